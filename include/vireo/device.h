@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VIREO_DEVICE_H
+#define VIREO_DEVICE_H
+
+/*
+ * A virtio device and its queues, whatever transport serves them.
+ *
+ * Life: vireo_device_new() -> vireo_endpoint_open() offers it to a peer -> the peer negotiates and
+ * starts queues: ops->queue_started hands each queue to the data path -> ops->queue_stop asks for it
+ * back (peer stops it, changes memory, goes away) and the data path answers with
+ * vireo_queue_quiesced() -> ... -> endpoint closed -> vireo_device_free().
+ *
+ * Threads: everything on a device, and all ops, in the device's control thread. vireo_queue_*
+ * functions marked "worker" are called by the one thread that owns the queue between queue_started and
+ * vireo_queue_quiesced().
+ */
+
+#include "base.h"
+#include "chain.h"
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vireo_device;
+struct vireo_queue;
+struct vireo_fault_table;
+
+/* Feature bits that belong to rings and transports (virtio 1.3, section 6). */
+#define VIREO_F_RING_INDIRECT_DESC_BIT 28
+#define VIREO_F_RING_EVENT_IDX_BIT     29
+#define VIREO_F_VERSION_1_BIT          32
+#define VIREO_F_RING_PACKED_BIT        34
+#define VIREO_F_IN_ORDER_BIT           35
+#define VIREO_F_RING_RESET_BIT         40
+#define VIREO_FEATURE(bit)             (UINT64_C(1) << (bit))
+
+/* Device status bits (virtio 1.3, 2.1). */
+#define VIREO_STATUS_ACKNOWLEDGE 1u
+#define VIREO_STATUS_DRIVER      2u
+#define VIREO_STATUS_DRIVER_OK   4u
+#define VIREO_STATUS_FEATURES_OK 8u
+#define VIREO_STATUS_NEEDS_RESET 64u
+#define VIREO_STATUS_FAILED      128u
+
+/*
+ * What a device type does. All in the control thread; any may be NULL. `opaque` is the config's.
+ * They may call any vireo_device_* and vireo_queue_* control function but not free the device.
+ */
+struct vireo_device_ops {
+	size_t size;
+	/* The queue is set up and running: its worker may pop from now on. */
+	void (*queue_started)(void *opaque, struct vireo_queue *queue);
+	/*
+	 * Give the queue back: no worker may touch it after vireo_queue_quiesced(queue), which is to be called
+	 * soon, from the control thread, inside this op or later. NULL: the device touches queues in
+	 * the control thread only, and is quiet at once.
+	 */
+	void (*queue_stop)(void *opaque, struct vireo_queue *queue);
+	/* A control queue (see control_queues) has been kicked. */
+	void (*queue_kicked)(void *opaque, struct vireo_queue *queue);
+	/* SET_VRING_ENABLE; a disabled queue is processed without side effects. */
+	void (*queue_enabled)(void *opaque, struct vireo_queue *queue, bool enabled);
+	/* The driver has accepted `features`. A negative errno refuses them. */
+	int (*features_set)(void *opaque, uint64_t features);
+	/* The driver writes config space (already stored if 0 is returned). -EPERM: read-only. */
+	int (*config_write)(void *opaque, uint32_t offset, const void *data, uint32_t bytes);
+	/* A peer has come (true) or gone (false: all queues are quiet, state is initial again). */
+	void (*connected)(void *opaque, bool connected);
+	/* The driver has reset the device: state is initial again, the peer stays. */
+	void (*reset)(void *opaque);
+	/* Net: the peer asks that `mac` be announced to the network (RARP after migration). */
+	int (*announce)(void *opaque, const uint8_t mac[6]);
+	/* Net: the peer tells the MTU. -EINVAL refuses it. */
+	int (*mtu_set)(void *opaque, uint16_t mtu);
+};
+
+struct vireo_device_config {
+	size_t size;
+	uint32_t device_id; /* virtio 1.3, section 5: 1 net, 2 block, 4 entropy, ... */
+	/*
+	 * Features offered. Ring features (INDIRECT_DESC, EVENT_IDX, VERSION_1, RING_PACKED, IN_ORDER,
+	 * RING_RESET) are carried out by the library for every device; VERSION_1 is always offered.
+	 */
+	uint64_t features;
+	unsigned queue_count;      /* at most 1024 */
+	unsigned queue_num_told;   /* answer to GET_QUEUE_NUM (net: pairs); 0: queue_count */
+	unsigned queue_size_max;   /* 1..32768; 0: 32768 */
+	unsigned control_queues;   /* the last N queues are served in the control thread by queue_kicked */
+	const void *config;        /* initial config space, copied */
+	size_t config_bytes;       /* at most 4096 */
+	const struct vireo_device_ops *ops; /* kept, not copied: static */
+	void *opaque;
+	struct vireo_log log;
+	const char *name;          /* for log lines, copied; NULL: "device" */
+	struct vireo_fault_table *faults; /* borrowed; NULL: a truncated file raises SIGBUS in the process */
+};
+
+/* -EINVAL (a bad config), -ENOMEM, -EMFILE. */
+VIREO_API int vireo_device_new(const struct vireo_device_config *config, struct vireo_device **ret_device);
+
+/* Takes NULL. Its endpoint has been closed. */
+VIREO_API void vireo_device_free(struct vireo_device *device);
+
+VIREO_API uint64_t vireo_device_features(const struct vireo_device *device); /* accepted by the driver */
+VIREO_API uint8_t vireo_device_status(const struct vireo_device *device);
+VIREO_API struct vireo_queue *vireo_device_queue(struct vireo_device *device, unsigned index); /* or NULL */
+
+/*
+ * Changes config space and tells the driver (virtio 1.3, 2.5: a new generation). -EINVAL: outside it.
+ * A peer without CONFIG and BACKEND_REQ is not told.
+ */
+VIREO_API int vireo_device_config_set(struct vireo_device *device, uint32_t offset, const void *data,
+				      uint32_t bytes);
+
+/*
+ * "The guest lied": ends the session and logs `why` once. Any thread; takes effect in the control
+ * thread. `why` is a static string.
+ */
+VIREO_API void vireo_device_break(struct vireo_device *device, const char *why);
+
+/* ---- queue: control thread ---- */
+
+/* The answer to ops->queue_stop. */
+VIREO_API void vireo_queue_quiesced(struct vireo_queue *queue);
+
+/* ---- queue: any thread while it runs ---- */
+
+VIREO_API unsigned vireo_queue_index(const struct vireo_queue *queue);
+VIREO_API unsigned vireo_queue_size(const struct vireo_queue *queue);
+VIREO_API bool vireo_queue_enabled(const struct vireo_queue *queue);
+
+/*
+ * Readable when the driver kicks, or -1: the driver asks for polling. Borrowed; constant while the queue
+ * runs. Watch it edge-triggered (EPOLLET) and never read it: a peer that shares it could make a
+ * read block.
+ */
+VIREO_API int vireo_queue_kick_fd(const struct vireo_queue *queue);
+
+/* ---- queue: worker ---- */
+
+/* So many pieces hold any chain that a queue of `size` entries may carry. */
+#define VIREO_CHAIN_PIECES_MAX(size) ((size) + 1024u)
+
+/*
+ * Takes up to `max` chains that the driver made available, in order. Their pieces are laid into
+ * `iov` (`iov_max` entries), which must stay until the chains are given back. Returns the number of chains;
+ * 0: none there; -ENOBUFS: `iov_max` is too small for the next chain (never with
+ * VIREO_CHAIN_PIECES_MAX); -EPROTO: the ring is broken, now and for ever: the library has logged
+ * why and is closing the session, stop using the queue.
+ */
+VIREO_API int vireo_queue_pop(struct vireo_queue *queue, struct vireo_chain *chains, unsigned max,
+			      struct iovec *iov, unsigned iov_max);
+
+/* Gives the `count` chains popped last back unused, as if they had not been popped. */
+VIREO_API void vireo_queue_unpop(struct vireo_queue *queue, const struct vireo_chain *chains, unsigned count);
+
+/*
+ * Marks a chain as used with `written_bytes` written into its writable pieces, counted from the
+ * first one. The driver sees it after vireo_queue_flush(). With IN_ORDER, in the order of pop.
+ */
+VIREO_API void vireo_queue_push(struct vireo_queue *queue, const struct vireo_chain *chain,
+				uint32_t written_bytes);
+
+/* Shows the driver what was pushed, and signals it if it asked for that. */
+VIREO_API void vireo_queue_flush(struct vireo_queue *queue);
+
+/*
+ * Asks the driver to kick (true) or not to (false) when it makes chains available. After true: returns
+ * whether chains are there already (then no kick will come for them: pop again).
+ */
+VIREO_API bool vireo_queue_kick_enable(struct vireo_queue *queue, bool on);
+
+/* Chains available and not yet popped, as far as one look tells; a hint. */
+VIREO_API unsigned vireo_queue_available(struct vireo_queue *queue);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VIREO_NET_H
+#define VIREO_NET_H
+
+/*
+ * A network device (virtio 1.3, 5.1). As everywhere in virtio, "receive" and "transmit" are the
+ * driver's: a transmit queue brings frames from the guest, a receive queue takes frames to it.
+ * Pair i has receive queue 2i and transmit queue 2i+1; the control queue comes last.
+ *
+ * Two ways to the data, per queue and never mixed within one queue:
+ * - packets of the caller's own: vireo_net_dequeue_burst() and vireo_net_enqueue_burst() copy;
+ * - one copy between two guests: vireo_net_transmit_look() shows a burst in place,
+ *   vireo_net_receive_deliver() copies it into another device's receive queue, and
+ *   vireo_net_transmit_complete() gives it back to its sender.
+ * All four: the worker that owns the queue. Bursts may have any size.
+ */
+
+#include "base.h"
+#include "frame.h"
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vireo_net;
+struct vireo_device;
+struct vireo_fault_table;
+
+/* Feature bits of the network device (virtio 1.3, 5.1.3). */
+#define VIREO_NET_F_CSUM_BIT              0
+#define VIREO_NET_F_GUEST_CSUM_BIT        1
+#define VIREO_NET_F_CTRL_GUEST_OFFLOADS_BIT 2
+#define VIREO_NET_F_MTU_BIT               3
+#define VIREO_NET_F_MAC_BIT               5
+#define VIREO_NET_F_GUEST_TSO4_BIT        7
+#define VIREO_NET_F_GUEST_TSO6_BIT        8
+#define VIREO_NET_F_GUEST_ECN_BIT         9
+#define VIREO_NET_F_GUEST_UFO_BIT         10
+#define VIREO_NET_F_HOST_TSO4_BIT         11
+#define VIREO_NET_F_HOST_TSO6_BIT         12
+#define VIREO_NET_F_HOST_ECN_BIT          13
+#define VIREO_NET_F_HOST_UFO_BIT          14
+#define VIREO_NET_F_MRG_RXBUF_BIT         15
+#define VIREO_NET_F_STATUS_BIT            16
+#define VIREO_NET_F_CTRL_VQ_BIT           17
+#define VIREO_NET_F_CTRL_RX_BIT           18
+#define VIREO_NET_F_CTRL_VLAN_BIT         19
+#define VIREO_NET_F_CTRL_RX_EXTRA_BIT     20
+#define VIREO_NET_F_GUEST_ANNOUNCE_BIT    21
+#define VIREO_NET_F_MQ_BIT                22
+#define VIREO_NET_F_CTRL_MAC_ADDR_BIT     23
+#define VIREO_NET_F_GUEST_USO4_BIT        54
+#define VIREO_NET_F_GUEST_USO6_BIT        55
+#define VIREO_NET_F_HOST_USO_BIT          56
+
+/* What the driver wants to receive (control queue: RX mode, MAC and VLAN tables). */
+struct vireo_net_filter {
+	bool promiscuous, all_multicast, all_unicast, no_multicast, no_unicast, no_broadcast;
+	bool vlan_filtered; /* CTRL_VLAN was accepted: only the VLANs below (bit map) */
+	uint8_t mac[6];
+	uint16_t unicast_count, multicast_count;
+	const uint8_t (*unicast)[6];
+	const uint8_t (*multicast)[6];
+	const uint8_t *vlans; /* 512 bytes, bit v & 7 of byte v / 8 */
+};
+
+/* All in the control thread; any may be NULL. `queue` is the queue's index. */
+struct vireo_net_ops {
+	size_t size;
+	void (*queue_started)(void *opaque, unsigned queue);
+	/* Answer with vireo_net_queue_quiesced(net, queue) when no worker uses it any more. */
+	void (*queue_stop)(void *opaque, unsigned queue);
+	void (*queue_enabled)(void *opaque, unsigned queue, bool enabled);
+	void (*connected)(void *opaque, bool connected);
+	/* Features were accepted: vireo_net_offloads() may have changed. */
+	void (*negotiated)(void *opaque, uint64_t features);
+	void (*filter_changed)(void *opaque, const struct vireo_net_filter *filter);
+	/* The driver uses this many pairs from now on (control queue MQ). */
+	void (*pairs_set)(void *opaque, unsigned pairs);
+	void (*announce)(void *opaque, const uint8_t mac[6]); /* send an RARP for mac into the network */
+	void (*mtu_set)(void *opaque, uint16_t mtu);          /* the peer told its MTU */
+};
+
+struct vireo_net_config {
+	size_t size;
+	unsigned pairs;        /* 1..128; 0: 1 */
+	unsigned queue_size_max; /* 0: 32768 */
+	uint16_t mtu;          /* 0: not offered; else 68..65535 */
+	bool set_mac;          /* mac holds; otherwise MAC is not offered and the front end chooses */
+	uint8_t mac[6];
+	uint64_t features_off; /* features not to offer, by bit */
+	const struct vireo_net_ops *ops; /* kept: static */
+	void *opaque;
+	struct vireo_log log;
+	const char *name;
+	struct vireo_fault_table *faults;
+};
+
+/* -EINVAL, -ENOMEM. */
+VIREO_API int vireo_net_new(const struct vireo_net_config *config, struct vireo_net **ret_net);
+VIREO_API void vireo_net_free(struct vireo_net *net); /* takes NULL; its endpoint is closed */
+VIREO_API struct vireo_device *vireo_net_device(struct vireo_net *net); /* borrowed */
+
+/* Control thread. */
+VIREO_API void vireo_net_queue_quiesced(struct vireo_net *net, unsigned queue);
+VIREO_API int vireo_net_link_set(struct vireo_net *net, bool up);
+/* Asks the driver to announce itself (STATUS and GUEST_ANNOUNCE). -EOPNOTSUPP: it did not accept that. */
+VIREO_API int vireo_net_announce(struct vireo_net *net);
+/* Offloads that the driver takes on receive, VIREO_OFFLOAD_*. Constant while queues run. */
+VIREO_API unsigned vireo_net_offloads(const struct vireo_net *net);
+
+/* Any thread while the queue runs. */
+VIREO_API int vireo_net_kick_fd(struct vireo_net *net, unsigned queue); /* see vireo_queue_kick_fd() */
+
+/* Worker: see vireo_queue_kick_enable(). */
+VIREO_API bool vireo_net_kick_enable(struct vireo_net *net, unsigned queue, bool on);
+
+/* Counters of one queue; read by any thread, each field for itself. */
+struct vireo_net_queue_stats {
+	uint64_t frames;
+	uint64_t bytes;
+	uint64_t no_buffer;     /* receive: the driver offered no (or too few) buffers */
+	uint64_t too_long;      /* receive: than the buffer or MTU; transmit: than any frame, or its packet */
+	uint64_t offload_refused; /* receive: the frame needs an offload that the driver did not accept */
+	uint64_t disabled;      /* the queue is disabled */
+	uint64_t runt;          /* shorter than an Ethernet header; receive: also buffers without room for a header */
+	uint64_t bad_offload;   /* transmit: the header's offload fields lie, or were not negotiated */
+	uint64_t filtered;      /* receive: the driver does not want it (RX mode, MAC and VLAN tables) */
+};
+VIREO_API void vireo_net_queue_stats(const struct vireo_net *net, unsigned queue,
+				     struct vireo_net_queue_stats *ret_stats);
+
+/* A packet of the caller's own: one stretch of memory. */
+struct vireo_packet {
+	void *data;
+	uint32_t capacity_bytes;
+	uint32_t len_bytes;
+	struct vireo_frame_offload offload;
+};
+
+/*
+ * Copies up to `count` frames that the guest transmitted on `pair` into packets (data and
+ * capacity_bytes are the caller's; len_bytes and offload are filled in). A frame longer than its
+ * packet's capacity is dropped (too_long). Returns how many packets were filled, or -EPROTO: the
+ * queue is broken.
+ */
+VIREO_API int vireo_net_dequeue_burst(struct vireo_net *net, unsigned pair, struct vireo_packet *packets,
+				      unsigned count);
+
+/*
+ * Copies packets into the guest's receive queue of `pair`. Returns how many, from the first on, were taken:
+ * fewer than `count` when the guest has no more buffers; those that can never go (too long, offload
+ * refused) count as taken and are dropped. -EPROTO: the queue is broken.
+ */
+VIREO_API int vireo_net_enqueue_burst(struct vireo_net *net, unsigned pair, const struct vireo_packet *packets,
+				      unsigned count);
+
+/*
+ * Shows up to `count` transmitted frames in place. The pieces in frames[].iov stay valid (as memory; the
+ * guest may change the bytes) until the frames are completed. Bad frames are dropped and counted
+ * here. Returns the number, 0, or -EPROTO. Every look is followed by a complete of all its frames.
+ */
+VIREO_API int vireo_net_transmit_look(struct vireo_net *net, unsigned pair, struct vireo_frame *frames,
+				      unsigned count);
+/* Gives all frames of the last look back to the driver, and signals it if it wants that. */
+VIREO_API void vireo_net_transmit_complete(struct vireo_net *net, unsigned pair);
+
+/*
+ * Copies frames (each pointer one frame) into the receive queue of `pair`. A frame that does not fit, or finds
+ * no buffer, is counted in the queue's stats and skipped. Returns how many went in; the driver sees
+ * them after vireo_net_receive_flush(). -EPROTO: the queue is broken.
+ */
+VIREO_API int vireo_net_receive_deliver(struct vireo_net *net, unsigned pair, struct vireo_frame *const *frames,
+					unsigned count);
+VIREO_API void vireo_net_receive_flush(struct vireo_net *net, unsigned pair);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VIREO_H
+#define VIREO_H
+
+/* Everything that libvireo offers: the device side of virtio. */
+#include "base.h"
+#include "chain.h"
+#include "device.h"
+#include "endpoint.h"
+#include "fault.h"
+#include "frame.h"
+#include "net.h"
+#include "rng.h"
+
+#endif

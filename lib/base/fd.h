@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef BASE_FD_H
+#define BASE_FD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+/* An fd variable owns its fd: -1 is empty. Closing empties it, taking moves it out. */
+void fd_close(int *fd);
+int fd_take(int *fd);
+
+int fd_nonblocking(int fd); /* sets O_NONBLOCK; 0 or -errno */
+
+int fd_event_new(int *ret_fd); /* eventfd, non-blocking, close-on-exec */
+void fd_event_raise(int fd);   /* async-signal-safe; a full counter is as good as raised */
+void fd_event_clear(int fd);
+
+/*
+ * May this fd, which a peer handed us, be used to notify? An eventfd or a pipe's end; made
+ * non-blocking. -EINVAL for anything else (a file or socket could make a worker block).
+ */
+int fd_check_notifier(int fd);
+
+/*
+ * A UNIX address for `path` of any length: one longer than sun_path is named through an O_PATH fd
+ * of its directory (/proc/self/fd/N/name). *ret_dir_fd (or -1) is to be kept until the address
+ * has been used, then closed by the caller. -ENAMETOOLONG, -EINVAL (empty), or what open says.
+ */
+int fd_unix_address(const char *path, struct sockaddr_un *ret_addr, socklen_t *ret_len, int *ret_dir_fd);
+
+#endif
