@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "mem/backing.h"
+#include "mem/fault.h"
+#include <errno.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+/* Not in linux/magic.h of Debian 12. */
+#define MAGIC_9P 0x01021997
+#define MAGIC_CEPH 0x00c36400
+#define MAGIC_CIFS 0xff534d42
+#define MAGIC_FUSE 0x65735546
+#define MAGIC_SMB2 0xfe534d42
+
+struct map_backing {
+	unsigned refs; /* atomic */
+	void *start;
+	size_t bytes;
+	struct vireo_fault_table *table; /* or NULL */
+	unsigned slot; /* in table */
+};
+
+/* What of the file gets mapped: the region, widened to whole pages of the file. */
+struct extent {
+	uint64_t offset;
+	size_t bytes;
+	size_t page_bytes;
+};
+
+/* A server behind the file could let every access to its pages wait for as long as it likes. */
+static bool served_by_somebody(uint32_t fs_type)
+{
+	switch (fs_type) {
+	case MAGIC_9P:
+	case AFS_SUPER_MAGIC:
+	case MAGIC_CEPH:
+	case MAGIC_CIFS:
+	case CODA_SUPER_MAGIC:
+	case MAGIC_FUSE:
+	case NFS_SUPER_MAGIC:
+	case SMB_SUPER_MAGIC:
+	case MAGIC_SMB2:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int file_extent(int fd, uint64_t offset, uint64_t size_bytes, struct extent *ret, const char **why)
+{
+	uint64_t end, page, first, last;
+	struct statfs fs;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || fstatfs(fd, &fs) < 0) {
+		*why = "a region's fd is not a file of memory";
+		return -EINVAL;
+	}
+	if (served_by_somebody((uint32_t)fs.f_type)) {
+		*why = "a region's file lies on a file system that another program serves";
+		return -EINVAL;
+	}
+	if (__builtin_add_overflow(offset, size_bytes, &end) || end > (uint64_t)st.st_size) {
+		*why = "a region lies beyond the end of its file";
+		return -EINVAL;
+	}
+	/* Only hugetlbfs has to be mapped in pages of its own size (mmap(2), "Huge page mappings"). */
+	page = fs.f_type == HUGETLBFS_MAGIC ? (uint64_t)fs.f_bsize : (uint64_t)sysconf(_SC_PAGESIZE);
+	first = offset - offset % page;
+	last = (end + page - 1) / page * page; /* no overflow: end fits off_t */
+	*ret = (struct extent){ .offset = first,
+				.bytes = (size_t)(last - first),
+				.page_bytes = (size_t)page };
+	return 0;
+}
+
+static int watch_faults(struct map_backing *backing, size_t page_bytes, const struct map_faults *faults)
+{
+	const struct fault_area area = {
+		.start = backing->start,
+		.bytes = backing->bytes,
+		.page_bytes = page_bytes,
+		.event_fd = faults->event_fd,
+		.faulted = faults->faulted,
+	};
+	int err = fault_area_add(faults->table, &area, &backing->slot);
+
+	if (!err)
+		backing->table = faults->table;
+	return err;
+}
+
+int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, const struct map_faults *faults,
+		struct map_backing **ret_backing, uint8_t **ret_host, const char **why)
+{
+	struct map_backing *backing;
+	struct extent extent;
+	int err;
+
+	err = file_extent(fd, mmap_offset, size_bytes, &extent, why);
+	if (err)
+		return err;
+	backing = calloc(1, sizeof(*backing));
+	if (!backing) {
+		*why = "out of memory";
+		return -ENOMEM;
+	}
+	backing->refs = 1;
+	backing->bytes = extent.bytes;
+	backing->start = mmap(NULL, extent.bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
+			      (off_t)extent.offset);
+	if (backing->start == MAP_FAILED) {
+		err = -errno;
+		*why = "a region cannot be mapped";
+		free(backing);
+		return err;
+	}
+	/* A guest's secrets do not belong in our core file. */
+	madvise(backing->start, backing->bytes, MADV_DONTDUMP);
+	err = faults && faults->table ? watch_faults(backing, extent.page_bytes, faults) : 0;
+	if (err) {
+		*why = "the fault table is full";
+		backing_unref(backing);
+		return err;
+	}
+	*ret_backing = backing;
+	*ret_host = (uint8_t *)backing->start + (mmap_offset - extent.offset);
+	return 0;
+}
+
+struct map_backing *backing_ref(struct map_backing *backing)
+{
+	__atomic_fetch_add(&backing->refs, 1, __ATOMIC_RELAXED);
+	return backing;
+}
+
+void backing_unref(struct map_backing *backing)
+{
+	/* Release: my last access; acquire: everybody's, before the pages go. */
+	if (__atomic_fetch_sub(&backing->refs, 1, __ATOMIC_ACQ_REL) > 1)
+		return;
+	if (backing->table)
+		fault_area_remove(backing->table, backing->slot);
+	munmap(backing->start, backing->bytes);
+	free(backing);
+}

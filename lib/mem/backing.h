@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef MEM_BACKING_H
+#define MEM_BACKING_H
+
+/* A shared mapping of a stretch of a front end's file; held by every map that has the region. */
+
+#include "mem/map.h"
+
+struct map_backing;
+
+/*
+ * Maps size_bytes from mmap_offset on of fd, which may start anywhere in a page. *ret_host is where that
+ * offset is seen. Errors and `why` as map_new(). faults may be NULL.
+ */
+int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, const struct map_faults *faults,
+		struct map_backing **ret_backing, uint8_t **ret_host, const char **why);
+
+/* Any thread. */
+struct map_backing *backing_ref(struct map_backing *backing);
+void backing_unref(struct map_backing *backing);
+
+#endif

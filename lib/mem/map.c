@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Theory of operation
+ *
+ * A map is filled by its maker alone and never changes once it has been returned, so readers need no lock;
+ * what keeps it alive is their reference. Invariants of a finished map: regions are sorted by gpa, none is
+ * empty, neither gpa nor uaddr ranges overlap or wrap round, every byte of every region was inside its file
+ * when it was mapped, and each region holds one reference to its backing.
+ *
+ * No region reaches the last byte of the address space, so a range that is walked through neighbouring
+ * regions can never run over the top to gpa 0.
+ */
+#include "mem/map.h"
+#include "mem/backing.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Alignment that a driver gives its rings, and that must survive translation (virtio 1.3, 2.7 and 2.8). */
+#define RING_ALIGN_MASK 15u
+
+static struct map *map_alloc(unsigned room)
+{
+	struct map *map = calloc(1, sizeof(*map) + room * sizeof(map->regions[0]));
+
+	if (map)
+		map->refs = 1;
+	return map;
+}
+
+static bool overlap(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes)
+{
+	return a - b < b_bytes || b - a < a_bytes;
+}
+
+static const char *spec_error(const struct map_spec *spec)
+{
+	uint64_t end;
+
+	if (!spec->size_bytes)
+		return "a region is empty";
+	if (__builtin_add_overflow(spec->gpa, spec->size_bytes, &end))
+		return "a region's guest address wraps round";
+	if (__builtin_add_overflow(spec->uaddr, spec->size_bytes, &end))
+		return "a region's user address wraps round";
+	if (((spec->gpa ^ spec->mmap_offset) | (spec->uaddr ^ spec->mmap_offset)) & RING_ALIGN_MASK)
+		return "a region's file offset is misaligned";
+	return NULL;
+}
+
+static const char *clash_error(const struct map *map, const struct map_spec *spec)
+{
+	for (unsigned i = 0; i < map->count; i++) {
+		const struct map_region *r = &map->regions[i];
+
+		if (overlap(r->gpa, r->size_bytes, spec->gpa, spec->size_bytes))
+			return "regions overlap in guest addresses";
+		if (overlap(r->uaddr, r->size_bytes, spec->uaddr, spec->size_bytes))
+			return "regions overlap in user addresses";
+	}
+	return NULL;
+}
+
+/* Adds a region in its place; the map has room and is not yet anybody else's. */
+static int insert(struct map *map, const struct map_spec *spec, int fd, const struct map_faults *faults,
+		  const char **why)
+{
+	struct map_region region = { .gpa = spec->gpa, .size_bytes = spec->size_bytes, .uaddr = spec->uaddr };
+	const char *lie = spec_error(spec);
+	unsigned at = map->count;
+	int err;
+
+	if (!lie)
+		lie = clash_error(map, spec);
+	if (lie) {
+		*why = lie;
+		return -EINVAL;
+	}
+	err = backing_new(fd, spec->mmap_offset, spec->size_bytes, faults, &region.backing, &region.host,
+			  why);
+	if (err)
+		return err;
+	while (at && map->regions[at - 1].gpa > region.gpa)
+		at--;
+	memmove(&map->regions[at + 1], &map->regions[at], (map->count - at) * sizeof(region));
+	map->regions[at] = region;
+	map->count++;
+	return 0;
+}
+
+int map_new(const struct map_spec *specs, const int *fds, unsigned count, const struct map_faults *faults,
+	    struct map **ret_map, const char **why)
+{
+	struct map *map;
+	int err;
+
+	if (count > MAP_REGIONS_MAX) {
+		*why = "too many regions";
+		return -E2BIG;
+	}
+	map = map_alloc(count);
+	if (!map) {
+		*why = "out of memory";
+		return -ENOMEM;
+	}
+	for (unsigned i = 0; i < count; i++) {
+		err = insert(map, &specs[i], fds[i], faults, why);
+		if (err) {
+			map_unref(map);
+			return err;
+		}
+	}
+	*ret_map = map;
+	return 0;
+}
+
+/* A map with all regions of `old` but `skip` (count or more: none), and room for some more. */
+static struct map *map_copy(const struct map *old, unsigned skip, unsigned room_more)
+{
+	unsigned count = old ? old->count : 0;
+	struct map *map = map_alloc(count + room_more);
+
+	if (!map)
+		return NULL;
+	for (unsigned i = 0; i < count; i++) {
+		if (i == skip)
+			continue;
+		map->regions[map->count] = old->regions[i];
+		backing_ref(map->regions[map->count++].backing);
+	}
+	return map;
+}
+
+int map_with(const struct map *old, const struct map_spec *spec, int fd, const struct map_faults *faults,
+	     struct map **ret_map, const char **why)
+{
+	struct map *map;
+	int err;
+
+	if (old && old->count >= MAP_REGIONS_MAX) {
+		*why = "too many regions";
+		return -E2BIG;
+	}
+	map = map_copy(old, UINT32_MAX, 1);
+	if (!map) {
+		*why = "out of memory";
+		return -ENOMEM;
+	}
+	err = insert(map, spec, fd, faults, why);
+	if (err) {
+		map_unref(map);
+		return err;
+	}
+	*ret_map = map;
+	return 0;
+}
+
+int map_without(const struct map *old, const struct map_spec *spec, struct map **ret_map)
+{
+	const struct map_region *r = old ? map_find(old, spec->gpa) : NULL;
+	struct map *map;
+
+	if (!r || r->gpa != spec->gpa || r->uaddr != spec->uaddr || r->size_bytes != spec->size_bytes)
+		return -ENOENT;
+	map = map_copy(old, (unsigned)(r - old->regions), 0);
+	if (!map)
+		return -ENOMEM;
+	*ret_map = map;
+	return 0;
+}
+
+struct map *map_ref(struct map *map)
+{
+	__atomic_fetch_add(&map->refs, 1, __ATOMIC_RELAXED);
+	return map;
+}
+
+void map_unref(struct map *map)
+{
+	/* Release: my last access; acquire: everybody's, before the memory goes. */
+	if (!map || __atomic_fetch_sub(&map->refs, 1, __ATOMIC_ACQ_REL) > 1)
+		return;
+	for (unsigned i = 0; i < map->count; i++)
+		backing_unref(map->regions[i].backing);
+	free(map);
+}
+
+const struct map_region *map_find(const struct map *map, uint64_t gpa)
+{
+	unsigned low = 0, high = map->count;
+
+	/* The last region that begins at or below gpa is low - 1. */
+	while (low < high) {
+		unsigned middle = low + (high - low) / 2;
+
+		if (map->regions[middle].gpa <= gpa)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (!low || gpa - map->regions[low - 1].gpa >= map->regions[low - 1].size_bytes)
+		return NULL;
+	return &map->regions[low - 1];
+}
+
+void *map_uaddr(const struct map *map, uint64_t uaddr, uint64_t len_bytes)
+{
+	for (unsigned i = 0; i < map->count; i++) {
+		const struct map_region *r = &map->regions[i];
+		uint64_t offset = uaddr - r->uaddr;
+
+		if (offset < r->size_bytes)
+			return len_bytes <= r->size_bytes - offset ? r->host + offset : NULL;
+	}
+	return NULL;
+}
+
+int map_pieces(const struct map *map, struct map_cache *cache, uint64_t gpa, uint32_t len_bytes,
+	       struct iovec *iov, unsigned iov_max)
+{
+	unsigned count = 0;
+
+	while (len_bytes) {
+		uint64_t usable;
+		uint8_t *host = map_gpa(map, cache, gpa, &usable);
+		uint32_t bytes;
+
+		if (unlikely(!host))
+			return -EFAULT;
+		bytes = (uint32_t)min_u64(usable, len_bytes);
+		if (unlikely(count && host == (uint8_t *)iov[count - 1].iov_base + iov[count - 1].iov_len)) {
+			iov[count - 1].iov_len += bytes;
+		} else {
+			if (unlikely(count == iov_max))
+				return -ENOBUFS;
+			iov[count++] = (struct iovec){ .iov_base = host, .iov_len = bytes };
+		}
+		gpa += bytes;
+		len_bytes -= bytes;
+	}
+	return (int)count;
+}

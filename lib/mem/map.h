@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef MEM_MAP_H
+#define MEM_MAP_H
+
+/*
+ * Guest memory. A map is a sorted, immutable, refcounted table of regions; a new memory table is a new map that
+ * shares the backings (mmaps) of the regions it kept. Any thread may translate through a map it holds
+ * a reference to; maps are made in the control thread.
+ */
+
+#include "base/util.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+struct fault_owner;
+struct map_backing;
+struct vireo_fault_table;
+
+#define MAP_REGIONS_MAX 509u /* what QEMU uses at most: KVM's 512 slots less three */
+
+/* A region as the front end describes it. */
+struct map_spec {
+	uint64_t gpa;
+	uint64_t size_bytes;
+	uint64_t uaddr;       /* where the front end itself has mapped it */
+	uint64_t mmap_offset; /* in the file */
+};
+
+struct map_region {
+	uint64_t gpa;
+	uint64_t size_bytes;
+	uint64_t uaddr;
+	uint8_t *host; /* where this process sees gpa */
+	struct map_backing *backing;
+};
+
+struct map {
+	unsigned refs; /* atomic */
+	unsigned count;
+	struct map_region regions[]; /* by gpa */
+};
+
+/*
+ * Last-hit cache: the reader's own, one per queue. Zero-initialised; holds a region's index of the map it is
+ * used with (a stale index is harmless: it is checked against the map every time).
+ */
+struct map_cache {
+	unsigned last;
+};
+
+/* Who is told when memory turns out to be gone: an eventfd that is raised in the SIGBUS handler. */
+struct map_faults {
+	struct vireo_fault_table *table; /* or NULL */
+	int event_fd;
+	bool *faulted; /* set before the eventfd is raised; outlives every map made with it */
+};
+
+/*
+ * A map with the `count` regions of `specs`, fds[i] the file of region i (borrowed). `why` gets a static string that
+ * says what was wrong. -EINVAL: zero size, wrap-around, overlap of gpa or of uaddr, offset + size
+ * beyond the file, misaligned offset (gpa, uaddr and mmap_offset differ modulo 16; it may lie inside a page), an
+ * fd that is not a file of memory (regular, tmpfs, hugetlbfs, memfd; FUSE refused, its server could stall
+ * us). -E2BIG: too many. -ENOMEM (also: the fault table is full), or mmap's errno.
+ */
+int map_new(const struct map_spec *specs, const int *fds, unsigned count, const struct map_faults *faults,
+	    struct map **ret_map, const char **why);
+
+/* `old` (may be NULL: empty) with one region more. Errors as map_new(); -E2BIG beyond MAP_REGIONS_MAX. */
+int map_with(const struct map *old, const struct map_spec *spec, int fd, const struct map_faults *faults,
+	     struct map **ret_map, const char **why);
+
+/* `old` less the region that matches spec's gpa, uaddr and size (the offset is ignored). -ENOENT. */
+int map_without(const struct map *old, const struct map_spec *spec, struct map **ret_map);
+
+struct map *map_ref(struct map *map);
+void map_unref(struct map *map); /* takes NULL; any thread; unmaps what nobody else holds */
+
+/* The slow half of map_gpa(): binary search. NULL: no region holds gpa. */
+const struct map_region *map_find(const struct map *map, uint64_t gpa);
+
+/*
+ * Where this process sees gpa, and how many bytes from there on lie in the same region (at least 1,
+ * in *ret_usable). NULL: nowhere. A range that is longer goes on at gpa + *ret_usable, in another region or none.
+ */
+static inline void *map_gpa(const struct map *map, struct map_cache *cache, uint64_t gpa, uint64_t *ret_usable)
+{
+	const struct map_region *r = &map->regions[cache->last];
+
+	if (unlikely(cache->last >= map->count || gpa - r->gpa >= r->size_bytes)) {
+		r = map_find(map, gpa);
+		if (!r)
+			return NULL;
+		cache->last = (unsigned)(r - map->regions);
+	}
+	*ret_usable = r->size_bytes - (gpa - r->gpa);
+	return r->host + (gpa - r->gpa);
+}
+
+/* Where the front end's address `uaddr` is seen here, if all of len_bytes lies in one region; else NULL. */
+void *map_uaddr(const struct map *map, uint64_t uaddr, uint64_t len_bytes);
+
+/*
+ * Lays the range into iov (at most iov_max pieces). Returns the number of pieces, -EFAULT: part of it
+ * is not guest memory, -ENOBUFS: more pieces than iov_max.
+ */
+int map_pieces(const struct map *map, struct map_cache *cache, uint64_t gpa, uint32_t len_bytes,
+	       struct iovec *iov, unsigned iov_max);
+
+#endif
