@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * The packed virtqueue (virtio 1.3, 2.8), device side. Positions are places on a line that goes round the
+ * ring; the wrap counter tells one lap from the next. Driver and device write into the same descriptors, so
+ * what is in flight is counted: a descriptor that looks available but is still ours is a lie.
+ */
+
+#include "ring/ring_internal.h"
+
+#define PREFETCH_AHEAD 8u /* two cache lines of descriptors */
+
+typedef uint32_t event_word __attribute__((may_alias));
+
+/* 2.8.1: AVAIL equal to the lap's wrap counter, USED not. */
+static inline bool packed_is_available(uint16_t flags, bool wrap)
+{
+	unsigned wanted = wrap ? PACKED_DESC_AVAIL_MASK : PACKED_DESC_USED_MASK;
+
+	return (flags & (PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK)) == wanted;
+}
+
+/* The rest of a descriptor whose flags have been read: each field once. */
+static inline struct ring_desc packed_read(const struct packed_desc *desc, uint16_t flags)
+{
+	return (struct ring_desc){
+		.addr = le64(__atomic_load_n(&desc->addr, __ATOMIC_RELAXED)),
+		.len = le32(__atomic_load_n(&desc->len, __ATOMIC_RELAXED)),
+		.mid = le16(__atomic_load_n(&desc->id, __ATOMIC_RELAXED)),
+		.tail = flags,
+	};
+}
+
+/* All of the table's entries in a row; of their flags only WRITE counts, the others are ignored (2.8.8). */
+static int packed_lay_table(struct ring *ring, struct ring_pieces *p, const struct ring_desc *named)
+{
+	uint64_t usable = 0;
+	const uint8_t *table;
+	uint32_t count;
+	int err = ring_table_check(ring, named->len, &count);
+
+	if (unlikely(err))
+		return err;
+	table = map_gpa(ring->map, &ring->tables, named->addr, &usable);
+	for (uint32_t i = 0; i < count; i++) {
+		struct ring_desc d;
+
+		if (likely(table && usable >= named->len))
+			d = ring_desc_read(table + i * sizeof(struct packed_desc));
+		else if (ring_table_read(ring, named->addr, i, &d))
+			return -EPROTO;
+		err = ring_lay(ring, p, d.addr, d.len, d.tail & DESC_F_WRITE);
+		if (unlikely(err))
+			return err;
+	}
+	return 0;
+}
+
+/*
+ * A list of direct descriptors from *d at `at` on (2.8.6); *d ends as the last one, whose id counts. The head
+ * was made available last, so all the others are there already, with flags of their own lap.
+ */
+static int packed_lay_list(struct ring *ring, struct ring_pieces *p, struct packed_place at,
+			   struct ring_desc *d, uint16_t *ret_span)
+{
+	uint32_t room = ring->size - ring->packed.in_flight, span = 1;
+
+	for (;; span++) {
+		const struct packed_desc *desc;
+		int err = ring_lay(ring, p, d->addr, d->len, d->tail & DESC_F_WRITE);
+		uint16_t flags;
+
+		if (unlikely(err))
+			return err;
+		if (!(d->tail & DESC_F_NEXT))
+			break;
+		if (unlikely(span == room))
+			return ring_break(ring, "chain longer than the queue has room for");
+		at = place_forward(at, 1, ring->size);
+		desc = &ring->packed.desc[at.pos];
+		flags = le16(__atomic_load_n(&desc->flags, __ATOMIC_RELAXED));
+		if (unlikely(!packed_is_available(flags, at.wrap)))
+			return ring_break(ring, "chain goes on in a descriptor that is not available");
+		if (unlikely(flags & DESC_F_INDIRECT))
+			return ring_break(ring, "indirect descriptor in a list of direct ones");
+		*d = packed_read(desc, flags);
+	}
+	*ret_span = (uint16_t)span;
+	return 0;
+}
+
+/* The long way: several descriptors, several regions, or something wrong. */
+static int packed_chain_slowly(struct ring *ring, struct ring_desc *d, struct vireo_chain *chain,
+			       struct iovec *iov, unsigned room)
+{
+	struct ring_pieces p = ring_pieces_of(iov, room);
+	uint16_t flags = d->tail;
+	int err;
+
+	if (!(flags & DESC_F_INDIRECT))
+		err = packed_lay_list(ring, &p, ring->packed.avail, d, &chain->span);
+	else if (!(flags & DESC_F_NEXT))
+		err = packed_lay_table(ring, &p, d);
+	else
+		err = ring_break(ring, "descriptor with both INDIRECT and NEXT");
+	return unlikely(err) ? err : ring_pieces_finish(ring, &p, iov, chain);
+}
+
+/* The chain at the available position: 1, 0 (none there), -EPROTO, -ENOBUFS. */
+static inline int packed_chain(struct ring *ring, struct vireo_chain *chain, struct iovec *iov, unsigned room)
+{
+	struct packed_state *s = &ring->packed;
+	const struct packed_desc *head = &s->desc[s->avail.pos];
+	uint16_t flags = le16(__atomic_load_n(&head->flags, __ATOMIC_ACQUIRE)); /* pair AVAIL */
+	struct ring_desc d;
+
+	if (!packed_is_available(flags, s->avail.wrap))
+		return 0;
+	if (unlikely(s->in_flight == ring->size))
+		return ring_break(ring, "descriptor made available again before it was used");
+	d = packed_read(head, flags);
+	chain->span = 1;
+	if (unlikely(flags & (DESC_F_NEXT | DESC_F_INDIRECT)) ||
+	    !ring_lay_single(ring, &d, flags & DESC_F_WRITE, chain, iov, room)) {
+		int err = packed_chain_slowly(ring, &d, chain, iov, room);
+
+		if (unlikely(err))
+			return err;
+	}
+	if (unlikely(d.mid >= ring->size))
+		return ring_break(ring, "buffer id beyond the queue's size");
+	chain->id = d.mid;
+	return 1;
+}
+
+static inline int packed_take(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
+			      unsigned iov_max, int *ret_err)
+{
+	struct packed_state *s = &ring->packed;
+	unsigned done;
+
+	*ret_err = 0;
+	for (done = 0; done < max; done++) {
+		struct vireo_chain *chain = &chains[done];
+		unsigned pieces;
+		int got;
+
+		if (s->avail.pos + PREFETCH_AHEAD < ring->size)
+			__builtin_prefetch(&s->desc[s->avail.pos + PREFETCH_AHEAD]);
+		got = packed_chain(ring, chain, iov, iov_max);
+		if (unlikely(got <= 0)) {
+			*ret_err = got;
+			break;
+		}
+		if (ring->in_order)
+			ring->order[s->avail.pos] = chain->id;
+		pieces = chain->readable_count + chain->writable_count;
+		iov += pieces;
+		iov_max -= pieces;
+		s->in_flight += chain->span;
+		s->avail = place_forward(s->avail, chain->span, ring->size);
+	}
+	ring->outstanding += done;
+	return (int)done;
+}
+
+/* Nothing there, and the driver may still believe that we look: ask for a kick, look again. */
+static bool packed_rearm(struct ring *ring)
+{
+	return ring->kick_on && ring->event_idx && !place_equal(ring->packed.armed, ring->packed.avail) &&
+	       packed_kick_enable(ring, true);
+}
+
+int packed_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
+	       unsigned iov_max)
+{
+	int err, done = packed_take(ring, chains, max, iov, iov_max, &err);
+
+	if (!done && !err && max && packed_rearm(ring))
+		done = packed_take(ring, chains, max, iov, iov_max, &err);
+	return done ? done : err;
+}
+
+/* The descriptors are untouched: used entries never reach the chains popped last. */
+void packed_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned count)
+{
+	struct packed_state *s = &ring->packed;
+
+	for (unsigned i = 0; i < count; i++) {
+		s->avail = place_back(s->avail, chains[i].span, ring->size);
+		s->in_flight -= chains[i].span;
+	}
+	assert(s->in_flight >= s->staged_span);
+}
+
+/*
+ * Does the driver want to hear of the `span` descriptors that end before `end`? `off` is so many descriptors
+ * behind `end`, counted on the line: one lap more if the wrap counters differ. An offset outside the ring,
+ * the reserved value and DESC without EVENT_IDX are lies; a signal too many is the harmless answer.
+ */
+static bool packed_wants_signal(const struct ring *ring, uint32_t event, struct packed_place end,
+				uint32_t span)
+{
+	unsigned flags = event >> 16 & PACKED_EVENT_FLAGS_MASK;
+	uint32_t off = event & PACKED_EVENT_OFFSET_MASK;
+	bool wrap = event & PACKED_EVENT_WRAP_MASK;
+	int32_t behind;
+
+	if (flags != PACKED_EVENT_DESC || !ring->event_idx)
+		return flags != PACKED_EVENT_DISABLE;
+	if (off >= ring->size)
+		return true;
+	behind = (int32_t)end.pos - (int32_t)off + (wrap == end.wrap ? 0 : (int32_t)ring->size);
+	return behind >= 1 && behind <= (int32_t)span;
+}
+
+bool packed_publish(struct ring *ring)
+{
+	struct packed_state *s = &ring->packed;
+	uint32_t span = s->staged_span, event;
+
+	__atomic_store_n(&s->desc[s->first.pos].flags, le16(s->first_flags),
+			 __ATOMIC_RELEASE); /* pair USED */
+	s->first = s->used;
+	s->staged_span = 0;
+	s->in_flight -= span;
+	ring_fence(); /* pair SIGNAL */
+	event = le32(__atomic_load_n((const event_word *)s->driver, __ATOMIC_RELAXED));
+	return packed_wants_signal(ring, event, s->used, span);
+}
+
+/* The event goes out in one store: the driver never sees half of it. */
+bool packed_kick_enable(struct ring *ring, bool on)
+{
+	struct packed_state *s = &ring->packed;
+	uint32_t event = (uint32_t)PACKED_EVENT_DISABLE << 16;
+
+	s->armed = s->avail;
+	if (on && ring->event_idx)
+		event = s->avail.pos | (uint32_t)s->avail.wrap << PACKED_EVENT_WRAP_BIT |
+			(uint32_t)PACKED_EVENT_DESC << 16;
+	else if (on)
+		event = (uint32_t)PACKED_EVENT_ENABLE << 16;
+	__atomic_store_n((event_word *)s->device, le32(event), __ATOMIC_RELAXED);
+	if (!on)
+		return false;
+	ring_fence(); /* pair KICK */
+	return packed_available(ring) != 0;
+}
+
+/* One look: at the next head. Whether more follow shows when it is popped. */
+unsigned packed_available(struct ring *ring)
+{
+	struct packed_state *s = &ring->packed;
+	uint16_t flags = le16(__atomic_load_n(&s->desc[s->avail.pos].flags, __ATOMIC_ACQUIRE));
+
+	return packed_is_available(flags, s->avail.wrap);
+}

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Theory of operation
+ *
+ * A ring walks through four positions, each catching up with the one before it:
+ *
+ *	available (the driver's) >= popped >= pushed >= published
+ *
+ * pop reads chains from "available" and moves "popped"; unpop moves it back. push writes used entries where
+ * the driver does not look yet; publish shows them all at once. What lies between published and popped is in
+ * flight: the driver must not reuse it, and a driver that makes more available than the ring has room for
+ * beyond what was published is lying.
+ *
+ * Nothing that the driver writes is trusted: every field is read once, the copy is checked, and a broken rule
+ * breaks the ring for ever. Chains that came before the bad one in the same burst are still returned; the
+ * next pop tells. A broken ring writes nothing to guest memory any more.
+ *
+ * Kicks are on when a ring is new. While they are on, a pop that returns 0 has asked the driver for a kick
+ * for the very next chain (with EVENT_IDX that has to be asked anew each time), so "pop until 0, then sleep"
+ * loses nothing.
+ *
+ * IN_ORDER (2.7.9, 2.8.7): one used entry, where the burst begins, stands for a burst of read-only chains.
+ * Bursts with writable chains get an entry each from the first writable chain on: drivers want to know each
+ * length.
+ *
+ * The format is looked at here, once per call; split.c and packed.c know one format each.
+ */
+
+#include "ring/ring_internal.h"
+#include "vireo/device.h"
+#include <stdlib.h>
+#include <string.h>
+
+struct ring_area ring_area_bytes(bool packed, uint32_t size)
+{
+	if (packed)
+		return (struct ring_area){
+			.desc_bytes = packed_desc_bytes(size),
+			.driver_bytes = sizeof(struct packed_event),
+			.device_bytes = sizeof(struct packed_event),
+		};
+	return (struct ring_area){
+		.desc_bytes = split_desc_bytes(size),
+		.driver_bytes = split_avail_bytes(size),
+		.device_bytes = split_used_bytes(size),
+	};
+}
+
+static bool aligned(const void *at, uintptr_t align)
+{
+	return at && ((uintptr_t)at & (align - 1)) == 0;
+}
+
+static const char *setup_wrong(const struct ring_setup *s)
+{
+	if (s->size < 1 || s->size > RING_SIZE_MAX)
+		return "queue size not in 1..32768";
+	if (!s->packed && (s->size & (s->size - 1)))
+		return "size of a split queue is not a power of two";
+	if (!aligned(s->desc, s->packed ? PACKED_DESC_ALIGN : SPLIT_DESC_ALIGN))
+		return "descriptor area misaligned";
+	if (!aligned(s->driver, s->packed ? PACKED_EVENT_ALIGN : SPLIT_AVAIL_ALIGN))
+		return "driver area misaligned";
+	if (!aligned(s->device, s->packed ? PACKED_EVENT_ALIGN : SPLIT_USED_ALIGN))
+		return "device area misaligned";
+	if (!s->packed && s->base > UINT16_MAX)
+		return "base beyond 16 bits";
+	if (s->packed && ((s->base & 0x7fff) >= s->size || (s->base >> 16 & 0x7fff) >= s->size))
+		return "base beyond the queue's size";
+	return NULL;
+}
+
+/*
+ * The used index is where the driver saw us last, and only memory knows it: a peer that lost its back end may
+ * name a base that is older or newer. What lies between the two was in flight and is popped again.
+ */
+static void split_start(struct ring *ring, const struct ring_setup *setup)
+{
+	struct split_state *s = &ring->split;
+
+	s->desc = setup->desc;
+	s->avail = setup->driver;
+	s->used = setup->device;
+	s->published = le16(__atomic_load_n(&s->used->idx, __ATOMIC_RELAXED));
+	s->next_avail = s->avail_seen = s->next_used = s->published;
+}
+
+/*
+ * Both halves of the base name the same place unless chains were lost in flight: then the used one counts, as
+ * above. Some front ends leave the used half zero; that is no place of its own.
+ */
+static void packed_start(struct ring *ring, const struct ring_setup *setup)
+{
+	struct packed_state *p = &ring->packed;
+	uint32_t half = setup->base >> 16 ? setup->base >> 16 : setup->base;
+
+	p->desc = setup->desc;
+	p->driver = setup->driver;
+	p->device = setup->device;
+	p->used = (struct packed_place){.pos = half & 0x7fff, .wrap = half >> 15 & 1};
+	p->avail = p->first = p->used;
+}
+
+int ring_new(const struct ring_setup *setup, struct ring **ret_ring, const char **why)
+{
+	size_t order_bytes = setup->in_order ? setup->size * sizeof(uint16_t) : 0;
+	const char *wrong = setup_wrong(setup);
+	struct ring *ring;
+
+	assert(setup->map);
+	if (wrong) {
+		*why = wrong;
+		return -EINVAL;
+	}
+	/* Whole cache lines: rings of different workers do not share one. */
+	ring = aligned_alloc(64, (sizeof(*ring) + order_bytes + 63) / 64 * 64);
+	if (!ring) {
+		*why = "out of memory";
+		return -ENOMEM;
+	}
+	memset(ring, 0, sizeof(*ring) + order_bytes);
+	ring->map = setup->map;
+	ring->size = setup->size;
+	ring->is_packed = setup->packed;
+	ring->indirect = setup->indirect;
+	ring->event_idx = setup->event_idx;
+	ring->in_order = ring->merge = setup->in_order;
+	ring->signal_next = setup->event_idx;
+	if (setup->packed)
+		packed_start(ring, setup);
+	else
+		split_start(ring, setup);
+	ring_kick_enable(ring, true);
+	*ret_ring = ring;
+	return 0;
+}
+
+void ring_free(struct ring *ring)
+{
+	free(ring);
+}
+
+int ring_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov, unsigned iov_max)
+{
+	if (unlikely(ring->error))
+		return -EPROTO;
+	return ring->is_packed ? packed_pop(ring, chains, max, iov, iov_max)
+			       : split_pop(ring, chains, max, iov, iov_max);
+}
+
+void ring_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned count)
+{
+	assert(count <= ring->outstanding);
+	ring->outstanding -= count;
+	if (ring->is_packed)
+		packed_unpop(ring, chains, count);
+	else
+		split_unpop(ring, count);
+}
+
+void ring_push(struct ring *ring, const struct vireo_chain *chain, uint32_t written_bytes)
+{
+	assert(ring->outstanding > 0);
+	assert(written_bytes <= chain->writable_bytes);
+	ring->outstanding--;
+	if (unlikely(ring->error))
+		return;
+	if (ring->is_packed)
+		packed_write_used(ring, chain, written_bytes);
+	else
+		split_write_used(ring, chain, written_bytes);
+	ring->staged++;
+	if (chain->writable_bytes)
+		ring->merge = false;
+}
+
+bool ring_publish(struct ring *ring)
+{
+	bool passed;
+
+	if (!ring->staged || unlikely(ring->error))
+		return false;
+	passed = ring->is_packed ? packed_publish(ring) : split_publish(ring);
+	ring->staged = 0;
+	ring->merge = ring->in_order;
+	if (unlikely(ring->signal_next)) {
+		ring->signal_next = false;
+		return true;
+	}
+	return passed;
+}
+
+bool ring_kick_enable(struct ring *ring, bool on)
+{
+	ring->kick_on = on;
+	if (unlikely(ring->error))
+		return on; /* "pop again", which will tell */
+	return ring->is_packed ? packed_kick_enable(ring, on) : split_kick_enable(ring, on);
+}
+
+unsigned ring_available(struct ring *ring)
+{
+	if (unlikely(ring->error))
+		return 1; /* as above */
+	return ring->is_packed ? packed_available(ring) : split_available(ring);
+}
+
+static uint32_t place_encode(struct packed_place place)
+{
+	return (uint32_t)place.pos | (uint32_t)place.wrap << 15;
+}
+
+uint32_t ring_base(const struct ring *ring)
+{
+	assert(ring->error || (!ring->outstanding && !ring->staged));
+	if (ring->is_packed)
+		return place_encode(ring->packed.avail) | place_encode(ring->packed.used) << 16;
+	return ring->split.next_avail;
+}
+
+const char *ring_error(const struct ring *ring)
+{
+	return ring->error;
+}
+
+/* ---- the slow parts of a chain ---- */
+
+__cold int ring_break(struct ring *ring, const char *why)
+{
+	if (!ring->error)
+		ring->error = why;
+	return -EPROTO;
+}
+
+/* A chain that does not even fit an array of the promised size is cut up beyond reason. */
+__cold int ring_no_room(struct ring *ring, const struct ring_pieces *p)
+{
+	if (p->room_start >= VIREO_CHAIN_PIECES_MAX(ring->size))
+		return ring_break(ring, "chain lies in too many pieces of memory");
+	return -ENOBUFS;
+}
+
+/* Zero length is allowed (nothing forbids it): no piece, and its address means nothing. */
+__cold int ring_lay_slowly(struct ring *ring, struct ring_pieces *p, uint64_t addr, uint32_t len,
+			   bool writable)
+{
+	int pieces;
+
+	if (!len)
+		return 0;
+	if (addr + (len - 1) < addr)
+		return ring_break(ring, "descriptor wraps around the address space");
+	pieces = map_pieces(ring->map, &ring->buffers, addr, len, p->iov, p->room);
+	if (pieces == -ENOBUFS)
+		return ring_no_room(ring, p);
+	if (pieces < 0)
+		return ring_break(ring, "descriptor outside guest memory");
+	p->iov += pieces;
+	p->room -= (unsigned)pieces;
+	if (writable) {
+		p->writable_count += (unsigned)pieces;
+		p->writable_bytes += len;
+	} else {
+		p->readable_count += (unsigned)pieces;
+		p->readable_bytes += len;
+	}
+	return 0;
+}
+
+/* Zero-length checked apart from the rest: % 16 would let it pass. */
+int ring_table_check(struct ring *ring, uint32_t len_bytes, uint32_t *ret_count)
+{
+	uint32_t count = len_bytes / sizeof(struct split_desc);
+
+	if (unlikely(!ring->indirect))
+		return ring_break(ring, "indirect descriptor without VIRTIO_F_INDIRECT_DESC");
+	if (unlikely(!len_bytes))
+		return ring_break(ring, "indirect table of zero length");
+	if (unlikely(len_bytes % sizeof(struct split_desc)))
+		return ring_break(ring, "indirect table's length is no multiple of 16");
+	if (unlikely(count > ring->size))
+		return ring_break(ring, "indirect table longer than the queue");
+	*ret_count = count;
+	return 0;
+}
+
+/* Byte ranges that lie in one region each are copied one after the other. */
+__cold int ring_table_read(struct ring *ring, uint64_t table, uint32_t index, struct ring_desc *ret)
+{
+	uint64_t gpa = table + (uint64_t)index * sizeof(struct split_desc);
+	uint8_t bytes[sizeof(struct split_desc)];
+	uint32_t have = 0;
+
+	if (gpa < table || gpa + sizeof(bytes) - 1 < gpa)
+		return ring_break(ring, "indirect table wraps around the address space");
+	while (have < sizeof(bytes)) {
+		uint64_t usable;
+		const void *host = map_gpa(ring->map, &ring->tables, gpa + have, &usable);
+		uint32_t now;
+
+		if (!host)
+			return ring_break(ring, "indirect table outside guest memory");
+		now = (uint32_t)min_u64(usable, sizeof(bytes) - have);
+		memcpy(bytes + have, host, now);
+		have += now;
+	}
+	*ret = ring_desc_read(bytes);
+	return 0;
+}

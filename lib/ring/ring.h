@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef RING_RING_H
+#define RING_RING_H
+
+/*
+ * A virtqueue as the device sees it (virtio 1.3, 2.7 split, 2.8 packed). The only room that knows
+ * descriptor formats. No fd, no transport, no thread: a ring is a struct in its owner's hands.
+ *
+ * Everything read from the ring is read once into a local; a rule of the specification that the
+ * driver breaks makes the ring broken for ever (`error` says why, ring_pop() returns -EPROTO).
+ *
+ * Dispatch on the format happens once per burst, in ring.c.
+ */
+
+#include "mem/map.h"
+#include "vireo/chain.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ring_setup {
+	bool packed, indirect, event_idx, in_order;
+	uint32_t size; /* 1..32768, split: a power of two */
+	/*
+	 * Where this process sees the three areas (split: descriptor table, available ring, used ring;
+	 * packed: descriptor ring, driver event, device event), with the lengths of ring_area_bytes();
+	 * checked for alignment here.
+	 */
+	void *desc, *driver, *device;
+	/*
+	 * As SET_VRING_BASE encodes it, see ring_base(). Split: the used index in memory decides; a base that
+	 * differs means that chains were lost in flight, and they are popped again. Packed: likewise from the
+	 * used half; if that is zero, it is taken to be the same as the available half.
+	 */
+	uint32_t base;
+	struct map *map; /* borrowed, for as long as the ring is used */
+};
+
+/* Bytes of each area (split with event_idx includes the event fields: 6 + 2n, 6 + 8n). */
+struct ring_area {
+	uint64_t desc_bytes, driver_bytes, device_bytes;
+};
+struct ring_area ring_area_bytes(bool packed, uint32_t size);
+
+struct ring; /* in ring_internal.h; opaque outside this room and its size known there */
+
+/* -EINVAL (size, alignment; *why says), -ENOMEM. */
+int ring_new(const struct ring_setup *setup, struct ring **ret_ring, const char **why);
+void ring_free(struct ring *ring);
+
+/* See vireo_queue_pop() and friends: the same contracts. */
+int ring_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
+	     unsigned iov_max);
+void ring_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned count);
+void ring_push(struct ring *ring, const struct vireo_chain *chain, uint32_t written_bytes);
+
+/* Makes pushed entries visible. Returns whether the driver is to be signalled for them. */
+bool ring_publish(struct ring *ring);
+
+/*
+ * Kicks are on in a new ring. While they are on, a pop that returned 0 has asked for a kick for the next
+ * chain: "pop until 0, sleep" needs no other call.
+ */
+
+bool ring_kick_enable(struct ring *ring, bool on);
+unsigned ring_available(struct ring *ring);
+
+/*
+ * Where the ring stands, encoded as GET_VRING_BASE (vhost-user: "vring base"): split: next available index;
+ * packed: bits 0-14 available index, 15 its wrap counter, 16-30 used index, 31 its wrap counter. Only when
+ * every popped chain has been pushed and published.
+ */
+uint32_t ring_base(const struct ring *ring);
+
+const char *ring_error(const struct ring *ring); /* NULL: not broken */
+
+#endif

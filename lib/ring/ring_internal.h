@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef RING_RING_INTERNAL_H
+#define RING_RING_INTERNAL_H
+
+/*
+ * What the files of this room share: the ring itself, the memory-order pairs, the reading of descriptors, and
+ * the laying of a chain's pieces.
+ *
+ * Memory order. Each pair names our side and the driver's (in brackets, where Linux' virtio_ring.c has it):
+ *
+ *  pair AVAIL   we: acquire load of avail->idx (packed: of the head's flags), then read ring and descriptors
+ *               driver: writes descriptors and ring, then release store of it [virtio_wmb() in virtqueue_add]
+ *  pair USED    we: write payload and used entries, then release store of used->idx (packed: of the first
+ *               entry's flags). Our reads of the chain are before it as well: the driver may reuse it then
+ *               driver: acquire load of it, then read entries and payload [virtio_rmb() in virtqueue_get_buf]
+ *  pair KICK    we: store "kick me" (avail_event, used->flags, device event), ring_fence(), look for chains
+ *               driver: makes chains available, full barrier, reads "kick me" [virtio_mb() in kick_prepare]
+ *  pair SIGNAL  we: show used entries, ring_fence(), read "signal me" (used_event, avail->flags, driver
+ *               event)
+ *               driver: store "signal me", full barrier, looks for used entries [virtio_store_mb() in
+ *               enable_cb]
+ *
+ * KICK and SIGNAL are the store-load pattern that needs a full barrier on both sides: whoever comes second
+ * sees the other's store, so either the notification is sent or the sleeper-to-be sees the work.
+ */
+
+#include "ring/ring.h"
+#include "wire/virtio_ring.h"
+#include <assert.h>
+#include <errno.h>
+
+struct split_state {
+	const struct split_desc *desc;
+	const struct split_avail *avail;
+	struct split_used *used;
+	uint16_t next_avail; /* all four free-running: index & mask is the slot */
+	uint16_t avail_seen; /* avail->idx as last read and checked */
+	uint16_t next_used;  /* pushed up to here ... */
+	uint16_t published;  /* ... of which the driver has been shown this much: used->idx */
+	uint16_t armed;	     /* what avail_event holds */
+};
+
+/* A place in the packed ring: the line (wrap, pos) on which everything is ordered (2.8.1). */
+struct packed_place {
+	uint16_t pos;
+	bool wrap;
+};
+
+struct packed_state {
+	struct packed_desc *desc;
+	const struct packed_event *driver;
+	struct packed_event *device;
+	struct packed_place avail; /* the next head is looked for here */
+	struct packed_place used;  /* the next used entry goes here */
+	struct packed_place first; /* where the staged burst begins */
+	struct packed_place armed; /* what the device event holds */
+	uint16_t first_flags;	   /* flags of the entry at `first`, written last, by publish */
+	uint32_t staged_span;	   /* descriptors from `first` to `used` */
+	uint32_t in_flight;	   /* descriptors popped and not yet shown as used */
+};
+
+/* Belongs to the queue's worker while the queue runs, to the control thread otherwise. */
+struct ring {
+	union {
+		struct split_state split;
+		struct packed_state packed;
+	};
+	const struct map *map;
+	struct map_cache buffers; /* last region hit by payload ... */
+	struct map_cache tables;  /* ... and by indirect tables: often another one */
+	uint32_t size;
+	uint32_t outstanding; /* chains popped, neither pushed nor unpopped */
+	uint32_t staged;      /* chains pushed, not yet published */
+	bool is_packed, indirect, event_idx, in_order;
+	bool merge;	  /* IN_ORDER: whatever is staged is read-only, one used entry may stand for all */
+	bool kick_on;	  /* the driver has been asked to kick */
+	bool signal_next; /* the driver's event state is older than we are: signal the next publish */
+	const char *error;
+	uint16_t order[]; /* IN_ORDER: ids as popped, by slot of the head; checks our own pushes */
+};
+
+/* split.c */
+int split_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
+	      unsigned iov_max);
+void split_unpop(struct ring *ring, unsigned count);
+bool split_publish(struct ring *ring);
+bool split_kick_enable(struct ring *ring, bool on);
+unsigned split_available(struct ring *ring);
+
+/* packed.c */
+int packed_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
+	       unsigned iov_max);
+void packed_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned count);
+bool packed_publish(struct ring *ring);
+bool packed_kick_enable(struct ring *ring, bool on);
+unsigned packed_available(struct ring *ring);
+
+/* ring.c: the slow parts of a chain. */
+
+/* The driver lied: `why` (static) stays; returns -EPROTO. */
+int ring_break(struct ring *ring, const char *why);
+
+/* A descriptor as it was read: 16 bytes, two loads, each done once. Fields in host order. */
+struct ring_desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t mid;  /* split: flags; packed: id */
+	uint16_t tail; /* split: next; packed: flags */
+};
+
+/* The pieces of one chain while it is being laid out. */
+struct ring_pieces {
+	struct iovec *iov; /* where the next piece goes */
+	unsigned room;	   /* pieces that still fit */
+	unsigned room_start;
+	unsigned readable_count, writable_count;
+	uint64_t readable_bytes, writable_bytes;
+	bool writable_seen;
+};
+
+/* A descriptor that is empty, or does not lie in one region. 0, -EPROTO, -ENOBUFS. */
+int ring_lay_slowly(struct ring *ring, struct ring_pieces *p, uint64_t addr, uint32_t len, bool writable);
+int ring_no_room(struct ring *ring, const struct ring_pieces *p);
+
+/* Entry `index` of an indirect table that does not lie in one region. 0, -EPROTO. */
+int ring_table_read(struct ring *ring, uint64_t table, uint32_t index, struct ring_desc *ret);
+
+/* Checks the descriptor that names an indirect table: 0 and how many entries it has, or -EPROTO. */
+int ring_table_check(struct ring *ring, uint32_t len_bytes, uint32_t *ret_count);
+
+/* gcc has a warning that its thread sanitizer does not model fences; the barrier itself is there. */
+static inline void ring_fence(void)
+{
+#if defined(__SANITIZE_THREAD__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wtsan"
+#endif
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+#if defined(__SANITIZE_THREAD__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+}
+
+/*
+ * The volatile accesses make the compiler load each half exactly once; what is checked later is this copy.
+ * Tables may lie at any address, hence the unaligned type.
+ */
+typedef uint64_t ring_u64_unaligned __attribute__((aligned(1), may_alias));
+
+static inline struct ring_desc ring_desc_read(const void *at)
+{
+	const volatile ring_u64_unaligned *words = at;
+	uint64_t addr = le64(words[0]), rest = le64(words[1]);
+
+	return (struct ring_desc){
+		.addr = addr,
+		.len = (uint32_t)rest,
+		.mid = (uint16_t)(rest >> 32),
+		.tail = (uint16_t)(rest >> 48),
+	};
+}
+
+/*
+ * The usual chain: one direct descriptor in one region. True: laid. False: nothing has been done, take the long
+ * way, which also says what is wrong if something is.
+ */
+static inline bool ring_lay_single(struct ring *ring, const struct ring_desc *d, bool writable,
+				   struct vireo_chain *chain, struct iovec *iov, unsigned room)
+{
+	uint64_t usable;
+	void *host = map_gpa(ring->map, &ring->buffers, d->addr, &usable);
+
+	if (unlikely(!host || usable < d->len || !d->len || !room))
+		return false;
+	*iov = (struct iovec){.iov_base = host, .iov_len = d->len};
+	chain->iov = iov;
+	chain->readable_count = !writable;
+	chain->writable_count = writable;
+	chain->readable_bytes = writable ? 0 : d->len;
+	chain->writable_bytes = writable ? d->len : 0;
+	return true;
+}
+
+static inline struct ring_pieces ring_pieces_of(struct iovec *iov, unsigned room)
+{
+	return (struct ring_pieces){.iov = iov, .room = room, .room_start = room};
+}
+
+/* Lays one buffer descriptor. 0, -EPROTO (the ring is broken now), -ENOBUFS. */
+static inline int ring_lay(struct ring *ring, struct ring_pieces *p, uint64_t addr, uint32_t len,
+			   bool writable)
+{
+	uint64_t usable;
+	void *host;
+
+	if (writable)
+		p->writable_seen = true;
+	else if (unlikely(p->writable_seen))
+		return ring_break(ring, "readable descriptor after a writable one");
+	host = map_gpa(ring->map, &ring->buffers, addr, &usable);
+	if (unlikely(!host || usable < len || !len))
+		return ring_lay_slowly(ring, p, addr, len, writable);
+	if (unlikely(!p->room))
+		return ring_no_room(ring, p);
+	p->room--;
+	*p->iov++ = (struct iovec){.iov_base = host, .iov_len = len};
+	if (writable) {
+		p->writable_count++;
+		p->writable_bytes += len;
+	} else {
+		p->readable_count++;
+		p->readable_bytes += len;
+	}
+	return 0;
+}
+
+/* All pieces are laid: fills in the chain, or -EPROTO. */
+static inline int ring_pieces_finish(struct ring *ring, const struct ring_pieces *p, struct iovec *iov,
+				     struct vireo_chain *chain)
+{
+	if (unlikely(p->readable_bytes + p->writable_bytes > UINT32_MAX))
+		return ring_break(ring, "chain longer than 2^32 - 1 bytes");
+	chain->iov = iov;
+	chain->readable_count = p->readable_count;
+	chain->writable_count = p->writable_count;
+	chain->readable_bytes = (uint32_t)p->readable_bytes;
+	chain->writable_bytes = (uint32_t)p->writable_bytes;
+	return 0;
+}
+
+/* ---- used entries: written where the driver does not look yet; here, so that push is one call ---- */
+
+static inline void split_write_used(struct ring *ring, const struct vireo_chain *chain,
+				    uint32_t written_bytes)
+{
+	struct split_state *s = &ring->split;
+	uint16_t mask = (uint16_t)(ring->size - 1);
+	struct split_used_elem *elem = &s->used->ring[(ring->merge ? s->published : s->next_used) & mask];
+
+	assert(!ring->in_order || ring->order[s->next_used & mask] == chain->id);
+	__atomic_store_n(&elem->id, le32(chain->id), __ATOMIC_RELAXED);
+	__atomic_store_n(&elem->len, le32(written_bytes), __ATOMIC_RELAXED);
+	s->next_used++;
+}
+
+static inline struct packed_place place_forward(struct packed_place place, uint32_t descs, uint32_t size)
+{
+	uint32_t pos = place.pos + descs;
+	bool over = pos >= size;
+
+	return (struct packed_place){.pos = (uint16_t)(over ? pos - size : pos), .wrap = place.wrap ^ over};
+}
+
+static inline struct packed_place place_back(struct packed_place place, uint32_t descs, uint32_t size)
+{
+	bool under = place.pos < descs;
+
+	return (struct packed_place){
+		.pos = (uint16_t)(under ? place.pos + size - descs : place.pos - descs),
+		.wrap = place.wrap ^ under,
+	};
+}
+
+static inline bool place_equal(struct packed_place a, struct packed_place b)
+{
+	return a.pos == b.pos && a.wrap == b.wrap;
+}
+
+/*
+ * Used entries go to the used position in the order of completion, however the chains were popped; the
+ * position then skips what the completed chain took (2.8.6). The flags of the burst's first entry are
+ * publish's.
+ */
+static inline void packed_write_used(struct ring *ring, const struct vireo_chain *chain,
+				     uint32_t written_bytes)
+{
+	struct packed_state *p = &ring->packed;
+	struct packed_place at = ring->merge ? p->first : p->used;
+	struct packed_desc *desc = &p->desc[at.pos];
+	unsigned flags = at.wrap ? PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK : 0;
+
+	assert(!ring->in_order || ring->order[p->used.pos] == chain->id);
+	if (written_bytes)
+		flags |= DESC_F_WRITE;
+	__atomic_store_n(&desc->id, le16(chain->id), __ATOMIC_RELAXED);
+	__atomic_store_n(&desc->len, le32(written_bytes), __ATOMIC_RELAXED);
+	if (!p->staged_span || ring->merge)
+		p->first_flags = (uint16_t)flags;
+	else
+		__atomic_store_n(&desc->flags, le16((uint16_t)flags), __ATOMIC_RELAXED);
+	p->used = place_forward(p->used, chain->span, ring->size);
+	p->staged_span += chain->span;
+}
+
+#endif
