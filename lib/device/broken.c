@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/fd.h"
+#include "device/device_internal.h"
+#include <stdio.h>
+
+/*
+ * "The guest lied": any thread may find out, the control thread acts on it.
+ *
+ *	NONE -> CLAIMED   one finder wins and may write break_text and break_queue; the others are dropped
+ *	CLAIMED -> TOLD   the text is written (release; pairs with the acquire in break_act()), event_fd raised
+ *	TOLD -> NONE      when the session ends: all queues are quiet, no worker is left to find anything
+ *
+ * Memory that is gone is told by the SIGBUS handler, which only sets `faulted` and raises the same fd.
+ */
+enum { BREAK_NONE, BREAK_CLAIMED, BREAK_TOLD };
+
+static bool break_tell(struct vireo_device *device, const struct vireo_queue *queue, const char *why)
+{
+	int none = BREAK_NONE;
+
+	if (!__atomic_compare_exchange_n(&device->break_state, &none, BREAK_CLAIMED, false, __ATOMIC_ACQUIRE,
+					 __ATOMIC_RELAXED))
+		return false;
+	if (queue)
+		snprintf(device->break_text, sizeof(device->break_text), "queue %u: %s", queue->index, why);
+	else
+		snprintf(device->break_text, sizeof(device->break_text), "%s", why);
+	device->break_queue = queue ? (int)queue->index : -1;
+	__atomic_store_n(&device->break_state, BREAK_TOLD, __ATOMIC_RELEASE);
+	return true;
+}
+
+void device_break_raise(struct vireo_device *device, const struct vireo_queue *queue, const char *why)
+{
+	if (break_tell(device, queue, why))
+		fd_event_raise(device->event_fd);
+}
+
+void vireo_device_break(struct vireo_device *device, const char *why)
+{
+	device_break_raise(device, NULL, why);
+}
+
+/* The device may be detached when this returns: the transport ends its session. */
+static void break_act(struct vireo_device *device)
+{
+	if (__atomic_load_n(&device->break_state, __ATOMIC_ACQUIRE) != BREAK_TOLD)
+		return;
+	if (!device->session || device->broken)
+		return;
+	device->broken = true;
+	device->status |= VIREO_STATUS_NEEDS_RESET;
+	log_error(&device->log, "%s: broken: %s", device->name, device->break_text);
+	if (device->break_queue >= 0 && device->queues[device->break_queue].error_fd >= 0)
+		fd_event_raise(device->queues[device->break_queue].error_fd);
+	device->transport->broken(device->transport_opaque, device->break_text);
+}
+
+void device_break_now(struct vireo_device *device, const struct vireo_queue *queue, const char *why)
+{
+	break_tell(device, queue, why);
+	break_act(device);
+}
+
+void device_break_forget(struct vireo_device *device)
+{
+	fd_event_clear(device->event_fd);
+	device->broken = false;
+	__atomic_store_n(&device->faulted, false, __ATOMIC_RELAXED);
+	__atomic_store_n(&device->break_state, BREAK_NONE, __ATOMIC_RELEASE);
+}
+
+void device_event(void *opaque, uint32_t events)
+{
+	struct vireo_device *device = opaque;
+
+	fd_event_clear(device->event_fd);
+	if (__atomic_load_n(&device->faulted, __ATOMIC_ACQUIRE))
+		break_tell(device, NULL, "the file behind guest memory has been truncated");
+	break_act(device);
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/fd.h"
+#include "device/device_internal.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+/*
+ * Theory of operation: a device between its type (ops) and its transport (verbs).
+ *
+ *	detached -> attached (an endpoint is open) -> session (a peer is there) -> attached -> detached
+ *
+ * Inside a session each queue is being set up, running, or stopping. Whoever changes memory, features, status
+ * or a queue's set-up first makes the queues concerned quiet (device_quiesce(): running -> stopping -> set
+ * up), makes the change, and calls device_resume(), which starts whatever is complete. There is one quiesce at
+ * a time, and nothing is changed behind a worker's back.
+ *
+ * A device that the peer has lied to is broken until its session ends: queues that run are left
+ * to the transport to quiesce, none is started any more.
+ */
+
+#define QUEUES_MAX 1024u
+#define CONFIG_SPACE_BYTES_MAX 4096u
+
+static int config_check(const struct vireo_device_config *config)
+{
+	if (!config->ops || !config->queue_count || config->queue_count > QUEUES_MAX)
+		return -EINVAL;
+	if (config->control_queues > config->queue_count || config->queue_size_max > 32768)
+		return -EINVAL;
+	if (config->config_bytes > CONFIG_SPACE_BYTES_MAX || (config->config_bytes && !config->config))
+		return -EINVAL;
+	return 0;
+}
+
+/* What can fail; vireo_device_free() undoes any part of it. */
+static int device_fill(struct vireo_device *device, const struct vireo_device_config *config)
+{
+	int r = config_copy(&device->ops, sizeof(device->ops), config->ops);
+
+	if (r)
+		return r;
+	device->name = strdup(config->name ? config->name : "device");
+	device->config = calloc(1, config->config_bytes ? config->config_bytes : 1);
+	if (!device->name || !device->config)
+		return -ENOMEM;
+	if (config->config_bytes)
+		memcpy(device->config, config->config, config->config_bytes);
+	device->config_bytes = (uint32_t)config->config_bytes;
+	return fd_event_new(&device->event_fd);
+}
+
+int vireo_device_new(const struct vireo_device_config *user_config, struct vireo_device **ret_device)
+{
+	struct vireo_device_config config;
+	struct vireo_device *device;
+	int r = config_copy(&config, sizeof(config), user_config);
+
+	if (!r)
+		r = config_check(&config);
+	if (r)
+		return r;
+	device = calloc(1, sizeof(*device) + config.queue_count * sizeof(device->queues[0]));
+	if (!device)
+		return -ENOMEM;
+	device->event_fd = -1;
+	device->opaque = config.opaque;
+	device->log = config.log;
+	device->features_offered = config.features | VIREO_FEATURE(VIREO_F_VERSION_1_BIT);
+	device->queue_count = config.queue_count;
+	device->queue_num_told = config.queue_num_told ? config.queue_num_told : config.queue_count;
+	device->queue_size_max = config.queue_size_max ? config.queue_size_max : 32768;
+	for (unsigned i = 0; i < config.queue_count; i++)
+		queue_init(&device->queues[i], device, i, i >= config.queue_count - config.control_queues);
+	r = device_fill(device, &config);
+	if (r) {
+		vireo_device_free(device);
+		return r;
+	}
+	device->faults = (struct map_faults){
+		.table = config.faults,
+		.event_fd = device->event_fd,
+		.faulted = &device->faulted,
+	};
+	*ret_device = device;
+	return 0;
+}
+
+void vireo_device_free(struct vireo_device *device)
+{
+	if (!device)
+		return;
+	assert(!device->transport);
+	fd_close(&device->event_fd);
+	free(device->config);
+	free(device->name);
+	free(device);
+}
+
+int device_attach(struct vireo_device *device, struct loop *loop, const struct device_transport *transport,
+		  void *opaque)
+{
+	int r;
+
+	if (device->transport)
+		return -EBUSY;
+	r = loop_add(loop, device->event_fd, EPOLLIN, device_event, device, &device->event_watch);
+	if (r)
+		return r;
+	device->transport = transport;
+	device->transport_opaque = opaque;
+	device->loop = loop;
+	return 0;
+}
+
+static void assert_quiet(const struct vireo_device *device)
+{
+	for (unsigned i = 0; i < device->queue_count; i++)
+		assert(!device->queues[i].running);
+}
+
+void device_detach(struct vireo_device *device)
+{
+	assert(!device->session);
+	loop_remove(&device->event_watch);
+	device->transport = NULL;
+	device->loop = NULL;
+}
+
+void device_session_begin(struct vireo_device *device)
+{
+	assert(device->transport && !device->session);
+	device_break_forget(device);
+	device->session = true;
+	if (device->ops.connected)
+		device->ops.connected(device->opaque, true);
+}
+
+void device_session_end(struct vireo_device *device)
+{
+	assert(device->session && !device_quiescing(device));
+	assert_quiet(device);
+	for (unsigned i = 0; i < device->queue_count; i++)
+		queue_forget(&device->queues[i]);
+	map_unref(device->map);
+	device->map = NULL;
+	device->features = 0;
+	device->status = 0;
+	device->status_required = false;
+	device->session = false;
+	device_break_forget(device);
+	if (device->ops.connected)
+		device->ops.connected(device->opaque, false);
+}
+
+uint64_t device_features_offered(const struct vireo_device *device)
+{
+	return device->features_offered;
+}
+
+int device_features_set(struct vireo_device *device, uint64_t features)
+{
+	int r;
+
+	assert_quiet(device);
+	if (features & ~device->features_offered)
+		return -EINVAL;
+	if (device->ops.features_set) {
+		r = device->ops.features_set(device->opaque, features);
+		if (r)
+			return r;
+	}
+	device->features = features;
+	return 0;
+}
+
+void device_status_required(struct vireo_device *device, bool required)
+{
+	device->status_required = required;
+}
+
+void device_status_set(struct vireo_device *device, uint8_t status)
+{
+	if (status)
+		device->status = status;
+	else
+		device_reset(device);
+}
+
+/*
+ * Memory stays: it belongs to the connection and not to the driver, and a front end that keeps book of the
+ * regions it has added does not add them again after a reset. So do the call fds, which a front end may have
+ * set before it resets and starts the device.
+ */
+void device_reset(struct vireo_device *device)
+{
+	assert_quiet(device);
+	for (unsigned i = 0; i < device->queue_count; i++)
+		queue_reset(&device->queues[i]);
+	device->features = 0;
+	device->status = 0;
+	if (device->ops.reset)
+		device->ops.reset(device->opaque);
+}
+
+void device_map_set(struct vireo_device *device, struct map *map)
+{
+	struct map *old = device->map;
+
+	assert_quiet(device);
+	device->map = map;
+	map_unref(old);
+}
+
+struct map *device_map(const struct vireo_device *device)
+{
+	return device->map;
+}
+
+const struct map_faults *device_faults(const struct vireo_device *device)
+{
+	return &device->faults;
+}
+
+unsigned device_queue_count(const struct vireo_device *device)
+{
+	return device->queue_count;
+}
+
+unsigned device_queue_num_told(const struct vireo_device *device)
+{
+	return device->queue_num_told;
+}
+
+bool device_has_announce(const struct vireo_device *device)
+{
+	return device->ops.announce;
+}
+
+int device_announce(struct vireo_device *device, const uint8_t mac[6])
+{
+	return device->ops.announce ? device->ops.announce(device->opaque, mac) : -EOPNOTSUPP;
+}
+
+bool device_has_mtu(const struct vireo_device *device)
+{
+	return device->ops.mtu_set;
+}
+
+int device_mtu_set(struct vireo_device *device, uint16_t mtu)
+{
+	return device->ops.mtu_set ? device->ops.mtu_set(device->opaque, mtu) : -EOPNOTSUPP;
+}
+
+const struct vireo_log *device_log(const struct vireo_device *device)
+{
+	return &device->log;
+}
+
+const char *device_name(const struct vireo_device *device)
+{
+	return device->name;
+}
+
+uint64_t vireo_device_features(const struct vireo_device *device)
+{
+	return device->features;
+}
+
+uint8_t vireo_device_status(const struct vireo_device *device)
+{
+	return device->status;
+}
+
+struct vireo_queue *vireo_device_queue(struct vireo_device *device, unsigned index)
+{
+	return index < device->queue_count ? &device->queues[index] : NULL;
+}

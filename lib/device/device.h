@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DEVICE_DEVICE_H
+#define DEVICE_DEVICE_H
+
+/*
+ * The verbs with which a transport drives a device. Each transport turns what its peer says into these; none
+ * knows device types or descriptor formats. All in the control thread.
+ *
+ * Quiesce: whatever changes a queue or memory needs the queues quiet first. device_quiesce() takes queues back from the
+ * data path, asynchronously; one quiesce at a time per device (a session handles one message at a
+ * time). After the change device_resume() starts every queue that is complete again.
+ *
+ * A queue is complete, and runs, when memory is mapped, size and addresses are set, a kick has been set (fd or
+ * polling) and, where the transport has said that status is negotiated, DRIVER_OK is set or the queue enabled.
+ */
+
+#include "vireo/device.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct map;
+struct map_faults;
+struct loop;
+
+/* What a device asks of the transport it is offered on. */
+struct device_transport {
+	void (*config_changed)(void *transport); /* tell the driver; may be NULL */
+	/* The device is broken: log has been written; end the session. May be called inside any verb. */
+	void (*broken)(void *transport, const char *why);
+};
+
+#define DEVICE_ALL_QUEUES UINT32_MAX
+
+/* One transport at a time: -EBUSY. `loop` (borrowed) is where the device may watch fds while attached. */
+int device_attach(struct vireo_device *device, struct loop *loop, const struct device_transport *transport,
+		  void *opaque);
+void device_detach(struct vireo_device *device); /* all queues quiet, state initial */
+
+/* A session begins (-> ops->connected) and ends. Ending needs all queues quiesced; it forgets everything. */
+void device_session_begin(struct vireo_device *device);
+void device_session_end(struct vireo_device *device);
+
+/* `done` runs inside the call or later; queue: an index or DEVICE_ALL_QUEUES. No other quiesce may be pending. */
+void device_quiesce(struct vireo_device *device, uint32_t queue, void (*done)(void *opaque), void *opaque);
+bool device_quiescing(const struct vireo_device *device);
+void device_resume(struct vireo_device *device);
+bool device_running(const struct vireo_device *device); /* any queue */
+
+uint64_t device_features_offered(const struct vireo_device *device);
+/* -EINVAL: bits not offered; or what the device type says. All queues quiet. */
+int device_features_set(struct vireo_device *device, uint64_t features);
+void device_status_required(struct vireo_device *device, bool required); /* see above */
+/* 0 resets (all queues quiet then). */
+void device_status_set(struct vireo_device *device, uint8_t status);
+/* Back to initial, session and ownership kept. All queues quiet. */
+void device_reset(struct vireo_device *device);
+
+/* Takes over the caller's reference; all queues quiet. NULL: no memory. */
+void device_map_set(struct vireo_device *device, struct map *map);
+struct map *device_map(const struct vireo_device *device); /* borrowed, or NULL */
+const struct map_faults *device_faults(const struct vireo_device *device);
+
+unsigned device_queue_count(const struct vireo_device *device);
+unsigned device_queue_num_told(const struct vireo_device *device);
+
+/*
+ * Queue set-up: the queue is quiet. `index` is checked here, all 32 bits of it: -EINVAL. Addresses are the peer's own (uaddr) and are
+ * translated at resume.
+ */
+int device_queue_size_set(struct vireo_device *device, uint32_t index, uint32_t size);
+int device_queue_address_set(struct vireo_device *device, uint32_t index, uint64_t desc, uint64_t driver,
+			     uint64_t device_area);
+int device_queue_base_set(struct vireo_device *device, uint32_t index, uint32_t base);
+/* fd: taken over on success, -1: none (kick: the driver asks for polling; call: no signals). -EINVAL: no notifier. */
+int device_queue_kick_set(struct vireo_device *device, uint32_t index, int fd);
+int device_queue_call_set(struct vireo_device *device, uint32_t index, int fd);
+int device_queue_error_set(struct vireo_device *device, uint32_t index, int fd);
+/* Needs no quiet. */
+int device_queue_enable(struct vireo_device *device, uint32_t index, bool on);
+/* Quiet. Stops the queue (until the next kick_set) and tells where it stands. */
+int device_queue_stop(struct vireo_device *device, uint32_t index, uint32_t *ret_base);
+
+/* Config space. -EINVAL: outside it; write: -EPERM and what the type says. */
+int device_config_read(struct vireo_device *device, uint32_t offset, void *data, uint32_t bytes);
+int device_config_write(struct vireo_device *device, uint32_t offset, const void *data, uint32_t bytes);
+uint32_t device_config_bytes(const struct vireo_device *device);
+
+/* -EOPNOTSUPP where the device type has no such thing. */
+bool device_has_announce(const struct vireo_device *device);
+bool device_has_mtu(const struct vireo_device *device);
+int device_announce(struct vireo_device *device, const uint8_t mac[6]);
+int device_mtu_set(struct vireo_device *device, uint16_t mtu);
+
+const struct vireo_log *device_log(const struct vireo_device *device);
+const char *device_name(const struct vireo_device *device);
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DEVICE_INTERNAL_H
+#define DEVICE_INTERNAL_H
+
+#include "base/log.h"
+#include "base/loop.h"
+#include "device/device.h"
+#include "mem/map.h"
+#include "ring/ring.h"
+
+/*
+ * Map of this room:
+ *
+ *	device.c	life, features, status
+ *	broken.c	the guest lied
+ *	config_space.c
+ *	queue_setup.c	what the peer says about queues
+ *	queue_run.c	start, quiesce, control queues
+ *	queue.c		a running queue in its worker's hands
+ */
+
+#define DEVICE_BREAK_TEXT_BYTES 160u
+
+struct vireo_queue {
+	/* Constant. */
+	struct vireo_device *device;
+	unsigned index;
+	bool control; /* served in the control thread, by ops->queue_kicked */
+
+	/*
+	 * Set-up: written by the control thread while the queue is quiet, so that the worker, who gets the
+	 * queue through queue_started, may read it as long as the queue runs.
+	 */
+	uint32_t size;
+	uint32_t base;
+	uint64_t desc_uaddr, driver_uaddr, device_uaddr;
+	bool addressed; /* the addresses hold */
+	bool kickable; /* a kick has been set: kick_fd, or polling if that is -1 */
+	int kick_fd, call_fd;
+	struct ring *ring; /* while it runs; then the worker's */
+
+	/* Control thread. */
+	int error_fd;
+	bool fresh; /* set up anew, and not checked against memory since */
+	bool waiting; /* told the log that memory is missing */
+	bool running;
+	bool stopping; /* ops->queue_stop has been called, the answer is awaited */
+	struct loop_watch *kick_watch; /* control queue */
+	struct loop_timer *poll_timer; /* control queue */
+
+	/* Written by the control thread, read by any (atomic). */
+	bool enabled;
+};
+
+struct vireo_device {
+	/* Constant. */
+	struct vireo_device_ops ops;
+	void *opaque;
+	struct vireo_log log;
+	char *name;
+	uint64_t features_offered;
+	unsigned queue_count, queue_num_told, queue_size_max;
+	int event_fd; /* raised from any thread: look at break_state and faulted */
+	struct map_faults faults;
+
+	/* Control thread. */
+	const struct device_transport *transport; /* NULL: not attached */
+	void *transport_opaque;
+	struct loop *loop;
+	struct loop_watch *event_watch;
+	bool session;
+	bool broken; /* in this session; the transport has been told */
+	uint64_t features;
+	uint8_t status;
+	bool status_required;
+	struct map *map;
+	unsigned quiesce_waits;
+	void (*quiesce_done)(void *opaque); /* NULL: no quiesce is pending */
+	void *quiesce_opaque;
+	uint8_t *config;
+	uint32_t config_bytes;
+
+	/* Any thread: see broken.c. */
+	int break_state;
+	int break_queue; /* index, or -1 */
+	char break_text[DEVICE_BREAK_TEXT_BYTES];
+	bool faulted;
+
+	struct vireo_queue queues[];
+};
+
+/* broken.c */
+
+/* Any thread. `queue` may be NULL; `why` is copied. The first one in a session counts. */
+void device_break_raise(struct vireo_device *device, const struct vireo_queue *queue, const char *why);
+/* The same from the control thread: acts before it returns (transport->broken). */
+void device_break_now(struct vireo_device *device, const struct vireo_queue *queue, const char *why);
+void device_break_forget(struct vireo_device *device);
+void device_event(void *opaque, uint32_t events); /* event_fd's watch */
+
+/* queue_setup.c */
+void queue_init(struct vireo_queue *queue, struct vireo_device *device, unsigned index, bool control);
+void queue_reset(struct vireo_queue *queue); /* to the initial state, but for the call and error fds */
+void queue_forget(struct vireo_queue *queue); /* to the initial state */
+
+static inline bool device_accepted(const struct vireo_device *device, unsigned feature_bit)
+{
+	return device->features & VIREO_FEATURE(feature_bit);
+}
+
+#endif

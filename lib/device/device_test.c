@@ -1,0 +1,772 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* after the above: */
+#include "base/fd.h"
+#include "base/loop.h"
+#include "device/device.h"
+#include "mem/map.h"
+#include "wire/virtio_ring.h"
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/*
+ * A device with two worker queues and a control queue, driven by the test as its transport; memory is a
+ * memfd.
+ */
+
+#define MEMORY_BYTES (1u << 20)
+#define UADDR UINT64_C(0x7f0000000000)
+#define RING_BYTES 0x4000u
+#define DESC_AT 0u
+#define AVAIL_AT 0x1000u
+#define USED_AT 0x2000u
+#define QUEUES 3u
+#define CONTROL 2u
+#define SIZE 8u
+
+struct lab {
+	struct loop *loop;
+	struct vireo_device *device;
+	uint8_t *memory;
+	int memfd;
+	int kick[QUEUES], call[QUEUES];
+	/* what the ops have seen */
+	unsigned started[QUEUES], stopped[QUEUES], kicked, connected, disconnected, resets;
+	bool late; /* queue_stop is answered by the test */
+	bool refuse_features;
+	unsigned kick_takes; /* chains that queue_kicked pops at most */
+	/* what the transport has seen */
+	unsigned broken, config_changes;
+	char why[200];
+	unsigned quiet;
+	char log[4000];
+};
+
+static void lab_log(void *opaque, enum vireo_log_level level, const char *line)
+{
+	struct lab *lab = opaque;
+
+	snprintf(lab->log + strlen(lab->log), sizeof(lab->log) - strlen(lab->log), "%s\n", line);
+}
+
+static void op_started(void *opaque, struct vireo_queue *queue)
+{
+	((struct lab *)opaque)->started[vireo_queue_index(queue)]++;
+}
+
+static void op_stop(void *opaque, struct vireo_queue *queue)
+{
+	struct lab *lab = opaque;
+
+	lab->stopped[vireo_queue_index(queue)]++;
+	if (!lab->late)
+		vireo_queue_quiesced(queue);
+}
+
+static void op_kicked(void *opaque, struct vireo_queue *queue)
+{
+	struct lab *lab = opaque;
+	struct vireo_chain chain;
+	struct iovec iov[VIREO_CHAIN_PIECES_MAX(SIZE)];
+
+	lab->kicked++;
+	for (unsigned i = 0; i < lab->kick_takes; i++) {
+		if (vireo_queue_pop(queue, &chain, 1, iov, VIREO_CHAIN_PIECES_MAX(SIZE)) <= 0)
+			break;
+		vireo_queue_push(queue, &chain, 0);
+	}
+	vireo_queue_flush(queue);
+}
+
+static int op_features(void *opaque, uint64_t features)
+{
+	return ((struct lab *)opaque)->refuse_features ? -EINVAL : 0;
+}
+
+static int op_config_write(void *opaque, uint32_t offset, const void *data, uint32_t bytes)
+{
+	return offset >= 4 ? -EPERM : 0;
+}
+
+static void op_connected(void *opaque, bool connected)
+{
+	struct lab *lab = opaque;
+
+	if (connected)
+		lab->connected++;
+	else
+		lab->disconnected++;
+}
+
+static void op_reset(void *opaque)
+{
+	((struct lab *)opaque)->resets++;
+}
+
+static const struct vireo_device_ops ops = {
+	.size = sizeof(ops),
+	.queue_started = op_started,
+	.queue_stop = op_stop,
+	.queue_kicked = op_kicked,
+	.features_set = op_features,
+	.config_write = op_config_write,
+	.connected = op_connected,
+	.reset = op_reset,
+};
+
+static void on_broken(void *opaque, const char *why)
+{
+	struct lab *lab = opaque;
+
+	lab->broken++;
+	snprintf(lab->why, sizeof(lab->why), "%s", why);
+}
+
+static void on_config(void *opaque)
+{
+	((struct lab *)opaque)->config_changes++;
+}
+
+static const struct device_transport transport = { .broken = on_broken, .config_changed = on_config };
+
+static void on_quiet(void *opaque)
+{
+	((struct lab *)opaque)->quiet++;
+}
+
+static void quiesce(struct lab *lab)
+{
+	unsigned before = lab->quiet;
+
+	device_quiesce(lab->device, DEVICE_ALL_QUEUES, on_quiet, lab);
+	assert_int_equal(lab->quiet, before + 1);
+}
+
+static struct lab *lab_new(uint64_t features)
+{
+	struct lab *lab = test_calloc(1, sizeof(*lab));
+	struct vireo_device_config config = {
+		.size = sizeof(config),
+		.device_id = 99,
+		.features = features,
+		.queue_count = QUEUES,
+		.control_queues = 1,
+		.queue_size_max = 256,
+		.config = "abcdefgh",
+		.config_bytes = 8,
+		.ops = &ops,
+		.opaque = lab,
+		.log = { lab_log, lab, VIREO_LOG_INFO },
+		.name = "lab",
+	};
+
+	lab->kick_takes = 100;
+	for (unsigned i = 0; i < QUEUES; i++)
+		lab->kick[i] = lab->call[i] = -1;
+	assert_int_equal(loop_new(&lab->loop), 0);
+	assert_int_equal(vireo_device_new(&config, &lab->device), 0);
+	assert_int_equal(device_attach(lab->device, lab->loop, &transport, lab), 0);
+	device_session_begin(lab->device);
+	lab->memfd = memfd_create("lab", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(lab->memfd, MEMORY_BYTES), 0);
+	lab->memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, lab->memfd, 0);
+	assert_ptr_not_equal(lab->memory, MAP_FAILED);
+	return lab;
+}
+
+static void lab_free(struct lab *lab)
+{
+	lab->late = false;
+	quiesce(lab);
+	device_session_end(lab->device);
+	assert_int_equal(lab->disconnected, 1);
+	device_detach(lab->device);
+	vireo_device_free(lab->device);
+	loop_free(lab->loop);
+	munmap(lab->memory, MEMORY_BYTES);
+	close(lab->memfd);
+	for (unsigned i = 0; i < QUEUES; i++) {
+		fd_close(&lab->kick[i]);
+		fd_close(&lab->call[i]);
+	}
+	test_free(lab);
+}
+
+static void share_memory(struct lab *lab, uint64_t size_bytes)
+{
+	struct map_spec spec = { .gpa = 0, .size_bytes = size_bytes, .uaddr = UADDR };
+	const char *why = "";
+	struct map *map;
+
+	assert_int_equal(map_new(&spec, &lab->memfd, 1, device_faults(lab->device), &map, &why), 0);
+	device_map_set(lab->device, map);
+}
+
+/* Our copy and the device's: both are eventfds of the test. */
+static int event_pair(int *ret_theirs)
+{
+	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+	*ret_theirs = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	assert_true(fd >= 0 && *ret_theirs >= 0);
+	return fd;
+}
+
+static uint64_t area(unsigned queue, uint64_t at)
+{
+	return UADDR + queue * RING_BYTES + at;
+}
+
+static void queue_set(struct lab *lab, unsigned queue)
+{
+	int kick, call;
+
+	fd_close(&lab->kick[queue]);
+	fd_close(&lab->call[queue]);
+	lab->kick[queue] = event_pair(&kick);
+	lab->call[queue] = event_pair(&call);
+	assert_int_equal(device_queue_size_set(lab->device, queue, SIZE), 0);
+	assert_int_equal(device_queue_base_set(lab->device, queue, 0), 0);
+	assert_int_equal(device_queue_address_set(lab->device, queue, area(queue, DESC_AT),
+						  area(queue, AVAIL_AT), area(queue, USED_AT)),
+			 0);
+	assert_int_equal(device_queue_call_set(lab->device, queue, call), 0);
+	assert_int_equal(device_queue_kick_set(lab->device, queue, kick), 0);
+}
+
+static struct split_avail *avail_of(struct lab *lab, unsigned queue)
+{
+	return (void *)(lab->memory + queue * RING_BYTES + AVAIL_AT);
+}
+
+static struct split_used *used_of(struct lab *lab, unsigned queue)
+{
+	return (void *)(lab->memory + queue * RING_BYTES + USED_AT);
+}
+
+/* One more readable buffer of 16 bytes. */
+static void offer(struct lab *lab, unsigned queue)
+{
+	struct split_desc *desc = (void *)(lab->memory + queue * RING_BYTES);
+	struct split_avail *avail = avail_of(lab, queue);
+	uint16_t slot = avail->idx % SIZE;
+
+	desc[slot] = (struct split_desc){ .addr = 0x80000, .len = 16 };
+	avail->ring[slot] = slot;
+	__atomic_store_n(&avail->idx, avail->idx + 1, __ATOMIC_RELEASE);
+}
+
+static void turn(struct lab *lab, int timeout_ms)
+{
+	assert_true(loop_dispatch(lab->loop, timeout_ms) >= 0);
+}
+
+static bool raised(int fd)
+{
+	uint64_t value;
+
+	return read(fd, &value, sizeof(value)) == sizeof(value);
+}
+
+/* ---- tests ---- */
+
+static void queue_starts_when_complete_without_a_kick(void **state)
+{
+	struct lab *lab = lab_new(0);
+
+	queue_set(lab, 0);
+	device_resume(lab->device);
+	assert_int_equal(lab->started[0], 0); /* no memory yet */
+	share_memory(lab, MEMORY_BYTES);
+	device_resume(lab->device);
+	assert_int_equal(lab->started[0], 1);
+	assert_int_equal(lab->started[1], 0);
+	assert_true(device_running(lab->device));
+	device_resume(lab->device);
+	assert_int_equal(lab->started[0], 1);
+	lab_free(lab);
+}
+
+static void start_publishes_that_kicks_are_wanted_and_signals_once(void **state)
+{
+	struct lab *lab = lab_new(0);
+
+	used_of(lab, 0)->flags = SPLIT_USED_F_NO_NOTIFY; /* left by a predecessor that crashed */
+	share_memory(lab, MEMORY_BYTES);
+	queue_set(lab, 0);
+	device_resume(lab->device);
+	assert_int_equal(used_of(lab, 0)->flags, 0);
+	assert_true(raised(lab->call[0]));
+	lab_free(lab);
+}
+
+static void driver_ok_gates_queues_only_where_status_is_required(void **state)
+{
+	struct lab *lab = lab_new(0);
+
+	share_memory(lab, MEMORY_BYTES);
+	device_status_required(lab->device, true);
+	queue_set(lab, 0);
+	device_resume(lab->device);
+	assert_int_equal(lab->started[0], 0);
+	device_status_set(lab->device,
+			  VIREO_STATUS_ACKNOWLEDGE | VIREO_STATUS_DRIVER | VIREO_STATUS_DRIVER_OK);
+	device_resume(lab->device);
+	assert_int_equal(lab->started[0], 1);
+	lab_free(lab);
+}
+
+static void chains_go_round_and_the_driver_is_signalled(void **state)
+{
+	struct lab *lab = lab_new(0);
+	struct vireo_queue *queue = vireo_device_queue(lab->device, 0);
+	struct iovec iov[VIREO_CHAIN_PIECES_MAX(SIZE)];
+	struct vireo_chain chain;
+
+	share_memory(lab, MEMORY_BYTES);
+	queue_set(lab, 0);
+	device_resume(lab->device);
+	raised(lab->call[0]);
+	offer(lab, 0);
+	assert_int_equal(vireo_queue_available(queue), 1);
+	assert_int_equal(vireo_queue_pop(queue, &chain, 1, iov, VIREO_CHAIN_PIECES_MAX(SIZE)), 1);
+	assert_int_equal(chain.readable_bytes, 16);
+	vireo_queue_push(queue, &chain, 0);
+	assert_false(raised(lab->call[0]));
+	vireo_queue_flush(queue);
+	assert_true(raised(lab->call[0]));
+	assert_int_equal(used_of(lab, 0)->idx, 1);
+	lab_free(lab);
+}
+
+static void quiesce_waits_for_every_queue(void **state)
+{
+	struct lab *lab = lab_new(0);
+
+	share_memory(lab, MEMORY_BYTES);
+	queue_set(lab, 0);
+	queue_set(lab, 1);
+	device_resume(lab->device);
+	lab->late = true;
+	device_quiesce(lab->device, DEVICE_ALL_QUEUES, on_quiet, lab);
+	assert_int_equal(lab->stopped[0] + lab->stopped[1], 2);
+	assert_true(device_quiescing(lab->device));
+	vireo_queue_quiesced(vireo_device_queue(lab->device, 1));
+	assert_int_equal(lab->quiet, 0);
+	vireo_queue_quiesced(vireo_device_queue(lab->device, 0));
+	assert_int_equal(lab->quiet, 1);
+	assert_false(device_quiescing(lab->device));
+	device_resume(lab->device);
+	assert_int_equal(lab->started[0], 2);
+	lab_free(lab);
+}
+
+static void quiesce_of_one_queue_leaves_the_others_running(void **state)
+{
+	struct lab *lab = lab_new(0);
+
+	share_memory(lab, MEMORY_BYTES);
+	queue_set(lab, 0);
+	queue_set(lab, 1);
+	device_resume(lab->device);
+	device_quiesce(lab->device, 1, on_quiet, lab);
+	assert_int_equal(lab->quiet, 1);
+	assert_int_equal(lab->stopped[0], 0);
+	assert_int_equal(lab->stopped[1], 1);
+	assert_true(device_running(lab->device));
+	lab_free(lab);
+}
+
+static void stop_tells_where_the_ring_stands_and_a_kick_starts_it_there(void **state)
+{
+	struct lab *lab = lab_new(0);
+	struct vireo_queue *queue = vireo_device_queue(lab->device, 0);
+	struct iovec iov[VIREO_CHAIN_PIECES_MAX(SIZE)];
+	struct vireo_chain chain;
+	uint32_t base = 77;
+	int kick;
+
+	share_memory(lab, MEMORY_BYTES);
+	queue_set(lab, 0);
+	device_resume(lab->device);
+	for (int i = 0; i < 3; i++) {
+		offer(lab, 0);
+		assert_int_equal(vireo_queue_pop(queue, &chain, 1, iov, VIREO_CHAIN_PIECES_MAX(SIZE)), 1);
+		vireo_queue_push(queue, &chain, 0);
+	}
+	vireo_queue_flush(queue);
+	quiesce(lab);
+	assert_int_equal(device_queue_stop(lab->device, 0, &base), 0);
+	assert_int_equal(base, 3);
+	device_resume(lab->device);
+	assert_int_equal(lab->started[0], 1); /* stopped until the next kick */
+	close(event_pair(&kick));
+	assert_int_equal(device_queue_kick_set(lab->device, 0, kick), 0);
+	device_resume(lab->device);
+	assert_int_equal(lab->started[0], 2);
+	offer(lab, 0);
+	assert_int_equal(vireo_queue_pop(queue, &chain, 1, iov, VIREO_CHAIN_PIECES_MAX(SIZE)), 1);
+	assert_int_equal(chain.id, 3);
+	vireo_queue_push(queue, &chain, 0);
+	vireo_queue_flush(queue);
+	lab_free(lab);
+}
+
+static void control_queue_is_served_at_start_and_on_each_kick(void **state)
+{
+	struct lab *lab = lab_new(0);
+
+	share_memory(lab, MEMORY_BYTES);
+	offer(lab, CONTROL);
+	queue_set(lab, CONTROL);
+	device_resume(lab->device);
+	assert_int_equal(lab->started[CONTROL], 0);
+	assert_int_equal(used_of(lab, CONTROL)->idx, 1);
+	for (unsigned i = 2; i < 5; i++) {
+		offer(lab, CONTROL);
+		fd_event_raise(lab->kick[CONTROL]);
+		turn(lab, 1000);
+		assert_int_equal(used_of(lab, CONTROL)->idx, i);
+	}
+	quiesce(lab);
+	assert_int_equal(lab->stopped[CONTROL], 0);
+	lab_free(lab);
+}
+
+static void control_queue_that_leaves_chains_is_called_again(void **state)
+{
+	struct lab *lab = lab_new(0);
+
+	lab->kick_takes = 1;
+	share_memory(lab, MEMORY_BYTES);
+	for (int i = 0; i < 4; i++)
+		offer(lab, CONTROL);
+	queue_set(lab, CONTROL);
+	device_resume(lab->device);
+	for (int i = 0; i < 20 && used_of(lab, CONTROL)->idx < 4; i++)
+		turn(lab, 100);
+	assert_int_equal(used_of(lab, CONTROL)->idx, 4);
+	lab_free(lab);
+}
+
+static void control_queue_without_a_kick_fd_is_polled(void **state)
+{
+	struct lab *lab = lab_new(0);
+
+	share_memory(lab, MEMORY_BYTES);
+	queue_set(lab, CONTROL);
+	assert_int_equal(device_queue_kick_set(lab->device, CONTROL, -1), 0);
+	device_resume(lab->device);
+	offer(lab, CONTROL);
+	for (int i = 0; i < 20 && !used_of(lab, CONTROL)->idx; i++)
+		turn(lab, 100);
+	assert_int_equal(used_of(lab, CONTROL)->idx, 1);
+	lab_free(lab);
+}
+
+static void *worker_that_finds_a_lie(void *opaque)
+{
+	struct vireo_queue *queue = opaque;
+	struct iovec iov[VIREO_CHAIN_PIECES_MAX(SIZE)];
+	struct vireo_chain chain;
+
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(vireo_queue_pop(queue, &chain, 1, iov, VIREO_CHAIN_PIECES_MAX(SIZE)),
+				 -EPROTO);
+	return NULL;
+}
+
+static void broken_ring_in_a_worker_is_told_once_in_the_control_thread(void **state)
+{
+	struct lab *lab = lab_new(0);
+	pthread_t worker;
+
+	share_memory(lab, MEMORY_BYTES);
+	queue_set(lab, 0);
+	queue_set(lab, 1);
+	device_resume(lab->device);
+	avail_of(lab, 1)->idx = SIZE + 1;
+	pthread_create(&worker, NULL, worker_that_finds_a_lie, vireo_device_queue(lab->device, 1));
+	pthread_join(worker, NULL);
+	assert_int_equal(lab->broken, 0);
+	turn(lab, 1000);
+	turn(lab, 0);
+	assert_int_equal(lab->broken, 1);
+	assert_non_null(strstr(lab->why, "queue 1: "));
+	assert_non_null(strstr(lab->log, "lab: broken: queue 1: "));
+	assert_true(vireo_device_status(lab->device) & VIREO_STATUS_NEEDS_RESET);
+	quiesce(lab);
+	device_resume(lab->device); /* nothing is started any more */
+	assert_false(device_running(lab->device));
+	lab_free(lab);
+}
+
+static void break_from_the_model_ends_the_session_and_is_forgotten_with_it(void **state)
+{
+	struct lab *lab = lab_new(0);
+
+	vireo_device_break(lab->device, "first");
+	vireo_device_break(lab->device, "second");
+	turn(lab, 1000);
+	assert_int_equal(lab->broken, 1);
+	assert_string_equal(lab->why, "first");
+	device_session_end(lab->device);
+	device_session_begin(lab->device);
+	turn(lab, 0);
+	assert_int_equal(lab->broken, 1);
+	lab->disconnected = 0;
+	lab_free(lab);
+}
+
+static void error_fd_is_raised_for_the_broken_queue(void **state)
+{
+	struct lab *lab = lab_new(0);
+	int theirs, ours = event_pair(&theirs);
+
+	share_memory(lab, MEMORY_BYTES);
+	queue_set(lab, 0);
+	assert_int_equal(device_queue_error_set(lab->device, 0, theirs), 0);
+	assert_int_equal(device_queue_address_set(lab->device, 0, UADDR - 0x1000, UADDR, UADDR), 0);
+	device_resume(lab->device);
+	assert_int_equal(lab->broken, 1);
+	assert_true(raised(ours));
+	close(ours);
+	lab_free(lab);
+}
+
+static void ring_set_up_outside_memory_breaks_the_device(void **state)
+{
+	static const uint64_t bad[] = { 0, UADDR - 16, UADDR + MEMORY_BYTES, UADDR + MEMORY_BYTES - 16,
+					UINT64_MAX - 15 };
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct lab *lab = lab_new(0);
+
+		share_memory(lab, MEMORY_BYTES);
+		queue_set(lab, 0);
+		device_queue_address_set(lab->device, 0, bad[i], area(0, AVAIL_AT), area(0, USED_AT));
+		device_resume(lab->device);
+		assert_int_equal(lab->broken, 1);
+		assert_int_equal(lab->started[0], 0);
+		lab_free(lab);
+	}
+}
+
+static void ring_from_under_which_memory_is_taken_waits_for_it(void **state)
+{
+	struct lab *lab = lab_new(0);
+
+	share_memory(lab, MEMORY_BYTES);
+	queue_set(lab, 1);
+	device_resume(lab->device);
+	quiesce(lab);
+	share_memory(lab, RING_BYTES); /* queue 1's ring is beyond it */
+	device_resume(lab->device);
+	assert_int_equal(lab->broken, 0);
+	assert_int_equal(lab->started[1], 1);
+	quiesce(lab);
+	share_memory(lab, MEMORY_BYTES);
+	device_resume(lab->device);
+	assert_int_equal(lab->started[1], 2);
+	lab_free(lab);
+}
+
+static void grown_ring_is_checked_against_memory_again(void **state)
+{
+	struct lab *lab = lab_new(0);
+
+	share_memory(lab, MEMORY_BYTES);
+	queue_set(lab, 0);
+	device_queue_address_set(lab->device, 0, UADDR + MEMORY_BYTES - 16 * SIZE, area(0, AVAIL_AT),
+				 area(0, USED_AT));
+	device_resume(lab->device);
+	assert_int_equal(lab->started[0], 1);
+	quiesce(lab);
+	assert_int_equal(device_queue_size_set(lab->device, 0, 2 * SIZE), 0);
+	device_resume(lab->device);
+	assert_int_equal(lab->broken, 1);
+	lab_free(lab);
+}
+
+static void queue_index_is_checked_in_all_32_bits(void **state)
+{
+	static const uint32_t bad[] = { QUEUES, 256, 0x100, 0x10000, 0x80000000, UINT32_MAX };
+	struct lab *lab = lab_new(0);
+	uint32_t base = 5;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(device_queue_size_set(lab->device, bad[i], 8), -EINVAL);
+		assert_int_equal(device_queue_base_set(lab->device, bad[i], 0), -EINVAL);
+		assert_int_equal(device_queue_address_set(lab->device, bad[i], 0, 0, 0), -EINVAL);
+		assert_int_equal(device_queue_kick_set(lab->device, bad[i], -1), -EINVAL);
+		assert_int_equal(device_queue_call_set(lab->device, bad[i], -1), -EINVAL);
+		assert_int_equal(device_queue_error_set(lab->device, bad[i], -1), -EINVAL);
+		assert_int_equal(device_queue_enable(lab->device, bad[i], true), -EINVAL);
+		assert_int_equal(device_queue_stop(lab->device, bad[i], &base), -EINVAL);
+		assert_int_equal(base, 5);
+		assert_null(vireo_device_queue(lab->device, bad[i]));
+	}
+	lab_free(lab);
+}
+
+static void sizes_and_bases_that_cannot_be_are_refused(void **state)
+{
+	struct lab *lab = lab_new(VIREO_FEATURE(VIREO_F_RING_PACKED_BIT));
+
+	assert_int_equal(device_queue_size_set(lab->device, 0, 0), -EINVAL);
+	assert_int_equal(device_queue_size_set(lab->device, 0, 257), -EINVAL); /* queue_size_max */
+	assert_int_equal(device_features_set(lab->device, VIREO_FEATURE(VIREO_F_VERSION_1_BIT)), 0);
+	assert_int_equal(device_queue_size_set(lab->device, 0, 100), -EINVAL);
+	assert_int_equal(device_queue_base_set(lab->device, 0, 0x10000), -EINVAL);
+	assert_int_equal(device_features_set(lab->device, VIREO_FEATURE(VIREO_F_VERSION_1_BIT) |
+								  VIREO_FEATURE(VIREO_F_RING_PACKED_BIT)),
+			 0);
+	assert_int_equal(device_queue_size_set(lab->device, 0, 100), 0);
+	assert_int_equal(device_queue_base_set(lab->device, 0, 0x80008000), 0);
+	lab_free(lab);
+}
+
+static void notifier_must_be_an_eventfd_or_a_pipe(void **state)
+{
+	struct lab *lab = lab_new(0);
+
+	assert_int_equal(device_queue_kick_set(lab->device, 0, lab->memfd), -EINVAL);
+	assert_int_equal(device_queue_call_set(lab->device, 0, lab->memfd), -EINVAL);
+	assert_int_equal(device_queue_error_set(lab->device, 0, lab->memfd), -EINVAL);
+	assert_true(fcntl(lab->memfd, F_GETFD) >= 0); /* still the caller's */
+	lab_free(lab);
+}
+
+static void features_not_offered_are_refused(void **state)
+{
+	struct lab *lab = lab_new(VIREO_FEATURE(3));
+
+	assert_int_equal(device_features_offered(lab->device), VIREO_FEATURE(3) | VIREO_FEATURE(32));
+	assert_int_equal(device_features_set(lab->device, VIREO_FEATURE(4)), -EINVAL);
+	lab->refuse_features = true;
+	assert_int_equal(device_features_set(lab->device, VIREO_FEATURE(3)), -EINVAL);
+	assert_int_equal(vireo_device_features(lab->device), 0);
+	lab->refuse_features = false;
+	assert_int_equal(device_features_set(lab->device, VIREO_FEATURE(3)), 0);
+	assert_int_equal(vireo_device_features(lab->device), VIREO_FEATURE(3));
+	lab_free(lab);
+}
+
+static void reset_forgets_queues_and_keeps_memory(void **state)
+{
+	struct lab *lab = lab_new(0);
+	struct map *map;
+
+	share_memory(lab, MEMORY_BYTES);
+	map = device_map(lab->device);
+	queue_set(lab, 0);
+	device_queue_enable(lab->device, 0, true);
+	device_resume(lab->device);
+	quiesce(lab);
+	device_status_set(lab->device, 0);
+	assert_int_equal(lab->resets, 1);
+	assert_false(vireo_queue_enabled(vireo_device_queue(lab->device, 0)));
+	assert_ptr_equal(device_map(lab->device), map);
+	device_resume(lab->device);
+	assert_int_equal(lab->started[0], 1);
+	lab_free(lab);
+}
+
+static void config_space_is_bounded_and_written_only_where_the_type_allows(void **state)
+{
+	struct lab *lab = lab_new(0);
+	char data[9] = "";
+
+	assert_int_equal(device_config_read(lab->device, 0, data, 8), 0);
+	assert_string_equal(data, "abcdefgh");
+	assert_int_equal(device_config_read(lab->device, 8, data, 0), 0);
+	assert_int_equal(device_config_read(lab->device, 1, data, 8), -EINVAL);
+	assert_int_equal(device_config_read(lab->device, UINT32_MAX, data, 1), -EINVAL);
+	assert_int_equal(device_config_read(lab->device, 1, data, UINT32_MAX), -EINVAL);
+	assert_int_equal(device_config_write(lab->device, 0, "X", 1), 0);
+	assert_int_equal(device_config_write(lab->device, 4, "Y", 1), -EPERM);
+	assert_int_equal(device_config_write(lab->device, 7, "YY", 2), -EINVAL);
+	assert_int_equal(lab->config_changes, 0);
+	assert_int_equal(vireo_device_config_set(lab->device, 7, "Z", 1), 0);
+	assert_int_equal(vireo_device_config_set(lab->device, 8, "Z", 1), -EINVAL);
+	assert_int_equal(lab->config_changes, 1);
+	assert_int_equal(device_config_read(lab->device, 0, data, 8), 0);
+	assert_string_equal(data, "XbcdefgZ");
+	lab_free(lab);
+}
+
+static void one_transport_at_a_time(void **state)
+{
+	struct lab *lab = lab_new(0);
+
+	assert_int_equal(device_attach(lab->device, lab->loop, &transport, lab), -EBUSY);
+	lab_free(lab);
+}
+
+static void bad_configs_are_refused(void **state)
+{
+	struct vireo_device_config good = { .size = sizeof(good), .queue_count = 1, .ops = &ops }, bad;
+	struct vireo_device *device = NULL;
+
+	assert_int_equal(vireo_device_new(&good, &device), 0);
+	vireo_device_free(device);
+	device = NULL;
+	bad = good, bad.queue_count = 0;
+	assert_int_equal(vireo_device_new(&bad, &device), -EINVAL);
+	bad = good, bad.queue_count = 1025;
+	assert_int_equal(vireo_device_new(&bad, &device), -EINVAL);
+	bad = good, bad.control_queues = 2;
+	assert_int_equal(vireo_device_new(&bad, &device), -EINVAL);
+	bad = good, bad.queue_size_max = 32769;
+	assert_int_equal(vireo_device_new(&bad, &device), -EINVAL);
+	bad = good, bad.config_bytes = 1;
+	assert_int_equal(vireo_device_new(&bad, &device), -EINVAL);
+	bad = good, bad.ops = NULL;
+	assert_int_equal(vireo_device_new(&bad, &device), -EINVAL);
+	bad = good, bad.size = 0;
+	assert_int_equal(vireo_device_new(&bad, &device), -EINVAL);
+	assert_null(device);
+	vireo_device_free(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(queue_starts_when_complete_without_a_kick),
+		cmocka_unit_test(start_publishes_that_kicks_are_wanted_and_signals_once),
+		cmocka_unit_test(driver_ok_gates_queues_only_where_status_is_required),
+		cmocka_unit_test(chains_go_round_and_the_driver_is_signalled),
+		cmocka_unit_test(quiesce_waits_for_every_queue),
+		cmocka_unit_test(quiesce_of_one_queue_leaves_the_others_running),
+		cmocka_unit_test(stop_tells_where_the_ring_stands_and_a_kick_starts_it_there),
+		cmocka_unit_test(control_queue_is_served_at_start_and_on_each_kick),
+		cmocka_unit_test(control_queue_that_leaves_chains_is_called_again),
+		cmocka_unit_test(control_queue_without_a_kick_fd_is_polled),
+		cmocka_unit_test(broken_ring_in_a_worker_is_told_once_in_the_control_thread),
+		cmocka_unit_test(break_from_the_model_ends_the_session_and_is_forgotten_with_it),
+		cmocka_unit_test(error_fd_is_raised_for_the_broken_queue),
+		cmocka_unit_test(ring_set_up_outside_memory_breaks_the_device),
+		cmocka_unit_test(ring_from_under_which_memory_is_taken_waits_for_it),
+		cmocka_unit_test(grown_ring_is_checked_against_memory_again),
+		cmocka_unit_test(queue_index_is_checked_in_all_32_bits),
+		cmocka_unit_test(sizes_and_bases_that_cannot_be_are_refused),
+		cmocka_unit_test(notifier_must_be_an_eventfd_or_a_pipe),
+		cmocka_unit_test(features_not_offered_are_refused),
+		cmocka_unit_test(reset_forgets_queues_and_keeps_memory),
+		cmocka_unit_test(config_space_is_bounded_and_written_only_where_the_type_allows),
+		cmocka_unit_test(one_transport_at_a_time),
+		cmocka_unit_test(bad_configs_are_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/fd.h"
+#include "device/device_internal.h"
+#include <errno.h>
+
+/*
+ * A running queue in the hands of its worker. Nothing here is shared with the control thread but what
+ * broken.c says.
+ */
+
+unsigned vireo_queue_index(const struct vireo_queue *queue)
+{
+	return queue->index;
+}
+
+unsigned vireo_queue_size(const struct vireo_queue *queue)
+{
+	return queue->size;
+}
+
+bool vireo_queue_enabled(const struct vireo_queue *queue)
+{
+	return __atomic_load_n(&queue->enabled, __ATOMIC_ACQUIRE);
+}
+
+int vireo_queue_kick_fd(const struct vireo_queue *queue)
+{
+	return queue->kick_fd;
+}
+
+int vireo_queue_pop(struct vireo_queue *queue, struct vireo_chain *chains, unsigned max, struct iovec *iov,
+		    unsigned iov_max)
+{
+	int r = ring_pop(queue->ring, chains, max, iov, iov_max);
+
+	if (unlikely(r == -EPROTO))
+		device_break_raise(queue->device, queue, ring_error(queue->ring));
+	return r;
+}
+
+void vireo_queue_unpop(struct vireo_queue *queue, const struct vireo_chain *chains, unsigned count)
+{
+	ring_unpop(queue->ring, chains, count);
+}
+
+void vireo_queue_push(struct vireo_queue *queue, const struct vireo_chain *chain, uint32_t written_bytes)
+{
+	ring_push(queue->ring, chain, written_bytes);
+}
+
+void vireo_queue_flush(struct vireo_queue *queue)
+{
+	if (ring_publish(queue->ring) && queue->call_fd >= 0)
+		fd_event_raise(queue->call_fd);
+}
+
+bool vireo_queue_kick_enable(struct vireo_queue *queue, bool on)
+{
+	return ring_kick_enable(queue->ring, on);
+}
+
+unsigned vireo_queue_available(struct vireo_queue *queue)
+{
+	return ring_available(queue->ring);
+}

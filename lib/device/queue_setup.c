@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/fd.h"
+#include "device/device_internal.h"
+#include <assert.h>
+#include <errno.h>
+
+/*
+ * What the peer says about a queue. Stored here, with checks of its own; checked against memory when the
+ * queue starts.
+ */
+
+void queue_init(struct vireo_queue *queue, struct vireo_device *device, unsigned index, bool control)
+{
+	*queue = (struct vireo_queue){
+		.device = device,
+		.index = index,
+		.control = control,
+		.kick_fd = -1,
+		.call_fd = -1,
+		.error_fd = -1,
+	};
+}
+
+static void queue_enable(struct vireo_queue *queue, bool on)
+{
+	__atomic_store_n(&queue->enabled, on, __ATOMIC_RELEASE);
+}
+
+void queue_reset(struct vireo_queue *queue)
+{
+	assert(!queue->running);
+	fd_close(&queue->kick_fd);
+	queue->kickable = false;
+	queue->addressed = false;
+	queue->fresh = false;
+	queue->waiting = false;
+	queue->size = 0;
+	queue->base = 0;
+	queue_enable(queue, false);
+}
+
+void queue_forget(struct vireo_queue *queue)
+{
+	queue_reset(queue);
+	fd_close(&queue->call_fd);
+	fd_close(&queue->error_fd);
+}
+
+/* All 32 bits of a peer's index. */
+static struct vireo_queue *queue_quiet(struct vireo_device *device, uint32_t index)
+{
+	struct vireo_queue *queue;
+
+	if (index >= device->queue_count)
+		return NULL;
+	queue = &device->queues[index];
+	assert(!queue->running);
+	return queue;
+}
+
+int device_queue_size_set(struct vireo_device *device, uint32_t index, uint32_t size)
+{
+	struct vireo_queue *queue = queue_quiet(device, index);
+
+	if (!queue || !size || size > device->queue_size_max)
+		return -EINVAL;
+	/*
+	 * virtio 1.3, 2.7: a split queue's size is a power of two. Before the features are known, the start
+	 * checks it.
+	 */
+	if (device->features && !device_accepted(device, VIREO_F_RING_PACKED_BIT) && (size & (size - 1)))
+		return -EINVAL;
+	queue->size = size;
+	queue->fresh = true;
+	return 0;
+}
+
+int device_queue_address_set(struct vireo_device *device, uint32_t index, uint64_t desc, uint64_t driver,
+			     uint64_t device_area)
+{
+	struct vireo_queue *queue = queue_quiet(device, index);
+
+	if (!queue)
+		return -EINVAL;
+	queue->desc_uaddr = desc;
+	queue->driver_uaddr = driver;
+	queue->device_uaddr = device_area;
+	queue->addressed = true;
+	queue->fresh = true;
+	return 0;
+}
+
+int device_queue_base_set(struct vireo_device *device, uint32_t index, uint32_t base)
+{
+	struct vireo_queue *queue = queue_quiet(device, index);
+
+	if (!queue)
+		return -EINVAL;
+	if (device->features && !device_accepted(device, VIREO_F_RING_PACKED_BIT) && base > UINT16_MAX)
+		return -EINVAL;
+	queue->base = base;
+	queue->fresh = true;
+	return 0;
+}
+
+static int queue_fd_set(int *slot, int fd)
+{
+	int r = fd < 0 ? 0 : fd_check_notifier(fd);
+
+	if (r)
+		return r;
+	fd_close(slot);
+	*slot = fd;
+	return 0;
+}
+
+int device_queue_kick_set(struct vireo_device *device, uint32_t index, int fd)
+{
+	struct vireo_queue *queue = queue_quiet(device, index);
+	int r = queue ? queue_fd_set(&queue->kick_fd, fd) : -EINVAL;
+
+	if (r)
+		return r;
+	queue->kickable = true;
+	queue->fresh = true;
+	return 0;
+}
+
+int device_queue_call_set(struct vireo_device *device, uint32_t index, int fd)
+{
+	struct vireo_queue *queue = queue_quiet(device, index);
+
+	return queue ? queue_fd_set(&queue->call_fd, fd) : -EINVAL;
+}
+
+/* Only the control thread uses it: the queue may run. */
+int device_queue_error_set(struct vireo_device *device, uint32_t index, int fd)
+{
+	return index < device->queue_count ? queue_fd_set(&device->queues[index].error_fd, fd) : -EINVAL;
+}
+
+int device_queue_enable(struct vireo_device *device, uint32_t index, bool on)
+{
+	struct vireo_queue *queue;
+
+	if (index >= device->queue_count)
+		return -EINVAL;
+	queue = &device->queues[index];
+	if (queue->enabled == on)
+		return 0;
+	queue_enable(queue, on);
+	if (device->ops.queue_enabled)
+		device->ops.queue_enabled(device->opaque, queue, on);
+	return 0;
+}
+
+int device_queue_stop(struct vireo_device *device, uint32_t index, uint32_t *ret_base)
+{
+	struct vireo_queue *queue = queue_quiet(device, index);
+
+	if (!queue)
+		return -EINVAL;
+	fd_close(&queue->kick_fd);
+	queue->kickable = false;
+	*ret_base = queue->base;
+	return 0;
+}
