@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "transport/endpoint.h"
+#include "base/util.h"
+#include <errno.h>
+#include <string.h>
+
+static const struct endpoint_ops *const transports[] = {
+	&vhost_user_endpoint_ops,
+};
+
+int vireo_endpoint_open(struct vireo_device *device, const char *address,
+			const struct vireo_endpoint_config *user_config, struct vireo_endpoint **ret_endpoint)
+{
+	struct vireo_endpoint_config config = { .size = sizeof(config) };
+
+	if (user_config) {
+		int r = config_copy(&config, sizeof(config), user_config);
+
+		if (r)
+			return r;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(transports); i++) {
+		size_t prefix_chars = strlen(transports[i]->prefix);
+
+		if (!strncmp(address, transports[i]->prefix, prefix_chars))
+			return transports[i]->open(device, address + prefix_chars, &config, ret_endpoint);
+	}
+	return -EINVAL;
+}
+
+int vireo_endpoint_fd(const struct vireo_endpoint *endpoint)
+{
+	return endpoint->ops->fd(endpoint);
+}
+
+int vireo_endpoint_dispatch(struct vireo_endpoint *endpoint)
+{
+	return endpoint->ops->dispatch(endpoint);
+}
+
+bool vireo_endpoint_connected(const struct vireo_endpoint *endpoint)
+{
+	return endpoint->ops->connected(endpoint);
+}
+
+void vireo_endpoint_close(struct vireo_endpoint *endpoint, void (*done)(void *opaque), void *opaque)
+{
+	if (endpoint)
+		endpoint->ops->close(endpoint, done, opaque);
+	else if (done)
+		done(opaque);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef TRANSPORT_ENDPOINT_H
+#define TRANSPORT_ENDPOINT_H
+
+#include "vireo/endpoint.h"
+
+/*
+ * What a transport is to the rest of the library: the functions behind vireo_endpoint_*(), chosen by the
+ * address.
+ */
+struct endpoint_ops {
+	const char *prefix; /* of the address, with its colon */
+	/* `where` is the address after the prefix; `config` is complete. */
+	int (*open)(struct vireo_device *device, const char *where,
+		    const struct vireo_endpoint_config *config, struct vireo_endpoint **ret_endpoint);
+	int (*fd)(const struct vireo_endpoint *endpoint);
+	int (*dispatch)(struct vireo_endpoint *endpoint);
+	bool (*connected)(const struct vireo_endpoint *endpoint);
+	void (*close)(struct vireo_endpoint *endpoint, void (*done)(void *opaque), void *opaque);
+};
+
+/* First member of each transport's own endpoint. */
+struct vireo_endpoint {
+	const struct endpoint_ops *ops;
+};
+
+extern const struct endpoint_ops vhost_user_endpoint_ops; /* vhost_user/endpoint.c */
+
+#endif

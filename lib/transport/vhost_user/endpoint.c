@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "transport/endpoint.h"
+#include "base/fd.h"
+#include "base/loop.h"
+#include "transport/vhost_user/session_internal.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+/*
+ * Theory of operation: one device at one socket, one session at a time.
+ *
+ * A server without a session watches its listening socket; with one it does not, and the next client waits in
+ * the backlog. A client without a session has its timer running towards the next try. The pause between tries
+ * grows to its limit, and shrinks again after a session in which anything was said.
+ *
+ * Everything is watched in a loop of its own, whose fd the caller polls. Closing needs no more turns of it:
+ * what is left then is the wait for queues, whose answers come as calls.
+ */
+
+#define RETRY_MIN_MS 50u
+#define RETRY_MAX_MS 1000u
+
+struct vhost_user_endpoint {
+	struct vireo_endpoint base;
+	struct vireo_device *device;
+	struct loop *loop;
+	struct loop_timer *timer;
+	char *path;
+	bool client;
+	bool closing;
+	bool told; /* that it cannot connect, or accept */
+	struct listener listener; /* server */
+	struct loop_watch *listen_watch;
+	uint64_t retry_min_ms, retry_max_ms, retry_ms;
+	struct session *session;
+	void (*done)(void *opaque);
+	void *done_opaque;
+};
+
+static struct vhost_user_endpoint *endpoint_of(struct vireo_endpoint *base)
+{
+	return container_of(base, struct vhost_user_endpoint, base);
+}
+
+static const struct vhost_user_endpoint *endpoint_of_const(const struct vireo_endpoint *base)
+{
+	return (const struct vhost_user_endpoint *)base;
+}
+
+static void endpoint_free(struct vhost_user_endpoint *endpoint)
+{
+	assert(!endpoint->session);
+	loop_remove(&endpoint->listen_watch);
+	listener_close(&endpoint->listener);
+	loop_timer_free(&endpoint->timer);
+	loop_free(endpoint->loop);
+	free(endpoint->path);
+	free(endpoint);
+}
+
+static void endpoint_gone(struct vhost_user_endpoint *endpoint)
+{
+	void (*done)(void *opaque) = endpoint->done;
+	void *opaque = endpoint->done_opaque;
+
+	device_detach(endpoint->device);
+	endpoint_free(endpoint);
+	if (done)
+		done(opaque);
+}
+
+static void session_ended(void *opaque, bool fruitful);
+
+static void retry_later(struct vhost_user_endpoint *endpoint)
+{
+	loop_timer_start(endpoint->timer, endpoint->retry_ms);
+	endpoint->retry_ms = min_u64(endpoint->retry_ms * 2, endpoint->retry_max_ms);
+}
+
+/* One line for a row of failures. */
+static void complain(struct vhost_user_endpoint *endpoint, const char *what, int r)
+{
+	if (!endpoint->told)
+		log_warning(device_log(endpoint->device), "%s: %s: %s: %s; trying again",
+			    device_name(endpoint->device), endpoint->path, what, strerrordesc_np(-r));
+	endpoint->told = true;
+}
+
+/* The last thing to do with the endpoint: see session_new(). */
+static void endpoint_connected_to(struct vhost_user_endpoint *endpoint, int fd)
+{
+	int r;
+
+	loop_remove(&endpoint->listen_watch);
+	endpoint->told = false;
+	log_info(device_log(endpoint->device), "%s: connected at %s", device_name(endpoint->device),
+		 endpoint->path);
+	r = session_new(endpoint->device, endpoint->loop, fd, session_ended, endpoint, &endpoint->session);
+	if (r) {
+		complain(endpoint, "session", r);
+		retry_later(endpoint);
+	}
+}
+
+static void listener_readable(void *opaque, uint32_t events)
+{
+	struct vhost_user_endpoint *endpoint = opaque;
+	int fd = listener_accept(&endpoint->listener);
+
+	if (fd >= 0) {
+		endpoint_connected_to(endpoint, fd);
+		return;
+	}
+	if (fd == -EAGAIN || fd == -EINTR || fd == -ECONNABORTED)
+		return;
+	/* No fds or memory left: the client stays in the backlog, and this loop must not spin on it. */
+	complain(endpoint, "accept", fd);
+	loop_remove(&endpoint->listen_watch);
+	retry_later(endpoint);
+}
+
+/* Waits for the next peer. */
+static void endpoint_await(struct vhost_user_endpoint *endpoint)
+{
+	if (endpoint->client) {
+		retry_later(endpoint);
+		return;
+	}
+	if (loop_add(endpoint->loop, endpoint->listener.fd, EPOLLIN, listener_readable, endpoint,
+		     &endpoint->listen_watch))
+		retry_later(endpoint);
+}
+
+static void endpoint_retry(void *opaque)
+{
+	struct vhost_user_endpoint *endpoint = opaque;
+	int fd, r;
+
+	if (endpoint->session)
+		return;
+	if (!endpoint->client) {
+		endpoint_await(endpoint);
+		return;
+	}
+	r = unix_connect(endpoint->path, &fd);
+	if (!r) {
+		endpoint_connected_to(endpoint, fd);
+		return;
+	}
+	complain(endpoint, "connect", r);
+	retry_later(endpoint);
+}
+
+static void session_ended(void *opaque, bool fruitful)
+{
+	struct vhost_user_endpoint *endpoint = opaque;
+
+	endpoint->session = NULL;
+	if (endpoint->closing) {
+		endpoint_gone(endpoint);
+		return;
+	}
+	if (fruitful)
+		endpoint->retry_ms = endpoint->retry_min_ms;
+	endpoint_await(endpoint);
+}
+
+/* ---- what the device tells ---- */
+
+static void device_config_changed(void *opaque)
+{
+	struct vhost_user_endpoint *endpoint = opaque;
+
+	if (endpoint->session)
+		channel_config_changed(endpoint->session);
+}
+
+static void device_broken(void *opaque, const char *why)
+{
+	struct vhost_user_endpoint *endpoint = opaque;
+
+	if (endpoint->session)
+		session_end(endpoint->session);
+}
+
+static const struct device_transport endpoint_transport = {
+	.config_changed = device_config_changed,
+	.broken = device_broken,
+};
+
+/* ---- what the caller asks ---- */
+
+/* What can fail before the device is attached; endpoint_free() undoes any part of it. */
+static int endpoint_prepare(struct vhost_user_endpoint *endpoint, const char *path,
+			    const struct vireo_endpoint_config *config)
+{
+	int r;
+
+	endpoint->path = strdup(path);
+	if (!endpoint->path)
+		return -ENOMEM;
+	r = loop_new(&endpoint->loop);
+	if (!r)
+		r = loop_timer_new(endpoint->loop, endpoint_retry, endpoint, &endpoint->timer);
+	if (!r && !endpoint->client)
+		r = listener_open(path, config, &endpoint->listener);
+	return r;
+}
+
+static int vhost_user_open(struct vireo_device *device, const char *path,
+			   const struct vireo_endpoint_config *config, struct vireo_endpoint **ret_endpoint)
+{
+	struct vhost_user_endpoint *endpoint;
+	int r;
+
+	if (!*path)
+		return -EINVAL;
+	endpoint = calloc(1, sizeof(*endpoint));
+	if (!endpoint)
+		return -ENOMEM;
+	endpoint->base.ops = &vhost_user_endpoint_ops;
+	endpoint->device = device;
+	endpoint->client = config->client;
+	endpoint->listener.fd = -1;
+	endpoint->retry_min_ms = config->reconnect_min_ms ? config->reconnect_min_ms : RETRY_MIN_MS;
+	endpoint->retry_max_ms = config->reconnect_max_ms ? config->reconnect_max_ms : RETRY_MAX_MS;
+	if (endpoint->retry_max_ms < endpoint->retry_min_ms)
+		endpoint->retry_max_ms = endpoint->retry_min_ms;
+	endpoint->retry_ms = endpoint->retry_min_ms;
+	r = endpoint_prepare(endpoint, path, config);
+	if (!r)
+		r = device_attach(device, endpoint->loop, &endpoint_transport, endpoint);
+	if (r) {
+		endpoint_free(endpoint);
+		return r;
+	}
+	loop_timer_start(endpoint->timer, 0);
+	*ret_endpoint = &endpoint->base;
+	return 0;
+}
+
+static int vhost_user_fd(const struct vireo_endpoint *base)
+{
+	return loop_fd(endpoint_of_const(base)->loop);
+}
+
+/* The endpoint may be gone afterwards: a callback may have closed it. */
+static int vhost_user_dispatch(struct vireo_endpoint *base)
+{
+	int r = loop_dispatch(endpoint_of(base)->loop, 0);
+
+	return r < 0 ? r : 0;
+}
+
+static bool vhost_user_connected(const struct vireo_endpoint *base)
+{
+	return endpoint_of_const(base)->session;
+}
+
+static void vhost_user_close(struct vireo_endpoint *base, void (*done)(void *opaque), void *opaque)
+{
+	struct vhost_user_endpoint *endpoint = endpoint_of(base);
+
+	assert(!endpoint->closing);
+	endpoint->closing = true;
+	endpoint->done = done;
+	endpoint->done_opaque = opaque;
+	loop_remove(&endpoint->listen_watch);
+	listener_close(&endpoint->listener);
+	loop_timer_stop(endpoint->timer);
+	if (endpoint->session)
+		session_end(endpoint->session);
+	else
+		endpoint_gone(endpoint);
+}
+
+const struct endpoint_ops vhost_user_endpoint_ops = {
+	.prefix = "vhost-user:",
+	.open = vhost_user_open,
+	.fd = vhost_user_fd,
+	.dispatch = vhost_user_dispatch,
+	.connected = vhost_user_connected,
+	.close = vhost_user_close,
+};

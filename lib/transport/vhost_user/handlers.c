@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "mem/map.h"
+#include "transport/vhost_user/session_internal.h"
+#include <errno.h>
+#include <inttypes.h>
+
+/*
+ * Messages about the device as a whole. Sizes, fd counts and gates have been checked by table.c; what a value
+ * means is checked by the verb.
+ */
+
+#define PROTOCOL_FEATURE(name) (UINT64_C(1) << VU_PROTO_##name##_BIT)
+#define F_PROTOCOL_FEATURES VIREO_FEATURE(VU_F_PROTOCOL_FEATURES_BIT)
+
+void reply_u64(struct session *session, uint64_t value)
+{
+	reply_begin(&session->reply, session->message.header.request);
+	reply_add(&session->reply, &value, sizeof(value));
+}
+
+static int refuse(int r, const char *text, const char **why)
+{
+	if (r)
+		*why = text;
+	return r;
+}
+
+static int take_u64(const struct message *message, uint64_t *ret, const char **why)
+{
+	return vu_parse_u64(message->payload, message->header.size_bytes, ret, why) ? -EPROTO : 0;
+}
+
+/* ---- features ---- */
+
+int handle_get_features(struct session *session, struct message *message, const char **why)
+{
+	reply_u64(session, device_features_offered(session->device) | F_PROTOCOL_FEATURES);
+	return 0;
+}
+
+/* Without VHOST_USER_F_PROTOCOL_FEATURES there is no SET_VRING_ENABLE: all rings are enabled. */
+static void enable_all(struct session *session, bool on)
+{
+	for (uint32_t i = 0; i < device_queue_count(session->device); i++)
+		device_queue_enable(session->device, i, on);
+}
+
+int handle_set_features(struct session *session, struct message *message, const char **why)
+{
+	uint64_t features;
+	int r = take_u64(message, &features, why);
+
+	if (!r)
+		r = refuse(device_features_set(session->device, features & ~F_PROTOCOL_FEATURES),
+			   "the device does not take these features", why);
+	if (r)
+		return r;
+	if (!(features & F_PROTOCOL_FEATURES))
+		enable_all(session, true);
+	log_info(device_log(session->device), "%s: features negotiated: %#" PRIx64 ", protocol %#" PRIx64,
+		 device_name(session->device), features, session->protocol_features);
+	return 0;
+}
+
+static uint64_t protocol_features_offered(const struct session *session)
+{
+	uint64_t features = PROTOCOL_FEATURE(MQ) | PROTOCOL_FEATURE(REPLY_ACK) |
+			    PROTOCOL_FEATURE(BACKEND_REQ) | PROTOCOL_FEATURE(BACKEND_SEND_FD) |
+			    PROTOCOL_FEATURE(RESET_DEVICE) | PROTOCOL_FEATURE(CONFIGURE_MEM_SLOTS) |
+			    PROTOCOL_FEATURE(STATUS);
+
+	if (device_config_bytes(session->device))
+		features |= PROTOCOL_FEATURE(CONFIG);
+	if (device_has_announce(session->device))
+		features |= PROTOCOL_FEATURE(RARP);
+	if (device_has_mtu(session->device))
+		features |= PROTOCOL_FEATURE(MTU);
+	return features;
+}
+
+int handle_get_protocol_features(struct session *session, struct message *message, const char **why)
+{
+	reply_u64(session, protocol_features_offered(session));
+	return 0;
+}
+
+int handle_set_protocol_features(struct session *session, struct message *message, const char **why)
+{
+	uint64_t features;
+	int r = take_u64(message, &features, why);
+
+	if (r)
+		return r;
+	if (features & ~protocol_features_offered(session))
+		return refuse(-EPROTO, "protocol features that were not offered", why);
+	session->protocol_features = features;
+	if (!session_accepted(session, VU_PROTO_STATUS_BIT))
+		device_status_required(session->device, false);
+	return 0;
+}
+
+int handle_get_queue_num(struct session *session, struct message *message, const char **why)
+{
+	reply_u64(session, device_queue_num_told(session->device));
+	return 0;
+}
+
+/* ---- ownership, status ---- */
+
+/* There is one front end on a connection, and a session begins with it. */
+int handle_set_owner(struct session *session, struct message *message, const char **why)
+{
+	return 0;
+}
+
+/* Deprecated; "ignore it, or disable all rings" (vhost-user: "RESET_OWNER"). */
+int handle_reset_owner(struct session *session, struct message *message, const char **why)
+{
+	enable_all(session, false);
+	return 0;
+}
+
+int handle_reset_device(struct session *session, struct message *message, const char **why)
+{
+	device_reset(session->device);
+	return 0;
+}
+
+/* A front end that never sends it (but negotiates STATUS) starts its rings without DRIVER_OK. */
+int handle_set_status(struct session *session, struct message *message, const char **why)
+{
+	uint64_t status;
+	int r = take_u64(message, &status, why);
+
+	if (r)
+		return r;
+	if (status > UINT8_MAX)
+		return refuse(-EINVAL, "a status has 8 bits", why);
+	device_status_required(session->device, true);
+	device_status_set(session->device, (uint8_t)status);
+	return 0;
+}
+
+int handle_get_status(struct session *session, struct message *message, const char **why)
+{
+	reply_u64(session, vireo_device_status(session->device));
+	return 0;
+}
+
+/* ---- memory ---- */
+
+static struct map_spec region_spec(const struct vu_region *region)
+{
+	return (struct map_spec){
+		.gpa = region->gpa,
+		.size_bytes = region->size_bytes,
+		.uaddr = region->uaddr,
+		.mmap_offset = region->mmap_offset,
+	};
+}
+
+int handle_set_mem_table(struct session *session, struct message *message, const char **why)
+{
+	struct vu_region regions[VU_BASELINE_REGIONS_MAX];
+	struct map_spec specs[VU_BASELINE_REGIONS_MAX];
+	struct map *map;
+	unsigned count;
+	int r;
+
+	if (vu_parse_mem_table(message->payload, message->header.size_bytes, regions, &count, why))
+		return -EPROTO;
+	if (count != message->fd_count)
+		return refuse(-EPROTO, "one file descriptor a region is expected", why);
+	for (unsigned i = 0; i < count; i++)
+		specs[i] = region_spec(&regions[i]);
+	r = map_new(specs, message->fds, count, device_faults(session->device), &map, why);
+	if (!r)
+		device_map_set(session->device, map);
+	return r;
+}
+
+int handle_get_max_mem_slots(struct session *session, struct message *message, const char **why)
+{
+	reply_u64(session, MAP_REGIONS_MAX);
+	return 0;
+}
+
+int handle_add_mem_reg(struct session *session, struct message *message, const char **why)
+{
+	struct vu_region region;
+	struct map_spec spec;
+	struct map *map;
+	int r;
+
+	if (vu_parse_mem_region(message->payload, message->header.size_bytes, &region, why))
+		return -EPROTO;
+	spec = region_spec(&region);
+	r = map_with(device_map(session->device), &spec, message->fds[0], device_faults(session->device),
+		     &map, why);
+	if (!r)
+		device_map_set(session->device, map);
+	return r;
+}
+
+int handle_rem_mem_reg(struct session *session, struct message *message, const char **why)
+{
+	struct vu_region region;
+	struct map_spec spec;
+	struct map *map;
+	int r;
+
+	if (vu_parse_mem_region(message->payload, message->header.size_bytes, &region, why))
+		return -EPROTO;
+	spec = region_spec(&region);
+	if (!device_map(session->device))
+		return refuse(-ENOENT, "there is no such region", why);
+	r = refuse(map_without(device_map(session->device), &spec, &map), "there is no such region", why);
+	if (!r)
+		device_map_set(session->device, map);
+	return r;
+}
+
+/* ---- config space ---- */
+
+/* An error is told by a reply without payload (vhost-user: "GET_CONFIG"). */
+int handle_get_config(struct session *session, struct message *message, const char **why)
+{
+	uint8_t data[VU_CONFIG_BYTES_MAX];
+	const uint8_t *unused;
+	struct vu_config config;
+
+	if (vu_parse_config(message->payload, message->header.size_bytes, &config, &unused, why))
+		return -EPROTO;
+	reply_begin(&session->reply, VU_GET_CONFIG);
+	if (config.bytes > sizeof(data) ||
+	    device_config_read(session->device, config.offset, data, config.bytes))
+		return 0;
+	reply_add(&session->reply, message->payload, VU_CONFIG_HEADER_BYTES);
+	reply_add(&session->reply, data, config.bytes);
+	return 0;
+}
+
+int handle_set_config(struct session *session, struct message *message, const char **why)
+{
+	const uint8_t *data;
+	struct vu_config config;
+
+	if (vu_parse_config(message->payload, message->header.size_bytes, &config, &data, why))
+		return -EPROTO;
+	return refuse(device_config_write(session->device, config.offset, data, config.bytes),
+		      "outside config space, or read-only", why);
+}
+
+int handle_set_backend_req_fd(struct session *session, struct message *message, const char **why)
+{
+	int r = channel_set(session, message->fds[0]);
+
+	if (r)
+		return refuse(r, "the channel to the front end is neither a socket nor a pipe", why);
+	message_fd_take(message, 0);
+	return 0;
+}
+
+/* ---- net ---- */
+
+int handle_send_rarp(struct session *session, struct message *message, const char **why)
+{
+	return refuse(device_announce(session->device, message->payload), "the device does not announce it",
+		      why);
+}
+
+int handle_net_set_mtu(struct session *session, struct message *message, const char **why)
+{
+	uint64_t mtu;
+	int r = take_u64(message, &mtu, why);
+
+	if (r)
+		return r;
+	r = mtu > UINT16_MAX ? -EINVAL : device_mtu_set(session->device, (uint16_t)mtu);
+	return refuse(r, "the device does not take this MTU", why);
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "transport/vhost_user/session_internal.h"
+#include <errno.h>
+
+/* Messages about one ring. Its index is checked, in full, by the verb. */
+
+static int parse_state(const struct message *message, struct vu_vring_state *ret, const char **why)
+{
+	return vu_parse_vring_state(message->payload, message->header.size_bytes, ret, why) ? -EPROTO : 0;
+}
+
+static int refuse(int r, const char *text, const char **why)
+{
+	if (r)
+		*why = text;
+	return r;
+}
+
+int handle_set_vring_num(struct session *session, struct message *message, const char **why)
+{
+	struct vu_vring_state state;
+	int r = parse_state(message, &state, why);
+
+	return r ? r
+		 : refuse(device_queue_size_set(session->device, state.index, state.num),
+			  "no such ring, or not a ring's size", why);
+}
+
+int handle_set_vring_addr(struct session *session, struct message *message, const char **why)
+{
+	struct vu_vring_addr addr;
+
+	if (vu_parse_vring_addr(message->payload, message->header.size_bytes, &addr, why))
+		return -EPROTO;
+	return refuse(device_queue_address_set(session->device, addr.index, addr.desc, addr.avail, addr.used),
+		      "no such ring", why);
+}
+
+int handle_set_vring_base(struct session *session, struct message *message, const char **why)
+{
+	struct vu_vring_state state;
+	int r = parse_state(message, &state, why);
+
+	return r ? r
+		 : refuse(device_queue_base_set(session->device, state.index, state.num),
+			  "no such ring, or not a ring's base", why);
+}
+
+int handle_get_vring_base(struct session *session, struct message *message, const char **why)
+{
+	struct vu_vring_state state;
+	int r = parse_state(message, &state, why);
+	uint32_t words[2];
+
+	if (r)
+		return r;
+	words[0] = state.index;
+	r = refuse(device_queue_stop(session->device, state.index, &words[1]), "no such ring", why);
+	if (r)
+		return r;
+	reply_begin(&session->reply, VU_GET_VRING_BASE);
+	reply_add(&session->reply, words, sizeof(words));
+	return 0;
+}
+
+typedef int queue_fd_verb(struct vireo_device *device, uint32_t index, int fd);
+
+/* KICK, CALL and ERR: an fd, or bit 8 of the payload says that there is none. */
+static int set_vring_fd(struct session *session, struct message *message, queue_fd_verb *verb,
+			const char **why)
+{
+	struct vu_vring_fd vring;
+	int fd, r;
+
+	if (vu_parse_vring_fd(message->payload, message->header.size_bytes, &vring, why))
+		return -EPROTO;
+	if (vring.no_fd != !message->fd_count) {
+		*why = vring.no_fd ? "a file descriptor although none was announced"
+				   : "a file descriptor is missing";
+		return -EPROTO;
+	}
+	fd = message_fd_take(message, 0);
+	r = verb(session->device, vring.index, fd);
+	if (r && fd >= 0)
+		message->fds[0] = fd; /* refused: the message's again */
+	return refuse(r, "no such ring, or neither an eventfd nor a pipe", why);
+}
+
+int handle_set_vring_kick(struct session *session, struct message *message, const char **why)
+{
+	return set_vring_fd(session, message, device_queue_kick_set, why);
+}
+
+int handle_set_vring_call(struct session *session, struct message *message, const char **why)
+{
+	return set_vring_fd(session, message, device_queue_call_set, why);
+}
+
+int handle_set_vring_err(struct session *session, struct message *message, const char **why)
+{
+	return set_vring_fd(session, message, device_queue_error_set, why);
+}
+
+/*
+ * Some front ends send it before SET_FEATURES: it needs no gate, VHOST_USER_F_PROTOCOL_FEATURES is always
+ * offered.
+ */
+int handle_set_vring_enable(struct session *session, struct message *message, const char **why)
+{
+	struct vu_vring_state state;
+	int r = parse_state(message, &state, why);
+
+	if (r)
+		return r;
+	if (state.num > 1)
+		return refuse(-EINVAL, "a ring is enabled by 1 and disabled by 0", why);
+	r = refuse(device_queue_enable(session->device, state.index, state.num), "no such ring", why);
+	if (!r)
+		device_resume(session->device); /* it may be what a complete ring has waited for */
+	return r;
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/fd.h"
+#include "base/loop.h"
+#include "transport/vhost_user/session_internal.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+/*
+ * Theory of operation: one connection of a front end, as a state machine that never blocks.
+ *
+ *	RECEIVE -> QUIESCE -> (handle) -> REPLY -> RECEIVE
+ *	   any -> END -> gone
+ *
+ * RECEIVE collects one message, in whatever pieces it comes. QUIESCE waits until the queues that the
+ * message's row names are quiet; the socket is not watched meanwhile. The handler then runs to its end, and
+ * what is complete is started again. REPLY waits for room in the socket; nothing more is read before the reply
+ * has gone, so that a front end which does not read its replies fills its own socket and nothing else.
+ *
+ * END: the socket is closed at once, so that the peer sees it; the session lives until all queues are
+ * quiet. A session fails (session_fail()) for a lie, a lost connection, or when the device says it is
+ * broken, which may happen inside a handler: then it is ended when the handler has returned.
+ *
+ * session_run() is the only place that moves the machine. It handles a bounded number of messages and leaves
+ * the rest to the next turn of the loop.
+ */
+
+#define MESSAGES_PER_TURN 64u
+
+static void session_run(struct session *session);
+
+static void session_readable(void *opaque, uint32_t events)
+{
+	session_run(opaque);
+}
+
+static void session_quiet(void *opaque)
+{
+	struct session *session = opaque;
+
+	session->quiet = true;
+	session_run(session);
+}
+
+static int session_watch(struct session *session)
+{
+	uint32_t events = session->state == SESSION_REPLY ? EPOLLOUT : EPOLLIN;
+
+	if (session->watch) {
+		loop_change(session->watch, events);
+		return 0;
+	}
+	return loop_add(session->loop, session->fd, events, session_readable, session, &session->watch);
+}
+
+int session_new(struct vireo_device *device, struct loop *loop, int fd,
+		void (*ended)(void *opaque, bool fruitful), void *opaque, struct session **ret_session)
+{
+	struct session *session = calloc(1, sizeof(*session));
+	int r;
+
+	if (!session) {
+		fd_close(&fd);
+		return -ENOMEM;
+	}
+	session->device = device;
+	session->loop = loop;
+	session->fd = fd;
+	session->ended = ended;
+	session->opaque = opaque;
+	session->channel_fd = -1;
+	r = session_watch(session);
+	if (r) {
+		fd_close(&session->fd);
+		free(session);
+		return r;
+	}
+	*ret_session = session;
+	device_session_begin(device);
+	return 0;
+}
+
+/* ---- the end ---- */
+
+static void session_gone(struct session *session)
+{
+	void (*ended)(void *opaque, bool fruitful) = session->ended;
+	void *opaque = session->opaque;
+	bool fruitful = session->messages;
+
+	device_session_end(session->device);
+	log_info(device_log(session->device), "%s: disconnected", device_name(session->device));
+	free(session);
+	ended(opaque, fruitful);
+}
+
+static void session_finish(struct session *session)
+{
+	loop_remove(&session->watch);
+	fd_close(&session->fd);
+	fd_close(&session->channel_fd);
+	message_clear(&session->message);
+	session->state = SESSION_END;
+	session->quiet = false;
+	device_quiesce(session->device, DEVICE_ALL_QUEUES, session_quiet, session);
+}
+
+/* A pending quiesce is waited for: session_quiet() comes back here. */
+void session_end(struct session *session)
+{
+	if (session->state == SESSION_END)
+		return;
+	session->failing = true;
+	loop_remove(&session->watch);
+	if (!session->busy && !device_quiescing(session->device))
+		session_run(session);
+}
+
+/* The one line that says why. */
+static void session_fail(struct session *session, const char *why)
+{
+	const struct message *message = &session->message;
+	const char *name = message_begun(message) ? vu_request_name(message->header.request) : "connection";
+
+	session->failing = true;
+	log_error(device_log(session->device), "%s: %s (%u), %u bytes, %u fds: %s; session closed",
+		  device_name(session->device), name, message->header.request, message->header.size_bytes,
+		  message->fd_count, why);
+}
+
+/* ---- one message ---- */
+
+/* True: complete. */
+static bool session_receive(struct session *session)
+{
+	const char *why = "";
+	int r = message_receive(&session->message, session->fd, &why);
+
+	if (r == -EPIPE || r == -ECONNRESET)
+		session->failing = true; /* gone; no lie in that */
+	else if (r < 0)
+		session_fail(session, why);
+	return r > 0;
+}
+
+static uint32_t message_queue(const struct session *session)
+{
+	uint32_t index;
+
+	if (session->row->quiet == QUIET_FD)
+		return session->message.payload[0];
+	memcpy(&index, session->message.payload, sizeof(index));
+	return index;
+}
+
+/* Asks for what the row wants quiet. The answer comes through session_quiet(), here or later. */
+static void session_quiesce(struct session *session)
+{
+	uint32_t queue = DEVICE_ALL_QUEUES;
+
+	session->state = SESSION_QUIESCE;
+	session->quiet = session->row->quiet == QUIET_NONE;
+	if (session->row->quiet == QUIET_STATE || session->row->quiet == QUIET_FD) {
+		queue = message_queue(session);
+		if (queue >= device_queue_count(session->device))
+			session->quiet = true; /* no such queue, as the verb will say */
+	}
+	if (!session->quiet)
+		device_quiesce(session->device, queue, session_quiet, session);
+	if (!session->quiet)
+		loop_remove(&session->watch);
+}
+
+static void session_take(struct session *session)
+{
+	const struct message *message = &session->message;
+	const char *why = "";
+
+	session->row = message_row(session, message, &why);
+	if (!session->row) {
+		session_fail(session, why);
+		return;
+	}
+	log_debug(device_log(session->device), "%s: %s, %u bytes, %u fds%s", device_name(session->device),
+		  vu_request_name(message->header.request), message->header.size_bytes, message->fd_count,
+		  message->header.flags & VU_FLAG_NEED_REPLY ? ", wants an answer" : "");
+	session_quiesce(session);
+}
+
+/* REPLY_ACK: 0 is yes. Where nobody waits for an answer, a refusal ends the session. */
+static void session_acknowledge(struct session *session, int r, const char *why)
+{
+	bool ack = (session->message.header.flags & VU_FLAG_NEED_REPLY) && !session->row->replies &&
+		   session_accepted(session, VU_PROTO_REPLY_ACK_BIT);
+
+	if (r == -EPROTO || (r && !ack)) {
+		session_fail(session, why);
+		return;
+	}
+	if (r)
+		log_warning(device_log(session->device), "%s: %s refused: %s", device_name(session->device),
+			    vu_request_name(session->message.header.request), why);
+	if (ack)
+		reply_u64(session, r ? 1 : 0);
+}
+
+static void session_handle(struct session *session)
+{
+	const char *why = "refused";
+	int r = session->row->handle(session, &session->message, &why);
+
+	session->messages++;
+	if (session->row->quiet != QUIET_NONE && r != -EPROTO)
+		device_resume(session->device);
+	if (!session->failing)
+		session_acknowledge(session, r, why);
+	channel_tell(session);
+	message_clear(&session->message);
+	session->state = SESSION_REPLY;
+}
+
+/* True: all is sent. */
+static bool session_reply(struct session *session)
+{
+	int r = reply_send(&session->reply, session->fd);
+
+	if (r < 0)
+		session->failing = true; /* gone */
+	if (r > 0)
+		session->state = SESSION_RECEIVE;
+	return r > 0;
+}
+
+/* One step. False: nothing more can be done now. */
+static bool session_step(struct session *session)
+{
+	switch (session->state) {
+	case SESSION_RECEIVE:
+		if (!session_receive(session))
+			return false;
+		session_take(session);
+		return true;
+	case SESSION_QUIESCE:
+		if (!session->quiet)
+			return false;
+		session_handle(session);
+		return true;
+	case SESSION_REPLY:
+		return session_reply(session);
+	case SESSION_END:
+		break;
+	}
+	return false;
+}
+
+/* A turn of the loop. Afterwards the session fails, waits for queues, or its socket is watched. */
+static void session_turn(struct session *session)
+{
+	uint64_t enough = session->messages + MESSAGES_PER_TURN;
+
+	while (!session->failing && session->messages < enough)
+		if (!session_step(session))
+			break;
+	if (session->failing || (session->state == SESSION_QUIESCE && !session->quiet))
+		return;
+	if (session_watch(session))
+		session_fail(session, "the connection cannot be watched");
+}
+
+static void session_run(struct session *session)
+{
+	if (session->busy)
+		return;
+	session->busy = true;
+	if (session->state != SESSION_END)
+		session_turn(session);
+	if (session->failing && session->state != SESSION_END && !device_quiescing(session->device))
+		session_finish(session);
+	session->busy = false;
+	if (session->state == SESSION_END && session->quiet)
+		session_gone(session);
+}

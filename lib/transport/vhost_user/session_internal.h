@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VHOST_USER_SESSION_INTERNAL_H
+#define VHOST_USER_SESSION_INTERNAL_H
+
+/*
+ * Map of this room:
+ *
+ *	endpoint.c	where a device is offered: sessions come and go
+ *	listen.c	the socket: take over, bind, connect
+ *	session.c	one connection: receive a message, quiet queues, handle, reply
+ *	message.c	the bytes and fds of one message
+ *	table.c		a row per message: what it may carry and what it needs
+ *	handlers.c	messages about the device, ring_handlers.c: about one ring
+ *	channel.c	messages to the front end
+ */
+
+#include "base/log.h"
+#include "device/device.h"
+#include "wire/vhost_user.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct loop;
+struct loop_watch;
+struct session;
+
+#define VU_HEADER_BYTES 12u
+
+/* ---- message.c ---- */
+
+/*
+ * A message being received, or received. It owns its fds: a handler that keeps one moves it out
+ * (message_fd_take()), message_clear() closes all that are left.
+ */
+struct message {
+	struct vu_header header; /* once have_bytes >= VU_HEADER_BYTES */
+	uint32_t have_bytes; /* header included */
+	unsigned fd_count;
+	int fds[VU_FDS_MAX];
+	uint8_t raw_header[VU_HEADER_BYTES];
+	uint8_t payload[VU_PAYLOAD_BYTES_MAX];
+};
+
+struct reply {
+	uint32_t bytes, sent_bytes; /* bytes 0: none */
+	uint8_t data[VU_HEADER_BYTES + VU_PAYLOAD_BYTES_MAX];
+};
+
+/*
+ * Goes on receiving; never takes a byte of the next message. 1: complete; 0: more is to come; -EPIPE:
+ * the peer has hung up between two messages; other negative errno: *why says what was wrong.
+ */
+int message_receive(struct message *message, int socket_fd, const char **why);
+void message_clear(struct message *message); /* ready for the next one */
+int message_fd_take(struct message *message, unsigned i);
+bool message_begun(const struct message *message);
+
+void reply_begin(struct reply *reply, uint32_t request);
+void reply_add(struct reply *reply, const void *data, uint32_t bytes);
+/* 1: all sent, 0: more is to go, or a negative errno. */
+int reply_send(struct reply *reply, int socket_fd);
+
+/* ---- table.c ---- */
+
+/* Which queues are quiet while the handler runs. */
+enum message_quiet {
+	QUIET_NONE,
+	QUIET_ALL,
+	QUIET_STATE, /* the one whose index is the payload's first u32 */
+	QUIET_FD, /* the one whose index is the payload's low byte */
+};
+
+/*
+ * A handler returns 0; -EPROTO: the message makes no sense, the session is over; another negative errno:
+ * refused. *why is set with either.
+ */
+typedef int message_handler(struct session *session, struct message *message, const char **why);
+
+struct message_row {
+	message_handler *handle; /* NULL: no such message */
+	uint16_t payload_min_bytes, payload_max_bytes;
+	uint8_t fds_min, fds_max;
+	uint8_t gate; /* protocol feature bit + 1; 0: none */
+	uint8_t quiet; /* enum message_quiet */
+	bool replies; /* has a reply of its own, and therefore no acknowledgement */
+};
+
+/* NULL, and *why: there is no such message, or this one is not as it should be. */
+const struct message_row *message_row(const struct session *session, const struct message *message,
+				      const char **why);
+
+/* ---- session.c ---- */
+
+enum session_state {
+	SESSION_RECEIVE,
+	SESSION_QUIESCE, /* the message waits for queues to be quiet */
+	SESSION_REPLY, /* the reply waits for room in the socket */
+	SESSION_END, /* closed; waits for all queues to be quiet */
+};
+
+struct session {
+	struct vireo_device *device;
+	struct loop *loop;
+	void (*ended)(void *opaque, bool fruitful);
+	void *opaque;
+
+	int fd;
+	struct loop_watch *watch; /* NULL while waiting for queues */
+	enum session_state state;
+	bool busy; /* session_run() is on the stack */
+	bool failing; /* to be ended as soon as it is not */
+	bool quiet; /* the quiesce asked for has been granted */
+	uint64_t messages;
+
+	struct message message;
+	const struct message_row *row; /* message's */
+	struct reply reply;
+
+	uint64_t protocol_features; /* accepted by the front end */
+	int channel_fd; /* to the front end, or -1 */
+	bool config_changed; /* the front end is to be told */
+};
+
+/*
+ * Takes `fd` over, in any case. The device is attached. Once the session is gone, `ended` is called with
+ * whether it has handled any message: inside session_new() only if the device's connected op closes the
+ * endpoint, so the last thing to do with *ret_session is to have it stored.
+ */
+int session_new(struct vireo_device *device, struct loop *loop, int fd,
+		void (*ended)(void *opaque, bool fruitful), void *opaque, struct session **ret_session);
+/* Ends it; `ended` is called inside or later. */
+void session_end(struct session *session);
+
+static inline bool session_accepted(const struct session *session, unsigned protocol_feature_bit)
+{
+	return session->protocol_features & (UINT64_C(1) << protocol_feature_bit);
+}
+
+/* ---- handlers.c, ring_handlers.c ---- */
+
+message_handler handle_get_features, handle_set_features, handle_set_owner, handle_reset_owner;
+message_handler handle_get_protocol_features, handle_set_protocol_features, handle_get_queue_num;
+message_handler handle_set_mem_table, handle_get_max_mem_slots, handle_add_mem_reg, handle_rem_mem_reg;
+message_handler handle_send_rarp, handle_net_set_mtu, handle_set_backend_req_fd;
+message_handler handle_get_config, handle_set_config, handle_reset_device, handle_set_status,
+	handle_get_status;
+message_handler handle_set_vring_num, handle_set_vring_addr, handle_set_vring_base, handle_get_vring_base;
+message_handler handle_set_vring_kick, handle_set_vring_call, handle_set_vring_err, handle_set_vring_enable;
+
+void reply_u64(struct session *session, uint64_t value);
+
+/* ---- channel.c ---- */
+
+int channel_set(struct session *session, int fd); /* takes fd over on success */
+void channel_config_changed(struct session *session);
+/* Sends what is to be told, if the front end may hear it now. */
+void channel_tell(struct session *session);
+
+/* ---- listen.c ---- */
+
+struct listener {
+	int fd;
+	char *path;
+	dev_t device; /* the socket's inode: what is unlinked in the end is ours */
+	ino_t inode;
+};
+
+struct vireo_endpoint_config;
+
+int listener_open(const char *path, const struct vireo_endpoint_config *config,
+		  struct listener *ret_listener);
+void listener_close(struct listener *listener); /* takes an empty one (fd -1) */
+int listener_accept(const struct listener *listener); /* an fd, or a negative errno */
+int unix_connect(const char *path, int *ret_fd); /* never blocks */
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/util.h"
+#include "transport/vhost_user/session_internal.h"
+
+#define GATE(feature) (VU_PROTO_##feature##_BIT + 1)
+#define PAYLOAD(bytes) .payload_min_bytes = (bytes), .payload_max_bytes = (bytes)
+#define FDS(min, max) .fds_min = (min), .fds_max = (max)
+
+#define STATE_BYTES 8u
+#define ADDR_BYTES 40u
+#define REGION_BYTES 40u /* with the padding in front of it */
+
+/*
+ * Numbers that are not here (SET_LOG_BASE, IOTLB_MSG, inflight, postcopy, ...) belong to protocol features
+ * which are not offered. SET_LOG_* and VRING_ENDIAN too: their features are not.
+ */
+static const struct message_row rows[] = {
+	[VU_GET_FEATURES] = { handle_get_features, .replies = true },
+	[VU_SET_FEATURES] = { handle_set_features, PAYLOAD(8), .quiet = QUIET_ALL },
+	[VU_SET_OWNER] = { handle_set_owner },
+	[VU_RESET_OWNER] = { handle_reset_owner },
+	[VU_SET_MEM_TABLE] = { handle_set_mem_table, .payload_min_bytes = 8,
+			       .payload_max_bytes = 8 + 32 * VU_BASELINE_REGIONS_MAX,
+			       FDS(0, VU_BASELINE_REGIONS_MAX), .quiet = QUIET_ALL },
+	[VU_SET_VRING_NUM] = { handle_set_vring_num, PAYLOAD(STATE_BYTES), .quiet = QUIET_STATE },
+	[VU_SET_VRING_ADDR] = { handle_set_vring_addr, PAYLOAD(ADDR_BYTES), .quiet = QUIET_STATE },
+	[VU_SET_VRING_BASE] = { handle_set_vring_base, PAYLOAD(STATE_BYTES), .quiet = QUIET_STATE },
+	[VU_GET_VRING_BASE] = { handle_get_vring_base, PAYLOAD(STATE_BYTES), .quiet = QUIET_STATE,
+				.replies = true },
+	[VU_SET_VRING_KICK] = { handle_set_vring_kick, PAYLOAD(8), FDS(0, 1), .quiet = QUIET_FD },
+	[VU_SET_VRING_CALL] = { handle_set_vring_call, PAYLOAD(8), FDS(0, 1), .quiet = QUIET_FD },
+	[VU_SET_VRING_ERR] = { handle_set_vring_err, PAYLOAD(8), FDS(0, 1) },
+	[VU_GET_PROTOCOL_FEATURES] = { handle_get_protocol_features, .replies = true },
+	[VU_SET_PROTOCOL_FEATURES] = { handle_set_protocol_features, PAYLOAD(8) },
+	[VU_GET_QUEUE_NUM] = { handle_get_queue_num, .gate = GATE(MQ), .replies = true },
+	[VU_SET_VRING_ENABLE] = { handle_set_vring_enable, PAYLOAD(STATE_BYTES) },
+	[VU_SEND_RARP] = { handle_send_rarp, PAYLOAD(8), .gate = GATE(RARP) },
+	[VU_NET_SET_MTU] = { handle_net_set_mtu, PAYLOAD(8), .gate = GATE(MTU) },
+	[VU_SET_BACKEND_REQ_FD] = { handle_set_backend_req_fd, FDS(1, 1), .gate = GATE(BACKEND_REQ) },
+	[VU_GET_CONFIG] = { handle_get_config, .payload_min_bytes = VU_CONFIG_HEADER_BYTES,
+			    .payload_max_bytes = VU_CONFIG_HEADER_BYTES + VU_CONFIG_BYTES_MAX,
+			    .gate = GATE(CONFIG), .replies = true },
+	[VU_SET_CONFIG] = { handle_set_config, .payload_min_bytes = VU_CONFIG_HEADER_BYTES,
+			    .payload_max_bytes = VU_CONFIG_HEADER_BYTES + VU_CONFIG_BYTES_MAX,
+			    .gate = GATE(CONFIG) },
+	[VU_RESET_DEVICE] = { handle_reset_device, .gate = GATE(RESET_DEVICE), .quiet = QUIET_ALL },
+	[VU_GET_MAX_MEM_SLOTS] = { handle_get_max_mem_slots, .gate = GATE(CONFIGURE_MEM_SLOTS),
+				   .replies = true },
+	[VU_ADD_MEM_REG] = { handle_add_mem_reg, PAYLOAD(REGION_BYTES), FDS(1, 1),
+			     .gate = GATE(CONFIGURE_MEM_SLOTS), .quiet = QUIET_ALL },
+	/* The fd may come, of no use (vhost-user: "REM_MEM_REG"). */
+	[VU_REM_MEM_REG] = { handle_rem_mem_reg, PAYLOAD(REGION_BYTES), FDS(0, 1),
+			     .gate = GATE(CONFIGURE_MEM_SLOTS), .quiet = QUIET_ALL },
+	[VU_SET_STATUS] = { handle_set_status, PAYLOAD(8), .gate = GATE(STATUS), .quiet = QUIET_ALL },
+	[VU_GET_STATUS] = { handle_get_status, .gate = GATE(STATUS), .replies = true },
+};
+
+static const char *row_complaint(const struct session *session, const struct message *message,
+				 const struct message_row *row)
+{
+	if (row->gate && !session_accepted(session, row->gate - 1u))
+		return "its protocol feature has not been negotiated";
+	if (message->header.size_bytes < row->payload_min_bytes)
+		return "the payload is too short";
+	if (message->header.size_bytes > row->payload_max_bytes)
+		return "the payload is too long";
+	if (message->fd_count < row->fds_min)
+		return "a file descriptor is missing";
+	if (message->fd_count > row->fds_max)
+		return "too many file descriptors";
+	return NULL;
+}
+
+const struct message_row *message_row(const struct session *session, const struct message *message,
+				      const char **why)
+{
+	const struct message_row *row;
+	const char *complaint;
+
+	if (message->header.request >= ARRAY_SIZE(rows) || !rows[message->header.request].handle) {
+		*why = "there is no such message";
+		return NULL;
+	}
+	row = &rows[message->header.request];
+	complaint = row_complaint(session, message, row);
+	if (complaint)
+		*why = complaint;
+	return complaint ? NULL : row;
+}
