@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* Feature bits of the network device: what is offered, what fits together, what it means for offloads. */
+
+#include "model/net/net_internal.h"
+
+#define BIT(name) VIREO_FEATURE(VIREO_NET_F_##name##_BIT)
+
+#define NET_FEATURES_ALL                                                                                     \
+	(VIREO_FEATURE(VIREO_F_VERSION_1_BIT) | VIREO_FEATURE(VIREO_F_RING_INDIRECT_DESC_BIT) |              \
+	 VIREO_FEATURE(VIREO_F_RING_EVENT_IDX_BIT) | VIREO_FEATURE(VIREO_F_RING_PACKED_BIT) |                \
+	 VIREO_FEATURE(VIREO_F_IN_ORDER_BIT) | VIREO_FEATURE(VIREO_F_RING_RESET_BIT) | BIT(CSUM) |           \
+	 BIT(GUEST_CSUM) | BIT(MTU) | BIT(MAC) | BIT(GUEST_TSO4) | BIT(GUEST_TSO6) | BIT(GUEST_ECN) |        \
+	 BIT(GUEST_UFO) | BIT(HOST_TSO4) | BIT(HOST_TSO6) | BIT(HOST_ECN) | BIT(HOST_UFO) | BIT(MRG_RXBUF) | \
+	 BIT(STATUS) | BIT(CTRL_VQ) | BIT(CTRL_RX) | BIT(CTRL_VLAN) | BIT(CTRL_RX_EXTRA) |                   \
+	 BIT(GUEST_ANNOUNCE) | BIT(MQ) | BIT(CTRL_MAC_ADDR) | BIT(GUEST_USO4) | BIT(GUEST_USO6) |            \
+	 BIT(HOST_USO))
+
+/*
+ * virtio 1.3, 5.1.3.1: `feature` requires one of `needs`. What depends on the control queue is only a rule
+ * for what we offer: a front end that serves the control queue itself (QEMU does) accepts MQ and
+ * GUEST_ANNOUNCE in the guest's name and keeps CTRL_VQ to itself.
+ */
+struct feature_rule {
+	uint64_t feature;
+	uint64_t needs;
+	const char *why; /* NULL: the driver need not keep it */
+};
+
+static const struct feature_rule feature_rules[] = {
+	{BIT(GUEST_TSO4), BIT(GUEST_CSUM), "GUEST_TSO4 without GUEST_CSUM"},
+	{BIT(GUEST_TSO6), BIT(GUEST_CSUM), "GUEST_TSO6 without GUEST_CSUM"},
+	{BIT(GUEST_ECN), BIT(GUEST_TSO4) | BIT(GUEST_TSO6), "GUEST_ECN without GUEST_TSO4 or GUEST_TSO6"},
+	{BIT(GUEST_UFO), BIT(GUEST_CSUM), "GUEST_UFO without GUEST_CSUM"},
+	{BIT(GUEST_USO4), BIT(GUEST_CSUM), "GUEST_USO4 without GUEST_CSUM"},
+	{BIT(GUEST_USO6), BIT(GUEST_CSUM), "GUEST_USO6 without GUEST_CSUM"},
+	{BIT(HOST_TSO4), BIT(CSUM), "HOST_TSO4 without CSUM"},
+	{BIT(HOST_TSO6), BIT(CSUM), "HOST_TSO6 without CSUM"},
+	{BIT(HOST_ECN), BIT(HOST_TSO4) | BIT(HOST_TSO6), "HOST_ECN without HOST_TSO4 or HOST_TSO6"},
+	{BIT(HOST_UFO), BIT(CSUM), "HOST_UFO without CSUM"},
+	{BIT(HOST_USO), BIT(CSUM), "HOST_USO without CSUM"},
+	{BIT(CTRL_RX), BIT(CTRL_VQ), NULL},
+	{BIT(CTRL_RX_EXTRA), BIT(CTRL_RX), NULL},
+	{BIT(CTRL_VLAN), BIT(CTRL_VQ), NULL},
+	{BIT(CTRL_MAC_ADDR), BIT(CTRL_VQ), NULL},
+	{BIT(GUEST_ANNOUNCE), BIT(CTRL_VQ), NULL},
+	{BIT(MQ), BIT(CTRL_VQ), NULL},
+};
+
+uint64_t net_features_offered(const struct vireo_net_config *config)
+{
+	uint64_t features = NET_FEATURES_ALL & ~config->features_off;
+
+	if (config->pairs <= 1)
+		features &= ~BIT(MQ);
+	if (!config->mtu)
+		features &= ~BIT(MTU);
+	if (!config->set_mac)
+		features &= ~BIT(MAC);
+	/* A rule's `needs` stand before what depends on them in turn, so one pass is enough. */
+	for (size_t i = 0; i < ARRAY_SIZE(feature_rules); i++)
+		if (!(features & feature_rules[i].needs))
+			features &= ~feature_rules[i].feature;
+	return features | VIREO_FEATURE(VIREO_F_VERSION_1_BIT);
+}
+
+const char *net_features_check(uint64_t features)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(feature_rules); i++) {
+		const struct feature_rule *rule = &feature_rules[i];
+
+		if (rule->why && (features & rule->feature) && !(features & rule->needs))
+			return rule->why;
+	}
+	return NULL;
+}
+
+struct feature_offload {
+	uint64_t feature;
+	unsigned offloads;
+};
+
+static unsigned features_offloads(const struct feature_offload *map, size_t count, uint64_t features)
+{
+	unsigned offloads = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (features & map[i].feature)
+			offloads |= map[i].offloads;
+	return offloads;
+}
+
+unsigned net_features_receive_offloads(uint64_t features)
+{
+	static const struct feature_offload map[] = {
+		{BIT(GUEST_CSUM), VIREO_OFFLOAD_CSUM}, {BIT(GUEST_TSO4), VIREO_OFFLOAD_TSO4},
+		{BIT(GUEST_TSO6), VIREO_OFFLOAD_TSO6}, {BIT(GUEST_ECN), VIREO_OFFLOAD_ECN},
+		{BIT(GUEST_UFO), VIREO_OFFLOAD_UFO},   {BIT(GUEST_USO4), VIREO_OFFLOAD_USO4},
+		{BIT(GUEST_USO6), VIREO_OFFLOAD_USO6},
+	};
+
+	return features_offloads(map, ARRAY_SIZE(map), features);
+}
+
+unsigned net_features_transmit_offloads(uint64_t features)
+{
+	static const struct feature_offload map[] = {
+		{BIT(CSUM), VIREO_OFFLOAD_CSUM},
+		{BIT(HOST_TSO4), VIREO_OFFLOAD_TSO4},
+		{BIT(HOST_TSO6), VIREO_OFFLOAD_TSO6},
+		{BIT(HOST_ECN), VIREO_OFFLOAD_ECN},
+		{BIT(HOST_UFO), VIREO_OFFLOAD_UFO},
+		{BIT(HOST_USO), VIREO_OFFLOAD_USO4 | VIREO_OFFLOAD_USO6},
+	};
+
+	return features_offloads(map, ARRAY_SIZE(map), features);
+}

@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * The network device: life, features, config space, and what the transport's verbs mean to it.
+ *
+ * Theory of operation. States of a data queue:
+ * - stopped: `queue` is NULL; worker functions find nothing to do;
+ * - running: from net_queue_started(), which makes its arena, until vireo_net_queue_quiesced(), which frees
+ * it.
+ *
+ * In between the queue belongs to one worker. What it needs of the negotiated features is put into struct
+ * net_queue when it starts; features cannot change while a queue runs. What can change under a worker is read
+ * atomically: the filter, pairs_active, frame_bytes_max and vireo_queue_enabled().
+ */
+
+#include "base/log.h"
+#include "device/device.h"
+#include "model/net/net_internal.h"
+#include <assert.h>
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NET_DEVICE_ID 1u
+#define NET_SPEED_UNKNOWN 0xffffffffu
+#define NET_DUPLEX_UNKNOWN 0xffu
+
+/* ---- config space ---- */
+
+static int net_config_put(struct vireo_net *net, size_t offset, const void *data, uint32_t bytes)
+{
+	return vireo_device_config_set(net->device, (uint32_t)offset, data, bytes);
+}
+
+int net_status_set(struct vireo_net *net, uint16_t status)
+{
+	uint16_t wire = htole16(status);
+	int r;
+
+	if (status == net->status)
+		return 0;
+	r = net_config_put(net, offsetof(struct virtio_net_config_space, status), &wire, sizeof(wire));
+	if (!r)
+		net->status = status;
+	return r;
+}
+
+int net_mac_set(struct vireo_net *net, const uint8_t mac[6])
+{
+	int r = 0;
+
+	if (net->mac_given && memcmp(mac, net->mac, 6))
+		r = net_config_put(net, offsetof(struct virtio_net_config_space, mac), mac, 6);
+	if (r)
+		return r;
+	memcpy(net->mac, mac, 6);
+	net_filter_mac_set(&net->filter, mac);
+	return 0;
+}
+
+/* Read-only (5.1.4), but for the address under a legacy driver (5.1.4.3). */
+static int net_config_write(void *opaque, uint32_t offset, const void *data, uint32_t bytes)
+{
+	struct vireo_net *net = opaque;
+
+	if (net_has(net, VIREO_F_VERSION_1_BIT) || offset > 6 || bytes > 6 - offset)
+		return -EPERM;
+	memcpy(net->mac + offset, data, bytes);
+	net_filter_mac_set(&net->filter, net->mac);
+	net_filter_tell(net);
+	return 0;
+}
+
+/* ---- filter, as the application sees it ---- */
+
+static unsigned net_filter_list(uint8_t (*macs)[6], const uint64_t *entries, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		memcpy(macs[i], &entries[i], 6);
+	return count;
+}
+
+void net_filter_tell(struct vireo_net *net)
+{
+	uint8_t unicast[NET_FILTER_ENTRIES][6], multicast[NET_FILTER_ENTRIES][6], vlans[512];
+	const struct net_filter *f = &net->filter;
+	struct vireo_net_filter told = {
+		.promiscuous = f->mode & NET_FILTER_PROMISCUOUS,
+		.all_multicast = f->mode & (NET_FILTER_ALL_MULTICAST | NET_FILTER_MULTICAST_OVERFLOW),
+		.all_unicast = f->mode & (NET_FILTER_ALL_UNICAST | NET_FILTER_UNICAST_OVERFLOW),
+		.no_multicast = f->mode & NET_FILTER_NO_MULTICAST,
+		.no_unicast = f->mode & NET_FILTER_NO_UNICAST,
+		.no_broadcast = f->mode & NET_FILTER_NO_BROADCAST,
+		.vlan_filtered = f->mode & NET_FILTER_VLAN,
+		.unicast = unicast,
+		.multicast = multicast,
+		.vlans = vlans,
+	};
+
+	if (!net->ops.filter_changed)
+		return;
+	memcpy(told.mac, net->mac, 6);
+	told.unicast_count = (uint16_t)net_filter_list(unicast, f->unicast, f->unicast_count);
+	told.multicast_count = (uint16_t)net_filter_list(multicast, f->multicast, f->multicast_count);
+	for (unsigned i = 0; i < sizeof(vlans); i++)
+		vlans[i] = (uint8_t)(f->vlans[i / 8] >> i % 8 * 8);
+	net->ops.filter_changed(net->opaque, &told);
+}
+
+/* ---- negotiation ---- */
+
+/* Frames without GSO may not exceed an MTU that the driver accepted (5.1.4.1). */
+static void net_frame_max_set(struct vireo_net *net)
+{
+	uint16_t mtu = net->mtu_told ? net->mtu_told : net->mtu;
+	uint32_t max = net_has(net, VIREO_NET_F_MTU_BIT) ? NET_ETHERNET_BYTES + mtu : NET_FRAME_BYTES_MAX;
+
+	for (unsigned pair = 0; pair < net->pairs; pair++)
+		__atomic_store_n(&net_receive_queue(net, pair)->frame_bytes_max, max, __ATOMIC_RELAXED);
+}
+
+/*
+ * With MQ only the first pair is used until the driver says more (5.1.6.5.6.1) - on our control queue, if it
+ * has one. A front end that serves the control queue itself enables and disables the queues.
+ */
+static void net_pairs_reset(struct vireo_net *net)
+{
+	bool ours = net_has(net, VIREO_NET_F_MQ_BIT) && net_has(net, VIREO_NET_F_CTRL_VQ_BIT);
+
+	__atomic_store_n(&net->pairs_active, ours ? 1 : net->pairs, __ATOMIC_RELAXED);
+}
+
+static void net_features_apply(struct vireo_net *net, uint64_t features)
+{
+	net->features = features;
+	net_pairs_reset(net);
+	net_frame_max_set(net);
+	net_filter_mode_set(&net->filter, NET_FILTER_VLAN, net_has(net, VIREO_NET_F_CTRL_VLAN_BIT));
+}
+
+static int net_features_set(void *opaque, uint64_t features)
+{
+	struct vireo_net *net = opaque;
+	const char *why = net_features_check(features);
+
+	if (why) {
+		log_error(device_log(net->device), "%s: the driver accepts %s", device_name(net->device),
+			  why);
+		return -EINVAL;
+	}
+	net_features_apply(net, features);
+	if (net->ops.negotiated)
+		net->ops.negotiated(net->opaque, features);
+	return 0;
+}
+
+static void net_state_reset(struct vireo_net *net)
+{
+	net->mtu_told = 0;
+	net_status_set(net, net->status & ~NET_S_ANNOUNCE);
+	net_mac_set(net, net->mac_config);
+	net_filter_reset(&net->filter, net->mac_config);
+	net_features_apply(net, 0);
+}
+
+static void net_reset(void *opaque)
+{
+	struct vireo_net *net = opaque;
+
+	net_state_reset(net);
+	net_filter_tell(net);
+}
+
+static void net_connected(void *opaque, bool connected)
+{
+	struct vireo_net *net = opaque;
+
+	net_reset(net);
+	if (net->ops.connected)
+		net->ops.connected(net->opaque, connected);
+}
+
+static int net_announce_asked(void *opaque, const uint8_t mac[6])
+{
+	struct vireo_net *net = opaque;
+
+	if (!net->ops.announce)
+		return -EOPNOTSUPP;
+	net->ops.announce(net->opaque, mac);
+	return 0;
+}
+
+/* More than we offered would promise the guest what we do not carry. */
+static int net_mtu_told(void *opaque, uint16_t mtu)
+{
+	struct vireo_net *net = opaque;
+
+	if (mtu < NET_MTU_MIN || (net->mtu && mtu > net->mtu))
+		return -EINVAL;
+	net->mtu_told = mtu;
+	net_frame_max_set(net);
+	if (net->ops.mtu_set)
+		net->ops.mtu_set(net->opaque, mtu);
+	return 0;
+}
+
+/* ---- queues ---- */
+
+static void net_queue_arena_free(struct net_queue *q)
+{
+	free(q->chains);
+	free(q->iov);
+	q->chains = NULL;
+	q->iov = NULL;
+}
+
+static int net_queue_arena_new(struct net_queue *q, unsigned size)
+{
+	q->size = size;
+	q->iov_max = VIREO_CHAIN_PIECES_MAX(size);
+	q->iov_used = q->first = q->last = 0;
+	q->chains = calloc(size, sizeof(*q->chains));
+	q->iov = calloc(q->iov_max, sizeof(*q->iov));
+	if (q->chains && q->iov)
+		return 0;
+	net_queue_arena_free(q);
+	return -ENOMEM;
+}
+
+static int net_data_queue_start(struct vireo_net *net, unsigned index, struct vireo_queue *queue)
+{
+	struct net_queue *q = &net->queues[index];
+	bool has_num_buffers = net_has(net, VIREO_F_VERSION_1_BIT) || net_has(net, VIREO_NET_F_MRG_RXBUF_BIT);
+
+	if (net_queue_arena_new(q, vireo_queue_size(queue)))
+		return -ENOMEM;
+	q->header_bytes = has_num_buffers ? NET_HDR_BYTES : NET_HDR_LEGACY_BYTES;
+	q->offloads = index & 1 ? net_features_transmit_offloads(net->features)
+				: net_features_receive_offloads(net->features);
+	q->indirect = net_has(net, VIREO_F_RING_INDIRECT_DESC_BIT);
+	q->merge = net_has(net, VIREO_NET_F_MRG_RXBUF_BIT);
+	q->guest_csum = net_has(net, VIREO_NET_F_GUEST_CSUM_BIT);
+	q->queue = queue;
+	if (net->ops.queue_started)
+		net->ops.queue_started(net->opaque, index);
+	return 0;
+}
+
+static void net_queue_started(void *opaque, struct vireo_queue *queue)
+{
+	struct vireo_net *net = opaque;
+
+	if (net_data_queue_start(net, vireo_queue_index(queue), queue))
+		vireo_device_break(net->device, "no memory for a queue");
+}
+
+static void net_queue_stop(void *opaque, struct vireo_queue *queue)
+{
+	struct vireo_net *net = opaque;
+	unsigned index = vireo_queue_index(queue);
+
+	if (!net->queues[index].queue) /* it could not be started */
+		vireo_queue_quiesced(queue);
+	else if (net->ops.queue_stop)
+		net->ops.queue_stop(net->opaque, index);
+	else
+		vireo_net_queue_quiesced(net, index);
+}
+
+void vireo_net_queue_quiesced(struct vireo_net *net, unsigned queue)
+{
+	struct net_queue *q = &net->queues[queue];
+	struct vireo_queue *running;
+
+	assert(queue < 2 * net->pairs);
+	running = q->queue;
+	if (!running)
+		return;
+	assert(q->first == q->last); /* a look was not completed */
+	q->queue = NULL;
+	net_queue_arena_free(q);
+	vireo_queue_quiesced(running);
+}
+
+static void net_queue_enabled(void *opaque, struct vireo_queue *queue, bool enabled)
+{
+	struct vireo_net *net = opaque;
+	unsigned index = vireo_queue_index(queue);
+
+	if (index < 2 * net->pairs && net->ops.queue_enabled)
+		net->ops.queue_enabled(net->opaque, index, enabled);
+}
+
+/* ---- life ---- */
+
+static const struct vireo_device_ops net_device_ops = {
+	.size = sizeof(net_device_ops),
+	.queue_started = net_queue_started,
+	.queue_stop = net_queue_stop,
+	.queue_kicked = net_control_kicked,
+	.queue_enabled = net_queue_enabled,
+	.features_set = net_features_set,
+	.config_write = net_config_write,
+	.connected = net_connected,
+	.reset = net_reset,
+	.announce = net_announce_asked,
+	.mtu_set = net_mtu_told,
+};
+
+static int net_device_new(struct vireo_net *net, const struct vireo_net_config *config)
+{
+	uint64_t features = net_features_offered(config);
+	bool has_control = features & VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT);
+	struct virtio_net_config_space space = {
+		.status = htole16(NET_S_LINK_UP),
+		.max_virtqueue_pairs = htole16((uint16_t)config->pairs),
+		.mtu = htole16(config->mtu),
+		.speed = NET_SPEED_UNKNOWN,
+		.duplex = NET_DUPLEX_UNKNOWN,
+	};
+	struct vireo_device_config device = {
+		.size = sizeof(device),
+		.device_id = NET_DEVICE_ID,
+		.features = features,
+		.queue_count = 2 * config->pairs + has_control,
+		.queue_num_told = config->pairs,
+		.queue_size_max = config->queue_size_max,
+		.control_queues = has_control,
+		.config = &space,
+		.config_bytes = sizeof(space),
+		.ops = &net_device_ops,
+		.opaque = net,
+		.log = config->log,
+		.name = config->name,
+		.faults = config->faults,
+	};
+
+	memcpy(space.mac, net->mac, 6);
+	return vireo_device_new(&device, &net->device);
+}
+
+static int net_config_check(struct vireo_net_config *config)
+{
+	if (!config->pairs)
+		config->pairs = 1;
+	if (config->pairs > NET_PAIRS_MAX || (config->mtu && config->mtu < NET_MTU_MIN))
+		return -EINVAL;
+	if (config->set_mac && config->mac[0] & 1) /* a group address */
+		return -EINVAL;
+	return 0;
+}
+
+static int net_new(const struct vireo_net_config *config, struct vireo_net **ret_net)
+{
+	size_t bytes = sizeof(struct vireo_net) + 2 * config->pairs * sizeof(struct net_queue);
+	struct vireo_net *net = aligned_alloc(_Alignof(struct vireo_net), bytes);
+	int r = 0;
+
+	if (!net)
+		return -ENOMEM;
+	memset(net, 0, bytes);
+	if (config->ops)
+		r = config_copy(&net->ops, sizeof(net->ops), config->ops);
+	net->opaque = config->opaque;
+	net->pairs = config->pairs;
+	net->mtu = config->mtu;
+	net->status = NET_S_LINK_UP;
+	net->mac_given = config->set_mac;
+	if (config->set_mac)
+		memcpy(net->mac_config, config->mac, 6);
+	memcpy(net->mac, net->mac_config, 6);
+	if (!r)
+		r = net_device_new(net, config);
+	if (r) {
+		free(net);
+		return r;
+	}
+	net_state_reset(net);
+	*ret_net = net;
+	return 0;
+}
+
+int vireo_net_new(const struct vireo_net_config *config, struct vireo_net **ret_net)
+{
+	struct vireo_net_config copy;
+	int r = config_copy(&copy, sizeof(copy), config);
+
+	if (!r)
+		r = net_config_check(&copy);
+	return r ? r : net_new(&copy, ret_net);
+}
+
+void vireo_net_free(struct vireo_net *net)
+{
+	if (!net)
+		return;
+	vireo_device_free(net->device);
+	for (unsigned i = 0; i < 2 * net->pairs; i++)
+		net_queue_arena_free(&net->queues[i]);
+	free(net);
+}
+
+struct vireo_device *vireo_net_device(struct vireo_net *net)
+{
+	return net->device;
+}
+
+/* ---- for the application ---- */
+
+int vireo_net_link_set(struct vireo_net *net, bool up)
+{
+	return net_status_set(net, up ? net->status | NET_S_LINK_UP : net->status & ~NET_S_LINK_UP);
+}
+
+/* Without CTRL_VQ the driver could never say that it has done so. */
+int vireo_net_announce(struct vireo_net *net)
+{
+	uint64_t needed = VIREO_FEATURE(VIREO_NET_F_STATUS_BIT) |
+			  VIREO_FEATURE(VIREO_NET_F_GUEST_ANNOUNCE_BIT) |
+			  VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT);
+
+	if ((net->features & needed) != needed)
+		return -EOPNOTSUPP;
+	return net_status_set(net, net->status | NET_S_ANNOUNCE);
+}
+
+unsigned vireo_net_offloads(const struct vireo_net *net)
+{
+	return net_features_receive_offloads(net->features);
+}
+
+int vireo_net_kick_fd(struct vireo_net *net, unsigned queue)
+{
+	if (queue >= 2 * net->pairs || !net->queues[queue].queue)
+		return -1;
+	return vireo_queue_kick_fd(net->queues[queue].queue);
+}
+
+bool vireo_net_kick_enable(struct vireo_net *net, unsigned queue, bool on)
+{
+	if (queue >= 2 * net->pairs || !net->queues[queue].queue)
+		return false;
+	return vireo_queue_kick_enable(net->queues[queue].queue, on);
+}
+
+void vireo_net_queue_stats(const struct vireo_net *net, unsigned queue,
+			   struct vireo_net_queue_stats *ret_stats)
+{
+	const uint64_t *from;
+	uint64_t *to = (uint64_t *)ret_stats;
+
+	memset(ret_stats, 0, sizeof(*ret_stats));
+	if (queue >= 2 * net->pairs)
+		return;
+	from = (const uint64_t *)&net->queues[queue].stats;
+	for (size_t i = 0; i < sizeof(*ret_stats) / sizeof(uint64_t); i++)
+		to[i] = counter_read(&from[i]);
+}

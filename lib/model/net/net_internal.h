@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef NET_INTERNAL_H
+#define NET_INTERNAL_H
+
+/*
+ * The map of this room. A net device is one struct net_queue per data queue, and the receive filter; the
+ * control queue has no state. Who owns what:
+ * - control thread: struct vireo_net but for the fields marked otherwise; it writes the filter;
+ * - worker: struct net_queue between queue_started and vireo_net_queue_quiesced(); anybody reads `stats`
+ *   and the filter, each word for itself.
+ * There are no locks.
+ */
+
+#include "base/util.h"
+#include "vireo/chain.h"
+#include "vireo/device.h"
+#include "vireo/net.h"
+#include "wire/virtio_net.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#define NET_PAIRS_MAX 128u
+#define NET_BATCH 64u /* chains popped at a time: what stays in the first-level cache */
+
+#define NET_ETHERNET_BYTES 14u
+#define NET_VLAN_BYTES 4u
+/* The longest frame that may come: 65589 (virtio 1.3, 5.1.6.3) and two VLAN tags. */
+#define NET_FRAME_BYTES_MAX (65589u + 2 * NET_VLAN_BYTES)
+#define NET_HDR_LEGACY_BYTES 10u /* without VERSION_1 and MRG_RXBUF: no num_buffers (5.1.6.1) */
+
+#define NET_MTU_MIN 68u
+
+/* ---- filter.c ---- */
+
+#define NET_FILTER_ENTRIES 64u
+
+#define NET_FILTER_PROMISCUOUS (1u << 0)
+#define NET_FILTER_ALL_MULTICAST (1u << 1)
+#define NET_FILTER_ALL_UNICAST (1u << 2)
+#define NET_FILTER_NO_MULTICAST (1u << 3)
+#define NET_FILTER_NO_UNICAST (1u << 4)
+#define NET_FILTER_NO_BROADCAST (1u << 5)
+#define NET_FILTER_VLAN (1u << 6)
+#define NET_FILTER_UNICAST_OVERFLOW (1u << 7) /* the driver named more than the table holds: all pass */
+#define NET_FILTER_MULTICAST_OVERFLOW (1u << 8)
+
+/* What the driver wants to receive; see filter.c for how it is shared. A MAC address is 48 bits of a word. */
+struct net_filter {
+	uint32_t sequence;
+	uint32_t mode; /* NET_FILTER_* */
+	uint64_t mac;  /* 0: not known, any unicast frame may be meant */
+	uint32_t unicast_count, multicast_count;
+	uint64_t unicast[NET_FILTER_ENTRIES];
+	uint64_t multicast[NET_FILTER_ENTRIES];
+	uint64_t vlans[4096 / 64];
+};
+
+/* A MAC table as a command brings it. */
+struct net_filter_table {
+	uint32_t count;
+	bool overflow;
+	uint64_t entries[NET_FILTER_ENTRIES];
+};
+
+uint64_t net_filter_mac(const uint8_t bytes[6]);
+
+/* Control thread. */
+void net_filter_reset(struct net_filter *filter, const uint8_t mac[6]);
+void net_filter_mode_set(struct net_filter *filter, uint32_t bit, bool on);
+void net_filter_mac_set(struct net_filter *filter, const uint8_t mac[6]);
+void net_filter_tables_set(struct net_filter *filter, const struct net_filter_table *unicast,
+			   const struct net_filter_table *multicast);
+void net_filter_vlan_set(struct net_filter *filter, uint16_t vlan, bool on);
+
+/* Any thread. `head`: the frame's first bytes, NET_ETHERNET_BYTES + NET_VLAN_BYTES of them readable. */
+bool net_filter_match(const struct net_filter *filter, const uint8_t *head);
+
+static inline bool net_filter_passes(const struct net_filter *filter, const uint8_t *head)
+{
+	uint32_t mode = __atomic_load_n(&filter->mode, __ATOMIC_RELAXED);
+
+	return likely(mode & NET_FILTER_PROMISCUOUS) || net_filter_match(filter, head);
+}
+
+/* ---- net.c ---- */
+
+/*
+ * One receive or transmit queue. While it runs, `chains` and `iov` hold what has been popped and not given
+ * back. The array of chains has as many entries as the ring, so the ring can never hold more; the arena of
+ * pieces has VIREO_CHAIN_PIECES_MAX of them, so that any one chain fits into an empty one.
+ *
+ * Receive: chains[first..last) are popped and unused; empty between calls.
+ * Transmit: chains[0..last) are looked at and not yet completed.
+ */
+struct net_queue {
+	struct vireo_queue *queue; /* NULL: does not run */
+	struct vireo_chain *chains;
+	struct iovec *iov;
+	uint32_t size; /* of the ring and of `chains` */
+	uint32_t iov_max;
+	uint32_t iov_used;
+	uint32_t first, last;
+	uint32_t header_bytes;	  /* of the header in front of each frame */
+	unsigned offloads;	  /* receive: what the driver takes; transmit: what it may ask for */
+	uint32_t frame_bytes_max; /* receive: untagged, without GSO; atomic: changed by the control thread */
+	bool merge;		  /* receive: MRG_RXBUF */
+	bool indirect;		  /* INDIRECT_DESC */
+	bool guest_csum;	  /* receive: DATA_VALID may be said */
+	bool runts_pushed;	  /* receive: given back and not yet shown to the driver */
+	struct vireo_net_queue_stats stats;
+} __attribute__((aligned(64)));
+
+struct vireo_net {
+	struct vireo_device *device;
+	struct vireo_net_ops ops;
+	void *opaque;
+	unsigned pairs;
+	uint64_t features;     /* as accepted; constant while queues run */
+	uint32_t pairs_active; /* atomic: written by the control thread, read by workers */
+	uint16_t mtu;	       /* as configured; 0: none */
+	uint16_t mtu_told;     /* by the peer; 0: it has not */
+	uint16_t status;       /* NET_S_* as in config space */
+	bool mac_given;
+	uint8_t mac_config[6]; /* where a reset goes back to */
+	uint8_t mac[6];
+	struct net_filter filter;
+	struct net_queue queues[]; /* 2 * pairs */
+};
+
+static inline bool net_has(const struct vireo_net *net, unsigned bit)
+{
+	return net->features & VIREO_FEATURE(bit);
+}
+
+static inline struct net_queue *net_receive_queue(struct vireo_net *net, unsigned pair)
+{
+	return &net->queues[2 * pair];
+}
+
+static inline struct net_queue *net_transmit_queue(struct vireo_net *net, unsigned pair)
+{
+	return &net->queues[2 * pair + 1];
+}
+
+/* Guest memory has been copied: the compiler may not go back and read it again. */
+static inline void net_copied(void)
+{
+	__asm__ volatile("" : : : "memory");
+}
+
+/* Pops up to `max` chains more, behind those that are there. Returns what vireo_queue_pop() does. */
+static inline int net_queue_pop(struct net_queue *q, uint32_t max)
+{
+	int r = vireo_queue_pop(q->queue, q->chains + q->last, max, q->iov + q->iov_used,
+				q->iov_max - q->iov_used);
+
+	if (r > 0) {
+		const struct vireo_chain *end = &q->chains[(q->last += (uint32_t)r) - 1];
+
+		q->iov_used = (uint32_t)(end->iov - q->iov) + end->readable_count + end->writable_count;
+	}
+	return r;
+}
+
+void net_filter_tell(struct vireo_net *net); /* -> ops->filter_changed */
+int net_status_set(struct vireo_net *net, uint16_t status);
+int net_mac_set(struct vireo_net *net, const uint8_t mac[6]);
+
+/* ---- features.c ---- */
+
+uint64_t net_features_offered(const struct vireo_net_config *config);
+/* NULL: fits together; or why not (static). */
+const char *net_features_check(uint64_t features);
+unsigned net_features_receive_offloads(uint64_t features);  /* what the driver takes */
+unsigned net_features_transmit_offloads(uint64_t features); /* what it may ask the device for */
+
+/* ---- control.c ---- */
+
+void net_control_kicked(void *opaque, struct vireo_queue *queue); /* vireo_device_ops.queue_kicked */
+
+#endif

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Receive queues: frames to the guest.
+ *
+ * A call pops chains ahead, a batch at a time, into the queue's arena, uses them from `first` on, and
+ * gives back unused what is left over at its end. A frame is copied only once it is sure that its chains hold
+ * all of it, so a frame that does not fit leaves the guest's memory alone, and the chains serve the next
+ * frame.
+ *
+ * What the receiver gets for a frame's first bytes is the private copy that decisions were taken on; the rest
+ * comes straight from the sender's memory.
+ */
+
+#include "mem/cursor.h"
+#include "model/net/net_internal.h"
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+/* ---- is this frame for this driver? ---- */
+
+static uint32_t receive_frame_max(const struct net_queue *q, const struct vireo_frame *frame)
+{
+	bool tagged = frame->head[12] == 0x81 && frame->head[13] == 0x00;
+
+	if (frame->offload.gso != VIREO_GSO_NONE)
+		return NET_FRAME_BYTES_MAX;
+	return __atomic_load_n(&q->frame_bytes_max, __ATOMIC_RELAXED) + (tagged ? NET_VLAN_BYTES : 0);
+}
+
+static bool receive_wanted(const struct vireo_net *net, struct net_queue *q, const struct vireo_frame *frame)
+{
+	bool offloads = frame->offload.flags | frame->offload.gso;
+
+	if (unlikely(!net_filter_passes(&net->filter, frame->head))) {
+		counter_add(&q->stats.filtered, 1);
+		return false;
+	}
+	if (unlikely(offloads && net_offloads_needed(&frame->offload) & ~q->offloads)) {
+		counter_add(&q->stats.offload_refused, 1);
+		return false;
+	}
+	if (unlikely(frame->len_bytes > receive_frame_max(q, frame))) {
+		counter_add(&q->stats.too_long, 1);
+		return false;
+	}
+	return true;
+}
+
+/* ---- copying ---- */
+
+/* Only what the driver accepted is said: 5.1.6.4.1. The rest of the offload was compared with q->offloads
+ * before. */
+static struct virtio_net_header receive_header(const struct net_queue *q, const struct vireo_frame *frame,
+					       unsigned buffers)
+{
+	struct virtio_net_header header = {0};
+
+	if (unlikely(frame->offload.flags | frame->offload.gso)) {
+		struct vireo_frame_offload offload = frame->offload;
+
+		if (!q->guest_csum)
+			offload.flags &= (uint8_t)~VIREO_FRAME_DATA_VALID;
+		header = net_header_build(&offload);
+	}
+	header.num_buffers = htole16((uint16_t)buffers);
+	return header;
+}
+
+/* Both sides in one piece: one contiguous write. A legacy header's last two bytes are overwritten by the
+ * frame. */
+static void receive_write_flat(const struct net_queue *q, uint8_t *dst, const struct vireo_frame *frame)
+{
+	struct virtio_net_header header = receive_header(q, frame, 1);
+	const uint8_t *src = frame->iov->iov_base;
+
+	memcpy(dst, &header, sizeof(header));
+	dst += q->header_bytes;
+	memcpy(dst, frame->head, VIREO_FRAME_HEAD_BYTES);
+	/* Guests choose the addresses: both may name the same memory. */
+	memmove(dst + VIREO_FRAME_HEAD_BYTES, src + VIREO_FRAME_HEAD_BYTES,
+		frame->len_bytes - VIREO_FRAME_HEAD_BYTES);
+}
+
+/* A frame being read: its private head, then the sender's pieces. */
+struct receive_source {
+	const uint8_t *head;
+	uint32_t head_left;
+	struct cursor rest;
+};
+
+static struct receive_source receive_source_of(const struct vireo_frame *frame)
+{
+	struct receive_source source = {
+		.head = frame->head,
+		.head_left = min_u32(frame->len_bytes, VIREO_FRAME_HEAD_BYTES),
+		.rest = cursor_of(frame->iov, frame->iov_count),
+	};
+
+	cursor_skip(&source.rest, source.head_left);
+	return source;
+}
+
+static void receive_copy(struct cursor *dst, struct receive_source *source, uint32_t bytes)
+{
+	uint32_t n = min_u32(bytes, source->head_left);
+
+	if (n) {
+		cursor_put(dst, source->head, n);
+		source->head += n;
+		source->head_left -= n;
+	}
+	cursor_copy(dst, &source->rest, bytes - n);
+}
+
+static struct cursor receive_chain_cursor(const struct vireo_chain *chain)
+{
+	return cursor_of(chain->iov + chain->readable_count, chain->writable_count);
+}
+
+/* Copies into `count` chains, which hold enough, and pushes them. The header comes last, when its num_buffers
+ * is true. */
+static void receive_write(struct net_queue *q, const struct vireo_frame *frame, unsigned count)
+{
+	const struct vireo_chain *chains = &q->chains[q->first];
+	struct virtio_net_header header = receive_header(q, frame, count);
+	struct receive_source source = receive_source_of(frame);
+	uint32_t left = q->header_bytes + frame->len_bytes;
+	struct cursor first = receive_chain_cursor(&chains[0]);
+
+	for (unsigned i = 0; i < count; i++) {
+		struct cursor dst = receive_chain_cursor(&chains[i]);
+		uint32_t written = min_u32(left, chains[i].writable_bytes);
+		uint32_t skip = i ? 0 : q->header_bytes;
+
+		cursor_skip(&dst, skip);
+		receive_copy(&dst, &source, written - skip);
+		left -= written;
+		if (!i)
+			cursor_put(&first, &header, q->header_bytes);
+		vireo_queue_push(q->queue, &chains[i], written);
+	}
+	q->first += count;
+}
+
+/* ---- finding buffers ---- */
+
+/* Chains that were popped ahead and not used. */
+static void receive_return(struct net_queue *q)
+{
+	if (q->first < q->last)
+		vireo_queue_unpop(q->queue, &q->chains[q->first], q->last - q->first);
+	q->first = q->last = 0;
+	q->iov_used = 0;
+}
+
+/* As net_queue_pop(); -ENOBUFS also when the array of chains is full. */
+static int receive_refill(struct net_queue *q, unsigned want)
+{
+	if (q->first == q->last)
+		receive_return(q);
+	if (q->last == q->size)
+		return -ENOBUFS;
+	return net_queue_pop(q, min_u32(min_u32(want, NET_BATCH), q->size - q->last));
+}
+
+/* A buffer without room for the header is of no use to anybody: back with length 0. */
+static void receive_reject(struct net_queue *q)
+{
+	vireo_queue_push(q->queue, &q->chains[q->first++], 0);
+	q->runts_pushed = true;
+	counter_add(&q->stats.runt, 1);
+}
+
+/*
+ * Ring entries that a chain takes, at least: with INDIRECT_DESC it may be one; without, as many as there are
+ * pieces, or fewer where a descriptor crosses memory regions. Good enough to tell a full ring: see
+ * receive_gather().
+ */
+static uint32_t receive_entries(const struct net_queue *q, const struct vireo_chain *chain)
+{
+	return q->indirect ? 1 : chain->readable_count + chain->writable_count;
+}
+
+/*
+ * Makes chains[first..first + *ret_count) hold `bytes`. 1; 0: not enough there (all of them stay for the next
+ * frame); -EMSGSIZE: they never will, however many the driver adds; -EPROTO. Bounded: each round takes a
+ * chain more, and runts end after a ring of them.
+ */
+static __attribute__((noinline)) int receive_gather(struct net_queue *q, uint32_t bytes, unsigned want,
+						    unsigned *ret_count)
+{
+	uint64_t room = 0;
+	uint32_t entries = 0, runts = 0;
+	unsigned n = 0;
+
+	while (runts <= q->size) {
+		const struct vireo_chain *chain;
+
+		if (q->first + n == q->last) {
+			int r = receive_refill(q, want);
+
+			if (r == -ENOBUFS && q->first) { /* start again with an empty arena */
+				receive_return(q);
+				room = entries = n = 0;
+				continue;
+			}
+			if (r == -ENOBUFS)
+				return -EMSGSIZE;
+			if (r <= 0)
+				return !r && entries >= q->size ? -EMSGSIZE : r;
+		}
+		chain = &q->chains[q->first + n];
+		if (!n && chain->writable_bytes < q->header_bytes) {
+			receive_reject(q);
+			runts++;
+			continue;
+		}
+		room += chain->writable_bytes;
+		entries += receive_entries(q, chain);
+		n++;
+		if (room >= bytes) {
+			*ret_count = n;
+			return 1;
+		}
+		if (!q->merge)
+			return -EMSGSIZE;
+	}
+	return 0;
+}
+
+/* 1: it is in; else as receive_gather(). `want`: frames that are still to come, this one included. */
+static int receive_frame(struct net_queue *q, const struct vireo_frame *frame, unsigned want)
+{
+	uint32_t bytes = q->header_bytes + frame->len_bytes;
+	const struct vireo_chain *chain;
+	unsigned count;
+	int r;
+
+	if (q->first == q->last) {
+		r = receive_refill(q, want);
+		if (unlikely(r <= 0))
+			return r;
+	}
+	chain = &q->chains[q->first];
+	if (likely(chain->writable_bytes >= bytes)) {
+		const struct iovec *piece = chain->iov + chain->readable_count;
+
+		if (likely(piece->iov_len >= bytes && frame->iov_count == 1 &&
+			   frame->len_bytes >= VIREO_FRAME_HEAD_BYTES)) {
+			receive_write_flat(q, piece->iov_base, frame);
+			vireo_queue_push(q->queue, chain, bytes);
+			q->first++;
+			return 1;
+		}
+	}
+	r = receive_gather(q, bytes, want, &count);
+	if (r == 1)
+		receive_write(q, frame, count);
+	return r;
+}
+
+/* ---- bursts ---- */
+
+static bool receive_open(const struct vireo_net *net, unsigned pair, const struct net_queue *q)
+{
+	return vireo_queue_enabled(q->queue) && pair < __atomic_load_n(&net->pairs_active, __ATOMIC_RELAXED);
+}
+
+static void receive_end(struct net_queue *q, uint64_t frames, uint64_t bytes)
+{
+	receive_return(q);
+	if (frames) {
+		counter_add(&q->stats.frames, frames);
+		counter_add(&q->stats.bytes, bytes);
+	}
+}
+
+int vireo_net_receive_deliver(struct vireo_net *net, unsigned pair, struct vireo_frame *const *frames,
+			      unsigned count)
+{
+	uint64_t delivered = 0, bytes = 0, lost = 0;
+	struct net_queue *q;
+	int r = 0;
+
+	if (unlikely(pair >= net->pairs))
+		return -EINVAL;
+	q = net_receive_queue(net, pair);
+	if (unlikely(!q->queue))
+		return 0;
+	if (unlikely(!receive_open(net, pair, q))) {
+		counter_add(&q->stats.disabled, count);
+		return 0;
+	}
+	for (unsigned i = 0; i < count && r != -EPROTO; i++) {
+		if (!receive_wanted(net, q, frames[i]))
+			continue;
+		r = receive_frame(q, frames[i], count - i);
+		if (likely(r > 0)) {
+			delivered++;
+			bytes += frames[i]->len_bytes;
+		} else if (r == -EMSGSIZE) {
+			counter_add(&q->stats.too_long, 1);
+		} else {
+			lost++;
+		}
+	}
+	if (lost)
+		counter_add(&q->stats.no_buffer, lost);
+	receive_end(q, delivered, bytes);
+	if (unlikely(q->runts_pushed && !delivered)) /* nobody flushes after nothing */
+		vireo_net_receive_flush(net, pair);
+	return r == -EPROTO ? r : (int)delivered;
+}
+
+void vireo_net_receive_flush(struct vireo_net *net, unsigned pair)
+{
+	struct net_queue *q;
+
+	if (unlikely(pair >= net->pairs))
+		return;
+	q = net_receive_queue(net, pair);
+	if (!q->queue)
+		return;
+	q->runts_pushed = false;
+	vireo_queue_flush(q->queue);
+}
+
+/* ---- packets of the caller's own ---- */
+
+/* As receive_frame(); what can never go is counted here. */
+static int receive_packet(struct vireo_net *net, struct net_queue *q, const struct vireo_packet *packet,
+			  unsigned want)
+{
+	struct iovec iov = {.iov_base = packet->data, .iov_len = packet->len_bytes};
+	struct vireo_frame frame = {
+		.iov = &iov, .iov_count = 1, .len_bytes = packet->len_bytes, .offload = packet->offload};
+	int r;
+
+	if (packet->len_bytes < NET_ETHERNET_BYTES) {
+		counter_add(&q->stats.runt, 1);
+		return -EMSGSIZE;
+	}
+	memcpy(frame.head, packet->data, min_u32(packet->len_bytes, VIREO_FRAME_HEAD_BYTES));
+	if (!receive_wanted(net, q, &frame))
+		return -EMSGSIZE;
+	r = receive_frame(q, &frame, want);
+	if (r == -EMSGSIZE)
+		counter_add(&q->stats.too_long, 1);
+	return r;
+}
+
+int vireo_net_enqueue_burst(struct vireo_net *net, unsigned pair, const struct vireo_packet *packets,
+			    unsigned count)
+{
+	uint64_t delivered = 0, bytes = 0;
+	struct net_queue *q;
+	unsigned taken;
+	int r = 0;
+
+	if (unlikely(pair >= net->pairs))
+		return -EINVAL;
+	q = net_receive_queue(net, pair);
+	if (unlikely(!q->queue))
+		return 0;
+	if (unlikely(!receive_open(net, pair, q))) {
+		counter_add(&q->stats.disabled, count);
+		return (int)count;
+	}
+	for (taken = 0; taken < count; taken++) {
+		r = receive_packet(net, q, &packets[taken], count - taken);
+		if (r == 0 || r == -EPROTO)
+			break;
+		if (r > 0) {
+			delivered++;
+			bytes += packets[taken].len_bytes;
+		}
+	}
+	receive_end(q, delivered, bytes);
+	vireo_net_receive_flush(net, pair);
+	return r == -EPROTO ? r : (int)taken;
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Transmit queues: frames from the guest.
+ *
+ * A look pops chains into the queue's arena, takes the header off each (a private copy, checked) and leaves
+ * the frame where it is; complete gives all of them back. Bad frames are the guest's own loss: they are
+ * counted and go back with the rest, because IN_ORDER wants every chain in its turn.
+ */
+
+#include "mem/cursor.h"
+#include "model/net/net_internal.h"
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+/* The header lies over several pieces, or the frame is very short. */
+static void transmit_take_scattered(struct net_queue *q, struct vireo_frame *frame,
+				    struct virtio_net_header *header)
+{
+	struct cursor c = cursor_of(frame->iov, frame->iov_count);
+	uint64_t skip = q->header_bytes;
+
+	cursor_take(&c, header, q->header_bytes);
+	while (skip >= frame->iov->iov_len && frame->iov_count > 1) {
+		skip -= frame->iov->iov_len;
+		frame->iov++;
+		frame->iov_count--;
+	}
+	frame->iov->iov_base = (uint8_t *)frame->iov->iov_base + skip;
+	frame->iov->iov_len -= skip;
+	c = cursor_of(frame->iov, frame->iov_count); /* the pieces have changed under the old one */
+	memset(frame->head, 0, sizeof(frame->head));
+	cursor_take(&c, frame->head, min_u32(frame->len_bytes, VIREO_FRAME_HEAD_BYTES));
+	net_copied();
+}
+
+/* The chain holds a header and an Ethernet header at least: copies both out, and moves the frame's start past
+ * the first. */
+static void transmit_take(struct net_queue *q, struct vireo_chain *chain, struct vireo_frame *frame,
+			  struct virtio_net_header *header)
+{
+	struct iovec *iov = chain->iov;
+	uint8_t *base = iov->iov_base;
+
+	frame->iov = iov;
+	frame->iov_count = chain->readable_count;
+	frame->len_bytes = chain->readable_bytes - q->header_bytes;
+	if (unlikely(iov->iov_len < q->header_bytes + VIREO_FRAME_HEAD_BYTES)) {
+		transmit_take_scattered(q, frame, header);
+		return;
+	}
+	memcpy(header, base, sizeof(*header)); /* a legacy header's num_buffers is not looked at */
+	memcpy(frame->head, base + q->header_bytes, VIREO_FRAME_HEAD_BYTES);
+	net_copied();
+	iov->iov_base = base + q->header_bytes;
+	iov->iov_len -= q->header_bytes;
+}
+
+static bool transmit_offload(const struct net_queue *q, const struct virtio_net_header *header,
+			     struct vireo_frame *frame)
+{
+	unsigned head_bytes = min_u32(frame->len_bytes, VIREO_FRAME_HEAD_BYTES);
+	const char *why;
+
+	memset(&frame->offload, 0, sizeof(frame->offload));
+	if (likely(!(header->flags | header->gso_type)))
+		return true;
+	return !net_header_parse(header, frame->len_bytes, frame->head, head_bytes, q->offloads,
+				 &frame->offload, &why);
+}
+
+/* Is the chain a frame that may go on? Counts it if not. */
+static bool transmit_parse(struct net_queue *q, struct vireo_chain *chain, struct vireo_frame *frame)
+{
+	struct virtio_net_header header;
+
+	if (unlikely(chain->readable_bytes < q->header_bytes + NET_ETHERNET_BYTES)) {
+		counter_add(&q->stats.runt, 1);
+		return false;
+	}
+	if (unlikely(chain->readable_bytes > q->header_bytes + NET_FRAME_BYTES_MAX)) {
+		counter_add(&q->stats.too_long, 1);
+		return false;
+	}
+	transmit_take(q, chain, frame, &header);
+	if (likely(transmit_offload(q, &header, frame)))
+		return true;
+	counter_add(&q->stats.bad_offload, 1);
+	return false;
+}
+
+/* Chains [0..last) hold up to `max` of what is there. Returns `last`, 0 or -EPROTO. */
+static int transmit_fill(struct net_queue *q, uint32_t max)
+{
+	uint32_t limit = min_u32(max, q->size);
+
+	while (q->last < limit) {
+		uint32_t want = min_u32(limit - q->last, NET_BATCH);
+		int r = net_queue_pop(q, want);
+
+		if (r < 0 && r != -ENOBUFS && !q->last) /* with chains in hand, the next look will say so */
+			return r;
+		if (r < (int)want)
+			break;
+	}
+	return (int)q->last;
+}
+
+static void transmit_return(struct net_queue *q)
+{
+	for (uint32_t i = 0; i < q->last; i++)
+		vireo_queue_push(q->queue, &q->chains[i], 0);
+	q->last = 0;
+	q->iov_used = 0;
+	vireo_queue_flush(q->queue);
+}
+
+/* A disabled queue is processed without side effects: frames are consumed and lost. At most a ring of them
+ * per call. */
+static int transmit_discard(struct net_queue *q)
+{
+	for (uint32_t seen = 0; seen < q->size;) {
+		int n = transmit_fill(q, q->size - seen);
+
+		if (n <= 0)
+			return n;
+		counter_add(&q->stats.disabled, (uint64_t)n);
+		seen += (uint32_t)n;
+		transmit_return(q);
+	}
+	return 0;
+}
+
+/* Good frames among at most `count` chains. When all are bad it goes on, for at most a ring of them. */
+static int transmit_look(struct net_queue *q, struct vireo_frame *frames, unsigned count)
+{
+	assert(!q->last); /* the last look has been completed */
+	if (unlikely(!vireo_queue_enabled(q->queue)))
+		return transmit_discard(q);
+	for (uint32_t seen = 0; seen < q->size; seen += q->last, transmit_return(q)) {
+		int chains = transmit_fill(q, count);
+		int good = 0;
+
+		if (chains <= 0)
+			return chains;
+		for (int i = 0; i < chains; i++)
+			good += transmit_parse(q, &q->chains[i], &frames[good]);
+		if (likely(good))
+			return good;
+	}
+	return 0;
+}
+
+int vireo_net_transmit_look(struct vireo_net *net, unsigned pair, struct vireo_frame *frames, unsigned count)
+{
+	struct net_queue *q;
+	uint64_t bytes = 0;
+	int n;
+
+	if (unlikely(pair >= net->pairs))
+		return -EINVAL;
+	q = net_transmit_queue(net, pair);
+	if (unlikely(!q->queue || !count))
+		return 0;
+	n = transmit_look(q, frames, count);
+	if (n <= 0)
+		return n;
+	for (int i = 0; i < n; i++)
+		bytes += frames[i].len_bytes;
+	counter_add(&q->stats.frames, (uint64_t)n);
+	counter_add(&q->stats.bytes, bytes);
+	return n;
+}
+
+void vireo_net_transmit_complete(struct vireo_net *net, unsigned pair)
+{
+	struct net_queue *q;
+
+	assert(pair < net->pairs);
+	q = net_transmit_queue(net, pair);
+	if (q->last)
+		transmit_return(q);
+}
+
+/* ---- packets of the caller's own ---- */
+
+static bool transmit_copy(struct net_queue *q, const struct vireo_frame *frame, struct vireo_packet *packet)
+{
+	uint32_t head_bytes = min_u32(frame->len_bytes, VIREO_FRAME_HEAD_BYTES);
+	struct cursor c;
+
+	if (unlikely(frame->len_bytes > packet->capacity_bytes)) {
+		counter_add(&q->stats.too_long, 1);
+		return false;
+	}
+	c = cursor_of(frame->iov, frame->iov_count);
+	cursor_skip(&c, head_bytes);
+	memcpy(packet->data, frame->head, head_bytes);
+	cursor_take(&c, (uint8_t *)packet->data + head_bytes, frame->len_bytes - head_bytes);
+	packet->len_bytes = frame->len_bytes;
+	packet->offload = frame->offload;
+	counter_add(&q->stats.frames, 1);
+	counter_add(&q->stats.bytes, frame->len_bytes);
+	return true;
+}
+
+int vireo_net_dequeue_burst(struct vireo_net *net, unsigned pair, struct vireo_packet *packets,
+			    unsigned count)
+{
+	struct vireo_frame frames[NET_BATCH];
+	uint64_t seen = 0;
+	unsigned filled = 0;
+	struct net_queue *q;
+
+	if (unlikely(pair >= net->pairs))
+		return -EINVAL;
+	q = net_transmit_queue(net, pair);
+	/* Frames longer than their packet fill none: at most a ring of those, so that a guest cannot keep us
+	 * here. */
+	while (q->queue && filled < count && seen < (uint64_t)count + q->size) {
+		int n = transmit_look(q, frames, min_u32(count - filled, NET_BATCH));
+
+		if (n < 0 && !filled)
+			return n;
+		if (n <= 0)
+			break;
+		for (int i = 0; i < n; i++)
+			filled += transmit_copy(q, &frames[i], &packets[filled]);
+		transmit_return(q);
+		seen += (uint64_t)n;
+	}
+	return (int)filled;
+}
