@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Theory of operation
+ *
+ * A list of frames reaches a port. If the port has several running out queues, each flow keeps to one of
+ * them. Usually all frames fit the port as they are and go with one call. Otherwise the list is walked: what fits is gathered
+ * into an outbox, what is too long is dropped, what needs work is worked on, and its results are
+ * gathered too; the outbox is delivered whenever it (or the arena that holds the results) is full. The order is kept.
+ *
+ * A queue is claimed for all this, since other workers may deliver into it as well. A port that cannot
+ * take more loses frames at once: nothing here waits for a port.
+ */
+
+#include "switch/internal.h"
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+
+#define ETH_BYTES          14u
+#define TAGGED_TWICE_BYTES 22u
+#define SPINS_MAX          256u /* then the holder may well be off its CPU */
+
+struct outbox {
+	struct worker *worker;
+	const struct topology_port *to;
+	struct out_queue *queue;
+	struct port_counters *counters;
+	unsigned offloads;
+	uint32_t mtu; /* 0: no limit */
+	unsigned count;
+	struct vireo_frame *frames[BURST_FRAMES];
+};
+
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+static void claim(const struct worker *worker, struct out_queue *queue)
+{
+	unsigned spins = 0;
+
+	if (worker->alone)
+		return;
+	/* Pairs with the release in unclaim(): what the queue's last user did is seen. */
+	while (__atomic_exchange_n(&queue->claimed, 1, __ATOMIC_ACQUIRE)) {
+		while (__atomic_load_n(&queue->claimed, __ATOMIC_RELAXED)) {
+			if (++spins % SPINS_MAX)
+				cpu_relax();
+			else
+				sched_yield();
+		}
+	}
+}
+
+static void unclaim(const struct worker *worker, struct out_queue *queue)
+{
+	if (!worker->alone)
+		__atomic_store_n(&queue->claimed, 0, __ATOMIC_RELEASE);
+}
+
+static void put(const struct outbox *box, struct vireo_frame *const *frames, unsigned count)
+{
+	int gone = box->to->ops->deliver(box->to->opaque, box->queue->number, frames, count);
+
+	if (unlikely(gone < (int)count))
+		counter_add(&box->counters->tx_lost, count - (gone > 0 ? (unsigned)gone : 0));
+}
+
+static void outbox_empty(struct outbox *box)
+{
+	if (box->count)
+		put(box, box->frames, box->count);
+	box->count = 0;
+	offload_reset(box->worker->arena);
+}
+
+/* What a frame's layer 2 carries: the MTU does not count link header and tags. */
+static uint32_t payload_bytes(const struct vireo_frame *frame)
+{
+	uint16_t network = 0;
+
+	headers_link(frame->head, min_u32(frame->len_bytes, VIREO_FRAME_HEAD_BYTES), &network);
+	if (!network) /* a second tag, whose end is not in the head */
+		network = frame->len_bytes < TAGGED_TWICE_BYTES ? ETH_BYTES : TAGGED_TWICE_BYTES;
+	return frame->len_bytes - network;
+}
+
+/* The outbox has room for one. */
+static void outbox_add(struct outbox *box, struct vireo_frame *frame)
+{
+	if (box->mtu && frame->offload.gso == VIREO_GSO_NONE && payload_bytes(frame) > box->mtu) {
+		counter_add(&box->counters->tx_mtu, 1);
+		return;
+	}
+	box->frames[box->count++] = frame;
+}
+
+static void outbox_cut(struct outbox *box, const struct vireo_frame *frame)
+{
+	struct offload_arena *arena = box->worker->arena;
+	struct vireo_frame *made;
+	struct offload_job job;
+	int err = offload_begin(&job, arena, frame);
+
+	if (err == -ENOSPC) {
+		outbox_empty(box);
+		err = offload_begin(&job, arena, frame);
+	}
+	if (err) {
+		counter_add(&box->counters->tx_segment_error, 1);
+		return;
+	}
+	if (frame->offload.gso != VIREO_GSO_NONE)
+		counter_add(&box->counters->tx_segmented, 1);
+	while (!job.finished) {
+		if (box->count == BURST_FRAMES || !offload_has_slot(arena)) {
+			put(box, box->frames, box->count);
+			box->count = 0;
+			arena->slots_used = 0; /* the payload is still needed */
+		}
+		made = offload_next(&job);
+		outbox_add(box, made);
+	}
+}
+
+static void deliver_with_work(struct outbox *box, struct vireo_frame *const *frames, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (box->count == BURST_FRAMES)
+			outbox_empty(box);
+		if (offload_needs(&frames[i]->offload) & ~box->offloads)
+			outbox_cut(box, frames[i]);
+		else
+			outbox_add(box, frames[i]);
+	}
+	outbox_empty(box);
+}
+
+/* Can all frames of the burst go as they are? */
+static bool burst_fits(const struct burst *burst, unsigned offloads, uint32_t mtu)
+{
+	return !(burst->needs & ~offloads) && (!mtu || burst->longest_bytes <= mtu + ETH_BYTES);
+}
+
+static void deliver_queue(struct worker *worker, const struct topology_port *to, struct out_queue *queue,
+			  struct vireo_frame *const *frames, unsigned count)
+{
+	struct outbox box;
+
+	box.worker = worker;
+	box.to = to;
+	box.queue = queue;
+	box.counters = &to->port->counters[worker->index];
+	box.offloads = __atomic_load_n(&to->port->offloads, __ATOMIC_RELAXED);
+	box.mtu = __atomic_load_n(&to->port->mtu, __ATOMIC_RELAXED);
+	box.count = 0;
+	claim(worker, queue);
+	if (likely(burst_fits(&worker->burst, box.offloads, box.mtu)))
+		put(&box, frames, count);
+	else
+		deliver_with_work(&box, frames, count);
+	to->ops->flush(to->opaque, queue->number);
+	unclaim(worker, queue);
+}
+
+/* Takes the frames of the first frame's queue out of the list, in order, and leaves the others. */
+static unsigned take_same(uint8_t *queue_of, struct vireo_frame **frames, unsigned *count,
+			  struct vireo_frame **taken)
+{
+	uint8_t queue = queue_of[0];
+	unsigned left = 0, same = 0;
+
+	for (unsigned i = 0; i < *count; i++) {
+		if (queue_of[i] == queue) {
+			taken[same++] = frames[i];
+		} else {
+			queue_of[left] = queue_of[i];
+			frames[left++] = frames[i];
+		}
+	}
+	*count = left;
+	return same;
+}
+
+static void deliver_spread(struct worker *worker, const struct topology_port *to, struct vireo_frame *const *list,
+			   unsigned count)
+{
+	struct vireo_frame *frames[BURST_FRAMES], *taken[BURST_FRAMES];
+	uint8_t queue_of[BURST_FRAMES];
+
+	memcpy(frames, list, count * sizeof(frames[0]));
+	for (unsigned i = 0; i < count; i++)
+		queue_of[i] = (uint8_t)((uint64_t)flow_hash(frames[i]) * to->out_count >> 32);
+	while (count) {
+		struct out_queue *queue = to->out[queue_of[0]];
+		unsigned same = take_same(queue_of, frames, &count, taken);
+
+		deliver_queue(worker, to, queue, taken, same);
+	}
+}
+
+void deliver(struct worker *worker, const struct topology_port *to, struct vireo_frame **frames, unsigned count)
+{
+	if (likely(to->out_count == 1))
+		deliver_queue(worker, to, to->out[0], frames, count);
+	else if (to->out_count)
+		deliver_spread(worker, to, frames, count);
+	else
+		counter_add(&to->port->counters[worker->index].tx_no_queue, count);
+}

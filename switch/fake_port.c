@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "switch/fake_port.h"
+#include "base/fd.h"
+#include "base/util.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void list_add(struct fake_list *list, struct fake_frame *frame)
+{
+	if (list->end == list->room) {
+		list->room = list->room ? list->room * 2 : 64;
+		list->frames = realloc(list->frames, list->room * sizeof(list->frames[0]));
+		assert(list->frames);
+	}
+	list->frames[list->end++] = frame;
+}
+
+static void list_drop(struct fake_list *list, unsigned count)
+{
+	while (count-- > 0)
+		free(list->frames[list->first++]);
+	if (list->first == list->end)
+		list->first = list->end = 0;
+}
+
+static void list_clear(struct fake_list *list)
+{
+	list_drop(list, list->end - list->first);
+	free(list->frames);
+	*list = (struct fake_list){0};
+}
+
+static struct fake_frame *frame_new(unsigned queue, uint32_t bytes, const struct vireo_frame_offload *offload)
+{
+	struct fake_frame *frame = malloc(sizeof(*frame) + bytes);
+
+	assert(frame);
+	frame->queue = queue;
+	frame->bytes = bytes;
+	frame->offload = offload ? *offload : (struct vireo_frame_offload){0};
+	return frame;
+}
+
+static void show(struct fake_port *fake, unsigned queue, unsigned at, struct fake_frame *from,
+		 struct vireo_frame *frame)
+{
+	uint32_t cut1 = from->bytes / 3, cut2 = from->bytes / 2;
+	struct iovec *pieces = fake->pieces[queue][at];
+
+	pieces[0] = (struct iovec){from->data, cut1};
+	pieces[1] = (struct iovec){from->data + cut1, cut2 - cut1};
+	pieces[2] = (struct iovec){from->data + cut2, from->bytes - cut2};
+	*frame = (struct vireo_frame){
+		.iov = pieces, .iov_count = 3, .len_bytes = from->bytes, .offload = from->offload};
+	memcpy(frame->head, from->data, min_u32(from->bytes, VIREO_FRAME_HEAD_BYTES));
+}
+
+static int fake_receive(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max)
+{
+	struct fake_port *fake = opaque;
+	struct fake_list *sent = &fake->sent[queue];
+	unsigned count;
+
+	pthread_mutex_lock(&fake->lock);
+	fake->asked++;
+	if (fake->dead[queue]) {
+		fake->asked_dead++;
+		pthread_mutex_unlock(&fake->lock);
+		return -EPROTO;
+	}
+	count = min_u32(sent->end - sent->first, min_u32(max, 64));
+	assert(!fake->shown[queue]);
+	for (unsigned i = 0; i < count; i++) {
+		struct fake_frame *frame = sent->frames[sent->first + i];
+
+		show(fake, queue, i, frame, &frames[i]);
+		counter_add(&fake->in[queue].frames, 1);
+		counter_add(&fake->in[queue].bytes, frame->bytes);
+	}
+	fake->shown[queue] = count;
+	pthread_mutex_unlock(&fake->lock);
+	return (int)count;
+}
+
+static void fake_release(void *opaque, unsigned queue)
+{
+	struct fake_port *fake = opaque;
+
+	pthread_mutex_lock(&fake->lock);
+	assert(fake->shown[queue]);
+	list_drop(&fake->sent[queue], fake->shown[queue]);
+	fake->shown[queue] = 0;
+	pthread_mutex_unlock(&fake->lock);
+}
+
+static void copy_out(const struct vireo_frame *frame, uint8_t *dst)
+{
+	uint32_t at = 0;
+
+	for (uint32_t i = 0; i < frame->iov_count; i++) {
+		assert(at + frame->iov[i].iov_len <= frame->len_bytes);
+		memcpy(dst + at, frame->iov[i].iov_base, frame->iov[i].iov_len);
+		at += (uint32_t)frame->iov[i].iov_len;
+	}
+	assert(at == frame->len_bytes);
+	memcpy(dst, frame->head, min_u32(at, VIREO_FRAME_HEAD_BYTES));
+}
+
+static void take_in(struct fake_port *fake, unsigned queue, const struct vireo_frame *frame)
+{
+	struct fake_frame *copy;
+
+	fake->room--;
+	counter_add(&fake->out[queue].frames, 1);
+	counter_add(&fake->out[queue].bytes, frame->len_bytes);
+	copy = frame_new(queue, frame->len_bytes, &frame->offload);
+	copy_out(frame, copy->data);
+	if (fake->keep)
+		list_add(&fake->got, copy);
+	else
+		free(copy);
+}
+
+static int fake_deliver(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
+{
+	struct fake_port *fake = opaque;
+	int gone = 0;
+
+	pthread_mutex_lock(&fake->lock);
+	assert(!fake->claimed[queue] || pthread_equal(fake->owner[queue], pthread_self()));
+	fake->claimed[queue] = true;
+	fake->owner[queue] = pthread_self();
+	for (unsigned i = 0; i < count; i++) {
+		if (!fake->room) {
+			counter_add(&fake->out[queue].no_buffer, 1);
+			continue;
+		}
+		take_in(fake, queue, frames[i]);
+		gone++;
+	}
+	pthread_mutex_unlock(&fake->lock);
+	return gone;
+}
+
+static void fake_flush(void *opaque, unsigned queue)
+{
+	struct fake_port *fake = opaque;
+
+	pthread_mutex_lock(&fake->lock);
+	fake->flushes++;
+	assert(!fake->claimed[queue] || pthread_equal(fake->owner[queue], pthread_self()));
+	fake->claimed[queue] = false;
+	pthread_mutex_unlock(&fake->lock);
+}
+
+static int fake_kick_fd(void *opaque, unsigned queue)
+{
+	struct fake_port *fake = opaque;
+
+	return fake->kick_fd[queue];
+}
+
+static bool fake_kick_enable(void *opaque, unsigned queue, bool on)
+{
+	struct fake_port *fake = opaque;
+	bool there;
+
+	pthread_mutex_lock(&fake->lock);
+	if (on && fake->late) {
+		list_add(&fake->sent[queue], fake->late);
+		fake->late = NULL;
+	}
+	fake->kicks[queue] = on;
+	there = on && fake->sent[queue].end != fake->sent[queue].first;
+	pthread_mutex_unlock(&fake->lock);
+	return there;
+}
+
+static void fake_stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
+{
+	struct fake_port *fake = opaque;
+	const struct sw_queue_stats *from = out ? &fake->out[queue] : &fake->in[queue];
+
+	*ret = (struct sw_queue_stats){
+		.frames = counter_read(&from->frames),
+		.bytes = counter_read(&from->bytes),
+		.no_buffer = counter_read(&from->no_buffer),
+	};
+}
+
+const struct sw_port_ops fake_port_ops = {
+	.receive = fake_receive,
+	.release = fake_release,
+	.deliver = fake_deliver,
+	.flush = fake_flush,
+	.kick_fd = fake_kick_fd,
+	.kick_enable = fake_kick_enable,
+	.stats = fake_stats,
+};
+
+struct fake_port *fake_port_new(bool with_kick_fds)
+{
+	struct fake_port *fake = calloc(1, sizeof(*fake));
+
+	assert(fake);
+	pthread_mutex_init(&fake->lock, NULL);
+	fake->keep = true;
+	fake->room = UINT64_MAX;
+	for (unsigned i = 0; i < FAKE_QUEUES; i++) {
+		fake->kick_fd[i] = -1;
+		fake->kicks[i] = true;
+		if (with_kick_fds)
+			assert(!fd_event_new(&fake->kick_fd[i]));
+	}
+	return fake;
+}
+
+void fake_port_free(struct fake_port *fake)
+{
+	for (unsigned i = 0; i < FAKE_QUEUES; i++) {
+		list_clear(&fake->sent[i]);
+		fd_close(&fake->kick_fd[i]);
+	}
+	list_clear(&fake->got);
+	pthread_mutex_destroy(&fake->lock);
+	free(fake);
+}
+
+void fake_port_send(struct fake_port *fake, unsigned queue, const void *data, uint32_t bytes,
+		    const struct vireo_frame_offload *offload)
+{
+	struct fake_frame *frame = frame_new(queue, bytes, offload);
+	bool kick;
+
+	memcpy(frame->data, data, bytes);
+	pthread_mutex_lock(&fake->lock);
+	list_add(&fake->sent[queue], frame);
+	kick = fake->kicks[queue] && fake->kick_fd[queue] >= 0;
+	pthread_mutex_unlock(&fake->lock);
+	if (kick)
+		fd_event_raise(fake->kick_fd[queue]);
+}
+
+void fake_port_send_late(struct fake_port *fake, const void *data, uint32_t bytes)
+{
+	struct fake_frame *frame = frame_new(0, bytes, NULL);
+
+	memcpy(frame->data, data, bytes);
+	pthread_mutex_lock(&fake->lock);
+	fake->late = frame;
+	pthread_mutex_unlock(&fake->lock);
+}
+
+unsigned fake_port_got(struct fake_port *fake)
+{
+	unsigned count;
+
+	pthread_mutex_lock(&fake->lock);
+	count = fake->got.end - fake->got.first;
+	pthread_mutex_unlock(&fake->lock);
+	return count;
+}
+
+bool fake_port_idle(struct fake_port *fake)
+{
+	bool idle = true;
+
+	pthread_mutex_lock(&fake->lock);
+	for (unsigned i = 0; i < FAKE_QUEUES; i++)
+		idle &= fake->sent[i].end == fake->sent[i].first;
+	pthread_mutex_unlock(&fake->lock);
+	return idle;
+}
+
+void fake_port_forget(struct fake_port *fake)
+{
+	pthread_mutex_lock(&fake->lock);
+	list_drop(&fake->got, fake->got.end - fake->got.first);
+	pthread_mutex_unlock(&fake->lock);
+}

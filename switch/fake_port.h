@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCH_FAKE_PORT_H
+#define SWITCH_FAKE_PORT_H
+
+/*
+ * For tests: a port in memory. A test sends frames into it, the switch takes them (rx) and gives others back (tx),
+ * which are recorded. Frames are shown in three pieces, so that nobody relies on one.
+ */
+
+#include "switch/switch.h"
+#include <pthread.h>
+
+#define FAKE_QUEUES 8u
+
+struct fake_frame {
+	unsigned queue;
+	uint32_t bytes;
+	struct vireo_frame_offload offload;
+	uint8_t data[];
+};
+
+struct fake_list {
+	struct fake_frame **frames;
+	unsigned first, end, room; /* those before first are gone */
+};
+
+struct fake_port {
+	pthread_mutex_t lock; /* all below */
+	struct fake_list sent[FAKE_QUEUES]; /* waiting to be received */
+	unsigned shown[FAKE_QUEUES];        /* received, not yet released */
+	struct iovec pieces[FAKE_QUEUES][64][3];
+	int kick_fd[FAKE_QUEUES];
+	bool kicks[FAKE_QUEUES];
+	bool dead[FAKE_QUEUES];         /* receive fails */
+	struct fake_frame *late;        /* comes without a kick, at the moment when kicks are enabled */
+	unsigned asked_dead;            /* how often a dead queue was asked */
+	unsigned asked;                 /* how often any queue was asked */
+	struct fake_list got;           /* delivered */
+	bool keep;                      /* record what is delivered */
+	uint64_t room;                  /* frames that still go in */
+	unsigned flushes;
+	bool claimed[FAKE_QUEUES];      /* from deliver to flush nobody but the owner may come */
+	pthread_t owner[FAKE_QUEUES];
+	struct sw_queue_stats in[FAKE_QUEUES], out[FAKE_QUEUES];
+};
+
+extern const struct sw_port_ops fake_port_ops;
+
+struct fake_port *fake_port_new(bool with_kick_fds);
+void fake_port_free(struct fake_port *fake);
+
+void fake_port_send(struct fake_port *fake, unsigned queue, const void *data, uint32_t bytes,
+		    const struct vireo_frame_offload *offload); /* offload: NULL for none */
+void fake_port_send_late(struct fake_port *fake, const void *data, uint32_t bytes); /* see late */
+unsigned fake_port_got(struct fake_port *fake);
+bool fake_port_idle(struct fake_port *fake); /* all sent frames were taken and released */
+void fake_port_forget(struct fake_port *fake); /* what was delivered */
+
+#endif

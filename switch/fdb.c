@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Theory of operation
+ *
+ * A hash table of cache lines. An address has two candidate buckets of five places; the table has twice
+ * as many places as entries may exist, so both are practically never full while the table is not. An entry never
+ * wanders from one place to another: its key (address and port, one 64-bit word) appears, changes
+ * its port when the address moves, and disappears, each with one store. So readers need no lock and
+ * no retry: what they see is what was true a moment ago.
+ *
+ * Whatever changes a key happens under the lock. It is taken only for news (a new address, a move, an
+ * entry too old), never for traffic between known addresses.
+ *
+ * Fairness. Room for a newcomer is made at the expense of whoever owns most, and never of a port that owns
+ * no more than the newcomer's own port does. A port that sends from a million addresses thus
+ * pushes out its own entries only, whatever it does to the hash. What finds no victim is not learned (refused).
+ *
+ * Ageing is done by the sweep, from the control thread, a slice at a time.
+ */
+
+#include "switch/fdb.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+
+#define FREE_ENOUGH  3u
+#define SCAN_BUCKETS 32u /* how far to look for a victim when the whole table is full */
+
+struct place {
+	struct fdb_bucket *bucket; /* NULL: none */
+	unsigned way;
+};
+
+static size_t table_bytes(const struct fdb *fdb)
+{
+	return (size_t)fdb->bucket_count * sizeof(struct fdb_bucket);
+}
+
+/* Fresh pages: they cost memory only once something is written to them. */
+static int table_map(struct fdb *fdb)
+{
+	void *table = mmap(NULL, table_bytes(fdb), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (table == MAP_FAILED)
+		return -ENOMEM;
+	fdb->buckets = table;
+	return 0;
+}
+
+int fdb_new(uint32_t capacity, uint32_t age_s, uint32_t ports_max, struct fdb **ret_fdb)
+{
+	struct fdb *fdb = aligned_alloc(64, sizeof(*fdb));
+
+	if (!fdb)
+		return -ENOMEM;
+	memset(fdb, 0, sizeof(*fdb));
+	fdb->capacity = capacity ? capacity : 1;
+	fdb->age_s = age_s < INT32_MAX ? age_s : INT32_MAX;
+	fdb->ports_max = ports_max;
+	fdb->bucket_count = (uint32_t)min_u64((uint64_t)fdb->capacity * 2 / FDB_WAYS + 2, UINT32_MAX);
+	fdb->stats.capacity = fdb->capacity;
+	/* Short of entropy the seed is what it is: it makes attacks harder, fairness does not depend on it. */
+	if (getrandom(&fdb->seed, sizeof(fdb->seed), GRND_NONBLOCK) < 0)
+		fdb->seed = (uintptr_t)fdb;
+	fdb->owned = calloc(ports_max, sizeof(*fdb->owned));
+	if (!fdb->owned || table_map(fdb) < 0) {
+		free(fdb->owned);
+		free(fdb);
+		return -ENOMEM;
+	}
+	pthread_mutex_init(&fdb->lock, NULL);
+	*ret_fdb = fdb;
+	return 0;
+}
+
+void fdb_free(struct fdb *fdb)
+{
+	if (!fdb)
+		return;
+	pthread_mutex_destroy(&fdb->lock);
+	munmap(fdb->buckets, table_bytes(fdb));
+	free(fdb->owned);
+	free(fdb);
+}
+
+static uint64_t key_at(struct place place)
+{
+	return __atomic_load_n(&place.bucket->key[place.way], __ATOMIC_RELAXED);
+}
+
+static uint32_t seen_at(struct place place)
+{
+	return __atomic_load_n(&place.bucket->seen_s[place.way], __ATOMIC_RELAXED);
+}
+
+static bool too_old(const struct fdb *fdb, uint32_t seen_s, uint32_t now_s)
+{
+	return (int32_t)(now_s - seen_s) > (int32_t)fdb->age_s;
+}
+
+/* Under lock. */
+static void entry_put(struct fdb *fdb, struct place place, uint64_t mac, uint16_t port, uint32_t now_s)
+{
+	__atomic_store_n(&place.bucket->seen_s[place.way], now_s, __ATOMIC_RELAXED);
+	__atomic_store_n(&place.bucket->key[place.way], mac << 16 | port, __ATOMIC_RELAXED);
+	fdb->owned[port]++;
+	counter_add(&fdb->stats.entries, 1);
+}
+
+/* Under lock. */
+static void entry_drop(struct fdb *fdb, struct place place)
+{
+	fdb->owned[key_at(place) & UINT16_MAX]--;
+	__atomic_store_n(&place.bucket->key[place.way], 0, __ATOMIC_RELAXED);
+	counter_add(&fdb->stats.entries, (uint64_t)-1);
+}
+
+static struct place place_free(struct fdb_bucket *bucket, unsigned *ret_count)
+{
+	struct place found = {0};
+
+	*ret_count = 0;
+	for (unsigned way = 0; way < FDB_WAYS; way++) {
+		struct place place = {bucket, way};
+
+		if (key_at(place))
+			continue;
+		found = place;
+		++*ret_count;
+	}
+	return found;
+}
+
+/* In the first bucket, where it is found at one look, unless that is about to fill up and the second is emptier. */
+static struct place place_choose(struct fdb_bucket *first, struct fdb_bucket *second)
+{
+	unsigned free_first, free_second;
+	struct place in_first = place_free(first, &free_first);
+	struct place in_second = place_free(second, &free_second);
+
+	return free_first >= FREE_ENOUGH || free_first >= free_second ? in_first : in_second;
+}
+
+/* Who goes first? Too old before others, then the port that owns more, then the newcomer's own, then the older. */
+static bool goes_before(const struct fdb *fdb, struct place a, struct place b, uint16_t port, uint32_t now_s)
+{
+	uint16_t port_a = key_at(a) & UINT16_MAX, port_b = key_at(b) & UINT16_MAX;
+	bool old_a = too_old(fdb, seen_at(a), now_s), old_b = too_old(fdb, seen_at(b), now_s);
+
+	if (old_a != old_b)
+		return old_a;
+	if (fdb->owned[port_a] != fdb->owned[port_b])
+		return fdb->owned[port_a] > fdb->owned[port_b];
+	if ((port_a == port) != (port_b == port))
+		return port_a == port;
+	return (int32_t)(seen_at(a) - seen_at(b)) < 0;
+}
+
+static bool may_evict(const struct fdb *fdb, struct place place, uint16_t port, uint32_t now_s)
+{
+	uint16_t owner = key_at(place) & UINT16_MAX;
+
+	return owner == port || fdb->owned[owner] > fdb->owned[port] || too_old(fdb, seen_at(place), now_s);
+}
+
+/* The better victim of `best` and what the bucket has. */
+static struct place victim_in(const struct fdb *fdb, struct fdb_bucket *bucket, struct place best, uint16_t port,
+			      uint32_t now_s)
+{
+	for (unsigned way = 0; way < FDB_WAYS; way++) {
+		struct place place = {bucket, way};
+
+		if (!key_at(place) || !may_evict(fdb, place, port, now_s))
+			continue;
+		if (!best.bucket || goes_before(fdb, place, best, port, now_s))
+			best = place;
+	}
+	return best;
+}
+
+/* The table is full, and the candidate buckets have room but nobody else to blame: look at their neighbours. */
+static struct place victim_near(const struct fdb *fdb, const struct fdb_bucket *start, struct place best,
+				uint16_t port, uint32_t now_s)
+{
+	uint32_t at = (uint32_t)(start - fdb->buckets);
+	uint32_t count = min_u32(SCAN_BUCKETS, fdb->bucket_count);
+
+	for (uint32_t i = 0; i < count; i++)
+		best = victim_in(fdb, &fdb->buckets[(at + i) % fdb->bucket_count], best, port, now_s);
+	return best;
+}
+
+/* Is it sure that the port owns most, so that nobody else is to blame? */
+static bool owns_most(const struct fdb *fdb, uint16_t port)
+{
+	return fdb->owned[port] > fdb->stats.entries / 2;
+}
+
+/* Under lock: a free place for a newcomer of `port`, or none. */
+static struct place make_room(struct fdb *fdb, uint64_t hash, uint16_t port, uint32_t now_s)
+{
+	struct fdb_bucket *first = fdb_first(fdb, hash), *second = fdb_second(fdb, hash);
+	struct place free_place = place_choose(first, second), victim = {0};
+
+	if (free_place.bucket && fdb->stats.entries < fdb->capacity)
+		return free_place;
+	victim = victim_in(fdb, first, victim, port, now_s);
+	victim = victim_in(fdb, second, victim, port, now_s);
+	if (free_place.bucket && (!victim.bucket || (key_at(victim) & UINT16_MAX) == port) && !owns_most(fdb, port))
+		victim = victim_near(fdb, first, victim, port, now_s);
+	if (!victim.bucket)
+		return victim;
+	entry_drop(fdb, victim);
+	counter_add(&fdb->stats.evicted, 1);
+	return free_place.bucket ? free_place : victim;
+}
+
+static void entry_move(struct fdb *fdb, struct place place, uint64_t mac, uint16_t port, uint32_t now_s)
+{
+	uint16_t old_port = key_at(place) & UINT16_MAX;
+
+	__atomic_store_n(&place.bucket->seen_s[place.way], now_s, __ATOMIC_RELAXED);
+	if (old_port == port)
+		return;
+	fdb->owned[old_port]--;
+	fdb->owned[port]++;
+	__atomic_store_n(&place.bucket->key[place.way], mac << 16 | port, __ATOMIC_RELAXED);
+	counter_add(&fdb->stats.moved, 1);
+}
+
+static bool entry_insert(struct fdb *fdb, uint64_t mac, uint16_t port, uint32_t now_s)
+{
+	struct place place = make_room(fdb, fdb_hash(fdb, mac), port, now_s);
+
+	if (!place.bucket) {
+		counter_add(&fdb->stats.refused, 1);
+		return false;
+	}
+	entry_put(fdb, place, mac, port, now_s);
+	counter_add(&fdb->stats.learned, 1);
+	return fdb->stats.entries == 1;
+}
+
+bool fdb_learn(struct fdb *fdb, uint64_t mac, uint16_t port, uint32_t now_s)
+{
+	struct place place;
+	bool first = false;
+
+	pthread_mutex_lock(&fdb->lock);
+	if (fdb_find(fdb, mac, &place.bucket, &place.way))
+		entry_move(fdb, place, mac, port, now_s);
+	else
+		first = entry_insert(fdb, mac, port, now_s);
+	pthread_mutex_unlock(&fdb->lock);
+	return first;
+}
+
+/* Looks without the lock, and once more with it: most entries are young. */
+static void sweep_bucket(struct fdb *fdb, struct fdb_bucket *bucket, uint32_t now_s)
+{
+	for (unsigned way = 0; way < FDB_WAYS; way++) {
+		struct place place = {bucket, way};
+
+		if (likely(!key_at(place) || !too_old(fdb, seen_at(place), now_s)))
+			continue;
+		pthread_mutex_lock(&fdb->lock);
+		if (key_at(place) && too_old(fdb, seen_at(place), now_s)) {
+			entry_drop(fdb, place);
+			counter_add(&fdb->stats.aged, 1);
+		}
+		pthread_mutex_unlock(&fdb->lock);
+	}
+}
+
+void fdb_sweep(struct fdb *fdb, uint32_t now_s, uint32_t buckets_max)
+{
+	uint32_t count = min_u32(buckets_max, fdb->bucket_count);
+
+	while (count-- > 0) {
+		sweep_bucket(fdb, &fdb->buckets[fdb->sweep_at], now_s);
+		if (++fdb->sweep_at == fdb->bucket_count)
+			fdb->sweep_at = 0;
+	}
+}
+
+static void flush_bucket(struct fdb *fdb, struct fdb_bucket *bucket, int port)
+{
+	for (unsigned way = 0; way < FDB_WAYS; way++) {
+		struct place place = {bucket, way};
+		uint64_t key = key_at(place);
+
+		if (!key || (port >= 0 && (key & UINT16_MAX) != (uint64_t)port))
+			continue;
+		pthread_mutex_lock(&fdb->lock);
+		key = key_at(place);
+		if (key && (port < 0 || (key & UINT16_MAX) == (uint64_t)port))
+			entry_drop(fdb, place);
+		pthread_mutex_unlock(&fdb->lock);
+	}
+}
+
+void fdb_flush(struct fdb *fdb, int port)
+{
+	if (port >= 0 && !fdb_owned(fdb, (uint16_t)port))
+		return;
+	for (uint32_t i = 0; i < fdb->bucket_count; i++)
+		flush_bucket(fdb, &fdb->buckets[i], port);
+}
+
+void fdb_each(const struct fdb *fdb, uint32_t now_s, fdb_fn *fn, void *opaque)
+{
+	for (uint32_t i = 0; i < fdb->bucket_count; i++) {
+		for (unsigned way = 0; way < FDB_WAYS; way++) {
+			struct place place = {&fdb->buckets[i], way};
+			uint64_t key = key_at(place);
+			int32_t age_s = (int32_t)(now_s - seen_at(place));
+
+			if (key && age_s <= (int32_t)fdb->age_s)
+				fn(opaque, key >> 16, key & UINT16_MAX, age_s < 0 ? 0 : (uint32_t)age_s);
+		}
+	}
+}
+
+uint32_t fdb_owned(struct fdb *fdb, uint16_t port)
+{
+	uint32_t owned;
+
+	pthread_mutex_lock(&fdb->lock);
+	owned = fdb->owned[port];
+	pthread_mutex_unlock(&fdb->lock);
+	return owned;
+}
+
+void fdb_stats(const struct fdb *fdb, struct sw_fdb_stats *ret_stats)
+{
+	const struct sw_fdb_stats *from = &fdb->stats;
+
+	*ret_stats = (struct sw_fdb_stats){
+		.entries = counter_read(&from->entries),
+		.capacity = from->capacity,
+		.learned = counter_read(&from->learned),
+		.moved = counter_read(&from->moved),
+		.aged = counter_read(&from->aged),
+		.evicted = counter_read(&from->evicted),
+		.refused = counter_read(&from->refused),
+	};
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Which of several out queues: frames of a flow must stay in order, so they share one. The headers are peeked at in
+ * the sender's memory; a sender that changes them meanwhile reorders its own frames and nothing else.
+ */
+
+#include "switch/headers.h"
+#include "switch/internal.h"
+#include <netinet/in.h>
+#include <string.h>
+
+#define PEEK_BYTES 128u
+
+static uint32_t peek(const struct vireo_frame *frame, uint8_t *dst)
+{
+	uint32_t want = min_u32(frame->len_bytes, PEEK_BYTES), at = 0;
+
+	for (uint32_t i = 0; i < frame->iov_count && at < want; i++) {
+		uint32_t bytes = (uint32_t)min_u64(frame->iov[i].iov_len, want - at);
+
+		memcpy(dst + at, frame->iov[i].iov_base, bytes);
+		at += bytes;
+	}
+	memcpy(dst, frame->head, min_u32(at, VIREO_FRAME_HEAD_BYTES));
+	return at;
+}
+
+static uint64_t mix(uint64_t hash, const void *data, size_t bytes)
+{
+	const uint8_t *at = data;
+
+	for (; bytes; bytes -= 4, at += 4) {
+		uint32_t word;
+
+		memcpy(&word, at, sizeof(word));
+		hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+		hash ^= hash >> 32;
+	}
+	return hash;
+}
+
+static uint64_t mix_ip(const uint8_t *bytes, uint32_t have_bytes, const struct headers *h)
+{
+	uint64_t hash = h->protocol;
+
+	if (h->ip == 4)
+		hash = mix(hash, bytes + h->network + 12, 8);
+	else
+		hash = mix(hash, bytes + h->network + 8, 32);
+	if (h->fragment || (h->protocol != IPPROTO_TCP && h->protocol != IPPROTO_UDP))
+		return hash;
+	return have_bytes >= h->transport + 4u ? mix(hash, bytes + h->transport, 4) : hash;
+}
+
+uint32_t flow_hash(const struct vireo_frame *frame)
+{
+	uint8_t bytes[PEEK_BYTES];
+	uint32_t have_bytes = peek(frame, bytes);
+	struct headers h;
+	uint64_t hash;
+
+	if (headers_parse(bytes, have_bytes, frame->len_bytes, &h))
+		hash = mix_ip(bytes, have_bytes, &h);
+	else
+		hash = mix(0, frame->head, 12);
+	return (uint32_t)(hash ^ hash >> 32);
+}

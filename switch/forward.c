@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Theory of operation
+ *
+ * A burst from one port is forwarded in four passes over its frames' private heads:
+ *
+ *   1. survey: what do they ask for, how long are they; fetch the database's cache lines that will be needed
+ *   2. judge:  learn the source, look up the destination; a verdict per frame: a port id, "flood", or why not.
+ *              A frame with the addresses of its predecessor shares its verdict without another look.
+ *   3. group:  frames of the same verdict, in order; mostly all are
+ *   4. hand each group to its port, or count it
+ *
+ * When a burst has frames to flood, each port gets those and its own in the order in which they came: a
+ * conversation whose peer becomes known in the middle of a burst is not reordered.
+ */
+
+#include "switch/internal.h"
+#include <string.h>
+
+#define MAC_BYTES        6u
+#define MAC_MASK         0xffffffffffffu
+#define MAC_GROUP_MASK   0x010000000000u /* multicast and broadcast: the first bit on the wire */
+#define MAC_RESERVED     0x0180c2000000u /* IEEE 802.1D, 7.12.6: 01:80:c2:00:00:00 to 0f */
+#define MAC_RESERVED_MASK 0xfffffffffff0u
+
+static inline uint64_t load_mac(const uint8_t *at)
+{
+	uint32_t high;
+	uint16_t low;
+
+	memcpy(&high, at, sizeof(high));
+	memcpy(&low, at + sizeof(high), sizeof(low));
+	return (uint64_t)__builtin_bswap32(high) << 16 | __builtin_bswap16(low);
+}
+
+static inline bool same_addresses(const struct vireo_frame *a, const struct vireo_frame *b)
+{
+	return !memcmp(a->head, b->head, 2 * MAC_BYTES);
+}
+
+static void survey(const struct worker *worker, struct burst *burst)
+{
+	const struct vireo_frame *frames = burst->frames;
+	uint32_t longest_bytes = 0;
+	unsigned needs = 0;
+
+	burst->fresh = 0;
+	for (unsigned i = 0; i < burst->count; i++) {
+		if (unlikely(frames[i].offload.gso | frames[i].offload.flags))
+			needs |= offload_needs(&frames[i].offload);
+		if (likely(frames[i].offload.gso == VIREO_GSO_NONE) && frames[i].len_bytes > longest_bytes)
+			longest_bytes = frames[i].len_bytes;
+		if (i && same_addresses(&frames[i], &frames[i - 1]))
+			continue;
+		burst->fresh |= 1ull << i;
+		fdb_prefetch(worker->fdb, load_mac(frames[i].head));
+		fdb_prefetch(worker->fdb, load_mac(frames[i].head + MAC_BYTES));
+	}
+	burst->needs = needs;
+	burst->longest_bytes = longest_bytes;
+}
+
+static uint16_t judge(struct worker *worker, const struct burst *burst, const struct vireo_frame *frame)
+{
+	uint64_t destination = load_mac(frame->head), source = load_mac(frame->head + MAC_BYTES);
+	uint16_t from = burst->from->id;
+	int to;
+
+	if (unlikely(!source || source & MAC_GROUP_MASK))
+		return VERDICT_BAD_SOURCE;
+	if (unlikely(!fdb_saw(worker->fdb, source, from, worker->now_s)) &&
+	    fdb_learn(worker->fdb, source, from, worker->now_s))
+		switch_first_entry(worker->sw);
+	if (unlikely(destination & MAC_GROUP_MASK))
+		return (destination & MAC_RESERVED_MASK) == MAC_RESERVED ? VERDICT_RESERVED : VERDICT_FLOOD;
+	to = fdb_lookup(worker->fdb, destination);
+	if (unlikely(to == from))
+		return VERDICT_HAIRPIN;
+	if (unlikely(to < 0 || !topology_port(burst->topology, (unsigned)to)))
+		return VERDICT_FLOOD;
+	return (uint16_t)to;
+}
+
+/* True: all verdicts are the same. */
+static bool judge_all(struct worker *worker, struct burst *burst)
+{
+	const struct vireo_frame *frames = burst->frames;
+	bool same = true;
+
+	burst->verdict[0] = judge(worker, burst, &frames[0]);
+	if (likely(burst->fresh == 1) && burst->verdict[0] < VERDICT_FLOOD)
+		return true; /* nobody looks at the other verdicts */
+	for (unsigned i = 1; i < burst->count; i++) {
+		if (burst->fresh >> i & 1)
+			burst->verdict[i] = judge(worker, burst, &frames[i]);
+		else
+			burst->verdict[i] = burst->verdict[i - 1];
+		same &= burst->verdict[i] == burst->verdict[0];
+	}
+	return same;
+}
+
+static void group_all(struct burst *burst)
+{
+	burst->group_count = 0;
+	for (unsigned i = 0; i < burst->count; i++) {
+		uint16_t verdict = burst->verdict[i];
+		struct group *group;
+
+		if (!burst->group_of[verdict]) {
+			burst->groups[burst->group_count] = (struct group){.verdict = verdict};
+			burst->group_of[verdict] = (uint8_t)++burst->group_count;
+		}
+		group = &burst->groups[burst->group_of[verdict] - 1];
+		group->index[group->count++] = (uint8_t)i;
+	}
+}
+
+static const struct group *group_find(const struct burst *burst, uint16_t verdict)
+{
+	return burst->group_of[verdict] ? &burst->groups[burst->group_of[verdict] - 1] : NULL;
+}
+
+static void count_dropped(struct port_counters *counters, uint16_t verdict, unsigned count)
+{
+	if (verdict == VERDICT_RESERVED)
+		counter_add(&counters->rx_reserved, count);
+	else if (verdict == VERDICT_HAIRPIN)
+		counter_add(&counters->rx_hairpin, count);
+	else
+		counter_add(&counters->rx_bad_source, count);
+}
+
+/* Lists the frames of a group, and those of a second one among them. */
+static unsigned list_merged(struct burst *burst, const struct group *a, const struct group *b)
+{
+	unsigned at_a = 0, at_b = 0, count = 0;
+	unsigned count_b = b ? b->count : 0;
+
+	while (at_a < a->count || at_b < count_b) {
+		bool take_a = at_b == count_b || (at_a < a->count && a->index[at_a] < b->index[at_b]);
+
+		burst->list[count++] = &burst->frames[take_a ? a->index[at_a++] : b->index[at_b++]];
+	}
+	return count;
+}
+
+static void count_flooded(struct worker *worker, const struct burst *burst, unsigned count)
+{
+	struct port_counters *counters = &burst->from->counters[worker->index];
+	const struct topology *topology = burst->topology;
+	unsigned others = topology->port_count - !!topology_port(topology, burst->from->id);
+
+	if (!others)
+		counter_add(&counters->rx_no_destination, count);
+	else if (others > 1)
+		counter_add(&counters->rx_flooded, count);
+}
+
+static void forward_flooded(struct worker *worker, struct burst *burst, const struct group *flood)
+{
+	const struct topology *topology = burst->topology;
+
+	count_flooded(worker, burst, flood->count);
+	for (uint32_t i = 0; i < topology->port_count; i++) {
+		const struct topology_port *to = &topology->ports[i];
+
+		if (to->port != burst->from)
+			deliver(worker, to, burst->list,
+				list_merged(burst, flood, group_find(burst, to->port->id)));
+	}
+}
+
+static void forward_groups(struct worker *worker, struct burst *burst)
+{
+	const struct group *flood = group_find(burst, VERDICT_FLOOD);
+
+	if (flood)
+		forward_flooded(worker, burst, flood);
+	for (unsigned i = 0; i < burst->group_count; i++) {
+		const struct group *group = &burst->groups[i];
+
+		if (group->verdict > VERDICT_FLOOD)
+			count_dropped(&burst->from->counters[worker->index], group->verdict, group->count);
+		else if (!flood)
+			deliver(worker, topology_port(burst->topology, group->verdict), burst->list,
+				list_merged(burst, group, NULL));
+		burst->group_of[group->verdict] = 0;
+	}
+}
+
+void forward_burst(struct worker *worker, struct burst *burst)
+{
+	survey(worker, burst);
+	if (likely(judge_all(worker, burst) && burst->verdict[0] < VERDICT_FLOOD)) {
+		for (unsigned i = 0; i < burst->count; i++)
+			burst->list[i] = &burst->frames[i];
+		deliver(worker, topology_port(burst->topology, burst->verdict[0]), burst->list, burst->count);
+		return;
+	}
+	group_all(burst);
+	forward_groups(worker, burst);
+}

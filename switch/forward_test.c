@@ -1,0 +1,668 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* The rules of forwarding, on a whole switch with one worker and ports in memory. */
+
+#include "base/loop.h"
+#include "base/util.h"
+#include "switch/fake_port.h"
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+/* cmocka wants the four above */
+#include <cmocka.h>
+
+#define PORTS 4u
+#define WAIT_MS_MAX 5000u
+
+struct fixture {
+	struct loop *loop;
+	struct sw *sw;
+	struct fake_port *fake[PORTS];
+	struct sw_port *port[PORTS];
+	unsigned gone;
+};
+
+/* Address i of port p. */
+static void mac_of(uint8_t mac[6], unsigned port, unsigned i)
+{
+	memcpy(mac, (uint8_t[]){2, 0, 0, (uint8_t)port, (uint8_t)(i >> 8), (uint8_t)i}, 6);
+}
+
+static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+static void step(struct fixture *x)
+{
+	loop_dispatch(x->loop, 0);
+	nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+}
+
+static void settle(struct fixture *x)
+{
+	for (unsigned i = 0; i < WAIT_MS_MAX * 5; i++) {
+		bool idle = true;
+
+		for (unsigned p = 0; p < PORTS; p++)
+			idle &= !x->fake[p] || fake_port_idle(x->fake[p]);
+		if (idle)
+			return;
+		step(x);
+	}
+	fail_msg("frames are stuck");
+}
+
+static void add_port(struct fixture *x, unsigned p, unsigned outs)
+{
+	struct sw_port_config config = {.ops = &fake_port_ops};
+	char name[8] = {'p', (char)('0' + p)};
+
+	x->fake[p] = fake_port_new(true);
+	config.name = name;
+	config.opaque = x->fake[p];
+	assert_int_equal(sw_port_new(x->sw, &config, &x->port[p]), 0);
+	assert_int_equal(sw_queue_add(x->port[p], false, 0), 0);
+	for (unsigned i = 0; i < outs; i++)
+		assert_int_equal(sw_queue_add(x->port[p], true, i), 0);
+}
+
+static void on_gone(void *opaque)
+{
+	struct fixture *x = opaque;
+
+	x->gone++;
+}
+
+static void wait_gone(struct fixture *x, unsigned count)
+{
+	for (unsigned i = 0; i < WAIT_MS_MAX * 5 && x->gone < count; i++)
+		step(x);
+	assert_int_equal(x->gone, count);
+}
+
+static void remove_port(struct fixture *x, unsigned p)
+{
+	unsigned before = x->gone;
+
+	sw_port_free(x->port[p], on_gone, x);
+	wait_gone(x, before + 1);
+	fake_port_free(x->fake[p]);
+	x->fake[p] = NULL;
+	x->port[p] = NULL;
+}
+
+static int setup(void **state)
+{
+	struct sw_config config = {.workers = 1};
+	struct fixture *x = calloc(1, sizeof(*x));
+
+	assert_non_null(x);
+	assert_int_equal(loop_new(&x->loop), 0);
+	assert_int_equal(sw_new(&config, x->loop, &x->sw), 0);
+	for (unsigned p = 0; p < 3; p++)
+		add_port(x, p, 1);
+	*state = x;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *x = *state;
+
+	for (unsigned p = 0; p < PORTS; p++) {
+		if (x->port[p])
+			remove_port(x, p);
+	}
+	sw_free(x->sw);
+	loop_free(x->loop);
+	free(x);
+	return 0;
+}
+
+static void send_raw(struct fixture *x, unsigned from, const uint8_t *to, const uint8_t *source, unsigned number)
+{
+	uint8_t frame[64] = {0};
+
+	memcpy(frame, to, 6);
+	memcpy(frame + 6, source, 6);
+	frame[12] = 0x88;
+	frame[13] = 0xb5; /* local experimental */
+	memcpy(frame + 14, &number, sizeof(number));
+	fake_port_send(x->fake[from], 0, frame, sizeof(frame), NULL);
+}
+
+static void send_numbered(struct fixture *x, unsigned from, unsigned to, unsigned number)
+{
+	uint8_t source[6], destination[6];
+
+	mac_of(source, from, 0);
+	mac_of(destination, to, 0);
+	send_raw(x, from, destination, source, number);
+}
+
+static void send_to(struct fixture *x, unsigned from, const uint8_t *to)
+{
+	uint8_t source[6];
+
+	mac_of(source, from, 0);
+	send_raw(x, from, to, source, 0);
+}
+
+static void learn_all(struct fixture *x)
+{
+	for (unsigned p = 0; p < PORTS; p++) {
+		if (x->port[p])
+			send_to(x, p, broadcast);
+	}
+	settle(x);
+	for (unsigned p = 0; p < PORTS; p++) {
+		if (x->port[p])
+			fake_port_forget(x->fake[p]);
+	}
+}
+
+static void expect(struct fixture *x, unsigned p0, unsigned p1, unsigned p2)
+{
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[0]), p0);
+	assert_int_equal(fake_port_got(x->fake[1]), p1);
+	assert_int_equal(fake_port_got(x->fake[2]), p2);
+}
+
+static struct sw_port_stats stats_of(struct fixture *x, unsigned p)
+{
+	struct sw_port_stats stats;
+
+	sw_port_stats(x->port[p], &stats);
+	return stats;
+}
+
+static unsigned number_of(const struct fake_frame *frame)
+{
+	unsigned number;
+
+	memcpy(&number, frame->data + 14, sizeof(number));
+	return number;
+}
+
+/* ---- who gets it ---- */
+
+static void unknown_unicast_goes_to_all_but_the_sender(void **state)
+{
+	struct fixture *x = *state;
+
+	send_numbered(x, 0, 1, 1);
+	expect(x, 0, 1, 1);
+	assert_int_equal(stats_of(x, 0).rx_flooded, 1);
+}
+
+static void broadcast_and_multicast_go_to_all_but_the_sender(void **state)
+{
+	struct fixture *x = *state;
+
+	learn_all(x);
+	send_to(x, 1, broadcast);
+	send_to(x, 1, (const uint8_t[]){0x01, 0x00, 0x5e, 0, 0, 1});
+	expect(x, 2, 0, 2);
+}
+
+static void known_unicast_goes_to_its_port_only(void **state)
+{
+	struct fixture *x = *state;
+
+	learn_all(x);
+	send_numbered(x, 0, 2, 1);
+	expect(x, 0, 0, 1);
+	assert_int_equal(stats_of(x, 2).tx_frames, 3); /* and two broadcasts */
+	assert_int_equal(stats_of(x, 2).tx_bytes, 3 * 64);
+	assert_int_equal(stats_of(x, 0).rx_frames, 2);
+	assert_int_equal(stats_of(x, 0).rx_bytes, 2 * 64);
+}
+
+static void address_behind_the_sender_is_not_sent_back(void **state)
+{
+	struct fixture *x = *state;
+	uint8_t mac[6];
+
+	learn_all(x);
+	mac_of(mac, 0, 0);
+	send_raw(x, 0, mac, (const uint8_t[]){2, 9, 9, 9, 9, 9}, 0);
+	expect(x, 0, 0, 0);
+	assert_int_equal(stats_of(x, 0).rx_hairpin, 1);
+}
+
+static void reserved_addresses_are_never_forwarded(void **state)
+{
+	struct fixture *x = *state;
+
+	for (unsigned i = 0; i < 17; i++)
+		send_to(x, 0, (const uint8_t[]){0x01, 0x80, 0xc2, 0, 0, (uint8_t)i});
+	expect(x, 0, 1, 1); /* ...:10 is an ordinary group address */
+	assert_int_equal(stats_of(x, 0).rx_reserved, 16);
+}
+
+static void group_and_zero_sources_are_dropped_and_not_learned(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_fdb_stats stats;
+
+	send_raw(x, 0, broadcast, (const uint8_t[]){3, 0, 0, 0, 0, 1}, 0);
+	send_raw(x, 0, broadcast, broadcast, 0);
+	send_raw(x, 0, broadcast, (const uint8_t[]){0, 0, 0, 0, 0, 0}, 0);
+	expect(x, 0, 0, 0);
+	assert_int_equal(stats_of(x, 0).rx_bad_source, 3);
+	sw_fdb_stats(x->sw, &stats);
+	assert_int_equal(stats.entries, 0);
+}
+
+static void moved_address_is_followed(void **state)
+{
+	struct fixture *x = *state;
+	uint8_t mac[6];
+
+	learn_all(x);
+	mac_of(mac, 2, 0);
+	send_raw(x, 1, broadcast, mac, 0);
+	settle(x);
+	fake_port_forget(x->fake[0]);
+	fake_port_forget(x->fake[2]);
+	send_numbered(x, 0, 2, 1);
+	expect(x, 0, 1, 0);
+}
+
+static void lonely_port_has_no_destination(void **state)
+{
+	struct fixture *x = *state;
+
+	remove_port(x, 1);
+	remove_port(x, 2);
+	send_to(x, 0, broadcast);
+	settle(x);
+	assert_int_equal(stats_of(x, 0).rx_no_destination, 1);
+	assert_int_equal(stats_of(x, 0).rx_flooded, 0);
+}
+
+static void port_without_out_queue_is_counted(void **state)
+{
+	struct fixture *x = *state;
+
+	add_port(x, 3, 0);
+	learn_all(x);
+	send_numbered(x, 0, 3, 1);
+	settle(x);
+	assert_int_equal(stats_of(x, 3).tx_no_queue, 4); /* three broadcasts before */
+}
+
+/* ---- bursts ---- */
+
+static void mixed_burst_is_sorted_and_keeps_order(void **state)
+{
+	struct fixture *x = *state;
+	const struct fake_list *got;
+
+	learn_all(x);
+	for (unsigned i = 0; i < 1000; i++)
+		send_numbered(x, 0, 1 + i % 3 % 2, i);
+	expect(x, 0, 667, 333);
+	for (unsigned p = 1; p < 3; p++) {
+		got = &x->fake[p]->got;
+		for (unsigned i = got->first + 1; i < got->end; i++)
+			assert_true(number_of(got->frames[i - 1]) < number_of(got->frames[i]));
+	}
+}
+
+static void flooded_and_known_frames_keep_their_order(void **state)
+{
+	struct fixture *x = *state;
+	const struct fake_list *got;
+	uint8_t mac[6];
+
+	learn_all(x);
+	mac_of(mac, 0, 0);
+	for (unsigned i = 0; i < 300; i++) {
+		if (i % 5)
+			send_numbered(x, 0, 1 + i % 2, i);
+		else
+			send_raw(x, 0, broadcast, mac, i);
+	}
+	settle(x);
+	for (unsigned p = 1; p < 3; p++) {
+		got = &x->fake[p]->got;
+		assert_int_equal(got->end - got->first, 60 + 120);
+		for (unsigned i = got->first + 1; i < got->end; i++)
+			assert_true(number_of(got->frames[i - 1]) < number_of(got->frames[i]));
+	}
+}
+
+static void slow_receiver_loses_only_its_own(void **state)
+{
+	struct fixture *x = *state;
+
+	learn_all(x);
+	pthread_mutex_lock(&x->fake[1]->lock);
+	x->fake[1]->room = 10;
+	pthread_mutex_unlock(&x->fake[1]->lock);
+	for (unsigned i = 0; i < 200; i++)
+		send_numbered(x, 0, 1 + i % 2, i);
+	expect(x, 0, 10, 100);
+	assert_int_equal(stats_of(x, 1).tx_lost, 90);
+	assert_int_equal(stats_of(x, 2).tx_lost, 0);
+}
+
+static void send_udp(struct fixture *x, unsigned flow, unsigned number)
+{
+	uint8_t frame[64] = {2, 0, 0, 3, 0, 0, 2, 0, 0, 0, 0, 0, 8, 0, 0x45, 0, 0, 50};
+
+	frame[23] = 17;
+	frame[26] = 10;
+	frame[30] = 11;
+	frame[35] = (uint8_t)flow;
+	frame[37] = 53;
+	memcpy(frame + 42, &number, sizeof(number));
+	fake_port_send(x->fake[0], 0, frame, sizeof(frame), NULL);
+}
+
+static void flows_keep_to_one_of_several_queues(void **state)
+{
+	struct fixture *x = *state;
+	int queue_of[64];
+	unsigned last[64] = {0}, used = 0;
+
+	add_port(x, 3, 4);
+	learn_all(x);
+	memset(queue_of, -1, sizeof(queue_of));
+	for (unsigned i = 0; i < 6400; i++)
+		send_udp(x, i * 7 % 64, i + 1);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[3]), 6400);
+	for (unsigned i = 0; i < 6400; i++) {
+		const struct fake_frame *frame = x->fake[3]->got.frames[i];
+		unsigned flow = frame->data[35], number;
+
+		memcpy(&number, frame->data + 42, sizeof(number));
+		assert_true(number > last[flow]);
+		last[flow] = number;
+		if (queue_of[flow] < 0)
+			queue_of[flow] = (int)frame->queue;
+		assert_int_equal(queue_of[flow], frame->queue);
+		used |= 1u << frame->queue;
+	}
+	assert_int_equal(used, 0xf);
+}
+
+/* ---- limits and offloads ---- */
+
+static void send_long(struct fixture *x, uint32_t bytes, unsigned tags, const struct vireo_frame_offload *offload)
+{
+	uint8_t *frame = calloc(1, bytes);
+
+	assert_non_null(frame);
+	mac_of(frame, 1, 0);
+	mac_of(frame + 6, 0, 0);
+	for (unsigned i = 0; i < tags; i++)
+		memcpy(frame + 12 + 4 * i, "\x81\x00\x00\x05", 4);
+	memcpy(frame + 12 + 4 * tags, "\x08\x00\x45", 3);
+	frame[23 + 4 * tags] = 6;
+	frame[46 + 4 * tags] = 0x50;
+	fake_port_send(x->fake[0], 0, frame, bytes, offload);
+	free(frame);
+}
+
+static void longer_than_the_mtu_is_dropped_and_tags_do_not_count(void **state)
+{
+	struct fixture *x = *state;
+
+	learn_all(x);
+	sw_port_mtu_set(x->port[1], 1500);
+	send_long(x, 1514, 0, NULL);
+	send_long(x, 1518, 1, NULL);
+	send_long(x, 1522, 2, NULL);
+	expect(x, 0, 3, 0);
+	send_long(x, 1515, 0, NULL);
+	send_long(x, 1519, 1, NULL);
+	send_long(x, 1523, 2, NULL);
+	expect(x, 0, 3, 0);
+	assert_int_equal(stats_of(x, 1).tx_mtu, 3);
+}
+
+static const struct vireo_frame_offload tso4 = {
+	.gso = VIREO_GSO_TCP4, .flags = VIREO_FRAME_NEEDS_CSUM, .segment_bytes = 1000, .csum_start = 34,
+	.csum_offset = 16};
+
+static void capable_receiver_gets_the_frame_as_it_is(void **state)
+{
+	struct fixture *x = *state;
+
+	learn_all(x);
+	sw_port_mtu_set(x->port[1], 1500);
+	sw_port_offloads_set(x->port[1], VIREO_OFFLOAD_TSO4 | VIREO_OFFLOAD_CSUM);
+	send_long(x, 60054, 0, &tso4);
+	expect(x, 0, 1, 0);
+	assert_int_equal(x->fake[1]->got.frames[0]->bytes, 60054);
+	assert_int_equal(x->fake[1]->got.frames[0]->offload.gso, VIREO_GSO_TCP4);
+	assert_int_equal(stats_of(x, 1).tx_segmented, 0);
+}
+
+static void receiver_without_the_offload_gets_segments_in_place(void **state)
+{
+	struct fixture *x = *state;
+
+	learn_all(x);
+	sw_port_mtu_set(x->port[1], 1500);
+	sw_port_offloads_set(x->port[1], VIREO_OFFLOAD_CSUM);
+	for (unsigned i = 0; i < 20; i++) {
+		send_long(x, 100 + i, 0, NULL);
+		send_long(x, 60054, 0, &tso4);
+	}
+	expect(x, 0, 20 * 61, 0);
+	for (unsigned i = 0; i < 20 * 61; i++) {
+		const struct fake_frame *frame = x->fake[1]->got.frames[i];
+
+		assert_int_equal(frame->bytes, i % 61 ? 1054 : 100 + i / 61);
+		assert_int_equal(frame->offload.flags, 0);
+	}
+	assert_int_equal(stats_of(x, 1).tx_segmented, 20);
+	assert_int_equal(stats_of(x, 1).tx_frames, 20 * 61 + 2);
+}
+
+static void ecn_needs_its_own_offload(void **state)
+{
+	struct fixture *x = *state;
+	struct vireo_frame_offload offload = tso4;
+
+	learn_all(x);
+	offload.flags |= VIREO_FRAME_ECN;
+	sw_port_offloads_set(x->port[1], VIREO_OFFLOAD_CSUM | VIREO_OFFLOAD_TSO4);
+	send_long(x, 2054, 0, &offload);
+	expect(x, 0, 2, 0);
+	sw_port_offloads_set(x->port[1], VIREO_OFFLOAD_CSUM | VIREO_OFFLOAD_TSO4 | VIREO_OFFLOAD_ECN);
+	send_long(x, 2054, 0, &offload);
+	expect(x, 0, 3, 0);
+}
+
+static void lying_headers_cost_only_that_frame(void **state)
+{
+	struct fixture *x = *state;
+	struct vireo_frame_offload offload = tso4;
+
+	learn_all(x);
+	offload.csum_start = 50;
+	send_long(x, 5000, 0, &offload);
+	send_long(x, 100, 0, NULL);
+	expect(x, 0, 1, 0);
+	assert_int_equal(stats_of(x, 1).tx_segment_error, 1);
+}
+
+static void segments_longer_than_the_mtu_are_dropped(void **state)
+{
+	struct fixture *x = *state;
+
+	learn_all(x);
+	sw_port_mtu_set(x->port[1], 1000); /* segments: 1040 bytes in IP, the last 140 */
+	send_long(x, 54 + 2100, 0, &tso4);
+	expect(x, 0, 1, 0);
+	assert_int_equal(stats_of(x, 1).tx_mtu, 2);
+}
+
+/* ---- control ---- */
+
+static void removed_port_takes_its_addresses_along(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_fdb_stats stats;
+
+	learn_all(x);
+	remove_port(x, 2);
+	sw_fdb_stats(x->sw, &stats);
+	assert_int_equal(stats.entries, 2);
+	add_port(x, 2, 1); /* may get the same id */
+	send_numbered(x, 0, 2, 1);
+	expect(x, 0, 1, 1); /* unknown, flooded */
+}
+
+static void names_are_unique_until_removed(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_port_config config = {.name = "p1", .ops = &fake_port_ops, .opaque = x->fake[1]};
+	struct sw_port *port;
+
+	assert_int_equal(sw_port_new(x->sw, &config, &port), -EEXIST);
+	assert_ptr_equal(sw_port_find(x->sw, "p1"), x->port[1]);
+	assert_ptr_equal(sw_port_next(x->sw, NULL), x->port[0]);
+	assert_ptr_equal(sw_port_next(x->sw, x->port[2]), NULL);
+	remove_port(x, 1);
+	assert_null(sw_port_find(x->sw, "p1"));
+}
+
+static void queue_number_is_taken_until_it_is_gone(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_int_equal(sw_queue_add(x->port[0], true, SW_QUEUES_MAX), -ERANGE);
+	assert_int_equal(sw_queue_add(x->port[0], true, 0), -EEXIST);
+	assert_true(sw_queue_present(x->port[0], true, 0));
+	sw_queue_remove(x->port[0], true, 0, on_gone, x);
+	sw_queue_remove(x->port[0], true, 0, on_gone, x);
+	assert_false(sw_queue_present(x->port[0], true, 0));
+	assert_int_equal(sw_queue_add(x->port[0], true, 0), -EEXIST);
+	assert_int_equal(x->gone, 0);
+	wait_gone(x, 2);
+	assert_int_equal(sw_queue_add(x->port[0], true, 0), 0);
+}
+
+static void counters_survive_a_queue_that_comes_and_goes(void **state)
+{
+	struct fixture *x = *state;
+
+	learn_all(x);
+	sw_queue_remove(x->port[0], true, 0, on_gone, x);
+	wait_gone(x, 1);
+	assert_int_equal(stats_of(x, 0).tx_frames, 2);
+	assert_int_equal(sw_queue_add(x->port[0], true, 0), 0);
+	assert_int_equal(stats_of(x, 0).tx_frames, 2);
+	send_numbered(x, 1, 0, 1);
+	expect(x, 1, 0, 0);
+	assert_int_equal(stats_of(x, 0).tx_frames, 3);
+}
+
+static void injected_frame_comes_from_its_port(void **state)
+{
+	struct fixture *x = *state;
+	uint8_t frame[60] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+	mac_of(frame + 6, 7, 0);
+	assert_int_equal(sw_port_inject(x->port[1], frame, 13), -EMSGSIZE);
+	assert_int_equal(sw_port_inject(x->port[1], frame, sizeof(frame)), 0);
+	for (unsigned i = 0; i < WAIT_MS_MAX * 5 && !fake_port_got(x->fake[2]); i++)
+		step(x);
+	expect(x, 1, 0, 1);
+	assert_int_equal(stats_of(x, 1).rx_frames, 1);
+	send_numbered(x, 0, 7, 1);
+	expect(x, 1, 1, 1);
+}
+
+static void count_entry(void *opaque, const struct sw_fdb_entry *entry)
+{
+	unsigned *seen = opaque;
+
+	assert_int_equal(entry->mac[0], 2);
+	assert_int_equal(entry->port[1], '0' + entry->mac[3]);
+	*seen |= 1u << entry->mac[3];
+}
+
+static void fdb_is_listed_and_flushed(void **state)
+{
+	struct fixture *x = *state;
+	unsigned seen = 0;
+
+	learn_all(x);
+	sw_fdb_each(x->sw, count_entry, &seen);
+	assert_int_equal(seen, 7);
+	sw_fdb_flush(x->sw, x->port[1]);
+	seen = 0;
+	sw_fdb_each(x->sw, count_entry, &seen);
+	assert_int_equal(seen, 5);
+	sw_fdb_flush(x->sw, NULL);
+	seen = 0;
+	sw_fdb_each(x->sw, count_entry, &seen);
+	assert_int_equal(seen, 0);
+}
+
+static void dead_queue_is_not_asked_again(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_worker_stats before, after;
+
+	pthread_mutex_lock(&x->fake[0]->lock);
+	x->fake[0]->dead[0] = true;
+	pthread_mutex_unlock(&x->fake[0]->lock);
+	send_numbered(x, 0, 1, 1);
+	for (unsigned i = 0; i < 100; i++)
+		step(x);
+	pthread_mutex_lock(&x->fake[0]->lock);
+	assert_int_equal(x->fake[0]->asked_dead, 1);
+	pthread_mutex_unlock(&x->fake[0]->lock);
+	sw_worker_stats(x->sw, 0, &before);
+	for (unsigned i = 0; i < 100; i++)
+		step(x);
+	sw_worker_stats(x->sw, 0, &after);
+	assert_true(after.loops - before.loops < 10);
+	remove_port(x, 0);
+}
+
+#define forward_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		forward_test(unknown_unicast_goes_to_all_but_the_sender),
+		forward_test(broadcast_and_multicast_go_to_all_but_the_sender),
+		forward_test(known_unicast_goes_to_its_port_only),
+		forward_test(address_behind_the_sender_is_not_sent_back),
+		forward_test(reserved_addresses_are_never_forwarded),
+		forward_test(group_and_zero_sources_are_dropped_and_not_learned),
+		forward_test(moved_address_is_followed),
+		forward_test(lonely_port_has_no_destination),
+		forward_test(port_without_out_queue_is_counted),
+		forward_test(mixed_burst_is_sorted_and_keeps_order),
+		forward_test(flooded_and_known_frames_keep_their_order),
+		forward_test(slow_receiver_loses_only_its_own),
+		forward_test(flows_keep_to_one_of_several_queues),
+		forward_test(longer_than_the_mtu_is_dropped_and_tags_do_not_count),
+		forward_test(capable_receiver_gets_the_frame_as_it_is),
+		forward_test(receiver_without_the_offload_gets_segments_in_place),
+		forward_test(ecn_needs_its_own_offload),
+		forward_test(lying_headers_cost_only_that_frame),
+		forward_test(segments_longer_than_the_mtu_are_dropped),
+		forward_test(removed_port_takes_its_addresses_along),
+		forward_test(names_are_unique_until_removed),
+		forward_test(queue_number_is_taken_until_it_is_gone),
+		forward_test(counters_survive_a_queue_that_comes_and_goes),
+		forward_test(injected_frame_comes_from_its_port),
+		forward_test(fdb_is_listed_and_flushed),
+		forward_test(dead_queue_is_not_asked_again),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

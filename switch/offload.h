@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCH_OFFLOAD_H
+#define SWITCH_OFFLOAD_H
+
+/*
+ * Offloads in software: does to a frame what its receiver will not. See offload.c.
+ * Everything here belongs to one worker.
+ */
+
+#include "base/util.h"
+#include "switch/headers.h"
+#include "vireo/frame.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#define OFFLOAD_SLOTS        64u
+#define OFFLOAD_HEADER_BYTES 256u          /* longest pile of headers that is cut; options and extensions included */
+#define OFFLOAD_FRAME_BYTES  (65535u + 78u) /* longest frame that is worked on: an IPv6 packet with tags */
+#define OFFLOAD_LINEAR_BYTES (128u * 1024)
+#define OFFLOAD_SEGMENTS_MAX 2048u         /* out of one frame; TCP's least MSS makes 1365 */
+
+/* One frame made here. */
+struct offload_slot {
+	struct vireo_frame frame;
+	struct iovec iov[2];
+	uint8_t header[OFFLOAD_HEADER_BYTES];
+};
+
+/* Holds the frames that were made since offload_reset(). */
+struct offload_arena {
+	uint32_t linear_used;
+	unsigned slots_used;
+	uint32_t fragment_id; /* IPv6: of the next datagram */
+	uint8_t *linear;      /* OFFLOAD_LINEAR_BYTES: private copies */
+	struct offload_slot slots[OFFLOAD_SLOTS];
+};
+
+/* A frame on the lathe. */
+struct offload_job {
+	struct offload_arena *arena;
+	struct vireo_frame_offload request;
+	struct headers headers;
+	uint8_t *bytes;         /* private copy, in the arena */
+	uint32_t frame_bytes;
+	uint32_t header_bytes;  /* repeated in each piece */
+	uint32_t payload_bytes; /* to be cut */
+	uint32_t piece_bytes;   /* payload of each but the last */
+	uint32_t done_bytes;
+	uint32_t piece;         /* index of the next */
+	uint32_t fragment_id;
+	bool finished;
+	bool udp_checksum;      /* USO: the datagrams get one */
+};
+
+int offload_arena_new(struct offload_arena **ret_arena); /* -ENOMEM */
+void offload_arena_free(struct offload_arena *arena);    /* takes NULL */
+void offload_reset(struct offload_arena *arena);         /* nobody uses the frames made any more */
+
+/* Makes a private copy and checks it. -ENOSPC: deliver what was made, reset, try again. -EINVAL: its headers lie. */
+int offload_begin(struct offload_job *job, struct offload_arena *arena, const struct vireo_frame *frame);
+/* Whether the arena has room for one more. */
+static inline bool offload_has_slot(const struct offload_arena *arena)
+{
+	return arena->slots_used < OFFLOAD_SLOTS;
+}
+/* The next frame, which lasts until the reset; NULL: that was all. Needs a slot. */
+struct vireo_frame *offload_next(struct offload_job *job);
+
+/* What a receiver must take to get this frame as it is (VIREO_OFFLOAD_*). */
+static inline unsigned offload_needs(const struct vireo_frame_offload *request)
+{
+	static const uint8_t gso_needs[8] = {
+		[VIREO_GSO_TCP4] = VIREO_OFFLOAD_TSO4,
+		[VIREO_GSO_TCP6] = VIREO_OFFLOAD_TSO6,
+		[VIREO_GSO_UDP_FRAG] = VIREO_OFFLOAD_UFO,
+		[VIREO_GSO_UDP4] = VIREO_OFFLOAD_USO4,
+		[VIREO_GSO_UDP6] = VIREO_OFFLOAD_USO6,
+	};
+	unsigned needs = gso_needs[request->gso & 7];
+
+	if (request->flags & VIREO_FRAME_NEEDS_CSUM)
+		needs |= VIREO_OFFLOAD_CSUM;
+	if (needs & (VIREO_OFFLOAD_TSO4 | VIREO_OFFLOAD_TSO6) && request->flags & VIREO_FRAME_ECN)
+		needs |= VIREO_OFFLOAD_ECN;
+	return needs;
+}
+
+#endif

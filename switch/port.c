@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Theory of operation
+ *
+ * Ports and queues come and go here, in the control thread. A new one is set up, put into the next topology and
+ * published. One that goes is marked, left out of the next topology, and stays allocated (its number or id
+ * taken) until a grace period has passed: then no worker calls its port for it, its addresses
+ * are forgotten, and whoever asked for the removal is told. Removal cannot fail: when memory for a
+ * topology is short, it just takes longer.
+ *
+ * Grace items run in order, so a port goes after those of its queues that were removed before it; the others go
+ * with it.
+ */
+
+#include "switch/internal.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define INJECT_BYTES_MIN 14u
+#define INJECT_BYTES_MAX 65535u
+
+/* ---- queues ---- */
+
+static struct queue *queue_get(const struct sw_port *port, bool out, unsigned number)
+{
+	if (number >= SW_QUEUES_MAX)
+		return NULL;
+	if (out)
+		return port->out[number] ? &port->out[number]->queue : NULL;
+	return port->in[number] ? &port->in[number]->queue : NULL;
+}
+
+static void stats_add(struct sw_queue_stats *sum, const struct sw_queue_stats *now,
+		      const struct sw_queue_stats *before)
+{
+	sum->frames += now->frames - before->frames;
+	sum->bytes += now->bytes - before->bytes;
+}
+
+/* What the queue did becomes the port's past. */
+static void queue_settle(struct queue *queue)
+{
+	struct sw_queue_stats now;
+
+	sw_queue_stats(queue->port, queue->out, queue->number, &now);
+	stats_add(&queue->port->past[queue->out], &now, &queue->before);
+}
+
+static void queue_free(struct queue *queue)
+{
+	struct sw_port *port = queue->port;
+
+	if (queue->out) {
+		port->out[queue->number] = NULL;
+		free(container_of(queue, struct out_queue, queue));
+	} else {
+		struct in_queue *in = container_of(queue, struct in_queue, queue);
+
+		port->in[queue->number] = NULL;
+		worker_disown(in);
+		free(in);
+	}
+}
+
+/* Nobody uses the queue any more. */
+static void queue_bury(struct queue *queue)
+{
+	struct queue copy = *queue;
+
+	queue_settle(queue);
+	queue_free(queue);
+	for (unsigned i = 0; i < copy.waiters; i++)
+		copy.waiter[i].done(copy.waiter[i].opaque);
+}
+
+static void queue_gone(struct grace_item *item)
+{
+	queue_bury(container_of(item, struct queue, gone));
+}
+
+static void queue_init(struct queue *queue, struct sw_port *port, bool out, unsigned number)
+{
+	queue->port = port;
+	queue->out = out;
+	queue->number = number;
+	queue->gone.fn = queue_gone;
+	sw_queue_stats(port, out, number, &queue->before);
+}
+
+static struct worker *least_loaded(const struct sw *sw)
+{
+	struct worker *best = sw->workers[0];
+
+	for (unsigned i = 1; i < sw->worker_count; i++) {
+		if (sw->workers[i]->in_count < best->in_count)
+			best = sw->workers[i];
+	}
+	return best;
+}
+
+static int in_add(struct sw_port *port, unsigned number)
+{
+	struct in_queue *in = aligned_alloc(CACHE_LINE, sizeof(*in));
+	int err;
+
+	if (!in)
+		return -ENOMEM;
+	memset(in, 0, sizeof(*in));
+	queue_init(&in->queue, port, false, number);
+	in->ops = port->ops;
+	in->opaque = port->opaque;
+	in->port = port;
+	in->number = number;
+	in->kick_fd = port->ops->kick_fd ? port->ops->kick_fd(port->opaque, number) : -1;
+	err = worker_adopt(least_loaded(port->sw), in);
+	if (err) {
+		free(in);
+		return err;
+	}
+	port->in[number] = in;
+	return 0;
+}
+
+static int out_add(struct sw_port *port, unsigned number)
+{
+	struct out_queue *out = aligned_alloc(CACHE_LINE, sizeof(*out));
+
+	if (!out)
+		return -ENOMEM;
+	memset(out, 0, sizeof(*out));
+	queue_init(&out->queue, port, true, number);
+	out->number = number;
+	port->out[number] = out;
+	return 0;
+}
+
+int sw_queue_add(struct sw_port *port, bool out, unsigned queue)
+{
+	int err;
+
+	if (queue >= SW_QUEUES_MAX)
+		return -ERANGE;
+	if (port->removing)
+		return -ENODEV;
+	if (queue_get(port, out, queue))
+		return -EEXIST;
+	err = out ? out_add(port, queue) : in_add(port, queue);
+	if (err)
+		return err;
+	err = topology_publish(port->sw);
+	if (err) {
+		queue_free(queue_get(port, out, queue));
+		return err;
+	}
+	if (!out)
+		worker_wake(port->in[queue]->worker);
+	return 0;
+}
+
+void sw_queue_remove(struct sw_port *port, bool out, unsigned queue, void (*done)(void *opaque), void *opaque)
+{
+	struct queue *victim = queue_get(port, out, queue);
+
+	if (!victim) {
+		if (done)
+			done(opaque);
+		return;
+	}
+	if (done) {
+		assert(victim->waiters < QUEUE_WAITERS_MAX);
+		victim->waiter[victim->waiters].done = done;
+		victim->waiter[victim->waiters++].opaque = opaque;
+	}
+	if (victim->removing)
+		return;
+	victim->removing = true;
+	STAILQ_INSERT_TAIL(&port->sw->unpublished, victim, unpublished);
+	switch_publish_removal(port->sw);
+}
+
+bool sw_queue_present(const struct sw_port *port, bool out, unsigned queue)
+{
+	const struct queue *found = queue_get(port, out, queue);
+
+	return found && !found->removing;
+}
+
+/* ---- ports ---- */
+
+static int id_find(const struct sw *sw, uint16_t *ret_id)
+{
+	for (unsigned id = 0; id < SW_PORTS_MAX; id++) {
+		if (!sw->by_id[id]) {
+			*ret_id = (uint16_t)id;
+			return 0;
+		}
+	}
+	return -ENOSPC;
+}
+
+static void port_release(struct sw_port *port)
+{
+	free(port->counters);
+	free(port->name);
+	free(port);
+}
+
+static int port_allocate(struct sw *sw, const struct sw_port_config *config, struct sw_port **ret_port)
+{
+	size_t counters_bytes = sw->worker_count * sizeof(struct port_counters);
+	struct sw_port *port = calloc(1, sizeof(*port));
+
+	if (!port)
+		return -ENOMEM;
+	port->name = strdup(config->name);
+	port->counters = aligned_alloc(CACHE_LINE, counters_bytes);
+	if (!port->name || !port->counters) {
+		port_release(port);
+		return -ENOMEM;
+	}
+	memset(port->counters, 0, counters_bytes);
+	port->sw = sw;
+	port->ops = config->ops;
+	port->opaque = config->opaque;
+	port->mtu = config->mtu;
+	*ret_port = port;
+	return 0;
+}
+
+static void port_forget(struct sw_port *port)
+{
+	fdb_flush(port->sw->fdb, port->id);
+	port->sw->by_id[port->id] = NULL;
+}
+
+static void queues_bury(struct sw_port *port)
+{
+	for (unsigned i = 0; i < SW_QUEUES_MAX; i++) {
+		if (port->in[i])
+			queue_bury(&port->in[i]->queue);
+		if (port->out[i])
+			queue_bury(&port->out[i]->queue);
+	}
+}
+
+static void port_gone(struct grace_item *item)
+{
+	struct sw_port *port = container_of(item, struct sw_port, gone);
+	void (*done)(void *opaque) = port->done;
+	void *opaque = port->done_opaque;
+
+	queues_bury(port);
+	port_forget(port);
+	port_release(port);
+	if (done)
+		done(opaque);
+}
+
+int sw_port_new(struct sw *sw, const struct sw_port_config *config, struct sw_port **ret_port)
+{
+	struct sw_port *port;
+	uint16_t id;
+	int err;
+
+	if (sw_port_find(sw, config->name))
+		return -EEXIST;
+	err = id_find(sw, &id);
+	if (err)
+		return err;
+	err = port_allocate(sw, config, &port);
+	if (err)
+		return err;
+	port->id = id;
+	port->serial = ++sw->next_serial;
+	port->gone.fn = port_gone;
+	sw->by_id[id] = port;
+	TAILQ_INSERT_TAIL(&sw->ports, port, link);
+	err = topology_publish(sw);
+	if (err) {
+		TAILQ_REMOVE(&sw->ports, port, link);
+		sw->by_id[id] = NULL;
+		port_release(port);
+		return err;
+	}
+	*ret_port = port;
+	return 0;
+}
+
+void sw_port_free(struct sw_port *port, void (*done)(void *opaque), void *opaque)
+{
+	struct sw *sw = port->sw;
+
+	assert(!port->removing);
+	port->removing = true;
+	port->done = done;
+	port->done_opaque = opaque;
+	for (unsigned i = 0; i < SW_QUEUES_MAX; i++) {
+		if (port->in[i])
+			port->in[i]->queue.removing = true;
+		if (port->out[i])
+			port->out[i]->queue.removing = true;
+	}
+	TAILQ_REMOVE(&sw->ports, port, link);
+	STAILQ_INSERT_TAIL(&sw->unpublished_ports, port, unpublished);
+	switch_publish_removal(sw);
+}
+
+const char *sw_port_name(const struct sw_port *port)
+{
+	return port->name;
+}
+
+void *sw_port_opaque(const struct sw_port *port)
+{
+	return port->opaque;
+}
+
+struct sw_port *sw_port_find(struct sw *sw, const char *name)
+{
+	struct sw_port *port;
+
+	TAILQ_FOREACH(port, &sw->ports, link) {
+		if (!strcmp(port->name, name))
+			return port;
+	}
+	return NULL;
+}
+
+struct sw_port *sw_port_next(struct sw *sw, struct sw_port *previous)
+{
+	return previous ? TAILQ_NEXT(previous, link) : TAILQ_FIRST(&sw->ports);
+}
+
+/* Workers see a change at their next burst; nothing else depends on the moment. */
+void sw_port_offloads_set(struct sw_port *port, unsigned offloads)
+{
+	__atomic_store_n(&port->offloads, offloads, __ATOMIC_RELAXED);
+}
+
+void sw_port_mtu_set(struct sw_port *port, uint16_t mtu)
+{
+	__atomic_store_n(&port->mtu, mtu, __ATOMIC_RELAXED);
+}
+
+int sw_port_inject(struct sw_port *port, const void *frame, uint32_t bytes)
+{
+	struct worker *worker = port->sw->workers[port->id % port->sw->worker_count];
+	struct letter *letter;
+
+	if (bytes < INJECT_BYTES_MIN || bytes > INJECT_BYTES_MAX)
+		return -EMSGSIZE;
+	letter = malloc(sizeof(*letter) + bytes);
+	if (!letter)
+		return -ENOMEM;
+	letter->serial = port->serial;
+	letter->port = port->id;
+	letter->bytes = bytes;
+	memcpy(letter->data, frame, bytes);
+	mailbox_put(worker, letter);
+	worker_wake(worker);
+	return 0;
+}

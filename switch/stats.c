@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Reading what others count. Frames and bytes are the ports' own counters, per queue; a queue's share begins when it
+ * is added. What the switch itself counts lies per worker and port, and is added up here.
+ */
+
+#include "switch/internal.h"
+#include <string.h>
+
+static void add_counters(struct sw_port_stats *sum, const struct port_counters *from)
+{
+	sum->rx_frames += counter_read(&from->injected_frames);
+	sum->rx_bytes += counter_read(&from->injected_bytes);
+	sum->rx_reserved += counter_read(&from->rx_reserved);
+	sum->rx_hairpin += counter_read(&from->rx_hairpin);
+	sum->rx_bad_source += counter_read(&from->rx_bad_source);
+	sum->rx_flooded += counter_read(&from->rx_flooded);
+	sum->rx_no_destination += counter_read(&from->rx_no_destination);
+	sum->tx_no_queue += counter_read(&from->tx_no_queue);
+	sum->tx_mtu += counter_read(&from->tx_mtu);
+	sum->tx_segment_error += counter_read(&from->tx_segment_error);
+	sum->tx_segmented += counter_read(&from->tx_segmented);
+	sum->tx_lost += counter_read(&from->tx_lost);
+}
+
+static void add_queue(const struct queue *queue, uint64_t *frames, uint64_t *bytes)
+{
+	struct sw_queue_stats now;
+
+	sw_queue_stats(queue->port, queue->out, queue->number, &now);
+	*frames += now.frames - queue->before.frames;
+	*bytes += now.bytes - queue->before.bytes;
+}
+
+void sw_port_stats(const struct sw_port *port, struct sw_port_stats *ret_stats)
+{
+	struct sw_port_stats sum = {
+		.rx_frames = port->past[false].frames,
+		.rx_bytes = port->past[false].bytes,
+		.tx_frames = port->past[true].frames,
+		.tx_bytes = port->past[true].bytes,
+	};
+
+	for (unsigned i = 0; i < SW_QUEUES_MAX; i++) {
+		if (port->in[i])
+			add_queue(&port->in[i]->queue, &sum.rx_frames, &sum.rx_bytes);
+		if (port->out[i])
+			add_queue(&port->out[i]->queue, &sum.tx_frames, &sum.tx_bytes);
+	}
+	for (unsigned i = 0; i < port->sw->worker_count; i++)
+		add_counters(&sum, &port->counters[i]);
+	*ret_stats = sum;
+}
+
+void sw_queue_stats(const struct sw_port *port, bool out, unsigned queue, struct sw_queue_stats *ret_stats)
+{
+	struct sw_queue_stats stats = {0};
+
+	if (port->ops->stats)
+		port->ops->stats(port->opaque, out, queue, &stats);
+	*ret_stats = stats;
+}
+
+unsigned sw_worker_count(const struct sw *sw)
+{
+	return sw->worker_count;
+}
+
+void sw_worker_stats(const struct sw *sw, unsigned worker, struct sw_worker_stats *ret_stats)
+{
+	const struct sw_worker_stats *from = &sw->workers[worker]->stats;
+
+	*ret_stats = (struct sw_worker_stats){
+		.loops = counter_read(&from->loops),
+		.busy_loops = counter_read(&from->busy_loops),
+		.wakeups = counter_read(&from->wakeups),
+		.sleeps = counter_read(&from->sleeps),
+		.frames = counter_read(&from->frames),
+		.cpu = from->cpu,
+	};
+}

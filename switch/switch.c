@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * The switch as a whole: set-up and end, and what the control loop does for it. Nothing here runs while nothing
+ * happens: the tick that ages addresses is started by the first address learned (a worker raises event_fd)
+ * and stops when the last one is forgotten.
+ */
+
+#include "switch/internal.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define SPIN_US_DEFAULT     50u
+#define FDB_ENTRIES_DEFAULT 65536u
+#define FDB_AGE_S_DEFAULT   300u
+#define TICK_MS             1000u
+#define SWEEP_TICKS_MAX     16u /* a pass over the table takes up to so many ticks, */
+#define SWEEP_AGE_PART      60u /* and no more than this part of the age */
+
+uint32_t switch_now_s(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint32_t)now.tv_sec;
+}
+
+void switch_first_entry(struct sw *sw)
+{
+	fd_event_raise(sw->event_fd);
+}
+
+static bool tick_needed(const struct sw *sw)
+{
+	return sw->stale || counter_read(&sw->fdb->stats.entries);
+}
+
+static void tick_start(struct sw *sw)
+{
+	if (sw->ticking || !tick_needed(sw))
+		return;
+	sw->ticking = true;
+	loop_timer_start(sw->tick, TICK_MS);
+}
+
+static uint32_t sweep_slice(const struct fdb *fdb)
+{
+	uint32_t ticks = min_u32(fdb->age_s / SWEEP_AGE_PART, SWEEP_TICKS_MAX);
+
+	return fdb->bucket_count / (ticks ? ticks : 1) + 1;
+}
+
+static void tick(void *opaque)
+{
+	struct sw *sw = opaque;
+
+	sw->ticking = false;
+	fdb_sweep(sw->fdb, switch_now_s(), sweep_slice(sw->fdb));
+	if (sw->stale)
+		switch_publish_removal(sw);
+	tick_start(sw);
+}
+
+void switch_publish_removal(struct sw *sw)
+{
+	sw->stale = topology_publish(sw) < 0;
+	if (sw->stale)
+		log_warning(&sw->log, "switch: out of memory; a removal is put off");
+	tick_start(sw);
+}
+
+static void on_event(void *opaque, uint32_t events)
+{
+	struct sw *sw = opaque;
+
+	fd_event_clear(sw->event_fd);
+	grace_run(sw->grace);
+	tick_start(sw);
+}
+
+static void sw_init(struct sw *sw, const struct sw_config *config, struct loop *loop)
+{
+	memset(sw, 0, sizeof(*sw));
+	sw->loop = loop;
+	sw->log = config->log;
+	sw->mode = config->mode;
+	sw->spin_us = config->spin_us ? config->spin_us : SPIN_US_DEFAULT;
+	sw->worker_count = config->workers ? config->workers : 1;
+	sw->event_fd = -1;
+	TAILQ_INIT(&sw->ports);
+	STAILQ_INIT(&sw->unpublished);
+	STAILQ_INIT(&sw->unpublished_ports);
+}
+
+static int open_control(struct sw *sw, const struct sw_config *config)
+{
+	int err = fdb_new(config->fdb_entries ? config->fdb_entries : FDB_ENTRIES_DEFAULT,
+			  config->fdb_age_s ? config->fdb_age_s : FDB_AGE_S_DEFAULT, SW_PORTS_MAX, &sw->fdb);
+
+	if (!err)
+		err = fd_event_new(&sw->event_fd);
+	if (!err)
+		err = loop_add(sw->loop, sw->event_fd, EPOLLIN, on_event, sw, &sw->watch);
+	if (!err)
+		err = loop_timer_new(sw->loop, tick, sw, &sw->tick);
+	if (!err)
+		err = grace_new(sw->event_fd, &sw->rcu_key, &sw->grace);
+	return err;
+}
+
+static int open_workers(struct sw *sw, const int *cpus)
+{
+	int err;
+
+	sw->workers = calloc(sw->worker_count, sizeof(struct worker *));
+	if (!sw->workers)
+		return -ENOMEM;
+	for (unsigned i = 0; i < sw->worker_count; i++) {
+		err = worker_new(sw, i, cpus ? cpus[i] : -1, &sw->workers[i]);
+		if (err)
+			return err;
+	}
+	err = topology_publish(sw);
+	while (!err && sw->started < sw->worker_count) {
+		err = worker_start(sw->workers[sw->started]);
+		sw->started += !err;
+	}
+	return err;
+}
+
+int sw_new(const struct sw_config *config, struct loop *loop, struct sw **ret_sw)
+{
+	struct sw *sw = aligned_alloc(CACHE_LINE, sizeof(*sw));
+	int err;
+
+	if (!sw)
+		return -ENOMEM;
+	sw_init(sw, config, loop);
+	err = open_control(sw, config);
+	if (!err)
+		err = open_workers(sw, config->cpus);
+	if (err)
+		sw_free(sw);
+	else
+		*ret_sw = sw;
+	return err;
+}
+
+/* Not from within a completion. Takes a switch that is half open. */
+void sw_free(struct sw *sw)
+{
+	if (!sw)
+		return;
+	for (unsigned i = 0; i < sw->started; i++)
+		worker_stop(sw->workers[i]);
+	assert(TAILQ_EMPTY(&sw->ports));
+	/* Completions that are still out run now: no worker is left to wait for. */
+	if (sw->grace)
+		topology_defer_removed(sw);
+	grace_free(sw->grace);
+	for (unsigned i = 0; sw->workers && i < sw->worker_count; i++)
+		worker_free(sw->workers[i]);
+	free(sw->workers);
+	free(sw->topology);
+	loop_timer_free(&sw->tick);
+	loop_remove(&sw->watch);
+	fd_close(&sw->event_fd);
+	fdb_free(sw->fdb);
+	free(sw);
+}
+
+/* ---- forwarding database ---- */
+
+struct fdb_visit {
+	struct sw *sw;
+	void (*fn)(void *opaque, const struct sw_fdb_entry *entry);
+	void *opaque;
+};
+
+static void fdb_visit(void *opaque, uint64_t mac, uint16_t port, uint32_t age_s)
+{
+	const struct fdb_visit *visit = opaque;
+	const struct sw_port *owner = visit->sw->by_id[port];
+	struct sw_fdb_entry entry = {.age_s = age_s};
+
+	if (!owner || owner->removing)
+		return;
+	entry.port = owner->name;
+	for (unsigned i = 0; i < sizeof(entry.mac); i++)
+		entry.mac[i] = (uint8_t)(mac >> (40 - 8 * i));
+	visit->fn(visit->opaque, &entry);
+}
+
+void sw_fdb_each(struct sw *sw, void (*fn)(void *opaque, const struct sw_fdb_entry *entry), void *opaque)
+{
+	struct fdb_visit visit = {sw, fn, opaque};
+
+	fdb_each(sw->fdb, switch_now_s(), fdb_visit, &visit);
+}
+
+void sw_fdb_flush(struct sw *sw, struct sw_port *port)
+{
+	fdb_flush(sw->fdb, port ? port->id : -1);
+}
+
+void sw_fdb_stats(const struct sw *sw, struct sw_fdb_stats *ret_stats)
+{
+	fdb_stats(sw->fdb, ret_stats);
+}

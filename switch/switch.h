@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCH_SWITCH_H
+#define SWITCH_SWITCH_H
+
+/*
+ * A learning Ethernet switch (IEEE 802.1D forwarding) over ports that show frames in place. It knows nothing of what a port is: apps/
+ * joins ports and switch by assigning struct sw_port_ops.
+ *
+ * Names are the switch's: an IN queue brings frames from the port into the switch (rx), an OUT
+ * queue takes frames from the switch to the port (tx).
+ *
+ * Threads: control functions in the control thread (the one that dispatches `loop`). Workers, which the
+ * switch makes, call the queue ops. An in queue belongs to one worker; an out queue is
+ * claimed for the length of a burst. Removal is asynchronous: `done` runs in the control thread, once every
+ * worker has passed a quiescent state and nobody uses the queue any more.
+ */
+
+#include "vireo/frame.h"
+#include "vireo/base.h"
+#include <sched.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct loop;
+struct sw;
+struct sw_port;
+
+/* Counters that a port keeps, for one queue. Read by any thread. */
+struct sw_queue_stats {
+	uint64_t frames, bytes;
+	uint64_t no_buffer, too_long, offload_refused, filtered, disabled, runt, bad_offload, error;
+};
+
+/* All are called by the worker that owns (in) or has claimed (out) the queue, but for the last. */
+struct sw_port_ops {
+	/* Up to max frames in place; 0: none; negative: the queue is dead, do not ask again. */
+	int (*receive)(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max);
+	/* Gives all frames of the last receive back. */
+	void (*release)(void *opaque, unsigned queue);
+	/* Copies frames into the port. What does not go is counted by the port and lost. Returns frames that went. */
+	int (*deliver)(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count);
+	/* End of a burst: show, signal. */
+	void (*flush)(void *opaque, unsigned queue);
+	/* In queue: fd that becomes readable (edge-triggered) when frames come and kicks are enabled; -1: poll me. */
+	int (*kick_fd)(void *opaque, unsigned queue);
+	/* Kicks on (returns true if frames are there already) or off. */
+	bool (*kick_enable)(void *opaque, unsigned queue, bool on);
+	/* Any thread. */
+	void (*stats)(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret);
+};
+
+enum sw_mode {
+	SW_ADAPTIVE, /* poll while there is work, sleep when there is none */
+	SW_POLL,
+};
+
+struct sw_config {
+	unsigned workers;   /* 0: 1 */
+	const int *cpus;    /* one per worker, or NULL: not pinned */
+	enum sw_mode mode;
+	unsigned spin_us;   /* adaptive: poll a queue so long after its last frame; 0: 50 */
+	unsigned fdb_entries; /* 0: 65536 */
+	unsigned fdb_age_s; /* 0: 300 */
+	struct vireo_log log;
+};
+
+int sw_new(const struct sw_config *config, struct loop *loop, struct sw **ret_sw);
+void sw_free(struct sw *sw); /* all ports are gone; joins the workers; takes NULL */
+
+#define SW_QUEUES_MAX 128u
+#define SW_PORTS_MAX 4096u
+
+struct sw_port_config {
+	const char *name; /* copied; unique: -EEXIST */
+	const struct sw_port_ops *ops; /* kept */
+	void *opaque;
+	uint16_t mtu;     /* frames to this port with more payload are dropped, GSO aside; 0: no limit */
+};
+
+int sw_port_new(struct sw *sw, const struct sw_port_config *config, struct sw_port **ret_port);
+/* Removes what queues it still has, forgets its addresses, then calls done. */
+void sw_port_free(struct sw_port *port, void (*done)(void *opaque), void *opaque);
+
+const char *sw_port_name(const struct sw_port *port);
+void *sw_port_opaque(const struct sw_port *port);
+struct sw_port *sw_port_find(struct sw *sw, const char *name);
+struct sw_port *sw_port_next(struct sw *sw, struct sw_port *previous); /* NULL: the first; ends with NULL */
+
+int sw_queue_add(struct sw_port *port, bool out, unsigned queue); /* -EEXIST, -ERANGE, -ENOMEM */
+void sw_queue_remove(struct sw_port *port, bool out, unsigned queue, void (*done)(void *opaque), void *opaque);
+bool sw_queue_present(const struct sw_port *port, bool out, unsigned queue);
+
+void sw_port_offloads_set(struct sw_port *port, unsigned offloads); /* VIREO_OFFLOAD_*; initially 0 */
+void sw_port_mtu_set(struct sw_port *port, uint16_t mtu);
+
+/* Forwards a frame (copied) as if it had come from the port: announcements. -ENOMEM, -EMSGSIZE. */
+int sw_port_inject(struct sw_port *port, const void *frame, uint32_t bytes);
+
+/* What the switch itself counts, for frames that came from this port (rx_*) or were to go to it (tx_*). */
+struct sw_port_stats {
+	uint64_t rx_frames, rx_bytes; /* taken in */
+	uint64_t tx_frames, tx_bytes; /* delivered */
+	uint64_t rx_reserved;         /* 01:80:c2:00:00:00-0f: never forwarded */
+	uint64_t rx_hairpin;          /* destination is behind the port itself */
+	uint64_t rx_bad_source;       /* source address is multicast or zero */
+	uint64_t rx_flooded;          /* forwarded, to more than one port (not a drop) */
+	uint64_t rx_no_destination;   /* there is no other port */
+	uint64_t tx_no_queue;         /* port has no running out queue */
+	uint64_t tx_mtu;              /* longer than the port's MTU */
+	uint64_t tx_segment_error;    /* needed software segmentation, and its headers did not allow it */
+	uint64_t tx_segmented;        /* frames that were cut in software (not a drop) */
+	uint64_t tx_lost;             /* the port took fewer than were given: see its queue counters */
+};
+void sw_port_stats(const struct sw_port *port, struct sw_port_stats *ret_stats);
+void sw_queue_stats(const struct sw_port *port, bool out, unsigned queue, struct sw_queue_stats *ret_stats);
+
+struct sw_worker_stats {
+	uint64_t loops, busy_loops, wakeups, sleeps;
+	uint64_t frames;
+	int cpu; /* -1: not pinned */
+};
+unsigned sw_worker_count(const struct sw *sw);
+void sw_worker_stats(const struct sw *sw, unsigned worker, struct sw_worker_stats *ret_stats);
+
+/* ---- forwarding database ---- */
+
+struct sw_fdb_entry {
+	uint8_t mac[6];
+	const char *port; /* valid during the callback */
+	unsigned age_s;
+};
+void sw_fdb_each(struct sw *sw, void (*fn)(void *opaque, const struct sw_fdb_entry *entry), void *opaque);
+void sw_fdb_flush(struct sw *sw, struct sw_port *port); /* NULL: all */
+struct sw_fdb_stats {
+	uint64_t entries, capacity, learned, moved, aged, evicted, refused;
+};
+void sw_fdb_stats(const struct sw *sw, struct sw_fdb_stats *ret_stats);
+
+#endif

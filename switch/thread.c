@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "switch/thread.h"
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+
+static int set_cpu(pthread_attr_t *attr, int cpu)
+{
+	cpu_set_t set;
+
+	if (cpu < 0)
+		return 0;
+	if (cpu >= CPU_SETSIZE)
+		return -EINVAL;
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return -pthread_attr_setaffinity_np(attr, sizeof(set), &set);
+}
+
+/* A thread inherits the mask of whoever starts it. */
+static void block_signals(sigset_t *ret_old)
+{
+	static const int own[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
+	sigset_t set;
+
+	sigfillset(&set);
+	for (unsigned i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		sigdelset(&set, own[i]);
+	pthread_sigmask(SIG_SETMASK, &set, ret_old);
+}
+
+int thread_start(pthread_t *ret_thread, const char *name, int cpu, void *(*main)(void *opaque), void *opaque)
+{
+	pthread_attr_t attr;
+	sigset_t old;
+	int err;
+
+	err = -pthread_attr_init(&attr);
+	if (err)
+		return err;
+	err = set_cpu(&attr, cpu);
+	if (!err) {
+		block_signals(&old);
+		err = -pthread_create(ret_thread, &attr, main, opaque);
+		pthread_sigmask(SIG_SETMASK, &old, NULL);
+	}
+	pthread_attr_destroy(&attr);
+	if (!err)
+		pthread_setname_np(*ret_thread, name);
+	return err;
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "switch/internal.h"
+#include <errno.h>
+#include <stdlib.h>
+
+struct sizes {
+	size_t ports, ids, outs, slots;
+};
+
+static bool queue_live(const struct queue *queue)
+{
+	return !queue->removing;
+}
+
+static unsigned port_outs(const struct sw_port *port)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < SW_QUEUES_MAX; i++)
+		count += port->out[i] && queue_live(&port->out[i]->queue);
+	return count;
+}
+
+static struct sizes measure(const struct sw *sw)
+{
+	struct sizes sizes = {0};
+	const struct sw_port *port;
+
+	TAILQ_FOREACH(port, &sw->ports, link) {
+		sizes.ports++;
+		sizes.outs += port_outs(port);
+		if (port->id >= sizes.ids)
+			sizes.ids = port->id + 1u;
+	}
+	for (unsigned i = 0; i < sw->worker_count; i++)
+		sizes.slots += sw->workers[i]->slot_count;
+	return sizes;
+}
+
+/* Cuts the next `bytes` (a multiple of 8) off the allocation. */
+static void *carve(char **at, size_t bytes)
+{
+	void *piece = *at;
+
+	*at += bytes;
+	return piece;
+}
+
+static struct topology *allocate(const struct sw *sw, const struct sizes *sizes)
+{
+	size_t worker_bytes = sw->worker_count * sizeof(struct topology_worker);
+	size_t port_bytes = sizes->ports * sizeof(struct topology_port);
+	size_t pointers = sizes->ids + sizes->outs + 2 * sizes->slots;
+	struct topology *topology;
+	char *at;
+
+	topology = calloc(1, sizeof(*topology) + worker_bytes + port_bytes + pointers * sizeof(void *));
+	if (!topology)
+		return NULL;
+	at = (char *)(topology + 1);
+	topology->workers = carve(&at, worker_bytes);
+	topology->ports = carve(&at, port_bytes);
+	topology->by_id = carve(&at, sizes->ids * sizeof(void *));
+	topology->id_limit = (uint32_t)sizes->ids;
+	topology->port_count = (uint32_t)sizes->ports;
+	if (sizes->ports)
+		topology->ports[0].out = carve(&at, sizes->outs * sizeof(void *));
+	for (unsigned i = 0; i < sw->worker_count; i++) {
+		struct topology_worker *worker = &topology->workers[i];
+
+		worker->slot_count = sw->workers[i]->slot_count;
+		worker->slots = carve(&at, worker->slot_count * sizeof(void *));
+		worker->active = carve(&at, worker->slot_count * sizeof(void *));
+	}
+	return topology;
+}
+
+static void fill_ports(const struct sw *sw, struct topology *topology)
+{
+	struct topology_port *to = topology->ports;
+	struct out_queue **outs = topology->port_count ? to->out : NULL;
+	struct sw_port *port;
+
+	TAILQ_FOREACH(port, &sw->ports, link) {
+		*to = (struct topology_port){
+			.port = port, .ops = port->ops, .opaque = port->opaque, .out = outs};
+		for (unsigned i = 0; i < SW_QUEUES_MAX; i++) {
+			if (port->out[i] && queue_live(&port->out[i]->queue))
+				to->out[to->out_count++] = port->out[i];
+		}
+		outs += to->out_count;
+		topology->by_id[port->id] = to++;
+	}
+}
+
+static void fill_workers(const struct sw *sw, struct topology *topology)
+{
+	for (unsigned i = 0; i < sw->worker_count; i++) {
+		struct in_queue **slots = sw->workers[i]->slots;
+
+		for (unsigned slot = 0; slot < sw->workers[i]->slot_count; slot++) {
+			if (slots[slot] && queue_live(&slots[slot]->queue))
+				topology->workers[i].slots[slot] = slots[slot];
+		}
+	}
+}
+
+int topology_new(const struct sw *sw, struct topology **ret_topology)
+{
+	struct sizes sizes = measure(sw);
+	struct topology *topology = allocate(sw, &sizes);
+
+	if (!topology)
+		return -ENOMEM;
+	fill_ports(sw, topology);
+	fill_workers(sw, topology);
+	topology->version = sw->version + 1;
+	*ret_topology = topology;
+	return 0;
+}
+
+static void topology_gone(struct grace_item *item)
+{
+	free(container_of(item, struct topology, gone));
+}
+
+void topology_defer_removed(struct sw *sw)
+{
+	while (!STAILQ_EMPTY(&sw->unpublished)) {
+		struct queue *queue = STAILQ_FIRST(&sw->unpublished);
+
+		STAILQ_REMOVE_HEAD(&sw->unpublished, unpublished);
+		grace_defer(sw->grace, &queue->gone);
+	}
+	while (!STAILQ_EMPTY(&sw->unpublished_ports)) {
+		struct sw_port *port = STAILQ_FIRST(&sw->unpublished_ports);
+
+		STAILQ_REMOVE_HEAD(&sw->unpublished_ports, unpublished);
+		grace_defer(sw->grace, &port->gone);
+	}
+}
+
+int topology_publish(struct sw *sw)
+{
+	struct topology *old = sw->topology, *topology;
+	int err = topology_new(sw, &topology);
+
+	if (err)
+		return err;
+	sw->version = topology->version;
+	/* Pairs with the acquire in worker.c (round_begin). */
+	__atomic_store_n(&sw->topology, topology, __ATOMIC_RELEASE);
+	if (old) {
+		old->gone.fn = topology_gone;
+		grace_defer(sw->grace, &old->gone);
+	}
+	topology_defer_removed(sw);
+	return 0;
+}
