@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef CTL_CLIENT_H
+#define CTL_CLIENT_H
+
+/*
+ * The calling side: one connection, one call at a time, blocking for at most CTL_CLIENT_TIMEOUT_S without
+ * progress.
+ */
+
+#include <jansson.h>
+
+#define CTL_CLIENT_TIMEOUT_S 10
+
+struct ctl_client;
+
+struct ctl_failure {
+	int code; /* JSON-RPC's */
+	char message[1024];
+};
+
+/* -ECONNREFUSED, -ENOENT: no daemon there; -EACCES: not allowed; ... */
+int ctl_client_new(const char *path, struct ctl_client **ret_client);
+void ctl_client_free(struct ctl_client *client); /* takes NULL */
+
+/*
+ * Calls `method`; `params` is taken over. 0 and *ret_result (the caller's), or -EREMOTEIO: the daemon said
+ * no, *failure says why; -EPROTO: it talks nonsense, -ECONNRESET: it has gone, -ETIMEDOUT.
+ */
+int ctl_client_call(struct ctl_client *client, const char *method, json_t *params, json_t **ret_result,
+		    struct ctl_failure *failure);
+
+#endif

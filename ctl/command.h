@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef CTL_COMMAND_H
+#define CTL_COMMAND_H
+
+/*
+ * What a row of a command table is. The table of a daemon (switchd_commands.h) is written once; the daemon
+ * fills in `serve`, vireoctl fills in `show`, and both leave the other column empty.
+ */
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct rpc_call;
+struct show;
+
+typedef void ctl_serve_fn(struct rpc_call *call, void *opaque);
+typedef void ctl_show_fn(struct show *show);
+
+#define CTL_WATCH (1u << 0)  /* takes --watch */
+#define CTL_REPEAT (1u << 1) /* is repeated without being asked, redrawing a terminal in place */
+
+struct ctl_command {
+	const char *words;  /* on vireoctl's command line: "port add" */
+	const char *method; /* in JSON-RPC: "port.add"; NULL: vireoctl answers alone */
+	/* "SPEC" or "[PORT]", separated by blanks; in JSON-RPC in lower case; all are strings */
+	const char *params;
+	unsigned flags;
+	const char *help;
+	ctl_serve_fn *serve;
+	ctl_show_fn *show;
+};
+
+#define CTL_ROW_SERVE(words, method, params, flags, help, serve, show) \
+	{words, method, params, flags, help, serve, NULL},
+#define CTL_ROW_SHOW(words, method, params, flags, help, serve, show) \
+	{words, method, params, flags, help, NULL, show},
+#define CTL_ROW_TEXT(words, method, params, flags, help, serve, show) \
+	{words, method, params, flags, help, NULL, NULL},
+
+#define CTL_PARAM_NAME_BYTES 16u
+
+/* Parameter `index` of a row: its name in lower case. False: there are not so many. */
+bool ctl_command_param(const struct ctl_command *command, unsigned index, char name[CTL_PARAM_NAME_BYTES],
+		       bool *ret_required);
+
+/* NULL: there is none. */
+const struct ctl_command *ctl_command_by_method(const struct ctl_command *commands, size_t count,
+						const char *method);
+
+/* The row whose words begin argv; *ret_words of them. NULL: none. */
+const struct ctl_command *ctl_command_by_words(const struct ctl_command *commands, size_t count, int argc,
+					       char *const *argv, int *ret_words);
+
+/*
+ * The socket that daemon and vireoctl agree on: /run/vireo/NAME.sock for root, else under $XDG_RUNTIME_DIR.
+ * -ENOENT, -ENAMETOOLONG.
+ */
+int ctl_default_path(const char *name, char *path, size_t path_bytes);
+
+#endif

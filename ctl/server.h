@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef CTL_SERVER_H
+#define CTL_SERVER_H
+
+/*
+ * JSON-RPC 2.0 on a UNIX stream socket, one JSON text a line. All in the thread that dispatches the loop;
+ * never blocks.
+ */
+
+#include "ctl/command.h"
+#include "vireo/base.h"
+#include <sys/types.h>
+
+struct ctl_server;
+struct loop;
+
+#define CTL_LINE_MAX_BYTES (1u << 20) /* a client that sends more without a newline is dropped */
+#define CTL_CLIENTS_MAX 32u	      /* one more: the one that has been idle longest is dropped */
+#define CTL_STALL_MS 5000u	      /* a client that takes nothing of its reply for so long is dropped */
+
+struct ctl_server_config {
+	const char *path; /* any length; its folder exists */
+	bool set_group;	  /* members of `group` may connect, beside root and the daemon's own user */
+	gid_t group;
+	const struct ctl_command *commands; /* kept */
+	size_t command_count;
+	void *opaque; /* for the rows' serve functions */
+	struct vireo_log log;
+	unsigned stall_ms; /* 0: CTL_STALL_MS */
+};
+
+/*
+ * -EADDRINUSE: a daemon answers there; -EEXIST: something that is no socket is there; or what bind, chown,
+ * ... say.
+ */
+int ctl_server_new(const struct ctl_server_config *config, struct loop *loop, struct ctl_server **ret_server);
+
+/* Drops all clients and takes the socket away if it is still ours. Takes NULL. */
+void ctl_server_free(struct ctl_server *server);
+
+#endif

@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Server and clients in one thread: the loop is turned by hand between a client's steps. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/fd.h"
+#include "base/loop.h"
+#include "ctl/client.h"
+#include "ctl/listen.h"
+#include "ctl/rpc.h"
+#include "ctl/server.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char folder[64], path[256];
+static struct loop *loop;
+static struct ctl_server *server;
+static struct rpc_call *parked;
+
+static void serve_ping(struct rpc_call *call, void *opaque)
+{
+	rpc_call_reply(call, json_string("pong"));
+}
+
+static void serve_park(struct rpc_call *call, void *opaque)
+{
+	parked = call;
+}
+
+static void serve_big(struct rpc_call *call, void *opaque)
+{
+	size_t bytes = 4u << 20;
+	char *text = malloc(bytes);
+
+	memset(text, 'x', bytes);
+	rpc_call_reply(call, json_stringn(text, bytes));
+	free(text);
+}
+
+static const struct ctl_command commands[] = {
+	{"ping", "ping", "", 0, "", serve_ping, NULL},
+	{"park", "park", "", 0, "", serve_park, NULL},
+	{"big", "big", "", 0, "", serve_big, NULL},
+};
+
+#define PING "{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"id\":1}\n"
+#define PARK "{\"jsonrpc\":\"2.0\",\"method\":\"park\",\"id\":1}\n"
+#define BIG "{\"jsonrpc\":\"2.0\",\"method\":\"big\",\"id\":1}\n"
+#define PONG "{\"jsonrpc\":\"2.0\",\"result\":\"pong\",\"id\":1}\n"
+
+static int server_start(struct ctl_server **ret)
+{
+	const struct ctl_server_config config = {
+		.path = path,
+		.commands = commands,
+		.command_count = ARRAY_SIZE(commands),
+		.stall_ms = 600,
+	};
+
+	return ctl_server_new(&config, loop, ret);
+}
+
+static int setup(void **state)
+{
+	strcpy(folder, "/tmp/ctl-test-XXXXXX");
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/sock", folder);
+	parked = NULL;
+	assert_int_equal(loop_new(&loop), 0);
+	assert_int_equal(server_start(&server), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	ctl_server_free(server);
+	if (parked)
+		rpc_call_reply(parked, json_object());
+	loop_free(loop);
+	unlink(path);
+	assert_int_equal(rmdir(folder), 0); /* the server has taken its socket away */
+	return 0;
+}
+
+static void turn(unsigned ms)
+{
+	for (unsigned i = 0; i < ms / 10 + 3; i++)
+		loop_dispatch(loop, ms ? 10 : 0);
+}
+
+static int connect_raw(void)
+{
+	struct sockaddr_un addr;
+	socklen_t len;
+	int dir_fd, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	assert_int_equal(fd_unix_address(path, &addr, &len, &dir_fd), 0);
+	assert_int_equal(connect(fd, (const struct sockaddr *)&addr, len), 0);
+	fd_close(&dir_fd);
+	return fd;
+}
+
+static void assert_reads(int fd, const char *expected)
+{
+	char text[256];
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+
+	assert_true(n >= 0);
+	text[n] = '\0';
+	assert_string_equal(text, expected);
+}
+
+/* The peer has been dropped: end of file, or a reset if it left bytes unread. */
+static void assert_dropped(int fd)
+{
+	char text[4096];
+	ssize_t n;
+
+	while ((n = read(fd, text, sizeof(text))) > 0)
+		;
+	if (n < 0)
+		assert_int_equal(errno, ECONNRESET);
+}
+
+static void a_request_in_pieces_is_answered_once_it_is_whole(void **state)
+{
+	int fd = connect_raw();
+
+	for (const char *at = PING; *at; at++) {
+		char text[1];
+
+		assert_int_equal(read(fd, text, 1), -1);
+		assert_int_equal(write(fd, at, 1), 1);
+		turn(0);
+	}
+	assert_reads(fd, PONG);
+	close(fd);
+}
+
+static void several_requests_at_once_are_answered_in_order(void **state)
+{
+	int fd = connect_raw();
+
+	assert_true(write(fd, PING "\n" PING "x\n", strlen(PING "\n" PING "x\n")) > 0);
+	turn(0);
+	assert_reads(
+		fd, PONG PONG
+		"{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32700,\"message\":\"not JSON\"},\"id\":null}\n");
+	close(fd);
+}
+
+static void a_last_line_without_newline_is_served_at_end_of_file(void **state)
+{
+	int fd = connect_raw();
+
+	assert_true(write(fd, PING, strlen(PING) - 1) > 0);
+	shutdown(fd, SHUT_WR);
+	turn(0);
+	assert_reads(fd, PONG);
+	assert_dropped(fd);
+	close(fd);
+}
+
+static void a_mebibyte_without_newline_drops_the_client(void **state)
+{
+	char chunk[4096];
+	int fd = connect_raw(), other = connect_raw();
+	size_t sent = 0;
+
+	memset(chunk, ' ', sizeof(chunk));
+	while (sent < 2 * CTL_LINE_MAX_BYTES) {
+		ssize_t n = send(fd, chunk, sizeof(chunk), MSG_NOSIGNAL);
+
+		if (n < 0 && errno != EAGAIN)
+			break;
+		sent += n > 0 ? (size_t)n : 0;
+		turn(0);
+	}
+	assert_true(sent >= CTL_LINE_MAX_BYTES);
+	assert_true(sent < 2 * CTL_LINE_MAX_BYTES);
+	assert_true(write(other, PING, strlen(PING)) > 0);
+	turn(0);
+	assert_reads(other, PONG);
+	close(fd);
+	close(other);
+}
+
+static void a_client_that_does_not_read_is_dropped_and_delays_nobody(void **state)
+{
+	int fd = connect_raw(), other = connect_raw();
+
+	assert_true(write(fd, BIG BIG, strlen(BIG BIG)) > 0);
+	turn(20);
+	assert_true(write(other, PING, strlen(PING)) > 0);
+	turn(0);
+	assert_reads(other, PONG);
+	turn(1700);
+	assert_dropped(fd);
+	close(fd);
+	close(other);
+}
+
+static void a_client_that_reads_slowly_gets_all(void **state)
+{
+	int fd = connect_raw();
+	size_t got = 0;
+	char chunk[32768];
+
+	assert_true(write(fd, BIG, strlen(BIG)) > 0);
+	for (int i = 0; i < 10000 && got < (4u << 20); i++) {
+		ssize_t n;
+
+		turn(0);
+		n = read(fd, chunk, sizeof(chunk));
+		got += n > 0 ? (size_t)n : 0;
+	}
+	assert_true(got >= (4u << 20));
+	assert_int_equal(chunk[0] == 'x' || chunk[0] == '}', 1);
+	close(fd);
+}
+
+static void a_client_that_floods_requests_leaves_turns_to_others(void **state)
+{
+	int fd = connect_raw(), other = connect_raw();
+	char *flood = malloc(4000 * strlen(PING) + 1);
+
+	for (int i = 0; i < 4000; i++)
+		memcpy(flood + (size_t)i * strlen(PING), PING, strlen(PING));
+	assert_true(send(fd, flood, 4000 * strlen(PING), MSG_NOSIGNAL) > 0);
+	assert_true(write(other, PING, strlen(PING)) > 0);
+	turn(0);
+	assert_reads(other, PONG);
+	free(flood);
+	close(fd);
+	close(other);
+}
+
+static void a_reply_that_comes_later_is_sent(void **state)
+{
+	int fd = connect_raw();
+
+	assert_true(write(fd, PARK PING, strlen(PARK PING)) > 0);
+	turn(0);
+	assert_non_null(parked);
+	rpc_call_reply(parked, json_string("late"));
+	parked = NULL;
+	turn(0);
+	assert_reads(fd, "{\"jsonrpc\":\"2.0\",\"result\":\"late\",\"id\":1}\n" PONG);
+	close(fd);
+}
+
+static void a_client_may_leave_before_its_reply(void **state)
+{
+	int fd = connect_raw();
+
+	assert_true(write(fd, PARK, strlen(PARK)) > 0);
+	turn(0);
+	close(fd);
+	turn(0);
+	assert_non_null(parked);
+	rpc_call_reply(parked, json_string("late"));
+	parked = NULL;
+	turn(0);
+}
+
+static void a_server_that_ends_abandons_pending_calls(void **state)
+{
+	int fd = connect_raw();
+
+	assert_true(write(fd, PARK, strlen(PARK)) > 0);
+	turn(0);
+	ctl_server_free(server);
+	server = NULL;
+	rpc_call_reply(parked, json_string("late"));
+	parked = NULL;
+	assert_dropped(fd);
+	close(fd);
+}
+
+static void one_client_too_many_drops_the_idlest(void **state)
+{
+	int fds[CTL_CLIENTS_MAX + 1];
+
+	for (unsigned i = 0; i < CTL_CLIENTS_MAX; i++) {
+		fds[i] = connect_raw();
+		turn(0);
+	}
+	usleep(5000);
+	for (unsigned i = 0; i < CTL_CLIENTS_MAX; i++)
+		assert_true(i == 5 || write(fds[i], PING, strlen(PING)) > 0);
+	turn(10);
+	fds[CTL_CLIENTS_MAX] = connect_raw();
+	turn(10);
+	assert_true(write(fds[CTL_CLIENTS_MAX], PING, strlen(PING)) > 0);
+	turn(10);
+	for (unsigned i = 0; i <= CTL_CLIENTS_MAX; i++) {
+		if (i == 5)
+			assert_dropped(fds[i]);
+		else
+			assert_reads(fds[i], PONG);
+		close(fds[i]);
+	}
+}
+
+static void a_socket_that_is_served_is_not_taken_over(void **state)
+{
+	struct ctl_server *second = NULL;
+
+	assert_int_equal(server_start(&second), -EADDRINUSE);
+	assert_null(second);
+	assert_int_equal(access(path, F_OK), 0);
+}
+
+static void a_stale_socket_is_taken_over(void **state)
+{
+	char kept[sizeof(path) + 8];
+
+	/* What a daemon that was killed leaves behind: a socket file without a listener. */
+	snprintf(kept, sizeof(kept), "%s.kept", path);
+	assert_int_equal(link(path, kept), 0);
+	ctl_server_free(server);
+	server = NULL;
+	assert_int_equal(rename(kept, path), 0);
+	assert_int_equal(server_start(&server), 0);
+	a_last_line_without_newline_is_served_at_end_of_file(state);
+}
+
+static void a_file_that_is_no_socket_is_left_alone(void **state)
+{
+	int fd;
+
+	ctl_server_free(server);
+	server = NULL;
+	fd = open(path, O_CREAT | O_WRONLY, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(server_start(&server), -EEXIST);
+	assert_int_equal(access(path, F_OK), 0);
+}
+
+static void only_the_owner_may_open_the_socket(void **state)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+}
+
+static void a_path_longer_than_an_address_works(void **state)
+{
+	char short_path[256], deep[200];
+
+	ctl_server_free(server);
+	server = NULL;
+	memcpy(short_path, path, sizeof(short_path));
+	snprintf(deep, sizeof(deep), "%s/%0120d", folder, 7);
+	assert_int_equal(mkdir(deep, 0700), 0);
+	snprintf(path, sizeof(path), "%s/sock", deep);
+	assert_int_equal(server_start(&server), 0);
+	a_last_line_without_newline_is_served_at_end_of_file(state);
+	ctl_server_free(server);
+	server = NULL;
+	assert_int_equal(rmdir(deep), 0);
+	memcpy(path, short_path, sizeof(path));
+}
+
+/* In a child with another user: is it let in? */
+static bool allowed_as(uid_t uid, gid_t gid, bool set_group, gid_t group)
+{
+	int pair[2], ready[2], status;
+	char byte;
+	pid_t child;
+	bool allowed;
+	int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	socklen_t len = sizeof(sa_family_t);
+
+	assert_int_equal(bind(listener, (const struct sockaddr *)&addr, len), 0); /* abstract, any name */
+	assert_int_equal(listen(listener, 1), 0);
+	len = sizeof(addr);
+	getsockname(listener, (struct sockaddr *)&addr, &len);
+	assert_int_equal(pipe(ready), 0);
+	child = fork();
+	if (child == 0) {
+		int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+		close(ready[1]);
+		if (setresgid(gid, gid, gid) || setresuid(uid, uid, uid) ||
+		    connect(fd, (const struct sockaddr *)&addr, len))
+			_exit(1);
+		_exit(read(ready[0], &byte, 1) != 0);
+	}
+	pair[0] = accept(listener, NULL, NULL);
+	allowed = ctl_peer_allowed(pair[0], set_group, group);
+	close(pair[0]);
+	close(listener);
+	close(ready[0]);
+	close(ready[1]);
+	waitpid(child, &status, 0);
+	assert_int_equal(status, 0);
+	return allowed;
+}
+
+static void only_the_daemons_user_root_and_the_group_are_let_in(void **state)
+{
+	if (geteuid() != 0) {
+		assert_true(allowed_as(geteuid(), getegid(), false, 0));
+		return;
+	}
+	assert_true(allowed_as(0, 0, false, 0));
+	assert_false(allowed_as(65534, 65534, false, 0));
+	assert_false(allowed_as(65534, 65534, true, 4242));
+	assert_true(allowed_as(65534, 4242, true, 4242));
+}
+
+static bool stop_thread;
+
+static void *loop_thread(void *opaque)
+{
+	while (!__atomic_load_n(&stop_thread, __ATOMIC_RELAXED))
+		loop_dispatch(loop, 10);
+	return NULL;
+}
+
+static void the_client_gets_results_and_errors(void **state)
+{
+	struct ctl_failure failure;
+	struct ctl_client *client;
+	json_t *result = NULL;
+	pthread_t thread;
+
+	stop_thread = false;
+	assert_int_equal(pthread_create(&thread, NULL, loop_thread, NULL), 0);
+	assert_int_equal(ctl_client_new(path, &client), 0);
+	assert_int_equal(ctl_client_call(client, "ping", json_object(), &result, &failure), 0);
+	assert_string_equal(json_string_value(result), "pong");
+	json_decref(result);
+	assert_int_equal(ctl_client_call(client, "big", json_object(), &result, &failure), 0);
+	assert_int_equal(json_string_length(result), 4u << 20);
+	json_decref(result);
+	assert_int_equal(ctl_client_call(client, "nope", json_object(), &result, &failure), -EREMOTEIO);
+	assert_int_equal(failure.code, RPC_METHOD_NOT_FOUND);
+	assert_string_equal(failure.message, "no such method");
+	__atomic_store_n(&stop_thread, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	ctl_server_free(server);
+	server = NULL;
+	assert_int_equal(ctl_client_call(client, "ping", json_object(), &result, &failure), -ECONNRESET);
+	ctl_client_free(client);
+	assert_int_equal(ctl_client_new(path, &client), -ENOENT);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_request_in_pieces_is_answered_once_it_is_whole),
+		TEST(several_requests_at_once_are_answered_in_order),
+		TEST(a_last_line_without_newline_is_served_at_end_of_file),
+		TEST(a_mebibyte_without_newline_drops_the_client),
+		TEST(a_client_that_does_not_read_is_dropped_and_delays_nobody),
+		TEST(a_client_that_reads_slowly_gets_all),
+		TEST(a_client_that_floods_requests_leaves_turns_to_others),
+		TEST(a_reply_that_comes_later_is_sent),
+		TEST(a_client_may_leave_before_its_reply),
+		TEST(a_server_that_ends_abandons_pending_calls),
+		TEST(one_client_too_many_drops_the_idlest),
+		TEST(a_socket_that_is_served_is_not_taken_over),
+		TEST(a_stale_socket_is_taken_over),
+		TEST(a_file_that_is_no_socket_is_left_alone),
+		TEST(only_the_owner_may_open_the_socket),
+		TEST(a_path_longer_than_an_address_works),
+		TEST(only_the_daemons_user_root_and_the_group_are_let_in),
+		TEST(the_client_gets_results_and_errors),
+	};
+
+	return cmocka_run_group_tests_name("server", tests, NULL, NULL);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef CTL_SWITCHD_COMMANDS_H
+#define CTL_SWITCHD_COMMANDS_H
+
+#include "ctl/command.h"
+
+/* The commands of vireo-switchd: words, method, parameters, flags, help, who serves, who shows. */
+/* clang-format off */
+#define CTL_SWITCHD_COMMANDS(X) \
+	X("port list", "port.list", "", CTL_WATCH, "list the ports, with their state and traffic", \
+	  serve_port_list, show_port_list) \
+	X("port add", "port.add", "SPEC", 0, "add a port; SPEC is as in vireo-switchd(8)", \
+	  serve_port_add, show_port_add) \
+	X("port remove", "port.remove", "NAME", 0, "remove a port, and return when it is gone", \
+	  serve_port_remove, show_port_remove) \
+	X("port show", "port.show", "NAME", CTL_WATCH, "show a port with all its counters", \
+	  serve_port_show, show_port_show) \
+	X("fdb show", "fdb.show", "", CTL_WATCH, "show the forwarding database: addresses and their ports", \
+	  serve_fdb_show, show_fdb_show) \
+	X("fdb flush", "fdb.flush", "[PORT]", 0, "forget the addresses behind PORT, or all addresses", \
+	  serve_fdb_flush, show_fdb_flush) \
+	X("stats", "stats", "", CTL_WATCH, "show all counters: ports, workers, forwarding database", \
+	  serve_stats, show_stats) \
+	X("top", "stats", "", CTL_REPEAT, "show rates, redrawn in place; q quits", \
+	  serve_stats, show_top) \
+	X("version", "version", "", 0, "show the versions of vireoctl and of the daemon", \
+	  serve_version, show_version) \
+	X("help", NULL, "", 0, "show this list", \
+	  NULL, show_help)
+/* clang-format on */
+
+#endif
