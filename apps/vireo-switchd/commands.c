@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The daemon's side of the command table. All in the control thread. */
+#include "commands.h"
+#include "ctl/rpc.h"
+#include "ctl/switchd_commands.h"
+#include "port.h"
+#include "report.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FDB_SHOWN_MAX 131072u /* of more entries, so many are listed: about 10 MiB of reply */
+
+static json_t *port_list(const struct ports *ports, json_t *(*report)(const struct port *port))
+{
+	json_t *list = json_array();
+
+	for (const struct port *p = ports->first; p; p = p->next)
+		if (!p->closing)
+			json_array_append_new(list, report(p));
+	return list;
+}
+
+static void serve_port_list(struct rpc_call *call, void *opaque)
+{
+	rpc_call_reply(call, json_pack("{s:o}", "ports", port_list(opaque, report_port_brief)));
+}
+
+static void serve_port_add(struct rpc_call *call, void *opaque)
+{
+	const char *text = rpc_call_param(call, "spec");
+	char why[SPEC_WHY_BYTES];
+	struct port *port;
+	struct spec spec;
+	int err;
+
+	if (spec_parse(text, &spec, why)) {
+		rpc_call_error(call, RPC_INVALID_PARAMS, "SPEC %.100s: %s", text, why);
+		return;
+	}
+	if (spec.type == SPEC_VHOST_USER && *spec.address != '/') {
+		rpc_call_error(call, RPC_INVALID_PARAMS, "SPEC %.100s: expected an absolute path", text);
+		return;
+	}
+	err = ports_add(opaque, &spec, &port, why);
+	if (err)
+		rpc_call_error(call, err == -EEXIST ? RPC_EXISTS : RPC_FAILED, "%s", why);
+	else
+		rpc_call_reply(call, json_pack("{s:s}", "name", port->spec.name));
+}
+
+static struct port *port_named(struct rpc_call *call, const struct ports *ports, const char *name)
+{
+	struct port *port = ports_find(ports, name);
+
+	if (!port)
+		rpc_call_error(call, RPC_NOT_FOUND, "there is no port '%.64s'", name);
+	return port;
+}
+
+static void port_removed(void *opaque)
+{
+	rpc_call_reply(opaque, json_object());
+}
+
+static void serve_port_remove(struct rpc_call *call, void *opaque)
+{
+	struct port *port = port_named(call, opaque, rpc_call_param(call, "name"));
+
+	if (port)
+		ports_remove(port, port_removed, call);
+}
+
+static void serve_port_show(struct rpc_call *call, void *opaque)
+{
+	struct port *port = port_named(call, opaque, rpc_call_param(call, "name"));
+
+	if (port)
+		rpc_call_reply(call, json_pack("{s:o}", "port", report_port_full(port)));
+}
+
+struct fdb_listing {
+	json_t *list;
+	size_t total;
+};
+
+static void fdb_list_entry(void *opaque, const struct sw_fdb_entry *entry)
+{
+	struct fdb_listing *listing = opaque;
+	char mac[18];
+
+	if (listing->total++ >= FDB_SHOWN_MAX)
+		return;
+	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", entry->mac[0], entry->mac[1],
+		 entry->mac[2], entry->mac[3], entry->mac[4], entry->mac[5]);
+	json_array_append_new(listing->list, json_pack("{s:s, s:s, s:i}", "mac", mac, "port", entry->port,
+						       "age_s", (int)entry->age_s));
+}
+
+static void serve_fdb_show(struct rpc_call *call, void *opaque)
+{
+	const struct ports *ports = opaque;
+	struct fdb_listing listing = {.list = json_array()};
+
+	sw_fdb_each(ports->sw, fdb_list_entry, &listing);
+	rpc_call_reply(call,
+		       json_pack("{s:I, s:o}", "total", (json_int_t)listing.total, "entries", listing.list));
+}
+
+static void serve_fdb_flush(struct rpc_call *call, void *opaque)
+{
+	const struct ports *ports = opaque;
+	const char *name = rpc_call_param(call, "port");
+	struct port *port = name ? port_named(call, ports, name) : NULL;
+
+	if (name && !port)
+		return;
+	sw_fdb_flush(ports->sw, port ? port->sw : NULL);
+	rpc_call_reply(call, json_object());
+}
+
+static void serve_stats(struct rpc_call *call, void *opaque)
+{
+	const struct ports *ports = opaque;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	rpc_call_reply(call, json_pack("{s:I, s:o, s:o, s:o}", "time_us",
+				       (json_int_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, "ports",
+				       port_list(ports, report_port_full), "workers",
+				       report_workers(ports->sw), "fdb", report_fdb(ports->sw)));
+}
+
+static void serve_version(struct rpc_call *call, void *opaque)
+{
+	rpc_call_reply(call, json_pack("{s:s, s:s, s:i, s:i}", "daemon", "vireo-switchd", "version",
+				       VIREO_VERSION, "protocol", 1, "pid", (int)getpid()));
+}
+
+const struct ctl_command switchd_commands[] = {CTL_SWITCHD_COMMANDS(CTL_ROW_SERVE)};
+const size_t switchd_command_count = sizeof(switchd_commands) / sizeof(switchd_commands[0]);

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "port.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "logger.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct port_kind *const kinds[] = {
+	[SPEC_VHOST_USER] = &port_vhost_user,
+	[SPEC_TAP] = &port_tap,
+	[SPEC_NULL] = &port_null,
+};
+
+/*
+ * Dead ports are freed here and not where they die: that is deep inside calls on the very objects to be
+ * freed.
+ */
+static void reap(void *opaque)
+{
+	struct ports *ports = opaque;
+	struct port **at = &ports->first;
+
+	while (*at) {
+		struct port *port = *at;
+		void (*removed)(void *) = port->removed;
+		void *removed_opaque = port->removed_opaque;
+
+		if (!port->dead) {
+			at = &port->next;
+			continue;
+		}
+		*at = port->next;
+		if (port->added)
+			log_info(&port->log, "removed");
+		port->kind->free(port);
+		if (removed)
+			removed(removed_opaque);
+		at = &ports->first; /* `removed` may have changed the list */
+	}
+}
+
+int ports_init(struct ports *ports)
+{
+	return loop_timer_new(ports->loop, reap, ports, &ports->reaper);
+}
+
+void ports_fini(struct ports *ports)
+{
+	assert(!ports->first);
+	if (ports->reaper)
+		loop_timer_free(&ports->reaper);
+}
+
+static bool name_taken(const struct ports *ports, const char *name)
+{
+	for (const struct port *p = ports->first; p; p = p->next)
+		if (!strcmp(p->spec.name, name))
+			return true;
+	return false;
+}
+
+/* vm1 -> vm1-2, unless the user asked for that very name. */
+static int name_choose(const struct ports *ports, struct spec *spec)
+{
+	char base[SPEC_NAME_BYTES];
+
+	if (!name_taken(ports, spec->name))
+		return 0;
+	if (spec->name_given || spec->type == SPEC_NULL)
+		return -EEXIST;
+	memcpy(base, spec->name, sizeof(base));
+	for (unsigned n = 2; n <= SW_PORTS_MAX; n++) {
+		snprintf(spec->name, sizeof(spec->name), "%.*s-%u", (int)SPEC_NAME_BYTES - 6, base, n);
+		if (!name_taken(ports, spec->name))
+			return 0;
+	}
+	return -EEXIST;
+}
+
+static void port_link(struct port *port)
+{
+	struct port **end = &port->ports->first;
+
+	while (*end)
+		end = &(*end)->next;
+	*end = port;
+}
+
+static const struct port *address_taken(const struct ports *ports, const struct spec *spec)
+{
+	for (const struct port *p = ports->first; p; p = p->next)
+		if (p->spec.type == spec->type && !strcmp(p->spec.address, spec->address))
+			return p;
+	return NULL;
+}
+
+int ports_add(struct ports *ports, const struct spec *spec, struct port **ret_port, char why[SPEC_WHY_BYTES])
+{
+	struct spec chosen = *spec;
+	const struct port *twin = address_taken(ports, spec);
+	struct port *port;
+	int err = name_choose(ports, &chosen);
+
+	if (twin && spec->type != SPEC_NULL) { /* asking the system would disturb the port that is there */
+		snprintf(why, SPEC_WHY_BYTES, "port '%s' has the address %s:%.100s already: choose another",
+			 twin->spec.name, spec_type_name(spec->type), spec->address);
+		return -EADDRINUSE;
+	}
+	if (err) {
+		snprintf(why, SPEC_WHY_BYTES, "there is a port '%s' already: choose another name",
+			 spec->name);
+		return err;
+	}
+	err = kinds[spec->type]->open(ports, &chosen, &port, why);
+	if (err)
+		return err;
+	port_link(port);
+	port->added = true;
+	log_info(&port->log, "added: %s:%s", spec_type_name(spec->type), spec->address);
+	*ret_port = port;
+	return 0;
+}
+
+void ports_remove(struct port *port, void (*removed)(void *opaque), void *opaque)
+{
+	assert(!port->closing);
+	port->closing = true;
+	port->removed = removed;
+	port->removed_opaque = opaque;
+	port->kind->close(port);
+}
+
+struct port *ports_find(const struct ports *ports, const char *name)
+{
+	for (struct port *p = ports->first; p; p = p->next)
+		if (!p->closing && !strcmp(p->spec.name, name))
+			return p;
+	return NULL;
+}
+
+void port_init(struct port *port, struct ports *ports, const struct port_kind *kind, const struct spec *spec)
+{
+	port->ports = ports;
+	port->kind = kind;
+	port->spec = *spec;
+	port->mtu = spec->mtu;
+	port->log = logger_new(ports->log_level, port->spec.name);
+}
+
+int port_join(struct port *port)
+{
+	const struct sw_port_config config = {
+		.name = port->spec.name,
+		.ops = port->kind->ops,
+		.opaque = port,
+		.mtu = port->spec.mtu,
+	};
+
+	return sw_port_new(port->ports->sw, &config, &port->sw);
+}
+
+void port_offloads_set(struct port *port, unsigned offloads)
+{
+	port->offloads = offloads;
+	sw_port_offloads_set(port->sw, offloads);
+}
+
+void port_mtu_set(struct port *port, uint16_t mtu)
+{
+	port->mtu = mtu;
+	sw_port_mtu_set(port->sw, mtu);
+}
+
+static void port_left(void *opaque)
+{
+	struct port *port = opaque;
+
+	port->sw = NULL;
+	port->dead = true;
+	loop_timer_start(port->ports->reaper, 1);
+}
+
+void port_closed(struct port *port)
+{
+	sw_port_free(port->sw, port_left, port);
+}
+
+void port_abandon(struct port *port)
+{
+	port_link(port);
+	port->closing = true;
+	port_closed(port);
+}

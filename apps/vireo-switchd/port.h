@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCHD_PORT_H
+#define SWITCHD_PORT_H
+
+/*
+ * Ports of the daemon: what the user named, joined to a port of the switch. A kind (vhost-user, tap, null) is
+ * a row of functions; it embeds struct port as its first member.
+ *
+ * Life: ports_add() -> kind->open -> ... -> ports_remove() -> kind->close -> port_closed() -> the switch lets
+ * go of it -> kind->free. Everything in the control thread; only sw_port_ops run in workers.
+ */
+
+#include "spec.h"
+#include "switch/switch.h"
+#include "vireo/base.h"
+
+struct loop;
+struct loop_timer;
+struct port;
+struct ports;
+struct vireo_fault_table;
+
+struct port_kind {
+	const struct sw_port_ops *ops;
+	/*
+	 * A new port, open and joined to the switch by port_join(), or a negative errno and why (what to do
+	 * about it).
+	 */
+	int (*open)(struct ports *ports, const struct spec *spec, struct port **ret_port,
+		    char why[SPEC_WHY_BYTES]);
+	/* Lets go of the peer, then calls port_closed(). */
+	void (*close)(struct port *port);
+	/* No worker uses it any more. */
+	void (*free)(struct port *port);
+	const char *(*state)(const struct port *port);
+};
+
+extern const struct port_kind port_vhost_user, port_tap, port_null;
+
+struct ports {
+	struct sw *sw;
+	struct loop *loop;
+	struct vireo_fault_table *faults;
+	enum vireo_log_level log_level;
+	struct loop_timer *reaper;
+	struct port *first; /* in order of their making, those that are being removed included */
+};
+
+struct port {
+	struct port *next;
+	struct ports *ports;
+	const struct port_kind *kind;
+	struct spec spec;
+	struct vireo_log log;
+	struct sw_port *sw;
+	unsigned in_queues, out_queues;
+	unsigned offloads; /* VIREO_OFFLOAD_* that the port takes */
+	uint16_t mtu;
+	bool added, closing, dead;
+	void (*removed)(void *opaque);
+	void *removed_opaque;
+};
+
+int ports_init(struct ports *ports);
+void ports_fini(struct ports *ports); /* none is left */
+
+/* -EEXIST: the name is taken; otherwise what the kind says. `why` is a line for the user. */
+int ports_add(struct ports *ports, const struct spec *spec, struct port **ret_port, char why[SPEC_WHY_BYTES]);
+/* `removed` (may be NULL) is called from the loop, when the port and its address are free again. */
+void ports_remove(struct port *port, void (*removed)(void *opaque), void *opaque);
+/* Not one that is being removed. */
+struct port *ports_find(const struct ports *ports, const char *name);
+
+/* ---- for kinds ---- */
+
+/* Fills in the common part of a new port. */
+void port_init(struct port *port, struct ports *ports, const struct port_kind *kind, const struct spec *spec);
+/* Makes the switch's port. */
+int port_join(struct port *port);
+void port_offloads_set(struct port *port, unsigned offloads);
+void port_mtu_set(struct port *port, uint16_t mtu);
+void port_closed(struct port *port);
+/*
+ * For open, when it fails after port_join(): the port is closed already; it is freed as soon as the switch
+ * lets go of it.
+ */
+void port_abandon(struct port *port);
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A port that swallows what it gets, and counts it. */
+#include "base/util.h"
+#include "port.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct null_port {
+	struct port port;
+	struct sw_queue_stats stats; /* written by who has claimed the out queue */
+};
+
+static int null_receive(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max)
+{
+	return 0;
+}
+
+static void null_nothing(void *opaque, unsigned queue)
+{
+}
+
+static int null_deliver(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
+{
+	struct null_port *null = opaque;
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		bytes += frames[i]->len_bytes;
+	counter_add(&null->stats.frames, count);
+	counter_add(&null->stats.bytes, bytes);
+	return (int)count;
+}
+
+static int null_kick_fd(void *opaque, unsigned queue)
+{
+	return -1;
+}
+
+static bool null_kick_enable(void *opaque, unsigned queue, bool on)
+{
+	return false;
+}
+
+static void null_stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
+{
+	const struct null_port *null = opaque;
+
+	*ret = (struct sw_queue_stats){
+		.frames = counter_read(&null->stats.frames),
+		.bytes = counter_read(&null->stats.bytes),
+	};
+}
+
+static const struct sw_port_ops null_ops = {
+	.receive = null_receive,
+	.release = null_nothing,
+	.deliver = null_deliver,
+	.flush = null_nothing,
+	.kick_fd = null_kick_fd,
+	.kick_enable = null_kick_enable,
+	.stats = null_stats,
+};
+
+static int null_open(struct ports *ports, const struct spec *spec, struct port **ret_port, char *why)
+{
+	struct null_port *null = calloc(1, sizeof(*null));
+	int err = null ? 0 : -ENOMEM;
+
+	if (null) {
+		port_init(&null->port, ports, &port_null, spec);
+		null->port.out_queues = 1;
+		err = port_join(&null->port);
+	}
+	if (!err) {
+		port_offloads_set(&null->port, ~0u);
+		err = sw_queue_add(null->port.sw, true, 0);
+		if (err)
+			port_abandon(&null->port);
+	} else {
+		free(null);
+	}
+	if (err)
+		snprintf(why, SPEC_WHY_BYTES, "out of memory or ports");
+	else
+		*ret_port = &null->port;
+	return err;
+}
+
+static void null_free(struct port *port)
+{
+	free(container_of(port, struct null_port, port));
+}
+
+static const char *null_state(const struct port *port)
+{
+	return "up";
+}
+
+const struct port_kind port_null = {
+	.ops = &null_ops,
+	.open = null_open,
+	.close = port_closed,
+	.free = null_free,
+	.state = null_state,
+};

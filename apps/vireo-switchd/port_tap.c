@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A TAP interface: the host's own kernel as a port. Each queue is an fd of /dev/net/tun; what is read from it
+ * comes from the host (the switch's in queue), what is written to it goes to the host (out queue). Frames
+ * carry a virtio-net header, so that large and unchecksummed ones pass as they are.
+ *
+ * An in queue reads up to TAP_BURST frames into buffers of its own, which stay the switch's until release;
+ * memory that has never been needed is never touched. An out queue writes straight from the sender's pieces,
+ * but for the first bytes: decisions were taken on the private copy, so that is what goes out.
+ */
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "port.h"
+#include "tap_device.h"
+#include "wire/virtio_net.h"
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define TAP_BURST 32u
+#define TAP_FRAME_BYTES (65536u + 256u) /* the largest GSO frame is 64 KiB and a link header */
+#define TAP_BUFFER_BYTES (NET_HDR_BYTES + TAP_FRAME_BYTES)
+#define TAP_PIECES 256u /* more pieces are first laid together */
+
+struct tap_queue {
+	int fd;
+	/* The in queue's worker. */
+	uint8_t *buffers; /* TAP_BURST of TAP_BUFFER_BYTES */
+	struct iovec iov[TAP_BURST];
+	struct sw_queue_stats in;
+	/* Who has claimed the out queue. */
+	uint8_t *bounce; /* TAP_FRAME_BYTES, made when first needed */
+	struct sw_queue_stats out;
+};
+
+struct tap_port {
+	struct port port;
+	bool lost; /* atomic: the interface has been taken from us */
+	struct tap_queue queues[];
+};
+
+/* ---- in ---- */
+
+/* 1: *frame holds, 0: a frame that is not to be shown (counted). */
+static int frame_of(struct tap_port *tap, struct tap_queue *q, unsigned slot, size_t bytes,
+		    struct vireo_frame *frame)
+{
+	uint8_t *buffer = q->buffers + (size_t)slot * TAP_BUFFER_BYTES;
+	struct virtio_net_header header;
+	uint32_t len = (uint32_t)(bytes - NET_HDR_BYTES), head = min_u32(len, VIREO_FRAME_HEAD_BYTES);
+	const char *why;
+
+	if (bytes < NET_HDR_BYTES + 14) {
+		counter_add(&q->in.runt, 1);
+		return 0;
+	}
+	memcpy(&header, buffer, sizeof(header));
+	q->iov[slot] = (struct iovec){buffer + NET_HDR_BYTES, len};
+	frame->iov = &q->iov[slot];
+	frame->iov_count = 1;
+	frame->len_bytes = len;
+	memcpy(frame->head, buffer + NET_HDR_BYTES, head);
+	if (net_header_parse(&header, len, frame->head, head, tap->port.offloads, &frame->offload, &why)) {
+		counter_add(&q->in.bad_offload, 1);
+		return 0;
+	}
+	counter_add(&q->in.frames, 1);
+	counter_add(&q->in.bytes, len);
+	return 1;
+}
+
+static int tap_receive(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max)
+{
+	struct tap_port *tap = opaque;
+	struct tap_queue *q = &tap->queues[queue];
+	unsigned shown = 0;
+
+	/* A frame that is not shown leaves its slot to the next one, so reads are bounded apart from it. */
+	for (unsigned reads = 0; reads < 2 * TAP_BURST && shown < min_u32(max, TAP_BURST); reads++) {
+		ssize_t n = read(q->fd, q->buffers + (size_t)shown * TAP_BUFFER_BYTES, TAP_BUFFER_BYTES);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			break;
+		if (n < 0 && errno == EIO) /* down */
+			break;
+		if (n < 0) {
+			int err = -errno;
+
+			if (!__atomic_exchange_n(&tap->lost, true, __ATOMIC_RELAXED))
+				log_error(&tap->port.log,
+					  "the interface is gone: %s; remove and add the port",
+					  strerror(-err));
+			return shown ? (int)shown : err;
+		}
+		shown += (unsigned)frame_of(tap, q, shown, (size_t)n, &frames[shown]);
+	}
+	return (int)shown;
+}
+
+static void tap_release(void *opaque, unsigned queue)
+{
+	/* The buffers are ours, and the next receive writes over them. */
+}
+
+static int tap_kick_fd(void *opaque, unsigned queue)
+{
+	struct tap_port *tap = opaque;
+
+	return tap->queues[queue].fd;
+}
+
+static bool tap_kick_enable(void *opaque, unsigned queue, bool on)
+{
+	struct tap_port *tap = opaque;
+	struct pollfd poll_fd = {.fd = tap->queues[queue].fd, .events = POLLIN};
+
+	return on && poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & POLLIN);
+}
+
+/* ---- out ---- */
+
+/*
+ * Lays the frame into out[1..]: first the private head, then the rest. Returns the number of pieces, or 0: it
+ * does not fit.
+ */
+static unsigned pieces_of(struct tap_queue *q, struct vireo_frame *frame, struct iovec *out)
+{
+	uint32_t skip = min_u32(frame->len_bytes, VIREO_FRAME_HEAD_BYTES), at = 0;
+	bool bounce = frame->iov_count > TAP_PIECES - 2;
+	unsigned n = 2;
+
+	if (bounce && !q->bounce)
+		q->bounce = malloc(TAP_FRAME_BYTES);
+	if (bounce && (!q->bounce || frame->len_bytes > TAP_FRAME_BYTES))
+		return 0;
+	out[1] = (struct iovec){frame->head, skip};
+	for (uint32_t i = 0; i < frame->iov_count; i++) {
+		struct iovec piece = frame->iov[i];
+		size_t cut = piece.iov_len < skip ? piece.iov_len : skip;
+
+		skip -= (uint32_t)cut;
+		piece.iov_base = (uint8_t *)piece.iov_base + cut;
+		piece.iov_len -= cut;
+		if (!piece.iov_len)
+			continue;
+		if (!bounce) {
+			out[n++] = piece;
+			continue;
+		}
+		memcpy(q->bounce + at, piece.iov_base, piece.iov_len);
+		at += (uint32_t)piece.iov_len;
+	}
+	if (bounce)
+		out[n++] = (struct iovec){q->bounce, at};
+	return n;
+}
+
+static void count_refusal(struct tap_queue *q, int err)
+{
+	if (err == EAGAIN || err == ENOBUFS || err == ENOMEM)
+		counter_add(&q->out.no_buffer, 1);
+	else if (err == EIO)
+		counter_add(&q->out.disabled, 1); /* the interface is down */
+	else
+		counter_add(&q->out.error, 1);
+}
+
+static int tap_deliver(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
+{
+	struct tap_port *tap = opaque;
+	struct tap_queue *q = &tap->queues[queue];
+	struct iovec iov[TAP_PIECES];
+	int sent = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct virtio_net_header header = net_header_build(&frames[i]->offload);
+		unsigned pieces = pieces_of(q, frames[i], iov);
+		ssize_t n;
+
+		if (!pieces) {
+			counter_add(&q->out.too_long, 1);
+			continue;
+		}
+		iov[0] = (struct iovec){&header, sizeof(header)};
+		n = writev(q->fd, iov, (int)pieces);
+		if (n < 0) {
+			count_refusal(q, errno);
+			continue;
+		}
+		counter_add(&q->out.frames, 1);
+		counter_add(&q->out.bytes, frames[i]->len_bytes);
+		sent++;
+	}
+	return sent;
+}
+
+static void tap_flush(void *opaque, unsigned queue)
+{
+	/* Each write is seen at once. */
+}
+
+static void tap_stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
+{
+	const struct tap_port *tap = opaque;
+	const struct sw_queue_stats *s = out ? &tap->queues[queue].out : &tap->queues[queue].in;
+
+	*ret = (struct sw_queue_stats){
+		.frames = counter_read(&s->frames),
+		.bytes = counter_read(&s->bytes),
+		.no_buffer = counter_read(&s->no_buffer),
+		.too_long = counter_read(&s->too_long),
+		.disabled = counter_read(&s->disabled),
+		.runt = counter_read(&s->runt),
+		.bad_offload = counter_read(&s->bad_offload),
+		.error = counter_read(&s->error),
+	};
+}
+
+static const struct sw_port_ops tap_ops = {
+	.receive = tap_receive,
+	.release = tap_release,
+	.deliver = tap_deliver,
+	.flush = tap_flush,
+	.kick_fd = tap_kick_fd,
+	.kick_enable = tap_kick_enable,
+	.stats = tap_stats,
+};
+
+/* ---- making and ending it ---- */
+
+static void tap_free(struct port *port)
+{
+	struct tap_port *tap = container_of(port, struct tap_port, port);
+
+	for (unsigned i = 0; i < port->spec.queues; i++) {
+		fd_close(&tap->queues[i].fd);
+		if (tap->queues[i].buffers)
+			munmap(tap->queues[i].buffers, TAP_BURST * TAP_BUFFER_BYTES);
+		free(tap->queues[i].bounce);
+	}
+	free(tap);
+}
+
+static int tap_fds(struct tap_port *tap, unsigned *ret_offloads, char *why)
+{
+	int fds[SW_QUEUES_MAX];
+	int err = tap_device_open(&tap->port.spec, fds, ret_offloads, why);
+
+	for (unsigned i = 0; !err && i < tap->port.spec.queues; i++)
+		tap->queues[i].fd = fds[i];
+	return err;
+}
+
+static int tap_buffers(struct tap_port *tap)
+{
+	for (unsigned i = 0; i < tap->port.spec.queues; i++) {
+		void *buffers = mmap(NULL, TAP_BURST * TAP_BUFFER_BYTES, PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+		if (buffers == MAP_FAILED)
+			return -errno;
+		tap->queues[i].buffers = buffers;
+	}
+	return 0;
+}
+
+static int tap_start(struct tap_port *tap, unsigned offloads)
+{
+	int err = port_join(&tap->port);
+
+	if (err)
+		return err;
+	port_offloads_set(&tap->port, offloads);
+	for (unsigned i = 0; !err && i < tap->port.spec.queues; i++) {
+		err = sw_queue_add(tap->port.sw, true, i);
+		if (!err)
+			err = sw_queue_add(tap->port.sw, false, i);
+	}
+	return err;
+}
+
+static int tap_open(struct ports *ports, const struct spec *spec, struct port **ret_port, char *why)
+{
+	struct tap_port *tap = calloc(1, sizeof(*tap) + spec->queues * sizeof(tap->queues[0]));
+	unsigned offloads = 0;
+	int err;
+
+	snprintf(why, SPEC_WHY_BYTES, "tap '%.15s': out of memory or ports", spec->address);
+	if (!tap)
+		return -ENOMEM;
+	port_init(&tap->port, ports, &port_tap, spec);
+	tap->port.in_queues = tap->port.out_queues = spec->queues;
+	for (unsigned i = 0; i < spec->queues; i++)
+		tap->queues[i].fd = -1;
+	err = tap_buffers(tap);
+	if (!err)
+		err = tap_fds(tap, &offloads, why);
+	if (!err)
+		err = tap_start(tap, offloads);
+	if (!err)
+		*ret_port = &tap->port;
+	else if (tap->port.sw)
+		port_abandon(&tap->port);
+	else
+		tap_free(&tap->port);
+	return err;
+}
+
+static const char *tap_state(const struct port *port)
+{
+	const struct tap_port *tap = (const struct tap_port *)port;
+
+	return __atomic_load_n(&tap->lost, __ATOMIC_RELAXED) ? "failed" : "up";
+}
+
+const struct port_kind port_tap = {
+	.ops = &tap_ops,
+	.open = tap_open,
+	.close = port_closed,
+	.free = tap_free,
+	.state = tap_state,
+};

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "report.h"
+#include "base/util.h"
+#include "vireo/frame.h"
+#include <stddef.h>
+
+/* A counter by name; `drop` says whether it counts frames that were lost. */
+struct field {
+	const char *name;
+	size_t offset;
+	bool drop;
+};
+
+/* clang-format off */
+#define PORT_FIELD(field, drop) {#field, offsetof(struct sw_port_stats, field), drop}
+#define QUEUE_FIELD(field, drop) {#field, offsetof(struct sw_queue_stats, field), drop}
+/* clang-format on */
+
+static const struct field port_fields[] = {
+	PORT_FIELD(rx_frames, false),	     PORT_FIELD(rx_bytes, false),   PORT_FIELD(rx_flooded, false),
+	PORT_FIELD(rx_reserved, true),	     PORT_FIELD(rx_hairpin, true),  PORT_FIELD(rx_bad_source, true),
+	PORT_FIELD(rx_no_destination, true), PORT_FIELD(tx_frames, false),  PORT_FIELD(tx_bytes, false),
+	PORT_FIELD(tx_segmented, false),     PORT_FIELD(tx_no_queue, true), PORT_FIELD(tx_mtu, true),
+	PORT_FIELD(tx_segment_error, true), /* tx_lost is the sum of what the out queues have dropped */
+	PORT_FIELD(tx_lost, true),
+};
+
+static const struct field rx_fields[] = {
+	QUEUE_FIELD(frames, false),	QUEUE_FIELD(bytes, false),   QUEUE_FIELD(runt, true),
+	QUEUE_FIELD(bad_offload, true), QUEUE_FIELD(too_long, true), QUEUE_FIELD(disabled, true),
+	QUEUE_FIELD(error, true),
+};
+static const struct field tx_fields[] = {
+	QUEUE_FIELD(frames, false),	    QUEUE_FIELD(bytes, false),	 QUEUE_FIELD(no_buffer, true),
+	QUEUE_FIELD(too_long, true),	    QUEUE_FIELD(disabled, true), QUEUE_FIELD(error, true),
+	QUEUE_FIELD(offload_refused, true), QUEUE_FIELD(filtered, true),
+};
+
+static const char *const offload_names[] = {"csum", "tso4", "tso6", "ecn", "ufo", "uso4", "uso6"};
+
+static uint64_t value(const void *stats, const struct field *field)
+{
+	return *(const uint64_t *)(const void *)((const char *)stats + field->offset);
+}
+
+static void add_fields(json_t *object, const void *stats, const struct field *fields, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		json_object_set_new(object, fields[i].name,
+				    json_integer((json_int_t)value(stats, &fields[i])));
+}
+
+static uint64_t drops(const void *stats, const struct field *fields, size_t count, const char *direction)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (fields[i].drop && (!direction || fields[i].name[0] == *direction))
+			sum += value(stats, &fields[i]);
+	return sum;
+}
+
+/* The port's own counters: they hold also while the queue is not running. */
+static void queue_stats(const struct port *port, bool out, unsigned queue, struct sw_queue_stats *ret)
+{
+	port->kind->ops->stats(sw_port_opaque(port->sw), out, queue, ret);
+}
+
+/* What the port has refused before the switch saw it. */
+static uint64_t rx_queue_drops(const struct port *port)
+{
+	struct sw_queue_stats s;
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < port->in_queues; i++) {
+		queue_stats(port, false, i, &s);
+		sum += drops(&s, rx_fields, ARRAY_SIZE(rx_fields), NULL);
+	}
+	return sum;
+}
+
+json_t *report_port_brief(const struct port *port)
+{
+	struct sw_port_stats s;
+	uint64_t rx_drops, tx_drops;
+
+	sw_port_stats(port->sw, &s);
+	rx_drops = drops(&s, port_fields, ARRAY_SIZE(port_fields), "r") + rx_queue_drops(port);
+	tx_drops = drops(&s, port_fields, ARRAY_SIZE(port_fields), "t");
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "name", port->spec.name,
+			 "type", spec_type_name(port->spec.type), "address", port->spec.address, "state",
+			 port->kind->state(port), "rx_frames", (json_int_t)s.rx_frames, "rx_bytes",
+			 (json_int_t)s.rx_bytes, "rx_drops", (json_int_t)rx_drops, "tx_frames",
+			 (json_int_t)s.tx_frames, "tx_bytes", (json_int_t)s.tx_bytes, "tx_drops",
+			 (json_int_t)tx_drops);
+}
+
+static json_t *offloads(unsigned mask)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < ARRAY_SIZE(offload_names); i++)
+		if (mask & (1u << i))
+			json_array_append_new(list, json_string(offload_names[i]));
+	return list;
+}
+
+static json_t *queue_report(const struct port *port, bool out, unsigned queue)
+{
+	json_t *object = json_pack("{s:s, s:i, s:b}", "direction", out ? "tx" : "rx", "queue", (int)queue,
+				   "running", sw_queue_present(port->sw, out, queue));
+	struct sw_queue_stats s;
+
+	queue_stats(port, out, queue, &s);
+	if (out)
+		add_fields(object, &s, tx_fields, ARRAY_SIZE(tx_fields));
+	else
+		add_fields(object, &s, rx_fields, ARRAY_SIZE(rx_fields));
+	return object;
+}
+
+static json_t *queue_reports(const struct port *port)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < port->in_queues; i++)
+		json_array_append_new(list, queue_report(port, false, i));
+	for (unsigned i = 0; i < port->out_queues; i++)
+		json_array_append_new(list, queue_report(port, true, i));
+	return list;
+}
+
+json_t *report_port_full(const struct port *port)
+{
+	json_t *object = report_port_brief(port), *counters = json_object();
+	struct sw_port_stats s;
+
+	sw_port_stats(port->sw, &s);
+	add_fields(counters, &s, port_fields, ARRAY_SIZE(port_fields));
+	json_object_set_new(object, "queues", json_integer(port->spec.queues));
+	json_object_set_new(object, "mtu", port->mtu ? json_integer(port->mtu) : json_null());
+	if (port->spec.type == SPEC_VHOST_USER)
+		json_object_set_new(object, "mode", json_string(port->spec.client ? "client" : "server"));
+	json_object_set_new(object, "offloads", offloads(port->offloads));
+	json_object_set_new(object, "counters", counters);
+	json_object_set_new(object, "queue_counters", queue_reports(port));
+	return object;
+}
+
+json_t *report_workers(const struct sw *sw)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < sw_worker_count(sw); i++) {
+		struct sw_worker_stats s;
+
+		sw_worker_stats(sw, i, &s);
+		json_array_append_new(list,
+				      json_pack("{s:i, s:o, s:I, s:I, s:I, s:I, s:I}", "worker", (int)i,
+						"cpu", s.cpu < 0 ? json_null() : json_integer(s.cpu), "loops",
+						(json_int_t)s.loops, "busy_loops", (json_int_t)s.busy_loops,
+						"wakeups", (json_int_t)s.wakeups, "sleeps",
+						(json_int_t)s.sleeps, "frames", (json_int_t)s.frames));
+	}
+	return list;
+}
+
+json_t *report_fdb(const struct sw *sw)
+{
+	struct sw_fdb_stats s;
+
+	sw_fdb_stats(sw, &s);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "entries", (json_int_t)s.entries, "capacity",
+			 (json_int_t)s.capacity, "learned", (json_int_t)s.learned, "moved",
+			 (json_int_t)s.moved, "aged", (json_int_t)s.aged, "evicted", (json_int_t)s.evicted,
+			 "refused", (json_int_t)s.refused);
+}

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "spec.h"
+#include "base/util.h"
+#include "switch/switch.h"
+#include <ctype.h>
+#include <errno.h>
+#include <grp.h>
+#include <net/if.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TYPE(t) (1u << (t))
+
+static const char *const type_names[] = {
+	[SPEC_VHOST_USER] = "vhost-user",
+	[SPEC_TAP] = "tap",
+	[SPEC_NULL] = "null",
+};
+
+const char *spec_type_name(enum spec_type type)
+{
+	return type_names[type];
+}
+
+bool spec_number(const char *text, unsigned long min, unsigned long max, unsigned long *ret_number)
+{
+	unsigned long n;
+	char *end;
+
+	if (!isdigit((unsigned char)*text))
+		return false;
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (errno || *end || n < min || n > max)
+		return false;
+	*ret_number = n;
+	return true;
+}
+
+bool spec_group(const char *text, gid_t *ret_group)
+{
+	const struct group *group = getgrnam(text);
+	unsigned long n;
+
+	if (group)
+		*ret_group = group->gr_gid;
+	else if (spec_number(text, 0, UINT32_MAX - 1, &n))
+		*ret_group = (gid_t)n;
+	else
+		return false;
+	return true;
+}
+
+bool spec_user(const char *text, uid_t *ret_user)
+{
+	const struct passwd *user = getpwnam(text);
+	unsigned long n;
+
+	if (user)
+		*ret_user = user->pw_uid;
+	else if (spec_number(text, 0, UINT32_MAX - 1, &n))
+		*ret_user = (uid_t)n;
+	else
+		return false;
+	return true;
+}
+
+static bool name_valid(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (len == 0 || len >= SPEC_NAME_BYTES)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i]))
+			return false;
+	return true;
+}
+
+/* ---- one function per key: false if the value is not what `expected` says ---- */
+
+static bool set_name(struct spec *spec, const char *value)
+{
+	if (!name_valid(value))
+		return false;
+	snprintf(spec->name, sizeof(spec->name), "%s", value);
+	spec->name_given = true;
+	return true;
+}
+
+static bool set_mode(struct spec *spec, const char *value)
+{
+	spec->client = !strcmp(value, "client");
+	return spec->client || !strcmp(value, "server");
+}
+
+static bool set_queues(struct spec *spec, const char *value)
+{
+	unsigned long n;
+
+	if (!spec_number(value, 1, SW_QUEUES_MAX, &n))
+		return false;
+	spec->queues = (unsigned)n;
+	return true;
+}
+
+static bool set_mtu(struct spec *spec, const char *value)
+{
+	unsigned long n;
+
+	if (!spec_number(value, 68, 65535, &n))
+		return false;
+	spec->mtu = (uint16_t)n;
+	return true;
+}
+
+static bool set_mac(struct spec *spec, const char *value)
+{
+	for (unsigned i = 0; i < 6; i++, value += 2) {
+		char digits[3];
+
+		if (i && *value++ != ':')
+			return false;
+		if (!isxdigit((unsigned char)value[0]) || !isxdigit((unsigned char)value[1]))
+			return false;
+		digits[0] = value[0];
+		digits[1] = value[1];
+		digits[2] = '\0';
+		spec->mac[i] = (uint8_t)strtoul(digits, NULL, 16);
+	}
+	spec->set_mac = true;
+	return !*value && !(spec->mac[0] & 1) && memcmp(spec->mac, "\0\0\0\0\0", 6) != 0;
+}
+
+static bool set_user(struct spec *spec, const char *value)
+{
+	spec->set_user = true;
+	return spec_user(value, &spec->user);
+}
+
+static bool set_group(struct spec *spec, const char *value)
+{
+	spec->set_group = true;
+	return spec_group(value, &spec->group);
+}
+
+static bool set_perm(struct spec *spec, const char *value)
+{
+	size_t len = strlen(value);
+
+	if (len < 3 || len > 4 || strspn(value, "01234567") != len || (len == 4 && *value != '0'))
+		return false;
+	spec->perm = (mode_t)strtoul(value, NULL, 8);
+	return spec->perm != 0;
+}
+
+static const struct spec_key {
+	const char *name;
+	unsigned types; /* that take it */
+	bool (*set)(struct spec *spec, const char *value);
+	const char *expected;
+} keys[] = {
+	{"name", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_TAP), set_name,
+	 "1 to 63 letters, digits, '.', '_' or '-'"},
+	{"mode", TYPE(SPEC_VHOST_USER), set_mode, "server or client"},
+	{"queues", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_TAP), set_queues, "1 to 128"},
+	{"mtu", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_TAP), set_mtu, "68 to 65535"},
+	{"mac", TYPE(SPEC_VHOST_USER), set_mac, "a unicast address such as 52:54:00:12:34:56"},
+	{"user", TYPE(SPEC_VHOST_USER), set_user, "a user's name or number"},
+	{"group", TYPE(SPEC_VHOST_USER), set_group, "a group's name or number"},
+	{"perm", TYPE(SPEC_VHOST_USER), set_perm, "an octal mode such as 0660"},
+};
+
+static void keys_of(enum spec_type type, char *list, size_t bytes)
+{
+	size_t n = 0;
+
+	*list = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if ((keys[i].types & TYPE(type)) && n < bytes)
+			n += (size_t)snprintf(list + n, bytes - n, "%s%s", n ? " " : "", keys[i].name);
+	if (!n)
+		snprintf(list, bytes, "none");
+}
+
+static int option_parse(struct spec *spec, char *option, char *why)
+{
+	char *value = strchr(option, '=');
+	char list[96];
+
+	if (value)
+		*value++ = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		if (strcmp(keys[i].name, option) != 0 || !(keys[i].types & TYPE(spec->type)))
+			continue;
+		if (value && keys[i].set(spec, value))
+			return 0;
+		snprintf(why, SPEC_WHY_BYTES, "'%.20s=%.60s': expected %s", option, value ? value : "",
+			 keys[i].expected);
+		return -EINVAL;
+	}
+	keys_of(spec->type, list, sizeof(list));
+	snprintf(why, SPEC_WHY_BYTES, "unknown key '%.40s': expected one of: %s", option, list);
+	return -EINVAL;
+}
+
+static int address_check(const struct spec *spec, char *why)
+{
+	const char *problem = NULL;
+
+	if (!*spec->address)
+		problem = "nothing after the colon";
+	else if (spec->type == SPEC_TAP &&
+		 (strlen(spec->address) >= IFNAMSIZ || strpbrk(spec->address, "/ %:")))
+		problem = "an interface's name has 1 to 15 characters, no '/', ':', '%' or blank";
+	else if (spec->type == SPEC_NULL && !name_valid(spec->address))
+		problem = "a name has 1 to 63 letters, digits, '.', '_' or '-'";
+	else if (spec->type == SPEC_VHOST_USER && spec->address[strlen(spec->address) - 1] == '/')
+		problem = "expected the path of a socket, this ends in '/'";
+	if (!problem)
+		return 0;
+	snprintf(why, SPEC_WHY_BYTES, "address '%.60s': %s", spec->address, problem);
+	return -EINVAL;
+}
+
+/* /run/vm1.sock -> vm1; what a name cannot hold becomes '-'. */
+static void name_derive(struct spec *spec)
+{
+	const char *slash = strrchr(spec->address, '/');
+	const char *base = slash && spec->type == SPEC_VHOST_USER ? slash + 1 : spec->address;
+	size_t len = strlen(base);
+
+	if (spec->type == SPEC_VHOST_USER && len > 5 && !strcmp(base + len - 5, ".sock"))
+		len -= 5;
+	if (len >= SPEC_NAME_BYTES - 5) /* room for "-4096" */
+		len = SPEC_NAME_BYTES - 6;
+	memcpy(spec->name, base, len);
+	spec->name[len] = '\0';
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)spec->name[i]) && !strchr("._-", spec->name[i]))
+			spec->name[i] = '-';
+}
+
+static int type_parse(const char *text, struct spec *spec, const char **ret_rest, char *why)
+{
+	for (unsigned t = 0; t < ARRAY_SIZE(type_names); t++) {
+		size_t len = strlen(type_names[t]);
+
+		if (strncmp(text, type_names[t], len) != 0 || text[len] != ':')
+			continue;
+		spec->type = (enum spec_type)t;
+		*ret_rest = text + len + 1;
+		return 0;
+	}
+	snprintf(why, SPEC_WHY_BYTES, "'%.60s': expected vhost-user:PATH, tap:INTERFACE or null:NAME", text);
+	return -EINVAL;
+}
+
+static int parts_parse(struct spec *spec, char *parts, char *why)
+{
+	char *rest = parts;
+	const char *address = strsep(&rest, ",");
+
+	if (strlen(address) >= sizeof(spec->address)) {
+		snprintf(why, SPEC_WHY_BYTES, "address '%.40s...': longer than %u bytes", address,
+			 SPEC_ADDRESS_BYTES - 1);
+		return -EINVAL;
+	}
+	memcpy(spec->address, address, strlen(address) + 1);
+	while (rest) {
+		int err = option_parse(spec, strsep(&rest, ","), why);
+
+		if (err)
+			return err;
+	}
+	return address_check(spec, why);
+}
+
+int spec_parse(const char *text, struct spec *ret_spec, char why[SPEC_WHY_BYTES])
+{
+	struct spec spec = {.queues = 1};
+	const char *rest;
+	char *parts;
+	int err = type_parse(text, &spec, &rest, why);
+
+	if (err)
+		return err;
+	parts = strdup(rest);
+	if (!parts) {
+		snprintf(why, SPEC_WHY_BYTES, "out of memory");
+		return -EINVAL;
+	}
+	err = parts_parse(&spec, parts, why);
+	free(parts);
+	if (err)
+		return err;
+	if (!spec.name_given)
+		name_derive(&spec);
+	if (spec.client && (spec.set_user || spec.set_group || spec.perm)) {
+		snprintf(why, SPEC_WHY_BYTES, "user, group and perm: expected only with mode=server");
+		return -EINVAL;
+	}
+	*ret_spec = spec;
+	return 0;
+}

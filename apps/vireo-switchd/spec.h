@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCHD_SPEC_H
+#define SWITCHD_SPEC_H
+
+/* A port as the user writes it: TYPE:ADDRESS[,key=value...]. Pure parsing: nothing is opened. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define SPEC_NAME_BYTES 64u
+#define SPEC_ADDRESS_BYTES 4096u
+#define SPEC_WHY_BYTES 256u
+
+enum spec_type {
+	SPEC_VHOST_USER,
+	SPEC_TAP,
+	SPEC_NULL,
+};
+
+struct spec {
+	enum spec_type type;
+	char address[SPEC_ADDRESS_BYTES]; /* path, interface, or the name of a null port */
+	char name[SPEC_NAME_BYTES];
+	bool name_given; /* or derived from the address, and may be changed to be unique */
+	bool client;	 /* vhost-user: connect instead of listening */
+	unsigned queues; /* pairs */
+	uint16_t mtu;	 /* 0: not given */
+	bool set_mac, set_user, set_group;
+	uint8_t mac[6];
+	uid_t user;
+	gid_t group;
+	mode_t perm; /* 0: not given */
+};
+
+const char *spec_type_name(enum spec_type type);
+
+/* 0, or -EINVAL and in `why` one phrase that names the culprit and says what was expected. */
+int spec_parse(const char *text, struct spec *ret_spec, char why[SPEC_WHY_BYTES]);
+
+/* A whole decimal number from min to max, and nothing else. */
+bool spec_number(const char *text, unsigned long min, unsigned long max, unsigned long *ret_number);
+/* A group's or a user's name or number. */
+bool spec_group(const char *text, gid_t *ret_group);
+bool spec_user(const char *text, uid_t *ret_user);
+
+#endif

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Port specifications, options and the configuration file. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/util.h"
+#include "cpus.h"
+#include "options.h"
+#include "spec.h"
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct spec good(const char *text)
+{
+	struct spec spec;
+	char why[SPEC_WHY_BYTES] = "";
+
+	if (spec_parse(text, &spec, why))
+		fail_msg("%s: %s", text, why);
+	return spec;
+}
+
+static void assert_bad(const char *text, const char *expected)
+{
+	struct spec spec = {.queues = 4711};
+	char why[SPEC_WHY_BYTES] = "";
+
+	if (!spec_parse(text, &spec, why))
+		fail_msg("%s was taken", text);
+	assert_int_equal(spec.queues, 4711); /* untouched */
+	if (!strstr(why, expected))
+		fail_msg("%s: expected '%s' in '%s'", text, expected, why);
+}
+
+static void a_vhost_user_port_has_all_its_keys(void **state)
+{
+	struct spec spec = good(
+		"vhost-user:/run/a/vm1.sock,name=one,mode=server,queues=4,mtu=9000,mac=52:54:00:aB:cd:ef,"
+		"user=0,group=7,perm=0640");
+
+	assert_int_equal(spec.type, SPEC_VHOST_USER);
+	assert_string_equal(spec.address, "/run/a/vm1.sock");
+	assert_string_equal(spec.name, "one");
+	assert_true(spec.name_given);
+	assert_false(spec.client);
+	assert_int_equal(spec.queues, 4);
+	assert_int_equal(spec.mtu, 9000);
+	assert_true(spec.set_mac);
+	assert_memory_equal(spec.mac, "\x52\x54\x00\xab\xcd\xef", 6);
+	assert_true(spec.set_user && spec.user == 0);
+	assert_true(spec.set_group && spec.group == 7);
+	assert_int_equal(spec.perm, 0640);
+}
+
+static void keys_left_out_have_defaults(void **state)
+{
+	struct spec spec = good("vhost-user:vm.sock");
+
+	assert_string_equal(spec.name, "vm");
+	assert_false(spec.name_given || spec.client || spec.set_mac || spec.set_user || spec.set_group);
+	assert_int_equal(spec.queues, 1);
+	assert_int_equal(spec.mtu, 0);
+	assert_int_equal(spec.perm, 0);
+	assert_true(good("vhost-user:x,mode=client").client);
+}
+
+static void a_name_is_derived_from_the_address(void **state)
+{
+	char text[400] = "vhost-user:/";
+
+	assert_string_equal(good("vhost-user:/run/vm1.sock").name, "vm1");
+	assert_string_equal(good("vhost-user:/run/vm1.socket").name, "vm1.socket");
+	assert_string_equal(good("vhost-user:/run/.sock").name, ".sock");
+	assert_string_equal(good("vhost-user:/run/a b:c").name, "a-b-c");
+	assert_string_equal(good("tap:tap0").name, "tap0");
+	assert_string_equal(good("null:sink").name, "sink");
+	memset(text + strlen(text), 'x', 300);
+	assert_true(strlen(good(text).name) < SPEC_NAME_BYTES - 5);
+}
+
+static void users_and_groups_go_by_name(void **state)
+{
+	assert_int_equal(good("vhost-user:/a,user=root").user, 0);
+	assert_int_equal(good("vhost-user:/a,group=root").group, 0);
+	assert_bad("vhost-user:/a,user=nobody-of-that-name", "a user's name or number");
+	assert_bad("vhost-user:/a,group=", "a group's name or number");
+	assert_bad("vhost-user:/a,group=4294967295",
+		   "a group's name or number"); /* (gid_t)-1 means: leave it */
+}
+
+static void bad_types_and_addresses_are_named(void **state)
+{
+	assert_bad("", "expected vhost-user:PATH, tap:INTERFACE or null:NAME");
+	assert_bad("vhost-user", "'vhost-user': expected vhost-user:PATH");
+	assert_bad("Tap:x", "'Tap:x': expected");
+	assert_bad("tap:", "nothing after the colon");
+	assert_bad("vhost-user:,queues=1", "nothing after the colon");
+	assert_bad("vhost-user:/run/", "the path of a socket");
+	assert_bad("tap:sixteen-letters-", "1 to 15 characters");
+	assert_bad("tap:a/b", "1 to 15 characters");
+	assert_bad("tap:tap%d", "1 to 15 characters");
+	assert_bad("null:a b", "a name has 1 to 63");
+}
+
+static void bad_keys_and_values_are_named(void **state)
+{
+	assert_bad("vhost-user:/a,colour=red",
+		   "unknown key 'colour': expected one of: name mode queues mtu mac");
+	assert_bad("vhost-user:/a,", "unknown key ''");
+	assert_bad("vhost-user:/a,queues", "'queues=': expected 1 to 128");
+	assert_bad("vhost-user:/a,queues=0", "'queues=0': expected 1 to 128");
+	assert_bad("vhost-user:/a,queues=129", "1 to 128");
+	assert_bad("vhost-user:/a,queues=2x", "1 to 128");
+	assert_bad("vhost-user:/a,queues=-1", "1 to 128");
+	assert_bad("vhost-user:/a,queues= 1", "1 to 128");
+	assert_bad("vhost-user:/a,queues=99999999999999999999", "1 to 128");
+	assert_bad("vhost-user:/a,mtu=67", "68 to 65535");
+	assert_bad("vhost-user:/a,mtu=65536", "68 to 65535");
+	assert_bad("vhost-user:/a,mode=both", "server or client");
+	assert_bad("vhost-user:/a,mac=52:54:00:12:34", "a unicast address");
+	assert_bad("vhost-user:/a,mac=52:54:00:12:34:56:78", "a unicast address");
+	assert_bad("vhost-user:/a,mac=53:54:00:12:34:56", "a unicast address");
+	assert_bad("vhost-user:/a,mac=00:00:00:00:00:00", "a unicast address");
+	assert_bad("vhost-user:/a,perm=660x", "an octal mode");
+	assert_bad("vhost-user:/a,perm=4755", "an octal mode");
+	assert_bad("vhost-user:/a,name=", "1 to 63 letters");
+	assert_bad("vhost-user:/a,name=a/b", "1 to 63 letters");
+	assert_bad("vhost-user:/a,mode=client,perm=0660", "only with mode=server");
+	assert_bad("tap:t,mac=52:54:00:12:34:56", "unknown key 'mac': expected one of: name queues mtu");
+	assert_bad("null:n,queues=1", "unknown key 'queues': expected one of: none");
+}
+
+static void cpu_lists_hold_ranges_and_single_cpus(void **state)
+{
+	int cpus[4] = {-1, -1, -1, -1};
+	cpu_set_t set;
+	int first = 0;
+	char text[32];
+
+	sched_getaffinity(0, sizeof(set), &set);
+	while (!CPU_ISSET(first, &set))
+		first++;
+	snprintf(text, sizeof(text), "%d,", first);
+	assert_int_equal(cpus_parse(text, cpus, 4), 1);
+	assert_int_equal(cpus[0], first);
+	snprintf(text, sizeof(text), "%d-%d", first, first);
+	assert_int_equal(cpus_parse(text, cpus, 4), 1);
+	assert_int_equal(cpus_parse("1023,", cpus, 4), -ENODEV);
+	assert_int_equal(cpus_parse("0-7", cpus, 4), -EINVAL);
+	assert_int_equal(cpus_parse("3-1", cpus, 4), -EINVAL);
+	assert_int_equal(cpus_parse("1,1", cpus, 4), -EINVAL);
+	assert_int_equal(cpus_parse("1-", cpus, 4), -EINVAL);
+	assert_int_equal(cpus_parse("a", cpus, 4), -EINVAL);
+	assert_int_equal(cpus_parse("", cpus, 4), -EINVAL);
+	assert_int_equal(cpus_parse(",", cpus, 4), -EINVAL);
+	assert_int_equal(cpus_parse("99999999999", cpus, 4), -EINVAL);
+}
+
+/* ---- options ---- */
+
+static char err_text[1024];
+
+static enum options_verdict parse(struct options *options, const char *const *words)
+{
+	char *argv[16] = {strdup("vireo-switchd")};
+	enum options_verdict verdict;
+	FILE *err = fmemopen(err_text, sizeof(err_text), "w"), *out = fopen("/dev/null", "w");
+	int argc = 1;
+
+	err_text[0] = '\0';
+	for (; words[argc - 1]; argc++)
+		argv[argc] = strdup(words[argc - 1]);
+	verdict = options_parse(argc, argv, out, err, options);
+	fclose(err);
+	fclose(out);
+	for (int i = 0; i < argc; i++)
+		free(argv[i]);
+	return verdict;
+}
+
+#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static void assert_refused(const char *const *words, const char *expected)
+{
+	struct options o;
+
+	assert_int_equal(parse(&o, words), OPTIONS_BAD);
+	if (!strstr(err_text, expected))
+		fail_msg("expected '%s' in '%s'", expected, err_text);
+	assert_ptr_equal(strchr(err_text, '\n'), err_text + strlen(err_text) - 1); /* one line */
+}
+
+static void options_are_carried_over(void **state)
+{
+	struct options o;
+
+	assert_int_equal(parse(&o, WORDS("--port", "null:a", "--workers", "3", "--poll", "--fdb-age=9",
+					 "--fdb-entries", "99", "--log-level", "debug", "--control", "/c",
+					 "--port", "tap:b")),
+			 OPTIONS_RUN);
+	assert_int_equal(o.port_count, 2);
+	assert_string_equal(o.ports[1].name, "b");
+	assert_int_equal(o.workers, 3);
+	assert_false(o.pinned);
+	assert_true(o.poll);
+	assert_int_equal(o.fdb_age_s, 9);
+	assert_int_equal(o.fdb_entries, 99);
+	assert_int_equal(o.log_level, VIREO_LOG_DEBUG);
+	assert_string_equal(o.control, "/c");
+	options_free(&o);
+}
+
+static void no_options_give_the_defaults(void **state)
+{
+	struct options o;
+
+	assert_int_equal(parse(&o, (const char *const[]){NULL}), OPTIONS_RUN);
+	assert_int_equal(o.workers, 1);
+	assert_int_equal(o.fdb_entries, 65536);
+	assert_int_equal(o.fdb_age_s, 300);
+	assert_false(o.poll || o.control || o.port_count);
+	options_free(&o);
+}
+
+static void bad_options_get_one_line_that_names_them(void **state)
+{
+	assert_refused(WORDS("--prot", "x"), "--prot: expected an option that exists");
+	assert_refused(WORDS("-x"), "expected an option that exists");
+	assert_refused(WORDS("--port"), "--port: expected a value after it");
+	assert_refused(WORDS("--poll=1"), "--poll=1: expected no value");
+	assert_refused(WORDS("--port", "null:"), "--port 'null:': address '': nothing after the colon");
+	assert_refused(WORDS("--workers", "0"),
+		       "--workers '0': expected a number from 1 to 128, or a list of CPUs");
+	assert_refused(WORDS("--workers", "1000,"), "expected CPUs that this process may run on");
+	assert_refused(WORDS("--fdb-age", "1s"), "--fdb-age '1s': expected 1 to 1000000");
+	assert_refused(WORDS("--fdb-entries", "2000000"), "expected 16 to 1048576");
+	assert_refused(WORDS("--log-level", "loud"), "expected error, warning, info or debug");
+	assert_refused(WORDS("--control", ""), "expected the path of a UNIX socket");
+	assert_refused(WORDS("--control-group", "no-such-group"), "expected a group's name or number");
+	assert_refused(WORDS("extra"), "'extra': expected options only");
+	assert_refused(WORDS("--config", "/does/not/exist"),
+		       "--config '/does/not/exist': expected a readable file");
+	assert_refused(WORDS("--config", "/"), "--config '/': expected a readable file");
+	assert_refused(WORDS("--port", "tap:a,name=x", "--port", "tap:b,name=x"),
+		       "there is a port 'x' already");
+}
+
+static char file_path[64];
+
+static const char *file(const char *text)
+{
+	int fd;
+
+	strcpy(file_path, "/tmp/options-test-XXXXXX");
+	fd = mkstemp(file_path);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+	return file_path;
+}
+
+static void a_file_says_what_options_say(void **state)
+{
+	struct options o;
+
+	assert_int_equal(
+		parse(&o, WORDS("--config", file("# a comment\n\n  port null:a # another\n\tport\ttap:b#c\r\n"
+						 "workers 2\npoll\nfdb-age 60"))),
+		OPTIONS_RUN);
+	unlink(file_path);
+	assert_int_equal(o.port_count, 2);
+	assert_string_equal(o.ports[1].address, "b#c");
+	assert_int_equal(o.workers, 2);
+	assert_int_equal(o.fdb_age_s, 60);
+	assert_true(o.poll);
+	options_free(&o);
+}
+
+static void the_command_line_holds_over_the_file_and_adds_ports(void **state)
+{
+	struct options o;
+
+	assert_int_equal(parse(&o, WORDS("--adaptive", "--workers", "5", "--port", "null:b", "--config",
+					 file("workers 2\npoll\nport null:a\nfdb-age 60\n"))),
+			 OPTIONS_RUN);
+	unlink(file_path);
+	assert_int_equal(o.workers, 5);
+	assert_false(o.poll);
+	assert_int_equal(o.fdb_age_s, 60);
+	assert_int_equal(o.port_count, 2);
+	assert_string_equal(o.ports[0].name, "a");
+	options_free(&o);
+}
+
+static void bad_lines_are_named_by_file_and_number(void **state)
+{
+	static const struct {
+		const char *text, *line, *expected;
+	} rows[] = {
+		{"workers 1\nport null:\n", ":2: ", "port 'null:': address ''"},
+		{"\n\nprot null:a\n", ":3: ", "'prot': expected one of: port control"},
+		{"poll 1\n", ":1: ", "poll '1': expected nothing after 'poll'"},
+		{"port\n", ":1: ", "port '': '': expected vhost-user:PATH"},
+		{"config other\n", ":1: ", "'config': expected one of:"},
+		{"workers\n", ":1: ", "workers '': expected a number"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char expected[128];
+
+		file(rows[i].text);
+		snprintf(expected, sizeof(expected), "vireo-switchd: %s%s%s", file_path, rows[i].line,
+			 rows[i].expected);
+		assert_refused(WORDS("--config", file_path), expected);
+		unlink(file_path);
+	}
+}
+
+static void help_and_version_end_well(void **state)
+{
+	struct options o;
+
+	assert_int_equal(parse(&o, WORDS("--help")), OPTIONS_DONE);
+	assert_int_equal(parse(&o, WORDS("--version")), OPTIONS_DONE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_vhost_user_port_has_all_its_keys),
+		cmocka_unit_test(keys_left_out_have_defaults),
+		cmocka_unit_test(a_name_is_derived_from_the_address),
+		cmocka_unit_test(users_and_groups_go_by_name),
+		cmocka_unit_test(bad_types_and_addresses_are_named),
+		cmocka_unit_test(bad_keys_and_values_are_named),
+		cmocka_unit_test(cpu_lists_hold_ranges_and_single_cpus),
+		cmocka_unit_test(options_are_carried_over),
+		cmocka_unit_test(no_options_give_the_defaults),
+		cmocka_unit_test(bad_options_get_one_line_that_names_them),
+		cmocka_unit_test(a_file_says_what_options_say),
+		cmocka_unit_test(the_command_line_holds_over_the_file_and_adds_ports),
+		cmocka_unit_test(bad_lines_are_named_by_file_and_number),
+		cmocka_unit_test(help_and_version_end_well),
+	};
+
+	return cmocka_run_group_tests_name("options", tests, NULL, NULL);
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tap_device.h"
+#include "base/fd.h"
+#include "vireo/frame.h"
+#include "wire/virtio_net.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#ifndef TUN_F_USO4 /* Linux 6.2 */
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
+static void explain(int err, const struct spec *spec, char *why)
+{
+	const char *name = spec->address;
+
+	switch (-err) {
+	case EPERM:
+	case EACCES:
+		snprintf(why, SPEC_WHY_BYTES,
+			 "tap '%.15s': needs CAP_NET_ADMIN: run as root, or let root make the interface "
+			 "first: "
+			 "ip tuntap add dev %.15s mode tap user NAME%s",
+			 name, name, spec->queues > 1 ? " multi_queue" : "");
+		break;
+	case EBUSY:
+		snprintf(why, SPEC_WHY_BYTES,
+			 "tap '%.15s': another program uses it: choose another interface", name);
+		break;
+	case EINVAL:
+		snprintf(why, SPEC_WHY_BYTES,
+			 "tap '%.15s': an interface of that name exists and is no tap with %s: choose "
+			 "another name",
+			 name, spec->queues > 1 ? "several queues (multi_queue)" : "one queue");
+		break;
+	case ENOENT:
+	case ENODEV:
+	case ENXIO:
+		snprintf(why, SPEC_WHY_BYTES,
+			 "tap '%.15s': no /dev/net/tun here: load the module (modprobe tun)", name);
+		break;
+	default:
+		snprintf(why, SPEC_WHY_BYTES, "tap '%.15s': %s", name, strerror(-err));
+	}
+}
+
+static int queue_open(const struct spec *spec, int *ret_fd)
+{
+	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+	int header_bytes = NET_HDR_BYTES, little_endian = 1;
+	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (spec->queues > 1)
+		ifr.ifr_flags |= IFF_MULTI_QUEUE;
+	memcpy(ifr.ifr_name, spec->address,
+	       strlen(spec->address) + 1); /* spec_parse() has checked the length */
+	if (ioctl(fd, TUNSETIFF, &ifr) || ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) ||
+	    ioctl(fd, TUNSETVNETLE, &little_endian)) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+/*
+ * What frames the kernel may give us is what it takes from us, too; UFO it only takes (it cuts such frames
+ * itself).
+ */
+static int offloads_set(int fd, unsigned *ret_offloads)
+{
+	const unsigned base = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+	unsigned offloads = VIREO_OFFLOAD_CSUM | VIREO_OFFLOAD_TSO4 | VIREO_OFFLOAD_TSO6 | VIREO_OFFLOAD_ECN |
+			    VIREO_OFFLOAD_UFO;
+
+	if (!ioctl(fd, TUNSETOFFLOAD, (unsigned long)(base | TUN_F_USO4 | TUN_F_USO6)))
+		offloads |= VIREO_OFFLOAD_USO4 | VIREO_OFFLOAD_USO6;
+	else if (ioctl(fd, TUNSETOFFLOAD, (unsigned long)base))
+		return -errno;
+	*ret_offloads = offloads;
+	return 0;
+}
+
+/* A user who was given an existing interface may not change it, and need not, if it is as wanted already. */
+static int interface_set(const struct spec *spec)
+{
+	struct ifreq ifr = {.ifr_flags = 0};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int err = 0;
+
+	if (fd < 0)
+		return -errno;
+	memcpy(ifr.ifr_name, spec->address, strlen(spec->address) + 1);
+	if (spec->mtu && (ioctl(fd, SIOCGIFMTU, &ifr) || ifr.ifr_mtu != spec->mtu)) {
+		ifr.ifr_mtu = spec->mtu;
+		err = ioctl(fd, SIOCSIFMTU, &ifr) ? -errno : 0;
+	}
+	if (!err && ioctl(fd, SIOCGIFFLAGS, &ifr))
+		err = -errno;
+	if (!err && !(ifr.ifr_flags & IFF_UP)) {
+		ifr.ifr_flags |= IFF_UP;
+		err = ioctl(fd, SIOCSIFFLAGS, &ifr) ? -errno : 0;
+	}
+	close(fd);
+	return err;
+}
+
+int tap_device_open(const struct spec *spec, int *fds, unsigned *ret_offloads, char why[SPEC_WHY_BYTES])
+{
+	unsigned open_count = 0;
+	int err = 0;
+
+	for (; !err && open_count < spec->queues; open_count++) {
+		fds[open_count] = -1;
+		err = queue_open(spec, &fds[open_count]);
+	}
+	for (unsigned i = 0; !err && i < open_count; i++)
+		err = offloads_set(fds[i], ret_offloads);
+	if (err) {
+		explain(err, spec, why);
+	} else {
+		err = interface_set(spec);
+		if (err)
+			snprintf(
+				why, SPEC_WHY_BYTES,
+				"tap '%.15s': cannot bring it up%s: %s: let root do it: ip link set %.15s up",
+				spec->address, spec->mtu ? " or set its MTU" : "", strerror(-err),
+				spec->address);
+	}
+	for (unsigned i = 0; err && i < open_count; i++)
+		fd_close(&fds[i]);
+	return err;
+}

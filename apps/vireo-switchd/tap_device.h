@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCHD_TAP_DEVICE_H
+#define SWITCHD_TAP_DEVICE_H
+
+#include "spec.h"
+
+/*
+ * Makes (or opens) the TAP interface that spec names and brings it up: one fd per queue, non-blocking, with
+ * virtio-net headers of NET_HDR_BYTES, little-endian, and all the offloads that this kernel knows
+ * (*ret_offloads, VIREO_OFFLOAD_*). fds has room for spec->queues. On failure a negative errno and in `why`
+ * what to do.
+ */
+int tap_device_open(const struct spec *spec, int *fds, unsigned *ret_offloads, char why[SPEC_WHY_BYTES]);
+
+#endif

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Each command's answer, for people. */
+#include "show.h"
+#include "table.h"
+#include <string.h>
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "-";
+}
+
+static json_int_t number_of(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+/* "-" for null or nothing. */
+static void number_cell(struct table *t, const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+
+	if (json_is_integer(value))
+		table_cell(t, "%lld", (long long)json_integer_value(value));
+	else
+		table_cell(t, "-");
+}
+
+static void port_cells(struct table *t, const json_t *port)
+{
+	static const char *const counters[] = {"rx_frames", "rx_bytes", "rx_drops",
+					       "tx_frames", "tx_bytes", "tx_drops"};
+
+	table_cell(t, "%s", text_of(port, "name"));
+	table_cell(t, "%s", text_of(port, "type"));
+	table_cell(t, "%s", text_of(port, "state"));
+	for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
+		number_cell(t, port, counters[i]);
+}
+
+#define PORT_HEADINGS "PORT|TYPE|STATE|>RX FRAMES|>RX BYTES|>RX DROPS|>TX FRAMES|>TX BYTES|>TX DROPS"
+
+void show_port_list(struct show *show)
+{
+	struct table *t = table_new(PORT_HEADINGS "|ADDRESS");
+	const json_t *port;
+	size_t i;
+
+	for (i = 0; (port = json_array_get(json_object_get(show->result, "ports"), i)); i++) {
+		port_cells(t, port);
+		table_cell(t, "%s", text_of(port, "address"));
+	}
+	table_print(t, show->out);
+}
+
+void show_port_add(struct show *show)
+{
+	fprintf(show->out, "%s\n", text_of(show->result, "name"));
+}
+
+void show_port_remove(struct show *show)
+{
+}
+
+/*
+ * All integers of an object, a line each; zeroes of drop reasons too: a reader must not guess what was
+ * counted.
+ */
+static void counters_table(json_t *counters, FILE *out)
+{
+	struct table *t = table_new("COUNTER|>VALUE");
+	const json_t *value;
+	const char *key;
+
+	for (void *it = json_object_iter(counters); it; it = json_object_iter_next(counters, it)) {
+		key = json_object_iter_key(it);
+		value = json_object_iter_value(it);
+		table_cell(t, "%s", key);
+		table_cell(t, "%lld", (long long)json_integer_value(value));
+	}
+	table_print(t, out);
+}
+
+static void queues_table(const json_t *queues, FILE *out)
+{
+	static const char *const counters[] = {"frames",   "bytes",	      "no_buffer",
+					       "too_long", "offload_refused", "filtered",
+					       "disabled", "runt",	      "bad_offload",
+					       "error"};
+	struct table *t =
+		table_new("QUEUE|RUNNING|>FRAMES|>BYTES|>NO BUFFER|>TOO LONG|>OFFLOAD REFUSED|>FILTERED|>DISABLED|"
+			  ">RUNT|>BAD OFFLOAD|>ERROR");
+	const json_t *queue;
+	size_t i;
+
+	for (i = 0; (queue = json_array_get(queues, i)); i++) {
+		table_cell(t, "%s %lld", text_of(queue, "direction"), (long long)number_of(queue, "queue"));
+		table_cell(t, "%s", json_is_true(json_object_get(queue, "running")) ? "yes" : "no");
+		for (size_t c = 0; c < ARRAY_SIZE(counters); c++)
+			number_cell(t, queue, counters[c]);
+	}
+	table_print(t, out);
+}
+
+static void port_details(const json_t *port, FILE *out)
+{
+	const json_t *offloads = json_object_get(port, "offloads"), *offload,
+		     *mtu = json_object_get(port, "mtu");
+	size_t i;
+
+	fprintf(out, "port %s: %s:%s", text_of(port, "name"), text_of(port, "type"),
+		text_of(port, "address"));
+	fprintf(out, "\nstate %s, queues %lld, mtu ", text_of(port, "state"),
+		(long long)number_of(port, "queues"));
+	if (json_is_integer(mtu))
+		fprintf(out, "%lld", (long long)json_integer_value(mtu));
+	else
+		fprintf(out, "not limited");
+	if (json_object_get(port, "mode"))
+		fprintf(out, ", mode %s", text_of(port, "mode"));
+	fprintf(out, "\noffloads taken:%s", json_array_size(offloads) ? "" : " none");
+	for (i = 0; (offload = json_array_get(offloads, i)); i++)
+		fprintf(out, " %s", json_string_value(offload));
+	fprintf(out, "\n\n");
+	counters_table(json_object_get(port, "counters"), out);
+	fputc('\n', out);
+	queues_table(json_object_get(port, "queue_counters"), out);
+}
+
+void show_port_show(struct show *show)
+{
+	port_details(json_object_get(show->result, "port"), show->out);
+}
+
+void show_fdb_show(struct show *show)
+{
+	const json_t *entries = json_object_get(show->result, "entries"), *entry;
+	json_int_t hidden = number_of(show->result, "total") - (json_int_t)json_array_size(entries);
+	struct table *t = table_new("ADDRESS|PORT|>AGE S");
+	size_t i;
+
+	for (i = 0; (entry = json_array_get(entries, i)); i++) {
+		table_cell(t, "%s", text_of(entry, "mac"));
+		table_cell(t, "%s", text_of(entry, "port"));
+		number_cell(t, entry, "age_s");
+	}
+	table_print(t, show->out);
+	if (hidden > 0)
+		fprintf(show->out, "and %lld more\n", (long long)hidden);
+}
+
+void show_fdb_flush(struct show *show)
+{
+}
+
+static void workers_table(const json_t *workers, FILE *out)
+{
+	static const char *const counters[] = {"cpu", "frames", "loops", "busy_loops", "sleeps", "wakeups"};
+	struct table *t = table_new("WORKER|>CPU|>FRAMES|>LOOPS|>BUSY LOOPS|>SLEEPS|>WAKEUPS");
+	const json_t *worker;
+	size_t i;
+
+	for (i = 0; (worker = json_array_get(workers, i)); i++) {
+		table_cell(t, "%lld", (long long)number_of(worker, "worker"));
+		for (size_t c = 0; c < ARRAY_SIZE(counters); c++)
+			number_cell(t, worker, counters[c]);
+	}
+	table_print(t, out);
+}
+
+static void fdb_line(const json_t *fdb, FILE *out)
+{
+	fprintf(out,
+		"fdb: %lld of %lld entries, learned %lld, moved %lld, aged %lld, evicted %lld, refused "
+		"%lld\n",
+		(long long)number_of(fdb, "entries"), (long long)number_of(fdb, "capacity"),
+		(long long)number_of(fdb, "learned"), (long long)number_of(fdb, "moved"),
+		(long long)number_of(fdb, "aged"), (long long)number_of(fdb, "evicted"),
+		(long long)number_of(fdb, "refused"));
+}
+
+void show_stats(struct show *show)
+{
+	const json_t *port;
+	size_t i;
+
+	for (i = 0; (port = json_array_get(json_object_get(show->result, "ports"), i)); i++) {
+		port_details(port, show->out);
+		fputc('\n', show->out);
+	}
+	workers_table(json_object_get(show->result, "workers"), show->out);
+	fputc('\n', show->out);
+	fdb_line(json_object_get(show->result, "fdb"), show->out);
+}
+
+/* ---- top ---- */
+
+static const json_t *port_before(const json_t *previous, const char *name)
+{
+	const json_t *port;
+	size_t i;
+
+	for (i = 0; (port = json_array_get(json_object_get(previous, "ports"), i)); i++)
+		if (!strcmp(text_of(port, "name"), name))
+			return port;
+	return NULL;
+}
+
+/* Per second since the previous answer; a port that is new, or was made anew, has no rate yet. */
+static void rate_cell(struct table *t, const json_t *port, const json_t *before, const char *key, double unit,
+		      double seconds)
+{
+	json_int_t now = number_of(port, key), then = number_of(before, key);
+
+	if (!before || seconds <= 0 || now < then)
+		table_cell(t, "-");
+	else
+		table_cell(t, "%.*f", unit > 1 ? 1 : 0,
+			   (double)(now - then) * (unit > 1 ? 8 : 1) / seconds / unit);
+}
+
+static void rates_table(struct show *show, double seconds)
+{
+	struct table *t =
+		table_new("PORT|STATE|>RX FRAMES/S|>RX MBIT/S|>RX DROPS/S|>TX FRAMES/S|>TX MBIT/S|"
+			  ">TX DROPS/S|>RX FRAMES|>RX BYTES|>TX FRAMES|>TX BYTES|>RX DROPS|>TX DROPS");
+	static const char *const totals[] = {"rx_frames", "rx_bytes", "tx_frames",
+					     "tx_bytes",  "rx_drops", "tx_drops"};
+	const json_t *port;
+	size_t i;
+
+	for (i = 0; (port = json_array_get(json_object_get(show->result, "ports"), i)); i++) {
+		const json_t *before = port_before(show->previous, text_of(port, "name"));
+
+		table_cell(t, "%s", text_of(port, "name"));
+		table_cell(t, "%s", text_of(port, "state"));
+		rate_cell(t, port, before, "rx_frames", 1, seconds);
+		rate_cell(t, port, before, "rx_bytes", 1e6, seconds);
+		rate_cell(t, port, before, "rx_drops", 1, seconds);
+		rate_cell(t, port, before, "tx_frames", 1, seconds);
+		rate_cell(t, port, before, "tx_bytes", 1e6, seconds);
+		rate_cell(t, port, before, "tx_drops", 1, seconds);
+		for (size_t c = 0; c < ARRAY_SIZE(totals); c++)
+			number_cell(t, port, totals[c]);
+	}
+	table_print(t, show->out);
+}
+
+void show_top(struct show *show)
+{
+	double seconds = 0;
+
+	if (show->previous)
+		seconds =
+			(double)(number_of(show->result, "time_us") - number_of(show->previous, "time_us")) /
+			1e6;
+	fdb_line(json_object_get(show->result, "fdb"), show->out);
+	fputc('\n', show->out);
+	rates_table(show, seconds);
+}
+
+/* ---- version and help ---- */
+
+void show_version(struct show *show)
+{
+	fprintf(show->out, "vireoctl %s\n%s %s\n", VIREO_VERSION, text_of(show->result, "daemon"),
+		text_of(show->result, "version"));
+}
+
+void show_usage(FILE *out, const struct ctl_command *commands, size_t count)
+{
+	fprintf(out, "Usage: vireoctl [OPTION]... COMMAND\n"
+		     "Controls vireo-switchd.\n\n"
+		     "  -s, --socket SOCK    the daemon's control socket\n"
+		     "      --json           print JSON\n"
+		     "      --watch          repeat the command\n"
+		     "      --interval S     the pause between repetitions (1)\n"
+		     "      --count N        end after N repetitions\n"
+		     "      --version        print vireoctl's version\n"
+		     "      --help           print this\n\n");
+	for (size_t i = 0; i < count; i++) {
+		char text[64];
+
+		snprintf(text, sizeof(text), "%s%s%s%s", commands[i].words, *commands[i].params ? " " : "",
+			 commands[i].params, commands[i].flags & CTL_WATCH ? " [--watch]" : "");
+		fprintf(out, "  %-22s %s\n", text, commands[i].help);
+	}
+}
+
+void show_help(struct show *show)
+{
+	show_usage(show->out, show->commands, show->command_count);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VIREOCTL_SHOW_H
+#define VIREOCTL_SHOW_H
+
+#include "ctl/command.h"
+#include <stdio.h>
+
+/* What a row's show function gets: the daemon's answer, and where to print it. */
+struct show {
+	FILE *out;
+	const struct ctl_command *commands;
+	size_t command_count;
+	const json_t *result;
+	const json_t *previous; /* the answer before, when repeating; NULL: this is the first */
+};
+
+ctl_show_fn show_port_list, show_port_add, show_port_remove, show_port_show, show_fdb_show, show_fdb_flush,
+	show_stats, show_top, show_version, show_help;
+
+/* --help: usage, and the commands with their help. */
+void show_usage(FILE *out, const struct ctl_command *commands, size_t count);
+
+#endif
