@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Lies in frames and their headers: counted, dropped, and the device goes on (virtio 1.3, 5.1.6)."""
+import struct
+import time
+
+from bench import lie
+from peer import *
+from lies_messages import connect
+
+FEATURES = (F_MRG_RXBUF | F_INDIRECT | F_CSUM | F_HOST_TSO4 | 1 << 12 | 1 << 14 | 1 << 56)
+
+
+def counted(daemon, data, reason, features=FEATURES, pieces=None):
+    """Transmits `data` and expects it to be dropped and counted under `reason`, the session to go on."""
+    for packed in (False, True):
+        with connect(daemon) as peer:
+            _, ring = peer.ready(features, packed)
+            before = drops(daemon, reason)
+            peer.write(DATA, data)
+            ring.chain(pieces or [(GPA + DATA, len(data), 0)])
+            daemon.wait_for(lambda: drops(daemon, reason) > before, 3,
+                            f'not counted as {reason}: {data[:12].hex()} + {len(data) - 12} bytes')
+            peer.settle()
+
+
+def drops(daemon, reason):
+    return sum(queue[reason] for queue in daemon.port('hostile')['queue_counters'] if queue['direction'] == 'rx')
+
+
+IPV4_TCP = bytes.fromhex('4500002800000000400600000a0000010a000002') + struct.pack('>HHIIBBHHH', 1, 2, 3, 4, 0x50, 16, 5, 0, 0)
+
+
+def tcp_frame(payload=b''):
+    return frame(IPV4_TCP + payload, ethertype=0x0800)
+
+
+@lie
+def checksum_start_beyond_the_frame(daemon):
+    """CVE-2024-11614."""
+    for start, offset in ((0xFFFF, 0), (59, 0), (58, 1), (0xFFFF, 0xFFFF), (60, 0), (0, 0xFFFF), (0x8000, 0x8000)):
+        counted(daemon, net_header(1, start=start, offset=offset) + frame(), 'bad_offload')
+
+
+@lie
+def segment_size_zero(daemon):
+    counted(daemon, net_header(1, 1, 54, 0, 34, 16) + tcp_frame(b'x' * 3000), 'bad_offload')
+
+
+@lie
+def segmentation_of_an_unknown_kind(daemon):
+    for kind in (2, 6, 0x7F, 0x82, 0xFF):
+        counted(daemon, net_header(1, kind, 54, 1000, 34, 16) + tcp_frame(b'x' * 3000), 'bad_offload')
+
+
+@lie
+def segmentation_that_was_not_accepted(daemon):
+    counted(daemon, net_header(1, 1, 54, 1000, 34, 16) + tcp_frame(b'x' * 3000), 'bad_offload',
+            features=F_MRG_RXBUF | F_CSUM)
+    counted(daemon, net_header(1, start=34, offset=16) + tcp_frame(), 'bad_offload', features=F_MRG_RXBUF)
+
+
+@lie
+def segmentation_without_a_checksum(daemon):
+    counted(daemon, net_header(0, 1, 54, 1000) + tcp_frame(b'x' * 3000), 'bad_offload')
+
+
+@lie
+def segmentation_of_the_wrong_family(daemon):
+    counted(daemon, net_header(1, 4, 54, 1000, 34, 16) + tcp_frame(b'x' * 3000), 'bad_offload')
+
+
+@lie
+def segmentation_with_headers_that_lie(daemon):
+    """The kinds agree but the packet's own lengths do not: whoever segments it in software must notice."""
+    for ip in (b'\x4f' + IPV4_TCP[1:], b'\x40' + IPV4_TCP[1:], b'\x65' + IPV4_TCP[1:],
+               IPV4_TCP[:32] + b'\xf0' + IPV4_TCP[33:], IPV4_TCP[:32] + b'\x00' + IPV4_TCP[33:]):
+        for payload in (b'', b'x' * 3000):
+            with connect(daemon) as peer:
+                _, ring = peer.ready(FEATURES)
+                data = net_header(1, 1, 0xFFFF, 1, 34, 16) + frame(ip + payload, ethertype=0x0800)
+                peer.write(DATA, data)
+                ring.chain([(GPA + DATA, len(data), 0)])
+                time.sleep(0.02)
+                peer.settle()
+
+
+@lie
+def frame_of_one_byte_segments(daemon):
+    """64 KiB cut into segments of one byte each: work is bounded, the honest pair goes on."""
+    with connect(daemon) as peer:
+        _, ring = peer.ready(FEATURES)
+        data = net_header(1, 1, 54, 1, 34, 16) + tcp_frame(b'x' * 60000)
+        peer.write(DATA, data)
+        for i in range(200):
+            ring.chain([(GPA + DATA, len(data), 0)], start=i)
+        daemon.check_honest()
+        time.sleep(0.2)
+        peer.settle()
+
+
+@lie
+def chain_shorter_than_the_header(daemon):
+    """CVE-2022-2132."""
+    for length in (0, 1, 10, 11, 12, 13, 25):
+        counted(daemon, (net_header() + frame())[:length], 'runt',
+                pieces=[(GPA + DATA, length, 0)])
+
+
+@lie
+def header_split_over_twelve_descriptors(daemon):
+    """No lie at all: framing is the driver's affair (2.7.4.3); the frame must arrive."""
+    for packed in (False, True):
+        with connect(daemon) as peer:
+            _, ring = peer.ready(FEATURES, packed)
+            data = net_header() + frame()
+            peer.write(DATA, data)
+            before = daemon.port('hostile')['rx_frames']
+            ring.chain([(GPA + DATA + i, 1, 0) for i in range(len(data))])
+            daemon.wait_for(lambda: daemon.port('hostile')['rx_frames'] > before, 3, 'the frame did not arrive')
+
+
+@lie
+def frame_without_readable_parts(daemon):
+    for packed in (False, True):
+        with connect(daemon) as peer:
+            _, ring = peer.ready(FEATURES, packed)
+            before = drops(daemon, 'runt')
+            ring.chain([(GPA + DATA, 2000, WRITE)])
+            daemon.wait_for(lambda: drops(daemon, 'runt') > before, 3, 'not counted')
+            peer.settle()
+
+
+@lie
+def frame_longer_than_any_frame(daemon):
+    with connect(daemon) as peer:
+        _, ring = peer.ready(FEATURES)
+        peer.write(DATA, net_header() + frame())
+        ring.chain([(GPA, MEMORY_BYTES, 0)] * 64)
+        time.sleep(0.05)
+        peer.settle()
+        daemon.check_honest()
+
+
+@lie
+def addresses_by_the_hundred_thousand(daemon):
+    """A guest that fills the forwarding database evicts only its own addresses."""
+    daemon.broadcast(1)  # so that what is sent to the shouter below is not flooded
+    with connect(daemon) as peer:
+        _, ring = peer.ready(FEATURES)
+        number = 0
+        for _ in range(1200):
+            for i in range(256):
+                number += 1
+                source = b'\x06' + struct.pack('>I', number) + b'\x01'
+                peer.write(DATA + 128 * i, net_header() + frame(source=source, destination=b'\x02shout'))
+                ring.descriptor(i, GPA + DATA + 128 * i, 72)
+                ring.offer(i)
+            ring.ring_kick()
+            end = time.monotonic() + 2
+            while time.monotonic() < end:
+                (used,) = struct.unpack_from('<H', peer.memory, ring.device + 2)
+                if used == ring.avail_index:
+                    break
+        entries = daemon.ctl('fdb', 'show')['entries']
+        honest = [entry for entry in entries if entry['port'].startswith('honest')]
+        assert len(honest) >= 2, f'the honest addresses are gone, {len(entries)} others are there'

@@ -1,0 +1,402 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Lies in single messages: sizes, counts, fds, indexes, order."""
+import os
+import socket
+import struct
+import tempfile
+
+from bench import lie
+from peer import *
+
+# Requests that carry a payload of one certain size, and requests that carry none.
+SIZED = {SET_FEATURES: 8, SET_VRING_NUM: 8, SET_VRING_ADDR: 40, SET_VRING_BASE: 8, GET_VRING_BASE: 8,
+         SET_VRING_KICK: 8, SET_VRING_CALL: 8, SET_VRING_ERR: 8, SET_PROTOCOL_FEATURES: 8, SET_VRING_ENABLE: 8,
+         SEND_RARP: 8, NET_SET_MTU: 8, SET_STATUS: 8, ADD_MEM_REG: 40, REM_MEM_REG: 40}
+EMPTY = [GET_FEATURES, SET_OWNER, GET_PROTOCOL_FEATURES, GET_QUEUE_NUM, RESET_DEVICE, GET_MAX_MEM_SLOTS,
+         GET_STATUS]
+
+
+def connect(daemon):
+    return Peer(daemon.hostile)
+
+
+def closes(daemon, request, payload=b'', fds=(), flags=VERSION, size=None, protocol=P_ALL):
+    """The message, sent in an honest session, costs the session."""
+    with connect(daemon) as peer:
+        peer.negotiate(protocol=protocol)
+        try:
+            peer.send(request, payload, fds, flags, size)
+        except Closed:
+            return
+        assert peer.hung_up(), f'message {request} of {len(payload)} bytes and {len(fds)} fds was taken'
+
+
+def refused(peer, request, payload=b'', fds=()):
+    """The message is answered with an error and the session goes on, or it is closed."""
+    try:
+        assert peer.ack(request, payload, fds) != 0, f'message {request} was taken'
+    except Closed:
+        return
+
+
+@lie
+def payload_shorter_than_the_message_is(daemon):
+    for request, size in SIZED.items():
+        for lied in (0, 1, size - 1):
+            closes(daemon, request, b'\0' * lied)
+
+
+@lie
+def payload_longer_than_the_message_is(daemon):
+    for request, size in SIZED.items():
+        for lied in (size + 1, size + 8, 2048):
+            closes(daemon, request, b'\0' * lied)
+
+
+@lie
+def payload_where_there_is_none(daemon):
+    for request in EMPTY:
+        closes(daemon, request, b'\0' * 8)
+
+
+@lie
+def payload_size_of_four_gigabytes(daemon):
+    for size in (0xFFFFFFFF, 0x80000000, 1 << 20, 4097):
+        closes(daemon, SET_FEATURES, b'\0' * 8, size=size)
+
+
+@lie
+def unknown_request_numbers(daemon):
+    for request in (0, 26, 27, 28, 29, 30, 33, 45, 46, 99, 0x80000001, 0xFFFFFFFF, 1 << 31):
+        closes(daemon, request)
+        closes(daemon, request, b'\0' * 8)
+
+
+@lie
+def wrong_version_and_reply_flag(daemon):
+    for flags in (0, 2, 3, VERSION | REPLY):
+        closes(daemon, GET_FEATURES, flags=flags)
+
+
+@lie
+def fds_where_none_belong(daemon):
+    for request in EMPTY:
+        closes(daemon, request, fds=[0])
+    for request in (SET_VRING_NUM, SET_VRING_BASE, SET_VRING_ENABLE, SET_FEATURES):
+        closes(daemon, request, b'\0' * 8, fds=[0, 1, 2])
+
+
+@lie
+def more_fds_than_a_message_may_have(daemon):
+    null = os.open('/dev/null', os.O_RDWR)
+    try:
+        for count in (9, 64, 253):
+            closes(daemon, SET_MEM_TABLE, mem_table([(GPA, 4096, UADDR, 0)]), [null] * count)
+        closes(daemon, SET_VRING_KICK, struct.pack('=Q', 0), [null, null])
+    finally:
+        os.close(null)
+
+
+@lie
+def kick_without_an_fd_and_without_saying_so(daemon):
+    for request in (SET_VRING_KICK, SET_VRING_CALL, SET_VRING_ERR):
+        closes(daemon, request, struct.pack('=Q', 0))
+
+
+@lie
+def fd_although_none_was_announced(daemon):
+    event = os.eventfd(0)
+    try:
+        for request in (SET_VRING_KICK, SET_VRING_CALL, SET_VRING_ERR):
+            closes(daemon, request, struct.pack('=Q', 0x100), [event])
+    finally:
+        os.close(event)
+
+
+@lie
+def notifier_that_is_a_file_or_a_socket(daemon):
+    with tempfile.TemporaryFile() as file, socket.socket(socket.AF_UNIX) as sock:
+        for request in (SET_VRING_KICK, SET_VRING_CALL, SET_VRING_ERR):
+            for bad in (file.fileno(), sock.fileno()):
+                with connect(daemon) as peer:
+                    peer.negotiate()
+                    refused(peer, request, struct.pack('=Q', 0), [bad])
+
+
+@lie
+def queue_index_out_of_range(daemon):
+    """All 32 bits count: an index that is right in its low byte only is wrong (CVE-2020-10723)."""
+    for index in (5, 6, 128, 255, 256, 0x100, 0x10000, 0x80000000, 0xFFFFFFFF):
+        for request in (SET_VRING_NUM, SET_VRING_BASE, SET_VRING_ENABLE):
+            with connect(daemon) as peer:
+                peer.negotiate()
+                refused(peer, request, struct.pack('=II', index, 1))
+        closes(daemon, GET_VRING_BASE, struct.pack('=II', index, 0))
+        with connect(daemon) as peer:
+            peer.negotiate()
+            refused(peer, SET_VRING_ADDR, vring_addr(index, UADDR, UADDR, UADDR))
+    event = os.eventfd(0)
+    try:
+        for index in (5, 0x7F, 0xFF, 0x200, 1 << 32):
+            with connect(daemon) as peer:
+                peer.negotiate()
+                refused(peer, SET_VRING_KICK, struct.pack('=Q', index), [event])
+    finally:
+        os.close(event)
+
+
+@lie
+def ring_size_that_cannot_be(daemon):
+    for size in (0, 3, 100, 32769, 65536, 0x10001, 0xFFFFFFFF):
+        with connect(daemon) as peer:
+            peer.negotiate().share_memory()
+            try:
+                peer.ring(1, num=size)
+                peer.settle()
+            except Closed:
+                continue
+            assert peer.ack(SET_VRING_NUM, struct.pack('=II', 1, size)) != 0, f'size {size} was taken'
+
+
+@lie
+def ring_base_beyond_16_bits(daemon):
+    with connect(daemon) as peer:
+        peer.negotiate()
+        refused(peer, SET_VRING_BASE, struct.pack('=II', 0, 0x10000))
+
+
+@lie
+def features_that_were_not_offered(daemon):
+    for features in (1 << 63, 1 << 33, 1 << 26, 0xFFFFFFFFFFFFFFFF):
+        with connect(daemon) as peer:
+            peer.negotiate()
+            refused(peer, SET_FEATURES, struct.pack('=Q', features | F_VERSION_1 | F_PROTOCOL))
+
+
+@lie
+def offload_features_without_what_they_need(daemon):
+    """GUEST_TSO4 without GUEST_CSUM, HOST_TSO4 without CSUM (virtio 1.3, 5.1.3.1)."""
+    for features in (1 << 7, 1 << 8, 1 << 10, 1 << 11, 1 << 12, 1 << 14, 1 << 54, 1 << 56):
+        with connect(daemon) as peer:
+            peer.negotiate()
+            refused(peer, SET_FEATURES, struct.pack('=Q', features | F_VERSION_1 | F_PROTOCOL))
+
+
+@lie
+def protocol_features_that_were_not_offered(daemon):
+    for features in (1 << 63, 1 << 1, 1 << 12, 0xFFFFFFFFFFFFFFFF):
+        with connect(daemon) as peer:
+            peer.ask_u64(GET_FEATURES)
+            peer.send(SET_PROTOCOL_FEATURES, struct.pack('=Q', features | P_REPLY_ACK))
+            assert peer.hung_up()
+
+
+@lie
+def messages_whose_feature_was_not_negotiated(daemon):
+    for request, payload in ((GET_QUEUE_NUM, b''), (SEND_RARP, b'\0' * 8), (NET_SET_MTU, struct.pack('=Q', 1500)),
+                             (GET_CONFIG, struct.pack('=III', 0, 8, 0) + b'\0' * 8), (RESET_DEVICE, b''),
+                             (GET_MAX_MEM_SLOTS, b''), (ADD_MEM_REG, b'\0' * 40), (REM_MEM_REG, b'\0' * 40),
+                             (SET_STATUS, b'\0' * 8), (GET_STATUS, b'')):
+        closes(daemon, request, payload, protocol=0)
+
+
+@lie
+def config_range_outside_config_space(daemon):
+    for offset, size in ((0, 257), (250, 8), (256, 1), (0xFFFFFFFF, 1), (0, 0xFFFFFFFF), (0xFFFFFFF0, 0x20)):
+        body = b'\0' * min(size, 256)
+        with connect(daemon) as peer:
+            peer.negotiate()
+            try:
+                data = peer.ask(GET_CONFIG, struct.pack('=III', offset, size, 0) + body)
+            except Closed:
+                continue
+            assert data == b'', f'{len(data)} bytes from {offset}+{size}'
+        with connect(daemon) as peer:
+            peer.negotiate()
+            refused(peer, SET_CONFIG, struct.pack('=III', offset, size, 0) + body)
+
+
+@lie
+def config_size_that_does_not_match_the_payload(daemon):
+    for size, body in ((8, 4), (4, 8), (12, 0), (0, 12)):
+        closes(daemon, SET_CONFIG, struct.pack('=III', 0, size, 0) + b'\0' * body)
+        closes(daemon, GET_CONFIG, struct.pack('=III', 0, size, 0) + b'\0' * body)
+
+
+@lie
+def writing_config_that_is_read_only(daemon):
+    with connect(daemon) as peer:
+        peer.negotiate()
+        refused(peer, SET_CONFIG, struct.pack('=III', 8, 2, 0) + b'\xff\xff')
+
+
+@lie
+def mtu_that_cannot_be(daemon):
+    for mtu in (0, 67, 65536, 1 << 63):
+        with connect(daemon) as peer:
+            peer.negotiate()
+            refused(peer, NET_SET_MTU, struct.pack('=Q', mtu))
+
+
+@lie
+def status_wider_than_a_byte(daemon):
+    for status in (0x100, 1 << 63):
+        with connect(daemon) as peer:
+            peer.negotiate()
+            refused(peer, SET_STATUS, struct.pack('=Q', status))
+
+
+@lie
+def half_a_header_and_then_silence(daemon):
+    with connect(daemon) as peer:
+        peer.raw(struct.pack('=II', GET_FEATURES, VERSION)[:7])
+        daemon.check_honest()
+
+
+@lie
+def half_a_payload_with_fds_and_then_the_end(daemon):
+    with connect(daemon) as peer:
+        peer.negotiate()
+        event = peer.eventfd()
+        peer.raw(struct.pack('=III', SET_MEM_TABLE, VERSION, 40) + b'\1\0\0\0', [event] * 8)
+
+
+@lie
+def fds_with_every_byte(daemon):
+    """fds belong to the message's first byte; those on later ones are not collected without end."""
+    with connect(daemon) as peer:
+        peer.negotiate()
+        event = peer.eventfd()
+        message = struct.pack('=III', SET_VRING_KICK, VERSION, 8) + struct.pack('=Q', 0)
+        try:
+            for byte in message:
+                peer.raw(bytes([byte]), [event])
+        except Closed:
+            return
+        assert peer.hung_up()
+
+
+@lie
+def requests_without_reading_the_replies(daemon):
+    with connect(daemon) as peer:
+        peer.sock.settimeout(0.5)
+        try:
+            for _ in range(200000):
+                peer.send(GET_FEATURES)
+        except (TimeoutError, BlockingIOError):
+            pass
+        daemon.check_honest()
+
+
+@lie
+def connecting_and_leaving_three_hundred_times(daemon):
+    for i in range(300):
+        with connect(daemon) as peer:
+            if i % 3:
+                peer.send(GET_FEATURES)
+
+
+@lie
+def the_same_set_up_a_thousand_times(daemon):
+    """Repeated messages leak nothing (CVE-2019-14818, CVE-2020-10726)."""
+    with connect(daemon) as peer:
+        peer.negotiate().share_memory()
+        table = mem_table([(GPA, MEMORY_BYTES, UADDR, 0)])
+        fds, mappings = daemon.resources()
+        for i in range(1000):
+            peer.send(SET_VRING_NUM, struct.pack('=II', i % 4, 256))
+            peer.send(SET_VRING_CALL, struct.pack('=Q', i % 4), [_event(peer)])
+            peer.send(SET_VRING_KICK, struct.pack('=Q', i % 4), [_event(peer)])
+            if i % 10 == 0:
+                assert peer.ack(SET_MEM_TABLE, table, [peer.memfd]) == 0
+        peer.settle()
+        now = daemon.resources()
+        assert now[0] <= fds + 8 and now[1] <= mappings, f'{(fds, mappings)} became {now}'
+
+
+def _event(peer):
+    if not hasattr(peer, 'one_event'):
+        peer.one_event = peer.eventfd()
+    return peer.one_event
+
+
+@lie
+def back_end_channels_by_the_hundred(daemon):
+    with connect(daemon) as peer:
+        peer.negotiate()
+        for _ in range(100):
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                peer.send(SET_BACKEND_REQ_FD, fds=[theirs.fileno()])
+        peer.settle()
+
+
+@lie
+def back_end_channel_that_is_no_socket(daemon):
+    with connect(daemon) as peer, tempfile.TemporaryFile() as file:
+        peer.negotiate()
+        refused(peer, SET_BACKEND_REQ_FD, fds=[file.fileno()])
+
+
+@lie
+def call_eventfd_that_blocks_and_is_full(daemon):
+    """Signalling must not block the worker."""
+    with connect(daemon) as peer:
+        peer.ready()
+        blocking = peer.eventfd(0, 0)
+        os.eventfd_write(blocking, 2**64 - 2)
+        peer.send(SET_VRING_CALL, struct.pack('=Q', 1), [blocking])
+        peer.settle()
+        peer.rings[1].chain([(GPA + DATA, 64, 0)])
+        daemon.check_honest()
+
+
+@lie
+def call_pipe_that_is_full(daemon):
+    with connect(daemon) as peer:
+        peer.ready()
+        read, write = os.pipe()
+        peer.keep(read)
+        peer.keep(write)
+        os.set_blocking(write, False)
+        try:
+            while True:
+                os.write(write, b'\0' * 4096)
+        except BlockingIOError:
+            pass
+        os.set_blocking(write, True)
+        peer.send(SET_VRING_CALL, struct.pack('=Q', 1), [write])
+        peer.settle()
+        peer.rings[1].chain([(GPA + DATA, 64, 0)])
+        daemon.check_honest()
+
+
+@lie
+def stopping_what_never_started(daemon):
+    with connect(daemon) as peer:
+        peer.negotiate()
+        for _ in range(3):
+            assert peer.ask(GET_VRING_BASE, struct.pack('=II', 1, 0)) == struct.pack('=II', 1, 0)
+
+
+@lie
+def resets_in_a_flood(daemon):
+    with connect(daemon) as peer:
+        peer.ready()
+        for i in range(300):
+            peer.send((RESET_DEVICE, RESET_OWNER)[i % 2])
+        peer.settle()
+
+
+@lie
+def start_and_stop_under_traffic(daemon):
+    with connect(daemon) as peer:
+        _, transmit = peer.ready()
+        peer.write(DATA, net_header() + frame())
+        for i in range(200):
+            transmit.chain([(GPA + DATA, 72, 0)], start=i % 256)
+            (index, base) = struct.unpack('=II', peer.ask(GET_VRING_BASE, struct.pack('=II', 1, 0)))
+            assert index == 1 and base <= 0xFFFF
+            peer.send(SET_VRING_BASE, struct.pack('=II', 1, base))
+            peer.send(SET_VRING_KICK, struct.pack('=Q', 1), [transmit.kick])
+        peer.settle()
