@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef FUZZ_RING_H
+#define FUZZ_RING_H
 
 /*
- * Rings of any content, in either format (FUZZ_PACKED). The input sets the ring up, lays memory down in
+ * Rings of any content, in the format that the including file asks for (FUZZ_PACKED). The input sets the ring up, lays memory down in
  * stretches, and has chains popped, looked at in full, given back in one way or the other; between the
  * steps memory changes again, as a guest's does.
  */
@@ -104,3 +106,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ring_free(ring);
 	return 0;
 }
+
+#endif
