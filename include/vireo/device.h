@@ -26,6 +26,7 @@ extern "C" {
 struct vireo_device;
 struct vireo_queue;
 struct vireo_fault_table;
+struct vireo_notifier;
 
 /* Feature bits that belong to rings and transports (virtio 1.3, section 6). */
 #define VIREO_F_RING_INDIRECT_DESC_BIT 28
@@ -95,6 +96,7 @@ struct vireo_device_config {
 	struct vireo_log log;
 	const char *name;          /* for log lines, copied; NULL: "device" */
 	struct vireo_fault_table *faults; /* borrowed; NULL: a truncated file raises SIGBUS in the process */
+	struct vireo_notifier *notifier; /* borrowed; NULL: a hostile peer may block who signals it */
 };
 
 /* -EINVAL (a bad config), -ENOMEM, -EMFILE. */

@@ -26,6 +26,7 @@ extern "C" {
 struct vireo_net;
 struct vireo_device;
 struct vireo_fault_table;
+struct vireo_notifier;
 
 /* Feature bits of the network device (virtio 1.3, 5.1.3). */
 #define VIREO_NET_F_CSUM_BIT              0
@@ -95,6 +96,7 @@ struct vireo_net_config {
 	struct vireo_log log;
 	const char *name;
 	struct vireo_fault_table *faults;
+	struct vireo_notifier *notifier;
 };
 
 /* -EINVAL, -ENOMEM. */

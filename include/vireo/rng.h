@@ -12,12 +12,14 @@ extern "C" {
 struct vireo_rng;
 struct vireo_device;
 struct vireo_fault_table;
+struct vireo_notifier;
 
 struct vireo_rng_config {
 	size_t size;
 	struct vireo_log log;
 	const char *name;
 	struct vireo_fault_table *faults;
+	struct vireo_notifier *notifier;
 };
 
 /* -ENOMEM, -EINVAL. Control thread, as all below. */

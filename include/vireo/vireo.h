@@ -10,6 +10,7 @@
 #include "fault.h"
 #include "frame.h"
 #include "net.h"
+#include "notifier.h"
 #include "rng.h"
 
 #endif

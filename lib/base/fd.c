@@ -2,11 +2,13 @@
 #include "base/fd.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 void fd_close(int *fd)
@@ -48,13 +50,25 @@ int fd_event_new(int *ret_fd)
 	return 0;
 }
 
+/*
+ * O_NONBLOCK is the file's and not the descriptor's: a peer that shares the file may have taken it away since it was
+ * checked, and filled the file, so that a write would wait for ever. A peer that races may still do it between this
+ * look and the write: what a peer shares is raised by notifier_raise().
+ */
+static bool has_room(int fd)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLOUT };
+
+	return poll(&poll_fd, 1, 0) != 0;
+}
+
 void fd_event_raise(int fd)
 {
 	int saved_errno = errno;
 	uint64_t one = 1;
 
-	/* EAGAIN: the counter or pipe is full, so its reader is awake anyway. */
-	while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
+	/* No room, or EAGAIN: the counter or pipe is full, so its reader is awake anyway. */
+	while (has_room(fd) && write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
 		;
 	errno = saved_errno;
 }
@@ -63,9 +77,15 @@ void fd_event_clear(int fd)
 {
 	int saved_errno = errno;
 	uint64_t buffer[16]; /* an eventfd takes 8 bytes of it; a pipe's remainder keeps it readable */
+	struct iovec iov = { .iov_base = buffer, .iov_len = sizeof(buffer) };
+	ssize_t n;
 
-	while (read(fd, buffer, sizeof(buffer)) < 0 && errno == EINTR)
-		;
+	/* A peer that shares the eventfd may have made it blocking. Pipes know RWF_NOWAIT since Linux 6.5 only. */
+	do {
+		n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+		if (n < 0 && errno == EOPNOTSUPP)
+			n = read(fd, buffer, sizeof(buffer));
+	} while (n < 0 && errno == EINTR);
 	errno = saved_errno;
 }
 
@@ -81,19 +101,39 @@ static bool is_eventfd(int fd)
 	return len == sizeof(expected) - 1 && !memcmp(target, expected, sizeof(expected) - 1);
 }
 
+bool fd_is_pipe(int fd)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && S_ISFIFO(st.st_mode);
+}
+
+/* The same end once more. Who made the pipe has its permissions: another user's is refused, if we are not root. */
+static int pipe_reopen(int *fd)
+{
+	int flags = fcntl(*fd, F_GETFL), own;
+	char path[32];
+
+	if (flags < 0)
+		return -EINVAL;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", *fd);
+	own = open(path, (flags & O_ACCMODE) | O_NONBLOCK | O_CLOEXEC);
+	if (own < 0)
+		return -EINVAL;
+	fd_close(fd);
+	*fd = own;
+	return 0;
+}
+
 /*
  * A pipe whose reader has gone raises SIGPIPE on the next write: programs that serve strangers
  * ignore that signal, as every program with sockets does.
  */
-int fd_check_notifier(int fd)
+int fd_notifier_take(int *fd)
 {
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return -EINVAL;
-	if (!S_ISFIFO(st.st_mode) && !is_eventfd(fd))
-		return -EINVAL;
-	return fd_nonblocking(fd) < 0 ? -EINVAL : 0;
+	if (fd_is_pipe(*fd))
+		return pipe_reopen(fd);
+	return is_eventfd(*fd) && !fd_nonblocking(*fd) ? 0 : -EINVAL;
 }
 
 static int open_directory_of(const char *path, size_t dir_bytes, int *ret_fd)

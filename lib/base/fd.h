@@ -18,11 +18,14 @@ int fd_event_new(int *ret_fd); /* eventfd, non-blocking, close-on-exec */
 void fd_event_raise(int fd);   /* async-signal-safe; a full counter is as good as raised */
 void fd_event_clear(int fd);
 
+bool fd_is_pipe(int fd);
+
 /*
- * May this fd, which a peer handed us, be used to notify? An eventfd or a pipe's end; made
- * non-blocking. -EINVAL for anything else (a file or socket could make a worker block).
+ * Makes an fd, which a peer handed us, fit to notify, and non-blocking. An eventfd stays what it is: the peer shares
+ * its open file and may make it block again, see notifier.h. A pipe's end is replaced by one with an open file of our
+ * own, behind which no peer can reach. -EINVAL for anything else, which could make a worker block; *fd is left alone.
  */
-int fd_check_notifier(int fd);
+int fd_notifier_take(int *fd);
 
 /*
  * A UNIX address for `path` of any length: one longer than sun_path is named through an O_PATH fd

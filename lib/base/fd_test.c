@@ -67,9 +67,9 @@ static void eventfd_and_pipe_may_notify_and_become_nonblocking(void **state)
 	int event = eventfd(0, EFD_CLOEXEC), ends[2];
 
 	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-	assert_int_equal(fd_check_notifier(event), 0);
-	assert_int_equal(fd_check_notifier(ends[0]), 0);
-	assert_int_equal(fd_check_notifier(ends[1]), 0);
+	assert_int_equal(fd_notifier_take(&event), 0);
+	assert_int_equal(fd_notifier_take(&ends[0]), 0);
+	assert_int_equal(fd_notifier_take(&ends[1]), 0);
 	assert_true(fcntl(event, F_GETFL) & O_NONBLOCK);
 	assert_true(fcntl(ends[0], F_GETFL) & O_NONBLOCK);
 	assert_true(fcntl(ends[1], F_GETFL) & O_NONBLOCK);
@@ -81,18 +81,36 @@ static void eventfd_and_pipe_may_notify_and_become_nonblocking(void **state)
 	fd_close(&ends[1]);
 }
 
+static void peer_cannot_make_our_end_of_a_pipe_block(void **state)
+{
+	int ends[2], theirs;
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	theirs = dup(ends[1]); /* of the same open file, as an fd that came in a message */
+	assert_int_equal(fd_notifier_take(&ends[1]), 0);
+	assert_int_equal(fcntl(ends[1], F_GETFD), FD_CLOEXEC);
+	assert_int_equal(fcntl(theirs, F_SETFL, O_NONBLOCK), 0);
+	assert_int_equal(fcntl(theirs, F_SETFL, 0), 0);
+	assert_true(fcntl(ends[1], F_GETFL) & O_NONBLOCK);
+	fd_close(&theirs);
+	fd_close(&ends[0]);
+	fd_close(&ends[1]);
+}
+
 static void assert_no_notifier(int fd)
 {
 	int flags = fcntl(fd, F_GETFL);
 
 	assert_true(fd >= 0);
-	assert_int_equal(fd_check_notifier(fd), -EINVAL);
+	assert_int_equal(fd_notifier_take(&fd), -EINVAL);
 	assert_int_equal(fcntl(fd, F_GETFL), flags);
 	close(fd);
 }
 
 static void files_sockets_and_other_anonymous_inodes_may_not_notify(void **state)
 {
+	int fd;
+
 	assert_no_notifier(memfd_create("notifier", MFD_CLOEXEC));
 	assert_no_notifier(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
 	assert_no_notifier(open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -100,7 +118,8 @@ static void files_sockets_and_other_anonymous_inodes_may_not_notify(void **state
 	assert_no_notifier(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
 	assert_no_notifier(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
 	assert_no_notifier(epoll_create1(EPOLL_CLOEXEC));
-	assert_int_equal(fd_check_notifier(-1), -EINVAL);
+	fd = -1;
+	assert_int_equal(fd_notifier_take(&fd), -EINVAL);
 }
 
 static void file_that_is_named_like_an_eventfd_may_not_notify(void **state)
@@ -198,16 +217,48 @@ static void unix_address_that_cannot_be_is_refused(void **state)
 	assert_int_equal(dir_fd, 99);
 }
 
+static void raise_does_not_wait_on_a_full_file_that_was_made_blocking_again(void **state)
+{
+	uint64_t most = UINT64_MAX - 1;
+	int fd;
+
+	assert_int_equal(fd_event_new(&fd), 0);
+	assert_int_equal(write(fd, &most, sizeof(most)), sizeof(most));
+	assert_int_equal(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK), 0);
+	alarm(10); /* a raise that waits ends the test */
+	fd_event_raise(fd);
+	alarm(0);
+	fd_close(&fd);
+}
+
+static void clear_does_not_wait_on_an_eventfd_that_was_made_blocking_again(void **state)
+{
+	int fd;
+
+	assert_int_equal(fd_event_new(&fd), 0);
+	assert_int_equal(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK), 0);
+	alarm(10);
+	fd_event_clear(fd);
+	fd_event_raise(fd);
+	fd_event_clear(fd);
+	alarm(0);
+	assert_false(readable(fd));
+	fd_close(&fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(closing_empties_and_taking_moves_out),
 		cmocka_unit_test(event_is_raised_and_cleared_without_blocking),
 		cmocka_unit_test(eventfd_and_pipe_may_notify_and_become_nonblocking),
+		cmocka_unit_test(peer_cannot_make_our_end_of_a_pipe_block),
 		cmocka_unit_test(files_sockets_and_other_anonymous_inodes_may_not_notify),
 		cmocka_unit_test(file_that_is_named_like_an_eventfd_may_not_notify),
 		cmocka_unit_test(unix_address_may_have_any_length),
 		cmocka_unit_test(unix_address_that_cannot_be_is_refused),
+		cmocka_unit_test(raise_does_not_wait_on_a_full_file_that_was_made_blocking_again),
+		cmocka_unit_test(clear_does_not_wait_on_an_eventfd_that_was_made_blocking_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,7 +52,7 @@ static void break_act(struct vireo_device *device)
 	device->status |= VIREO_STATUS_NEEDS_RESET;
 	log_error(&device->log, "%s: broken: %s", device->name, device->break_text);
 	if (device->break_queue >= 0 && device->queues[device->break_queue].error_fd >= 0)
-		fd_event_raise(device->queues[device->break_queue].error_fd);
+		notifier_raise(device->notifier, device->queues[device->break_queue].error_fd);
 	device->transport->broken(device->transport_opaque, device->break_text);
 }
 

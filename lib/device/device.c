@@ -68,6 +68,7 @@ int vireo_device_new(const struct vireo_device_config *user_config, struct vireo
 	device->event_fd = -1;
 	device->opaque = config.opaque;
 	device->log = config.log;
+	device->notifier = config.notifier;
 	device->features_offered = config.features | VIREO_FEATURE(VIREO_F_VERSION_1_BIT);
 	device->queue_count = config.queue_count;
 	device->queue_num_told = config.queue_num_told ? config.queue_num_told : config.queue_count;

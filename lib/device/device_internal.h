@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/notifier.h"
 #include "device/device.h"
 #include "mem/map.h"
 #include "ring/ring.h"
@@ -62,6 +63,7 @@ struct vireo_device {
 	unsigned queue_count, queue_num_told, queue_size_max;
 	int event_fd; /* raised from any thread: look at break_state and faulted */
 	struct map_faults faults;
+	struct vireo_notifier *notifier; /* borrowed, or NULL */
 
 	/* Control thread. */
 	const struct device_transport *transport; /* NULL: not attached */

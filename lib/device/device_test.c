@@ -647,6 +647,19 @@ static void notifier_must_be_an_eventfd_or_a_pipe(void **state)
 	lab_free(lab);
 }
 
+static void kicks_through_a_pipe_mean_polling(void **state)
+{
+	struct lab *lab = lab_new(0);
+	int ends[2];
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(device_queue_kick_set(lab->device, 0, ends[0]), 0);
+	assert_int_equal(fcntl(ends[0], F_GETFD), -1); /* taken, and of no use */
+	assert_int_equal(vireo_queue_kick_fd(vireo_device_queue(lab->device, 0)), -1);
+	fd_close(&ends[1]);
+	lab_free(lab);
+}
+
 static void features_not_offered_are_refused(void **state)
 {
 	struct lab *lab = lab_new(VIREO_FEATURE(3));
@@ -761,6 +774,7 @@ int main(void)
 		cmocka_unit_test(queue_index_is_checked_in_all_32_bits),
 		cmocka_unit_test(sizes_and_bases_that_cannot_be_are_refused),
 		cmocka_unit_test(notifier_must_be_an_eventfd_or_a_pipe),
+		cmocka_unit_test(kicks_through_a_pipe_mean_polling),
 		cmocka_unit_test(features_not_offered_are_refused),
 		cmocka_unit_test(reset_forgets_queues_and_keeps_memory),
 		cmocka_unit_test(config_space_is_bounded_and_written_only_where_the_type_allows),

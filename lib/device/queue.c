@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "base/fd.h"
 #include "device/device_internal.h"
 #include <errno.h>
 
@@ -51,7 +50,7 @@ void vireo_queue_push(struct vireo_queue *queue, const struct vireo_chain *chain
 void vireo_queue_flush(struct vireo_queue *queue)
 {
 	if (ring_publish(queue->ring) && queue->call_fd >= 0)
-		fd_event_raise(queue->call_fd);
+		notifier_raise(queue->device->notifier, queue->call_fd);
 }
 
 bool vireo_queue_kick_enable(struct vireo_queue *queue, bool on)

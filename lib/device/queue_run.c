@@ -142,7 +142,7 @@ static void queue_run(struct vireo_queue *queue)
 	queue->running = true;
 	ring_kick_enable(queue->ring, true);
 	if (queue->call_fd >= 0)
-		fd_event_raise(queue->call_fd);
+		notifier_raise(device->notifier, queue->call_fd);
 	log_debug(&device->log, "%s: queue %u started, %u entries, base %#x", device->name, queue->index,
 		  queue->size, queue->base);
 	if (queue->control)

@@ -105,7 +105,7 @@ int device_queue_base_set(struct vireo_device *device, uint32_t index, uint32_t 
 
 static int queue_fd_set(int *slot, int fd)
 {
-	int r = fd < 0 ? 0 : fd_check_notifier(fd);
+	int r = fd < 0 ? 0 : fd_notifier_take(&fd);
 
 	if (r)
 		return r;
@@ -114,13 +114,17 @@ static int queue_fd_set(int *slot, int fd)
 	return 0;
 }
 
+/* Kicks are never read: a pipe would fill up, and bring no more of them. Such a queue is polled. */
 int device_queue_kick_set(struct vireo_device *device, uint32_t index, int fd)
 {
 	struct vireo_queue *queue = queue_quiet(device, index);
-	int r = queue ? queue_fd_set(&queue->kick_fd, fd) : -EINVAL;
+	bool polled = fd >= 0 && fd_is_pipe(fd);
+	int r = queue ? queue_fd_set(&queue->kick_fd, polled ? -1 : fd) : -EINVAL;
 
 	if (r)
 		return r;
+	if (polled)
+		fd_close(&fd);
 	queue->kickable = true;
 	queue->fresh = true;
 	return 0;

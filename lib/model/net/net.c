@@ -334,6 +334,7 @@ static int net_device_new(struct vireo_net *net, const struct vireo_net_config *
 		.log = config->log,
 		.name = config->name,
 		.faults = config->faults,
+		.notifier = config->notifier,
 	};
 
 	memcpy(space.mac, net->mac, 6);

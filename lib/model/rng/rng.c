@@ -95,6 +95,7 @@ int vireo_rng_new(const struct vireo_rng_config *user_config, struct vireo_rng *
 			.log = config.log,
 			.name = config.name ? config.name : "rng",
 			.faults = config.faults,
+			.notifier = config.notifier,
 		},
 		&rng->device);
 	if (r) {

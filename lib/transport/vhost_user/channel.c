@@ -18,9 +18,10 @@ int channel_set(struct session *session, int fd)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) || !(S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode)))
+	/* A socket is told with each send not to block; a pipe must be ours for that. */
+	if (!fd_is_pipe(fd) && (fstat(fd, &st) || !S_ISSOCK(st.st_mode)))
 		return -EINVAL;
-	if (fd_nonblocking(fd))
+	if (fd_is_pipe(fd) && fd_notifier_take(&fd))
 		return -EINVAL;
 	fd_close(&session->channel_fd);
 	session->channel_fd = fd;
