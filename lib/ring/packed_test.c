@@ -12,12 +12,12 @@
 
 static struct test_driver *open_ring(uint32_t size)
 {
-	return driver_new((struct test_options){.packed = true, .size = size});
+	return driver_new((struct test_options){ .packed = true, .size = size });
 }
 
 static struct test_driver *open_indirect(uint32_t size)
 {
-	return driver_new((struct test_options){.packed = true, .size = size, .indirect = true});
+	return driver_new((struct test_options){ .packed = true, .size = size, .indirect = true });
 }
 
 /* The next pop tells `why`, and the ring stays broken; ends the test. */
@@ -47,7 +47,7 @@ static void expect_no_ring(struct ring_setup setup, const char *expected)
 
 static void any_size_up_to_32768_is_fine(void **state)
 {
-	static const uint32_t sizes[] = {1, 2, 3, 7, 100, 255, 32767, 32768};
+	static const uint32_t sizes[] = { 1, 2, 3, 7, 100, 255, 32767, 32768 };
 	struct test_driver *d = open_ring(4);
 	struct ring_setup setup = driver_setup(d);
 
@@ -91,8 +91,9 @@ static void positions_of_the_base_lie_in_the_ring(void **state)
 /* Some front ends fill in the available half alone. */
 static void a_base_without_a_used_half_means_the_same_place(void **state)
 {
-	struct test_piece piece = {ADDR, 4, true};
-	struct test_driver *d = driver_new((struct test_options){.packed = true, .size = 4, .base = 0x8002});
+	struct test_piece piece = { ADDR, 4, true };
+	struct test_driver *d =
+		driver_new((struct test_options){ .packed = true, .size = 4, .base = 0x8002 });
 	struct vireo_chain chain;
 	uint32_t len;
 	bool skipped;
@@ -109,7 +110,7 @@ static void a_base_without_a_used_half_means_the_same_place(void **state)
 
 static void chains_lost_in_flight_are_popped_again(void **state)
 {
-	struct test_piece piece = {ADDR, 4, true};
+	struct test_piece piece = { ADDR, 4, true };
 	struct test_driver *d = open_ring(4);
 	struct vireo_chain chain;
 	struct ring_setup setup;
@@ -142,7 +143,9 @@ static void an_empty_ring_gives_nothing(void **state)
 
 static void a_chain_shows_its_pieces_and_the_id_of_its_last_descriptor(void **state)
 {
-	struct test_piece pieces[] = {{ADDR, 10, false}, {ADDR + 100, 0, false}, {GUEST_SEAM - 10, 30, true}};
+	struct test_piece pieces[] = { { ADDR, 10, false },
+				       { ADDR + 100, 0, false },
+				       { GUEST_SEAM - 10, 30, true } };
 	struct test_driver *d = open_ring(5);
 	struct vireo_chain chain;
 	int id = driver_add(d, pieces, 3, 3, 0);
@@ -161,7 +164,7 @@ static void a_chain_shows_its_pieces_and_the_id_of_its_last_descriptor(void **st
 
 static void a_chain_may_go_over_the_end_of_the_ring(void **state)
 {
-	struct test_piece pieces[] = {{ADDR, 1, false}, {ADDR, 2, false}, {ADDR, 4, true}};
+	struct test_piece pieces[] = { { ADDR, 1, false }, { ADDR, 2, false }, { ADDR, 4, true } };
 	struct test_driver *d = open_ring(4);
 	struct vireo_chain chain;
 	uint32_t len;
@@ -188,7 +191,7 @@ static void a_chain_as_long_as_the_queue_is_fine(void **state)
 	struct vireo_chain chain;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(pieces); i++)
-		pieces[i] = (struct test_piece){ADDR, 1, i >= 100};
+		pieces[i] = (struct test_piece){ ADDR, 1, i >= 100 };
 	for (int round = 0; round < 2; round++) {
 		uint32_t len;
 		bool skipped;
@@ -206,7 +209,7 @@ static void a_chain_as_long_as_the_queue_is_fine(void **state)
 
 static void indirect_tables_may_be_unaligned_and_cross_a_seam(void **state)
 {
-	struct test_piece pieces[] = {{ADDR, 1, false}, {ADDR + 1, 2, false}, {ADDR + 3, 3, true}};
+	struct test_piece pieces[] = { { ADDR, 1, false }, { ADDR + 1, 2, false }, { ADDR + 3, 3, true } };
 
 	for (unsigned before = 1; before < 48; before++) { /* also in the middle of a descriptor */
 		struct test_driver *d = open_indirect(4);
@@ -226,8 +229,8 @@ static void indirect_tables_may_be_unaligned_and_cross_a_seam(void **state)
 /* 2.8.8: "the only valid flag ... others are ignored by the device", in the table and in what names it. */
 static void only_the_write_flag_counts_in_a_table(void **state)
 {
-	struct packed_desc table[] = {{le64(ADDR), le32(4), le16(99), le16(0xffff & ~DESC_F_WRITE)},
-				      {le64(ADDR), le32(5), le16(99), le16(0xffff)}};
+	struct packed_desc table[] = { { le64(ADDR), le32(4), le16(99), le16(0xffff & ~DESC_F_WRITE) },
+				       { le64(ADDR), le32(5), le16(99), le16(0xffff) } };
 	struct test_driver *d = open_indirect(4);
 	struct vireo_chain chain;
 
@@ -242,7 +245,7 @@ static void only_the_write_flag_counts_in_a_table(void **state)
 
 static void too_few_iovecs_take_nothing(void **state)
 {
-	struct test_piece pieces[] = {{ADDR, 1, false}, {ADDR + 1, 1, false}};
+	struct test_piece pieces[] = { { ADDR, 1, false }, { ADDR + 1, 1, false } };
 	struct test_driver *d = open_ring(8);
 	struct vireo_chain chains[4];
 	struct iovec iov[5];
@@ -262,7 +265,7 @@ static void too_few_iovecs_take_nothing(void **state)
 
 static void used_entries_are_written_in_the_order_of_completion(void **state)
 {
-	struct test_piece pieces[] = {{ADDR, 1, false}, {ADDR, 64, true}, {ADDR, 64, true}};
+	struct test_piece pieces[] = { { ADDR, 1, false }, { ADDR, 64, true }, { ADDR, 64, true } };
 	struct test_driver *d = open_ring(8);
 	struct vireo_chain chains[3];
 	uint32_t len;
@@ -292,8 +295,8 @@ static void used_entries_are_written_in_the_order_of_completion(void **state)
 static void in_order_one_entry_stands_for_a_read_only_burst(void **state)
 {
 	struct test_driver *d =
-		driver_new((struct test_options){.packed = true, .size = 6, .in_order = true});
-	struct test_piece piece = {ADDR, 64, false};
+		driver_new((struct test_options){ .packed = true, .size = 6, .in_order = true });
+	struct test_piece piece = { ADDR, 64, false };
 	struct vireo_chain chains[4];
 	uint32_t len;
 	bool skipped;
@@ -316,9 +319,9 @@ static void in_order_one_entry_stands_for_a_read_only_burst(void **state)
 
 static void unpopped_chains_are_read_anew_also_over_the_end(void **state)
 {
-	struct test_piece pieces[] = {{ADDR, 64, true}, {ADDR, 64, true}};
+	struct test_piece pieces[] = { { ADDR, 64, true }, { ADDR, 64, true } };
 	struct test_driver *d =
-		driver_new((struct test_options){.packed = true, .size = 7, .base = 0x80058005});
+		driver_new((struct test_options){ .packed = true, .size = 7, .base = 0x80058005 });
 	struct vireo_chain chains[3];
 
 	for (int i = 0; i < 3; i++)
@@ -336,9 +339,9 @@ static void unpopped_chains_are_read_anew_also_over_the_end(void **state)
 static void go_round(uint32_t size, bool in_order)
 {
 	struct test_driver *d =
-		driver_new((struct test_options){.packed = true, .size = size, .in_order = in_order});
+		driver_new((struct test_options){ .packed = true, .size = size, .in_order = in_order });
 	struct vireo_chain *chains = calloc(size, sizeof(*chains));
-	struct test_piece piece = {ADDR, 4, true};
+	struct test_piece piece = { ADDR, 4, true };
 	uint32_t total = 0, len;
 	bool skipped;
 
@@ -364,7 +367,7 @@ static void go_round(uint32_t size, bool in_order)
 
 static void wrap_counters_turn_with_any_size(void **state)
 {
-	static const uint32_t sizes[] = {1, 2, 3, 256, 32768};
+	static const uint32_t sizes[] = { 1, 2, 3, 256, 32768 };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
 		go_round(sizes[i], false);
@@ -377,7 +380,7 @@ static void wrap_counters_turn_with_any_size(void **state)
 /* Publishes `count` chains of one descriptor at once; was the driver to be signalled? */
 static bool publish(struct test_driver *d, unsigned count)
 {
-	struct test_piece piece = {ADDR, 4, true};
+	struct test_piece piece = { ADDR, 4, true };
 	struct vireo_chain chains[8];
 	uint32_t len;
 	bool skipped, signal;
@@ -408,29 +411,29 @@ static void driver_event_flags_suppress_signals(void **state)
 static void driver_event_place_decides_also_over_the_wrap(void **state)
 {
 	struct test_driver *d =
-		driver_new((struct test_options){.packed = true, .size = 6, .event_idx = true});
+		driver_new((struct test_options){ .packed = true, .size = 6, .event_idx = true });
 
 	packed_event_set(d->driver_event, PACKED_EVENT_DISABLE, 0, 0);
 	assert_true(publish(d, 1)); /* the first always: place 0 of lap 1 */
 	assert_false(publish(d, 1));
 	packed_event_set(d->driver_event, PACKED_EVENT_DESC, 4, true);
 	assert_false(publish(d, 2)); /* 2, 3 */
-	assert_true(publish(d, 1));  /* 4 */
+	assert_true(publish(d, 1)); /* 4 */
 	packed_event_set(d->driver_event, PACKED_EVENT_DESC, 0, false);
 	assert_false(publish(d, 1)); /* 5 */
-	assert_true(publish(d, 1));  /* 0 of the next lap */
+	assert_true(publish(d, 1)); /* 0 of the next lap */
 	packed_event_set(d->driver_event, PACKED_EVENT_DESC, 4, false);
-	assert_true(publish(d, 6));					/* 1 .. 0: over the end */
+	assert_true(publish(d, 6)); /* 1 .. 0: over the end */
 	packed_event_set(d->driver_event, PACKED_EVENT_DESC, 4, false); /* a lap ago */
-	assert_false(publish(d, 3));					/* 1, 2, 3 of lap 1 */
-	assert_false(publish(d, 1));					/* 4, of the other lap */
+	assert_false(publish(d, 3)); /* 1, 2, 3 of lap 1 */
+	assert_false(publish(d, 1)); /* 4, of the other lap */
 	driver_free(d);
 }
 
 static void a_driver_event_that_lies_gets_a_signal(void **state)
 {
 	struct test_driver *d =
-		driver_new((struct test_options){.packed = true, .size = 6, .event_idx = true});
+		driver_new((struct test_options){ .packed = true, .size = 6, .event_idx = true });
 
 	publish(d, 1);
 	packed_event_set(d->driver_event, PACKED_EVENT_DESC, 6, true);
@@ -449,7 +452,7 @@ static void a_driver_event_that_lies_gets_a_signal(void **state)
 
 static void device_event_follows_what_the_device_asks(void **state)
 {
-	struct test_piece piece = {ADDR, 4, true};
+	struct test_piece piece = { ADDR, 4, true };
 	struct test_driver *d = open_ring(8);
 
 	assert_int_equal(le16(d->device_event->flags), PACKED_EVENT_ENABLE);
@@ -464,9 +467,9 @@ static void device_event_follows_what_the_device_asks(void **state)
 
 static void device_event_asks_for_the_next_chain_only(void **state)
 {
-	struct test_options opt = {.packed = true, .size = 8, .event_idx = true, .base = 0x80078007};
+	struct test_options opt = { .packed = true, .size = 8, .event_idx = true, .base = 0x80078007 };
 	struct test_driver *d = driver_new(opt);
-	struct test_piece piece = {ADDR, 4, true};
+	struct test_piece piece = { ADDR, 4, true };
 	struct vireo_chain chains[8];
 
 	for (int round = 0; round < 3; round++) {
@@ -524,7 +527,7 @@ static void a_chain_into_what_is_not_available_breaks_the_ring(void **state)
 
 	packed_set(d, ADDR, 4, DESC_F_NEXT, 0);
 	expect_broken(d, "chain goes on in a descriptor that is not available");
-	d = driver_new((struct test_options){.packed = true, .size = 4, .base = 0x80038003});
+	d = driver_new((struct test_options){ .packed = true, .size = 4, .base = 0x80038003 });
 	packed_set(d, ADDR, 4, DESC_F_NEXT, 0);
 	d->wrap = true; /* the next lap's first descriptor keeps the old lap's flags */
 	packed_set(d, ADDR, 4, 0, 0);
@@ -541,7 +544,7 @@ static void a_buffer_id_beyond_the_queue_breaks_the_ring(void **state)
 
 static void readable_after_writable_breaks_the_ring(void **state)
 {
-	struct test_piece pieces[] = {{ADDR, 4, true}, {ADDR, 4, false}};
+	struct test_piece pieces[] = { { ADDR, 4, true }, { ADDR, 4, false } };
 	struct test_driver *d = open_ring(4);
 
 	driver_add(d, pieces, 2, 2, 0);
@@ -553,11 +556,11 @@ static void readable_after_writable_breaks_the_ring(void **state)
 
 static void memory_that_is_not_there_breaks_the_ring(void **state)
 {
-	static const struct test_piece bad[] = {{0, 1, false},
-						{GUEST_BASE - 1, 2, true},
-						{GUEST_END, 1, false},
-						{GUEST_END - 4, 5, true},
-						{GUEST_BASE, UINT32_MAX, false}};
+	static const struct test_piece bad[] = { { 0, 1, false },
+						 { GUEST_BASE - 1, 2, true },
+						 { GUEST_END, 1, false },
+						 { GUEST_END - 4, 5, true },
+						 { GUEST_BASE, UINT32_MAX, false } };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct test_driver *d = open_ring(4);
@@ -571,7 +574,7 @@ static void memory_that_is_not_there_breaks_the_ring(void **state)
 static void expect_table_refused(bool indirect, uint64_t table, uint32_t len, unsigned flags, const char *why)
 {
 	struct test_driver *d =
-		driver_new((struct test_options){.packed = true, .size = 4, .indirect = indirect});
+		driver_new((struct test_options){ .packed = true, .size = 4, .indirect = indirect });
 
 	packed_set(d, table, len, flags, 0);
 	packed_set(d, ADDR, 4, 0, 0);
@@ -607,9 +610,9 @@ static void a_table_in_a_list_breaks_the_ring(void **state)
 /* Does `bug` end the process by an assertion? In a child that says nothing. */
 static void expect_assertion(void (*bug)(struct test_driver *d, struct vireo_chain *chains), bool in_order)
 {
-	struct test_options opt = {.packed = true, .size = 4, .in_order = in_order};
+	struct test_options opt = { .packed = true, .size = 4, .in_order = in_order };
 	struct test_driver *d = driver_new(opt);
-	struct test_piece piece = {ADDR, 4, true};
+	struct test_piece piece = { ADDR, 4, true };
 	struct vireo_chain chains[2];
 	int status;
 	pid_t pid;
@@ -673,6 +676,21 @@ static void suppression_never_loses_a_wake_up(void **state)
 	stress_all(true);
 }
 
+static void a_chain_of_hundreds_of_empty_descriptors_breaks_the_ring(void **state)
+{
+	struct test_piece pieces[258] = { 0 };
+	struct test_driver *d = open_ring(1024);
+	struct vireo_chain chains[2];
+
+	/* Each costs time, and no room for pieces bounds it. */
+	pieces[0] = (struct test_piece){ ADDR, 1, false };
+	driver_add(d, pieces, 257, 257, 0);
+	assert_int_equal(driver_pop(d, chains, 1), 1);
+	assert_int_equal(chains[0].readable_count, 1);
+	driver_add(d, pieces, 258, 258, 0);
+	expect_broken(d, "chain with hundreds of empty descriptors");
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -709,6 +727,7 @@ int main(void)
 		cmocka_unit_test(misuse_is_asserted),
 		cmocka_unit_test(random_walks_agree_with_the_model),
 		cmocka_unit_test(suppression_never_loses_a_wake_up),
+		cmocka_unit_test(a_chain_of_hundreds_of_empty_descriptors_breaks_the_ring),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

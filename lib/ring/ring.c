@@ -32,6 +32,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define EMPTY_DESCS_MAX 256u /* in one chain */
+
 struct ring_area ring_area_bytes(bool packed, uint32_t size)
 {
 	if (packed)
@@ -52,17 +54,20 @@ static bool aligned(const void *at, uintptr_t align)
 	return at && ((uintptr_t)at & (align - 1)) == 0;
 }
 
+_Static_assert(SPLIT_DESC_ALIGN == PACKED_DESC_ALIGN && SPLIT_USED_ALIGN == PACKED_EVENT_ALIGN,
+	       "one check for both");
+
 static const char *setup_wrong(const struct ring_setup *s)
 {
 	if (s->size < 1 || s->size > RING_SIZE_MAX)
 		return "queue size not in 1..32768";
 	if (!s->packed && (s->size & (s->size - 1)))
 		return "size of a split queue is not a power of two";
-	if (!aligned(s->desc, s->packed ? PACKED_DESC_ALIGN : SPLIT_DESC_ALIGN))
+	if (!aligned(s->desc, SPLIT_DESC_ALIGN))
 		return "descriptor area misaligned";
 	if (!aligned(s->driver, s->packed ? PACKED_EVENT_ALIGN : SPLIT_AVAIL_ALIGN))
 		return "driver area misaligned";
-	if (!aligned(s->device, s->packed ? PACKED_EVENT_ALIGN : SPLIT_USED_ALIGN))
+	if (!aligned(s->device, SPLIT_USED_ALIGN))
 		return "device area misaligned";
 	if (!s->packed && s->base > UINT16_MAX)
 		return "base beyond 16 bits";
@@ -98,7 +103,7 @@ static void packed_start(struct ring *ring, const struct ring_setup *setup)
 	p->desc = setup->desc;
 	p->driver = setup->driver;
 	p->device = setup->device;
-	p->used = (struct packed_place){.pos = half & 0x7fff, .wrap = half >> 15 & 1};
+	p->used = (struct packed_place){ .pos = half & 0x7fff, .wrap = half >> 15 & 1 };
 	p->avail = p->first = p->used;
 }
 
@@ -241,14 +246,19 @@ __cold int ring_no_room(struct ring *ring, const struct ring_pieces *p)
 	return -ENOBUFS;
 }
 
-/* Zero length is allowed (nothing forbids it): no piece, and its address means nothing. */
+/*
+ * Zero length is allowed (nothing forbids it): no piece, and its address means nothing. But it is work that no
+ * room for pieces bounds: a ring of 32768 such chains of 32768 would take seconds to walk.
+ */
 __cold int ring_lay_slowly(struct ring *ring, struct ring_pieces *p, uint64_t addr, uint32_t len,
 			   bool writable)
 {
 	int pieces;
 
 	if (!len)
-		return 0;
+		return ++p->empty_count > EMPTY_DESCS_MAX ?
+			       ring_break(ring, "chain with hundreds of empty descriptors") :
+			       0;
 	if (addr + (len - 1) < addr)
 		return ring_break(ring, "descriptor wraps around the address space");
 	pieces = map_pieces(ring->map, &ring->buffers, addr, len, p->iov, p->room);

@@ -35,9 +35,9 @@ struct split_state {
 	struct split_used *used;
 	uint16_t next_avail; /* all four free-running: index & mask is the slot */
 	uint16_t avail_seen; /* avail->idx as last read and checked */
-	uint16_t next_used;  /* pushed up to here ... */
-	uint16_t published;  /* ... of which the driver has been shown this much: used->idx */
-	uint16_t armed;	     /* what avail_event holds */
+	uint16_t next_used; /* pushed up to here ... */
+	uint16_t published; /* ... of which the driver has been shown this much: used->idx */
+	uint16_t armed; /* what avail_event holds */
 };
 
 /* A place in the packed ring: the line (wrap, pos) on which everything is ordered (2.8.1). */
@@ -51,12 +51,12 @@ struct packed_state {
 	const struct packed_event *driver;
 	struct packed_event *device;
 	struct packed_place avail; /* the next head is looked for here */
-	struct packed_place used;  /* the next used entry goes here */
+	struct packed_place used; /* the next used entry goes here */
 	struct packed_place first; /* where the staged burst begins */
 	struct packed_place armed; /* what the device event holds */
-	uint16_t first_flags;	   /* flags of the entry at `first`, written last, by publish */
-	uint32_t staged_span;	   /* descriptors from `first` to `used` */
-	uint32_t in_flight;	   /* descriptors popped and not yet shown as used */
+	uint16_t first_flags; /* flags of the entry at `first`, written last, by publish */
+	uint32_t staged_span; /* descriptors from `first` to `used` */
+	uint32_t in_flight; /* descriptors popped and not yet shown as used */
 };
 
 /* Belongs to the queue's worker while the queue runs, to the control thread otherwise. */
@@ -67,13 +67,13 @@ struct ring {
 	};
 	const struct map *map;
 	struct map_cache buffers; /* last region hit by payload ... */
-	struct map_cache tables;  /* ... and by indirect tables: often another one */
+	struct map_cache tables; /* ... and by indirect tables: often another one */
 	uint32_t size;
 	uint32_t outstanding; /* chains popped, neither pushed nor unpopped */
-	uint32_t staged;      /* chains pushed, not yet published */
+	uint32_t staged; /* chains pushed, not yet published */
 	bool is_packed, indirect, event_idx, in_order;
-	bool merge;	  /* IN_ORDER: whatever is staged is read-only, one used entry may stand for all */
-	bool kick_on;	  /* the driver has been asked to kick */
+	bool merge; /* IN_ORDER: whatever is staged is read-only, one used entry may stand for all */
+	bool kick_on; /* the driver has been asked to kick */
 	bool signal_next; /* the driver's event state is older than we are: signal the next publish */
 	const char *error;
 	uint16_t order[]; /* IN_ORDER: ids as popped, by slot of the head; checks our own pushes */
@@ -104,17 +104,18 @@ int ring_break(struct ring *ring, const char *why);
 struct ring_desc {
 	uint64_t addr;
 	uint32_t len;
-	uint16_t mid;  /* split: flags; packed: id */
+	uint16_t mid; /* split: flags; packed: id */
 	uint16_t tail; /* split: next; packed: flags */
 };
 
 /* The pieces of one chain while it is being laid out. */
 struct ring_pieces {
 	struct iovec *iov; /* where the next piece goes */
-	unsigned room;	   /* pieces that still fit */
+	unsigned room; /* pieces that still fit */
 	unsigned room_start;
 	unsigned readable_count, writable_count;
 	uint64_t readable_bytes, writable_bytes;
+	unsigned empty_count; /* descriptors of length 0: no piece, but work */
 	bool writable_seen;
 };
 
@@ -161,8 +162,8 @@ static inline struct ring_desc ring_desc_read(const void *at)
 }
 
 /*
- * The usual chain: one direct descriptor in one region. True: laid. False: nothing has been done, take the long
- * way, which also says what is wrong if something is.
+ * The usual chain: one direct descriptor in one region. True: laid. False: nothing has been done, take the
+ * long way, which also says what is wrong if something is.
  */
 static inline bool ring_lay_single(struct ring *ring, const struct ring_desc *d, bool writable,
 				   struct vireo_chain *chain, struct iovec *iov, unsigned room)
@@ -172,7 +173,7 @@ static inline bool ring_lay_single(struct ring *ring, const struct ring_desc *d,
 
 	if (unlikely(!host || usable < d->len || !d->len || !room))
 		return false;
-	*iov = (struct iovec){.iov_base = host, .iov_len = d->len};
+	*iov = (struct iovec){ .iov_base = host, .iov_len = d->len };
 	chain->iov = iov;
 	chain->readable_count = !writable;
 	chain->writable_count = writable;
@@ -183,7 +184,7 @@ static inline bool ring_lay_single(struct ring *ring, const struct ring_desc *d,
 
 static inline struct ring_pieces ring_pieces_of(struct iovec *iov, unsigned room)
 {
-	return (struct ring_pieces){.iov = iov, .room = room, .room_start = room};
+	return (struct ring_pieces){ .iov = iov, .room = room, .room_start = room };
 }
 
 /* Lays one buffer descriptor. 0, -EPROTO (the ring is broken now), -ENOBUFS. */
@@ -203,7 +204,7 @@ static inline int ring_lay(struct ring *ring, struct ring_pieces *p, uint64_t ad
 	if (unlikely(!p->room))
 		return ring_no_room(ring, p);
 	p->room--;
-	*p->iov++ = (struct iovec){.iov_base = host, .iov_len = len};
+	*p->iov++ = (struct iovec){ .iov_base = host, .iov_len = len };
 	if (writable) {
 		p->writable_count++;
 		p->writable_bytes += len;
@@ -248,7 +249,7 @@ static inline struct packed_place place_forward(struct packed_place place, uint3
 	uint32_t pos = place.pos + descs;
 	bool over = pos >= size;
 
-	return (struct packed_place){.pos = (uint16_t)(over ? pos - size : pos), .wrap = place.wrap ^ over};
+	return (struct packed_place){ .pos = (uint16_t)(over ? pos - size : pos), .wrap = place.wrap ^ over };
 }
 
 static inline struct packed_place place_back(struct packed_place place, uint32_t descs, uint32_t size)

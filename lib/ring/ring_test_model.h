@@ -15,6 +15,13 @@
 #define MODEL_SLOT_BYTES 4033u /* odd: payload and tables of some slots cross the seams of guest memory */
 #define MODEL_TABLE_OFFSET 3001u
 
+#define MODEL_STEPS 2000u
+#ifdef __SANITIZE_THREAD__
+#define MODEL_SEEDS 8u /* a walk has one thread, and is very slow there */
+#else
+#define MODEL_SEEDS 112u
+#endif
+
 struct model_chain {
 	struct test_piece pieces[MODEL_PIECES_MAX];
 	unsigned count, slot;
@@ -71,7 +78,7 @@ static inline void model_shape(struct model *m, struct model_chain *c)
 		uint32_t len = model_random(m, 8) ? 1 + model_random(m, 490) : 0;
 		uint32_t *sum = i >= cut ? &c->writable : &c->readable;
 
-		c->pieces[i] = (struct test_piece){.gpa = gpa, .len = len, .writable = i >= cut};
+		c->pieces[i] = (struct test_piece){ .gpa = gpa, .len = len, .writable = i >= cut };
 		for (uint32_t j = 0; j < len; j++)
 			*guest_at(m->d->map, gpa + j) = i >= cut ? 0xcc : model_byte(c->key, *sum + j, false);
 		*sum += len;
@@ -82,7 +89,7 @@ static inline void model_shape(struct model *m, struct model_chain *c)
 static inline void model_add(struct model *m)
 {
 	struct test_driver *d = m->d;
-	struct model_chain c = {.count = 0};
+	struct model_chain c = { .count = 0 };
 	unsigned direct;
 	bool kick;
 	int id;
@@ -203,7 +210,7 @@ static inline void model_pop(struct model *m, unsigned max)
 
 static inline void model_unpop(struct model *m)
 {
-	struct vireo_chain chains[4] = {{.iov = NULL}};
+	struct vireo_chain chains[4] = { { .iov = NULL } };
 	unsigned many = 0, most = model_random(m, 4);
 
 	while (many < most && many < m->taken_count &&
@@ -380,15 +387,15 @@ static inline void model_walk(struct test_options opt, uint64_t seed, unsigned s
 
 static inline void model_walks(bool packed)
 {
-	for (uint64_t seed = 1; seed <= 160; seed++) {
-		struct test_options opt = {.packed = packed};
+	for (uint64_t seed = 1; seed <= MODEL_SEEDS; seed++) {
+		struct test_options opt = { .packed = packed };
 
 		opt.indirect = seed & 1;
 		opt.event_idx = seed & 2;
 		opt.in_order = seed & 4;
 		opt.size = packed ? 1 + (uint32_t)(seed * 7 % MODEL_SIZE_MAX) : 1u << (seed / 8 % 7);
 		opt.base = packed ? 0 : (uint32_t)(65536 - seed);
-		model_walk(opt, seed, 3000);
+		model_walk(opt, seed, MODEL_STEPS);
 	}
 }
 

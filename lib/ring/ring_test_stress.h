@@ -4,10 +4,12 @@
 
 /*
  * Two threads that sleep whenever they can: the driver until a chain has been used, the device until one is
- * available. A notification that is suppressed though the other side sleeps leaves both asleep, and the
- * sleeper gives up. An eventfd is slow enough to hide a missing barrier, so a flag stands for it: once rung
- * it stays so until it is taken, and nothing between "wake me" and sleep is a full barrier but the ring's
- * own. With a fence of split.c or packed.c taken out this fails on x86 in most runs.
+ * available. A notification that is suppressed though the other side sleeps leaves both asleep with no bell
+ * rung, and that is what the sleepers look for: no timeout, which a busy machine would reach by itself.
+ *
+ * An eventfd is slow enough to hide a missing barrier, so a bell is a flag: once rung it stays so until it is
+ * taken, and nothing between "wake me" and sleep is a full barrier but the ring's own. With a fence of
+ * split.c or packed.c taken out this fails on x86 in most runs.
  */
 
 #include "ring_test_driver.h"
@@ -17,17 +19,19 @@
 #include <time.h>
 
 #define STRESS_RUN_MS 500
-#define STRESS_LOST_MS 5000 /* longer than any machine is busy elsewhere */
 
+/* One side's. Its owner sleeps on it; the other side rings it. All fields atomic. */
 struct stress_bell {
-	uint32_t rung __attribute__((aligned(64))); /* atomic */
+	uint32_t rung __attribute__((aligned(64)));
+	uint32_t asleep;
+	uint32_t gone; /* the owner will never do anything any more */
 };
 
 struct stress {
 	struct test_driver *d;
 	struct stress_bell kick, call;
 	bool stop __attribute__((aligned(64))); /* atomic */
-	bool persistent;			/* the device never switches kicks off: pop until 0, sleep */
+	bool persistent; /* the device never switches kicks off: pop until 0, sleep */
 	bool device_lost, device_broken;
 	uint64_t device_slept, driver_slept, used;
 };
@@ -45,22 +49,35 @@ static inline uint64_t stress_now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-/* False: nobody woke us. */
-static inline bool stress_sleep(struct stress_bell *bell)
+/*
+ * Will `other` never ring us? It rings no bell but ours, and only while awake: not rung (that it would see),
+ * asleep (all it rang before is visible then), and still our bell is silent. The order of the three loads
+ * matters.
+ */
+static inline bool stress_lost(struct stress_bell *mine, struct stress_bell *other)
 {
-	uint64_t end = 0;
+	if (__atomic_load_n(&other->gone, __ATOMIC_ACQUIRE))
+		return true;
+	return !__atomic_load_n(&other->rung, __ATOMIC_ACQUIRE) &&
+	       __atomic_load_n(&other->asleep, __ATOMIC_ACQUIRE) &&
+	       !__atomic_load_n(&mine->rung, __ATOMIC_ACQUIRE);
+}
 
-	for (uint32_t spin = 1; !__atomic_load_n(&bell->rung, __ATOMIC_ACQUIRE); spin++) {
+/* False: nobody will wake us. */
+static inline bool stress_sleep(struct stress_bell *mine, struct stress_bell *other)
+{
+	bool lost = false;
+
+	__atomic_store_n(&mine->asleep, 1, __ATOMIC_RELEASE);
+	for (uint32_t spin = 1; !__atomic_load_n(&mine->rung, __ATOMIC_ACQUIRE) && !lost; spin++) {
 		if (spin % 4096)
 			continue;
 		sched_yield();
-		if (!end)
-			end = stress_now_ms() + STRESS_LOST_MS;
-		else if (stress_now_ms() > end)
-			return false;
+		lost = stress_lost(mine, other);
 	}
-	__atomic_exchange_n(&bell->rung, 0, __ATOMIC_SEQ_CST); /* what was rung for is visible from here on */
-	return true;
+	__atomic_store_n(&mine->asleep, 0, __ATOMIC_RELEASE);
+	/* Takes the ring; what was rung for is visible from here on. */
+	return __atomic_exchange_n(&mine->rung, 0, __ATOMIC_SEQ_CST) || !lost;
 }
 
 /* So many loops of nothing: moves one thread's steps against the other's. */
@@ -92,13 +109,14 @@ static inline void *stress_device(void *opaque)
 		if (count || (!s->persistent && ring_kick_enable(s->d->ring, true)))
 			continue;
 		s->device_slept++;
-		if (!stress_sleep(&s->kick)) {
+		if (!stress_sleep(&s->kick, &s->call)) {
 			s->device_lost = true;
 			break;
 		}
 		if (!s->persistent)
 			ring_kick_enable(s->d->ring, false);
 	}
+	__atomic_store_n(&s->kick.gone, 1, __ATOMIC_RELEASE);
 	return NULL;
 }
 
@@ -117,7 +135,7 @@ static inline bool stress_await(struct stress *s, uint32_t left)
 		if (driver_signals_on(s->d))
 			continue;
 		s->driver_slept++;
-		if (!stress_sleep(&s->call))
+		if (!stress_sleep(&s->call, &s->kick))
 			return false;
 		driver_signals_off(s->d);
 	}
@@ -126,9 +144,9 @@ static inline bool stress_await(struct stress *s, uint32_t left)
 
 static inline void stress_run(struct test_options opt, bool persistent)
 {
-	struct stress s = {.d = driver_new(opt)};
+	struct stress s = { .d = driver_new(opt) };
 	uint64_t end = stress_now_ms() + STRESS_RUN_MS;
-	struct test_piece piece = {.gpa = GUEST_BASE, .len = 8};
+	struct test_piece piece = { .gpa = GUEST_BASE, .len = 8 };
 	bool driver_lost = false;
 	unsigned turn = 0;
 	pthread_t thread;
@@ -151,9 +169,9 @@ static inline void stress_run(struct test_options opt, bool persistent)
 	pthread_join(thread, NULL);
 	printf("# %u entries: %lu used, slept %lu (driver) %lu (device)\n", opt.size, (unsigned long)s.used,
 	       (unsigned long)s.driver_slept, (unsigned long)s.device_slept);
-	assert_false(driver_lost);
-	assert_false(s.device_lost);
 	assert_false(s.device_broken);
+	assert_false(s.device_lost);
+	assert_false(driver_lost);
 	assert_true(s.driver_slept > 0 && s.device_slept > 0);
 	driver_free(s.d);
 }
@@ -162,7 +180,8 @@ static inline void stress_all(bool packed)
 {
 	for (unsigned i = 0; i < 4; i++) {
 		struct test_options opt = {
-			.packed = packed, .event_idx = i & 1, .in_order = i & 2, .size = 8};
+			.packed = packed, .event_idx = i & 1, .in_order = i & 2, .size = 8
+		};
 
 		stress_run(opt, i == 1 || i == 2);
 	}

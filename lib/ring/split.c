@@ -177,7 +177,7 @@ bool split_publish(struct ring *ring)
 
 	s->published = s->next_used;
 	__atomic_store_n(&s->used->idx, le16(s->published), __ATOMIC_RELEASE); /* pair USED */
-	ring_fence();							       /* pair SIGNAL */
+	ring_fence(); /* pair SIGNAL */
 	if (ring->event_idx) {
 		uint16_t event = le16(__atomic_load_n(&s->avail->ring[ring->size], __ATOMIC_RELAXED));
 

@@ -11,18 +11,18 @@
 
 static struct test_driver *open_ring(uint32_t size)
 {
-	return driver_new((struct test_options){.size = size});
+	return driver_new((struct test_options){ .size = size });
 }
 
 static struct test_driver *open_indirect(uint32_t size)
 {
-	return driver_new((struct test_options){.size = size, .indirect = true});
+	return driver_new((struct test_options){ .size = size, .indirect = true });
 }
 
 static void table_entry(struct test_driver *d, unsigned i, uint64_t addr, uint32_t len, unsigned flags,
 			unsigned next)
 {
-	struct split_desc e = {le64(addr), le32(len), le16((uint16_t)flags), le16((uint16_t)next)};
+	struct split_desc e = { le64(addr), le32(len), le16((uint16_t)flags), le16((uint16_t)next) };
 
 	guest_write(d->map, TABLE + 16 * i, &e, 16);
 }
@@ -55,7 +55,7 @@ static void expect_no_ring(struct ring_setup setup, const char *expected)
 static void bad_sizes_are_refused(void **state)
 {
 	struct test_driver *d = open_ring(4);
-	static const uint32_t bad[] = {3, 6, 255, 32767};
+	static const uint32_t bad[] = { 3, 6, 255, 32767 };
 	struct ring_setup setup = driver_setup(d);
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -115,7 +115,9 @@ static void an_empty_ring_gives_nothing(void **state)
 
 static void a_chain_shows_its_readable_and_writable_pieces(void **state)
 {
-	struct test_piece pieces[] = {{ADDR, 10, false}, {ADDR + 100, 20, false}, {ADDR + 200, 30, true}};
+	struct test_piece pieces[] = { { ADDR, 10, false },
+				       { ADDR + 100, 20, false },
+				       { ADDR + 200, 30, true } };
 	struct test_driver *d = open_ring(4);
 	struct vireo_chain chain;
 	int id = driver_add(d, pieces, 3, 3, 0);
@@ -136,7 +138,7 @@ static void a_chain_shows_its_readable_and_writable_pieces(void **state)
 
 static void a_descriptor_over_a_seam_gives_two_pieces(void **state)
 {
-	struct test_piece piece = {GUEST_SEAM - 10, 0x1000 + 30, true};
+	struct test_piece piece = { GUEST_SEAM - 10, 0x1000 + 30, true };
 	struct test_driver *d = open_ring(4);
 	struct vireo_chain chain;
 
@@ -154,7 +156,8 @@ static void a_descriptor_over_a_seam_gives_two_pieces(void **state)
 static void empty_descriptors_are_skipped_wherever_they_point(void **state)
 {
 	struct test_piece pieces[] = {
-		{ADDR, 5, false}, {~UINT64_C(0), 0, false}, {ADDR + 9, 0, true}, {ADDR, 7, true}};
+		{ ADDR, 5, false }, { ~UINT64_C(0), 0, false }, { ADDR + 9, 0, true }, { ADDR, 7, true }
+	};
 	struct test_driver *d = open_ring(4);
 	struct vireo_chain chain;
 
@@ -168,7 +171,7 @@ static void empty_descriptors_are_skipped_wherever_they_point(void **state)
 
 static void a_chain_without_a_byte_is_still_a_chain(void **state)
 {
-	struct test_piece piece = {0, 0, false};
+	struct test_piece piece = { 0, 0, false };
 	struct test_driver *d = open_ring(1);
 	struct vireo_chain chain;
 	uint32_t len;
@@ -190,7 +193,7 @@ static void a_chain_as_long_as_the_queue_is_fine(void **state)
 	struct vireo_chain chain;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(pieces); i++)
-		pieces[i] = (struct test_piece){ADDR, 1, i >= 100};
+		pieces[i] = (struct test_piece){ ADDR, 1, i >= 100 };
 	assert_true(driver_add(d, pieces, 32768, 32768, 0) >= 0);
 	assert_int_equal(driver_pop(d, &chain, 1), 1);
 	assert_int_equal(chain.readable_count, 100);
@@ -200,7 +203,7 @@ static void a_chain_as_long_as_the_queue_is_fine(void **state)
 
 static void indirect_tables_may_be_unaligned_and_cross_a_seam(void **state)
 {
-	struct test_piece pieces[] = {{ADDR, 1, false}, {ADDR + 1, 2, false}, {ADDR + 3, 3, true}};
+	struct test_piece pieces[] = { { ADDR, 1, false }, { ADDR + 1, 2, false }, { ADDR + 3, 3, true } };
 
 	for (unsigned before = 1; before < 48; before++) { /* also in the middle of a descriptor */
 		struct test_driver *d = open_indirect(4);
@@ -217,7 +220,7 @@ static void indirect_tables_may_be_unaligned_and_cross_a_seam(void **state)
 
 static void direct_descriptors_may_lead_to_one_indirect_table(void **state)
 {
-	struct test_piece pieces[] = {{ADDR, 1, false}, {ADDR + 1, 2, false}, {ADDR + 3, 3, true}};
+	struct test_piece pieces[] = { { ADDR, 1, false }, { ADDR + 1, 2, false }, { ADDR + 3, 3, true } };
 	struct test_driver *d = open_indirect(4);
 	struct vireo_chain chain;
 
@@ -259,7 +262,7 @@ static void a_table_may_be_linked_in_any_order(void **state)
 
 static void too_few_iovecs_take_nothing(void **state)
 {
-	struct test_piece pieces[] = {{ADDR, 1, false}, {ADDR + 1, 1, false}};
+	struct test_piece pieces[] = { { ADDR, 1, false }, { ADDR + 1, 1, false } };
 	struct test_driver *d = open_ring(8);
 	struct vireo_chain chains[4];
 	struct iovec iov[5];
@@ -289,13 +292,13 @@ static void a_chain_in_too_many_pieces_breaks_the_ring(void **state)
 	shreds->count = 9;
 	for (unsigned i = 0; i < 9; i++)
 		shreds->regions[i] =
-			(struct map_region){.gpa = ADDR + i * 16, .size_bytes = 16, .host = calloc(1, 64)};
+			(struct map_region){ .gpa = ADDR + i * 16, .size_bytes = 16, .host = calloc(1, 64) };
 	guest_free(d->map);
 	setup.map = d->map = shreds;
 	ring_free(d->ring);
 	assert_int_equal(ring_new(&setup, &d->ring, &why), 0);
 	for (unsigned i = 0; i < 256; i++)
-		pieces[i] = (struct test_piece){ADDR, 9 * 16, true};
+		pieces[i] = (struct test_piece){ ADDR, 9 * 16, true };
 	driver_add(d, pieces, 256, 256, 0);
 	expect_broken(d, "chain lies in too many pieces of memory");
 }
@@ -304,7 +307,7 @@ static void a_chain_in_too_many_pieces_breaks_the_ring(void **state)
 
 static void used_entries_show_at_publish_and_not_before(void **state)
 {
-	struct test_piece piece = {ADDR, 64, true};
+	struct test_piece piece = { ADDR, 64, true };
 	struct test_driver *d = open_ring(4);
 	struct vireo_chain chains[3];
 	uint32_t len;
@@ -330,8 +333,8 @@ static void used_entries_show_at_publish_and_not_before(void **state)
 
 static void in_order_one_entry_stands_for_a_read_only_burst(void **state)
 {
-	struct test_driver *d = driver_new((struct test_options){.size = 8, .in_order = true});
-	struct test_piece piece = {ADDR, 64, false};
+	struct test_driver *d = driver_new((struct test_options){ .size = 8, .in_order = true });
+	struct test_piece piece = { ADDR, 64, false };
 	struct vireo_chain chains[4];
 
 	for (int i = 0; i < 4; i++)
@@ -349,8 +352,8 @@ static void in_order_one_entry_stands_for_a_read_only_burst(void **state)
 
 static void in_order_writable_chains_get_an_entry_each(void **state)
 {
-	struct test_driver *d = driver_new((struct test_options){.size = 8, .in_order = true});
-	struct test_piece piece = {ADDR, 64, true};
+	struct test_driver *d = driver_new((struct test_options){ .size = 8, .in_order = true });
+	struct test_piece piece = { ADDR, 64, true };
 	struct vireo_chain chains[3];
 
 	for (int i = 0; i < 3; i++)
@@ -368,7 +371,7 @@ static void in_order_writable_chains_get_an_entry_each(void **state)
 
 static void unpopped_chains_are_read_anew(void **state)
 {
-	struct test_piece piece = {ADDR, 64, true};
+	struct test_piece piece = { ADDR, 64, true };
 	struct test_driver *d = open_ring(4);
 	struct vireo_chain chains[4];
 
@@ -389,9 +392,9 @@ static void unpopped_chains_are_read_anew(void **state)
 static void go_round(uint32_t size, bool in_order)
 {
 	struct test_driver *d =
-		driver_new((struct test_options){.size = size, .in_order = in_order, .base = 65530});
+		driver_new((struct test_options){ .size = size, .in_order = in_order, .base = 65530 });
 	struct vireo_chain *chains = calloc(size, sizeof(*chains));
-	struct test_piece piece = {ADDR, 4, true};
+	struct test_piece piece = { ADDR, 4, true };
 	uint32_t total = 0, len;
 	bool skipped;
 
@@ -417,7 +420,7 @@ static void go_round(uint32_t size, bool in_order)
 
 static void indices_wrap_at_65536_with_any_size(void **state)
 {
-	static const uint32_t sizes[] = {1, 2, 256, 32768};
+	static const uint32_t sizes[] = { 1, 2, 256, 32768 };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
 		go_round(sizes[i], false);
@@ -427,7 +430,7 @@ static void indices_wrap_at_65536_with_any_size(void **state)
 
 static void chains_lost_in_flight_are_popped_again(void **state)
 {
-	struct test_piece piece = {ADDR, 4, true};
+	struct test_piece piece = { ADDR, 4, true };
 	struct test_driver *d = open_ring(4);
 	struct vireo_chain chain;
 	struct ring_setup setup;
@@ -449,7 +452,7 @@ static void chains_lost_in_flight_are_popped_again(void **state)
 /* Publishes `count` chains at once; was the driver to be signalled? */
 static bool publish(struct test_driver *d, unsigned count)
 {
-	struct test_piece piece = {ADDR, 4, true};
+	struct test_piece piece = { ADDR, 4, true };
 	struct vireo_chain chains[8];
 	uint32_t len;
 	bool skipped, signal;
@@ -480,26 +483,26 @@ static void no_interrupt_flag_suppresses_signals(void **state)
 static void used_event_decides_also_over_the_wrap(void **state)
 {
 	struct test_driver *d =
-		driver_new((struct test_options){.size = 8, .event_idx = true, .base = 65530});
+		driver_new((struct test_options){ .size = 8, .event_idx = true, .base = 65530 });
 	uint16_t *event = &d->avail->ring[8];
 
 	d->avail->flags = le16(SPLIT_AVAIL_F_NO_INTERRUPT); /* to be ignored */
-	assert_true(publish(d, 1));			    /* the first always: 65530 */
+	assert_true(publish(d, 1)); /* the first always: 65530 */
 	*event = le16(65533);
 	assert_false(publish(d, 2)); /* 65531, 65532 */
-	assert_true(publish(d, 1));  /* 65533 */
+	assert_true(publish(d, 1)); /* 65533 */
 	assert_false(publish(d, 1)); /* 65534 */
 	*event = le16(0);
 	assert_false(publish(d, 1)); /* 65535 */
-	assert_true(publish(d, 3));  /* 0, 1, 2 */
-	*event = le16(40000);	     /* nonsense is only far away */
+	assert_true(publish(d, 3)); /* 0, 1, 2 */
+	*event = le16(40000); /* nonsense is only far away */
 	assert_false(publish(d, 8));
 	driver_free(d);
 }
 
 static void kick_flag_follows_what_the_device_asks(void **state)
 {
-	struct test_piece piece = {ADDR, 4, true};
+	struct test_piece piece = { ADDR, 4, true };
 	struct test_driver *d = open_ring(8);
 
 	assert_int_equal(le16(d->used->flags), 0);
@@ -515,8 +518,8 @@ static void kick_flag_follows_what_the_device_asks(void **state)
 static void avail_event_asks_for_the_next_chain_only(void **state)
 {
 	struct test_driver *d =
-		driver_new((struct test_options){.size = 8, .event_idx = true, .base = 65534});
-	struct test_piece piece = {ADDR, 4, true};
+		driver_new((struct test_options){ .size = 8, .event_idx = true, .base = 65534 });
+	struct test_piece piece = { ADDR, 4, true };
 	struct vireo_chain chains[8];
 
 	for (int round = 0; round < 3; round++) {
@@ -546,7 +549,7 @@ static void avail_index_too_far_ahead_breaks_the_ring(void **state)
 
 static void avail_index_ahead_of_what_was_given_back_breaks_the_ring(void **state)
 {
-	struct test_piece piece = {ADDR, 4, true};
+	struct test_piece piece = { ADDR, 4, true };
 	struct test_driver *d = open_ring(4);
 	struct vireo_chain chains[4];
 
@@ -559,7 +562,7 @@ static void avail_index_ahead_of_what_was_given_back_breaks_the_ring(void **stat
 
 static void avail_index_going_back_breaks_the_ring(void **state)
 {
-	struct test_piece piece = {ADDR, 4, true};
+	struct test_piece piece = { ADDR, 4, true };
 	struct test_driver *d = open_ring(4);
 	struct vireo_chain chains[2];
 
@@ -572,7 +575,7 @@ static void avail_index_going_back_breaks_the_ring(void **state)
 
 static void a_lie_seen_when_asking_for_kicks_breaks_the_ring(void **state)
 {
-	struct test_driver *d = driver_new((struct test_options){.size = 4, .event_idx = true});
+	struct test_driver *d = driver_new((struct test_options){ .size = 4, .event_idx = true });
 
 	d->avail->idx = le16(40000);
 	assert_true(ring_kick_enable(d->ring, true));
@@ -610,7 +613,7 @@ static void a_loop_breaks_the_ring(void **state)
 
 static void readable_after_writable_breaks_the_ring(void **state)
 {
-	struct test_piece pieces[] = {{ADDR, 4, true}, {ADDR, 4, false}};
+	struct test_piece pieces[] = { { ADDR, 4, true }, { ADDR, 4, false } };
 	struct test_driver *d = open_ring(4);
 
 	driver_add(d, pieces, 2, 2, 0);
@@ -622,11 +625,11 @@ static void readable_after_writable_breaks_the_ring(void **state)
 
 static void memory_that_is_not_there_breaks_the_ring(void **state)
 {
-	static const struct test_piece bad[] = {{0, 1, false},
-						{GUEST_BASE - 1, 2, true},
-						{GUEST_END, 1, false},
-						{GUEST_END - 4, 5, true},
-						{GUEST_BASE, UINT32_MAX, false}};
+	static const struct test_piece bad[] = { { 0, 1, false },
+						 { GUEST_BASE - 1, 2, true },
+						 { GUEST_END, 1, false },
+						 { GUEST_END - 4, 5, true },
+						 { GUEST_BASE, UINT32_MAX, false } };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct test_driver *d = open_ring(4);
@@ -638,7 +641,7 @@ static void memory_that_is_not_there_breaks_the_ring(void **state)
 
 static void an_address_that_wraps_breaks_the_ring(void **state)
 {
-	struct test_piece piece = {UINT64_MAX - 3, 8, false};
+	struct test_piece piece = { UINT64_MAX - 3, 8, false };
 	struct test_driver *d = open_ring(4);
 
 	driver_add(d, &piece, 1, 1, 0);
@@ -648,14 +651,14 @@ static void an_address_that_wraps_breaks_the_ring(void **state)
 static void more_bytes_than_32_bits_count_break_the_ring(void **state)
 {
 	uint64_t gpa = UINT64_C(1) << 32, half = UINT64_C(1) << 31;
-	struct test_piece pieces[2] = {{gpa, (uint32_t)half, false}, {gpa, (uint32_t)half, true}};
+	struct test_piece pieces[2] = { { gpa, (uint32_t)half, false }, { gpa, (uint32_t)half, true } };
 	struct test_driver *d = open_ring(4);
 	struct vireo_chain chain;
 	void *huge = mmap(NULL, half, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	assert_true(huge != MAP_FAILED);
 	free(d->map->regions[2].host);
-	d->map->regions[2] = (struct map_region){.gpa = gpa, .size_bytes = half, .host = huge};
+	d->map->regions[2] = (struct map_region){ .gpa = gpa, .size_bytes = half, .host = huge };
 	driver_add(d, pieces, 2, 2, 0);
 	assert_int_equal(driver_pop(d, &chain, 1), -EPROTO);
 	d->map->regions[2].host = NULL;
@@ -665,7 +668,7 @@ static void more_bytes_than_32_bits_count_break_the_ring(void **state)
 
 static void good_chains_before_a_bad_one_are_returned(void **state)
 {
-	struct test_piece piece = {ADDR, 4, true};
+	struct test_piece piece = { ADDR, 4, true };
 	struct test_driver *d = open_ring(4);
 	struct vireo_chain chains[4];
 
@@ -681,7 +684,7 @@ static void good_chains_before_a_bad_one_are_returned(void **state)
 /* One descriptor that names a table, and what the device says to it. */
 static void expect_table_refused(bool indirect, uint64_t table, uint32_t len, unsigned flags, const char *why)
 {
-	struct test_driver *d = driver_new((struct test_options){.size = 4, .indirect = indirect});
+	struct test_driver *d = driver_new((struct test_options){ .size = 4, .indirect = indirect });
 
 	table_entry(d, 0, ADDR, 4, 0, 0);
 	split_set(d, 0, table, len, flags, 1);
@@ -759,7 +762,7 @@ static void direct_and_indirect_together_longer_than_the_queue_break_the_ring(vo
 	struct test_driver *d = open_indirect(4);
 
 	for (unsigned i = 0; i < 5; i++)
-		pieces[i] = (struct test_piece){ADDR, 4, false};
+		pieces[i] = (struct test_piece){ ADDR, 4, false };
 	driver_add(d, pieces, 5, 1, TABLE);
 	expect_broken(d, "chain longer than the queue");
 }
@@ -774,6 +777,21 @@ static void random_walks_agree_with_the_model(void **state)
 static void suppression_never_loses_a_wake_up(void **state)
 {
 	stress_all(false);
+}
+
+static void a_chain_of_hundreds_of_empty_descriptors_breaks_the_ring(void **state)
+{
+	struct test_piece pieces[258] = { 0 };
+	struct test_driver *d = open_ring(1024);
+	struct vireo_chain chains[2];
+
+	/* Each costs time, and no room for pieces bounds it. */
+	pieces[0] = (struct test_piece){ ADDR, 1, false };
+	driver_add(d, pieces, 257, 257, 0);
+	assert_int_equal(driver_pop(d, chains, 1), 1);
+	assert_int_equal(chains[0].readable_count, 1);
+	driver_add(d, pieces, 258, 258, 0);
+	expect_broken(d, "chain with hundreds of empty descriptors");
 }
 
 int main(void)
@@ -826,6 +844,7 @@ int main(void)
 		cmocka_unit_test(direct_and_indirect_together_longer_than_the_queue_break_the_ring),
 		cmocka_unit_test(random_walks_agree_with_the_model),
 		cmocka_unit_test(suppression_never_loses_a_wake_up),
+		cmocka_unit_test(a_chain_of_hundreds_of_empty_descriptors_breaks_the_ring),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
