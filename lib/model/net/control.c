@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #define CONTROL_VARIABLE UINT32_MAX
+#define CONTROL_WORK_MAX 1024u /* commands, and pieces of them, in one go */
 
 /* `data`: a private copy of the row's data_bytes (at most 8), or, CONTROL_VARIABLE, a cursor at the data.
  * False: refused. */
@@ -188,9 +189,10 @@ static int control_chain(struct vireo_net *net, struct vireo_queue *queue, const
 static void control_process(struct vireo_net *net, struct vireo_queue *queue, struct iovec *iov,
 			    unsigned iov_max)
 {
-	struct vireo_chain chain;
+	struct vireo_chain chain = {.iov = iov};
 
-	for (unsigned left = vireo_queue_size(queue); left; left--) {
+	for (unsigned work = 0; work < CONTROL_WORK_MAX;
+	     work += 1 + chain.readable_count + chain.writable_count) {
 		int r = vireo_queue_pop(queue, &chain, 1, iov, iov_max);
 
 		if (r == 0 && !vireo_queue_kick_enable(queue, true))
@@ -202,8 +204,8 @@ static void control_process(struct vireo_net *net, struct vireo_queue *queue, st
 }
 
 /*
- * Carries out what is there: at most a ring of commands, so that a driver that keeps adding some cannot hold
- * the control thread. The device comes back for what is left.
+ * Carries out what is there: at most CONTROL_WORK_MAX of it, so that a driver that keeps adding commands, or adds
+ * some of thousands of pieces, cannot hold the control thread. The device comes back for what is left.
  */
 void net_control_kicked(void *opaque, struct vireo_queue *queue)
 {

@@ -101,6 +101,7 @@ struct net_queue {
 	uint32_t iov_max;
 	uint32_t iov_used;
 	uint32_t first, last;
+	uint32_t runt_work;	  /* receive: what may still be spent on runt buffers in this call */
 	uint32_t header_bytes;	  /* of the header in front of each frame */
 	unsigned offloads;	  /* receive: what the driver takes; transmit: what it may ask for */
 	uint32_t frame_bytes_max; /* receive: untagged, without GSO; atomic: changed by the control thread */

@@ -18,6 +18,13 @@
 #include <errno.h>
 #include <string.h>
 
+/*
+ * A driver that offers crumbs must not cost others their turn. 64 bytes a buffer are less than any driver offers
+ * and hold the longest frame in CHAINS_MAX of them.
+ */
+#define CHAINS_MAX 1024u
+#define RUNT_WORK_MAX 512u /* runt buffers, and pieces of them, that are given back in one call */
+
 /* ---- is this frame for this driver? ---- */
 
 static uint32_t receive_frame_max(const struct net_queue *q, const struct vireo_frame *frame)
@@ -168,7 +175,11 @@ static int receive_refill(struct net_queue *q, unsigned want)
 /* A buffer without room for the header is of no use to anybody: back with length 0. */
 static void receive_reject(struct net_queue *q)
 {
-	vireo_queue_push(q->queue, &q->chains[q->first++], 0);
+	const struct vireo_chain *chain = &q->chains[q->first++];
+	uint32_t work = 1 + chain->readable_count + chain->writable_count;
+
+	q->runt_work -= min_u32(work, q->runt_work);
+	vireo_queue_push(q->queue, chain, 0);
 	q->runts_pushed = true;
 	counter_add(&q->stats.runt, 1);
 }
@@ -186,16 +197,16 @@ static uint32_t receive_entries(const struct net_queue *q, const struct vireo_ch
 /*
  * Makes chains[first..first + *ret_count) hold `bytes`. 1; 0: not enough there (all of them stay for the next
  * frame); -EMSGSIZE: they never will, however many the driver adds; -EPROTO. Bounded: each round takes a
- * chain more, and runts end after a ring of them.
+ * chain more, a frame goes into CHAINS_MAX of them or not at all, and runts end with the call's runt_work.
  */
 static __attribute__((noinline)) int receive_gather(struct net_queue *q, uint32_t bytes, unsigned want,
 						    unsigned *ret_count)
 {
 	uint64_t room = 0;
-	uint32_t entries = 0, runts = 0;
+	uint32_t entries = 0;
 	unsigned n = 0;
 
-	while (runts <= q->size) {
+	while (q->runt_work) {
 		const struct vireo_chain *chain;
 
 		if (q->first + n == q->last) {
@@ -214,7 +225,6 @@ static __attribute__((noinline)) int receive_gather(struct net_queue *q, uint32_
 		chain = &q->chains[q->first + n];
 		if (!n && chain->writable_bytes < q->header_bytes) {
 			receive_reject(q);
-			runts++;
 			continue;
 		}
 		room += chain->writable_bytes;
@@ -224,7 +234,7 @@ static __attribute__((noinline)) int receive_gather(struct net_queue *q, uint32_
 			*ret_count = n;
 			return 1;
 		}
-		if (!q->merge)
+		if (!q->merge || n == CHAINS_MAX)
 			return -EMSGSIZE;
 	}
 	return 0;
@@ -263,8 +273,9 @@ static int receive_frame(struct net_queue *q, const struct vireo_frame *frame, u
 
 /* ---- bursts ---- */
 
-static bool receive_open(const struct vireo_net *net, unsigned pair, const struct net_queue *q)
+static bool receive_open(const struct vireo_net *net, unsigned pair, struct net_queue *q)
 {
+	q->runt_work = RUNT_WORK_MAX;
 	return vireo_queue_enabled(q->queue) && pair < __atomic_load_n(&net->pairs_active, __ATOMIC_RELAXED);
 }
 

@@ -695,6 +695,57 @@ static void what_is_sent_arrives_over_every_kind_of_ring(void **state)
 	}
 }
 
+static void frame_that_needs_a_thousand_buffers_is_too_long(void **state)
+{
+	const struct guest_config config = {.features = MERGE, .queue_size = 2048};
+	struct sent s;
+	struct guest g;
+
+	guest_start(&g, &config);
+	guest_post(&g, 0, 12);
+	for (unsigned i = 0; i < 1500; i++)
+		guest_post(&g, 0, 1);
+	guest_kick(&g, 0);
+	sent_new(&s, 1023, 3); /* with the header 1024 buffers */
+	assert_int_equal(deliver_one(&g, &s), 1);
+	assert_int_equal(guest_stats(&g, 0).too_long, 0);
+	free(s.data);
+	guest_stop(&g);
+
+	guest_start(&g, &config);
+	guest_post(&g, 0, 12);
+	for (unsigned i = 0; i < 1500; i++)
+		guest_post(&g, 0, 1);
+	guest_kick(&g, 0);
+	sent_new(&s, 1024, 3);
+	assert_int_equal(deliver_one(&g, &s), 0);
+	assert_int_equal(guest_stats(&g, 0).too_long, 1);
+	free(s.data);
+	guest_stop(&g);
+}
+
+static void runt_buffers_are_given_back_some_at_a_time(void **state)
+{
+	const struct guest_config config = {.features = MERGE, .queue_size = 1024};
+	struct sent s;
+	struct guest g;
+
+	guest_start(&g, &config);
+	for (unsigned i = 0; i < 600; i++)
+		guest_post(&g, 0, 11);
+	guest_post(&g, 0, 100);
+	guest_kick(&g, 0);
+	sent_new(&s, 60, 3);
+	assert_int_equal(deliver_one(&g, &s), 0);
+	assert_in_range(guest_stats(&g, 0).runt, 200, 300);
+	for (unsigned i = 0; i < 2; i++)
+		deliver_one(&g, &s);
+	assert_int_equal(guest_stats(&g, 0).runt, 600);
+	assert_int_equal(guest_stats(&g, 0).frames, 1);
+	free(s.data);
+	guest_stop(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -717,6 +768,8 @@ int main(void)
 		cmocka_unit_test(enqueue_takes_bursts_of_any_size_until_buffers_end),
 		cmocka_unit_test(broken_ring_says_so),
 		cmocka_unit_test(what_is_sent_arrives_over_every_kind_of_ring),
+		cmocka_unit_test(frame_that_needs_a_thousand_buffers_is_too_long),
+		cmocka_unit_test(runt_buffers_are_given_back_some_at_a_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,12 @@
 #include <errno.h>
 #include <string.h>
 
+/*
+ * What a call may spend on chains that bring the caller nothing: other queues wait meanwhile, and a driver can make
+ * each chain as long as the ring. Who then asks for kicks is told that there is more.
+ */
+#define VAIN_WORK_MAX 1024u
+
 /* The header lies over several pieces, or the frame is very short. */
 static void transmit_take_scattered(struct net_queue *q, struct vireo_frame *frame,
 				    struct virtio_net_header *header)
@@ -116,29 +122,34 @@ static void transmit_return(struct net_queue *q)
 	vireo_queue_flush(q->queue);
 }
 
-/* A disabled queue is processed without side effects: frames are consumed and lost. At most a ring of them
- * per call. */
+/* What the chains in hand have cost: a round, chains, pieces. */
+static uint32_t transmit_work(const struct net_queue *q)
+{
+	return 16 + q->last + q->iov_used;
+}
+
+/* A disabled queue is processed without side effects: frames are consumed and lost. */
 static int transmit_discard(struct net_queue *q)
 {
-	for (uint32_t seen = 0; seen < q->size;) {
-		int n = transmit_fill(q, q->size - seen);
+	for (uint32_t work = 0; work < VAIN_WORK_MAX;) {
+		int n = transmit_fill(q, NET_BATCH);
 
 		if (n <= 0)
 			return n;
 		counter_add(&q->stats.disabled, (uint64_t)n);
-		seen += (uint32_t)n;
+		work += transmit_work(q);
 		transmit_return(q);
 	}
 	return 0;
 }
 
-/* Good frames among at most `count` chains. When all are bad it goes on, for at most a ring of them. */
+/* Good frames among at most `count` chains. When all are bad it goes on, for VAIN_WORK_MAX. */
 static int transmit_look(struct net_queue *q, struct vireo_frame *frames, unsigned count)
 {
 	assert(!q->last); /* the last look has been completed */
 	if (unlikely(!vireo_queue_enabled(q->queue)))
 		return transmit_discard(q);
-	for (uint32_t seen = 0; seen < q->size; seen += q->last, transmit_return(q)) {
+	for (uint32_t work = 0; work < VAIN_WORK_MAX; work += transmit_work(q), transmit_return(q)) {
 		int chains = transmit_fill(q, count);
 		int good = 0;
 

@@ -511,6 +511,29 @@ static void completed_frames_move_the_ring_base(void **state)
 	guest_stop(&g);
 }
 
+static void bad_frames_do_not_hold_the_worker_for_long(void **state)
+{
+	const struct guest_config config = {.features = PLAIN, .queue_size = 4096};
+	struct vireo_frame frames[64];
+	uint8_t frame[64];
+	unsigned calls = 0;
+	struct guest g;
+
+	guest_start(&g, &config);
+	frame_fill(frame, sizeof(frame), 1);
+	for (unsigned i = 0; i < 4096; i++)
+		guest_send(&g, 1, frame, 5, NULL, 0);
+	guest_kick(&g, 1);
+	while (guest_stats(&g, 1).runt < 4096 && calls++ < 100) {
+		assert_int_equal(vireo_net_transmit_look(g.net, 0, frames, 64), 0);
+		assert_in_range(guest_stats(&g, 1).runt, 1, calls * 1024); /* some in each call */
+		/* Who goes to sleep is told that there is more. */
+		assert_int_equal(vireo_net_kick_enable(g.net, 1, true), guest_stats(&g, 1).runt < 4096);
+	}
+	assert_int_equal(guest_stats(&g, 1).runt, 4096);
+	guest_stop(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -533,6 +556,7 @@ int main(void)
 		cmocka_unit_test(dequeue_drops_what_is_longer_than_its_packet),
 		cmocka_unit_test(broken_ring_says_so_and_breaks_the_device),
 		cmocka_unit_test(completed_frames_move_the_ring_base),
+		cmocka_unit_test(bad_frames_do_not_hold_the_worker_for_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
