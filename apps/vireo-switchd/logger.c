@@ -14,18 +14,16 @@ static void defuse(char *line)
 			*line = '?';
 }
 
-static void logger_write(void *opaque, enum vireo_log_level level, const char *line)
+static void line_write(enum vireo_log_level level, const struct timespec *now, const char *subject,
+		       const char *line)
 {
-	const char *subject = opaque;
 	char text[1024], stamp[32];
-	struct timespec now;
 	struct tm utc;
 	int n;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &utc);
+	gmtime_r(&now->tv_sec, &utc);
 	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
-	n = snprintf(text, sizeof(text) - 1, "%s.%03ldZ %-7s %s%s%s", stamp, now.tv_nsec / 1000000,
+	n = snprintf(text, sizeof(text) - 1, "%s.%03ldZ %-7s %s%s%s", stamp, now->tv_nsec / 1000000,
 		     options_level_name(level), subject ? subject : "", subject ? ": " : "", line);
 	if (n < 0)
 		return;
@@ -36,12 +34,31 @@ static void logger_write(void *opaque, enum vireo_log_level level, const char *l
 	(void)!write(STDERR_FILENO, text, (size_t)n + 1);
 }
 
-struct vireo_log logger_new(enum vireo_log_level max_level, const char *subject)
+static bool rate_passes(const struct logger *logger, const struct timespec *now)
 {
-	union { /* opaque is not const, and we do not write through it */
-		const char *in;
-		void *out;
-	} cast = {.in = subject};
+	uint32_t left_out;
+	char line[80];
 
-	return (struct vireo_log){.write = logger_write, .opaque = cast.out, .max_level = max_level};
+	if (!rate_pass_now(logger->rate, &left_out))
+		return false;
+	if (left_out) {
+		snprintf(line, sizeof(line), "too many lines: %u were left out", left_out);
+		line_write(VIREO_LOG_WARNING, now, logger->rated, line);
+	}
+	return true;
+}
+
+static void logger_write(void *opaque, enum vireo_log_level level, const char *line)
+{
+	const struct logger *logger = opaque;
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (!logger->rate || level >= VIREO_LOG_DEBUG || rate_passes(logger, &now))
+		line_write(level, &now, logger->subject, line);
+}
+
+struct vireo_log logger_log(struct logger *logger, enum vireo_log_level max_level)
+{
+	return (struct vireo_log){.write = logger_write, .opaque = logger, .max_level = max_level};
 }

@@ -13,6 +13,7 @@
 #include "options.h"
 #include "port.h"
 #include "vireo/fault.h"
+#include "vireo/notifier.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@
 
 struct daemon {
 	struct options options;
+	struct logger logger;
 	struct vireo_log log;
 	struct loop *loop;
 	struct ports ports;
@@ -105,6 +107,15 @@ static void files_limit_raise(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* Some containers forbid kernel AIO. */
+static void notifier_open(struct daemon *d)
+{
+	int err = vireo_notifier_new(&d->ports.notifier);
+
+	if (err)
+		log_warning(&d->log, "a hostile peer may block a worker: no asynchronous I/O: %s", strerror(-err));
+}
+
 static int switch_start(struct daemon *d)
 {
 	const struct sw_config config = {
@@ -121,6 +132,7 @@ static int switch_start(struct daemon *d)
 		log_error(&d->log, "cannot start the workers: %s: try fewer of them", strerror(-err));
 		return err;
 	}
+	notifier_open(d);
 	d->ports.loop = d->loop;
 	d->ports.faults = fault_table;
 	d->ports.log_level = d->options.log_level;
@@ -163,6 +175,8 @@ static const char *control_advice(int err)
 		return "no permission there: give --control a path that this user may write to";
 	case EPERM:
 		return "not permitted: --control-group must be a group that this user is in";
+	case ENAMETOOLONG:
+		return "its last part is too long: at most 80 bytes after the last '/'";
 	default:
 		return strerror(-err);
 	}
@@ -256,6 +270,7 @@ static void stop(struct daemon *d, int exit_code)
 	fd_close(&d->signal_fd);
 	loop_free(d->loop);
 	signal(SIGBUS, SIG_DFL);
+	vireo_notifier_free(d->ports.notifier);
 	vireo_fault_table_free(fault_table);
 	options_free(&d->options);
 }
@@ -273,7 +288,7 @@ int main(int argc, char **argv)
 	case OPTIONS_RUN:
 		break;
 	}
-	d.log = logger_new(d.options.log_level, NULL);
+	d.log = logger_log(&d.logger, d.options.log_level);
 	if (start(&d)) {
 		stop(&d, 1);
 		return 1;

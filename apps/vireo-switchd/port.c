@@ -2,7 +2,6 @@
 #include "port.h"
 #include "base/log.h"
 #include "base/loop.h"
-#include "logger.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -147,7 +146,8 @@ void port_init(struct port *port, struct ports *ports, const struct port_kind *k
 	port->kind = kind;
 	port->spec = *spec;
 	port->mtu = spec->mtu;
-	port->log = logger_new(ports->log_level, port->spec.name);
+	port->logger = (struct logger){.subject = port->spec.name};
+	port->log = logger_log(&port->logger, ports->log_level);
 }
 
 int port_join(struct port *port)

@@ -10,6 +10,7 @@
  * go of it -> kind->free. Everything in the control thread; only sw_port_ops run in workers.
  */
 
+#include "logger.h"
 #include "spec.h"
 #include "switch/switch.h"
 #include "vireo/base.h"
@@ -19,6 +20,7 @@ struct loop_timer;
 struct port;
 struct ports;
 struct vireo_fault_table;
+struct vireo_notifier;
 
 struct port_kind {
 	const struct sw_port_ops *ops;
@@ -41,6 +43,7 @@ struct ports {
 	struct sw *sw;
 	struct loop *loop;
 	struct vireo_fault_table *faults;
+	struct vireo_notifier *notifier; /* or NULL */
 	enum vireo_log_level log_level;
 	struct loop_timer *reaper;
 	struct port *first; /* in order of their making, those that are being removed included */
@@ -51,6 +54,7 @@ struct port {
 	struct ports *ports;
 	const struct port_kind *kind;
 	struct spec spec;
+	struct logger logger; /* what we say about the port ourselves */
 	struct vireo_log log;
 	struct sw_port *sw;
 	unsigned in_queues, out_queues;

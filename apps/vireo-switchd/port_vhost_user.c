@@ -14,7 +14,6 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/util.h"
-#include "logger.h"
 #include "port.h"
 #include "vireo/device.h"
 #include "vireo/endpoint.h"
@@ -39,6 +38,8 @@ struct vm_port {
 	struct vireo_endpoint *endpoint;
 	struct loop_watch *watch;
 	unsigned pairs_used;
+	struct logger logger; /* what the library says: mostly about the peer, as often as the peer likes */
+	struct rate log_rate, announce_rate;
 	bool lost; /* the endpoint has failed for good */
 	struct vm_queue queues[];
 };
@@ -207,12 +208,17 @@ static void vm_pairs_set(void *opaque, unsigned pairs)
 
 /* ---- other news from the device ---- */
 
+/* What one peer has said about itself does not hold for the next. */
 static void vm_connected(void *opaque, bool connected)
 {
 	struct vm_port *vm = opaque;
 
 	vm->pairs_used = vm->port.spec.queues;
-	if (!connected && vm->port.sw)
+	if (!vm->port.sw)
+		return;
+	port_offloads_set(&vm->port, 0);
+	port_mtu_set(&vm->port, vm->port.spec.mtu);
+	if (!connected)
 		sw_fdb_flush(vm->port.ports->sw, vm->port.sw);
 }
 
@@ -236,8 +242,11 @@ static void vm_announce(void *opaque, const uint8_t mac[6])
 	static const uint8_t opening[] = {0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3};
 	struct vm_port *vm = opaque;
 	uint8_t frame[60] = {0};
+	uint32_t left_out;
 	int err;
 
+	if (!rate_pass_now(&vm->announce_rate, &left_out))
+		return; /* each waits for a worker: no peer may pile up as many as it likes */
 	memset(frame, 0xff, 6);
 	memcpy(frame + 6, mac, 6);
 	memcpy(frame + 12, opening, sizeof(opening));
@@ -295,6 +304,8 @@ static void explain(int err, const struct spec *spec, char *why)
 		advice = "not permitted: only root may give a socket to another user or group";
 	else if (err == -EEXIST || err == -ENOTSOCK)
 		advice = "something that is no socket is there: remove it, or choose another path";
+	else if (err == -ENAMETOOLONG)
+		advice = "its last part is too long: at most 80 bytes after the last '/'";
 	else
 		advice = strerror(-err);
 	snprintf(why, SPEC_WHY_BYTES, "vhost-user socket '%.100s': %s", spec->address, advice);
@@ -310,12 +321,14 @@ static int net_open(struct vm_port *vm)
 		.set_mac = spec->set_mac,
 		.ops = &net_ops,
 		.opaque = vm,
-		.log = logger_new(vm->port.ports->log_level,
-				  NULL), /* the library's lines begin with the name */
+		.log = logger_log(&vm->logger, vm->port.ports->log_level),
 		.name = spec->name,
 		.faults = vm->port.ports->faults,
+		.notifier = vm->port.ports->notifier,
 	};
 
+	vm->logger.rate = &vm->log_rate; /* no subject: the library's lines begin with the name */
+	vm->logger.rated = spec->name;
 	memcpy(config.mac, spec->mac, sizeof(config.mac));
 	return vireo_net_new(&config, &vm->net);
 }
