@@ -33,7 +33,7 @@ class Failure(Exception):
 class Daemon:
     """vireo-switchd with a hostile port and an honest pair that vireo-bench keeps busy."""
 
-    def __init__(self, build, seconds):
+    def __init__(self, build):
         self.folder = tempfile.mkdtemp(prefix='vireo-hostile-')
         self.hostile = os.path.join(self.folder, 'hostile.sock')
         self.honest = [os.path.join(self.folder, f'honest{i}.sock') for i in range(2)]
@@ -52,7 +52,7 @@ class Daemon:
                       'vireo-switchd does not listen')
         self.bench = subprocess.Popen(
             [f'{build}/apps/vireo-bench/vireo-bench', 'net', '--from', self.honest[0], '--to', self.honest[1],
-             '--rate', '1000', '--ring-size', '1024', '--seconds', str(seconds), '--verify', '--json'],
+             '--rate', '1000', '--ring-size', '1024', '--seconds', '3600', '--verify', '--json'],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.wait_for(lambda: self.honest_frames() > 50, 10, 'the honest pair passes no frames')
         self.shouter = Peer(self.shouting)
@@ -117,7 +117,8 @@ class Daemon:
         """Ends everything; the honest pair's account must be without a loss."""
         try:
             self.shouter.close()
-            out, err = self.bench.communicate(timeout=200)
+            self.bench.send_signal(signal.SIGINT)  # it reports what it saw so far
+            out, err = self.bench.communicate(timeout=20)
             if self.bench.returncode:
                 raise Failure(f'the honest pair: vireo-bench exit {self.bench.returncode}: {err}\n{self.tail()}')
             report = json.loads(out)
@@ -138,9 +139,9 @@ class Daemon:
         subprocess.run(['rm', '-rf', self.folder], check=False)
 
 
-def run(build, wanted, seconds):
+def run(build, wanted):
     passed, failed = 0, []
-    daemon = Daemon(build, seconds)
+    daemon = Daemon(build)
     start = time.monotonic()
     try:
         for function in LIES:
@@ -158,13 +159,11 @@ def run(build, wanted, seconds):
                 print(daemon.tail(), flush=True)
                 if daemon.process.poll() is not None:
                     daemon.kill()
-                    daemon = Daemon(build, seconds)
-        print(f'{len(LIES)} lies told in {time.monotonic() - start:.1f} s; the honest pair goes on for its time',
-              flush=True)
-        if not wanted:
-            report = daemon.finish()
-            passed += 1
-            print(f"ok   honest_pair_undisturbed ({report['received']['frames']} frames, none lost)")
+                    daemon = Daemon(build)
+        report = daemon.finish()
+        passed += 1
+        print(f"ok   honest_pair_undisturbed ({report['received']['frames']} frames in "
+              f'{time.monotonic() - start:.1f} s, none lost)')
     except Failure as error:
         failed.append('honest_pair_undisturbed')
         print(f'FAIL honest_pair_undisturbed: {error}')
@@ -179,6 +178,5 @@ def main():
     import lies_memory  # noqa: F401
     import lies_rings  # noqa: F401
     import lies_frames  # noqa: F401
-    build = os.environ.get('VIREO_BUILD', os.path.join(ROOT, 'build'))
-    seconds = int(os.environ.get('VIREO_HOSTILE_SECONDS', '60'))
-    sys.exit(run(build, sys.argv[1:], seconds))
+    import lies_time  # noqa: F401
+    sys.exit(run(os.environ.get('VIREO_BUILD', os.path.join(ROOT, 'build')), sys.argv[1:]))
