@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# A short way to what meson and the scripts do. BUILD: the build folder. DESTDIR, PREFIX: for install.
+BUILD ?= build
+PREFIX ?= /usr/local
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: ## install what is missing, build, and let two virtual machines talk through the switch
+	@scripts/install-deps build demo
+	@$(MAKE) --no-print-directory compile
+	@VIREO_BUILD='$(BUILD)' demo/run
+
+check: ## install what is missing, build, and pass all tests
+	@scripts/install-deps build demo check
+	@scripts/check
+
+build: ## install what is missing, and build
+	@scripts/install-deps build
+	@$(MAKE) --no-print-directory compile
+
+compile:
+	@test -f '$(BUILD)/build.ninja' || meson setup --prefix '$(PREFIX)' '$(BUILD)'
+	@meson compile -C '$(BUILD)'
+
+install: ## install what has been built (DESTDIR, PREFIX)
+	meson install -C '$(BUILD)' --no-rebuild
+
+clean: ## remove what building made
+	rm -rf '$(BUILD)' build-check
+
+.PHONY: help demo check build compile install clean
