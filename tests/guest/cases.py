@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Runs the cases of a test file: functions marked with @case, each in a Lab of its own.
+
+One line per case: "ok   NAME", "FAIL NAME: why", "skip NAME: why". Exit status 1 if one failed, 77 if all were skipped.
+Words on the command line pick the cases whose names hold one of them.
+"""
+import os
+import shutil
+import signal
+import sys
+import time
+import traceback
+
+from .lab import Lab, tail
+
+
+class Skip(Exception):
+    pass
+
+
+class Failed(AssertionError):
+    pass
+
+
+_cases = []
+
+
+def case(function):
+    """A function of a Lab; its name is the rule that it checks."""
+    _cases.append((function.__name__, function))
+    return function
+
+
+def case_for(rows, name):
+    """The same rule for many settings: rows is {suffix: arguments}; the function takes (lab, *arguments)."""
+    def mark(function):
+        for suffix, arguments in rows.items():
+            _cases.append((name.format(suffix), lambda lab, arguments=arguments: function(lab, *arguments)))
+        return function
+    return mark
+
+
+def expect(condition, what):
+    if not condition:
+        raise Failed(what)
+
+
+def need_program(name):
+    if not shutil.which(name):
+        raise Skip(f"{name} is not installed")
+
+
+def _logs(lab):
+    """The ends of what everybody said."""
+    for name in sorted(os.listdir(lab.folder)):
+        if name.endswith((".log", ".qemu", ".console", ".pmd")):
+            text = tail(lab.path(name), 25)
+            if text:
+                print(f"---- {name}\n{text.rstrip()}")
+
+
+def _one(name, function):
+    begin = time.monotonic()
+    with Lab("vireo-e2e-") as lab:
+        try:
+            function(lab)
+        except Skip as why:
+            print(f"skip {name}: {why}", flush=True)
+            return "skip"
+        except Exception as error:
+            print(f"FAIL {name}: {str(error).splitlines()[0] if str(error) else repr(error)}")
+            traceback.print_exc(file=sys.stdout)
+            _logs(lab)
+            sys.stdout.flush()
+            return "FAIL"
+    print(f"ok   {name} ({time.monotonic() - begin:.1f} s)", flush=True)
+    return "ok"
+
+
+def _terminated(number, _frame):
+    raise KeyboardInterrupt
+
+
+def main():
+    signal.signal(signal.SIGTERM, _terminated)
+    words = sys.argv[1:]
+    wanted = [(name, function) for name, function in _cases if not words or any(word in name for word in words)]
+    if not wanted:
+        sys.exit(f"no case holds {' or '.join(words)}: there are {', '.join(name for name, _ in _cases)}")
+    results = [_one(name, function) for name, function in wanted]
+    counts = [results.count(word) for word in ("ok", "FAIL", "skip")]
+    print(f"{counts[0]} passed, {counts[1]} failed, {counts[2]} skipped", flush=True)
+    sys.exit(1 if counts[1] else 0 if counts[0] else 77)

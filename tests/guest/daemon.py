@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What holds for the daemon whatever a test has done with it."""
+import os
+import re
+import time
+
+from .cases import Failed
+from .lab import tail
+from .switch import Switch, program
+
+SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|ThreadSanitizer")
+
+
+def sanitized():
+    """Binaries with sanitizers are slower, and look for leaks when they end."""
+    with open(program("vireo-switchd"), "rb") as binary:
+        return b"__asan_init" in binary.read()
+
+
+def held(pid):
+    """What a process holds at rest: (fds, threads). vireoctl's connections are closed a moment after it has ended."""
+    seen = []
+    for _ in range(10):
+        seen.append((len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))))
+        time.sleep(0.02)
+    return min(seen)
+
+
+def end_well(switch):
+    """It ends when asked to, with nothing to complain about."""
+    if switch.alive():
+        switch.child.terminate()
+        status = switch.child.wait(30 if sanitized() else 2)
+    else:
+        status = switch.child.returncode
+    with open(switch.child.log, errors="replace") as log:
+        text = log.read()
+    if status or SANITIZER.search(text):
+        raise Failed(f"vireo-switchd ended with {status}\n{tail(switch.child.log, 60)}")
+
+
+class WrappedSwitch(Switch):
+    """A switch that is started by another command: as another user, in a namespace of its own."""
+
+    def __init__(self, lab, wrap, *rest, **more):
+        self.wrap = list(wrap)
+        super().__init__(lab, *rest, **more)
+
+    def start(self):
+        if self.argv[:len(self.wrap)] != self.wrap:
+            self.argv = self.wrap + self.argv
+        super().start()
+
+
+# The host's kernel says nothing of its own on interfaces that are made there, and nobody outside sees them.
+QUIET_NETWORK = ("unshare", "-n", "sh", "-c", 'echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6; exec "$0" "$@"')

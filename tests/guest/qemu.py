@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""QEMU guests with vhost-user devices, and a shell in each."""
+import base64
+import dataclasses
+import functools
+import os
+import select
+import socket
+import subprocess
+import time
+
+from . import image
+from .lab import Gone, Lab, Timeout, tail
+
+QEMU = "qemu-system-x86_64"
+BOOT_S = 120  # a TCG guest on a loaded machine; 2 s are usual
+
+
+@functools.lru_cache(maxsize=None)
+def acceleration():
+    """"kvm" if a guest really runs on it, else "tcg"."""
+    try:
+        os.close(os.open("/dev/kvm", os.O_RDWR))
+    except OSError:
+        return "tcg"
+    kernel = image.kernel()
+    argv = [QEMU, "-M", "q35,accel=kvm", "-cpu", "host", "-m", "160", "-nodefaults", "-no-user-config", "-display", "none",
+            "-serial", "stdio", "-no-reboot", "-kernel", kernel + "/vmlinuz", "-initrd", image.initramfs(kernel),
+            "-append", "console=ttyS0 quiet panic=-1 vireo.probe"]
+    with Lab("vireo-probe-") as lab:
+        child = lab.start(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        try:
+            output = child.communicate(timeout=15)[0]
+        except subprocess.TimeoutExpired:
+            return "tcg"
+    return "kvm" if b"vireo-probe-ok" in output else "tcg"
+
+
+@dataclasses.dataclass
+class Nic:
+    """One virtio-net device over vhost-user. `server`: QEMU listens and the back end connects."""
+    socket: str
+    mac: str
+    server: bool = False
+    queues: int = 1
+    properties: dict = dataclasses.field(default_factory=dict)  # of virtio-net-pci: {"packed": "on", "host_mtu": 9000}
+
+    def arguments(self, index):
+        mode = "server=on,wait=off" if self.server else "reconnect=1"
+        properties = {"disable-legacy": "on", "romfile": "", "mac": self.mac, **self.properties}
+        if self.queues > 1:
+            properties.update({"mq": "on", "vectors": 2 * self.queues + 2})
+        if acceleration() == "tcg":
+            # QEMU 7.2 of Debian 12 without KVM ends with SIGSEGV when the guest enables MSI-X vectors of a
+            # vhost-user NIC with a control queue. Without vectors the guest takes INTx.
+            properties["vectors"] = 0
+        extra = "".join(f",{key}={value}" for key, value in properties.items())
+        return ["-chardev", f"socket,id=nc{index},path={self.socket},{mode}",
+                "-netdev", f"vhost-user,id=nd{index},chardev=nc{index},queues={self.queues}",
+                "-device", f"virtio-net-pci,netdev=nd{index}{extra}"]
+
+
+@dataclasses.dataclass
+class Result:
+    status: int
+    output: str
+
+
+class CommandFailed(Exception):
+    pass
+
+
+class Guest:
+    """A guest that boots while you go on; ready() waits for its shell."""
+
+    def __init__(self, lab, name, nics=(), memory_mib=160, cpus=1, extra=()):
+        self.lab, self.name, self.nics, self.boots = lab, name, list(nics), 0
+        self.pending, self.results, self.next_id, self.buffer = {}, {}, 0, b""
+        self.argv = self._arguments(memory_mib, cpus, extra)
+        ours, theirs = socket.socketpair()
+        self.line = ours
+        self.line.setblocking(False)
+        argv = [argument.replace("CONTROL-FD", str(theirs.fileno())) for argument in self.argv]
+        self.child = lab.start(argv, log=f"{name}.qemu", pass_fds=[theirs.fileno()])
+        theirs.close()
+
+    def _arguments(self, memory_mib, cpus, extra):
+        kernel = image.kernel()
+        accel = acceleration()
+        argv = [QEMU, "-M", f"q35,accel={accel},memory-backend=mem", "-smp", str(cpus), "-m", str(memory_mib),
+                "-cpu", "host" if accel == "kvm" else "max,cx16=off",
+                "-object", f"memory-backend-memfd,id=mem,size={memory_mib}M,share=on",
+                "-nodefaults", "-no-user-config", "-display", "none",
+                "-chardev", f"file,id=console,path={self.lab.path(self.name + '.console')}", "-serial", "chardev:console",
+                "-chardev", "socket,id=control,fd=CONTROL-FD", "-serial", "chardev:control",
+                "-kernel", kernel + "/vmlinuz", "-initrd", image.initramfs(kernel),
+                "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable"]
+        for index, nic in enumerate(self.nics):
+            argv += nic.arguments(index)
+        return argv + list(extra)
+
+    # ---- the line to the agent ----
+
+    def _pump(self, seconds):
+        """Reads what comes within `seconds`; returns after the first piece."""
+        if not select.select([self.line], [], [], max(seconds, 0))[0]:
+            if self.child.poll() is not None:
+                raise Gone(self._story("QEMU has ended"))
+            return
+        try:
+            data = self.line.recv(65536)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            raise Gone(self._story("QEMU has closed the line"))
+        *lines, self.buffer = (self.buffer + data).split(b"\n")
+        for line in lines:
+            self._take(line.decode(errors="replace").split())
+
+    def _take(self, words):
+        if words[:1] == ["ready"]:
+            self.boots += 1
+        elif words[:1] == ["out"] and len(words) == 3 and words[1] in self.pending:
+            self.pending[words[1]].append(words[2])
+        elif words[:1] == ["end"] and len(words) == 3 and words[1] in self.pending:
+            output = base64.b64decode("".join(self.pending.pop(words[1]))).decode(errors="replace")
+            self.results[words[1]] = Result(int(words[2]), output)
+
+    def _story(self, what):
+        return (f"guest {self.name}: {what}\n{tail(self.lab.path(self.name + '.qemu'))}"
+                f"{tail(self.lab.path(self.name + '.console'))}").rstrip()
+
+    def poll(self):
+        """Takes in what has come, without waiting."""
+        self._pump(0)
+
+    def ready(self, boots=1, seconds=BOOT_S):
+        end = time.monotonic() + seconds
+        while self.boots < boots:
+            if time.monotonic() > end:
+                raise Timeout(self._story(f"no shell within {seconds:g} s"))
+            self._pump(0.2)
+        return self
+
+    # ---- commands ----
+
+    def begin(self, command, seconds=60):
+        """Starts a shell command; the agent carries out one after the other. Returns what finished() and wait() take."""
+        self.next_id += 1
+        call = str(self.next_id)
+        self.pending[call] = []
+        text = base64.b64encode(command.encode()).decode()
+        if len(text) > 3500:
+            raise ValueError("command too long for the serial line")
+        self.line.sendall(f"run {call} {seconds:g} {text}\n".encode())
+        return call, time.monotonic() + seconds + 30
+
+    def finished(self, call):
+        if call[0] not in self.results:
+            self._pump(0)
+        return call[0] in self.results
+
+    def wait(self, call):
+        while call[0] not in self.results:
+            if time.monotonic() > call[1]:
+                raise Timeout(self._story("the shell does not answer"))
+            self._pump(0.2)
+        return self.results.pop(call[0])
+
+    def run(self, command, seconds=60):
+        return self.wait(self.begin(command, seconds))
+
+    def check(self, command, seconds=60):
+        """Output of a command that must succeed."""
+        result = self.run(command, seconds)
+        if result.status:
+            raise CommandFailed(f"guest {self.name}: `{command}` ended with {result.status}:\n{result.output[-2000:]}")
+        return result.output
+
+    # ---- life ----
+
+    def reboot(self):
+        boots = self.boots
+        self.begin("reboot -f")
+        self.ready(boots + 1)
+        self.pending.clear()
+
+    def interface(self, index=0):
+        """The kernel's name for NIC `index`."""
+        path = self.check(f"grep -il '^{self.nics[index].mac}$' /sys/class/net/*/address")
+        return path.strip().split("/")[-2]
+
+    def address(self, ip, index=0, mtu=None):
+        """Brings NIC `index` up with an address like 10.7.0.1/24."""
+        name = self.interface(index)
+        mtu_part = f"ip link set {name} mtu {mtu} && " if mtu else ""
+        self.check(f"{mtu_part}ip addr add {ip} dev {name} && ip link set {name} up")
+        return name
+
+    def kill(self):
+        self.line.close()
+        self.lab.kill(self.child)

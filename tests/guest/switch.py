@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The daemon under test, and vireoctl."""
+import json
+import os
+import subprocess
+
+from .lab import wait_until
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+LISTEN_S = 20
+
+
+def build_folder():
+    return os.path.join(ROOT, os.environ.get("VIREO_BUILD", "build"))
+
+
+def program(name):
+    """Path of a program that has been built."""
+    for path in (f"{build_folder()}/apps/{name}", f"{build_folder()}/apps/{name}/{name}"):
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    raise FileNotFoundError(f"{name} has not been built in {build_folder()}: run `make build`")
+
+
+class ControlError(Exception):
+    pass
+
+
+class Switch:
+    """A vireo-switchd with `ports` (a list of SPECs). Relative socket paths in SPECs lie in the lab's folder."""
+
+    def __init__(self, lab, ports=(), options=(), name="switchd"):
+        self.lab, self.name = lab, name
+        self.control = lab.path(name + ".control")
+        self.argv = [program("vireo-switchd"), "--control", self.control, *options]
+        for spec in ports:
+            self.argv += ["--port", spec]
+        self.child = None
+        self.start()
+
+    def start(self):
+        if os.path.exists(self.control):
+            os.unlink(self.control)
+        self.child = self.lab.start(self.argv, log=self.name + ".log", cwd=self.lab.folder)
+        wait_until(self.listening, LISTEN_S, "vireo-switchd answers", step=0.01, child=self.child)
+
+    def listening(self):
+        if not os.path.exists(self.control):
+            return False
+        return self.ctl_run("version").returncode == 0
+
+    def ctl_run(self, *words):
+        argv = [program("vireoctl"), "-s", self.control, *words]
+        return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=20)
+
+    def ctl(self, *words):
+        """What a command says."""
+        done = self.ctl_run(*words)
+        if done.returncode:
+            raise ControlError(f"vireoctl {' '.join(words)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def ask(self, *words):
+        """The same in JSON."""
+        return json.loads(self.ctl("--json", *words))
+
+    def port(self, name):
+        """Counters of one port."""
+        return self.ask("port", "show", name)["port"]
+
+    def kill(self):
+        self.lab.kill(self.child)
+
+    def stop(self):
+        """As service managers do. Returns the exit status."""
+        return self.lab.stop(self.child)
+
+    def alive(self):
+        return self.child.poll() is None
