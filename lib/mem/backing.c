@@ -18,6 +18,9 @@
 
 struct map_backing {
 	unsigned refs; /* atomic */
+	dev_t dev; /* the file, and where the region begins in it */
+	ino_t ino;
+	uint64_t mmap_offset;
 	void *start;
 	size_t bytes;
 	struct vireo_fault_table *table; /* or NULL */
@@ -29,6 +32,8 @@ struct extent {
 	uint64_t offset;
 	size_t bytes;
 	size_t page_bytes;
+	dev_t dev;
+	ino_t ino;
 };
 
 /* A server behind the file could let every access to its pages wait for as long as it likes. */
@@ -74,7 +79,9 @@ static int file_extent(int fd, uint64_t offset, uint64_t size_bytes, struct exte
 	last = (end + page - 1) / page * page; /* no overflow: end fits off_t */
 	*ret = (struct extent){ .offset = first,
 				.bytes = (size_t)(last - first),
-				.page_bytes = (size_t)page };
+				.page_bytes = (size_t)page,
+				.dev = st.st_dev,
+				.ino = st.st_ino };
 	return 0;
 }
 
@@ -110,6 +117,9 @@ int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, const struct 
 		return -ENOMEM;
 	}
 	backing->refs = 1;
+	backing->dev = extent.dev;
+	backing->ino = extent.ino;
+	backing->mmap_offset = mmap_offset;
 	backing->bytes = extent.bytes;
 	backing->start = mmap(NULL, extent.bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
 			      (off_t)extent.offset);
@@ -130,6 +140,14 @@ int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, const struct 
 	*ret_backing = backing;
 	*ret_host = (uint8_t *)backing->start + (mmap_offset - extent.offset);
 	return 0;
+}
+
+bool backing_is(const struct map_backing *backing, int fd, uint64_t mmap_offset)
+{
+	struct stat st;
+
+	return mmap_offset == backing->mmap_offset && !fstat(fd, &st) && st.st_dev == backing->dev &&
+	       st.st_ino == backing->ino;
 }
 
 struct map_backing *backing_ref(struct map_backing *backing)

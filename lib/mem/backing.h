@@ -15,6 +15,9 @@ struct map_backing;
 int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, const struct map_faults *faults,
 		struct map_backing **ret_backing, uint8_t **ret_host, const char **why);
 
+/* Was it made of this stretch of this file? */
+bool backing_is(const struct map_backing *backing, int fd, uint64_t mmap_offset);
+
 /* Any thread. */
 struct map_backing *backing_ref(struct map_backing *backing);
 void backing_unref(struct map_backing *backing);

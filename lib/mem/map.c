@@ -19,6 +19,8 @@
 /* Alignment that a driver gives its rings, and that must survive translation (virtio 1.3, 2.7 and 2.8). */
 #define RING_ALIGN_MASK 15u
 
+#define TIMES_MAX 1024u /* more than queue pairs that any front end has */
+
 static struct map *map_alloc(unsigned room)
 {
 	struct map *map = calloc(1, sizeof(*map) + room * sizeof(map->regions[0]));
@@ -65,7 +67,9 @@ static const char *clash_error(const struct map *map, const struct map_spec *spe
 static int insert(struct map *map, const struct map_spec *spec, int fd, const struct map_faults *faults,
 		  const char **why)
 {
-	struct map_region region = { .gpa = spec->gpa, .size_bytes = spec->size_bytes, .uaddr = spec->uaddr };
+	struct map_region region = {
+		.gpa = spec->gpa, .size_bytes = spec->size_bytes, .uaddr = spec->uaddr, .times = 1
+	};
 	const char *lie = spec_error(spec);
 	unsigned at = map->count;
 	int err;
@@ -131,12 +135,34 @@ static struct map *map_copy(const struct map *old, unsigned skip, unsigned room_
 	return map;
 }
 
+static bool matches(const struct map_region *r, const struct map_spec *spec)
+{
+	return r && r->gpa == spec->gpa && r->uaddr == spec->uaddr && r->size_bytes == spec->size_bytes;
+}
+
+/* `old` with `step` (1 or -1) more times of its region `r`. */
+static int map_again(const struct map *old, const struct map_region *r, int step, struct map **ret_map)
+{
+	struct map *map = map_copy(old, UINT32_MAX, 0);
+
+	if (!map)
+		return -ENOMEM;
+	map->regions[r - old->regions].times += (unsigned)step;
+	*ret_map = map;
+	return 0;
+}
+
 int map_with(const struct map *old, const struct map_spec *spec, int fd, const struct map_faults *faults,
 	     struct map **ret_map, const char **why)
 {
+	const struct map_region *same = old ? map_find(old, spec->gpa) : NULL;
 	struct map *map;
 	int err;
 
+	if (matches(same, spec) && same->times < TIMES_MAX && backing_is(same->backing, fd, spec->mmap_offset)) {
+		*why = "out of memory";
+		return map_again(old, same, 1, ret_map);
+	}
 	if (old && old->count >= MAP_REGIONS_MAX) {
 		*why = "too many regions";
 		return -E2BIG;
@@ -160,8 +186,10 @@ int map_without(const struct map *old, const struct map_spec *spec, struct map *
 	const struct map_region *r = old ? map_find(old, spec->gpa) : NULL;
 	struct map *map;
 
-	if (!r || r->gpa != spec->gpa || r->uaddr != spec->uaddr || r->size_bytes != spec->size_bytes)
+	if (!matches(r, spec))
 		return -ENOENT;
+	if (r->times > 1)
+		return map_again(old, r, -1, ret_map);
 	map = map_copy(old, (unsigned)(r - old->regions), 0);
 	if (!map)
 		return -ENOMEM;

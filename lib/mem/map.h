@@ -34,6 +34,7 @@ struct map_region {
 	uint64_t uaddr;
 	uint8_t *host; /* where this process sees gpa */
 	struct map_backing *backing;
+	unsigned times; /* it was added so often, and is there until it has been removed as often */
 };
 
 struct map {
@@ -67,11 +68,15 @@ struct map_faults {
 int map_new(const struct map_spec *specs, const int *fds, unsigned count, const struct map_faults *faults,
 	    struct map **ret_map, const char **why);
 
-/* `old` (may be NULL: empty) with one region more. Errors as map_new(); -E2BIG beyond MAP_REGIONS_MAX. */
+/*
+ * `old` (may be NULL: empty) with one region more. Errors as map_new(); -E2BIG beyond MAP_REGIONS_MAX. The very region
+ * that is there already (same addresses, size, file and offset) may be added again: QEMU before 8.0 adds and
+ * removes each region once per queue pair.
+ */
 int map_with(const struct map *old, const struct map_spec *spec, int fd, const struct map_faults *faults,
 	     struct map **ret_map, const char **why);
 
-/* `old` less the region that matches spec's gpa, uaddr and size (the offset is ignored). -ENOENT. */
+/* `old` less (one time) the region that matches spec's gpa, uaddr and size; the offset is ignored. -ENOENT. */
 int map_without(const struct map *old, const struct map_spec *spec, struct map **ret_map);
 
 struct map *map_ref(struct map *map);

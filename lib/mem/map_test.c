@@ -285,6 +285,35 @@ static void region_is_added_and_removed_by_making_a_new_map(void **state)
 	map_unref(NULL);
 }
 
+/* QEMU before 8.0 adds and removes each region once per queue pair. */
+static void the_same_region_stays_until_it_is_removed_as_often_as_it_was_added(void **state)
+{
+	struct map_spec a = nth_spec(4), moved = a;
+	struct map *one, *two, *back, *none, *untouched = NULL;
+	int fd = memory(MIB), other = memory(MIB);
+	struct map_cache cache = { 0 };
+	const char *why;
+	uint64_t usable;
+
+	assert_int_equal(map_with(NULL, &a, fd, NULL, &one, &why), 0);
+	moved.mmap_offset += PAGE;
+	assert_int_equal(map_with(one, &moved, fd, NULL, &untouched, &why), -EINVAL); /* elsewhere in the file */
+	assert_int_equal(map_with(one, &a, other, NULL, &untouched, &why), -EINVAL); /* in another file */
+	assert_null(untouched);
+	assert_int_equal(map_with(one, &a, fd, NULL, &two, &why), 0);
+	assert_int_equal(two->count, 1);
+	assert_int_equal(map_without(two, &a, &back), 0);
+	assert_ptr_equal(map_gpa(back, &cache, a.gpa, &usable), map_gpa(one, &cache, a.gpa, &usable));
+	assert_int_equal(map_without(back, &a, &none), 0);
+	assert_int_equal(none->count, 0);
+	map_unref(one);
+	map_unref(two);
+	map_unref(back);
+	map_unref(none);
+	close(fd);
+	close(other);
+}
+
 static bool is_mapped(const void *page)
 {
 	unsigned char vec;
@@ -433,6 +462,7 @@ int main(void)
 		cmocka_unit_test(region_may_start_anywhere_in_a_page),
 		cmocka_unit_test(region_in_huge_pages_may_start_inside_one),
 		cmocka_unit_test(regions_that_overlap_are_refused),
+		cmocka_unit_test(the_same_region_stays_until_it_is_removed_as_often_as_it_was_added),
 		cmocka_unit_test(every_slot_is_found_in_any_order_of_arrival),
 		cmocka_unit_test(region_is_added_and_removed_by_making_a_new_map),
 		cmocka_unit_test(last_reference_unmaps),
