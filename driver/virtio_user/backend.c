@@ -70,9 +70,12 @@ static size_t message_take(struct vireo_front *front)
 	return sizeof(header) + header.size_bytes;
 }
 
+/* A back end that never stops talking is heard again the next time. */
+#define READS_MAX 16u
+
 void front_backend_serve(struct vireo_front *front)
 {
-	while (front->backend_fd >= 0) {
+	for (unsigned reads = 0; front->backend_fd >= 0 && reads < READS_MAX; reads++) {
 		size_t room = sizeof(front->backend_data) - front->backend_bytes, taken;
 		ssize_t n = recv(front->backend_fd, front->backend_data + front->backend_bytes, room, 0);
 
