@@ -3,6 +3,8 @@
 #include "transport/vhost_user/session_internal.h"
 #include "vireo/endpoint.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -84,29 +86,39 @@ static int socket_bind(int fd, const char *path, const struct sockaddr_un *addr,
 	return bind(fd, (const struct sockaddr *)addr, addr_bytes) ? -errno : 0;
 }
 
-static int socket_permit(const char *path, const struct vireo_endpoint_config *config)
+static int socket_permit(int inode_fd, const struct vireo_endpoint_config *config)
 {
 	mode_t mode = config->mode ? config->mode : 0660;
+	char path[32];
 
-	if (config->set_owner && lchown(path, config->uid, config->gid))
+	if (config->set_owner && fchownat(inode_fd, "", config->uid, config->gid, AT_EMPTY_PATH))
 		return -errno;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", inode_fd);
 	if (config->mode != (mode_t)-1 && chmod(path, mode))
 		return -errno;
 	return 0;
 }
 
-/* The socket is bound: from here on the path is to be taken down if something fails. */
+/*
+ * The socket is bound: from here on the path is to be taken down if something fails. Whoever may write to the
+ * folder may have put something else there by now: what gets another owner and mode is a socket, in any case.
+ */
 static int listener_start(struct listener *listener, const char *name,
 			  const struct vireo_endpoint_config *config)
 {
+	int inode_fd = open(name, O_PATH | O_NOFOLLOW | O_CLOEXEC), r = 0;
 	struct stat st;
-	int r;
 
-	if (lstat(name, &st))
-		return -errno;
-	listener->device = st.st_dev;
-	listener->inode = st.st_ino;
-	r = socket_permit(name, config);
+	if (inode_fd < 0 || fstat(inode_fd, &st))
+		r = -errno;
+	else if (!S_ISSOCK(st.st_mode))
+		r = -EADDRINUSE;
+	if (!r) {
+		listener->device = st.st_dev;
+		listener->inode = st.st_ino;
+		r = socket_permit(inode_fd, config);
+	}
+	fd_close(&inode_fd);
 	if (r)
 		return r;
 	return listen(listener->fd, BACKLOG) ? -errno : 0;
