@@ -10,6 +10,10 @@
  *
  * A queue is claimed for all this, since other workers may deliver into it as well. A port that cannot
  * take more loses frames at once: nothing here waits for a port.
+ *
+ * A sender chooses how small the pieces are, and could have a burst cut into more than a hundred thousand of them
+ * while other ports wait. So there is a limit for each burst and receiver: far more than an honest sender needs,
+ * and more than the receiver's ring would hold in most cases.
  */
 
 #include "switch/internal.h"
@@ -19,6 +23,7 @@
 
 #define ETH_BYTES          14u
 #define TAGGED_TWICE_BYTES 22u
+#define PIECES_MAX         16384u /* of a burst: 64 frames of 64 KiB in pieces of 256 bytes */
 #define SPINS_MAX          256u /* then the holder may well be off its CPU */
 
 struct outbox {
@@ -112,10 +117,11 @@ static void outbox_cut(struct outbox *box, const struct vireo_frame *frame)
 		outbox_empty(box);
 		err = offload_begin(&job, arena, frame);
 	}
-	if (err) {
+	if (err || offload_pieces(&job) > box->worker->pieces_left) {
 		counter_add(&box->counters->tx_segment_error, 1);
 		return;
 	}
+	box->worker->pieces_left -= offload_pieces(&job);
 	if (frame->offload.gso != VIREO_GSO_NONE)
 		counter_add(&box->counters->tx_segmented, 1);
 	while (!job.finished) {
@@ -207,6 +213,7 @@ static void deliver_spread(struct worker *worker, const struct topology_port *to
 
 void deliver(struct worker *worker, const struct topology_port *to, struct vireo_frame **frames, unsigned count)
 {
+	worker->pieces_left = PIECES_MAX;
 	if (likely(to->out_count == 1))
 		deliver_queue(worker, to, to->out[0], frames, count);
 	else if (to->out_count)

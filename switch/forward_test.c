@@ -505,6 +505,34 @@ static void segments_longer_than_the_mtu_are_dropped(void **state)
 	assert_int_equal(stats_of(x, 1).tx_mtu, 2);
 }
 
+/* 64 frames that the worker finds together. */
+static void send_burst_to_cut(struct fixture *x, uint32_t payload, uint16_t segment_bytes)
+{
+	struct vireo_frame_offload offload = tso4;
+	unsigned gone = x->gone;
+
+	sw_queue_remove(x->port[0], false, 0, on_gone, x);
+	wait_gone(x, gone + 1);
+	offload.segment_bytes = segment_bytes;
+	for (unsigned i = 0; i < 64; i++)
+		send_long(x, 54 + payload, 0, &offload);
+	assert_int_equal(sw_queue_add(x->port[0], false, 0), 0);
+	settle(x);
+}
+
+static void tiny_segments_do_not_make_others_wait(void **state)
+{
+	struct fixture *x = *state;
+
+	learn_all(x);
+	send_burst_to_cut(x, 60000, 250); /* more than honest senders make */
+	assert_int_equal(fake_port_got(x->fake[1]), 64 * 240);
+	fake_port_forget(x->fake[1]);
+	send_burst_to_cut(x, 2000, 1);
+	assert_int_equal(stats_of(x, 1).tx_segment_error, 64 - 16384 / 2000);
+	assert_int_equal(fake_port_got(x->fake[1]), 16384 / 2000 * 2000);
+}
+
 /* ---- control ---- */
 
 static void removed_port_takes_its_addresses_along(void **state)
@@ -655,6 +683,7 @@ int main(void)
 		forward_test(ecn_needs_its_own_offload),
 		forward_test(lying_headers_cost_only_that_frame),
 		forward_test(segments_longer_than_the_mtu_are_dropped),
+		forward_test(tiny_segments_do_not_make_others_wait),
 		forward_test(removed_port_takes_its_addresses_along),
 		forward_test(names_are_unique_until_removed),
 		forward_test(queue_number_is_taken_until_it_is_gone),

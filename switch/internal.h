@@ -246,6 +246,7 @@ struct worker {
 	struct epoll_event events[WORKER_EVENTS];
 	struct sw_worker_stats stats; /* read by anybody */
 	struct offload_arena *arena;
+	unsigned pieces_left; /* that may be cut out of this burst for the receiver in hand */
 	struct burst burst;
 	struct vireo_frame frames[BURST_FRAMES];
 

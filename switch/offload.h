@@ -63,6 +63,12 @@ static inline bool offload_has_slot(const struct offload_arena *arena)
 {
 	return arena->slots_used < OFFLOAD_SLOTS;
 }
+/* How many frames that are still to come. */
+static inline uint32_t offload_pieces(const struct offload_job *job)
+{
+	return job->piece_bytes ? (job->payload_bytes - job->done_bytes + job->piece_bytes - 1) / job->piece_bytes
+				: 1;
+}
 /* The next frame, which lasts until the reset; NULL: that was all. Needs a slot. */
 struct vireo_frame *offload_next(struct offload_job *job);
 

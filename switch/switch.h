@@ -107,7 +107,7 @@ struct sw_port_stats {
 	uint64_t rx_no_destination;   /* there is no other port */
 	uint64_t tx_no_queue;         /* port has no running out queue */
 	uint64_t tx_mtu;              /* longer than the port's MTU */
-	uint64_t tx_segment_error;    /* needed software segmentation, and its headers did not allow it */
+	uint64_t tx_segment_error;    /* needed software segmentation, but its headers lied or its pieces were too small */
 	uint64_t tx_segmented;        /* frames that were cut in software (not a drop) */
 	uint64_t tx_lost;             /* the port took fewer than were given: see its queue counters */
 };
