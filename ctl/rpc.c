@@ -7,6 +7,7 @@
  * RPC_REPLY_MAX_BYTES of text.
  */
 #include "ctl/rpc.h"
+#include "ctl/line.h"
 #include <assert.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -137,6 +138,7 @@ void rpc_call_error(struct rpc_call *call, int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(message, sizeof(message), fmt, ap);
 	va_end(ap);
+	line_clean(message);
 	reply = error_json(code, message, call->id);
 	if (!reply) /* cut in the middle of a UTF-8 character */
 		reply = error_json(code, "failed", call->id);

@@ -299,6 +299,13 @@ static void a_message_that_is_no_utf8_does_not_lose_the_answer(void **state)
 	assert_reply(ERROR(-32000, "failed", 1));
 }
 
+static void a_message_stays_one_line(void **state)
+{
+	handle("{\"jsonrpc\":\"2.0\",\"method\":\"park\",\"id\":1}");
+	rpc_call_error(parked[0], RPC_FAILED, "port 'a\nb\033'");
+	assert_reply(ERROR(-32000, "port 'a?b?'", 1));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -322,6 +329,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_batch_of_huge_replies_is_bounded, reset, reset),
 		cmocka_unit_test_setup_teardown(a_message_that_is_no_utf8_does_not_lose_the_answer, reset,
 						reset),
+		cmocka_unit_test_setup_teardown(a_message_stays_one_line, reset, reset),
 	};
 
 	return cmocka_run_group_tests_name("rpc", tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include "options.h"
 #include "base/util.h"
 #include "cpus.h"
+#include "ctl/line.h"
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -167,10 +168,10 @@ static bool apply(struct options *o, const struct setting *s, const char *value,
 	if (s->set(o, value, why))
 		return true;
 	if (*why)
-		fprintf(err, "vireo-switchd: %s%s '%.80s': %s\n", where, s->name, value, why);
+		line_print(err, "vireo-switchd: %s%s '%.80s': %s", where, s->name, value, why);
 	else
-		fprintf(err, "vireo-switchd: %s%s '%.80s': expected %s\n", where, s->name, value,
-			s->expected);
+		line_print(err, "vireo-switchd: %s%s '%.80s': expected %s", where, s->name, value,
+			   s->expected);
 	return false;
 }
 
@@ -197,10 +198,18 @@ static char *trim(char *text)
 	return text;
 }
 
+static void setting_names(char *list, size_t bytes)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(settings) && n < bytes; i++)
+		n += (size_t)snprintf(list + n, bytes - n, " %s", settings[i].name);
+}
+
 static bool config_line(struct options *o, char *line, const char *where, FILE *err)
 {
 	const struct setting *s;
-	char *word = trim(line), *value;
+	char *word = trim(line), *value, names[256];
 
 	if (!*word)
 		return true;
@@ -210,15 +219,13 @@ static bool config_line(struct options *o, char *line, const char *where, FILE *
 	value = trim(value);
 	s = setting_named(word);
 	if (!s) {
-		fprintf(err, "vireo-switchd: %s'%.40s': expected one of:", where, word);
-		for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
-			fprintf(err, " %s", settings[i].name);
-		fputc('\n', err);
+		setting_names(names, sizeof(names));
+		line_print(err, "vireo-switchd: %s'%.40s': expected one of:%s", where, word, names);
 		return false;
 	}
 	if (!s->arg && *value) {
-		fprintf(err, "vireo-switchd: %s%s '%.40s': expected nothing after '%s'\n", where, word, value,
-			word);
+		line_print(err, "vireo-switchd: %s%s '%.40s': expected nothing after '%s'", where, word,
+			   value, word);
 		return false;
 	}
 	return apply(o, s, value, where, err);
@@ -236,8 +243,8 @@ static bool config_file(struct options *o, const char *path, FILE *err)
 		ok = config_line(o, line, where, err);
 	}
 	if (!file || ferror(file)) {
-		fprintf(err, "vireo-switchd: --config '%.480s': expected a readable file: %s\n", path,
-			strerror(errno));
+		line_print(err, "vireo-switchd: --config '%.480s': expected a readable file: %s", path,
+			   strerror(errno));
 		ok = false;
 	}
 	if (file)
@@ -273,14 +280,14 @@ static void unknown(int argc, char *const *argv, int opt, FILE *err)
 	const char *culprit = optind >= 1 && optind <= argc ? argv[optind - 1] : "";
 
 	if (opt == ':')
-		fprintf(err, "vireo-switchd: %s: expected a value after it; see --help\n", culprit);
+		line_print(err, "vireo-switchd: %s: expected a value after it; see --help", culprit);
 	else if (optopt && !strncmp(culprit, "--", 2) && strchr(culprit, '='))
-		fprintf(err, "vireo-switchd: %.80s: expected no value; see --help\n", culprit);
+		line_print(err, "vireo-switchd: %.80s: expected no value; see --help", culprit);
 	else
-		fprintf(err,
-			"vireo-switchd: %.80s: expected an option that exists and is not ambiguous; see "
-			"--help\n",
-			culprit);
+		line_print(err,
+			   "vireo-switchd: %.80s: expected an option that exists and is not ambiguous; see "
+			   "--help",
+			   culprit);
 }
 
 static void long_options(struct option *longs)
@@ -332,7 +339,7 @@ static enum options_verdict pass(int argc, char *const *argv, bool config_pass, 
 		verdict = option_apply(o, opt, config_pass, out, err);
 	}
 	if (verdict == OPTIONS_RUN && optind < argc) {
-		fprintf(err, "vireo-switchd: '%.80s': expected options only; see --help\n", argv[optind]);
+		line_print(err, "vireo-switchd: '%.80s': expected options only; see --help", argv[optind]);
 		return OPTIONS_BAD;
 	}
 	return verdict;

@@ -283,8 +283,15 @@ int spec_parse(const char *text, struct spec *ret_spec, char why[SPEC_WHY_BYTES]
 	struct spec spec = {.queues = 1};
 	const char *rest;
 	char *parts;
-	int err = type_parse(text, &spec, &rest, why);
+	int err;
 
+	for (const char *c = text; *c; c++) { /* it goes into logs and tables */
+		if (!iscntrl((unsigned char)*c))
+			continue;
+		snprintf(why, SPEC_WHY_BYTES, "expected no control characters");
+		return -EINVAL;
+	}
+	err = type_parse(text, &spec, &rest, why);
 	if (err)
 		return err;
 	parts = strdup(rest);

@@ -111,6 +111,8 @@ static void bad_types_and_addresses_are_named(void **state)
 
 static void bad_keys_and_values_are_named(void **state)
 {
+	assert_bad("vhost-user:/tmp/a\nb", "no control characters");
+	assert_bad("vhost-user:/tmp/a,name=\x1b[2J", "no control characters");
 	assert_bad("vhost-user:/a,colour=red",
 		   "unknown key 'colour': expected one of: name mode queues mtu mac");
 	assert_bad("vhost-user:/a,", "unknown key ''");
@@ -245,6 +247,7 @@ static void bad_options_get_one_line_that_names_them(void **state)
 	assert_refused(WORDS("--control", ""), "expected the path of a UNIX socket");
 	assert_refused(WORDS("--control-group", "no-such-group"), "expected a group's name or number");
 	assert_refused(WORDS("extra"), "'extra': expected options only");
+	assert_refused(WORDS("two\nlines"), "'two?lines': expected options only");
 	assert_refused(WORDS("--config", "/does/not/exist"),
 		       "--config '/does/not/exist': expected a readable file");
 	assert_refused(WORDS("--config", "/"), "--config '/': expected a readable file");

@@ -4,6 +4,7 @@
  * usage.
  */
 #include "ctl/client.h"
+#include "ctl/line.h"
 #include "ctl/rpc.h"
 #include "ctl/switchd_commands.h"
 #include "screen.h"
@@ -59,14 +60,14 @@ static int parse_option(int opt, struct invocation *inv, char *const *argv)
 	case 'i':
 		if (parse_number(optarg, 0.1, 3600, &inv->interval_s))
 			return 0;
-		fprintf(stderr, "vireoctl: --interval '%s': expected seconds from 0.1 to 3600\n", optarg);
+		line_print(stderr, "vireoctl: --interval '%s': expected seconds from 0.1 to 3600", optarg);
 		return 3;
 	case 'n':
 		if (parse_number(optarg, 1, 1e9, &n) && n == floor(n)) {
 			inv->count = (unsigned long)n;
 			return 0;
 		}
-		fprintf(stderr, "vireoctl: --count '%s': expected a whole number from 1 on\n", optarg);
+		line_print(stderr, "vireoctl: --count '%s': expected a whole number from 1 on", optarg);
 		return 3;
 	case 'v':
 		printf("vireoctl %s\n", VIREO_VERSION);
@@ -75,8 +76,8 @@ static int parse_option(int opt, struct invocation *inv, char *const *argv)
 		show_usage(stdout, commands, ARRAY_SIZE(commands));
 		return 1;
 	default:
-		fprintf(stderr, "vireoctl: '%s': expected %s; see vireoctl --help\n", argv[optind - 1],
-			opt == ':' ? "a value after it" : "an option that exists");
+		line_print(stderr, "vireoctl: '%s': expected %s; see vireoctl --help", argv[optind - 1],
+			   opt == ':' ? "a value after it" : "an option that exists");
 		return 3;
 	}
 }
@@ -106,8 +107,8 @@ static bool parse_command(struct invocation *inv, int argc, char *const *argv)
 
 	inv->command = ctl_command_by_words(commands, ARRAY_SIZE(commands), argc, argv, &words);
 	if (!inv->command) {
-		fprintf(stderr, "vireoctl: '%s%s%s': expected a command; see vireoctl help\n",
-			argc ? argv[0] : "", argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
+		line_print(stderr, "vireoctl: '%s%s%s': expected a command; see vireoctl help",
+			   argc ? argv[0] : "", argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
 		return false;
 	}
 	inv->argc = argc - words;
@@ -115,12 +116,12 @@ static bool parse_command(struct invocation *inv, int argc, char *const *argv)
 	for (; ctl_command_param(inv->command, (unsigned)max, name, &required); max++)
 		min += required;
 	if (inv->argc < min || inv->argc > max) {
-		fprintf(stderr, "vireoctl: %s: expected %s after it; see vireoctl help\n",
-			inv->command->words, max ? inv->command->params : "nothing");
+		line_print(stderr, "vireoctl: %s: expected %s after it; see vireoctl help",
+			   inv->command->words, max ? inv->command->params : "nothing");
 		return false;
 	}
 	if (inv->watch && !(inv->command->flags & (CTL_WATCH | CTL_REPEAT))) {
-		fprintf(stderr, "vireoctl: %s: expected no --watch\n", inv->command->words);
+		line_print(stderr, "vireoctl: %s: expected no --watch", inv->command->words);
 		return false;
 	}
 	inv->watch |= (inv->command->flags & CTL_REPEAT) != 0;
@@ -155,27 +156,28 @@ static json_t *params_of(const struct invocation *inv)
 static int explain_connect(const struct invocation *inv, int err)
 {
 	if (err == -ENOENT || err == -ECONNREFUSED)
-		fprintf(stderr,
+		line_print(
+			stderr,
 			"vireoctl: vireo-switchd is not running: nobody answers on %s (-s SOCK names another "
-			"socket)\n",
+			"socket)",
 			inv->socket);
 	else
-		fprintf(stderr, "vireoctl: cannot connect to %s: %s\n", inv->socket, strerror(-err));
+		line_print(stderr, "vireoctl: cannot connect to %s: %s", inv->socket, strerror(-err));
 	return 1;
 }
 
 static int explain_call(const struct invocation *inv, int err, const struct ctl_failure *failure)
 {
 	if (err == -EREMOTEIO) {
-		fprintf(stderr, "vireoctl: %s\n", failure->message);
+		line_print(stderr, "vireoctl: %s", failure->message);
 		return failure->code == RPC_INVALID_PARAMS ? 2 : 1;
 	}
 	if (err == -ECONNRESET)
-		fprintf(stderr, "vireoctl: vireo-switchd on %s has gone\n", inv->socket);
+		line_print(stderr, "vireoctl: vireo-switchd on %s has gone", inv->socket);
 	else if (err == -EPROTO)
-		fprintf(stderr, "vireoctl: who answers on %s is no vireo-switchd\n", inv->socket);
+		line_print(stderr, "vireoctl: who answers on %s is no vireo-switchd", inv->socket);
 	else
-		fprintf(stderr, "vireoctl: %s: %s\n", inv->socket, strerror(-err));
+		line_print(stderr, "vireoctl: %s: %s", inv->socket, strerror(-err));
 	return 1;
 }
 
@@ -251,8 +253,8 @@ static int run(struct invocation *inv)
 		return 0;
 	}
 	if (!inv->socket && ctl_default_path("switchd", inv->default_socket, sizeof(inv->default_socket))) {
-		fprintf(stderr,
-			"vireoctl: where is the control socket? set XDG_RUNTIME_DIR, or give -s SOCK\n");
+		line_print(stderr,
+			   "vireoctl: where is the control socket? set XDG_RUNTIME_DIR, or give -s SOCK");
 		return 1;
 	}
 	if (!inv->socket)
