@@ -1,0 +1,616 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""vireo-switchd and vireoctl as programs: what they say, how they end, whom they let in."""
+import grp
+import json
+import os
+import pwd
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest.cases import Skip, case, case_for, expect, main, need_program  # noqa: E402
+from guest.daemon import WrappedSwitch, end_well, sanitized  # noqa: E402
+from guest.front import Front, listener, raw, text_frame  # noqa: E402
+from guest.lab import wait_until  # noqa: E402
+from guest.switch import Switch, program  # noqa: E402
+
+END_S = 5 if sanitized() else 1
+NOBODY = "nobody"
+
+
+def run_daemon(lab, *options, control=True, seconds=10, **env):
+    """Runs it to its end, which must be soon."""
+    where = ["--control", lab.path("control")] if control else []
+    return subprocess.run([program("vireo-switchd"), *where, *options], capture_output=True, text=True, timeout=seconds,
+                          cwd=lab.folder, env={**os.environ, **env})
+
+
+def expect_one_line(done, status, *words):
+    """One line, that begins with the program's name or a time, and holds `words`."""
+    lines = done.stderr.splitlines()
+    expect(done.returncode == status, f"exit status {done.returncode} instead of {status}: {done.stderr}")
+    expect(len(lines) == 1, f"{len(lines)} lines: {done.stderr}")
+    expect(not done.stdout, f"standard output: {done.stdout}")
+    for word in words:
+        expect(word in lines[0], f"no '{word}' in: {lines[0]}")
+
+
+def root_only():
+    if os.geteuid():
+        raise Skip("needs root")
+    need_program("setpriv")
+
+
+def as_user(lab, name=NOBODY, group=None):
+    """The words that make the rest run as another user, who may use the lab's folder and run the binaries."""
+    root_only()
+    user = pwd.getpwnam(name)
+    gid = group if group is not None else user.pw_gid
+    words = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={gid}", "--clear-groups"]
+    for file in (program("vireo-switchd"), program("vireoctl")):
+        if subprocess.run([*words, "test", "-x", file], check=False).returncode:
+            raise Skip(f"{name} may not run {file}")
+    return words
+
+
+# ---- the command line ----
+
+BAD_OPTIONS = {
+    "unknown": (["--nonsense"], "--nonsense", "expected"),
+    "unknown_short": (["-x"], "-x", "expected"),
+    "ambiguous": (["--p"], "--p", "expected"),
+    "port_without_value": (["--port"], "--port", "expected a value"),
+    "value_for_a_flag": (["--poll=yes"], "--poll=yes", "expected no value"),
+    "stray_word": (["word"], "'word'", "expected options"),
+    "workers_zero": (["--workers", "0"], "workers '0'", "expected a number from 1 to 128"),
+    "workers_many": (["--workers", "129"], "workers '129'", "expected"),
+    "workers_word": (["--workers", "two"], "workers 'two'", "expected"),
+    "workers_negative": (["--workers=-1"], "workers '-1'", "expected"),
+    "workers_backwards": (["--workers", "3-1"], "workers '3-1'", "expected"),
+    "workers_no_such_cpu": (["--workers", "1022,"], "workers '1022,'", "expected CPUs"),
+    "fdb_small": (["--fdb-entries", "15"], "fdb-entries '15'", "expected 16 to"),
+    "fdb_age": (["--fdb-age", "0"], "fdb-age '0'", "expected 1 to"),
+    "log_level": (["--log-level", "loud"], "log-level 'loud'", "expected error, warning, info or debug"),
+    "control_group": (["--control-group", "no-such-group"], "no-such-group", "expected a group"),
+    "control_empty": (["--control="], "control ''", "expected the path"),
+    "config_missing": (["--config", "/nonexistent/file"], "/nonexistent/file", "expected a readable file"),
+    "config_folder": (["--config", "/"], "--config '/'", "expected a readable file"),
+    "type": (["--port", "ivshmem:x"], "ivshmem:x", "expected vhost-user:PATH, tap:INTERFACE or null:NAME"),
+    "empty_spec": (["--port", ""], "port ''", "expected"),
+    "no_address": (["--port", "vhost-user:"], "nothing after the colon"),
+    "ends_in_slash": (["--port", "vhost-user:/tmp/"], "/tmp/", "expected the path of a socket"),
+    "unknown_key": (["--port", "vhost-user:/tmp/a,colour=red"], "colour", "expected one of: name mode queues"),
+    "key_of_another_type": (["--port", "tap:a,mode=client"], "mode", "expected one of: name queues mtu"),
+    "key_without_value": (["--port", "vhost-user:/tmp/a,mtu"], "mtu=", "expected 68 to 65535"),
+    "empty_key": (["--port", "vhost-user:/tmp/a,"], "unknown key ''", "expected one of"),
+    "mode": (["--port", "vhost-user:/tmp/a,mode=both"], "mode=both", "expected server or client"),
+    "queues": (["--port", "vhost-user:/tmp/a,queues=129"], "queues=129", "expected 1 to 128"),
+    "queues_sign": (["--port", "vhost-user:/tmp/a,queues=+1"], "queues=+1", "expected 1 to 128"),
+    "queues_trail": (["--port", "vhost-user:/tmp/a,queues=1x"], "queues=1x", "expected 1 to 128"),
+    "mtu": (["--port", "vhost-user:/tmp/a,mtu=67"], "mtu=67", "expected 68 to 65535"),
+    "mac": (["--port", "vhost-user:/tmp/a,mac=01:00:00:00:00:01"], "mac=01:00:00:00:00:01", "expected a unicast address"),
+    "mac_short": (["--port", "vhost-user:/tmp/a,mac=52:54:00"], "mac=52:54:00", "expected a unicast address"),
+    "user": (["--port", "vhost-user:/tmp/a,user=no-such-user"], "user=no-such-user", "expected a user"),
+    "group": (["--port", "vhost-user:/tmp/a,group=no-such-group"], "group=no-such-group", "expected a group"),
+    "perm": (["--port", "vhost-user:/tmp/a,perm=0888"], "perm=0888", "expected an octal mode"),
+    "perm_of_client": (["--port", "vhost-user:/tmp/a,mode=client,perm=0600"], "perm", "expected only with mode=server"),
+    "name": (["--port", "vhost-user:/tmp/a,name=a/b"], "name=a/b", "expected 1 to 63 letters"),
+    "name_long": (["--port", "vhost-user:/tmp/a,name=" + "n" * 64], "name=nnn", "expected 1 to 63 letters"),
+    "name_twice": (["--port", "vhost-user:/tmp/a,name=x", "--port", "vhost-user:/tmp/b,name=x"], "'x'", "expected another name"),
+    "interface_long": (["--port", "tap:sixteen-letters-"], "sixteen-letters-", "1 to 15 characters"),
+    "null_name": (["--port", "null:a b"], "a b", "1 to 63 letters"),
+    "newline_in_spec": (["--port", "vhost-user:/tmp/a,na\nme=x"], "na?me", "expected no control characters"),
+    "newline_in_path": (["--port", "vhost-user:/tmp/a\nb"], "/tmp/a?b", "expected no control characters"),
+    "newline_in_value": (["--workers", "1\n2"], "workers '1?2'", "expected a number"),
+    "newline_in_word": (["a\nb"], "'a?b'", "expected options"),
+    "newline_in_option": (["--a\nb"], "--a?b", "expected an option"),
+    "newline_in_config": (["--config", "/a\nb"], "/a?b", "expected a readable file"),
+    "second_of_two": (["--port", "null:fine", "--workers", "x"], "workers 'x'", "expected"),
+}
+
+
+@case_for(BAD_OPTIONS, "one_line_and_exit_2_for_option_{}")
+def one_line_and_exit_2_for_option(lab, options, *words):
+    done = run_daemon(lab, *options)
+    expect_one_line(done, 2, *words)
+    expect(done.stderr.startswith("vireo-switchd: "), done.stderr)
+    expect(not os.path.exists(lab.path("control")), "it has left its control socket")
+
+
+BAD_LINES = {
+    "unknown_word": ("colour red", "'colour'", "expected one of:"),
+    "dashes": ("--poll", "'--poll'", "expected one of:"),
+    "no_value": ("workers", "workers ''", "expected a number"),
+    "bad_value": ("workers many", "workers 'many'", "expected a number"),
+    "value_for_a_flag": ("poll yes", "poll 'yes'", "expected nothing after"),
+    "bad_spec": ("port null:", "port 'null:'", "nothing after the colon"),
+    "config_in_config": ("config other", "'config'", "expected one of:"),
+}
+
+
+@case_for(BAD_LINES, "one_line_and_exit_2_for_config_line_{}")
+def one_line_and_exit_2_for_config_line(lab, line, *words):
+    with open(lab.path("conf"), "w") as conf:
+        conf.write(f"# a comment\n\nport null:fine\n{line}\nport null:other\n")
+    expect_one_line(run_daemon(lab, "--config", lab.path("conf")), 2, f"{lab.path('conf')}:4: ", *words)
+
+
+@case
+def help_and_version_are_printed(lab):
+    done = run_daemon(lab, "--version")
+    expect(done.returncode == 0 and done.stdout.startswith("vireo-switchd ") and not done.stderr, f"{done}")
+    done = run_daemon(lab, "--help")
+    expect(done.returncode == 0 and not done.stderr, f"{done}")
+    for word in ("--port SPEC", "--config FILE", "--workers", "--log-level", "vhost-user:PATH", "tap:", "null:"):
+        expect(word in done.stdout, f"no {word} in the help")
+
+
+@case
+def a_config_file_holds_and_the_command_line_holds_over_it(lab):
+    with open(lab.path("conf"), "w") as conf:
+        conf.write(f"# comment\nworkers 2 # two\n\tfdb-entries\t1024  \nport vhost-user:{lab.path('a#b')},name=first\r\n"
+                   "port null:second\nadaptive\nfdb-age 7")
+    switch = Switch(lab, ["null:third"], ["--workers", "3", "--config", lab.path("conf")])
+    names = [port["name"] for port in switch.ask("port", "list")["ports"]]
+    expect(names == ["first", "second", "third"], f"ports {names}")
+    expect(os.path.exists(lab.path("a#b")), "a # within a word begins no comment")
+    stats = switch.ask("stats")
+    expect(len(stats["workers"]) == 3 and stats["fdb"]["capacity"] >= 1024, f"{stats['workers']} {stats['fdb']}")
+    expect(stats["fdb"]["capacity"] < 65536, f"{stats['fdb']}")
+    end_well(switch)
+
+
+# ---- the environment ----
+
+def environment(lab):
+    """What fails: {name: (options, words)}."""
+    with open(lab.path("file"), "w") as file:
+        file.write("precious")
+    lab.taken = listener(lab.path("taken"))
+    port = "vhost-user:" + lab.folder
+    return {
+        "port_folder_missing": (["--port", f"{port}/no/folder"], "no/folder", "folder does not exist"),
+        "port_is_a_file": (["--port", f"{port}/file"], "file", "no socket"),
+        "port_is_served": (["--port", f"{port}/taken"], "taken", "another program answers"),
+        "port_folder_is_a_file": (["--port", f"{port}/file/a"], "file/a"),
+        "control_folder_missing": (["--control", lab.path("no/folder")], "no/folder", "folder does not exist"),
+        "control_is_a_file": (["--control", lab.path("file")], "file", "no socket"),
+        "control_is_served": (["--control", lab.path("taken")], "taken", "another daemon answers"),
+        "port_name_too_long": (["--port", f"{port}/{'n' * 100}"], "nnn", "at most"),
+        "control_name_too_long": (["--control", lab.path("n" * 100)], "nnn", "at most"),
+        "address_twice": (["--port", f"{port}/twice", "--port", f"{port}/twice"], "twice", "already"),
+    }
+
+
+@case
+def one_line_and_exit_1_when_the_environment_fails(lab):
+    for name, (options, *words) in environment(lab).items():
+        try:
+            expect_one_line(run_daemon(lab, "--log-level", "error", *options), 1, *words)
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from None
+        expect(not os.path.exists(lab.path("control")), f"{name}: it has left its control socket")
+        expect(not os.path.exists(lab.path("twice")), f"{name}: it has left its port's socket")
+    with open(lab.path("file")) as file:
+        expect(file.read() == "precious", "a file in the way was changed")
+    expect(os.path.exists(lab.path("taken")), "a socket in use was removed")
+
+
+@case
+def a_second_daemon_disturbs_nothing(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')}"])
+    done = run_daemon(lab, "--log-level", "error", "--control", switch.control, "--port", f"vhost-user:{lab.path('a')}")
+    expect_one_line(done, 1, "another daemon answers")
+    done = run_daemon(lab, "--log-level", "error", "--port", f"vhost-user:{lab.path('a')}")
+    expect_one_line(done, 1, "another program answers")
+    with Front(lab.path("a")):
+        expect(switch.port("a")["state"] == "connected", "the first daemon's port")
+    end_well(switch)
+
+
+# ---- sockets ----
+
+@case
+def stale_sockets_are_taken_over(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')}"])
+    switch.kill()
+    expect(os.path.exists(lab.path("a")) and os.path.exists(switch.control), "nothing stale is left to take over")
+    switch.child = lab.start(switch.argv, log="switchd.log", cwd=lab.folder)  # and not start(), which clears up
+    wait_until(switch.listening, 10, "the switch is back", child=switch.child)
+    Front(lab.path("a")).close()
+    end_well(switch)
+    expect(not os.path.exists(lab.path("a")) and not os.path.exists(switch.control), "sockets are left")
+
+
+@case
+def a_socket_has_the_mode_that_was_asked_for(lab):
+    old = os.umask(0o027)
+    try:
+        switch = Switch(lab, [f"vhost-user:{lab.path(f'{perm:o}')},perm={perm:04o}" for perm in (0o600, 0o660, 0o666, 0o777)]
+                        + [f"vhost-user:{lab.path('default')}"])
+    finally:
+        os.umask(old)
+    for name, mode in (("600", 0o600), ("660", 0o660), ("666", 0o666), ("777", 0o777), ("default", 0o660)):
+        seen = os.stat(lab.path(name))
+        expect(stat.S_ISSOCK(seen.st_mode) and stat.S_IMODE(seen.st_mode) == mode, f"{name}: {seen.st_mode:o}")
+    expect(stat.S_IMODE(os.stat(switch.control).st_mode) & 0o007 == 0, "anybody may connect to the control socket")
+    end_well(switch)
+
+
+@case
+def a_socket_belongs_to_whom_was_asked_for(lab):
+    root_only()
+    user, group = pwd.getpwnam(NOBODY).pw_uid, grp.getgrgid(1)
+    switch = Switch(lab, [f"vhost-user:{lab.path('named')},user={NOBODY},group={group.gr_name},perm=0600",
+                          f"vhost-user:{lab.path('numbers')},user=12345,group=54321",
+                          f"vhost-user:{lab.path('group')},group={group.gr_name}"])
+    owners = {name: (os.stat(lab.path(name)).st_uid, os.stat(lab.path(name)).st_gid) for name in ("named", "numbers", "group")}
+    expect(owners == {"named": (user, 1), "numbers": (12345, 54321), "group": (0, 1)}, f"{owners}")
+    end_well(switch)
+
+
+@case
+def paths_longer_than_an_address_work(lab):
+    folder = lab.path("a" * 100)
+    os.mkdir(folder)
+    path = os.path.join(folder, "b" * 80)
+    switch = Switch(lab, [f"vhost-user:{path},name=server", f"vhost-user:{path}.late,name=client,mode=client"])
+    expect(stat.S_IMODE(os.stat(path).st_mode) == 0o660, "its mode")
+    os.chdir(folder)
+    try:
+        sock = listener("b" * 80 + ".late")
+        with Front("b" * 80) as left, Front(sock) as right:
+            frame = text_frame(1, None, b"long")
+            left.send(frame)
+            expect([data for _, data in right.receive(5)] == [frame], "the frame")
+    finally:
+        os.chdir("/")
+    end_well(switch)
+    expect(not os.path.exists(path), "its socket is left")
+    control = os.path.join(folder, "c" * 80)
+    child = lab.start([program("vireo-switchd"), "--control", control], log="long.log")
+    switch.control, switch.child = control, child
+    wait_until(switch.listening, 10, "the long control socket answers", child=child)
+    end_well(switch)
+    expect(not os.path.exists(control), "the control socket is left")
+
+
+@case
+def relative_paths_are_those_of_the_working_folder(lab):
+    switch = Switch(lab, ["vhost-user:relative"])
+    expect(os.path.exists(lab.path("relative")), "the daemon's own")
+    os.chdir(lab.folder)
+    try:
+        name = switch.ask("port", "add", "vhost-user:other")["name"]
+    finally:
+        os.chdir("/")
+    expect(name == "other" and os.path.exists(lab.path("other")), "vireoctl's")
+    end_well(switch)
+
+
+# ---- how it ends ----
+
+def ends_in_time(lab, switch, number, *sockets):
+    begin = time.monotonic()
+    os.kill(switch.child.pid, number)
+    status = switch.child.wait(30)
+    seconds = time.monotonic() - begin
+    print(f"     ended after {seconds * 1000:.0f} ms")
+    expect(status == 0, f"exit status {status}")
+    expect(seconds < END_S, f"it took {seconds:.2f} s")
+    for path in (switch.control, *sockets):
+        expect(not os.path.exists(path), f"{path} is left")
+    end_well(switch)
+
+
+@case_for({"SIGTERM": (signal.SIGTERM,), "SIGINT": (signal.SIGINT,)}, "{}_ends_an_idle_switch_at_once")
+def a_signal_ends_an_idle_switch(lab, number):
+    sockets = [lab.path(f"p{i}") for i in range(4)]
+    switch = Switch(lab, [f"vhost-user:{path}" for path in sockets]
+                    + ["null:n", f"vhost-user:{lab.path('nobody')},mode=client"])
+    fronts = [Front(path) for path in sockets[:2]]
+    ends_in_time(lab, switch, number, *sockets)
+    for front in fronts:
+        expect(front.peer.hung_up(), "the front end is still connected")
+        front.close()
+
+
+@case_for({"split": ("split", 1), "packed": ("packed", 1), "two_workers": ("split", 2)},
+          "SIGTERM_ends_a_switch_under_traffic_within_a_second_{}")
+def sigterm_under_traffic(lab, ring, queues):
+    paths = [lab.path(name) for name in ("left", "right")]
+    switch = Switch(lab, [f"vhost-user:{path},queues={queues}" for path in paths], ["--workers", str(queues)])
+    bench = lab.start([program("vireo-bench"), "net", "--from", paths[0], "--to", paths[1], "--seconds", "30", "--ring", ring,
+                       "--queues", str(queues)], log="bench.log")
+    wait_until(lambda: switch.port("right")["tx_frames"] > 10000, 10, "frames flow", child=bench)
+    ends_in_time(lab, switch, signal.SIGTERM, *paths)
+    expect(bench.wait(20) == 3, f"vireo-bench ended with {bench.returncode} when its back end went")
+
+
+@case
+def sigterm_ends_it_beside_front_ends_that_never_finish(lab):
+    """A header without its payload, a need_reply nobody reads, a ring that was never kicked."""
+    paths = [lab.path(f"p{i}") for i in range(4)]
+    switch = Switch(lab, [f"vhost-user:{path}" for path in paths])
+    silent, half, set_up, deaf = (raw.Peer(path) for path in paths)
+    half.raw(b"\x01\0\0\0\x01\0")
+    set_up.negotiate()
+    set_up.share_memory()
+    set_up.send(raw.SET_VRING_NUM, (0).to_bytes(4, "little") + (256).to_bytes(4, "little"))
+    set_up.settle()
+    deaf.sock.setblocking(False)
+    try:
+        for _ in range(100000):
+            deaf.sock.send(b"\x01\0\0\0\x01\0\0\0\0\0\0\0")
+    except BlockingIOError:
+        pass
+    wait_until(lambda: [port["state"] for port in switch.ask("port", "list")["ports"]][:3] == ["connected"] * 3, 5, "connected")
+    ends_in_time(lab, switch, signal.SIGTERM, *paths)
+    for peer in (silent, half, set_up, deaf):
+        peer.close()
+
+
+@case
+def half_connected_front_ends_disturb_nobody(lab):
+    paths = [lab.path(name) for name in ("half", "left", "right")]
+    switch = Switch(lab, [f"vhost-user:{path}" for path in paths])
+    half = raw.Peer(paths[0])
+    half.raw(b"\x02\0\0\0\x01\0\0\0\x08\0\0\0\0\0")  # SET_FEATURES, two bytes of eight
+    with Front(paths[1]) as left, Front(paths[2]) as right:
+        for n in range(20):
+            frame = text_frame(1, None, b"%d" % n)
+            left.send(frame)
+            expect([data for _, data in right.receive(5)] == [frame], f"frame {n}")
+        counters = switch.port("half")["counters"]
+        expect(counters["tx_no_queue"] == 20, f"{counters}")
+    half.raw(bytes(6))
+    half.settle()
+    begin = time.monotonic()
+    switch.ctl("port", "remove", "half")
+    expect(time.monotonic() - begin < END_S, "removing it takes long")
+    expect(half.hung_up(), "it is still connected")
+    half.close()
+    end_well(switch)
+
+
+@case
+def a_service_manager_is_told(lab):
+    notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    notices.settimeout(10)
+    for address in (lab.path("notify"), f"\0vireo-e2e-{os.getpid()}"):
+        if notices.getsockname():
+            notices.close()
+            notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            notices.settimeout(10)
+        notices.bind(address)
+        child = lab.start([program("vireo-switchd"), "--control", lab.path("control"), "--port", f"vhost-user:{lab.path('a')}"],
+                          log="switchd.log", env={**os.environ, "NOTIFY_SOCKET": address.replace("\0", "@")})
+        expect(notices.recv(100) == b"READY=1", "READY=1")
+        Front(lab.path("a")).close()  # ready means that it can be used
+        child.terminate()
+        expect(notices.recv(100) == b"STOPPING=1", "STOPPING=1")
+        expect(child.wait(30) == 0, f"exit status {child.returncode}")
+    notices.close()
+
+
+# ---- users ----
+
+@case
+def an_unprivileged_user_runs_a_switch(lab):
+    words = as_user(lab)
+    os.chmod(lab.folder, 0o777)
+    paths = [lab.path(name) for name in ("left", "right")]
+    switch = WrappedSwitch(lab, words, [f"vhost-user:{path},perm=0600" for path in paths])
+    uid = pwd.getpwnam(NOBODY).pw_uid
+    expect({os.stat(path).st_uid for path in (*paths, switch.control)} == {uid}, "whose sockets are they?")
+    with open(f"/proc/{switch.child.pid}/status") as status:
+        expect("CapEff:\t0000000000000000" in status.read(), "it has privileges")
+    done = subprocess.run([*words, program("vireo-bench"), "net", "--from", paths[0], "--to", paths[1], "--seconds", "0.5",
+                           "--verify", "--json"], capture_output=True, text=True, timeout=30)
+    expect(done.returncode == 0 and json.loads(done.stdout)["received"]["frames"] > 100, f"{done}")
+    done = switch.ctl_run("port", "add", f"tap:vno{os.getpid()}")
+    expect(done.returncode == 1 and len(done.stderr.splitlines()) == 1, f"{done}")
+    done = switch.ctl_run("port", "add", f"vhost-user:{lab.path('given')},user=root")
+    expect(done.returncode == 1 and "only root may" in done.stderr, f"{done}")
+    expect(not os.path.exists(lab.path("given")), "the socket of a port that was refused is left")
+    end_well(switch)
+
+
+@case
+def the_default_control_socket_is_that_of_the_user(lab):
+    words = as_user(lab)
+    home = lab.path("runtime")
+    os.mkdir(home)
+    os.chmod(lab.folder, 0o755)
+    os.chown(home, pwd.getpwnam(NOBODY).pw_uid, -1)
+    env = {**os.environ, "XDG_RUNTIME_DIR": home}
+    child = lab.start([*words, program("vireo-switchd"), "--port", "null:n"], log="switchd.log", env=env)
+    wait_until(lambda: os.path.exists(f"{home}/vireo/switchd.sock"), 10, "its control socket", child=child)
+    done = subprocess.run([*words, program("vireoctl"), "port", "list"], env=env, capture_output=True, text=True, timeout=20)
+    expect(done.returncode == 0 and " null " in done.stdout, f"{done}")
+    child.terminate()
+    expect(child.wait(30) == 0 and not os.path.exists(f"{home}/vireo/switchd.sock"), "how it ended")
+    del env["XDG_RUNTIME_DIR"]
+    done = subprocess.run([*words, program("vireo-switchd"), "--log-level", "error"], env=env, capture_output=True, text=True,
+                          timeout=20)
+    expect_one_line(done, 1, "XDG_RUNTIME_DIR")
+
+
+def told(lab, path):
+    """What another user is told who connects and asks."""
+    user = pwd.getpwnam(NOBODY)
+    pid = os.fork()
+    if not pid:
+        try:
+            os.setgroups([])
+            os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
+            os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
+            with socket.socket(socket.AF_UNIX) as sock, open(lab.path("told"), "wb") as out:
+                sock.settimeout(5)
+                sock.connect(path)
+                while data := sock.recv(4096):
+                    out.write(data)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    with open(lab.path("told"), "rb") as text:
+        return text.read()
+
+
+@case
+def only_the_daemons_user_root_and_the_control_group_may_connect(lab):
+    words = as_user(lab)
+    os.chmod(lab.folder, 0o755)
+    member = as_user(lab, group=54321)
+    switch = Switch(lab, ["null:n"], ["--control-group", "54321"])
+    found = os.stat(switch.control)
+    expect((found.st_gid, stat.S_IMODE(found.st_mode)) == (54321, 0o660), f"{found}")
+    done = subprocess.run([*words, program("vireoctl"), "-s", switch.control, "version"], capture_output=True, text=True)
+    expect(done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "ermission" in done.stderr, f"{done}")
+    done = subprocess.run([*member, program("vireoctl"), "-s", switch.control, "version"], capture_output=True, text=True)
+    expect(done.returncode == 0, f"a member of the control group: {done}")
+    os.chmod(switch.control, 0o666)  # the mode is not all there is
+    done = subprocess.run([*words, program("vireoctl"), "-s", switch.control, "version"], capture_output=True, text=True)
+    expect(done.returncode == 1 and len(done.stderr.splitlines()) == 1, f"another user: {done}")
+    os.chmod(lab.folder, 0o777)
+    answer = told(lab, switch.control)
+    expect(answer.endswith(b"\n") and json.loads(answer)["error"]["code"] == -32001, f"another user: {answer}")
+    end_well(switch)
+
+
+# ---- vireoctl ----
+
+PORT = {"name", "type", "address", "state", "rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_drops", "tx_drops"}
+PORT_FULL = PORT | {"queues", "mtu", "offloads", "counters", "queue_counters"}
+COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_reserved", "rx_hairpin", "rx_bad_source",
+            "rx_no_destination", "tx_segmented", "tx_no_queue", "tx_mtu", "tx_segment_error", "tx_lost"}
+QUEUE = {"direction", "queue", "running", "frames", "bytes", "disabled", "too_long", "error"}
+QUEUE_OF = {"rx": QUEUE | {"runt", "bad_offload"}, "tx": QUEUE | {"no_buffer", "offload_refused", "filtered"}}
+WORKER = {"worker", "cpu", "loops", "busy_loops", "sleeps", "wakeups", "frames"}
+FDB = {"entries", "capacity", "learned", "moved", "aged", "evicted", "refused"}
+
+
+def fields(what, found, wanted):
+    expect(set(found) == wanted, f"{what}: {sorted(set(found) ^ wanted)} are missing or not documented")
+
+
+def port_is_as_documented(port, full=True):
+    fields(port["name"], port, (PORT_FULL | ({"mode"} if port["type"] == "vhost-user" else set())) if full else PORT)
+    if not full:
+        return
+    fields("counters", port["counters"], COUNTERS)
+    for queue in port["queue_counters"]:
+        fields(f"queue {queue}", queue, QUEUE_OF[queue["direction"]])
+    expect(port["rx_frames"] == port["counters"]["rx_frames"], "rx_frames twice")
+
+
+@case
+def json_is_as_documented(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')},queues=2,mtu=1400,mac=52:54:00:00:00:01", "null:n"])
+    version = switch.ask("version")
+    fields("version", version, {"daemon", "version", "protocol", "pid"})
+    expect((version["daemon"], version["protocol"], version["pid"]) == ("vireo-switchd", 1, switch.child.pid), f"{version}")
+    for port in switch.ask("port", "list")["ports"]:
+        port_is_as_documented(port, full=False)
+    a, n = switch.port("a"), switch.port("n")
+    port_is_as_documented(a)
+    port_is_as_documented(n)
+    expect((a["queues"], a["mtu"], a["mode"], a["state"], len(a["queue_counters"])) == (2, 1400, "server", "listening", 4), f"{a}")
+    expect((n["type"], n["address"], n["state"], n["mtu"]) == ("null", "n", "up", None), f"{n}")
+    with Front(lab.path("a")) as front:
+        front.send(text_frame(1, None))
+        wait_until(lambda: switch.port("n")["tx_frames"] == 1, 5, "a frame is at the null port")
+        shown = switch.ask("fdb", "show")
+        expect([(e["mac"], e["port"]) for e in shown["entries"]] == [("52:54:00:00:02:01", "a")], f"{shown}")
+        expect(shown["total"] == 1 and 0 <= shown["entries"][0]["age_s"] <= 5, f"{shown}")
+        expect(switch.ask("fdb", "flush", "n") == {} and switch.ask("fdb", "show")["total"] == 1, "flushed too much")
+        expect(switch.ask("fdb", "flush") == {} and switch.ask("fdb", "show")["total"] == 0, "not flushed")
+        front.send(text_frame(1, 1))
+        front.send(b"\x01\x80\xc2\0\0\x0e" + text_frame(1, None)[6:])
+        front.send(text_frame(1, None)[:6] + b"\x03" + text_frame(1, None)[7:])
+        wait_until(lambda: switch.port("a")["rx_frames"] == 4, 5, "four frames are taken")
+        counters = switch.port("a")["counters"]
+        seen = {name: counters[name] for name in ("rx_reserved", "rx_bad_source")}
+        expect(seen == {"rx_reserved": 1, "rx_bad_source": 1}, f"{counters}")
+    stats = switch.ask("stats")
+    fields("stats", stats, {"time_us", "ports", "workers", "fdb"})
+    for port in stats["ports"]:
+        port_is_as_documented(port)
+    for worker in stats["workers"]:
+        fields("worker", worker, WORKER)
+    fields("fdb", stats["fdb"], FDB)
+    expect(switch.ask("port", "add", "null:m") == {"name": "m"} and switch.ask("port", "remove", "m") == {}, "add and remove")
+    watched = switch.ctl("--json", "stats", "--watch", "--count", "2", "--interval", "0.1").splitlines()
+    expect(len(watched) == 2 and json.loads(watched[0])["time_us"] < json.loads(watched[1])["time_us"], f"{watched}")
+    end_well(switch)
+
+
+@case
+def commands_print_tables_and_exit_as_documented(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')}", "null:n"])
+    for words in (["port", "list"], ["port", "show", "a"], ["fdb", "show"], ["stats"], ["version"], ["fdb", "flush"],
+                  ["fdb", "flush", "a"], ["help"], ["--help"], ["--version"], ["top", "--count", "1"], ["port", "add", "null:x"],
+                  ["port", "remove", "x"], ["port", "add", f"vhost-user:{lab.folder}/sub.sock,name=y"], ["port", "remove", "y"]):
+        done = switch.ctl_run(*words)
+        expect(done.returncode == 0 and not done.stderr, f"{words}: {done}")
+        expect(done.stdout or words[:2] in (["fdb", "flush"], ["port", "remove"]), f"{words}: nothing is printed")
+    refused = {
+        2: (["nonsense"], ["port"], ["port", "fly"], ["port", "add"], ["port", "show"], ["port", "list", "more"], ["--frames"], [],
+            ["port", "add", "null:"], ["port", "add", "tap:a,mode=x"], ["--count", "0", "stats"], ["--interval", "x", "top"],
+            ["port", "add", "null:a\nb"], ["port", "show", "a\nb", "c\nd"], ["no\nsense"], ["--no\nsense"],
+            ["version", "--watch"], ["port", "remove"], ["fdb", "flush", "a", "b"]),
+        1: (["port", "show", "none"], ["port", "show", "no\nne"],
+            ["port", "remove", "none"], ["fdb", "flush", "none"], ["port", "add", "null:n"],
+            ["port", "add", f"vhost-user:{lab.path('no/folder')}"], ["port", "add", f"vhost-user:{lab.path('a')}"]),
+    }
+    for status, commands in refused.items():
+        for words in commands:
+            done = switch.ctl_run(*words)
+            expect(done.returncode == status, f"{words}: {done}")
+            expect(len(done.stderr.splitlines()) == 1 and done.stderr.startswith("vireoctl: ") and not done.stdout, f"{words}: {done}")
+    end_well(switch)
+    done = switch.ctl_run("version")
+    expect(done.returncode == 1 and "not running" in done.stderr, f"without a daemon: {done}")
+
+
+@case
+def errors_have_the_documented_codes(lab):
+    switch = Switch(lab, ["null:n"])
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(5)
+    sock.connect(switch.control)
+    stream = sock.makefile("rw")
+
+    def code(text):
+        stream.write(text + "\n")
+        stream.flush()
+        return json.loads(stream.readline())["error"]["code"]
+
+    def call(method, **params):
+        return code(json.dumps({"jsonrpc": "2.0", "method": method, "params": params, "id": 1}))
+
+    seen = {
+        "garbage": code("{"), "no request": code('{"id":1}'), "empty batch": code("[]"), "method": call("port.fly"),
+        "missing": call("port.show"), "unknown": call("port.show", name="n", colour="red"), "type": call("port.show", name=[]),
+        "spec": call("port.add", spec="null:"), "relative": call("port.add", spec="vhost-user:a"),
+        "environment": call("port.add", spec=f"vhost-user:{lab.path('no/folder')}"), "none": call("port.remove", name="x"),
+        "exists": call("port.add", spec="null:n"),
+    }
+    wanted = {"garbage": -32700, "no request": -32600, "empty batch": -32600, "method": -32601, "missing": -32602,
+              "unknown": -32602, "type": -32602, "spec": -32602, "relative": -32602, "environment": -32000, "none": -32002,
+              "exists": -32003}
+    expect(seen == wanted, f"{[(name, seen[name], wanted[name]) for name in seen if seen[name] != wanted[name]]}")
+    stream.close()
+    sock.close()
+    end_well(switch)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""The host's kernel as a port: TAP interfaces in network namespaces of their own, and a peer that takes no offloads."""
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest.cases import Skip, case, case_for, expect, main, need_program  # noqa: E402
+from guest.daemon import QUIET_NETWORK, WrappedSwitch, end_well  # noqa: E402
+from guest.front import Front, mac, raw  # noqa: E402
+from guest.lab import wait_until  # noqa: E402
+from guest.packets import UDP, Packet, TcpSink  # noqa: E402
+
+MIB = 1 << 20
+TRANSFER_MIB = 16
+GUEST_CSUM = 1 << 1
+PEER = 9
+
+SERVER = """
+import hashlib, socket, sys
+s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind((sys.argv[1], 5000)); s.listen(); print('listening', flush=True)
+c, digest = s.accept()[0], hashlib.sha256()
+while data := c.recv(1 << 18): digest.update(data)
+print(digest.hexdigest(), flush=True)
+"""
+CLIENT = """
+import hashlib, random, socket, sys
+data = random.Random(7).randbytes(int(sys.argv[2]))
+c = socket.create_connection((sys.argv[1], 5000), 10); c.sendall(data); c.shutdown(socket.SHUT_WR)
+print(hashlib.sha256(data).hexdigest()); c.settimeout(30); c.recv(1)
+"""
+DATAGRAMS = """
+import socket, sys
+s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+if int(sys.argv[3]): s.setsockopt(17, 103, int(sys.argv[3]))  # SOL_UDP, UDP_SEGMENT
+s.sendto(bytes(i & 255 for i in range(int(sys.argv[2]))), (sys.argv[1], 5000))
+"""
+
+
+class Host:
+    """A network namespace. It lives as long as its process."""
+
+    def __init__(self, lab, name):
+        self.lab, self.name = lab, name
+        self.holder = lab.start(["unshare", "-n", "sleep", "1000"])
+        mine = os.readlink("/proc/self/ns/net")
+        wait_until(lambda: os.readlink(f"/proc/{self.holder.pid}/ns/net") != mine, 5, "a namespace", step=0.01)
+
+    def argv(self, *words):
+        return ["nsenter", "-t", str(self.holder.pid), "-n", *words]
+
+    def run(self, *words, seconds=60):
+        done = subprocess.run(self.argv(*words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds)
+        expect(done.returncode == 0, f"{self.name}: {' '.join(words)[:100]}: {done.stdout.strip()}")
+        return done.stdout
+
+    def adopt(self, switch, interface, number):
+        """Takes an interface out of the switch's namespace, and gives it the addresses of `number`."""
+        subprocess.run(["nsenter", "-t", str(switch.child.pid), "-n", "ip", "link", "set", interface, "netns",
+                        str(self.holder.pid)], check=True, timeout=10)
+        self.interface = interface
+        self.run("ip", "addr", "add", f"10.7.0.{number}/24", "dev", interface)
+        self.run("ip", "-6", "addr", "add", f"fd07::{number}/64", "dev", interface, "nodad")
+        self.run("ip", "link", "set", interface, "up")
+
+    def knows_peer(self):
+        for address in (f"10.7.0.{PEER}", f"fd07::{PEER}"):
+            self.run("ip", "neigh", "replace", address, "lladdr", mac(PEER).hex(":"), "nud", "permanent", "dev", self.interface)
+
+    def offloads(self, setting):
+        need_program("ethtool")
+        self.run("ethtool", "-K", self.interface, "tx", setting, "sg", setting, "tso", setting, "gso", setting, "gro", setting)
+
+    def ping(self, address, payload=56, count=3, lost=False):
+        need_program("busybox")
+        text = self.run("sh", "-c", f"busybox ping -c {count} -i 0.1 -W 2 -s {payload} {address} || true")
+        received = re.search(r"(\d+) packets received", text)
+        expect(received and int(received.group(1)) == (0 if lost else count), text)
+
+
+def start(lab, queues=1, mtu=None, peer=False, options=()):
+    """(switch, host, host): two hosts whose interfaces are ports of the switch."""
+    if os.geteuid():
+        raise Skip("only root may make interfaces")
+    if not os.path.exists("/dev/net/tun"):
+        raise Skip("there is no /dev/net/tun")
+    tail = f",queues={queues}" + (f",mtu={mtu}" if mtu else "")
+    specs = [f"tap:left0,name=left{tail}", f"tap:right0,name=right{tail}"]
+    if peer:
+        specs.append(f"vhost-user:{lab.path('peer')},name=peer")
+    switch = WrappedSwitch(lab, QUIET_NETWORK, specs, options)
+    hosts = [Host(lab, name) for name in ("left", "right")]
+    for number, host in enumerate(hosts, 1):
+        host.adopt(switch, f"{host.name}0", number)
+    return (switch, *hosts)
+
+
+def transfer(lab, source, target, address, mib=TRANSFER_MIB):
+    server = lab.start(target.argv(sys.executable, "-c", SERVER, address), stdout=subprocess.PIPE, text=True)
+    expect(server.stdout.readline() == "listening\n", "the server does not listen")
+    sent = source.run(sys.executable, "-c", CLIENT, address, str(mib * MIB)).strip()
+    received = server.stdout.readline().strip()
+    lab.kill(server)
+    server.stdout.close()
+    expect(sent == received and len(sent) == 64, f"{mib} MiB to {address}: sent {sent}, received {received}")
+
+
+def no_losses(switch, *names):
+    for name in names:
+        port = switch.port(name)
+        bad = {reason: count for reason, count in port["counters"].items()
+               if count and reason in ("rx_bad_source", "tx_segment_error", "tx_mtu")}
+        bad.update({reason: queue[reason] for queue in port["queue_counters"]
+                    for reason in ("runt", "bad_offload", "too_long", "error", "offload_refused") if queue.get(reason)})
+        expect(not bad, f"{name}: {bad}")
+
+
+@case_for({"": (1, ()), "_with_two_queues_and_workers": (2, ("--workers", "2"))}, "hosts_ping{}")
+def hosts_ping(lab, queues, options):
+    switch, left, right = start(lab, queues, options=options)
+    for host, number in ((left, 2), (right, 1)):
+        host.ping(f"10.7.0.{number}")
+        host.ping(f"10.7.0.{number}", payload=1400)
+        host.ping(f"10.7.0.{number}", payload=20000)  # in fragments
+    no_losses(switch, "left", "right")
+    end_well(switch)
+
+
+@case_for({f"{a}_{b}": (a, b) for a in ("on", "off") for b in ("on", "off")}, "tcp_between_hosts_with_offloads_{}")
+def tcp_between_hosts(lab, of_left, of_right):
+    switch, left, right = start(lab)
+    left.offloads(of_left)
+    right.offloads(of_right)
+    for version in ("10.7.0.", "fd07::"):
+        before = switch.port("left")
+        transfer(lab, left, right, version + "2")
+        after = switch.port("left")
+        mean = (after["rx_bytes"] - before["rx_bytes"]) / (after["rx_frames"] - before["rx_frames"])
+        expect((mean > 3000) == (of_left == "on"), f"frames of {mean:.0f} bytes in the mean, with offloads {of_left}")
+        transfer(lab, right, left, version + "1")
+    no_losses(switch, "left", "right")
+    end_well(switch)
+
+
+@case
+def tcp_over_many_queues(lab):
+    switch, left, right = start(lab, 4, options=("--workers", "2"))
+    for _ in range(2):
+        transfer(lab, left, right, "10.7.0.2")
+        transfer(lab, right, left, "10.7.0.1")
+    no_losses(switch, "left", "right")
+    end_well(switch)
+
+
+@case
+def jumbo_frames_pass_in_one_piece(lab):
+    switch, left, right = start(lab, mtu=9000)
+    for host in (left, right):
+        expect("mtu 9000" in host.run("ip", "link", "show", host.interface), "the interface has another MTU")
+        host.offloads("off")
+    before = switch.port("left")
+    left.ping("10.7.0.2", payload=8972, count=5)
+    after = switch.port("left")
+    octets, frames = after["rx_bytes"] - before["rx_bytes"], after["rx_frames"] - before["rx_frames"]
+    expect(octets >= 5 * 9014 and frames < 16, f"{octets} bytes in {frames} frames")
+    for setting in ("off", "on"):
+        left.offloads(setting)
+        transfer(lab, left, right, "10.7.0.2")
+        transfer(lab, right, left, "10.7.0.1")
+    no_losses(switch, "left", "right")
+    end_well(switch)
+
+
+@case
+def frames_above_the_mtu_of_a_port_are_counted(lab):
+    """Not negotiated with anybody here: the sender's kernel is told of a larger MTU."""
+    switch, left, right = start(lab, mtu=1400)
+    left.run("ip", "link", "set", left.interface, "mtu", "1500")
+    left.ping("10.7.0.2", payload=1372)
+    drops = switch.port("right")["counters"]["tx_mtu"]
+    expect(drops == 0, f"tx_mtu is {drops}, for frames that are just not too long")
+    left.ping("10.7.0.2", payload=1373, count=2, lost=True)
+    drops = switch.port("right")["counters"]["tx_mtu"]
+    expect(drops == 2, f"tx_mtu is {drops}, for 2 frames that are too long")
+    end_well(switch)
+
+
+def with_peer(lab, features):
+    switch, left, _ = start(lab, peer=True)
+    front = Front(lab.path("peer"), features)
+    left.knows_peer()
+    return switch, left, front
+
+
+@case_for({
+    "ipv4": (f"10.7.0.{PEER}", raw.F_MRG_RXBUF), "ipv6": (f"fd07::{PEER}", raw.F_MRG_RXBUF),
+    "ipv4_without_mrg_rxbuf": (f"10.7.0.{PEER}", 0), "ipv6_without_mrg_rxbuf": (f"fd07::{PEER}", 0),
+}, "large_segments_are_cut_for_a_peer_without_offloads_{}")
+def large_segments_are_cut(lab, address, features):
+    switch, left, front = with_peer(lab, features)
+    sink = TcpSink(front.send, 1514, 1440 if ":" in address else 1460)
+    client = lab.start(left.argv(sys.executable, "-c", CLIENT, address, str(4 * MIB)), stdout=subprocess.PIPE, text=True)
+    end = time.monotonic() + 40
+    while not sink.finished:
+        expect(time.monotonic() < end and client.poll() is None, f"after {sink.bytes} bytes nothing comes any more")
+        sink.take(front.receive(0.5))
+    sent = client.stdout.readline().strip()
+    port = switch.port("peer")
+    print(f"     {sink.bytes} bytes in {sink.frames} frames, the longest {sink.longest}; {port['counters']['tx_segmented']} were cut")
+    expect(sent == sink.digest.hexdigest(), f"sent {sent}, received {sink.digest.hexdigest()}")
+    expect(port["counters"]["tx_segmented"] > 50, f"tx_segmented is {port['counters']['tx_segmented']}")
+    expect(sink.longest == 1514, f"the longest frame has {sink.longest} bytes")
+    expect(port["counters"]["tx_lost"] == 0, f"{port['queue_counters']}")
+    front.close()
+    no_losses(switch, "left", "peer")
+    end_well(switch)
+
+
+@case_for({
+    "one_ipv4": (f"10.7.0.{PEER}", 1000, 0, 0), "one_ipv6": (f"fd07::{PEER}", 1001, 0, 0),
+    "gso_ipv4": (f"10.7.0.{PEER}", 20500, 1000, 0), "gso_ipv6": (f"fd07::{PEER}", 20500, 999, 0),
+    "gso_ipv4_csum_agreed": (f"10.7.0.{PEER}", 20500, 1000, GUEST_CSUM),
+}, "datagrams_reach_a_peer_without_offloads_whole_{}")
+def datagrams_reach_a_peer(lab, address, size, segment, features):
+    switch, left, front = with_peer(lab, raw.F_MRG_RXBUF | features)
+    try:
+        left.run(sys.executable, "-c", DATAGRAMS, address, str(size), str(segment))
+    except Exception as error:
+        raise Skip(f"this kernel cannot send it: {error}") from None
+    payload, end = b"", time.monotonic() + 5
+    while len(payload) < size:
+        expect(time.monotonic() < end, f"{len(payload)} of {size} bytes came")
+        for header, frame in front.receive(0.2):
+            if features and header[0] & 1:
+                complete_checksum_is_left_open(header, frame)
+                payload += frame[42:]
+                continue
+            packet = Packet(header, frame, 1514)
+            if packet.protocol == UDP:
+                expect(not segment or len(packet.payload) in (segment, size % segment), f"{len(packet.payload)} bytes in one")
+                payload += packet.payload
+    expect(hashlib.sha256(payload).digest() == hashlib.sha256(bytes(i & 255 for i in range(size))).digest(), "other bytes")
+    print(f"     {switch.port('peer')['counters']['tx_segmented']} frames were cut by the switch")
+    front.close()
+    no_losses(switch, "left", "peer")
+    end_well(switch)
+
+
+def complete_checksum_is_left_open(header, frame):
+    """The header says where the checksum is to go (virtio 1.3, 5.1.6.2): that of UDP over IPv4."""
+    start, offset = int.from_bytes(header[6:8], "little"), int.from_bytes(header[8:10], "little")
+    expect((start, offset, header[1]) == (34, 6, 0), f"virtio-net header {header.hex()}")
+
+
+if __name__ == "__main__":
+    main()
