@@ -139,7 +139,7 @@ static unsigned list_merged(struct burst *burst, const struct group *a, const st
 	unsigned count_b = b ? b->count : 0;
 
 	while (at_a < a->count || at_b < count_b) {
-		bool take_a = at_b == count_b || (at_a < a->count && a->index[at_a] < b->index[at_b]);
+		bool take_a = !b || at_b == count_b || (at_a < a->count && a->index[at_a] < b->index[at_b]);
 
 		burst->list[count++] = &burst->frames[take_a ? a->index[at_a++] : b->index[at_b++]];
 	}

@@ -49,7 +49,7 @@ static bool on_off(const char *text, bool *ret)
 {
 	bool on = !strcmp(text, "on");
 
-	if (!on && strcmp(text, "off"))
+	if (!on && strcmp(text, "off") != 0)
 		return false;
 	*ret = on;
 	return true;
@@ -160,7 +160,7 @@ static bool take_wait(struct options *o, const char *value)
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
-		if (strcmp(value, names[i]))
+		if (strcmp(value, names[i]) != 0)
 			continue;
 		o->wait = (enum wait_mode)i;
 		return true;
@@ -339,7 +339,7 @@ enum options_result options_parse(int argc, char **argv, struct options *ret)
 			return OPTIONS_DONE;
 		}
 	}
-	if (argc < 2 || strcmp(argv[1], "net"))
+	if (argc < 2 || strcmp(argv[1], "net") != 0)
 		return bad("%s: expected \"net\", see vireo-bench --help", argc < 2 ? "(nothing)" : argv[1]);
 	for (int i = 2; i < argc && result == OPTIONS_RUN; i++)
 		result = take_one(&o, argc, argv, &i);

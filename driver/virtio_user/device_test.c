@@ -229,9 +229,11 @@ static void ring_exercise(struct vireo_front *front, unsigned index, unsigned ro
 	for (unsigned round = 0; round < rounds; round++) {
 		for (unsigned i = 0; i < batch; i++) {
 			uint8_t *at = memory + i * 64;
+			char text[24];
 			struct iovec iov[4] = { { at, 3 }, { at + 3, 5 }, { at + 16, 1 }, { at + 17, 9 } };
 
-			snprintf((char *)at, 9, "%03u%05u", i, round);
+			snprintf(text, sizeof(text), "%03u%05u", i, round);
+			memcpy(at, text, 9);
 			memset(at + 16, 0, 16);
 			assert_int_equal(vireo_driver_ring_add(ring, iov, 2, 2, i & 1, at), 0);
 		}

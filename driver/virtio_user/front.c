@@ -117,7 +117,7 @@ static int agree_features(struct vireo_front *front, uint64_t offered)
 
 static int negotiate(struct vireo_front *front)
 {
-	uint64_t offered;
+	uint64_t offered = 0;
 	int ret = front_send(front, VU_SET_OWNER, NULL, 0);
 
 	if (!ret)

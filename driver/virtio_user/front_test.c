@@ -128,7 +128,7 @@ static bool backend_receive(struct backend *b)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int) * VU_FDS_MAX)];
 	uint8_t payload[VU_PAYLOAD_BYTES_MAX] = { 0 };
-	struct vu_header header;
+	struct vu_header header = { 0 };
 	struct iovec iov = { .iov_base = &header, .iov_len = sizeof(header) };
 	struct msghdr msg = {
 		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)

@@ -340,12 +340,14 @@ static void parse_everything(const uint8_t *data, uint32_t bytes, uint8_t result
 		uint64_t u64;
 		struct vu_vring_state vring_state;
 		struct vu_vring_addr addr;
-		struct vu_vring_fd fd;
+		uint32_t fd_index;
+		uint32_t no_fd;
 		struct vu_region regions[VU_BASELINE_REGIONS_MAX], region;
 		unsigned count;
 		struct vu_config config;
 		const uint8_t *config_data;
 	} r;
+	struct vu_vring_fd fd = { 0 }; /* has padding, which need not be the same twice */
 	const char *why;
 
 	_Static_assert(sizeof(r) <= 1024, "results");
@@ -354,7 +356,9 @@ static void parse_everything(const uint8_t *data, uint32_t bytes, uint8_t result
 	r.errors[1] = vu_parse_u64(data, bytes, &r.u64, &why);
 	r.errors[2] = vu_parse_vring_state(data, bytes, &r.vring_state, &why);
 	r.errors[3] = vu_parse_vring_addr(data, bytes, &r.addr, &why);
-	r.errors[4] = vu_parse_vring_fd(data, bytes, &r.fd, &why);
+	r.errors[4] = vu_parse_vring_fd(data, bytes, &fd, &why);
+	r.fd_index = fd.index;
+	r.no_fd = fd.no_fd;
 	r.errors[5] = vu_parse_mem_table(data, bytes, r.regions, &r.count, &why);
 	r.errors[6] = vu_parse_mem_region(data, bytes, &r.region, &why);
 	r.errors[7] = vu_parse_config(data, bytes, &r.config, &r.config_data, &why);

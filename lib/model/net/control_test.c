@@ -95,11 +95,12 @@ static bool passes(struct guest *g, const uint8_t *mac, int vlan)
 	uint8_t data[60] = {0};
 	struct vireo_packet packet = {.data = data, .len_bytes = sizeof(data)};
 	uint64_t filtered = guest_stats(g, 0).filtered;
+	unsigned tag = vlan < 0 ? 0 : (unsigned)vlan;
 
 	memcpy(data, mac, 6);
 	data[12] = vlan < 0 ? 0x08 : 0x81;
-	data[14] = (uint8_t)(vlan >> 8 & 0xf) | 0xa0; /* priority bits are not the VLAN's */
-	data[15] = (uint8_t)vlan;
+	data[14] = (uint8_t)(tag >> 8 & 0xf) | 0xa0; /* priority bits are not the VLAN's */
+	data[15] = (uint8_t)tag;
 	guest_post(g, 0, 100);
 	guest_kick(g, 0);
 	assert_int_equal(vireo_net_enqueue_burst(g->net, 0, &packet, 1), 1);

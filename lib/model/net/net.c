@@ -50,7 +50,7 @@ int net_mac_set(struct vireo_net *net, const uint8_t mac[6])
 {
 	int r = 0;
 
-	if (net->mac_given && memcmp(mac, net->mac, 6))
+	if (net->mac_given && memcmp(mac, net->mac, 6) != 0)
 		r = net_config_put(net, offsetof(struct virtio_net_config_space, mac), mac, 6);
 	if (r)
 		return r;

@@ -107,7 +107,7 @@ static int listener_start(struct listener *listener, const char *name,
 			  const struct vireo_endpoint_config *config)
 {
 	int inode_fd = open(name, O_PATH | O_NOFOLLOW | O_CLOEXEC), r = 0;
-	struct stat st;
+	struct stat st = { 0 };
 
 	if (inode_fd < 0 || fstat(inode_fd, &st))
 		r = -errno;
@@ -152,11 +152,12 @@ int listener_open(const char *path, const struct vireo_endpoint_config *config, 
 		return listener.fd;
 	listener.path = strdup(path);
 	r = listener.path ? listener_bind(&listener, config) : -ENOMEM;
-	if (r)
+	if (r) {
 		listener_close(&listener);
-	else
-		*ret_listener = listener;
-	return r;
+		return r; /* NOLINT(clang-analyzer-unix.Malloc): the path is freed by listener_close() */
+	}
+	*ret_listener = listener;
+	return 0;
 }
 
 void listener_close(struct listener *listener)
