@@ -15,6 +15,9 @@ check: ## install what is missing, build, and pass all tests
 	@scripts/install-deps build demo check
 	@scripts/check
 
+figures: build ## start-up time, memory, idle CPU and latency of the switch, measured here
+	@VIREO_BUILD='$(abspath $(BUILD))' bench/figures
+
 build: ## install what is missing, and build
 	@scripts/install-deps build
 	@$(MAKE) --no-print-directory compile
@@ -29,4 +32,4 @@ install: ## install what has been built (DESTDIR, PREFIX)
 clean: ## remove what building made
 	rm -rf '$(BUILD)' build-check
 
-.PHONY: help demo check build compile install clean
+.PHONY: help demo check figures build compile install clean
