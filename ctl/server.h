@@ -19,7 +19,7 @@ struct loop;
 #define CTL_STALL_MS 5000u	      /* a client that takes nothing of its reply for so long is dropped */
 
 struct ctl_server_config {
-	const char *path; /* any length; its folder exists */
+	const char *path; /* its folder exists; long ones as in fd_unix_address() */
 	bool set_group;	  /* members of `group` may connect, beside root and the daemon's own user */
 	gid_t group;
 	const struct ctl_command *commands; /* kept */

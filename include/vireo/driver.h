@@ -23,7 +23,7 @@ struct vireo_driver_ring;
 
 struct vireo_front_config {
 	size_t size;
-	const char *path; /* UNIX socket, any length */
+	const char *path; /* UNIX socket; long ones as in vireo/endpoint.h */
 	bool server; /* listen and wait for the back end to connect */
 	unsigned timeout_ms; /* for connecting and for each answer; 0: 5000 */
 	uint64_t features; /* virtio features wanted; what the back end lacks is dropped */
@@ -37,7 +37,7 @@ struct vireo_front_config {
 
 /*
  * Connects, negotiates, shares memory (a memfd), sets up and enables all rings.
- * -EINVAL, -ENOMEM, -ECONNREFUSED (nobody there), -ETIMEDOUT, -ENOTSUP, -EPROTO (the back end answers
+ * -EINVAL, -ENOMEM, -ECONNREFUSED (nobody there), -ETIMEDOUT, -ENOTSUP, -ENAMETOOLONG, -EPROTO (the back end answers
  * nonsense, refuses a step, or hangs up), or what a system call said.
  */
 VIREO_API int vireo_front_open(const struct vireo_front_config *config, struct vireo_front **ret_front);

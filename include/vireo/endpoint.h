@@ -13,7 +13,8 @@ extern "C" {
 /*
  * An endpoint: where a device is offered to its peer. Which transport it is, the address says:
  *
- *	vhost-user:/run/vm1.sock		a UNIX socket; any length of path
+ *	vhost-user:/run/vm1.sock		a UNIX socket; the path may be long, its
+ *					last component at most about 88 bytes then
  *
  * An endpoint owns no thread: poll its fd for reading, and call vireo_endpoint_dispatch() when it
  * is readable. All functions: the device's control thread.
@@ -35,8 +36,8 @@ struct vireo_endpoint_config {
 
 /*
  * Offers `device` (borrowed, one endpoint at a time) at `address`. `config` may be NULL.
- * -EINVAL: address; -EADDRINUSE: somebody answers on that socket; or what socket, bind, chown say. A
- * client whose server is not there yet is no error: it goes on trying.
+ * -EINVAL: address; -ENAMETOOLONG: its last component; -EADDRINUSE: somebody answers on that socket; or what
+ * socket, bind, chown say. A client whose server is not there yet is no error: it goes on trying.
  */
 VIREO_API int vireo_endpoint_open(struct vireo_device *device, const char *address,
 				  const struct vireo_endpoint_config *config,

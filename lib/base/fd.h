@@ -28,9 +28,10 @@ bool fd_is_pipe(int fd);
 int fd_notifier_take(int *fd);
 
 /*
- * A UNIX address for `path` of any length: one longer than sun_path is named through an O_PATH fd
- * of its directory (/proc/self/fd/N/name). *ret_dir_fd (or -1) is to be kept until the address
- * has been used, then closed by the caller. -ENAMETOOLONG, -EINVAL (empty), or what open says.
+ * A UNIX address for `path`: one longer than sun_path (107 bytes) is named through an O_PATH fd of its
+ * directory (/proc/self/fd/N/name), into which the last component has to fit (about 88 bytes). *ret_dir_fd
+ * (or -1) is to be kept until the address has been used, then closed by the caller. -ENAMETOOLONG, -EINVAL
+ * (empty), or what open says.
  */
 int fd_unix_address(const char *path, struct sockaddr_un *ret_addr, socklen_t *ret_len, int *ret_dir_fd);
 
