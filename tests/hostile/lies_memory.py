@@ -154,10 +154,10 @@ def truncating_the_file_under_a_running_ring(daemon):
 def truncating_the_payload_only(daemon):
     with connect(daemon) as peer:
         _, transmit = peer.ready()
+        os.ftruncate(peer.memfd, DATA)  # first: a worker that polls would take the frames before we get to it
         for i in range(4):
             transmit.descriptor(i, GPA + DATA + (1 << 20), 1514, 0)
             transmit.offer(i)
-        os.ftruncate(peer.memfd, DATA)
         transmit.ring_kick()
         assert peer.hung_up()
 
