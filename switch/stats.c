@@ -77,6 +77,7 @@ void sw_worker_stats(const struct sw *sw, unsigned worker, struct sw_worker_stat
 		.wakeups = counter_read(&from->wakeups),
 		.sleeps = counter_read(&from->sleeps),
 		.frames = counter_read(&from->frames),
+		.busy_cycles = counter_read(&from->busy_cycles),
 		.cpu = from->cpu,
 	};
 }

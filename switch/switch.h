@@ -117,6 +117,7 @@ void sw_queue_stats(const struct sw_port *port, bool out, unsigned queue, struct
 struct sw_worker_stats {
 	uint64_t loops, busy_loops, wakeups, sleeps;
 	uint64_t frames;
+	uint64_t busy_cycles; /* of the CPU's time stamp counter, in polls that brought frames; see base/util.h */
 	int cpu; /* -1: not pinned */
 };
 unsigned sw_worker_count(const struct sw *sw);

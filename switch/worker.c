@@ -213,12 +213,16 @@ static int queue_forward(struct worker *worker, struct in_queue *in)
 
 static unsigned round_queues(struct worker *worker)
 {
+	uint64_t before = cycles_now(), busy_cycles = 0;
 	unsigned frames = 0, at = 0;
 
 	while (at < worker->active_count) {
 		struct in_queue *in = worker->active[at];
 		int count = queue_forward(worker, in);
+		uint64_t now = cycles_now();
 
+		busy_cycles += count > 0 ? now - before : 0;
+		before = now;
 		if (likely(count > 0)) {
 			queue_busy(worker, in);
 			frames += (unsigned)count;
@@ -229,6 +233,7 @@ static unsigned round_queues(struct worker *worker)
 			at++;
 		}
 	}
+	counter_add(&worker->stats.busy_cycles, busy_cycles);
 	return frames;
 }
 

@@ -154,10 +154,21 @@ void show_fdb_flush(struct show *show)
 {
 }
 
+/* What a frame has cost on average, in cycles. */
+static void cost_cell(struct table *t, const json_t *worker)
+{
+	double frames = (double)number_of(worker, "frames");
+
+	if (frames > 0)
+		table_cell(t, "%.1f", (double)number_of(worker, "busy_cycles") / frames);
+	else
+		table_cell(t, "-");
+}
+
 static void workers_table(const json_t *workers, FILE *out)
 {
 	static const char *const counters[] = {"cpu", "frames", "loops", "busy_loops", "sleeps", "wakeups"};
-	struct table *t = table_new("WORKER|>CPU|>FRAMES|>LOOPS|>BUSY LOOPS|>SLEEPS|>WAKEUPS");
+	struct table *t = table_new("WORKER|>CPU|>FRAMES|>LOOPS|>BUSY LOOPS|>SLEEPS|>WAKEUPS|>CYCLES/FRAME");
 	const json_t *worker;
 	size_t i;
 
@@ -165,6 +176,7 @@ static void workers_table(const json_t *workers, FILE *out)
 		table_cell(t, "%lld", (long long)number_of(worker, "worker"));
 		for (size_t c = 0; c < ARRAY_SIZE(counters); c++)
 			number_cell(t, worker, counters[c]);
+		cost_cell(t, worker);
 	}
 	table_print(t, out);
 }

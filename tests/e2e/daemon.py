@@ -493,7 +493,7 @@ COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_
             "rx_no_destination", "tx_segmented", "tx_no_queue", "tx_mtu", "tx_segment_error", "tx_lost"}
 QUEUE = {"direction", "queue", "running", "frames", "bytes", "disabled", "too_long", "error"}
 QUEUE_OF = {"rx": QUEUE | {"runt", "bad_offload"}, "tx": QUEUE | {"no_buffer", "offload_refused", "filtered"}}
-WORKER = {"worker", "cpu", "loops", "busy_loops", "sleeps", "wakeups", "frames"}
+WORKER = {"worker", "cpu", "loops", "busy_loops", "sleeps", "wakeups", "frames", "busy_cycles"}
 FDB = {"entries", "capacity", "learned", "moved", "aged", "evicted", "refused"}
 
 
