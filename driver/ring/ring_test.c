@@ -179,7 +179,7 @@ static void chain_answer(struct ring *ring, const struct vireo_chain *chain)
 		for (size_t j = 0; j < chain->iov[chain->readable_count + i].iov_len && written < sizeof(sum);
 		     j++)
 			((uint8_t *)chain->iov[chain->readable_count + i].iov_base)[j] = bytes[written++];
-	ring_push(ring, chain, written);
+	ring_push(ring, chain, &written, 1);
 }
 
 /*

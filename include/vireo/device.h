@@ -165,6 +165,10 @@ VIREO_API void vireo_queue_unpop(struct vireo_queue *queue, const struct vireo_c
 VIREO_API void vireo_queue_push(struct vireo_queue *queue, const struct vireo_chain *chain,
 				uint32_t written_bytes);
 
+/* The same for `count` chains, in this order. NULL for written_bytes: nothing was written into any of them. */
+VIREO_API void vireo_queue_push_burst(struct vireo_queue *queue, const struct vireo_chain *chains,
+				      const uint32_t *written_bytes, unsigned count);
+
 /* Shows the driver what was pushed, and signals it if it asked for that. */
 VIREO_API void vireo_queue_flush(struct vireo_queue *queue);
 

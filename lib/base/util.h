@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <time.h>
 
+#define CACHE_LINE_BYTES 64u
+
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 #define likely(x) __builtin_expect(!!(x), 1)
@@ -32,6 +34,16 @@ static inline void counter_add(uint64_t *counter, uint64_t n)
 static inline uint64_t counter_read(const uint64_t *counter)
 {
 	return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+/* The line is about to be written: have it here, and nowhere else, by then. */
+static inline void prefetch_write(const void *at)
+{
+#if defined(__x86_64__)
+	__asm__ volatile("prefetchw %0" : : "m"(*(const char *)at)); /* gcc emits it for some -march only */
+#else
+	__builtin_prefetch(at, 1);
+#endif
 }
 
 /* The CPU's own clock, which ticks at a constant rate of its own: for differences on one thread. ns elsewhere. */

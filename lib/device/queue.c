@@ -44,7 +44,13 @@ void vireo_queue_unpop(struct vireo_queue *queue, const struct vireo_chain *chai
 
 void vireo_queue_push(struct vireo_queue *queue, const struct vireo_chain *chain, uint32_t written_bytes)
 {
-	ring_push(queue->ring, chain, written_bytes);
+	ring_push(queue->ring, chain, &written_bytes, 1);
+}
+
+void vireo_queue_push_burst(struct vireo_queue *queue, const struct vireo_chain *chains,
+			    const uint32_t *written_bytes, unsigned count)
+{
+	ring_push(queue->ring, chains, written_bytes, count);
 }
 
 void vireo_queue_flush(struct vireo_queue *queue)

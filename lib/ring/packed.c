@@ -8,7 +8,8 @@
 
 #include "ring/ring_internal.h"
 
-#define PREFETCH_AHEAD 8u /* two cache lines of descriptors */
+#define DESCS_PER_LINE 4u
+#define PREFETCH_AHEAD 16u /* descriptors: four lines */
 
 typedef uint32_t event_word __attribute__((may_alias));
 
@@ -107,7 +108,8 @@ static int packed_chain_slowly(struct ring *ring, struct ring_desc *d, struct vi
 }
 
 /* The chain at the available position: 1, 0 (none there), -EPROTO, -ENOBUFS. */
-static inline int packed_chain(struct ring *ring, struct vireo_chain *chain, struct iovec *iov, unsigned room)
+static inline int packed_chain(struct ring *ring, struct ring_window *window, struct vireo_chain *chain,
+			       struct iovec *iov, unsigned room)
 {
 	struct packed_state *s = &ring->packed;
 	const struct packed_desc *head = &s->desc[s->avail.pos];
@@ -120,10 +122,11 @@ static inline int packed_chain(struct ring *ring, struct vireo_chain *chain, str
 		return ring_break(ring, "descriptor made available again before it was used");
 	d = packed_read(head, flags);
 	chain->span = 1;
-	if (unlikely(flags & (DESC_F_NEXT | DESC_F_INDIRECT)) ||
-	    !ring_lay_single(ring, &d, flags & DESC_F_WRITE, chain, iov, room)) {
+	if (unlikely(flags & (DESC_F_NEXT | DESC_F_INDIRECT) || !room) ||
+	    !ring_lay_single(window, &d, flags & DESC_F_WRITE, chain, iov)) {
 		int err = packed_chain_slowly(ring, &d, chain, iov, room);
 
+		*window = ring_window_of(ring);
 		if (unlikely(err))
 			return err;
 	}
@@ -133,10 +136,19 @@ static inline int packed_chain(struct ring *ring, struct vireo_chain *chain, str
 	return 1;
 }
 
+/* The line of a descriptor further on: for writing, since the used entries go to the same places. */
+static inline void packed_prefetch(const struct ring *ring, uint32_t ahead)
+{
+	struct packed_place place = place_forward(ring->packed.avail, ahead, ring->size);
+
+	prefetch_write(&ring->packed.desc[place.pos]);
+}
+
 static inline int packed_take(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
 			      unsigned iov_max, int *ret_err)
 {
 	struct packed_state *s = &ring->packed;
+	struct ring_window window = ring_window_of(ring);
 	unsigned done;
 
 	*ret_err = 0;
@@ -145,9 +157,9 @@ static inline int packed_take(struct ring *ring, struct vireo_chain *chains, uns
 		unsigned pieces;
 		int got;
 
-		if (s->avail.pos + PREFETCH_AHEAD < ring->size)
-			__builtin_prefetch(&s->desc[s->avail.pos + PREFETCH_AHEAD]);
-		got = packed_chain(ring, chain, iov, iov_max);
+		if (s->avail.pos % DESCS_PER_LINE == 0)
+			packed_prefetch(ring, PREFETCH_AHEAD);
+		got = packed_chain(ring, &window, chain, iov, iov_max);
 		if (unlikely(got <= 0)) {
 			*ret_err = got;
 			break;
@@ -191,6 +203,58 @@ void packed_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned 
 		s->in_flight -= chains[i].span;
 	}
 	assert(s->in_flight >= s->staged_span);
+}
+
+/* Length, id and flags of an entry that the driver does not look at before publish, in one store. */
+static inline void packed_write_used(struct packed_desc *desc, uint16_t id, uint32_t written_bytes, unsigned flags)
+{
+	uint64_t word = written_bytes | (uint64_t)id << 32 | (uint64_t)flags << 48;
+
+	__atomic_store_n((ring_u64_unaligned *)&desc->len, le64(word), __ATOMIC_RELAXED);
+}
+
+/* The first entry of a burst: its flags are publish's. */
+static inline void packed_write_first(struct packed_state *s, uint16_t id, uint32_t written_bytes, unsigned flags)
+{
+	struct packed_desc *desc = &s->desc[s->first.pos];
+
+	__atomic_store_n(&desc->id, le16(id), __ATOMIC_RELAXED);
+	__atomic_store_n(&desc->len, le32(written_bytes), __ATOMIC_RELAXED);
+	s->first_flags = (uint16_t)flags;
+}
+
+static inline unsigned packed_used_flags(bool wrap, uint32_t written_bytes)
+{
+	return (wrap ? PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK : 0) | (written_bytes ? DESC_F_WRITE : 0);
+}
+
+/*
+ * Used entries go to the used position in the order of completion, however the chains were popped; the
+ * position then skips what the completed chain took (2.8.6).
+ */
+void packed_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes, unsigned count)
+{
+	struct packed_state *s = &ring->packed;
+	struct packed_place used = s->used;
+	uint32_t span = s->staged_span;
+	bool merge = ring->merge;
+
+	for (unsigned i = 0; i < count; i++) {
+		uint32_t written = ring_written(chains, written_bytes, i);
+
+		assert(!ring->in_order || ring->order[used.pos] == chains[i].id);
+		if (merge || !span)
+			packed_write_first(s, chains[i].id, written, packed_used_flags(s->first.wrap, written));
+		else
+			packed_write_used(&s->desc[used.pos], chains[i].id, written,
+					  packed_used_flags(used.wrap, written));
+		used = place_forward(used, chains[i].span, ring->size);
+		span += chains[i].span;
+		merge = merge && !chains[i].writable_bytes;
+	}
+	s->used = used;
+	s->staged_span = span;
+	ring->merge = merge;
 }
 
 /*

@@ -101,7 +101,7 @@ static void a_base_without_a_used_half_means_the_same_place(void **state)
 	assert_int_equal(ring_base(d->ring), 0x80028002);
 	driver_add(d, &piece, 1, 1, 0);
 	assert_int_equal(driver_pop(d, &chain, 1), 1);
-	ring_push(d->ring, &chain, 3);
+	test_push(d->ring, &chain, 3);
 	ring_publish(d->ring);
 	assert_int_equal(driver_used(d, &len, &skipped), chain.id);
 	assert_int_equal(ring_base(d->ring), 0x80038003);
@@ -176,7 +176,7 @@ static void a_chain_may_go_over_the_end_of_the_ring(void **state)
 		assert_true(id >= 0);
 		assert_int_equal(driver_pop(d, &chain, 1), 1);
 		assert_int_equal(chain.readable_bytes, 3);
-		ring_push(d->ring, &chain, 4);
+		test_push(d->ring, &chain, 4);
 		ring_publish(d->ring);
 		assert_int_equal(driver_used(d, &len, &skipped), id);
 		assert_int_equal(len, 4);
@@ -200,7 +200,7 @@ static void a_chain_as_long_as_the_queue_is_fine(void **state)
 		assert_int_equal(driver_pop(d, &chain, 1), 1);
 		assert_int_equal(chain.span, 32768);
 		assert_int_equal(chain.writable_count, 32668);
-		ring_push(d->ring, &chain, 1);
+		test_push(d->ring, &chain, 1);
 		ring_publish(d->ring);
 		assert_int_equal(driver_used(d, &len, &skipped), chain.id);
 	}
@@ -274,8 +274,8 @@ static void used_entries_are_written_in_the_order_of_completion(void **state)
 	for (unsigned i = 0; i < 3; i++)
 		driver_add(d, pieces, i + 1, i + 1, 0); /* 1, 2 and 3 descriptors */
 	assert_int_equal(driver_pop(d, chains, 8), 3);
-	ring_push(d->ring, &chains[2], 5);
-	ring_push(d->ring, &chains[0], 0);
+	test_push(d->ring, &chains[2], 5);
+	test_push(d->ring, &chains[0], 0);
 	assert_false(driver_peek(d)); /* not before publish */
 	assert_true(ring_publish(d->ring));
 	assert_int_equal(le16(d->pdesc[0].id), chains[2].id);
@@ -286,7 +286,7 @@ static void used_entries_are_written_in_the_order_of_completion(void **state)
 	assert_int_equal(len, 5);
 	assert_int_equal(driver_used(d, &len, &skipped), chains[0].id);
 	assert_false(driver_peek(d));
-	ring_push(d->ring, &chains[1], 64);
+	test_push(d->ring, &chains[1], 64);
 	ring_publish(d->ring);
 	assert_int_equal(driver_used(d, &len, &skipped), chains[1].id);
 	driver_free(d);
@@ -306,7 +306,7 @@ static void in_order_one_entry_stands_for_a_read_only_burst(void **state)
 			assert_true(driver_add(d, &piece, 1, 1, 0) >= 0);
 		assert_int_equal(driver_pop(d, chains, 4), 4);
 		for (int i = 0; i < 4; i++)
-			ring_push(d->ring, &chains[i], 0);
+			test_push(d->ring, &chains[i], 0);
 		ring_publish(d->ring);
 		assert_int_equal(le16(d->pdesc[chains[0].id].id), chains[3].id);
 		for (int i = 0; i < 4; i++) {
@@ -353,7 +353,7 @@ static void go_round(uint32_t size, bool in_order)
 			assert_true(driver_add(d, &piece, 1, 1, 0) >= 0);
 		assert_int_equal(driver_pop(d, chains, size), fill);
 		for (uint32_t i = 0; i < fill; i++)
-			ring_push(d->ring, &chains[i], 4);
+			test_push(d->ring, &chains[i], 4);
 		ring_publish(d->ring);
 		for (uint32_t i = 0; i < fill; i++)
 			assert_int_equal(driver_used(d, &len, &skipped), chains[i].id);
@@ -389,7 +389,7 @@ static bool publish(struct test_driver *d, unsigned count)
 		driver_add(d, &piece, 1, 1, 0);
 	assert_int_equal(driver_pop(d, chains, 8), count);
 	for (unsigned i = 0; i < count; i++)
-		ring_push(d->ring, &chains[i], 0);
+		test_push(d->ring, &chains[i], 0);
 	signal = ring_publish(d->ring);
 	while (driver_used(d, &len, &skipped) >= 0)
 		;
@@ -636,19 +636,19 @@ static void expect_assertion(void (*bug)(struct test_driver *d, struct vireo_cha
 
 static void push_three_of_two(struct test_driver *d, struct vireo_chain *chains)
 {
-	ring_push(d->ring, &chains[0], 0);
-	ring_push(d->ring, &chains[1], 0);
-	ring_push(d->ring, &chains[1], 0);
+	test_push(d->ring, &chains[0], 0);
+	test_push(d->ring, &chains[1], 0);
+	test_push(d->ring, &chains[1], 0);
 }
 
 static void push_more_than_fits(struct test_driver *d, struct vireo_chain *chains)
 {
-	ring_push(d->ring, &chains[0], 5);
+	test_push(d->ring, &chains[0], 5);
 }
 
 static void push_the_second_first(struct test_driver *d, struct vireo_chain *chains)
 {
-	ring_push(d->ring, &chains[1], 0);
+	test_push(d->ring, &chains[1], 0);
 }
 
 static void tell_the_base_too_early(struct test_driver *d, struct vireo_chain *chains)

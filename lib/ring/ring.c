@@ -164,20 +164,18 @@ void ring_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned co
 		split_unpop(ring, count);
 }
 
-void ring_push(struct ring *ring, const struct vireo_chain *chain, uint32_t written_bytes)
+void ring_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes,
+	       unsigned count)
 {
-	assert(ring->outstanding > 0);
-	assert(written_bytes <= chain->writable_bytes);
-	ring->outstanding--;
+	assert(ring->outstanding >= count);
+	ring->outstanding -= count;
 	if (unlikely(ring->error))
 		return;
 	if (ring->is_packed)
-		packed_write_used(ring, chain, written_bytes);
+		packed_push(ring, chains, written_bytes, count);
 	else
-		split_write_used(ring, chain, written_bytes);
-	ring->staged++;
-	if (chain->writable_bytes)
-		ring->merge = false;
+		split_push(ring, chains, written_bytes, count);
+	ring->staged += count;
 }
 
 bool ring_publish(struct ring *ring)

@@ -51,7 +51,8 @@ void ring_free(struct ring *ring);
 int ring_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
 	     unsigned iov_max);
 void ring_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned count);
-void ring_push(struct ring *ring, const struct vireo_chain *chain, uint32_t written_bytes);
+void ring_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes,
+	       unsigned count);
 
 /* Makes pushed entries visible. Returns whether the driver is to be signalled for them. */
 bool ring_publish(struct ring *ring);

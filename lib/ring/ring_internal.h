@@ -83,6 +83,7 @@ struct ring {
 int split_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
 	      unsigned iov_max);
 void split_unpop(struct ring *ring, unsigned count);
+void split_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes, unsigned count);
 bool split_publish(struct ring *ring);
 bool split_kick_enable(struct ring *ring, bool on);
 unsigned split_available(struct ring *ring);
@@ -91,6 +92,7 @@ unsigned split_available(struct ring *ring);
 int packed_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
 	       unsigned iov_max);
 void packed_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned count);
+void packed_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes, unsigned count);
 bool packed_publish(struct ring *ring);
 bool packed_kick_enable(struct ring *ring, bool on);
 unsigned packed_available(struct ring *ring);
@@ -148,6 +150,15 @@ static inline void ring_fence(void)
  */
 typedef uint64_t ring_u64_unaligned __attribute__((aligned(1), may_alias));
 
+/* What a used entry says of a chain; the rule that it cannot be more than the chain had room for is our own. */
+static inline uint32_t ring_written(const struct vireo_chain *chains, const uint32_t *written_bytes, unsigned i)
+{
+	uint32_t bytes = written_bytes ? written_bytes[i] : 0;
+
+	assert(bytes <= chains[i].writable_bytes);
+	return bytes;
+}
+
 static inline struct ring_desc ring_desc_read(const void *at)
 {
 	const volatile ring_u64_unaligned *words = at;
@@ -162,18 +173,36 @@ static inline struct ring_desc ring_desc_read(const void *at)
 }
 
 /*
- * The usual chain: one direct descriptor in one region. True: laid. False: nothing has been done, take the
- * long way, which also says what is wrong if something is.
+ * The region that payload was found in last, in registers for as long as a burst lasts. Empty if there is none.
+ * The ring's own cache goes on from it: take it anew after whatever may have moved that.
  */
-static inline bool ring_lay_single(struct ring *ring, const struct ring_desc *d, bool writable,
-				   struct vireo_chain *chain, struct iovec *iov, unsigned room)
-{
-	uint64_t usable;
-	void *host = map_gpa(ring->map, &ring->buffers, d->addr, &usable);
+struct ring_window {
+	uint64_t gpa, size_bytes;
+	uint8_t *host;
+};
 
-	if (unlikely(!host || usable < d->len || !d->len || !room))
+static inline struct ring_window ring_window_of(const struct ring *ring)
+{
+	const struct map_region *r = &ring->map->regions[ring->buffers.last];
+
+	if (unlikely(ring->buffers.last >= ring->map->count))
+		return (struct ring_window){0};
+	return (struct ring_window){ .gpa = r->gpa, .size_bytes = r->size_bytes, .host = r->host };
+}
+
+/*
+ * The usual chain: one direct descriptor that lies in the window. True: laid. False: nothing has been done, take
+ * the long way, which also says what is wrong if something is.
+ */
+static inline bool ring_lay_single(const struct ring_window *window, const struct ring_desc *d, bool writable,
+				   struct vireo_chain *chain, struct iovec *iov)
+{
+	uint64_t offset = d->addr - window->gpa;
+
+	/* An empty one has no last byte: it is huge here. */
+	if (unlikely(offset >= window->size_bytes || (uint64_t)d->len - 1 >= window->size_bytes - offset))
 		return false;
-	*iov = (struct iovec){ .iov_base = host, .iov_len = d->len };
+	*iov = (struct iovec){ .iov_base = window->host + offset, .iov_len = d->len };
 	chain->iov = iov;
 	chain->readable_count = !writable;
 	chain->writable_count = writable;
@@ -229,21 +258,6 @@ static inline int ring_pieces_finish(struct ring *ring, const struct ring_pieces
 	return 0;
 }
 
-/* ---- used entries: written where the driver does not look yet; here, so that push is one call ---- */
-
-static inline void split_write_used(struct ring *ring, const struct vireo_chain *chain,
-				    uint32_t written_bytes)
-{
-	struct split_state *s = &ring->split;
-	uint16_t mask = (uint16_t)(ring->size - 1);
-	struct split_used_elem *elem = &s->used->ring[(ring->merge ? s->published : s->next_used) & mask];
-
-	assert(!ring->in_order || ring->order[s->next_used & mask] == chain->id);
-	__atomic_store_n(&elem->id, le32(chain->id), __ATOMIC_RELAXED);
-	__atomic_store_n(&elem->len, le32(written_bytes), __ATOMIC_RELAXED);
-	s->next_used++;
-}
-
 static inline struct packed_place place_forward(struct packed_place place, uint32_t descs, uint32_t size)
 {
 	uint32_t pos = place.pos + descs;
@@ -265,32 +279,6 @@ static inline struct packed_place place_back(struct packed_place place, uint32_t
 static inline bool place_equal(struct packed_place a, struct packed_place b)
 {
 	return a.pos == b.pos && a.wrap == b.wrap;
-}
-
-/*
- * Used entries go to the used position in the order of completion, however the chains were popped; the
- * position then skips what the completed chain took (2.8.6). The flags of the burst's first entry are
- * publish's.
- */
-static inline void packed_write_used(struct ring *ring, const struct vireo_chain *chain,
-				     uint32_t written_bytes)
-{
-	struct packed_state *p = &ring->packed;
-	struct packed_place at = ring->merge ? p->first : p->used;
-	struct packed_desc *desc = &p->desc[at.pos];
-	unsigned flags = at.wrap ? PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK : 0;
-
-	assert(!ring->in_order || ring->order[p->used.pos] == chain->id);
-	if (written_bytes)
-		flags |= DESC_F_WRITE;
-	__atomic_store_n(&desc->id, le16(chain->id), __ATOMIC_RELAXED);
-	__atomic_store_n(&desc->len, le32(written_bytes), __ATOMIC_RELAXED);
-	if (!p->staged_span || ring->merge)
-		p->first_flags = (uint16_t)flags;
-	else
-		__atomic_store_n(&desc->flags, le16((uint16_t)flags), __ATOMIC_RELAXED);
-	p->used = place_forward(p->used, chain->span, ring->size);
-	p->staged_span += chain->span;
 }
 
 #endif

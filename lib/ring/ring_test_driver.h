@@ -67,6 +67,11 @@ struct test_driver {
 	struct iovec *iov;
 };
 
+static inline void test_push(struct ring *ring, const struct vireo_chain *chain, uint32_t written_bytes)
+{
+	ring_push(ring, chain, &written_bytes, 1);
+}
+
 static inline void *test_alloc(size_t bytes)
 {
 	void *at = NULL;

@@ -240,7 +240,7 @@ static inline void model_push(struct model *m)
 	}
 	m->staged_chains++;
 	m->staged_span += m->d->span[t.chain.id];
-	ring_push(m->d->ring, &t.chain, c->written);
+	test_push(m->d->ring, &t.chain, c->written);
 	free(t.chain.iov);
 	m->taken_count--;
 	memmove(&m->taken[which], &m->taken[which + 1], (m->taken_count - which) * sizeof(t));

@@ -103,7 +103,7 @@ static inline void *stress_device(void *opaque)
 		}
 		stress_dawdle(count ? s->device_slept * 11 % 47 : 0);
 		for (int i = 0; i < count; i++)
-			ring_push(s->d->ring, &chains[i], 0);
+			test_push(s->d->ring, &chains[i], 0);
 		if (ring_publish(s->d->ring))
 			stress_ring(&s->call);
 		if (count || (!s->persistent && ring_kick_enable(s->d->ring, true)))

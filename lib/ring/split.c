@@ -8,7 +8,9 @@
 #include "ring/ring_internal.h"
 
 /* Heads that are read ahead, so that their descriptors are on the way while earlier chains are laid out. */
-#define HEADS_AHEAD 16u
+#define HEADS_AHEAD 64u
+#define USED_PER_LINE 8u
+#define DESCS_PER_LINE 4u
 
 /*
  * Up to `want` chains that may be popped, or -EPROTO. What the driver offers beyond what we published cannot
@@ -97,31 +99,56 @@ static int split_chain_slowly(struct ring *ring, const struct ring_desc *d, stru
 	return unlikely(err) ? err : ring_pieces_finish(ring, &p, iov, chain);
 }
 
-static inline int split_chain(struct ring *ring, uint16_t head, struct vireo_chain *chain, struct iovec *iov,
-			      unsigned room)
+static inline int split_chain(struct ring *ring, struct ring_window *window, uint16_t head,
+			      struct vireo_chain *chain, struct iovec *iov, unsigned room)
 {
 	struct ring_desc d;
+	int err;
 
 	if (unlikely(head >= ring->size))
 		return ring_break(ring, "available ring names a descriptor beyond the table");
 	d = ring_desc_read(&ring->split.desc[head]);
 	chain->id = head;
 	chain->span = 1;
-	if (likely(!(d.mid & (DESC_F_NEXT | DESC_F_INDIRECT))) &&
-	    ring_lay_single(ring, &d, d.mid & DESC_F_WRITE, chain, iov, room))
+	if (likely(!(d.mid & (DESC_F_NEXT | DESC_F_INDIRECT)) && room) &&
+	    ring_lay_single(window, &d, d.mid & DESC_F_WRITE, chain, iov))
 		return 0;
-	return split_chain_slowly(ring, &d, chain, iov, room);
+	err = split_chain_slowly(ring, &d, chain, iov, room);
+	*window = ring_window_of(ring);
+	return err;
 }
 
+/* Their descriptors are asked for once a line: heads that follow each other mostly share one. */
 static inline void split_read_heads(struct ring *ring, uint16_t from, uint16_t *heads, unsigned count)
 {
-	struct split_state *s = &ring->split;
-	uint16_t mask = (uint16_t)(ring->size - 1);
+	const struct split_state *s = &ring->split;
+	uint16_t mask = (uint16_t)(ring->size - 1), line = UINT16_MAX;
 
 	for (unsigned i = 0; i < count; i++) {
 		heads[i] = le16(__atomic_load_n(&s->avail->ring[(from + i) & mask], __ATOMIC_RELAXED));
-		__builtin_prefetch(&s->desc[heads[i] & mask]);
+		if (heads[i] / DESCS_PER_LINE != line)
+			__builtin_prefetch(&s->desc[heads[i] & mask]);
+		line = heads[i] / DESCS_PER_LINE;
 	}
+}
+
+/* What the pushes of `count` chains from `from` on will write to. */
+static inline void split_prefetch_used(struct ring *ring, uint16_t from, unsigned count)
+{
+	const struct split_state *s = &ring->split;
+	uint16_t mask = (uint16_t)(ring->size - 1);
+
+	for (unsigned i = 0; i < count; i += USED_PER_LINE)
+		prefetch_write(&s->used->ring[(from + i) & mask]);
+}
+
+/* Chains that are there already, and will be popped next. */
+static void split_prefetch_next(struct ring *ring)
+{
+	struct split_state *s = &ring->split;
+	uint16_t heads[HEADS_AHEAD], have = (uint16_t)(s->avail_seen - s->next_avail);
+
+	split_read_heads(ring, s->next_avail, heads, min_u32(have, HEADS_AHEAD));
 }
 
 /* Nothing there, and the driver may still believe that we look: ask for a kick, look again. */
@@ -137,6 +164,7 @@ int split_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struc
 	      unsigned iov_max)
 {
 	struct split_state *s = &ring->split;
+	struct ring_window window = ring_window_of(ring);
 	uint16_t from, heads[HEADS_AHEAD];
 	int err = 0, done, count = split_look(ring, max);
 
@@ -151,7 +179,7 @@ int split_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struc
 
 		if (!ahead)
 			split_read_heads(ring, from, heads, min_u32((uint32_t)(count - done), HEADS_AHEAD));
-		err = split_chain(ring, heads[ahead], chain, iov, iov_max);
+		err = split_chain(ring, &window, heads[ahead], chain, iov, iov_max);
 		if (unlikely(err))
 			break;
 		if (ring->in_order)
@@ -160,14 +188,39 @@ int split_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struc
 		iov += pieces;
 		iov_max -= pieces;
 	}
+	split_prefetch_used(ring, s->next_avail, (unsigned)done);
 	s->next_avail = from;
 	ring->outstanding += (uint32_t)done;
+	split_prefetch_next(ring);
 	return done ? done : err;
 }
 
 void split_unpop(struct ring *ring, unsigned count)
 {
 	ring->split.next_avail = (uint16_t)(ring->split.next_avail - count);
+}
+
+/* An entry that the driver does not look at before publish. */
+static inline void split_write_used(struct split_used_elem *elem, uint16_t id, uint32_t written_bytes)
+{
+	*(volatile ring_u64_unaligned *)elem = le64(id | (uint64_t)written_bytes << 32);
+}
+
+void split_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes, unsigned count)
+{
+	struct split_state *s = &ring->split;
+	struct split_used_elem *used = s->used->ring;
+	uint16_t mask = (uint16_t)(ring->size - 1), next = s->next_used;
+	bool merge = ring->merge;
+
+	for (unsigned i = 0; i < count; i++, next++) {
+		assert(!ring->in_order || ring->order[next & mask] == chains[i].id);
+		split_write_used(&used[(merge ? s->published : next) & mask], chains[i].id,
+				 ring_written(chains, written_bytes, i));
+		merge = merge && !chains[i].writable_bytes;
+	}
+	s->next_used = next;
+	ring->merge = merge;
 }
 
 bool split_publish(struct ring *ring)

@@ -180,7 +180,7 @@ static void a_chain_without_a_byte_is_still_a_chain(void **state)
 
 	assert_int_equal(driver_pop(d, &chain, 1), 1);
 	assert_int_equal(chain.readable_count + chain.writable_count, 0);
-	ring_push(d->ring, &chain, 0);
+	test_push(d->ring, &chain, 0);
 	ring_publish(d->ring);
 	assert_int_equal(driver_used(d, &len, &skipped), id);
 	driver_free(d);
@@ -316,8 +316,8 @@ static void used_entries_show_at_publish_and_not_before(void **state)
 	for (int i = 0; i < 3; i++)
 		driver_add(d, &piece, 1, 1, 0);
 	assert_int_equal(driver_pop(d, chains, 8), 3);
-	ring_push(d->ring, &chains[2], 5);
-	ring_push(d->ring, &chains[0], 64);
+	test_push(d->ring, &chains[2], 5);
+	test_push(d->ring, &chains[0], 64);
 	assert_false(driver_peek(d));
 	assert_true(ring_publish(d->ring));
 	assert_int_equal(driver_used(d, &len, &skipped), chains[2].id);
@@ -325,7 +325,7 @@ static void used_entries_show_at_publish_and_not_before(void **state)
 	assert_int_equal(driver_used(d, &len, &skipped), chains[0].id);
 	assert_int_equal(len, 64);
 	assert_false(driver_peek(d));
-	ring_push(d->ring, &chains[1], 0);
+	test_push(d->ring, &chains[1], 0);
 	ring_publish(d->ring);
 	assert_int_equal(driver_used(d, &len, &skipped), chains[1].id);
 	driver_free(d);
@@ -341,7 +341,7 @@ static void in_order_one_entry_stands_for_a_read_only_burst(void **state)
 		driver_add(d, &piece, 1, 1, 0);
 	assert_int_equal(driver_pop(d, chains, 4), 4);
 	for (int i = 0; i < 4; i++)
-		ring_push(d->ring, &chains[i], 0);
+		test_push(d->ring, &chains[i], 0);
 	ring_publish(d->ring);
 	assert_int_equal(le16(d->used->idx), 4);
 	assert_int_equal(le32(d->used->ring[0].id), chains[3].id);
@@ -360,7 +360,7 @@ static void in_order_writable_chains_get_an_entry_each(void **state)
 		driver_add(d, &piece, 1, 1, 0);
 	assert_int_equal(driver_pop(d, chains, 4), 3);
 	for (uint32_t i = 0; i < 3; i++)
-		ring_push(d->ring, &chains[i], 10 + i);
+		test_push(d->ring, &chains[i], 10 + i);
 	ring_publish(d->ring);
 	for (uint32_t i = 0; i < 3; i++) {
 		assert_int_equal(le32(d->used->ring[i].id), chains[i].id);
@@ -407,7 +407,7 @@ static void go_round(uint32_t size, bool in_order)
 		assert_int_equal(ring_available(d->ring), fill);
 		assert_int_equal(driver_pop(d, chains, size), fill);
 		for (uint32_t i = 0; i < fill; i++)
-			ring_push(d->ring, &chains[i], 4);
+			test_push(d->ring, &chains[i], 4);
 		ring_publish(d->ring);
 		for (uint32_t i = 0; i < fill; i++)
 			assert_int_equal(driver_used(d, &len, &skipped), chains[i].id);
@@ -461,7 +461,7 @@ static bool publish(struct test_driver *d, unsigned count)
 		driver_add(d, &piece, 1, 1, 0);
 	assert_int_equal(driver_pop(d, chains, 8), count);
 	for (unsigned i = 0; i < count; i++)
-		ring_push(d->ring, &chains[i], 0);
+		test_push(d->ring, &chains[i], 0);
 	signal = ring_publish(d->ring);
 	while (driver_used(d, &len, &skipped) >= 0)
 		;
@@ -675,7 +675,7 @@ static void good_chains_before_a_bad_one_are_returned(void **state)
 	driver_add(d, &piece, 1, 1, 0);
 	split_offer(d, 9);
 	assert_int_equal(driver_pop(d, chains, 4), 1);
-	ring_push(d->ring, &chains[0], 4);
+	test_push(d->ring, &chains[0], 4);
 	assert_false(ring_publish(d->ring));
 	assert_int_equal(le16(d->used->idx), 0); /* a broken ring writes nothing */
 	expect_broken(d, "available ring names a descriptor beyond the table");

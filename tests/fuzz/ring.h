@@ -65,7 +65,7 @@ static bool step(struct fuzz_input *in, struct ring *ring, uint32_t size)
 	back = action & 0x40 ? (unsigned)n / 2 : 0;
 	ring_unpop(ring, chains + ((unsigned)n - back), back);
 	for (int i = 0; i < n - (int)back; i++)
-		ring_push(ring, &chains[i], chains[i].writable_bytes);
+		ring_push(ring, &chains[i], &chains[i].writable_bytes, 1);
 	sum += ring_publish(ring);
 	sum += ring_kick_enable(ring, action & 0x80);
 	sum += ring_available(ring);

@@ -210,8 +210,10 @@ static int net_mtu_told(void *opaque, uint16_t mtu)
 static void net_queue_arena_free(struct net_queue *q)
 {
 	free(q->chains);
+	free(q->written);
 	free(q->iov);
 	q->chains = NULL;
+	q->written = NULL;
 	q->iov = NULL;
 }
 
@@ -219,10 +221,11 @@ static int net_queue_arena_new(struct net_queue *q, unsigned size)
 {
 	q->size = size;
 	q->iov_max = VIREO_CHAIN_PIECES_MAX(size);
-	q->iov_used = q->first = q->last = 0;
+	q->iov_used = q->first = q->last = q->pushed = q->burst = 0;
 	q->chains = calloc(size, sizeof(*q->chains));
+	q->written = calloc(size, sizeof(*q->written));
 	q->iov = calloc(q->iov_max, sizeof(*q->iov));
-	if (q->chains && q->iov)
+	if (q->chains && q->written && q->iov)
 		return 0;
 	net_queue_arena_free(q);
 	return -ENOMEM;
@@ -277,7 +280,8 @@ void vireo_net_queue_quiesced(struct vireo_net *net, unsigned queue)
 	running = q->queue;
 	if (!running)
 		return;
-	assert(q->first == q->last); /* a look was not completed */
+	assert(!(queue & 1) || !q->first); /* a look was not completed */
+	net_queue_unpop(q);
 	q->queue = NULL;
 	net_queue_arena_free(q);
 	vireo_queue_quiesced(running);
@@ -440,9 +444,12 @@ int vireo_net_kick_fd(struct vireo_net *net, unsigned queue)
 
 bool vireo_net_kick_enable(struct vireo_net *net, unsigned queue, bool on)
 {
+	bool more;
+
 	if (queue >= 2 * net->pairs || !net->queues[queue].queue)
 		return false;
-	return vireo_queue_kick_enable(net->queues[queue].queue, on);
+	more = vireo_queue_kick_enable(net->queues[queue].queue, on);
+	return more || (on && net->queues[queue].first < net->queues[queue].last); /* popped ahead */
 }
 
 void vireo_net_queue_stats(const struct vireo_net *net, unsigned queue,

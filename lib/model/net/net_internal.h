@@ -90,17 +90,23 @@ static inline bool net_filter_passes(const struct net_filter *filter, const uint
  * back. The array of chains has as many entries as the ring, so the ring can never hold more; the arena of
  * pieces has VIREO_CHAIN_PIECES_MAX of them, so that any one chain fits into an empty one.
  *
- * Receive: chains[first..last) are popped and unused; empty between calls.
- * Transmit: chains[0..last) are looked at and not yet completed.
+ * Chains are popped ahead of their use and their first lines fetched meanwhile: memory that another CPU has
+ * written is far away.
+ * Receive: chains[0..first) have been used with `written` bytes each, of which those from `pushed` on are not yet
+ * pushed (none between calls); chains[first..last) are popped ahead.
+ * Transmit: chains[0..first) are looked at and not yet completed; chains[first..last) are popped ahead.
  */
 struct net_queue {
 	struct vireo_queue *queue; /* NULL: does not run */
 	struct vireo_chain *chains;
+	uint32_t *written; /* receive: beside `chains` */
 	struct iovec *iov;
 	uint32_t size; /* of the ring and of `chains` */
 	uint32_t iov_max;
 	uint32_t iov_used;
 	uint32_t first, last;
+	uint32_t pushed; /* receive */
+	uint32_t burst; /* transmit: what the last look asked for; receive: chains used since the last flush */
 	uint32_t runt_work;	  /* receive: what may still be spent on runt buffers in this call */
 	uint32_t header_bytes;	  /* of the header in front of each frame */
 	unsigned offloads;	  /* receive: what the driver takes; transmit: what it may ask for */
@@ -162,6 +168,14 @@ static inline int net_queue_pop(struct net_queue *q, uint32_t max)
 		q->iov_used = (uint32_t)(end->iov - q->iov) + end->readable_count + end->writable_count;
 	}
 	return r;
+}
+
+/* Gives back what has been popped ahead. The rest of the arena stays as it is. */
+static inline void net_queue_unpop(struct net_queue *q)
+{
+	if (q->first < q->last)
+		vireo_queue_unpop(q->queue, &q->chains[q->first], q->last - q->first);
+	q->last = q->first;
 }
 
 void net_filter_tell(struct vireo_net *net); /* -> ops->filter_changed */

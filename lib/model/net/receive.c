@@ -3,8 +3,8 @@
 /*
  * Receive queues: frames to the guest.
  *
- * A call pops chains ahead, a batch at a time, into the queue's arena, uses them from `first` on, and
- * gives back unused what is left over at its end. A frame is copied only once it is sure that its chains hold
+ * A call pops chains ahead, a batch at a time, into the queue's arena and uses them from `first` on; once the driver
+ * has been told, the next call's chains are popped. A frame is copied only once it is sure that its chains hold
  * all of it, so a frame that does not fit leaves the guest's memory alone, and the chains serve the next
  * frame.
  *
@@ -126,7 +126,7 @@ static struct cursor receive_chain_cursor(const struct vireo_chain *chain)
 	return cursor_of(chain->iov + chain->readable_count, chain->writable_count);
 }
 
-/* Copies into `count` chains, which hold enough, and pushes them. The header comes last, when its num_buffers
+/* Copies into `count` chains, which hold enough, and uses them. The header comes last, when its num_buffers
  * is true. */
 static void receive_write(struct net_queue *q, const struct vireo_frame *frame, unsigned count)
 {
@@ -146,40 +146,71 @@ static void receive_write(struct net_queue *q, const struct vireo_frame *frame, 
 		left -= written;
 		if (!i)
 			cursor_put(&first, &header, q->header_bytes);
-		vireo_queue_push(q->queue, &chains[i], written);
+		q->written[q->first++] = written;
 	}
-	q->first += count;
 }
 
 /* ---- finding buffers ---- */
 
-/* Chains that were popped ahead and not used. */
+static void receive_push(struct net_queue *q)
+{
+	if (q->pushed < q->first)
+		vireo_queue_push_burst(q->queue, &q->chains[q->pushed], &q->written[q->pushed], q->first - q->pushed);
+	q->pushed = q->first;
+}
+
+/* Empties the arena: the used chains are pushed, those popped ahead go back unused. */
 static void receive_return(struct net_queue *q)
 {
-	if (q->first < q->last)
-		vireo_queue_unpop(q->queue, &q->chains[q->first], q->last - q->first);
-	q->first = q->last = 0;
+	receive_push(q);
+	net_queue_unpop(q);
+	q->first = q->last = q->pushed = 0;
 	q->iov_used = 0;
+}
+
+/* Where headers will go: ours to write by the time when a frame is there. */
+static void receive_prefetch(const struct vireo_chain *chains, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		const uint8_t *start = chains[i].iov->iov_base;
+
+		prefetch_write(start);
+		prefetch_write(start + CACHE_LINE_BYTES);
+	}
 }
 
 /* As net_queue_pop(); -ENOBUFS also when the array of chains is full. */
 static int receive_refill(struct net_queue *q, unsigned want)
 {
+	int r;
+
 	if (q->first == q->last)
 		receive_return(q);
 	if (q->last == q->size)
 		return -ENOBUFS;
-	return net_queue_pop(q, min_u32(min_u32(want, NET_BATCH), q->size - q->last));
+	r = net_queue_pop(q, min_u32(min_u32(want, NET_BATCH), q->size - q->last));
+	if (r > 0)
+		receive_prefetch(&q->chains[q->last - (uint32_t)r], (unsigned)r);
+	return r;
+}
+
+/* Chains for the next call, which will hardly be longer than this one: they come near while others are served. */
+static void receive_stock(struct net_queue *q, unsigned count)
+{
+	if (q->last - q->first >= count)
+		return;
+	receive_return(q);
+	receive_refill(q, NET_BATCH); /* what is wrong, if anything, the next call will find */
 }
 
 /* A buffer without room for the header is of no use to anybody: back with length 0. */
 static void receive_reject(struct net_queue *q)
 {
-	const struct vireo_chain *chain = &q->chains[q->first++];
+	const struct vireo_chain *chain = &q->chains[q->first];
 	uint32_t work = 1 + chain->readable_count + chain->writable_count;
 
 	q->runt_work -= min_u32(work, q->runt_work);
-	vireo_queue_push(q->queue, chain, 0);
+	q->written[q->first++] = 0;
 	q->runts_pushed = true;
 	counter_add(&q->stats.runt, 1);
 }
@@ -260,8 +291,7 @@ static int receive_frame(struct net_queue *q, const struct vireo_frame *frame, u
 		if (likely(piece->iov_len >= bytes && frame->iov_count == 1 &&
 			   frame->len_bytes >= VIREO_FRAME_HEAD_BYTES)) {
 			receive_write_flat(q, piece->iov_base, frame);
-			vireo_queue_push(q->queue, chain, bytes);
-			q->first++;
+			q->written[q->first++] = bytes;
 			return 1;
 		}
 	}
@@ -281,7 +311,8 @@ static bool receive_open(const struct vireo_net *net, unsigned pair, struct net_
 
 static void receive_end(struct net_queue *q, uint64_t frames, uint64_t bytes)
 {
-	receive_return(q);
+	q->burst += q->first - q->pushed;
+	receive_push(q);
 	if (frames) {
 		counter_add(&q->stats.frames, frames);
 		counter_add(&q->stats.bytes, bytes);
@@ -336,6 +367,8 @@ void vireo_net_receive_flush(struct vireo_net *net, unsigned pair)
 		return;
 	q->runts_pushed = false;
 	vireo_queue_flush(q->queue);
+	receive_stock(q, q->burst);
+	q->burst = 0;
 }
 
 /* ---- packets of the caller's own ---- */

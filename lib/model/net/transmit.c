@@ -4,7 +4,8 @@
  * Transmit queues: frames from the guest.
  *
  * A look pops chains into the queue's arena, takes the header off each (a private copy, checked) and leaves
- * the frame where it is; complete gives all of them back. Bad frames are the guest's own loss: they are
+ * the frame where it is; complete gives all of them back. If the ring seems to hold more than one look takes,
+ * complete pops the next chains already, whose first lines come in while others are served. Bad frames are the guest's own loss: they are
  * counted and go back with the rest, because IN_ORDER wants every chain in its turn.
  */
 
@@ -96,28 +97,51 @@ static bool transmit_parse(struct net_queue *q, struct vireo_chain *chain, struc
 	return false;
 }
 
-/* Chains [0..last) hold up to `max` of what is there. Returns `last`, 0 or -EPROTO. */
+/* Where headers are: on their way while chains before them are looked at. */
+static void transmit_prefetch(const struct vireo_chain *chains, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		const uint8_t *start = chains[i].iov->iov_base;
+
+		__builtin_prefetch(start);
+		__builtin_prefetch(start + CACHE_LINE_BYTES);
+	}
+}
+
+/* Up to `max` chains more, as net_queue_pop(). */
+static int transmit_pop(struct net_queue *q, uint32_t max)
+{
+	int r = net_queue_pop(q, min_u32(max, NET_BATCH));
+
+	if (r > 0)
+		transmit_prefetch(&q->chains[q->last - (uint32_t)r], (unsigned)r);
+	return r;
+}
+
+/* Takes up to `max` of what is there in hand: chains [0..first). Returns `first`, 0 or -EPROTO. */
 static int transmit_fill(struct net_queue *q, uint32_t max)
 {
 	uint32_t limit = min_u32(max, q->size);
 
 	while (q->last < limit) {
 		uint32_t want = min_u32(limit - q->last, NET_BATCH);
-		int r = net_queue_pop(q, want);
+		int r = transmit_pop(q, want);
 
 		if (r < 0 && r != -ENOBUFS && !q->last) /* with chains in hand, the next look will say so */
 			return r;
 		if (r < (int)want)
 			break;
 	}
-	return (int)q->last;
+	q->first = min_u32(q->last, limit);
+	return (int)q->first;
 }
 
+/* Gives back what is in hand. A look that took less than had been popped ahead leaves the rest to the next pop. */
 static void transmit_return(struct net_queue *q)
 {
-	for (uint32_t i = 0; i < q->last; i++)
-		vireo_queue_push(q->queue, &q->chains[i], 0);
-	q->last = 0;
+	net_queue_unpop(q);
+	vireo_queue_push_burst(q->queue, q->chains, NULL, q->first);
+	q->first = q->last = 0;
 	q->iov_used = 0;
 	vireo_queue_flush(q->queue);
 }
@@ -125,7 +149,7 @@ static void transmit_return(struct net_queue *q)
 /* What the chains in hand have cost: a round, chains, pieces. */
 static uint32_t transmit_work(const struct net_queue *q)
 {
-	return 16 + q->last + q->iov_used;
+	return 16 + q->first + q->iov_used;
 }
 
 /* A disabled queue is processed without side effects: frames are consumed and lost. */
@@ -146,7 +170,7 @@ static int transmit_discard(struct net_queue *q)
 /* Good frames among at most `count` chains. When all are bad it goes on, for VAIN_WORK_MAX. */
 static int transmit_look(struct net_queue *q, struct vireo_frame *frames, unsigned count)
 {
-	assert(!q->last); /* the last look has been completed */
+	assert(!q->first); /* the last look has been completed */
 	if (unlikely(!vireo_queue_enabled(q->queue)))
 		return transmit_discard(q);
 	for (uint32_t work = 0; work < VAIN_WORK_MAX; work += transmit_work(q), transmit_return(q)) {
@@ -174,6 +198,7 @@ int vireo_net_transmit_look(struct vireo_net *net, unsigned pair, struct vireo_f
 	q = net_transmit_queue(net, pair);
 	if (unlikely(!q->queue || !count))
 		return 0;
+	q->burst = count;
 	n = transmit_look(q, frames, count);
 	if (n <= 0)
 		return n;
@@ -187,11 +212,16 @@ int vireo_net_transmit_look(struct vireo_net *net, unsigned pair, struct vireo_f
 void vireo_net_transmit_complete(struct vireo_net *net, unsigned pair)
 {
 	struct net_queue *q;
+	uint32_t burst;
 
 	assert(pair < net->pairs);
 	q = net_transmit_queue(net, pair);
-	if (q->last)
-		transmit_return(q);
+	burst = q->first;
+	if (!burst)
+		return;
+	transmit_return(q);
+	if (burst == q->burst)
+		transmit_pop(q, burst); /* what is wrong, if anything, the next look will say */
 }
 
 /* ---- packets of the caller's own ---- */
