@@ -34,29 +34,44 @@ static inline uint64_t load_mac(const uint8_t *at)
 	return (uint64_t)__builtin_bswap32(high) << 16 | __builtin_bswap16(low);
 }
 
-static inline bool same_addresses(const struct vireo_frame *a, const struct vireo_frame *b)
+/* Destination and source, as they lie there: only good for being compared. */
+struct addresses {
+	uint64_t first;
+	uint32_t rest;
+};
+
+static inline struct addresses addresses_of(const struct vireo_frame *frame)
 {
-	return !memcmp(a->head, b->head, 2 * MAC_BYTES);
+	struct addresses addresses;
+
+	memcpy(&addresses.first, frame->head, sizeof(addresses.first));
+	memcpy(&addresses.rest, frame->head + sizeof(addresses.first), sizeof(addresses.rest));
+	return addresses;
 }
 
 static void survey(const struct worker *worker, struct burst *burst)
 {
 	const struct vireo_frame *frames = burst->frames;
+	struct addresses last = {0};
 	uint32_t longest_bytes = 0;
+	uint64_t fresh = 0;
 	unsigned needs = 0;
 
-	burst->fresh = 0;
 	for (unsigned i = 0; i < burst->count; i++) {
+		struct addresses these = addresses_of(&frames[i]);
+
 		if (unlikely(frames[i].offload.gso | frames[i].offload.flags))
 			needs |= offload_needs(&frames[i].offload);
 		if (likely(frames[i].offload.gso == VIREO_GSO_NONE) && frames[i].len_bytes > longest_bytes)
 			longest_bytes = frames[i].len_bytes;
-		if (i && same_addresses(&frames[i], &frames[i - 1]))
+		if (!((these.first ^ last.first) | (these.rest ^ last.rest)) && i)
 			continue;
-		burst->fresh |= 1ull << i;
+		last = these;
+		fresh |= 1ull << i;
 		fdb_prefetch(worker->fdb, load_mac(frames[i].head));
 		fdb_prefetch(worker->fdb, load_mac(frames[i].head + MAC_BYTES));
 	}
+	burst->fresh = fresh;
 	burst->needs = needs;
 	burst->longest_bytes = longest_bytes;
 }

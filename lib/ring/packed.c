@@ -12,6 +12,7 @@
 #define PREFETCH_AHEAD 16u /* descriptors: four lines */
 
 typedef uint32_t event_word __attribute__((may_alias));
+typedef uint64_t packed_word __attribute__((may_alias));
 
 /* 2.8.1: AVAIL equal to the lap's wrap counter, USED not. */
 static inline bool packed_is_available(uint16_t flags, bool wrap)
@@ -107,14 +108,51 @@ static int packed_chain_slowly(struct ring *ring, struct ring_desc *d, struct vi
 	return unlikely(err) ? err : ring_pieces_finish(ring, &p, iov, chain);
 }
 
-/* The chain at the available position: 1, 0 (none there), -EPROTO, -ENOBUFS. */
-static inline int packed_chain(struct ring *ring, struct ring_window *window, struct vireo_chain *chain,
-			       struct iovec *iov, unsigned room)
+/*
+ * The usual chains: one direct descriptor each, all in the region that was hit last. Stops at the first that is not
+ * (not there, or not usual). Returns how many were laid.
+ *
+ * Length, id and flags are read in one load, which is single-copy atomic: with the flags of this lap come what the
+ * driver wrote before them.
+ */
+static inline unsigned packed_lay_singles(struct ring *ring, struct vireo_chain *chains, unsigned count,
+					  struct iovec *iov)
+{
+	const unsigned fixed = PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK | DESC_F_NEXT | DESC_F_INDIRECT;
+	const struct ring_window window = ring_window_of(ring);
+	const struct packed_desc *descs = ring->packed.desc;
+	uint32_t pos = ring->packed.avail.pos, size = ring->size;
+	bool wrap = ring->packed.avail.wrap;
+	unsigned wanted = wrap ? PACKED_DESC_AVAIL_MASK : PACKED_DESC_USED_MASK, done;
+
+	for (done = 0; done < count; done++) {
+		const struct packed_desc *desc = &descs[pos];
+		uint64_t rest = le64(__atomic_load_n((const packed_word *)&desc->len, __ATOMIC_ACQUIRE)); /* pair AVAIL */
+		unsigned flags = (unsigned)(rest >> 48);
+		uint16_t id = (uint16_t)(rest >> 32);
+
+		if (pos % DESCS_PER_LINE == 0)
+			prefetch_write(&descs[pos + PREFETCH_AHEAD < size ? pos + PREFETCH_AHEAD : pos]);
+		if (((flags ^ wanted) & fixed) || unlikely(id >= size) ||
+		    !ring_lay_single(&window, le64(__atomic_load_n(&desc->addr, __ATOMIC_RELAXED)), (uint32_t)rest,
+				     flags & DESC_F_WRITE, id, &chains[done], &iov[done]))
+			break;
+		if (unlikely(++pos == size)) {
+			pos = 0;
+			wanted ^= PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK;
+		}
+	}
+	return done;
+}
+
+/* A chain that is not of the usual kind, if one is there: 1, 0, -EPROTO, -ENOBUFS. */
+static int packed_chain(struct ring *ring, struct vireo_chain *chain, struct iovec *iov, unsigned room)
 {
 	struct packed_state *s = &ring->packed;
 	const struct packed_desc *head = &s->desc[s->avail.pos];
 	uint16_t flags = le16(__atomic_load_n(&head->flags, __ATOMIC_ACQUIRE)); /* pair AVAIL */
 	struct ring_desc d;
+	int err;
 
 	if (!packed_is_available(flags, s->avail.wrap))
 		return 0;
@@ -122,57 +160,57 @@ static inline int packed_chain(struct ring *ring, struct ring_window *window, st
 		return ring_break(ring, "descriptor made available again before it was used");
 	d = packed_read(head, flags);
 	chain->span = 1;
-	if (unlikely(flags & (DESC_F_NEXT | DESC_F_INDIRECT) || !room) ||
-	    !ring_lay_single(window, &d, flags & DESC_F_WRITE, chain, iov)) {
-		int err = packed_chain_slowly(ring, &d, chain, iov, room);
-
-		*window = ring_window_of(ring);
-		if (unlikely(err))
-			return err;
-	}
+	err = packed_chain_slowly(ring, &d, chain, iov, room);
+	if (unlikely(err))
+		return err;
 	if (unlikely(d.mid >= ring->size))
 		return ring_break(ring, "buffer id beyond the queue's size");
 	chain->id = d.mid;
 	return 1;
 }
 
-/* The line of a descriptor further on: for writing, since the used entries go to the same places. */
-static inline void packed_prefetch(const struct ring *ring, uint32_t ahead)
+/* Chains that have been laid are ours now. */
+static void packed_note(struct ring *ring, const struct vireo_chain *chains, unsigned count)
 {
-	struct packed_place place = place_forward(ring->packed.avail, ahead, ring->size);
+	struct packed_state *s = &ring->packed;
+	uint32_t span = 0;
 
-	prefetch_write(&ring->packed.desc[place.pos]);
+	for (unsigned i = 0; i < count; i++) {
+		if (ring->in_order)
+			ring->order[place_forward(s->avail, span, ring->size).pos] = chains[i].id;
+		span += chains[i].span;
+	}
+	s->in_flight += span;
+	s->avail = place_forward(s->avail, span, ring->size);
+	ring->outstanding += count;
 }
 
 static inline int packed_take(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
 			      unsigned iov_max, int *ret_err)
 {
-	struct packed_state *s = &ring->packed;
-	struct ring_window window = ring_window_of(ring);
-	unsigned done;
+	unsigned done = 0;
+	int got = 1;
 
-	*ret_err = 0;
-	for (done = 0; done < max; done++) {
-		struct vireo_chain *chain = &chains[done];
-		unsigned pieces;
-		int got;
+	while (done < max && got > 0) {
+		unsigned room = min_u32(min_u32(max - done, iov_max), ring->size - ring->packed.in_flight), pieces;
+		unsigned singles = packed_lay_singles(ring, chains + done, room, iov);
 
-		if (s->avail.pos % DESCS_PER_LINE == 0)
-			packed_prefetch(ring, PREFETCH_AHEAD);
-		got = packed_chain(ring, &window, chain, iov, iov_max);
-		if (unlikely(got <= 0)) {
-			*ret_err = got;
+		packed_note(ring, chains + done, singles);
+		done += singles;
+		iov += singles;
+		iov_max -= singles;
+		if (done == max)
 			break;
-		}
-		if (ring->in_order)
-			ring->order[s->avail.pos] = chain->id;
-		pieces = chain->readable_count + chain->writable_count;
+		got = packed_chain(ring, &chains[done], iov, iov_max);
+		if (got <= 0)
+			break;
+		packed_note(ring, &chains[done], 1);
+		pieces = chains[done].readable_count + chains[done].writable_count;
 		iov += pieces;
 		iov_max -= pieces;
-		s->in_flight += chain->span;
-		s->avail = place_forward(s->avail, chain->span, ring->size);
+		done++;
 	}
-	ring->outstanding += done;
+	*ret_err = got > 0 ? 0 : got;
 	return (int)done;
 }
 

@@ -27,7 +27,7 @@
  * The format is looked at here, once per call; split.c and packed.c know one format each.
  */
 
-#include "ring/ring_internal.h"
+#include "ring/quad.h"
 #include "vireo/device.h"
 #include <stdlib.h>
 #include <string.h>
@@ -88,7 +88,7 @@ static void split_start(struct ring *ring, const struct ring_setup *setup)
 	s->avail = setup->driver;
 	s->used = setup->device;
 	s->published = le16(__atomic_load_n(&s->used->idx, __ATOMIC_RELAXED));
-	s->next_avail = s->avail_seen = s->next_used = s->published;
+	s->next_avail = s->avail_seen = s->fetched = s->next_used = s->published;
 }
 
 /*
@@ -132,6 +132,7 @@ int ring_new(const struct ring_setup *setup, struct ring **ret_ring, const char 
 	ring->event_idx = setup->event_idx;
 	ring->in_order = ring->merge = setup->in_order;
 	ring->signal_next = setup->event_idx;
+	ring->quads = !setup->plain && ring_quads_supported();
 	if (setup->packed)
 		packed_start(ring, setup);
 	else

@@ -32,6 +32,7 @@ struct ring_setup {
 	 * used half; if that is zero, it is taken to be the same as the available half.
 	 */
 	uint32_t base;
+	bool plain; /* without the CPU's vector instructions, as on one that has none: for tests */
 	struct map *map; /* borrowed, for as long as the ring is used */
 };
 

@@ -28,6 +28,7 @@
 #include "wire/virtio_ring.h"
 #include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 
 struct split_state {
 	const struct split_desc *desc;
@@ -35,6 +36,7 @@ struct split_state {
 	struct split_used *used;
 	uint16_t next_avail; /* all four free-running: index & mask is the slot */
 	uint16_t avail_seen; /* avail->idx as last read and checked */
+	uint16_t fetched; /* descriptors of chains before this one have been asked for; a hint */
 	uint16_t next_used; /* pushed up to here ... */
 	uint16_t published; /* ... of which the driver has been shown this much: used->idx */
 	uint16_t armed; /* what avail_event holds */
@@ -72,6 +74,8 @@ struct ring {
 	uint32_t outstanding; /* chains popped, neither pushed nor unpopped */
 	uint32_t staged; /* chains pushed, not yet published */
 	bool is_packed, indirect, event_idx, in_order;
+	bool buffers_writable; /* the last chain was: so will the next one be */
+	bool quads; /* lay usual chains four at a time: quad.h */
 	bool merge; /* IN_ORDER: whatever is staged is read-only, one used entry may stand for all */
 	bool kick_on; /* the driver has been asked to kick */
 	bool signal_next; /* the driver's event state is older than we are: signal the next publish */
@@ -190,24 +194,37 @@ static inline struct ring_window ring_window_of(const struct ring *ring)
 	return (struct ring_window){ .gpa = r->gpa, .size_bytes = r->size_bytes, .host = r->host };
 }
 
+/* Two neighbouring words of 32 bits, zero but for one of them, in one store and without a jump. */
+static inline void ring_store_one_of_two(uint32_t *first, bool second, uint32_t value)
+{
+	bool high = second == (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
+	uint64_t both = (uint64_t)value << (high ? 32 : 0);
+
+	__builtin_memcpy(first, &both, sizeof(both));
+}
+
+_Static_assert(offsetof(struct vireo_chain, writable_count) == offsetof(struct vireo_chain, readable_count) + 4 &&
+		       offsetof(struct vireo_chain, writable_bytes) == offsetof(struct vireo_chain, readable_bytes) + 4,
+	       "ring_store_one_of_two() writes both");
+
 /*
  * The usual chain: one direct descriptor that lies in the window. True: laid. False: nothing has been done, take
  * the long way, which also says what is wrong if something is.
  */
-static inline bool ring_lay_single(const struct ring_window *window, const struct ring_desc *d, bool writable,
-				   struct vireo_chain *chain, struct iovec *iov)
+static inline bool ring_lay_single(const struct ring_window *window, uint64_t addr, uint32_t len, bool writable,
+				   uint16_t id, struct vireo_chain *chain, struct iovec *iov)
 {
-	uint64_t offset = d->addr - window->gpa;
+	uint64_t offset = addr - window->gpa;
 
 	/* An empty one has no last byte: it is huge here. */
-	if (unlikely(offset >= window->size_bytes || (uint64_t)d->len - 1 >= window->size_bytes - offset))
+	if (unlikely(offset >= window->size_bytes || (uint64_t)len - 1 >= window->size_bytes - offset))
 		return false;
-	*iov = (struct iovec){ .iov_base = window->host + offset, .iov_len = d->len };
+	*iov = (struct iovec){ .iov_base = window->host + offset, .iov_len = len };
 	chain->iov = iov;
-	chain->readable_count = !writable;
-	chain->writable_count = writable;
-	chain->readable_bytes = writable ? 0 : d->len;
-	chain->writable_bytes = writable ? d->len : 0;
+	ring_store_one_of_two(&chain->readable_count, writable, 1);
+	ring_store_one_of_two(&chain->readable_bytes, writable, len);
+	chain->id = id;
+	chain->span = 1;
 	return true;
 }
 

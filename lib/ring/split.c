@@ -5,10 +5,9 @@
  * indices; the driver's is avail->idx, ours that it sees is used->idx.
  */
 
-#include "ring/ring_internal.h"
+#include "ring/quad.h"
 
-/* Heads that are read ahead, so that their descriptors are on the way while earlier chains are laid out. */
-#define HEADS_AHEAD 64u
+#define FETCH_AHEAD 64u /* chains beyond those that are popped */
 #define USED_PER_LINE 8u
 #define DESCS_PER_LINE 4u
 
@@ -89,47 +88,49 @@ static int split_lay_chain(struct ring *ring, struct ring_pieces *p, struct ring
 	}
 }
 
-/* The long way: several descriptors, several regions, or something wrong. */
-static int split_chain_slowly(struct ring *ring, const struct ring_desc *d, struct vireo_chain *chain,
-			      struct iovec *iov, unsigned room)
-{
-	struct ring_pieces p = ring_pieces_of(iov, room);
-	int err = split_lay_chain(ring, &p, *d);
+typedef uint64_t split_heads __attribute__((aligned(1), may_alias)); /* four in a row */
 
-	return unlikely(err) ? err : ring_pieces_finish(ring, &p, iov, chain);
+#define HEADS_ONES  0x0001000100010001u
+#define HEADS_COUNT 0x0003000200010000u /* 0, 1, 2, 3 */
+
+/* Four heads from slot `slot` on, which do not wrap around; ret_in_a_row: each is the successor of the one before. */
+static inline uint64_t split_heads_read(const struct split_state *s, uint32_t slot, bool *ret_in_a_row)
+{
+	uint64_t heads = le64(*(const volatile split_heads *)&s->avail->ring[slot]);
+
+	*ret_in_a_row = heads == (heads & UINT16_MAX) * HEADS_ONES + HEADS_COUNT;
+	return heads;
 }
 
-static inline int split_chain(struct ring *ring, struct ring_window *window, uint16_t head,
-			      struct vireo_chain *chain, struct iovec *iov, unsigned room)
+/*
+ * Asks for the descriptors of `count` chains, and of those that follow and are there already: they will be popped
+ * next. Heads in a row share cache lines. What a head says is only a hint here.
+ */
+static inline void split_fetch(struct ring *ring, unsigned count)
 {
-	struct ring_desc d;
-	int err;
+	struct split_state *s = &ring->split;
+	uint32_t mask = ring->size - 1, more = (uint16_t)(s->avail_seen - s->next_avail - count);
+	uint16_t at = s->fetched, end = (uint16_t)(s->next_avail + count + min_u32(more, FETCH_AHEAD));
 
-	if (unlikely(head >= ring->size))
-		return ring_break(ring, "available ring names a descriptor beyond the table");
-	d = ring_desc_read(&ring->split.desc[head]);
-	chain->id = head;
-	chain->span = 1;
-	if (likely(!(d.mid & (DESC_F_NEXT | DESC_F_INDIRECT)) && room) &&
-	    ring_lay_single(window, &d, d.mid & DESC_F_WRITE, chain, iov))
-		return 0;
-	err = split_chain_slowly(ring, &d, chain, iov, room);
-	*window = ring_window_of(ring);
-	return err;
-}
+	while ((int16_t)(end - at) > 0) { /* an unpop may have left it beyond the end */
+		uint32_t slot = at & mask, step = slot + 4 <= ring->size ? 4 : 1;
+		bool in_a_row = false;
+		uint64_t heads;
 
-/* Their descriptors are asked for once a line: heads that follow each other mostly share one. */
-static inline void split_read_heads(struct ring *ring, uint16_t from, uint16_t *heads, unsigned count)
-{
-	const struct split_state *s = &ring->split;
-	uint16_t mask = (uint16_t)(ring->size - 1), line = UINT16_MAX;
-
-	for (unsigned i = 0; i < count; i++) {
-		heads[i] = le16(__atomic_load_n(&s->avail->ring[(from + i) & mask], __ATOMIC_RELAXED));
-		if (heads[i] / DESCS_PER_LINE != line)
-			__builtin_prefetch(&s->desc[heads[i] & mask]);
-		line = heads[i] / DESCS_PER_LINE;
+		if (step == 4)
+			heads = split_heads_read(s, slot, &in_a_row);
+		else
+			heads = le16(__atomic_load_n(&s->avail->ring[slot], __ATOMIC_RELAXED));
+		__builtin_prefetch(&s->desc[heads & mask]);
+		if (step == 4)
+			__builtin_prefetch(&s->desc[heads >> 48 & mask]);
+		if (unlikely(step == 4 && !in_a_row)) {
+			__builtin_prefetch(&s->desc[heads >> 16 & mask]);
+			__builtin_prefetch(&s->desc[heads >> 32 & mask]);
+		}
+		at = (uint16_t)(at + step);
 	}
+	s->fetched = at;
 }
 
 /* What the pushes of `count` chains from `from` on will write to. */
@@ -142,15 +143,6 @@ static inline void split_prefetch_used(struct ring *ring, uint16_t from, unsigne
 		prefetch_write(&s->used->ring[(from + i) & mask]);
 }
 
-/* Chains that are there already, and will be popped next. */
-static void split_prefetch_next(struct ring *ring)
-{
-	struct split_state *s = &ring->split;
-	uint16_t heads[HEADS_AHEAD], have = (uint16_t)(s->avail_seen - s->next_avail);
-
-	split_read_heads(ring, s->next_avail, heads, min_u32(have, HEADS_AHEAD));
-}
-
 /* Nothing there, and the driver may still believe that we look: ask for a kick, look again. */
 static int split_rearm(struct ring *ring, unsigned want)
 {
@@ -160,38 +152,163 @@ static int split_rearm(struct ring *ring, unsigned want)
 	return ring->error ? -EPROTO : split_look(ring, want);
 }
 
+/*
+ * The usual chains: one direct descriptor each, all in the region that was hit last. Stops at the first that is not.
+ * Returns how many were laid.
+ */
+static inline int split_lay_singles(const struct ring *ring, uint16_t from, struct vireo_chain *chains, int count,
+				    struct iovec *iov)
+{
+	const struct ring_window window = ring_window_of(ring);
+	const struct split_desc *descs = ring->split.desc;
+	const uint16_t *heads = ring->split.avail->ring;
+	uint32_t size = ring->size, mask = size - 1;
+	int done;
+
+	for (done = 0; done < count; done++) {
+		uint16_t head = le16(__atomic_load_n(&heads[(from + (uint32_t)done) & mask], __ATOMIC_RELAXED));
+		struct ring_desc d;
+
+		if (unlikely(head >= size))
+			break;
+		d = ring_desc_read(&descs[head]);
+		if (unlikely(d.mid & (DESC_F_NEXT | DESC_F_INDIRECT)) ||
+		    !ring_lay_single(&window, d.addr, d.len, d.mid & DESC_F_WRITE, head, &chains[done], &iov[done]))
+			break;
+	}
+	return done;
+}
+
+/* One chain that is not of the usual kind. */
+static int split_chain(struct ring *ring, uint16_t from, struct vireo_chain *chain, struct iovec *iov, unsigned room)
+{
+	uint16_t mask = (uint16_t)(ring->size - 1);
+	uint16_t head = le16(__atomic_load_n(&ring->split.avail->ring[from & mask], __ATOMIC_RELAXED));
+	struct ring_pieces p = ring_pieces_of(iov, room);
+	int err;
+
+	if (unlikely(head >= ring->size))
+		return ring_break(ring, "available ring names a descriptor beyond the table");
+	chain->id = head;
+	chain->span = 1;
+	err = split_lay_chain(ring, &p, ring_desc_read(&ring->split.desc[head]));
+	return unlikely(err) ? err : ring_pieces_finish(ring, &p, iov, chain);
+}
+
+#if RING_HAS_QUADS
+/* Whole quads whose heads are in a row, and so their descriptors. As split_lay_singles(). */
+__attribute__((target("avx2"))) static int split_lay_quads(const struct ring *ring, uint16_t from,
+							   struct vireo_chain *chains, int count, struct iovec *iov)
+{
+	const struct split_state *s = &ring->split;
+	uint32_t size = ring->size, mask = size - 1;
+	bool in_a_row, writable;
+	struct quad_burst burst;
+	int done;
+
+	if (count < 4)
+		return 0;
+	writable = ring->buffers_writable;
+	burst = quad_burst_of(ring, (uint64_t)(writable ? DESC_F_WRITE : 0) << 32,
+			      (uint64_t)(DESC_F_WRITE | DESC_F_NEXT | DESC_F_INDIRECT) << 32, writable, iov);
+	for (done = 0; burst.usable && done + 4 <= count; done += 4) {
+		uint32_t slot = (from + (uint32_t)done) & mask;
+		struct quad quad;
+		uint64_t heads;
+		__m256i ids;
+
+		if (unlikely(slot + 4 > size))
+			break;
+		heads = split_heads_read(s, slot, &in_a_row);
+		if (unlikely(!in_a_row || heads >> 48 >= size))
+			break;
+		quad = quad_read(&s->desc[heads & UINT16_MAX]);
+		ids = _mm256_add_epi64(_mm256_set1_epi64x((long long)(heads & UINT16_MAX)),
+				       _mm256_setr_epi64x(1 << 16, (1 << 16) + 2, (1 << 16) + 1, (1 << 16) + 3));
+		if (unlikely(!quad_lay(&burst, &quad, ids, chains + done, iov + done)))
+			break;
+	}
+	return done;
+}
+#else
+static int split_lay_quads(const struct ring *ring, uint16_t from, struct vireo_chain *chains, int count,
+			   struct iovec *iov)
+{
+	return 0;
+}
+#endif
+
+/* Usual chains, by fours where that goes. Returns how many were laid before one that is not usual. */
+static int split_lay_usual(const struct ring *ring, uint16_t from, struct vireo_chain *chains, int count,
+			   struct iovec *iov)
+{
+	int done = 0, singles, want;
+
+	if (!ring->quads)
+		return split_lay_singles(ring, from, chains, count, iov);
+	for (;;) {
+		done += split_lay_quads(ring, (uint16_t)(from + done), chains + done, count - done, iov + done);
+		want = count - done < 4 ? count - done : 4;
+		singles = split_lay_singles(ring, (uint16_t)(from + done), chains + done, want, iov + done);
+		done += singles;
+		if (singles < want || done == count)
+			return done;
+	}
+}
+
+static int split_lay(struct ring *ring, struct vireo_chain *chains, int count, struct iovec *iov, unsigned room,
+		     int *ret_err)
+{
+	uint16_t from = ring->split.next_avail;
+	int done = 0;
+
+	*ret_err = 0;
+	while (done < count) {
+		unsigned pieces;
+		int usual = split_lay_usual(ring, (uint16_t)(from + done), chains + done,
+					    (int)min_u32((uint32_t)(count - done), room), iov);
+
+		done += usual;
+		iov += usual;
+		room -= (unsigned)usual;
+		if (likely(done == count))
+			break;
+		*ret_err = split_chain(ring, (uint16_t)(from + done), &chains[done], iov, room);
+		if (unlikely(*ret_err))
+			break;
+		pieces = chains[done].readable_count + chains[done].writable_count;
+		iov += pieces;
+		room -= pieces;
+		done++;
+	}
+	if (done)
+		ring->buffers_writable = chains[done - 1].writable_count;
+	return done;
+}
+
+static void split_note_order(struct ring *ring, const struct vireo_chain *chains, int count)
+{
+	for (int i = 0; i < count; i++)
+		ring->order[(ring->split.next_avail + i) & (int)(ring->size - 1)] = chains[i].id;
+}
+
 int split_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
 	      unsigned iov_max)
 {
 	struct split_state *s = &ring->split;
-	struct ring_window window = ring_window_of(ring);
-	uint16_t from, heads[HEADS_AHEAD];
-	int err = 0, done, count = split_look(ring, max);
+	int err, done, count = split_look(ring, max);
 
 	if (!count && max)
 		count = split_rearm(ring, max);
 	if (count <= 0)
 		return count;
-	from = s->next_avail;
-	for (done = 0; done < count; done++, from++) {
-		struct vireo_chain *chain = &chains[done];
-		unsigned ahead = (unsigned)done % HEADS_AHEAD, pieces;
-
-		if (!ahead)
-			split_read_heads(ring, from, heads, min_u32((uint32_t)(count - done), HEADS_AHEAD));
-		err = split_chain(ring, &window, heads[ahead], chain, iov, iov_max);
-		if (unlikely(err))
-			break;
-		if (ring->in_order)
-			ring->order[from & (ring->size - 1)] = heads[ahead];
-		pieces = chain->readable_count + chain->writable_count;
-		iov += pieces;
-		iov_max -= pieces;
-	}
+	split_fetch(ring, (unsigned)count);
+	done = split_lay(ring, chains, count, iov, iov_max, &err);
+	if (ring->in_order)
+		split_note_order(ring, chains, done);
 	split_prefetch_used(ring, s->next_avail, (unsigned)done);
-	s->next_avail = from;
+	s->next_avail = (uint16_t)(s->next_avail + done);
 	ring->outstanding += (uint32_t)done;
-	split_prefetch_next(ring);
 	return done ? done : err;
 }
 
@@ -206,21 +323,39 @@ static inline void split_write_used(struct split_used_elem *elem, uint16_t id, u
 	*(volatile ring_u64_unaligned *)elem = le64(id | (uint64_t)written_bytes << 32);
 }
 
+/* IN_ORDER: as long as a burst is read-only, one entry stands for all of it. */
+static void split_push_in_order(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes,
+				unsigned count)
+{
+	struct split_state *s = &ring->split;
+	uint16_t mask = (uint16_t)(ring->size - 1);
+
+	for (unsigned i = 0; i < count; i++, s->next_used++) {
+		uint16_t slot = (ring->merge ? s->published : s->next_used) & mask;
+
+		assert(ring->order[s->next_used & mask] == chains[i].id);
+		split_write_used(&s->used->ring[slot], chains[i].id, ring_written(chains, written_bytes, i));
+		ring->merge = ring->merge && !chains[i].writable_bytes;
+	}
+}
+
 void split_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes, unsigned count)
 {
 	struct split_state *s = &ring->split;
 	struct split_used_elem *used = s->used->ring;
-	uint16_t mask = (uint16_t)(ring->size - 1), next = s->next_used;
-	bool merge = ring->merge;
+	uint32_t mask = ring->size - 1, next = s->next_used;
 
-	for (unsigned i = 0; i < count; i++, next++) {
-		assert(!ring->in_order || ring->order[next & mask] == chains[i].id);
-		split_write_used(&used[(merge ? s->published : next) & mask], chains[i].id,
-				 ring_written(chains, written_bytes, i));
-		merge = merge && !chains[i].writable_bytes;
+	if (ring->in_order) {
+		split_push_in_order(ring, chains, written_bytes, count);
+		return;
 	}
-	s->next_used = next;
-	ring->merge = merge;
+	if (!written_bytes)
+		for (unsigned i = 0; i < count; i++)
+			split_write_used(&used[(next + i) & mask], chains[i].id, 0);
+	else
+		for (unsigned i = 0; i < count; i++)
+			split_write_used(&used[(next + i) & mask], chains[i].id, ring_written(chains, written_bytes, i));
+	s->next_used = (uint16_t)(next + count);
 }
 
 bool split_publish(struct ring *ring)

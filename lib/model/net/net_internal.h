@@ -18,6 +18,7 @@
 #include "wire/virtio_net.h"
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/uio.h>
 
 #define NET_PAIRS_MAX 128u
@@ -155,6 +156,26 @@ static inline void net_copied(void)
 {
 	__asm__ volatile("" : : : "memory");
 }
+
+/*
+ * A frame's head out of guest memory, VIREO_FRAME_HEAD_BYTES: by way of registers that the compiler cannot fill again
+ * from there.
+ */
+static inline void net_head_copy(uint8_t *to, const uint8_t *from)
+{
+	uint64_t first, second;
+	uint16_t rest;
+
+	memcpy(&first, from, 8);
+	memcpy(&second, from + 8, 8);
+	memcpy(&rest, from + 16, 2);
+	__asm__ volatile("" : "+r"(first), "+r"(second), "+r"(rest));
+	memcpy(to, &first, 8);
+	memcpy(to + 8, &second, 8);
+	memcpy(to + 16, &rest, 2);
+}
+
+_Static_assert(VIREO_FRAME_HEAD_BYTES == 18, "net_head_copy() copies so much");
 
 /* Pops up to `max` chains more, behind those that are there. Returns what vireo_queue_pop() does. */
 static inline int net_queue_pop(struct net_queue *q, uint32_t max)

@@ -77,13 +77,13 @@ static struct virtio_net_header receive_header(const struct net_queue *q, const 
 
 /* Both sides in one piece: one contiguous write. A legacy header's last two bytes are overwritten by the
  * frame. */
-static void receive_write_flat(const struct net_queue *q, uint8_t *dst, const struct vireo_frame *frame)
+static inline void receive_write_flat(const struct virtio_net_header *header, uint32_t header_bytes, uint8_t *dst,
+				      const struct vireo_frame *frame)
 {
-	struct virtio_net_header header = receive_header(q, frame, 1);
 	const uint8_t *src = frame->iov->iov_base;
 
-	memcpy(dst, &header, sizeof(header));
-	dst += q->header_bytes;
+	memcpy(dst, header, sizeof(*header));
+	dst += header_bytes;
 	memcpy(dst, frame->head, VIREO_FRAME_HEAD_BYTES);
 	/* Guests choose the addresses: both may name the same memory. */
 	memmove(dst + VIREO_FRAME_HEAD_BYTES, src + VIREO_FRAME_HEAD_BYTES,
@@ -271,11 +271,22 @@ static __attribute__((noinline)) int receive_gather(struct net_queue *q, uint32_
 	return 0;
 }
 
+/* The next chain, if it is the usual one (a single piece to write to) and holds this frame, which has one as well. */
+static inline uint8_t *receive_flat_room(const struct net_queue *q, const struct vireo_frame *frame, uint32_t bytes)
+{
+	const struct vireo_chain *chain = &q->chains[q->first];
+
+	if (unlikely(q->first == q->last || chain->readable_count || chain->writable_count != 1 ||
+		     chain->writable_bytes < bytes || frame->iov_count != 1 || frame->len_bytes < VIREO_FRAME_HEAD_BYTES))
+		return NULL;
+	return chain->iov->iov_base;
+}
+
 /* 1: it is in; else as receive_gather(). `want`: frames that are still to come, this one included. */
 static int receive_frame(struct net_queue *q, const struct vireo_frame *frame, unsigned want)
 {
 	uint32_t bytes = q->header_bytes + frame->len_bytes;
-	const struct vireo_chain *chain;
+	uint8_t *room;
 	unsigned count;
 	int r;
 
@@ -284,21 +295,49 @@ static int receive_frame(struct net_queue *q, const struct vireo_frame *frame, u
 		if (unlikely(r <= 0))
 			return r;
 	}
-	chain = &q->chains[q->first];
-	if (likely(chain->writable_bytes >= bytes)) {
-		const struct iovec *piece = chain->iov + chain->readable_count;
+	room = receive_flat_room(q, frame, bytes);
+	if (room) {
+		struct virtio_net_header header = receive_header(q, frame, 1);
 
-		if (likely(piece->iov_len >= bytes && frame->iov_count == 1 &&
-			   frame->len_bytes >= VIREO_FRAME_HEAD_BYTES)) {
-			receive_write_flat(q, piece->iov_base, frame);
-			q->written[q->first++] = bytes;
-			return 1;
-		}
+		receive_write_flat(&header, q->header_bytes, room, frame);
+		q->written[q->first++] = bytes;
+		return 1;
 	}
 	r = receive_gather(q, bytes, want, &count);
 	if (r == 1)
 		receive_write(q, frame, count);
 	return r;
+}
+
+/*
+ * The usual frames in the usual chains: nothing asked of the receiver, who takes every frame of at most `plain_max`
+ * bytes. Stops at the first that is not, or when no more chains have been popped. Returns how many are in.
+ */
+static unsigned receive_plain(struct net_queue *q, struct vireo_frame *const *frames, unsigned count, uint32_t plain_max,
+			      uint64_t *bytes)
+{
+	const struct virtio_net_header header = {.num_buffers = htole16(1)};
+	const struct vireo_chain *chains = &q->chains[q->first];
+	uint32_t *written = &q->written[q->first], header_bytes = q->header_bytes;
+	unsigned i, limit = min_u32(count, q->last - q->first);
+	uint64_t sum = 0;
+
+	for (i = 0; i < limit; i++) {
+		const struct vireo_frame *frame = frames[i];
+		uint32_t len = frame->len_bytes, total = header_bytes + len;
+
+		if (unlikely(frame->offload.gso | frame->offload.flags) ||
+		    unlikely(len - VIREO_FRAME_HEAD_BYTES > plain_max - VIREO_FRAME_HEAD_BYTES) ||
+		    unlikely(frame->iov_count != 1 || chains[i].writable_bytes < total) ||
+		    unlikely(chains[i].readable_count || chains[i].writable_count != 1))
+			break;
+		written[i] = total;
+		sum += len;
+		receive_write_flat(&header, header_bytes, chains[i].iov->iov_base, frame);
+	}
+	q->first += i;
+	*bytes += sum;
+	return i;
 }
 
 /* ---- bursts ---- */
@@ -307,6 +346,16 @@ static bool receive_open(const struct vireo_net *net, unsigned pair, struct net_
 {
 	q->runt_work = RUNT_WORK_MAX;
 	return vireo_queue_enabled(q->queue) && pair < __atomic_load_n(&net->pairs_active, __ATOMIC_RELAXED);
+}
+
+/* Untagged frames up to this length are wanted, whatever they are: at least what a frame's head holds, less one. */
+static uint32_t receive_plain_max(const struct vireo_net *net, const struct net_queue *q)
+{
+	uint32_t mode = __atomic_load_n(&net->filter.mode, __ATOMIC_RELAXED);
+
+	if (!(mode & NET_FILTER_PROMISCUOUS))
+		return VIREO_FRAME_HEAD_BYTES - 1; /* none */
+	return __atomic_load_n(&q->frame_bytes_max, __ATOMIC_RELAXED);
 }
 
 static void receive_end(struct net_queue *q, uint64_t frames, uint64_t bytes)
@@ -323,6 +372,7 @@ int vireo_net_receive_deliver(struct vireo_net *net, unsigned pair, struct vireo
 			      unsigned count)
 {
 	uint64_t delivered = 0, bytes = 0, lost = 0;
+	uint32_t plain_max;
 	struct net_queue *q;
 	int r = 0;
 
@@ -335,7 +385,14 @@ int vireo_net_receive_deliver(struct vireo_net *net, unsigned pair, struct vireo
 		counter_add(&q->stats.disabled, count);
 		return 0;
 	}
+	plain_max = receive_plain_max(net, q);
 	for (unsigned i = 0; i < count && r != -EPROTO; i++) {
+		unsigned plain = receive_plain(q, frames + i, count - i, plain_max, &bytes);
+
+		delivered += plain;
+		i += plain;
+		if (i == count)
+			break;
 		if (!receive_wanted(net, q, frames[i]))
 			continue;
 		r = receive_frame(q, frames[i], count - i);
