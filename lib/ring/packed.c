@@ -6,7 +6,7 @@
  * what is in flight is counted: a descriptor that looks available but is still ours is a lie.
  */
 
-#include "ring/ring_internal.h"
+#include "ring/quad.h"
 
 #define DESCS_PER_LINE 4u
 #define PREFETCH_AHEAD 16u /* descriptors: four lines */
@@ -108,6 +108,14 @@ static int packed_chain_slowly(struct ring *ring, struct ring_desc *d, struct vi
 	return unlikely(err) ? err : ring_pieces_finish(ring, &p, iov, chain);
 }
 
+/* The line of descriptors further on, to be written: used entries go to the same places. */
+static inline void packed_prefetch(const struct packed_desc *descs, uint32_t pos, uint32_t size)
+{
+	uint32_t ahead = pos + PREFETCH_AHEAD;
+
+	prefetch_write(&descs[ahead < size ? ahead : ahead % size]);
+}
+
 /*
  * The usual chains: one direct descriptor each, all in the region that was hit last. Stops at the first that is not
  * (not there, or not usual). Returns how many were laid.
@@ -115,15 +123,14 @@ static int packed_chain_slowly(struct ring *ring, struct ring_desc *d, struct vi
  * Length, id and flags are read in one load, which is single-copy atomic: with the flags of this lap come what the
  * driver wrote before them.
  */
-static inline unsigned packed_lay_singles(struct ring *ring, struct vireo_chain *chains, unsigned count,
-					  struct iovec *iov)
+static inline unsigned packed_lay_singles(const struct ring *ring, struct packed_place at, struct vireo_chain *chains,
+					  unsigned count, struct iovec *iov)
 {
 	const unsigned fixed = PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK | DESC_F_NEXT | DESC_F_INDIRECT;
 	const struct ring_window window = ring_window_of(ring);
 	const struct packed_desc *descs = ring->packed.desc;
-	uint32_t pos = ring->packed.avail.pos, size = ring->size;
-	bool wrap = ring->packed.avail.wrap;
-	unsigned wanted = wrap ? PACKED_DESC_AVAIL_MASK : PACKED_DESC_USED_MASK, done;
+	uint32_t pos = at.pos, size = ring->size;
+	unsigned wanted = at.wrap ? PACKED_DESC_AVAIL_MASK : PACKED_DESC_USED_MASK, done;
 
 	for (done = 0; done < count; done++) {
 		const struct packed_desc *desc = &descs[pos];
@@ -132,7 +139,7 @@ static inline unsigned packed_lay_singles(struct ring *ring, struct vireo_chain 
 		uint16_t id = (uint16_t)(rest >> 32);
 
 		if (pos % DESCS_PER_LINE == 0)
-			prefetch_write(&descs[pos + PREFETCH_AHEAD < size ? pos + PREFETCH_AHEAD : pos]);
+			packed_prefetch(descs, pos, size);
 		if (((flags ^ wanted) & fixed) || unlikely(id >= size) ||
 		    !ring_lay_single(&window, le64(__atomic_load_n(&desc->addr, __ATOMIC_RELAXED)), (uint32_t)rest,
 				     flags & DESC_F_WRITE, id, &chains[done], &iov[done]))
@@ -143,6 +150,65 @@ static inline unsigned packed_lay_singles(struct ring *ring, struct vireo_chain 
 		}
 	}
 	return done;
+}
+
+#if RING_HAS_QUADS
+/* Whole quads of usual chains up to the end of the lap. As packed_lay_singles(). */
+__attribute__((target("avx2"))) static unsigned packed_lay_quads(const struct ring *ring, struct packed_place at,
+								 struct vireo_chain *chains, unsigned count,
+								 struct iovec *iov)
+{
+	const uint64_t fixed = PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK | DESC_F_NEXT | DESC_F_INDIRECT | DESC_F_WRITE;
+	const uint64_t lap = at.wrap ? PACKED_DESC_AVAIL_MASK : PACKED_DESC_USED_MASK;
+	const struct packed_desc *descs = ring->packed.desc;
+	const __m256i span = _mm256_set1_epi64x(1 << 16), last_id = _mm256_set1_epi64x(ring->size - 1);
+	const __m256i id_mask = _mm256_set1_epi64x(UINT16_MAX);
+	uint32_t pos = at.pos, size = ring->size;
+	struct quad_burst burst;
+	unsigned done;
+
+	burst = quad_burst_of(ring, (lap | (ring->buffers_writable ? DESC_F_WRITE : 0)) << 48, fixed << 48,
+			      ring->buffers_writable, iov);
+	for (done = 0; burst.usable && done + 4 <= count && pos + 4 <= size; done += 4, pos += 4) {
+		struct quad quad = quad_read(&descs[pos]); /* pair AVAIL */
+		__m256i ids = _mm256_and_si256(_mm256_srli_epi64(quad.rest, 32), id_mask);
+		__m256i beyond = _mm256_cmpgt_epi64(ids, last_id);
+
+		packed_prefetch(descs, pos, size);
+		if (unlikely(!_mm256_testz_si256(beyond, beyond)) ||
+		    !quad_lay(&burst, &quad, _mm256_or_si256(ids, span), chains + done, iov + done))
+			break;
+	}
+	return done;
+}
+#else
+static unsigned packed_lay_quads(const struct ring *ring, struct packed_place at, struct vireo_chain *chains,
+				 unsigned count, struct iovec *iov)
+{
+	return 0;
+}
+#endif
+
+/* Usual chains, by fours where that goes. Returns how many were laid before one that is not there or not usual. */
+static unsigned packed_lay_usual(const struct ring *ring, struct vireo_chain *chains, unsigned count, struct iovec *iov)
+{
+	struct packed_place at = ring->packed.avail;
+	unsigned done = 0, singles, want;
+
+	if (!ring->quads)
+		return packed_lay_singles(ring, at, chains, count, iov);
+	for (;;) {
+		unsigned quads = packed_lay_quads(ring, at, chains + done, count - done, iov + done);
+
+		at = place_forward(at, quads, ring->size);
+		done += quads;
+		want = min_u32(count - done, 4);
+		singles = packed_lay_singles(ring, at, chains + done, want, iov + done);
+		at = place_forward(at, singles, ring->size);
+		done += singles;
+		if (singles < want || done == count)
+			return done;
+	}
 }
 
 /* A chain that is not of the usual kind, if one is there: 1, 0, -EPROTO, -ENOBUFS. */
@@ -169,49 +235,68 @@ static int packed_chain(struct ring *ring, struct vireo_chain *chain, struct iov
 	return 1;
 }
 
-/* Chains that have been laid are ours now. */
-static void packed_note(struct ring *ring, const struct vireo_chain *chains, unsigned count)
+/* Chains of `span` descriptors together have been laid and are ours now. */
+static inline void packed_note(struct ring *ring, const struct vireo_chain *chains, unsigned count, uint32_t span)
 {
 	struct packed_state *s = &ring->packed;
-	uint32_t span = 0;
+	struct packed_place at = s->avail;
 
-	for (unsigned i = 0; i < count; i++) {
-		if (ring->in_order)
-			ring->order[place_forward(s->avail, span, ring->size).pos] = chains[i].id;
-		span += chains[i].span;
+	if (ring->in_order) {
+		for (unsigned i = 0; i < count; i++) {
+			ring->order[at.pos] = chains[i].id;
+			at = place_forward(at, chains[i].span, ring->size);
+		}
 	}
 	s->in_flight += span;
 	s->avail = place_forward(s->avail, span, ring->size);
 	ring->outstanding += count;
 }
 
-static inline int packed_take(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
-			      unsigned iov_max, int *ret_err)
+/* Does the next chain seem to be of several descriptors? A hint: it is read again when it is laid. */
+static inline bool packed_seems_long(const struct ring *ring)
 {
-	unsigned done = 0;
+	const struct packed_desc *desc = &ring->packed.desc[ring->packed.avail.pos];
+
+	return le16(__atomic_load_n(&desc->flags, __ATOMIC_RELAXED)) & (DESC_F_NEXT | DESC_F_INDIRECT);
+}
+
+static int packed_take(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
+		       unsigned iov_max, int *ret_err)
+{
+	unsigned done = 0, pieces;
 	int got = 1;
 
-	while (done < max && got > 0) {
-		unsigned room = min_u32(min_u32(max - done, iov_max), ring->size - ring->packed.in_flight), pieces;
-		unsigned singles = packed_lay_singles(ring, chains + done, room, iov);
+	while (done < max) {
+		unsigned room = min_u32(min_u32(max - done, iov_max), ring->size - ring->packed.in_flight);
+		unsigned usual = packed_seems_long(ring) ? 0 : packed_lay_usual(ring, chains + done, room, iov);
 
-		packed_note(ring, chains + done, singles);
-		done += singles;
-		iov += singles;
-		iov_max -= singles;
+		packed_note(ring, chains + done, usual, usual);
+		done += usual;
+		iov += usual;
+		iov_max -= usual;
 		if (done == max)
 			break;
 		got = packed_chain(ring, &chains[done], iov, iov_max);
 		if (got <= 0)
 			break;
-		packed_note(ring, &chains[done], 1);
+		packed_note(ring, &chains[done], 1, chains[done].span);
 		pieces = chains[done].readable_count + chains[done].writable_count;
 		iov += pieces;
 		iov_max -= pieces;
 		done++;
 	}
+	if (done)
+		ring->buffers_writable = chains[done - 1].writable_count;
 	*ret_err = got > 0 ? 0 : got;
 	return (int)done;
+}
+
+static inline bool packed_is_empty(const struct ring *ring)
+{
+	const struct packed_state *s = &ring->packed;
+	uint16_t flags = le16(__atomic_load_n(&s->desc[s->avail.pos].flags, __ATOMIC_RELAXED));
+
+	return !packed_is_available(flags, s->avail.wrap);
 }
 
 /* Nothing there, and the driver may still believe that we look: ask for a kick, look again. */
@@ -224,8 +309,10 @@ static bool packed_rearm(struct ring *ring)
 int packed_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
 	       unsigned iov_max)
 {
-	int err, done = packed_take(ring, chains, max, iov, iov_max, &err);
+	int err = 0, done = 0;
 
+	if (!packed_is_empty(ring))
+		done = packed_take(ring, chains, max, iov, iov_max, &err);
 	if (!done && !err && max && packed_rearm(ring))
 		done = packed_take(ring, chains, max, iov, iov_max, &err);
 	return done ? done : err;
@@ -266,33 +353,67 @@ static inline unsigned packed_used_flags(bool wrap, uint32_t written_bytes)
 	return (wrap ? PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK : 0) | (written_bytes ? DESC_F_WRITE : 0);
 }
 
-/*
- * Used entries go to the used position in the order of completion, however the chains were popped; the
- * position then skips what the completed chain took (2.8.6).
- */
-void packed_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes, unsigned count)
+/* IN_ORDER: as long as a burst is read-only, one entry stands for all of it. */
+static void packed_push_in_order(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes,
+				 unsigned count)
 {
 	struct packed_state *s = &ring->packed;
-	struct packed_place used = s->used;
-	uint32_t span = s->staged_span;
-	bool merge = ring->merge;
 
 	for (unsigned i = 0; i < count; i++) {
 		uint32_t written = ring_written(chains, written_bytes, i);
 
-		assert(!ring->in_order || ring->order[used.pos] == chains[i].id);
-		if (merge || !span)
+		assert(ring->order[s->used.pos] == chains[i].id);
+		if (ring->merge || !s->staged_span)
 			packed_write_first(s, chains[i].id, written, packed_used_flags(s->first.wrap, written));
 		else
-			packed_write_used(&s->desc[used.pos], chains[i].id, written,
-					  packed_used_flags(used.wrap, written));
-		used = place_forward(used, chains[i].span, ring->size);
-		span += chains[i].span;
-		merge = merge && !chains[i].writable_bytes;
+			packed_write_used(&s->desc[s->used.pos], chains[i].id, written,
+					  packed_used_flags(s->used.wrap, written));
+		s->used = place_forward(s->used, chains[i].span, ring->size);
+		s->staged_span += chains[i].span;
+		ring->merge = ring->merge && !chains[i].writable_bytes;
 	}
-	s->used = used;
+}
+
+/*
+ * Used entries go to the used position in the order of completion, however the chains were popped; the
+ * position then skips what the completed chain took (2.8.6). Made twice, with and without lengths.
+ */
+__attribute__((always_inline)) static inline void packed_push_free(struct ring *ring, const struct vireo_chain *chains,
+								   const uint32_t *written_bytes, unsigned count)
+{
+	struct packed_state *s = &ring->packed;
+	struct packed_desc *descs = s->desc;
+	uint32_t pos = s->used.pos, span = s->staged_span, size = ring->size;
+	bool wrap = s->used.wrap;
+	unsigned lap = packed_used_flags(wrap, 0);
+
+	for (unsigned i = 0; i < count; i++) {
+		uint32_t written = ring_written(chains, written_bytes, i), step = chains[i].span;
+		unsigned flags = lap | (written ? DESC_F_WRITE : 0);
+
+		if (unlikely(!span))
+			packed_write_first(s, chains[i].id, written, flags);
+		else
+			packed_write_used(&descs[pos], chains[i].id, written, flags);
+		span += step;
+		pos += step;
+		if (unlikely(pos >= size)) {
+			pos -= size;
+			lap = packed_used_flags(wrap = !wrap, 0);
+		}
+	}
+	s->used = (struct packed_place){ .pos = (uint16_t)pos, .wrap = wrap };
 	s->staged_span = span;
-	ring->merge = merge;
+}
+
+void packed_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes, unsigned count)
+{
+	if (ring->in_order)
+		packed_push_in_order(ring, chains, written_bytes, count);
+	else if (written_bytes)
+		packed_push_free(ring, chains, written_bytes, count);
+	else
+		packed_push_free(ring, chains, NULL, count);
 }
 
 /*

@@ -256,6 +256,16 @@ static int split_lay_usual(const struct ring *ring, uint16_t from, struct vireo_
 	}
 }
 
+/* Does the chain at `from` seem to be of several descriptors? A hint: it is read again when it is laid. */
+static inline bool split_seems_long(const struct ring *ring, uint16_t from)
+{
+	uint32_t mask = ring->size - 1;
+	uint16_t head = le16(__atomic_load_n(&ring->split.avail->ring[from & mask], __ATOMIC_RELAXED));
+	uint16_t flags = le16(__atomic_load_n(&ring->split.desc[head & mask].flags, __ATOMIC_RELAXED));
+
+	return flags & (DESC_F_NEXT | DESC_F_INDIRECT);
+}
+
 static int split_lay(struct ring *ring, struct vireo_chain *chains, int count, struct iovec *iov, unsigned room,
 		     int *ret_err)
 {
@@ -265,9 +275,11 @@ static int split_lay(struct ring *ring, struct vireo_chain *chains, int count, s
 	*ret_err = 0;
 	while (done < count) {
 		unsigned pieces;
-		int usual = split_lay_usual(ring, (uint16_t)(from + done), chains + done,
-					    (int)min_u32((uint32_t)(count - done), room), iov);
+		int usual = 0;
 
+		if (!split_seems_long(ring, (uint16_t)(from + done)))
+			usual = split_lay_usual(ring, (uint16_t)(from + done), chains + done,
+						(int)min_u32((uint32_t)(count - done), room), iov);
 		done += usual;
 		iov += usual;
 		room -= (unsigned)usual;

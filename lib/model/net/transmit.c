@@ -53,6 +53,14 @@ static void transmit_take(struct net_queue *q, struct vireo_chain *chain, struct
 	frame->iov = iov;
 	frame->iov_count = chain->readable_count;
 	frame->len_bytes = chain->readable_bytes - q->header_bytes;
+	if (iov->iov_len == q->header_bytes && frame->iov_count > 1 && iov[1].iov_len >= VIREO_FRAME_HEAD_BYTES) {
+		memcpy(header, base, q->header_bytes);
+		net_head_copy(frame->head, iov[1].iov_base);
+		net_copied();
+		frame->iov++;
+		frame->iov_count--;
+		return;
+	}
 	if (unlikely(iov->iov_len < q->header_bytes + VIREO_FRAME_HEAD_BYTES)) {
 		transmit_take_scattered(q, frame, header);
 		return;
