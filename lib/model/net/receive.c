@@ -310,10 +310,10 @@ static int receive_frame(struct net_queue *q, const struct vireo_frame *frame, u
 }
 
 /*
- * The usual frames in the usual chains: nothing asked of the receiver, who takes every frame of at most `plain_max`
- * bytes. Stops at the first that is not, or when no more chains have been popped. Returns how many are in.
+ * The usual frames in the usual chains: nothing asked of the receiver, and of a length that needs no question
+ * (receive_plain_lengths()). Stops at the first that is not, or when no more chains have been popped. Returns how many are in.
  */
-static unsigned receive_plain(struct net_queue *q, struct vireo_frame *const *frames, unsigned count, uint32_t plain_max,
+static unsigned receive_plain(struct net_queue *q, struct vireo_frame *const *frames, unsigned count, uint32_t plain_lengths,
 			      uint64_t *bytes)
 {
 	const struct virtio_net_header header = {.num_buffers = htole16(1)};
@@ -327,7 +327,7 @@ static unsigned receive_plain(struct net_queue *q, struct vireo_frame *const *fr
 		uint32_t len = frame->len_bytes, total = header_bytes + len;
 
 		if (unlikely(frame->offload.gso | frame->offload.flags) ||
-		    unlikely(len - VIREO_FRAME_HEAD_BYTES > plain_max - VIREO_FRAME_HEAD_BYTES) ||
+		    unlikely(len - VIREO_FRAME_HEAD_BYTES >= plain_lengths) ||
 		    unlikely(frame->iov_count != 1 || chains[i].writable_bytes < total) ||
 		    unlikely(chains[i].readable_count || chains[i].writable_count != 1))
 			break;
@@ -348,14 +348,16 @@ static bool receive_open(const struct vireo_net *net, unsigned pair, struct net_
 	return vireo_queue_enabled(q->queue) && pair < __atomic_load_n(&net->pairs_active, __ATOMIC_RELAXED);
 }
 
-/* Untagged frames up to this length are wanted, whatever they are: at least what a frame's head holds, less one. */
-static uint32_t receive_plain_max(const struct vireo_net *net, const struct net_queue *q)
+/*
+ * How many lengths, from that of a frame's head on, need no further question: untagged frames so long are wanted,
+ * whatever they are.
+ */
+static uint32_t receive_plain_lengths(const struct vireo_net *net, const struct net_queue *q)
 {
 	uint32_t mode = __atomic_load_n(&net->filter.mode, __ATOMIC_RELAXED);
+	uint32_t max = __atomic_load_n(&q->frame_bytes_max, __ATOMIC_RELAXED);
 
-	if (!(mode & NET_FILTER_PROMISCUOUS))
-		return VIREO_FRAME_HEAD_BYTES - 1; /* none */
-	return __atomic_load_n(&q->frame_bytes_max, __ATOMIC_RELAXED);
+	return mode & NET_FILTER_PROMISCUOUS && max >= VIREO_FRAME_HEAD_BYTES ? max - VIREO_FRAME_HEAD_BYTES + 1 : 0;
 }
 
 static void receive_end(struct net_queue *q, uint64_t frames, uint64_t bytes)
@@ -372,7 +374,7 @@ int vireo_net_receive_deliver(struct vireo_net *net, unsigned pair, struct vireo
 			      unsigned count)
 {
 	uint64_t delivered = 0, bytes = 0, lost = 0;
-	uint32_t plain_max;
+	uint32_t plain_lengths;
 	struct net_queue *q;
 	int r = 0;
 
@@ -385,9 +387,9 @@ int vireo_net_receive_deliver(struct vireo_net *net, unsigned pair, struct vireo
 		counter_add(&q->stats.disabled, count);
 		return 0;
 	}
-	plain_max = receive_plain_max(net, q);
+	plain_lengths = receive_plain_lengths(net, q);
 	for (unsigned i = 0; i < count && r != -EPROTO; i++) {
-		unsigned plain = receive_plain(q, frames + i, count - i, plain_max, &bytes);
+		unsigned plain = receive_plain(q, frames + i, count - i, plain_lengths, &bytes);
 
 		delivered += plain;
 		i += plain;
@@ -452,11 +454,43 @@ static int receive_packet(struct vireo_net *net, struct net_queue *q, const stru
 	return r;
 }
 
+/* As receive_plain(), for packets. */
+static unsigned receive_plain_packets(struct net_queue *q, const struct vireo_packet *packets, unsigned count,
+				      uint32_t plain_lengths, uint64_t *bytes)
+{
+	const struct virtio_net_header header = {.num_buffers = htole16(1)};
+	const struct vireo_chain *chains = &q->chains[q->first];
+	uint32_t *written = &q->written[q->first], header_bytes = q->header_bytes;
+	unsigned i, limit = min_u32(count, q->last - q->first);
+	uint64_t sum = 0;
+
+	for (i = 0; i < limit; i++) {
+		const struct vireo_packet *packet = &packets[i];
+		uint32_t len = packet->len_bytes, total = header_bytes + len;
+		uint8_t *to;
+
+		if (unlikely(packet->offload.gso | packet->offload.flags) ||
+		    unlikely(len - VIREO_FRAME_HEAD_BYTES >= plain_lengths) ||
+		    unlikely(chains[i].writable_bytes < total) ||
+		    unlikely(chains[i].readable_count || chains[i].writable_count != 1))
+			break;
+		written[i] = total;
+		sum += len;
+		to = chains[i].iov->iov_base;
+		memcpy(to, &header, sizeof(header));
+		memcpy(to + header_bytes, packet->data, len);
+	}
+	q->first += i;
+	*bytes += sum;
+	return i;
+}
+
 int vireo_net_enqueue_burst(struct vireo_net *net, unsigned pair, const struct vireo_packet *packets,
 			    unsigned count)
 {
 	uint64_t delivered = 0, bytes = 0;
 	struct net_queue *q;
+	uint32_t plain_lengths;
 	unsigned taken;
 	int r = 0;
 
@@ -469,7 +503,14 @@ int vireo_net_enqueue_burst(struct vireo_net *net, unsigned pair, const struct v
 		counter_add(&q->stats.disabled, count);
 		return (int)count;
 	}
+	plain_lengths = receive_plain_lengths(net, q);
 	for (taken = 0; taken < count; taken++) {
+		unsigned plain = receive_plain_packets(q, packets + taken, count - taken, plain_lengths, &bytes);
+
+		delivered += plain;
+		taken += plain;
+		if (taken == count)
+			break;
 		r = receive_packet(net, q, &packets[taken], count - taken);
 		if (r == 0 || r == -EPROTO)
 			break;

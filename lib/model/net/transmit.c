@@ -290,30 +290,75 @@ static bool transmit_copy(struct net_queue *q, const struct vireo_frame *frame, 
 	return true;
 }
 
+/* The usual chain straight into the caller's memory, where no head is needed. False: nothing has been done. */
+static inline bool transmit_plain_copy(const struct vireo_chain *chain, uint32_t header_bytes,
+				       struct vireo_packet *packet)
+{
+	const struct iovec *iov = chain->iov;
+	size_t len_bytes = iov->iov_len - header_bytes; /* huge if there is not even a header */
+	uint16_t asked;
+
+	if (unlikely(chain->readable_count != 1 || len_bytes - NET_ETHERNET_BYTES > NET_FRAME_BYTES_MAX - NET_ETHERNET_BYTES))
+		return false;
+	memcpy(&asked, iov->iov_base, sizeof(asked));
+	if (unlikely(asked || len_bytes > packet->capacity_bytes))
+		return false;
+	memcpy(packet->data, (const uint8_t *)iov->iov_base + header_bytes, len_bytes);
+	packet->len_bytes = (uint32_t)len_bytes;
+	memset(&packet->offload, 0, sizeof(packet->offload));
+	return true;
+}
+
+/* Packets filled from what is in hand. */
+static unsigned transmit_copy_all(struct net_queue *q, unsigned chains, struct vireo_packet *packets)
+{
+	uint32_t header_bytes = q->header_bytes;
+	uint64_t bytes = 0, plain = 0;
+	unsigned filled = 0;
+
+	for (unsigned i = 0; i < chains; i++) {
+		struct vireo_chain *chain = &q->chains[i];
+		struct vireo_frame frame;
+
+		if (likely(transmit_plain_copy(chain, header_bytes, &packets[filled]))) {
+			bytes += packets[filled++].len_bytes;
+			plain++;
+		} else if (transmit_parse_slowly(q, chain, &frame)) {
+			filled += transmit_copy(q, &frame, &packets[filled]);
+		}
+	}
+	counter_add(&q->stats.frames, plain);
+	counter_add(&q->stats.bytes, bytes);
+	return filled;
+}
+
 int vireo_net_dequeue_burst(struct vireo_net *net, unsigned pair, struct vireo_packet *packets,
 			    unsigned count)
 {
-	struct vireo_frame frames[NET_BATCH];
-	uint64_t seen = 0, bytes;
+	uint64_t seen = 0;
 	unsigned filled = 0;
 	struct net_queue *q;
 
 	if (unlikely(pair >= net->pairs))
 		return -EINVAL;
 	q = net_transmit_queue(net, pair);
-	/* Frames longer than their packet fill none: at most a ring of those, so that a guest cannot keep us
-	 * here. */
-	while (q->queue && filled < count && seen < (uint64_t)count + q->size) {
-		int n = transmit_look(q, frames, min_u32(count - filled, NET_BATCH), &bytes);
+	if (unlikely(!q->queue))
+		return 0;
+	if (unlikely(!vireo_queue_enabled(q->queue)))
+		return transmit_discard(q);
+	/* Chains that fill no packet: at most a ring of those, so that a guest cannot keep us here. */
+	while (filled < count && seen < (uint64_t)count + q->size) {
+		int n = transmit_fill(q, min_u32(count - filled, NET_BATCH));
 
 		if (n < 0 && !filled)
 			return n;
 		if (n <= 0)
 			break;
-		for (int i = 0; i < n; i++)
-			filled += transmit_copy(q, &frames[i], &packets[filled]);
+		filled += transmit_copy_all(q, (unsigned)n, packets + filled);
 		transmit_return(q);
 		seen += (uint64_t)n;
 	}
+	if (filled == count)
+		transmit_pop(q, count);
 	return (int)filled;
 }
