@@ -115,7 +115,10 @@ VIREO_API unsigned vireo_net_offloads(const struct vireo_net *net);
 /* Any thread while the queue runs. */
 VIREO_API int vireo_net_kick_fd(struct vireo_net *net, unsigned queue); /* see vireo_queue_kick_fd() */
 
-/* Worker: see vireo_queue_kick_enable(). */
+/*
+ * Worker: see vireo_queue_kick_enable(). Kicks of transmit queues start on, those of receive queues off: who lets
+ * frames go when there is no buffer needs none, and each would cost the driver a system call.
+ */
 VIREO_API bool vireo_net_kick_enable(struct vireo_net *net, unsigned queue, bool on);
 
 /* Counters of one queue; read by any thread, each field for itself. */

@@ -245,6 +245,8 @@ static int net_data_queue_start(struct vireo_net *net, unsigned index, struct vi
 	q->merge = net_has(net, VIREO_NET_F_MRG_RXBUF_BIT);
 	q->guest_csum = net_has(net, VIREO_NET_F_GUEST_CSUM_BIT);
 	q->queue = queue;
+	if (!(index & 1)) /* nobody waits for receive buffers: a driver need not tell of each of them */
+		vireo_queue_kick_enable(queue, false);
 	if (net->ops.queue_started)
 		net->ops.queue_started(net->opaque, index);
 	return 0;
