@@ -39,7 +39,7 @@
 
 #define NS_PER_US       1000u
 #define NS_PER_S        1000000000u
-#define CLOCK_ROUNDS    16u            /* busy rounds between two looks at the clock */
+#define CLOCK_ROUNDS    16u            /* rounds between two looks at the clock */
 #define EVENTS_EVERY_NS (40u * NS_PER_US) /* how often a busy worker looks for kicks */
 #define REST_NS_MIN     (20u * NS_PER_US)
 #define REST_NS_MAX     (500u * NS_PER_US)
@@ -97,7 +97,6 @@ static bool queue_idle(struct worker *worker, unsigned at)
 {
 	struct in_queue *in = worker->active[at];
 
-	worker->clock_stale = true;
 	if (worker->poll || in->resting)
 		return true;
 	if (!in->idle_since_ns) {
