@@ -177,6 +177,23 @@ static inline struct ring_desc ring_desc_read(const void *at)
 }
 
 /*
+ * A chain's first lines: whoever popped it looks at its header, or writes one. Asked for as early as the address is
+ * known, so that those of a burst come in together.
+ */
+static inline void ring_fetch_start(const void *start, bool writable)
+{
+	const char *at = start;
+
+	if (writable) {
+		prefetch_write(at);
+		prefetch_write(at + CACHE_LINE_BYTES);
+	} else {
+		__builtin_prefetch(at);
+		__builtin_prefetch(at + CACHE_LINE_BYTES);
+	}
+}
+
+/*
  * The region that payload was found in last, in registers for as long as a burst lasts. Empty if there is none.
  * The ring's own cache goes on from it: take it anew after whatever may have moved that.
  */
@@ -220,6 +237,7 @@ static inline bool ring_lay_single(const struct ring_window *window, uint64_t ad
 	if (unlikely(offset >= window->size_bytes || (uint64_t)len - 1 >= window->size_bytes - offset))
 		return false;
 	*iov = (struct iovec){ .iov_base = window->host + offset, .iov_len = len };
+	ring_fetch_start(window->host + offset, writable);
 	chain->iov = iov;
 	ring_store_one_of_two(&chain->readable_count, writable, 1);
 	ring_store_one_of_two(&chain->readable_bytes, writable, len);
@@ -272,6 +290,8 @@ static inline int ring_pieces_finish(struct ring *ring, const struct ring_pieces
 	chain->writable_count = p->writable_count;
 	chain->readable_bytes = (uint32_t)p->readable_bytes;
 	chain->writable_bytes = (uint32_t)p->writable_bytes;
+	if (likely(p->room < p->room_start))
+		ring_fetch_start(iov->iov_base, !p->readable_count);
 	return 0;
 }
 

@@ -168,30 +168,14 @@ static void receive_return(struct net_queue *q)
 	q->iov_used = 0;
 }
 
-/* Where headers will go: ours to write by the time when a frame is there. */
-static void receive_prefetch(const struct vireo_chain *chains, unsigned count)
-{
-	for (unsigned i = 0; i < count; i++) {
-		const uint8_t *start = chains[i].iov->iov_base;
-
-		prefetch_write(start);
-		prefetch_write(start + CACHE_LINE_BYTES);
-	}
-}
-
 /* As net_queue_pop(); -ENOBUFS also when the array of chains is full. */
 static int receive_refill(struct net_queue *q, unsigned want)
 {
-	int r;
-
 	if (q->first == q->last)
 		receive_return(q);
 	if (q->last == q->size)
 		return -ENOBUFS;
-	r = net_queue_pop(q, min_u32(min_u32(want, NET_BATCH), q->size - q->last));
-	if (r > 0)
-		receive_prefetch(&q->chains[q->last - (uint32_t)r], (unsigned)r);
-	return r;
+	return net_queue_pop(q, min_u32(min_u32(want, NET_BATCH), q->size - q->last));
 }
 
 /* Chains for the next call, which will hardly be longer than this one: they come near while others are served. */

@@ -136,27 +136,6 @@ static inline bool transmit_parse(struct net_queue *q, uint32_t header_bytes, st
 	return true;
 }
 
-/* Where headers are: on their way while chains before them are looked at. */
-static void transmit_prefetch(const struct vireo_chain *chains, unsigned count)
-{
-	for (unsigned i = 0; i < count; i++) {
-		const uint8_t *start = chains[i].iov->iov_base;
-
-		__builtin_prefetch(start);
-		__builtin_prefetch(start + CACHE_LINE_BYTES);
-	}
-}
-
-/* Up to `max` chains more, as net_queue_pop(). */
-static int transmit_pop(struct net_queue *q, uint32_t max)
-{
-	int r = net_queue_pop(q, min_u32(max, NET_BATCH));
-
-	if (r > 0)
-		transmit_prefetch(&q->chains[q->last - (uint32_t)r], (unsigned)r);
-	return r;
-}
-
 /* Takes up to `max` of what is there in hand: chains [0..first). Returns `first`, 0 or -EPROTO. */
 static int transmit_fill(struct net_queue *q, uint32_t max)
 {
@@ -164,7 +143,7 @@ static int transmit_fill(struct net_queue *q, uint32_t max)
 
 	while (q->last < limit) {
 		uint32_t want = min_u32(limit - q->last, NET_BATCH);
-		int r = transmit_pop(q, want);
+		int r = net_queue_pop(q, want);
 
 		if (r < 0 && r != -ENOBUFS && !q->last) /* with chains in hand, the next look will say so */
 			return r;
@@ -265,7 +244,7 @@ void vireo_net_transmit_complete(struct vireo_net *net, unsigned pair)
 		return;
 	transmit_return(q);
 	if (burst == q->burst)
-		transmit_pop(q, burst); /* what is wrong, if anything, the next look will say */
+		net_queue_pop(q, min_u32(burst, NET_BATCH)); /* what is wrong, if anything, the next look will say */
 }
 
 /* ---- packets of the caller's own ---- */
@@ -359,6 +338,6 @@ int vireo_net_dequeue_burst(struct vireo_net *net, unsigned pair, struct vireo_p
 		seen += (uint64_t)n;
 	}
 	if (filled == count)
-		transmit_pop(q, count);
+		net_queue_pop(q, min_u32(count, NET_BATCH));
 	return (int)filled;
 }
