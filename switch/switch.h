@@ -35,6 +35,8 @@ struct sw_queue_stats {
 struct sw_port_ops {
 	/* Up to max frames in place; 0: none; negative: the queue is dead, do not ask again. */
 	int (*receive)(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max);
+	/* A receive is near: fetch what it will look at. May be NULL. */
+	void (*expect)(void *opaque, unsigned queue);
 	/* Gives all frames of the last receive back. */
 	void (*release)(void *opaque, unsigned queue);
 	/* Copies frames into the port. What does not go is counted by the port and lost. Returns frames that went. */

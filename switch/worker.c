@@ -210,6 +210,16 @@ static int queue_forward(struct worker *worker, struct in_queue *in)
 	return count;
 }
 
+/* The queue after this one in the round: what another CPU has written there comes while this one is served. */
+static inline void queue_expect_next(const struct worker *worker, unsigned at)
+{
+	unsigned next = at + 1 < worker->active_count ? at + 1 : 0;
+	const struct in_queue *in = worker->active[next];
+
+	if (next != at && in->ops->expect)
+		in->ops->expect(in->opaque, in->number);
+}
+
 static unsigned round_queues(struct worker *worker)
 {
 	uint64_t before = cycles_now(), busy_cycles = 0;
@@ -217,9 +227,12 @@ static unsigned round_queues(struct worker *worker)
 
 	while (at < worker->active_count) {
 		struct in_queue *in = worker->active[at];
-		int count = queue_forward(worker, in);
-		uint64_t now = cycles_now();
+		int count;
+		uint64_t now;
 
+		queue_expect_next(worker, at);
+		count = queue_forward(worker, in);
+		now = cycles_now();
 		busy_cycles += count > 0 ? now - before : 0;
 		before = now;
 		if (likely(count > 0)) {

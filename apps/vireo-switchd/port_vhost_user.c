@@ -53,6 +53,13 @@ static int vm_receive(void *opaque, unsigned queue, struct vireo_frame *frames, 
 	return vireo_net_transmit_look(vm->net, queue, frames, max);
 }
 
+static void vm_expect(void *opaque, unsigned queue)
+{
+	struct vm_port *vm = opaque;
+
+	vireo_net_transmit_expect(vm->net, queue);
+}
+
 static void vm_release(void *opaque, unsigned queue)
 {
 	struct vm_port *vm = opaque;
@@ -113,6 +120,7 @@ static const struct sw_port_ops vm_ops = {
 	.deliver = vm_deliver,
 	.flush = vm_flush,
 	.kick_fd = vm_kick_fd,
+	.expect = vm_expect,
 	.kick_enable = vm_kick_enable,
 	.stats = vm_stats,
 };

@@ -181,6 +181,12 @@ VIREO_API bool vireo_queue_kick_enable(struct vireo_queue *queue, bool on);
 /* Chains available and not yet popped, as far as one look tells; a hint. */
 VIREO_API unsigned vireo_queue_available(struct vireo_queue *queue);
 
+/*
+ * A pop is near: what it will look at first is fetched meanwhile. For workers that go round several queues; means
+ * nothing but time.
+ */
+VIREO_API void vireo_queue_expect(const struct vireo_queue *queue);
+
 #ifdef __cplusplus
 }
 #endif

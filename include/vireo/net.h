@@ -168,6 +168,8 @@ VIREO_API int vireo_net_enqueue_burst(struct vireo_net *net, unsigned pair, cons
  */
 VIREO_API int vireo_net_transmit_look(struct vireo_net *net, unsigned pair, struct vireo_frame *frames,
 				      unsigned count);
+/* A look at this pair is near: see vireo_queue_expect(). */
+VIREO_API void vireo_net_transmit_expect(struct vireo_net *net, unsigned pair);
 /* Gives all frames of the last look back to the driver, and signals it if it wants that. */
 VIREO_API void vireo_net_transmit_complete(struct vireo_net *net, unsigned pair);
 

@@ -64,6 +64,11 @@ bool vireo_queue_kick_enable(struct vireo_queue *queue, bool on)
 	return ring_kick_enable(queue->ring, on);
 }
 
+void vireo_queue_expect(const struct vireo_queue *queue)
+{
+	ring_expect(queue->ring);
+}
+
 unsigned vireo_queue_available(struct vireo_queue *queue)
 {
 	return ring_available(queue->ring);

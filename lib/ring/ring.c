@@ -210,6 +210,18 @@ unsigned ring_available(struct ring *ring)
 	return ring->is_packed ? packed_available(ring) : split_available(ring);
 }
 
+void ring_expect(const struct ring *ring)
+{
+	const struct split_state *s = &ring->split;
+
+	if (ring->is_packed) {
+		__builtin_prefetch(&ring->packed.desc[ring->packed.avail.pos]);
+		return;
+	}
+	__builtin_prefetch(&s->avail->idx);
+	__builtin_prefetch(&s->avail->ring[s->next_avail & (ring->size - 1)]);
+}
+
 static uint32_t place_encode(struct packed_place place)
 {
 	return (uint32_t)place.pos | (uint32_t)place.wrap << 15;

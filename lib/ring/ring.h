@@ -65,6 +65,7 @@ bool ring_publish(struct ring *ring);
 
 bool ring_kick_enable(struct ring *ring, bool on);
 unsigned ring_available(struct ring *ring);
+void ring_expect(const struct ring *ring); /* see vireo_queue_expect() */
 
 /*
  * Where the ring stands, encoded as GET_VRING_BASE (vhost-user: "vring base"): split: next available index;

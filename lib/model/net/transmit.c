@@ -232,6 +232,17 @@ int vireo_net_transmit_look(struct vireo_net *net, unsigned pair, struct vireo_f
 	return n;
 }
 
+void vireo_net_transmit_expect(struct vireo_net *net, unsigned pair)
+{
+	struct net_queue *q;
+
+	if (unlikely(pair >= net->pairs))
+		return;
+	q = net_transmit_queue(net, pair);
+	if (q->queue && !q->last) /* else frames are in hand already */
+		vireo_queue_expect(q->queue);
+}
+
 void vireo_net_transmit_complete(struct vireo_net *net, unsigned pair)
 {
 	struct net_queue *q;
