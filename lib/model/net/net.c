@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "device/device.h"
+#include "base/copy.h"
 #include "model/net/net_internal.h"
 #include <assert.h>
 #include <endian.h>
@@ -238,6 +239,7 @@ static int net_data_queue_start(struct vireo_net *net, unsigned index, struct vi
 
 	if (net_queue_arena_new(q, vireo_queue_size(queue)))
 		return -ENOMEM;
+	q->string_from_bytes = copy_string_from_bytes();
 	q->header_bytes = has_num_buffers ? NET_HDR_BYTES : NET_HDR_LEGACY_BYTES;
 	q->offloads = index & 1 ? net_features_transmit_offloads(net->features)
 				: net_features_receive_offloads(net->features);

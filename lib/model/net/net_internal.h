@@ -109,6 +109,7 @@ struct net_queue {
 	uint32_t pushed; /* receive */
 	uint32_t burst; /* transmit: what the last look asked for; receive: chains used since the last flush */
 	uint32_t runt_work;	  /* receive: what may still be spent on runt buffers in this call */
+	uint32_t string_from_bytes; /* see base/copy.h */
 	uint32_t header_bytes;	  /* of the header in front of each frame */
 	unsigned offloads;	  /* receive: what the driver takes; transmit: what it may ask for */
 	uint32_t frame_bytes_max; /* receive: untagged, without GSO; atomic: changed by the control thread */

@@ -12,6 +12,7 @@
  * comes straight from the sender's memory.
  */
 
+#include "base/copy.h"
 #include "mem/cursor.h"
 #include "model/net/net_internal.h"
 #include <endian.h>
@@ -77,17 +78,17 @@ static struct virtio_net_header receive_header(const struct net_queue *q, const 
 
 /* Both sides in one piece: one contiguous write. A legacy header's last two bytes are overwritten by the
  * frame. */
-static inline void receive_write_flat(const struct virtio_net_header *header, uint32_t header_bytes, uint8_t *dst,
+static inline void receive_write_flat(const struct net_queue *q, const struct virtio_net_header *header, uint8_t *dst,
 				      const struct vireo_frame *frame)
 {
 	const uint8_t *src = frame->iov->iov_base;
 
 	memcpy(dst, header, sizeof(*header));
-	dst += header_bytes;
+	dst += q->header_bytes;
 	memcpy(dst, frame->head, VIREO_FRAME_HEAD_BYTES);
 	/* Guests choose the addresses: both may name the same memory. */
-	memmove(dst + VIREO_FRAME_HEAD_BYTES, src + VIREO_FRAME_HEAD_BYTES,
-		frame->len_bytes - VIREO_FRAME_HEAD_BYTES);
+	copy_bytes(dst + VIREO_FRAME_HEAD_BYTES, src + VIREO_FRAME_HEAD_BYTES,
+		   frame->len_bytes - VIREO_FRAME_HEAD_BYTES, q->string_from_bytes);
 }
 
 /* A frame being read: its private head, then the sender's pieces. */
@@ -283,7 +284,7 @@ static int receive_frame(struct net_queue *q, const struct vireo_frame *frame, u
 	if (room) {
 		struct virtio_net_header header = receive_header(q, frame, 1);
 
-		receive_write_flat(&header, q->header_bytes, room, frame);
+		receive_write_flat(q, &header, room, frame);
 		q->written[q->first++] = bytes;
 		return 1;
 	}
@@ -317,7 +318,7 @@ static unsigned receive_plain(struct net_queue *q, struct vireo_frame *const *fr
 			break;
 		written[i] = total;
 		sum += len;
-		receive_write_flat(&header, header_bytes, chains[i].iov->iov_base, frame);
+		receive_write_flat(q, &header, chains[i].iov->iov_base, frame);
 	}
 	q->first += i;
 	*bytes += sum;
@@ -462,7 +463,7 @@ static unsigned receive_plain_packets(struct net_queue *q, const struct vireo_pa
 		sum += len;
 		to = chains[i].iov->iov_base;
 		memcpy(to, &header, sizeof(header));
-		memcpy(to + header_bytes, packet->data, len);
+		copy_bytes(to + header_bytes, packet->data, len, q->string_from_bytes);
 	}
 	q->first += i;
 	*bytes += sum;

@@ -9,6 +9,7 @@
  * counted and go back with the rest, because IN_ORDER wants every chain in its turn.
  */
 
+#include "base/copy.h"
 #include "mem/cursor.h"
 #include "model/net/net_internal.h"
 #include <assert.h>
@@ -281,8 +282,8 @@ static bool transmit_copy(struct net_queue *q, const struct vireo_frame *frame, 
 }
 
 /* The usual chain straight into the caller's memory, where no head is needed. False: nothing has been done. */
-static inline bool transmit_plain_copy(const struct vireo_chain *chain, uint32_t header_bytes,
-				       struct vireo_packet *packet)
+static inline bool transmit_plain_copy(const struct net_queue *q, const struct vireo_chain *chain,
+				       uint32_t header_bytes, struct vireo_packet *packet)
 {
 	const struct iovec *iov = chain->iov;
 	size_t len_bytes = iov->iov_len - header_bytes; /* huge if there is not even a header */
@@ -293,7 +294,7 @@ static inline bool transmit_plain_copy(const struct vireo_chain *chain, uint32_t
 	memcpy(&asked, iov->iov_base, sizeof(asked));
 	if (unlikely(asked || len_bytes > packet->capacity_bytes))
 		return false;
-	memcpy(packet->data, (const uint8_t *)iov->iov_base + header_bytes, len_bytes);
+	copy_bytes(packet->data, (const uint8_t *)iov->iov_base + header_bytes, len_bytes, q->string_from_bytes);
 	packet->len_bytes = (uint32_t)len_bytes;
 	memset(&packet->offload, 0, sizeof(packet->offload));
 	return true;
@@ -310,7 +311,7 @@ static unsigned transmit_copy_all(struct net_queue *q, unsigned chains, struct v
 		struct vireo_chain *chain = &q->chains[i];
 		struct vireo_frame frame;
 
-		if (likely(transmit_plain_copy(chain, header_bytes, &packets[filled]))) {
+		if (likely(transmit_plain_copy(q, chain, header_bytes, &packets[filled]))) {
 			bytes += packets[filled++].len_bytes;
 			plain++;
 		} else if (transmit_parse_slowly(q, chain, &frame)) {
