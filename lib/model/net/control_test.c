@@ -89,25 +89,43 @@ static size_t mac_tables(uint8_t *data, uint32_t unicast, uint32_t multicast)
 	return (size_t)(p - data);
 }
 
+/* Does it, as a packet of the caller's or as a frame in place? */
+static bool reaches(struct guest *g, uint8_t *data, uint32_t bytes, bool in_place)
+{
+	struct iovec iov = {.iov_base = data, .iov_len = bytes};
+	struct vireo_packet packet = {.data = data, .len_bytes = bytes};
+	struct vireo_frame frame = {.iov = &iov, .iov_count = 1, .len_bytes = bytes}, *pointer = &frame;
+	uint64_t filtered = guest_stats(g, 0).filtered;
+
+	memcpy(frame.head, data, VIREO_FRAME_HEAD_BYTES);
+	guest_post(g, 0, 100);
+	guest_kick(g, 0);
+	if (in_place) {
+		vireo_net_receive_deliver(g->net, 0, &pointer, 1);
+		vireo_net_receive_flush(g->net, 0);
+	} else {
+		assert_int_equal(vireo_net_enqueue_burst(g->net, 0, &packet, 1), 1);
+	}
+	if (guest_used(g, 0, NULL) >= 0)
+		return true;
+	assert_int_equal(guest_stats(g, 0).filtered, filtered + 1);
+	return false;
+}
+
 /* Does a frame to `mac` with this tag (-1: none) reach the driver? */
 static bool passes(struct guest *g, const uint8_t *mac, int vlan)
 {
 	uint8_t data[60] = {0};
-	struct vireo_packet packet = {.data = data, .len_bytes = sizeof(data)};
-	uint64_t filtered = guest_stats(g, 0).filtered;
+	bool packet;
 	unsigned tag = vlan < 0 ? 0 : (unsigned)vlan;
 
 	memcpy(data, mac, 6);
 	data[12] = vlan < 0 ? 0x08 : 0x81;
 	data[14] = (uint8_t)(tag >> 8 & 0xf) | 0xa0; /* priority bits are not the VLAN's */
 	data[15] = (uint8_t)tag;
-	guest_post(g, 0, 100);
-	guest_kick(g, 0);
-	assert_int_equal(vireo_net_enqueue_burst(g->net, 0, &packet, 1), 1);
-	if (guest_used(g, 0, NULL) >= 0)
-		return true;
-	assert_int_equal(guest_stats(g, 0).filtered, filtered + 1);
-	return false;
+	packet = reaches(g, data, sizeof(data), false);
+	assert_int_equal(reaches(g, data, sizeof(data), true), packet);
+	return packet;
 }
 
 static void control_start(struct guest *g)
