@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "bench/instructions/case.h"
+#include "base/util.h"
+#include <stdio.h>
+#include <string.h>
+
+#define NAME_BYTES 64
+
+static const char *const kinds[] = {"dequeue", "enqueue", "forward"};
+static const char *const rings[] = {"split", "split-in-order", "packed", "packed-in-order"};
+static const uint32_t sizes_bytes[] = {64, 1518};
+
+enum option { NONE, TWO, INDIRECT, PLAIN, FLOWS };
+static const char *const options[] = {"", "/two", "/indirect", "/plain", "/flows"};
+
+/* Options are measured with short frames, where they weigh most, on the two basic rings. */
+static bool exists(unsigned kind, unsigned ring, unsigned size, enum option option)
+{
+	if (option == NONE)
+		return true;
+	if (size || ring % 2)
+		return false;
+	return option == FLOWS ? kind == CASE_FORWARD : option != PLAIN || kind != CASE_DEQUEUE;
+}
+
+/* The number-th case, from 0 on. False: there are not so many. */
+static bool case_at(unsigned number, char *name, struct bench_case *ret)
+{
+	unsigned option = number % ARRAY_SIZE(options), rest = number / ARRAY_SIZE(options);
+	unsigned size = rest % ARRAY_SIZE(sizes_bytes), ring = rest / ARRAY_SIZE(sizes_bytes) % ARRAY_SIZE(rings);
+	unsigned kind = rest / ARRAY_SIZE(sizes_bytes) / ARRAY_SIZE(rings);
+
+	name[0] = '\0';
+	if (kind >= ARRAY_SIZE(kinds))
+		return false;
+	if (!exists(kind, ring, size, option))
+		return true;
+	snprintf(name, NAME_BYTES, "%s/%s/%u%s", kinds[kind], rings[ring], sizes_bytes[size], options[option]);
+	*ret = (struct bench_case){
+		.kind = kind,
+		.packed = ring / 2,
+		.in_order = ring % 2,
+		.two = option == TWO || option == INDIRECT,
+		.indirect = option == INDIRECT,
+		.plain = option == PLAIN,
+		.flows = option == FLOWS,
+		.size_bytes = sizes_bytes[size],
+	};
+	return true;
+}
+
+bool case_parse(const char *name, struct bench_case *ret)
+{
+	char there[NAME_BYTES];
+
+	for (unsigned i = 0; case_at(i, there, ret); i++)
+		if (there[0] && !strcmp(name, there))
+			return true;
+	return false;
+}
+
+void case_list(void)
+{
+	char name[NAME_BYTES];
+	struct bench_case c;
+
+	for (unsigned i = 0; case_at(i, name, &c); i++)
+		if (name[0])
+			puts(name);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef BENCH_INSTRUCTIONS_CASE_H
+#define BENCH_INSTRUCTIONS_CASE_H
+
+/*
+ * A case, by its name KIND/RING/SIZE[/OPTION]:
+ *
+ *	KIND	dequeue, enqueue: the burst API; forward: the switch between two net devices, both ways
+ *	RING	split, split-in-order, packed, packed-in-order
+ *	SIZE	bytes of a frame
+ *	OPTION	two: header and frame are two descriptors of a chain; indirect: the same in an indirect table;
+ *		plain: without mergeable buffers; flows: each frame of a burst has other addresses
+ *
+ * Without an option header and frame are one descriptor, buffers are mergeable, and all frames have the same
+ * addresses.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define BURST 32u
+/*
+ * Bursts that are counted, and before them those that are not. 64: whole rounds of each ring (256 entries, 128
+ * chains of two), and of the worker's look at the clock.
+ */
+#define BURSTS	    64u
+#define WARM_BURSTS 64u
+
+enum case_kind { CASE_DEQUEUE, CASE_ENQUEUE, CASE_FORWARD };
+
+struct bench_case {
+	enum case_kind kind;
+	bool packed, in_order;
+	bool two, indirect, plain, flows;
+	uint32_t size_bytes;
+};
+
+/* False: there is no such case. */
+bool case_parse(const char *name, struct bench_case *ret);
+void case_list(void); /* all names, to stdout */
+
+/* Each runs its case and returns the frames whose instructions were counted. */
+uint64_t run_bursts(const struct bench_case *c);
+uint64_t run_forward(const struct bench_case *c);
+
+#endif

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "bench/instructions/guest.h"
+#include "base/fd.h"
+#include "base/loop.h"
+#include "device/device.h"
+#include "mem/map.h"
+#include "ring/ring.h"
+#include "wire/virtio_net.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define MEMORY_BYTES (4u << 20)
+#define GPA	     UINT64_C(0x40000000)
+#define UADDR	     UINT64_C(0x7f0000000000)
+#define PACKED_BASE  0x80008000u /* both wrap counters set: SET_VRING_BASE's bits 15 and 31 */
+#define BUFFER_BYTES 2048u
+#define DATA_OFFSET  64u /* of a frame whose header is a descriptor of its own */
+
+void must(bool ok, const char *what)
+{
+	if (ok)
+		return;
+	fprintf(stderr, "bench-instructions: %s\n", what);
+	_exit(1); /* other threads may be anywhere */
+}
+
+static void broken(void *opaque, const char *why)
+{
+	must(false, why);
+}
+
+static const struct device_transport transport = {.broken = broken};
+
+static void *guest_alloc(struct guest *g, size_t bytes)
+{
+	void *at = g->memory + g->used_bytes;
+
+	must(bytes <= MEMORY_BYTES - g->used_bytes, "guest memory is too small");
+	g->used_bytes += (bytes + 63) & ~(size_t)63;
+	return at;
+}
+
+static uint64_t guest_uaddr(const struct guest *g, const void *at)
+{
+	return UADDR + (uint64_t)((const uint8_t *)at - g->memory);
+}
+
+static void memory_new(struct guest *g)
+{
+	const struct map_spec spec = {.gpa = GPA, .size_bytes = MEMORY_BYTES, .uaddr = UADDR};
+	int fd = memfd_create("guest", MFD_CLOEXEC);
+	const char *why = "";
+	struct map *map;
+
+	must(fd >= 0 && !ftruncate(fd, MEMORY_BYTES), "no memory for the guest");
+	g->memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	must(g->memory != MAP_FAILED, "no memory for the guest");
+	must(!map_new(&spec, &fd, 1, device_faults(g->device), &map, &why), why);
+	device_map_set(g->device, map);
+	close(fd);
+}
+
+/* The device learns of the ring what a front end would tell it. */
+static void ring_announce(struct guest *g, unsigned index, const struct driver_ring_setup *setup)
+{
+	int fd, err = fd_event_new(&fd);
+
+	must(!err, "no eventfd");
+	err |= device_queue_size_set(g->device, index, setup->size);
+	err |= device_queue_address_set(g->device, index, guest_uaddr(g, setup->desc), guest_uaddr(g, setup->driver),
+					guest_uaddr(g, setup->device));
+	err |= device_queue_base_set(g->device, index, setup->packed ? PACKED_BASE : 0);
+	err |= device_queue_call_set(g->device, index, fd);
+	err |= device_queue_kick_set(g->device, index, -1);
+	err |= device_queue_enable(g->device, index, true);
+	must(!err, "the device refused a queue");
+}
+
+static struct vireo_driver_ring *ring_add(struct guest *g, unsigned index)
+{
+	struct driver_ring_setup setup = {
+		.packed = g->c->packed,
+		.indirect = g->c->indirect,
+		.in_order = g->c->in_order,
+		.size = GUEST_QUEUE_SIZE,
+		.memory = {.host = g->memory, .gpa = GPA, .bytes = MEMORY_BYTES},
+		.kick_fd = -1,
+		.call_fd = -1,
+	};
+	struct ring_area area = ring_area_bytes(setup.packed, setup.size);
+	struct vireo_driver_ring *ring;
+
+	setup.desc = guest_alloc(g, area.desc_bytes);
+	setup.driver = guest_alloc(g, area.driver_bytes);
+	setup.device = guest_alloc(g, area.device_bytes);
+	if (setup.indirect) {
+		setup.tables = guest_alloc(g, driver_ring_table_bytes(setup.size));
+		setup.tables_gpa = GPA + (uint64_t)((uint8_t *)setup.tables - g->memory);
+	}
+	must(!driver_ring_new(&setup, &ring), "no driver ring");
+	ring_announce(g, index, &setup);
+	vireo_driver_ring_signal_enable(ring, false);
+	return ring;
+}
+
+static uint64_t features_of(const struct bench_case *c)
+{
+	uint64_t features = VIREO_FEATURE(VIREO_F_VERSION_1_BIT);
+
+	if (!c->plain)
+		features |= VIREO_FEATURE(VIREO_NET_F_MRG_RXBUF_BIT);
+	if (c->packed)
+		features |= VIREO_FEATURE(VIREO_F_RING_PACKED_BIT);
+	if (c->in_order)
+		features |= VIREO_FEATURE(VIREO_F_IN_ORDER_BIT);
+	if (c->indirect)
+		features |= VIREO_FEATURE(VIREO_F_RING_INDIRECT_DESC_BIT);
+	return features;
+}
+
+static bool add(struct vireo_driver_ring *ring, const struct bench_case *c, uint8_t *buffer, uint32_t data_bytes,
+		bool writable)
+{
+	const struct iovec two[] = {{buffer, NET_HDR_BYTES}, {buffer + DATA_OFFSET, data_bytes}};
+	const struct iovec one[] = {{buffer, NET_HDR_BYTES + data_bytes}};
+	unsigned count = c->two ? 2 : 1;
+
+	return !vireo_driver_ring_add(ring, c->two ? two : one, writable ? 0 : count, writable ? count : 0,
+				      c->indirect, buffer);
+}
+
+static uint8_t *frame_in(const struct bench_case *c, uint8_t *buffer)
+{
+	return buffer + (c->two ? DATA_OFFSET : NET_HDR_BYTES);
+}
+
+static void buffers_add(struct guest *g)
+{
+	for (unsigned i = 0; i < GUEST_QUEUE_SIZE; i++)
+		g->buffers[i] = guest_alloc(g, BUFFER_BYTES);
+	for (unsigned i = 0; i < GUEST_QUEUE_SIZE / (g->c->two && !g->c->indirect ? 2 : 1); i++)
+		must(add(g->receive, g->c, guest_alloc(g, BUFFER_BYTES), FRAME_BYTES_MAX, true),
+		     "no room for a receive buffer");
+	vireo_driver_ring_kick(g->receive);
+}
+
+void guest_start(struct guest *g, const struct bench_case *c, uint8_t number)
+{
+	const struct vireo_net_config config = {.size = sizeof(config), .name = "net"};
+
+	*g = (struct guest){.c = c, .number = number};
+	must(!vireo_net_new(&config, &g->net), "no net device");
+	g->device = vireo_net_device(g->net);
+	must(!loop_new(&g->loop), "no loop");
+	must(!device_attach(g->device, g->loop, &transport, g), "the device is attached already");
+	device_session_begin(g->device);
+	must(!device_features_set(g->device, features_of(c)), "the device refused the features");
+	memory_new(g);
+	g->receive = ring_add(g, 0);
+	g->transmit = ring_add(g, 1);
+	buffers_add(g);
+	device_resume(g->device);
+	vireo_net_kick_enable(g->net, 0, false);
+	vireo_net_kick_enable(g->net, 1, false);
+}
+
+void frame_make(uint8_t *frame, const struct bench_case *c, uint8_t from, uint8_t to, uint32_t number)
+{
+	const uint8_t flow = c->flows ? number % BURST : 0;
+	const uint8_t head[] = {2, 0, 0, 0, flow, to, 2, 0, 0, 0, flow, from, 0x88, 0xb5}; /* local experimental */
+
+	memcpy(frame, head, sizeof(head));
+	memcpy(frame + sizeof(head), &number, sizeof(number));
+	for (uint32_t i = sizeof(head) + sizeof(number); i < c->size_bytes; i++)
+		frame[i] = (uint8_t)(number + i);
+}
+
+void frame_check(const uint8_t *frame, uint32_t len_bytes, const struct bench_case *c, uint8_t from, uint8_t to,
+		 uint32_t number)
+{
+	uint8_t expected[FRAME_BYTES_MAX];
+
+	frame_make(expected, c, from, to, number);
+	must(len_bytes == c->size_bytes && !memcmp(frame, expected, len_bytes), "a frame arrived changed or misplaced");
+}
+
+void guest_send_burst(struct guest *g, uint8_t to)
+{
+	for (unsigned i = 0; i < BURST; i++) {
+		uint8_t *buffer = g->buffers[g->to_send % GUEST_QUEUE_SIZE];
+
+		frame_make(frame_in(g->c, buffer), g->c, g->number, to, g->to_send);
+		must(add(g->transmit, g->c, buffer, g->c->size_bytes, false), "no room for a frame to send");
+		g->to_send++;
+	}
+	vireo_driver_ring_kick(g->transmit);
+}
+
+void guest_sent(struct guest *g, unsigned count)
+{
+	uint32_t len_bytes;
+	void *cookie;
+
+	for (unsigned i = 0; i < count; i++)
+		must(vireo_driver_ring_get(g->transmit, &cookie, &len_bytes) == 1, "the device kept a frame");
+	must(vireo_driver_ring_get(g->transmit, &cookie, &len_bytes) == 0, "the device used too many frames");
+}
+
+void guest_take(struct guest *g, uint8_t from, unsigned count)
+{
+	uint32_t len_bytes;
+	void *cookie;
+
+	for (unsigned i = 0; i < count; i++) {
+		must(vireo_driver_ring_get(g->receive, &cookie, &len_bytes) == 1, "a frame is missing");
+		frame_check(frame_in(g->c, cookie), len_bytes - NET_HDR_BYTES, g->c, from, g->number, g->to_take++);
+		must(add(g->receive, g->c, cookie, FRAME_BYTES_MAX, true), "no room for a receive buffer");
+	}
+	must(vireo_driver_ring_get(g->receive, &cookie, &len_bytes) == 0, "a frame too many");
+	vireo_driver_ring_kick(g->receive);
+}
