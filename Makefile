@@ -18,6 +18,13 @@ check: ## install what is missing, build, and pass all tests
 figures: build ## start-up time, memory, idle CPU and latency of the switch, measured here
 	@VIREO_BUILD='$(abspath $(BUILD))' bench/figures
 
+bench: ## install the peers (DPDK, Open vSwitch), build, and measure ours beside them (CASES: some only)
+	@scripts/install-deps build bench
+	@$(MAKE) --no-print-directory compile
+	@# A folder that was set up before DPDK was there does not know it yet.
+	@test -x '$(BUILD)/bench/bench-vhost' || { meson setup --reconfigure '$(BUILD)' && meson compile -C '$(BUILD)'; }
+	@VIREO_BUILD='$(abspath $(BUILD))' bench/compare $(CASES)
+
 build: ## install what is missing, and build
 	@scripts/install-deps build
 	@$(MAKE) --no-print-directory compile
@@ -32,4 +39,4 @@ install: ## install what has been built (DESTDIR, PREFIX)
 clean: ## remove what building made
 	rm -rf '$(BUILD)' build-check
 
-.PHONY: help demo check figures build compile install clean
+.PHONY: help demo check figures bench build compile install clean

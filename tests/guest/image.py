@@ -234,8 +234,8 @@ def _libraries(program):
     return re.findall(r"(?:=> )?(/\S+) \(0x", listed)
 
 
-def initramfs(kernel_folder):
-    """Path of a busybox initramfs with the modules that the guests need, and the agent."""
+def initramfs(kernel_folder, programs=()):
+    """Path of a busybox initramfs with the modules that the guests need, the agent, and `programs`, which must be there."""
     cpio = Cpio()
     for folder in ("bin", "dev", "proc", "sys", "tmp", "etc", "modules"):
         cpio.folder(folder)
@@ -250,9 +250,11 @@ def initramfs(kernel_folder):
         names.append(name)
     cpio.file("modules/order", "".join(name + "\n" for name in names).encode(), 0o644)
     copied = set()
-    for program in PROGRAMS:
+    for program in [*PROGRAMS, *programs]:
         path = shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin")
         if not path:
+            if program in programs:
+                raise FileNotFoundError(f"{program}, which the guests need")
             continue
         cpio.file("bin/" + program, _read(path))
         for library in _libraries(path):

@@ -61,6 +61,22 @@ class Nic:
 
 
 @dataclasses.dataclass
+class Tap:
+    """One virtio-net device on a tap interface of the host, or of the namespace that the guest's `wrap` leads into."""
+    interface: str
+    mac: str
+    vhost: bool = False  # by the kernel's vhost-net instead of QEMU
+    properties: dict = dataclasses.field(default_factory=dict)
+
+    def arguments(self, index):
+        properties = {"disable-legacy": "on", "romfile": "", "mac": self.mac, **self.properties}
+        extra = "".join(f",{key}={value}" for key, value in properties.items())
+        return ["-netdev", f"tap,id=nd{index},ifname={self.interface},script=no,downscript=no,"
+                           f"vhost={'on' if self.vhost else 'off'}",
+                "-device", f"virtio-net-pci,netdev=nd{index}{extra}"]
+
+
+@dataclasses.dataclass
 class Result:
     status: int
     output: str
@@ -71,12 +87,15 @@ class CommandFailed(Exception):
 
 
 class Guest:
-    """A guest that boots while you go on; ready() waits for its shell."""
+    """A guest that boots while you go on; ready() waits for its shell.
 
-    def __init__(self, lab, name, nics=(), memory_mib=160, cpus=1, extra=()):
+    `programs` of the host are there in the guest, too. `wrap`: a command that starts QEMU, as one in another namespace.
+    """
+
+    def __init__(self, lab, name, nics=(), memory_mib=160, cpus=1, extra=(), programs=(), wrap=()):
         self.lab, self.name, self.nics, self.boots = lab, name, list(nics), 0
         self.pending, self.results, self.next_id, self.buffer = {}, {}, 0, b""
-        self.argv = self._arguments(memory_mib, cpus, extra)
+        self.argv = [*wrap, *self._arguments(memory_mib, cpus, extra, programs)]
         ours, theirs = socket.socketpair()
         self.line = ours
         self.line.setblocking(False)
@@ -84,7 +103,7 @@ class Guest:
         self.child = lab.start(argv, log=f"{name}.qemu", pass_fds=[theirs.fileno()])
         theirs.close()
 
-    def _arguments(self, memory_mib, cpus, extra):
+    def _arguments(self, memory_mib, cpus, extra, programs):
         kernel = image.kernel()
         accel = acceleration()
         argv = [QEMU, "-M", f"q35,accel={accel},memory-backend=mem", "-smp", str(cpus), "-m", str(memory_mib),
@@ -93,7 +112,7 @@ class Guest:
                 "-nodefaults", "-no-user-config", "-display", "none",
                 "-chardev", f"file,id=console,path={self.lab.path(self.name + '.console')}", "-serial", "chardev:console",
                 "-chardev", "socket,id=control,fd=CONTROL-FD", "-serial", "chardev:control",
-                "-kernel", kernel + "/vmlinuz", "-initrd", image.initramfs(kernel),
+                "-kernel", kernel + "/vmlinuz", "-initrd", image.initramfs(kernel, programs),
                 "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable"]
         for index, nic in enumerate(self.nics):
             argv += nic.arguments(index)
