@@ -337,15 +337,17 @@ int vireo_net_dequeue_burst(struct vireo_net *net, unsigned pair, struct vireo_p
 		return 0;
 	if (unlikely(!vireo_queue_enabled(q->queue)))
 		return transmit_discard(q);
-	/* Chains that fill no packet: at most a ring of those, so that a guest cannot keep us here. */
-	while (filled < count && seen < (uint64_t)count + q->size) {
-		int n = transmit_fill(q, min_u32(count - filled, NET_BATCH));
+	/*
+	 * One pop, unless its chains have filled nothing: to run after a driver that is just writing would cost a
+	 * barrier for each few frames. Chains that fill no packet: at most a ring of those, so that a guest cannot
+	 * keep us here.
+	 */
+	while (!filled && seen < (uint64_t)count + q->size) {
+		int n = transmit_fill(q, count);
 
-		if (n < 0 && !filled)
-			return n;
 		if (n <= 0)
-			break;
-		filled += transmit_copy_all(q, (unsigned)n, packets + filled);
+			return n;
+		filled = transmit_copy_all(q, (unsigned)n, packets);
 		transmit_return(q);
 		seen += (uint64_t)n;
 	}
