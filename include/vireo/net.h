@@ -148,7 +148,8 @@ struct vireo_packet {
  * Copies up to `count` frames that the guest transmitted on `pair` into packets (data and
  * capacity_bytes are the caller's; len_bytes and offload are filled in). A frame longer than its
  * packet's capacity is dropped (too_long). Returns how many packets were filled, or -EPROTO: the
- * queue is broken.
+ * queue is broken. Fewer than `count` does not mean that no more are there; who wants to sleep asks
+ * vireo_net_kick_enable().
  */
 VIREO_API int vireo_net_dequeue_burst(struct vireo_net *net, unsigned pair, struct vireo_packet *packets,
 				      unsigned count);

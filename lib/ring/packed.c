@@ -9,7 +9,7 @@
 #include "ring/quad.h"
 
 #define DESCS_PER_LINE 4u
-#define PREFETCH_AHEAD 16u /* descriptors: four lines */
+#define FETCH_MAX	32u
 
 typedef uint32_t event_word __attribute__((may_alias));
 typedef uint64_t packed_word __attribute__((may_alias));
@@ -108,12 +108,18 @@ static int packed_chain_slowly(struct ring *ring, struct ring_desc *d, struct vi
 	return unlikely(err) ? err : ring_pieces_finish(ring, &p, iov, chain);
 }
 
-/* The line of descriptors further on, to be written: used entries go to the same places. */
-static inline void packed_prefetch(const struct packed_desc *descs, uint32_t pos, uint32_t size)
+/*
+ * The lines of the next descriptors, a burst's worth. Not of those beyond: the driver may be writing them just now, and
+ * would have to fetch them back.
+ */
+static inline void packed_fetch(const struct ring *ring, unsigned count)
 {
-	uint32_t ahead = pos + PREFETCH_AHEAD;
+	const struct packed_desc *descs = ring->packed.desc;
+	uint32_t pos = ring->packed.avail.pos, size = ring->size;
 
-	prefetch_write(&descs[ahead < size ? ahead : ahead % size]);
+	count = min_u32(min_u32(count, FETCH_MAX), size);
+	for (unsigned i = 0; i < count; i += DESCS_PER_LINE, pos += DESCS_PER_LINE)
+		__builtin_prefetch(&descs[pos < size ? pos : pos - size]);
 }
 
 /*
@@ -138,8 +144,6 @@ static inline unsigned packed_lay_singles(const struct ring *ring, struct packed
 		unsigned flags = (unsigned)(rest >> 48);
 		uint16_t id = (uint16_t)(rest >> 32);
 
-		if (pos % DESCS_PER_LINE == 0)
-			packed_prefetch(descs, pos, size);
 		if (((flags ^ wanted) & fixed) || unlikely(id >= size) ||
 		    !ring_lay_single(&window, le64(__atomic_load_n(&desc->addr, __ATOMIC_RELAXED)), (uint32_t)rest,
 				     flags & DESC_F_WRITE, id, &chains[done], &iov[done]))
@@ -174,7 +178,6 @@ __attribute__((target("avx2"))) static unsigned packed_lay_quads(const struct ri
 		__m256i ids = _mm256_and_si256(_mm256_srli_epi64(quad.rest, 32), id_mask);
 		__m256i beyond = _mm256_cmpgt_epi64(ids, last_id);
 
-		packed_prefetch(descs, pos, size);
 		if (unlikely(!_mm256_testz_si256(beyond, beyond)) ||
 		    !quad_lay(&burst, &quad, _mm256_or_si256(ids, span), chains + done, iov + done))
 			break;
@@ -311,8 +314,10 @@ int packed_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, stru
 {
 	int err = 0, done = 0;
 
-	if (!packed_is_empty(ring))
+	if (!packed_is_empty(ring)) {
+		packed_fetch(ring, max);
 		done = packed_take(ring, chains, max, iov, iov_max, &err);
+	}
 	if (!done && !err && max && packed_rearm(ring))
 		done = packed_take(ring, chains, max, iov, iov_max, &err);
 	return done ? done : err;
@@ -335,7 +340,7 @@ static inline void packed_write_used(struct packed_desc *desc, uint16_t id, uint
 {
 	uint64_t word = written_bytes | (uint64_t)id << 32 | (uint64_t)flags << 48;
 
-	__atomic_store_n((ring_u64_unaligned *)&desc->len, le64(word), __ATOMIC_RELAXED);
+	__atomic_store_n((packed_word *)&desc->len, le64(word), __ATOMIC_RELAXED);
 }
 
 /* The first entry of a burst: its flags are publish's. */

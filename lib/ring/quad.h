@@ -67,17 +67,22 @@ RING_QUAD struct quad_burst quad_burst_of(const struct ring *ring, uint64_t want
 	};
 }
 
+/* Not left to the compiler, who could fold it into another instruction, or read again: the memory is the driver's. */
+RING_QUAD __m128i quad_load(const __m128i *at)
+{
+	__m128i loaded;
+
+	__asm__ volatile("vmovdqa %1, %0" : "=x"(loaded) : "m"(*at) : "memory");
+	return loaded;
+}
+
 /* The four descriptors from `at` on, which is aligned to 16 bytes. */
 RING_QUAD struct quad quad_read(const void *at)
 {
 	const __m128i *descs = at;
-	__m256i first, second;
+	__m256i first = _mm256_set_m128i(quad_load(descs + 1), quad_load(descs));
+	__m256i second = _mm256_set_m128i(quad_load(descs + 3), quad_load(descs + 2));
 
-	first = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_load_si128(descs)), _mm_load_si128(descs + 1), 1);
-	second = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_load_si128(descs + 2)), _mm_load_si128(descs + 3),
-					 1);
-	/* They are in registers now, and nobody looks at the memory again: it is the driver's. */
-	__asm__ volatile("" : "+x"(first), "+x"(second) : : "memory");
 	return (struct quad){
 		.addr = _mm256_unpacklo_epi64(first, second),
 		.rest = _mm256_unpackhi_epi64(first, second),

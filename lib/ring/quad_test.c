@@ -6,6 +6,7 @@
  */
 
 #include "ring_test_driver.h"
+#include <sys/mman.h>
 
 #define ROUNDS	    20000
 #define REGION_BYTES (1u << 20)
@@ -15,6 +16,7 @@ struct pair {
 	struct map *map;
 	struct ring *plain, *quads;
 	uint8_t areas[3][64 * 16] __attribute__((aligned(64)));
+	void *table; /* of descriptors; NULL: areas[0] */
 	struct ring_setup setup;
 	uint64_t seed;
 };
@@ -40,6 +42,13 @@ static struct map *map_of_two(void)
 	return map;
 }
 
+static void map_of_two_free(struct map *map)
+{
+	free(map->regions[0].host);
+	free(map->regions[1].host);
+	free(map);
+}
+
 static void pair_new(struct pair *p, bool packed, bool in_order, uint32_t size, uint64_t seed)
 {
 	const char *why;
@@ -47,7 +56,7 @@ static void pair_new(struct pair *p, bool packed, bool in_order, uint32_t size, 
 	p->seed = seed;
 	memset(p->areas, 0, sizeof(p->areas));
 	p->setup = (struct ring_setup){.packed = packed, .in_order = in_order, .indirect = true, .size = size, .map = p->map,
-				       .desc = p->areas[0], .driver = p->areas[1], .device = p->areas[2], .plain = true,
+				       .desc = p->table ? p->table : p->areas[0], .driver = p->areas[1], .device = p->areas[2], .plain = true,
 				       .base = packed ? 0x80008000 : 0};
 	assert_int_equal(ring_new(&p->setup, &p->plain, &why), 0);
 	p->setup.plain = false;
@@ -77,7 +86,7 @@ static unsigned direction(struct pair *p, uint32_t oddity, unsigned usual)
 
 static void fill_split(struct pair *p, uint32_t oddity, unsigned usual)
 {
-	struct split_desc *desc = (void *)p->areas[0];
+	struct split_desc *desc = p->setup.desc;
 	struct split_avail *avail = (void *)p->areas[1];
 	uint32_t size = p->setup.size, head = any(p, size), count = any(p, size + 1);
 
@@ -166,9 +175,37 @@ static void compare(bool packed)
 		ring_free(p.quads);
 	}
 	assert_true(laid > ROUNDS);
-	free(p.map->regions[0].host);
-	free(p.map->regions[1].host);
-	free(p.map);
+	map_of_two_free(p.map);
+}
+
+/* Rows that overflow look like rows when they are added up. */
+static void split_heads_that_overflow_are_no_row(void **state)
+{
+	static const uint16_t rows[][4] = {{0xfffd, 0xfffe, 0xffff, 0}, {0xfffe, 0xffff, 0, 2}, {0xffff, 0, 2, 3},
+					   {0x8000, 0x8001, 0x8002, 0x8003}, {61, 62, 63, 64}};
+	const size_t page_bytes = 4096, behind_bytes = 65536 * sizeof(struct split_desc);
+	static struct pair p;
+	uint8_t *page = mmap(NULL, page_bytes + behind_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_ptr_not_equal(page, MAP_FAILED);
+	assert_int_equal(mprotect(page, page_bytes, PROT_READ | PROT_WRITE), 0);
+	p.table = page + page_bytes - 64 * sizeof(struct split_desc); /* who reads beyond it falls */
+	p.map = map_of_two();
+	for (unsigned row = 0; row < ARRAY_SIZE(rows); row++) {
+		struct split_avail *avail = (void *)p.areas[1];
+
+		pair_new(&p, false, false, 64, row);
+		fill_split(&p, 0, 0);
+		for (unsigned i = 0; i < 4; i++)
+			avail->ring[i] = le16(rows[row][i]);
+		avail->idx = le16(4);
+		pop_both(&p);
+		assert_non_null(strstr(ring_error(p.quads), "names a descriptor beyond the table"));
+		ring_free(p.plain);
+		ring_free(p.quads);
+	}
+	map_of_two_free(p.map);
+	munmap(page, page_bytes + behind_bytes);
 }
 
 static void split_quads_lay_what_singles_lay(void **state)
@@ -184,6 +221,7 @@ static void packed_quads_lay_what_singles_lay(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(split_heads_that_overflow_are_no_row),
 		cmocka_unit_test(split_quads_lay_what_singles_lay),
 		cmocka_unit_test(packed_quads_lay_what_singles_lay),
 	};

@@ -9,6 +9,7 @@
  * Memory order. Each pair names our side and the driver's (in brackets, where Linux' virtio_ring.c has it):
  *
  *  pair AVAIL   we: acquire load of avail->idx (packed: of the head's flags), then read ring and descriptors
+ *               (quad.h: one load of the whole descriptor instead, which x86 orders like that)
  *               driver: writes descriptors and ring, then release store of it [virtio_wmb() in virtqueue_add]
  *  pair USED    we: write payload and used entries, then release store of used->idx (packed: of the first
  *               entry's flags). Our reads of the chain are before it as well: the driver may reuse it then
@@ -34,7 +35,7 @@ struct split_state {
 	const struct split_desc *desc;
 	const struct split_avail *avail;
 	struct split_used *used;
-	uint16_t next_avail; /* all four free-running: index & mask is the slot */
+	uint16_t next_avail; /* all of these free-running: index & mask is the slot */
 	uint16_t avail_seen; /* avail->idx as last read and checked */
 	uint16_t fetched; /* descriptors of chains before this one have been asked for; a hint */
 	uint16_t next_used; /* pushed up to here ... */

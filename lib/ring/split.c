@@ -9,7 +9,6 @@
 
 #define FETCH_AHEAD 64u /* chains beyond those that are popped */
 #define USED_PER_LINE 8u
-#define DESCS_PER_LINE 4u
 
 /*
  * Up to `want` chains that may be popped, or -EPROTO. What the driver offers beyond what we published cannot
@@ -93,7 +92,10 @@ typedef uint64_t split_heads __attribute__((aligned(1), may_alias)); /* four in 
 #define HEADS_ONES  0x0001000100010001u
 #define HEADS_COUNT 0x0003000200010000u /* 0, 1, 2, 3 */
 
-/* Four heads from slot `slot` on, which do not wrap around; ret_in_a_row: each is the successor of the one before. */
+/*
+ * Four heads from slot `slot` on, which do not wrap around; ret_in_a_row: each is the successor of the one before, if
+ * the first is at most 0xfffc. Beyond that the sum carries from one into the next.
+ */
 static inline uint64_t split_heads_read(const struct split_state *s, uint32_t slot, bool *ret_in_a_row)
 {
 	uint64_t heads = le64(*(const volatile split_heads *)&s->avail->ring[slot]);
@@ -220,7 +222,8 @@ __attribute__((target("avx2"))) static int split_lay_quads(const struct ring *ri
 		if (unlikely(slot + 4 > size))
 			break;
 		heads = split_heads_read(s, slot, &in_a_row);
-		if (unlikely(!in_a_row || heads >> 48 >= size))
+		/* The first is bounded so that none after it overflows: a row that begins with 0xffff does not end at 2. */
+		if (unlikely(!in_a_row || (heads & UINT16_MAX) + 4 > size))
 			break;
 		quad = quad_read(&s->desc[heads & UINT16_MAX]);
 		ids = _mm256_add_epi64(_mm256_set1_epi64x((long long)(heads & UINT16_MAX)),

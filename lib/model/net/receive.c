@@ -182,7 +182,7 @@ static int receive_refill(struct net_queue *q, unsigned want)
 /* Chains for the next call, which will hardly be longer than this one: they come near while others are served. */
 static void receive_stock(struct net_queue *q, unsigned count)
 {
-	if (q->last - q->first >= count)
+	if (q->last - q->first >= min_u32(count, NET_BATCH))
 		return;
 	receive_return(q);
 	receive_refill(q, NET_BATCH); /* what is wrong, if anything, the next call will find */

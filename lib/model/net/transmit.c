@@ -113,14 +113,14 @@ static bool transmit_parse_slowly(struct net_queue *q, struct vireo_chain *chain
 static inline bool transmit_parse(struct net_queue *q, uint32_t header_bytes, struct vireo_chain *chain,
 				  struct vireo_frame *frame)
 {
-	struct iovec *iov = chain->iov;
-	uint32_t head_end = header_bytes + VIREO_FRAME_HEAD_BYTES;
-	uint8_t *base = iov->iov_base;
-	uint32_t len_bytes;
+	struct iovec *iov = chain->iov; /* of a chain of nothing it may be the arena's end */
+	uint32_t head_end = header_bytes + VIREO_FRAME_HEAD_BYTES, len_bytes;
+	uint8_t *base;
 	uint16_t asked;
 
 	if (unlikely(chain->readable_count != 1 || iov->iov_len - head_end > NET_FRAME_BYTES_MAX - VIREO_FRAME_HEAD_BYTES))
 		return transmit_parse_slowly(q, chain, frame);
+	base = iov->iov_base;
 	memcpy(&asked, base, sizeof(asked));
 	__asm__ volatile("" : "+r"(asked)); /* this copy counts */
 	if (unlikely(asked))
@@ -285,11 +285,14 @@ static bool transmit_copy(struct net_queue *q, const struct vireo_frame *frame, 
 static inline bool transmit_plain_copy(const struct net_queue *q, const struct vireo_chain *chain,
 				       uint32_t header_bytes, struct vireo_packet *packet)
 {
-	const struct iovec *iov = chain->iov;
-	size_t len_bytes = iov->iov_len - header_bytes; /* huge if there is not even a header */
+	const struct iovec *iov = chain->iov; /* of a chain of nothing it may be the arena's end */
+	size_t len_bytes;
 	uint16_t asked;
 
-	if (unlikely(chain->readable_count != 1 || len_bytes - NET_ETHERNET_BYTES > NET_FRAME_BYTES_MAX - NET_ETHERNET_BYTES))
+	if (unlikely(chain->readable_count != 1))
+		return false;
+	len_bytes = iov->iov_len - header_bytes; /* huge if there is not even a header */
+	if (unlikely(len_bytes - NET_ETHERNET_BYTES > NET_FRAME_BYTES_MAX - NET_ETHERNET_BYTES))
 		return false;
 	memcpy(&asked, iov->iov_base, sizeof(asked));
 	if (unlikely(asked || len_bytes > packet->capacity_bytes))
@@ -326,7 +329,6 @@ static unsigned transmit_copy_all(struct net_queue *q, unsigned chains, struct v
 int vireo_net_dequeue_burst(struct vireo_net *net, unsigned pair, struct vireo_packet *packets,
 			    unsigned count)
 {
-	uint64_t seen = 0;
 	unsigned filled = 0;
 	struct net_queue *q;
 
@@ -339,17 +341,16 @@ int vireo_net_dequeue_burst(struct vireo_net *net, unsigned pair, struct vireo_p
 		return transmit_discard(q);
 	/*
 	 * One pop, unless its chains have filled nothing: to run after a driver that is just writing would cost a
-	 * barrier for each few frames. Chains that fill no packet: at most a ring of those, so that a guest cannot
-	 * keep us here.
+	 * barrier for each few frames.
 	 */
-	while (!filled && seen < (uint64_t)count + q->size) {
+	for (uint32_t work = 0; !filled && work < VAIN_WORK_MAX;) {
 		int n = transmit_fill(q, count);
 
 		if (n <= 0)
 			return n;
 		filled = transmit_copy_all(q, (unsigned)n, packets);
+		work += transmit_work(q);
 		transmit_return(q);
-		seen += (uint64_t)n;
 	}
 	if (filled == count)
 		net_queue_pop(q, min_u32(count, NET_BATCH));
