@@ -122,6 +122,32 @@ static inline void packed_fetch(const struct ring *ring, unsigned count)
 		__builtin_prefetch(&descs[pos < size ? pos : pos - size]);
 }
 
+/* Why laying usual chains has come to an end. */
+enum packed_end {
+	PACKED_FULL,	/* no room for more */
+	PACKED_EMPTY,	/* the next one is not there */
+	PACKED_UNUSUAL, /* the next one needs the long way */
+};
+
+static const unsigned packed_usual_mask =
+	PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK | DESC_F_NEXT | DESC_F_INDIRECT;
+
+/* A descriptor that was read, its second word as it lies there: PACKED_FULL: it has been laid. */
+static inline enum packed_end packed_lay_single(const struct ring *ring, const struct ring_window *window,
+						uint64_t addr, uint64_t rest, unsigned wanted,
+						struct vireo_chain *chain, struct iovec *iov)
+{
+	unsigned flags = (unsigned)(rest >> 48);
+	uint16_t id = (uint16_t)(rest >> 32);
+
+	if ((flags ^ wanted) & (PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK))
+		return PACKED_EMPTY;
+	if (unlikely(flags & (DESC_F_NEXT | DESC_F_INDIRECT)) || unlikely(id >= ring->size) ||
+	    !ring_lay_single(window, addr, (uint32_t)rest, flags & DESC_F_WRITE, id, chain, iov))
+		return PACKED_UNUSUAL;
+	return PACKED_FULL;
+}
+
 /*
  * The usual chains: one direct descriptor each, all in the region that was hit last. Stops at the first that is not
  * (not there, or not usual). Returns how many were laid.
@@ -130,23 +156,21 @@ static inline void packed_fetch(const struct ring *ring, unsigned count)
  * driver wrote before them.
  */
 static inline unsigned packed_lay_singles(const struct ring *ring, struct packed_place at, struct vireo_chain *chains,
-					  unsigned count, struct iovec *iov)
+					  unsigned count, struct iovec *iov, enum packed_end *ret_end)
 {
-	const unsigned fixed = PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK | DESC_F_NEXT | DESC_F_INDIRECT;
 	const struct ring_window window = ring_window_of(ring);
 	const struct packed_desc *descs = ring->packed.desc;
 	uint32_t pos = at.pos, size = ring->size;
 	unsigned wanted = at.wrap ? PACKED_DESC_AVAIL_MASK : PACKED_DESC_USED_MASK, done;
 
+	*ret_end = PACKED_FULL;
 	for (done = 0; done < count; done++) {
 		const struct packed_desc *desc = &descs[pos];
 		uint64_t rest = le64(__atomic_load_n((const packed_word *)&desc->len, __ATOMIC_ACQUIRE)); /* pair AVAIL */
-		unsigned flags = (unsigned)(rest >> 48);
-		uint16_t id = (uint16_t)(rest >> 32);
+		uint64_t addr = le64(__atomic_load_n(&desc->addr, __ATOMIC_RELAXED));
 
-		if (((flags ^ wanted) & fixed) || unlikely(id >= size) ||
-		    !ring_lay_single(&window, le64(__atomic_load_n(&desc->addr, __ATOMIC_RELAXED)), (uint32_t)rest,
-				     flags & DESC_F_WRITE, id, &chains[done], &iov[done]))
+		*ret_end = packed_lay_single(ring, &window, addr, rest, wanted, &chains[done], &iov[done]);
+		if (*ret_end != PACKED_FULL)
 			break;
 		if (unlikely(++pos == size)) {
 			pos = 0;
@@ -157,22 +181,47 @@ static inline unsigned packed_lay_singles(const struct ring *ring, struct packed
 }
 
 #if RING_HAS_QUADS
-/* Whole quads of usual chains up to the end of the lap. As packed_lay_singles(). */
+/*
+ * A quad that is not usual as a whole: mostly the driver has come so far and no further. What was read is all that is
+ * looked at: the line may be on its way back to the driver, and would have to be fetched again for each question.
+ */
+RING_QUAD unsigned packed_lay_parts(const struct ring *ring, const struct quad *quad, unsigned wanted,
+				    struct vireo_chain *chains, struct iovec *iov, enum packed_end *ret_end)
+{
+	static const unsigned lanes[] = { 0, 2, 1, 3 };
+	const struct ring_window window = ring_window_of(ring);
+	uint64_t addr[4], rest[4];
+	unsigned done;
+
+	_mm256_storeu_si256((__m256i *)(void *)addr, quad->addr);
+	_mm256_storeu_si256((__m256i *)(void *)rest, quad->rest);
+	*ret_end = PACKED_FULL;
+	for (done = 0; done < 4; done++) {
+		unsigned lane = lanes[done];
+
+		*ret_end = packed_lay_single(ring, &window, addr[lane], rest[lane], wanted, &chains[done], &iov[done]);
+		if (*ret_end != PACKED_FULL)
+			break;
+	}
+	return done;
+}
+
+/* Quads of usual chains up to the end of the lap. As packed_lay_singles(). */
 __attribute__((target("avx2"))) static unsigned packed_lay_quads(const struct ring *ring, struct packed_place at,
 								 struct vireo_chain *chains, unsigned count,
-								 struct iovec *iov)
+								 struct iovec *iov, enum packed_end *ret_end)
 {
-	const uint64_t fixed = PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK | DESC_F_NEXT | DESC_F_INDIRECT | DESC_F_WRITE;
-	const uint64_t lap = at.wrap ? PACKED_DESC_AVAIL_MASK : PACKED_DESC_USED_MASK;
+	const uint64_t fixed = packed_usual_mask | DESC_F_WRITE;
+	const unsigned lap = at.wrap ? PACKED_DESC_AVAIL_MASK : PACKED_DESC_USED_MASK;
+	const uint64_t want = lap | (ring->buffers_writable ? DESC_F_WRITE : 0);
 	const struct packed_desc *descs = ring->packed.desc;
 	const __m256i span = _mm256_set1_epi64x(1 << 16), last_id = _mm256_set1_epi64x(ring->size - 1);
 	const __m256i id_mask = _mm256_set1_epi64x(UINT16_MAX);
 	uint32_t pos = at.pos, size = ring->size;
-	struct quad_burst burst;
+	struct quad_burst burst = quad_burst_of(ring, want << 48, fixed << 48, ring->buffers_writable, iov);
 	unsigned done;
 
-	burst = quad_burst_of(ring, (lap | (ring->buffers_writable ? DESC_F_WRITE : 0)) << 48, fixed << 48,
-			      ring->buffers_writable, iov);
+	*ret_end = PACKED_FULL;
 	for (done = 0; burst.usable && done + 4 <= count && pos + 4 <= size; done += 4, pos += 4) {
 		struct quad quad = quad_read(&descs[pos]); /* pair AVAIL */
 		__m256i ids = _mm256_and_si256(_mm256_srli_epi64(quad.rest, 32), id_mask);
@@ -180,38 +229,39 @@ __attribute__((target("avx2"))) static unsigned packed_lay_quads(const struct ri
 
 		if (unlikely(!_mm256_testz_si256(beyond, beyond)) ||
 		    !quad_lay(&burst, &quad, _mm256_or_si256(ids, span), chains + done, iov + done))
-			break;
+			return done + packed_lay_parts(ring, &quad, lap, chains + done, iov + done, ret_end);
 	}
 	return done;
 }
 #else
 static unsigned packed_lay_quads(const struct ring *ring, struct packed_place at, struct vireo_chain *chains,
-				 unsigned count, struct iovec *iov)
+				 unsigned count, struct iovec *iov, enum packed_end *ret_end)
 {
+	*ret_end = PACKED_FULL;
 	return 0;
 }
 #endif
 
 /* Usual chains, by fours where that goes. Returns how many were laid before one that is not there or not usual. */
-static unsigned packed_lay_usual(const struct ring *ring, struct vireo_chain *chains, unsigned count, struct iovec *iov)
+static unsigned packed_lay_usual(const struct ring *ring, struct vireo_chain *chains, unsigned count, struct iovec *iov,
+				 enum packed_end *ret_end)
 {
 	struct packed_place at = ring->packed.avail;
-	unsigned done = 0, singles, want;
+	unsigned done = 0, some;
 
 	if (!ring->quads)
-		return packed_lay_singles(ring, at, chains, count, iov);
-	for (;;) {
-		unsigned quads = packed_lay_quads(ring, at, chains + done, count - done, iov + done);
-
-		at = place_forward(at, quads, ring->size);
-		done += quads;
-		want = min_u32(count - done, 4);
-		singles = packed_lay_singles(ring, at, chains + done, want, iov + done);
-		at = place_forward(at, singles, ring->size);
-		done += singles;
-		if (singles < want || done == count)
-			return done;
-	}
+		return packed_lay_singles(ring, at, chains, count, iov, ret_end);
+	do {
+		some = packed_lay_quads(ring, at, chains + done, count - done, iov + done, ret_end);
+		at = place_forward(at, some, ring->size);
+		done += some;
+		if (*ret_end != PACKED_FULL || done == count)
+			break;
+		some = packed_lay_singles(ring, at, chains + done, min_u32(count - done, 4), iov + done, ret_end);
+		at = place_forward(at, some, ring->size);
+		done += some;
+	} while (*ret_end == PACKED_FULL && done < count);
+	return done;
 }
 
 /* A chain that is not of the usual kind, if one is there: 1, 0, -EPROTO, -ENOBUFS. */
@@ -271,13 +321,16 @@ static int packed_take(struct ring *ring, struct vireo_chain *chains, unsigned m
 
 	while (done < max) {
 		unsigned room = min_u32(min_u32(max - done, iov_max), ring->size - ring->packed.in_flight);
-		unsigned usual = packed_seems_long(ring) ? 0 : packed_lay_usual(ring, chains + done, room, iov);
+		enum packed_end end = PACKED_UNUSUAL;
+		unsigned usual = 0;
 
+		if (!packed_seems_long(ring))
+			usual = packed_lay_usual(ring, chains + done, room, iov, &end);
 		packed_note(ring, chains + done, usual, usual);
 		done += usual;
 		iov += usual;
 		iov_max -= usual;
-		if (done == max)
+		if (done == max || end == PACKED_EMPTY)
 			break;
 		got = packed_chain(ring, &chains[done], iov, iov_max);
 		if (got <= 0)
