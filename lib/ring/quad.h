@@ -26,7 +26,7 @@ struct quad_burst {
 	__m256i gpa, last_start, host, want, mask;
 	__m256i chain_low, chain_high; /* the first halves of two chains each: pieces, counts */
 	__m128i bytes_shift;
-	bool writable;
+	bool writable, is_packed;
 	uint64_t usable; /* 0: the region is too small for this */
 };
 
@@ -63,6 +63,7 @@ RING_QUAD struct quad_burst quad_burst_of(const struct ring *ring, uint64_t want
 						 (long long)(uintptr_t)(iov + 3), counts),
 		.bytes_shift = _mm_cvtsi32_si128(writable ? 32 : 0),
 		.writable = writable,
+		.is_packed = ring->is_packed,
 		.usable = usable,
 	};
 }
@@ -131,7 +132,7 @@ RING_QUAD bool quad_lay(struct quad_burst *burst, const struct quad *quad, __m25
 		return false;
 	quad_write(burst, _mm256_add_epi64(offset, burst->host), len, ids, chains, iov);
 	for (unsigned i = 0; i < 4; i++)
-		ring_fetch_start(iov[i].iov_base, burst->writable);
+		ring_fetch_start(iov[i].iov_base, burst->writable, burst->is_packed);
 	return true;
 }
 
