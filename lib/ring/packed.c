@@ -129,8 +129,27 @@ enum packed_end {
 	PACKED_UNUSUAL, /* the next one needs the long way */
 };
 
-static const unsigned packed_usual_mask =
-	PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK | DESC_F_NEXT | DESC_F_INDIRECT;
+static inline bool packed_is_there(uint64_t rest, unsigned wanted)
+{
+	return !((rest >> 48 ^ wanted) & (PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK));
+}
+
+/*
+ * Length, id and flags, as they lie there. In one load, which is single-copy atomic: with the flags of this lap comes
+ * what the driver wrote before them. By C's rules the driver's plain stores race with it as long as the flags are old.
+ */
+static inline uint64_t packed_load(const struct packed_desc *desc, unsigned wanted)
+{
+	uint64_t flags;
+
+	if (!RING_TSAN)
+		return le64(__atomic_load_n((const packed_word *)&desc->len, __ATOMIC_ACQUIRE)); /* pair AVAIL */
+	flags = (uint64_t)le16(__atomic_load_n(&desc->flags, __ATOMIC_ACQUIRE)) << 48;
+	if (!packed_is_there(flags, wanted))
+		return flags;
+	return flags | (uint64_t)le16(__atomic_load_n(&desc->id, __ATOMIC_RELAXED)) << 32 |
+	       le32(__atomic_load_n(&desc->len, __ATOMIC_RELAXED));
+}
 
 /* A descriptor that was read, its second word as it lies there: PACKED_FULL: it has been laid. */
 static inline enum packed_end packed_lay_single(const struct ring *ring, const struct ring_window *window,
@@ -140,7 +159,7 @@ static inline enum packed_end packed_lay_single(const struct ring *ring, const s
 	unsigned flags = (unsigned)(rest >> 48);
 	uint16_t id = (uint16_t)(rest >> 32);
 
-	if ((flags ^ wanted) & (PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK))
+	if (!packed_is_there(rest, wanted))
 		return PACKED_EMPTY;
 	if (unlikely(flags & (DESC_F_NEXT | DESC_F_INDIRECT)) || unlikely(id >= ring->size) ||
 	    !ring_lay_single(window, addr, (uint32_t)rest, flags & DESC_F_WRITE, id, chain, iov))
@@ -151,9 +170,6 @@ static inline enum packed_end packed_lay_single(const struct ring *ring, const s
 /*
  * The usual chains: one direct descriptor each, all in the region that was hit last. Stops at the first that is not
  * (not there, or not usual). Returns how many were laid.
- *
- * Length, id and flags are read in one load, which is single-copy atomic: with the flags of this lap come what the
- * driver wrote before them.
  */
 static inline unsigned packed_lay_singles(const struct ring *ring, struct packed_place at, struct vireo_chain *chains,
 					  unsigned count, struct iovec *iov, enum packed_end *ret_end)
@@ -166,9 +182,10 @@ static inline unsigned packed_lay_singles(const struct ring *ring, struct packed
 	*ret_end = PACKED_FULL;
 	for (done = 0; done < count; done++) {
 		const struct packed_desc *desc = &descs[pos];
-		uint64_t rest = le64(__atomic_load_n((const packed_word *)&desc->len, __ATOMIC_ACQUIRE)); /* pair AVAIL */
-		uint64_t addr = le64(__atomic_load_n(&desc->addr, __ATOMIC_RELAXED));
+		uint64_t rest = packed_load(desc, wanted), addr = 0;
 
+		if (packed_is_there(rest, wanted))
+			addr = le64(__atomic_load_n(&desc->addr, __ATOMIC_RELAXED));
 		*ret_end = packed_lay_single(ring, &window, addr, rest, wanted, &chains[done], &iov[done]);
 		if (*ret_end != PACKED_FULL)
 			break;
@@ -211,7 +228,7 @@ __attribute__((target("avx2"))) static unsigned packed_lay_quads(const struct ri
 								 struct vireo_chain *chains, unsigned count,
 								 struct iovec *iov, enum packed_end *ret_end)
 {
-	const uint64_t fixed = packed_usual_mask | DESC_F_WRITE;
+	const uint64_t fixed = PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK | DESC_F_NEXT | DESC_F_INDIRECT | DESC_F_WRITE;
 	const unsigned lap = at.wrap ? PACKED_DESC_AVAIL_MASK : PACKED_DESC_USED_MASK;
 	const uint64_t want = lap | (ring->buffers_writable ? DESC_F_WRITE : 0);
 	const struct packed_desc *descs = ring->packed.desc;

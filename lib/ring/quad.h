@@ -13,7 +13,7 @@
 
 #include "ring/ring_internal.h"
 
-#if defined(__x86_64__) && !defined(RING_NO_QUADS)
+#if defined(__x86_64__) && !RING_TSAN
 #define RING_HAS_QUADS 1
 #include <immintrin.h>
 

@@ -136,6 +136,18 @@ int ring_table_read(struct ring *ring, uint64_t table, uint32_t index, struct ri
 /* Checks the descriptor that names an indirect table: 0 and how many entries it has, or -EPROTO. */
 int ring_table_check(struct ring *ring, uint32_t len_bytes, uint32_t *ret_count);
 
+/* ThreadSanitizer knows C's memory model, and nothing of what a CPU promises beyond it. */
+#if defined(__SANITIZE_THREAD__)
+#define RING_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RING_TSAN 1
+#endif
+#endif
+#ifndef RING_TSAN
+#define RING_TSAN 0
+#endif
+
 /* gcc has a warning that its thread sanitizer does not model fences; the barrier itself is there. */
 static inline void ring_fence(void)
 {
