@@ -13,7 +13,7 @@ import json
 import os
 import signal
 
-from guest import traffic
+from guest import image, traffic
 from guest.lab import wait_until
 from guest.qemu import Guest, Nic, Tap
 
@@ -35,6 +35,11 @@ done
 ip link set br0 up
 exec sleep infinity
 """
+
+
+def prepare():
+    """What needs the network: a kernel for the guests."""
+    image.kernel()
 
 
 # ---- the switches: sockets or taps for two guests; pause(), resume() ----
