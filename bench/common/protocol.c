@@ -20,9 +20,9 @@ static bool answer_line(char *line, const struct protocol_command *commands, voi
 	if (*argument)
 		*argument++ = '\0';
 	argument[strcspn(argument, "\n")] = '\0';
-	if (!strcmp(line, "quit"))
+	if (strcmp(line, "quit") == 0)
 		return false;
-	while (commands->name && strcmp(commands->name, line))
+	while (commands->name && strcmp(commands->name, line) != 0)
 		commands++;
 	if (commands->name)
 		commands->answer(opaque, argument, stdout);

@@ -78,9 +78,9 @@ static void size_add(struct settings *s, const char *text)
 
 static bool choice(const char *what, const char *text, const char *no, const char *yes)
 {
-	if (strcmp(text, no) && strcmp(text, yes))
+	if (strcmp(text, no) != 0 && strcmp(text, yes) != 0)
 		refuse(what, text);
-	return !strcmp(text, yes);
+	return strcmp(text, yes) == 0;
 }
 
 static void option_take(struct settings *s, int option, int *mode, int *touch)

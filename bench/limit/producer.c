@@ -108,14 +108,15 @@ int producer_run(struct limit_shared *shared)
 {
 	struct producer_stream streams[STREAMS_MAX] = { 0 };
 	void (*step)(struct producer_stream * s) = shared->options.across ? step_across : step_out;
+	unsigned count = shared->options.streams;
 	int error = 0;
 
-	for (unsigned i = 0; i < shared->options.streams && !error; i++)
+	for (unsigned i = 0; i < count && !error; i++)
 		error = stream_open(&streams[i], shared, i);
 	while (!error && !__atomic_load_n(&shared->stop, __ATOMIC_RELAXED))
-		for (unsigned i = 0; i < shared->options.streams; i++)
+		for (unsigned i = 0; i < count; i++)
 			step(&streams[i]);
-	for (unsigned i = 0; i < shared->options.streams; i++)
+	for (unsigned i = 0; i < count; i++)
 		frame_check_free(&streams[i].check);
 	return error;
 }
