@@ -115,7 +115,7 @@ static inline void split_fetch(struct ring *ring, unsigned count)
 	uint16_t at = s->fetched, end = (uint16_t)(s->next_avail + count + min_u32(more, FETCH_AHEAD));
 
 	while ((int16_t)(end - at) > 0) { /* an unpop may have left it beyond the end */
-		uint32_t slot = at & mask, step = slot + 4 <= ring->size ? 4 : 1;
+		uint32_t slot = at & mask, step = slot + 4 <= ring->size && (uint16_t)(end - at) >= 4 ? 4 : 1;
 		bool in_a_row = false;
 		uint64_t heads;
 
