@@ -256,13 +256,19 @@ static __attribute__((noinline)) int receive_gather(struct net_queue *q, uint32_
 	return 0;
 }
 
-/* The next chain, if it is the usual one (a single piece to write to) and holds this frame, which has one as well. */
+/* The usual chain, a single piece to write to, that has room for so much. */
+static inline bool receive_fits_flat(const struct vireo_chain *chain, uint32_t bytes)
+{
+	return chain->writable_bytes >= bytes && !chain->readable_count && chain->writable_count == 1;
+}
+
+/* The next chain, if it is the usual one and holds this frame, which has a single piece as well. */
 static inline uint8_t *receive_flat_room(const struct net_queue *q, const struct vireo_frame *frame, uint32_t bytes)
 {
 	const struct vireo_chain *chain = &q->chains[q->first];
 
-	if (unlikely(q->first == q->last || chain->readable_count || chain->writable_count != 1 ||
-		     chain->writable_bytes < bytes || frame->iov_count != 1 || frame->len_bytes < VIREO_FRAME_HEAD_BYTES))
+	if (unlikely(q->first == q->last || !receive_fits_flat(chain, bytes) || frame->iov_count != 1 ||
+		     frame->len_bytes < VIREO_FRAME_HEAD_BYTES))
 		return NULL;
 	return chain->iov->iov_base;
 }
@@ -313,8 +319,7 @@ static unsigned receive_plain(struct net_queue *q, struct vireo_frame *const *fr
 
 		if (unlikely(frame->offload.gso | frame->offload.flags) ||
 		    unlikely(len - VIREO_FRAME_HEAD_BYTES >= plain_lengths) ||
-		    unlikely(frame->iov_count != 1 || chains[i].writable_bytes < total) ||
-		    unlikely(chains[i].readable_count || chains[i].writable_count != 1))
+		    unlikely(frame->iov_count != 1 || !receive_fits_flat(&chains[i], total)))
 			break;
 		written[i] = total;
 		sum += len;
@@ -456,8 +461,7 @@ static unsigned receive_plain_packets(struct net_queue *q, const struct vireo_pa
 
 		if (unlikely(packet->offload.gso | packet->offload.flags) ||
 		    unlikely(len - VIREO_FRAME_HEAD_BYTES >= plain_lengths) ||
-		    unlikely(chains[i].writable_bytes < total) ||
-		    unlikely(chains[i].readable_count || chains[i].writable_count != 1))
+		    unlikely(!receive_fits_flat(&chains[i], total)))
 			break;
 		written[i] = total;
 		sum += len;
