@@ -2,6 +2,8 @@
 """Runs the cases of a test file: functions marked with @case, each in a Lab of its own.
 
 One line per case: "ok   NAME", "FAIL NAME: why", "skip NAME: why". Exit status 1 if one failed, 77 if all were skipped.
+A case is run once more, after a line "again NAME: why", if a guest stood still as a whole (lab.Hung): QEMU's emulation of a
+machine comes to that by itself now and then.
 Words on the command line pick the cases whose names hold one of them.
 """
 import os
@@ -11,7 +13,7 @@ import sys
 import time
 import traceback
 
-from .lab import Lab, tail
+from .lab import Hung, Lab, tail
 
 
 class Skip(Exception):
@@ -59,7 +61,7 @@ def _logs(lab):
                 print(f"---- {name}\n{text.rstrip()}")
 
 
-def _one(name, function):
+def _one(name, function, chances=2):
     begin = time.monotonic()
     with Lab("vireo-e2e-") as lab:
         try:
@@ -68,13 +70,17 @@ def _one(name, function):
             print(f"skip {name}: {why}", flush=True)
             return "skip"
         except Exception as error:
-            print(f"FAIL {name}: {str(error).splitlines()[0] if str(error) else repr(error)}")
+            again = isinstance(error, Hung) and chances > 1
+            print(f"{'again' if again else 'FAIL'} {name}: {str(error).splitlines()[0] if str(error) else repr(error)}")
             traceback.print_exc(file=sys.stdout)
             _logs(lab)
             sys.stdout.flush()
-            return "FAIL"
-    print(f"ok   {name} ({time.monotonic() - begin:.1f} s)", flush=True)
-    return "ok"
+            if not again:
+                return "FAIL"
+        else:
+            print(f"ok   {name} ({time.monotonic() - begin:.1f} s)", flush=True)
+            return "ok"
+    return _one(name, function, chances - 1)
 
 
 def _terminated(number, _frame):

@@ -24,6 +24,10 @@ class Timeout(Exception):
     """Something did not happen in its time."""
 
 
+class Hung(Timeout):
+    """A guest as a whole stands still: not what was asked of it, but its shell does not come or answer."""
+
+
 def wait_until(condition, seconds, what, step=0.05, child=None):
     """Polls condition() until it returns something true, which is returned. `child` must not end meanwhile."""
     end = time.monotonic() + seconds

@@ -4,16 +4,17 @@ import base64
 import dataclasses
 import functools
 import os
+import re
 import select
 import socket
 import subprocess
 import time
 
 from . import image
-from .lab import Gone, Lab, Timeout, tail
+from .lab import Gone, Hung, Lab, tail
 
 QEMU = "qemu-system-x86_64"
-BOOT_S = 120  # a TCG guest on a loaded machine; 2 s are usual
+BOOT_S = 90  # a TCG guest on a loaded machine; 2 to 9 s are usual
 
 
 @functools.lru_cache(maxsize=None)
@@ -112,6 +113,7 @@ class Guest:
                 "-nodefaults", "-no-user-config", "-display", "none",
                 "-chardev", f"file,id=console,path={self.lab.path(self.name + '.console')}", "-serial", "chardev:console",
                 "-chardev", "socket,id=control,fd=CONTROL-FD", "-serial", "chardev:control",
+                "-monitor", f"unix:{self.lab.path(self.name + '.monitor')},server=on,wait=off",
                 "-kernel", kernel + "/vmlinuz", "-initrd", image.initramfs(kernel, programs),
                 "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable"]
         for index, nic in enumerate(self.nics):
@@ -151,6 +153,24 @@ class Guest:
         return (f"guest {self.name}: {what}\n{tail(self.lab.path(self.name + '.qemu'))}"
                 f"{tail(self.lab.path(self.name + '.console'))}").rstrip()
 
+    def _hung(self, what):
+        return Hung(self._story(what) + "\n" + self._machine())
+
+    def _machine(self):
+        """What QEMU says of the guest's CPUs and interrupts, for the story of a guest that stands still."""
+        answer = b""
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.settimeout(2)
+            try:
+                monitor.connect(self.lab.path(self.name + ".monitor"))
+                monitor.sendall(b"info status\ninfo irq\ninfo registers -a\ninfo registers -a\n")
+                while True:
+                    answer += monitor.recv(65536)
+            except OSError:
+                pass
+        lines = answer.decode(errors="replace").splitlines()
+        return "\n".join(line for line in lines if line.startswith(("VM status", "CPU#", "RIP=")) or re.match(r" *\d+: \d+", line))
+
     def poll(self):
         """Takes in what has come, without waiting."""
         self._pump(0)
@@ -159,7 +179,7 @@ class Guest:
         end = time.monotonic() + seconds
         while self.boots < boots:
             if time.monotonic() > end:
-                raise Timeout(self._story(f"no shell within {seconds:g} s"))
+                raise self._hung(f"no shell within {seconds:g} s")
             self._pump(0.2)
         return self
 
@@ -184,7 +204,7 @@ class Guest:
     def wait(self, call):
         while call[0] not in self.results:
             if time.monotonic() > call[1]:
-                raise Timeout(self._story("the shell does not answer"))
+                raise self._hung("the shell does not answer")
             self._pump(0.2)
         return self.results.pop(call[0])
 
