@@ -4,9 +4,10 @@
  * Theory of operation
  *
  * A list of frames reaches a port. If the port has several running out queues, each flow keeps to one of
- * them. Usually all frames fit the port as they are and go with one call. Otherwise the list is walked: what fits is gathered
- * into an outbox, what is too long is dropped, what needs work is worked on, and its results are
- * gathered too; the outbox is delivered whenever it (or the arena that holds the results) is full. The order is kept.
+ * them. Usually all frames fit the port as they are and go with one call. Otherwise the list is walked: what
+ * fits is gathered into an outbox, what is too long is dropped, what needs work is worked on, and its results
+ * are gathered too; the outbox is delivered whenever it (or the arena that holds the results) is full. The
+ * order is kept.
  *
  * A queue is claimed for all this, since other workers may deliver into it as well. A port that cannot
  * take more loses frames at once: nothing here waits for a port.

@@ -3,8 +3,8 @@
 #define SWITCH_SWITCH_H
 
 /*
- * A learning Ethernet switch (IEEE 802.1D forwarding) over ports that show frames in place. It knows nothing of what a port is: apps/
- * joins ports and switch by assigning struct sw_port_ops.
+ * A learning Ethernet switch (IEEE 802.1D forwarding) over ports that show frames in place. It knows nothing of
+ * what a port is: apps/ joins ports and switch by assigning struct sw_port_ops.
  *
  * Names are the switch's: an IN queue brings frames from the port into the switch (rx), an OUT
  * queue takes frames from the switch to the port (tx).

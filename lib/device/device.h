@@ -64,8 +64,8 @@ unsigned device_queue_count(const struct vireo_device *device);
 unsigned device_queue_num_told(const struct vireo_device *device);
 
 /*
- * Queue set-up: the queue is quiet. `index` is checked here, all 32 bits of it: -EINVAL. Addresses are the peer's own (uaddr) and are
- * translated at resume.
+ * Queue set-up: the queue is quiet. `index` is checked here, all 32 bits of it: -EINVAL. Addresses are the peer's
+ * own (uaddr) and are translated at resume.
  */
 int device_queue_size_set(struct vireo_device *device, uint32_t index, uint32_t size);
 int device_queue_address_set(struct vireo_device *device, uint32_t index, uint64_t desc, uint64_t driver,

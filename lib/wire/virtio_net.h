@@ -2,7 +2,7 @@
 #ifndef WIRE_VIRTIO_NET_H
 #define WIRE_VIRTIO_NET_H
 
-/* Structures of the network device (virtio 1.3, 5.1), and the check that turns a guest's header into an offload request. */
+/* The network device's structures (virtio 1.3, 5.1), and the check that turns a guest's header into an offload. */
 
 #include "vireo/frame.h"
 #include <stdint.h>
@@ -28,10 +28,10 @@ struct virtio_net_header { /* 5.1.6, with num_buffers: VERSION_1 or MRG_RXBUF */
 #define NET_HDR_GSO_ECN 0x80u
 
 /*
- * Checks `header` (a private copy) of a frame of frame_bytes, whose first bytes are in head (head_bytes of them), against what
- * was negotiated (offloads that the sender may ask for, VIREO_OFFLOAD_*). 0 and *ret, or -EINVAL with *why (static).
- * DATA_VALID is dropped: a driver must not set it on transmit. Whoever parses the header of a sender that may (the
- * host's kernel) adds VIREO_FRAME_DATA_VALID itself.
+ * Checks `header` (a private copy) of a frame of frame_bytes, whose first bytes are in head (head_bytes of them),
+ * against what was negotiated (offloads that the sender may ask for, VIREO_OFFLOAD_*). 0 and *ret, or -EINVAL with
+ * *why (static). DATA_VALID is dropped: a driver must not set it on transmit. Whoever parses the header of a sender
+ * that may (the host's kernel) adds VIREO_FRAME_DATA_VALID itself.
  */
 int net_header_parse(const struct virtio_net_header *header, uint32_t frame_bytes, const uint8_t *head,
 		     unsigned head_bytes, unsigned offloads, struct vireo_frame_offload *ret,

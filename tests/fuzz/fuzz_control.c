@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /*
- * The control socket: bytes of any kind in pieces of any size, to a real server with a table of commands that answer at once,
- * later, or not before their client has gone, and that parse port specifications.
+ * The control socket: bytes of any kind in pieces of any size, to a real server with a table of commands that
+ * answer at once, later, or not before their client has gone, and that parse port specifications.
  */
 #include "apps/vireo-switchd/spec.h"
 #include "base/loop.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /*
- * The network device's content: headers, frames and control commands of any kind, in rings whose descriptors are honest. What comes
- * out of the transmit queue is delivered into the receive queue.
+ * The network device's content: headers, frames and control commands of any kind, in rings whose descriptors are
+ * honest. What comes out of the transmit queue is delivered into the receive queue.
  */
 #include "base/loop.h"
 #include "device/device.h"

@@ -3,9 +3,9 @@
 #define FUZZ_RING_H
 
 /*
- * Rings of any content, in the format that the including file asks for (FUZZ_PACKED). The input sets the ring up, lays memory down in
- * stretches, and has chains popped, looked at in full, given back in one way or the other; between the
- * steps memory changes again, as a guest's does.
+ * Rings of any content, in the format that the including file asks for (FUZZ_PACKED). The input sets the ring
+ * up, lays memory down in stretches, and has chains popped, looked at in full, given back in one way or the
+ * other; between the steps memory changes again, as a guest's does.
  */
 #include "fuzz.h"
 #include "ring/ring.h"

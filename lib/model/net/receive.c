@@ -302,10 +302,11 @@ static int receive_frame(struct net_queue *q, const struct vireo_frame *frame, u
 
 /*
  * The usual frames in the usual chains: nothing asked of the receiver, and of a length that needs no question
- * (receive_plain_lengths()). Stops at the first that is not, or when no more chains have been popped. Returns how many are in.
+ * (receive_plain_lengths()). Stops at the first that is not, or when no more chains have been popped. Returns how
+ * many are in.
  */
-static unsigned receive_plain(struct net_queue *q, struct vireo_frame *const *frames, unsigned count, uint32_t plain_lengths,
-			      uint64_t *bytes)
+static unsigned receive_plain(struct net_queue *q, struct vireo_frame *const *frames, unsigned count,
+			      uint32_t plain_lengths, uint64_t *bytes)
 {
 	const struct virtio_net_header header = {.num_buffers = htole16(1)};
 	const struct vireo_chain *chains = &q->chains[q->first];

@@ -5,8 +5,8 @@
  *
  * A look pops chains into the queue's arena, takes the header off each (a private copy, checked) and leaves
  * the frame where it is; complete gives all of them back. If the ring seems to hold more than one look takes,
- * complete pops the next chains already, whose first lines come in while others are served. Bad frames are the guest's own loss: they are
- * counted and go back with the rest, because IN_ORDER wants every chain in its turn.
+ * complete pops the next chains already, whose first lines come in while others are served. Bad frames are the
+ * guest's own loss: they are counted and go back with the rest, because IN_ORDER wants every chain in its turn.
  */
 
 #include "base/copy.h"
