@@ -20,7 +20,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 META_PACKAGE = "linux-image-cloud-amd64"
-MODULES = ["virtio_pci", "virtio_net", "virtio-rng"]
+MODULES = ["virtio_pci", "virtio_console", "virtio_net", "virtio-rng"]
 PROGRAMS = ["ethtool"]  # copied in with their libraries where the machine has them
 
 
