@@ -13,6 +13,7 @@
 #include "api.h"
 #include "bench/common/clock.h"
 #include "bench/common/cpu.h"
+#include "bench/common/options.h"
 #include "bench/common/protocol.h"
 #include <getopt.h>
 #include <inttypes.h>
@@ -32,52 +33,31 @@ static const char usage[] =
 	"  --mergeable on|off    offer MRG_RXBUF (default on)\n"
 	"  --verify              dequeue, loop: check each byte and the order; enqueue: send frames that can be checked\n";
 
-static _Noreturn void refuse(const char *what, const char *value)
-{
-	fprintf(stderr, "bench-api: %s%s\n%s", what, value, usage);
-	exit(2);
-}
-
-static unsigned number_parse(const char *text, unsigned min, unsigned max, const char *refusal)
-{
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
-
-	if (end == text || *end || n < min || n > max)
-		refuse(refusal, text);
-	return (unsigned)n;
-}
-
-static unsigned word_parse(const char *text, const char *const *words, unsigned count, const char *refusal)
-{
-	for (unsigned i = 0; i < count; i++)
-		if (!strcmp(text, words[i]))
-			return i;
-	refuse(refusal, text);
-}
+static const struct options_program program = {"bench-api", usage};
 
 static bool option_take(struct api_options *o, int option, const char *value)
 {
-	static const char *const modes[] = {"dequeue", "enqueue", "loop"}, *const switches[] = {"off", "on"};
+	static const char *const modes[] = {"dequeue", "enqueue", "loop", NULL};
+	static const char *const switches[] = {"off", "on", NULL};
 
 	if (option == 's')
 		o->socket = value;
 	else if (option == 'm')
-		o->mode = (enum api_mode)word_parse(value, modes, 3, "--mode takes dequeue, enqueue or loop, not ");
+		o->mode = (enum api_mode)options_word(&program, "--mode", value, modes);
 	else if (option == 'c')
-		o->cpu = (int)number_parse(value, 0, CPUS_MAX - 1, "--cpu takes the number of a CPU, not ");
+		o->cpu = (int)options_number(&program, "--cpu", value, 0, CPUS_MAX - 1);
 	else if (option == 'b')
-		o->burst = number_parse(value, 1, API_BURST_MAX, "--burst takes 1 to 256, not ");
+		o->burst = options_number(&program, "--burst", value, 1, API_BURST_MAX);
 	else if (option == 'f')
-		o->flows = number_parse(value, 1, FRAMES_FLOWS_MAX, "--flows takes 1 to 65536, not ");
+		o->flows = options_number(&program, "--flows", value, 1, FRAMES_FLOWS_MAX);
 	else if (option == 'g')
-		o->mergeable = word_parse(value, switches, 2, "--mergeable takes on or off, not ");
+		o->mergeable = options_word(&program, "--mergeable", value, switches);
 	else if (option == 'v')
 		o->verify = true;
-	else if (option != 'z')
+	else if (option == 'z')
+		options_sizes(&program, value, &o->sizes);
+	else
 		return false;
-	else if (!frame_sizes_parse(value, &o->sizes))
-		refuse("--size takes 64 to 1518, or imix, not ", value);
 	return true;
 }
 
@@ -119,13 +99,13 @@ static void options_parse(int argc, char **argv, struct api_options *o)
 	argc = without_dashes(argc, argv);
 	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
 		if (!option_take(o, option, optarg))
-			refuse("unknown option", "");
+			options_refuse(&program, "unknown option", "");
 		mode |= option == 'm';
 	}
 	if (optind < argc)
-		refuse("what is ", argv[optind]);
+		options_refuse(&program, "what is ", argv[optind]);
 	if (!o->socket || !mode)
-		refuse("--socket and --mode are needed", "");
+		options_refuse(&program, "--socket and --mode are needed", "");
 }
 
 static void answer_stats(void *opaque, const char *argument, FILE *out)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "front.h"
+#include "bench/common/options.h"
 #include <getopt.h>
-#include <stdlib.h>
-#include <string.h>
 
 static const char usage[] =
 	"usage: bench-front EAL-OPTIONS -- --mode send|receive|turn|circulate|latency [OPTIONS]\n"
@@ -16,32 +15,7 @@ static const char usage[] =
 	"  --verify              number the frames, fill them with a pattern, check bytes and order\n"
 	"  --any-address         with --verify: the back end rewrites addresses\n";
 
-static _Noreturn void refuse(const char *what, const char *value)
-{
-	fprintf(stderr, "bench-front: %s%s\n%s", what, value, usage);
-	exit(2);
-}
-
-static unsigned number(const char *option, const char *text, unsigned long min, unsigned long max)
-{
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
-
-	if (end == text || *end || n < min || n > max) {
-		fprintf(stderr, "bench-front: %s takes %lu to %lu, not %s\n", option, min, max, text);
-		exit(2);
-	}
-	return (unsigned)n;
-}
-
-static unsigned one_of(const char *option, const char *text, const char *const *names)
-{
-	for (unsigned i = 0; names[i]; i++)
-		if (!strcmp(names[i], text))
-			return i;
-	fprintf(stderr, "bench-front: %s knows no \"%s\"\n%s", option, text, usage);
-	exit(2);
-}
+static const struct options_program program = { "bench-front", usage };
 
 /* Frames that circulate untouched keep their flow, so there are no more flows than frames. */
 static void check_flows(const struct front_options *o)
@@ -49,7 +23,7 @@ static void check_flows(const struct front_options *o)
 	unsigned frames = o->mode == FRONT_SEND ? EAL_POOL_FRAMES : o->window;
 
 	if (o->mode != FRONT_RECEIVE && !o->verify && !o->touch && o->flows > frames)
-		refuse("--flows: more than frames; add --touch line", "");
+		options_refuse(&program, "--flows: more than frames; add --touch line", "");
 }
 
 enum {
@@ -71,26 +45,25 @@ static void option_take(int option, struct front_options *o, int *mode, int *tou
 
 	switch (option) {
 	case OPTION_MODE:
-		*mode = (int)one_of("--mode", optarg, modes);
+		*mode = (int)options_word(&program, "--mode", optarg, modes);
 		break;
 	case OPTION_SIZE:
-		if (!frame_sizes_parse(optarg, &o->sizes))
-			refuse("--size takes 64 to 1518, or imix, not ", optarg);
+		options_sizes(&program, optarg, &o->sizes);
 		break;
 	case OPTION_BURST:
-		o->burst = number("--burst", optarg, 1, EAL_BURST_MAX);
+		o->burst = options_number(&program, "--burst", optarg, 1, EAL_BURST_MAX);
 		break;
 	case OPTION_WINDOW:
-		o->window = number("--window", optarg, 1, FRONT_WINDOW_MAX);
+		o->window = options_number(&program, "--window", optarg, 1, FRONT_WINDOW_MAX);
 		break;
 	case OPTION_TOUCH:
-		*touch = (int)one_of("--touch", optarg, touches);
+		*touch = (int)options_word(&program, "--touch", optarg, touches);
 		break;
 	case OPTION_FLOWS:
-		o->flows = number("--flows", optarg, 1, FRAMES_FLOWS_MAX);
+		o->flows = options_number(&program, "--flows", optarg, 1, FRAMES_FLOWS_MAX);
 		break;
 	case OPTION_GAP:
-		o->gap_us = number("--gap-us", optarg, 0, 1000000);
+		o->gap_us = options_number(&program, "--gap-us", optarg, 0, 1000000);
 		break;
 	case OPTION_VERIFY:
 		o->verify = true;
@@ -99,7 +72,7 @@ static void option_take(int option, struct front_options *o, int *mode, int *tou
 		o->any_address = true;
 		break;
 	default:
-		refuse("unknown option", "");
+		options_refuse(&program, "unknown option", "");
 	}
 }
 
@@ -125,9 +98,9 @@ void front_options_parse(int argc, char **argv, struct front_options *ret)
 	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
 		option_take(option, &o, &mode, &touch);
 	if (optind < argc)
-		refuse("what is ", argv[optind]);
+		options_refuse(&program, "what is ", argv[optind]);
 	if (mode < 0)
-		refuse("--mode is missing", "");
+		options_refuse(&program, "--mode is missing", "");
 	o.mode = (enum front_mode)mode;
 	o.touch = touch < 0 ? o.mode == FRONT_SEND : touch;
 	check_flows(&o);

@@ -7,12 +7,13 @@
  *		-- --socket PATH --mode dequeue|enqueue|loop [--size 64] [--verify]
  *
  * Cycles are counted inside calls that moved frames. Buffers cost on their own (mbuf_cycles): freeing what
- *was dequeued (it was taken from the pool inside the call); for enqueue, where the same frames are offered
- *each time, taking and freeing so many as were moved.
+ * was dequeued (it was taken from the pool inside the call); for enqueue, where the same frames are offered
+ * each time, taking and freeing so many as were moved.
  */
 
 #include "vhost.h"
 #include "bench/common/clock.h"
+#include "bench/common/options.h"
 #include "bench/common/protocol.h"
 #include <errno.h>
 #include <getopt.h>
@@ -31,31 +32,7 @@ static const char usage[] =
 	"  --verify              dequeue, loop: check each byte and the order;\n"
 	"                        enqueue: send frames that can be checked\n";
 
-static _Noreturn void refuse(const char *what, const char *value)
-{
-	fprintf(stderr, "bench-vhost: %s%s\n%s", what, value, usage);
-	exit(2);
-}
-
-static enum vhost_mode mode_parse(const char *text)
-{
-	static const char *const modes[] = { "dequeue", "enqueue", "loop" };
-
-	for (unsigned i = 0; i < RTE_DIM(modes); i++)
-		if (!strcmp(text, modes[i]))
-			return (enum vhost_mode)i;
-	refuse("--mode knows no ", text);
-}
-
-static unsigned flows_parse(const char *text)
-{
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
-
-	if (end == text || *end || !n || n > FRAMES_FLOWS_MAX)
-		refuse("--flows takes 1 to 65536, not ", text);
-	return (unsigned)n;
-}
+static const struct options_program program = { "bench-vhost", usage };
 
 static void options_parse(int argc, char **argv, struct vhost_options *o)
 {
@@ -64,6 +41,7 @@ static void options_parse(int argc, char **argv, struct vhost_options *o)
 		{ "size", required_argument, NULL, 'z' },   { "flows", required_argument, NULL, 'f' },
 		{ "verify", no_argument, NULL, 'v' },	    { NULL, 0, NULL, 0 },
 	};
+	static const char *const modes[] = { "dequeue", "enqueue", "loop", NULL };
 	bool mode = false;
 	int option;
 
@@ -74,20 +52,20 @@ static void options_parse(int argc, char **argv, struct vhost_options *o)
 		if (option == 's')
 			o->socket = optarg;
 		else if (option == 'm')
-			o->mode = mode_parse(optarg), mode = true;
-		else if (option == 'z' && !frame_sizes_parse(optarg, &o->sizes))
-			refuse("--size takes 64 to 1518, or imix, not ", optarg);
+			o->mode = (enum vhost_mode)options_word(&program, "--mode", optarg, modes), mode = true;
+		else if (option == 'z')
+			options_sizes(&program, optarg, &o->sizes);
 		else if (option == 'f')
-			o->flows = flows_parse(optarg);
+			o->flows = options_number(&program, "--flows", optarg, 1, FRAMES_FLOWS_MAX);
 		else if (option == 'v')
 			o->verify = true;
-		else if (option != 'z')
-			refuse("unknown option", "");
+		else
+			options_refuse(&program, "unknown option", "");
 	}
 	if (optind < argc)
-		refuse("what is ", argv[optind]);
+		options_refuse(&program, "what is ", argv[optind]);
 	if (!o->socket || !mode)
-		refuse("--socket and --mode are needed", "");
+		options_refuse(&program, "--socket and --mode are needed", "");
 }
 
 static void answer_stats(void *opaque, const char *argument, FILE *out)

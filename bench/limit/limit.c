@@ -8,6 +8,7 @@
 #include "limit.h"
 #include "bench/common/clock.h"
 #include "bench/common/cpu.h"
+#include "bench/common/options.h"
 #include <errno.h>
 #include <getopt.h>
 #include <pthread.h>
@@ -42,21 +43,7 @@ struct result {
 	double cycles_per_frame, frames_per_second;
 };
 
-static _Noreturn void refuse(const char *what, const char *value)
-{
-	fprintf(stderr, "bench-limit: %s%s\n%s", what, value, usage);
-	exit(2);
-}
-
-static unsigned number(const char *what, const char *text, unsigned long min, unsigned long max)
-{
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
-
-	if (end == text || *end || n < min || n > max)
-		refuse(what, text);
-	return (unsigned)n;
-}
+static const struct options_program program = { "bench-limit", usage };
 
 static void cpus_parse(struct settings *s, const char *text)
 {
@@ -64,7 +51,7 @@ static void cpus_parse(struct settings *s, const char *text)
 
 	if (sscanf(text, "%u,%u%c", &s->cpu_producer, &s->cpu_consumer, &end) != 2 ||
 	    s->cpu_producer == s->cpu_consumer)
-		refuse("--cpus takes two CPUs, not ", text);
+		options_refuse(&program, "--cpus takes two CPUs, not ", text);
 }
 
 static void size_add(struct settings *s, const char *text)
@@ -72,50 +59,44 @@ static void size_add(struct settings *s, const char *text)
 	struct frame_sizes sizes;
 
 	if (!frame_sizes_parse(text, &sizes) || s->size_count == sizeof(s->sizes) / sizeof(*s->sizes))
-		refuse("--size takes 64 to 1518, or imix, at most 16 times; not ", text);
+		options_refuse(&program, "--size takes 64 to 1518, or imix, at most 16 times; not ", text);
 	s->sizes[s->size_count++] = text;
-}
-
-static bool choice(const char *what, const char *text, const char *no, const char *yes)
-{
-	if (strcmp(text, no) != 0 && strcmp(text, yes) != 0)
-		refuse(what, text);
-	return strcmp(text, yes) == 0;
 }
 
 static void option_take(struct settings *s, int option, int *mode, int *touch)
 {
+	static const char *const modes[] = { "out", "across", NULL }, *const touches[] = { "none", "line", NULL };
 	struct limit_options *o = &s->options;
 
 	switch (option) {
 	case 'm':
-		*mode = choice("--mode takes out or across, not ", optarg, "out", "across");
+		*mode = (int)options_word(&program, "--mode", optarg, modes);
 		break;
 	case 't':
-		*touch = choice("--touch takes none or line, not ", optarg, "none", "line");
+		*touch = (int)options_word(&program, "--touch", optarg, touches);
 		break;
 	case 's':
 		size_add(s, optarg);
 		break;
 	case 'n':
-		o->streams = number("--streams takes 1 or 2, not ", optarg, 1, STREAMS_MAX);
+		o->streams = options_number(&program, "--streams", optarg, 1, STREAMS_MAX);
 		break;
 	case 'w':
-		o->window = number("--window takes 32 to 1024, not ", optarg, RING_PUBLISH, RING_ENTRIES);
+		o->window = options_number(&program, "--window", optarg, RING_PUBLISH, RING_ENTRIES);
 		if (o->window % RING_PUBLISH)
-			refuse("--window takes multiples of 32, not ", optarg);
+			options_refuse(&program, "--window takes multiples of 32, not ", optarg);
 		break;
 	case 'c':
 		cpus_parse(s, optarg);
 		break;
 	case 'l':
-		s->window_ms = number("--ms takes 1 to 10000, not ", optarg, 1, 10000);
+		s->window_ms = options_number(&program, "--ms", optarg, 1, 10000);
 		break;
 	case 'v':
 		o->verify = true;
 		break;
 	default:
-		refuse("unknown option", "");
+		options_refuse(&program, "unknown option", "");
 	}
 }
 
@@ -152,11 +133,11 @@ static void settings_parse(int argc, char **argv, struct settings *s)
 	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
 		option_take(s, option, &mode, &touch);
 	if (optind < argc)
-		refuse("what is ", argv[optind]);
+		options_refuse(&program, "what is ", argv[optind]);
 	if (mode < 0)
-		refuse("--mode is missing", "");
+		options_refuse(&program, "--mode is missing", "");
 	if (s->cpu_consumer == (unsigned)-1)
-		refuse("two CPUs are needed", "");
+		options_refuse(&program, "two CPUs are needed", "");
 	defaults_set(s, mode, touch);
 }
 
