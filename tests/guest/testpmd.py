@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import time
 
 from .lab import wait_until
 
@@ -57,19 +58,17 @@ class Testpmd:
             found[int(port)] = {"rx": numbers["RX-packets"], "tx": numbers["TX-packets"]}
         return found
 
-    def drain(self):
-        """Takes in what is still under way; nothing new is sent."""
+    def drain(self, seconds=5):
+        """Takes in what is still under way, until as much has come as was sent, or for so long; nothing new is sent."""
         self.do("stop")
         self.do("set fwd rxonly")
         self.do("start")
-        before = self.stats()
-
-        def quiet():
-            nonlocal before
-            last, before = before, self.stats()
-            return last == before
-
-        wait_until(quiet, 10, "the last frames arrive", step=0.3)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            ports = self.stats().values()
+            if sum(port["rx"] for port in ports) == sum(port["tx"] for port in ports):
+                break
+            time.sleep(0.2)
         self.do("stop")
 
     def link_up(self, port):
