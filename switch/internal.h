@@ -77,6 +77,7 @@ struct in_queue {
 	enum in_state state __attribute__((aligned(CACHE_LINE)));
 	bool resting;   /* cannot be armed, and has been idle for long */
 	uint64_t idle_since_ns; /* 0: had frames when asked last */
+	uint64_t usual_gap_ns;  /* see patience.h */
 };
 
 struct out_queue {
@@ -226,7 +227,7 @@ struct worker {
 	unsigned index;
 	bool alone; /* the only one: out queues need no claim */
 	bool poll;  /* SW_POLL */
-	uint64_t spin_ns;
+	uint64_t spin_ns, spin_max_ns;
 	int epoll_fd, wake_fd;
 	pthread_t thread;
 
@@ -282,7 +283,7 @@ struct sw {
 	unsigned worker_count;
 	struct worker **workers;
 	enum sw_mode mode;
-	unsigned spin_us;
+	unsigned spin_us, spin_max_us;
 	int event_fd; /* raised for the control thread: grace periods ended, the first address was learned */
 
 	struct topology *topology __attribute__((aligned(CACHE_LINE))); /* published: read by workers */

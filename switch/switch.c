@@ -17,6 +17,7 @@
 #include <time.h>
 
 #define SPIN_US_DEFAULT     50u
+#define SPIN_MAX_US_DEFAULT 3000u
 #define FDB_ENTRIES_DEFAULT 65536u
 #define FDB_AGE_S_DEFAULT   300u
 #define TICK_MS             1000u
@@ -91,6 +92,7 @@ static void sw_init(struct sw *sw, const struct sw_config *config, struct loop *
 	sw->log = config->log;
 	sw->mode = config->mode;
 	sw->spin_us = config->spin_us ? config->spin_us : SPIN_US_DEFAULT;
+	sw->spin_max_us = config->spin_max_us ? config->spin_max_us : SPIN_MAX_US_DEFAULT;
 	sw->worker_count = config->workers ? config->workers : 1;
 	sw->event_fd = -1;
 	TAILQ_INIT(&sw->ports);

@@ -60,7 +60,8 @@ struct sw_config {
 	unsigned workers;   /* 0: 1 */
 	const int *cpus;    /* one per worker, or NULL: not pinned */
 	enum sw_mode mode;
-	unsigned spin_us;   /* adaptive: poll a queue so long after its last frame; 0: 50 */
+	unsigned spin_us;   /* adaptive: poll a queue so long at least after its last frame; 0: 50 */
+	unsigned spin_max_us; /* and so long at most, if it is used to frames that come sooner; 0: 3000 */
 	unsigned fdb_entries; /* 0: 65536 */
 	unsigned fdb_age_s; /* 0: 300 */
 	struct vireo_log log;

@@ -9,7 +9,7 @@
  *   ACTIVE  asked in each round; its kicks are off
  *   ARMED   not touched at all until its kick fd fires; its kicks are on
  *
- * A queue that had no frames for spin_us is armed: kicks on, then asked once more whether frames are there, since the
+ * A queue that had no frames for a while (patience.h) is armed: kicks on, then asked once more whether frames are there, since the
  * peer may have looked between our last receive and the arming. All kick fds are in the worker's epoll
  * for good, edge-triggered and never read: a kick costs no system call but the epoll_wait, and one that
  * came while the queue was active is at worst one needless wake-up. So an idle port costs a busy worker nothing.
@@ -27,6 +27,7 @@
 
 #include "base/fd.h"
 #include "switch/internal.h"
+#include "switch/patience.h"
 #include "switch/rcu.h"
 #include "switch/thread.h"
 #include <errno.h>
@@ -57,10 +58,19 @@ static void clock_read(struct worker *worker)
 
 /* ---- states of an in queue ---- */
 
+/* There are frames again, or about to be. */
+static inline void queue_wakes(const struct worker *worker, struct in_queue *in)
+{
+	if (!in->idle_since_ns)
+		return;
+	in->usual_gap_ns = patience_learn(in->usual_gap_ns, worker->now_ns - in->idle_since_ns, worker->spin_max_ns);
+	in->idle_since_ns = 0;
+}
+
 static void queue_activate(struct worker *worker, struct in_queue *in)
 {
 	in->state = IN_ACTIVE;
-	in->idle_since_ns = 0;
+	queue_wakes(worker, in);
 	in->resting = false;
 	in->ops->kick_enable(in->opaque, in->number, false);
 	worker->active[worker->active_count++] = in;
@@ -84,7 +94,7 @@ static bool queue_arm(struct worker *worker, unsigned at)
 
 	if (in->ops->kick_enable(in->opaque, in->number, true)) {
 		in->ops->kick_enable(in->opaque, in->number, false);
-		in->idle_since_ns = 0;
+		queue_wakes(worker, in);
 		return true;
 	}
 	queue_deactivate(worker, at, IN_ARMED);
@@ -104,7 +114,8 @@ static bool queue_idle(struct worker *worker, unsigned at)
 		in->idle_since_ns = worker->now_ns;
 		return true;
 	}
-	if (worker->now_ns - in->idle_since_ns < worker->spin_ns)
+	if (worker->now_ns - in->idle_since_ns <
+	    patience_ns(in->usual_gap_ns, worker->spin_ns, worker->spin_max_ns))
 		return true;
 	if (in->kick_fd >= 0)
 		return queue_arm(worker, at);
@@ -115,7 +126,7 @@ static bool queue_idle(struct worker *worker, unsigned at)
 
 static void queue_busy(struct worker *worker, struct in_queue *in)
 {
-	in->idle_since_ns = 0;
+	queue_wakes(worker, in);
 	if (unlikely(in->resting)) {
 		in->resting = false;
 		worker->resting_count--;
@@ -183,11 +194,11 @@ static void round_begin(struct worker *worker)
 	worker->topology = __atomic_load_n(&worker->sw->topology, __ATOMIC_ACQUIRE);
 	if (unlikely(worker->topology->version != worker->version))
 		queues_adopt(worker);
-	if (worker->event_count)
-		events_handle(worker);
 	if (worker->clock_stale || !(worker->stats.loops % CLOCK_ROUNDS))
 		clock_read(worker);
 	worker->clock_stale = false;
+	if (worker->event_count)
+		events_handle(worker);
 	if (unlikely(__atomic_load_n(&worker->mailbox, __ATOMIC_RELAXED)))
 		mailbox_forward(worker);
 	counter_add(&worker->stats.loops, 1);
@@ -352,6 +363,7 @@ int worker_new(struct sw *sw, unsigned index, int cpu, struct worker **ret_worke
 	worker->alone = sw->worker_count == 1;
 	worker->poll = sw->mode == SW_POLL;
 	worker->spin_ns = (uint64_t)sw->spin_us * NS_PER_US;
+	worker->spin_max_ns = (uint64_t)sw->spin_max_us * NS_PER_US;
 	worker->rest_ns = REST_NS_MIN;
 	worker->stats.cpu = cpu;
 	worker->epoll_fd = worker->wake_fd = -1;

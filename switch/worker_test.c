@@ -369,7 +369,7 @@ static void idle_port_is_not_asked_while_others_are_busy(void **state)
 
 static void no_kick_is_lost(void **state)
 {
-	struct bench bench = bench_new(&(struct sw_config){.workers = 1, .spin_us = 20});
+	struct bench bench = bench_new(&(struct sw_config){.workers = 1, .spin_us = 20, .spin_max_us = 1});
 	struct fake_port *a = fake_port_new(true), *b = fake_port_new(true);
 	struct sw_port *port_a = port_add(&bench, a, 0), *port_b = port_add(&bench, b, 1);
 
