@@ -27,6 +27,7 @@
 #include <sys/random.h>
 
 #define FREE_ENOUGH  3u
+#define HUGE_PAGE_BYTES (2u << 20)
 #define SCAN_BUCKETS 32u /* how far to look for a victim when the whole table is full */
 
 struct place {
@@ -39,14 +40,22 @@ static size_t table_bytes(const struct fdb *fdb)
 	return (size_t)fdb->bucket_count * sizeof(struct fdb_bucket);
 }
 
-/* Fresh pages: they cost memory only once something is written to them. */
+/*
+ * Fresh pages: they cost memory only once something is written to them. Look-ups go all over the table, and with
+ * small pages most would wait for a page walk, too: the kernel is asked for huge ones, and may refuse.
+ */
 static int table_map(struct fdb *fdb)
 {
-	void *table = mmap(NULL, table_bytes(fdb), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t bytes = table_bytes(fdb) + HUGE_PAGE_BYTES; /* room to begin where a huge page does */
+	uint8_t *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (table == MAP_FAILED)
+	if (map == MAP_FAILED)
 		return -ENOMEM;
-	fdb->buckets = table;
+	fdb->map = map;
+	fdb->map_bytes = bytes;
+	map += -(uintptr_t)map % HUGE_PAGE_BYTES;
+	madvise(map, table_bytes(fdb), MADV_HUGEPAGE);
+	fdb->buckets = (struct fdb_bucket *)(void *)map;
 	return 0;
 }
 
@@ -81,7 +90,7 @@ void fdb_free(struct fdb *fdb)
 	if (!fdb)
 		return;
 	pthread_mutex_destroy(&fdb->lock);
-	munmap(fdb->buckets, table_bytes(fdb));
+	munmap(fdb->map, fdb->map_bytes);
 	free(fdb->owned);
 	free(fdb);
 }
@@ -218,6 +227,20 @@ static struct place make_room(struct fdb *fdb, uint64_t hash, uint16_t port, uin
 	return free_place.bucket ? free_place : victim;
 }
 
+/* The entry of an address on any port; none if there is no bucket. */
+static struct place entry_find(const struct fdb *fdb, const struct fdb_address *address)
+{
+	struct fdb_bucket *const buckets[] = {fdb_first(fdb, address->hash), fdb_second(fdb, address->hash)};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(buckets); i++) {
+		uint64_t port = fdb_bucket_port(buckets[i], address->mac);
+
+		if (port <= UINT16_MAX)
+			return (struct place){buckets[i], fdb_bucket_way(buckets[i], address->mac << 16 | port)};
+	}
+	return (struct place){0};
+}
+
 static void entry_move(struct fdb *fdb, struct place place, uint64_t mac, uint16_t port, uint32_t now_s)
 {
 	uint16_t old_port = key_at(place) & UINT16_MAX;
@@ -246,11 +269,13 @@ static bool entry_insert(struct fdb *fdb, uint64_t mac, uint16_t port, uint32_t 
 
 bool fdb_learn(struct fdb *fdb, uint64_t mac, uint16_t port, uint32_t now_s)
 {
+	struct fdb_address address = fdb_address(fdb, mac);
 	struct place place;
 	bool first = false;
 
 	pthread_mutex_lock(&fdb->lock);
-	if (fdb_find(fdb, mac, &place.bucket, &place.way))
+	place = entry_find(fdb, &address);
+	if (place.bucket)
 		entry_move(fdb, place, mac, port, now_s);
 	else
 		first = entry_insert(fdb, mac, port, now_s);

@@ -25,6 +25,8 @@ struct fdb_bucket {
 struct fdb {
 	struct fdb_bucket *buckets; /* keys written under lock, read by anybody; seen_s by anybody */
 	uint32_t bucket_count;
+	void *map; /* where they lie in */
+	size_t map_bytes;
 	uint32_t capacity, age_s;
 	uint32_t ports_max;
 	uint64_t seed;
@@ -49,12 +51,14 @@ void fdb_each(const struct fdb *fdb, uint32_t now_s, fdb_fn *fn, void *opaque);
 uint32_t fdb_owned(struct fdb *fdb, uint16_t port); /* any thread */
 void fdb_stats(const struct fdb *fdb, struct sw_fdb_stats *ret_stats); /* any thread */
 
+__extension__ typedef unsigned __int128 fdb_wide;
+
+/* Both halves of a product by an odd constant with as many ones as zeroes: each bit of the address reaches both. */
 static inline uint64_t fdb_hash(const struct fdb *fdb, uint64_t mac)
 {
-	uint64_t h = (mac ^ fdb->seed) * 0x9e3779b97f4a7c15u;
+	fdb_wide wide = (fdb_wide)(mac ^ fdb->seed) * 0x9e3779b97f4a7c15u;
 
-	h = (h ^ h >> 32) * 0xd6e8feb86659fd93u;
-	return h ^ h >> 32;
+	return (uint64_t)wide ^ (uint64_t)(wide >> 64);
 }
 
 /* The upper half of the hash names the first bucket, the lower half the second. */
@@ -68,68 +72,75 @@ static inline struct fdb_bucket *fdb_second(const struct fdb *fdb, uint64_t hash
 	return &fdb->buckets[(hash & UINT32_MAX) * fdb->bucket_count >> 32];
 }
 
-static inline void fdb_prefetch(const struct fdb *fdb, uint64_t mac)
+/* An address that will be looked up: its hash is worked out once. */
+struct fdb_address {
+	uint64_t mac, hash;
+};
+
+static inline struct fdb_address fdb_address(const struct fdb *fdb, uint64_t mac)
 {
-	__builtin_prefetch(fdb_first(fdb, fdb_hash(fdb, mac)));
+	return (struct fdb_address){.mac = mac, .hash = fdb_hash(fdb, mac)};
 }
 
-/* Looks at all places, since which one matches cannot be predicted: selecting is cheaper than jumping. */
-static inline uint64_t fdb_bucket_find(const struct fdb_bucket *bucket, uint64_t mac, unsigned *ret_way)
+static inline void fdb_prefetch(const struct fdb *fdb, const struct fdb_address *address)
 {
-	uint64_t found = 0;
-	unsigned found_way = 0;
+	__builtin_prefetch(fdb_first(fdb, address->hash));
+}
+
+/*
+ * What a bucket says of an address: key and address differ in the port alone if they belong together. Looks at all
+ * places, since which one matches cannot be predicted: selecting is cheaper than jumping.
+ */
+static inline uint64_t fdb_bucket_port(const struct fdb_bucket *bucket, uint64_t mac)
+{
+	uint64_t least = UINT64_MAX;
 
 #pragma GCC unroll 5
 	for (unsigned way = 0; way < FDB_WAYS; way++) {
-		uint64_t key = __atomic_load_n(&bucket->key[way], __ATOMIC_RELAXED);
-		bool match = key >> 16 == mac; /* a free place matches address 0, and is 0 */
+		uint64_t rest = __atomic_load_n(&bucket->key[way], __ATOMIC_RELAXED) ^ mac << 16;
 
-		found = match ? key : found;
-		found_way = match ? way : found_way;
+		least = rest < least ? rest : least;
 	}
-	*ret_way = found_way;
-	return found;
-}
-
-/* The key found for an address, and its place; 0: none. */
-static inline uint64_t fdb_find(const struct fdb *fdb, uint64_t mac, struct fdb_bucket **ret_bucket,
-				unsigned *ret_way)
-{
-	uint64_t hash = fdb_hash(fdb, mac);
-	struct fdb_bucket *bucket = fdb_first(fdb, hash);
-	uint64_t key = fdb_bucket_find(bucket, mac, ret_way);
-
-	if (unlikely(!key)) {
-		bucket = fdb_second(fdb, hash);
-		key = fdb_bucket_find(bucket, mac, ret_way);
-	}
-	if (likely(key))
-		*ret_bucket = bucket;
-	return key;
+	return least; /* above UINT16_MAX: not there. (A free place leaves the address, which is not zero.) */
 }
 
 /* The port behind an address, or -1. Any thread. */
-static inline int fdb_lookup(const struct fdb *fdb, uint64_t mac)
+static inline int fdb_lookup(const struct fdb *fdb, const struct fdb_address *address)
 {
-	struct fdb_bucket *bucket;
-	unsigned way;
-	uint64_t key = fdb_find(fdb, mac, &bucket, &way);
+	uint64_t port = fdb_bucket_port(fdb_first(fdb, address->hash), address->mac);
 
-	return likely(key) ? (int)(key & UINT16_MAX) : -1;
+	if (unlikely(port > UINT16_MAX))
+		port = fdb_bucket_port(fdb_second(fdb, address->hash), address->mac);
+	return likely(port <= UINT16_MAX) && likely(address->mac) ? (int)port : -1;
+}
+
+/* Where a bucket has this key; FDB_WAYS: nowhere. */
+static inline unsigned fdb_bucket_way(const struct fdb_bucket *bucket, uint64_t key)
+{
+	unsigned found = FDB_WAYS;
+
+#pragma GCC unroll 5
+	for (unsigned way = 0; way < FDB_WAYS; way++)
+		found = __atomic_load_n(&bucket->key[way], __ATOMIC_RELAXED) == key ? way : found;
+	return found;
 }
 
 /*
  * An address was seen on a port. False: that is news, call fdb_learn(). At most one store a second and
  * address; should the place change hands in between, then its new entry merely lives a little longer.
  */
-static inline bool fdb_saw(struct fdb *fdb, uint64_t mac, uint16_t port, uint32_t now_s)
+static inline bool fdb_saw(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s)
 {
-	struct fdb_bucket *bucket;
-	unsigned way;
-	uint64_t key = fdb_find(fdb, mac, &bucket, &way);
+	struct fdb_bucket *bucket = fdb_first(fdb, address->hash);
+	uint64_t key = address->mac << 16 | port;
+	unsigned way = fdb_bucket_way(bucket, key);
 
-	if (unlikely(key != (mac << 16 | port)))
-		return false;
+	if (unlikely(way == FDB_WAYS)) {
+		bucket = fdb_second(fdb, address->hash);
+		way = fdb_bucket_way(bucket, key);
+		if (unlikely(way == FDB_WAYS))
+			return false;
+	}
 	if (unlikely(__atomic_load_n(&bucket->seen_s[way], __ATOMIC_RELAXED) != now_s))
 		__atomic_store_n(&bucket->seen_s[way], now_s, __ATOMIC_RELAXED);
 	return true;

@@ -16,6 +16,7 @@
  */
 
 #include "switch/internal.h"
+#include <endian.h>
 #include <string.h>
 
 #define MAC_BYTES        6u
@@ -24,14 +25,13 @@
 #define MAC_RESERVED     0x0180c2000000u /* IEEE 802.1D, 7.12.6: 01:80:c2:00:00:00 to 0f */
 #define MAC_RESERVED_MASK 0xfffffffffff0u
 
+/* A frame's head has two bytes more than both of its addresses. */
 static inline uint64_t load_mac(const uint8_t *at)
 {
-	uint32_t high;
-	uint16_t low;
+	uint64_t eight;
 
-	memcpy(&high, at, sizeof(high));
-	memcpy(&low, at + sizeof(high), sizeof(low));
-	return (uint64_t)__builtin_bswap32(high) << 16 | __builtin_bswap16(low);
+	memcpy(&eight, at, sizeof(eight));
+	return be64toh(eight) >> 16;
 }
 
 /* Destination and source, as they lie there: only good for being compared. */
@@ -47,6 +47,15 @@ static inline struct addresses addresses_of(const struct vireo_frame *frame)
 	memcpy(&addresses.first, frame->head, sizeof(addresses.first));
 	memcpy(&addresses.rest, frame->head + sizeof(addresses.first), sizeof(addresses.rest));
 	return addresses;
+}
+
+/* Works out what their look-ups need, and has it fetched. */
+static inline void expect_addresses(const struct fdb *fdb, const struct vireo_frame *frame, struct addressed *ret)
+{
+	ret->to = fdb_address(fdb, load_mac(frame->head));
+	ret->from = fdb_address(fdb, load_mac(frame->head + MAC_BYTES));
+	fdb_prefetch(fdb, &ret->to);
+	fdb_prefetch(fdb, &ret->from);
 }
 
 static void survey(const struct worker *worker, struct burst *burst)
@@ -68,28 +77,27 @@ static void survey(const struct worker *worker, struct burst *burst)
 			continue;
 		last = these;
 		fresh |= 1ull << i;
-		fdb_prefetch(worker->fdb, load_mac(frames[i].head));
-		fdb_prefetch(worker->fdb, load_mac(frames[i].head + MAC_BYTES));
+		expect_addresses(worker->fdb, &frames[i], &burst->addressed[i]);
 	}
 	burst->fresh = fresh;
 	burst->needs = needs;
 	burst->longest_bytes = longest_bytes;
 }
 
-static uint16_t judge(struct worker *worker, const struct burst *burst, const struct vireo_frame *frame)
+static uint16_t judge(struct worker *worker, const struct burst *burst, const struct addressed *addressed)
 {
-	uint64_t destination = load_mac(frame->head), source = load_mac(frame->head + MAC_BYTES);
+	uint64_t destination = addressed->to.mac, source = addressed->from.mac;
 	uint16_t from = burst->from->id;
 	int to;
 
 	if (unlikely(!source || source & MAC_GROUP_MASK))
 		return VERDICT_BAD_SOURCE;
-	if (unlikely(!fdb_saw(worker->fdb, source, from, worker->now_s)) &&
+	if (unlikely(!fdb_saw(worker->fdb, &addressed->from, from, worker->now_s)) &&
 	    fdb_learn(worker->fdb, source, from, worker->now_s))
 		switch_first_entry(worker->sw);
 	if (unlikely(destination & MAC_GROUP_MASK))
 		return (destination & MAC_RESERVED_MASK) == MAC_RESERVED ? VERDICT_RESERVED : VERDICT_FLOOD;
-	to = fdb_lookup(worker->fdb, destination);
+	to = fdb_lookup(worker->fdb, &addressed->to);
 	if (unlikely(to == from))
 		return VERDICT_HAIRPIN;
 	if (unlikely(to < 0 || !topology_port(burst->topology, (unsigned)to)))
@@ -100,15 +108,14 @@ static uint16_t judge(struct worker *worker, const struct burst *burst, const st
 /* True: all verdicts are the same. */
 static bool judge_all(struct worker *worker, struct burst *burst)
 {
-	const struct vireo_frame *frames = burst->frames;
 	bool same = true;
 
-	burst->verdict[0] = judge(worker, burst, &frames[0]);
+	burst->verdict[0] = judge(worker, burst, &burst->addressed[0]);
 	if (likely(burst->fresh == 1) && burst->verdict[0] < VERDICT_FLOOD)
 		return true; /* nobody looks at the other verdicts */
 	for (unsigned i = 1; i < burst->count; i++) {
 		if (burst->fresh >> i & 1)
-			burst->verdict[i] = judge(worker, burst, &frames[i]);
+			burst->verdict[i] = judge(worker, burst, &burst->addressed[i]);
 		else
 			burst->verdict[i] = burst->verdict[i - 1];
 		same &= burst->verdict[i] == burst->verdict[0];

@@ -174,6 +174,10 @@ enum verdict { /* port ids come first */
 };
 
 /* One worker's scratch for the burst in hand. */
+struct addressed {
+	struct fdb_address to, from;
+};
+
 struct burst {
 	const struct topology *topology;
 	struct sw_port *from;
@@ -182,6 +186,7 @@ struct burst {
 	unsigned needs;         /* all offloads that any frame asks for */
 	uint32_t longest_bytes; /* of frames that are not to be cut */
 	uint64_t fresh;         /* bit i: frame i has other addresses than its predecessor */
+	struct addressed addressed[BURST_FRAMES]; /* of fresh ones */
 	uint16_t verdict[BURST_FRAMES];
 	unsigned group_count;
 	uint8_t group_of[VERDICT_END]; /* index + 1 into groups; 0 between bursts */
