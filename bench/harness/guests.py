@@ -13,7 +13,7 @@ import json
 import os
 import signal
 
-from guest import image, traffic
+from guest import kernels, traffic
 from guest.lab import Hung, wait_until
 from guest.qemu import Guest, Nic, Tap
 
@@ -39,7 +39,7 @@ exec sleep infinity
 
 def prepare():
     """What needs the network: a kernel for the guests."""
-    image.kernel()
+    kernels.kernel()
 
 
 # ---- the switches: sockets or taps for two guests; pause(), resume() ----

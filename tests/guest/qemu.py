@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 
-from . import image
+from . import image, kernels
 from .lab import Gone, Hung, Lab, tail
 
 QEMU = "qemu-system-x86_64"
@@ -26,7 +26,7 @@ def acceleration():
         os.close(os.open("/dev/kvm", os.O_RDWR))
     except OSError:
         return "tcg"
-    kernel = image.kernel()
+    kernel = kernels.kernel()
     argv = [QEMU, "-M", "q35,accel=kvm", "-cpu", "host", "-m", "160", "-nodefaults", "-no-user-config", "-display", "none",
             "-serial", "stdio", "-no-reboot", "-kernel", kernel + "/vmlinuz", "-initrd", image.initramfs(kernel),
             "-append", "console=ttyS0 quiet panic=-1 vireo.probe"]
@@ -107,7 +107,7 @@ class Guest:
         theirs.close()
 
     def _arguments(self, memory_mib, cpus, extra, programs):
-        kernel = image.kernel()
+        kernel = kernels.kernel()
         accel = acceleration()
         argv = [QEMU, "-M", f"q35,accel={accel},memory-backend=mem", "-smp", str(cpus), "-m", str(memory_mib),
                 "-cpu", "host" if accel == "kvm" else "max,cx16=off",
