@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Runs the cases of a test file: functions marked with @case, each in a Lab of its own.
 
-One line per case: "ok   NAME", "FAIL NAME: why", "skip NAME: why". Exit status 1 if one failed, 77 if all were skipped.
+One line per case: "ok   NAME", "FAIL NAME: why", "skip NAME: why" (by Skip, or Unavailable). Exit status 1 if one failed, 77
+if all were skipped.
 A case is run once more, after a line "again NAME: why", if a guest stood still as a whole (lab.Hung): QEMU's emulation of a
 machine comes to that by itself now and then.
 Words on the command line pick the cases whose names hold one of them.
@@ -13,6 +14,7 @@ import sys
 import time
 import traceback
 
+from .kernels import Unavailable
 from .lab import Hung, Lab, tail
 
 
@@ -66,7 +68,7 @@ def _one(name, function, chances=2):
     with Lab("vireo-e2e-") as lab:
         try:
             function(lab)
-        except Skip as why:
+        except (Skip, Unavailable) as why:
             print(f"skip {name}: {why}", flush=True)
             return "skip"
         except Exception as error:

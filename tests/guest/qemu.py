@@ -69,13 +69,18 @@ class Tap:
     interface: str
     mac: str
     vhost: bool = False  # by the kernel's vhost-net instead of QEMU
+    queues: int = 1
     properties: dict = dataclasses.field(default_factory=dict)
 
     def arguments(self, index):
         properties = {"disable-legacy": "on", "romfile": "", "mac": self.mac, **self.properties}
+        queues = ""
+        if self.queues > 1:
+            queues = f",queues={self.queues}"
+            properties = {"mq": "on", "vectors": 2 * self.queues + 2, **properties}
         extra = "".join(f",{key}={value}" for key, value in properties.items())
         return ["-netdev", f"tap,id=nd{index},ifname={self.interface},script=no,downscript=no,"
-                           f"vhost={'on' if self.vhost else 'off'}",
+                           f"vhost={'on' if self.vhost else 'off'}{queues}",
                 "-device", f"virtio-net-pci,netdev=nd{index}{extra}"]
 
 
@@ -94,6 +99,7 @@ class Guest:
 
     `programs` of the host are there in the guest, too. `wrap`: a command that starts QEMU, as one in another namespace.
     """
+    COMMAND_MAX = 60000  # in base64
 
     def __init__(self, lab, name, nics=(), memory_mib=160, cpus=1, extra=(), programs=(), wrap=()):
         self.lab, self.name, self.nics, self.boots = lab, name, list(nics), 0
@@ -108,20 +114,22 @@ class Guest:
 
     def _arguments(self, memory_mib, cpus, extra, programs):
         kernel = kernels.kernel()
+        argv = [*self._board(memory_mib, cpus), "-kernel", kernel + "/vmlinuz", "-initrd", image.initramfs(kernel, programs), "-append", KERNEL_OPTIONS]
+        for index, nic in enumerate(self.nics):
+            argv += nic.arguments(index)
+        return argv + list(extra)
+
+    def _board(self, memory_mib, cpus):
+        """The machine with the line to the agent, and nothing else."""
         accel = acceleration()
-        argv = [QEMU, "-M", f"q35,accel={accel},memory-backend=mem", "-smp", str(cpus), "-m", str(memory_mib),
+        return [QEMU, "-M", f"q35,accel={accel},memory-backend=mem", "-smp", str(cpus), "-m", str(memory_mib),
                 "-cpu", "host" if accel == "kvm" else "max,cx16=off",
                 "-object", f"memory-backend-memfd,id=mem,size={memory_mib}M,share=on",
                 "-nodefaults", "-no-user-config", "-display", "none",
                 "-chardev", f"file,id=console,path={self.lab.path(self.name + '.console')}", "-serial", "chardev:console",
                 "-chardev", "socket,id=control,fd=CONTROL-FD", "-device", "virtio-serial-pci",
                 "-device", "virtserialport,chardev=control,name=vireo",
-                "-monitor", f"unix:{self.lab.path(self.name + '.monitor')},server=on,wait=off",
-                "-kernel", kernel + "/vmlinuz", "-initrd", image.initramfs(kernel, programs),
-                "-append", KERNEL_OPTIONS]
-        for index, nic in enumerate(self.nics):
-            argv += nic.arguments(index)
-        return argv + list(extra)
+                "-monitor", f"unix:{self.lab.path(self.name + '.monitor')},server=on,wait=off"]
 
     # ---- the line to the agent ----
 
@@ -139,6 +147,9 @@ class Guest:
             data = b""
         if not data:
             raise Gone(self._story("QEMU has closed the line"))
+        self._received(data)
+
+    def _received(self, data):
         *lines, self.buffer = (self.buffer + data).split(b"\n")
         for line in lines:
             self._take(line.decode(errors="replace").split())
@@ -149,8 +160,12 @@ class Guest:
         elif words[:1] == ["out"] and len(words) == 3 and words[1] in self.pending:
             self.pending[words[1]].append(words[2])
         elif words[:1] == ["end"] and len(words) == 3 and words[1] in self.pending:
-            output = base64.b64decode("".join(self.pending.pop(words[1]))).decode(errors="replace")
-            self.results[words[1]] = Result(int(words[2]), output)
+            output = self._joined(self.pending.pop(words[1]))
+            self.results[words[1]] = Result(int(words[2]), output.decode(errors="replace"))
+
+    @staticmethod
+    def _joined(pieces):
+        return base64.b64decode("".join(pieces))
 
     def _story(self, what):
         return (f"guest {self.name}: {what}\n{tail(self.lab.path(self.name + '.qemu'))}"
@@ -194,8 +209,8 @@ class Guest:
         call = str(self.next_id)
         self.pending[call] = []
         text = base64.b64encode(command.encode()).decode()
-        if len(text) > 3500:
-            raise ValueError("command too long for the agent")
+        if len(text) > self.COMMAND_MAX:
+            raise ValueError("command too long for the line to the guest")
         self.line.sendall(f"run {call} {seconds:g} {text}\n".encode())
         return call, time.monotonic() + seconds + 30
 

@@ -1,0 +1,75 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+# First process of a lab guest. Puts the machine's own root, shared by virtiofs, in the initramfs' place, file systems in memory
+# over the folders that jobs write to, and carries out commands that come in over a virtio port.
+#
+#   in:  run ID SECONDS COMMAND     COMMAND in base64, one line; terminated after SECONDS, killed 3 s later
+#   out: what the commands say, as it comes, and where a line of ours begins MARK, which no command knows:
+#        MARK ready BOOT-ID
+#        MARK end ID STATUS
+
+take_root() {
+	/bin/busybox --install -s /bin
+	export PATH=/bin
+	mkdir -p /root
+	mount -t proc proc /proc
+	mount -t devtmpfs dev /dev
+	while read -r name; do
+		insmod "/modules/$name.ko"
+	done </modules/order
+	ip link set lo up
+	hostname lab
+	mount -t virtiofs -o ro root /root || poweroff -f
+
+	cd /root
+	mount --move /proc proc
+	mount --move /dev dev
+	mount -t sysfs sys sys
+	mkdir -p dev/pts dev/shm
+	mount -t devpts pts dev/pts
+	for folder in dev/shm tmp var/tmp; do
+		mount -t tmpfs -o mode=1777 tmp "$folder"
+	done
+	mount -t tmpfs -o mode=755 run run
+	mkdir -p run/lab/bin run/lab/root run/lock
+	mount --bind /root run/lab/root
+	cp /init run/lab/init
+	cp /bin/busybox run/lab/busybox
+	ln -s /proc/self/fd dev/fd
+	ln -s fd/0 dev/stdin
+	ln -s fd/1 dev/stdout
+	ln -s fd/2 dev/stderr
+	exec switch_root /root /run/lab/init agent
+}
+
+mark() { # WORD...
+	printf '\036%s %s\n' "$mark" "$*" >&4
+}
+
+serve() {
+	export PATH=/run/lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp
+	mark=$(sed 's/.*vireo\.mark=\([^ ]*\).*/\1/' /proc/cmdline)
+	until name=$(grep -lsx vireo /sys/class/virtio-ports/*/name); do
+		sleep 0.02
+	done
+	name=${name%/name}
+	exec 3<>"/dev/${name##*/}"
+	# One pipe for all that is said, so that a mark comes after what was said before it.
+	mkfifo /run/lab/output
+	cat </run/lab/output >&3 &
+	exec 4>/run/lab/output
+	mark ready "$(cat /proc/sys/kernel/random/boot_id)"
+	while :; do
+		# Until QEMU has told the kernel that somebody listens, reading finds an end.
+		read -r verb id seconds text <&3 || { sleep 0.02; continue; }
+		[ "$verb" = run ] || continue
+		echo "$text" | base64 -d >/run/lab/command
+		timeout -k 3 "$seconds" sh /run/lab/command </dev/null >&4 2>&4 3>&- 4>&-
+		mark end "$id" $?
+	done
+}
+
+case $1 in
+agent) serve ;;
+*) take_root ;;
+esac
