@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""The lab itself: tests/lab/run hands back what a command says and how it ends, and keeps the machine as it is."""
+import os
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest.cases import Skip, case, expect, main  # noqa: E402
+from guest.labguest import LabGuest  # noqa: E402
+
+RUN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "run")
+BOOT_S = 380  # two boots, on a loaded machine
+MIB = 1 << 20
+
+
+def run(lab, *words, cwd=None):
+    """What tests/lab/run says, and how it ends."""
+    with open(lab.path("run.log"), "wb") as errors:
+        done = subprocess.run([RUN, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, cwd=cwd,
+                              timeout=BOOT_S + 60)
+    if done.returncode == 77:
+        with open(lab.path("run.log")) as why:
+            raise Skip(why.read().strip().splitlines()[-1])
+    return done
+
+
+@case
+def the_status_and_the_output_are_the_command_s(lab):
+    done = run(lab, "--", "sh", "-c", "echo out; echo err >&2; echo 'a  b' >/dev/stderr; printf end; exit 42")
+    expect(done.returncode == 42, f"status {done.returncode}")
+    expect(done.stdout == b"out\nerr\na  b\nend", f"output {done.stdout!r}")
+
+
+@case
+def a_command_begins_where_it_was_called(lab):
+    done = run(lab, "--", "pwd", cwd=lab.folder)
+    expect(done.stdout.decode() == os.path.realpath(lab.folder) + "\n", f"output {done.stdout!r}")
+
+
+@case
+def a_command_that_takes_too_long_is_124(lab):
+    begin = time.monotonic()
+    done = run(lab, "--timeout", "3", "--", "sh", "-c", "echo begun; sleep 1000")
+    expect(done.returncode == 124, f"status {done.returncode}")
+    expect(done.stdout == b"begun\n", f"output {done.stdout!r}")
+    expect(time.monotonic() - begin < BOOT_S, "it went on")
+
+
+@case
+def a_command_that_will_not_end_is_124(lab):
+    done = run(lab, "--timeout", "2", "--", "sh", "-c", "trap '' TERM; while :; do sleep 1; done")
+    expect(done.returncode == 124, f"status {done.returncode}")
+
+
+@case
+def a_guest_that_dies_is_125(lab):
+    done = run(lab, "--", "sh", "-c", "echo o >/proc/sysrq-trigger; sleep 1000")
+    expect(done.returncode == 125, f"status {done.returncode}")
+
+
+@case
+def megabytes_of_output_are_all_there(lab):
+    guest = LabGuest(lab).ready()
+    heard = []
+    guest.sink = heard.append
+    guest.check("seq 1500000; printf '\\036\\036not a mark'", seconds=120)
+    output = b"".join(heard)
+    expected = b"".join(b"%d\n" % number for number in range(1, 1500001)) + b"\x1e\x1enot a mark"
+    expect(len(output) > 10 * MIB and output == expected, f"{len(output)} bytes of {len(expected)}, or others")
+    guest.sink = None
+    expect(guest.check("echo after").strip() == "after", "the next command's output")
+
+
+@case
+def output_comes_as_it_is_said(lab):
+    guest = LabGuest(lab).ready()
+    heard = []
+    guest.sink = lambda output: heard.append((time.monotonic(), output))
+    guest.check("echo first; sleep 2; echo second")
+    expect(b"".join(output for _, output in heard) == b"first\nsecond\n", f"heard {heard}")
+    expect(heard[-1][0] - heard[0][0] > 1, "all at once")
+
+
+@case
+def the_machine_s_files_cannot_be_written(lab):
+    guest = LabGuest(lab).ready()
+    mark = lab.path("mark")
+    for path in ("/etc/vireo-lab", "/usr/vireo-lab", mark, "/run/lab/root" + mark):
+        result = guest.run(f"touch {path}")
+        expect(result.status and "Read-only" in result.output, f"{path}: {result}")
+    guest.run(f"mount -o remount,rw /run/lab/root && touch /run/lab/root{mark}")
+    expect(not os.path.exists(mark), "written after all")
+
+
+@case
+def what_a_job_needs_to_write_to_is_in_memory(lab):
+    guest = LabGuest(lab).ready()
+    guest.check("for folder in /tmp /var/tmp /run /dev/shm; do echo x >$folder/vireo-lab-word && cat $folder/vireo-lab-word; done")
+    for folder in ("/tmp", "/var/tmp", "/run", "/dev/shm"):
+        expect(not os.path.exists(folder + "/vireo-lab-word"), f"{folder} is the machine's")
+
+
+@case
+def a_module_that_is_not_there_is_named(lab):
+    done = run(lab, "--module", "vireo_none", "--", "true")
+    with open(lab.path("run.log")) as log:
+        text = log.read()
+    expect(done.returncode == 125 and "vireo_none" in text, f"status {done.returncode}: {text}")
+
+
+if __name__ == "__main__":
+    main()
