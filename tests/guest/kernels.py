@@ -165,8 +165,9 @@ def _kernel_of_suite(cache, suite):
         target = _target(cache, package, suite + "_")
         _fetch(apt.download, package, cache, target, index=True)
     except (OSError, subprocess.SubprocessError) as error:
-        lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-        raise Unavailable(f"the kernel of {suite} cannot be fetched: {lines[-1] if lines else error!r}") from error
+        said = getattr(error, "stderr", None) or str(error)
+        why = re.search(r"^E: (.*)", said, re.M)  # the first is the cause, others follow from it
+        raise Unavailable(f"the kernel of {suite} cannot be fetched: {why.group(1) if why else said.strip()}") from error
     return _note(note, target)
 
 
