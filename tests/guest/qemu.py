@@ -114,7 +114,8 @@ class Guest:
 
     def _arguments(self, memory_mib, cpus, extra, programs):
         kernel = kernels.kernel()
-        argv = [*self._board(memory_mib, cpus), "-kernel", kernel + "/vmlinuz", "-initrd", image.initramfs(kernel, programs), "-append", KERNEL_OPTIONS]
+        argv = [*self._board(memory_mib, cpus), "-kernel", kernel + "/vmlinuz",
+                "-initrd", image.initramfs(kernel, programs), "-append", KERNEL_OPTIONS]
         for index, nic in enumerate(self.nics):
             argv += nic.arguments(index)
         return argv + list(extra)
@@ -187,7 +188,8 @@ class Guest:
             except OSError:
                 pass
         lines = answer.decode(errors="replace").splitlines()
-        return "\n".join(line for line in lines if line.startswith(("VM status", "CPU#", "RIP=")) or re.match(r" *\d+: \d+", line))
+        told = [line for line in lines if line.startswith(("VM status", "CPU#", "RIP=")) or re.match(r" *\d+: \d+", line)]
+        return "\n".join(told)
 
     def poll(self):
         """Takes in what has come, without waiting."""
