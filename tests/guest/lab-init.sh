@@ -47,24 +47,35 @@ mark() { # WORD...
 	printf '\036%s %s\n' "$mark" "$*" >&4
 }
 
-serve() {
-	export PATH=/run/lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp
-	mark=$(sed 's/.*vireo\.mark=\([^ ]*\).*/\1/' /proc/cmdline)
-	until name=$(grep -lsx vireo /sys/class/virtio-ports/*/name); do
-		sleep 0.02
+find_port() {
+	for port in /sys/class/virtio-ports/*; do
+		[ -e "$port/name" ] && read -r name <"$port/name" && [ "$name" = vireo ] && port=${port##*/} && return
 	done
-	name=${name%/name}
-	exec 3<>"/dev/${name##*/}"
+	return 1
+}
+
+# Of the machine's programs it takes as few as it can: each comes over virtiofs, page by page.
+serve() {
+	box=/run/lab/busybox
+	export PATH=/run/lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp
+	read -r options </proc/cmdline
+	mark=${options##*vireo.mark=}
+	mark=${mark%% *}
+	until find_port; do
+		$box sleep 0.02
+	done
+	exec 3<>"/dev/$port"
 	# One pipe for all that is said, so that a mark comes after what was said before it.
-	mkfifo /run/lab/output
-	cat </run/lab/output >&3 &
+	$box mkfifo /run/lab/output
+	$box cat </run/lab/output >&3 &
 	exec 4>/run/lab/output
-	mark ready "$(cat /proc/sys/kernel/random/boot_id)"
+	read -r boot </proc/sys/kernel/random/boot_id
+	mark ready "$boot"
 	while :; do
 		# Until QEMU has told the kernel that somebody listens, reading finds an end.
-		read -r verb id seconds text <&3 || { sleep 0.02; continue; }
+		read -r verb id seconds text <&3 || { $box sleep 0.02; continue; }
 		[ "$verb" = run ] || continue
-		echo "$text" | base64 -d >/run/lab/command
+		echo "$text" | $box base64 -d >/run/lab/command
 		timeout -k 3 "$seconds" sh /run/lab/command </dev/null >&4 2>&4 3>&- 4>&-
 		mark end "$id" $?
 	done
