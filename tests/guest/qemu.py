@@ -173,7 +173,16 @@ class Guest:
                 f"{tail(self.lab.path(self.name + '.console'))}").rstrip()
 
     def _hung(self, what):
-        return Hung(self._story(what) + "\n" + self._machine())
+        return Hung(self._story(f"{what}; QEMU has used {self._used_s():.1f} s of the processor") + "\n" + self._machine())
+
+    def _used_s(self):
+        """Little of it means that this machine had no time for the guest, not that the guest hangs."""
+        try:
+            with open(f"/proc/{self.child.pid}/stat") as stat:
+                fields = stat.read().rpartition(")")[2].split()
+        except OSError:
+            return 0
+        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
     def _machine(self):
         """What QEMU says of the guest's CPUs and interrupts, for the story of a guest that stands still."""
