@@ -132,7 +132,7 @@ class LabGuest(Guest):
     ended when its shell has: what it leaves running should write elsewhere.
     """
 
-    def __init__(self, lab, name="lab", nics=(), memory_mib=1024, cpus=2, extra=(), modules=(), append="", iommu=False, show=()):
+    def __init__(self, lab, name="lab", nics=(), memory_mib=1024, cpus=1, extra=(), modules=(), append="", iommu=False, show=()):
         if not shutil.which(QEMU):
             raise Unavailable(f"{QEMU} is not installed")
         self.modprobe = shutil.which("modprobe", path=kernels.SYSTEM_PATH)

@@ -61,7 +61,7 @@ def a_card_is_vfio_s_and_the_kernel_s_again(lab):
 @case_for({"hub": ([Hub(1, mac) for mac in MACS], 1), "bridge": ([Bridged("br0", mac, 2) for mac in MACS], 2)},
           "two_cards_of_one_{}_hear_each_other")
 def two_cards_hear_each_other(lab, nics, queues):
-    guest = LabGuest(lab, nics=nics, modules=["virtio_net"]).ready()
+    guest = LabGuest(lab, nics=nics, cpus=queues, modules=["virtio_net"]).ready()
     guest.check("mkdir -p /run/netns && ip netns add far")
     guest.check(f"ip link set {guest.interface(1)} netns far name eth0 && "
                 "ip netns exec far sh -c 'ip link set eth0 up; ip addr add 10.7.0.2/24 dev eth0'")
