@@ -53,10 +53,13 @@ void fdb_stats(const struct fdb *fdb, struct sw_fdb_stats *ret_stats); /* any th
 
 __extension__ typedef unsigned __int128 fdb_wide;
 
-/* Both halves of a product by an odd constant with as many ones as zeroes: each bit of the address reaches both. */
+/*
+ * The first product lets each bit of the address reach all bits above it, the second, both halves of which count,
+ * all of the hash. One alone leaves addresses that differ in their first bytes only in a few buckets.
+ */
 static inline uint64_t fdb_hash(const struct fdb *fdb, uint64_t mac)
 {
-	fdb_wide wide = (fdb_wide)(mac ^ fdb->seed) * 0x9e3779b97f4a7c15u;
+	fdb_wide wide = (fdb_wide)(mac * 0xd6e8feb86659fd93u ^ fdb->seed) * 0x9e3779b97f4a7c15u;
 
 	return (uint64_t)wide ^ (uint64_t)(wide >> 64);
 }
