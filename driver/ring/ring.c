@@ -12,6 +12,16 @@ uint64_t driver_ring_table_bytes(uint32_t size)
 	return (uint64_t)size * DRIVER_RING_TABLE_ENTRIES * sizeof(struct split_desc);
 }
 
+struct driver_ring_areas driver_ring_areas(bool packed, bool indirect, uint32_t size)
+{
+	return (struct driver_ring_areas){
+		.desc_bytes = packed ? packed_desc_bytes(size) : split_desc_bytes(size),
+		.driver_bytes = packed ? sizeof(struct packed_event) : split_avail_bytes(size),
+		.device_bytes = packed ? sizeof(struct packed_event) : split_used_bytes(size),
+		.tables_bytes = indirect ? driver_ring_table_bytes(size) : 0,
+	};
+}
+
 static bool setup_valid(const struct driver_ring_setup *s)
 {
 	if (!s->size || s->size > RING_SIZE_MAX || (!s->packed && (s->size & (s->size - 1))))
@@ -122,6 +132,18 @@ int vireo_driver_ring_add(struct vireo_driver_ring *ring, const struct iovec *io
 	return 0;
 }
 
+static void device_kick(const struct vireo_driver_ring *ring)
+{
+	if (ring->s.doorbell) {
+#if defined(__aarch64__)
+		__asm__ volatile("dmb oshst" : : : "memory"); /* memory comes first for devices, too */
+#endif
+		*ring->s.doorbell = le16(ring->s.doorbell_value);
+	} else if (ring->s.kick_fd >= 0) {
+		fd_event_raise(ring->s.kick_fd);
+	}
+}
+
 bool vireo_driver_ring_kick(struct vireo_driver_ring *ring)
 {
 	bool kick;
@@ -130,8 +152,8 @@ bool vireo_driver_ring_kick(struct vireo_driver_ring *ring)
 		return false;
 	kick = ring->s.packed ? driver_packed_kick(ring) : driver_split_kick(ring);
 	ring->shown = ring->added;
-	if (kick && ring->s.kick_fd >= 0)
-		fd_event_raise(ring->s.kick_fd);
+	if (kick)
+		device_kick(ring);
 	return kick;
 }
 

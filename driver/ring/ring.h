@@ -52,6 +52,14 @@ struct driver_ring_setup {
 	uint64_t tables_gpa;
 	struct driver_ring_memory memory;
 	int kick_fd, call_fd; /* borrowed; -1: none */
+	/* A register that kicks the device, and what is written to it (4.1.5.2); instead of kick_fd. */
+	volatile uint16_t *doorbell;
+	uint16_t doorbell_value;
+};
+
+/* Bytes of the parts of a ring, in the order in which the setup names them. */
+struct driver_ring_areas {
+	uint64_t desc_bytes, driver_bytes, device_bytes, tables_bytes;
 };
 
 /* A buffer, by the id that the device knows it by. */
@@ -111,6 +119,7 @@ static inline uint64_t driver_ring_gpa(const struct vireo_driver_ring *ring, con
 
 /* ring.c */
 uint64_t driver_ring_table_bytes(uint32_t size);
+struct driver_ring_areas driver_ring_areas(bool packed, bool indirect, uint32_t size);
 /* -EINVAL, -ENOMEM. The setup is copied. */
 int driver_ring_new(const struct driver_ring_setup *setup, struct vireo_driver_ring **ret_ring);
 void driver_ring_free(struct vireo_driver_ring *ring); /* takes NULL */

@@ -28,13 +28,9 @@ static uint64_t align_up(uint64_t value, uint64_t align)
 static uint64_t ring_place(struct vireo_front *front, struct front_ring *r, uint64_t at)
 {
 	uint32_t size = front->config.queue_size;
-	bool packed = front_agreed(front, FRONT_F_RING_PACKED_BIT);
-	uint64_t bytes[4] = {
-		packed ? packed_desc_bytes(size) : split_desc_bytes(size),
-		packed ? sizeof(struct packed_event) : split_avail_bytes(size),
-		packed ? sizeof(struct packed_event) : split_used_bytes(size),
-		front_agreed(front, FRONT_F_INDIRECT_BIT) ? driver_ring_table_bytes(size) : 0,
-	};
+	struct driver_ring_areas need = driver_ring_areas(front_agreed(front, FRONT_F_RING_PACKED_BIT),
+							  front_agreed(front, FRONT_F_INDIRECT_BIT), size);
+	uint64_t bytes[4] = { need.desc_bytes, need.driver_bytes, need.device_bytes, need.tables_bytes };
 	void **areas[4] = { &r->desc, &r->driver, &r->device, &r->tables };
 
 	for (unsigned i = 0; i < 4; i++) {
