@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VIREO_PCI_H
+#define VIREO_PCI_H
+
+/*
+ * A virtio 1.x function on the PCI bus (virtio 1.3, 4.1), driven by this process: the function is bound to
+ * vfio-pci (behind an IOMMU, or in its no-IOMMU mode) or to uio_pci_generic.
+ *
+ * Life: vireo_pci_open() resets the function and agrees on features -> vireo_pci_ring_open() for each queue
+ * that is used -> vireo_pci_start() -> rings, as in vireo/driver.h -> vireo_pci_close() resets it again.
+ * For a network function vireo_pci_net_start() does what lies between open and rings.
+ *
+ * A function belongs to one thread at a time; each of its rings belongs to one thread at a time, which may be
+ * another one. The device is given no address but those of memory that was taken for it here; without an
+ * IOMMU nothing but its honesty keeps it there.
+ *
+ * What went wrong is said in one line of log (VIREO_LOG_ERROR), which also says what to do about it.
+ */
+
+#include "base.h"
+#include "driver.h"
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vireo_pci;
+
+struct vireo_pci_config {
+	size_t size;
+	const char *address; /* "0000:00:04.0" */
+	unsigned timeout_ms; /* for a reset and for each answer; 0: 5000 */
+	/*
+	 * Virtio features wanted; what the device lacks is dropped. VERSION_1, ACCESS_PLATFORM and
+	 * ORDER_PLATFORM are taken care of here.
+	 */
+	uint64_t features;
+	uint64_t features_required; /* -ENOTSUP if one of these is not offered */
+	bool no_interrupts; /* the caller polls */
+	struct vireo_log log;
+	const char *root; /* where /sys and /dev are found, for tests; NULL: in / */
+};
+
+/*
+ * Finds out who the function is bound to, opens it, resets it and agrees on features. -EINVAL, -ENOMEM,
+ * -ENODEV (no such function, no virtio, or it does not answer), -ENOTSUP (bound to another driver, legacy
+ * only, a feature or a means of DMA is missing), -EBUSY (another process has it), -EACCES, -EPERM, -ETIMEDOUT
+ * (it never leaves reset), -EPROTO (what it says about itself contradicts the specification), or what a
+ * system call said.
+ */
+VIREO_API int vireo_pci_open(const struct vireo_pci_config *config, struct vireo_pci **ret_pci);
+
+/* Resets the function, which ends its use of memory, and gives everything back; takes NULL. No ring is used
+ * any more. */
+VIREO_API void vireo_pci_close(struct vireo_pci *pci);
+
+VIREO_API uint64_t vireo_pci_features(const struct vireo_pci *pci); /* as agreed */
+VIREO_API unsigned vireo_pci_device_id(const struct vireo_pci *pci); /* virtio 1.3, section 5: 1 is net */
+VIREO_API unsigned vireo_pci_queue_count(const struct vireo_pci *pci); /* that the device has */
+
+/*
+ * Device config space; what is read is of one generation (virtio 1.3, 2.5). -EINVAL: outside it, -EAGAIN: it
+ * keeps changing, -ENODEV: the function is gone.
+ */
+VIREO_API int vireo_pci_config_read(struct vireo_pci *pci, uint32_t offset, void *data, uint32_t bytes);
+VIREO_API int vireo_pci_config_write(struct vireo_pci *pci, uint32_t offset, const void *data,
+				     uint32_t bytes);
+
+struct vireo_pci_ring_config {
+	size_t size;
+	unsigned entries; /* wanted; the device may allow less: see vireo_driver_ring_size(). 0: 256 */
+	size_t buffer_bytes; /* memory for buffers, for each entry */
+	bool signals; /* the caller waits for vireo_driver_ring_call_fd() */
+};
+
+/*
+ * Prepares queue `index`. Before vireo_pci_start(). -EINVAL, -EEXIST, -ENOMEM, -E2BIG (without an IOMMU a
+ * ring and its buffers have to fit into one huge page), -EPERM (physical addresses are not told), -EPROTO.
+ */
+VIREO_API int vireo_pci_ring_open(struct vireo_pci *pci, unsigned index,
+				  const struct vireo_pci_ring_config *config);
+VIREO_API struct vireo_driver_ring *vireo_pci_ring(struct vireo_pci *pci, unsigned index); /* or NULL */
+/* Memory for the buffers of that ring, and of no other: buffer_bytes for each of its entries. */
+VIREO_API void *vireo_pci_memory(struct vireo_pci *pci, unsigned index);
+
+/* Tells the device of all rings, and that the driver is there (DRIVER_OK). Rings are kicked only after this.
+ */
+VIREO_API int vireo_pci_start(struct vireo_pci *pci);
+
+/*
+ * Readable when the function interrupts for what is not one ring's alone; -1: the function does not
+ * interrupt, and rings are to be polled. Whoever wants config changes, or signals of rings, watches it
+ * (level-triggered) and calls vireo_pci_interrupt(): where rings share an interrupt, that is what raises
+ * their call fds. Borrowed.
+ */
+VIREO_API int vireo_pci_interrupt_fd(const struct vireo_pci *pci);
+/* 1: config space may have changed, 0: not, -EIO: the device asks for a reset, -ENODEV: it is gone. */
+VIREO_API int vireo_pci_interrupt(struct vireo_pci *pci);
+
+/* ---- a network function (virtio 1.3, 5.1) ---- */
+
+struct vireo_pci_net_config {
+	size_t size;
+	unsigned pairs; /* pair i receives on ring 2i and transmits on ring 2i + 1; 0: 1 */
+	unsigned entries; /* of each ring, 0: 256 */
+	size_t buffer_bytes; /* for each entry of each ring */
+	bool transmit_signals; /* transmit rings have call fds, as receive rings do */
+};
+
+/*
+ * Opens the rings, starts the function, asks for all frames (with CTRL_RX) and for all pairs (with MQ).
+ * -ENOTSUP: it is no network function, or has not so many pairs (or MQ was not agreed). Otherwise as
+ * vireo_pci_ring_open(); -ETIMEDOUT, -EIO: the control queue does not answer, or refuses.
+ */
+VIREO_API int vireo_pci_net_start(struct vireo_pci *pci, const struct vireo_pci_net_config *config);
+/* 1: the link is up, or the device cannot tell; 0: it is down; else as vireo_pci_config_read(). */
+VIREO_API int vireo_pci_net_link(struct vireo_pci *pci);
+
+/* ---- what is bound to what; needs no open function ---- */
+
+struct vireo_pci_function {
+	char address[24];
+	unsigned device_id; /* virtio 1.3, section 5; 0: not known */
+	char driver[32]; /* "": none */
+	char node[64]; /* what a user-space driver opens, such as /dev/vfio/7; "": nothing yet */
+	char interface[16]; /* of a network card that the kernel drives; "": none */
+	int iommu_group; /* -1: none */
+};
+
+/*
+ * Calls `each` for the virtio functions of the machine, in order of their addresses. The function's struct is
+ * valid during the call. `root` as in vireo_pci_config. -ENOENT: no PCI bus here.
+ */
+VIREO_API int vireo_pci_list(const char *root,
+			     void (*each)(void *opaque, const struct vireo_pci_function *function),
+			     void *opaque);
+
+/*
+ * Takes a virtio function away from its driver and gives it to `driver`: "vfio-pci", "uio_pci_generic", or
+ * NULL: the former if the function has an IOMMU group and the module is there, else the latter. -ENODEV: no
+ * such virtio function; -ENOENT: the driver's module is not loaded; -EBUSY: its network interface is up;
+ * -EINVAL: another driver's name; -ENOTSUP: the driver does not take it; -EACCES. On failure the function is
+ * with its old driver again, if that takes it.
+ */
+VIREO_API int vireo_pci_bind(const char *root, const char *address, const char *driver,
+			     const struct vireo_log *log);
+/* Gives it back to the kernel's own driver. Errors as above. */
+VIREO_API int vireo_pci_unbind(const char *root, const char *address, const struct vireo_log *log);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
