@@ -23,6 +23,12 @@
 	  serve_stats, show_stats) \
 	X("top", "stats", "", CTL_REPEAT, "show rates, redrawn in place; q quits", \
 	  serve_stats, show_top) \
+	X("pci list", NULL, "", 0, "list the virtio functions of this machine, and who drives them", \
+	  NULL, show_pci_list) \
+	X("pci bind", NULL, "ADDRESS [DRIVER]", 0, "give a function to vfio-pci or uio_pci_generic", \
+	  NULL, show_pci_function) \
+	X("pci unbind", NULL, "ADDRESS", 0, "give a function back to the kernel", \
+	  NULL, show_pci_function) \
 	X("version", "version", "", 0, "show the versions of vireoctl and of the daemon", \
 	  serve_version, show_version) \
 	X("help", NULL, "", 0, "show this list", \

@@ -7,6 +7,7 @@
 #include "ctl/line.h"
 #include "ctl/rpc.h"
 #include "ctl/switchd_commands.h"
+#include "local.h"
 #include "screen.h"
 #include "show.h"
 #include <errno.h>
@@ -21,7 +22,7 @@
 static const struct ctl_command commands[] = {CTL_SWITCHD_COMMANDS(CTL_ROW_SHOW)};
 
 struct invocation {
-	const char *socket;
+	const char *socket, *root;
 	char default_socket[PATH_MAX];
 	bool json, watch;
 	double interval_s;
@@ -69,6 +70,9 @@ static int parse_option(int opt, struct invocation *inv, char *const *argv)
 		}
 		line_print(stderr, "vireoctl: --count '%s': expected a whole number from 1 on", optarg);
 		return 3;
+	case 'r':
+		inv->root = optarg;
+		return 0;
 	case 'v':
 		printf("vireoctl %s\n", VIREO_VERSION);
 		return 1;
@@ -89,7 +93,8 @@ static int parse_options(int argc, char **argv, struct invocation *inv)
 		{"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
 		{"watch", no_argument, NULL, 'w'},	  {"interval", required_argument, NULL, 'i'},
 		{"count", required_argument, NULL, 'n'},  {"version", no_argument, NULL, 'v'},
-		{"help", no_argument, NULL, 'h'},	  {NULL, 0, NULL, 0},
+		{"root", required_argument, NULL, 'r'},	  {"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
 	};
 	int opt, ret = 0;
 
@@ -243,15 +248,25 @@ static int run_watch(const struct invocation *inv, struct ctl_client *client)
 	return err ? explain_call(inv, err, &failure) : 0;
 }
 
+static int run_local(const struct invocation *inv)
+{
+	json_t *result = NULL;
+	int err = local_call(inv->command->words, inv->root, inv->argc, inv->argv, &result);
+
+	if (err)
+		return err == -EINVAL ? 2 : 1;
+	print_result(result ? inv : &(struct invocation){.command = inv->command}, stdout, result, NULL);
+	json_decref(result);
+	return 0;
+}
+
 static int run(struct invocation *inv)
 {
 	struct ctl_client *client;
 	int err, ret;
 
-	if (!inv->command->method) {
-		print_result(&(struct invocation){.command = inv->command}, stdout, NULL, NULL);
-		return 0;
-	}
+	if (!inv->command->method)
+		return run_local(inv);
 	if (!inv->socket && ctl_default_path("switchd", inv->default_socket, sizeof(inv->default_socket))) {
 		line_print(stderr,
 			   "vireoctl: where is the control socket? set XDG_RUNTIME_DIR, or give -s SOCK");

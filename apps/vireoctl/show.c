@@ -272,6 +272,39 @@ void show_top(struct show *show)
 	rates_table(show, seconds);
 }
 
+/* ---- PCI functions of this machine ---- */
+
+static void function_row(struct table *t, const json_t *function)
+{
+	table_cell(t, "%s", text_of(function, "address"));
+	table_cell(t, "%s", text_of(function, "type"));
+	table_cell(t, "%s", text_of(function, "driver"));
+	table_cell(t, "%s", text_of(function, "node"));
+	table_cell(t, "%s", text_of(function, "interface"));
+	number_cell(t, function, "iommu_group");
+}
+
+#define FUNCTION_HEADINGS "ADDRESS|TYPE|DRIVER|NODE|INTERFACE|>IOMMU GROUP"
+
+void show_pci_list(struct show *show)
+{
+	struct table *t = table_new(FUNCTION_HEADINGS);
+	const json_t *function;
+	size_t i;
+
+	for (i = 0; (function = json_array_get(json_object_get(show->result, "functions"), i)); i++)
+		function_row(t, function);
+	table_print(t, show->out);
+}
+
+void show_pci_function(struct show *show)
+{
+	struct table *t = table_new(FUNCTION_HEADINGS);
+
+	function_row(t, show->result);
+	table_print(t, show->out);
+}
+
 /* ---- version and help ---- */
 
 void show_version(struct show *show)
@@ -289,6 +322,7 @@ void show_usage(FILE *out, const struct ctl_command *commands, size_t count)
 		     "      --watch          repeat the command\n"
 		     "      --interval S     the pause between repetitions (1)\n"
 		     "      --count N        end after N repetitions\n"
+		     "      --root FOLDER    where pci commands find /sys and /dev (/)\n"
 		     "      --version        print vireoctl's version\n"
 		     "      --help           print this\n\n");
 	for (size_t i = 0; i < count; i++) {
@@ -296,7 +330,7 @@ void show_usage(FILE *out, const struct ctl_command *commands, size_t count)
 
 		snprintf(text, sizeof(text), "%s%s%s%s", commands[i].words, *commands[i].params ? " " : "",
 			 commands[i].params, commands[i].flags & CTL_WATCH ? " [--watch]" : "");
-		fprintf(out, "  %-22s %s\n", text, commands[i].help);
+		fprintf(out, "  %-27s %s\n", text, commands[i].help);
 	}
 }
 

@@ -15,7 +15,7 @@ struct show {
 };
 
 ctl_show_fn show_port_list, show_port_add, show_port_remove, show_port_show, show_fdb_show, show_fdb_flush,
-	show_stats, show_top, show_version, show_help;
+	show_stats, show_top, show_version, show_pci_list, show_pci_function, show_help;
 
 /* --help: usage, and the commands with their help. */
 void show_usage(FILE *out, const struct ctl_command *commands, size_t count);
