@@ -272,6 +272,7 @@ static void help(FILE *out)
 		"\nSPEC is one of\n"
 		"  vhost-user:PATH[,name=,mode=server|client,queues=N,mtu=,mac=,user=,group=,perm=0660]\n"
 		"  tap:INTERFACE[,name=,queues=N,mtu=]\n"
+		"  virtio-pci:ADDRESS[,name=,queues=N,mtu=]\n"
 		"  null:NAME\n");
 }
 

@@ -3,8 +3,8 @@
 #define SWITCHD_PORT_H
 
 /*
- * Ports of the daemon: what the user named, joined to a port of the switch. A kind (vhost-user, tap, null) is
- * a row of functions; it embeds struct port as its first member.
+ * Ports of the daemon: what the user named, joined to a port of the switch. A kind (vhost-user, tap,
+ * virtio-pci, null) is a row of functions; it embeds struct port as its first member.
  *
  * Life: ports_add() -> kind->open -> ... -> ports_remove() -> kind->close -> port_closed() -> the switch lets
  * go of it -> kind->free. Everything in the control thread; only sw_port_ops run in workers.
@@ -37,7 +37,7 @@ struct port_kind {
 	const char *(*state)(const struct port *port);
 };
 
-extern const struct port_kind port_vhost_user, port_tap, port_null;
+extern const struct port_kind port_vhost_user, port_tap, port_virtio_pci, port_null;
 
 struct ports {
 	struct sw *sw;

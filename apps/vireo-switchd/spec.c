@@ -16,6 +16,7 @@
 static const char *const type_names[] = {
 	[SPEC_VHOST_USER] = "vhost-user",
 	[SPEC_TAP] = "tap",
+	[SPEC_VIRTIO_PCI] = "virtio-pci",
 	[SPEC_NULL] = "null",
 };
 
@@ -162,11 +163,11 @@ static const struct spec_key {
 	bool (*set)(struct spec *spec, const char *value);
 	const char *expected;
 } keys[] = {
-	{"name", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_TAP), set_name,
+	{"name", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_TAP) | TYPE(SPEC_VIRTIO_PCI), set_name,
 	 "1 to 63 letters, digits, '.', '_' or '-'"},
 	{"mode", TYPE(SPEC_VHOST_USER), set_mode, "server or client"},
-	{"queues", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_TAP), set_queues, "1 to 128"},
-	{"mtu", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_TAP), set_mtu, "68 to 65535"},
+	{"queues", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_TAP) | TYPE(SPEC_VIRTIO_PCI), set_queues, "1 to 128"},
+	{"mtu", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_TAP) | TYPE(SPEC_VIRTIO_PCI), set_mtu, "68 to 65535"},
 	{"mac", TYPE(SPEC_VHOST_USER), set_mac, "a unicast address such as 52:54:00:12:34:56"},
 	{"user", TYPE(SPEC_VHOST_USER), set_user, "a user's name or number"},
 	{"group", TYPE(SPEC_VHOST_USER), set_group, "a group's name or number"},
@@ -206,6 +207,22 @@ static int option_parse(struct spec *spec, char *option, char *why)
 	return -EINVAL;
 }
 
+/* DDDD:BB:DD.F, as the kernel writes it. */
+static bool pci_address_valid(const char *address)
+{
+	static const char form[] = "xxxx:xx:xx.f";
+
+	for (size_t i = 0; i < sizeof(form); i++) {
+		char c = address[i];
+
+		if (form[i] == 'x' ? !isxdigit((unsigned char)c) || isupper((unsigned char)c)
+		    : form[i] == 'f' ? c < '0' || c > '7'
+				     : c != form[i])
+			return false;
+	}
+	return true;
+}
+
 static int address_check(const struct spec *spec, char *why)
 {
 	const char *problem = NULL;
@@ -215,6 +232,8 @@ static int address_check(const struct spec *spec, char *why)
 	else if (spec->type == SPEC_TAP &&
 		 (strlen(spec->address) >= IFNAMSIZ || strpbrk(spec->address, "/ %:")))
 		problem = "an interface's name has 1 to 15 characters, no '/', ':', '%' or blank";
+	else if (spec->type == SPEC_VIRTIO_PCI && !pci_address_valid(spec->address))
+		problem = "expected the address of a PCI function such as 0000:00:04.0";
 	else if (spec->type == SPEC_NULL && !name_valid(spec->address))
 		problem = "a name has 1 to 63 letters, digits, '.', '_' or '-'";
 	else if (spec->type == SPEC_VHOST_USER && spec->address[strlen(spec->address) - 1] == '/')
@@ -254,7 +273,8 @@ static int type_parse(const char *text, struct spec *spec, const char **ret_rest
 		*ret_rest = text + len + 1;
 		return 0;
 	}
-	snprintf(why, SPEC_WHY_BYTES, "'%.60s': expected vhost-user:PATH, tap:INTERFACE or null:NAME", text);
+	snprintf(why, SPEC_WHY_BYTES,
+		 "'%.60s': expected vhost-user:PATH, tap:INTERFACE, virtio-pci:ADDRESS or null:NAME", text);
 	return -EINVAL;
 }
 

@@ -97,7 +97,7 @@ static void users_and_groups_go_by_name(void **state)
 
 static void bad_types_and_addresses_are_named(void **state)
 {
-	assert_bad("", "expected vhost-user:PATH, tap:INTERFACE or null:NAME");
+	assert_bad("", "expected vhost-user:PATH, tap:INTERFACE, virtio-pci:ADDRESS or null:NAME");
 	assert_bad("vhost-user", "'vhost-user': expected vhost-user:PATH");
 	assert_bad("Tap:x", "'Tap:x': expected");
 	assert_bad("tap:", "nothing after the colon");

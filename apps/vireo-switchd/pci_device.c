@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "pci_device.h"
+#include "base/util.h"
+#include "vireo/device.h"
+#include "vireo/net.h"
+#include "wire/virtio_net.h"
+#include "wire/virtio_ring.h"
+#include <errno.h>
+
+/* What the device and we must both know, by our name for it: to be sent to it (HOST), to be taken from it
+ * (GUEST). */
+static const struct offload_bits {
+	unsigned offload;
+	uint64_t host, guest;
+} offload_bits[] = {
+	{ VIREO_OFFLOAD_CSUM, VIREO_FEATURE(VIREO_NET_F_CSUM_BIT),
+	  VIREO_FEATURE(VIREO_NET_F_GUEST_CSUM_BIT) },
+	{ VIREO_OFFLOAD_TSO4, VIREO_FEATURE(VIREO_NET_F_HOST_TSO4_BIT),
+	  VIREO_FEATURE(VIREO_NET_F_GUEST_TSO4_BIT) },
+	{ VIREO_OFFLOAD_TSO6, VIREO_FEATURE(VIREO_NET_F_HOST_TSO6_BIT),
+	  VIREO_FEATURE(VIREO_NET_F_GUEST_TSO6_BIT) },
+	{ VIREO_OFFLOAD_ECN, VIREO_FEATURE(VIREO_NET_F_HOST_ECN_BIT),
+	  VIREO_FEATURE(VIREO_NET_F_GUEST_ECN_BIT) },
+	{ VIREO_OFFLOAD_UFO, VIREO_FEATURE(VIREO_NET_F_HOST_UFO_BIT),
+	  VIREO_FEATURE(VIREO_NET_F_GUEST_UFO_BIT) },
+	{ VIREO_OFFLOAD_USO4, VIREO_FEATURE(VIREO_NET_F_HOST_USO_BIT),
+	  VIREO_FEATURE(VIREO_NET_F_GUEST_USO4_BIT) },
+	{ VIREO_OFFLOAD_USO6, VIREO_FEATURE(VIREO_NET_F_HOST_USO_BIT),
+	  VIREO_FEATURE(VIREO_NET_F_GUEST_USO6_BIT) },
+};
+
+static uint64_t features_wanted(const struct spec *spec)
+{
+	uint64_t features = VIREO_FEATURE(VIREO_F_RING_INDIRECT_DESC_BIT) |
+			    VIREO_FEATURE(VIREO_F_RING_EVENT_IDX_BIT) |
+			    VIREO_FEATURE(VIREO_F_RING_PACKED_BIT) | VIREO_FEATURE(VIREO_F_IN_ORDER_BIT) |
+			    VIREO_FEATURE(VIREO_NET_F_MTU_BIT) | VIREO_FEATURE(VIREO_NET_F_MRG_RXBUF_BIT) |
+			    VIREO_FEATURE(VIREO_NET_F_STATUS_BIT) | VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT) |
+			    VIREO_FEATURE(VIREO_NET_F_CTRL_RX_BIT);
+
+	if (spec->queues > 1)
+		features |= VIREO_FEATURE(VIREO_NET_F_MQ_BIT);
+	for (size_t i = 0; i < ARRAY_SIZE(offload_bits); i++)
+		features |= offload_bits[i].host | offload_bits[i].guest;
+	return features;
+}
+
+static unsigned offloads_of(uint64_t features, bool host)
+{
+	unsigned offloads = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(offload_bits); i++)
+		if (features & (host ? offload_bits[i].host : offload_bits[i].guest))
+			offloads |= offload_bits[i].offload;
+	return offloads;
+}
+
+/* Frames that are larger than one buffer: without MRG_RXBUF there is no place for them. */
+static uint64_t features_large(void)
+{
+	uint64_t features = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(offload_bits); i++)
+		if (offload_bits[i].offload != VIREO_OFFLOAD_CSUM)
+			features |= offload_bits[i].guest;
+	return features;
+}
+
+static int function_open(const struct spec *spec, const struct vireo_log *log, struct vireo_pci **ret_pci)
+{
+	struct vireo_pci_config config = {
+		.size = sizeof(config),
+		.address = spec->address,
+		.features = features_wanted(spec),
+		.log = *log,
+	};
+	struct vireo_pci *pci;
+	uint64_t features;
+	int err;
+
+	if (spec->queues > 1)
+		config.features_required =
+			VIREO_FEATURE(VIREO_NET_F_MQ_BIT) | VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT);
+	err = vireo_pci_open(&config, &pci);
+	if (err)
+		return err;
+	features = vireo_pci_features(pci);
+	if ((features & VIREO_FEATURE(VIREO_NET_F_MRG_RXBUF_BIT)) || !(features & features_large())) {
+		*ret_pci = pci;
+		return 0;
+	}
+	vireo_pci_close(pci); /* once more, and ask for less */
+	config.features &= ~features_large();
+	return vireo_pci_open(&config, ret_pci);
+}
+
+static int mtu_read(struct vireo_pci *pci, uint16_t *ret_mtu)
+{
+	uint16_t mtu = 0;
+	int err = 0;
+
+	if (vireo_pci_features(pci) & VIREO_FEATURE(VIREO_NET_F_MTU_BIT))
+		err = vireo_pci_config_read(pci, offsetof(struct virtio_net_config_space, mtu), &mtu,
+					    sizeof(mtu));
+	if (!err)
+		*ret_mtu = le16(mtu);
+	return err;
+}
+
+/* One buffer for the largest frame, where the device cannot use several: header, Ethernet with two tags, MTU.
+ */
+static uint32_t buffer_bytes(uint64_t features, uint16_t mtu)
+{
+	uint32_t bytes = NET_HDR_BYTES + 22u + mtu;
+
+	if ((features & VIREO_FEATURE(VIREO_NET_F_MRG_RXBUF_BIT)) || bytes <= PCI_BUFFER_BYTES)
+		return PCI_BUFFER_BYTES;
+	return (bytes + CACHE_LINE_BYTES - 1) & ~(CACHE_LINE_BYTES - 1);
+}
+
+static int queue_open(struct vireo_pci *pci, unsigned index, uint32_t bytes, struct pci_queue *q)
+{
+	uint64_t features = vireo_pci_features(pci);
+	const struct pci_queue_setup setup = {
+		.rx = vireo_pci_ring(pci, 2 * index),
+		.tx = vireo_pci_ring(pci, 2 * index + 1),
+		.rx_memory = vireo_pci_memory(pci, 2 * index),
+		.tx_memory = vireo_pci_memory(pci, 2 * index + 1),
+		.buffer_bytes = bytes,
+		.mergeable = features & VIREO_FEATURE(VIREO_NET_F_MRG_RXBUF_BIT),
+		.indirect = features & VIREO_FEATURE(VIREO_F_RING_INDIRECT_DESC_BIT),
+		.offloads = offloads_of(features, false),
+	};
+
+	return pci_queue_init(q, &setup);
+}
+
+static int function_start(struct vireo_pci *pci, const struct spec *spec, struct pci_queue *queues,
+			  uint16_t mtu)
+{
+	struct vireo_pci_net_config config = {
+		.size = sizeof(config),
+		.pairs = spec->queues,
+		.buffer_bytes = buffer_bytes(vireo_pci_features(pci), mtu),
+	};
+	int err = vireo_pci_net_start(pci, &config);
+
+	for (unsigned i = 0; i < spec->queues && !err; i++)
+		err = queue_open(pci, i, (uint32_t)config.buffer_bytes, &queues[i]);
+	return err;
+}
+
+int pci_device_open(const struct spec *spec, const struct vireo_log *log, struct pci_queue *queues,
+		    struct pci_device *ret)
+{
+	struct pci_device device = { 0 };
+	int err = function_open(spec, log, &device.pci);
+
+	if (err)
+		return err;
+	err = mtu_read(device.pci, &device.mtu);
+	if (!err)
+		err = function_start(device.pci, spec, queues, device.mtu);
+	if (err) {
+		pci_device_close(spec, queues, &device);
+		return err;
+	}
+	device.offloads = offloads_of(vireo_pci_features(device.pci), true);
+	*ret = device;
+	return 0;
+}
+
+void pci_device_close(const struct spec *spec, struct pci_queue *queues, struct pci_device *device)
+{
+	vireo_pci_close(device->pci); /* first: a card that has been reset writes into no buffer any more */
+	device->pci = NULL;
+	for (unsigned i = 0; i < spec->queues; i++)
+		pci_queue_fini(&queues[i]);
+}
