@@ -210,9 +210,9 @@ TAKE_FLAG(no_loss)
 TAKE_FLAG(no_reorder)
 
 static const struct option_row rows[] = {
-	{ "--from", "SOCK", "vhost-user socket of the port that gets the frames", take_from,
+	{ "--from", "SOCK", "port that gets the frames: a vhost-user socket, or virtio-pci:ADDRESS", take_from,
 	  "a socket's path" },
-	{ "--to", "SOCK", "vhost-user socket of the port where they are checked", take_to,
+	{ "--to", "SOCK", "port where they are checked, likewise", take_to,
 	  "a socket's path" },
 	{ "--server", NULL, "listen on both sockets instead of connecting", take_server, NULL },
 	{ "--size", "BYTES|imix", "frame size without FCS (60)", take_size, "60..65535 or imix" },

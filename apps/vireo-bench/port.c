@@ -47,14 +47,14 @@ static uint64_t features_wanted(const struct options *o)
 static int identity_read(struct port *port)
 {
 	struct virtio_net_config_space config;
-	uint64_t features = vireo_front_features(port->front);
+	uint64_t features = device_features(&port->device);
 	int ret;
 
 	if (getrandom(port->mac, sizeof(port->mac), 0) != sizeof(port->mac))
 		return -errno;
 	port->mac[0] = 0x02;
 	if (features & VIREO_FEATURE(VIREO_NET_F_MAC_BIT)) {
-		ret = vireo_front_config_read(port->front, 0, config.mac, sizeof(config.mac));
+		ret = device_config_read(&port->device, 0, config.mac, sizeof(config.mac));
 		if (ret && ret != -ENOTSUP && ret != -EINVAL)
 			return ret;
 		if (!ret && !(config.mac[0] & 1))
@@ -63,8 +63,8 @@ static int identity_read(struct port *port)
 	if (features & VIREO_FEATURE(VIREO_NET_F_MTU_BIT)) {
 		uint16_t mtu;
 
-		ret = vireo_front_config_read(port->front, offsetof(struct virtio_net_config_space, mtu),
-					      &mtu, sizeof(mtu));
+		ret = device_config_read(&port->device, offsetof(struct virtio_net_config_space, mtu), &mtu,
+					 sizeof(mtu));
 		if (!ret)
 			port->mtu = le16(mtu);
 		else if (ret != -ENOTSUP && ret != -EINVAL)
@@ -82,14 +82,17 @@ static void buffer_offer(struct port *port, struct port_pair *pair, void *buffer
 		port_fail(port, ret);
 }
 
-static int pair_new(struct port *port, unsigned index, uint8_t *memory)
+static int pair_new(struct port *port, unsigned index)
 {
 	struct port_pair *pair = &port->pairs[index];
 
-	pair->rx = vireo_front_ring(port->front, 2 * index);
-	pair->tx = vireo_front_ring(port->front, 2 * index + 1);
-	pair->tx_slots = memory;
-	pair->rx_buffers = memory + (size_t)port->ring_size * port->tx_slot_bytes;
+	pair->rx = device_ring(&port->device, 2 * index);
+	pair->tx = device_ring(&port->device, 2 * index + 1);
+	pair->rx_buffers = device_memory(&port->device, 2 * index);
+	pair->tx_slots = device_memory(&port->device, 2 * index + 1);
+	/* Touched here, so that no page fault is measured later. */
+	memset(pair->rx_buffers, 0, (size_t)port->ring_size * port->rx_buffer_bytes);
+	memset(pair->tx_slots, 0, (size_t)port->ring_size * port->tx_slot_bytes);
 	pair->tx_free = calloc(port->ring_size, sizeof(*pair->tx_free));
 	pair->pieces = calloc(port->ring_size, sizeof(*pair->pieces));
 	pair->cookies = calloc(port->ring_size, sizeof(*pair->cookies));
@@ -107,17 +110,13 @@ static int pair_new(struct port *port, unsigned index, uint8_t *memory)
 
 static int pairs_new(struct port *port)
 {
-	size_t stride = (size_t)port->ring_size * (port->tx_slot_bytes + port->rx_buffer_bytes);
-	uint8_t *memory = vireo_front_memory(port->front);
 	int ret = 0;
 
-	/* Touched here, so that no page fault is measured later. */
-	memset(memory, 0, stride * port->pair_count);
 	port->pairs = calloc(port->pair_count, sizeof(*port->pairs));
 	if (!port->pairs)
 		return -ENOMEM;
 	for (unsigned i = 0; i < port->pair_count && !ret; i++)
-		ret = pair_new(port, i, memory + i * stride);
+		ret = pair_new(port, i);
 	return ret;
 }
 
@@ -128,32 +127,31 @@ int port_open(const struct options *o, const char *path, uint32_t frame_bytes_ma
 		.path = path,
 		.indirect = o->indirect,
 		.pair_count = o->queues,
-		.ring_size = o->ring_size,
 		.pieces = o->pieces,
 		.tx_slot_bytes = aligned(NET_HDR_BYTES + frame_bytes_max),
 		.rx_buffer_bytes = o->mergeable ? 2048 : aligned(NET_HDR_BYTES + frame_bytes_max),
 	};
-	struct vireo_front_config config = {
-		.size = sizeof(config),
+	struct device_config config = {
 		.path = path,
 		.server = o->server,
 		.timeout_ms = o->timeout_ms,
 		.features = features_wanted(o),
 		.features_required = features_required(o),
-		.queue_count = 2 * o->queues,
-		.queue_size = o->ring_size,
-		.log = *log,
+		.pairs = o->queues,
+		.ring_size = o->ring_size,
+		.tx_bytes = port.tx_slot_bytes,
+		.log = log,
 	};
 	int ret;
 
 	if (o->buffer_bytes)
 		port.rx_buffer_bytes = o->buffer_bytes;
-	config.memory_bytes =
-		(size_t)o->queues * o->ring_size * ((size_t)port.tx_slot_bytes + port.rx_buffer_bytes);
-	ret = vireo_front_open(&config, &port.front);
+	config.rx_bytes = port.rx_buffer_bytes;
+	ret = device_open(&config, &port.device);
 	if (ret)
 		return ret;
-	port.mergeable = vireo_front_features(port.front) & VIREO_FEATURE(VIREO_NET_F_MRG_RXBUF_BIT);
+	port.ring_size = port.device.ring_size;
+	port.mergeable = device_features(&port.device) & VIREO_FEATURE(VIREO_NET_F_MRG_RXBUF_BIT);
 	ret = identity_read(&port);
 	if (!ret)
 		ret = pairs_new(&port);
@@ -172,7 +170,7 @@ void port_close(struct port *port)
 		free(port->pairs[i].cookies);
 	}
 	free(port->pairs);
-	vireo_front_close(port->front);
+	device_close(&port->device);
 	*port = (struct port){ 0 };
 }
 

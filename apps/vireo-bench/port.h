@@ -3,10 +3,11 @@
 #define BENCH_PORT_H
 
 /*
- * A virtio-net driver of the simplest kind on top of a front end: pairs of rings, fixed buffers, no offloads.
+ * A virtio-net driver of the simplest kind on top of a device: pairs of rings, fixed buffers, no offloads.
  * Pair i receives on ring 2i and transmits on ring 2i + 1. Used by one thread at a time.
  */
 
+#include "device.h"
 #include "options.h"
 #include "vireo/driver.h"
 #include <stdbool.h>
@@ -33,7 +34,7 @@ struct port_stats {
 
 struct port {
 	const char *path;
-	struct vireo_front *front;
+	struct device device;
 	bool mergeable, indirect;
 	unsigned pair_count, ring_size, pieces;
 	uint32_t rx_buffer_bytes, tx_slot_bytes;
@@ -44,7 +45,7 @@ struct port {
 	int error; /* sticky: a ring is broken */
 };
 
-/* Errors as vireo_front_open(). `frame_bytes_max` is the longest frame that will be sent or received. */
+/* Errors as vireo_front_open() and vireo_pci_open(). `frame_bytes_max` is the longest frame that will be sent or received. */
 int port_open(const struct options *o, const char *path, uint32_t frame_bytes_max,
 	      const struct vireo_log *log, struct port *ret_port);
 void port_close(struct port *port);

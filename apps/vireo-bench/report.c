@@ -134,7 +134,7 @@ static void json_flow(const char *name, uint64_t frames, uint64_t bytes, double 
 
 static void json_port(const char *name, const struct port *port)
 {
-	uint64_t features = vireo_front_features(port->front);
+	uint64_t features = device_features(&port->device);
 
 	printf("  \"%s\": {", name);
 	json_string("path", port->path);

@@ -136,11 +136,11 @@ static void watch(struct traffic *t, int timeout_ms)
 	struct pollfd fds[2];
 
 	for (unsigned i = 0; i < 2; i++)
-		fds[i] = (struct pollfd){ .fd = vireo_front_socket(ports[i]->front), .events = POLLRDHUP };
+		fds[i].fd = device_watch_fd(&ports[i]->device, &fds[i].events);
 	if (poll(fds, 2, timeout_ms) <= 0)
 		return;
 	for (unsigned i = 0; i < 2; i++)
-		if (fds[i].revents && !t->gone)
+		if (fds[i].revents && device_gone(&ports[i]->device) && !t->gone)
 			t->gone = ports[i]->path;
 	if (t->gone)
 		__atomic_store_n(&t->abort, true, __ATOMIC_RELAXED);
