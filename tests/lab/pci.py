@@ -1,0 +1,256 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Network cards that the switch drives itself, through UIO and VFIO, in a guest that has such cards.
+
+Four cards: `near` and the first of the switch's are on one network, the second of the switch's and `far` on another.
+"""
+import json
+import os
+import re
+import socket
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest.cases import case, case_for, expect, main  # noqa: E402
+from guest.labguest import Bridged, Hub, LabGuest  # noqa: E402
+from guest.lab import wait_until  # noqa: E402
+from guest.switch import program  # noqa: E402
+
+MACS = [f"52:54:00:00:2c:{index:02x}" for index in range(4)]
+NEAR, FIRST, SECOND, FAR = range(4)
+MODULES = ["virtio_net", "uio_pci_generic", "vfio-pci"]
+NOIOMMU = ["virtio_net", "vfio enable_unsafe_noiommu_mode=1", "vfio-pci"]
+UIO, VFIO = "uio_pci_generic", "vfio-pci"
+HEEDS = {"iommu_platform": "on"}
+PING = "/run/lab/busybox ping"
+TRANSFER_MIB = 8
+
+SERVER = """
+import hashlib, socket
+s = socket.create_server(('10.7.0.2', 5000)); print('listening', flush=True)
+c, digest = s.accept()[0], hashlib.sha256()
+while data := c.recv(1 << 18): digest.update(data)
+print(digest.hexdigest(), flush=True)
+"""
+CLIENT = f"""
+import hashlib, random, socket
+data = random.Random(7).randbytes({TRANSFER_MIB} << 20)
+c = socket.create_connection(('10.7.0.2', 5000), 20); c.sendall(data); c.shutdown(socket.SHUT_WR)
+print(hashlib.sha256(data).hexdigest()); c.settimeout(60); c.recv(1)
+"""
+
+
+class Cards(LabGuest):
+    """A guest with the four cards, `near` and `far` in namespaces with addresses, and the others free."""
+
+    def __init__(self, lab, make, modules=MODULES, **keywords):
+        super().__init__(lab, nics=[make(index) for index in range(4)], modules=modules, **keywords)
+        self.ready()
+        self.functions = [self.function(index) for index in range(4)]
+        for index, name, ip in ((NEAR, "near", "10.7.0.1"), (FAR, "far", "10.7.0.2")):
+            self.check(f"mkdir -p /run/netns && ip netns add {name} && ip link set {self.interface(index)} netns {name} name eth0 "
+                       f"&& ip netns exec {name} sh -c 'ip link set lo up; ip addr add {ip}/24 dev eth0; ip link set eth0 up'")
+
+    def function(self, index):
+        return os.path.basename(self.check(f"readlink -f /sys/class/net/{self.interface(index)}/device/..").strip())
+
+    def ctl(self, *words):
+        return self.check(f"{program('vireoctl')} -s /run/control {' '.join(words)}")
+
+    def ask(self, *words):
+        return json.loads(self.ctl("--json", *words))
+
+    def bind(self, index, driver):
+        self.ctl("pci", "bind", self.functions[index], driver)
+
+    def switch(self, *options, ports=(FIRST, SECOND), extra=""):
+        specs = " ".join(f"--port virtio-pci:{self.functions[index]},name=card{index}{extra}" for index in ports)
+        self.check(f"{program('vireo-switchd')} --control /run/control {' '.join(options)} {specs} >/run/switch.log 2>&1 & "
+                   f"echo $! >/run/switch.pid; for i in $(seq 100); do {program('vireoctl')} -s /run/control version >/run/version "
+                   "2>&1 && exit 0; sleep 0.1; done; cat /run/switch.log; exit 1")
+
+    def stop(self, number=15):
+        return self.check(f"kill -{number} $(cat /run/switch.pid); for i in $(seq 100); do [ -d /proc/$(cat /run/switch.pid) ] || "
+                          "exit 0; sleep 0.1; done; exit 1")
+
+    def ping(self, count=3):
+        self.check(f"ip netns exec near {PING} -c {count} -w 30 10.7.0.2")
+
+    def tcp(self):
+        """Returns the seconds that it took."""
+        begin = time.monotonic()
+        output = self.check(f"ip netns exec far python3 -c {quoted(SERVER)} >/run/server & for i in $(seq 100); do "
+                            f"grep -q listening /run/server && break; sleep 0.1; done; ip netns exec near python3 -c {quoted(CLIENT)}; "
+                            "wait; tail -n 1 /run/server", seconds=120)
+        sent, received = output.split()[-2:]
+        expect(sent == received, f"{sent} was sent, {received} received")
+        return time.monotonic() - begin
+
+    def monitor(self, command):
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(5)
+            line.connect(self.lab.path(self.name + ".monitor"))
+            line.sendall(command.encode() + b"\n")
+            time.sleep(0.5)
+            line.recv(65536)
+
+
+def quoted(text):
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def bridged(queues=1, **properties):
+    return lambda index: Bridged("br-a" if index in (NEAR, FIRST) else "br-b", MACS[index], queues,
+                                 properties if index in (FIRST, SECOND) else {})
+
+
+def uio_and_vfio(index):
+    return Bridged("br-a" if index in (NEAR, FIRST) else "br-b", MACS[index], 1, HEEDS if index == SECOND else {})
+
+
+def forwards(lab, make, drivers, iommu=False, modules=MODULES, options=(), queues=1):
+    """Frames pass in both directions, and the cards are the kernel's again in working order."""
+    guest = Cards(lab, make, modules, iommu=iommu)
+    for index, driver in zip((FIRST, SECOND), drivers):
+        guest.bind(index, driver)
+    guest.switch(*options, extra=f",queues={queues}" if queues > 1 else "")
+    guest.ping()
+    seconds = guest.tcp()
+    for name in ("card1", "card2"):
+        port = guest.ask("port", "show", name)["port"]
+        expect(port["state"] == "up", f"{name} is {port['state']}")
+        expect(port["rx_frames"] > 10 and port["tx_frames"] > 10, f"{name}: {port}")
+        print(f"     {name}: {port['rx_frames']} in, {port['tx_frames']} out, {port['rx_drops']} + {port['tx_drops']} lost, "
+              f"offloads {' '.join(port['offloads'])}; {TRANSFER_MIB / seconds:.1f} MiB/s", flush=True)
+    guest.stop()
+    log = guest.check("cat /run/switch.log")
+    expect(not re.search(r"\berror\b", log), log)
+    given_back(guest)
+
+
+def given_back(guest):
+    """The kernel drives the cards again: near and far, on two networks, reach it."""
+    for index, ip in ((FIRST, "10.7.0.3"), (SECOND, "10.7.0.4")):
+        guest.ctl("pci", "unbind", guest.functions[index])
+        name = guest.interface(index)
+        guest.check(f"ip link add br0 type bridge 2>&-; ip link set br0 up; ip link set {name} master br0 up")
+    guest.check("ip addr add 10.7.0.9/24 dev br0")
+    guest.ping()
+    for name in ("near", "far"):
+        guest.check(f"ip netns exec {name} {PING} -c 2 -w 20 10.7.0.9")
+
+
+ROWS = {
+    "uio_split": (bridged(), (UIO, UIO)),
+    "uio_packed": (bridged(packed="on"), (UIO, UIO)),
+    "uio_polled": (bridged(), (UIO, UIO), False, MODULES, ("--poll",)),
+    "vfio_split": (bridged(**HEEDS), (VFIO, VFIO), True),
+    "vfio_packed": (bridged(packed="on", **HEEDS), (VFIO, VFIO), True),
+    "vfio_two_queues": (bridged(2, **HEEDS), (VFIO, VFIO), True, MODULES, ("--workers", "2"), 2),
+    "vfio_without_vectors": (bridged(vectors=0, **HEEDS), (VFIO, VFIO), True),
+    "vfio_without_an_iommu": (bridged(), (VFIO, VFIO), False, NOIOMMU),
+    "uio_and_vfio": (uio_and_vfio, (UIO, VFIO), True),
+    "transitional_uio": (bridged(**{"disable-legacy": "off"}), (UIO, UIO)),
+}
+case_for(ROWS, "frames_pass_by_{}")(forwards)
+
+
+@case
+def functions_are_listed_bound_and_given_back(lab):
+    guest = Cards(lab, bridged())
+    name, function = guest.interface(FIRST), guest.functions[FIRST]
+    rows = {row["address"]: row for row in guest.ask("pci", "list")["functions"]}
+    expect(rows[function]["driver"] == "virtio-pci" and rows[function]["interface"] == name, rows[function])
+    expect(rows[function]["type"] == "net" and not rows[function]["node"], rows[function])
+    guest.check(f"ip link set {name} up")
+    refused = guest.run(f"{program('vireoctl')} pci bind {function}")
+    expect(refused.status == 1 and f"ip link set {name} down" in refused.output, refused)
+    guest.check(f"ip link set {name} down")
+    row = guest.ask("pci", "bind", function)
+    expect(row["driver"] == UIO and row["node"].startswith("/dev/uio") and not row["interface"], row)
+    refused = guest.run(f"{program('vireoctl')} pci bind {function} {VFIO}")
+    expect(refused.status == 1 and "IOMMU" in refused.output, refused)
+    guest.ctl("pci", "bind", function, UIO)
+    row = guest.ask("pci", "unbind", function)
+    expect(row["driver"] == "virtio-pci" and row["interface"], row)
+
+
+@case
+def a_switch_that_is_killed_gets_its_cards_back(lab):
+    guest = Cards(lab, uio_and_vfio, iommu=True)
+    guest.bind(FIRST, UIO)
+    guest.bind(SECOND, VFIO)
+    for _ in range(3):
+        guest.switch()
+        guest.ping()
+        guest.stop(9)
+    given_back(guest)
+
+
+@case
+def the_link_is_told(lab):
+    guest = Cards(lab, uio_and_vfio, iommu=True)
+    guest.bind(FIRST, UIO)
+    guest.bind(SECOND, VFIO)
+    guest.switch()
+    guest.ping()
+    for index in (FIRST, SECOND):
+        for state in ("off", "on"):
+            guest.monitor(f"set_link nd{index} {state}")
+            expected = {"off": "down", "on": "up"}[state]
+            wait_until(lambda: guest.ask("port", "show", f"card{index}")["port"]["state"] == expected, 10, f"card{index} is {expected}")
+    guest.ping()
+
+
+@case
+def a_port_comes_and_goes_while_the_other_stays(lab):
+    guest = Cards(lab, uio_and_vfio, iommu=True)
+    guest.bind(FIRST, UIO)
+    guest.bind(SECOND, VFIO)
+    guest.switch()
+    for index in (SECOND, FIRST) * 3:
+        guest.ctl("port", "remove", f"card{index}")
+        guest.ctl("port", "add", f"virtio-pci:{guest.functions[index]},name=card{index}")
+    guest.ping()
+
+
+@case
+def what_cannot_be_driven_is_told_in_one_line(lab):
+    guest = Cards(lab, uio_and_vfio, iommu=True)
+    guest.bind(FIRST, VFIO)
+    guest.bind(SECOND, UIO)
+    guest.switch(ports=())
+    for index, words in ((NEAR, "pci bind"), (FIRST, "iommu_platform=on"), (SECOND, "bind it to vfio-pci")):
+        told = guest.run(f"{program('vireoctl')} -s /run/control port add virtio-pci:{guest.functions[index]}")
+        expect(told.status == 1 and words in told.output and told.output.count("\n") == 1, told)
+    told = guest.run(f"{program('vireoctl')} -s /run/control port add virtio-pci:0000:00:1e.7")
+    expect(told.status == 1 and "no virtio function is there" in told.output, told)
+    guest.bind(FIRST, UIO)
+    told = guest.run(f"setpriv --bounding-set -sys_admin {program('vireo-switchd')} --control /run/other "
+                     f"--port virtio-pci:{guest.functions[FIRST]}")
+    expect(told.status == 1 and "CAP_SYS_ADMIN" in told.output, told)
+
+
+@case_for({"uio": (UIO, {}, False), "vfio": (VFIO, HEEDS, True), "vfio_packed": (VFIO, {**HEEDS, "packed": "on"}, True)},
+          "the_bench_drives_cards_by_{}")
+def the_bench_drives_cards(lab, driver, properties, iommu):
+    guest = LabGuest(lab, nics=[Hub(1, mac, properties) for mac in MACS[:2]], modules=MODULES, iommu=iommu).ready()
+    functions = []
+    for index in range(2):
+        path = guest.check(f"readlink -f /sys/class/net/{guest.interface(index)}/device/..").strip()
+        functions.append(os.path.basename(path))
+    for function in functions:
+        guest.check(f"{program('vireoctl')} pci bind {function} {driver}")
+    ring = "packed" if "packed" in properties else "split"
+    for wait in ("yield", "event"):
+        output = guest.check(f"{program('vireo-bench')} net --from virtio-pci:{functions[0]} --to virtio-pci:{functions[1]} "
+                             f"--ring {ring} --verify --no-loss --no-reorder --window 32 --frames 5000 --seconds 60 --wait {wait} --json",
+                             seconds=120)
+        print(f"     {wait}: {output.strip()[:200]}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
