@@ -211,6 +211,16 @@ static int node_open(const char *root, const char *node, const struct vireo_log 
 	return err;
 }
 
+/* Most IOMMUs remap interrupts; a function behind one that does not could forge them. */
+static const char *iommu_advice(bool noiommu, int err)
+{
+	if (err != -EPERM)
+		return "";
+	return noiommu ? ": no-IOMMU mode needs CAP_SYS_RAWIO"
+		       : ": the IOMMU does not remap interrupts: if you trust the function, "
+			 "modprobe vfio_iommu_type1 allow_unsafe_interrupts=1";
+}
+
 static int group_join(struct vfio *v, bool noiommu, const char *node)
 {
 	struct vfio_group_status status = { .argsz = sizeof(status) };
@@ -230,8 +240,7 @@ static int group_join(struct vfio *v, bool noiommu, const char *node)
 	    ioctl(v->container_fd, VFIO_SET_IOMMU, noiommu ? VFIO_NOIOMMU_IOMMU : VFIO_TYPE1v2_IOMMU)) {
 		int err = -errno;
 
-		log_error(&v->log, "%s: %s%s", node, strerror(-err),
-			  noiommu && err == -EPERM ? ": no-IOMMU mode needs CAP_SYS_RAWIO" : "");
+		log_error(&v->log, "%s: %s%s", node, strerror(-err), iommu_advice(noiommu, err));
 		return err;
 	}
 	return 0;

@@ -21,12 +21,12 @@ from guest.switch import program  # noqa: E402
 
 MACS = [f"52:54:00:00:2c:{index:02x}" for index in range(4)]
 NEAR, FIRST, SECOND, FAR = range(4)
-MODULES = ["virtio_net", "uio_pci_generic", "vfio-pci"]
+MODULES = ["virtio_net", "uio_pci_generic", "vfio_iommu_type1 allow_unsafe_interrupts=1", "vfio-pci"]
 NOIOMMU = ["virtio_net", "vfio enable_unsafe_noiommu_mode=1", "vfio-pci"]
 UIO, VFIO = "uio_pci_generic", "vfio-pci"
 HEEDS = {"iommu_platform": "on"}
 PING = "/run/lab/busybox ping"
-TRANSFER_MIB = 8
+TRANSFER_MIB = 2
 
 SERVER = """
 import hashlib, socket
@@ -70,7 +70,7 @@ class Cards(LabGuest):
         specs = " ".join(f"--port virtio-pci:{self.functions[index]},name=card{index}{extra}" for index in ports)
         self.check(f"{program('vireo-switchd')} --control /run/control {' '.join(options)} {specs} >/run/switch.log 2>&1 & "
                    f"echo $! >/run/switch.pid; for i in $(seq 100); do {program('vireoctl')} -s /run/control version >/run/version "
-                   "2>&1 && exit 0; sleep 0.1; done; cat /run/switch.log; exit 1")
+                   "2>&1 && exit 0; [ -d /proc/$(cat /run/switch.pid) ] || break; sleep 0.1; done; cat /run/switch.log; exit 1")
 
     def stop(self, number=15):
         return self.check(f"kill -{number} $(cat /run/switch.pid); for i in $(seq 100); do [ -d /proc/$(cat /run/switch.pid) ] || "
