@@ -370,7 +370,7 @@ static uint32_t card_sends(struct virtio_net_header *ret_header)
 static void frames_are_copied_into_the_cards_buffers(void **state)
 {
 	static const uint32_t sizes[] = { 14, 60, BUFFER_BYTES - NET_HDR_BYTES, BUFFER_BYTES, 1514, 9000 };
-	struct virtio_net_header header;
+	struct virtio_net_header header = { 0 };
 
 	for (unsigned round = 0; round < 200; round++) {
 		uint32_t bytes = sizes[round % 6];
@@ -391,7 +391,7 @@ static void an_offload_is_passed_on(void **state)
 						     .segment_bytes = 1448,
 						     .csum_start = 34,
 						     .csum_offset = 16 };
-	struct virtio_net_header header;
+	struct virtio_net_header header = { 0 };
 
 	assert_int_equal(deliver(5000, 3, &offload), 1);
 	assert_int_equal(card_sends(&header), 5000);
@@ -402,7 +402,7 @@ static void an_offload_is_passed_on(void **state)
 
 static void a_full_ring_loses_the_frame_and_says_so(void **state)
 {
-	struct virtio_net_header header;
+	struct virtio_net_header header = { 0 };
 
 	for (unsigned i = 0; i < ENTRIES; i++)
 		assert_int_equal(deliver(60, 1, NULL), 1);

@@ -285,6 +285,18 @@ static void length_without_written_data_means_nothing_in_a_packed_ring(void **st
 	driver_ring_free(ring);
 }
 
+static void length_without_the_flag_is_believed_if_it_can_be_one(void **state)
+{
+	struct vireo_driver_ring *ring = ring_of(true, false);
+	struct packed_desc *desc = (void *)shared.desc;
+
+	offer(ring, 1);
+	packed_use(0, 0, BUFFER_BYTES, true);
+	desc->flags &= (uint16_t)~le16(DESC_F_WRITE); /* as QEMU does */
+	expect(ring, 1, BUFFER_BYTES);
+	driver_ring_free(ring);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -300,6 +312,7 @@ int main(void)
 		cmocka_unit_test(length_beyond_the_buffer_breaks_the_ring),
 		cmocka_unit_test(batch_beyond_the_used_index_breaks_the_ring),
 		cmocka_unit_test(length_without_written_data_means_nothing_in_a_packed_ring),
+		cmocka_unit_test(length_without_the_flag_is_believed_if_it_can_be_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -156,6 +156,18 @@ bool driver_packed_used_there(const struct vireo_driver_ring *ring)
 	return entry_used(ring, (const struct packed_desc *)ring->s.desc + ring->used_index, &flags);
 }
 
+/*
+ * The length is reserved where nothing was written (2.8.4), which the flag tells. QEMU's devices never set
+ * it, so what can be a length is believed without it, too, as other drivers do.
+ */
+static uint32_t length_told(const struct vireo_driver_ring *ring, uint32_t id, uint32_t len_bytes,
+			    uint16_t flags)
+{
+	if (flags & DESC_F_WRITE)
+		return len_bytes;
+	return id < ring->s.size && len_bytes <= ring->buffers[id].writable_bytes ? len_bytes : 0;
+}
+
 bool driver_packed_used(const struct vireo_driver_ring *ring, struct driver_ring_used *ret)
 {
 	const struct packed_desc *desc = (const struct packed_desc *)ring->s.desc + ring->used_index;
@@ -164,8 +176,8 @@ bool driver_packed_used(const struct vireo_driver_ring *ring, struct driver_ring
 	if (!entry_used(ring, desc, &flags))
 		return false;
 	ret->id = le16(__atomic_load_n(&desc->id, __ATOMIC_RELAXED));
-	/* Reserved where nothing was written (2.8.4). */
-	ret->len_bytes = flags & DESC_F_WRITE ? le32(__atomic_load_n(&desc->len, __ATOMIC_RELAXED)) : 0;
+	ret->len_bytes =
+		length_told(ring, ret->id, le32(__atomic_load_n(&desc->len, __ATOMIC_RELAXED)), flags);
 	ret->visible = ring->shown - ring->taken;
 	return true;
 }

@@ -179,6 +179,7 @@ static void a_device_that_never_leaves_reset_is_given_up(void **state)
 {
 	f.status = 15;
 	f.never_resets = true;
+	f.timeout_ms = 50;
 	expect_refusal(-ETIMEDOUT);
 }
 
@@ -369,8 +370,11 @@ static void config_is_read_of_one_generation(void **state)
 
 static void config_that_never_settles_is_no_hang(void **state)
 {
-	struct vireo_pci *pci = open_good(0);
+	struct vireo_pci *pci;
 	uint8_t data[6] = { 1 };
+
+	f.timeout_ms = 50;
+	pci = open_good(0);
 
 	f.config_changes = UINT32_MAX;
 	assert_int_equal(vireo_pci_config_read(pci, 0, data, sizeof(data)), -EAGAIN);

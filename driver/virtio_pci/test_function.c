@@ -373,6 +373,7 @@ void test_function_init(struct test_function *f)
 	};
 	f->access.ops = &f->ops;
 	f->access.vectors = 16;
+	f->timeout_ms = 60000;
 	f->access.translated = true;
 	f->offered = UINT64_C(1) << PCI_F_VERSION_1_BIT | UINT64_C(1) << PCI_F_ACCESS_PLATFORM_BIT;
 	f->queue_count = 5;
@@ -401,7 +402,7 @@ int test_function_open(struct test_function *f, uint64_t features, struct vireo_
 	const struct vireo_pci_config config = {
 		.size = sizeof(config),
 		.address = "0000:00:04.0",
-		.timeout_ms = 50,
+		.timeout_ms = f->timeout_ms,
 		.features = features,
 		.log = { .write = complain, .max_level = VIREO_LOG_INFO },
 	};

@@ -27,6 +27,7 @@ struct test_function {
 	uint8_t config[PCI_CONFIG_BYTES];
 
 	/* ways to be odd */
+	unsigned timeout_ms; /* long: a machine that is busy is not odd */
 	uint64_t offered;
 	unsigned reset_reads; /* so many reads of the status still see the old one */
 	bool never_resets, refuses_features, gone, refuses_vectors;
