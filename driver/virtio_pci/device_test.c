@@ -375,7 +375,6 @@ static void config_that_never_settles_is_no_hang(void **state)
 
 	f.timeout_ms = 50;
 	pci = open_good(0);
-
 	f.config_changes = UINT32_MAX;
 	assert_int_equal(vireo_pci_config_read(pci, 0, data, sizeof(data)), -EAGAIN);
 	assert_int_equal(data[0], 1);
@@ -496,6 +495,20 @@ static void without_any_interrupt_it_is_polled(void **state)
 	vireo_pci_close(pci);
 }
 
+static void who_polls_is_not_interrupted(void **state)
+{
+	struct vireo_pci *pci;
+
+	f.no_interrupts = true;
+	pci = open_good(0);
+	start_two(pci);
+	assert_int_equal(vireo_pci_interrupt_fd(pci), -1);
+	assert_int_equal(call_fd(pci, 0), -1);
+	assert_int_equal(f.fd_count, 0);
+	assert_int_equal(f.queues[0].vector, PCI_NO_VECTOR);
+	vireo_pci_close(pci);
+}
+
 static void a_vector_that_is_refused_is_told(void **state)
 {
 	struct vireo_pci *pci = open_good(0);
@@ -553,6 +566,7 @@ int main(void)
 		TEST(with_too_few_vectors_all_share_one),
 		TEST(without_vectors_the_line_wakes_all),
 		TEST(without_any_interrupt_it_is_polled),
+		TEST(who_polls_is_not_interrupted),
 		TEST(a_vector_that_is_refused_is_told),
 		TEST(a_device_that_asks_for_a_reset_is_heard),
 	};

@@ -403,6 +403,7 @@ int test_function_open(struct test_function *f, uint64_t features, struct vireo_
 		.size = sizeof(config),
 		.address = "0000:00:04.0",
 		.timeout_ms = f->timeout_ms,
+		.no_interrupts = f->no_interrupts,
 		.features = features,
 		.log = { .write = complain, .max_level = VIREO_LOG_INFO },
 	};

@@ -27,6 +27,7 @@ struct test_function {
 	uint8_t config[PCI_CONFIG_BYTES];
 
 	/* ways to be odd */
+	bool no_interrupts;
 	unsigned timeout_ms; /* long: a machine that is busy is not odd */
 	uint64_t offered;
 	unsigned reset_reads; /* so many reads of the status still see the old one */
