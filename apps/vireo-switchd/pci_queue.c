@@ -15,7 +15,7 @@
 
 static int buffer_offer(struct pci_queue *q, void *buffer)
 {
-	const struct iovec iov = { .iov_base = buffer, .iov_len = q->s.buffer_bytes };
+	const struct iovec iov = {.iov_base = buffer, .iov_len = q->s.buffer_bytes};
 
 	return vireo_driver_ring_add(q->s.rx, &iov, 0, 1, false, buffer);
 }
@@ -40,14 +40,14 @@ static int frame_gather(struct pci_queue *q, unsigned first, uint32_t bytes, uns
 	unsigned size = vireo_driver_ring_size(q->s.rx);
 	int ret;
 
-	q->pieces[first] = (struct iovec){ (uint8_t *)q->held[first] + NET_HDR_BYTES, bytes - NET_HDR_BYTES };
+	q->pieces[first] = (struct iovec){(uint8_t *)q->held[first] + NET_HDR_BYTES, bytes - NET_HDR_BYTES};
 	for (unsigned i = 1; i < buffers && q->held_count < size; i++) {
 		whole &= bytes == q->s.buffer_bytes;
 		ret = buffer_take(q, &bytes);
 		if (ret <= 0)
 			return ret;
 		whole &= bytes != 0;
-		q->pieces[first + i] = (struct iovec){ q->held[first + i], bytes };
+		q->pieces[first + i] = (struct iovec){q->held[first + i], bytes};
 	}
 	return whole && q->held_count - first == buffers ? (int)buffers : 0;
 }
@@ -216,7 +216,7 @@ static int frame_send(struct pci_queue *q, const struct vireo_frame *frame)
 	uint64_t total_bytes = (uint64_t)NET_HDR_BYTES + frame->len_bytes;
 	uint64_t slots = (total_bytes + q->s.buffer_bytes - 1) / q->s.buffer_bytes;
 	bool table = q->s.indirect && slots > 1;
-	struct filling f = { .count = 0 };
+	struct filling f = {.count = 0};
 
 	if (slots > FRAME_PIECES_MAX || slots > vireo_driver_ring_size(q->s.tx)) {
 		counter_add(&q->out.too_long, 1);
@@ -274,7 +274,7 @@ int pci_queue_init(struct pci_queue *q, const struct pci_queue_setup *setup)
 	unsigned rx_size = vireo_driver_ring_size(setup->rx), tx_size = vireo_driver_ring_size(setup->tx);
 	int err = 0;
 
-	*q = (struct pci_queue){ .s = *setup };
+	*q = (struct pci_queue){.s = *setup};
 	q->held = calloc(rx_size, sizeof(*q->held));
 	q->pieces = calloc(rx_size, sizeof(*q->pieces));
 	q->slots = calloc(tx_size, sizeof(*q->slots));
@@ -295,5 +295,5 @@ void pci_queue_fini(struct pci_queue *q)
 	free(q->pieces);
 	free(q->slots);
 	free(q->next);
-	*q = (struct pci_queue){ .held = NULL };
+	*q = (struct pci_queue){.held = NULL};
 }

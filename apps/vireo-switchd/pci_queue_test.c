@@ -52,18 +52,16 @@ static void side_new(struct side *side, unsigned number)
 		.device = at + 4096,
 		.tables = at + 8192,
 		.tables_gpa = gpa + 8192,
-		.memory = { .host = at + RING_BYTES,
-			    .gpa = gpa + RING_BYTES,
-			    .bytes = ENTRIES * BUFFER_BYTES },
+		.memory = {.host = at + RING_BYTES, .gpa = gpa + RING_BYTES, .bytes = ENTRIES * BUFFER_BYTES},
 		.kick_fd = -1,
 		.call_fd = -1,
 	};
-	struct ring_setup device = { .indirect = true,
-				     .size = ENTRIES,
-				     .desc = setup.desc,
-				     .driver = setup.driver,
-				     .device = setup.device,
-				     .map = card.map };
+	struct ring_setup device = {.indirect = true,
+				    .size = ENTRIES,
+				    .desc = setup.desc,
+				    .driver = setup.driver,
+				    .device = setup.device,
+				    .map = card.map};
 	const char *why;
 
 	side->buffers = at + RING_BYTES;
@@ -74,16 +72,14 @@ static void side_new(struct side *side, unsigned number)
 static int card_new(bool mergeable, unsigned offloads)
 {
 	struct pci_queue_setup setup = {
-		.buffer_bytes = BUFFER_BYTES, .mergeable = mergeable, .indirect = true, .offloads = offloads
-	};
+		.buffer_bytes = BUFFER_BYTES, .mergeable = mergeable, .indirect = true, .offloads = offloads};
 
 	card.memory = aligned_alloc(4096, MEMORY_BYTES);
 	memset(card.memory, 0, MEMORY_BYTES);
 	card.map = calloc(1, sizeof(*card.map) + sizeof(card.map->regions[0]));
 	card.map->count = 1;
 	card.map->regions[0] = (struct map_region){
-		.gpa = GPA, .size_bytes = MEMORY_BYTES, .uaddr = GPA, .host = card.memory
-	};
+		.gpa = GPA, .size_bytes = MEMORY_BYTES, .uaddr = GPA, .host = card.memory};
 	side_new(&card.rx, 0);
 	side_new(&card.tx, 1);
 	setup.rx = card.rx.driver;
@@ -274,11 +270,11 @@ static void a_frame_whose_end_is_missing_is_dropped(void **state)
 
 static void an_offload_that_was_not_agreed_is_dropped(void **state)
 {
-	const struct virtio_net_header large = { .flags = NET_HDR_F_NEEDS_CSUM,
-						 .gso_type = NET_HDR_GSO_TCPV4,
-						 .gso_size = le16(100),
-						 .csum_start = le16(34),
-						 .csum_offset = le16(16) };
+	const struct virtio_net_header large = {.flags = NET_HDR_F_NEEDS_CSUM,
+						.gso_type = NET_HDR_GSO_TCPV4,
+						.gso_size = le16(100),
+						.csum_start = le16(34),
+						.csum_offset = le16(16)};
 
 	card_receives(large, 200, 1, 0);
 	the_queue_goes_on();
@@ -287,7 +283,7 @@ static void an_offload_that_was_not_agreed_is_dropped(void **state)
 
 static void a_checksum_that_the_card_has_checked_is_believed(void **state)
 {
-	const struct virtio_net_header valid = { .flags = NET_HDR_F_DATA_VALID };
+	const struct virtio_net_header valid = {.flags = NET_HDR_F_DATA_VALID};
 
 	card_receives(valid, 60, 1, 0);
 	assert_int_equal(pci_queue_receive(&card.queue, frames, 1), 1);
@@ -297,7 +293,7 @@ static void a_checksum_that_the_card_has_checked_is_believed(void **state)
 
 static void without_an_agreement_it_is_not(void **state)
 {
-	const struct virtio_net_header valid = { .flags = NET_HDR_F_DATA_VALID };
+	const struct virtio_net_header valid = {.flags = NET_HDR_F_DATA_VALID};
 
 	card_receives(valid, 60, 9, 0); /* nor is num_buffers looked at without MRG_RXBUF */
 	assert_int_equal(pci_queue_receive(&card.queue, frames, 1), 1);
@@ -321,8 +317,8 @@ static int deliver(uint32_t bytes, unsigned pieces, const struct vireo_frame_off
 {
 	static uint8_t data[1u << 17];
 	struct iovec iov[64];
-	struct vireo_frame frame = { .iov = iov, .iov_count = pieces, .len_bytes = bytes };
-	struct vireo_frame *list[] = { &frame };
+	struct vireo_frame frame = {.iov = iov, .iov_count = pieces, .len_bytes = bytes};
+	struct vireo_frame *list[] = {&frame};
 	uint32_t done = 0;
 
 	for (uint32_t i = 0; i < bytes; i++)
@@ -332,7 +328,7 @@ static int deliver(uint32_t bytes, unsigned pieces, const struct vireo_frame_off
 
 		if (i + 1 == pieces)
 			end = bytes;
-		iov[i] = (struct iovec){ data + done, end - done };
+		iov[i] = (struct iovec){data + done, end - done};
 		done = end;
 	}
 	memcpy(frame.head, data, bytes < VIREO_FRAME_HEAD_BYTES ? bytes : VIREO_FRAME_HEAD_BYTES);
@@ -369,8 +365,8 @@ static uint32_t card_sends(struct virtio_net_header *ret_header)
 
 static void frames_are_copied_into_the_cards_buffers(void **state)
 {
-	static const uint32_t sizes[] = { 14, 60, BUFFER_BYTES - NET_HDR_BYTES, BUFFER_BYTES, 1514, 9000 };
-	struct virtio_net_header header = { 0 };
+	static const uint32_t sizes[] = {14, 60, BUFFER_BYTES - NET_HDR_BYTES, BUFFER_BYTES, 1514, 9000};
+	struct virtio_net_header header = {0};
 
 	for (unsigned round = 0; round < 200; round++) {
 		uint32_t bytes = sizes[round % 6];
@@ -385,13 +381,13 @@ static void frames_are_copied_into_the_cards_buffers(void **state)
 
 static void an_offload_is_passed_on(void **state)
 {
-	const struct vireo_frame_offload offload = { .gso = VIREO_GSO_TCP4,
-						     .flags = VIREO_FRAME_NEEDS_CSUM,
-						     .header_bytes = 54,
-						     .segment_bytes = 1448,
-						     .csum_start = 34,
-						     .csum_offset = 16 };
-	struct virtio_net_header header = { 0 };
+	const struct vireo_frame_offload offload = {.gso = VIREO_GSO_TCP4,
+						    .flags = VIREO_FRAME_NEEDS_CSUM,
+						    .header_bytes = 54,
+						    .segment_bytes = 1448,
+						    .csum_start = 34,
+						    .csum_offset = 16};
+	struct virtio_net_header header = {0};
 
 	assert_int_equal(deliver(5000, 3, &offload), 1);
 	assert_int_equal(card_sends(&header), 5000);
@@ -402,7 +398,7 @@ static void an_offload_is_passed_on(void **state)
 
 static void a_full_ring_loses_the_frame_and_says_so(void **state)
 {
-	struct virtio_net_header header = { 0 };
+	struct virtio_net_header header = {0};
 
 	for (unsigned i = 0; i < ENTRIES; i++)
 		assert_int_equal(deliver(60, 1, NULL), 1);

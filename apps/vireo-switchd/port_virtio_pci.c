@@ -235,7 +235,7 @@ static int card_open(struct ports *ports, const struct spec *spec, struct port *
 	card->why = why;
 	port_init(&card->port, ports, &port_virtio_pci, spec);
 	card->port.in_queues = card->port.out_queues = spec->queues;
-	log = (struct vireo_log){ .write = card_log, .opaque = card, .max_level = card->port.log.max_level };
+	log = (struct vireo_log){.write = card_log, .opaque = card, .max_level = card->port.log.max_level};
 	err = pci_device_open(&card->port.spec, &log, card->queues, &card->device);
 	if (!err)
 		err = card_start(card);

@@ -95,6 +95,24 @@ static void users_and_groups_go_by_name(void **state)
 		   "a group's name or number"); /* (gid_t)-1 means: leave it */
 }
 
+static void a_card_is_named_by_its_address(void **state)
+{
+	struct spec spec = good("virtio-pci:0000:00:04.0,queues=2,mtu=1500");
+
+	assert_int_equal(spec.type, SPEC_VIRTIO_PCI);
+	assert_string_equal(spec.address, "0000:00:04.0");
+	assert_string_equal(spec.name, "0000-00-04.0");
+	assert_int_equal(spec.queues, 2);
+	assert_int_equal(spec.mtu, 1500);
+	assert_string_equal(good("virtio-pci:0000:00:04.0,name=uplink").name, "uplink");
+	assert_bad("virtio-pci:", "nothing after the colon");
+	assert_bad("virtio-pci:00:04.0", "such as 0000:00:04.0");
+	assert_bad("virtio-pci:0000:00:04.8", "such as 0000:00:04.0");
+	assert_bad("virtio-pci:0000:00:0A.0", "such as 0000:00:04.0");
+	assert_bad("virtio-pci:0000:00:04.0/../..", "such as 0000:00:04.0");
+	assert_bad("virtio-pci:0000:00:04.0,mode=client", "expected one of: name queues mtu");
+}
+
 static void bad_types_and_addresses_are_named(void **state)
 {
 	assert_bad("", "expected vhost-user:PATH, tap:INTERFACE, virtio-pci:ADDRESS or null:NAME");
@@ -341,6 +359,7 @@ int main(void)
 		cmocka_unit_test(keys_left_out_have_defaults),
 		cmocka_unit_test(a_name_is_derived_from_the_address),
 		cmocka_unit_test(users_and_groups_go_by_name),
+		cmocka_unit_test(a_card_is_named_by_its_address),
 		cmocka_unit_test(bad_types_and_addresses_are_named),
 		cmocka_unit_test(bad_keys_and_values_are_named),
 		cmocka_unit_test(cpu_lists_hold_ranges_and_single_cpus),

@@ -11,7 +11,7 @@ static void complain(void *opaque, enum vireo_log_level level, const char *line)
 	line_print(stderr, "vireoctl: %s", line);
 }
 
-static const struct vireo_log complaints = { .write = complain, .max_level = VIREO_LOG_ERROR };
+static const struct vireo_log complaints = {.write = complain, .max_level = VIREO_LOG_ERROR};
 
 static json_t *text_or_null(const char *text)
 {
@@ -73,7 +73,7 @@ static void search_look(void *opaque, const struct vireo_pci_function *function)
 /* What has become of the function. */
 static int pci_show(const char *root, const char *address, json_t **ret_result)
 {
-	struct search search = { .address = address };
+	struct search search = {.address = address};
 	int err = vireo_pci_list(root, search_look, &search);
 
 	if (!err && !search.found)
@@ -107,10 +107,10 @@ static const struct {
 	const char *words;
 	int (*call)(const char *root, int argc, char *const *argv, json_t **ret_result);
 } calls[] = {
-	{ "pci list", pci_list },
-	{ "pci bind", pci_bind },
-	{ "pci unbind", pci_unbind },
-	{ "help", help },
+	{"pci list", pci_list},
+	{"pci bind", pci_bind},
+	{"pci unbind", pci_unbind},
+	{"help", help},
 };
 
 int local_call(const char *words, const char *root, int argc, char *const *argv, json_t **ret_result)
