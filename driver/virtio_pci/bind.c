@@ -21,6 +21,13 @@ static int complain(const struct pci_bus *bus, int err, const char *address, con
 	return err;
 }
 
+static int write_failed(const struct pci_bus *bus, int err, const char *address, const char *path)
+{
+	log_error(bus->log, "%s: %s: %s%s", address, path, strerror(-err),
+		  err == -EACCES || err == -EPERM ? ": run as root" : "");
+	return err;
+}
+
 static int attribute_write(const struct pci_bus *bus, const char *address, const char *name, const char *text)
 {
 	char path[PCI_PATH_BYTES];
@@ -28,10 +35,19 @@ static int attribute_write(const struct pci_bus *bus, const char *address, const
 
 	if (!err)
 		err = bus->write(bus->opaque, path, text);
-	if (err && err != -ENODEV && err != -EINVAL)
-		log_error(bus->log, "%s: %s: %s%s", address, path, strerror(-err),
-			  err == -EACCES || err == -EPERM ? ": run as root" : "");
-	return err;
+	return err ? write_failed(bus, err, address, path) : 0;
+}
+
+/* A driver's refusal is none of ours: whoever asks which driver the function has now sees it. */
+static int probe(const struct pci_bus *bus, const char *address)
+{
+	char path[PCI_PATH_BYTES];
+	int len = snprintf(path, sizeof(path), "%s/sys/bus/pci/drivers_probe", bus->root), err;
+
+	if (len < 0 || (unsigned)len >= sizeof(path))
+		return -ENAMETOOLONG;
+	err = bus->write(bus->opaque, path, address);
+	return err && err != -ENODEV && err != -EINVAL ? write_failed(bus, err, address, path) : 0;
 }
 
 static bool driver_there(const struct pci_bus *bus, const char *driver)
@@ -46,19 +62,14 @@ static bool driver_there(const struct pci_bus *bus, const char *driver)
  */
 static int hand_over(const struct pci_bus *bus, const struct vireo_pci_function *function, const char *driver)
 {
-	char text[64], path[PCI_PATH_BYTES];
+	char text[64];
 	int err;
 
 	snprintf(text, sizeof(text), "%s\n", driver);
 	err = attribute_write(bus, function->address, "driver_override", text);
 	if (!err && *function->driver)
 		err = attribute_write(bus, function->address, "driver/unbind", function->address);
-	if (err)
-		return err;
-	snprintf(path, sizeof(path), "%s/sys/bus/pci/drivers_probe", bus->root);
-	err = bus->write(bus->opaque, path, function->address);
-	/* The driver's refusal: whoever asks which driver it has now sees it. */
-	return err == -ENODEV || err == -EINVAL ? 0 : err;
+	return err ? err : probe(bus, function->address);
 }
 
 static int function_find(const struct pci_bus *bus, const char *address, struct vireo_pci_function *ret)
