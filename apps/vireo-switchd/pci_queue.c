@@ -140,14 +140,17 @@ int pci_queue_release(struct pci_queue *q)
 
 /* ---- out ---- */
 
-static void slots_reclaim(struct pci_queue *q)
+static int slots_reclaim(struct pci_queue *q)
 {
 	uint32_t len_bytes;
 	void *cookie;
 
-	while (vireo_driver_ring_get(q->s.tx, &cookie, &len_bytes) > 0)
+	int ret;
+
+	while ((ret = vireo_driver_ring_get(q->s.tx, &cookie, &len_bytes)) > 0)
 		for (uint16_t slot = (uint16_t)((uintptr_t)cookie - 1); slot != NO_SLOT; slot = q->next[slot])
 			q->slots[q->slots_free++] = slot;
+	return ret;
 }
 
 /* Buffers being filled, one after the other. */
@@ -228,7 +231,7 @@ static int frame_send(struct pci_queue *q, const struct vireo_frame *frame)
 	}
 	frame_copy(q, &f, frame);
 	if (vireo_driver_ring_add(q->s.tx, f.iov, f.count, 0, table, (void *)((uintptr_t)f.first + 1))) {
-		counter_add(&q->out.error, 1); /* the ring is broken, its buffers are lost with it */
+		counter_add(&q->out.error, 1); /* our own mistake: the ring was whole a moment ago */
 		return 0;
 	}
 	counter_add(&q->out.frames, 1);
@@ -238,9 +241,12 @@ static int frame_send(struct pci_queue *q, const struct vireo_frame *frame)
 
 int pci_queue_deliver(struct pci_queue *q, struct vireo_frame *const *frames, unsigned count)
 {
-	int sent = 0;
+	int sent = 0, err = slots_reclaim(q);
 
-	slots_reclaim(q);
+	if (unlikely(err)) {
+		counter_add(&q->out.error, count);
+		return err;
+	}
 	for (unsigned i = 0; i < count; i++)
 		sent += frame_send(q, frames[i]);
 	return sent;

@@ -414,6 +414,19 @@ static void a_full_ring_loses_the_frame_and_says_so(void **state)
 	assert_int_equal(deliver(ENTRIES * BUFFER_BYTES - NET_HDR_BYTES, 1, NULL), 1);
 }
 
+static void a_card_that_breaks_its_transmit_ring_is_dead(void **state)
+{
+	struct split_used *used =
+		(struct split_used *)(void *)(card.memory + RING_BYTES + ENTRIES * BUFFER_BYTES + 4096);
+
+	assert_int_equal(deliver(60, 1, NULL), 1);
+	used->ring[0].id = le32(ENTRIES);
+	used->idx = le16(1);
+	assert_int_equal(deliver(60, 1, NULL), -EPROTO);
+	assert_int_equal(deliver(60, 1, NULL), -EPROTO);
+	assert_int_equal(stats(true).error, 2);
+}
+
 static void a_frame_longer_than_any_table_is_too_long(void **state)
 {
 	assert_int_equal(deliver(ENTRIES * BUFFER_BYTES - NET_HDR_BYTES + 1, 1, NULL), 0);
@@ -440,6 +453,7 @@ int main(void)
 		TEST(an_offload_is_passed_on),
 		TEST(a_full_ring_loses_the_frame_and_says_so),
 		TEST(a_frame_longer_than_any_table_is_too_long),
+		TEST(a_card_that_breaks_its_transmit_ring_is_dead),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -64,12 +64,18 @@ static int card_deliver(void *opaque, unsigned queue, struct vireo_frame *const 
 {
 	struct pci_port *card = opaque;
 	struct pci_queue *q = &card->queues[queue];
+	int sent;
 
 	if (unlikely(!__atomic_load_n(&card->link_up, __ATOMIC_RELAXED))) {
 		counter_add(&q->out.disabled, count);
 		return 0;
 	}
-	return pci_queue_deliver(q, frames, count);
+	sent = pci_queue_deliver(q, frames, count);
+	if (unlikely(sent < 0)) {
+		mark_lost(card, sent);
+		return 0;
+	}
+	return sent;
 }
 
 static void card_flush(void *opaque, unsigned queue)
