@@ -135,7 +135,7 @@ int pci_caps_parse(const uint8_t *config, uint32_t bytes, const struct pci_bar b
 	struct pci_layout layout = { 0 };
 	int err;
 
-	*why = "config space is cut off: only root may read it";
+	*why = "config space is cut off: CAP_SYS_ADMIN is missing, run as root";
 	if (bytes < PCI_CONFIG_BYTES)
 		return -EACCES;
 	*why = "it is no virtio function";

@@ -87,7 +87,7 @@ static int msix_off(struct vireo_pci *pci)
 static int function_reach(struct vireo_pci *pci)
 {
 	uint8_t config[PCI_CONFIG_BYTES];
-	const char *why = "config space cannot be read: only root may read all of it";
+	const char *why = "config space cannot be read: CAP_SYS_ADMIN is missing, run as root";
 	int err = pci->access->ops->config_read(pci->access, 0, config, sizeof(config));
 
 	if (!err)

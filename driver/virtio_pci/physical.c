@@ -89,6 +89,7 @@ static int transparent_page(struct pci_physical *p)
 	uint8_t *at =
 		mmap(NULL, 2 * PHYSICAL_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	size_t before;
+	int err;
 
 	if (at == MAP_FAILED)
 		return -errno;
@@ -100,7 +101,8 @@ static int transparent_page(struct pci_physical *p)
 	madvise(p->host, PHYSICAL_BYTES, MADV_HUGEPAGE);
 	memset(p->host, 0, PHYSICAL_BYTES);
 	madvise(p->host, PHYSICAL_BYTES, MADV_COLLAPSE); /* if it came in small pages */
-	return pin(p->host, &p->pin_fd);
+	err = pin(p->host, &p->pin_fd);
+	return err == -EPERM || err == -EACCES ? -ENOSYS : err; /* who may not pin may use reserved pages */
 }
 
 static int address_find(struct pci_physical *p)
@@ -130,9 +132,8 @@ int pci_physical_new(const struct vireo_log *log, struct pci_physical *ret)
 	}
 	pci_physical_free(&p);
 	if (err == -EPERM || err == -EACCES) {
-		log_error(log, "without an IOMMU the device is told physical addresses, which the kernel "
-			       "does not tell "
-			       "us: CAP_SYS_ADMIN is missing");
+		log_error(log, "without an IOMMU the device is told physical addresses, which the kernel does "
+			       "not tell us: CAP_SYS_ADMIN is missing");
 		return -EPERM;
 	}
 	log_error(log,

@@ -15,7 +15,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import case, case_for, expect, main  # noqa: E402
-from guest.labguest import Bridged, Hub, LabGuest  # noqa: E402
+from guest.labguest import Bridged, LabGuest  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.switch import program  # noqa: E402
 
@@ -228,7 +228,8 @@ def what_cannot_be_driven_is_told_in_one_line(lab):
 @case_for({"uio": (UIO, {}, False), "vfio": (VFIO, {**HEEDS, "packed": "on"}, True)},
           "the_bench_drives_cards_by_{}")
 def the_bench_drives_cards(lab, driver, properties, iommu):
-    guest = LabGuest(lab, nics=[Hub(1, mac, properties) for mac in MACS[:2]], modules=MODULES, iommu=iommu).ready()
+    # Not on a hub: when a receiver is out of buffers for a moment, QEMU's changes the order, and its senders may stall.
+    guest = LabGuest(lab, nics=[Bridged("br-a", mac, 1, properties) for mac in MACS[:2]], modules=MODULES, iommu=iommu).ready()
     functions = []
     for index in range(2):
         path = guest.check(f"readlink -f /sys/class/net/{guest.interface(index)}/device/..").strip()
@@ -238,7 +239,7 @@ def the_bench_drives_cards(lab, driver, properties, iommu):
     ring = "packed" if "packed" in properties else "split"
     for wait in ("yield", "event"):
         output = guest.check(f"{program('vireo-bench')} net --from virtio-pci:{functions[0]} --to virtio-pci:{functions[1]} "
-                             f"--ring {ring} --verify --no-loss --no-reorder --window 32 --frames 5000 --seconds 60 --wait {wait} --json",
+                             f"--ring {ring} --verify --no-loss --no-reorder --window 16 --rate 1000 --frames 2000 --seconds 60 --wait {wait} --json",
                              seconds=120)
         print(f"     {wait}: {output.strip()[:200]}", flush=True)
 
