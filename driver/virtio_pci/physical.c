@@ -132,8 +132,9 @@ int pci_physical_new(const struct vireo_log *log, struct pci_physical *ret)
 	}
 	pci_physical_free(&p);
 	if (err == -EPERM || err == -EACCES) {
-		log_error(log, "without an IOMMU the device is told physical addresses, which the kernel does "
-			       "not tell us: CAP_SYS_ADMIN is missing");
+		log_error(log,
+			  "without an IOMMU the device is told physical addresses, which the kernel does "
+			  "not tell us: CAP_SYS_ADMIN is missing");
 		return -EPERM;
 	}
 	log_error(log,
