@@ -104,7 +104,8 @@ static int driver_choose(const struct pci_bus *bus, const struct vireo_pci_funct
 static const char *refusal(const char *driver)
 {
 	return !strcmp(driver, "vfio-pci")
-		       ? "vfio-pci does not take it: it needs an IOMMU (intel_iommu=on), or "
+		       ? "vfio-pci does not take it: it needs an IOMMU (intel_iommu=on), or, if this kernel "
+			 "has it, "
 			 "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode set to Y"
 		       : "uio_pci_generic does not take it: the kernel's log says why (dmesg)";
 }

@@ -117,6 +117,9 @@ BOTH = cards({"packed": "off"}, HEEDS)
 def forwards(lab, make, drivers, iommu=False, modules=MODULES, options=(), queues=1):
     """Frames pass in both directions, and the cards are the kernel's again in working order."""
     guest = Cards(lab, make, modules, iommu=iommu)
+    if modules is NOIOMMU and guest.run("test -e /sys/module/vfio/parameters/enable_unsafe_noiommu_mode").status:
+        print("     this kernel's VFIO has no no-IOMMU mode: both cards by UIO", flush=True)
+        drivers = (UIO, UIO)
     for index, driver in zip((FIRST, SECOND), drivers):
         guest.bind(index, driver)
     guest.switch(*options, extra=f",queues={queues}" if queues > 1 else "")
