@@ -36,6 +36,10 @@ static int chunk_physical(struct pci_dma *dma, struct pci_dma_chunk *chunk, uint
 	err = pci_physical_new(dma->log, &chunk->physical);
 	if (err)
 		return err;
+	if (chunk->physical.pin_fd < 0 && !dma->chunks)
+		log_warning(dma->log,
+			    "huge pages cannot be pinned (is io_uring disabled? ulimit -l?): do not migrate "
+			    "this process's memory, and let no other have its pages after a kill");
 	chunk->host = chunk->physical.host;
 	chunk->address = chunk->physical.address;
 	chunk->bytes = PHYSICAL_BYTES;

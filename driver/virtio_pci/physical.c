@@ -2,9 +2,15 @@
 
 /*
  * Locked pages are not enough: mlock() keeps a page in memory, but not at its address, for the kernel may
- * still move it (compaction). Reserved huge pages are not moved. A transparent huge page is, unless it is
- * pinned as memory of a device's is; the one interface that pins memory for any process is io_uring's
- * registered buffers.
+ * still move it: a transparent huge page whenever it tidies up, a reserved one when somebody asks for it
+ * (migratepages, a cpuset that moves, memory that is taken offline). Neither is moved while it is pinned as
+ * memory of a device's is; the one interface that pins memory for any process is io_uring's registered
+ * buffers.
+ *
+ * The pin also decides what happens to a process that is killed. Its memory goes before its files do; with a
+ * file goes the device's right to memory (uio.c, vfio.c). A page that is only mapped would be somebody
+ * else's in between, and the device still writing to it. A pinned one stays until the pin's file is closed,
+ * and then as long as the kernel takes to wind the ring up, which is after all files are.
  */
 
 #include "driver/virtio_pci/physical.h"
@@ -72,6 +78,14 @@ static int pin(void *host, int *ret_fd)
 	return err;
 }
 
+/* For a page that moves, and outlives us, only by rare events: the caller is told by pin_fd. */
+static int pin_if_allowed(struct pci_physical *p)
+{
+	int err = pin(p->host, &p->pin_fd);
+
+	return err == -EPERM || err == -EACCES || err == -ENOSYS || err == -ENOMEM ? 0 : err;
+}
+
 static int reserved_page(struct pci_physical *p)
 {
 	void *host = mmap(NULL, PHYSICAL_BYTES, PROT_READ | PROT_WRITE,
@@ -80,7 +94,7 @@ static int reserved_page(struct pci_physical *p)
 	if (host == MAP_FAILED)
 		return -errno;
 	p->host = host;
-	return 0;
+	return pin_if_allowed(p);
 }
 
 /* The huge page that lies aligned in a mapping twice its size; the rest is given back. */
@@ -119,7 +133,10 @@ static int address_find(struct pci_physical *p)
 int pci_physical_new(const struct vireo_log *log, struct pci_physical *ret)
 {
 	struct pci_physical p = { .pin_fd = -1 };
-	int err = reserved_page(&p) ? transparent_page(&p) : 0;
+	int err = reserved_page(&p);
+
+	if (!p.host) /* none is reserved, or free */
+		err = transparent_page(&p);
 
 	/* A child's copy-on-write would take the page away from under the device. */
 	if (!err && madvise(p.host, PHYSICAL_BYTES, MADV_DONTFORK))

@@ -7,18 +7,20 @@
 
 /* Memory that lies in one stretch, and stays there, as a device sees it that no IOMMU translates for. */
 
-#define PHYSICAL_BYTES UINT64_C(0x200000) /* the smaller huge page of x86-64, and of arm64 with 4 KiB pages \
-					   */
+#define PHYSICAL_BYTES                                                                       \
+	UINT64_C(0x200000) /* the smaller huge page of x86-64, and of arm64 with 4 KiB pages \
+			    */
 
 struct pci_physical {
 	void *host; /* PHYSICAL_BYTES, zeroed, not inherited by children */
 	uint64_t address;
-	int pin_fd; /* what keeps the kernel from moving it; -1: nothing needs to */
+	int pin_fd; /* what keeps the kernel from moving it; -1: it was not allowed */
 };
 
 /*
- * One huge page: of the reserved ones, else a transparent one that is pinned. -ENOMEM: neither can be had;
- * -EPERM: physical addresses are not told to us. The log says what to do.
+ * One huge page, pinned: of the reserved ones, else a transparent one. Only a reserved one is taken without a
+ * pin, if this process may not pin. -ENOMEM: neither can be had; -EPERM: physical addresses are not told to
+ * us. The log says what to do.
  */
 int pci_physical_new(const struct vireo_log *log, struct pci_physical *ret);
 void pci_physical_free(struct pci_physical *physical);

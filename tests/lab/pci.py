@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from guest.cases import case, case_for, expect, main  # noqa: E402
 from guest.labguest import Bridged, LabGuest  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
-from guest.switch import program  # noqa: E402
+from guest.switch import build_folder, program  # noqa: E402
 
 MACS = [f"52:54:00:00:2c:{index:02x}" for index in range(4)]
 NEAR, FIRST, SECOND, FAR = range(4)
@@ -40,6 +40,25 @@ import hashlib, random, socket
 data = random.Random(7).randbytes({TRANSFER_MIB} << 20)
 c = socket.create_connection(('10.7.0.2', 5000), 20); c.sendall(data); c.shutdown(socket.SHUT_WR)
 print(hashlib.sha256(data).hexdigest()); c.settimeout(60); c.recv(1)
+"""
+FLOOD = """
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+while True:
+    for _ in range(8): s.sendto(b'flood' * 200, ('10.7.0.255', 9))
+    time.sleep(0.005)
+"""
+# Takes the huge page as soon as nobody has it, and looks whether somebody writes to it.
+TAKER = """
+import mmap, time
+while True:
+    try: m = mmap.mmap(-1, 2 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000); break
+    except OSError: time.sleep(0.001)
+end = time.monotonic() + 2
+while time.monotonic() < end:
+    if m[:] != bytes(2 << 20): print('written'); break
+    time.sleep(0.1)
+else: print('zero')
 """
 
 
@@ -180,15 +199,30 @@ def functions_are_listed_bound_and_given_back(lab):
     expect(row["driver"] == "virtio-pci" and row["interface"], row)
 
 
+@case_for({"reserved": (2,), "transparent": (0,)}, "{}_huge_pages_stay_where_they_are")
+def huge_pages_stay_where_they_are(lab, reserved):
+    guest = LabGuest(lab, modules=[]).ready()
+    guest.check(f"echo {reserved} >/proc/sys/vm/nr_hugepages; [ $(cat /proc/sys/vm/nr_hugepages) = {reserved} ]")
+    guest.check(f"cd /tmp && VIREO_PHYSICAL=1 {os.path.join(build_folder(), 'driver/pci_physical_test')}")
+
+
 @case
 def a_switch_that_is_killed_gets_its_cards_back(lab):
+    """What was its memory is not written to any more when somebody else has it, though frames still come."""
     guest = Cards(lab, BOTH, iommu=True)
     guest.bind(FIRST, UIO)
     guest.bind(SECOND, VFIO)
-    for _ in range(3):
+    guest.check("echo 1 >/proc/sys/vm/nr_hugepages; [ $(cat /proc/sys/vm/nr_hugepages) = 1 ]")
+    guest.check(f"ip netns exec near python3 -c {quoted(FLOOD)} >/dev/null 2>&1 & echo $! >/run/flood.pid")
+    for _ in range(2):
         guest.switch()
-        guest.ping()
+        guest.reaches("near", "10.7.0.2")
+        guest.check("grep -q 'HugePages_Free: *0' /proc/meminfo")
+        guest.check(f"python3 -c {quoted(TAKER)} >/run/taker 2>&1 & echo $! >/run/taker.pid")
         guest.stop(9)
+        told = guest.check("for i in $(seq 200); do [ -d /proc/$(cat /run/taker.pid) ] || break; sleep 0.1; done; cat /run/taker")
+        expect(told == "zero\n", told)
+    guest.check("kill $(cat /run/flood.pid)")
     given_back(guest)
 
 
