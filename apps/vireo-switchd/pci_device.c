@@ -7,6 +7,12 @@
 #include "wire/virtio_ring.h"
 #include <errno.h>
 
+/*
+ * The control thread waits for a card itself, and meanwhile nobody else is served: for a card that is slow,
+ * or hostile, so long at most when it is opened, and again when it is closed.
+ */
+#define PATIENCE_MS 1000u
+
 /* What the device and we must both know, by our name for it: to be sent to it (HOST), to be taken from it
  * (GUEST). */
 static const struct offload_bits {
@@ -65,31 +71,27 @@ static uint64_t features_large(void)
 	return features;
 }
 
+static uint64_t features_choose(void *opaque, uint64_t offered)
+{
+	uint64_t features = features_wanted(opaque) & offered;
+
+	return features & VIREO_FEATURE(VIREO_NET_F_MRG_RXBUF_BIT) ? features : features & ~features_large();
+}
+
 static int function_open(const struct spec *spec, const struct vireo_log *log, struct vireo_pci **ret_pci)
 {
 	struct vireo_pci_config config = {
 		.size = sizeof(config),
 		.address = spec->address,
-		.features = features_wanted(spec),
+		.timeout_ms = PATIENCE_MS,
+		.features_choose = features_choose,
+		.opaque = (void *)(uintptr_t)spec,
 		.log = *log,
 	};
-	struct vireo_pci *pci;
-	uint64_t features;
-	int err;
 
 	if (spec->queues > 1)
 		config.features_required =
 			VIREO_FEATURE(VIREO_NET_F_MQ_BIT) | VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT);
-	err = vireo_pci_open(&config, &pci);
-	if (err)
-		return err;
-	features = vireo_pci_features(pci);
-	if ((features & VIREO_FEATURE(VIREO_NET_F_MRG_RXBUF_BIT)) || !(features & features_large())) {
-		*ret_pci = pci;
-		return 0;
-	}
-	vireo_pci_close(pci); /* once more, and ask for less */
-	config.features &= ~features_large();
 	return vireo_pci_open(&config, ret_pci);
 }
 

@@ -4,9 +4,15 @@
  * switch's in queue i, its transmit queue i the out queue i. We are its driver.
  *
  * The control thread owns the function: it serves interrupts that are not one ring's alone, keeps an eye on
- * the link, and resets the card when no worker uses its rings any more. A card that does not interrupt is
- * looked at once a second, and its queues are polled.
+ * the link, and resets the card when no worker uses its rings any more. The queues of a card that does not
+ * interrupt are polled. Whatever it does, a card is looked at once a second.
+ *
+ * A card that breaks a rule, is gone, or is wanted by somebody else is lost: whoever finds out, a worker or
+ * the control thread, says so once and raises lost_fd. The control thread then takes the card's access to
+ * memory away, and asks it nothing more, so that it cannot keep that thread busy; the port is there, without
+ * a link, until it is removed.
  */
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/util.h"
@@ -18,27 +24,56 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define LINK_LOOK_MS 1000u
+#define LOOK_MS 1000u
 
 struct pci_port {
 	struct port port;
 	struct pci_device device;
-	struct loop_watch *watch;
+	struct loop_watch *watch, *lost_watch;
 	struct loop_timer *timer;
-	bool link_up, lost; /* atomic; lost: the card is gone, broken, or asks for a reset */
+	int lost_fd;
+	int lost; /* atomic: 0, or the errno of why */
+	bool link_up; /* atomic */
 	char *why; /* where the library's first complaint goes while the port is being opened */
 	struct pci_queue queues[];
 };
 
 /* ---- workers ---- */
 
+static const char *lost_text(int err)
+{
+	switch (err) {
+	case -ENODEV:
+		return "is gone";
+	case -EIO:
+		return "asks for a reset";
+	case -ESTALE:
+		return "was reset, or cut off from memory, by somebody else";
+	case -ECANCELED:
+		return "is wanted back by the kernel";
+	case -EAGAIN:
+	case -EINVAL:
+		return "does not show its configuration";
+	default:
+		return "breaks the rules of its rings";
+	}
+}
+
+static bool is_lost(const struct pci_port *card)
+{
+	return __atomic_load_n(&card->lost, __ATOMIC_RELAXED);
+}
+
+/* Any thread. */
 static void mark_lost(struct pci_port *card, int err)
 {
-	if (!__atomic_exchange_n(&card->lost, true, __ATOMIC_RELAXED))
-		log_error(&card->port.log, "the card %s; remove and add the port",
-			  err == -ENODEV ? "is gone"
-			  : err == -EIO	 ? "asks for a reset"
-					 : "breaks the rules of its rings");
+	int none = 0;
+
+	if (!__atomic_compare_exchange_n(&card->lost, &none, err, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		return;
+	log_error(&card->port.log, "the card %s%s", lost_text(err),
+		  err == -ECANCELED ? "; the port is removed" : "; remove and add the port");
+	fd_event_raise(card->lost_fd);
 }
 
 static int card_receive(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max)
@@ -123,14 +158,10 @@ static const struct sw_port_ops card_ops = {
 static void link_look(struct pci_port *card)
 {
 	int up = vireo_pci_net_link(card->device.pci);
-	bool was;
 
-	if (up < 0) {
+	if (up < 0)
 		mark_lost(card, up);
-		up = 0;
-	}
-	was = __atomic_exchange_n(&card->link_up, up != 0, __ATOMIC_RELAXED);
-	if (was != (up != 0))
+	else if (__atomic_exchange_n(&card->link_up, up != 0, __ATOMIC_RELAXED) != (up != 0))
 		log_info(&card->port.log, "link is %s", up ? "up" : "down");
 }
 
@@ -139,44 +170,55 @@ static void card_interrupt(void *opaque, uint32_t events)
 	struct pci_port *card = opaque;
 	int ret = vireo_pci_interrupt(card->device.pci);
 
-	if (ret < 0) {
+	if (ret < 0)
 		mark_lost(card, ret);
-		loop_remove(&card->watch); /* it would say so for ever */
-	}
-	if (ret)
+	else if (ret)
 		link_look(card);
 }
 
 static void card_timer(void *opaque)
 {
 	struct pci_port *card = opaque;
-	int err = vireo_pci_interrupt(card->device.pci);
+	int err = vireo_pci_check(card->device.pci);
 
-	if (err < 0)
+	if (err)
 		mark_lost(card, err);
-	link_look(card);
-	if (err >= 0)
-		loop_timer_start(card->timer, LINK_LOOK_MS);
-}
-
-static int watch_start(struct pci_port *card)
-{
-	struct loop *loop = card->port.ports->loop;
-	int fd = vireo_pci_interrupt_fd(card->device.pci), err;
-
-	if (fd >= 0)
-		return loop_add(loop, fd, EPOLLIN, card_interrupt, card, &card->watch);
-	err = loop_timer_new(loop, card_timer, card, &card->timer);
-	if (!err)
-		loop_timer_start(card->timer, LINK_LOOK_MS);
-	return err;
+	else
+		link_look(card);
+	loop_timer_start(card->timer, LOOK_MS);
 }
 
 static void watch_stop(struct pci_port *card)
 {
 	loop_remove(&card->watch);
-	if (card->timer)
-		loop_timer_free(&card->timer);
+	loop_remove(&card->lost_watch);
+	loop_timer_free(&card->timer);
+}
+
+static void card_lost(void *opaque, uint32_t events)
+{
+	struct pci_port *card = opaque;
+
+	watch_stop(card);
+	vireo_pci_halt(card->device.pci);
+	__atomic_store_n(&card->link_up, false, __ATOMIC_RELAXED);
+	if (__atomic_load_n(&card->lost, __ATOMIC_RELAXED) == -ECANCELED)
+		ports_remove(&card->port, NULL, NULL);
+}
+
+static int watch_start(struct pci_port *card)
+{
+	struct loop *loop = card->port.ports->loop;
+	int fd = vireo_pci_interrupt_fd(card->device.pci);
+	int err = loop_add(loop, card->lost_fd, EPOLLIN, card_lost, card, &card->lost_watch);
+
+	if (!err && fd >= 0)
+		err = loop_add(loop, fd, EPOLLIN, card_interrupt, card, &card->watch);
+	if (!err)
+		err = loop_timer_new(loop, card_timer, card, &card->timer);
+	if (!err)
+		loop_timer_start(card->timer, LOOK_MS);
+	return err;
 }
 
 /* ---- making and ending it ---- */
@@ -220,6 +262,7 @@ static void card_free(struct port *port)
 	struct pci_port *card = container_of(port, struct pci_port, port);
 
 	pci_device_close(&port->spec, card->queues, &card->device);
+	fd_close(&card->lost_fd);
 	free(card);
 }
 
@@ -235,16 +278,22 @@ static int card_open(struct ports *ports, const struct spec *spec, struct port *
 	struct vireo_log log;
 	int err;
 
-	snprintf(why, SPEC_WHY_BYTES, "virtio-pci '%.23s': out of memory or ports", spec->address);
-	if (!card)
+	if (!card) {
+		snprintf(why, SPEC_WHY_BYTES, "virtio-pci '%.23s': out of memory", spec->address);
 		return -ENOMEM;
+	}
 	card->why = why;
+	card->lost_fd = -1;
 	port_init(&card->port, ports, &port_virtio_pci, spec);
 	card->port.in_queues = card->port.out_queues = spec->queues;
 	log = (struct vireo_log){.write = card_log, .opaque = card, .max_level = card->port.log.max_level};
-	err = pci_device_open(&card->port.spec, &log, card->queues, &card->device);
+	err = fd_event_new(&card->lost_fd);
+	if (!err)
+		err = pci_device_open(&card->port.spec, &log, card->queues, &card->device);
 	if (!err)
 		err = card_start(card);
+	if (err && card->why) /* nobody has complained */
+		snprintf(why, SPEC_WHY_BYTES, "virtio-pci %.23s: %s", spec->address, strerror(-err));
 	card->why = NULL;
 	if (!err) {
 		*ret_port = &card->port;
@@ -261,7 +310,7 @@ static const char *card_state(const struct port *port)
 {
 	const struct pci_port *card = (const struct pci_port *)port;
 
-	if (__atomic_load_n(&card->lost, __ATOMIC_RELAXED))
+	if (is_lost(card))
 		return "failed";
 	return __atomic_load_n(&card->link_up, __ATOMIC_RELAXED) ? "up" : "down";
 }

@@ -37,10 +37,16 @@ struct pci_access_ops {
 	int (*vectors_start)(struct pci_access *access, const int *fds, unsigned count);
 	/*
 	 * The one interrupt line: *ret_fd (borrowed) becomes readable when it fires, and it is masked then,
-	 * until line_rearm(), which also makes the fd unreadable. -ENOTSUP: the function has none.
+	 * until line_rearm(), which also makes the fd unreadable. -ENOTSUP: the function has none; -ENODEV,
+	 * of line_rearm(): as below.
 	 */
 	int (*line_start)(struct pci_access *access, int *ret_fd);
-	void (*line_rearm)(struct pci_access *access);
+	int (*line_rearm)(struct pci_access *access);
+	/*
+	 * Whether the function is still ours. -ECANCELED: the kernel waits for us to close it; -ENODEV: it is
+	 * taken away already, and may have another driver: its registers and its config space are not ours.
+	 */
+	int (*owned)(struct pci_access *access);
 	void (*close)(struct pci_access *access);
 };
 

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* Device config space (virtio 1.3, 4.1.4.6): read again until no change came between (2.5.3.1). */
+/*
+ * Device config space (virtio 1.3, 4.1.4.6): read again until no change came between (2.5.3.1). So often and
+ * no more: whoever asks may be the one thread that serves everybody, and a device that changes its generation
+ * with each look would have it for itself.
+ */
 
 #include "driver/virtio_pci/pci.h"
 #include <errno.h>
 #include <linux/virtio_pci.h>
 #include <string.h>
+
+#define TRIES 16u
 
 /* Fields are read as wide as they are, 64-bit ones in halves (4.1.3.1): a call for one of those sizes means
  * one field. */
@@ -42,21 +48,25 @@ static uint8_t generation(struct vireo_pci *pci)
 
 int vireo_pci_config_read(struct vireo_pci *pci, uint32_t offset, void *data, uint32_t bytes)
 {
-	uint64_t end_ms = pci_now_ms() + pci->config.timeout_ms;
 	uint8_t before, copy[256];
 
-	if (!inside(pci, offset, bytes) || bytes > sizeof(copy))
+	if (!inside(pci, offset, bytes) || bytes > sizeof(copy)) {
+		log_error(&pci->config.log, "%s: its config space of %u bytes lacks %u from %u on",
+			  pci->address, pci->layout.device.bytes, bytes, offset);
 		return -EINVAL;
-	do {
-		if (pci_now_ms() > end_ms)
-			return -EAGAIN;
+	}
+	for (unsigned i = 0; i < TRIES; i++) {
 		if (pci_status(pci) == PCI_STATUS_GONE)
 			return -ENODEV;
 		before = generation(pci);
 		bytes_read(pci, offset, copy, bytes);
-	} while (generation(pci) != before);
-	memcpy(data, copy, bytes);
-	return 0;
+		if (generation(pci) == before) {
+			memcpy(data, copy, bytes);
+			return 0;
+		}
+	}
+	log_error(&pci->config.log, "%s: its config space keeps changing", pci->address);
+	return -EAGAIN;
 }
 
 int vireo_pci_config_write(struct vireo_pci *pci, uint32_t offset, const void *data, uint32_t bytes)

@@ -30,7 +30,6 @@ static int config_take(struct vireo_pci *pci, const struct vireo_pci_config *con
 		c->timeout_ms = PCI_TIMEOUT_DEFAULT_MS;
 	if (!c->root)
 		c->root = "";
-	c->features |= c->features_required;
 	return 0;
 }
 
@@ -48,6 +47,15 @@ static int command_set(struct vireo_pci *pci, uint16_t on, uint16_t off)
 		return err;
 	command = (uint16_t)((command | on) & ~off);
 	return ops->config_write(pci->access, PCI_COMMAND, &command, sizeof(command));
+}
+
+/* Whether the function says that it cannot reach memory. All ones: it is not there. */
+static bool memory_out_of_reach(struct vireo_pci *pci)
+{
+	uint16_t command;
+
+	return !pci->access->ops->config_read(pci->access, PCI_COMMAND, &command, sizeof(command)) &&
+	       (command == UINT16_MAX || !(command & PCI_COMMAND_MASTER));
 }
 
 static int bars_map(struct vireo_pci *pci)
@@ -99,6 +107,9 @@ static int function_reach(struct vireo_pci *pci)
 	err = command_set(pci, PCI_COMMAND_MEMORY, 0);
 	if (!err)
 		err = msix_off(pci);
+	if (err)
+		log_error(&pci->config.log, "%s: its config space cannot be written: %s", pci->address,
+			  strerror(-err));
 	return err ? err : bars_map(pci);
 }
 
@@ -140,23 +151,31 @@ static uint64_t platform_features(void)
 #endif
 }
 
+/* Of what is offered. A doorbell takes a queue's number here and nothing else. */
+static uint64_t features_wanted(const struct vireo_pci *pci, uint64_t offered)
+{
+	const struct vireo_pci_config *c = &pci->config;
+	uint64_t wanted = c->features_choose ? c->features_choose(c->opaque, offered) : c->features;
+
+	wanted |= c->features_required | MASK(PCI_F_VERSION_1_BIT) | platform_features();
+	wanted &= offered & ~MASK(PCI_F_NOTIFICATION_DATA_BIT);
+	return pci->layout.device_id == PCI_NET_DEVICE_ID ? pci_net_features(wanted) : wanted;
+}
+
 static int features_agree(struct vireo_pci *pci)
 {
-	uint64_t offered = pci_features_offered(pci), missing = pci->config.features_required & ~offered;
+	uint64_t offered = pci_features_offered(pci), missing;
 	int err = platform_check(pci, offered);
 
 	if (err)
 		return err;
-	if (!(offered >> PCI_F_VERSION_1_BIT & 1))
-		missing |= MASK(PCI_F_VERSION_1_BIT);
+	pci->features = features_wanted(pci, offered);
+	missing = (pci->config.features_required | MASK(PCI_F_VERSION_1_BIT)) & ~pci->features;
 	if (missing) {
 		log_error(&pci->config.log, "%s: the function lacks features %#llx", pci->address,
 			  (unsigned long long)missing);
 		return -ENOTSUP;
 	}
-	/* A doorbell takes a queue's number here and nothing else. */
-	pci->features = (pci->config.features | MASK(PCI_F_VERSION_1_BIT) | platform_features()) & offered &
-			~MASK(PCI_F_NOTIFICATION_DATA_BIT);
 	pci_features_accept(pci, pci->features);
 	pci_status_add(pci, PCI_STATUS_FEATURES_OK);
 	if (pci_status(pci) & PCI_STATUS_FEATURES_OK)
@@ -214,6 +233,7 @@ int pci_open_access(const struct vireo_pci_config *config, struct pci_access *ac
 	}
 	pci->access = access;
 	pci->interrupt_fd = -1;
+	pci->patience_ms = pci->config.timeout_ms;
 	pci->dma = (struct pci_dma){ .access = access, .log = &pci->config.log };
 	err = function_start(pci);
 	if (err) {
@@ -261,23 +281,58 @@ int vireo_pci_open(const struct vireo_pci_config *config, struct vireo_pci **ret
 	return err ? err : pci_open_access(&copy, access, ret_pci);
 }
 
+/* After the reset the device leaves memory alone; without bus mastering it cannot do otherwise. */
+static bool silence(struct vireo_pci *pci)
+{
+	bool reset = pci->reset && !pci_reset(pci);
+
+	if (pci->layout.common.bytes)
+		command_set(pci, 0, PCI_COMMAND_MASTER);
+	return reset || memory_out_of_reach(pci);
+}
+
 /*
- * After the reset the device leaves memory alone; without bus mastering it cannot do otherwise. One that
- * would not be reset loses that, too, before its memory goes.
+ * What a device may still write to is given to nobody else. An IOMMU does not let it, once the access is
+ * closed; without one it has to have done as it was told.
  */
 void vireo_pci_close(struct vireo_pci *pci)
 {
+	bool silent;
+
 	if (!pci)
 		return;
-	if (pci->reset)
-		pci_reset(pci);
-	if (pci->layout.common.bytes)
-		command_set(pci, 0, PCI_COMMAND_MASTER);
+	pci->patience_ms = pci->config.timeout_ms;
+	silent = !pci->taken && silence(pci);
 	pci_interrupts_free(pci);
 	pci_queues_free(pci);
-	pci->access->ops->close(pci->access);
-	pci_dma_free(&pci->dma);
+	if (silent || !pci->started || pci->access->ops->dma_map) {
+		pci->access->ops->close(pci->access);
+		pci_dma_free(&pci->dma);
+	} else {
+		log_error(&pci->config.log,
+			  "%s: it may still write to memory: what it knows of is not freed before the "
+			  "process ends",
+			  pci->address);
+		pci->access->ops->close(pci->access);
+		pci_dma_leave(&pci->dma);
+	}
 	free(pci);
+}
+
+int vireo_pci_halt(struct vireo_pci *pci)
+{
+	return pci->taken ? -ENODEV : command_set(pci, 0, PCI_COMMAND_MASTER);
+}
+
+int vireo_pci_check(struct vireo_pci *pci)
+{
+	int err = pci->access->ops->owned(pci->access);
+
+	if (err == -ENODEV)
+		pci->taken = true;
+	if (!err)
+		err = pci_health(pci);
+	return !err && pci->started && memory_out_of_reach(pci) ? -ESTALE : err;
 }
 
 int vireo_pci_start(struct vireo_pci *pci)
@@ -293,12 +348,16 @@ int vireo_pci_start(struct vireo_pci *pci)
 		log_error(&pci->config.log, "%s: it cannot be started: %s", pci->address, strerror(-err));
 		return err;
 	}
+	pci->started = true;
 	for (unsigned i = 0; i < pci->queue_count; i++)
 		if (pci->queues[i].ring)
 			pci_queue_enable(pci, i);
 	pci_status_add(pci, PCI_STATUS_DRIVER_OK);
-	pci->started = true;
-	return pci_health(pci);
+	err = pci_health(pci);
+	if (err)
+		log_error(&pci->config.log, "%s: the function does not run (status %#x)", pci->address,
+			  pci_status(pci));
+	return err;
 }
 
 uint64_t vireo_pci_features(const struct vireo_pci *pci)

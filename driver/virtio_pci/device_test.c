@@ -13,6 +13,9 @@
 #include <errno.h>
 #include <linux/pci_regs.h>
 #include <poll.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
 
 #define MASK(bit) (UINT64_C(1) << (bit))
 #define PLATFORM (MASK(PCI_F_VERSION_1_BIT) | MASK(PCI_F_ACCESS_PLATFORM_BIT))
@@ -203,6 +206,149 @@ static void a_function_that_goes_while_it_is_used_can_be_closed(void **state)
 	assert_int_equal(f.closed, 1);
 }
 
+/* Each look at the status takes some time; what a reset has taken is not there for what comes after it. */
+static void look_slowly(struct test_function *function)
+{
+	const struct timespec pause = { .tv_nsec = 5000000 };
+
+	nanosleep(&pause, NULL);
+}
+
+static void all_waiting_together_has_one_end(void **state)
+{
+	struct vireo_pci *pci;
+
+	f.status = 15;
+	f.reset_reads = 10;
+	f.meanwhile = look_slowly;
+	pci = open_good(0);
+	assert_in_range(pci->patience_ms, 0, f.timeout_ms - 40);
+	vireo_pci_close(pci);
+}
+
+static void what_somebody_else_resets_is_not_ours(void **state)
+{
+	struct vireo_pci *pci = open_good(0);
+
+	assert_int_equal(ring_open(pci, 0, 16, true), 0);
+	assert_int_equal(vireo_pci_check(pci), 0);
+	assert_int_equal(vireo_pci_start(pci), 0);
+	assert_int_equal(vireo_pci_check(pci), 0);
+	f.status = 0;
+	assert_int_equal(vireo_pci_check(pci), -ESTALE);
+	assert_int_equal(vireo_pci_interrupt(pci), -ESTALE);
+	vireo_pci_close(pci);
+}
+
+static void what_somebody_else_cuts_off_from_memory_is_not_ours(void **state)
+{
+	struct vireo_pci *pci = open_good(0);
+
+	assert_int_equal(ring_open(pci, 0, 16, true), 0);
+	assert_int_equal(vireo_pci_start(pci), 0);
+	f.config[PCI_COMMAND] &= (uint8_t)~PCI_COMMAND_MASTER;
+	assert_int_equal(vireo_pci_check(pci), -ESTALE);
+	vireo_pci_close(pci);
+}
+
+static void halt_ends_its_access_to_memory(void **state)
+{
+	struct vireo_pci *pci = open_good(0);
+
+	assert_int_equal(ring_open(pci, 0, 16, true), 0);
+	assert_int_equal(vireo_pci_start(pci), 0);
+	assert_int_equal(vireo_pci_halt(pci), 0);
+	assert_false(f.command & PCI_COMMAND_MASTER);
+	assert_true(f.command & PCI_COMMAND_MEMORY);
+	vireo_pci_close(pci);
+}
+
+static void that_the_kernel_wants_it_back_is_told(void **state)
+{
+	struct vireo_pci *pci = open_good(0);
+
+	f.ownership = -ECANCELED;
+	assert_int_equal(vireo_pci_check(pci), -ECANCELED);
+	vireo_pci_close(pci);
+	assert_int_equal(f.status, 0);
+}
+
+/* ---- whose memory it is after closing ---- */
+
+static bool mapped(void *at)
+{
+	return !msync((void *)((uintptr_t)at & ~(uintptr_t)(getpagesize() - 1)), 1, MS_ASYNC);
+}
+
+/* Started, and from now on as if it knew physical addresses. */
+static struct vireo_pci *start_physical(void **memory)
+{
+	struct vireo_pci *pci = open_good(0);
+
+	assert_int_equal(ring_open(pci, 0, 16, false), 0);
+	assert_int_equal(vireo_pci_start(pci), 0);
+	*memory = pci->queues[0].memory.host;
+	f.ops.dma_map = NULL;
+	return pci;
+}
+
+static void memory_is_given_back_once_it_is_reset(void **state)
+{
+	void *memory;
+	struct vireo_pci *pci = start_physical(&memory);
+
+	f.config_write_fails = true; /* the reset is enough */
+	vireo_pci_close(pci);
+	assert_false(mapped(memory));
+}
+
+static void memory_is_given_back_without_bus_mastering(void **state)
+{
+	void *memory;
+	struct vireo_pci *pci;
+
+	f.timeout_ms = 50;
+	pci = start_physical(&memory);
+	f.never_resets = true;
+	vireo_pci_close(pci);
+	assert_false(mapped(memory));
+}
+
+static void memory_that_it_may_write_to_is_kept(void **state)
+{
+	void *memory;
+	struct vireo_pci *pci;
+
+	f.timeout_ms = 50;
+	pci = start_physical(&memory);
+	f.never_resets = f.config_write_fails = true;
+	vireo_pci_close(pci);
+	assert_true(mapped(memory));
+	assert_non_null(strstr(test_complaint, "not freed"));
+	assert_int_equal(f.closed, 1);
+	munmap(memory, 1);
+}
+
+static void what_was_taken_away_is_let_alone(void **state)
+{
+	void *memory;
+	struct vireo_pci *pci;
+	unsigned writes;
+
+	f.access.vectors = 0;
+	pci = start_physical(&memory);
+	writes = f.status_write_count;
+	f.ownership = -ENODEV;
+	assert_int_equal(vireo_pci_interrupt(pci), -ENODEV); /* its line says so */
+	assert_int_equal(vireo_pci_check(pci), -ENODEV);
+	assert_int_equal(vireo_pci_halt(pci), -ENODEV);
+	vireo_pci_close(pci);
+	assert_int_equal(f.status_write_count, writes);
+	assert_true(f.command & PCI_COMMAND_MASTER);
+	assert_true(mapped(memory));
+	munmap(memory, 1);
+}
+
 static void a_function_without_queues_is_a_lie(void **state)
 {
 	f.queue_count = 0;
@@ -370,14 +516,14 @@ static void config_is_read_of_one_generation(void **state)
 
 static void config_that_never_settles_is_no_hang(void **state)
 {
-	struct vireo_pci *pci;
+	struct vireo_pci *pci = open_good(0);
 	uint8_t data[6] = { 1 };
 
-	f.timeout_ms = 50;
-	pci = open_good(0);
 	f.config_changes = UINT32_MAX;
 	assert_int_equal(vireo_pci_config_read(pci, 0, data, sizeof(data)), -EAGAIN);
+	assert_in_range(UINT32_MAX - f.config_changes, 1, 1000); /* however much time it would have had */
 	assert_int_equal(data[0], 1);
+	assert_non_null(strstr(test_complaint, "keeps changing"));
 	vireo_pci_close(pci);
 }
 
@@ -388,6 +534,7 @@ static void config_is_read_inside_its_area_only(void **state)
 
 	assert_int_equal(vireo_pci_config_read(pci, 0, data, 64), 0);
 	assert_int_equal(vireo_pci_config_read(pci, 63, data, 2), -EINVAL);
+	assert_non_null(strstr(test_complaint, "64 bytes"));
 	assert_int_equal(vireo_pci_config_read(pci, UINT32_MAX, data, 2), -EINVAL);
 	assert_int_equal(vireo_pci_config_read(pci, 0, data, 0), -EINVAL);
 	assert_int_equal(vireo_pci_config_write(pci, 64, data, 1), -EINVAL);
@@ -548,6 +695,15 @@ int main(void)
 		TEST(a_device_that_never_leaves_reset_is_given_up),
 		TEST(a_function_that_is_gone_is_no_hang),
 		TEST(a_function_that_goes_while_it_is_used_can_be_closed),
+		TEST(all_waiting_together_has_one_end),
+		TEST(what_somebody_else_resets_is_not_ours),
+		TEST(what_somebody_else_cuts_off_from_memory_is_not_ours),
+		TEST(halt_ends_its_access_to_memory),
+		TEST(that_the_kernel_wants_it_back_is_told),
+		TEST(memory_is_given_back_once_it_is_reset),
+		TEST(memory_is_given_back_without_bus_mastering),
+		TEST(memory_that_it_may_write_to_is_kept),
+		TEST(what_was_taken_away_is_let_alone),
 		TEST(a_function_without_queues_is_a_lie),
 		TEST(a_capability_that_lies_is_told),
 		TEST(a_queue_is_as_long_as_both_can),

@@ -109,16 +109,33 @@ int pci_dma_take(struct pci_dma *dma, uint64_t bytes, struct pci_dma_area *ret)
 	return 0;
 }
 
+static struct pci_dma_chunk *chunk_pop(struct pci_dma *dma)
+{
+	struct pci_dma_chunk *chunk = dma->chunks;
+
+	if (chunk)
+		dma->chunks = chunk->next;
+	return chunk;
+}
+
 void pci_dma_free(struct pci_dma *dma)
 {
 	struct pci_dma_chunk *chunk;
 
-	while ((chunk = dma->chunks)) {
-		dma->chunks = chunk->next;
+	while ((chunk = chunk_pop(dma))) {
 		if (chunk->physical.host)
 			pci_physical_free(&chunk->physical);
 		else
 			munmap(chunk->host, chunk->bytes);
 		free(chunk);
 	}
+}
+
+/* Its mapping and its pin stay. */
+void pci_dma_leave(struct pci_dma *dma)
+{
+	struct pci_dma_chunk *chunk;
+
+	while ((chunk = chunk_pop(dma)))
+		free(chunk);
 }

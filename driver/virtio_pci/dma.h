@@ -32,5 +32,7 @@ struct pci_dma_area {
 int pci_dma_take(struct pci_dma *dma, uint64_t bytes, struct pci_dma_area *ret);
 /* After the access has been closed: the device cannot reach it any more. */
 void pci_dma_free(struct pci_dma *dma);
+/* Instead: it may. Nobody is given that memory while this process lives. */
+void pci_dma_leave(struct pci_dma *dma);
 
 #endif

@@ -15,8 +15,8 @@
 #include <linux/virtio_pci.h>
 #include <stdlib.h>
 
-#define ISR_QUEUE 1u /* virtio 1.3, 4.1.4.5 */
-#define ISR_CONFIG 2u
+#define ISR_QUEUE 1 /* virtio 1.3, 4.1.4.5 */
+#define ISR_CONFIG 2
 
 /* Vector 0 to the config change, and one to each ring that signals, or the same one. */
 static int vectors_assign(struct vireo_pci *pci)
@@ -109,19 +109,20 @@ static void rings_raise(struct vireo_pci *pci)
 }
 
 /* The read takes the device's line down; only then may the line be let through again. */
-static unsigned line_serve(struct vireo_pci *pci)
+static int line_serve(struct vireo_pci *pci)
 {
 	const struct pci_area *isr = &pci->layout.isr;
 	unsigned reasons = pci->access->ops->read(pci->access, isr->bar, isr->offset, 1);
+	int err = pci->access->ops->line_rearm(pci->access);
 
-	pci->access->ops->line_rearm(pci->access);
-	return reasons;
+	if (err == -ENODEV)
+		pci->taken = true;
+	return err ? err : (int)reasons;
 }
 
 int vireo_pci_interrupt(struct vireo_pci *pci)
 {
-	unsigned reasons = 0;
-	int err;
+	int reasons = 0, err;
 
 	switch (pci->interrupts) {
 	case PCI_INTERRUPTS_NONE:
@@ -138,6 +139,8 @@ int vireo_pci_interrupt(struct vireo_pci *pci)
 		reasons = line_serve(pci);
 		break;
 	}
+	if (reasons < 0)
+		return reasons;
 	if (reasons & ISR_QUEUE)
 		rings_raise(pci);
 	err = pci_health(pci);

@@ -12,10 +12,35 @@
 #include <string.h>
 #include <time.h>
 
-#define NET_DEVICE_ID 1u
 #define PAIRS_MAX 0x8000u /* 5.1.6.5.5: and at least 1 */
 #define CONTROL_ENTRIES 4u /* header, data, answer */
 #define CONTROL_BYTES 64u /* command first, answer last */
+
+#define BIT(name) (UINT64_C(1) << VIREO_NET_F_##name##_BIT)
+
+/*
+ * 5.1.3.1: `feature` requires one of `needs`, and a driver does not accept it without (2.2.1). What is needed
+ * stands before what needs it in turn.
+ */
+static const struct {
+	uint64_t feature, needs;
+} feature_rules[] = {
+	{ BIT(GUEST_TSO4) | BIT(GUEST_TSO6) | BIT(GUEST_UFO) | BIT(GUEST_USO4) | BIT(GUEST_USO6),
+	  BIT(GUEST_CSUM) },
+	{ BIT(GUEST_ECN), BIT(GUEST_TSO4) | BIT(GUEST_TSO6) },
+	{ BIT(HOST_TSO4) | BIT(HOST_TSO6) | BIT(HOST_UFO) | BIT(HOST_USO), BIT(CSUM) },
+	{ BIT(HOST_ECN), BIT(HOST_TSO4) | BIT(HOST_TSO6) },
+	{ BIT(CTRL_RX) | BIT(CTRL_VLAN) | BIT(CTRL_MAC_ADDR) | BIT(GUEST_ANNOUNCE) | BIT(MQ), BIT(CTRL_VQ) },
+	{ BIT(CTRL_RX_EXTRA), BIT(CTRL_RX) },
+};
+
+uint64_t pci_net_features(uint64_t features)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(feature_rules); i++)
+		if (!(features & feature_rules[i].needs))
+			features &= ~feature_rules[i].feature;
+	return features;
+}
 
 /* Pairs that the device has: decides where its control queue is, too (5.1.2). */
 static int pairs_read(struct vireo_pci *pci, unsigned *ret_pairs)
@@ -70,7 +95,7 @@ static int rings_open(struct vireo_pci *pci, const struct vireo_pci_net_config *
 
 static int answer_wait(struct vireo_pci *pci)
 {
-	uint64_t end_ms = pci_now_ms() + pci->config.timeout_ms;
+	uint64_t since_ms = pci_now_ms();
 	const struct timespec pause = { .tv_nsec = 100000 };
 	uint32_t len_bytes;
 	void *cookie;
@@ -79,11 +104,11 @@ static int answer_wait(struct vireo_pci *pci)
 	for (;;) {
 		ret = vireo_driver_ring_get(pci->control, &cookie, &len_bytes);
 		if (ret)
-			return ret < 0 ? ret : len_bytes != 1 ? -EPROTO : 0;
+			return ret < 0 ? ret : 0; /* what matters is the answer's byte, which was NET_ERR */
 		ret = pci_health(pci);
 		if (ret)
 			return ret;
-		if (pci_now_ms() >= end_ms)
+		if (!pci_patience(pci, &since_ms))
 			return -ETIMEDOUT;
 		nanosleep(&pause, NULL);
 	}
@@ -148,7 +173,7 @@ int vireo_pci_net_start(struct vireo_pci *pci, const struct vireo_pci_net_config
 		return err;
 	if (!c.pairs)
 		c.pairs = 1;
-	if (pci->layout.device_id != NET_DEVICE_ID) {
+	if (pci->layout.device_id != PCI_NET_DEVICE_ID) {
 		log_error(&pci->config.log, "%s: it is no network function (virtio device %u)", pci->address,
 			  pci->layout.device_id);
 		return -ENOTSUP;

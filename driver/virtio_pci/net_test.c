@@ -211,6 +211,47 @@ static void the_link_is_what_the_status_says(void **state)
 	vireo_pci_close(pci);
 }
 
+static void what_lacks_what_it_requires_is_not_accepted(void **state)
+{
+	const uint64_t lame =
+		VIREO_FEATURE(VIREO_NET_F_HOST_TSO4_BIT) | VIREO_FEATURE(VIREO_NET_F_HOST_ECN_BIT) |
+		VIREO_FEATURE(VIREO_NET_F_GUEST_USO4_BIT) | VIREO_FEATURE(VIREO_NET_F_CTRL_RX_BIT);
+	const uint64_t whole = VIREO_FEATURE(VIREO_NET_F_CSUM_BIT) |
+			       VIREO_FEATURE(VIREO_NET_F_GUEST_CSUM_BIT) |
+			       VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT);
+	struct vireo_pci *pci = open_with(lame);
+
+	assert_int_equal(vireo_pci_features(pci) & lame, 0);
+	vireo_pci_close(pci);
+	pci = open_with(lame | whole);
+	assert_int_equal(vireo_pci_features(pci) & (lame | whole), lame | whole);
+	vireo_pci_close(pci);
+}
+
+static uint64_t choose(void *opaque, uint64_t offered)
+{
+	*(uint64_t *)opaque = offered;
+	return VIREO_FEATURE(VIREO_NET_F_CSUM_BIT) | VIREO_FEATURE(VIREO_NET_F_MTU_BIT);
+}
+
+static void who_wants_features_may_look_at_what_there_are(void **state)
+{
+	uint64_t told = 0;
+	const struct vireo_pci_config config = {
+		.size = sizeof(config),
+		.address = "0000:00:04.0",
+		.features_choose = choose,
+		.opaque = &told,
+	};
+	struct vireo_pci *pci;
+
+	f.offered |= VIREO_FEATURE(VIREO_NET_F_CSUM_BIT) | VIREO_FEATURE(VIREO_NET_F_GUEST_CSUM_BIT);
+	assert_int_equal(pci_open_access(&config, &f.access, &pci), 0);
+	assert_int_equal(told, f.offered);
+	assert_int_equal(vireo_pci_features(pci) & UINT32_MAX, VIREO_FEATURE(VIREO_NET_F_CSUM_BIT));
+	vireo_pci_close(pci);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -226,6 +267,8 @@ int main(void)
 		TEST(a_card_that_goes_during_a_command_is_no_hang),
 		TEST(another_kind_of_device_is_no_card),
 		TEST(the_link_is_what_the_status_says),
+		TEST(what_lacks_what_it_requires_is_not_accepted),
+		TEST(who_wants_features_may_look_at_what_there_are),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

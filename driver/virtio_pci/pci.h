@@ -18,7 +18,8 @@
  *   net.c         what is particular to network functions
  *
  * What a register says is input like any other: it is checked, and a device that never comes to an end is
- * given up after config.timeout_ms. A function that was pulled out reads as all ones.
+ * given up when all waiting for it has come to config.timeout_ms. A function that was pulled out reads as all
+ * ones.
  */
 
 #include "driver/virtio_pci/access.h"
@@ -77,7 +78,10 @@ struct vireo_pci {
 	uint64_t features;
 	unsigned queue_count;
 	struct pci_queue *queues; /* queue_count */
-	bool reset, started; /* reset: it has once done as it was told, and will be told again at close */
+	bool reset; /* it has once done as it was told, and will be told again at close */
+	bool started; /* it knows addresses of our memory */
+	bool taken; /* it may be somebody else's: it is let alone */
+	unsigned patience_ms; /* what is left of config.timeout_ms */
 
 	enum pci_interrupts interrupts;
 	int interrupt_fd; /* vectors: our eventfd; line: the access's */
@@ -97,7 +101,9 @@ uint32_t pci_common_read(struct vireo_pci *pci, uint32_t offset, unsigned bytes)
 void pci_common_write(struct vireo_pci *pci, uint32_t offset, unsigned bytes, uint32_t value);
 uint8_t pci_status(struct vireo_pci *pci);
 void pci_status_add(struct vireo_pci *pci, uint8_t bits);
-/* 0, -EIO: it asks for a reset, -ENODEV: it is gone. */
+/* After waiting since *since_ms, which becomes now: whether there is time left for this device. */
+bool pci_patience(struct vireo_pci *pci, uint64_t *since_ms);
+/* 0, -EIO: it asks for a reset, -ENODEV: it is gone, -ESTALE: it has been reset by somebody else. */
 int pci_health(struct vireo_pci *pci);
 /* Waits until the device says that it is reset: -ETIMEDOUT, -ENODEV. */
 int pci_reset(struct vireo_pci *pci);
@@ -107,6 +113,10 @@ void pci_features_accept(struct vireo_pci *pci, uint64_t features);
 /* device.c: vireo_pci_open() with an access that is open already, and is taken over also on failure. */
 int pci_open_access(const struct vireo_pci_config *config, struct pci_access *access,
 		    struct vireo_pci **ret_pci);
+
+/* net.c: without those that require one that is not there */
+#define PCI_NET_DEVICE_ID 1u
+uint64_t pci_net_features(uint64_t features);
 
 /* queue.c */
 void pci_queue_enable(struct vireo_pci *pci, unsigned index);

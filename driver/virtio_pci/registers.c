@@ -40,19 +40,30 @@ void pci_status_add(struct vireo_pci *pci, uint8_t bits)
 	pci_common_write(pci, VIRTIO_PCI_COMMON_STATUS, 1, pci_status(pci) | bits);
 }
 
+bool pci_patience(struct vireo_pci *pci, uint64_t *since_ms)
+{
+	uint64_t now_ms = pci_now_ms(), waited_ms = now_ms - *since_ms;
+
+	*since_ms = now_ms;
+	pci->patience_ms -= (unsigned)min_u64(waited_ms, pci->patience_ms);
+	return pci->patience_ms;
+}
+
 int pci_health(struct vireo_pci *pci)
 {
 	uint8_t status = pci_status(pci);
 
 	if (status == PCI_STATUS_GONE)
 		return -ENODEV;
-	return status & PCI_STATUS_NEEDS_RESET ? -EIO : 0;
+	if (status & PCI_STATUS_NEEDS_RESET)
+		return -EIO;
+	return pci->started && !(status & PCI_STATUS_DRIVER_OK) ? -ESTALE : 0;
 }
 
 /* 4.1.4.3.2: the driver waits until a read returns 0. */
 int pci_reset(struct vireo_pci *pci)
 {
-	uint64_t end_ms = pci_now_ms() + pci->config.timeout_ms;
+	uint64_t since_ms = pci_now_ms();
 	const struct timespec pause = { .tv_nsec = 1000000 };
 	uint8_t status;
 
@@ -63,7 +74,7 @@ int pci_reset(struct vireo_pci *pci)
 				  pci->address);
 			return -ENODEV;
 		}
-		if (pci_now_ms() >= end_ms) {
+		if (!pci_patience(pci, &since_ms)) {
 			log_error(&pci->config.log,
 				  "%s: the function has not left reset within %u ms (status %#x)",
 				  pci->address, pci->config.timeout_ms, status);

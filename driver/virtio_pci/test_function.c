@@ -78,6 +78,8 @@ static int config_read(struct pci_access *access, uint32_t offset, void *data, u
 
 static int config_write(struct pci_access *access, uint32_t offset, const void *data, uint32_t bytes)
 {
+	if (of(access)->config_write_fails)
+		return -EIO;
 	memcpy(of(access)->config + offset, data, bytes);
 	memcpy(&of(access)->command, of(access)->config + PCI_COMMAND, 2);
 	return 0;
@@ -323,11 +325,17 @@ static int line_start(struct pci_access *access, int *ret_fd)
 	return 0;
 }
 
-static void line_rearm(struct pci_access *access)
+static int line_rearm(struct pci_access *access)
 {
 	assert_int_equal(of(access)->isr, 0); /* else it would fire again at once */
 	fd_event_clear(of(access)->line_fd);
 	of(access)->rearmed++;
+	return of(access)->ownership == -ENODEV ? -ENODEV : 0;
+}
+
+static int owned(struct pci_access *access)
+{
+	return of(access)->ownership;
 }
 
 void test_function_interrupt(struct test_function *f, int queue)
@@ -369,6 +377,7 @@ void test_function_init(struct test_function *f)
 		.vectors_start = vectors_start,
 		.line_start = line_start,
 		.line_rearm = line_rearm,
+		.owned = owned,
 		.close = function_close,
 	};
 	f->access.ops = &f->ops;

@@ -9,6 +9,11 @@
  *
  * Nothing stands between the device and memory, unless an IOMMU does: then its mappings are the kernel's, and
  * there is no way to add ours.
+ *
+ * The kernel lets anybody open /dev/uioN any number of times, and ends bus mastering at each closing: who
+ * opens it beside us takes the device away from us. A lock on config space keeps ours from that: it is taken
+ * before /dev/uioN is opened. The kernel also lets the function be unbound at any time, with everything of it
+ * still mapped here.
  */
 
 #include "base/fd.h"
@@ -21,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 struct uio {
@@ -96,13 +102,23 @@ static int uio_line_start(struct pci_access *access, int *ret_fd)
 	return err;
 }
 
-static void uio_line_rearm(struct pci_access *access)
+static int uio_owned(struct pci_access *access)
+{
+	struct uio *uio = uio_of(access);
+	char driver[32];
+	int err = pci_sysfs_link(uio->root, uio->address, "driver", driver, sizeof(driver));
+
+	return err || strcmp(driver, "uio_pci_generic") != 0 ? -ENODEV : 0;
+}
+
+static int uio_line_rearm(struct pci_access *access)
 {
 	uint32_t count;
 
 	/* Non-blocking; how many interrupts there were does not matter. */
 	if (read(uio_of(access)->uio_fd, &count, sizeof(count)) == sizeof(count))
-		intx_enable(access);
+		return intx_enable(access);
+	return errno == EAGAIN ? 0 : -ENODEV; /* EIO: it was unbound */
 }
 
 static void uio_close(struct pci_access *access)
@@ -110,8 +126,8 @@ static void uio_close(struct pci_access *access)
 	struct uio *uio = uio_of(access);
 
 	pci_mapped_unmap(&uio->mapped);
-	fd_close(&uio->config_fd);
 	fd_close(&uio->uio_fd);
+	fd_close(&uio->config_fd); /* the next one's bus mastering is not to end with our file */
 	free(uio);
 }
 
@@ -124,6 +140,7 @@ static const struct pci_access_ops uio_ops = {
 	.doorbell = pci_mapped_doorbell,
 	.line_start = uio_line_start,
 	.line_rearm = uio_line_rearm,
+	.owned = uio_owned,
 	.close = uio_close,
 };
 
@@ -150,6 +167,27 @@ static int node_open(const char *path, const struct vireo_log *log, int *ret_fd)
 	return 0;
 }
 
+static int config_lock(struct uio *uio, const struct vireo_log *log)
+{
+	int err = flock(uio->config_fd, LOCK_EX | LOCK_NB) ? -errno : 0;
+
+	if (err == -EWOULDBLOCK)
+		err = -EBUSY;
+	if (err)
+		log_error(log, "%s: %s", uio->address,
+			  err == -EBUSY ? "another process drives it" : strerror(-err));
+	return err;
+}
+
+static int bars_read(struct uio *uio, const struct vireo_log *log)
+{
+	int err = pci_sysfs_bars(uio->root, uio->address, uio->mapped.access.bars);
+
+	if (err)
+		log_error(log, "%s: its BARs are not to be read: %s", uio->address, strerror(-err));
+	return err;
+}
+
 int pci_uio_open(const char *root, const struct vireo_pci_function *function, const struct vireo_log *log,
 		 struct pci_access **ret_access)
 {
@@ -164,14 +202,17 @@ int pci_uio_open(const char *root, const struct vireo_pci_function *function, co
 	snprintf(uio->root, sizeof(uio->root), "%s", root);
 	snprintf(uio->address, sizeof(uio->address), "%s", function->address);
 	uio->mapped.access.translated = iommu_translates(root, function->address);
-	snprintf(path, sizeof(path), "%s%s", root, function->node);
-	err = node_open(path, log, &uio->uio_fd);
-	if (!err)
-		err = pci_sysfs_path(path, root, function->address, "config");
+	err = pci_sysfs_path(path, root, function->address, "config");
 	if (!err)
 		err = node_open(path, log, &uio->config_fd);
 	if (!err)
-		err = pci_sysfs_bars(root, function->address, uio->mapped.access.bars);
+		err = config_lock(uio, log);
+	if (!err) {
+		snprintf(path, sizeof(path), "%s%s", root, function->node);
+		err = node_open(path, log, &uio->uio_fd);
+	}
+	if (!err)
+		err = bars_read(uio, log);
 	if (err)
 		uio_close(&uio->mapped.access);
 	else

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vfio.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,7 @@
 
 struct vfio {
 	struct pci_mapped mapped; /* first */
-	int container_fd, group_fd, device_fd, line_fd;
+	int container_fd, group_fd, device_fd, line_fd, request_fd;
 	struct vfio_region_info regions[VFIO_PCI_CONFIG_REGION_INDEX + 1];
 	uint64_t iova_next;
 	struct vireo_log log;
@@ -143,12 +144,36 @@ static int vfio_line_start(struct pci_access *access, int *ret_fd)
 	return err;
 }
 
-static void vfio_line_rearm(struct pci_access *access)
+static int vfio_line_rearm(struct pci_access *access)
 {
 	struct vfio *v = vfio_of(access);
 
 	fd_event_clear(v->line_fd);
-	irqs_set(v, VFIO_PCI_INTX_IRQ_INDEX, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK, NULL, 1);
+	return irqs_set(v, VFIO_PCI_INTX_IRQ_INDEX, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK, NULL,
+			1);
+}
+
+/*
+ * Who unbinds the function, or unplugs it, waits in the kernel until it is closed here, and cannot even be
+ * killed. The kernel raises this every few seconds meanwhile; one that has no such event says nothing.
+ */
+static int request_start(struct vfio *v)
+{
+	int err;
+
+	if (!irq_count(v, VFIO_PCI_REQ_IRQ_INDEX))
+		return 0;
+	err = fd_event_new(&v->request_fd);
+	return err ? err
+		   : irqs_set(v, VFIO_PCI_REQ_IRQ_INDEX,
+			      VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, &v->request_fd, 1);
+}
+
+static int vfio_owned(struct pci_access *access)
+{
+	struct pollfd request = { .fd = vfio_of(access)->request_fd, .events = POLLIN };
+
+	return poll(&request, 1, 0) > 0 ? -ECANCELED : 0;
 }
 
 static void vfio_close(struct pci_access *access)
@@ -160,6 +185,7 @@ static void vfio_close(struct pci_access *access)
 	fd_close(&v->group_fd);
 	fd_close(&v->container_fd); /* and its mappings */
 	fd_close(&v->line_fd);
+	fd_close(&v->request_fd);
 	free(v);
 }
 
@@ -174,6 +200,7 @@ static const struct pci_access_ops vfio_ops = {
 	.vectors_start = vfio_vectors_start,
 	.line_start = vfio_line_start,
 	.line_rearm = vfio_line_rearm,
+	.owned = vfio_owned,
 	.close = vfio_close,
 };
 
@@ -187,6 +214,7 @@ static const struct pci_access_ops vfio_noiommu_ops = {
 	.vectors_start = vfio_vectors_start,
 	.line_start = vfio_line_start,
 	.line_rearm = vfio_line_rearm,
+	.owned = vfio_owned,
 	.close = vfio_close,
 };
 
@@ -225,10 +253,11 @@ static int group_join(struct vfio *v, bool noiommu, const char *node)
 {
 	struct vfio_group_status status = { .argsz = sizeof(status) };
 
-	if (ioctl(v->container_fd, VFIO_GET_API_VERSION) != VFIO_API_VERSION)
+	if (ioctl(v->container_fd, VFIO_GET_API_VERSION) != VFIO_API_VERSION ||
+	    ioctl(v->group_fd, VFIO_GROUP_GET_STATUS, &status)) {
+		log_error(&v->log, "%s: this is no VFIO that is known here", node);
 		return -ENOTSUP;
-	if (ioctl(v->group_fd, VFIO_GROUP_GET_STATUS, &status))
-		return -errno;
+	}
 	if (!(status.flags & VFIO_GROUP_FLAGS_VIABLE)) {
 		log_error(&v->log,
 			  "%s: another function of its IOMMU group has a driver of the kernel's: "
@@ -265,6 +294,8 @@ static int bars_check(struct vfio *v, const char *root, const char *address)
 	struct pci_bar *bars = v->mapped.access.bars;
 	int err = pci_sysfs_bars(root, address, bars);
 
+	if (err)
+		log_error(&v->log, "%s: its BARs are not to be read: %s", address, strerror(-err));
 	for (unsigned i = 0; !err && i < PCI_BARS; i++)
 		if (bars[i].bytes > v->regions[i].size)
 			bars[i].bytes = v->regions[i].size;
@@ -273,14 +304,20 @@ static int bars_check(struct vfio *v, const char *root, const char *address)
 
 static int device_open(struct vfio *v, const char *address)
 {
+	int err;
+
 	v->device_fd = ioctl(v->group_fd, VFIO_GROUP_GET_DEVICE_FD, address);
 	if (v->device_fd < 0) {
-		int err = -errno;
-
+		err = -errno;
 		log_error(&v->log, "%s: vfio does not hand it out: %s", address, strerror(-err));
 		return err;
 	}
-	return regions_read(v);
+	err = regions_read(v);
+	if (!err)
+		err = request_start(v);
+	if (err)
+		log_error(&v->log, "%s: vfio does not tell of it: %s", address, strerror(-err));
+	return err;
 }
 
 int pci_vfio_open(const char *root, const struct vireo_pci_function *function, const struct vireo_log *log,
@@ -294,7 +331,7 @@ int pci_vfio_open(const char *root, const struct vireo_pci_function *function, c
 		return -ENOMEM;
 	v->mapped.access.ops = noiommu ? &vfio_noiommu_ops : &vfio_ops;
 	v->mapped.access.translated = !noiommu;
-	v->container_fd = v->group_fd = v->device_fd = v->line_fd = -1;
+	v->container_fd = v->group_fd = v->device_fd = v->line_fd = v->request_fd = -1;
 	v->iova_next = IOVA_FIRST;
 	v->log = *log;
 	err = node_open(root, function->node, log, &v->group_fd);

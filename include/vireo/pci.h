@@ -30,13 +30,19 @@ struct vireo_pci;
 struct vireo_pci_config {
 	size_t size;
 	const char *address; /* "0000:00:04.0" */
-	unsigned timeout_ms; /* for a reset and for each answer; 0: 5000 */
+	/* For all that the function is waited for from opening to running, and once more at closing; 0: 5000.
+	 */
+	unsigned timeout_ms;
 	/*
-	 * Virtio features wanted; what the device lacks is dropped. VERSION_1, ACCESS_PLATFORM and
+	 * Virtio features wanted; what the device lacks is dropped, and of a network function's what requires
+	 * something that it lacks (5.1.3.1). VERSION_1, ACCESS_PLATFORM and
 	 * ORDER_PLATFORM are taken care of here.
 	 */
 	uint64_t features;
 	uint64_t features_required; /* -ENOTSUP if one of these is not offered */
+	/* What is wanted of what the device offers, where one depends on another; NULL: `features`. */
+	uint64_t (*features_choose)(void *opaque, uint64_t offered);
+	void *opaque;
 	bool no_interrupts; /* the caller polls */
 	struct vireo_log log;
 	const char *root; /* where /sys and /dev are found, for tests; NULL: in / */
@@ -51,8 +57,11 @@ struct vireo_pci_config {
  */
 VIREO_API int vireo_pci_open(const struct vireo_pci_config *config, struct vireo_pci **ret_pci);
 
-/* Resets the function, which ends its use of memory, and gives everything back; takes NULL. No ring is used
- * any more. */
+/*
+ * Resets the function, which ends its use of memory, and gives everything back; takes NULL. No ring is used
+ * any more. A function that cannot be kept from memory (it does not do as it is told, or was taken away, and
+ * there is no IOMMU) keeps its rings and buffers until the process ends.
+ */
 VIREO_API void vireo_pci_close(struct vireo_pci *pci);
 
 VIREO_API uint64_t vireo_pci_features(const struct vireo_pci *pci); /* as agreed */
@@ -95,8 +104,20 @@ VIREO_API int vireo_pci_start(struct vireo_pci *pci);
  * their call fds. Borrowed.
  */
 VIREO_API int vireo_pci_interrupt_fd(const struct vireo_pci *pci);
-/* 1: config space may have changed, 0: not, -EIO: the device asks for a reset, -ENODEV: it is gone. */
+/*
+ * 1: config space may have changed, 0: not, -EIO: the device asks for a reset, -ENODEV: it is gone, -ESTALE:
+ * somebody else has reset it. After an error the fd may stay readable.
+ */
 VIREO_API int vireo_pci_interrupt(struct vireo_pci *pci);
+/*
+ * For who has no other sign of life of it: once a second is enough. Errors as vireo_pci_interrupt(); -ESTALE,
+ * too, if somebody else has ended its access to memory; -ECANCELED: the kernel is to unbind or unplug it, and
+ * waits until it is closed.
+ */
+VIREO_API int vireo_pci_check(struct vireo_pci *pci);
+/* Ends the function's access to memory at once, for a function that is not trusted any more. What is left is
+ * to close it; its rings may be used until then, and come to nothing. */
+VIREO_API int vireo_pci_halt(struct vireo_pci *pci);
 
 /* ---- a network function (virtio 1.3, 5.1) ---- */
 
@@ -128,6 +149,9 @@ struct vireo_pci_function {
 	int iommu_group; /* -1: none */
 };
 
+/* DDDD:BB:DD.F in lower-case hexadecimal, as the kernel writes it. */
+VIREO_API bool vireo_pci_address_valid(const char *address);
+
 /*
  * Calls `each` for the virtio functions of the machine, in order of their addresses. The function's struct is
  * valid during the call. `root` as in vireo_pci_config. -ENOENT: no PCI bus here.
@@ -137,11 +161,12 @@ VIREO_API int vireo_pci_list(const char *root,
 			     void *opaque);
 
 /*
- * Takes a virtio function away from its driver and gives it to `driver`: "vfio-pci", "uio_pci_generic", or
+ * Takes a network function away from its driver and gives it to `driver`: "vfio-pci", "uio_pci_generic", or
  * NULL: the former if the function has an IOMMU group and the module is there, else the latter. -ENODEV: no
- * such virtio function; -ENOENT: the driver's module is not loaded; -EBUSY: its network interface is up;
- * -EINVAL: another driver's name; -ENOTSUP: the driver does not take it; -EACCES. On failure the function is
- * with its old driver again, if that takes it.
+ * such virtio function; -ENOENT: the driver's module is not loaded; -EBUSY: its network interface is up, or
+ * in another network namespace, or a process drives it; -EINVAL: another driver's name; -ENOTSUP: the driver
+ * does not take it, or it is no network function; -EACCES. On failure the function is with its old driver
+ * again, if that takes it.
  */
 VIREO_API int vireo_pci_bind(const char *root, const char *address, const char *driver,
 			     const struct vireo_log *log);
