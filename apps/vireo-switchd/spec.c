@@ -2,6 +2,7 @@
 #include "spec.h"
 #include "base/util.h"
 #include "switch/switch.h"
+#include "vireo/pci.h"
 #include <ctype.h>
 #include <errno.h>
 #include <grp.h>
@@ -207,22 +208,6 @@ static int option_parse(struct spec *spec, char *option, char *why)
 	return -EINVAL;
 }
 
-/* DDDD:BB:DD.F, as the kernel writes it. */
-static bool pci_address_valid(const char *address)
-{
-	static const char form[] = "xxxx:xx:xx.f";
-
-	for (size_t i = 0; i < sizeof(form); i++) {
-		char c = address[i];
-
-		if (form[i] == 'x' ? !isxdigit((unsigned char)c) || isupper((unsigned char)c)
-		    : form[i] == 'f' ? c < '0' || c > '7'
-				     : c != form[i])
-			return false;
-	}
-	return true;
-}
-
 static int address_check(const struct spec *spec, char *why)
 {
 	const char *problem = NULL;
@@ -232,7 +217,7 @@ static int address_check(const struct spec *spec, char *why)
 	else if (spec->type == SPEC_TAP &&
 		 (strlen(spec->address) >= IFNAMSIZ || strpbrk(spec->address, "/ %:")))
 		problem = "an interface's name has 1 to 15 characters, no '/', ':', '%' or blank";
-	else if (spec->type == SPEC_VIRTIO_PCI && !pci_address_valid(spec->address))
+	else if (spec->type == SPEC_VIRTIO_PCI && !vireo_pci_address_valid(spec->address))
 		problem = "expected the address of a PCI function such as 0000:00:04.0";
 	else if (spec->type == SPEC_NULL && !name_valid(spec->address))
 		problem = "a name has 1 to 63 letters, digits, '.', '_' or '-'";

@@ -105,6 +105,7 @@ static void a_card_is_named_by_its_address(void **state)
 	assert_int_equal(spec.queues, 2);
 	assert_int_equal(spec.mtu, 1500);
 	assert_string_equal(good("virtio-pci:0000:00:04.0,name=uplink").name, "uplink");
+	assert_string_equal(good("virtio-pci:10000:e1:00.0").address, "10000:e1:00.0");
 	assert_bad("virtio-pci:", "nothing after the colon");
 	assert_bad("virtio-pci:00:04.0", "such as 0000:00:04.0");
 	assert_bad("virtio-pci:0000:00:04.8", "such as 0000:00:04.0");

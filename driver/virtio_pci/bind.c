@@ -8,6 +8,7 @@
 
 #include "driver/virtio_pci/bind.h"
 #include "base/log.h"
+#include "driver/virtio_pci/pci.h"
 #include "driver/virtio_pci/sysfs.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -58,18 +59,43 @@ static bool driver_there(const struct pci_bus *bus, const char *driver)
 	return len > 0 && (unsigned)len < sizeof(path) && !access(path, F_OK);
 }
 
+static bool user_space_driver(const char *driver)
+{
+	return !strcmp(driver, "vfio-pci") || !strcmp(driver, "uio_pci_generic");
+}
+
+static int override(const struct pci_bus *bus, const struct vireo_pci_function *function, const char *driver)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%s\n", driver);
+	return attribute_write(bus, function->address, "driver_override", text);
+}
+
 /* Leaves the function with `driver` ("": whichever the kernel chooses), if that takes it; without one else.
  */
 static int hand_over(const struct pci_bus *bus, const struct vireo_pci_function *function, const char *driver)
 {
-	char text[64];
-	int err;
+	int err = override(bus, function, driver);
 
-	snprintf(text, sizeof(text), "%s\n", driver);
-	err = attribute_write(bus, function->address, "driver_override", text);
 	if (!err && *function->driver)
 		err = attribute_write(bus, function->address, "driver/unbind", function->address);
 	return err ? err : probe(bus, function->address);
+}
+
+/* As hand_over(), of a function on which that has failed: where it was, as far as it lets itself be. */
+static void put_back(const struct pci_bus *bus, const struct vireo_pci_function *before)
+{
+	const struct pci_bus quiet = { .root = bus->root, .write = bus->write, .opaque = bus->opaque };
+	const char *driver = user_space_driver(before->driver) ? before->driver : "";
+	struct vireo_pci_function now;
+
+	if (pci_sysfs_function(bus->root, before->address, &now))
+		return;
+	if (*now.driver && !strcmp(now.driver, before->driver))
+		override(&quiet, &now, driver);
+	else
+		hand_over(&quiet, &now, driver);
 }
 
 static int function_find(const struct pci_bus *bus, const char *address, struct vireo_pci_function *ret)
@@ -90,7 +116,7 @@ static int driver_choose(const struct pci_bus *bus, const struct vireo_pci_funct
 	if (!*driver)
 		*driver = function->iommu_group >= 0 && driver_there(bus, "vfio-pci") ? "vfio-pci"
 										      : "uio_pci_generic";
-	if (strcmp(*driver, "vfio-pci") != 0 && strcmp(*driver, "uio_pci_generic") != 0)
+	if (!user_space_driver(*driver))
 		return complain(bus, -EINVAL, function->address,
 				"expected the driver vfio-pci or uio_pci_generic");
 	if (driver_there(bus, *driver))
@@ -110,6 +136,45 @@ static const char *refusal(const char *driver)
 		       : "uio_pci_generic does not take it: the kernel's log says why (dmesg)";
 }
 
+/*
+ * The kernel would take a function away from under the process that drives it (UIO), or wait in the kernel
+ * until that lets go of it (VFIO).
+ */
+static int driven_check(const struct pci_bus *bus, const struct vireo_pci_function *function)
+{
+	if (!user_space_driver(function->driver) || !pci_sysfs_driven(bus->root, function))
+		return 0;
+	return complain(bus, -EBUSY, function->address,
+			"a process drives it: vireoctl port remove, or end that process");
+}
+
+static int interface_check(const struct pci_bus *bus, const struct vireo_pci_function *function)
+{
+	int err = pci_sysfs_interface_check(bus->root, function);
+
+	if (err == -EXDEV)
+		return complain(
+			bus, -EBUSY, function->address,
+			"its interface is in another network namespace: move it here, and set it down");
+	if (err)
+		log_error(bus->log, "%s: its interface %s is up: ip link set %s down", function->address,
+			  function->interface, function->interface);
+	return err;
+}
+
+static int bind_check(const struct pci_bus *bus, const struct vireo_pci_function *function)
+{
+	int err;
+
+	if (function->device_id != PCI_NET_DEVICE_ID) { /* such as the disk with the root file system */
+		log_error(bus->log, "%s: it is no network card (virtio device %u), and may be in use",
+			  function->address, function->device_id);
+		return -ENOTSUP;
+	}
+	err = interface_check(bus, function);
+	return err ? err : driven_check(bus, function);
+}
+
 int pci_bind(const struct pci_bus *bus, const char *address, const char *driver)
 {
 	struct vireo_pci_function before, after;
@@ -121,19 +186,17 @@ int pci_bind(const struct pci_bus *bus, const char *address, const char *driver)
 		return err;
 	if (!strcmp(before.driver, driver))
 		return 0;
-	if (pci_sysfs_interface_up(bus->root, &before)) {
-		log_error(bus->log, "%s: its interface %s is up: ip link set %s down", address,
-			  before.interface, before.interface);
-		return -EBUSY;
-	}
-	err = hand_over(bus, &before, driver);
+	err = bind_check(bus, &before);
 	if (err)
 		return err;
-	err = function_find(bus, address, &after);
-	if (err || !strcmp(after.driver, driver))
-		return err;
-	hand_over(bus, &after, "");
-	return complain(bus, -ENOTSUP, address, refusal(driver));
+	err = hand_over(bus, &before, driver);
+	if (!err)
+		err = function_find(bus, address, &after);
+	if (!err && strcmp(after.driver, driver) != 0)
+		err = complain(bus, -ENOTSUP, address, refusal(driver));
+	if (err)
+		put_back(bus, &before);
+	return err;
 }
 
 int pci_unbind(const struct pci_bus *bus, const char *address)
@@ -145,10 +208,10 @@ int pci_unbind(const struct pci_bus *bus, const char *address)
 		return err;
 	/* With a driver of the kernel's already, there is no more to do than to make sure that it may stay.
 	 */
-	if (*function.driver && strcmp(function.driver, "vfio-pci") != 0 &&
-	    strcmp(function.driver, "uio_pci_generic") != 0)
-		return attribute_write(bus, address, "driver_override", "\n");
-	return hand_over(bus, &function, "");
+	if (*function.driver && !user_space_driver(function.driver))
+		return override(bus, &function, "");
+	err = driven_check(bus, &function);
+	return err ? err : hand_over(bus, &function, "");
 }
 
 static int sysfs_write(void *opaque, const char *path, const char *text)

@@ -13,7 +13,10 @@
 #include "test_tree.h"
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #define ADDRESS "0000:00:04.0"
 #define DEVICE "/sys/bus/pci/devices/" ADDRESS
@@ -22,6 +25,7 @@ static struct tree tree;
 static char complaint[512];
 static const char *refuses; /* a driver that does not take the function */
 static int write_fails;
+static unsigned writes, fails_at; /* which write fails: 1 is the first; 0: all */
 
 static void complain(void *opaque, enum vireo_log_level level, const char *line)
 {
@@ -44,7 +48,8 @@ static int kernel_write(void *opaque, const char *path, const char *text)
 {
 	const char *below = path + strlen(tree.root);
 
-	if (write_fails)
+	writes++;
+	if (write_fails && (!fails_at || writes == fails_at))
 		return write_fails;
 	if (!strcmp(below, DEVICE "/driver_override")) {
 		tree_file(&tree, below, text);
@@ -74,6 +79,7 @@ static int setup(void **state)
 	complaint[0] = '\0';
 	refuses = NULL;
 	write_fails = 0;
+	writes = fails_at = 0;
 	return 0;
 }
 
@@ -157,6 +163,66 @@ static void a_write_that_is_not_allowed_says_so(void **state)
 	assert_non_null(strstr(complaint, "run as root"));
 }
 
+static void a_bind_that_fails_half_way_is_undone(void **state)
+{
+	write_fails = -EIO;
+	for (unsigned n = 1; n <= 3; n++) {
+		writes = 0;
+		fails_at = n;
+		assert_int_equal(pci_bind(&bus, ADDRESS, NULL), -EIO);
+		expect_driver("virtio-pci");
+		assert_string_equal(tree_text(&tree, DEVICE "/driver_override"), "\n");
+		assert_non_null(
+			strstr(complaint, strerror(EIO))); /* the first, not what came of undoing it */
+	}
+	write_fails = 0;
+	assert_int_equal(pci_bind(&bus, ADDRESS, "vfio-pci"), 0);
+	write_fails = -EIO;
+	for (unsigned n = 1; n <= 3; n++) {
+		writes = 0;
+		fails_at = n;
+		assert_int_equal(pci_bind(&bus, ADDRESS, "uio_pci_generic"), -EIO);
+		expect_driver("vfio-pci");
+		assert_string_equal(tree_text(&tree, DEVICE "/driver_override"), "vfio-pci\n");
+	}
+}
+
+static void an_interface_that_is_not_to_be_seen_stays(void **state)
+{
+	tree_file(&tree, DEVICE "/virtio3/net/x", "");
+	tree_remove(&tree, DEVICE "/virtio3/net/x");
+	assert_int_equal(pci_bind(&bus, ADDRESS, NULL), -EBUSY);
+	assert_non_null(strstr(complaint, "namespace"));
+	expect_driver("virtio-pci");
+}
+
+static void what_is_no_network_card_stays(void **state)
+{
+	tree_function(&tree, ADDRESS, "0x1042\n", "0x1100\n");
+	assert_int_equal(pci_bind(&bus, ADDRESS, NULL), -ENOTSUP);
+	assert_non_null(strstr(complaint, "virtio device 2"));
+	expect_driver("virtio-pci");
+}
+
+static void what_a_process_drives_stays(void **state)
+{
+	char path[PCI_PATH_BYTES];
+	int fd;
+
+	tree_file(&tree, DEVICE "/config", "");
+	tree_file(&tree, DEVICE "/uio/uio3/name", "");
+	assert_int_equal(pci_bind(&bus, ADDRESS, "uio_pci_generic"), 0);
+	assert_int_equal(pci_sysfs_path(path, tree.root, ADDRESS, "config"), 0);
+	fd = open(path, O_RDWR);
+	assert_int_equal(flock(fd, LOCK_EX), 0); /* as uio.c does */
+	assert_int_equal(pci_unbind(&bus, ADDRESS), -EBUSY);
+	assert_non_null(strstr(complaint, "port remove"));
+	assert_int_equal(pci_bind(&bus, ADDRESS, "vfio-pci"), -EBUSY);
+	expect_driver("uio_pci_generic");
+	close(fd);
+	assert_int_equal(pci_unbind(&bus, ADDRESS), 0);
+}
+
 static void what_is_not_there_is_not_bound(void **state)
 {
 	assert_int_equal(pci_bind(&bus, "0000:00:05.0", NULL), -ENODEV);
@@ -176,6 +242,10 @@ int main(void)
 		TEST(a_driver_that_does_not_take_it_leaves_it_as_it_was),
 		TEST(unbind_gives_it_back),
 		TEST(a_write_that_is_not_allowed_says_so),
+		TEST(a_bind_that_fails_half_way_is_undone),
+		TEST(an_interface_that_is_not_to_be_seen_stays),
+		TEST(what_is_no_network_card_stays),
+		TEST(what_a_process_drives_stays),
 		TEST(what_is_not_there_is_not_bound),
 	};
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #define DEVICES "/sys/bus/pci/devices"
@@ -26,7 +27,7 @@ static bool hex_digits(const char **at, unsigned min, unsigned max)
 	return n >= min;
 }
 
-bool pci_address_valid(const char *address)
+bool vireo_pci_address_valid(const char *address)
 {
 	return hex_digits(&address, 4, 8) && *address++ == ':' && hex_digits(&address, 2, 2) &&
 	       *address++ == ':' && hex_digits(&address, 2, 2) && *address++ == '.' && *address >= '0' &&
@@ -183,7 +184,7 @@ int pci_sysfs_function(const char *root, const char *address, struct vireo_pci_f
 	char group[16];
 	int err;
 
-	if (!pci_address_valid(address))
+	if (!vireo_pci_address_valid(address))
 		return -EINVAL;
 	snprintf(f.address, sizeof(f.address), "%s", address);
 	err = number_read(root, address, "vendor", &vendor);
@@ -205,20 +206,43 @@ int pci_sysfs_function(const char *root, const char *address, struct vireo_pci_f
 	return 0;
 }
 
-bool pci_sysfs_interface_up(const char *root, const struct vireo_pci_function *f)
+int pci_sysfs_interface_check(const char *root, const struct vireo_pci_function *f)
 {
-	char device[32], name[128];
+	char device[32], name[128], path[PCI_PATH_BYTES];
 	unsigned long flags;
 
-	if (!*f->interface || pci_sysfs_entry(root, f->address, "", "virtio", device, sizeof(device)))
-		return false;
+	if (pci_sysfs_entry(root, f->address, "", "virtio", device, sizeof(device)))
+		return 0;
+	snprintf(name, sizeof(name), "%s/net", device);
+	if (!*f->interface) /* its folder shows this network namespace only */
+		return !pci_sysfs_path(path, root, f->address, name) && !access(path, F_OK) ? -EXDEV : 0;
 	snprintf(name, sizeof(name), "%s/net/%s/flags", device, f->interface);
-	return !number_read(root, f->address, name, &flags) && (flags & IFF_UP);
+	return !number_read(root, f->address, name, &flags) && (flags & IFF_UP) ? -EBUSY : 0;
+}
+
+/* The lock is uio.c's; a group that is open is VFIO's own business. */
+bool pci_sysfs_driven(const char *root, const struct vireo_pci_function *f)
+{
+	bool uio = !strcmp(f->driver, "uio_pci_generic"), driven = false;
+	char path[PCI_PATH_BYTES];
+	int fd;
+
+	if (!uio)
+		snprintf(path, sizeof(path), "%s%s", root, f->node);
+	else if (pci_sysfs_path(path, root, f->address, "config"))
+		return false;
+	fd = open(path, (uio ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return errno == EBUSY;
+	if (uio)
+		driven = flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
+	close(fd);
+	return driven;
 }
 
 static int is_address(const struct dirent *entry)
 {
-	return pci_address_valid(entry->d_name);
+	return vireo_pci_address_valid(entry->d_name);
 }
 
 int vireo_pci_list(const char *root, void (*each)(void *opaque, const struct vireo_pci_function *function),

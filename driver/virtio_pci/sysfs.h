@@ -11,9 +11,6 @@
 
 #define PCI_PATH_BYTES 512u
 
-/* DDDD:BB:DD.F in lower-case hexadecimal, as the kernel writes it: nothing else gets into a path. */
-bool pci_address_valid(const char *address);
-
 /* Path of a function's attribute. -ENAMETOOLONG. */
 int pci_sysfs_path(char path[PCI_PATH_BYTES], const char *root, const char *address, const char *name);
 /* The attribute's first line. -ENOENT, ... */
@@ -28,7 +25,13 @@ int pci_sysfs_bars(const char *root, const char *address, struct pci_bar bars[PC
 
 /* All that vireo_pci_list() tells. -EINVAL: no address; -ENODEV: no such function, or no virtio function. */
 int pci_sysfs_function(const char *root, const char *address, struct vireo_pci_function *ret);
-/* The function's network interface is up: taking it away would cut somebody off. */
-bool pci_sysfs_interface_up(const char *root, const struct vireo_pci_function *function);
+/*
+ * Whether taking it away would cut somebody off. -EBUSY: its network interface is up; -EXDEV: it has one that
+ * is not to be seen from here, so it is in use.
+ */
+int pci_sysfs_interface_check(const char *root, const struct vireo_pci_function *function);
+/* Whether a process has a function open that is bound to uio_pci_generic (one of ours: others take no lock)
+ * or vfio-pci. */
+bool pci_sysfs_driven(const char *root, const struct vireo_pci_function *function);
 
 #endif

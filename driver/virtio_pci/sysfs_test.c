@@ -27,15 +27,15 @@ static int teardown(void **state)
 
 static void only_an_address_gets_into_a_path(void **state)
 {
-	assert_true(pci_address_valid("0000:00:04.0"));
-	assert_true(pci_address_valid("10000:e1:1f.7"));
-	assert_false(pci_address_valid(""));
-	assert_false(pci_address_valid("00:04.0"));
-	assert_false(pci_address_valid("0000:00:04.8"));
-	assert_false(pci_address_valid("0000:00:04.0/"));
-	assert_false(pci_address_valid("0000:00:04.01"));
-	assert_false(pci_address_valid("0000:00:0A.0"));
-	assert_false(pci_address_valid("0000:00:../x"));
+	assert_true(vireo_pci_address_valid("0000:00:04.0"));
+	assert_true(vireo_pci_address_valid("10000:e1:1f.7"));
+	assert_false(vireo_pci_address_valid(""));
+	assert_false(vireo_pci_address_valid("00:04.0"));
+	assert_false(vireo_pci_address_valid("0000:00:04.8"));
+	assert_false(vireo_pci_address_valid("0000:00:04.0/"));
+	assert_false(vireo_pci_address_valid("0000:00:04.01"));
+	assert_false(vireo_pci_address_valid("0000:00:0A.0"));
+	assert_false(vireo_pci_address_valid("0000:00:../x"));
 }
 
 static void bars_are_told_apart(void **state)
@@ -67,9 +67,9 @@ static void a_function_of_the_kernels_has_an_interface(void **state)
 	assert_string_equal(f.interface, "eth7");
 	assert_string_equal(f.node, "");
 	assert_int_equal(f.iommu_group, -1);
-	assert_true(pci_sysfs_interface_up(tree.root, &f));
+	assert_int_equal(pci_sysfs_interface_check(tree.root, &f), -EBUSY);
 	tree_interface(&tree, "0000:00:04.0", "eth7", false);
-	assert_false(pci_sysfs_interface_up(tree.root, &f));
+	assert_int_equal(pci_sysfs_interface_check(tree.root, &f), 0);
 }
 
 static void a_function_of_ours_has_a_node(void **state)

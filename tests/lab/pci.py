@@ -14,7 +14,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from guest.cases import case, case_for, expect, main  # noqa: E402
+from guest.cases import Skip, case, case_for, expect, main  # noqa: E402
 from guest.labguest import Bridged, LabGuest  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.switch import build_folder, program  # noqa: E402
@@ -141,8 +141,7 @@ def forwards(lab, make, drivers, iommu=False, modules=MODULES, options=(), queue
     """Frames pass in both directions, and the cards are the kernel's again in working order."""
     guest = Cards(lab, make, modules, iommu=iommu)
     if modules is NOIOMMU and guest.run("test -e /sys/module/vfio/parameters/enable_unsafe_noiommu_mode").status:
-        print("     this kernel's VFIO has no no-IOMMU mode: both cards by UIO", flush=True)
-        drivers = (UIO, UIO)
+        raise Skip("this kernel's VFIO has no no-IOMMU mode")
     for index, driver in zip((FIRST, SECOND), drivers):
         guest.bind(index, driver)
     guest.switch(*options, extra=f",queues={queues}" if queues > 1 else "")
@@ -172,13 +171,18 @@ def given_back(guest):
         guest.reaches(name, "10.7.0.9")
 
 
+def state(guest, name):
+    ports = {port["name"]: port["state"] for port in guest.ask("port", "list")["ports"]}
+    return ports.get(name)
+
+
 ROWS = {
     "uio_and_vfio_split": (BOTH, (UIO, VFIO), True),
     "uio_and_vfio_packed": (cards({"packed": "on"}, {"packed": "on", **HEEDS}), (UIO, VFIO), True),
     "vfio_with_two_queues_and_vfio_with_one_line": (cards(HEEDS, {"vectors": "0", **HEEDS}, 2), (VFIO, VFIO), True, MODULES,
                                                     ("--workers", "2"), 2),
-    "polling_a_transitional_card_and_one_without_an_iommu": (cards({"disable-legacy": "off"}, {"packed": "on"}), (UIO, VFIO), False,
-                                                             NOIOMMU, ("--poll",)),
+    "polling_a_transitional_card": (cards({"disable-legacy": "off"}, {"packed": "on"}), (UIO, UIO), False, MODULES, ("--poll",)),
+    "vfio_without_an_iommu": (cards({}, {"packed": "on"}), (VFIO, VFIO), False, NOIOMMU),
 }
 case_for(ROWS, "frames_pass_by_{}")(forwards)
 
@@ -199,6 +203,8 @@ def functions_are_listed_bound_and_given_back(lab):
     refused = guest.run(f"{program('vireoctl')} pci bind {function} {VFIO}")
     expect(refused.status == 1 and "IOMMU" in refused.output, refused)
     guest.ctl("pci", "bind", function, UIO)
+    refused = guest.run(f"{program('vireoctl')} pci bind {guest.functions[NEAR]}")
+    expect(refused.status == 1 and "network namespace" in refused.output, refused)
     row = guest.ask("pci", "unbind", function)
     expect(row["driver"] == "virtio-pci" and row["interface"], row)
 
@@ -238,15 +244,44 @@ def the_link_is_told_and_ports_come_and_go(lab):
     guest.switch()
     guest.ping()
     for index in (FIRST, SECOND):
-        for state in ("off", "on"):
-            guest.monitor(f"set_link nd{index} {state}")
-            expected = {"off": "down", "on": "up"}[state]
-            wait_until(lambda: guest.ask("port", "show", f"card{index}")["port"]["state"] == expected, 10, f"card{index} is {expected}")
+        for link, expected in (("off", "down"), ("on", "up")):
+            guest.monitor(f"set_link nd{index} {link}")
+            wait_until(lambda: state(guest, f"card{index}") == expected, 10, f"card{index} is {expected}")
     guest.ping()
     for index in (SECOND, FIRST) * 3:
         guest.ctl("port", "remove", f"card{index}")
         guest.ctl("port", "add", f"virtio-pci:{guest.functions[index]},name=card{index}")
     guest.ping()
+
+
+@case
+def a_card_has_one_driver(lab):
+    """Who asks for a card that is driven is refused; and who does not ask does no harm to anybody else."""
+    guest = Cards(lab, BOTH, iommu=True)
+    guest.bind(FIRST, UIO)
+    guest.bind(SECOND, VFIO)
+    guest.switch()
+    for index, words in ((FIRST, "another process drives it"), (SECOND, "another process uses")):
+        function = guest.functions[index]
+        for call in (f"pci unbind {function}", f"pci bind {function} {UIO if index == SECOND else VFIO}"):
+            refused = guest.run(f"timeout 20 {program('vireoctl')} {call}")
+            expect(refused.status == 1 and "port remove" in refused.output, refused)
+        refused = guest.run(f"timeout 20 {program('vireo-switchd')} --control /run/other --port virtio-pci:{function}")
+        expect(refused.status == 1 and words in refused.output, refused)
+    guest.ping()
+    guest.check(": </dev/uio0")  # ends bus mastering
+    wait_until(lambda: state(guest, "card1") == "failed", 10, "card1 is failed")
+    guest.ctl("port", "remove", "card1")
+    guest.ctl("port", "add", f"virtio-pci:{guest.functions[FIRST]},name=card1")
+    guest.reaches("near", "10.7.0.2")
+    guest.check(f"echo {guest.functions[SECOND]} >/sys/bus/pci/drivers/{VFIO}/unbind")  # waits until it is closed
+    wait_until(lambda: state(guest, "card2") is None, 10, "card2 is removed")
+    guest.check(f"echo {guest.functions[FIRST]} >/sys/bus/pci/drivers/{UIO}/unbind")
+    wait_until(lambda: state(guest, "card1") == "failed", 10, "card1 is failed")
+    for index in (FIRST, SECOND):
+        guest.ctl("pci", "unbind", guest.functions[index])
+    guest.ctl("port", "remove", "card1")  # and leaves the card alone, which is the kernel's
+    given_back(guest)
 
 
 @case
