@@ -11,7 +11,7 @@
  * The control thread waits for a card itself, and meanwhile nobody else is served: for a card that is slow,
  * or hostile, so long at most when it is opened, and again when it is closed.
  */
-#define PATIENCE_MS 1000u
+#define PATIENCE_MS 2000u
 
 /* What the device and we must both know, by our name for it: to be sent to it (HOST), to be taken from it
  * (GUEST). */

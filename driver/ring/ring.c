@@ -135,9 +135,7 @@ int vireo_driver_ring_add(struct vireo_driver_ring *ring, const struct iovec *io
 static void device_kick(const struct vireo_driver_ring *ring)
 {
 	if (ring->s.doorbell) {
-#if defined(__aarch64__)
-		__asm__ volatile("dmb oshst" : : : "memory"); /* memory comes first for devices, too */
-#endif
+		device_write_barrier();
 		*ring->s.doorbell = le16(ring->s.doorbell_value);
 	} else if (ring->s.kick_fd >= 0) {
 		fd_event_raise(ring->s.kick_fd);

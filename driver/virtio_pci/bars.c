@@ -50,8 +50,7 @@ void pci_mapped_write(struct pci_access *access, unsigned bar, uint32_t offset, 
 {
 	volatile void *at = register_at(access, bar, offset);
 
-	/* What was written to memory comes before what a register makes the device do with it. */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	device_write_barrier();
 	switch (bytes) {
 	case 1:
 		*(volatile uint8_t *)at = (uint8_t)value;

@@ -52,6 +52,8 @@ static const char *area_take(const struct cap_rule *rule, const uint8_t *cap, co
 
 	if (offset > bar->bytes || bytes > bar->bytes - offset)
 		return "a capability points outside its BAR";
+	if (bytes > UINT32_MAX - offset) /* what is in there is named by 32 bits */
+		return "a capability's area goes beyond 4 GiB";
 	if (bytes < rule->area_bytes)
 		return "a capability's area is too small for its registers";
 	if (offset % rule->align)

@@ -203,6 +203,18 @@ static void a_capability_shorter_than_its_structure_is_a_lie(void **state)
 	expect(&s, -EPROTO);
 }
 
+static void an_area_beyond_4_gib_cannot_be_used(void **state)
+{
+	struct space s = modern();
+
+	s.bars[4].bytes = UINT64_C(1) << 33;
+	put32(s.config + DEVICE_AT + VIRTIO_PCI_CAP_OFFSET, 0xfffff000);
+	put32(s.config + DEVICE_AT + VIRTIO_PCI_CAP_LENGTH, 0xfff);
+	expect(&s, 0);
+	put32(s.config + DEVICE_AT + VIRTIO_PCI_CAP_LENGTH, 0x1000);
+	expect(&s, -EPROTO);
+}
+
 static void an_area_outside_its_bar_is_a_lie(void **state)
 {
 	static const unsigned caps[] = { COMMON_AT, ISR_AT, DEVICE_AT, NOTIFY_AT };
@@ -343,6 +355,7 @@ int main(void)
 		cmocka_unit_test(a_capability_in_the_header_is_a_lie),
 		cmocka_unit_test(a_capability_beyond_config_space_is_a_lie),
 		cmocka_unit_test(a_capability_shorter_than_its_structure_is_a_lie),
+		cmocka_unit_test(an_area_beyond_4_gib_cannot_be_used),
 		cmocka_unit_test(an_area_outside_its_bar_is_a_lie),
 		cmocka_unit_test(an_area_without_room_for_its_registers_is_a_lie),
 		cmocka_unit_test(an_area_that_is_not_aligned_is_a_lie),

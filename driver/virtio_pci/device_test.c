@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 /* after the above: */
+#include "driver/virtio_pci/physical.h"
 #include "test_function.h"
 #include <cmocka.h>
 #include <errno.h>
@@ -385,6 +386,28 @@ static void a_queue_is_as_long_as_both_can(void **state)
 	vireo_pci_close(pci);
 }
 
+static void without_an_iommu_a_ring_is_as_long_as_its_buffers_fit(void **state)
+{
+	const struct vireo_pci_ring_config config = { .size = sizeof(config),
+						      .entries = 64,
+						      .buffer_bytes = 65536 };
+	struct vireo_pci *pci;
+	int err;
+
+	f.ops.dma_map = NULL;
+	f.access.translated = false;
+	pci = open_good(0);
+	err = vireo_pci_ring_open(pci, 0, &config);
+	if (!err) {
+		assert_int_equal(vireo_driver_ring_size(vireo_pci_ring(pci, 0)), 16);
+		assert_true(pci->queues[0].memory.bytes <= PHYSICAL_BYTES);
+	}
+	vireo_pci_close(pci);
+	if (err == -EPERM || err == -ENOMEM)
+		skip();
+	assert_int_equal(err, 0);
+}
+
 static void expect_queue_lie(void)
 {
 	struct vireo_pci *pci = open_good(0);
@@ -707,6 +730,7 @@ int main(void)
 		TEST(a_function_without_queues_is_a_lie),
 		TEST(a_capability_that_lies_is_told),
 		TEST(a_queue_is_as_long_as_both_can),
+		TEST(without_an_iommu_a_ring_is_as_long_as_its_buffers_fit),
 		TEST(a_queue_without_entries_is_a_lie),
 		TEST(a_split_queue_of_no_power_of_two_is_a_lie),
 		TEST(a_queue_longer_than_any_may_be_is_a_lie),

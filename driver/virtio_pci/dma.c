@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "driver/virtio_pci/dma.h"
 #include "base/log.h"
+#include "base/util.h"
 #include "driver/virtio_pci/access.h"
 #include "driver/virtio_pci/physical.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-
-#define PAGE_BYTES UINT64_C(4096)
+#include <unistd.h>
 
 struct pci_dma_chunk {
 	struct pci_dma_chunk *next;
@@ -17,19 +17,14 @@ struct pci_dma_chunk {
 	uint64_t address, bytes, used;
 };
 
-static uint64_t align_up(uint64_t value, uint64_t align)
-{
-	return (value + align - 1) & ~(align - 1);
-}
-
 static int chunk_physical(struct pci_dma *dma, struct pci_dma_chunk *chunk, uint64_t bytes)
 {
 	int err;
 
 	if (bytes > PHYSICAL_BYTES) {
 		log_error(dma->log,
-			  "%llu KiB in one stretch are needed, and without an IOMMU %llu is the most: take "
-			  "shorter rings, or vfio-pci behind an IOMMU",
+			  "%llu KiB in one stretch are needed, and without an IOMMU %llu is the most: "
+			  "take vfio-pci behind an IOMMU",
 			  (unsigned long long)bytes >> 10, (unsigned long long)PHYSICAL_BYTES >> 10);
 		return -E2BIG;
 	}
@@ -95,7 +90,7 @@ int pci_dma_take(struct pci_dma *dma, uint64_t bytes, struct pci_dma_area *ret)
 
 	if (bytes > UINT64_MAX / 2)
 		return -ENOMEM;
-	bytes = align_up(bytes, PAGE_BYTES);
+	bytes = align_up(bytes, (uint64_t)sysconf(_SC_PAGESIZE)); /* less cannot be mapped for the device */
 	if (!chunk || bytes > chunk->bytes - chunk->used) {
 		err = chunk_new(dma, bytes);
 		if (err)

@@ -6,16 +6,13 @@
 #include "base/util.h"
 #include "driver/ring/ring.h"
 #include "driver/virtio_pci/pci.h"
+#include "driver/virtio_pci/physical.h"
 #include <errno.h>
 #include <linux/virtio_pci.h>
 #include <stdlib.h>
 
+#define SIZE_LEAST 16u
 #define AREA_ALIGN_BYTES UINT64_C(64) /* no two areas in one cache line */
-
-static uint64_t align_up(uint64_t value, uint64_t align)
-{
-	return (value + align - 1) & ~(align - 1);
-}
 
 static int lie(struct vireo_pci *pci, unsigned index, const char *what)
 {
@@ -44,31 +41,55 @@ static int queue_look(struct vireo_pci *pci, unsigned index, unsigned wanted, ui
 	return 0;
 }
 
+/* Ring, tables and buffers are one area of memory. */
+struct queue_plan {
+	struct driver_ring_areas need;
+	uint64_t driver, device, tables, buffers, bytes;
+};
+
+static struct queue_plan plan_make(const struct vireo_pci *pci, uint16_t size, size_t buffer_bytes)
+{
+	struct queue_plan p = { .need = driver_ring_areas(pci_agreed(pci, PCI_F_RING_PACKED_BIT),
+							  pci_agreed(pci, PCI_F_INDIRECT_BIT), size) };
+
+	p.driver = align_up(p.need.desc_bytes, AREA_ALIGN_BYTES);
+	p.device = p.driver + align_up(p.need.driver_bytes, AREA_ALIGN_BYTES);
+	p.tables = p.device + align_up(p.need.device_bytes, AREA_ALIGN_BYTES);
+	p.buffers = p.tables + align_up(p.need.tables_bytes, AREA_ALIGN_BYTES);
+	p.bytes = p.buffers + (uint64_t)buffer_bytes * size;
+	return p;
+}
+
+/* Without an IOMMU: what fits into one huge page. */
+static uint16_t size_fit(const struct vireo_pci *pci, uint16_t size, size_t buffer_bytes)
+{
+	while (!pci->access->ops->dma_map && size > SIZE_LEAST &&
+	       plan_make(pci, size, buffer_bytes).bytes > PHYSICAL_BYTES)
+		size /= 2;
+	return size;
+}
+
 /* Lays ring, tables and buffers into one area of memory, and fills in where they are. */
 static int memory_take(struct vireo_pci *pci, struct pci_queue *q, size_t buffer_bytes,
 		       struct driver_ring_setup *setup)
 {
-	struct driver_ring_areas need = driver_ring_areas(setup->packed, setup->indirect, setup->size);
-	uint64_t driver = align_up(need.desc_bytes, AREA_ALIGN_BYTES);
-	uint64_t device = driver + align_up(need.driver_bytes, AREA_ALIGN_BYTES);
-	uint64_t tables = device + align_up(need.device_bytes, AREA_ALIGN_BYTES);
-	uint64_t buffers = tables + align_up(need.tables_bytes, AREA_ALIGN_BYTES);
-	int err = pci_dma_take(&pci->dma, buffers + (uint64_t)buffer_bytes * setup->size, &q->memory);
+	struct queue_plan p = plan_make(pci, (uint16_t)setup->size, buffer_bytes);
+	int err = pci_dma_take(&pci->dma, p.bytes, &q->memory);
 
 	if (err)
 		return err;
 	q->desc = q->memory.address;
-	q->driver = q->memory.address + driver;
-	q->device = q->memory.address + device;
-	q->buffers = q->memory.host + buffers;
+	q->driver = q->memory.address + p.driver;
+	q->device = q->memory.address + p.device;
+	q->buffers = q->memory.host + p.buffers;
 	setup->desc = q->memory.host;
-	setup->driver = q->memory.host + driver;
-	setup->device = q->memory.host + device;
-	setup->tables = need.tables_bytes ? q->memory.host + tables : NULL;
-	setup->tables_gpa = q->memory.address + tables;
+	setup->driver = q->memory.host + p.driver;
+	setup->device = q->memory.host + p.device;
+	setup->tables = p.need.tables_bytes ? q->memory.host + p.tables : NULL;
+	setup->tables_gpa = q->memory.address + p.tables;
 	setup->memory = (struct driver_ring_memory){
 		.host = q->buffers,
-		.gpa = q->memory.address + buffers,
+		.gpa = q->memory.address + p.buffers,
 		.bytes = (uint64_t)buffer_bytes * setup->size,
 	};
 	return 0;
@@ -121,7 +142,9 @@ int vireo_pci_ring_open(struct vireo_pci *pci, unsigned index, const struct vire
 	if (pci->queues[index].ring)
 		return -EEXIST;
 	err = queue_look(pci, index, c.entries, &size, &notify_offset);
-	return err ? err : ring_make(pci, index, &c, size, notify_offset);
+	if (err)
+		return err;
+	return ring_make(pci, index, &c, size_fit(pci, size, c.buffer_bytes), notify_offset);
 }
 
 static void address_write(struct vireo_pci *pci, uint32_t offset, uint64_t address)

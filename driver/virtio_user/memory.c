@@ -7,6 +7,7 @@
  */
 
 #include "base/fd.h"
+#include "base/util.h"
 #include "driver/ring/ring.h"
 #include "driver/virtio_user/front.h"
 #include <errno.h>
@@ -18,11 +19,6 @@
 #define BUFFERS_GPA UINT64_C(0x4000000000)
 #define PAGE_BYTES UINT64_C(4096)
 #define AREA_ALIGN_BYTES UINT64_C(64) /* no two areas in one cache line */
-
-static uint64_t align_up(uint64_t value, uint64_t align)
-{
-	return (value + align - 1) & ~(align - 1);
-}
 
 /* Places one ring's areas at `at`; with memory NULL it only measures. Returns where the next one goes. */
 static uint64_t ring_place(struct vireo_front *front, struct front_ring *r, uint64_t at)

@@ -78,14 +78,18 @@ VIREO_API int vireo_pci_config_write(struct vireo_pci *pci, uint32_t offset, con
 
 struct vireo_pci_ring_config {
 	size_t size;
-	unsigned entries; /* wanted; the device may allow less: see vireo_driver_ring_size(). 0: 256 */
+	/*
+	 * Wanted; the device may allow less, and so does memory without an IOMMU, where a ring and its
+	 * buffers have to fit into one huge page: see vireo_driver_ring_size(). 0: 256.
+	 */
+	unsigned entries;
 	size_t buffer_bytes; /* memory for buffers, for each entry */
 	bool signals; /* the caller waits for vireo_driver_ring_call_fd() */
 };
 
 /*
- * Prepares queue `index`. Before vireo_pci_start(). -EINVAL, -EEXIST, -ENOMEM, -E2BIG (without an IOMMU a
- * ring and its buffers have to fit into one huge page), -EPERM (physical addresses are not told), -EPROTO.
+ * Prepares queue `index`. Before vireo_pci_start(). -EINVAL, -EEXIST, -ENOMEM, -E2BIG (without an
+ * IOMMU: not even 16 entries fit), -EPERM (physical addresses are not told), -EPROTO.
  */
 VIREO_API int vireo_pci_ring_open(struct vireo_pci *pci, unsigned index,
 				  const struct vireo_pci_ring_config *config);

@@ -25,6 +25,26 @@ static inline uint32_t min_u32(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
+/* `align` is a power of two. */
+static inline uint64_t align_up(uint64_t value, uint64_t align)
+{
+	return (value + align - 1) & ~(align - 1);
+}
+
+/* What was written to memory is there before a device's register is written, which makes it look. */
+static inline void device_write_barrier(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__asm__ volatile("" : : : "memory"); /* stores are in order, those to devices too */
+#elif defined(__aarch64__)
+	__asm__ volatile("dmb oshst" : : : "memory");
+#elif defined(__riscv)
+	__asm__ volatile("fence w, o" : : : "memory");
+#else
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* on POWER, a sync: devices included */
+#endif
+}
+
 /* Single-writer statistics counters: written by their owner only, read by any thread. */
 static inline void counter_add(uint64_t *counter, uint64_t n)
 {

@@ -14,6 +14,7 @@ static void check_area(const struct pci_area *area, const struct pci_bar *bars, 
 		return;
 	assert(area->bar < PCI_BARS && bars[area->bar].memory && area->bytes >= least);
 	assert((uint64_t)area->offset + area->bytes <= bars[area->bar].bytes);
+	assert((uint64_t)area->offset + area->bytes <= UINT32_MAX);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -38,6 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_area(&layout.isr, bars, 1);
 	check_area(&layout.device, bars, 1);
 	if (!pci_notify_offset(&layout, fuzz_u16(&in), &offset))
-		assert(offset - layout.notify.offset + 2 <= layout.notify.bytes);
+		assert(offset >= layout.notify.offset &&
+		       (uint64_t)offset + 2 <= (uint64_t)layout.notify.offset + layout.notify.bytes);
 	return 0;
 }
