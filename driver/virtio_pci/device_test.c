@@ -628,6 +628,21 @@ static void with_too_few_vectors_all_share_one(void **state)
 	vireo_pci_close(pci);
 }
 
+static void a_device_that_takes_fewer_vectors_than_it_has_shares_one(void **state)
+{
+	struct vireo_pci *pci = open_good(0);
+
+	f.takes_vectors = 2;
+	start_two(pci);
+	assert_int_equal(f.queues[0].vector, 0);
+	assert_int_equal(f.queues[2].vector, 0);
+	test_function_interrupt(&f, 2);
+	assert_int_equal(vireo_pci_interrupt(pci), 1);
+	assert_true(readable(call_fd(pci, 2)));
+	assert_string_equal(test_complaint, "");
+	vireo_pci_close(pci);
+}
+
 static void without_vectors_the_line_wakes_all(void **state)
 {
 	struct vireo_pci *pci;
@@ -683,7 +698,7 @@ static void a_vector_that_is_refused_is_told(void **state)
 {
 	struct vireo_pci *pci = open_good(0);
 
-	f.refuses_vectors = true;
+	f.takes_vectors = 0;
 	assert_int_equal(ring_open(pci, 0, 16, true), 0);
 	assert_int_equal(vireo_pci_start(pci), -EBUSY);
 	vireo_pci_close(pci);
@@ -744,6 +759,7 @@ int main(void)
 		TEST(config_is_written_field_by_field),
 		TEST(each_ring_that_signals_has_a_vector),
 		TEST(with_too_few_vectors_all_share_one),
+		TEST(a_device_that_takes_fewer_vectors_than_it_has_shares_one),
 		TEST(without_vectors_the_line_wakes_all),
 		TEST(without_any_interrupt_it_is_polled),
 		TEST(who_polls_is_not_interrupted),

@@ -24,11 +24,8 @@ static int vectors_assign(struct vireo_pci *pci)
 	uint16_t next = 1;
 
 	pci_common_write(pci, VIRTIO_PCI_COMMON_MSIX, 2, 0);
-	if (pci_common_read(pci, VIRTIO_PCI_COMMON_MSIX, 2) != 0) {
-		log_error(&pci->config.log, "%s: config changes do not take an interrupt vector",
-			  pci->address);
+	if (pci_common_read(pci, VIRTIO_PCI_COMMON_MSIX, 2) != 0)
 		return -EBUSY;
-	}
 	for (unsigned i = 0; i < pci->queue_count; i++) {
 		struct pci_queue *q = &pci->queues[i];
 		int err;
@@ -65,7 +62,17 @@ static int vectors_start(struct vireo_pci *pci, unsigned signalling)
 	if (!err)
 		err = pci->access->ops->vectors_start(pci->access, fds, count);
 	free(fds);
-	return err ? err : vectors_assign(pci);
+	if (err)
+		return err;
+	err = vectors_assign(pci);
+	if (err == -EBUSY && pci->interrupts == PCI_INTERRUPTS_VECTORS) { /* 4.1.5.1.2.2: fewer may do */
+		pci->interrupts = PCI_INTERRUPTS_VECTOR;
+		err = vectors_assign(pci);
+	}
+	if (err == -EBUSY)
+		log_error(&pci->config.log, "%s: the function does not take an interrupt vector",
+			  pci->address);
+	return err;
 }
 
 /* Without any interrupt, call fds never become readable; the caller sees it by vireo_pci_interrupt_fd(). */

@@ -158,12 +158,7 @@ int pci_queue_vector_set(struct vireo_pci *pci, unsigned index, uint16_t vector)
 {
 	pci_common_write(pci, VIRTIO_PCI_COMMON_Q_SELECT, 2, index);
 	pci_common_write(pci, VIRTIO_PCI_COMMON_Q_MSIX, 2, vector);
-	if (pci_common_read(pci, VIRTIO_PCI_COMMON_Q_MSIX, 2) != vector) {
-		log_error(&pci->config.log, "%s: queue %u does not take interrupt vector %u", pci->address,
-			  index, vector);
-		return -EBUSY;
-	}
-	return 0;
+	return pci_common_read(pci, VIRTIO_PCI_COMMON_Q_MSIX, 2) == vector ? 0 : -EBUSY;
 }
 
 void pci_queue_enable(struct vireo_pci *pci, unsigned index)

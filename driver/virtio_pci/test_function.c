@@ -221,7 +221,7 @@ static void common_write(struct test_function *f, uint32_t offset, uint32_t valu
 		half_write(&f->accepted, f->accepted_half, value);
 		break;
 	case VIRTIO_PCI_COMMON_MSIX:
-		f->config_vector = f->refuses_vectors ? PCI_NO_VECTOR : (uint16_t)value;
+		f->config_vector = value < f->takes_vectors ? (uint16_t)value : PCI_NO_VECTOR;
 		break;
 	case VIRTIO_PCI_COMMON_STATUS:
 		status_write(f, (uint8_t)value);
@@ -233,7 +233,7 @@ static void common_write(struct test_function *f, uint32_t offset, uint32_t valu
 		q->size = (uint16_t)value;
 		break;
 	case VIRTIO_PCI_COMMON_Q_MSIX:
-		q->vector = f->refuses_vectors ? PCI_NO_VECTOR : (uint16_t)value;
+		q->vector = value < f->takes_vectors ? (uint16_t)value : PCI_NO_VECTOR;
 		break;
 	case VIRTIO_PCI_COMMON_Q_ENABLE:
 		queue_enable(f, q);
@@ -381,7 +381,7 @@ void test_function_init(struct test_function *f)
 		.close = function_close,
 	};
 	f->access.ops = &f->ops;
-	f->access.vectors = 16;
+	f->access.vectors = f->takes_vectors = 16;
 	f->timeout_ms = 60000;
 	f->access.translated = true;
 	f->offered = UINT64_C(1) << PCI_F_VERSION_1_BIT | UINT64_C(1) << PCI_F_ACCESS_PLATFORM_BIT;

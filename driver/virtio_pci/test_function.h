@@ -31,7 +31,8 @@ struct test_function {
 	unsigned timeout_ms; /* long: a machine that is busy is not odd */
 	uint64_t offered;
 	unsigned reset_reads; /* so many reads of the status still see the old one */
-	bool never_resets, refuses_features, gone, refuses_vectors, config_write_fails;
+	bool never_resets, refuses_features, gone, config_write_fails;
+	unsigned takes_vectors; /* so many of those that there are */
 	int ownership; /* what owned() says */
 	uint16_t queue_count;
 	unsigned config_changes; /* so often it changes while it is read */
