@@ -10,7 +10,9 @@
  *	CLAIMED -> TOLD   the text is written (release; pairs with the acquire in break_act()), event_fd raised
  *	TOLD -> NONE      when the session ends: all queues are quiet, no worker is left to find anything
  *
- * Memory that is gone is told by the SIGBUS handler, which only sets `faulted` and raises the same fd.
+ * Memory that is gone is told by the SIGBUS handler, which only sets `faulted` and raises the same fd. A miss - memory
+ * that is not there yet - sets `missed`, which is told to the transport once; the queue that met it pops nothing until it
+ * is started again.
  */
 enum { BREAK_NONE, BREAK_CLAIMED, BREAK_TOLD };
 
@@ -62,9 +64,31 @@ void device_break_now(struct vireo_device *device, const struct vireo_queue *que
 	break_act(device);
 }
 
+void device_miss_raise(struct vireo_queue *queue, uint64_t gpa)
+{
+	struct vireo_device *device = queue->device;
+
+	if (queue->missed)
+		return;
+	queue->missed = true;
+	queue->miss_gpa = gpa;
+	__atomic_store_n(&device->missed, true, __ATOMIC_RELEASE);
+	fd_event_raise(device->event_fd);
+}
+
+/* The device may be detached when this returns. */
+static void miss_act(struct vireo_device *device)
+{
+	if (!__atomic_exchange_n(&device->missed, false, __ATOMIC_ACQUIRE))
+		return;
+	if (device->session && !device->broken)
+		device->transport->missed(device->transport_opaque);
+}
+
 void device_break_forget(struct vireo_device *device)
 {
 	fd_event_clear(device->event_fd);
+	__atomic_store_n(&device->missed, false, __ATOMIC_RELAXED);
 	device->broken = false;
 	__atomic_store_n(&device->faulted, false, __ATOMIC_RELAXED);
 	__atomic_store_n(&device->break_state, BREAK_NONE, __ATOMIC_RELEASE);
@@ -77,5 +101,8 @@ void device_event(void *opaque, uint32_t events)
 	fd_event_clear(device->event_fd);
 	if (__atomic_load_n(&device->faulted, __ATOMIC_ACQUIRE))
 		break_tell(device, NULL, "the file behind guest memory has been truncated");
-	break_act(device);
+	if (__atomic_load_n(&device->break_state, __ATOMIC_RELAXED) == BREAK_NONE)
+		miss_act(device);
+	else
+		break_act(device);
 }

@@ -69,6 +69,7 @@ int vireo_device_new(const struct vireo_device_config *user_config, struct vireo
 	device->opaque = config.opaque;
 	device->log = config.log;
 	device->notifier = config.notifier;
+	device->id = config.device_id;
 	device->features_offered = config.features | VIREO_FEATURE(VIREO_F_VERSION_1_BIT);
 	device->queue_count = config.queue_count;
 	device->queue_num_told = config.queue_num_told ? config.queue_num_told : config.queue_count;
@@ -223,6 +224,16 @@ struct map *device_map(const struct vireo_device *device)
 const struct map_faults *device_faults(const struct vireo_device *device)
 {
 	return &device->faults;
+}
+
+uint32_t device_id(const struct vireo_device *device)
+{
+	return device->id;
+}
+
+unsigned device_queue_size_max(const struct vireo_device *device)
+{
+	return device->queue_size_max;
 }
 
 unsigned device_queue_count(const struct vireo_device *device)

@@ -27,6 +27,16 @@ struct device_transport {
 	void (*config_changed)(void *transport); /* tell the driver; may be NULL */
 	/* The device is broken: log has been written; end the session. May be called inside any verb. */
 	void (*broken)(void *transport, const char *why);
+	/*
+	 * Any thread, while the queue runs: signal the driver for this queue. NULL: the queue's call fd is raised.
+	 */
+	void (*signal)(void *transport, unsigned queue);
+	/*
+	 * Memory is not all there from the beginning: a running queue has met an address that is not in the map. The
+	 * transport makes all queues quiet, sets a map that has more, and resumes; an address that is still missing then
+	 * breaks the device. NULL: such an address is a lie.
+	 */
+	void (*missed)(void *transport);
 };
 
 #define DEVICE_ALL_QUEUES UINT32_MAX
@@ -60,7 +70,9 @@ void device_map_set(struct vireo_device *device, struct map *map);
 struct map *device_map(const struct vireo_device *device); /* borrowed, or NULL */
 const struct map_faults *device_faults(const struct vireo_device *device);
 
+uint32_t device_id(const struct vireo_device *device);
 unsigned device_queue_count(const struct vireo_device *device);
+unsigned device_queue_size_max(const struct vireo_device *device);
 unsigned device_queue_num_told(const struct vireo_device *device);
 
 /*
@@ -75,10 +87,17 @@ int device_queue_base_set(struct vireo_device *device, uint32_t index, uint32_t 
 int device_queue_kick_set(struct vireo_device *device, uint32_t index, int fd);
 int device_queue_call_set(struct vireo_device *device, uint32_t index, int fd);
 int device_queue_error_set(struct vireo_device *device, uint32_t index, int fd);
+/*
+ * Packed rings: a word in memory that outlives this process (borrowed; NULL: none), see ring_setup.record. Zero it when
+ * the driver sets the queue up anew.
+ */
+int device_queue_record_set(struct vireo_device *device, uint32_t index, uint32_t *record);
 /* Needs no quiet. */
 int device_queue_enable(struct vireo_device *device, uint32_t index, bool on);
 /* Quiet. Stops the queue (until the next kick_set) and tells where it stands. */
 int device_queue_stop(struct vireo_device *device, uint32_t index, uint32_t *ret_base);
+/* Quiet. Where it stands; it stays set up. */
+int device_queue_base(struct vireo_device *device, uint32_t index, uint32_t *ret_base);
 
 /* Config space. -EINVAL: outside it; write: -EPERM and what the type says. */
 int device_config_read(struct vireo_device *device, uint32_t offset, void *data, uint32_t bytes);

@@ -13,7 +13,7 @@
  * Map of this room:
  *
  *	device.c	life, features, status
- *	broken.c	the guest lied
+ *	broken.c	the guest lied, or an address is not in memory yet
  *	config_space.c
  *	queue_setup.c	what the peer says about queues
  *	queue_run.c	start, quiesce, control queues
@@ -39,6 +39,7 @@ struct vireo_queue {
 	bool kickable; /* a kick has been set: kick_fd, or polling if that is -1 */
 	int kick_fd, call_fd;
 	struct ring *ring; /* while it runs; then the worker's */
+	uint32_t *record; /* see device_queue_record_set() */
 
 	/* Control thread. */
 	int error_fd;
@@ -51,6 +52,10 @@ struct vireo_queue {
 
 	/* Written by the control thread, read by any (atomic). */
 	bool enabled;
+
+	/* The worker's while the queue runs, then the control thread's. */
+	bool missed; /* it has stopped at miss_gpa, which was not in memory */
+	uint64_t miss_gpa;
 };
 
 struct vireo_device {
@@ -59,9 +64,10 @@ struct vireo_device {
 	void *opaque;
 	struct vireo_log log;
 	char *name;
+	uint32_t id;
 	uint64_t features_offered;
 	unsigned queue_count, queue_num_told, queue_size_max;
-	int event_fd; /* raised from any thread: look at break_state and faulted */
+	int event_fd; /* raised from any thread: look at break_state, faulted and missed */
 	struct map_faults faults;
 	struct vireo_notifier *notifier; /* borrowed, or NULL */
 
@@ -87,6 +93,7 @@ struct vireo_device {
 	int break_queue; /* index, or -1 */
 	char break_text[DEVICE_BREAK_TEXT_BYTES];
 	bool faulted;
+	bool missed;
 
 	struct vireo_queue queues[];
 };
@@ -98,12 +105,25 @@ void device_break_raise(struct vireo_device *device, const struct vireo_queue *q
 /* The same from the control thread: acts before it returns (transport->broken). */
 void device_break_now(struct vireo_device *device, const struct vireo_queue *queue, const char *why);
 void device_break_forget(struct vireo_device *device);
+/* Worker: its ring has stopped at `gpa`. */
+void device_miss_raise(struct vireo_queue *queue, uint64_t gpa);
 void device_event(void *opaque, uint32_t events); /* event_fd's watch */
 
 /* queue_setup.c */
 void queue_init(struct vireo_queue *queue, struct vireo_device *device, unsigned index, bool control);
 void queue_reset(struct vireo_queue *queue); /* to the initial state, but for the call and error fds */
 void queue_forget(struct vireo_queue *queue); /* to the initial state */
+
+/* Any thread while the queue runs. */
+static inline void queue_signal(const struct vireo_queue *queue)
+{
+	const struct vireo_device *device = queue->device;
+
+	if (queue->call_fd >= 0)
+		notifier_raise(device->notifier, queue->call_fd);
+	else if (device->transport->signal)
+		device->transport->signal(device->transport_opaque, queue->index);
+}
 
 static inline bool device_accepted(const struct vireo_device *device, unsigned feature_bit)
 {

@@ -27,14 +27,23 @@ int vireo_queue_kick_fd(const struct vireo_queue *queue)
 	return queue->kick_fd;
 }
 
+/* What is not in memory yet is not there for the worker either, until the queue is started again. */
+static __cold int queue_pop_failed(struct vireo_queue *queue, int r)
+{
+	if (r == -EPROTO)
+		device_break_raise(queue->device, queue, ring_error(queue->ring));
+	if (r != -EFAULT)
+		return r;
+	device_miss_raise(queue, ring_missed(queue->ring));
+	return 0;
+}
+
 int vireo_queue_pop(struct vireo_queue *queue, struct vireo_chain *chains, unsigned max, struct iovec *iov,
 		    unsigned iov_max)
 {
 	int r = ring_pop(queue->ring, chains, max, iov, iov_max);
 
-	if (unlikely(r == -EPROTO))
-		device_break_raise(queue->device, queue, ring_error(queue->ring));
-	return r;
+	return unlikely(r < 0) ? queue_pop_failed(queue, r) : r;
 }
 
 void vireo_queue_unpop(struct vireo_queue *queue, const struct vireo_chain *chains, unsigned count)
@@ -55,8 +64,8 @@ void vireo_queue_push_burst(struct vireo_queue *queue, const struct vireo_chain 
 
 void vireo_queue_flush(struct vireo_queue *queue)
 {
-	if (ring_publish(queue->ring) && queue->call_fd >= 0)
-		notifier_raise(queue->device->notifier, queue->call_fd);
+	if (ring_publish(queue->ring))
+		queue_signal(queue);
 }
 
 bool vireo_queue_kick_enable(struct vireo_queue *queue, bool on)

@@ -141,8 +141,7 @@ static void queue_run(struct vireo_queue *queue)
 
 	queue->running = true;
 	ring_kick_enable(queue->ring, true);
-	if (queue->call_fd >= 0)
-		notifier_raise(device->notifier, queue->call_fd);
+	queue_signal(queue);
 	log_debug(&device->log, "%s: queue %u started, %u entries, base %#x", device->name, queue->index,
 		  queue->size, queue->base);
 	if (queue->control)
@@ -161,10 +160,17 @@ static void queue_start(struct vireo_queue *queue)
 		.in_order = device_accepted(device, VIREO_F_IN_ORDER_BIT),
 		.size = queue->size,
 		.base = queue->base,
+		.lazy = device->transport->missed,
+		.record = queue->record,
 		.map = device->map,
 	};
 	const char *why;
 
+	if (queue->missed && !map_find(device->map, queue->miss_gpa)) {
+		device_break_now(device, queue, "an address outside guest memory");
+		return;
+	}
+	queue->missed = false;
 	if (!queue_translate(queue, &setup)) {
 		queue_outside_memory(queue);
 		return;

@@ -34,6 +34,7 @@ void queue_reset(struct vireo_queue *queue)
 	queue->addressed = false;
 	queue->fresh = false;
 	queue->waiting = false;
+	queue->missed = false;
 	queue->size = 0;
 	queue->base = 0;
 	queue_enable(queue, false);
@@ -42,6 +43,7 @@ void queue_reset(struct vireo_queue *queue)
 void queue_forget(struct vireo_queue *queue)
 {
 	queue_reset(queue);
+	queue->record = NULL;
 	fd_close(&queue->call_fd);
 	fd_close(&queue->error_fd);
 }
@@ -155,6 +157,26 @@ int device_queue_enable(struct vireo_device *device, uint32_t index, bool on)
 	queue_enable(queue, on);
 	if (device->ops.queue_enabled)
 		device->ops.queue_enabled(device->opaque, queue, on);
+	return 0;
+}
+
+int device_queue_record_set(struct vireo_device *device, uint32_t index, uint32_t *record)
+{
+	struct vireo_queue *queue = queue_quiet(device, index);
+
+	if (!queue)
+		return -EINVAL;
+	queue->record = record;
+	return 0;
+}
+
+int device_queue_base(struct vireo_device *device, uint32_t index, uint32_t *ret_base)
+{
+	struct vireo_queue *queue = queue_quiet(device, index);
+
+	if (!queue)
+		return -EINVAL;
+	*ret_base = queue->base;
 	return 0;
 }
 

@@ -55,13 +55,20 @@ static bool served_by_somebody(uint32_t fs_type)
 	}
 }
 
-static int file_extent(int fd, uint64_t offset, uint64_t size_bytes, struct extent *ret, const char **why)
+/* Memory of the kernel's own has an inode without a type (an anonymous one), and no size to hold against anything. */
+static int file_extent(int fd, uint64_t offset, uint64_t size_bytes, bool vouched, struct extent *ret,
+		       const char **why)
 {
-	uint64_t end, page, first, last;
+	uint64_t end, page, first, last, file_bytes;
 	struct statfs fs;
 	struct stat st;
+	bool kernels = false;
 
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || fstatfs(fd, &fs) < 0) {
+	if (!fstat(fd, &st))
+		kernels = vouched && !(st.st_mode & S_IFMT);
+	else
+		st.st_mode = 0;
+	if ((!S_ISREG(st.st_mode) && !kernels) || fstatfs(fd, &fs) < 0) {
 		*why = "a region's fd is not a file of memory";
 		return -EINVAL;
 	}
@@ -69,7 +76,8 @@ static int file_extent(int fd, uint64_t offset, uint64_t size_bytes, struct exte
 		*why = "a region's file lies on a file system that another program serves";
 		return -EINVAL;
 	}
-	if (__builtin_add_overflow(offset, size_bytes, &end) || end > (uint64_t)st.st_size) {
+	file_bytes = kernels ? INT64_MAX : (uint64_t)st.st_size;
+	if (__builtin_add_overflow(offset, size_bytes, &end) || end > file_bytes) {
 		*why = "a region lies beyond the end of its file";
 		return -EINVAL;
 	}
@@ -101,14 +109,16 @@ static int watch_faults(struct map_backing *backing, size_t page_bytes, const st
 	return err;
 }
 
-int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, const struct map_faults *faults,
-		struct map_backing **ret_backing, uint8_t **ret_host, const char **why)
+int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, enum backing_kind kind,
+		const struct map_faults *faults, struct map_backing **ret_backing, uint8_t **ret_host,
+		const char **why)
 {
+	int share = kind == BACKING_READ_ONLY ? MAP_PRIVATE : MAP_SHARED;
 	struct map_backing *backing;
 	struct extent extent;
 	int err;
 
-	err = file_extent(fd, mmap_offset, size_bytes, &extent, why);
+	err = file_extent(fd, mmap_offset, size_bytes, kind != BACKING_FILE, &extent, why);
 	if (err)
 		return err;
 	backing = calloc(1, sizeof(*backing));
@@ -121,7 +131,7 @@ int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, const struct 
 	backing->ino = extent.ino;
 	backing->mmap_offset = mmap_offset;
 	backing->bytes = extent.bytes;
-	backing->start = mmap(NULL, extent.bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
+	backing->start = mmap(NULL, extent.bytes, PROT_READ | PROT_WRITE, share | MAP_NORESERVE, fd,
 			      (off_t)extent.offset);
 	if (backing->start == MAP_FAILED) {
 		err = -errno;

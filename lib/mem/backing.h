@@ -8,12 +8,19 @@
 
 struct map_backing;
 
+enum backing_kind {
+	BACKING_FILE,
+	BACKING_VOUCHED, /* see map_new_vouched() */
+	BACKING_READ_ONLY, /* the same, mapped privately */
+};
+
 /*
  * Maps size_bytes from mmap_offset on of fd, which may start anywhere in a page. *ret_host is where that
  * offset is seen. Errors and `why` as map_new(). faults may be NULL.
  */
-int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, const struct map_faults *faults,
-		struct map_backing **ret_backing, uint8_t **ret_host, const char **why);
+int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, enum backing_kind kind,
+		const struct map_faults *faults, struct map_backing **ret_backing, uint8_t **ret_host,
+		const char **why);
 
 /* Was it made of this stretch of this file? */
 bool backing_is(const struct map_backing *backing, int fd, uint64_t mmap_offset);

@@ -64,8 +64,8 @@ static const char *clash_error(const struct map *map, const struct map_spec *spe
 }
 
 /* Adds a region in its place; the map has room and is not yet anybody else's. */
-static int insert(struct map *map, const struct map_spec *spec, int fd, const struct map_faults *faults,
-		  const char **why)
+static int insert(struct map *map, const struct map_spec *spec, int fd, enum backing_kind kind,
+		  const struct map_faults *faults, const char **why)
 {
 	struct map_region region = {
 		.gpa = spec->gpa, .size_bytes = spec->size_bytes, .uaddr = spec->uaddr, .times = 1
@@ -80,7 +80,7 @@ static int insert(struct map *map, const struct map_spec *spec, int fd, const st
 		*why = lie;
 		return -EINVAL;
 	}
-	err = backing_new(fd, spec->mmap_offset, spec->size_bytes, faults, &region.backing, &region.host,
+	err = backing_new(fd, spec->mmap_offset, spec->size_bytes, kind, faults, &region.backing, &region.host,
 			  why);
 	if (err)
 		return err;
@@ -92,8 +92,8 @@ static int insert(struct map *map, const struct map_spec *spec, int fd, const st
 	return 0;
 }
 
-int map_new(const struct map_spec *specs, const int *fds, unsigned count, const struct map_faults *faults,
-	    struct map **ret_map, const char **why)
+static int map_make(const struct map_spec *specs, const int *fds, const bool *read_only, bool vouched, unsigned count,
+		    const struct map_faults *faults, struct map **ret_map, const char **why)
 {
 	struct map *map;
 	int err;
@@ -108,7 +108,9 @@ int map_new(const struct map_spec *specs, const int *fds, unsigned count, const 
 		return -ENOMEM;
 	}
 	for (unsigned i = 0; i < count; i++) {
-		err = insert(map, &specs[i], fds[i], faults, why);
+		enum backing_kind kind = !vouched ? BACKING_FILE : read_only[i] ? BACKING_READ_ONLY : BACKING_VOUCHED;
+
+		err = insert(map, &specs[i], fds[i], kind, faults, why);
 		if (err) {
 			map_unref(map);
 			return err;
@@ -116,6 +118,18 @@ int map_new(const struct map_spec *specs, const int *fds, unsigned count, const 
 	}
 	*ret_map = map;
 	return 0;
+}
+
+int map_new(const struct map_spec *specs, const int *fds, unsigned count, const struct map_faults *faults,
+	    struct map **ret_map, const char **why)
+{
+	return map_make(specs, fds, NULL, false, count, faults, ret_map, why);
+}
+
+int map_new_vouched(const struct map_spec *specs, const int *fds, const bool *read_only, unsigned count,
+		    const struct map_faults *faults, struct map **ret_map, const char **why)
+{
+	return map_make(specs, fds, read_only, true, count, faults, ret_map, why);
 }
 
 /* A map with all regions of `old` but `skip` (count or more: none), and room for some more. */
@@ -172,7 +186,7 @@ int map_with(const struct map *old, const struct map_spec *spec, int fd, const s
 		*why = "out of memory";
 		return -ENOMEM;
 	}
-	err = insert(map, spec, fd, faults, why);
+	err = insert(map, spec, fd, BACKING_FILE, faults, why);
 	if (err) {
 		map_unref(map);
 		return err;

@@ -69,6 +69,14 @@ int map_new(const struct map_spec *specs, const int *fds, unsigned count, const 
 	    struct map **ret_map, const char **why);
 
 /*
+ * As map_new(), where the kernel vouches for the regions: an fd that is no file at all is memory of the kernel's own,
+ * and as long as the region. What read_only[i] says may not be written is mapped privately: it is read where it lies,
+ * and what a lying driver lets us write to it goes nowhere.
+ */
+int map_new_vouched(const struct map_spec *specs, const int *fds, const bool *read_only, unsigned count,
+		    const struct map_faults *faults, struct map **ret_map, const char **why);
+
+/*
  * `old` (may be NULL: empty) with one region more. Errors as map_new(); -E2BIG beyond MAP_REGIONS_MAX. The very region
  * that is there already (same addresses, size, file and offset) may be added again: QEMU before 8.0 adds and
  * removes each region once per queue pair.

@@ -14,14 +14,6 @@
 typedef uint32_t event_word __attribute__((may_alias));
 typedef uint64_t packed_word __attribute__((may_alias));
 
-/* 2.8.1: AVAIL equal to the lap's wrap counter, USED not. */
-static inline bool packed_is_available(uint16_t flags, bool wrap)
-{
-	unsigned wanted = wrap ? PACKED_DESC_AVAIL_MASK : PACKED_DESC_USED_MASK;
-
-	return (flags & (PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK)) == wanted;
-}
-
 /* The rest of a descriptor whose flags have been read: each field once. */
 static inline struct ring_desc packed_read(const struct packed_desc *desc, uint16_t flags)
 {
@@ -49,8 +41,8 @@ static int packed_lay_table(struct ring *ring, struct ring_pieces *p, const stru
 
 		if (likely(table && usable >= named->len))
 			d = ring_desc_read(table + i * sizeof(struct packed_desc));
-		else if (ring_table_read(ring, named->addr, i, &d))
-			return -EPROTO;
+		else if ((err = ring_table_read(ring, named->addr, i, &d)))
+			return err;
 		err = ring_lay(ring, p, d.addr, d.len, d.tail & DESC_F_WRITE);
 		if (unlikely(err))
 			return err;
@@ -517,6 +509,8 @@ bool packed_publish(struct ring *ring)
 	struct packed_state *s = &ring->packed;
 	uint32_t span = s->staged_span, event;
 
+	if (ring->record) /* the release below keeps it before the burst: it has to be there when that is seen */
+		__atomic_store_n(ring->record, place_encode(s->first) | place_encode(s->used) << 16, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->desc[s->first.pos].flags, le16(s->first_flags),
 			 __ATOMIC_RELEASE); /* pair USED */
 	s->first = s->used;

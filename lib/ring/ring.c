@@ -92,18 +92,35 @@ static void split_start(struct ring *ring, const struct ring_setup *setup)
 }
 
 /*
+ * A predecessor's last burst, which it may have shown before it was killed, or not. As long as it has not, the
+ * descriptor at its begin is available in that lap; shown, it is used, or the driver's again in the next lap.
+ */
+static uint32_t packed_recover(const struct ring_setup *setup, uint32_t record)
+{
+	const struct packed_desc *descs = setup->desc;
+	struct packed_place from = place_decode(record);
+	uint16_t flags;
+
+	if (from.pos >= setup->size || (record >> 16 & 0x7fff) >= setup->size)
+		return setup->base >> 16;
+	flags = le16(__atomic_load_n(&descs[from.pos].flags, __ATOMIC_ACQUIRE));
+	return packed_is_available(flags, from.wrap) ? record & UINT16_MAX : record >> 16;
+}
+
+/*
  * Both halves of the base name the same place unless chains were lost in flight: then the used one counts, as
  * above. Some front ends leave the used half zero; that is no place of its own.
  */
 static void packed_start(struct ring *ring, const struct ring_setup *setup)
 {
 	struct packed_state *p = &ring->packed;
-	uint32_t half = setup->base >> 16 ? setup->base >> 16 : setup->base;
+	uint32_t record = setup->record ? __atomic_load_n(setup->record, __ATOMIC_RELAXED) : 0;
+	uint32_t half = record ? packed_recover(setup, record) : setup->base >> 16;
 
 	p->desc = setup->desc;
 	p->driver = setup->driver;
 	p->device = setup->device;
-	p->used = (struct packed_place){ .pos = half & 0x7fff, .wrap = half >> 15 & 1 };
+	p->used = place_decode(half ? half : setup->base);
 	p->avail = p->first = p->used;
 }
 
@@ -132,6 +149,8 @@ int ring_new(const struct ring_setup *setup, struct ring **ret_ring, const char 
 	ring->event_idx = setup->event_idx;
 	ring->in_order = ring->merge = setup->in_order;
 	ring->signal_next = setup->event_idx;
+	ring->lazy = setup->lazy;
+	ring->record = setup->record;
 	ring->quads = !setup->plain && ring_quads_supported();
 	if (setup->packed)
 		packed_start(ring, setup);
@@ -147,12 +166,29 @@ void ring_free(struct ring *ring)
 	free(ring);
 }
 
+/* A chain that is not in memory stays where it is as one for which there is no room. */
+static __cold int ring_pop_stopped(struct ring *ring)
+{
+	bool missed = ring->missed;
+
+	ring->missed = false;
+	return missed ? -EFAULT : -ENOBUFS;
+}
+
 int ring_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov, unsigned iov_max)
 {
+	int r;
+
 	if (unlikely(ring->error))
 		return -EPROTO;
-	return ring->is_packed ? packed_pop(ring, chains, max, iov, iov_max)
-			       : split_pop(ring, chains, max, iov, iov_max);
+	r = ring->is_packed ? packed_pop(ring, chains, max, iov, iov_max)
+			    : split_pop(ring, chains, max, iov, iov_max);
+	return unlikely(r == -ENOBUFS) ? ring_pop_stopped(ring) : r;
+}
+
+uint64_t ring_missed(const struct ring *ring)
+{
+	return ring->miss_gpa;
 }
 
 void ring_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned count)
@@ -222,11 +258,6 @@ void ring_expect(const struct ring *ring)
 	__builtin_prefetch(&s->avail->ring[s->next_avail & (ring->size - 1)]);
 }
 
-static uint32_t place_encode(struct packed_place place)
-{
-	return (uint32_t)place.pos | (uint32_t)place.wrap << 15;
-}
-
 uint32_t ring_base(const struct ring *ring)
 {
 	assert(ring->error || (!ring->outstanding && !ring->staged));
@@ -249,9 +280,30 @@ __cold int ring_break(struct ring *ring, const char *why)
 	return -EPROTO;
 }
 
+/* -EPROTO, or -ENOBUFS: see ring_pop_stopped(). */
+static int ring_outside(struct ring *ring, uint64_t gpa, const char *why)
+{
+	if (!ring->lazy)
+		return ring_break(ring, why);
+	ring->missed = true;
+	ring->miss_gpa = gpa;
+	return -ENOBUFS;
+}
+
+/* Part of the range is not in the map: where that begins. */
+static uint64_t ring_hole(struct ring *ring, uint64_t gpa)
+{
+	uint64_t usable;
+
+	while (map_gpa(ring->map, &ring->buffers, gpa, &usable))
+		gpa += usable;
+	return gpa;
+}
+
 /* A chain that does not even fit an array of the promised size is cut up beyond reason. */
 __cold int ring_no_room(struct ring *ring, const struct ring_pieces *p)
 {
+	ring->missed = false;
 	if (p->room_start >= VIREO_CHAIN_PIECES_MAX(ring->size))
 		return ring_break(ring, "chain lies in too many pieces of memory");
 	return -ENOBUFS;
@@ -276,7 +328,7 @@ __cold int ring_lay_slowly(struct ring *ring, struct ring_pieces *p, uint64_t ad
 	if (pieces == -ENOBUFS)
 		return ring_no_room(ring, p);
 	if (pieces < 0)
-		return ring_break(ring, "descriptor outside guest memory");
+		return ring_outside(ring, ring_hole(ring, addr), "descriptor outside guest memory");
 	p->iov += pieces;
 	p->room -= (unsigned)pieces;
 	if (writable) {
@@ -321,7 +373,7 @@ __cold int ring_table_read(struct ring *ring, uint64_t table, uint32_t index, st
 		uint32_t now;
 
 		if (!host)
-			return ring_break(ring, "indirect table outside guest memory");
+			return ring_outside(ring, gpa + have, "indirect table outside guest memory");
 		now = (uint32_t)min_u64(usable, sizeof(bytes) - have);
 		memcpy(bytes + have, host, now);
 		have += now;

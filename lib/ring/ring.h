@@ -33,6 +33,18 @@ struct ring_setup {
 	 */
 	uint32_t base;
 	bool plain; /* without the CPU's vector instructions, as on one that has none: for tests */
+	/*
+	 * The map is filled as it is asked for: an address that is not in it is no lie yet. ring_pop() returns -EFAULT for
+	 * a chain that has one, and leaves the chain where it is; ring_missed() says which.
+	 */
+	bool lazy;
+	/*
+	 * Packed: where a successor finds out how far this ring has come, or NULL. A word of memory that outlives the
+	 * process, 0 before the first publish: where the burst published last begins, and in the upper half where it
+	 * ends, each encoded as a half of ring_base(). It is written before the burst is shown; whether that was still
+	 * done, the ring itself tells. If it is not 0, it decides instead of `base`.
+	 */
+	uint32_t *record;
 	struct map *map; /* borrowed, for as long as the ring is used */
 };
 
@@ -54,6 +66,9 @@ int ring_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct
 void ring_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned count);
 void ring_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes,
 	       unsigned count);
+
+/* After -EFAULT: the first address of the chain that is not in the map. */
+uint64_t ring_missed(const struct ring *ring);
 
 /* Makes pushed entries visible. Returns whether the driver is to be signalled for them. */
 bool ring_publish(struct ring *ring);

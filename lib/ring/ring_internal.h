@@ -80,6 +80,10 @@ struct ring {
 	bool merge; /* IN_ORDER: whatever is staged is read-only, one used entry may stand for all */
 	bool kick_on; /* the driver has been asked to kick */
 	bool signal_next; /* the driver's event state is older than we are: signal the next publish */
+	bool lazy;
+	bool missed; /* the last pop ended at miss_gpa */
+	uint64_t miss_gpa;
+	uint32_t *record;
 	const char *error;
 	uint16_t order[]; /* IN_ORDER: ids as popped, by slot of the head; checks our own pushes */
 };
@@ -130,7 +134,7 @@ struct ring_pieces {
 int ring_lay_slowly(struct ring *ring, struct ring_pieces *p, uint64_t addr, uint32_t len, bool writable);
 int ring_no_room(struct ring *ring, const struct ring_pieces *p);
 
-/* Entry `index` of an indirect table that does not lie in one region. 0, -EPROTO. */
+/* Entry `index` of an indirect table that does not lie in one region. 0, -EPROTO, -ENOBUFS. */
 int ring_table_read(struct ring *ring, uint64_t table, uint32_t index, struct ring_desc *ret);
 
 /* Checks the descriptor that names an indirect table: 0 and how many entries it has, or -EPROTO. */
@@ -328,6 +332,25 @@ static inline struct packed_place place_back(struct packed_place place, uint32_t
 		.pos = (uint16_t)(under ? place.pos + size - descs : place.pos - descs),
 		.wrap = place.wrap ^ under,
 	};
+}
+
+/* 2.8.1: AVAIL equal to the lap's wrap counter, USED not. */
+static inline bool packed_is_available(uint16_t flags, bool wrap)
+{
+	unsigned wanted = wrap ? PACKED_DESC_AVAIL_MASK : PACKED_DESC_USED_MASK;
+
+	return (flags & (PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK)) == wanted;
+}
+
+/* A half of what ring_base() returns, and of ring_setup.record. */
+static inline uint32_t place_encode(struct packed_place place)
+{
+	return (uint32_t)place.pos | (uint32_t)place.wrap << 15;
+}
+
+static inline struct packed_place place_decode(uint32_t half)
+{
+	return (struct packed_place){ .pos = half & 0x7fff, .wrap = half >> 15 & 1 };
 }
 
 static inline bool place_equal(struct packed_place a, struct packed_place b)

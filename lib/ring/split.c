@@ -48,8 +48,8 @@ static int split_lay_table(struct ring *ring, struct ring_pieces *p, const struc
 
 		if (likely(table && usable >= named->len))
 			d = ring_desc_read(table + index * sizeof(struct split_desc));
-		else if (ring_table_read(ring, named->addr, index, &d))
-			return -EPROTO;
+		else if ((err = ring_table_read(ring, named->addr, index, &d)))
+			return err;
 		if (unlikely(d.mid & DESC_F_INDIRECT))
 			return ring_break(ring, "indirect table inside an indirect table");
 		err = ring_lay(ring, p, d.addr, d.len, d.mid & DESC_F_WRITE);
