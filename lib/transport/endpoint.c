@@ -6,6 +6,7 @@
 
 static const struct endpoint_ops *const transports[] = {
 	&vhost_user_endpoint_ops,
+	&vduse_endpoint_ops,
 };
 
 int vireo_endpoint_open(struct vireo_device *device, const char *address,

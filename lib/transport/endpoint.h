@@ -25,5 +25,6 @@ struct vireo_endpoint {
 };
 
 extern const struct endpoint_ops vhost_user_endpoint_ops; /* vhost_user/endpoint.c */
+extern const struct endpoint_ops vduse_endpoint_ops; /* vduse/endpoint.c */
 
 #endif

@@ -66,10 +66,11 @@ static void endpoint_gone(struct vhost_user_endpoint *endpoint)
 	void (*done)(void *opaque) = endpoint->done;
 	void *opaque = endpoint->done_opaque;
 
+	/* The fd that the caller may still be watching goes last. */
 	device_detach(endpoint->device);
-	endpoint_free(endpoint);
 	if (done)
 		done(opaque);
+	endpoint_free(endpoint);
 }
 
 static void session_ended(void *opaque, bool fruitful);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "transport/vduse/vduse_internal.h"
+#include <errno.h>
+#include <linux/virtio_blk.h>
+#include <linux/virtio_ids.h>
+#include <linux/virtio_net.h>
+
+/*
+ * The kernel takes few device types, and not all of their features: config space cannot be written by the driver, and
+ * of a network device it does not want a control queue, whose commands it would have to trust us with. What lives by a
+ * forbidden feature goes with it; without a control queue a driver uses one pair of queues.
+ *
+ * Resetting one queue has no message.
+ */
+
+#define BIT(n) (UINT64_C(1) << (n))
+
+static const struct taken_type {
+	uint32_t device_id;
+	uint64_t forbidden;
+	unsigned queues; /* at most, or 0 */
+} taken_types[] = {
+	{ VIRTIO_ID_NET,
+	  BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_VLAN) |
+		  BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | BIT(VIRTIO_NET_F_MQ) |
+		  BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) |
+		  BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_HASH_REPORT) | BIT(53 /* notification coalescing */),
+	  2 },
+	{ VIRTIO_ID_BLOCK, BIT(VIRTIO_BLK_F_CONFIG_WCE), 0 },
+};
+
+int vduse_offer(const struct vireo_device *device, struct vduse_key *key)
+{
+	unsigned queues = device_queue_count(device);
+
+	for (size_t i = 0; i < ARRAY_SIZE(taken_types); i++) {
+		const struct taken_type *type = &taken_types[i];
+
+		if (type->device_id != device_id(device))
+			continue;
+		key->device_id = type->device_id;
+		key->features = device_features_offered(device) & ~type->forbidden &
+				~VIREO_FEATURE(VIREO_F_RING_RESET_BIT);
+		key->features |= VIREO_FEATURE(VDUSE_F_ACCESS_PLATFORM_BIT);
+		key->queue_count = type->queues ? min_u32(queues, type->queues) : queues;
+		key->config_bytes = device_config_bytes(device);
+		return 0;
+	}
+	return -EOPNOTSUPP;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "transport/vduse/vduse_internal.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+static int kernel_open(void *opaque, const char *path, int flags)
+{
+	int fd = open(path, flags);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Workers call it in the middle of what sets errno, too. */
+static int kernel_ioctl(void *opaque, int fd, unsigned long request, void *argument)
+{
+	int saved_errno = errno, r;
+
+	do
+		r = ioctl(fd, request, argument);
+	while (r < 0 && errno == EINTR);
+	if (r < 0)
+		r = -errno;
+	errno = saved_errno;
+	return r;
+}
+
+static ssize_t kernel_read(void *opaque, int fd, void *data, size_t bytes)
+{
+	ssize_t n;
+
+	do
+		n = read(fd, data, bytes);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+static ssize_t kernel_write(void *opaque, int fd, const void *data, size_t bytes)
+{
+	ssize_t n;
+
+	do
+		n = write(fd, data, bytes);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+const struct vduse_kernel vduse_kernel_real = {
+	.open = kernel_open,
+	.ioctl = kernel_ioctl,
+	.read = kernel_read,
+	.write = kernel_write,
+	.bus_check = vdpa_bus_check,
+	.bus_add = vdpa_bus_add,
+	.bus_remove = vdpa_bus_remove,
+};

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VDUSE_LAB_TEST_H
+#define VDUSE_LAB_TEST_H
+
+/* A daemon with one device, served by the test itself, in front of the kernel of fake_test.h. */
+
+#include "transport/vduse/fake_test.h"
+
+#define SIZE 8u
+#define FEATURES_ALL                                                                                         \
+	(F(VERSION_1) | F(RING_INDIRECT_DESC) | F(RING_EVENT_IDX) | F(RING_PACKED) | F(RING_RESET) | NET_CTRL | NET_MAC)
+#define NET_CTRL (UINT64_C(1) << 17 | UINT64_C(1) << 18 | UINT64_C(1) << 22) /* CTRL_VQ, CTRL_RX, MQ */
+#define NET_MAC (UINT64_C(1) << 5)
+
+struct lab {
+	struct fake *f;
+	struct vireo_device *device;
+	struct vireo_endpoint *endpoint;
+	struct vireo_queue *queues[FAKE_QUEUES]; /* that run */
+	unsigned started[FAKE_QUEUES], stopped[FAKE_QUEUES], connected, disconnected, resets, closed;
+	bool late; /* queue_stop is answered by the test */
+	bool refuse_features;
+	uint8_t held[64]; /* bytes of the buffer that was popped last */
+	char log[8000];
+};
+
+static void lab_log(void *opaque, enum vireo_log_level level, const char *line)
+{
+	struct lab *lab = opaque;
+	size_t used = strlen(lab->log);
+
+	snprintf(lab->log + used, sizeof(lab->log) - used, "%s\n", line);
+}
+
+static void op_started(void *opaque, struct vireo_queue *queue)
+{
+	struct lab *lab = opaque;
+
+	lab->started[vireo_queue_index(queue)]++;
+	lab->queues[vireo_queue_index(queue)] = queue;
+}
+
+static void lab_quiesced(struct lab *lab, unsigned queue)
+{
+	struct vireo_queue *q = lab->queues[queue];
+
+	lab->queues[queue] = NULL;
+	vireo_queue_quiesced(q);
+}
+
+static void op_stop(void *opaque, struct vireo_queue *queue)
+{
+	struct lab *lab = opaque;
+
+	lab->stopped[vireo_queue_index(queue)]++;
+	if (!lab->late)
+		lab_quiesced(lab, vireo_queue_index(queue));
+}
+
+static int op_features(void *opaque, uint64_t features)
+{
+	return ((struct lab *)opaque)->refuse_features ? -EINVAL : 0;
+}
+
+static void op_connected(void *opaque, bool connected)
+{
+	struct lab *lab = opaque;
+
+	if (connected)
+		lab->connected++;
+	else
+		lab->disconnected++;
+}
+
+static void op_reset(void *opaque)
+{
+	((struct lab *)opaque)->resets++;
+}
+
+static const struct vireo_device_ops lab_ops = {
+	.size = sizeof(lab_ops),
+	.queue_started = op_started,
+	.queue_stop = op_stop,
+	.features_set = op_features,
+	.connected = op_connected,
+	.reset = op_reset,
+};
+
+static struct lab *lab_new(struct fake *f, uint32_t device_id)
+{
+	struct lab *lab = calloc(1, sizeof(*lab));
+	struct vireo_device_config config = {
+		.size = sizeof(config),
+		.device_id = device_id,
+		.features = FEATURES_ALL,
+		.queue_count = 3,
+		.queue_num_told = 1,
+		.queue_size_max = 256,
+		.control_queues = 1,
+		.config = "0123456789abcdef",
+		.config_bytes = 16,
+		.ops = &lab_ops,
+		.opaque = lab,
+		.log = { .write = lab_log, .opaque = lab, .max_level = VIREO_LOG_DEBUG },
+		.name = "lab",
+	};
+
+	assert_non_null(lab);
+	lab->f = f;
+	assert_int_equal(vireo_device_new(&config, &lab->device), 0);
+	return lab;
+}
+
+static int lab_open_as(struct lab *lab, const char *name, struct vireo_endpoint_config *config)
+{
+	const struct vduse_kernel kernel = fake_kernel(lab->f);
+
+	config->size = sizeof(*config);
+	config->state_folder = lab->f->folder;
+	return vduse_open_on(lab->device, name, config, &kernel, &lab->endpoint);
+}
+
+static int lab_open(struct lab *lab)
+{
+	struct vireo_endpoint_config config = { 0 };
+
+	return lab_open_as(lab, FAKE_NAME, &config);
+}
+
+static int lab_turn(struct lab *lab, int timeout_ms)
+{
+	struct pollfd poll_fd = { .fd = vireo_endpoint_fd(lab->endpoint), .events = POLLIN };
+
+	if (poll(&poll_fd, 1, timeout_ms) <= 0)
+		return 0;
+	vireo_endpoint_dispatch(lab->endpoint);
+	return 1;
+}
+
+static void lab_pump(struct lab *lab)
+{
+	for (unsigned i = 0; i < 100 && lab->endpoint && !lab->closed; i++)
+		if (!lab_turn(lab, 2))
+			return;
+}
+
+static void lab_closed(void *opaque)
+{
+	((struct lab *)opaque)->closed++;
+}
+
+static void lab_close(struct lab *lab)
+{
+	vireo_endpoint_close(lab->endpoint, lab_closed, lab);
+	for (unsigned i = 0; i < 100 && !lab->closed; i++)
+		lab_turn(lab, 10);
+	assert_int_equal(lab->closed, 1);
+	lab->endpoint = NULL;
+}
+
+static void lab_free(struct lab *lab)
+{
+	if (lab->endpoint)
+		lab_close(lab);
+	vireo_device_free(lab->device);
+	free(lab);
+}
+
+/* Sends, lets the daemon run, and takes the answer; true: it is "yes". */
+static bool ask_for(struct lab *lab, uint32_t type, uint32_t word0, uint32_t word1, struct fake_response *ret)
+{
+	uint32_t id = fake_send(lab->f, type, word0, word1);
+
+	lab_pump(lab);
+	assert_true(fake_answered(lab->f, ret));
+	assert_int_equal(ret->id, id);
+	if (type == VDUSE_MSG_SET_STATUS && !ret->result)
+		lab->f->status = (uint8_t)word0;
+	return !ret->result;
+}
+
+static bool ask(struct lab *lab, uint32_t type, uint32_t word0, uint32_t word1)
+{
+	struct fake_response response;
+
+	return ask_for(lab, type, word0, word1, &response);
+}
+
+static bool ask_update(struct lab *lab)
+{
+	struct fake_response response;
+	uint32_t id = fake_send_update(lab->f);
+
+	lab_pump(lab);
+	assert_true(fake_answered(lab->f, &response));
+	assert_int_equal(response.id, id);
+	return !response.result;
+}
+
+/* Pops one chain, remembers how it begins, and gives it back used. Returns whether there was one. */
+static bool serve_one(struct lab *lab, unsigned queue)
+{
+	struct iovec iov[VIREO_CHAIN_PIECES_MAX(SIZE)];
+	struct vireo_chain chain;
+
+	if (!lab->queues[queue] ||
+	    vireo_queue_pop(lab->queues[queue], &chain, 1, iov, VIREO_CHAIN_PIECES_MAX(SIZE)) <= 0)
+		return false;
+	memcpy(lab->held, chain.iov[0].iov_base,
+	       chain.iov[0].iov_len < sizeof(lab->held) ? chain.iov[0].iov_len : sizeof(lab->held));
+	vireo_queue_push(lab->queues[queue], &chain, 0);
+	vireo_queue_flush(lab->queues[queue]);
+	return true;
+}
+
+/* Open, and a driver that is up. */
+static struct lab *lab_up(struct fake *f, struct fake_driver *driver, uint64_t features)
+{
+	struct lab *lab = lab_new(f, 1);
+
+	assert_int_equal(lab_open(lab), 0);
+	lab_pump(lab);
+	driver_new(f, driver, features, SIZE);
+	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, 0, 0));
+	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_FEATURES, 0));
+	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
+	lab_pump(lab);
+	return lab;
+}
+
+#endif

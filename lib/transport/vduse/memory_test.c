@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "transport/vduse/lab_test.h"
+
+/* The IOTLB, and messages that come at a bad moment: what no burst may notice, and no answer may wait for. */
+
+static struct lab *lab_up_lazy(struct fake *f, struct fake_driver *driver, uint64_t features)
+{
+	fake_ranges(f, false);
+	return lab_up(f, driver, features);
+}
+
+static void lab_end(struct lab *lab, struct fake_driver *driver, struct fake *f)
+{
+	driver_free(driver);
+	lab_free(lab);
+	fake_free(f);
+}
+
+/* ---- misses ---- */
+
+static void memory_that_comes_with_the_first_buffer_is_found(void **state)
+{
+	static const uint64_t variants[] = { 0, F(RING_EVENT_IDX), F(RING_PACKED), F(RING_PACKED) | F(RING_EVENT_IDX) };
+
+	for (size_t i = 0; i < ARRAY_SIZE(variants); i++) {
+		struct fake *f = fake_new();
+		struct fake_driver driver;
+		struct lab *lab = lab_up_lazy(f, &driver, variants[i]);
+
+		fake_ranges(f, true);
+		memcpy(f->memory + 4096, "hello", 5);
+		driver_add(&driver, 1, 4096, 64, 7);
+		assert_false(serve_one(lab, 1)); /* a miss */
+		lab_pump(lab);
+		assert_int_equal(lab->started[1], 2);
+		assert_true(serve_one(lab, 1));
+		assert_memory_equal(lab->held, "hello", 5);
+		assert_int_equal(driver_get(&driver, 1), 7);
+		assert_null(strstr(lab->log, "broken"));
+		lab_end(lab, &driver, f);
+	}
+}
+
+static void chains_before_a_miss_are_served_first_and_once(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab;
+	struct iovec iov[3 * VIREO_CHAIN_PIECES_MAX(SIZE)];
+	struct vireo_chain chains[4];
+
+	f->range_count = 0;
+	for (unsigned i = 0; i < FAKE_QUEUES; i++)
+		fake_range(f, RING_AT(i), 0x40000, RING_AT(i), 3);
+	f->ranges[f->range_count++] = f->ranges[0];
+	memmove(&f->ranges[1], &f->ranges[0], 3 * sizeof(f->ranges[0]));
+	f->ranges[0] = (struct fake_range){ 0, 8191, 0, 3, f->memfd };
+	lab = lab_up(f, &driver, 0);
+	driver_add(&driver, 1, 0, 10, 1);
+	driver_add(&driver, 1, 0, 10, 2);
+	driver_add(&driver, 1, 8192, 10, 3); /* not there yet */
+	assert_int_equal(vireo_queue_pop(lab->queues[1], chains, 4, iov, ARRAY_SIZE(iov)), 2);
+	assert_int_equal(vireo_queue_pop(lab->queues[1], chains + 2, 2, iov + 100, 200), 0);
+	/* They are in flight while the miss is on its way: what is pushed then counts. */
+	vireo_queue_push_burst(lab->queues[1], chains, NULL, 2);
+	vireo_queue_flush(lab->queues[1]);
+	fake_ranges(f, true);
+	lab_pump(lab);
+	assert_true(serve_one(lab, 1));
+	assert_false(serve_one(lab, 1));
+	for (uintptr_t n = 1; n <= 3; n++)
+		assert_int_equal(driver_get(&driver, 1), n);
+	assert_int_equal(driver_get(&driver, 1), 0);
+	lab_end(lab, &driver, f);
+}
+
+static void address_that_is_nowhere_breaks_the_device_until_it_is_reset(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab = lab_up_lazy(f, &driver, 0);
+
+	driver_add(&driver, 1, 4096, 64, 7); /* and no bounce pages come */
+	assert_false(serve_one(lab, 1));
+	lab_pump(lab);
+	assert_non_null(strstr(lab->log, "broken: queue 1: an address outside guest memory"));
+	assert_null(lab->queues[0]);
+	assert_null(lab->queues[1]);
+	assert_true(ask_update(lab)); /* still answered */
+	assert_false(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
+	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, 0, 0));
+	assert_int_equal(lab->connected, 2);
+	fake_ranges(f, true);
+	driver_free(&driver);
+	driver_new(f, &driver, 0, SIZE);
+	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_FEATURES, 0));
+	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
+	driver_add(&driver, 1, 4096, 64, 8);
+	assert_true(serve_one(lab, 1));
+	lab_end(lab, &driver, f);
+}
+
+static void indirect_table_that_is_not_there_yet_is_found(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab;
+	struct iovec iov[2];
+	void *cookie = &iov;
+
+	fake_ranges(f, true);
+	f->ranges[2].last = f->ranges[2].first + TABLES_AT - 1; /* of queue 1, less the tables */
+	lab = lab_up(f, &driver, F(RING_INDIRECT_DESC));
+	iov[0] = iov[1] = (struct iovec){ f->memory, 10 };
+	assert_int_equal(vireo_driver_ring_add(driver.rings[1], iov, 2, 0, true, cookie), 0);
+	vireo_driver_ring_kick(driver.rings[1]);
+	assert_false(serve_one(lab, 1));
+	fake_ranges(f, true);
+	lab_pump(lab);
+	assert_true(serve_one(lab, 1));
+	lab_end(lab, &driver, f);
+}
+
+/* A driver that lies about the ring itself is no case for patience. */
+static void lie_that_is_no_miss_breaks_at_once(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab = lab_up(f, &driver, 0);
+	uint16_t index = htole16(SIZE + 1);
+
+	memcpy(f->memory + RING_AT(1) + 0x8000 + 2, &index, sizeof(index)); /* avail->idx */
+	assert_false(serve_one(lab, 1));
+	lab_pump(lab);
+	assert_non_null(strstr(lab->log, "broken: queue 1: available index further ahead"));
+	assert_null(lab->queues[0]);
+	lab_end(lab, &driver, f);
+}
+
+/* ---- ranges ---- */
+
+static void neighbours_of_one_file_are_one_region(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab;
+
+	f->range_count = 0;
+	fake_range(f, 0, BOUNCE_BYTES, 0, 3);
+	fake_range(f, RING_AT(0), 0x8000, RING_AT(0), 3); /* each ring lies in two */
+	fake_range(f, RING_AT(0) + 0x8000, 0x40000 - 0x8000, RING_AT(0) + 0x8000, 3);
+	fake_range(f, RING_AT(1), 0x7000, RING_AT(1), 3);
+	fake_range(f, RING_AT(1) + 0x7000, 0x40000 - 0x7000, RING_AT(1) + 0x7000, 3);
+	lab = lab_up(f, &driver, F(RING_PACKED));
+	assert_int_equal(device_map(lab->device)->count, 1);
+	driver_add(&driver, 1, 0, 10, 1);
+	assert_true(serve_one(lab, 1));
+	lab_end(lab, &driver, f);
+}
+
+static void read_only_range_is_read_and_never_written(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab;
+	uint64_t usable;
+	struct map_cache cache = { 0 };
+	uint8_t *host;
+
+	f->range_count = 0;
+	fake_range(f, 0, BOUNCE_BYTES, 0, 1);
+	for (unsigned i = 0; i < FAKE_QUEUES; i++)
+		fake_range(f, RING_AT(i), 0x40000, RING_AT(i), 3);
+	lab = lab_up(f, &driver, 0);
+	memcpy(f->memory + 4096, "hello", 5);
+	host = map_gpa(device_map(lab->device), &cache, 4096, &usable);
+	assert_non_null(host);
+	assert_memory_equal(host, "hello", 5);
+	memcpy(host, "HELLO", 5); /* as a chain would make us do whose driver says that it is writable */
+	assert_memory_equal(f->memory + 4096, "hello", 5);
+	lab_end(lab, &driver, f);
+}
+
+static void range_to_the_end_of_all_addresses_is_survived(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab;
+
+	fake_ranges(f, true);
+	f->ranges[f->range_count++] = (struct fake_range){ UINT64_MAX - 4095, UINT64_MAX, 0, 3, f->memfd };
+	lab = lab_up(f, &driver, 0);
+	driver_add(&driver, 1, 0, 10, 1);
+	assert_true(serve_one(lab, 1));
+	lab_end(lab, &driver, f);
+}
+
+/* ---- UPDATE_IOTLB ---- */
+
+static void update_waits_for_the_burst_and_unmaps_nothing_before(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct fake_response response;
+	struct lab *lab = lab_up(f, &driver, 0);
+	struct iovec iov[VIREO_CHAIN_PIECES_MAX(SIZE)];
+	struct vireo_chain chain;
+	int other = memfd_create("other", MFD_CLOEXEC);
+
+	memcpy(f->memory + 4096, "old", 3);
+	driver_add(&driver, 1, 4096, 64, 7);
+	assert_int_equal(vireo_queue_pop(lab->queues[1], &chain, 1, iov, ARRAY_SIZE(iov)), 1);
+	assert_int_equal(ftruncate(other, BOUNCE_BYTES), 0);
+	assert_int_equal(pwrite(other, "new", 3, 4096), 3);
+	f->ranges[0].fd = other;
+	lab->late = true;
+	fake_send_update(f);
+	lab_pump(lab);
+	assert_int_equal(lab->stopped[1], 1);
+	assert_false(fake_answered(f, &response));
+	assert_memory_equal(chain.iov[0].iov_base, "old", 3); /* a burst is running, and still sees it */
+	vireo_queue_push(lab->queues[1], &chain, 0);
+	vireo_queue_flush(lab->queues[1]);
+	lab_quiesced(lab, 0);
+	assert_false(fake_answered(f, &response));
+	lab_quiesced(lab, 1);
+	lab_pump(lab);
+	assert_true(fake_answered(f, &response));
+	assert_int_equal(response.result, 0);
+	assert_int_equal(driver_get(&driver, 1), 7);
+	driver_add(&driver, 1, 4096, 64, 8);
+	lab->late = false;
+	assert_true(serve_one(lab, 1));
+	assert_memory_equal(lab->held, "new", 3);
+	close(other);
+	lab_end(lab, &driver, f);
+}
+
+static void update_that_takes_the_rings_away_makes_them_wait(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab = lab_up(f, &driver, 0);
+
+	f->range_count = 1;
+	assert_true(ask_update(lab));
+	assert_null(lab->queues[1]);
+	fake_ranges(f, true);
+	assert_true(ask_update(lab));
+	driver_add(&driver, 1, 0, 10, 1);
+	assert_true(serve_one(lab, 1));
+	lab_end(lab, &driver, f);
+}
+
+static void update_without_a_driver_asks_for_nothing(void **state)
+{
+	struct fake *f = fake_new();
+	struct lab *lab = lab_new(f, 1);
+
+	assert_int_equal(lab_open(lab), 0);
+	lab_pump(lab);
+	assert_true(ask_update(lab));
+	assert_int_equal(f->range_asks, 0);
+	lab_free(lab);
+	fake_free(f);
+}
+
+/* ---- answers ---- */
+
+static void hurry(struct lab *lab)
+{
+	((struct vduse *)lab->endpoint)->late_ms = 20;
+}
+
+static void data_path_that_does_not_let_go_holds_up_no_answer(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct fake_response response;
+	struct lab *lab = lab_up(f, &driver, 0);
+
+	hurry(lab);
+	lab->late = true;
+	fake_send_update(f);
+	lab_pump(lab);
+	assert_false(fake_answered(f, &response));
+	lab_turn(lab, 1000);
+	assert_true(fake_answered(f, &response));
+	assert_int_equal(response.result, 1);
+	/* Whatever comes meanwhile is answered, and a reset is not forgotten. */
+	assert_false(ask(lab, VDUSE_MSG_GET_VQ_STATE, 0, 0));
+	assert_false(ask(lab, VDUSE_MSG_SET_STATUS, 0, 0));
+	assert_int_equal(lab->resets, 1); /* the one at the beginning */
+	lab_quiesced(lab, 0);
+	lab_quiesced(lab, 1);
+	lab_pump(lab);
+	assert_int_equal(lab->resets, 2);
+	assert_null(lab->queues[0]);
+	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_FEATURES, 0));
+	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
+	assert_non_null(lab->queues[0]);
+	lab->late = false;
+	lab_end(lab, &driver, f);
+}
+
+static void answer_that_finds_no_room_is_written_later(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab = lab_up(f, &driver, 0);
+
+	f->write_error = -EAGAIN;
+	assert_true(ask(lab, VDUSE_MSG_GET_VQ_STATE, 0, 0));
+	lab_end(lab, &driver, f);
+}
+
+static void answer_that_nobody_waits_for_any_more_costs_nothing(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab = lab_up(f, &driver, 0);
+
+	f->write_error = -ENOENT;
+	fake_send(f, VDUSE_MSG_GET_VQ_STATE, 0, 0);
+	lab_pump(lab);
+	assert_true(ask(lab, VDUSE_MSG_GET_VQ_STATE, 0, 0));
+	assert_non_null(lab->queues[0]);
+	lab_end(lab, &driver, f);
+}
+
+static void kernel_that_talks_nonsense_loses_the_device_and_no_more(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab = lab_up(f, &driver, 0);
+
+	assert_int_equal(send(fake_peer_fd(f), "short", 5, 0), 5);
+	lab_pump(lab);
+	assert_non_null(strstr(lab->log, "/dev/vduse/test0: a message is cut short"));
+	assert_null(lab->queues[0]);
+	assert_int_equal(vireo_endpoint_dispatch(lab->endpoint), -EPROTO);
+	lab_end(lab, &driver, f);
+}
+
+/* ---- the end ---- */
+
+static void close_waits_for_the_queues(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab = lab_up(f, &driver, 0);
+
+	lab->late = true;
+	vireo_endpoint_close(lab->endpoint, lab_closed, lab);
+	lab_pump(lab);
+	assert_int_equal(lab->closed, 0);
+	lab_quiesced(lab, 1);
+	lab_quiesced(lab, 0);
+	assert_int_equal(lab->closed, 1);
+	assert_int_equal(lab->disconnected, 1);
+	lab->endpoint = NULL;
+	assert_false(f->exists);
+	lab_end(lab, &driver, f);
+}
+
+/* What a vdpa driver does when it is unbound: it resets the device, and waits for the answer. */
+static int bus_remove_asks(void *opaque, const char *name)
+{
+	struct fake *f = opaque;
+	struct pollfd poll_fd = { .fd = fake_peer_fd(f), .events = POLLIN };
+	struct fake_response response;
+
+	fake_send(f, VDUSE_MSG_SET_STATUS, 0, 0);
+	if (poll(&poll_fd, 1, 5000) != 1 || !fake_answered(f, &response) || response.result)
+		return -ETIMEDOUT;
+	f->attached = false;
+	return 0;
+}
+
+struct work {
+	void (*work)(void *argument);
+	void *argument;
+	pthread_t thread;
+};
+
+static void *work_main(void *opaque)
+{
+	struct work *work = opaque;
+
+	work->work(work->argument);
+	return NULL;
+}
+
+static void thread_aside(void *opaque, void (*work)(void *argument), void *argument)
+{
+	struct work *thread = opaque;
+
+	*thread = (struct work){ .work = work, .argument = argument };
+	assert_int_equal(pthread_create(&thread->thread, NULL, work_main, thread), 0);
+}
+
+static void driver_that_is_taken_off_has_its_messages_answered(void **state)
+{
+	struct fake *f = fake_new();
+	struct lab *lab = lab_new(f, 1);
+	struct work work;
+	struct vireo_endpoint_config config = { .size = sizeof(config), .attach = VIREO_ATTACH_VIRTIO,
+						.state_folder = f->folder, .run_aside = thread_aside,
+						.run_opaque = &work };
+	struct vduse_kernel kernel = fake_kernel(f);
+
+	kernel.bus_remove = bus_remove_asks;
+	assert_int_equal(vduse_open_on(lab->device, FAKE_NAME, &config, &kernel, &lab->endpoint), 0);
+	for (unsigned i = 0; i < 100 && !strstr(lab->log, "attached to virtio_vdpa"); i++)
+		lab_turn(lab, 20);
+	pthread_join(work.thread, NULL);
+	assert_true(f->attached);
+	lab_close(lab);
+	pthread_join(work.thread, NULL);
+	assert_false(f->attached || f->exists);
+	lab_free(lab);
+	fake_free(f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(memory_that_comes_with_the_first_buffer_is_found),
+		cmocka_unit_test(chains_before_a_miss_are_served_first_and_once),
+		cmocka_unit_test(address_that_is_nowhere_breaks_the_device_until_it_is_reset),
+		cmocka_unit_test(indirect_table_that_is_not_there_yet_is_found),
+		cmocka_unit_test(lie_that_is_no_miss_breaks_at_once),
+		cmocka_unit_test(neighbours_of_one_file_are_one_region),
+		cmocka_unit_test(read_only_range_is_read_and_never_written),
+		cmocka_unit_test(range_to_the_end_of_all_addresses_is_survived),
+		cmocka_unit_test(update_waits_for_the_burst_and_unmaps_nothing_before),
+		cmocka_unit_test(update_that_takes_the_rings_away_makes_them_wait),
+		cmocka_unit_test(update_without_a_driver_asks_for_nothing),
+		cmocka_unit_test(data_path_that_does_not_let_go_holds_up_no_answer),
+		cmocka_unit_test(answer_that_finds_no_room_is_written_later),
+		cmocka_unit_test(answer_that_nobody_waits_for_any_more_costs_nothing),
+		cmocka_unit_test(kernel_that_talks_nonsense_loses_the_device_and_no_more),
+		cmocka_unit_test(close_waits_for_the_queues),
+		cmocka_unit_test(driver_that_is_taken_off_has_its_messages_answered),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "transport/vduse/vduse_internal.h"
+#include "base/fd.h"
+#include "base/loop.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+
+/*
+ * What the driver has set up is asked of the kernel when the driver says that it is done (DRIVER_OK): addresses, sizes,
+ * and where each queue begins. Kicks come by an eventfd that is made here.
+ *
+ * Signals are an ioctl, which a worker calls itself. The kernel takes it only once it has noted DRIVER_OK, a moment
+ * after our answer to it, and queues run from that answer on. A signal that comes in between is refused: its queue is
+ * noted, and the control thread tries again.
+ */
+
+#define SIGNAL_RETRY_MS 1u
+#define SIGNAL_TRIES_MAX 2000u /* the kernel's thread has not run for seconds: then the driver is as good as gone */
+
+/* ---- set-up ---- */
+
+int vduse_negotiate(struct vduse *v, const char **why)
+{
+	const uint64_t own = VIREO_FEATURE(VDUSE_F_ACCESS_PLATFORM_BIT);
+	uint64_t features;
+	int r = vduse_ioctl(v, VDUSE_WIRE_DEV_GET_FEATURES, &features);
+
+	if (r) {
+		*why = "the driver's features cannot be read";
+		return r;
+	}
+	if (features & ~v->key.features) {
+		*why = "features that were not offered";
+		return -EINVAL;
+	}
+	r = device_features_set(v->device, features & ~own);
+	if (r) {
+		*why = "the device does not take these features";
+		return r;
+	}
+	v->negotiated = true;
+	log_info(device_log(v->device), "%s: features negotiated: %#" PRIx64, device_name(v->device), features);
+	return 0;
+}
+
+/* The device has the eventfd; the kernel holds a reference of its own. */
+static int kick_set(struct vduse *v, unsigned index)
+{
+	struct vduse_wire_kick wire = { .index = index };
+	int fd, r = fd_event_new(&fd);
+
+	if (r)
+		return r;
+	wire.fd = fd;
+	r = device_queue_kick_set(v->device, index, fd);
+	if (r) {
+		fd_close(&fd);
+		return r;
+	}
+	return vduse_ioctl(v, VDUSE_WIRE_VQ_SETUP_KICKFD, &wire);
+}
+
+static int queue_set_up(struct vduse *v, const struct vduse_wire_queue_info *info, bool again)
+{
+	uint32_t *record = vduse_state_record(&v->state, info->index);
+	int r = device_queue_size_set(v->device, info->index, info->size);
+
+	if (!r)
+		r = device_queue_address_set(v->device, info->index, info->desc, info->driver, info->device);
+	if (!r)
+		r = device_queue_base_set(v->device, info->index, vduse_base(&info->state, vduse_packed(v)));
+	if (r)
+		return r;
+	if (!again)
+		__atomic_store_n(record, 0, __ATOMIC_RELAXED);
+	device_queue_record_set(v->device, info->index, record);
+	r = kick_set(v, info->index);
+	return r ? r : device_queue_enable(v->device, info->index, true);
+}
+
+int vduse_queue_start(struct vduse *v, unsigned index, bool again, const char **why)
+{
+	struct vduse_wire_queue_info info = { .index = index };
+	int r = vduse_ioctl(v, VDUSE_WIRE_VQ_GET_INFO, &info);
+
+	if (!r) {
+		info.index = index;
+		r = queue_set_up(v, &info, again);
+	}
+	if (r)
+		*why = "a queue cannot be set up as the driver says";
+	return r;
+}
+
+void vduse_queue_stop(struct vduse *v, unsigned index)
+{
+	struct vduse_wire_kick wire = { .index = index, .fd = -1 };
+	uint32_t base;
+
+	vduse_ioctl(v, VDUSE_WIRE_VQ_SETUP_KICKFD, &wire);
+	device_queue_enable(v->device, index, false);
+	device_queue_stop(v->device, index, &base);
+}
+
+/* A driver need not use all queues: what is not ready is left alone. */
+static int queues_start(struct vduse *v, bool again, const char **why)
+{
+	for (unsigned i = 0; i < v->key.queue_count; i++) {
+		struct vduse_wire_queue_info info = { .index = i };
+		int r = vduse_ioctl(v, VDUSE_WIRE_VQ_GET_INFO, &info);
+
+		if (r)
+			*why = "a queue's set-up cannot be read";
+		else if (info.ready)
+			r = vduse_queue_start(v, i, again, why);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+int vduse_start(struct vduse *v, bool again, const char **why)
+{
+	int r = v->negotiated ? 0 : vduse_negotiate(v, why);
+
+	if (!r)
+		r = vduse_memory_map(v, why);
+	return r ? r : queues_start(v, again, why);
+}
+
+void vduse_resume(struct vduse *v)
+{
+	if ((v->status & VIREO_STATUS_DRIVER_OK) && !v->suspended && !v->broken && !v->closed && !v->lost)
+		device_resume(v->device);
+}
+
+/* ---- signals ---- */
+
+void vduse_signal(void *opaque, unsigned queue)
+{
+	struct vduse *v = opaque;
+	uint32_t index = queue;
+
+	if (vduse_ioctl(v, VDUSE_WIRE_VQ_INJECT_IRQ, &index) != -EINVAL)
+		return;
+	if (!__atomic_exchange_n(&v->signal_lost[queue], true, __ATOMIC_ACQ_REL))
+		fd_event_raise(v->signal_event_fd);
+}
+
+/* Another refusal leaves the mark, and a worker that comes meanwhile leaves it to us. */
+static bool signals_retry(struct vduse *v)
+{
+	bool left = false;
+
+	for (uint32_t i = 0; i < v->key.queue_count; i++) {
+		if (!__atomic_exchange_n(&v->signal_lost[i], false, __ATOMIC_ACQ_REL))
+			continue;
+		if (vduse_ioctl(v, VDUSE_WIRE_VQ_INJECT_IRQ, &i) != -EINVAL)
+			continue;
+		__atomic_store_n(&v->signal_lost[i], true, __ATOMIC_RELEASE);
+		left = true;
+	}
+	return left;
+}
+
+static void signals_due(void *opaque)
+{
+	struct vduse *v = opaque;
+
+	if (!signals_retry(v))
+		return;
+	if (v->signal_tries && --v->signal_tries) {
+		loop_timer_start(v->signal_timer, SIGNAL_RETRY_MS);
+		return;
+	}
+	for (unsigned i = 0; i < v->key.queue_count; i++)
+		__atomic_store_n(&v->signal_lost[i], false, __ATOMIC_RELEASE);
+}
+
+static void signals_event(void *opaque, uint32_t events)
+{
+	struct vduse *v = opaque;
+
+	fd_event_clear(v->signal_event_fd);
+	v->signal_tries = SIGNAL_TRIES_MAX;
+	signals_due(v);
+}
+
+int vduse_signals_new(struct vduse *v)
+{
+	int r;
+
+	v->signal_lost = calloc(v->key.queue_count, sizeof(*v->signal_lost));
+	if (!v->signal_lost)
+		return -ENOMEM;
+	r = fd_event_new(&v->signal_event_fd);
+	if (!r)
+		r = loop_add(v->loop, v->signal_event_fd, EPOLLIN, signals_event, v, &v->signal_watch);
+	return r ? r : loop_timer_new(v->loop, signals_due, v, &v->signal_timer);
+}
+
+void vduse_signals_free(struct vduse *v)
+{
+	loop_remove(&v->signal_watch);
+	if (v->signal_timer)
+		loop_timer_free(&v->signal_timer);
+	fd_close(&v->signal_event_fd);
+	free(v->signal_lost);
+}

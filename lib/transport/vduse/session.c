@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "transport/vduse/vduse_internal.h"
+#include "base/fd.h"
+#include "base/loop.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+/*
+ * Theory of operation: the kernel's messages, one after the other, and never blocking.
+ *
+ *	IDLE -> QUIESCE -> (job) -> ANSWER -> IDLE
+ *
+ * Four kinds of job want queues quiet, one at a time: a message; a miss, after which the map has more; a break, after
+ * which nothing runs until the driver resets the device; and the end. Queues are started again when the answer has been
+ * written and not before: until then the kernel does not take signals for them.
+ *
+ * The kernel waits for each answer with its driver blocked, and gives the device up for good after 30 s (msg_timeout).
+ * Everything here is done at once but the wait for the data path. If that takes too long, the message is refused, and so
+ * is whatever comes meanwhile; what memory and status say by then is carried out when the queues are quiet at last.
+ *
+ * After the end (`closed`) messages are still answered: taking the device off the vdpa bus makes some.
+ */
+
+#define LATE_MS 5000u
+#define STEPS_PER_TURN 64u
+
+/* ---- answers ---- */
+
+/* True: written, or of no use any more. */
+static bool answer_write(struct vduse *v)
+{
+	uint8_t data[VDUSE_MESSAGE_BYTES];
+	ssize_t n;
+
+	vduse_put_response(&v->response, data);
+	n = v->kernel.write(v->kernel.opaque, v->fd, data, sizeof(data));
+	if (n == -EAGAIN)
+		return false;
+	if (n == -ENOENT) /* nobody waits for it any more */
+		log_warning(device_log(v->device), "%s: the answer to a message came too late", device_name(v->device));
+	else if (n < 0)
+		vduse_lose(v, (int)n, "an answer cannot be written");
+	return true;
+}
+
+static void refuse_log(const struct vduse *v, const char *name, const char *why)
+{
+	log_warning(device_log(v->device), "%s: %s (%u) refused: %s", device_name(v->device), name, v->request.type,
+		    why);
+}
+
+/* ---- receiving ---- */
+
+/* True: there is a message in v->request. */
+static bool message_read(struct vduse *v)
+{
+	uint8_t data[VDUSE_MESSAGE_BYTES];
+	const char *why = "";
+	ssize_t n = v->kernel.read(v->kernel.opaque, v->fd, data, sizeof(data));
+
+	if (n == -EAGAIN)
+		return false;
+	if (n < 0) {
+		vduse_lose(v, (int)n, "messages cannot be read");
+		return false;
+	}
+	v->row = NULL;
+	if (!vduse_parse_request(data, (uint32_t)n, v->key.api, &v->request, &why))
+		v->row = vduse_row(v, v->request.type, &why);
+	else if (n != (ssize_t)sizeof(data)) {
+		vduse_lose(v, -EPROTO, why);
+		return false;
+	}
+	v->response = (struct vduse_response){ .id = v->request.id };
+	if (!v->row)
+		refuse_log(v, "message", why);
+	else
+		log_debug(device_log(v->device), "%s: %s", device_name(v->device), v->row->name);
+	return true;
+}
+
+/* ---- quiet queues ---- */
+
+static void quiet(void *opaque)
+{
+	struct vduse *v = opaque;
+
+	v->quiet = true;
+	vduse_run(v);
+}
+
+static void job_begin(struct vduse *v, enum vduse_job job, uint32_t queue)
+{
+	v->job = job;
+	v->phase = VDUSE_QUIESCE;
+	v->quiet = v->late = false;
+	device_quiesce(v->device, queue, quiet, v);
+	if (!v->quiet)
+		loop_timer_start(v->late_timer, v->late_ms);
+}
+
+/* What is still true of a message that has been refused. */
+static void late_note(struct vduse *v)
+{
+	if (!v->row)
+		return;
+	if (v->request.type == VDUSE_MSG_SET_STATUS && !v->request.status)
+		v->reset_due = true;
+	else if (v->request.type == VDUSE_MSG_UPDATE_IOTLB)
+		v->miss_due = true;
+}
+
+static void late(void *opaque)
+{
+	struct vduse *v = opaque;
+
+	if (v->phase != VDUSE_QUIESCE || v->quiet)
+		return;
+	v->late = true;
+	log_warning(device_log(v->device), "%s: the data path does not let go of a queue: messages are refused",
+		    device_name(v->device));
+	if (v->job == VDUSE_JOB_MESSAGE) {
+		late_note(v);
+		answer_write(v);
+	}
+	vduse_run(v);
+}
+
+static bool late_step(struct vduse *v)
+{
+	if (!message_read(v))
+		return false;
+	late_note(v);
+	answer_write(v);
+	return true;
+}
+
+/* ---- jobs ---- */
+
+static void message_handle(struct vduse *v)
+{
+	const char *why = "refused";
+	int r = v->row->handle(v, &v->request, &v->response, &why);
+
+	v->response.ok = !r;
+	if (r)
+		refuse_log(v, v->row->name, why);
+}
+
+static void miss_handle(struct vduse *v)
+{
+	const char *why = "";
+
+	v->miss_due = false;
+	if ((v->status & VIREO_STATUS_DRIVER_OK) && !v->broken && vduse_memory_map(v, &why))
+		vireo_device_break(v->device, why);
+}
+
+static void job_do(struct vduse *v)
+{
+	bool answer = v->job == VDUSE_JOB_MESSAGE && !v->late;
+
+	loop_timer_stop(v->late_timer);
+	if (v->reset_due) {
+		v->reset_due = false;
+		vduse_reset(v);
+	}
+	if (answer)
+		message_handle(v);
+	else if (v->job == VDUSE_JOB_MISS)
+		miss_handle(v);
+	else if (v->job == VDUSE_JOB_BREAK)
+		v->broken = true;
+	else if (v->job == VDUSE_JOB_CLOSE)
+		v->closed = true;
+	v->phase = answer ? VDUSE_ANSWER : VDUSE_IDLE;
+	if (!answer)
+		vduse_resume(v);
+}
+
+/* ---- the machine ---- */
+
+static bool idle_step(struct vduse *v)
+{
+	if (v->close_due && !v->closed) {
+		job_begin(v, VDUSE_JOB_CLOSE, DEVICE_ALL_QUEUES);
+		return true;
+	}
+	if (v->break_due && !v->broken) {
+		job_begin(v, VDUSE_JOB_BREAK, DEVICE_ALL_QUEUES);
+		return true;
+	}
+	if (v->miss_due && !v->lost) {
+		job_begin(v, VDUSE_JOB_MISS, DEVICE_ALL_QUEUES);
+		return true;
+	}
+	if (v->lost)
+		return false;
+	if (!message_read(v))
+		return v->lost; /* now: what runs is taken back */
+	if (!v->row) {
+		v->phase = VDUSE_ANSWER;
+	} else if (v->row->quiet == VDUSE_QUIET_NONE) {
+		message_handle(v);
+		v->phase = VDUSE_ANSWER;
+	} else {
+		job_begin(v, VDUSE_JOB_MESSAGE,
+			  v->row->quiet == VDUSE_QUIET_QUEUE ? v->request.queue : DEVICE_ALL_QUEUES);
+	}
+	return true;
+}
+
+/* One step. False: nothing more can be done now. */
+static bool step(struct vduse *v)
+{
+	switch (v->phase) {
+	case VDUSE_IDLE:
+		return idle_step(v);
+	case VDUSE_QUIESCE:
+		if (!v->quiet)
+			return v->late && !v->lost && late_step(v);
+		job_do(v);
+		return true;
+	case VDUSE_ANSWER:
+		if (!v->lost && !answer_write(v))
+			return false;
+		v->phase = VDUSE_IDLE;
+		vduse_resume(v);
+		return true;
+	}
+	return false;
+}
+
+static void readable(void *opaque, uint32_t events)
+{
+	struct vduse *v = opaque;
+
+	if (events & EPOLLERR)
+		vduse_lose(v, -EIO, "the kernel has given it up, an answer must have come too late");
+	vduse_run(v);
+}
+
+static void watch(struct vduse *v)
+{
+	uint32_t events = v->phase == VDUSE_ANSWER ? EPOLLOUT : EPOLLIN;
+	bool wanted = !v->lost && (v->phase != VDUSE_QUIESCE || v->late);
+	int r;
+
+	if (!wanted) {
+		loop_remove(&v->watch);
+		return;
+	}
+	if (v->watch) {
+		loop_change(v->watch, events);
+		return;
+	}
+	r = loop_add(v->loop, v->fd, events, readable, v, &v->watch);
+	if (r)
+		vduse_lose(v, r, "it cannot be watched");
+}
+
+void vduse_run(struct vduse *v)
+{
+	unsigned steps = 0;
+
+	if (v->busy || !v->started)
+		return;
+	v->busy = true;
+	while (steps++ < STEPS_PER_TURN && step(v))
+		;
+	watch(v);
+	v->busy = false;
+	vduse_close_go_on(v);
+}
+
+/* ---- begin and end ---- */
+
+void vduse_lose(struct vduse *v, int err, const char *why)
+{
+	if (v->lost)
+		return;
+	log_error(device_log(v->device), "%s: /dev/vduse/%s: %s: %s", device_name(v->device), v->name, why,
+		  strerrordesc_np(-err));
+	v->lost = err;
+	v->break_due = true;
+	loop_remove(&v->watch);
+}
+
+int vduse_session_new(struct vduse *v)
+{
+	v->late_ms = LATE_MS;
+	return loop_timer_new(v->loop, late, v, &v->late_timer);
+}
+
+void vduse_session_free(struct vduse *v)
+{
+	loop_remove(&v->watch);
+	if (v->late_timer)
+		loop_timer_free(&v->late_timer);
+}
