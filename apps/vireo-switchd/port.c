@@ -9,6 +9,7 @@
 
 static const struct port_kind *const kinds[] = {
 	[SPEC_VHOST_USER] = &port_vhost_user,
+	[SPEC_VDUSE] = &port_vduse,
 	[SPEC_TAP] = &port_tap,
 	[SPEC_VIRTIO_PCI] = &port_virtio_pci,
 	[SPEC_NULL] = &port_null,

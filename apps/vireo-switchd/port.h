@@ -3,7 +3,7 @@
 #define SWITCHD_PORT_H
 
 /*
- * Ports of the daemon: what the user named, joined to a port of the switch. A kind (vhost-user, tap,
+ * Ports of the daemon: what the user named, joined to a port of the switch. A kind (vhost-user, vduse, tap,
  * virtio-pci, null) is a row of functions; it embeds struct port as its first member.
  *
  * Life: ports_add() -> kind->open -> ... -> ports_remove() -> kind->close -> port_closed() -> the switch lets
@@ -37,7 +37,7 @@ struct port_kind {
 	const char *(*state)(const struct port *port);
 };
 
-extern const struct port_kind port_vhost_user, port_tap, port_virtio_pci, port_null;
+extern const struct port_kind port_vhost_user, port_vduse, port_tap, port_virtio_pci, port_null;
 
 struct ports {
 	struct sw *sw;

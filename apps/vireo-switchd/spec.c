@@ -2,6 +2,7 @@
 #include "spec.h"
 #include "base/util.h"
 #include "switch/switch.h"
+#include "vireo/endpoint.h"
 #include "vireo/pci.h"
 #include <ctype.h>
 #include <errno.h>
@@ -16,6 +17,7 @@
 
 static const char *const type_names[] = {
 	[SPEC_VHOST_USER] = "vhost-user",
+	[SPEC_VDUSE] = "vduse",
 	[SPEC_TAP] = "tap",
 	[SPEC_VIRTIO_PCI] = "virtio-pci",
 	[SPEC_NULL] = "null",
@@ -158,21 +160,51 @@ static bool set_perm(struct spec *spec, const char *value)
 	return spec->perm != 0;
 }
 
+static bool set_attach(struct spec *spec, const char *value)
+{
+	static const char *const names[] = {
+		[VIREO_ATTACH_NONE] = "none",
+		[VIREO_ATTACH_VIRTIO] = "virtio",
+		[VIREO_ATTACH_VHOST] = "vhost",
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(value, names[i]) != 0)
+			continue;
+		spec->attach = i;
+		return true;
+	}
+	return false;
+}
+
+static bool set_queue_size(struct spec *spec, const char *value)
+{
+	unsigned long n;
+
+	if (!spec_number(value, 2, 32768, &n) || (n & (n - 1)))
+		return false;
+	spec->queue_size = (unsigned)n;
+	return true;
+}
+
 static const struct spec_key {
 	const char *name;
 	unsigned types; /* that take it */
 	bool (*set)(struct spec *spec, const char *value);
 	const char *expected;
 } keys[] = {
-	{"name", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_TAP) | TYPE(SPEC_VIRTIO_PCI), set_name,
+	{"name", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_VDUSE) | TYPE(SPEC_TAP) | TYPE(SPEC_VIRTIO_PCI), set_name,
 	 "1 to 63 letters, digits, '.', '_' or '-'"},
 	{"mode", TYPE(SPEC_VHOST_USER), set_mode, "server or client"},
 	{"queues", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_TAP) | TYPE(SPEC_VIRTIO_PCI), set_queues, "1 to 128"},
-	{"mtu", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_TAP) | TYPE(SPEC_VIRTIO_PCI), set_mtu, "68 to 65535"},
-	{"mac", TYPE(SPEC_VHOST_USER), set_mac, "a unicast address such as 52:54:00:12:34:56"},
+	{"mtu", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_VDUSE) | TYPE(SPEC_TAP) | TYPE(SPEC_VIRTIO_PCI), set_mtu,
+	 "68 to 65535"},
+	{"mac", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_VDUSE), set_mac, "a unicast address such as 52:54:00:12:34:56"},
 	{"user", TYPE(SPEC_VHOST_USER), set_user, "a user's name or number"},
 	{"group", TYPE(SPEC_VHOST_USER), set_group, "a group's name or number"},
 	{"perm", TYPE(SPEC_VHOST_USER), set_perm, "an octal mode such as 0660"},
+	{"attach", TYPE(SPEC_VDUSE), set_attach, "virtio, vhost or none"},
+	{"queue-size", TYPE(SPEC_VDUSE), set_queue_size, "a power of two from 2 to 32768"},
 };
 
 static void keys_of(enum spec_type type, char *list, size_t bytes)
@@ -217,6 +249,10 @@ static int address_check(const struct spec *spec, char *why)
 	else if (spec->type == SPEC_TAP &&
 		 (strlen(spec->address) >= IFNAMSIZ || strpbrk(spec->address, "/ %:")))
 		problem = "an interface's name has 1 to 15 characters, no '/', ':', '%' or blank";
+	else if (spec->type == SPEC_VDUSE && (!name_valid(spec->address) || !isalnum((unsigned char)*spec->address) ||
+					      !strcmp(spec->address, "control")))
+		problem = "a device's name has 1 to 63 letters, digits, '.', '_' or '-', begins with one of the "
+			  "first two, and is not control";
 	else if (spec->type == SPEC_VIRTIO_PCI && !vireo_pci_address_valid(spec->address))
 		problem = "expected the address of a PCI function such as 0000:00:04.0";
 	else if (spec->type == SPEC_NULL && !name_valid(spec->address))
@@ -259,7 +295,7 @@ static int type_parse(const char *text, struct spec *spec, const char **ret_rest
 		return 0;
 	}
 	snprintf(why, SPEC_WHY_BYTES,
-		 "'%.60s': expected vhost-user:PATH, tap:INTERFACE, virtio-pci:ADDRESS or null:NAME", text);
+		 "'%.60s': expected vhost-user:PATH, vduse:NAME, tap:INTERFACE, virtio-pci:ADDRESS or null:NAME", text);
 	return -EINVAL;
 }
 
@@ -285,7 +321,7 @@ static int parts_parse(struct spec *spec, char *parts, char *why)
 
 int spec_parse(const char *text, struct spec *ret_spec, char why[SPEC_WHY_BYTES])
 {
-	struct spec spec = {.queues = 1};
+	struct spec spec = {.queues = 1, .attach = VIREO_ATTACH_VIRTIO};
 	const char *rest;
 	char *parts;
 	int err;

@@ -15,6 +15,7 @@
 
 enum spec_type {
 	SPEC_VHOST_USER,
+	SPEC_VDUSE,
 	SPEC_TAP,
 	SPEC_VIRTIO_PCI,
 	SPEC_NULL,
@@ -22,7 +23,7 @@ enum spec_type {
 
 struct spec {
 	enum spec_type type;
-	char address[SPEC_ADDRESS_BYTES]; /* path, interface, PCI address, or the name of a null port */
+	char address[SPEC_ADDRESS_BYTES]; /* path, device, interface, PCI address, or the name of a null port */
 	char name[SPEC_NAME_BYTES];
 	bool name_given; /* or derived from the address, and may be changed to be unique */
 	bool client;	 /* vhost-user: connect instead of listening */
@@ -33,6 +34,8 @@ struct spec {
 	uid_t user;
 	gid_t group;
 	mode_t perm; /* 0: not given */
+	unsigned attach; /* vduse: enum vireo_attach */
+	unsigned queue_size; /* vduse; 0: not given */
 };
 
 const char *spec_type_name(enum spec_type type);

@@ -11,6 +11,7 @@
 #include "cpus.h"
 #include "options.h"
 #include "spec.h"
+#include "vireo/endpoint.h"
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -85,6 +86,34 @@ static void a_name_is_derived_from_the_address(void **state)
 	assert_true(strlen(good(text).name) < SPEC_NAME_BYTES - 5);
 }
 
+static void a_vduse_port_has_all_its_keys(void **state)
+{
+	struct spec spec = good("vduse:host0,name=h,mtu=1400,mac=52:54:00:12:34:56,attach=vhost,queue-size=512");
+
+	assert_int_equal(spec.type, SPEC_VDUSE);
+	assert_string_equal(spec.address, "host0");
+	assert_string_equal(spec.name, "h");
+	assert_int_equal(spec.attach, VIREO_ATTACH_VHOST);
+	assert_int_equal(spec.queue_size, 512);
+	assert_int_equal(spec.queues, 1);
+	assert_int_equal(good("vduse:host0").attach, VIREO_ATTACH_VIRTIO);
+	assert_int_equal(good("vduse:host0,attach=none").attach, VIREO_ATTACH_NONE);
+	assert_string_equal(good("vduse:host0").name, "host0");
+}
+
+static void bad_vduse_keys_and_names_are_named(void **state)
+{
+	assert_bad("vduse:", "nothing after the colon");
+	assert_bad("vduse:control", "a device's name has");
+	assert_bad("vduse:a/b", "a device's name has");
+	assert_bad("vduse:..", "a device's name has");
+	assert_bad("vduse:a,queues=2", "unknown key 'queues': expected one of: name mtu mac attach queue-size");
+	assert_bad("vduse:a,attach=vdpa", "'attach=vdpa': expected virtio, vhost or none");
+	assert_bad("vduse:a,queue-size=0", "expected a power of two from 2 to 32768");
+	assert_bad("vduse:a,queue-size=1000", "expected a power of two from 2 to 32768");
+	assert_bad("vhost-user:/a,attach=virtio", "unknown key 'attach'");
+}
+
 static void users_and_groups_go_by_name(void **state)
 {
 	assert_int_equal(good("vhost-user:/a,user=root").user, 0);
@@ -116,7 +145,7 @@ static void a_card_is_named_by_its_address(void **state)
 
 static void bad_types_and_addresses_are_named(void **state)
 {
-	assert_bad("", "expected vhost-user:PATH, tap:INTERFACE, virtio-pci:ADDRESS or null:NAME");
+	assert_bad("", "expected vhost-user:PATH, vduse:NAME, tap:INTERFACE, virtio-pci:ADDRESS or null:NAME");
 	assert_bad("vhost-user", "'vhost-user': expected vhost-user:PATH");
 	assert_bad("Tap:x", "'Tap:x': expected");
 	assert_bad("tap:", "nothing after the colon");
@@ -359,6 +388,8 @@ int main(void)
 		cmocka_unit_test(a_vhost_user_port_has_all_its_keys),
 		cmocka_unit_test(keys_left_out_have_defaults),
 		cmocka_unit_test(a_name_is_derived_from_the_address),
+		cmocka_unit_test(a_vduse_port_has_all_its_keys),
+		cmocka_unit_test(bad_vduse_keys_and_names_are_named),
 		cmocka_unit_test(users_and_groups_go_by_name),
 		cmocka_unit_test(a_card_is_named_by_its_address),
 		cmocka_unit_test(bad_types_and_addresses_are_named),

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCHD_PORT_DEVICE_H
+#define SWITCHD_PORT_DEVICE_H
+
+/* A network device as a port, whatever sort of endpoint it is offered at: what a kind with an endpoint is made of. */
+
+#include "port.h"
+
+struct vireo_endpoint_config;
+
+/* What one sort of endpoint has of its own. Its address begins with the name of the port's type. */
+struct device_door {
+	const char *what; /* the thing that the endpoint holds, for the log */
+	void (*config)(const struct spec *spec, struct vireo_endpoint_config *ret_config);
+	void (*explain)(int err, const struct spec *spec, char why[SPEC_WHY_BYTES]);
+	const char *(*waiting)(const struct spec *spec); /* the state without a peer */
+};
+
+int device_port_open(const struct port_kind *kind, const struct device_door *door, struct ports *ports,
+		     const struct spec *spec, struct port **ret_port, char why[SPEC_WHY_BYTES]);
+
+/* The rest of the kind's row. */
+extern const struct sw_port_ops device_port_ops;
+void device_port_close(struct port *port);
+void device_port_free(struct port *port);
+const char *device_port_state(const struct port *port);
+
+#endif
