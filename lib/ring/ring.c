@@ -95,16 +95,19 @@ static void split_start(struct ring *ring, const struct ring_setup *setup)
  * A predecessor's last burst, which it may have shown before it was killed, or not. As long as it has not, the
  * descriptor at its begin is available in that lap; shown, it is used, or the driver's again in the next lap.
  */
-static uint32_t packed_recover(const struct ring_setup *setup, uint32_t record)
+static struct packed_place packed_recover(const struct ring_setup *setup, uint32_t record)
 {
 	const struct packed_desc *descs = setup->desc;
 	struct packed_place from = place_decode(record);
 	uint16_t flags;
 
-	if (from.pos >= setup->size || (record >> 16 & 0x7fff) >= setup->size)
-		return setup->base >> 16;
 	flags = le16(__atomic_load_n(&descs[from.pos].flags, __ATOMIC_ACQUIRE));
-	return packed_is_available(flags, from.wrap) ? record & UINT16_MAX : record >> 16;
+	return packed_is_available(flags, from.wrap) ? from : place_decode(record >> 16);
+}
+
+static bool packed_record_holds(const struct ring_setup *setup, uint32_t record)
+{
+	return record && (record & 0x7fff) < setup->size && (record >> 16 & 0x7fff) < setup->size;
 }
 
 /*
@@ -115,12 +118,12 @@ static void packed_start(struct ring *ring, const struct ring_setup *setup)
 {
 	struct packed_state *p = &ring->packed;
 	uint32_t record = setup->record ? __atomic_load_n(setup->record, __ATOMIC_RELAXED) : 0;
-	uint32_t half = record ? packed_recover(setup, record) : setup->base >> 16;
+	uint32_t half = setup->base >> 16 ? setup->base >> 16 : setup->base;
 
 	p->desc = setup->desc;
 	p->driver = setup->driver;
 	p->device = setup->device;
-	p->used = place_decode(half ? half : setup->base);
+	p->used = packed_record_holds(setup, record) ? packed_recover(setup, record) : place_decode(half);
 	p->avail = p->first = p->used;
 }
 

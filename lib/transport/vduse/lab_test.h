@@ -186,7 +186,7 @@ static bool ask(struct lab *lab, uint32_t type, uint32_t word0, uint32_t word1)
 	return ask_for(lab, type, word0, word1, &response);
 }
 
-static bool ask_update(struct lab *lab)
+static inline bool ask_update(struct lab *lab)
 {
 	struct fake_response response;
 	uint32_t id = fake_send_update(lab->f);

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "transport/vduse/lab_test.h"
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+/* A daemon is killed, as by kill -9, and another one goes on. The kernel's side and the driver's stay as they were. */
+
+/* What the child does between being up and its end. */
+typedef void life(struct lab *lab);
+
+static void push_held(struct vireo_queue *queue, const struct vireo_chain *chains, unsigned count)
+{
+	vireo_queue_push_burst(queue, chains, NULL, count);
+	vireo_queue_flush(queue);
+}
+
+/* Serves 5 of 8, in two bursts, and has popped two more. */
+static void serve_five_and_hold_two(struct lab *lab)
+{
+	struct iovec iov[8 * VIREO_CHAIN_PIECES_MAX(SIZE)];
+	struct vireo_chain chains[8];
+	int n = vireo_queue_pop(lab->queues[1], chains, 7, iov, ARRAY_SIZE(iov));
+
+	if (n != 7)
+		_exit(1);
+	push_held(lab->queues[1], chains, 3);
+	push_held(lab->queues[1], chains + 3, 2);
+}
+
+static void serve_nothing(struct lab *lab)
+{
+}
+
+static void serve_all(struct lab *lab)
+{
+	while (serve_one(lab, 1))
+		;
+}
+
+/* The driver has said all that it says in the beginning; the child answers, does what it does, and is killed. */
+static void child(struct fake *f, life *live)
+{
+	struct lab *lab = lab_new(f, 1);
+
+	if (lab_open(lab))
+		_exit(2);
+	lab_pump(lab);
+	if (!lab->queues[1])
+		_exit(3);
+	live(lab);
+	raise(SIGKILL);
+}
+
+static void run_and_killed(struct fake *f, life *live)
+{
+	unsigned opens = f->opens;
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (!pid)
+		child(f, live);
+	close(f->pairs[opens][0]); /* ours; the child's has the same number, which stays where it is written */
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (!WIFSIGNALED(status))
+		fail_msg("the daemon has ended by itself: %d", WEXITSTATUS(status));
+	assert_false(fake_connected(f));
+	assert_true(f->exists);
+}
+
+static void up_and_killed(struct fake *f, life *live)
+{
+	f->opens++; /* what fake_open() will make of it: messages lie there already */
+	fake_send(f, VDUSE_MSG_SET_STATUS, STATUS_FEATURES, 0);
+	fake_send(f, VDUSE_MSG_SET_STATUS, STATUS_OK, 0);
+	f->opens--;
+	run_and_killed(f, live);
+	f->status = STATUS_OK;
+}
+
+static struct lab *successor(struct fake *f)
+{
+	struct lab *lab = lab_new(f, 1);
+
+	assert_int_equal(lab_open(lab), 0);
+	lab_pump(lab);
+	return lab;
+}
+
+static void add_eight(struct fake_driver *d)
+{
+	for (uintptr_t n = 1; n <= 8; n++) {
+		memset(d->fake->memory + n * 4096, (int)n, 64);
+		driver_add(d, 1, (uint32_t)n * 4096, 64, n);
+	}
+}
+
+/* Every buffer comes back once, in order, whatever has been lost in flight. */
+static void killed_in_the_middle_loses_nothing(void **state)
+{
+	static const uint64_t variants[] = { 0, F(RING_EVENT_IDX), F(RING_PACKED), F(RING_PACKED) | F(RING_EVENT_IDX) };
+	static life *const lives[] = { serve_five_and_hold_two, serve_nothing, serve_all };
+
+	for (size_t i = 0; i < ARRAY_SIZE(variants) * ARRAY_SIZE(lives); i++) {
+		struct fake *f = fake_new();
+		struct fake_driver driver;
+		struct lab *lab;
+
+		driver_new(f, &driver, variants[i % ARRAY_SIZE(variants)], SIZE);
+		add_eight(&driver);
+		up_and_killed(f, lives[i / ARRAY_SIZE(variants)]);
+		lab = successor(f);
+		assert_non_null(strstr(lab->log, "/dev/vduse/test0 taken over, its driver goes on"));
+		assert_non_null(lab->queues[1]);
+		assert_true(f->queues[1].irqs); /* one may have been lost with the predecessor */
+		while (serve_one(lab, 1))
+			;
+		for (uintptr_t n = 1; n <= 8; n++)
+			assert_int_equal(driver_get(&driver, 1), n);
+		assert_int_equal(driver_get(&driver, 1), 0);
+		add_eight(&driver); /* over the ring's end */
+		while (serve_one(lab, 1))
+			;
+		for (uintptr_t n = 1; n <= 8; n++)
+			assert_int_equal(driver_get(&driver, 1), n);
+		assert_null(strstr(lab->log, "broken"));
+		driver_free(&driver);
+		lab_free(lab);
+		fake_free(f);
+	}
+}
+
+/* The driver has gone on since the last burst was shown: its begin is the driver's again. */
+static void driver_that_went_on_meanwhile_is_found_where_it_is(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct fake *f = fake_new();
+		struct fake_driver driver;
+		struct lab *lab;
+
+		driver_new(f, &driver, packed ? F(RING_PACKED) : 0, SIZE);
+		add_eight(&driver);
+		up_and_killed(f, serve_all);
+		for (uintptr_t n = 1; n <= 8; n++)
+			assert_int_equal(driver_get(&driver, 1), n);
+		add_eight(&driver);
+		lab = successor(f);
+		for (uintptr_t n = 1; n <= 8; n++) {
+			assert_true(serve_one(lab, 1));
+			assert_int_equal(lab->held[0], n);
+			assert_int_equal(driver_get(&driver, 1), n);
+		}
+		driver_free(&driver);
+		lab_free(lab);
+		fake_free(f);
+	}
+}
+
+static void killed_many_times_goes_on_each_time(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab;
+
+	driver_new(f, &driver, F(RING_PACKED), SIZE);
+	add_eight(&driver);
+	up_and_killed(f, serve_five_and_hold_two);
+	for (uintptr_t n = 1; n <= 5; n++)
+		assert_int_equal(driver_get(&driver, 1), n);
+	run_and_killed(f, serve_nothing);
+	run_and_killed(f, serve_all);
+	lab = successor(f);
+	for (uintptr_t n = 6; n <= 8; n++)
+		assert_int_equal(driver_get(&driver, 1), n);
+	driver_free(&driver);
+	lab_free(lab);
+	fake_free(f);
+}
+
+static void device_without_a_driver_is_taken_over_too(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab;
+
+	driver_new(f, &driver, 0, SIZE);
+	up_and_killed(f, serve_nothing);
+	f->status = 0; /* the driver has gone */
+	driver_free(&driver);
+	lab = successor(f);
+	assert_non_null(strstr(lab->log, "taken over, no driver is at it"));
+	assert_int_equal(f->destroyed, 0);
+	driver_new(f, &driver, F(RING_PACKED), SIZE);
+	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, 0, 0));
+	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
+	driver_add(&driver, 1, 0, 10, 1);
+	assert_true(serve_one(lab, 1));
+	driver_free(&driver);
+	lab_free(lab);
+	fake_free(f);
+}
+
+static void device_made_otherwise_is_made_anew_or_refused(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct vireo_endpoint_config config = { .queue_size = 64 };
+	struct lab *lab;
+
+	driver_new(f, &driver, 0, SIZE);
+	up_and_killed(f, serve_nothing);
+	lab = lab_new(f, 1);
+	f->attached = true;
+	assert_int_equal(lab_open_as(lab, FAKE_NAME, &config), -EEXIST);
+	assert_int_equal(f->destroyed, 0);
+	lab_free(lab);
+	lab = successor(f); /* the refusal has cost the right one nothing */
+	assert_non_null(lab->queues[1]);
+	f->attached = false;
+	lab_free(lab);
+	assert_int_equal(f->destroyed, 1);
+	driver_free(&driver);
+	fake_free(f);
+}
+
+static void device_without_a_state_is_made_anew_if_nobody_uses_it(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab;
+	char path[128];
+
+	driver_new(f, &driver, 0, SIZE);
+	up_and_killed(f, serve_nothing);
+	snprintf(path, sizeof(path), "%s/vduse-" FAKE_NAME, f->folder);
+	assert_int_equal(unlink(path), 0);
+	f->attached = true;
+	lab = lab_new(f, 1);
+	assert_int_equal(lab_open(lab), -EEXIST);
+	f->attached = false;
+	f->status = 0;
+	assert_int_equal(lab_open(lab), 0);
+	assert_int_equal(f->destroyed, 1);
+	lab_free(lab);
+	driver_free(&driver);
+	fake_free(f);
+}
+
+static void api_version_and_features_are_the_devices_for_life(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab;
+
+	driver_new(f, &driver, 0, SIZE);
+	up_and_killed(f, serve_nothing); /* API 0 */
+	f->api_max = 1;
+	f->vduse_features = 3;
+	lab = successor(f);
+	assert_false(ask(lab, VDUSE_MSG_SUSPEND, 0, 0));
+	assert_false(ask(lab, VDUSE_MSG_SET_VQ_GROUP_ASID, 0, 0));
+	lab_free(lab);
+	driver_free(&driver);
+	fake_free(f);
+}
+
+static void config_space_is_the_successors(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab;
+
+	driver_new(f, &driver, 0, SIZE);
+	up_and_killed(f, serve_nothing);
+	memset(f->space, 0, 16);
+	lab = successor(f);
+	assert_memory_equal(f->space, "0123456789abcdef", 16);
+	lab_free(lab);
+	driver_free(&driver);
+	fake_free(f);
+}
+
+static void device_in_use_stays_behind_with_its_file(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab = lab_up(f, &driver, F(RING_PACKED));
+
+	driver_add(&driver, 1, 0, 10, 1);
+	assert_true(serve_one(lab, 1));
+	f->attached = true; /* by somebody else */
+	lab_free(lab);
+	assert_true(f->exists);
+	driver_add(&driver, 1, 0, 10, 2);
+	lab = successor(f);
+	assert_true(serve_one(lab, 1));
+	assert_int_equal(driver_get(&driver, 1), 1);
+	assert_int_equal(driver_get(&driver, 1), 2);
+	f->attached = false;
+	driver_free(&driver);
+	lab_free(lab);
+	assert_false(f->exists);
+	assert_int_equal(rmdir(f->folder), 0);
+	fake_free(f);
+}
+
+static void second_daemon_is_kept_out(void **state)
+{
+	struct fake *f = fake_new();
+	struct lab *lab = lab_new(f, 1), *other = lab_new(f, 1);
+
+	assert_int_equal(lab_open(lab), 0);
+	assert_int_equal(lab_open(other), -EBUSY);
+	lab_pump(lab);
+	assert_true(ask(lab, VDUSE_MSG_GET_VQ_STATE, 0, 0));
+	lab_free(other);
+	lab_free(lab);
+	fake_free(f);
+}
+
+static void file_of_somebody_else_is_not_touched(void **state)
+{
+	struct fake *f = fake_new();
+	struct lab *lab = lab_new(f, 1);
+	char path[128], target[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/vduse-" FAKE_NAME, f->folder);
+	snprintf(target, sizeof(target), "%s/target", f->folder);
+	fd = open(target, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	assert_int_equal(write(fd, "mine", 4), 4);
+	assert_int_equal(symlink(target, path), 0);
+	assert_int_equal(lab_open(lab), -ELOOP);
+	unlink(path);
+	assert_int_equal(link(target, path), 0); /* a second name of it */
+	assert_int_equal(lab_open(lab), -EPERM);
+	assert_int_equal(lseek(fd, 0, SEEK_END), 4);
+	assert_false(f->exists);
+	close(fd);
+	unlink(target);
+	lab_free(lab);
+	fake_free(f);
+}
+
+/* What lies in the file is input: no place of it is believed that is none. */
+static void record_beyond_the_ring_is_not_believed(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab;
+	char path[128];
+	uint32_t lie = 0x7fff7fffu;
+	struct stat st;
+	int fd;
+
+	driver_new(f, &driver, F(RING_PACKED), SIZE);
+	add_eight(&driver);
+	up_and_killed(f, serve_nothing);
+	snprintf(path, sizeof(path), "%s/vduse-" FAKE_NAME, f->folder);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(pwrite(fd, &lie, sizeof(lie), st.st_size - 4), 4); /* of the last queue: 1 */
+	close(fd);
+	lab = successor(f);
+	serve_all(lab); /* from where the driver began */
+	assert_int_equal(driver_get(&driver, 1), 1);
+	driver_free(&driver);
+	lab_free(lab);
+	fake_free(f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(killed_in_the_middle_loses_nothing),
+		cmocka_unit_test(driver_that_went_on_meanwhile_is_found_where_it_is),
+		cmocka_unit_test(killed_many_times_goes_on_each_time),
+		cmocka_unit_test(device_without_a_driver_is_taken_over_too),
+		cmocka_unit_test(device_made_otherwise_is_made_anew_or_refused),
+		cmocka_unit_test(device_without_a_state_is_made_anew_if_nobody_uses_it),
+		cmocka_unit_test(api_version_and_features_are_the_devices_for_life),
+		cmocka_unit_test(config_space_is_the_successors),
+		cmocka_unit_test(device_in_use_stays_behind_with_its_file),
+		cmocka_unit_test(second_daemon_is_kept_out),
+		cmocka_unit_test(file_of_somebody_else_is_not_touched),
+		cmocka_unit_test(record_beyond_the_ring_is_not_believed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
