@@ -187,6 +187,12 @@ static bool set_queue_size(struct spec *spec, const char *value)
 	return true;
 }
 
+static bool set_packed(struct spec *spec, const char *value)
+{
+	spec->split_only = !strcmp(value, "off");
+	return spec->split_only || !strcmp(value, "on");
+}
+
 static const struct spec_key {
 	const char *name;
 	unsigned types; /* that take it */
@@ -205,6 +211,7 @@ static const struct spec_key {
 	{"perm", TYPE(SPEC_VHOST_USER), set_perm, "an octal mode such as 0660"},
 	{"attach", TYPE(SPEC_VDUSE), set_attach, "virtio, vhost or none"},
 	{"queue-size", TYPE(SPEC_VDUSE), set_queue_size, "a power of two from 2 to 32768"},
+	{"packed", TYPE(SPEC_VDUSE), set_packed, "on or off"},
 };
 
 static void keys_of(enum spec_type type, char *list, size_t bytes)

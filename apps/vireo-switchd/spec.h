@@ -36,6 +36,7 @@ struct spec {
 	mode_t perm; /* 0: not given */
 	unsigned attach; /* vduse: enum vireo_attach */
 	unsigned queue_size; /* vduse; 0: not given */
+	bool split_only; /* vduse: no packed ring is offered */
 };
 
 const char *spec_type_name(enum spec_type type);

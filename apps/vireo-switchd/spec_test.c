@@ -96,6 +96,9 @@ static void a_vduse_port_has_all_its_keys(void **state)
 	assert_int_equal(spec.attach, VIREO_ATTACH_VHOST);
 	assert_int_equal(spec.queue_size, 512);
 	assert_int_equal(spec.queues, 1);
+	assert_false(spec.split_only || good("vduse:host0,packed=on").split_only);
+	assert_true(good("vduse:host0,packed=off").split_only);
+	assert_bad("vduse:host0,packed=no", "expected on or off");
 	assert_int_equal(good("vduse:host0").attach, VIREO_ATTACH_VIRTIO);
 	assert_int_equal(good("vduse:host0,attach=none").attach, VIREO_ATTACH_NONE);
 	assert_string_equal(good("vduse:host0").name, "host0");
@@ -107,7 +110,7 @@ static void bad_vduse_keys_and_names_are_named(void **state)
 	assert_bad("vduse:control", "a device's name has");
 	assert_bad("vduse:a/b", "a device's name has");
 	assert_bad("vduse:..", "a device's name has");
-	assert_bad("vduse:a,queues=2", "unknown key 'queues': expected one of: name mtu mac attach queue-size");
+	assert_bad("vduse:a,queues=2", "unknown key 'queues': expected one of: name mtu mac attach queue-size packed");
 	assert_bad("vduse:a,attach=vdpa", "'attach=vdpa': expected virtio, vhost or none");
 	assert_bad("vduse:a,queue-size=0", "expected a power of two from 2 to 32768");
 	assert_bad("vduse:a,queue-size=1000", "expected a power of two from 2 to 32768");
