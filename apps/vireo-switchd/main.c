@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #define SHUTDOWN_MS 800
+#define SHUTDOWN_DRIVER_MS 10000 /* a driver of this kernel lets go of its device, and has its own pace */
 
 struct daemon {
 	struct options options;
@@ -244,9 +245,12 @@ static void ports_stop(struct daemon *d)
 {
 	uint64_t end_ms = now_ms() + SHUTDOWN_MS, now;
 
-	for (struct port *p = d->ports.first; p; p = p->next)
+	for (struct port *p = d->ports.first; p; p = p->next) {
+		if (p->spec.type == SPEC_VDUSE)
+			end_ms = now_ms() + SHUTDOWN_DRIVER_MS;
 		if (!p->closing)
 			ports_remove(p, NULL, NULL);
+	}
 	while (d->ports.first && (now = now_ms()) < end_ms)
 		loop_dispatch(d->loop, (int)(end_ms - now));
 }

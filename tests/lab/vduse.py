@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""VDUSE against the kernel's own drivers: virtio_net on virtio_vdpa, DPDK's virtio-user on vhost_vdpa, and daemons that are killed."""
+import os
+import shlex
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest.cases import case, case_for, expect, main, need_program  # noqa: E402
+from guest.labguest import LabGuest  # noqa: E402
+from guest.switch import program  # noqa: E402
+
+MODULES = ["virtio_net", "vduse", "virtio_vdpa", "vhost_vdpa"]
+MACS = {"h0": "52:54:00:00:1b:00", "h1": "52:54:00:00:1b:01"}
+RINGS = {"split": ("off",), "packed": ("on",)}
+KILLS = 10
+MANY_S = 280  # an emulated machine, on a loaded one
+
+# The daemon in the guest; its interfaces move to network namespaces of the device's name. What is left of a call is for the next.
+PRELUDE = """set -e
+box=/run/lab/busybox
+start() { $switch >>/tmp/switchd.log 2>&1 & echo $! >/tmp/switchd.pid; }
+stop() { kill "$1" $(cat /tmp/switchd.pid); while [ -e /proc/$(cat /tmp/switchd.pid)/exe ]; do sleep 0.1; done; }
+appears() { n=0; until "$@"; do n=$((n + 1)); [ $n -lt 300 ] || { cat /tmp/switchd.log; exit 1; }; sleep 0.1; done; }
+named() { grep -l "$1" /sys/class/net/*/address; }
+inside() { n=$1; shift; ip netns exec $n "$@"; }
+settle() { # DEVICE MAC ADDRESS
+	appears named $2
+	interface=$(basename $(dirname $(named $2)))
+	mkdir -p /run/netns; ip netns add $1
+	ip link set $interface netns $1 name eth0
+	inside $1 sh -c "ip addr add $3/24 dev eth0; ip link set eth0 up"
+}
+ping() { inside $1 $box ping -c $3 -w 60 $2; }
+sent() { # PAUSE: 10 MiB from h0 to h1, a part at a time
+	inside h1 $box nc -l -p 5000 >/tmp/got & listener=$!
+	sleep 0.5
+	(part=0; while [ $part -lt 10 ]; do dd if=/tmp/data bs=1M skip=$part count=1 2>/dev/null; sleep $1; part=$((part + 1)); done) |
+		inside h0 $box nc -w 30 10.7.0.2 5000 || true
+	wait $listener
+	cmp /tmp/data /tmp/got
+}
+"""
+LINES = """! grep -iE 'broken|error|refused|given it up' /tmp/switchd.log
+! dmesg | grep -E 'BUG:|WARNING:|Oops'"""
+
+
+def guest_with(lab, ports, **keywords):
+    """A guest and the head of each command in it."""
+    guest = LabGuest(lab, modules=MODULES, **keywords).ready()
+    argv = [program("vireo-switchd"), "--log-level", "debug"]
+    for port in ports:
+        argv += ["--port", port]
+    return guest, f"switch={shlex.quote(shlex.join(argv))}\n{PRELUDE}"
+
+
+@case_for(RINGS, "kernels_interfaces_talk_over_{}_rings")
+def kernels_interfaces_talk(lab, packed):
+    guest, head = guest_with(lab, [f"vduse:{name},mac={mac},packed={packed}" for name, mac in MACS.items()])
+    guest.check(f"""{head}start
+settle h0 {MACS["h0"]} 10.7.0.1
+settle h1 {MACS["h1"]} 10.7.0.2
+ping h0 10.7.0.2 3
+dd if=/dev/urandom of=/tmp/data bs=1M count=10 2>/dev/null
+sent 0""", MANY_S)
+    if lab_has("ethtool"):
+        guest.check(f"""{head}for n in h0 h1; do inside $n ethtool -K eth0 tx off rx off tso off gso off gro off; done
+sent 0
+for n in h0 h1; do inside $n ethtool -K eth0 tx on rx on tso on gso on gro on; done""", MANY_S)
+    killed = guest.run(f"""{head}sent 2.5 & transfer=$!
+for kill in $(seq {KILLS}); do
+	sleep 1.5
+	stop -KILL
+	start
+	ping h1 10.7.0.1 1
+done
+wait $transfer
+{LINES}
+[ $(grep -c 'its driver goes on' /tmp/switchd.log) = {2 * KILLS} ]""", MANY_S)
+    log = guest.check("cat /tmp/switchd.log")
+    expect(killed.status == 0, f"{KILLS} times kill -9: {killed.output[-1500:]}\n{log[-3000:]}")
+    guest.check(f"""{head}stop -TERM
+[ "$(echo /dev/vduse/*)" = /dev/vduse/control ]
+[ "$(echo /sys/class/net/*)" = /sys/class/net/lo ]
+[ ! -e /run/vireo/vduse-h0 ]
+{LINES}""", MANY_S)
+
+
+def lab_has(name):
+    try:
+        need_program(name)
+    except Exception:  # pylint: disable=broad-except
+        return False
+    return True
+
+
+# testpmd answers ARP and pings by itself; it ends when its input does.
+TESTPMD = """mkdir -p /tmp/pmd; mkfifo /tmp/pmd.in
+RUNTIME_DIRECTORY=/tmp/pmd dpdk-testpmd --lcores 0@0,1@1 --no-huge -m 256 --no-pci --no-telemetry --file-prefix=lab \\
+	--vdev=net_virtio_user0,path=/dev/vhost-vdpa-0,mac={mac},queues=1,queue_size=256,packed_vq={packed} \\
+	-- -i --total-num-mbufs=4096 --no-flush-rx --rxd=256 --txd=256 --forward-mode=icmpecho --auto-start \\
+	</tmp/pmd.in >/tmp/pmd.log 2>&1 &
+exec 9>/tmp/pmd.in
+sleep 1000 >/tmp/pmd.in &
+"""
+
+
+@case_for({"split": ("off", 0), "packed": ("on", 1)}, "virtio_user_on_vhost_vdpa_over_{}_rings")
+def virtio_user_on_vhost_vdpa(lab, packed, packed_vq):
+    need_program("dpdk-testpmd")
+    guest, head = guest_with(lab, [f"vduse:h0,mac={MACS['h0']},packed={packed},attach=vhost",
+                                   f"vduse:h1,mac={MACS['h1']},packed={packed}"], memory_mib=1536)
+    try:
+        guest.check(f"""{head}start
+settle h1 {MACS["h1"]} 10.7.0.2
+appears test -c /dev/vhost-vdpa-0
+[ $(basename $(readlink /sys/bus/vdpa/devices/h0/driver)) = vhost_vdpa ]
+{TESTPMD.format(mac=MACS["h0"], packed=packed_vq)}
+appears grep -q 'Press enter\\|testpmd>' /tmp/pmd.log
+ping h1 10.7.0.1 3""", MANY_S)
+        guest.check(f"""{head}for kill in 1 2 3; do
+	stop -KILL
+	start
+	ping h1 10.7.0.1 2
+done
+[ $(grep -c 'its driver goes on' /tmp/switchd.log) = 6 ]
+{LINES}""", MANY_S)
+    except Exception:
+        print(guest.run("cat /tmp/pmd.log /tmp/switchd.log | tail -n 60").output)
+        raise
+
+
+@case
+def a_kernel_without_the_module_is_told_in_one_line(lab):
+    guest = LabGuest(lab).ready()
+    done = guest.run(f"{program('vireo-switchd')} --port vduse:h0 2>&1")
+    expect(done.status == 1, f"status {done.status}")
+    lines = done.output.strip().splitlines()
+    expect(len(lines) == 1 and "modprobe vduse" in lines[0], done.output)
+
+
+@case
+def a_driver_that_is_not_loaded_is_told_in_one_line(lab):
+    guest = LabGuest(lab, modules=["vduse"]).ready()
+    done = guest.run(f"{program('vireo-switchd')} --port vduse:h0,attach=vhost 2>&1")
+    lines = done.output.strip().splitlines()
+    expect(done.status == 1 and len(lines) == 1 and "modprobe vhost_vdpa" in lines[0], done.output)
+
+
+if __name__ == "__main__":
+    main()
