@@ -35,10 +35,22 @@ settle() { # DEVICE MAC ADDRESS
 }
 ping() { inside $1 $box ping -c $3 -w 60 $2; }
 sent() { # PAUSE: 10 MiB from h0 to h1, a part at a time
-	inside h1 $box nc -l -p 5000 >/tmp/got & listener=$!
-	sleep 0.5
-	(part=0; while [ $part -lt 10 ]; do dd if=/tmp/data bs=1M skip=$part count=1 2>/dev/null; sleep $1; part=$((part + 1)); done) |
-		inside h0 $box nc -w 30 10.7.0.2 5000 || true
+	inside h1 python3 -c '
+import socket
+there = socket.create_server(("", 5000)).accept()[0]
+with open("/tmp/got", "wb") as got:
+	while data := there.recv(1 << 16):
+		got.write(data)
+' & listener=$!
+	until inside h1 grep -q :1388 /proc/net/tcp; do sleep 0.1; done
+	inside h0 python3 -c '
+import socket, sys, time
+there = socket.create_connection(("10.7.0.2", 5000))
+data = open("/tmp/data", "rb").read()
+for begin in range(0, len(data), 1 << 20):
+	there.sendall(data[begin:begin + (1 << 20)])
+	time.sleep(float(sys.argv[1]))
+' $1
 	wait $listener
 	cmp /tmp/data /tmp/got
 }

@@ -31,6 +31,16 @@ static int control_open(const struct vduse *v)
 	return v->kernel.open(v->kernel.opaque, CONTROL_PATH, O_RDWR | O_CLOEXEC);
 }
 
+int vduse_control_check(const struct vduse *v)
+{
+	int fd = control_open(v);
+
+	if (fd < 0)
+		return fd;
+	fd_close(&fd);
+	return 0;
+}
+
 /* A kernel that does not know these calls has no such features. */
 static uint64_t control_features(const struct vduse *v, int control_fd)
 {

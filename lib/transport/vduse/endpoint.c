@@ -236,6 +236,8 @@ static int prepare(struct vduse *v, const struct vireo_endpoint_config *config)
 		r = vduse_signals_new(v);
 	if (!r)
 		r = loop_timer_new(v->loop, start, v, &v->start_timer);
+	if (!r)
+		r = vduse_control_check(v);
 	if (!r && v->attach)
 		r = v->kernel.bus_check(v->kernel.opaque, vduse_driver(v->attach));
 	if (!r)

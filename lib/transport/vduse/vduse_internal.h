@@ -227,6 +227,8 @@ int vduse_offer(const struct vireo_device *device, struct vduse_key *key);
 
 /* ---- create.c ---- */
 
+int vduse_control_check(const struct vduse *v); /* what open says of the control file: the module comes first */
+
 /*
  * Fills in v->fd and v->key; *ret_taken: a predecessor's device. -ENOENT: no module; -EACCES, -EPERM; -EEXIST: it is
  * there, made otherwise, and in use; -EBUSY: open in another program.

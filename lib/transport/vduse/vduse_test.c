@@ -80,6 +80,8 @@ static void what_the_environment_lacks_is_told_apart(void **state)
 
 	f->no_module = true;
 	assert_int_equal(lab_open(lab), -ENOENT);
+	f->no_bus = true; /* it is the module that brings the bus */
+	assert_int_equal(lab_open_as(lab, FAKE_NAME, &config), -ENOENT);
 	f->no_module = false;
 	f->no_permission = true;
 	assert_int_equal(lab_open(lab), -EACCES);
