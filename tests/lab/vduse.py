@@ -108,6 +108,27 @@ def lab_has(name):
     return True
 
 
+@case
+def bounce_pages_lie_in_huge_pages_where_there_are_some(lab):
+    guest, head = guest_with(lab, [f"vduse:{name},mac={mac}" for name, mac in MACS.items()])
+    guest.check(f"""{head}echo 80 >/proc/sys/vm/nr_hugepages
+ulimit -l unlimited
+start
+settle h0 {MACS["h0"]} 10.7.0.1
+settle h1 {MACS["h1"]} 10.7.0.2
+ping h0 10.7.0.2 3
+[ $(grep -c 'bounce pages lie in huge pages' /tmp/switchd.log) = 2 ]
+dd if=/dev/urandom of=/tmp/data bs=1M count=10 2>/dev/null
+sent 0
+stop -KILL
+start
+ping h1 10.7.0.1 3
+[ $(grep -c 'bounce pages lie in huge pages' /tmp/switchd.log) = 4 ]
+stop -TERM
+[ $(sed -n 's/HugePages_Free: *//p' /proc/meminfo) = 80 ]
+{LINES}""", MANY_S)
+
+
 # testpmd answers ARP and pings by itself; it ends when its input does.
 TESTPMD = """mkdir -p /tmp/pmd; mkfifo /tmp/pmd.in
 RUNTIME_DIRECTORY=/tmp/pmd dpdk-testpmd --lcores 0@0,1@1 --no-huge -m 256 --no-pci --no-telemetry --file-prefix=lab \\

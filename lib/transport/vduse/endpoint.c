@@ -110,8 +110,8 @@ void vduse_aside_done(struct vduse *v, bool add, int result)
 			 vduse_driver(v->attach));
 	if (add)
 		v->attached = true; /* perhaps half of it */
-	if (add && result && !v->lost)
-		v->lost = result;
+	if (add)
+		v->failed = result;
 	vduse_run(v);
 }
 
@@ -296,7 +296,7 @@ static int vduse_fd(const struct vireo_endpoint *base)
 static int vduse_dispatch(struct vireo_endpoint *base)
 {
 	struct vduse *v = vduse_of(base);
-	int lost = v->closing ? 0 : v->lost;
+	int lost = v->closing ? 0 : v->lost ? v->lost : v->failed;
 	int r = loop_dispatch(v->loop, 0);
 
 	return r < 0 ? r : lost;

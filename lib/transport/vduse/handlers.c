@@ -112,13 +112,21 @@ static int handle_suspend(struct vduse *v, const struct vduse_request *request,
 
 /* ---- memory ---- */
 
-/* A range is named, and all of it asked for again: see memory.c. Without a driver there is no map to be wrong. */
+/*
+ * A range is named, and all of it asked for again: see memory.c. Without a driver there is no map to be wrong. Where
+ * there is no new map, nothing goes on with the old one: memory may have been taken away.
+ */
 static int handle_update_iotlb(struct vduse *v, const struct vduse_request *request,
 			       struct vduse_response *response, const char **why)
 {
+	int r;
+
 	if (!(v->status & VIREO_STATUS_DRIVER_OK) || v->broken)
 		return 0;
-	return vduse_memory_map(v, why);
+	r = vduse_memory_map(v, why);
+	if (r)
+		v->break_due = true;
+	return r;
 }
 
 /* We declare one group and one address space. */

@@ -252,6 +252,25 @@ static void update_that_takes_the_rings_away_makes_them_wait(void **state)
 	lab_end(lab, &driver, f);
 }
 
+static void update_that_cannot_be_mapped_stops_the_device(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab = lab_up(f, &driver, 0);
+
+	f->ranges[0].fd = f->control_fd; /* a character device is no memory */
+	assert_false(ask_update(lab));
+	assert_non_null(strstr(lab->log, "UPDATE_IOTLB (2) refused: a region's fd is not a file of memory"));
+	assert_null(lab->queues[1]);
+	assert_int_equal(lab->started[1], 1);
+	assert_false(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
+	fake_ranges(f, true);
+	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, 0, 0));
+	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
+	assert_int_equal(lab->started[1], 2);
+	lab_end(lab, &driver, f);
+}
+
 static void update_without_a_driver_asks_for_nothing(void **state)
 {
 	struct fake *f = fake_new();
@@ -435,6 +454,7 @@ int main(void)
 		cmocka_unit_test(range_to_the_end_of_all_addresses_is_survived),
 		cmocka_unit_test(update_waits_for_the_burst_and_unmaps_nothing_before),
 		cmocka_unit_test(update_that_takes_the_rings_away_makes_them_wait),
+		cmocka_unit_test(update_that_cannot_be_mapped_stops_the_device),
 		cmocka_unit_test(update_without_a_driver_asks_for_nothing),
 		cmocka_unit_test(data_path_that_does_not_let_go_holds_up_no_answer),
 		cmocka_unit_test(answer_that_finds_no_room_is_written_later),

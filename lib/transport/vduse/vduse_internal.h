@@ -125,6 +125,7 @@ struct vduse {
 	bool broken; /* and quiet */
 	bool closed; /* and quiet: the last messages are still answered */
 	int lost; /* 0, or a negative errno: the device at the kernel is lost */
+	int failed; /* the same: it cannot be attached. Messages that this leads to are answered */
 	struct vduse_request request;
 	struct vduse_response response;
 	const struct vduse_row *row;
