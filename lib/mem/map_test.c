@@ -450,6 +450,47 @@ static void refused_table_leaves_nothing_behind(void **state)
 	close(fd);
 }
 
+/* As far as that goes without a kernel that has such memory: an eventfd's inode is of the same kind, and cannot be mapped. */
+static void memory_without_a_file_is_taken_where_it_is_vouched_for(void **state)
+{
+	const struct map_spec spec = { .gpa = 0, .size_bytes = PAGE, .uaddr = 0 };
+	const bool read_only = false;
+	int fd = eventfd(0, EFD_CLOEXEC);
+	struct map *map = NULL;
+	const char *why = NULL;
+
+	assert_string_equal(refusal(&spec, fd, -EINVAL), "a region's fd is not a file of memory");
+	assert_int_equal(map_new_vouched(&spec, &fd, &read_only, 1, NULL, &map, &why), -ENODEV);
+	assert_string_equal(why, "a region cannot be mapped");
+	close(fd);
+	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	assert_int_equal(map_new_vouched(&spec, &fd, &read_only, 1, NULL, &map, &why), -EINVAL);
+	close(fd);
+	fd = memory(PAGE / 2); /* a file has a size all the same */
+	assert_int_equal(map_new_vouched(&spec, &fd, &read_only, 1, NULL, &map, &why), -EINVAL);
+	close(fd);
+	assert_null(map);
+}
+
+static void memory_that_is_read_only_is_read_and_not_written(void **state)
+{
+	const struct map_spec spec = { .gpa = 0, .size_bytes = PAGE, .uaddr = 0 };
+	const bool read_only = true;
+	int fd = memory(PAGE);
+	struct map *map = NULL;
+	const char *why = NULL;
+	char byte = 'a';
+
+	assert_int_equal(map_new_vouched(&spec, &fd, &read_only, 1, NULL, &map, &why), 0);
+	assert_int_equal(pwrite(fd, &byte, 1, 5), 1);
+	assert_int_equal(map->regions[0].host[5], 'a');
+	map->regions[0].host[5] = 'b';
+	assert_int_equal(pread(fd, &byte, 1, 5), 1);
+	assert_int_equal(byte, 'a');
+	map_unref(map);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -470,6 +511,8 @@ int main(void)
 		cmocka_unit_test(pieces_that_lie_side_by_side_here_too_are_merged),
 		cmocka_unit_test(range_that_leaves_guest_memory_is_refused),
 		cmocka_unit_test(refused_table_leaves_nothing_behind),
+		cmocka_unit_test(memory_without_a_file_is_taken_where_it_is_vouched_for),
+		cmocka_unit_test(memory_that_is_read_only_is_read_and_not_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
