@@ -3,6 +3,9 @@
 
 After each lie: the daemon lives, the honest pair's frames keep arriving, and the daemon's fds, mappings and
 threads are what they were before.
+
+VIREO_HOSTILE=vduse: the hostile port is a VDUSE device, and its driver lies through /dev/vhost-vdpa-N; as root, on a kernel
+with vduse and vhost_vdpa. What a front end could say about itself has no counterpart there: rings and frames are left.
 """
 import json
 import os
@@ -15,6 +18,7 @@ import time
 import traceback
 
 from peer import DATA, GPA, Peer, frame, net_header
+from vdpa import VdpaPeer
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -40,16 +44,18 @@ class Daemon:
         self.shouting = os.path.join(self.folder, 'shout.sock')
         self.control = os.path.join(self.folder, 'control.sock')
         self.build = build
+        self.vduse = os.environ.get('VIREO_HOSTILE') == 'vduse'
+        hostile = 'vduse:hostile,attach=vhost,queue-size=256' if self.vduse else f'vhost-user:{self.hostile},queues=2'
         self.log = open(os.path.join(self.folder, 'log'), 'w+')
         self.process = subprocess.Popen(
             [f'{build}/apps/vireo-switchd/vireo-switchd', '--control', self.control,
-             '--port', f'vhost-user:{self.hostile},name=hostile,queues=2,mtu=9000',
+             '--port', f'{hostile},name=hostile,mtu=9000',
              '--port', f'vhost-user:{self.shouting},name=shout',
              '--port', f'vhost-user:{self.honest[0]},name=honest0',
              '--port', f'vhost-user:{self.honest[1]},name=honest1'],
             stderr=self.log, env=dict(os.environ, ASAN_OPTIONS='detect_leaks=1'))
-        self.wait_for(lambda: all(map(os.path.exists, [self.hostile, *self.honest, self.control])), 10,
-                      'vireo-switchd does not listen')
+        paths = [*self.honest, self.control, '/dev/vhost-vdpa-0' if self.vduse else self.hostile]
+        self.wait_for(lambda: all(map(os.path.exists, paths)), 10, 'vireo-switchd does not listen')
         self.bench = subprocess.Popen(
             [f'{build}/apps/vireo-bench/vireo-bench', 'net', '--from', self.honest[0], '--to', self.honest[1],
              '--rate', '1000', '--ring-size', '1024', '--seconds', '3600', '--verify', '--json'],
@@ -68,6 +74,15 @@ class Daemon:
             if time.monotonic() > end:
                 raise Failure(f'{what}\n{self.tail()}')
             time.sleep(0.01)
+
+    def connect(self):
+        """A peer at the hostile port."""
+        return VdpaPeer(self) if self.vduse else Peer(self.hostile)
+
+    def breaks(self):
+        """How often the log says that the hostile port's device is broken."""
+        with open(self.log.name, errors='replace') as file:
+            return file.read().count('hostile: broken: ')
 
     def tail(self):
         self.log.flush()
@@ -175,8 +190,11 @@ def run(build, wanted):
 
 def main():
     import lies_messages  # noqa: F401  (registers its lies)
-    import lies_memory  # noqa: F401
+    if os.environ.get('VIREO_HOSTILE') == 'vduse':
+        LIES.clear()  # they are vhost-user's own
+    else:
+        import lies_memory  # noqa: F401
+        import lies_time  # noqa: F401
     import lies_rings  # noqa: F401
     import lies_frames  # noqa: F401
-    import lies_time  # noqa: F401
     sys.exit(run(os.environ.get('VIREO_BUILD', os.path.join(ROOT, 'build')), sys.argv[1:]))

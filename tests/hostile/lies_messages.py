@@ -17,7 +17,7 @@ EMPTY = [GET_FEATURES, SET_OWNER, GET_PROTOCOL_FEATURES, GET_QUEUE_NUM, RESET_DE
 
 
 def connect(daemon):
-    return Peer(daemon.hostile)
+    return daemon.connect()
 
 
 def closes(daemon, request, payload=b'', fds=(), flags=VERSION, size=None, protocol=P_ALL):

@@ -191,6 +191,8 @@ def second_buffer_that_is_not_memory(daemon):
 @lie
 def chain_of_more_than_four_gigabytes(daemon):
     """The sum of the lengths must not wrap in 32 bits."""
+    if daemon.vduse:  # a driver's memory is mapped there, and this process has no 2 GiB to map in a guest
+        return
     with connect(daemon) as peer:
         peer.negotiate()
         peer.memfd = peer.keep(os.memfd_create('lies'))
