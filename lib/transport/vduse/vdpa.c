@@ -129,8 +129,8 @@ static int netlink_call(uint8_t command, const char *name)
 {
 	struct vdpa_message m;
 	uint8_t reply[8192];
-	uint16_t family;
-	int fd, r = family_open(&fd, &family);
+	uint16_t family = 0;
+	int fd = -1, r = family_open(&fd, &family);
 
 	if (r)
 		return r;
