@@ -4,25 +4,33 @@
 #include "base/loop.h"
 #include "vireo/endpoint.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 /*
  * The call that puts a device on the vdpa bus returns when a driver has taken it, and the driver asks us things first;
  * so does the one that takes it off. Made in the control thread they would wait for themselves. The program lends a
- * thread for them, and an eventfd tells of their end.
+ * thread for them. Each side has an end of a pipe, through which the result comes: nothing else is shared.
  */
 
-struct vduse_aside {
-	struct vduse *vduse; /* control thread only */
+/* The borrowed thread's. */
+struct call {
 	struct vduse_kernel kernel;
 	char name[VDUSE_NAME_BYTES];
 	const char *driver;
 	bool add;
-	int event_fd;
+	int fd;
+};
+
+/* The control thread's. */
+struct vduse_aside {
+	struct vduse *vduse;
+	bool add;
+	int fd;
 	struct loop_watch *watch;
-	int result; /* written before the event is raised */
 };
 
 const char *vduse_driver(unsigned attach)
@@ -40,56 +48,73 @@ const char *vduse_driver(unsigned attach)
 static void aside_free(struct vduse_aside *aside)
 {
 	loop_remove(&aside->watch);
-	fd_close(&aside->event_fd);
+	fd_close(&aside->fd);
 	free(aside);
 }
 
-/* The borrowed thread. The event is the last that it does. */
-static void aside_work(void *argument)
+static void call_make(void *argument)
 {
-	struct vduse_aside *aside = argument;
-	const struct vduse_kernel *kernel = &aside->kernel;
+	struct call *call = argument;
+	const struct vduse_kernel *kernel = &call->kernel;
+	int result = call->add ? kernel->bus_add(kernel->opaque, call->name, call->driver)
+			       : kernel->bus_remove(kernel->opaque, call->name);
 
-	aside->result = aside->add ? kernel->bus_add(kernel->opaque, aside->name, aside->driver)
-				   : kernel->bus_remove(kernel->opaque, aside->name);
-	fd_event_raise(aside->event_fd);
+	/* A pipe takes so little at once. If it did not, the end of the pipe would tell. */
+	if (write(call->fd, &result, sizeof(result)) < 0)
+		result = -errno;
+	fd_close(&call->fd);
+	free(call);
 }
 
-static void aside_event(void *opaque, uint32_t events)
+static void aside_done(void *opaque, uint32_t events)
 {
 	struct vduse_aside *aside = opaque;
 	struct vduse *v = aside->vduse;
 	bool add = aside->add;
 	int result;
 
-	fd_event_clear(aside->event_fd); /* orders: `result` was written before */
-	result = aside->result;
+	if (read(aside->fd, &result, sizeof(result)) != (ssize_t)sizeof(result))
+		result = -EIO;
 	aside_free(aside);
 	v->aside = NULL;
 	vduse_aside_done(v, add, result);
 }
 
+static struct call *call_new(const struct vduse *v, bool add, int fd)
+{
+	struct call *call = calloc(1, sizeof(*call));
+
+	if (!call)
+		return NULL;
+	call->kernel = v->kernel;
+	memcpy(call->name, v->name, sizeof(call->name));
+	call->driver = vduse_driver(v->attach);
+	call->add = add;
+	call->fd = fd;
+	return call;
+}
+
 int vduse_attach(struct vduse *v, bool add)
 {
 	struct vduse_aside *aside = calloc(1, sizeof(*aside));
-	int r;
+	struct call *call = NULL;
+	int fds[2] = { -1, -1 }, r = 0;
 
 	if (!aside)
 		return -ENOMEM;
-	aside->vduse = v;
-	aside->kernel = v->kernel;
-	memcpy(aside->name, v->name, sizeof(aside->name));
-	aside->driver = vduse_driver(v->attach);
-	aside->add = add;
-	aside->event_fd = -1;
-	r = fd_event_new(&aside->event_fd);
+	if (pipe2(fds, O_CLOEXEC))
+		r = -errno;
+	*aside = (struct vduse_aside){ .vduse = v, .add = add, .fd = fds[0] };
 	if (!r)
-		r = loop_add(v->loop, aside->event_fd, EPOLLIN, aside_event, aside, &aside->watch);
-	if (r) {
+		r = loop_add(v->loop, aside->fd, EPOLLIN, aside_done, aside, &aside->watch);
+	if (!r)
+		call = call_new(v, add, fds[1]);
+	if (!call) {
+		fd_close(&fds[1]);
 		aside_free(aside);
-		return r;
+		return r ? r : -ENOMEM;
 	}
 	v->aside = aside;
-	v->run_aside(v->run_opaque, aside_work, aside);
+	v->run_aside(v->run_opaque, call_make, call);
 	return 0;
 }
