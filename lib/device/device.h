@@ -16,10 +16,12 @@
 
 #include "vireo/device.h"
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct map;
 struct map_faults;
+struct ring_record;
 struct loop;
 
 /* What a device asks of the transport it is offered on. */
@@ -88,10 +90,11 @@ int device_queue_kick_set(struct vireo_device *device, uint32_t index, int fd);
 int device_queue_call_set(struct vireo_device *device, uint32_t index, int fd);
 int device_queue_error_set(struct vireo_device *device, uint32_t index, int fd);
 /*
- * Packed rings: a word in memory that outlives this process (borrowed; NULL: none), see ring_setup.record. Zero it when
- * the driver sets the queue up anew.
+ * Packed rings: see ring_setup.record (borrowed; NULL: none), of device_queue_record_bytes() for the queue's size at
+ * most. `again`: what is in it holds; if not, the driver has set the queue up anew.
  */
-int device_queue_record_set(struct vireo_device *device, uint32_t index, uint32_t *record);
+int device_queue_record_set(struct vireo_device *device, uint32_t index, struct ring_record *record, bool again);
+size_t device_queue_record_bytes(uint32_t size);
 /* Needs no quiet. */
 int device_queue_enable(struct vireo_device *device, uint32_t index, bool on);
 /* Quiet. Stops the queue (until the next kick_set) and tells where it stands. */

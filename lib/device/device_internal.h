@@ -39,7 +39,7 @@ struct vireo_queue {
 	bool kickable; /* a kick has been set: kick_fd, or polling if that is -1 */
 	int kick_fd, call_fd;
 	struct ring *ring; /* while it runs; then the worker's */
-	uint32_t *record; /* see device_queue_record_set() */
+	struct ring_record *record; /* see device_queue_record_set() */
 
 	/* Control thread. */
 	int error_fd;

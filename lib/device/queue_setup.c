@@ -160,14 +160,21 @@ int device_queue_enable(struct vireo_device *device, uint32_t index, bool on)
 	return 0;
 }
 
-int device_queue_record_set(struct vireo_device *device, uint32_t index, uint32_t *record)
+int device_queue_record_set(struct vireo_device *device, uint32_t index, struct ring_record *record, bool again)
 {
 	struct vireo_queue *queue = queue_quiet(device, index);
 
 	if (!queue)
 		return -EINVAL;
+	if (record && !again)
+		ring_record_clear(record);
 	queue->record = record;
 	return 0;
+}
+
+size_t device_queue_record_bytes(uint32_t size)
+{
+	return ring_record_bytes(size);
 }
 
 int device_queue_base(struct vireo_device *device, uint32_t index, uint32_t *ret_base)

@@ -12,7 +12,6 @@
 #define FETCH_MAX	32u
 
 typedef uint32_t event_word __attribute__((may_alias));
-typedef uint64_t packed_word __attribute__((may_alias));
 
 /* The rest of a descriptor whose flags have been read: each field once. */
 static inline struct ring_desc packed_read(const struct packed_desc *desc, uint16_t flags)
@@ -273,7 +272,7 @@ static unsigned packed_lay_usual(const struct ring *ring, struct vireo_chain *ch
 	return done;
 }
 
-/* A chain that is not of the usual kind, if one is there: 1, 0, -EPROTO, -ENOBUFS. */
+/* A chain that is not of the usual kind, if one is there: 1, 0, -EPROTO, -ENOBUFS, -EFAULT. */
 static int packed_chain(struct ring *ring, struct vireo_chain *chain, struct iovec *iov, unsigned room)
 {
 	struct packed_state *s = &ring->packed;
@@ -415,11 +414,6 @@ static inline void packed_write_first(struct packed_state *s, uint16_t id, uint3
 	s->first_flags = (uint16_t)flags;
 }
 
-static inline unsigned packed_used_flags(bool wrap, uint32_t written_bytes)
-{
-	return (wrap ? PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK : 0) | (written_bytes ? DESC_F_WRITE : 0);
-}
-
 /* IN_ORDER: as long as a burst is read-only, one entry stands for all of it. */
 static void packed_push_in_order(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes,
 				 unsigned count)
@@ -509,8 +503,6 @@ bool packed_publish(struct ring *ring)
 	struct packed_state *s = &ring->packed;
 	uint32_t span = s->staged_span, event;
 
-	if (ring->record) /* the release below keeps it before the burst: it has to be there when that is seen */
-		__atomic_store_n(ring->record, place_encode(s->first) | place_encode(s->used) << 16, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->desc[s->first.pos].flags, le16(s->first_flags),
 			 __ATOMIC_RELEASE); /* pair USED */
 	s->first = s->used;

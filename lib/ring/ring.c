@@ -92,38 +92,19 @@ static void split_start(struct ring *ring, const struct ring_setup *setup)
 }
 
 /*
- * A predecessor's last burst, which it may have shown before it was killed, or not. As long as it has not, the
- * descriptor at its begin is available in that lap; shown, it is used, or the driver's again in the next lap.
- */
-static struct packed_place packed_recover(const struct ring_setup *setup, uint32_t record)
-{
-	const struct packed_desc *descs = setup->desc;
-	struct packed_place from = place_decode(record);
-	uint16_t flags;
-
-	flags = le16(__atomic_load_n(&descs[from.pos].flags, __ATOMIC_ACQUIRE));
-	return packed_is_available(flags, from.wrap) ? from : place_decode(record >> 16);
-}
-
-static bool packed_record_holds(const struct ring_setup *setup, uint32_t record)
-{
-	return record && (record & 0x7fff) < setup->size && (record >> 16 & 0x7fff) < setup->size;
-}
-
-/*
  * Both halves of the base name the same place unless chains were lost in flight: then the used one counts, as
  * above. Some front ends leave the used half zero; that is no place of its own.
  */
 static void packed_start(struct ring *ring, const struct ring_setup *setup)
 {
 	struct packed_state *p = &ring->packed;
-	uint32_t record = setup->record ? __atomic_load_n(setup->record, __ATOMIC_RELAXED) : 0;
 	uint32_t half = setup->base >> 16 ? setup->base >> 16 : setup->base;
 
 	p->desc = setup->desc;
 	p->driver = setup->driver;
 	p->device = setup->device;
-	p->used = packed_record_holds(setup, record) ? packed_recover(setup, record) : place_decode(half);
+	if (!packed_record_recover(setup, &p->used))
+		p->used = place_decode(half);
 	p->avail = p->first = p->used;
 }
 
@@ -153,7 +134,9 @@ int ring_new(const struct ring_setup *setup, struct ring **ret_ring, const char 
 	ring->in_order = ring->merge = setup->in_order;
 	ring->signal_next = setup->event_idx;
 	ring->lazy = setup->lazy;
-	ring->record = setup->record;
+	ring->record = setup->packed ? setup->record : NULL;
+	ring->push_specially = ring->record;
+	ring->publish_specially = ring->signal_next || ring->record;
 	ring->quads = !setup->plain && ring_quads_supported();
 	if (setup->packed)
 		packed_start(ring, setup);
@@ -169,24 +152,12 @@ void ring_free(struct ring *ring)
 	free(ring);
 }
 
-/* A chain that is not in memory stays where it is as one for which there is no room. */
-static __cold int ring_pop_stopped(struct ring *ring)
-{
-	bool missed = ring->missed;
-
-	ring->missed = false;
-	return missed ? -EFAULT : -ENOBUFS;
-}
-
 int ring_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov, unsigned iov_max)
 {
-	int r;
-
 	if (unlikely(ring->error))
 		return -EPROTO;
-	r = ring->is_packed ? packed_pop(ring, chains, max, iov, iov_max)
-			    : split_pop(ring, chains, max, iov, iov_max);
-	return unlikely(r == -ENOBUFS) ? ring_pop_stopped(ring) : r;
+	return ring->is_packed ? packed_pop(ring, chains, max, iov, iov_max)
+			       : split_pop(ring, chains, max, iov, iov_max);
 }
 
 uint64_t ring_missed(const struct ring *ring)
@@ -204,13 +175,24 @@ void ring_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned co
 		split_unpop(ring, count);
 }
 
+static void ring_push_specially(struct ring *ring, const struct vireo_chain *chains,
+				       const uint32_t *written_bytes, unsigned count)
+{
+	if (ring->error)
+		return;
+	packed_push_recorded(ring, chains, written_bytes, count);
+	ring->staged += count;
+}
+
 void ring_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes,
 	       unsigned count)
 {
 	assert(ring->outstanding >= count);
 	ring->outstanding -= count;
-	if (unlikely(ring->error))
+	if (unlikely(ring->push_specially)) {
+		ring_push_specially(ring, chains, written_bytes, count);
 		return;
+	}
 	if (ring->is_packed)
 		packed_push(ring, chains, written_bytes, count);
 	else
@@ -218,20 +200,33 @@ void ring_push(struct ring *ring, const struct vireo_chain *chains, const uint32
 	ring->staged += count;
 }
 
-bool ring_publish(struct ring *ring)
+static inline bool ring_show(struct ring *ring)
 {
-	bool passed;
+	bool passed = ring->is_packed ? packed_publish(ring) : split_publish(ring);
 
-	if (!ring->staged || unlikely(ring->error))
-		return false;
-	passed = ring->is_packed ? packed_publish(ring) : split_publish(ring);
 	ring->staged = 0;
 	ring->merge = ring->in_order;
-	if (unlikely(ring->signal_next)) {
-		ring->signal_next = false;
-		return true;
-	}
 	return passed;
+}
+
+static bool ring_publish_specially(struct ring *ring)
+{
+	bool first = ring->signal_next;
+
+	if (ring->record)
+		packed_record_publish(ring);
+	ring->signal_next = false;
+	ring->publish_specially = ring->record;
+	return ring_show(ring) || first;
+}
+
+bool ring_publish(struct ring *ring)
+{
+	if (!ring->staged || unlikely(ring->error))
+		return false;
+	if (unlikely(ring->publish_specially))
+		return ring_publish_specially(ring);
+	return ring_show(ring);
 }
 
 bool ring_kick_enable(struct ring *ring, bool on)
@@ -280,17 +275,17 @@ __cold int ring_break(struct ring *ring, const char *why)
 {
 	if (!ring->error)
 		ring->error = why;
+	ring->push_specially = true;
 	return -EPROTO;
 }
 
-/* -EPROTO, or -ENOBUFS: see ring_pop_stopped(). */
+/* -EPROTO, or -EFAULT. */
 static int ring_outside(struct ring *ring, uint64_t gpa, const char *why)
 {
 	if (!ring->lazy)
 		return ring_break(ring, why);
-	ring->missed = true;
 	ring->miss_gpa = gpa;
-	return -ENOBUFS;
+	return -EFAULT;
 }
 
 /* Part of the range is not in the map: where that begins. */
@@ -306,7 +301,6 @@ static uint64_t ring_hole(struct ring *ring, uint64_t gpa)
 /* A chain that does not even fit an array of the promised size is cut up beyond reason. */
 __cold int ring_no_room(struct ring *ring, const struct ring_pieces *p)
 {
-	ring->missed = false;
 	if (p->room_start >= VIREO_CHAIN_PIECES_MAX(ring->size))
 		return ring_break(ring, "chain lies in too many pieces of memory");
 	return -ENOBUFS;

@@ -15,7 +15,10 @@
 #include "mem/map.h"
 #include "vireo/chain.h"
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+struct ring_record; /* in record.c */
 
 struct ring_setup {
 	bool packed, indirect, event_idx, in_order;
@@ -39,12 +42,11 @@ struct ring_setup {
 	 */
 	bool lazy;
 	/*
-	 * Packed: where a successor finds out how far this ring has come, or NULL. A word of memory that outlives the
-	 * process, 0 before the first publish: where the burst published last begins, and in the upper half where it
-	 * ends, each encoded as a half of ring_base(). It is written before the burst is shown; whether that was still
-	 * done, the ring itself tells. If it is not 0, it decides instead of `base`.
+	 * Packed: what a successor goes on from if this process is killed, or NULL: see record.c. Borrowed, in memory that
+	 * outlives the process; if a burst has been published with it, it decides instead of `base`, and a burst that was
+	 * not shown any more is shown now. Not for devices that complete chains out of order.
 	 */
-	uint32_t *record;
+	struct ring_record *record;
 	struct map *map; /* borrowed, for as long as the ring is used */
 };
 
@@ -53,6 +55,13 @@ struct ring_area {
 	uint64_t desc_bytes, driver_bytes, device_bytes;
 };
 struct ring_area ring_area_bytes(bool packed, uint32_t size);
+
+/*
+ * A record's length, for a ring of up to `size` descriptors: whole cache lines. It is aligned as one, and all zero in the
+ * beginning.
+ */
+size_t ring_record_bytes(uint32_t size);
+void ring_record_clear(struct ring_record *record); /* the driver has set the ring up anew */
 
 struct ring; /* in ring_internal.h; opaque outside this room and its size known there */
 

@@ -80,11 +80,13 @@ struct ring {
 	bool merge; /* IN_ORDER: whatever is staged is read-only, one used entry may stand for all */
 	bool kick_on; /* the driver has been asked to kick */
 	bool signal_next; /* the driver's event state is older than we are: signal the next publish */
+	bool push_specially; /* it is broken, or there is a record */
+	bool publish_specially; /* signal_next, or there is a record */
 	bool lazy;
-	bool missed; /* the last pop ended at miss_gpa */
-	uint64_t miss_gpa;
-	uint32_t *record;
 	const char *error;
+	uint64_t miss_gpa; /* where the last pop that returned -EFAULT ended */
+	struct ring_record *record; /* packed only */
+	uint32_t logged; /* entries of the staged burst that are in it */
 	uint16_t order[]; /* IN_ORDER: ids as popped, by slot of the head; checks our own pushes */
 };
 
@@ -98,6 +100,8 @@ bool split_kick_enable(struct ring *ring, bool on);
 unsigned split_available(struct ring *ring);
 
 /* packed.c */
+typedef uint64_t packed_word __attribute__((may_alias)); /* length, id and flags of a descriptor */
+
 int packed_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
 	       unsigned iov_max);
 void packed_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned count);
@@ -105,6 +109,14 @@ void packed_push(struct ring *ring, const struct vireo_chain *chains, const uint
 bool packed_publish(struct ring *ring);
 bool packed_kick_enable(struct ring *ring, bool on);
 unsigned packed_available(struct ring *ring);
+
+/* record.c: packed rings with a record. */
+void packed_push_recorded(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes,
+			  unsigned count);
+/* Writes what is staged into the ring; packed_publish() then shows it. */
+void packed_record_publish(struct ring *ring);
+/* False: there is none, or nothing has been published with it. */
+bool packed_record_recover(const struct ring_setup *setup, struct packed_place *ret_place);
 
 /* ring.c: the slow parts of a chain. */
 
@@ -130,11 +142,11 @@ struct ring_pieces {
 	bool writable_seen;
 };
 
-/* A descriptor that is empty, or does not lie in one region. 0, -EPROTO, -ENOBUFS. */
+/* A descriptor that is empty, or does not lie in one region. 0, -EPROTO, -ENOBUFS, -EFAULT. */
 int ring_lay_slowly(struct ring *ring, struct ring_pieces *p, uint64_t addr, uint32_t len, bool writable);
 int ring_no_room(struct ring *ring, const struct ring_pieces *p);
 
-/* Entry `index` of an indirect table that does not lie in one region. 0, -EPROTO, -ENOBUFS. */
+/* Entry `index` of an indirect table that does not lie in one region. 0, -EPROTO, -EFAULT. */
 int ring_table_read(struct ring *ring, uint64_t table, uint32_t index, struct ring_desc *ret);
 
 /* Checks the descriptor that names an indirect table: 0 and how many entries it has, or -EPROTO. */
@@ -272,7 +284,7 @@ static inline struct ring_pieces ring_pieces_of(struct iovec *iov, unsigned room
 	return (struct ring_pieces){ .iov = iov, .room = room, .room_start = room };
 }
 
-/* Lays one buffer descriptor. 0, -EPROTO (the ring is broken now), -ENOBUFS. */
+/* Lays one buffer descriptor. 0, -EPROTO (the ring is broken now), -ENOBUFS, -EFAULT (see ring_setup.lazy). */
 static inline int ring_lay(struct ring *ring, struct ring_pieces *p, uint64_t addr, uint32_t len,
 			   bool writable)
 {
@@ -342,7 +354,12 @@ static inline bool packed_is_available(uint16_t flags, bool wrap)
 	return (flags & (PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK)) == wanted;
 }
 
-/* A half of what ring_base() returns, and of ring_setup.record. */
+static inline unsigned packed_used_flags(bool wrap, uint32_t written_bytes)
+{
+	return (wrap ? PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK : 0) | (written_bytes ? DESC_F_WRITE : 0);
+}
+
+/* A half of what ring_base() returns. */
 static inline uint32_t place_encode(struct packed_place place)
 {
 	return (uint32_t)place.pos | (uint32_t)place.wrap << 15;

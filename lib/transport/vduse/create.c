@@ -177,6 +177,8 @@ static int device_begin(struct vduse *v, bool taken)
 		device_refresh(v);
 	else
 		r = queues_announce(v);
+	if (!r && !taken)
+		r = vduse_state_begin(&v->state, &v->key);
 	if (r)
 		fd_close(&v->fd);
 	return r;
@@ -197,12 +199,9 @@ int vduse_create(struct vduse *v, bool *ret_taken)
 			control_destroy(v, control_fd);
 	}
 	fd_close(&control_fd);
-	if (r)
-		return r;
-	if (!taken)
-		vduse_state_begin(&v->state, &v->key);
-	*ret_taken = taken;
-	return 0;
+	if (!r)
+		*ret_taken = taken;
+	return r;
 }
 
 int vduse_destroy(struct vduse *v)

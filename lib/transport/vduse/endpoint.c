@@ -241,7 +241,7 @@ static int prepare(struct vduse *v, const struct vireo_endpoint_config *config)
 	if (!r && v->attach)
 		r = v->kernel.bus_check(v->kernel.opaque, vduse_driver(v->attach));
 	if (!r)
-		r = vduse_state_open(&v->state, config->state_folder, v->name, v->key.queue_count);
+		r = vduse_state_open(&v->state, config->state_folder, v->name, &v->key);
 	if (r)
 		return r;
 	r = vduse_create(v, &v->taken);

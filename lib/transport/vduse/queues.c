@@ -64,8 +64,8 @@ static int kick_set(struct vduse *v, unsigned index)
 
 static int queue_set_up(struct vduse *v, const struct vduse_wire_queue_info *info, bool again)
 {
-	uint32_t *record = vduse_state_record(&v->state, info->index);
-	int r = device_queue_size_set(v->device, info->index, info->size);
+	/* The kernel does not compare it with what was announced. */
+	int r = info->size > v->key.queue_size ? -EINVAL : device_queue_size_set(v->device, info->index, info->size);
 
 	if (!r)
 		r = device_queue_address_set(v->device, info->index, info->desc, info->driver, info->device);
@@ -73,9 +73,7 @@ static int queue_set_up(struct vduse *v, const struct vduse_wire_queue_info *inf
 		r = device_queue_base_set(v->device, info->index, vduse_base(&info->state, vduse_packed(v)));
 	if (r)
 		return r;
-	if (!again)
-		__atomic_store_n(record, 0, __ATOMIC_RELAXED);
-	device_queue_record_set(v->device, info->index, record);
+	device_queue_record_set(v->device, info->index, vduse_state_record(&v->state, info->index), again);
 	r = kick_set(v, info->index);
 	return r ? r : device_queue_enable(v->device, info->index, true);
 }

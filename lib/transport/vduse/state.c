@@ -13,57 +13,71 @@
 /*
  * What a successor needs when this process is killed. The kernel keeps the device, what the driver has set up, and the
  * messages that have not been answered; it does not keep what it was made with, nor how far a ring has come. A split
- * ring tells the latter itself, by its used index; for a packed ring there is a word per queue here, which the worker
- * that publishes a burst writes before it (ring_setup.record). Chains that were popped and not shown as used are
- * popped again.
+ * ring tells the latter itself, by its used index; for a packed ring there is a record per queue here, to which the worker
+ * writes a burst before it touches the ring (ring_setup.record): a burst that had not been shown is shown by the
+ * successor. Chains that were popped and not pushed are popped again.
  *
  * The file is shared memory: whatever was stored before the kill is there, in the order in which it was stored. A lock
- * on it keeps two programs apart.
+ * on it keeps two programs apart. What is found in it stays as it is until the device is known to be ours.
  */
 
-#define STATE_MAGIC UINT64_C(0x3130736475766976) /* changes with the layout */
+#define STATE_MAGIC UINT64_C(0x3230736475766976) /* changes with the layout */
 #define STATE_FOLDER "/run/vireo"
+#define OPENS_MAX 10u
 
 struct vduse_state_file {
 	uint64_t magic; /* written last */
 	uint64_t features, api, vduse_features;
 	uint32_t device_id, queue_count, queue_size, config_bytes;
-	uint32_t suspended, reserved;
-	uint32_t records[];
+	uint32_t suspended, reserved[3];
+	uint8_t records[]; /* one per queue, each ring_record_bytes(queue_size) long */
 };
 
-/* A file of our own, of the right length; one that somebody else has laid there is not touched. */
-static int state_file_check(int fd, size_t bytes)
+_Static_assert(sizeof(struct vduse_state_file) % 64 == 0, "records begin with a cache line: workers share none");
+
+/* A file of our own; one that somebody else has laid there is not touched. -EAGAIN: it is another one by now. */
+static int state_file_check(struct vduse_state *state)
 {
 	struct stat st;
 
-	if (flock(fd, LOCK_EX | LOCK_NB))
+	if (flock(state->fd, LOCK_EX | LOCK_NB))
 		return errno == EWOULDBLOCK ? -EBUSY : -errno;
-	if (fstat(fd, &st))
+	if (fstat(state->fd, &st))
 		return -errno;
+	if (!st.st_nlink) /* whoever had it open has ended in between */
+		return -EAGAIN;
 	if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_nlink != 1)
 		return -EPERM;
-	if (st.st_size == (off_t)bytes)
-		return 0;
-	/* Another layout, or another number of queues: empty is no state. */
-	return ftruncate(fd, 0) || ftruncate(fd, (off_t)bytes) ? -errno : 0;
+	state->found_bytes = (size_t)st.st_size;
+	return 0;
+}
+
+static int state_file_open(struct vduse_state *state)
+{
+	int r = -EAGAIN;
+
+	for (unsigned i = 0; r == -EAGAIN && i < OPENS_MAX; i++) {
+		state->fd = open(state->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (state->fd < 0)
+			return -errno;
+		r = state_file_check(state);
+		if (r)
+			fd_close(&state->fd);
+	}
+	return r;
 }
 
 static int state_map(struct vduse_state *state)
 {
-	int r = state_file_check(state->fd, state->bytes);
-	void *at;
+	void *at = mmap(NULL, state->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, state->fd, 0);
 
-	if (r)
-		return r;
-	at = mmap(NULL, state->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, state->fd, 0);
 	if (at == MAP_FAILED)
 		return -errno;
 	state->file = at;
 	return 0;
 }
 
-int vduse_state_open(struct vduse_state *state, const char *folder, const char *name, unsigned queue_count)
+int vduse_state_open(struct vduse_state *state, const char *folder, const char *name, const struct vduse_key *key)
 {
 	int n, r;
 
@@ -74,11 +88,11 @@ int vduse_state_open(struct vduse_state *state, const char *folder, const char *
 		return -ENAMETOOLONG;
 	if (mkdir(folder, 0755) && errno != EEXIST)
 		return -errno;
-	state->bytes = sizeof(*state->file) + queue_count * sizeof(state->file->records[0]);
-	state->fd = open(state->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (state->fd < 0)
-		return -errno;
-	r = state_map(state);
+	state->record_bytes = device_queue_record_bytes(key->queue_size);
+	state->bytes = sizeof(*state->file) + key->queue_count * state->record_bytes;
+	r = state_file_open(state);
+	if (!r && state->found_bytes == state->bytes)
+		r = state_map(state);
 	if (r)
 		fd_close(&state->fd);
 	return r;
@@ -88,7 +102,7 @@ bool vduse_state_matches(const struct vduse_state *state, struct vduse_key *key)
 {
 	const struct vduse_state_file *f = state->file;
 
-	if (f->magic != STATE_MAGIC || f->features != key->features || f->device_id != key->device_id ||
+	if (!f || f->magic != STATE_MAGIC || f->features != key->features || f->device_id != key->device_id ||
 	    f->queue_count != key->queue_count || f->queue_size != key->queue_size ||
 	    f->config_bytes != key->config_bytes || f->api > VDUSE_WIRE_API_MAX)
 		return false;
@@ -99,13 +113,29 @@ bool vduse_state_matches(const struct vduse_state *state, struct vduse_key *key)
 
 bool vduse_state_begun(const struct vduse_state *state)
 {
-	return state->file->magic == STATE_MAGIC;
+	return state->file ? state->file->magic == STATE_MAGIC : state->found_bytes;
 }
 
-void vduse_state_begin(struct vduse_state *state, const struct vduse_key *key)
+/* All of it is there at once: a page that is missing later would be a SIGBUS. */
+static int state_resize(struct vduse_state *state)
 {
-	struct vduse_state_file *f = state->file;
+	if (ftruncate(state->fd, 0))
+		return -errno;
+	return -posix_fallocate(state->fd, 0, (off_t)state->bytes);
+}
 
+int vduse_state_begin(struct vduse_state *state, const struct vduse_key *key)
+{
+	struct vduse_state_file *f;
+	int r = 0;
+
+	if (!state->file)
+		r = state_resize(state);
+	if (!r && !state->file)
+		r = state_map(state);
+	if (r)
+		return r;
+	f = state->file;
 	__atomic_store_n(&f->magic, 0, __ATOMIC_RELAXED);
 	memset(f, 0, state->bytes);
 	f->features = key->features;
@@ -116,11 +146,12 @@ void vduse_state_begin(struct vduse_state *state, const struct vduse_key *key)
 	f->queue_size = key->queue_size;
 	f->config_bytes = key->config_bytes;
 	__atomic_store_n(&f->magic, STATE_MAGIC, __ATOMIC_RELEASE);
+	return 0;
 }
 
-uint32_t *vduse_state_record(const struct vduse_state *state, unsigned queue)
+struct ring_record *vduse_state_record(const struct vduse_state *state, unsigned queue)
 {
-	return &state->file->records[queue];
+	return (struct ring_record *)(void *)(state->file->records + queue * state->record_bytes);
 }
 
 void vduse_state_suspended_set(const struct vduse_state *state, bool suspended)
@@ -135,9 +166,10 @@ bool vduse_state_suspended(const struct vduse_state *state)
 
 void vduse_state_close(struct vduse_state *state, bool keep)
 {
-	if (!state->file)
+	if (state->fd < 0)
 		return;
-	munmap(state->file, state->bytes);
+	if (state->file)
+		munmap(state->file, state->bytes);
 	state->file = NULL;
 	if (!keep)
 		unlink(state->path); /* before the lock goes */

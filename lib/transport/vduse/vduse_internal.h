@@ -61,22 +61,24 @@ struct vduse_key {
 	uint64_t api, vduse_features; /* the device's for life: found, not asked for */
 };
 
+struct ring_record;
 struct vduse_state_file; /* in memory that survives us */
 
 struct vduse_state {
-	struct vduse_state_file *file; /* NULL: not open */
-	size_t bytes;
+	struct vduse_state_file *file; /* NULL: not open, or not of this device */
+	size_t bytes, record_bytes;
+	size_t found_bytes;
 	int fd;
 	char path[256];
 };
 
 /* -EBUSY: another program has it open. The folder is made if it is not there. */
-int vduse_state_open(struct vduse_state *state, const char *folder, const char *name, unsigned queue_count);
+int vduse_state_open(struct vduse_state *state, const char *folder, const char *name, const struct vduse_key *key);
 /* Was it left by a daemon that offered the same? Then api and vduse_features are filled in. */
 bool vduse_state_matches(const struct vduse_state *state, struct vduse_key *key);
 bool vduse_state_begun(const struct vduse_state *state); /* by us or a predecessor */
-void vduse_state_begin(struct vduse_state *state, const struct vduse_key *key); /* all else is 0 */
-uint32_t *vduse_state_record(const struct vduse_state *state, unsigned queue); /* device_queue_record_set() */
+int vduse_state_begin(struct vduse_state *state, const struct vduse_key *key); /* all else is 0 */
+struct ring_record *vduse_state_record(const struct vduse_state *state, unsigned queue); /* device_queue_record_set() */
 void vduse_state_suspended_set(const struct vduse_state *state, bool suspended);
 bool vduse_state_suspended(const struct vduse_state *state);
 /* The file stays, for a successor, or not. Takes one that is not open. */
