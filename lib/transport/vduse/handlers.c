@@ -18,6 +18,7 @@ static int refuse(int r, const char *text, const char **why)
 /* A device that was broken begins anew with the driver: nothing of what was said before holds. */
 void vduse_reset(struct vduse *v)
 {
+	v->reset_due = false;
 	v->status = 0;
 	v->negotiated = false;
 	v->suspended = false;

@@ -322,6 +322,37 @@ static void data_path_that_does_not_let_go_holds_up_no_answer(void **state)
 	lab_end(lab, &driver, f);
 }
 
+/* A message about one queue makes one queue quiet: a reset that comes meanwhile is not done with the others running. */
+static void reset_that_comes_while_one_queue_is_late_waits_for_all_of_them(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct fake_response response;
+	struct lab *lab = lab_up(f, &driver, 0);
+
+	hurry(lab);
+	lab->late = true;
+	fake_send(f, VDUSE_MSG_GET_VQ_STATE, 0, 0);
+	lab_pump(lab);
+	assert_int_equal(lab->stopped[0], 1);
+	lab_turn(lab, 1000);
+	assert_true(fake_answered(f, &response));
+	assert_int_equal(response.result, 1);
+	assert_false(ask(lab, VDUSE_MSG_SET_STATUS, 0, 0));
+	lab_quiesced(lab, 0);
+	lab_pump(lab);
+	assert_int_equal(lab->resets, 1); /* queue 1 is being asked for */
+	assert_int_equal(lab->stopped[1], 1);
+	assert_int_equal(lab->started[0], 1); /* and the other does not run again */
+	lab_quiesced(lab, 1);
+	lab_pump(lab);
+	assert_int_equal(lab->resets, 2);
+	lab->late = false;
+	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
+	assert_int_equal(lab->started[1], 2);
+	lab_end(lab, &driver, f);
+}
+
 static void answer_that_finds_no_room_is_written_later(void **state)
 {
 	struct fake *f = fake_new();
@@ -457,6 +488,7 @@ int main(void)
 		cmocka_unit_test(update_that_cannot_be_mapped_stops_the_device),
 		cmocka_unit_test(update_without_a_driver_asks_for_nothing),
 		cmocka_unit_test(data_path_that_does_not_let_go_holds_up_no_answer),
+		cmocka_unit_test(reset_that_comes_while_one_queue_is_late_waits_for_all_of_them),
 		cmocka_unit_test(answer_that_finds_no_room_is_written_later),
 		cmocka_unit_test(answer_that_nobody_waits_for_any_more_costs_nothing),
 		cmocka_unit_test(kernel_that_talks_nonsense_loses_the_device_and_no_more),

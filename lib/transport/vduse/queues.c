@@ -130,7 +130,7 @@ int vduse_start(struct vduse *v, bool again, const char **why)
 
 void vduse_resume(struct vduse *v)
 {
-	if ((v->status & VIREO_STATUS_DRIVER_OK) && !v->suspended && !v->break_due && !v->closed)
+	if ((v->status & VIREO_STATUS_DRIVER_OK) && !v->suspended && !v->reset_due && !v->break_due && !v->closed)
 		device_resume(v->device);
 }
 

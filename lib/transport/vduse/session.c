@@ -11,9 +11,10 @@
  *
  *	IDLE -> QUIESCE -> (job) -> ANSWER -> IDLE
  *
- * Four kinds of job want queues quiet, one at a time: a message; a miss, after which the map has more; a break, after
- * which nothing runs until the driver resets the device; and the end. Queues are started again when the answer has been
- * written and not before: until then the kernel does not take signals for them.
+ * Five kinds of job want queues quiet, one at a time: a message; a reset that was refused when it came; a miss, after
+ * which the map has more; a break, after which nothing runs until the driver resets the device; and the end. All but
+ * messages about one queue want all of them. Queues are started again when the answer has been written and not before:
+ * until then the kernel does not take signals for them.
  *
  * The kernel waits for each answer with its driver blocked, and gives the device up for good after 30 s (msg_timeout).
  * Everything here is done at once but the wait for the data path. If that takes too long, the message is refused, and so
@@ -162,12 +163,10 @@ static void job_do(struct vduse *v)
 	bool answer = v->job == VDUSE_JOB_MESSAGE && !v->late;
 
 	loop_timer_stop(v->late_timer);
-	if (v->reset_due) {
-		v->reset_due = false;
-		vduse_reset(v);
-	}
 	if (answer)
 		message_handle(v);
+	else if (v->job == VDUSE_JOB_RESET)
+		vduse_reset(v);
 	else if (v->job == VDUSE_JOB_MISS)
 		miss_handle(v);
 	else if (v->job == VDUSE_JOB_BREAK)
@@ -185,6 +184,10 @@ static bool idle_step(struct vduse *v)
 {
 	if (v->close_due && !v->closed) {
 		job_begin(v, VDUSE_JOB_CLOSE, DEVICE_ALL_QUEUES);
+		return true;
+	}
+	if (v->reset_due && !v->lost) { /* before anything is read: the next driver relies on it */
+		job_begin(v, VDUSE_JOB_RESET, DEVICE_ALL_QUEUES);
 		return true;
 	}
 	if (v->break_due && !v->broken) {

@@ -94,6 +94,7 @@ enum vduse_phase {
 
 enum vduse_job {
 	VDUSE_JOB_MESSAGE,
+	VDUSE_JOB_RESET, /* the driver's, which came at a moment when it had to be refused */
 	VDUSE_JOB_MISS, /* more memory is wanted */
 	VDUSE_JOB_BREAK, /* the driver lied: nothing runs any more until it resets the device */
 	VDUSE_JOB_CLOSE,
