@@ -94,6 +94,11 @@ void device_break_forget(struct vireo_device *device)
 	__atomic_store_n(&device->break_state, BREAK_NONE, __ATOMIC_RELEASE);
 }
 
+void device_settle(struct vireo_device *device)
+{
+	device_event(device, 0);
+}
+
 void device_event(void *opaque, uint32_t events)
 {
 	struct vireo_device *device = opaque;

@@ -67,6 +67,12 @@ void device_status_set(struct vireo_device *device, uint8_t status);
 /* Back to initial, session and ownership kept. All queues quiet. */
 void device_reset(struct vireo_device *device);
 
+/*
+ * All queues quiet: what their workers have found out until now - a lie, a miss - is told to the transport before this
+ * returns, and not later.
+ */
+void device_settle(struct vireo_device *device);
+
 /* Takes over the caller's reference; all queues quiet. NULL: no memory. */
 void device_map_set(struct vireo_device *device, struct map *map);
 struct map *device_map(const struct vireo_device *device); /* borrowed, or NULL */

@@ -15,9 +15,13 @@ static int refuse(int r, const char *text, const char **why)
 
 /* ---- status ---- */
 
-/* A device that was broken begins anew with the driver: nothing of what was said before holds. */
+/*
+ * A device that was broken begins anew with the driver: nothing of what was said before holds. Nor does what workers have
+ * found out by now, and nobody has heard of yet.
+ */
 void vduse_reset(struct vduse *v)
 {
+	device_settle(v->device);
 	v->reset_due = false;
 	v->status = 0;
 	v->negotiated = false;
@@ -26,9 +30,10 @@ void vduse_reset(struct vduse *v)
 	v->miss_due = false;
 	device_status_set(v->device, 0);
 	device_map_set(v->device, NULL);
-	if (!v->broken)
+	if (!v->broken && !v->break_due)
 		return;
-	v->broken = v->break_due = false;
+	v->broken = false;
+	v->break_due = v->lost;
 	device_session_end(v->device);
 	device_session_begin(v->device);
 	device_status_required(v->device, true);

@@ -353,6 +353,59 @@ static void reset_that_comes_while_one_queue_is_late_waits_for_all_of_them(void 
 	lab_end(lab, &driver, f);
 }
 
+/* The lie is told before the driver resets the device, while it waits for that, or not at all. */
+static void break_that_comes_before_a_reset_does_not_outlive_it(void **state)
+{
+	for (unsigned order = 0; order < 3; order++) {
+		struct fake *f = fake_new();
+		struct fake_driver driver;
+		struct lab *lab = lab_up(f, &driver, 0);
+
+		if (order < 2)
+			vireo_device_break(lab->device, "a lie"); /* as a worker says it */
+		lab->late = true;
+		if (order < 1)
+			lab_pump(lab);
+		fake_send(f, VDUSE_MSG_SET_STATUS, 0, 0);
+		lab_pump(lab);
+		if (order == 2)
+			vireo_device_break(lab->device, "a lie");
+		if (order == 2)
+			lab_pump(lab);
+		lab->late = false;
+		lab_quiesced(lab, 0);
+		lab_quiesced(lab, 1);
+		lab_pump(lab);
+		assert_non_null(strstr(lab->log, "broken: a lie"));
+		assert_true(fake_answered(f, &(struct fake_response){ 0 }));
+		assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_FEATURES, 0));
+		assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
+		assert_int_equal(lab->started[1], 2);
+		lab_end(lab, &driver, f);
+	}
+}
+
+/* The lie comes last: both are there when the last queue lets go. */
+static void break_that_nobody_has_heard_of_does_not_outlive_a_reset(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab = lab_up(f, &driver, 0);
+
+	lab->late = true;
+	fake_send(f, VDUSE_MSG_SET_STATUS, 0, 0);
+	lab_pump(lab);
+	vireo_device_break(lab->device, "a lie");
+	lab_quiesced(lab, 0);
+	lab->late = false;
+	lab_quiesced(lab, 1);
+	lab_pump(lab);
+	assert_true(fake_answered(f, &(struct fake_response){ 0 }));
+	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
+	assert_int_equal(lab->started[1], 2);
+	lab_end(lab, &driver, f);
+}
+
 static void answer_that_finds_no_room_is_written_later(void **state)
 {
 	struct fake *f = fake_new();
@@ -489,6 +542,8 @@ int main(void)
 		cmocka_unit_test(update_without_a_driver_asks_for_nothing),
 		cmocka_unit_test(data_path_that_does_not_let_go_holds_up_no_answer),
 		cmocka_unit_test(reset_that_comes_while_one_queue_is_late_waits_for_all_of_them),
+		cmocka_unit_test(break_that_comes_before_a_reset_does_not_outlive_it),
+		cmocka_unit_test(break_that_nobody_has_heard_of_does_not_outlive_a_reset),
 		cmocka_unit_test(answer_that_finds_no_room_is_written_later),
 		cmocka_unit_test(answer_that_nobody_waits_for_any_more_costs_nothing),
 		cmocka_unit_test(kernel_that_talks_nonsense_loses_the_device_and_no_more),
