@@ -247,6 +247,8 @@ static int prepare(struct vduse *v, const struct vireo_endpoint_config *config)
 	r = vduse_create(v, &v->taken);
 	if (r)
 		vduse_state_close(&v->state, vduse_state_begun(&v->state));
+	else
+		vduse_session_patience(v);
 	return r;
 }
 

@@ -67,6 +67,7 @@ struct fake {
 	uint64_t api_max, vduse_features;
 	int write_error; /* of the next answer */
 	int attach_error;
+	int patience_s; /* 0: for ever */
 	/* The device. */
 	bool exists, attached;
 	uint64_t api, taken_features;
@@ -245,6 +246,11 @@ static ssize_t fake_write(void *opaque, int fd, const void *data, size_t bytes)
 	return n == -1 ? -errno : n;
 }
 
+static int fake_patience_s(void *opaque, const char *name)
+{
+	return ((struct fake *)opaque)->patience_s;
+}
+
 static int fake_bus_check(void *opaque, const char *driver)
 {
 	struct fake *f = opaque;
@@ -270,8 +276,17 @@ static int fake_bus_remove(void *opaque, const char *name)
 
 static struct vduse_kernel fake_kernel(struct fake *f)
 {
-	return (struct vduse_kernel){ fake_open,    fake_ioctl,	     fake_read, fake_write, fake_bus_check,
-				      fake_bus_add, fake_bus_remove, f };
+	return (struct vduse_kernel){
+		.open = fake_open,
+		.ioctl = fake_ioctl,
+		.read = fake_read,
+		.write = fake_write,
+		.patience_s = fake_patience_s,
+		.bus_check = fake_bus_check,
+		.bus_add = fake_bus_add,
+		.bus_remove = fake_bus_remove,
+		.opaque = f,
+	};
 }
 
 /* ---- memory ---- */

@@ -152,7 +152,7 @@ static const struct vduse_row rows[VDUSE_MSG_COUNT] = {
 	[VDUSE_MSG_UPDATE_IOTLB] = { "UPDATE_IOTLB", handle_update_iotlb, .quiet = VDUSE_QUIET_ALL },
 	[VDUSE_MSG_SET_VQ_GROUP_ASID] = { "SET_VQ_GROUP_ASID", handle_set_vq_group_asid, .api = 1 },
 	[VDUSE_MSG_SET_VQ_READY] = { "SET_VQ_READY", handle_set_vq_ready, .quiet = VDUSE_QUIET_QUEUE,
-				     NEEDS(QUEUE_READY) },
+				     .patient = true, NEEDS(QUEUE_READY) },
 	[VDUSE_MSG_SUSPEND] = { "SUSPEND", handle_suspend, .quiet = VDUSE_QUIET_ALL, NEEDS(SUSPEND) },
 };
 

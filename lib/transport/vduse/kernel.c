@@ -2,6 +2,8 @@
 #include "transport/vduse/vduse_internal.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -46,11 +48,27 @@ static ssize_t kernel_write(void *opaque, int fd, const void *data, size_t bytes
 	return n < 0 ? -errno : n;
 }
 
+static int kernel_patience_s(void *opaque, const char *name)
+{
+	char path[sizeof("/sys/class/vduse//msg_timeout") + VDUSE_NAME_BYTES], text[16] = "";
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/class/vduse/%s/msg_timeout", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = kernel_read(NULL, fd, text, sizeof(text) - 1);
+	close(fd);
+	return n > 0 ? (int)strtoul(text, NULL, 10) : -EIO;
+}
+
 const struct vduse_kernel vduse_kernel_real = {
 	.open = kernel_open,
 	.ioctl = kernel_ioctl,
 	.read = kernel_read,
 	.write = kernel_write,
+	.patience_s = kernel_patience_s,
 	.bus_check = vdpa_bus_check,
 	.bus_add = vdpa_bus_add,
 	.bus_remove = vdpa_bus_remove,

@@ -406,6 +406,92 @@ static void break_that_nobody_has_heard_of_does_not_outlive_a_reset(void **state
 	lab_end(lab, &driver, f);
 }
 
+static struct lab *lab_up_ready(struct fake *f, struct fake_driver *driver)
+{
+	struct lab *lab;
+
+	f->api_max = 1;
+	f->vduse_features = 3;
+	lab = lab_up(f, driver, 0);
+	hurry(lab);
+	lab->late = true;
+	return lab;
+}
+
+/* For long after others have been given up. */
+static void assert_no_answer(struct lab *lab)
+{
+	struct fake_response response;
+
+	for (unsigned i = 0; i < 5; i++) {
+		lab_turn(lab, 20);
+		assert_false(fake_answered(lab->f, &response));
+	}
+}
+
+static void ready_is_never_refused_for_a_late_queue(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct fake_response response;
+	struct lab *lab = lab_up_ready(f, &driver);
+
+	fake_send(f, VDUSE_MSG_SET_VQ_READY, 1, 0);
+	assert_no_answer(lab);
+	lab_quiesced(lab, 1);
+	lab_pump(lab);
+	assert_true(fake_answered(f, &response));
+	assert_int_equal(response.result, 0);
+	assert_false(f->queues[1].kick);
+	lab->late = false;
+	lab_end(lab, &driver, f);
+}
+
+static void ready_that_comes_while_messages_are_refused_waits_for_its_turn(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct fake_response response;
+	struct lab *lab = lab_up_ready(f, &driver);
+	uint32_t id;
+
+	fake_send_update(f);
+	while (!fake_answered(f, &response))
+		lab_turn(lab, 20);
+	assert_int_equal(response.result, 1);
+	id = fake_send(f, VDUSE_MSG_SET_VQ_READY, 1, 0);
+	assert_no_answer(lab);
+	lab->late = false;
+	lab_quiesced(lab, 0);
+	lab_quiesced(lab, 1);
+	lab_pump(lab);
+	assert_true(fake_answered(f, &response));
+	assert_int_equal(response.id, id);
+	assert_int_equal(response.result, 0);
+	assert_null(lab->queues[1]);
+	assert_non_null(lab->queues[0]);
+	lab_end(lab, &driver, f);
+}
+
+static void kernel_with_little_patience_is_answered_sooner(void **state)
+{
+	static const struct {
+		int patience_s;
+		uint64_t late_ms;
+	} cases[] = { { 0, 5000 }, { 3, 500 }, { 30, 5000 }, { INT32_MAX, 5000 }, { -ENOENT, 5000 } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct fake *f = fake_new();
+		struct lab *lab = lab_new(f, 1);
+
+		f->patience_s = cases[i].patience_s;
+		assert_int_equal(lab_open(lab), 0);
+		assert_int_equal(((struct vduse *)lab->endpoint)->late_ms, cases[i].late_ms);
+		lab_free(lab);
+		fake_free(f);
+	}
+}
+
 static void answer_that_finds_no_room_is_written_later(void **state)
 {
 	struct fake *f = fake_new();
@@ -544,6 +630,9 @@ int main(void)
 		cmocka_unit_test(reset_that_comes_while_one_queue_is_late_waits_for_all_of_them),
 		cmocka_unit_test(break_that_comes_before_a_reset_does_not_outlive_it),
 		cmocka_unit_test(break_that_nobody_has_heard_of_does_not_outlive_a_reset),
+		cmocka_unit_test(ready_is_never_refused_for_a_late_queue),
+		cmocka_unit_test(ready_that_comes_while_messages_are_refused_waits_for_its_turn),
+		cmocka_unit_test(kernel_with_little_patience_is_answered_sooner),
 		cmocka_unit_test(answer_that_finds_no_room_is_written_later),
 		cmocka_unit_test(answer_that_nobody_waits_for_any_more_costs_nothing),
 		cmocka_unit_test(kernel_that_talks_nonsense_loses_the_device_and_no_more),

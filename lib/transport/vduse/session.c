@@ -16,14 +16,17 @@
  * messages about one queue want all of them. Queues are started again when the answer has been written and not before:
  * until then the kernel does not take signals for them.
  *
- * The kernel waits for each answer with its driver blocked, and gives the device up for good after 30 s (msg_timeout).
- * Everything here is done at once but the wait for the data path. If that takes too long, the message is refused, and so
- * is whatever comes meanwhile; what memory and status say by then is carried out when the queues are quiet at last.
+ * The kernel waits for each answer with its driver blocked, and gives the device up for good after a while (msg_timeout,
+ * 30 s unless somebody has said otherwise). Everything here is done at once but the wait for the data path. If that takes
+ * too long, the message is refused, and so is whatever comes meanwhile; what memory and status say by then is carried out
+ * when the queues are quiet at last. SET_VQ_READY is not refused: to the kernel that would be the device's end at once.
+ * It waits for its turn, and those behind it with it.
  *
  * After the end (`closed`) messages are still answered: taking the device off the vdpa bus makes some.
  */
 
-#define LATE_MS 5000u
+#define LATE_MS_MAX 5000u
+#define LATE_PART   6u /* of the kernel's patience */
 #define STEPS_PER_TURN 64u
 
 /* ---- answers ---- */
@@ -112,18 +115,27 @@ static void late_note(struct vduse *v)
 		v->miss_due = true;
 }
 
+/* Does a message wait for the queues that must not be refused? */
+static bool patient(const struct vduse *v)
+{
+	return v->held || (v->job == VDUSE_JOB_MESSAGE && v->row->patient);
+}
+
 static void late(void *opaque)
 {
 	struct vduse *v = opaque;
 
 	if (v->phase != VDUSE_QUIESCE || v->quiet)
 		return;
+	log_warning(device_log(v->device), "%s: the data path does not let go of a queue: messages %s",
+		    device_name(v->device), patient(v) ? "wait" : "are refused");
+	if (patient(v))
+		return;
 	v->late = true;
-	log_warning(device_log(v->device), "%s: the data path does not let go of a queue: messages are refused",
-		    device_name(v->device));
 	if (v->job == VDUSE_JOB_MESSAGE) {
 		late_note(v);
 		answer_write(v);
+		v->job = VDUSE_JOB_REFUSED;
 	}
 	vduse_run(v);
 }
@@ -132,6 +144,11 @@ static bool late_step(struct vduse *v)
 {
 	if (!message_read(v))
 		return false;
+	if (v->row && v->row->patient) {
+		v->held = true;
+		v->late = false;
+		return false;
+	}
 	late_note(v);
 	answer_write(v);
 	return true;
@@ -160,7 +177,7 @@ static void miss_handle(struct vduse *v)
 
 static void job_do(struct vduse *v)
 {
-	bool answer = v->job == VDUSE_JOB_MESSAGE && !v->late;
+	bool answer = v->job == VDUSE_JOB_MESSAGE;
 
 	loop_timer_stop(v->late_timer);
 	if (answer)
@@ -200,8 +217,9 @@ static bool idle_step(struct vduse *v)
 	}
 	if (v->lost)
 		return false;
-	if (!message_read(v))
+	if (!v->held && !message_read(v))
 		return v->lost; /* now: what runs is taken back */
+	v->held = false;
 	if (!v->row) {
 		v->phase = VDUSE_ANSWER;
 	} else if (v->row->quiet == VDUSE_QUIET_NONE) {
@@ -292,8 +310,16 @@ void vduse_lose(struct vduse *v, int err, const char *why)
 
 int vduse_session_new(struct vduse *v)
 {
-	v->late_ms = LATE_MS;
+	v->late_ms = LATE_MS_MAX;
 	return loop_timer_new(v->loop, late, v, &v->late_timer);
+}
+
+void vduse_session_patience(struct vduse *v)
+{
+	int seconds = v->kernel.patience_s(v->kernel.opaque, v->name);
+
+	if (seconds > 0)
+		v->late_ms = min_u64((uint64_t)seconds * 1000 / LATE_PART, LATE_MS_MAX);
 }
 
 void vduse_session_free(struct vduse *v)

@@ -42,6 +42,8 @@ struct vduse_kernel {
 	int (*ioctl)(void *opaque, int fd, unsigned long request, void *argument); /* any thread */
 	ssize_t (*read)(void *opaque, int fd, void *data, size_t bytes);
 	ssize_t (*write)(void *opaque, int fd, const void *data, size_t bytes);
+	/* msg_timeout of a device in seconds; 0: for ever. */
+	int (*patience_s)(void *opaque, const char *name);
 	/* Before anything is made: -ENODEV, the driver is not there; -EPROTONOSUPPORT, the bus is not. */
 	int (*bus_check)(void *opaque, const char *driver);
 	/* These wait until the driver has had its messages answered: aside. */
@@ -94,6 +96,7 @@ enum vduse_phase {
 
 enum vduse_job {
 	VDUSE_JOB_MESSAGE,
+	VDUSE_JOB_REFUSED, /* a message that has been answered, as the queues let it wait too long */
 	VDUSE_JOB_RESET, /* the driver's, which came at a moment when it had to be refused */
 	VDUSE_JOB_MISS, /* more memory is wanted */
 	VDUSE_JOB_BREAK, /* the driver lied: nothing runs any more until it resets the device */
@@ -133,8 +136,9 @@ struct vduse {
 	struct vduse_response response;
 	const struct vduse_row *row;
 	bool late; /* the queues do not become quiet: messages are refused meanwhile */
+	bool held; /* `request` must not be refused, and comes next */
 	struct loop_timer *late_timer;
-	uint64_t late_ms; /* constant; tests have less time */
+	uint64_t late_ms; /* constant from the beginning of the session; tests have less time */
 
 	/* queues.c */
 	int signal_event_fd; /* raised by workers */
@@ -167,6 +171,7 @@ struct vduse {
 };
 
 int vduse_session_new(struct vduse *v);
+void vduse_session_patience(struct vduse *v); /* the device is there: how long does the kernel wait? */
 void vduse_session_free(struct vduse *v); /* nothing is watched any more; takes one that is not there */
 /* Goes on as far as that goes. The last thing its callers do: the endpoint may be gone afterwards. */
 void vduse_run(struct vduse *v);
@@ -190,6 +195,7 @@ struct vduse_row {
 	uint8_t quiet; /* enum vduse_quiet */
 	uint8_t api; /* from this API version on */
 	uint8_t feature; /* bit + 1 of the feature that it needs; 0: none */
+	bool patient; /* waits for the queues as long as it takes: a refusal would be the end */
 };
 
 /* NULL, and *why. */
