@@ -72,6 +72,7 @@ void device_miss_raise(struct vireo_queue *queue, uint64_t gpa)
 		return;
 	queue->missed = true;
 	queue->miss_gpa = gpa;
+	queue->miss_maps = device->maps_set;
 	__atomic_store_n(&device->missed, true, __ATOMIC_RELEASE);
 	fd_event_raise(device->event_fd);
 }

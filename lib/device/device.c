@@ -213,6 +213,7 @@ void device_map_set(struct vireo_device *device, struct map *map)
 
 	assert_quiet(device);
 	device->map = map;
+	device->maps_set++;
 	map_unref(old);
 }
 

@@ -56,6 +56,7 @@ struct vireo_queue {
 	/* The worker's while the queue runs, then the control thread's. */
 	bool missed; /* it has stopped at miss_gpa, which was not in memory */
 	uint64_t miss_gpa;
+	uint64_t miss_maps; /* device->maps_set at that time */
 };
 
 struct vireo_device {
@@ -82,6 +83,7 @@ struct vireo_device {
 	uint8_t status;
 	bool status_required;
 	struct map *map;
+	uint64_t maps_set; /* counts them; changes while all queues are quiet, so workers may read it */
 	unsigned quiesce_waits;
 	void (*quiesce_done)(void *opaque); /* NULL: no quiesce is pending */
 	void *quiesce_opaque;

@@ -150,6 +150,21 @@ static void queue_run(struct vireo_queue *queue)
 		device->ops.queue_started(device->opaque, queue);
 }
 
+/*
+ * What it has met is still not in memory. That is a lie if the map has been asked for since; if not, something else has
+ * made queues quiet, and the transport will hear of the miss, or has heard of it.
+ */
+static bool queue_misses(struct vireo_queue *queue)
+{
+	struct vireo_device *device = queue->device;
+
+	if (!queue->missed || map_find(device->map, queue->miss_gpa))
+		return false;
+	if (queue->miss_maps != device->maps_set)
+		device_break_now(device, queue, "an address outside guest memory");
+	return true;
+}
+
 static void queue_start(struct vireo_queue *queue)
 {
 	struct vireo_device *device = queue->device;
@@ -166,10 +181,8 @@ static void queue_start(struct vireo_queue *queue)
 	};
 	const char *why;
 
-	if (queue->missed && !map_find(device->map, queue->miss_gpa)) {
-		device_break_now(device, queue, "an address outside guest memory");
+	if (queue_misses(queue))
 		return;
-	}
 	queue->missed = false;
 	if (!queue_translate(queue, &setup)) {
 		queue_outside_memory(queue);

@@ -41,6 +41,31 @@ static void memory_that_comes_with_the_first_buffer_is_found(void **state)
 	}
 }
 
+/* The message is dispatched before the miss, and starts its queue again. */
+static void message_that_overtakes_a_miss_makes_no_lie_of_it(void **state)
+{
+	static const uint32_t types[] = { VDUSE_MSG_GET_VQ_STATE, VDUSE_MSG_SET_STATUS };
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		struct fake *f = fake_new();
+		struct fake_driver driver;
+		struct fake_response response;
+		struct lab *lab = lab_up_lazy(f, &driver, 0);
+
+		fake_ranges(f, true);
+		fake_send(f, types[i], types[i] == VDUSE_MSG_SET_STATUS ? STATUS_OK : 1, 0);
+		driver_add(&driver, 1, 4096, 64, 7);
+		assert_false(serve_one(lab, 1));
+		lab_pump(lab);
+		assert_true(fake_answered(f, &response));
+		assert_int_equal(response.result, 0);
+		assert_true(serve_one(lab, 1));
+		assert_int_equal(driver_get(&driver, 1), 7);
+		assert_null(strstr(lab->log, "broken"));
+		lab_end(lab, &driver, f);
+	}
+}
+
 static void chains_before_a_miss_are_served_first_and_once(void **state)
 {
 	struct fake *f = fake_new();
@@ -615,6 +640,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(memory_that_comes_with_the_first_buffer_is_found),
+		cmocka_unit_test(message_that_overtakes_a_miss_makes_no_lie_of_it),
 		cmocka_unit_test(chains_before_a_miss_are_served_first_and_once),
 		cmocka_unit_test(address_that_is_nowhere_breaks_the_device_until_it_is_reset),
 		cmocka_unit_test(indirect_table_that_is_not_there_yet_is_found),
