@@ -41,7 +41,7 @@ static void vduse_free(struct vduse *v)
 {
 	assert(!v->aside);
 	vduse_session_free(v);
-	vduse_signals_free(v);
+	vduse_queues_free(v);
 	if (v->start_timer)
 		loop_timer_free(&v->start_timer);
 	fd_close(&v->fd);
@@ -233,7 +233,7 @@ static int prepare(struct vduse *v, const struct vireo_endpoint_config *config)
 	if (!r)
 		r = vduse_session_new(v);
 	if (!r)
-		r = vduse_signals_new(v);
+		r = vduse_queues_new(v);
 	if (!r)
 		r = loop_timer_new(v->loop, start, v, &v->start_timer);
 	if (!r)

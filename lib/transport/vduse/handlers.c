@@ -28,6 +28,7 @@ void vduse_reset(struct vduse *v)
 	v->suspended = false;
 	vduse_state_suspended_set(&v->state, false);
 	v->miss_due = false;
+	vduse_queues_forget(v);
 	device_status_set(v->device, 0);
 	device_map_set(v->device, NULL);
 	if (!v->broken && !v->break_due)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 
 /*
@@ -14,6 +15,8 @@
  * Signals are an ioctl, which a worker calls itself. The kernel takes it only once it has noted DRIVER_OK, a moment
  * after our answer to it, and queues run from that answer on. A signal that comes in between is refused: its queue is
  * noted, and the control thread tries again.
+ *
+ * How far a ring has come, the device knows as long as it is not reset; after a takeover the used index and the record do.
  */
 
 #define SIGNAL_RETRY_MS 1u
@@ -78,18 +81,34 @@ static int queue_set_up(struct vduse *v, const struct vduse_wire_queue_info *inf
 	return r ? r : device_queue_enable(v->device, info->index, true);
 }
 
+/* The kernel keeps what the driver has set up, and does not follow the ring: this is where it began. */
+static bool info_same(const struct vduse_wire_queue_info *a, const struct vduse_wire_queue_info *b)
+{
+	return a->size == b->size && a->desc == b->desc && a->driver == b->driver && a->device == b->device &&
+	       !memcmp(&a->state, &b->state, sizeof(a->state));
+}
+
+/* A queue that was stopped by name, and is set up as it was, goes on where it was stopped. */
 int vduse_queue_start(struct vduse *v, unsigned index, bool again, const char **why)
 {
+	struct vduse_queue *queue = &v->queues[index];
 	struct vduse_wire_queue_info info = { .index = index };
-	int r = vduse_ioctl(v, VDUSE_WIRE_VQ_GET_INFO, &info);
+	int r;
 
+	if (queue->started)
+		return 0;
+	r = vduse_ioctl(v, VDUSE_WIRE_VQ_GET_INFO, &info);
 	if (!r) {
 		info.index = index;
-		r = queue_set_up(v, &info, again);
+		r = queue_set_up(v, &info, again || info_same(&info, &queue->info));
 	}
-	if (r)
+	if (r) {
 		*why = "a queue cannot be set up as the driver says";
-	return r;
+		return r;
+	}
+	queue->info = info;
+	queue->started = true;
+	return 0;
 }
 
 void vduse_queue_stop(struct vduse *v, unsigned index)
@@ -97,14 +116,24 @@ void vduse_queue_stop(struct vduse *v, unsigned index)
 	struct vduse_wire_kick wire = { .index = index, .fd = -1 };
 	uint32_t base;
 
+	v->queues[index].started = false;
 	vduse_ioctl(v, VDUSE_WIRE_VQ_SETUP_KICKFD, &wire);
 	device_queue_enable(v->device, index, false);
 	device_queue_stop(v->device, index, &base);
 }
 
+void vduse_queues_forget(struct vduse *v)
+{
+	for (uint32_t i = 0; i < v->key.queue_count; i++) {
+		v->queues[i].started = false;
+		v->queues[i].info = (struct vduse_wire_queue_info){ 0 };
+	}
+}
+
 /* A driver need not use all queues: what is not ready is left alone. */
 static int queues_start(struct vduse *v, bool again, const char **why)
 {
+	vduse_queues_forget(v); /* an earlier DRIVER_OK may have been refused half-way */
 	for (unsigned i = 0; i < v->key.queue_count; i++) {
 		struct vduse_wire_queue_info info = { .index = i };
 		int r = vduse_ioctl(v, VDUSE_WIRE_VQ_GET_INFO, &info);
@@ -143,7 +172,7 @@ void vduse_signal(void *opaque, unsigned queue)
 
 	if (vduse_ioctl(v, VDUSE_WIRE_VQ_INJECT_IRQ, &index) != -EINVAL)
 		return;
-	if (!__atomic_exchange_n(&v->signal_lost[queue], true, __ATOMIC_ACQ_REL))
+	if (!__atomic_exchange_n(&v->queues[queue].signal_lost, true, __ATOMIC_ACQ_REL))
 		fd_event_raise(v->signal_event_fd);
 }
 
@@ -153,11 +182,11 @@ static bool signals_retry(struct vduse *v)
 	bool left = false;
 
 	for (uint32_t i = 0; i < v->key.queue_count; i++) {
-		if (!__atomic_exchange_n(&v->signal_lost[i], false, __ATOMIC_ACQ_REL))
+		if (!__atomic_exchange_n(&v->queues[i].signal_lost, false, __ATOMIC_ACQ_REL))
 			continue;
 		if (vduse_ioctl(v, VDUSE_WIRE_VQ_INJECT_IRQ, &i) != -EINVAL)
 			continue;
-		__atomic_store_n(&v->signal_lost[i], true, __ATOMIC_RELEASE);
+		__atomic_store_n(&v->queues[i].signal_lost, true, __ATOMIC_RELEASE);
 		left = true;
 	}
 	return left;
@@ -174,7 +203,7 @@ static void signals_due(void *opaque)
 		return;
 	}
 	for (unsigned i = 0; i < v->key.queue_count; i++)
-		__atomic_store_n(&v->signal_lost[i], false, __ATOMIC_RELEASE);
+		__atomic_store_n(&v->queues[i].signal_lost, false, __ATOMIC_RELEASE);
 }
 
 static void signals_event(void *opaque, uint32_t events)
@@ -186,12 +215,12 @@ static void signals_event(void *opaque, uint32_t events)
 	signals_due(v);
 }
 
-int vduse_signals_new(struct vduse *v)
+int vduse_queues_new(struct vduse *v)
 {
 	int r;
 
-	v->signal_lost = calloc(v->key.queue_count, sizeof(*v->signal_lost));
-	if (!v->signal_lost)
+	v->queues = calloc(v->key.queue_count, sizeof(*v->queues));
+	if (!v->queues)
 		return -ENOMEM;
 	r = fd_event_new(&v->signal_event_fd);
 	if (!r)
@@ -199,11 +228,11 @@ int vduse_signals_new(struct vduse *v)
 	return r ? r : loop_timer_new(v->loop, signals_due, v, &v->signal_timer);
 }
 
-void vduse_signals_free(struct vduse *v)
+void vduse_queues_free(struct vduse *v)
 {
 	loop_remove(&v->signal_watch);
 	if (v->signal_timer)
 		loop_timer_free(&v->signal_timer);
 	fd_close(&v->signal_event_fd);
-	free(v->signal_lost);
+	free(v->queues);
 }

@@ -145,7 +145,12 @@ struct vduse {
 	struct loop_watch *signal_watch;
 	struct loop_timer *signal_timer;
 	unsigned signal_tries;
-	bool *signal_lost; /* per queue; set by workers, atomic */
+	struct vduse_queue {
+		bool signal_lost; /* set by workers, atomic */
+		bool started; /* set up, and not stopped by name since */
+		/* As it was set up last. Size 0: not since the reset. */
+		struct vduse_wire_queue_info info;
+	} *queues;
 
 	/* umem.c */
 	struct vduse_umem {
@@ -210,11 +215,12 @@ int vduse_start(struct vduse *v, bool again, const char **why);
 int vduse_negotiate(struct vduse *v, const char **why);
 int vduse_queue_start(struct vduse *v, unsigned index, bool again, const char **why);
 void vduse_queue_stop(struct vduse *v, unsigned index);
+void vduse_queues_forget(struct vduse *v); /* the driver has reset the device */
 /* Starts what may run. */
 void vduse_resume(struct vduse *v);
 void vduse_signal(void *opaque, unsigned queue); /* any thread */
-int vduse_signals_new(struct vduse *v);
-void vduse_signals_free(struct vduse *v);
+int vduse_queues_new(struct vduse *v);
+void vduse_queues_free(struct vduse *v);
 
 /* ---- memory.c, umem.c ---- */
 

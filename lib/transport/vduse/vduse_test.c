@@ -416,11 +416,16 @@ static void state_of_a_queue_that_has_not_run_is_the_kernels(void **state)
 
 /* ---- what API 1 and newer kernels add ---- */
 
-static struct lab *lab_up_newest(struct fake *f, struct fake_driver *driver)
+static struct lab *lab_up_newest_with(struct fake *f, struct fake_driver *driver, uint64_t features)
 {
 	f->api_max = 1;
 	f->vduse_features = 3;
-	return lab_up(f, driver, 0);
+	return lab_up(f, driver, features);
+}
+
+static struct lab *lab_up_newest(struct fake *f, struct fake_driver *driver)
+{
+	return lab_up_newest_with(f, driver, 0);
 }
 
 static void queue_is_started_and_stopped_by_name(void **state)
@@ -439,6 +444,75 @@ static void queue_is_started_and_stopped_by_name(void **state)
 	driver_add(&driver, 1, 0, 10, 5);
 	assert_true(serve_one(lab, 1));
 	assert_false(ask(lab, VDUSE_MSG_SET_VQ_READY, 2, 1));
+	driver_free(&driver);
+	lab_free(lab);
+	fake_free(f);
+}
+
+static void assert_rounds(struct lab *lab, struct fake_driver *driver, unsigned count)
+{
+	for (uintptr_t n = 1; n <= count; n++) {
+		driver_add(driver, 1, 0, 10, n);
+		assert_true(serve_one(lab, 1));
+		assert_int_equal(driver_get(driver, 1), n);
+	}
+	assert_false(serve_one(lab, 1));
+}
+
+/* The kernel names the place where the queue began, for ever. */
+static void queue_that_is_stopped_by_name_goes_on_where_it_was(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct fake *f = fake_new();
+		struct fake_driver driver;
+		struct lab *lab = lab_up_newest_with(f, &driver, packed ? F(RING_PACKED) : 0);
+
+		assert_true(ask(lab, VDUSE_MSG_SET_VQ_READY, 1, 0)); /* before any traffic */
+		assert_true(ask(lab, VDUSE_MSG_SET_VQ_READY, 1, 1));
+		assert_rounds(lab, &driver, SIZE + 3);
+		assert_true(ask(lab, VDUSE_MSG_SET_VQ_READY, 1, 0));
+		driver_add(&driver, 1, 0, 10, 99); /* nobody looks */
+		assert_null(lab->queues[1]);
+		assert_true(ask(lab, VDUSE_MSG_SET_VQ_READY, 1, 1));
+		assert_true(serve_one(lab, 1));
+		assert_int_equal(driver_get(&driver, 1), 99);
+		assert_true(ask(lab, VDUSE_MSG_SET_VQ_READY, 1, 1)); /* ready already */
+		assert_rounds(lab, &driver, SIZE + 3);
+		assert_null(strstr(lab->log, "broken"));
+		driver_free(&driver);
+		lab_free(lab);
+		fake_free(f);
+	}
+}
+
+static void queue_that_is_set_up_anew_begins_where_the_driver_says(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab = lab_up_newest_with(f, &driver, F(RING_PACKED));
+
+	assert_rounds(lab, &driver, SIZE + 3);
+	assert_true(ask(lab, VDUSE_MSG_SET_VQ_READY, 1, 0));
+	driver_ring_free(driver.rings[1]);
+	driver_queue(&driver, 1, SIZE / 2);
+	assert_true(ask(lab, VDUSE_MSG_SET_VQ_READY, 1, 1));
+	assert_rounds(lab, &driver, SIZE + 3);
+	driver_free(&driver);
+	lab_free(lab);
+	fake_free(f);
+}
+
+static void queue_larger_than_was_announced_is_refused(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct vireo_endpoint_config config = { .queue_size = 4 };
+	struct lab *lab = lab_new(f, 1);
+
+	assert_int_equal(lab_open_as(lab, FAKE_NAME, &config), 0);
+	lab_pump(lab);
+	driver_new(f, &driver, F(RING_PACKED), SIZE);
+	assert_false(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
 	driver_free(&driver);
 	lab_free(lab);
 	fake_free(f);
@@ -534,6 +608,9 @@ int main(void)
 		cmocka_unit_test(state_of_a_queue_is_told_and_it_goes_on),
 		cmocka_unit_test(state_of_a_queue_that_has_not_run_is_the_kernels),
 		cmocka_unit_test(queue_is_started_and_stopped_by_name),
+		cmocka_unit_test(queue_that_is_stopped_by_name_goes_on_where_it_was),
+		cmocka_unit_test(queue_that_is_set_up_anew_begins_where_the_driver_says),
+		cmocka_unit_test(queue_larger_than_was_announced_is_refused),
 		cmocka_unit_test(queue_that_is_made_ready_early_waits_for_the_driver),
 		cmocka_unit_test(suspended_device_runs_nothing_until_it_is_reset),
 		cmocka_unit_test(there_is_one_group_in_one_address_space),
