@@ -105,6 +105,11 @@ size_t device_queue_record_bytes(uint32_t size);
 int device_queue_enable(struct vireo_device *device, uint32_t index, bool on);
 /* Quiet. Stops the queue (until the next kick_set) and tells where it stands. */
 int device_queue_stop(struct vireo_device *device, uint32_t index, uint32_t *ret_base);
+/*
+ * Quiet, and set up, and a predecessor has run it: from now on its base is where it stands, as if it had been started and
+ * stopped here. -EINVAL; -EFAULT: the ring is not in memory; what its set-up lacks.
+ */
+int device_queue_recover(struct vireo_device *device, uint32_t index);
 /* Quiet. Where it stands; it stays set up. */
 int device_queue_base(struct vireo_device *device, uint32_t index, uint32_t *ret_base);
 

@@ -165,10 +165,11 @@ static bool queue_misses(struct vireo_queue *queue)
 	return true;
 }
 
-static void queue_start(struct vireo_queue *queue)
+static struct ring_setup queue_setup(const struct vireo_queue *queue)
 {
-	struct vireo_device *device = queue->device;
-	struct ring_setup setup = {
+	const struct vireo_device *device = queue->device;
+
+	return (struct ring_setup){
 		.packed = device_accepted(device, VIREO_F_RING_PACKED_BIT),
 		.indirect = device_accepted(device, VIREO_F_RING_INDIRECT_DESC_BIT),
 		.event_idx = device_accepted(device, VIREO_F_RING_EVENT_IDX_BIT),
@@ -179,6 +180,11 @@ static void queue_start(struct vireo_queue *queue)
 		.record = queue->record,
 		.map = device->map,
 	};
+}
+
+static void queue_start(struct vireo_queue *queue)
+{
+	struct ring_setup setup = queue_setup(queue);
 	const char *why;
 
 	if (queue_misses(queue))
@@ -191,9 +197,31 @@ static void queue_start(struct vireo_queue *queue)
 	queue->fresh = false;
 	queue->waiting = false;
 	if (queue_ring_new(queue, &setup, &why))
-		device_break_now(device, queue, why);
+		device_break_now(queue->device, queue, why);
 	else
 		queue_run(queue);
+}
+
+int device_queue_recover(struct vireo_device *device, uint32_t index)
+{
+	struct vireo_queue *queue = index < device->queue_count ? &device->queues[index] : NULL;
+	struct ring_setup setup;
+	struct ring *ring;
+	const char *why;
+	int r;
+
+	if (!queue || !queue->size || !queue->addressed || !device->map)
+		return -EINVAL;
+	assert(!queue->running);
+	setup = queue_setup(queue);
+	if (!queue_translate(queue, &setup))
+		return -EFAULT;
+	r = ring_new(&setup, &ring, &why);
+	if (r)
+		return r;
+	queue->base = ring_base(ring);
+	ring_free(ring);
+	return 0;
 }
 
 void device_resume(struct vireo_device *device)

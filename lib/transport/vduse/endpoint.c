@@ -131,7 +131,7 @@ static void take_over(struct vduse *v)
 	v->status = STATUS_RUNNING;
 	log_info(device_log(v->device), "%s: /dev/vduse/%s taken over, its driver goes on", device_name(v->device),
 		 v->name);
-	if (vduse_start(v, true, &why)) {
+	if (vduse_start(v, true, &why) || (v->suspended && vduse_suspended_recover(v, &why))) {
 		vireo_device_break(v->device, why);
 		return;
 	}

@@ -157,6 +157,19 @@ int vduse_start(struct vduse *v, bool again, const char **why)
 	return r ? r : queues_start(v, again, why);
 }
 
+int vduse_suspended_recover(struct vduse *v, const char **why)
+{
+	for (uint32_t i = 0; i < v->key.queue_count; i++) {
+		int r = v->queues[i].started ? device_queue_recover(v->device, i) : 0;
+
+		if (r) {
+			*why = "a queue of a suspended device cannot be read";
+			return r;
+		}
+	}
+	return 0;
+}
+
 void vduse_resume(struct vduse *v)
 {
 	if ((v->status & VIREO_STATUS_DRIVER_OK) && !v->suspended && !v->reset_due && !v->break_due && !v->closed)

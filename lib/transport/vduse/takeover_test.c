@@ -201,6 +201,42 @@ static void killed_many_times_goes_on_each_time(void **state)
 	fake_free(f);
 }
 
+static void suspend(struct lab *lab)
+{
+	for (unsigned i = 0; i < 5; i++)
+		if (!serve_one(lab, 1))
+			_exit(1);
+	fake_send(lab->f, VDUSE_MSG_SUSPEND, 0, 0);
+	lab_pump(lab);
+}
+
+/* Who migrates it asks where its queues stand, and serves them on from there. */
+static void suspended_device_that_is_taken_over_tells_where_it_stands(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct fake *f = fake_new();
+		struct fake_driver driver;
+		struct fake_response response;
+		struct lab *lab;
+		union vduse_wire_state told;
+
+		f->api_max = 1;
+		f->vduse_features = 3;
+		driver_new(f, &driver, packed ? F(RING_PACKED) : 0, SIZE);
+		add_eight(&driver);
+		up_and_killed(f, suspend);
+		lab = successor(f);
+		assert_null(lab->queues[1]);
+		assert_true(ask_for(lab, VDUSE_MSG_GET_VQ_STATE, 1, 0, &response));
+		memcpy(&told, &response.body[1], sizeof(told));
+		assert_int_equal(packed ? told.packed.avail_pos : told.split, 5);
+		assert_int_equal(packed ? told.packed.used_pos : 5, 5);
+		driver_free(&driver);
+		lab_free(lab);
+		fake_free(f);
+	}
+}
+
 static void device_without_a_driver_is_taken_over_too(void **state)
 {
 	struct fake *f = fake_new();
@@ -400,6 +436,7 @@ int main(void)
 		cmocka_unit_test(killed_in_the_middle_loses_nothing),
 		cmocka_unit_test(driver_that_went_on_meanwhile_is_found_where_it_is),
 		cmocka_unit_test(killed_many_times_goes_on_each_time),
+		cmocka_unit_test(suspended_device_that_is_taken_over_tells_where_it_stands),
 		cmocka_unit_test(device_without_a_driver_is_taken_over_too),
 		cmocka_unit_test(device_made_otherwise_is_made_anew_or_refused),
 		cmocka_unit_test(device_without_a_state_is_made_anew_if_nobody_uses_it),

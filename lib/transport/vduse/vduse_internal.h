@@ -212,6 +212,8 @@ void vduse_reset(struct vduse *v);
 
 /* DRIVER_OK: features, memory, queues. `again`: a predecessor has run them. All quiet. */
 int vduse_start(struct vduse *v, bool again, const char **why);
+/* After that, of a device that does not run: where do its queues stand? */
+int vduse_suspended_recover(struct vduse *v, const char **why);
 int vduse_negotiate(struct vduse *v, const char **why);
 int vduse_queue_start(struct vduse *v, unsigned index, bool again, const char **why);
 void vduse_queue_stop(struct vduse *v, unsigned index);
