@@ -20,7 +20,8 @@
  * change of config space, which does no harm.
  *
  * Close makes all queues quiet and lets nothing run any more, but goes on answering while the device is taken off the
- * bus. Then it is destroyed, unless somebody else has put it to use: then it stays, with its file, for a successor.
+ * bus. Then it is destroyed, unless somebody else has put it to use: then it stays, with its file, for a successor. So it
+ * does where a program has the character device of vhost_vdpa open: that program cannot be made to let go.
  */
 
 #define QUEUE_SIZE_DEFAULT 256u
@@ -60,8 +61,8 @@ static bool left_behind(struct vduse *v)
 	fd_close(&v->fd);
 	r = vduse_destroy(v);
 	if (r == -EBUSY)
-		log_info(device_log(v->device), "%s: /dev/vduse/%s is in use, and stays", device_name(v->device),
-			 v->name);
+		log_info(device_log(v->device), "%s: /dev/vduse/%s is in use, and stays for a successor",
+			 device_name(v->device), v->name);
 	else if (r)
 		log_warning(device_log(v->device), "%s: /dev/vduse/%s cannot be destroyed: %s",
 			    device_name(v->device), v->name, strerrordesc_np(-r));
@@ -83,15 +84,21 @@ static void gone(struct vduse *v)
 	vduse_free(v); /* with the fd that the caller has watched until now */
 }
 
+/* A program's driver, which we know of without asking the kernel. */
+static bool program_at_it(const struct vduse *v)
+{
+	return v->attach == VIREO_ATTACH_VHOST && (v->status & VIREO_STATUS_DRIVER);
+}
+
 void vduse_close_go_on(struct vduse *v)
 {
+	bool attached = v->attached;
+
 	if (!v->closed || v->busy || v->aside)
 		return;
-	if (v->attached) {
-		v->attached = false;
-		if (!vduse_attach(v, false))
-			return;
-	}
+	v->attached = false;
+	if (attached && !program_at_it(v) && !vduse_attach(v, false))
+		return;
 	gone(v);
 }
 
@@ -102,7 +109,7 @@ void vduse_aside_done(struct vduse *v, bool add, int result)
 	if (add && result)
 		log_error(device_log(v->device), "%s: vduse:%s cannot be attached to %s: %s", device_name(v->device),
 			  v->name, vduse_driver(v->attach), strerrordesc_np(-result));
-	else if (result)
+	else if (result && result != -EBUSY) /* that is told when it stays */
 		log_warning(device_log(v->device), "%s: vduse:%s cannot be taken off the vdpa bus: %s",
 			    device_name(v->device), v->name, strerrordesc_np(-result));
 	else if (add)

@@ -66,7 +66,7 @@ struct fake {
 	bool no_module, no_permission, no_bus, no_driver;
 	uint64_t api_max, vduse_features;
 	int write_error; /* of the next answer */
-	int attach_error;
+	int attach_error, remove_error;
 	int patience_s; /* 0: for ever */
 	/* The device. */
 	bool exists, attached;
@@ -78,6 +78,7 @@ struct fake {
 	struct fake_queue queues[FAKE_QUEUES];
 	struct fake_range ranges[FAKE_RANGES];
 	unsigned range_count, range_asks;
+	unsigned removes; /* has the bus been asked to let go of it? */
 	unsigned config_irqs, config_sets, destroyed, umem_asks;
 	uint32_t next_id;
 	/* Files: pairs of sockets, one per opener to come. */
@@ -270,7 +271,12 @@ static int fake_bus_add(void *opaque, const char *name, const char *driver)
 
 static int fake_bus_remove(void *opaque, const char *name)
 {
-	((struct fake *)opaque)->attached = false;
+	struct fake *f = opaque;
+
+	f->removes++;
+	if (f->remove_error)
+		return f->remove_error;
+	f->attached = false;
 	return 0;
 }
 

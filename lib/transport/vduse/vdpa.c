@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "transport/vduse/vduse_internal.h"
 #include "base/fd.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/genetlink.h>
@@ -20,6 +21,7 @@
 #define MGMT_NAME "vduse"
 #define SYSFS "/sys/bus/vdpa"
 #define PATH_BYTES 160u
+#define VHOST_PREFIX "vhost-vdpa-"
 
 /* ---- netlink ---- */
 
@@ -145,6 +147,46 @@ static int netlink_call(uint8_t command, const char *name)
 
 /* ---- sysfs ---- */
 
+/* The character device that vhost_vdpa has made for it: 0, and its path; -ENOENT. */
+static int vhost_path(const char *name, char path[PATH_BYTES])
+{
+	const struct dirent *entry;
+	int r = -ENOENT;
+	DIR *folder;
+
+	snprintf(path, PATH_BYTES, SYSFS "/devices/%s", name);
+	folder = opendir(path);
+	while (folder && r && (entry = readdir(folder))) {
+		if (strncmp(entry->d_name, VHOST_PREFIX, strlen(VHOST_PREFIX)) != 0)
+			continue;
+		snprintf(path, PATH_BYTES, "/dev/%.64s", entry->d_name);
+		r = 0;
+	}
+	if (folder)
+		closedir(folder);
+	return r;
+}
+
+/*
+ * -EBUSY: a program has the character device open, or it cannot be known. vhost_vdpa lets go of the device when that
+ * program has closed it and not before: whoever takes it away sleeps until then, cannot be killed, and holds the lock of
+ * all generic netlink. The character device takes one opener, so opening it is the question. It must not stay open
+ * meanwhile, so somebody may come in between; the answer is right for all who were there.
+ */
+static int vhost_check(const char *name)
+{
+	char path[PATH_BYTES];
+	int fd;
+
+	if (vhost_path(name, path))
+		return 0;
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -EBUSY;
+	fd_close(&fd);
+	return 0;
+}
+
 static int sysfs_write(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC), r = 0;
@@ -187,8 +229,10 @@ static int driver_bind(const char *name, const char *driver)
 	if (bound == BOUND_RIGHT)
 		return 0;
 	if (bound == BOUND_OTHERWISE) {
+		r = vhost_check(name);
 		snprintf(path, sizeof(path), SYSFS "/devices/%s/driver/unbind", name);
-		r = sysfs_write(path, name);
+		if (!r)
+			r = sysfs_write(path, name);
 		if (r)
 			return r;
 	}
@@ -221,7 +265,9 @@ int vdpa_bus_add(void *opaque, const char *name, const char *driver)
 
 int vdpa_bus_remove(void *opaque, const char *name)
 {
-	int r = netlink_call(VDPA_CMD_DEV_DEL, name);
+	int r = vhost_check(name);
 
+	if (!r)
+		r = netlink_call(VDPA_CMD_DEV_DEL, name);
 	return r == -ENODEV ? 0 : r;
 }

@@ -46,7 +46,7 @@ struct vduse_kernel {
 	int (*patience_s)(void *opaque, const char *name);
 	/* Before anything is made: -ENODEV, the driver is not there; -EPROTONOSUPPORT, the bus is not. */
 	int (*bus_check)(void *opaque, const char *driver);
-	/* These wait until the driver has had its messages answered: aside. */
+	/* These wait until the driver has had its messages answered: aside. -EBUSY: a program has /dev/vhost-vdpa-N open. */
 	int (*bus_add)(void *opaque, const char *name, const char *driver);
 	int (*bus_remove)(void *opaque, const char *name);
 	void *opaque;

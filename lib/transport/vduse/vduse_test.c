@@ -170,6 +170,40 @@ static void device_that_cannot_be_attached_is_lost_with_a_line(void **state)
 	fake_free(f);
 }
 
+/* The kernel would wait until the program ends, with the host's netlink locked, and nobody could kill us. */
+static void device_that_a_program_has_open_stays_for_a_successor(void **state)
+{
+	for (unsigned driver_at_it = 0; driver_at_it < 2; driver_at_it++) {
+		struct fake *f = fake_new();
+		struct fake_driver driver;
+		struct lab *lab = lab_new(f, 1);
+		struct vireo_endpoint_config config = { .attach = VIREO_ATTACH_VHOST, .run_aside = lab_aside };
+
+		driver_new(f, &driver, F(RING_PACKED), SIZE);
+		assert_int_equal(lab_open_as(lab, FAKE_NAME, &config), 0);
+		lab_pump(lab);
+		if (driver_at_it)
+			assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
+		else
+			f->remove_error = -EBUSY; /* what the kernel's side says of one that has only opened it */
+		lab_close(lab);
+		lab->closed = 0;
+		assert_int_equal(f->removes, !driver_at_it);
+		assert_true(f->attached && f->exists);
+		assert_non_null(strstr(lab->log, "/dev/vduse/test0 is in use, and stays for a successor"));
+		assert_int_equal(lab_open_as(lab, FAKE_NAME, &config), 0); /* it finds its file */
+		lab_pump(lab);
+		assert_int_equal(lab->started[1], driver_at_it * 2);
+		if (driver_at_it)
+			assert_true(ask(lab, VDUSE_MSG_SET_STATUS, 0, 0)); /* the program has ended */
+		f->remove_error = 0;
+		lab_free(lab);
+		assert_false(f->attached || f->exists);
+		driver_free(&driver);
+		fake_free(f);
+	}
+}
+
 static void closing_before_the_first_turn_leaves_nothing(void **state)
 {
 	struct fake *f = fake_new();
@@ -596,6 +630,7 @@ int main(void)
 		cmocka_unit_test(queue_size_is_offered_as_asked),
 		cmocka_unit_test(device_is_attached_and_taken_off_by_us),
 		cmocka_unit_test(device_that_cannot_be_attached_is_lost_with_a_line),
+		cmocka_unit_test(device_that_a_program_has_open_stays_for_a_successor),
 		cmocka_unit_test(closing_before_the_first_turn_leaves_nothing),
 		cmocka_unit_test(driver_comes_up_and_is_served),
 		cmocka_unit_test(reset_stops_everything_and_the_next_driver_begins_anew),
