@@ -25,22 +25,23 @@ static void *aside_main(void *opaque)
 	return NULL;
 }
 
-/* Without a thread the work is still done, or nobody would ever hear of its end: the driver then waits in vain. */
-static void run_aside(void *opaque, void (*work)(void *argument), void *argument)
+static int run_aside(void *opaque, void (*work)(void *argument), void *argument)
 {
 	struct aside *aside = malloc(sizeof(*aside));
 	pthread_attr_t attributes;
 	pthread_t thread;
+	int err;
 
+	if (!aside)
+		return -ENOMEM;
+	*aside = (struct aside){.work = work, .argument = argument};
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	if (aside)
-		*aside = (struct aside){.work = work, .argument = argument};
-	if (!aside || pthread_create(&thread, &attributes, aside_main, aside)) {
-		free(aside);
-		work(argument);
-	}
+	err = -pthread_create(&thread, &attributes, aside_main, aside);
 	pthread_attr_destroy(&attributes);
+	if (err)
+		free(aside);
+	return err;
 }
 
 /* ---- the door ---- */

@@ -51,9 +51,13 @@ struct vireo_endpoint_config {
 	const char *state_folder;
 	/*
 	 * Runs work(argument) once, soon, in any thread but the control thread: the call that attaches a device returns
-	 * only when the driver has been answered. The library has no thread of its own. Needed with `attach`.
+	 * only when the driver has been answered. The library has no thread of its own. Needed with `attach`. 0, or a
+	 * negative errno if there is no thread: the work is not done then, and the device not attached, or left behind.
+	 *
+	 * While it is under way the kernel may hold locks until the control thread has answered the driver: those of generic
+	 * netlink and of its network interfaces (RTNL). The control thread makes no call that takes one of them meanwhile.
 	 */
-	void (*run_aside)(void *opaque, void (*work)(void *argument), void *argument);
+	int (*run_aside)(void *opaque, void (*work)(void *argument), void *argument);
 	void *run_opaque;
 };
 

@@ -109,12 +109,16 @@ int vduse_attach(struct vduse *v, bool add)
 		r = loop_add(v->loop, aside->fd, EPOLLIN, aside_done, aside, &aside->watch);
 	if (!r)
 		call = call_new(v, add, fds[1]);
-	if (!call) {
-		fd_close(&fds[1]);
-		aside_free(aside);
-		return r ? r : -ENOMEM;
-	}
-	v->aside = aside;
-	v->run_aside(v->run_opaque, call_make, call);
-	return 0;
+	if (!r && !call)
+		r = -ENOMEM;
+	v->aside = aside; /* it may be done before this returns */
+	if (!r)
+		r = v->run_aside(v->run_opaque, call_make, call);
+	if (!r)
+		return 0;
+	v->aside = NULL;
+	free(call);
+	fd_close(&fds[1]);
+	aside_free(aside);
+	return r;
 }

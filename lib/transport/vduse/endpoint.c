@@ -104,11 +104,18 @@ void vduse_close_go_on(struct vduse *v)
 
 /* ---- the bus ---- */
 
+/* What this leads to is still answered. */
+static void attach_failed(struct vduse *v, int err)
+{
+	log_error(device_log(v->device), "%s: vduse:%s cannot be attached to %s: %s", device_name(v->device), v->name,
+		  vduse_driver(v->attach), strerrordesc_np(-err));
+	v->failed = err;
+}
+
 void vduse_aside_done(struct vduse *v, bool add, int result)
 {
 	if (add && result)
-		log_error(device_log(v->device), "%s: vduse:%s cannot be attached to %s: %s", device_name(v->device),
-			  v->name, vduse_driver(v->attach), strerrordesc_np(-result));
+		attach_failed(v, result);
 	else if (result && result != -EBUSY) /* that is told when it stays */
 		log_warning(device_log(v->device), "%s: vduse:%s cannot be taken off the vdpa bus: %s",
 			    device_name(v->device), v->name, strerrordesc_np(-result));
@@ -117,8 +124,6 @@ void vduse_aside_done(struct vduse *v, bool add, int result)
 			 vduse_driver(v->attach));
 	if (add)
 		v->attached = true; /* perhaps half of it */
-	if (add)
-		v->failed = result;
 	vduse_run(v);
 }
 
@@ -161,7 +166,7 @@ static void start(void *opaque)
 		r = vduse_attach(v, true);
 	v->busy = false;
 	if (r)
-		vduse_lose(v, r, "it cannot be attached");
+		attach_failed(v, r);
 	vduse_run(v);
 }
 

@@ -605,12 +605,12 @@ static void *work_main(void *opaque)
 	return NULL;
 }
 
-static void thread_aside(void *opaque, void (*work)(void *argument), void *argument)
+static int thread_aside(void *opaque, void (*work)(void *argument), void *argument)
 {
 	struct work *thread = opaque;
 
 	*thread = (struct work){ .work = work, .argument = argument };
-	assert_int_equal(pthread_create(&thread->thread, NULL, work_main, thread), 0);
+	return -pthread_create(&thread->thread, NULL, work_main, thread);
 }
 
 static void driver_that_is_taken_off_has_its_messages_answered(void **state)

@@ -162,7 +162,7 @@ struct vduse {
 	/* attach.c */
 	unsigned attach; /* enum vireo_attach */
 	struct vduse_aside *aside; /* a call under way */
-	void (*run_aside)(void *opaque, void (*work)(void *argument), void *argument);
+	int (*run_aside)(void *opaque, void (*work)(void *argument), void *argument);
 	void *run_opaque;
 
 	/* endpoint.c */

@@ -4,9 +4,15 @@
 /* Devices come and go, and what the driver says is done. */
 
 /* At once, and as if it were another thread: the fake bus waits for nobody. */
-static void lab_aside(void *opaque, void (*work)(void *argument), void *argument)
+static int lab_aside(void *opaque, void (*work)(void *argument), void *argument)
 {
 	work(argument);
+	return 0;
+}
+
+static int no_aside(void *opaque, void (*work)(void *argument), void *argument)
+{
+	return *(bool *)opaque ? -EAGAIN : lab_aside(NULL, work, argument);
 }
 
 /* ---- the control file ---- */
@@ -168,6 +174,30 @@ static void device_that_cannot_be_attached_is_lost_with_a_line(void **state)
 	lab_free(lab);
 	assert_false(f->exists);
 	fake_free(f);
+}
+
+static void without_a_thread_nothing_is_attached_and_nothing_taken_off(void **state)
+{
+	for (unsigned attached = 0; attached < 2; attached++) {
+		struct fake *f = fake_new();
+		struct lab *lab = lab_new(f, 1);
+		bool none = !attached;
+		struct vireo_endpoint_config config = { .attach = VIREO_ATTACH_VIRTIO, .run_aside = no_aside,
+							.run_opaque = &none };
+
+		assert_int_equal(lab_open_as(lab, FAKE_NAME, &config), 0);
+		lab_pump(lab);
+		assert_int_equal(f->attached, attached);
+		if (!attached)
+			assert_non_null(strstr(lab->log, "cannot be attached to virtio_vdpa: Resource temporarily"));
+		none = true;
+		lab_close(lab);
+		assert_int_equal(f->removes, 0);
+		assert_int_equal(f->exists, attached);
+		f->attached = false;
+		lab_free(lab);
+		fake_free(f);
+	}
 }
 
 /* The kernel would wait until the program ends, with the host's netlink locked, and nobody could kill us. */
@@ -630,6 +660,7 @@ int main(void)
 		cmocka_unit_test(queue_size_is_offered_as_asked),
 		cmocka_unit_test(device_is_attached_and_taken_off_by_us),
 		cmocka_unit_test(device_that_cannot_be_attached_is_lost_with_a_line),
+		cmocka_unit_test(without_a_thread_nothing_is_attached_and_nothing_taken_off),
 		cmocka_unit_test(device_that_a_program_has_open_stays_for_a_successor),
 		cmocka_unit_test(closing_before_the_first_turn_leaves_nothing),
 		cmocka_unit_test(driver_comes_up_and_is_served),
