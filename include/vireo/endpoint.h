@@ -80,7 +80,10 @@ VIREO_API int vireo_endpoint_open(struct vireo_device *device, const char *addre
 /* To poll for reading (level-triggered). Owned by the endpoint. */
 VIREO_API int vireo_endpoint_fd(const struct vireo_endpoint *endpoint);
 
-/* Handles what is there without blocking. 0, or a negative errno if the endpoint itself is lost. */
+/*
+ * Handles what is there without blocking. 0, or a negative errno if the endpoint itself is lost; the fd is readable when
+ * that is to be told.
+ */
 VIREO_API int vireo_endpoint_dispatch(struct vireo_endpoint *endpoint);
 
 /* Is a peer attached? VDUSE: a driver. */

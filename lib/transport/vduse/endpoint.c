@@ -43,8 +43,8 @@ static void vduse_free(struct vduse *v)
 	assert(!v->aside);
 	vduse_session_free(v);
 	vduse_queues_free(v);
-	if (v->start_timer)
-		loop_timer_free(&v->start_timer);
+	if (v->turn_timer)
+		loop_timer_free(&v->turn_timer);
 	fd_close(&v->fd);
 	vduse_umem_drop(v);
 	loop_free(v->loop);
@@ -110,6 +110,7 @@ static void attach_failed(struct vduse *v, int err)
 	log_error(device_log(v->device), "%s: vduse:%s cannot be attached to %s: %s", device_name(v->device), v->name,
 		  vduse_driver(v->attach), strerrordesc_np(-err));
 	v->failed = err;
+	loop_timer_start(v->turn_timer, 0);
 }
 
 void vduse_aside_done(struct vduse *v, bool add, int result)
@@ -156,6 +157,8 @@ static void start(void *opaque)
 	struct vduse *v = opaque;
 	int r = 0;
 
+	if (v->started) /* vduse_dispatch() has what is to be told */
+		return;
 	v->started = true;
 	v->busy = true;
 	device_session_begin(v->device);
@@ -247,7 +250,7 @@ static int prepare(struct vduse *v, const struct vireo_endpoint_config *config)
 	if (!r)
 		r = vduse_queues_new(v);
 	if (!r)
-		r = loop_timer_new(v->loop, start, v, &v->start_timer);
+		r = loop_timer_new(v->loop, start, v, &v->turn_timer);
 	if (!r)
 		r = vduse_control_check(v);
 	if (!r && v->attach)
@@ -290,7 +293,7 @@ int vduse_open_on(struct vireo_device *device, const char *name, const struct vi
 		vduse_free(v);
 		return r;
 	}
-	loop_timer_start(v->start_timer, 0);
+	loop_timer_start(v->turn_timer, 0);
 	*ret_endpoint = &v->base;
 	return 0;
 }
@@ -319,7 +322,9 @@ static int vduse_dispatch(struct vireo_endpoint *base)
 /* The kernel is always there; a driver is what counts. */
 static bool vduse_connected(const struct vireo_endpoint *base)
 {
-	return vduse_of_const(base)->status & VIREO_STATUS_DRIVER;
+	const struct vduse *v = vduse_of_const(base);
+
+	return !v->lost && (v->status & VIREO_STATUS_DRIVER);
 }
 
 static void vduse_close(struct vireo_endpoint *base, void (*done)(void *opaque), void *opaque)

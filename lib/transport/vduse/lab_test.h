@@ -18,6 +18,7 @@ struct lab {
 	struct vireo_endpoint *endpoint;
 	struct vireo_queue *queues[FAKE_QUEUES]; /* that run */
 	unsigned started[FAKE_QUEUES], stopped[FAKE_QUEUES], connected, disconnected, resets, closed;
+	int told; /* a loss, by dispatch */
 	bool late; /* queue_stop is answered by the test */
 	bool refuse_features;
 	uint8_t held[64]; /* bytes of the buffer that was popped last */
@@ -131,9 +132,13 @@ static int lab_turn(struct lab *lab, int timeout_ms)
 {
 	struct pollfd poll_fd = { .fd = vireo_endpoint_fd(lab->endpoint), .events = POLLIN };
 
+	int r;
+
 	if (poll(&poll_fd, 1, timeout_ms) <= 0)
 		return 0;
-	vireo_endpoint_dispatch(lab->endpoint);
+	r = vireo_endpoint_dispatch(lab->endpoint);
+	if (r)
+		lab->told = r;
 	return 1;
 }
 

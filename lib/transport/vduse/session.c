@@ -306,6 +306,7 @@ void vduse_lose(struct vduse *v, int err, const char *why)
 	v->lost = err;
 	v->break_due = true;
 	loop_remove(&v->watch);
+	loop_timer_start(v->turn_timer, 0);
 }
 
 int vduse_session_new(struct vduse *v)

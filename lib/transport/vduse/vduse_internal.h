@@ -166,7 +166,7 @@ struct vduse {
 	void *run_opaque;
 
 	/* endpoint.c */
-	struct loop_timer *start_timer;
+	struct loop_timer *turn_timer; /* another turn is wanted: to start, or to tell a loss */
 	bool taken; /* a predecessor's */
 	bool started; /* the device is in session */
 	bool attached; /* by us: to be taken off the bus in the end */
