@@ -21,7 +21,7 @@ struct call {
 	struct vduse_kernel kernel;
 	char name[VDUSE_NAME_BYTES];
 	const char *driver;
-	bool add;
+	bool add, anew;
 	int fd;
 };
 
@@ -56,7 +56,7 @@ static void call_make(void *argument)
 {
 	struct call *call = argument;
 	const struct vduse_kernel *kernel = &call->kernel;
-	int result = call->add ? kernel->bus_add(kernel->opaque, call->name, call->driver)
+	int result = call->add ? kernel->bus_add(kernel->opaque, call->name, call->driver, call->anew)
 			       : kernel->bus_remove(kernel->opaque, call->name);
 
 	/* A pipe takes so little at once. If it did not, the end of the pipe would tell. */
@@ -80,6 +80,15 @@ static void aside_done(void *opaque, uint32_t events)
 	vduse_aside_done(v, add, result);
 }
 
+/*
+ * This kernel's own driver takes a device in the thread that adds it to the bus, which was the predecessor's. If that was
+ * killed in the middle, the driver has the device, its interface is there, and it will never say DRIVER_OK.
+ */
+static bool driver_is_half_done(const struct vduse *v)
+{
+	return v->taken && v->attach == VIREO_ATTACH_VIRTIO && !(v->status & VIREO_STATUS_DRIVER_OK);
+}
+
 static struct call *call_new(const struct vduse *v, bool add, int fd)
 {
 	struct call *call = calloc(1, sizeof(*call));
@@ -90,6 +99,7 @@ static struct call *call_new(const struct vduse *v, bool add, int fd)
 	memcpy(call->name, v->name, sizeof(call->name));
 	call->driver = vduse_driver(v->attach);
 	call->add = add;
+	call->anew = driver_is_half_done(v);
 	call->fd = fd;
 	return call;
 }

@@ -78,6 +78,7 @@ struct fake {
 	struct fake_queue queues[FAKE_QUEUES];
 	struct fake_range ranges[FAKE_RANGES];
 	unsigned range_count, range_asks;
+	unsigned bound_anew;
 	unsigned removes; /* has the bus been asked to let go of it? */
 	unsigned config_irqs, config_sets, destroyed, umem_asks;
 	uint32_t next_id;
@@ -259,12 +260,13 @@ static int fake_bus_check(void *opaque, const char *driver)
 	return f->no_bus ? -EPROTONOSUPPORT : f->no_driver ? -ENODEV : 0;
 }
 
-static int fake_bus_add(void *opaque, const char *name, const char *driver)
+static int fake_bus_add(void *opaque, const char *name, const char *driver, bool anew)
 {
 	struct fake *f = opaque;
 
 	if (f->attach_error)
 		return f->attach_error;
+	f->bound_anew += f->attached && anew;
 	f->attached = true;
 	return 0;
 }

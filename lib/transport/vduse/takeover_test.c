@@ -260,6 +260,47 @@ static void device_without_a_driver_is_taken_over_too(void **state)
 	fake_free(f);
 }
 
+static int aside(void *opaque, void (*work)(void *argument), void *argument)
+{
+	work(argument);
+	return 0;
+}
+
+/* Whether the driver has come to DRIVER_OK tells: what it has said before the kill, its thread does not say again. */
+static void driver_that_was_half_done_is_bound_anew(void **state)
+{
+	static const struct {
+		unsigned attach;
+		uint8_t status;
+		unsigned bound_anew;
+	} cases[] = {
+		{ VIREO_ATTACH_VIRTIO, 0, 1 },
+		{ VIREO_ATTACH_VIRTIO, STATUS_OK, 0 },
+		{ VIREO_ATTACH_VHOST, 0, 0 }, /* nobody has opened it */
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct vireo_endpoint_config config = { .attach = cases[i].attach, .run_aside = aside };
+		struct fake *f = fake_new();
+		struct fake_driver driver;
+		struct lab *lab = lab_new(f, 1);
+
+		driver_new(f, &driver, 0, SIZE);
+		up_and_killed(f, serve_nothing);
+		f->status = cases[i].status;
+		f->attached = true;
+		assert_int_equal(lab_open_as(lab, FAKE_NAME, &config), 0);
+		lab_pump(lab);
+		assert_int_equal(f->bound_anew, cases[i].bound_anew);
+		assert_non_null(strstr(lab->log, "attached to "));
+		f->attached = false;
+		f->status = 0;
+		driver_free(&driver);
+		lab_free(lab);
+		fake_free(f);
+	}
+}
+
 static void device_made_otherwise_is_made_anew_or_refused(void **state)
 {
 	struct fake *f = fake_new();
@@ -438,6 +479,7 @@ int main(void)
 		cmocka_unit_test(killed_many_times_goes_on_each_time),
 		cmocka_unit_test(suspended_device_that_is_taken_over_tells_where_it_stands),
 		cmocka_unit_test(device_without_a_driver_is_taken_over_too),
+		cmocka_unit_test(driver_that_was_half_done_is_bound_anew),
 		cmocka_unit_test(device_made_otherwise_is_made_anew_or_refused),
 		cmocka_unit_test(device_without_a_state_is_made_anew_if_nobody_uses_it),
 		cmocka_unit_test(api_version_and_features_are_the_devices_for_life),

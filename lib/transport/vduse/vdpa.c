@@ -219,7 +219,7 @@ static enum bound driver_bound(const char *name, const char *driver)
 	return strcmp(slash ? slash + 1 : target, driver) ? BOUND_OTHERWISE : BOUND_RIGHT;
 }
 
-static int driver_bind(const char *name, const char *driver)
+static int driver_bind(const char *name, const char *driver, bool anew)
 {
 	enum bound bound = driver_bound(name, driver);
 	char path[PATH_BYTES];
@@ -229,9 +229,9 @@ static int driver_bind(const char *name, const char *driver)
 	r = sysfs_write(path, driver);
 	if (r && r != -ENOENT) /* kernels before 5.17 have none; bind then says whether it may */
 		return r;
-	if (bound == BOUND_RIGHT)
+	if (bound == BOUND_RIGHT && !anew)
 		return 0;
-	if (bound == BOUND_OTHERWISE) {
+	if (bound != BOUND_NOT) {
 		r = vhost_check(name);
 		snprintf(path, sizeof(path), SYSFS "/devices/%s/driver/unbind", name);
 		if (!r)
@@ -257,11 +257,11 @@ int vdpa_bus_check(void *opaque, const char *driver)
 }
 
 /* A successor finds it there. */
-int vdpa_bus_add(void *opaque, const char *name, const char *driver)
+int vdpa_bus_add(void *opaque, const char *name, const char *driver, bool anew)
 {
 	int r = netlink_call(VDPA_CMD_DEV_NEW, name);
 
-	return r && r != -EEXIST ? r : driver_bind(name, driver);
+	return r && r != -EEXIST ? r : driver_bind(name, driver, r && anew);
 }
 
 int vdpa_bus_remove(void *opaque, const char *name)

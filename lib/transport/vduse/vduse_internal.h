@@ -46,8 +46,11 @@ struct vduse_kernel {
 	int (*patience_s)(void *opaque, const char *name);
 	/* Before anything is made: -ENODEV, the driver is not there; -EPROTONOSUPPORT, the bus is not. */
 	int (*bus_check)(void *opaque, const char *driver);
-	/* These wait until the driver has had its messages answered: aside. -EBUSY: a program has /dev/vhost-vdpa-N open. */
-	int (*bus_add)(void *opaque, const char *name, const char *driver);
+	/*
+	 * These wait until the driver has had its messages answered: aside. -EBUSY: a program has /dev/vhost-vdpa-N open.
+	 * `anew`: a driver that has the device already has to let go of it first.
+	 */
+	int (*bus_add)(void *opaque, const char *name, const char *driver, bool anew);
 	int (*bus_remove)(void *opaque, const char *name);
 	void *opaque;
 };
@@ -265,7 +268,7 @@ void vduse_aside_done(struct vduse *v, bool add, int result);
 
 /* vdpa.c */
 int vdpa_bus_check(void *opaque, const char *driver);
-int vdpa_bus_add(void *opaque, const char *name, const char *driver);
+int vdpa_bus_add(void *opaque, const char *name, const char *driver, bool anew);
 int vdpa_bus_remove(void *opaque, const char *name);
 
 /* endpoint.c */
