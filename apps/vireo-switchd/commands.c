@@ -28,13 +28,21 @@ static void serve_port_list(struct rpc_call *call, void *opaque)
 	rpc_call_reply(call, json_pack("{s:o}", "ports", port_list(opaque, report_port_brief)));
 }
 
+static void port_added(void *opaque, int err, const struct port *port, const char *why)
+{
+	struct rpc_call *call = opaque;
+
+	if (err)
+		rpc_call_error(call, err == -EEXIST ? RPC_EXISTS : RPC_FAILED, "%s", why);
+	else
+		rpc_call_reply(call, json_pack("{s:s}", "name", port->spec.name));
+}
+
 static void serve_port_add(struct rpc_call *call, void *opaque)
 {
 	const char *text = rpc_call_param(call, "spec");
 	char why[SPEC_WHY_BYTES];
-	struct port *port;
 	struct spec spec;
-	int err;
 
 	if (spec_parse(text, &spec, why)) {
 		rpc_call_error(call, RPC_INVALID_PARAMS, "SPEC %.100s: %s", text, why);
@@ -44,11 +52,7 @@ static void serve_port_add(struct rpc_call *call, void *opaque)
 		rpc_call_error(call, RPC_INVALID_PARAMS, "SPEC %.100s: expected an absolute path", text);
 		return;
 	}
-	err = ports_add(opaque, &spec, &port, why);
-	if (err)
-		rpc_call_error(call, err == -EEXIST ? RPC_EXISTS : RPC_FAILED, "%s", why);
-	else
-		rpc_call_reply(call, json_pack("{s:s}", "name", port->spec.name));
+	ports_add_soon(opaque, &spec, port_added, call);
 }
 
 static struct port *port_named(struct rpc_call *call, const struct ports *ports, const char *name)

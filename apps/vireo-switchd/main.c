@@ -245,6 +245,7 @@ static void ports_stop(struct daemon *d)
 {
 	uint64_t end_ms = now_ms() + SHUTDOWN_MS, now;
 
+	ports_add_no_more(&d->ports);
 	for (struct port *p = d->ports.first; p; p = p->next) {
 		if (p->spec.type == SPEC_VDUSE)
 			end_ms = now_ms() + SHUTDOWN_DRIVER_MS;

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "port.h"
+#include "aside.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+static void wait_over(void *opaque);
 
 static const struct port_kind *const kinds[] = {
 	[SPEC_VHOST_USER] = &port_vhost_user,
@@ -14,6 +18,18 @@ static const struct port_kind *const kinds[] = {
 	[SPEC_VIRTIO_PCI] = &port_virtio_pci,
 	[SPEC_NULL] = &port_null,
 };
+
+struct ports_waiting {
+	struct ports_waiting *next;
+	struct spec spec;
+	ports_added_fn *added;
+	void *opaque;
+};
+
+static bool must_wait(const struct port_kind *kind)
+{
+	return kind->takes_rtnl && aside_under_way();
+}
 
 /*
  * Dead ports are freed here and not where they die: that is deep inside calls on the very objects to be
@@ -28,8 +44,11 @@ static void reap(void *opaque)
 		struct port *port = *at;
 		void (*removed)(void *) = port->removed;
 		void *removed_opaque = port->removed_opaque;
+		bool waits = port->dead && must_wait(port->kind);
 
-		if (!port->dead) {
+		if (waits)
+			loop_timer_start(ports->reaper, ASIDE_LOOK_MS);
+		if (!port->dead || waits) {
 			at = &port->next;
 			continue;
 		}
@@ -45,14 +64,19 @@ static void reap(void *opaque)
 
 int ports_init(struct ports *ports)
 {
-	return loop_timer_new(ports->loop, reap, ports, &ports->reaper);
+	int err = loop_timer_new(ports->loop, reap, ports, &ports->reaper);
+
+	return err ? err : loop_timer_new(ports->loop, wait_over, ports, &ports->waiter);
 }
 
 void ports_fini(struct ports *ports)
 {
 	assert(!ports->first);
+	assert(!ports->waiting);
 	if (ports->reaper)
 		loop_timer_free(&ports->reaper);
+	if (ports->waiter)
+		loop_timer_free(&ports->waiter);
 }
 
 static bool name_taken(const struct ports *ports, const char *name)
@@ -123,6 +147,67 @@ int ports_add(struct ports *ports, const struct spec *spec, struct port **ret_po
 	log_info(&port->log, "added: %s:%s", spec_type_name(spec->type), spec->address);
 	*ret_port = port;
 	return 0;
+}
+
+static void add_now(struct ports *ports, const struct spec *spec, ports_added_fn *added, void *opaque)
+{
+	char why[SPEC_WHY_BYTES] = "";
+	struct port *port = NULL;
+	int err = ports_add(ports, spec, &port, why);
+
+	added(opaque, err, port, why);
+}
+
+static void waiting_drop(struct ports *ports, struct ports_waiting *ret)
+{
+	struct ports_waiting *first = ports->waiting;
+
+	*ret = *first;
+	ports->waiting = first->next;
+	free(first);
+}
+
+static void wait_over(void *opaque)
+{
+	struct ports *ports = opaque;
+	struct ports_waiting first;
+
+	while (ports->waiting && !must_wait(kinds[ports->waiting->spec.type])) {
+		waiting_drop(ports, &first);
+		add_now(ports, &first.spec, first.added, first.opaque);
+	}
+	if (ports->waiting)
+		loop_timer_start(ports->waiter, ASIDE_LOOK_MS);
+}
+
+void ports_add_soon(struct ports *ports, const struct spec *spec, ports_added_fn *added, void *opaque)
+{
+	struct ports_waiting **end = &ports->waiting, *waiting;
+
+	if (!must_wait(kinds[spec->type])) {
+		add_now(ports, spec, added, opaque);
+		return;
+	}
+	waiting = calloc(1, sizeof(*waiting));
+	if (!waiting) {
+		added(opaque, -ENOMEM, NULL, "out of memory");
+		return;
+	}
+	*waiting = (struct ports_waiting){.spec = *spec, .added = added, .opaque = opaque};
+	while (*end)
+		end = &(*end)->next;
+	*end = waiting;
+	loop_timer_start(ports->waiter, ASIDE_LOOK_MS);
+}
+
+void ports_add_no_more(struct ports *ports)
+{
+	struct ports_waiting first;
+
+	while (ports->waiting) {
+		waiting_drop(ports, &first);
+		first.added(first.opaque, -ECANCELED, NULL, "the daemon is ending");
+	}
 }
 
 void ports_remove(struct port *port, void (*removed)(void *opaque), void *opaque)

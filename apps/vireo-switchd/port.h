@@ -35,6 +35,7 @@ struct port_kind {
 	/* No worker uses it any more. */
 	void (*free)(struct port *port);
 	const char *(*state)(const struct port *port);
+	bool takes_rtnl; /* open and free do: see aside.h */
 };
 
 extern const struct port_kind port_vhost_user, port_vduse, port_tap, port_virtio_pci, port_null;
@@ -46,6 +47,8 @@ struct ports {
 	struct vireo_notifier *notifier; /* or NULL */
 	enum vireo_log_level log_level;
 	struct loop_timer *reaper;
+	struct ports_waiting *waiting; /* to be added, in order */
+	struct loop_timer *waiter;
 	struct port *first; /* in order of their making, those that are being removed included */
 };
 
@@ -70,6 +73,13 @@ void ports_fini(struct ports *ports); /* none is left */
 
 /* -EEXIST: the name is taken; otherwise what the kind says. `why` is a line for the user. */
 int ports_add(struct ports *ports, const struct spec *spec, struct port **ret_port, char why[SPEC_WHY_BYTES]);
+/*
+ * The same, but what would take RTNL waits until no call is under way aside. `added` is called once, here or from the
+ * loop; after an error there is no port, and `why`.
+ */
+typedef void ports_added_fn(void *opaque, int err, const struct port *port, const char *why);
+void ports_add_soon(struct ports *ports, const struct spec *spec, ports_added_fn *added, void *opaque);
+void ports_add_no_more(struct ports *ports); /* what still waits is told -ECANCELED */
 /* `removed` (may be NULL) is called from the loop, when the port and its address are free again. */
 void ports_remove(struct port *port, void (*removed)(void *opaque), void *opaque);
 /* Not one that is being removed. */

@@ -326,4 +326,5 @@ const struct port_kind port_tap = {
 	.close = port_closed,
 	.free = tap_free,
 	.state = tap_state,
+	.takes_rtnl = true,
 };

@@ -1,50 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A port of this machine's own kernel: port_device.c behind /dev/vduse. */
+#include "aside.h"
 #include "port_device.h"
 #include "base/util.h"
 #include "vireo/endpoint.h"
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-/* ---- the thread that the library borrows ---- */
-
-struct aside {
-	void (*work)(void *argument);
-	void *argument;
-};
-
-static void *aside_main(void *opaque)
-{
-	struct aside aside = *(struct aside *)opaque;
-
-	free(opaque);
-	aside.work(aside.argument);
-	return NULL;
-}
-
-static int run_aside(void *opaque, void (*work)(void *argument), void *argument)
-{
-	struct aside *aside = malloc(sizeof(*aside));
-	pthread_attr_t attributes;
-	pthread_t thread;
-	int err;
-
-	if (!aside)
-		return -ENOMEM;
-	*aside = (struct aside){.work = work, .argument = argument};
-	pthread_attr_init(&attributes);
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	err = -pthread_create(&thread, &attributes, aside_main, aside);
-	pthread_attr_destroy(&attributes);
-	if (err)
-		free(aside);
-	return err;
-}
-
-/* ---- the door ---- */
 
 static const struct {
 	int err;
@@ -77,7 +39,7 @@ static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
 {
 	ret->attach = spec->attach;
 	ret->queue_size = spec->queue_size;
-	ret->run_aside = run_aside;
+	ret->run_aside = aside_run;
 }
 
 static const char *waiting(const struct spec *spec)

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCHD_ASIDE_H
+#define SWITCHD_ASIDE_H
+
+/*
+ * Threads for the library's calls that return when a driver of this kernel has been answered (run_aside in
+ * vireo/endpoint.h). While one is under way the kernel may hold the lock of all network interfaces, RTNL, until the
+ * control thread has answered: whatever takes that lock waits (ports_add_soon(), and the freeing of such ports).
+ */
+
+#include <stdbool.h>
+
+#define ASIDE_LOOK_MS 10u /* who waits for the end looks so often */
+
+/* 0, or a negative errno: there is no thread, and `work` is not called. */
+int aside_run(void *opaque, void (*work)(void *argument), void *argument);
+bool aside_under_way(void);
+
+#endif
