@@ -16,7 +16,9 @@ extern "C" {
  *	vhost-user:/run/vm1.sock		a UNIX socket; the path may be long, its
  *					last component at most about 88 bytes then
  *	vduse:NAME			a device of this kernel's own (Linux 5.15): /dev/vduse/NAME. NAME: 1 to 64
- *					letters, digits, '.', '_', '-'. Network and block devices
+ *					letters, digits, '.', '_', '-'. Network devices only: a
+ *					successor goes on from a place in each ring, so chains must have been
+ *					completed in the order in which they came
  *
  * An endpoint owns no thread: poll its fd for reading, and call vireo_endpoint_dispatch() when it
  * is readable. All functions: the device's control thread.
@@ -27,7 +29,7 @@ struct vireo_device;
 /* VDUSE: which driver gets the device. */
 enum vireo_attach {
 	VIREO_ATTACH_NONE, /* somebody else puts it on the vdpa bus: vdpa dev add name NAME mgmtdev vduse */
-	VIREO_ATTACH_VIRTIO, /* this kernel's own: a network interface, a disk */
+	VIREO_ATTACH_VIRTIO, /* this kernel's own: a network interface */
 	VIREO_ATTACH_VHOST, /* /dev/vhost-vdpa-N: a virtual machine's, or another program's */
 };
 
@@ -69,7 +71,7 @@ struct vireo_endpoint_config {
  * VDUSE: -ENOENT: /dev/vduse/control is not there (modprobe vduse); -EACCES, -EPERM: no access to it, or a network
  * device without CAP_NET_ADMIN; -EPROTONOSUPPORT: no vdpa bus; -ENODEV: the driver to attach to is not loaded; -EBUSY:
  * another program serves NAME; -EEXIST: NAME is in use and was made otherwise (vdpa dev del NAME); -EOPNOTSUPP: a
- * device type that the kernel does not take. A device that a killed program left behind is taken over if it was made
+ * device type that the kernel does not take, or that completes chains out of order. A device that a killed program left behind is taken over if it was made
  * with the same settings, and otherwise made anew. Its features are the device's less those that the kernel refuses: of
  * a network device all that need a control queue, and so all pairs of queues but the first.
  */
