@@ -21,6 +21,7 @@ struct map_backing {
 	dev_t dev; /* the file, and where the region begins in it */
 	ino_t ino;
 	uint64_t mmap_offset;
+	enum backing_kind kind;
 	void *start;
 	size_t bytes;
 	struct vireo_fault_table *table; /* or NULL */
@@ -130,6 +131,7 @@ int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, enum backing_
 	backing->dev = extent.dev;
 	backing->ino = extent.ino;
 	backing->mmap_offset = mmap_offset;
+	backing->kind = kind;
 	backing->bytes = extent.bytes;
 	backing->start = mmap(NULL, extent.bytes, PROT_READ | PROT_WRITE, share | MAP_NORESERVE, fd,
 			      (off_t)extent.offset);
@@ -152,11 +154,11 @@ int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, enum backing_
 	return 0;
 }
 
-bool backing_is(const struct map_backing *backing, int fd, uint64_t mmap_offset)
+bool backing_is(const struct map_backing *backing, int fd, uint64_t mmap_offset, enum backing_kind kind)
 {
 	struct stat st;
 
-	return mmap_offset == backing->mmap_offset && !fstat(fd, &st) && st.st_dev == backing->dev &&
+	return mmap_offset == backing->mmap_offset && kind == backing->kind && !fstat(fd, &st) && st.st_dev == backing->dev &&
 	       st.st_ino == backing->ino;
 }
 

@@ -22,8 +22,8 @@ int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, enum backing_
 		const struct map_faults *faults, struct map_backing **ret_backing, uint8_t **ret_host,
 		const char **why);
 
-/* Was it made of this stretch of this file? */
-bool backing_is(const struct map_backing *backing, int fd, uint64_t mmap_offset);
+/* Was it made of this stretch of this file, in this way? */
+bool backing_is(const struct map_backing *backing, int fd, uint64_t mmap_offset, enum backing_kind kind);
 
 /* Any thread. */
 struct map_backing *backing_ref(struct map_backing *backing);

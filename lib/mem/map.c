@@ -63,8 +63,26 @@ static const char *clash_error(const struct map *map, const struct map_spec *spe
 	return NULL;
 }
 
+static bool matches(const struct map_region *r, const struct map_spec *spec)
+{
+	return r && r->gpa == spec->gpa && r->uaddr == spec->uaddr && r->size_bytes == spec->size_bytes;
+}
+
+/* False: `old` (may be NULL) has no such region. */
+static bool backing_share(struct map_region *region, const struct map *old, const struct map_spec *spec, int fd,
+			  enum backing_kind kind)
+{
+	const struct map_region *same = old ? map_find(old, spec->gpa) : NULL;
+
+	if (!matches(same, spec) || !backing_is(same->backing, fd, spec->mmap_offset, kind))
+		return false;
+	region->backing = backing_ref(same->backing);
+	region->host = same->host;
+	return true;
+}
+
 /* Adds a region in its place; the map has room and is not yet anybody else's. */
-static int insert(struct map *map, const struct map_spec *spec, int fd, enum backing_kind kind,
+static int insert(struct map *map, const struct map *old, const struct map_spec *spec, int fd, enum backing_kind kind,
 		  const struct map_faults *faults, const char **why)
 {
 	struct map_region region = {
@@ -72,7 +90,7 @@ static int insert(struct map *map, const struct map_spec *spec, int fd, enum bac
 	};
 	const char *lie = spec_error(spec);
 	unsigned at = map->count;
-	int err;
+	int err = 0;
 
 	if (!lie)
 		lie = clash_error(map, spec);
@@ -80,8 +98,9 @@ static int insert(struct map *map, const struct map_spec *spec, int fd, enum bac
 		*why = lie;
 		return -EINVAL;
 	}
-	err = backing_new(fd, spec->mmap_offset, spec->size_bytes, kind, faults, &region.backing, &region.host,
-			  why);
+	if (!backing_share(&region, old, spec, fd, kind))
+		err = backing_new(fd, spec->mmap_offset, spec->size_bytes, kind, faults, &region.backing,
+				  &region.host, why);
 	if (err)
 		return err;
 	while (at && map->regions[at - 1].gpa > region.gpa)
@@ -92,8 +111,9 @@ static int insert(struct map *map, const struct map_spec *spec, int fd, enum bac
 	return 0;
 }
 
-static int map_make(const struct map_spec *specs, const int *fds, const bool *read_only, bool vouched, unsigned count,
-		    const struct map_faults *faults, struct map **ret_map, const char **why)
+static int map_make(const struct map *old, const struct map_spec *specs, const int *fds, const bool *read_only,
+		    bool vouched, unsigned count, const struct map_faults *faults, struct map **ret_map,
+		    const char **why)
 {
 	struct map *map;
 	int err;
@@ -110,7 +130,7 @@ static int map_make(const struct map_spec *specs, const int *fds, const bool *re
 	for (unsigned i = 0; i < count; i++) {
 		enum backing_kind kind = !vouched ? BACKING_FILE : read_only[i] ? BACKING_READ_ONLY : BACKING_VOUCHED;
 
-		err = insert(map, &specs[i], fds[i], kind, faults, why);
+		err = insert(map, old, &specs[i], fds[i], kind, faults, why);
 		if (err) {
 			map_unref(map);
 			return err;
@@ -123,13 +143,13 @@ static int map_make(const struct map_spec *specs, const int *fds, const bool *re
 int map_new(const struct map_spec *specs, const int *fds, unsigned count, const struct map_faults *faults,
 	    struct map **ret_map, const char **why)
 {
-	return map_make(specs, fds, NULL, false, count, faults, ret_map, why);
+	return map_make(NULL, specs, fds, NULL, false, count, faults, ret_map, why);
 }
 
-int map_new_vouched(const struct map_spec *specs, const int *fds, const bool *read_only, unsigned count,
-		    const struct map_faults *faults, struct map **ret_map, const char **why)
+int map_new_vouched(const struct map *old, const struct map_spec *specs, const int *fds, const bool *read_only,
+		    unsigned count, const struct map_faults *faults, struct map **ret_map, const char **why)
 {
-	return map_make(specs, fds, read_only, true, count, faults, ret_map, why);
+	return map_make(old, specs, fds, read_only, true, count, faults, ret_map, why);
 }
 
 /* A map with all regions of `old` but `skip` (count or more: none), and room for some more. */
@@ -147,11 +167,6 @@ static struct map *map_copy(const struct map *old, unsigned skip, unsigned room_
 		backing_ref(map->regions[map->count++].backing);
 	}
 	return map;
-}
-
-static bool matches(const struct map_region *r, const struct map_spec *spec)
-{
-	return r && r->gpa == spec->gpa && r->uaddr == spec->uaddr && r->size_bytes == spec->size_bytes;
 }
 
 /* `old` with `step` (1 or -1) more times of its region `r`. */
@@ -173,7 +188,7 @@ int map_with(const struct map *old, const struct map_spec *spec, int fd, const s
 	struct map *map;
 	int err;
 
-	if (matches(same, spec) && same->times < TIMES_MAX && backing_is(same->backing, fd, spec->mmap_offset)) {
+	if (matches(same, spec) && same->times < TIMES_MAX && backing_is(same->backing, fd, spec->mmap_offset, BACKING_FILE)) {
 		*why = "out of memory";
 		return map_again(old, same, 1, ret_map);
 	}
@@ -186,7 +201,7 @@ int map_with(const struct map *old, const struct map_spec *spec, int fd, const s
 		*why = "out of memory";
 		return -ENOMEM;
 	}
-	err = insert(map, spec, fd, BACKING_FILE, faults, why);
+	err = insert(map, NULL, spec, fd, BACKING_FILE, faults, why);
 	if (err) {
 		map_unref(map);
 		return err;

@@ -69,11 +69,12 @@ int map_new(const struct map_spec *specs, const int *fds, unsigned count, const 
 	    struct map **ret_map, const char **why);
 
 /*
- * As map_new(), where the kernel vouches for the regions: an fd that is no file at all is memory of the kernel's own,
- * and as long as the region. What read_only[i] says may not be written is mapped privately: it is read where it lies,
+ * As map_new(), where the kernel vouches for the regions, and with the mmaps of `old` (may be NULL) for those that are as
+ * they were. An fd that is no file at all is memory of the kernel's own, and as long as the region; all
+ * such fds, of both maps, are of one device. What read_only[i] says may not be written is mapped privately: it is read where it lies,
  * and what a lying driver lets us write to it goes nowhere.
  */
-int map_new_vouched(const struct map_spec *specs, const int *fds, const bool *read_only, unsigned count,
+int map_new_vouched(const struct map *old, const struct map_spec *specs, const int *fds, const bool *read_only, unsigned count,
 		    const struct map_faults *faults, struct map **ret_map, const char **why);
 
 /*

@@ -460,14 +460,14 @@ static void memory_without_a_file_is_taken_where_it_is_vouched_for(void **state)
 	const char *why = NULL;
 
 	assert_string_equal(refusal(&spec, fd, -EINVAL), "a region's fd is not a file of memory");
-	assert_int_equal(map_new_vouched(&spec, &fd, &read_only, 1, NULL, &map, &why), -ENODEV);
+	assert_int_equal(map_new_vouched(NULL, &spec, &fd, &read_only, 1, NULL, &map, &why), -ENODEV);
 	assert_string_equal(why, "a region cannot be mapped");
 	close(fd);
 	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	assert_int_equal(map_new_vouched(&spec, &fd, &read_only, 1, NULL, &map, &why), -EINVAL);
+	assert_int_equal(map_new_vouched(NULL, &spec, &fd, &read_only, 1, NULL, &map, &why), -EINVAL);
 	close(fd);
 	fd = memory(PAGE / 2); /* a file has a size all the same */
-	assert_int_equal(map_new_vouched(&spec, &fd, &read_only, 1, NULL, &map, &why), -EINVAL);
+	assert_int_equal(map_new_vouched(NULL, &spec, &fd, &read_only, 1, NULL, &map, &why), -EINVAL);
 	close(fd);
 	assert_null(map);
 }
@@ -481,7 +481,7 @@ static void memory_that_is_read_only_is_read_and_not_written(void **state)
 	const char *why = NULL;
 	char byte = 'a';
 
-	assert_int_equal(map_new_vouched(&spec, &fd, &read_only, 1, NULL, &map, &why), 0);
+	assert_int_equal(map_new_vouched(NULL, &spec, &fd, &read_only, 1, NULL, &map, &why), 0);
 	assert_int_equal(pwrite(fd, &byte, 1, 5), 1);
 	assert_int_equal(map->regions[0].host[5], 'a');
 	map->regions[0].host[5] = 'b';
@@ -489,6 +489,33 @@ static void memory_that_is_read_only_is_read_and_not_written(void **state)
 	assert_int_equal(byte, 'a');
 	map_unref(map);
 	close(fd);
+}
+
+static void region_that_is_as_it_was_keeps_its_mmap(void **state)
+{
+	struct map_spec specs[] = { { .gpa = 0, .size_bytes = PAGE, .uaddr = 0 },
+				    { .gpa = MIB, .size_bytes = PAGE, .uaddr = MIB, .mmap_offset = PAGE },
+				    { .gpa = 2 * MIB, .size_bytes = PAGE, .uaddr = 2 * MIB, .mmap_offset = 2 * PAGE },
+				    { .gpa = 3 * MIB, .size_bytes = PAGE, .uaddr = 3 * MIB, .mmap_offset = 3 * PAGE } };
+	bool read_only[] = { false, false, false, true };
+	int fd = memory(MIB), other = memory(MIB), fds[] = { fd, fd, fd, fd };
+	struct map *old = NULL, *map = NULL;
+	const char *why = NULL;
+
+	assert_int_equal(map_new_vouched(NULL, specs, fds, read_only, 4, NULL, &old, &why), 0);
+	fds[1] = other;
+	specs[2].mmap_offset = 5 * PAGE;
+	read_only[3] = false;
+	assert_int_equal(map_new_vouched(old, specs, fds, read_only, 4, NULL, &map, &why), 0);
+	assert_ptr_equal(map->regions[0].host, old->regions[0].host);
+	for (unsigned i = 1; i < 4; i++)
+		assert_ptr_not_equal(map->regions[i].host, old->regions[i].host);
+	map_unref(old);
+	for (unsigned i = 0; i < 4; i++)
+		map->regions[i].host[0] = (uint8_t)i; /* all there, whoever has made them */
+	map_unref(map);
+	close(fd);
+	close(other);
 }
 
 int main(void)
@@ -513,6 +540,7 @@ int main(void)
 		cmocka_unit_test(refused_table_leaves_nothing_behind),
 		cmocka_unit_test(memory_without_a_file_is_taken_where_it_is_vouched_for),
 		cmocka_unit_test(memory_that_is_read_only_is_read_and_not_written),
+		cmocka_unit_test(region_that_is_as_it_was_keeps_its_mmap),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,10 +21,12 @@
  * Nothing is ever unmapped under a running burst: all three come while all queues are quiet, maps are immutable, and the
  * old one lives as long as anybody holds a reference to it.
  *
- * Neighbours of the same file are one region: a ring may lie in several ranges, and ranges may be single pages.
+ * Neighbours of the same file are one region: a ring may lie in several ranges, and ranges may be single pages. A region
+ * that is as it was keeps its mmap. The driver's side decides how often all this is done, and the thread is everybody's:
+ * there is a limit to the ranges, and one map in a turn of the loop.
  */
 
-#define RANGES_MAX 16384u /* after that somebody maps page by page, and no map could hold it */
+#define RANGES_MAX (8 * MAP_REGIONS_MAX) /* after that somebody maps page by page, and no map could hold it */
 
 struct range {
 	struct map_spec spec;
@@ -140,7 +142,8 @@ static int ranges_map(struct vduse *v, const struct ranges *ranges, const char *
 		log_debug(device_log(v->device), "%s: memory at %#" PRIx64 ", %" PRIu64 " bytes%s",
 			  device_name(v->device), specs[i].gpa, specs[i].size_bytes, read_only[i] ? ", read-only" : "");
 	}
-	r = map_new_vouched(specs, fds, read_only, ranges->count, device_faults(v->device), &map, why);
+	r = map_new_vouched(device_map(v->device), specs, fds, read_only, ranges->count, device_faults(v->device), &map,
+			    why);
 	if (!r)
 		device_map_set(v->device, map);
 	return r;
@@ -151,6 +154,7 @@ int vduse_memory_map(struct vduse *v, const char **why)
 	struct ranges *ranges = calloc(1, sizeof(*ranges));
 	int r = ranges ? ranges_ask(v, ranges) : -ENOMEM;
 
+	v->mapped = true;
 	if (r) {
 		*why = r == -E2BIG ? "memory is in more pieces than a map holds" : "the IOTLB cannot be read";
 	} else {

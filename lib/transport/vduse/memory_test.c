@@ -296,6 +296,51 @@ static void update_that_cannot_be_mapped_stops_the_device(void **state)
 	lab_end(lab, &driver, f);
 }
 
+static const uint8_t *host_of(const struct lab *lab, uint64_t iova)
+{
+	struct map_cache cache = { 0 };
+	uint64_t usable;
+
+	return map_gpa(device_map(lab->device), &cache, iova, &usable);
+}
+
+static void update_maps_nothing_anew_that_has_not_changed(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab;
+	const uint8_t *bounce, *ring;
+
+	fake_ranges(f, true);
+	f->ranges[0].last = BOUNCE_BYTES / 2 - 1; /* apart from the rings */
+	lab = lab_up(f, &driver, 0);
+	bounce = host_of(lab, 0);
+	ring = host_of(lab, RING_AT(0));
+	f->ranges[0].perm = 1;
+	assert_true(ask_update(lab));
+	assert_ptr_equal(host_of(lab, RING_AT(0)), ring);
+	assert_ptr_not_equal(host_of(lab, 0), bounce);
+	lab_end(lab, &driver, f);
+}
+
+/* Others in the thread get their turn. */
+static void updates_come_one_in_a_turn(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab = lab_up(f, &driver, 0);
+	struct fake_response response;
+
+	for (unsigned i = 0; i < 3; i++)
+		fake_send_update(f);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(lab_turn(lab, 100), 1);
+		assert_true(fake_answered(f, &response));
+		assert_false(fake_answered(f, &response));
+	}
+	lab_end(lab, &driver, f);
+}
+
 static void update_without_a_driver_asks_for_nothing(void **state)
 {
 	struct fake *f = fake_new();
@@ -652,6 +697,8 @@ int main(void)
 		cmocka_unit_test(update_waits_for_the_burst_and_unmaps_nothing_before),
 		cmocka_unit_test(update_that_takes_the_rings_away_makes_them_wait),
 		cmocka_unit_test(update_that_cannot_be_mapped_stops_the_device),
+		cmocka_unit_test(update_maps_nothing_anew_that_has_not_changed),
+		cmocka_unit_test(updates_come_one_in_a_turn),
 		cmocka_unit_test(update_without_a_driver_asks_for_nothing),
 		cmocka_unit_test(data_path_that_does_not_let_go_holds_up_no_answer),
 		cmocka_unit_test(reset_that_comes_while_one_queue_is_late_waits_for_all_of_them),

@@ -215,7 +215,7 @@ static bool idle_step(struct vduse *v)
 		job_begin(v, VDUSE_JOB_MISS, DEVICE_ALL_QUEUES);
 		return true;
 	}
-	if (v->lost)
+	if (v->lost || (v->mapped && !v->held))
 		return false;
 	if (!v->held && !message_read(v))
 		return v->lost; /* now: what runs is taken back */
@@ -288,6 +288,7 @@ void vduse_run(struct vduse *v)
 	if (v->busy || !v->started)
 		return;
 	v->busy = true;
+	v->mapped = false;
 	while (steps++ < STEPS_PER_TURN && step(v))
 		;
 	watch(v);

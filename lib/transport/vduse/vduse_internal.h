@@ -129,6 +129,7 @@ struct vduse {
 	enum vduse_phase phase;
 	enum vduse_job job;
 	bool busy; /* vduse_run() is on the stack */
+	bool mapped; /* all memory has been asked for in this turn: the next message waits for the next */
 	bool quiet; /* the quiesce asked for has been granted */
 	bool miss_due, break_due, close_due, reset_due;
 	bool broken; /* and quiet */
