@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "mem/map.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -112,6 +113,7 @@ static int ranges_ask(struct vduse *v, struct ranges *ranges)
 			return 0;
 		if (fd < 0)
 			return fd;
+		fcntl(fd, F_SETFD, FD_CLOEXEC); /* which the kernel leaves out */
 		if (entry.last < from || entry.first > entry.last) {
 			fd_close(&fd);
 			return -EPROTO;

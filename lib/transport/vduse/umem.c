@@ -54,9 +54,11 @@ bool vduse_umem_offer(struct vduse *v, uint64_t last)
 	struct vduse_wire_umem wire = { .bytes = last + 1 };
 	int r;
 
+	if (!umem_wanted(v, last)) /* asked for each time: a program's memory may begin at 0, too */
+		return false;
 	if (v->umem.fd >= 0)
 		return v->umem.bytes == last + 1;
-	if (!umem_wanted(v, last) || umem_make(&v->umem, last + 1))
+	if (umem_make(&v->umem, last + 1))
 		return false;
 	wire.uaddr = (uintptr_t)v->umem.at;
 	r = vduse_ioctl(v, VDUSE_WIRE_REG_UMEM, &wire);
