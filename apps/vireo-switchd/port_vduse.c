@@ -17,6 +17,8 @@ static const struct {
 	{EACCES, "no access to /dev/vduse/control, or to /run/vireo: run as root"},
 	{EPERM, "the kernel wants CAP_NET_ADMIN for a network device: run as root"},
 	{EPROTONOSUPPORT, "the kernel has no vdpa bus: modprobe vdpa"},
+	{EADDRNOTAVAIL, "/dev/vduse/NAME has not appeared: /dev must be a devtmpfs, or have a udev"},
+	{ELOOP, "/run/vireo/vduse-NAME is not a file of this user's alone: remove it"},
 	{EBUSY, "another program serves it: stop that, or choose another name"},
 	{EEXIST, "it is in use, and was made with other settings: vdpa dev del NAME, or choose another name"},
 };

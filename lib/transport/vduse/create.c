@@ -121,6 +121,8 @@ static int device_open(struct vduse *v)
 
 	snprintf(path, sizeof(path), "/dev/vduse/%s", v->name);
 	fd = v->kernel.open(v->kernel.opaque, path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (fd == -ENOENT) /* the module is there, and what makes nodes is not */
+		return -EADDRNOTAVAIL;
 	if (fd < 0)
 		return fd;
 	v->fd = fd;
@@ -159,7 +161,7 @@ int vduse_config_write(const struct vduse *v)
 
 /*
  * Of a device that was taken over: what its maker may have been killed in the middle of, and config space, which may
- * be another now. One whose driver runs refuses to have its queues announced, and has no need of it.
+ * be another now. One whose driver runs has no need of the former, which says the same; API 1 refuses it.
  */
 static void device_refresh(struct vduse *v)
 {

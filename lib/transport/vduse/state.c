@@ -47,7 +47,7 @@ static int state_file_check(struct vduse_state *state)
 	if (!st.st_nlink) /* whoever had it open has ended in between */
 		return -EAGAIN;
 	if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_nlink != 1)
-		return -EPERM;
+		return -ELOOP;
 	state->found_bytes = (size_t)st.st_size;
 	return 0;
 }

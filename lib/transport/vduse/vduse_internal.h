@@ -77,7 +77,7 @@ struct vduse_state {
 	char path[256];
 };
 
-/* -EBUSY: another program has it open. The folder is made if it is not there. */
+/* -EBUSY: another program has it open. -ELOOP: it is not a file of ours. The folder is made if it is not there. */
 int vduse_state_open(struct vduse_state *state, const char *folder, const char *name, const struct vduse_key *key);
 /* Was it left by a daemon that offered the same? Then api and vduse_features are filled in. */
 bool vduse_state_matches(const struct vduse_state *state, struct vduse_key *key);
@@ -253,7 +253,7 @@ int vduse_control_check(const struct vduse *v); /* what open says of the control
 
 /*
  * Fills in v->fd and v->key; *ret_taken: a predecessor's device. -ENOENT: no module; -EACCES, -EPERM; -EEXIST: it is
- * there, made otherwise, and in use; -EBUSY: open in another program.
+ * there, made otherwise, and in use; -EBUSY: open in another program; -EADDRNOTAVAIL: its node has not appeared.
  */
 int vduse_create(struct vduse *v, bool *ret_taken);
 /* v->fd is closed. -EBUSY: it is in use. */
