@@ -133,9 +133,15 @@ void vduse_aside_done(struct vduse *v, bool add, int result)
 /* A predecessor's driver is served on as if nothing had been. */
 static void take_over(struct vduse *v)
 {
+	int r = vduse_ioctl(v, VDUSE_WIRE_INJECT_CONFIG_IRQ, NULL);
 	const char *why = "";
 
-	if (vduse_ioctl(v, VDUSE_WIRE_INJECT_CONFIG_IRQ, NULL)) {
+	if (r == -EPERM) { /* all that it says from then on */
+		vduse_lose(v, r, "the kernel has given it up, its predecessor has answered too late");
+		v->attached = v->attach; /* once it is off the bus it can be made anew */
+		return;
+	}
+	if (r) {
 		log_info(device_log(v->device), "%s: /dev/vduse/%s taken over, no driver is at it",
 			 device_name(v->device), v->name);
 		return;
@@ -165,7 +171,7 @@ static void start(void *opaque)
 	device_status_required(v->device, true);
 	if (v->taken && !v->close_due)
 		take_over(v);
-	if (v->attach && !v->close_due)
+	if (v->attach && !v->close_due && !v->lost)
 		r = vduse_attach(v, true);
 	v->busy = false;
 	if (r)
@@ -179,9 +185,8 @@ static void device_config_changed(void *opaque)
 {
 	struct vduse *v = opaque;
 
-	/* Without a driver there is nobody to tell: -EINVAL. */
 	if (!v->lost && !vduse_config_write(v))
-		vduse_ioctl(v, VDUSE_WIRE_INJECT_CONFIG_IRQ, NULL);
+		vduse_config_signal(v);
 }
 
 static void device_broken(void *opaque, const char *why)

@@ -69,7 +69,7 @@ struct fake {
 	int attach_error, remove_error;
 	int patience_s; /* 0: for ever */
 	/* The device. */
-	bool exists, attached;
+	bool exists, attached, given_up;
 	uint64_t api, taken_features;
 	struct vduse_wire_config config;
 	uint8_t space[64];
@@ -221,6 +221,8 @@ static int fake_ioctl(void *opaque, int fd, unsigned long request, void *argumen
 		f->config_sets++;
 		return 0;
 	case VDUSE_WIRE_INJECT_CONFIG_IRQ:
+		if (f->given_up)
+			return -EPERM;
 		if (!(f->status & VIREO_STATUS_DRIVER_OK))
 			return -EINVAL;
 		f->config_irqs++;

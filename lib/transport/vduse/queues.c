@@ -14,7 +14,7 @@
  *
  * Signals are an ioctl, which a worker calls itself. The kernel takes it only once it has noted DRIVER_OK, a moment
  * after our answer to it, and queues run from that answer on. A signal that comes in between is refused: its queue is
- * noted, and the control thread tries again.
+ * noted, and the control thread tries again. So it does with what it has to tell of config space.
  *
  * How far a ring has come, the device knows as long as it is not reset; after a takeover the used index and the record do.
  */
@@ -189,11 +189,24 @@ void vduse_signal(void *opaque, unsigned queue)
 		fd_event_raise(v->signal_event_fd);
 }
 
+void vduse_config_signal(struct vduse *v)
+{
+	if (vduse_ioctl(v, VDUSE_WIRE_INJECT_CONFIG_IRQ, NULL) != -EINVAL || !(v->status & VIREO_STATUS_DRIVER_OK))
+		return;
+	v->config_signal_lost = true;
+	v->signal_tries = SIGNAL_TRIES_MAX;
+	loop_timer_start(v->signal_timer, SIGNAL_RETRY_MS);
+}
+
 /* Another refusal leaves the mark, and a worker that comes meanwhile leaves it to us. */
 static bool signals_retry(struct vduse *v)
 {
 	bool left = false;
 
+	if (v->config_signal_lost) {
+		v->config_signal_lost = vduse_ioctl(v, VDUSE_WIRE_INJECT_CONFIG_IRQ, NULL) == -EINVAL;
+		left = v->config_signal_lost;
+	}
 	for (uint32_t i = 0; i < v->key.queue_count; i++) {
 		if (!__atomic_exchange_n(&v->queues[i].signal_lost, false, __ATOMIC_ACQ_REL))
 			continue;
@@ -215,6 +228,7 @@ static void signals_due(void *opaque)
 		loop_timer_start(v->signal_timer, SIGNAL_RETRY_MS);
 		return;
 	}
+	v->config_signal_lost = false;
 	for (unsigned i = 0; i < v->key.queue_count; i++)
 		__atomic_store_n(&v->queues[i].signal_lost, false, __ATOMIC_RELEASE);
 }

@@ -260,6 +260,24 @@ static void device_without_a_driver_is_taken_over_too(void **state)
 	fake_free(f);
 }
 
+static void device_that_the_kernel_has_given_up_is_lost_at_once(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab;
+
+	driver_new(f, &driver, 0, SIZE);
+	up_and_killed(f, serve_nothing);
+	f->given_up = true;
+	lab = successor(f);
+	assert_non_null(strstr(lab->log, "/dev/vduse/test0: the kernel has given it up"));
+	assert_int_equal(lab->told, -EPERM);
+	assert_null(lab->queues[1]);
+	driver_free(&driver);
+	lab_free(lab);
+	fake_free(f);
+}
+
 static int aside(void *opaque, void (*work)(void *argument), void *argument)
 {
 	work(argument);
@@ -479,6 +497,7 @@ int main(void)
 		cmocka_unit_test(killed_many_times_goes_on_each_time),
 		cmocka_unit_test(suspended_device_that_is_taken_over_tells_where_it_stands),
 		cmocka_unit_test(device_without_a_driver_is_taken_over_too),
+		cmocka_unit_test(device_that_the_kernel_has_given_up_is_lost_at_once),
 		cmocka_unit_test(driver_that_was_half_done_is_bound_anew),
 		cmocka_unit_test(device_made_otherwise_is_made_anew_or_refused),
 		cmocka_unit_test(device_without_a_state_is_made_anew_if_nobody_uses_it),

@@ -149,6 +149,7 @@ struct vduse {
 	struct loop_watch *signal_watch;
 	struct loop_timer *signal_timer;
 	unsigned signal_tries;
+	bool config_signal_lost;
 	struct vduse_queue {
 		bool signal_lost; /* set by workers, atomic */
 		bool started; /* set up, and not stopped by name since */
@@ -225,6 +226,7 @@ void vduse_queues_forget(struct vduse *v); /* the driver has reset the device */
 /* Starts what may run. */
 void vduse_resume(struct vduse *v);
 void vduse_signal(void *opaque, unsigned queue); /* any thread */
+void vduse_config_signal(struct vduse *v); /* without a driver there is nobody to tell */
 int vduse_queues_new(struct vduse *v);
 void vduse_queues_free(struct vduse *v);
 

@@ -412,6 +412,29 @@ static void signal_that_comes_before_the_kernel_is_ready_is_repeated(void **stat
 	fake_free(f);
 }
 
+static void config_space_that_changes_before_the_kernel_is_ready_is_told_later(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct fake_response response;
+	struct lab *lab = lab_new(f, 1);
+
+	assert_int_equal(lab_open(lab), 0);
+	lab_pump(lab);
+	driver_new(f, &driver, 0, SIZE);
+	fake_send(f, VDUSE_MSG_SET_STATUS, STATUS_OK, 0);
+	lab_turn(lab, 10);
+	assert_true(fake_answered(f, &response)); /* but the kernel's thread has not run yet */
+	assert_int_equal(vireo_device_config_set(lab->device, 4, "XY", 2), 0);
+	assert_int_equal(f->config_irqs, 0);
+	f->status = STATUS_OK;
+	lab_pump(lab);
+	assert_int_equal(f->config_irqs, 1);
+	driver_free(&driver);
+	lab_free(lab);
+	fake_free(f);
+}
+
 static void config_space_that_changes_is_told(void **state)
 {
 	struct fake *f = fake_new();
@@ -674,6 +697,7 @@ int main(void)
 		cmocka_unit_test(queue_that_is_not_ready_is_left_alone),
 		cmocka_unit_test(set_up_that_lies_is_refused_or_breaks_the_device),
 		cmocka_unit_test(signal_that_comes_before_the_kernel_is_ready_is_repeated),
+		cmocka_unit_test(config_space_that_changes_before_the_kernel_is_ready_is_told_later),
 		cmocka_unit_test(config_space_that_changes_is_told),
 		cmocka_unit_test(state_of_a_queue_is_told_and_it_goes_on),
 		cmocka_unit_test(state_of_a_queue_that_has_not_run_is_the_kernels),
