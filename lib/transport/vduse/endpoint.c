@@ -163,8 +163,10 @@ static void start(void *opaque)
 	struct vduse *v = opaque;
 	int r = 0;
 
-	if (v->started) /* vduse_dispatch() has what is to be told */
+	if (v->started) { /* vduse_dispatch() has what is to be told */
+		vduse_run(v);
 		return;
+	}
 	v->started = true;
 	v->busy = true;
 	device_session_begin(v->device);
