@@ -237,27 +237,46 @@ void map_unref(struct map *map)
 	/* Release: my last access; acquire: everybody's, before the memory goes. */
 	if (!map || __atomic_fetch_sub(&map->refs, 1, __ATOMIC_ACQ_REL) > 1)
 		return;
-	for (unsigned i = 0; i < map->count; i++)
+	for (unsigned i = 0; i < map->count + map->limited; i++)
 		backing_unref(map->regions[i].backing);
 	free(map);
 }
 
-const struct map_region *map_find(const struct map *map, uint64_t gpa)
+static const struct map_region *region_find(const struct map_region *regions, unsigned count, uint64_t gpa)
 {
-	unsigned low = 0, high = map->count;
+	unsigned low = 0, high = count;
 
 	/* The last region that begins at or below gpa is low - 1. */
 	while (low < high) {
 		unsigned middle = low + (high - low) / 2;
 
-		if (map->regions[middle].gpa <= gpa)
+		if (regions[middle].gpa <= gpa)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	if (!low || gpa - map->regions[low - 1].gpa >= map->regions[low - 1].size_bytes)
+	if (!low || gpa - regions[low - 1].gpa >= regions[low - 1].size_bytes)
 		return NULL;
-	return &map->regions[low - 1];
+	return &regions[low - 1];
+}
+
+const struct map_region *map_find(const struct map *map, uint64_t gpa)
+{
+	return region_find(map->regions, map->count, gpa);
+}
+
+void *map_at(const struct map *map, struct map_cache *cache, uint64_t gpa, bool write, uint64_t *ret_usable)
+{
+	void *host = map_gpa(map, cache, gpa, ret_usable);
+	const struct map_region *r;
+
+	if (likely(host || !map->limited))
+		return host;
+	r = region_find(map->regions + map->count, map->limited, gpa);
+	if (!r || !(r->access & (write ? MAP_WRITE : MAP_READ)))
+		return NULL;
+	*ret_usable = r->size_bytes - (gpa - r->gpa);
+	return r->host + (gpa - r->gpa);
 }
 
 void *map_uaddr(const struct map *map, uint64_t uaddr, uint64_t len_bytes)
@@ -272,14 +291,14 @@ void *map_uaddr(const struct map *map, uint64_t uaddr, uint64_t len_bytes)
 	return NULL;
 }
 
-int map_pieces(const struct map *map, struct map_cache *cache, uint64_t gpa, uint32_t len_bytes,
+int map_pieces(const struct map *map, struct map_cache *cache, uint64_t gpa, uint32_t len_bytes, bool write,
 	       struct iovec *iov, unsigned iov_max)
 {
 	unsigned count = 0;
 
 	while (len_bytes) {
 		uint64_t usable;
-		uint8_t *host = map_gpa(map, cache, gpa, &usable);
+		uint8_t *host = map_at(map, cache, gpa, write, &usable);
 		uint32_t bytes;
 
 		if (unlikely(!host))

@@ -28,6 +28,10 @@ struct map_spec {
 	uint64_t mmap_offset; /* in the file */
 };
 
+/* What a driver behind an IOMMU permits. */
+#define MAP_READ 1u
+#define MAP_WRITE 2u
+
 struct map_region {
 	uint64_t gpa;
 	uint64_t size_bytes;
@@ -35,12 +39,18 @@ struct map_region {
 	uint8_t *host; /* where this process sees gpa */
 	struct map_backing *backing;
 	unsigned times; /* it was added so often, and is there until it has been removed as often */
+	unsigned access; /* of `limited` ones: MAP_READ or MAP_WRITE */
 };
 
 struct map {
 	unsigned refs; /* atomic */
 	unsigned count;
-	struct map_region regions[]; /* by gpa */
+	/*
+	 * Further regions, behind the others, that may only be read or only be written. What looks for a
+	 * region without saying what for does not see them, and so the fast ways through a map need not ask.
+	 */
+	unsigned limited;
+	struct map_region regions[]; /* both kinds by gpa */
 };
 
 /*
@@ -91,7 +101,7 @@ int map_without(const struct map *old, const struct map_spec *spec, struct map *
 struct map *map_ref(struct map *map);
 void map_unref(struct map *map); /* takes NULL; any thread; unmaps what nobody else holds */
 
-/* The slow half of map_gpa(): binary search. NULL: no region holds gpa. */
+/* The slow half of map_gpa(): binary search. NULL: no region holds gpa that may be both read and written. */
 const struct map_region *map_find(const struct map *map, uint64_t gpa);
 
 /*
@@ -112,14 +122,17 @@ static inline void *map_gpa(const struct map *map, struct map_cache *cache, uint
 	return r->host + (gpa - r->gpa);
 }
 
+/* The same, and among limited regions too: may it be read (or written)? */
+void *map_at(const struct map *map, struct map_cache *cache, uint64_t gpa, bool write, uint64_t *ret_usable);
+
 /* Where the front end's address `uaddr` is seen here, if all of len_bytes lies in one region; else NULL. */
 void *map_uaddr(const struct map *map, uint64_t uaddr, uint64_t len_bytes);
 
 /*
  * Lays the range into iov (at most iov_max pieces). Returns the number of pieces, -EFAULT: part of it
- * is not guest memory, -ENOBUFS: more pieces than iov_max.
+ * is not guest memory, or may not be read (or written), -ENOBUFS: more pieces than iov_max.
  */
-int map_pieces(const struct map *map, struct map_cache *cache, uint64_t gpa, uint32_t len_bytes,
+int map_pieces(const struct map *map, struct map_cache *cache, uint64_t gpa, uint32_t len_bytes, bool write,
 	       struct iovec *iov, unsigned iov_max);
 
 #endif

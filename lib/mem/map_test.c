@@ -368,20 +368,20 @@ static void range_across_regions_gives_several_pieces(void **state)
 	bool merged = second == first + PAGE;
 	struct iovec iov[4];
 
-	assert_int_equal(map_pieces(map, &cache, 16 * PAGE + 16, 100, iov, 4), 1);
+	assert_int_equal(map_pieces(map, &cache, 16 * PAGE + 16, 100, false, iov, 4), 1);
 	assert_ptr_equal(iov[0].iov_base, first + 16);
 	assert_int_equal(iov[0].iov_len, 100);
 	if (!merged) {
-		assert_int_equal(map_pieces(map, &cache, 17 * PAGE - 10, 30, iov, 4), 2);
+		assert_int_equal(map_pieces(map, &cache, 17 * PAGE - 10, 30, false, iov, 4), 2);
 		assert_ptr_equal(iov[0].iov_base, first + PAGE - 10);
 		assert_int_equal(iov[0].iov_len, 10);
 		assert_ptr_equal(iov[1].iov_base, second);
 		assert_int_equal(iov[1].iov_len, 20);
-		assert_int_equal(map_pieces(map, &cache, 17 * PAGE - 10, 30, iov, 1), -ENOBUFS);
+		assert_int_equal(map_pieces(map, &cache, 17 * PAGE - 10, 30, false, iov, 1), -ENOBUFS);
 	}
-	assert_int_equal(map_pieces(map, &cache, 17 * PAGE - 10, 10, iov, 1), 1);
-	assert_int_equal(map_pieces(map, &cache, 17 * PAGE, 10, iov, 0), -ENOBUFS);
-	assert_int_equal(map_pieces(map, &cache, 17 * PAGE, 0, iov, 0), 0);
+	assert_int_equal(map_pieces(map, &cache, 17 * PAGE - 10, 10, false, iov, 1), 1);
+	assert_int_equal(map_pieces(map, &cache, 17 * PAGE, 10, false, iov, 0), -ENOBUFS);
+	assert_int_equal(map_pieces(map, &cache, 17 * PAGE, 0, false, iov, 0), 0);
 	map_unref(map);
 }
 
@@ -395,10 +395,10 @@ static void pieces_that_lie_side_by_side_here_too_are_merged(void **state)
 
 	map->regions[0].host = arena;
 	map->regions[1].host = arena + PAGE;
-	assert_int_equal(map_pieces(map, &cache, 17 * PAGE - 10, 30, iov, 1), 1);
+	assert_int_equal(map_pieces(map, &cache, 17 * PAGE - 10, 30, false, iov, 1), 1);
 	assert_ptr_equal(iov[0].iov_base, arena + PAGE - 10);
 	assert_int_equal(iov[0].iov_len, 30);
-	assert_int_equal(map_pieces(map, &cache, 16 * PAGE, 2 * PAGE, iov, 2), 1);
+	assert_int_equal(map_pieces(map, &cache, 16 * PAGE, 2 * PAGE, false, iov, 2), 1);
 	assert_int_equal(iov[0].iov_len, 2 * PAGE);
 	map->regions[0].host = hosts[0];
 	map->regions[1].host = hosts[1];
@@ -412,15 +412,15 @@ static void range_that_leaves_guest_memory_is_refused(void **state)
 	struct iovec iov[4];
 	const char *why;
 
-	assert_int_equal(map_pieces(map, &cache, 17 * PAGE - 10, 11, iov, 4), -EFAULT);
+	assert_int_equal(map_pieces(map, &cache, 17 * PAGE - 10, 11, false, iov, 4), -EFAULT);
 	/* Over the hole, into the next region. */
-	assert_int_equal(map_pieces(map, &cache, 17 * PAGE - 10, 3 * PAGE, iov, 4), -EFAULT);
-	assert_int_equal(map_pieces(map, &cache, 16 * PAGE - 1, 2, iov, 4), -EFAULT);
-	assert_int_equal(map_pieces(map, &cache, 18 * PAGE, UINT32_MAX, iov, 4), -EFAULT);
-	assert_int_equal(map_pieces(map, &cache, UINT64_MAX, 2, iov, 4), -EFAULT);
+	assert_int_equal(map_pieces(map, &cache, 17 * PAGE - 10, 3 * PAGE, false, iov, 4), -EFAULT);
+	assert_int_equal(map_pieces(map, &cache, 16 * PAGE - 1, 2, false, iov, 4), -EFAULT);
+	assert_int_equal(map_pieces(map, &cache, 18 * PAGE, UINT32_MAX, false, iov, 4), -EFAULT);
+	assert_int_equal(map_pieces(map, &cache, UINT64_MAX, 2, false, iov, 4), -EFAULT);
 	map_unref(map);
 	assert_int_equal(map_new(NULL, NULL, 0, NULL, &empty, &why), 0);
-	assert_int_equal(map_pieces(empty, &cache, 0, 1, iov, 4), -EFAULT);
+	assert_int_equal(map_pieces(empty, &cache, 0, 1, false, iov, 4), -EFAULT);
 	assert_null(map_uaddr(empty, 0, 1));
 	map_unref(empty);
 }

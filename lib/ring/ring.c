@@ -57,7 +57,7 @@ static bool aligned(const void *at, uintptr_t align)
 _Static_assert(SPLIT_DESC_ALIGN == PACKED_DESC_ALIGN && SPLIT_USED_ALIGN == PACKED_EVENT_ALIGN,
 	       "one check for both");
 
-static const char *setup_wrong(const struct ring_setup *s)
+const char *ring_setup_wrong(const struct ring_setup *s)
 {
 	if (s->size < 1 || s->size > RING_SIZE_MAX)
 		return "queue size not in 1..32768";
@@ -111,7 +111,7 @@ static void packed_start(struct ring *ring, const struct ring_setup *setup)
 int ring_new(const struct ring_setup *setup, struct ring **ret_ring, const char **why)
 {
 	size_t order_bytes = setup->in_order ? setup->size * sizeof(uint16_t) : 0;
-	const char *wrong = setup_wrong(setup);
+	const char *wrong = ring_setup_wrong(setup);
 	struct ring *ring;
 
 	assert(setup->map);
@@ -163,6 +163,11 @@ int ring_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct
 uint64_t ring_missed(const struct ring *ring)
 {
 	return ring->miss_gpa;
+}
+
+bool ring_missed_write(const struct ring *ring)
+{
+	return ring->miss_write;
 }
 
 void ring_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned count)
@@ -280,20 +285,21 @@ __cold int ring_break(struct ring *ring, const char *why)
 }
 
 /* -EPROTO, or -EFAULT. */
-static int ring_outside(struct ring *ring, uint64_t gpa, const char *why)
+static int ring_outside(struct ring *ring, uint64_t gpa, bool write, const char *why)
 {
 	if (!ring->lazy)
 		return ring_break(ring, why);
 	ring->miss_gpa = gpa;
+	ring->miss_write = write;
 	return -EFAULT;
 }
 
-/* Part of the range is not in the map: where that begins. */
-static uint64_t ring_hole(struct ring *ring, uint64_t gpa)
+/* Part of the range is not in the map, or not for this: where that begins. */
+static uint64_t ring_hole(struct ring *ring, uint64_t gpa, bool write)
 {
 	uint64_t usable;
 
-	while (map_gpa(ring->map, &ring->buffers, gpa, &usable))
+	while (map_at(ring->map, &ring->buffers, gpa, write, &usable))
 		gpa += usable;
 	return gpa;
 }
@@ -321,11 +327,12 @@ __cold int ring_lay_slowly(struct ring *ring, struct ring_pieces *p, uint64_t ad
 			       0;
 	if (addr + (len - 1) < addr)
 		return ring_break(ring, "descriptor wraps around the address space");
-	pieces = map_pieces(ring->map, &ring->buffers, addr, len, p->iov, p->room);
+	pieces = map_pieces(ring->map, &ring->buffers, addr, len, writable, p->iov, p->room);
 	if (pieces == -ENOBUFS)
 		return ring_no_room(ring, p);
 	if (pieces < 0)
-		return ring_outside(ring, ring_hole(ring, addr), "descriptor outside guest memory");
+		return ring_outside(ring, ring_hole(ring, addr, writable), writable,
+				    "descriptor outside guest memory");
 	p->iov += pieces;
 	p->room -= (unsigned)pieces;
 	if (writable) {
@@ -366,11 +373,11 @@ __cold int ring_table_read(struct ring *ring, uint64_t table, uint32_t index, st
 		return ring_break(ring, "indirect table wraps around the address space");
 	while (have < sizeof(bytes)) {
 		uint64_t usable;
-		const void *host = map_gpa(ring->map, &ring->tables, gpa + have, &usable);
+		const void *host = map_at(ring->map, &ring->tables, gpa + have, false, &usable);
 		uint32_t now;
 
 		if (!host)
-			return ring_outside(ring, gpa + have, "indirect table outside guest memory");
+			return ring_outside(ring, gpa + have, false, "indirect table outside guest memory");
 		now = (uint32_t)min_u64(usable, sizeof(bytes) - have);
 		memcpy(bytes + have, host, now);
 		have += now;

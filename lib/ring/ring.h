@@ -65,6 +65,9 @@ void ring_record_clear(struct ring_record *record); /* the driver has set the ri
 
 struct ring; /* in ring_internal.h; opaque outside this room and its size known there */
 
+/* What of the size, the base or the areas' alignment is wrong, or NULL. */
+const char *ring_setup_wrong(const struct ring_setup *setup);
+
 /* -EINVAL (size, alignment; *why says), -ENOMEM. */
 int ring_new(const struct ring_setup *setup, struct ring **ret_ring, const char **why);
 void ring_free(struct ring *ring);
@@ -78,6 +81,7 @@ void ring_push(struct ring *ring, const struct vireo_chain *chains, const uint32
 
 /* After -EFAULT: the first address of the chain that is not in the map. */
 uint64_t ring_missed(const struct ring *ring);
+bool ring_missed_write(const struct ring *ring); /* is it to be written to? */
 
 /* Makes pushed entries visible. Returns whether the driver is to be signalled for them. */
 bool ring_publish(struct ring *ring);

@@ -83,6 +83,7 @@ struct ring {
 	bool push_specially; /* it is broken, or there is a record */
 	bool publish_specially; /* signal_next, or there is a record */
 	bool lazy;
+	bool miss_write; /* where the last pop that returned -EFAULT ended is to be written to */
 	const char *error;
 	uint64_t miss_gpa; /* where the last pop that returned -EFAULT ended */
 	struct ring_record *record; /* packed only */
