@@ -90,7 +90,7 @@ void fd_event_clear(int fd)
 }
 
 /* All anonymous inodes look alike to fstat(); only the link under /proc tells an eventfd. */
-static bool is_eventfd(int fd)
+bool fd_is_eventfd(int fd)
 {
 	static const char expected[] = "anon_inode:[eventfd]";
 	char path[32], target[sizeof(expected)];
@@ -125,15 +125,22 @@ static int pipe_reopen(int *fd)
 	return 0;
 }
 
+int fd_notifier_borrow(int *fd)
+{
+	if (fd_is_pipe(*fd))
+		return pipe_reopen(fd);
+	return fd_is_eventfd(*fd) ? 0 : -EINVAL;
+}
+
 /*
  * A pipe whose reader has gone raises SIGPIPE on the next write: programs that serve strangers
  * ignore that signal, as every program with sockets does.
  */
 int fd_notifier_take(int *fd)
 {
-	if (fd_is_pipe(*fd))
-		return pipe_reopen(fd);
-	return is_eventfd(*fd) && !fd_nonblocking(*fd) ? 0 : -EINVAL;
+	int r = fd_notifier_borrow(fd);
+
+	return r ? r : fd_nonblocking(*fd);
 }
 
 static int open_directory_of(const char *path, size_t dir_bytes, int *ret_fd)

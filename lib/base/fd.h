@@ -19,6 +19,7 @@ void fd_event_raise(int fd);   /* async-signal-safe; a full counter is as good a
 void fd_event_clear(int fd);
 
 bool fd_is_pipe(int fd);
+bool fd_is_eventfd(int fd);
 
 /*
  * Makes an fd, which a peer handed us, fit to notify, and non-blocking. An eventfd stays what it is: the peer shares
@@ -26,6 +27,11 @@ bool fd_is_pipe(int fd);
  * own, behind which no peer can reach. -EINVAL for anything else, which could make a worker block; *fd is left alone.
  */
 int fd_notifier_take(int *fd);
+/*
+ * The same, but a peer's eventfd stays blocking if it is: the open file is the peer's, who may rely on that.
+ * For who never reads it and raises it by a notifier (see notifier.h), or not at all.
+ */
+int fd_notifier_borrow(int *fd);
 
 /*
  * A UNIX address for `path`: one longer than sun_path (107 bytes) is named through an O_PATH fd of its

@@ -81,6 +81,20 @@ static void eventfd_and_pipe_may_notify_and_become_nonblocking(void **state)
 	fd_close(&ends[1]);
 }
 
+static void borrowed_eventfd_stays_as_it_is(void **state)
+{
+	int event = eventfd(0, EFD_CLOEXEC), ends[2];
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(fd_notifier_borrow(&event), 0);
+	assert_int_equal(fd_notifier_borrow(&ends[1]), 0);
+	assert_false(fcntl(event, F_GETFL) & O_NONBLOCK);
+	assert_true(fcntl(ends[1], F_GETFL) & O_NONBLOCK);
+	fd_close(&event);
+	fd_close(&ends[0]);
+	fd_close(&ends[1]);
+}
+
 static void peer_cannot_make_our_end_of_a_pipe_block(void **state)
 {
 	int ends[2], theirs;
@@ -252,6 +266,7 @@ int main(void)
 		cmocka_unit_test(closing_empties_and_taking_moves_out),
 		cmocka_unit_test(event_is_raised_and_cleared_without_blocking),
 		cmocka_unit_test(eventfd_and_pipe_may_notify_and_become_nonblocking),
+		cmocka_unit_test(borrowed_eventfd_stays_as_it_is),
 		cmocka_unit_test(peer_cannot_make_our_end_of_a_pipe_block),
 		cmocka_unit_test(files_sockets_and_other_anonymous_inodes_may_not_notify),
 		cmocka_unit_test(file_that_is_named_like_an_eventfd_may_not_notify),
