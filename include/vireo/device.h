@@ -97,6 +97,12 @@ struct vireo_device_config {
 	const char *name;          /* for log lines, copied; NULL: "device" */
 	struct vireo_fault_table *faults; /* borrowed; NULL: a truncated file raises SIGBUS in the process */
 	struct vireo_notifier *notifier; /* borrowed; NULL: a hostile peer may block who signals it */
+	/*
+	 * Features, of those above, that a driver may make use of although the peer does not tell them: over VHOST_*
+	 * ioctls the peer tells the features of rings and negotiates the device type's by itself. They
+	 * are added to what it accepts.
+	 */
+	uint64_t features_untold;
 };
 
 /* -EINVAL (a bad config), -ENOMEM, -EMFILE. */

@@ -30,6 +30,8 @@ static int config_check(const struct vireo_device_config *config)
 		return -EINVAL;
 	if (config->control_queues > config->queue_count || config->queue_size_max > 32768)
 		return -EINVAL;
+	if (config->features_untold & ~config->features)
+		return -EINVAL;
 	if (config->config_bytes > CONFIG_SPACE_BYTES_MAX || (config->config_bytes && !config->config))
 		return -EINVAL;
 	return 0;
@@ -71,6 +73,7 @@ int vireo_device_new(const struct vireo_device_config *user_config, struct vireo
 	device->notifier = config.notifier;
 	device->id = config.device_id;
 	device->features_offered = config.features | VIREO_FEATURE(VIREO_F_VERSION_1_BIT);
+	device->features_untold = config.features_untold;
 	device->queue_count = config.queue_count;
 	device->queue_num_told = config.queue_num_told ? config.queue_num_told : config.queue_count;
 	device->queue_size_max = config.queue_size_max ? config.queue_size_max : 32768;
@@ -151,6 +154,7 @@ void device_session_end(struct vireo_device *device)
 	device->features = 0;
 	device->status = 0;
 	device->status_required = false;
+	device->patient = false;
 	device->session = false;
 	device_break_forget(device);
 	if (device->ops.connected)
@@ -160,6 +164,11 @@ void device_session_end(struct vireo_device *device)
 uint64_t device_features_offered(const struct vireo_device *device)
 {
 	return device->features_offered;
+}
+
+uint64_t device_features_untold(const struct vireo_device *device)
+{
+	return device->features_untold;
 }
 
 int device_features_set(struct vireo_device *device, uint64_t features)
@@ -181,6 +190,11 @@ int device_features_set(struct vireo_device *device, uint64_t features)
 void device_status_required(struct vireo_device *device, bool required)
 {
 	device->status_required = required;
+}
+
+void device_patient_set(struct vireo_device *device, bool patient)
+{
+	device->patient = patient;
 }
 
 void device_status_set(struct vireo_device *device, uint8_t status)

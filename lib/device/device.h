@@ -59,9 +59,15 @@ void device_resume(struct vireo_device *device);
 bool device_running(const struct vireo_device *device); /* any queue */
 
 uint64_t device_features_offered(const struct vireo_device *device);
+uint64_t device_features_untold(const struct vireo_device *device); /* see vireo_device_config */
 /* -EINVAL: bits not offered; or what the device type says. All queues quiet. */
 int device_features_set(struct vireo_device *device, uint64_t features);
 void device_status_required(struct vireo_device *device, bool required); /* see above */
+/*
+ * Behind an IOMMU: a queue that misses an address, be it one of its ring's own, waits until the map has it, and the
+ * rest goes on. Until the session ends.
+ */
+void device_patient_set(struct vireo_device *device, bool patient);
 /* 0 resets (all queues quiet then). */
 void device_status_set(struct vireo_device *device, uint8_t status);
 /* Back to initial, session and ownership kept. All queues quiet. */
@@ -112,6 +118,17 @@ int device_queue_stop(struct vireo_device *device, uint32_t index, uint32_t *ret
 int device_queue_recover(struct vireo_device *device, uint32_t index);
 /* Quiet. Where it stands; it stays set up. */
 int device_queue_base(struct vireo_device *device, uint32_t index, uint32_t *ret_base);
+/*
+ * Would it start, once it is enabled and has a kick? -EINVAL: something has not been set up, or is wrong;
+ * -EFAULT: it is not in guest memory; *why (static) says. For transports that tell the peer so, instead of
+ * taking it for a lie.
+ */
+int device_queue_check(const struct vireo_device *device, uint32_t index, const char **why);
+/* The same for other addresses than it has. */
+int device_queue_address_check(const struct vireo_device *device, uint32_t index, uint64_t desc,
+			       uint64_t driver, uint64_t device_area, const char **why);
+/* Quiet. Does it wait for an address that it has missed, and which, to write to it? */
+bool device_queue_missed(const struct vireo_device *device, uint32_t index, uint64_t *ret_gpa, bool *ret_write);
 
 /* Config space. -EINVAL: outside it; write: -EPERM and what the type says. */
 int device_config_read(struct vireo_device *device, uint32_t offset, void *data, uint32_t bytes);

@@ -7,6 +7,7 @@
 #include "base/notifier.h"
 #include "device/device.h"
 #include "mem/map.h"
+#include "mem/stitch.h"
 #include "ring/ring.h"
 
 /*
@@ -39,6 +40,7 @@ struct vireo_queue {
 	bool kickable; /* a kick has been set: kick_fd, or polling if that is -1 */
 	int kick_fd, call_fd;
 	struct ring *ring; /* while it runs; then the worker's */
+	struct map_stitch *stitches[3]; /* while it runs: areas that lie in pieces, or NULL */
 	struct ring_record *record; /* see device_queue_record_set() */
 
 	/* Control thread. */
@@ -55,6 +57,7 @@ struct vireo_queue {
 
 	/* The worker's while the queue runs, then the control thread's. */
 	bool missed; /* it has stopped at miss_gpa, which was not in memory */
+	bool miss_write;
 	uint64_t miss_gpa;
 	uint64_t miss_maps; /* device->maps_set at that time */
 };
@@ -66,7 +69,7 @@ struct vireo_device {
 	struct vireo_log log;
 	char *name;
 	uint32_t id;
-	uint64_t features_offered;
+	uint64_t features_offered, features_untold;
 	unsigned queue_count, queue_num_told, queue_size_max;
 	int event_fd; /* raised from any thread: look at break_state, faulted and missed */
 	struct map_faults faults;
@@ -82,6 +85,7 @@ struct vireo_device {
 	uint64_t features;
 	uint8_t status;
 	bool status_required;
+	bool patient; /* see device_patient_set() */
 	struct map *map;
 	uint64_t maps_set; /* counts them; changes while all queues are quiet, so workers may read it */
 	unsigned quiesce_waits;
@@ -107,8 +111,8 @@ void device_break_raise(struct vireo_device *device, const struct vireo_queue *q
 /* The same from the control thread: acts before it returns (transport->broken). */
 void device_break_now(struct vireo_device *device, const struct vireo_queue *queue, const char *why);
 void device_break_forget(struct vireo_device *device);
-/* Worker: its ring has stopped at `gpa`. */
-void device_miss_raise(struct vireo_queue *queue, uint64_t gpa);
+/* Worker, or of a queue that cannot start: its ring has stopped at `gpa`, which is to be read or written. */
+void device_miss_raise(struct vireo_queue *queue, uint64_t gpa, bool write);
 void device_event(void *opaque, uint32_t events); /* event_fd's watch */
 
 /* queue_setup.c */

@@ -71,6 +71,11 @@ static int control_watch(struct vireo_queue *queue)
 
 /* ---- start ---- */
 
+static bool queue_laid(const struct vireo_queue *queue)
+{
+	return queue->device->map && queue->size && queue->addressed;
+}
+
 /*
  * DRIVER_OK, where status is told - or the queue has been enabled by name: QEMU 7.2 tells status of some
  * device types up to FEATURES_OK and never DRIVER_OK, but enables their queues.
@@ -81,19 +86,118 @@ static bool queue_complete(const struct vireo_queue *queue)
 
 	if (device->status_required && !(device->status & VIREO_STATUS_DRIVER_OK) && !queue->enabled)
 		return false;
-	return device->map && queue->size && queue->addressed && queue->kickable;
+	return queue_laid(queue) && queue->kickable;
+}
+
+/*
+ * Where all of an area is seen. NULL: nowhere, or not in one piece. Behind an IOMMU guest addresses and user
+ * addresses are the same, and neighbours that are in one piece here may have different permissions.
+ */
+static void *area_at(const struct vireo_device *device, uint64_t start, uint64_t bytes, bool write)
+{
+	struct map_cache cache = { 0 };
+	uint64_t usable;
+	uint8_t *host;
+
+	if (!device->patient)
+		return map_uaddr(device->map, start, bytes);
+	host = map_at(device->map, &cache, start, write, &usable);
+	for (uint64_t done = usable; host && done < bytes; done += usable)
+		if (map_at(device->map, &cache, start + done, write, &usable) != host + done)
+			return NULL;
+	return host;
 }
 
 /* Where this process sees the three areas. False: one of them is not in guest memory. */
 static bool queue_translate(const struct vireo_queue *queue, struct ring_setup *setup)
 {
-	const struct map *map = queue->device->map;
+	const struct vireo_device *device = queue->device;
 	struct ring_area area = ring_area_bytes(setup->packed, queue->size);
 
-	setup->desc = map_uaddr(map, queue->desc_uaddr, area.desc_bytes);
-	setup->driver = map_uaddr(map, queue->driver_uaddr, area.driver_bytes);
-	setup->device = map_uaddr(map, queue->device_uaddr, area.device_bytes);
+	setup->desc = area_at(device, queue->desc_uaddr, area.desc_bytes, setup->packed);
+	setup->driver = area_at(device, queue->driver_uaddr, area.driver_bytes, false);
+	setup->device = area_at(device, queue->device_uaddr, area.device_bytes, true);
 	return setup->desc && setup->driver && setup->device;
+}
+
+/*
+ * A patient device's areas may be nowhere yet: then the driver's addresses have to be aligned by themselves.
+ */
+static int queue_check(const struct vireo_queue *queue, const char **why)
+{
+	struct ring_setup setup = {
+		.packed = device_accepted(queue->device, VIREO_F_RING_PACKED_BIT),
+		.size = queue->size,
+		.base = queue->base,
+		.desc = (void *)(uintptr_t)queue->desc_uaddr,
+		.driver = (void *)(uintptr_t)queue->driver_uaddr,
+		.device = (void *)(uintptr_t)queue->device_uaddr,
+	};
+
+	*why = "the ring's size, addresses or memory have not been set";
+	if (!queue_laid(queue))
+		return -EINVAL;
+	*why = "the ring is not in guest memory";
+	if (!queue->device->patient && !queue_translate(queue, &setup))
+		return -EFAULT;
+	*why = ring_setup_wrong(&setup);
+	return *why ? -EINVAL : 0;
+}
+
+int device_queue_check(const struct vireo_device *device, uint32_t index, const char **why)
+{
+	*why = "no such queue";
+	return index < device->queue_count ? queue_check(&device->queues[index], why) : -EINVAL;
+}
+
+int device_queue_address_check(const struct vireo_device *device, uint32_t index, uint64_t desc,
+			       uint64_t driver, uint64_t device_area, const char **why)
+{
+	struct vireo_queue trial;
+
+	*why = "no such queue";
+	if (index >= device->queue_count)
+		return -EINVAL;
+	trial = device->queues[index];
+	trial.desc_uaddr = desc;
+	trial.driver_uaddr = driver;
+	trial.device_uaddr = device_area;
+	trial.addressed = true;
+	return queue_check(&trial, why);
+}
+
+bool device_queue_missed(const struct vireo_device *device, uint32_t index, uint64_t *ret_gpa, bool *ret_write)
+{
+	const struct vireo_queue *queue = &device->queues[index];
+
+	if (index >= device->queue_count || queue->running || !queue->missed)
+		return false;
+	*ret_gpa = queue->miss_gpa;
+	*ret_write = queue->miss_write;
+	return true;
+}
+
+/* Where a hole in one of the areas begins. False: all is there. */
+static bool area_missed(struct vireo_queue *queue, uint64_t start, uint64_t bytes, bool write)
+{
+	struct map_cache cache = { 0 };
+	uint64_t usable;
+
+	for (uint64_t done = 0; done < bytes; done += usable)
+		if (!map_at(queue->device->map, &cache, start + done, write, &usable)) {
+			device_miss_raise(queue, start + done, write);
+			return true;
+		}
+	return false;
+}
+
+static bool queue_missed(struct vireo_queue *queue, bool packed)
+{
+	struct ring_area area = ring_area_bytes(packed, queue->size);
+
+	return area_missed(queue, queue->desc_uaddr, area.desc_bytes, packed) ||
+	       area_missed(queue, queue->driver_uaddr, area.driver_bytes, false) ||
+	       area_missed(queue, queue->device_uaddr, area.device_bytes, true);
 }
 
 /*
@@ -112,6 +216,42 @@ static void queue_outside_memory(struct vireo_queue *queue)
 		log_warning(&device->log, "%s: queue %u: its ring is not in guest memory any more, it waits",
 			    device->name, queue->index);
 	queue->waiting = true;
+}
+
+static void queue_unstitch(struct vireo_queue *queue)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(queue->stitches); i++) {
+		map_stitch_free(queue->stitches[i]);
+		queue->stitches[i] = NULL;
+	}
+}
+
+static int area_stitch(struct vireo_queue *queue, unsigned number, uint64_t start, uint64_t bytes, bool write,
+		       void **host)
+{
+	struct map_stitch **stitch = &queue->stitches[number];
+	int r = *host ? 0
+		      : map_stitch_new(queue->device->map, start, bytes, write, &queue->device->faults,
+				       stitch);
+
+	if (!r && *stitch)
+		*host = map_stitch_host(*stitch);
+	return r;
+}
+
+/* All of a ring behind an IOMMU is there, but not in one piece: drivers get pages for it from anywhere. */
+static int queue_stitch(struct vireo_queue *queue, struct ring_setup *setup)
+{
+	struct ring_area area = ring_area_bytes(setup->packed, queue->size);
+	int r = area_stitch(queue, 0, queue->desc_uaddr, area.desc_bytes, setup->packed, &setup->desc);
+
+	if (!r)
+		r = area_stitch(queue, 1, queue->driver_uaddr, area.driver_bytes, false, &setup->driver);
+	if (!r)
+		r = area_stitch(queue, 2, queue->device_uaddr, area.device_bytes, true, &setup->device);
+	if (r)
+		queue_unstitch(queue);
+	return r;
 }
 
 static int queue_ring_new(struct vireo_queue *queue, struct ring_setup *setup, const char **why)
@@ -151,16 +291,19 @@ static void queue_run(struct vireo_queue *queue)
 }
 
 /*
- * What it has met is still not in memory. That is a lie if the map has been asked for since; if not, something else has
- * made queues quiet, and the transport will hear of the miss, or has heard of it.
+ * What it has met is still not in memory, or not to be written to. That is a lie if the map has been asked for since; if
+ * not, something else has made queues quiet, and the transport will hear of the miss, or has heard of it. Behind an
+ * IOMMU any number of maps may come before the one that has it.
  */
 static bool queue_misses(struct vireo_queue *queue)
 {
 	struct vireo_device *device = queue->device;
+	struct map_cache cache = { 0 };
+	uint64_t usable;
 
-	if (!queue->missed || map_find(device->map, queue->miss_gpa))
+	if (!queue->missed || map_at(device->map, &cache, queue->miss_gpa, queue->miss_write, &usable))
 		return false;
-	if (queue->miss_maps != device->maps_set)
+	if (!device->patient && queue->miss_maps != device->maps_set)
 		device_break_now(device, queue, "an address outside guest memory");
 	return true;
 }
@@ -184,22 +327,32 @@ static struct ring_setup queue_setup(const struct vireo_queue *queue)
 
 static void queue_start(struct vireo_queue *queue)
 {
+	struct vireo_device *device = queue->device;
 	struct ring_setup setup = queue_setup(queue);
 	const char *why;
 
 	if (queue_misses(queue))
 		return;
 	queue->missed = false;
-	if (!queue_translate(queue, &setup)) {
+	if (!queue_translate(queue, &setup) && !device->patient) {
 		queue_outside_memory(queue);
+		return;
+	}
+	if (device->patient && queue_missed(queue, setup.packed))
+		return;
+	if (device->patient && queue_stitch(queue, &setup)) {
+		device_break_now(device, queue,
+				 "the ring is in one piece for its driver alone, and cannot be put together");
 		return;
 	}
 	queue->fresh = false;
 	queue->waiting = false;
-	if (queue_ring_new(queue, &setup, &why))
-		device_break_now(queue->device, queue, why);
-	else
+	if (!queue_ring_new(queue, &setup, &why)) {
 		queue_run(queue);
+		return;
+	}
+	queue_unstitch(queue);
+	device_break_now(device, queue, why);
 }
 
 int device_queue_recover(struct vireo_device *device, uint32_t index)
@@ -231,9 +384,12 @@ void device_resume(struct vireo_device *device)
 
 		if (queue->running)
 			continue;
-		if (queue_complete(queue))
+		if (queue_complete(queue)) {
 			queue_start(queue);
-		else if (!device->map)
+			continue;
+		}
+		queue->missed = false; /* it begins anew, perhaps elsewhere */
+		if (!device->map)
 			queue->fresh = false;
 	}
 }
@@ -301,5 +457,6 @@ void vireo_queue_quiesced(struct vireo_queue *queue)
 		queue->base = ring_base(queue->ring);
 	ring_free(queue->ring);
 	queue->ring = NULL;
+	queue_unstitch(queue);
 	quiesce_drop(queue->device);
 }

@@ -60,6 +60,13 @@ static struct vireo_queue *queue_quiet(struct vireo_device *device, uint32_t ind
 	return queue;
 }
 
+/* What it waited for belongs to the ring that it was. */
+static void queue_anew(struct vireo_queue *queue)
+{
+	queue->fresh = true;
+	queue->missed = false;
+}
+
 int device_queue_size_set(struct vireo_device *device, uint32_t index, uint32_t size)
 {
 	struct vireo_queue *queue = queue_quiet(device, index);
@@ -73,7 +80,7 @@ int device_queue_size_set(struct vireo_device *device, uint32_t index, uint32_t 
 	if (device->features && !device_accepted(device, VIREO_F_RING_PACKED_BIT) && (size & (size - 1)))
 		return -EINVAL;
 	queue->size = size;
-	queue->fresh = true;
+	queue_anew(queue);
 	return 0;
 }
 
@@ -88,7 +95,7 @@ int device_queue_address_set(struct vireo_device *device, uint32_t index, uint64
 	queue->driver_uaddr = driver;
 	queue->device_uaddr = device_area;
 	queue->addressed = true;
-	queue->fresh = true;
+	queue_anew(queue);
 	return 0;
 }
 
@@ -101,13 +108,14 @@ int device_queue_base_set(struct vireo_device *device, uint32_t index, uint32_t 
 	if (device->features && !device_accepted(device, VIREO_F_RING_PACKED_BIT) && base > UINT16_MAX)
 		return -EINVAL;
 	queue->base = base;
-	queue->fresh = true;
+	queue_anew(queue);
 	return 0;
 }
 
-static int queue_fd_set(int *slot, int fd)
+/* `written`: raised by write(2), which must not wait. The peer's open file is left alone if it can be. */
+static int queue_fd_set(int *slot, int fd, bool written)
 {
-	int r = fd < 0 ? 0 : fd_notifier_take(&fd);
+	int r = fd < 0 ? 0 : written ? fd_notifier_take(&fd) : fd_notifier_borrow(&fd);
 
 	if (r)
 		return r;
@@ -121,7 +129,7 @@ int device_queue_kick_set(struct vireo_device *device, uint32_t index, int fd)
 {
 	struct vireo_queue *queue = queue_quiet(device, index);
 	bool polled = fd >= 0 && fd_is_pipe(fd);
-	int r = queue ? queue_fd_set(&queue->kick_fd, polled ? -1 : fd) : -EINVAL;
+	int r = queue ? queue_fd_set(&queue->kick_fd, polled ? -1 : fd, false) : -EINVAL;
 
 	if (r)
 		return r;
@@ -136,13 +144,15 @@ int device_queue_call_set(struct vireo_device *device, uint32_t index, int fd)
 {
 	struct vireo_queue *queue = queue_quiet(device, index);
 
-	return queue ? queue_fd_set(&queue->call_fd, fd) : -EINVAL;
+	return queue ? queue_fd_set(&queue->call_fd, fd, !device->notifier) : -EINVAL;
 }
 
 /* Only the control thread uses it: the queue may run. */
 int device_queue_error_set(struct vireo_device *device, uint32_t index, int fd)
 {
-	return index < device->queue_count ? queue_fd_set(&device->queues[index].error_fd, fd) : -EINVAL;
+	return index < device->queue_count
+		       ? queue_fd_set(&device->queues[index].error_fd, fd, !device->notifier)
+		       : -EINVAL;
 }
 
 int device_queue_enable(struct vireo_device *device, uint32_t index, bool on)

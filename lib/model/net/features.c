@@ -64,6 +64,11 @@ uint64_t net_features_offered(const struct vireo_net_config *config)
 	return features | VIREO_FEATURE(VIREO_F_VERSION_1_BIT);
 }
 
+uint64_t net_features_untold(uint64_t offered)
+{
+	return offered & (BIT(CSUM) | BIT(HOST_TSO4) | BIT(HOST_TSO6) | BIT(HOST_ECN) | BIT(HOST_UFO) | BIT(HOST_USO));
+}
+
 const char *net_features_check(uint64_t features)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(feature_rules); i++) {

@@ -331,6 +331,7 @@ static int net_device_new(struct vireo_net *net, const struct vireo_net_config *
 		.size = sizeof(device),
 		.device_id = NET_DEVICE_ID,
 		.features = features,
+		.features_untold = net_features_untold(features),
 		.queue_count = 2 * config->pairs + has_control,
 		.queue_num_told = config->pairs,
 		.queue_size_max = config->queue_size_max,
