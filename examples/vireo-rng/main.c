@@ -6,6 +6,10 @@
  *	qemu-system-x86_64 -m 256M -object memory-backend-memfd,id=m,size=256M,share=on -numa node,memdev=m \
  *		-chardev socket,id=c,path=/tmp/rng.sock -device vhost-user-rng-pci,chardev=c ...
  *
+ * or, as root, at a character device /dev/rng that takes the kernel's vhost ioctls:
+ *
+ *	vireo-rng cuse:rng
+ *
  * All that a program with a device of its own needs is here: a fault table and its SIGBUS handler, a device,
  *an endpoint, and a loop around poll(2).
  */
@@ -97,7 +101,7 @@ int main(int argc, char **argv)
 	int signal_fd, r;
 
 	if (argc != 2) {
-		fprintf(stderr, "usage: vireo-rng vhost-user:PATH\n");
+		fprintf(stderr, "usage: vireo-rng vhost-user:PATH | cuse:NAME\n");
 		return 2;
 	}
 	r = vireo_fault_table_new(0, &faults);

@@ -19,9 +19,13 @@ extern "C" {
  *					letters, digits, '.', '_', '-'. Network devices only: a
  *					successor goes on from a place in each ring, so chains must have been
  *					completed in the order in which they came
+ *	cuse:vhost0			a character device, /dev/vhost0, that speaks the VHOST_* ioctls of
+ *					linux/vhost.h as /dev/vhost-net does; needs root, the kernel's module
+ *					cuse, and a library that was built with libfuse3 (which may write to stderr
+ *					by itself: fuse_set_log_func() is the program's to call)
  *
- * An endpoint owns no thread: poll its fd for reading, and call vireo_endpoint_dispatch() when it
- * is readable. All functions: the device's control thread.
+ * An endpoint owns no thread: poll its fd for reading, and call vireo_endpoint_dispatch() when it is
+ * readable. All functions: the device's control thread.
  */
 struct vireo_endpoint;
 struct vireo_device;
@@ -33,10 +37,17 @@ enum vireo_attach {
 	VIREO_ATTACH_VHOST, /* /dev/vhost-vdpa-N: a virtual machine's, or another program's */
 };
 
+/* Who has opened a CUSE node. */
+struct vireo_endpoint_opener {
+	size_t size;
+	unsigned number; /* counts the opens of this node, from 1 on */
+	pid_t process; /* in our own pid namespace: the one that owns the device, or is about to (VHOST_SET_OWNER) */
+};
+
 struct vireo_endpoint_config {
 	size_t size;
 	bool client; /* vhost-user: connect, and keep reconnecting, instead of listening */
-	/* vhost-user server: the socket's mode and owner; 0 mode: 0660; -1: left alone. */
+	/* vhost-user server: the socket's mode and owner; 0 mode: 0660; -1: left alone. CUSE: the node's; 0: as it is. */
 	mode_t mode;
 	bool set_owner; /* uid and gid hold */
 	uid_t uid;
@@ -58,15 +69,38 @@ struct vireo_endpoint_config {
 	 *
 	 * While it is under way the kernel may hold locks until the control thread has answered the driver: those of generic
 	 * netlink and of its network interfaces (RTNL). The control thread makes no call that takes one of them meanwhile.
+	 *
+	 * CUSE (may be NULL): closes what a caller has put in the place of one of its fds while that was taken, and
+	 * whose server may let the close wait, for as long as it likes: nothing is held meanwhile, and nobody should wait
+	 * for it. Without a thread it is closed in the control thread.
 	 */
 	int (*run_aside)(void *opaque, void (*work)(void *argument), void *argument);
 	void *run_opaque;
+	/*
+	 * CUSE: each open of the node is a vhost device by itself. An endpoint that was opened with a device serves one
+	 * opener at a time with it, and refuses others (EBUSY). One that was opened without a device (NULL) calls
+	 * device_new for each, with the first ioctl that needs a device: it hands one out that is on no endpoint, or
+	 * a negative errno, which the ioctl gets. device_gone (may be NULL): the device is not used by the endpoint
+	 * any more; it may free it, but not a device whose op is being called.
+	 * An opener may change processes between its first ioctl and VHOST_SET_OWNER: device_gone, device_new again.
+	 */
+	int (*device_new)(void *opaque, const struct vireo_endpoint_opener *opener, struct vireo_device **ret_device);
+	void (*device_gone)(void *opaque, struct vireo_device *device);
+	void *device_opaque;
+	struct vireo_log log; /* without a device: what concerns the endpoint itself */
+	/*
+	 * CUSE: a device like those that device_new hands out, or one of them (borrowed). An opener that only
+	 * asks what there is (VHOST_GET_FEATURES) is told of this one's, and gets none of its own. NULL: it
+	 * gets one.
+	 */
+	const struct vireo_device *device_like;
 };
 
 /*
- * Offers `device` (borrowed, one endpoint at a time) at `address`. `config` may be NULL.
- * -EINVAL: address; -ENAMETOOLONG: its last component; -EADDRINUSE: somebody answers on that socket; or what
- * socket, bind, chown say. A client whose server is not there yet is no error: it goes on trying.
+ * Offers `device` (borrowed, one endpoint at a time; NULL: see device_new) at `address`. `config` may be NULL.
+ * -EINVAL: address, or no device; -ENAMETOOLONG: its last component; -EADDRINUSE: somebody answers on that socket, or
+ * there is a device of this name; -EOPNOTSUPP: the library was built without it; or what socket, bind, chown and
+ * opening /dev/cuse say. A client whose server is not there yet is no error: it goes on trying.
  *
  * VDUSE: -ENOENT: /dev/vduse/control is not there (modprobe vduse); -EACCES, -EPERM: no access to it, or a network
  * device without CAP_NET_ADMIN; -EPROTONOSUPPORT: no vdpa bus; -ENODEV: the driver to attach to is not loaded; -EBUSY:

@@ -7,7 +7,16 @@
 static const struct endpoint_ops *const transports[] = {
 	&vhost_user_endpoint_ops,
 	&vduse_endpoint_ops,
+#if VIREO_HAS_CUSE
+	&cuse_endpoint_ops,
+#endif
 };
+
+/* Transports that need what this library may have been built without. */
+static bool left_out(const char *address)
+{
+	return !VIREO_HAS_CUSE && !strncmp(address, "cuse:", 5);
+}
 
 int vireo_endpoint_open(struct vireo_device *device, const char *address,
 			const struct vireo_endpoint_config *user_config, struct vireo_endpoint **ret_endpoint)
@@ -23,10 +32,13 @@ int vireo_endpoint_open(struct vireo_device *device, const char *address,
 	for (size_t i = 0; i < ARRAY_SIZE(transports); i++) {
 		size_t prefix_chars = strlen(transports[i]->prefix);
 
-		if (!strncmp(address, transports[i]->prefix, prefix_chars))
-			return transports[i]->open(device, address + prefix_chars, &config, ret_endpoint);
+		if (strncmp(address, transports[i]->prefix, prefix_chars) != 0)
+			continue;
+		if (!device && !(transports[i]->many && config.device_new))
+			return -EINVAL;
+		return transports[i]->open(device, address + prefix_chars, &config, ret_endpoint);
 	}
-	return -EINVAL;
+	return left_out(address) ? -EOPNOTSUPP : -EINVAL;
 }
 
 int vireo_endpoint_fd(const struct vireo_endpoint *endpoint)

@@ -10,6 +10,7 @@
  */
 struct endpoint_ops {
 	const char *prefix; /* of the address, with its colon */
+	bool many; /* takes config->device_new in place of a device */
 	/* `where` is the address after the prefix; `config` is complete. */
 	int (*open)(struct vireo_device *device, const char *where,
 		    const struct vireo_endpoint_config *config, struct vireo_endpoint **ret_endpoint);
@@ -26,5 +27,6 @@ struct vireo_endpoint {
 
 extern const struct endpoint_ops vhost_user_endpoint_ops; /* vhost_user/endpoint.c */
 extern const struct endpoint_ops vduse_endpoint_ops; /* vduse/endpoint.c */
+extern const struct endpoint_ops cuse_endpoint_ops; /* cuse/endpoint.c, where libfuse3 is there */
 
 #endif

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef CUSE_CUSE_INTERNAL_H
+#define CUSE_CUSE_INTERNAL_H
+
+/*
+ * Map of this room:
+ *
+ *	endpoint.c	what the program asks; the openers, and which device each of them gets
+ *	node.c		the character device: libfuse's CUSE, and the only file that knows it
+ *	place.c		where that lies, and whose it is
+ *	opener.c	one open of it as a machine: its device, quiet queues, the end
+ *	requests.c	one request: whose it is, what it waits for, its answer
+ *	table.c		a row per ioctl: its sizes, who may, what must be quiet
+ *	handlers.c	ioctls about the device, ring_handlers.c: about one ring
+ *	iommu.c		what is read from and written to an opener: addresses as they are asked for
+ *	iotlb.c		IOTLB messages and the table that they make; pure
+ *	caller.c	the process behind a request, memory.c: its memory, files.c: the files behind that,
+ *			maps.c: /proc's text
+ */
+
+#include "base/log.h"
+#include "device/device.h"
+#include "transport/cuse/caller.h"
+#include "transport/endpoint.h"
+#include <linux/vhost.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct cuse_endpoint;
+struct iotlb;
+struct loop;
+struct loop_timer;
+struct map;
+struct miss;
+struct node;
+struct opener;
+
+/* ---- requests: made by node.c, handled by opener.c ---- */
+
+enum request_kind {
+	REQUEST_IOCTL,
+	REQUEST_READ,
+	REQUEST_WRITE,
+	REQUEST_RELEASE, /* the last close */
+};
+
+struct request;
+
+/* How a request is answered, once and for good: it is gone afterwards. The kernel's caller waits until then.
+ */
+struct request_answers {
+	void (*done)(struct request *request, const void *out, size_t out_bytes);
+	void (*error)(struct request *request, int r); /* a negative errno */
+	/* ioctl: ask the kernel for it once more, with so many bytes at `arg` copied in, and room for so many
+	 * out. */
+	void (*retry)(struct request *request, size_t in_bytes, size_t out_bytes);
+};
+
+struct request {
+	const struct request_answers *answers;
+	struct request *next; /* of an opener's */
+	enum request_kind kind;
+	pid_t pid; /* the calling thread, as our pid namespace numbers it; 0: it is not in there */
+	bool nonblocking; /* read */
+	uint32_t command; /* ioctl */
+	size_t room_bytes; /* ioctl, read: for the answer */
+	size_t in_bytes; /* ioctl, write: what the caller brought */
+	uint8_t in[];
+};
+
+/* ---- table.c ---- */
+
+/* What is quiet while the handler runs. */
+enum row_quiet {
+	ROW_QUIET_NONE,
+	ROW_QUIET_ALL,
+	ROW_QUIET_RING, /* the one whose index is the first u32 */
+};
+
+/*
+ * `out` has the row's size, and is zero. Returns 0 or a negative errno, which is the ioctl's; *why (static)
+ * is set with it.
+ */
+typedef int row_handler(struct opener *opener, const struct request *request, void *out, const char **why);
+
+/* Whose ioctl it is. */
+enum row_who {
+	ROW_OWNER,
+	ROW_FIRST, /* anybody's, as long as nobody owns the device; then the owner's */
+	ROW_ANYBODY,
+};
+
+struct ioctl_row {
+	uint32_t command;
+	const char *name;
+	row_handler *handle;
+	uint16_t in_bytes, out_bytes;
+	uint8_t quiet; /* enum row_quiet */
+	uint8_t who; /* enum row_who */
+	bool mends; /* a broken device takes it */
+	bool asks; /* a device like it will do: opener_model() */
+	bool table; /* what follows in_bytes is as long as they say: struct vhost_memory */
+};
+
+/* NULL: there is no such ioctl. */
+const struct ioctl_row *ioctl_row(uint32_t command);
+
+/*
+ * Is all there that the row needs? 1: yes; 0: ask for *ret_in_bytes and *ret_out_bytes; or a negative errno.
+ * What the caller has in memory may change from one try to the next, so each is judged by itself.
+ */
+int ioctl_sizes(const struct ioctl_row *row, const struct request *request, size_t *ret_in_bytes,
+		size_t *ret_out_bytes, const char **why);
+
+#define IOCTL_OUT_BYTES_MAX 8u
+
+/* ---- opener.c ---- */
+
+struct poll_ops {
+	void (*wake)(void *handle);
+	void (*free)(void *handle);
+};
+
+enum opener_state {
+	OPENER_IDLE, /* nothing is under way */
+	OPENER_QUIESCE, /* the current request waits for its queues to be quiet */
+	OPENER_MISS, /* a queue has missed an address: waits for all queues, asks, and goes on */
+	OPENER_BREAK, /* the device is broken: waits for all queues, then begins anew */
+	OPENER_END, /* closed: waits for all queues */
+};
+
+struct opener {
+	struct cuse_endpoint *endpoint;
+	struct opener *next; /* of the endpoint's */
+	unsigned number;
+
+	enum opener_state state;
+	bool busy; /* opener_run() is on the stack */
+	bool quiet; /* the quiesce asked for has been granted */
+	bool ending, breaking, missed; /* as soon as nothing else is under way */
+	bool broken; /* until RESET_OWNER, or SET_OWNER of the first owner */
+
+	struct request *first; /* that wait for their turn */
+	struct request *current; /* in QUIESCE */
+	const struct ioctl_row *row; /* current's; NULL: it is a write */
+	struct request *release;
+
+	struct vireo_device *device; /* NULL until it is needed */
+	pid_t process; /* whom the device was made for */
+	uint32_t *busyloop_us; /* per queue of the device */
+	struct caller *owner; /* NULL: nobody */
+	struct map *memory; /* of the last table, or NULL; the device's map is this or a view of it */
+
+	/* iommu.c */
+	bool iommu; /* VIRTIO_F_ACCESS_PLATFORM has been accepted */
+	uint64_t backend_features;
+	struct iotlb *iotlb;
+	struct miss *misses; /* per queue of the device */
+	struct loop_timer *miss_timer;
+	struct request *readers; /* that wait for a message */
+	void *poll_handle; /* node.c's: who polls, or NULL */
+	const struct poll_ops *poll_ops;
+};
+
+int opener_new(struct cuse_endpoint *endpoint, unsigned number, struct opener **ret_opener);
+/* Takes the request over. The opener may be gone afterwards. */
+void opener_request(struct opener *opener, struct request *request);
+/* The caller of `request`, a read that has not been answered, has been interrupted. */
+void opener_interrupt(struct opener *opener, struct request *request);
+/* Ends it: endpoint_opener_gone() is called inside or later. */
+void opener_end(struct opener *opener);
+
+/* Asks for what is to be quiet in `state`. */
+void opener_quiesce(struct opener *opener, enum opener_state state, uint32_t queue);
+/* What has no address to start, or goes on waiting for one, says so. */
+void opener_resume(struct opener *opener);
+/* The device for whom this request comes from. */
+int opener_device_need(struct opener *opener, const struct request *request, const char **why);
+/* The opener's device, or one like it if it has none, or NULL. */
+const struct vireo_device *opener_model(const struct opener *opener);
+/* For handlers: the device as after open; the owner stays. All queues are quiet. */
+void opener_session_renew(struct opener *opener);
+const struct vireo_log *opener_log(const struct opener *opener);
+const char *opener_name(const struct opener *opener);
+
+extern const struct device_transport opener_transport;
+
+/* ---- requests.c ---- */
+
+void request_take(struct opener *opener); /* in IDLE: the first of those that wait */
+void request_handle(struct opener *opener); /* in QUIESCE, as soon as that is granted: the current one */
+
+/* ---- iommu.c ---- */
+
+/* All queues are quiet: the map that the opener's memory and IOMMU make. -ENOMEM. */
+int iommu_apply(struct opener *opener, const char **why);
+int iommu_set(struct opener *opener, bool on, const char **why);
+int iommu_write(struct opener *opener, const struct request *request, const char **why);
+/* Asks for what queues wait for: after all that may make one of them wait, or the map another one. */
+void iommu_missed(struct opener *opener);
+void iommu_read(struct opener *opener, struct request *request); /* takes the request over */
+bool iommu_reader_leave(struct opener *opener, struct request *request); /* false: it does not wait to read */
+bool iommu_readable(const struct opener *opener);
+void iommu_forget(struct opener *opener); /* as after open */
+
+/* ---- endpoint.c ---- */
+
+struct cuse_endpoint {
+	struct vireo_endpoint base;
+	struct vireo_device *device; /* the only one, or NULL: each opener gets one of its own */
+	struct vireo_endpoint_config config;
+	char *name; /* of the node, without /dev/ */
+	struct loop *loop;
+	struct node *node;
+	struct opener *openers;
+	unsigned opened; /* so far */
+	bool closing;
+	void (*done)(void *opaque);
+	void *done_opaque;
+};
+
+int cuse_endpoint_new(struct vireo_device *device, const char *name,
+		      const struct vireo_endpoint_config *config, struct cuse_endpoint **ret_endpoint);
+int endpoint_opener_new(struct cuse_endpoint *endpoint, struct opener **ret_opener);
+void endpoint_opener_gone(struct cuse_endpoint *endpoint, struct opener *opener);
+/* The device for an opener whose process is known now, attached and in a session; and back. */
+int endpoint_device_take(struct cuse_endpoint *endpoint, struct opener *opener,
+			 struct vireo_device **ret_device);
+void endpoint_device_give(struct cuse_endpoint *endpoint, struct vireo_device *device);
+/* Closes what we have of a caller's and do not know: whoever serves it may let that wait. */
+void endpoint_fd_drop(const struct cuse_endpoint *endpoint, int fd);
+const struct vireo_log *endpoint_log(const struct cuse_endpoint *endpoint);
+
+/* ---- handlers.c, ring_handlers.c ---- */
+
+/* r, and if it is an error, the text that says why. */
+static inline int refuse(int r, const char *text, const char **why)
+{
+	if (r)
+		*why = text;
+	return r;
+}
+
+row_handler ioctl_get_features, ioctl_set_features, ioctl_set_owner, ioctl_reset_owner, ioctl_set_mem_table;
+row_handler ioctl_set_log_base, ioctl_set_log_fd, ioctl_get_backend_features, ioctl_set_backend_features;
+row_handler ioctl_set_vring_num, ioctl_set_vring_addr, ioctl_set_vring_base, ioctl_get_vring_base;
+row_handler ioctl_set_vring_kick, ioctl_set_vring_call, ioctl_set_vring_err;
+row_handler ioctl_set_vring_endian, ioctl_get_vring_endian, ioctl_set_busyloop, ioctl_get_busyloop;
+row_handler ioctl_net_set_backend;
+
+/* ---- node.c ---- */
+
+/* Makes /dev/NAME: it appears soon, in a turn of the endpoint's loop. */
+int node_new(struct cuse_endpoint *endpoint, struct node **ret_node);
+/* Takes NULL. From now on no request comes any more; the node is there until node_free(). */
+void node_mute(struct node *node);
+bool node_lost(const struct node *node); /* the kernel has let go of it */
+/* Takes NULL. No request is left. */
+void node_free(struct node *node);
+
+/* ---- place.c ---- */
+
+bool place_taken(const char *name);
+/* Gives /dev/NAME the mode and owner that the endpoint's config has. */
+int place_own(const struct cuse_endpoint *endpoint);
+
+#endif

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/loop.h"
+#include "base/util.h"
+#include "transport/cuse/cuse_internal.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/*
+ * Theory of operation: a node, and a device for each open of it.
+ *
+ * With one device (given by vireo_endpoint_open()) there is one opener at a time. With devices of their own,
+ * openers come and go as they like. Each stays linked until its queues are quiet, its device is given back
+ * and its last request is answered.
+ *
+ * Closing: the node hears nothing any more, openers end, and with the last of them the node and the endpoint
+ * go. Callers that still hold the node open get ENOTCONN from the kernel then.
+ */
+
+#define NAME_BYTES_MAX 64u
+
+static struct cuse_endpoint *endpoint_of(struct vireo_endpoint *base)
+{
+	return container_of(base, struct cuse_endpoint, base);
+}
+
+static const struct cuse_endpoint *endpoint_of_const(const struct vireo_endpoint *base)
+{
+	return (const struct cuse_endpoint *)base;
+}
+
+const struct vireo_log *endpoint_log(const struct cuse_endpoint *endpoint)
+{
+	return endpoint->device ? device_log(endpoint->device) : &endpoint->config.log;
+}
+
+/* ---- openers ---- */
+
+int endpoint_opener_new(struct cuse_endpoint *endpoint, struct opener **ret_opener)
+{
+	struct opener *opener;
+	int r;
+
+	if (endpoint->closing)
+		return -ENODEV;
+	if (endpoint->device && endpoint->openers)
+		return -EBUSY;
+	r = opener_new(endpoint, endpoint->opened + 1, &opener);
+	if (r)
+		return r;
+	endpoint->opened++;
+	opener->next = endpoint->openers;
+	endpoint->openers = opener;
+	*ret_opener = opener;
+	return 0;
+}
+
+int endpoint_device_take(struct cuse_endpoint *endpoint, struct opener *opener,
+			 struct vireo_device **ret_device)
+{
+	const struct vireo_endpoint_opener who = {
+		.size = sizeof(who),
+		.number = opener->number,
+		.process = opener->process,
+	};
+	struct vireo_device *device = endpoint->device;
+	int r = device ? 0 : endpoint->config.device_new(endpoint->config.device_opaque, &who, &device);
+
+	if (r)
+		return r;
+	r = device_attach(device, endpoint->loop, &opener_transport, opener);
+	if (r && !endpoint->device && endpoint->config.device_gone)
+		endpoint->config.device_gone(endpoint->config.device_opaque, device);
+	if (!r)
+		*ret_device = device;
+	return r;
+}
+
+void endpoint_device_give(struct cuse_endpoint *endpoint, struct vireo_device *device)
+{
+	device_detach(device);
+	if (!endpoint->device && endpoint->config.device_gone)
+		endpoint->config.device_gone(endpoint->config.device_opaque, device);
+}
+
+static void close_aside(void *argument)
+{
+	close((int)(intptr_t)argument);
+}
+
+void endpoint_fd_drop(const struct cuse_endpoint *endpoint, int fd)
+{
+	const struct vireo_endpoint_config *config = &endpoint->config;
+
+	if (!config->run_aside || config->run_aside(config->run_opaque, close_aside, (void *)(intptr_t)fd))
+		close(fd);
+}
+
+/* ---- life ---- */
+
+static void endpoint_gone(struct cuse_endpoint *endpoint)
+{
+	void (*done)(void *opaque) = endpoint->done;
+	void *opaque = endpoint->done_opaque;
+
+	assert(!endpoint->openers);
+	node_free(endpoint->node);
+	if (done)
+		done(opaque);
+	/* The fd that the caller may still be watching goes last. */
+	loop_free(endpoint->loop);
+	free(endpoint->name);
+	free(endpoint);
+}
+
+void endpoint_opener_gone(struct cuse_endpoint *endpoint, struct opener *opener)
+{
+	struct opener **at = &endpoint->openers;
+
+	while (*at != opener)
+		at = &(*at)->next;
+	*at = opener->next;
+	log_info(endpoint_log(endpoint), "%s: opener %u has gone", endpoint->name, opener->number);
+	if (endpoint->closing && !endpoint->openers)
+		endpoint_gone(endpoint);
+}
+
+/* It becomes a file's name in /dev and in sysfs. */
+static bool name_valid(const char *name)
+{
+	size_t chars = strlen(name);
+
+	return chars && chars < NAME_BYTES_MAX && name[0] != '.' &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == chars;
+}
+
+int cuse_endpoint_new(struct vireo_device *device, const char *name,
+		      const struct vireo_endpoint_config *config, struct cuse_endpoint **ret_endpoint)
+{
+	struct cuse_endpoint *endpoint;
+	int r;
+
+	if (!name_valid(name))
+		return -EINVAL;
+	endpoint = calloc(1, sizeof(*endpoint));
+	if (!endpoint)
+		return -ENOMEM;
+	endpoint->base.ops = &cuse_endpoint_ops;
+	endpoint->device = device;
+	endpoint->config = *config;
+	endpoint->name = strdup(name);
+	r = endpoint->name ? loop_new(&endpoint->loop) : -ENOMEM;
+	if (r) {
+		free(endpoint->name);
+		free(endpoint);
+		return r;
+	}
+	*ret_endpoint = endpoint;
+	return 0;
+}
+
+static int cuse_open(struct vireo_device *device, const char *name,
+		     const struct vireo_endpoint_config *config, struct vireo_endpoint **ret_endpoint)
+{
+	struct cuse_endpoint *endpoint;
+	int r = cuse_endpoint_new(device, name, config, &endpoint);
+
+	if (r)
+		return r;
+	r = node_new(endpoint, &endpoint->node);
+	if (r) {
+		endpoint_gone(endpoint);
+		return r;
+	}
+	*ret_endpoint = &endpoint->base;
+	return 0;
+}
+
+static int cuse_fd(const struct vireo_endpoint *base)
+{
+	return loop_fd(endpoint_of_const(base)->loop);
+}
+
+/* The endpoint may be gone afterwards: a callback may have closed it. */
+static int cuse_dispatch(struct vireo_endpoint *base)
+{
+	struct cuse_endpoint *endpoint = endpoint_of(base);
+	int r;
+
+	if (node_lost(endpoint->node) && !endpoint->closing)
+		return -ENODEV;
+	r = loop_dispatch(endpoint->loop, 0);
+	return r < 0 ? r : 0;
+}
+
+static bool cuse_connected(const struct vireo_endpoint *base)
+{
+	return endpoint_of_const(base)->openers;
+}
+
+static void cuse_close(struct vireo_endpoint *base, void (*done)(void *opaque), void *opaque)
+{
+	struct cuse_endpoint *endpoint = endpoint_of(base);
+	struct opener *opener, *next;
+
+	assert(!endpoint->closing);
+	endpoint->closing = true;
+	endpoint->done = done;
+	endpoint->done_opaque = opaque;
+	node_mute(endpoint->node);
+	if (!endpoint->openers) {
+		endpoint_gone(endpoint);
+		return;
+	}
+	for (opener = endpoint->openers; opener; opener = next) { /* with the last one the endpoint may go */
+		next = opener->next;
+		opener_end(opener);
+	}
+}
+
+const struct endpoint_ops cuse_endpoint_ops = {
+	.prefix = "cuse:",
+	.many = true,
+	.open = cuse_open,
+	.fd = cuse_fd,
+	.dispatch = cuse_dispatch,
+	.connected = cuse_connected,
+	.close = cuse_close,
+};
