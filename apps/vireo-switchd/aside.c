@@ -7,6 +7,7 @@
 struct aside {
 	void (*work)(void *argument);
 	void *argument;
+	bool rtnl;
 };
 
 /* Atomic. The threads belong to nobody, and may outlive whatever they work for by a moment. */
@@ -18,11 +19,12 @@ static void *aside_main(void *opaque)
 
 	free(opaque);
 	aside.work(aside.argument);
-	__atomic_fetch_sub(&under_way, 1, __ATOMIC_RELEASE);
+	if (aside.rtnl)
+		__atomic_fetch_sub(&under_way, 1, __ATOMIC_RELEASE);
 	return NULL;
 }
 
-int aside_run(void *opaque, void (*work)(void *argument), void *argument)
+static int run(void (*work)(void *argument), void *argument, bool rtnl)
 {
 	struct aside *aside = malloc(sizeof(*aside));
 	pthread_attr_t attributes;
@@ -31,20 +33,33 @@ int aside_run(void *opaque, void (*work)(void *argument), void *argument)
 
 	if (!aside)
 		return -ENOMEM;
-	*aside = (struct aside){.work = work, .argument = argument};
+	*aside = (struct aside){.work = work, .argument = argument, .rtnl = rtnl};
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	__atomic_fetch_add(&under_way, 1, __ATOMIC_RELAXED);
 	err = -pthread_create(&thread, &attributes, aside_main, aside);
 	pthread_attr_destroy(&attributes);
-	if (err) {
-		__atomic_fetch_sub(&under_way, 1, __ATOMIC_RELAXED);
+	if (err)
 		free(aside);
-	}
 	return err;
 }
 
-bool aside_under_way(void)
+int aside_run(void *opaque, void (*work)(void *argument), void *argument)
+{
+	return run(work, argument, false);
+}
+
+int aside_run_rtnl(void *opaque, void (*work)(void *argument), void *argument)
+{
+	int err;
+
+	__atomic_fetch_add(&under_way, 1, __ATOMIC_RELAXED);
+	err = run(work, argument, true);
+	if (err)
+		__atomic_fetch_sub(&under_way, 1, __ATOMIC_RELAXED);
+	return err;
+}
+
+bool aside_rtnl(void)
 {
 	return __atomic_load_n(&under_way, __ATOMIC_ACQUIRE);
 }

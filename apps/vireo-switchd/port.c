@@ -14,6 +14,7 @@ static void wait_over(void *opaque);
 static const struct port_kind *const kinds[] = {
 	[SPEC_VHOST_USER] = &port_vhost_user,
 	[SPEC_VDUSE] = &port_vduse,
+	[SPEC_CUSE] = &port_cuse,
 	[SPEC_TAP] = &port_tap,
 	[SPEC_VIRTIO_PCI] = &port_virtio_pci,
 	[SPEC_NULL] = &port_null,
@@ -28,7 +29,7 @@ struct ports_waiting {
 
 static bool must_wait(const struct port_kind *kind)
 {
-	return kind->takes_rtnl && aside_under_way();
+	return kind->takes_rtnl && aside_rtnl();
 }
 
 /*

@@ -38,7 +38,7 @@ struct port_kind {
 	bool takes_rtnl; /* open and free do: see aside.h */
 };
 
-extern const struct port_kind port_vhost_user, port_vduse, port_tap, port_virtio_pci, port_null;
+extern const struct port_kind port_vhost_user, port_vduse, port_cuse, port_tap, port_virtio_pci, port_null;
 
 struct ports {
 	struct sw *sw;

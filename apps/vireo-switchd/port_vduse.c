@@ -41,7 +41,7 @@ static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
 {
 	ret->attach = spec->attach;
 	ret->queue_size = spec->queue_size;
-	ret->run_aside = aside_run;
+	ret->run_aside = aside_run_rtnl;
 }
 
 static const char *waiting(const struct spec *spec)

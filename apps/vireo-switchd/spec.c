@@ -18,6 +18,7 @@
 static const char *const type_names[] = {
 	[SPEC_VHOST_USER] = "vhost-user",
 	[SPEC_VDUSE] = "vduse",
+	[SPEC_CUSE] = "cuse",
 	[SPEC_TAP] = "tap",
 	[SPEC_VIRTIO_PCI] = "virtio-pci",
 	[SPEC_NULL] = "null",
@@ -199,16 +200,18 @@ static const struct spec_key {
 	bool (*set)(struct spec *spec, const char *value);
 	const char *expected;
 } keys[] = {
-	{"name", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_VDUSE) | TYPE(SPEC_TAP) | TYPE(SPEC_VIRTIO_PCI), set_name,
+	{"name", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE) | TYPE(SPEC_VDUSE) | TYPE(SPEC_TAP) | TYPE(SPEC_VIRTIO_PCI),
+	 set_name,
 	 "1 to 63 letters, digits, '.', '_' or '-'"},
 	{"mode", TYPE(SPEC_VHOST_USER), set_mode, "server or client"},
-	{"queues", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_TAP) | TYPE(SPEC_VIRTIO_PCI), set_queues, "1 to 128"},
-	{"mtu", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_VDUSE) | TYPE(SPEC_TAP) | TYPE(SPEC_VIRTIO_PCI), set_mtu,
-	 "68 to 65535"},
+	{"queues", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE) | TYPE(SPEC_TAP) | TYPE(SPEC_VIRTIO_PCI), set_queues,
+	 "1 to 128"},
+	{"mtu", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE) | TYPE(SPEC_VDUSE) | TYPE(SPEC_TAP) | TYPE(SPEC_VIRTIO_PCI),
+	 set_mtu, "68 to 65535"},
 	{"mac", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_VDUSE), set_mac, "a unicast address such as 52:54:00:12:34:56"},
-	{"user", TYPE(SPEC_VHOST_USER), set_user, "a user's name or number"},
-	{"group", TYPE(SPEC_VHOST_USER), set_group, "a group's name or number"},
-	{"perm", TYPE(SPEC_VHOST_USER), set_perm, "an octal mode such as 0660"},
+	{"user", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE), set_user, "a user's name or number"},
+	{"group", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE), set_group, "a group's name or number"},
+	{"perm", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE), set_perm, "an octal mode such as 0660"},
 	{"attach", TYPE(SPEC_VDUSE), set_attach, "virtio, vhost or none"},
 	{"queue-size", TYPE(SPEC_VDUSE), set_queue_size, "a power of two from 2 to 32768"},
 	{"packed", TYPE(SPEC_VDUSE), set_packed, "on or off"},
@@ -264,6 +267,8 @@ static int address_check(const struct spec *spec, char *why)
 		problem = "expected the address of a PCI function such as 0000:00:04.0";
 	else if (spec->type == SPEC_NULL && !name_valid(spec->address))
 		problem = "a name has 1 to 63 letters, digits, '.', '_' or '-'";
+	else if (spec->type == SPEC_CUSE && (!name_valid(spec->address) || *spec->address == '.'))
+		problem = "a name has 1 to 63 letters, digits, '.', '_' or '-', and does not begin with '.'";
 	else if (spec->type == SPEC_VHOST_USER && spec->address[strlen(spec->address) - 1] == '/')
 		problem = "expected the path of a socket, this ends in '/'";
 	if (!problem)
@@ -302,7 +307,8 @@ static int type_parse(const char *text, struct spec *spec, const char **ret_rest
 		return 0;
 	}
 	snprintf(why, SPEC_WHY_BYTES,
-		 "'%.60s': expected vhost-user:PATH, vduse:NAME, tap:INTERFACE, virtio-pci:ADDRESS or null:NAME", text);
+		 "'%.60s': expected vhost-user:PATH, vduse:NAME, cuse:NAME, tap:INTERFACE, virtio-pci:ADDRESS or null:NAME",
+		 text);
 	return -EINVAL;
 }
 

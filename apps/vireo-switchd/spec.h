@@ -16,6 +16,7 @@
 enum spec_type {
 	SPEC_VHOST_USER,
 	SPEC_VDUSE,
+	SPEC_CUSE,
 	SPEC_TAP,
 	SPEC_VIRTIO_PCI,
 	SPEC_NULL,
@@ -23,7 +24,7 @@ enum spec_type {
 
 struct spec {
 	enum spec_type type;
-	char address[SPEC_ADDRESS_BYTES]; /* path, device, interface, PCI address, or the name of a null port */
+	char address[SPEC_ADDRESS_BYTES]; /* path, device, node, interface, PCI address, or the name of a null port */
 	char name[SPEC_NAME_BYTES];
 	bool name_given; /* or derived from the address, and may be changed to be unique */
 	bool client;	 /* vhost-user: connect instead of listening */

@@ -117,6 +117,22 @@ static void bad_vduse_keys_and_names_are_named(void **state)
 	assert_bad("vhost-user:/a,attach=virtio", "unknown key 'attach'");
 }
 
+static void a_cuse_port_is_a_name_in_dev(void **state)
+{
+	struct spec spec = good("cuse:vhost-vm1,queues=4,mtu=1400,user=0,group=7,perm=0660");
+
+	assert_int_equal(spec.type, SPEC_CUSE);
+	assert_string_equal(spec.address, "vhost-vm1");
+	assert_string_equal(spec.name, "vhost-vm1");
+	assert_int_equal(spec.queues, 4);
+	assert_int_equal(spec.perm, 0660);
+	assert_bad("cuse:", "nothing after the colon");
+	assert_bad("cuse:a/b", "does not begin with '.'");
+	assert_bad("cuse:..", "does not begin with '.'");
+	assert_bad("cuse:a,mode=client", "unknown key 'mode'");
+	assert_bad("cuse:a,mac=52:54:00:12:34:56", "unknown key 'mac'");
+}
+
 static void users_and_groups_go_by_name(void **state)
 {
 	assert_int_equal(good("vhost-user:/a,user=root").user, 0);
@@ -148,7 +164,7 @@ static void a_card_is_named_by_its_address(void **state)
 
 static void bad_types_and_addresses_are_named(void **state)
 {
-	assert_bad("", "expected vhost-user:PATH, vduse:NAME, tap:INTERFACE, virtio-pci:ADDRESS or null:NAME");
+	assert_bad("", "expected vhost-user:PATH, vduse:NAME, cuse:NAME, tap:INTERFACE, virtio-pci:ADDRESS or null:NAME");
 	assert_bad("vhost-user", "'vhost-user': expected vhost-user:PATH");
 	assert_bad("Tap:x", "'Tap:x': expected");
 	assert_bad("tap:", "nothing after the colon");
@@ -393,6 +409,7 @@ int main(void)
 		cmocka_unit_test(a_name_is_derived_from_the_address),
 		cmocka_unit_test(a_vduse_port_has_all_its_keys),
 		cmocka_unit_test(bad_vduse_keys_and_names_are_named),
+		cmocka_unit_test(a_cuse_port_is_a_name_in_dev),
 		cmocka_unit_test(users_and_groups_go_by_name),
 		cmocka_unit_test(a_card_is_named_by_its_address),
 		cmocka_unit_test(bad_types_and_addresses_are_named),
