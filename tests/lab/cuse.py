@@ -1,0 +1,224 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""vhost character devices (CUSE) under a real kernel: a client of our own for every call and every lie, and QEMU."""
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest import image, kernels  # noqa: E402
+from guest.cases import Skip, case, expect, main  # noqa: E402
+from guest.labguest import LabGuest  # noqa: E402
+from guest.switch import build_folder, program  # noqa: E402
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CLIENT = os.path.join(build_folder(), "tests/lab/cuse_client")
+RNG = os.path.join(build_folder(), "examples/vireo-rng")
+CONTROL = "/run/switchd.sock"
+LOG = "/run/switchd.log"
+
+
+def lab_guest(lab, modules=("cuse",), **more):
+    if not os.path.exists(CLIENT):
+        raise Skip("cuse_client has not been built (option tests)")
+    return LabGuest(lab, modules=list(modules), **more).ready()
+
+
+def switch_start(guest, *ports):
+    """A switch with these ports, whose nodes are there when this returns."""
+    words = " ".join(f"--port {port}" for port in ports)
+    guest.check(f"{program('vireo-switchd')} --control {CONTROL} {words} >{LOG} 2>&1 &\n"
+                "echo $! >/run/switchd.pid\n"
+                f"for i in $(seq 200); do grep -q ready: {LOG} && exit 0; sleep 0.1; done; cat {LOG}; exit 1", seconds=40)
+
+
+def switch_end(guest):
+    """It ends well, and so do its nodes."""
+    log = guest.check(f"kill $(cat /run/switchd.pid); for i in $(seq 50); do kill -0 $(cat /run/switchd.pid) 2>/dev/null || break; "
+                      f"sleep 0.1; done; cat {LOG}; ! kill -0 $(cat /run/switchd.pid) 2>/dev/null")
+    expect("Sanitizer" not in log and "Assertion" not in log, log)
+    expect(guest.check("ls /sys/class/cuse").strip() == "", "a node was left behind")
+    return log
+
+
+def client(guest, words, seconds=90):
+    return guest.check(f"{CLIENT} {words}", seconds=seconds)
+
+
+@case
+def frames_pass_between_two_nodes(lab):
+    guest = lab_guest(lab)
+    switch_start(guest, "cuse:vm1", "cuse:vm2")
+    for _ in range(3):
+        expect("frames: 200" in client(guest, "frames /dev/vm1 /dev/vm2 200"), "frames")
+    listed = guest.check(f"{program('vireoctl')} -s {CONTROL} port list")
+    expect("cuse" in listed and "waiting" in listed, listed)
+    switch_end(guest)
+
+
+@case
+def every_lie_gets_its_errno(lab):
+    guest = lab_guest(lab)
+    switch_start(guest, "cuse:vm1", "cuse:vm2")
+    for _ in range(2):
+        expect("lies: all refused" in client(guest, "lies /dev/vm1"), "lies")
+    client(guest, "frames /dev/vm1 /dev/vm2 20")
+    log = switch_end(guest)
+    expect("use share=on" in log, log)
+
+
+def held(guest):
+    """How many fds the switch has, and mappings of callers' memory."""
+    return guest.check("pid=$(cat /run/switchd.pid); echo $(ls /proc/$pid/fd | wc -l) $(grep -c memfd:guest /proc/$pid/maps)").split()
+
+
+@case
+def an_honest_pair_goes_on_beside_a_liar(lab):
+    guest = lab_guest(lab)
+    switch_start(guest, "cuse:vm1", "cuse:vm2", "cuse:liar")
+    before = None
+    for _ in range(3):
+        guest.check(f"{CLIENT} frames /dev/vm1 /dev/vm2 500 >/run/frames.log 2>&1 & echo $! >/run/frames.pid")
+        expect("lies: all refused" in client(guest, "lies /dev/liar"), "lies")
+        expect("rings: all noticed" in client(guest, "rings /dev/liar"), "rings")
+        guest.check("pid=$(cat /run/frames.pid); for i in $(seq 600); do kill -0 $pid 2>/dev/null || break; sleep 0.1; done; "
+                    "cat /run/frames.log; grep -q 'frames: 500' /run/frames.log", seconds=80)
+        now = held(guest)  # the first round may leave what is kept for the next
+        expect(before in (None, now) and now[1] == "0", f"fds and mappings: {before}, then {now}")
+        before = now
+    switch_end(guest)
+
+
+@case
+def openers_of_a_process_are_pairs_of_a_port(lab):
+    guest = lab_guest(lab)
+    switch_start(guest, "cuse:vm1,queues=3")
+    expect("pairs: 3" in client(guest, "pairs /dev/vm1 3"), "pairs")
+    guest.check(f"{CLIENT} hold /dev/vm1 >/run/hold.log 2>&1 & echo $! >/run/hold.pid; "
+                "for i in $(seq 100); do grep -q held /run/hold.log && exit 0; sleep 0.1; done; exit 1")
+    refused = guest.run(f"{CLIENT} second /dev/vm1")
+    expect(refused.status == 1 and "busy" in refused.output.lower(), f"another process: {refused}")
+    guest.check("kill -9 $(cat /run/hold.pid)")
+    guest.check(f"for i in $(seq 50); do {CLIENT} second /dev/vm1 && exit 0; sleep 0.1; done; exit 1")
+    switch_end(guest)
+
+
+@case
+def callers_that_are_killed_leave_the_node_in_order(lab):
+    guest = lab_guest(lab)
+    switch_start(guest, "cuse:vm1", "cuse:vm2")
+    for _ in range(10):  # each but the first may have to wait for the end of the one before
+        guest.check("for try in $(seq 50); do\n"
+                    f"{CLIENT} hold /dev/vm1 >/run/hold.log 2>&1 & pid=$!\n"
+                    "for i in $(seq 100); do\n"
+                    "grep -q held /run/hold.log && { kill -9 $pid; rm /run/hold.log; exit 0; }\n"
+                    "kill -0 $pid 2>/dev/null || break\n"
+                    "sleep 0.1; done\n"
+                    "sleep 0.1; done\n"
+                    "cat /run/hold.log; exit 1", seconds=60)
+    client(guest, "frames /dev/vm1 /dev/vm2 50")
+    switch_end(guest)
+
+
+@case
+def a_switch_that_is_killed_lets_go_of_its_callers(lab):
+    guest = lab_guest(lab)
+    switch_start(guest, "cuse:vm1", "cuse:vm2")
+    for what in "outlive", "wait":  # one that asks again and again, and one that is in the middle of a read
+        guest.check(f"{CLIENT} {what} /dev/vm{1 if what == 'outlive' else 2} >/run/{what}.log 2>&1 & "
+                    f"for i in $(seq 100); do grep -q held /run/{what}.log && exit 0; sleep 0.1; done; cat /run/{what}.log; exit 1")
+    guest.check("kill -9 $(cat /run/switchd.pid); sleep 0.5; ! ls /dev/vm1 2>/dev/null")
+    for what in "outlive", "wait":
+        guest.check(f"for i in $(seq 100); do grep -q 'gone: E' /run/{what}.log && exit 0; sleep 0.1; done; cat /run/{what}.log; exit 1")
+    switch_start(guest, "cuse:vm1", "cuse:vm2")
+    client(guest, "frames /dev/vm1 /dev/vm2 50")
+    switch_end(guest)
+
+
+@case
+def one_program_serves_the_entropy_device_by_its_address(lab):
+    guest = lab_guest(lab)
+    guest.check(f"{RNG} cuse:rng >/run/rng.log 2>&1 & echo $! >/run/rng.pid; "
+                "for i in $(seq 100); do test -c /dev/rng && exit 0; sleep 0.1; done; cat /run/rng.log; exit 1")
+    for _ in range(2):
+        expect("rng: 100 buffers" in client(guest, "rng /dev/rng"), "entropy")
+        expect("iommu: 11 misses, and 11 again" in client(guest, "iommu /dev/rng"), "entropy behind an IOMMU")
+    guest.check("kill $(cat /run/rng.pid); for i in $(seq 50); do test -c /dev/rng || exit 0; sleep 0.1; done; exit 1")
+
+
+@case
+def the_node_has_the_mode_and_owner_asked_for(lab):
+    guest = lab_guest(lab)
+    switch_start(guest, "cuse:vm1,user=7,group=8,perm=0620")
+    shown = guest.check("stat -c '%a %u %g %F' /dev/vm1").strip()
+    expect(shown == "620 7 8 character special file", shown)
+    switch_end(guest)
+
+
+def refused(guest, spec, words):
+    result = guest.run(f"{program('vireo-switchd')} --control {CONTROL}2 --port {spec} 2>&1", seconds=30)
+    expect(result.status == 1 and words in result.output, f"{spec}: {result}")
+
+
+@case
+def what_is_missing_is_named(lab):
+    guest = lab_guest(lab, modules=())
+    refused(guest, "cuse:vm1", "modprobe cuse")
+    guest.check("modprobe cuse")
+    switch_start(guest, "cuse:vm1")
+    refused(guest, "cuse:vm1", "choose another name")
+    refused(guest, "cuse:null", "choose another name")
+    result = guest.run(f"setpriv --reuid 65534 --clear-groups {program('vireo-switchd')} --control /tmp/s --port cuse:vm2 2>&1")
+    expect(result.status == 1 and "run as root" in result.output, f"as nobody: {result}")
+    switch_end(guest)
+
+
+@case
+def a_caller_outside_our_pid_namespace_is_refused(lab):
+    guest = lab_guest(lab)
+    guest.check(f"unshare --pid --fork --mount-proc {program('vireo-switchd')} --control {CONTROL} --port cuse:vm1 >{LOG} 2>&1 & "
+                f"for i in $(seq 200); do grep -q ready: {LOG} && exit 0; sleep 0.1; done; cat {LOG}; exit 1")
+    result = guest.run(f"{CLIENT} second /dev/vm1")
+    expect(result.status == 1, f"taken: {result}")
+    expect("pid namespace" in guest.check(f"cat {LOG}"), "no line in the log")
+
+
+QEMU = """exec 5<>/dev/vm1
+exec timeout -k 5 600 qemu-system-x86_64 -M q35,accel=tcg,memory-backend=m -cpu max -m 192 -nodefaults -no-user-config \\
+	-display none -serial stdio -no-reboot -object memory-backend-memfd,id=m,size=192M,share={share} \\
+	-kernel {kernel}/vmlinuz -initrd {initrd} -append 'console=ttyS0 quiet panic=-1 mitigations=off no_timer_check lpj=4000000 nokaslr' \\
+	-netdev tap,id=n,ifname=tapq,script=no,downscript=no,vhost=on,vhostfd=5 \\
+	-device virtio-net-pci,netdev=n,romfile=,disable-legacy=on 2>&1
+"""
+
+
+def qemu(guest, share="on"):
+    kernel = kernels.kernel()
+    initrd = image.initramfs(kernel, init=os.path.join(HERE, "cuse-init.sh"), helpful=())
+    return guest.run(QEMU.format(kernel=kernel, initrd=initrd, share=share), seconds=620)
+
+
+@case
+def a_machine_of_qemu_s_pings_through_the_switch(lab):
+    guest = lab_guest(lab, modules=["cuse", "tun"], memory_mib=1280)
+    switch_start(guest, "cuse:vm1", "tap:lan")
+    guest.check("ip addr add 10.8.0.2/24 dev lan && head -c 3000000 /dev/urandom >/run/file")
+    guest.check("cd /run && (python3 -m http.server 8000 >/run/http.log 2>&1 &)")
+    said = qemu(guest).output
+    expect("nested-ping-ok" in said, said[-3000:] + guest.check(f"cat {LOG}"))
+    expect(guest.check("md5sum </run/file").split()[0] in said, said[-3000:])
+    switch_end(guest)
+
+
+@case
+def a_machine_without_shared_memory_is_told_so(lab):
+    guest = lab_guest(lab, modules=["cuse", "tun"], memory_mib=1280)
+    switch_start(guest, "cuse:vm1")
+    qemu(guest, share="off")
+    expect("use share=on" in guest.check(f"cat {LOG}"), "no line in the log")
+    switch_end(guest)
+
+
+if __name__ == "__main__":
+    main()
