@@ -180,7 +180,9 @@ VIREO_API void vireo_queue_flush(struct vireo_queue *queue);
 
 /*
  * Asks the driver to kick (true) or not to (false) when it makes chains available. After true: returns
- * whether chains are there already (then no kick will come for them: pop again).
+ * whether chains are there already (then no kick will come for them: pop again). They are of no use, and
+ * not told of, while the queue waits for memory that they name: it will be started again when that is there. Of a broken
+ * queue it is true, too: the pop says so, and who pops in a loop ends it there.
  */
 VIREO_API bool vireo_queue_kick_enable(struct vireo_queue *queue, bool on);
 

@@ -70,7 +70,7 @@ void vireo_queue_flush(struct vireo_queue *queue)
 
 bool vireo_queue_kick_enable(struct vireo_queue *queue, bool on)
 {
-	return ring_kick_enable(queue->ring, on);
+	return ring_kick_enable(queue->ring, on) && likely(!queue->missed);
 }
 
 void vireo_queue_expect(const struct vireo_queue *queue)
@@ -80,5 +80,5 @@ void vireo_queue_expect(const struct vireo_queue *queue)
 
 unsigned vireo_queue_available(struct vireo_queue *queue)
 {
-	return ring_available(queue->ring);
+	return likely(!queue->missed) ? ring_available(queue->ring) : 0;
 }

@@ -41,6 +41,25 @@ static void memory_that_comes_with_the_first_buffer_is_found(void **state)
 	}
 }
 
+/* A program of one thread, which pops until nothing is there, comes back to where the miss is answered. */
+static void queue_that_waits_for_memory_has_nothing_to_pop(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab = lab_up_lazy(f, &driver, 0);
+
+	fake_ranges(f, true);
+	driver_add(&driver, 1, 4096, 64, 7);
+	assert_true(vireo_queue_kick_enable(lab->queues[1], true));
+	assert_false(serve_one(lab, 1)); /* a miss */
+	assert_false(vireo_queue_kick_enable(lab->queues[1], true));
+	assert_int_equal(vireo_queue_available(lab->queues[1]), 0);
+	lab_pump(lab);
+	assert_true(vireo_queue_kick_enable(lab->queues[1], true));
+	assert_int_equal(vireo_queue_available(lab->queues[1]), 1);
+	lab_end(lab, &driver, f);
+}
+
 /* The message is dispatched before the miss, and starts its queue again. */
 static void message_that_overtakes_a_miss_makes_no_lie_of_it(void **state)
 {
@@ -686,6 +705,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(memory_that_comes_with_the_first_buffer_is_found),
+		cmocka_unit_test(queue_that_waits_for_memory_has_nothing_to_pop),
 		cmocka_unit_test(message_that_overtakes_a_miss_makes_no_lie_of_it),
 		cmocka_unit_test(chains_before_a_miss_are_served_first_and_once),
 		cmocka_unit_test(address_that_is_nowhere_breaks_the_device_until_it_is_reset),
