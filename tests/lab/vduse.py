@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import case, case_for, expect, main, need_program  # noqa: E402
 from guest.labguest import LabGuest  # noqa: E402
-from guest.switch import program  # noqa: E402
+from guest.switch import build_folder, program  # noqa: E402
 
 MODULES = ["virtio_net", "vduse", "virtio_vdpa", "vhost_vdpa"]
 MACS = {"h0": "52:54:00:00:1b:00", "h1": "52:54:00:00:1b:01"}
@@ -245,6 +245,21 @@ ping h1 10.7.0.1 3
 [ $(grep -c 'bounce pages lie in huge pages' /tmp/switchd.log) = 4 ]
 stop -TERM
 [ $(sed -n 's/HugePages_Free: *//p' /proc/meminfo) = 80 ]
+complaints""", MANY_S)
+
+
+@case
+def an_example_s_network_device_answers_the_kernel_s_pings(lab):
+    guest = LabGuest(lab, modules=MODULES).ready()
+    guest.check(f"""switch="{build_folder()}/examples/vireo-pong vduse:pong 10.7.0.2"
+{PRELUDE}start
+appears test -e /sys/bus/vdpa/devices/pong/driver
+until interface=$(ls /sys/class/net | grep -v lo); do sleep 0.1; done
+ip link set $interface up
+ip addr add 10.7.0.1/24 dev $interface
+$box ping -c 5 -s 1400 -w 30 10.7.0.2
+stop -TERM
+[ "$(echo /dev/vduse/*)" = /dev/vduse/control ]
 complaints""", MANY_S)
 
 
