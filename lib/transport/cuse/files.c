@@ -35,9 +35,11 @@ static int read_all(int fd, char **ret_text)
 	size_t room = 1u << 16, have = 0;
 	char *text = malloc(room);
 	ssize_t got = 1;
-	int r = -ENOMEM;
+	int r = 0;
 
-	while (text && got) {
+	if (!text)
+		return -ENOMEM;
+	while (got) {
 		if (have + 1 == room) {
 			char *more = room < TEXT_BYTES_MAX ? realloc(text, room * 2) : NULL;
 
