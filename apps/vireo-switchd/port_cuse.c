@@ -301,9 +301,9 @@ static void explain(int err, const struct spec *spec, char *why)
 	else if (err == -EACCES || err == -EPERM)
 		advice = "no permission for /dev/cuse: run as root";
 	else if (err == -ESRCH)
-		advice = "/proc is of another pid namespace: mount the one of ours";
+		advice = "/proc is not mounted, or of another pid namespace: mount the one of ours";
 	else if (err == -ETIMEDOUT)
-		advice = "the kernel does not answer on /dev/cuse";
+		advice = "the kernel has not asked for the device on /dev/cuse: look into its log (dmesg)";
 	else if (err == -EOPNOTSUPP)
 		advice = "this build has no CUSE: build it with libfuse3";
 	else

@@ -99,8 +99,11 @@ struct vireo_endpoint_config {
 /*
  * Offers `device` (borrowed, one endpoint at a time; NULL: see device_new) at `address`. `config` may be NULL.
  * -EINVAL: address, or no device; -ENAMETOOLONG: its last component; -EADDRINUSE: somebody answers on that socket, or
- * there is a device of this name; -EOPNOTSUPP: the library was built without it; or what socket, bind, chown and
- * opening /dev/cuse say. A client whose server is not there yet is no error: it goes on trying.
+ * there is a device of this name; -EOPNOTSUPP: the library was built without it; or what socket, bind and chown say. A
+ * client whose server is not there yet is no error: it goes on trying.
+ *
+ * CUSE: -ENOENT, -ENODEV, -ENXIO: /dev/cuse is not there (modprobe cuse); -EACCES, -EPERM: no access to it; -ESRCH: /proc is
+ * not mounted, or of another pid namespace; -ETIMEDOUT: the kernel has not asked for the device.
  *
  * VDUSE: -ENOENT: /dev/vduse/control is not there (modprobe vduse); -EACCES, -EPERM: no access to it, or a network
  * device without CAP_NET_ADMIN; -EPROTONOSUPPORT: no vdpa bus; -ENODEV: the driver to attach to is not loaded; -EBUSY:

@@ -158,7 +158,7 @@ def the_node_has_the_mode_and_owner_asked_for(lab):
 
 def refused(guest, spec, words):
     result = guest.run(f"{program('vireo-switchd')} --control {CONTROL}2 --port {spec} 2>&1", seconds=30)
-    expect(result.status == 1 and words in result.output, f"{spec}: {result}")
+    expect(result.status == 1 and words in result.output and result.output.count("\n") == 1, f"{spec}: {result}")
 
 
 @case
@@ -170,7 +170,7 @@ def what_is_missing_is_named(lab):
     refused(guest, "cuse:vm1", "choose another name")
     refused(guest, "cuse:null", "choose another name")
     result = guest.run(f"setpriv --reuid 65534 --clear-groups {program('vireo-switchd')} --control /tmp/s --port cuse:vm2 2>&1")
-    expect(result.status == 1 and "run as root" in result.output, f"as nobody: {result}")
+    expect(result.status == 1 and "run as root" in result.output and result.output.count("\n") == 1, f"as nobody: {result}")
     switch_end(guest)
 
 

@@ -293,21 +293,6 @@ static void node_readable(void *opaque, uint32_t events)
 
 /* ---- the node ---- */
 
-static int cuse_file_open(const struct cuse_endpoint *endpoint, int *ret_fd)
-{
-	int fd = open("/dev/cuse", O_RDWR | O_CLOEXEC | O_NONBLOCK), r = fd < 0 ? -errno : 0;
-
-	if (r == -ENOENT || r == -ENODEV || r == -ENXIO)
-		log_error(endpoint_log(endpoint), "%s: there is no /dev/cuse: load the kernel's module cuse",
-			  endpoint->name);
-	else if (r == -EACCES || r == -EPERM)
-		log_error(endpoint_log(endpoint),
-			  "%s: no permission for /dev/cuse: run as root, or give it away", endpoint->name);
-	if (!r)
-		*ret_fd = fd;
-	return r;
-}
-
 static int session_new(struct node *node)
 {
 	char program[] = "vireo", *arguments[] = { program, NULL }, name[128], path[32];
@@ -318,10 +303,10 @@ static int session_new(struct node *node)
 		.dev_info_argv = info,
 		.flags = CUSE_UNRESTRICTED_IOCTL,
 	};
-	int fd, r = cuse_file_open(node->endpoint, &fd);
+	int fd = open("/dev/cuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 
-	if (r)
-		return r;
+	if (fd < 0)
+		return -errno;
 	snprintf(name, sizeof(name), "DEVNAME=%s", node->endpoint->name);
 	node->session = cuse_lowlevel_new(&args, &cuse, &node_ops, node);
 	fuse_opt_free_args(&args);
@@ -340,12 +325,8 @@ static int session_begin(struct node *node)
 
 	if (r < 0)
 		return -errno;
-	if (!r) {
-		log_error(endpoint_log(node->endpoint),
-			  "%s: the kernel has not asked for the device within %u ms", node->endpoint->name,
-			  BEGIN_MS);
+	if (!r)
 		return -ETIMEDOUT;
-	}
 	r = node_take(node);
 	if (r < 0)
 		return r;
@@ -373,11 +354,8 @@ int node_new(struct cuse_endpoint *endpoint, struct node **ret_node)
 	struct node *node;
 	int r;
 
-	if (!proc_is_ours()) {
-		log_error(endpoint_log(endpoint),
-			  "%s: /proc is not mounted, or of another pid namespace than ours", endpoint->name);
+	if (!proc_is_ours())
 		return -ESRCH;
-	}
 	if (place_taken(endpoint->name))
 		return -EADDRINUSE;
 	node = calloc(1, sizeof(*node));
