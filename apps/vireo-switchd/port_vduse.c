@@ -16,6 +16,7 @@ static const struct {
 	{ENXIO, "/dev/vduse/control has no module behind it: modprobe vduse"},
 	{EACCES, "no access to /dev/vduse/control, or to /run/vireo: run as root"},
 	{EPERM, "the kernel wants CAP_NET_ADMIN for a network device: run as root"},
+	{EOPNOTSUPP, "this build has no VDUSE: build it with libmnl"},
 	{EPROTONOSUPPORT, "the kernel has no vdpa bus: modprobe vdpa"},
 	{EADDRNOTAVAIL, "/dev/vduse/NAME has not appeared: /dev must be a devtmpfs, or have a udev"},
 	{ELOOP, "/run/vireo/vduse-NAME is not a file of this user's alone: remove it"},

@@ -6,7 +6,9 @@
 
 static const struct endpoint_ops *const transports[] = {
 	&vhost_user_endpoint_ops,
+#if VIREO_HAS_VDUSE
 	&vduse_endpoint_ops,
+#endif
 #if VIREO_HAS_CUSE
 	&cuse_endpoint_ops,
 #endif
@@ -15,7 +17,8 @@ static const struct endpoint_ops *const transports[] = {
 /* Transports that need what this library may have been built without. */
 static bool left_out(const char *address)
 {
-	return !VIREO_HAS_CUSE && !strncmp(address, "cuse:", 5);
+	return (!VIREO_HAS_VDUSE && !strncmp(address, "vduse:", 6)) ||
+	       (!VIREO_HAS_CUSE && !strncmp(address, "cuse:", 5));
 }
 
 int vireo_endpoint_open(struct vireo_device *device, const char *address,

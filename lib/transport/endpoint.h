@@ -26,7 +26,7 @@ struct vireo_endpoint {
 };
 
 extern const struct endpoint_ops vhost_user_endpoint_ops; /* vhost_user/endpoint.c */
-extern const struct endpoint_ops vduse_endpoint_ops; /* vduse/endpoint.c */
+extern const struct endpoint_ops vduse_endpoint_ops; /* vduse/endpoint.c, where libmnl is there */
 extern const struct endpoint_ops cuse_endpoint_ops; /* cuse/endpoint.c, where libfuse3 is there */
 
 #endif

@@ -4,8 +4,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libmnl/libmnl.h>
 #include <linux/genetlink.h>
-#include <linux/netlink.h>
 #include <linux/vdpa.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,124 +28,85 @@
 
 /* ---- netlink ---- */
 
-struct vdpa_message {
-	struct nlmsghdr nl;
-	struct genlmsghdr gen;
-	uint8_t attributes[512];
+struct family {
+	struct mnl_socket *socket;
+	uint16_t id;
 };
 
-static void message_begin(struct vdpa_message *m, uint16_t family, uint8_t command, uint8_t version)
+static struct nlmsghdr *message_new(void *bytes, uint16_t family, uint8_t command, uint8_t version)
 {
-	*m = (struct vdpa_message){
-		.nl = { .nlmsg_len = NLMSG_LENGTH(GENL_HDRLEN),
-			.nlmsg_type = family,
-			.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK },
-		.gen = { .cmd = command, .version = version },
-	};
+	struct nlmsghdr *nl = mnl_nlmsg_put_header(bytes);
+	struct genlmsghdr *gen = mnl_nlmsg_put_extra_header(nl, sizeof(*gen));
+
+	nl->nlmsg_type = family;
+	nl->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+	gen->cmd = command;
+	gen->version = version;
+	return nl;
 }
 
-/* Names only: there is room for all of them. */
-static void message_string(struct vdpa_message *m, uint16_t type, const char *text)
+/* Sends, and hands what is answered to `reply` (may be NULL) until it is acknowledged: 0, or the errno that came instead. */
+static int converse(struct mnl_socket *socket, const struct nlmsghdr *nl, mnl_cb_t reply, void *opaque)
 {
-	size_t bytes = strlen(text) + 1;
-	struct nlattr attribute = { .nla_len = (uint16_t)(NLA_HDRLEN + bytes), .nla_type = type };
-	uint8_t *at = (uint8_t *)m + NLMSG_ALIGN(m->nl.nlmsg_len);
+	uint8_t bytes[8192];
+	int r = MNL_CB_OK;
 
-	memcpy(at, &attribute, sizeof(attribute));
-	memcpy(at + NLA_HDRLEN, text, bytes);
-	m->nl.nlmsg_len = NLMSG_ALIGN(m->nl.nlmsg_len) + (uint32_t)NLA_ALIGN(attribute.nla_len);
-}
+	if (mnl_socket_sendto(socket, nl, nl->nlmsg_len) < 0)
+		return -errno;
+	while (r > MNL_CB_STOP) {
+		ssize_t n = mnl_socket_recvfrom(socket, bytes, sizeof(bytes));
 
-/* The 16-bit attribute `type` of a reply, or -ENOENT. */
-static int reply_u16(const uint8_t *reply, size_t bytes, uint16_t type)
-{
-	size_t at = NLMSG_LENGTH(GENL_HDRLEN);
-
-	while (at + NLA_HDRLEN <= bytes) {
-		struct nlattr attribute;
-		uint16_t value;
-
-		memcpy(&attribute, reply + at, sizeof(attribute));
-		if (attribute.nla_len < NLA_HDRLEN || attribute.nla_len > bytes - at)
-			break;
-		if ((attribute.nla_type & NLA_TYPE_MASK) == type &&
-		    attribute.nla_len >= NLA_HDRLEN + sizeof(value)) {
-			memcpy(&value, reply + at + NLA_HDRLEN, sizeof(value));
-			return value;
-		}
-		at += NLA_ALIGN(attribute.nla_len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		r = n < 0 ? MNL_CB_ERROR
+			  : mnl_cb_run(bytes, (size_t)n, 0, mnl_socket_get_portid(socket), reply, opaque);
 	}
-	return -ENOENT;
+	return r < 0 ? -errno : 0;
 }
 
-/* Sends, and reads one reply: its bytes, 0 for an acknowledgement, or the errno that came instead. */
-static ssize_t converse(int fd, const struct vdpa_message *m, uint8_t *reply, size_t reply_bytes)
+static int family_take(const struct nlmsghdr *nl, void *opaque)
 {
-	struct nlmsghdr header;
-	struct nlmsgerr error;
-	ssize_t n = send(fd, m, m->nl.nlmsg_len, 0);
+	struct family *family = opaque;
+	struct nlattr *attribute; /* not const: the macro casts */
 
-	if (n < 0)
-		return -errno;
-	do
-		n = recv(fd, reply, reply_bytes, 0);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	if ((size_t)n < sizeof(header))
-		return -EPROTO;
-	memcpy(&header, reply, sizeof(header));
-	if (header.nlmsg_type != NLMSG_ERROR)
-		return header.nlmsg_len <= (size_t)n ? (ssize_t)header.nlmsg_len : -EPROTO;
-	if ((size_t)n < NLMSG_HDRLEN + sizeof(error))
-		return -EPROTO;
-	memcpy(&error, reply + NLMSG_HDRLEN, sizeof(error));
-	return error.error > 0 ? -EPROTO : error.error;
+	mnl_attr_for_each(attribute, nl, sizeof(struct genlmsghdr))
+		if (mnl_attr_get_type(attribute) == CTRL_ATTR_FAMILY_ID &&
+		    mnl_attr_validate(attribute, MNL_TYPE_U16) >= 0)
+			family->id = mnl_attr_get_u16(attribute);
+	return MNL_CB_OK;
 }
 
-static int family_open(int *ret_fd, uint16_t *ret_family)
+/* -EPROTONOSUPPORT: the kernel has no vdpa bus. */
+static int family_find(struct family *family)
 {
-	struct sockaddr_nl addr = { .nl_family = AF_NETLINK };
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC), family = -EPROTONOSUPPORT;
-	struct vdpa_message m;
-	uint8_t reply[8192];
-	ssize_t n;
+	uint8_t bytes[512];
+	struct nlmsghdr *nl = message_new(bytes, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 1);
+	int r = mnl_socket_bind(family->socket, 0, MNL_SOCKET_AUTOPID) < 0 ? -errno : 0;
 
-	if (fd < 0)
-		return -errno;
-	message_begin(&m, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 1);
-	m.nl.nlmsg_flags = NLM_F_REQUEST; /* the reply is enough */
-	message_string(&m, CTRL_ATTR_FAMILY_NAME, VDPA_GENL_NAME);
-	n = bind(fd, (struct sockaddr *)&addr, sizeof(addr)) ? -errno : converse(fd, &m, reply, sizeof(reply));
-	if (n > 0)
-		family = reply_u16(reply, (size_t)n, CTRL_ATTR_FAMILY_ID);
-	else if (n < 0 && n != -ENOENT)
-		family = (int)n;
-	if (family < 0) {
-		fd_close(&fd);
-		return family;
-	}
-	*ret_fd = fd;
-	*ret_family = (uint16_t)family;
-	return 0;
+	mnl_attr_put_strz(nl, CTRL_ATTR_FAMILY_NAME, VDPA_GENL_NAME);
+	if (!r)
+		r = converse(family->socket, nl, family_take, family);
+	return r && r != -ENOENT ? r : family->id ? 0 : -EPROTONOSUPPORT;
 }
 
 static int netlink_call(uint8_t command, const char *name)
 {
-	struct vdpa_message m;
-	uint8_t reply[8192];
-	uint16_t family = 0;
-	int fd = -1, r = family_open(&fd, &family);
+	struct family family = { .socket = mnl_socket_open2(NETLINK_GENERIC, SOCK_CLOEXEC) };
+	uint8_t bytes[512];
+	struct nlmsghdr *nl;
+	int r;
 
-	if (r)
-		return r;
-	message_begin(&m, family, command, VDPA_GENL_VERSION);
+	if (!family.socket)
+		return -errno;
+	r = family_find(&family);
+	nl = message_new(bytes, family.id, command, VDPA_GENL_VERSION);
 	if (command == VDPA_CMD_DEV_NEW)
-		message_string(&m, VDPA_ATTR_MGMTDEV_DEV_NAME, MGMT_NAME);
-	message_string(&m, VDPA_ATTR_DEV_NAME, name);
-	r = (int)converse(fd, &m, reply, sizeof(reply));
-	fd_close(&fd);
-	return r > 0 ? -EPROTO : r;
+		mnl_attr_put_strz(nl, VDPA_ATTR_MGMTDEV_DEV_NAME, MGMT_NAME);
+	mnl_attr_put_strz(nl, VDPA_ATTR_DEV_NAME, name);
+	if (!r)
+		r = converse(family.socket, nl, NULL, NULL);
+	mnl_socket_close(family.socket);
+	return r;
 }
 
 /* ---- sysfs ---- */
