@@ -111,6 +111,11 @@ static bool set_queues(struct spec *spec, const char *value)
 	return true;
 }
 
+static bool set_one_queue(struct spec *spec, const char *value)
+{
+	return set_queues(spec, value) && spec->queues == 1;
+}
+
 static bool set_mtu(struct spec *spec, const char *value)
 {
 	unsigned long n;
@@ -206,6 +211,7 @@ static const struct spec_key {
 	{"mode", TYPE(SPEC_VHOST_USER), set_mode, "server or client"},
 	{"queues", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE) | TYPE(SPEC_TAP) | TYPE(SPEC_VIRTIO_PCI), set_queues,
 	 "1 to 128"},
+	{"queues", TYPE(SPEC_VDUSE), set_one_queue, "1: the kernel takes no control queue, and so no second pair"},
 	{"mtu", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE) | TYPE(SPEC_VDUSE) | TYPE(SPEC_TAP) | TYPE(SPEC_VIRTIO_PCI),
 	 set_mtu, "68 to 65535"},
 	{"mac", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_VDUSE), set_mac, "a unicast address such as 52:54:00:12:34:56"},

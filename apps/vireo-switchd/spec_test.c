@@ -110,7 +110,9 @@ static void bad_vduse_keys_and_names_are_named(void **state)
 	assert_bad("vduse:control", "a device's name has");
 	assert_bad("vduse:a/b", "a device's name has");
 	assert_bad("vduse:..", "a device's name has");
-	assert_bad("vduse:a,queues=2", "unknown key 'queues': expected one of: name mtu mac attach queue-size packed");
+	assert_bad("vduse:a,queues=2", "'queues=2': expected 1: the kernel takes no control queue");
+	assert_int_equal(good("vduse:a,queues=1").queues, 1);
+	assert_bad("vduse:a,user=me", "unknown key 'user': expected one of: name queues mtu mac attach queue-size packed");
 	assert_bad("vduse:a,attach=vdpa", "'attach=vdpa': expected virtio, vhost or none");
 	assert_bad("vduse:a,queue-size=0", "expected a power of two from 2 to 32768");
 	assert_bad("vduse:a,queue-size=1000", "expected a power of two from 2 to 32768");
