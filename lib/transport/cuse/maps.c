@@ -231,9 +231,9 @@ static bool type_is_kernels(const char *type)
 /* Of a line: its mount's number, its parent's, major:minor, and somewhere behind " - " the type. */
 static bool line_is_of(const char *line, uint32_t major, uint32_t minor)
 {
-	uint64_t id, have_major, have_minor;
+	uint64_t id, parent, have_major, have_minor;
 
-	return take_number(&line, 10, ' ', &id) && take_number(&line, 10, ' ', &id) &&
+	return take_number(&line, 10, ' ', &id) && take_number(&line, 10, ' ', &parent) &&
 	       take_number(&line, 10, ':', &have_major) && take_number(&line, 10, ' ', &have_minor) &&
 	       have_major == major && have_minor == minor;
 }

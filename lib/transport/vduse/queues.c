@@ -82,10 +82,11 @@ static int queue_set_up(struct vduse *v, const struct vduse_wire_queue_info *inf
 }
 
 /* The kernel keeps what the driver has set up, and does not follow the ring: this is where it began. */
-static bool info_same(const struct vduse_wire_queue_info *a, const struct vduse_wire_queue_info *b)
+static bool info_same(const struct vduse_wire_queue_info *a, const struct vduse_wire_queue_info *b,
+		      bool packed)
 {
 	return a->size == b->size && a->desc == b->desc && a->driver == b->driver && a->device == b->device &&
-	       !memcmp(&a->state, &b->state, sizeof(a->state));
+	       vduse_base(&a->state, packed) == vduse_base(&b->state, packed);
 }
 
 /* A queue that was stopped by name, and is set up as it was, goes on where it was stopped. */
@@ -100,7 +101,7 @@ int vduse_queue_start(struct vduse *v, unsigned index, bool again, const char **
 	r = vduse_ioctl(v, VDUSE_WIRE_VQ_GET_INFO, &info);
 	if (!r) {
 		info.index = index;
-		r = queue_set_up(v, &info, again || info_same(&info, &queue->info));
+		r = queue_set_up(v, &info, again || info_same(&info, &queue->info, vduse_packed(v)));
 	}
 	if (r) {
 		*why = "a queue cannot be set up as the driver says";

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "transport/vduse/vduse_internal.h"
 #include "base/fd.h"
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -136,6 +137,7 @@ int vduse_state_begin(struct vduse_state *state, const struct vduse_key *key)
 	if (r)
 		return r;
 	f = state->file;
+	assert(f);
 	__atomic_store_n(&f->magic, 0, __ATOMIC_RELAXED);
 	memset(f, 0, state->bytes);
 	f->features = key->features;
