@@ -8,7 +8,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest import image, kernels  # noqa: E402
-from guest.cases import Skip, case, expect, main  # noqa: E402
+from guest.cases import Skip, case, expect, main, need_program  # noqa: E402
 from guest.labguest import LabGuest  # noqa: E402
 from guest.switch import build_folder, program  # noqa: E402
 
@@ -87,6 +87,22 @@ def an_honest_pair_goes_on_beside_a_liar(lab):
         now = held(guest)  # the first round may leave what is kept for the next
         expect(before in (None, now) and now[1] == "0", f"fds and mappings: {before}, then {now}")
         before = now
+    switch_end(guest)
+
+
+@case
+def a_file_whose_server_is_stuck_stops_nobody(lab):
+    need_program("qemu-storage-daemon")
+    guest = lab_guest(lab, modules=["cuse", "fuse"])
+    switch_start(guest, "cuse:vm1", "cuse:vm2", "cuse:liar")
+    guest.check("cd /run && truncate -s 1M image && touch served && { qemu-storage-daemon --blockdev file,node-name=n,filename=image "
+                "--export fuse,id=e,node-name=n,mountpoint=/run/served,writable=on >served.log 2>&1 & echo $! >served.pid; }; "
+                "for i in $(seq 100); do grep -q fuse.*/run/served /proc/mounts && exit 0; sleep 0.1; done; cat served.log; exit 1")
+    guest.check(f"{CLIENT} frames /dev/vm1 /dev/vm2 2000 >/run/frames.log 2>&1 & echo $! >/run/frames.pid")
+    said = client(guest, "stuck /dev/liar /run/served $(cat /run/served.pid)")
+    expect("stuck: refused without asking" in said, said)
+    guest.check("tail --pid=$(cat /run/frames.pid) -f /dev/null; grep -q 'frames: 2000' /run/frames.log", seconds=80)
+    guest.check("kill $(cat /run/served.pid)")
     switch_end(guest)
 
 

@@ -12,6 +12,7 @@
  *	cuse_client second NODE			an open and an owner, from another process than the first
  *	cuse_client lies NODE			every call out of order, with wrong numbers and bad pointers
  *	cuse_client rings NODE			rings that lie: each breaks the device, and RESET_OWNER mends it
+ *	cuse_client stuck NODE FILE PID		a file of memory, and fds, whose server (process PID) does not answer
  *
  * Exit status 0: all as expected; 1: a line says what was not.
  */
@@ -29,6 +30,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MEMORY_BYTES (1u << 20)
@@ -684,6 +686,53 @@ static void rings(const char *node)
 	printf("rings: all noticed\n");
 }
 
+/* ---- files whose server has been stopped ---- */
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Whoever asks the file's server for anything does not come back. */
+static void refused_soon(const struct client *client, unsigned long command, void *arg, const char *name)
+{
+	uint64_t begin = now_ms();
+
+	expect(ioctl(client->fd, command, arg) < 0, name);
+	expect(now_ms() - begin < 5000, name);
+}
+
+static void stuck(const char *node, const char *path, pid_t server)
+{
+	struct client client;
+	struct table table;
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	void *at = fd < 0 ? MAP_FAILED
+			  : mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (at == MAP_FAILED)
+		fail(path);
+	client_start(&client, node, QUEUES);
+	for (unsigned i = 0; i < QUEUES; i++)
+		back_end(&client, i, -1);
+	if (kill(server, SIGSTOP))
+		fail("kill");
+	table = table_of(&client);
+	table.head.nregions = 2;
+	table.regions[1] = (struct vhost_memory_region){ .guest_phys_addr = GPA + MEMORY_BYTES,
+							 .memory_size = MEMORY_BYTES,
+							 .userspace_addr = (uintptr_t)at };
+	refused_soon(&client, VHOST_SET_MEM_TABLE, &table, "memory of a stopped server's");
+	refused_soon(&client, VHOST_SET_VRING_KICK, &(struct vhost_vring_file){ 0, fd }, "its file as a kick");
+	refused_soon(&client, VHOST_SET_VRING_CALL, &(struct vhost_vring_file){ 0, fd }, "its file as a call");
+	refused_soon(&client, VHOST_SET_LOG_FD, &fd, "its file as a log");
+	kill(server, SIGCONT);
+	printf("stuck: refused without asking\n");
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 2 ? argv[1] : "";
@@ -708,9 +757,11 @@ int main(int argc, char **argv)
 		lies(argv[2]);
 	else if (!strcmp(what, "rings") && argc == 3)
 		rings(argv[2]);
+	else if (!strcmp(what, "stuck") && argc == 5)
+		stuck(argv[2], argv[3], (pid_t)atoi(argv[4]));
 	else {
-		fprintf(stderr,
-			"usage: cuse_client rng|iommu|frames|pairs|hold|outlive|wait|second|lies|rings NODE...\n");
+		fprintf(stderr, "usage: cuse_client rng|iommu|frames|pairs|hold|outlive|wait|second|lies|rings|stuck "
+				"NODE...\n");
 		return 2;
 	}
 	return 0;
