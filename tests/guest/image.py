@@ -111,8 +111,9 @@ def _libraries(program):
     return re.findall(r"(?:=> )?(/\S+) \(0x", listed)
 
 
-def initramfs(kernel_folder, programs=(), modules=MODULES, init="init.sh", helpful=PROGRAMS):
-    """Path of a busybox initramfs with `modules`, `init` as the first process, and `programs`, which must be there."""
+def initramfs(kernel_folder, programs=(), modules=MODULES, init="init.sh", helpful=PROGRAMS, held_back=()):
+    """Path of a busybox initramfs with `modules`, `init` as the first process, and `programs`, which must be there. Modules
+    that are `held_back` are there, and are not loaded."""
     cpio = Cpio()
     for folder in ("bin", "dev", "proc", "sys", "tmp", "etc", "modules"):
         cpio.folder(folder)
@@ -124,7 +125,8 @@ def initramfs(kernel_folder, programs=(), modules=MODULES, init="init.sh", helpf
     names = []
     for name, data in modules_in_order(kernel_folder + "/modules", modules):
         cpio.file(f"modules/{name}.ko", data, 0o644)
-        names.append(name)
+        if name not in held_back:
+            names.append(name)
     cpio.file("modules/order", "".join(name + "\n" for name in names).encode(), 0o644)
     copied = set()
     for program in [*helpful, *programs]:

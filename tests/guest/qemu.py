@@ -190,19 +190,30 @@ class Guest:
             return 0
         return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
+    def monitor(self, command, seconds=30):
+        """What QEMU's monitor says to a command, when it has carried it out."""
+        prompt, answer = b"(qemu) ", b""
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(seconds)
+            line.connect(self.lab.path(self.name + ".monitor"))
+            for data in (b"", command.encode() + b"\n"):
+                line.sendall(data)
+                answer = b""
+                while not answer.endswith(prompt):
+                    piece = line.recv(65536)
+                    if not piece:
+                        raise ConnectionResetError("QEMU has closed its monitor")
+                    answer += piece
+        return answer[:-len(prompt)].decode(errors="replace").partition("\n")[2]  # without the command's echo
+
     def _machine(self):
         """What QEMU says of the guest's CPUs and interrupts, for the story of a guest that stands still."""
-        answer = b""
-        with socket.socket(socket.AF_UNIX) as monitor:
-            monitor.settimeout(2)
-            try:
-                monitor.connect(self.lab.path(self.name + ".monitor"))
-                monitor.sendall(b"info status\ninfo irq\ninfo registers -a\ninfo registers -a\n")
-                while True:
-                    answer += monitor.recv(65536)
-            except OSError:
-                pass
-        lines = answer.decode(errors="replace").splitlines()
+        lines = []
+        try:
+            for command in ("info status", "info irq", "info registers -a", "info registers -a"):
+                lines += self.monitor(command, 2).splitlines()
+        except OSError:
+            pass
         told = [line for line in lines if line.startswith(("VM status", "CPU#", "RIP=")) or re.match(r" *\d+: \d+", line)]
         return "\n".join(told)
 

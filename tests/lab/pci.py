@@ -7,7 +7,6 @@ Four cards: `near` and the first of the switch's are on one network, the second 
 import json
 import os
 import re
-import socket
 import sys
 import time
 
@@ -111,14 +110,6 @@ class Cards(LabGuest):
         sent, received = output.split()[-2:]
         expect(sent == received, f"{sent} was sent, {received} received")
         return time.monotonic() - begin
-
-    def monitor(self, command):
-        with socket.socket(socket.AF_UNIX) as line:
-            line.settimeout(5)
-            line.connect(self.lab.path(self.name + ".monitor"))
-            line.sendall(command.encode() + b"\n")
-            time.sleep(0.5)
-            line.recv(65536)
 
 
 def quoted(text):
