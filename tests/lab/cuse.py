@@ -2,21 +2,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """vhost character devices (CUSE) under a real kernel: a client of our own for every call and every lie, and QEMU."""
 import os
+import re
 import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from guest import image, kernels  # noqa: E402
 from guest.cases import Skip, case, expect, main, need_program  # noqa: E402
 from guest.labguest import LabGuest  # noqa: E402
+from guest.nested import Nested, all_at_once, network, reach, suspended  # noqa: E402
+from guest.qemu import CommandFailed  # noqa: E402
 from guest.switch import build_folder, program  # noqa: E402
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 CLIENT = os.path.join(build_folder(), "tests/lab/cuse_client")
 RNG = os.path.join(build_folder(), "examples/vireo-rng")
 CONTROL = "/run/switchd.sock"
 LOG = "/run/switchd.log"
+VHOST_FD = ["-netdev", "tap,id=n,ifname=tapq,script=no,downscript=no,vhost=on,vhostfd=5"]
 
 
 def lab_guest(lab, modules=("cuse",), **more):
@@ -200,39 +202,25 @@ def a_caller_outside_our_pid_namespace_is_refused(lab):
     expect("pid namespace" in guest.check(f"cat {LOG}"), "no line in the log")
 
 
-QEMU = """exec 5<>/dev/vm1
-exec timeout -k 5 600 qemu-system-x86_64 -M q35,accel=tcg,memory-backend=m -cpu max -m 192 -nodefaults -no-user-config \\
-	-display none -serial stdio -no-reboot -object memory-backend-memfd,id=m,size=192M,share={share} \\
-	-kernel {kernel}/vmlinuz -initrd {initrd} -append 'console=ttyS0 quiet panic=-1 mitigations=off no_timer_check lpj=4000000 nokaslr' \\
-	-netdev tap,id=n,ifname=tapq,script=no,downscript=no,vhost=on,vhostfd=5 \\
-	-device virtio-net-pci,netdev=n,romfile=,disable-legacy=on 2>&1
-"""
-
-
-def qemu(guest, share="on"):
-    kernel = kernels.kernel()
-    initrd = image.initramfs(kernel, init=os.path.join(HERE, "cuse-init.sh"), helpful=())
-    return guest.run(QEMU.format(kernel=kernel, initrd=initrd, share=share), seconds=620)
-
-
 @case
-def a_machine_of_qemu_s_pings_through_the_switch(lab):
-    guest = lab_guest(lab, modules=["cuse", "tun"], memory_mib=1280)
+def a_machine_of_qemu_s_pings_through_the_switch_over_packed_rings(lab):
+    file = suspended(lab)
+    guest = lab_guest(lab, modules=["cuse", "tun"], memory_mib=1280, cpus=2)
     switch_start(guest, "cuse:vm1", "tap:lan")
-    guest.check("ip addr add 10.8.0.2/24 dev lan && head -c 3000000 /dev/urandom >/run/file")
-    guest.check("cd /run && (python3 -m http.server 8000 >/run/http.log 2>&1 &)")
-    said = qemu(guest).output
-    expect("nested-ping-ok" in said, said[-3000:] + guest.check(f"cat {LOG}"))
-    expect(guest.check("md5sum </run/file").split()[0] in said, said[-3000:])
-    switch_end(guest)
-
-
-@case
-def a_machine_without_shared_memory_is_told_so(lab):
-    guest = lab_guest(lab, modules=["cuse", "tun"], memory_mib=1280)
-    switch_start(guest, "cuse:vm1")
-    qemu(guest, share="off")
-    expect("use share=on" in guest.check(f"cat {LOG}"), "no line in the log")
+    guest.check("ip addr add 10.8.0.2/24 dev lan; mkdir /run/www; head -c 100000 /dev/urandom >/run/www/file; "
+                "/run/lab/busybox httpd -p 8000 -h /run/www")
+    machine = Nested(guest, "vm1", file, VHOST_FD, card=",packed=on", before="exec 5<>/dev/vm1")
+    try:
+        said, = all_at_once([(machine, f"{network('52:54:00:00:1d:01', '10.8.0.1')}; {reach('10.8.0.2')}; "
+                                       "ping -c 3 -i 0.2 -s 1400 10.8.0.2; wget -q -O - http://10.8.0.2:8000/file | md5sum")])
+    except CommandFailed:
+        print(machine.story(), guest.check(f"cat {LOG}"))
+        raise
+    expect("3 packets received" in said, said)
+    expect(guest.check("md5sum </run/www/file").split()[0] in said, said)
+    # Of the features that it has told the switch: bit 34 is the packed ring's.
+    told = re.search(r"features negotiated: (0x[0-9a-f]+)", guest.check(f"cat {LOG}"))
+    expect(told and int(told.group(1), 16) >> 34 & 1, "rings are not packed")
     switch_end(guest)
 
 
