@@ -55,7 +55,7 @@ def expect_equal(what, *values):
     expect(len(set(values)) == 1, f"{what}: {' '.join(map(str, values))}")
 
 
-@case_for(DRIVERS, "no_frame_is_lost_{}")
+@case_for(DRIVERS, "no_frame_is_lost_{}", shows=["vhost-user"])
 def no_frame_is_lost(lab, parameters, queues, listens):
     switch, pmd = start(lab, parameters, queues, listens)
     pmd.do("set fwd io")

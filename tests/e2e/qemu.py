@@ -57,7 +57,7 @@ def end_well(switch):
     "event_idx_off": ({"event_idx": "off"}, {"event_idx": "off"}),
     "offloads_off_in_one_device": ({}, NO_OFFLOADS),
     "offloads_off_in_one_device_without_mrg_rxbuf": ({}, {**NO_OFFLOADS, "mrg_rxbuf": "off"}),
-}, "guests_talk_{}")
+}, "guests_talk_{}", shows=["vhost-user"])
 def guests_talk(lab, left, right):
     switch, *rest = start(lab, left, right)
     both_ways(*rest)
@@ -87,7 +87,7 @@ def guests_talk_over_ipv6(lab):
     end_well(switch)
 
 
-@case_for({"split": ({},), "packed": ({"packed": "on"},)}, "both_queue_pairs_carry_frames_{}")
+@case_for({"split": ({},), "packed": ({"packed": "on"},)}, "both_queue_pairs_carry_frames_{}", shows=["vhost-user"])
 def both_queue_pairs_carry_frames(lab, properties):
     need_program("ethtool")
     switch, left, right, *addresses = start(lab, properties, properties, queues=2, cpus=2)

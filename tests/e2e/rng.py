@@ -20,7 +20,7 @@ def device(socket, properties):
     return ["-chardev", f"socket,id=rng,path={socket}", "-device", f"vhost-user-rng-pci,chardev=rng{extra}"]
 
 
-@case_for({"split": ({},), "packed": ({"packed": "on"},)}, "a_guest_reads_random_bytes_{}")
+@case_for({"split": ({},), "packed": ({"packed": "on"},)}, "a_guest_reads_random_bytes_{}", shows=["vhost-user"])
 def a_guest_reads_random_bytes(lab, properties):
     need_program("qemu-system-x86_64")
     build = os.environ.get("VIREO_BUILD", os.path.join(ROOT, "build"))

@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 
+from . import matrix
 from .kernels import Unavailable
 from .lab import Hung, Lab, tail
 
@@ -29,17 +30,20 @@ class Failed(AssertionError):
 _cases = []
 
 
-def case(function):
-    """A function of a Lab; its name is the rule that it checks."""
-    _cases.append((function.__name__, function))
+def case(function=None, *, shows=()):
+    """A function of a Lab; its name is the rule that it checks. `shows`: what matrix.pairs takes."""
+    if function is None:
+        return lambda function: case(function, shows=shows)
+    _cases.append((function.__name__, function, matrix.pairs(shows, function.__name__)))
     return function
 
 
-def case_for(rows, name):
+def case_for(rows, name, shows=()):
     """The same rule for many settings: rows is {suffix: arguments}; the function takes (lab, *arguments)."""
     def mark(function):
         for suffix, arguments in rows.items():
-            _cases.append((name.format(suffix), lambda lab, arguments=arguments: function(lab, *arguments)))
+            full = name.format(suffix)
+            _cases.append((full, lambda lab, arguments=arguments: function(lab, *arguments), matrix.pairs(shows, full)))
         return function
     return mark
 
@@ -92,10 +96,13 @@ def _terminated(number, _frame):
 def main():
     signal.signal(signal.SIGTERM, _terminated)
     words = sys.argv[1:]
-    wanted = [(name, function) for name, function in _cases if not words or any(word in name for word in words)]
+    wanted = [one for one in _cases if not words or any(word in one[0] for word in words)]
     if not wanted:
-        sys.exit(f"no case holds {' or '.join(words)}: there are {', '.join(name for name, _ in _cases)}")
-    results = [_one(name, function) for name, function in wanted]
+        sys.exit(f"no case holds {' or '.join(words)}: there are {', '.join(one[0] for one in _cases)}")
+    results = []
+    for name, function, shows in wanted:
+        results.append(_one(name, function))
+        print(matrix.said(results[-1], shows), end="", flush=True)
     counts = [results.count(word) for word in ("ok", "FAIL", "skip")]
     print(f"{counts[0]} passed, {counts[1]} failed, {counts[2]} skipped", flush=True)
     sys.exit(1 if counts[1] else 0 if counts[0] else 77)

@@ -48,7 +48,7 @@ def client(guest, words, seconds=90):
     return guest.check(f"{CLIENT} {words}", seconds=seconds)
 
 
-@case
+@case(shows=[("CUSE", "split")])
 def frames_pass_between_two_nodes(lab):
     guest = lab_guest(lab)
     switch_start(guest, "cuse:vm1", "cuse:vm2")
@@ -202,7 +202,7 @@ def a_caller_outside_our_pid_namespace_is_refused(lab):
     expect("pid namespace" in guest.check(f"cat {LOG}"), "no line in the log")
 
 
-@case
+@case(shows=["CUSE"])
 def a_machine_of_qemu_s_pings_through_the_switch_over_packed_rings(lab):
     file = suspended(lab)
     guest = lab_guest(lab, modules=["cuse", "tun"], memory_mib=1280, cpus=2)

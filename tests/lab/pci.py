@@ -175,7 +175,7 @@ ROWS = {
     "polling_a_transitional_card": (cards({"disable-legacy": "off"}, {"packed": "on"}), (UIO, UIO), False, MODULES, ("--poll",)),
     "vfio_without_an_iommu": (cards({}, {"packed": "on"}), (VFIO, VFIO), False, NOIOMMU),
 }
-case_for(ROWS, "frames_pass_by_{}")(forwards)
+case_for(ROWS, "frames_pass_by_{}", shows=["virtio PCI UIO", "virtio PCI VFIO"])(forwards)
 
 
 @case

@@ -134,7 +134,7 @@ dd if=/dev/urandom of=/tmp/data bs=1M count=10 2>/dev/null""", MANY_S)
     return guest, head
 
 
-@case_for(RINGS, "kernels_interfaces_talk_over_{}_rings")
+@case_for(RINGS, "kernels_interfaces_talk_over_{}_rings", shows=["VDUSE virtio"])
 def kernels_interfaces_talk(lab, packed):
     guest, head = settled(lab, packed)
     guest.check(f"""{head}sent 0 1024
@@ -147,7 +147,7 @@ complaints""", MANY_S)
 complaints""", MANY_S)
 
 
-@case_for(RINGS, "offloads_are_turned_off_and_on_over_{}_rings")
+@case_for(RINGS, "offloads_are_turned_off_and_on_over_{}_rings", shows=["VDUSE virtio"])
 def offloads_are_turned_off_and_on(lab, packed):
     need_program("ethtool")
     guest, head = settled(lab, packed)
@@ -158,7 +158,7 @@ sent 0 1024
 complaints""", MANY_S)
 
 
-@case_for(RINGS, "killed_under_traffic_it_goes_on_over_{}_rings")
+@case_for(RINGS, "killed_under_traffic_it_goes_on_over_{}_rings", shows=["VDUSE virtio"])
 def killed_under_traffic_it_goes_on(lab, packed):
     guest, head = settled(lab, packed)
     killed = guest.run(f"""{head}flood
@@ -274,7 +274,7 @@ sleep 1000 >/tmp/pmd.in &
 """
 
 
-@case_for({"split": ("off", 0), "packed": ("on", 1)}, "virtio_user_on_vhost_vdpa_over_{}_rings")
+@case_for({"split": ("off", 0), "packed": ("on", 1)}, "virtio_user_on_vhost_vdpa_over_{}_rings", shows=["VDUSE vhost-vdpa"])
 def virtio_user_on_vhost_vdpa(lab, packed, packed_vq):
     need_program("dpdk-testpmd")
     guest, head = guest_with(lab, [f"vduse:h0,mac={MACS['h0']},packed={packed},attach=vhost",
