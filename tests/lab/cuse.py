@@ -15,7 +15,6 @@ from guest.qemu import CommandFailed  # noqa: E402
 from guest.switch import build_folder, program  # noqa: E402
 
 CLIENT = os.path.join(build_folder(), "tests/lab/cuse_client")
-RNG = os.path.join(build_folder(), "examples/vireo-rng")
 CONTROL = "/run/switchd.sock"
 LOG = "/run/switchd.log"
 VHOST_FD = ["-netdev", "tap,id=n,ifname=tapq,script=no,downscript=no,vhost=on,vhostfd=5"]
@@ -154,15 +153,28 @@ def a_switch_that_is_killed_lets_go_of_its_callers(lab):
     switch_end(guest)
 
 
+def example_start(guest, name, *words):
+    argv = " ".join([os.path.join(build_folder(), "examples", name), *words])
+    guest.check(f"{argv} >/run/example.log 2>&1 & echo $! >/run/example.pid; "
+                "for i in $(seq 100); do test -c /dev/example && exit 0; sleep 0.1; done; cat /run/example.log; exit 1")
+
+
+def example_end(guest):
+    guest.check("kill $(cat /run/example.pid); for i in $(seq 50); do test -c /dev/example || exit 0; sleep 0.1; done; exit 1")
+
+
 @case
-def one_program_serves_the_entropy_device_by_its_address(lab):
+def the_examples_serve_a_node_by_their_address_alone(lab):
     guest = lab_guest(lab)
-    guest.check(f"{RNG} cuse:rng >/run/rng.log 2>&1 & echo $! >/run/rng.pid; "
-                "for i in $(seq 100); do test -c /dev/rng && exit 0; sleep 0.1; done; cat /run/rng.log; exit 1")
+    example_start(guest, "vireo-rng", "cuse:example")
     for _ in range(2):
-        expect("rng: 100 buffers" in client(guest, "rng /dev/rng"), "entropy")
-        expect("iommu: 11 misses, and 11 again" in client(guest, "iommu /dev/rng"), "entropy behind an IOMMU")
-    guest.check("kill $(cat /run/rng.pid); for i in $(seq 50); do test -c /dev/rng || exit 0; sleep 0.1; done; exit 1")
+        expect("rng: 100 buffers" in client(guest, "rng /dev/example"), "entropy")
+        expect("iommu: 11 misses, and 11 again" in client(guest, "iommu /dev/example"), "entropy behind an IOMMU")
+    example_end(guest)
+    example_start(guest, "vireo-pong", "cuse:example", "10.7.0.2")
+    for _ in range(2):
+        expect("ping: 100 answers" in client(guest, "ping /dev/example 100"), "pings")
+    example_end(guest)
 
 
 @case

@@ -5,6 +5,7 @@
  *	cuse_client rng NODE			an entropy device's bytes
  *	cuse_client iommu NODE			the same behind an IOMMU: each page when it is asked for
  *	cuse_client frames NODE NODE COUNT	frames from the one network device to the other and back
+ *	cuse_client ping NODE COUNT		ARP and pings for 10.7.0.2, which the device's program answers
  *	cuse_client pairs NODE N		so many pairs at one node, and one more, which is refused
  *	cuse_client hold NODE			rings that run, until it is killed
  *	cuse_client outlive NODE		rings that run, until the node's program has gone
@@ -383,6 +384,45 @@ static void frames(const char *one_node, const char *other_node, unsigned count)
 	printf("frames: %u each way\n", count);
 }
 
+/* Sends a frame, and waits for its answer; where that lies, behind its header. */
+static const uint8_t *ask(struct client *client, unsigned number, const uint8_t *frame, uint32_t frame_bytes)
+{
+	struct queue *transmit = &client->queues[1], *receive = &client->queues[0];
+	uint32_t bytes;
+	unsigned slot;
+
+	give(receive, number, BUFFER_BYTES, true);
+	memset(buffer(transmit, number), 0, HEADER_BYTES);
+	memcpy(buffer(transmit, number) + HEADER_BYTES, frame, frame_bytes);
+	give(transmit, number, HEADER_BYTES + frame_bytes, false);
+	slot = take(receive, &bytes, "no answer has come");
+	expect(bytes == HEADER_BYTES + frame_bytes, "the answer has another length");
+	take(transmit, &bytes, "the buffer has not been given back");
+	return buffer(receive, slot) + HEADER_BYTES;
+}
+
+/* From 10.7.0.1, 02:00:00:00:00:01. The sum of a ping without data is that of its type alone. */
+static void ping(const char *node, unsigned count)
+{
+	static const uint8_t arp[42] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1,
+					 2, 0, 0, 0, 0, 1, 10, 7, 0, 1, 0, 0, 0, 0, 0, 0, 10, 7, 0, 2 };
+	uint8_t echo[42] = { [6] = 2, [11] = 1, [12] = 8, [14] = 0x45, [17] = 28, [22] = 64, [23] = 1,
+			     [26] = 10, 7, 0, 1, 10, 7, 0, 2, 8, 0, 0xf7, 0xff };
+	struct client client;
+	const uint8_t *answer;
+
+	client_start(&client, node, QUEUES);
+	answer = ask(&client, 0, arp, sizeof(arp));
+	expect(answer[21] == 2 && !memcmp(answer + 28, arp + 38, 4) && !memcmp(answer, arp + 6, 6), "no answer to ARP");
+	memcpy(echo, answer + 6, 6);
+	for (unsigned i = 1; i <= count; i++) {
+		answer = ask(&client, i, echo, sizeof(echo));
+		expect(answer[34] == 0 && answer[36] == 0xff && answer[37] == 0xff, "no answer to a ping");
+		expect(!memcmp(answer + 26, echo + 30, 4) && !memcmp(answer + 30, echo + 26, 4), "not its answer");
+	}
+	printf("ping: %u answers\n", count);
+}
+
 static void pairs(const char *node, unsigned count)
 {
 	struct client *clients = calloc(count + 1, sizeof(*clients));
@@ -743,6 +783,8 @@ int main(int argc, char **argv)
 		iommu(argv[2]);
 	else if (!strcmp(what, "frames") && argc == 5)
 		frames(argv[2], argv[3], (unsigned)atoi(argv[4]));
+	else if (!strcmp(what, "ping") && argc == 4)
+		ping(argv[2], (unsigned)atoi(argv[3]));
 	else if (!strcmp(what, "pairs") && argc == 4)
 		pairs(argv[2], (unsigned)atoi(argv[3]));
 	else if (!strcmp(what, "hold") && argc == 3)
@@ -760,7 +802,7 @@ int main(int argc, char **argv)
 	else if (!strcmp(what, "stuck") && argc == 5)
 		stuck(argv[2], argv[3], (pid_t)atoi(argv[4]));
 	else {
-		fprintf(stderr, "usage: cuse_client rng|iommu|frames|pairs|hold|outlive|wait|second|lies|rings|stuck "
+		fprintf(stderr, "usage: cuse_client rng|iommu|frames|ping|pairs|hold|outlive|wait|second|lies|rings|stuck "
 				"NODE...\n");
 		return 2;
 	}
