@@ -160,7 +160,7 @@ def a_server_that_hangs_up_at_once_is_not_asked_in_a_row(lab):
 def the_next_front_end_waits_until_the_first_has_gone(lab):
     switch = Switch(lab, [spec(lab, "left"), spec(lab, "right")])
     left, first = Front(lab.path("left")), Front(lab.path("right"))
-    waiting = raw.Peer(lab.path("right"))
+    waiting = raw.VhostUserPeer(lab.path("right"))
     waiting.send(raw.GET_FEATURES)
     both_ways(left, first, b"undisturbed")
     first.close()

@@ -11,9 +11,10 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "hostile"))
-import peer as raw  # noqa: E402
+import vhost_user as raw  # noqa: E402
+from peer import DATA, WRITE  # noqa: E402
 
-RX, TX = raw.DATA, 0x400000  # where buffers lie in the memory
+RX, TX = DATA, 0x400000  # where buffers lie in the memory
 RX_BUFFERS, RX_BYTES = 256, 0x2000
 TX_BUFFERS, TX_BYTES = 16, 0x20000
 MEMORY_BYTES = TX + TX_BUFFERS * TX_BYTES
@@ -21,7 +22,7 @@ HEADER_BYTES = 12
 NEEDS_CSUM, DATA_VALID = 1, 2
 
 
-class Connection(raw.Peer):
+class Connection(raw.VhostUserPeer):
     """Connects to a path, or takes the next connection of a listening socket."""
 
     def _connect(self, where, timeout):
@@ -51,7 +52,7 @@ class Front:
             if self.peer.protocol & raw.P_STATUS:
                 self.peer.send(raw.SET_STATUS, struct.pack("=Q", 15))
             for i in range(RX_BUFFERS):
-                self.receive_ring.descriptor(i, raw.GPA + RX + i * RX_BYTES, RX_BYTES, raw.WRITE)
+                self.receive_ring.descriptor(i, raw.GPA + RX + i * RX_BYTES, RX_BYTES, WRITE)
                 self.receive_ring.offer(i)
             self.receive_ring.ring_kick()
             self.peer.settle()

@@ -4,24 +4,35 @@
 After each lie: the daemon lives, the honest pair's frames keep arriving, and the daemon's fds, mappings and
 threads are what they were before.
 
-VIREO_HOSTILE=vduse: the hostile port is a VDUSE device, and its driver lies through /dev/vhost-vdpa-N; as root, on a kernel
-with vduse and vhost_vdpa. What a front end could say about itself has no counterpart there: rings and frames are left.
+The lies are the same over each transport; what a transport has no words for is skipped, and says why. VDUSE and CUSE need
+their kernel modules, and root.
 """
+import argparse
+import functools
+import importlib
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 
-from peer import DATA, GPA, Peer, frame, net_header
+from cuse import CusePeer
+from peer import DATA, GPA, be_patient, few, frame, net_header, patience, pause
 from vdpa import VdpaPeer
+from vhost_user import VhostUserPeer
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+TRANSPORTS = {peer.NAME: peer for peer in (VhostUserPeer, VdpaPeer, CusePeer)}
+FILES = ['lies_messages', 'lies_tables', 'lies_ioctls', 'lies_setup', 'lies_memory', 'lies_time', 'lies_rings',
+         'lies_frames']
+UNAVAILABLE = 77
+NO_CONTROL_QUEUE = 'the kernel gives a VDUSE device none, and a vhost device has none: its front end has it'
 LIES = []
 
 
@@ -38,40 +49,52 @@ class Skipped(Exception):
     """A lie that cannot be told here, and why."""
 
 
+def only_over(*transports, because):
+    """For lies that the other transports have no words for."""
+    def mark(function):
+        @functools.wraps(function)
+        def told(daemon):
+            if daemon.transport.NAME not in transports:
+                raise Skipped(because)
+            function(daemon)
+        return told
+    return mark
+
+
 class Daemon:
     """vireo-switchd with a hostile port and an honest pair that vireo-bench keeps busy."""
 
-    def __init__(self, build):
+    def __init__(self, build, transport, rate):
         self.folder = tempfile.mkdtemp(prefix='vireo-hostile-')
-        self.hostile = os.path.join(self.folder, 'hostile.sock')
+        self.transport, self.build = transport, build
         self.honest = [os.path.join(self.folder, f'honest{i}.sock') for i in range(2)]
         self.shouting = os.path.join(self.folder, 'shout.sock')
-        self.control = os.path.join(self.folder, 'control.sock')
-        self.build = build
-        self.vduse = os.environ.get('VIREO_HOSTILE') == 'vduse'
-        hostile = 'vduse:hostile,attach=vhost,queue-size=256' if self.vduse else f'vhost-user:{self.hostile},queues=2'
+        self.control_path = os.path.join(self.folder, 'control.sock')
         self.log = open(os.path.join(self.folder, 'log'), 'w+')
         self.process = subprocess.Popen(
-            [f'{build}/apps/vireo-switchd/vireo-switchd', '--control', self.control,
-             '--port', f'{hostile},name=hostile,mtu=9000',
+            [f'{build}/apps/vireo-switchd/vireo-switchd', '--control', self.control_path,
+             '--fdb-entries', str(few(65536)),  # all of them are listed, which takes an emulated machine 7 s
+             '--port', f'{transport.spec(self.folder)},name=hostile,mtu=9000',
              '--port', f'vhost-user:{self.shouting},name=shout',
              '--port', f'vhost-user:{self.honest[0]},name=honest0',
              '--port', f'vhost-user:{self.honest[1]},name=honest1'],
             stderr=self.log, env=dict(os.environ, ASAN_OPTIONS='detect_leaks=1'))
-        paths = [*self.honest, self.control, '/dev/vhost-vdpa-0' if self.vduse else self.hostile]
+        paths = [*self.honest, self.control_path, transport.path(self.folder)]
         self.wait_for(lambda: all(map(os.path.exists, paths)), 10, 'vireo-switchd does not listen')
+        self.control = self._connect_control()
         self.bench = subprocess.Popen(
             [f'{build}/apps/vireo-bench/vireo-bench', 'net', '--from', self.honest[0], '--to', self.honest[1],
-             '--rate', '1000', '--ring-size', '1024', '--seconds', '3600', '--verify', '--json'],
+             '--rate', str(rate), '--ring-size', '1024', '--seconds', '3600', '--verify', '--json', '--wait', 'event',
+             '--timeout', str(int(patience(10)))],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.wait_for(lambda: self.honest_frames() > 50, 10, 'the honest pair passes no frames')
-        self.shouter = Peer(self.shouting)
+        self.shouter = VhostUserPeer(self.shouting)
         self.shouter.ready()
-        time.sleep(0.3)
+        pause(0.3)
         self.before = self.resources()
 
     def wait_for(self, condition, seconds, what):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patience(seconds)
         while not condition():
             if self.process.poll() is not None:
                 raise Failure(f'vireo-switchd has ended with {self.process.returncode}:\n{self.tail()}')
@@ -81,22 +104,31 @@ class Daemon:
 
     def connect(self):
         """A peer at the hostile port."""
-        return VdpaPeer(self) if self.vduse else Peer(self.hostile)
+        return self.transport.at(self)
+
+    def text(self):
+        """Of the log."""
+        with open(self.log.name, errors='replace') as file:
+            return file.read()
 
     def breaks(self):
-        """How often the log says that the hostile port's device is broken."""
-        with open(self.log.name, errors='replace') as file:
-            return file.read().count('hostile: broken: ')
+        """How often the log says that the hostile port's device is broken. It leaves lines out where there are many."""
+        return len(re.findall('hostile(?:: pair 0)?: broken: ', self.text()))
 
     def tail(self):
-        self.log.flush()
-        with open(self.log.name, errors='replace') as file:
-            return ''.join(file.readlines()[-40:])
+        return '\n'.join(self.text().splitlines()[-40:])
 
-    def ctl(self, *words):
-        return json.loads(subprocess.run(
-            [f'{self.build}/apps/vireoctl/vireoctl', '-s', self.control, '--json', *words],
-            check=True, capture_output=True, text=True, timeout=10).stdout)
+    def _connect_control(self):
+        control = socket.socket(socket.AF_UNIX)
+        control.settimeout(patience(10))
+        control.connect(self.control_path)
+        return control.makefile('rw')
+
+    def ctl(self, method):
+        """What the daemon answers to a method of docs/control-protocol.md."""
+        self.control.write(json.dumps({'jsonrpc': '2.0', 'method': method, 'id': 1}) + '\n')
+        self.control.flush()
+        return json.loads(self.control.readline())['result']
 
     def port(self, name):
         return next(port for port in self.ctl('stats')['ports'] if port['name'] == name)
@@ -129,22 +161,24 @@ class Daemon:
     def check(self):
         """What holds after every lie."""
         self.check_honest()
-        self.wait_for(lambda: self.resources() == self.before, 3,
-                      f'not given back: (fds, mappings) were {self.before}, now {self.resources()}')
+        try:
+            self.wait_for(lambda: self.resources() == self.before, 3, 'not given back')
+        except Failure as error:
+            raise Failure(f'(fds, mappings) were {self.before}, now {self.resources()}: {error}') from error
 
     def finish(self):
         """Ends everything; the honest pair's account must be without a loss."""
         try:
             self.shouter.close()
             self.bench.send_signal(signal.SIGINT)  # it reports what it saw so far
-            out, err = self.bench.communicate(timeout=20)
+            out, err = self.bench.communicate(timeout=patience(20))
             if self.bench.returncode:
                 raise Failure(f'the honest pair: vireo-bench exit {self.bench.returncode}: {err}\n{self.tail()}')
             report = json.loads(out)
             if report['lost'] or report['corrupted'] or not report['received']['frames']:
                 raise Failure(f'the honest pair was disturbed: {out}')
             self.process.send_signal(signal.SIGTERM)
-            if self.process.wait(10):
+            if self.process.wait(patience(10)):
                 raise Failure(f'vireo-switchd: exit {self.process.returncode}\n{self.tail()}')
             return report
         finally:
@@ -158,19 +192,23 @@ class Daemon:
         subprocess.run(['rm', '-rf', self.folder], check=False)
 
 
-def run(build, wanted):
+def run(make_daemon, wanted, unspoken):
     passed, skipped, failed = 0, 0, []
-    daemon = Daemon(build)
+    for name, why in unspoken:
+        skipped += 1
+        print(f'skip {name}: {why}', flush=True)
+    daemon = make_daemon()
     start = time.monotonic()
     try:
         for function in LIES:
             if wanted and not any(word in function.__name__ for word in wanted):
                 continue
+            begin = time.monotonic()
             try:
                 function(daemon)
                 daemon.check()
                 passed += 1
-                print(f'ok   {function.__name__}', flush=True)
+                print(f'ok   {function.__name__} ({time.monotonic() - begin:.1f} s)', flush=True)
             except Skipped as why:
                 skipped += 1
                 print(f'skip {function.__name__}: {why}', flush=True)
@@ -181,7 +219,7 @@ def run(build, wanted):
                 print(daemon.tail(), flush=True)
                 if daemon.process.poll() is not None:
                     daemon.kill()
-                    daemon = Daemon(build)
+                    daemon = make_daemon()
         report = daemon.finish()
         passed += 1
         print(f"ok   honest_pair_undisturbed ({report['received']['frames']} frames in "
@@ -195,13 +233,35 @@ def run(build, wanted):
     return 1 if failed else 0
 
 
+def load(transport):
+    """Imports the files of lies; returns those (name, why) that this transport has no words for. A file may say which have,
+    with ONLY_OVER = (transports, why)."""
+    unspoken = []
+    for name in FILES:
+        transports, why = getattr(importlib.import_module(name), 'ONLY_OVER', (TRANSPORTS, ''))
+        if transport.NAME not in transports:
+            lies = [function for function in LIES if function.__module__ == name]
+            unspoken.append((f'{name} ({len(lies)} lies)', why))
+            LIES[:] = [function for function in LIES if function not in lies]
+    return unspoken
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog='run', description='Tells every lie to a vireo-switchd from $VIREO_BUILD.')
+    parser.add_argument('--transport', choices=TRANSPORTS, default=VhostUserPeer.NAME, help='of the hostile port (vhost-user)')
+    parser.add_argument('--slow', type=float, default=1, metavar='FACTOR',
+                        help='this machine is slower by that much (an emulated one): longer waits, fewer repetitions')
+    parser.add_argument('name', nargs='*', metavar='NAME', help='only the lies whose name holds one of them')
+    return parser.parse_args()
+
+
 def main():
-    import lies_messages  # noqa: F401  (registers its lies)
-    if os.environ.get('VIREO_HOSTILE') == 'vduse':
-        LIES.clear()  # they are vhost-user's own
-    else:
-        import lies_memory  # noqa: F401
-        import lies_time  # noqa: F401
-    import lies_rings  # noqa: F401
-    import lies_frames  # noqa: F401
-    sys.exit(run(os.environ.get('VIREO_BUILD', os.path.join(ROOT, 'build')), sys.argv[1:]))
+    options = arguments()
+    transport = TRANSPORTS[options.transport]
+    if transport.NEEDS and not os.path.exists(transport.NEEDS[0]):
+        print(f'skip {transport.NAME}: there is no {transport.NEEDS[0]} here: {transport.NEEDS[1]}')
+        sys.exit(UNAVAILABLE)
+    be_patient(options.slow)
+    build = os.environ.get('VIREO_BUILD', os.path.join(ROOT, 'build'))
+    unspoken = load(transport)
+    sys.exit(run(lambda: Daemon(build, transport, int(1000 / options.slow)), options.name, [] if options.name else unspoken))

@@ -1,136 +1,130 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Lies about guest memory: tables, files, and what lies behind them."""
+"""Lies about guest memory: where it is, how much there is, and what lies behind it."""
+import ctypes
+import mmap
 import os
-import socket
-import struct
 
-from bench import lie
+from bench import lie, only_over
 from peer import *
-from lies_messages import connect, closes, refused
-
-
-def refuses_table(daemon, regions, count=None, files=None, size=MEMORY_BYTES, padding=0):
-    with connect(daemon) as peer:
-        peer.negotiate()
-        memfd = peer.keep(os.memfd_create('lies'))
-        os.ftruncate(memfd, size)
-        fds = [memfd] * (len(regions) if files is None else files)
-        refused(peer, SET_MEM_TABLE, mem_table(regions, count, padding), fds)
-
-
-def refuses_region(daemon, region, fd_of=None):
-    """The same lie, told with ADD_MEM_REG beside an honest region."""
-    with connect(daemon) as peer:
-        peer.negotiate().share_memory()
-        fd = peer.memfd if fd_of is None else peer.keep(fd_of())
-        refused(peer, ADD_MEM_REG, mem_region(*region), [fd])
-
 
 PAGE = 4096
+MAPPED = 'a vhost-user front end hands over a file, and need not map it'
+MAP_FIXED = 0x10
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+
+
+def map_at(address, size, protection, fd, offset=0):
+    """A shared mapping at the address, or (None) where there is room: Python's own do not let the address be chosen."""
+    where = libc.mmap(address, size, protection, mmap.MAP_SHARED | (MAP_FIXED if address else 0), fd, offset)
+    assert where != 2**64 - 1, os.strerror(ctypes.get_errno())
+    return where
+
+
+def unmap(address, size):
+    libc.munmap(address, size)
+
+
+def does_not_run(peer, tell_memory, *arguments, use=lambda ring: ring.ring_kick()):
+    """Memory that cannot be taken is refused, or lost with the device when a ring runs on it."""
+    try:
+        peer.asked(tell_memory, *arguments)
+        peer.ring(0)
+        ring = peer.ring(1)
+        peer.run()
+        use(ring)
+    except NO:
+        return
+    assert peer.hung_up(), 'the device runs on what it cannot have'
 
 
 @lie
-def region_beyond_its_file(daemon):
-    """A region mapped without a look at the file's size is a SIGBUS later (CVE-2026-86561)."""
-    for size, offset in ((MEMORY_BYTES + PAGE, 0), (PAGE, MEMORY_BYTES), (MEMORY_BYTES, PAGE), (1 << 40, 0)):
-        refuses_table(daemon, [(GPA, size, UADDR, offset)])
-        refuses_region(daemon, (GPA + (1 << 41), size, UADDR + (1 << 41), offset))
+@only_over('cuse', 'vduse', because='lies_tables has it in the words of vhost-user')
+def memory_beyond_its_file(daemon):
+    """Mapped without a look at the file's size it is a SIGBUS later (CVE-2026-86561)."""
+    for file_size in (0, PAGE):
+        with daemon.connect() as peer:
+            peer.negotiate().make_memory()
+            os.ftruncate(peer.memfd, file_size)
+            does_not_run(peer, peer.tell_memory)
+    with daemon.connect() as peer:  # the rings are in the file, and what they tell of is not
+        peer.negotiate().make_memory()
+        os.ftruncate(peer.memfd, DATA)
+        does_not_run(peer, peer.tell_memory, use=lambda ring: ring.chain([(GPA + DATA, 72, 0)]))
 
 
 @lie
-def region_that_wraps_around(daemon):
-    top = 2**64 - PAGE
-    for region in ((top, 2 * PAGE, UADDR, 0), (GPA, 2 * PAGE, top, 0), (GPA, 2 * PAGE, UADDR, top),
-                   (GPA, 2**64 - 1, UADDR, 0), (GPA, 2**63, UADDR, 2**63)):
-        refuses_table(daemon, [region])
-        if region[0] != GPA:
-            refuses_region(daemon, region)
+@only_over('cuse', 'vduse', because=MAPPED)
+def memory_that_is_private(daemon):
+    with daemon.connect() as peer:
+        peer.negotiate().memory = mmap.mmap(-1, MEMORY_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        peer.memfd = peer.eventfd()
+        does_not_run(peer, peer.tell_memory)
 
 
 @lie
-def region_of_size_zero(daemon):
-    refuses_table(daemon, [(GPA, 0, UADDR, 0)])
-    refuses_region(daemon, (GPA << 20, 0, UADDR + (1 << 40), 0))
+@only_over('cuse', 'vduse', because=MAPPED)
+def memory_that_is_not_mapped(daemon):
+    for address in (PAGE, 1 << 46, 2**63, 2**64 - MEMORY_BYTES):
+        with daemon.connect() as peer:
+            peer.negotiate().make_memory()
+            does_not_run(peer, peer.tell_memory_at, address, MEMORY_BYTES)
 
 
 @lie
-def regions_that_overlap(daemon):
-    other = UADDR + (1 << 30)
-    refuses_table(daemon, [(GPA, 2 * PAGE, UADDR, 0), (GPA + PAGE, 2 * PAGE, other, 0)])
-    refuses_table(daemon, [(GPA, 2 * PAGE, UADDR, 0), (GPA << 8, 2 * PAGE, UADDR + PAGE, 0)])
-    refuses_table(daemon, [(GPA, PAGE, UADDR, 0)] * 2)
-    refuses_region(daemon, (GPA + PAGE, PAGE, other, 0))
-    refuses_region(daemon, (GPA << 8, PAGE, UADDR + PAGE, 0))
+@only_over('cuse', 'vduse', because=MAPPED)
+def memory_whose_file_may_not_be_written(daemon):
+    with daemon.connect() as peer:
+        peer.negotiate().make_memory()
+        read_only = peer.keep(os.open(f'/proc/self/fd/{peer.memfd}', os.O_RDONLY))
+        address = map_at(None, MEMORY_BYTES, mmap.PROT_READ, read_only)
+        does_not_run(peer, peer.tell_memory_at, address, MEMORY_BYTES)
+        unmap(address, MEMORY_BYTES)
 
 
 @lie
-def region_count_that_lies(daemon):
-    region = (GPA, PAGE, UADDR, 0)
-    for count in (0, 2, 8, 9, 0x10001, 0xFFFFFFFF, 0x80000001):
-        refuses_table(daemon, [region], count=count)
-    refuses_table(daemon, [(GPA + i * PAGE, PAGE, UADDR + i * PAGE, 0) for i in range(9)], files=8)
+@only_over('cuse', 'vduse', because=MAPPED)
+def memory_in_more_pieces_than_a_map_holds(daemon):
+    """A file's pages one by one, the last one first."""
+    pages = 510  # of which QEMU has one less at most
+    with daemon.connect() as peer:
+        peer.negotiate().make_memory(pages * PAGE)
+        begin = map_at(None, pages * PAGE, mmap.PROT_READ | mmap.PROT_WRITE, peer.memfd)
+        for i in range(pages):
+            map_at(begin + i * PAGE, PAGE, mmap.PROT_READ | mmap.PROT_WRITE, peer.memfd, (pages - 1 - i) * PAGE)
+        does_not_run(peer, peer.tell_memory_at, begin, pages * PAGE)
+        unmap(begin, pages * PAGE)
 
 
 @lie
-def fewer_or_more_fds_than_regions(daemon):
-    regions = [(GPA + i * PAGE, PAGE, UADDR + i * PAGE, 0) for i in range(3)]
-    for files in (0, 1, 2, 4, 8):
-        refuses_table(daemon, regions, files=files)
-
-
-@lie
-def region_without_a_file(daemon):
-    closes(daemon, ADD_MEM_REG, mem_region(GPA, PAGE, UADDR, 0))
-
-
-@lie
-def region_whose_file_is_no_memory(daemon):
-    for make in (lambda: os.eventfd(0), lambda: os.open('/dev/null', os.O_RDWR), lambda: os.open('/', os.O_RDONLY),
-                 lambda: socket.socket(socket.AF_UNIX).detach()):
-        refuses_region(daemon, (GPA << 8, PAGE, UADDR + (1 << 40), 0), make)
-
-
-@lie
-def region_whose_file_may_not_be_written(daemon):
-    def read_only():
-        memfd = os.memfd_create('lies')
-        os.ftruncate(memfd, PAGE)
-        fd = os.open(f'/proc/self/fd/{memfd}', os.O_RDONLY)
-        os.close(memfd)
-        return fd
-    refuses_region(daemon, (GPA << 8, PAGE, UADDR + (1 << 40), 0), read_only)
-
-
-@lie
-def one_slot_more_than_there_are(daemon):
-    with connect(daemon) as peer:
-        peer.negotiate().share_memory()
-        slots = peer.ask_u64(GET_MAX_MEM_SLOTS)
-        assert slots >= 509
-        for i in range(1, slots):
-            region = mem_region((1 << 40) + i * PAGE, PAGE, UADDR + (1 << 40) + i * PAGE, 0)
-            assert peer.ack(ADD_MEM_REG, region, [peer.memfd]) == 0, f'slot {i} was refused'
-        refused(peer, ADD_MEM_REG, mem_region(1 << 50, PAGE, UADDR + (1 << 41), 0), [peer.memfd])
-
-
-@lie
-def removing_a_region_that_is_not_there(daemon):
-    for region in ((GPA, PAGE, UADDR, 0), (GPA + PAGE, MEMORY_BYTES, UADDR, 0), (GPA, MEMORY_BYTES, 0, 0)):
-        with connect(daemon) as peer:
-            peer.negotiate().share_memory()
-            refused(peer, REM_MEM_REG, mem_region(*region))
-
-
-@lie
-def removing_memory_under_a_running_ring(daemon):
+def taking_memory_away_under_a_running_ring(daemon):
     for packed in (False, True):
-        with connect(daemon) as peer:
+        with daemon.connect() as peer:
             _, transmit = peer.ready(packed=packed)
-            peer.send(REM_MEM_REG, mem_region(GPA, MEMORY_BYTES, UADDR, 0), [peer.memfd])
             try:
+                peer.take_memory_away()
                 peer.settle()
                 transmit.chain([(GPA + DATA, 64, 0)])
-            except Closed:
+            except NO:
+                pass
+            daemon.check_honest()
+
+
+@lie
+def memory_that_comes_and_goes_under_traffic(daemon):
+    for packed in (False, True):
+        with daemon.connect() as peer:
+            _, transmit = peer.ready(packed=packed)
+            peer.write(DATA, net_header() + frame())
+            try:
+                for start in range(few(50)):
+                    transmit.chain([(GPA + DATA, 72, 0)], start)
+                    peer.take_memory_away()
+                    peer.tell_memory()
+                peer.settle()
+            except NO:
                 pass
             daemon.check_honest()
 
@@ -139,10 +133,9 @@ def removing_memory_under_a_running_ring(daemon):
 def truncating_the_file_under_a_running_ring(daemon):
     """SIGBUS costs the device that owns the memory, and nobody else."""
     for packed in (False, True):
-        with connect(daemon) as peer:
+        with daemon.connect() as peer:
             receive, transmit = peer.ready(packed=packed)
-            peer.memory.close()
-            peer.memory = None
+            peer.forget_memory()
             os.ftruncate(peer.memfd, 0)
             transmit.ring_kick()
             receive.ring_kick()
@@ -152,7 +145,7 @@ def truncating_the_file_under_a_running_ring(daemon):
 
 @lie
 def truncating_the_payload_only(daemon):
-    with connect(daemon) as peer:
+    with daemon.connect() as peer:
         _, transmit = peer.ready()
         os.ftruncate(peer.memfd, DATA)  # first: a worker that polls would take the frames before we get to it
         for i in range(4):
@@ -164,29 +157,33 @@ def truncating_the_payload_only(daemon):
 
 @lie
 def ring_addresses_that_are_not_memory(daemon):
-    both = [{'desc': MEMORY_BYTES}, {'used': 2**40}, {'avail': -UADDR}, {'desc': MEMORY_BYTES - 16}, {'desc': 8},
+    both = [{'desc': MEMORY_BYTES}, {'used': 2**40}, {'avail': -0x7F5500000000}, {'desc': MEMORY_BYTES - 16}, {'desc': 8},
             {'avail': 1}, {'used': 2}]
     tight = {False: [{'used': MEMORY_BYTES - 4}, {'avail': MEMORY_BYTES - 2}],  # hold the first fields only
              True: [{'used': MEMORY_BYTES - 2}, {'avail': MEMORY_BYTES - 2}]}
     for packed in (False, True):
         for lies in both + tight[packed]:
-            with connect(daemon) as peer:
+            with daemon.connect() as peer:
                 peer.negotiate(F_PACKED if packed else 0).share_memory()
                 try:
                     peer.ring(1, packed=packed, **lies)
+                    peer.run()
                     peer.settle()
-                except Closed:
+                except NO:
                     continue
                 assert peer.hung_up(1), f'ring with {lies} was taken (packed: {packed})'
 
 
 @lie
+@only_over('vhost-user', 'cuse', because='the kernel keeps a size that is told while the ring runs for the next time')
 def ring_that_grows_out_of_its_memory(daemon):
-    """SET_VRING_NUM after the addresses were checked has them checked again."""
-    with connect(daemon) as peer:
+    """A size after the addresses were checked has them checked again, or is refused."""
+    with daemon.connect() as peer:
         peer.negotiate().share_memory()
-        ring = peer.ring(1, desc=MEMORY_BYTES - 16 * 64, num=64)
+        peer.ring(1, desc=MEMORY_BYTES - 16 * 64, num=64)
         peer.settle()
-        peer.send(SET_VRING_NUM, struct.pack('=II', 1, 128))
-        assert peer.hung_up(), 'the ring goes on beyond the end of memory'
-        assert ring
+        try:
+            peer.ring_num(1, 128)
+            assert peer.hung_up(), 'the ring goes on beyond the end of memory'
+        except NO:
+            pass

@@ -4,57 +4,47 @@ import os
 import struct
 import time
 
-from bench import lie
+from bench import NO_CONTROL_QUEUE, lie, only_over
 from peer import *
-from lies_messages import connect
+from vhost_user import NET_SET_MTU, SEND_RARP
 
-SIZE = 32768  # the longest ring: each chain may be as long
 MEMORY = 16 << 20
 TABLE = 0x800000  # one indirect table that all chains share
-CTRL_VQ, CTRL_RX = 1 << 17, 1 << 18
 CONTROL_QUEUE = 4
 FRAME_BYTES = 12 + 60
 
 
 class LongRing(SplitRing):
-    """A ring of 32768 chains, all made available at once; each leads to the same table of as many entries."""
+    """The longest ring, all its chains made available at once; each leads to the same table of as many entries."""
 
     def __init__(self, peer, index):
-        super().__init__(peer, index, SIZE)
+        super().__init__(peer, index, peer.RING_MAX)
         self.desc, self.driver, self.device = 0x400000, 0x500000, 0x600000
 
     def fill(self, entry, last):
         """entry and last: (address, length, flags) of the table's descriptors."""
-        table = b''.join(struct.pack('<QIHH', *entry[:2], entry[2] | NEXT, i + 1) for i in range(SIZE - 1))
+        table = b''.join(struct.pack('<QIHH', *entry[:2], entry[2] | NEXT, i + 1) for i in range(self.size - 1))
         self.peer.write(TABLE, table + struct.pack('<QIHH', *last, 0))
-        self.peer.write(self.desc, struct.pack('<QIHH', GPA + TABLE, 16 * SIZE, INDIRECT, 0) * SIZE)
-        self.peer.write(self.driver + 4, struct.pack(f'<{SIZE}H', *range(SIZE)))
+        self.peer.write(self.desc, struct.pack('<QIHH', GPA + TABLE, 16 * self.size, INDIRECT, 0) * self.size)
+        self.peer.write(self.driver + 4, struct.pack(f'<{self.size}H', *range(self.size)))
 
     def offer_all(self):
-        self.peer.write(self.driver + 2, struct.pack('<H', SIZE))
+        self.peer.write(self.driver + 2, struct.pack('<H', self.size))
         self.ring_kick()
 
 
-def long_ring(peer, index, features=F_MRG_RXBUF | F_INDIRECT):
+def long_ring(peer, index, features):
     peer.negotiate(features)
     peer.share_memory(MEMORY)
     ring = LongRing(peer, index)
-    peer.send(SET_VRING_NUM, struct.pack('=II', index, SIZE))
-    peer.send(SET_VRING_BASE, struct.pack('=II', index, 0))
-    peer.send(SET_VRING_ADDR, vring_addr(index, UADDR + ring.desc, UADDR + ring.device, UADDR + ring.driver))
-    ring.call, ring.kick = peer.eventfd(), peer.eventfd()
-    peer.send(SET_VRING_CALL, struct.pack('=Q', index), [ring.call])
-    peer.send(SET_VRING_KICK, struct.pack('=Q', index), [ring.kick])
-    peer.send(SET_VRING_ENABLE, struct.pack('=II', index, 1))
-    if peer.protocol & P_STATUS:
-        peer.send(SET_STATUS, struct.pack('=Q', 15))
-    peer.settle()
+    peer.ring_set_up(ring)
+    peer.run()
     return ring
 
 
 def delays_nobody(daemon, index, entry, last, features=F_MRG_RXBUF | F_INDIRECT, stir=lambda: None):
     """The honest port and the control socket are served all the while; the liar may be cut off for it."""
-    with connect(daemon) as peer:
+    with daemon.connect() as peer:
         ring = long_ring(peer, index, features)
         ring.fill(entry, last)
         ring.offer_all()
@@ -75,13 +65,15 @@ def transmit_chains_that_are_bad_after_thousands_of_pieces(daemon):
 
 
 @lie
+@only_over('vhost-user', because=NO_CONTROL_QUEUE)
 def commands_of_nothing_by_the_thousand(daemon):
-    delays_nobody(daemon, CONTROL_QUEUE, (0, 0, 0), (GPA + DATA, 1, WRITE), F_INDIRECT | CTRL_VQ | CTRL_RX)
+    delays_nobody(daemon, CONTROL_QUEUE, (0, 0, 0), (GPA + DATA, 1, WRITE), F_INDIRECT | F_CTRL_VQ | F_CTRL_RX)
 
 
 @lie
+@only_over('vhost-user', because=NO_CONTROL_QUEUE)
 def commands_in_thousands_of_pieces(daemon):
-    delays_nobody(daemon, CONTROL_QUEUE, (GPA + DATA, 1, 0), (GPA + DATA, 1, WRITE), F_INDIRECT | CTRL_VQ | CTRL_RX)
+    delays_nobody(daemon, CONTROL_QUEUE, (GPA + DATA, 1, 0), (GPA + DATA, 1, WRITE), F_INDIRECT | F_CTRL_VQ | F_CTRL_RX)
 
 
 @lie
@@ -91,10 +83,11 @@ def receive_buffers_without_room_in_thousands_of_pieces(daemon):
 
 
 @lie
+@only_over('vhost-user', because="these messages are vhost-user's own")
 def session_that_leaves_a_small_mtu_behind(daemon):
     """What one peer has said of itself does not hold for the next one."""
     mtu = daemon.port('hostile')['mtu']
-    with connect(daemon) as peer:
+    with daemon.connect() as peer:
         peer.ready()
         assert peer.ack(NET_SET_MTU, struct.pack('=Q', 68)) == 0
         assert daemon.port('hostile')['mtu'] == 68
@@ -102,10 +95,11 @@ def session_that_leaves_a_small_mtu_behind(daemon):
 
 
 @lie
+@only_over('vhost-user', because="these messages are vhost-user's own")
 def sessions_that_lie_in_a_loop_do_not_fill_the_log(daemon):
     before = os.path.getsize(daemon.log.name)
     for _ in range(200):
-        with connect(daemon) as peer:
+        with daemon.connect() as peer:
             peer.negotiate()
             for _ in range(20):
                 assert peer.ack(NET_SET_MTU, struct.pack('=Q', 1)) != 0
@@ -116,14 +110,15 @@ def sessions_that_lie_in_a_loop_do_not_fill_the_log(daemon):
 
 
 @lie
+@only_over('vhost-user', because="these messages are vhost-user's own")
 def announcements_by_the_thousand_do_not_flood_the_network(daemon):
-    with connect(daemon) as peer:
+    with daemon.connect() as peer:
         peer.ready()
         before = daemon.port('hostile')['rx_frames']
         for _ in range(3000):
             peer.send(SEND_RARP, b'\x02lies\x02\0\0')
         peer.settle()
-        time.sleep(0.2)
+        pause(0.2)
         announced = daemon.port('hostile')['rx_frames'] - before
         assert 0 < announced < 300, f'{announced} announcements'
 
@@ -131,7 +126,7 @@ def announcements_by_the_thousand_do_not_flood_the_network(daemon):
 @lie
 def call_fd_made_blocking_and_full(daemon):
     """O_NONBLOCK belongs to the file, which the peer shares: it may be gone again when we write."""
-    with connect(daemon) as peer:
+    with daemon.connect() as peer:
         _, ring = peer.ready()
         os.set_blocking(ring.call, True)
         os.eventfd_read(ring.call)
@@ -139,7 +134,7 @@ def call_fd_made_blocking_and_full(daemon):
         peer.write(DATA, net_header() + frame())
         try:
             ring.chain([(GPA + DATA, FRAME_BYTES, 0)])
-            time.sleep(0.2)
+            pause(0.2)
             daemon.check_honest()
         finally:
             os.eventfd_read(ring.call)

@@ -1,78 +1,74 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A vhost-user front end in raw bytes, for telling lies.
+"""The driver's half in raw bytes, for telling lies: rings, frames, and the interface of whoever brings them to a device.
 
 It shares no code with Vireo: numbers and layouts are written down here once more, from the
 specifications, so that a misunderstanding on our side meets an independent reading.
 """
-import array
 import mmap
 import os
-import select
-import socket
 import struct
 import time
 
-(GET_FEATURES, SET_FEATURES, SET_OWNER, RESET_OWNER, SET_MEM_TABLE) = range(1, 6)
-(SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE, SET_VRING_KICK, SET_VRING_CALL,
- SET_VRING_ERR, GET_PROTOCOL_FEATURES, SET_PROTOCOL_FEATURES, GET_QUEUE_NUM, SET_VRING_ENABLE,
- SEND_RARP, NET_SET_MTU, SET_BACKEND_REQ_FD) = range(8, 22)
-GET_CONFIG, SET_CONFIG = 24, 25
-RESET_DEVICE = 34
-GET_MAX_MEM_SLOTS, ADD_MEM_REG, REM_MEM_REG, SET_STATUS, GET_STATUS = range(36, 41)
-
-VERSION, REPLY, NEED_REPLY = 1, 4, 8
-
 F_CSUM, F_HOST_TSO4, F_MRG_RXBUF = 1 << 0, 1 << 11, 1 << 15
-F_INDIRECT, F_EVENT_IDX, F_PROTOCOL = 1 << 28, 1 << 29, 1 << 30
-F_VERSION_1, F_PACKED, F_IN_ORDER = 1 << 32, 1 << 34, 1 << 35
+F_INDIRECT, F_EVENT_IDX = 1 << 28, 1 << 29
+F_VERSION_1, F_ACCESS_PLATFORM, F_PACKED, F_IN_ORDER = 1 << 32, 1 << 33, 1 << 34, 1 << 35
+F_CTRL_VQ, F_CTRL_RX, F_CTRL_VLAN, F_MQ, F_CTRL_MAC_ADDR = 1 << 17, 1 << 18, 1 << 19, 1 << 22, 1 << 23
 
-P_MQ, P_RARP, P_REPLY_ACK, P_MTU, P_BACKEND_REQ, P_CONFIG = 1 << 0, 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 9
-P_BACKEND_SEND_FD, P_RESET_DEVICE, P_MEM_SLOTS, P_STATUS = 1 << 10, 1 << 13, 1 << 15, 1 << 16
-P_ALL = (P_MQ | P_RARP | P_REPLY_ACK | P_MTU | P_BACKEND_REQ | P_CONFIG | P_BACKEND_SEND_FD |
-         P_RESET_DEVICE | P_MEM_SLOTS | P_STATUS)
+ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK = 1, 2, 4, 8
 
 NEXT, WRITE, INDIRECT = 1, 2, 4
 AVAIL, USED = 1 << 7, 1 << 15
 
 MEMORY_BYTES = 4 << 20
 GPA = 0x100000
-UADDR = 0x7F5500000000
 
 
 class Closed(Exception):
-    """The back end has hung up."""
+    """The device is lost to this peer: the session has been closed, or the device is silent until it is reset."""
+
+
+class Refused(Exception):
+    """What was said has been answered with no, and the session goes on."""
+
+
+NO = (Closed, Refused)
+_slowness = 1.0
+
+
+def be_patient(factor):
+    """This machine is slower by that much: waits take longer, what is waited for stays the same."""
+    global _slowness
+    _slowness = factor
+
+
+def patience(seconds):
+    return seconds * _slowness
+
+
+def few(times):
+    """Fewer, on a machine that takes longer for each."""
+    return max(2, int(times / _slowness))
+
+
+def pause(seconds):
+    time.sleep(patience(seconds))
 
 
 class Peer:
-    """One connection to a vhost-user back end. Everything sent is what the caller says, true or not."""
+    """One session with a device. Everything said is what the caller says, true or not.
 
-    def __init__(self, path, timeout=5.0):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(timeout)
-        self.fds = []
-        self.memory = None
-        self.memfd = -1
-        self.rings = {}
-        self._connect(path, timeout)
+    A transport's class has NAME, what it NEEDS on this machine (a path, and who makes it), spec() and path() of the hostile
+    port, at(), and the verbs below. A verb raises Refused or Closed at once, or what it said shows at settle() or hung_up();
+    asked() has it raise at once.
+    """
+    NAME = None
+    NEEDS = None
+    RING_MAX = 32768
+    UNTOLD = 0  # features that the device reckons with, whatever is said
 
-    def _connect(self, path, timeout):
-        end = time.monotonic() + timeout
-        while True:
-            try:
-                self.sock.connect(path)
-                return
-            except (BlockingIOError, ConnectionRefusedError, FileNotFoundError):
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.01)
-
-    def close(self):
-        self.sock.close()
-        if self.memory is not None:
-            self.memory.close()
-        for fd in self.fds:
-            os.close(fd)
-        self.fds = []
+    def __init__(self):
+        self.fds, self.rings = [], {}
+        self.memory, self.memfd, self.features = None, -1, 0
 
     def __enter__(self):
         return self
@@ -87,133 +83,149 @@ class Peer:
     def eventfd(self, initial=0, flags=os.EFD_NONBLOCK):
         return self.keep(os.eventfd(initial, flags))
 
-    # ---- messages ----
+    def close(self):
+        self.hang_up()
+        self.forget_memory()
+        for fd in self.fds:
+            os.close(fd)
+        self.fds = []
 
-    def raw(self, data, fds=()):
-        ancillary = []
-        if fds:
-            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))]
-        try:
-            sent = self.sock.sendmsg([data], ancillary)
-            if sent < len(data):
-                self.sock.sendall(data[sent:])
-        except (BrokenPipeError, ConnectionResetError) as error:
-            raise Closed() from error
+    def forget_memory(self):
+        """Ours; the device's stays."""
+        if self.memory is not None:
+            self.memory.close()
+        self.memory = None
 
-    def send(self, request, payload=b'', fds=(), flags=VERSION, size=None):
-        self.raw(struct.pack('=III', request, flags, len(payload) if size is None else size) + payload, fds)
+    def write(self, offset, data):
+        self.memory[offset:offset + len(data)] = data
 
-    def _read(self, count):
-        data = b''
-        while len(data) < count:
-            try:
-                piece = self.sock.recv(count - len(data))
-            except ConnectionResetError as error:
-                raise Closed() from error
-            if not piece:
-                raise Closed()
-            data += piece
-        return data
-
-    def receive(self):
-        request, flags, size = struct.unpack('=III', self._read(12))
-        assert flags & 3 == VERSION and flags & REPLY, f'reply flags {flags:#x}'
-        return request, self._read(size)
-
-    def ask(self, request, payload=b'', fds=()):
-        self.send(request, payload, fds)
-        answered, data = self.receive()
-        assert answered == request, f'answer {answered} to request {request}'
-        return data
-
-    def ask_u64(self, request, payload=b''):
-        return struct.unpack('=Q', self.ask(request, payload))[0]
-
-    def ack(self, request, payload=b'', fds=()):
-        """Sends with need_reply and returns the back end's verdict: 0 is yes."""
-        self.send(request, payload, fds, VERSION | NEED_REPLY)
-        answered, data = self.receive()
-        assert answered == request and len(data) == 8
-        return struct.unpack('=Q', data)[0]
-
-    def hung_up(self, timeout=3.0):
-        """True once the back end has closed the connection."""
-        end = time.monotonic() + timeout
-        poll = select.poll()
-        poll.register(self.sock, select.POLLIN | select.POLLHUP | select.POLLRDHUP)
-        while time.monotonic() < end:
-            for _, event in poll.poll(50):
-                if event & (select.POLLHUP | select.POLLRDHUP | select.POLLERR):
-                    return True
-                if event & select.POLLIN and not self.sock.recv(4096):
-                    return True
-        return False
+    def asked(self, verb, *arguments):
+        return verb(*arguments)
 
     # ---- an honest session, to lie from ----
 
-    def negotiate(self, features=F_MRG_RXBUF, protocol=P_ALL):
-        offered = self.ask_u64(GET_FEATURES)
-        self.features = (features | F_VERSION_1 | F_PROTOCOL) & offered
-        protocol &= self.ask_u64(GET_PROTOCOL_FEATURES)
-        self.protocol = protocol
-        self.send(SET_PROTOCOL_FEATURES, struct.pack('=Q', protocol))
-        self.send(SET_OWNER)
-        self.send(SET_FEATURES, struct.pack('=Q', self.features))
+    def share_memory(self, size=MEMORY_BYTES):
+        """Makes self.memory and tells it to the device, at GPA."""
+        self.make_memory(size)
+        self.asked(self.tell_memory)
         return self
 
-    def share_memory(self, size=MEMORY_BYTES):
+    def make_memory(self, size=MEMORY_BYTES):
+        self.forget_memory()
         self.memfd = self.keep(os.memfd_create('lies', os.MFD_ALLOW_SEALING))
         os.ftruncate(self.memfd, size)
         self.memory = mmap.mmap(self.memfd, size)
-        assert self.ack(SET_MEM_TABLE, mem_table([(GPA, size, UADDR, 0)]), [self.memfd]) == 0
-        return self
 
     def ring(self, index, size=256, packed=False, **lies):
-        """Sets up and starts ring `index`; returns it. The queue area of ring i starts at i * 64 KiB * 4."""
+        """Sets up and enables ring `index`; returns it. The queue area of ring i starts at i * Ring.AREA."""
         ring = (PackedRing if packed else SplitRing)(self, index, size)
-        self.rings[index] = ring
-        self.send(SET_VRING_NUM, struct.pack('=II', index, lies.get('num', size)))
-        base = lies.get('base', 0x80008000 if packed else 0)
-        self.send(SET_VRING_BASE, struct.pack('=II', index, base))
-        self.send(SET_VRING_ADDR, vring_addr(index, UADDR + lies.get('desc', ring.desc),
-                                             UADDR + lies.get('used', ring.device),
-                                             UADDR + lies.get('avail', ring.driver)))
-        ring.call = self.eventfd()
-        ring.kick = self.eventfd()
-        self.send(SET_VRING_CALL, struct.pack('=Q', index), [ring.call])
-        self.send(SET_VRING_KICK, struct.pack('=Q', index), [ring.kick])
-        self.send(SET_VRING_ENABLE, struct.pack('=II', index, 1))
+        self.ring_set_up(ring, packed, **lies)
         return ring
+
+    def ring_set_up(self, ring, packed=False, **lies):
+        index = ring.index
+        self.rings[index] = ring
+        self.ring_num(index, lies.get('num', ring.size))
+        self.ring_base_set(index, lies.get('base', 0x80008000 if packed else 0))
+        self.ring_addr(index, lies.get('desc', ring.desc), lies.get('avail', ring.driver), lies.get('used', ring.device))
+        ring.call, ring.kick = self.eventfd(), self.eventfd()
+        self.ring_call(index, ring.call)
+        self.ring_kick(index, ring.kick)
+        self.ring_enable(index)
 
     def ready(self, features=F_MRG_RXBUF | F_INDIRECT, packed=False, size=256):
         """A complete session with a receive and a transmit ring; returns (receive, transmit)."""
         self.negotiate(features | (F_PACKED if packed else 0))
         self.share_memory()
+        assert not packed or self.features & F_PACKED, 'packed rings are not offered'
         rings = self.ring(0, size, packed), self.ring(1, size, packed)
-        if self.protocol & P_STATUS:
-            self.send(SET_STATUS, struct.pack('=Q', 15))
-        self.settle()
+        self.run()
         return rings
 
+    # ---- what a transport has of its own ----
+
+    @classmethod
+    def at(cls, daemon):
+        """A peer at the daemon's hostile port."""
+        raise NotImplementedError
+
+    def hang_up(self):
+        raise NotImplementedError
+
+    def offered(self):
+        """The device's features."""
+        raise NotImplementedError
+
+    def negotiate(self, features=F_MRG_RXBUF):
+        """Those of the features that are offered; self.features."""
+        raise NotImplementedError
+
+    def features_set(self, features):
+        """These, offered or not, in a session that has not begun."""
+        raise NotImplementedError
+
+    def tell_memory(self):
+        """self.memory is at GPA now."""
+        raise NotImplementedError
+
+    def take_memory_away(self):
+        """The device is told that it has none any more, rings or not."""
+        raise NotImplementedError
+
+    def ring_num(self, index, size):
+        raise NotImplementedError
+
+    def ring_base_set(self, index, base):
+        raise NotImplementedError
+
+    def ring_addr(self, index, desc, avail, used):
+        """Offsets in the memory shared."""
+        raise NotImplementedError
+
+    def ring_kick(self, index, fd):
+        raise NotImplementedError
+
+    def ring_call(self, index, fd):
+        raise NotImplementedError
+
+    def ring_err(self, index, fd):
+        raise NotImplementedError
+
+    def ring_enable(self, index):
+        raise NotImplementedError
+
+    def ring_stop(self, index):
+        """Stops it; returns its base."""
+        raise NotImplementedError
+
+    def ring_go_on(self, index, base):
+        """After ring_stop()."""
+        raise NotImplementedError
+
+    def run(self):
+        """The driver is ready."""
+        raise NotImplementedError
+
+    def reset(self):
+        """The device begins anew, with the same peer."""
+        raise NotImplementedError
+
     def settle(self):
-        """Everything sent so far has been carried out when the answer to this has come."""
-        self.ask_u64(GET_FEATURES)
+        """Everything said so far has been carried out when this returns."""
+        raise NotImplementedError
 
-    def write(self, offset, data):
-        self.memory[offset:offset + len(data)] = data
-
-
-def mem_table(regions, count=None, padding=0):
-    data = struct.pack('=II', len(regions) if count is None else count, padding)
-    return data + b''.join(struct.pack('=QQQQ', *region) for region in regions)
+    def hung_up(self, timeout=3.0):
+        """True once the device is lost to us."""
+        raise NotImplementedError
 
 
-def mem_region(gpa, size, uaddr, offset):
-    return struct.pack('=QQQQQ', 0, gpa, size, uaddr, offset)
-
-
-def vring_addr(index, desc, used, avail, flags=0, log=0):
-    return struct.pack('=IIQQQQ', index, flags, desc, used, avail, log)
+def refused(peer, verb, *arguments):
+    """It is answered with no, or costs the session."""
+    try:
+        peer.asked(verb, *arguments)
+    except NO:
+        return
+    raise AssertionError(f'{verb.__name__}{arguments} was taken')
 
 
 DATA = 0x200000  # where buffers lie, as an offset in the memory
@@ -259,9 +271,13 @@ class SplitRing(Ring):
         self.offer(start)
         self.ring_kick()
 
+    def used_now(self):
+        """The used index."""
+        return struct.unpack_from('<H', self.peer.memory, self.device + 2)[0]
+
     def used(self):
         """Used elements not seen yet, as (id, length)."""
-        (index,) = struct.unpack_from('<H', self.peer.memory, self.device + 2)
+        index = self.used_now()
         elements = []
         while self.used_index != index:
             at = self.device + 4 + 8 * (self.used_index % self.size)

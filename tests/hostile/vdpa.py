@@ -1,117 +1,120 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The hostile peer in front of a VDUSE device: a driver on /dev/vhost-vdpa-N, in raw ioctls.
+"""The hostile peer in front of a VDUSE device: a driver on /dev/vhost-vdpa-N.
 
-Rings and frames are the same lies as over vhost-user. Nobody hangs up here: a device that has been lied to is silent until
-it is reset, and the daemon's log says why.
+Nobody hangs up here: a device that has been lied to stands still until it is reset, which the switch shows.
 """
-import ctypes
-import fcntl
-import glob
-import mmap
 import os
 import struct
 import time
 
-from peer import F_VERSION_1, GPA, MEMORY_BYTES, Closed, PackedRing, Peer, SplitRing
+from ioctls import (BACKEND_IOTLB_MSG_V2, SET_BACKEND_FEATURES, SET_FEATURES, VDPA_GET_STATUS, VDPA_SET_STATUS,
+                    VDPA_SET_VRING_ENABLE, IoctlPeer)
+from peer import (ACKNOWLEDGE, DRIVER, DRIVER_OK, F_ACCESS_PLATFORM, F_MRG_RXBUF, F_VERSION_1, FEATURES_OK, GPA, Closed, Refused,
+                  patience, pause)
 
-F_ACCESS_PLATFORM = 1 << 33
-MSG_V2, UPDATE, READ_WRITE = 2, 2, 3
-BACKEND_MSG_V2 = 1 << 1
-
-
-def _ioctl(direction, number, size):
-    return direction << 30 | size << 16 | 0xAF << 8 | number
+MSG_V2, UPDATE, INVALIDATE, READ_WRITE = 2, 2, 3, 3
 
 
-GET_FEATURES, SET_FEATURES, SET_OWNER = _ioctl(2, 0x00, 8), _ioctl(1, 0x00, 8), _ioctl(0, 0x01, 0)
-SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE = _ioctl(1, 0x10, 8), _ioctl(1, 0x11, 40), _ioctl(1, 0x12, 8)
-GET_VRING_BASE, SET_VRING_KICK, SET_VRING_CALL = _ioctl(3, 0x12, 8), _ioctl(1, 0x20, 8), _ioctl(1, 0x21, 8)
-SET_BACKEND_FEATURES = _ioctl(1, 0x25, 8)
-SET_STATUS, SET_VRING_ENABLE = _ioctl(1, 0x72, 1), _ioctl(1, 0x75, 8)
+class VdpaPeer(IoctlPeer):
+    NAME = 'vduse'
+    RING_MAX = 16384  # what the device offers: the kernel lets a driver ask for more
+    NEEDS = ('/dev/vduse/control', 'modprobe vduse and vhost_vdpa')
 
-
-class VdpaPeer(Peer):
-    def __init__(self, daemon):  # pylint: disable=super-init-not-called
-        self.daemon, self.fds, self.memory, self.memfd, self.rings, self.features = daemon, [], None, -1, {}, 0
-        self.broken = daemon.breaks()
-        self.vdpa = self._open()
-        self.do(SET_OWNER)
+    def __init__(self, daemon):
+        self.daemon, self.broken, self.started, self.told_bytes = daemon, daemon.breaks(), False, 0
+        super().__init__(self.path(daemon.folder))
         self.status(0)
 
     @staticmethod
-    def _open():
-        """One opener at a time, and the last one may be on its way out."""
-        end = time.monotonic() + 10
-        while True:
-            try:
-                return os.open(glob.glob('/dev/vhost-vdpa-*')[0], os.O_RDWR | os.O_CLOEXEC)
-            except (IndexError, OSError):
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.01)
+    def path(folder):
+        return '/dev/vhost-vdpa-0'
 
-    def close(self):
-        os.close(self.vdpa)
-        if self.memory is not None:
-            self.memory.close()
-        for fd in self.fds:
-            os.close(fd)
-        self.fds = []
+    @classmethod
+    def spec(cls, folder):
+        return f'vduse:hostile,attach=vhost,queue-size={cls.RING_MAX}'
 
-    def do(self, request, *words, layout='=Q'):
-        return fcntl.ioctl(self.vdpa, request, struct.pack(layout, *words) if words else 0)
+    @classmethod
+    def at(cls, daemon):
+        return cls(daemon)
 
     def status(self, value):
-        self.do(SET_STATUS, value, layout='=B')
+        """A driver writes it and reads it again: what is not there then was refused (virtio 1.3, 3.1.1)."""
+        self.do(VDPA_SET_STATUS, value, layout='=B')
+        if self.do(VDPA_GET_STATUS, 0, layout='=B')[0] & value != value:
+            raise Refused()
 
-    def hung_up(self, timeout=10.0):
-        end = time.monotonic() + timeout
-        while self.daemon.breaks() == self.broken:
+    def silent(self):
+        return self.daemon.breaks() != self.broken
+
+    def running(self):
+        """How many of the device's queues the switch serves."""
+        return sum(queue['running'] for queue in self.daemon.port('hostile')['queue_counters'])
+
+    def lost(self):
+        """The log says so; or, as that leaves lines out where there are many, no queue runs, and none does a moment later."""
+        for _ in range(3):
+            if self.silent():
+                return True
+            if self.running():
+                return False
+            pause(0.02)
+        return True
+
+    def hung_up(self, timeout=3.0):
+        end = time.monotonic() + patience(timeout)
+        while not self.lost():
             if time.monotonic() > end:
                 return False
             time.sleep(0.01)
         return True
 
     def settle(self):
-        self.do(GET_VRING_BASE, 0, 0, layout='=II')
-        if self.daemon.breaks() != self.broken:
+        self.daemon.port('hostile')
+        if self.started and self.hung_up(0):
             raise Closed()
 
-    def negotiate(self, features=0, protocol=0):
-        offered = struct.unpack('=Q', self.do(GET_FEATURES, 0))[0]
-        self.features = (features | F_VERSION_1 | F_ACCESS_PLATFORM) & offered
-        self.do(SET_BACKEND_FEATURES, BACKEND_MSG_V2)
-        self.status(3)
-        self.do(SET_FEATURES, self.features)
-        self.status(11)
+    def negotiate(self, features=F_MRG_RXBUF):
+        self.features = (features | F_VERSION_1 | F_ACCESS_PLATFORM) & self.offered()
+        self.features_set(self.features)
         return self
 
-    def share_memory(self, size=MEMORY_BYTES):
-        self.memfd = self.keep(os.memfd_create('lies'))
-        os.ftruncate(self.memfd, size)
-        self.memory = mmap.mmap(self.memfd, size)
-        view = ctypes.c_char.from_buffer(self.memory)
-        address = ctypes.addressof(view)
-        del view  # it would keep the memory from being closed
-        os.write(self.vdpa, struct.pack('=IIQQQBB', MSG_V2, 0, GPA, size, address, READ_WRITE, UPDATE).ljust(72, b'\0'))
-        return self
+    def features_set(self, features):
+        self.do(SET_BACKEND_FEATURES, BACKEND_IOTLB_MSG_V2)
+        self.status(ACKNOWLEDGE | DRIVER)
+        self.do(SET_FEATURES, features)
+        self.status(ACKNOWLEDGE | DRIVER | FEATURES_OK)
 
-    def ring(self, index, size=256, packed=False, **lies):
-        ring = (PackedRing if packed else SplitRing)(self, index, size)
-        self.rings[index] = ring
-        self.do(SET_VRING_NUM, index, lies.get('num', size), layout='=II')
-        self.do(SET_VRING_ADDR, index, 0, GPA + lies.get('desc', ring.desc), GPA + lies.get('used', ring.device),
-                GPA + lies.get('avail', ring.driver), 0, layout='=IIQQQQ')
-        self.do(SET_VRING_BASE, index, lies.get('base', 0x80008000 if packed else 0), layout='=II')
-        ring.call, ring.kick = self.eventfd(), self.eventfd()
-        self.do(SET_VRING_CALL, index, ring.call, layout='=Ii')
-        self.do(SET_VRING_KICK, index, ring.kick, layout='=Ii')
-        self.do(SET_VRING_ENABLE, index, 1, layout='=II')
-        return ring
+    def iotlb(self, kind, gpa, size, address):
+        try:
+            os.write(self.fd, struct.pack('=IIQQQBB', MSG_V2, 0, gpa, size, address, READ_WRITE, kind).ljust(72, b'\0'))
+        except OSError as error:
+            raise Refused(error.strerror) from error
 
-    def ready(self, features=0, packed=False, size=256):
-        self.negotiate(features | (1 << 34 if packed else 0))
-        self.share_memory()
-        rings = self.ring(0, size, packed), self.ring(1, size, packed)
-        self.status(15)
-        return rings
+    def tell_memory_at(self, address, size):
+        self.iotlb(UPDATE, GPA, size, address)
+        self.told_bytes = size
+
+    def take_memory_away(self):
+        if self.told_bytes:
+            self.iotlb(INVALIDATE, GPA, self.told_bytes, 0)
+        self.told_bytes = 0
+
+    def origin(self):
+        return GPA
+
+    def ring_enable(self, index):
+        self.do(VDPA_SET_VRING_ENABLE, index, 1, layout='=II')
+
+    def run(self):
+        self.status(ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK)
+        end = time.monotonic() + patience(1)
+        while not self.silent() and self.running() < len(self.rings):
+            if time.monotonic() > end:
+                raise Closed('the queues do not run')
+            time.sleep(0.005)
+        self.started = True
+
+    def reset(self):
+        self.status(0)
+        self.take_memory_away()  # which outlives a reset
+        self.rings, self.started = {}, False
