@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Lies on the control queue (virtio 1.3, 5.1.6.5): refused in the answer, or, without room for one, at the session's cost."""
+import struct
+import time
+
+from bench import NO_CONTROL_QUEUE, lie
+from peer import *
+
+ONLY_OVER = ('vhost-user',), NO_CONTROL_QUEUE
+
+CONTROL_QUEUE = 4
+ALL = F_CTRL_VQ | F_CTRL_RX | F_CTRL_VLAN | F_MQ | F_CTRL_MAC_ADDR | 1 << 20 | 1 << 21
+RX, MAC, VLAN, ANNOUNCE, MULTIQUEUE = range(5)
+COMMAND, ANSWER = 0x300000, 0x308000  # beyond the ring's area
+OK, ERR, NONE = 0, 1, 0xEE
+
+
+class Commands:
+    """A control queue with a session around it."""
+
+    def __init__(self, peer, packed, features=ALL):
+        self.peer, self.at = peer, 0
+        peer.negotiate(features | F_INDIRECT | (F_PACKED if packed else 0)).share_memory()
+        self.ring = peer.ring(CONTROL_QUEUE, 64, packed)
+        peer.run()
+
+    def say(self, data, pieces=None):
+        """Offers a command: its data, or the pieces that it is to be made of."""
+        self.peer.write(COMMAND, data)
+        self.peer.write(ANSWER, bytes([NONE]))
+        self.ring.chain(pieces or [(GPA + COMMAND, len(data), 0), (GPA + ANSWER, 1, WRITE)], self.at)
+        self.at = (self.at + 4) % 64
+
+    def answer(self, data, pieces=None):
+        self.say(data, pieces)
+        end = time.monotonic() + patience(3)
+        while self.peer.memory[ANSWER] == NONE:
+            assert time.monotonic() < end, f'no answer to {data[:16].hex()}'
+            time.sleep(0.001)
+        return self.peer.memory[ANSWER]
+
+
+def refuses(daemon, *commands, features=ALL):
+    """Each of them gets ERR, an honest one after each OK; the session goes on."""
+    for packed in (False, True):
+        with daemon.connect() as peer:
+            control = Commands(peer, packed, features)
+            for data in commands:
+                assert control.answer(data) == ERR, f'{data[:16].hex()} ({len(data)} bytes) was taken'
+                assert control.answer(bytes([RX, 0, 1])) == (OK if features & F_CTRL_RX else ERR)
+            peer.settle()
+
+
+def breaks(daemon, pieces, data=bytes([RX, 0, 1])):
+    for packed in (False, True):
+        with daemon.connect() as peer:
+            Commands(peer, packed).say(data, pieces)
+            assert peer.hung_up(), 'the command was taken as it is'
+            daemon.check_honest()
+
+
+def tables(unicast, multicast, entries=b''):
+    return bytes([MAC, 0]) + struct.pack('<I', unicast) + entries + struct.pack('<I', multicast)
+
+
+@lie
+def commands_that_there_are_not(daemon):
+    refuses(daemon, bytes([9, 0, 1]), bytes([RX, 77, 1]), bytes([0xFF, 0xFF]), bytes([MAC, 2]) + bytes(6), bytes([VLAN, 2, 1, 0]))
+
+
+@lie
+def commands_of_the_wrong_length(daemon):
+    refuses(daemon, bytes([RX]), bytes([RX, 0]), bytes([RX, 0, 1, 1]), bytes([VLAN, 0, 1]), bytes([VLAN, 0, 1, 0, 0]),
+            bytes([MAC, 1]) + bytes(5), bytes([MAC, 1]) + bytes(7), bytes([MULTIQUEUE, 0, 1]), bytes([ANNOUNCE, 0, 1]),
+            bytes([RX, 0]) + bytes(4000))
+
+
+@lie
+def commands_whose_numbers_cannot_be(daemon):
+    refuses(daemon, bytes([RX, 0, 2]), bytes([RX, 0, 0xFF]), bytes([VLAN, 0]) + struct.pack('<H', 4096),
+            bytes([VLAN, 1]) + struct.pack('<H', 0xFFFF), bytes([MAC, 1]) + b'\x01\0\0\0\0\0', bytes([MAC, 1]) + b'\xff' * 6,
+            *(bytes([MULTIQUEUE, 0]) + struct.pack('<H', pairs) for pairs in (0, 3, 0x8000, 0xFFFF)))
+
+
+@lie
+def address_tables_whose_counts_lie(daemon):
+    refuses(daemon, tables(1, 0), tables(0, 1), tables(2, 0, bytes(6)), tables(0xFFFFFFFF, 0), tables(0, 0xFFFFFFFF),
+            tables(0x2AAAAAAB, 0, bytes(2)), tables(0, 0) + b'\0', tables(64, 0, bytes(63 * 6)), bytes([MAC, 0]),
+            bytes([MAC, 0, 0, 0]))
+
+
+@lie
+def commands_that_were_not_accepted(daemon):
+    refuses(daemon, bytes([RX, 0, 1]), bytes([VLAN, 0, 1, 0]), bytes([MAC, 1]) + bytes(6), bytes([MULTIQUEUE, 0, 1, 0]),
+            features=F_CTRL_VQ)
+
+
+@lie
+def command_without_room_for_its_answer(daemon):
+    breaks(daemon, [(GPA + COMMAND, 3, 0)])
+    breaks(daemon, [(GPA + COMMAND, 3, 0), (GPA + ANSWER, 0, WRITE)])
+
+
+@lie
+def command_that_is_not_memory(daemon):
+    breaks(daemon, [(0xDEAD0000, 3, 0), (GPA + ANSWER, 1, WRITE)])
+    breaks(daemon, [(GPA + COMMAND, 3, 0), (0xDEAD0000, 1, WRITE)])
+
+
+@lie
+def answer_before_the_command(daemon):
+    breaks(daemon, [(GPA + ANSWER, 1, WRITE), (GPA + COMMAND, 3, 0)])
+
+
+@lie
+def command_of_an_answer_only(daemon):
+    for packed in (False, True):
+        with daemon.connect() as peer:
+            assert Commands(peer, packed).answer(b'', [(GPA + ANSWER, 1, WRITE)]) == ERR
+
+
+@lie
+def command_in_bytes(daemon):
+    """No lie at all: framing is the driver's affair (2.7.4.3)."""
+    data = tables(1, 0, b'\x02\0\0\0\0\x01')
+    for packed in (False, True):
+        with daemon.connect() as peer:
+            pieces = [(GPA + COMMAND + i, 1, 0) for i in range(len(data))] + [(GPA + ANSWER, 1, WRITE)]
+            assert Commands(peer, packed).answer(data, pieces) == OK
+
+
+@lie
+def command_that_changes_while_it_is_read(daemon):
+    """Counts and data are read once: whatever the answer, there is one, and the session goes on."""
+    with daemon.connect() as peer:
+        control = Commands(peer, False)
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            control.say(tables(3, 1, bytes(18)) + bytes(6))
+            last = time.monotonic() + patience(3)
+            while peer.memory[ANSWER] == NONE:
+                for count in (0xFFFFFFFF, 3):
+                    peer.write(COMMAND + 2, struct.pack('<I', count))
+                assert time.monotonic() < last, 'no answer'
+            assert peer.memory[ANSWER] in (OK, ERR)
+        peer.settle()
