@@ -41,6 +41,8 @@ struct pong {
 	struct in_addr ip;
 	int epoll_fd, signal_fd;
 	bool running[QUEUES];
+	bool polled; /* the driver wants us to look, and never kicks */
+	bool more; /* frames may be there, and no kick will come for them */
 	bool closing, gone; /* the endpoint */
 };
 
@@ -71,7 +73,8 @@ static bool echo_answer(const struct pong *pong, uint8_t *frame, uint32_t len_by
 	uint32_t sum;
 
 	if (len_bytes < ETH_HLEN + sizeof(*ip) + sizeof(*icmp) || ip->ihl != 5 || ip->protocol != IPPROTO_ICMP ||
-	    ip->daddr != pong->ip.s_addr || icmp->type != ICMP_ECHO)
+	    (ip->frag_off & htons(IP_MF | IP_OFFMASK)) || ip->daddr != pong->ip.s_addr ||
+	    icmp->type != ICMP_ECHO)
 		return false;
 	ip->daddr = ip->saddr;
 	ip->saddr = pong->ip.s_addr;
@@ -114,19 +117,17 @@ static int burst_answer(const struct pong *pong)
 	return count;
 }
 
-/* Kicks are off while frames are there; one that came before they are on again is found by the last look. */
-static void frames_answer(const struct pong *pong)
+/*
+ * One burst a call: a guest that goes on and on gets its turn, and no more. Kicks are off while frames are there; one
+ * that came before they are on again is found by the last look.
+ */
+static void frames_answer(struct pong *pong)
 {
 	int count;
 
-	if (!pong->running[TRANSMIT])
-		return;
-	do {
-		vireo_net_kick_enable(pong->net, TRANSMIT, false);
-		do
-			count = burst_answer(pong);
-		while (count > 0);
-	} while (!count && vireo_net_kick_enable(pong->net, TRANSMIT, true)); /* below 0: the queue is broken */
+	vireo_net_kick_enable(pong->net, TRANSMIT, false);
+	count = burst_answer(pong);
+	pong->more = count > 0 || (!count && vireo_net_kick_enable(pong->net, TRANSMIT, true)); /* below 0: it is broken */
 }
 
 /* ---- queues come and go ---- */
@@ -143,9 +144,15 @@ static void queue_started(void *opaque, unsigned queue)
 {
 	struct pong *pong = opaque;
 
+	int kick_fd = vireo_net_kick_fd(pong->net, queue);
+
 	pong->running[queue] = true;
-	if (queue == TRANSMIT) /* edge-triggered: a kick is never read */
-		watch(pong, vireo_net_kick_fd(pong->net, queue), EPOLLIN | EPOLLET, queue);
+	if (queue != TRANSMIT)
+		return;
+	pong->more = true; /* what came before it was started */
+	pong->polled = kick_fd < 0;
+	if (!pong->polled) /* edge-triggered: a kick is never read */
+		watch(pong, kick_fd, EPOLLIN | EPOLLET, queue);
 }
 
 static void queue_stop(void *opaque, unsigned queue)
@@ -153,7 +160,7 @@ static void queue_stop(void *opaque, unsigned queue)
 	struct pong *pong = opaque;
 
 	pong->running[queue] = false;
-	if (queue == TRANSMIT)
+	if (queue == TRANSMIT && !pong->polled)
 		epoll_ctl(pong->epoll_fd, EPOLL_CTL_DEL, vireo_net_kick_fd(pong->net, queue), NULL);
 	vireo_net_queue_quiesced(pong->net, queue);
 }
@@ -242,22 +249,32 @@ static void end(struct pong *pong)
 	vireo_endpoint_close(pong->endpoint, closed, pong);
 }
 
+/* For how long nothing needs to be done, in ms. */
+static int patience(const struct pong *pong)
+{
+	if (!pong->running[TRANSMIT])
+		return -1;
+	return pong->more ? 0 : pong->polled ? 1 : -1;
+}
+
 /* Until the endpoint is closed, because of a signal or because it is lost: a negative errno then. */
 static int serve(struct pong *pong)
 {
-	struct epoll_event event;
-	int lost = 0, r;
+	int lost = 0;
 
 	while (!pong->gone) {
-		if (epoll_wait(pong->epoll_fd, &event, 1, -1) < 0)
-			continue; /* EINTR */
-		if (event.data.u32 == TRANSMIT) {
+		struct epoll_event event;
+		int count = epoll_wait(pong->epoll_fd, &event, 1, patience(pong));
+		uint32_t what = count > 0 ? event.data.u32 : TRANSMIT;
+
+		if (what == TRANSMIT && pong->running[TRANSMIT])
 			frames_answer(pong);
-		} else if (event.data.u32 == ON_ENDPOINT) {
-			r = vireo_endpoint_dispatch(pong->endpoint);
+		if (what == ON_ENDPOINT) { /* also while it is being closed */
+			int r = vireo_endpoint_dispatch(pong->endpoint);
+
 			lost = lost ? lost : r;
 		}
-		if (event.data.u32 == ON_SIGNAL || lost)
+		if (what == ON_SIGNAL || lost)
 			end(pong);
 	}
 	return lost;
