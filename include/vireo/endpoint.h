@@ -15,7 +15,8 @@ extern "C" {
  *
  *	vhost-user:/run/vm1.sock		a UNIX socket; the path may be long, its
  *					last component at most about 88 bytes then
- *	vduse:NAME			a device of this kernel's own (Linux 5.15): /dev/vduse/NAME. NAME: 1 to 64
+ *	vduse:NAME			a device of this kernel's own (Linux 5.15): /dev/vduse/NAME; needs a library
+ *					that was built with libmnl. NAME: 1 to 64
  *					letters, digits, '.', '_', '-'. Network devices only: a
  *					successor goes on from a place in each ring, so chains must have been
  *					completed in the order in which they came

@@ -48,7 +48,7 @@ static struct nlmsghdr *message_new(void *bytes, uint16_t family, uint8_t comman
 /* Sends, and hands what is answered to `reply` (may be NULL) until it is acknowledged: 0, or the errno that came instead. */
 static int converse(struct mnl_socket *socket, const struct nlmsghdr *nl, mnl_cb_t reply, void *opaque)
 {
-	uint8_t bytes[8192];
+	_Alignas(struct nlmsghdr) uint8_t bytes[8192];
 	int r = MNL_CB_OK;
 
 	if (mnl_socket_sendto(socket, nl, nl->nlmsg_len) < 0)
@@ -79,7 +79,7 @@ static int family_take(const struct nlmsghdr *nl, void *opaque)
 /* -EPROTONOSUPPORT: the kernel has no vdpa bus. */
 static int family_find(struct family *family)
 {
-	uint8_t bytes[512];
+	_Alignas(struct nlmsghdr) uint8_t bytes[512];
 	struct nlmsghdr *nl = message_new(bytes, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 1);
 	int r = mnl_socket_bind(family->socket, 0, MNL_SOCKET_AUTOPID) < 0 ? -errno : 0;
 
@@ -92,7 +92,7 @@ static int family_find(struct family *family)
 static int netlink_call(uint8_t command, const char *name)
 {
 	struct family family = { .socket = mnl_socket_open2(NETLINK_GENERIC, SOCK_CLOEXEC) };
-	uint8_t bytes[512];
+	_Alignas(struct nlmsghdr) uint8_t bytes[512];
 	struct nlmsghdr *nl;
 	int r;
 
