@@ -17,7 +17,7 @@ from . import image, kernels
 from .daemon import QUIET_NETWORK
 from .kernels import Unavailable
 from .lab import tail
-from .qemu import KERNEL_OPTIONS, QEMU, Guest, Nic, Tap
+from .qemu import KERNEL_OPTIONS, LESS_WORK, QEMU, Guest, Nic, Tap
 from .switch import ROOT, build_folder
 
 BOOT_S = 180  # as for other guests, whose kernel is smaller
@@ -45,12 +45,26 @@ def in_namespaces(flags, what):
     raise Unavailable(f"{what} needs root with CAP_SYS_ADMIN, or user namespaces (unshare -r{flags} fails)")
 
 
-def share_root(lab, name):
-    """Starts a virtiofsd for one guest; returns the path of its socket."""
+def share_wrap():
     if not os.access(VIRTIOFSD, os.X_OK):
         raise Unavailable("virtiofsd (of package qemu-system-common) is not installed")
-    path = lab.path(name + ".root")
-    wrap = in_namespaces("m", "virtiofsd, which shares this machine's files,")
+    return in_namespaces("m", "virtiofsd, which shares this machine's files,")
+
+
+def available():
+    """(modprobe, the kernel's folder), where this machine can run a LabGuest; Unavailable says what is missing."""
+    if not shutil.which(QEMU):
+        raise Unavailable(f"{QEMU} is not installed")
+    modprobe = shutil.which("modprobe", path=kernels.SYSTEM_PATH)
+    if not modprobe:
+        raise Unavailable("modprobe (package kmod) is not installed")
+    share_wrap()
+    return modprobe, kernels.kernel(SUITE)
+
+
+def share_root(lab, name):
+    """Starts a virtiofsd for one guest; returns the path of its socket."""
+    path, wrap = lab.path(name + ".root"), share_wrap()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(1)
@@ -132,13 +146,11 @@ class LabGuest(Guest):
     ended when its shell has: what it leaves running should write elsewhere.
     """
 
+    # What a newer processor can do costs the emulator more; DPDK wants SSE 4.2.
+    CPU = "Nehalem,cx16=off,rdrand=on"
+
     def __init__(self, lab, name="lab", nics=(), memory_mib=1024, cpus=1, extra=(), modules=(), append="", iommu=False, show=()):
-        if not shutil.which(QEMU):
-            raise Unavailable(f"{QEMU} is not installed")
-        self.modprobe = shutil.which("modprobe", path=kernels.SYSTEM_PATH)
-        if not self.modprobe:
-            raise Unavailable("modprobe (package kmod) is not installed")
-        self.kernel = kernels.kernel(SUITE)
+        self.modprobe, self.kernel = available()
         self.modules, self.append, self.iommu, self.sink = list(modules), append, iommu, None
         self.shown, self.show = [], [ROOT, build_folder(), os.getcwd(), lab.folder, self.kernel, *show]
         self.mark = b"\x1e" + secrets.token_hex(8).encode()
@@ -150,7 +162,7 @@ class LabGuest(Guest):
             initrd = image.initramfs(self.kernel, modules=MODULES, init="lab-init.sh", helpful=())
         except FileNotFoundError as error:
             raise Unavailable(f"not installed: {error}") from error
-        options = f"{KERNEL_OPTIONS} vireo.mark={self.mark[1:].decode()} {self.append}"
+        options = f"{KERNEL_OPTIONS} {LESS_WORK} vireo.mark={self.mark[1:].decode()} {self.append}"
         argv = [*self._board(memory_mib, cpus), "-no-reboot", "-kernel", self.kernel + "/vmlinuz", "-initrd", initrd]
         if self.iommu:
             argv += ["-device", "intel-iommu,intremap=off"]

@@ -6,12 +6,12 @@ without its network driver, suspended into a file, and goes on inside the lab's 
 """
 import shlex
 
-from . import image, kernels
-from .qemu import KERNEL_OPTIONS, QEMU, Guest
+from . import image, kernels, labguest
+from .kernels import Unavailable
+from .qemu import KERNEL_OPTIONS, LESS_WORK, QEMU, Guest
 
 MEMORY_MIB = 96
 COMMAND_S = 270  # 30 to 60 s are usual for the first, on a loaded machine the double
-LESS_WORK = "init_on_alloc=0 lsm= randomize_kstack_offset=off audit=0"
 MODULES = ["virtio_pci", "virtio_console", "virtio_net"]
 LATER = ("failover", "net_failover", "virtio_net")  # the card's driver and what it stands on, in the order of their loading
 
@@ -35,7 +35,10 @@ def arguments(control, console, netdev, card=""):
 class _Outside(Guest):
     def _arguments(self, _memory_mib, _cpus, _extra, _programs):
         kernel = kernels.kernel()
-        initrd = image.initramfs(kernel, modules=MODULES, helpful=(), held_back=LATER)
+        try:
+            initrd = image.initramfs(kernel, modules=MODULES, helpful=(), held_back=LATER)
+        except FileNotFoundError as error:
+            raise Unavailable(f"not installed: {error}") from error
         return [QEMU, *arguments("socket,id=control,fd=CONTROL-FD", self.lab.path(self.name + ".console"),
                                  ["-netdev", "hubport,id=n,hubid=0"]),
                 "-kernel", kernel + "/vmlinuz", "-initrd", initrd, "-append", f"{KERNEL_OPTIONS} {LESS_WORK}",
@@ -44,6 +47,7 @@ class _Outside(Guest):
 
 def suspended(lab):
     """The path of a file with a machine that waits for its first command. Before the lab's guest, so that it sees the file."""
+    labguest.available()
     path = lab.path("machine")
     machine = _Outside(lab, "outside").ready()
     # Pages of zeroes are not in the file: what the boot has left in free memory need not travel.
@@ -66,6 +70,7 @@ INSIDE = """inside() { # MACHINE SECONDS COMMAND
 		"end 1") echo "$said" | base64 -d; return "$rest" ;;
 		esac
 	done </run/$1.out
+	return 1 # it has gone
 }
 """
 

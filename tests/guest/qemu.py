@@ -16,6 +16,7 @@ from .lab import Gone, Hung, Lab, tail
 QEMU = "qemu-system-x86_64"
 # no_timer_check: whether the old timer ticks is looked at during the boot, and on a loaded machine it may not have by then.
 KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check"
+LESS_WORK = "init_on_alloc=0 lsm= randomize_kstack_offset=off audit=0"  # of what nobody looks at, and an emulator is slow at
 BOOT_S = 90  # a TCG guest on a loaded machine; 2 to 9 s are usual
 
 
@@ -100,6 +101,7 @@ class Guest:
     `programs` of the host are there in the guest, too. `wrap`: a command that starts QEMU, as one in another namespace.
     """
     COMMAND_MAX = 60000  # in base64
+    CPU = "max,cx16=off"  # where it is emulated
 
     def __init__(self, lab, name, nics=(), memory_mib=160, cpus=1, extra=(), programs=(), wrap=()):
         self.lab, self.name, self.nics, self.boots = lab, name, list(nics), 0
@@ -124,7 +126,7 @@ class Guest:
         """The machine with the line to the agent, and nothing else."""
         accel = acceleration()
         return [QEMU, "-M", f"q35,accel={accel},memory-backend=mem", "-smp", str(cpus), "-m", str(memory_mib),
-                "-cpu", "host" if accel == "kvm" else "max,cx16=off",
+                "-cpu", "host" if accel == "kvm" else self.CPU,
                 "-object", f"memory-backend-memfd,id=mem,size={memory_mib}M,share=on",
                 "-nodefaults", "-no-user-config", "-display", "none",
                 "-chardev", f"file,id=console,path={self.lab.path(self.name + '.console')}", "-serial", "chardev:console",
