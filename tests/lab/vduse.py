@@ -134,27 +134,21 @@ dd if=/dev/urandom of=/tmp/data bs=1M count=10 2>/dev/null""", MANY_S)
     return guest, head
 
 
-@case_for(RINGS, "kernels_interfaces_talk_over_{}_rings", shows=["VDUSE virtio"])
+@case_for(RINGS, "kernels_interfaces_talk_with_and_without_offloads_over_{}_rings", shows=["VDUSE virtio"])
 def kernels_interfaces_talk(lab, packed):
+    need_program("ethtool")
     guest, head = settled(lab, packed)
     guest.check(f"""{head}sent 0 1024
+for n in h0 h1; do inside $n ethtool -K eth0 tx off rx off tso off gso off gro off; done
+sent 0 1024
+for n in h0 h1; do inside $n ethtool -K eth0 tx on rx on tso on gso on gro on; done
+sent 0 1024
 talk
 complaints""", MANY_S)
     guest.check(f"""{head}stop -TERM
 [ "$(echo /dev/vduse/*)" = /dev/vduse/control ]
 [ "$(echo /sys/class/net/*)" = /sys/class/net/lo ]
 [ ! -e /run/vireo/vduse-h0 ]
-complaints""", MANY_S)
-
-
-@case_for(RINGS, "offloads_are_turned_off_and_on_over_{}_rings", shows=["VDUSE virtio"])
-def offloads_are_turned_off_and_on(lab, packed):
-    need_program("ethtool")
-    guest, head = settled(lab, packed)
-    guest.check(f"""{head}for n in h0 h1; do inside $n ethtool -K eth0 tx off rx off tso off gso off gro off; done
-sent 0 1024
-for n in h0 h1; do inside $n ethtool -K eth0 tx on rx on tso on gso on gro on; done
-sent 0 1024
 complaints""", MANY_S)
 
 
@@ -311,20 +305,13 @@ complaints""", MANY_S)
 
 
 @case
-def a_kernel_without_the_module_is_told_in_one_line(lab):
+def what_is_missing_is_told_in_one_line(lab):
     guest = LabGuest(lab).ready()
-    done = guest.run(f"{program('vireo-switchd')} --port vduse:h0 2>&1")
-    expect(done.status == 1, f"status {done.status}")
-    lines = done.output.strip().splitlines()
-    expect(len(lines) == 1 and "modprobe vduse" in lines[0], done.output)
-
-
-@case
-def a_driver_that_is_not_loaded_is_told_in_one_line(lab):
-    guest = LabGuest(lab, modules=["vduse"]).ready()
-    done = guest.run(f"{program('vireo-switchd')} --port vduse:h0,attach=vhost 2>&1")
-    lines = done.output.strip().splitlines()
-    expect(done.status == 1 and len(lines) == 1 and "modprobe vhost_vdpa" in lines[0], done.output)
+    for spec, words in ("vduse:h0", "modprobe vduse"), ("vduse:h0,attach=vhost", "modprobe vhost_vdpa"):
+        done = guest.run(f"{program('vireo-switchd')} --port {spec} 2>&1")
+        lines = done.output.strip().splitlines()
+        expect(done.status == 1 and len(lines) == 1 and words in lines[0], f"{spec}: {done}")
+        guest.check("modprobe vduse")
 
 
 if __name__ == "__main__":
