@@ -8,6 +8,7 @@ The lies are the same over each transport; what a transport has no words for is 
 their kernel modules, and root.
 """
 import argparse
+import datetime
 import functools
 import importlib
 import json
@@ -66,21 +67,31 @@ class Daemon:
 
     def __init__(self, build, transport, rate):
         self.folder = tempfile.mkdtemp(prefix='vireo-hostile-')
-        self.transport, self.build = transport, build
+        self.transport, self.build, self.process, self.bench = transport, build, None, None
+        try:
+            self._start(rate)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _start(self, rate):
+        build, transport = self.build, self.transport
         self.honest = [os.path.join(self.folder, f'honest{i}.sock') for i in range(2)]
         self.shouting = os.path.join(self.folder, 'shout.sock')
         self.control_path = os.path.join(self.folder, 'control.sock')
         self.log = open(os.path.join(self.folder, 'log'), 'w+')
         self.process = subprocess.Popen(
             [f'{build}/apps/vireo-switchd/vireo-switchd', '--control', self.control_path,
+             '--log-level', transport.LOG_LEVEL,
              '--fdb-entries', str(few(65536)),  # all of them are listed, which takes an emulated machine 7 s
              '--port', f'{transport.spec(self.folder)},name=hostile,mtu=9000',
              '--port', f'vhost-user:{self.shouting},name=shout',
              '--port', f'vhost-user:{self.honest[0]},name=honest0',
              '--port', f'vhost-user:{self.honest[1]},name=honest1'],
             stderr=self.log, env=dict(os.environ, ASAN_OPTIONS='detect_leaks=1'))
-        paths = [*self.honest, self.control_path, transport.path(self.folder)]
-        self.wait_for(lambda: all(map(os.path.exists, paths)), 10, 'vireo-switchd does not listen')
+        sockets = [*self.honest, self.control_path]
+        self.wait_for(lambda: all(map(os.path.exists, [*sockets, transport.path(self.folder)])), 10,
+                      'vireo-switchd does not listen')
         self.control = self._connect_control()
         self.bench = subprocess.Popen(
             [f'{build}/apps/vireo-bench/vireo-bench', 'net', '--from', self.honest[0], '--to', self.honest[1],
@@ -114,6 +125,12 @@ class Daemon:
     def breaks(self):
         """How often the log says that the hostile port's device is broken. It leaves lines out where there are many."""
         return len(re.findall('hostile(?:: pair 0)?: broken: ', self.text()))
+
+    def recent_lines(self, seconds):
+        """How many lines the log has had in the last so many seconds."""
+        lines, now = self.text().splitlines(), datetime.datetime.now(datetime.timezone.utc)
+        since, now = ((now - datetime.timedelta(seconds=ago)).isoformat(timespec='milliseconds')[:23] for ago in (seconds, 0))
+        return sum(since <= line[:23] <= now for line in lines)
 
     def tail(self):
         return '\n'.join(self.text().splitlines()[-40:])
@@ -186,7 +203,7 @@ class Daemon:
 
     def kill(self):
         for process in (self.bench, self.process):
-            if process.poll() is None:
+            if process and process.poll() is None:
                 process.kill()
                 process.wait()
         subprocess.run(['rm', '-rf', self.folder], check=False)
@@ -197,9 +214,10 @@ def run(make_daemon, wanted, unspoken):
     for name, why in unspoken:
         skipped += 1
         print(f'skip {name}: {why}', flush=True)
-    daemon = make_daemon()
+    daemon = None
     start = time.monotonic()
     try:
+        daemon = make_daemon()
         for function in LIES:
             if wanted and not any(word in function.__name__ for word in wanted):
                 continue
@@ -224,11 +242,13 @@ def run(make_daemon, wanted, unspoken):
         passed += 1
         print(f"ok   honest_pair_undisturbed ({report['received']['frames']} frames in "
               f'{time.monotonic() - start:.1f} s, none lost)')
-    except Failure as error:
-        failed.append('honest_pair_undisturbed')
-        print(f'FAIL honest_pair_undisturbed: {error}')
+    except Exception as error:  # of a daemon that does not start, too
+        name = 'honest_pair_undisturbed' if daemon else 'daemon_starts'
+        failed.append(name)
+        print(f'FAIL {name}: {error}')
     finally:
-        daemon.kill()
+        if daemon:
+            daemon.kill()
     print(f'{passed} passed, {len(failed)} failed' + (f', {skipped} skipped' if skipped else ''))
     return 1 if failed else 0
 

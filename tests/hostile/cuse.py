@@ -7,11 +7,12 @@ import struct
 import time
 
 from ioctls import NET_SET_BACKEND, RESET_OWNER, SET_FEATURES, SET_MEM_TABLE, SET_OWNER, IoctlPeer
-from peer import F_CSUM, F_HOST_TSO4, F_MRG_RXBUF, F_VERSION_1, GPA, Closed, patience
+from peer import F_ACCESS_PLATFORM, F_CSUM, F_HOST_TSO4, F_MRG_RXBUF, F_VERSION_1, GPA, Closed, patience
 
 
 class CusePeer(IoctlPeer):
     NAME = 'cuse'
+    OWN = F_ACCESS_PLATFORM
     # A monitor negotiates these in its tap's name, and tells the tap.
     UNTOLD = F_CSUM | F_HOST_TSO4 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 56
     NEEDS = ('/dev/cuse', 'modprobe cuse')

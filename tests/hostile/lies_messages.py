@@ -219,6 +219,15 @@ def requests_without_reading_the_replies(daemon):
 
 
 @lie
+def connecting_and_leaving_three_hundred_times(daemon):
+    """Whoever asks is gone before the answer."""
+    for i in range(300):
+        with daemon.connect() as peer:
+            if i % 3:
+                peer.send(GET_FEATURES)
+
+
+@lie
 def back_end_channels_by_the_hundred(daemon):
     with daemon.connect() as peer:
         peer.negotiate()

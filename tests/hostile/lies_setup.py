@@ -14,7 +14,7 @@ KERNEL_KEEPS = 'the kernel keeps what a driver sets up, and VDUSE hears of it on
 def features_that_were_not_offered(daemon):
     for features in (1 << 63, 1 << 33, 1 << 26, 0xFFFFFFFFFFFFFFFF):
         with daemon.connect() as peer:
-            if features & ~peer.offered():
+            if features & ~peer.OWN:
                 refused(peer, peer.features_set, features | F_VERSION_1)
 
 
@@ -114,9 +114,9 @@ def the_same_set_up_a_thousand_times(daemon):
         event = peer.eventfd()
         fds, mappings = daemon.resources()
         for i in range(few(1000)):
-            peer.ring_num(i % 2, 256)
-            peer.ring_call(i % 2, event)
-            peer.ring_kick(i % 2, event)
+            peer.ring_num(i % peer.QUEUES, 256)
+            peer.ring_call(i % peer.QUEUES, event)
+            peer.ring_kick(i % peer.QUEUES, event)
             if i % 10 == 0:
                 peer.asked(peer.tell_memory)
         peer.settle()

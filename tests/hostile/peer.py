@@ -11,7 +11,7 @@ import time
 
 F_CSUM, F_HOST_TSO4, F_MRG_RXBUF = 1 << 0, 1 << 11, 1 << 15
 F_INDIRECT, F_EVENT_IDX = 1 << 28, 1 << 29
-F_VERSION_1, F_ACCESS_PLATFORM, F_PACKED, F_IN_ORDER = 1 << 32, 1 << 33, 1 << 34, 1 << 35
+F_VERSION_1, F_ACCESS_PLATFORM, F_PACKED = 1 << 32, 1 << 33, 1 << 34
 F_CTRL_VQ, F_CTRL_RX, F_CTRL_VLAN, F_MQ, F_CTRL_MAC_ADDR = 1 << 17, 1 << 18, 1 << 19, 1 << 22, 1 << 23
 
 ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK = 1, 2, 4, 8
@@ -64,6 +64,9 @@ class Peer:
     NAME = None
     NEEDS = None
     RING_MAX = 32768
+    QUEUES = 2
+    LOG_LEVEL = 'info'  # of the daemon
+    OWN = 0  # features that the transport may offer whatever the device does
     UNTOLD = 0  # features that the device reckons with, whatever is said
 
     def __init__(self):
@@ -250,8 +253,7 @@ class SplitRing(Ring):
 
     def __init__(self, peer, index, size):
         super().__init__(peer, index, size)
-        self.avail_index = 0
-        self.used_index = 0
+        self.avail_index = self.used_index = 0
 
     def descriptor(self, i, address, length, flags=0, following=0, table=None):
         at = (self.desc if table is None else table) + 16 * i
@@ -277,8 +279,7 @@ class SplitRing(Ring):
 
     def used(self):
         """Used elements not seen yet, as (id, length)."""
-        index = self.used_now()
-        elements = []
+        index, elements = self.used_now(), []
         while self.used_index != index:
             at = self.device + 4 + 8 * (self.used_index % self.size)
             elements.append(struct.unpack_from('<II', self.peer.memory, at))
@@ -312,10 +313,6 @@ class PackedRing(Ring):
         for place, address, length, flags, identity in reversed(todo):
             self.descriptor(place, address, length, flags, identity)
         self.ring_kick()
-
-    def is_used(self, place, wrap=1):
-        (flags,) = struct.unpack_from('<H', self.peer.memory, self.desc + 16 * place + 14)
-        return bool(flags & AVAIL) == bool(wrap) == bool(flags & USED)
 
 
 def net_header(flags=0, gso_type=0, header=0, segment=0, start=0, offset=0):

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The hostile peer in front of a VDUSE device: a driver on /dev/vhost-vdpa-N.
 
-Nobody hangs up here: a device that has been lied to stands still until it is reset, which the switch shows.
+Nobody hangs up here: a device that has been lied to stands still until it is reset. So does one that hangs: only the
+daemon's log tells them apart.
 """
+import glob
 import os
 import struct
 import time
@@ -10,24 +12,34 @@ import time
 from ioctls import (BACKEND_IOTLB_MSG_V2, SET_BACKEND_FEATURES, SET_FEATURES, VDPA_GET_STATUS, VDPA_SET_STATUS,
                     VDPA_SET_VRING_ENABLE, IoctlPeer)
 from peer import (ACKNOWLEDGE, DRIVER, DRIVER_OK, F_ACCESS_PLATFORM, F_MRG_RXBUF, F_VERSION_1, FEATURES_OK, GPA, Closed, Refused,
-                  patience, pause)
+                  patience)
 
+# What the log lets a port say (LOG_BURST lines in LOG_BURST_S seconds), and what one session may need of it.
+LOG_BURST, LOG_BURST_S, LOG_NEEDED = 100, 20, 30
 MSG_V2, UPDATE, INVALIDATE, READ_WRITE = 2, 2, 3, 3
 
 
 class VdpaPeer(IoctlPeer):
     NAME = 'vduse'
     RING_MAX = 16384  # what the device offers: the kernel lets a driver ask for more
+    LOG_LEVEL = 'error'  # there is room for every break then
+    OWN = F_ACCESS_PLATFORM
     NEEDS = ('/dev/vduse/control', 'modprobe vduse and vhost_vdpa')
 
     def __init__(self, daemon):
-        self.daemon, self.broken, self.started, self.told_bytes = daemon, daemon.breaks(), False, 0
+        self.daemon, self.broken, self.told_bytes = daemon, daemon.breaks(), 0
         super().__init__(self.path(daemon.folder))
+        self.begin_anew()
+
+    def begin_anew(self):
         self.status(0)
+        self.broken = self.daemon.breaks()
 
     @staticmethod
     def path(folder):
-        return '/dev/vhost-vdpa-0'
+        """Empty before the kernel has given it a number."""
+        nodes = glob.glob('/sys/bus/vdpa/devices/hostile/vhost-vdpa-*')
+        return os.path.join('/dev', os.path.basename(nodes[0])) if nodes else ''
 
     @classmethod
     def spec(cls, folder):
@@ -35,7 +47,17 @@ class VdpaPeer(IoctlPeer):
 
     @classmethod
     def at(cls, daemon):
+        while daemon.recent_lines(LOG_BURST_S) > LOG_BURST - LOG_NEEDED:
+            time.sleep(0.1)
         return cls(daemon)
+
+    def do(self, request, *words, layout='=Q'):
+        """EIO is also what the kernel says of a daemon that does not answer it."""
+        try:
+            return super().do(request, *words, layout=layout)
+        except Closed as error:
+            assert self.silent(), f'the device does not answer to ioctl {request:#x}'
+            raise Closed() from error
 
     def status(self, value):
         """A driver writes it and reads it again: what is not there then was refused (virtio 1.3, 3.1.1)."""
@@ -44,33 +66,25 @@ class VdpaPeer(IoctlPeer):
             raise Refused()
 
     def silent(self):
+        """The log says that the device is broken, since it began."""
         return self.daemon.breaks() != self.broken
 
     def running(self):
         """How many of the device's queues the switch serves."""
         return sum(queue['running'] for queue in self.daemon.port('hostile')['queue_counters'])
 
-    def lost(self):
-        """The log says so; or, as that leaves lines out where there are many, no queue runs, and none does a moment later."""
-        for _ in range(3):
-            if self.silent():
-                return True
-            if self.running():
-                return False
-            pause(0.02)
-        return True
-
     def hung_up(self, timeout=3.0):
         end = time.monotonic() + patience(timeout)
-        while not self.lost():
+        while not self.silent():
             if time.monotonic() > end:
                 return False
             time.sleep(0.01)
         return True
 
     def settle(self):
+        self.ring_base(0)  # of which the kernel asks the device
         self.daemon.port('hostile')
-        if self.started and self.hung_up(0):
+        if self.silent():
             raise Closed()
 
     def negotiate(self, features=F_MRG_RXBUF):
@@ -107,14 +121,14 @@ class VdpaPeer(IoctlPeer):
 
     def run(self):
         self.status(ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK)
-        end = time.monotonic() + patience(1)
-        while not self.silent() and self.running() < len(self.rings):
-            if time.monotonic() > end:
-                raise Closed('the queues do not run')
+        end = time.monotonic() + patience(3)
+        while self.running() < len(self.rings):
+            if self.silent():
+                raise Closed()
+            assert time.monotonic() < end, 'the queues do not run'
             time.sleep(0.005)
-        self.started = True
 
     def reset(self):
-        self.status(0)
+        self.begin_anew()
         self.take_memory_away()  # which outlives a reset
-        self.rings, self.started = {}, False
+        self.rings = {}

@@ -31,6 +31,7 @@ UADDR = 0x7F5500000000
 class VhostUserPeer(Peer):
     """One connection to a vhost-user back end."""
     NAME = 'vhost-user'
+    QUEUES = 4
 
     def __init__(self, path, timeout=5.0):
         super().__init__()
@@ -56,7 +57,7 @@ class VhostUserPeer(Peer):
 
     @classmethod
     def spec(cls, folder):
-        return f'vhost-user:{cls.path(folder)},queues=2'
+        return f'vhost-user:{cls.path(folder)},queues={cls.QUEUES // 2}'
 
     @classmethod
     def at(cls, daemon):
