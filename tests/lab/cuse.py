@@ -97,9 +97,13 @@ def a_file_whose_server_is_stuck_stops_nobody(lab):
     guest.check("cd /run && truncate -s 1M image && touch served && { qemu-storage-daemon --blockdev file,node-name=n,filename=image "
                 "--export fuse,id=e,node-name=n,mountpoint=/run/served,writable=on >served.log 2>&1 & echo $! >served.pid; }; "
                 "for i in $(seq 100); do grep -q fuse.*/run/served /proc/mounts && exit 0; sleep 0.1; done; cat served.log; exit 1")
-    said = client(guest, f"stuck /dev/liar /run/served $(cat /run/served.pid) '{CLIENT} frames /dev/vm1 /dev/vm2 50'")
-    expect("stuck: refused without asking" in said and "frames: 50" in said, said)
-    guest.check("kill $(cat /run/served.pid)")
+    guest.check("mkfifo /run/go; sleep 600 >/run/go & echo $! >/run/sleep.pid; "
+                f"{CLIENT} stuck /dev/liar /run/served $(cat /run/served.pid) </run/go >/run/stuck.log 2>&1 & echo $! >/run/stuck.pid; "
+                "for i in $(seq 300); do grep -q 'refused without asking' /run/stuck.log && exit 0; sleep 0.1; done; "
+                "cat /run/stuck.log; kill -CONT $(cat /run/served.pid); exit 1", seconds=60)
+    expect("frames: 50" in client(guest, "frames /dev/vm1 /dev/vm2 50"), "frames")
+    guest.check("grep -q '^State:.*stopped' /proc/$(cat /run/served.pid)/status; echo >/run/go; "
+                "tail --pid=$(cat /run/stuck.pid) -f /dev/null; kill $(cat /run/sleep.pid) $(cat /run/served.pid)")
     switch_end(guest)
 
 
