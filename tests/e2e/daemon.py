@@ -82,7 +82,7 @@ BAD_OPTIONS = {
     "control_empty": (["--control="], "control ''", "expected the path"),
     "config_missing": (["--config", "/nonexistent/file"], "/nonexistent/file", "expected a readable file"),
     "config_folder": (["--config", "/"], "--config '/'", "expected a readable file"),
-    "type": (["--port", "ivshmem:x"], "ivshmem:x", "expected vhost-user:PATH, tap:INTERFACE, virtio-pci:ADDRESS or null:NAME"),
+    "type": (["--port", "ivshmem:x"], "ivshmem:x", "expected vhost-user:PATH, vduse:NAME, cuse:NAME, tap:INTERFACE, virtio-pci:ADDRESS or null:NAME"),
     "empty_spec": (["--port", ""], "port ''", "expected"),
     "no_address": (["--port", "vhost-user:"], "nothing after the colon"),
     "ends_in_slash": (["--port", "vhost-user:/tmp/"], "/tmp/", "expected the path of a socket"),
@@ -339,7 +339,7 @@ def sigterm_ends_it_beside_front_ends_that_never_finish(lab):
     """A header without its payload, a need_reply nobody reads, a ring that was never kicked."""
     paths = [lab.path(f"p{i}") for i in range(4)]
     switch = Switch(lab, [f"vhost-user:{path}" for path in paths])
-    silent, half, set_up, deaf = (raw.Peer(path) for path in paths)
+    silent, half, set_up, deaf = (raw.VhostUserPeer(path) for path in paths)
     half.raw(b"\x01\0\0\0\x01\0")
     set_up.negotiate()
     set_up.share_memory()
@@ -361,7 +361,7 @@ def sigterm_ends_it_beside_front_ends_that_never_finish(lab):
 def half_connected_front_ends_disturb_nobody(lab):
     paths = [lab.path(name) for name in ("half", "left", "right")]
     switch = Switch(lab, [f"vhost-user:{path}" for path in paths])
-    half = raw.Peer(paths[0])
+    half = raw.VhostUserPeer(paths[0])
     half.raw(b"\x02\0\0\0\x01\0\0\0\x08\0\0\0\0\0")  # SET_FEATURES, two bytes of eight
     with Front(paths[1]) as left, Front(paths[2]) as right:
         for n in range(20):
