@@ -17,7 +17,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/util.h"
-#include "port.h"
+#include "port_device.h"
 #include "vireo/device.h"
 #include "vireo/endpoint.h"
 #include "vireo/net.h"
@@ -104,20 +104,7 @@ static bool cuse_kick_enable(void *opaque, unsigned queue, bool on)
 
 static void cuse_stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
 {
-	struct vireo_net_queue_stats s;
-
-	vireo_net_queue_stats(net_of(opaque, queue), out ? 0 : 1, &s);
-	*ret = (struct sw_queue_stats){
-		.frames = s.frames,
-		.bytes = s.bytes,
-		.no_buffer = s.no_buffer,
-		.too_long = s.too_long,
-		.offload_refused = s.offload_refused,
-		.filtered = s.filtered,
-		.disabled = s.disabled,
-		.runt = s.runt,
-		.bad_offload = s.bad_offload,
-	};
+	device_queue_stats(net_of(opaque, queue), out ? 0 : 1, ret);
 }
 
 static const struct sw_port_ops cuse_ops = {

@@ -98,13 +98,12 @@ static bool vm_kick_enable(void *opaque, unsigned queue, bool on)
 	return vireo_net_kick_enable(vm->net, 2 * queue + 1, on);
 }
 
-static void vm_stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
+void device_queue_stats(const struct vireo_net *net, unsigned index, struct sw_queue_stats *ret_stats)
 {
-	const struct vm_port *vm = opaque;
 	struct vireo_net_queue_stats s;
 
-	vireo_net_queue_stats(vm->net, 2 * queue + (out ? 0 : 1), &s);
-	*ret = (struct sw_queue_stats){
+	vireo_net_queue_stats(net, index, &s);
+	*ret_stats = (struct sw_queue_stats){
 		.frames = s.frames,
 		.bytes = s.bytes,
 		.no_buffer = s.no_buffer,
@@ -115,6 +114,13 @@ static void vm_stats(void *opaque, bool out, unsigned queue, struct sw_queue_sta
 		.runt = s.runt,
 		.bad_offload = s.bad_offload,
 	};
+}
+
+static void vm_stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
+{
+	const struct vm_port *vm = opaque;
+
+	device_queue_stats(vm->net, 2 * queue + (out ? 0 : 1), ret);
 }
 
 const struct sw_port_ops device_port_ops = {

@@ -7,6 +7,7 @@
 #include "port.h"
 
 struct vireo_endpoint_config;
+struct vireo_net;
 
 /* What one sort of endpoint has of its own. Its address begins with the name of the port's type. */
 struct device_door {
@@ -24,5 +25,8 @@ extern const struct sw_port_ops device_port_ops;
 void device_port_close(struct port *port);
 void device_port_free(struct port *port);
 const char *device_port_state(const struct port *port);
+
+/* What a network device has counted at its queue `index`, in the switch's terms. Any thread. */
+void device_queue_stats(const struct vireo_net *net, unsigned index, struct sw_queue_stats *ret_stats);
 
 #endif
