@@ -317,6 +317,26 @@ static int run(struct pong *pong, const char *address)
 	return r;
 }
 
+/* What an endpoint that cannot be opened wants of the user. */
+static const char *advice(int err)
+{
+	switch (-err) {
+	case EINVAL:
+		return "not an address of an endpoint: vhost-user:PATH, vduse:NAME or cuse:NAME";
+	case ENOENT:
+	case ENODEV:
+		return "not there: the socket's folder, or the kernel's module: modprobe -a vduse virtio_vdpa, or cuse";
+	case EACCES:
+	case EPERM:
+		return "not permitted: run it as root";
+	case EADDRINUSE:
+	case EBUSY:
+		return "somebody has it already: choose another name";
+	default:
+		return strerror(-err);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct pong pong = { .epoll_fd = -1, .signal_fd = -1 };
@@ -333,7 +353,7 @@ int main(int argc, char **argv)
 	if (r >= 0)
 		r = run(&pong, argv[1]);
 	if (r < 0)
-		fprintf(stderr, "vireo-pong: %s: %s\n", argv[1], strerror(-r));
+		fprintf(stderr, "vireo-pong: %s: %s\n", argv[1], advice(r));
 	vireo_fault_table_free(faults);
 	return r < 0 ? 1 : 0;
 }
