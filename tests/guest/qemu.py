@@ -15,7 +15,8 @@ from .lab import Gone, Hung, Lab, tail
 
 QEMU = "qemu-system-x86_64"
 # no_timer_check: whether the old timer ticks is looked at during the boot, and on a loaded machine it may not have by then.
-KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check"
+KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 oops=panic mitigations=off tsc=reliable no_timer_check"
+DEATH = re.compile(r"(Oops: |BUG: |int3: |Kernel panic).*")  # the first of these lines names the cause
 LESS_WORK = "init_on_alloc=0 lsm= randomize_kstack_offset=off audit=0"  # of what nobody looks at, and an emulator is slow at
 BOOT_S = 90  # a TCG guest on a loaded machine; 2 to 9 s are usual
 
@@ -125,7 +126,10 @@ class Guest:
     def _board(self, memory_mib, cpus):
         """The machine with the line to the agent, and nothing else."""
         accel = acceleration()
-        return [QEMU, "-M", f"q35,accel={accel},memory-backend=mem", "-smp", str(cpus), "-m", str(memory_mib),
+        # Two emulated CPUs, and one patches the code that the other runs: in threads of their own, QEMU 7.2 now and then
+        # delivers the breakpoint to a kernel that has forgotten it ("int3: ", as _gone() takes it).
+        threads = ",thread=single" if accel == "tcg" and cpus > 1 else ""
+        return [QEMU, "-M", "q35,memory-backend=mem", "-accel", accel + threads, "-smp", str(cpus), "-m", str(memory_mib),
                 "-cpu", "host" if accel == "kvm" else self.CPU,
                 "-object", f"memory-backend-memfd,id=mem,size={memory_mib}M,share=on",
                 "-nodefaults", "-no-user-config", "-display", "none",
@@ -140,7 +144,7 @@ class Guest:
         """Reads what comes within `seconds`; returns after the first piece."""
         if not select.select([self.line], [], [], max(seconds, 0))[0]:
             if self.child.poll() is not None:
-                raise self._gone("QEMU has ended")
+                raise self._gone()
             return
         try:
             data = self.line.recv(65536)
@@ -149,7 +153,7 @@ class Guest:
         except ConnectionResetError:
             data = b""
         if not data:
-            raise self._gone("QEMU has closed the line")
+            raise self._gone()
         self._received(data)
 
     def _received(self, data):
@@ -174,11 +178,22 @@ class Guest:
         return (f"guest {self.name}: {what}\n{tail(self.lab.path(self.name + '.qemu'))}"
                 f"{tail(self.lab.path(self.name + '.console'))}").rstrip()
 
-    def _gone(self, what):
-        story = self._story(what)
-        # Two emulated CPUs, and one patches the code that the other runs: QEMU 7.2 delivers the breakpoint to a kernel
-        # that has forgotten it.
-        return Hung(story) if "Oops: int3" in story else Gone(story)
+    def _last_words(self):
+        """What QEMU ended with, and what the guest's kernel said it died of: the end of its console is registers then."""
+        try:
+            words = f"QEMU has ended with {self.child.wait(5)}"
+        except subprocess.TimeoutExpired:
+            words = "QEMU has closed the line, and goes on"
+        try:
+            with open(self.lab.path(self.name + ".console"), errors="replace") as console:
+                said = DEATH.search(console.read())
+        except OSError:
+            said = None
+        return words + (f" after its kernel said: {said.group().strip()}" if said else "")
+
+    def _gone(self):
+        words = self._last_words()
+        return Hung(self._story(words)) if "int3: " in words else Gone(self._story(words))
 
     def _hung(self, what):
         return Hung(self._story(f"{what}; QEMU has used {self._used_s():.1f} s of the processor") + "\n" + self._machine())

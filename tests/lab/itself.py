@@ -57,9 +57,12 @@ def a_command_that_will_not_end_is_124(lab):
 
 
 @case
-def a_guest_that_dies_is_125(lab):
-    done = run(lab, "--", "sh", "-c", "echo o >/proc/sysrq-trigger; sleep 1000")
-    expect(done.returncode == 125, f"status {done.returncode}")
+def a_guest_that_dies_is_125_and_its_last_words_are_told(lab):
+    for key, words in ("o", "ended with 0"), ("c", "Kernel panic - not syncing: sysrq triggered crash"):
+        done = run(lab, "--", "sh", "-c", f"echo {key} >/proc/sysrq-trigger; sleep 1000")
+        with open(lab.path("run.log")) as log:
+            text = log.read()
+        expect(done.returncode == 125 and words in text, f"status {done.returncode}: {text}")
 
 
 @case
