@@ -7,6 +7,7 @@
 #include "base/fd.h"
 #include "base/loop.h"
 #include "device/device.h"
+#include "device/device_test_lab.h"
 #include "mem/map.h"
 #include "wire/virtio_ring.h"
 #include <cmocka.h>
@@ -30,7 +31,6 @@
 #define DESC_AT 0u
 #define AVAIL_AT 0x1000u
 #define USED_AT 0x2000u
-#define QUEUES 3u
 #define CONTROL 2u
 #define SIZE 8u
 
@@ -40,42 +40,19 @@ struct lab {
 	uint8_t *memory;
 	int memfd;
 	int kick[QUEUES], call[QUEUES];
-	/* what the ops have seen */
-	unsigned started[QUEUES], stopped[QUEUES], kicked, connected, disconnected, resets;
-	bool late; /* queue_stop is answered by the test */
-	bool refuse_features;
+	struct lab_type type;
+	unsigned kicked;
 	unsigned kick_takes; /* chains that queue_kicked pops at most */
 	/* what the transport has seen */
 	unsigned broken, config_changes;
 	char why[200];
 	unsigned quiet;
-	char log[4000];
+	char log[LAB_LOG_BYTES];
 };
-
-static void lab_log(void *opaque, enum vireo_log_level level, const char *line)
-{
-	struct lab *lab = opaque;
-
-	snprintf(lab->log + strlen(lab->log), sizeof(lab->log) - strlen(lab->log), "%s\n", line);
-}
-
-static void op_started(void *opaque, struct vireo_queue *queue)
-{
-	((struct lab *)opaque)->started[vireo_queue_index(queue)]++;
-}
-
-static void op_stop(void *opaque, struct vireo_queue *queue)
-{
-	struct lab *lab = opaque;
-
-	lab->stopped[vireo_queue_index(queue)]++;
-	if (!lab->late)
-		vireo_queue_quiesced(queue);
-}
 
 static void op_kicked(void *opaque, struct vireo_queue *queue)
 {
-	struct lab *lab = opaque;
+	struct lab *lab = container_of(opaque, struct lab, type);
 	struct vireo_chain chain;
 	struct iovec iov[VIREO_CHAIN_PIECES_MAX(SIZE)];
 
@@ -88,40 +65,15 @@ static void op_kicked(void *opaque, struct vireo_queue *queue)
 	vireo_queue_flush(queue);
 }
 
-static int op_features(void *opaque, uint64_t features)
-{
-	return ((struct lab *)opaque)->refuse_features ? -EINVAL : 0;
-}
-
-static int op_config_write(void *opaque, uint32_t offset, const void *data, uint32_t bytes)
-{
-	return offset >= 4 ? -EPERM : 0;
-}
-
-static void op_connected(void *opaque, bool connected)
-{
-	struct lab *lab = opaque;
-
-	if (connected)
-		lab->connected++;
-	else
-		lab->disconnected++;
-}
-
-static void op_reset(void *opaque)
-{
-	((struct lab *)opaque)->resets++;
-}
-
 static const struct vireo_device_ops ops = {
 	.size = sizeof(ops),
-	.queue_started = op_started,
-	.queue_stop = op_stop,
+	.queue_started = type_started,
+	.queue_stop = type_stop,
 	.queue_kicked = op_kicked,
-	.features_set = op_features,
-	.config_write = op_config_write,
-	.connected = op_connected,
-	.reset = op_reset,
+	.features_set = type_features,
+	.config_write = type_config_write,
+	.connected = type_connected,
+	.reset = type_reset,
 };
 
 static void on_broken(void *opaque, const char *why)
@@ -165,8 +117,8 @@ static struct lab *lab_new(uint64_t features)
 		.config = "abcdefgh",
 		.config_bytes = 8,
 		.ops = &ops,
-		.opaque = lab,
-		.log = { lab_log, lab, VIREO_LOG_INFO },
+		.opaque = &lab->type,
+		.log = { lab_log, lab->log, VIREO_LOG_INFO },
 		.name = "lab",
 	};
 
@@ -186,10 +138,10 @@ static struct lab *lab_new(uint64_t features)
 
 static void lab_free(struct lab *lab)
 {
-	lab->late = false;
+	lab->type.late = false;
 	quiesce(lab);
 	device_session_end(lab->device);
-	assert_int_equal(lab->disconnected, 1);
+	assert_int_equal(lab->type.disconnected, 1);
 	device_detach(lab->device);
 	vireo_device_free(lab->device);
 	loop_free(lab->loop);
@@ -286,14 +238,14 @@ static void queue_starts_when_complete_without_a_kick(void **state)
 
 	queue_set(lab, 0);
 	device_resume(lab->device);
-	assert_int_equal(lab->started[0], 0); /* no memory yet */
+	assert_int_equal(lab->type.started[0], 0); /* no memory yet */
 	share_memory(lab, MEMORY_BYTES);
 	device_resume(lab->device);
-	assert_int_equal(lab->started[0], 1);
-	assert_int_equal(lab->started[1], 0);
+	assert_int_equal(lab->type.started[0], 1);
+	assert_int_equal(lab->type.started[1], 0);
 	assert_true(device_running(lab->device));
 	device_resume(lab->device);
-	assert_int_equal(lab->started[0], 1);
+	assert_int_equal(lab->type.started[0], 1);
 	lab_free(lab);
 }
 
@@ -318,11 +270,11 @@ static void driver_ok_gates_queues_only_where_status_is_required(void **state)
 	device_status_required(lab->device, true);
 	queue_set(lab, 0);
 	device_resume(lab->device);
-	assert_int_equal(lab->started[0], 0);
+	assert_int_equal(lab->type.started[0], 0);
 	device_status_set(lab->device,
 			  VIREO_STATUS_ACKNOWLEDGE | VIREO_STATUS_DRIVER | VIREO_STATUS_DRIVER_OK);
 	device_resume(lab->device);
-	assert_int_equal(lab->started[0], 1);
+	assert_int_equal(lab->type.started[0], 1);
 	lab_free(lab);
 }
 
@@ -357,17 +309,17 @@ static void quiesce_waits_for_every_queue(void **state)
 	queue_set(lab, 0);
 	queue_set(lab, 1);
 	device_resume(lab->device);
-	lab->late = true;
+	lab->type.late = true;
 	device_quiesce(lab->device, DEVICE_ALL_QUEUES, on_quiet, lab);
-	assert_int_equal(lab->stopped[0] + lab->stopped[1], 2);
+	assert_int_equal(lab->type.stopped[0] + lab->type.stopped[1], 2);
 	assert_true(device_quiescing(lab->device));
-	vireo_queue_quiesced(vireo_device_queue(lab->device, 1));
+	type_quiesced(&lab->type, 1);
 	assert_int_equal(lab->quiet, 0);
-	vireo_queue_quiesced(vireo_device_queue(lab->device, 0));
+	type_quiesced(&lab->type, 0);
 	assert_int_equal(lab->quiet, 1);
 	assert_false(device_quiescing(lab->device));
 	device_resume(lab->device);
-	assert_int_equal(lab->started[0], 2);
+	assert_int_equal(lab->type.started[0], 2);
 	lab_free(lab);
 }
 
@@ -381,8 +333,8 @@ static void quiesce_of_one_queue_leaves_the_others_running(void **state)
 	device_resume(lab->device);
 	device_quiesce(lab->device, 1, on_quiet, lab);
 	assert_int_equal(lab->quiet, 1);
-	assert_int_equal(lab->stopped[0], 0);
-	assert_int_equal(lab->stopped[1], 1);
+	assert_int_equal(lab->type.stopped[0], 0);
+	assert_int_equal(lab->type.stopped[1], 1);
 	assert_true(device_running(lab->device));
 	lab_free(lab);
 }
@@ -409,11 +361,11 @@ static void stop_tells_where_the_ring_stands_and_a_kick_starts_it_there(void **s
 	assert_int_equal(device_queue_stop(lab->device, 0, &base), 0);
 	assert_int_equal(base, 3);
 	device_resume(lab->device);
-	assert_int_equal(lab->started[0], 1); /* stopped until the next kick */
+	assert_int_equal(lab->type.started[0], 1); /* stopped until the next kick */
 	close(event_pair(&kick));
 	assert_int_equal(device_queue_kick_set(lab->device, 0, kick), 0);
 	device_resume(lab->device);
-	assert_int_equal(lab->started[0], 2);
+	assert_int_equal(lab->type.started[0], 2);
 	offer(lab, 0);
 	assert_int_equal(vireo_queue_pop(queue, &chain, 1, iov, VIREO_CHAIN_PIECES_MAX(SIZE)), 1);
 	assert_int_equal(chain.id, 3);
@@ -430,7 +382,7 @@ static void control_queue_is_served_at_start_and_on_each_kick(void **state)
 	offer(lab, CONTROL);
 	queue_set(lab, CONTROL);
 	device_resume(lab->device);
-	assert_int_equal(lab->started[CONTROL], 0);
+	assert_int_equal(lab->type.started[CONTROL], 0);
 	assert_int_equal(used_of(lab, CONTROL)->idx, 1);
 	for (unsigned i = 2; i < 5; i++) {
 		offer(lab, CONTROL);
@@ -439,7 +391,7 @@ static void control_queue_is_served_at_start_and_on_each_kick(void **state)
 		assert_int_equal(used_of(lab, CONTROL)->idx, i);
 	}
 	quiesce(lab);
-	assert_int_equal(lab->stopped[CONTROL], 0);
+	assert_int_equal(lab->type.stopped[CONTROL], 0);
 	lab_free(lab);
 }
 
@@ -524,7 +476,7 @@ static void break_from_the_model_ends_the_session_and_is_forgotten_with_it(void 
 	device_session_begin(lab->device);
 	turn(lab, 0);
 	assert_int_equal(lab->broken, 1);
-	lab->disconnected = 0;
+	lab->type.disconnected = 0;
 	lab_free(lab);
 }
 
@@ -557,7 +509,7 @@ static void ring_set_up_outside_memory_breaks_the_device(void **state)
 		device_queue_address_set(lab->device, 0, bad[i], area(0, AVAIL_AT), area(0, USED_AT));
 		device_resume(lab->device);
 		assert_int_equal(lab->broken, 1);
-		assert_int_equal(lab->started[0], 0);
+		assert_int_equal(lab->type.started[0], 0);
 		lab_free(lab);
 	}
 }
@@ -573,11 +525,11 @@ static void ring_from_under_which_memory_is_taken_waits_for_it(void **state)
 	share_memory(lab, RING_BYTES); /* queue 1's ring is beyond it */
 	device_resume(lab->device);
 	assert_int_equal(lab->broken, 0);
-	assert_int_equal(lab->started[1], 1);
+	assert_int_equal(lab->type.started[1], 1);
 	quiesce(lab);
 	share_memory(lab, MEMORY_BYTES);
 	device_resume(lab->device);
-	assert_int_equal(lab->started[1], 2);
+	assert_int_equal(lab->type.started[1], 2);
 	lab_free(lab);
 }
 
@@ -590,7 +542,7 @@ static void grown_ring_is_checked_against_memory_again(void **state)
 	device_queue_address_set(lab->device, 0, UADDR + MEMORY_BYTES - 16 * SIZE, area(0, AVAIL_AT),
 				 area(0, USED_AT));
 	device_resume(lab->device);
-	assert_int_equal(lab->started[0], 1);
+	assert_int_equal(lab->type.started[0], 1);
 	quiesce(lab);
 	assert_int_equal(device_queue_size_set(lab->device, 0, 2 * SIZE), 0);
 	device_resume(lab->device);
@@ -666,10 +618,10 @@ static void features_not_offered_are_refused(void **state)
 
 	assert_int_equal(device_features_offered(lab->device), VIREO_FEATURE(3) | VIREO_FEATURE(32));
 	assert_int_equal(device_features_set(lab->device, VIREO_FEATURE(4)), -EINVAL);
-	lab->refuse_features = true;
+	lab->type.refused = VIREO_FEATURE(3);
 	assert_int_equal(device_features_set(lab->device, VIREO_FEATURE(3)), -EINVAL);
 	assert_int_equal(vireo_device_features(lab->device), 0);
-	lab->refuse_features = false;
+	lab->type.refused = 0;
 	assert_int_equal(device_features_set(lab->device, VIREO_FEATURE(3)), 0);
 	assert_int_equal(vireo_device_features(lab->device), VIREO_FEATURE(3));
 	lab_free(lab);
@@ -687,11 +639,11 @@ static void reset_forgets_queues_and_keeps_memory(void **state)
 	device_resume(lab->device);
 	quiesce(lab);
 	device_status_set(lab->device, 0);
-	assert_int_equal(lab->resets, 1);
+	assert_int_equal(lab->type.resets, 1);
 	assert_false(vireo_queue_enabled(vireo_device_queue(lab->device, 0)));
 	assert_ptr_equal(device_map(lab->device), map);
 	device_resume(lab->device);
-	assert_int_equal(lab->started[0], 1);
+	assert_int_equal(lab->type.started[0], 1);
 	lab_free(lab);
 }
 

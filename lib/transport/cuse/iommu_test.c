@@ -95,7 +95,7 @@ static struct lab *running(void)
 
 	assert_int_equal(update(lab, IOVA_BASE, 4 * PAGE), 0);
 	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 0, lab->memfd), 0);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	return lab;
 }
 
@@ -112,7 +112,7 @@ static void put_chain(struct lab *lab, uint64_t iova, uint32_t bytes, uint16_t f
 
 static int pop(struct lab *lab, struct vireo_chain *chain, struct iovec *iov)
 {
-	struct vireo_queue *queue = lab->devices[0].running[0];
+	struct vireo_queue *queue = lab->devices[0].type.running[0];
 	int r = queue ? vireo_queue_pop(queue, chain, 1, iov, VIREO_CHAIN_PIECES_MAX(SIZE)) : 0;
 
 	pump(lab);
@@ -133,9 +133,9 @@ static void ring_waits_until_all_of_it_is_there(void **state)
 	assert_int_equal(update(lab, IOVA_BASE + PAGE, PAGE), 0);
 	assert_int_equal(missed(lab, &perm), IOVA_BASE + 2 * PAGE);
 	assert_int_equal(perm, VHOST_ACCESS_RW);
-	assert_null(lab->devices[0].running[0]);
+	assert_null(lab->devices[0].type.running[0]);
 	assert_int_equal(update(lab, IOVA_BASE + 2 * PAGE, PAGE), 0);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	assert_int_equal(missed(lab, NULL), 0);
 	lab_free(lab);
 }
@@ -150,13 +150,13 @@ static void buffer_is_asked_for_and_comes(void **state)
 	memcpy(lab->memory + 0x9000, "hello", 5);
 	put_chain(lab, IOVA_BASE + 0x9000, 5, 0);
 	assert_int_equal(pop(lab, &chain, iov), 0);
-	assert_null(lab->devices[0].running[0]); /* nobody spins on it */
+	assert_null(lab->devices[0].type.running[0]); /* nobody spins on it */
 	assert_int_equal(missed(lab, &perm), IOVA_BASE + 0x9000);
 	assert_int_equal(perm, VHOST_ACCESS_RO);
 	assert_int_equal(update(lab, IOVA_BASE + 0x9000, PAGE), 0);
 	assert_int_equal(pop(lab, &chain, iov), 1);
 	assert_memory_equal(iov[0].iov_base, "hello", 5);
-	vireo_queue_unpop(lab->devices[0].running[0], &chain, 1);
+	vireo_queue_unpop(lab->devices[0].type.running[0], &chain, 1);
 	lab_free(lab);
 }
 
@@ -200,14 +200,14 @@ static void page_mapped_for_reading_is_not_written_to(void **state)
 		assert_int_equal(perm, VHOST_ACCESS_RW);
 		assert_int_equal(update_perm(lab, VHOST_ACCESS_RO, page, PAGE), 0);
 		assert_int_equal(missed(lab, NULL), 0);
-		assert_null(lab->devices[0].running[0]);
+		assert_null(lab->devices[0].type.running[0]);
 		assert_int_equal(poll(&poll_fd, 1, 10000), 1);
 		pump(lab);
 		assert_int_equal(missed(lab, NULL), page);
 		assert_int_equal(update(lab, page, PAGE), 0);
 		assert_int_equal(pop(lab, &chain, iov), 1);
 		assert_int_equal(chain.writable_bytes, wide ? 2 * PAGE : PAGE);
-		vireo_queue_unpop(lab->devices[0].running[0], &chain, 1);
+		vireo_queue_unpop(lab->devices[0].type.running[0], &chain, 1);
 		lab_free(lab);
 	}
 }
@@ -226,7 +226,7 @@ static void page_mapped_for_reading_is_read(void **state)
 	assert_int_equal(update_perm(lab, VHOST_ACCESS_RO, IOVA_BASE + 0x9000, PAGE), 0);
 	assert_int_equal(pop(lab, &chain, iov), 1);
 	assert_memory_equal(iov[0].iov_base, "hello", 5);
-	vireo_queue_unpop(lab->devices[0].running[0], &chain, 1);
+	vireo_queue_unpop(lab->devices[0].type.running[0], &chain, 1);
 	lab_free(lab);
 }
 
@@ -247,9 +247,9 @@ static void ring_needs_no_more_than_its_areas_do(void **state)
 	assert_int_equal(update_perm(lab, VHOST_ACCESS_RO, IOVA_BASE + PAGE, PAGE), 0);
 	assert_int_equal(missed(lab, NULL), IOVA_BASE + 2 * PAGE);
 	assert_int_equal(update_perm(lab, VHOST_ACCESS_RO, IOVA_BASE + 2 * PAGE, PAGE), 0);
-	assert_null(lab->devices[0].running[0]); /* the used ring is written to */
+	assert_null(lab->devices[0].type.running[0]); /* the used ring is written to */
 	assert_int_equal(update(lab, IOVA_BASE + 2 * PAGE, PAGE), 0);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	lab_free(lab);
 }
 
@@ -282,7 +282,7 @@ static void ring_of_scattered_pages_runs(void **state)
 	*(uint16_t *)(void *)(lab->memory + 7 * PAGE - 12 + 2) = 5;
 	memcpy(lab->memory + 8 * PAGE, "hello", 5);
 	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 0, lab->memfd), 0);
-	queue = lab->devices[0].running[0];
+	queue = lab->devices[0].type.running[0];
 	assert_non_null(queue);
 	for (unsigned i = 0; i < 5; i++) {
 		assert_int_equal(vireo_queue_pop(queue, &chain, 1, iov, ARRAY_SIZE(iov)), 1);
@@ -310,7 +310,7 @@ static void miss_is_told_once(void **state)
 	assert_int_equal(missed(lab, NULL), 0);
 	assert_int_equal(ask_fd(lab, VHOST_SET_VRING_CALL, 0, lab->call), 0); /* stops and starts what can */
 	pump(lab);
-	assert_null(lab->devices[0].running[0]);
+	assert_null(lab->devices[0].type.running[0]);
 	assert_int_equal(missed(lab, NULL), 0);
 	lab_free(lab);
 }
@@ -339,7 +339,7 @@ static void ring_set_up_anew_does_not_wait_for_what_it_missed_before(void **stat
 		pump(lab);
 		assert_int_equal(missed(lab, NULL), IOVA_BASE + 0x40000);
 		assert_int_equal(update(lab, IOVA_BASE + 0x40000, 4 * PAGE), 0);
-		assert_non_null(lab->devices[0].running[0]);
+		assert_non_null(lab->devices[0].type.running[0]);
 		lab_free(lab);
 	}
 }
@@ -358,7 +358,7 @@ static void ring_that_is_started_again_does_not_wait_for_what_it_missed_before(v
 	((struct split_desc *)(void *)lab->memory)->addr = IOVA_BASE + 3 * PAGE;
 	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 0, lab->memfd), 0);
 	assert_int_equal(pop(lab, &chain, iov), 1);
-	vireo_queue_unpop(lab->devices[0].running[0], &chain, 1);
+	vireo_queue_unpop(lab->devices[0].type.running[0], &chain, 1);
 	lab_free(lab);
 }
 
@@ -397,7 +397,7 @@ static void miss_without_an_answer_is_told_again(void **state)
 	assert_int_equal(missed(lab, NULL), IOVA_BASE + 0x9000);
 	assert_int_equal(update(lab, IOVA_BASE + 0x9000, PAGE), 0);
 	assert_int_equal(pop(lab, &chain, iov), 1);
-	vireo_queue_unpop(lab->devices[0].running[0], &chain, 1);
+	vireo_queue_unpop(lab->devices[0].type.running[0], &chain, 1);
 	lab_free(lab);
 }
 
@@ -412,8 +412,8 @@ static void other_queues_go_on(void **state)
 	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 1, lab->memfd), 0);
 	put_chain(lab, IOVA_BASE + 0x9000, 5, 0);
 	assert_int_equal(pop(lab, &chain, iov), 0);
-	assert_null(lab->devices[0].running[0]);
-	assert_non_null(lab->devices[0].running[1]);
+	assert_null(lab->devices[0].type.running[0]);
+	assert_non_null(lab->devices[0].type.running[1]);
 	lab_free(lab);
 }
 
@@ -424,10 +424,10 @@ static void invalidate_takes_the_window_away_before_it_returns(void **state)
 	struct vireo_chain chain;
 
 	assert_int_equal(update(lab, IOVA_BASE + 0x9000, PAGE), 0);
-	lab->devices[0].late = true;
+	lab->devices[0].type.late = true;
 	assert_int_equal(tell(lab, VHOST_IOTLB_INVALIDATE, IOVA_BASE + 0x9000, 0, PAGE), PENDING);
-	lab->devices[0].late = false;
-	quiesce_at_last(&lab->devices[0]);
+	lab->devices[0].type.late = false;
+	type_quiesced_all(&lab->devices[0].type);
 	assert_true(last_call(lab)->answered);
 	assert_int_equal(last_call(lab)->r, 0);
 	put_chain(lab, IOVA_BASE + 0x9000, 5, 0);
@@ -448,7 +448,7 @@ static void window_that_goes_and_is_missed_again_is_asked_for_again(void **state
 		assert_int_equal(pop(lab, &chain, iov), 0);
 		assert_int_equal(missed(lab, NULL), IOVA_BASE + 0x9000);
 		assert_int_equal(update(lab, IOVA_BASE + 0x9000, PAGE), 0);
-		assert_non_null(lab->devices[0].running[0]);
+		assert_non_null(lab->devices[0].type.running[0]);
 		assert_int_equal(tell(lab, VHOST_IOTLB_INVALIDATE, IOVA_BASE + 0x9000, 0, PAGE), 0);
 	}
 	lab_free(lab);
@@ -459,10 +459,10 @@ static void ring_that_is_invalidated_waits(void **state)
 	struct lab *lab = running();
 
 	assert_int_equal(tell(lab, VHOST_IOTLB_INVALIDATE, 0, 0, UINT64_C(1) << 40), 0);
-	assert_null(lab->devices[0].running[0]);
+	assert_null(lab->devices[0].type.running[0]);
 	assert_int_equal(missed(lab, NULL), IOVA_BASE);
 	assert_int_equal(update(lab, IOVA_BASE, 4 * PAGE), 0);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	lab_free(lab);
 }
 
@@ -476,7 +476,7 @@ static void features_told_again_forget_the_windows(void **state)
 	assert_int_equal(ask_u64(lab, VHOST_SET_FEATURES, F_VERSION_1 | F_IOMMU), 0);
 	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 0, lab->memfd), 0);
 	pump(lab);
-	assert_null(lab->devices[0].running[0]);
+	assert_null(lab->devices[0].type.running[0]);
 	assert_int_equal(missed(lab, &perm), IOVA_BASE);
 	assert_int_equal(perm, VHOST_ACCESS_RO);
 	lab_free(lab);
@@ -489,11 +489,11 @@ static void table_without_the_windows_memory_forgets_them(void **state)
 
 	assert_int_equal(ask(lab, VHOST_SET_MEM_TABLE, &none), 0);
 	pump(lab);
-	assert_null(lab->devices[0].running[0]);
+	assert_null(lab->devices[0].type.running[0]);
 	assert_int_equal(missed(lab, NULL), IOVA_BASE);
 	assert_int_equal(share_memory(lab), 0);
 	assert_int_equal(update(lab, IOVA_BASE, 4 * PAGE), 0);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	lab_free(lab);
 }
 
@@ -607,7 +607,7 @@ static void messages_that_lie_are_refused(void **state)
 	assert_int_equal(tell(lab, VHOST_IOTLB_MISS, IOVA_BASE, 0, PAGE), -EINVAL);
 	assert_int_equal(ask_write_as(lab, getpid(), data, 0), -EINVAL);
 	assert_int_equal(ask_write_as(lab, getpid(), data, sizeof(data)), -EINVAL);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	lab_free(lab);
 }
 
@@ -619,7 +619,7 @@ static void messages_without_an_iommu_are_refused(void **state)
 	ready(lab);
 	assert_int_equal(update(lab, IOVA_BASE, PAGE), -EFAULT);
 	assert_int_equal(ask_read(lab, true, &message, sizeof(message)), -EBADFD);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	lab_free(lab);
 }
 

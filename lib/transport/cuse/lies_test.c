@@ -86,7 +86,7 @@ static void another_process_is_refused(void **state)
 	assert_int_equal(ask_as(lab, lab->opener, child, VHOST_GET_FEATURES, zeroes), 0);
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	lab_free(lab);
 }
 
@@ -98,7 +98,7 @@ static void running_ring_keeps_its_size_and_base(void **state)
 	assert_int_equal(ask_state(lab, VHOST_SET_VRING_NUM, 0, SIZE), -EBUSY);
 	assert_int_equal(ask_state(lab, VHOST_SET_VRING_BASE, 0, 0), -EBUSY);
 	assert_int_equal(ask_state(lab, VHOST_SET_VRING_ENDIAN, 0, VHOST_VRING_LITTLE_ENDIAN), -EBUSY);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	lab_free(lab);
 }
 
@@ -111,7 +111,7 @@ static void back_end_before_the_ring_is_set_up_is_refused(void **state)
 	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 0, lab->memfd), -EINVAL);
 	assert_int_equal(share_memory(lab), 0);
 	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 0, lab->memfd), -EINVAL);
-	assert_int_equal(lab->devices[0].started, 0);
+	assert_int_equal(type_total(lab->devices[0].type.started), 0);
 	lab_free(lab);
 }
 
@@ -151,7 +151,7 @@ static void rings_that_are_not_there_are_refused(void **state)
 
 			assert_int_equal(ask(lab, of_one_ring[i], words), -ENOBUFS);
 		}
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	lab_free(lab);
 }
 
@@ -216,7 +216,7 @@ static void addresses_that_lie_are_refused(void **state)
 		assert_int_equal(ask(lab, VHOST_SET_VRING_ADDR, &addr), 0);
 		assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 0, lab->memfd), -EFAULT);
 	}
-	assert_int_equal(lab->devices[0].started, 0);
+	assert_int_equal(type_total(lab->devices[0].type.started), 0);
 	ring_set_up(lab, 0);
 	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 0, lab->memfd), 0);
 	lab_free(lab);
@@ -239,7 +239,7 @@ static void fds_that_are_none_are_refused(void **state)
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(fd_ioctls); i++) /* a file, no eventfd */
 		assert_int_equal(ask_fd(lab, fd_ioctls[i], 0, lab->memfd), -EINVAL);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	lab_free(lab);
 }
 
@@ -266,7 +266,7 @@ static void fds_are_not_taken_to_see_what_they_are(void **state)
 	assert_int_equal(ask_fd(lab, VHOST_SET_VRING_CALL, 0, ends[1]), -EINVAL);
 	assert_int_equal(ask_fd(lab, VHOST_SET_VRING_CALL, 0, lab->call), -EMFILE);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	close(ends[0]);
 	close(ends[1]);
 	lab_free(lab);
@@ -435,7 +435,7 @@ static void refused_table_leaves_the_old_one(void **state)
 	table = one_region(lab);
 	table.regions[0].memory_size = 0;
 	assert_int_equal(ask(lab, VHOST_SET_MEM_TABLE, &table), -EINVAL);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	lab_free(lab);
 }
 
@@ -538,7 +538,7 @@ static void device_that_was_lied_to_takes_only_reset_owner(void **state)
 	ready(lab);
 	vireo_device_break(lab->devices[0].device, "a lie");
 	pump(lab);
-	assert_null(lab->devices[0].running[0]);
+	assert_null(lab->devices[0].type.running[0]);
 	assert_int_equal(ask(lab, VHOST_GET_FEATURES, &features), -EIO);
 	assert_int_equal(ask_fd(lab, VHOST_SET_VRING_KICK, 0, lab->kick), -EIO);
 	assert_int_equal(ask(lab, VHOST_SET_OWNER, NULL), -EBUSY);
@@ -552,11 +552,11 @@ static void lie_while_an_ioctl_waits_breaks_after_it(void **state)
 	struct lab *lab = lab_new();
 
 	ready(lab);
-	lab->devices[0].late = true;
+	lab->devices[0].type.late = true;
 	assert_int_equal(ask_state(lab, VHOST_GET_VRING_BASE, 0, 0), PENDING);
 	vireo_device_break(lab->devices[0].device, "a lie");
 	pump(lab);
-	quiesce_at_last(&lab->devices[0]);
+	type_quiesced_all(&lab->devices[0].type);
 	assert_true(last_call(lab)->answered);
 	assert_int_equal(last_call(lab)->r, -EIO);
 	assert_int_equal(ask_state(lab, VHOST_GET_VRING_BASE, 0, 0), -EIO);
@@ -569,12 +569,12 @@ static void reset_owner_that_meets_a_lie_mends_it(void **state)
 	struct lab *lab = lab_new();
 
 	ready(lab);
-	lab->devices[0].late = true;
+	lab->devices[0].type.late = true;
 	assert_int_equal(ask(lab, VHOST_RESET_OWNER, NULL), PENDING);
 	vireo_device_break(lab->devices[0].device, "a lie");
 	pump(lab);
-	lab->devices[0].late = false;
-	quiesce_at_last(&lab->devices[0]);
+	lab->devices[0].type.late = false;
+	type_quiesced_all(&lab->devices[0].type);
 	assert_true(last_call(lab)->answered);
 	assert_int_equal(last_call(lab)->r, 0);
 	ready(lab);
@@ -609,10 +609,10 @@ static void ring_that_cannot_start_is_an_error_of_its_back_end(void **state)
 	assert_int_equal(ask(lab, VHOST_SET_VRING_ADDR, &addr), 0);
 	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 0, lab->memfd), -EINVAL);
 	assert_true(logged(lab, "driver area misaligned"));
-	assert_int_equal(lab->devices[0].started, 0);
+	assert_int_equal(type_total(lab->devices[0].type.started), 0);
 	ring_set_up(lab, 0);
 	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 0, lab->memfd), 0);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	lab_free(lab);
 }
 
@@ -626,11 +626,11 @@ static void running_ring_is_not_moved_to_where_it_cannot_be(void **state)
 	addr = ring_addr(lab, 0);
 	addr.used_user_addr = (uintptr_t)lab->memory + MEMORY_BYTES;
 	assert_int_equal(ask(lab, VHOST_SET_VRING_ADDR, &addr), -EINVAL);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	addr = ring_addr(lab, 1);
 	addr.index = 0;
 	assert_int_equal(ask(lab, VHOST_SET_VRING_ADDR, &addr), 0);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	lab_free(lab);
 }
 
@@ -852,9 +852,10 @@ static void buffer_outside_memory_breaks_the_device(void **state)
 	avail = (struct split_avail *)(uintptr_t)addr.avail_user_addr;
 	*(struct split_desc *)(uintptr_t)addr.desc_user_addr = (struct split_desc){ .addr = 0x10, .len = 16 };
 	avail->idx = 1;
-	assert_int_equal(vireo_queue_pop(lab->devices[0].running[0], &chain, 1, iov, ARRAY_SIZE(iov)), 0);
+	assert_int_equal(vireo_queue_pop(lab->devices[0].type.running[0], &chain, 1, iov, ARRAY_SIZE(iov)),
+			 0);
 	pump(lab);
-	assert_null(lab->devices[0].running[0]);
+	assert_null(lab->devices[0].type.running[0]);
 	assert_true(logged(lab, "outside guest memory"));
 	assert_int_equal(ask_fd(lab, VHOST_SET_VRING_KICK, 0, -1), -EIO);
 	lab_free(lab);

@@ -16,11 +16,11 @@
 /* after the above: */
 #include "base/fd.h"
 #include "base/util.h"
+#include "device/device_test_lab.h"
 #include "transport/cuse/cuse_internal.h"
 #include "vireo/notifier.h"
 #include "wire/virtio_ring.h"
 #include <cmocka.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -35,7 +35,6 @@
 
 #define MEMORY_BYTES (1u << 20)
 #define GPA UINT64_C(0x100000)
-#define QUEUES 3u
 #define SIZE 8u
 #define OPENERS 4u
 #define F_VERSION_1 VIREO_FEATURE(VIREO_F_VERSION_1_BIT)
@@ -44,11 +43,8 @@
 
 struct lab_device {
 	struct vireo_device *device;
-	struct vireo_queue *running[QUEUES];
-	unsigned started, stopped, connected, disconnected;
-	uint64_t features;
+	struct lab_type type;
 	pid_t process;
-	bool late; /* queues are given back by quiesce_at_last() */
 };
 
 /* An ioctl on its way. */
@@ -81,90 +77,21 @@ struct lab {
 	bool closed, released;
 	int loop_fd; /* the endpoint's */
 	bool watchable; /* ... was still open when it closed */
-	char log[16384];
+	char log[LAB_LOG_BYTES];
 	/* the caller */
 	int memfd, kick, call;
 	uint8_t *memory;
 };
 
-static inline int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int count = 0;
-
-	while (readdir(dir))
-		count++;
-	closedir(dir);
-	return count;
-}
-
 /* ---- the device ---- */
-
-static inline void op_started(void *opaque, struct vireo_queue *queue)
-{
-	struct lab_device *device = opaque;
-
-	device->running[vireo_queue_index(queue)] = queue;
-	device->started++;
-}
-
-static inline void op_stop(void *opaque, struct vireo_queue *queue)
-{
-	struct lab_device *device = opaque;
-
-	device->stopped++;
-	if (device->late)
-		return;
-	device->running[vireo_queue_index(queue)] = NULL;
-	vireo_queue_quiesced(queue);
-}
-
-static inline void quiesce_at_last(struct lab_device *device)
-{
-	for (unsigned i = 0; i < QUEUES; i++) {
-		struct vireo_queue *queue = device->running[i];
-
-		device->running[i] = NULL;
-		if (queue)
-			vireo_queue_quiesced(queue);
-	}
-}
-
-static inline void op_connected(void *opaque, bool connected)
-{
-	struct lab_device *device = opaque;
-
-	if (connected)
-		device->connected++;
-	else
-		device->disconnected++;
-}
-
-static inline int op_features(void *opaque, uint64_t features)
-{
-	struct lab_device *device = opaque;
-
-	if (features & VIREO_FEATURE(5))
-		return -EINVAL;
-	device->features = features;
-	return 0;
-}
 
 static const struct vireo_device_ops ops = {
 	.size = sizeof(ops),
-	.queue_started = op_started,
-	.queue_stop = op_stop,
-	.connected = op_connected,
-	.features_set = op_features,
+	.queue_started = type_started,
+	.queue_stop = type_stop,
+	.connected = type_connected,
+	.features_set = type_features,
 };
-
-static inline void lab_log(void *opaque, enum vireo_log_level level, const char *line)
-{
-	struct lab *lab = opaque;
-	size_t have = strlen(lab->log);
-
-	snprintf(lab->log + have, sizeof(lab->log) - have, "%s\n", line);
-}
 
 static inline struct vireo_device *lab_device_make(struct lab *lab, struct lab_device *device)
 {
@@ -175,12 +102,13 @@ static inline struct vireo_device *lab_device_make(struct lab *lab, struct lab_d
 		.queue_count = QUEUES,
 		.queue_size_max = 256,
 		.ops = &ops,
-		.opaque = device,
-		.log = { lab_log, lab, VIREO_LOG_INFO },
+		.opaque = &device->type,
+		.log = { lab_log, lab->log, VIREO_LOG_INFO },
 		.name = "lab",
 		.notifier = lab->notifier,
 	};
 
+	device->type.refused = VIREO_FEATURE(5);
 	assert_int_equal(vireo_device_new(&config, &device->device), 0);
 	return device->device;
 }
@@ -374,7 +302,7 @@ static inline struct lab *lab_make(bool many)
 		.device_new = many ? lab_device_for : NULL,
 		.device_gone = lab_device_gone,
 		.device_opaque = lab,
-		.log = { lab_log, lab, VIREO_LOG_INFO },
+		.log = { lab_log, lab->log, VIREO_LOG_INFO },
 	};
 
 	assert_int_equal(vireo_notifier_new(&lab->notifier), 0);
@@ -408,8 +336,8 @@ static inline void lab_free(struct lab *lab)
 	if (lab->endpoint)
 		vireo_endpoint_close(&lab->endpoint->base, on_closed, lab);
 	for (unsigned i = 0; i < lab->device_count; i++) {
-		quiesce_at_last(&lab->devices[i]);
-		assert_int_equal(lab->devices[i].connected, lab->devices[i].disconnected);
+		type_quiesced_all(&lab->devices[i].type);
+		assert_int_equal(lab->devices[i].type.connected, lab->devices[i].type.disconnected);
 		vireo_device_free(lab->devices[i].device);
 	}
 	vireo_device_free(lab->like);
@@ -527,7 +455,7 @@ static inline void ready(struct lab *lab)
 	owned(lab);
 	ring_set_up(lab, 0);
 	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 0, lab->memfd), 0);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 }
 
 static inline bool logged(const struct lab *lab, const char *text)

@@ -30,7 +30,7 @@ static void features_that_the_peer_does_not_tell_are_added(void **state)
 
 	assert_int_equal(
 		ask_u64(lab, VHOST_SET_FEATURES, F_VERSION_1 | VIREO_FEATURE(VHOST_NET_F_VIRTIO_NET_HDR)), 0);
-	assert_int_equal(lab->devices[0].features, F_VERSION_1 | UNTOLD);
+	assert_int_equal(lab->devices[0].type.features, F_VERSION_1 | UNTOLD);
 	assert_int_equal(ask(lab, VHOST_SET_OWNER, NULL), 0);
 	assert_int_equal(vireo_device_features(lab->devices[0].device), F_VERSION_1 | UNTOLD);
 	lab_free(lab);
@@ -44,14 +44,14 @@ static void ring_runs_while_it_has_a_back_end(void **state)
 	owned(lab);
 	ring_set_up(lab, 0);
 	ring_set_up(lab, 1);
-	assert_int_equal(device->started, 0);
+	assert_int_equal(type_total(device->type.started), 0);
 	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 1, lab->memfd), 0);
-	assert_non_null(device->running[1]);
-	assert_null(device->running[0]);
+	assert_non_null(device->type.running[1]);
+	assert_null(device->type.running[0]);
 	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 1, -1), 0);
-	assert_null(device->running[1]);
+	assert_null(device->type.running[1]);
 	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 1, lab->memfd), 0); /* its kick is still there */
-	assert_non_null(device->running[1]);
+	assert_non_null(device->type.running[1]);
 	lab_free(lab);
 }
 
@@ -75,7 +75,7 @@ static void chains_are_the_callers_memory(void **state)
 	uint64_t count = 0;
 
 	ready(lab);
-	queue = lab->devices[0].running[0];
+	queue = lab->devices[0].type.running[0];
 	memcpy(lab->memory + 0x9000, "hello", 5);
 	put_chain(lab, 3, GPA + 0x9000, 5);
 	assert_int_equal(vireo_queue_pop(queue, &chain, 1, iov, ARRAY_SIZE(iov)), 1);
@@ -98,7 +98,7 @@ static void base_is_told_and_the_ring_goes_on(void **state)
 	struct vireo_queue *queue;
 
 	ready(lab);
-	queue = lab->devices[0].running[0];
+	queue = lab->devices[0].type.running[0];
 	put_chain(lab, 0, GPA + 0x9000, 5);
 	assert_int_equal(vireo_queue_pop(queue, &chain, 1, iov, ARRAY_SIZE(iov)), 1);
 	vireo_queue_push(queue, &chain, 0);
@@ -106,8 +106,8 @@ static void base_is_told_and_the_ring_goes_on(void **state)
 	assert_int_equal(ask(lab, VHOST_GET_VRING_BASE, &base), 0);
 	assert_int_equal(base.index, 0);
 	assert_int_equal(base.num, 1);
-	assert_non_null(lab->devices[0].running[0]);
-	assert_int_equal(lab->devices[0].started, 2);
+	assert_non_null(lab->devices[0].type.running[0]);
+	assert_int_equal(type_total(lab->devices[0].type.started), 2);
 	lab_free(lab);
 }
 
@@ -119,7 +119,7 @@ static void call_and_error_of_minus_one_mean_none(void **state)
 	assert_int_equal(ask_fd(lab, VHOST_SET_VRING_CALL, 0, -1), 0);
 	assert_int_equal(ask_fd(lab, VHOST_SET_VRING_ERR, 0, -1), 0);
 	assert_int_equal(ask_fd(lab, VHOST_SET_VRING_ERR, 0, lab->call), 0);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	lab_free(lab);
 }
 
@@ -131,17 +131,17 @@ static void ring_without_a_kick_stands_still(void **state)
 
 	ready(lab);
 	assert_int_equal(ask_fd(lab, VHOST_SET_VRING_KICK, 0, -1), 0);
-	assert_null(lab->devices[0].running[0]);
+	assert_null(lab->devices[0].type.running[0]);
 	assert_int_equal(ask(lab, VHOST_GET_VRING_BASE, &base), 0);
 	assert_int_equal(base.num, 0);
 	assert_int_equal(ask_fd(lab, VHOST_SET_VRING_CALL, 0, lab->call), 0);
-	assert_null(lab->devices[0].running[0]);
+	assert_null(lab->devices[0].type.running[0]);
 	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 0, -1), 0);
 	/* To the kernel it is as good as any. */
 	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 0, lab->memfd), 0);
-	assert_null(lab->devices[0].running[0]);
+	assert_null(lab->devices[0].type.running[0]);
 	assert_int_equal(ask_fd(lab, VHOST_SET_VRING_KICK, 0, lab->kick), 0);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	lab_free(lab);
 }
 
@@ -152,7 +152,7 @@ static void kick_reaches_the_queue(void **state)
 	uint64_t one = 1;
 
 	ready(lab);
-	poll_fd.fd = vireo_queue_kick_fd(lab->devices[0].running[0]);
+	poll_fd.fd = vireo_queue_kick_fd(lab->devices[0].type.running[0]);
 	assert_int_not_equal(poll_fd.fd, lab->kick);
 	assert_int_equal(poll(&poll_fd, 1, 0), 0);
 	assert_int_equal(write(lab->kick, &one, sizeof(one)), sizeof(one));
@@ -180,8 +180,8 @@ static void new_table_takes_effect_while_rings_run(void **state)
 
 	ready(lab);
 	assert_int_equal(share_memory(lab), 0);
-	assert_int_equal(lab->devices[0].started, 2);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_int_equal(type_total(lab->devices[0].type.started), 2);
+	assert_non_null(lab->devices[0].type.running[0]);
 	lab_free(lab);
 }
 
@@ -207,9 +207,10 @@ static void new_table_is_the_one_that_counts(void **state)
 							 .userspace_addr = (uintptr_t)at };
 	assert_int_equal(ask(lab, VHOST_SET_MEM_TABLE, &table), 0);
 	put_chain(lab, 0, 4 * GPA, 5);
-	assert_int_equal(vireo_queue_pop(lab->devices[0].running[0], &chain, 1, iov, ARRAY_SIZE(iov)), 1);
+	assert_int_equal(vireo_queue_pop(lab->devices[0].type.running[0], &chain, 1, iov, ARRAY_SIZE(iov)),
+			 1);
 	assert_memory_equal(iov[0].iov_base, "other", 5);
-	vireo_queue_unpop(lab->devices[0].running[0], &chain, 1);
+	vireo_queue_unpop(lab->devices[0].type.running[0], &chain, 1);
 	munmap(at, 0x1000);
 	close(other);
 	lab_free(lab);
@@ -239,11 +240,11 @@ static void regions_may_span_mappings(void **state)
 		struct iovec iov[VIREO_CHAIN_PIECES_MAX(SIZE)];
 		struct vireo_chain chain;
 
-		assert_int_equal(vireo_queue_pop(lab->devices[0].running[0], &chain, 1, iov, ARRAY_SIZE(iov)),
-				 1);
+		assert_int_equal(
+			vireo_queue_pop(lab->devices[0].type.running[0], &chain, 1, iov, ARRAY_SIZE(iov)), 1);
 		assert_int_equal(chain.readable_count, 2);
 		assert_memory_equal(iov[1].iov_base, "othe", 4);
-		vireo_queue_unpop(lab->devices[0].running[0], &chain, 1);
+		vireo_queue_unpop(lab->devices[0].type.running[0], &chain, 1);
 	}
 	lab_free(lab);
 }
@@ -269,7 +270,8 @@ static void regions_of_devices_are_left_out(void **state)
 	ring_set_up(lab, 0);
 	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 0, lab->memfd), 0);
 	put_chain(lab, 0, 2 * GPA, 16);
-	assert_int_equal(vireo_queue_pop(lab->devices[0].running[0], &chain, 1, iov, ARRAY_SIZE(iov)), 0);
+	assert_int_equal(vireo_queue_pop(lab->devices[0].type.running[0], &chain, 1, iov, ARRAY_SIZE(iov)),
+			 0);
 	pump(lab);
 	assert_true(logged(lab, "outside guest memory"));
 	syscall(SYS_io_destroy, ring);
@@ -283,9 +285,9 @@ static void empty_table_is_no_memory(void **state)
 
 	ready(lab);
 	assert_int_equal(ask(lab, VHOST_SET_MEM_TABLE, &table), 0);
-	assert_null(lab->devices[0].running[0]); /* it waits */
+	assert_null(lab->devices[0].type.running[0]); /* it waits */
 	assert_int_equal(share_memory(lab), 0);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	lab_free(lab);
 }
 
@@ -313,7 +315,7 @@ static void reset_owner_begins_anew(void **state)
 
 	ready(lab);
 	assert_int_equal(ask(lab, VHOST_RESET_OWNER, NULL), 0);
-	assert_null(lab->devices[0].running[0]);
+	assert_null(lab->devices[0].type.running[0]);
 	assert_int_equal(vireo_device_features(lab->devices[0].device), 0);
 	assert_int_equal(ask(lab, VHOST_RESET_OWNER, NULL), -EPERM);
 	assert_int_equal(ask(lab, VHOST_SET_OWNER, NULL), 0);
@@ -332,14 +334,14 @@ static void ioctl_is_answered_when_its_ring_is_quiet(void **state)
 	struct lab *lab = lab_new();
 
 	ready(lab);
-	lab->devices[0].late = true;
+	lab->devices[0].type.late = true;
 	assert_int_equal(ask_state(lab, VHOST_GET_VRING_BASE, 0, 0), PENDING);
 	assert_false(last_call(lab)->answered);
-	lab->devices[0].late = false;
-	quiesce_at_last(&lab->devices[0]);
+	lab->devices[0].type.late = false;
+	type_quiesced_all(&lab->devices[0].type);
 	assert_true(last_call(lab)->answered);
 	assert_int_equal(last_call(lab)->r, 0);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	lab_free(lab);
 }
 
@@ -351,12 +353,12 @@ static void requests_wait_for_their_turn(void **state)
 	struct call *first;
 
 	ready(lab);
-	lab->devices[0].late = true;
+	lab->devices[0].type.late = true;
 	assert_int_equal(ask(lab, VHOST_SET_VRING_CALL, &call_fd), PENDING);
 	first = last_call(lab);
 	assert_int_equal(ask(lab, VHOST_GET_FEATURES, &features), PENDING);
-	lab->devices[0].late = false;
-	quiesce_at_last(&lab->devices[0]);
+	lab->devices[0].type.late = false;
+	type_quiesced_all(&lab->devices[0].type);
 	assert_true(first->answered && last_call(lab)->answered);
 	assert_true(features & F_VERSION_1);
 	lab_free(lab);
@@ -367,11 +369,11 @@ static void release_waits_for_the_rings(void **state)
 	struct lab *lab = lab_new();
 
 	ready(lab);
-	lab->devices[0].late = true;
+	lab->devices[0].type.late = true;
 	release(lab, lab->opener);
 	assert_false(lab->released);
 	assert_int_equal(lab->gone, 0);
-	quiesce_at_last(&lab->devices[0]);
+	type_quiesced_all(&lab->devices[0].type);
 	assert_true(lab->released);
 	assert_int_equal(lab->gone, 1);
 	lab_free(lab);
@@ -383,11 +385,11 @@ static void release_behind_a_waiting_ioctl_ends_after_it(void **state)
 	struct lab *lab = lab_new();
 
 	ready(lab);
-	lab->devices[0].late = true;
+	lab->devices[0].type.late = true;
 	assert_int_equal(ask_state(lab, VHOST_GET_VRING_BASE, 0, 0), PENDING);
 	release(lab, lab->opener);
-	lab->devices[0].late = false;
-	quiesce_at_last(&lab->devices[0]);
+	lab->devices[0].type.late = false;
+	type_quiesced_all(&lab->devices[0].type);
 	assert_true(last_call(lab)->answered);
 	assert_true(lab->released);
 	assert_int_equal(lab->gone, 1);
@@ -399,11 +401,11 @@ static void closing_the_endpoint_waits_for_the_rings(void **state)
 	struct lab *lab = lab_new();
 
 	ready(lab);
-	lab->devices[0].late = true;
+	lab->devices[0].type.late = true;
 	vireo_endpoint_close(&lab->endpoint->base, on_closed, lab);
 	lab->endpoint = NULL;
 	assert_false(lab->closed);
-	quiesce_at_last(&lab->devices[0]);
+	type_quiesced_all(&lab->devices[0].type);
 	assert_true(lab->closed);
 	lab_free(lab);
 }
@@ -415,14 +417,14 @@ static void closing_the_endpoint_answers_who_waits(void **state)
 	uint64_t features;
 
 	ready(lab);
-	lab->devices[0].late = true;
+	lab->devices[0].type.late = true;
 	assert_int_equal(ask_state(lab, VHOST_GET_VRING_BASE, 0, 0), PENDING);
 	first = last_call(lab);
 	assert_int_equal(ask(lab, VHOST_GET_FEATURES, &features), PENDING);
 	vireo_endpoint_close(&lab->endpoint->base, on_closed, lab);
 	lab->endpoint = NULL;
-	quiesce_at_last(&lab->devices[0]); /* the ioctl's */
-	quiesce_at_last(&lab->devices[0]); /* it goes on after that, and is ended */
+	type_quiesced_all(&lab->devices[0].type); /* the ioctl's */
+	type_quiesced_all(&lab->devices[0].type); /* it goes on after that, and is ended */
 	assert_true(lab->closed);
 	assert_true(first->answered && last_call(lab)->answered);
 	assert_int_equal(first->r, 0);
@@ -444,7 +446,7 @@ static void each_opener_has_a_device_of_its_own(void **state)
 	release(lab, second);
 	assert_true(lab->released);
 	assert_int_equal(lab->gone, 1);
-	assert_non_null(lab->devices[0].running[0]);
+	assert_non_null(lab->devices[0].type.running[0]);
 	lab_free(lab);
 }
 

@@ -4,6 +4,7 @@
 
 /* A daemon with one device, served by the test itself, in front of the kernel of fake_test.h. */
 
+#include "device/device_test_lab.h"
 #include "transport/vduse/fake_test.h"
 
 #define SIZE 8u
@@ -16,75 +17,20 @@ struct lab {
 	struct fake *f;
 	struct vireo_device *device;
 	struct vireo_endpoint *endpoint;
-	struct vireo_queue *queues[FAKE_QUEUES]; /* that run */
-	unsigned started[FAKE_QUEUES], stopped[FAKE_QUEUES], connected, disconnected, resets, closed;
+	struct lab_type type;
+	unsigned closed;
 	int told; /* a loss, by dispatch */
-	bool late; /* queue_stop is answered by the test */
-	bool refuse_features;
 	uint8_t held[64]; /* bytes of the buffer that was popped last */
-	char log[8000];
+	char log[LAB_LOG_BYTES];
 };
-
-static void lab_log(void *opaque, enum vireo_log_level level, const char *line)
-{
-	struct lab *lab = opaque;
-	size_t used = strlen(lab->log);
-
-	snprintf(lab->log + used, sizeof(lab->log) - used, "%s\n", line);
-}
-
-static void op_started(void *opaque, struct vireo_queue *queue)
-{
-	struct lab *lab = opaque;
-
-	lab->started[vireo_queue_index(queue)]++;
-	lab->queues[vireo_queue_index(queue)] = queue;
-}
-
-static void lab_quiesced(struct lab *lab, unsigned queue)
-{
-	struct vireo_queue *q = lab->queues[queue];
-
-	lab->queues[queue] = NULL;
-	vireo_queue_quiesced(q);
-}
-
-static void op_stop(void *opaque, struct vireo_queue *queue)
-{
-	struct lab *lab = opaque;
-
-	lab->stopped[vireo_queue_index(queue)]++;
-	if (!lab->late)
-		lab_quiesced(lab, vireo_queue_index(queue));
-}
-
-static int op_features(void *opaque, uint64_t features)
-{
-	return ((struct lab *)opaque)->refuse_features ? -EINVAL : 0;
-}
-
-static void op_connected(void *opaque, bool connected)
-{
-	struct lab *lab = opaque;
-
-	if (connected)
-		lab->connected++;
-	else
-		lab->disconnected++;
-}
-
-static void op_reset(void *opaque)
-{
-	((struct lab *)opaque)->resets++;
-}
 
 static const struct vireo_device_ops lab_ops = {
 	.size = sizeof(lab_ops),
-	.queue_started = op_started,
-	.queue_stop = op_stop,
-	.features_set = op_features,
-	.connected = op_connected,
-	.reset = op_reset,
+	.queue_started = type_started,
+	.queue_stop = type_stop,
+	.features_set = type_features,
+	.connected = type_connected,
+	.reset = type_reset,
 };
 
 static struct lab *lab_new(struct fake *f, uint32_t device_id)
@@ -94,15 +40,15 @@ static struct lab *lab_new(struct fake *f, uint32_t device_id)
 		.size = sizeof(config),
 		.device_id = device_id,
 		.features = FEATURES_ALL,
-		.queue_count = 3,
+		.queue_count = QUEUES,
 		.queue_num_told = 1,
 		.queue_size_max = 256,
 		.control_queues = 1,
 		.config = "0123456789abcdef",
 		.config_bytes = 16,
 		.ops = &lab_ops,
-		.opaque = lab,
-		.log = { .write = lab_log, .opaque = lab, .max_level = VIREO_LOG_DEBUG },
+		.opaque = &lab->type,
+		.log = { .write = lab_log, .opaque = lab->log, .max_level = VIREO_LOG_DEBUG },
 		.name = "lab",
 	};
 
@@ -208,13 +154,13 @@ static bool serve_one(struct lab *lab, unsigned queue)
 	struct iovec iov[VIREO_CHAIN_PIECES_MAX(SIZE)];
 	struct vireo_chain chain;
 
-	if (!lab->queues[queue] ||
-	    vireo_queue_pop(lab->queues[queue], &chain, 1, iov, VIREO_CHAIN_PIECES_MAX(SIZE)) <= 0)
+	if (!lab->type.running[queue] ||
+	    vireo_queue_pop(lab->type.running[queue], &chain, 1, iov, VIREO_CHAIN_PIECES_MAX(SIZE)) <= 0)
 		return false;
 	memcpy(lab->held, chain.iov[0].iov_base,
 	       chain.iov[0].iov_len < sizeof(lab->held) ? chain.iov[0].iov_len : sizeof(lab->held));
-	vireo_queue_push(lab->queues[queue], &chain, 0);
-	vireo_queue_flush(lab->queues[queue]);
+	vireo_queue_push(lab->type.running[queue], &chain, 0);
+	vireo_queue_flush(lab->type.running[queue]);
 	return true;
 }
 

@@ -32,7 +32,7 @@ static void memory_that_comes_with_the_first_buffer_is_found(void **state)
 		driver_add(&driver, 1, 4096, 64, 7);
 		assert_false(serve_one(lab, 1)); /* a miss */
 		lab_pump(lab);
-		assert_int_equal(lab->started[1], 2);
+		assert_int_equal(lab->type.started[1], 2);
 		assert_true(serve_one(lab, 1));
 		assert_memory_equal(lab->held, "hello", 5);
 		assert_int_equal(driver_get(&driver, 1), 7);
@@ -50,13 +50,13 @@ static void queue_that_waits_for_memory_has_nothing_to_pop(void **state)
 
 	fake_ranges(f, true);
 	driver_add(&driver, 1, 4096, 64, 7);
-	assert_true(vireo_queue_kick_enable(lab->queues[1], true));
+	assert_true(vireo_queue_kick_enable(lab->type.running[1], true));
 	assert_false(serve_one(lab, 1)); /* a miss */
-	assert_false(vireo_queue_kick_enable(lab->queues[1], true));
-	assert_int_equal(vireo_queue_available(lab->queues[1]), 0);
+	assert_false(vireo_queue_kick_enable(lab->type.running[1], true));
+	assert_int_equal(vireo_queue_available(lab->type.running[1]), 0);
 	lab_pump(lab);
-	assert_true(vireo_queue_kick_enable(lab->queues[1], true));
-	assert_int_equal(vireo_queue_available(lab->queues[1]), 1);
+	assert_true(vireo_queue_kick_enable(lab->type.running[1], true));
+	assert_int_equal(vireo_queue_available(lab->type.running[1]), 1);
 	lab_end(lab, &driver, f);
 }
 
@@ -103,11 +103,11 @@ static void chains_before_a_miss_are_served_first_and_once(void **state)
 	driver_add(&driver, 1, 0, 10, 1);
 	driver_add(&driver, 1, 0, 10, 2);
 	driver_add(&driver, 1, 8192, 10, 3); /* not there yet */
-	assert_int_equal(vireo_queue_pop(lab->queues[1], chains, 4, iov, ARRAY_SIZE(iov)), 2);
-	assert_int_equal(vireo_queue_pop(lab->queues[1], chains + 2, 2, iov + 100, 200), 0);
+	assert_int_equal(vireo_queue_pop(lab->type.running[1], chains, 4, iov, ARRAY_SIZE(iov)), 2);
+	assert_int_equal(vireo_queue_pop(lab->type.running[1], chains + 2, 2, iov + 100, 200), 0);
 	/* They are in flight while the miss is on its way: what is pushed then counts. */
-	vireo_queue_push_burst(lab->queues[1], chains, NULL, 2);
-	vireo_queue_flush(lab->queues[1]);
+	vireo_queue_push_burst(lab->type.running[1], chains, NULL, 2);
+	vireo_queue_flush(lab->type.running[1]);
 	fake_ranges(f, true);
 	lab_pump(lab);
 	assert_true(serve_one(lab, 1));
@@ -128,12 +128,12 @@ static void address_that_is_nowhere_breaks_the_device_until_it_is_reset(void **s
 	assert_false(serve_one(lab, 1));
 	lab_pump(lab);
 	assert_non_null(strstr(lab->log, "broken: queue 1: an address outside guest memory"));
-	assert_null(lab->queues[0]);
-	assert_null(lab->queues[1]);
+	assert_null(lab->type.running[0]);
+	assert_null(lab->type.running[1]);
 	assert_true(ask_update(lab)); /* still answered */
 	assert_false(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
 	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, 0, 0));
-	assert_int_equal(lab->connected, 2);
+	assert_int_equal(lab->type.connected, 2);
 	fake_ranges(f, true);
 	driver_free(&driver);
 	driver_new(f, &driver, 0, SIZE);
@@ -177,7 +177,7 @@ static void lie_that_is_no_miss_breaks_at_once(void **state)
 	assert_false(serve_one(lab, 1));
 	lab_pump(lab);
 	assert_non_null(strstr(lab->log, "broken: queue 1: available index further ahead"));
-	assert_null(lab->queues[0]);
+	assert_null(lab->type.running[0]);
 	lab_end(lab, &driver, f);
 }
 
@@ -253,27 +253,27 @@ static void update_waits_for_the_burst_and_unmaps_nothing_before(void **state)
 
 	memcpy(f->memory + 4096, "old", 3);
 	driver_add(&driver, 1, 4096, 64, 7);
-	assert_int_equal(vireo_queue_pop(lab->queues[1], &chain, 1, iov, ARRAY_SIZE(iov)), 1);
+	assert_int_equal(vireo_queue_pop(lab->type.running[1], &chain, 1, iov, ARRAY_SIZE(iov)), 1);
 	assert_int_equal(ftruncate(other, BOUNCE_BYTES), 0);
 	assert_int_equal(pwrite(other, "new", 3, 4096), 3);
 	f->ranges[0].fd = other;
-	lab->late = true;
+	lab->type.late = true;
 	fake_send_update(f);
 	lab_pump(lab);
-	assert_int_equal(lab->stopped[1], 1);
+	assert_int_equal(lab->type.stopped[1], 1);
 	assert_false(fake_answered(f, &response));
 	assert_memory_equal(chain.iov[0].iov_base, "old", 3); /* a burst is running, and still sees it */
-	vireo_queue_push(lab->queues[1], &chain, 0);
-	vireo_queue_flush(lab->queues[1]);
-	lab_quiesced(lab, 0);
+	vireo_queue_push(lab->type.running[1], &chain, 0);
+	vireo_queue_flush(lab->type.running[1]);
+	type_quiesced(&lab->type, 0);
 	assert_false(fake_answered(f, &response));
-	lab_quiesced(lab, 1);
+	type_quiesced(&lab->type, 1);
 	lab_pump(lab);
 	assert_true(fake_answered(f, &response));
 	assert_int_equal(response.result, 0);
 	assert_int_equal(driver_get(&driver, 1), 7);
 	driver_add(&driver, 1, 4096, 64, 8);
-	lab->late = false;
+	lab->type.late = false;
 	assert_true(serve_one(lab, 1));
 	assert_memory_equal(lab->held, "new", 3);
 	close(other);
@@ -288,7 +288,7 @@ static void update_that_takes_the_rings_away_makes_them_wait(void **state)
 
 	f->range_count = 1;
 	assert_true(ask_update(lab));
-	assert_null(lab->queues[1]);
+	assert_null(lab->type.running[1]);
 	fake_ranges(f, true);
 	assert_true(ask_update(lab));
 	driver_add(&driver, 1, 0, 10, 1);
@@ -305,13 +305,13 @@ static void update_that_cannot_be_mapped_stops_the_device(void **state)
 	f->ranges[0].fd = f->control_fd; /* a character device is no memory */
 	assert_false(ask_update(lab));
 	assert_non_null(strstr(lab->log, "UPDATE_IOTLB (2) refused: a region's fd is not a file of memory"));
-	assert_null(lab->queues[1]);
-	assert_int_equal(lab->started[1], 1);
+	assert_null(lab->type.running[1]);
+	assert_int_equal(lab->type.started[1], 1);
 	assert_false(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
 	fake_ranges(f, true);
 	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, 0, 0));
 	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
-	assert_int_equal(lab->started[1], 2);
+	assert_int_equal(lab->type.started[1], 2);
 	lab_end(lab, &driver, f);
 }
 
@@ -388,7 +388,7 @@ static void data_path_that_does_not_let_go_holds_up_no_answer(void **state)
 	struct lab *lab = lab_up(f, &driver, 0);
 
 	hurry(lab);
-	lab->late = true;
+	lab->type.late = true;
 	fake_send_update(f);
 	lab_pump(lab);
 	assert_false(fake_answered(f, &response));
@@ -398,16 +398,16 @@ static void data_path_that_does_not_let_go_holds_up_no_answer(void **state)
 	/* Whatever comes meanwhile is answered, and a reset is not forgotten. */
 	assert_false(ask(lab, VDUSE_MSG_GET_VQ_STATE, 0, 0));
 	assert_false(ask(lab, VDUSE_MSG_SET_STATUS, 0, 0));
-	assert_int_equal(lab->resets, 1); /* the one at the beginning */
-	lab_quiesced(lab, 0);
-	lab_quiesced(lab, 1);
+	assert_int_equal(lab->type.resets, 1); /* the one at the beginning */
+	type_quiesced(&lab->type, 0);
+	type_quiesced(&lab->type, 1);
 	lab_pump(lab);
-	assert_int_equal(lab->resets, 2);
-	assert_null(lab->queues[0]);
+	assert_int_equal(lab->type.resets, 2);
+	assert_null(lab->type.running[0]);
 	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_FEATURES, 0));
 	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
-	assert_non_null(lab->queues[0]);
-	lab->late = false;
+	assert_non_null(lab->type.running[0]);
+	lab->type.late = false;
 	lab_end(lab, &driver, f);
 }
 
@@ -420,25 +420,25 @@ static void reset_that_comes_while_one_queue_is_late_waits_for_all_of_them(void 
 	struct lab *lab = lab_up(f, &driver, 0);
 
 	hurry(lab);
-	lab->late = true;
+	lab->type.late = true;
 	fake_send(f, VDUSE_MSG_GET_VQ_STATE, 0, 0);
 	lab_pump(lab);
-	assert_int_equal(lab->stopped[0], 1);
+	assert_int_equal(lab->type.stopped[0], 1);
 	lab_turn(lab, 1000);
 	assert_true(fake_answered(f, &response));
 	assert_int_equal(response.result, 1);
 	assert_false(ask(lab, VDUSE_MSG_SET_STATUS, 0, 0));
-	lab_quiesced(lab, 0);
+	type_quiesced(&lab->type, 0);
 	lab_pump(lab);
-	assert_int_equal(lab->resets, 1); /* queue 1 is being asked for */
-	assert_int_equal(lab->stopped[1], 1);
-	assert_int_equal(lab->started[0], 1); /* and the other does not run again */
-	lab_quiesced(lab, 1);
+	assert_int_equal(lab->type.resets, 1); /* queue 1 is being asked for */
+	assert_int_equal(lab->type.stopped[1], 1);
+	assert_int_equal(lab->type.started[0], 1); /* and the other does not run again */
+	type_quiesced(&lab->type, 1);
 	lab_pump(lab);
-	assert_int_equal(lab->resets, 2);
-	lab->late = false;
+	assert_int_equal(lab->type.resets, 2);
+	lab->type.late = false;
 	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
-	assert_int_equal(lab->started[1], 2);
+	assert_int_equal(lab->type.started[1], 2);
 	lab_end(lab, &driver, f);
 }
 
@@ -452,7 +452,7 @@ static void break_that_comes_before_a_reset_does_not_outlive_it(void **state)
 
 		if (order < 2)
 			vireo_device_break(lab->device, "a lie"); /* as a worker says it */
-		lab->late = true;
+		lab->type.late = true;
 		if (order < 1)
 			lab_pump(lab);
 		fake_send(f, VDUSE_MSG_SET_STATUS, 0, 0);
@@ -461,15 +461,15 @@ static void break_that_comes_before_a_reset_does_not_outlive_it(void **state)
 			vireo_device_break(lab->device, "a lie");
 		if (order == 2)
 			lab_pump(lab);
-		lab->late = false;
-		lab_quiesced(lab, 0);
-		lab_quiesced(lab, 1);
+		lab->type.late = false;
+		type_quiesced(&lab->type, 0);
+		type_quiesced(&lab->type, 1);
 		lab_pump(lab);
 		assert_non_null(strstr(lab->log, "broken: a lie"));
 		assert_true(fake_answered(f, &(struct fake_response){ 0 }));
 		assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_FEATURES, 0));
 		assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
-		assert_int_equal(lab->started[1], 2);
+		assert_int_equal(lab->type.started[1], 2);
 		lab_end(lab, &driver, f);
 	}
 }
@@ -481,17 +481,17 @@ static void break_that_nobody_has_heard_of_does_not_outlive_a_reset(void **state
 	struct fake_driver driver;
 	struct lab *lab = lab_up(f, &driver, 0);
 
-	lab->late = true;
+	lab->type.late = true;
 	fake_send(f, VDUSE_MSG_SET_STATUS, 0, 0);
 	lab_pump(lab);
 	vireo_device_break(lab->device, "a lie");
-	lab_quiesced(lab, 0);
-	lab->late = false;
-	lab_quiesced(lab, 1);
+	type_quiesced(&lab->type, 0);
+	lab->type.late = false;
+	type_quiesced(&lab->type, 1);
 	lab_pump(lab);
 	assert_true(fake_answered(f, &(struct fake_response){ 0 }));
 	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
-	assert_int_equal(lab->started[1], 2);
+	assert_int_equal(lab->type.started[1], 2);
 	lab_end(lab, &driver, f);
 }
 
@@ -503,7 +503,7 @@ static struct lab *lab_up_ready(struct fake *f, struct fake_driver *driver)
 	f->vduse_features = 3;
 	lab = lab_up(f, driver, 0);
 	hurry(lab);
-	lab->late = true;
+	lab->type.late = true;
 	return lab;
 }
 
@@ -527,12 +527,12 @@ static void ready_is_never_refused_for_a_late_queue(void **state)
 
 	fake_send(f, VDUSE_MSG_SET_VQ_READY, 1, 0);
 	assert_no_answer(lab);
-	lab_quiesced(lab, 1);
+	type_quiesced(&lab->type, 1);
 	lab_pump(lab);
 	assert_true(fake_answered(f, &response));
 	assert_int_equal(response.result, 0);
 	assert_false(f->queues[1].kick);
-	lab->late = false;
+	lab->type.late = false;
 	lab_end(lab, &driver, f);
 }
 
@@ -550,15 +550,15 @@ static void ready_that_comes_while_messages_are_refused_waits_for_its_turn(void 
 	assert_int_equal(response.result, 1);
 	id = fake_send(f, VDUSE_MSG_SET_VQ_READY, 1, 0);
 	assert_no_answer(lab);
-	lab->late = false;
-	lab_quiesced(lab, 0);
-	lab_quiesced(lab, 1);
+	lab->type.late = false;
+	type_quiesced(&lab->type, 0);
+	type_quiesced(&lab->type, 1);
 	lab_pump(lab);
 	assert_true(fake_answered(f, &response));
 	assert_int_equal(response.id, id);
 	assert_int_equal(response.result, 0);
-	assert_null(lab->queues[1]);
-	assert_non_null(lab->queues[0]);
+	assert_null(lab->type.running[1]);
+	assert_non_null(lab->type.running[0]);
 	lab_end(lab, &driver, f);
 }
 
@@ -602,7 +602,7 @@ static void answer_that_nobody_waits_for_any_more_costs_nothing(void **state)
 	fake_send(f, VDUSE_MSG_GET_VQ_STATE, 0, 0);
 	lab_pump(lab);
 	assert_true(ask(lab, VDUSE_MSG_GET_VQ_STATE, 0, 0));
-	assert_non_null(lab->queues[0]);
+	assert_non_null(lab->type.running[0]);
 	lab_end(lab, &driver, f);
 }
 
@@ -615,7 +615,7 @@ static void kernel_that_talks_nonsense_loses_the_device_and_no_more(void **state
 	assert_int_equal(send(fake_peer_fd(f), "short", 5, 0), 5);
 	lab_pump(lab);
 	assert_non_null(strstr(lab->log, "/dev/vduse/test0: a message is cut short"));
-	assert_null(lab->queues[0]);
+	assert_null(lab->type.running[0]);
 	assert_int_equal(lab->told, -EPROTO); /* by a turn that the fd has asked for */
 	assert_false(vireo_endpoint_connected(lab->endpoint));
 	lab_end(lab, &driver, f);
@@ -629,14 +629,14 @@ static void close_waits_for_the_queues(void **state)
 	struct fake_driver driver;
 	struct lab *lab = lab_up(f, &driver, 0);
 
-	lab->late = true;
+	lab->type.late = true;
 	vireo_endpoint_close(lab->endpoint, lab_closed, lab);
 	lab_pump(lab);
 	assert_int_equal(lab->closed, 0);
-	lab_quiesced(lab, 1);
-	lab_quiesced(lab, 0);
+	type_quiesced(&lab->type, 1);
+	type_quiesced(&lab->type, 0);
 	assert_int_equal(lab->closed, 1);
-	assert_int_equal(lab->disconnected, 1);
+	assert_int_equal(lab->type.disconnected, 1);
 	lab->endpoint = NULL;
 	assert_false(f->exists);
 	lab_end(lab, &driver, f);

@@ -20,12 +20,12 @@ static void serve_five_and_hold_two(struct lab *lab)
 {
 	struct iovec iov[8 * VIREO_CHAIN_PIECES_MAX(SIZE)];
 	struct vireo_chain chains[8];
-	int n = vireo_queue_pop(lab->queues[1], chains, 7, iov, ARRAY_SIZE(iov));
+	int n = vireo_queue_pop(lab->type.running[1], chains, 7, iov, ARRAY_SIZE(iov));
 
 	if (n != 7)
 		_exit(1);
-	push_held(lab->queues[1], chains, 3);
-	push_held(lab->queues[1], chains + 3, 2);
+	push_held(lab->type.running[1], chains, 3);
+	push_held(lab->type.running[1], chains + 3, 2);
 }
 
 /* As many as a busy worker has pushed at any time, and the driver has not been shown. */
@@ -34,9 +34,9 @@ static void push_three_and_show_none(struct lab *lab)
 	struct iovec iov[8 * VIREO_CHAIN_PIECES_MAX(SIZE)];
 	struct vireo_chain chains[8];
 
-	if (vireo_queue_pop(lab->queues[1], chains, 4, iov, ARRAY_SIZE(iov)) != 4)
+	if (vireo_queue_pop(lab->type.running[1], chains, 4, iov, ARRAY_SIZE(iov)) != 4)
 		_exit(1);
-	vireo_queue_push_burst(lab->queues[1], chains, NULL, 3);
+	vireo_queue_push_burst(lab->type.running[1], chains, NULL, 3);
 }
 
 static void serve_five_and_push_two(struct lab *lab)
@@ -44,10 +44,10 @@ static void serve_five_and_push_two(struct lab *lab)
 	struct iovec iov[8 * VIREO_CHAIN_PIECES_MAX(SIZE)];
 	struct vireo_chain chains[8];
 
-	if (vireo_queue_pop(lab->queues[1], chains, 7, iov, ARRAY_SIZE(iov)) != 7)
+	if (vireo_queue_pop(lab->type.running[1], chains, 7, iov, ARRAY_SIZE(iov)) != 7)
 		_exit(1);
-	push_held(lab->queues[1], chains, 5);
-	vireo_queue_push_burst(lab->queues[1], chains + 5, NULL, 2);
+	push_held(lab->type.running[1], chains, 5);
+	vireo_queue_push_burst(lab->type.running[1], chains + 5, NULL, 2);
 }
 
 static void serve_nothing(struct lab *lab)
@@ -68,7 +68,7 @@ static void child(struct fake *f, life *live)
 	if (lab_open(lab))
 		_exit(2);
 	lab_pump(lab);
-	if (!lab->queues[1])
+	if (!lab->type.running[1])
 		_exit(3);
 	live(lab);
 	raise(SIGKILL);
@@ -135,7 +135,7 @@ static void killed_in_the_middle_loses_nothing(void **state)
 		up_and_killed(f, lives[i / ARRAY_SIZE(variants)]);
 		lab = successor(f);
 		assert_non_null(strstr(lab->log, "/dev/vduse/test0 taken over, its driver goes on"));
-		assert_non_null(lab->queues[1]);
+		assert_non_null(lab->type.running[1]);
 		assert_true(f->queues[1].irqs); /* one may have been lost with the predecessor */
 		while (serve_one(lab, 1))
 			;
@@ -226,7 +226,7 @@ static void suspended_device_that_is_taken_over_tells_where_it_stands(void **sta
 		add_eight(&driver);
 		up_and_killed(f, suspend);
 		lab = successor(f);
-		assert_null(lab->queues[1]);
+		assert_null(lab->type.running[1]);
 		assert_true(ask_for(lab, VDUSE_MSG_GET_VQ_STATE, 1, 0, &response));
 		memcpy(&told, &response.body[1], sizeof(told));
 		assert_int_equal(packed ? told.packed.avail_pos : told.split, 5);
@@ -272,7 +272,7 @@ static void device_that_the_kernel_has_given_up_is_lost_at_once(void **state)
 	lab = successor(f);
 	assert_non_null(strstr(lab->log, "/dev/vduse/test0: the kernel has given it up"));
 	assert_int_equal(lab->told, -EPERM);
-	assert_null(lab->queues[1]);
+	assert_null(lab->type.running[1]);
 	driver_free(&driver);
 	lab_free(lab);
 	fake_free(f);
@@ -334,7 +334,7 @@ static void device_made_otherwise_is_made_anew_or_refused(void **state)
 	assert_int_equal(f->destroyed, 0);
 	lab_free(lab);
 	lab = successor(f); /* the refusal has cost the right one nothing */
-	assert_non_null(lab->queues[1]);
+	assert_non_null(lab->type.running[1]);
 	f->attached = false;
 	lab_free(lab);
 	assert_int_equal(f->destroyed, 1);

@@ -227,7 +227,7 @@ static void device_that_a_program_has_open_stays_for_a_successor(void **state)
 		assert_non_null(strstr(lab->log, "/dev/vduse/test0 is in use, and stays for a successor"));
 		assert_int_equal(lab_open_as(lab, FAKE_NAME, &config), 0); /* it finds its file */
 		lab_pump(lab);
-		assert_int_equal(lab->started[1], driver_at_it * 2);
+		assert_int_equal(lab->type.started[1], driver_at_it * 2);
 		if (driver_at_it)
 			assert_true(ask(lab, VDUSE_MSG_SET_STATUS, 0, 0)); /* the program has ended */
 		f->remove_error = 0;
@@ -248,7 +248,7 @@ static void closing_before_the_first_turn_leaves_nothing(void **state)
 	assert_int_equal(lab->closed, 1);
 	lab->endpoint = NULL;
 	assert_false(f->exists);
-	assert_int_equal(lab->connected, 0);
+	assert_int_equal(lab->type.connected, 0);
 	lab_free(lab);
 	fake_free(f);
 }
@@ -267,8 +267,8 @@ static void driver_comes_up_and_is_served(void **state)
 		assert_true(vireo_device_features(lab->device) == (variants[i] | F(VERSION_1)));
 		assert_int_equal(vireo_device_status(lab->device), STATUS_OK);
 		assert_true(vireo_endpoint_connected(lab->endpoint));
-		assert_int_equal(lab->started[0], 1);
-		assert_int_equal(lab->started[1], 1);
+		assert_int_equal(lab->type.started[0], 1);
+		assert_int_equal(lab->type.started[1], 1);
 		assert_true(f->queues[0].kick && f->queues[1].kick);
 		for (uintptr_t n = 1; n <= 3 * SIZE; n++) {
 			memset(f->memory + 4096, (int)n, 64);
@@ -291,8 +291,8 @@ static void reset_stops_everything_and_the_next_driver_begins_anew(void **state)
 	struct lab *lab = lab_up(f, &driver, 0);
 
 	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, 0, 0));
-	assert_int_equal(lab->stopped[0], 1);
-	assert_null(lab->queues[0]);
+	assert_int_equal(lab->type.stopped[0], 1);
+	assert_null(lab->type.running[0]);
 	assert_false(vireo_endpoint_connected(lab->endpoint));
 	assert_int_equal(vireo_device_features(lab->device), 0);
 	driver_free(&driver);
@@ -336,9 +336,9 @@ static void features_are_refused_by_refusing_features_ok(void **state)
 	assert_false(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_FEATURES, 0));
 	assert_non_null(strstr(lab->log, "SET_STATUS (1) refused: features that were not offered"));
 	f->features = F(VERSION_1) | F_PLATFORM;
-	lab->refuse_features = true;
+	lab->type.refused = F(VERSION_1);
 	assert_false(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_FEATURES, 0));
-	lab->refuse_features = false;
+	lab->type.refused = 0;
 	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_FEATURES, 0));
 	lab_free(lab);
 	fake_free(f);
@@ -355,8 +355,8 @@ static void queue_that_is_not_ready_is_left_alone(void **state)
 	driver_new(f, &driver, 0, SIZE);
 	f->queues[1].info.ready = 0;
 	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
-	assert_int_equal(lab->started[0], 1);
-	assert_int_equal(lab->started[1], 0);
+	assert_int_equal(lab->type.started[0], 1);
+	assert_int_equal(lab->type.started[1], 0);
 	assert_false(f->queues[1].kick);
 	driver_free(&driver);
 	lab_free(lab);
@@ -380,7 +380,7 @@ static void set_up_that_lies_is_refused_or_breaks_the_device(void **state)
 	f->queues[0].info.desc = UINT64_C(1) << 40;
 	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
 	assert_non_null(strstr(lab->log, "broken: queue 0: the ring's addresses are not in guest memory"));
-	assert_null(lab->queues[0]);
+	assert_null(lab->type.running[0]);
 	driver_free(&driver);
 	lab_free(lab);
 	fake_free(f);
@@ -526,11 +526,11 @@ static void queue_is_started_and_stopped_by_name(void **state)
 	struct lab *lab = lab_up_newest(f, &driver);
 
 	assert_true(ask(lab, VDUSE_MSG_SET_VQ_READY, 1, 0));
-	assert_int_equal(lab->stopped[1], 1);
+	assert_int_equal(lab->type.stopped[1], 1);
 	assert_false(f->queues[1].kick);
-	assert_non_null(lab->queues[0]);
+	assert_non_null(lab->type.running[0]);
 	assert_true(ask(lab, VDUSE_MSG_SET_VQ_READY, 1, 1));
-	assert_int_equal(lab->started[1], 2);
+	assert_int_equal(lab->type.started[1], 2);
 	assert_true(f->queues[1].kick);
 	driver_add(&driver, 1, 0, 10, 5);
 	assert_true(serve_one(lab, 1));
@@ -563,7 +563,7 @@ static void queue_that_is_stopped_by_name_goes_on_where_it_was(void **state)
 		assert_rounds(lab, &driver, SIZE + 3);
 		assert_true(ask(lab, VDUSE_MSG_SET_VQ_READY, 1, 0));
 		driver_add(&driver, 1, 0, 10, 99); /* nobody looks */
-		assert_null(lab->queues[1]);
+		assert_null(lab->type.running[1]);
 		assert_true(ask(lab, VDUSE_MSG_SET_VQ_READY, 1, 1));
 		assert_true(serve_one(lab, 1));
 		assert_int_equal(driver_get(&driver, 1), 99);
@@ -619,7 +619,7 @@ static void queue_that_is_made_ready_early_waits_for_the_driver(void **state)
 	assert_int_equal(lab_open(lab), 0);
 	lab_pump(lab);
 	assert_true(ask(lab, VDUSE_MSG_SET_VQ_READY, 0, 1));
-	assert_int_equal(lab->started[0], 0);
+	assert_int_equal(lab->type.started[0], 0);
 	lab_free(lab);
 	fake_free(f);
 }
@@ -631,14 +631,14 @@ static void suspended_device_runs_nothing_until_it_is_reset(void **state)
 	struct lab *lab = lab_up_newest(f, &driver);
 
 	assert_true(ask(lab, VDUSE_MSG_SUSPEND, 0, 0));
-	assert_null(lab->queues[0]);
+	assert_null(lab->type.running[0]);
 	assert_true(ask(lab, VDUSE_MSG_GET_VQ_STATE, 0, 0));
 	assert_true(ask_update(lab));
 	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
-	assert_null(lab->queues[0]);
+	assert_null(lab->type.running[0]);
 	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, 0, 0));
 	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
-	assert_non_null(lab->queues[0]);
+	assert_non_null(lab->type.running[0]);
 	driver_free(&driver);
 	lab_free(lab);
 	fake_free(f);
@@ -669,7 +669,7 @@ static void messages_that_were_not_negotiated_are_refused(void **state)
 	assert_false(ask(lab, VDUSE_MSG_SUSPEND, 0, 0));
 	assert_false(ask(lab, VDUSE_MSG_COUNT, 0, 0));
 	assert_false(ask(lab, UINT32_MAX, 0, 0));
-	assert_non_null(lab->queues[0]);
+	assert_non_null(lab->type.running[0]);
 	driver_free(&driver);
 	lab_free(lab);
 	fake_free(f);

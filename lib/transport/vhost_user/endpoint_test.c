@@ -134,9 +134,9 @@ static void client_keeps_trying_and_comes_back(void **state)
 	assert_int_equal(bind(server, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	assert_int_equal(listen(server, 4), 0);
 	for (unsigned round = 1; round <= 3; round++) {
-		for (int i = 0; i < 50 && lab->connected < round; i++)
+		for (int i = 0; i < 50 && lab->type.connected < round; i++)
 			pump_wait(lab, 100);
-		assert_int_equal(lab->connected, round);
+		assert_int_equal(lab->type.connected, round);
 		lab->fd = accept4(server, NULL, NULL, SOCK_CLOEXEC);
 		assert_true(ask_u64(lab, VU_GET_FEATURES) & F_PROTOCOL);
 		fd_close(&lab->fd);

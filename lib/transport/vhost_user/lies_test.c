@@ -15,7 +15,7 @@ static void closes_fds(uint32_t request, uint32_t flags, const void *payload, ui
 	send_raw(lab->fd, &p, 12 + bytes, fds, fd_count);
 	if (!hung_up(lab))
 		fail_msg("message %u with %u bytes, %u fds was taken", request, bytes, fd_count);
-	assert_int_equal(lab->disconnected, 1);
+	assert_int_equal(lab->type.disconnected, 1);
 	assert_non_null(strstr(lab->log, "session closed"));
 	lab_free(lab);
 }
@@ -175,7 +175,7 @@ static void end_in_the_middle_of_a_message_leaves_no_fd(void **state)
 		pump(lab);
 		front_close(lab);
 		pump(lab);
-		assert_int_equal(lab->disconnected, 1);
+		assert_int_equal(lab->type.disconnected, 1);
 		lab_free(lab);
 	}
 }
@@ -265,11 +265,11 @@ static void broken_ring_closes_the_session_and_the_next_one_is_clean(void **stat
 	ready(lab);
 	avail = (void *)(lab->memory + 0x1000);
 	avail->idx = SIZE + 1;
-	assert_int_equal(vireo_queue_pop(lab->running[0], &chain, 1, iov, VIREO_CHAIN_PIECES_MAX(SIZE)),
+	assert_int_equal(vireo_queue_pop(lab->type.running[0], &chain, 1, iov, VIREO_CHAIN_PIECES_MAX(SIZE)),
 			 -EPROTO);
-	assert_int_equal(lab->disconnected, 0);
+	assert_int_equal(lab->type.disconnected, 0);
 	assert_true(hung_up(lab));
-	assert_int_equal(lab->disconnected, 1);
+	assert_int_equal(lab->type.disconnected, 1);
 	front_close(lab);
 	ready(lab);
 	assert_false(hung_up(lab));

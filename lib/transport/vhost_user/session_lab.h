@@ -15,12 +15,12 @@
 /* after the above: */
 #include "base/fd.h"
 #include "base/util.h"
+#include "device/device_test_lab.h"
 #include "vireo/device.h"
 #include "vireo/endpoint.h"
 #include "wire/vhost_user.h"
 #include "wire/virtio_ring.h"
 #include <cmocka.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -37,7 +37,6 @@
 #define MEMORY_BYTES (1u << 20)
 #define UADDR UINT64_C(0x7f0000000000)
 #define GPA UINT64_C(0x100000)
-#define QUEUES 3u
 #define SIZE 8u
 #define F_PROTOCOL VIREO_FEATURE(VU_F_PROTOCOL_FEATURES_BIT)
 #define F_VERSION_1 VIREO_FEATURE(VIREO_F_VERSION_1_BIT)
@@ -52,12 +51,11 @@ struct lab {
 	struct vireo_endpoint *endpoint;
 	int fds_before;
 	/* the device type */
-	struct vireo_queue *running[QUEUES];
-	unsigned started, stopped, connected, disconnected, resets, announced, closed;
-	bool late;
+	struct lab_type type;
+	unsigned announced, closed;
 	uint8_t mac[6];
 	uint16_t mtu;
-	char log[8192];
+	char log[LAB_LOG_BYTES];
 	/* the front end */
 	int fd;
 	int memfd;
@@ -65,77 +63,11 @@ struct lab {
 	uint8_t *memory;
 };
 
-static inline int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int count = 0;
-
-	while (readdir(dir))
-		count++;
-	closedir(dir);
-	return count;
-}
-
 /* ---- the device ---- */
-
-static inline void op_started(void *opaque, struct vireo_queue *queue)
-{
-	struct lab *lab = opaque;
-
-	lab->running[vireo_queue_index(queue)] = queue;
-	lab->started++;
-}
-
-static inline void op_stop(void *opaque, struct vireo_queue *queue)
-{
-	struct lab *lab = opaque;
-
-	lab->stopped++;
-	if (lab->late)
-		return;
-	lab->running[vireo_queue_index(queue)] = NULL;
-	vireo_queue_quiesced(queue);
-}
-
-static inline void quiesce_at_last(struct lab *lab)
-{
-	for (unsigned i = 0; i < QUEUES; i++) {
-		struct vireo_queue *queue = lab->running[i];
-
-		lab->running[i] = NULL;
-		if (queue)
-			vireo_queue_quiesced(queue);
-	}
-}
-
-static inline void op_connected(void *opaque, bool connected)
-{
-	struct lab *lab = opaque;
-
-	if (connected)
-		lab->connected++;
-	else
-		lab->disconnected++;
-}
-
-static inline void op_reset(void *opaque)
-{
-	((struct lab *)opaque)->resets++;
-}
-
-static inline int op_features(void *opaque, uint64_t features)
-{
-	return features & VIREO_FEATURE(5) && !(features & VIREO_FEATURE(4)) ? -EINVAL : 0;
-}
-
-static inline int op_config_write(void *opaque, uint32_t offset, const void *data, uint32_t bytes)
-{
-	return offset >= 4 ? -EPERM : 0;
-}
 
 static inline int op_announce(void *opaque, const uint8_t mac[6])
 {
-	struct lab *lab = opaque;
+	struct lab *lab = container_of(opaque, struct lab, type);
 
 	memcpy(lab->mac, mac, 6);
 	lab->announced++;
@@ -144,7 +76,7 @@ static inline int op_announce(void *opaque, const uint8_t mac[6])
 
 static inline int op_mtu(void *opaque, uint16_t mtu)
 {
-	struct lab *lab = opaque;
+	struct lab *lab = container_of(opaque, struct lab, type);
 
 	if (mtu < 68)
 		return -EINVAL;
@@ -154,12 +86,12 @@ static inline int op_mtu(void *opaque, uint16_t mtu)
 
 static const struct vireo_device_ops ops = {
 	.size = sizeof(ops),
-	.queue_started = op_started,
-	.queue_stop = op_stop,
-	.features_set = op_features,
-	.config_write = op_config_write,
-	.connected = op_connected,
-	.reset = op_reset,
+	.queue_started = type_started,
+	.queue_stop = type_stop,
+	.features_set = type_features,
+	.config_write = type_config_write,
+	.connected = type_connected,
+	.reset = type_reset,
 	.announce = op_announce,
 	.mtu_set = op_mtu,
 };
@@ -167,18 +99,9 @@ static const struct vireo_device_ops ops = {
 /* No net in it: neither announce nor MTU, and no config space. */
 static const struct vireo_device_ops bare_ops = {
 	.size = sizeof(bare_ops),
-	.queue_started = op_started,
-	.queue_stop = op_stop,
+	.queue_started = type_started,
+	.queue_stop = type_stop,
 };
-
-static inline void lab_log(void *opaque, enum vireo_log_level level, const char *line)
-{
-	struct lab *lab = opaque;
-	size_t have = strlen(lab->log);
-
-	if (level <= VIREO_LOG_INFO)
-		snprintf(lab->log + have, sizeof(lab->log) - have, "%s\n", line);
-}
 
 static inline struct lab *lab_make(const struct vireo_device_ops *device_ops)
 {
@@ -192,11 +115,12 @@ static inline struct lab *lab_make(const struct vireo_device_ops *device_ops)
 		.config = "abcdefgh",
 		.config_bytes = device_ops->config_write ? 8 : 0,
 		.ops = device_ops,
-		.opaque = lab,
-		.log = { lab_log, lab, VIREO_LOG_DEBUG },
+		.opaque = &lab->type,
+		.log = { lab_log, lab->log, VIREO_LOG_DEBUG },
 		.name = "lab",
 	};
 
+	lab->type.refused = VIREO_FEATURE(5);
 	lab->fds_before = count_fds();
 	lab->fd = lab->memfd = lab->kick = lab->call = -1;
 	strcpy(lab->folder, "/tmp/vireo-session-XXXXXX");
@@ -252,11 +176,11 @@ static inline void lab_free(struct lab *lab)
 {
 	if (lab->endpoint) {
 		vireo_endpoint_close(lab->endpoint, on_closed, lab);
-		if (lab->late)
-			quiesce_at_last(lab);
+		if (lab->type.late)
+			type_quiesced_all(&lab->type);
 		assert_int_equal(lab->closed, 1);
 	}
-	assert_int_equal(lab->connected, lab->disconnected);
+	assert_int_equal(lab->type.connected, lab->type.disconnected);
 	vireo_device_free(lab->device);
 	front_close(lab);
 	assert_int_equal(access(lab->path, F_OK), -1);
@@ -486,7 +410,7 @@ static inline void ready(struct lab *lab)
 	negotiate(lab, P_ALL);
 	share_memory(lab);
 	ring(lab, 0);
-	assert_non_null(lab->running[0]);
+	assert_non_null(lab->type.running[0]);
 }
 
 #endif

@@ -34,17 +34,17 @@ static void ring_starts_with_its_kick_fd_and_stops_with_get_vring_base(void **st
 	uint32_t reply[2] = { 9, 9 };
 
 	ready(lab);
-	assert_int_equal(vireo_queue_size(lab->running[0]), SIZE);
-	assert_true(vireo_queue_enabled(lab->running[0]));
+	assert_int_equal(vireo_queue_size(lab->type.running[0]), SIZE);
+	assert_true(vireo_queue_enabled(lab->type.running[0]));
 	say_pair(lab, VU_GET_VRING_BASE, 0, 0);
 	assert_int_equal(hear(lab, VU_GET_VRING_BASE, reply, sizeof(reply)), 8);
 	assert_int_equal(reply[0], 0);
 	assert_int_equal(reply[1], 0);
-	assert_null(lab->running[0]);
+	assert_null(lab->type.running[0]);
 	say_pair(lab, VU_SET_VRING_ENABLE, 0, 1);
-	assert_null(lab->running[0]);
+	assert_null(lab->type.running[0]);
 	kick_set(lab, 0);
-	assert_non_null(lab->running[0]);
+	assert_non_null(lab->type.running[0]);
 	lab_free(lab);
 }
 
@@ -69,8 +69,8 @@ static void polled_ring_has_no_fds(void **state)
 	say_u64(lab, VU_SET_VRING_KICK, 0x100);
 	say_u64(lab, VU_SET_VRING_CALL, 0x100);
 	say_u64(lab, VU_SET_VRING_ERR, 0x100);
-	assert_non_null(lab->running[0]);
-	assert_int_equal(vireo_queue_kick_fd(lab->running[0]), -1);
+	assert_non_null(lab->type.running[0]);
+	assert_int_equal(vireo_queue_kick_fd(lab->type.running[0]), -1);
 	lab_free(lab);
 }
 
@@ -91,8 +91,8 @@ static void reset_owner_disables_rings_and_keeps_them(void **state)
 
 	ready(lab);
 	say(lab, VU_RESET_OWNER, NULL, 0);
-	assert_non_null(lab->running[0]);
-	assert_false(vireo_queue_enabled(lab->running[0]));
+	assert_non_null(lab->type.running[0]);
+	assert_false(vireo_queue_enabled(lab->type.running[0]));
 	lab_free(lab);
 }
 
@@ -105,14 +105,15 @@ static void status_gates_a_ring_that_is_not_enabled(void **state)
 	say_u64(lab, VU_SET_STATUS,
 		VIREO_STATUS_ACKNOWLEDGE | VIREO_STATUS_DRIVER | VIREO_STATUS_FEATURES_OK);
 	ring(lab, 0);
-	assert_non_null(lab->running[0]); /* enabled by name: QEMU 7.2 never sends DRIVER_OK for some types */
+	/* enabled by name: QEMU 7.2 never sends DRIVER_OK for some types */
+	assert_non_null(lab->type.running[0]);
 	say_pair(lab, VU_SET_VRING_NUM, 1, SIZE);
 	say(lab, VU_SET_VRING_ADDR,
 	    &(struct addr_message){ .index = 1, .desc = UADDR, .used = UADDR, .avail = UADDR }, 40);
 	kick_set(lab, 1);
-	assert_null(lab->running[1]);
+	assert_null(lab->type.running[1]);
 	say_u64(lab, VU_SET_STATUS, 15);
-	assert_non_null(lab->running[1]);
+	assert_non_null(lab->type.running[1]);
 	assert_int_equal(ask_u64(lab, VU_GET_STATUS), 15);
 	lab_free(lab);
 }
@@ -123,15 +124,15 @@ static void status_zero_and_reset_device_reset_and_keep_memory(void **state)
 
 	ready(lab);
 	say_u64(lab, VU_SET_STATUS, 0);
-	assert_null(lab->running[0]);
-	assert_int_equal(lab->resets, 1);
+	assert_null(lab->type.running[0]);
+	assert_int_equal(lab->type.resets, 1);
 	assert_int_equal(ask_u64(lab, VU_GET_STATUS), 0);
 	say_u64(lab, VU_SET_FEATURES, F_PROTOCOL | F_VERSION_1);
 	ring(lab, 0); /* without a new memory table */
-	assert_non_null(lab->running[0]);
+	assert_non_null(lab->type.running[0]);
 	say(lab, VU_RESET_DEVICE, NULL, 0);
-	assert_int_equal(lab->resets, 2);
-	assert_null(lab->running[0]);
+	assert_int_equal(lab->type.resets, 2);
+	assert_null(lab->type.running[0]);
 	assert_false(hung_up(lab));
 	lab_free(lab);
 }
@@ -145,11 +146,11 @@ static void memory_is_swapped_under_a_ring_that_goes_on(void **state)
 	ready(lab);
 	for (int i = 0; i < 3; i++)
 		share_memory(lab);
-	assert_int_equal(lab->stopped, lab->started - 1);
+	assert_int_equal(type_total(lab->type.stopped), type_total(lab->type.started) - 1);
 	assert_int_equal(ack_fds(lab, VU_ADD_MEM_REG, second, 40, &lab->memfd, 1), 0);
 	assert_int_equal(ack_fds(lab, VU_ADD_MEM_REG, second, 40, &lab->memfd, 1), 0); /* once per queue pair */
 	assert_int_equal(ack_fds(lab, VU_ADD_MEM_REG, other, 40, &lab->memfd, 1), 1); /* overlaps the second */
-	assert_non_null(lab->running[0]);
+	assert_non_null(lab->type.running[0]);
 	lab_free(lab);
 }
 
@@ -161,13 +162,13 @@ static void regions_come_and_go_one_by_one(void **state)
 	make_memory(lab);
 	assert_int_equal(ack_fds(lab, VU_ADD_MEM_REG, region_message, 40, &lab->memfd, 1), 0);
 	ring(lab, 0);
-	assert_non_null(lab->running[0]);
+	assert_non_null(lab->type.running[0]);
 	/* QEMU may send the fd again: it is closed (count_fds() at the end). */
 	assert_int_equal(ack_fds(lab, VU_REM_MEM_REG, region_message, 40, &lab->memfd, 1), 0);
-	assert_null(lab->running[0]);
+	assert_null(lab->type.running[0]);
 	assert_int_equal(ack(lab, VU_REM_MEM_REG, region_message, 40), 1);
 	assert_int_equal(ack_fds(lab, VU_ADD_MEM_REG, region_message, 40, &lab->memfd, 1), 0);
-	assert_non_null(lab->running[0]);
+	assert_non_null(lab->type.running[0]);
 	lab_free(lab);
 }
 
@@ -327,7 +328,7 @@ static void session_byte_by_byte(void **state)
 	}
 	assert_int_equal(hear_u64(lab, VU_SET_MEM_TABLE), 0);
 	ring(lab, 0);
-	assert_non_null(lab->running[0]);
+	assert_non_null(lab->type.running[0]);
 	lab_free(lab);
 }
 
@@ -406,12 +407,12 @@ static void message_waits_until_the_queue_is_quiet(void **state)
 	uint32_t reply[2];
 
 	ready(lab);
-	lab->late = true;
+	lab->type.late = true;
 	say_pair(lab, VU_GET_VRING_BASE, 0, 0);
-	assert_int_equal(lab->stopped, 1);
+	assert_int_equal(type_total(lab->type.stopped), 1);
 	assert_int_equal(hear(lab, VU_GET_VRING_BASE, reply, sizeof(reply)), -1);
 	say(lab, VU_GET_STATUS, NULL, 0); /* waits in the socket */
-	quiesce_at_last(lab);
+	type_quiesced_all(&lab->type);
 	assert_int_equal(hear(lab, VU_GET_VRING_BASE, reply, sizeof(reply)), 8);
 	pump(lab);
 	assert_int_equal(hear_u64(lab, VU_GET_STATUS), 0);
@@ -424,18 +425,18 @@ static void waiting_for_a_queue_does_not_spin_on_a_hung_up_peer(void **state)
 	struct pollfd poll_fd = { .events = POLLIN };
 
 	ready(lab);
-	lab->late = true;
+	lab->type.late = true;
 	say_pair(lab, VU_SET_VRING_NUM, 0, SIZE);
 	front_close(lab);
 	poll_fd.fd = vireo_endpoint_fd(lab->endpoint);
 	pump(lab);
 	assert_int_equal(poll(&poll_fd, 1, 0), 0);
 	assert_true(vireo_endpoint_connected(lab->endpoint));
-	quiesce_at_last(lab);
+	type_quiesced_all(&lab->type);
 	pump(lab);
-	quiesce_at_last(lab); /* the ring ran again for a moment */
+	type_quiesced_all(&lab->type); /* the ring ran again for a moment */
 	assert_false(vireo_endpoint_connected(lab->endpoint));
-	assert_int_equal(lab->disconnected, 1);
+	assert_int_equal(lab->type.disconnected, 1);
 	lab_free(lab);
 }
 
@@ -447,15 +448,15 @@ static void next_client_waits_until_the_last_queue_is_quiet(void **state)
 	ready(lab);
 	second = unix_dial(lab->path);
 	pump(lab);
-	assert_int_equal(lab->connected, 1);
-	lab->late = true;
+	assert_int_equal(lab->type.connected, 1);
+	lab->type.late = true;
 	front_close(lab);
 	pump(lab);
-	assert_int_equal(lab->connected, 1);
-	quiesce_at_last(lab);
+	assert_int_equal(lab->type.connected, 1);
+	type_quiesced_all(&lab->type);
 	pump(lab);
-	assert_int_equal(lab->connected, 2);
-	assert_int_equal(lab->disconnected, 1);
+	assert_int_equal(lab->type.connected, 2);
+	assert_int_equal(lab->type.disconnected, 1);
 	lab->fd = second;
 	assert_true(ask_u64(lab, VU_GET_FEATURES) & F_PROTOCOL);
 	lab_free(lab);
@@ -466,12 +467,12 @@ static void close_waits_for_queues_and_needs_no_dispatch(void **state)
 	struct lab *lab = lab_new();
 
 	ready(lab);
-	lab->late = true;
+	lab->type.late = true;
 	vireo_endpoint_close(lab->endpoint, on_closed, lab);
 	lab->endpoint = NULL;
 	assert_int_equal(lab->closed, 0);
 	assert_int_equal(access(lab->path, F_OK), -1); /* the address is free at once */
-	quiesce_at_last(lab);
+	type_quiesced_all(&lab->type);
 	assert_int_equal(lab->closed, 1);
 	lab_free(lab);
 }
@@ -482,14 +483,13 @@ static void close_while_a_message_waits_for_a_queue(void **state)
 
 	ready(lab);
 	ring(lab, 1);
-	lab->late = true;
+	lab->type.late = true;
 	say_pair(lab, VU_SET_VRING_NUM, 0, SIZE);
 	vireo_endpoint_close(lab->endpoint, on_closed, lab);
 	lab->endpoint = NULL;
-	vireo_queue_quiesced(lab->running[0]);
-	lab->running[0] = NULL;
+	type_quiesced(&lab->type, 0);
 	assert_int_equal(lab->closed, 0);
-	quiesce_at_last(lab);
+	type_quiesced_all(&lab->type);
 	assert_int_equal(lab->closed, 1);
 	lab_free(lab);
 }
