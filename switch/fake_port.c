@@ -181,13 +181,8 @@ static bool fake_kick_enable(void *opaque, unsigned queue, bool on)
 static void fake_stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
 {
 	struct fake_port *fake = opaque;
-	const struct sw_queue_stats *from = out ? &fake->out[queue] : &fake->in[queue];
 
-	*ret = (struct sw_queue_stats){
-		.frames = counter_read(&from->frames),
-		.bytes = counter_read(&from->bytes),
-		.no_buffer = counter_read(&from->no_buffer),
-	};
+	sw_queue_stats_read(out ? &fake->out[queue] : &fake->in[queue], ret);
 }
 
 const struct sw_port_ops fake_port_ops = {

@@ -62,6 +62,22 @@ void sw_queue_stats(const struct sw_port *port, bool out, unsigned queue, struct
 	*ret_stats = stats;
 }
 
+void sw_queue_stats_read(const struct sw_queue_stats *kept, struct sw_queue_stats *ret_stats)
+{
+	*ret_stats = (struct sw_queue_stats){
+		.frames = counter_read(&kept->frames),
+		.bytes = counter_read(&kept->bytes),
+		.no_buffer = counter_read(&kept->no_buffer),
+		.too_long = counter_read(&kept->too_long),
+		.offload_refused = counter_read(&kept->offload_refused),
+		.filtered = counter_read(&kept->filtered),
+		.disabled = counter_read(&kept->disabled),
+		.runt = counter_read(&kept->runt),
+		.bad_offload = counter_read(&kept->bad_offload),
+		.error = counter_read(&kept->error),
+	};
+}
+
 unsigned sw_worker_count(const struct sw *sw)
 {
 	return sw->worker_count;

@@ -116,6 +116,8 @@ struct sw_port_stats {
 };
 void sw_port_stats(const struct sw_port *port, struct sw_port_stats *ret_stats);
 void sw_queue_stats(const struct sw_port *port, bool out, unsigned queue, struct sw_queue_stats *ret_stats);
+/* For the ops of a port that counts in such a struct, by counter_add(): reads it while it is written. */
+void sw_queue_stats_read(const struct sw_queue_stats *kept, struct sw_queue_stats *ret_stats);
 
 struct sw_worker_stats {
 	uint64_t loops, busy_loops, wakeups, sleeps;

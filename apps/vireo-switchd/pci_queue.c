@@ -259,22 +259,6 @@ void pci_queue_flush(struct pci_queue *q)
 
 /* ---- both ---- */
 
-void pci_queue_stats(const struct pci_queue *q, bool out, struct sw_queue_stats *ret)
-{
-	const struct sw_queue_stats *s = out ? &q->out : &q->in;
-
-	*ret = (struct sw_queue_stats){
-		.frames = counter_read(&s->frames),
-		.bytes = counter_read(&s->bytes),
-		.no_buffer = counter_read(&s->no_buffer),
-		.too_long = counter_read(&s->too_long),
-		.disabled = counter_read(&s->disabled),
-		.runt = counter_read(&s->runt),
-		.bad_offload = counter_read(&s->bad_offload),
-		.error = counter_read(&s->error),
-	};
-}
-
 int pci_queue_init(struct pci_queue *q, const struct pci_queue_setup *setup)
 {
 	unsigned rx_size = vireo_driver_ring_size(setup->rx), tx_size = vireo_driver_ring_size(setup->tx);

@@ -51,6 +51,5 @@ int pci_queue_receive(struct pci_queue *q, struct vireo_frame *frames, unsigned 
 int pci_queue_release(struct pci_queue *q);
 int pci_queue_deliver(struct pci_queue *q, struct vireo_frame *const *frames, unsigned count);
 void pci_queue_flush(struct pci_queue *q);
-void pci_queue_stats(const struct pci_queue *q, bool out, struct sw_queue_stats *ret);
 
 #endif

@@ -151,7 +151,7 @@ static struct sw_queue_stats stats(bool out)
 {
 	struct sw_queue_stats s;
 
-	pci_queue_stats(&card.queue, out, &s);
+	sw_queue_stats_read(out ? &card.queue.out : &card.queue.in, &s);
 	return s;
 }
 

@@ -46,10 +46,7 @@ static void null_stats(void *opaque, bool out, unsigned queue, struct sw_queue_s
 {
 	const struct null_port *null = opaque;
 
-	*ret = (struct sw_queue_stats){
-		.frames = counter_read(&null->stats.frames),
-		.bytes = counter_read(&null->stats.bytes),
-	};
+	sw_queue_stats_read(&null->stats, ret);
 }
 
 static const struct sw_port_ops null_ops = {

@@ -209,18 +209,9 @@ static void tap_flush(void *opaque, unsigned queue)
 static void tap_stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
 {
 	const struct tap_port *tap = opaque;
-	const struct sw_queue_stats *s = out ? &tap->queues[queue].out : &tap->queues[queue].in;
+	const struct tap_queue *q = &tap->queues[queue];
 
-	*ret = (struct sw_queue_stats){
-		.frames = counter_read(&s->frames),
-		.bytes = counter_read(&s->bytes),
-		.no_buffer = counter_read(&s->no_buffer),
-		.too_long = counter_read(&s->too_long),
-		.disabled = counter_read(&s->disabled),
-		.runt = counter_read(&s->runt),
-		.bad_offload = counter_read(&s->bad_offload),
-		.error = counter_read(&s->error),
-	};
+	sw_queue_stats_read(out ? &q->out : &q->in, ret);
 }
 
 static const struct sw_port_ops tap_ops = {

@@ -139,8 +139,9 @@ static bool card_kick_enable(void *opaque, unsigned queue, bool on)
 static void card_stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
 {
 	const struct pci_port *card = opaque;
+	const struct pci_queue *q = &card->queues[queue];
 
-	pci_queue_stats(&card->queues[queue], out, ret);
+	sw_queue_stats_read(out ? &q->out : &q->in, ret);
 }
 
 static const struct sw_port_ops card_ops = {

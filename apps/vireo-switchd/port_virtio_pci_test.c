@@ -89,10 +89,6 @@ void pci_queue_flush(struct pci_queue *q)
 {
 }
 
-void pci_queue_stats(const struct pci_queue *q, bool out, struct sw_queue_stats *ret)
-{
-}
-
 /* ---- ports and switch ---- */
 
 void port_init(struct port *port, struct ports *of, const struct port_kind *kind, const struct spec *spec)
@@ -130,6 +126,10 @@ void ports_remove(struct port *port, void (*removed)(void *opaque), void *opaque
 {
 	removals++;
 	port->kind->close(port);
+}
+
+void sw_queue_stats_read(const struct sw_queue_stats *kept, struct sw_queue_stats *ret_stats)
+{
 }
 
 int sw_queue_add(struct sw_port *port, bool out, unsigned queue)
