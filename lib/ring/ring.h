@@ -79,6 +79,18 @@ void ring_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned co
 void ring_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes,
 	       unsigned count);
 
+/*
+ * Looks ahead: where the buffers that a ring set up like this would pop next are not in the map, once a page. Takes nothing and
+ * breaks nothing; ends at `max`, or at a chain that it cannot make out. Returns how many, and how many chains before the first of
+ * them are all there.
+ */
+#define RING_PAGE_BYTES 4096u /* the least that an IOMMU maps */
+struct ring_absence {
+	uint64_t gpa;
+	bool write; /* to be written to */
+};
+unsigned ring_absent(const struct ring_setup *setup, struct ring_absence *absent, unsigned max, unsigned *ret_ready);
+
 /* After -EFAULT: the first address of the chain that is not in the map. */
 uint64_t ring_missed(const struct ring *ring);
 bool ring_missed_write(const struct ring *ring); /* is it to be written to? */

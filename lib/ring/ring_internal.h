@@ -86,6 +86,7 @@ struct ring {
 	bool miss_write; /* where the last pop that returned -EFAULT ended is to be written to */
 	const char *error;
 	uint64_t miss_gpa; /* where the last pop that returned -EFAULT ended */
+	struct ring_look *look; /* it does no more than look ahead, or NULL */
 	struct ring_record *record; /* packed only */
 	uint32_t logged; /* entries of the staged burst that are in it */
 	uint16_t order[]; /* IN_ORDER: ids as popped, by slot of the head; checks our own pushes */
@@ -118,6 +119,9 @@ void packed_push_recorded(struct ring *ring, const struct vireo_chain *chains, c
 void packed_record_publish(struct ring *ring);
 /* False: there is none, or nothing has been published with it. */
 bool packed_record_recover(const struct ring_setup *setup, struct packed_place *ret_place);
+
+/* absent.c: part of a descriptor's range is not in the map. 0, or -EFAULT: there is no room to note it. */
+int ring_look_note(struct ring *ring, uint64_t gpa, uint32_t len, bool write);
 
 /* ring.c: the slow parts of a chain. */
 
