@@ -64,16 +64,8 @@ void device_break_now(struct vireo_device *device, const struct vireo_queue *que
 	break_act(device);
 }
 
-void device_miss_raise(struct vireo_queue *queue, uint64_t gpa, bool write)
+void device_miss_raise(struct vireo_device *device)
 {
-	struct vireo_device *device = queue->device;
-
-	if (queue->missed)
-		return;
-	queue->missed = true;
-	queue->miss_gpa = gpa;
-	queue->miss_maps = device->maps_set;
-	queue->miss_write = write;
 	__atomic_store_n(&device->missed, true, __ATOMIC_RELEASE);
 	fd_event_raise(device->event_fd);
 }

@@ -195,6 +195,7 @@ void device_status_required(struct vireo_device *device, bool required)
 void device_patient_set(struct vireo_device *device, bool patient)
 {
 	device->patient = patient;
+	device_misses_settle(device);
 }
 
 void device_status_set(struct vireo_device *device, uint8_t status)

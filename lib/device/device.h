@@ -127,8 +127,17 @@ int device_queue_check(const struct vireo_device *device, uint32_t index, const 
 /* The same for other addresses than it has. */
 int device_queue_address_check(const struct vireo_device *device, uint32_t index, uint64_t desc,
 			       uint64_t driver, uint64_t device_area, const char **why);
-/* Quiet. Does it wait for an address that it has missed, and which, to write to it? */
-bool device_queue_missed(const struct vireo_device *device, uint32_t index, uint64_t *ret_gpa, bool *ret_write);
+/*
+ * Has it missed an address, or will it, and which is the nth, to write to it? The order stays; what has come is left out at the
+ * next resume.
+ */
+#define DEVICE_MISSES_MAX 33u
+bool device_queue_missed(const struct vireo_device *device, uint32_t index, unsigned nth, uint64_t *ret_gpa,
+			 bool *ret_write);
+/* What queues have not missed yet they do not wait for any more: there has been no answer. */
+void device_misses_settle(struct vireo_device *device);
+/* Quiet. Something has been taken away: a queue that starts looks for what it will miss. */
+void device_misses_look(struct vireo_device *device);
 
 /* Config space. -EINVAL: outside it; write: -EPERM and what the type says. */
 int device_config_read(struct vireo_device *device, uint32_t offset, void *data, uint32_t bytes);

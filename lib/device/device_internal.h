@@ -60,6 +60,12 @@ struct vireo_queue {
 	bool miss_write;
 	uint64_t miss_gpa;
 	uint64_t miss_maps; /* device->maps_set at that time */
+	bool looked; /* ahead, since it missed something or device_misses_look() */
+
+	/* Control thread, of a patient device: see miss.c. */
+	bool ahead_awaited;
+	unsigned ahead_count;
+	struct ring_absence ahead[DEVICE_MISSES_MAX - 1];
 };
 
 struct vireo_device {
@@ -111,9 +117,18 @@ void device_break_raise(struct vireo_device *device, const struct vireo_queue *q
 /* The same from the control thread: acts before it returns (transport->broken). */
 void device_break_now(struct vireo_device *device, const struct vireo_queue *queue, const char *why);
 void device_break_forget(struct vireo_device *device);
-/* Worker, or of a queue that cannot start: its ring has stopped at `gpa`, which is to be read or written. */
-void device_miss_raise(struct vireo_queue *queue, uint64_t gpa, bool write);
+void device_miss_raise(struct vireo_device *device); /* any thread: a queue has missed something */
 void device_event(void *opaque, uint32_t events); /* event_fd's watch */
+
+/* miss.c */
+
+/* Worker, or of a queue that cannot start: its ring has stopped at `gpa`, which is to be read or written. */
+void miss_raise(struct vireo_queue *queue, uint64_t gpa, bool write);
+/* Of a queue that is to start. True: it waits, or (not patient) the device is broken. */
+bool miss_remains(struct vireo_queue *queue); /* for what it has missed before */
+bool miss_areas(struct vireo_queue *queue, bool packed); /* for a part of its ring */
+bool miss_ahead(struct vireo_queue *queue, const struct ring_setup *setup); /* for what lies ready in it */
+void miss_forget(struct vireo_queue *queue);
 
 /* queue_setup.c */
 void queue_init(struct vireo_queue *queue, struct vireo_device *device, unsigned index, bool control);

@@ -34,7 +34,7 @@ static __cold int queue_pop_failed(struct vireo_queue *queue, int r)
 		device_break_raise(queue->device, queue, ring_error(queue->ring));
 	if (r != -EFAULT)
 		return r;
-	device_miss_raise(queue, ring_missed(queue->ring), ring_missed_write(queue->ring));
+	miss_raise(queue, ring_missed(queue->ring), ring_missed_write(queue->ring));
 	return 0;
 }
 

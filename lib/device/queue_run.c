@@ -166,40 +166,6 @@ int device_queue_address_check(const struct vireo_device *device, uint32_t index
 	return queue_check(&trial, why);
 }
 
-bool device_queue_missed(const struct vireo_device *device, uint32_t index, uint64_t *ret_gpa, bool *ret_write)
-{
-	const struct vireo_queue *queue = &device->queues[index];
-
-	if (index >= device->queue_count || queue->running || !queue->missed)
-		return false;
-	*ret_gpa = queue->miss_gpa;
-	*ret_write = queue->miss_write;
-	return true;
-}
-
-/* Where a hole in one of the areas begins. False: all is there. */
-static bool area_missed(struct vireo_queue *queue, uint64_t start, uint64_t bytes, bool write)
-{
-	struct map_cache cache = { 0 };
-	uint64_t usable;
-
-	for (uint64_t done = 0; done < bytes; done += usable)
-		if (!map_at(queue->device->map, &cache, start + done, write, &usable)) {
-			device_miss_raise(queue, start + done, write);
-			return true;
-		}
-	return false;
-}
-
-static bool queue_missed(struct vireo_queue *queue, bool packed)
-{
-	struct ring_area area = ring_area_bytes(packed, queue->size);
-
-	return area_missed(queue, queue->desc_uaddr, area.desc_bytes, packed) ||
-	       area_missed(queue, queue->driver_uaddr, area.driver_bytes, false) ||
-	       area_missed(queue, queue->device_uaddr, area.device_bytes, true);
-}
-
 /*
  * A ring that has just been set up outside memory is a lie. One from under which memory has been taken waits:
  * a front end that changes a region removes it first and adds it again.
@@ -290,24 +256,6 @@ static void queue_run(struct vireo_queue *queue)
 		device->ops.queue_started(device->opaque, queue);
 }
 
-/*
- * What it has met is still not in memory, or not to be written to. That is a lie if the map has been asked for since; if
- * not, something else has made queues quiet, and the transport will hear of the miss, or has heard of it. Behind an
- * IOMMU any number of maps may come before the one that has it.
- */
-static bool queue_misses(struct vireo_queue *queue)
-{
-	struct vireo_device *device = queue->device;
-	struct map_cache cache = { 0 };
-	uint64_t usable;
-
-	if (!queue->missed || map_at(device->map, &cache, queue->miss_gpa, queue->miss_write, &usable))
-		return false;
-	if (!device->patient && queue->miss_maps != device->maps_set)
-		device_break_now(device, queue, "an address outside guest memory");
-	return true;
-}
-
 static struct ring_setup queue_setup(const struct vireo_queue *queue)
 {
 	const struct vireo_device *device = queue->device;
@@ -331,14 +279,13 @@ static void queue_start(struct vireo_queue *queue)
 	struct ring_setup setup = queue_setup(queue);
 	const char *why;
 
-	if (queue_misses(queue))
+	if (miss_remains(queue))
 		return;
-	queue->missed = false;
 	if (!queue_translate(queue, &setup) && !device->patient) {
 		queue_outside_memory(queue);
 		return;
 	}
-	if (device->patient && queue_missed(queue, setup.packed))
+	if (device->patient && miss_areas(queue, setup.packed))
 		return;
 	if (device->patient && queue_stitch(queue, &setup)) {
 		device_break_now(device, queue,
@@ -347,6 +294,10 @@ static void queue_start(struct vireo_queue *queue)
 	}
 	queue->fresh = false;
 	queue->waiting = false;
+	if (device->patient && miss_ahead(queue, &setup)) {
+		queue_unstitch(queue);
+		return;
+	}
 	if (!queue_ring_new(queue, &setup, &why)) {
 		queue_run(queue);
 		return;
@@ -388,7 +339,7 @@ void device_resume(struct vireo_device *device)
 			queue_start(queue);
 			continue;
 		}
-		queue->missed = false; /* it begins anew, perhaps elsewhere */
+		miss_forget(queue); /* it begins anew, perhaps elsewhere */
 		if (!device->map)
 			queue->fresh = false;
 	}

@@ -34,7 +34,7 @@ void queue_reset(struct vireo_queue *queue)
 	queue->addressed = false;
 	queue->fresh = false;
 	queue->waiting = false;
-	queue->missed = false;
+	miss_forget(queue);
 	queue->size = 0;
 	queue->base = 0;
 	queue_enable(queue, false);
@@ -64,7 +64,7 @@ static struct vireo_queue *queue_quiet(struct vireo_device *device, uint32_t ind
 static void queue_anew(struct vireo_queue *queue)
 {
 	queue->fresh = true;
-	queue->missed = false;
+	miss_forget(queue);
 }
 
 int device_queue_size_set(struct vireo_device *device, uint32_t index, uint32_t size)

@@ -157,7 +157,7 @@ struct opener {
 	bool iommu; /* VIRTIO_F_ACCESS_PLATFORM has been accepted */
 	uint64_t backend_features;
 	struct iotlb *iotlb;
-	struct miss *misses; /* per queue of the device */
+	struct misses *misses; /* per queue of the device */
 	struct loop_timer *miss_timer;
 	struct request *readers; /* that wait for a message */
 	void *poll_handle; /* node.c's: who polls, or NULL */
@@ -176,6 +176,8 @@ void opener_end(struct opener *opener);
 void opener_quiesce(struct opener *opener, enum opener_state state, uint32_t queue);
 /* What has no address to start, or goes on waiting for one, says so. */
 void opener_resume(struct opener *opener);
+/* What queues have asked for ahead they do not wait for any more, and what they still wait for is asked for. */
+void opener_misses_settle(struct opener *opener);
 /* The device for whom this request comes from. */
 int opener_device_need(struct opener *opener, const struct request *request, const char **why);
 /* The opener's device, or one like it if it has none, or NULL. */

@@ -16,9 +16,9 @@
  *	the caller writes INVALIDATE -> a map without the windows, likewise: when the write returns, nobody
  *	uses them
  *
- * Each queue waits for one address at a time, so there is room for one MISS for each, and a caller that does
- * not read piles nothing up. MISS is told once for each map, and then from time to time: who has read it may
- * have died, or looked too early, before the driver had mapped the address.
+ * Each queue waits for DEVICE_MISSES_MAX addresses at most, so there is room for as many MISSes for each, and a
+ * caller that does not read piles nothing up. MISS is told once for each map, and then from time to time: who
+ * has read it may have died, or looked too early, before the driver had mapped the address.
  *
  * What is mapped for reading is not written to, whatever the driver's ring says: the guest's IOMMU is there
  * to protect it from its own drivers. Writing to it is a miss as well. An answer that does not help is asked
@@ -37,6 +37,12 @@ struct miss {
 	bool unread;
 };
 
+/* Of a queue, in the order that the device has them in. */
+struct misses {
+	unsigned count;
+	struct miss all[DEVICE_MISSES_MAX];
+};
+
 static void ask_again(void *opaque);
 
 /* ---- the map ---- */
@@ -45,9 +51,7 @@ _Static_assert(MAP_VIEW_PARTS_MAX >= MAP_REGIONS_MAX, "a window that has been ta
 
 static void forget_misses(struct opener *opener)
 {
-	unsigned count = device_queue_count(opener->device);
-
-	memset(opener->misses, 0, count * sizeof(*opener->misses));
+	memset(opener->misses, 0, device_queue_count(opener->device) * sizeof(*opener->misses));
 }
 
 static int view_set(struct opener *opener, const char **why)
@@ -68,14 +72,26 @@ static int view_set(struct opener *opener, const char **why)
 	return r;
 }
 
-/*
- * What was missed is asked for anew, also if it has been asked for before, but for what lies in this range.
- */
-static void misses_renew(struct opener *opener, uint64_t not_from, uint64_t not_bytes)
+/* What was missed is asked for anew, also if it has been asked for before. */
+static void misses_renew(struct opener *opener)
 {
 	for (unsigned i = 0; opener->iommu && i < device_queue_count(opener->device); i++)
-		if (opener->misses[i].iova - not_from >= not_bytes)
-			opener->misses[i].asked = false;
+		for (unsigned nth = 0; nth < opener->misses[i].count; nth++)
+			opener->misses[i].all[nth].asked = false;
+}
+
+/*
+ * The same when a window has come, but for what it was to show, and for what is one of several: their answers are still on the
+ * way.
+ */
+static void misses_renew_last(struct opener *opener, const struct map_window *window)
+{
+	for (unsigned i = 0; i < device_queue_count(opener->device); i++) {
+		struct misses *misses = &opener->misses[i];
+
+		if (misses->count == 1 && misses->all[0].iova - window->gpa >= window->size_bytes)
+			misses->all[0].asked = false;
+	}
 }
 
 static int map_apply(struct opener *opener, const char **why)
@@ -88,7 +104,8 @@ static int map_apply(struct opener *opener, const char **why)
 
 int iommu_apply(struct opener *opener, const char **why)
 {
-	misses_renew(opener, 0, 0);
+	misses_renew(opener);
+	device_misses_look(opener->device);
 	return map_apply(opener, why);
 }
 
@@ -153,8 +170,9 @@ static struct miss *miss_unread(const struct opener *opener)
 	if (!opener->iommu)
 		return NULL;
 	for (unsigned i = 0; i < device_queue_count(opener->device); i++)
-		if (opener->misses[i].unread)
-			return &opener->misses[i];
+		for (unsigned nth = 0; nth < opener->misses[i].count; nth++)
+			if (opener->misses[i].all[nth].unread)
+				return &opener->misses[i].all[nth];
 	return NULL;
 }
 
@@ -210,23 +228,35 @@ bool iommu_reader_leave(struct opener *opener, struct request *request)
 	return true;
 }
 
-/* Does queue `index` wait? Then *miss is what for. *unasked is set if that has not been asked for. */
-static bool miss_look(const struct opener *opener, unsigned index, struct miss *miss, bool *unasked)
+/* The place of what has been asked for already, or NULL. */
+static const struct miss *miss_find(const struct misses *misses, uint64_t iova, uint8_t perm)
 {
-	uint8_t perm;
-	bool write;
-	uint64_t iova;
+	for (unsigned nth = 0; nth < misses->count; nth++) {
+		const struct miss *miss = &misses->all[nth];
 
-	if (!device_queue_missed(opener->device, index, &iova, &write)) {
-		miss->asked = miss->unread = false;
-		return false;
+		if (miss->asked && miss->iova == iova && miss->perm == perm)
+			return miss;
 	}
-	perm = write ? VHOST_ACCESS_RW : VHOST_ACCESS_RO;
-	if (miss->asked && miss->iova == iova && miss->perm == perm)
-		return true;
-	*miss = (struct miss){ .iova = iova, .perm = perm, .asked = true, .unread = true };
-	*unasked = true;
-	return true;
+	return NULL;
+}
+
+/* Does queue `index` wait? Then *misses are what for. *unasked is set if one of them has not been asked for. */
+static bool misses_look(const struct opener *opener, unsigned index, struct misses *misses, bool *unasked)
+{
+	const struct misses before = *misses;
+	uint64_t iova;
+	bool write;
+
+	misses->count = 0;
+	while (device_queue_missed(opener->device, index, misses->count, &iova, &write)) {
+		uint8_t perm = write ? VHOST_ACCESS_RW : VHOST_ACCESS_RO;
+		const struct miss *known = miss_find(&before, iova, perm);
+
+		*unasked |= !known;
+		misses->all[misses->count++] =
+			known ? *known : (struct miss){ .iova = iova, .perm = perm, .asked = true, .unread = true };
+	}
+	return misses->count;
 }
 
 void iommu_missed(struct opener *opener)
@@ -235,7 +265,7 @@ void iommu_missed(struct opener *opener)
 	struct miss *miss;
 
 	for (unsigned i = 0; opener->iommu && i < device_queue_count(opener->device); i++)
-		waiting |= miss_look(opener, i, &opener->misses[i], &unasked);
+		waiting |= misses_look(opener, i, &opener->misses[i], &unasked);
 	if (waiting)
 		loop_timer_start(opener->miss_timer, AGAIN_MS);
 	while (opener->readers && (miss = miss_unread(opener))) {
@@ -254,8 +284,9 @@ static void ask_again(void *opaque)
 	struct opener *opener = opaque;
 
 	for (unsigned i = 0; opener->iommu && i < device_queue_count(opener->device); i++)
-		opener->misses[i].asked = opener->misses[i].unread;
-	iommu_missed(opener);
+		for (unsigned nth = 0; nth < opener->misses[i].count; nth++)
+			opener->misses[i].all[nth].asked = opener->misses[i].all[nth].unread;
+	opener_misses_settle(opener);
 }
 
 /* ---- UPDATE, INVALIDATE ---- */
@@ -284,6 +315,6 @@ int iommu_write(struct opener *opener, const struct request *request, const char
 		return r;
 	map_unref(view);
 	iotlb_update(opener->iotlb, &window);
-	misses_renew(opener, window.gpa, window.size_bytes);
+	misses_renew_last(opener, &window);
 	return map_apply(opener, why);
 }

@@ -256,6 +256,13 @@ static bool opener_step(struct opener *opener)
 	return true;
 }
 
+void opener_misses_settle(struct opener *opener)
+{
+	device_misses_settle(opener->device);
+	opener->missed = true;
+	opener_run(opener);
+}
+
 static void opener_run(struct opener *opener)
 {
 	if (opener->busy)

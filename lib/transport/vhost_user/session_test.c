@@ -51,7 +51,7 @@ static void ring_starts_with_its_kick_fd_and_stops_with_get_vring_base(void **st
 static void stopping_a_ring_that_never_started_is_answered(void **state)
 {
 	struct lab *lab = lab_new();
-	uint32_t reply[2];
+	uint32_t reply[2] = { 0 };
 
 	negotiate(lab, P_ALL);
 	say_pair(lab, VU_GET_VRING_BASE, 1, 0);

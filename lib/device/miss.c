@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "device/device_internal.h"
+
+/*
+ * What a queue has missed: an address that is not in the map yet. It has stopped there, and starts again when the map has it.
+ *
+ * Behind an IOMMU (a patient device) a driver's buffers come one page at a time, and go as soon as they have been used; each
+ * miss stops the queue, and a receive queue that stands still loses frames. So one that starts after a miss, or for the first
+ * time, or after something has been taken away, looks ahead: what of the next buffers, or of its own areas, is not in the map
+ * is asked for at the same time. It waits for that only if few of the buffers are there; and what never comes holds it up no
+ * longer than device_misses_settle() says: it may not be needed, or be a lie of which the ring will tell.
+ */
+
+#define READY_CHAINS_MIN 4u /* with so many it runs, and what it needs then may come meanwhile */
+
+void miss_raise(struct vireo_queue *queue, uint64_t gpa, bool write)
+{
+	if (queue->missed)
+		return;
+	queue->missed = true;
+	queue->looked = false;
+	queue->miss_gpa = gpa;
+	queue->miss_maps = queue->device->maps_set;
+	queue->miss_write = write;
+	device_miss_raise(queue->device);
+}
+
+void miss_forget(struct vireo_queue *queue)
+{
+	queue->missed = false;
+	queue->looked = false;
+	queue->ahead_count = 0;
+}
+
+bool device_queue_missed(const struct vireo_device *device, uint32_t index, unsigned nth, uint64_t *ret_gpa,
+			 bool *ret_write)
+{
+	const struct vireo_queue *queue = &device->queues[index];
+	struct ring_absence absent;
+	bool missed;
+
+	if (index >= device->queue_count)
+		return false;
+	missed = !queue->running && queue->missed; /* while it runs, that is the worker's */
+	if (nth >= missed + queue->ahead_count)
+		return false;
+	absent = nth < missed ? (struct ring_absence){ queue->miss_gpa, queue->miss_write }
+			      : queue->ahead[nth - missed];
+	*ret_gpa = absent.gpa;
+	*ret_write = absent.write;
+	return true;
+}
+
+void device_misses_settle(struct vireo_device *device)
+{
+	for (unsigned i = 0; i < device->queue_count; i++)
+		device->queues[i].ahead_count = 0;
+}
+
+void device_misses_look(struct vireo_device *device)
+{
+	for (unsigned i = 0; i < device->queue_count; i++)
+		device->queues[i].looked = false;
+}
+
+static bool is_there(const struct vireo_queue *queue, uint64_t gpa, bool write)
+{
+	struct map_cache cache = { 0 };
+	uint64_t usable;
+
+	return map_at(queue->device->map, &cache, gpa, write, &usable);
+}
+
+/* What has come is left out. */
+static bool ahead_remains(struct vireo_queue *queue)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < queue->ahead_count; i++)
+		if (!is_there(queue, queue->ahead[i].gpa, queue->ahead[i].write))
+			queue->ahead[kept++] = queue->ahead[i];
+	queue->ahead_count = kept;
+	return kept && queue->ahead_awaited;
+}
+
+/*
+ * What it has met is still not in memory, or not to be written to. That is a lie if the map has been asked for since; if
+ * not, something else has made queues quiet, and the transport will hear of the miss, or has heard of it. Behind an
+ * IOMMU any number of maps may come before the one that has it.
+ */
+bool miss_remains(struct vireo_queue *queue)
+{
+	struct vireo_device *device = queue->device;
+	bool ahead = ahead_remains(queue);
+
+	if (queue->missed && !is_there(queue, queue->miss_gpa, queue->miss_write)) {
+		if (!device->patient && queue->miss_maps != device->maps_set)
+			device_break_now(device, queue, "an address outside guest memory");
+		return true;
+	}
+	queue->missed = false;
+	return ahead;
+}
+
+/* Where an area is not in the map, page by page: the first is missed, others will be. */
+static void area_missed(struct vireo_queue *queue, uint64_t start, uint64_t bytes, bool write)
+{
+	struct map_cache cache = { 0 };
+	uint64_t usable;
+
+	for (uint64_t done = 0; done < bytes; done += usable) {
+		uint64_t gpa = start + done;
+
+		if (map_at(queue->device->map, &cache, gpa, write, &usable))
+			continue;
+		usable = RING_PAGE_BYTES - gpa % RING_PAGE_BYTES;
+		if (!queue->missed)
+			miss_raise(queue, gpa, write);
+		else if (queue->ahead_count < ARRAY_SIZE(queue->ahead))
+			queue->ahead[queue->ahead_count++] = (struct ring_absence){ gpa, write };
+	}
+	queue->ahead_awaited = true;
+}
+
+bool miss_areas(struct vireo_queue *queue, bool packed)
+{
+	struct ring_area area = ring_area_bytes(packed, queue->size);
+
+	area_missed(queue, queue->desc_uaddr, area.desc_bytes, packed);
+	area_missed(queue, queue->driver_uaddr, area.driver_bytes, false);
+	area_missed(queue, queue->device_uaddr, area.device_bytes, true);
+	return queue->missed;
+}
+
+bool miss_ahead(struct vireo_queue *queue, const struct ring_setup *setup)
+{
+	unsigned ready;
+
+	if (queue->looked)
+		return false;
+	queue->looked = true;
+	queue->ahead_count = ring_absent(setup, queue->ahead, ARRAY_SIZE(queue->ahead), &ready);
+	queue->ahead_awaited = ready < READY_CHAINS_MIN;
+	return queue->ahead_count && queue->ahead_awaited;
+}
