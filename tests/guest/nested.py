@@ -16,23 +16,28 @@ MODULES = ["virtio_pci", "virtio_console", "virtio_net"]
 LATER = ("failover", "net_failover", "virtio_net")  # the card's driver and what it stands on, in the order of their loading
 
 
-def arguments(control, console, netdev, card=""):
+def arguments(control, console, netdev, card="", iommu=False):
     """The same machine outside and inside, but for what it is connected with.
 
     Emulated in any case: what one processor has begun another may not know how to go on with. Its clock counts instructions
     (icount): one that follows the real time ticks more often than such a machine can answer, and it does nothing else any more.
     A plain processor, since what a newer one can do costs the emulator more. Without vectors, for the reason that Nic gives.
     """
+    first = ["-device", "intel-iommu,intremap=off"] if iommu else []
     return ["-M", "q35,memory-backend=mem", "-accel", "tcg,tb-size=64", "-icount", "shift=3", "-m", str(MEMORY_MIB),
             "-cpu", "qemu64",
             "-object", f"memory-backend-memfd,id=mem,size={MEMORY_MIB}M,share=on",
             "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-chardev", f"file,id=console,path={console}", "-serial", "chardev:console",
             "-chardev", control, "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=control,name=vireo",
-            *netdev, "-device", f"virtio-net-pci,netdev=n,disable-legacy=on,romfile=,vectors=0{card}"]
+            *first, *netdev, "-device", f"virtio-net-pci,netdev=n,disable-legacy=on,romfile=,vectors=0{card}"]
 
 
 class _Outside(Guest):
+    def __init__(self, lab, iommu):
+        self.iommu = iommu
+        super().__init__(lab, "outside")
+
     def _arguments(self, _memory_mib, _cpus, _extra, _programs):
         kernel = kernels.kernel()
         try:
@@ -40,16 +45,21 @@ class _Outside(Guest):
         except FileNotFoundError as error:
             raise Unavailable(f"not installed: {error}") from error
         return [QEMU, *arguments("socket,id=control,fd=CONTROL-FD", self.lab.path(self.name + ".console"),
-                                 ["-netdev", "hubport,id=n,hubid=0"]),
-                "-kernel", kernel + "/vmlinuz", "-initrd", initrd, "-append", f"{KERNEL_OPTIONS} {LESS_WORK}",
+                                 ["-netdev", "hubport,id=n,hubid=0"], iommu=self.iommu),
+                "-kernel", kernel + "/vmlinuz", "-initrd", initrd,
+                "-append", f"{KERNEL_OPTIONS} {LESS_WORK}{' intel_iommu=on iommu.strict=1' if self.iommu else ''}",
                 "-monitor", f"unix:{self.lab.path(self.name + '.monitor')},server=on,wait=off"]
 
 
-def suspended(lab):
-    """The path of a file with a machine that waits for its first command. Before the lab's guest, so that it sees the file."""
+def suspended(lab, iommu=False):
+    """The path of a file with a machine that waits for its first command. Before the lab's guest, so that it sees the file.
+
+    `iommu`: the machine has one, here and in Nested alike; cards with iommu_platform=on are behind it. It is told of each page
+    that is unmapped, at once: of many at a time QEMU 7.2 tells vhost only for cards with ATS, on buses that this machine has not.
+    """
     labguest.available()
     path = lab.path("machine")
-    machine = _Outside(lab, "outside").ready()
+    machine = _Outside(lab, iommu).ready()
     # Pages of zeroes are not in the file: what the boot has left in free memory need not travel.
     machine.check("free=$(sed -n 's/MemFree: *\\([0-9]*\\).*/\\1/p' /proc/meminfo); "
                   "dd if=/dev/zero of=/tmp/zeroes bs=64k count=$((free / 64 - 100)) 2>/dev/null; rm /tmp/zeroes")
@@ -82,9 +92,9 @@ class Nested:
     `before`: shell commands for the shell that starts QEMU, such as those that open what it shall find open.
     """
 
-    def __init__(self, guest, name, file, netdev, card="", before=":"):
+    def __init__(self, guest, name, file, netdev, card="", before=":", iommu=False):
         self.guest, self.name = guest, name
-        words = shlex.join([QEMU, *arguments(f"pipe,id=control,path=/run/{name}", f"/run/{name}.console", netdev, card),
+        words = shlex.join([QEMU, *arguments(f"pipe,id=control,path=/run/{name}", f"/run/{name}.console", netdev, card, iommu),
                             "-incoming", "fd:7"])
         guest.check(f"mkfifo /run/{name}.in /run/{name}.out\n{before}\nexec 7<{file}\n{words} >/run/{name}.log 2>&1 &")
 

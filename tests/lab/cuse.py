@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""vhost character devices (CUSE) under a real kernel: a client of our own for every call and every lie. QEMU's are in doors.py."""
+"""vhost character devices (CUSE) under a real kernel: a client of our own for every call and every lie. QEMU's are in doors.py and
+machines.py."""
 import os
 import sys
 
