@@ -271,7 +271,7 @@ static void help(FILE *out)
 	fprintf(out,
 		"\nSPEC is one of\n"
 		"  vhost-user:PATH[,name=,mode=server|client,queues=N,mtu=,mac=,user=,group=,perm=0660]\n"
-		"  vduse:NAME[,name=,mtu=,mac=,attach=virtio|vhost|none,queue-size=N,packed=on|off]\n"
+		"  vduse:NAME[,name=,queues=1,mtu=,mac=,attach=virtio|vhost|none,queue-size=N,packed=on|off]\n"
 		"  cuse:NAME[,name=,queues=N,mtu=,user=,group=,perm=]\n"
 		"  tap:INTERFACE[,name=,queues=N,mtu=]\n"
 		"  virtio-pci:ADDRESS[,name=,queues=N,mtu=]\n"

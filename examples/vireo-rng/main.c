@@ -11,7 +11,7 @@
  *	vireo-rng cuse:rng
  *
  * All that a program with a device of its own needs is here: a fault table and its SIGBUS handler, a device,
- *an endpoint, and a loop around poll(2).
+ * an endpoint, and a loop around poll(2).
  */
 #include <errno.h>
 #include <poll.h>
@@ -88,8 +88,7 @@ static int run(const char *address, int signal_fd)
 	r = vireo_endpoint_open(vireo_rng_device(rng), address, NULL, &endpoint);
 	if (!r) {
 		r = serve(endpoint, signal_fd);
-		/* The only queue is served in this thread: it is quiet at once, and so is the endpoint gone.
-		 */
+		/* The only queue is served in this thread: it is quiet at once, and so is the endpoint gone. */
 		vireo_endpoint_close(endpoint, NULL, NULL);
 	}
 	vireo_rng_free(rng);
