@@ -128,14 +128,17 @@ int device_queue_check(const struct vireo_device *device, uint32_t index, const 
 int device_queue_address_check(const struct vireo_device *device, uint32_t index, uint64_t desc,
 			       uint64_t driver, uint64_t device_area, const char **why);
 /*
- * Has it missed an address, or will it, and which is the nth, to write to it? The order stays; what has come is left out at the
- * next resume.
+ * Has it missed an address, or will it, and which is the nth, to write to it? While it runs, only what it will miss. The order
+ * stays; what has come is left out at the next resume.
  */
 #define DEVICE_MISSES_MAX 33u
 bool device_queue_missed(const struct vireo_device *device, uint32_t index, unsigned nth, uint64_t *ret_gpa,
 			 bool *ret_write);
-/* What queues have not missed yet they do not wait for any more: there has been no answer. */
-void device_misses_settle(struct vireo_device *device);
+/*
+ * Called twice in the time that an answer may take: what queues have not missed yet, and waited for at the last call already, they do
+ * not wait for any more. True: one of them can start now, at the next resume.
+ */
+bool device_misses_settle(struct vireo_device *device);
 /* Quiet. Something has been taken away: a queue that starts looks for what it will miss. */
 void device_misses_look(struct vireo_device *device);
 

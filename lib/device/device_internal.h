@@ -14,10 +14,11 @@
  * Map of this room:
  *
  *	device.c	life, features, status
- *	broken.c	the guest lied, or an address is not in memory yet
+ *	broken.c	what workers find out, told to the control thread: the guest lied, memory is missing
  *	config_space.c
  *	queue_setup.c	what the peer says about queues
  *	queue_run.c	start, quiesce, control queues
+ *	miss.c		what queues wait for: addresses that are not in memory yet
  *	queue.c		a running queue in its worker's hands
  */
 
@@ -63,8 +64,9 @@ struct vireo_queue {
 	bool looked; /* ahead, since it missed something or device_misses_look() */
 
 	/* Control thread, of a patient device: see miss.c. */
-	bool ahead_awaited;
-	unsigned ahead_count;
+	unsigned ahead_count, ahead_awaited; /* it does not start without the first `awaited` ones */
+	bool ahead_old; /* it has waited since the last device_misses_settle() */
+	bool ahead_settled; /* some of them have not come: it waits for none until they have */
 	struct ring_absence ahead[DEVICE_MISSES_MAX - 1];
 };
 

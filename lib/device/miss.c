@@ -6,12 +6,12 @@
  *
  * Behind an IOMMU (a patient device) a driver's buffers come one page at a time, and go as soon as they have been used; each
  * miss stops the queue, and a receive queue that stands still loses frames. So one that starts after a miss, or for the first
- * time, or after something has been taken away, looks ahead: what of the next buffers, or of its own areas, is not in the map
- * is asked for at the same time. It waits for that only if few of the buffers are there; and what never comes holds it up no
- * longer than device_misses_settle() says: it may not be needed, or be a lie of which the ring will tell.
+ * time, or after something has been taken away, looks ahead: what of the next buffers is not in the map is asked for at the
+ * same time, and so is what of its own areas is not. It waits for what the first chains need alone, and no longer than until
+ * device_misses_settle() says: what does not come may not be needed, or be a lie of which the ring will tell.
  */
 
-#define READY_CHAINS_MIN 4u /* with so many it runs, and what it needs then may come meanwhile */
+#define SOON_CHAINS 4u /* with so many it runs, and what it needs then may come meanwhile */
 
 void miss_raise(struct vireo_queue *queue, uint64_t gpa, bool write)
 {
@@ -29,7 +29,8 @@ void miss_forget(struct vireo_queue *queue)
 {
 	queue->missed = false;
 	queue->looked = false;
-	queue->ahead_count = 0;
+	queue->ahead_count = queue->ahead_awaited = 0;
+	queue->ahead_settled = false;
 }
 
 bool device_queue_missed(const struct vireo_device *device, uint32_t index, unsigned nth, uint64_t *ret_gpa,
@@ -51,10 +52,23 @@ bool device_queue_missed(const struct vireo_device *device, uint32_t index, unsi
 	return true;
 }
 
-void device_misses_settle(struct vireo_device *device)
+bool device_misses_settle(struct vireo_device *device)
 {
-	for (unsigned i = 0; i < device->queue_count; i++)
-		device->queues[i].ahead_count = 0;
+	bool settled = false;
+
+	for (unsigned i = 0; i < device->queue_count; i++) {
+		struct vireo_queue *queue = &device->queues[i];
+
+		if (queue->running || queue->missed || !queue->ahead_awaited)
+			continue;
+		if (!queue->ahead_old) {
+			queue->ahead_old = true;
+			continue;
+		}
+		queue->ahead_count = queue->ahead_awaited = 0;
+		queue->ahead_settled = settled = true;
+	}
+	return settled;
 }
 
 void device_misses_look(struct vireo_device *device)
@@ -71,16 +85,27 @@ static bool is_there(const struct vireo_queue *queue, uint64_t gpa, bool write)
 	return map_at(queue->device->map, &cache, gpa, write, &usable);
 }
 
-/* What has come is left out. */
+static bool same_page(uint64_t a, uint64_t b)
+{
+	return a / RING_PAGE_BYTES == b / RING_PAGE_BYTES;
+}
+
+/* What has come is left out, and what has been missed meanwhile. True: some of what it waits for is not there. */
 static bool ahead_remains(struct vireo_queue *queue)
 {
-	unsigned kept = 0;
+	unsigned kept = 0, awaited = 0;
 
-	for (unsigned i = 0; i < queue->ahead_count; i++)
-		if (!is_there(queue, queue->ahead[i].gpa, queue->ahead[i].write))
-			queue->ahead[kept++] = queue->ahead[i];
+	for (unsigned i = 0; i < queue->ahead_count; i++) {
+		struct ring_absence absent = queue->ahead[i];
+
+		if (is_there(queue, absent.gpa, absent.write) || (queue->missed && same_page(absent.gpa, queue->miss_gpa)))
+			continue;
+		awaited += i < queue->ahead_awaited;
+		queue->ahead[kept++] = absent;
+	}
 	queue->ahead_count = kept;
-	return kept && queue->ahead_awaited;
+	queue->ahead_awaited = awaited;
+	return awaited;
 }
 
 /*
@@ -114,12 +139,14 @@ static void area_missed(struct vireo_queue *queue, uint64_t start, uint64_t byte
 		if (map_at(queue->device->map, &cache, gpa, write, &usable))
 			continue;
 		usable = RING_PAGE_BYTES - gpa % RING_PAGE_BYTES;
-		if (!queue->missed)
+		if (!queue->missed) {
+			queue->ahead_count = queue->ahead_awaited = 0; /* buffers come later */
 			miss_raise(queue, gpa, write);
-		else if (queue->ahead_count < ARRAY_SIZE(queue->ahead))
+		} else if (queue->ahead_count < ARRAY_SIZE(queue->ahead)) {
 			queue->ahead[queue->ahead_count++] = (struct ring_absence){ gpa, write };
+			queue->ahead_awaited++;
+		}
 	}
-	queue->ahead_awaited = true;
 }
 
 bool miss_areas(struct vireo_queue *queue, bool packed)
@@ -134,12 +161,15 @@ bool miss_areas(struct vireo_queue *queue, bool packed)
 
 bool miss_ahead(struct vireo_queue *queue, const struct ring_setup *setup)
 {
-	unsigned ready;
-
 	if (queue->looked)
 		return false;
 	queue->looked = true;
-	queue->ahead_count = ring_absent(setup, queue->ahead, ARRAY_SIZE(queue->ahead), &ready);
-	queue->ahead_awaited = ready < READY_CHAINS_MIN;
-	return queue->ahead_count && queue->ahead_awaited;
+	queue->ahead_old = false;
+	queue->ahead_count =
+		ring_absent(setup, queue->ahead, ARRAY_SIZE(queue->ahead), SOON_CHAINS, &queue->ahead_awaited);
+	if (!queue->ahead_awaited)
+		queue->ahead_settled = false;
+	if (queue->ahead_settled)
+		queue->ahead_awaited = 0;
+	return queue->ahead_awaited;
 }

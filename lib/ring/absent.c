@@ -7,13 +7,20 @@
  * What a ring will miss, before it does. A ring of the same set-up pops what is available, and notes what is not in the map
  * instead of stopping there; none of it is ever pushed. What it tells the driver - kick me from here on - the ring that runs
  * afterwards tells anew.
+ *
+ * The driver may have made chains that are as long as can be, of pieces of a thousand windows each: so the chains, the lookups and
+ * the pieces are counted, and when there are too many the look is over. It is over, too, at a chain whose indirect table
+ * is not in the map.
  */
 
-#define LOOK_CHAINS 64u /* as far as it looks: that bounds the work */
+#define LOOK_CHAINS 64u
+#define LOOK_PIECES 1024u
+#define LOOK_STEPS 4096u
 
 struct ring_look {
 	struct ring_absence *absent;
 	unsigned count, max;
+	unsigned steps; /* that are left */
 };
 
 static bool look_knows(const struct ring_look *look, uint64_t gpa, bool write)
@@ -30,6 +37,9 @@ int ring_look_note(struct ring *ring, uint64_t gpa, uint32_t len, bool write)
 	uint64_t last = gpa + (len - 1), usable;
 
 	for (;;) {
+		if (!look->steps)
+			return -EFAULT;
+		look->steps--;
 		if (!map_at(ring->map, &ring->buffers, gpa, write, &usable)) {
 			usable = RING_PAGE_BYTES - gpa % RING_PAGE_BYTES;
 			if (look->count == look->max)
@@ -43,26 +53,38 @@ int ring_look_note(struct ring *ring, uint64_t gpa, uint32_t len, bool write)
 	}
 }
 
-unsigned ring_absent(const struct ring_setup *setup, struct ring_absence *absent, unsigned max, unsigned *ret_ready)
+static void look_on(struct ring *ring, struct iovec *iov, unsigned room, unsigned soon_chains, unsigned *ret_soon)
 {
-	struct ring_look look = { .absent = absent, .max = max };
-	struct ring_setup ahead = *setup;
-	unsigned room = VIREO_CHAIN_PIECES_MAX(setup->size), chains = 0;
-	struct iovec *iov = malloc(room * sizeof(*iov));
 	struct vireo_chain chain;
+	unsigned pieces = 0;
+
+	for (unsigned i = 0; i < LOOK_CHAINS && pieces < LOOK_PIECES; i++) {
+		int got = ring_pop(ring, &chain, 1, iov, room);
+
+		if (i < soon_chains)
+			*ret_soon = ring->look->count;
+		if (got <= 0)
+			break;
+		pieces += chain.readable_count + chain.writable_count;
+	}
+}
+
+unsigned ring_absent(const struct ring_setup *setup, struct ring_absence *absent, unsigned max, unsigned soon_chains,
+		     unsigned *ret_soon)
+{
+	struct ring_look look = { .absent = absent, .max = max, .steps = LOOK_STEPS };
+	unsigned room = VIREO_CHAIN_PIECES_MAX(setup->size);
+	struct iovec *iov = malloc(room * sizeof(*iov));
+	struct ring_setup ahead = *setup;
 	struct ring *ring;
 	const char *why;
 
 	ahead.lazy = true;
 	ahead.record = NULL;
-	*ret_ready = 0;
+	*ret_soon = 0;
 	if (iov && !ring_new(&ahead, &ring, &why)) {
 		ring->look = &look;
-		while (chains < LOOK_CHAINS && ring_pop(ring, &chain, 1, iov, room) > 0) {
-			chains++;
-			if (!look.count)
-				*ret_ready = chains;
-		}
+		look_on(ring, iov, room, soon_chains, ret_soon);
 		ring_free(ring);
 	}
 	free(iov);

@@ -327,11 +327,11 @@ __cold int ring_lay_slowly(struct ring *ring, struct ring_pieces *p, uint64_t ad
 			       0;
 	if (addr + (len - 1) < addr)
 		return ring_break(ring, "descriptor wraps around the address space");
+	if (ring->look)
+		return ring_look_note(ring, addr, len, writable);
 	pieces = map_pieces(ring->map, &ring->buffers, addr, len, writable, p->iov, p->room);
 	if (pieces == -ENOBUFS)
 		return ring_no_room(ring, p);
-	if (pieces < 0 && ring->look)
-		return ring_look_note(ring, addr, len, writable);
 	if (pieces < 0)
 		return ring_outside(ring, ring_hole(ring, addr, writable), writable,
 				    "descriptor outside guest memory");

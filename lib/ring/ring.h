@@ -81,15 +81,16 @@ void ring_push(struct ring *ring, const struct vireo_chain *chains, const uint32
 
 /*
  * Looks ahead: where the buffers that a ring set up like this would pop next are not in the map, once a page. Takes nothing and
- * breaks nothing; ends at `max`, or at a chain that it cannot make out. Returns how many, and how many chains before the first of
- * them are all there.
+ * breaks nothing, but writes where a new ring does: the queue is quiet. Ends at `max`, when it has seen enough, or at a chain
+ * that it cannot make out. Returns how many; the first *ret_soon are of the first `soon_chains` chains.
  */
 #define RING_PAGE_BYTES 4096u /* the least that an IOMMU maps */
 struct ring_absence {
 	uint64_t gpa;
 	bool write; /* to be written to */
 };
-unsigned ring_absent(const struct ring_setup *setup, struct ring_absence *absent, unsigned max, unsigned *ret_ready);
+unsigned ring_absent(const struct ring_setup *setup, struct ring_absence *absent, unsigned max, unsigned soon_chains,
+		     unsigned *ret_soon);
 
 /* After -EFAULT: the first address of the chain that is not in the map. */
 uint64_t ring_missed(const struct ring *ring);

@@ -120,7 +120,7 @@ void packed_record_publish(struct ring *ring);
 /* False: there is none, or nothing has been published with it. */
 bool packed_record_recover(const struct ring_setup *setup, struct packed_place *ret_place);
 
-/* absent.c: part of a descriptor's range is not in the map. 0, or -EFAULT: there is no room to note it. */
+/* absent.c: notes what of a descriptor's range is not in the map. 0, or -EFAULT: enough has been looked at. */
 int ring_look_note(struct ring *ring, uint64_t gpa, uint32_t len, bool write);
 
 /* ring.c: the slow parts of a chain. */

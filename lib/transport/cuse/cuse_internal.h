@@ -33,7 +33,7 @@ struct iotlb;
 struct loop;
 struct loop_timer;
 struct map;
-struct miss;
+struct misses;
 struct node;
 struct opener;
 
@@ -159,6 +159,7 @@ struct opener {
 	struct iotlb *iotlb;
 	struct misses *misses; /* per queue of the device */
 	struct loop_timer *miss_timer;
+	bool miss_timed; /* it runs */
 	struct request *readers; /* that wait for a message */
 	void *poll_handle; /* node.c's: who polls, or NULL */
 	const struct poll_ops *poll_ops;
@@ -176,8 +177,8 @@ void opener_end(struct opener *opener);
 void opener_quiesce(struct opener *opener, enum opener_state state, uint32_t queue);
 /* What has no address to start, or goes on waiting for one, says so. */
 void opener_resume(struct opener *opener);
-/* What queues have asked for ahead they do not wait for any more, and what they still wait for is asked for. */
-void opener_misses_settle(struct opener *opener);
+/* A queue may start that waited for what others ask for. */
+void opener_renew(struct opener *opener);
 /* The device for whom this request comes from. */
 int opener_device_need(struct opener *opener, const struct request *request, const char **why);
 /* The opener's device, or one like it if it has none, or NULL. */

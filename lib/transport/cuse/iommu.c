@@ -17,8 +17,9 @@
  *	uses them
  *
  * Each queue waits for DEVICE_MISSES_MAX addresses at most, so there is room for as many MISSes for each, and a
- * caller that does not read piles nothing up. MISS is told once for each map, and then from time to time: who
- * has read it may have died, or looked too early, before the driver had mapped the address.
+ * caller that does not read piles nothing up. MISS is told once, again when something has been taken away or
+ * another answer has come, and then from time to time: who has read it may have died, or looked too early,
+ * before the driver had mapped the address.
  *
  * What is mapped for reading is not written to, whatever the driver's ring says: the guest's IOMMU is there
  * to protect it from its own drivers. Writing to it is a miss as well. An answer that does not help is asked
@@ -33,7 +34,7 @@ _Static_assert(MAP_READ == VHOST_ACCESS_RO && MAP_WRITE == VHOST_ACCESS_WO,
 struct miss {
 	uint64_t iova;
 	uint8_t perm;
-	bool asked; /* for this address, since the map was made */
+	bool asked; /* for this address, and not to be asked for again yet */
 	bool unread;
 };
 
@@ -155,7 +156,7 @@ void iommu_forget(struct opener *opener)
 	opener->misses = NULL;
 	if (opener->miss_timer)
 		loop_timer_free(&opener->miss_timer);
-	opener->iommu = false;
+	opener->iommu = opener->miss_timed = false;
 	opener->backend_features = 0;
 	while ((request = opener->readers)) {
 		opener->readers = request->next;
@@ -266,8 +267,10 @@ void iommu_missed(struct opener *opener)
 
 	for (unsigned i = 0; opener->iommu && i < device_queue_count(opener->device); i++)
 		waiting |= misses_look(opener, i, &opener->misses[i], &unasked);
-	if (waiting)
+	if (waiting && !opener->miss_timed) { /* also while others are answered: this one may not be */
+		opener->miss_timed = true;
 		loop_timer_start(opener->miss_timer, AGAIN_MS);
+	}
 	while (opener->readers && (miss = miss_unread(opener))) {
 		struct request *request = opener->readers;
 
@@ -283,10 +286,14 @@ static void ask_again(void *opaque)
 {
 	struct opener *opener = opaque;
 
+	opener->miss_timed = false;
 	for (unsigned i = 0; opener->iommu && i < device_queue_count(opener->device); i++)
 		for (unsigned nth = 0; nth < opener->misses[i].count; nth++)
 			opener->misses[i].all[nth].asked = opener->misses[i].all[nth].unread;
-	opener_misses_settle(opener);
+	if (opener->iommu && device_misses_settle(opener->device))
+		opener_renew(opener);
+	else
+		iommu_missed(opener);
 }
 
 /* ---- UPDATE, INVALIDATE ---- */

@@ -511,9 +511,76 @@ static void with_enough_buffers_a_queue_runs_while_others_are_asked_for(void **s
 	assert_non_null(lab->devices[0].type.running[0]);
 	assert_int_equal(missed(lab, NULL), IOVA_BASE + 0xd000);
 	assert_int_equal(missed(lab, NULL), 0);
+	for (unsigned i = 0; i < 3; i++) { /* other answers come first */
+		assert_int_equal(update(lab, IOVA_BASE + 0x10000 + i * PAGE, PAGE), 0);
+		assert_non_null(lab->devices[0].type.running[0]);
+	}
 	assert_int_equal(update(lab, IOVA_BASE + 0xd000, PAGE), 0);
 	assert_int_equal(vireo_queue_pop(lab->devices[0].type.running[0], chains, 5, iov, ARRAY_SIZE(iov)), 5);
 	vireo_queue_unpop(lab->devices[0].type.running[0], chains, 5);
+	lab_free(lab);
+}
+
+/* The first four are there: it does not wait for the other ones. */
+static void what_is_needed_later_is_not_waited_for(void **state)
+{
+	struct lab *lab = translated(1u << VHOST_BACKEND_F_IOTLB_MSG_V2);
+
+	put_buffers(lab, 6);
+	assert_int_equal(update(lab, IOVA_BASE, 4 * PAGE), 0);
+	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 0, lab->memfd), 0);
+	for (unsigned i = 0; i < 6; i++)
+		assert_int_equal(missed(lab, NULL), IOVA_BASE + 0x9000 + i * PAGE);
+	assert_null(lab->devices[0].type.running[0]);
+	assert_int_equal(update(lab, IOVA_BASE + 0x9000, 4 * PAGE), 0);
+	assert_non_null(lab->devices[0].type.running[0]);
+	lab_free(lab);
+}
+
+/* Who keeps taking something away cannot keep a queue from running that waits for what never comes. */
+static void what_never_comes_is_not_waited_for_twice(void **state)
+{
+	struct lab *lab = translated(1u << VHOST_BACKEND_F_IOTLB_MSG_V2);
+	struct pollfd poll_fd = { .fd = vireo_endpoint_fd(&lab->endpoint->base), .events = POLLIN };
+
+	put_buffers(lab, 2);
+	assert_int_equal(update(lab, IOVA_BASE, 5 * PAGE), 0);
+	assert_int_equal(update(lab, IOVA_BASE + 0x9000, PAGE), 0);
+	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 0, lab->memfd), 0);
+	assert_null(lab->devices[0].type.running[0]);
+	while (!lab->devices[0].type.running[0]) {
+		assert_int_equal(poll(&poll_fd, 1, 10000), 1);
+		pump(lab);
+	}
+	while (missed(lab, NULL))
+		;
+	assert_int_equal(tell(lab, VHOST_IOTLB_INVALIDATE, IOVA_BASE + 0xf000, 0, PAGE), 0);
+	assert_non_null(lab->devices[0].type.running[0]);
+	assert_int_equal(missed(lab, NULL), IOVA_BASE + 0xa000); /* but asked for */
+	lab_free(lab);
+}
+
+/* It would have to wait for buffers, too, and there was no room to ask for its own pages. */
+static void ring_s_own_pages_are_asked_for_before_buffers(void **state)
+{
+	struct lab *lab = running();
+	uint64_t iova;
+
+	put_buffers(lab, 6);
+	assert_int_equal(update(lab, IOVA_BASE + 0x9000, 4 * PAGE), 0);
+	assert_int_equal(tell(lab, VHOST_IOTLB_INVALIDATE, IOVA_BASE + 0xf000, 0, PAGE), 0); /* it looks */
+	assert_non_null(lab->devices[0].type.running[0]);
+	while (missed(lab, NULL))
+		;
+	assert_int_equal(tell(lab, VHOST_IOTLB_INVALIDATE, IOVA_BASE, 0, 4 * PAGE), 0);
+	assert_null(lab->devices[0].type.running[0]);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(missed(lab, NULL), IOVA_BASE + i * PAGE);
+	assert_int_equal(missed(lab, NULL), 0);
+	assert_int_equal(update(lab, IOVA_BASE, 4 * PAGE), 0);
+	assert_non_null(lab->devices[0].type.running[0]);
+	for (iova = IOVA_BASE + 0xd000; iova <= IOVA_BASE + 0xe000; iova += PAGE)
+		assert_int_equal(missed(lab, NULL), iova);
 	lab_free(lab);
 }
 
@@ -803,6 +870,9 @@ int main(void)
 		cmocka_unit_test(what_was_asked_for_ahead_and_never_comes_holds_nobody_up),
 		cmocka_unit_test(what_was_asked_for_ahead_is_asked_for_again_after_an_invalidate),
 		cmocka_unit_test(with_enough_buffers_a_queue_runs_while_others_are_asked_for),
+		cmocka_unit_test(what_is_needed_later_is_not_waited_for),
+		cmocka_unit_test(what_never_comes_is_not_waited_for_twice),
+		cmocka_unit_test(ring_s_own_pages_are_asked_for_before_buffers),
 		cmocka_unit_test(a_queue_that_is_stopped_asks_for_nothing_ahead),
 		cmocka_unit_test(other_queues_go_on),
 		cmocka_unit_test(invalidate_takes_the_window_away_before_it_returns),

@@ -256,9 +256,8 @@ static bool opener_step(struct opener *opener)
 	return true;
 }
 
-void opener_misses_settle(struct opener *opener)
+void opener_renew(struct opener *opener)
 {
-	device_misses_settle(opener->device);
 	opener->missed = true;
 	opener_run(opener);
 }
