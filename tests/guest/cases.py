@@ -28,6 +28,7 @@ class Failed(AssertionError):
 
 
 _cases = []
+_shared = {}  # {key: [Lab, what has been made in it]}
 
 
 def case(function=None, *, shows=()):
@@ -58,6 +59,25 @@ def need_program(name):
         raise Skip(f"{name} is not installed")
 
 
+def shared(key, make):
+    """What make(lab) makes for the first case that asks, for all that follow: a guest that boots once, and that each case leaves
+    as it has found it. A case that fails takes it along."""
+    if key not in _shared:
+        _shared[key] = [Lab("vireo-e2e-"), None]
+        try:
+            _shared[key][1] = make(_shared[key][0])
+        except (Skip, Unavailable):
+            _end_shared()
+            raise
+    return _shared[key][1]
+
+
+def _end_shared():
+    for lab, _ in _shared.values():
+        lab.close()
+    _shared.clear()
+
+
 def _logs(lab):
     """The ends of what everybody said."""
     for name in sorted(os.listdir(lab.folder)):
@@ -79,7 +99,9 @@ def _one(name, function, chances=2):
             again = isinstance(error, Hung) and chances > 1
             print(f"{'again' if again else 'FAIL'} {name}: {str(error).splitlines()[0] if str(error) else repr(error)}")
             traceback.print_exc(file=sys.stdout)
-            _logs(lab)
+            for one in (lab, *(one for one, _ in _shared.values())):
+                _logs(one)
+            _end_shared()
             sys.stdout.flush()
             if not again:
                 return "FAIL"
@@ -100,9 +122,12 @@ def main():
     if not wanted:
         sys.exit(f"no case holds {' or '.join(words)}: there are {', '.join(one[0] for one in _cases)}")
     results = []
-    for name, function, shows in wanted:
-        results.append(_one(name, function))
-        print(matrix.said(results[-1], shows), end="", flush=True)
+    try:
+        for name, function, shows in wanted:
+            results.append(_one(name, function))
+            print(matrix.said(results[-1], shows), end="", flush=True)
+    finally:
+        _end_shared()
     counts = [results.count(word) for word in ("ok", "FAIL", "skip")]
     print(f"{counts[0]} passed, {counts[1]} failed, {counts[2]} skipped", flush=True)
     sys.exit(1 if counts[1] else 0 if counts[0] else 77)

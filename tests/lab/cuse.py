@@ -8,7 +8,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from guest.cases import Skip, case, expect, main, need_program  # noqa: E402
+from guest.cases import Skip, case, expect, main, need_program, shared  # noqa: E402
 from guest.labguest import LabGuest  # noqa: E402
 from guest.switch import build_folder, program  # noqa: E402
 
@@ -17,10 +17,14 @@ CONTROL = "/run/switchd.sock"
 LOG = "/run/switchd.log"
 
 
-def lab_guest(lab, modules=("cuse",), **more):
+def lab_guest(lab, modules):
     if not os.path.exists(CLIENT):
         raise Skip("cuse_client has not been built (option tests)")
-    return LabGuest(lab, modules=list(modules), **more).ready()
+    return LabGuest(lab, modules=modules).ready()
+
+
+def usual_guest():
+    return shared("usual", lambda lab: lab_guest(lab, ["cuse"]))
 
 
 def switch_start(guest, *ports):
@@ -45,8 +49,8 @@ def client(guest, words, seconds=90):
 
 
 @case(shows=[("CUSE", "split")])
-def frames_pass_between_two_nodes(lab):
-    guest = lab_guest(lab)
+def frames_pass_between_two_nodes(_lab):
+    guest = usual_guest()
     switch_start(guest, "cuse:vm1,user=7,group=8,perm=0620", "cuse:vm2")
     shown = guest.check("stat -c '%a %u %g %F' /dev/vm1").strip()
     expect(shown == "620 7 8 character special file", shown)
@@ -58,8 +62,8 @@ def frames_pass_between_two_nodes(lab):
 
 
 @case
-def every_lie_gets_its_errno(lab):
-    guest = lab_guest(lab)
+def every_lie_gets_its_errno(_lab):
+    guest = usual_guest()
     switch_start(guest, "cuse:vm1", "cuse:vm2")
     for _ in range(2):
         expect("lies: all refused" in client(guest, "lies /dev/vm1"), "lies")
@@ -74,8 +78,8 @@ def held(guest):
 
 
 @case
-def an_honest_pair_goes_on_beside_a_liar(lab):
-    guest = lab_guest(lab)
+def an_honest_pair_goes_on_beside_a_liar(_lab):
+    guest = usual_guest()
     switch_start(guest, "cuse:vm1", "cuse:vm2", "cuse:liar")
     before = None
     for _ in range(3):
@@ -93,7 +97,7 @@ def an_honest_pair_goes_on_beside_a_liar(lab):
 @case
 def a_file_whose_server_is_stuck_stops_nobody(lab):
     need_program("qemu-storage-daemon")
-    guest = lab_guest(lab, modules=["cuse", "fuse"])
+    guest = lab_guest(lab, ["cuse", "fuse"])
     switch_start(guest, "cuse:vm1", "cuse:vm2", "cuse:liar")
     guest.check("cd /run && truncate -s 1M image && touch served && { qemu-storage-daemon --blockdev file,node-name=n,filename=image "
                 "--export fuse,id=e,node-name=n,mountpoint=/run/served,writable=on >served.log 2>&1 & echo $! >served.pid; }; "
@@ -109,8 +113,8 @@ def a_file_whose_server_is_stuck_stops_nobody(lab):
 
 
 @case
-def openers_of_a_process_are_pairs_of_a_port(lab):
-    guest = lab_guest(lab)
+def openers_of_a_process_are_pairs_of_a_port(_lab):
+    guest = usual_guest()
     switch_start(guest, "cuse:vm1,queues=3")
     expect("pairs: 3" in client(guest, "pairs /dev/vm1 3"), "pairs")
     guest.check(f"{CLIENT} hold /dev/vm1 >/run/hold.log 2>&1 & echo $! >/run/hold.pid; "
@@ -123,8 +127,8 @@ def openers_of_a_process_are_pairs_of_a_port(lab):
 
 
 @case
-def callers_that_are_killed_leave_the_node_in_order(lab):
-    guest = lab_guest(lab)
+def callers_that_are_killed_leave_the_node_in_order(_lab):
+    guest = usual_guest()
     switch_start(guest, "cuse:vm1", "cuse:vm2")
     for _ in range(10):  # each but the first may have to wait for the end of the one before
         guest.check("for try in $(seq 50); do\n"
@@ -140,8 +144,8 @@ def callers_that_are_killed_leave_the_node_in_order(lab):
 
 
 @case
-def a_switch_that_is_killed_lets_go_of_its_callers(lab):
-    guest = lab_guest(lab)
+def a_switch_that_is_killed_lets_go_of_its_callers(_lab):
+    guest = usual_guest()
     switch_start(guest, "cuse:vm1", "cuse:vm2")
     for what in "outlive", "wait":  # one that asks again and again, and one that is in the middle of a read
         guest.check(f"{CLIENT} {what} /dev/vm{1 if what == 'outlive' else 2} >/run/{what}.log 2>&1 & "
@@ -165,8 +169,8 @@ def example_end(guest):
 
 
 @case
-def the_examples_serve_a_node_by_their_address_alone(lab):
-    guest = lab_guest(lab)
+def the_examples_serve_a_node_by_their_address_alone(_lab):
+    guest = usual_guest()
     example_start(guest, "vireo-rng", "cuse:example")
     for _ in range(2):
         expect("rng: 100 buffers" in client(guest, "rng /dev/example"), "entropy")
@@ -185,7 +189,7 @@ def refused(guest, spec, words):
 
 @case
 def what_is_missing_is_named(lab):
-    guest = lab_guest(lab, modules=())
+    guest = lab_guest(lab, [])
     refused(guest, "cuse:vm1", "modprobe cuse")
     guest.check("modprobe cuse")
     switch_start(guest, "cuse:vm1")
@@ -197,13 +201,14 @@ def what_is_missing_is_named(lab):
 
 
 @case
-def a_caller_outside_our_pid_namespace_is_refused(lab):
-    guest = lab_guest(lab)
+def a_caller_outside_our_pid_namespace_is_refused(_lab):
+    guest = usual_guest()
     guest.check(f"unshare --pid --fork --mount-proc {program('vireo-switchd')} --control {CONTROL} --port cuse:vm1 >{LOG} 2>&1 & "
                 f"for i in $(seq 200); do grep -q ready: {LOG} && exit 0; sleep 0.1; done; cat {LOG}; exit 1")
     result = guest.run(f"{CLIENT} second /dev/vm1")
     expect(result.status == 1, f"taken: {result}")
     expect("pid namespace" in guest.check(f"cat {LOG}"), "no line in the log")
+    guest.check("/run/lab/busybox killall vireo-switchd; for i in $(seq 200); do test -c /dev/vm1 || exit 0; sleep 0.1; done; exit 1")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from guest.cases import Skip, case, expect, main  # noqa: E402
+from guest.cases import Skip, case, expect, main, shared  # noqa: E402
 from guest.labguest import LabGuest  # noqa: E402
 
 RUN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "run")
@@ -26,6 +26,10 @@ def run(lab, *words, cwd=None):
         with open(lab.path("run.log")) as why:
             raise Skip(why.read().strip().splitlines()[-1])
     return done
+
+
+def usual_guest():
+    return shared("usual", lambda lab: LabGuest(lab).ready())
 
 
 @case
@@ -66,8 +70,8 @@ def a_guest_that_dies_is_125_and_its_last_words_are_told(lab):
 
 
 @case
-def megabytes_of_output_are_all_there(lab):
-    guest = LabGuest(lab).ready()
+def megabytes_of_output_are_all_there(_lab):
+    guest = usual_guest()
     heard = []
     guest.sink = heard.append
     guest.check("seq 1500000; printf '\\036\\036not a mark'", seconds=120)
@@ -79,19 +83,20 @@ def megabytes_of_output_are_all_there(lab):
 
 
 @case
-def output_comes_as_it_is_said(lab):
-    guest = LabGuest(lab).ready()
+def output_comes_as_it_is_said(_lab):
+    guest = usual_guest()
     heard = []
     guest.sink = lambda output: heard.append((time.monotonic(), output))
     guest.check("echo first; sleep 2; echo second")
+    guest.sink = None
     expect(b"".join(output for _, output in heard) == b"first\nsecond\n", f"heard {heard}")
     expect(heard[-1][0] - heard[0][0] > 1, "all at once")
 
 
 @case
-def the_machine_s_files_cannot_be_written(lab):
-    guest = LabGuest(lab).ready()
-    mark = lab.path("mark")
+def the_machine_s_files_cannot_be_written(_lab):
+    guest = usual_guest()
+    mark = guest.lab.path("mark")
     for path in ("/etc/vireo-lab", "/usr/vireo-lab", mark, "/run/lab/root" + mark):
         result = guest.run(f"touch {path}")
         expect(result.status and "Read-only" in result.output, f"{path}: {result}")
@@ -100,8 +105,8 @@ def the_machine_s_files_cannot_be_written(lab):
 
 
 @case
-def what_a_job_needs_to_write_to_is_in_memory(lab):
-    guest = LabGuest(lab).ready()
+def what_a_job_needs_to_write_to_is_in_memory(_lab):
+    guest = usual_guest()
     guest.check("for folder in /tmp /var/tmp /run /dev/shm; do echo x >$folder/vireo-lab-word && cat $folder/vireo-lab-word; done")
     for folder in ("/tmp", "/var/tmp", "/run", "/dev/shm"):
         expect(not os.path.exists(folder + "/vireo-lab-word"), f"{folder} is the machine's")
