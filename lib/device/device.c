@@ -195,7 +195,8 @@ void device_status_required(struct vireo_device *device, bool required)
 void device_patient_set(struct vireo_device *device, bool patient)
 {
 	device->patient = patient;
-	device_misses_settle(device);
+	for (unsigned i = 0; i < device->queue_count; i++)
+		miss_forget(&device->queues[i]); /* its addresses were of another kind */
 }
 
 void device_status_set(struct vireo_device *device, uint8_t status)

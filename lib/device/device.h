@@ -64,7 +64,7 @@ uint64_t device_features_untold(const struct vireo_device *device); /* see vireo
 int device_features_set(struct vireo_device *device, uint64_t features);
 void device_status_required(struct vireo_device *device, bool required); /* see above */
 /*
- * Behind an IOMMU: a queue that misses an address, be it one of its ring's own, waits until the map has it, and the
+ * Quiet. Behind an IOMMU: a queue that misses an address, be it one of its ring's own, waits until the map has it, and the
  * rest goes on. Until the session ends.
  */
 void device_patient_set(struct vireo_device *device, bool patient);

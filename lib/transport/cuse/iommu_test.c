@@ -584,6 +584,22 @@ static void ring_s_own_pages_are_asked_for_before_buffers(void **state)
 	lab_free(lab);
 }
 
+/* Its addresses are the caller's own, behind the IOMMU and without it, but for a buffer's, which is nowhere. */
+static void without_an_iommu_nothing_is_waited_for_any_more(void **state)
+{
+	struct lab *lab = translated(1u << VHOST_BACKEND_F_IOTLB_MSG_V2);
+
+	ring_set_up(lab, 0);
+	put_chain(lab, IOVA_BASE, 100, DESC_F_WRITE);
+	assert_int_equal(tell(lab, VHOST_IOTLB_UPDATE, (uintptr_t)lab->memory, 0, MEMORY_BYTES), 0);
+	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 0, lab->memfd), 0);
+	assert_int_equal(missed(lab, NULL), IOVA_BASE);
+	assert_null(lab->devices[0].type.running[0]);
+	assert_int_equal(ask_u64(lab, VHOST_SET_FEATURES, F_VERSION_1), 0);
+	assert_non_null(lab->devices[0].type.running[0]);
+	lab_free(lab);
+}
+
 static void a_queue_that_is_stopped_asks_for_nothing_ahead(void **state)
 {
 	struct lab *lab = running();
@@ -873,6 +889,7 @@ int main(void)
 		cmocka_unit_test(what_is_needed_later_is_not_waited_for),
 		cmocka_unit_test(what_never_comes_is_not_waited_for_twice),
 		cmocka_unit_test(ring_s_own_pages_are_asked_for_before_buffers),
+		cmocka_unit_test(without_an_iommu_nothing_is_waited_for_any_more),
 		cmocka_unit_test(a_queue_that_is_stopped_asks_for_nothing_ahead),
 		cmocka_unit_test(other_queues_go_on),
 		cmocka_unit_test(invalidate_takes_the_window_away_before_it_returns),
