@@ -13,6 +13,7 @@ from .qemu import KERNEL_OPTIONS, LESS_WORK, QEMU, Guest
 MEMORY_MIB = 96
 COMMAND_S = 270  # 30 to 60 s are usual for the first, on a loaded machine the double
 MODULES = ["virtio_pci", "virtio_console", "virtio_net"]
+RING_PACKED_BIT, ACCESS_PLATFORM_BIT = 34, 33  # places in what /sys/class/net/eth0/device/features says
 LATER = ("failover", "net_failover", "virtio_net")  # the card's driver and what it stands on, in the order of their loading
 
 

@@ -77,3 +77,16 @@ class Switch:
 
     def alive(self):
         return self.child.poll() is None
+
+
+# ---- in a lab's guest ----
+
+CONTROL, LOG = "/run/switchd.sock", "/run/switchd.log"  # and its pid in /run/switchd.pid
+
+
+def start_inside(guest, ports, before="", seconds=60):
+    """A vireo-switchd with `ports` (a list of SPECs), which is ready when this returns. `before`: a command that becomes it."""
+    words = " ".join(f"--port {spec}" for spec in ports)
+    guest.check(f"{before} {program('vireo-switchd')} --control {CONTROL} {words} >{LOG} 2>&1 &\n"
+                "echo $! >/run/switchd.pid\n"
+                f"for i in $(seq 200); do grep -q ready: {LOG} && exit 0; sleep 0.1; done; cat {LOG}; exit 1", seconds)

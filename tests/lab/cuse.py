@@ -10,11 +10,9 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import Skip, case, expect, main, need_program, shared  # noqa: E402
 from guest.labguest import LabGuest  # noqa: E402
-from guest.switch import build_folder, program  # noqa: E402
+from guest.switch import CONTROL, LOG, build_folder, program, start_inside  # noqa: E402
 
 CLIENT = os.path.join(build_folder(), "tests/lab/cuse_client")
-CONTROL = "/run/switchd.sock"
-LOG = "/run/switchd.log"
 
 
 def lab_guest(lab, modules):
@@ -29,10 +27,7 @@ def usual_guest():
 
 def switch_start(guest, *ports):
     """A switch with these ports, whose nodes are there when this returns."""
-    words = " ".join(f"--port {port}" for port in ports)
-    guest.check(f"{program('vireo-switchd')} --control {CONTROL} {words} >{LOG} 2>&1 &\n"
-                "echo $! >/run/switchd.pid\n"
-                f"for i in $(seq 200); do grep -q ready: {LOG} && exit 0; sleep 0.1; done; cat {LOG}; exit 1", seconds=40)
+    start_inside(guest, ports, seconds=40)
 
 
 def switch_end(guest):
@@ -203,8 +198,7 @@ def what_is_missing_is_named(lab):
 @case
 def a_caller_outside_our_pid_namespace_is_refused(_lab):
     guest = usual_guest()
-    guest.check(f"unshare --pid --fork --mount-proc {program('vireo-switchd')} --control {CONTROL} --port cuse:vm1 >{LOG} 2>&1 & "
-                f"for i in $(seq 200); do grep -q ready: {LOG} && exit 0; sleep 0.1; done; cat {LOG}; exit 1")
+    start_inside(guest, ["cuse:vm1"], before="unshare --pid --fork --mount-proc")
     result = guest.run(f"{CLIENT} second /dev/vm1")
     expect(result.status == 1, f"taken: {result}")
     expect("pid namespace" in guest.check(f"cat {LOG}"), "no line in the log")

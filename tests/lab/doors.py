@@ -12,20 +12,18 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import case, expect, main  # noqa: E402
 from guest.labguest import Bridged, LabGuest  # noqa: E402
-from guest.nested import Nested, all_at_once, network, reach, suspended  # noqa: E402
+from guest.nested import RING_PACKED_BIT, Nested, all_at_once, network, reach, suspended  # noqa: E402
 from guest.qemu import CommandFailed  # noqa: E402
-from guest.switch import program  # noqa: E402
+from guest.switch import CONTROL, LOG, program, start_inside  # noqa: E402
 from guest.traffic import ping_command, ping_parse  # noqa: E402
 
 MODULES = ["cuse", "tun", "vduse", "virtio_vdpa", "virtio_net", "uio_pci_generic"]
-CONTROL, LOG = "/run/switchd.sock", "/run/switchd.log"
 USER, KERNEL, CUSE, CARD = "vhost-user", "vduse", "cuse", "virtio-pci"
 ADDRESSES = {USER: "10.9.0.1", KERNEL: "10.9.0.2", CUSE: "10.9.0.3", CARD: "10.9.0.4"}
 MACS = {kind: f"52:54:00:00:4d:0{index}" for index, kind in enumerate(ADDRESSES)}
 OURS = "52:54:00:00:4d:0f"  # the switch's card
 NAMESPACES = {KERNEL: "kernel", CARD: "far"}
 PINGS = 3
-RING_PACKED_BIT = 34
 
 
 def ctl(guest, *words):
@@ -49,10 +47,8 @@ def settle(guest, kind):
 
 def switch_start(guest, card):
     """The rings are packed on the one side and split on the other, so that frames pass between all kinds of them."""
-    ports = f"--port vhost-user:/run/vm.sock,name=vm --port vduse:host,mac={MACS[KERNEL]},packed=off --port cuse:node " \
-            f"--port virtio-pci:{card},name=uplink"
-    guest.check(f"{program('vireo-switchd')} --control {CONTROL} {ports} >{LOG} 2>&1 & echo $! >/run/switchd.pid; "
-                f"for i in $(seq 200); do grep -q ready: {LOG} && exit 0; sleep 0.1; done; cat {LOG}; exit 1")
+    start_inside(guest, ["vhost-user:/run/vm.sock,name=vm", f"vduse:host,mac={MACS[KERNEL]},packed=off", "cuse:node",
+                         f"virtio-pci:{card},name=uplink"])
 
 
 def machines_start(guest, file):

@@ -10,24 +10,22 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import case, expect, main  # noqa: E402
 from guest.labguest import LabGuest  # noqa: E402
-from guest.nested import Nested, all_at_once, network, reach, suspended  # noqa: E402
+from guest.nested import ACCESS_PLATFORM_BIT, RING_PACKED_BIT, Nested, all_at_once, network, reach, suspended  # noqa: E402
 from guest.qemu import CommandFailed  # noqa: E402
-from guest.switch import program  # noqa: E402
+from guest.switch import CONTROL, LOG, program, start_inside  # noqa: E402
 from guest.traffic import ping_command, ping_parse  # noqa: E402
 
-CONTROL, LOG = "/run/switchd.sock", "/run/switchd.log"
 VDPA, CUSE, HOST = "10.7.0.1", "10.7.0.2", "10.7.0.3"
 MACS = {VDPA: "52:54:00:00:4e:01", CUSE: "52:54:00:00:4e:02"}
 PINGS = 12
 ANSWERS_MIN = 3  # a queue whose map changes stands still, longer on an emulated machine, and loses what comes then
-RING_PACKED_BIT, ACCESS_PLATFORM_BIT = 34, 33
 
 
 def switch_start(guest):
-    ports = f"--port vduse:vdpa,mac={MACS[VDPA]},attach=vhost --port cuse:node --port tap:lan"
-    guest.check(f"{program('vireo-switchd')} --control {CONTROL} {ports} >{LOG} 2>&1 & "
-                f"for i in $(seq 200); do test -c /dev/vhost-vdpa-0 && test -c /dev/node && break; sleep 0.1; done; cat {LOG}\n"
-                f"ip addr add {HOST}/24 dev lan && ip link set lan up")
+    start_inside(guest, [f"vduse:vdpa,mac={MACS[VDPA]},attach=vhost", "cuse:node", "tap:lan"])
+    guest.check("for i in $(seq 200); do test -c /dev/vhost-vdpa-0 && exit 0; sleep 0.1; done; "
+                f"echo no /dev/vhost-vdpa-0; cat {LOG}; exit 1")
+    guest.check(f"ip addr add {HOST}/24 dev lan && ip link set lan up")
 
 
 def machines_start(guest, file):
@@ -41,7 +39,7 @@ def each_pings_the_other(machines):
     others = {VDPA: CUSE, CUSE: VDPA}
     all_at_once([(machine, f"{network(MACS[ip], ip)}; {reach(HOST)}") for ip, machine in machines.items()])
     for ip, machine in machines.items():  # one after the other: nothing else is on its way then
-        said, = all_at_once([(machine, f"{reach(others[ip])}; {ping_command(others[ip], PINGS)} -s 1400; "
+        said, = all_at_once([(machine, f"{reach(others[ip])}; {ping_command(others[ip], PINGS, 1400)}; "
                                        "cat /sys/class/net/eth0/device/features")])
         answers, round_trip_ms = ping_parse(said.rpartition("PING ")[2])
         print(f"     {ip} has {answers} answers of {PINGS}, {round_trip_ms} ms", flush=True)
