@@ -95,6 +95,28 @@ static int run(const char *address, int signal_fd)
 	return r;
 }
 
+/* What an endpoint that cannot be opened wants of the user. */
+static const char *advice(int err)
+{
+	switch (-err) {
+	case EINVAL:
+		return "not an address of an endpoint: vhost-user:PATH or cuse:NAME";
+	case EOPNOTSUPP:
+		return "not for this device, or not in this build: vhost-user:PATH or cuse:NAME";
+	case ENOENT:
+	case ENODEV:
+		return "not there: the socket's folder, or the kernel's module: modprobe cuse";
+	case EACCES:
+	case EPERM:
+		return "not permitted: run it as root";
+	case EADDRINUSE:
+	case EBUSY:
+		return "somebody has it already: choose another name";
+	default:
+		return strerror(-err);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	int signal_fd, r;
@@ -108,7 +130,7 @@ int main(int argc, char **argv)
 	if (!r)
 		r = signal_fd < 0 ? signal_fd : run(argv[1], signal_fd);
 	if (r)
-		fprintf(stderr, "vireo-rng: %s: %s\n", argv[1], strerror(-r));
+		fprintf(stderr, "vireo-rng: %s: %s\n", argv[1], advice(r));
 	vireo_fault_table_free(faults);
 	return r ? 1 : 0;
 }
