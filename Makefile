@@ -4,7 +4,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: ## install what is missing, build, and let two virtual machines talk through the switch
 	@scripts/install-deps build demo
@@ -17,6 +17,9 @@ check: ## install what is missing, build, and pass all tests
 
 figures: build ## start-up time, memory, idle CPU and latency of the switch, measured here
 	@VIREO_BUILD='$(abspath $(BUILD))' bench/figures
+
+neighbours: build ## what a hostile port costs the others, lie by lie, measured here (ROWS: some only)
+	@VIREO_BUILD='$(abspath $(BUILD))' bench/neighbours $(ROWS)
 
 bench: ## install the peers (DPDK, Open vSwitch), build, and measure ours beside them (CASES: some only)
 	@scripts/install-deps build bench
@@ -39,4 +42,4 @@ install: ## install what has been built (DESTDIR, PREFIX)
 clean: ## remove what building made
 	rm -rf '$(BUILD)' build-check
 
-.PHONY: help demo check figures bench build compile install clean
+.PHONY: help demo check figures neighbours bench build compile install clean
