@@ -17,6 +17,10 @@
  * pushes out its own entries only, whatever it does to the hash. What finds no victim is not learned (refused).
  *
  * Ageing is done by the sweep, from the control thread, a slice at a time.
+ *
+ * Fixed addresses. A port either learns or has fixed addresses, so a flag of the port says which of its entries are what.
+ * What is fixed takes its place from whoever has learned it, and does not count towards the capacity. Since a port
+ * with fixed addresses has no others in the table, fdb_saw() tells its own from foreign ones at no cost.
  */
 
 #include "switch/fdb.h"
@@ -75,7 +79,9 @@ int fdb_new(uint32_t capacity, uint32_t age_s, uint32_t ports_max, struct fdb **
 	if (getrandom(&fdb->seed, sizeof(fdb->seed), GRND_NONBLOCK) < 0)
 		fdb->seed = (uintptr_t)fdb;
 	fdb->owned = calloc(ports_max, sizeof(*fdb->owned));
-	if (!fdb->owned || table_map(fdb) < 0) {
+	fdb->fixed = calloc(ports_max, sizeof(*fdb->fixed));
+	if (!fdb->owned || !fdb->fixed || table_map(fdb) < 0) {
+		free(fdb->fixed);
 		free(fdb->owned);
 		free(fdb);
 		return -ENOMEM;
@@ -91,6 +97,7 @@ void fdb_free(struct fdb *fdb)
 		return;
 	pthread_mutex_destroy(&fdb->lock);
 	munmap(fdb->map, fdb->map_bytes);
+	free(fdb->fixed);
 	free(fdb->owned);
 	free(fdb);
 }
@@ -103,6 +110,11 @@ static uint64_t key_at(struct place place)
 static uint32_t seen_at(struct place place)
 {
 	return __atomic_load_n(&place.bucket->seen_s[place.way], __ATOMIC_RELAXED);
+}
+
+static bool port_fixed(const struct fdb *fdb, uint16_t port)
+{
+	return __atomic_load_n(&fdb->fixed[port], __ATOMIC_RELAXED);
 }
 
 static bool too_old(const struct fdb *fdb, uint32_t seen_s, uint32_t now_s)
@@ -172,6 +184,8 @@ static bool may_evict(const struct fdb *fdb, struct place place, uint16_t port, 
 {
 	uint16_t owner = key_at(place) & UINT16_MAX;
 
+	if (port_fixed(fdb, owner))
+		return false;
 	return owner == port || fdb->owned[owner] > fdb->owned[port] || too_old(fdb, seen_at(place), now_s);
 }
 
@@ -208,13 +222,23 @@ static bool owns_most(const struct fdb *fdb, uint16_t port)
 	return fdb->owned[port] > fdb->stats.entries / 2;
 }
 
+static uint64_t learned_entries(const struct fdb *fdb)
+{
+	return counter_read(&fdb->stats.entries) - __atomic_load_n(&fdb->fixed_entries, __ATOMIC_RELAXED);
+}
+
+bool fdb_ages(const struct fdb *fdb)
+{
+	return learned_entries(fdb) != 0;
+}
+
 /* Under lock: a free place for a newcomer of `port`, or none. */
 static struct place make_room(struct fdb *fdb, uint64_t hash, uint16_t port, uint32_t now_s)
 {
 	struct fdb_bucket *first = fdb_first(fdb, hash), *second = fdb_second(fdb, hash);
 	struct place free_place = place_choose(first, second), victim = {0};
 
-	if (free_place.bucket && fdb->stats.entries < fdb->capacity)
+	if (free_place.bucket && learned_entries(fdb) < fdb->capacity)
 		return free_place;
 	victim = victim_in(fdb, first, victim, port, now_s);
 	victim = victim_in(fdb, second, victim, port, now_s);
@@ -264,23 +288,103 @@ static bool entry_insert(struct fdb *fdb, uint64_t mac, uint16_t port, uint32_t 
 	}
 	entry_put(fdb, place, mac, port, now_s);
 	counter_add(&fdb->stats.learned, 1);
-	return fdb->stats.entries == 1;
+	return learned_entries(fdb) == 1;
 }
 
-bool fdb_learn(struct fdb *fdb, uint64_t mac, uint16_t port, uint32_t now_s)
+/* Who says that an address is his, which is another's, is not to hold the lock up, so this is found out without. */
+static bool is_foreign(const struct fdb *fdb, const struct fdb_address *address, uint16_t port)
+{
+	int owner = fdb_lookup(fdb, address);
+
+	return port_fixed(fdb, port) || (owner >= 0 && port_fixed(fdb, (uint16_t)owner));
+}
+
+enum fdb_news fdb_learn(struct fdb *fdb, uint64_t mac, uint16_t port, uint32_t now_s)
 {
 	struct fdb_address address = fdb_address(fdb, mac);
 	struct place place;
-	bool first = false;
+	enum fdb_news news = FDB_LEARNED;
 
+	if (is_foreign(fdb, &address, port))
+		return FDB_FOREIGN;
 	pthread_mutex_lock(&fdb->lock);
 	place = entry_find(fdb, &address);
-	if (place.bucket)
+	if (is_foreign(fdb, &address, port)) /* by now */
+		news = FDB_FOREIGN;
+	else if (place.bucket)
 		entry_move(fdb, place, mac, port, now_s);
-	else
-		first = entry_insert(fdb, mac, port, now_s);
+	else if (entry_insert(fdb, mac, port, now_s))
+		news = FDB_FIRST;
 	pthread_mutex_unlock(&fdb->lock);
-	return first;
+	return news;
+}
+
+/* Under lock: a place that nobody has, or one of somebody who has learned it. */
+static struct place place_to_fix(struct fdb *fdb, const struct fdb_address *address)
+{
+	struct fdb_bucket *const buckets[] = {fdb_first(fdb, address->hash), fdb_second(fdb, address->hash)};
+	struct place found = place_choose(buckets[0], buckets[1]);
+
+	for (unsigned i = 0; i < ARRAY_SIZE(buckets) && !found.bucket; i++) {
+		for (unsigned way = 0; way < FDB_WAYS && !found.bucket; way++) {
+			struct place place = {buckets[i], way};
+
+			if (port_fixed(fdb, key_at(place) & UINT16_MAX))
+				continue;
+			entry_drop(fdb, place);
+			counter_add(&fdb->stats.evicted, 1);
+			found = place;
+		}
+	}
+	return found;
+}
+
+/* Under lock. */
+static int entry_fix(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s)
+{
+	struct place place = entry_find(fdb, address);
+
+	if (place.bucket && port_fixed(fdb, key_at(place) & UINT16_MAX))
+		return (key_at(place) & UINT16_MAX) == port ? 0 : -EADDRINUSE;
+	if (place.bucket)
+		entry_drop(fdb, place); /* whoever has said it first */
+	else
+		place = place_to_fix(fdb, address);
+	if (!place.bucket)
+		return -ENOSPC;
+	__atomic_store_n(&fdb->fixed[port], true, __ATOMIC_RELAXED);
+	entry_put(fdb, place, address->mac, port, now_s);
+	__atomic_store_n(&fdb->fixed_entries, fdb->fixed_entries + 1, __ATOMIC_RELAXED);
+	return 0;
+}
+
+int fdb_fix(struct fdb *fdb, uint64_t mac, uint16_t port, uint32_t now_s)
+{
+	struct fdb_address address = fdb_address(fdb, mac);
+	int err;
+
+	pthread_mutex_lock(&fdb->lock);
+	err = entry_fix(fdb, &address, port, now_s);
+	pthread_mutex_unlock(&fdb->lock);
+	return err;
+}
+
+void fdb_unfix(struct fdb *fdb, uint16_t port)
+{
+	pthread_mutex_lock(&fdb->lock);
+	if (fdb->fixed[port]) {
+		__atomic_store_n(&fdb->fixed[port], false, __ATOMIC_RELAXED);
+		__atomic_store_n(&fdb->fixed_entries, fdb->fixed_entries - fdb->owned[port], __ATOMIC_RELAXED);
+	}
+	pthread_mutex_unlock(&fdb->lock);
+	fdb_flush(fdb, port);
+}
+
+static bool may_age(const struct fdb *fdb, struct place place, uint32_t now_s)
+{
+	uint64_t key = key_at(place);
+
+	return key && too_old(fdb, seen_at(place), now_s) && !port_fixed(fdb, key & UINT16_MAX);
 }
 
 /* Looks without the lock, and once more with it: most entries are young. */
@@ -289,10 +393,10 @@ static void sweep_bucket(struct fdb *fdb, struct fdb_bucket *bucket, uint32_t no
 	for (unsigned way = 0; way < FDB_WAYS; way++) {
 		struct place place = {bucket, way};
 
-		if (likely(!key_at(place) || !too_old(fdb, seen_at(place), now_s)))
+		if (likely(!may_age(fdb, place, now_s)))
 			continue;
 		pthread_mutex_lock(&fdb->lock);
-		if (key_at(place) && too_old(fdb, seen_at(place), now_s)) {
+		if (may_age(fdb, place, now_s)) {
 			entry_drop(fdb, place);
 			counter_add(&fdb->stats.aged, 1);
 		}
@@ -311,17 +415,20 @@ void fdb_sweep(struct fdb *fdb, uint32_t now_s, uint32_t buckets_max)
 	}
 }
 
+static bool to_flush(const struct fdb *fdb, uint64_t key, int port)
+{
+	return key && (port < 0 || (key & UINT16_MAX) == (uint64_t)port) && !port_fixed(fdb, key & UINT16_MAX);
+}
+
 static void flush_bucket(struct fdb *fdb, struct fdb_bucket *bucket, int port)
 {
 	for (unsigned way = 0; way < FDB_WAYS; way++) {
 		struct place place = {bucket, way};
-		uint64_t key = key_at(place);
 
-		if (!key || (port >= 0 && (key & UINT16_MAX) != (uint64_t)port))
+		if (!to_flush(fdb, key_at(place), port))
 			continue;
 		pthread_mutex_lock(&fdb->lock);
-		key = key_at(place);
-		if (key && (port < 0 || (key & UINT16_MAX) == (uint64_t)port))
+		if (to_flush(fdb, key_at(place), port))
 			entry_drop(fdb, place);
 		pthread_mutex_unlock(&fdb->lock);
 	}
@@ -342,9 +449,10 @@ void fdb_each(const struct fdb *fdb, uint32_t now_s, fdb_fn *fn, void *opaque)
 			struct place place = {&fdb->buckets[i], way};
 			uint64_t key = key_at(place);
 			int32_t age_s = (int32_t)(now_s - seen_at(place));
+			bool fixed = key && port_fixed(fdb, key & UINT16_MAX);
 
-			if (key && age_s <= (int32_t)fdb->age_s)
-				fn(opaque, key >> 16, key & UINT16_MAX, age_s < 0 ? 0 : (uint32_t)age_s);
+			if (key && (fixed || age_s <= (int32_t)fdb->age_s))
+				fn(opaque, key >> 16, key & UINT16_MAX, fixed || age_s < 0 ? 0 : (uint32_t)age_s, fixed);
 		}
 	}
 }
@@ -365,6 +473,7 @@ void fdb_stats(const struct fdb *fdb, struct sw_fdb_stats *ret_stats)
 
 	*ret_stats = (struct sw_fdb_stats){
 		.entries = counter_read(&from->entries),
+		.fixed = __atomic_load_n(&fdb->fixed_entries, __ATOMIC_RELAXED),
 		.capacity = from->capacity,
 		.learned = counter_read(&from->learned),
 		.moved = counter_read(&from->moved),

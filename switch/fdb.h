@@ -33,6 +33,8 @@ struct fdb {
 
 	pthread_mutex_t lock __attribute__((aligned(64))); /* innermost: nothing else is taken inside */
 	uint32_t *owned;   /* entries of each port; under lock */
+	bool *fixed;       /* of each port: its entries are fixed; written under lock, read by anybody */
+	uint32_t fixed_entries; /* in all; written under lock, read by anybody */
 	uint32_t sweep_at; /* next bucket to sweep; control thread */
 	struct sw_fdb_stats stats; /* written under lock, read by anybody */
 };
@@ -40,13 +42,26 @@ struct fdb {
 int fdb_new(uint32_t capacity, uint32_t age_s, uint32_t ports_max, struct fdb **ret_fdb); /* -ENOMEM */
 void fdb_free(struct fdb *fdb); /* takes NULL */
 
-/* Any worker. The slow half of fdb_saw(): inserts or moves. True: the table was empty before. */
-bool fdb_learn(struct fdb *fdb, uint64_t mac, uint16_t port, uint32_t now_s);
+enum fdb_news {
+	FDB_LEARNED, /* or there was no room */
+	FDB_FIRST,   /* learned, by a table in which nothing else is that has been learned */
+	FDB_FOREIGN, /* not learned: the address is fixed to another port, or the port has fixed ones and this is none */
+};
+
+/* Any worker. The slow half of fdb_saw(): inserts or moves. */
+enum fdb_news fdb_learn(struct fdb *fdb, uint64_t mac, uint16_t port, uint32_t now_s);
 
 /* Control thread. */
 void fdb_sweep(struct fdb *fdb, uint32_t now_s, uint32_t buckets_max); /* forgets what is too old */
-void fdb_flush(struct fdb *fdb, int port); /* -1: all */
-typedef void fdb_fn(void *opaque, uint64_t mac, uint16_t port, uint32_t age_s);
+void fdb_flush(struct fdb *fdb, int port); /* what was learned; -1: all */
+/*
+ * Fixes an address to a port: until fdb_unfix() it is neither aged, evicted, moved nor flushed, and the port learns no
+ * other. -EADDRINUSE: it is fixed to another port; -ENOSPC: the table has no room where it would have to be.
+ */
+int fdb_fix(struct fdb *fdb, uint64_t mac, uint16_t port, uint32_t now_s);
+void fdb_unfix(struct fdb *fdb, uint16_t port); /* forgets all of the port's */
+bool fdb_ages(const struct fdb *fdb); /* any thread: there are entries that are not fixed */
+typedef void fdb_fn(void *opaque, uint64_t mac, uint16_t port, uint32_t age_s, bool fixed);
 void fdb_each(const struct fdb *fdb, uint32_t now_s, fdb_fn *fn, void *opaque);
 uint32_t fdb_owned(struct fdb *fdb, uint16_t port); /* any thread */
 void fdb_stats(const struct fdb *fdb, struct sw_fdb_stats *ret_stats); /* any thread */

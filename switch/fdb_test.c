@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "switch/fdb.h"
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,7 +39,7 @@ static int lookup(const struct fdb *fdb, uint64_t mac)
 
 static bool saw(struct fdb *fdb, uint64_t mac, uint16_t port, uint32_t now_s)
 {
-	return known(fdb, mac, port, now_s) || fdb_learn(fdb, mac, port, now_s);
+	return known(fdb, mac, port, now_s) || fdb_learn(fdb, mac, port, now_s) != FDB_FOREIGN;
 }
 
 static struct sw_fdb_stats stats_of(const struct fdb *fdb)
@@ -122,10 +123,10 @@ static void first_entry_is_reported_once(void **state)
 {
 	struct fdb *fdb = make(16, 300);
 
-	assert_true(fdb_learn(fdb, mac_of(0, 0), 0, 1));
-	assert_false(fdb_learn(fdb, mac_of(0, 1), 0, 1));
+	assert_int_equal(fdb_learn(fdb, mac_of(0, 0), 0, 1), FDB_FIRST);
+	assert_int_equal(fdb_learn(fdb, mac_of(0, 1), 0, 1), FDB_LEARNED);
 	fdb_flush(fdb, -1);
-	assert_true(fdb_learn(fdb, mac_of(0, 1), 0, 1));
+	assert_int_equal(fdb_learn(fdb, mac_of(0, 1), 0, 1), FDB_FIRST);
 	fdb_free(fdb);
 }
 
@@ -277,7 +278,7 @@ static void too_old_goes_first(void **state)
 	fdb_free(fdb);
 }
 
-static void count_visit(void *opaque, uint64_t mac, uint16_t port, uint32_t age_s)
+static void count_visit(void *opaque, uint64_t mac, uint16_t port, uint32_t age_s, bool fixed)
 {
 	unsigned *count = opaque;
 
@@ -299,6 +300,109 @@ static void each_shows_all_but_the_too_old(void **state)
 	fdb_free(fdb);
 }
 
+/* ---- fixed addresses ---- */
+
+static void fixed_address_stays_whatever_happens(void **state)
+{
+	struct fdb *fdb = make(16, 300);
+
+	assert_int_equal(fdb_fix(fdb, mac_of(1, 0), 1, 1), 0);
+	assert_int_equal(fdb_fix(fdb, mac_of(1, 1), 1, 1), 0);
+	sweep_all(fdb, 100000);
+	fdb_flush(fdb, 1);
+	fdb_flush(fdb, -1);
+	for (unsigned i = 0; i < 1000; i++)
+		saw(fdb, mac_of(2, i), 2, 100000 + i);
+	assert_int_equal(lookup(fdb, mac_of(1, 0)), 1);
+	assert_int_equal(lookup(fdb, mac_of(1, 1)), 1);
+	assert_true(known(fdb, mac_of(1, 0), 1, 200000));
+	assert_int_equal(stats_of(fdb).fixed, 2);
+	assert_int_equal(stats_of(fdb).entries, 18);
+	fdb_free(fdb);
+}
+
+static void fixed_address_is_learned_nowhere_else(void **state)
+{
+	struct fdb *fdb = make(16, 300);
+
+	assert_int_equal(fdb_fix(fdb, mac_of(1, 0), 1, 1), 0);
+	assert_int_equal(fdb_learn(fdb, mac_of(1, 0), 2, 1), FDB_FOREIGN);
+	assert_false(known(fdb, mac_of(1, 0), 2, 1));
+	assert_int_equal(lookup(fdb, mac_of(1, 0)), 1);
+	assert_int_equal(stats_of(fdb).moved, 0);
+	assert_int_equal(fdb_fix(fdb, mac_of(1, 0), 2, 1), -EADDRINUSE);
+	assert_int_equal(fdb_fix(fdb, mac_of(1, 0), 1, 1), 0); /* again */
+	assert_int_equal(stats_of(fdb).fixed, 1);
+	fdb_free(fdb);
+}
+
+static void port_with_fixed_addresses_learns_no_other(void **state)
+{
+	struct fdb *fdb = make(16, 300);
+
+	assert_int_equal(fdb_fix(fdb, mac_of(1, 0), 1, 1), 0);
+	assert_int_equal(fdb_learn(fdb, mac_of(1, 1), 1, 1), FDB_FOREIGN);
+	assert_int_equal(lookup(fdb, mac_of(1, 1)), -1);
+	fdb_free(fdb);
+}
+
+static void fixing_takes_the_address_from_whoever_said_it_first(void **state)
+{
+	struct fdb *fdb = make(16, 300);
+
+	saw(fdb, mac_of(1, 0), 2, 1);
+	assert_int_equal(fdb_fix(fdb, mac_of(1, 0), 1, 1), 0);
+	assert_int_equal(lookup(fdb, mac_of(1, 0)), 1);
+	assert_int_equal(fdb_owned(fdb, 2), 0);
+	assert_false(fdb_ages(fdb)); /* nothing is left that the clock would have to be looked at for */
+	fdb_free(fdb);
+}
+
+static void fixed_addresses_find_room_in_a_full_table(void **state)
+{
+	struct fdb *fdb = make(64, 300);
+
+	for (unsigned i = 0; i < 100000; i++)
+		saw(fdb, mac_of(2, i), 2, 1);
+	for (unsigned i = 0; i < 16; i++)
+		assert_int_equal(fdb_fix(fdb, mac_of(1, i), 1, 1), 0);
+	for (unsigned i = 0; i < 16; i++)
+		assert_int_equal(lookup(fdb, mac_of(1, i)), 1);
+	fdb_free(fdb);
+}
+
+static void no_more_are_fixed_than_there_are_places(void **state)
+{
+	struct fdb *fdb = make(1, 300);
+	unsigned fixed = 0, refused = 0;
+
+	for (unsigned i = 0; i < 100; i++) {
+		int err = fdb_fix(fdb, mac_of(1, i), 1, 1);
+
+		assert_true(!err || err == -ENOSPC);
+		fixed += !err;
+		refused += err == -ENOSPC;
+	}
+	assert_true(fixed && refused);
+	assert_int_equal(stats_of(fdb).fixed, fixed);
+	saw(fdb, mac_of(2, 0), 2, 1); /* refused at worst */
+	fdb_free(fdb);
+}
+
+static void unfixed_port_learns_again(void **state)
+{
+	struct fdb *fdb = make(16, 300);
+
+	assert_int_equal(fdb_fix(fdb, mac_of(1, 0), 1, 1), 0);
+	assert_int_equal(fdb_fix(fdb, mac_of(1, 1), 1, 1), 0);
+	fdb_unfix(fdb, 1);
+	assert_int_equal(stats_of(fdb).entries, 0);
+	assert_int_equal(stats_of(fdb).fixed, 0);
+	assert_int_equal(fdb_learn(fdb, mac_of(1, 0), 2, 1), FDB_FIRST);
+	assert_int_equal(fdb_learn(fdb, mac_of(3, 0), 1, 1), FDB_LEARNED);
+	fdb_free(fdb);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -316,6 +420,13 @@ int main(void)
 		cmocka_unit_test(equal_owner_is_not_evicted),
 		cmocka_unit_test(too_old_goes_first),
 		cmocka_unit_test(each_shows_all_but_the_too_old),
+		cmocka_unit_test(fixed_address_stays_whatever_happens),
+		cmocka_unit_test(fixed_address_is_learned_nowhere_else),
+		cmocka_unit_test(port_with_fixed_addresses_learns_no_other),
+		cmocka_unit_test(fixing_takes_the_address_from_whoever_said_it_first),
+		cmocka_unit_test(fixed_addresses_find_room_in_a_full_table),
+		cmocka_unit_test(no_more_are_fixed_than_there_are_places),
+		cmocka_unit_test(unfixed_port_learns_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
  *
  *   1. survey: what do they ask for, how long are they; fetch the database's cache lines that will be needed
  *   2. judge:  learn the source, look up the destination; a verdict per frame: a port id, "flood", or why not.
+ *              A source that the database does not know behind this port is news, or a lie: it knows (fdb.c).
  *              A frame with the addresses of its predecessor shares its verdict without another look.
  *   3. group:  frames of the same verdict, in order; mostly all are
  *   4. hand each group to its port, or count it
@@ -84,6 +85,16 @@ static void survey(const struct worker *worker, struct burst *burst)
 	burst->longest_bytes = longest_bytes;
 }
 
+/* True: learned. False: it is not the port's to use. */
+static bool learn(struct worker *worker, uint64_t source, uint16_t from)
+{
+	enum fdb_news news = fdb_learn(worker->fdb, source, from, worker->now_s);
+
+	if (news == FDB_FIRST)
+		switch_first_entry(worker->sw);
+	return news != FDB_FOREIGN;
+}
+
 static uint16_t judge(struct worker *worker, const struct burst *burst, const struct addressed *addressed)
 {
 	uint64_t destination = addressed->to.mac, source = addressed->from.mac;
@@ -93,8 +104,8 @@ static uint16_t judge(struct worker *worker, const struct burst *burst, const st
 	if (unlikely(!source || source & MAC_GROUP_MASK))
 		return VERDICT_BAD_SOURCE;
 	if (unlikely(!fdb_saw(worker->fdb, &addressed->from, from, worker->now_s)) &&
-	    fdb_learn(worker->fdb, source, from, worker->now_s))
-		switch_first_entry(worker->sw);
+	    !learn(worker, source, from))
+		return VERDICT_SPOOFED;
 	if (unlikely(destination & MAC_GROUP_MASK))
 		return (destination & MAC_RESERVED_MASK) == MAC_RESERVED ? VERDICT_RESERVED : VERDICT_FLOOD;
 	to = fdb_lookup(worker->fdb, &addressed->to);
@@ -150,6 +161,8 @@ static void count_dropped(struct port_counters *counters, uint16_t verdict, unsi
 		counter_add(&counters->rx_reserved, count);
 	else if (verdict == VERDICT_HAIRPIN)
 		counter_add(&counters->rx_hairpin, count);
+	else if (verdict == VERDICT_SPOOFED)
+		counter_add(&counters->rx_spoofed, count);
 	else
 		counter_add(&counters->rx_bad_source, count);
 }

@@ -661,6 +661,139 @@ static void fdb_is_listed_and_flushed(void **state)
 	assert_int_equal(seen, 0);
 }
 
+/* ---- addresses that are a port's own ---- */
+
+/* Port 3, which may use its addresses 0 and 1, and no other. */
+static void add_guarded(struct fixture *x)
+{
+	uint8_t own[2][6];
+	struct sw_port_config config = {
+		.ops = &fake_port_ops, .name = "p3", .addresses = own, .address_count = ARRAY_SIZE(own)};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(own); i++)
+		mac_of(own[i], 3, i);
+	x->fake[3] = fake_port_new(true);
+	config.opaque = x->fake[3];
+	assert_int_equal(sw_port_new(x->sw, &config, &x->port[3]), 0);
+	assert_int_equal(sw_queue_add(x->port[3], false, 0), 0);
+	assert_int_equal(sw_queue_add(x->port[3], true, 0), 0);
+	pass_grace(x);
+}
+
+static void send_as(struct fixture *x, unsigned from, const uint8_t *to, unsigned owner, unsigned i)
+{
+	uint8_t source[6];
+
+	mac_of(source, owner, i);
+	send_raw(x, from, to, source, 0);
+}
+
+static void port_with_addresses_sends_from_them_alone(void **state)
+{
+	struct fixture *x = *state;
+
+	add_guarded(x);
+	send_as(x, 3, broadcast, 3, 0);
+	send_as(x, 3, broadcast, 3, 1);
+	expect(x, 2, 2, 2);
+	send_as(x, 3, broadcast, 3, 2);
+	send_as(x, 3, broadcast, 0, 0);
+	expect(x, 2, 2, 2);
+	assert_int_equal(stats_of(x, 3).rx_spoofed, 2);
+	send_numbered(x, 1, 0, 1); /* of port 0 nothing was learned: all get it, the liar, too */
+	expect(x, 3, 2, 3);
+	assert_int_equal(stats_of(x, 1).rx_spoofed, 0);
+}
+
+static void address_of_a_port_is_used_by_no_other(void **state)
+{
+	struct fixture *x = *state;
+
+	learn_all(x);
+	add_guarded(x);
+	send_as(x, 0, broadcast, 3, 1);
+	expect(x, 0, 0, 0);
+	assert_int_equal(stats_of(x, 0).rx_spoofed, 1);
+	send_numbered(x, 1, 3, 1); /* it has not said a word, and gets what is its, nobody else does */
+	expect(x, 0, 0, 0);
+	assert_int_equal(fake_port_got(x->fake[3]), 1);
+}
+
+static void address_is_taken_back_from_who_had_learned_it(void **state)
+{
+	struct fixture *x = *state;
+
+	send_as(x, 0, broadcast, 3, 0);
+	settle(x);
+	add_guarded(x);
+	send_numbered(x, 1, 3, 1);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[3]), 1);
+	assert_int_equal(fake_port_got(x->fake[0]), 0);
+}
+
+static void spoofed_frames_among_others_are_taken_out(void **state)
+{
+	struct fixture *x = *state;
+
+	add_guarded(x);
+	for (unsigned i = 0; i < 30; i++)
+		send_as(x, 3, broadcast, i % 3 ? 3 : 1, i % 2);
+	expect(x, 20, 20, 20);
+	assert_int_equal(stats_of(x, 3).rx_spoofed, 10);
+}
+
+static void announcement_of_a_foreign_address_goes_nowhere(void **state)
+{
+	struct fixture *x = *state;
+	uint8_t frame[60] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+	add_guarded(x);
+	mac_of(frame + 6, 1, 0);
+	assert_int_equal(sw_port_inject(x->port[3], frame, sizeof(frame)), 0);
+	mac_of(frame + 6, 3, 0);
+	assert_int_equal(sw_port_inject(x->port[0], frame, sizeof(frame)), 0);
+	for (unsigned i = 0; i < WAIT_MS_MAX * 5 && !(stats_of(x, 3).rx_spoofed && stats_of(x, 0).rx_spoofed); i++)
+		step(x);
+	assert_int_equal(stats_of(x, 3).rx_spoofed, 1);
+	assert_int_equal(stats_of(x, 0).rx_spoofed, 1);
+	expect(x, 0, 0, 0);
+}
+
+static void address_has_one_owner_until_that_is_gone(void **state)
+{
+	struct fixture *x = *state;
+	uint8_t own[1][6];
+	struct sw_port_config config = {
+		.ops = &fake_port_ops, .name = "second", .addresses = own, .address_count = ARRAY_SIZE(own)};
+	struct sw_port *port = NULL;
+	struct sw_fdb_stats stats;
+
+	mac_of(own[0], 3, 1);
+	add_guarded(x);
+	assert_int_equal(sw_port_new(x->sw, &config, &port), -EADDRINUSE);
+	assert_null(sw_port_find(x->sw, "second"));
+	remove_port(x, 3);
+	sw_fdb_stats(x->sw, &stats);
+	assert_int_equal(stats.fixed, 0);
+	assert_int_equal(sw_port_new(x->sw, &config, &port), 0);
+	sw_port_free(port, on_gone, x);
+	wait_gone(x, x->gone + 1);
+}
+
+static void own_addresses_outlive_a_flush(void **state)
+{
+	struct fixture *x = *state;
+
+	add_guarded(x);
+	sw_fdb_flush(x->sw, x->port[3]);
+	sw_fdb_flush(x->sw, NULL);
+	send_numbered(x, 1, 3, 1);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[3]), 1);
+	expect(x, 0, 0, 0);
+}
+
 static void dead_queue_is_not_asked_again(void **state)
 {
 	struct fixture *x = *state;
@@ -714,6 +847,13 @@ int main(void)
 		forward_test(counters_survive_a_queue_that_comes_and_goes),
 		forward_test(injected_frame_comes_from_its_port),
 		forward_test(fdb_is_listed_and_flushed),
+		forward_test(port_with_addresses_sends_from_them_alone),
+		forward_test(address_of_a_port_is_used_by_no_other),
+		forward_test(address_is_taken_back_from_who_had_learned_it),
+		forward_test(spoofed_frames_among_others_are_taken_out),
+		forward_test(announcement_of_a_foreign_address_goes_nowhere),
+		forward_test(address_has_one_owner_until_that_is_gone),
+		forward_test(own_addresses_outlive_a_flush),
 		forward_test(dead_queue_is_not_asked_again),
 	};
 

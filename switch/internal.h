@@ -33,7 +33,7 @@ struct topology;
 /* What one worker counts for one port: written by that worker only. */
 struct port_counters {
 	uint64_t injected_frames, injected_bytes;
-	uint64_t rx_reserved, rx_hairpin, rx_bad_source, rx_flooded, rx_no_destination;
+	uint64_t rx_reserved, rx_hairpin, rx_bad_source, rx_spoofed, rx_flooded, rx_no_destination;
 	uint64_t tx_no_queue, tx_mtu, tx_segment_error, tx_segmented, tx_lost;
 } __attribute__((aligned(CACHE_LINE)));
 
@@ -170,6 +170,7 @@ enum verdict { /* port ids come first */
 	VERDICT_RESERVED,
 	VERDICT_HAIRPIN,
 	VERDICT_BAD_SOURCE,
+	VERDICT_SPOOFED,
 	VERDICT_END,
 };
 

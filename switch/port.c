@@ -232,7 +232,7 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 
 static void port_forget(struct sw_port *port)
 {
-	fdb_flush(port->sw->fdb, port->id);
+	fdb_unfix(port->sw->fdb, port->id);
 	port->sw->by_id[port->id] = NULL;
 }
 
@@ -259,6 +259,40 @@ static void port_gone(struct grace_item *item)
 		done(opaque);
 }
 
+static int port_fix(struct sw_port *port, const struct sw_port_config *config)
+{
+	for (unsigned i = 0; i < config->address_count; i++) {
+		uint64_t mac = 0;
+		int err;
+
+		for (unsigned byte = 0; byte < 6; byte++)
+			mac = mac << 8 | config->addresses[i][byte];
+		err = fdb_fix(port->sw->fdb, mac, port->id, switch_now_s());
+		if (err) {
+			fdb_unfix(port->sw->fdb, port->id);
+			return err;
+		}
+	}
+	return 0;
+}
+
+static int port_publish(struct sw_port *port, const struct sw_port_config *config)
+{
+	struct sw *sw = port->sw;
+	int err = port_fix(port, config);
+
+	if (err)
+		return err;
+	sw->by_id[port->id] = port;
+	TAILQ_INSERT_TAIL(&sw->ports, port, link);
+	err = topology_publish(sw);
+	if (err) {
+		TAILQ_REMOVE(&sw->ports, port, link);
+		port_forget(port);
+	}
+	return err;
+}
+
 int sw_port_new(struct sw *sw, const struct sw_port_config *config, struct sw_port **ret_port)
 {
 	struct sw_port *port;
@@ -276,17 +310,12 @@ int sw_port_new(struct sw *sw, const struct sw_port_config *config, struct sw_po
 	port->id = id;
 	port->serial = ++sw->next_serial;
 	port->gone.fn = port_gone;
-	sw->by_id[id] = port;
-	TAILQ_INSERT_TAIL(&sw->ports, port, link);
-	err = topology_publish(sw);
-	if (err) {
-		TAILQ_REMOVE(&sw->ports, port, link);
-		sw->by_id[id] = NULL;
+	err = port_publish(port, config);
+	if (err)
 		port_release(port);
-		return err;
-	}
-	*ret_port = port;
-	return 0;
+	else
+		*ret_port = port;
+	return err;
 }
 
 void sw_port_free(struct sw_port *port, void (*done)(void *opaque), void *opaque)

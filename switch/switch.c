@@ -39,7 +39,7 @@ void switch_first_entry(struct sw *sw)
 
 static bool tick_needed(const struct sw *sw)
 {
-	return sw->stale || counter_read(&sw->fdb->stats.entries);
+	return sw->stale || fdb_ages(sw->fdb);
 }
 
 static void tick_start(struct sw *sw)
@@ -185,11 +185,11 @@ struct fdb_visit {
 	void *opaque;
 };
 
-static void fdb_visit(void *opaque, uint64_t mac, uint16_t port, uint32_t age_s)
+static void fdb_visit(void *opaque, uint64_t mac, uint16_t port, uint32_t age_s, bool fixed)
 {
 	const struct fdb_visit *visit = opaque;
 	const struct sw_port *owner = visit->sw->by_id[port];
-	struct sw_fdb_entry entry = {.age_s = age_s};
+	struct sw_fdb_entry entry = {.age_s = age_s, .fixed = fixed};
 
 	if (!owner || owner->removing)
 		return;

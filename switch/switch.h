@@ -78,6 +78,13 @@ struct sw_port_config {
 	const struct sw_port_ops *ops; /* kept */
 	void *opaque;
 	uint16_t mtu;     /* frames to this port with more payload are dropped, GSO aside; 0: no limit */
+	/*
+	 * Frames from the port must have one of these as their source, and those of no other port may. Copied;
+	 * none: any address that is not another port's in this way. -EADDRINUSE: it is one of another port's already;
+	 * -ENOSPC: the forwarding database has no room for it.
+	 */
+	const uint8_t (*addresses)[6];
+	unsigned address_count;
 };
 
 int sw_port_new(struct sw *sw, const struct sw_port_config *config, struct sw_port **ret_port);
@@ -106,6 +113,7 @@ struct sw_port_stats {
 	uint64_t rx_reserved;         /* 01:80:c2:00:00:00-0f: never forwarded */
 	uint64_t rx_hairpin;          /* destination is behind the port itself */
 	uint64_t rx_bad_source;       /* source address is multicast or zero */
+	uint64_t rx_spoofed;          /* source address is another port's, or not one of those that the port may have */
 	uint64_t rx_flooded;          /* forwarded, to more than one port (not a drop) */
 	uint64_t rx_no_destination;   /* there is no other port */
 	uint64_t tx_no_queue;         /* port has no running out queue */
@@ -134,11 +142,12 @@ struct sw_fdb_entry {
 	uint8_t mac[6];
 	const char *port; /* valid during the callback */
 	unsigned age_s;
+	bool fixed; /* one of the port's config, and not learned */
 };
 void sw_fdb_each(struct sw *sw, void (*fn)(void *opaque, const struct sw_fdb_entry *entry), void *opaque);
-void sw_fdb_flush(struct sw *sw, struct sw_port *port); /* NULL: all */
+void sw_fdb_flush(struct sw *sw, struct sw_port *port); /* what was learned; NULL: all */
 struct sw_fdb_stats {
-	uint64_t entries, capacity, learned, moved, aged, evicted, refused;
+	uint64_t entries, fixed, capacity, learned, moved, aged, evicted, refused; /* entries: the fixed ones as well */
 };
 void sw_fdb_stats(const struct sw *sw, struct sw_fdb_stats *ret_stats);
 

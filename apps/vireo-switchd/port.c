@@ -123,6 +123,38 @@ static const struct port *address_taken(const struct ports *ports, const struct 
 	return NULL;
 }
 
+static bool has_mac(const struct spec *spec, const uint8_t mac[6])
+{
+	for (unsigned i = 0; i < spec->mac_count; i++)
+		if (!spec->spoof_allowed && !memcmp(spec->macs[i], mac, 6))
+			return true;
+	return false;
+}
+
+static const struct port *mac_taken(const struct ports *ports, const struct spec *spec, const uint8_t **ret_mac)
+{
+	for (const struct port *p = ports->first; p; p = p->next)
+		for (unsigned i = 0; i < spec->mac_count && !spec->spoof_allowed; i++) {
+			*ret_mac = spec->macs[i];
+			if (has_mac(&p->spec, *ret_mac))
+				return p;
+		}
+	return NULL;
+}
+
+static int mac_check(const struct ports *ports, const struct spec *spec, char why[SPEC_WHY_BYTES])
+{
+	const uint8_t *m;
+	const struct port *twin = mac_taken(ports, spec, &m);
+
+	if (!twin)
+		return 0;
+	snprintf(why, SPEC_WHY_BYTES,
+		 "port '%s' has mac=%02x:%02x:%02x:%02x:%02x:%02x already: choose another, or give both spoof=allow",
+		 twin->spec.name, m[0], m[1], m[2], m[3], m[4], m[5]);
+	return -EADDRINUSE;
+}
+
 int ports_add(struct ports *ports, const struct spec *spec, struct port **ret_port, char why[SPEC_WHY_BYTES])
 {
 	struct spec chosen = *spec;
@@ -140,6 +172,9 @@ int ports_add(struct ports *ports, const struct spec *spec, struct port **ret_po
 			 spec->name);
 		return err;
 	}
+	err = mac_check(ports, spec, why);
+	if (err)
+		return err;
 	err = kinds[spec->type]->open(ports, &chosen, &port, why);
 	if (err)
 		return err;
@@ -245,6 +280,8 @@ int port_join(struct port *port)
 		.ops = port->kind->ops,
 		.opaque = port,
 		.mtu = port->spec.mtu,
+		.addresses = (const uint8_t (*)[6])port->spec.macs,
+		.address_count = port->spec.spoof_allowed ? 0 : port->spec.mac_count,
 	};
 
 	return sw_port_new(port->ports->sw, &config, &port->sw);

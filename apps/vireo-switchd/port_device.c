@@ -320,7 +320,7 @@ static int net_open(struct vm_port *vm)
 		.size = sizeof(config),
 		.pairs = spec->queues,
 		.mtu = spec->mtu,
-		.set_mac = spec->set_mac,
+		.set_mac = spec->set_mac && spec->type != SPEC_CUSE, /* vhost's ioctls tell nobody */
 		.features_off = spec->split_only ? VIREO_FEATURE(VIREO_F_RING_PACKED_BIT) : 0,
 		.ops = &net_ops,
 		.opaque = vm,
@@ -332,7 +332,7 @@ static int net_open(struct vm_port *vm)
 
 	vm->logger.rate = &vm->log_rate; /* no subject: the library's lines begin with the name */
 	vm->logger.rated = spec->name;
-	memcpy(config.mac, spec->mac, sizeof(config.mac));
+	memcpy(config.mac, spec->macs[0], sizeof(config.mac));
 	return vireo_net_new(&config, &vm->net);
 }
 

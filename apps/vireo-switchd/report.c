@@ -19,6 +19,7 @@ struct field {
 static const struct field port_fields[] = {
 	PORT_FIELD(rx_frames, false),	     PORT_FIELD(rx_bytes, false),   PORT_FIELD(rx_flooded, false),
 	PORT_FIELD(rx_reserved, true),	     PORT_FIELD(rx_hairpin, true),  PORT_FIELD(rx_bad_source, true),
+	PORT_FIELD(rx_spoofed, true),	     /* in the order of docs/control-protocol.md */
 	PORT_FIELD(rx_no_destination, true), PORT_FIELD(tx_frames, false),  PORT_FIELD(tx_bytes, false),
 	PORT_FIELD(tx_segmented, false),     PORT_FIELD(tx_no_queue, true), PORT_FIELD(tx_mtu, true),
 	PORT_FIELD(tx_segment_error, true), /* tx_lost is the sum of what the out queues have dropped */
@@ -171,8 +172,8 @@ json_t *report_fdb(const struct sw *sw)
 	struct sw_fdb_stats s;
 
 	sw_fdb_stats(sw, &s);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "entries", (json_int_t)s.entries, "capacity",
-			 (json_int_t)s.capacity, "learned", (json_int_t)s.learned, "moved",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "entries", (json_int_t)s.entries, "static",
+			 (json_int_t)s.fixed, "capacity", (json_int_t)s.capacity, "learned", (json_int_t)s.learned, "moved",
 			 (json_int_t)s.moved, "aged", (json_int_t)s.aged, "evicted", (json_int_t)s.evicted,
 			 "refused", (json_int_t)s.refused);
 }

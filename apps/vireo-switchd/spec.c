@@ -126,22 +126,47 @@ static bool set_mtu(struct spec *spec, const char *value)
 	return true;
 }
 
-static bool set_mac(struct spec *spec, const char *value)
+static bool mac_parse(const char **value, uint8_t mac[6])
 {
-	for (unsigned i = 0; i < 6; i++, value += 2) {
+	const char *at = *value;
+
+	for (unsigned i = 0; i < 6; i++, at += 2) {
 		char digits[3];
 
-		if (i && *value++ != ':')
+		if (i && *at++ != ':')
 			return false;
-		if (!isxdigit((unsigned char)value[0]) || !isxdigit((unsigned char)value[1]))
+		if (!isxdigit((unsigned char)at[0]) || !isxdigit((unsigned char)at[1]))
 			return false;
-		digits[0] = value[0];
-		digits[1] = value[1];
+		digits[0] = at[0];
+		digits[1] = at[1];
 		digits[2] = '\0';
-		spec->mac[i] = (uint8_t)strtoul(digits, NULL, 16);
+		mac[i] = (uint8_t)strtoul(digits, NULL, 16);
 	}
+	*value = at;
+	return !(mac[0] & 1) && memcmp(mac, "\0\0\0\0\0", 6) != 0;
+}
+
+/* A, or A+B+... */
+static bool set_mac(struct spec *spec, const char *value)
+{
+	const char *end;
+
+	spec->mac_count = 0;
+	do {
+		if (spec->mac_count == SPEC_MACS_MAX || !mac_parse(&value, spec->macs[spec->mac_count]))
+			return false;
+		spec->mac_count++;
+		end = value++;
+	} while (*end == '+');
 	spec->set_mac = true;
-	return !*value && !(spec->mac[0] & 1) && memcmp(spec->mac, "\0\0\0\0\0", 6) != 0;
+	return !*end;
+}
+
+static bool set_spoof(struct spec *spec, const char *value)
+{
+	spec->spoof_given = true;
+	spec->spoof_allowed = !strcmp(value, "allow");
+	return spec->spoof_allowed || !strcmp(value, "deny");
 }
 
 static bool set_user(struct spec *spec, const char *value)
@@ -214,7 +239,9 @@ static const struct spec_key {
 	{"queues", TYPE(SPEC_VDUSE), set_one_queue, "1: the kernel takes no control queue, and so no second pair"},
 	{"mtu", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE) | TYPE(SPEC_VDUSE) | TYPE(SPEC_TAP) | TYPE(SPEC_VIRTIO_PCI),
 	 set_mtu, "68 to 65535"},
-	{"mac", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_VDUSE), set_mac, "a unicast address such as 52:54:00:12:34:56"},
+	{"mac", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE) | TYPE(SPEC_VDUSE), set_mac,
+	 "a unicast address such as 52:54:00:12:34:56, or up to 8 with '+' between them"},
+	{"spoof", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_VDUSE), set_spoof, "deny or allow"},
 	{"user", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE), set_user, "a user's name or number"},
 	{"group", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE), set_group, "a group's name or number"},
 	{"perm", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE), set_perm, "an octal mode such as 0660"},
@@ -367,6 +394,10 @@ int spec_parse(const char *text, struct spec *ret_spec, char why[SPEC_WHY_BYTES]
 		name_derive(&spec);
 	if (spec.client && (spec.set_user || spec.set_group || spec.perm)) {
 		snprintf(why, SPEC_WHY_BYTES, "user, group and perm: expected only with mode=server");
+		return -EINVAL;
+	}
+	if (spec.spoof_given && !spec.set_mac) {
+		snprintf(why, SPEC_WHY_BYTES, "spoof: expected only with mac=, which says what addresses the port may use");
 		return -EINVAL;
 	}
 	*ret_spec = spec;

@@ -12,6 +12,7 @@
 #define SPEC_NAME_BYTES 64u
 #define SPEC_ADDRESS_BYTES 4096u
 #define SPEC_WHY_BYTES 256u
+#define SPEC_MACS_MAX 8u
 
 enum spec_type {
 	SPEC_VHOST_USER,
@@ -31,7 +32,9 @@ struct spec {
 	unsigned queues; /* pairs */
 	uint16_t mtu;	 /* 0: not given */
 	bool set_mac, set_user, set_group;
-	uint8_t mac[6];
+	uint8_t macs[SPEC_MACS_MAX][6]; /* the first is the one that the driver is told */
+	unsigned mac_count;
+	bool spoof_given, spoof_allowed; /* denied: frames from the port have one of `macs` as their source */
 	uid_t user;
 	gid_t group;
 	mode_t perm; /* 0: not given */

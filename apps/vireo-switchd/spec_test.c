@@ -54,10 +54,33 @@ static void a_vhost_user_port_has_all_its_keys(void **state)
 	assert_int_equal(spec.queues, 4);
 	assert_int_equal(spec.mtu, 9000);
 	assert_true(spec.set_mac);
-	assert_memory_equal(spec.mac, "\x52\x54\x00\xab\xcd\xef", 6);
+	assert_memory_equal(spec.macs[0], "\x52\x54\x00\xab\xcd\xef", 6);
 	assert_true(spec.set_user && spec.user == 0);
 	assert_true(spec.set_group && spec.group == 7);
 	assert_int_equal(spec.perm, 0640);
+}
+
+static void a_port_may_have_several_addresses(void **state)
+{
+	struct spec spec = good("vhost-user:/a,mac=52:54:00:00:00:01+52:54:00:00:00:02+00:00:5e:00:01:07");
+
+	assert_int_equal(spec.mac_count, 3);
+	assert_memory_equal(spec.macs[0], "\x52\x54\0\0\0\1", 6);
+	assert_memory_equal(spec.macs[1], "\x52\x54\0\0\0\2", 6);
+	assert_memory_equal(spec.macs[2], "\0\0\x5e\0\1\7", 6);
+	assert_false(spec.spoof_allowed);
+	assert_false(good("vhost-user:/a,mac=52:54:00:00:00:01,spoof=deny").spoof_allowed);
+	assert_true(good("vduse:a,mac=52:54:00:00:00:01,spoof=allow").spoof_allowed);
+	assert_true(good("cuse:a,mac=52:54:00:00:00:01").set_mac);
+	assert_bad("vhost-user:/a,mac=52:54:00:00:00:01+", "up to 8");
+	assert_bad("vhost-user:/a,mac=52:54:00:00:00:01++52:54:00:00:00:02", "up to 8");
+	assert_bad("vhost-user:/a,mac=52:54:00:00:00:01+53:54:00:00:00:02", "up to 8");
+	assert_bad("vhost-user:/a,mac=2:0:0:0:0:1", "up to 8");
+	assert_bad("vhost-user:/a,mac=02:00:00:00:00:01+02:00:00:00:00:02+02:00:00:00:00:03+02:00:00:00:00:04+"
+		   "02:00:00:00:00:05+02:00:00:00:00:06+02:00:00:00:00:07+02:00:00:00:00:08+02:00:00:00:00:09",
+		   "up to 8");
+	assert_bad("vhost-user:/a,mac=52:54:00:00:00:01,spoof=no", "deny or allow");
+	assert_bad("vhost-user:/a,spoof=deny", "only with mac=");
 }
 
 static void keys_left_out_have_defaults(void **state)
@@ -112,7 +135,7 @@ static void bad_vduse_keys_and_names_are_named(void **state)
 	assert_bad("vduse:..", "a device's name has");
 	assert_bad("vduse:a,queues=2", "'queues=2': expected 1: the kernel takes no control queue");
 	assert_int_equal(good("vduse:a,queues=1").queues, 1);
-	assert_bad("vduse:a,user=me", "unknown key 'user': expected one of: name queues mtu mac attach queue-size packed");
+	assert_bad("vduse:a,user=me", "unknown key 'user': expected one of: name queues mtu mac spoof attach queue-size packed");
 	assert_bad("vduse:a,attach=vdpa", "'attach=vdpa': expected virtio, vhost or none");
 	assert_bad("vduse:a,queue-size=0", "expected a power of two from 2 to 32768");
 	assert_bad("vduse:a,queue-size=1000", "expected a power of two from 2 to 32768");
@@ -132,7 +155,7 @@ static void a_cuse_port_is_a_name_in_dev(void **state)
 	assert_bad("cuse:a/b", "does not begin with '.'");
 	assert_bad("cuse:..", "does not begin with '.'");
 	assert_bad("cuse:a,mode=client", "unknown key 'mode'");
-	assert_bad("cuse:a,mac=52:54:00:12:34:56", "unknown key 'mac'");
+	assert_bad("cuse:a,spoof=deny", "unknown key 'spoof'");
 }
 
 static void users_and_groups_go_by_name(void **state)
@@ -407,6 +430,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_vhost_user_port_has_all_its_keys),
+		cmocka_unit_test(a_port_may_have_several_addresses),
 		cmocka_unit_test(keys_left_out_have_defaults),
 		cmocka_unit_test(a_name_is_derived_from_the_address),
 		cmocka_unit_test(a_vduse_port_has_all_its_keys),

@@ -143,7 +143,10 @@ void show_fdb_show(struct show *show)
 	for (i = 0; (entry = json_array_get(entries, i)); i++) {
 		table_cell(t, "%s", text_of(entry, "mac"));
 		table_cell(t, "%s", text_of(entry, "port"));
-		number_cell(t, entry, "age_s");
+		if (json_is_true(json_object_get(entry, "static")))
+			table_cell(t, "static");
+		else
+			number_cell(t, entry, "age_s");
 	}
 	table_print(t, show->out);
 	if (hidden > 0)

@@ -186,6 +186,8 @@ def environment(lab):
         "port_name_too_long": (["--port", f"{port}/{'n' * 100}"], "nnn", "at most"),
         "control_name_too_long": (["--control", lab.path("n" * 100)], "nnn", "at most"),
         "address_twice": (["--port", f"{port}/twice", "--port", f"{port}/twice"], "twice", "already"),
+        "mac_twice": (["--port", f"{port}/m1,mac=02:00:00:00:00:01", "--port", f"{port}/m2,mac=02:00:00:00:00:09+02:00:00:00:00:01"],
+                      "'m1'", "mac=02:00:00:00:00:01", "already", "spoof=allow"),
     }
 
 
@@ -489,12 +491,12 @@ def only_the_daemons_user_root_and_the_control_group_may_connect(lab):
 
 PORT = {"name", "type", "address", "state", "rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_drops", "tx_drops"}
 PORT_FULL = PORT | {"queues", "mtu", "offloads", "counters", "queue_counters"}
-COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_reserved", "rx_hairpin", "rx_bad_source",
+COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_reserved", "rx_hairpin", "rx_bad_source", "rx_spoofed",
             "rx_no_destination", "tx_segmented", "tx_no_queue", "tx_mtu", "tx_segment_error", "tx_lost"}
 QUEUE = {"direction", "queue", "running", "frames", "bytes", "disabled", "too_long", "error"}
 QUEUE_OF = {"rx": QUEUE | {"runt", "bad_offload"}, "tx": QUEUE | {"no_buffer", "offload_refused", "filtered"}}
 WORKER = {"worker", "cpu", "loops", "busy_loops", "sleeps", "wakeups", "frames", "busy_cycles"}
-FDB = {"entries", "capacity", "learned", "moved", "aged", "evicted", "refused"}
+FDB = {"entries", "static", "capacity", "learned", "moved", "aged", "evicted", "refused"}
 
 
 def fields(what, found, wanted):
@@ -513,7 +515,7 @@ def port_is_as_documented(port, full=True):
 
 @case
 def json_is_as_documented(lab):
-    switch = Switch(lab, [f"vhost-user:{lab.path('a')},queues=2,mtu=1400,mac=52:54:00:00:00:01", "null:n"])
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')},queues=2,mtu=1400,mac=52:54:00:00:00:01,spoof=allow", "null:n"])
     version = switch.ask("version")
     fields("version", version, {"daemon", "version", "protocol", "pid"})
     expect((version["daemon"], version["protocol"], version["pid"]) == ("vireo-switchd", 1, switch.child.pid), f"{version}")
@@ -530,6 +532,7 @@ def json_is_as_documented(lab):
         shown = switch.ask("fdb", "show")
         expect([(e["mac"], e["port"]) for e in shown["entries"]] == [("52:54:00:00:02:01", "a")], f"{shown}")
         expect(shown["total"] == 1 and 0 <= shown["entries"][0]["age_s"] <= 5, f"{shown}")
+        expect(not shown["entries"][0]["static"], f"{shown}")
         expect(switch.ask("fdb", "flush", "n") == {} and switch.ask("fdb", "show")["total"] == 1, "flushed too much")
         expect(switch.ask("fdb", "flush") == {} and switch.ask("fdb", "show")["total"] == 0, "not flushed")
         front.send(text_frame(1, 1))
@@ -549,6 +552,21 @@ def json_is_as_documented(lab):
     expect(switch.ask("port", "add", "null:m") == {"name": "m"} and switch.ask("port", "remove", "m") == {}, "add and remove")
     watched = switch.ctl("--json", "stats", "--watch", "--count", "2", "--interval", "0.1").splitlines()
     expect(len(watched) == 2 and json.loads(watched[0])["time_us"] < json.loads(watched[1])["time_us"], f"{watched}")
+    end_well(switch)
+
+
+@case
+def a_port_with_a_mac_sends_from_no_other_address(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')},mac=52:54:00:00:02:02+52:54:00:00:00:09", "null:n"])
+    static = [{"mac": mac, "port": "a", "age_s": 0, "static": True} for mac in ("52:54:00:00:00:09", "52:54:00:00:02:02")]
+    with Front(lab.path("a")) as front:
+        front.send(text_frame(1, None))
+        wait_until(lambda: switch.port("a")["counters"]["rx_spoofed"] == 1, 5, "a frame is counted as spoofed")
+        front.send(text_frame(2, None))
+        wait_until(lambda: switch.port("n")["tx_frames"] == 1, 5, "the other is at the null port")
+    expect(sorted(switch.ask("fdb", "show")["entries"], key=lambda e: e["mac"]) == static, "only what was given is known")
+    expect(switch.ask("stats")["fdb"]["static"] == 2, "two static entries")
+    expect("static" in switch.ctl("fdb", "show"), "it is said")
     end_well(switch)
 
 

@@ -85,7 +85,7 @@ class Daemon:
              '--log-level', transport.LOG_LEVEL,
              '--fdb-entries', str(few(65536)),  # all of them are listed, which takes an emulated machine 7 s
              '--port', f'{transport.spec(self.folder)},name=hostile,mtu=9000',
-             '--port', f'vhost-user:{self.shouting},name=shout',
+             '--port', f'vhost-user:{self.shouting},name=shout,mac=02:73:68:6f:75:74',  # b'\x02shout'
              '--port', f'vhost-user:{self.honest[0]},name=honest0',
              '--port', f'vhost-user:{self.honest[1]},name=honest1'],
             stderr=self.log, env=dict(os.environ, ASAN_OPTIONS='detect_leaks=1'))

@@ -5,6 +5,7 @@ import time
 
 from bench import lie, only_over
 from peer import *
+from vhost_user import SEND_RARP
 
 FEATURES = (F_MRG_RXBUF | F_INDIRECT | F_CSUM | F_HOST_TSO4 | 1 << 12 | 1 << 14 | 1 << 56)
 
@@ -140,6 +141,40 @@ def frame_longer_than_any_frame(daemon):
         pause(0.05)
         peer.settle()
         daemon.check_honest()
+
+
+def owner_of(daemon, mac):
+    return [entry['port'] for entry in daemon.ctl('fdb.show')['entries'] if entry['mac'] == mac.hex(':')]
+
+
+def spoofed(daemon):
+    return daemon.port('hostile')['counters']['rx_spoofed']
+
+
+@lie
+def source_address_of_another_port(daemon):
+    """What is another port's by its mac= is neither forwarded nor learned, and its frames do not come here."""
+    for packed in (False, True):
+        with daemon.connect() as peer:
+            receive, ring = peer.ready(FEATURES, packed)
+            before, shout = spoofed(daemon), daemon.port('shout')['tx_frames']
+            data = net_header() + frame(source=b'\x02shout', destination=b'\xff' * 6)
+            peer.write(DATA, data)
+            ring.chain([(GPA + DATA, len(data), 0)])
+            daemon.wait_for(lambda: spoofed(daemon) == before + 1, 3, 'not counted as spoofed')
+            assert owner_of(daemon, b'\x02shout') == ['shout'], 'the address was learned from a liar'
+            assert daemon.port('shout')['tx_frames'] == shout, 'the frames were forwarded'
+
+
+@lie
+@only_over('vhost-user', because='SEND_RARP is a message of vhost-user')
+def announcement_of_another_ports_address(daemon):
+    with daemon.connect() as peer:
+        peer.ready(FEATURES)
+        before = spoofed(daemon)
+        peer.send(SEND_RARP, b'\x02shout\0\0')
+        daemon.wait_for(lambda: spoofed(daemon) > before, 3, 'not counted as spoofed')
+        assert owner_of(daemon, b'\x02shout') == ['shout'], 'the address was learned from a liar'
 
 
 @lie
