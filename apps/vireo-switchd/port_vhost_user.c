@@ -34,6 +34,7 @@ static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
 	ret->set_owner = spec->set_user || spec->set_group;
 	ret->uid = spec->set_user ? spec->user : (uid_t)-1;
 	ret->gid = spec->set_group ? spec->group : (gid_t)-1;
+	ret->files = spec->any_files ? VIREO_FILES_ANY : VIREO_FILES_MEMORY;
 }
 
 static const char *waiting(const struct spec *spec)

@@ -224,6 +224,12 @@ static bool set_packed(struct spec *spec, const char *value)
 	return spec->split_only || !strcmp(value, "on");
 }
 
+static bool set_files(struct spec *spec, const char *value)
+{
+	spec->any_files = !strcmp(value, "any");
+	return spec->any_files || !strcmp(value, "memory");
+}
+
 static const struct spec_key {
 	const char *name;
 	unsigned types; /* that take it */
@@ -248,6 +254,7 @@ static const struct spec_key {
 	{"attach", TYPE(SPEC_VDUSE), set_attach, "virtio, vhost or none"},
 	{"queue-size", TYPE(SPEC_VDUSE), set_queue_size, "a power of two from 2 to 32768"},
 	{"packed", TYPE(SPEC_VDUSE), set_packed, "on or off"},
+	{"files", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE) | TYPE(SPEC_VDUSE), set_files, "memory or any"},
 };
 
 static void keys_of(enum spec_type type, char *list, size_t bytes)

@@ -41,6 +41,7 @@ struct spec {
 	unsigned attach; /* vduse: enum vireo_attach */
 	unsigned queue_size; /* vduse; 0: not given */
 	bool split_only; /* vduse: no packed ring is offered */
+	bool any_files; /* guest memory may lie in a file on a disk */
 };
 
 const char *spec_type_name(enum spec_type type);

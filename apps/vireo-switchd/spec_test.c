@@ -93,6 +93,17 @@ static void keys_left_out_have_defaults(void **state)
 	assert_int_equal(spec.mtu, 0);
 	assert_int_equal(spec.perm, 0);
 	assert_true(good("vhost-user:x,mode=client").client);
+	assert_false(spec.any_files);
+}
+
+static void memory_in_files_of_a_disk_is_permitted_by_a_key(void **state)
+{
+	assert_true(good("vhost-user:x,files=any").any_files);
+	assert_true(good("vduse:x,files=any").any_files);
+	assert_true(good("cuse:x,files=any").any_files);
+	assert_false(good("vhost-user:x,files=any,files=memory").any_files);
+	assert_bad("vhost-user:x,files=disk", "'files=disk': expected memory or any");
+	assert_bad("tap:x,files=any", "unknown key 'files'");
 }
 
 static void a_name_is_derived_from_the_address(void **state)
@@ -135,7 +146,8 @@ static void bad_vduse_keys_and_names_are_named(void **state)
 	assert_bad("vduse:..", "a device's name has");
 	assert_bad("vduse:a,queues=2", "'queues=2': expected 1: the kernel takes no control queue");
 	assert_int_equal(good("vduse:a,queues=1").queues, 1);
-	assert_bad("vduse:a,user=me", "unknown key 'user': expected one of: name queues mtu mac spoof attach queue-size packed");
+	assert_bad("vduse:a,user=me",
+		   "unknown key 'user': expected one of: name queues mtu mac spoof attach queue-size packed files");
 	assert_bad("vduse:a,attach=vdpa", "'attach=vdpa': expected virtio, vhost or none");
 	assert_bad("vduse:a,queue-size=0", "expected a power of two from 2 to 32768");
 	assert_bad("vduse:a,queue-size=1000", "expected a power of two from 2 to 32768");
@@ -432,6 +444,7 @@ int main(void)
 		cmocka_unit_test(a_vhost_user_port_has_all_its_keys),
 		cmocka_unit_test(a_port_may_have_several_addresses),
 		cmocka_unit_test(keys_left_out_have_defaults),
+		cmocka_unit_test(memory_in_files_of_a_disk_is_permitted_by_a_key),
 		cmocka_unit_test(a_name_is_derived_from_the_address),
 		cmocka_unit_test(a_vduse_port_has_all_its_keys),
 		cmocka_unit_test(bad_vduse_keys_and_names_are_named),

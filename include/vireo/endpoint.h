@@ -38,6 +38,12 @@ enum vireo_attach {
 	VIREO_ATTACH_VHOST, /* /dev/vhost-vdpa-N: a virtual machine's, or another program's */
 };
 
+/* Which files guest memory may lie in. */
+enum vireo_files {
+	VIREO_FILES_MEMORY, /* memfd, tmpfs (/dev/shm), hugetlbfs, ramfs: files whose pages never have to be fetched */
+	VIREO_FILES_ANY, /* those on the file system of a disk, too; never ones that another program serves (FUSE, NFS, ...) */
+};
+
 /* Who has opened a CUSE node. */
 struct vireo_endpoint_opener {
 	size_t size;
@@ -95,6 +101,13 @@ struct vireo_endpoint_config {
 	 * gets one.
 	 */
 	const struct vireo_device *device_like;
+	/*
+	 * enum vireo_files; 0: memory alone. What else a peer's memory lies in is refused, with a line that says what to do:
+	 * each access to a page that is not there waits for the disk, in the thread of whoever makes it (the control thread
+	 * looks into rings when they start), and the peer chooses which pages are there. Who sets VIREO_FILES_ANY
+	 * should serve the device by a worker of its own.
+	 */
+	unsigned files;
 };
 
 /*

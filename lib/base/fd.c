@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -101,11 +102,27 @@ bool fd_is_eventfd(int fd)
 	return len == sizeof(expected) - 1 && !memcmp(target, expected, sizeof(expected) - 1);
 }
 
+int fd_look(int fd, struct fd_file *ret_file)
+{
+	struct statx stx;
+
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO | STATX_MNT_ID, &stx))
+		return -errno;
+	*ret_file = (struct fd_file){
+		.type = stx.stx_mode & S_IFMT,
+		.dev = makedev(stx.stx_dev_major, stx.stx_dev_minor),
+		.ino = stx.stx_ino,
+		.mounted = stx.stx_mask & STATX_MNT_ID,
+		.mount = stx.stx_mnt_id,
+	};
+	return 0;
+}
+
 bool fd_is_pipe(int fd)
 {
-	struct stat st;
+	struct fd_file file;
 
-	return !fstat(fd, &st) && S_ISFIFO(st.st_mode);
+	return !fd_look(fd, &file) && S_ISFIFO(file.type);
 }
 
 /* The same end once more. Who made the pipe has its permissions: another user's is refused, if we are not root. */

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 #include <sys/un.h>
 
 /* An fd variable owns its fd: -1 is empty. Closing empties it, taking moves it out. */
@@ -17,6 +18,20 @@ int fd_nonblocking(int fd); /* sets O_NONBLOCK; 0 or -errno */
 int fd_event_new(int *ret_fd); /* eventfd, non-blocking, close-on-exec */
 void fd_event_raise(int fd);   /* async-signal-safe; a full counter is as good as raised */
 void fd_event_clear(int fd);
+
+/*
+ * What this kernel knows of an fd's file already. fstat(2) would ask the file system, and FUSE its server, who may be the
+ * peer that has handed us the fd, and never answer. 0 or -errno.
+ */
+struct fd_file {
+	mode_t type; /* S_IFREG, ...; 0: an anonymous inode */
+	dev_t dev;
+	ino_t ino;
+	bool mounted; /* `mount` holds (Linux 5.8) */
+	uint64_t mount; /* as /proc/self/mountinfo numbers it */
+};
+
+int fd_look(int fd, struct fd_file *ret_file);
 
 bool fd_is_pipe(int fd);
 bool fd_is_eventfd(int fd);

@@ -130,6 +130,7 @@ void device_detach(struct vireo_device *device)
 {
 	assert(!device->session);
 	loop_remove(&device->event_watch);
+	device_disks_permit(device, false);
 	device->transport = NULL;
 	device->loop = NULL;
 }
@@ -236,6 +237,11 @@ void device_map_set(struct vireo_device *device, struct map *map)
 struct map *device_map(const struct vireo_device *device)
 {
 	return device->map;
+}
+
+void device_disks_permit(struct vireo_device *device, bool on)
+{
+	device->faults.disks = on;
 }
 
 const struct map_faults *device_faults(const struct vireo_device *device)

@@ -83,6 +83,8 @@ void device_settle(struct vireo_device *device);
 void device_map_set(struct vireo_device *device, struct map *map);
 struct map *device_map(const struct vireo_device *device); /* borrowed, or NULL */
 const struct map_faults *device_faults(const struct vireo_device *device);
+/* Attached: maps from now on may have files on disks, until it is detached. */
+void device_disks_permit(struct vireo_device *device, bool on);
 
 uint32_t device_id(const struct vireo_device *device);
 unsigned device_queue_count(const struct vireo_device *device);

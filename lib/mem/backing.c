@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "mem/backing.h"
+#include "base/fd.h"
 #include "mem/fault.h"
+#include "mem/kind.h"
 #include <errno.h>
 #include <linux/magic.h>
 #include <stdlib.h>
@@ -8,13 +10,6 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
-
-/* Not in linux/magic.h of Debian 12. */
-#define MAGIC_9P 0x01021997
-#define MAGIC_CEPH 0x00c36400
-#define MAGIC_CIFS 0xff534d42
-#define MAGIC_FUSE 0x65735546
-#define MAGIC_SMB2 0xfe534d42
 
 struct map_backing {
 	unsigned refs; /* atomic */
@@ -37,47 +32,42 @@ struct extent {
 	ino_t ino;
 };
 
-/* A server behind the file could let every access to its pages wait for as long as it likes. */
-static bool served_by_somebody(uint32_t fs_type)
+/* NULL: it is taken. */
+static const char *kind_complaint(enum file_kind file, bool vouched, bool disks)
 {
-	switch (fs_type) {
-	case MAGIC_9P:
-	case AFS_SUPER_MAGIC:
-	case MAGIC_CEPH:
-	case MAGIC_CIFS:
-	case CODA_SUPER_MAGIC:
-	case MAGIC_FUSE:
-	case NFS_SUPER_MAGIC:
-	case SMB_SUPER_MAGIC:
-	case MAGIC_SMB2:
-		return true;
-	default:
-		return false;
+	switch (file) {
+	case FILE_MEMORY:
+		return NULL;
+	case FILE_KERNELS:
+		if (vouched)
+			return NULL;
+		break;
+	case FILE_DISK:
+		return disks ? NULL
+			     : "a region's file lies on a disk, whose pages may have to be waited for: use memory "
+			       "(memfd, /dev/shm, hugetlbfs), or permit it with files=any";
+	case FILE_FOREIGN:
+		return "a region's file lies on a file system that another program may serve: use memory (memfd, "
+		       "/dev/shm, hugetlbfs)";
+	case FILE_NONE:
+		break;
 	}
+	return "a region's fd is not a file of memory";
 }
 
 /* Memory of the kernel's own has an inode without a type (an anonymous one), and no size to hold against anything. */
-static int file_extent(int fd, uint64_t offset, uint64_t size_bytes, bool vouched, struct extent *ret,
+static int file_extent(int fd, uint64_t offset, uint64_t size_bytes, enum file_kind file, struct extent *ret,
 		       const char **why)
 {
 	uint64_t end, page, first, last, file_bytes;
 	struct statfs fs;
 	struct stat st;
-	bool kernels = false;
 
-	if (!fstat(fd, &st))
-		kernels = vouched && !(st.st_mode & S_IFMT);
-	else
-		st.st_mode = 0;
-	if ((!S_ISREG(st.st_mode) && !kernels) || fstatfs(fd, &fs) < 0) {
+	if (fstat(fd, &st) || fstatfs(fd, &fs) < 0) {
 		*why = "a region's fd is not a file of memory";
 		return -EINVAL;
 	}
-	if (served_by_somebody((uint32_t)fs.f_type)) {
-		*why = "a region's file lies on a file system that another program serves";
-		return -EINVAL;
-	}
-	file_bytes = kernels ? INT64_MAX : (uint64_t)st.st_size;
+	file_bytes = file == FILE_KERNELS ? INT64_MAX : (uint64_t)st.st_size;
 	if (__builtin_add_overflow(offset, size_bytes, &end) || end > file_bytes) {
 		*why = "a region lies beyond the end of its file";
 		return -EINVAL;
@@ -115,11 +105,17 @@ int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, enum backing_
 		const char **why)
 {
 	int share = kind == BACKING_READ_ONLY ? MAP_PRIVATE : MAP_SHARED;
+	enum file_kind file = file_kind(fd);
+	const char *complaint = kind_complaint(file, kind != BACKING_FILE, faults && faults->disks);
 	struct map_backing *backing;
 	struct extent extent;
 	int err;
 
-	err = file_extent(fd, mmap_offset, size_bytes, kind != BACKING_FILE, &extent, why);
+	if (complaint) {
+		*why = complaint;
+		return -EINVAL;
+	}
+	err = file_extent(fd, mmap_offset, size_bytes, file, &extent, why); /* looked at by now: nobody else is asked */
 	if (err)
 		return err;
 	backing = calloc(1, sizeof(*backing));
@@ -156,10 +152,10 @@ int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, enum backing_
 
 bool backing_is(const struct map_backing *backing, int fd, uint64_t mmap_offset, enum backing_kind kind)
 {
-	struct stat st;
+	struct fd_file file;
 
-	return mmap_offset == backing->mmap_offset && kind == backing->kind && !fstat(fd, &st) && st.st_dev == backing->dev &&
-	       st.st_ino == backing->ino;
+	return mmap_offset == backing->mmap_offset && kind == backing->kind && !fd_look(fd, &file) &&
+	       file.dev == backing->dev && file.ino == backing->ino;
 }
 
 struct map_backing *backing_ref(struct map_backing *backing)

@@ -66,14 +66,15 @@ struct map_faults {
 	struct vireo_fault_table *table; /* or NULL */
 	int event_fd;
 	bool *faulted; /* set before the eventfd is raised; outlives every map made with it */
+	bool disks; /* files on a disk are taken, too: whoever touches their pages may wait for it */
 };
 
 /*
  * A map with the `count` regions of `specs`, fds[i] the file of region i (borrowed). `why` gets a static string that
  * says what was wrong. -EINVAL: zero size, wrap-around, overlap of gpa or of uaddr, offset + size
  * beyond the file, misaligned offset (gpa, uaddr and mmap_offset differ modulo 16; it may lie inside a page), an
- * fd that is not a file of memory (regular, tmpfs, hugetlbfs, memfd; FUSE refused, its server could stall
- * us). -E2BIG: too many. -ENOMEM (also: the fault table is full), or mmap's errno.
+ * fd that is not a file of memory (memfd, tmpfs, hugetlbfs, ramfs; where faults->disks permits it, on a disk's file
+ * system: see mem/kind.h). -E2BIG: too many. -ENOMEM (also: the fault table is full), or mmap's errno.
  */
 int map_new(const struct map_spec *specs, const int *fds, unsigned count, const struct map_faults *faults,
 	    struct map **ret_map, const char **why);

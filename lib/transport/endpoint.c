@@ -32,6 +32,8 @@ int vireo_endpoint_open(struct vireo_device *device, const char *address,
 		if (r)
 			return r;
 	}
+	if (config.files > VIREO_FILES_ANY)
+		return -EINVAL;
 	for (size_t i = 0; i < ARRAY_SIZE(transports); i++) {
 		size_t prefix_chars = strlen(transports[i]->prefix);
 

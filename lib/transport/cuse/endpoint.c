@@ -73,9 +73,11 @@ int endpoint_device_take(struct cuse_endpoint *endpoint, struct opener *opener,
 	r = device_attach(device, endpoint->loop, &opener_transport, opener);
 	if (r && !endpoint->device && endpoint->config.device_gone)
 		endpoint->config.device_gone(endpoint->config.device_opaque, device);
-	if (!r)
-		*ret_device = device;
-	return r;
+	if (r)
+		return r;
+	device_disks_permit(device, endpoint->config.files == VIREO_FILES_ANY);
+	*ret_device = device;
+	return 0;
 }
 
 void endpoint_device_give(struct cuse_endpoint *endpoint, struct vireo_device *device)

@@ -300,6 +300,7 @@ int vduse_open_on(struct vireo_device *device, const char *name, const struct vi
 		vduse_free(v);
 		return r;
 	}
+	device_disks_permit(device, config->files == VIREO_FILES_ANY);
 	loop_timer_start(v->turn_timer, 0);
 	*ret_endpoint = &v->base;
 	return 0;

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /*
@@ -65,14 +64,14 @@ static int ranges_add(struct ranges *ranges, const struct vduse_wire_iotlb *entr
 						       (entry->last != UINT64_MAX), /* less a byte that no map holds */
 					 .mmap_offset = entry->offset },
 			       .fd = fd, .read_only = !(entry->perm & VDUSE_WIRE_ACCESS_WRITE) };
-	struct stat st;
+	struct fd_file file;
 
-	if (fstat(fd, &st)) {
+	if (fd_look(fd, &file)) {
 		fd_close(&fd);
 		return -EIO;
 	}
-	range.dev = st.st_dev;
-	range.ino = st.st_ino;
+	range.dev = file.dev;
+	range.ino = file.ino;
 	if (last && range_follows(last, &range)) {
 		last->spec.size_bytes += range.spec.size_bytes;
 		fd_close(&fd);

@@ -238,6 +238,7 @@ static int vhost_user_open(struct vireo_device *device, const char *path,
 		endpoint_free(endpoint);
 		return r;
 	}
+	device_disks_permit(device, config->files == VIREO_FILES_ANY);
 	loop_timer_start(endpoint->timer, 0);
 	*ret_endpoint = &endpoint->base;
 	return 0;
