@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "logger.h"
+#include "log_queue.h"
 #include "options.h"
 #include <stdio.h>
 #include <string.h>
@@ -14,24 +15,60 @@ static void defuse(char *line)
 			*line = '?';
 }
 
-static void line_write(enum vireo_log_level level, const struct timespec *now, const char *subject,
-		       const char *line)
+/* One standard error, one queue. NULL: lines are written by who has them. */
+static struct log_queue *queue;
+
+static size_t line_make(char text[LOG_QUEUE_LINE_BYTES], enum vireo_log_level level, const struct timespec *now,
+			const char *subject, const char *line)
 {
-	char text[1024], stamp[32];
+	char stamp[32];
 	struct tm utc;
 	int n;
 
 	gmtime_r(&now->tv_sec, &utc);
 	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
-	n = snprintf(text, sizeof(text) - 1, "%s.%03ldZ %-7s %s%s%s", stamp, now->tv_nsec / 1000000,
+	n = snprintf(text, LOG_QUEUE_LINE_BYTES - 1, "%s.%03ldZ %-7s %s%s%s", stamp, now->tv_nsec / 1000000,
 		     options_level_name(level), subject ? subject : "", subject ? ": " : "", line);
 	if (n < 0)
-		return;
-	if ((size_t)n > sizeof(text) - 2)
-		n = sizeof(text) - 2;
+		return 0;
+	if ((size_t)n > LOG_QUEUE_LINE_BYTES - 2)
+		n = LOG_QUEUE_LINE_BYTES - 2;
 	defuse(text);
 	text[n] = '\n';
-	(void)!write(STDERR_FILENO, text, (size_t)n + 1);
+	return (size_t)n + 1;
+}
+
+static void line_write(enum vireo_log_level level, const struct timespec *now, const char *subject,
+		       const char *line)
+{
+	char text[LOG_QUEUE_LINE_BYTES];
+	size_t bytes = line_make(text, level, now, subject, line);
+
+	if (bytes && queue)
+		log_queue_put(queue, text, bytes);
+	else if (bytes)
+		(void)!write(STDERR_FILENO, text, bytes);
+}
+
+static size_t lost_line(char text[LOG_QUEUE_LINE_BYTES], uint32_t lost)
+{
+	struct timespec now;
+	char line[80];
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	snprintf(line, sizeof(line), "%u lines lost here: standard error did not take them", lost);
+	return line_make(text, VIREO_LOG_WARNING, &now, NULL, line);
+}
+
+int logger_start(void)
+{
+	return log_queue_new(STDERR_FILENO, lost_line, &queue);
+}
+
+void logger_end(void)
+{
+	if (queue && !log_queue_end(queue, LOGGER_END_MS))
+		queue = NULL;
 }
 
 static bool rate_passes(const struct logger *logger, const struct timespec *now)

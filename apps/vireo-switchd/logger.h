@@ -6,7 +6,8 @@
 #include "vireo/base.h"
 
 /*
- * Lines on stderr: time, level, subject, text. Any thread; a line is one write, so lines do not mix.
+ * Lines on stderr: time, level, subject, text. Any thread; a line is one write, so lines do not mix. Nobody waits for
+ * who reads stderr, or does not: see log_queue.h.
  *
  * A peer that connects, lies and connects again must not fill a disk: of lines with a rate only so many are written,
  * and the next one that is tells how many were left out. Debug lines were asked for and are not limited.
@@ -16,6 +17,15 @@ struct logger {
 	struct rate *rate;   /* NULL: no limit; borrowed */
 	const char *rated;   /* whose lines are left out; borrowed */
 };
+
+#define LOGGER_END_MS 200u
+
+/*
+ * From logger_start() on a thread writes the lines; until then whoever has one does. logger_end(): all threads that had
+ * lines are gone. It waits a moment for what is still to be written.
+ */
+int logger_start(void);
+void logger_end(void);
 
 /* The logger outlives its log. */
 struct vireo_log logger_log(struct logger *logger, enum vireo_log_level max_level);

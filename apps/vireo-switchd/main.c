@@ -228,6 +228,8 @@ static int start(struct daemon *d)
 
 	if (!err)
 		err = signals_set(d);
+	if (!err)
+		err = logger_start();
 	if (err) {
 		log_error(&d->log, "cannot start: %s", strerror(-err));
 		return err;
@@ -266,6 +268,7 @@ static void stop(struct daemon *d, int exit_code)
 	if (d->ports.first) {
 		log_warning(&d->log, "port %s does not come to rest: ending without it",
 			    d->ports.first->spec.name);
+		logger_end();
 		_exit(exit_code);
 	}
 	if (d->ports.sw)
@@ -278,6 +281,7 @@ static void stop(struct daemon *d, int exit_code)
 	vireo_notifier_free(d->ports.notifier);
 	vireo_fault_table_free(fault_table);
 	options_free(&d->options);
+	logger_end();
 }
 
 int main(int argc, char **argv)
