@@ -261,7 +261,7 @@ static void ports_stop(struct daemon *d)
 /* Everything is given back, unless a worker cannot leave a port in time: then the kernel does it. */
 static void stop(struct daemon *d, int exit_code)
 {
-	notify("STOPPING=1");
+	notify("STOPPING=1", false);
 	ctl_server_free(d->control); /* nobody may add a port any more */
 	if (d->ports.sw)
 		ports_stop(d);
@@ -304,7 +304,7 @@ int main(int argc, char **argv)
 	}
 	log_info(&d.log, "ready: %u ports, %u workers, control socket %s", d.options.port_count,
 		 d.options.workers, d.control_path);
-	notify("READY=1");
+	notify("READY=1", true);
 	while (!d.stop && (ret >= 0 || ret == -EINTR))
 		ret = loop_dispatch(d.loop, -1);
 	if (!d.stop)

@@ -2,7 +2,13 @@
 #ifndef SWITCHD_NOTIFY_H
 #define SWITCHD_NOTIFY_H
 
-/* Tells the service manager ("READY=1") as sd_notify(3) describes; nothing happens without $NOTIFY_SOCKET. */
-void notify(const char *state);
+#include <stdbool.h>
+
+/*
+ * Tells the service manager ("READY=1"; a literal) as sd_notify(3) describes; nothing happens without $NOTIFY_SOCKET. A
+ * manager that is busy is not waited for: it misses the news, or gets it later, by a thread of its own, if it must
+ * have it `for_certain`.
+ */
+void notify(const char *state, bool for_certain);
 
 #endif

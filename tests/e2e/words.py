@@ -3,6 +3,7 @@
 """What the programs say to people, whatever others have made them say it, and whoever does not listen."""
 import os
 import re
+import socket
 import subprocess
 import sys
 
@@ -70,6 +71,28 @@ def a_signal_ends_a_switch_whose_log_nobody_reads(lab):
     expect(child.wait(20) == 0, f"exit status {child.returncode}")
     expect(not os.path.exists(lab.path("control")) and not os.path.exists(lab.path("a")), "its sockets are left")
     os.close(reader)
+
+
+@case
+def a_service_manager_that_is_busy_hears_of_it_later(lab):
+    manager, others = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(lab.path("notify"))
+    manager.settimeout(20)
+    others.setblocking(False)
+    try:
+        while True:
+            others.sendto(b"WATCHDOG=1", lab.path("notify"))
+    except BlockingIOError:
+        pass
+    child, answers = answering(lab, log="switchd.log", env={**os.environ, "NOTIFY_SOCKET": lab.path("notify")})
+    expect(answers(), "it does not answer")
+    while (news := manager.recv(100)) == b"WATCHDOG=1":
+        pass
+    expect(news == b"READY=1", f"{news}")
+    child.terminate()
+    expect(child.wait(20) == 0, f"exit status {child.returncode}")
+    manager.close()
+    others.close()
 
 
 if __name__ == "__main__":
