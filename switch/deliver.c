@@ -13,8 +13,9 @@
  * take more loses frames at once: nothing here waits for a port.
  *
  * A sender chooses how small the pieces are, and could have a burst cut into more than a hundred thousand of them
- * while other ports wait. So there is a limit for each burst and receiver: far more than an honest sender needs,
- * and more than the receiver's ring would hold in most cases.
+ * while other ports wait. So there is a limit for each burst, whoever receives it: far more than an honest sender
+ * needs, and more than a receiver's ring would hold in most cases. What goes beyond is counted at the sender. What is
+ * flooded is cut once for all receivers (cuts.c).
  */
 
 #include "switch/internal.h"
@@ -24,7 +25,6 @@
 
 #define ETH_BYTES          14u
 #define TAGGED_TWICE_BYTES 22u
-#define PIECES_MAX         16384u /* of a burst: 64 frames of 64 KiB in pieces of 256 bytes */
 #define SPINS_MAX          256u /* then the holder may well be off its CPU */
 
 struct outbox {
@@ -107,6 +107,24 @@ static void outbox_add(struct outbox *box, struct vireo_frame *frame)
 	box->frames[box->count++] = frame;
 }
 
+/* The pieces are there already. */
+static void outbox_give(struct outbox *box, const struct vireo_frame *frame, const struct cut *cut)
+{
+	struct offload_slot *slots = box->worker->cuts->arena->slots;
+
+	if (cut->state == CUT_LIES)
+		counter_add(&box->counters->tx_segment_error, 1);
+	if (cut->state != CUT_MADE)
+		return;
+	if (frame->offload.gso != VIREO_GSO_NONE)
+		counter_add(&box->counters->tx_segmented, 1);
+	for (unsigned i = 0; i < cut->count; i++) {
+		if (box->count == BURST_FRAMES)
+			outbox_empty(box);
+		outbox_add(box, &slots[cut->first + i].frame);
+	}
+}
+
 static void outbox_cut(struct outbox *box, const struct vireo_frame *frame)
 {
 	struct offload_arena *arena = box->worker->arena;
@@ -118,8 +136,12 @@ static void outbox_cut(struct outbox *box, const struct vireo_frame *frame)
 		outbox_empty(box);
 		err = offload_begin(&job, arena, frame);
 	}
-	if (err || offload_pieces(&job) > box->worker->pieces_left) {
+	if (err) {
 		counter_add(&box->counters->tx_segment_error, 1);
+		return;
+	}
+	if (offload_pieces(&job) > box->worker->pieces_left) {
+		counter_add(&box->worker->burst.from->counters[box->worker->index].rx_segment_limit, 1);
 		return;
 	}
 	box->worker->pieces_left -= offload_pieces(&job);
@@ -136,13 +158,24 @@ static void outbox_cut(struct outbox *box, const struct vireo_frame *frame)
 	}
 }
 
+static void outbox_work(struct outbox *box, const struct vireo_frame *frame)
+{
+	const struct cuts *cuts = box->worker->cuts;
+	ptrdiff_t index = frame - box->worker->burst.frames;
+
+	if (cuts->frames >> index & 1)
+		outbox_give(box, frame, &cuts->of[index]);
+	else
+		outbox_cut(box, frame);
+}
+
 static void deliver_with_work(struct outbox *box, struct vireo_frame *const *frames, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
 		if (box->count == BURST_FRAMES)
 			outbox_empty(box);
 		if (offload_needs(&frames[i]->offload) & ~box->offloads)
-			outbox_cut(box, frames[i]);
+			outbox_work(box, frames[i]);
 		else
 			outbox_add(box, frames[i]);
 	}
@@ -214,7 +247,6 @@ static void deliver_spread(struct worker *worker, const struct topology_port *to
 
 void deliver(struct worker *worker, const struct topology_port *to, struct vireo_frame **frames, unsigned count)
 {
-	worker->pieces_left = PIECES_MAX;
 	if (likely(to->out_count == 1))
 		deliver_queue(worker, to, to->out[0], frames, count);
 	else if (to->out_count)

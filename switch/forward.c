@@ -13,7 +13,8 @@
  *   4. hand each group to its port, or count it
  *
  * When a burst has frames to flood, each port gets those and its own in the order in which they came: a
- * conversation whose peer becomes known in the middle of a burst is not reordered.
+ * conversation whose peer becomes known in the middle of a burst is not reordered. If some are to be cut for some ports,
+ * the burst is flooded in stretches, see cuts.c.
  */
 
 #include "switch/internal.h"
@@ -167,14 +168,28 @@ static void count_dropped(struct port_counters *counters, uint16_t verdict, unsi
 		counter_add(&counters->rx_bad_source, count);
 }
 
-/* Lists the frames of a group, and those of a second one among them. */
-static unsigned list_merged(struct burst *burst, const struct group *a, const struct group *b)
+/* Frames first to end - 1 of a burst. */
+struct stretch {
+	unsigned first, end;
+};
+
+/* Lists the frames of a group, and those of a second one among them, that are in the stretch. */
+static unsigned list_merged(struct burst *burst, const struct group *a, const struct group *b,
+			    struct stretch stretch)
 {
 	unsigned at_a = 0, at_b = 0, count = 0;
-	unsigned count_b = b ? b->count : 0;
+	unsigned count_a = a->count, count_b = b ? b->count : 0;
 
-	while (at_a < a->count || at_b < count_b) {
-		bool take_a = !b || at_b == count_b || (at_a < a->count && a->index[at_a] < b->index[at_b]);
+	while (at_a < count_a && a->index[at_a] < stretch.first)
+		at_a++;
+	while (at_b < count_b && b->index[at_b] < stretch.first)
+		at_b++;
+	while (count_a > at_a && a->index[count_a - 1] >= stretch.end)
+		count_a--;
+	while (count_b > at_b && b->index[count_b - 1] >= stretch.end)
+		count_b--;
+	while (at_a < count_a || at_b < count_b) {
+		bool take_a = at_b >= count_b || (at_a < count_a && a->index[at_a] < b->index[at_b]);
 
 		burst->list[count++] = &burst->frames[take_a ? a->index[at_a++] : b->index[at_b++]];
 	}
@@ -193,17 +208,63 @@ static void count_flooded(struct worker *worker, const struct burst *burst, unsi
 		counter_add(&counters->rx_flooded, count);
 }
 
-static void forward_flooded(struct worker *worker, struct burst *burst, const struct group *flood)
+static void flood_stretch(struct worker *worker, struct burst *burst, const struct group *flood,
+			  struct stretch stretch)
 {
 	const struct topology *topology = burst->topology;
 
-	count_flooded(worker, burst, flood->count);
 	for (uint32_t i = 0; i < topology->port_count; i++) {
 		const struct topology_port *to = &topology->ports[i];
+		unsigned count;
 
-		if (to->port != burst->from)
-			deliver(worker, to, burst->list,
-				list_merged(burst, flood, group_find(burst, to->port->id)));
+		if (to->port == burst->from)
+			continue;
+		count = list_merged(burst, flood, group_find(burst, to->port->id), stretch);
+		if (count)
+			deliver(worker, to, burst->list, count);
+	}
+}
+
+/* Of what the burst asks for, what does a port not take, that would get the flooded frames? */
+static unsigned flood_lacks(const struct burst *burst)
+{
+	const struct topology *topology = burst->topology;
+	unsigned lacks = 0;
+
+	for (uint32_t i = 0; i < topology->port_count && burst->needs & ~lacks; i++) {
+		const struct topology_port *to = &topology->ports[i];
+
+		if (to->port != burst->from && to->out_count)
+			lacks |= burst->needs & ~__atomic_load_n(&to->port->offloads, __ATOMIC_RELAXED);
+	}
+	return lacks;
+}
+
+/* Cuts what has to be, from a frame of the flood on, as far as there is room. Returns the end of the stretch. */
+static unsigned flood_cut(struct worker *worker, const struct burst *burst, unsigned first, unsigned lacks)
+{
+	unsigned i = first;
+
+	while (i < burst->count && (burst->verdict[i] != VERDICT_FLOOD ||
+				    !(offload_needs(&burst->frames[i].offload) & lacks) || cuts_add(worker, i)))
+		i++;
+	return i;
+}
+
+static void forward_flooded(struct worker *worker, struct burst *burst, const struct group *flood)
+{
+	unsigned lacks = likely(!burst->needs) ? 0 : flood_lacks(burst);
+	struct stretch stretch = {0, burst->count};
+
+	count_flooded(worker, burst, flood->count);
+	if (likely(!lacks)) {
+		flood_stretch(worker, burst, flood, stretch);
+		return;
+	}
+	for (; stretch.first < burst->count; stretch.first = stretch.end) {
+		stretch.end = flood_cut(worker, burst, stretch.first, lacks);
+		flood_stretch(worker, burst, flood, stretch);
+		cuts_reset(worker->cuts);
 	}
 }
 
@@ -220,7 +281,7 @@ static void forward_groups(struct worker *worker, struct burst *burst)
 			count_dropped(&burst->from->counters[worker->index], group->verdict, group->count);
 		else if (!flood)
 			deliver(worker, topology_port(burst->topology, group->verdict), burst->list,
-				list_merged(burst, group, NULL));
+				list_merged(burst, group, NULL, (struct stretch){0, burst->count}));
 		burst->group_of[group->verdict] = 0;
 	}
 }
@@ -228,6 +289,7 @@ static void forward_groups(struct worker *worker, struct burst *burst)
 void forward_burst(struct worker *worker, struct burst *burst)
 {
 	survey(worker, burst);
+	worker->pieces_left = PIECES_MAX;
 	if (likely(judge_all(worker, burst) && burst->verdict[0] < VERDICT_FLOOD)) {
 		for (unsigned i = 0; i < burst->count; i++)
 			burst->list[i] = &burst->frames[i];

@@ -416,12 +416,13 @@ static void flows_keep_to_one_of_several_queues(void **state)
 
 /* ---- limits and offloads ---- */
 
-static void send_long(struct fixture *x, uint32_t bytes, unsigned tags, const struct vireo_frame_offload *offload)
+static void send_long_to(struct fixture *x, const uint8_t *to, uint32_t bytes, unsigned tags,
+			 const struct vireo_frame_offload *offload)
 {
 	uint8_t *frame = calloc(1, bytes);
 
 	assert_non_null(frame);
-	mac_of(frame, 1, 0);
+	memcpy(frame, to, 6);
 	mac_of(frame + 6, 0, 0);
 	for (unsigned i = 0; i < tags; i++)
 		memcpy(frame + 12 + 4 * i, "\x81\x00\x00\x05", 4);
@@ -430,6 +431,14 @@ static void send_long(struct fixture *x, uint32_t bytes, unsigned tags, const st
 	frame[46 + 4 * tags] = 0x50;
 	fake_port_send(x->fake[0], 0, frame, bytes, offload);
 	free(frame);
+}
+
+static void send_long(struct fixture *x, uint32_t bytes, unsigned tags, const struct vireo_frame_offload *offload)
+{
+	uint8_t to[6];
+
+	mac_of(to, 1, 0);
+	send_long_to(x, to, bytes, tags, offload);
 }
 
 static void longer_than_the_mtu_is_dropped_and_tags_do_not_count(void **state)
@@ -528,32 +537,117 @@ static void segments_longer_than_the_mtu_are_dropped(void **state)
 	assert_int_equal(stats_of(x, 1).tx_mtu, 2);
 }
 
-/* 64 frames that the worker finds together. */
-static void send_burst_to_cut(struct fixture *x, uint32_t payload, uint16_t segment_bytes)
+/* What is sent between the two, the worker finds together. */
+static void burst_begin(struct fixture *x)
 {
-	struct vireo_frame_offload offload = tso4;
 	unsigned gone = x->gone;
 
 	sw_queue_remove(x->port[0], false, 0, on_gone, x);
 	wait_gone(x, gone + 1);
-	offload.segment_bytes = segment_bytes;
-	for (unsigned i = 0; i < 64; i++)
-		send_long(x, 54 + payload, 0, &offload);
+}
+
+static void burst_end(struct fixture *x)
+{
 	assert_int_equal(sw_queue_add(x->port[0], false, 0), 0);
 	settle(x);
+}
+
+static void send_burst_to_cut(struct fixture *x, const uint8_t *to, uint32_t payload, uint16_t segment_bytes)
+{
+	struct vireo_frame_offload offload = tso4;
+
+	burst_begin(x);
+	offload.segment_bytes = segment_bytes;
+	for (unsigned i = 0; i < 64; i++)
+		send_long_to(x, to, 54 + payload, 0, &offload);
+	burst_end(x);
 }
 
 static void tiny_segments_do_not_make_others_wait(void **state)
 {
 	struct fixture *x = *state;
 
+	uint8_t to[6];
+
 	learn_all(x);
-	send_burst_to_cut(x, 60000, 250); /* more than honest senders make */
+	mac_of(to, 1, 0);
+	send_burst_to_cut(x, to, 60000, 250); /* more than honest senders make */
 	assert_int_equal(fake_port_got(x->fake[1]), 64 * 240);
 	fake_port_forget(x->fake[1]);
-	send_burst_to_cut(x, 2000, 1);
-	assert_int_equal(stats_of(x, 1).tx_segment_error, 64 - 16384 / 2000);
+	send_burst_to_cut(x, to, 2000, 1);
+	assert_int_equal(stats_of(x, 0).rx_segment_limit, 64 - 16384 / 2000);
 	assert_int_equal(fake_port_got(x->fake[1]), 16384 / 2000 * 2000);
+}
+
+static void flooded_frames_are_cut_once_for_all(void **state)
+{
+	struct fixture *x = *state;
+
+	learn_all(x);
+	send_burst_to_cut(x, broadcast, 60000, 250); /* one limit for all, and each gets all */
+	expect(x, 0, 64 * 240, 64 * 240);
+	assert_int_equal(stats_of(x, 0).rx_segment_limit, 0);
+	fake_port_forget(x->fake[1]);
+	fake_port_forget(x->fake[2]);
+	send_burst_to_cut(x, broadcast, 2000, 1);
+	expect(x, 0, 16384 / 2000 * 2000, 16384 / 2000 * 2000);
+	assert_int_equal(stats_of(x, 0).rx_segment_limit, 64 - 16384 / 2000); /* who caused it, once */
+	assert_int_equal(stats_of(x, 1).tx_segment_error + stats_of(x, 2).tx_segment_error, 0);
+	assert_int_equal(stats_of(x, 1).tx_segmented, 64 + 16384 / 2000);
+}
+
+static void frame_of_most_segments_is_flooded(void **state)
+{
+	struct fixture *x = *state;
+	struct vireo_frame_offload offload = tso4;
+
+	learn_all(x);
+	offload.segment_bytes = 30;
+	send_long_to(x, broadcast, 54 + 2047 * 30 + 1, 0, &offload); /* 2048 of them */
+	send_long_to(x, broadcast, 54 + 90, 0, &offload);
+	expect(x, 0, 2051, 2051);
+}
+
+static void flooded_pieces_keep_their_place_among_other_frames(void **state)
+{
+	struct fixture *x = *state;
+	struct vireo_frame_offload offload = tso4;
+
+	learn_all(x);
+	sw_port_offloads_set(x->port[2], VIREO_OFFLOAD_TSO4 | VIREO_OFFLOAD_CSUM);
+	offload.segment_bytes = 250;
+	burst_begin(x);
+	for (unsigned i = 0; i < 32; i++) { /* several times what is cut at once */
+		send_long_to(x, broadcast, 54 + 60000 + i, 0, &offload);
+		send_numbered(x, 0, 1, i);
+	}
+	burst_end(x);
+	expect(x, 0, 240 + 31 * 241 + 32, 32);
+	for (unsigned i = 0, at = 0; i < 32; i++) {
+		unsigned pieces = i ? 241 : 240;
+
+		assert_int_equal(x->fake[1]->got.frames[at]->bytes, 54 + 250);
+		assert_int_equal(x->fake[1]->got.frames[at + pieces - 1]->bytes, 54 + (i ? i : 250));
+		assert_int_equal(number_of(x->fake[1]->got.frames[at + pieces]), i);
+		assert_int_equal(x->fake[2]->got.frames[i]->bytes, 54 + 60000 + i);
+		at += pieces + 1;
+	}
+}
+
+static void flooded_lie_costs_only_that_frame(void **state)
+{
+	struct fixture *x = *state;
+	struct vireo_frame_offload offload = tso4;
+
+	learn_all(x);
+	offload.csum_start = 50;
+	burst_begin(x);
+	send_long_to(x, broadcast, 5000, 0, &offload);
+	send_long_to(x, broadcast, 54 + 1000, 0, &tso4);
+	burst_end(x);
+	expect(x, 0, 1, 1);
+	assert_int_equal(stats_of(x, 1).tx_segment_error, 1);
+	assert_int_equal(stats_of(x, 2).tx_segment_error, 1);
 }
 
 /* ---- control ---- */
@@ -841,6 +935,10 @@ int main(void)
 		forward_test(lying_headers_cost_only_that_frame),
 		forward_test(segments_longer_than_the_mtu_are_dropped),
 		forward_test(tiny_segments_do_not_make_others_wait),
+		forward_test(flooded_frames_are_cut_once_for_all),
+		forward_test(frame_of_most_segments_is_flooded),
+		forward_test(flooded_pieces_keep_their_place_among_other_frames),
+		forward_test(flooded_lie_costs_only_that_frame),
 		forward_test(removed_port_takes_its_addresses_along),
 		forward_test(names_are_unique_until_removed),
 		forward_test(queue_number_is_taken_until_it_is_gone),

@@ -6,7 +6,8 @@
  * The map of the switch.
  *
  *   control thread:  switch.c  port.c  topology.c (builds, publishes)  stats.c (reads)
- *   workers:         worker.c (which queue next)  forward.c (where to)  deliver.c (into the port)  offload.c  flow.c
+ *   workers:         worker.c (which queue next)  forward.c (where to)  deliver.c (into the port)
+ *                   offload.c  cuts.c  flow.c
  *   between them:    the published topology, mailboxes, the forwarding database (fdb.c), grace.c
  *
  * Locks: fdb.lock and grace.lock, each innermost. Claims of out queues are held for a burst, one at a time.
@@ -33,7 +34,8 @@ struct topology;
 /* What one worker counts for one port: written by that worker only. */
 struct port_counters {
 	uint64_t injected_frames, injected_bytes;
-	uint64_t rx_reserved, rx_hairpin, rx_bad_source, rx_spoofed, rx_flooded, rx_no_destination;
+	uint64_t rx_reserved, rx_hairpin, rx_bad_source, rx_spoofed, rx_segment_limit, rx_flooded,
+		rx_no_destination;
 	uint64_t tx_no_queue, tx_mtu, tx_segment_error, tx_segmented, tx_lost;
 } __attribute__((aligned(CACHE_LINE)));
 
@@ -198,7 +200,36 @@ struct burst {
 /* Worker. Frames are forwarded or counted on return; topology, from, frames and count are set. */
 void forward_burst(struct worker *worker, struct burst *burst);
 
+/* ---- cuts.c ---- */
+
+enum cut_state {
+	CUT_MADE,
+	CUT_LIES, /* its headers do */
+	CUT_OVER, /* it would make more pieces than the burst has left; that is counted */
+};
+
+struct cut {
+	enum cut_state state;
+	uint16_t first, count; /* slots of the arena */
+};
+
+/* What frames of the burst in hand have been cut into, for all who need that. */
+struct cuts {
+	struct offload_arena *arena;
+	uint64_t frames; /* bit i: frame i is in `of` */
+	struct cut of[BURST_FRAMES];
+};
+
+int cuts_new(struct cuts **ret_cuts); /* -ENOMEM */
+void cuts_free(struct cuts *cuts);    /* takes NULL */
+/* Worker. Nobody uses the pieces any more. */
+void cuts_reset(struct cuts *cuts);
+/* Worker. Frame `index` of the burst is cut. False: there is no room; deliver what is there, and reset. */
+bool cuts_add(struct worker *worker, unsigned index);
+
 /* ---- deliver.c ---- */
+
+#define PIECES_MAX 16384u /* of a burst: 64 frames of 64 KiB in pieces of 256 bytes */
 
 /* Worker. Frames go to a port in this order: what the port lacks is made up for, what cannot go is counted. */
 void deliver(struct worker *worker, const struct topology_port *to, struct vireo_frame **frames, unsigned count);
@@ -253,7 +284,8 @@ struct worker {
 	struct epoll_event events[WORKER_EVENTS];
 	struct sw_worker_stats stats; /* read by anybody */
 	struct offload_arena *arena;
-	unsigned pieces_left; /* that may be cut out of this burst for the receiver in hand */
+	struct cuts *cuts;
+	unsigned pieces_left; /* that may still be cut out of this burst */
 	struct burst burst;
 	struct vireo_frame frames[BURST_FRAMES];
 

@@ -54,13 +54,15 @@
 #define IPV6_SOURCE         8u
 #define IPV6_FRAGMENT_BYTES 8u
 
-int offload_arena_new(struct offload_arena **ret_arena)
+int offload_arena_new(unsigned slots, uint32_t linear_bytes, struct offload_arena **ret_arena)
 {
-	struct offload_arena *arena = calloc(1, sizeof(*arena));
+	struct offload_arena *arena = calloc(1, sizeof(*arena) + slots * sizeof(arena->slots[0]));
 
 	if (!arena)
 		return -ENOMEM;
-	arena->linear = malloc(OFFLOAD_LINEAR_BYTES);
+	arena->slot_count = slots;
+	arena->linear_bytes = linear_bytes;
+	arena->linear = malloc(linear_bytes);
 	if (!arena->linear) {
 		free(arena);
 		return -ENOMEM;
@@ -247,7 +249,7 @@ int offload_begin(struct offload_job *job, struct offload_arena *arena, const st
 
 	if (frame->len_bytes > OFFLOAD_FRAME_BYTES)
 		return -EINVAL;
-	if (frame->len_bytes > OFFLOAD_LINEAR_BYTES - arena->linear_used)
+	if (frame->len_bytes > arena->linear_bytes - arena->linear_used)
 		return -ENOSPC;
 	*job = (struct offload_job){
 		.arena = arena,

@@ -13,10 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define OFFLOAD_SLOTS        64u
 #define OFFLOAD_HEADER_BYTES 256u          /* longest pile of headers that is cut; options and extensions included */
 #define OFFLOAD_FRAME_BYTES  (65535u + 78u) /* longest frame that is worked on: an IPv6 packet with tags */
-#define OFFLOAD_LINEAR_BYTES (128u * 1024)
 #define OFFLOAD_SEGMENTS_MAX 2048u         /* out of one frame; TCP's least MSS makes 1365 */
 
 /* One frame made here. */
@@ -28,11 +26,11 @@ struct offload_slot {
 
 /* Holds the frames that were made since offload_reset(). */
 struct offload_arena {
-	uint32_t linear_used;
-	unsigned slots_used;
+	uint32_t linear_used, linear_bytes;
+	unsigned slots_used, slot_count;
 	uint32_t fragment_id; /* IPv6: of the next datagram */
-	uint8_t *linear;      /* OFFLOAD_LINEAR_BYTES: private copies */
-	struct offload_slot slots[OFFLOAD_SLOTS];
+	uint8_t *linear;      /* private copies */
+	struct offload_slot slots[];
 };
 
 /* A frame on the lathe. */
@@ -52,7 +50,8 @@ struct offload_job {
 	bool udp_checksum;      /* USO: the datagrams get one */
 };
 
-int offload_arena_new(struct offload_arena **ret_arena); /* -ENOMEM */
+/* With room for so many frames that are made, and for so many bytes that they are made of. -ENOMEM. */
+int offload_arena_new(unsigned slots, uint32_t linear_bytes, struct offload_arena **ret_arena);
 void offload_arena_free(struct offload_arena *arena);    /* takes NULL */
 void offload_reset(struct offload_arena *arena);         /* nobody uses the frames made any more */
 
@@ -61,7 +60,7 @@ int offload_begin(struct offload_job *job, struct offload_arena *arena, const st
 /* Whether the arena has room for one more. */
 static inline bool offload_has_slot(const struct offload_arena *arena)
 {
-	return arena->slots_used < OFFLOAD_SLOTS;
+	return arena->slots_used < arena->slot_count;
 }
 /* How many frames that are still to come. */
 static inline uint32_t offload_pieces(const struct offload_job *job)

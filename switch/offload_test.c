@@ -318,7 +318,7 @@ static int setup(void **state)
 	struct fixture *x = calloc(1, sizeof(*x));
 
 	assert_non_null(x);
-	assert_int_equal(offload_arena_new(&x->arena), 0);
+	assert_int_equal(offload_arena_new(64, 128 * 1024, &x->arena), 0);
 	*state = x;
 	return 0;
 }

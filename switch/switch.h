@@ -114,11 +114,12 @@ struct sw_port_stats {
 	uint64_t rx_hairpin;          /* destination is behind the port itself */
 	uint64_t rx_bad_source;       /* source address is multicast or zero */
 	uint64_t rx_spoofed;          /* source address is another port's, or not one of those that the port may have */
+	uint64_t rx_segment_limit;    /* not cut for who does not take it whole: too many pieces in one burst */
 	uint64_t rx_flooded;          /* forwarded, to more than one port (not a drop) */
 	uint64_t rx_no_destination;   /* there is no other port */
 	uint64_t tx_no_queue;         /* port has no running out queue */
 	uint64_t tx_mtu;              /* longer than the port's MTU */
-	uint64_t tx_segment_error;    /* needed software segmentation, but its headers lied or its pieces were too small */
+	uint64_t tx_segment_error;    /* needed software segmentation, but its headers lied */
 	uint64_t tx_segmented;        /* frames that were cut in software (not a drop) */
 	uint64_t tx_lost;             /* the port took fewer than were given: see its queue counters */
 };

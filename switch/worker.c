@@ -44,6 +44,7 @@
 #define EVENTS_EVERY_NS (40u * NS_PER_US) /* how often a busy worker looks for kicks */
 #define REST_NS_MIN     (20u * NS_PER_US)
 #define REST_NS_MAX     (500u * NS_PER_US)
+#define ARENA_LINEAR_BYTES (128u * 1024) /* one of the longest frames, and some of others */
 #define SLEEP_FOR_EVER  UINT64_MAX
 #define WAKE_SLOT       UINT32_MAX
 
@@ -346,7 +347,8 @@ static int worker_open(struct worker *worker)
 		return err;
 	if (epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->wake_fd, &event) < 0)
 		return -errno;
-	return offload_arena_new(&worker->arena);
+	err = cuts_new(&worker->cuts);
+	return err ? err : offload_arena_new(BURST_FRAMES, ARENA_LINEAR_BYTES, &worker->arena);
 }
 
 int worker_new(struct sw *sw, unsigned index, int cpu, struct worker **ret_worker)
@@ -396,6 +398,7 @@ void worker_free(struct worker *worker)
 		return;
 	mailbox_drop(worker);
 	offload_arena_free(worker->arena);
+	cuts_free(worker->cuts);
 	fd_close(&worker->wake_fd);
 	fd_close(&worker->epoll_fd);
 	free(worker->slots);

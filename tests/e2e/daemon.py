@@ -492,7 +492,7 @@ def only_the_daemons_user_root_and_the_control_group_may_connect(lab):
 PORT = {"name", "type", "address", "state", "rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_drops", "tx_drops"}
 PORT_FULL = PORT | {"queues", "mtu", "offloads", "counters", "queue_counters"}
 COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_reserved", "rx_hairpin", "rx_bad_source", "rx_spoofed",
-            "rx_no_destination", "tx_segmented", "tx_no_queue", "tx_mtu", "tx_segment_error", "tx_lost"}
+            "rx_segment_limit", "rx_no_destination", "tx_segmented", "tx_no_queue", "tx_mtu", "tx_segment_error", "tx_lost"}
 QUEUE = {"direction", "queue", "running", "frames", "bytes", "disabled", "too_long", "error"}
 QUEUE_OF = {"rx": QUEUE | {"runt", "bad_offload"}, "tx": QUEUE | {"no_buffer", "offload_refused", "filtered"}}
 WORKER = {"worker", "cpu", "loops", "busy_loops", "sleeps", "wakeups", "frames", "busy_cycles"}

@@ -94,7 +94,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint32_t first, second;
 	uint8_t kind;
 
-	if (!arena && offload_arena_new(&arena))
+	if (!arena && offload_arena_new(64, 128 * 1024, &arena))
 		abort();
 	offload_reset(arena);
 	kind = fuzz_u8(&in);

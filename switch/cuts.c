@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Frames that are flooded and must be cut (or get their checksum) for some receivers: once for all of them.
+ *
+ * What comes out of a frame is the same for every port that does not take it whole. A flooded burst is gone through
+ * in stretches: as many frames as the arena holds the pieces of are cut, each port gets the stretch, whole or in pieces, and the
+ * arena is used again for the next. So the work of cutting does not grow with the number of ports, and each port
+ * gets its frames in their order.
+ */
+
+#include "switch/internal.h"
+#include <errno.h>
+#include <stdlib.h>
+
+#define CUTS_SLOTS        (OFFLOAD_SEGMENTS_MAX + 1) /* any one frame is cut, whatever it asks for */
+#define CUTS_LINEAR_BYTES (16u * OFFLOAD_FRAME_BYTES)
+
+int cuts_new(struct cuts **ret_cuts)
+{
+	struct cuts *cuts = calloc(1, sizeof(*cuts));
+	int err;
+
+	if (!cuts)
+		return -ENOMEM;
+	err = offload_arena_new(CUTS_SLOTS, CUTS_LINEAR_BYTES, &cuts->arena);
+	if (err)
+		free(cuts);
+	else
+		*ret_cuts = cuts;
+	return err;
+}
+
+void cuts_free(struct cuts *cuts)
+{
+	if (!cuts)
+		return;
+	offload_arena_free(cuts->arena);
+	free(cuts);
+}
+
+void cuts_reset(struct cuts *cuts)
+{
+	offload_reset(cuts->arena);
+	cuts->frames = 0;
+}
+
+static void cut_all(struct cut *cut, struct offload_job *job)
+{
+	cut->state = CUT_MADE;
+	cut->first = (uint16_t)job->arena->slots_used;
+	while (!job->finished)
+		offload_next(job);
+	cut->count = (uint16_t)(job->arena->slots_used - cut->first);
+}
+
+bool cuts_add(struct worker *worker, unsigned index)
+{
+	struct cuts *cuts = worker->cuts;
+	struct cut *cut = &cuts->of[index];
+	struct offload_arena *arena = cuts->arena;
+	uint32_t linear_used = arena->linear_used;
+	struct offload_job job;
+	int err = worker->pieces_left ? offload_begin(&job, arena, &worker->burst.frames[index]) : 0;
+
+	if (err == -ENOSPC)
+		return false;
+	if (err) {
+		cut->state = CUT_LIES;
+	} else if (!worker->pieces_left || offload_pieces(&job) > worker->pieces_left) {
+		cut->state = CUT_OVER;
+		arena->linear_used = linear_used;
+		counter_add(&worker->burst.from->counters[worker->index].rx_segment_limit, 1);
+	} else if (offload_pieces(&job) >= arena->slot_count - arena->slots_used) {
+		arena->linear_used = linear_used;
+		return false;
+	} else {
+		worker->pieces_left -= offload_pieces(&job);
+		cut_all(cut, &job);
+	}
+	cuts->frames |= 1ull << index;
+	return true;
+}
