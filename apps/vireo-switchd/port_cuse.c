@@ -18,6 +18,7 @@
 #include "base/loop.h"
 #include "base/util.h"
 #include "port_device.h"
+#include "retry.h"
 #include "vireo/device.h"
 #include "vireo/endpoint.h"
 #include "vireo/net.h"
@@ -54,6 +55,7 @@ struct cuse_port {
 	pid_t process; /* whose pairs these are; 0: nobody's */
 	struct logger logger;
 	struct rate log_rate;
+	struct retry retry; /* of queues that the switch could not take */
 	bool lost, closing;
 	struct cuse_pair pairs[];
 };
@@ -154,7 +156,7 @@ static void queue_settle(struct cuse_queue *q)
 	if (q->running && !present && (!q->out || pair_used(q->pair))) {
 		err = sw_queue_add(sw, q->out, index);
 		if (err)
-			log_error(&cuse->port.log, "pair %u is not served: %s", index, strerror(-err));
+			retry_later(&cuse->retry, 2 * index + !q->out, err);
 	} else if (!q->running && present) {
 		q->leaving = true;
 		sw_queue_remove(sw, q->out, index, queue_left, q);
@@ -171,6 +173,14 @@ static void look_again(void *opaque)
 	for (unsigned i = 0; i < cuse->port.spec.queues; i++)
 		if (cuse->pairs[i].queues[0].running)
 			queue_settle(&cuse->pairs[i].queues[0]);
+}
+
+static void queues_again(void *opaque)
+{
+	struct cuse_port *cuse = opaque;
+
+	for (unsigned i = 0; i < 2 * cuse->port.spec.queues && !cuse->closing; i++)
+		queue_settle(&cuse->pairs[i / 2].queues[i % 2]);
 }
 
 static void cuse_queue_started(void *opaque, unsigned queue)
@@ -359,6 +369,7 @@ static void cuse_free(struct port *port)
 		vireo_net_free(cuse->pairs[i].net);
 	if (cuse->look)
 		loop_timer_free(&cuse->look);
+	retry_fini(&cuse->retry);
 	free(cuse);
 }
 
@@ -385,6 +396,9 @@ static struct cuse_port *cuse_new(struct ports *ports, const struct spec *spec)
 static int cuse_start(struct cuse_port *cuse)
 {
 	int err = loop_timer_new(cuse->port.ports->loop, look_again, cuse, &cuse->look);
+
+	if (!err)
+		err = retry_init(&cuse->retry, cuse->port.ports->loop, &cuse->port.log, queues_again, cuse);
 
 	for (unsigned i = 0; !err && i < cuse->port.spec.queues; i++)
 		err = net_open(&cuse->pairs[i]);

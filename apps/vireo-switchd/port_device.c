@@ -16,6 +16,7 @@
 #include "base/loop.h"
 #include "base/util.h"
 #include "port_device.h"
+#include "retry.h"
 #include "vireo/device.h"
 #include "vireo/endpoint.h"
 #include "vireo/net.h"
@@ -42,6 +43,7 @@ struct vm_port {
 	unsigned pairs_used;
 	struct logger logger; /* what the library says: mostly about the peer, as often as the peer likes */
 	struct rate log_rate, announce_rate;
+	struct retry retry; /* of queues that the switch could not take */
 	bool lost; /* the endpoint has failed for good */
 	bool closing;
 	struct vm_queue queues[];
@@ -167,7 +169,7 @@ static void queue_settle(struct vm_queue *q)
 	if (wanted && !sw_queue_present(sw, out, q->index / 2)) {
 		err = sw_queue_add(sw, out, q->index / 2);
 		if (err)
-			log_error(&q->vm->port.log, "queue %u is not served: %s", q->index, strerror(-err));
+			retry_later(&q->vm->retry, q->index, err);
 	} else if (!wanted && sw_queue_present(sw, out, q->index / 2)) {
 		q->leaving = true;
 		sw_queue_remove(sw, out, q->index / 2, queue_left, q);
@@ -175,6 +177,14 @@ static void queue_settle(struct vm_queue *q)
 		q->stopping = false;
 		vireo_net_queue_quiesced(q->vm->net, q->index);
 	}
+}
+
+static void queues_again(void *opaque)
+{
+	struct vm_port *vm = opaque;
+
+	for (unsigned i = 0; i < 2 * vm->port.spec.queues && !vm->closing; i++)
+		queue_settle(&vm->queues[i]);
 }
 
 static struct vm_queue *queue_of(struct vm_port *vm, unsigned queue)
@@ -219,8 +229,7 @@ static void vm_pairs_set(void *opaque, unsigned pairs)
 	struct vm_port *vm = opaque;
 
 	vm->pairs_used = pairs;
-	for (unsigned i = 0; i < 2 * vm->port.spec.queues; i++)
-		queue_settle(&vm->queues[i]);
+	queues_again(vm);
 }
 
 /* ---- other news from the device ---- */
@@ -353,6 +362,7 @@ void device_port_free(struct port *port)
 {
 	struct vm_port *vm = container_of(port, struct vm_port, port);
 
+	retry_fini(&vm->retry);
 	vireo_net_free(vm->net);
 	free(vm);
 }
@@ -369,8 +379,10 @@ int device_port_open(const struct port_kind *kind, const struct device_door *doo
 		vm->port.in_queues = vm->port.out_queues = vm->pairs_used = spec->queues;
 		for (unsigned i = 0; i < 2 * spec->queues; i++)
 			vm->queues[i] = (struct vm_queue){.vm = vm, .index = i};
-		err = net_open(vm);
+		err = retry_init(&vm->retry, ports->loop, &vm->port.log, queues_again, vm);
 	}
+	if (!err)
+		err = net_open(vm);
 	if (!err)
 		err = port_join(&vm->port);
 	if (!err)

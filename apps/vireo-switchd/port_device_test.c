@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* How a device's queues come into the switch, and what is done when they do not. Device and switch are made up here. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+/* after the above: */
+#include "base/loop.h"
+#include "port_device.h"
+#include "retry.h"
+#include "vireo/device.h"
+#include "vireo/endpoint.h"
+#include "vireo/net.h"
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static struct ports ports;
+static struct vireo_net_ops ops; /* of the device that is open */
+static void *opaque;
+static unsigned refuse; /* so many additions */
+static unsigned asked, present[2], quiesced;
+static char lines[4][128];
+static unsigned line_count;
+
+/* ---- the device ---- */
+
+int vireo_net_new(const struct vireo_net_config *config, struct vireo_net **ret_net)
+{
+	memcpy(&ops, config->ops, sizeof(ops));
+	opaque = config->opaque;
+	*ret_net = (struct vireo_net *)&ops;
+	return 0;
+}
+
+void vireo_net_free(struct vireo_net *net)
+{
+}
+
+struct vireo_device *vireo_net_device(struct vireo_net *net)
+{
+	return (struct vireo_device *)&ops;
+}
+
+struct vireo_queue *vireo_device_queue(struct vireo_device *device, uint32_t index)
+{
+	return (struct vireo_queue *)&ops;
+}
+
+bool vireo_queue_enabled(const struct vireo_queue *queue)
+{
+	return true;
+}
+
+void vireo_net_queue_quiesced(struct vireo_net *net, uint32_t queue)
+{
+	quiesced++;
+}
+
+int vireo_endpoint_open(struct vireo_device *device, const char *address, const struct vireo_endpoint_config *config,
+			struct vireo_endpoint **ret_endpoint)
+{
+	*ret_endpoint = (struct vireo_endpoint *)&ops;
+	return 0;
+}
+
+static int endpoint_fd = -1;
+
+int vireo_endpoint_fd(const struct vireo_endpoint *endpoint)
+{
+	return endpoint_fd;
+}
+
+void vireo_endpoint_close(struct vireo_endpoint *endpoint, void (*done)(void *opaque), void *done_opaque)
+{
+	if (done)
+		done(done_opaque);
+}
+
+int vireo_endpoint_dispatch(struct vireo_endpoint *endpoint)
+{
+	return 0;
+}
+
+bool vireo_endpoint_connected(const struct vireo_endpoint *endpoint)
+{
+	return true;
+}
+
+unsigned vireo_net_offloads(const struct vireo_net *net)
+{
+	return 0;
+}
+
+/* What no worker is there to call. */
+int vireo_net_kick_fd(struct vireo_net *net, uint32_t queue)
+{
+	return -1;
+}
+
+bool vireo_net_kick_enable(struct vireo_net *net, uint32_t queue, bool on)
+{
+	return false;
+}
+
+void vireo_net_queue_stats(const struct vireo_net *net, uint32_t queue, struct vireo_net_queue_stats *ret)
+{
+}
+
+int vireo_net_transmit_look(struct vireo_net *net, uint32_t pair, struct vireo_frame *frames, uint32_t max)
+{
+	return 0;
+}
+
+void vireo_net_transmit_expect(struct vireo_net *net, uint32_t pair)
+{
+}
+
+void vireo_net_transmit_complete(struct vireo_net *net, uint32_t pair)
+{
+}
+
+int vireo_net_receive_deliver(struct vireo_net *net, uint32_t pair, struct vireo_frame *const *frames, uint32_t count)
+{
+	return 0;
+}
+
+void vireo_net_receive_flush(struct vireo_net *net, uint32_t pair)
+{
+}
+
+/* ---- ports and switch ---- */
+
+static void on_line(void *unused, enum vireo_log_level level, const char *line)
+{
+	snprintf(lines[line_count++ % 4], sizeof(lines[0]), "%s", line);
+}
+
+struct vireo_log logger_log(struct logger *logger, enum vireo_log_level max_level)
+{
+	return (struct vireo_log){.write = on_line, .max_level = VIREO_LOG_INFO};
+}
+
+const char *spec_type_name(enum spec_type type)
+{
+	return "made-up";
+}
+
+bool rate_pass_now(struct rate *rate, uint32_t *ret_left_out)
+{
+	return true;
+}
+
+void port_init(struct port *port, struct ports *of, const struct port_kind *kind, const struct spec *spec)
+{
+	port->ports = of;
+	port->spec = *spec;
+	port->log = logger_log(NULL, VIREO_LOG_INFO);
+}
+
+int port_join(struct port *port)
+{
+	port->sw = (struct sw_port *)port;
+	return 0;
+}
+
+void port_offloads_set(struct port *port, unsigned offloads)
+{
+}
+
+void port_mtu_set(struct port *port, uint16_t mtu)
+{
+}
+
+void port_closed(struct port *port)
+{
+	port->dead = true;
+}
+
+void port_abandon(struct port *port)
+{
+	fail();
+}
+
+void sw_fdb_flush(struct sw *sw, struct sw_port *port)
+{
+}
+
+int sw_port_inject(struct sw_port *port, const void *frame, uint32_t bytes)
+{
+	return 0;
+}
+
+int sw_queue_add(struct sw_port *port, bool out, unsigned queue)
+{
+	asked++;
+	if (refuse) {
+		refuse--;
+		return -ENOSPC; /* fs.epoll.max_user_watches */
+	}
+	present[out]++;
+	return 0;
+}
+
+bool sw_queue_present(const struct sw_port *port, bool out, unsigned queue)
+{
+	return present[out];
+}
+
+void sw_queue_remove(struct sw_port *port, bool out, unsigned queue, void (*done)(void *opaque), void *done_opaque)
+{
+	present[out] = 0;
+	done(done_opaque);
+}
+
+/* ---- a port ---- */
+
+static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
+{
+}
+
+static const struct device_door door = {.what = "door", .config = config};
+
+static int set_up(void **state)
+{
+	const struct spec spec = {.queues = 1};
+	char why[SPEC_WHY_BYTES];
+	struct port *port;
+
+	refuse = asked = present[0] = present[1] = quiesced = line_count = 0;
+	if (loop_new(&ports.loop))
+		return -1;
+	endpoint_fd = eventfd(0, 0);
+	if (device_port_open(NULL, &door, &ports, &spec, &port, why))
+		return -1;
+	*state = port;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	device_port_close(*state);
+	device_port_free(*state);
+	close(endpoint_fd);
+	loop_free(ports.loop);
+	return 0;
+}
+
+static void wait_until_asked(unsigned times)
+{
+	for (unsigned i = 0; i < 1000 && asked < times; i++)
+		loop_dispatch(ports.loop, 10);
+	assert_int_equal(asked, times);
+}
+
+static void queue_that_could_not_be_added_is_tried_again(void **state)
+{
+	refuse = 3;
+	ops.queue_started(opaque, 1);
+	ops.queue_started(opaque, 0);
+	assert_false(present[false] || present[true]);
+	wait_until_asked(5);
+	assert_int_equal(present[false], 1);
+	assert_int_equal(present[true], 1);
+	assert_int_equal(line_count, 2); /* one when it began, one when it was over */
+	assert_non_null(strstr(lines[0], "queue 1 is not served: No space left on device; trying again"));
+	assert_non_null(strstr(lines[1], "served again"));
+}
+
+static void queue_that_was_stopped_meanwhile_is_not(void **state)
+{
+	refuse = 1;
+	ops.queue_started(opaque, 1);
+	ops.queue_stop(opaque, 1);
+	assert_int_equal(quiesced, 1);
+	ops.queue_started(opaque, 0);
+	wait_until_asked(2);
+	for (unsigned i = 0; i < 2 * RETRY_MS / 10; i++)
+		loop_dispatch(ports.loop, 10);
+	assert_false(present[false]);
+	assert_int_equal(asked, 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(queue_that_could_not_be_added_is_tried_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(queue_that_was_stopped_meanwhile_is_not, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
