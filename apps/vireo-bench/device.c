@@ -2,16 +2,53 @@
 #include "device.h"
 #include "vireo/device.h"
 #include "vireo/net.h"
+#include "vireo/notifier.h"
 #include "vireo/pci.h"
+#include <errno.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char pci_prefix[] = "virtio-pci:";
 
+struct aside {
+	void (*work)(void *argument);
+	void *argument;
+};
+
+static void *aside_main(void *opaque)
+{
+	struct aside aside = *(struct aside *)opaque;
+
+	free(opaque);
+	aside.work(aside.argument);
+	return NULL;
+}
+
+/* A back end may hold such a thread for ever, and us not: vireo/notifier.h. */
+static int run_aside(void *opaque, void (*work)(void *argument), void *argument)
+{
+	struct aside *aside = malloc(sizeof(*aside));
+	pthread_t thread;
+	int err;
+
+	if (!aside)
+		return -ENOMEM;
+	*aside = (struct aside){ .work = work, .argument = argument };
+	err = -pthread_create(&thread, NULL, aside_main, aside);
+	if (err)
+		free(aside);
+	else
+		pthread_detach(thread);
+	return err;
+}
+
 static int front_open(struct device *d)
 {
+	const struct vireo_notifier_config aside = { .size = sizeof(aside), .run_aside = run_aside };
 	const struct device_config *c = &d->config;
-	const struct vireo_front_config config = {
+	struct vireo_front_config config = {
 		.size = sizeof(config),
 		.path = c->path,
 		.server = c->server,
@@ -23,8 +60,10 @@ static int front_open(struct device *d)
 		.memory_bytes = (size_t)c->pairs * c->ring_size * ((size_t)c->rx_bytes + c->tx_bytes),
 		.log = *c->log,
 	};
+	int ret = vireo_notifier_open(&aside, &d->notifier, NULL);
 
-	return vireo_front_open(&config, &d->front);
+	config.notifier = d->notifier;
+	return ret ? ret : vireo_front_open(&config, &d->front);
 }
 
 /* Rings of one length keep the bench simple: the shortest counts. */
@@ -83,8 +122,10 @@ void device_close(struct device *d)
 {
 	vireo_front_close(d->front);
 	vireo_pci_close(d->pci);
+	vireo_notifier_free(d->notifier);
 	d->front = NULL;
 	d->pci = NULL;
+	d->notifier = NULL;
 }
 
 uint64_t device_features(const struct device *d)

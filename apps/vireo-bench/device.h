@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct vireo_notifier;
 struct vireo_pci;
 
 struct device_config {
@@ -26,6 +27,7 @@ struct device_config {
 struct device {
 	struct vireo_front *front; /* one of these two */
 	struct vireo_pci *pci;
+	struct vireo_notifier *notifier; /* of the front end */
 	struct device_config config;
 	unsigned ring_size; /* a function may allow less than was wanted */
 };

@@ -6,6 +6,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "aside.h"
 #include "commands.h"
 #include "ctl/server.h"
 #include "logger.h"
@@ -108,13 +109,20 @@ static void files_limit_raise(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* Some containers forbid kernel AIO. */
-static void notifier_open(struct daemon *d)
+/* Some containers forbid kernel AIO, and somebody else may have used it up. */
+static int notifier_open(struct daemon *d)
 {
-	int err = vireo_notifier_new(&d->ports.notifier);
+	const struct vireo_notifier_config config = { .size = sizeof(config), .run_aside = aside_run };
+	int aio_err = 0, err = vireo_notifier_open(&config, &d->ports.notifier, &aio_err);
 
 	if (err)
-		log_warning(&d->log, "a hostile peer may block a worker: no asynchronous I/O: %s", strerror(-err));
+		log_error(&d->log, "cannot signal: %s", strerror(-err));
+	if (aio_err)
+		log_warning(&d->log,
+			    "no kernel AIO (%s): each queue is signalled by a thread of its own until it can be had: "
+			    "see fs.aio-max-nr",
+			    strerror(-aio_err));
+	return err;
 }
 
 static int switch_start(struct daemon *d)
@@ -133,7 +141,9 @@ static int switch_start(struct daemon *d)
 		log_error(&d->log, "cannot start the workers: %s: try fewer of them", strerror(-err));
 		return err;
 	}
-	notifier_open(d);
+	err = notifier_open(d);
+	if (err)
+		return err;
 	d->ports.loop = d->loop;
 	d->ports.faults = fault_table;
 	d->ports.log_level = d->options.log_level;

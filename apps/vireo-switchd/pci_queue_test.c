@@ -53,7 +53,6 @@ static void side_new(struct side *side, unsigned number)
 		.tables = at + 8192,
 		.tables_gpa = gpa + 8192,
 		.memory = {.host = at + RING_BYTES, .gpa = gpa + RING_BYTES, .bytes = ENTRIES * BUFFER_BYTES},
-		.kick_fd = -1,
 		.call_fd = -1,
 	};
 	struct ring_setup device = {.indirect = true,

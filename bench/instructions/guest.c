@@ -87,7 +87,6 @@ static struct vireo_driver_ring *ring_add(struct guest *g, unsigned index)
 		.in_order = g->c->in_order,
 		.size = GUEST_QUEUE_SIZE,
 		.memory = {.host = g->memory, .gpa = GPA, .bytes = MEMORY_BYTES},
-		.kick_fd = -1,
 		.call_fd = -1,
 	};
 	struct ring_area area = ring_area_bytes(setup.packed, setup.size);

@@ -31,7 +31,6 @@ static struct vireo_driver_ring *ring_of(bool packed, bool in_order)
 		.driver = shared.driver,
 		.device = shared.device,
 		.memory = { .host = shared.buffers, .gpa = 0x1000, .bytes = sizeof(shared.buffers) },
-		.kick_fd = -1,
 		.call_fd = -1,
 	};
 	struct vireo_driver_ring *ring = NULL;

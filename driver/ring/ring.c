@@ -3,6 +3,7 @@
 /* What both formats share: the book of buffers that are out, batches, and the public calls. */
 
 #include "driver/ring/ring.h"
+#include "base/bell.h"
 #include "base/fd.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -137,8 +138,8 @@ static void device_kick(const struct vireo_driver_ring *ring)
 	if (ring->s.doorbell) {
 		device_write_barrier();
 		*ring->s.doorbell = le16(ring->s.doorbell_value);
-	} else if (ring->s.kick_fd >= 0) {
-		fd_event_raise(ring->s.kick_fd);
+	} else if (ring->s.kick) {
+		bell_raise(ring->s.kick);
 	}
 }
 

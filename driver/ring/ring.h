@@ -51,8 +51,9 @@ struct driver_ring_setup {
 	void *tables;
 	uint64_t tables_gpa;
 	struct driver_ring_memory memory;
-	int kick_fd, call_fd; /* borrowed; -1: none */
-	/* A register that kicks the device, and what is written to it (4.1.5.2); instead of kick_fd. */
+	const struct bell *kick; /* borrowed; NULL: none */
+	int call_fd; /* borrowed; -1: none */
+	/* A register that kicks the device, and what is written to it (4.1.5.2); instead of kick. */
 	volatile uint16_t *doorbell;
 	uint16_t doorbell_value;
 };

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 /* after the above: */
+#include "base/bell.h"
 #include "base/fd.h"
 #include "driver/ring/ring.h"
 #include "lib/ring/ring.h" /* the device side: "ring/ring.h" would be found here first */
@@ -39,7 +40,8 @@ struct variant {
 /* Both sides of one ring. */
 struct pair {
 	struct variant v;
-	int fd, kick_fd, call_fd;
+	int fd, call_fd;
+	struct bell kick;
 	uint8_t *memory;
 	struct map *map;
 	struct vireo_driver_ring *driver;
@@ -74,7 +76,7 @@ static void driver_side(struct pair *p, uint64_t tables_offset, void *desc, void
 		.memory = { .host = p->memory + BUFFERS_OFFSET,
 			    .gpa = GPA + BUFFERS_OFFSET,
 			    .bytes = BUFFERS_BYTES },
-		.kick_fd = p->kick_fd,
+		.kick = &p->kick,
 		.call_fd = p->call_fd,
 	};
 
@@ -116,7 +118,8 @@ static struct pair *pair_new(const struct variant *v)
 	assert_int_equal(ftruncate(p->fd, MEMORY_BYTES), 0);
 	p->memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
 	assert_ptr_not_equal(p->memory, MAP_FAILED);
-	assert_int_equal(fd_event_new(&p->kick_fd), 0);
+	p->kick = (struct bell)BELL_INIT;
+	assert_int_equal(fd_event_new(&p->kick.fd), 0);
 	assert_int_equal(fd_event_new(&p->call_fd), 0);
 	p->pieces = calloc(PIECES_MAX, sizeof(*p->pieces));
 	desc = area(p, &at, areas.desc_bytes);
@@ -136,7 +139,7 @@ static void pair_free(struct pair *p)
 	map_unref(p->map);
 	munmap(p->memory, MEMORY_BYTES);
 	fd_close(&p->fd);
-	fd_close(&p->kick_fd);
+	bell_forget(&p->kick);
 	fd_close(&p->call_fd);
 	free(p->pieces);
 	free(p);
@@ -498,8 +501,8 @@ static void *stress_device(void *opaque)
 		total += served;
 		if (served)
 			continue;
-		fd_event_clear(p->kick_fd);
-		if (!ring_kick_enable(p->device, true) && !sleep_on(p->kick_fd))
+		fd_event_clear(p->kick.fd);
+		if (!ring_kick_enable(p->device, true) && !sleep_on(p->kick.fd))
 			p->device_overslept = true;
 		if (p->device_overslept)
 			break;

@@ -105,7 +105,6 @@ static int ring_make(struct vireo_pci *pci, unsigned index, const struct vireo_p
 		.event_idx = pci_agreed(pci, PCI_F_EVENT_IDX_BIT),
 		.in_order = pci_agreed(pci, PCI_F_IN_ORDER_BIT),
 		.size = size,
-		.kick_fd = -1,
 		.doorbell = pci->access->ops->doorbell(pci->access, pci->layout.notify.bar, notify_offset),
 		.doorbell_value = (uint16_t)index,
 	};

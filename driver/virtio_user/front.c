@@ -6,6 +6,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "vireo/notifier.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +45,7 @@ static int config_take(struct vireo_front *front, const struct vireo_front_confi
 	if (!front->rings)
 		return -ENOMEM;
 	for (unsigned i = 0; i < c->queue_count; i++)
-		front->rings[i].kick_fd = front->rings[i].call_fd = -1;
+		front->rings[i] = (struct front_ring){ .kick = BELL_INIT, .call_fd = -1 };
 	return 0;
 }
 
@@ -133,6 +134,18 @@ static int negotiate(struct vireo_front *front)
 	return ret ? ret : agree_features(front, offered);
 }
 
+/* The back end shares the kick fds: they are raised in a way that it cannot block. */
+static int notifier_take(struct vireo_front *front)
+{
+	int ret = 0;
+
+	if (!front->config.notifier)
+		ret = vireo_notifier_open(NULL, &front->own_notifier, NULL);
+	if (front->own_notifier)
+		front->config.notifier = front->own_notifier;
+	return ret;
+}
+
 static int front_start(struct vireo_front *front)
 {
 	int ret = negotiate(front);
@@ -162,6 +175,8 @@ int vireo_front_open(const struct vireo_front_config *config, struct vireo_front
 	front->socket = front->backend_fd = front->memory_fd = -1;
 	ret = config_take(front, config);
 	if (!ret)
+		ret = notifier_take(front);
+	if (!ret)
 		ret = front_connect(&front->config, &front->socket);
 	if (!ret)
 		ret = front_start(front);
@@ -189,6 +204,7 @@ void vireo_front_close(struct vireo_front *front)
 	fd_close(&front->backend_fd);
 	front_rings_free(front);
 	front_memory_free(front);
+	vireo_notifier_free(front->own_notifier);
 	free((char *)(uintptr_t)front->config.path);
 	free(front);
 }

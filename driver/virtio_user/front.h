@@ -13,6 +13,7 @@
  * unknown, so every later call fails at once. The rings stay valid memory until close.
  */
 
+#include "base/bell.h"
 #include "vireo/driver.h"
 #include "wire/vhost_user.h"
 #include <stdbool.h>
@@ -31,13 +32,15 @@
 
 struct front_ring {
 	struct vireo_driver_ring *ring;
-	int kick_fd, call_fd;
+	struct bell kick;
+	int call_fd;
 	void *desc, *driver, *device, *tables;
 	bool started; /* the back end has its kick fd */
 };
 
 struct vireo_front {
 	struct vireo_front_config config;
+	struct vireo_notifier *own_notifier; /* NULL: the config names one */
 	int socket;
 	bool dead, closing; /* closing: a back end that is gone is no news */
 	uint64_t features, protocol_features;

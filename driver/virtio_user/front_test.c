@@ -13,11 +13,13 @@
 #include <string.h>
 /* after the above: */
 #include "base/fd.h"
+#include "base/notifier.h"
 #include "base/util.h"
 #include "driver/virtio_user/front.h"
 #include "vireo/device.h"
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -576,6 +578,53 @@ static void word_of_a_changed_config_is_taken_and_answered_while_waiting(void **
 	backend_free(b);
 }
 
+/* A write(2) would wait, or would leave the counter alone. */
+static void kick_is_raised_in_a_way_that_cannot_wait(void **state)
+{
+	struct script script = honest();
+	struct backend *b = backend_new(&script, "s");
+	struct vireo_front_config config = config_for(b);
+	struct vireo_front *front = NULL;
+	uint64_t count = UINT64_MAX - 1;
+	struct iovec iov;
+	int fd;
+
+	assert_int_equal(vireo_front_open(&config, &front), 0);
+	if (!notifier_has_aio(front->config.notifier)) /* a container without kernel AIO */
+		skip();
+	fd = front->rings[1].kick.fd;
+	iov = (struct iovec){ .iov_base = vireo_front_memory(front), .iov_len = 1 };
+	assert_int_equal(write(fd, &count, sizeof(count)), sizeof(count)); /* what a back end may do */
+	assert_int_equal(fcntl(fd, F_SETFL, O_RDWR), 0);
+	assert_int_equal(vireo_driver_ring_add(vireo_front_ring(front, 1), &iov, 1, 0, false, NULL), 0);
+	alarm(20); /* a kick that waits ends the test */
+	assert_true(vireo_driver_ring_kick(vireo_front_ring(front, 1)));
+	alarm(0);
+	assert_int_equal(read(fd, &count, sizeof(count)), sizeof(count));
+	assert_true(count == UINT64_MAX);
+	vireo_front_close(front);
+	backend_join(b);
+	backend_free(b);
+}
+
+/* A back end may make it blocking, and drain it after it has raised it. */
+static void signals_are_forgotten_in_a_way_that_cannot_wait(void **state)
+{
+	struct script script = honest();
+	struct backend *b = backend_new(&script, "s");
+	struct vireo_front_config config = config_for(b);
+	struct vireo_front *front = NULL;
+
+	assert_int_equal(vireo_front_open(&config, &front), 0);
+	assert_int_equal(fcntl(vireo_driver_ring_call_fd(vireo_front_ring(front, 0)), F_SETFL, O_RDWR), 0);
+	alarm(20); /* a read that waits ends the test */
+	assert_false(vireo_driver_ring_signal_enable(vireo_front_ring(front, 0), true));
+	alarm(0);
+	vireo_front_close(front);
+	backend_join(b);
+	backend_free(b);
+}
+
 /* ---- listening ---- */
 
 static void *connecting_backend(void *opaque)
@@ -668,6 +717,8 @@ int main(void)
 		cmocka_unit_test(config_space_is_read_and_written),
 		cmocka_unit_test(refused_config_access_leaves_the_front_end_usable),
 		cmocka_unit_test(word_of_a_changed_config_is_taken_and_answered_while_waiting),
+		cmocka_unit_test(kick_is_raised_in_a_way_that_cannot_wait),
+		cmocka_unit_test(signals_are_forgotten_in_a_way_that_cannot_wait),
 		cmocka_unit_test(front_end_can_be_the_one_that_listens),
 		cmocka_unit_test(front_end_does_not_wait_for_ever_for_a_back_end),
 		cmocka_unit_test(socket_that_answers_is_not_taken_over),

@@ -30,15 +30,19 @@ static int ring_make(struct vireo_front *front, struct front_ring *r)
 			.bytes = front->regions[1].size_bytes,
 		},
 	};
-	int ret = fd_event_new(&r->kick_fd);
+	int kick_fd = -1, ret = fd_event_new(&kick_fd);
 
 	if (r->tables)
 		setup.tables_gpa = front->regions[0].gpa + (uint64_t)((uint8_t *)r->tables - front->memory);
 	if (!ret)
+		ret = bell_set(&r->kick, front->config.notifier, kick_fd);
+	if (ret)
+		fd_close(&kick_fd);
+	else
 		ret = fd_event_new(&r->call_fd);
 	if (ret)
 		return ret;
-	setup.kick_fd = r->kick_fd;
+	setup.kick = &r->kick;
 	setup.call_fd = r->call_fd;
 	return driver_ring_new(&setup, &r->ring);
 }
@@ -84,7 +88,7 @@ static int ring_start(struct vireo_front *front, unsigned index)
 	if (!ret)
 		ret = front_set(front, VU_SET_VRING_CALL, &payload, sizeof(payload), r->call_fd);
 	if (!ret)
-		ret = front_set(front, VU_SET_VRING_KICK, &payload, sizeof(payload), r->kick_fd);
+		ret = front_set(front, VU_SET_VRING_KICK, &payload, sizeof(payload), r->kick.fd);
 	r->started = !ret;
 	return ret;
 }
@@ -141,7 +145,7 @@ void front_rings_free(struct vireo_front *front)
 {
 	for (unsigned i = 0; front->rings && i < front->config.queue_count; i++) {
 		driver_ring_free(front->rings[i].ring);
-		fd_close(&front->rings[i].kick_fd);
+		bell_forget(&front->rings[i].kick);
 		fd_close(&front->rings[i].call_fd);
 	}
 	free(front->rings);

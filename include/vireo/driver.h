@@ -19,6 +19,7 @@ extern "C" {
 #endif
 
 struct vireo_front;
+struct vireo_notifier;
 struct vireo_driver_ring;
 
 struct vireo_front_config {
@@ -33,6 +34,11 @@ struct vireo_front_config {
 	size_t memory_bytes; /* for buffers, beside the rings; 0: none */
 	struct vireo_log log;
 	uint64_t protocol_features_off; /* vhost-user protocol features not to use, by bit */
+	/*
+	 * Kicks the back end, which shares the kick eventfds (vireo/notifier.h); borrowed. NULL: one of the front end's own,
+	 * without run_aside.
+	 */
+	struct vireo_notifier *notifier;
 };
 
 /*

@@ -59,8 +59,12 @@ int fd_event_new(int *ret_fd)
 static bool has_room(int fd)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLOUT };
+	int r;
 
-	return poll(&poll_fd, 1, 0) != 0;
+	do
+		r = poll(&poll_fd, 1, 0);
+	while (r < 0 && errno == EINTR);
+	return poll_fd.revents & POLLOUT; /* POLLERR alone: an eventfd that the kernel has raised beyond its most */
 }
 
 void fd_event_raise(int fd)

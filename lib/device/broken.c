@@ -53,8 +53,8 @@ static void break_act(struct vireo_device *device)
 	device->broken = true;
 	device->status |= VIREO_STATUS_NEEDS_RESET;
 	log_error(&device->log, "%s: broken: %s", device->name, device->break_text);
-	if (device->break_queue >= 0 && device->queues[device->break_queue].error_fd >= 0)
-		notifier_raise(device->notifier, device->queues[device->break_queue].error_fd);
+	if (device->break_queue >= 0)
+		bell_raise(&device->queues[device->break_queue].error);
 	device->transport->broken(device->transport_opaque, device->break_text);
 }
 

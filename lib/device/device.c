@@ -98,6 +98,8 @@ void vireo_device_free(struct vireo_device *device)
 	if (!device)
 		return;
 	assert(!device->transport);
+	for (unsigned i = 0; i < device->queue_count; i++)
+		queue_fini(&device->queues[i]);
 	fd_close(&device->event_fd);
 	free(device->config);
 	free(device->name);

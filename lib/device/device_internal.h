@@ -2,9 +2,9 @@
 #ifndef DEVICE_INTERNAL_H
 #define DEVICE_INTERNAL_H
 
+#include "base/bell.h"
 #include "base/log.h"
 #include "base/loop.h"
-#include "base/notifier.h"
 #include "device/device.h"
 #include "mem/map.h"
 #include "mem/stitch.h"
@@ -39,13 +39,14 @@ struct vireo_queue {
 	uint64_t desc_uaddr, driver_uaddr, device_uaddr;
 	bool addressed; /* the addresses hold */
 	bool kickable; /* a kick has been set: kick_fd, or polling if that is -1 */
-	int kick_fd, call_fd;
+	int kick_fd;
+	struct bell call;
 	struct ring *ring; /* while it runs; then the worker's */
 	struct map_stitch *stitches[3]; /* while it runs: areas that lie in pieces, or NULL */
 	struct ring_record *record; /* see device_queue_record_set() */
 
 	/* Control thread. */
-	int error_fd;
+	struct bell error;
 	bool fresh; /* set up anew, and not checked against memory since */
 	bool waiting; /* told the log that memory is missing */
 	bool running;
@@ -136,14 +137,15 @@ void miss_forget(struct vireo_queue *queue);
 void queue_init(struct vireo_queue *queue, struct vireo_device *device, unsigned index, bool control);
 void queue_reset(struct vireo_queue *queue); /* to the initial state, but for the call and error fds */
 void queue_forget(struct vireo_queue *queue); /* to the initial state */
+void queue_fini(struct vireo_queue *queue); /* of a device that ends */
 
 /* Any thread while the queue runs. */
 static inline void queue_signal(const struct vireo_queue *queue)
 {
 	const struct vireo_device *device = queue->device;
 
-	if (queue->call_fd >= 0)
-		notifier_raise(device->notifier, queue->call_fd);
+	if (queue->call.fd >= 0)
+		bell_raise(&queue->call);
 	else if (device->transport->signal)
 		device->transport->signal(device->transport_opaque, queue->index);
 }

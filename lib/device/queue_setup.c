@@ -16,8 +16,8 @@ void queue_init(struct vireo_queue *queue, struct vireo_device *device, unsigned
 		.index = index,
 		.control = control,
 		.kick_fd = -1,
-		.call_fd = -1,
-		.error_fd = -1,
+		.call = BELL_INIT,
+		.error = BELL_INIT,
 	};
 }
 
@@ -44,8 +44,14 @@ void queue_forget(struct vireo_queue *queue)
 {
 	queue_reset(queue);
 	queue->record = NULL;
-	fd_close(&queue->call_fd);
-	fd_close(&queue->error_fd);
+	bell_unset(&queue->call);
+	bell_unset(&queue->error);
+}
+
+void queue_fini(struct vireo_queue *queue)
+{
+	bell_forget(&queue->call);
+	bell_forget(&queue->error);
 }
 
 /* All 32 bits of a peer's index. */
@@ -112,29 +118,19 @@ int device_queue_base_set(struct vireo_device *device, uint32_t index, uint32_t 
 	return 0;
 }
 
-/* `written`: raised by write(2), which must not wait. The peer's open file is left alone if it can be. */
-static int queue_fd_set(int *slot, int fd, bool written)
-{
-	int r = fd < 0 ? 0 : written ? fd_notifier_take(&fd) : fd_notifier_borrow(&fd);
-
-	if (r)
-		return r;
-	fd_close(slot);
-	*slot = fd;
-	return 0;
-}
-
 /* Kicks are never read: a pipe would fill up, and bring no more of them. Such a queue is polled. */
 int device_queue_kick_set(struct vireo_device *device, uint32_t index, int fd)
 {
 	struct vireo_queue *queue = queue_quiet(device, index);
 	bool polled = fd >= 0 && fd_is_pipe(fd);
-	int r = queue ? queue_fd_set(&queue->kick_fd, polled ? -1 : fd, false) : -EINVAL;
+	int r = !queue ? -EINVAL : fd < 0 || polled ? 0 : fd_notifier_borrow(&fd);
 
 	if (r)
 		return r;
 	if (polled)
 		fd_close(&fd);
+	fd_close(&queue->kick_fd);
+	queue->kick_fd = fd;
 	queue->kickable = true;
 	queue->fresh = true;
 	return 0;
@@ -144,15 +140,14 @@ int device_queue_call_set(struct vireo_device *device, uint32_t index, int fd)
 {
 	struct vireo_queue *queue = queue_quiet(device, index);
 
-	return queue ? queue_fd_set(&queue->call_fd, fd, !device->notifier) : -EINVAL;
+	return queue ? bell_set(&queue->call, device->notifier, fd) : -EINVAL;
 }
 
 /* Only the control thread uses it: the queue may run. */
 int device_queue_error_set(struct vireo_device *device, uint32_t index, int fd)
 {
-	return index < device->queue_count
-		       ? queue_fd_set(&device->queues[index].error_fd, fd, !device->notifier)
-		       : -EINVAL;
+	return index < device->queue_count ? bell_set(&device->queues[index].error, device->notifier, fd)
+					   : -EINVAL;
 }
 
 int device_queue_enable(struct vireo_device *device, uint32_t index, bool on)

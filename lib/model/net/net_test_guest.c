@@ -84,9 +84,10 @@ static void guest_queue_new(struct guest *g, unsigned index, uint64_t features)
 		setup.tables = guest_alloc(g, driver_ring_table_bytes(setup.size));
 		setup.tables_gpa = guest_gpa(g, setup.tables);
 	}
-	assert_int_equal(fd_event_new(&q->kick_fd), 0);
+	q->kick = (struct bell)BELL_INIT;
+	assert_int_equal(fd_event_new(&q->kick.fd), 0);
 	assert_int_equal(fd_event_new(&q->call_fd), 0);
-	setup.kick_fd = q->kick_fd;
+	setup.kick = &q->kick;
 	setup.call_fd = q->call_fd;
 	assert_int_equal(driver_ring_new(&setup, &q->ring), 0);
 }
@@ -102,7 +103,7 @@ static void guest_queue_set_up(struct guest *g, unsigned index, bool packed, boo
 			 0);
 	assert_int_equal(device_queue_base_set(g->device, index, packed ? 0x80008000u : 0), 0);
 	assert_int_equal(device_queue_call_set(g->device, index, dup(q->call_fd)), 0);
-	assert_int_equal(device_queue_kick_set(g->device, index, dup(q->kick_fd)), 0);
+	assert_int_equal(device_queue_kick_set(g->device, index, dup(q->kick.fd)), 0);
 	assert_int_equal(device_queue_enable(g->device, index, enabled), 0);
 }
 
@@ -175,7 +176,7 @@ void guest_stop(struct guest *g)
 	loop_free(g->loop);
 	for (unsigned i = 0; i < g->queue_count; i++) {
 		driver_ring_free(g->queues[i].ring);
-		fd_close(&g->queues[i].kick_fd);
+		bell_forget(&g->queues[i].kick);
 		fd_close(&g->queues[i].call_fd);
 	}
 	munmap(g->memory, GUEST_MEMORY_BYTES);

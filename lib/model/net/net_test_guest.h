@@ -7,6 +7,7 @@
  * with real rings in a memfd. Everything in one thread.
  */
 
+#include "base/bell.h"
 #include "driver/ring/ring.h"
 #include "model/net/net_internal.h"
 
@@ -39,7 +40,8 @@ struct guest_config {
 struct guest_queue {
 	struct vireo_driver_ring *ring;
 	void *desc, *driver, *device;
-	int kick_fd, call_fd;
+	struct bell kick;
+	int call_fd;
 };
 
 struct guest {

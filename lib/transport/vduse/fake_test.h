@@ -409,7 +409,6 @@ static void driver_queue(struct fake_driver *d, unsigned queue, uint32_t size)
 		.tables = at + TABLES_AT,
 		.tables_gpa = RING_AT(queue) + TABLES_AT,
 		.memory = { .host = f->memory, .gpa = 0, .bytes = BOUNCE_BYTES },
-		.kick_fd = -1,
 		.call_fd = -1,
 	};
 

@@ -83,6 +83,8 @@ static int set_vring_fd(struct session *session, struct message *message, queue_
 	r = verb(session->device, vring.index, fd);
 	if (r && fd >= 0)
 		message->fds[0] = fd; /* refused: the message's again */
+	if (r == -EBUSY)
+		return refuse(r, "it holds the threads that raised this ring's eventfds before, full and blocking", why);
 	return refuse(r, "no such ring, or neither an eventfd nor a pipe", why);
 }
 
