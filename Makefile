@@ -21,6 +21,10 @@ figures: build ## start-up time, memory, idle CPU and latency of the switch, mea
 neighbours: build ## what a hostile port costs the others, lie by lie, measured here (ROWS: some only)
 	@VIREO_BUILD='$(abspath $(BUILD))' bench/neighbours $(ROWS)
 
+properties: build ## each property of QEMU's virtio-net-pci changed alone: does the guest have a network
+	@scripts/install-deps check
+	@VIREO_BUILD='$(abspath $(BUILD))' VIREO_PROPERTIES=all tests/e2e/properties.py
+
 bench: ## install the peers (DPDK, Open vSwitch), build, and measure ours beside them (CASES: some only)
 	@scripts/install-deps build bench
 	@$(MAKE) --no-print-directory compile
@@ -42,4 +46,4 @@ install: ## install what has been built (DESTDIR, PREFIX)
 clean: ## remove what building made
 	rm -rf '$(BUILD)' build-check
 
-.PHONY: help demo check figures neighbours bench build compile install clean
+.PHONY: help demo check figures neighbours properties bench build compile install clean

@@ -63,7 +63,7 @@ struct vireo_device_ops {
 	void (*queue_kicked)(void *opaque, struct vireo_queue *queue);
 	/* SET_VRING_ENABLE; a disabled queue is processed without side effects. */
 	void (*queue_enabled)(void *opaque, struct vireo_queue *queue, bool enabled);
-	/* The driver has accepted `features`. A negative errno refuses them. */
+	/* These features have been agreed on: see feature_rules. A negative errno refuses them: the peer's session is over. */
 	int (*features_set)(void *opaque, uint64_t features);
 	/* The driver writes config space (already stored if 0 is returned). -EPERM: read-only. */
 	int (*config_write)(void *opaque, uint32_t offset, const void *data, uint32_t bytes);
@@ -75,6 +75,16 @@ struct vireo_device_ops {
 	int (*announce)(void *opaque, const uint8_t mac[6]);
 	/* Net: the peer tells the MTU. -EINVAL refuses it. */
 	int (*mtu_set)(void *opaque, uint16_t mtu);
+};
+
+/*
+ * `feature` means nothing without one of `needs`; `text` says so: "HOST_TSO4 without CSUM". Drivers accept such features all
+ * the same, where somebody between us and them has switched off what they need.
+ */
+struct vireo_feature_rule {
+	uint64_t feature;
+	uint64_t needs;
+	const char *text;
 };
 
 struct vireo_device_config {
@@ -103,6 +113,12 @@ struct vireo_device_config {
 	 * are added to what it accepts.
 	 */
 	uint64_t features_untold;
+	/*
+	 * Applied to what a driver accepts, whatever the transport: a feature without what it needs is not agreed on, as if
+	 * it had not been accepted, and one line of log says so. What others need stands before those. Kept: static.
+	 */
+	const struct vireo_feature_rule *feature_rules;
+	size_t feature_rule_count;
 };
 
 /* -EINVAL (a bad config), -ENOMEM, -EMFILE. */

@@ -74,6 +74,8 @@ int vireo_device_new(const struct vireo_device_config *user_config, struct vireo
 	device->id = config.device_id;
 	device->features_offered = config.features | VIREO_FEATURE(VIREO_F_VERSION_1_BIT);
 	device->features_untold = config.features_untold;
+	device->feature_rules = config.feature_rules;
+	device->feature_rule_count = config.feature_rule_count;
 	device->queue_count = config.queue_count;
 	device->queue_num_told = config.queue_num_told ? config.queue_num_told : config.queue_count;
 	device->queue_size_max = config.queue_size_max ? config.queue_size_max : 32768;
@@ -122,12 +124,6 @@ int device_attach(struct vireo_device *device, struct loop *loop, const struct d
 	return 0;
 }
 
-static void assert_quiet(const struct vireo_device *device)
-{
-	for (unsigned i = 0; i < device->queue_count; i++)
-		assert(!device->queues[i].running);
-}
-
 void device_detach(struct vireo_device *device)
 {
 	assert(!device->session);
@@ -149,7 +145,7 @@ void device_session_begin(struct vireo_device *device)
 void device_session_end(struct vireo_device *device)
 {
 	assert(device->session && !device_quiescing(device));
-	assert_quiet(device);
+	assert(!device_running(device));
 	for (unsigned i = 0; i < device->queue_count; i++)
 		queue_forget(&device->queues[i]);
 	map_unref(device->map);
@@ -162,32 +158,6 @@ void device_session_end(struct vireo_device *device)
 	device_break_forget(device);
 	if (device->ops.connected)
 		device->ops.connected(device->opaque, false);
-}
-
-uint64_t device_features_offered(const struct vireo_device *device)
-{
-	return device->features_offered;
-}
-
-uint64_t device_features_untold(const struct vireo_device *device)
-{
-	return device->features_untold;
-}
-
-int device_features_set(struct vireo_device *device, uint64_t features)
-{
-	int r;
-
-	assert_quiet(device);
-	if (features & ~device->features_offered)
-		return -EINVAL;
-	if (device->ops.features_set) {
-		r = device->ops.features_set(device->opaque, features);
-		if (r)
-			return r;
-	}
-	device->features = features;
-	return 0;
 }
 
 void device_status_required(struct vireo_device *device, bool required)
@@ -217,7 +187,7 @@ void device_status_set(struct vireo_device *device, uint8_t status)
  */
 void device_reset(struct vireo_device *device)
 {
-	assert_quiet(device);
+	assert(!device_running(device));
 	for (unsigned i = 0; i < device->queue_count; i++)
 		queue_reset(&device->queues[i]);
 	device->features = 0;
@@ -230,7 +200,7 @@ void device_map_set(struct vireo_device *device, struct map *map)
 {
 	struct map *old = device->map;
 
-	assert_quiet(device);
+	assert(!device_running(device));
 	device->map = map;
 	device->maps_set++;
 	map_unref(old);
@@ -299,11 +269,6 @@ const struct vireo_log *device_log(const struct vireo_device *device)
 const char *device_name(const struct vireo_device *device)
 {
 	return device->name;
-}
-
-uint64_t vireo_device_features(const struct vireo_device *device)
-{
-	return device->features;
 }
 
 uint8_t vireo_device_status(const struct vireo_device *device)

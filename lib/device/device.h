@@ -60,7 +60,10 @@ bool device_running(const struct vireo_device *device); /* any queue */
 
 uint64_t device_features_offered(const struct vireo_device *device);
 uint64_t device_features_untold(const struct vireo_device *device); /* see vireo_device_config */
-/* -EINVAL: bits not offered; or what the device type says. All queues quiet. */
+/*
+ * -EINVAL: bits not offered; or what the device type says. All queues quiet. What is agreed on may be less: see
+ * vireo_device_config.feature_rules, and vireo_device_features().
+ */
 int device_features_set(struct vireo_device *device, uint64_t features);
 void device_status_required(struct vireo_device *device, bool required); /* see above */
 /*

@@ -79,6 +79,8 @@ struct vireo_device {
 	char *name;
 	uint32_t id;
 	uint64_t features_offered, features_untold;
+	const struct vireo_feature_rule *feature_rules;
+	size_t feature_rule_count;
 	unsigned queue_count, queue_num_told, queue_size_max;
 	int event_fd; /* raised from any thread: look at break_state, faulted and missed */
 	struct map_faults faults;

@@ -104,6 +104,11 @@ static void quiesce(struct lab *lab)
 	assert_int_equal(lab->quiet, before + 1);
 }
 
+static const struct vireo_feature_rule rules[] = {
+	{ VIREO_FEATURE(6), VIREO_FEATURE(5) | VIREO_FEATURE(4), "SIX without FIVE or FOUR" },
+	{ VIREO_FEATURE(7), VIREO_FEATURE(6), "SEVEN without SIX" },
+};
+
 static struct lab *lab_new(uint64_t features)
 {
 	struct lab *lab = test_calloc(1, sizeof(*lab));
@@ -120,6 +125,8 @@ static struct lab *lab_new(uint64_t features)
 		.opaque = &lab->type,
 		.log = { lab_log, lab->log, VIREO_LOG_INFO },
 		.name = "lab",
+		.feature_rules = rules,
+		.feature_rule_count = ARRAY_SIZE(rules),
 	};
 
 	lab->kick_takes = 100;
@@ -627,6 +634,30 @@ static void features_not_offered_are_refused(void **state)
 	lab_free(lab);
 }
 
+/* Not even a driver that says FEATURES_OK to somebody between us and it can be refused any more. */
+static void feature_without_what_it_needs_is_not_agreed_on(void **state)
+{
+	static const struct {
+		uint64_t accepted, agreed;
+	} rows[] = {
+		{ VIREO_FEATURE(6), 0 },
+		{ VIREO_FEATURE(7) | VIREO_FEATURE(3), VIREO_FEATURE(3) },
+		{ VIREO_FEATURE(7) | VIREO_FEATURE(6), 0 }, /* what needs it in turn goes along */
+		{ VIREO_FEATURE(6) | VIREO_FEATURE(5), VIREO_FEATURE(6) | VIREO_FEATURE(5) },
+		{ VIREO_FEATURE(6) | VIREO_FEATURE(4), VIREO_FEATURE(6) | VIREO_FEATURE(4) },
+		{ VIREO_FEATURE(7) | VIREO_FEATURE(6) | VIREO_FEATURE(4), VIREO_FEATURE(7) | VIREO_FEATURE(6) | VIREO_FEATURE(4) },
+	};
+	struct lab *lab = lab_new(0xf8);
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		assert_int_equal(device_features_set(lab->device, rows[i].accepted), 0);
+		assert_int_equal(vireo_device_features(lab->device), rows[i].agreed);
+		assert_int_equal(lab->type.features, rows[i].agreed);
+	}
+	assert_non_null(strstr(lab->log, "the driver accepts SIX without FIVE or FOUR, SEVEN without SIX: not agreed on"));
+	lab_free(lab);
+}
+
 static void reset_forgets_queues_and_keeps_memory(void **state)
 {
 	struct lab *lab = lab_new(0);
@@ -728,6 +759,7 @@ int main(void)
 		cmocka_unit_test(notifier_must_be_an_eventfd_or_a_pipe),
 		cmocka_unit_test(kicks_through_a_pipe_mean_polling),
 		cmocka_unit_test(features_not_offered_are_refused),
+		cmocka_unit_test(feature_without_what_it_needs_is_not_agreed_on),
 		cmocka_unit_test(reset_forgets_queues_and_keeps_memory),
 		cmocka_unit_test(config_space_is_bounded_and_written_only_where_the_type_allows),
 		cmocka_unit_test(one_transport_at_a_time),

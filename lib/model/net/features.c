@@ -16,18 +16,8 @@
 	 BIT(GUEST_ANNOUNCE) | BIT(MQ) | BIT(CTRL_MAC_ADDR) | BIT(GUEST_USO4) | BIT(GUEST_USO6) |            \
 	 BIT(HOST_USO))
 
-/*
- * virtio 1.3, 5.1.3.1: `feature` requires one of `needs`. What depends on the control queue is only a rule
- * for what we offer: a front end that serves the control queue itself (QEMU does) accepts MQ and
- * GUEST_ANNOUNCE in the guest's name and keeps CTRL_VQ to itself.
- */
-struct feature_rule {
-	uint64_t feature;
-	uint64_t needs;
-	const char *why; /* NULL: the driver need not keep it */
-};
-
-static const struct feature_rule feature_rules[] = {
+/* virtio 1.3, 5.1.3.1. */
+static const struct vireo_feature_rule feature_rules[] = {
 	{BIT(GUEST_TSO4), BIT(GUEST_CSUM), "GUEST_TSO4 without GUEST_CSUM"},
 	{BIT(GUEST_TSO6), BIT(GUEST_CSUM), "GUEST_TSO6 without GUEST_CSUM"},
 	{BIT(GUEST_ECN), BIT(GUEST_TSO4) | BIT(GUEST_TSO6), "GUEST_ECN without GUEST_TSO4 or GUEST_TSO6"},
@@ -39,13 +29,35 @@ static const struct feature_rule feature_rules[] = {
 	{BIT(HOST_ECN), BIT(HOST_TSO4) | BIT(HOST_TSO6), "HOST_ECN without HOST_TSO4 or HOST_TSO6"},
 	{BIT(HOST_UFO), BIT(CSUM), "HOST_UFO without CSUM"},
 	{BIT(HOST_USO), BIT(CSUM), "HOST_USO without CSUM"},
-	{BIT(CTRL_RX), BIT(CTRL_VQ), NULL},
-	{BIT(CTRL_RX_EXTRA), BIT(CTRL_RX), NULL},
-	{BIT(CTRL_VLAN), BIT(CTRL_VQ), NULL},
-	{BIT(CTRL_MAC_ADDR), BIT(CTRL_VQ), NULL},
-	{BIT(GUEST_ANNOUNCE), BIT(CTRL_VQ), NULL},
-	{BIT(MQ), BIT(CTRL_VQ), NULL},
+	{BIT(CTRL_RX), BIT(CTRL_VQ), "CTRL_RX without CTRL_VQ"},
+	{BIT(CTRL_RX_EXTRA), BIT(CTRL_RX), "CTRL_RX_EXTRA without CTRL_RX"},
+	{BIT(CTRL_VLAN), BIT(CTRL_VQ), "CTRL_VLAN without CTRL_VQ"},
+	{BIT(CTRL_MAC_ADDR), BIT(CTRL_VQ), "CTRL_MAC_ADDR without CTRL_VQ"},
 };
+
+/*
+ * Rules for what we offer alone: a front end that serves the control queue itself (QEMU does) accepts these in the guest's
+ * name and keeps CTRL_VQ to itself.
+ */
+static const struct vireo_feature_rule offer_rules[] = {
+	{BIT(GUEST_ANNOUNCE), BIT(CTRL_VQ), "GUEST_ANNOUNCE without CTRL_VQ"},
+	{BIT(MQ), BIT(CTRL_VQ), "MQ without CTRL_VQ"},
+};
+
+const struct vireo_feature_rule *net_feature_rules(size_t *ret_count)
+{
+	*ret_count = ARRAY_SIZE(feature_rules);
+	return feature_rules;
+}
+
+/* A rule's `needs` stand before what depends on them in turn, so one pass is enough. */
+static uint64_t features_fit(const struct vireo_feature_rule *rules, size_t count, uint64_t features)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!(features & rules[i].needs))
+			features &= ~rules[i].feature;
+	return features;
+}
 
 uint64_t net_features_offered(const struct vireo_net_config *config)
 {
@@ -57,27 +69,14 @@ uint64_t net_features_offered(const struct vireo_net_config *config)
 		features &= ~BIT(MTU);
 	if (!config->set_mac)
 		features &= ~BIT(MAC);
-	/* A rule's `needs` stand before what depends on them in turn, so one pass is enough. */
-	for (size_t i = 0; i < ARRAY_SIZE(feature_rules); i++)
-		if (!(features & feature_rules[i].needs))
-			features &= ~feature_rules[i].feature;
+	features = features_fit(feature_rules, ARRAY_SIZE(feature_rules), features);
+	features = features_fit(offer_rules, ARRAY_SIZE(offer_rules), features);
 	return features | VIREO_FEATURE(VIREO_F_VERSION_1_BIT);
 }
 
 uint64_t net_features_untold(uint64_t offered)
 {
 	return offered & (BIT(CSUM) | BIT(HOST_TSO4) | BIT(HOST_TSO6) | BIT(HOST_ECN) | BIT(HOST_UFO) | BIT(HOST_USO));
-}
-
-const char *net_features_check(uint64_t features)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(feature_rules); i++) {
-		const struct feature_rule *rule = &feature_rules[i];
-
-		if (rule->why && (features & rule->feature) && !(features & rule->needs))
-			return rule->why;
-	}
-	return NULL;
 }
 
 struct feature_offload {

@@ -143,13 +143,7 @@ static void net_features_apply(struct vireo_net *net, uint64_t features)
 static int net_features_set(void *opaque, uint64_t features)
 {
 	struct vireo_net *net = opaque;
-	const char *why = net_features_check(features);
 
-	if (why) {
-		log_error(device_log(net->device), "%s: the driver accepts %s", device_name(net->device),
-			  why);
-		return -EINVAL;
-	}
 	net_features_apply(net, features);
 	if (net->ops.negotiated)
 		net->ops.negotiated(net->opaque, features);
@@ -347,6 +341,7 @@ static int net_device_new(struct vireo_net *net, const struct vireo_net_config *
 	};
 
 	memcpy(space.mac, net->mac, 6);
+	device.feature_rules = net_feature_rules(&device.feature_rule_count);
 	return vireo_device_new(&device, &net->device);
 }
 

@@ -209,8 +209,7 @@ int net_mac_set(struct vireo_net *net, const uint8_t mac[6]);
 uint64_t net_features_offered(const struct vireo_net_config *config);
 /* Offloads that a guest may ask for on transmit although its front end has not told us: see vireo_device_config. */
 uint64_t net_features_untold(uint64_t offered);
-/* NULL: fits together; or why not (static). */
-const char *net_features_check(uint64_t features);
+const struct vireo_feature_rule *net_feature_rules(size_t *ret_count); /* see vireo_device_config */
 unsigned net_features_receive_offloads(uint64_t features);  /* what the driver takes */
 unsigned net_features_transmit_offloads(uint64_t features); /* what it may ask the device for */
 

@@ -138,7 +138,7 @@ static void config_that_makes_no_sense_is_refused(void **state)
 }
 
 /* virtio 1.3, 5.1.3.1. */
-static void feature_without_what_it_requires_is_refused(void **state)
+static void feature_without_what_it_requires_is_not_agreed_on(void **state)
 {
 	static const struct {
 		uint64_t feature, needs[2];
@@ -154,20 +154,110 @@ static void feature_without_what_it_requires_is_refused(void **state)
 		{F(HOST_UFO), {F(CSUM)}},
 		{F(HOST_USO), {F(CSUM)}},
 		{F(HOST_ECN), {F(CSUM) | F(HOST_TSO4), F(CSUM) | F(HOST_TSO6)}},
+		{F(CTRL_RX), {F(CTRL_VQ)}},
+		{F(CTRL_RX_EXTRA), {F(CTRL_VQ) | F(CTRL_RX)}},
+		{F(CTRL_VLAN), {F(CTRL_VQ)}},
+		{F(CTRL_MAC_ADDR), {F(CTRL_VQ)}},
 	};
-	const struct guest_config config = {.features = V1};
+	const struct guest_config config = {.features = V1, .pairs = 2};
 	struct guest g;
 
 	guest_start(&g, &config);
 	guest_quiesce(&g);
 	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
-		assert_int_equal(device_features_set(g.device, V1 | rules[i].feature), -EINVAL);
-		for (unsigned n = 0; n < 2 && rules[i].needs[n]; n++)
-			assert_int_equal(
-				device_features_set(g.device, V1 | rules[i].feature | rules[i].needs[n]), 0);
+		assert_int_equal(device_features_set(g.device, V1 | rules[i].feature), 0);
+		assert_int_equal(vireo_device_features(g.device), V1);
+		for (unsigned n = 0; n < 2 && rules[i].needs[n]; n++) {
+			uint64_t fits = V1 | rules[i].feature | rules[i].needs[n];
+
+			assert_int_equal(device_features_set(g.device, fits), 0);
+			assert_int_equal(vireo_device_features(g.device), fits);
+		}
 	}
 	/* A front end that serves the control queue itself keeps CTRL_VQ back. */
-	assert_int_equal(device_features_set(g.device, V1 | F(GUEST_ANNOUNCE)), 0);
+	assert_int_equal(device_features_set(g.device, V1 | F(GUEST_ANNOUNCE) | F(MQ)), 0);
+	assert_int_equal(vireo_device_features(g.device), V1 | F(GUEST_ANNOUNCE) | F(MQ));
+	guest_stop(&g);
+}
+
+/* What QEMU 7.2 passes on to a vhost-user back end, of what its guest accepts: user_feature_bits in net/vhost-user.c. */
+#define QEMU_PASSES                                                                                               \
+	(V1 | VIREO_FEATURE(VIREO_F_RING_INDIRECT_DESC_BIT) | VIREO_FEATURE(VIREO_F_RING_EVENT_IDX_BIT) |         \
+	 VIREO_FEATURE(VIREO_F_RING_RESET_BIT) | F(CSUM) | F(GUEST_CSUM) | F(GUEST_TSO4) | F(GUEST_TSO6) |        \
+	 F(GUEST_ECN) | F(GUEST_UFO) | F(HOST_TSO4) | F(HOST_TSO6) | F(HOST_ECN) | F(HOST_UFO) | F(MRG_RXBUF) | \
+	 F(MTU) | F(GUEST_ANNOUNCE) | F(MQ))
+
+/* Does a frame pass both ways with what is agreed on of `features`? */
+static void frames_pass(uint64_t features, uint64_t agreed)
+{
+	const struct guest_config config = {.features = features, .pairs = 2, .mtu = 1500};
+	uint8_t frame[60];
+	struct vireo_packet packet = {.data = frame, .capacity_bytes = sizeof(frame)};
+	struct guest g;
+
+	guest_start(&g, &config);
+	assert_int_equal(vireo_device_features(g.device), agreed);
+	frame_fill(frame, sizeof(frame), 7);
+	guest_send_frame(&g, 0, NULL, frame, sizeof(frame), true);
+	guest_kick(&g, 1);
+	assert_int_equal(vireo_net_dequeue_burst(g.net, 0, &packet, 1), 1);
+	guest_post(&g, 0, 2048);
+	guest_kick(&g, 0);
+	assert_int_equal(vireo_net_enqueue_burst(g.net, 0, &packet, 1), 1);
+	vireo_net_receive_flush(g.net, 0);
+	assert_int_equal(guest_used(&g, 0, NULL), NET_HDR_BYTES + sizeof(frame));
+	assert_false(g.broken);
+	guest_stop(&g);
+}
+
+/* Each switched off alone, as a user of QEMU does: QEMU offers the rest of it, and Linux accepts all that is offered. */
+static void property_of_qemu_that_is_off_alone_lets_frames_pass(void **state)
+{
+	static const struct {
+		const char *property;
+		uint64_t off, lost; /* what is not agreed on without it */
+	} rows[] = {
+		{"nothing", 0, 0},
+		{"csum", F(CSUM), F(HOST_TSO4) | F(HOST_TSO6) | F(HOST_ECN) | F(HOST_UFO)},
+		{"guest_csum", F(GUEST_CSUM), F(GUEST_TSO4) | F(GUEST_TSO6) | F(GUEST_ECN) | F(GUEST_UFO)},
+		{"guest_tso4", F(GUEST_TSO4), 0},
+		{"guest_tso6", F(GUEST_TSO6), 0},
+		{"guest_tso4,guest_tso6", F(GUEST_TSO4) | F(GUEST_TSO6), F(GUEST_ECN)},
+		{"guest_ecn", F(GUEST_ECN), 0},
+		{"guest_ufo", F(GUEST_UFO), 0},
+		{"host_tso4", F(HOST_TSO4), 0},
+		{"host_tso6", F(HOST_TSO6), 0},
+		{"host_tso4,host_tso6", F(HOST_TSO4) | F(HOST_TSO6), F(HOST_ECN)},
+		{"host_ecn", F(HOST_ECN), 0},
+		{"host_ufo", F(HOST_UFO), 0},
+		{"mrg_rxbuf", F(MRG_RXBUF), 0},
+		{"indirect_desc", VIREO_FEATURE(VIREO_F_RING_INDIRECT_DESC_BIT), 0},
+		{"event_idx", VIREO_FEATURE(VIREO_F_RING_EVENT_IDX_BIT), 0},
+		{"queue_reset", VIREO_FEATURE(VIREO_F_RING_RESET_BIT), 0},
+		{"guest_announce", F(GUEST_ANNOUNCE), 0},
+		{"mq", F(MQ), 0},
+		{"host_mtu", F(MTU), 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		frames_pass(QEMU_PASSES & ~rows[i].off, QEMU_PASSES & ~rows[i].off & ~rows[i].lost);
+}
+
+static void frame_that_uses_what_is_not_agreed_on_is_bad(void **state)
+{
+	const struct guest_config config = {.features = V1 | F(HOST_TSO4)};
+	const struct virtio_net_header header = {.flags = NET_HDR_F_NEEDS_CSUM, .gso_type = NET_HDR_GSO_TCPV4, .hdr_len = 54,
+						 .gso_size = 1000, .csum_start = 34, .csum_offset = 16};
+	uint8_t frame[200] = {0};
+	struct vireo_packet packet = {.data = frame, .capacity_bytes = sizeof(frame)};
+	struct guest g;
+
+	guest_start(&g, &config);
+	guest_send_frame(&g, 0, &header, frame, sizeof(frame), true);
+	guest_kick(&g, 1);
+	assert_int_equal(vireo_net_dequeue_burst(g.net, 0, &packet, 1), 0);
+	assert_int_equal(guest_stats(&g, 1).bad_offload, 1);
+	assert_false(g.broken);
 	guest_stop(&g);
 }
 
@@ -395,7 +485,9 @@ int main(void)
 		cmocka_unit_test(what_the_configuration_lacks_is_not_offered),
 		cmocka_unit_test(feature_that_is_off_takes_those_along_that_require_it),
 		cmocka_unit_test(config_that_makes_no_sense_is_refused),
-		cmocka_unit_test(feature_without_what_it_requires_is_refused),
+		cmocka_unit_test(feature_without_what_it_requires_is_not_agreed_on),
+		cmocka_unit_test(frame_that_uses_what_is_not_agreed_on_is_bad),
+		cmocka_unit_test(property_of_qemu_that_is_off_alone_lets_frames_pass),
 		cmocka_unit_test(receive_offloads_are_what_the_driver_accepted),
 		cmocka_unit_test(config_space_shows_what_was_configured),
 		cmocka_unit_test(config_space_is_read_only_but_for_a_legacy_address),

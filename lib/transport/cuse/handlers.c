@@ -63,7 +63,7 @@ int ioctl_set_features(struct opener *opener, const struct request *request, voi
 	r = iommu_set(opener, features & F_IOMMU, why);
 	if (!r)
 		log_info(opener_log(opener), "%s: features negotiated: %#" PRIx64, opener_name(opener),
-			 features);
+			 vireo_device_features(opener->device) | (features & (F_NET_HEADER | F_IOMMU)));
 	return r;
 }
 

@@ -44,7 +44,8 @@ int vduse_negotiate(struct vduse *v, const char **why)
 		return r;
 	}
 	v->negotiated = true;
-	log_info(device_log(v->device), "%s: features negotiated: %#" PRIx64, device_name(v->device), features);
+	log_info(device_log(v->device), "%s: features negotiated: %#" PRIx64, device_name(v->device),
+		 vireo_device_features(v->device) | (features & own));
 	return 0;
 }
 

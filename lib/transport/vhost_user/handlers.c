@@ -58,7 +58,8 @@ int handle_set_features(struct session *session, struct message *message, const 
 	if (!(features & F_PROTOCOL_FEATURES))
 		enable_all(session, true);
 	log_info(device_log(session->device), "%s: features negotiated: %#" PRIx64 ", protocol %#" PRIx64,
-		 device_name(session->device), features, session->protocol_features);
+		 device_name(session->device), vireo_device_features(session->device) | (features & F_PROTOCOL_FEATURES),
+		 session->protocol_features);
 	return 0;
 }
 

@@ -103,12 +103,19 @@ static const struct vireo_device_ops bare_ops = {
 	.queue_stop = type_stop,
 };
 
+static const struct vireo_feature_rule lab_rules[] = {
+	{ VIREO_FEATURE(6), VIREO_FEATURE(4), "SIX without FOUR" },
+};
+
 static inline struct lab *lab_make(const struct vireo_device_ops *device_ops)
 {
 	struct lab *lab = test_calloc(1, sizeof(*lab));
 	struct vireo_device_config config = {
 		.size = sizeof(config),
-		.features = VIREO_FEATURE(4) | VIREO_FEATURE(5) | VIREO_FEATURE(VIREO_F_RING_PACKED_BIT),
+		.features = VIREO_FEATURE(4) | VIREO_FEATURE(5) | VIREO_FEATURE(6) |
+			    VIREO_FEATURE(VIREO_F_RING_PACKED_BIT),
+		.feature_rules = lab_rules,
+		.feature_rule_count = ARRAY_SIZE(lab_rules),
 		.queue_count = QUEUES,
 		.queue_num_told = 2,
 		.queue_size_max = 256,

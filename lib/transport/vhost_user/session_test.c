@@ -8,8 +8,8 @@ static void what_is_offered(void **state)
 	struct lab *lab = lab_new();
 
 	dial(lab);
-	assert_int_equal(ask_u64(lab, VU_GET_FEATURES), VIREO_FEATURE(4) | VIREO_FEATURE(5) | F_PROTOCOL |
-								F_VERSION_1 |
+	assert_int_equal(ask_u64(lab, VU_GET_FEATURES), VIREO_FEATURE(4) | VIREO_FEATURE(5) |
+								VIREO_FEATURE(6) | F_PROTOCOL | F_VERSION_1 |
 								VIREO_FEATURE(VIREO_F_RING_PACKED_BIT));
 	assert_int_equal(ask_u64(lab, VU_GET_PROTOCOL_FEATURES), P_ALL);
 	say_u64(lab, VU_SET_PROTOCOL_FEATURES, P_ALL);
@@ -25,6 +25,21 @@ static void device_without_net_or_config_offers_neither(void **state)
 	assert_int_equal(vireo_endpoint_open(lab->device, lab->address, NULL, &lab->endpoint), 0);
 	dial(lab);
 	assert_int_equal(ask_u64(lab, VU_GET_PROTOCOL_FEATURES), P_ALL & ~(P(RARP) | P(MTU) | P(CONFIG)));
+	lab_free(lab);
+}
+
+/* The guest's driver has seen FEATURES_OK by then: whoever is hung up on comes back and says the same. */
+static void feature_without_what_it_needs_leaves_the_session_alone(void **state)
+{
+	struct lab *lab = lab_new();
+
+	negotiate(lab, P_ALL);
+	assert_int_equal(ack_u64(lab, VU_SET_FEATURES, F_PROTOCOL | F_VERSION_1 | VIREO_FEATURE(6)), 0);
+	assert_int_equal(vireo_device_features(lab->device), F_VERSION_1);
+	share_memory(lab);
+	ring(lab, 0);
+	assert_non_null(lab->type.running[0]);
+	assert_non_null(strstr(lab->log, "SIX without FOUR"));
 	lab_free(lab);
 }
 
@@ -499,6 +514,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_offered),
 		cmocka_unit_test(device_without_net_or_config_offers_neither),
+		cmocka_unit_test(feature_without_what_it_needs_leaves_the_session_alone),
 		cmocka_unit_test(ring_starts_with_its_kick_fd_and_stops_with_get_vring_base),
 		cmocka_unit_test(stopping_a_ring_that_never_started_is_answered),
 		cmocka_unit_test(polled_ring_has_no_fds),
