@@ -349,7 +349,7 @@ static int endpoint_open(struct cuse_port *cuse)
 		.device_gone = opener_gone,
 		.device_opaque = cuse,
 		.device_like = vireo_net_device(cuse->pairs[0].net),
-		.run_aside = aside_run,
+		.close_aside = aside_run,
 		.files = spec->any_files ? VIREO_FILES_ANY : VIREO_FILES_MEMORY,
 		.log = logger_log(&cuse->logger, cuse->port.ports->log_level),
 	};

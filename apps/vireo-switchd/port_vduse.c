@@ -43,6 +43,7 @@ static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
 	ret->attach = spec->attach;
 	ret->queue_size = spec->queue_size;
 	ret->run_aside = aside_run_rtnl;
+	ret->close_aside = aside_run;
 	ret->files = spec->any_files ? VIREO_FILES_ANY : VIREO_FILES_MEMORY;
 }
 

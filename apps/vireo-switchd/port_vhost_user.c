@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A virtual machine's port at a vhost-user socket: port_device.c behind that door. */
+#include "aside.h"
 #include "port_device.h"
 #include "vireo/endpoint.h"
 #include <errno.h>
@@ -34,6 +35,7 @@ static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
 	ret->set_owner = spec->set_user || spec->set_group;
 	ret->uid = spec->set_user ? spec->user : (uid_t)-1;
 	ret->gid = spec->set_group ? spec->group : (gid_t)-1;
+	ret->close_aside = aside_run;
 	ret->files = spec->any_files ? VIREO_FILES_ANY : VIREO_FILES_MEMORY;
 }
 

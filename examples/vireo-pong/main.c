@@ -286,6 +286,7 @@ static int endpoint_serve(struct pong *pong, const char *address)
 		.size = sizeof(config),
 		.attach = VIREO_ATTACH_VIRTIO, /* VDUSE */
 		.run_aside = run_aside,
+		.close_aside = run_aside,
 	};
 	int r = vireo_endpoint_open(vireo_net_device(pong->net), address, &config, &pong->endpoint);
 

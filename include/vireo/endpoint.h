@@ -77,9 +77,7 @@ struct vireo_endpoint_config {
 	 * While it is under way the kernel may hold locks until the control thread has answered the driver: those of generic
 	 * netlink and of its network interfaces (RTNL). The control thread makes no call that takes one of them meanwhile.
 	 *
-	 * CUSE (may be NULL): closes what a caller has put in the place of one of its fds while that was taken, and
-	 * whose server may let the close wait, for as long as it likes: nothing is held meanwhile, and nobody should wait
-	 * for it. Without a thread it is closed in the control thread.
+	 * vhost-user, CUSE: see close_aside.
 	 */
 	int (*run_aside)(void *opaque, void (*work)(void *argument), void *argument);
 	void *run_opaque;
@@ -108,6 +106,15 @@ struct vireo_endpoint_config {
 	 * should serve the device by a worker of its own.
 	 */
 	unsigned files;
+	/*
+	 * Runs work(argument) once, soon, in any thread but the control thread, and for as long as it takes, which may be
+	 * for ever: what a peer has handed over (fds, sockets on which fds are in flight, memory) is closed and unmapped
+	 * there, since whoever owns it may let that wait. Nobody should wait for it. At most two calls are under way
+	 * for an endpoint; they may outlive it. 0, or a negative errno if there is no thread: then it is done in the
+	 * control thread. NULL: run_aside does it, but not for VDUSE. With neither, the control thread does.
+	 * Gets run_opaque.
+	 */
+	int (*close_aside)(void *opaque, void (*work)(void *argument), void *argument);
 };
 
 /*

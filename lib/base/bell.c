@@ -11,11 +11,13 @@
  * behind and takes no fd after that, until one has come out: a liar has as many, and nobody else has fewer for it.
  */
 #include "base/bell.h"
+#include "base/drop.h"
 #include "base/fd.h"
 #include "base/notifier.h"
 #include "base/raiser.h"
 #include "base/util.h"
 #include <errno.h>
+#include <fcntl.h>
 
 /* Returns a free place among those that are held, or NULL. */
 static struct raiser **held_place(struct bell *bell)
@@ -38,7 +40,7 @@ void bell_unset(struct bell *bell)
 	if (bell->raiser && !raiser_end(bell->raiser))
 		*place = bell->raiser;
 	bell->raiser = NULL;
-	fd_close(&bell->fd);
+	drop_fd(bell->drop, &bell->fd);
 }
 
 void bell_forget(struct bell *bell)
@@ -51,9 +53,13 @@ void bell_forget(struct bell *bell)
 }
 
 /* Raised by write(2), the fd must not wait. Otherwise the peer's open file is left alone. */
-static int fd_prepare(struct vireo_notifier *notifier, int *fd)
+static int fd_prepare(const struct bell *bell, struct vireo_notifier *notifier, int *fd)
 {
-	return notifier_has_aio(notifier) ? fd_notifier_borrow(fd) : fd_notifier_take(fd);
+	int theirs = fd_is_pipe(*fd) ? fcntl(*fd, F_DUPFD_CLOEXEC, 0) : -1; /* its last close is not to be made here */
+	int r = notifier_has_aio(notifier) ? fd_notifier_borrow(fd) : fd_notifier_take(fd);
+
+	drop_fd(bell->drop, &theirs);
+	return r;
 }
 
 static int raiser_for(struct bell *bell, struct vireo_notifier *notifier, int fd, struct raiser **ret)
@@ -74,7 +80,7 @@ static int raiser_for(struct bell *bell, struct vireo_notifier *notifier, int fd
 int bell_set(struct bell *bell, struct vireo_notifier *notifier, int fd)
 {
 	struct raiser *raiser = NULL;
-	int r = fd < 0 ? 0 : fd_prepare(notifier, &fd);
+	int r = fd < 0 ? 0 : fd_prepare(bell, notifier, &fd);
 
 	if (!r && fd >= 0)
 		r = raiser_for(bell, notifier, fd, &raiser);

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 
+struct drop;
 struct raiser;
 struct vireo_notifier;
 
@@ -18,6 +19,7 @@ struct bell {
 	int fd; /* owned; -1: none */
 	bool event; /* an eventfd, whose open file the peer shares */
 	struct vireo_notifier *notifier; /* borrowed, or NULL */
+	struct drop *drop; /* where its fds are let go of: the owner's to set, before bell_set(); or NULL */
 	struct raiser *raiser; /* a thread that raises it, or NULL */
 	struct raiser *held[BELL_HELD_MAX]; /* of its fds before this one: a peer may still hold them */
 };
@@ -26,7 +28,7 @@ struct bell {
 
 /*
  * Control thread; nobody raises the bell meanwhile. Takes `fd` over on success (-1: none, which does not fail) in the
- * place of the one before, which is closed. -EINVAL: no notifier; -EBUSY: a peer holds the threads that raised this bell's
+ * place of the one before, which is let go of. -EINVAL: no notifier; -EBUSY: a peer holds the threads that raised this bell's
  * fds before; or what run_aside says. `notifier` (borrowed) may be NULL.
  */
 int bell_set(struct bell *bell, struct vireo_notifier *notifier, int fd);

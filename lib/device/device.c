@@ -129,6 +129,7 @@ void device_detach(struct vireo_device *device)
 	assert(!device->session);
 	loop_remove(&device->event_watch);
 	device_disks_permit(device, false);
+	device_drop_set(device, NULL);
 	device->transport = NULL;
 	device->loop = NULL;
 }
@@ -209,6 +210,16 @@ void device_map_set(struct vireo_device *device, struct map *map)
 struct map *device_map(const struct vireo_device *device)
 {
 	return device->map;
+}
+
+void device_drop_set(struct vireo_device *device, struct drop *drop)
+{
+	device->faults.drop = drop;
+}
+
+struct drop *device_drop_get(const struct vireo_device *device)
+{
+	return device->faults.drop;
 }
 
 void device_disks_permit(struct vireo_device *device, bool on)

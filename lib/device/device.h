@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct drop;
 struct map;
 struct map_faults;
 struct ring_record;
@@ -88,6 +89,9 @@ struct map *device_map(const struct vireo_device *device); /* borrowed, or NULL 
 const struct map_faults *device_faults(const struct vireo_device *device);
 /* Attached: maps from now on may have files on disks, until it is detached. */
 void device_disks_permit(struct vireo_device *device, bool on);
+/* Attached: where what the peer owns is let go of (borrowed), until it is detached. None: here and now. */
+void device_drop_set(struct vireo_device *device, struct drop *drop);
+struct drop *device_drop_get(const struct vireo_device *device);
 
 uint32_t device_id(const struct vireo_device *device);
 unsigned device_queue_count(const struct vireo_device *device);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/drop.h"
 #include "base/fd.h"
 #include "device/device_internal.h"
 #include <assert.h>
@@ -29,7 +30,7 @@ static void queue_enable(struct vireo_queue *queue, bool on)
 void queue_reset(struct vireo_queue *queue)
 {
 	assert(!queue->running);
-	fd_close(&queue->kick_fd);
+	drop_fd(device_drop_get(queue->device), &queue->kick_fd);
 	queue->kickable = false;
 	queue->addressed = false;
 	queue->fresh = false;
@@ -128,26 +129,31 @@ int device_queue_kick_set(struct vireo_device *device, uint32_t index, int fd)
 	if (r)
 		return r;
 	if (polled)
-		fd_close(&fd);
-	fd_close(&queue->kick_fd);
+		drop_fd(device_drop_get(device), &fd);
+	drop_fd(device_drop_get(device), &queue->kick_fd);
 	queue->kick_fd = fd;
 	queue->kickable = true;
 	queue->fresh = true;
 	return 0;
 }
 
+static int queue_bell_set(struct vireo_device *device, struct bell *bell, int fd)
+{
+	bell->drop = device_drop_get(device);
+	return bell_set(bell, device->notifier, fd);
+}
+
 int device_queue_call_set(struct vireo_device *device, uint32_t index, int fd)
 {
 	struct vireo_queue *queue = queue_quiet(device, index);
 
-	return queue ? bell_set(&queue->call, device->notifier, fd) : -EINVAL;
+	return queue ? queue_bell_set(device, &queue->call, fd) : -EINVAL;
 }
 
 /* Only the control thread uses it: the queue may run. */
 int device_queue_error_set(struct vireo_device *device, uint32_t index, int fd)
 {
-	return index < device->queue_count ? bell_set(&device->queues[index].error, device->notifier, fd)
-					   : -EINVAL;
+	return index < device->queue_count ? queue_bell_set(device, &device->queues[index].error, fd) : -EINVAL;
 }
 
 int device_queue_enable(struct vireo_device *device, uint32_t index, bool on)
@@ -198,7 +204,7 @@ int device_queue_stop(struct vireo_device *device, uint32_t index, uint32_t *ret
 
 	if (!queue)
 		return -EINVAL;
-	fd_close(&queue->kick_fd);
+	drop_fd(device_drop_get(queue->device), &queue->kick_fd);
 	queue->kickable = false;
 	*ret_base = queue->base;
 	return 0;

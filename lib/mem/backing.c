@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "mem/backing.h"
+#include "base/drop.h"
 #include "base/fd.h"
 #include "mem/fault.h"
 #include "mem/kind.h"
@@ -21,6 +22,7 @@ struct map_backing {
 	size_t bytes;
 	struct vireo_fault_table *table; /* or NULL */
 	unsigned slot; /* in table */
+	struct drop *drop; /* or NULL */
 };
 
 /* What of the file gets mapped: the region, widened to whole pages of the file. */
@@ -137,6 +139,7 @@ int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, enum backing_
 		free(backing);
 		return err;
 	}
+	backing->drop = file != FILE_KERNELS && faults ? drop_ref(faults->drop) : NULL;
 	/* A guest's secrets do not belong in our core file. */
 	madvise(backing->start, backing->bytes, MADV_DONTDUMP);
 	err = faults && faults->table ? watch_faults(backing, extent.page_bytes, faults) : 0;
@@ -171,6 +174,7 @@ void backing_unref(struct map_backing *backing)
 		return;
 	if (backing->table)
 		fault_area_remove(backing->table, backing->slot);
-	munmap(backing->start, backing->bytes);
+	drop_memory(backing->drop, backing->start, backing->bytes); /* it may be the last that holds the file */
+	drop_unref(backing->drop);
 	free(backing);
 }

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+struct drop;
 struct fault_owner;
 struct map_backing;
 struct vireo_fault_table;
@@ -61,11 +62,15 @@ struct map_cache {
 	unsigned last;
 };
 
-/* Who is told when memory turns out to be gone: an eventfd that is raised in the SIGBUS handler. */
+/*
+ * Who is told when memory turns out to be gone, an eventfd that is raised in the SIGBUS handler; and what else holds for all of a
+ * device's memory.
+ */
 struct map_faults {
 	struct vireo_fault_table *table; /* or NULL */
 	int event_fd;
 	bool *faulted; /* set before the eventfd is raised; outlives every map made with it */
+	struct drop *drop; /* where mappings are let go of; or NULL */
 	bool disks; /* files on a disk are taken, too: whoever touches their pages may wait for it */
 };
 

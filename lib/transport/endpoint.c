@@ -46,6 +46,16 @@ int vireo_endpoint_open(struct vireo_device *device, const char *address,
 	return left_out(address) ? -EOPNOTSUPP : -EINVAL;
 }
 
+int endpoint_drop_new(const struct vireo_endpoint_config *config, bool run_aside_too, struct drop **ret_drop)
+{
+	drop_run_fn *run = config->close_aside;
+
+	if (!run && run_aside_too)
+		run = config->run_aside;
+	*ret_drop = NULL;
+	return run ? drop_new(run, config->run_opaque, ret_drop) : 0;
+}
+
 int vireo_endpoint_fd(const struct vireo_endpoint *endpoint)
 {
 	return endpoint->ops->fd(endpoint);

@@ -2,6 +2,7 @@
 #ifndef TRANSPORT_ENDPOINT_H
 #define TRANSPORT_ENDPOINT_H
 
+#include "base/drop.h"
 #include "vireo/endpoint.h"
 
 /*
@@ -24,6 +25,9 @@ struct endpoint_ops {
 struct vireo_endpoint {
 	const struct endpoint_ops *ops;
 };
+
+/* Where the endpoint lets go of what its peers own, as the config has it. *ret_drop is NULL: here and now. -ENOMEM. */
+int endpoint_drop_new(const struct vireo_endpoint_config *config, bool run_aside_too, struct drop **ret_drop);
 
 extern const struct endpoint_ops vhost_user_endpoint_ops; /* vhost_user/endpoint.c */
 extern const struct endpoint_ops vduse_endpoint_ops; /* vduse/endpoint.c, where libmnl is there */

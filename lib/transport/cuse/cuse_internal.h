@@ -216,6 +216,7 @@ struct cuse_endpoint {
 	struct vireo_endpoint_config config;
 	char *name; /* of the node, without /dev/ */
 	struct loop *loop;
+	struct drop *drop; /* or NULL */
 	struct node *node;
 	struct opener *openers;
 	unsigned opened; /* so far */
@@ -232,8 +233,6 @@ void endpoint_opener_gone(struct cuse_endpoint *endpoint, struct opener *opener)
 int endpoint_device_take(struct cuse_endpoint *endpoint, struct opener *opener,
 			 struct vireo_device **ret_device);
 void endpoint_device_give(struct cuse_endpoint *endpoint, struct vireo_device *device);
-/* Closes what we have of a caller's and do not know: whoever serves it may let that wait. */
-void endpoint_fd_drop(const struct cuse_endpoint *endpoint, int fd);
 const struct vireo_log *endpoint_log(const struct cuse_endpoint *endpoint);
 
 /* ---- handlers.c, ring_handlers.c ---- */

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /*
  * Theory of operation: a node, and a device for each open of it.
@@ -75,6 +74,7 @@ int endpoint_device_take(struct cuse_endpoint *endpoint, struct opener *opener,
 		endpoint->config.device_gone(endpoint->config.device_opaque, device);
 	if (r)
 		return r;
+	device_drop_set(device, endpoint->drop);
 	device_disks_permit(device, endpoint->config.files == VIREO_FILES_ANY);
 	*ret_device = device;
 	return 0;
@@ -85,19 +85,6 @@ void endpoint_device_give(struct cuse_endpoint *endpoint, struct vireo_device *d
 	device_detach(device);
 	if (!endpoint->device && endpoint->config.device_gone)
 		endpoint->config.device_gone(endpoint->config.device_opaque, device);
-}
-
-static void close_aside(void *argument)
-{
-	close((int)(intptr_t)argument);
-}
-
-void endpoint_fd_drop(const struct cuse_endpoint *endpoint, int fd)
-{
-	const struct vireo_endpoint_config *config = &endpoint->config;
-
-	if (!config->run_aside || config->run_aside(config->run_opaque, close_aside, (void *)(intptr_t)fd))
-		close(fd);
 }
 
 /* ---- life ---- */
@@ -113,6 +100,7 @@ static void endpoint_gone(struct cuse_endpoint *endpoint)
 		done(opaque);
 	/* The fd that the caller may still be watching goes last. */
 	loop_free(endpoint->loop);
+	drop_unref(endpoint->drop);
 	free(endpoint->name);
 	free(endpoint);
 }
@@ -153,8 +141,11 @@ int cuse_endpoint_new(struct vireo_device *device, const char *name,
 	endpoint->device = device;
 	endpoint->config = *config;
 	endpoint->name = strdup(name);
-	r = endpoint->name ? loop_new(&endpoint->loop) : -ENOMEM;
+	r = endpoint->name ? endpoint_drop_new(config, true, &endpoint->drop) : -ENOMEM;
+	if (!r)
+		r = loop_new(&endpoint->loop);
 	if (r) {
+		drop_unref(endpoint->drop);
 		free(endpoint->name);
 		free(endpoint);
 		return r;

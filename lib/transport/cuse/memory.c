@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "base/fd.h"
+#include "base/drop.h"
 #include "mem/map.h"
 #include "transport/cuse/caller.h"
 #include <errno.h>
@@ -67,7 +67,7 @@ static int files_open(const struct caller *caller, const struct maps_piece *piec
 	return 0;
 }
 
-static void files_close(const struct maps_piece *pieces, unsigned count, int *fds)
+static void files_close(const struct maps_piece *pieces, unsigned count, int *fds, struct drop *drop)
 {
 	for (unsigned i = count; i--;) {
 		unsigned first = 0;
@@ -75,7 +75,7 @@ static void files_close(const struct maps_piece *pieces, unsigned count, int *fd
 		while (!maps_same_file(&pieces[first], &pieces[i]))
 			first++;
 		if (first == i)
-			fd_close(&fds[i]);
+			drop_fd(drop, &fds[i]);
 	}
 }
 
@@ -139,7 +139,7 @@ static int table_map(const struct caller *caller, const struct table *table, str
 		r = -EOPNOTSUPP; /* as it would be next time */
 	if (!r)
 		r = pieces_map(pieces, count, fds, faults, &map, why);
-	files_close(pieces, count, fds);
+	files_close(pieces, count, fds, faults ? faults->drop : NULL);
 	free(vmas);
 	if (!r)
 		r = unchanged(caller, table, pieces, count, pieces + MAP_REGIONS_MAX, why);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/drop.h"
 #include "base/fd.h"
 #include "transport/cuse/cuse_internal.h"
 #include <errno.h>
@@ -109,12 +110,12 @@ static int set_fd(struct opener *opener, const struct request *request, queue_fd
 	if (r)
 		return r;
 	if (fd >= 0 && !fd_is_eventfd(fd)) { /* it was when it was looked at */
-		endpoint_fd_drop(opener->endpoint, fd);
+		drop_fd(opener->endpoint->drop, &fd);
 		return refuse(-EINVAL, "the caller changes its fds meanwhile", why);
 	}
 	r = verb(opener->device, file.index, fd);
 	if (r)
-		fd_close(&fd);
+		drop_fd(opener->endpoint->drop, &fd);
 	return refuse(r, "not an eventfd", why);
 }
 

@@ -48,6 +48,7 @@ static void vduse_free(struct vduse *v)
 	fd_close(&v->fd);
 	vduse_umem_drop(v);
 	loop_free(v->loop);
+	drop_unref(v->drop);
 	free(v);
 }
 
@@ -251,6 +252,8 @@ static int prepare(struct vduse *v, const struct vireo_endpoint_config *config)
 	int r = config_check(v, config);
 
 	if (!r)
+		r = endpoint_drop_new(config, false, &v->drop);
+	if (!r)
 		r = loop_new(&v->loop);
 	if (!r)
 		r = vduse_session_new(v);
@@ -300,6 +303,7 @@ int vduse_open_on(struct vireo_device *device, const char *name, const struct vi
 		vduse_free(v);
 		return r;
 	}
+	device_drop_set(device, v->drop);
 	device_disks_permit(device, config->files == VIREO_FILES_ANY);
 	loop_timer_start(v->turn_timer, 0);
 	*ret_endpoint = &v->base;

@@ -41,10 +41,10 @@ struct ranges {
 	unsigned count;
 };
 
-static void ranges_free(struct ranges *ranges)
+static void ranges_free(struct vduse *v, struct ranges *ranges)
 {
 	for (unsigned i = 0; i < ranges->count; i++)
-		fd_close(&ranges->at[i].fd);
+		drop_fd(v->drop, &ranges->at[i].fd);
 	free(ranges);
 }
 
@@ -56,7 +56,7 @@ static bool range_follows(const struct range *a, const struct range *b)
 }
 
 /* Takes the fd over. */
-static int ranges_add(struct ranges *ranges, const struct vduse_wire_iotlb *entry, int fd)
+static int ranges_add(struct vduse *v, struct ranges *ranges, const struct vduse_wire_iotlb *entry, int fd)
 {
 	struct range *last = ranges->count ? &ranges->at[ranges->count - 1] : NULL;
 	struct range range = { .spec = { .gpa = entry->first, .uaddr = entry->first,
@@ -67,18 +67,18 @@ static int ranges_add(struct ranges *ranges, const struct vduse_wire_iotlb *entr
 	struct fd_file file;
 
 	if (fd_look(fd, &file)) {
-		fd_close(&fd);
+		drop_fd(v->drop, &fd);
 		return -EIO;
 	}
 	range.dev = file.dev;
 	range.ino = file.ino;
 	if (last && range_follows(last, &range)) {
 		last->spec.size_bytes += range.spec.size_bytes;
-		fd_close(&fd);
+		drop_fd(v->drop, &fd);
 		return 0;
 	}
 	if (ranges->count == MAP_REGIONS_MAX) {
-		fd_close(&fd);
+		drop_fd(v->drop, &fd);
 		return -E2BIG;
 	}
 	ranges->at[ranges->count++] = range;
@@ -95,7 +95,7 @@ static void entry_prefer_umem(struct vduse *v, struct vduse_wire_iotlb *entry, i
 	umem_fd = dup(v->umem.fd);
 	if (umem_fd < 0)
 		return;
-	fd_close(fd);
+	drop_fd(v->drop, fd);
 	*fd = umem_fd;
 	entry->offset = 0;
 }
@@ -114,11 +114,11 @@ static int ranges_ask(struct vduse *v, struct ranges *ranges)
 			return fd;
 		fcntl(fd, F_SETFD, FD_CLOEXEC); /* which the kernel leaves out */
 		if (entry.last < from || entry.first > entry.last) {
-			fd_close(&fd);
+			drop_fd(v->drop, &fd);
 			return -EPROTO;
 		}
 		entry_prefer_umem(v, &entry, &fd);
-		r = ranges_add(ranges, &entry, fd);
+		r = ranges_add(v, ranges, &entry, fd);
 		if (r)
 			return r;
 		if (entry.last == UINT64_MAX)
@@ -162,6 +162,6 @@ int vduse_memory_map(struct vduse *v, const char **why)
 		r = ranges_map(v, ranges, why);
 	}
 	if (ranges)
-		ranges_free(ranges);
+		ranges_free(v, ranges);
 	return r;
 }

@@ -157,6 +157,9 @@ struct vduse {
 		struct vduse_wire_queue_info info;
 	} *queues;
 
+	/* memory.c */
+	struct drop *drop; /* or NULL: the file that a program has mapped for its driver may be anything */
+
 	/* umem.c */
 	struct vduse_umem {
 		int fd; /* of the bounce pages, or -1 */

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,16 +13,26 @@
  * what finds no room is told again after the next message of the session.
  */
 
+/*
+ * Of no other family: a TCP socket is locked while somebody sends, who may have the kernel wait for his memory meanwhile, and
+ * MSG_DONTWAIT does not look at that.
+ */
+static bool is_unix_socket(int fd)
+{
+	int domain;
+	socklen_t bytes = sizeof(domain);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) && domain == AF_UNIX;
+}
+
 int channel_set(struct session *session, int fd)
 {
-	struct stat st;
-
 	/* A socket is told with each send not to block; a pipe must be ours for that. */
-	if (!fd_is_pipe(fd) && (fstat(fd, &st) || !S_ISSOCK(st.st_mode)))
+	if (!fd_is_pipe(fd) && !is_unix_socket(fd))
 		return -EINVAL;
 	if (fd_is_pipe(fd) && fd_notifier_take(&fd))
 		return -EINVAL;
-	fd_close(&session->channel_fd);
+	drop_fd(session->message.drop, &session->channel_fd);
 	session->channel_fd = fd;
 	return 0;
 }
@@ -69,7 +78,7 @@ void channel_tell(struct session *session)
 		return;
 	session->config_changed = false;
 	if (n != (ssize_t)sizeof(words)) /* gone, or cut short: of no use any more */
-		fd_close(&session->channel_fd);
+		drop_fd(session->message.drop, &session->channel_fd);
 }
 
 void channel_config_changed(struct session *session)

@@ -35,6 +35,7 @@ struct vhost_user_endpoint {
 	struct listener listener; /* server */
 	struct loop_watch *listen_watch;
 	uint64_t retry_min_ms, retry_max_ms, retry_ms;
+	struct drop *drop; /* or NULL */
 	struct session *session;
 	void (*done)(void *opaque);
 	void *done_opaque;
@@ -54,7 +55,8 @@ static void endpoint_free(struct vhost_user_endpoint *endpoint)
 {
 	assert(!endpoint->session);
 	loop_remove(&endpoint->listen_watch);
-	listener_close(&endpoint->listener);
+	listener_close(&endpoint->listener, endpoint->drop);
+	drop_unref(endpoint->drop);
 	loop_timer_free(&endpoint->timer);
 	loop_free(endpoint->loop);
 	free(endpoint->path);
@@ -106,11 +108,25 @@ static void endpoint_connected_to(struct vhost_user_endpoint *endpoint, int fd)
 	}
 }
 
+/* Each peer leaves a socket behind, at least: none is taken as long as those of its predecessors are not closed. */
+static bool endpoint_crowded(struct vhost_user_endpoint *endpoint)
+{
+	if (drop_waiting(endpoint->drop) <= DROP_WAITING_MAX)
+		return false;
+	complain(endpoint, "what peers have handed over is not closed yet", -EMFILE);
+	loop_remove(&endpoint->listen_watch);
+	retry_later(endpoint);
+	return true;
+}
+
 static void listener_readable(void *opaque, uint32_t events)
 {
 	struct vhost_user_endpoint *endpoint = opaque;
-	int fd = listener_accept(&endpoint->listener);
+	int fd;
 
+	if (endpoint_crowded(endpoint))
+		return;
+	fd = listener_accept(&endpoint->listener);
 	if (fd >= 0) {
 		endpoint_connected_to(endpoint, fd);
 		return;
@@ -146,7 +162,9 @@ static void endpoint_retry(void *opaque)
 		endpoint_await(endpoint);
 		return;
 	}
-	r = unix_connect(endpoint->path, &fd);
+	if (endpoint_crowded(endpoint))
+		return;
+	r = unix_connect(endpoint->path, endpoint->drop, &fd);
 	if (!r) {
 		endpoint_connected_to(endpoint, fd);
 		return;
@@ -203,11 +221,13 @@ static int endpoint_prepare(struct vhost_user_endpoint *endpoint, const char *pa
 	endpoint->path = strdup(path);
 	if (!endpoint->path)
 		return -ENOMEM;
-	r = loop_new(&endpoint->loop);
+	r = endpoint_drop_new(config, true, &endpoint->drop);
+	if (!r)
+		r = loop_new(&endpoint->loop);
 	if (!r)
 		r = loop_timer_new(endpoint->loop, endpoint_retry, endpoint, &endpoint->timer);
 	if (!r && !endpoint->client)
-		r = listener_open(path, config, &endpoint->listener);
+		r = listener_open(path, config, endpoint->drop, &endpoint->listener);
 	return r;
 }
 
@@ -238,6 +258,7 @@ static int vhost_user_open(struct vireo_device *device, const char *path,
 		endpoint_free(endpoint);
 		return r;
 	}
+	device_drop_set(device, endpoint->drop);
 	device_disks_permit(device, config->files == VIREO_FILES_ANY);
 	loop_timer_start(endpoint->timer, 0);
 	*ret_endpoint = &endpoint->base;
@@ -271,7 +292,7 @@ static void vhost_user_close(struct vireo_endpoint *base, void (*done)(void *opa
 	endpoint->done = done;
 	endpoint->done_opaque = opaque;
 	loop_remove(&endpoint->listen_watch);
-	listener_close(&endpoint->listener);
+	listener_close(&endpoint->listener, endpoint->drop);
 	loop_timer_stop(endpoint->timer);
 	if (endpoint->session)
 		session_end(endpoint->session);

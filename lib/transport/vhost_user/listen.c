@@ -25,7 +25,7 @@ static int unix_socket(void)
 }
 
 /* AF_UNIX connects at once or not at all: -EAGAIN tells of a full backlog, not of a connection under way. */
-int unix_connect(const char *path, int *ret_fd)
+int unix_connect(const char *path, struct drop *drop, int *ret_fd)
 {
 	struct sockaddr_un addr;
 	socklen_t addr_bytes;
@@ -41,7 +41,7 @@ int unix_connect(const char *path, int *ret_fd)
 		r = -errno;
 	fd_close(&dir_fd);
 	if (r)
-		fd_close(&fd);
+		drop_fd(drop, &fd);
 	else
 		*ret_fd = fd;
 	return r;
@@ -51,7 +51,7 @@ int unix_connect(const char *path, int *ret_fd)
  * Somebody's socket is in the way. 0: it was stale, and is gone; -EADDRINUSE: it is not, as far as we can
  * tell.
  */
-static int socket_take_over(const char *path)
+static int socket_take_over(const char *path, struct drop *drop)
 {
 	struct stat before, after;
 	int fd, r;
@@ -60,9 +60,9 @@ static int socket_take_over(const char *path)
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISSOCK(before.st_mode))
 		return -EADDRINUSE;
-	r = unix_connect(path, &fd);
+	r = unix_connect(path, drop, &fd);
 	if (!r)
-		fd_close(&fd);
+		drop_socket(drop, &fd);
 	if (r == -ENOENT)
 		return 0;
 	if (r != -ECONNREFUSED)
@@ -72,7 +72,7 @@ static int socket_take_over(const char *path)
 	return unlink(path) && errno != ENOENT ? -errno : 0;
 }
 
-static int socket_bind(int fd, const char *path, const struct sockaddr_un *addr, socklen_t addr_bytes)
+static int socket_bind(int fd, const char *path, const struct sockaddr_un *addr, socklen_t addr_bytes, struct drop *drop)
 {
 	int r;
 
@@ -80,7 +80,7 @@ static int socket_bind(int fd, const char *path, const struct sockaddr_un *addr,
 		return 0;
 	if (errno != EADDRINUSE)
 		return -errno;
-	r = socket_take_over(path);
+	r = socket_take_over(path, drop);
 	if (r)
 		return r;
 	return bind(fd, (const struct sockaddr *)addr, addr_bytes) ? -errno : 0;
@@ -125,7 +125,7 @@ static int listener_start(struct listener *listener, const char *name,
 }
 
 /* fchmod() before bind narrows what umask leaves: the inode is made with no more than the mode asked for. */
-static int listener_bind(struct listener *listener, const struct vireo_endpoint_config *config)
+static int listener_bind(struct listener *listener, const struct vireo_endpoint_config *config, struct drop *drop)
 {
 	struct sockaddr_un addr;
 	socklen_t addr_bytes;
@@ -136,14 +136,15 @@ static int listener_bind(struct listener *listener, const struct vireo_endpoint_
 		return r;
 	if (config->mode != (mode_t)-1)
 		fchmod(listener->fd, config->mode ? config->mode : 0660);
-	r = socket_bind(listener->fd, listener->path, &addr, addr_bytes);
+	r = socket_bind(listener->fd, listener->path, &addr, addr_bytes, drop);
 	if (!r)
 		r = listener_start(listener, addr.sun_path, config);
 	fd_close(&dir_fd);
 	return r;
 }
 
-int listener_open(const char *path, const struct vireo_endpoint_config *config, struct listener *ret_listener)
+int listener_open(const char *path, const struct vireo_endpoint_config *config, struct drop *drop,
+		  struct listener *ret_listener)
 {
 	struct listener listener = { .fd = unix_socket() };
 	int r;
@@ -151,16 +152,16 @@ int listener_open(const char *path, const struct vireo_endpoint_config *config, 
 	if (listener.fd < 0)
 		return listener.fd;
 	listener.path = strdup(path);
-	r = listener.path ? listener_bind(&listener, config) : -ENOMEM;
+	r = listener.path ? listener_bind(&listener, config, drop) : -ENOMEM;
 	if (r) {
-		listener_close(&listener);
+		listener_close(&listener, drop);
 		return r; /* NOLINT(clang-analyzer-unix.Malloc): the path is freed by listener_close() */
 	}
 	*ret_listener = listener;
 	return 0;
 }
 
-void listener_close(struct listener *listener)
+void listener_close(struct listener *listener, struct drop *drop)
 {
 	struct stat st;
 
@@ -169,7 +170,7 @@ void listener_close(struct listener *listener)
 	if (listener->inode && !lstat(listener->path, &st) && st.st_ino == listener->inode &&
 	    st.st_dev == listener->device)
 		unlink(listener->path);
-	fd_close(&listener->fd);
+	drop_socket(drop, &listener->fd); /* and refuses whoever comes from now on */
 	free(listener->path);
 	listener->path = NULL;
 }

@@ -6,9 +6,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define FDS_AT_ONCE_MAX 253u /* that one sendmsg(2) may carry: SCM_MAX_FD, see unix(7) */
+
 /* ---- receiving ---- */
 
-/* All fds of one control message become the message's, or are closed. */
+/* All fds of one control message become the message's, or are let go of. */
 static bool message_own(struct message *message, const struct cmsghdr *cmsg)
 {
 	const unsigned char *data = CMSG_DATA(cmsg);
@@ -22,7 +24,7 @@ static bool message_own(struct message *message, const struct cmsghdr *cmsg)
 		if (message->fd_count < VU_FDS_MAX) {
 			message->fds[message->fd_count++] = fd;
 		} else {
-			fd_close(&fd);
+			drop_fd(message->drop, &fd);
 			fits = false;
 		}
 	}
@@ -48,9 +50,10 @@ static int message_own_all(struct message *message, struct msghdr *msg, const ch
 static ssize_t message_read(struct message *message, int socket_fd, void *data, size_t bytes,
 			    const char **why)
 {
+	/* Room for all that can come: what finds none, the kernel closes, in this thread. */
 	union {
 		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int) * VU_FDS_MAX)];
+		char space[CMSG_SPACE(sizeof(int) * FDS_AT_ONCE_MAX)];
 	} control;
 	struct iovec iov = { .iov_base = data, .iov_len = bytes };
 	struct msghdr msg = {
@@ -130,7 +133,7 @@ int message_receive(struct message *message, int socket_fd, const char **why)
 void message_clear(struct message *message)
 {
 	for (unsigned i = 0; i < message->fd_count; i++)
-		fd_close(&message->fds[i]);
+		drop_fd(message->drop, &message->fds[i]);
 	message->fd_count = 0;
 	message->have_bytes = 0;
 	message->header = (struct vu_header){ 0 };

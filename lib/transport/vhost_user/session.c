@@ -62,9 +62,10 @@ int session_new(struct vireo_device *device, struct loop *loop, int fd,
 	int r;
 
 	if (!session) {
-		fd_close(&fd);
+		drop_socket(device_drop_get(device), &fd);
 		return -ENOMEM;
 	}
+	session->message.drop = device_drop_get(device);
 	session->device = device;
 	session->loop = loop;
 	session->fd = fd;
@@ -73,7 +74,7 @@ int session_new(struct vireo_device *device, struct loop *loop, int fd,
 	session->channel_fd = -1;
 	r = session_watch(session);
 	if (r) {
-		fd_close(&session->fd);
+		drop_socket(device_drop_get(device), &session->fd);
 		free(session);
 		return r;
 	}
@@ -99,8 +100,8 @@ static void session_gone(struct session *session)
 static void session_finish(struct session *session)
 {
 	loop_remove(&session->watch);
-	fd_close(&session->fd);
-	fd_close(&session->channel_fd);
+	drop_socket(session->message.drop, &session->fd); /* with what the peer has sent, and we have not read */
+	drop_fd(session->message.drop, &session->channel_fd);
 	message_clear(&session->message);
 	session->state = SESSION_END;
 	session->quiet = false;
@@ -138,6 +139,10 @@ static bool session_receive(struct session *session)
 	const char *why = "";
 	int r = message_receive(&session->message, session->fd, &why);
 
+	if (r >= 0 && drop_waiting(session->message.drop) > DROP_WAITING_MAX) {
+		why = "what its peers have handed over cannot be closed, and waits for them already";
+		r = -EMFILE;
+	}
 	if (r == -EPIPE || r == -ECONNRESET)
 		session->failing = true; /* gone; no lie in that */
 	else if (r < 0)

@@ -14,6 +14,7 @@
  *	channel.c	messages to the front end
  */
 
+#include "base/drop.h"
 #include "base/log.h"
 #include "device/device.h"
 #include "wire/vhost_user.h"
@@ -32,13 +33,14 @@ struct session;
 
 /*
  * A message being received, or received. It owns its fds: a handler that keeps one moves it out
- * (message_fd_take()), message_clear() closes all that are left.
+ * (message_fd_take()), message_clear() lets go of all that are left.
  */
 struct message {
 	struct vu_header header; /* once have_bytes >= VU_HEADER_BYTES */
 	uint32_t have_bytes; /* header included */
 	unsigned fd_count;
 	int fds[VU_FDS_MAX];
+	struct drop *drop; /* where those that nobody takes are let go of, or NULL; borrowed */
 	uint8_t raw_header[VU_HEADER_BYTES];
 	uint8_t payload[VU_PAYLOAD_BYTES_MAX];
 };
@@ -169,10 +171,11 @@ struct listener {
 
 struct vireo_endpoint_config;
 
-int listener_open(const char *path, const struct vireo_endpoint_config *config,
+int listener_open(const char *path, const struct vireo_endpoint_config *config, struct drop *drop,
 		  struct listener *ret_listener);
-void listener_close(struct listener *listener); /* takes an empty one (fd -1) */
+/* Takes an empty one (fd -1). Those who wait for their connection to be accepted may have sent fds already. */
+void listener_close(struct listener *listener, struct drop *drop);
 int listener_accept(const struct listener *listener); /* an fd, or a negative errno */
-int unix_connect(const char *path, int *ret_fd); /* never blocks */
+int unix_connect(const char *path, struct drop *drop, int *ret_fd); /* never blocks */
 
 #endif
