@@ -17,6 +17,7 @@
 #include "switch/fdb.h"
 #include "switch/grace.h"
 #include "switch/offload.h"
+#include "switch/patience.h"
 #include "switch/switch.h"
 #include <sys/epoll.h>
 #include <sys/queue.h>
@@ -79,7 +80,7 @@ struct in_queue {
 	enum in_state state __attribute__((aligned(CACHE_LINE)));
 	bool resting;   /* cannot be armed, and has been idle for long */
 	uint64_t idle_since_ns; /* 0: had frames when asked last */
-	uint64_t usual_gap_ns;  /* see patience.h */
+	struct habit habit; /* what follows its frames: see patience.h */
 };
 
 struct out_queue {
@@ -264,7 +265,7 @@ struct worker {
 	unsigned index;
 	bool alone; /* the only one: out queues need no claim */
 	bool poll;  /* SW_POLL */
-	uint64_t spin_ns, spin_max_ns;
+	uint64_t keep_ns; /* how long a queue without frames stays active while others have some */
 	int epoll_fd, wake_fd;
 	pthread_t thread;
 
@@ -278,11 +279,22 @@ struct worker {
 	unsigned armed_count;
 	unsigned resting_count; /* of the active ones */
 	unsigned rest_ns;       /* how long to sleep when all are resting */
-	bool clock_stale;       /* the last round had idle queues: look at the clock */
+	unsigned napping_count; /* queues that were armed for a nap, and are still listed in `active` */
+	struct in_queue *served; /* had frames last; NULL: unknown */
 	uint64_t events_checked_ns;
 	int event_count;
 	struct epoll_event events[WORKER_EVENTS];
 	struct sw_worker_stats stats; /* read by anybody */
+	struct patience patience;
+	int schedstat_fd;
+	uint64_t woke_ns;       /* when it slept last */
+	/* Of the time in which it is dry. */
+	uint64_t dry_since_ns;  /* 0: it is not */
+	struct in_queue *dry_after; /* had the frames before; NULL: unknown */
+	struct patience_plan plan;
+	uint64_t awake_since_ns, awake_until_ns;
+	bool napped;
+	enum patience_found found; /* if frames came now */
 	struct offload_arena *arena;
 	struct cuts *cuts;
 	unsigned pieces_left; /* that may still be cut out of this burst */
@@ -321,7 +333,7 @@ struct sw {
 	unsigned worker_count;
 	struct worker **workers;
 	enum sw_mode mode;
-	unsigned spin_us, spin_max_us;
+	unsigned spin_us, spin_percent;
 	int event_fd; /* raised for the control thread: grace periods ended, the first address was learned */
 
 	struct topology *topology __attribute__((aligned(CACHE_LINE))); /* published: read by workers */

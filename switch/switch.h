@@ -17,6 +17,7 @@
 
 #include "vireo/frame.h"
 #include "vireo/base.h"
+#include <limits.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -51,6 +52,8 @@ struct sw_port_ops {
 	void (*stats)(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret);
 };
 
+#define SW_SPIN_NEVER UINT_MAX
+
 enum sw_mode {
 	SW_ADAPTIVE, /* poll while there is work, sleep when there is none */
 	SW_POLL,
@@ -60,8 +63,9 @@ struct sw_config {
 	unsigned workers;   /* 0: 1 */
 	const int *cpus;    /* one per worker, or NULL: not pinned */
 	enum sw_mode mode;
-	unsigned spin_us;   /* adaptive: poll a queue so long at least after its last frame; 0: 50 */
-	unsigned spin_max_us; /* and so long at most, if it is used to frames that come sooner; 0: 3000 */
+	/* Adaptive, SW_SPIN_NEVER for none: how long to wait awake for frames that usually come so soon (0: as long as a
+	 * sleep is measured to cost), and for how much of the time, without what is cheaper than to sleep (0: 10). */
+	unsigned spin_us, spin_percent;
 	unsigned fdb_entries; /* 0: 65536 */
 	unsigned fdb_age_s; /* 0: 300 */
 	struct vireo_log log;

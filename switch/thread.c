@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "switch/thread.h"
+#include "switch/patience.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 static int set_cpu(pthread_attr_t *attr, int cpu)
 {
@@ -48,4 +55,24 @@ int thread_start(pthread_t *ret_thread, const char *name, int cpu, void *(*main)
 	if (!err)
 		pthread_setname_np(*ret_thread, name);
 	return err;
+}
+
+int thread_system_open(void)
+{
+	prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0); /* ns; refused: naps end late, which is learned */
+	return open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+}
+
+void thread_system_read(int fd, struct patience_system *ret_system)
+{
+	struct patience_system system = {0};
+	char text[96];
+	ssize_t count = fd >= 0 ? pread(fd, text, sizeof(text) - 1, 0) : 0;
+	struct rusage usage;
+
+	text[count > 0 ? count : 0] = '\0';
+	sscanf(text, "%" SCNu64 " %" SCNu64, &system.run_ns, &system.delay_ns);
+	if (!getrusage(RUSAGE_THREAD, &usage))
+		system.preempted = (uint64_t)usage.ru_nivcsw;
+	*ret_system = system;
 }

@@ -4,11 +4,21 @@
 
 #include <pthread.h>
 
+struct patience_system;
+
 /*
  * Starts a named thread, pinned to `cpu` unless that is -1. Signals that are sent to the process go to other
  * threads; those that a thread causes itself (SIGBUS and the like) stay deliverable. 0 or -errno;
  * -EINVAL: there is no such CPU for us.
  */
 int thread_start(pthread_t *ret_thread, const char *name, int cpu, void *(*main)(void *opaque), void *opaque);
+
+/*
+ * For the calling thread: timers end when they are to, not up to 50 us later, and what the system says about it can be
+ * read. Returns an fd for that, which the caller closes; -1: there is no /proc.
+ */
+int thread_system_open(void);
+/* What cannot be had is 0. */
+void thread_system_read(int fd, struct patience_system *ret_system);
 
 #endif

@@ -9,13 +9,15 @@
  *   ACTIVE  asked in each round; its kicks are off
  *   ARMED   not touched at all until its kick fd fires; its kicks are on
  *
- * A queue that had no frames for a while (patience.h) is armed: kicks on, then asked once more whether frames are there, since the
- * peer may have looked between our last receive and the arming. All kick fds are in the worker's epoll
+ * A queue is armed when it has had no frames for a while though others had; all are when the worker has run dry, and has
+ * waited awake for as long as that is worth it (patience.h). Armed: kicks on, then asked once more whether frames are there,
+ * since the peer may have looked between our last receive and the arming. All kick fds are in the worker's epoll
  * for good, edge-triggered and never read: a kick costs no system call but the epoll_wait, and one that
  * came while the queue was active is at worst one needless wake-up. So an idle port costs a busy worker nothing.
  *
- * The worker sleeps in epoll_wait when no queue is active, without a timeout; it is off-line for RCU
- * then, so ports can be removed without waking it. Who adds a queue or a letter raises wake_fd after the fact
+ * The worker sleeps in epoll_wait when no queue is active: without a timeout, or for a nap. At the end of a nap the queues
+ * that were armed for it are active again, for a moment. Asleep it is off-line for RCU,
+ * so ports can be removed without waking it. Who adds a queue or a letter raises wake_fd after the fact
  * is published; the event stays pending until a later epoll_wait sees it, so none is lost.
  *
  * While off-line the worker holds no pointer into the topology: events name slots, and are handled in the next
@@ -27,7 +29,6 @@
 
 #include "base/fd.h"
 #include "switch/internal.h"
-#include "switch/patience.h"
 #include "switch/rcu.h"
 #include "switch/thread.h"
 #include <errno.h>
@@ -39,9 +40,11 @@
 #include <unistd.h>
 
 #define NS_PER_US       1000u
+#define NS_PER_MS       1000000u
 #define NS_PER_S        1000000000u
 #define CLOCK_ROUNDS    16u            /* rounds between two looks at the clock */
 #define EVENTS_EVERY_NS (40u * NS_PER_US) /* how often a busy worker looks for kicks */
+#define KEEP_NS         (50u * NS_PER_US) /* so long a queue without frames stays active while others have some */
 #define REST_NS_MIN     (20u * NS_PER_US)
 #define REST_NS_MAX     (500u * NS_PER_US)
 #define ARENA_LINEAR_BYTES (128u * 1024) /* one of the longest frames, and some of others */
@@ -59,19 +62,10 @@ static void clock_read(struct worker *worker)
 
 /* ---- states of an in queue ---- */
 
-/* There are frames again, or about to be. */
-static inline void queue_wakes(const struct worker *worker, struct in_queue *in)
-{
-	if (!in->idle_since_ns)
-		return;
-	in->usual_gap_ns = patience_learn(in->usual_gap_ns, worker->now_ns - in->idle_since_ns, worker->spin_max_ns);
-	in->idle_since_ns = 0;
-}
-
 static void queue_activate(struct worker *worker, struct in_queue *in)
 {
 	in->state = IN_ACTIVE;
-	queue_wakes(worker, in);
+	in->idle_since_ns = 0;
 	in->resting = false;
 	in->ops->kick_enable(in->opaque, in->number, false);
 	worker->active[worker->active_count++] = in;
@@ -95,7 +89,7 @@ static bool queue_arm(struct worker *worker, unsigned at)
 
 	if (in->ops->kick_enable(in->opaque, in->number, true)) {
 		in->ops->kick_enable(in->opaque, in->number, false);
-		queue_wakes(worker, in);
+		in->idle_since_ns = 0;
 		return true;
 	}
 	queue_deactivate(worker, at, IN_ARMED);
@@ -115,8 +109,7 @@ static bool queue_idle(struct worker *worker, unsigned at)
 		in->idle_since_ns = worker->now_ns;
 		return true;
 	}
-	if (worker->now_ns - in->idle_since_ns <
-	    patience_ns(in->usual_gap_ns, worker->spin_ns, worker->spin_max_ns))
+	if (worker->now_ns - in->idle_since_ns < worker->keep_ns)
 		return true;
 	if (in->kick_fd >= 0)
 		return queue_arm(worker, at);
@@ -127,7 +120,8 @@ static bool queue_idle(struct worker *worker, unsigned at)
 
 static void queue_busy(struct worker *worker, struct in_queue *in)
 {
-	queue_wakes(worker, in);
+	in->idle_since_ns = 0;
+	worker->served = in;
 	if (unlikely(in->resting)) {
 		in->resting = false;
 		worker->resting_count--;
@@ -156,6 +150,8 @@ static void queues_adopt(struct worker *worker)
 	worker->active_count = 0;
 	worker->armed_count = 0;
 	worker->resting_count = 0;
+	worker->napping_count = 0;
+	worker->served = worker->dry_after = NULL;
 	for (uint32_t slot = 0; slot < mine->slot_count; slot++) {
 		struct in_queue *in = mine->slots[slot];
 
@@ -183,9 +179,21 @@ static void events_handle(struct worker *worker)
 		if (!in || in->state != IN_ARMED)
 			continue;
 		worker->armed_count--;
+		worker->napping_count = 0; /* where they are listed is needed */
 		queue_activate(worker, in);
 	}
 	worker->event_count = 0;
+}
+
+/* A nap is over: what was armed for it is active again, at the place where it still is listed. */
+static void nap_end(struct worker *worker)
+{
+	unsigned count = worker->napping_count;
+
+	worker->napping_count = 0;
+	worker->armed_count -= count;
+	for (unsigned at = 0; at < count; at++)
+		queue_activate(worker, worker->active[at]);
 }
 
 static void round_begin(struct worker *worker)
@@ -195,11 +203,12 @@ static void round_begin(struct worker *worker)
 	worker->topology = __atomic_load_n(&worker->sw->topology, __ATOMIC_ACQUIRE);
 	if (unlikely(worker->topology->version != worker->version))
 		queues_adopt(worker);
-	if (worker->clock_stale || !(worker->stats.loops % CLOCK_ROUNDS))
+	if (!(worker->stats.loops % CLOCK_ROUNDS))
 		clock_read(worker);
-	worker->clock_stale = false;
 	if (worker->event_count)
 		events_handle(worker);
+	else if (worker->napping_count)
+		nap_end(worker);
 	if (unlikely(__atomic_load_n(&worker->mailbox, __ATOMIC_RELAXED)))
 		mailbox_forward(worker);
 	counter_add(&worker->stats.loops, 1);
@@ -274,14 +283,14 @@ static void events_peek(struct worker *worker)
 
 static int wait_ns(struct worker *worker, uint64_t timeout_ns)
 {
-	struct timespec timeout = {.tv_nsec = (long)timeout_ns};
+	struct timespec timeout = {.tv_nsec = (long)timeout_ns}; /* less than a second */
 	int count;
 
 	if (timeout_ns == SLEEP_FOR_EVER)
 		return epoll_wait(worker->epoll_fd, worker->events, WORKER_EVENTS, -1);
 	count = epoll_pwait2(worker->epoll_fd, worker->events, WORKER_EVENTS, &timeout, NULL);
 	if (count < 0 && errno == ENOSYS) /* before Linux 5.11 */
-		count = epoll_wait(worker->epoll_fd, worker->events, WORKER_EVENTS, 1);
+		count = epoll_wait(worker->epoll_fd, worker->events, WORKER_EVENTS, (int)(timeout_ns / NS_PER_MS) + 1);
 	return count;
 }
 
@@ -290,11 +299,14 @@ static void worker_sleep(struct worker *worker, uint64_t timeout_ns)
 	int count;
 
 	counter_add(&worker->stats.sleeps, 1);
+	patience_slept(&worker->patience, worker->now_ns - worker->woke_ns);
+	worker->found = worker->napped ? PATIENCE_DOZING : PATIENCE_ASLEEP;
 	rcu_leave(&worker->sw->rcu_key);
 	count = wait_ns(worker, timeout_ns);
 	rcu_enter();
 	worker->event_count = count > 0 ? count : 0;
-	worker->clock_stale = true;
+	clock_read(worker);
+	worker->woke_ns = worker->awake_since_ns = worker->now_ns;
 	if (count > 0)
 		counter_add(&worker->stats.wakeups, 1);
 }
@@ -305,14 +317,94 @@ static void worker_rest(struct worker *worker)
 	worker->rest_ns = min_u32(worker->rest_ns * 2, REST_NS_MAX);
 }
 
+/* Until somebody wakes it, or a nap is over that has been planned. */
+static void worker_sleep_or_nap(struct worker *worker)
+{
+	uint64_t end_ns = worker->dry_since_ns + worker->plan.nap_ns;
+
+	if (!worker->napping_count || worker->now_ns >= end_ns) {
+		worker->napping_count = 0;
+		worker_sleep(worker, SLEEP_FOR_EVER);
+		return;
+	}
+	worker_sleep(worker, end_ns - worker->now_ns);
+	if (worker->event_count || worker->now_ns < end_ns)
+		return;
+	patience_napped(&worker->patience, worker->now_ns - end_ns);
+	worker->awake_until_ns = worker->dry_since_ns + worker->plan.nap_spin_ns;
+	worker->plan.nap_ns = 0;
+	worker->napped = true;
+	worker->found = PATIENCE_AWAKE;
+}
+
+/* ---- dry: no queue has frames ---- */
+
+static void others_look(struct worker *worker)
+{
+	struct patience_system system;
+
+	if (!patience_look_due(&worker->patience, worker->now_ns))
+		return;
+	thread_system_read(worker->schedstat_fd, &system);
+	patience_look(&worker->patience, &system, worker->now_ns);
+}
+
+/* A queue that has just run dry has looked at the clock. */
+static void dry_begin(struct worker *worker)
+{
+	worker->dry_after = worker->served;
+	worker->dry_since_ns = worker->awake_since_ns = worker->now_ns;
+	worker->napped = false;
+	worker->found = PATIENCE_AWAKE;
+	others_look(worker);
+	worker->plan = patience_plan(&worker->patience, worker->dry_after ? &worker->dry_after->habit : NULL, worker->now_ns);
+	worker->awake_until_ns = worker->now_ns + worker->plan.spin_ns;
+}
+
+static void dry_end(struct worker *worker)
+{
+	patience_pay(&worker->patience, worker->now_ns - worker->awake_since_ns, true);
+	if (worker->dry_after)
+		patience_learn(&worker->patience, &worker->dry_after->habit, worker->now_ns - worker->dry_since_ns,
+			       worker->found);
+	worker->dry_since_ns = 0;
+}
+
+/* From the end, so that the list stays as it is for nap_end(). */
+static void dry_arm(struct worker *worker)
+{
+	unsigned count = worker->active_count;
+
+	for (unsigned at = count; at--;)
+		if (worker->active[at]->kick_fd >= 0 && queue_arm(worker, at))
+			return;
+	if (!worker->active_count && worker->plan.nap_ns)
+		worker->napping_count = count;
+}
+
+static void dry_wait(struct worker *worker)
+{
+	if (!worker->dry_since_ns)
+		dry_begin(worker);
+	if (worker->now_ns < worker->awake_until_ns)
+		return;
+	patience_pay(&worker->patience, worker->now_ns - worker->awake_since_ns, false);
+	worker->awake_since_ns = worker->now_ns;
+	dry_arm(worker);
+}
+
 static void round_end(struct worker *worker, unsigned frames)
 {
 	if (frames) {
 		counter_add(&worker->stats.busy_loops, 1);
 		counter_add(&worker->stats.frames, frames);
+		if (worker->dry_since_ns)
+			dry_end(worker);
+	} else if (worker->active_count && !worker->poll) {
+		dry_wait(worker);
 	}
 	if (!worker->active_count)
-		worker_sleep(worker, SLEEP_FOR_EVER);
+		worker_sleep_or_nap(worker);
 	else if (worker->resting_count == worker->active_count)
 		worker_rest(worker);
 	else if (worker->armed_count && worker->now_ns - worker->events_checked_ns >= EVENTS_EVERY_NS)
@@ -323,12 +415,17 @@ static void *worker_main(void *opaque)
 {
 	struct worker *worker = opaque;
 
+	worker->schedstat_fd = thread_system_open();
+	clock_read(worker);
+	worker->woke_ns = worker->now_ns;
+	patience_init(&worker->patience, worker->now_ns, worker->sw->spin_us, worker->sw->spin_percent);
 	rcu_worker_begin();
 	while (!__atomic_load_n(&worker->stop, __ATOMIC_ACQUIRE)) {
 		round_begin(worker);
 		round_end(worker, round_queues(worker));
 	}
 	rcu_worker_end(&worker->sw->rcu_key);
+	fd_close(&worker->schedstat_fd);
 	return NULL;
 }
 
@@ -364,11 +461,12 @@ int worker_new(struct sw *sw, unsigned index, int cpu, struct worker **ret_worke
 	worker->index = index;
 	worker->alone = sw->worker_count == 1;
 	worker->poll = sw->mode == SW_POLL;
-	worker->spin_ns = (uint64_t)sw->spin_us * NS_PER_US;
-	worker->spin_max_ns = (uint64_t)sw->spin_max_us * NS_PER_US;
+	worker->keep_ns = KEEP_NS;
+	if (sw->spin_us != PATIENCE_MEASURED && (uint64_t)sw->spin_us * NS_PER_US > KEEP_NS)
+		worker->keep_ns = (uint64_t)sw->spin_us * NS_PER_US;
 	worker->rest_ns = REST_NS_MIN;
 	worker->stats.cpu = cpu;
-	worker->epoll_fd = worker->wake_fd = -1;
+	worker->epoll_fd = worker->wake_fd = worker->schedstat_fd = -1;
 	err = worker_open(worker);
 	if (err)
 		worker_free(worker);

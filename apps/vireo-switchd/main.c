@@ -131,6 +131,8 @@ static int switch_start(struct daemon *d)
 		.workers = d->options.workers,
 		.cpus = d->options.pinned ? d->options.cpus : NULL,
 		.mode = d->options.poll ? SW_POLL : SW_ADAPTIVE,
+		.spin_us = d->options.spin_us,
+		.spin_percent = d->options.spin_percent,
 		.fdb_entries = d->options.fdb_entries,
 		.fdb_age_s = d->options.fdb_age_s,
 		.log = d->log,

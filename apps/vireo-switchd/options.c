@@ -3,6 +3,7 @@
 #include "base/util.h"
 #include "cpus.h"
 #include "ctl/line.h"
+#include "switch/switch.h"
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -72,6 +73,26 @@ static bool set_poll(struct options *o, const char *value, char *why)
 static bool set_adaptive(struct options *o, const char *value, char *why)
 {
 	o->poll = false;
+	return true;
+}
+
+static bool set_spin_us(struct options *o, const char *value, char *why)
+{
+	unsigned long n;
+
+	if (!spec_number(value, 0, 1000000, &n))
+		return false;
+	o->spin_us = n ? (unsigned)n : SW_SPIN_NEVER;
+	return true;
+}
+
+static bool set_spin_percent(struct options *o, const char *value, char *why)
+{
+	unsigned long n;
+
+	if (!spec_number(value, 0, 100, &n))
+		return false;
+	o->spin_percent = n ? (unsigned)n : SW_SPIN_NEVER;
 	return true;
 }
 
@@ -151,6 +172,9 @@ static const struct setting {
 	 "so many workers, or one pinned to each CPU (1)"},
 	{"poll", NULL, set_poll, NULL, "workers never sleep"},
 	{"adaptive", NULL, set_adaptive, NULL, "workers sleep when there is nothing to do (default)"},
+	{"spin-us", "US", set_spin_us, "0 to 1000000",
+	 "adaptive: wait awake for frames that usually come within US (as a sleep costs)"},
+	{"spin-percent", "P", set_spin_percent, "0 to 100", "adaptive: and for P percent of the time at most (10)"},
 	{"fdb-entries", "N", set_fdb_entries, "16 to 1048576", "room in the forwarding database (65536)"},
 	{"fdb-age", "S", set_fdb_age, "1 to 1000000", "forget an address after S seconds of silence (300)"},
 	{"log-level", "LEVEL", set_log_level, "error, warning, info or debug", "what goes to stderr (info)"},

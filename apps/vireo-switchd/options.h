@@ -22,6 +22,7 @@ struct options {
 	bool pinned; /* cpus[] holds one per worker */
 	int cpus[OPTIONS_WORKERS_MAX];
 	bool poll;
+	unsigned spin_us, spin_percent; /* as in struct sw_config */
 	unsigned fdb_entries, fdb_age_s;
 	enum vireo_log_level log_level;
 	struct spec *ports;

@@ -10,6 +10,7 @@
 #include "base/util.h"
 #include "cpus.h"
 #include "options.h"
+#include "switch/switch.h"
 #include "spec.h"
 #include "vireo/endpoint.h"
 #include <errno.h>
@@ -323,6 +324,27 @@ static void options_are_carried_over(void **state)
 	options_free(&o);
 }
 
+static void how_long_to_wait_awake_is_carried_over_and_nothing_means_never(void **state)
+{
+	struct options o;
+
+	assert_int_equal(parse(&o, WORDS("--spin-us", "3000", "--spin-percent", "100")), OPTIONS_RUN);
+	assert_int_equal(o.spin_us, 3000);
+	assert_int_equal(o.spin_percent, 100);
+	options_free(&o);
+	assert_int_equal(parse(&o, WORDS("--spin-us=0", "--spin-percent=0")), OPTIONS_RUN);
+	assert_int_equal(o.spin_us, SW_SPIN_NEVER);
+	assert_int_equal(o.spin_percent, SW_SPIN_NEVER);
+	options_free(&o);
+	assert_int_equal(parse(&o, (const char *const[]){NULL}), OPTIONS_RUN);
+	assert_int_equal(o.spin_us, 0); /* as measured */
+	assert_int_equal(o.spin_percent, 0);
+	options_free(&o);
+	assert_refused(WORDS("--spin-us", "1000001"), "--spin-us '1000001': expected 0 to 1000000");
+	assert_refused(WORDS("--spin-percent", "101"), "--spin-percent '101': expected 0 to 100");
+	assert_refused(WORDS("--spin-percent", "-1"), "--spin-percent '-1': expected 0 to 100");
+}
+
 static void no_options_give_the_defaults(void **state)
 {
 	struct options o;
@@ -455,6 +477,7 @@ int main(void)
 		cmocka_unit_test(bad_keys_and_values_are_named),
 		cmocka_unit_test(cpu_lists_hold_ranges_and_single_cpus),
 		cmocka_unit_test(options_are_carried_over),
+		cmocka_unit_test(how_long_to_wait_awake_is_carried_over_and_nothing_means_never),
 		cmocka_unit_test(no_options_give_the_defaults),
 		cmocka_unit_test(bad_options_get_one_line_that_names_them),
 		cmocka_unit_test(a_file_says_what_options_say),

@@ -77,6 +77,8 @@ BAD_OPTIONS = {
     "workers_no_such_cpu": (["--workers", "1022,"], "workers '1022,'", "expected CPUs"),
     "fdb_small": (["--fdb-entries", "15"], "fdb-entries '15'", "expected 16 to"),
     "fdb_age": (["--fdb-age", "0"], "fdb-age '0'", "expected 1 to"),
+    "spin_us": (["--spin-us", "soon"], "spin-us 'soon'", "expected 0 to"),
+    "spin_percent": (["--spin-percent", "101"], "spin-percent '101'", "expected 0 to 100"),
     "log_level": (["--log-level", "loud"], "log-level 'loud'", "expected error, warning, info or debug"),
     "control_group": (["--control-group", "no-such-group"], "no-such-group", "expected a group"),
     "control_empty": (["--control="], "control ''", "expected the path"),
