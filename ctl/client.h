@@ -15,7 +15,7 @@ struct ctl_client;
 
 struct ctl_failure {
 	int code; /* JSON-RPC's */
-	char message[1024];
+	char message[2048];
 };
 
 /* -ECONNREFUSED, -ENOENT: no daemon there; -EACCES: not allowed; ... */

@@ -2,31 +2,24 @@
 #ifndef CTL_LINE_H
 #define CTL_LINE_H
 
+#include "base/visible.h"
 #include <stdarg.h>
 #include <stdio.h>
 
 /*
- * Messages that repeat what somebody else has said stay one line, and do nothing to a terminal: control
- * characters become '?'. Bytes from 0x80 on stay as they are.
+ * Prints a line that may repeat what somebody else has said: it stays one line, and does nothing to a terminal. The
+ * format holds no newline.
  */
-static inline void line_clean(char *text)
-{
-	for (; *text; text++)
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			*text = '?';
-}
-
-/* Prints a cleaned line; the format holds no newline. */
 __attribute__((format(printf, 2, 3))) static inline void line_print(FILE *out, const char *fmt, ...)
 {
-	char line[2048];
+	char line[2048], shown[4096];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
-	line_clean(line);
-	fprintf(out, "%s\n", line);
+	visible_copy(shown, sizeof(shown), line);
+	fprintf(out, "%s\n", shown);
 }
 
 #endif

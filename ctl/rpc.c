@@ -7,7 +7,7 @@
  * RPC_REPLY_MAX_BYTES of text.
  */
 #include "ctl/rpc.h"
-#include "ctl/line.h"
+#include "base/visible.h"
 #include <assert.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -131,18 +131,14 @@ void rpc_call_reply(struct rpc_call *call, json_t *result)
 
 void rpc_call_error(struct rpc_call *call, int code, const char *fmt, ...)
 {
-	char message[1024];
-	json_t *reply;
+	char message[1024], shown[2048];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(message, sizeof(message), fmt, ap);
 	va_end(ap);
-	line_clean(message);
-	reply = error_json(code, message, call->id);
-	if (!reply) /* cut in the middle of a UTF-8 character */
-		reply = error_json(code, "failed", call->id);
-	call_end(call, reply);
+	visible_copy(shown, sizeof(shown), message);
+	call_end(call, error_json(code, shown, call->id));
 }
 
 /* By name or by position: JSON-RPC allows both. NULL: left out. */

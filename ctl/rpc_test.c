@@ -296,14 +296,14 @@ static void a_message_that_is_no_utf8_does_not_lose_the_answer(void **state)
 {
 	handle("{\"jsonrpc\":\"2.0\",\"method\":\"park\",\"id\":1}");
 	rpc_call_error(parked[0], RPC_FAILED, "path \xff");
-	assert_reply(ERROR(-32000, "failed", 1));
+	assert_reply(ERROR(-32000, "path \\\\xff", 1));
 }
 
 static void a_message_stays_one_line(void **state)
 {
 	handle("{\"jsonrpc\":\"2.0\",\"method\":\"park\",\"id\":1}");
 	rpc_call_error(parked[0], RPC_FAILED, "port 'a\nb\033'");
-	assert_reply(ERROR(-32000, "port 'a?b?'", 1));
+	assert_reply(ERROR(-32000, "port 'a\\\\x0ab\\\\x1b'", 1));
 }
 
 int main(void)

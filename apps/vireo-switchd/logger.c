@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "logger.h"
+#include "base/visible.h"
 #include "log_queue.h"
 #include "options.h"
 #include <stdio.h>
@@ -7,35 +8,26 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Names and messages of peers end up here: a terminal must not be told to do things. */
-static void defuse(char *line)
-{
-	for (; *line; line++)
-		if ((unsigned char)*line < ' ' || *line == 0x7f)
-			*line = '?';
-}
-
 /* One standard error, one queue. NULL: lines are written by who has them. */
 static struct log_queue *queue;
 
 static size_t line_make(char text[LOG_QUEUE_LINE_BYTES], enum vireo_log_level level, const struct timespec *now,
 			const char *subject, const char *line)
 {
-	char stamp[32];
+	char stamp[32], whole[LOG_QUEUE_LINE_BYTES];
 	struct tm utc;
+	size_t bytes;
 	int n;
 
 	gmtime_r(&now->tv_sec, &utc);
 	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
-	n = snprintf(text, LOG_QUEUE_LINE_BYTES - 1, "%s.%03ldZ %-7s %s%s%s", stamp, now->tv_nsec / 1000000,
+	n = snprintf(whole, sizeof(whole), "%s.%03ldZ %-7s %s%s%s", stamp, now->tv_nsec / 1000000,
 		     options_level_name(level), subject ? subject : "", subject ? ": " : "", line);
 	if (n < 0)
 		return 0;
-	if ((size_t)n > LOG_QUEUE_LINE_BYTES - 2)
-		n = LOG_QUEUE_LINE_BYTES - 2;
-	defuse(text);
-	text[n] = '\n';
-	return (size_t)n + 1;
+	bytes = visible_copy(text, LOG_QUEUE_LINE_BYTES - 1, whole); /* our own words repeat those of others, too */
+	text[bytes] = '\n';
+	return bytes + 1;
 }
 
 static void line_write(enum vireo_log_level level, const struct timespec *now, const char *subject,

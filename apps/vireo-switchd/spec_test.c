@@ -373,7 +373,7 @@ static void bad_options_get_one_line_that_names_them(void **state)
 	assert_refused(WORDS("--control", ""), "expected the path of a UNIX socket");
 	assert_refused(WORDS("--control-group", "no-such-group"), "expected a group's name or number");
 	assert_refused(WORDS("extra"), "'extra': expected options only");
-	assert_refused(WORDS("two\nlines"), "'two?lines': expected options only");
+	assert_refused(WORDS("two\nlines"), "'two\\x0alines': expected options only");
 	assert_refused(WORDS("--config", "/does/not/exist"),
 		       "--config '/does/not/exist': expected a readable file");
 	assert_refused(WORDS("--config", "/"), "--config '/': expected a readable file");

@@ -33,7 +33,8 @@ enum vireo_log_level {
 /*
  * Where an object's log lines go. The libraries print nothing themselves. `write` gets one line
  * without a newline, from the control thread or a worker; NULL drops it. Lines above `max_level`
- * are not even formatted.
+ * are not even formatted. A line is UTF-8 and safe to print, whatever a peer has put into it: control
+ * characters, bytes that are no UTF-8 and characters that turn or hide text are shown as \xNN.
  */
 struct vireo_log {
 	void (*write)(void *opaque, enum vireo_log_level level, const char *line);

@@ -1,23 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/log.h"
+#include "base/visible.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #define LINE_BYTES 512
 
-/* Peers can have a say in what a line holds; they get no say in how many lines there are. */
-static void replace_control_characters(char *line)
-{
-	for (char *p = line; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = '?';
-}
-
 void log_write(const struct vireo_log *log, enum vireo_log_level level, const char *fmt, ...)
 {
 	int saved_errno = errno;
-	char line[LINE_BYTES];
+	char line[LINE_BYTES], shown[2 * LINE_BYTES];
 	va_list args;
 	int len;
 
@@ -27,8 +20,9 @@ void log_write(const struct vireo_log *log, enum vireo_log_level level, const ch
 	len = vsnprintf(line, sizeof(line), fmt, args);
 	va_end(args);
 	if (len >= 0) {
-		replace_control_characters(line);
-		log->write(log->opaque, level, line);
+		/* Peers may have a say in what a line holds, and none in how many lines there are. */
+		visible_copy(shown, sizeof(shown), line);
+		log->write(log->opaque, level, shown);
 	}
 	errno = saved_errno;
 }

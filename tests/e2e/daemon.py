@@ -108,12 +108,12 @@ BAD_OPTIONS = {
     "name_twice": (["--port", "vhost-user:/tmp/a,name=x", "--port", "vhost-user:/tmp/b,name=x"], "'x'", "expected another name"),
     "interface_long": (["--port", "tap:sixteen-letters-"], "sixteen-letters-", "1 to 15 characters"),
     "null_name": (["--port", "null:a b"], "a b", "1 to 63 letters"),
-    "newline_in_spec": (["--port", "vhost-user:/tmp/a,na\nme=x"], "na?me", "expected no control characters"),
-    "newline_in_path": (["--port", "vhost-user:/tmp/a\nb"], "/tmp/a?b", "expected no control characters"),
-    "newline_in_value": (["--workers", "1\n2"], "workers '1?2'", "expected a number"),
-    "newline_in_word": (["a\nb"], "'a?b'", "expected options"),
-    "newline_in_option": (["--a\nb"], "--a?b", "expected an option"),
-    "newline_in_config": (["--config", "/a\nb"], "/a?b", "expected a readable file"),
+    "newline_in_spec": (["--port", "vhost-user:/tmp/a,na\nme=x"], "na\\x0ame", "expected no control characters"),
+    "newline_in_path": (["--port", "vhost-user:/tmp/a\nb"], "/tmp/a\\x0ab", "expected no control characters"),
+    "newline_in_value": (["--workers", "1\n2"], "workers '1\\x0a2'", "expected a number"),
+    "newline_in_word": (["a\nb"], "'a\\x0ab'", "expected options"),
+    "newline_in_option": (["--a\nb"], "--a\\x0ab", "expected an option"),
+    "newline_in_config": (["--config", "/a\nb"], "/a\\x0ab", "expected a readable file"),
     "second_of_two": (["--port", "null:fine", "--workers", "x"], "workers 'x'", "expected"),
 }
 
