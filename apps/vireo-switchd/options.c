@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "options.h"
 #include "base/util.h"
+#include "base/visible.h"
 #include "cpus.h"
 #include "ctl/line.h"
 #include "switch/switch.h"
@@ -189,7 +190,9 @@ static bool apply(struct options *o, const struct setting *s, const char *value,
 {
 	char why[SPEC_WHY_BYTES] = "";
 
-	if (s->set(o, value, why))
+	if (!visible_is(value))
+		snprintf(why, sizeof(why), "expected no control characters, and bytes that are UTF-8");
+	else if (s->set(o, value, why))
 		return true;
 	if (*why)
 		line_print(err, "vireo-switchd: %s%s '%.80s': %s", where, s->name, value, why);

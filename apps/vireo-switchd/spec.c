@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "spec.h"
 #include "base/util.h"
+#include "base/visible.h"
 #include "switch/switch.h"
 #include "vireo/endpoint.h"
 #include "vireo/pci.h"
@@ -379,10 +380,8 @@ int spec_parse(const char *text, struct spec *ret_spec, char why[SPEC_WHY_BYTES]
 	char *parts;
 	int err;
 
-	for (const char *c = text; *c; c++) { /* it goes into logs and tables */
-		if (!iscntrl((unsigned char)*c))
-			continue;
-		snprintf(why, SPEC_WHY_BYTES, "expected no control characters");
+	if (!visible_is(text)) { /* it goes into logs and tables, and into JSON, which knows UTF-8 only */
+		snprintf(why, SPEC_WHY_BYTES, "expected no control characters, and bytes that are UTF-8");
 		return -EINVAL;
 	}
 	err = type_parse(text, &spec, &rest, why);

@@ -218,6 +218,10 @@ static void bad_keys_and_values_are_named(void **state)
 {
 	assert_bad("vhost-user:/tmp/a\nb", "no control characters");
 	assert_bad("vhost-user:/tmp/a,name=\x1b[2J", "no control characters");
+	assert_bad("vhost-user:/tmp/a\xc2\x9b" "31m", "no control characters");
+	assert_bad("vhost-user:/tmp/\xe2\x80\xae" "abc", "no control characters");
+	assert_bad("vhost-user:/tmp/\xff", "bytes that are UTF-8");
+	assert_bad("tap:\xff", "bytes that are UTF-8");
 	assert_bad("vhost-user:/a,colour=red",
 		   "unknown key 'colour': expected one of: name mode queues mtu mac");
 	assert_bad("vhost-user:/a,", "unknown key ''");
