@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "local.h"
 #include "base/util.h"
+#include "base/visible.h"
 #include "ctl/line.h"
 #include "vireo/pci.h"
 #include <errno.h>
@@ -13,9 +14,13 @@ static void complain(void *opaque, enum vireo_log_level level, const char *line)
 
 static const struct vireo_log complaints = {.write = complain, .max_level = VIREO_LOG_ERROR};
 
+/* The kernel lets an interface's name be any bytes. */
 static json_t *text_or_null(const char *text)
 {
-	return *text ? json_string(text) : json_null();
+	char shown[1024];
+
+	visible_copy(shown, sizeof(shown), text);
+	return *text ? json_string(shown) : json_null();
 }
 
 /* virtio 1.3, section 5. */

@@ -7,6 +7,7 @@
 #include "ctl/line.h"
 #include "ctl/rpc.h"
 #include "ctl/switchd_commands.h"
+#include "foreign.h"
 #include "local.h"
 #include "screen.h"
 #include "show.h"
@@ -145,16 +146,33 @@ static json_t *spec_value(const char *spec)
 	return json_sprintf("%s%s/%s", type, cwd, spec + sizeof(type) - 1);
 }
 
+/* NULL: a word is no UTF-8. */
 static json_t *params_of(const struct invocation *inv)
 {
 	json_t *params = json_object();
 	char name[CTL_PARAM_NAME_BYTES];
 	bool required;
 
-	for (int i = 0; i < inv->argc && ctl_command_param(inv->command, (unsigned)i, name, &required); i++)
-		json_object_set_new(params, name,
-				    strcmp(name, "spec") ? json_string(inv->argv[i])
-							 : spec_value(inv->argv[i]));
+	for (int i = 0; i < inv->argc && ctl_command_param(inv->command, (unsigned)i, name, &required); i++) {
+		json_t *value = strcmp(name, "spec") ? json_string(inv->argv[i]) : spec_value(inv->argv[i]);
+
+		if (!json_object_set_new(params, name, value))
+			continue;
+		json_decref(params);
+		return NULL;
+	}
+	return params;
+}
+
+/* JSON has no words for other bytes. */
+static bool check_words(const struct invocation *inv)
+{
+	json_t *params = params_of(inv);
+
+	json_decref(params);
+	if (!params)
+		line_print(stderr, "vireoctl: %s '%s': expected bytes that are UTF-8, the working directory's name included",
+			   inv->command->words, inv->argv[0]);
 	return params;
 }
 
@@ -186,13 +204,22 @@ static int explain_call(const struct invocation *inv, int err, const struct ctl_
 	return 1;
 }
 
+/* NULL, and the result is gone: memory is short. What is to be shown in tables is made visible here, once for all tables. */
+static json_t *presentable(const struct invocation *inv, json_t *result)
+{
+	json_t *shown = inv->json ? json_incref(result) : foreign_visible(result);
+
+	json_decref(result);
+	return shown;
+}
+
 static void print_result(const struct invocation *inv, FILE *out, const json_t *result,
 			 const json_t *previous)
 {
 	struct show show = {out, commands, ARRAY_SIZE(commands), result, previous};
 
 	if (inv->json) { /* one line each when repeated, so that programs can take them apart */
-		json_dumpf(result, out, inv->watch ? JSON_COMPACT : JSON_INDENT(2));
+		foreign_dump(result, out, inv->watch ? JSON_COMPACT : JSON_INDENT(2));
 		fputc('\n', out);
 	} else {
 		inv->command->show(&show);
@@ -202,7 +229,13 @@ static void print_result(const struct invocation *inv, FILE *out, const json_t *
 static int call(const struct invocation *inv, struct ctl_client *client, json_t **ret_result,
 		struct ctl_failure *failure)
 {
-	return ctl_client_call(client, inv->command->method, params_of(inv), ret_result, failure);
+	json_t *result;
+	int err = ctl_client_call(client, inv->command->method, params_of(inv), &result, failure);
+
+	if (err)
+		return err;
+	*ret_result = presentable(inv, result);
+	return *ret_result ? 0 : -ENOMEM;
 }
 
 static int run_once(const struct invocation *inv, struct ctl_client *client)
@@ -255,6 +288,8 @@ static int run_local(const struct invocation *inv)
 
 	if (err)
 		return err == -EINVAL ? 2 : 1;
+	if (result)
+		result = presentable(inv, result);
 	print_result(result ? inv : &(struct invocation){.command = inv->command}, stdout, result, NULL);
 	json_decref(result);
 	return 0;
@@ -289,7 +324,7 @@ int main(int argc, char **argv)
 
 	if (ret)
 		return ret - 1;
-	if (!parse_command(&inv, argc - optind, argv + optind))
+	if (!parse_command(&inv, argc - optind, argv + optind) || !check_words(&inv))
 		return 2;
 	ret = run(&inv);
 	if (fflush(stdout) || ferror(stdout))

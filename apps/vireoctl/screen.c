@@ -44,6 +44,16 @@ FILE *screen_draw(struct screen *screen)
 	return screen->out;
 }
 
+/* Bytes of a line that fit; a character is not cut in two. */
+static size_t cut(const char *line, size_t bytes, size_t columns)
+{
+	if (bytes <= columns)
+		return bytes;
+	while (columns && ((unsigned char)line[columns] & 0xc0) == 0x80)
+		columns--;
+	return columns;
+}
+
 /* Cut to the window, so that nothing wraps or scrolls; each line clears the rest of what it overwrites. */
 static void draw_lines(const char *text)
 {
@@ -55,7 +65,7 @@ static void draw_lines(const char *text)
 	fputs("\033[H", stdout);
 	for (unsigned row = 1; *text && row < size.ws_row; row++) {
 		len = strcspn(text, "\n");
-		printf("%.*s\033[K\n", (int)(len < size.ws_col ? len : size.ws_col), text);
+		printf("%.*s\033[K\n", (int)cut(text, len, size.ws_col), text);
 		text += len + (text[len] == '\n');
 	}
 	fputs("\033[J\033[7m q: quit \033[0m", stdout);
