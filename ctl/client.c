@@ -3,22 +3,37 @@
 #include "base/fd.h"
 #include "ctl/rpc.h"
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 struct ctl_client {
 	int fd;
+	unsigned timeout_ms;
+	uint64_t end_ms; /* of the call */
 	json_int_t id;
 	char *in;
 	size_t in_bytes, in_capacity;
 };
 
-static int connect_to(const char *path, int fd)
+static uint64_t now_ms(void)
 {
-	const struct timeval timeout = {.tv_sec = CTL_CLIENT_TIMEOUT_S};
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* A full backlog makes connect(2) wait, as long as a send may take. */
+static int connect_to(const char *path, int fd, unsigned timeout_ms)
+{
+	const struct timeval timeout = {timeout_ms / 1000, (suseconds_t)(timeout_ms % 1000) * 1000};
 	struct sockaddr_un addr;
 	socklen_t addr_len;
 	int dir_fd, err;
@@ -26,23 +41,23 @@ static int connect_to(const char *path, int fd)
 	err = fd_unix_address(path, &addr, &addr_len, &dir_fd);
 	if (err)
 		return err;
-	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) ||
-	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) ||
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) ||
 	    connect(fd, (const struct sockaddr *)&addr, addr_len))
-		err = -errno;
+		err = errno == EAGAIN ? -ETIMEDOUT : -errno;
 	fd_close(&dir_fd);
 	return err;
 }
 
-int ctl_client_new(const char *path, struct ctl_client **ret_client)
+int ctl_client_new(const char *path, unsigned timeout_ms, struct ctl_client **ret_client)
 {
 	struct ctl_client *client = calloc(1, sizeof(*client));
 	int err;
 
 	if (!client)
 		return -ENOMEM;
+	client->timeout_ms = timeout_ms;
 	client->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	err = client->fd < 0 ? -errno : connect_to(path, client->fd);
+	err = client->fd < 0 ? -errno : connect_to(path, client->fd, timeout_ms);
 	if (err) {
 		ctl_client_free(client);
 		return err;
@@ -60,17 +75,33 @@ void ctl_client_free(struct ctl_client *client)
 	free(client);
 }
 
-static int send_all(int fd, const char *text, size_t bytes)
+/* 0: something can be done, or a signal came. */
+static int wait_for(const struct ctl_client *client, short events)
+{
+	struct pollfd socket = {.fd = client->fd, .events = events};
+	uint64_t now = now_ms();
+	int ready;
+
+	if (now >= client->end_ms)
+		return -ETIMEDOUT;
+	ready = poll(&socket, 1, (int)min_u64(client->end_ms - now, INT_MAX));
+	return ready < 0 && errno != EINTR ? -errno : 0;
+}
+
+static int send_all(const struct ctl_client *client, const char *text, size_t bytes)
 {
 	while (bytes) {
-		ssize_t n = send(fd, text, bytes, MSG_NOSIGNAL);
+		ssize_t n = send(client->fd, text, bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+		int err = 0;
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == EAGAIN ? -ETIMEDOUT : errno == EPIPE ? -ECONNRESET : -errno;
-		text += n;
-		bytes -= (size_t)n;
+		if (n < 0 && errno == EAGAIN)
+			err = wait_for(client, POLLOUT);
+		else if (n < 0 && errno != EINTR)
+			err = errno == EPIPE ? -ECONNRESET : -errno;
+		if (err)
+			return err;
+		text += n > 0 ? n : 0;
+		bytes -= n > 0 ? (size_t)n : 0;
 	}
 	return 0;
 }
@@ -78,6 +109,7 @@ static int send_all(int fd, const char *text, size_t bytes)
 static int read_more(struct ctl_client *client)
 {
 	ssize_t n;
+	int err;
 
 	if (client->in_capacity == client->in_bytes) {
 		size_t capacity = client->in_capacity ? client->in_capacity * 2 : 65536;
@@ -88,11 +120,12 @@ static int read_more(struct ctl_client *client)
 		client->in = in;
 		client->in_capacity = capacity;
 	}
-	do
-		n = read(client->fd, client->in + client->in_bytes, client->in_capacity - client->in_bytes);
-	while (n < 0 && errno == EINTR);
+	err = wait_for(client, POLLIN); /* before each read: a flood has an end, too */
+	if (err)
+		return err;
+	n = recv(client->fd, client->in + client->in_bytes, client->in_capacity - client->in_bytes, MSG_DONTWAIT);
 	if (n < 0)
-		return errno == EAGAIN ? -ETIMEDOUT : -errno;
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	client->in_bytes += (size_t)n;
 	return n ? 0 : -ECONNRESET;
 }
@@ -149,9 +182,10 @@ int ctl_client_call(struct ctl_client *client, const char *method, json_t *param
 	json_decref(request);
 	if (!text)
 		return -ENOMEM;
-	err = send_all(client->fd, text, strlen(text));
+	client->end_ms = now_ms() + client->timeout_ms;
+	err = send_all(client, text, strlen(text));
 	if (!err)
-		err = send_all(client->fd, "\n", 1);
+		err = send_all(client, "\n", 1);
 	free(text);
 	if (err && err != -ECONNRESET) /* a daemon that refuses us says so before it closes */
 		return err;

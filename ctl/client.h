@@ -3,13 +3,13 @@
 #define CTL_CLIENT_H
 
 /*
- * The calling side: one connection, one call at a time, blocking for at most CTL_CLIENT_TIMEOUT_S without
- * progress.
+ * The calling side: one connection, one call at a time. To connect blocks for at most timeout_ms, and so does a call,
+ * from its first byte to the last of the answer: a server that sends a byte now and then gets no more time.
  */
 
 #include <jansson.h>
 
-#define CTL_CLIENT_TIMEOUT_S 10
+#define CTL_CLIENT_TIMEOUT_MS 10000u
 
 struct ctl_client;
 
@@ -19,7 +19,7 @@ struct ctl_failure {
 };
 
 /* -ECONNREFUSED, -ENOENT: no daemon there; -EACCES: not allowed; ... */
-int ctl_client_new(const char *path, struct ctl_client **ret_client);
+int ctl_client_new(const char *path, unsigned timeout_ms, struct ctl_client **ret_client);
 void ctl_client_free(struct ctl_client *client); /* takes NULL */
 
 /*

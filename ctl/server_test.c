@@ -425,6 +425,8 @@ static void only_the_daemons_user_root_and_the_group_are_let_in(void **state)
 	assert_true(allowed_as(65534, 4242, true, 4242));
 }
 
+#define WAIT_MS 20000u
+
 static bool stop_thread;
 
 static void *loop_thread(void *opaque)
@@ -443,7 +445,7 @@ static void the_client_gets_results_and_errors(void **state)
 
 	stop_thread = false;
 	assert_int_equal(pthread_create(&thread, NULL, loop_thread, NULL), 0);
-	assert_int_equal(ctl_client_new(path, &client), 0);
+	assert_int_equal(ctl_client_new(path, WAIT_MS, &client), 0);
 	assert_int_equal(ctl_client_call(client, "ping", json_object(), &result, &failure), 0);
 	assert_string_equal(json_string_value(result), "pong");
 	json_decref(result);
@@ -459,7 +461,67 @@ static void the_client_gets_results_and_errors(void **state)
 	server = NULL;
 	assert_int_equal(ctl_client_call(client, "ping", json_object(), &result, &failure), -ECONNRESET);
 	ctl_client_free(client);
-	assert_int_equal(ctl_client_new(path, &client), -ENOENT);
+	assert_int_equal(ctl_client_new(path, WAIT_MS, &client), -ENOENT);
+}
+
+/* What the peer of a client that gives up soon does: `drip` a byte now and then, or nothing at all. */
+struct bad_server {
+	int listener_fd;
+	bool drip;
+};
+
+static void *bad_server_thread(void *opaque)
+{
+	const struct bad_server *bad = opaque;
+	int fd = accept(bad->listener_fd, NULL, NULL);
+
+	while (!__atomic_load_n(&stop_thread, __ATOMIC_RELAXED)) {
+		if (bad->drip && send(fd, " ", 1, MSG_NOSIGNAL) < 0)
+			break;
+		usleep(10000);
+	}
+	close(fd);
+	return NULL;
+}
+
+static void call_bad_server(bool drip, json_t *params)
+{
+	struct bad_server bad = {.drip = drip};
+	struct ctl_failure failure;
+	struct ctl_listener listener = {.fd = -1};
+	struct ctl_client *client;
+	json_t *result = NULL;
+	pthread_t thread;
+
+	ctl_server_free(server); /* its path is ours */
+	server = NULL;
+	assert_int_equal(ctl_listen(path, false, 0, &listener), 0);
+	fcntl(listener.fd, F_SETFL, 0);
+	bad.listener_fd = listener.fd;
+	stop_thread = false;
+	assert_int_equal(pthread_create(&thread, NULL, bad_server_thread, &bad), 0);
+	assert_int_equal(ctl_client_new(path, 300, &client), 0);
+	assert_int_equal(ctl_client_call(client, "ping", params, &result, &failure), -ETIMEDOUT);
+	assert_null(result);
+	__atomic_store_n(&stop_thread, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	ctl_client_free(client);
+	ctl_unlisten(&listener);
+}
+
+static void the_client_gives_up_a_server_that_drips_bytes(void **state)
+{
+	call_bad_server(true, json_object());
+}
+
+static void the_client_gives_up_a_server_that_reads_nothing(void **state)
+{
+	size_t bytes = 4u << 20;
+	char *text = malloc(bytes);
+
+	memset(text, 'x', bytes);
+	call_bad_server(false, json_pack("{s:s%}", "text", text, bytes));
+	free(text);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -485,6 +547,8 @@ int main(void)
 		TEST(a_path_longer_than_an_address_works),
 		TEST(only_the_daemons_user_root_and_the_group_are_let_in),
 		TEST(the_client_gets_results_and_errors),
+		TEST(the_client_gives_up_a_server_that_drips_bytes),
+		TEST(the_client_gives_up_a_server_that_reads_nothing),
 	};
 
 	return cmocka_run_group_tests_name("server", tests, NULL, NULL);

@@ -26,7 +26,7 @@ struct invocation {
 	const char *socket, *root;
 	char default_socket[PATH_MAX];
 	bool json, watch;
-	double interval_s;
+	double interval_s, timeout_s;
 	unsigned long count; /* 0: for ever */
 	const struct ctl_command *command;
 	int argc;
@@ -64,6 +64,11 @@ static int parse_option(int opt, struct invocation *inv, char *const *argv)
 			return 0;
 		line_print(stderr, "vireoctl: --interval '%s': expected seconds from 0.1 to 3600", optarg);
 		return 3;
+	case 't':
+		if (parse_number(optarg, 0.1, 3600, &inv->timeout_s))
+			return 0;
+		line_print(stderr, "vireoctl: --timeout '%s': expected seconds from 0.1 to 3600", optarg);
+		return 3;
 	case 'n':
 		if (parse_number(optarg, 1, 1e9, &n) && n == floor(n)) {
 			inv->count = (unsigned long)n;
@@ -95,7 +100,7 @@ static int parse_options(int argc, char **argv, struct invocation *inv)
 		{"watch", no_argument, NULL, 'w'},	  {"interval", required_argument, NULL, 'i'},
 		{"count", required_argument, NULL, 'n'},  {"version", no_argument, NULL, 'v'},
 		{"root", required_argument, NULL, 'r'},	  {"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+		{"timeout", required_argument, NULL, 't'}, {NULL, 0, NULL, 0},
 	};
 	int opt, ret = 0;
 
@@ -197,6 +202,9 @@ static int explain_call(const struct invocation *inv, int err, const struct ctl_
 	}
 	if (err == -ECONNRESET)
 		line_print(stderr, "vireoctl: vireo-switchd on %s has gone", inv->socket);
+	else if (err == -ETIMEDOUT)
+		line_print(stderr, "vireoctl: no whole answer from %s within %g s (--timeout S waits longer)", inv->socket,
+			   inv->timeout_s);
 	else if (err == -EPROTO)
 		line_print(stderr, "vireoctl: who answers on %s is no vireo-switchd", inv->socket);
 	else
@@ -309,7 +317,7 @@ static int run(struct invocation *inv)
 	}
 	if (!inv->socket)
 		inv->socket = inv->default_socket;
-	err = ctl_client_new(inv->socket, &client);
+	err = ctl_client_new(inv->socket, (unsigned)(inv->timeout_s * 1000), &client);
 	if (err)
 		return explain_connect(inv, err);
 	ret = inv->watch ? run_watch(inv, client) : run_once(inv, client);
@@ -319,7 +327,7 @@ static int run(struct invocation *inv)
 
 int main(int argc, char **argv)
 {
-	struct invocation inv = {.interval_s = 1};
+	struct invocation inv = {.interval_s = 1, .timeout_s = CTL_CLIENT_TIMEOUT_MS / 1000.0};
 	int ret = parse_options(argc, argv, &inv);
 
 	if (ret)

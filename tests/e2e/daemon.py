@@ -587,7 +587,7 @@ def commands_print_tables_and_exit_as_documented(lab):
         expect(done.stdout or words[:2] in (["fdb", "flush"], ["port", "remove"]), f"{words}: nothing is printed")
     refused = {
         2: (["nonsense"], ["port"], ["port", "fly"], ["port", "add"], ["port", "show"], ["port", "list", "more"], ["--frames"], [],
-            ["port", "add", "null:"], ["port", "add", "tap:a,mode=x"], ["--count", "0", "stats"], ["--interval", "x", "top"],
+            ["port", "add", "null:"], ["port", "add", "tap:a,mode=x"], ["--count", "0", "stats"], ["--interval", "x", "top"], ["--timeout", "0", "stats"],
             ["port", "add", "null:a\nb"], ["port", "show", "a\nb", "c\nd"], ["no\nsense"], ["--no\nsense"],
             ["version", "--watch"], ["port", "remove"], ["fdb", "flush", "a", "b"]),
         1: (["port", "show", "none"], ["port", "show", "no\nne"],

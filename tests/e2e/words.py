@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """What the programs say to people, whatever others have made them say it, and whoever does not listen."""
+import json
 import os
 import re
 import socket
 import subprocess
 import sys
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import case, expect, main  # noqa: E402
-from guest.front import raw  # noqa: E402
+from guest.front import listener, raw  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.switch import program  # noqa: E402
 
@@ -93,6 +95,67 @@ def a_service_manager_that_is_busy_hears_of_it_later(lab):
     expect(child.wait(20) == 0, f"exit status {child.returncode}")
     manager.close()
     others.close()
+
+
+# ---- vireoctl ----
+
+EVIL = "\x1b[2J\x1b]0;owned\x07\u009b31m\nline\u202e\x7f"
+EVIL_PORT = {"name": "vm" + EVIL, "type": EVIL, "address": EVIL, "state": EVIL, "rx_frames": 1, EVIL: EVIL}
+ANSWERS = {
+    ("port", "list"): {"ports": [EVIL_PORT]}, ("port", "show", "x"): {"port": dict(EVIL_PORT, counters={EVIL: 1}, offloads=[EVIL])},
+    ("fdb", "show"): {"total": 1, "entries": [{"mac": EVIL, "port": EVIL, "age_s": 1}]}, ("port", "add", "null:x"): {"name": EVIL},
+    ("stats",): {"time_us": 1, "ports": [EVIL_PORT], "workers": [], "fdb": {}}, ("version",): {"daemon": EVIL, "version": EVIL},
+}
+
+
+def told_by_a_server(lab, answer, *words):
+    """What vireoctl makes of the bytes that a server answers with, or of what it does: answer(connection)."""
+    path = lab.path("server")
+    with listener(path) as server:
+        child = lab.start([program("vireoctl"), "-s", path, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        connection = server.accept()[0]
+        connection.recv(65536)
+        if callable(answer):
+            answer(connection)
+        else:
+            connection.sendall(answer)
+        out, err = child.communicate(timeout=20)
+        connection.close()
+    os.unlink(path)
+    return child.returncode, out, err
+
+
+def one_line_each(text):
+    """Nothing in it is for a terminal to obey."""
+    return all(character == "\n" or character.isprintable() for character in text.decode())
+
+
+@case
+def what_a_server_answers_is_shown_and_not_obeyed(lab):
+    for words, result in ANSWERS.items():
+        for option in ((), ("--json",)):
+            answer = json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}, ensure_ascii=False).encode() + b"\n"
+            status, out, err = told_by_a_server(lab, answer, *option, *words)
+            expect(status == 0 and not err, f"{words}: exit status {status}, {err}")
+            expect(one_line_each(out) and b"owned" in out, f"{words}: {out}")
+            expect(not option or json.loads(out) == result, f"{words}: the JSON means something else: {out}")
+    answer = json.dumps({"jsonrpc": "2.0", "id": 1, "error": {"code": -1, "message": EVIL}}).encode() + b"\n"
+    status, out, err = told_by_a_server(lab, answer, "port", "list")
+    expect((status, out, err.count(b"\n")) == (1, b"", 1) and one_line_each(err), f"exit status {status}, {out} {err}")
+
+
+@case
+def a_server_that_never_ends_its_answer_is_given_up(lab):
+    def drip(connection):
+        end = time.monotonic() + 10
+        try:
+            while time.monotonic() < end:
+                connection.sendall(b" ")
+                time.sleep(0.1)
+        except OSError:
+            pass
+    status, out, err = told_by_a_server(lab, drip, "--timeout", "1", "port", "list")
+    expect((status, out, err.count(b"\n")) == (1, b"", 1) and b"within 1 s" in err, f"exit status {status}, {out} {err}")
 
 
 if __name__ == "__main__":
