@@ -31,7 +31,8 @@
 
 struct daemon {
 	struct options options;
-	struct logger logger;
+	struct logger logger, control_logger, switch_logger;
+	struct rate control_rate, switch_rate;
 	struct vireo_log log;
 	struct loop *loop;
 	struct ports ports;
@@ -135,7 +136,7 @@ static int switch_start(struct daemon *d)
 		.spin_percent = d->options.spin_percent,
 		.fdb_entries = d->options.fdb_entries,
 		.fdb_age_s = d->options.fdb_age_s,
-		.log = d->log,
+		.log = logger_log(&d->switch_logger, d->options.log_level),
 	};
 	int err = sw_new(&config, d->loop, &d->ports.sw);
 
@@ -149,6 +150,7 @@ static int switch_start(struct daemon *d)
 	d->ports.loop = d->loop;
 	d->ports.faults = fault_table;
 	d->ports.log_level = d->options.log_level;
+	d->ports.control_log = logger_log(&d->control_logger, d->options.log_level);
 	return ports_init(&d->ports);
 }
 
@@ -204,7 +206,7 @@ static int control_start(struct daemon *d)
 		.commands = switchd_commands,
 		.command_count = switchd_command_count,
 		.opaque = &d->ports,
-		.log = d->log,
+		.log = d->ports.control_log,
 	};
 	int err = control_path(d);
 
@@ -224,7 +226,7 @@ static int ports_start(struct daemon *d)
 	for (unsigned i = 0; i < d->options.port_count; i++) {
 		char why[SPEC_WHY_BYTES];
 		struct port *port;
-		int err = ports_add(&d->ports, &d->options.ports[i], &port, why);
+		int err = ports_add(&d->ports, &d->options.ports[i], &d->log, &port, why);
 
 		if (err) {
 			log_error(&d->log, "%s", why);
@@ -298,7 +300,11 @@ static void stop(struct daemon *d, int exit_code)
 
 int main(int argc, char **argv)
 {
-	struct daemon d = {.signal_fd = -1};
+	struct daemon d = {
+		.signal_fd = -1,
+		.control_logger = {.rate = &d.control_rate, .rated = "control"},
+		.switch_logger = {.rate = &d.switch_rate, .rated = "switch"},
+	};
 	int ret = 0;
 
 	switch (options_parse(argc, argv, stdout, stderr, &d.options)) {

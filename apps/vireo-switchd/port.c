@@ -54,7 +54,9 @@ static void reap(void *opaque)
 			continue;
 		}
 		*at = port->next;
-		if (port->added)
+		if (port->added && removed)
+			log_info(&ports->control_log, "%s: removed", port->spec.name);
+		else if (port->added)
 			log_info(&port->log, "removed");
 		port->kind->free(port);
 		if (removed)
@@ -155,7 +157,8 @@ static int mac_check(const struct ports *ports, const struct spec *spec, char wh
 	return -EADDRINUSE;
 }
 
-int ports_add(struct ports *ports, const struct spec *spec, struct port **ret_port, char why[SPEC_WHY_BYTES])
+int ports_add(struct ports *ports, const struct spec *spec, const struct vireo_log *log, struct port **ret_port,
+	      char why[SPEC_WHY_BYTES])
 {
 	struct spec chosen = *spec;
 	const struct port *twin = address_taken(ports, spec);
@@ -180,7 +183,7 @@ int ports_add(struct ports *ports, const struct spec *spec, struct port **ret_po
 		return err;
 	port_link(port);
 	port->added = true;
-	log_info(&port->log, "added: %s:%s", spec_type_name(spec->type), spec->address);
+	log_info(log, "%s: added: %s:%s", port->spec.name, spec_type_name(spec->type), spec->address);
 	*ret_port = port;
 	return 0;
 }
@@ -189,7 +192,7 @@ static void add_now(struct ports *ports, const struct spec *spec, ports_added_fn
 {
 	char why[SPEC_WHY_BYTES] = "";
 	struct port *port = NULL;
-	int err = ports_add(ports, spec, &port, why);
+	int err = ports_add(ports, spec, &ports->control_log, &port, why);
 
 	added(opaque, err, port, why);
 }
@@ -271,6 +274,10 @@ void port_init(struct port *port, struct ports *ports, const struct port_kind *k
 	port->mtu = spec->mtu;
 	port->logger = (struct logger){.subject = port->spec.name};
 	port->log = logger_log(&port->logger, ports->log_level);
+	port->peer_logger = port->logger;
+	port->peer_logger.rate = &port->log_rate;
+	port->peer_logger.rated = port->spec.name;
+	port->peer_log = logger_log(&port->peer_logger, ports->log_level);
 }
 
 int port_join(struct port *port)

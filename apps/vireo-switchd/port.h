@@ -46,6 +46,7 @@ struct ports {
 	struct vireo_fault_table *faults;
 	struct vireo_notifier *notifier; /* or NULL */
 	enum vireo_log_level log_level;
+	struct vireo_log control_log; /* what clients of the control socket can have said again and again */
 	struct loop_timer *reaper;
 	struct ports_waiting *waiting; /* to be added, in order */
 	struct loop_timer *waiter;
@@ -57,8 +58,10 @@ struct port {
 	struct ports *ports;
 	const struct port_kind *kind;
 	struct spec spec;
-	struct logger logger; /* what we say about the port ourselves */
-	struct vireo_log log;
+	struct logger logger, peer_logger;
+	struct rate log_rate;
+	struct vireo_log log;	   /* what is said about the port once: how it is lost */
+	struct vireo_log peer_log; /* what its peer can have said again and again: at the port's rate, with the library's lines */
 	struct sw_port *sw;
 	unsigned in_queues, out_queues;
 	unsigned offloads; /* VIREO_OFFLOAD_* that the port takes */
@@ -71,16 +74,17 @@ struct port {
 int ports_init(struct ports *ports);
 void ports_fini(struct ports *ports); /* none is left */
 
-/* -EEXIST: the name is taken; otherwise what the kind says. `why` is a line for the user. */
-int ports_add(struct ports *ports, const struct spec *spec, struct port **ret_port, char why[SPEC_WHY_BYTES]);
+/* -EEXIST: the name is taken; otherwise what the kind says. `why` is a line for the user; `log` is told of the port. */
+int ports_add(struct ports *ports, const struct spec *spec, const struct vireo_log *log, struct port **ret_port,
+	      char why[SPEC_WHY_BYTES]);
 /*
- * The same, but what would take RTNL waits until no call is under way aside. `added` is called once, here or from the
+ * The same for a client of the control socket, but what would take RTNL waits until no call is under way aside. `added` is called once, here or from the
  * loop; after an error there is no port, and `why`.
  */
 typedef void ports_added_fn(void *opaque, int err, const struct port *port, const char *why);
 void ports_add_soon(struct ports *ports, const struct spec *spec, ports_added_fn *added, void *opaque);
 void ports_add_no_more(struct ports *ports); /* what still waits is told -ECANCELED */
-/* `removed` (may be NULL) is called from the loop, when the port and its address are free again. */
+/* `removed` (NULL: no client has asked for it) is called from the loop, when the port and its address are free again. */
 void ports_remove(struct port *port, void (*removed)(void *opaque), void *opaque);
 /* Not one that is being removed. */
 struct port *ports_find(const struct ports *ports, const char *name);

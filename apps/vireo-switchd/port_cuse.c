@@ -54,7 +54,6 @@ struct cuse_port {
 	struct loop_timer *look;
 	pid_t process; /* whose pairs these are; 0: nobody's */
 	struct logger logger;
-	struct rate log_rate;
 	struct retry retry; /* of queues that the switch could not take */
 	bool lost, closing;
 	struct cuse_pair pairs[];
@@ -237,16 +236,16 @@ static int opener_new(void *opaque, const struct vireo_endpoint_opener *opener, 
 	struct cuse_pair *pair = pair_free(cuse);
 
 	if (cuse->process && cuse->process != opener->process) {
-		log_warning(&cuse->port.log, "process %d is refused: the port is process %d's", (int)opener->process,
+		log_warning(&cuse->port.peer_log, "process %d is refused: the port is process %d's", (int)opener->process,
 			    (int)cuse->process);
 		return -EBUSY;
 	}
 	if (!pair) {
-		log_warning(&cuse->port.log, "process %d has opened the node %u times already: its queues= is %u",
+		log_warning(&cuse->port.peer_log, "process %d has opened the node %u times already: its queues= is %u",
 			    (int)opener->process, cuse->port.spec.queues, cuse->port.spec.queues);
 		return -EBUSY;
 	}
-	log_info(&cuse->port.log, "pair %u: opener %u, process %d", pair->index, opener->number,
+	log_info(&cuse->port.peer_log, "pair %u: opener %u, process %d", pair->index, opener->number,
 		 (int)opener->process);
 	pair->taken = true;
 	cuse->process = opener->process;
@@ -381,7 +380,7 @@ static struct cuse_port *cuse_new(struct ports *ports, const struct spec *spec)
 		return NULL;
 	port_init(&cuse->port, ports, &port_cuse, spec);
 	cuse->port.in_queues = cuse->port.out_queues = spec->queues;
-	cuse->logger.rate = &cuse->log_rate; /* no subject: the library's lines begin with a name */
+	cuse->logger.rate = &cuse->port.log_rate; /* no subject: the library's lines begin with a name */
 	cuse->logger.rated = cuse->port.spec.name;
 	for (unsigned i = 0; i < spec->queues; i++) {
 		struct cuse_pair *pair = &cuse->pairs[i];

@@ -42,7 +42,7 @@ struct vm_port {
 	struct loop_watch *watch;
 	unsigned pairs_used;
 	struct logger logger; /* what the library says: mostly about the peer, as often as the peer likes */
-	struct rate log_rate, announce_rate;
+	struct rate announce_rate;
 	struct retry retry; /* of queues that the switch could not take */
 	bool lost; /* the endpoint has failed for good */
 	bool closing;
@@ -339,7 +339,7 @@ static int net_open(struct vm_port *vm)
 		.notifier = vm->port.ports->notifier,
 	};
 
-	vm->logger.rate = &vm->log_rate; /* no subject: the library's lines begin with the name */
+	vm->logger.rate = &vm->port.log_rate; /* no subject: the library's lines begin with the name */
 	vm->logger.rated = spec->name;
 	memcpy(config.mac, spec->macs[0], sizeof(config.mac));
 	return vireo_net_new(&config, &vm->net);

@@ -163,7 +163,7 @@ static void link_look(struct pci_port *card)
 	if (up < 0)
 		mark_lost(card, up);
 	else if (__atomic_exchange_n(&card->link_up, up != 0, __ATOMIC_RELAXED) != (up != 0))
-		log_info(&card->port.log, "link is %s", up ? "up" : "down");
+		log_info(&card->port.peer_log, "link is %s", up ? "up" : "down");
 }
 
 static void card_interrupt(void *opaque, uint32_t events)
@@ -234,7 +234,7 @@ static void card_log(void *opaque, enum vireo_log_level level, const char *line)
 		card->why = NULL;
 		return;
 	}
-	card->port.log.write(card->port.log.opaque, level, line);
+	card->port.peer_log.write(card->port.peer_log.opaque, level, line);
 }
 
 static int card_start(struct pci_port *card)

@@ -12,10 +12,11 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from guest.cases import case, expect, main  # noqa: E402
+from guest.cases import case, case_for, expect, main  # noqa: E402
+from guest.daemon import end_well  # noqa: E402
 from guest.front import listener, raw  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
-from guest.switch import program  # noqa: E402
+from guest.switch import Switch, program  # noqa: E402
 
 
 QUESTIONS = 2000  # more than a pipe and the switch's queue of lines hold, one line each
@@ -73,6 +74,58 @@ def a_signal_ends_a_switch_whose_log_nobody_reads(lab):
     expect(child.wait(20) == 0, f"exit status {child.returncode}")
     expect(not os.path.exists(lab.path("control")) and not os.path.exists(lab.path("a")), "its sockets are left")
     os.close(reader)
+
+
+# ---- how often ----
+
+def control_call(stream, method, **params):
+    stream.write(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}) + "\n")
+    stream.flush()
+    expect("result" in json.loads(stream.readline()), f"{method} {params}")
+
+
+def storm_of_ports(switch):
+    """Ports that come and go: 1000 lines, if all were written."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(20)
+        sock.connect(switch.control)
+        stream = sock.makefile("rw")
+        for number in range(500):
+            control_call(stream, "port.add", spec=f"null:n{number}")
+            control_call(stream, "port.remove", name=f"n{number}")
+
+
+def storm_of_clients(switch):
+    """More connections than there may be at a time: each one drops another."""
+    held = [socket.socket(socket.AF_UNIX) for _ in range(400)]
+    for sock in held:
+        sock.connect(switch.control)  # which waits where the backlog is full
+    switch.ctl("version")
+    for sock in held:
+        sock.close()
+
+
+@case_for({"ports": (storm_of_ports,), "connections": (storm_of_clients,)}, "clients_of_the_control_socket_do_not_fill_the_log_with_{}")
+def clients_do_not_fill_the_log(lab, storm):
+    switch = Switch(lab, ["null:quiet"])
+    begin = time.monotonic()
+    storm(switch)
+    few = 100 + 5 * (time.monotonic() - begin) + 20  # a burst, and five a second
+
+    def lines():
+        with open(switch.child.log) as log:
+            return [line for line in log if "control: client" in line or ": added" in line or ": removed" in line]
+
+    def told():
+        """A line that is let through tells how many were not."""
+        switch.ctl("port", "add", "null:late")
+        switch.ctl("port", "remove", "late")
+        with open(switch.child.log) as log:
+            return re.search(r"control: too many lines: (\d+) were left out", log.read())
+    print(f"     {len(lines())} lines")
+    expect(len(lines()) < few, f"{len(lines())} lines")
+    expect(int(wait_until(told, 20, "it is told how many lines were left out", step=0.3)[1]) > 0, "none was left out")
+    end_well(switch)
 
 
 @case
