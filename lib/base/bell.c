@@ -93,6 +93,11 @@ int bell_set(struct bell *bell, struct vireo_notifier *notifier, int fd)
 	return 0;
 }
 
+uint64_t bell_cost_ns(const struct bell *bell)
+{
+	return unlikely(bell->raiser) ? raiser_cost_ns(bell->raiser) : 0;
+}
+
 void bell_raise(const struct bell *bell)
 {
 	if (bell->fd < 0 || notifier_raise_aio(bell->notifier, bell->fd))

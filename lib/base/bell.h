@@ -8,6 +8,7 @@
  */
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct drop;
 struct raiser;
@@ -17,7 +18,6 @@ struct vireo_notifier;
 
 struct bell {
 	int fd; /* owned; -1: none */
-	bool event; /* an eventfd, whose open file the peer shares */
 	struct vireo_notifier *notifier; /* borrowed, or NULL */
 	struct drop *drop; /* where its fds are let go of: the owner's to set, before bell_set(); or NULL */
 	struct raiser *raiser; /* a thread that raises it, or NULL */
@@ -38,5 +38,7 @@ void bell_forget(struct bell *bell);
 
 /* Any thread. Nothing where it is not set. */
 void bell_raise(const struct bell *bell);
+/* What its thread's last raise took, of CPU time; 0: it has none, and bell_raise() took it. Any thread. */
+uint64_t bell_cost_ns(const struct bell *bell);
 
 #endif

@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { IDLE, WRITING, ENDING, ENDED };
@@ -33,6 +34,7 @@ struct raiser {
 	unsigned references; /* the thread's and the bell's */
 	int state;
 	bool pending;
+	uint64_t cost_ns;
 };
 
 static void raiser_put(struct raiser *raiser)
@@ -50,6 +52,22 @@ static bool state_change(struct raiser *raiser, int from, int to)
 	return __atomic_compare_exchange_n(&raiser->state, &from, to, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
+static uint64_t cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static void raise_measured(struct raiser *raiser)
+{
+	uint64_t start_ns = cpu_ns();
+
+	notifier_raise(raiser->notifier, raiser->fd);
+	__atomic_store_n(&raiser->cost_ns, cpu_ns() - start_ns, __ATOMIC_RELAXED);
+}
+
 static void raiser_main(void *opaque)
 {
 	struct raiser *raiser = opaque;
@@ -61,7 +79,7 @@ static void raiser_main(void *opaque)
 		if (!__atomic_exchange_n(&raiser->pending, false, __ATOMIC_SEQ_CST))
 			; /* interrupted, or ended */
 		else if (state_change(raiser, IDLE, WRITING))
-			notifier_raise(raiser->notifier, raiser->fd);
+			raise_measured(raiser);
 		if (!state_change(raiser, WRITING, IDLE) &&
 		    __atomic_load_n(&raiser->state, __ATOMIC_SEQ_CST) != IDLE)
 			break;
@@ -97,6 +115,11 @@ int raiser_new(struct vireo_notifier *notifier, int fd, struct raiser **ret_rais
 static void raiser_wake(struct raiser *raiser)
 {
 	fd_event_raise(raiser->wake_fd); /* nobody else has it: there is room */
+}
+
+uint64_t raiser_cost_ns(const struct raiser *raiser)
+{
+	return __atomic_load_n(&raiser->cost_ns, __ATOMIC_RELAXED);
 }
 
 void raiser_raise(struct raiser *raiser)

@@ -54,7 +54,7 @@ static void break_act(struct vireo_device *device)
 	device->status |= VIREO_STATUS_NEEDS_RESET;
 	log_error(&device->log, "%s: broken: %s", device->name, device->break_text);
 	if (device->break_queue >= 0)
-		bell_raise(&device->queues[device->break_queue].error);
+		queue_error_signal(&device->queues[device->break_queue]);
 	device->transport->broken(device->transport_opaque, device->break_text);
 }
 

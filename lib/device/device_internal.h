@@ -20,9 +20,17 @@
  *	queue_run.c	start, quiesce, control queues
  *	miss.c		what queues wait for: addresses that are not in memory yet
  *	queue.c		a running queue in its worker's hands
+ *	signal.c	how it signals, and what that may cost
  */
 
 #define DEVICE_BREAK_TEXT_BYTES 160u
+
+/* What a queue's signals have cost lately: signal.c. */
+struct signal_cost {
+	bool close_look; /* the next one is measured in CPU time */
+	unsigned slow; /* in a row, by CPU time */
+	uint64_t sum_ns; /* of those */
+};
 
 struct vireo_queue {
 	/* Constant. */
@@ -63,6 +71,7 @@ struct vireo_queue {
 	uint64_t miss_gpa;
 	uint64_t miss_maps; /* device->maps_set at that time */
 	bool looked; /* ahead, since it missed something or device_misses_look() */
+	struct signal_cost signal_cost;
 
 	/* Control thread, of a patient device: see miss.c. */
 	unsigned ahead_count, ahead_awaited; /* it does not start without the first `awaited` ones */
@@ -111,6 +120,7 @@ struct vireo_device {
 	char break_text[DEVICE_BREAK_TEXT_BYTES];
 	bool faulted;
 	bool missed;
+	uint64_t signals_paused_until_ns; /* 0: they do not; outlives the session */
 
 	struct vireo_queue queues[];
 };
@@ -141,16 +151,9 @@ void queue_reset(struct vireo_queue *queue); /* to the initial state, but for th
 void queue_forget(struct vireo_queue *queue); /* to the initial state */
 void queue_fini(struct vireo_queue *queue); /* of a device that ends */
 
-/* Any thread while the queue runs. */
-static inline void queue_signal(const struct vireo_queue *queue)
-{
-	const struct vireo_device *device = queue->device;
-
-	if (queue->call.fd >= 0)
-		bell_raise(&queue->call);
-	else if (device->transport->signal)
-		device->transport->signal(device->transport_opaque, queue->index);
-}
+/* signal.c */
+void queue_signal(struct vireo_queue *queue); /* any thread while the queue runs, one at a time */
+void queue_error_signal(struct vireo_queue *queue); /* control thread */
 
 static inline bool device_accepted(const struct vireo_device *device, unsigned feature_bit)
 {

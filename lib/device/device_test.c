@@ -16,8 +16,10 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 /*
@@ -305,6 +307,151 @@ static void chains_go_round_and_the_driver_is_signalled(void **state)
 	vireo_queue_flush(queue);
 	assert_true(raised(lab->call[0]));
 	assert_int_equal(used_of(lab, 0)->idx, 1);
+	lab_free(lab);
+}
+
+/* ---- what signals cost ---- */
+
+static bool signal_once(struct lab *lab)
+{
+	struct vireo_queue *queue = vireo_device_queue(lab->device, 0);
+	struct iovec iov[VIREO_CHAIN_PIECES_MAX(SIZE)];
+	struct vireo_chain chain;
+
+	offer(lab, 0);
+	if (vireo_queue_pop(queue, &chain, 1, iov, VIREO_CHAIN_PIECES_MAX(SIZE)) != 1)
+		return false;
+	vireo_queue_push(queue, &chain, 0);
+	vireo_queue_flush(queue);
+	loop_dispatch(lab->loop, 0);
+	return true;
+}
+
+/* How many signals there are before the device breaks, or `most`. */
+static unsigned signals_until_broken(struct lab *lab, unsigned most)
+{
+	unsigned signals = 0;
+
+	while (signals < most && !lab->broken && signal_once(lab))
+		signals++;
+	return signals;
+}
+
+#define WAITERS_DUPS 300
+#define WAITERS_EPOLLS 300
+
+struct waiters {
+	int dups[WAITERS_DUPS], epolls[WAITERS_EPOLLS];
+};
+
+/* As many as their product wait for `fd`. */
+static void waiters_new(struct waiters *waiters, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	for (int i = 0; i < WAITERS_DUPS; i++)
+		waiters->dups[i] = dup(fd);
+	for (int i = 0; i < WAITERS_EPOLLS; i++) {
+		waiters->epolls[i] = epoll_create1(EPOLL_CLOEXEC);
+		for (int j = 0; j < WAITERS_DUPS; j++)
+			assert_int_equal(epoll_ctl(waiters->epolls[i], EPOLL_CTL_ADD, waiters->dups[j], &event), 0);
+	}
+}
+
+static void waiters_free(struct waiters *waiters)
+{
+	for (int i = 0; i < WAITERS_EPOLLS; i++)
+		close(waiters->epolls[i]);
+	for (int i = 0; i < WAITERS_DUPS; i++)
+		close(waiters->dups[i]);
+}
+
+static void eventfd_with_too_many_waiters_breaks_the_device(void **state)
+{
+	struct lab *lab = lab_new(0);
+	struct waiters waiters;
+	unsigned signals;
+
+	share_memory(lab, MEMORY_BYTES);
+	queue_set(lab, 0);
+	device_resume(lab->device);
+	waiters_new(&waiters, lab->call[0]);
+	signals = signals_until_broken(lab, 1000);
+	assert_in_range(signals, 1, 999);
+	assert_non_null(strstr(lab->why, "too many wait for its call eventfd"));
+
+	/* The next session costs nothing: the device breaks before it signals. */
+	quiesce(lab);
+	device_session_end(lab->device);
+	device_session_begin(lab->device);
+	lab->broken = lab->type.disconnected = 0;
+	memset(lab->memory, 0, RING_BYTES);
+	share_memory(lab, MEMORY_BYTES);
+	queue_set(lab, 0);
+	device_resume(lab->device);
+	loop_dispatch(lab->loop, 0);
+	assert_int_equal(lab->broken, 1);
+	assert_non_null(strstr(lab->why, "there are none for another"));
+	assert_false(raised(lab->call[0]));
+	waiters_free(&waiters);
+	lab_free(lab);
+}
+
+static void cpu_burn(uint64_t ns)
+{
+	struct timespec now, start;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &start);
+	do
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	while ((uint64_t)(now.tv_sec - start.tv_sec) * 1000000000 + (uint64_t)now.tv_nsec < ns + (uint64_t)start.tv_nsec);
+}
+
+static void signal_burns(void *opaque, unsigned queue)
+{
+	cpu_burn(20000000);
+}
+
+static void signal_waits(void *opaque, unsigned queue)
+{
+	usleep(2000);
+}
+
+static struct lab *lab_signalled_by(void (*signal)(void *opaque, unsigned queue))
+{
+	static struct device_transport signalling;
+	struct lab *lab = lab_new(0);
+
+	signalling = transport;
+	signalling.signal = signal;
+	device_session_end(lab->device);
+	lab->type.disconnected = 0;
+	device_detach(lab->device);
+	assert_int_equal(device_attach(lab->device, lab->loop, &signalling, lab), 0);
+	device_session_begin(lab->device);
+	share_memory(lab, MEMORY_BYTES);
+	queue_set(lab, 0);
+	assert_int_equal(device_queue_call_set(lab->device, 0, -1), 0);
+	device_resume(lab->device);
+	return lab;
+}
+
+static void signal_that_burns_cpu_elsewhere_breaks_the_device(void **state)
+{
+	struct lab *lab = lab_signalled_by(signal_burns);
+
+	assert_in_range(signals_until_broken(lab, 1000), 1, 999);
+	assert_non_null(strstr(lab->why, "of CPU"));
+	lab_free(lab);
+}
+
+/* Preempted, or on a host that is busy. */
+static void signal_that_takes_long_and_no_cpu_is_nobodys_fault(void **state)
+{
+	struct lab *lab = lab_signalled_by(signal_waits);
+
+	assert_int_equal(signals_until_broken(lab, 100), 100);
+	assert_int_equal(lab->broken, 0);
 	lab_free(lab);
 }
 
@@ -741,6 +888,9 @@ int main(void)
 		cmocka_unit_test(queue_starts_when_complete_without_a_kick),
 		cmocka_unit_test(start_publishes_that_kicks_are_wanted_and_signals_once),
 		cmocka_unit_test(driver_ok_gates_queues_only_where_status_is_required),
+		cmocka_unit_test(eventfd_with_too_many_waiters_breaks_the_device),
+		cmocka_unit_test(signal_that_burns_cpu_elsewhere_breaks_the_device),
+		cmocka_unit_test(signal_that_takes_long_and_no_cpu_is_nobodys_fault),
 		cmocka_unit_test(chains_go_round_and_the_driver_is_signalled),
 		cmocka_unit_test(quiesce_waits_for_every_queue),
 		cmocka_unit_test(quiesce_of_one_queue_leaves_the_others_running),

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a signal may cost
+ *
+ * To raise a peer's eventfd the kernel walks those who wait for it, with interrupts off, in the worker's system call. A peer
+ * may let as many wait as it likes (dup(2) and epoll are enough), and so make each signal as slow as it likes: 150 ms were
+ * seen. A pipe, and an eventfd behind an ioctl (VDUSE), are no different.
+ *
+ * So the time of each signal is looked at. One that takes long may have been preempted, which is nobody's fault: after it the
+ * queue's next ones are measured in the thread's own CPU time, until one is quick. Those that are slow by that add up, and
+ * their sum breaks the device. What is slow depends on the machine: twenty times what our own eventfd costs, which wakes
+ * a thread as well.
+ *
+ * A front end that comes again with the same eventfd would get as much again. So the device's signals pause for a hundred
+ * times of what they have cost: a queue that would signal meanwhile breaks the device, at no cost. All of them together
+ * take one percent of a CPU in the long run.
+ */
+#include "base/fd.h"
+#include "device/device_internal.h"
+#include <stdio.h>
+#include <time.h>
+
+#define SUSPECT_NS UINT64_C(50000) /* on the clock; honest ones take 1000 to 20,000 */
+#define SLOW_NS UINT64_C(100000) /* of CPU */
+#define SLOW_TIMES 20u /* of our own */
+#define SUM_NS UINT64_C(5000000) /* of slow ones in a row */
+#define PAUSE_TIMES 100u
+
+static uint64_t now_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static void signals_pause(struct vireo_device *device, uint64_t cost_ns)
+{
+	__atomic_store_n(&device->signals_paused_until_ns, now_ns(CLOCK_MONOTONIC) + PAUSE_TIMES * cost_ns,
+			 __ATOMIC_RELAXED);
+}
+
+/* How long from now on; 0: they do not. */
+static uint64_t signals_paused_ns(struct vireo_device *device)
+{
+	uint64_t until = __atomic_load_n(&device->signals_paused_until_ns, __ATOMIC_RELAXED), now;
+
+	if (likely(!until))
+		return 0;
+	now = now_ns(CLOCK_MONOTONIC);
+	if (now < until)
+		return until - now;
+	__atomic_store_n(&device->signals_paused_until_ns, 0, __ATOMIC_RELAXED);
+	return 0;
+}
+
+/* The device's own eventfd, which wakes the control thread for nothing. */
+static uint64_t own_cost_ns(const struct vireo_device *device)
+{
+	uint64_t least = UINT64_MAX;
+
+	for (unsigned i = 0; i < 4; i++) {
+		uint64_t start = now_ns(CLOCK_THREAD_CPUTIME_ID), took;
+
+		fd_event_raise(device->event_fd);
+		took = now_ns(CLOCK_THREAD_CPUTIME_ID) - start;
+		least = took < least ? took : least;
+	}
+	return least;
+}
+
+static void signals_too_slow(struct vireo_queue *queue)
+{
+	struct signal_cost *cost = &queue->signal_cost;
+	uint64_t each = cost->sum_ns / cost->slow;
+	char why[128];
+
+	if (each < SLOW_TIMES * own_cost_ns(queue->device)) { /* the machine is slow, not its peer */
+		cost->sum_ns = cost->slow = 0;
+		return;
+	}
+	signals_pause(queue->device, cost->sum_ns);
+	snprintf(why, sizeof(why), "each signal takes %llu us of CPU: too many wait for its call eventfd",
+		 (unsigned long long)each / 1000);
+	*cost = (struct signal_cost){ 0 };
+	device_break_raise(queue->device, queue, why);
+}
+
+static __cold void signal_suspect(struct vireo_queue *queue, uint64_t took_ns)
+{
+	struct signal_cost *cost = &queue->signal_cost;
+
+	if (!cost->close_look) {
+		*cost = (struct signal_cost){ .close_look = true };
+		return;
+	}
+	if (took_ns < SLOW_NS) {
+		*cost = (struct signal_cost){ 0 };
+		return;
+	}
+	cost->slow++;
+	cost->sum_ns += took_ns;
+	if (cost->sum_ns >= SUM_NS)
+		signals_too_slow(queue);
+}
+
+static __cold void signal_while_paused(struct vireo_queue *queue, uint64_t left_ns)
+{
+	char why[128];
+
+	snprintf(why, sizeof(why), "its signals took too much CPU: there are none for another %llu ms",
+		 (unsigned long long)left_ns / 1000000 + 1);
+	device_break_raise(queue->device, queue, why);
+}
+
+void queue_signal(struct vireo_queue *queue)
+{
+	struct vireo_device *device = queue->device;
+	clockid_t clock = unlikely(queue->signal_cost.close_look) ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
+	uint64_t start, took, paused = signals_paused_ns(device);
+
+	if (queue->call.fd < 0 && !device->transport->signal)
+		return;
+	if (unlikely(paused)) {
+		signal_while_paused(queue, paused);
+		return;
+	}
+	start = now_ns(clock);
+	if (queue->call.fd >= 0)
+		bell_raise(&queue->call);
+	else
+		device->transport->signal(device->transport_opaque, queue->index);
+	took = now_ns(clock) - start;
+	took = max_u64(took, bell_cost_ns(&queue->call));
+	if (unlikely(took >= SUSPECT_NS || queue->signal_cost.close_look))
+		signal_suspect(queue, took);
+}
+
+/* Control thread: once for a broken session, so it has no second chance. */
+void queue_error_signal(struct vireo_queue *queue)
+{
+	uint64_t start = now_ns(CLOCK_THREAD_CPUTIME_ID), took;
+
+	if (queue->error.fd < 0 || signals_paused_ns(queue->device))
+		return;
+	bell_raise(&queue->error);
+	took = max_u64(now_ns(CLOCK_THREAD_CPUTIME_ID) - start, bell_cost_ns(&queue->error));
+	if (took >= SLOW_NS)
+		signals_pause(queue->device, took);
+}
