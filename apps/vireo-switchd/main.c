@@ -14,6 +14,7 @@
 #include "options.h"
 #include "port.h"
 #include "vireo/fault.h"
+#include "vireo/memory.h"
 #include "vireo/notifier.h"
 #include <errno.h>
 #include <signal.h>
@@ -147,6 +148,11 @@ static int switch_start(struct daemon *d)
 	err = notifier_open(d);
 	if (err)
 		return err;
+	err = vireo_memory_new(NULL, &d->ports.memory);
+	if (err) {
+		log_error(&d->log, "cannot start: %s", strerror(-err));
+		return err;
+	}
 	d->ports.loop = d->loop;
 	d->ports.faults = fault_table;
 	d->ports.log_level = d->options.log_level;
@@ -294,6 +300,7 @@ static void stop(struct daemon *d, int exit_code)
 	signal(SIGBUS, SIG_DFL);
 	vireo_notifier_free(d->ports.notifier);
 	vireo_fault_table_free(fault_table);
+	vireo_memory_free(d->ports.memory);
 	options_free(&d->options);
 	logger_end();
 }

@@ -298,10 +298,10 @@ static void help(FILE *out)
 	fprintf(out,
 		"\nSPEC is one of\n"
 		"  vhost-user:PATH[,name=,mode=server|client,queues=N,mtu=,mac=A[+B...],spoof=deny|allow,user=,group=,perm=0660,\n"
-		"             files=memory|any]\n"
+		"             files=memory|any,memory-max=SIZE]\n"
 		"  vduse:NAME[,name=,queues=1,mtu=,mac=A[+B...],spoof=deny|allow,files=,\n"
-		"             attach=virtio|vhost|none,queue-size=N,packed=on|off]\n"
-		"  cuse:NAME[,name=,queues=N,mtu=,mac=A[+B...],user=,group=,perm=,files=]\n"
+		"             attach=virtio|vhost|none,queue-size=N,packed=on|off,memory-max=]\n"
+		"  cuse:NAME[,name=,queues=N,mtu=,mac=A[+B...],user=,group=,perm=,files=,memory-max=]\n"
 		"  tap:INTERFACE[,name=,queues=N,mtu=]\n"
 		"  virtio-pci:ADDRESS[,name=,queues=N,mtu=]\n"
 		"  null:NAME\n");

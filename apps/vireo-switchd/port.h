@@ -20,6 +20,8 @@ struct loop_timer;
 struct port;
 struct ports;
 struct vireo_fault_table;
+struct vireo_memory;
+struct vireo_memory_use;
 struct vireo_notifier;
 
 struct port_kind {
@@ -35,6 +37,8 @@ struct port_kind {
 	/* No worker uses it any more. */
 	void (*free)(struct port *port);
 	const char *(*state)(const struct port *port);
+	/* NULL: it has no peer with memory of its own. */
+	void (*memory_use)(const struct port *port, struct vireo_memory_use *ret_use);
 	bool takes_rtnl; /* open and free do: see aside.h */
 };
 
@@ -45,6 +49,7 @@ struct ports {
 	struct loop *loop;
 	struct vireo_fault_table *faults;
 	struct vireo_notifier *notifier; /* or NULL */
+	struct vireo_memory *memory;
 	enum vireo_log_level log_level;
 	struct vireo_log control_log; /* what clients of the control socket can have said again and again */
 	struct loop_timer *reaper;

@@ -21,6 +21,7 @@
 #include "retry.h"
 #include "vireo/device.h"
 #include "vireo/endpoint.h"
+#include "vireo/memory.h"
 #include "vireo/net.h"
 #include <errno.h>
 #include <stdio.h>
@@ -329,6 +330,8 @@ static int net_open(struct cuse_pair *pair)
 		.name = name,
 		.faults = cuse->port.ports->faults,
 		.notifier = cuse->port.ports->notifier,
+		.memory = cuse->port.ports->memory,
+		.memory_max_bytes = cuse->port.spec.memory_max_bytes,
 	};
 
 	snprintf(name, sizeof(name), "%s: pair %u", cuse->port.spec.name, pair->index);
@@ -455,10 +458,25 @@ static const char *cuse_state(const struct port *port)
 	return cuse->process ? "connected" : "waiting";
 }
 
+/* Each pair has a table and a limit of its own. */
+static void cuse_memory_use(const struct port *port, struct vireo_memory_use *ret_use)
+{
+	const struct cuse_port *cuse = (const struct cuse_port *)port;
+	struct vireo_memory_use use;
+
+	vireo_device_memory_use(vireo_net_device(cuse->pairs[0].net), ret_use);
+	for (unsigned i = 1; i < port->spec.queues; i++) {
+		vireo_device_memory_use(vireo_net_device(cuse->pairs[i].net), &use);
+		ret_use->mapped_bytes += use.mapped_bytes;
+		ret_use->mappings += use.mappings;
+	}
+}
+
 const struct port_kind port_cuse = {
 	.ops = &cuse_ops,
 	.open = cuse_open,
 	.close = cuse_close,
 	.free = cuse_free,
 	.state = cuse_state,
+	.memory_use = cuse_memory_use,
 };

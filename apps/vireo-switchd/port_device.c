@@ -337,6 +337,8 @@ static int net_open(struct vm_port *vm)
 		.name = spec->name,
 		.faults = vm->port.ports->faults,
 		.notifier = vm->port.ports->notifier,
+		.memory = vm->port.ports->memory,
+		.memory_max_bytes = spec->memory_max_bytes,
 	};
 
 	vm->logger.rate = &vm->port.log_rate; /* no subject: the library's lines begin with the name */
@@ -428,4 +430,11 @@ const char *device_port_state(const struct port *port)
 	if (vm->closing || vm->lost)
 		return vm->lost ? "failed" : "closing";
 	return vireo_endpoint_connected(vm->endpoint) ? "connected" : vm->door->waiting(&port->spec);
+}
+
+void device_port_memory_use(const struct port *port, struct vireo_memory_use *ret_use)
+{
+	const struct vm_port *vm = (const struct vm_port *)port;
+
+	vireo_device_memory_use(vireo_net_device(vm->net), ret_use);
 }

@@ -47,6 +47,10 @@ struct vireo_device *vireo_net_device(struct vireo_net *net)
 	return (struct vireo_device *)&ops;
 }
 
+void vireo_device_memory_use(const struct vireo_device *device, struct vireo_memory_use *ret_use)
+{
+}
+
 struct vireo_queue *vireo_device_queue(struct vireo_device *device, uint32_t index)
 {
 	return (struct vireo_queue *)&ops;

@@ -70,4 +70,5 @@ const struct port_kind port_vduse = {
 	.close = device_port_close,
 	.free = device_port_free,
 	.state = device_port_state,
+	.memory_use = device_port_memory_use,
 };

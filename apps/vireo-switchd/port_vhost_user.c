@@ -62,4 +62,5 @@ const struct port_kind port_vhost_user = {
 	.close = device_port_close,
 	.free = device_port_free,
 	.state = device_port_state,
+	.memory_use = device_port_memory_use,
 };

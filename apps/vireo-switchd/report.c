@@ -2,6 +2,7 @@
 #include "report.h"
 #include "base/util.h"
 #include "vireo/frame.h"
+#include "vireo/memory.h"
 #include <stddef.h>
 
 /* A counter by name; `drop` says whether it counts frames that were lost. */
@@ -131,6 +132,16 @@ static json_t *queue_reports(const struct port *port)
 	return list;
 }
 
+static json_t *memory_report(const struct port *port)
+{
+	struct vireo_memory_use use;
+
+	port->kind->memory_use(port, &use);
+	return json_pack("{s:I, s:o, s:I, s:I}", "mapped_bytes", (json_int_t)use.mapped_bytes, "mapped_max_bytes",
+			 json_integer((json_int_t)min_u64(use.mapped_max_bytes, INT64_MAX)), "mappings",
+			 (json_int_t)use.mappings, "mappings_max", (json_int_t)use.mappings_max);
+}
+
 json_t *report_port_full(const struct port *port)
 {
 	json_t *object = report_port_brief(port), *counters = json_object();
@@ -143,6 +154,8 @@ json_t *report_port_full(const struct port *port)
 	if (port->spec.type == SPEC_VHOST_USER)
 		json_object_set_new(object, "mode", json_string(port->spec.client ? "client" : "server"));
 	json_object_set_new(object, "offloads", offloads(port->offloads));
+	if (port->kind->memory_use)
+		json_object_set_new(object, "memory", memory_report(port));
 	json_object_set_new(object, "counters", counters);
 	json_object_set_new(object, "queue_counters", queue_reports(port));
 	return object;

@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <net/if.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -231,6 +232,32 @@ static bool set_files(struct spec *spec, const char *value)
 	return spec->any_files || !strcmp(value, "memory");
 }
 
+/* A number of bytes, KiB (K), MiB (M), GiB (G) or TiB (T). */
+static bool set_memory_max(struct spec *spec, const char *value)
+{
+	static const char units[] = "KMGT";
+	const char *unit = NULL;
+	char digits[21];
+	unsigned long n;
+	size_t len = strlen(value);
+	unsigned shift = 0;
+
+	if (len)
+		unit = strchr(units, value[len - 1]);
+	if (unit) {
+		shift = 10 * (unsigned)(unit - units + 1);
+		len--;
+	}
+	if (len >= sizeof(digits))
+		return false;
+	memcpy(digits, value, len);
+	digits[len] = '\0';
+	if (!spec_number(digits, 1, ULONG_MAX >> shift, &n))
+		return false;
+	spec->memory_max_bytes = (uint64_t)n << shift;
+	return true;
+}
+
 static const struct spec_key {
 	const char *name;
 	unsigned types; /* that take it */
@@ -256,6 +283,8 @@ static const struct spec_key {
 	{"queue-size", TYPE(SPEC_VDUSE), set_queue_size, "a power of two from 2 to 32768"},
 	{"packed", TYPE(SPEC_VDUSE), set_packed, "on or off"},
 	{"files", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE) | TYPE(SPEC_VDUSE), set_files, "memory or any"},
+	{"memory-max", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE) | TYPE(SPEC_VDUSE), set_memory_max,
+	 "a size such as 512M, 64G or 2T"},
 };
 
 static void keys_of(enum spec_type type, char *list, size_t bytes)
@@ -273,7 +302,7 @@ static void keys_of(enum spec_type type, char *list, size_t bytes)
 static int option_parse(struct spec *spec, char *option, char *why)
 {
 	char *value = strchr(option, '=');
-	char list[96];
+	char list[128];
 
 	if (value)
 		*value++ = '\0';

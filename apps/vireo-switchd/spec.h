@@ -42,6 +42,7 @@ struct spec {
 	unsigned queue_size; /* vduse; 0: not given */
 	bool split_only; /* vduse: no packed ring is offered */
 	bool any_files; /* guest memory may lie in a file on a disk */
+	uint64_t memory_max_bytes; /* 0: not given */
 };
 
 const char *spec_type_name(enum spec_type type);

@@ -97,6 +97,27 @@ static void keys_left_out_have_defaults(void **state)
 	assert_false(spec.any_files);
 }
 
+static void guest_memory_is_limited_by_a_key(void **state)
+{
+	assert_true(good("vhost-user:x").memory_max_bytes == 0);
+	assert_true(good("vhost-user:x,memory-max=1").memory_max_bytes == 1);
+	assert_true(good("vhost-user:x,memory-max=4096K").memory_max_bytes == UINT64_C(4) << 20);
+	assert_true(good("cuse:x,memory-max=512M").memory_max_bytes == UINT64_C(512) << 20);
+	assert_true(good("vduse:x,memory-max=64G").memory_max_bytes == UINT64_C(64) << 30);
+	assert_true(good("vhost-user:x,memory-max=16777215T").memory_max_bytes == UINT64_C(16777215) << 40);
+	assert_bad("vhost-user:x,memory-max=16777216T", "expected a size such as 512M, 64G or 2T");
+	assert_bad("vhost-user:x,memory-max=0", "expected a size");
+	assert_bad("vhost-user:x,memory-max=0G", "expected a size");
+	assert_bad("vhost-user:x,memory-max=", "expected a size");
+	assert_bad("vhost-user:x,memory-max=G", "expected a size");
+	assert_bad("vhost-user:x,memory-max=1GG", "expected a size");
+	assert_bad("vhost-user:x,memory-max=1g", "expected a size");
+	assert_bad("vhost-user:x,memory-max=-1G", "expected a size");
+	assert_bad("vhost-user:x,memory-max=0000000000000000000001", "expected a size");
+	assert_bad("vhost-user:x,memory-max", "expected a size");
+	assert_bad("tap:x,memory-max=1G", "unknown key 'memory-max'");
+}
+
 static void memory_in_files_of_a_disk_is_permitted_by_a_key(void **state)
 {
 	assert_true(good("vhost-user:x,files=any").any_files);
@@ -148,7 +169,7 @@ static void bad_vduse_keys_and_names_are_named(void **state)
 	assert_bad("vduse:a,queues=2", "'queues=2': expected 1: the kernel takes no control queue");
 	assert_int_equal(good("vduse:a,queues=1").queues, 1);
 	assert_bad("vduse:a,user=me",
-		   "unknown key 'user': expected one of: name queues mtu mac spoof attach queue-size packed files");
+		   "unknown key 'user': expected one of: name queues mtu mac spoof attach queue-size packed files memory-max");
 	assert_bad("vduse:a,attach=vdpa", "'attach=vdpa': expected virtio, vhost or none");
 	assert_bad("vduse:a,queue-size=0", "expected a power of two from 2 to 32768");
 	assert_bad("vduse:a,queue-size=1000", "expected a power of two from 2 to 32768");
@@ -470,6 +491,7 @@ int main(void)
 		cmocka_unit_test(a_vhost_user_port_has_all_its_keys),
 		cmocka_unit_test(a_port_may_have_several_addresses),
 		cmocka_unit_test(keys_left_out_have_defaults),
+		cmocka_unit_test(guest_memory_is_limited_by_a_key),
 		cmocka_unit_test(memory_in_files_of_a_disk_is_permitted_by_a_key),
 		cmocka_unit_test(a_name_is_derived_from_the_address),
 		cmocka_unit_test(a_vduse_port_has_all_its_keys),

@@ -106,7 +106,7 @@ static void queues_table(const json_t *queues, FILE *out)
 static void port_details(const json_t *port, FILE *out)
 {
 	const json_t *offloads = json_object_get(port, "offloads"), *offload,
-		     *mtu = json_object_get(port, "mtu");
+		     *mtu = json_object_get(port, "mtu"), *memory = json_object_get(port, "memory");
 	size_t i;
 
 	fprintf(out, "port %s: %s:%s", text_of(port, "name"), text_of(port, "type"),
@@ -122,6 +122,10 @@ static void port_details(const json_t *port, FILE *out)
 	fprintf(out, "\noffloads taken:%s", json_array_size(offloads) ? "" : " none");
 	for (i = 0; (offload = json_array_get(offloads, i)); i++)
 		fprintf(out, " %s", json_string_value(offload));
+	if (memory)
+		fprintf(out, "\nguest memory: %lld MiB of at most %lld MiB, in %lld mappings of at most %lld",
+			(long long)number_of(memory, "mapped_bytes") >> 20, (long long)number_of(memory, "mapped_max_bytes") >> 20,
+			(long long)number_of(memory, "mappings"), (long long)number_of(memory, "mappings_max"));
 	fprintf(out, "\n\n");
 	counters_table(json_object_get(port, "counters"), out);
 	fputc('\n', out);

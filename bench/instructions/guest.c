@@ -58,7 +58,7 @@ static void memory_new(struct guest *g)
 	must(fd >= 0 && !ftruncate(fd, MEMORY_BYTES), "no memory for the guest");
 	g->memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	must(g->memory != MAP_FAILED, "no memory for the guest");
-	must(!map_new(&spec, &fd, 1, device_faults(g->device), &map, &why), why);
+	must(!map_new(NULL, &spec, &fd, 1, device_faults(g->device), &map, &why), why);
 	device_map_set(g->device, map);
 	close(fd);
 }

@@ -99,7 +99,7 @@ static void device_side(struct pair *p, void *desc, void *driver, void *device)
 	};
 	const char *why = NULL;
 
-	assert_int_equal(map_new(&spec, &p->fd, 1, NULL, &p->map, &why), 0);
+	assert_int_equal(map_new(NULL, &spec, &p->fd, 1, NULL, &p->map, &why), 0);
 	setup.map = p->map;
 	assert_int_equal(ring_new(&setup, &p->device, &why), 0);
 }

@@ -26,6 +26,8 @@ extern "C" {
 struct vireo_device;
 struct vireo_queue;
 struct vireo_fault_table;
+struct vireo_memory;
+struct vireo_memory_use;
 struct vireo_notifier;
 
 /* Feature bits that belong to rings and transports (virtio 1.3, section 6). */
@@ -119,6 +121,12 @@ struct vireo_device_config {
 	 */
 	const struct vireo_feature_rule *feature_rules;
 	size_t feature_rule_count;
+	/*
+	 * What the peer may have of the process, see memory.h (borrowed, or NULL). memory_max_bytes: its memory may be so
+	 * large, whatever the others have; 0: its share.
+	 */
+	struct vireo_memory *memory;
+	uint64_t memory_max_bytes;
 };
 
 /* -EINVAL (a bad config), -ENOMEM, -EMFILE. */
@@ -126,6 +134,9 @@ VIREO_API int vireo_device_new(const struct vireo_device_config *config, struct 
 
 /* Takes NULL. Its endpoint has been closed. */
 VIREO_API void vireo_device_free(struct vireo_device *device);
+
+/* Control thread. */
+VIREO_API void vireo_device_memory_use(const struct vireo_device *device, struct vireo_memory_use *ret_use);
 
 VIREO_API uint64_t vireo_device_features(const struct vireo_device *device); /* accepted by the driver */
 VIREO_API uint8_t vireo_device_status(const struct vireo_device *device);

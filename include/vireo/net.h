@@ -26,6 +26,7 @@ extern "C" {
 struct vireo_net;
 struct vireo_device;
 struct vireo_fault_table;
+struct vireo_memory;
 struct vireo_notifier;
 
 /* Feature bits of the network device (virtio 1.3, 5.1.3). */
@@ -97,6 +98,12 @@ struct vireo_net_config {
 	const char *name;
 	struct vireo_fault_table *faults;
 	struct vireo_notifier *notifier;
+	/*
+	 * What the peer may have of the process, see memory.h (borrowed, or NULL). memory_max_bytes: its memory may be so
+	 * large, whatever the others have; 0: its share.
+	 */
+	struct vireo_memory *memory;
+	uint64_t memory_max_bytes;
 };
 
 /* -EINVAL, -ENOMEM. */

@@ -33,6 +33,8 @@ struct job {
 	int fd; /* -1: it is memory */
 	void *start;
 	size_t bytes;
+	void (*gone)(void *opaque, size_t bytes);
+	void *opaque;
 };
 
 struct drop {
@@ -104,6 +106,8 @@ static void job_do(const struct job *job)
 		close(job->fd);
 	else
 		unmap(job->start, job->bytes);
+	if (job->gone)
+		job->gone(job->opaque, job->bytes);
 }
 
 /* The lock is held. */
@@ -199,9 +203,11 @@ void drop_socket(struct drop *drop, int *fd)
 	drop_fd(drop, fd);
 }
 
-void drop_memory(struct drop *drop, void *start, size_t bytes)
+void drop_memory(struct drop *drop, void *start, size_t bytes, void (*gone)(void *opaque, size_t bytes),
+		 void *opaque)
 {
-	job_add(drop, &(struct job){ .fd = -1, .start = start, .bytes = bytes });
+	job_add(drop, &(struct job){
+			      .fd = -1, .start = start, .bytes = bytes, .gone = gone, .opaque = opaque });
 }
 
 unsigned drop_waiting(struct drop *drop)

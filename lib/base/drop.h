@@ -29,7 +29,9 @@ void drop_unref(struct drop *drop);
 /* Any thread. None of them waits, unless there is no memory, or no thread to be had. */
 void drop_fd(struct drop *drop, int *fd); /* and empties it */
 void drop_socket(struct drop *drop, int *fd); /* the same; the peer sees its end at once */
-void drop_memory(struct drop *drop, void *start, size_t bytes);
+/* gone(opaque, bytes) is called when it has been unmapped, in whatever thread (may be NULL). */
+void drop_memory(struct drop *drop, void *start, size_t bytes, void (*gone)(void *opaque, size_t bytes),
+		 void *opaque);
 
 unsigned drop_waiting(struct drop *drop); /* what is not gone yet */
 

@@ -189,7 +189,7 @@ static void memory_is_unmapped_to_its_last_page(void **state)
 	at = mmap(NULL, bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
 	assert_ptr_not_equal(at, MAP_FAILED);
 	assert_int_equal(drop_new(run_thread, NULL, &drop), 0);
-	drop_memory(drop, at, bytes);
+	drop_memory(drop, at, bytes, NULL, NULL);
 	await(drop, 0);
 	for (size_t offset = 0; offset < bytes; offset += bytes - 4096) {
 		assert_int_equal(mincore(at + offset, 4096, &in), -1);

@@ -44,9 +44,10 @@ static int device_fill(struct vireo_device *device, const struct vireo_device_co
 
 	if (r)
 		return r;
+	device->account = mem_account_open(config->memory, config->memory_max_bytes);
 	device->name = strdup(config->name ? config->name : "device");
 	device->config = calloc(1, config->config_bytes ? config->config_bytes : 1);
-	if (!device->name || !device->config)
+	if (!device->account || !device->name || !device->config)
 		return -ENOMEM;
 	if (config->config_bytes)
 		memcpy(device->config, config->config, config->config_bytes);
@@ -90,6 +91,7 @@ int vireo_device_new(const struct vireo_device_config *user_config, struct vireo
 		.table = config.faults,
 		.event_fd = device->event_fd,
 		.faulted = &device->faulted,
+		.account = device->account,
 	};
 	*ret_device = device;
 	return 0;
@@ -102,6 +104,7 @@ void vireo_device_free(struct vireo_device *device)
 	assert(!device->transport);
 	for (unsigned i = 0; i < device->queue_count; i++)
 		queue_fini(&device->queues[i]);
+	mem_account_close(device->account);
 	fd_close(&device->event_fd);
 	free(device->config);
 	free(device->name);
@@ -280,6 +283,11 @@ const struct vireo_log *device_log(const struct vireo_device *device)
 const char *device_name(const struct vireo_device *device)
 {
 	return device->name;
+}
+
+void vireo_device_memory_use(const struct vireo_device *device, struct vireo_memory_use *ret_use)
+{
+	mem_account_use(device->account, ret_use);
 }
 
 uint8_t vireo_device_status(const struct vireo_device *device)

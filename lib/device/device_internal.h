@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "device/device.h"
+#include "mem/budget.h"
 #include "mem/map.h"
 #include "mem/stitch.h"
 #include "ring/ring.h"
@@ -93,6 +94,7 @@ struct vireo_device {
 	unsigned queue_count, queue_num_told, queue_size_max;
 	int event_fd; /* raised from any thread: look at break_state, faulted and missed */
 	struct map_faults faults;
+	struct mem_account *account;
 	struct vireo_notifier *notifier; /* borrowed, or NULL */
 
 	/* Control thread. */

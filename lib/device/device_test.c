@@ -169,7 +169,7 @@ static void share_memory(struct lab *lab, uint64_t size_bytes)
 	const char *why = "";
 	struct map *map;
 
-	assert_int_equal(map_new(&spec, &lab->memfd, 1, device_faults(lab->device), &map, &why), 0);
+	assert_int_equal(map_new(NULL, &spec, &lab->memfd, 1, device_faults(lab->device), &map, &why), 0);
 	device_map_set(lab->device, map);
 }
 

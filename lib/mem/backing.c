@@ -2,6 +2,7 @@
 #include "mem/backing.h"
 #include "base/drop.h"
 #include "base/fd.h"
+#include "mem/budget.h"
 #include "mem/fault.h"
 #include "mem/kind.h"
 #include <errno.h>
@@ -23,6 +24,7 @@ struct map_backing {
 	struct vireo_fault_table *table; /* or NULL */
 	unsigned slot; /* in table */
 	struct drop *drop; /* or NULL */
+	struct mem_account *account; /* or NULL */
 };
 
 /* What of the file gets mapped: the region, widened to whole pages of the file. */
@@ -102,6 +104,11 @@ static int watch_faults(struct map_backing *backing, size_t page_bytes, const st
 	return err;
 }
 
+static struct mem_account *backing_account(const struct map_faults *faults)
+{
+	return faults ? faults->account : NULL;
+}
+
 int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, enum backing_kind kind,
 		const struct map_faults *faults, struct map_backing **ret_backing, uint8_t **ret_host,
 		const char **why)
@@ -131,11 +138,18 @@ int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, enum backing_
 	backing->mmap_offset = mmap_offset;
 	backing->kind = kind;
 	backing->bytes = extent.bytes;
+	err = mem_account_take(backing_account(faults), extent.bytes, 1, why);
+	if (err) {
+		free(backing);
+		return err;
+	}
+	backing->account = backing_account(faults);
 	backing->start = mmap(NULL, extent.bytes, PROT_READ | PROT_WRITE, share | MAP_NORESERVE, fd,
 			      (off_t)extent.offset);
 	if (backing->start == MAP_FAILED) {
 		err = -errno;
 		*why = "a region cannot be mapped";
+		mem_account_give(backing->account, extent.bytes, 1);
 		free(backing);
 		return err;
 	}
@@ -167,6 +181,11 @@ struct map_backing *backing_ref(struct map_backing *backing)
 	return backing;
 }
 
+static void unmapped(void *account, size_t bytes)
+{
+	mem_account_give(account, bytes, 1);
+}
+
 void backing_unref(struct map_backing *backing)
 {
 	/* Release: my last access; acquire: everybody's, before the pages go. */
@@ -174,7 +193,8 @@ void backing_unref(struct map_backing *backing)
 		return;
 	if (backing->table)
 		fault_area_remove(backing->table, backing->slot);
-	drop_memory(backing->drop, backing->start, backing->bytes); /* it may be the last that holds the file */
+	/* It may be the last that holds the file. */
+	drop_memory(backing->drop, backing->start, backing->bytes, unmapped, backing->account);
 	drop_unref(backing->drop);
 	free(backing);
 }

@@ -65,7 +65,7 @@ static void guest_start(struct guest *g)
 	g->faults = (struct map_faults){ .table = handler_table,
 					 .event_fd = g->event_fd,
 					 .faulted = &g->faulted };
-	assert_int_equal(map_new(&spec, &g->memfd, 1, &g->faults, &g->map, &why), 0);
+	assert_int_equal(map_new(NULL, &spec, &g->memfd, 1, &g->faults, &g->map, &why), 0);
 }
 
 static volatile uint8_t *guest_byte(struct guest *g, uint64_t offset)
@@ -149,7 +149,7 @@ static void huge_page_is_replaced_as_a_whole(void **state)
 	g.memfd = memfd_create("guest", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
 	if (g.memfd < 0 || ftruncate(g.memfd, (off_t)(3 * huge)) < 0)
 		skip();
-	assert_int_equal(map_new(&spec, &g.memfd, 1, &g.faults, &g.map, &why), 0);
+	assert_int_equal(map_new(NULL, &spec, &g.memfd, 1, &g.faults, &g.map, &why), 0);
 	host = g.map->regions[0].host;
 	assert_int_equal(ftruncate(g.memfd, 0), 0);
 	*guest_byte(&g, 0) = 1;
@@ -257,10 +257,10 @@ static void map_that_finds_the_table_full_is_refused(void **state)
 
 	assert_int_equal(ftruncate(memfd, 2 * PAGE), 0);
 	assert_int_equal(vireo_fault_table_new(1, &faults.table), 0);
-	assert_int_equal(map_new(specs, fds, 2, &faults, &map, &why), -ENOMEM);
+	assert_int_equal(map_new(NULL, specs, fds, 2, &faults, &map, &why), -ENOMEM);
 	assert_string_equal(why, "the fault table is full");
 	assert_null(map);
-	assert_int_equal(map_new(specs, fds, 1, &faults, &map, &why), 0); /* nothing was leaked */
+	assert_int_equal(map_new(NULL, specs, fds, 1, &faults, &map, &why), 0); /* nothing was leaked */
 	map_unref(map);
 	vireo_fault_table_free(faults.table);
 	fd_close(&memfd);

@@ -32,7 +32,7 @@ static int outcome(int fd, bool disks, const char **why)
 	const struct map_spec spec = { .size_bytes = MIB, .uaddr = UINT64_C(0x7f0000000000) };
 	const struct map_faults faults = { .event_fd = -1, .disks = disks };
 	struct map *map = NULL;
-	int r = map_new(&spec, &fd, 1, &faults, &map, why);
+	int r = map_new(NULL, &spec, &fd, 1, &faults, &map, why);
 
 	map_unref(map);
 	close(fd);
@@ -154,7 +154,7 @@ static void a_file_whose_server_never_answers_is_refused_without_asking_it(void 
 	if (!stubborn_new(&file, S_IFREG, O_RDWR))
 		skip();
 	assert_int_equal(file_kind(file.fd), FILE_FOREIGN);
-	assert_int_equal(map_new(&spec, &file.fd, 1, &faults, &map, &why), -EINVAL);
+	assert_int_equal(map_new(NULL, &spec, &file.fd, 1, &faults, &map, &why), -EINVAL);
 	assert_non_null(strstr(why, "another program may serve"));
 	stubborn_kill(&file);
 	close(file.fd);

@@ -12,6 +12,7 @@
  */
 #include "mem/map.h"
 #include "mem/backing.h"
+#include "mem/budget.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +82,15 @@ static bool backing_share(struct map_region *region, const struct map *old, cons
 	return true;
 }
 
+static uint64_t map_bytes(const struct map *map)
+{
+	uint64_t bytes = 0; /* they do not overlap in guest addresses, so the sum does not wrap */
+
+	for (unsigned i = 0; i < map->count; i++)
+		bytes += map->regions[i].size_bytes;
+	return bytes;
+}
+
 /* Adds a region in its place; the map has room and is not yet anybody else's. */
 static int insert(struct map *map, const struct map *old, const struct map_spec *spec, int fd, enum backing_kind kind,
 		  const struct map_faults *faults, const char **why)
@@ -98,7 +108,8 @@ static int insert(struct map *map, const struct map *old, const struct map_spec 
 		*why = lie;
 		return -EINVAL;
 	}
-	if (!backing_share(&region, old, spec, fd, kind))
+	err = mem_account_map_check(faults ? faults->account : NULL, map_bytes(map) + spec->size_bytes, why);
+	if (!err && !backing_share(&region, old, spec, fd, kind))
 		err = backing_new(fd, spec->mmap_offset, spec->size_bytes, kind, faults, &region.backing,
 				  &region.host, why);
 	if (err)
@@ -140,10 +151,10 @@ static int map_make(const struct map *old, const struct map_spec *specs, const i
 	return 0;
 }
 
-int map_new(const struct map_spec *specs, const int *fds, unsigned count, const struct map_faults *faults,
-	    struct map **ret_map, const char **why)
+int map_new(const struct map *old, const struct map_spec *specs, const int *fds, unsigned count,
+	    const struct map_faults *faults, struct map **ret_map, const char **why)
 {
-	return map_make(NULL, specs, fds, NULL, false, count, faults, ret_map, why);
+	return map_make(old, specs, fds, NULL, false, count, faults, ret_map, why);
 }
 
 int map_new_vouched(const struct map *old, const struct map_spec *specs, const int *fds, const bool *read_only,

@@ -17,6 +17,7 @@
 struct drop;
 struct fault_owner;
 struct map_backing;
+struct mem_account;
 struct vireo_fault_table;
 
 #define MAP_REGIONS_MAX 509u /* what QEMU uses at most: KVM's 512 slots less three */
@@ -72,21 +73,22 @@ struct map_faults {
 	bool *faulted; /* set before the eventfd is raised; outlives every map made with it */
 	struct drop *drop; /* where mappings are let go of; or NULL */
 	bool disks; /* files on a disk are taken, too: whoever touches their pages may wait for it */
+	struct mem_account *account; /* what is mapped is held against it; or NULL */
 };
 
 /*
- * A map with the `count` regions of `specs`, fds[i] the file of region i (borrowed). `why` gets a static string that
- * says what was wrong. -EINVAL: zero size, wrap-around, overlap of gpa or of uaddr, offset + size
+ * A map with the `count` regions of `specs`, fds[i] the file of region i (borrowed), with the mmaps of `old` (may be NULL)
+ * for those that are as they were. `why` gets a string that says what was wrong, and lives as long as faults->account. -EINVAL: zero size, wrap-around, overlap of gpa or of uaddr, offset + size
  * beyond the file, misaligned offset (gpa, uaddr and mmap_offset differ modulo 16; it may lie inside a page), an
  * fd that is not a file of memory (memfd, tmpfs, hugetlbfs, ramfs; where faults->disks permits it, on a disk's file
- * system: see mem/kind.h). -E2BIG: too many. -ENOMEM (also: the fault table is full), or mmap's errno.
+ * system: see mem/kind.h). -E2BIG: too many. -ENOMEM (also: the fault table is full, the
+ * account has no more), or mmap's errno.
  */
-int map_new(const struct map_spec *specs, const int *fds, unsigned count, const struct map_faults *faults,
+int map_new(const struct map *old, const struct map_spec *specs, const int *fds, unsigned count, const struct map_faults *faults,
 	    struct map **ret_map, const char **why);
 
 /*
- * As map_new(), where the kernel vouches for the regions, and with the mmaps of `old` (may be NULL) for those that are as
- * they were. An fd that is no file at all is memory of the kernel's own, and as long as the region; all
+ * As map_new(), where the kernel vouches for the regions. An fd that is no file at all is memory of the kernel's own, and as long as the region; all
  * such fds, of both maps, are of one device. What read_only[i] says may not be written is mapped privately: it is read where it lies,
  * and what a lying driver lets us write to it goes nowhere.
  */

@@ -35,7 +35,7 @@ static const char *refusal(const struct map_spec *spec, int fd, int expected)
 	const char *why = NULL;
 	int own = fd < 0 ? memory(MIB) : fd;
 
-	assert_int_equal(map_new(spec, &own, 1, NULL, &map, &why), expected);
+	assert_int_equal(map_new(NULL, spec, &own, 1, NULL, &map, &why), expected);
 	if (fd < 0)
 		close(own);
 	if (!expected)
@@ -125,7 +125,7 @@ static void region_may_start_anywhere_in_a_page(void **state)
 	uint64_t usable;
 
 	assert_int_equal(pwrite(fd, "guest", 6, PAGE + 0x230), 6);
-	assert_int_equal(map_new(&spec, &fd, 1, NULL, &map, &why), 0);
+	assert_int_equal(map_new(NULL, &spec, &fd, 1, NULL, &map, &why), 0);
 	close(fd); /* borrowed: no longer needed */
 	assert_string_equal(map_gpa(map, &cache, 0x10010, &usable), "guest");
 	assert_int_equal(usable, PAGE);
@@ -150,7 +150,7 @@ static void region_in_huge_pages_may_start_inside_one(void **state)
 
 	if (fd < 0 || ftruncate(fd, (off_t)(2 * huge)) < 0)
 		skip();
-	err = map_new(&spec, &fd, 1, NULL, &map, &why);
+	err = map_new(NULL, &spec, &fd, 1, NULL, &map, &why);
 	close(fd);
 	assert_int_equal(err, 0); /* NORESERVE: mapping takes no huge page yet */
 	host = map_gpa(map, &cache, 0xc0000, &usable);
@@ -179,7 +179,7 @@ static void regions_that_overlap_are_refused(void **state)
 				lie[1].uaddr = lie[0].uaddr + shifts[i];
 			else
 				lie[1].gpa = lie[0].gpa + shifts[i];
-			assert_int_equal(map_new(lie, fds, 2, NULL, &map, &why), -EINVAL);
+			assert_int_equal(map_new(NULL, lie, fds, 2, NULL, &map, &why), -EINVAL);
 			assert_non_null(strstr(why, user ? "overlap in user" : "overlap in guest"));
 			assert_null(map);
 		}
@@ -188,7 +188,7 @@ static void regions_that_overlap_are_refused(void **state)
 	specs[1].gpa = specs[0].gpa - 2 * PAGE;
 	specs[1].uaddr = specs[0].uaddr + 2 * PAGE;
 	specs[1].mmap_offset = 0;
-	assert_int_equal(map_new(specs, fds, 2, NULL, &map, &why), 0);
+	assert_int_equal(map_new(NULL, specs, fds, 2, NULL, &map, &why), 0);
 	map_unref(map);
 	close(fd);
 }
@@ -219,8 +219,8 @@ static void every_slot_is_found_in_any_order_of_arrival(void **state)
 		fds[i] = fd;
 		assert_int_equal(pwrite(fd, &mark, sizeof(mark), (off_t)PAGE * i), sizeof(mark));
 	}
-	assert_int_equal(map_new(specs, fds, MAP_REGIONS_MAX + 1, NULL, &map, &why), -E2BIG);
-	assert_int_equal(map_new(specs, fds, MAP_REGIONS_MAX, NULL, &map, &why), 0);
+	assert_int_equal(map_new(NULL, specs, fds, MAP_REGIONS_MAX + 1, NULL, &map, &why), -E2BIG);
+	assert_int_equal(map_new(NULL, specs, fds, MAP_REGIONS_MAX, NULL, &map, &why), 0);
 	assert_int_equal(map->count, MAP_REGIONS_MAX);
 	for (unsigned i = 0; i < MAP_REGIONS_MAX; i++) {
 		struct map_spec spec = nth_spec(i);
@@ -331,7 +331,7 @@ static void last_reference_unmaps(void **state)
 	uint64_t usable;
 	void *host;
 
-	assert_int_equal(map_new(&spec, &fd, 1, NULL, &map, &why), 0);
+	assert_int_equal(map_new(NULL, &spec, &fd, 1, NULL, &map, &why), 0);
 	close(fd);
 	host = map_gpa(map, &cache, spec.gpa, &usable);
 	assert_ptr_equal(map_ref(map), map);
@@ -355,7 +355,7 @@ static struct map *two_regions(uint64_t hole)
 	struct map *map;
 	const char *why;
 
-	assert_int_equal(map_new(specs, fds, 2, NULL, &map, &why), 0);
+	assert_int_equal(map_new(NULL, specs, fds, 2, NULL, &map, &why), 0);
 	close(fd);
 	return map;
 }
@@ -419,7 +419,7 @@ static void range_that_leaves_guest_memory_is_refused(void **state)
 	assert_int_equal(map_pieces(map, &cache, 18 * PAGE, UINT32_MAX, false, iov, 4), -EFAULT);
 	assert_int_equal(map_pieces(map, &cache, UINT64_MAX, 2, false, iov, 4), -EFAULT);
 	map_unref(map);
-	assert_int_equal(map_new(NULL, NULL, 0, NULL, &empty, &why), 0);
+	assert_int_equal(map_new(NULL, NULL, NULL, 0, NULL, &empty, &why), 0);
 	assert_int_equal(map_pieces(empty, &cache, 0, 1, false, iov, 4), -EFAULT);
 	assert_null(map_uaddr(empty, 0, 1));
 	map_unref(empty);
@@ -444,7 +444,7 @@ static void refused_table_leaves_nothing_behind(void **state)
 
 	/* 70000 leaked mappings would be more than the kernel gives a process. */
 	for (int i = 0; i < 35000; i++)
-		assert_int_equal(map_new(specs, fds, 3, NULL, &map, &why), -EINVAL);
+		assert_int_equal(map_new(NULL, specs, fds, 3, NULL, &map, &why), -EINVAL);
 	assert_null(map);
 	assert_int_equal(open_fds(), before);
 	close(fd);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "mem/stitch.h"
+#include "mem/budget.h"
 #include "mem/fault.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -17,6 +18,8 @@ struct map_stitch {
 	uint8_t *host;
 	struct vireo_fault_table *table; /* or NULL */
 	unsigned slot;
+	struct mem_account *account; /* or NULL: it has `bytes` and `mappings` */
+	unsigned mappings;
 };
 
 struct piece {
@@ -45,15 +48,19 @@ static bool piece_at(const struct map *map, uint64_t gpa, uint64_t bytes, bool w
  * `done_bytes` are there: maps the piece that follows behind them. `lead`: bytes of the first page before it
  * all.
  */
-static int piece_add(const struct map_stitch *stitch, const struct piece *piece, uint64_t lead,
+static int piece_add(struct map_stitch *stitch, const struct piece *piece, uint64_t lead,
 		     uint64_t done_bytes, bool last)
 {
 	const uint64_t mask = (uint64_t)sysconf(_SC_PAGESIZE) - 1;
 	uint64_t at = lead + done_bytes, end = at + piece->bytes;
 	uint8_t *from = piece->host - (at & mask), *to = stitch->start + (at & ~mask);
+	const char *why;
 
 	if (((uintptr_t)from & mask) || (done_bytes && (at & mask)) || (!last && (end & mask)))
 		return -EINVAL;
+	if (mem_account_take(stitch->account, 0, 1, &why))
+		return -ENOMEM;
+	stitch->mappings++;
 	end = (end + mask) & ~mask;
 	if (mremap(from, 0, end - (at & ~mask), MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED)
 		return errno == ENOMEM ? -ENOMEM : -EINVAL;
@@ -104,15 +111,23 @@ int map_stitch_new(const struct map *map, uint64_t gpa, uint64_t bytes, bool wri
 {
 	const uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct map_stitch *stitch = calloc(1, sizeof(*stitch));
+	const char *why;
 	int r;
 
 	if (!stitch)
 		return -ENOMEM;
 	/* A page more than the whole ones: it may begin and end inside one. */
 	stitch->bytes = (bytes + 2 * page_bytes - 1) / page_bytes * page_bytes;
+	stitch->account = faults ? faults->account : NULL;
+	if (mem_account_take(stitch->account, stitch->bytes, 1, &why)) {
+		free(stitch);
+		return -ENOMEM;
+	}
+	stitch->mappings = 1;
 	stitch->start =
 		mmap(NULL, stitch->bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (stitch->start == MAP_FAILED) {
+		mem_account_give(stitch->account, stitch->bytes, 1);
 		free(stitch);
 		return -ENOMEM;
 	}
@@ -139,5 +154,8 @@ void map_stitch_free(struct map_stitch *stitch)
 	if (stitch->table)
 		fault_area_remove(stitch->table, stitch->slot);
 	munmap(stitch->start, stitch->bytes);
+	for (; stitch->mappings > 1; stitch->mappings--)
+		mem_account_give(stitch->account, 0, 1);
+	mem_account_give(stitch->account, stitch->bytes, 1);
 	free(stitch);
 }

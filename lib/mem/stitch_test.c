@@ -30,7 +30,7 @@ static struct map *view_of(const unsigned *order, unsigned count, unsigned acces
 	const char *why;
 
 	assert_int_equal(ftruncate(fd, PAGES * PAGE), 0);
-	assert_int_equal(map_new(&spec, &fd, 1, NULL, &memory, &why), 0);
+	assert_int_equal(map_new(NULL, &spec, &fd, 1, NULL, &memory, &why), 0);
 	for (unsigned i = 0; i < count; i++)
 		windows[i] = (struct map_window){ IOVA + i * PAGE, UADDR + order[i] * PAGE, PAGE, access };
 	assert_int_equal(map_view(memory, windows, count, &view, NULL), 0);
@@ -95,7 +95,7 @@ static void pieces_of_less_than_a_page_are_refused(void **state)
 	const char *why;
 
 	assert_int_equal(ftruncate(fd, PAGES * PAGE), 0);
-	assert_int_equal(map_new(&spec, &fd, 1, NULL, &memory, &why), 0);
+	assert_int_equal(map_new(NULL, &spec, &fd, 1, NULL, &memory, &why), 0);
 	assert_int_equal(map_view(memory, windows, 3, &view, NULL), 0);
 	assert_int_equal(map_stitch_new(view, IOVA, PAGE, true, NULL, &stitch), -EINVAL);
 	assert_int_equal(map_stitch_new(view, IOVA + 0x800, 0x1800, true, NULL, &stitch), -EINVAL);

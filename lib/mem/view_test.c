@@ -37,7 +37,7 @@ static struct map *memory_new(void)
 			assert_int_equal(pwrite(fds[i], &number, 1, page * PAGE), 1);
 		}
 	}
-	assert_int_equal(map_new(specs, fds, 2, NULL, &map, &why), 0);
+	assert_int_equal(map_new(NULL, specs, fds, 2, NULL, &map, &why), 0);
 	close(fds[0]);
 	close(fds[1]);
 	return map;
@@ -133,7 +133,7 @@ static struct map *scattered(unsigned pages)
 					      .mmap_offset = (uint64_t)i * 2 * PAGE };
 		assert_int_equal(pwrite(fd, &number, sizeof(number), i * 2 * PAGE), sizeof(number));
 	}
-	assert_int_equal(map_new(specs, fds, pages, NULL, &map, &why), 0);
+	assert_int_equal(map_new(NULL, specs, fds, pages, NULL, &map, &why), 0);
 	close(fd);
 	test_free(specs);
 	test_free(fds);

@@ -27,7 +27,7 @@ void fuzz_memory_init(struct fuzz_memory *memory)
 			.mmap_offset = (1 - i) * FUZZ_REGION_BYTES,
 		};
 	}
-	ret = map_new(memory->specs, fds, 2, &none, &memory->map, &why);
+	ret = map_new(NULL, memory->specs, fds, 2, &none, &memory->map, &why);
 	assert(ret == 0);
 }
 

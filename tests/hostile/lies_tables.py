@@ -122,3 +122,28 @@ def removing_a_region_that_is_not_there(daemon):
         with daemon.connect() as peer:
             peer.negotiate().share_memory()
             refused(peer, REM_MEM_REG, mem_region(*region))
+
+
+@lie
+def regions_that_fill_the_address_space(daemon):
+    """Sparse files cost their owner nothing. What one port can map is bounded, and the others still find room."""
+    with daemon.connect() as peer:
+        peer.negotiate()
+        size, at, taken = 1 << 44, 1 << 46, 0
+        while size >= 1 << 36:  # as large as they are taken; the address space of x86-64 would hold 8
+            fd = os.memfd_create('lies')
+            os.ftruncate(fd, size)
+            if peer.ack(ADD_MEM_REG, mem_region(at, size, at, 0), [fd]):
+                size >>= 1
+            else:
+                taken += size
+            os.close(fd)
+            at += 1 << 44
+        use = next(port for port in daemon.ctl('stats')['ports'] if port['name'] == 'hostile')['memory']
+        assert use['mapped_bytes'] == taken <= use['mapped_max_bytes'] < 1 << 46, use
+        assert "is more than this port's share of the process" in daemon.text(), 'the line does not name the limit'
+        other = mem_region(GPA + (1 << 40), taken // 8, UADDR + (1 << 40), 0)  # of another port
+        fd = peer.keep(os.memfd_create('lies'))
+        os.ftruncate(fd, taken // 8)
+        assert not daemon.shouter.ack(ADD_MEM_REG, other, [fd]), 'nothing is left for the others'
+        assert not daemon.shouter.ack(REM_MEM_REG, other)

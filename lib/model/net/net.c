@@ -338,6 +338,8 @@ static int net_device_new(struct vireo_net *net, const struct vireo_net_config *
 		.name = config->name,
 		.faults = config->faults,
 		.notifier = config->notifier,
+		.memory = config->memory,
+		.memory_max_bytes = config->memory_max_bytes,
 	};
 
 	memcpy(space.mac, net->mac, 6);

@@ -60,7 +60,7 @@ static void guest_memory_new(struct guest *g)
 	assert_int_equal(ftruncate(g->memory_fd, GUEST_MEMORY_BYTES), 0);
 	g->memory = mmap(NULL, GUEST_MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, g->memory_fd, 0);
 	assert_ptr_not_equal(g->memory, MAP_FAILED);
-	assert_int_equal(map_new(&spec, &g->memory_fd, 1, device_faults(g->device), &map, &why), 0);
+	assert_int_equal(map_new(NULL, &spec, &g->memory_fd, 1, device_faults(g->device), &map, &why), 0);
 	device_map_set(g->device, map);
 }
 

@@ -97,7 +97,7 @@ static int pieces_map(const struct maps_piece *pieces, unsigned count, const int
 			.mmap_offset = pieces[i].file_offset,
 		};
 	}
-	return map_new(specs, spec_fds, specs_count, faults, ret_map, why);
+	return map_new(NULL, specs, spec_fds, specs_count, faults, ret_map, why);
 }
 
 /* Has the caller still what the pieces were laid from? */

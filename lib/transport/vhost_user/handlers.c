@@ -174,7 +174,7 @@ int handle_set_mem_table(struct session *session, struct message *message, const
 		return refuse(-EPROTO, "one file descriptor a region is expected", why);
 	for (unsigned i = 0; i < count; i++)
 		specs[i] = region_spec(&regions[i]);
-	r = map_new(specs, message->fds, count, device_faults(session->device), &map, why);
+	r = map_new(device_map(session->device), specs, message->fds, count, device_faults(session->device), &map, why);
 	if (!r)
 		device_map_set(session->device, map);
 	return r;

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Theory of operation
+ *
+ * For each kind of thing there is a total, and the sum that all accounts have of it. An account may have
+ *
+ *	total / 2 / accounts		whatever the others do, or
+ *	half of what the others leave	if that is more
+ *
+ * so m accounts that take all they can get have total / (m + 1) each, and the others still get their parts of the other
+ * rule. Both together are at most 3/2 of the total, which is why a total is two thirds of what there is.
+ *
+ * Nobody holds a lock: an account adds itself first and looks then, so that two of them at a time are refused rather than
+ * both taken.
+ */
+#include "mem/budget.h"
+#include "base/util.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define MAP_COUNT_DEFAULT 65530u /* of Linux */
+
+struct vireo_memory {
+	unsigned refs; /* atomic: its maker, and each account */
+	uint64_t address_total, mappings_total; /* constant */
+	uint64_t accounts; /* atomic, as all below */
+	uint64_t mapped_bytes, mappings; /* of all accounts */
+};
+
+/* ---- what there is ---- */
+
+static uint64_t two_thirds(uint64_t all)
+{
+	return all / 3 * 2;
+}
+
+/* The stack lies close to the end of what a process can address (47 bits on x86-64, 38 to 56 elsewhere). */
+static uint64_t address_space(void)
+{
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+	struct rlimit limit;
+
+	if (!getrlimit(RLIMIT_AS, &limit) && limit.rlim_cur != RLIM_INFINITY)
+		return limit.rlim_cur;
+	return UINT64_C(1) << (64 - __builtin_clzll(here));
+}
+
+static uint64_t mappings_of_system(void)
+{
+	FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
+	unsigned count = MAP_COUNT_DEFAULT;
+
+	if (!file)
+		return count;
+	if (fscanf(file, "%u", &count) != 1)
+		count = MAP_COUNT_DEFAULT;
+	fclose(file);
+	return count;
+}
+
+int vireo_memory_new(const struct vireo_memory_config *user_config, struct vireo_memory **ret_memory)
+{
+	struct vireo_memory_config config = {.size = sizeof(config)};
+	struct vireo_memory *memory;
+	int r = user_config ? config_copy(&config, sizeof(config), user_config) : 0;
+
+	if (r)
+		return r;
+	memory = calloc(1, sizeof(*memory));
+	if (!memory)
+		return -ENOMEM;
+	memory->refs = 1;
+	memory->address_total = config.address_bytes ? config.address_bytes : two_thirds(address_space());
+	memory->mappings_total = config.mappings ? config.mappings : two_thirds(mappings_of_system());
+	*ret_memory = memory;
+	return 0;
+}
+
+void vireo_memory_free(struct vireo_memory *memory)
+{
+	if (memory && __atomic_fetch_sub(&memory->refs, 1, __ATOMIC_ACQ_REL) == 1)
+		free(memory);
+}
+
+/* ---- accounts ---- */
+
+static uint64_t load(const uint64_t *counter)
+{
+	return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+static void add(uint64_t *counter, uint64_t n)
+{
+	__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
+}
+
+static void sub(uint64_t *counter, uint64_t n)
+{
+	__atomic_fetch_sub(counter, n, __ATOMIC_RELAXED);
+}
+
+struct mem_account *mem_account_open(struct vireo_memory *memory, uint64_t max_bytes)
+{
+	struct mem_account *account = calloc(1, sizeof(*account));
+
+	if (!account)
+		return NULL;
+	account->refs = 1;
+	account->max_bytes = max_bytes;
+	account->memory = memory;
+	if (!memory)
+		return account;
+	__atomic_fetch_add(&memory->refs, 1, __ATOMIC_RELAXED);
+	add(&memory->accounts, 1);
+	return account;
+}
+
+/* Release: my last access; acquire: everybody's. */
+static void account_unref(struct mem_account *account)
+{
+	if (__atomic_fetch_sub(&account->refs, 1, __ATOMIC_ACQ_REL) > 1)
+		return;
+	vireo_memory_free(account->memory);
+	free(account);
+}
+
+void mem_account_close(struct mem_account *account)
+{
+	if (!account)
+		return;
+	if (account->memory)
+		sub(&account->memory->accounts, 1);
+	account_unref(account);
+}
+
+/* Of `total`, of which all accounts have `used`, and the one that asks `own`. */
+static uint64_t share(const struct vireo_memory *memory, uint64_t total, uint64_t used, uint64_t own)
+{
+	uint64_t others = used - min_u64(own, used), equal = total / 2 / load(&memory->accounts);
+	uint64_t half = (total - min_u64(others, total)) / 2;
+
+	return half > equal ? half : equal;
+}
+
+static uint64_t mapped_max(const struct mem_account *account)
+{
+	const struct vireo_memory *m = account->memory;
+
+	if (account->max_bytes || !m) /* who was given a number of its own has that */
+		return UINT64_MAX;
+	return share(m, m->address_total, load(&m->mapped_bytes), load(&account->mapped_bytes));
+}
+
+static uint64_t mappings_max(const struct mem_account *account)
+{
+	const struct vireo_memory *m = account->memory;
+
+	return m ? share(m, m->mappings_total, load(&m->mappings), load(&account->mappings)) : UINT_MAX;
+}
+
+int mem_account_map_check(struct mem_account *account, uint64_t bytes, const char **why)
+{
+	if (!account || !account->max_bytes || bytes <= account->max_bytes)
+		return 0;
+	snprintf(account->why, sizeof(account->why),
+		 "guest memory of %" PRIu64 " bytes, and at most %" PRIu64 " are permitted: raise memory-max=", bytes,
+		 account->max_bytes);
+	*why = account->why;
+	return -ENOMEM;
+}
+
+static bool over(struct mem_account *account, const char **why)
+{
+	uint64_t mapped = load(&account->mapped_bytes), mappings = load(&account->mappings), max;
+
+	max = mapped_max(account);
+	if (mapped > max) {
+		snprintf(account->why, sizeof(account->why),
+			 "guest memory of %" PRIu64 " bytes is more than this port's share of the process, %" PRIu64
+			 " bytes: give the port as much by memory-max=",
+			 mapped, max);
+		*why = account->why;
+		return true;
+	}
+	max = mappings_max(account);
+	if (mappings > max) {
+		snprintf(account->why, sizeof(account->why),
+			 "guest memory in %" PRIu64 " mappings is more than this port's share of the process, %" PRIu64
+			 ": raise vm.max_map_count",
+			 mappings, max);
+		*why = account->why;
+		return true;
+	}
+	return false;
+}
+
+int mem_account_take(struct mem_account *account, uint64_t bytes, unsigned mappings, const char **why)
+{
+	if (!account)
+		return 0;
+	__atomic_fetch_add(&account->refs, 1, __ATOMIC_RELAXED);
+	add(&account->mapped_bytes, bytes);
+	add(&account->mappings, mappings);
+	if (!account->memory)
+		return 0;
+	add(&account->memory->mapped_bytes, bytes);
+	add(&account->memory->mappings, mappings);
+	if (!over(account, why))
+		return 0;
+	mem_account_give(account, bytes, mappings);
+	return -ENOMEM;
+}
+
+void mem_account_give(struct mem_account *account, uint64_t bytes, unsigned mappings)
+{
+	if (!account)
+		return;
+	sub(&account->mapped_bytes, bytes);
+	sub(&account->mappings, mappings);
+	if (account->memory) {
+		sub(&account->memory->mapped_bytes, bytes);
+		sub(&account->memory->mappings, mappings);
+	}
+	account_unref(account);
+}
+
+void mem_account_use(const struct mem_account *account, struct vireo_memory_use *ret_use)
+{
+	uint64_t max = account->max_bytes ? account->max_bytes : mapped_max(account);
+
+	*ret_use = (struct vireo_memory_use){
+		.mapped_bytes = load(&account->mapped_bytes),
+		.mapped_max_bytes = max,
+		.mappings = (unsigned)load(&account->mappings),
+		.mappings_max = (unsigned)min_u64(mappings_max(account), UINT_MAX),
+	};
+}

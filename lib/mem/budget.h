@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef MEM_BUDGET_H
+#define MEM_BUDGET_H
+
+#include "vireo/memory.h"
+#include <stdint.h>
+
+/*
+ * What one device's peer has made this process map, held against what it may have (vireo/memory.h). Whoever maps its
+ * memory takes from the account before, and gives back after the munmap(). Taking: the device's control thread. Giving:
+ * any thread, whoever lets go of a map last.
+ */
+struct mem_account {
+	unsigned refs; /* atomic: whoever has opened it, and each that has taken from it */
+	struct vireo_memory *memory; /* a reference, or NULL: nobody shares anything out */
+	uint64_t max_bytes; /* what a map may hold; 0: what is the account's share */
+	uint64_t mapped_bytes; /* atomic, as the next */
+	uint64_t mappings;
+	char why[200]; /* the last refusal */
+};
+
+/* NULL: no memory. */
+struct mem_account *mem_account_open(struct vireo_memory *memory, uint64_t max_bytes);
+/* Takes NULL. It is gone when all has been given back, which may be later; so may be vireo_memory. */
+void mem_account_close(struct mem_account *account);
+
+/* All these take NULL for the account: nothing is refused. -ENOMEM, and *why (which lives as long as the account). */
+
+/* May a map hold so much? */
+int mem_account_map_check(struct mem_account *account, uint64_t bytes, const char **why);
+/* Each that succeeds is given back once, as a whole. */
+int mem_account_take(struct mem_account *account, uint64_t bytes, unsigned mappings, const char **why);
+void mem_account_give(struct mem_account *account, uint64_t bytes, unsigned mappings);
+
+void mem_account_use(const struct mem_account *account, struct vireo_memory_use *ret_use);
+
+#endif
