@@ -182,8 +182,8 @@ VIREO_API int vireo_queue_kick_fd(const struct vireo_queue *queue);
  * Takes up to `max` chains that the driver made available, in order. Their pieces are laid into
  * `iov` (`iov_max` entries), which must stay until the chains are given back. Returns the number of chains;
  * 0: none there; -ENOBUFS: `iov_max` is too small for the next chain (never with
- * VIREO_CHAIN_PIECES_MAX); -EPROTO: the ring is broken, now and for ever: the library has logged
- * why and is closing the session, stop using the queue. The first cache lines of each chain are on their way then.
+ * VIREO_CHAIN_PIECES_MAX); -EPROTO: the ring is broken, for as long as the queue runs: stop using it. The library
+ * logs why, and closes the session or (where that is a ring that has carried nothing, or is disabled) takes the queue back. The first cache lines of each chain are on their way then.
  */
 VIREO_API int vireo_queue_pop(struct vireo_queue *queue, struct vireo_chain *chains, unsigned max,
 			      struct iovec *iov, unsigned iov_max);

@@ -13,6 +13,11 @@
  * Memory that is gone is told by the SIGBUS handler, which only sets `faulted` and raises the same fd. A miss - memory
  * that is not there yet - sets `missed`, which is told to the transport once; the queue that met it pops nothing until it
  * is started again.
+ *
+ * A ring may be where nobody serves it yet, or not any more: front ends disable rings and forget them, and firmware hands
+ * a device over to a kernel. Where the transport's peers do so (device_transport.halts), a lie on a ring that is disabled, or
+ * has carried nothing since it was started, halts that queue alone: it is taken back from its worker, a line says why, and it starts again when the peer says something
+ * new of it. On a ring that has carried something it is the driver who lies, and the device is broken.
  */
 enum { BREAK_NONE, BREAK_CLAIMED, BREAK_TOLD };
 
@@ -64,6 +69,36 @@ void device_break_now(struct vireo_device *device, const struct vireo_queue *que
 	break_act(device);
 }
 
+void queue_lie_raise(struct vireo_queue *queue)
+{
+	__atomic_store_n(&queue->lied, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&queue->device->lied, true, __ATOMIC_RELEASE);
+	fd_event_raise(queue->device->event_fd);
+}
+
+/* The peer learns of it by its error fd, if it has set one. */
+void queue_halt(struct vireo_queue *queue, const char *why)
+{
+	const struct vireo_device *device = queue->device;
+
+	queue->halted = true;
+	log_warning(&device->log, "%s: queue %u stands still until it is set up or enabled again: %s", device->name,
+		    queue->index, why);
+	bell_raise(&queue->error);
+}
+
+static void lies_act(struct vireo_device *device)
+{
+	if (!__atomic_exchange_n(&device->lied, false, __ATOMIC_ACQUIRE))
+		return;
+	for (unsigned i = 0; i < device->queue_count; i++) {
+		struct vireo_queue *queue = &device->queues[i];
+
+		if (__atomic_load_n(&queue->lied, __ATOMIC_ACQUIRE) && queue->running && !queue->stopping)
+			queue_take_back(queue);
+	}
+}
+
 void device_miss_raise(struct vireo_device *device)
 {
 	__atomic_store_n(&device->missed, true, __ATOMIC_RELEASE);
@@ -83,6 +118,7 @@ void device_break_forget(struct vireo_device *device)
 {
 	fd_event_clear(device->event_fd);
 	__atomic_store_n(&device->missed, false, __ATOMIC_RELAXED);
+	__atomic_store_n(&device->lied, false, __ATOMIC_RELAXED);
 	device->broken = false;
 	__atomic_store_n(&device->faulted, false, __ATOMIC_RELAXED);
 	__atomic_store_n(&device->break_state, BREAK_NONE, __ATOMIC_RELEASE);
@@ -100,6 +136,7 @@ void device_event(void *opaque, uint32_t events)
 	fd_event_clear(device->event_fd);
 	if (__atomic_load_n(&device->faulted, __ATOMIC_ACQUIRE))
 		break_tell(device, NULL, "the file behind guest memory has been truncated");
+	lies_act(device);
 	if (__atomic_load_n(&device->break_state, __ATOMIC_RELAXED) == BREAK_NONE)
 		miss_act(device);
 	else

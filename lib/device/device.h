@@ -40,6 +40,11 @@ struct device_transport {
 	 * breaks the device. NULL: such an address is a lie.
 	 */
 	void (*missed)(void *transport);
+	/*
+	 * Its peers leave rings behind: what lies where a ring is said to be may be nobody's yet, or no more. A lie on a queue that
+	 * is disabled, or has carried nothing since it was started, halts that queue, and not the device.
+	 */
+	bool halts;
 };
 
 #define DEVICE_ALL_QUEUES UINT32_MAX

@@ -44,7 +44,8 @@ struct vireo_queue {
 	 * queue through queue_started, may read it as long as the queue runs.
 	 */
 	uint32_t size;
-	uint32_t base;
+	uint32_t base; /* if based; see queue_base() */
+	bool based; /* told by the peer, or where a ring has stopped */
 	uint64_t desc_uaddr, driver_uaddr, device_uaddr;
 	bool addressed; /* the addresses hold */
 	bool kickable; /* a kick has been set: kick_fd, or polling if that is -1 */
@@ -57,14 +58,19 @@ struct vireo_queue {
 	/* Control thread. */
 	struct bell error;
 	bool fresh; /* set up anew, and not checked against memory since */
+	bool ran; /* since it was set up or given a kick */
 	bool waiting; /* told the log that memory is missing */
 	bool running;
 	bool stopping; /* ops->queue_stop has been called, the answer is awaited */
+	bool quiesced; /* ... by a quiesce; if not, it is halted */
+	bool halted; /* it has lied, and does not start before it is set up, given a kick or enabled again */
 	struct loop_watch *kick_watch; /* control queue */
 	struct loop_timer *poll_timer; /* control queue */
 
 	/* Written by the control thread, read by any (atomic). */
 	bool enabled;
+
+	bool lied; /* any thread sets it (atomic), the control thread acts on it: see broken.c */
 
 	/* The worker's while the queue runs, then the control thread's. */
 	bool missed; /* it has stopped at miss_gpa, which was not in memory */
@@ -123,6 +129,7 @@ struct vireo_device {
 	bool faulted;
 	bool missed;
 	uint64_t signals_paused_until_ns; /* 0: they do not; outlives the session */
+	bool lied; /* one of the queues */
 
 	struct vireo_queue queues[];
 };
@@ -134,6 +141,10 @@ void device_break_raise(struct vireo_device *device, const struct vireo_queue *q
 /* The same from the control thread: acts before it returns (transport->broken). */
 void device_break_now(struct vireo_device *device, const struct vireo_queue *queue, const char *why);
 void device_break_forget(struct vireo_device *device);
+/* Any thread: a lie that the whole device need not end for, see broken.c. The queue's ring has an error. */
+void queue_lie_raise(struct vireo_queue *queue);
+/* Control thread, not running: tells that the queue stands still. */
+void queue_halt(struct vireo_queue *queue, const char *why);
 void device_miss_raise(struct vireo_device *device); /* any thread: a queue has missed something */
 void device_event(void *opaque, uint32_t events); /* event_fd's watch */
 
@@ -147,11 +158,16 @@ bool miss_areas(struct vireo_queue *queue, bool packed); /* for a part of its ri
 bool miss_ahead(struct vireo_queue *queue, const struct ring_setup *setup); /* for what lies ready in it */
 void miss_forget(struct vireo_queue *queue);
 
+/* queue_run.c */
+void queue_take_back(struct vireo_queue *queue); /* running: asks for it; what has lied is halted then */
+
 /* queue_setup.c */
 void queue_init(struct vireo_queue *queue, struct vireo_device *device, unsigned index, bool control);
 void queue_reset(struct vireo_queue *queue); /* to the initial state, but for the call and error fds */
 void queue_forget(struct vireo_queue *queue); /* to the initial state */
 void queue_fini(struct vireo_queue *queue); /* of a device that ends */
+void queue_format_changed(struct vireo_queue *queue);
+uint32_t queue_base(const struct vireo_queue *queue);
 
 /* signal.c */
 void queue_signal(struct vireo_queue *queue); /* any thread while the queue runs, one at a time */

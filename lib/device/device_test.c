@@ -462,6 +462,7 @@ static void quiesce_waits_for_every_queue(void **state)
 	share_memory(lab, MEMORY_BYTES);
 	queue_set(lab, 0);
 	queue_set(lab, 1);
+	device_queue_enable(lab->device, 0, true);
 	device_resume(lab->device);
 	lab->type.late = true;
 	device_quiesce(lab->device, DEVICE_ALL_QUEUES, on_quiet, lab);
@@ -674,6 +675,7 @@ static void ring_from_under_which_memory_is_taken_waits_for_it(void **state)
 
 	share_memory(lab, MEMORY_BYTES);
 	queue_set(lab, 1);
+	device_queue_enable(lab->device, 1, true);
 	device_resume(lab->device);
 	quiesce(lab);
 	share_memory(lab, RING_BYTES); /* queue 1's ring is beyond it */

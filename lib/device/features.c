@@ -70,6 +70,9 @@ int device_features_set(struct vireo_device *device, uint64_t features)
 		if (r)
 			return r;
 	}
+	if ((device->features ^ agreed) & VIREO_FEATURE(VIREO_F_RING_PACKED_BIT))
+		for (unsigned i = 0; i < device->queue_count; i++)
+			queue_format_changed(&device->queues[i]);
 	device->features = agreed;
 	return 0;
 }

@@ -30,7 +30,11 @@ int vireo_queue_kick_fd(const struct vireo_queue *queue)
 /* What is not in memory yet is not there for the worker either, until the queue is started again. */
 static __cold int queue_pop_failed(struct vireo_queue *queue, int r)
 {
-	if (r == -EPROTO)
+	const struct vireo_device *device = queue->device;
+
+	if (r == -EPROTO && device->transport->halts && !(ring_carried(queue->ring) && vireo_queue_enabled(queue)))
+		queue_lie_raise(queue);
+	else if (r == -EPROTO)
 		device_break_raise(queue->device, queue, ring_error(queue->ring));
 	if (r != -EFAULT)
 		return r;

@@ -77,6 +77,9 @@ static bool queue_laid(const struct vireo_queue *queue)
 }
 
 /*
+ * A queue that is disabled starts when it is set up; what has been stopped for a message is left alone until it
+ * is enabled: its driver may have gone, and something else lie where its ring was.
+ *
  * DRIVER_OK, where status is told - or the queue has been enabled by name: QEMU 7.2 tells status of some
  * device types up to FEATURES_OK and never DRIVER_OK, but enables their queues.
  */
@@ -84,6 +87,8 @@ static bool queue_complete(const struct vireo_queue *queue)
 {
 	const struct vireo_device *device = queue->device;
 
+	if (queue->halted || (queue->ran && !queue->enabled))
+		return false;
 	if (device->status_required && !(device->status & VIREO_STATUS_DRIVER_OK) && !queue->enabled)
 		return false;
 	return queue_laid(queue) && queue->kickable;
@@ -128,7 +133,7 @@ static int queue_check(const struct vireo_queue *queue, const char **why)
 	struct ring_setup setup = {
 		.packed = device_accepted(queue->device, VIREO_F_RING_PACKED_BIT),
 		.size = queue->size,
-		.base = queue->base,
+		.base = queue_base(queue),
 		.desc = (void *)(uintptr_t)queue->desc_uaddr,
 		.driver = (void *)(uintptr_t)queue->driver_uaddr,
 		.device = (void *)(uintptr_t)queue->device_uaddr,
@@ -166,6 +171,14 @@ int device_queue_address_check(const struct vireo_device *device, uint32_t index
 	return queue_check(&trial, why);
 }
 
+static void queue_refuse(struct vireo_queue *queue, const char *why)
+{
+	if (queue->device->transport->halts)
+		queue_halt(queue, why);
+	else
+		device_break_now(queue->device, queue, why);
+}
+
 /*
  * A ring that has just been set up outside memory is a lie. One from under which memory has been taken waits:
  * a front end that changes a region removes it first and adds it again.
@@ -175,7 +188,7 @@ static void queue_outside_memory(struct vireo_queue *queue)
 	struct vireo_device *device = queue->device;
 
 	if (queue->fresh) {
-		device_break_now(device, queue, "the ring's addresses are not in guest memory");
+		queue_refuse(queue, "the ring's addresses are not in guest memory");
 		return;
 	}
 	if (!queue->waiting)
@@ -225,7 +238,7 @@ static int queue_ring_new(struct vireo_queue *queue, struct ring_setup *setup, c
 	int r;
 
 	*why = "no memory for the ring";
-	if (!setup->packed && queue->base > UINT16_MAX) {
+	if (!setup->packed && setup->base > UINT16_MAX) {
 		*why = "the base of a split ring has more than 16 bits";
 		return -EINVAL;
 	}
@@ -245,7 +258,7 @@ static void queue_run(struct vireo_queue *queue)
 {
 	struct vireo_device *device = queue->device;
 
-	queue->running = true;
+	queue->running = queue->ran = true;
 	ring_kick_enable(queue->ring, true);
 	queue_signal(queue);
 	log_debug(&device->log, "%s: queue %u started, %u entries, base %#x", device->name, queue->index,
@@ -266,11 +279,28 @@ static struct ring_setup queue_setup(const struct vireo_queue *queue)
 		.event_idx = device_accepted(device, VIREO_F_RING_EVENT_IDX_BIT),
 		.in_order = device_accepted(device, VIREO_F_IN_ORDER_BIT),
 		.size = queue->size,
-		.base = queue->base,
+		.base = queue_base(queue),
 		.lazy = device->transport->missed,
 		.record = queue->record,
 		.map = device->map,
 	};
+}
+
+/* It is where the ring stands. */
+static void queue_base_note(struct vireo_queue *queue, const struct ring *ring)
+{
+	queue->base = ring_base(ring);
+	queue->based = true;
+}
+
+/* Where there is a record, the peer names where the ring began long ago. */
+static void queue_remark(const struct vireo_queue *queue)
+{
+	const struct vireo_device *device = queue->device;
+
+	if (ring_remark(queue->ring) && queue->based && !queue->record)
+		log_warning(&device->log, "%s: queue %u begins at %#x, its base is %#x: %s", device->name, queue->index,
+			    ring_base(queue->ring), queue->base, ring_remark(queue->ring));
 }
 
 static void queue_start(struct vireo_queue *queue)
@@ -299,11 +329,13 @@ static void queue_start(struct vireo_queue *queue)
 		return;
 	}
 	if (!queue_ring_new(queue, &setup, &why)) {
+		queue_remark(queue);
+		queue_base_note(queue, queue->ring);
 		queue_run(queue);
 		return;
 	}
 	queue_unstitch(queue);
-	device_break_now(device, queue, why);
+	queue_refuse(queue, why);
 }
 
 int device_queue_recover(struct vireo_device *device, uint32_t index)
@@ -323,7 +355,7 @@ int device_queue_recover(struct vireo_device *device, uint32_t index)
 	r = ring_new(&setup, &ring, &why);
 	if (r)
 		return r;
-	queue->base = ring_base(ring);
+	queue_base_note(queue, ring);
 	ring_free(ring);
 	return 0;
 }
@@ -367,18 +399,25 @@ static void quiesce_drop(struct vireo_device *device)
 	done(device->quiesce_opaque);
 }
 
-static void queue_quiesce(struct vireo_queue *queue)
+void queue_take_back(struct vireo_queue *queue)
 {
 	struct vireo_device *device = queue->device;
 
-	if (!queue->running)
-		return;
 	queue->stopping = true;
-	device->quiesce_waits++;
 	if (queue->control || !device->ops.queue_stop)
 		vireo_queue_quiesced(queue);
 	else
 		device->ops.queue_stop(device->opaque, queue);
+}
+
+static void queue_quiesce(struct vireo_queue *queue)
+{
+	if (!queue->running)
+		return;
+	queue->quiesced = true;
+	queue->device->quiesce_waits++;
+	if (!queue->stopping) /* it may be about to be halted */
+		queue_take_back(queue);
 }
 
 void device_quiesce(struct vireo_device *device, uint32_t index, void (*done)(void *opaque), void *opaque)
@@ -400,14 +439,19 @@ bool device_quiescing(const struct vireo_device *device)
 
 void vireo_queue_quiesced(struct vireo_queue *queue)
 {
+	bool quiesced = queue->quiesced;
+
 	assert(queue->running && queue->stopping);
-	queue->stopping = false;
+	queue->stopping = queue->quiesced = false;
 	queue->running = false;
 	control_unwatch(queue);
 	if (!ring_error(queue->ring))
-		queue->base = ring_base(queue->ring);
+		queue_base_note(queue, queue->ring);
+	if (__atomic_exchange_n(&queue->lied, false, __ATOMIC_ACQUIRE))
+		queue_halt(queue, ring_error(queue->ring));
 	ring_free(queue->ring);
 	queue->ring = NULL;
 	queue_unstitch(queue);
-	quiesce_drop(queue->device);
+	if (quiesced)
+		quiesce_drop(queue->device);
 }

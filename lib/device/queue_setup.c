@@ -33,12 +33,22 @@ void queue_reset(struct vireo_queue *queue)
 	drop_fd(device_drop_get(queue->device), &queue->kick_fd);
 	queue->kickable = false;
 	queue->addressed = false;
-	queue->fresh = false;
+	queue->fresh = queue->ran = false;
 	queue->waiting = false;
+	queue->halted = false;
 	miss_forget(queue);
 	queue->size = 0;
-	queue->base = 0;
+	queue->based = false;
 	queue_enable(queue, false);
+}
+
+/* A ring that has run was one of the other format. What has been set up and not been started may be meant for this one. */
+void queue_format_changed(struct vireo_queue *queue)
+{
+	if (!queue->ran)
+		return;
+	queue->addressed = false;
+	queue->based = false;
 }
 
 void queue_forget(struct vireo_queue *queue)
@@ -53,6 +63,14 @@ void queue_fini(struct vireo_queue *queue)
 {
 	bell_forget(&queue->call);
 	bell_forget(&queue->error);
+}
+
+/* A peer need not tell where a new ring begins: a packed one in the lap whose wrap counters are 1 (virtio 1.3, 2.8.1). */
+uint32_t queue_base(const struct vireo_queue *queue)
+{
+	if (queue->based)
+		return queue->base;
+	return device_accepted(queue->device, VIREO_F_RING_PACKED_BIT) ? RING_BASE_PACKED_NEW : 0;
 }
 
 /* All 32 bits of a peer's index. */
@@ -71,6 +89,7 @@ static struct vireo_queue *queue_quiet(struct vireo_device *device, uint32_t ind
 static void queue_anew(struct vireo_queue *queue)
 {
 	queue->fresh = true;
+	queue->halted = queue->ran = false;
 	miss_forget(queue);
 }
 
@@ -115,6 +134,7 @@ int device_queue_base_set(struct vireo_device *device, uint32_t index, uint32_t 
 	if (device->features && !device_accepted(device, VIREO_F_RING_PACKED_BIT) && base > UINT16_MAX)
 		return -EINVAL;
 	queue->base = base;
+	queue->based = true;
 	queue_anew(queue);
 	return 0;
 }
@@ -134,6 +154,7 @@ int device_queue_kick_set(struct vireo_device *device, uint32_t index, int fd)
 	queue->kick_fd = fd;
 	queue->kickable = true;
 	queue->fresh = true;
+	queue->halted = queue->ran = false;
 	return 0;
 }
 
@@ -166,6 +187,7 @@ int device_queue_enable(struct vireo_device *device, uint32_t index, bool on)
 	if (queue->enabled == on)
 		return 0;
 	queue_enable(queue, on);
+	queue->halted = false;
 	if (device->ops.queue_enabled)
 		device->ops.queue_enabled(device->opaque, queue, on);
 	return 0;
@@ -194,7 +216,7 @@ int device_queue_base(struct vireo_device *device, uint32_t index, uint32_t *ret
 
 	if (!queue)
 		return -EINVAL;
-	*ret_base = queue->base;
+	*ret_base = queue_base(queue);
 	return 0;
 }
 
@@ -206,6 +228,6 @@ int device_queue_stop(struct vireo_device *device, uint32_t index, uint32_t *ret
 		return -EINVAL;
 	drop_fd(device_drop_get(queue->device), &queue->kick_fd);
 	queue->kickable = false;
-	*ret_base = queue->base;
+	*ret_base = queue_base(queue);
 	return 0;
 }

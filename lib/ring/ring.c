@@ -76,18 +76,35 @@ const char *ring_setup_wrong(const struct ring_setup *s)
 	return NULL;
 }
 
+/* Can the driver have made available what it has if it saw us last at `place`? */
+static bool split_fits(const struct split_state *s, uint32_t size, uint16_t place)
+{
+	uint16_t idx = le16(__atomic_load_n(&s->avail->idx, __ATOMIC_RELAXED));
+
+	return (uint16_t)(idx - place) <= size;
+}
+
 /*
  * The used index is where the driver saw us last, and only memory knows it: a peer that lost its back end may
- * name a base that is older or newer. What lies between the two was in flight and is popped again.
+ * name a base that is older or newer. What lies between the two was in flight and is popped again. But memory may be older
+ * than the ring: a driver that sets one up has not always cleared it.
  */
 static void split_start(struct ring *ring, const struct ring_setup *setup)
 {
 	struct split_state *s = &ring->split;
+	uint16_t base = (uint16_t)setup->base;
 
 	s->desc = setup->desc;
 	s->avail = setup->driver;
 	s->used = setup->device;
 	s->published = le16(__atomic_load_n(&s->used->idx, __ATOMIC_RELAXED));
+	if (s->published != base)
+		ring->remark = "the used index in memory is another one: what was in flight there is taken again";
+	if (s->published != base && !split_fits(s, setup->size, s->published) && split_fits(s, setup->size, base)) {
+		ring->remark = "the used index in memory was left there by something else";
+		s->published = base;
+		__atomic_store_n(&s->used->idx, le16(base), __ATOMIC_RELAXED);
+	}
 	s->next_avail = s->avail_seen = s->fetched = s->next_used = s->published;
 }
 
@@ -136,7 +153,7 @@ int ring_new(const struct ring_setup *setup, struct ring **ret_ring, const char 
 	ring->lazy = setup->lazy;
 	ring->record = setup->packed ? setup->record : NULL;
 	ring->push_specially = ring->record;
-	ring->publish_specially = ring->signal_next || ring->record;
+	ring->publish_specially = true; /* the first time */
 	ring->quads = !setup->plain && ring_quads_supported();
 	if (setup->packed)
 		packed_start(ring, setup);
@@ -221,6 +238,7 @@ static bool ring_publish_specially(struct ring *ring)
 	if (ring->record)
 		packed_record_publish(ring);
 	ring->signal_next = false;
+	ring->carried = true;
 	ring->publish_specially = ring->record;
 	return ring_show(ring) || first;
 }
@@ -272,6 +290,16 @@ uint32_t ring_base(const struct ring *ring)
 const char *ring_error(const struct ring *ring)
 {
 	return ring->error;
+}
+
+const char *ring_remark(const struct ring *ring)
+{
+	return ring->remark;
+}
+
+bool ring_carried(const struct ring *ring)
+{
+	return ring->carried;
 }
 
 /* ---- the slow parts of a chain ---- */

@@ -31,7 +31,8 @@ struct ring_setup {
 	void *desc, *driver, *device;
 	/*
 	 * As SET_VRING_BASE encodes it, see ring_base(). Split: the used index in memory decides; a base that
-	 * differs means that chains were lost in flight, and they are popped again. Packed: likewise from the
+	 * differs means that chains were lost in flight, and they are popped again. If what is available cannot have come after
+	 * that index, it is a stale one, and the base decides if it fits: the index is written then. Packed: likewise from the
 	 * used half; if that is zero, it is taken to be the same as the available half.
 	 */
 	uint32_t base;
@@ -115,6 +116,10 @@ void ring_expect(const struct ring *ring); /* see vireo_queue_expect() */
  */
 uint32_t ring_base(const struct ring *ring);
 
+#define RING_BASE_PACKED_NEW 0x80008000u /* of a packed ring that has carried nothing */
+
 const char *ring_error(const struct ring *ring); /* NULL: not broken */
+const char *ring_remark(const struct ring *ring); /* why it does not stand at its base, or NULL: it does */
+bool ring_carried(const struct ring *ring); /* it has shown the driver something since it was made */
 
 #endif

@@ -81,10 +81,12 @@ struct ring {
 	bool kick_on; /* the driver has been asked to kick */
 	bool signal_next; /* the driver's event state is older than we are: signal the next publish */
 	bool push_specially; /* it is broken, or there is a record */
-	bool publish_specially; /* signal_next, or there is a record */
+	bool carried; /* something has been shown to the driver since it is here */
+	bool publish_specially; /* not carried, or there is a record */
 	bool lazy;
 	bool miss_write; /* where the last pop that returned -EFAULT ended is to be written to */
 	const char *error;
+	const char *remark; /* see ring_remark() */
 	uint64_t miss_gpa; /* where the last pop that returned -EFAULT ended */
 	struct ring_look *look; /* it does no more than look ahead, or NULL */
 	struct ring_record *record; /* packed only */

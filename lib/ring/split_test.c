@@ -447,6 +447,37 @@ static void chains_lost_in_flight_are_popped_again(void **state)
 	driver_free(d);
 }
 
+static uint32_t begins_at(uint16_t avail, uint16_t used, uint32_t base)
+{
+	struct test_driver *d = open_ring(8);
+	struct ring_setup setup = driver_setup(d);
+	const char *why;
+	uint32_t begin;
+
+	ring_free(d->ring);
+	d->avail->idx = le16(avail);
+	d->used->idx = le16(used);
+	setup.base = base;
+	assert_int_equal(ring_new(&setup, &d->ring, &why), 0);
+	begin = ring_base(d->ring);
+	assert_int_equal(le16(d->used->idx), begin); /* where the driver sees us */
+	assert_int_equal(!ring_remark(d->ring), begin == base && used == base);
+	driver_free(d);
+	return begin;
+}
+
+static void a_used_index_that_what_is_available_belies_gives_way_to_the_base(void **state)
+{
+	assert_int_equal(begins_at(0, 0, 0), 0);
+	assert_int_equal(begins_at(3, 37, 0), 0); /* of another ring */
+	assert_int_equal(begins_at(0, 37, 0), 0);
+	assert_int_equal(begins_at(2, 100, 65533), 65533);
+	assert_int_equal(begins_at(43, 37, 0), 37); /* it has been killed since */
+	assert_int_equal(begins_at(43, 37, 43), 37); /* in flight */
+	assert_int_equal(begins_at(8, 3, 0), 3); /* both would do: only memory knows */
+	assert_int_equal(begins_at(100, 37, 0), 37); /* neither would: the pop will tell */
+}
+
 /* ---- notifications ---- */
 
 /* Publishes `count` chains at once; was the driver to be signalled? */
@@ -818,6 +849,7 @@ int main(void)
 		cmocka_unit_test(unpopped_chains_are_read_anew),
 		cmocka_unit_test(indices_wrap_at_65536_with_any_size),
 		cmocka_unit_test(chains_lost_in_flight_are_popped_again),
+		cmocka_unit_test(a_used_index_that_what_is_available_belies_gives_way_to_the_base),
 		cmocka_unit_test(no_interrupt_flag_suppresses_signals),
 		cmocka_unit_test(used_event_decides_also_over_the_wrap),
 		cmocka_unit_test(kick_flag_follows_what_the_device_asks),

@@ -123,8 +123,8 @@ class Daemon:
             return file.read()
 
     def breaks(self):
-        """How often the log says that the hostile port's device is broken. It leaves lines out where there are many."""
-        return len(re.findall('hostile(?:: pair 0)?: broken: ', self.text()))
+        """How often the log says that the hostile port's device is broken, or one of its queues halted. It leaves lines out where there are many."""
+        return len(re.findall('hostile(?:: pair 0)?: (?:broken: |queue \\d+ stands still)', self.text()))
 
     def recent_lines(self, seconds):
         """How many lines the log has had in the last so many seconds."""

@@ -121,7 +121,7 @@ def the_same_set_up_a_thousand_times(daemon):
                 peer.asked(peer.tell_memory)
         peer.settle()
         now = daemon.resources()
-        assert now[0] <= fds + 8 and now[1] <= mappings, f'{(fds, mappings)} became {now}'
+        assert now[0] <= fds + 12 and now[1] <= mappings, f'{(fds, mappings)} became {now}'
 
 
 @lie

@@ -38,6 +38,7 @@ class VhostUserPeer(Peer):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(patience(timeout))
         self.asking = False
+        self.halted = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # raised for a ring that has lied
         self._connect(path, patience(timeout))
 
     def _connect(self, path, timeout):
@@ -65,6 +66,7 @@ class VhostUserPeer(Peer):
 
     def hang_up(self):
         self.sock.close()
+        os.close(self.halted)
 
     # ---- messages ----
 
@@ -162,6 +164,8 @@ class VhostUserPeer(Peer):
         self.tell(SET_VRING_ADDR, vring_addr(index, UADDR + desc, UADDR + used, UADDR + avail))
 
     def ring_kick(self, index, fd):
+        if not self.asking:
+            self.ring_err(index, self.halted)
         self.tell(SET_VRING_KICK, struct.pack('=Q', index), [fd])
 
     def ring_call(self, index, fd):
@@ -195,12 +199,15 @@ class VhostUserPeer(Peer):
         self.offered()
 
     def hung_up(self, timeout=3.0):
-        """True once the back end has closed the connection."""
+        """True once the back end has closed the connection, or does not serve a ring any more that had carried nothing."""
         end = time.monotonic() + patience(timeout)
         poll = select.poll()
         poll.register(self.sock, select.POLLIN | select.POLLHUP | select.POLLRDHUP)
+        poll.register(self.halted, select.POLLIN)
         while time.monotonic() < end:
-            for _, event in poll.poll(50):
+            for fd, event in poll.poll(50):
+                if fd == self.halted:
+                    return True
                 if event & (select.POLLHUP | select.POLLRDHUP | select.POLLERR):
                     return True
                 if event & select.POLLIN and not self.sock.recv(4096):

@@ -208,6 +208,7 @@ static void device_broken(void *opaque, const char *why)
 static const struct device_transport endpoint_transport = {
 	.config_changed = device_config_changed,
 	.broken = device_broken,
+	.halts = true,
 };
 
 /* ---- what the caller asks ---- */
