@@ -14,7 +14,8 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
-#include "ctl/listen.h"
+#include "base/unix_socket.h"
+#include "ctl/peer.h"
 #include "ctl/rpc.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@
 #define LINES_PER_TURN 16
 #define READ_BYTES 16384u
 #define TICK_MS 500u
+#define CTL_BACKLOG 64
 
 struct client {
 	struct ctl_server *server;
@@ -45,7 +47,7 @@ struct client {
 struct ctl_server {
 	struct ctl_server_config config;
 	struct loop *loop;
-	struct ctl_listener listener;
+	struct unix_listener listener;
 	struct loop_watch *watch;
 	struct loop_timer *timer;
 	struct client *clients;
@@ -363,6 +365,19 @@ static void server_tick(void *opaque)
 		tick_start(s);
 }
 
+static int server_listen(struct ctl_server *s)
+{
+	const struct unix_listen_config config = {
+		.path = s->config.path,
+		.mode = s->config.set_group ? 0660 : 0600,
+		.uid = (uid_t)-1,
+		.gid = s->config.set_group ? s->config.group : (gid_t)-1,
+		.backlog = CTL_BACKLOG,
+	};
+
+	return unix_listen(&config, &s->listener);
+}
+
 int ctl_server_new(const struct ctl_server_config *config, struct loop *loop, struct ctl_server **ret_server)
 {
 	struct ctl_server *s = calloc(1, sizeof(*s));
@@ -376,7 +391,7 @@ int ctl_server_new(const struct ctl_server_config *config, struct loop *loop, st
 	s->listener.fd = -1;
 	err = loop_timer_new(loop, server_tick, s, &s->timer);
 	if (!err)
-		err = ctl_listen(config->path, config->set_group, config->group, &s->listener);
+		err = server_listen(s);
 	if (!err)
 		err = loop_add(loop, s->listener.fd, EPOLLIN, server_accept, s, &s->watch);
 	if (err) {
@@ -400,6 +415,6 @@ void ctl_server_free(struct ctl_server *server)
 	loop_remove(&server->watch);
 	if (server->timer)
 		loop_timer_free(&server->timer);
-	ctl_unlisten(&server->listener);
+	unix_unlisten(&server->listener, NULL);
 	free(server);
 }

@@ -30,8 +30,7 @@ struct ctl_server_config {
 };
 
 /*
- * -EADDRINUSE: a daemon answers there; -EEXIST: something that is no socket is there; or what bind, chown,
- * ... say.
+ * -EADDRINUSE: a daemon answers there; -EEXIST: something that is no socket is there; or what unix_listen() says.
  */
 int ctl_server_new(const struct ctl_server_config *config, struct loop *loop, struct ctl_server **ret_server);
 

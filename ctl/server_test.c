@@ -9,8 +9,9 @@
 
 #include "base/fd.h"
 #include "base/loop.h"
+#include "base/unix_socket.h"
 #include "ctl/client.h"
-#include "ctl/listen.h"
+#include "ctl/peer.h"
 #include "ctl/rpc.h"
 #include "ctl/server.h"
 #include <errno.h>
@@ -488,14 +489,15 @@ static void call_bad_server(bool drip, json_t *params)
 {
 	struct bad_server bad = {.drip = drip};
 	struct ctl_failure failure;
-	struct ctl_listener listener = {.fd = -1};
+	const struct unix_listen_config config = {path, 0600, (uid_t)-1, (gid_t)-1, 1, NULL};
+	struct unix_listener listener = {.fd = -1};
 	struct ctl_client *client;
 	json_t *result = NULL;
 	pthread_t thread;
 
 	ctl_server_free(server); /* its path is ours */
 	server = NULL;
-	assert_int_equal(ctl_listen(path, false, 0, &listener), 0);
+	assert_int_equal(unix_listen(&config, &listener), 0);
 	fcntl(listener.fd, F_SETFL, 0);
 	bad.listener_fd = listener.fd;
 	stop_thread = false;
@@ -506,7 +508,7 @@ static void call_bad_server(bool drip, json_t *params)
 	__atomic_store_n(&stop_thread, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
 	ctl_client_free(client);
-	ctl_unlisten(&listener);
+	unix_unlisten(&listener, NULL);
 }
 
 static void the_client_gives_up_a_server_that_drips_bytes(void **state)

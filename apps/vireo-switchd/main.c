@@ -193,7 +193,9 @@ static const char *control_advice(int err)
 	case ENOENT:
 		return "its folder does not exist: make it, or give --control another path";
 	case EACCES:
-		return "no permission there: give --control a path that this user may write to";
+		return "no permission there: give --control a path in a folder that this user may read and write";
+	case EBUSY:
+		return "somebody holds a lock on its folder (lslocks): end that, or give --control another path";
 	case EPERM:
 		return "not permitted: --control-group must be a group that this user is in";
 	case ENAMETOOLONG:

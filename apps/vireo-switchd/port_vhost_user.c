@@ -12,15 +12,17 @@ static void explain(int err, const struct spec *spec, char *why)
 	const char *advice;
 
 	if (err == -EADDRINUSE)
-		advice = "another program answers on it, or it is no socket: choose another path";
+		advice = "another program answers on it: choose another path";
 	else if (err == -ENOENT || err == -ENOTDIR)
 		advice = "its folder does not exist: make it first";
 	else if (err == -EACCES)
-		advice = "no permission there: choose a folder that this user may write to";
+		advice = "no permission there: choose a folder that this user may read and write";
 	else if (err == -EPERM)
 		advice = "not permitted: only root may give a socket to another user or group";
 	else if (err == -EEXIST || err == -ENOTSOCK)
 		advice = "something that is no socket is there: remove it, or choose another path";
+	else if (err == -EBUSY)
+		advice = "somebody holds a lock on its folder (lslocks): end that, or choose another folder";
 	else if (err == -ENAMETOOLONG)
 		advice = "its last part is too long: at most 80 bytes after the last '/'";
 	else

@@ -4,12 +4,12 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/unix_socket.h"
 #include "driver/virtio_user/front.h"
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #define RETRY_MS 10
 
@@ -57,59 +57,53 @@ static int accept_one(int listener, uint64_t deadline_ms, int *ret_socket)
 	}
 }
 
-/* A socket that nobody listens on any more may be replaced; one that answers may not. */
-static int stale_remove(const struct sockaddr_un *address, socklen_t length)
+static int serve_path(const char *path, uint64_t deadline_ms, int *ret_socket)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (!connect(fd, (const struct sockaddr *)address, length) || errno == EAGAIN)
-		ret = -EADDRINUSE;
-	else if (errno == ECONNREFUSED && unlink(address->sun_path))
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
-static int serve_address(int fd, const struct sockaddr_un *address, socklen_t length, uint64_t deadline_ms,
-			 int *ret_socket)
-{
-	int ret = stale_remove(address, length);
+	const struct unix_listen_config config = {
+		.path = path,
+		.mode = (mode_t)-1,
+		.uid = (uid_t)-1,
+		.gid = (gid_t)-1,
+		.backlog = 1,
+	};
+	struct unix_listener listener;
+	int ret = unix_listen(&config, &listener);
 
 	if (ret)
 		return ret;
-	if (bind(fd, (const struct sockaddr *)address, length))
-		return -errno;
-	ret = listen(fd, 1) ? -errno : accept_one(fd, deadline_ms, ret_socket);
-	unlink(address->sun_path); /* there will be no second back end */
+	ret = accept_one(listener.fd, deadline_ms, ret_socket);
+	unix_unlisten(&listener, NULL); /* there will be no second back end */
+	return ret;
+}
+
+static int connect_path(const char *path, uint64_t deadline_ms, int *ret_socket)
+{
+	struct sockaddr_un address;
+	int dir_fd = -1, fd, ret;
+	socklen_t length;
+
+	ret = fd_unix_address(path, &address, &length, &dir_fd);
+	if (ret)
+		return ret == -ENOENT ? -ECONNREFUSED : ret;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	ret = fd < 0 ? -errno : connect_address(fd, &address, length, deadline_ms);
+	if (ret)
+		fd_close(&fd);
+	else
+		*ret_socket = fd;
+	fd_close(&dir_fd);
 	return ret;
 }
 
 int front_connect(const struct vireo_front_config *config, int *ret_socket)
 {
 	uint64_t deadline_ms = front_now_ms() + config->timeout_ms;
-	struct sockaddr_un address;
-	int dir_fd = -1, fd, ret;
-	socklen_t length;
+	int ret;
 
-	ret = fd_unix_address(config->path, &address, &length, &dir_fd);
-	if (ret)
-		return ret == -ENOENT ? -ECONNREFUSED : ret;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0) {
-		ret = -errno;
-	} else if (config->server) {
-		ret = serve_address(fd, &address, length, deadline_ms, ret_socket);
-		close(fd);
-	} else {
-		ret = connect_address(fd, &address, length, deadline_ms);
-		if (ret)
-			close(fd);
-		else
-			*ret_socket = fd;
-	}
-	fd_close(&dir_fd);
+	if (config->server)
+		ret = serve_path(config->path, deadline_ms, ret_socket);
+	else
+		ret = connect_path(config->path, deadline_ms, ret_socket);
 	if (ret)
 		log_error(&config->log, "%s: cannot %s: %s", config->path,
 			  config->server ? "wait for a back end" : "connect", strerror(-ret));

@@ -120,7 +120,8 @@ struct vireo_endpoint_config {
 /*
  * Offers `device` (borrowed, one endpoint at a time; NULL: see device_new) at `address`. `config` may be NULL.
  * -EINVAL: address, or no device; -ENAMETOOLONG: its last component; -EADDRINUSE: somebody answers on that socket, or
- * there is a device of this name; -EOPNOTSUPP: the library was built without it; or what socket, bind and chown say. A
+ * there is a device of this name; -EEXIST: there is something, and it is no socket; -EACCES: its folder may not be read and
+ * written; -EBUSY: somebody has held a lock (flock(2)) on its folder for a second; -EOPNOTSUPP: the library was built without it; or what socket, bind and chown say. A
  * client whose server is not there yet is no error: it goes on trying.
  *
  * CUSE: -ENOENT, -ENODEV, -ENXIO: /dev/cuse is not there (modprobe cuse); -EACCES, -EPERM: no access to it; -ESRCH: /proc is

@@ -237,6 +237,34 @@ def stale_sockets_are_taken_over(lab):
     expect(not os.path.exists(lab.path("a")) and not os.path.exists(switch.control), "sockets are left")
 
 
+def listening_sockets(path):
+    """How many sockets listen under a path: the first of two has lost it, and waits for nobody."""
+    with open("/proc/net/unix") as sockets:
+        words = [line.split() for line in sockets]
+    return sum(line[3:4] == ["00010000"] and line[-1] == path for line in words)
+
+
+@case_for({"fresh": (False,), "stale": (True,)}, "of_two_daemons_that_take_one_socket_at_once_one_gets_it_{}")
+def two_daemons_take_one_socket(lab, stale):
+    for number in range(10):
+        path, logs = lab.path(f"port{number}"), [f"log{number}-{i}" for i in range(2)]
+        if stale:
+            listener(path).close()
+        children = [lab.start([program("vireo-switchd"), "--control", lab.path(f"control{number}-{i}"), "--port",
+                               f"vhost-user:{path}"], log=log) for i, log in enumerate(logs)]
+
+        def ready(child):
+            with open(child.log) as log:
+                return "ready:" in log.read()
+        wait_until(lambda: all(ready(child) or child.poll() is not None for child in children), 20, "both have made up their minds")
+        alive = [child for child in children if child.poll() is None]
+        expect(len(alive) == 1 and listening_sockets(path) == 1, f"round {number}: {len(alive)} daemons have {path}")
+        alive[0].terminate()
+        expect(alive[0].wait(20) == 0 and not os.path.exists(path), "how it ended")
+        with open((set(children) - set(alive)).pop().log) as log:
+            expect("another program answers" in log.read(), "what the other one said")
+
+
 @case
 def a_socket_has_the_mode_that_was_asked_for(lab):
     old = os.umask(0o027)

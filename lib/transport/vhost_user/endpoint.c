@@ -32,7 +32,7 @@ struct vhost_user_endpoint {
 	bool client;
 	bool closing;
 	bool told; /* that it cannot connect, or accept */
-	struct listener listener; /* server */
+	struct unix_listener listener; /* server */
 	struct loop_watch *listen_watch;
 	uint64_t retry_min_ms, retry_max_ms, retry_ms;
 	struct drop *drop; /* or NULL */
@@ -55,7 +55,7 @@ static void endpoint_free(struct vhost_user_endpoint *endpoint)
 {
 	assert(!endpoint->session);
 	loop_remove(&endpoint->listen_watch);
-	listener_close(&endpoint->listener, endpoint->drop);
+	unix_unlisten(&endpoint->listener, endpoint->drop);
 	drop_unref(endpoint->drop);
 	loop_timer_free(&endpoint->timer);
 	loop_free(endpoint->loop);
@@ -293,7 +293,7 @@ static void vhost_user_close(struct vireo_endpoint *base, void (*done)(void *opa
 	endpoint->done = done;
 	endpoint->done_opaque = opaque;
 	loop_remove(&endpoint->listen_watch);
-	listener_close(&endpoint->listener, endpoint->drop);
+	unix_unlisten(&endpoint->listener, endpoint->drop);
 	loop_timer_stop(endpoint->timer);
 	if (endpoint->session)
 		session_end(endpoint->session);

@@ -70,7 +70,7 @@ static void file_in_the_way_is_left_alone(void **state)
 	struct lab *lab = lab_make(&ops);
 	int fd = open(lab->path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 
-	assert_int_equal(vireo_endpoint_open(lab->device, lab->address, NULL, &lab->endpoint), -EADDRINUSE);
+	assert_int_equal(vireo_endpoint_open(lab->device, lab->address, NULL, &lab->endpoint), -EEXIST);
 	assert_int_equal(access(lab->path, F_OK), 0);
 	close(fd);
 	unlink(lab->path);

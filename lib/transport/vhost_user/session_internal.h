@@ -16,6 +16,7 @@
 
 #include "base/drop.h"
 #include "base/log.h"
+#include "base/unix_socket.h"
 #include "device/device.h"
 #include "wire/vhost_user.h"
 #include <stdbool.h>
@@ -162,20 +163,11 @@ void channel_tell(struct session *session);
 
 /* ---- listen.c ---- */
 
-struct listener {
-	int fd;
-	char *path;
-	dev_t device; /* the socket's inode: what is unlinked in the end is ours */
-	ino_t inode;
-};
-
 struct vireo_endpoint_config;
 
+/* As config says; see base/unix_socket.h. */
 int listener_open(const char *path, const struct vireo_endpoint_config *config, struct drop *drop,
-		  struct listener *ret_listener);
-/* Takes an empty one (fd -1). Those who wait for their connection to be accepted may have sent fds already. */
-void listener_close(struct listener *listener, struct drop *drop);
-int listener_accept(const struct listener *listener); /* an fd, or a negative errno */
-int unix_connect(const char *path, struct drop *drop, int *ret_fd); /* never blocks */
+		  struct unix_listener *ret_listener);
+int listener_accept(const struct unix_listener *listener); /* an fd, or a negative errno */
 
 #endif
