@@ -250,16 +250,10 @@ static void vm_connected(void *opaque, bool connected)
 
 static void vm_negotiated(void *opaque, uint64_t features)
 {
-	const uint64_t own_control =
-		VIREO_FEATURE(VIREO_NET_F_MQ_BIT) | VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT);
 	struct vm_port *vm = opaque;
 
 	port_offloads_set(&vm->port, vireo_net_offloads(vm->net));
-	/*
-	 * A driver that has told nothing on our control queue yet uses the first pair only
-	 * (virtio 1.3, 5.1.6.5.5).
-	 */
-	vm_pairs_set(vm, (features & own_control) == own_control ? 1 : vm->port.spec.queues);
+	vm_pairs_set(vm, vm->port.spec.queues); /* until it says otherwise on our control queue */
 }
 
 /* A RARP request as in RFC 903, whose source address makes every switch learn where the machine is now. */

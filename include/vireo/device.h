@@ -98,7 +98,7 @@ struct vireo_device_config {
 	 */
 	uint64_t features;
 	unsigned queue_count;      /* at most 1024 */
-	unsigned queue_num_told;   /* answer to GET_QUEUE_NUM (net: pairs); 0: queue_count */
+	unsigned queue_num_told;   /* answer to GET_QUEUE_NUM (net: see queues_absent); 0: queue_count */
 	unsigned queue_size_max;   /* 1..32768; 0: 32768 */
 	unsigned control_queues;   /* the last N queues are served in the control thread by queue_kicked */
 	const void *config;        /* initial config space, copied */
@@ -127,6 +127,17 @@ struct vireo_device_config {
 	 */
 	struct vireo_memory *memory;
 	uint64_t memory_max_bytes;
+	/*
+	 * The control queues are there once one of these features has been agreed on; 0: always. Without it their numbers
+	 * are those of rings that the device does not have.
+	 */
+	uint64_t control_features;
+	/*
+	 * Some front ends of vhost-user take the answer to GET_QUEUE_NUM for pairs of rings, others for rings. So many rings
+	 * beyond queue_count may be set up by one that has been told too much: they are never run, and who
+	 * enables one of them is refused.
+	 */
+	unsigned queues_absent;
 };
 
 /* -EINVAL (a bad config), -ENOMEM, -EMFILE. */

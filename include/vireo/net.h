@@ -78,7 +78,10 @@ struct vireo_net_ops {
 	/* Features were accepted: vireo_net_offloads() may have changed. */
 	void (*negotiated)(void *opaque, uint64_t features);
 	void (*filter_changed)(void *opaque, const struct vireo_net_filter *filter);
-	/* The driver uses this many pairs from now on (control queue MQ). */
+	/*
+	 * The driver uses this many pairs from now on (control queue MQ). With `negotiated` it is all of them; 1 once it has set
+	 * up the control queue. One whose front end keeps the control queue to itself enables and disables queues instead.
+	 */
 	void (*pairs_set)(void *opaque, unsigned pairs);
 	void (*announce)(void *opaque, const uint8_t mac[6]); /* send an RARP for mac into the network */
 	void (*mtu_set)(void *opaque, uint16_t mtu);          /* the peer told its MTU */

@@ -26,7 +26,7 @@
 
 static int config_check(const struct vireo_device_config *config)
 {
-	if (!config->ops || !config->queue_count || config->queue_count > QUEUES_MAX)
+	if (!config->ops || !config->queue_count || config->queue_count > QUEUES_MAX || config->queues_absent > QUEUES_MAX)
 		return -EINVAL;
 	if (config->control_queues > config->queue_count || config->queue_size_max > 32768)
 		return -EINVAL;
@@ -77,6 +77,8 @@ int vireo_device_new(const struct vireo_device_config *user_config, struct vireo
 	device->features_untold = config.features_untold;
 	device->feature_rules = config.feature_rules;
 	device->feature_rule_count = config.feature_rule_count;
+	device->control_features = config.control_features;
+	device->queues_absent = config.queues_absent;
 	device->queue_count = config.queue_count;
 	device->queue_num_told = config.queue_num_told ? config.queue_num_told : config.queue_count;
 	device->queue_size_max = config.queue_size_max ? config.queue_size_max : 32768;
@@ -253,6 +255,13 @@ unsigned device_queue_count(const struct vireo_device *device)
 unsigned device_queue_num_told(const struct vireo_device *device)
 {
 	return device->queue_num_told;
+}
+
+bool device_queue_absent(const struct vireo_device *device, uint32_t index)
+{
+	if (index < device->queue_count)
+		return device->features && !queue_there(&device->queues[index]);
+	return index - device->queue_count < device->queues_absent;
 }
 
 bool device_has_announce(const struct vireo_device *device)

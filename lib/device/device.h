@@ -102,6 +102,8 @@ uint32_t device_id(const struct vireo_device *device);
 unsigned device_queue_count(const struct vireo_device *device);
 unsigned device_queue_size_max(const struct vireo_device *device);
 unsigned device_queue_num_told(const struct vireo_device *device);
+/* A queue that a peer may speak of and not enable: see vireo_device_config.queues_absent and control_features. */
+bool device_queue_absent(const struct vireo_device *device, uint32_t index);
 
 /*
  * Queue set-up: the queue is quiet. `index` is checked here, all 32 bits of it: -EINVAL. Addresses are the peer's

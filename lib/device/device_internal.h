@@ -97,7 +97,8 @@ struct vireo_device {
 	uint64_t features_offered, features_untold;
 	const struct vireo_feature_rule *feature_rules;
 	size_t feature_rule_count;
-	unsigned queue_count, queue_num_told, queue_size_max;
+	unsigned queue_count, queue_num_told, queue_size_max, queues_absent;
+	uint64_t control_features; /* 0: control queues are there always */
 	int event_fd; /* raised from any thread: look at break_state, faulted and missed */
 	struct map_faults faults;
 	struct mem_account *account;
@@ -176,6 +177,14 @@ void queue_error_signal(struct vireo_queue *queue); /* control thread */
 static inline bool device_accepted(const struct vireo_device *device, unsigned feature_bit)
 {
 	return device->features & VIREO_FEATURE(feature_bit);
+}
+
+/* Not a control queue that has not been agreed on. */
+static inline bool queue_there(const struct vireo_queue *queue)
+{
+	const struct vireo_device *device = queue->device;
+
+	return !queue->control || !device->control_features || device->features & device->control_features;
 }
 
 #endif

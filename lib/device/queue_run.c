@@ -91,7 +91,7 @@ static bool queue_complete(const struct vireo_queue *queue)
 		return false;
 	if (device->status_required && !(device->status & VIREO_STATUS_DRIVER_OK) && !queue->enabled)
 		return false;
-	return queue_laid(queue) && queue->kickable;
+	return queue_laid(queue) && queue->kickable && queue_there(queue);
 }
 
 /*

@@ -270,11 +270,11 @@ def queue_index_wider_than_a_byte(daemon):
     """In KICK and its like a byte holds the index; the rest must not be taken for one (CVE-2020-10723)."""
     event = os.eventfd(0)
     try:
-        for index in (5, 0x7F, 0xFF, 0x200, 1 << 32):
+        for index in (8, 0x7F, 0xFF, 0x200, 1 << 32):
             with daemon.connect() as peer:
                 peer.negotiate()
                 refused(peer, SET_VRING_KICK, struct.pack('=Q', index), [event])
     finally:
         os.close(event)
-    for index in (5, 6, 128, 255, 256, 0x10000, 0x80000000, 0xFFFFFFFF):
+    for index in (8, 9, 128, 255, 256, 0x10000, 0x80000000, 0xFFFFFFFF):
         closes(daemon, GET_VRING_BASE, struct.pack('=II', index, 0))

@@ -106,9 +106,7 @@ static bool control_pairs(struct vireo_net *net, uint32_t argument, const uint8_
 
 	if (pairs < 1 || pairs > net->pairs)
 		return false;
-	__atomic_store_n(&net->pairs_active, pairs, __ATOMIC_RELAXED);
-	if (net->ops.pairs_set)
-		net->ops.pairs_set(net->opaque, pairs);
+	net_pairs_set(net, pairs);
 	return true;
 }
 
@@ -205,7 +203,8 @@ static void control_process(struct vireo_net *net, struct vireo_queue *queue, st
 
 /*
  * Carries out what is there: at most CONTROL_WORK_MAX of it, so that a driver that keeps adding commands, or adds
- * some of thousands of pieces, cannot hold the control thread. The device comes back for what is left.
+ * some of thousands of pieces, cannot hold the control thread. The device comes back for what is left. The first call is the
+ * queue's start.
  */
 void net_control_kicked(void *opaque, struct vireo_queue *queue)
 {
@@ -213,6 +212,7 @@ void net_control_kicked(void *opaque, struct vireo_queue *queue)
 	unsigned iov_max = VIREO_CHAIN_PIECES_MAX(vireo_queue_size(queue));
 	struct iovec *iov = calloc(iov_max, sizeof(*iov));
 
+	net_control_begins(net);
 	if (iov)
 		control_process(net, queue, iov, iov_max);
 	else

@@ -122,22 +122,37 @@ static void net_frame_max_set(struct vireo_net *net)
 }
 
 /*
- * With MQ only the first pair is used until the driver says more (5.1.6.5.6.1) - on our control queue, if it
- * has one. A front end that serves the control queue itself enables and disables the queues.
+ * A front end that serves the control queue itself (QEMU, cloud-hypervisor) enables and disables the queues, and answers its
+ * guest's filter commands: all pairs are used, and nothing is filtered, whatever features it tells us of.
  */
-static void net_pairs_reset(struct vireo_net *net)
-{
-	bool ours = net_has(net, VIREO_NET_F_MQ_BIT) && net_has(net, VIREO_NET_F_CTRL_VQ_BIT);
-
-	__atomic_store_n(&net->pairs_active, ours ? 1 : net->pairs, __ATOMIC_RELAXED);
-}
-
 static void net_features_apply(struct vireo_net *net, uint64_t features)
 {
 	net->features = features;
-	net_pairs_reset(net);
+	net->controlled = false;
+	__atomic_store_n(&net->pairs_active, net->pairs, __ATOMIC_RELAXED);
 	net_frame_max_set(net);
-	net_filter_mode_set(&net->filter, NET_FILTER_VLAN, net_has(net, VIREO_NET_F_CTRL_VLAN_BIT));
+	net_filter_mode_set(&net->filter, NET_FILTER_VLAN, false);
+}
+
+/* The driver has set up our control queue: what it has not said there yet holds (5.1.6.5.6.1, 5.1.6.5.3). */
+void net_control_begins(struct vireo_net *net)
+{
+	if (net->controlled)
+		return;
+	net->controlled = true;
+	if (net_has(net, VIREO_NET_F_CTRL_VLAN_BIT)) {
+		net_filter_mode_set(&net->filter, NET_FILTER_VLAN, true);
+		net_filter_tell(net);
+	}
+	if (net_has(net, VIREO_NET_F_MQ_BIT))
+		net_pairs_set(net, 1);
+}
+
+void net_pairs_set(struct vireo_net *net, unsigned pairs)
+{
+	__atomic_store_n(&net->pairs_active, pairs, __ATOMIC_RELAXED);
+	if (net->ops.pairs_set)
+		net->ops.pairs_set(net->opaque, pairs);
 }
 
 static int net_features_set(void *opaque, uint64_t features)
@@ -327,9 +342,11 @@ static int net_device_new(struct vireo_net *net, const struct vireo_net_config *
 		.features = features,
 		.features_untold = net_features_untold(features),
 		.queue_count = 2 * config->pairs + has_control,
-		.queue_num_told = config->pairs,
+		.queue_num_told = 2 * config->pairs,
+		.queues_absent = 2 * config->pairs - has_control, /* who takes what is told for pairs has twice as many */
 		.queue_size_max = config->queue_size_max,
 		.control_queues = has_control,
+		.control_features = VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT),
 		.config = &space,
 		.config_bytes = sizeof(space),
 		.ops = &net_device_ops,

@@ -126,6 +126,7 @@ struct vireo_net {
 	void *opaque;
 	unsigned pairs;
 	uint64_t features;     /* as accepted; constant while queues run */
+	bool controlled;       /* the control queue has run since features were agreed on */
 	uint32_t pairs_active; /* atomic: written by the control thread, read by workers */
 	uint16_t mtu;	       /* as configured; 0: none */
 	uint16_t mtu_told;     /* by the peer; 0: it has not */
@@ -202,6 +203,8 @@ static inline void net_queue_unpop(struct net_queue *q)
 
 void net_filter_tell(struct vireo_net *net); /* -> ops->filter_changed */
 int net_status_set(struct vireo_net *net, uint16_t status);
+void net_control_begins(struct vireo_net *net);
+void net_pairs_set(struct vireo_net *net, unsigned pairs);
 int net_mac_set(struct vireo_net *net, const uint8_t mac[6]);
 
 /* ---- features.c ---- */

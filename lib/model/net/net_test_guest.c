@@ -136,7 +136,8 @@ void guest_start(struct guest *g, const struct guest_config *config)
 	assert_true(g->queue_count <= GUEST_QUEUES_MAX);
 	for (unsigned i = 0; i < g->queue_count; i++) {
 		guest_queue_new(g, i, config->features);
-		guest_queue_set_up(g, i, packed, !config->disabled);
+		if (i < g->queue_count - config->keeps_control)
+			guest_queue_set_up(g, i, packed, !config->disabled);
 	}
 	device_resume(g->device);
 	assert_false(g->broken);

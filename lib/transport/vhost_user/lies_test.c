@@ -182,7 +182,7 @@ static void end_in_the_middle_of_a_message_leaves_no_fd(void **state)
 
 static void refusal_is_answered_and_the_session_goes_on(void **state)
 {
-	static const uint32_t indexes[] = { QUEUES, 255, 256, 0x10000, 0x80000000, UINT32_MAX };
+	static const uint32_t indexes[] = { QUEUES + ABSENT, 255, 256, 0x10000, 0x80000000, UINT32_MAX };
 	struct lab *lab = lab_new();
 
 	negotiate(lab, P_ALL);
@@ -194,7 +194,7 @@ static void refusal_is_answered_and_the_session_goes_on(void **state)
 		assert_int_equal(ack_pair(lab, VU_SET_VRING_ENABLE, indexes[i], 1), 1);
 		assert_int_equal(ack(lab, VU_SET_VRING_ADDR, &addr, sizeof(addr)), 1);
 	}
-	assert_int_equal(ack_u64(lab, VU_SET_VRING_KICK, 0x100 + QUEUES), 1);
+	assert_int_equal(ack_u64(lab, VU_SET_VRING_KICK, 0x100 + QUEUES + ABSENT), 1);
 	assert_int_equal(ack_pair(lab, VU_SET_VRING_ENABLE, 0, 2), 1);
 	assert_int_equal(ack_pair(lab, VU_SET_VRING_NUM, 0, 0), 1);
 	assert_int_equal(ack_pair(lab, VU_SET_VRING_NUM, 0, 100), 1);
@@ -209,7 +209,7 @@ static void refusal_is_answered_and_the_session_goes_on(void **state)
 
 static void refusal_that_nobody_waits_for_closes_the_session(void **state)
 {
-	static const uint32_t pair[] = { QUEUES, 8 };
+	static const uint32_t pair[] = { QUEUES + ABSENT, 8 };
 
 	closes(VU_SET_VRING_NUM, pair, 8);
 	closes(VU_GET_VRING_BASE, pair, 8);

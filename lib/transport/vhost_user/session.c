@@ -214,7 +214,8 @@ static void session_acknowledge(struct session *session, int r, const char *why)
 static void session_handle(struct session *session)
 {
 	const char *why = "refused";
-	int r = session->row->handle(session, &session->message, &why);
+	message_handler *handle = absent_ring(session) ? handle_absent_ring : session->row->handle;
+	int r = handle(session, &session->message, &why);
 
 	session->messages++;
 	if (session->row->quiet != QUIET_NONE && r != -EPROTO)

@@ -11,6 +11,7 @@
  *	message.c	the bytes and fds of one message
  *	table.c		a row per message: what it may carry and what it needs
  *	handlers.c	messages about the device, ring_handlers.c: about one ring
+ *	absent.c	messages about a ring that the device does not have
  *	channel.c	messages to the front end
  */
 
@@ -153,6 +154,11 @@ message_handler handle_set_vring_num, handle_set_vring_addr, handle_set_vring_ba
 message_handler handle_set_vring_kick, handle_set_vring_call, handle_set_vring_err, handle_set_vring_enable;
 
 void reply_u64(struct session *session, uint64_t value);
+
+/* ---- absent.c ---- */
+
+bool absent_ring(const struct session *session); /* the message is about a ring that the device does not have */
+message_handler handle_absent_ring;
 
 /* ---- channel.c ---- */
 

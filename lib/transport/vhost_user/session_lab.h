@@ -38,6 +38,7 @@
 #define UADDR UINT64_C(0x7f0000000000)
 #define GPA UINT64_C(0x100000)
 #define SIZE 8u
+#define ABSENT 2u
 #define F_PROTOCOL VIREO_FEATURE(VU_F_PROTOCOL_FEATURES_BIT)
 #define F_VERSION_1 VIREO_FEATURE(VIREO_F_VERSION_1_BIT)
 #define P(name) (UINT64_C(1) << VU_PROTO_##name##_BIT)
@@ -118,6 +119,7 @@ static inline struct lab *lab_make(const struct vireo_device_ops *device_ops)
 		.feature_rule_count = ARRAY_SIZE(lab_rules),
 		.queue_count = QUEUES,
 		.queue_num_told = 2,
+		.queues_absent = ABSENT,
 		.queue_size_max = 256,
 		.config = "abcdefgh",
 		.config_bytes = device_ops->config_write ? 8 : 0,

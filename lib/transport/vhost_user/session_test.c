@@ -63,6 +63,37 @@ static void ring_starts_with_its_kick_fd_and_stops_with_get_vring_base(void **st
 	lab_free(lab);
 }
 
+/* A front end that counts pairs where we have told of rings: QEMU tells of all it has, and enables what its guest uses. */
+static void ring_that_is_not_there_may_be_set_up_and_not_enabled(void **state)
+{
+	struct lab *lab = lab_new();
+	uint32_t words[2];
+
+	for (uint32_t i = QUEUES; i < QUEUES + ABSENT; i++) {
+		struct addr_message addr = ring_addr(0);
+		uint64_t value = i;
+
+		addr.index = i;
+		ready(lab);
+		say_pair(lab, VU_SET_VRING_NUM, i, SIZE);
+		say_pair(lab, VU_SET_VRING_BASE, i, 0);
+		say(lab, VU_SET_VRING_ADDR, &addr, sizeof(addr));
+		say_fds(lab, VU_SET_VRING_CALL, 0, &value, 8, &lab->call, 1);
+		say_fds(lab, VU_SET_VRING_ERR, 0, &value, 8, &lab->call, 1);
+		kick_set(lab, i);
+		say_pair(lab, VU_SET_VRING_ENABLE, i, 0);
+		say_pair(lab, VU_GET_VRING_BASE, i, 0);
+		assert_int_equal(hear(lab, VU_GET_VRING_BASE, words, 8), 8);
+		assert_int_equal(words[0], i);
+		assert_non_null(lab->type.running[0]);
+		say_pair(lab, VU_SET_VRING_ENABLE, i, 1);
+		assert_true(hung_up(lab));
+		assert_non_null(strstr(lab->log, "more queues than this device has"));
+		*lab->log = '\0';
+	}
+	lab_free(lab);
+}
+
 static void stopping_a_ring_that_never_started_is_answered(void **state)
 {
 	struct lab *lab = lab_new();
@@ -516,6 +547,7 @@ int main(void)
 		cmocka_unit_test(device_without_net_or_config_offers_neither),
 		cmocka_unit_test(feature_without_what_it_needs_leaves_the_session_alone),
 		cmocka_unit_test(ring_starts_with_its_kick_fd_and_stops_with_get_vring_base),
+		cmocka_unit_test(ring_that_is_not_there_may_be_set_up_and_not_enabled),
 		cmocka_unit_test(stopping_a_ring_that_never_started_is_answered),
 		cmocka_unit_test(polled_ring_has_no_fds),
 		cmocka_unit_test(rings_are_enabled_at_once_without_protocol_features),
