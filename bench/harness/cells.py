@@ -20,7 +20,7 @@ KINDS = {
     "dequeue": "calls", "enqueue": "calls", "loop": "calls",
     "vm2vm": "switch", "limit": "limit",
     "latency": "latency", "scale": "scale",
-    "guest": "guests",
+    "guest": "guests", "quiet": "quiet",
     "idle": "system", "memory": "system", "start": "system",
 }
 

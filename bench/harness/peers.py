@@ -98,11 +98,11 @@ def wait_sockets(paths, child, what):
 class Switchd(Program):
     """vireo-switchd with `ports` vhost-user ports: MAC table and statistics are always on."""
 
-    def __init__(self, bench, lab, ports=2, options=("--poll",), name="vireo"):
+    def __init__(self, bench, lab, ports=2, options=("--poll",), name="vireo", pinned=True, program=None):
         self.sockets = [lab.path(f"{name}{i}.sock") for i in range(ports)]
         self.control = lab.path(f"{name}.control")
-        argv = [bench.program("vireo-switchd"), "--control", self.control, "--log-level", "warning",
-                "--workers", f"{bench.back_cpu},", *options]
+        argv = [program or bench.program("vireo-switchd"), "--control", self.control, "--log-level", "warning",
+                *(("--workers", f"{bench.back_cpu},") if pinned else ()), *options]
         for i, path in enumerate(self.sockets):
             argv += ["--port", f"vhost-user:{path},name=p{i}"]
         super().__init__(lab, name, argv)

@@ -112,7 +112,7 @@ def _targets(rows, failed):
             found = (_bound(goal, verdict.best[field]), f"{_bound(goal, verdict.worst[field])} ({verdict.worst['case']})",
                      f"{len(verdict.met_by)} of {verdict.cells}")
         word = verdict.word if verdict.word == "met" else f"**{verdict.word}**"
-        lines.append((goal.what, _bound(goal, goal.bound), *found, word))
+        lines.append((goal.what, ("at least " if goal.least else "") + _bound(goal, goal.bound), *found, word))
     return ("## Targets\n\nComputed from the rows below, in cycles per frame where nothing else is said; a bound without a unit is "
             "one on the ratio ours / peer.\n\n" + _table(("target", "at most", "best cell", "worst cell", "cells that meet it", ""), lines))
 
