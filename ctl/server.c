@@ -11,6 +11,7 @@
  * `depth` guards against freeing a client under its own feet: rpc_handle() may call back at once.
  */
 #include "ctl/server.h"
+#include "base/drop.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -28,6 +29,7 @@
 #define READ_BYTES 16384u
 #define TICK_MS 500u
 #define CTL_BACKLOG 64
+#define FDS_AT_ONCE_MAX 253u /* SCM_MAX_FD, see unix(7) */
 
 struct client {
 	struct ctl_server *server;
@@ -47,6 +49,7 @@ struct client {
 struct ctl_server {
 	struct ctl_server_config config;
 	struct loop *loop;
+	struct drop *drop; /* or NULL */
 	struct unix_listener listener;
 	struct loop_watch *watch;
 	struct loop_timer *timer;
@@ -77,7 +80,7 @@ static void client_destroy(struct client *c)
 	if (c->batch)
 		rpc_batch_abandon(c->batch);
 	loop_remove(&c->watch);
-	fd_close(&c->fd);
+	drop_socket(c->server->drop, &c->fd);
 	free(c->in);
 	free(c->out);
 	free(c);
@@ -180,6 +183,43 @@ static int in_grow(struct client *c)
 	return 0;
 }
 
+static void fds_drop(struct drop *drop, struct msghdr *msg)
+{
+	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+		size_t count = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < count; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(fd), sizeof(fd));
+			drop_fd(drop, &fd);
+		}
+	}
+}
+
+/* As read(2), which would have the kernel close the fds that come along in this thread. There is room for all of them. */
+static ssize_t receive(struct client *c, void *data, size_t bytes)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int) * FDS_AT_ONCE_MAX)];
+	} control;
+	struct iovec iov = {.iov_base = data, .iov_len = bytes};
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	ssize_t n = recvmsg(c->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+
+	if (n >= 0)
+		fds_drop(c->server->drop, &msg);
+	return n;
+}
+
 /* 1: something came, 0: nothing now (or never: eof), negative: drop the client. */
 static int client_read(struct client *c)
 {
@@ -188,7 +228,7 @@ static int client_read(struct client *c)
 
 	if (err)
 		return err;
-	n = read(c->fd, c->in + c->in_bytes, c->in_capacity - c->in_bytes);
+	n = receive(c, c->in + c->in_bytes, c->in_capacity - c->in_bytes);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	if (n == 0) {
@@ -323,10 +363,11 @@ static void refuse(struct ctl_server *s, int fd)
 static void server_accept(void *opaque, uint32_t events)
 {
 	struct ctl_server *s = opaque;
-	int fd = accept4(s->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	bool crowded = drop_waiting(s->drop) > DROP_WAITING_MAX; /* each client leaves a socket behind */
+	int fd = crowded ? -1 : accept4(s->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd < 0) {
-		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+		if (crowded || errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
 			s->accept_paused = true; /* the listener stays readable: try again at the next tick */
 			loop_change(s->watch, 0);
 			tick_start(s);
@@ -337,7 +378,7 @@ static void server_accept(void *opaque, uint32_t events)
 		client_new(s, &fd);
 	else
 		refuse(s, fd);
-	fd_close(&fd);
+	drop_socket(s->drop, &fd);
 }
 
 static void server_tick(void *opaque)
@@ -373,6 +414,7 @@ static int server_listen(struct ctl_server *s)
 		.uid = (uid_t)-1,
 		.gid = s->config.set_group ? s->config.group : (gid_t)-1,
 		.backlog = CTL_BACKLOG,
+		.drop = s->drop,
 	};
 
 	return unix_listen(&config, &s->listener);
@@ -381,7 +423,7 @@ static int server_listen(struct ctl_server *s)
 int ctl_server_new(const struct ctl_server_config *config, struct loop *loop, struct ctl_server **ret_server)
 {
 	struct ctl_server *s = calloc(1, sizeof(*s));
-	int err;
+	int err = 0;
 
 	if (!s)
 		return -ENOMEM;
@@ -389,7 +431,10 @@ int ctl_server_new(const struct ctl_server_config *config, struct loop *loop, st
 	s->config.stall_ms = config->stall_ms ? config->stall_ms : CTL_STALL_MS;
 	s->loop = loop;
 	s->listener.fd = -1;
-	err = loop_timer_new(loop, server_tick, s, &s->timer);
+	if (config->close_aside)
+		err = drop_new(config->close_aside, NULL, &s->drop);
+	if (!err)
+		err = loop_timer_new(loop, server_tick, s, &s->timer);
 	if (!err)
 		err = server_listen(s);
 	if (!err)
@@ -415,6 +460,7 @@ void ctl_server_free(struct ctl_server *server)
 	loop_remove(&server->watch);
 	if (server->timer)
 		loop_timer_free(&server->timer);
-	unix_unlisten(&server->listener, NULL);
+	unix_unlisten(&server->listener, server->drop);
+	drop_unref(server->drop);
 	free(server);
 }

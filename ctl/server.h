@@ -27,6 +27,11 @@ struct ctl_server_config {
 	void *opaque; /* for the rows' serve functions */
 	struct vireo_log log;
 	unsigned stall_ms; /* 0: CTL_STALL_MS */
+	/*
+	 * As in vireo/endpoint.h, with NULL for its opaque: closes the clients' sockets, and the fds that they send, which
+	 * nobody has a use for. NULL: the loop's thread closes them, and waits for as long as their owner likes.
+	 */
+	int (*close_aside)(void *opaque, void (*work)(void *argument), void *argument);
 };
 
 /*

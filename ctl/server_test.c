@@ -61,6 +61,28 @@ static const struct ctl_command commands[] = {
 #define BIG "{\"jsonrpc\":\"2.0\",\"method\":\"big\",\"id\":1}\n"
 #define PONG "{\"jsonrpc\":\"2.0\",\"result\":\"pong\",\"id\":1}\n"
 
+/* What is to be done aside, until the test does it: see what_clients_hand_over_is_closed_aside(). */
+static struct {
+	void (*work)(void *argument);
+	void *argument;
+} asides[16];
+static unsigned aside_count;
+
+static int aside(void *opaque, void (*work)(void *argument), void *argument)
+{
+	assert_true(aside_count < ARRAY_SIZE(asides));
+	asides[aside_count].work = work;
+	asides[aside_count++].argument = argument;
+	return 0;
+}
+
+static void asides_do(void)
+{
+	for (unsigned i = 0; i < aside_count; i++)
+		asides[i].work(asides[i].argument);
+	aside_count = 0;
+}
+
 static int server_start(struct ctl_server **ret)
 {
 	const struct ctl_server_config config = {
@@ -68,6 +90,7 @@ static int server_start(struct ctl_server **ret)
 		.commands = commands,
 		.command_count = ARRAY_SIZE(commands),
 		.stall_ms = 600,
+		.close_aside = aside,
 	};
 
 	return ctl_server_new(&config, loop, ret);
@@ -87,6 +110,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	ctl_server_free(server);
+	asides_do();
 	if (parked)
 		rpc_call_reply(parked, json_object());
 	loop_free(loop);
@@ -528,6 +552,61 @@ static void the_client_gives_up_a_server_that_reads_nothing(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* Of a pipe: one end is handed over, and the other tells whether that is still open. */
+static bool held(int seen)
+{
+	struct pollfd poll_fd = {.fd = seen};
+
+	return !poll(&poll_fd, 1, 0);
+}
+
+static void hand(int fd, const char *text, int given)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {.align = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))}};
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)};
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+
+	memcpy(CMSG_DATA(&control.align), &given, sizeof(given));
+	assert_int_equal(sendmsg(fd, &msg, 0), strlen(text));
+	close(given);
+}
+
+/* To close it may take as long as its owner likes, so that is done where nobody waits for it. */
+static void what_clients_hand_over_is_closed_aside(void **state)
+{
+	int with_a_request[2], in_flight[2], unaccepted[2], fd = connect_raw(), other;
+
+	assert_int_equal(pipe2(with_a_request, O_CLOEXEC) | pipe2(in_flight, O_CLOEXEC) | pipe2(unaccepted, O_CLOEXEC), 0);
+	hand(fd, PING, with_a_request[1]);
+	turn(0);
+	assert_reads(fd, PONG);
+	assert_true(held(with_a_request[0]));
+	asides_do();
+	assert_false(held(with_a_request[0]));
+
+	hand(fd, PARK, dup(1)); /* nothing more is read until it is answered */
+	turn(0);
+	hand(fd, PING, in_flight[1]);
+	close(fd);
+	other = connect_raw();
+	hand(other, PING, unaccepted[1]);
+	close(other);
+	ctl_server_free(server);
+	server = NULL;
+	assert_true(held(in_flight[0]));
+	assert_true(held(unaccepted[0]));
+	asides_do();
+	assert_false(held(in_flight[0]));
+	assert_false(held(unaccepted[0]));
+	close(with_a_request[0]);
+	close(in_flight[0]);
+	close(unaccepted[0]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -551,6 +630,7 @@ int main(void)
 		TEST(the_client_gets_results_and_errors),
 		TEST(the_client_gives_up_a_server_that_drips_bytes),
 		TEST(the_client_gives_up_a_server_that_reads_nothing),
+		TEST(what_clients_hand_over_is_closed_aside),
 	};
 
 	return cmocka_run_group_tests_name("server", tests, NULL, NULL);

@@ -215,6 +215,7 @@ static int control_start(struct daemon *d)
 		.command_count = switchd_command_count,
 		.opaque = &d->ports,
 		.log = d->ports.control_log,
+		.close_aside = aside_run,
 	};
 	int err = control_path(d);
 
