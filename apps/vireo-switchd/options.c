@@ -298,10 +298,11 @@ static void help(FILE *out)
 	fprintf(out,
 		"\nSPEC is one of\n"
 		"  vhost-user:PATH[,name=,mode=server|client,queues=N,mtu=,mac=A[+B...],spoof=deny|allow,user=,group=,perm=0660,\n"
-		"             files=memory|any,memory-max=SIZE]\n"
+		"             files=memory|any,memory-max=SIZE,packed=on|off,event-idx=on|off,indirect=on|off,in-order=on|off]\n"
 		"  vduse:NAME[,name=,queues=1,mtu=,mac=A[+B...],spoof=deny|allow,files=,\n"
-		"             attach=virtio|vhost|none,queue-size=N,packed=on|off,memory-max=]\n"
-		"  cuse:NAME[,name=,queues=N,mtu=,mac=A[+B...],user=,group=,perm=,files=,memory-max=]\n"
+		"             attach=virtio|vhost|none,queue-size=N,packed=,event-idx=,indirect=,in-order=,memory-max=]\n"
+		"  cuse:NAME[,name=,queues=N,mtu=,mac=A[+B...],user=,group=,perm=,files=,memory-max=,\n"
+		"             packed=,event-idx=,indirect=,in-order=]\n"
 		"  tap:INTERFACE[,name=,queues=N,mtu=]\n"
 		"  virtio-pci:ADDRESS[,name=,queues=N,mtu=]\n"
 		"  null:NAME\n");

@@ -323,7 +323,7 @@ static int net_open(struct cuse_pair *pair)
 		.pairs = 1,
 		.mtu = cuse->port.spec.mtu,
 		/* The front end has the control queue, and each pair is a device by itself. */
-		.features_off = VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT),
+		.features_off = VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT) | cuse->port.spec.ring_features_off,
 		.ops = &net_ops,
 		.opaque = pair,
 		.log = logger_log(&cuse->logger, cuse->port.ports->log_level),

@@ -324,7 +324,7 @@ static int net_open(struct vm_port *vm)
 		.pairs = spec->queues,
 		.mtu = spec->mtu,
 		.set_mac = spec->set_mac && spec->type != SPEC_CUSE, /* vhost's ioctls tell nobody */
-		.features_off = spec->split_only ? VIREO_FEATURE(VIREO_F_RING_PACKED_BIT) : 0,
+		.features_off = spec->ring_features_off,
 		.ops = &net_ops,
 		.opaque = vm,
 		.log = logger_log(&vm->logger, vm->port.ports->log_level),

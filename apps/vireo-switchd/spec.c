@@ -3,6 +3,7 @@
 #include "base/util.h"
 #include "base/visible.h"
 #include "switch/switch.h"
+#include "vireo/device.h"
 #include "vireo/endpoint.h"
 #include "vireo/pci.h"
 #include <ctype.h>
@@ -220,10 +221,35 @@ static bool set_queue_size(struct spec *spec, const char *value)
 	return true;
 }
 
+static bool set_ring_feature(struct spec *spec, const char *value, unsigned bit)
+{
+	bool off = !strcmp(value, "off");
+
+	if (off)
+		spec->ring_features_off |= VIREO_FEATURE(bit);
+	else
+		spec->ring_features_off &= ~VIREO_FEATURE(bit);
+	return off || !strcmp(value, "on");
+}
+
 static bool set_packed(struct spec *spec, const char *value)
 {
-	spec->split_only = !strcmp(value, "off");
-	return spec->split_only || !strcmp(value, "on");
+	return set_ring_feature(spec, value, VIREO_F_RING_PACKED_BIT);
+}
+
+static bool set_event_idx(struct spec *spec, const char *value)
+{
+	return set_ring_feature(spec, value, VIREO_F_RING_EVENT_IDX_BIT);
+}
+
+static bool set_indirect(struct spec *spec, const char *value)
+{
+	return set_ring_feature(spec, value, VIREO_F_RING_INDIRECT_DESC_BIT);
+}
+
+static bool set_in_order(struct spec *spec, const char *value)
+{
+	return set_ring_feature(spec, value, VIREO_F_IN_ORDER_BIT);
 }
 
 static bool set_files(struct spec *spec, const char *value)
@@ -281,7 +307,10 @@ static const struct spec_key {
 	{"perm", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE), set_perm, "an octal mode such as 0660"},
 	{"attach", TYPE(SPEC_VDUSE), set_attach, "virtio, vhost or none"},
 	{"queue-size", TYPE(SPEC_VDUSE), set_queue_size, "a power of two from 2 to 32768"},
-	{"packed", TYPE(SPEC_VDUSE), set_packed, "on or off"},
+	{"packed", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE) | TYPE(SPEC_VDUSE), set_packed, "on or off"},
+	{"event-idx", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE) | TYPE(SPEC_VDUSE), set_event_idx, "on or off"},
+	{"indirect", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE) | TYPE(SPEC_VDUSE), set_indirect, "on or off"},
+	{"in-order", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE) | TYPE(SPEC_VDUSE), set_in_order, "on or off"},
 	{"files", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE) | TYPE(SPEC_VDUSE), set_files, "memory or any"},
 	{"memory-max", TYPE(SPEC_VHOST_USER) | TYPE(SPEC_CUSE) | TYPE(SPEC_VDUSE), set_memory_max,
 	 "a size such as 512M, 64G or 2T"},
@@ -302,7 +331,7 @@ static void keys_of(enum spec_type type, char *list, size_t bytes)
 static int option_parse(struct spec *spec, char *option, char *why)
 {
 	char *value = strchr(option, '=');
-	char list[128];
+	char list[160];
 
 	if (value)
 		*value++ = '\0';

@@ -40,7 +40,7 @@ struct spec {
 	mode_t perm; /* 0: not given */
 	unsigned attach; /* vduse: enum vireo_attach */
 	unsigned queue_size; /* vduse; 0: not given */
-	bool split_only; /* vduse: no packed ring is offered */
+	uint64_t ring_features_off; /* not offered; a mask of feature bits */
 	bool any_files; /* guest memory may lie in a file on a disk */
 	uint64_t memory_max_bytes; /* 0: not given */
 };

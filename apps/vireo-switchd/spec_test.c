@@ -12,6 +12,7 @@
 #include "options.h"
 #include "switch/switch.h"
 #include "spec.h"
+#include "vireo/device.h"
 #include "vireo/endpoint.h"
 #include <errno.h>
 #include <sched.h>
@@ -128,6 +129,37 @@ static void memory_in_files_of_a_disk_is_permitted_by_a_key(void **state)
 	assert_bad("tap:x,files=any", "unknown key 'files'");
 }
 
+static void each_ring_feature_is_switched_off_by_a_key(void **state)
+{
+	static const char *const types[] = {"vhost-user", "vduse", "cuse"};
+	static const struct {
+		const char *key;
+		unsigned bit;
+	} features[] = {
+		{"packed", VIREO_F_RING_PACKED_BIT},
+		{"event-idx", VIREO_F_RING_EVENT_IDX_BIT},
+		{"indirect", VIREO_F_RING_INDIRECT_DESC_BIT},
+		{"in-order", VIREO_F_IN_ORDER_BIT},
+	};
+	char text[64];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(types); i++) {
+		for (unsigned j = 0; j < ARRAY_SIZE(features); j++) {
+			snprintf(text, sizeof(text), "%s:x,%s=off", types[i], features[j].key);
+			assert_int_equal(good(text).ring_features_off, VIREO_FEATURE(features[j].bit));
+			snprintf(text, sizeof(text), "%s:x,%s=off,%s=on", types[i], features[j].key, features[j].key);
+			assert_int_equal(good(text).ring_features_off, 0);
+			snprintf(text, sizeof(text), "%s:x,%s=no", types[i], features[j].key);
+			assert_bad(text, "expected on or off");
+		}
+		snprintf(text, sizeof(text), "%s:x,packed=off,in-order=off", types[i]);
+		assert_int_equal(good(text).ring_features_off,
+				 VIREO_FEATURE(VIREO_F_RING_PACKED_BIT) | VIREO_FEATURE(VIREO_F_IN_ORDER_BIT));
+	}
+	assert_bad("tap:x,packed=off", "unknown key 'packed'");
+	assert_bad("virtio-pci:0000:00:04.0,packed=off", "unknown key 'packed'");
+}
+
 static void a_name_is_derived_from_the_address(void **state)
 {
 	char text[400] = "vhost-user:/";
@@ -152,9 +184,6 @@ static void a_vduse_port_has_all_its_keys(void **state)
 	assert_int_equal(spec.attach, VIREO_ATTACH_VHOST);
 	assert_int_equal(spec.queue_size, 512);
 	assert_int_equal(spec.queues, 1);
-	assert_false(spec.split_only || good("vduse:host0,packed=on").split_only);
-	assert_true(good("vduse:host0,packed=off").split_only);
-	assert_bad("vduse:host0,packed=no", "expected on or off");
 	assert_int_equal(good("vduse:host0").attach, VIREO_ATTACH_VIRTIO);
 	assert_int_equal(good("vduse:host0,attach=none").attach, VIREO_ATTACH_NONE);
 	assert_string_equal(good("vduse:host0").name, "host0");
@@ -169,7 +198,7 @@ static void bad_vduse_keys_and_names_are_named(void **state)
 	assert_bad("vduse:a,queues=2", "'queues=2': expected 1: the kernel takes no control queue");
 	assert_int_equal(good("vduse:a,queues=1").queues, 1);
 	assert_bad("vduse:a,user=me",
-		   "unknown key 'user': expected one of: name queues mtu mac spoof attach queue-size packed files memory-max");
+		   "unknown key 'user': expected one of: name queues mtu mac spoof attach queue-size packed event-idx indirect in-order files memory-max");
 	assert_bad("vduse:a,attach=vdpa", "'attach=vdpa': expected virtio, vhost or none");
 	assert_bad("vduse:a,queue-size=0", "expected a power of two from 2 to 32768");
 	assert_bad("vduse:a,queue-size=1000", "expected a power of two from 2 to 32768");
@@ -493,6 +522,7 @@ int main(void)
 		cmocka_unit_test(keys_left_out_have_defaults),
 		cmocka_unit_test(guest_memory_is_limited_by_a_key),
 		cmocka_unit_test(memory_in_files_of_a_disk_is_permitted_by_a_key),
+		cmocka_unit_test(each_ring_feature_is_switched_off_by_a_key),
 		cmocka_unit_test(a_name_is_derived_from_the_address),
 		cmocka_unit_test(a_vduse_port_has_all_its_keys),
 		cmocka_unit_test(bad_vduse_keys_and_names_are_named),

@@ -16,7 +16,8 @@ extern "C" {
  *
  * A notifier raises eventfds by kernel AIO, which never waits. Where that cannot be had (fs.aio-max-nr is used up; a
  * container forbids it) it is asked for again, once a second at most, whenever something is raised; until then each
- * eventfd is raised in a thread of its own, so that a peer holds no other thread than its own.
+ * eventfd is raised in a thread of its own, so that a peer holds no other thread than its own. UNIX stream sockets,
+ * by which User-mode Linux is signalled, are raised in a thread always.
  */
 struct vireo_notifier;
 
@@ -24,7 +25,7 @@ struct vireo_notifier_config {
 	size_t size;
 	/*
 	 * Runs work(argument) once, soon, in a thread that nobody waits for: the library has none of its own. Called in
-	 * the control thread, for each eventfd that is set while there is no kernel AIO. Work returns when the eventfd is
+	 * the control thread, for each eventfd that is set while there is no kernel AIO, and each socket. Work returns when the eventfd is
 	 * not used any more, or when a peer that holds it lets it. 0, or a negative errno: there is no thread, and the
 	 * eventfd is refused. NULL: without kernel AIO eventfds are written to, and a peer that races may hold who does.
 	 */

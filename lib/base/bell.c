@@ -6,6 +6,8 @@
  *	an eventfd              by kernel AIO (notifier.c), which never waits
  *	... without kernel AIO  in a thread of the bell's own (raiser.c), which the peer may hold for ever
  *	... and no run_aside    poll(2), then write(2): a peer that races may hold the caller
+ *	a UNIX stream socket    send(2), which is asked not to wait, in a thread as well if there is one: the kernel may
+ *	                        collect sockets that others have sent each other before it sends
  *
  * A peer that holds a bell's thread keeps it when the bell is set anew. A bell leaves up to BELL_HELD_MAX of them
  * behind and takes no fd after that, until one has come out: a liar has as many, and nobody else has fewer for it.
@@ -62,11 +64,12 @@ static int fd_prepare(const struct bell *bell, struct vireo_notifier *notifier, 
 	return r;
 }
 
-static int raiser_for(struct bell *bell, struct vireo_notifier *notifier, int fd, struct raiser **ret)
+static int raiser_for(struct bell *bell, struct vireo_notifier *notifier, int fd, bool socket,
+		      struct raiser **ret)
 {
 	unsigned held = 0;
 
-	if (!notifier_needs_aside(notifier) || !fd_is_eventfd(fd))
+	if (!notifier_has_aside(notifier) || (!socket && (!fd_is_eventfd(fd) || notifier_has_aio(notifier))))
 		return 0;
 	held_place(bell);
 	for (unsigned i = 0; i < BELL_HELD_MAX; i++)
@@ -74,22 +77,24 @@ static int raiser_for(struct bell *bell, struct vireo_notifier *notifier, int fd
 	/* The one that it has now, and the new one, may have to be held as well. */
 	if (held + (bell->raiser != NULL) >= BELL_HELD_MAX)
 		return -EBUSY;
-	return raiser_new(notifier, fd, ret);
+	return raiser_new(notifier, fd, socket, ret);
 }
 
 int bell_set(struct bell *bell, struct vireo_notifier *notifier, int fd)
 {
 	struct raiser *raiser = NULL;
-	int r = fd < 0 ? 0 : fd_prepare(bell, notifier, &fd);
+	bool socket = fd >= 0 && !fd_socket_take(fd);
+	int r = fd < 0 || socket ? 0 : fd_prepare(bell, notifier, &fd);
 
 	if (!r && fd >= 0)
-		r = raiser_for(bell, notifier, fd, &raiser);
+		r = raiser_for(bell, notifier, fd, socket, &raiser);
 	if (r)
 		return r;
 	bell_unset(bell);
 	bell->notifier = notifier;
 	bell->raiser = raiser;
 	bell->fd = fd;
+	bell->socket = socket;
 	return 0;
 }
 
@@ -100,10 +105,12 @@ uint64_t bell_cost_ns(const struct bell *bell)
 
 void bell_raise(const struct bell *bell)
 {
-	if (bell->fd < 0 || notifier_raise_aio(bell->notifier, bell->fd))
+	if (bell->fd < 0 || (!bell->socket && notifier_raise_aio(bell->notifier, bell->fd)))
 		return;
 	if (bell->raiser)
 		raiser_raise(bell->raiser);
+	else if (bell->socket)
+		fd_socket_raise(bell->fd);
 	else
 		notifier_raise(bell->notifier, bell->fd);
 }

@@ -18,6 +18,7 @@ struct vireo_notifier;
 
 struct bell {
 	int fd; /* owned; -1: none */
+	bool socket;
 	struct vireo_notifier *notifier; /* borrowed, or NULL */
 	struct drop *drop; /* where its fds are let go of: the owner's to set, before bell_set(); or NULL */
 	struct raiser *raiser; /* a thread that raises it, or NULL */

@@ -14,7 +14,10 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <signal.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -295,6 +298,82 @@ static void eventfd_is_refused_where_there_is_neither_aio_nor_a_thread(void **st
 	in_a_thread_without_aio(no_thread);
 }
 
+/* ---- sockets ---- */
+
+static void socket_is_sent_to(struct vireo_notifier *notifier)
+{
+	struct bell bell = BELL_INIT;
+	char bytes[8];
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(bell_set(&bell, notifier, pair[1]), 0);
+	for (unsigned i = 0; i < 10; i++) {
+		bell_raise(&bell);
+		assert_true(readable(pair[0], PATIENCE_MS));
+		assert_int_equal(read(pair[0], bytes, sizeof(bytes)), 8);
+	}
+	for (unsigned i = 0; i < 10000; i++) /* far more than it holds */
+		bell_raise(&bell);
+	fd_close(&pair[0]);
+	bell_raise(&bell); /* no SIGPIPE */
+	bell_forget(&bell);
+	assert_true(threads_become(0));
+}
+
+static void socket_is_sent_to_and_never_waits(void **state)
+{
+	struct vireo_notifier_config config = { .size = sizeof(config), .run_aside = run_aside };
+	struct vireo_notifier *notifier;
+
+	assert_int_equal(vireo_notifier_open(&config, &notifier, NULL), 0);
+	socket_is_sent_to(notifier);
+	vireo_notifier_free(notifier);
+	socket_is_sent_to(NULL);
+}
+
+static void assert_refused(int fd)
+{
+	struct bell bell = BELL_INIT;
+
+	assert_true(fd >= 0);
+	assert_int_equal(bell_set(&bell, racers, fd), -EINVAL);
+	close(fd);
+}
+
+/* What is in it might be file descriptors, whose close takes as long as their owner likes. */
+static void socket_with_something_in_it_is_refused_and_gets_nothing_later(void **state)
+{
+	struct bell bell = BELL_INIT;
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(send(pair[0], "x", 1, 0), 1);
+	assert_refused(pair[1]);
+	fd_close(&pair[0]);
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(bell_set(&bell, racers, pair[1]), 0);
+	assert_int_equal(send(pair[0], "x", 1, MSG_NOSIGNAL), -1);
+	bell_forget(&bell);
+	fd_close(&pair[0]);
+}
+
+static void other_sockets_are_no_bells(void **state)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), pair[2];
+
+	assert_refused(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+	assert_refused(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)); /* not connected */
+	assert_int_equal(bind(listening, (struct sockaddr *)&address, sizeof(sa_family_t)), 0); /* a name of its own */
+	assert_int_equal(listen(listening, 4), 0);
+	assert_refused(listening);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_refused(pair[0]);
+	assert_refused(pair[1]);
+}
+
 static struct vireo_notifier *handed_over;
 
 static void make_one(void)
@@ -327,6 +406,9 @@ int main(void)
 		cmocka_unit_test(thread_that_a_peer_held_is_helped_out),
 		cmocka_unit_test(eventfd_is_refused_where_there_is_neither_aio_nor_a_thread),
 		cmocka_unit_test(aio_is_asked_for_again),
+		cmocka_unit_test(socket_is_sent_to_and_never_waits),
+		cmocka_unit_test(socket_with_something_in_it_is_refused_and_gets_nothing_later),
+		cmocka_unit_test(other_sockets_are_no_bells),
 	};
 
 	vireo_notifier_new(&racers); /* fails in a container without kernel AIO */

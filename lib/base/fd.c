@@ -164,6 +164,35 @@ int fd_notifier_take(int *fd)
 	return r ? r : fd_nonblocking(*fd);
 }
 
+static bool is_unix_stream(int fd)
+{
+	int domain = 0, type = 0;
+	socklen_t bytes = sizeof(int);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) && domain == AF_UNIX &&
+	       !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &bytes) && type == SOCK_STREAM;
+}
+
+/* Listening or not connected: recv() fails. */
+int fd_socket_take(int fd)
+{
+	char byte;
+
+	if (!is_unix_stream(fd) || shutdown(fd, SHUT_RD) || recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0)
+		return -EINVAL;
+	return 0;
+}
+
+void fd_socket_raise(int fd)
+{
+	const uint64_t one = 1;
+	int saved_errno = errno;
+
+	while (send(fd, &one, sizeof(one), MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno == EINTR)
+		;
+	errno = saved_errno;
+}
+
 static int open_directory_of(const char *path, size_t dir_bytes, int *ret_fd)
 {
 	char *dir = dir_bytes ? strndup(path, dir_bytes) : strdup(".");

@@ -49,6 +49,14 @@ int fd_notifier_take(int *fd);
 int fd_notifier_borrow(int *fd);
 
 /*
+ * Makes a connected UNIX stream socket fit to notify by fd_socket_raise(): nothing comes in by it any more, so that no
+ * peer's file descriptors, which may take their time, are in it when it is closed. -EINVAL for anything else, or if
+ * something has come in already.
+ */
+int fd_socket_take(int fd);
+void fd_socket_raise(int fd); /* sends 8 bytes, or none: full is as good as raised */
+
+/*
  * A UNIX address for `path`: one longer than sun_path (107 bytes) is named through an O_PATH fd of its
  * directory (/proc/self/fd/N/name), into which the last component has to fit (about 88 bytes). *ret_dir_fd
  * (or -1) is to be kept until the address has been used, then closed by the caller. -ENAMETOOLONG, -EINVAL

@@ -149,9 +149,9 @@ bool notifier_has_aio(struct vireo_notifier *notifier)
 	return notifier && context_of(notifier);
 }
 
-bool notifier_needs_aside(struct vireo_notifier *notifier)
+bool notifier_has_aside(const struct vireo_notifier *notifier)
 {
-	return notifier && notifier->config.run_aside && !context_of(notifier);
+	return notifier && notifier->config.run_aside;
 }
 
 int notifier_run_aside(struct vireo_notifier *notifier, void (*work)(void *argument), void *argument)

@@ -16,7 +16,7 @@ void notifier_raise(struct vireo_notifier *notifier, int fd);
 
 /* NULL: false. What it can do now; a later call may say more. */
 bool notifier_has_aio(struct vireo_notifier *notifier);
-bool notifier_needs_aside(struct vireo_notifier *notifier); /* it has no AIO, but a run_aside */
+bool notifier_has_aside(const struct vireo_notifier *notifier); /* a run_aside */
 
 /* For who may outlive its owner: raiser.c. */
 struct vireo_notifier *notifier_get(struct vireo_notifier *notifier);

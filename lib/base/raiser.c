@@ -30,6 +30,7 @@ struct raiser {
 	/* Constant. */
 	struct vireo_notifier *notifier; /* a reference */
 	int fd, wake_fd;
+	bool socket;
 	/* Atomic. */
 	unsigned references; /* the thread's and the bell's */
 	int state;
@@ -64,7 +65,10 @@ static void raise_measured(struct raiser *raiser)
 {
 	uint64_t start_ns = cpu_ns();
 
-	notifier_raise(raiser->notifier, raiser->fd);
+	if (raiser->socket)
+		fd_socket_raise(raiser->fd);
+	else
+		notifier_raise(raiser->notifier, raiser->fd);
 	__atomic_store_n(&raiser->cost_ns, cpu_ns() - start_ns, __ATOMIC_RELAXED);
 }
 
@@ -88,7 +92,7 @@ static void raiser_main(void *opaque)
 	raiser_put(raiser);
 }
 
-int raiser_new(struct vireo_notifier *notifier, int fd, struct raiser **ret_raiser)
+int raiser_new(struct vireo_notifier *notifier, int fd, bool socket, struct raiser **ret_raiser)
 {
 	struct raiser *raiser = calloc(1, sizeof(*raiser));
 	int err = 0;
@@ -96,6 +100,7 @@ int raiser_new(struct vireo_notifier *notifier, int fd, struct raiser **ret_rais
 	if (!raiser)
 		return -ENOMEM;
 	raiser->references = 2;
+	raiser->socket = socket;
 	raiser->notifier = notifier_get(notifier);
 	raiser->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	raiser->wake_fd = eventfd(0, EFD_CLOEXEC);

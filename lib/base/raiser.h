@@ -9,10 +9,11 @@ struct raiser;
 struct vireo_notifier;
 
 /*
- * A thread (the notifier's run_aside) that raises one eventfd, which a peer shares, by write(2): the peer may make it
- * wait there for ever, and nobody else. All but raiser_raise() in the control thread.
+ * A thread (the notifier's run_aside) that raises one eventfd or UNIX socket, which a peer shares, by write(2) or send(2):
+ * the peer may make it wait there for ever, and nobody else. All but raiser_raise() in the control thread.
  */
-int raiser_new(struct vireo_notifier *notifier, int fd, struct raiser **ret_raiser); /* duplicates fd */
+/* Duplicates `fd`. */
+int raiser_new(struct vireo_notifier *notifier, int fd, bool socket, struct raiser **ret_raiser);
 /* Any thread: soon. Raises that come together become one. */
 void raiser_raise(struct raiser *raiser);
 uint64_t raiser_cost_ns(const struct raiser *raiser); /* CPU time of the last raise that has come to an end; any thread */

@@ -224,7 +224,7 @@ static void notifier_that_is_no_notifier_is_refused_and_closed(void **state)
 
 	negotiate(lab, P_ALL);
 	make_memory(lab);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair), 0);
 	for (uint32_t request = VU_SET_VRING_KICK; request <= VU_SET_VRING_ERR; request++) {
 		assert_int_equal(ack_fds(lab, request, zeroes, 8, &lab->memfd, 1), 1);
 		assert_int_equal(ack_fds(lab, request, zeroes, 8, &pair[0], 1), 1);
