@@ -14,6 +14,7 @@
 #include "spec.h"
 #include "switch/switch.h"
 #include "vireo/base.h"
+#include <sys/types.h>
 
 struct loop;
 struct loop_timer;
@@ -37,6 +38,7 @@ struct port_kind {
 	/* No worker uses it any more. */
 	void (*free)(struct port *port);
 	const char *(*state)(const struct port *port);
+	pid_t (*peer)(const struct port *port); /* the process at the other end, or 0; NULL: never known */
 	/* NULL: it has no peer with memory of its own. */
 	void (*memory_use)(const struct port *port, struct vireo_memory_use *ret_use);
 	bool takes_rtnl; /* open and free do: see aside.h */

@@ -420,10 +420,21 @@ void device_port_close(struct port *port)
 const char *device_port_state(const struct port *port)
 {
 	const struct vm_port *vm = (const struct vm_port *)port;
+	struct vireo_endpoint_peer peer = {.size = sizeof(peer)};
 
 	if (vm->closing || vm->lost)
 		return vm->lost ? "failed" : "closing";
-	return vireo_endpoint_connected(vm->endpoint) ? "connected" : vm->door->waiting(&port->spec);
+	if (!vireo_endpoint_connected(vm->endpoint))
+		return vm->door->waiting(&port->spec);
+	return vireo_endpoint_peer(vm->endpoint, &peer) && !peer.started ? "occupied" : "connected";
+}
+
+pid_t device_port_peer(const struct port *port)
+{
+	const struct vm_port *vm = (const struct vm_port *)port;
+	struct vireo_endpoint_peer peer = {.size = sizeof(peer)};
+
+	return !vm->closing && !vm->lost && vireo_endpoint_peer(vm->endpoint, &peer) ? peer.process : 0;
 }
 
 void device_port_memory_use(const struct port *port, struct vireo_memory_use *ret_use)

@@ -25,6 +25,7 @@ extern const struct sw_port_ops device_port_ops;
 void device_port_close(struct port *port);
 void device_port_free(struct port *port);
 const char *device_port_state(const struct port *port);
+pid_t device_port_peer(const struct port *port);
 void device_port_memory_use(const struct port *port, struct vireo_memory_use *ret_use);
 
 /* What a network device has counted at its queue `index`, in the switch's terms. Any thread. */

@@ -96,6 +96,11 @@ bool vireo_endpoint_connected(const struct vireo_endpoint *endpoint)
 	return true;
 }
 
+bool vireo_endpoint_peer(const struct vireo_endpoint *endpoint, struct vireo_endpoint_peer *ret_peer)
+{
+	return false;
+}
+
 unsigned vireo_net_offloads(const struct vireo_net *net)
 {
 	return 0;

@@ -64,5 +64,6 @@ const struct port_kind port_vhost_user = {
 	.close = device_port_close,
 	.free = device_port_free,
 	.state = device_port_state,
+	.peer = device_port_peer,
 	.memory_use = device_port_memory_use,
 };

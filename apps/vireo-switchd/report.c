@@ -85,16 +85,21 @@ json_t *report_port_brief(const struct port *port)
 {
 	struct sw_port_stats s;
 	uint64_t rx_drops, tx_drops;
+	json_t *object;
+	pid_t peer = port->kind->peer ? port->kind->peer(port) : 0;
 
 	sw_port_stats(port->sw, &s);
 	rx_drops = drops(&s, port_fields, ARRAY_SIZE(port_fields), "r") + rx_queue_drops(port);
 	tx_drops = drops(&s, port_fields, ARRAY_SIZE(port_fields), "t");
-	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "name", port->spec.name,
+	object = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "name", port->spec.name,
 			 "type", spec_type_name(port->spec.type), "address", port->spec.address, "state",
 			 port->kind->state(port), "rx_frames", (json_int_t)s.rx_frames, "rx_bytes",
 			 (json_int_t)s.rx_bytes, "rx_drops", (json_int_t)rx_drops, "tx_frames",
 			 (json_int_t)s.tx_frames, "tx_bytes", (json_int_t)s.tx_bytes, "tx_drops",
 			 (json_int_t)tx_drops);
+	if (peer)
+		json_object_set_new(object, "peer_pid", json_integer(peer));
+	return object;
 }
 
 static json_t *offloads(unsigned mask)

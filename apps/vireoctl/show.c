@@ -111,8 +111,10 @@ static void port_details(const json_t *port, FILE *out)
 
 	fprintf(out, "port %s: %s:%s", text_of(port, "name"), text_of(port, "type"),
 		text_of(port, "address"));
-	fprintf(out, "\nstate %s, queues %lld, mtu ", text_of(port, "state"),
-		(long long)number_of(port, "queues"));
+	fprintf(out, "\nstate %s", text_of(port, "state"));
+	if (json_object_get(port, "peer_pid"))
+		fprintf(out, " by process %lld", (long long)number_of(port, "peer_pid"));
+	fprintf(out, ", queues %lld, mtu ", (long long)number_of(port, "queues"));
 	if (json_is_integer(mtu))
 		fprintf(out, "%lld", (long long)json_integer_value(mtu));
 	else

@@ -51,6 +51,13 @@ struct vireo_endpoint_opener {
 	pid_t process; /* in our own pid namespace: the one that owns the device, or is about to (VHOST_SET_OWNER) */
 };
 
+/* Who is at the other end of a vhost-user socket. */
+struct vireo_endpoint_peer {
+	size_t size;
+	pid_t process; /* that connected, or listens; 0: not known, or in another pid namespace */
+	bool started;  /* some queue has run in this session */
+};
+
 struct vireo_endpoint_config {
 	size_t size;
 	bool client; /* vhost-user: connect, and keep reconnecting, instead of listening */
@@ -115,6 +122,12 @@ struct vireo_endpoint_config {
 	 * Gets run_opaque.
 	 */
 	int (*close_aside)(void *opaque, void (*work)(void *argument), void *argument);
+	/*
+	 * vhost-user server: a peer that for so long has said nothing at all, or not the rest of a message, or has not read its
+	 * reply, is hung up on when another one waits for the socket. 0: 10000. One that has negotiated, and whose queues
+	 * do not run, stays: a machine may be in its firmware for as long as it likes.
+	 */
+	unsigned hello_ms;
 };
 
 /*
@@ -151,6 +164,12 @@ VIREO_API int vireo_endpoint_dispatch(struct vireo_endpoint *endpoint);
 
 /* Is a peer attached? VDUSE: a driver. */
 VIREO_API bool vireo_endpoint_connected(const struct vireo_endpoint *endpoint);
+
+/*
+ * Who it is. ret_peer->size is the caller's, and what was filled in afterwards. False: nobody is attached, or the transport
+ * cannot tell; *ret_peer is untouched.
+ */
+VIREO_API bool vireo_endpoint_peer(const struct vireo_endpoint *endpoint, struct vireo_endpoint_peer *ret_peer);
 
 /*
  * Ends the session, quiesces all queues and takes the address down. `done` (may be NULL) is called, here

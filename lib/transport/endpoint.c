@@ -71,6 +71,17 @@ bool vireo_endpoint_connected(const struct vireo_endpoint *endpoint)
 	return endpoint->ops->connected(endpoint);
 }
 
+bool vireo_endpoint_peer(const struct vireo_endpoint *endpoint, struct vireo_endpoint_peer *ret_peer)
+{
+	struct vireo_endpoint_peer peer = { .size = sizeof(peer) };
+
+	if (!endpoint->ops->peer || !endpoint->ops->peer(endpoint, &peer))
+		return false;
+	peer.size = min_u64(peer.size, ret_peer->size);
+	memcpy(ret_peer, &peer, peer.size);
+	return true;
+}
+
 void vireo_endpoint_close(struct vireo_endpoint *endpoint, void (*done)(void *opaque), void *opaque)
 {
 	if (endpoint)

@@ -18,6 +18,8 @@ struct endpoint_ops {
 	int (*fd)(const struct vireo_endpoint *endpoint);
 	int (*dispatch)(struct vireo_endpoint *endpoint);
 	bool (*connected)(const struct vireo_endpoint *endpoint);
+	/* May be NULL; of *ret_peer, zeroes but for its size, fills in what it knows. False: nobody is there. */
+	bool (*peer)(const struct vireo_endpoint *endpoint, struct vireo_endpoint_peer *ret_peer);
 	void (*close)(struct vireo_endpoint *endpoint, void (*done)(void *opaque), void *opaque);
 };
 

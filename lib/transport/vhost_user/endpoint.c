@@ -5,16 +5,19 @@
 #include "transport/vhost_user/session_internal.h"
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 /*
  * Theory of operation: one device at one socket, one session at a time.
  *
- * A server without a session watches its listening socket; with one it does not, and the next client waits in
- * the backlog. A client without a session has its timer running towards the next try. The pause between tries
- * grows to its limit, and shrinks again after a session in which anything was said.
+ * A server without a session watches its listening socket. With one, the next client waits in the backlog: that is logged, once,
+ * and if the peer that is there owes us something for too long (session_owes_ms()) its session is ended. While nobody
+ * waits, it may be as slow as it likes. A client without a session has its timer running towards the next try. The pause between tries
+ * grows to its limit, and shrinks again after a session in which a ring has run: to be asked a question costs nothing.
  *
  * Everything is watched in a loop of its own, whose fd the caller polls. Closing needs no more turns of it:
  * what is left then is the wait for queues, whose answers come as calls.
@@ -22,6 +25,7 @@
 
 #define RETRY_MIN_MS 50u
 #define RETRY_MAX_MS 1000u
+#define HELLO_MS 10000u
 
 struct vhost_user_endpoint {
 	struct vireo_endpoint base;
@@ -35,6 +39,8 @@ struct vhost_user_endpoint {
 	struct unix_listener listener; /* server */
 	struct loop_watch *listen_watch;
 	uint64_t retry_min_ms, retry_max_ms, retry_ms;
+	uint64_t hello_ms; /* see vireo_endpoint_config */
+	bool somebody_waits; /* has been logged in this session */
 	struct drop *drop; /* or NULL */
 	struct session *session;
 	void (*done)(void *opaque);
@@ -92,6 +98,55 @@ static void complain(struct vhost_user_endpoint *endpoint, const char *what, int
 	endpoint->told = true;
 }
 
+/* 0: not known, as that of one in another pid namespace is not. */
+static pid_t peer_process(const struct vhost_user_endpoint *endpoint)
+{
+	struct ucred peer = { 0 };
+	socklen_t bytes = sizeof(peer);
+
+	if (!endpoint->session || getsockopt(endpoint->session->fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes))
+		return 0;
+	return peer.pid;
+}
+
+/* Another client has come while there is one. Edge-triggered: it stays in the backlog. */
+static void listener_somebody_waits(void *opaque, uint32_t events)
+{
+	struct vhost_user_endpoint *endpoint = opaque;
+
+	if (!endpoint->session)
+		return;
+	if (!endpoint->somebody_waits)
+		log_info(device_log(endpoint->device), "%s: another front end waits; process %d is connected",
+			 device_name(endpoint->device), (int)peer_process(endpoint));
+	endpoint->somebody_waits = true;
+	loop_timer_start(endpoint->timer, endpoint->hello_ms);
+}
+
+static bool listener_has_clients(const struct unix_listener *listener)
+{
+	struct pollfd poll_fd = { .fd = listener->fd, .events = POLLIN };
+
+	return poll(&poll_fd, 1, 0) > 0;
+}
+
+/* The timer of a server with a session: somebody waits, or has waited. */
+static void endpoint_look_at_peer(struct vhost_user_endpoint *endpoint)
+{
+	uint64_t owes_ms = session_owes_ms(endpoint->session);
+
+	if (endpoint->client || !listener_has_clients(&endpoint->listener))
+		return;
+	if (owes_ms < endpoint->hello_ms) {
+		loop_timer_start(endpoint->timer, endpoint->hello_ms - owes_ms);
+		return;
+	}
+	log_warning(device_log(endpoint->device),
+		    "%s: process %d holds the connection, and has left a message unsaid, or a reply unread, for %u s while another front end waits; session closed",
+		    device_name(endpoint->device), (int)peer_process(endpoint), (unsigned)(owes_ms / 1000));
+	session_end(endpoint->session);
+}
+
 /* The last thing to do with the endpoint: see session_new(). */
 static void endpoint_connected_to(struct vhost_user_endpoint *endpoint, int fd)
 {
@@ -99,6 +154,10 @@ static void endpoint_connected_to(struct vhost_user_endpoint *endpoint, int fd)
 
 	loop_remove(&endpoint->listen_watch);
 	endpoint->told = false;
+	endpoint->somebody_waits = false;
+	if (!endpoint->client) /* it is told of those that come from now on; one that is there already counts, too */
+		loop_add(endpoint->loop, endpoint->listener.fd, EPOLLIN | EPOLLET, listener_somebody_waits, endpoint,
+			 &endpoint->listen_watch);
 	log_info(device_log(endpoint->device), "%s: connected at %s", device_name(endpoint->device),
 		 endpoint->path);
 	r = session_new(endpoint->device, endpoint->loop, fd, session_ended, endpoint, &endpoint->session);
@@ -142,6 +201,7 @@ static void listener_readable(void *opaque, uint32_t events)
 /* Waits for the next peer. */
 static void endpoint_await(struct vhost_user_endpoint *endpoint)
 {
+	loop_remove(&endpoint->listen_watch);
 	if (endpoint->client) {
 		retry_later(endpoint);
 		return;
@@ -156,8 +216,10 @@ static void endpoint_retry(void *opaque)
 	struct vhost_user_endpoint *endpoint = opaque;
 	int fd, r;
 
-	if (endpoint->session)
+	if (endpoint->session) {
+		endpoint_look_at_peer(endpoint);
 		return;
+	}
 	if (!endpoint->client) {
 		endpoint_await(endpoint);
 		return;
@@ -252,6 +314,7 @@ static int vhost_user_open(struct vireo_device *device, const char *path,
 	if (endpoint->retry_max_ms < endpoint->retry_min_ms)
 		endpoint->retry_max_ms = endpoint->retry_min_ms;
 	endpoint->retry_ms = endpoint->retry_min_ms;
+	endpoint->hello_ms = config->hello_ms ? config->hello_ms : HELLO_MS;
 	r = endpoint_prepare(endpoint, path, config);
 	if (!r)
 		r = device_attach(device, endpoint->loop, &endpoint_transport, endpoint);
@@ -284,6 +347,17 @@ static bool vhost_user_connected(const struct vireo_endpoint *base)
 	return endpoint_of_const(base)->session;
 }
 
+static bool vhost_user_peer(const struct vireo_endpoint *base, struct vireo_endpoint_peer *ret_peer)
+{
+	const struct vhost_user_endpoint *endpoint = endpoint_of_const(base);
+
+	if (!endpoint->session)
+		return false;
+	ret_peer->process = peer_process(endpoint);
+	ret_peer->started = endpoint->session->ran;
+	return true;
+}
+
 static void vhost_user_close(struct vireo_endpoint *base, void (*done)(void *opaque), void *opaque)
 {
 	struct vhost_user_endpoint *endpoint = endpoint_of(base);
@@ -307,5 +381,6 @@ const struct endpoint_ops vhost_user_endpoint_ops = {
 	.fd = vhost_user_fd,
 	.dispatch = vhost_user_dispatch,
 	.connected = vhost_user_connected,
+	.peer = vhost_user_peer,
 	.close = vhost_user_close,
 };

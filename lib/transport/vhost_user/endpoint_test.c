@@ -147,6 +147,118 @@ static void client_keeps_trying_and_comes_back(void **state)
 	lab_free(lab);
 }
 
+/* A server that asks one question and hangs up costs a try a second in the end, and not one each 50 ms. */
+static void only_a_session_whose_rings_ran_shortens_the_pause(void **state)
+{
+	struct lab *lab = lab_make(&ops);
+	struct vireo_endpoint_config config = {
+		.size = sizeof(config), .client = true, .reconnect_min_ms = 1, .reconnect_max_ms = 3600000
+	};
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	unsigned rounds;
+
+	strncpy(addr.sun_path, lab->path, sizeof(addr.sun_path) - 1);
+	assert_int_equal(bind(server, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(server, 4), 0);
+	assert_int_equal(vireo_endpoint_open(lab->device, lab->address, &config, &lab->endpoint), 0);
+	for (rounds = 0; rounds < 6; rounds++) { /* 1 + 2 + 4 + ... ms */
+		for (int i = 0; i < 500 && lab->type.connected <= rounds; i++)
+			pump_wait(lab, 100);
+		assert_int_equal(lab->type.connected, rounds + 1);
+		lab->fd = accept4(server, NULL, NULL, SOCK_CLOEXEC);
+		assert_true(ask_u64(lab, VU_GET_FEATURES) & F_PROTOCOL);
+		fd_close(&lab->fd);
+		pump(lab);
+	}
+	for (int i = 0; i < 4; i++) /* with the pause at its least it would be back */
+		pump_wait(lab, 5);
+	assert_int_equal(lab->type.connected, rounds);
+	close(server);
+	unlink(lab->path);
+	lab_free(lab);
+}
+
+static struct lab *lab_hello(unsigned hello_ms)
+{
+	struct lab *lab = lab_make(&ops);
+	struct vireo_endpoint_config config = { .size = sizeof(config), .hello_ms = hello_ms };
+
+	assert_int_equal(vireo_endpoint_open(lab->device, lab->address, &config, &lab->endpoint), 0);
+	return lab;
+}
+
+/* Does whoever waits get its turn, though `first` keeps the connection? */
+static bool next_one_is_served(struct lab *lab, int first, unsigned tries)
+{
+	bool served = false;
+
+	lab->fd = unix_dial(lab->path);
+	for (unsigned i = 0; i < tries && lab->type.connected < 2; i++)
+		pump_wait(lab, 10);
+	if (lab->type.connected == 2)
+		served = ask_u64(lab, VU_GET_FEATURES) & F_PROTOCOL;
+	close(first);
+	pump(lab);
+	return served;
+}
+
+static void peer_that_says_nothing_gives_way_to_one_that_waits(void **state)
+{
+	static const uint8_t half[12 + 4] = { VU_SET_FEATURES, [4] = VU_VERSION, [8] = 8 };
+	static const size_t said_bytes[] = { 0, 6, sizeof(half) };
+
+	for (size_t i = 0; i < ARRAY_SIZE(said_bytes); i++) {
+		struct lab *lab = lab_hello(20);
+		int first = unix_dial(lab->path);
+
+		pump(lab);
+		if (said_bytes[i])
+			assert_int_equal(send(first, half, said_bytes[i], 0), said_bytes[i]);
+		pump(lab);
+		assert_true(next_one_is_served(lab, first, 2000));
+		assert_non_null(strstr(lab->log, "another front end waits; process "));
+		assert_non_null(strstr(lab->log, "session closed"));
+		lab_free(lab);
+	}
+}
+
+/* It may be a machine in its firmware, whatever else waits. */
+static void peer_that_has_negotiated_stays(void **state)
+{
+	struct lab *lab = lab_hello(1);
+	struct vireo_endpoint_peer peer = { .size = sizeof(peer) };
+	int first;
+
+	assert_false(vireo_endpoint_peer(lab->endpoint, &peer));
+	negotiate(lab, P_ALL);
+	assert_true(vireo_endpoint_peer(lab->endpoint, &peer));
+	assert_int_equal(peer.process, getpid());
+	assert_false(peer.started);
+	first = lab->fd;
+	lab->fd = -1;
+	assert_false(next_one_is_served(lab, first, 20));
+	assert_null(strstr(lab->log, "session closed"));
+	assert_int_equal(lab->type.connected, 2); /* once the first has gone */
+	lab_free(lab);
+}
+
+/* While nobody waits. */
+static void peer_that_says_nothing_may_take_its_time(void **state)
+{
+	struct lab *lab = lab_hello(1);
+	struct vireo_endpoint_peer peer = { .size = sizeof(peer) };
+
+	dial(lab);
+	for (int i = 0; i < 20; i++)
+		pump_wait(lab, 5);
+	assert_int_equal(lab->type.disconnected, 0);
+	ready(lab); /* a new connection, after the first has gone */
+	assert_true(vireo_endpoint_peer(lab->endpoint, &peer));
+	assert_true(peer.started);
+	lab_free(lab);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -158,6 +270,10 @@ int main(void)
 		cmocka_unit_test(socket_that_is_not_ours_any_more_is_not_unlinked),
 		cmocka_unit_test(path_of_any_length_works),
 		cmocka_unit_test(client_keeps_trying_and_comes_back),
+		cmocka_unit_test(only_a_session_whose_rings_ran_shortens_the_pause),
+		cmocka_unit_test(peer_that_says_nothing_gives_way_to_one_that_waits),
+		cmocka_unit_test(peer_that_has_negotiated_stays),
+		cmocka_unit_test(peer_that_says_nothing_may_take_its_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

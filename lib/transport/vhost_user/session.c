@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <time.h>
 
 /*
  * Theory of operation: one connection of a front end, as a state machine that never blocks.
@@ -28,6 +29,14 @@
  */
 
 #define MESSAGES_PER_TURN 64u
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
 
 static void session_run(struct session *session);
 
@@ -72,6 +81,7 @@ int session_new(struct vireo_device *device, struct loop *loop, int fd,
 	session->ended = ended;
 	session->opaque = opaque;
 	session->channel_fd = -1;
+	session->heard_ms = now_ms();
 	r = session_watch(session);
 	if (r) {
 		drop_socket(device_drop_get(device), &session->fd);
@@ -89,7 +99,7 @@ static void session_gone(struct session *session)
 {
 	void (*ended)(void *opaque, bool fruitful) = session->ended;
 	void *opaque = session->opaque;
-	bool fruitful = session->messages;
+	bool fruitful = session->ran;
 
 	device_session_end(session->device);
 	log_info(device_log(session->device), "%s: disconnected", device_name(session->device));
@@ -136,9 +146,12 @@ static void session_fail(struct session *session, const char *why)
 /* True: complete. */
 static bool session_receive(struct session *session)
 {
+	uint32_t had_bytes = session->message.have_bytes;
 	const char *why = "";
 	int r = message_receive(&session->message, session->fd, &why);
 
+	if (session->message.have_bytes != had_bytes)
+		session->heard_ms = now_ms();
 	if (r >= 0 && drop_waiting(session->message.drop) > DROP_WAITING_MAX) {
 		why = "what its peers have handed over cannot be closed, and waits for them already";
 		r = -EMFILE;
@@ -220,6 +233,7 @@ static void session_handle(struct session *session)
 	session->messages++;
 	if (session->row->quiet != QUIET_NONE && r != -EPROTO)
 		device_resume(session->device);
+	session->ran = session->ran || device_running(session->device);
 	if (!session->failing)
 		session_acknowledge(session, r, why);
 	channel_tell(session);
@@ -287,4 +301,12 @@ static void session_run(struct session *session)
 	session->busy = false;
 	if (session->state == SESSION_END && session->quiet)
 		session_gone(session);
+}
+
+uint64_t session_owes_ms(const struct session *session)
+{
+	bool owes = session->state == SESSION_REPLY ||
+		    (session->state == SESSION_RECEIVE && (!session->messages || message_begun(&session->message)));
+
+	return owes ? now_ms() - session->heard_ms : 0;
 }

@@ -117,6 +117,8 @@ struct session {
 	bool failing; /* to be ended as soon as it is not */
 	bool quiet; /* the quiesce asked for has been granted */
 	uint64_t messages;
+	uint64_t heard_ms; /* when the peer's last byte came */
+	bool ran; /* a ring of it has run */
 
 	struct message message;
 	const struct message_row *row; /* message's */
@@ -129,13 +131,19 @@ struct session {
 
 /*
  * Takes `fd` over, in any case. The device is attached. Once the session is gone, `ended` is called with
- * whether it has handled any message: inside session_new() only if the device's connected op closes the
+ * whether any of its rings has run: inside session_new() only if the device's connected op closes the
  * endpoint, so the last thing to do with *ret_session is to have it stored.
  */
 int session_new(struct vireo_device *device, struct loop *loop, int fd,
 		void (*ended)(void *opaque, bool fruitful), void *opaque, struct session **ret_session);
 /* Ends it; `ended` is called inside or later. */
 void session_end(struct session *session);
+
+/*
+ * For how long the peer owes something: a first message, the rest of one, or to take its reply. 0: it does not. One that has
+ * negotiated and runs nothing may be a machine in its firmware, and owes nothing.
+ */
+uint64_t session_owes_ms(const struct session *session);
 
 static inline bool session_accepted(const struct session *session, unsigned protocol_feature_bit)
 {
