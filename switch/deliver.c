@@ -247,10 +247,16 @@ static void deliver_spread(struct worker *worker, const struct topology_port *to
 
 void deliver(struct worker *worker, const struct topology_port *to, struct vireo_frame **frames, unsigned count)
 {
+	struct stall_step step;
+
+	if (unlikely(worker->stall.alert))
+		stall_begin(&step);
 	if (likely(to->out_count == 1))
 		deliver_queue(worker, to, to->out[0], frames, count);
 	else if (to->out_count)
 		deliver_spread(worker, to, frames, count);
 	else
 		counter_add(&to->port->counters[worker->index].tx_no_queue, count);
+	if (unlikely(worker->stall.alert))
+		stall_end(worker, &step, to->port);
 }

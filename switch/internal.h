@@ -8,6 +8,8 @@
  *   control thread:  switch.c  port.c  topology.c (builds, publishes)  stats.c (reads)
  *   workers:         worker.c (which queue next)  forward.c (where to)  deliver.c (into the port)
  *                   offload.c  cuts.c  flow.c
+ *                   stall.c (who makes it wait)
+ *   port threads:    aside.c (port_aside.c: who gets one), over store.c
  *   between them:    the published topology, mailboxes, the forwarding database (fdb.c), grace.c
  *
  * Locks: fdb.lock and grace.lock, each innermost. Claims of out queues are held for a burst, one at a time.
@@ -50,6 +52,8 @@ struct queue {
 	unsigned number;
 	bool out;
 	bool removing;
+	bool replaced;   /* another stands in its place in the port already */
+	uint64_t let_go; /* see aside.c */
 	unsigned waiters;
 	struct {
 		void (*done)(void *opaque);
@@ -90,6 +94,14 @@ struct out_queue {
 	uint32_t claimed __attribute__((aligned(CACHE_LINE)));
 };
 
+/* How often a port has made workers wait: see stall.c. Atomic. */
+struct stalls {
+	uint32_t first_s, count;
+	bool accused;
+};
+
+struct aside;
+
 struct sw_port {
 	/* Constant. */
 	struct sw *sw;
@@ -98,13 +110,19 @@ struct sw_port {
 	void *opaque;
 	uint16_t id;
 	uint64_t serial; /* never used twice, as opposed to the id */
-	struct port_counters *counters; /* one per worker */
+	struct port_counters *counters; /* one per worker, and one for the aside's thread */
 	/* Written by the control thread, read by workers at any time. */
 	unsigned offloads;
 	uint16_t mtu;
+	struct stalls stalls;
 	/* Control thread. */
 	TAILQ_ENTRY(sw_port) link; /* sw.ports */
+	struct aside *aside; /* or NULL: workers call ops */
+	TAILQ_ENTRY(sw_port) aside_link; /* sw.asides, if it has one */
+	struct grace_item moved;
+	STAILQ_ENTRY(sw_port) unpublished_move; /* sw.unpublished_moves */
 	bool removing;
+	bool ending; /* no worker uses it any more, but maybe the aside's thread */
 	struct grace_item gone;
 	STAILQ_ENTRY(sw_port) unpublished; /* sw.unpublished_ports */
 	void (*done)(void *opaque);
@@ -113,6 +131,40 @@ struct sw_port {
 	struct out_queue *out[SW_QUEUES_MAX];
 	struct sw_queue_stats past[2]; /* sums over queues that are gone: in, out */
 };
+
+/* Of an in queue that takes the place of none, or of one: `aside` is the port's, or is to be. Not published. */
+int in_queue_new(struct sw_port *port, struct aside *aside, unsigned number, struct in_queue **ret_in);
+void queue_bury(struct queue *queue); /* nobody uses it any more */
+void port_end(struct sw_port *port);  /* likewise */
+
+/* ---- port_aside.c ---- */
+
+int port_aside_start(struct sw_port *port); /* a new port */
+void port_aside_drop(struct sw_port *port); /* that has not become one */
+void asides_look(struct sw *sw); /* what have workers and threads said? */
+void asides_end(struct sw *sw);  /* waits for the threads */
+
+/* ---- stall.c ---- */
+
+#define STALLS_MAX 3u
+
+struct stall_step {
+	uint64_t ns, faults, waits;
+};
+
+struct stall {
+	uint64_t limit_cycles; /* constant: a burst that takes longer is looked into */
+	bool alert;
+	uint64_t alert_until_ns;
+	uint64_t faults; /* when it was looked last */
+};
+
+uint64_t stall_limit_cycles(void); /* takes a moment */
+/* The worker. */
+void stall_suspect(struct stall *stall); /* a burst took longer than the limit */
+void stall_begin(struct stall_step *ret_step);
+void stall_end(struct worker *worker, const struct stall_step *begun, struct sw_port *port); /* whose memory was touched */
+void stall_touch(const struct vireo_frame *frames, unsigned count);
 
 /* ---- topology.c ---- */
 
@@ -297,6 +349,7 @@ struct worker {
 	enum patience_found found; /* if frames came now */
 	struct offload_arena *arena;
 	struct cuts *cuts;
+	struct stall stall;
 	unsigned pieces_left; /* that may still be cut out of this burst */
 	struct burst burst;
 	struct vireo_frame frames[BURST_FRAMES];
@@ -334,9 +387,11 @@ struct sw {
 	struct worker **workers;
 	enum sw_mode mode;
 	unsigned spin_us, spin_percent;
-	int event_fd; /* raised for the control thread: grace periods ended, the first address was learned */
+	uint64_t stall_cycles; /* see stall.c */
+	int event_fd; /* raised for the control thread: grace periods ended, the first address was learned, see asides_look() */
 
 	struct topology *topology __attribute__((aligned(CACHE_LINE))); /* published: read by workers */
+	bool accused; /* written by workers: some port is */
 
 	/* Control thread. */
 	struct loop_watch *watch;
@@ -349,6 +404,8 @@ struct sw {
 	struct sw_port *by_id[SW_PORTS_MAX]; /* NULL: the id is free */
 	STAILQ_HEAD(, queue) unpublished; /* removed, but still in the published topology */
 	STAILQ_HEAD(, sw_port) unpublished_ports;
+	STAILQ_HEAD(, sw_port) unpublished_moves;
+	TAILQ_HEAD(, sw_port) asides; /* ports that have one */
 	char rcu_key; /* its address is what rcu.h needs */
 };
 

@@ -87,8 +87,7 @@ void offload_reset(struct offload_arena *arena)
 	arena->slots_used = 0;
 }
 
-/* The head is the sender's word; the rest is read from the sender's memory, once. */
-static void linearise(uint8_t *dst, const struct vireo_frame *frame)
+void offload_linearise(uint8_t *dst, const struct vireo_frame *frame)
 {
 	uint32_t at = min_u32(frame->len_bytes, VIREO_FRAME_HEAD_BYTES), skip = at;
 
@@ -257,7 +256,7 @@ int offload_begin(struct offload_job *job, struct offload_arena *arena, const st
 		.bytes = arena->linear + arena->linear_used,
 		.frame_bytes = frame->len_bytes,
 	};
-	linearise(job->bytes, frame);
+	offload_linearise(job->bytes, frame);
 	err = job->request.gso == VIREO_GSO_NONE ? fill_checksum(job) : begin_cut(job);
 	if (!err)
 		arena->linear_used += frame->len_bytes;

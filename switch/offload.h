@@ -71,6 +71,9 @@ static inline uint32_t offload_pieces(const struct offload_job *job)
 /* The next frame, which lasts until the reset; NULL: that was all. Needs a slot. */
 struct vireo_frame *offload_next(struct offload_job *job);
 
+/* All of a frame in one piece. The head is the sender's word; the rest is read from the sender's memory, once. */
+void offload_linearise(uint8_t *dst, const struct vireo_frame *frame);
+
 /* What a receiver must take to get this frame as it is (VIREO_OFFLOAD_*). */
 static inline unsigned offload_needs(const struct vireo_frame_offload *request)
 {

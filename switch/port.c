@@ -14,6 +14,7 @@
  */
 
 #include "switch/internal.h"
+#include "switch/aside.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -53,6 +54,8 @@ static void queue_free(struct queue *queue)
 {
 	struct sw_port *port = queue->port;
 
+	if (port->aside)
+		aside_queue_free(port->aside, queue->out, queue->number);
 	if (queue->out) {
 		port->out[queue->number] = NULL;
 		free(container_of(queue, struct out_queue, queue));
@@ -65,8 +68,7 @@ static void queue_free(struct queue *queue)
 	}
 }
 
-/* Nobody uses the queue any more. */
-static void queue_bury(struct queue *queue)
+void queue_bury(struct queue *queue)
 {
 	struct queue copy = *queue;
 
@@ -76,9 +78,19 @@ static void queue_bury(struct queue *queue)
 		copy.waiter[i].done(copy.waiter[i].opaque);
 }
 
+/* No worker uses it any more. */
 static void queue_gone(struct grace_item *item)
 {
-	queue_bury(container_of(item, struct queue, gone));
+	struct queue *queue = container_of(item, struct queue, gone);
+
+	if (queue->replaced) {
+		worker_disown(container_of(queue, struct in_queue, queue));
+		free(container_of(queue, struct in_queue, queue));
+	} else if (queue->port->aside) {
+		aside_detach(queue->port->aside, queue);
+	} else {
+		queue_bury(queue);
+	}
 }
 
 static void queue_init(struct queue *queue, struct sw_port *port, bool out, unsigned number)
@@ -101,7 +113,7 @@ static struct worker *least_loaded(const struct sw *sw)
 	return best;
 }
 
-static int in_add(struct sw_port *port, unsigned number)
+int in_queue_new(struct sw_port *port, struct aside *aside, unsigned number, struct in_queue **ret_in)
 {
 	struct in_queue *in = aligned_alloc(CACHE_LINE, sizeof(*in));
 	int err;
@@ -110,17 +122,17 @@ static int in_add(struct sw_port *port, unsigned number)
 		return -ENOMEM;
 	memset(in, 0, sizeof(*in));
 	queue_init(&in->queue, port, false, number);
-	in->ops = port->ops;
-	in->opaque = port->opaque;
+	in->ops = aside ? &aside_ops : port->ops;
+	in->opaque = aside ? aside : port->opaque;
 	in->port = port;
 	in->number = number;
-	in->kick_fd = port->ops->kick_fd ? port->ops->kick_fd(port->opaque, number) : -1;
+	in->kick_fd = in->ops->kick_fd ? in->ops->kick_fd(in->opaque, number) : -1;
 	err = worker_adopt(least_loaded(port->sw), in);
 	if (err) {
 		free(in);
 		return err;
 	}
-	port->in[number] = in;
+	*ret_in = in;
 	return 0;
 }
 
@@ -147,14 +159,22 @@ int sw_queue_add(struct sw_port *port, bool out, unsigned queue)
 		return -ENODEV;
 	if (queue_get(port, out, queue))
 		return -EEXIST;
-	err = out ? out_add(port, queue) : in_add(port, queue);
+	err = port->aside ? aside_attach(port->aside, out, queue) : 0;
 	if (err)
 		return err;
+	err = out ? out_add(port, queue) : in_queue_new(port, port->aside, queue, &port->in[queue]);
+	if (err) {
+		if (port->aside)
+			aside_queue_free(port->aside, out, queue);
+		return err;
+	}
 	err = topology_publish(port->sw);
 	if (err) {
 		queue_free(queue_get(port, out, queue));
 		return err;
 	}
+	if (port->aside)
+		aside_want(port->aside, out, queue);
 	if (!out)
 		worker_wake(port->in[queue]->worker);
 	return 0;
@@ -210,7 +230,7 @@ static void port_release(struct sw_port *port)
 
 static int port_allocate(struct sw *sw, const struct sw_port_config *config, struct sw_port **ret_port)
 {
-	size_t counters_bytes = sw->worker_count * sizeof(struct port_counters);
+	size_t counters_bytes = (sw->worker_count + 1) * sizeof(struct port_counters);
 	struct sw_port *port = calloc(1, sizeof(*port));
 
 	if (!port)
@@ -246,17 +266,28 @@ static void queues_bury(struct sw_port *port)
 	}
 }
 
-static void port_gone(struct grace_item *item)
+void port_end(struct sw_port *port)
 {
-	struct sw_port *port = container_of(item, struct sw_port, gone);
 	void (*done)(void *opaque) = port->done;
 	void *opaque = port->done_opaque;
 
 	queues_bury(port);
+	port_aside_drop(port);
 	port_forget(port);
 	port_release(port);
 	if (done)
 		done(opaque);
+}
+
+static void port_gone(struct grace_item *item)
+{
+	struct sw_port *port = container_of(item, struct sw_port, gone);
+
+	port->ending = true;
+	if (port->aside)
+		aside_stop(port->aside); /* asides_look() goes on */
+	else
+		port_end(port);
 }
 
 static int port_fix(struct sw_port *port, const struct sw_port_config *config)
@@ -310,11 +341,15 @@ int sw_port_new(struct sw *sw, const struct sw_port_config *config, struct sw_po
 	port->id = id;
 	port->serial = ++sw->next_serial;
 	port->gone.fn = port_gone;
-	err = port_publish(port, config);
-	if (err)
-		port_release(port);
-	else
+	err = config->aside ? port_aside_start(port) : 0;
+	if (!err)
+		err = port_publish(port, config);
+	if (!err) {
 		*ret_port = port;
+		return 0;
+	}
+	port_aside_drop(port);
+	port_release(port);
 	return err;
 }
 
@@ -335,6 +370,11 @@ void sw_port_free(struct sw_port *port, void (*done)(void *opaque), void *opaque
 	TAILQ_REMOVE(&sw->ports, port, link);
 	STAILQ_INSERT_TAIL(&sw->unpublished_ports, port, unpublished);
 	switch_publish_removal(sw);
+}
+
+bool sw_port_aside(const struct sw_port *port)
+{
+	return port->aside;
 }
 
 const char *sw_port_name(const struct sw_port *port)

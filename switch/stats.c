@@ -5,6 +5,7 @@
  * is added. What the switch itself counts lies per worker and port, and is added up here.
  */
 
+#include "switch/aside.h"
 #include "switch/internal.h"
 #include <string.h>
 
@@ -50,7 +51,7 @@ void sw_port_stats(const struct sw_port *port, struct sw_port_stats *ret_stats)
 		if (port->out[i])
 			add_queue(&port->out[i]->queue, &sum.tx_frames, &sum.tx_bytes);
 	}
-	for (unsigned i = 0; i < port->sw->worker_count; i++)
+	for (unsigned i = 0; i <= port->sw->worker_count; i++)
 		add_counters(&sum, &port->counters[i]);
 	*ret_stats = sum;
 }
@@ -61,6 +62,8 @@ void sw_queue_stats(const struct sw_port *port, bool out, unsigned queue, struct
 
 	if (port->ops->stats)
 		port->ops->stats(port->opaque, out, queue, &stats);
+	if (port->aside && out)
+		stats.no_buffer += counter_read(&port->aside->no_room[queue]);
 	*ret_stats = stats;
 }
 

@@ -81,6 +81,7 @@ static void on_event(void *opaque, uint32_t events)
 
 	fd_event_clear(sw->event_fd);
 	grace_run(sw->grace);
+	asides_look(sw);
 	tick_start(sw);
 }
 
@@ -100,10 +101,13 @@ static void sw_init(struct sw *sw, const struct sw_config *config, struct loop *
 	sw->spin_us = spin_setting(config->spin_us, PATIENCE_MEASURED);
 	sw->spin_percent = spin_setting(config->spin_percent, SPIN_PERCENT_DEFAULT);
 	sw->worker_count = config->workers ? config->workers : 1;
+	sw->stall_cycles = stall_limit_cycles();
 	sw->event_fd = -1;
 	TAILQ_INIT(&sw->ports);
 	STAILQ_INIT(&sw->unpublished);
 	STAILQ_INIT(&sw->unpublished_ports);
+	STAILQ_INIT(&sw->unpublished_moves);
+	TAILQ_INIT(&sw->asides);
 }
 
 static int open_control(struct sw *sw, const struct sw_config *config)
@@ -172,6 +176,7 @@ void sw_free(struct sw *sw)
 	if (sw->grace)
 		topology_defer_removed(sw);
 	grace_free(sw->grace);
+	asides_end(sw);
 	for (unsigned i = 0; sw->workers && i < sw->worker_count; i++)
 		worker_free(sw->workers[i]);
 	free(sw->workers);

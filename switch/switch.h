@@ -89,12 +89,18 @@ struct sw_port_config {
 	 */
 	const uint8_t (*addresses)[6];
 	unsigned address_count;
+	/*
+	 * Its memory may make who looks at it wait: a thread of the port's own does so, and copies all frames, so that
+	 * no worker waits. Otherwise that begins when workers have waited for it several times. -EAGAIN: no thread.
+	 */
+	bool aside;
 };
 
 int sw_port_new(struct sw *sw, const struct sw_port_config *config, struct sw_port **ret_port);
 /* Removes what queues it still has, forgets its addresses, then calls done. */
 void sw_port_free(struct sw_port *port, void (*done)(void *opaque), void *opaque);
 
+bool sw_port_aside(const struct sw_port *port); /* by now */
 const char *sw_port_name(const struct sw_port *port);
 void *sw_port_opaque(const struct sw_port *port);
 struct sw_port *sw_port_find(struct sw *sw, const char *name);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "switch/aside.h"
 #include "switch/internal.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -84,6 +85,10 @@ static void fill_ports(const struct sw *sw, struct topology *topology)
 	TAILQ_FOREACH(port, &sw->ports, link) {
 		*to = (struct topology_port){
 			.port = port, .ops = port->ops, .opaque = port->opaque, .out = outs};
+		if (port->aside) {
+			to->ops = &aside_ops;
+			to->opaque = port->aside;
+		}
 		for (unsigned i = 0; i < SW_QUEUES_MAX; i++) {
 			if (port->out[i] && queue_live(&port->out[i]->queue))
 				to->out[to->out_count++] = port->out[i];
@@ -131,6 +136,12 @@ void topology_defer_removed(struct sw *sw)
 
 		STAILQ_REMOVE_HEAD(&sw->unpublished, unpublished);
 		grace_defer(sw->grace, &queue->gone);
+	}
+	while (!STAILQ_EMPTY(&sw->unpublished_moves)) {
+		struct sw_port *port = STAILQ_FIRST(&sw->unpublished_moves);
+
+		STAILQ_REMOVE_HEAD(&sw->unpublished_moves, unpublished_move);
+		grace_defer(sw->grace, &port->moved);
 	}
 	while (!STAILQ_EMPTY(&sw->unpublished_ports)) {
 		struct sw_port *port = STAILQ_FIRST(&sw->unpublished_ports);

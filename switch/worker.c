@@ -214,11 +214,36 @@ static void round_begin(struct worker *worker)
 	counter_add(&worker->stats.loops, 1);
 }
 
+/* The same as without being watched, see stall.c. */
+static int receive_watched(struct worker *worker, struct in_queue *in)
+{
+	struct stall_step step;
+	int count;
+
+	stall_begin(&step);
+	count = in->ops->receive(in->opaque, in->number, worker->frames, BURST_FRAMES);
+	if (count > 0)
+		stall_touch(worker->frames, (unsigned)count);
+	stall_end(worker, &step, in->port);
+	return count;
+}
+
+static void release_watched(struct worker *worker, struct in_queue *in)
+{
+	struct stall_step step;
+
+	stall_begin(&step);
+	in->ops->release(in->opaque, in->number);
+	stall_end(worker, &step, in->port);
+}
+
 /* One burst of one queue. Returns the frames, or what receive said. */
 static int queue_forward(struct worker *worker, struct in_queue *in)
 {
 	struct burst *burst = &worker->burst;
-	int count = in->ops->receive(in->opaque, in->number, worker->frames, BURST_FRAMES);
+	int count = likely(!worker->stall.alert)
+			    ? in->ops->receive(in->opaque, in->number, worker->frames, BURST_FRAMES)
+			    : receive_watched(worker, in);
 
 	if (count <= 0)
 		return count;
@@ -227,7 +252,10 @@ static int queue_forward(struct worker *worker, struct in_queue *in)
 	burst->frames = worker->frames;
 	burst->count = (unsigned)count;
 	forward_burst(worker, burst);
-	in->ops->release(in->opaque, in->number);
+	if (likely(!worker->stall.alert))
+		in->ops->release(in->opaque, in->number);
+	else
+		release_watched(worker, in);
 	return count;
 }
 
@@ -255,6 +283,8 @@ static unsigned round_queues(struct worker *worker)
 		count = queue_forward(worker, in);
 		now = cycles_now();
 		busy_cycles += count > 0 ? now - before : 0;
+		if (unlikely(now - before > worker->stall.limit_cycles))
+			stall_suspect(&worker->stall);
 		before = now;
 		if (likely(count > 0)) {
 			queue_busy(worker, in);
@@ -466,6 +496,7 @@ int worker_new(struct sw *sw, unsigned index, int cpu, struct worker **ret_worke
 		worker->keep_ns = (uint64_t)sw->spin_us * NS_PER_US;
 	worker->rest_ns = REST_NS_MIN;
 	worker->stats.cpu = cpu;
+	worker->stall.limit_cycles = sw->stall_cycles;
 	worker->epoll_fd = worker->wake_fd = worker->schedstat_fd = -1;
 	err = worker_open(worker);
 	if (err)

@@ -288,6 +288,7 @@ int port_join(struct port *port)
 		.opaque = port,
 		.mtu = port->spec.mtu,
 		.addresses = (const uint8_t (*)[6])port->spec.macs,
+		.aside = port->spec.any_files,
 		.address_count = port->spec.spoof_allowed ? 0 : port->spec.mac_count,
 	};
 

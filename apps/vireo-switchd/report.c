@@ -62,12 +62,6 @@ static uint64_t drops(const void *stats, const struct field *fields, size_t coun
 	return sum;
 }
 
-/* The port's own counters: they hold also while the queue is not running. */
-static void queue_stats(const struct port *port, bool out, unsigned queue, struct sw_queue_stats *ret)
-{
-	port->kind->ops->stats(sw_port_opaque(port->sw), out, queue, ret);
-}
-
 /* What the port has refused before the switch saw it. */
 static uint64_t rx_queue_drops(const struct port *port)
 {
@@ -75,7 +69,7 @@ static uint64_t rx_queue_drops(const struct port *port)
 	uint64_t sum = 0;
 
 	for (unsigned i = 0; i < port->in_queues; i++) {
-		queue_stats(port, false, i, &s);
+		sw_queue_stats(port->sw, false, i, &s);
 		sum += drops(&s, rx_fields, ARRAY_SIZE(rx_fields), NULL);
 	}
 	return sum;
@@ -118,7 +112,7 @@ static json_t *queue_report(const struct port *port, bool out, unsigned queue)
 				   "running", sw_queue_present(port->sw, out, queue));
 	struct sw_queue_stats s;
 
-	queue_stats(port, out, queue, &s);
+	sw_queue_stats(port->sw, out, queue, &s);
 	if (out)
 		add_fields(object, &s, tx_fields, ARRAY_SIZE(tx_fields));
 	else
@@ -161,6 +155,7 @@ json_t *report_port_full(const struct port *port)
 	json_object_set_new(object, "offloads", offloads(port->offloads));
 	if (port->kind->memory_use)
 		json_object_set_new(object, "memory", memory_report(port));
+	json_object_set_new(object, "aside", json_boolean(sw_port_aside(port->sw)));
 	json_object_set_new(object, "counters", counters);
 	json_object_set_new(object, "queue_counters", queue_reports(port));
 	return object;

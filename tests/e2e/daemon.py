@@ -524,7 +524,7 @@ def only_the_daemons_user_root_and_the_control_group_may_connect(lab):
 # ---- vireoctl ----
 
 PORT = {"name", "type", "address", "state", "rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_drops", "tx_drops"}
-PORT_FULL = PORT | {"queues", "mtu", "offloads", "counters", "queue_counters"}
+PORT_FULL = PORT | {"queues", "mtu", "offloads", "aside", "counters", "queue_counters"}
 COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_reserved", "rx_hairpin", "rx_bad_source", "rx_spoofed",
             "rx_segment_limit", "rx_no_destination", "tx_segmented", "tx_no_queue", "tx_mtu", "tx_segment_error", "tx_lost"}
 QUEUE = {"direction", "queue", "running", "frames", "bytes", "disabled", "too_long", "error"}
@@ -601,6 +601,23 @@ def a_port_with_a_mac_sends_from_no_other_address(lab):
     expect(sorted(switch.ask("fdb", "show")["entries"], key=lambda e: e["mac"]) == static, "only what was given is known")
     expect(switch.ask("stats")["fdb"]["static"] == 2, "two static entries")
     expect("static" in switch.ctl("fdb", "show"), "it is said")
+    end_well(switch)
+
+
+@case
+def a_port_that_may_have_files_of_a_disk_is_served_aside(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')},files=any", f"vhost-user:{lab.path('b')}"])
+    expect((switch.port("a")["aside"], switch.port("b")["aside"]) == (True, False), "by its files=any")
+    for _ in range(2):
+        with Front(lab.path("a")) as a, Front(lab.path("b")) as b:
+            for number in range(20):
+                a.send(text_frame(1, None, b"%d" % number))
+                b.send(text_frame(2, None, b"%d" % number))
+            for front, source in ((a, 2), (b, 1)):
+                got = []
+                wait_until(lambda: got.extend(data for _, data in front.receive(0.1)) or len(got) >= 20, 5, "the frames are there")
+                expect(got == [text_frame(source, None, b"%d" % number) for number in range(20)], "in order")
+        wait_until(lambda: switch.port("a")["state"] == "listening", 5, "it listens again")
     end_well(switch)
 
 

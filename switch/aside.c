@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Theory of operation
+ *
+ * Who looks at a peer's memory may have to wait for it: the peer punches a hole into its file, or the page is on a disk. A
+ * worker that waits holds up all its ports, and those of other workers that want the same out queue. A port that is
+ * known for this is served aside: a thread of its own calls the port's ops, and copies frames into stores and out of
+ * stores (store.h). Workers see another set of ops, below, which touch the stores alone. They know nothing of it: to
+ * them it is a port with a slow receiver, that loses what does not fit.
+ *
+ * Queues of the real port are the thread's from attach (or from begin, if that comes later) until it has said that it has let them
+ * go. The table of those is under the lock; the thread copies it when it has changed, and says how far it has come
+ * by raising the switch's event. The control thread waits for nothing: what has to wait for the thread is a list.
+ *
+ * The thread sleeps like a worker: it enables kicks, says that it sleeps, full barrier, looks once more.
+ * Who puts a frame for it, makes room for it, or changes its table, does so, full barrier, and looks whether it sleeps.
+ */
+
+#include "switch/aside.h"
+#include "base/fd.h"
+#include "switch/internal.h"
+#include "switch/thread.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#define POLL_MS 1 /* queues that cannot be watched */
+
+static void wake(struct aside *aside)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&aside->sleeping, __ATOMIC_RELAXED))
+		fd_event_raise(aside->wake_fd);
+}
+
+/* ---- what workers see ---- */
+
+static int seen_receive(void *opaque, unsigned number, struct vireo_frame *frames, unsigned max)
+{
+	struct aside *aside = opaque;
+	struct aside_queue *q = aside->queues[false][number];
+
+	return (int)store_see(&q->store, frames, q->worker_iov, min_u32(max, BURST_FRAMES));
+}
+
+static void seen_release(void *opaque, unsigned number)
+{
+	struct aside *aside = opaque;
+
+	store_drop(&aside->queues[false][number]->store);
+	wake(aside);
+}
+
+static int seen_deliver(void *opaque, unsigned number, struct vireo_frame *const *frames, unsigned count)
+{
+	struct aside *aside = opaque;
+	struct aside_queue *q = aside->queues[true][number];
+	int gone = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		gone += store_put(&q->store, frames[i]);
+	if ((unsigned)gone < count)
+		counter_add(&aside->no_room[number], count - (unsigned)gone);
+	return gone;
+}
+
+static void seen_flush(void *opaque, unsigned number)
+{
+	struct aside *aside = opaque;
+
+	store_show(&aside->queues[true][number]->store);
+	wake(aside);
+}
+
+static int seen_kick_fd(void *opaque, unsigned number)
+{
+	struct aside *aside = opaque;
+
+	return aside->queues[false][number]->kick_fd;
+}
+
+static bool seen_kick_enable(void *opaque, unsigned number, bool on)
+{
+	struct aside *aside = opaque;
+	struct aside_queue *q = aside->queues[false][number];
+
+	__atomic_store_n(&q->armed, on, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with that in pull() */
+	return on && !store_empty(&q->store);
+}
+
+const struct sw_port_ops aside_ops = {
+	.receive = seen_receive,
+	.release = seen_release,
+	.deliver = seen_deliver,
+	.flush = seen_flush,
+	.kick_fd = seen_kick_fd,
+	.kick_enable = seen_kick_enable,
+};
+
+/* ---- the thread ---- */
+
+/* From the port. Returns the frames; 0: none, or no room for them. */
+static unsigned pull(struct aside *aside, struct aside_queue *q)
+{
+	unsigned max = min_u32(store_room(&q->store), BURST_FRAMES);
+	int count = max && !q->dead ? aside->ops->receive(aside->opaque, q->number, aside->frames, max) : 0;
+
+	if (count < 0)
+		q->dead = true;
+	if (count <= 0)
+		return 0;
+	for (int i = 0; i < count; i++)
+		store_put(&q->store, &aside->frames[i]);
+	aside->ops->release(aside->opaque, q->number);
+	store_show(&q->store);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with that in seen_kick_enable() */
+	if (__atomic_load_n(&q->armed, __ATOMIC_RELAXED))
+		fd_event_raise(q->kick_fd);
+	return (unsigned)count;
+}
+
+/* To the port. */
+static unsigned push(struct aside *aside, struct aside_queue *q)
+{
+	struct port_counters *counters = &aside->port->counters[aside->port->sw->worker_count];
+	unsigned count = store_see(&q->store, aside->frames, aside->iov, BURST_FRAMES);
+	struct vireo_frame *list[BURST_FRAMES];
+	int gone;
+
+	if (!count)
+		return 0;
+	for (unsigned i = 0; i < count; i++)
+		list[i] = &aside->frames[i];
+	gone = aside->ops->deliver(aside->opaque, q->number, list, count);
+	aside->ops->flush(aside->opaque, q->number);
+	store_drop(&q->store);
+	if (gone < (int)count)
+		counter_add(&counters->tx_lost, count - (gone > 0 ? (unsigned)gone : 0));
+	return count;
+}
+
+static unsigned round_all(struct aside *aside)
+{
+	unsigned frames = 0;
+
+	for (unsigned i = 0; i < aside->held_count; i++)
+		frames += aside->held[i]->out ? push(aside, aside->held[i]) : pull(aside, aside->held[i]);
+	return frames;
+}
+
+/* True: frames are there that can be taken. */
+static bool kicks_enable(struct aside *aside, bool on)
+{
+	bool there = false;
+
+	for (unsigned i = 0; i < aside->held_count; i++) {
+		struct aside_queue *q = aside->held[i];
+
+		if (q->out || q->dead || (on && !store_room(&q->store)))
+			continue; /* without room its kicks stay off: release wakes us */
+		there |= aside->ops->kick_enable(aside->opaque, q->number, on);
+	}
+	return there;
+}
+
+/* After saying that we sleep. */
+static bool anything_new(const struct aside *aside)
+{
+	if (__atomic_load_n(&aside->wanted_version, __ATOMIC_ACQUIRE) != aside->held_version)
+		return true;
+	for (unsigned i = 0; i < aside->held_count; i++) {
+		const struct aside_queue *q = aside->held[i];
+
+		if (q->out ? !store_empty(&q->store) : q->starved && store_room(&q->store))
+			return true;
+	}
+	return false;
+}
+
+static int sleep_ms(struct aside *aside)
+{
+	int ms = -1;
+
+	for (unsigned i = 0; i < aside->held_count; i++) {
+		struct aside_queue *q = aside->held[i];
+
+		q->starved = !q->out && !store_room(&q->store);
+		if (!q->out && !q->dead && q->real_kick_fd < 0)
+			ms = POLL_MS;
+	}
+	return ms;
+}
+
+static void aside_sleep(struct aside *aside)
+{
+	struct epoll_event events[16];
+	int ms = sleep_ms(aside);
+
+	if (!kicks_enable(aside, true)) {
+		__atomic_store_n(&aside->sleeping, true, __ATOMIC_RELAXED);
+		__atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with that in wake() */
+		if (!anything_new(aside))
+			epoll_wait(aside->epoll_fd, events, ARRAY_SIZE(events), ms);
+		__atomic_store_n(&aside->sleeping, false, __ATOMIC_RELAXED);
+	}
+	kicks_enable(aside, false);
+}
+
+/* Whose are the queues now? What is not in the table any more is not touched from here on. */
+static bool table_adopt(struct aside *aside)
+{
+	bool stop;
+
+	pthread_mutex_lock(&aside->lock);
+	aside->held_count = 0;
+	for (unsigned i = 0; i < 2 * SW_QUEUES_MAX && aside->begun; i++) {
+		if (aside->wanted[i % 2][i / 2])
+			aside->held[aside->held_count++] = aside->queues[i % 2][i / 2];
+	}
+	aside->held_version = aside->wanted_version;
+	stop = aside->stop;
+	if (stop)
+		aside->held_count = 0;
+	pthread_mutex_unlock(&aside->lock);
+	__atomic_store_n(&aside->said_version, aside->held_version, __ATOMIC_RELEASE);
+	fd_event_raise(aside->port->sw->event_fd);
+	return !stop;
+}
+
+static void *aside_main(void *opaque)
+{
+	struct aside *aside = opaque;
+	bool go = true;
+
+	while (go) {
+		if (__atomic_load_n(&aside->wanted_version, __ATOMIC_ACQUIRE) != aside->held_version)
+			go = table_adopt(aside);
+		else if (!round_all(aside))
+			aside_sleep(aside);
+	}
+	return NULL;
+}
+
+/* ---- control thread ---- */
+
+static uint64_t table_change(struct aside *aside, bool *flag, bool value)
+{
+	uint64_t version;
+
+	pthread_mutex_lock(&aside->lock);
+	*flag = value;
+	version = aside->wanted_version + 1;
+	__atomic_store_n(&aside->wanted_version, version, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&aside->lock);
+	wake(aside);
+	return version;
+}
+
+static int aside_open(struct aside *aside)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+	int err = fd_event_new(&aside->wake_fd);
+
+	if (err)
+		return err;
+	aside->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (aside->epoll_fd < 0 || epoll_ctl(aside->epoll_fd, EPOLL_CTL_ADD, aside->wake_fd, &event) < 0)
+		return -errno;
+	return thread_start(&aside->thread, "sw-aside", -1, aside_main, aside);
+}
+
+static void aside_release(struct aside *aside)
+{
+	for (unsigned i = 0; i < 2 * SW_QUEUES_MAX; i++)
+		aside_queue_free(aside, i % 2, i / 2);
+	fd_close(&aside->wake_fd);
+	fd_close(&aside->epoll_fd);
+	pthread_mutex_destroy(&aside->lock);
+	free(aside);
+}
+
+int aside_new(struct sw_port *port, struct aside **ret_aside)
+{
+	struct aside *aside = aligned_alloc(CACHE_LINE, sizeof(*aside));
+	int err;
+
+	if (!aside)
+		return -ENOMEM;
+	memset(aside, 0, sizeof(*aside));
+	aside->port = port;
+	aside->ops = port->ops;
+	aside->opaque = port->opaque;
+	aside->wake_fd = aside->epoll_fd = -1;
+	STAILQ_INIT(&aside->leaving);
+	pthread_mutex_init(&aside->lock, NULL);
+	err = aside_open(aside);
+	if (err)
+		aside_release(aside);
+	else
+		*ret_aside = aside;
+	return err;
+}
+
+/* The second of two that share an fd, and what cannot be watched for whatever reason, is polled. */
+static void kicks_watch(struct aside *aside, struct aside_queue *q)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+
+	q->real_kick_fd = aside->ops->kick_fd ? aside->ops->kick_fd(aside->opaque, q->number) : -1;
+	if (q->real_kick_fd >= 0 && epoll_ctl(aside->epoll_fd, EPOLL_CTL_ADD, q->real_kick_fd, &event) < 0)
+		q->real_kick_fd = -1;
+}
+
+int aside_attach(struct aside *aside, bool out, unsigned number)
+{
+	struct aside_queue *q = aligned_alloc(CACHE_LINE, sizeof(*q));
+	int err;
+
+	if (!q)
+		return -ENOMEM;
+	memset(q, 0, sizeof(*q));
+	q->number = number;
+	q->out = out;
+	q->kick_fd = q->real_kick_fd = -1;
+	err = store_init(&q->store);
+	if (!err && !out)
+		err = fd_event_new(&q->kick_fd);
+	aside->queues[out][number] = q;
+	if (err) {
+		aside_queue_free(aside, out, number);
+		return err;
+	}
+	if (!out)
+		kicks_watch(aside, q);
+	return 0;
+}
+
+void aside_want(struct aside *aside, bool out, unsigned number)
+{
+	table_change(aside, &aside->wanted[out][number], true);
+}
+
+void aside_begin(struct aside *aside)
+{
+	table_change(aside, &aside->begun, true);
+}
+
+void aside_detach(struct aside *aside, struct queue *queue)
+{
+	queue->let_go = table_change(aside, &aside->wanted[queue->out][queue->number], false);
+	STAILQ_INSERT_TAIL(&aside->leaving, queue, unpublished);
+}
+
+struct queue *aside_let_go(struct aside *aside)
+{
+	struct queue *first = STAILQ_FIRST(&aside->leaving);
+
+	if (!first || first->let_go > __atomic_load_n(&aside->said_version, __ATOMIC_ACQUIRE))
+		return NULL;
+	STAILQ_REMOVE_HEAD(&aside->leaving, unpublished);
+	return first;
+}
+
+void aside_queue_free(struct aside *aside, bool out, unsigned number)
+{
+	struct aside_queue *q = aside->queues[out][number];
+
+	if (!q)
+		return;
+	if (q->real_kick_fd >= 0)
+		epoll_ctl(aside->epoll_fd, EPOLL_CTL_DEL, q->real_kick_fd, NULL);
+	aside->queues[out][number] = NULL;
+	store_fini(&q->store);
+	fd_close(&q->kick_fd);
+	free(q);
+}
+
+void aside_stop(struct aside *aside)
+{
+	aside->stop_version = table_change(aside, &aside->stop, true);
+}
+
+bool aside_stopped(const struct aside *aside)
+{
+	return aside->stop_version &&
+	       __atomic_load_n(&aside->said_version, __ATOMIC_ACQUIRE) >= aside->stop_version;
+}
+
+void aside_join(struct aside *aside)
+{
+	if (!aside->joined)
+		pthread_join(aside->thread, NULL);
+	aside->joined = true;
+}
+
+void aside_free(struct aside *aside)
+{
+	aside_join(aside);
+	aside_release(aside);
+}

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* Ports that are served aside. A test that holds a fake port's lock makes whoever calls the port wait, as its memory might. */
+
+#include "base/fd.h"
+#include "base/loop.h"
+#include "base/util.h"
+#include "switch/aside.h"
+#include "switch/fake_port.h"
+#include "switch/internal.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+/* cmocka wants the four above */
+#include <cmocka.h>
+
+#define PORTS 3u
+#define WAITS 5000u
+
+struct fixture {
+	struct loop *loop;
+	struct sw *sw;
+	struct fake_port *fake[PORTS];
+	struct sw_port *port[PORTS];
+	unsigned gone;
+};
+
+static void step(struct fixture *x)
+{
+	loop_dispatch(x->loop, 0);
+	nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+static void on_gone(void *opaque)
+{
+	struct fixture *x = opaque;
+
+	x->gone++;
+}
+
+static void wait_gone(struct fixture *x, unsigned count)
+{
+	for (unsigned i = 0; i < WAITS && x->gone < count; i++)
+		step(x);
+	assert_int_equal(x->gone, count);
+}
+
+static void wait_got(struct fixture *x, unsigned p, unsigned count)
+{
+	for (unsigned i = 0; i < WAITS && fake_port_got(x->fake[p]) < count; i++)
+		step(x);
+	assert_int_equal(fake_port_got(x->fake[p]), count);
+}
+
+static void pass_grace(struct fixture *x)
+{
+	struct sw_port_config config = {.ops = &fake_port_ops, .name = "passing"};
+	struct sw_port *port;
+	unsigned before = x->gone;
+
+	assert_int_equal(sw_port_new(x->sw, &config, &port), 0);
+	sw_port_free(port, on_gone, x);
+	wait_gone(x, before + 1);
+}
+
+static void add_port(struct fixture *x, unsigned p, bool aside)
+{
+	char name[8] = {'p', (char)('0' + p)};
+	struct sw_port_config config = {.ops = &fake_port_ops, .name = name, .aside = aside};
+
+	x->fake[p] = fake_port_new(p != 2); /* one that has to be polled */
+	config.opaque = x->fake[p];
+	assert_int_equal(sw_port_new(x->sw, &config, &x->port[p]), 0);
+	assert_int_equal(sw_queue_add(x->port[p], false, 0), 0);
+	assert_int_equal(sw_queue_add(x->port[p], true, 0), 0);
+	assert_int_equal(sw_port_aside(x->port[p]), aside);
+}
+
+static struct fixture *make(unsigned workers, bool aside)
+{
+	struct sw_config config = {.workers = workers};
+	struct fixture *x = calloc(1, sizeof(*x));
+
+	assert_non_null(x);
+	assert_int_equal(loop_new(&x->loop), 0);
+	assert_int_equal(sw_new(&config, x->loop, &x->sw), 0);
+	add_port(x, 0, false);
+	add_port(x, 1, aside);
+	add_port(x, 2, false);
+	pass_grace(x);
+	return x;
+}
+
+static void remove_port(struct fixture *x, unsigned p)
+{
+	unsigned before = x->gone;
+
+	sw_port_free(x->port[p], on_gone, x);
+	wait_gone(x, before + 1);
+	fake_port_free(x->fake[p]);
+	x->port[p] = NULL;
+}
+
+static void end(struct fixture *x)
+{
+	for (unsigned p = 0; p < PORTS; p++)
+		if (x->port[p])
+			remove_port(x, p);
+	sw_free(x->sw);
+	loop_free(x->loop);
+	free(x);
+}
+
+static void send_number(struct fixture *x, unsigned from, unsigned to, unsigned number, uint32_t bytes)
+{
+	static const struct vireo_frame_offload tso4 = {.gso = VIREO_GSO_TCP4, .segment_bytes = 1000};
+	uint8_t frame[2048] = {2, 0, 0, (uint8_t)to, 0, 0, 2, 0, 0, (uint8_t)from, 0, 0, 0x88, 0xb5};
+
+	if (to == PORTS)
+		memset(frame, 0xff, 6);
+	memcpy(frame + 14, &number, sizeof(number));
+	fake_port_send(x->fake[from], 0, frame, bytes, from == 1 && number % 3 == 2 ? &tso4 : NULL);
+}
+
+static void expect_numbers(struct fixture *x, unsigned p, unsigned count, unsigned number)
+{
+	struct fake_port *fake = x->fake[p];
+
+	wait_got(x, p, count);
+	for (unsigned i = 0; i < count; i++, number++) {
+		const struct fake_frame *frame = fake->got.frames[fake->got.first + i];
+
+		assert_memory_equal(frame->data + 14, &number, sizeof(number));
+		assert_int_equal(frame->bytes, 60 + number % 1400);
+	}
+	fake_port_forget(fake);
+}
+
+static void learn_all(struct fixture *x)
+{
+	for (unsigned p = 0; p < PORTS; p++)
+		send_number(x, p, PORTS, 0, 60);
+	for (unsigned p = 0; p < PORTS; p++)
+		wait_got(x, p, PORTS - 1);
+	for (unsigned p = 0; p < PORTS; p++)
+		fake_port_forget(x->fake[p]);
+	sw_port_offloads_set(x->port[0], VIREO_OFFLOAD_TSO4);
+}
+
+static void frames_pass_both_ways_in_order(void **state)
+{
+	struct fixture *x = make(1, true);
+
+	learn_all(x);
+	for (unsigned round = 0, number = 0; round < 20; round++, number += 100) {
+		for (unsigned i = 0; i < 100; i++) {
+			send_number(x, 0, 1, number + i, 60 + (number + i) % 1400);
+			send_number(x, 1, 0, number + i, 60 + (number + i) % 1400);
+		}
+		wait_got(x, 0, 100);
+		assert_int_equal(x->fake[0]->got.frames[x->fake[0]->got.first + 2 - number % 3]->offload.gso,
+				 VIREO_GSO_TCP4);
+		expect_numbers(x, 0, 100, number);
+		expect_numbers(x, 1, 100, number);
+	}
+	end(x);
+}
+
+static uint64_t no_buffer(struct fixture *x, unsigned p)
+{
+	struct sw_queue_stats stats;
+
+	sw_queue_stats(x->port[p], true, 0, &stats);
+	return stats.no_buffer;
+}
+
+static void port_that_waits_holds_up_nobody(void **state)
+{
+	struct fixture *x = make(2, true);
+	unsigned got;
+
+	learn_all(x);
+	pthread_mutex_lock(&x->fake[1]->lock);
+	for (unsigned i = 0; i < 4000; i++)
+		send_number(x, 0, PORTS, i, 1500);
+	wait_got(x, 2, 4000);
+	send_number(x, 2, 0, 1, 60);
+	wait_got(x, 0, 1);
+	assert_true(no_buffer(x, 1) > 1000); /* what did not fit is its own loss */
+	assert_true(no_buffer(x, 1) < 4000);
+	got = 4000 - (unsigned)no_buffer(x, 1);
+	pthread_mutex_unlock(&x->fake[1]->lock);
+	wait_got(x, 1, got);
+	end(x);
+}
+
+static void removal_waits_for_the_thread_and_for_it_alone(void **state)
+{
+	struct fixture *x = make(1, true);
+	unsigned before;
+
+	learn_all(x);
+	before = x->gone;
+	pthread_mutex_lock(&x->fake[1]->lock);
+	send_number(x, 0, 1, 1, 60);
+	for (unsigned i = 0; i < 20; i++)
+		step(x); /* the thread waits by now */
+	sw_queue_remove(x->port[1], false, 0, on_gone, x);
+	sw_queue_remove(x->port[1], true, 0, on_gone, x);
+	sw_port_free(x->port[1], on_gone, x);
+	send_number(x, 0, 2, 1, 61);
+	expect_numbers(x, 2, 1, 1);
+	pass_grace(x);
+	assert_int_equal(x->gone, before + 1);
+	pthread_mutex_unlock(&x->fake[1]->lock);
+	wait_gone(x, before + 4);
+	x->port[1] = NULL;
+	fake_port_free(x->fake[1]);
+	end(x);
+}
+
+static void queue_comes_back_without_what_was_meant_for_its_predecessor(void **state)
+{
+	struct fixture *x = make(1, true);
+
+	learn_all(x);
+	for (unsigned round = 0; round < 5; round++) {
+		unsigned before = x->gone;
+
+		pthread_mutex_lock(&x->fake[1]->lock);
+		for (unsigned i = 0; i < 300; i++)
+			send_number(x, 0, 1, 9000 + i, 60);
+		for (unsigned i = 0; i < 20; i++)
+			step(x);
+		sw_queue_remove(x->port[1], true, 0, on_gone, x);
+		sw_queue_remove(x->port[1], false, 0, on_gone, x);
+		pthread_mutex_unlock(&x->fake[1]->lock);
+		wait_gone(x, before + 2);
+		fake_port_forget(x->fake[1]);
+		assert_int_equal(sw_queue_add(x->port[1], true, 0), 0);
+		assert_int_equal(sw_queue_add(x->port[1], false, 0), 0);
+		pass_grace(x);
+		send_number(x, 0, 1, round, 60 + round);
+		send_number(x, 1, 0, round, 60 + round);
+		expect_numbers(x, 1, 1, round);
+		expect_numbers(x, 0, 1, round);
+	}
+	end(x);
+}
+
+/* ---- moved ---- */
+
+static void accuse(struct fixture *x, unsigned p)
+{
+	x->port[p]->stalls.accused = true;
+	__atomic_store_n(&x->sw->accused, true, __ATOMIC_RELEASE);
+	fd_event_raise(x->sw->event_fd);
+}
+
+static void frames_keep_their_order_while_their_port_moves(void **state)
+{
+	for (unsigned workers = 1; workers < 3; workers++) {
+		struct fixture *x = make(workers, false);
+		struct sw_port_stats before, after;
+
+		learn_all(x);
+		sw_port_stats(x->port[1], &before);
+		for (unsigned i = 0; i < 500; i++) {
+			send_number(x, 1, 0, i, 60 + i % 1400);
+			send_number(x, 0, 1, i, 60 + i % 1400);
+			if (i == 250)
+				accuse(x, 1);
+			if (i % 50 == 0)
+				loop_dispatch(x->loop, 0);
+		}
+		expect_numbers(x, 0, 500, 0);
+		expect_numbers(x, 1, 500, 0);
+		assert_true(sw_port_aside(x->port[1]));
+		assert_false(sw_port_aside(x->port[0]));
+		sw_port_stats(x->port[1], &after);
+		assert_int_equal(after.rx_frames - before.rx_frames, 500);
+		assert_int_equal(after.tx_frames - before.tx_frames, 500);
+		accuse(x, 1); /* once is enough */
+		step(x);
+		pthread_mutex_lock(&x->fake[1]->lock);
+		send_number(x, 0, PORTS, 7, 67);
+		expect_numbers(x, 2, 1, 7);
+		pthread_mutex_unlock(&x->fake[1]->lock);
+		expect_numbers(x, 1, 1, 7);
+		end(x);
+	}
+}
+
+static void port_is_removed_while_it_moves(void **state)
+{
+	for (unsigned i = 0; i < 20; i++) {
+		struct fixture *x = make(1, false);
+		unsigned before = x->gone;
+
+		learn_all(x);
+		if (i & 2)
+			sw_queue_remove(x->port[1], i & 4, 0, on_gone, x);
+		accuse(x, 1);
+		loop_dispatch(x->loop, 0);
+		if (i & 1)
+			sw_queue_remove(x->port[1], false, 0, on_gone, x);
+		sw_port_free(x->port[1], on_gone, x);
+		wait_gone(x, before + 1 + !!(i & 2) + (i & 1));
+		x->port[1] = NULL;
+		fake_port_free(x->fake[1]);
+		end(x);
+	}
+}
+
+static void switch_ends_while_a_port_is_going(void **state)
+{
+	struct fixture *x = make(2, true);
+
+	learn_all(x);
+	for (unsigned p = 0; p < PORTS; p++)
+		send_number(x, p, PORTS, 0, 60);
+	x->gone = 0;
+	for (unsigned p = 0; p < PORTS; p++)
+		sw_port_free(x->port[p], on_gone, x);
+	sw_free(x->sw);
+	assert_int_equal(x->gone, PORTS);
+	for (unsigned p = 0; p < PORTS; p++)
+		fake_port_free(x->fake[p]);
+	loop_free(x->loop);
+	free(x);
+}
+
+/* ---- who is accused ---- */
+
+static void spend(bool fault, bool wait)
+{
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct timespec start, now;
+
+	assert_true(page != MAP_FAILED);
+	if (fault)
+		*(volatile char *)page = 1;
+	if (wait)
+		nanosleep(&(struct timespec){.tv_nsec = 8000000}, NULL);
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	do
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	while ((now.tv_sec - start.tv_sec) * 1000000000ll + now.tv_nsec - start.tv_nsec < 8000000);
+	munmap(page, 4096);
+}
+
+static bool accused_after(bool fault, bool wait, unsigned times)
+{
+	struct worker *worker = aligned_alloc(CACHE_LINE, sizeof(*worker));
+	struct sw *sw = aligned_alloc(CACHE_LINE, sizeof(*sw));
+	struct sw_port port = {.sw = sw};
+	struct stall_step begun;
+	bool accused;
+
+	assert_true(worker && sw);
+	memset(worker, 0, sizeof(*worker));
+	memset(sw, 0, sizeof(*sw));
+	assert_int_equal(fd_event_new(&sw->event_fd), 0);
+	for (unsigned i = 0; i < times; i++) {
+		stall_begin(&begun);
+		if (fault || wait)
+			spend(fault, wait);
+		stall_end(worker, &begun, &port);
+	}
+	accused = port.stalls.accused;
+	assert_int_equal(accused, sw->accused);
+	fd_close(&sw->event_fd);
+	free(worker);
+	free(sw);
+	return accused;
+}
+
+static void who_makes_a_worker_wait_for_memory_is_accused(void **state)
+{
+	assert_true(accused_after(true, true, STALLS_MAX));
+	assert_false(accused_after(true, true, STALLS_MAX - 1));
+}
+
+static void who_is_interrupted_is_not(void **state)
+{
+	assert_false(accused_after(true, false, 2 * STALLS_MAX)); /* long, with faults, but nothing waited */
+	assert_false(accused_after(false, false, 2 * STALLS_MAX));
+}
+
+static void a_long_burst_without_faults_alerts_nobody(void **state)
+{
+	struct stall stall = {0};
+
+	stall_suspect(&stall); /* faults since the thread began */
+	assert_true(stall.alert);
+	stall.alert = false;
+	stall_suspect(&stall);
+	stall_suspect(&stall);
+	assert_false(stall.alert);
+	spend(true, false);
+	stall_suspect(&stall);
+	assert_true(stall.alert);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(frames_pass_both_ways_in_order),
+		cmocka_unit_test(port_that_waits_holds_up_nobody),
+		cmocka_unit_test(removal_waits_for_the_thread_and_for_it_alone),
+		cmocka_unit_test(queue_comes_back_without_what_was_meant_for_its_predecessor),
+		cmocka_unit_test(frames_keep_their_order_while_their_port_moves),
+		cmocka_unit_test(port_is_removed_while_it_moves),
+		cmocka_unit_test(switch_ends_while_a_port_is_going),
+		cmocka_unit_test(who_makes_a_worker_wait_for_memory_is_accused),
+		cmocka_unit_test(who_is_interrupted_is_not),
+		cmocka_unit_test(a_long_burst_without_faults_alerts_nobody),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

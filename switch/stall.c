@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Theory of operation
+ *
+ * Who makes a worker wait? Mostly nobody: a burst that took long was interrupted, by another thread that had the CPU. A
+ * worker never waits by itself in a burst; if it did, it was for memory: a page that its owner is taking away, or
+ * that has to come from a disk.
+ *
+ * Watching costs system calls, so a worker begins only when a burst took STALL_NS and there were page faults since the last that
+ * did. For a second it is alert then: takes each burst in steps, each of which touches the memory of one port
+ * alone (the frames' pages are touched before they are copied to another), and asks before and after each step
+ * for the thread's page faults and voluntary context switches (getrusage(2)). A step that took STALL_NS, with both, is
+ * one stall of that port's; STALLS_MAX within a minute move it aside (port_aside.c). A preempted worker has
+ * involuntary switches, and one that waits for a claim yields, which counts as the same: neither accuses anybody.
+ *
+ * Memory of an honest guest that the host has swapped out looks the same. Such a port is served aside as well,
+ * which costs it a copy; and a peer that takes pages away at the right moment may have one it talks to moved.
+ */
+
+#include "switch/internal.h"
+#include "base/fd.h"
+#include <sys/resource.h>
+#include <time.h>
+
+#define NS_PER_S    1000000000u
+#define STALL_NS    5000000u
+#define ALERT_NS    NS_PER_S
+#define STALLS_S    60u
+#define MEASURE_NS  200000u
+#define LOOKS_MAX   1000000u /* at a clock, which stands still in bench/instructions */
+#define PAGE_BYTES  4096u
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+uint64_t stall_limit_cycles(void)
+{
+	uint64_t start_ns = now_ns(), start = cycles_now(), ns = 0;
+
+	for (unsigned i = 0; i < LOOKS_MAX && ns < MEASURE_NS; i++)
+		ns = now_ns() - start_ns;
+	return ns < MEASURE_NS ? UINT64_MAX : (cycles_now() - start) * (STALL_NS / 1000) / (ns / 1000);
+}
+
+static void usage(struct stall_step *ret)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	ret->faults = (uint64_t)usage.ru_minflt + (uint64_t)usage.ru_majflt;
+	ret->waits = (uint64_t)usage.ru_nvcsw;
+	ret->ns = now_ns();
+}
+
+void stall_suspect(struct stall *stall)
+{
+	struct stall_step now;
+
+	usage(&now);
+	if (now.faults != stall->faults) {
+		stall->alert = true;
+		stall->alert_until_ns = now.ns + ALERT_NS;
+	}
+	stall->faults = now.faults;
+}
+
+void stall_begin(struct stall_step *ret_step)
+{
+	usage(ret_step);
+}
+
+static void accuse(struct sw_port *port, uint32_t now_s)
+{
+	struct stalls *stalls = &port->stalls;
+
+	if (now_s - __atomic_load_n(&stalls->first_s, __ATOMIC_RELAXED) > STALLS_S) {
+		__atomic_store_n(&stalls->first_s, now_s, __ATOMIC_RELAXED);
+		__atomic_store_n(&stalls->count, 0, __ATOMIC_RELAXED);
+	}
+	if (__atomic_add_fetch(&stalls->count, 1, __ATOMIC_RELAXED) < STALLS_MAX)
+		return;
+	__atomic_store_n(&stalls->count, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&stalls->accused, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&port->sw->accused, true, __ATOMIC_RELEASE); /* pairs with the acquire in asides_look() */
+	fd_event_raise(port->sw->event_fd);
+}
+
+void stall_end(struct worker *worker, const struct stall_step *begun, struct sw_port *port)
+{
+	struct stall_step now;
+
+	usage(&now);
+	if (now.ns - begun->ns >= STALL_NS && now.faults != begun->faults && now.waits != begun->waits)
+		accuse(port, (uint32_t)(now.ns / NS_PER_S));
+	if (now.ns >= worker->stall.alert_until_ns) {
+		worker->stall.alert = false;
+		worker->stall.faults = now.faults;
+	}
+}
+
+/* One byte of each page: what is copied later is there by then. */
+void stall_touch(const struct vireo_frame *frames, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		for (uint32_t piece = 0; piece < frames[i].iov_count; piece++) {
+			const volatile uint8_t *at = frames[i].iov[piece].iov_base;
+			size_t bytes = frames[i].iov[piece].iov_len;
+
+			for (size_t done = 0; done < bytes; done += PAGE_BYTES)
+				(void)at[done];
+			if (bytes)
+				(void)at[bytes - 1];
+		}
+	}
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "switch/store.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants the four above */
+#include <cmocka.h>
+
+static uint8_t bytes[STORE_FRAME_BYTES + 1];
+
+static bool put(struct store *store, uint32_t frame_bytes, uint32_t number)
+{
+	struct iovec iov[2] = {{bytes, frame_bytes / 2}, {bytes + frame_bytes / 2, frame_bytes - frame_bytes / 2}};
+	struct vireo_frame frame = {.iov = iov, .iov_count = 2, .len_bytes = frame_bytes, .offload.csum_start = (uint16_t)number};
+
+	for (uint32_t i = 0; i < frame_bytes; i += 4)
+		memcpy(bytes + i, &number, frame_bytes - i < 4 ? frame_bytes - i : 4);
+	memset(frame.head, 0xee, sizeof(frame.head)); /* what was decided on, whatever the memory says by now */
+	return store_put(store, &frame);
+}
+
+static void expect(struct store *store, uint32_t frame_bytes, uint32_t number)
+{
+	struct vireo_frame frame;
+	struct iovec iov;
+
+	assert_int_equal(store_see(store, &frame, &iov, 1), 1);
+	assert_int_equal(frame.len_bytes, frame_bytes);
+	assert_int_equal(frame.iov_count, 1);
+	assert_int_equal(frame.offload.csum_start, (uint16_t)number);
+	assert_int_equal(frame.head[0], 0xee);
+	assert_int_equal(((uint8_t *)iov.iov_base)[17], 0xee);
+	for (uint32_t i = 20; i + 4 <= frame_bytes; i += 4)
+		assert_memory_equal((uint8_t *)iov.iov_base + i, &number, 4);
+	store_drop(store);
+}
+
+static void frames_come_out_as_they_went_in(void **state)
+{
+	struct store store;
+
+	assert_int_equal(store_init(&store), 0);
+	for (uint32_t i = 0; i < 2000; i++) { /* many times around */
+		uint32_t count = i % 5 + 1, frame_bytes = 60 + i * 7919 % (STORE_FRAME_BYTES - 60);
+
+		for (uint32_t n = 0; n < count; n++)
+			assert_true(put(&store, frame_bytes, i + n));
+		assert_true(store_empty(&store)); /* not shown yet */
+		store_show(&store);
+		for (uint32_t n = 0; n < count; n++)
+			expect(&store, frame_bytes, i + n);
+		assert_true(store_empty(&store));
+	}
+	store_fini(&store);
+}
+
+static void full_store_refuses_and_loses_nothing(void **state)
+{
+	struct store store;
+
+	assert_int_equal(store_init(&store), 0);
+	for (uint32_t round = 0; round < 50; round++) {
+		uint32_t room = store_room(&store), count = 0, more;
+
+		while (put(&store, STORE_FRAME_BYTES - round * 1000, count))
+			count++;
+		assert_true(room > 20 && count >= room); /* what is promised goes in */
+		store_show(&store);
+		for (more = 0; more < count; more++)
+			expect(&store, STORE_FRAME_BYTES - round * 1000, more);
+	}
+	store_fini(&store);
+}
+
+static void longer_than_any_frame_is_refused(void **state)
+{
+	struct store store;
+
+	assert_int_equal(store_init(&store), 0);
+	assert_false(put(&store, STORE_FRAME_BYTES + 1, 0));
+	assert_true(put(&store, STORE_FRAME_BYTES, 0));
+	store_fini(&store);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(frames_come_out_as_they_went_in),
+		cmocka_unit_test(full_store_refuses_and_loses_nothing),
+		cmocka_unit_test(longer_than_any_frame_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
