@@ -25,6 +25,10 @@ properties: build ## each property of QEMU's virtio-net-pci changed alone: does 
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' VIREO_PROPERTIES=all tests/e2e/properties.py
 
+comeback: build ## kill the switch and take its ports away, 20 times each, under QEMU guests with packed rings
+	@scripts/install-deps check
+	@VIREO_BUILD='$(abspath $(BUILD))' COMEBACK_ROUNDS=20 tests/e2e/qemu.py traffic_comes_back
+
 bench: ## install the peers (DPDK, Open vSwitch), build, and measure ours beside them (CASES: some only)
 	@scripts/install-deps build bench
 	@$(MAKE) --no-print-directory compile
@@ -46,4 +50,4 @@ install: ## install what has been built (DESTDIR, PREFIX)
 clean: ## remove what building made
 	rm -rf '$(BUILD)' build-check
 
-.PHONY: help demo check figures neighbours properties bench build compile install clean
+.PHONY: help demo check figures neighbours properties comeback bench build compile install clean

@@ -116,6 +116,14 @@ struct vireo_device_config {
 	 */
 	uint64_t features_untold;
 	/*
+	 * The device may complete chains in another order than it popped them (as disks do). Who goes on where another process was
+	 * killed finds the place in the ring, and chains that were in flight are popped again; that is so for devices that complete
+	 * in order alone. With this, a queue in which chains wait, and that has carried something before, starts only where it
+	 * was stopped in the same session: else a line says that it stands still, and the driver has to reset the device.
+	 * Records of a ring (VDUSE, packed) are for devices that complete in order, too: such a device is refused there, -EOPNOTSUPP.
+	 */
+	bool out_of_order;
+	/*
 	 * Applied to what a driver accepts, whatever the transport: a feature without what it needs is not agreed on, as if
 	 * it had not been accepted, and one line of log says so. What others need stands before those. Kept: static.
 	 */

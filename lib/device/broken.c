@@ -84,7 +84,7 @@ void queue_halt(struct vireo_queue *queue, const char *why)
 	queue->halted = true;
 	log_warning(&device->log, "%s: queue %u stands still until it is set up or enabled again: %s", device->name,
 		    queue->index, why);
-	bell_raise(&queue->error);
+	queue_error_signal(queue);
 }
 
 static void lies_act(struct vireo_device *device)

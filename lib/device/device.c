@@ -75,6 +75,7 @@ int vireo_device_new(const struct vireo_device_config *user_config, struct vireo
 	device->id = config.device_id;
 	device->features_offered = config.features | VIREO_FEATURE(VIREO_F_VERSION_1_BIT);
 	device->features_untold = config.features_untold;
+	device->out_of_order = config.out_of_order;
 	device->feature_rules = config.feature_rules;
 	device->feature_rule_count = config.feature_rule_count;
 	device->control_features = config.control_features;
@@ -245,6 +246,11 @@ uint32_t device_id(const struct vireo_device *device)
 unsigned device_queue_size_max(const struct vireo_device *device)
 {
 	return device->queue_size_max;
+}
+
+bool device_out_of_order(const struct vireo_device *device)
+{
+	return device->out_of_order;
 }
 
 unsigned device_queue_count(const struct vireo_device *device)

@@ -100,6 +100,7 @@ struct drop *device_drop_get(const struct vireo_device *device);
 
 uint32_t device_id(const struct vireo_device *device);
 unsigned device_queue_count(const struct vireo_device *device);
+bool device_out_of_order(const struct vireo_device *device); /* see vireo_device_config */
 unsigned device_queue_size_max(const struct vireo_device *device);
 unsigned device_queue_num_told(const struct vireo_device *device);
 /* A queue that a peer may speak of and not enable: see vireo_device_config.queues_absent and control_features. */

@@ -45,7 +45,11 @@ struct vireo_queue {
 	 */
 	uint32_t size;
 	uint32_t base; /* if based; see queue_base() */
-	bool based; /* told by the peer, or where a ring has stopped */
+	bool based; /* told by the peer, or where a ring has stopped ... */
+	bool sure; /* ... here, and nobody has said anything else since */
+	uint32_t told_base; /* by the peer, if told */
+	bool told;
+	bool carried; /* something, since then */
 	uint64_t desc_uaddr, driver_uaddr, device_uaddr;
 	bool addressed; /* the addresses hold */
 	bool kickable; /* a kick has been set: kick_fd, or polling if that is -1 */
@@ -95,6 +99,7 @@ struct vireo_device {
 	char *name;
 	uint32_t id;
 	uint64_t features_offered, features_untold;
+	bool out_of_order; /* see vireo_device_config */
 	const struct vireo_feature_rule *feature_rules;
 	size_t feature_rule_count;
 	unsigned queue_count, queue_num_told, queue_size_max, queues_absent;

@@ -280,6 +280,8 @@ static struct ring_setup queue_setup(const struct vireo_queue *queue)
 		.in_order = device_accepted(device, VIREO_F_IN_ORDER_BIT),
 		.size = queue->size,
 		.base = queue_base(queue),
+		.sure = queue->sure,
+		.out_of_order = device->out_of_order,
 		.lazy = device->transport->missed,
 		.record = queue->record,
 		.map = device->map,
@@ -290,7 +292,7 @@ static struct ring_setup queue_setup(const struct vireo_queue *queue)
 static void queue_base_note(struct vireo_queue *queue, const struct ring *ring)
 {
 	queue->base = ring_base(ring);
-	queue->based = true;
+	queue->based = queue->sure = true;
 }
 
 /* Where there is a record, the peer names where the ring began long ago. */
@@ -445,6 +447,7 @@ void vireo_queue_quiesced(struct vireo_queue *queue)
 	queue->stopping = queue->quiesced = false;
 	queue->running = false;
 	control_unwatch(queue);
+	queue->carried |= ring_carried(queue->ring);
 	if (!ring_error(queue->ring))
 		queue_base_note(queue, queue->ring);
 	if (__atomic_exchange_n(&queue->lied, false, __ATOMIC_ACQUIRE))

@@ -38,7 +38,8 @@ void queue_reset(struct vireo_queue *queue)
 	queue->halted = false;
 	miss_forget(queue);
 	queue->size = 0;
-	queue->based = false;
+	queue->told = queue->carried = false;
+	queue->based = queue->sure = false;
 	queue_enable(queue, false);
 }
 
@@ -48,7 +49,8 @@ void queue_format_changed(struct vireo_queue *queue)
 	if (!queue->ran)
 		return;
 	queue->addressed = false;
-	queue->based = false;
+	queue->told = queue->carried = false;
+	queue->based = queue->sure = false;
 }
 
 void queue_forget(struct vireo_queue *queue)
@@ -85,11 +87,15 @@ static struct vireo_queue *queue_quiet(struct vireo_device *device, uint32_t ind
 	return queue;
 }
 
-/* What it waited for belongs to the ring that it was. */
+/* What it waited for belongs to the ring that it was, and so does a place that was found there. */
 static void queue_anew(struct vireo_queue *queue)
 {
 	queue->fresh = true;
 	queue->halted = queue->ran = false;
+	if (!queue->carried) {
+		queue->base = queue->told_base;
+		queue->based = queue->told;
+	}
 	miss_forget(queue);
 }
 
@@ -105,6 +111,7 @@ int device_queue_size_set(struct vireo_device *device, uint32_t index, uint32_t 
 	 */
 	if (device->features && !device_accepted(device, VIREO_F_RING_PACKED_BIT) && (size & (size - 1)))
 		return -EINVAL;
+	queue->sure = queue->sure && size == queue->size;
 	queue->size = size;
 	queue_anew(queue);
 	return 0;
@@ -117,6 +124,8 @@ int device_queue_address_set(struct vireo_device *device, uint32_t index, uint64
 
 	if (!queue)
 		return -EINVAL;
+	queue->sure = queue->sure && desc == queue->desc_uaddr && driver == queue->driver_uaddr &&
+		      device_area == queue->device_uaddr;
 	queue->desc_uaddr = desc;
 	queue->driver_uaddr = driver;
 	queue->device_uaddr = device_area;
@@ -133,8 +142,12 @@ int device_queue_base_set(struct vireo_device *device, uint32_t index, uint32_t 
 		return -EINVAL;
 	if (device->features && !device_accepted(device, VIREO_F_RING_PACKED_BIT) && base > UINT16_MAX)
 		return -EINVAL;
-	queue->base = base;
-	queue->based = true;
+	if (queue->sure && base == queue->base)
+		return 0; /* what we have told */
+	queue->sure = false;
+	queue->told_base = base;
+	queue->told = true;
+	queue->carried = false;
 	queue_anew(queue);
 	return 0;
 }

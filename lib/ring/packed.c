@@ -404,14 +404,10 @@ static inline void packed_write_used(struct packed_desc *desc, uint16_t id, uint
 	__atomic_store_n((packed_word *)&desc->len, le64(word), __ATOMIC_RELAXED);
 }
 
-/* The first entry of a burst: its flags are publish's. */
+/* The first entry of a burst: publish writes it. Until then a successor finds the driver's descriptor as it was. */
 static inline void packed_write_first(struct packed_state *s, uint16_t id, uint32_t written_bytes, unsigned flags)
 {
-	struct packed_desc *desc = &s->desc[s->first.pos];
-
-	__atomic_store_n(&desc->id, le16(id), __ATOMIC_RELAXED);
-	__atomic_store_n(&desc->len, le32(written_bytes), __ATOMIC_RELAXED);
-	s->first_flags = (uint16_t)flags;
+	s->first_word = written_bytes | (uint64_t)id << 32 | (uint64_t)flags << 48;
 }
 
 /* IN_ORDER: as long as a burst is read-only, one entry stands for all of it. */
@@ -498,14 +494,40 @@ static bool packed_wants_signal(const struct ring *ring, uint32_t event, struct 
 	return behind >= 1 && behind <= (int32_t)span;
 }
 
+/* Is `to` not behind `from`, on the line? */
+static inline bool place_ahead(struct packed_place to, struct packed_place from, uint32_t size)
+{
+	uint32_t there = to.pos + (to.wrap == from.wrap ? 0 : size);
+
+	return there >= from.pos && there - from.pos <= size;
+}
+
+/*
+ * With DESC its offset is the place for which a kick is wanted; else it is our mark, for place.c. They are the same when nothing
+ * is in flight, but for what has been given back unused after a kick was asked for.
+ */
+static inline void packed_mark(struct packed_state *s, uint32_t size)
+{
+	bool desc = s->event_flags == PACKED_EVENT_DESC;
+	uint32_t event = ((s->first.pos + !desc) & PACKED_EVENT_OFFSET_MASK) | (uint32_t)s->first.wrap << PACKED_EVENT_WRAP_BIT |
+			 (uint32_t)s->event_flags << 16;
+
+	if (desc && (!place_equal(s->first, s->avail) || !place_ahead(s->first, s->armed, size)))
+		return;
+	if (desc)
+		s->armed = s->first;
+	__atomic_store_n((event_word *)s->device, le32(event), __ATOMIC_RELAXED);
+}
+
 bool packed_publish(struct ring *ring)
 {
 	struct packed_state *s = &ring->packed;
 	uint32_t span = s->staged_span, event;
 
-	__atomic_store_n(&s->desc[s->first.pos].flags, le16(s->first_flags),
+	__atomic_store_n((packed_word *)&s->desc[s->first.pos].len, le64(s->first_word),
 			 __ATOMIC_RELEASE); /* pair USED */
 	s->first = s->used;
+	packed_mark(s, ring->size);
 	s->staged_span = 0;
 	s->in_flight -= span;
 	ring_fence(); /* pair SIGNAL */
@@ -517,15 +539,14 @@ bool packed_publish(struct ring *ring)
 bool packed_kick_enable(struct ring *ring, bool on)
 {
 	struct packed_state *s = &ring->packed;
-	uint32_t event = (uint32_t)PACKED_EVENT_DISABLE << 16;
+	uint32_t event = place_encode(s->avail) | (uint32_t)PACKED_EVENT_DESC << 16;
 
 	s->armed = s->avail;
-	if (on && ring->event_idx)
-		event = s->avail.pos | (uint32_t)s->avail.wrap << PACKED_EVENT_WRAP_BIT |
-			(uint32_t)PACKED_EVENT_DESC << 16;
-	else if (on)
-		event = (uint32_t)PACKED_EVENT_ENABLE << 16;
-	__atomic_store_n((event_word *)s->device, le32(event), __ATOMIC_RELAXED);
+	s->event_flags = !on ? PACKED_EVENT_DISABLE : ring->event_idx ? PACKED_EVENT_DESC : PACKED_EVENT_ENABLE;
+	if (s->event_flags == PACKED_EVENT_DESC)
+		__atomic_store_n((event_word *)s->device, le32(event), __ATOMIC_RELAXED);
+	else
+		packed_mark(s, ring->size);
 	if (!on)
 		return false;
 	ring_fence(); /* pair KICK */

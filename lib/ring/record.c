@@ -101,7 +101,7 @@ void packed_record_publish(struct ring *ring)
 	__atomic_store_n(&ring->record->burst, burst, __ATOMIC_RELAXED);
 	stores_so_far();
 	entries_write(s->desc, entries, ring->logged);
-	s->first_flags = first_flags(entries);
+	s->first_word = le64(entries[0].word);
 	ring->logged = 0;
 }
 

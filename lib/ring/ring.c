@@ -108,6 +108,19 @@ static void split_start(struct ring *ring, const struct ring_setup *setup)
 	s->next_avail = s->avail_seen = s->fetched = s->next_used = s->published;
 }
 
+/* Only a ring that carries nothing does not show where it stands; and it stands anywhere. */
+static void packed_look(struct ring *ring, const struct ring_setup *setup)
+{
+	struct packed_state *p = &ring->packed;
+	struct packed_place base = p->used;
+	uint32_t waiting;
+
+	if (!packed_place_find(setup, base, &p->used, &waiting))
+		ring->remark = "what lies in it is no packed ring";
+	else if (!place_equal(p->used, base) || (setup->base >> 16 && setup->base >> 16 != (setup->base & UINT16_MAX)))
+		ring->remark = "what has been used in it, and what is available, says so";
+}
+
 /*
  * Both halves of the base name the same place unless chains were lost in flight: then the used one counts, as
  * above. Some front ends leave the used half zero; that is no place of its own.
@@ -120,9 +133,28 @@ static void packed_start(struct ring *ring, const struct ring_setup *setup)
 	p->desc = setup->desc;
 	p->driver = setup->driver;
 	p->device = setup->device;
-	if (!packed_record_recover(setup, &p->used))
-		p->used = place_decode(half);
+	p->used = place_decode(half);
+	if (!packed_record_recover(setup, &p->used) && !setup->sure)
+		packed_look(ring, setup);
 	p->avail = p->first = p->used;
+}
+
+/* Whether chains may have been in flight that nothing tells apart from those that wait. */
+static bool ring_in_doubt(const struct ring_setup *setup)
+{
+	struct packed_place begin = place_decode(RING_BASE_PACKED_NEW), base = place_decode(setup->base >> 16), place;
+	const struct split_avail *avail = setup->driver;
+	const struct split_used *used = setup->device;
+	uint32_t waiting;
+	uint16_t idx;
+
+	if (!setup->out_of_order || setup->sure)
+		return false;
+	if (setup->packed)
+		return !packed_place_find(setup, base, &place, &waiting) || !place_equal(place, base) ||
+		       (waiting && !place_equal(place, begin));
+	idx = le16(__atomic_load_n(&used->idx, __ATOMIC_RELAXED));
+	return idx != setup->base || (idx && idx != le16(__atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE)));
 }
 
 int ring_new(const struct ring_setup *setup, struct ring **ret_ring, const char **why)
@@ -132,6 +164,8 @@ int ring_new(const struct ring_setup *setup, struct ring **ret_ring, const char 
 	struct ring *ring;
 
 	assert(setup->map);
+	if (!wrong && ring_in_doubt(setup))
+		wrong = "chains were in flight, and nothing tells which: the device completes them in any order; reset it";
 	if (wrong) {
 		*why = wrong;
 		return -EINVAL;

@@ -33,9 +33,17 @@ struct ring_setup {
 	 * As SET_VRING_BASE encodes it, see ring_base(). Split: the used index in memory decides; a base that
 	 * differs means that chains were lost in flight, and they are popped again. If what is available cannot have come after
 	 * that index, it is a stale one, and the base decides if it fits: the index is written then. Packed: likewise from the
-	 * used half; if that is zero, it is taken to be the same as the available half.
+	 * used half; if that is zero, it is taken to be the same as the available half. A ring that stands elsewhere is found by
+	 * looking at it: see place.c.
 	 */
 	uint32_t base;
+	/*
+	 * The device may complete chains in another order than it popped them. Where one like it was killed, nothing but a record of
+	 * what was in flight could tell which are done: unless `sure`, a ring in which chains wait that has carried something before
+	 * is refused by ring_new().
+	 */
+	bool out_of_order;
+	bool sure; /* the base is where a ring like this one was stopped: nothing else is looked at */
 	bool plain; /* without the CPU's vector instructions, as on one that has none: for tests */
 	/*
 	 * The map is filled as it is asked for: an address that is not in it is no lie yet. ring_pop() returns -EFAULT for
@@ -69,7 +77,7 @@ struct ring; /* in ring_internal.h; opaque outside this room and its size known 
 /* What of the size, the base or the areas' alignment is wrong, or NULL. */
 const char *ring_setup_wrong(const struct ring_setup *setup);
 
-/* -EINVAL (size, alignment; *why says), -ENOMEM. */
+/* -EINVAL (size, alignment, what was in flight; *why says), -ENOMEM. */
 int ring_new(const struct ring_setup *setup, struct ring **ret_ring, const char **why);
 void ring_free(struct ring *ring);
 

@@ -57,7 +57,8 @@ struct packed_state {
 	struct packed_place used; /* the next used entry goes here */
 	struct packed_place first; /* where the staged burst begins */
 	struct packed_place armed; /* what the device event holds */
-	uint16_t first_flags; /* flags of the entry at `first`, written last, by publish */
+	uint64_t first_word; /* length, id and flags of the entry at `first`, written last, by publish */
+	uint16_t event_flags; /* what the device event holds */
 	uint32_t staged_span; /* descriptors from `first` to `used` */
 	uint32_t in_flight; /* descriptors popped and not yet shown as used */
 };
@@ -121,6 +122,13 @@ void packed_push_recorded(struct ring *ring, const struct vireo_chain *chains, c
 void packed_record_publish(struct ring *ring);
 /* False: there is none, or nothing has been published with it. */
 bool packed_record_recover(const struct ring_setup *setup, struct packed_place *ret_place);
+
+/*
+ * place.c: where a killed back end stood, or false: that cannot be made out. `base` is what is said of it. How many descriptors
+ * are available from there on.
+ */
+bool packed_place_find(const struct ring_setup *setup, struct packed_place base, struct packed_place *ret_place,
+		       uint32_t *ret_waiting);
 
 /* absent.c: notes what of a descriptor's range is not in the map. 0, or -EFAULT: enough has been looked at. */
 int ring_look_note(struct ring *ring, uint64_t gpa, uint32_t len, bool write);

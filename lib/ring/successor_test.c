@@ -265,6 +265,258 @@ static void an_entry_beyond_the_ring_is_not_written(void **state)
 	driver_free(d);
 }
 
+/* ---- killed without a record: the ring itself tells ---- */
+
+#define LIFE_SIZE 7u
+#define LIFE_KILLS 60u
+
+enum death {
+	BETWEEN_BURSTS,
+	POPPED, /* and nothing pushed */
+	HALF_PUSHED,
+	PUSHED, /* and not published */
+	SHOWN, /* and not marked yet */
+	DEATHS
+};
+
+/* A driver that is at work, and what is done to its device: all from one seed. */
+struct life {
+	struct test_driver *d;
+	uint64_t random;
+	unsigned pieces_max;
+	bool writable;
+	bool kicks; /* asks for kicks when there is nothing left, as a worker that sleeps does */
+	unsigned added, returned;
+};
+
+static unsigned life_random(struct life *l, unsigned below)
+{
+	l->random = l->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (unsigned)(l->random >> 33) % below;
+}
+
+static void life_takes(struct life *l)
+{
+	uint32_t len;
+	bool skipped;
+
+	while (driver_used(l->d, &len, &skipped) >= 0) /* it knows a buffer that comes back twice */
+		l->returned++;
+}
+
+static void life_adds(struct life *l, unsigned chains)
+{
+	struct test_piece pieces[4];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(pieces); i++)
+		pieces[i] = (struct test_piece){ ADDR + 64 * i, 32, l->writable };
+	for (unsigned i = 0; i < chains; i++) {
+		unsigned count = 1 + life_random(l, l->pieces_max);
+		bool direct = !l->d->opt.indirect || life_random(l, 2);
+
+		l->added += driver_add(l->d, pieces, count, direct ? count : 0, GUEST_SEAM) >= 0;
+	}
+}
+
+static void life_dies(struct life *l, enum death death)
+{
+	struct packed_event event = *l->d->device_event;
+	struct vireo_chain chains[LIFE_SIZE];
+	int count = driver_pop(l->d, chains, 1 + life_random(l, LIFE_SIZE));
+
+	assert_true(count >= 0);
+	if (death == POPPED || !count)
+		return;
+	ring_push(l->d->ring, chains, NULL, death == HALF_PUSHED ? 1 + life_random(l, (unsigned)count) : (unsigned)count);
+	if (death != SHOWN)
+		return;
+	ring_publish(l->d->ring);
+	*l->d->device_event = event;
+}
+
+static void life_serves(struct life *l)
+{
+	struct vireo_chain chains[LIFE_SIZE];
+	int count = driver_pop(l->d, chains, 1 + life_random(l, LIFE_SIZE));
+
+	assert_true(count >= 0);
+	if (count) {
+		ring_push(l->d->ring, chains, NULL, (unsigned)count);
+		ring_publish(l->d->ring);
+	} else if (l->kicks) {
+		ring_kick_enable(l->d->ring, true);
+		ring_kick_enable(l->d->ring, life_random(l, 2));
+	}
+}
+
+static void life_goes_on(struct life *l)
+{
+	for (unsigned i = 0; i < 4 * LIFE_SIZE; i++) {
+		life_adds(l, life_random(l, 4));
+		if (life_random(l, 3))
+			life_serves(l);
+		if (life_random(l, 2))
+			life_takes(l);
+	}
+}
+
+/* All that is available is served: every buffer has come back. */
+static void life_is_whole(struct life *l)
+{
+	for (unsigned i = 0; i < 3 * LIFE_SIZE; i++)
+		life_serves(l);
+	life_takes(l);
+	assert_null(ring_error(l->d->ring));
+	assert_int_equal(l->returned, l->added);
+	assert_int_equal(l->d->free_descs, l->d->opt.size);
+}
+
+static void a_life_with_kills(struct test_options opt, uint64_t seed, bool exact, unsigned deaths)
+{
+	struct life l = { .d = driver_new(opt), .random = seed, .pieces_max = exact ? 1 : 4, .kicks = seed & 1,
+			  .writable = seed & 16 };
+	const char *why;
+
+	ring_kick_enable(l.d->ring, false);
+	for (unsigned i = 0; i < LIFE_KILLS; i++) {
+		struct ring_setup setup = driver_setup(l.d);
+
+		life_goes_on(&l);
+		life_adds(&l, life_random(&l, 4));
+		if (life_random(&l, deaths))
+			life_dies(&l, (enum death)(1 + life_random(&l, deaths - 1)));
+		ring_free(l.d->ring);
+		assert_int_equal(ring_new(&setup, &l.d->ring, &why), 0); /* with the base of the beginning */
+		if (life_random(&l, 2))
+			life_takes(&l);
+		ring_kick_enable(l.d->ring, life_random(&l, 2) && l.kicks);
+		if (life_random(&l, 2))
+			life_is_whole(&l);
+	}
+	life_is_whole(&l);
+	driver_free(l.d);
+}
+
+/* One descriptor a chain: whatever the moment of the kill, it can be made out. */
+static void killed_at_any_moment_a_ring_of_single_descriptors_goes_on(void **state)
+{
+	for (uint64_t seed = 1; seed <= 200; seed++)
+		a_life_with_kills((struct test_options){ .packed = true, .size = LIFE_SIZE, .indirect = seed & 4,
+							 .event_idx = seed & 2 }, seed, true, DEATHS);
+}
+
+/* Chains of several: at any moment but between a burst's last store and the mark, which is the next one. */
+static void killed_before_the_mark_a_ring_of_long_chains_goes_on(void **state)
+{
+	for (uint64_t seed = 1; seed <= 200; seed++)
+		a_life_with_kills((struct test_options){ .packed = true, .size = LIFE_SIZE, .indirect = seed & 4,
+							 .event_idx = seed & 2, .in_order = seed & 8 }, seed & ~UINT64_C(1),
+				  false, SHOWN);
+}
+
+/* The case of a disk: 0, 1 and 2 are popped, 1 is done, and the process is killed. */
+static void what_was_in_flight_out_of_order_is_not_guessed(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct test_driver *d = driver_new((struct test_options){ .packed = packed, .size = 8 });
+		struct test_piece piece = { ADDR, 64, true };
+		struct vireo_chain chains[3];
+		struct ring_setup setup;
+		struct ring *next;
+		const char *why;
+
+		for (unsigned i = 0; i < 3; i++)
+			driver_add(d, &piece, 1, 1, 0);
+		setup = driver_setup(d);
+		setup.out_of_order = true;
+		assert_int_equal(ring_new(&setup, &next, &why), 0); /* nothing has been used in it */
+		ring_free(next);
+		assert_int_equal(driver_pop(d, chains, 3), 3);
+		test_push(d->ring, &chains[1], 64);
+		ring_publish(d->ring);
+		setup.base = packed ? 0x80018001 : 1; /* as a front end would say it */
+		assert_int_equal(ring_new(&setup, &next, &why), -EINVAL);
+		assert_non_null(strstr(why, "chains were in flight"));
+		test_push(d->ring, &chains[0], 64);
+		test_push(d->ring, &chains[2], 64);
+		ring_publish(d->ring);
+		setup.base = ring_base(d->ring);
+		assert_int_equal(ring_new(&setup, &next, &why), 0); /* all is done */
+		ring_free(next);
+		driver_add(d, &piece, 1, 1, 0);
+		assert_int_equal(ring_new(&setup, &next, &why), -EINVAL);
+		setup.sure = true; /* it was stopped there */
+		assert_int_equal(ring_new(&setup, &next, &why), 0);
+		ring_free(next);
+		driver_free(d);
+	}
+}
+
+static void a_ring_that_is_none_breaks_nobody(void **state)
+{
+	struct test_driver *d = driver_new((struct test_options){ .packed = true, .size = 64 });
+	uint64_t random = 1;
+
+	for (unsigned round = 0; round < 20000; round++) {
+		struct ring_setup setup = driver_setup(d);
+		struct vireo_chain chains[8];
+		struct ring *next;
+		const char *why;
+
+		setup.size = 1 + round % 64;
+		setup.in_order = round & 64;
+		for (unsigned i = 0; i < setup.size; i++) {
+			random = random * UINT64_C(6364136223846793005) + 1;
+			d->pdesc[i].flags = round & 128 ? (uint16_t)(random >> 40) : (random >> 40 & 0x8080) | (random >> 60 & 7);
+			d->pdesc[i].id = random >> 33 & 7;
+		}
+		d->device_event->off_wrap = (uint16_t)(random >> 20);
+		d->device_event->flags = random >> 50 & 3;
+		assert_int_equal(ring_new(&setup, &next, &why), 0);
+		ring_pop(next, chains, 8, d->iov, TEST_PIECES_MAX); /* whatever it says */
+		ring_free(next);
+	}
+	driver_free(d);
+}
+
+/* The driver is in the middle of adding a chain: all but its head's flags are there. */
+static void a_chain_that_is_just_being_added_does_not_mislead(void **state)
+{
+	struct test_piece pieces[3] = { { ADDR, 4, false }, { ADDR + 8, 4, false }, { ADDR + 16, 4, false } };
+
+	for (unsigned start = 0; start < 16; start++) {
+		struct test_driver *d = driver_new((struct test_options){ .packed = true, .size = 8 });
+		struct ring_setup setup = driver_setup(d);
+		struct vireo_chain chain;
+		struct ring *next;
+		const char *why;
+		uint16_t head;
+		uint32_t len;
+		bool skipped;
+
+		for (unsigned i = 0; i < start; i++) {
+			driver_add(d, pieces, 1, 1, 0);
+			assert_int_equal(driver_pop(d, &chain, 1), 1);
+			test_push(d->ring, &chain, 0);
+			ring_publish(d->ring);
+			assert_true(driver_used(d, &len, &skipped) >= 0);
+		}
+		head = d->pos;
+		setup.base = d->pos | (uint32_t)d->wrap << 15;
+		setup.base |= setup.base << 16;
+		driver_add(d, pieces, 3, 3, 0);
+		d->pdesc[head].flags ^= le16(PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK);
+		d->pdesc[head].flags = d->pdesc[head].flags & PACKED_DESC_AVAIL_MASK ? 0x8080 : 0; /* as it was used before */
+		for (unsigned known = 0; known < 2; known++) {
+			setup.sure = known;
+			assert_int_equal(ring_new(&setup, &next, &why), 0);
+			assert_int_equal(ring_base(next), setup.base);
+			ring_free(next);
+		}
+		driver_free(d);
+	}
+}
+
 /* ---- addresses that are not there yet ---- */
 
 static void lazily(struct test_driver *d)
@@ -362,6 +614,11 @@ int main(void)
 		cmocka_unit_test(a_driver_that_has_gone_on_does_not_mislead_a_successor),
 		cmocka_unit_test(killed_at_any_moment_of_a_burst_every_buffer_comes_back_once),
 		cmocka_unit_test(an_entry_beyond_the_ring_is_not_written),
+		cmocka_unit_test(killed_at_any_moment_a_ring_of_single_descriptors_goes_on),
+		cmocka_unit_test(killed_before_the_mark_a_ring_of_long_chains_goes_on),
+		cmocka_unit_test(what_was_in_flight_out_of_order_is_not_guessed),
+		cmocka_unit_test(a_ring_that_is_none_breaks_nobody),
+		cmocka_unit_test(a_chain_that_is_just_being_added_does_not_mislead),
 		cmocka_unit_test(a_record_that_is_no_place_is_not_believed),
 		cmocka_unit_test(a_chain_that_is_not_in_memory_yet_stays_where_it_is),
 		cmocka_unit_test(a_table_that_is_not_in_memory_yet_is_no_lie),

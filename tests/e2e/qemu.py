@@ -144,25 +144,47 @@ def a_guest_that_is_killed_leaves_its_port_to_the_next(lab):
     end_well(switch)
 
 
+def kill_and_restart(switch, specs):
+    switch.kill()
+    switch.start()
+
+
+def remove_and_add_ports(switch, specs):
+    for spec in specs:
+        switch.ctl("port", "remove", spec.partition("name=")[2].partition(",")[0])
+    for spec in specs:
+        switch.ctl("port", "add", spec)
+
+
 @case_for({"which_listens": (False,), "which_connects": (True,)}, "traffic_comes_back_after_kill_9_of_a_switch_{}")
 def traffic_comes_back_after_kill_9(lab, connects):
-    """The guests are not told, and nobody helps them."""
+    """And after its ports were removed and added. The guests are not told, and nobody helps them; one has packed rings.
+
+    `make comeback` does it COMEBACK_ROUNDS times, with packed rings in both.
+    """
     need_program("qemu-system-x86_64")
+    rounds = int(os.environ.get("COMEBACK_ROUNDS", "1"))
     mode = ",mode=client" if connects else ""
     specs = [f"vhost-user:{lab.path(name)},name={name}{mode}" for name in ("left", "right")]
     switch = Switch(lab, specs)
-    left, right = [Guest(lab, name, [Nic(lab.path(name), MACS[i], server=connects)])
+    properties = {"packed": "on"}, {"packed": "on" if rounds > 1 else "off"}
+    left, right = [Guest(lab, name, [Nic(lab.path(name), MACS[i], server=connects, properties=properties[i])])
                    for i, name in enumerate(("left", "right"))]
     for guest in (left, right):
         guest.ready()
     addresses = pair(left, right)
     both_ways(left, right, *addresses)
-    for _ in range(2):
-        switch.kill()
-        switch.start()
-        ping(left, addresses[1], count=50, lost=40)  # 10 s for QEMU to come back; then nothing is lost
-        ping(right, addresses[0])
-        both_ways(left, right, *addresses)
+    for n in range(rounds):
+        for befalls in (kill_and_restart, remove_and_add_ports):
+            load = left.begin(f"ping -i 0.005 -w 2 {addresses[1]} >/dev/null")  # something is on its way
+            time.sleep(0.5)
+            befalls(switch, specs)
+            left.wait(load)
+            ping(left, addresses[1], count=50, lost=40)  # 10 s for QEMU to come back; then nothing is lost
+            ping(right, addresses[0])
+            if rounds > 1:
+                print(f"     {befalls.__name__}: {n + 1} of {rounds}", flush=True)
+    both_ways(left, right, *addresses)
     end_well(switch)
 
 

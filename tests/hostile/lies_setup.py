@@ -2,6 +2,7 @@
 """Lies while a device is set up and torn down: features, indexes, sizes, order."""
 import os
 import socket
+import struct
 import tempfile
 
 from bench import lie, only_over
@@ -59,6 +60,25 @@ def ring_base_beyond_16_bits(daemon):
     with daemon.connect() as peer:
         peer.negotiate()
         refused(peer, peer.ring_base_set, 0, 0x10000)
+
+
+@lie
+@only_over('vhost-user', because='the others keep a ring of their own, or end with its first lie')
+def packed_ring_that_fits_no_base(daemon):
+    """Where it stands is looked for in it, and what is found there is the driver's."""
+    for base in (0, 0x80008000, 0x8001, 0x00050005, 0x800580FF):
+        for word in (b'\x80\x00', b'\x00\x80', b'\x80\x80', b'\x84\x00\x80\x80', b'\x81\x00\x00\x80\x80\x00\x01\x80'):
+            with daemon.connect() as peer:
+                peer.negotiate(F_MRG_RXBUF | F_INDIRECT | F_PACKED)
+                peer.share_memory()
+                for i in range(256):
+                    at = 2 * i % len(word)
+                    peer.write(16 * i + 14 + Ring.AREA, word[at:at + 2])
+                peer.write(Ring.AREA + 0x40000, struct.pack('<HH', base & 0xFFFF, len(word) % 3))
+                ring = peer.ring(1, packed=True, base=base)
+                ring.ring_kick()
+                pause(0.01)
+    daemon.check_honest()
 
 
 @lie

@@ -37,7 +37,7 @@ int vduse_offer(const struct vireo_device *device, struct vduse_key *key)
 	for (size_t i = 0; i < ARRAY_SIZE(taken_types); i++) {
 		const struct taken_type *type = &taken_types[i];
 
-		if (type->device_id != device_id(device))
+		if (type->device_id != device_id(device) || device_out_of_order(device))
 			continue;
 		key->device_id = type->device_id;
 		key->features = device_features_offered(device) & ~type->forbidden &

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Where a packed ring stands, when nobody can say it: a front end whose back end was killed names the base that it told when
+ * the ring was started (QEMU), or none at all. For devices that complete chains in the order in which they were made available;
+ * then every descriptor behind our place has been used, and every one from there to the driver's place is available.
+ *
+ *	the driver's place	AVAIL is the wrap counter of the lap in which the driver wrote a descriptor last, used or not
+ *				(2.8.1), so it changes where the driver stands
+ *	our mark		the device event area holds how far we have shown chains: with DESC it is the place for
+ *				which a kick was asked; else its offset means nothing to a driver, and is ours (plus one: 0
+ *				says nothing). It is written after each burst
+ *	the last used one	looking back from the driver's place. A chain that took several descriptors has one used entry,
+ *				and the rest of it looks available: where the mark is older than that entry, a list with the same
+ *				buffer id behind it is taken for the rest only if the base says so (IN_ORDER: always, one
+ *				entry stands for many)
+ *
+ * Used entries are written into the ring before the first of their burst, which shows them: killed in between, a ring has used
+ * descriptors behind an available one at our mark. What they have overwritten cannot be served again. The burst is shown with
+ * nothing written in any of it: receive buffers come back empty, and no frame is made up.
+ *
+ * All of it is the driver's memory: a lie in it gives a wrong place in the driver's own ring.
+ */
+
+#include "ring/ring_internal.h"
+#include <stdlib.h>
+
+/* Places are counted back from the driver's: 0 is where it stands, `size` the oldest. */
+struct place_look {
+	const struct ring_setup *setup;
+	struct packed_desc *descs;
+	uint16_t *flags; /* a copy: the driver may be making more available */
+	struct packed_place driver;
+	uint32_t last_used; /* 0: none */
+};
+
+static bool avail_bit(const struct place_look *look, uint32_t pos)
+{
+	return look->flags[pos] & PACKED_DESC_AVAIL_MASK;
+}
+
+/*
+ * AVAIL changes once, where the driver stands. It changes oftener if the driver is just adding a chain, whose head it writes
+ * last: then the head, a single descriptor that differs, is where it stands. False: this is no ring.
+ */
+static bool driver_find(struct place_look *look)
+{
+	uint32_t size = look->setup->size, starts[5] = { 0 }, count = 1, head;
+
+	for (uint32_t i = 1; i < size; i++) {
+		if (avail_bit(look, i) == avail_bit(look, i - 1))
+			continue;
+		if (count == 4)
+			return false;
+		starts[count++] = i;
+	}
+	starts[count] = size;
+	look->driver = (struct packed_place){ .wrap = !avail_bit(look, 0) };
+	if (count == 1)
+		return true;
+	look->driver = (struct packed_place){ .pos = (uint16_t)starts[1], .wrap = avail_bit(look, 0) };
+	if (count == 2)
+		return true;
+	for (head = count == 3 ? 0 : 1; head < count; head++)
+		if (starts[head + 1] - starts[head] == 1)
+			break;
+	if (head == count)
+		return false;
+	look->driver = (struct packed_place){ .pos = (uint16_t)starts[head], .wrap = !avail_bit(look, starts[head]) };
+	return true;
+}
+
+static struct packed_place place_of(const struct place_look *look, uint32_t back)
+{
+	return place_back(look->driver, back, look->setup->size);
+}
+
+/* True, and how far back `place` lies: within the ring's length. */
+static bool back_of(const struct place_look *look, struct packed_place place, uint32_t *ret_back)
+{
+	uint32_t size = look->setup->size;
+	uint32_t there = look->driver.pos + (look->driver.wrap ? 0 : size), here = place.pos + (place.wrap ? 0 : size);
+	uint32_t back = (there + 2 * size - here) % (2 * size);
+
+	*ret_back = back;
+	return place.pos < size && back <= size;
+}
+
+static bool is_used(const struct place_look *look, uint32_t back)
+{
+	uint16_t flags = look->flags[place_of(look, back).pos];
+
+	return !(flags & PACKED_DESC_AVAIL_MASK) == !(flags & PACKED_DESC_USED_MASK);
+}
+
+static uint16_t flags_at(const struct place_look *look, uint32_t back)
+{
+	return look->flags[place_of(look, back).pos];
+}
+
+static uint16_t id_at(const struct place_look *look, uint32_t back)
+{
+	return le16(__atomic_load_n(&look->descs[place_of(look, back).pos].id, __ATOMIC_RELAXED));
+}
+
+/* The last descriptor of the chain that begins there: its id counts. */
+static uint32_t chain_last(const struct place_look *look, uint32_t back)
+{
+	while ((flags_at(look, back) & DESC_F_NEXT) && back > 1)
+		back--;
+	return back;
+}
+
+/*
+ * Behind the chain, or the burst, for which the entry at `used` stands. `other`: the same if what follows, and has its id, is
+ * a part of it.
+ */
+static uint32_t used_end(const struct place_look *look, uint32_t used, uint32_t *ret_other)
+{
+	bool in_order = look->setup->in_order;
+	uint32_t back = used - 1;
+
+	*ret_other = back;
+	while (back && (in_order || !(flags_at(look, back) & DESC_F_INDIRECT))) {
+		uint32_t last = chain_last(look, back);
+
+		back = last - 1;
+		if (id_at(look, last) == id_at(look, used))
+			*ret_other = back;
+		if (!in_order || id_at(look, last) == id_at(look, used))
+			break;
+	}
+	return in_order ? *ret_other : used - 1;
+}
+
+/* What we have left in the device event area. */
+static bool mark_read(const struct place_look *look, uint32_t *ret_back)
+{
+	const struct packed_event *event = look->setup->device;
+	uint16_t off_wrap = le16(__atomic_load_n(&event->off_wrap, __ATOMIC_RELAXED));
+	uint16_t flags = le16(__atomic_load_n(&event->flags, __ATOMIC_RELAXED));
+	struct packed_place place = place_decode(off_wrap);
+
+	if ((flags & PACKED_EVENT_FLAGS_MASK) != PACKED_EVENT_DESC) {
+		if (!place.pos)
+			return false;
+		place.pos--;
+	}
+	return back_of(look, place, ret_back);
+}
+
+/* The burst from `mark` on is shown, and nothing has been written in it. */
+static void burst_return(const struct place_look *look, uint32_t mark)
+{
+	struct packed_place place = place_of(look, mark);
+	uint64_t id = id_at(look, chain_last(look, mark));
+
+	for (uint32_t back = mark - 1; back >= look->last_used; back--) {
+		struct packed_desc *desc = &look->descs[place_of(look, back).pos];
+
+		if (!is_used(look, back))
+			continue;
+		__atomic_store_n(&desc->len, 0, __ATOMIC_RELAXED);
+		__atomic_store_n(&desc->flags, le16((uint16_t)packed_used_flags(place_of(look, back).wrap, 0)), __ATOMIC_RELAXED);
+	}
+	__atomic_store_n((packed_word *)&look->descs[place.pos].len,
+			 le64(id << 32 | (uint64_t)packed_used_flags(place.wrap, 0) << 48), __ATOMIC_RELEASE); /* pair USED */
+}
+
+/* Where it stands, counted back from the driver. */
+static uint32_t place_choose(const struct place_look *look, struct packed_place base)
+{
+	uint32_t mark, told, end, other;
+	bool marked = mark_read(look, &mark);
+
+	if (marked && (!look->last_used || mark < look->last_used))
+		return mark; /* nothing has been used since */
+	if (marked && !is_used(look, mark) && !look->setup->out_of_order)
+		burst_return(look, mark);
+	if (!look->last_used)
+		return look->setup->size; /* all of it is available */
+	end = used_end(look, look->last_used, &other);
+	return back_of(look, base, &told) && told == other ? other : end;
+}
+
+bool packed_place_find(const struct ring_setup *setup, struct packed_place base, struct packed_place *ret_place,
+		       uint32_t *ret_waiting)
+{
+	struct place_look look = { .setup = setup, .descs = setup->desc };
+	bool found;
+
+	look.flags = calloc(setup->size, sizeof(*look.flags));
+	if (!look.flags)
+		return false;
+	for (uint32_t i = 0; i < setup->size; i++)
+		look.flags[i] = le16(__atomic_load_n(&look.descs[i].flags, __ATOMIC_ACQUIRE));
+	found = driver_find(&look);
+	if (found) {
+		for (uint32_t back = 1; back <= setup->size && !look.last_used; back++)
+			look.last_used = is_used(&look, back) ? back : 0;
+		*ret_waiting = place_choose(&look, base);
+		*ret_place = place_of(&look, *ret_waiting);
+	}
+	free(look.flags);
+	return found;
+}
