@@ -39,17 +39,18 @@ def address(mac):
 
 
 class Row:
-    def __init__(self, work, ports, options, log, memory_bytes):
+    def __init__(self, work, ports, options, log, memory_bytes, floods):
         self.name, self.work, self.ports, self.options = work.__name__, work, ports, options
-        self.log, self.memory_bytes = log, memory_bytes
+        self.log, self.memory_bytes, self.floods = log, memory_bytes, floods
         self.what = work.__doc__.strip()
 
 
-def row(ports=("liar",), options=(), log=True, memory_bytes=None):
+def row(ports=("liar",), options=(), log=True, memory_bytes=None, floods=False):
     """A function of (scene, lie) that prepares a lie and returns what goes on telling it, or None. `ports`: of the liars, with their
-    keys; `log`: somebody reads what the daemon says; `memory_bytes`: the daemon's memory cgroup."""
+    keys; `log`: somebody reads what the daemon says; `memory_bytes`: the daemon's memory cgroup; `floods`: the honest ports' rings
+    fill with the liar's broadcasts, and what finds no room is lost."""
     def mark(work):
-        ROWS[work.__name__] = Row(work, ports, options, log, memory_bytes)
+        ROWS[work.__name__] = Row(work, ports, options, log, memory_bytes, floods)
         return work
     return mark
 
@@ -345,13 +346,13 @@ def broadcasts(scene, lie):
     return step
 
 
-@row(ports=tuple(f"liar{i}" for i in range(3)))
+@row(ports=tuple(f"liar{i}" for i in range(3)), floods=True)
 def broadcast_tso_to_2(scene, lie):
     """64 broadcasts of 64 KiB in segments of 256 bytes, to two ports without TSO"""
     return broadcasts(scene, lie)
 
 
-@row(ports=tuple(f"liar{i}" for i in range(51)))
+@row(ports=tuple(f"liar{i}" for i in range(51)), floods=True)
 def broadcast_tso_to_50(scene, lie):
     """the same to fifty"""
     return broadcasts(scene, lie)
