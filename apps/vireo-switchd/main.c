@@ -127,6 +127,22 @@ static int notifier_open(struct daemon *d)
 	return err;
 }
 
+static int memory_open(struct daemon *d)
+{
+	int err = vireo_memory_new(NULL, &d->ports.memory);
+
+	if (err) {
+		log_error(&d->log, "cannot start: %s", strerror(-err));
+		return err;
+	}
+	err = vireo_memory_watch_error(d->ports.memory);
+	if (err)
+		log_info(&d->log,
+			 "untouched pages of guests are made without a limit but memory-max=: no userfaultfd: %s",
+			 strerror(-err));
+	return 0;
+}
+
 static int switch_start(struct daemon *d)
 {
 	const struct sw_config config = {
@@ -148,11 +164,9 @@ static int switch_start(struct daemon *d)
 	err = notifier_open(d);
 	if (err)
 		return err;
-	err = vireo_memory_new(NULL, &d->ports.memory);
-	if (err) {
-		log_error(&d->log, "cannot start: %s", strerror(-err));
+	err = memory_open(d);
+	if (err)
 		return err;
-	}
 	d->ports.loop = d->loop;
 	d->ports.faults = fault_table;
 	d->ports.log_level = d->options.log_level;

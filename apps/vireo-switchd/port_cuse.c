@@ -469,6 +469,7 @@ static void cuse_memory_use(const struct port *port, struct vireo_memory_use *re
 		vireo_device_memory_use(vireo_net_device(cuse->pairs[i].net), &use);
 		ret_use->mapped_bytes += use.mapped_bytes;
 		ret_use->mappings += use.mappings;
+		ret_use->made_bytes += use.made_bytes;
 	}
 }
 

@@ -13,6 +13,7 @@
 #include "base/util.h"
 #include "port.h"
 #include "tap_device.h"
+#include "vireo/memory.h"
 #include "wire/virtio_net.h"
 #include <errno.h>
 #include <limits.h>
@@ -190,6 +191,10 @@ static int tap_deliver(void *opaque, unsigned queue, struct vireo_frame *const *
 		}
 		iov[0] = (struct iovec){&header, sizeof(header)};
 		n = writev(q->fd, iov, (int)pieces);
+		if (unlikely(n < 0 && errno == EFAULT)) { /* pages that the guest has never touched: see vireo/memory.h */
+			vireo_memory_touch(iov, pieces);
+			n = writev(q->fd, iov, (int)pieces);
+		}
 		if (n < 0) {
 			count_refusal(q, errno);
 			continue;

@@ -136,9 +136,11 @@ static json_t *memory_report(const struct port *port)
 	struct vireo_memory_use use;
 
 	port->kind->memory_use(port, &use);
-	return json_pack("{s:I, s:o, s:I, s:I}", "mapped_bytes", (json_int_t)use.mapped_bytes, "mapped_max_bytes",
+	return json_pack("{s:I, s:o, s:I, s:I, s:I, s:o}", "mapped_bytes", (json_int_t)use.mapped_bytes, "mapped_max_bytes",
 			 json_integer((json_int_t)min_u64(use.mapped_max_bytes, INT64_MAX)), "mappings",
-			 (json_int_t)use.mappings, "mappings_max", (json_int_t)use.mappings_max);
+			 (json_int_t)use.mappings, "mappings_max", (json_int_t)use.mappings_max, "made_bytes",
+			 (json_int_t)use.made_bytes, "made_max_bytes",
+			 use.made_max_bytes == UINT64_MAX ? json_null() : json_integer((json_int_t)use.made_max_bytes));
 }
 
 json_t *report_port_full(const struct port *port)

@@ -103,6 +103,21 @@ static void queues_table(const json_t *queues, FILE *out)
 	table_print(t, out);
 }
 
+static long long mib_of(const json_t *memory, const char *field)
+{
+	return (long long)number_of(memory, field) >> 20;
+}
+
+static void memory_details(const json_t *memory, FILE *out)
+{
+	fprintf(out, "\nguest memory: %lld MiB of at most %lld MiB, in %lld mappings of at most %lld",
+		mib_of(memory, "mapped_bytes"), mib_of(memory, "mapped_max_bytes"),
+		(long long)number_of(memory, "mappings"), (long long)number_of(memory, "mappings_max"));
+	if (json_is_integer(json_object_get(memory, "made_max_bytes")))
+		fprintf(out, "; %lld MiB of at most %lld MiB made here", mib_of(memory, "made_bytes"),
+			mib_of(memory, "made_max_bytes"));
+}
+
 static void port_details(const json_t *port, FILE *out)
 {
 	const json_t *offloads = json_object_get(port, "offloads"), *offload,
@@ -125,9 +140,7 @@ static void port_details(const json_t *port, FILE *out)
 	for (i = 0; (offload = json_array_get(offloads, i)); i++)
 		fprintf(out, " %s", json_string_value(offload));
 	if (memory)
-		fprintf(out, "\nguest memory: %lld MiB of at most %lld MiB, in %lld mappings of at most %lld",
-			(long long)number_of(memory, "mapped_bytes") >> 20, (long long)number_of(memory, "mapped_max_bytes") >> 20,
-			(long long)number_of(memory, "mappings"), (long long)number_of(memory, "mappings_max"));
+		memory_details(memory, out);
 	fprintf(out, "\n\n");
 	counters_table(json_object_get(port, "counters"), out);
 	fputc('\n', out);

@@ -9,12 +9,19 @@ extern "C" {
 #endif
 
 /*
- * What a program has for the memory of its devices' peers, and shares out among them: address space, and
- * mappings (vm.max_map_count). One that takes too much is refused, and there is enough left for the others, however many
+ * What a program has for the memory of its devices' peers, and shares out among them: address space,
+ * mappings (vm.max_map_count), and memory itself. One that takes too much is refused, and there is enough left for the others, however many
  * they are: each may have an equal part of half of it, and more than that as long as it has no more than half of what
  * the others have left.
  *
  * The program makes one and names it in each device's config. Without it a device takes what it is told to.
+ *
+ * Memory itself: a page of a peer's file that nobody has touched is made by who touches it first, and charged to that
+ * process (its memory cgroup). Where the device has a fault table as well (fault.h), such pages raise SIGBUS here, and
+ * vireo_fault_handle() makes them up to the peer's share; who wants more is broken. A page counts for as long as it may be there, beyond
+ * the session, too: the peer may keep its file. Only memfd and tmpfs are held against it, and only where the kernel has
+ * userfaultfd(2) to offer. A system call to which the program gives such a page fails with EFAULT: then call
+ * vireo_memory_touch(), and repeat it.
  */
 struct vireo_memory;
 
@@ -23,6 +30,12 @@ struct vireo_memory_config {
 	size_t size;
 	uint64_t address_bytes; /* to be shared out; 0: two thirds of RLIMIT_AS or of what a process can address */
 	unsigned mappings;	/* to be shared out; 0: two thirds of vm.max_map_count */
+	/*
+	 * To be made in peers' files; 0: a quarter of the smallest limit of the process's memory cgroups, or of the machine's
+	 * memory, looked at again for each session. All address space, if that is 0, is 512 times this then: its page
+	 * tables take no more than once this again.
+	 */
+	uint64_t made_bytes;
 };
 
 /* config may be NULL. Any thread. -ENOMEM. */
@@ -31,12 +44,22 @@ VIREO_API int vireo_memory_new(const struct vireo_memory_config *config, struct 
 /* Takes NULL. No device uses it any more (what is still being let go of aside has a reference of its own). */
 VIREO_API void vireo_memory_free(struct vireo_memory *memory);
 
+/* 0, or why pages that nobody has touched are not held against anybody: a negative errno of userfaultfd(2). */
+VIREO_API int vireo_memory_watch_error(const struct vireo_memory *memory);
+
+struct iovec;
+
+/* Looks at each page of these pieces of guest memory. Any thread. */
+VIREO_API void vireo_memory_touch(const struct iovec *iov, unsigned count);
+
 /* What a device's peer has of it at this moment. */
 struct vireo_memory_use {
 	uint64_t mapped_bytes; /* guest memory that is mapped, each area as often as it is */
 	uint64_t mapped_max_bytes; /* it may be so much; UINT64_MAX: as much as there is room for */
 	unsigned mappings;
 	unsigned mappings_max; /* UINT_MAX: as many as the system permits */
+	uint64_t made_bytes; /* pages that were made here, in all sessions, less what is known to be gone */
+	uint64_t made_max_bytes; /* UINT64_MAX: they are not counted */
 };
 
 #ifdef __cplusplus

@@ -12,6 +12,7 @@ extern "C" {
 struct vireo_rng;
 struct vireo_device;
 struct vireo_fault_table;
+struct vireo_memory;
 struct vireo_notifier;
 
 struct vireo_rng_config {
@@ -20,6 +21,8 @@ struct vireo_rng_config {
 	const char *name;
 	struct vireo_fault_table *faults;
 	struct vireo_notifier *notifier;
+	struct vireo_memory *memory; /* see vireo_device_config, as for the next */
+	uint64_t memory_max_bytes;
 };
 
 /* -ENOMEM, -EINVAL. Control thread, as all below. */

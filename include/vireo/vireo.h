@@ -9,6 +9,7 @@
 #include "endpoint.h"
 #include "fault.h"
 #include "frame.h"
+#include "memory.h"
 #include "net.h"
 #include "notifier.h"
 #include "rng.h"

@@ -124,6 +124,23 @@ void device_break_forget(struct vireo_device *device)
 	__atomic_store_n(&device->break_state, BREAK_NONE, __ATOMIC_RELEASE);
 }
 
+static void memory_fault_tell(struct vireo_device *device)
+{
+	enum mem_refusal refusal = __atomic_load_n(&device->account->refusal, __ATOMIC_RELAXED);
+	char why[DEVICE_BREAK_TEXT_BYTES];
+
+	if (refusal == MEM_REFUSED_SHARE)
+		snprintf(why, sizeof(why),
+			 "%llu MiB of its memory that its guest had not touched were made here, which is its share: raise the "
+			 "process's memory limit",
+			 (unsigned long long)__atomic_load_n(&device->account->made_bytes, __ATOMIC_RELAXED) >> 20);
+	else if (refusal == MEM_REFUSED_ROOM)
+		snprintf(why, sizeof(why), "there is no memory for a page of its memory that its guest had not touched");
+	else
+		snprintf(why, sizeof(why), "the file behind guest memory has been truncated");
+	break_tell(device, NULL, why);
+}
+
 void device_settle(struct vireo_device *device)
 {
 	device_event(device, 0);
@@ -135,7 +152,7 @@ void device_event(void *opaque, uint32_t events)
 
 	fd_event_clear(device->event_fd);
 	if (__atomic_load_n(&device->faulted, __ATOMIC_ACQUIRE))
-		break_tell(device, NULL, "the file behind guest memory has been truncated");
+		memory_fault_tell(device);
 	lies_act(device);
 	if (__atomic_load_n(&device->break_state, __ATOMIC_RELAXED) == BREAK_NONE)
 		miss_act(device);

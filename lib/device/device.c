@@ -144,6 +144,7 @@ void device_session_begin(struct vireo_device *device)
 {
 	assert(device->transport && !device->session);
 	device_break_forget(device);
+	mem_account_session(device->account);
 	device->session = true;
 	if (device->ops.connected)
 		device->ops.connected(device->opaque, true);

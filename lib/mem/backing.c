@@ -88,6 +88,15 @@ static int file_extent(int fd, uint64_t offset, uint64_t size_bytes, enum file_k
 	return 0;
 }
 
+/* Huge pages are of another purse, and what is mapped privately must stay what the file has. */
+static struct mem_account *watch_untouched(struct map_backing *backing, size_t page_bytes)
+{
+	if (backing->kind == BACKING_READ_ONLY || page_bytes != (size_t)sysconf(_SC_PAGESIZE))
+		return NULL;
+	return mem_account_watch(backing->account, backing->start, backing->bytes) ? backing->account : NULL;
+}
+
+/* The watch begins first: from then on an untouched page has the handler called, which has to know the area. */
 static int watch_faults(struct map_backing *backing, size_t page_bytes, const struct map_faults *faults)
 {
 	const struct fault_area area = {
@@ -96,6 +105,7 @@ static int watch_faults(struct map_backing *backing, size_t page_bytes, const st
 		.page_bytes = page_bytes,
 		.event_fd = faults->event_fd,
 		.faulted = faults->faulted,
+		.account = watch_untouched(backing, page_bytes),
 	};
 	int err = fault_area_add(faults->table, &area, &backing->slot);
 

@@ -10,27 +10,41 @@
  * so m accounts that take all they can get have total / (m + 1) each, and the others still get their parts of the other
  * rule. Both together are at most 3/2 of the total, which is why a total is two thirds of what there is.
  *
+ * Pages that are made in peers' files stay as long as those files do, which we do not see. So they count until the kernel
+ * says (memory.stat) that we are charged for less than what all accounts have: then what is too much is taken off the account
+ * that asks. If others than us fill the cgroup, that says nothing, and errs on the safe side.
+ *
  * Nobody holds a lock: an account adds itself first and looks then, so that two of them at a time are refused rather than
  * both taken.
  */
 #include "mem/budget.h"
+#include "base/fd.h"
 #include "base/util.h"
+#include "mem/charge.h"
+#include "mem/sparse.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define MAP_COUNT_DEFAULT 65530u /* of Linux */
+#define SHARED_LAG_BYTES (UINT64_C(64) * 4096) /* a CPU: Linux batches what it adds to memory.stat */
 
 struct vireo_memory {
 	unsigned refs; /* atomic: its maker, and each account */
-	uint64_t address_total, mappings_total; /* constant */
-	uint64_t accounts; /* atomic, as all below */
-	uint64_t mapped_bytes, mappings; /* of all accounts */
+	uint64_t address_given, address_space, mappings_total, made_given; /* constant; given: 0, or by the config */
+	int watcher; /* or why there is none */
+	int shared_fd; /* tells what shared memory we are charged for; another file is put in its place; or -1 */
+	uint64_t address_total, made_total; /* atomic, as all below */
+	uint64_t lag_bytes; /* so much less than what is charged may be told */
+	uint64_t accounts;
+	uint64_t mapped_bytes, mappings, made_bytes; /* of all accounts */
 };
 
 /* ---- what there is ---- */
@@ -64,6 +78,18 @@ static uint64_t mappings_of_system(void)
 	return count;
 }
 
+/* In a small cgroup the page tables of what is mapped are the larger part: 1/512 of it, if a peer wants that. */
+static void limits_look(struct vireo_memory *memory)
+{
+	uint64_t made = memory->made_given ? memory->made_given : charge_limit() / 4;
+	uint64_t address = memory->address_given;
+
+	if (!address)
+		address = made > memory->address_space / 512 ? memory->address_space : made * 512;
+	__atomic_store_n(&memory->made_total, made, __ATOMIC_RELAXED);
+	__atomic_store_n(&memory->address_total, address, __ATOMIC_RELAXED);
+}
+
 int vireo_memory_new(const struct vireo_memory_config *user_config, struct vireo_memory **ret_memory)
 {
 	struct vireo_memory_config config = {.size = sizeof(config)};
@@ -76,16 +102,43 @@ int vireo_memory_new(const struct vireo_memory_config *user_config, struct vireo
 	if (!memory)
 		return -ENOMEM;
 	memory->refs = 1;
-	memory->address_total = config.address_bytes ? config.address_bytes : two_thirds(address_space());
+	memory->address_given = config.address_bytes;
+	memory->address_space = two_thirds(address_space());
 	memory->mappings_total = config.mappings ? config.mappings : two_thirds(mappings_of_system());
+	memory->made_given = config.made_bytes;
+	memory->watcher = sparse_open();
+	memory->shared_fd = charge_open();
+	limits_look(memory);
 	*ret_memory = memory;
 	return 0;
 }
 
 void vireo_memory_free(struct vireo_memory *memory)
 {
-	if (memory && __atomic_fetch_sub(&memory->refs, 1, __ATOMIC_ACQ_REL) == 1)
-		free(memory);
+	if (!memory || __atomic_fetch_sub(&memory->refs, 1, __ATOMIC_ACQ_REL) > 1)
+		return;
+	if (memory->watcher >= 0)
+		fd_close(&memory->watcher);
+	if (memory->shared_fd >= 0)
+		fd_close(&memory->shared_fd);
+	free(memory);
+}
+
+int vireo_memory_watch_error(const struct vireo_memory *memory)
+{
+	return memory->watcher < 0 ? memory->watcher : 0;
+}
+
+void vireo_memory_touch(const struct iovec *iov, unsigned count)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	for (unsigned i = 0; i < count; i++) {
+		const volatile uint8_t *at = iov[i].iov_base, *end = at + iov[i].iov_len;
+
+		for (; at < end; at += page - (uintptr_t)at % page)
+			(void)*at;
+	}
 }
 
 /* ---- accounts ---- */
@@ -154,7 +207,7 @@ static uint64_t mapped_max(const struct mem_account *account)
 
 	if (account->max_bytes || !m) /* who was given a number of its own has that */
 		return UINT64_MAX;
-	return share(m, m->address_total, load(&m->mapped_bytes), load(&account->mapped_bytes));
+	return share(m, load(&m->address_total), load(&m->mapped_bytes), load(&account->mapped_bytes));
 }
 
 static uint64_t mappings_max(const struct mem_account *account)
@@ -230,6 +283,99 @@ void mem_account_give(struct mem_account *account, uint64_t bytes, unsigned mapp
 	account_unref(account);
 }
 
+/* ---- pages that nobody has touched ---- */
+
+void mem_shared_file_set(struct vireo_memory *memory, int fd, uint64_t lag_bytes)
+{
+	__atomic_store_n(&memory->lag_bytes, lag_bytes, __ATOMIC_RELAXED);
+	dup3(fd, memory->shared_fd, O_CLOEXEC);
+}
+
+void mem_account_session(struct mem_account *account)
+{
+	struct vireo_memory *memory = account->memory;
+	int fd;
+
+	__atomic_store_n(&account->refusal, MEM_REFUSED_NOTHING, __ATOMIC_RELAXED);
+	if (!memory)
+		return;
+	limits_look(memory);
+	fd = charge_open(); /* we may have been put into another cgroup */
+	if (fd < 0)
+		return;
+	mem_shared_file_set(memory, fd, SHARED_LAG_BYTES * (uint64_t)sysconf(_SC_NPROCESSORS_CONF));
+	fd_close(&fd);
+}
+
+bool mem_account_watch(struct mem_account *account, void *start, size_t bytes)
+{
+	return account && account->memory && account->memory->watcher >= 0 &&
+	       !sparse_watch(account->memory->watcher, start, bytes);
+}
+
+static uint64_t made_max(const struct mem_account *account)
+{
+	const struct vireo_memory *m = account->memory;
+
+	return share(m, load(&m->made_total), load(&m->made_bytes), load(&account->made_bytes));
+}
+
+static void made_sub(struct mem_account *account, uint64_t bytes)
+{
+	sub(&account->made_bytes, bytes);
+	sub(&account->memory->made_bytes, bytes);
+}
+
+/* Takes off what cannot be there any more; the page that is asked for is not there yet. */
+static void made_settle(struct mem_account *account, uint64_t page_bytes)
+{
+	uint64_t shared = charge_shared(account->memory->shared_fd), all = load(&account->memory->made_bytes);
+	uint64_t gone, there;
+
+	if (__builtin_add_overflow(shared, load(&account->memory->lag_bytes) + page_bytes, &there))
+		return;
+	gone = all - min_u64(there, all);
+
+	sub(&account->memory->made_bytes, gone);
+	sub(&account->made_bytes, min_u64(gone, load(&account->made_bytes)));
+}
+
+/* Once it has been refused, the kernel is not asked again in this session: it is about to end. */
+static bool made_fits(struct mem_account *account, uint64_t page_bytes)
+{
+	if (load(&account->made_bytes) <= made_max(account))
+		return true;
+	if (__atomic_load_n(&account->refusal, __ATOMIC_RELAXED))
+		return false;
+	made_settle(account, page_bytes);
+	return load(&account->made_bytes) <= made_max(account);
+}
+
+bool mem_account_make(struct mem_account *account, void *page, size_t page_bytes)
+{
+	enum mem_refusal refusal = MEM_REFUSED_SHARE;
+
+	add(&account->made_bytes, page_bytes);
+	add(&account->memory->made_bytes, page_bytes);
+	if (made_fits(account, page_bytes)) {
+		switch (sparse_make(account->memory->watcher, page, page_bytes)) {
+		case SPARSE_MADE:
+			return true;
+		case SPARSE_THERE:
+			made_sub(account, page_bytes);
+			return true;
+		case SPARSE_GONE:
+			made_sub(account, page_bytes);
+			return false;
+		case SPARSE_FULL:
+			refusal = MEM_REFUSED_ROOM;
+		}
+	}
+	made_sub(account, page_bytes);
+	__atomic_store_n(&account->refusal, refusal, __ATOMIC_RELAXED);
+	return false;
+}
+
 void mem_account_use(const struct mem_account *account, struct vireo_memory_use *ret_use)
 {
 	uint64_t max = account->max_bytes ? account->max_bytes : mapped_max(account);
@@ -239,5 +385,7 @@ void mem_account_use(const struct mem_account *account, struct vireo_memory_use 
 		.mapped_max_bytes = max,
 		.mappings = (unsigned)load(&account->mappings),
 		.mappings_max = (unsigned)min_u64(mappings_max(account), UINT_MAX),
+		.made_bytes = load(&account->made_bytes),
+		.made_max_bytes = account->memory && account->memory->watcher >= 0 ? made_max(account) : UINT64_MAX,
 	};
 }

@@ -3,6 +3,8 @@
 #define MEM_BUDGET_H
 
 #include "vireo/memory.h"
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -10,12 +12,20 @@
  * memory takes from the account before, and gives back after the munmap(). Taking: the device's control thread. Giving:
  * any thread, whoever lets go of a map last.
  */
+enum mem_refusal {
+	MEM_REFUSED_NOTHING,
+	MEM_REFUSED_SHARE, /* to make a page: its share is used up */
+	MEM_REFUSED_ROOM, /* to make a page: there is no memory, or no room in the file system */
+};
+
 struct mem_account {
 	unsigned refs; /* atomic: whoever has opened it, and each that has taken from it */
 	struct vireo_memory *memory; /* a reference, or NULL: nobody shares anything out */
 	uint64_t max_bytes; /* what a map may hold; 0: what is the account's share */
 	uint64_t mapped_bytes; /* atomic, as the next */
 	uint64_t mappings;
+	uint64_t made_bytes;
+	enum mem_refusal refusal; /* atomic: since mem_account_session() */
 	char why[200]; /* the last refusal */
 };
 
@@ -31,6 +41,20 @@ int mem_account_map_check(struct mem_account *account, uint64_t bytes, const cha
 /* Each that succeeds is given back once, as a whole. */
 int mem_account_take(struct mem_account *account, uint64_t bytes, unsigned mappings, const char **why);
 void mem_account_give(struct mem_account *account, uint64_t bytes, unsigned mappings);
+
+/* A session begins: what the process has is looked at again. */
+void mem_account_session(struct mem_account *account);
+/*
+ * What shared memory the process is charged for is read from this file (borrowed) until a session begins; it may tell
+ * so much less.
+ */
+void mem_shared_file_set(struct vireo_memory *memory, int fd, uint64_t lag_bytes);
+/* Has pages of this mapping that are not there held against the account. Whole pages of a shared memory file. */
+bool mem_account_watch(struct mem_account *account, void *start, size_t bytes);
+/*
+ * Makes a page of such a mapping. Any thread, async-signal-safe. False: it is beyond the end of its file, or refused.
+ */
+bool mem_account_make(struct mem_account *account, void *page, size_t page_bytes);
 
 void mem_account_use(const struct mem_account *account, struct vireo_memory_use *ret_use);
 

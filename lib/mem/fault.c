@@ -15,6 +15,7 @@
 #include "mem/fault.h"
 #include "base/fd.h"
 #include "base/util.h"
+#include "mem/budget.h"
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
@@ -22,6 +23,8 @@
 #include <sys/mman.h>
 
 #define REGIONS_DEFAULT 65536u
+#define HINTS 64u
+#define HINT_AREA_BYTES (UINT64_C(2) << 20)
 
 struct slot {
 	unsigned sequence;
@@ -35,6 +38,7 @@ struct vireo_fault_table {
 	unsigned first_free; /* count: none */
 	unsigned in_use;
 	unsigned touched; /* slots from here on have never been used; grows only; read by the handler */
+	unsigned hints[HINTS]; /* slots, by address; any thread */
 	struct slot slots[];
 };
 
@@ -78,6 +82,7 @@ static void slot_write(struct slot *slot, const struct fault_area *area)
 	__atomic_store_n(&slot->area.page_bytes, area->page_bytes, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->area.event_fd, area->event_fd, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->area.faulted, area->faulted, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->area.account, area->account, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->sequence, sequence + 1, __ATOMIC_RELEASE);
 }
 
@@ -91,6 +96,7 @@ static bool slot_read(const struct slot *slot, struct fault_area *ret_area)
 		.page_bytes = __atomic_load_n(&slot->area.page_bytes, __ATOMIC_RELAXED),
 		.event_fd = __atomic_load_n(&slot->area.event_fd, __ATOMIC_RELAXED),
 		.faulted = __atomic_load_n(&slot->area.faulted, __ATOMIC_RELAXED),
+		.account = __atomic_load_n(&slot->area.account, __ATOMIC_RELAXED),
 	};
 
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
@@ -139,16 +145,30 @@ void fault_area_remove(struct vireo_fault_table *table, unsigned slot)
 	pthread_mutex_unlock(&table->mutex);
 }
 
-static bool find(const struct vireo_fault_table *table, uintptr_t address, struct fault_area *ret_area)
+static bool slot_holds(const struct slot *slot, uintptr_t address, struct fault_area *ret_area)
 {
-	unsigned touched = __atomic_load_n(&table->touched, __ATOMIC_ACQUIRE);
 	struct fault_area area;
 
+	if (!slot_read(slot, &area) || address - (uintptr_t)area.start >= area.bytes)
+		return false;
+	*ret_area = area;
+	return true;
+}
+
+/* Pages that are made one by one lie in few areas: where the last one was found is looked at first. */
+static bool find(struct vireo_fault_table *table, uintptr_t address, struct fault_area *ret_area)
+{
+	unsigned touched = __atomic_load_n(&table->touched, __ATOMIC_ACQUIRE);
+	unsigned *hint = &table->hints[address / HINT_AREA_BYTES % HINTS];
+	unsigned last = __atomic_load_n(hint, __ATOMIC_RELAXED);
+
+	if (last < touched && slot_holds(&table->slots[last], address, ret_area))
+		return true;
 	for (unsigned i = 0; i < touched; i++) {
-		if (slot_read(&table->slots[i], &area) && address - (uintptr_t)area.start < area.bytes) {
-			*ret_area = area;
-			return true;
-		}
+		if (!slot_holds(&table->slots[i], address, ret_area))
+			continue;
+		__atomic_store_n(hint, i, __ATOMIC_RELAXED);
+		return true;
 	}
 	return false;
 }
@@ -169,6 +189,10 @@ bool vireo_fault_handle(struct vireo_fault_table *table, void *address)
 	if (!table || !find(table, (uintptr_t)address, &area))
 		return false;
 	into_page = (uintptr_t)address % area.page_bytes;
+	if (area.account && mem_account_make(area.account, (uint8_t *)address - into_page, area.page_bytes)) {
+		errno = saved_errno;
+		return true;
+	}
 	repaired = replace((uint8_t *)address - into_page, area.page_bytes);
 	/* A page that cannot be cut out (too many mappings) goes with all others: none is of use now. */
 	if (!repaired)

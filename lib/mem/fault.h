@@ -8,12 +8,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct mem_account;
+
 struct fault_area {
 	void *start; /* aligned to page_bytes, as is bytes */
 	size_t bytes;
 	size_t page_bytes; /* of the file behind it: what is replaced at a time */
 	int event_fd; /* raised, or -1 */
 	bool *faulted; /* set before that, or NULL */
+	struct mem_account *account; /* makes pages that are not there (mem_account_watch()), or NULL */
 };
 
 /* The area stays known until it is removed, which comes before its munmap(). -ENOMEM: no slot is free. */

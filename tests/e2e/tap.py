@@ -4,6 +4,7 @@
 import hashlib
 import os
 import re
+import struct
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import Skip, case, case_for, expect, main, need_program  # noqa: E402
 from guest.daemon import QUIET_NETWORK, WrappedSwitch, end_well  # noqa: E402
-from guest.front import Front, mac, raw  # noqa: E402
+from guest.front import TX, Front, mac, raw  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.packets import UDP, Packet, TcpSink  # noqa: E402
 
@@ -130,6 +131,28 @@ def hosts_ping(lab, queues, options):
         host.ping(f"10.7.0.{number}")
         host.ping(f"10.7.0.{number}", payload=1400)
         host.ping(f"10.7.0.{number}", payload=20000)  # in fragments
+    no_losses(switch, "left", "right")
+    end_well(switch)
+
+
+@case
+def frame_in_memory_that_its_guest_has_never_touched_reaches_the_host(lab):
+    """The host's kernel does not have such pages made: write(2) fails with EFAULT until somebody has looked at them."""
+    switch, _, _ = start(lab, peer=True)
+    with Front(lab.path("peer")) as guest:
+        tail = raw.GPA + 0x2000000  # further memory, all of it untouched
+        fd = guest.peer.keep(os.memfd_create("sparse"))
+        os.ftruncate(fd, MIB)
+        expect(not guest.peer.ack(raw.ADD_MEM_REG, struct.pack("=5Q", 0, tail, MIB, tail, 0), [fd]), "region refused")
+        head = bytes(12) + b"\xff" * 6 + mac(PEER) + b"\x88\xb5"
+        for i in range(8):
+            guest.peer.write(TX, head)
+            guest.transmit_ring.chain([(raw.GPA + TX, len(head), 0), (tail + i * 8192 + 4000, 200, 0)], 2 * i)
+            wait_until(lambda: guest.transmit_ring.used_now() == i + 1, 10, "the frame is taken", step=0.002)
+        sent = sum(q["frames"] for q in switch.port("left")["queue_counters"] if q["direction"] == "tx")
+        expect(sent >= 8, f"{sent} frames have gone to the host")
+        memory = switch.port("peer")["memory"]
+        expect(memory["made_max_bytes"] is None or memory["made_bytes"] >= 16 * 4096, f"{memory}")
     no_losses(switch, "left", "right")
     end_well(switch)
 

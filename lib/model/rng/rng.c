@@ -2,6 +2,7 @@
 #include "vireo/rng.h"
 #include "base/util.h"
 #include "vireo/device.h"
+#include "vireo/memory.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -38,6 +39,11 @@ static uint32_t rng_fill(const struct vireo_chain *chain)
 		const struct iovec *piece = &chain->iov[chain->readable_count + i];
 		size_t want_bytes = min_u64(piece->iov_len, left_bytes);
 		ssize_t got_bytes = getrandom(piece->iov_base, want_bytes, 0);
+
+		if (got_bytes < 0 && errno == EFAULT) { /* pages that nobody has touched: see vireo/memory.h */
+			vireo_memory_touch(&(struct iovec){ piece->iov_base, want_bytes }, 1);
+			got_bytes = getrandom(piece->iov_base, want_bytes, 0);
+		}
 
 		if (got_bytes <= 0)
 			break;
@@ -96,6 +102,8 @@ int vireo_rng_new(const struct vireo_rng_config *user_config, struct vireo_rng *
 			.name = config.name ? config.name : "rng",
 			.faults = config.faults,
 			.notifier = config.notifier,
+		.memory = config.memory,
+		.memory_max_bytes = config.memory_max_bytes,
 		},
 		&rng->device);
 	if (r) {
