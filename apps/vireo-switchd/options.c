@@ -258,22 +258,65 @@ static bool config_line(struct options *o, char *line, const char *where, FILE *
 	return apply(o, s, value, where, err);
 }
 
+#define CONFIG_LINE_BYTES 65536u
+
+/* 1: a line, 0: there are no more; -EILSEQ, -EMSGSIZE: none of ours; or what reading says. */
+static int line_read(FILE *file, char line[CONFIG_LINE_BYTES + 1])
+{
+	size_t bytes = 0;
+	int c;
+
+	errno = 0;
+	while ((c = getc(file)) != EOF && c != '\n') {
+		if (!c)
+			return -EILSEQ;
+		if (bytes == CONFIG_LINE_BYTES)
+			return -EMSGSIZE;
+		line[bytes++] = (char)c;
+	}
+	if (c == EOF && ferror(file))
+		return errno ? -errno : -EIO;
+	line[bytes] = '\0';
+	return bytes || c != EOF;
+}
+
+static void config_unreadable(const char *path, unsigned number, int error, FILE *err)
+{
+	if (error == -EILSEQ)
+		line_print(err, "vireo-switchd: %.480s:%u: expected text, there is a NUL byte", path, number);
+	else if (error == -EMSGSIZE)
+		line_print(err, "vireo-switchd: %.480s:%u: expected a line of at most %u bytes", path, number,
+			   CONFIG_LINE_BYTES);
+	else
+		line_print(err, "vireo-switchd: --config '%.480s': expected a readable file: %s", path, strerror(-error));
+}
+
+static bool config_lines(struct options *o, FILE *file, char *line, const char *path, FILE *err)
+{
+	char where[512];
+	int more = 1;
+
+	for (unsigned n = 1; more > 0; n++) {
+		more = line_read(file, line);
+		snprintf(where, sizeof(where), "%.480s:%u: ", path, n);
+		if (more < 0)
+			config_unreadable(path, n, more, err);
+		else if (more && !config_line(o, line, where, err))
+			return false;
+	}
+	return !more;
+}
+
 static bool config_file(struct options *o, const char *path, FILE *err)
 {
 	FILE *file = fopen(path, "re");
-	char *line = NULL, where[512];
-	size_t capacity = 0;
-	bool ok = true;
+	char *line = file ? malloc(CONFIG_LINE_BYTES + 1) : NULL;
+	bool ok = false;
 
-	for (unsigned n = 1; file && ok && getline(&line, &capacity, file) >= 0; n++) {
-		snprintf(where, sizeof(where), "%.480s:%u: ", path, n);
-		ok = config_line(o, line, where, err);
-	}
-	if (!file || ferror(file)) {
-		line_print(err, "vireo-switchd: --config '%.480s': expected a readable file: %s", path,
-			   strerror(errno));
-		ok = false;
-	}
+	if (line)
+		ok = config_lines(o, file, line, path, err);
+	else
+		config_unreadable(path, 0, -errno, err);
 	if (file)
 		fclose(file);
 	free(line);

@@ -437,16 +437,21 @@ static void bad_options_get_one_line_that_names_them(void **state)
 
 static char file_path[64];
 
-static const char *file(const char *text)
+static const char *file_of(const char *text, size_t bytes)
 {
 	int fd;
 
 	strcpy(file_path, "/tmp/options-test-XXXXXX");
 	fd = mkstemp(file_path);
 	assert_true(fd >= 0);
-	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	assert_int_equal(write(fd, text, bytes), bytes);
 	close(fd);
 	return file_path;
+}
+
+static const char *file(const char *text)
+{
+	return file_of(text, strlen(text));
 }
 
 static void a_file_says_what_options_say(void **state)
@@ -506,6 +511,37 @@ static void bad_lines_are_named_by_file_and_number(void **state)
 	}
 }
 
+/* What follows a NUL was ignored, and so was what memory was too short for. */
+static void no_line_is_read_in_part(void **state)
+{
+	static const char with_nul[] = "port null:a\nport null:b\0,name=c\nport null:d\n";
+	static const char zeroes[64];
+	char line[65600], expected[128];
+	struct options o;
+
+	file_of(with_nul, sizeof(with_nul) - 1);
+	snprintf(expected, sizeof(expected), "vireo-switchd: %s:2: expected text, there is a NUL byte", file_path);
+	assert_refused(WORDS("--config", file_path), expected);
+	unlink(file_path);
+	file_of(zeroes, sizeof(zeroes));
+	assert_refused(WORDS("--config", file_path), ":1: expected text, there is a NUL byte");
+	unlink(file_path);
+
+	memset(line, ' ', sizeof(line)); /* a last line without its newline, of just so many bytes */
+	memcpy(line, "port null:a\nport null:b", 23);
+	file_of(line, 12 + 65536);
+	assert_int_equal(parse(&o, WORDS("--config", file_path)), OPTIONS_RUN);
+	assert_int_equal(o.port_count, 2);
+	options_free(&o);
+	unlink(file_path);
+	file_of(line, 12 + 65537);
+	snprintf(expected, sizeof(expected), "vireo-switchd: %s:2: expected a line of at most 65536 bytes", file_path);
+	assert_refused(WORDS("--config", file_path), expected);
+	unlink(file_path);
+	assert_refused(WORDS("--config", "/dev/zero"), "/dev/zero:1: expected text");
+	assert_refused(WORDS("--config", "/proc/self/mem"), "--config '/proc/self/mem': expected a readable file: Input/output");
+}
+
 static void help_and_version_end_well(void **state)
 {
 	struct options o;
@@ -539,6 +575,7 @@ int main(void)
 		cmocka_unit_test(a_file_says_what_options_say),
 		cmocka_unit_test(the_command_line_holds_over_the_file_and_adds_ports),
 		cmocka_unit_test(bad_lines_are_named_by_file_and_number),
+		cmocka_unit_test(no_line_is_read_in_part),
 		cmocka_unit_test(help_and_version_end_well),
 	};
 
