@@ -398,6 +398,7 @@ struct sw {
 	struct loop_timer *tick; /* runs while there is something to age, or to publish */
 	bool ticking;
 	bool stale;              /* publishing failed: try again */
+	bool held;               /* nothing is published: sw_hold() */
 	unsigned started; /* workers */
 	uint64_t version, next_serial;
 	TAILQ_HEAD(, sw_port) ports; /* those that are not being removed */

@@ -188,6 +188,24 @@ void sw_free(struct sw *sw)
 	free(sw);
 }
 
+void sw_hold(struct sw *sw)
+{
+	sw->held = true;
+}
+
+int sw_release(struct sw *sw)
+{
+	int err;
+
+	sw->held = false;
+	err = topology_publish(sw);
+	sw->stale = err != 0;
+	for (unsigned i = 0; i < sw->started; i++)
+		worker_wake(sw->workers[i]);
+	tick_start(sw);
+	return err;
+}
+
 /* ---- forwarding database ---- */
 
 struct fdb_visit {

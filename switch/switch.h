@@ -101,6 +101,16 @@ int sw_port_new(struct sw *sw, const struct sw_port_config *config, struct sw_po
 void sw_port_free(struct sw_port *port, void (*done)(void *opaque), void *opaque);
 
 bool sw_port_aside(const struct sw_port *port); /* by now */
+
+/*
+ * Between the two workers hear nothing of ports and queues that come and go: all of it becomes known at once, for the price of
+ * one. A removal's `done` comes after that. Where many ports are made or removed in a row; each change by itself costs
+ * time and memory for all the ports there are. sw_release(): -ENOMEM: what came is not known to the workers yet, and
+ * will be with the next change.
+ */
+void sw_hold(struct sw *sw);
+int sw_release(struct sw *sw);
+
 const char *sw_port_name(const struct sw_port *port);
 void *sw_port_opaque(const struct sw_port *port);
 struct sw_port *sw_port_find(struct sw *sw, const char *name);

@@ -154,8 +154,11 @@ void topology_defer_removed(struct sw *sw)
 int topology_publish(struct sw *sw)
 {
 	struct topology *old = sw->topology, *topology;
-	int err = topology_new(sw, &topology);
+	int err;
 
+	if (sw->held)
+		return 0;
+	err = topology_new(sw, &topology);
 	if (err)
 		return err;
 	sw->version = topology->version;

@@ -6,6 +6,7 @@
 #include "base/loop.h"
 #include "base/util.h"
 #include "switch/fake_port.h"
+#include "switch/internal.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -390,6 +391,44 @@ static void no_kick_is_lost(void **state)
 	fake_port_free(b);
 }
 
+/* One topology for all of them, and workers that sleep are told of it. */
+static void what_comes_and_goes_in_a_row_becomes_known_at_once(void **state)
+{
+	struct bench bench = bench_new(&(struct sw_config){.workers = 2, .spin_us = 20});
+	struct fake_port *fakes[60];
+	struct sw_port *ports[60];
+	uint64_t version = bench.sw->version;
+
+	sw_hold(bench.sw);
+	for (unsigned i = 0; i < 60; i++) {
+		fakes[i] = fake_port_new(true);
+		ports[i] = port_add(&bench, fakes[i], i);
+	}
+	for (unsigned i = 40; i < 60; i++)
+		sw_port_free(ports[i], on_gone, &bench);
+	send_frame(fakes[7], 7, 200, 1);
+	for (unsigned i = 0; i < 20; i++)
+		loop_dispatch(bench.loop, 1);
+	assert_int_equal(bench.gone, 0);
+	assert_false(fake_port_idle(fakes[7]));
+	assert_int_equal(bench.sw->version, version);
+	assert_int_equal(sw_release(bench.sw), 0);
+	assert_int_equal(bench.sw->version, version + 1);
+	wait_gone(&bench, 20);
+	wait_idle(fakes[7]);
+	for (unsigned i = 0; i < 60; i++)
+		assert_int_equal(fake_port_got(fakes[i]), i < 40 && i != 7);
+	sw_hold(bench.sw);
+	for (unsigned i = 0; i < 40; i++)
+		sw_port_free(ports[i], on_gone, &bench);
+	assert_int_equal(sw_release(bench.sw), 0);
+	wait_gone(&bench, 60);
+	assert_int_equal(bench.sw->version, version + 2);
+	bench_free(&bench);
+	for (unsigned i = 0; i < 60; i++)
+		fake_port_free(fakes[i]);
+}
+
 /* A port that comes or goes while a nap is planned: what was to be active after it may be no more. */
 static void visit(struct bench *bench, struct fake_port *fake, struct sw_port **port)
 {
@@ -601,6 +640,7 @@ int main(void)
 		cmocka_unit_test(idle_ports_cost_nothing),
 		cmocka_unit_test(idle_port_is_not_asked_while_others_are_busy),
 		cmocka_unit_test(no_kick_is_lost),
+		cmocka_unit_test(what_comes_and_goes_in_a_row_becomes_known_at_once),
 		cmocka_unit_test(frames_that_keep_time_are_slept_for_and_none_is_lost),
 		cmocka_unit_test(frame_that_comes_while_arming_is_not_left_behind),
 		cmocka_unit_test(queue_without_kick_fd_is_served_without_burning_the_cpu),

@@ -244,7 +244,7 @@ static int control_start(struct daemon *d)
 	return err;
 }
 
-static int ports_start(struct daemon *d)
+static int ports_open(struct daemon *d)
 {
 	for (unsigned i = 0; i < d->options.port_count; i++) {
 		char why[SPEC_WHY_BYTES];
@@ -257,6 +257,18 @@ static int ports_start(struct daemon *d)
 		}
 	}
 	return 0;
+}
+
+static int ports_start(struct daemon *d)
+{
+	int err, release_err;
+
+	sw_hold(d->ports.sw);
+	err = ports_open(d);
+	release_err = sw_release(d->ports.sw);
+	if (!err && release_err)
+		log_error(&d->log, "cannot start the ports: %s", strerror(-release_err));
+	return err ? err : release_err;
 }
 
 static int start(struct daemon *d)
@@ -285,12 +297,14 @@ static void ports_stop(struct daemon *d)
 	uint64_t end_ms = now_ms() + SHUTDOWN_MS, now;
 
 	ports_add_no_more(&d->ports);
+	sw_hold(d->ports.sw);
 	for (struct port *p = d->ports.first; p; p = p->next) {
 		if (p->spec.type == SPEC_VDUSE)
 			end_ms = now_ms() + SHUTDOWN_DRIVER_MS;
 		if (!p->closing)
 			ports_remove(p, NULL, NULL);
 	}
+	sw_release(d->ports.sw); /* without memory for it, the switch tries again */
 	while (d->ports.first && (now = now_ms()) < end_ms)
 		loop_dispatch(d->loop, (int)(end_ms - now));
 }
