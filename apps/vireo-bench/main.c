@@ -159,5 +159,6 @@ int main(int argc, char **argv)
 	sigaction(SIGINT, &action,
 		  NULL); /* the first one ends the run with a report, a second one ends all */
 	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGHUP, &action, NULL);
 	return net_main(&o);
 }

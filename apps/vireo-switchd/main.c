@@ -13,6 +13,7 @@
 #include "notify.h"
 #include "options.h"
 #include "port.h"
+#include "signals.h"
 #include "vireo/fault.h"
 #include "vireo/memory.h"
 #include "vireo/notifier.h"
@@ -22,7 +23,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -68,35 +68,33 @@ static uint64_t now_ms(void)
 
 static void on_signal(void *opaque, uint32_t events)
 {
+	enum signals_verdict verdict;
 	struct daemon *d = opaque;
-	struct signalfd_siginfo info;
+	int number = 0;
 
-	if (read(d->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
-		return;
-	if (!d->stop)
-		log_info(&d->log, "signal %u: ending", info.ssi_signo);
-	d->stop = true;
+	while ((verdict = signals_next(d->signal_fd, &number))) {
+		if (verdict == SIGNALS_NO_MEANING)
+			log_info(&d->log, "signal %d, %s: there is nothing to reload or to reopen, going on", number,
+				 signals_name(number));
+		else if (!d->stop)
+			log_info(&d->log, "signal %d: ending", number);
+		d->stop |= verdict == SIGNALS_END;
+	}
 }
 
-/* Before any thread is made: workers inherit the mask, and signals arrive at the control thread's fd alone.
- */
+/* Before any thread is made: workers inherit the mask, and signals arrive at the control thread's fd alone. */
 static int signals_set(struct daemon *d)
 {
 	struct sigaction bus = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_NODEFER};
-	sigset_t set;
 	int err = vireo_fault_table_new(0, &fault_table);
 
 	if (err)
 		return err;
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) || sigaction(SIGBUS, &bus, NULL) ||
-	    signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+	if (sigaction(SIGBUS, &bus, NULL))
 		return -errno;
-	d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	d->signal_fd = signals_open();
 	if (d->signal_fd < 0)
-		return -errno;
+		return d->signal_fd;
 	return loop_add(d->loop, d->signal_fd, EPOLLIN, on_signal, d, &d->signal_watch);
 }
 
@@ -246,10 +244,13 @@ static int control_start(struct daemon *d)
 
 static int ports_open(struct daemon *d)
 {
-	for (unsigned i = 0; i < d->options.port_count; i++) {
+	for (unsigned i = 0; i < d->options.port_count && !d->stop; i++) {
 		char why[SPEC_WHY_BYTES];
 		struct port *port;
-		int err = ports_add(&d->ports, &d->options.ports[i], &d->log, &port, why);
+		int err;
+
+		on_signal(d, 0); /* many ports take a while */
+		err = ports_add(&d->ports, &d->options.ports[i], &d->log, &port, why);
 
 		if (err) {
 			log_error(&d->log, "%s", why);
@@ -358,9 +359,11 @@ int main(int argc, char **argv)
 		stop(&d, 1);
 		return 1;
 	}
-	log_info(&d.log, "ready: %u ports, %u workers, control socket %s", d.options.port_count,
-		 d.options.workers, d.control_path);
-	notify("READY=1", true);
+	if (!d.stop) {
+		log_info(&d.log, "ready: %u ports, %u workers, control socket %s", d.options.port_count,
+			 d.options.workers, d.control_path);
+		notify("READY=1", true);
+	}
 	while (!d.stop && (ret >= 0 || ret == -EINTR))
 		ret = loop_dispatch(d.loop, -1);
 	if (!d.stop)

@@ -33,7 +33,7 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 	raise(sig);
 }
 
-/* SIGTERM and SIGINT become readable; SIGPIPE, which a guest's pipes could raise, is ignored. */
+/* SIGTERM, SIGINT and SIGHUP become readable; SIGPIPE, which a guest's pipes could raise, is ignored. */
 static int signals_set_up(void)
 {
 	struct sigaction bus = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
@@ -42,6 +42,7 @@ static int signals_set_up(void)
 	sigemptyset(&stop);
 	sigaddset(&stop, SIGTERM);
 	sigaddset(&stop, SIGINT);
+	sigaddset(&stop, SIGHUP);
 	signal(SIGPIPE, SIG_IGN);
 	if (sigaction(SIGBUS, &bus, NULL) || sigprocmask(SIG_BLOCK, &stop, NULL))
 		return -errno;

@@ -5,6 +5,7 @@ import grp
 import json
 import os
 import pwd
+import re
 import signal
 import socket
 import stat
@@ -356,6 +357,45 @@ def a_signal_ends_an_idle_switch(lab, number):
     for front in fronts:
         expect(front.peer.hung_up(), "the front end is still connected")
         front.close()
+
+
+# A signal that has come before the program begins, and waits for it.
+SIGNALLED = ("import os, signal, sys\n"
+             "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
+             "os.kill(os.getpid(), signal.SIGTERM)\n"
+             "os.execv(sys.argv[1], sys.argv[1:])")
+
+
+@case
+def SIGTERM_ends_a_switch_that_is_still_adding_ports(lab):
+    with open(lab.path("conf"), "w") as conf:
+        conf.writelines(f"port null:n{number}\n" for number in range(500))
+    child = lab.start([sys.executable, "-c", SIGNALLED, program("vireo-switchd"), "--control", lab.path("control"), "--config",
+                       lab.path("conf")], log="switchd.log")
+    expect(child.wait(20) == 0 and not os.path.exists(lab.path("control")), f"exit status {child.returncode}")
+    with open(child.log) as log:
+        text = log.read()
+    expect("signal 15: ending" in text and text.count(": added:") < 2 and "ready:" not in text, f"it went on: {text[:2000]}")
+
+
+SIGNALS = ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR", "SIGSTKFLT", "SIGPIPE", "SIGXFSZ",
+           "SIGCHLD", "SIGURG", "SIGWINCH", "SIGCONT", "SIGRTMIN", "SIGRTMAX"]
+
+
+@case
+def signals_that_mean_nothing_to_a_switch_do_not_end_it(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')}"])
+    with Front(lab.path("a")):
+        for name in SIGNALS:
+            os.kill(switch.child.pid, getattr(signal, name))
+            expect(switch.port("a")["state"] == "connected", name)
+
+        def told():
+            with open(switch.child.log) as log:
+                text = log.read()
+            return re.search(r"signal 1, SIGHUP: there is nothing to reload", text) and "a real-time signal" in text
+        wait_until(told, 10, "the log says that there is nothing to reload")
+    end_well(switch)
 
 
 @case_for({"split": ("split", 1), "packed": ("packed", 1), "two_workers": ("split", 2)},
