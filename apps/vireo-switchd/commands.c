@@ -7,6 +7,7 @@
 #include "report.h"
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,21 +39,36 @@ static void port_added(void *opaque, int err, const struct port *port, const cha
 		rpc_call_reply(call, json_pack("{s:s}", "name", port->spec.name));
 }
 
+struct port_add {
+	struct rpc_call *call;
+	struct ports *ports;
+};
+
+static void spec_known(void *opaque, int err, const struct spec *spec, const char *why)
+{
+	struct port_add add = *(struct port_add *)opaque;
+	const char *text = rpc_call_param(add.call, "spec");
+
+	free(opaque);
+	if (err)
+		rpc_call_error(add.call, err == -EINVAL ? RPC_INVALID_PARAMS : RPC_FAILED, "SPEC %.100s: %s", text, why);
+	else if (spec->type == SPEC_VHOST_USER && *spec->address != '/')
+		rpc_call_error(add.call, RPC_INVALID_PARAMS, "SPEC %.100s: expected an absolute path", text);
+	else
+		ports_add_soon(add.ports, spec, port_added, add.call);
+}
+
 static void serve_port_add(struct rpc_call *call, void *opaque)
 {
-	const char *text = rpc_call_param(call, "spec");
-	char why[SPEC_WHY_BYTES];
-	struct spec spec;
+	struct ports *ports = opaque;
+	struct port_add *add = malloc(sizeof(*add));
 
-	if (spec_parse(text, &spec, why)) {
-		rpc_call_error(call, RPC_INVALID_PARAMS, "SPEC %.100s: %s", text, why);
+	if (!add) {
+		rpc_call_error(call, RPC_INTERNAL_ERROR, "out of memory");
 		return;
 	}
-	if (spec.type == SPEC_VHOST_USER && *spec.address != '/') {
-		rpc_call_error(call, RPC_INVALID_PARAMS, "SPEC %.100s: expected an absolute path", text);
-		return;
-	}
-	ports_add_soon(opaque, &spec, port_added, call);
+	*add = (struct port_add){call, ports};
+	lookups_spec(&ports->lookups, rpc_call_param(call, "spec"), spec_known, add);
 }
 
 static struct port *port_named(struct rpc_call *call, const struct ports *ports, const char *name)

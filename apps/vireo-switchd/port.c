@@ -69,6 +69,8 @@ int ports_init(struct ports *ports)
 {
 	int err = loop_timer_new(ports->loop, reap, ports, &ports->reaper);
 
+	if (!err)
+		err = lookups_init(&ports->lookups, ports->loop);
 	return err ? err : loop_timer_new(ports->loop, wait_over, ports, &ports->waiter);
 }
 
@@ -78,6 +80,7 @@ void ports_fini(struct ports *ports)
 	assert(!ports->waiting);
 	if (ports->reaper)
 		loop_timer_free(&ports->reaper);
+	lookups_fini(&ports->lookups);
 	if (ports->waiter)
 		loop_timer_free(&ports->waiter);
 }
@@ -243,6 +246,7 @@ void ports_add_no_more(struct ports *ports)
 {
 	struct ports_waiting first;
 
+	lookups_end(&ports->lookups);
 	while (ports->waiting) {
 		waiting_drop(ports, &first);
 		first.added(first.opaque, -ECANCELED, NULL, "the daemon is ending");

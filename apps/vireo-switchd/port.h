@@ -11,6 +11,7 @@
  */
 
 #include "logger.h"
+#include "lookup.h"
 #include "spec.h"
 #include "switch/switch.h"
 #include "vireo/base.h"
@@ -57,6 +58,7 @@ struct ports {
 	struct loop_timer *reaper;
 	struct ports_waiting *waiting; /* to be added, in order */
 	struct loop_timer *waiter;
+	struct lookups lookups;
 	struct port *first; /* in order of their making, those that are being removed included */
 };
 

@@ -47,32 +47,53 @@ bool spec_number(const char *text, unsigned long min, unsigned long max, unsigne
 	return true;
 }
 
+#define NAMES_BYTES 65536u /* of an entry; a group's holds its members' names */
+
+/* A number is one, and is not asked for as a name: databases of users may be far away, and wait for a network. */
 bool spec_group(const char *text, gid_t *ret_group)
 {
-	const struct group *group = getgrnam(text);
+	struct group entry, *group = NULL;
 	unsigned long n;
+	char *buffer;
 
-	if (group)
-		*ret_group = group->gr_gid;
-	else if (spec_number(text, 0, UINT32_MAX - 1, &n))
+	if (spec_number(text, 0, UINT32_MAX - 1, &n)) {
 		*ret_group = (gid_t)n;
-	else
-		return false;
-	return true;
+		return true;
+	}
+	buffer = malloc(NAMES_BYTES);
+	if (buffer && !getgrnam_r(text, &entry, buffer, NAMES_BYTES, &group) && group)
+		*ret_group = group->gr_gid;
+	free(buffer);
+	return group;
 }
 
 bool spec_user(const char *text, uid_t *ret_user)
 {
-	const struct passwd *user = getpwnam(text);
+	struct passwd entry, *user = NULL;
 	unsigned long n;
+	char *buffer;
 
-	if (user)
-		*ret_user = user->pw_uid;
-	else if (spec_number(text, 0, UINT32_MAX - 1, &n))
+	if (spec_number(text, 0, UINT32_MAX - 1, &n)) {
 		*ret_user = (uid_t)n;
-	else
-		return false;
-	return true;
+		return true;
+	}
+	buffer = malloc(NAMES_BYTES);
+	if (buffer && !getpwnam_r(text, &entry, buffer, NAMES_BYTES, &user) && user)
+		*ret_user = user->pw_uid;
+	free(buffer);
+	return user;
+}
+
+static bool is_name(const char *text, const char *key)
+{
+	const char *value = strstr(text, key);
+
+	return value && !isdigit((unsigned char)value[strlen(key)]);
+}
+
+bool spec_has_names(const char *text)
+{
+	return is_name(text, ",user=") || is_name(text, ",group=");
 }
 
 static bool name_valid(const char *name)

@@ -52,7 +52,9 @@ int spec_parse(const char *text, struct spec *ret_spec, char why[SPEC_WHY_BYTES]
 
 /* A whole decimal number from min to max, and nothing else. */
 bool spec_number(const char *text, unsigned long min, unsigned long max, unsigned long *ret_number);
-/* A group's or a user's name or number. */
+/* Does spec_parse() have to look up a user or a group, which may take its time? */
+bool spec_has_names(const char *text);
+/* A group's or a user's name or number. Any thread; a name may be waited for. */
 bool spec_group(const char *text, gid_t *ret_group);
 bool spec_user(const char *text, uid_t *ret_user);
 

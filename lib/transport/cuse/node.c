@@ -29,7 +29,6 @@
  */
 
 #define REQUESTS_PER_TURN 64u
-#define BEGIN_MS 1000u
 
 struct node {
 	struct cuse_endpoint *endpoint;
@@ -321,7 +320,7 @@ static int session_new(struct node *node)
 static int session_begin(struct node *node)
 {
 	struct pollfd poll_fd = { .fd = fuse_session_fd(node->session), .events = POLLIN };
-	int r = poll(&poll_fd, 1, BEGIN_MS);
+	int r = poll(&poll_fd, 1, 0); /* the kernel has put it there in open(2) */
 
 	if (r < 0)
 		return -errno;

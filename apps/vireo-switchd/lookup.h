@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCHD_LOOKUP_H
+#define SWITCHD_LOOKUP_H
+
+/*
+ * A SPEC in which a user or a group has a name is parsed aside: the machine's databases of them (nsswitch.conf(5)) may be
+ * on a network, and wait for it. Control thread.
+ */
+
+#include "spec.h"
+
+#define LOOKUPS_MAX 32u /* under way at a time; each may hold a thread for as long as the network likes */
+
+struct loop;
+struct loop_timer;
+struct lookup;
+
+struct lookups {
+	struct loop_timer *timer;
+	struct lookup *first;
+	unsigned count;
+};
+
+int lookups_init(struct lookups *lookups, struct loop *loop);
+/* What is under way is told -ECANCELED. */
+void lookups_end(struct lookups *lookups);
+void lookups_fini(struct lookups *lookups);
+
+/*
+ * As spec_parse(); `done` is called once, here or from the loop. -EAGAIN: too many are under way, or there is no thread.
+ */
+typedef void lookup_done_fn(void *opaque, int err, const struct spec *spec, const char *why);
+void lookups_spec(struct lookups *lookups, const char *text, lookup_done_fn *done, void *opaque);
+
+#endif
