@@ -21,6 +21,7 @@ from guest.daemon import WrappedSwitch, end_well, sanitized  # noqa: E402
 from guest.front import Front, listener, raw, text_frame  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.switch import Switch, program  # noqa: E402
+from lingering import Lingering  # noqa: E402
 
 END_S = 5 if sanitized() else 1
 NOBODY = "nobody"
@@ -431,6 +432,24 @@ def sigterm_ends_it_beside_front_ends_that_never_finish(lab):
     ends_in_time(lab, switch, signal.SIGTERM, *paths)
     for peer in (silent, half, set_up, deaf):
         peer.close()
+
+
+@case
+def sigterm_ends_it_while_what_peers_have_handed_over_cannot_be_closed(lab):
+    path = lab.path("port")
+    switch = Switch(lab, [f"vhost-user:{path}"])
+    them = [Lingering() for _ in range(4)]
+    peer = raw.VhostUserPeer(path)
+    os.kill(switch.child.pid, signal.SIGSTOP)  # its copies are the last ones when it goes on
+    peer.send(raw.GET_FEATURES, b"", [one.fileno() for one in them])
+    for one in them:
+        one.socket.close()
+    os.kill(switch.child.pid, signal.SIGCONT)
+    expect(peer.hung_up(), "the message was taken")
+    ends_in_time(lab, switch, signal.SIGTERM, path)
+    peer.close()
+    for one in them:
+        one.other.close()
 
 
 @case
