@@ -29,7 +29,9 @@
 #include <string.h>
 
 #define PATIENCE_GAPS          8u
-#define PATIENCE_USUAL         5u        /* of so many gaps so many are a habit */
+#define PATIENCE_USUAL         5u        /* of so many gaps so many are a habit, */
+#define PATIENCE_ON_TIME       4u        /* and so many, when they are that much alike */
+#define PATIENCE_AHEAD_LATES   2u        /* naps end at most so often their lateness earlier */
 #define PATIENCE_ROUND_NS      8000u     /* what a sleep costs, until it has been measured, */
 #define PATIENCE_ROUND_MIN_NS  2000u     /* and what a measurement may say */
 #define PATIENCE_ROUND_MAX_NS  20000u
@@ -62,6 +64,7 @@ struct habit {
 	uint8_t due;         /* so many of them lie */
 	uint32_t due_ns;     /* from here */
 	uint32_t end_ns;     /* to there: the closest together, of those that were not soon */
+	uint32_t ahead_ns;   /* naps end so much earlier, for work that has come before */
 };
 
 /* What is to be done when nothing has come. Times since the worker ran dry. */
@@ -137,12 +140,24 @@ static inline uint64_t patience_lag_ns(const struct patience *p, enum patience_f
 {
 	if (found == PATIENCE_AWAKE)
 		return 0;
-	return found == PATIENCE_ASLEEP ? p->late_ns + p->late_ns / 2 : p->late_ns / 4;
+	return found == PATIENCE_ASLEEP ? 2 * p->late_ns : p->late_ns / 4;
+}
+
+/* Naps that work has cut short were too long. Four of five are to end in time, which makes the others short enough. */
+static inline void habit_correct(const struct patience *p, struct habit *h, enum patience_found found)
+{
+	if (h->due < PATIENCE_ON_TIME)
+		return;
+	if (found == PATIENCE_ASLEEP)
+		h->ahead_ns = min_u32(h->ahead_ns + p->late_ns / 4, PATIENCE_AHEAD_LATES * p->late_ns);
+	else
+		h->ahead_ns -= min_u32(h->ahead_ns, p->late_ns / 16);
 }
 
 /* The worker saw work so long after it had run dry. */
 static inline void patience_learn(struct patience *p, struct habit *h, uint64_t gap_ns, enum patience_found found)
 {
+	habit_correct(p, h, found);
 	gap_ns -= min_u64(gap_ns, patience_lag_ns(p, found));
 	h->gap_ns[h->next] = (uint32_t)min_u64(gap_ns, UINT32_MAX / 2);
 	h->next = (h->next + 1) % PATIENCE_GAPS;
@@ -176,16 +191,16 @@ static inline void patience_pay(struct patience *p, uint64_t awake_ns, bool foun
 static inline struct patience_plan patience_plan(struct patience *p, const struct habit *h, uint64_t now_ns)
 {
 	struct patience_plan plan = {0};
-	uint32_t early_ns = p->late_ns + p->late_ns / 4;
+	uint32_t early_ns = p->late_ns + p->late_ns / 4 + (h ? h->ahead_ns : 0);
 
 	if (!h || h->known < PATIENCE_GAPS || !patience_allowed(p, now_ns))
 		return plan;
 	if (h->soon >= PATIENCE_USUAL) {
 		plan.spin_ns = p->price_ns;
-	} else if (h->due >= PATIENCE_USUAL && h->due_ns > early_ns + p->price_ns &&
+	} else if (h->due >= PATIENCE_ON_TIME && h->due_ns > early_ns + p->price_ns &&
 		   h->due_ns <= PATIENCE_NAP_MAX_NS) {
 		plan.nap_ns = h->due_ns - early_ns;
-		plan.nap_spin_ns = min_u64(h->end_ns, plan.nap_ns + p->late_ns + p->price_ns);
+		plan.nap_spin_ns = min_u64(h->end_ns, plan.nap_ns + early_ns + p->price_ns);
 	}
 	return plan;
 }

@@ -11,18 +11,19 @@
 #define US UINT64_C(1000)
 #define MS (1000 * US)
 #define SECOND (1000 * MS)
-#define WAKE_NS (6 * US) /* to wake takes so long, by oneself or by somebody else */
+#define WAKE_NS (6 * US) /* to wake by oneself takes so long */
 
 struct world {
 	struct patience p;
 	struct habit h;
 	uint64_t now_ns, awake_ns; /* the latter: waited awake, all together */
+	uint64_t woken_ns; /* to be woken takes so long */
 	unsigned found_awake, found;
 };
 
 static struct world world_new(uint32_t spin_us, unsigned percent)
 {
-	struct world w = {.now_ns = 5 * SECOND};
+	struct world w = {.now_ns = 5 * SECOND, .woken_ns = WAKE_NS};
 
 	patience_init(&w.p, w.now_ns, spin_us, percent);
 	return w;
@@ -55,7 +56,7 @@ static void live(struct world *w, uint64_t gap_ns)
 	if (plan.spin_ns && wait_awake(w, 0, plan.spin_ns, gap_ns)) {
 		found(w, gap_ns, PATIENCE_AWAKE);
 	} else if (!plan.nap_ns || gap_ns < plan.nap_ns) {
-		found(w, gap_ns + WAKE_NS, PATIENCE_ASLEEP);
+		found(w, gap_ns + w->woken_ns, PATIENCE_ASLEEP);
 	} else {
 		patience_napped(&w->p, WAKE_NS);
 		if (wait_awake(w, woke_ns, plan.nap_spin_ns > woke_ns ? plan.nap_spin_ns : woke_ns, gap_ns))
@@ -128,6 +129,19 @@ static void work_that_keeps_time_is_found_awake_for_little(void **state)
 		assert_true(w.found_awake > 900);
 		assert_true(w.awake_ns / w.found < 12 * US); /* less than a wake-up costs work and CPU */
 	}
+}
+
+/* What is learned of work that has cut a nap short is when it was seen, and not when it came. */
+static void naps_that_work_cuts_short_become_shorter(void **state)
+{
+	struct world w = world_new(PATIENCE_MEASURED, 10);
+
+	w.woken_ns = 35 * US;
+	live_often(&w, 100, MS, 4 * US);
+	count_anew(&w);
+	live_often(&w, 1000, MS, 4 * US);
+	assert_true(w.found_awake > 600);
+	assert_true(w.awake_ns / w.found < 30 * US);
 }
 
 static void work_that_keeps_no_time_is_slept_for(void **state)
@@ -306,6 +320,7 @@ int main(void)
 		cmocka_unit_test(who_knows_nothing_sleeps),
 		cmocka_unit_test(work_that_comes_sooner_than_a_sleep_is_over_is_waited_for_awake),
 		cmocka_unit_test(work_that_keeps_time_is_found_awake_for_little),
+		cmocka_unit_test(naps_that_work_cuts_short_become_shorter),
 		cmocka_unit_test(work_that_keeps_no_time_is_slept_for),
 		cmocka_unit_test(work_that_comes_rarely_is_slept_for),
 		cmocka_unit_test(long_gap_among_short_ones_changes_nothing),
