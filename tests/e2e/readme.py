@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What stands in README.md, in the man pages' examples and at the end of `make demo` is run as it stands. Only /tmp and
 /run become folders of the test, and what needs hardware, or changes the machine, is named in LEFT_OUT."""
+import json
 import os
 import re
 import shlex
@@ -71,8 +72,7 @@ class Shell:
 
     def ports(self):
         """{name: state}"""
-        text = self.done("vireoctl --json port list")
-        return dict(re.findall(r'"name": ?"([^"]*)".*?"state": ?"([^"]*)"', text, re.S))
+        return {port["name"]: port["state"] for port in json.loads(self.done("vireoctl --json port list"))["ports"]}
 
     def run(self, line):
         """One line, as whoever reads it would: what does not end by itself goes on in the background."""
@@ -83,7 +83,7 @@ class Shell:
         elif name.startswith("qemu-system"):
             need_program(name)
             child = self.start(line)
-            wait_until(lambda: "connected" in self.ports().values(), SECONDS, f"{line} is connected", child=child)
+            wait_until(lambda: set(self.ports().values()) - {"listening"}, SECONDS, f"{line} is connected", child=child)
             self.lab.kill(child)
         elif line.rstrip().endswith(" top"):
             child = self.start(line)
