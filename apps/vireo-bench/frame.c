@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "frame.h"
 #include "mem/cursor.h"
+#include "wire/virtio_net.h"
+#include <endian.h>
 #include <string.h>
 
 #define MAGIC 0x76626e63u
@@ -120,4 +122,13 @@ enum frame_verdict frame_check(const struct iovec *pieces, unsigned count, uint3
 		return FRAME_CORRUPT;
 	*ret = h;
 	return FRAME_GOOD;
+}
+
+enum header_verdict header_judge(const struct virtio_net_header *header, bool mergeable)
+{
+	if (header->flags || header->gso_type != NET_HDR_GSO_NONE)
+		return HEADER_BAD;
+	if (mergeable || header->num_buffers == htole16(1))
+		return HEADER_GOOD;
+	return header->num_buffers ? HEADER_BAD : HEADER_ZERO_COUNT;
 }

@@ -35,6 +35,17 @@ struct frame_header { /* in the host's byte order: both ends are this program */
 
 #define FRAME_HEAD_BYTES (FRAME_ETHERNET_BYTES + (unsigned)sizeof(struct frame_header))
 
+struct virtio_net_header;
+
+enum header_verdict {
+	HEADER_GOOD,
+	HEADER_ZERO_COUNT, /* as HEADER_GOOD, but for a num_buffers of 0 that must be 1: DPDK and passt write it */
+	HEADER_BAD, /* it holds what was not agreed on */
+};
+
+/* virtio 1.3, 5.1.6.4, of a received frame whose driver takes no offloads. */
+enum header_verdict header_judge(const struct virtio_net_header *header, bool mergeable);
+
 /* Fills in magic and check, and writes the frame at `at`, header->frame_bytes of it. */
 void frame_write(uint8_t *at, const uint8_t to[6], const uint8_t from[6], const struct frame_header *header);
 

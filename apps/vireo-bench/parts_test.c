@@ -14,6 +14,7 @@
 #include "histogram.h"
 #include "options.h"
 #include "sequence.h"
+#include "wire/virtio_net.h"
 #include <cmocka.h>
 #include <stdio.h>
 
@@ -267,6 +268,26 @@ static void bad_options_are_refused(void **state)
 		assert_int_equal(parse(&o, bad[i]), OPTIONS_BAD);
 }
 
+static void buffer_count_of_zero_is_no_bad_header(void **state)
+{
+	static const struct {
+		struct virtio_net_header header;
+		bool mergeable;
+		enum header_verdict verdict;
+	} rows[] = {
+		{ { .num_buffers = 1 }, false, HEADER_GOOD },
+		{ { .num_buffers = 0 }, false, HEADER_ZERO_COUNT },
+		{ { .num_buffers = 2 }, false, HEADER_BAD },
+		{ { .num_buffers = 2 }, true, HEADER_GOOD },
+		{ { .num_buffers = 0, .flags = 1 }, false, HEADER_BAD },
+		{ { .num_buffers = 0, .gso_type = NET_HDR_GSO_TCPV4 }, false, HEADER_BAD },
+		{ { .num_buffers = 1, .flags = 2 }, true, HEADER_BAD },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		assert_int_equal(header_judge(&rows[i].header, rows[i].mergeable), rows[i].verdict);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -280,6 +301,7 @@ int main(void)
 		cmocka_unit_test(cut_off_or_lengthened_frame_is_corrupt),
 		cmocka_unit_test(words_in_the_wrong_place_are_seen),
 		cmocka_unit_test(frames_of_others_are_foreign),
+		cmocka_unit_test(buffer_count_of_zero_is_no_bad_header),
 		cmocka_unit_test(options_say_what_they_mean),
 		cmocka_unit_test(bad_options_are_refused),
 	};

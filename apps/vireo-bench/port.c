@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "port.h"
+#include "frame.h"
 #include "base/util.h"
 #include "vireo/device.h"
 #include "vireo/net.h"
@@ -251,11 +252,14 @@ unsigned port_pending(const struct port *port)
 	return (unsigned)(counter_read(&port->stats.tx_frames) - counter_read(&port->stats.tx_done));
 }
 
-/* 5.1.6.4: nothing that was not negotiated, and a count of 1 without MRG_RXBUF. */
-static bool header_valid(const struct port *port, const struct virtio_net_header *header)
+static void header_count(struct port *port, const struct virtio_net_header *header)
 {
-	return !header->flags && header->gso_type == NET_HDR_GSO_NONE &&
-	       (port->mergeable || le16(header->num_buffers) == 1);
+	enum header_verdict verdict = header_judge(header, port->mergeable);
+
+	if (verdict == HEADER_ZERO_COUNT)
+		counter_add(&port->stats.zero_buffer_counts, 1);
+	else if (verdict == HEADER_BAD)
+		counter_add(&port->stats.header_violations, 1);
 }
 
 /*
@@ -292,8 +296,7 @@ static unsigned frame_take(struct port *port, struct port_pair *p, uint32_t firs
 
 	if (first_bytes >= NET_HDR_BYTES) {
 		memcpy(&header, p->cookies[0], sizeof(header));
-		if (!header_valid(port, &header))
-			counter_add(&port->stats.header_violations, 1);
+		header_count(port, &header);
 		count = frame_gather(port, p, port->mergeable ? le16(header.num_buffers) : 1, first_bytes,
 				     &taken);
 	}

@@ -27,6 +27,7 @@ struct port_stats {
 	uint64_t tx_frames, tx_bytes, tx_done; /* given to the device, taken back from it */
 	uint64_t rx_frames, rx_bytes;
 	uint64_t kicks;
+	uint64_t zero_buffer_counts; /* num_buffers is 0 where nothing but 1 is possible: 1 is what the device must write */
 	uint64_t header_violations; /* what the device wrote breaks a rule of the header, yet the frame is
 				       there */
 	uint64_t framing_errors; /* a frame that cannot be put together: see port_receive() */

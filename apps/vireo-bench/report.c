@@ -9,7 +9,7 @@
 
 /* Everything that is printed, computed in one place. */
 struct report {
-	uint64_t lost, framing_errors, header_violations;
+	uint64_t lost, framing_errors, header_violations, zero_buffer_counts;
 	double seconds, sent_fps, sent_bps, received_fps, received_bps, lost_percent;
 	const char *result;
 };
@@ -18,6 +18,7 @@ static struct report report_of(const struct traffic *t)
 {
 	struct report r = {
 		.framing_errors = t->to->stats.framing_errors + t->from->stats.framing_errors,
+		.zero_buffer_counts = t->to->stats.zero_buffer_counts + t->from->stats.zero_buffer_counts,
 		.header_violations = t->to->stats.header_violations + t->from->stats.header_violations,
 		.seconds = (double)(t->end_ns - t->start_ns) / 1e9,
 	};
@@ -98,6 +99,9 @@ void report_table(const struct traffic *t)
 	if (r.header_violations)
 		printf("%-12s %14" PRIu64 "   (flags, gso_type or num_buffers that were not agreed)\n",
 		       "bad headers", r.header_violations);
+	if (r.zero_buffer_counts)
+		printf("%-12s %14" PRIu64 "   (num_buffers 0, which should be 1; harmless)\n", "zero counts",
+		       r.zero_buffer_counts);
 	printf("\n");
 	if (t->latency_ns.count)
 		latency_rows(&t->latency_ns);
@@ -186,6 +190,8 @@ void report_json(const struct traffic *t)
 	json_number("foreign", t->received.foreign);
 	printf(", ");
 	json_number("bad_headers", r.header_violations);
+	printf(", ");
+	json_number("zero_counts", r.zero_buffer_counts);
 	printf(",\n");
 	json_latency(&t->latency_ns);
 	printf("  ");
