@@ -188,7 +188,7 @@ static void queue_outside_memory(struct vireo_queue *queue)
 	struct vireo_device *device = queue->device;
 
 	if (queue->fresh) {
-		queue_refuse(queue, "the ring's addresses are not in guest memory");
+		queue_refuse(queue, "the ring's addresses are not in guest memory" RING_SHARE_HINT);
 		return;
 	}
 	if (!queue->waiting)

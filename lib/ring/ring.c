@@ -396,7 +396,7 @@ __cold int ring_lay_slowly(struct ring *ring, struct ring_pieces *p, uint64_t ad
 		return ring_no_room(ring, p);
 	if (pieces < 0)
 		return ring_outside(ring, ring_hole(ring, addr, writable), writable,
-				    "descriptor outside guest memory");
+				    "descriptor outside guest memory" RING_SHARE_HINT);
 	p->iov += pieces;
 	p->room -= (unsigned)pieces;
 	if (writable) {
@@ -441,7 +441,7 @@ __cold int ring_table_read(struct ring *ring, uint64_t table, uint32_t index, st
 		uint32_t now;
 
 		if (!host)
-			return ring_outside(ring, gpa + have, false, "indirect table outside guest memory");
+			return ring_outside(ring, gpa + have, false, "indirect table outside guest memory" RING_SHARE_HINT);
 		now = (uint32_t)min_u64(usable, sizeof(bytes) - have);
 		memcpy(bytes + have, host, now);
 		have += now;

@@ -20,6 +20,9 @@
 
 struct ring_record; /* in record.c */
 
+/* What a user does about an address outside guest memory, most often. */
+#define RING_SHARE_HINT ": all of the machine's memory must be shared, also what is plugged in later (share=on in QEMU)"
+
 struct ring_setup {
 	bool packed, indirect, event_idx, in_order;
 	uint32_t size; /* 1..32768, split: a power of two */

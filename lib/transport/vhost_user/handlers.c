@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/util.h"
 #include "mem/map.h"
 #include "transport/vhost_user/session_internal.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
 /*
  * Messages about the device as a whole. Sizes, fd counts and gates have been checked by table.c; what a value
@@ -223,6 +225,20 @@ int handle_rem_mem_reg(struct session *session, struct message *message, const c
 
 /* ---- config space ---- */
 
+/*
+ * Front ends ask for as much config space as they know, which may be more than there is: what lies behind it is zero, as a
+ * field is that the device does not have.
+ */
+static int config_read(struct vireo_device *device, const struct vu_config *config, uint8_t data[VU_CONFIG_BYTES_MAX])
+{
+	uint32_t have_bytes = device_config_bytes(device);
+
+	if (config->offset >= have_bytes)
+		return -EINVAL;
+	memset(data, 0, VU_CONFIG_BYTES_MAX);
+	return device_config_read(device, config->offset, data, min_u32(config->bytes, have_bytes - config->offset));
+}
+
 /* An error is told by a reply without payload (vhost-user: "GET_CONFIG"). */
 int handle_get_config(struct session *session, struct message *message, const char **why)
 {
@@ -233,8 +249,7 @@ int handle_get_config(struct session *session, struct message *message, const ch
 	if (vu_parse_config(message->payload, message->header.size_bytes, &config, &unused, why))
 		return -EPROTO;
 	reply_begin(&session->reply, VU_GET_CONFIG);
-	if (config.bytes > sizeof(data) ||
-	    device_config_read(session->device, config.offset, data, config.bytes))
+	if (config.bytes > sizeof(data) || config_read(session->device, &config, data))
 		return 0;
 	reply_add(&session->reply, message->payload, VU_CONFIG_HEADER_BYTES);
 	reply_add(&session->reply, data, config.bytes);

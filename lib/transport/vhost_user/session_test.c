@@ -229,7 +229,7 @@ static void config_space_is_read_and_written(void **state)
 	say(lab, VU_GET_CONFIG, message, 16);
 	assert_int_equal(hear(lab, VU_GET_CONFIG, reply, sizeof(reply)), 16);
 	assert_memory_equal(reply + 12, "cdef", 4);
-	words[0] = 6;
+	words[0] = 8;
 	memcpy(message, words, 12);
 	say(lab, VU_GET_CONFIG, message, 16); /* beyond the end: an empty reply */
 	assert_int_equal(hear(lab, VU_GET_CONFIG, reply, sizeof(reply)), 0);
@@ -245,6 +245,29 @@ static void config_space_is_read_and_written(void **state)
 	say(lab, VU_GET_CONFIG, message, 16);
 	assert_int_equal(hear(lab, VU_GET_CONFIG, reply, sizeof(reply)), 16);
 	assert_memory_equal(reply + 12, "WXYZ", 4);
+	lab_free(lab);
+}
+
+/* Front ends ask for the config space of the newest specification that they know. */
+static void config_space_that_the_device_does_not_have_reads_as_zeroes(void **state)
+{
+	static const uint32_t asked[][2] = { { 0, 9 }, { 0, 20 }, { 0, 24 }, { 0, 60 }, { 0, 256 }, { 6, 4 }, { 7, 249 } };
+	uint8_t message[12 + 256] = { 0 }, reply[12 + 256];
+	static const uint8_t zeroes[256];
+	struct lab *lab = lab_new();
+
+	negotiate(lab, P_ALL);
+	for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
+		uint32_t offset = asked[i][0], bytes = asked[i][1], have = 8 - offset;
+		const uint32_t words[3] = { offset, bytes, 0 };
+
+		memcpy(message, words, 12);
+		say(lab, VU_GET_CONFIG, message, 12 + bytes);
+		assert_int_equal(hear(lab, VU_GET_CONFIG, reply, sizeof(reply)), 12 + bytes);
+		assert_memory_equal(reply, words, 12);
+		assert_memory_equal(reply + 12, "abcdefgh" + offset, have);
+		assert_memory_equal(reply + 12 + have, zeroes, bytes - have);
+	}
 	lab_free(lab);
 }
 
@@ -557,6 +580,7 @@ int main(void)
 		cmocka_unit_test(memory_is_swapped_under_a_ring_that_goes_on),
 		cmocka_unit_test(regions_come_and_go_one_by_one),
 		cmocka_unit_test(config_space_is_read_and_written),
+		cmocka_unit_test(config_space_that_the_device_does_not_have_reads_as_zeroes),
 		cmocka_unit_test(config_change_is_told_while_a_ring_runs),
 		cmocka_unit_test(config_change_is_told_through_a_one_way_pipe),
 		cmocka_unit_test(channel_pipe_that_is_full_and_blocking_delays_nobody),
