@@ -2,7 +2,6 @@
 /*
  * How a bell is raised
  *
- *	a pipe                  write(2): its open file is our own and does not wait (fd_notifier_take())
  *	an eventfd              by kernel AIO (notifier.c), which never waits
  *	... without kernel AIO  in a thread of the bell's own (raiser.c), which the peer may hold for ever
  *	... and no run_aside    poll(2), then write(2): a peer that races may hold the caller
@@ -19,7 +18,6 @@
 #include "base/raiser.h"
 #include "base/util.h"
 #include <errno.h>
-#include <fcntl.h>
 
 /* Returns a free place among those that are held, or NULL. */
 static struct raiser **held_place(struct bell *bell)
@@ -55,13 +53,9 @@ void bell_forget(struct bell *bell)
 }
 
 /* Raised by write(2), the fd must not wait. Otherwise the peer's open file is left alone. */
-static int fd_prepare(const struct bell *bell, struct vireo_notifier *notifier, int *fd)
+static int fd_prepare(struct vireo_notifier *notifier, int fd)
 {
-	int theirs = fd_is_pipe(*fd) ? fcntl(*fd, F_DUPFD_CLOEXEC, 0) : -1; /* its last close is not to be made here */
-	int r = notifier_has_aio(notifier) ? fd_notifier_borrow(fd) : fd_notifier_take(fd);
-
-	drop_fd(bell->drop, &theirs);
-	return r;
+	return notifier_has_aio(notifier) ? fd_notifier_borrow(fd) : fd_notifier_take(fd);
 }
 
 static int raiser_for(struct bell *bell, struct vireo_notifier *notifier, int fd, bool socket,
@@ -84,7 +78,7 @@ int bell_set(struct bell *bell, struct vireo_notifier *notifier, int fd)
 {
 	struct raiser *raiser = NULL;
 	bool socket = fd >= 0 && !fd_socket_take(fd);
-	int r = fd < 0 || socket ? 0 : fd_prepare(bell, notifier, &fd);
+	int r = fd < 0 || socket ? 0 : fd_prepare(notifier, fd);
 
 	if (!r && fd >= 0)
 		r = raiser_for(bell, notifier, fd, socket, &raiser);

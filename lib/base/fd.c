@@ -72,7 +72,7 @@ void fd_event_raise(int fd)
 	int saved_errno = errno;
 	uint64_t one = 1;
 
-	/* No room, or EAGAIN: the counter or pipe is full, so its reader is awake anyway. */
+	/* No room, or EAGAIN: the counter is full, so its reader is awake anyway. */
 	while (has_room(fd) && write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
 		;
 	errno = saved_errno;
@@ -129,39 +129,16 @@ bool fd_is_pipe(int fd)
 	return !fd_look(fd, &file) && S_ISFIFO(file.type);
 }
 
-/* The same end once more. Who made the pipe has its permissions: another user's is refused, if we are not root. */
-static int pipe_reopen(int *fd)
+int fd_notifier_borrow(int fd)
 {
-	int flags = fcntl(*fd, F_GETFL), own;
-	char path[32];
-
-	if (flags < 0)
-		return -EINVAL;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", *fd);
-	own = open(path, (flags & O_ACCMODE) | O_NONBLOCK | O_CLOEXEC);
-	if (own < 0)
-		return -EINVAL;
-	fd_close(fd);
-	*fd = own;
-	return 0;
+	return fd_is_eventfd(fd) ? 0 : -EINVAL;
 }
 
-int fd_notifier_borrow(int *fd)
-{
-	if (fd_is_pipe(*fd))
-		return pipe_reopen(fd);
-	return fd_is_eventfd(*fd) ? 0 : -EINVAL;
-}
-
-/*
- * A pipe whose reader has gone raises SIGPIPE on the next write: programs that serve strangers
- * ignore that signal, as every program with sockets does.
- */
-int fd_notifier_take(int *fd)
+int fd_notifier_take(int fd)
 {
 	int r = fd_notifier_borrow(fd);
 
-	return r ? r : fd_nonblocking(*fd);
+	return r ? r : fd_nonblocking(fd);
 }
 
 static bool is_unix_stream(int fd)

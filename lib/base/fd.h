@@ -38,15 +38,15 @@ bool fd_is_eventfd(int fd);
 
 /*
  * Makes an fd, which a peer handed us, fit to notify, and non-blocking. An eventfd stays what it is: the peer shares
- * its open file and may make it block again, see notifier.h. A pipe's end is replaced by one with an open file of our
- * own, behind which no peer can reach. -EINVAL for anything else, which could make a worker block; *fd is left alone.
+ * its open file and may make it block again, see notifier.h. -EINVAL for anything else, which could make a worker block:
+ * a pipe among it, whose lock its owner holds for as long as a read of his takes, and O_NONBLOCK does not look at that.
  */
-int fd_notifier_take(int *fd);
+int fd_notifier_take(int fd);
 /*
  * The same, but a peer's eventfd stays blocking if it is: the open file is the peer's, who may rely on that.
  * For who never reads it and raises it by a notifier (see notifier.h), or not at all.
  */
-int fd_notifier_borrow(int *fd);
+int fd_notifier_borrow(int fd);
 
 /*
  * Makes a connected UNIX stream socket fit to notify by fd_socket_raise(): nothing comes in by it any more, so that no

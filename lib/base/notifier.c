@@ -189,7 +189,7 @@ bool notifier_raise_aio(struct vireo_notifier *notifier, int fd)
 	while ((r = syscall(SYS_io_submit, context, 1L, requests)) < 0 && (errno == EAGAIN || errno == EINTR))
 		reap(notifier, context);
 	errno = saved_errno;
-	return r >= 0; /* if not, no eventfd but a pipe, whose open file is our own: fd_notifier_take() */
+	return r >= 0;
 }
 
 void notifier_raise(struct vireo_notifier *notifier, int fd)

@@ -63,20 +63,6 @@ static void raise_does_not_wait_on_a_full_blocking_eventfd(void **state)
 	vireo_notifier_free(notifier);
 }
 
-static void pipe_is_written_to(void **state)
-{
-	struct vireo_notifier *notifier = make();
-	int ends[2];
-
-	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-	assert_int_equal(fd_notifier_take(&ends[1]), 0);
-	notifier_raise(notifier, ends[1]);
-	assert_true(count_of(ends[0]) != 0);
-	fd_close(&ends[0]);
-	fd_close(&ends[1]);
-	vireo_notifier_free(notifier);
-}
-
 static void no_notifier_means_a_write(void **state)
 {
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -120,7 +106,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_raise_counts_once),
 		cmocka_unit_test(raise_does_not_wait_on_a_full_blocking_eventfd),
-		cmocka_unit_test(pipe_is_written_to),
 		cmocka_unit_test(no_notifier_means_a_write),
 		cmocka_unit_test(threads_share_a_notifier),
 	};

@@ -157,7 +157,7 @@ int device_queue_kick_set(struct vireo_device *device, uint32_t index, int fd)
 {
 	struct vireo_queue *queue = queue_quiet(device, index);
 	bool polled = fd >= 0 && fd_is_pipe(fd);
-	int r = !queue ? -EINVAL : fd < 0 || polled ? 0 : fd_notifier_borrow(&fd);
+	int r = !queue ? -EINVAL : fd < 0 || polled ? 0 : fd_notifier_borrow(fd);
 
 	if (r)
 		return r;

@@ -246,23 +246,14 @@ def back_end_channel_that_is_no_socket(daemon):
 
 
 @lie
-def call_pipe_that_is_full(daemon):
-    with daemon.connect() as peer:
-        peer.ready()
-        read, write = os.pipe()
-        peer.keep(read)
-        peer.keep(write)
-        os.set_blocking(write, False)
-        try:
-            while True:
-                os.write(write, b'\0' * 4096)
-        except BlockingIOError:
-            pass
-        os.set_blocking(write, True)
-        peer.send(SET_VRING_CALL, struct.pack('=Q', 1), [write])
-        peer.settle()
-        peer.rings[1].chain([(GPA + DATA, 64, 0)])
-        daemon.check_honest()
+def notifiers_that_are_pipes(daemon):
+    """Its owner may hold a pipe's lock for ever, and who writes to it waits, O_NONBLOCK or not."""
+    for message in (SET_VRING_CALL, SET_VRING_ERR, SET_BACKEND_REQ_FD):
+        with daemon.connect() as peer:
+            peer.ready()
+            read, write = (peer.keep(end) for end in os.pipe())
+            payload = b'' if message == SET_BACKEND_REQ_FD else struct.pack('=Q', 1)
+            refused(peer, message, payload, [write])
 
 
 @lie

@@ -272,7 +272,7 @@ int handle_set_backend_req_fd(struct session *session, struct message *message, 
 	int r = channel_set(session, message->fds[0]);
 
 	if (r)
-		return refuse(r, "the channel to the front end is neither a UNIX socket nor a pipe", why);
+		return refuse(r, "the channel to the front end is no UNIX socket", why);
 	message_fd_take(message, 0);
 	return 0;
 }

@@ -85,7 +85,7 @@ static int set_vring_fd(struct session *session, struct message *message, queue_
 		message->fds[0] = fd; /* refused: the message's again */
 	if (r == -EBUSY)
 		return refuse(r, "it holds the threads that raised this ring's eventfds before, full and blocking", why);
-	return refuse(r, "no such ring, or no eventfd, pipe or (call, err) UNIX stream socket", why);
+	return refuse(r, "no such ring, or no eventfd or (call, err) UNIX stream socket", why);
 }
 
 int handle_set_vring_kick(struct session *session, struct message *message, const char **why)

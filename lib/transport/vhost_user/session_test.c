@@ -296,43 +296,6 @@ static void config_change_is_told_while_a_ring_runs(void **state)
 	lab_free(lab);
 }
 
-static void config_change_is_told_through_a_one_way_pipe(void **state)
-{
-	struct lab *lab = lab_new();
-	uint32_t words[3] = { 0 };
-	int ends[2];
-
-	ready(lab);
-	assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
-	assert_int_equal(ack_fds(lab, VU_SET_BACKEND_REQ_FD, NULL, 0, &ends[1], 1), 0);
-	close(ends[1]);
-	assert_int_equal(vireo_device_config_set(lab->device, 0, "Q", 1), 0);
-	assert_int_equal(read(ends[0], words, sizeof(words)), 12);
-	assert_int_equal(words[0], VU_BACKEND_CONFIG_CHANGE_MSG);
-	close(ends[0]);
-	assert_int_equal(vireo_device_config_set(lab->device, 0, "Q", 1), 0); /* no SIGPIPE */
-	lab_free(lab);
-}
-
-static void channel_pipe_that_is_full_and_blocking_delays_nobody(void **state)
-{
-	struct lab *lab = lab_new();
-	int ends[2];
-
-	ready(lab);
-	assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
-	assert_int_equal(ack_fds(lab, VU_SET_BACKEND_REQ_FD, NULL, 0, &ends[1], 1), 0);
-	while (write(ends[1], "x", 1) == 1)
-		;
-	assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0); /* of the open file that we have sent */
-	alarm(10);
-	assert_int_equal(vireo_device_config_set(lab->device, 0, "Q", 1), 0);
-	alarm(0);
-	close(ends[0]);
-	close(ends[1]);
-	lab_free(lab);
-}
-
 static void announce_and_mtu_reach_the_device(void **state)
 {
 	struct lab *lab = lab_new();
@@ -582,8 +545,6 @@ int main(void)
 		cmocka_unit_test(config_space_is_read_and_written),
 		cmocka_unit_test(config_space_that_the_device_does_not_have_reads_as_zeroes),
 		cmocka_unit_test(config_change_is_told_while_a_ring_runs),
-		cmocka_unit_test(config_change_is_told_through_a_one_way_pipe),
-		cmocka_unit_test(channel_pipe_that_is_full_and_blocking_delays_nobody),
 		cmocka_unit_test(announce_and_mtu_reach_the_device),
 		cmocka_unit_test(empty_control_message_is_no_fd),
 		cmocka_unit_test(answer_is_not_given_unless_reply_ack_was_negotiated),

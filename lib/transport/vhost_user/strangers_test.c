@@ -58,7 +58,7 @@ static struct witness witness_new(void)
 {
 	int ends[2];
 
-	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	return (struct witness){ ends[0], ends[1] };
 }
 
@@ -256,13 +256,17 @@ static void a_session_whose_fds_are_not_closed_is_closed(void **state)
 static void a_channel_is_a_unix_socket(void **state)
 {
 	struct lab *lab = lab_new();
-	int tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), pair[2];
+	int tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), pair[2], ends[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	negotiate(lab, P_ALL);
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
 	assert_int_equal(ack_fds(lab, VU_SET_BACKEND_REQ_FD, NULL, 0, &tcp, 1), 1);
+	assert_int_equal(ack_fds(lab, VU_SET_BACKEND_REQ_FD, NULL, 0, &ends[1], 1), 1);
 	assert_int_equal(ack_fds(lab, VU_SET_BACKEND_REQ_FD, NULL, 0, &pair[0], 1), 0);
 	close(tcp);
+	close(ends[0]);
+	close(ends[1]);
 	close(pair[0]);
 	close(pair[1]);
 	lab_free(lab);
