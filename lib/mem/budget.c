@@ -320,10 +320,22 @@ static uint64_t made_max(const struct mem_account *account)
 	return share(m, load(&m->made_total), load(&m->made_bytes), load(&account->made_bytes));
 }
 
+/*
+ * Down to 0 and no further. What is taken off in made_settle() may include a page that somebody is about to make, and gives
+ * back since it was there already.
+ */
+static void sub_down(uint64_t *counter, uint64_t n)
+{
+	uint64_t have = load(counter);
+
+	while (!__atomic_compare_exchange_n(counter, &have, have - min_u64(n, have), false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+}
+
 static void made_sub(struct mem_account *account, uint64_t bytes)
 {
-	sub(&account->made_bytes, bytes);
-	sub(&account->memory->made_bytes, bytes);
+	sub_down(&account->made_bytes, bytes);
+	sub_down(&account->memory->made_bytes, bytes);
 }
 
 /* Takes off what cannot be there any more; the page that is asked for is not there yet. */
@@ -335,9 +347,8 @@ static void made_settle(struct mem_account *account, uint64_t page_bytes)
 	if (__builtin_add_overflow(shared, load(&account->memory->lag_bytes) + page_bytes, &there))
 		return;
 	gone = all - min_u64(there, all);
-
-	sub(&account->memory->made_bytes, gone);
-	sub(&account->made_bytes, min_u64(gone, load(&account->made_bytes)));
+	sub_down(&account->memory->made_bytes, gone);
+	sub_down(&account->made_bytes, gone);
 }
 
 /* Once it has been refused, the kernel is not asked again in this session: it is about to end. */

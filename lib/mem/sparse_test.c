@@ -221,6 +221,29 @@ static void what_the_kernel_says_is_gone_counts_no_more(void **state)
 	guest_stop(&g);
 }
 
+/* The port's whole account is taken off, with a page in it that is being made: by the guest, as it turns out. */
+static void an_account_never_has_less_than_nothing(void **state)
+{
+	struct vireo_memory_use use;
+	struct guest g, gone;
+
+	guest_start(&g);
+	guest_start(&gone);
+	for (unsigned i = 0; i < SHARE / 4; i++)
+		*page_of(&gone, i) = 1;
+	for (unsigned i = 0; i < SHARE - SHARE / 8; i++)
+		*page_of(&g, i) = 1;
+	charged_set(0);
+	assert_true(mem_account_make(g.faults.account, (void *)(uintptr_t)page_of(&g, 0), PAGE));
+	mem_account_use(g.faults.account, &use);
+	assert_int_equal(use.made_bytes, 0);
+	for (unsigned i = 0; i < SHARE; i++)
+		*page_of(&g, SHARE + i) = 1;
+	assert_false(g.faulted);
+	guest_stop(&g);
+	guest_stop(&gone);
+}
+
 static void system_call_gets_what_was_touched_before(void **state)
 {
 	int pipes[2];
@@ -269,6 +292,7 @@ int main(void)
 		TEST(truncation_is_one_beside_untouched_pages),
 		TEST(what_was_made_counts_beyond_the_session),
 		TEST(what_the_kernel_says_is_gone_counts_no_more),
+		TEST(an_account_never_has_less_than_nothing),
 		TEST(system_call_gets_what_was_touched_before),
 		TEST(private_mapping_sees_what_comes_later),
 	};
