@@ -177,9 +177,12 @@ struct stretch {
 static unsigned list_merged(struct burst *burst, const struct group *a, const struct group *b,
 			    struct stretch stretch)
 {
-	unsigned at_a = 0, at_b = 0, count = 0;
-	unsigned count_a = a->count, count_b = b ? b->count : 0;
+	static const struct group nothing;
+	unsigned at_a = 0, at_b = 0, count = 0, count_a, count_b;
 
+	b = b ? b : &nothing;
+	count_a = a->count;
+	count_b = b->count;
 	while (at_a < count_a && a->index[at_a] < stretch.first)
 		at_a++;
 	while (at_b < count_b && b->index[at_b] < stretch.first)
