@@ -10,6 +10,7 @@
  */
 #include "log_queue.h"
 #include "base/fd.h"
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -68,8 +69,10 @@ static struct slot *slot_take(struct log_queue *queue, uint64_t *ret_number)
 void log_queue_put(struct log_queue *queue, const char *line, size_t bytes)
 {
 	uint64_t number = 0;
-	struct slot *slot = slot_take(queue, &number);
+	struct slot *slot;
 
+	assert(queue);
+	slot = slot_take(queue, &number);
 	if (slot) {
 		slot->bytes = (uint32_t)(bytes < LOG_QUEUE_LINE_BYTES ? bytes : LOG_QUEUE_LINE_BYTES);
 		slot->lost = __atomic_exchange_n(&queue->lost, 0, __ATOMIC_RELAXED);
