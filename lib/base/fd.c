@@ -124,7 +124,7 @@ int fd_look(int fd, struct fd_file *ret_file)
 
 bool fd_is_pipe(int fd)
 {
-	struct fd_file file;
+	struct fd_file file = { 0 };
 
 	return !fd_look(fd, &file) && S_ISFIFO(file.type);
 }
