@@ -167,20 +167,35 @@ static void burst_return(const struct place_look *look, uint32_t mark)
 			 le64(id << 32 | (uint64_t)packed_used_flags(place.wrap, 0) << 48), __ATOMIC_RELEASE); /* pair USED */
 }
 
-/* Where it stands, counted back from the driver. */
+/* Is everything behind the mark used, and nothing in front of it? `end`, `other`: behind the last used entry, if there is one. */
+static bool mark_fits(const struct place_look *look, uint32_t mark, uint32_t end, uint32_t other)
+{
+	if (look->last_used)
+		return mark == end || mark == other;
+	/* The driver may have written over a used entry, and not over the rest of its chain. */
+	return mark == look->setup->size || look->setup->in_order || chain_last(look, look->setup->size) == mark + 1;
+}
+
+/*
+ * Where it stands, counted back from the driver. Another program than this one leaves in the device event area what it likes,
+ * as one does whose guest has been migrated to us. So where the ring agrees with the base, a mark that it contradicts is none.
+ */
 static uint32_t place_choose(const struct place_look *look, struct packed_place base)
 {
-	uint32_t mark, told, end, other;
-	bool marked = mark_read(look, &mark);
+	uint32_t mark = 0, told = 0, end = look->setup->size, other = end;
+	bool marked = mark_read(look, &mark), agreed;
 
-	if (marked && (!look->last_used || mark < look->last_used))
-		return mark; /* nothing has been used since */
+	if (look->last_used)
+		end = used_end(look, look->last_used, &other);
+	agreed = back_of(look, base, &told) && (told == end || told == other);
+	if (marked && (!look->last_used || mark < look->last_used)) { /* nothing has been used since */
+		if (!agreed || mark_fits(look, mark, end, other))
+			return mark;
+		return told;
+	}
 	if (marked && !is_used(look, mark) && !look->setup->out_of_order)
 		burst_return(look, mark);
-	if (!look->last_used)
-		return look->setup->size; /* all of it is available */
-	end = used_end(look, look->last_used, &other);
-	return back_of(look, base, &told) && told == other ? other : end;
+	return agreed ? told : end; /* if nothing is used, all of it is available */
 }
 
 bool packed_place_find(const struct ring_setup *setup, struct packed_place base, struct packed_place *ret_place,

@@ -517,6 +517,49 @@ static void a_chain_that_is_just_being_added_does_not_mislead(void **state)
 	}
 }
 
+#define FOREIGN_SIZE 8u
+
+/* `done` of the chains that fill the ring are used; then it is taken over with the right base, whatever the event area says. */
+static void taken_over_from_another_program(unsigned start, unsigned done)
+{
+	struct test_driver *d = driver_new((struct test_options){ .packed = true, .size = FOREIGN_SIZE });
+	bool seen[FOREIGN_SIZE];
+	struct ring_setup setup;
+	struct ring *next;
+	const char *why;
+
+	for (unsigned i = 0; i < start; i++) {
+		struct test_piece piece = { ADDR, 64, true };
+
+		driver_add(d, &piece, 1, 1, 0);
+		pop_and_push(d, 1);
+		ring_publish(d->ring);
+		memset(seen, 0, sizeof(seen));
+		assert_int_equal(used_count(d, seen), 1);
+	}
+	fill(d, true);
+	pop_and_push(d, done);
+	ring_publish(d->ring);
+	setup = driver_setup(d);
+	setup.base = ring_base(d->ring);
+	for (unsigned left = 0; left < 4 * FOREIGN_SIZE; left++) {
+		d->device_event->off_wrap = htole16((uint16_t)(left / 4 | (left & 1) << 15));
+		d->device_event->flags = htole16(left & 2 ? 2 : 1); /* DESC: from long ago. DISABLE: never cleared */
+		assert_int_equal(ring_new(&setup, &next, &why), 0);
+		assert_int_equal(ring_base(next), setup.base);
+		ring_free(next);
+	}
+	driver_free(d);
+}
+
+/* A program that polls may have asked for a kick laps ago, and a guest that is migrated brings that along. */
+static void what_another_program_has_left_does_not_overrule_a_base_that_fits(void **state)
+{
+	for (unsigned start = 0; start < 2 * FOREIGN_SIZE; start++)
+		for (unsigned done = 1; done <= FOREIGN_SIZE; done++)
+			taken_over_from_another_program(start, done);
+}
+
 /* ---- addresses that are not there yet ---- */
 
 static void lazily(struct test_driver *d)
@@ -619,6 +662,7 @@ int main(void)
 		cmocka_unit_test(what_was_in_flight_out_of_order_is_not_guessed),
 		cmocka_unit_test(a_ring_that_is_none_breaks_nobody),
 		cmocka_unit_test(a_chain_that_is_just_being_added_does_not_mislead),
+		cmocka_unit_test(what_another_program_has_left_does_not_overrule_a_base_that_fits),
 		cmocka_unit_test(a_record_that_is_no_place_is_not_believed),
 		cmocka_unit_test(a_chain_that_is_not_in_memory_yet_stays_where_it_is),
 		cmocka_unit_test(a_table_that_is_not_in_memory_yet_is_no_lie),
