@@ -13,6 +13,8 @@
 #define UFFD_USER_MODE_ONLY 1
 #endif
 
+#define TRIES 16u /* of a page that its owner may be taking away meanwhile */
+
 /* Faults of the kernel's own are not asked for, and so no privilege is needed (Linux 5.11). */
 int sparse_open(void)
 {
@@ -40,13 +42,21 @@ int sparse_watch(int watcher, void *start, size_t bytes)
 	return ioctl(watcher, UFFDIO_REGISTER, &area) ? -errno : 0;
 }
 
-/* A page that is there and still raised SIGBUS was made meanwhile, or its memory has failed. */
+/*
+ * Can a page that is there be read? It may have been made meanwhile; or its memory has failed, or the swap that it lies in, which
+ * is told as EFAULT (as ENOMEM by older kernels). So is one that its owner has taken away again: that is made on another try.
+ * Before Linux 5.14 nobody tells.
+ */
 static enum sparse there(void *page, size_t page_bytes)
 {
-	return madvise(page, page_bytes, MADV_POPULATE_READ) && errno == EHWPOISON ? SPARSE_GONE : SPARSE_THERE;
+	if (!madvise(page, page_bytes, MADV_POPULATE_READ))
+		return SPARSE_THERE;
+	if (errno == EFAULT || errno == ENOMEM || errno == EHWPOISON)
+		return SPARSE_GONE;
+	return SPARSE_THERE;
 }
 
-enum sparse sparse_make(int watcher, void *page, size_t page_bytes)
+static enum sparse try_make(int watcher, void *page, size_t page_bytes)
 {
 	struct uffdio_zeropage zero = {.range = {.start = (uintptr_t)page, .len = page_bytes}};
 
@@ -63,4 +73,14 @@ enum sparse sparse_make(int watcher, void *page, size_t page_bytes)
 	default:
 		return SPARSE_GONE;
 	}
+}
+
+/* Who gets SPARSE_THERE touches it again: it is not said of a page that never can be read. */
+enum sparse sparse_make(int watcher, void *page, size_t page_bytes)
+{
+	enum sparse made = SPARSE_GONE;
+
+	for (unsigned i = 0; i < TRIES && made == SPARSE_GONE; i++)
+		made = try_make(watcher, page, page_bytes);
+	return made;
 }
