@@ -265,7 +265,7 @@ static void config_space_that_the_device_does_not_have_reads_as_zeroes(void **st
 		say(lab, VU_GET_CONFIG, message, 12 + bytes);
 		assert_int_equal(hear(lab, VU_GET_CONFIG, reply, sizeof(reply)), 12 + bytes);
 		assert_memory_equal(reply, words, 12);
-		assert_memory_equal(reply + 12, "abcdefgh" + offset, have);
+		assert_memory_equal(reply + 12, &"abcdefgh"[offset], have);
 		assert_memory_equal(reply + 12 + have, zeroes, bytes - have);
 	}
 	lab_free(lab);
