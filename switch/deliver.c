@@ -15,7 +15,7 @@
  * A sender chooses how small the pieces are, and could have a burst cut into more than a hundred thousand of them
  * while other ports wait. So there is a limit for each burst, whoever receives it: far more than an honest sender
  * needs, and more than a receiver's ring would hold in most cases. What goes beyond is counted at the sender. What is
- * flooded is cut once for all receivers (cuts.c).
+ * flooded is cut once for all receivers (cuts.c), and the limit is of what they get together (forward.c).
  */
 
 #include "switch/internal.h"

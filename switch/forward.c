@@ -21,6 +21,7 @@
 #include <endian.h>
 #include <string.h>
 
+#define FLOOD_PIECES_MIN 64u
 #define MAC_BYTES        6u
 #define MAC_MASK         0xffffffffffffu
 #define MAC_GROUP_MASK   0x010000000000u /* multicast and broadcast: the first bit on the wire */
@@ -228,19 +229,31 @@ static void flood_stretch(struct worker *worker, struct burst *burst, const stru
 	}
 }
 
-/* Of what the burst asks for, what does a port not take, that would get the flooded frames? */
-static unsigned flood_lacks(const struct burst *burst)
+/* Of what the burst asks for, what do ports not take, that would get the flooded frames, and how many of them? */
+static unsigned flood_lacks(const struct burst *burst, unsigned *ret_ports)
 {
 	const struct topology *topology = burst->topology;
-	unsigned lacks = 0;
+	unsigned lacks = 0, ports = 0;
 
-	for (uint32_t i = 0; i < topology->port_count && burst->needs & ~lacks; i++) {
+	for (uint32_t i = 0; i < topology->port_count; i++) {
 		const struct topology_port *to = &topology->ports[i];
+		unsigned missing = 0;
 
 		if (to->port != burst->from && to->out_count)
-			lacks |= burst->needs & ~__atomic_load_n(&to->port->offloads, __ATOMIC_RELAXED);
+			missing = burst->needs & ~__atomic_load_n(&to->port->offloads, __ATOMIC_RELAXED);
+		lacks |= missing;
+		ports += missing != 0;
 	}
+	*ret_ports = ports;
 	return lacks;
+}
+
+/* Each piece is copied for each of the ports: together they get no more than two would, but a frame of 64 KiB as hosts make it. */
+static unsigned flood_pieces(unsigned ports)
+{
+	unsigned shared = 2 * PIECES_MAX / ports;
+
+	return ports <= 2 ? PIECES_MAX : shared > FLOOD_PIECES_MIN ? shared : FLOOD_PIECES_MIN;
 }
 
 /* Cuts what has to be, from a frame of the flood on, as far as there is room. Returns the end of the stretch. */
@@ -256,7 +269,7 @@ static unsigned flood_cut(struct worker *worker, const struct burst *burst, unsi
 
 static void forward_flooded(struct worker *worker, struct burst *burst, const struct group *flood)
 {
-	unsigned lacks = likely(!burst->needs) ? 0 : flood_lacks(burst);
+	unsigned ports = 0, lacks = likely(!burst->needs) ? 0 : flood_lacks(burst, &ports);
 	struct stretch stretch = {0, burst->count};
 
 	count_flooded(worker, burst, flood->count);
@@ -264,6 +277,7 @@ static void forward_flooded(struct worker *worker, struct burst *burst, const st
 		flood_stretch(worker, burst, flood, stretch);
 		return;
 	}
+	worker->pieces_left = flood_pieces(ports);
 	for (; stretch.first < burst->count; stretch.first = stretch.end) {
 		stretch.end = flood_cut(worker, burst, stretch.first, lacks);
 		flood_stretch(worker, burst, flood, stretch);

@@ -14,7 +14,7 @@
 /* cmocka wants the four above */
 #include <cmocka.h>
 
-#define PORTS 4u
+#define PORTS 9u
 #define WAIT_MS_MAX 5000u
 
 struct fixture {
@@ -596,6 +596,23 @@ static void flooded_frames_are_cut_once_for_all(void **state)
 	assert_int_equal(stats_of(x, 1).tx_segmented, 64 + 16384 / 2000);
 }
 
+/* What a burst may be cut into is shared out among those who get it: their number does not make others wait. */
+static void flooded_pieces_are_fewer_where_more_ports_receive(void **state)
+{
+	struct fixture *x = *state;
+	unsigned frames = 2 * 16384 / 8 / 240; /* that a limit for eight receivers lets by */
+
+	for (unsigned p = 3; p < PORTS; p++)
+		add_port(x, p, 1);
+	learn_all(x);
+	for (unsigned p = 1; p < PORTS; p++)
+		fake_port_forget(x->fake[p]);
+	send_burst_to_cut(x, broadcast, 60000, 250);
+	for (unsigned p = 1; p < PORTS; p++)
+		assert_int_equal(fake_port_got(x->fake[p]), frames * 240);
+	assert_int_equal(stats_of(x, 0).rx_segment_limit, 64 - frames);
+}
+
 static void frame_of_most_segments_is_flooded(void **state)
 {
 	struct fixture *x = *state;
@@ -936,6 +953,7 @@ int main(void)
 		forward_test(segments_longer_than_the_mtu_are_dropped),
 		forward_test(tiny_segments_do_not_make_others_wait),
 		forward_test(flooded_frames_are_cut_once_for_all),
+		forward_test(flooded_pieces_are_fewer_where_more_ports_receive),
 		forward_test(frame_of_most_segments_is_flooded),
 		forward_test(flooded_pieces_keep_their_place_among_other_frames),
 		forward_test(flooded_lie_costs_only_that_frame),
