@@ -584,6 +584,8 @@ def only_the_daemons_user_root_and_the_control_group_may_connect(lab):
 
 PORT = {"name", "type", "address", "state", "rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_drops", "tx_drops"}
 PORT_FULL = PORT | {"queues", "mtu", "offloads", "aside", "counters", "queue_counters"}
+PORT_VHOST_USER = {"mode", "memory"}
+MEMORY = {"mapped_bytes", "mapped_max_bytes", "mappings", "mappings_max", "made_bytes", "made_max_bytes"}
 COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_reserved", "rx_hairpin", "rx_bad_source", "rx_spoofed",
             "rx_segment_limit", "rx_no_destination", "tx_segmented", "tx_no_queue", "tx_mtu", "tx_segment_error", "tx_lost"}
 QUEUE = {"direction", "queue", "running", "frames", "bytes", "disabled", "too_long", "error"}
@@ -597,10 +599,12 @@ def fields(what, found, wanted):
 
 
 def port_is_as_documented(port, full=True):
-    fields(port["name"], port, (PORT_FULL | ({"mode"} if port["type"] == "vhost-user" else set())) if full else PORT)
+    fields(port["name"], port, (PORT_FULL | (PORT_VHOST_USER if port["type"] == "vhost-user" else set())) if full else PORT)
     if not full:
         return
     fields("counters", port["counters"], COUNTERS)
+    if "memory" in port:
+        fields("memory", port["memory"], MEMORY)
     for queue in port["queue_counters"]:
         fields(f"queue {queue}", queue, QUEUE_OF[queue["direction"]])
     expect(port["rx_frames"] == port["counters"]["rx_frames"], "rx_frames twice")

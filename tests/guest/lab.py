@@ -13,6 +13,7 @@ import tempfile
 import time
 
 PR_SET_PDEATHSIG = 1
+HANDED_DOWN = signal.SIGINT, signal.SIGQUIT, signal.SIGHUP  # ignored where tests run in the background of a shell, or under nohup
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -61,6 +62,8 @@ class Lab:
         parent = os.getpid()
 
         def before_exec():
+            for number in HANDED_DOWN:
+                signal.signal(number, signal.SIG_DFL)
             _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:
                 os._exit(1)
