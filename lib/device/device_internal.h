@@ -31,6 +31,7 @@ struct signal_cost {
 	bool close_look; /* the next one is measured in CPU time */
 	unsigned slow; /* in a row, by CPU time */
 	uint64_t sum_ns; /* of those */
+	bool confirmed; /* has been accused once before, and not acquitted */
 };
 
 struct vireo_queue {
