@@ -14,7 +14,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import case_for, expect, main  # noqa: E402
-from guest.daemon import QUIET_NETWORK, WrappedSwitch, end_well, held  # noqa: E402
+from guest.daemon import QUIET_NETWORK, WrappedSwitch, end_well, given_back, held  # noqa: E402
 from guest.front import Front, text_frame  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.switch import program  # noqa: E402
@@ -157,8 +157,7 @@ def frames_are_right_and_accounted_for(lab, ring, queues, workers, shout):
     expect(changes > SECONDS * 4, "that is too few to say anything")
     account(switch, report, resident.frames_sent(), before)
     expect(resident.got, "the resident has received nothing of the visitors")
-    after_fds = held(switch.child.pid)
-    expect(after_fds == before_fds, f"(fds, threads) before: {before_fds}, after: {after_fds}")
+    given_back(switch.child.pid, before_fds)
     resident.front.close()
     end_well(switch)
 

@@ -5,7 +5,7 @@ import re
 import time
 
 from .cases import Failed
-from .lab import tail
+from .lab import tail, wait_until
 from .switch import Switch, program
 
 SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|ThreadSanitizer")
@@ -24,6 +24,13 @@ def held(pid):
         seen.append((len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))))
         time.sleep(0.02)
     return min(seen)
+
+
+def given_back(pid, before, seconds=30):
+    """The process comes down to what it held before. What peers own is closed by threads of its own, which end when there has been
+    nothing to close for some seconds."""
+    wait_until(lambda: all(now <= then for now, then in zip(held(pid), before)), seconds,
+               f"(fds, threads) were {before} before: {held(pid)}")
 
 
 def end_well(switch):
