@@ -29,9 +29,9 @@
 /* What a queue's signals have cost lately: signal.c. */
 struct signal_cost {
 	bool close_look; /* the next one is measured in CPU time */
-	unsigned slow; /* in a row, by CPU time */
-	uint64_t sum_ns; /* of those */
-	bool confirmed; /* has been accused once before, and not acquitted */
+	uint64_t sum_ns; /* of slow ones in a row, by CPU time, since it was accused last */
+	unsigned confirmed; /* so often accused, and not acquitted */
+	uint64_t since_ns, total_ns; /* when that began, and what they have taken since */
 };
 
 struct vireo_queue {

@@ -463,6 +463,23 @@ static void signal_that_is_quick_when_it_is_made_again_is_nobodys_fault(void **s
 	lab_free(lab);
 }
 
+static void signal_burns_a_little(void *opaque, unsigned queue)
+{
+	cpu_burn(3000000);
+}
+
+static void signals_that_are_slow_and_rare_are_nobodys_fault(void **state)
+{
+	struct lab *lab = lab_signalled_by(signal_burns_a_little);
+
+	for (unsigned i = 0; i < 12; i++) {
+		assert_true(signal_once(lab));
+		usleep(80000);
+	}
+	assert_int_equal(lab->broken, 0);
+	lab_free(lab);
+}
+
 /* Preempted, or on a host that is busy. */
 static void signal_that_takes_long_and_no_cpu_is_nobodys_fault(void **state)
 {
@@ -918,6 +935,7 @@ int main(void)
 		cmocka_unit_test(signal_that_burns_cpu_elsewhere_breaks_the_device),
 		cmocka_unit_test(signal_that_takes_long_and_no_cpu_is_nobodys_fault),
 		cmocka_unit_test(signal_that_is_quick_when_it_is_made_again_is_nobodys_fault),
+		cmocka_unit_test(signals_that_are_slow_and_rare_are_nobodys_fault),
 		cmocka_unit_test(chains_go_round_and_the_driver_is_signalled),
 		cmocka_unit_test(quiesce_waits_for_every_queue),
 		cmocka_unit_test(quiesce_of_one_queue_leaves_the_others_running),

@@ -14,8 +14,8 @@
  * An accusation is checked, because there are machines on which CPU time is not our own: an emulator, or a hypervisor that does not
  * tell of stolen time, runs the CPU on which the peer wakes up, and ours stands still meanwhile. So the eventfd is raised again,
  * some times at once: a long queue is walked each time, while a peer that is awake by now is not woken again. If one of
- * these is quick, or our own eventfd is as slow once, the device is acquitted. It takes two accusations with no quick signal
- * between them.
+ * these is quick, or our own eventfd is as slow once, the device is acquitted. It takes three accusations with no quick signal
+ * between them, and a fifth of the time in which they came.
  *
  * A front end that comes again with the same eventfd would get as much again. So the device's signals pause for a hundred
  * times of what they have cost: a queue that would signal meanwhile breaks the device, at no cost. All of them together
@@ -31,6 +31,8 @@
 #define SLOW_TIMES 20u /* of our own */
 #define SUM_NS UINT64_C(5000000) /* of slow ones in a row */
 #define PROBES 4u
+#define ACCUSATIONS 3u
+#define SHARE 5u /* slow signals take a fifth of the time at least */
 #define PAUSE_TIMES 100u
 
 static uint64_t now_ns(clockid_t clock)
@@ -108,11 +110,17 @@ static void signals_too_slow(struct vireo_queue *queue)
 		*cost = (struct signal_cost){ 0 };
 		return;
 	}
-	if (!cost->confirmed) { /* once may be chance */
-		*cost = (struct signal_cost){ .close_look = true, .confirmed = true };
+	if (!cost->confirmed)
+		cost->since_ns = now_ns(CLOCK_MONOTONIC) - cost->sum_ns - PROBES * each;
+	cost->total_ns += cost->sum_ns + PROBES * each;
+	cost->sum_ns = 0;
+	if (++cost->confirmed < ACCUSATIONS)
+		return;
+	if (cost->total_ns < (now_ns(CLOCK_MONOTONIC) - cost->since_ns) / SHARE) { /* who signals so rarely may take so long */
+		*cost = (struct signal_cost){ 0 };
 		return;
 	}
-	signals_pause(queue->device, 2 * (cost->sum_ns + PROBES * each));
+	signals_pause(queue->device, cost->total_ns);
 	snprintf(why, sizeof(why), "each signal takes %llu us of CPU: too many wait for its call eventfd",
 		 (unsigned long long)each / 1000);
 	*cost = (struct signal_cost){ 0 };
@@ -131,7 +139,6 @@ static __cold void signal_suspect(struct vireo_queue *queue, uint64_t took_ns)
 		*cost = (struct signal_cost){ 0 };
 		return;
 	}
-	cost->slow++;
 	cost->sum_ns += took_ns;
 	if (cost->sum_ns >= SUM_NS)
 		signals_too_slow(queue);
