@@ -66,7 +66,9 @@ class VhostUserPeer(Peer):
 
     def hang_up(self):
         self.sock.close()
-        os.close(self.halted)
+        if self.halted >= 0:  # who hangs up twice closes nobody else's fd
+            os.close(self.halted)
+        self.halted = -1
 
     # ---- messages ----
 
