@@ -81,7 +81,7 @@ void fd_event_raise(int fd)
 void fd_event_clear(int fd)
 {
 	int saved_errno = errno;
-	uint64_t buffer[16]; /* an eventfd takes 8 bytes of it; a pipe's remainder keeps it readable */
+	uint64_t buffer[16]; /* an eventfd takes 8 bytes of it */
 	struct iovec iov = { .iov_base = buffer, .iov_len = sizeof(buffer) };
 	ssize_t n;
 

@@ -4,7 +4,7 @@
  *
  * To raise a peer's eventfd the kernel walks those who wait for it, with interrupts off, in the worker's system call. A peer
  * may let as many wait as it likes (dup(2) and epoll are enough), and so make each signal as slow as it likes: 150 ms were
- * seen. A pipe, and an eventfd behind an ioctl (VDUSE), are no different.
+ * seen. An eventfd behind an ioctl (VDUSE) is no different.
  *
  * So the time of each signal is looked at. One that takes long may have been preempted, which is nobody's fault: after it the
  * queue's next ones are measured in the thread's own CPU time, until one is quick. Those that are slow by that add up, and
