@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lookup.h"
-#include "aside.h"
+#include "daemon/aside.h"
 #include "base/loop.h"
 #include <errno.h>
 #include <stdio.h>

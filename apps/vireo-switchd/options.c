@@ -2,7 +2,8 @@
 #include "options.h"
 #include "base/util.h"
 #include "base/visible.h"
-#include "cpus.h"
+#include "daemon/cpus.h"
+#include "daemon/logger.h"
 #include "ctl/line.h"
 #include "switch/switch.h"
 #include <ctype.h>
@@ -10,18 +11,6 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char *const level_names[] = {
-	[VIREO_LOG_ERROR] = "error",
-	[VIREO_LOG_WARNING] = "warning",
-	[VIREO_LOG_INFO] = "info",
-	[VIREO_LOG_DEBUG] = "debug",
-};
-
-const char *options_level_name(enum vireo_log_level level)
-{
-	return level_names[level];
-}
 
 /*
  * ---- one function per setting: false if the value is bad; `why` is set if there is more to say than
@@ -119,13 +108,7 @@ static bool set_fdb_age(struct options *o, const char *value, char *why)
 
 static bool set_log_level(struct options *o, const char *value, char *why)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(level_names); i++) {
-		if (strcmp(value, level_names[i]) != 0)
-			continue;
-		o->log_level = (enum vireo_log_level)i;
-		return true;
-	}
-	return false;
+	return logger_level_parse(value, &o->log_level);
 }
 
 static bool port_given(const struct options *o, const char *name)

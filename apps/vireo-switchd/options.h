@@ -40,6 +40,4 @@ enum options_verdict options_parse(int argc, char *const *argv, FILE *out, FILE 
 				   struct options *options);
 void options_free(struct options *options);
 
-const char *options_level_name(enum vireo_log_level level);
-
 #endif

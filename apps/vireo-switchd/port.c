@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "port.h"
-#include "aside.h"
+#include "daemon/aside.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include <assert.h>

@@ -10,7 +10,7 @@
  * go of it -> kind->free. Everything in the control thread; only sw_port_ops run in workers.
  */
 
-#include "logger.h"
+#include "daemon/logger.h"
 #include "lookup.h"
 #include "spec.h"
 #include "switch/switch.h"

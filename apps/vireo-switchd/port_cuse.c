@@ -13,12 +13,12 @@
  * others. So the receive queue of a pair beyond the first is kept out of the switch until the guest has put a
  * buffer there, which drivers do as soon as they use the pair.
  */
-#include "aside.h"
+#include "daemon/aside.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/util.h"
 #include "port_device.h"
-#include "retry.h"
+#include "daemon/retry.h"
 #include "vireo/device.h"
 #include "vireo/endpoint.h"
 #include "vireo/memory.h"

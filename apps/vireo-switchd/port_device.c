@@ -16,7 +16,7 @@
 #include "base/loop.h"
 #include "base/util.h"
 #include "port_device.h"
-#include "retry.h"
+#include "daemon/retry.h"
 #include "vireo/device.h"
 #include "vireo/endpoint.h"
 #include "vireo/net.h"

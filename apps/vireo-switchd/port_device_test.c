@@ -10,7 +10,7 @@
 /* after the above: */
 #include "base/loop.h"
 #include "port_device.h"
-#include "retry.h"
+#include "daemon/retry.h"
 #include "vireo/device.h"
 #include "vireo/endpoint.h"
 #include "vireo/net.h"

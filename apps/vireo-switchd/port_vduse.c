@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A port of this machine's own kernel: port_device.c behind /dev/vduse. */
-#include "aside.h"
+#include "daemon/aside.h"
 #include "port_device.h"
 #include "base/util.h"
 #include "vireo/endpoint.h"

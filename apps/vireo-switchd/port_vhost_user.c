@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A virtual machine's port at a vhost-user socket: port_device.c behind that door. */
-#include "aside.h"
+#include "daemon/aside.h"
 #include "port_device.h"
 #include "vireo/endpoint.h"
 #include <errno.h>

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/util.h"
-#include "cpus.h"
+#include "daemon/cpus.h"
 #include "options.h"
 #include "switch/switch.h"
 #include "spec.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "cpus.h"
+#include "daemon/cpus.h"
 #include <ctype.h>
 #include <errno.h>
 #include <sched.h>

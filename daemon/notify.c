@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "notify.h"
-#include "aside.h"
+#include "daemon/notify.h"
+#include "daemon/aside.h"
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>

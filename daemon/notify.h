@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef SWITCHD_NOTIFY_H
-#define SWITCHD_NOTIFY_H
+#ifndef DAEMON_NOTIFY_H
+#define DAEMON_NOTIFY_H
 
 #include <stdbool.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef SWITCHD_LOG_QUEUE_H
-#define SWITCHD_LOG_QUEUE_H
+#ifndef DAEMON_LOG_QUEUE_H
+#define DAEMON_LOG_QUEUE_H
 
 /*
  * Lines on their way to a file that may make its writers wait: a pipe that nobody reads, a terminal that was stopped,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef SWITCHD_RETRY_H
-#define SWITCHD_RETRY_H
+#ifndef DAEMON_RETRY_H
+#define DAEMON_RETRY_H
 
 /*
- * What a port could not have from the system (memory, an fd, a place in an epoll), and asks for until it is there: what
- * nobody asks for again leaves a port deaf. One line when it begins, one when it is over.
+ * What the queues of a device could not have from the system (memory, an fd, a place in an epoll), and asks for until it is there: what
+ * nobody asks for again leaves a queue deaf. One line when it begins, one when it is over.
  */
 
 #include "vireo/base.h"
@@ -27,7 +27,7 @@ struct retry {
 int retry_init(struct retry *retry, struct loop *loop, const struct vireo_log *log, void (*again)(void *opaque),
 	       void *opaque);
 void retry_fini(struct retry *retry); /* takes one that is all zeroes */
-/* Queue `queue` could not be added to the switch. */
+/* Queue `queue` could not be given to who serves it. */
 void retry_later(struct retry *retry, unsigned queue, int err);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef SWITCHD_RATE_H
-#define SWITCHD_RATE_H
+#ifndef DAEMON_RATE_H
+#define DAEMON_RATE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "logger.h"
+#include "daemon/logger.h"
+#include "base/util.h"
 #include "base/visible.h"
-#include "log_queue.h"
-#include "options.h"
+#include "daemon/log_queue.h"
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -10,6 +10,24 @@
 
 /* One standard error, one queue. NULL: lines are written by who has them. */
 static struct log_queue *queue;
+
+static const char *const level_names[] = {
+	[VIREO_LOG_ERROR] = "error",
+	[VIREO_LOG_WARNING] = "warning",
+	[VIREO_LOG_INFO] = "info",
+	[VIREO_LOG_DEBUG] = "debug",
+};
+
+bool logger_level_parse(const char *name, enum vireo_log_level *ret_level)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(level_names); i++) {
+		if (strcmp(name, level_names[i]) != 0)
+			continue;
+		*ret_level = (enum vireo_log_level)i;
+		return true;
+	}
+	return false;
+}
 
 static size_t line_make(char text[LOG_QUEUE_LINE_BYTES], enum vireo_log_level level, const struct timespec *now,
 			const char *subject, const char *line)
@@ -22,7 +40,7 @@ static size_t line_make(char text[LOG_QUEUE_LINE_BYTES], enum vireo_log_level le
 	gmtime_r(&now->tv_sec, &utc);
 	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
 	n = snprintf(whole, sizeof(whole), "%s.%03ldZ %-7s %s%s%s", stamp, now->tv_nsec / 1000000,
-		     options_level_name(level), subject ? subject : "", subject ? ": " : "", line);
+		     level_names[level], subject ? subject : "", subject ? ": " : "", line);
 	if (n < 0)
 		return 0;
 	bytes = visible_copy(text, LOG_QUEUE_LINE_BYTES - 1, whole); /* our own words repeat those of others, too */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef SWITCHD_SIGNALS_H
-#define SWITCHD_SIGNALS_H
+#ifndef DAEMON_SIGNALS_H
+#define DAEMON_SIGNALS_H
 
 /*
  * Signals of a daemon: some end it in order, and none of the others ends it without. They become readable at an fd. What

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "signals.h"
+#include "daemon/signals.h"
 #include "base/util.h"
 #include <errno.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "retry.h"
+#include "daemon/retry.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include <string.h>

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include "log_queue.h"
+#include "daemon/log_queue.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef SWITCHD_CPUS_H
-#define SWITCHD_CPUS_H
+#ifndef DAEMON_CPUS_H
+#define DAEMON_CPUS_H
 
 /*
  * "0-1,4" -> 0 1 4; a trailing comma tells a list of one CPU ("3,") from a count. Returns the number of CPUs,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "aside.h"
+#include "daemon/aside.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "rate.h"
+#include "daemon/rate.h"
 #include <time.h>
 
 bool rate_pass(struct rate *rate, uint64_t now_ms, uint32_t *ret_left_out)

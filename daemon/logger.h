@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef SWITCHD_LOGGER_H
-#define SWITCHD_LOGGER_H
+#ifndef DAEMON_LOGGER_H
+#define DAEMON_LOGGER_H
 
-#include "rate.h"
+#include "daemon/rate.h"
 #include "vireo/base.h"
 
 /*
@@ -29,5 +29,8 @@ void logger_end(void);
 
 /* The logger outlives its log. */
 struct vireo_log logger_log(struct logger *logger, enum vireo_log_level max_level);
+
+/* error, warning, info or debug. */
+bool logger_level_parse(const char *name, enum vireo_log_level *ret_level);
 
 #endif

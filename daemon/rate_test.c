@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include "rate.h"
+#include "daemon/rate.h"
 
 /* Uses that pass of `count` at one moment. */
 static unsigned uses_pass(struct rate *rate, uint64_t now_ms, unsigned count, uint32_t *ret_left_out)

@@ -8,7 +8,7 @@
  * Why a thread, and not a look whether there is room: O_NONBLOCK is the open file's, which a shell or a service
  * manager may share with us, and between poll(2) and write(2) another writer may fill the pipe.
  */
-#include "log_queue.h"
+#include "daemon/log_queue.h"
 #include "base/fd.h"
 #include <assert.h>
 #include <errno.h>
