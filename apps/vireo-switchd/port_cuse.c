@@ -343,14 +343,13 @@ static int endpoint_open(struct cuse_port *cuse)
 	const struct spec *spec = &cuse->port.spec;
 	const struct vireo_endpoint_config config = {
 		.size = sizeof(config),
-		.mode = spec->perm,
-		.set_owner = spec->set_user || spec->set_group,
-		.uid = spec->set_user ? spec->user : (uid_t)-1,
-		.gid = spec->set_group ? spec->group : (gid_t)-1,
-		.device_new = opener_new,
-		.device_gone = opener_gone,
-		.device_opaque = cuse,
-		.device_like = vireo_net_device(cuse->pairs[0].net),
+		.cuse = {
+			.access = device_port_access(spec),
+			.device_new = opener_new,
+			.device_gone = opener_gone,
+			.device_opaque = cuse,
+			.device_like = vireo_net_device(cuse->pairs[0].net),
+		},
 		.close_aside = aside_run,
 		.files = spec->any_files ? VIREO_FILES_ANY : VIREO_FILES_MEMORY,
 		.log = logger_log(&cuse->logger, cuse->port.ports->log_level),

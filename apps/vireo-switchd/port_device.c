@@ -298,6 +298,16 @@ static const struct vireo_net_ops net_ops = {
 
 /* ---- making and ending it ---- */
 
+struct vireo_endpoint_access device_port_access(const struct spec *spec)
+{
+	return (struct vireo_endpoint_access){
+		.mode = spec->perm,
+		.set_owner = spec->set_user || spec->set_group,
+		.uid = spec->set_user ? spec->user : (uid_t)-1,
+		.gid = spec->set_group ? spec->group : (gid_t)-1,
+	};
+}
+
 static void vm_readable(void *opaque, uint32_t events)
 {
 	struct vm_port *vm = opaque;

@@ -5,8 +5,8 @@
 /* A network device as a port, whatever sort of endpoint it is offered at: what a kind with an endpoint is made of. */
 
 #include "port.h"
+#include "vireo/endpoint.h"
 
-struct vireo_endpoint_config;
 struct vireo_net;
 
 /* What one sort of endpoint has of its own. Its address begins with the name of the port's type. */
@@ -19,6 +19,9 @@ struct device_door {
 
 int device_port_open(const struct port_kind *kind, const struct device_door *door, struct ports *ports,
 		     const struct spec *spec, struct port **ret_port, char why[SPEC_WHY_BYTES]);
+
+/* Mode and owner of what peers open, as user=, group= and perm= have them. */
+struct vireo_endpoint_access device_port_access(const struct spec *spec);
 
 /* The rest of the kind's row. */
 extern const struct sw_port_ops device_port_ops;

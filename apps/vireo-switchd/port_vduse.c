@@ -40,8 +40,8 @@ static void explain(int err, const struct spec *spec, char *why)
 
 static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
 {
-	ret->attach = spec->attach;
-	ret->queue_size = spec->queue_size;
+	ret->vduse.attach = spec->attach;
+	ret->vduse.queue_size = spec->queue_size;
 	ret->run_aside = aside_run_rtnl;
 	ret->close_aside = aside_run;
 	ret->files = spec->any_files ? VIREO_FILES_ANY : VIREO_FILES_MEMORY;

@@ -32,11 +32,8 @@ static void explain(int err, const struct spec *spec, char *why)
 
 static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
 {
-	ret->client = spec->client;
-	ret->mode = spec->perm;
-	ret->set_owner = spec->set_user || spec->set_group;
-	ret->uid = spec->set_user ? spec->user : (uid_t)-1;
-	ret->gid = spec->set_group ? spec->group : (gid_t)-1;
+	ret->vhost_user.client = spec->client;
+	ret->vhost_user.access = device_port_access(spec);
 	ret->close_aside = aside_run;
 	ret->files = spec->any_files ? VIREO_FILES_ANY : VIREO_FILES_MEMORY;
 }

@@ -167,7 +167,7 @@ static struct echo *echo_new(bool client)
 		.ops = &echo_ops,
 		.opaque = e,
 	};
-	struct vireo_endpoint_config endpoint = { .size = sizeof(endpoint), .client = client };
+	struct vireo_endpoint_config endpoint = { .size = sizeof(endpoint), .vhost_user.client = client };
 
 	assert_non_null(e);
 	snprintf(e->folder, sizeof(e->folder), "/tmp/vireo-device-test.XXXXXX");

@@ -285,7 +285,7 @@ static int endpoint_serve(struct pong *pong, const char *address)
 {
 	struct vireo_endpoint_config config = {
 		.size = sizeof(config),
-		.attach = VIREO_ATTACH_VIRTIO, /* VDUSE */
+		.vduse.attach = VIREO_ATTACH_VIRTIO,
 		.run_aside = run_aside,
 		.close_aside = run_aside,
 	};

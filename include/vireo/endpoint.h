@@ -58,54 +58,68 @@ struct vireo_endpoint_peer {
 	bool started;  /* some queue has run in this session */
 };
 
-struct vireo_endpoint_config {
-	size_t size;
-	bool client; /* vhost-user: connect, and keep reconnecting, instead of listening */
-	/* vhost-user server: the socket's mode and owner; 0 mode: 0660; -1: left alone. CUSE: the node's; 0: as it is. */
-	mode_t mode;
-	bool set_owner; /* uid and gid hold */
+/* The file that peers open, a socket's or a node's. */
+struct vireo_endpoint_access {
+	mode_t mode;	/* 0: see where it is used */
+	bool set_owner; /* uid and gid hold; (uid_t)-1 or (gid_t)-1: that one is left as it is */
 	uid_t uid;
 	gid_t gid;
+};
+
+/*
+ * Each transport has its own part of the config below. A part ends in reserved words, which must be 0: fields that come later take
+ * their place, so that no part moves.
+ */
+struct vireo_vhost_user_config {
+	bool client; /* connect, and keep reconnecting, instead of listening */
+	struct vireo_endpoint_access access; /* server: the socket's; mode 0: 0660 */
 	unsigned reconnect_min_ms; /* client: first and largest pause between tries; 0: 50 and 1000 */
 	unsigned reconnect_max_ms;
-	/* VDUSE. */
-	unsigned attach; /* enum vireo_attach */
+	/*
+	 * Server: a peer that for so long has said nothing at all, or not the rest of a message, or has not read its
+	 * reply, is hung up on when another one waits for the socket. 0: 10000. One that has negotiated, and whose queues
+	 * do not run, stays: a machine may be in its firmware for as long as it likes.
+	 */
+	unsigned hello_ms;
+	uint64_t reserved[8];
+};
+
+struct vireo_vduse_config {
+	unsigned attach; /* enum vireo_attach; needs run_aside */
 	unsigned queue_size; /* at most, a power of two; 0: 256 */
 	/*
 	 * Where a file `vduse-NAME` keeps what a successor needs to go on if this process is killed; NULL: /run/vireo. It
 	 * is made if it is not there.
 	 */
 	const char *state_folder;
-	/*
-	 * Runs work(argument) once, soon, in any thread but the control thread: the call that attaches a device returns
-	 * only when the driver has been answered. The library has no thread of its own. Needed with `attach`. 0, or a
-	 * negative errno if there is no thread: the work is not done then, and the device not attached, or left behind.
-	 *
-	 * While it is under way the kernel may hold locks until the control thread has answered the driver: those of generic
-	 * netlink and of its network interfaces (RTNL). The control thread makes no call that takes one of them meanwhile.
-	 *
-	 * vhost-user, CUSE: see close_aside.
-	 */
-	int (*run_aside)(void *opaque, void (*work)(void *argument), void *argument);
-	void *run_opaque;
-	/*
-	 * CUSE: each open of the node is a vhost device by itself. An endpoint that was opened with a device serves one
-	 * opener at a time with it, and refuses others (EBUSY). One that was opened without a device (NULL) calls
-	 * device_new for each, with the first ioctl that needs a device: it hands one out that is on no endpoint, or
-	 * a negative errno, which the ioctl gets. device_gone (may be NULL): the device is not used by the endpoint
-	 * any more; it may free it, but not a device whose op is being called.
-	 * An opener may change processes between its first ioctl and VHOST_SET_OWNER: device_gone, device_new again.
-	 */
+	uint64_t reserved[8];
+};
+
+/*
+ * Each open of a CUSE node is a vhost device by itself. An endpoint that was opened with a device serves one
+ * opener at a time with it, and refuses others (EBUSY). One that was opened without a device (NULL) calls
+ * device_new for each, with the first ioctl that needs a device: it hands one out that is on no endpoint, or
+ * a negative errno, which the ioctl gets. device_gone (may be NULL): the device is not used by the endpoint
+ * any more; it may free it, but not a device whose op is being called.
+ * An opener may change processes between its first ioctl and VHOST_SET_OWNER: device_gone, device_new again.
+ */
+struct vireo_cuse_config {
+	struct vireo_endpoint_access access; /* the node's; mode 0: as it is */
 	int (*device_new)(void *opaque, const struct vireo_endpoint_opener *opener, struct vireo_device **ret_device);
 	void (*device_gone)(void *opaque, struct vireo_device *device);
 	void *device_opaque;
-	struct vireo_log log; /* without a device: what concerns the endpoint itself */
 	/*
-	 * CUSE: a device like those that device_new hands out, or one of them (borrowed). An opener that only
+	 * A device like those that device_new hands out, or one of them (borrowed). An opener that only
 	 * asks what there is (VHOST_GET_FEATURES) is told of this one's, and gets none of its own. NULL: it
 	 * gets one.
 	 */
 	const struct vireo_device *device_like;
+	uint64_t reserved[8];
+};
+
+struct vireo_endpoint_config {
+	size_t size;
+	struct vireo_log log; /* without a device: what concerns the endpoint itself */
 	/*
 	 * enum vireo_files; 0: memory alone. What else a peer's memory lies in is refused, with a line that says what to do:
 	 * each access to a page that is not there waits for the disk, in the thread of whoever makes it (the control thread
@@ -114,25 +128,34 @@ struct vireo_endpoint_config {
 	 */
 	unsigned files;
 	/*
+	 * Runs work(argument) once, soon, in any thread but the control thread: the call that attaches a VDUSE device returns
+	 * only when the driver has been answered. The library has no thread of its own. Needed with vduse.attach. 0, or a
+	 * negative errno if there is no thread: the work is not done then, and the device not attached, or left behind.
+	 *
+	 * While it is under way the kernel may hold locks until the control thread has answered the driver: those of generic
+	 * netlink and of its network interfaces (RTNL). The control thread makes no call that takes one of them meanwhile.
+	 *
+	 * vhost-user, CUSE: see close_aside.
+	 */
+	int (*run_aside)(void *opaque, void (*work)(void *argument), void *argument);
+	/*
 	 * Runs work(argument) once, soon, in any thread but the control thread, and for as long as it takes, which may be
 	 * for ever: what a peer has handed over (fds, sockets on which fds are in flight, memory) is closed and unmapped
 	 * there, since whoever owns it may let that wait. Nobody should wait for it. At most two calls are under way
 	 * for an endpoint; they may outlive it. 0, or a negative errno if there is no thread: then it is done in the
 	 * control thread. NULL: run_aside does it, but not for VDUSE. With neither, the control thread does.
-	 * Gets run_opaque.
 	 */
 	int (*close_aside)(void *opaque, void (*work)(void *argument), void *argument);
-	/*
-	 * vhost-user server: a peer that for so long has said nothing at all, or not the rest of a message, or has not read its
-	 * reply, is hung up on when another one waits for the socket. 0: 10000. One that has negotiated, and whose queues
-	 * do not run, stays: a machine may be in its firmware for as long as it likes.
-	 */
-	unsigned hello_ms;
+	void *run_opaque; /* for both */
+	/* What one transport has of its own; the parts of the others are not looked at. */
+	struct vireo_vhost_user_config vhost_user;
+	struct vireo_vduse_config vduse;
+	struct vireo_cuse_config cuse;
 };
 
 /*
- * Offers `device` (borrowed, one endpoint at a time; NULL: see device_new) at `address`. `config` may be NULL.
- * -EINVAL: address, or no device; -ENAMETOOLONG: its last component; -EADDRINUSE: somebody answers on that socket, or
+ * Offers `device` (borrowed, one endpoint at a time; NULL: see struct vireo_cuse_config) at `address`. `config` may be NULL.
+ * -EINVAL: address, no device, or a reserved word that is not 0; -ENAMETOOLONG: its last component; -EADDRINUSE: somebody answers on that socket, or
  * there is a device of this name; -EEXIST: there is something, and it is no socket; -EACCES: its folder may not be read and
  * written; -EBUSY: somebody has held a lock (flock(2)) on its folder for a second; -EOPNOTSUPP: the library was built without it; or what socket, bind and chown say. A
  * client whose server is not there yet is no error: it goes on trying.

@@ -21,6 +21,22 @@ static bool left_out(const char *address)
 	       (!VIREO_HAS_CUSE && !strncmp(address, "cuse:", 5));
 }
 
+#define RESERVED_IS_ZERO(part) all_zero((part).reserved, ARRAY_SIZE((part).reserved))
+
+static bool all_zero(const uint64_t *words, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (words[i])
+			return false;
+	return true;
+}
+
+static bool config_valid(const struct vireo_endpoint_config *config)
+{
+	return config->files <= VIREO_FILES_ANY && RESERVED_IS_ZERO(config->vhost_user) &&
+	       RESERVED_IS_ZERO(config->vduse) && RESERVED_IS_ZERO(config->cuse);
+}
+
 int vireo_endpoint_open(struct vireo_device *device, const char *address,
 			const struct vireo_endpoint_config *user_config, struct vireo_endpoint **ret_endpoint)
 {
@@ -32,14 +48,14 @@ int vireo_endpoint_open(struct vireo_device *device, const char *address,
 		if (r)
 			return r;
 	}
-	if (config.files > VIREO_FILES_ANY)
+	if (!config_valid(&config))
 		return -EINVAL;
 	for (size_t i = 0; i < ARRAY_SIZE(transports); i++) {
 		size_t prefix_chars = strlen(transports[i]->prefix);
 
 		if (strncmp(address, transports[i]->prefix, prefix_chars) != 0)
 			continue;
-		if (!device && !(transports[i]->many && config.device_new))
+		if (!device && !(transports[i]->many && config.cuse.device_new))
 			return -EINVAL;
 		return transports[i]->open(device, address + prefix_chars, &config, ret_endpoint);
 	}

@@ -11,7 +11,7 @@
  */
 struct endpoint_ops {
 	const char *prefix; /* of the address, with its colon */
-	bool many; /* takes config->device_new in place of a device */
+	bool many; /* takes config->cuse.device_new in place of a device */
 	/* `where` is the address after the prefix; `config` is complete. */
 	int (*open)(struct vireo_device *device, const char *where,
 		    const struct vireo_endpoint_config *config, struct vireo_endpoint **ret_endpoint);

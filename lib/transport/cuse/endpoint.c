@@ -65,13 +65,13 @@ int endpoint_device_take(struct cuse_endpoint *endpoint, struct opener *opener,
 		.process = opener->process,
 	};
 	struct vireo_device *device = endpoint->device;
-	int r = device ? 0 : endpoint->config.device_new(endpoint->config.device_opaque, &who, &device);
+	int r = device ? 0 : endpoint->config.cuse.device_new(endpoint->config.cuse.device_opaque, &who, &device);
 
 	if (r)
 		return r;
 	r = device_attach(device, endpoint->loop, &opener_transport, opener);
-	if (r && !endpoint->device && endpoint->config.device_gone)
-		endpoint->config.device_gone(endpoint->config.device_opaque, device);
+	if (r && !endpoint->device && endpoint->config.cuse.device_gone)
+		endpoint->config.cuse.device_gone(endpoint->config.cuse.device_opaque, device);
 	if (r)
 		return r;
 	device_drop_set(device, endpoint->drop);
@@ -83,8 +83,8 @@ int endpoint_device_take(struct cuse_endpoint *endpoint, struct opener *opener,
 void endpoint_device_give(struct cuse_endpoint *endpoint, struct vireo_device *device)
 {
 	device_detach(device);
-	if (!endpoint->device && endpoint->config.device_gone)
-		endpoint->config.device_gone(endpoint->config.device_opaque, device);
+	if (!endpoint->device && endpoint->config.cuse.device_gone)
+		endpoint->config.cuse.device_gone(endpoint->config.cuse.device_opaque, device);
 }
 
 /* ---- life ---- */

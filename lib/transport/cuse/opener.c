@@ -147,7 +147,7 @@ const struct vireo_device *opener_model(const struct opener *opener)
 
 	if (opener->device)
 		return opener->device;
-	return endpoint->device ? endpoint->device : endpoint->config.device_like;
+	return endpoint->device ? endpoint->device : endpoint->config.cuse.device_like;
 }
 
 /* The device for whom this request comes from. */

@@ -299,16 +299,18 @@ static inline struct lab *lab_make(bool many)
 	struct lab_device like = { 0 };
 	struct vireo_endpoint_config config = {
 		.size = sizeof(config),
-		.device_new = many ? lab_device_for : NULL,
-		.device_gone = lab_device_gone,
-		.device_opaque = lab,
+		.cuse = {
+			.device_new = many ? lab_device_for : NULL,
+			.device_gone = lab_device_gone,
+			.device_opaque = lab,
+		},
 		.log = { lab_log, lab->log, VIREO_LOG_INFO },
 	};
 
 	assert_int_equal(vireo_notifier_new(&lab->notifier), 0);
 	lab->fds_before = count_fds();
 	lab->memfd = lab->kick = lab->call = -1;
-	config.device_like = many ? lab_device_make(lab, &like) : NULL;
+	config.cuse.device_like = many ? lab_device_make(lab, &like) : NULL;
 	lab->like = like.device;
 	assert_int_equal(cuse_endpoint_new(many ? NULL : lab_device_new(lab), "lab", &config, &lab->endpoint),
 			 0);

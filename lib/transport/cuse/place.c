@@ -54,16 +54,16 @@ static int place_open(const struct cuse_endpoint *endpoint)
 /* As the caller's config wants it. A udev rule may have another opinion. */
 int place_own(const struct cuse_endpoint *endpoint)
 {
-	const struct vireo_endpoint_config *config = &endpoint->config;
+	const struct vireo_endpoint_access *access = &endpoint->config.cuse.access;
 	int fd = place_open(endpoint), r = 0;
 	char path[32];
 
 	if (fd < 0)
 		return 0;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	if (config->set_owner && fchownat(fd, "", config->uid, config->gid, AT_EMPTY_PATH))
+	if (access->set_owner && fchownat(fd, "", access->uid, access->gid, AT_EMPTY_PATH))
 		r = -errno;
-	if (!r && config->mode && chmod(path, config->mode))
+	if (!r && access->mode && chmod(path, access->mode))
 		r = -errno;
 	fd_close(&fd);
 	return r;

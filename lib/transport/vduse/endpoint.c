@@ -232,15 +232,15 @@ static bool name_valid(const char *name)
 /* A split queue's size is a power of two (virtio 1.3, 2.7), and nobody knows yet which kind the driver takes. */
 static int config_check(struct vduse *v, const struct vireo_endpoint_config *config)
 {
-	uint32_t size = config->queue_size ? config->queue_size :
+	uint32_t size = config->vduse.queue_size ? config->vduse.queue_size :
 					     min_u32(QUEUE_SIZE_DEFAULT, device_queue_size_max(v->device));
 
 	if (size > device_queue_size_max(v->device) || (size & (size - 1)))
 		return -EINVAL;
-	if (config->attach > VIREO_ATTACH_VHOST || (config->attach && !config->run_aside))
+	if (config->vduse.attach > VIREO_ATTACH_VHOST || (config->vduse.attach && !config->run_aside))
 		return -EINVAL;
 	v->key.queue_size = size;
-	v->attach = config->attach;
+	v->attach = config->vduse.attach;
 	v->run_aside = config->run_aside;
 	v->run_opaque = config->run_opaque;
 	return vduse_offer(v->device, &v->key);
@@ -266,7 +266,7 @@ static int prepare(struct vduse *v, const struct vireo_endpoint_config *config)
 	if (!r && v->attach)
 		r = v->kernel.bus_check(v->kernel.opaque, vduse_driver(v->attach));
 	if (!r)
-		r = vduse_state_open(&v->state, config->state_folder, v->name, &v->key);
+		r = vduse_state_open(&v->state, config->vduse.state_folder, v->name, &v->key);
 	if (r)
 		return r;
 	r = vduse_create(v, &v->taken);

@@ -63,7 +63,7 @@ static int lab_open_as(struct lab *lab, const char *name, struct vireo_endpoint_
 	const struct vduse_kernel kernel = fake_kernel(lab->f);
 
 	config->size = sizeof(*config);
-	config->state_folder = lab->f->folder;
+	config->vduse.state_folder = lab->f->folder;
 	return vduse_open_on(lab->device, name, config, &kernel, &lab->endpoint);
 }
 

@@ -683,8 +683,8 @@ static void driver_that_is_taken_off_has_its_messages_answered(void **state)
 	struct fake *f = fake_new();
 	struct lab *lab = lab_new(f, 1);
 	struct work work;
-	struct vireo_endpoint_config config = { .size = sizeof(config), .attach = VIREO_ATTACH_VIRTIO,
-						.state_folder = f->folder, .run_aside = thread_aside,
+	struct vireo_endpoint_config config = { .size = sizeof(config), .vduse = { .attach = VIREO_ATTACH_VIRTIO,
+						.state_folder = f->folder }, .run_aside = thread_aside,
 						.run_opaque = &work };
 	struct vduse_kernel kernel = fake_kernel(f);
 

@@ -298,7 +298,7 @@ static void driver_that_was_half_done_is_bound_anew(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct vireo_endpoint_config config = { .attach = cases[i].attach, .run_aside = aside };
+		struct vireo_endpoint_config config = { .vduse.attach = cases[i].attach, .run_aside = aside };
 		struct fake *f = fake_new();
 		struct fake_driver driver;
 		struct lab *lab = lab_new(f, 1);
@@ -323,7 +323,7 @@ static void device_made_otherwise_is_made_anew_or_refused(void **state)
 {
 	struct fake *f = fake_new();
 	struct fake_driver driver;
-	struct vireo_endpoint_config config = { .queue_size = 64 };
+	struct vireo_endpoint_config config = { .vduse.queue_size = 64 };
 	struct lab *lab;
 
 	driver_new(f, &driver, 0, SIZE);

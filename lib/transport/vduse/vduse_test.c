@@ -86,7 +86,7 @@ static void what_the_environment_lacks_is_told_apart(void **state)
 {
 	struct fake *f = fake_new();
 	struct lab *lab = lab_new(f, 1);
-	struct vireo_endpoint_config config = { .attach = VIREO_ATTACH_VIRTIO, .run_aside = lab_aside };
+	struct vireo_endpoint_config config = { .vduse.attach = VIREO_ATTACH_VIRTIO, .run_aside = lab_aside };
 
 	f->no_module = true;
 	assert_int_equal(lab_open(lab), -ENOENT);
@@ -120,13 +120,13 @@ static void bad_addresses_and_settings_are_refused(void **state)
 		assert_int_equal(lab_open_as(lab, names[i], &config), -EINVAL);
 	memset(name, 'x', VDUSE_NAME_BYTES);
 	assert_int_equal(lab_open_as(lab, name, &config), -EINVAL);
-	config.queue_size = 100;
+	config.vduse.queue_size = 100;
 	assert_int_equal(lab_open_as(lab, FAKE_NAME, &config), -EINVAL);
-	config.queue_size = 512; /* more than the device has */
+	config.vduse.queue_size = 512; /* more than the device has */
 	assert_int_equal(lab_open_as(lab, FAKE_NAME, &config), -EINVAL);
-	config = (struct vireo_endpoint_config){ .attach = VIREO_ATTACH_VIRTIO }; /* and nobody to do it */
+	config = (struct vireo_endpoint_config){ .vduse.attach = VIREO_ATTACH_VIRTIO }; /* and nobody to do it */
 	assert_int_equal(lab_open_as(lab, FAKE_NAME, &config), -EINVAL);
-	config = (struct vireo_endpoint_config){ .attach = 3, .run_aside = lab_aside };
+	config = (struct vireo_endpoint_config){ .vduse.attach = 3, .run_aside = lab_aside };
 	assert_int_equal(lab_open_as(lab, FAKE_NAME, &config), -EINVAL);
 	assert_int_equal(vireo_endpoint_open(lab->device, "vduse:", NULL, &lab->endpoint), -EINVAL);
 	lab_free(lab);
@@ -137,7 +137,7 @@ static void queue_size_is_offered_as_asked(void **state)
 {
 	struct fake *f = fake_new();
 	struct lab *lab = lab_new(f, 1);
-	struct vireo_endpoint_config config = { .queue_size = 64 };
+	struct vireo_endpoint_config config = { .vduse.queue_size = 64 };
 
 	assert_int_equal(lab_open_as(lab, FAKE_NAME, &config), 0);
 	assert_int_equal(f->queues[1].size_max, 64);
@@ -151,7 +151,7 @@ static void device_is_attached_and_taken_off_by_us(void **state)
 {
 	struct fake *f = fake_new();
 	struct lab *lab = lab_new(f, 1);
-	struct vireo_endpoint_config config = { .attach = VIREO_ATTACH_VHOST, .run_aside = lab_aside };
+	struct vireo_endpoint_config config = { .vduse.attach = VIREO_ATTACH_VHOST, .run_aside = lab_aside };
 
 	assert_int_equal(lab_open_as(lab, FAKE_NAME, &config), 0);
 	assert_false(f->attached);
@@ -168,7 +168,7 @@ static void device_that_cannot_be_attached_is_lost_with_a_line(void **state)
 {
 	struct fake *f = fake_new();
 	struct lab *lab = lab_new(f, 1);
-	struct vireo_endpoint_config config = { .attach = VIREO_ATTACH_VIRTIO, .run_aside = lab_aside };
+	struct vireo_endpoint_config config = { .vduse.attach = VIREO_ATTACH_VIRTIO, .run_aside = lab_aside };
 
 	f->attach_error = -EPERM;
 	assert_int_equal(lab_open_as(lab, FAKE_NAME, &config), 0);
@@ -186,7 +186,7 @@ static void without_a_thread_nothing_is_attached_and_nothing_taken_off(void **st
 		struct fake *f = fake_new();
 		struct lab *lab = lab_new(f, 1);
 		bool none = !attached;
-		struct vireo_endpoint_config config = { .attach = VIREO_ATTACH_VIRTIO, .run_aside = no_aside,
+		struct vireo_endpoint_config config = { .vduse.attach = VIREO_ATTACH_VIRTIO, .run_aside = no_aside,
 							.run_opaque = &none };
 
 		assert_int_equal(lab_open_as(lab, FAKE_NAME, &config), 0);
@@ -211,7 +211,7 @@ static void device_that_a_program_has_open_stays_for_a_successor(void **state)
 		struct fake *f = fake_new();
 		struct fake_driver driver;
 		struct lab *lab = lab_new(f, 1);
-		struct vireo_endpoint_config config = { .attach = VIREO_ATTACH_VHOST, .run_aside = lab_aside };
+		struct vireo_endpoint_config config = { .vduse.attach = VIREO_ATTACH_VHOST, .run_aside = lab_aside };
 
 		driver_new(f, &driver, F(RING_PACKED), SIZE);
 		assert_int_equal(lab_open_as(lab, FAKE_NAME, &config), 0);
@@ -597,7 +597,7 @@ static void queue_larger_than_was_announced_is_refused(void **state)
 {
 	struct fake *f = fake_new();
 	struct fake_driver driver;
-	struct vireo_endpoint_config config = { .queue_size = 4 };
+	struct vireo_endpoint_config config = { .vduse.queue_size = 4 };
 	struct lab *lab = lab_new(f, 1);
 
 	assert_int_equal(lab_open_as(lab, FAKE_NAME, &config), 0);

@@ -307,14 +307,14 @@ static int vhost_user_open(struct vireo_device *device, const char *path,
 		return -ENOMEM;
 	endpoint->base.ops = &vhost_user_endpoint_ops;
 	endpoint->device = device;
-	endpoint->client = config->client;
+	endpoint->client = config->vhost_user.client;
 	endpoint->listener.fd = -1;
-	endpoint->retry_min_ms = config->reconnect_min_ms ? config->reconnect_min_ms : RETRY_MIN_MS;
-	endpoint->retry_max_ms = config->reconnect_max_ms ? config->reconnect_max_ms : RETRY_MAX_MS;
+	endpoint->retry_min_ms = config->vhost_user.reconnect_min_ms ? config->vhost_user.reconnect_min_ms : RETRY_MIN_MS;
+	endpoint->retry_max_ms = config->vhost_user.reconnect_max_ms ? config->vhost_user.reconnect_max_ms : RETRY_MAX_MS;
 	if (endpoint->retry_max_ms < endpoint->retry_min_ms)
 		endpoint->retry_max_ms = endpoint->retry_min_ms;
 	endpoint->retry_ms = endpoint->retry_min_ms;
-	endpoint->hello_ms = config->hello_ms ? config->hello_ms : HELLO_MS;
+	endpoint->hello_ms = config->vhost_user.hello_ms ? config->vhost_user.hello_ms : HELLO_MS;
 	r = endpoint_prepare(endpoint, path, config);
 	if (!r)
 		r = device_attach(device, endpoint->loop, &endpoint_transport, endpoint);

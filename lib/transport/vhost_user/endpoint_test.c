@@ -16,13 +16,29 @@ static void bad_addresses_are_refused(void **state)
 	lab_free(lab);
 }
 
+/* What a later header has put there cannot be honoured, and is not passed over. */
+static void reserved_word_that_is_not_zero_is_refused(void **state)
+{
+	struct vireo_endpoint_config config = { .size = sizeof(config) };
+	uint64_t *const words[] = { &config.vhost_user.reserved[7], &config.vduse.reserved[0], &config.cuse.reserved[3] };
+	struct lab *lab = lab_make(&ops);
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		*words[i] = 1;
+		assert_int_equal(vireo_endpoint_open(lab->device, lab->address, &config, &lab->endpoint), -EINVAL);
+		*words[i] = 0;
+	}
+	assert_int_equal(vireo_endpoint_open(lab->device, lab->address, &config, &lab->endpoint), 0);
+	lab_free(lab);
+}
+
 static void socket_has_the_mode_asked_for_whatever_the_umask(void **state)
 {
 	static const mode_t umasks[] = { 0, 0022, 0777 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(umasks); i++) {
 		struct lab *lab = lab_make(&ops);
-		struct vireo_endpoint_config config = { .size = sizeof(config), .mode = 0620 };
+		struct vireo_endpoint_config config = { .size = sizeof(config), .vhost_user.access.mode = 0620 };
 		mode_t old = umask(umasks[i]);
 		struct stat st;
 
@@ -119,7 +135,7 @@ static void client_keeps_trying_and_comes_back(void **state)
 {
 	struct lab *lab = lab_make(&ops);
 	struct vireo_endpoint_config config = {
-		.size = sizeof(config), .client = true, .reconnect_min_ms = 1, .reconnect_max_ms = 4
+		.size = sizeof(config), .vhost_user = { .client = true, .reconnect_min_ms = 1, .reconnect_max_ms = 4 }
 	};
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int server;
@@ -152,7 +168,7 @@ static void only_a_session_whose_rings_ran_shortens_the_pause(void **state)
 {
 	struct lab *lab = lab_make(&ops);
 	struct vireo_endpoint_config config = {
-		.size = sizeof(config), .client = true, .reconnect_min_ms = 1, .reconnect_max_ms = 3600000
+		.size = sizeof(config), .vhost_user = { .client = true, .reconnect_min_ms = 1, .reconnect_max_ms = 3600000 }
 	};
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -182,7 +198,7 @@ static void only_a_session_whose_rings_ran_shortens_the_pause(void **state)
 static struct lab *lab_hello(unsigned hello_ms)
 {
 	struct lab *lab = lab_make(&ops);
-	struct vireo_endpoint_config config = { .size = sizeof(config), .hello_ms = hello_ms };
+	struct vireo_endpoint_config config = { .size = sizeof(config), .vhost_user.hello_ms = hello_ms };
 
 	assert_int_equal(vireo_endpoint_open(lab->device, lab->address, &config, &lab->endpoint), 0);
 	return lab;
@@ -263,6 +279,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bad_addresses_are_refused),
+		cmocka_unit_test(reserved_word_that_is_not_zero_is_refused),
 		cmocka_unit_test(socket_has_the_mode_asked_for_whatever_the_umask),
 		cmocka_unit_test(socket_somebody_answers_on_is_not_taken),
 		cmocka_unit_test(stale_socket_is_taken_over),

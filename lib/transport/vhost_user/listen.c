@@ -9,11 +9,12 @@
 int listener_open(const char *path, const struct vireo_endpoint_config *config, struct drop *drop,
 		  struct unix_listener *ret_listener)
 {
+	const struct vireo_endpoint_access *access = &config->vhost_user.access;
 	const struct unix_listen_config listen_config = {
 		.path = path,
-		.mode = config->mode ? config->mode : 0660,
-		.uid = config->set_owner ? config->uid : (uid_t)-1,
-		.gid = config->set_owner ? config->gid : (gid_t)-1,
+		.mode = access->mode ? access->mode : 0660,
+		.uid = access->set_owner ? access->uid : (uid_t)-1,
+		.gid = access->set_owner ? access->gid : (gid_t)-1,
 		.backlog = BACKLOG,
 		.drop = drop,
 	};
