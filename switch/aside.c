@@ -20,7 +20,7 @@
 #include "switch/aside.h"
 #include "base/fd.h"
 #include "switch/internal.h"
-#include "switch/thread.h"
+#include "work/thread.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -17,9 +17,9 @@
 
 #include "base/util.h"
 #include "switch/fdb.h"
-#include "switch/grace.h"
+#include "work/grace.h"
 #include "switch/offload.h"
-#include "switch/patience.h"
+#include "work/patience.h"
 #include "switch/switch.h"
 #include <sys/epoll.h>
 #include <sys/queue.h>

@@ -29,8 +29,8 @@
 
 #include "base/fd.h"
 #include "switch/internal.h"
-#include "switch/rcu.h"
-#include "switch/thread.h"
+#include "work/rcu.h"
+#include "work/thread.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef SWITCH_RCU_H
-#define SWITCH_RCU_H
+#ifndef WORK_RCU_H
+#define WORK_RCU_H
 
 /*
- * Quiescent-state RCU, as the switch uses it. Workers are readers: what they got from the published topology
+ * Quiescent-state RCU, as workers use it. Workers are readers: what they got from the published topology
  * they use until their next rcu_quiet() or rcu_leave(). The grace thread waits for them.
  *
  * ThreadSanitizer does not see inside liburcu; `key` names for it what a worker's quiet moment releases and the
@@ -13,14 +13,14 @@
 #include <urcu-qsbr.h>
 
 #if defined(__SANITIZE_THREAD__)
-#define SWITCH_TSAN 1
+#define WORK_TSAN 1
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
-#define SWITCH_TSAN 1
+#define WORK_TSAN 1
 #endif
 #endif
 
-#ifdef SWITCH_TSAN
+#ifdef WORK_TSAN
 #include <sanitizer/tsan_interface.h>
 #define RCU_RELEASE(key) __tsan_release(key)
 #define RCU_ACQUIRE(key) __tsan_acquire(key)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "switch/thread.h"
-#include "switch/patience.h"
+#include "work/thread.h"
+#include "work/patience.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

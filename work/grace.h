@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef SWITCH_GRACE_H
-#define SWITCH_GRACE_H
+#ifndef WORK_GRACE_H
+#define WORK_GRACE_H
 
 /*
  * Things to do once no worker can see an object any more. See grace.c. Control thread, all of it.

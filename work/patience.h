@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef SWITCH_PATIENCE_H
-#define SWITCH_PATIENCE_H
+#ifndef WORK_PATIENCE_H
+#define WORK_PATIENCE_H
 
 /*
  * How an adaptive worker waits for its next work.

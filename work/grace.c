@@ -9,10 +9,10 @@
  * sleeps on a condition variable while there is nothing to do.
  */
 
-#include "switch/grace.h"
+#include "work/grace.h"
 #include "base/fd.h"
-#include "switch/rcu.h"
-#include "switch/thread.h"
+#include "work/rcu.h"
+#include "work/thread.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>

@@ -2,7 +2,7 @@
 
 /* The policy with a made clock: a worker that sleeps, naps and is woken as the plan says, and what that costs. */
 
-#include "switch/patience.h"
+#include "work/patience.h"
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

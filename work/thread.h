@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef SWITCH_THREAD_H
-#define SWITCH_THREAD_H
+#ifndef WORK_THREAD_H
+#define WORK_THREAD_H
 
 #include <pthread.h>
 
