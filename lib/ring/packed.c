@@ -6,6 +6,8 @@
  * what is in flight is counted: a descriptor that looks available but is still ours is a lie.
  */
 
+#include "ring/lay.h"
+#include "ring/order.h"
 #include "ring/quad.h"
 
 #define DESCS_PER_LINE 4u

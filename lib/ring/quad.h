@@ -11,7 +11,8 @@
  * 9.1.1, AMD64 APM 7.3.2): what comes with its flags is what the driver wrote before them.
  */
 
-#include "ring/ring_internal.h"
+#include "ring/lay.h"
+#include "ring/order.h"
 
 #if defined(__x86_64__) && !RING_TSAN
 #define RING_HAS_QUADS 1

@@ -5,6 +5,8 @@
  * indices; the driver's is avail->idx, ours that it sees is used->idx.
  */
 
+#include "ring/lay.h"
+#include "ring/order.h"
 #include "ring/quad.h"
 
 #define FETCH_AHEAD 64u /* chains beyond those that are popped */
