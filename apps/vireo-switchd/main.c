@@ -151,7 +151,7 @@ static int switch_start(struct daemon *d)
 		.spin_percent = d->options.spin_percent,
 		.fdb_entries = d->options.fdb_entries,
 		.fdb_age_s = d->options.fdb_age_s,
-		.log = logger_log(&d->switch_logger, d->options.log_level),
+		.log = logger_log(&d->switch_logger, d->options.daemon.log_level),
 	};
 	int err = sw_new(&config, d->loop, &d->ports.sw);
 
@@ -167,8 +167,8 @@ static int switch_start(struct daemon *d)
 		return err;
 	d->ports.loop = d->loop;
 	d->ports.faults = fault_table;
-	d->ports.log_level = d->options.log_level;
-	d->ports.control_log = logger_log(&d->control_logger, d->options.log_level);
+	d->ports.log_level = d->options.daemon.log_level;
+	d->ports.control_log = logger_log(&d->control_logger, d->options.daemon.log_level);
 	return ports_init(&d->ports);
 }
 
@@ -178,10 +178,10 @@ static int control_path(struct daemon *d)
 	char *slash;
 	int err;
 
-	if (d->options.control) {
-		if (strlen(d->options.control) >= sizeof(d->control_path))
+	if (d->options.daemon.control) {
+		if (strlen(d->options.daemon.control) >= sizeof(d->control_path))
 			return -ENAMETOOLONG;
-		memcpy(d->control_path, d->options.control, strlen(d->options.control) + 1);
+		memcpy(d->control_path, d->options.daemon.control, strlen(d->options.daemon.control) + 1);
 		return 0;
 	}
 	err = ctl_default_path("switchd", d->control_path, sizeof(d->control_path));
@@ -221,8 +221,8 @@ static int control_start(struct daemon *d)
 {
 	const struct ctl_server_config config = {
 		.path = d->control_path,
-		.set_group = d->options.set_control_group,
-		.group = d->options.control_group,
+		.set_group = d->options.daemon.set_control_group,
+		.group = d->options.daemon.control_group,
 		.commands = switchd_commands,
 		.command_count = switchd_command_count,
 		.opaque = &d->ports,
@@ -347,14 +347,14 @@ int main(int argc, char **argv)
 	int ret = 0;
 
 	switch (options_parse(argc, argv, stdout, stderr, &d.options)) {
-	case OPTIONS_DONE:
+	case SETTINGS_DONE:
 		return 0;
-	case OPTIONS_BAD:
+	case SETTINGS_BAD:
 		return 2;
-	case OPTIONS_RUN:
+	case SETTINGS_RUN:
 		break;
 	}
-	d.log = logger_log(&d.logger, d.options.log_level);
+	d.log = logger_log(&d.logger, d.options.daemon.log_level);
 	if (start(&d)) {
 		stop(&d, 1);
 		return 1;

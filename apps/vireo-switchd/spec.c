@@ -2,16 +2,14 @@
 #include "spec.h"
 #include "base/util.h"
 #include "base/visible.h"
+#include "daemon/parse.h"
 #include "switch/switch.h"
 #include "vireo/device.h"
 #include "vireo/endpoint.h"
 #include "vireo/pci.h"
 #include <ctype.h>
 #include <errno.h>
-#include <grp.h>
-#include <limits.h>
 #include <net/if.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,58 +28,6 @@ static const char *const type_names[] = {
 const char *spec_type_name(enum spec_type type)
 {
 	return type_names[type];
-}
-
-bool spec_number(const char *text, unsigned long min, unsigned long max, unsigned long *ret_number)
-{
-	unsigned long n;
-	char *end;
-
-	if (!isdigit((unsigned char)*text))
-		return false;
-	errno = 0;
-	n = strtoul(text, &end, 10);
-	if (errno || *end || n < min || n > max)
-		return false;
-	*ret_number = n;
-	return true;
-}
-
-#define NAMES_BYTES 65536u /* of an entry; a group's holds its members' names */
-
-/* A number is one, and is not asked for as a name: databases of users may be far away, and wait for a network. */
-bool spec_group(const char *text, gid_t *ret_group)
-{
-	struct group entry, *group = NULL;
-	unsigned long n;
-	char *buffer;
-
-	if (spec_number(text, 0, UINT32_MAX - 1, &n)) {
-		*ret_group = (gid_t)n;
-		return true;
-	}
-	buffer = malloc(NAMES_BYTES);
-	if (buffer && !getgrnam_r(text, &entry, buffer, NAMES_BYTES, &group) && group)
-		*ret_group = group->gr_gid;
-	free(buffer);
-	return group;
-}
-
-bool spec_user(const char *text, uid_t *ret_user)
-{
-	struct passwd entry, *user = NULL;
-	unsigned long n;
-	char *buffer;
-
-	if (spec_number(text, 0, UINT32_MAX - 1, &n)) {
-		*ret_user = (uid_t)n;
-		return true;
-	}
-	buffer = malloc(NAMES_BYTES);
-	if (buffer && !getpwnam_r(text, &entry, buffer, NAMES_BYTES, &user) && user)
-		*ret_user = user->pw_uid;
-	free(buffer);
-	return user;
 }
 
 static bool is_name(const char *text, const char *key)
@@ -129,7 +75,7 @@ static bool set_queues(struct spec *spec, const char *value)
 {
 	unsigned long n;
 
-	if (!spec_number(value, 1, SW_QUEUES_MAX, &n))
+	if (!parse_number(value, 1, SW_QUEUES_MAX, &n))
 		return false;
 	spec->queues = (unsigned)n;
 	return true;
@@ -144,7 +90,7 @@ static bool set_mtu(struct spec *spec, const char *value)
 {
 	unsigned long n;
 
-	if (!spec_number(value, 68, 65535, &n))
+	if (!parse_number(value, 68, 65535, &n))
 		return false;
 	spec->mtu = (uint16_t)n;
 	return true;
@@ -196,13 +142,13 @@ static bool set_spoof(struct spec *spec, const char *value)
 static bool set_user(struct spec *spec, const char *value)
 {
 	spec->set_user = true;
-	return spec_user(value, &spec->user);
+	return parse_user(value, &spec->user);
 }
 
 static bool set_group(struct spec *spec, const char *value)
 {
 	spec->set_group = true;
-	return spec_group(value, &spec->group);
+	return parse_group(value, &spec->group);
 }
 
 static bool set_perm(struct spec *spec, const char *value)
@@ -236,7 +182,7 @@ static bool set_queue_size(struct spec *spec, const char *value)
 {
 	unsigned long n;
 
-	if (!spec_number(value, 2, 32768, &n) || (n & (n - 1)))
+	if (!parse_number(value, 2, 32768, &n) || (n & (n - 1)))
 		return false;
 	spec->queue_size = (unsigned)n;
 	return true;
@@ -279,30 +225,9 @@ static bool set_files(struct spec *spec, const char *value)
 	return spec->any_files || !strcmp(value, "memory");
 }
 
-/* A number of bytes, KiB (K), MiB (M), GiB (G) or TiB (T). */
 static bool set_memory_max(struct spec *spec, const char *value)
 {
-	static const char units[] = "KMGT";
-	const char *unit = NULL;
-	char digits[21];
-	unsigned long n;
-	size_t len = strlen(value);
-	unsigned shift = 0;
-
-	if (len)
-		unit = strchr(units, value[len - 1]);
-	if (unit) {
-		shift = 10 * (unsigned)(unit - units + 1);
-		len--;
-	}
-	if (len >= sizeof(digits))
-		return false;
-	memcpy(digits, value, len);
-	digits[len] = '\0';
-	if (!spec_number(digits, 1, ULONG_MAX >> shift, &n))
-		return false;
-	spec->memory_max_bytes = (uint64_t)n << shift;
-	return true;
+	return parse_size(value, &spec->memory_max_bytes);
 }
 
 static const struct spec_key {

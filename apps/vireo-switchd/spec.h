@@ -4,6 +4,7 @@
 
 /* A port as the user writes it: TYPE:ADDRESS[,key=value...]. Pure parsing: nothing is opened. */
 
+#include "daemon/parse.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,7 +12,7 @@
 
 #define SPEC_NAME_BYTES 64u
 #define SPEC_ADDRESS_BYTES 4096u
-#define SPEC_WHY_BYTES 256u
+#define SPEC_WHY_BYTES PARSE_WHY_BYTES
 #define SPEC_MACS_MAX 8u
 
 enum spec_type {
@@ -50,12 +51,7 @@ const char *spec_type_name(enum spec_type type);
 /* 0, or -EINVAL and in `why` one phrase that names the culprit and says what was expected. */
 int spec_parse(const char *text, struct spec *ret_spec, char why[SPEC_WHY_BYTES]);
 
-/* A whole decimal number from min to max, and nothing else. */
-bool spec_number(const char *text, unsigned long min, unsigned long max, unsigned long *ret_number);
 /* Does spec_parse() have to look up a user or a group, which may take its time? */
 bool spec_has_names(const char *text);
-/* A group's or a user's name or number. Any thread; a name may be waited for. */
-bool spec_group(const char *text, gid_t *ret_group);
-bool spec_user(const char *text, uid_t *ret_user);
 
 #endif

@@ -328,10 +328,10 @@ static void cpu_lists_hold_ranges_and_single_cpus(void **state)
 
 static char err_text[1024];
 
-static enum options_verdict parse(struct options *options, const char *const *words)
+static enum settings_verdict parse(struct options *options, const char *const *words)
 {
 	char *argv[16] = {strdup("vireo-switchd")};
-	enum options_verdict verdict;
+	enum settings_verdict verdict;
 	FILE *err = fmemopen(err_text, sizeof(err_text), "w"), *out = fopen("/dev/null", "w");
 	int argc = 1;
 
@@ -352,7 +352,7 @@ static void assert_refused(const char *const *words, const char *expected)
 {
 	struct options o;
 
-	assert_int_equal(parse(&o, words), OPTIONS_BAD);
+	assert_int_equal(parse(&o, words), SETTINGS_BAD);
 	if (!strstr(err_text, expected))
 		fail_msg("expected '%s' in '%s'", expected, err_text);
 	assert_ptr_equal(strchr(err_text, '\n'), err_text + strlen(err_text) - 1); /* one line */
@@ -365,7 +365,7 @@ static void options_are_carried_over(void **state)
 	assert_int_equal(parse(&o, WORDS("--port", "null:a", "--workers", "3", "--poll", "--fdb-age=9",
 					 "--fdb-entries", "99", "--log-level", "debug", "--control", "/c",
 					 "--port", "tap:b")),
-			 OPTIONS_RUN);
+			 SETTINGS_RUN);
 	assert_int_equal(o.port_count, 2);
 	assert_string_equal(o.ports[1].name, "b");
 	assert_int_equal(o.workers, 3);
@@ -373,8 +373,8 @@ static void options_are_carried_over(void **state)
 	assert_true(o.poll);
 	assert_int_equal(o.fdb_age_s, 9);
 	assert_int_equal(o.fdb_entries, 99);
-	assert_int_equal(o.log_level, VIREO_LOG_DEBUG);
-	assert_string_equal(o.control, "/c");
+	assert_int_equal(o.daemon.log_level, VIREO_LOG_DEBUG);
+	assert_string_equal(o.daemon.control, "/c");
 	options_free(&o);
 }
 
@@ -382,15 +382,15 @@ static void how_long_to_wait_awake_is_carried_over_and_nothing_means_never(void 
 {
 	struct options o;
 
-	assert_int_equal(parse(&o, WORDS("--spin-us", "3000", "--spin-percent", "100")), OPTIONS_RUN);
+	assert_int_equal(parse(&o, WORDS("--spin-us", "3000", "--spin-percent", "100")), SETTINGS_RUN);
 	assert_int_equal(o.spin_us, 3000);
 	assert_int_equal(o.spin_percent, 100);
 	options_free(&o);
-	assert_int_equal(parse(&o, WORDS("--spin-us=0", "--spin-percent=0")), OPTIONS_RUN);
+	assert_int_equal(parse(&o, WORDS("--spin-us=0", "--spin-percent=0")), SETTINGS_RUN);
 	assert_int_equal(o.spin_us, SW_SPIN_NEVER);
 	assert_int_equal(o.spin_percent, SW_SPIN_NEVER);
 	options_free(&o);
-	assert_int_equal(parse(&o, (const char *const[]){NULL}), OPTIONS_RUN);
+	assert_int_equal(parse(&o, (const char *const[]){NULL}), SETTINGS_RUN);
 	assert_int_equal(o.spin_us, 0); /* as measured */
 	assert_int_equal(o.spin_percent, 0);
 	options_free(&o);
@@ -403,11 +403,11 @@ static void no_options_give_the_defaults(void **state)
 {
 	struct options o;
 
-	assert_int_equal(parse(&o, (const char *const[]){NULL}), OPTIONS_RUN);
+	assert_int_equal(parse(&o, (const char *const[]){NULL}), SETTINGS_RUN);
 	assert_int_equal(o.workers, 1);
 	assert_int_equal(o.fdb_entries, 65536);
 	assert_int_equal(o.fdb_age_s, 300);
-	assert_false(o.poll || o.control || o.port_count);
+	assert_false(o.poll || o.daemon.control || o.port_count);
 	options_free(&o);
 }
 
@@ -461,7 +461,7 @@ static void a_file_says_what_options_say(void **state)
 	assert_int_equal(
 		parse(&o, WORDS("--config", file("# a comment\n\n  port null:a # another\n\tport\ttap:b#c\r\n"
 						 "workers 2\npoll\nfdb-age 60"))),
-		OPTIONS_RUN);
+		SETTINGS_RUN);
 	unlink(file_path);
 	assert_int_equal(o.port_count, 2);
 	assert_string_equal(o.ports[1].address, "b#c");
@@ -477,7 +477,7 @@ static void the_command_line_holds_over_the_file_and_adds_ports(void **state)
 
 	assert_int_equal(parse(&o, WORDS("--adaptive", "--workers", "5", "--port", "null:b", "--config",
 					 file("workers 2\npoll\nport null:a\nfdb-age 60\n"))),
-			 OPTIONS_RUN);
+			 SETTINGS_RUN);
 	unlink(file_path);
 	assert_int_equal(o.workers, 5);
 	assert_false(o.poll);
@@ -530,7 +530,7 @@ static void no_line_is_read_in_part(void **state)
 	memset(line, ' ', sizeof(line)); /* a last line without its newline, of just so many bytes */
 	memcpy(line, "port null:a\nport null:b", 23);
 	file_of(line, 12 + 65536);
-	assert_int_equal(parse(&o, WORDS("--config", file_path)), OPTIONS_RUN);
+	assert_int_equal(parse(&o, WORDS("--config", file_path)), SETTINGS_RUN);
 	assert_int_equal(o.port_count, 2);
 	options_free(&o);
 	unlink(file_path);
@@ -546,8 +546,8 @@ static void help_and_version_end_well(void **state)
 {
 	struct options o;
 
-	assert_int_equal(parse(&o, WORDS("--help")), OPTIONS_DONE);
-	assert_int_equal(parse(&o, WORDS("--version")), OPTIONS_DONE);
+	assert_int_equal(parse(&o, WORDS("--help")), SETTINGS_DONE);
+	assert_int_equal(parse(&o, WORDS("--version")), SETTINGS_DONE);
 }
 
 int main(void)

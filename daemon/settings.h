@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DAEMON_SETTINGS_H
+#define DAEMON_SETTINGS_H
+
+/*
+ * The command line and the configuration file of a daemon, from one table: the setting --fdb-age 60 on the command line is
+ * "fdb-age 60" in the file. What the command line says holds over the file; of what may be given often, both are taken.
+ * --config, --version and --help are every daemon's and stand in no table.
+ */
+
+#include "daemon/parse.h"
+#include "vireo/base.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#define SETTINGS_MAX 64u /* rows of a table */
+
+struct setting {
+	const char *name;
+	const char *arg; /* what the help calls its value; NULL: it takes none, and `set` gets "" */
+	/*
+	 * Puts the value into the daemon's options. False if the value is bad; `why` (PARSE_WHY_BYTES, empty) is set if there
+	 * is more to say than `expected`.
+	 */
+	bool (*set)(void *options, const char *value, char *why);
+	const char *expected;
+	const char *help;
+};
+
+struct settings {
+	const char *program; /* "vireo-switchd": its lines begin with it */
+	const char *usage;   /* what the help says first */
+	const struct setting *rows;
+	unsigned count;
+	void (*help_more)(FILE *out); /* below the options; NULL: nothing */
+};
+
+enum settings_verdict {
+	SETTINGS_RUN,
+	SETTINGS_DONE, /* --help or --version has been printed: exit 0 */
+	SETTINGS_BAD,  /* one line has been printed: exit 2 */
+};
+
+/* Fills in `options`, which holds the defaults. Messages go to `err`, --help and --version to `out`. */
+enum settings_verdict settings_parse(const struct settings *settings, void *options, int argc, char *const *argv, FILE *out,
+				     FILE *err);
+
+/* ---- settings that every daemon has: its options begin with them ---- */
+
+struct daemon_options {
+	char *control; /* NULL: the default path */
+	bool set_control_group;
+	gid_t control_group;
+	enum vireo_log_level log_level;
+};
+
+/* Rows for the daemon's table. */
+#define SETTING_CONTROL \
+	{"control", "SOCK", settings_set_control, "the path of a UNIX socket", "control socket for vireoctl"}
+#define SETTING_CONTROL_GROUP \
+	{"control-group", "GROUP", settings_set_control_group, "a group's name or number", \
+	 "members of GROUP may control, too"}
+#define SETTING_LOG_LEVEL \
+	{"log-level", "LEVEL", settings_set_log_level, "error, warning, info or debug", "what goes to stderr (info)"}
+
+bool settings_set_control(void *options, const char *value, char *why);
+bool settings_set_control_group(void *options, const char *value, char *why);
+bool settings_set_log_level(void *options, const char *value, char *why);
+
+/* The defaults. */
+void daemon_options_init(struct daemon_options *options);
+void daemon_options_free(struct daemon_options *options);
+
+/* ---- settings.c, config_file.c: between the two ---- */
+
+const struct setting *settings_find(const struct settings *settings, const char *name);
+/* `where` is "--" or "FILE:LINE: ". */
+bool settings_apply(const struct settings *settings, void *options, const struct setting *setting, const char *value,
+		    const char *where, FILE *err);
+/* Reads a file; false: a line has been printed. */
+bool config_file_read(const struct settings *settings, void *options, const char *path, FILE *err);
+
+#endif
