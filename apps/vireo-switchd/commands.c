@@ -3,6 +3,7 @@
 #include "commands.h"
 #include "ctl/rpc.h"
 #include "ctl/switchd_commands.h"
+#include "daemon/daemon.h"
 #include "port.h"
 #include "report.h"
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #define FDB_SHOWN_MAX 131072u /* of more entries, so many are listed: about 10 MiB of reply */
 
@@ -155,8 +155,7 @@ static void serve_stats(struct rpc_call *call, void *opaque)
 
 static void serve_version(struct rpc_call *call, void *opaque)
 {
-	rpc_call_reply(call, json_pack("{s:s, s:s, s:i, s:i}", "daemon", "vireo-switchd", "version",
-				       VIREO_VERSION, "protocol", 1, "pid", (int)getpid()));
+	daemon_serve_version(call, "vireo-switchd");
 }
 
 const struct ctl_command switchd_commands[] = {CTL_SWITCHD_COMMANDS(CTL_ROW_SERVE)};

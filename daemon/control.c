@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The daemon's control socket: where it is, and what is said when it cannot be had. */
+#include "base/log.h"
+#include "ctl/rpc.h"
+#include "ctl/server.h"
+#include "daemon/aside.h"
+#include "daemon/daemon.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The default path's folder is ours to make; one that the user named is not. */
+static int control_path(struct daemon *daemon, const char *name)
+{
+	const char *given = daemon->options->control;
+	char *path = daemon->control_path, *slash;
+	int err;
+
+	if (given) {
+		if (strlen(given) >= DAEMON_PATH_BYTES)
+			return -ENAMETOOLONG;
+		memcpy(path, given, strlen(given) + 1);
+		return 0;
+	}
+	err = ctl_default_path(name, path, DAEMON_PATH_BYTES);
+	if (err)
+		return err;
+	slash = strrchr(path, '/');
+	*slash = '\0';
+	if (mkdir(path, geteuid() == 0 ? 0755 : 0700) && errno != EEXIST)
+		err = -errno;
+	*slash = '/';
+	return err;
+}
+
+static const char *advice(int err)
+{
+	switch (-err) {
+	case EADDRINUSE:
+		return "another daemon answers there: stop it, or give --control another path";
+	case EEXIST:
+		return "something that is no socket is there: remove it, or give --control another path";
+	case ENOENT:
+		return "its folder does not exist: make it, or give --control another path";
+	case EACCES:
+		return "no permission there: give --control a path in a folder that this user may read and write";
+	case EBUSY:
+		return "somebody holds a lock on its folder (lslocks): end that, or give --control another path";
+	case EPERM:
+		return "not permitted: --control-group must be a group that this user is in";
+	case ENAMETOOLONG:
+		return "its last part is too long: at most 80 bytes after the last '/'";
+	default:
+		return strerror(-err);
+	}
+}
+
+int daemon_control(struct daemon *daemon, const char *name, const struct ctl_command *commands, size_t count, void *opaque)
+{
+	const struct ctl_server_config config = {
+		.path = daemon->control_path,
+		.set_group = daemon->options->set_control_group,
+		.group = daemon->options->control_group,
+		.commands = commands,
+		.command_count = count,
+		.opaque = opaque,
+		.log = daemon->control_log,
+		.close_aside = aside_run,
+	};
+	int err = control_path(daemon, name);
+
+	if (err == -ENOENT && !*daemon->control_path) {
+		log_error(&daemon->log, "no place for the control socket: set XDG_RUNTIME_DIR, or give --control");
+		return err;
+	}
+	if (!err)
+		err = ctl_server_new(&config, daemon->loop, &daemon->control);
+	if (err)
+		log_error(&daemon->log, "control socket '%s': %s", daemon->control_path, advice(err));
+	return err;
+}
+
+void daemon_serve_version(struct rpc_call *call, const char *program)
+{
+	rpc_call_reply(call, json_pack("{s:s, s:s, s:i, s:i}", "daemon", program, "version", VIREO_VERSION, "protocol", 1,
+				       "pid", (int)getpid()));
+}
