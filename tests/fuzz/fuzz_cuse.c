@@ -5,8 +5,9 @@
  * mappings with a memory table to lay on it, and IOTLB messages, one after the other.
  */
 #include "fuzz.h"
-#include "transport/cuse/iotlb.h"
+#include "mem/iotlb.h"
 #include "transport/cuse/maps.h"
+#include "wire/iotlb.h"
 #include <assert.h>
 #include <stdlib.h>
 

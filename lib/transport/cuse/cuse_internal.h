@@ -13,7 +13,6 @@
  *	table.c		a row per ioctl: its sizes, who may, what must be quiet
  *	handlers.c	ioctls about the device, ring_handlers.c: about one ring
  *	iommu.c		what is read from and written to an opener: addresses as they are asked for
- *	iotlb.c		IOTLB messages and the table that they make; pure
  *	caller.c	the process behind a request, memory.c: its memory, files.c: the files behind that,
  *			maps.c: /proc's text
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/loop.h"
-#include "mem/view.h"
+#include "mem/iotlb.h"
 #include "transport/cuse/cuse_internal.h"
-#include "transport/cuse/iotlb.h"
+#include "wire/iotlb.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,8 +48,6 @@ static void ask_again(void *opaque);
 
 /* ---- the map ---- */
 
-_Static_assert(MAP_VIEW_PARTS_MAX >= MAP_REGIONS_MAX, "a window that has been taken alone has room");
-
 static void forget_misses(struct opener *opener)
 {
 	memset(opener->misses, 0, device_queue_count(opener->device) * sizeof(*opener->misses));
@@ -57,16 +55,9 @@ static void forget_misses(struct opener *opener)
 
 static int view_set(struct opener *opener, const char **why)
 {
-	struct iotlb *iotlb = opener->iotlb;
 	struct map *view;
-	int r;
+	int r = iotlb_view(opener->iotlb, opener->memory, &view);
 
-	while ((r = map_view(opener->memory, iotlb->windows, iotlb->count, &view, NULL)) == -E2BIG)
-		iotlb_forget_oldest(iotlb); /* there are more windows than one: the one has room */
-	if (r == -EFAULT) { /* a new table without what windows show: they will be asked for again */
-		iotlb->count = 0;
-		r = map_view(opener->memory, iotlb->windows, 0, &view, NULL);
-	}
 	*why = "out of memory";
 	/* Better no map than the one before, which may show what has been taken away. */
 	device_map_set(opener->device, r ? NULL : view);

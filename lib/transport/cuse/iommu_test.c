@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "transport/cuse/iotlb.h"
 #include "transport/cuse/opener_lab.h"
+#include "wire/iotlb.h"
 
 /*
  * VIRTIO_F_ACCESS_PLATFORM: what is missing is asked for by MISS, comes by UPDATE and goes by INVALIDATE. The

@@ -5,14 +5,13 @@
 #include <stdint.h>
 /* after the above: */
 #include "base/util.h"
-#include "transport/cuse/iotlb.h"
+#include "wire/iotlb.h"
 #include <cmocka.h>
 #include <errno.h>
 #include <linux/vhost_types.h>
-#include <stdlib.h>
 #include <string.h>
 
-/* IOTLB messages and the table that they make. */
+/* IOTLB messages. */
 
 static const struct iotlb_message good = { .type = VHOST_IOTLB_UPDATE,
 					   .perm = VHOST_ACCESS_RW,
@@ -123,97 +122,6 @@ static void unknown_versions_are_refused(void **state)
 	}
 }
 
-/* ---- the table ---- */
-
-static void update(struct iotlb *iotlb, uint64_t iova, uint64_t bytes)
-{
-	iotlb_update(iotlb, &(struct map_window){ iova, iova + 0x100000, bytes, MAP_READ | MAP_WRITE });
-}
-
-static void windows_are_sorted(void **state)
-{
-	struct iotlb *iotlb = calloc(1, sizeof(*iotlb));
-
-	update(iotlb, 0x3000, 0x1000);
-	update(iotlb, 0x1000, 0x1000);
-	update(iotlb, 0x2000, 0x1000);
-	assert_int_equal(iotlb->count, 3);
-	for (unsigned i = 0; i < 3; i++)
-		assert_int_equal(iotlb->windows[i].gpa, 0x1000 * (i + 1));
-	free(iotlb);
-}
-
-static void window_takes_the_place_of_what_it_overlaps(void **state)
-{
-	struct iotlb *iotlb = calloc(1, sizeof(*iotlb));
-
-	update(iotlb, 0x1000, 0x1000);
-	update(iotlb, 0x2000, 0x1000);
-	update(iotlb, 0x4000, 0x1000);
-	update(iotlb, 0x1fff, 0x2);
-	assert_int_equal(iotlb->count, 2);
-	assert_int_equal(iotlb->windows[0].gpa, 0x1fff);
-	assert_int_equal(iotlb->windows[1].gpa, 0x4000);
-	free(iotlb);
-}
-
-static void invalidate_forgets_whole_windows(void **state)
-{
-	struct iotlb *iotlb = calloc(1, sizeof(*iotlb));
-
-	for (unsigned i = 0; i < 8; i++)
-		update(iotlb, 0x1000 * i, 0x1000);
-	iotlb_invalidate(iotlb, 0x2fff, 2);
-	assert_int_equal(iotlb->count, 6);
-	iotlb_invalidate(iotlb, 0x2000, 0x2000); /* nothing is there any more */
-	assert_int_equal(iotlb->count, 6);
-	iotlb_invalidate(iotlb, 0, UINT64_MAX);
-	assert_int_equal(iotlb->count, 0);
-	iotlb_invalidate(iotlb, 0, 1);
-	free(iotlb);
-}
-
-/* 2^64 bytes have no number: their size is told as 0. A range may end with the last byte. */
-static void invalidate_reaches_the_top_of_the_address_space(void **state)
-{
-	static const struct {
-		uint64_t iova, size;
-		unsigned left;
-	} ranges[] = {
-		{ 0, 0, 0 },
-		{ 0, UINT64_MAX, 0 },
-		{ UINT64_C(1) << 63, UINT64_C(1) << 63, 1 },
-		{ UINT64_MAX, 1, 2 }, /* no window has it */
-		{ UINT64_MAX - 1, 2, 1 },
-	};
-	struct iotlb *iotlb = calloc(1, sizeof(*iotlb));
-
-	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++) {
-		struct iotlb_message message = { .type = VHOST_IOTLB_INVALIDATE,
-						 .iova = ranges[i].iova,
-						 .size_bytes = ranges[i].size };
-
-		assert_int_equal(parse(&message, IOTLB_MESSAGE_BYTES, &message), 0);
-		update(iotlb, 0x1000, 0x1000);
-		update(iotlb, UINT64_MAX - 0x1fff, 0x1fff);
-		iotlb_invalidate(iotlb, message.iova, message.size_bytes);
-		assert_int_equal(iotlb->count, ranges[i].left);
-	}
-	free(iotlb);
-}
-
-static void full_table_forgets_the_oldest(void **state)
-{
-	struct iotlb *iotlb = calloc(1, sizeof(*iotlb));
-
-	update(iotlb, 0x10000000, 0x1000);
-	for (unsigned i = 1; i < IOTLB_WINDOWS_MAX + 1; i++)
-		update(iotlb, 0x1000 * i, 0x1000);
-	assert_int_equal(iotlb->count, IOTLB_WINDOWS_MAX);
-	assert_int_equal(iotlb->windows[IOTLB_WINDOWS_MAX - 1].gpa, 0x1000 * IOTLB_WINDOWS_MAX);
-	free(iotlb);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -222,11 +130,6 @@ int main(void)
 		cmocka_unit_test(messages_that_lie_are_refused),
 		cmocka_unit_test(sizes_of_32_bit_callers_are_refused_clearly),
 		cmocka_unit_test(unknown_versions_are_refused),
-		cmocka_unit_test(windows_are_sorted),
-		cmocka_unit_test(window_takes_the_place_of_what_it_overlaps),
-		cmocka_unit_test(invalidate_forgets_whole_windows),
-		cmocka_unit_test(invalidate_reaches_the_top_of_the_address_space),
-		cmocka_unit_test(full_table_forgets_the_oldest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
