@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/fd.h"
-#include "device/device_internal.h"
+#include "device/miss.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -42,6 +42,9 @@ static int device_fill(struct vireo_device *device, const struct vireo_device_co
 {
 	int r = config_copy(&device->ops, sizeof(device->ops), config->ops);
 
+	if (r)
+		return r;
+	r = misses_new(device);
 	if (r)
 		return r;
 	device->account = mem_account_open(config->memory, config->memory_max_bytes);
@@ -107,6 +110,7 @@ void vireo_device_free(struct vireo_device *device)
 	assert(!device->transport);
 	for (unsigned i = 0; i < device->queue_count; i++)
 		queue_fini(&device->queues[i]);
+	misses_free(device);
 	mem_account_close(device->account);
 	fd_close(&device->event_fd);
 	free(device->config);

@@ -19,7 +19,7 @@
  *	config_space.c
  *	queue_setup.c	what the peer says about queues
  *	queue_run.c	start, quiesce, control queues
- *	miss.c		what queues wait for: addresses that are not in memory yet
+ *	miss.c		what queues wait for: addresses that are not in memory yet (miss.h)
  *	queue.c		a running queue in its worker's hands
  *	signal.c	how it signals, and what that may cost
  */
@@ -78,18 +78,8 @@ struct vireo_queue {
 	bool lied; /* any thread sets it (atomic), the control thread acts on it: see broken.c */
 
 	/* The worker's while the queue runs, then the control thread's. */
-	bool missed; /* it has stopped at miss_gpa, which was not in memory */
-	bool miss_write;
-	uint64_t miss_gpa;
-	uint64_t miss_maps; /* device->maps_set at that time */
-	bool looked; /* ahead, since it missed something or device_misses_look() */
 	struct signal_cost signal_cost;
-
-	/* Control thread, of a patient device: see miss.c. */
-	unsigned ahead_count, ahead_awaited; /* it does not start without the first `awaited` ones */
-	bool ahead_old; /* it has waited since the last device_misses_settle() */
-	bool ahead_settled; /* some of them have not come: it waits for none until they have */
-	struct ring_absence ahead[DEVICE_MISSES_MAX - 1];
+	struct queue_miss *miss; /* miss.c's: what it waits for */
 };
 
 struct vireo_device {
@@ -108,6 +98,7 @@ struct vireo_device {
 	int event_fd; /* raised from any thread: look at break_state, faulted and missed */
 	struct map_faults faults;
 	struct mem_account *account;
+	struct queue_miss *misses; /* miss.c's: one for each queue */
 	struct vireo_notifier *notifier; /* borrowed, or NULL */
 
 	/* Control thread. */
@@ -154,16 +145,6 @@ void queue_lie_raise(struct vireo_queue *queue);
 void queue_halt(struct vireo_queue *queue, const char *why);
 void device_miss_raise(struct vireo_device *device); /* any thread: a queue has missed something */
 void device_event(void *opaque, uint32_t events); /* event_fd's watch */
-
-/* miss.c */
-
-/* Worker, or of a queue that cannot start: its ring has stopped at `gpa`, which is to be read or written. */
-void miss_raise(struct vireo_queue *queue, uint64_t gpa, bool write);
-/* Of a queue that is to start. True: it waits, or (not patient) the device is broken. */
-bool miss_remains(struct vireo_queue *queue); /* for what it has missed before */
-bool miss_areas(struct vireo_queue *queue, bool packed); /* for a part of its ring */
-bool miss_ahead(struct vireo_queue *queue, const struct ring_setup *setup); /* for what lies ready in it */
-void miss_forget(struct vireo_queue *queue);
 
 /* queue_run.c */
 void queue_take_back(struct vireo_queue *queue); /* running: asks for it; what has lied is halted then */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "device/device_internal.h"
+#include "device/miss.h"
+#include <errno.h>
+#include <stdlib.h>
 
 /*
  * What a queue has missed: an address that is not in the map yet. It has stopped there, and starts again when the map has it.
@@ -13,40 +15,59 @@
 
 #define SOON_CHAINS 4u /* with so many it runs, and what it needs then may come meanwhile */
 
+int misses_new(struct vireo_device *device)
+{
+	device->misses = calloc(device->queue_count, sizeof(device->misses[0]));
+	if (!device->misses)
+		return -ENOMEM;
+	for (unsigned i = 0; i < device->queue_count; i++)
+		device->queues[i].miss = &device->misses[i];
+	return 0;
+}
+
+void misses_free(struct vireo_device *device)
+{
+	free(device->misses);
+}
+
 void miss_raise(struct vireo_queue *queue, uint64_t gpa, bool write)
 {
-	if (queue->missed)
+	struct queue_miss *miss = queue->miss;
+
+	if (miss->missed)
 		return;
-	queue->missed = true;
-	queue->looked = false;
-	queue->miss_gpa = gpa;
-	queue->miss_maps = queue->device->maps_set;
-	queue->miss_write = write;
+	miss->missed = true;
+	miss->looked = false;
+	miss->gpa = gpa;
+	miss->maps = queue->device->maps_set;
+	miss->write = write;
 	device_miss_raise(queue->device);
 }
 
 void miss_forget(struct vireo_queue *queue)
 {
-	queue->missed = false;
-	queue->looked = false;
-	queue->ahead_count = queue->ahead_awaited = 0;
-	queue->ahead_settled = false;
+	struct queue_miss *miss = queue->miss;
+
+	miss->missed = false;
+	miss->looked = false;
+	miss->ahead_count = miss->ahead_awaited = 0;
+	miss->ahead_settled = false;
 }
 
 bool device_queue_missed(const struct vireo_device *device, uint32_t index, unsigned nth, uint64_t *ret_gpa,
 			 bool *ret_write)
 {
-	const struct vireo_queue *queue = &device->queues[index];
+	const struct queue_miss *miss;
 	struct ring_absence absent;
 	bool missed;
 
 	if (index >= device->queue_count)
 		return false;
-	missed = !queue->running && queue->missed; /* while it runs, that is the worker's */
-	if (nth >= missed + queue->ahead_count)
+	miss = &device->misses[index];
+	missed = !device->queues[index].running && miss->missed; /* while it runs, that is the worker's */
+	if (nth >= missed + miss->ahead_count)
 		return false;
-	absent = nth < missed ? (struct ring_absence){ queue->miss_gpa, queue->miss_write }
-			      : queue->ahead[nth - missed];
+	absent = nth < missed ? (struct ring_absence){ miss->gpa, miss->write } : miss->ahead[nth - missed];
 	*ret_gpa = absent.gpa;
 	*ret_write = absent.write;
 	return true;
@@ -57,16 +78,16 @@ bool device_misses_settle(struct vireo_device *device)
 	bool settled = false;
 
 	for (unsigned i = 0; i < device->queue_count; i++) {
-		struct vireo_queue *queue = &device->queues[i];
+		struct queue_miss *miss = &device->misses[i];
 
-		if (queue->running || queue->missed || !queue->ahead_awaited)
+		if (device->queues[i].running || miss->missed || !miss->ahead_awaited)
 			continue;
-		if (!queue->ahead_old) {
-			queue->ahead_old = true;
+		if (!miss->ahead_old) {
+			miss->ahead_old = true;
 			continue;
 		}
-		queue->ahead_count = queue->ahead_awaited = 0;
-		queue->ahead_settled = settled = true;
+		miss->ahead_count = miss->ahead_awaited = 0;
+		miss->ahead_settled = settled = true;
 	}
 	return settled;
 }
@@ -74,7 +95,7 @@ bool device_misses_settle(struct vireo_device *device)
 void device_misses_look(struct vireo_device *device)
 {
 	for (unsigned i = 0; i < device->queue_count; i++)
-		device->queues[i].looked = false;
+		device->misses[i].looked = false;
 }
 
 static bool is_there(const struct vireo_queue *queue, uint64_t gpa, bool write)
@@ -93,18 +114,19 @@ static bool same_page(uint64_t a, uint64_t b)
 /* What has come is left out, and what has been missed meanwhile. True: some of what it waits for is not there. */
 static bool ahead_remains(struct vireo_queue *queue)
 {
+	struct queue_miss *miss = queue->miss;
 	unsigned kept = 0, awaited = 0;
 
-	for (unsigned i = 0; i < queue->ahead_count; i++) {
-		struct ring_absence absent = queue->ahead[i];
+	for (unsigned i = 0; i < miss->ahead_count; i++) {
+		struct ring_absence absent = miss->ahead[i];
 
-		if (is_there(queue, absent.gpa, absent.write) || (queue->missed && same_page(absent.gpa, queue->miss_gpa)))
+		if (is_there(queue, absent.gpa, absent.write) || (miss->missed && same_page(absent.gpa, miss->gpa)))
 			continue;
-		awaited += i < queue->ahead_awaited;
-		queue->ahead[kept++] = absent;
+		awaited += i < miss->ahead_awaited;
+		miss->ahead[kept++] = absent;
 	}
-	queue->ahead_count = kept;
-	queue->ahead_awaited = awaited;
+	miss->ahead_count = kept;
+	miss->ahead_awaited = awaited;
 	return awaited;
 }
 
@@ -116,20 +138,22 @@ static bool ahead_remains(struct vireo_queue *queue)
 bool miss_remains(struct vireo_queue *queue)
 {
 	struct vireo_device *device = queue->device;
+	struct queue_miss *miss = queue->miss;
 	bool ahead = ahead_remains(queue);
 
-	if (queue->missed && !is_there(queue, queue->miss_gpa, queue->miss_write)) {
-		if (!device->patient && queue->miss_maps != device->maps_set)
+	if (miss->missed && !is_there(queue, miss->gpa, miss->write)) {
+		if (!device->patient && miss->maps != device->maps_set)
 			device_break_now(device, queue, "an address outside guest memory");
 		return true;
 	}
-	queue->missed = false;
+	miss->missed = false;
 	return ahead;
 }
 
 /* Where an area is not in the map, page by page: the first is missed, others will be. */
 static void area_missed(struct vireo_queue *queue, uint64_t start, uint64_t bytes, bool write)
 {
+	struct queue_miss *miss = queue->miss;
 	struct map_cache cache = { 0 };
 	uint64_t usable;
 
@@ -139,12 +163,12 @@ static void area_missed(struct vireo_queue *queue, uint64_t start, uint64_t byte
 		if (map_at(queue->device->map, &cache, gpa, write, &usable))
 			continue;
 		usable = RING_PAGE_BYTES - gpa % RING_PAGE_BYTES;
-		if (!queue->missed) {
-			queue->ahead_count = queue->ahead_awaited = 0; /* buffers come later */
+		if (!miss->missed) {
+			miss->ahead_count = miss->ahead_awaited = 0; /* buffers come later */
 			miss_raise(queue, gpa, write);
-		} else if (queue->ahead_count < ARRAY_SIZE(queue->ahead)) {
-			queue->ahead[queue->ahead_count++] = (struct ring_absence){ gpa, write };
-			queue->ahead_awaited++;
+		} else if (miss->ahead_count < ARRAY_SIZE(miss->ahead)) {
+			miss->ahead[miss->ahead_count++] = (struct ring_absence){ gpa, write };
+			miss->ahead_awaited++;
 		}
 	}
 }
@@ -156,20 +180,22 @@ bool miss_areas(struct vireo_queue *queue, bool packed)
 	area_missed(queue, queue->desc_uaddr, area.desc_bytes, packed);
 	area_missed(queue, queue->driver_uaddr, area.driver_bytes, false);
 	area_missed(queue, queue->device_uaddr, area.device_bytes, true);
-	return queue->missed;
+	return queue_missed(queue);
 }
 
 bool miss_ahead(struct vireo_queue *queue, const struct ring_setup *setup)
 {
-	if (queue->looked)
+	struct queue_miss *miss = queue->miss;
+
+	if (miss->looked)
 		return false;
-	queue->looked = true;
-	queue->ahead_old = false;
-	queue->ahead_count =
-		ring_absent(setup, queue->ahead, ARRAY_SIZE(queue->ahead), SOON_CHAINS, &queue->ahead_awaited);
-	if (!queue->ahead_awaited)
-		queue->ahead_settled = false;
-	if (queue->ahead_settled)
-		queue->ahead_awaited = 0;
-	return queue->ahead_awaited;
+	miss->looked = true;
+	miss->ahead_old = false;
+	miss->ahead_count =
+		ring_absent(setup, miss->ahead, ARRAY_SIZE(miss->ahead), SOON_CHAINS, &miss->ahead_awaited);
+	if (!miss->ahead_awaited)
+		miss->ahead_settled = false;
+	if (miss->ahead_settled)
+		miss->ahead_awaited = 0;
+	return miss->ahead_awaited;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "device/device_internal.h"
+#include "device/miss.h"
 #include <errno.h>
 
 /*
@@ -74,7 +74,7 @@ void vireo_queue_flush(struct vireo_queue *queue)
 
 bool vireo_queue_kick_enable(struct vireo_queue *queue, bool on)
 {
-	return ring_kick_enable(queue->ring, on) && likely(!queue->missed);
+	return ring_kick_enable(queue->ring, on) && likely(!queue_missed(queue));
 }
 
 void vireo_queue_expect(const struct vireo_queue *queue)
@@ -84,5 +84,5 @@ void vireo_queue_expect(const struct vireo_queue *queue)
 
 unsigned vireo_queue_available(struct vireo_queue *queue)
 {
-	return likely(!queue->missed) ? ring_available(queue->ring) : 0;
+	return likely(!queue_missed(queue)) ? ring_available(queue->ring) : 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/fd.h"
-#include "device/device_internal.h"
+#include "device/miss.h"
 #include <assert.h>
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/drop.h"
 #include "base/fd.h"
-#include "device/device_internal.h"
+#include "device/miss.h"
 #include <assert.h>
 #include <errno.h>
 
