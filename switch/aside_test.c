@@ -405,6 +405,30 @@ static void a_long_burst_without_faults_alerts_nobody(void **state)
 	assert_true(stall.alert);
 }
 
+/* So many seconds, rounded up, would the alert last that a long burst causes now. */
+static uint64_t alerted_s(struct stall *stall)
+{
+	struct stall_step now;
+
+	spend(true, false);
+	stall_suspect(stall);
+	stall_begin(&now);
+	assert_true(stall->alert);
+	stall->alert = false; /* as if it had ended */
+	return stall->alert_until_ns > now.ns ? (stall->alert_until_ns - now.ns + 999999999) / 1000000000 : 0;
+}
+
+static void who_keeps_still_until_an_alert_ends_waits_longer_each_time(void **state)
+{
+	struct stall stall = {0};
+	uint64_t first_s = alerted_s(&stall), last_s = 0;
+
+	assert_true(first_s <= 1);
+	for (unsigned i = 0; i < 4; i++)
+		last_s = alerted_s(&stall);
+	assert_in_range(last_s, 30, 60);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -418,6 +442,7 @@ int main(void)
 		cmocka_unit_test(who_makes_a_worker_wait_for_memory_is_accused),
 		cmocka_unit_test(who_is_interrupted_is_not),
 		cmocka_unit_test(a_long_burst_without_faults_alerts_nobody),
+		cmocka_unit_test(who_keeps_still_until_an_alert_ends_waits_longer_each_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

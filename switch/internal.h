@@ -155,6 +155,7 @@ struct stall_step {
 struct stall {
 	uint64_t limit_cycles; /* constant: a burst that takes longer is looked into */
 	bool alert;
+	uint64_t alert_ns; /* how long the last alert was to last; 0: there was none */
 	uint64_t alert_until_ns;
 	uint64_t faults; /* when it was looked last */
 };

@@ -7,11 +7,13 @@
  * worker never waits by itself in a burst; if it did, it was for memory: a page that its owner is taking away, or
  * that has to come from a disk.
  *
- * Watching costs system calls, so a worker begins only when a burst took STALL_NS and there were page faults since the last that
- * did. For a second it is alert then: takes each burst in steps, each of which touches the memory of one port
- * alone (the frames' pages are touched before they are copied to another), and asks before and after each step
- * for the thread's page faults and voluntary context switches (getrusage(2)). A step that took STALL_NS, with both, is
- * one stall of that port's; STALLS_MAX within a minute move it aside (port_aside.c). A preempted worker has
+ * Watching costs system calls, so a worker begins only when a burst took STALL_NS and there were page faults since
+ * the last that did. It is alert then, for a second, or, when the last alert ended within a minute, four times as
+ * long as that, up to a minute: who keeps still until it ends gains little. Alert, it takes each burst in steps, each
+ * of which touches the memory of one port alone (the frames' pages are touched before they are copied to another),
+ * and asks before and after each step for the thread's page faults and voluntary context switches (getrusage(2)). A
+ * step that took STALL_NS, with both, is one stall of that port's; STALLS_MAX within a minute move it aside
+ * (port_aside.c). A preempted worker has
  * involuntary switches, and one that waits for a claim yields, which counts as the same: neither accuses anybody.
  *
  * Memory of an honest guest that the host has swapped out looks the same. Such a port is served aside as well,
@@ -26,6 +28,7 @@
 #define NS_PER_S    1000000000u
 #define STALL_NS    5000000u
 #define ALERT_NS    NS_PER_S
+#define ALERT_MAX_NS ((uint64_t)STALLS_S * NS_PER_S)
 #define STALLS_S    60u
 #define MEASURE_NS  200000u
 #define LOOKS_MAX   1000000u /* at a clock, which stands still in bench/instructions */
@@ -58,14 +61,24 @@ static void usage(struct stall_step *ret)
 	ret->ns = now_ns();
 }
 
+/* An alert begins: soon after the last, it is to last longer than that. */
+static void alert(struct stall *stall, uint64_t now_ns)
+{
+	bool again = stall->alert_ns && now_ns < stall->alert_until_ns + ALERT_MAX_NS;
+
+	stall->alert = true;
+	stall->alert_ns = again ? min_u64(4 * stall->alert_ns, ALERT_MAX_NS) : ALERT_NS;
+}
+
 void stall_suspect(struct stall *stall)
 {
 	struct stall_step now;
 
 	usage(&now);
 	if (now.faults != stall->faults) {
-		stall->alert = true;
-		stall->alert_until_ns = now.ns + ALERT_NS;
+		if (!stall->alert)
+			alert(stall, now.ns);
+		stall->alert_until_ns = now.ns + stall->alert_ns;
 	}
 	stall->faults = now.faults;
 }
