@@ -8,6 +8,7 @@
 #include "switch/aside.h"
 #include "switch/fake_port.h"
 #include "switch/internal.h"
+#include "switch/thread.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -363,9 +364,10 @@ static bool accused_after(bool fault, bool wait, unsigned times)
 	assert_true(worker && sw);
 	memset(worker, 0, sizeof(*worker));
 	memset(sw, 0, sizeof(*sw));
+	worker->schedstat_fd = thread_system_open();
 	assert_int_equal(fd_event_new(&sw->event_fd), 0);
 	for (unsigned i = 0; i < times; i++) {
-		stall_begin(&begun);
+		stall_begin(worker, &begun);
 		if (fault || wait)
 			spend(fault, wait);
 		stall_end(worker, &begun, &port);
@@ -373,6 +375,7 @@ static bool accused_after(bool fault, bool wait, unsigned times)
 	accused = port.stalls.accused;
 	assert_int_equal(accused, sw->accused);
 	fd_close(&sw->event_fd);
+	fd_close(&worker->schedstat_fd);
 	free(worker);
 	free(sw);
 	return accused;
@@ -388,6 +391,43 @@ static void who_is_interrupted_is_not(void **state)
 {
 	assert_false(accused_after(true, false, 2 * STALLS_MAX)); /* long, with faults, but nothing waited */
 	assert_false(accused_after(false, false, 2 * STALLS_MAX));
+}
+
+/* Milliseconds, and what happened in them. */
+static bool waited(unsigned took, unsigned ran_or_was_ready, bool fault, bool wait)
+{
+	struct stall_step begun = {.ns = 7000000000, .ready_ns = 3000000000, .faults = 5, .waits = 9}, ended = begun;
+
+	ended.ns += took * 1000000ull;
+	ended.ready_ns += ran_or_was_ready * 1000000ull;
+	ended.faults += fault;
+	ended.waits += wait;
+	return stall_waited(&begun, &ended);
+}
+
+static void who_is_served_on_a_busy_machine_is_not(void **state)
+{
+	assert_true(waited(10, 2, true, true));
+	assert_true(waited(200, 190, true, true));
+	assert_false(waited(200, 198, true, true)); /* a short wait for memory, and a long one for a CPU */
+	assert_false(waited(200, 201, true, true)); /* what it was ready before is somewhat older than the step */
+	assert_false(waited(4, 0, true, true));
+	assert_false(waited(200, 0, false, true));
+	assert_false(waited(200, 0, true, false));
+}
+
+static void what_a_thread_ran_is_no_wait_of_its(void **state)
+{
+	int fd = thread_system_open();
+	uint64_t before = thread_ready_ns(fd);
+	struct timespec start, now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &start);
+	do
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	while ((now.tv_sec - start.tv_sec) * 1000000000ll + now.tv_nsec - start.tv_nsec < 4000000);
+	assert_true(thread_ready_ns(fd) - before >= 4000000);
+	fd_close(&fd);
 }
 
 static void a_long_burst_without_faults_alerts_nobody(void **state)
@@ -408,14 +448,16 @@ static void a_long_burst_without_faults_alerts_nobody(void **state)
 /* So many seconds, rounded up, would the alert last that a long burst causes now. */
 static uint64_t alerted_s(struct stall *stall)
 {
-	struct stall_step now;
+	struct timespec now;
+	uint64_t now_ns;
 
 	spend(true, false);
 	stall_suspect(stall);
-	stall_begin(&now);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	assert_true(stall->alert);
 	stall->alert = false; /* as if it had ended */
-	return stall->alert_until_ns > now.ns ? (stall->alert_until_ns - now.ns + 999999999) / 1000000000 : 0;
+	return stall->alert_until_ns > now_ns ? (stall->alert_until_ns - now_ns + 999999999) / 1000000000 : 0;
 }
 
 static void who_keeps_still_until_an_alert_ends_waits_longer_each_time(void **state)
@@ -441,6 +483,8 @@ int main(void)
 		cmocka_unit_test(switch_ends_while_a_port_is_going),
 		cmocka_unit_test(who_makes_a_worker_wait_for_memory_is_accused),
 		cmocka_unit_test(who_is_interrupted_is_not),
+		cmocka_unit_test(who_is_served_on_a_busy_machine_is_not),
+		cmocka_unit_test(what_a_thread_ran_is_no_wait_of_its),
 		cmocka_unit_test(a_long_burst_without_faults_alerts_nobody),
 		cmocka_unit_test(who_keeps_still_until_an_alert_ends_waits_longer_each_time),
 	};

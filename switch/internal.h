@@ -150,6 +150,7 @@ void asides_end(struct sw *sw);  /* waits for the threads */
 
 struct stall_step {
 	uint64_t ns, faults, waits;
+	uint64_t ready_ns; /* so long the thread has run, or waited for a CPU */
 };
 
 struct stall {
@@ -158,12 +159,14 @@ struct stall {
 	uint64_t alert_ns; /* how long the last alert was to last; 0: there was none */
 	uint64_t alert_until_ns;
 	uint64_t faults; /* when it was looked last */
+	uint64_t ready_ns, ready_read_ns; /* as it was then */
 };
 
 uint64_t stall_limit_cycles(void); /* takes a moment */
 /* The worker. */
 void stall_suspect(struct stall *stall); /* a burst took longer than the limit */
-void stall_begin(struct stall_step *ret_step);
+void stall_begin(struct worker *worker, struct stall_step *ret_step);
+bool stall_waited(const struct stall_step *begun, const struct stall_step *ended); /* for memory, and long */
 void stall_end(struct worker *worker, const struct stall_step *begun, struct sw_port *port); /* whose memory was touched */
 void stall_touch(const struct vireo_frame *frames, unsigned count);
 
