@@ -252,6 +252,54 @@ static void queue_comes_back_without_what_was_meant_for_its_predecessor(void **s
 	end(x);
 }
 
+static struct sw_port_stats stats_of(struct fixture *x, unsigned p)
+{
+	struct sw_port_stats stats;
+
+	sw_port_stats(x->port[p], &stats);
+	return stats;
+}
+
+static void what_was_meant_for_a_queue_that_went_is_counted(void **state)
+{
+	struct fixture *x = make(1, true);
+
+	learn_all(x);
+	pthread_mutex_lock(&x->fake[1]->lock);
+	for (unsigned i = 0; i < 300; i++)
+		send_number(x, 0, 1, i, 60);
+	for (unsigned i = 0; i < WAITS && !fake_port_idle(x->fake[0]); i++)
+		step(x);
+	sw_queue_remove(x->port[1], true, 0, on_gone, x);
+	for (unsigned i = 0; i < 20; i++)
+		step(x); /* the thread has one burst in hand, at most, and will not have the next */
+	pthread_mutex_unlock(&x->fake[1]->lock);
+	wait_gone(x, 2);
+	assert_int_equal(fake_port_got(x->fake[1]) + stats_of(x, 1).tx_lost, 300);
+	assert_in_range(stats_of(x, 1).tx_lost, 300 - BURST_FRAMES, 300);
+	end(x);
+}
+
+/* The worker waits for another port, so that it takes no more than what it has begun with. */
+static void what_came_from_a_queue_that_went_is_counted(void **state)
+{
+	struct fixture *x = make(1, true);
+
+	learn_all(x);
+	pthread_mutex_lock(&x->fake[0]->lock);
+	send_number(x, 2, 0, 0, 60);
+	for (unsigned i = 0; i < 300; i++)
+		send_number(x, 1, 2, 3 * i, 60); /* none with an offload */
+	for (unsigned i = 0; i < WAITS && !fake_port_idle(x->fake[1]); i++)
+		step(x);
+	sw_queue_remove(x->port[1], false, 0, on_gone, x);
+	pthread_mutex_unlock(&x->fake[0]->lock);
+	wait_gone(x, 2);
+	assert_int_equal(fake_port_got(x->fake[2]) + stats_of(x, 1).rx_lost, 300);
+	assert_in_range(stats_of(x, 1).rx_lost, 300 - 2 * BURST_FRAMES, 300);
+	end(x);
+}
+
 /* ---- moved ---- */
 
 static void accuse(struct fixture *x, unsigned p)
@@ -478,6 +526,8 @@ int main(void)
 		cmocka_unit_test(port_that_waits_holds_up_nobody),
 		cmocka_unit_test(removal_waits_for_the_thread_and_for_it_alone),
 		cmocka_unit_test(queue_comes_back_without_what_was_meant_for_its_predecessor),
+		cmocka_unit_test(what_was_meant_for_a_queue_that_went_is_counted),
+		cmocka_unit_test(what_came_from_a_queue_that_went_is_counted),
 		cmocka_unit_test(frames_keep_their_order_while_their_port_moves),
 		cmocka_unit_test(port_is_removed_while_it_moves),
 		cmocka_unit_test(switch_ends_while_a_port_is_going),
