@@ -125,7 +125,7 @@ static unsigned pull(struct aside *aside, struct aside_queue *q)
 /* To the port. */
 static unsigned push(struct aside *aside, struct aside_queue *q)
 {
-	struct port_counters *counters = &aside->port->counters[aside->port->sw->worker_count];
+	struct port_counters *counters = port_counters_aside(aside->port);
 	unsigned count = store_see(&q->store, aside->frames, aside->iov, BURST_FRAMES);
 	struct vireo_frame *list[BURST_FRAMES];
 	int gone;
@@ -364,6 +364,16 @@ struct queue *aside_let_go(struct aside *aside)
 	return first;
 }
 
+/* What lies in the store of a queue that goes is lost. Nobody puts there any more, and nobody takes. */
+static void count_lost(const struct aside *aside, const struct aside_queue *q)
+{
+	struct port_counters *counters = port_counters_control(aside->port);
+	unsigned lost = q->store.bytes ? store_count(&q->store) : 0;
+
+	if (lost)
+		counter_add(q->out ? &counters->tx_lost : &counters->rx_lost, lost);
+}
+
 void aside_queue_free(struct aside *aside, bool out, unsigned number)
 {
 	struct aside_queue *q = aside->queues[out][number];
@@ -373,6 +383,7 @@ void aside_queue_free(struct aside *aside, bool out, unsigned number)
 	if (q->real_kick_fd >= 0)
 		epoll_ctl(aside->epoll_fd, EPOLL_CTL_DEL, q->real_kick_fd, NULL);
 	aside->queues[out][number] = NULL;
+	count_lost(aside, q);
 	store_fini(&q->store);
 	fd_close(&q->kick_fd);
 	free(q);

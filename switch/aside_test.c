@@ -8,6 +8,7 @@
 #include "switch/aside.h"
 #include "switch/fake_port.h"
 #include "switch/internal.h"
+#include "work/thread.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -251,6 +252,54 @@ static void queue_comes_back_without_what_was_meant_for_its_predecessor(void **s
 	end(x);
 }
 
+static struct sw_port_stats stats_of(struct fixture *x, unsigned p)
+{
+	struct sw_port_stats stats;
+
+	sw_port_stats(x->port[p], &stats);
+	return stats;
+}
+
+static void what_was_meant_for_a_queue_that_went_is_counted(void **state)
+{
+	struct fixture *x = make(1, true);
+
+	learn_all(x);
+	pthread_mutex_lock(&x->fake[1]->lock);
+	for (unsigned i = 0; i < 300; i++)
+		send_number(x, 0, 1, i, 60);
+	for (unsigned i = 0; i < WAITS && !fake_port_idle(x->fake[0]); i++)
+		step(x);
+	sw_queue_remove(x->port[1], true, 0, on_gone, x);
+	for (unsigned i = 0; i < 20; i++)
+		step(x); /* the thread has one burst in hand, at most, and will not have the next */
+	pthread_mutex_unlock(&x->fake[1]->lock);
+	wait_gone(x, 2);
+	assert_int_equal(fake_port_got(x->fake[1]) + stats_of(x, 1).tx_lost, 300);
+	assert_in_range(stats_of(x, 1).tx_lost, 300 - BURST_FRAMES, 300);
+	end(x);
+}
+
+/* The worker waits for another port, so that it takes no more than what it has begun with. */
+static void what_came_from_a_queue_that_went_is_counted(void **state)
+{
+	struct fixture *x = make(1, true);
+
+	learn_all(x);
+	pthread_mutex_lock(&x->fake[0]->lock);
+	send_number(x, 2, 0, 0, 60);
+	for (unsigned i = 0; i < 300; i++)
+		send_number(x, 1, 2, 3 * i, 60); /* none with an offload */
+	for (unsigned i = 0; i < WAITS && !fake_port_idle(x->fake[1]); i++)
+		step(x);
+	sw_queue_remove(x->port[1], false, 0, on_gone, x);
+	pthread_mutex_unlock(&x->fake[0]->lock);
+	wait_gone(x, 2);
+	assert_int_equal(fake_port_got(x->fake[2]) + stats_of(x, 1).rx_lost, 300);
+	assert_in_range(stats_of(x, 1).rx_lost, 300 - 2 * BURST_FRAMES, 300);
+	end(x);
+}
+
 /* ---- moved ---- */
 
 static void accuse(struct fixture *x, unsigned p)
@@ -363,9 +412,10 @@ static bool accused_after(bool fault, bool wait, unsigned times)
 	assert_true(worker && sw);
 	memset(worker, 0, sizeof(*worker));
 	memset(sw, 0, sizeof(*sw));
+	worker->schedstat_fd = thread_system_open();
 	assert_int_equal(fd_event_new(&sw->event_fd), 0);
 	for (unsigned i = 0; i < times; i++) {
-		stall_begin(&begun);
+		stall_begin(worker, &begun);
 		if (fault || wait)
 			spend(fault, wait);
 		stall_end(worker, &begun, &port);
@@ -373,6 +423,7 @@ static bool accused_after(bool fault, bool wait, unsigned times)
 	accused = port.stalls.accused;
 	assert_int_equal(accused, sw->accused);
 	fd_close(&sw->event_fd);
+	fd_close(&worker->schedstat_fd);
 	free(worker);
 	free(sw);
 	return accused;
@@ -390,6 +441,43 @@ static void who_is_interrupted_is_not(void **state)
 	assert_false(accused_after(false, false, 2 * STALLS_MAX));
 }
 
+/* Milliseconds, and what happened in them. */
+static bool waited(unsigned took, unsigned ran_or_was_ready, bool fault, bool wait)
+{
+	struct stall_step begun = {.ns = 7000000000, .ready_ns = 3000000000, .faults = 5, .waits = 9}, ended = begun;
+
+	ended.ns += took * 1000000ull;
+	ended.ready_ns += ran_or_was_ready * 1000000ull;
+	ended.faults += fault;
+	ended.waits += wait;
+	return stall_waited(&begun, &ended);
+}
+
+static void who_is_served_on_a_busy_machine_is_not(void **state)
+{
+	assert_true(waited(10, 2, true, true));
+	assert_true(waited(200, 190, true, true));
+	assert_false(waited(200, 198, true, true)); /* a short wait for memory, and a long one for a CPU */
+	assert_false(waited(200, 201, true, true)); /* what it was ready before is somewhat older than the step */
+	assert_false(waited(4, 0, true, true));
+	assert_false(waited(200, 0, false, true));
+	assert_false(waited(200, 0, true, false));
+}
+
+static void what_a_thread_ran_is_no_wait_of_its(void **state)
+{
+	int fd = thread_system_open();
+	uint64_t before = thread_ready_ns(fd);
+	struct timespec start, now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &start);
+	do
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	while ((now.tv_sec - start.tv_sec) * 1000000000ll + now.tv_nsec - start.tv_nsec < 4000000);
+	assert_true(thread_ready_ns(fd) - before >= 4000000);
+	fd_close(&fd);
+}
+
 static void a_long_burst_without_faults_alerts_nobody(void **state)
 {
 	struct stall stall = {0};
@@ -405,6 +493,32 @@ static void a_long_burst_without_faults_alerts_nobody(void **state)
 	assert_true(stall.alert);
 }
 
+/* So many seconds, rounded up, would the alert last that a long burst causes now. */
+static uint64_t alerted_s(struct stall *stall)
+{
+	struct timespec now;
+	uint64_t now_ns;
+
+	spend(true, false);
+	stall_suspect(stall);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	assert_true(stall->alert);
+	stall->alert = false; /* as if it had ended */
+	return stall->alert_until_ns > now_ns ? (stall->alert_until_ns - now_ns + 999999999) / 1000000000 : 0;
+}
+
+static void who_keeps_still_until_an_alert_ends_waits_longer_each_time(void **state)
+{
+	struct stall stall = {0};
+	uint64_t first_s = alerted_s(&stall), last_s = 0;
+
+	assert_true(first_s <= 1);
+	for (unsigned i = 0; i < 4; i++)
+		last_s = alerted_s(&stall);
+	assert_in_range(last_s, 30, 60);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -412,12 +526,17 @@ int main(void)
 		cmocka_unit_test(port_that_waits_holds_up_nobody),
 		cmocka_unit_test(removal_waits_for_the_thread_and_for_it_alone),
 		cmocka_unit_test(queue_comes_back_without_what_was_meant_for_its_predecessor),
+		cmocka_unit_test(what_was_meant_for_a_queue_that_went_is_counted),
+		cmocka_unit_test(what_came_from_a_queue_that_went_is_counted),
 		cmocka_unit_test(frames_keep_their_order_while_their_port_moves),
 		cmocka_unit_test(port_is_removed_while_it_moves),
 		cmocka_unit_test(switch_ends_while_a_port_is_going),
 		cmocka_unit_test(who_makes_a_worker_wait_for_memory_is_accused),
 		cmocka_unit_test(who_is_interrupted_is_not),
+		cmocka_unit_test(who_is_served_on_a_busy_machine_is_not),
+		cmocka_unit_test(what_a_thread_ran_is_no_wait_of_its),
 		cmocka_unit_test(a_long_burst_without_faults_alerts_nobody),
+		cmocka_unit_test(who_keeps_still_until_an_alert_ends_waits_longer_each_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

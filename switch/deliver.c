@@ -250,7 +250,7 @@ void deliver(struct worker *worker, const struct topology_port *to, struct vireo
 	struct stall_step step;
 
 	if (unlikely(worker->stall.alert))
-		stall_begin(&step);
+		stall_begin(worker, &step);
 	if (likely(to->out_count == 1))
 		deliver_queue(worker, to, to->out[0], frames, count);
 	else if (to->out_count)

@@ -34,11 +34,11 @@ struct topology;
 
 /* ---- ports and queues (port.c) ---- */
 
-/* What one worker counts for one port: written by that worker only. */
+/* What one worker counts for one port: written by that worker only. Other threads that count have their own. */
 struct port_counters {
 	uint64_t injected_frames, injected_bytes;
 	uint64_t rx_reserved, rx_hairpin, rx_bad_source, rx_spoofed, rx_segment_limit, rx_flooded,
-		rx_no_destination;
+		rx_no_destination, rx_lost;
 	uint64_t tx_no_queue, tx_mtu, tx_segment_error, tx_segmented, tx_lost;
 } __attribute__((aligned(CACHE_LINE)));
 
@@ -110,7 +110,7 @@ struct sw_port {
 	void *opaque;
 	uint16_t id;
 	uint64_t serial; /* never used twice, as opposed to the id */
-	struct port_counters *counters; /* one per worker, and one for the aside's thread */
+	struct port_counters *counters; /* one per worker, one for the aside's thread, and one for the control thread */
 	/* Written by the control thread, read by workers at any time. */
 	unsigned offloads;
 	uint16_t mtu;
@@ -134,6 +134,10 @@ struct sw_port {
 
 /* Of an in queue that takes the place of none, or of one: `aside` is the port's, or is to be. Not published. */
 int in_queue_new(struct sw_port *port, struct aside *aside, unsigned number, struct in_queue **ret_in);
+/* How many threads count, and who they are beside the workers, which come first. */
+unsigned port_counters_count(const struct sw *sw);
+struct port_counters *port_counters_aside(const struct sw_port *port);
+struct port_counters *port_counters_control(const struct sw_port *port);
 void queue_bury(struct queue *queue); /* nobody uses it any more */
 void port_end(struct sw_port *port);  /* likewise */
 
@@ -150,19 +154,23 @@ void asides_end(struct sw *sw);  /* waits for the threads */
 
 struct stall_step {
 	uint64_t ns, faults, waits;
+	uint64_t ready_ns; /* so long the thread has run, or waited for a CPU */
 };
 
 struct stall {
 	uint64_t limit_cycles; /* constant: a burst that takes longer is looked into */
 	bool alert;
+	uint64_t alert_ns; /* how long the last alert was to last; 0: there was none */
 	uint64_t alert_until_ns;
 	uint64_t faults; /* when it was looked last */
+	uint64_t ready_ns, ready_read_ns; /* as it was then */
 };
 
 uint64_t stall_limit_cycles(void); /* takes a moment */
 /* The worker. */
 void stall_suspect(struct stall *stall); /* a burst took longer than the limit */
-void stall_begin(struct stall_step *ret_step);
+void stall_begin(struct worker *worker, struct stall_step *ret_step);
+bool stall_waited(const struct stall_step *begun, const struct stall_step *ended); /* for memory, and long */
 void stall_end(struct worker *worker, const struct stall_step *begun, struct sw_port *port); /* whose memory was touched */
 void stall_touch(const struct vireo_frame *frames, unsigned count);
 

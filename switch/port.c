@@ -221,6 +221,21 @@ static int id_find(const struct sw *sw, uint16_t *ret_id)
 	return -ENOSPC;
 }
 
+unsigned port_counters_count(const struct sw *sw)
+{
+	return sw->worker_count + 2;
+}
+
+struct port_counters *port_counters_aside(const struct sw_port *port)
+{
+	return &port->counters[port->sw->worker_count];
+}
+
+struct port_counters *port_counters_control(const struct sw_port *port)
+{
+	return &port->counters[port->sw->worker_count + 1];
+}
+
 static void port_release(struct sw_port *port)
 {
 	free(port->counters);
@@ -230,7 +245,7 @@ static void port_release(struct sw_port *port)
 
 static int port_allocate(struct sw *sw, const struct sw_port_config *config, struct sw_port **ret_port)
 {
-	size_t counters_bytes = (sw->worker_count + 1) * sizeof(struct port_counters);
+	size_t counters_bytes = port_counters_count(sw) * sizeof(struct port_counters);
 	struct sw_port *port = calloc(1, sizeof(*port));
 
 	if (!port)

@@ -7,12 +7,17 @@
  * worker never waits by itself in a burst; if it did, it was for memory: a page that its owner is taking away, or
  * that has to come from a disk.
  *
- * Watching costs system calls, so a worker begins only when a burst took STALL_NS and there were page faults since the last that
- * did. For a second it is alert then: takes each burst in steps, each of which touches the memory of one port
- * alone (the frames' pages are touched before they are copied to another), and asks before and after each step
- * for the thread's page faults and voluntary context switches (getrusage(2)). A step that took STALL_NS, with both, is
- * one stall of that port's; STALLS_MAX within a minute move it aside (port_aside.c). A preempted worker has
- * involuntary switches, and one that waits for a claim yields, which counts as the same: neither accuses anybody.
+ * Watching costs system calls, so a worker begins only when a burst took STALL_NS and there were page faults since
+ * the last that did. It is alert then, for a second, or, when the last alert ended within a minute, four times as
+ * long as that, up to a minute: who keeps still until it ends gains little. Alert, it takes each burst in steps, each
+ * of which touches the memory of one port alone (the frames' pages are touched before they are copied to another),
+ * and asks before and after each step for the thread's page faults and voluntary context switches (getrusage(2)). A
+ * step with both, in which the thread was neither running nor ready to run for STALL_NS, is one stall of that port's;
+ * STALLS_MAX within a minute move it aside (port_aside.c). A preempted worker has involuntary switches, one that waits
+ * for a claim yields, and one that a busy machine leaves in the run queue is ready: none of that accuses anybody.
+ *
+ * How long a thread has been ready is read from a file, which is done at most every READY_EVERY_NS before a step: what it
+ * was then is taken for what it is, and a stall may be that much longer before it is one.
  *
  * Memory of an honest guest that the host has swapped out looks the same. Such a port is served aside as well,
  * which costs it a copy; and a peer that takes pages away at the right moment may have one it talks to moved.
@@ -20,16 +25,19 @@
 
 #include "switch/internal.h"
 #include "base/fd.h"
+#include "work/thread.h"
 #include <sys/resource.h>
 #include <time.h>
 
-#define NS_PER_S    1000000000u
-#define STALL_NS    5000000u
-#define ALERT_NS    NS_PER_S
-#define STALLS_S    60u
-#define MEASURE_NS  200000u
-#define LOOKS_MAX   1000000u /* at a clock, which stands still in bench/instructions */
-#define PAGE_BYTES  4096u
+#define NS_PER_S       1000000000u
+#define STALL_NS       5000000u
+#define READY_EVERY_NS 1000000u
+#define ALERT_NS       NS_PER_S
+#define ALERT_MAX_NS   ((uint64_t)STALLS_S * NS_PER_S)
+#define STALLS_S       60u
+#define MEASURE_NS     200000u
+#define LOOKS_MAX      1000000u /* at a clock, which stands still in bench/instructions */
+#define PAGE_BYTES     4096u
 
 static uint64_t now_ns(void)
 {
@@ -58,21 +66,46 @@ static void usage(struct stall_step *ret)
 	ret->ns = now_ns();
 }
 
+/* An alert begins: soon after the last, it is to last longer than that. */
+static void alert(struct stall *stall, uint64_t now_ns)
+{
+	bool again = stall->alert_ns && now_ns < stall->alert_until_ns + ALERT_MAX_NS;
+
+	stall->alert = true;
+	stall->alert_ns = again ? min_u64(4 * stall->alert_ns, ALERT_MAX_NS) : ALERT_NS;
+}
+
 void stall_suspect(struct stall *stall)
 {
 	struct stall_step now;
 
 	usage(&now);
 	if (now.faults != stall->faults) {
-		stall->alert = true;
-		stall->alert_until_ns = now.ns + ALERT_NS;
+		if (!stall->alert)
+			alert(stall, now.ns);
+		stall->alert_until_ns = now.ns + stall->alert_ns;
 	}
 	stall->faults = now.faults;
 }
 
-void stall_begin(struct stall_step *ret_step)
+void stall_begin(struct worker *worker, struct stall_step *ret_step)
 {
+	struct stall *stall = &worker->stall;
+
 	usage(ret_step);
+	if (ret_step->ns - stall->ready_read_ns >= READY_EVERY_NS) {
+		stall->ready_ns = thread_ready_ns(worker->schedstat_fd);
+		stall->ready_read_ns = ret_step->ns;
+	}
+	ret_step->ready_ns = stall->ready_ns;
+}
+
+bool stall_waited(const struct stall_step *begun, const struct stall_step *ended)
+{
+	uint64_t took_ns = ended->ns - begun->ns, ready_ns = ended->ready_ns - begun->ready_ns;
+
+	return ended->faults != begun->faults && ended->waits != begun->waits && took_ns >= STALL_NS &&
+	       took_ns - min_u64(took_ns, ready_ns) >= STALL_NS;
 }
 
 static void accuse(struct sw_port *port, uint32_t now_s)
@@ -96,8 +129,12 @@ void stall_end(struct worker *worker, const struct stall_step *begun, struct sw_
 	struct stall_step now;
 
 	usage(&now);
-	if (now.ns - begun->ns >= STALL_NS && now.faults != begun->faults && now.waits != begun->waits)
-		accuse(port, (uint32_t)(now.ns / NS_PER_S));
+	now.ready_ns = begun->ready_ns;
+	if (unlikely(stall_waited(begun, &now))) {
+		now.ready_ns = thread_ready_ns(worker->schedstat_fd);
+		if (stall_waited(begun, &now))
+			accuse(port, (uint32_t)(now.ns / NS_PER_S));
+	}
 	if (now.ns >= worker->stall.alert_until_ns) {
 		worker->stall.alert = false;
 		worker->stall.faults = now.faults;

@@ -20,6 +20,7 @@ static void add_counters(struct sw_port_stats *sum, const struct port_counters *
 	sum->rx_segment_limit += counter_read(&from->rx_segment_limit);
 	sum->rx_flooded += counter_read(&from->rx_flooded);
 	sum->rx_no_destination += counter_read(&from->rx_no_destination);
+	sum->rx_lost += counter_read(&from->rx_lost);
 	sum->tx_no_queue += counter_read(&from->tx_no_queue);
 	sum->tx_mtu += counter_read(&from->tx_mtu);
 	sum->tx_segment_error += counter_read(&from->tx_segment_error);
@@ -51,7 +52,7 @@ void sw_port_stats(const struct sw_port *port, struct sw_port_stats *ret_stats)
 		if (port->out[i])
 			add_queue(&port->out[i]->queue, &sum.tx_frames, &sum.tx_bytes);
 	}
-	for (unsigned i = 0; i <= port->sw->worker_count; i++)
+	for (unsigned i = 0; i < port_counters_count(port->sw); i++)
 		add_counters(&sum, &port->counters[i]);
 	*ret_stats = sum;
 }

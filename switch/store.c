@@ -106,6 +106,20 @@ unsigned store_see(struct store *store, struct vireo_frame *frames, struct iovec
 	return count;
 }
 
+unsigned store_count(const struct store *store)
+{
+	uint32_t shown = __atomic_load_n(&store->shown, __ATOMIC_ACQUIRE), at = store->seen;
+	unsigned count = 0;
+
+	while (at != shown) {
+		uint32_t bytes = record_at(store, at)->bytes;
+
+		at += bytes == GAP ? STORE_BYTES - at % STORE_BYTES : record_bytes(bytes);
+		count += bytes != GAP;
+	}
+	return count;
+}
+
 void store_drop(struct store *store)
 {
 	__atomic_store_n(&store->taken, store->seen, __ATOMIC_RELEASE);

@@ -4,7 +4,8 @@
 
 /*
  * Copies of frames on their way from one thread to another, in order, as many as fit. One thread puts, another takes; who
- * they are may change when both are quiet.
+ * they are may change when both are quiet. A store takes STORE_BYTES of address space, and as much memory as has been
+ * used of that, until its end.
  */
 
 #include "base/util.h"
@@ -38,6 +39,7 @@ void store_show(struct store *store);
 /* Who takes. Up to max frames in place, each with one piece of iov[], until store_drop(). */
 unsigned store_see(struct store *store, struct vireo_frame *frames, struct iovec *iov, unsigned max);
 void store_drop(struct store *store); /* all that were seen */
+unsigned store_count(const struct store *store); /* shown, and not seen. Who takes, or anybody when both are quiet. */
 static inline bool store_empty(const struct store *store)
 {
 	return __atomic_load_n(&store->shown, __ATOMIC_ACQUIRE) == store->seen;

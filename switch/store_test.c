@@ -48,7 +48,9 @@ static void frames_come_out_as_they_went_in(void **state)
 		for (uint32_t n = 0; n < count; n++)
 			assert_true(put(&store, frame_bytes, i + n));
 		assert_true(store_empty(&store)); /* not shown yet */
+		assert_int_equal(store_count(&store), 0);
 		store_show(&store);
+		assert_int_equal(store_count(&store), count);
 		for (uint32_t n = 0; n < count; n++)
 			expect(&store, frame_bytes, i + n);
 		assert_true(store_empty(&store));

@@ -137,11 +137,12 @@ struct sw_port_stats {
 	uint64_t rx_segment_limit;    /* not cut for who does not take it whole: too many pieces in one burst */
 	uint64_t rx_flooded;          /* forwarded, to more than one port (not a drop) */
 	uint64_t rx_no_destination;   /* there is no other port */
+	uint64_t rx_lost;             /* taken in by a thread of the port's own, whose queue was removed before a worker saw them */
 	uint64_t tx_no_queue;         /* port has no running out queue */
 	uint64_t tx_mtu;              /* longer than the port's MTU */
 	uint64_t tx_segment_error;    /* needed software segmentation, but its headers lied */
 	uint64_t tx_segmented;        /* frames that were cut in software (not a drop) */
-	uint64_t tx_lost;             /* the port took fewer than were given: see its queue counters */
+	uint64_t tx_lost;             /* the port took fewer than were given: see its queue counters; or its queue was removed first */
 };
 void sw_port_stats(const struct sw_port *port, struct sw_port_stats *ret_stats);
 void sw_queue_stats(const struct sw_port *port, bool out, unsigned queue, struct sw_queue_stats *ret_stats);

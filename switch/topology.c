@@ -169,5 +169,8 @@ int topology_publish(struct sw *sw)
 		grace_defer(sw->grace, &old->gone);
 	}
 	topology_defer_removed(sw);
+	/* What came with a change that could not be published is news to workers, which may sleep. */
+	for (unsigned i = 0; i < sw->started && sw->stale; i++)
+		worker_wake(sw->workers[i]);
 	return 0;
 }

@@ -220,7 +220,7 @@ static int receive_watched(struct worker *worker, struct in_queue *in)
 	struct stall_step step;
 	int count;
 
-	stall_begin(&step);
+	stall_begin(worker, &step);
 	count = in->ops->receive(in->opaque, in->number, worker->frames, BURST_FRAMES);
 	if (count > 0)
 		stall_touch(worker->frames, (unsigned)count);
@@ -232,7 +232,7 @@ static void release_watched(struct worker *worker, struct in_queue *in)
 {
 	struct stall_step step;
 
-	stall_begin(&step);
+	stall_begin(worker, &step);
 	in->ops->release(in->opaque, in->number);
 	stall_end(worker, &step, in->port);
 }

@@ -429,6 +429,31 @@ static void what_comes_and_goes_in_a_row_becomes_known_at_once(void **state)
 		fake_port_free(fakes[i]);
 }
 
+/* As when memory for the topology was short, and a tick later it is not. */
+static void what_could_not_be_published_at_once_is_found_later(void **state)
+{
+	struct bench bench = bench_new(&(struct sw_config){.workers = 2});
+	struct fake_port *fakes[2] = {fake_port_new(true), fake_port_new(true)};
+	struct sw_port *ports[2];
+
+	sw_hold(bench.sw);
+	for (unsigned i = 0; i < 2; i++)
+		ports[i] = port_add(&bench, fakes[i], i);
+	settle(&bench); /* what the workers have been woken for is not there */
+	send_frame(fakes[0], 0, 1, 1); /* without a kick: nobody has enabled them yet */
+	send_frame(fakes[1], 1, 0, 1);
+	bench.sw->held = false;
+	bench.sw->stale = true;
+	switch_publish_removal(bench.sw);
+	for (unsigned i = 0; i < 2; i++)
+		wait_idle(fakes[i]);
+	for (unsigned i = 0; i < 2; i++) {
+		port_remove(&bench, ports[i]);
+		fake_port_free(fakes[i]);
+	}
+	bench_free(&bench);
+}
+
 /* A port that comes or goes while a nap is planned: what was to be active after it may be no more. */
 static void visit(struct bench *bench, struct fake_port *fake, struct sw_port **port)
 {
@@ -641,6 +666,7 @@ int main(void)
 		cmocka_unit_test(idle_port_is_not_asked_while_others_are_busy),
 		cmocka_unit_test(no_kick_is_lost),
 		cmocka_unit_test(what_comes_and_goes_in_a_row_becomes_known_at_once),
+		cmocka_unit_test(what_could_not_be_published_at_once_is_found_later),
 		cmocka_unit_test(frames_that_keep_time_are_slept_for_and_none_is_lost),
 		cmocka_unit_test(frame_that_comes_while_arming_is_not_left_behind),
 		cmocka_unit_test(queue_without_kick_fd_is_served_without_burning_the_cpu),

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 static int set_cpu(pthread_attr_t *attr, int cpu)
@@ -63,16 +64,33 @@ int thread_system_open(void)
 	return open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
 }
 
+/* Of the file that thread_system_open() opens: what the thread ran, as of the last tick, and waited for a CPU. */
+static void schedstat_read(int fd, uint64_t *run_ns, uint64_t *delay_ns)
+{
+	char text[96];
+	ssize_t count = fd >= 0 ? pread(fd, text, sizeof(text) - 1, 0) : 0;
+
+	text[count > 0 ? count : 0] = '\0';
+	sscanf(text, "%" SCNu64 " %" SCNu64, run_ns, delay_ns);
+}
+
 void thread_system_read(int fd, struct patience_system *ret_system)
 {
 	struct patience_system system = {0};
-	char text[96];
-	ssize_t count = fd >= 0 ? pread(fd, text, sizeof(text) - 1, 0) : 0;
 	struct rusage usage;
 
-	text[count > 0 ? count : 0] = '\0';
-	sscanf(text, "%" SCNu64 " %" SCNu64, &system.run_ns, &system.delay_ns);
+	schedstat_read(fd, &system.run_ns, &system.delay_ns);
 	if (!getrusage(RUSAGE_THREAD, &usage))
 		system.preempted = (uint64_t)usage.ru_nivcsw;
 	*ret_system = system;
+}
+
+uint64_t thread_ready_ns(int fd)
+{
+	uint64_t run_ns = 0, delay_ns = 0;
+	struct timespec ran = {0};
+
+	schedstat_read(fd, &run_ns, &delay_ns);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ran); /* to the moment */
+	return (uint64_t)ran.tv_sec * 1000000000u + (uint64_t)ran.tv_nsec + delay_ns;
 }

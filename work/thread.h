@@ -3,6 +3,7 @@
 #define WORK_THREAD_H
 
 #include <pthread.h>
+#include <stdint.h>
 
 struct patience_system;
 
@@ -20,5 +21,7 @@ int thread_start(pthread_t *ret_thread, const char *name, int cpu, void *(*main)
 int thread_system_open(void);
 /* What cannot be had is 0. */
 void thread_system_read(int fd, struct patience_system *ret_system);
+/* So long the calling thread has run, or waited for a CPU where that can be read. */
+uint64_t thread_ready_ns(int fd);
 
 #endif

@@ -587,7 +587,7 @@ PORT_FULL = PORT | {"queues", "mtu", "offloads", "aside", "counters", "queue_cou
 PORT_VHOST_USER = {"mode", "memory"}
 MEMORY = {"mapped_bytes", "mapped_max_bytes", "mappings", "mappings_max", "made_bytes", "made_max_bytes"}
 COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_reserved", "rx_hairpin", "rx_bad_source", "rx_spoofed",
-            "rx_segment_limit", "rx_no_destination", "tx_segmented", "tx_no_queue", "tx_mtu", "tx_segment_error", "tx_lost"}
+            "rx_segment_limit", "rx_no_destination", "rx_lost", "tx_segmented", "tx_no_queue", "tx_mtu", "tx_segment_error", "tx_lost"}
 QUEUE = {"direction", "queue", "running", "frames", "bytes", "disabled", "too_long", "error"}
 QUEUE_OF = {"rx": QUEUE | {"runt", "bad_offload"}, "tx": QUEUE | {"no_buffer", "offload_refused", "filtered"}}
 WORKER = {"worker", "cpu", "loops", "busy_loops", "sleeps", "wakeups", "frames", "busy_cycles"}
