@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "frame.h"
-#include "mem/cursor.h"
+#include "vireo/cursor.h"
 #include "wire/virtio_net.h"
 #include <endian.h>
 #include <string.h>
@@ -76,7 +76,7 @@ void frame_write(uint8_t *at, const uint8_t to[6], const uint8_t from[6], const 
 }
 
 /* A word of the pattern may lie in two pieces: those are gathered, the rest is checked in place. */
-static bool pieces_hold(struct cursor at, uint64_t word)
+static bool pieces_hold(struct vireo_cursor at, uint64_t word)
 {
 	while (at.left_bytes) {
 		const struct iovec *piece = at.iov;
@@ -87,12 +87,12 @@ static bool pieces_hold(struct cursor at, uint64_t word)
 			if (!pattern_holds((const uint8_t *)piece->iov_base + at.offset, whole, word))
 				return false;
 			word += PATTERN_STEP * (whole / 8);
-			cursor_skip(&at, whole);
+			vireo_cursor_skip(&at, whole);
 		} else {
 			uint8_t bytes[8];
 			uint32_t n = at.left_bytes < 8 ? (uint32_t)at.left_bytes : 8;
 
-			cursor_take(&at, bytes, n);
+			vireo_cursor_take(&at, bytes, n);
 			if (!pattern_holds(bytes, n, word))
 				return false;
 			word += PATTERN_STEP;
@@ -104,16 +104,16 @@ static bool pieces_hold(struct cursor at, uint64_t word)
 enum frame_verdict frame_check(const struct iovec *pieces, unsigned count, uint32_t bytes,
 			       const uint8_t to[6], uint32_t run, struct frame_header *ret)
 {
-	struct cursor at = cursor_of(pieces, count);
+	struct vireo_cursor at = vireo_cursor_of(pieces, count);
 	uint8_t ethernet[FRAME_ETHERNET_BYTES];
 	struct frame_header h;
 	bool addressed, ours;
 
-	if (!cursor_take(&at, ethernet, sizeof(ethernet)))
+	if (!vireo_cursor_take(&at, ethernet, sizeof(ethernet)))
 		return FRAME_FOREIGN;
 	addressed = !memcmp(ethernet, to, 6) && ethernet[12] == FRAME_ETHERTYPE >> 8 &&
 		    ethernet[13] == (FRAME_ETHERTYPE & 0xff);
-	ours = cursor_take(&at, &h, sizeof(h)) && h.magic == MAGIC && h.check == header_check(&h);
+	ours = vireo_cursor_take(&at, &h, sizeof(h)) && h.magic == MAGIC && h.check == header_check(&h);
 	if (!ours)
 		return addressed ? FRAME_CORRUPT : FRAME_FOREIGN;
 	if (h.run != run)

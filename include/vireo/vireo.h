@@ -5,6 +5,7 @@
 /* Everything that libvireo offers: the device side of virtio. */
 #include "base.h"
 #include "chain.h"
+#include "cursor.h"
 #include "device.h"
 #include "endpoint.h"
 #include "fault.h"

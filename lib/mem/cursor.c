@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "mem/cursor.h"
+#include "vireo/cursor.h"
 #include "base/util.h"
 #include <string.h>
 
-struct cursor cursor_of(const struct iovec *iov, size_t count)
+struct vireo_cursor vireo_cursor_of(const struct iovec *iov, size_t count)
 {
-	struct cursor c = { .iov = iov, .count = count };
+	struct vireo_cursor c = { .iov = iov, .count = count };
 
 	for (size_t i = 0; i < count; i++)
 		c.left_bytes += iov[i].iov_len;
 	return c;
 }
 
-struct cursor cursor_none(void)
+struct vireo_cursor vireo_cursor_none(void)
 {
-	return (struct cursor){ 0 };
+	return (struct vireo_cursor){ 0 };
 }
 
 /* The stretch at the cursor, at most bytes_max long. Steps over used up and empty pieces; bytes are left. */
-static uint8_t *stretch(struct cursor *c, uint64_t bytes_max, size_t *ret_bytes)
+static uint8_t *stretch(struct vireo_cursor *c, uint64_t bytes_max, size_t *ret_bytes)
 {
 	while (c->offset == c->iov->iov_len) {
 		c->iov++;
@@ -29,13 +29,13 @@ static uint8_t *stretch(struct cursor *c, uint64_t bytes_max, size_t *ret_bytes)
 	return (uint8_t *)c->iov->iov_base + c->offset;
 }
 
-static void advance(struct cursor *c, size_t bytes)
+static void advance(struct vireo_cursor *c, size_t bytes)
 {
 	c->offset += bytes;
 	c->left_bytes -= bytes;
 }
 
-bool cursor_take(struct cursor *c, void *dst, size_t bytes)
+bool vireo_cursor_take(struct vireo_cursor *c, void *dst, size_t bytes)
 {
 	uint8_t *to = dst;
 
@@ -53,7 +53,7 @@ bool cursor_take(struct cursor *c, void *dst, size_t bytes)
 	return true;
 }
 
-bool cursor_put(struct cursor *c, const void *src, size_t bytes)
+bool vireo_cursor_put(struct vireo_cursor *c, const void *src, size_t bytes)
 {
 	const uint8_t *from = src;
 
@@ -71,7 +71,7 @@ bool cursor_put(struct cursor *c, const void *src, size_t bytes)
 	return true;
 }
 
-bool cursor_skip(struct cursor *c, uint64_t bytes)
+bool vireo_cursor_skip(struct vireo_cursor *c, uint64_t bytes)
 {
 	if (bytes > c->left_bytes)
 		return false;
@@ -85,7 +85,7 @@ bool cursor_skip(struct cursor *c, uint64_t bytes)
 	return true;
 }
 
-uint64_t cursor_copy(struct cursor *dst, struct cursor *src, uint64_t bytes_max)
+uint64_t vireo_cursor_copy(struct vireo_cursor *dst, struct vireo_cursor *src, uint64_t bytes_max)
 {
 	uint64_t total = min_u64(bytes_max, min_u64(dst->left_bytes, src->left_bytes));
 	uint64_t left = total;

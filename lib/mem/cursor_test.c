@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/util.h"
-#include "mem/cursor.h"
+#include "vireo/cursor.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -38,18 +38,18 @@ static void header_is_taken_whole_however_it_is_cut(void **state)
 	for (size_t first = 0; first <= 13; first++) {
 		for (size_t second = 0; first + second <= 13; second++) {
 			size_t lengths[] = { first, second };
-			struct cursor c = cursor_of(iov, cut(iov, bytes, 13, lengths, 2));
+			struct vireo_cursor c = vireo_cursor_of(iov, cut(iov, bytes, 13, lengths, 2));
 
 			assert_int_equal(c.left_bytes, 13);
-			assert_true(cursor_take(&c, header, 12));
+			assert_true(vireo_cursor_take(&c, header, 12));
 			assert_memory_equal(header, bytes, 12);
 			assert_int_equal(c.left_bytes, 1);
-			assert_false(cursor_take(&c, header, 2));
-			assert_true(cursor_take(&c, &rest, 1));
+			assert_false(vireo_cursor_take(&c, header, 2));
+			assert_true(vireo_cursor_take(&c, &rest, 1));
 			assert_int_equal(rest, 13);
 			assert_int_equal(c.left_bytes, 0);
-			assert_false(cursor_take(&c, &rest, 1));
-			assert_true(cursor_take(&c, NULL, 0));
+			assert_false(vireo_cursor_take(&c, &rest, 1));
+			assert_true(vireo_cursor_take(&c, NULL, 0));
 		}
 	}
 }
@@ -62,11 +62,11 @@ static void bytes_are_put_however_the_room_is_cut(void **state)
 	number(data, sizeof(data));
 	for (size_t first = 0; first <= 20; first++) {
 		size_t lengths[] = { first, 0, 3 };
-		struct cursor c = cursor_of(iov, cut(iov, bytes, BYTES, lengths, 3));
+		struct vireo_cursor c = vireo_cursor_of(iov, cut(iov, bytes, BYTES, lengths, 3));
 
 		memset(bytes, 0xee, sizeof(bytes));
-		assert_true(cursor_put(&c, data, 5));
-		assert_true(cursor_put(&c, data + 5, 15));
+		assert_true(vireo_cursor_put(&c, data, 5));
+		assert_true(vireo_cursor_put(&c, data + 5, 15));
 		assert_memory_equal(bytes, data, 20);
 		assert_int_equal(bytes[20], 0xee);
 		assert_int_equal(c.left_bytes, BYTES - 20);
@@ -77,32 +77,32 @@ static void too_much_is_refused_without_a_move(void **state)
 {
 	uint8_t bytes[8] = { 1, 2, 3, 4, 5, 6, 7, 8 }, out[16] = { 0 };
 	struct iovec iov[2];
-	struct cursor c = cursor_of(iov, cut(iov, bytes, 8, (size_t[]){ 3 }, 1));
+	struct vireo_cursor c = vireo_cursor_of(iov, cut(iov, bytes, 8, (size_t[]){ 3 }, 1));
 
-	assert_false(cursor_take(&c, out, 9));
+	assert_false(vireo_cursor_take(&c, out, 9));
 	assert_int_equal(out[0], 0);
-	assert_false(cursor_put(&c, out, 9));
+	assert_false(vireo_cursor_put(&c, out, 9));
 	assert_int_equal(bytes[0], 1);
-	assert_false(cursor_skip(&c, 9));
-	assert_false(cursor_skip(&c, UINT64_MAX));
-	assert_true(cursor_skip(&c, 4));
-	assert_true(cursor_take(&c, out, 4));
+	assert_false(vireo_cursor_skip(&c, 9));
+	assert_false(vireo_cursor_skip(&c, UINT64_MAX));
+	assert_true(vireo_cursor_skip(&c, 4));
+	assert_true(vireo_cursor_take(&c, out, 4));
 	assert_memory_equal(out, bytes + 4, 4);
 }
 
 static void nothing_is_nothing(void **state)
 {
-	struct cursor none = cursor_none(), empty = cursor_of(NULL, 0);
+	struct vireo_cursor none = vireo_cursor_none(), empty = vireo_cursor_of(NULL, 0);
 	struct iovec iov[2] = { 0 };
-	struct cursor hollow = cursor_of(iov, 2);
+	struct vireo_cursor hollow = vireo_cursor_of(iov, 2);
 	uint8_t byte;
 
 	assert_int_equal(none.left_bytes, 0);
-	assert_false(cursor_take(&none, &byte, 1));
-	assert_true(cursor_skip(&none, 0));
-	assert_int_equal(cursor_copy(&none, &empty, 100), 0);
-	assert_false(cursor_take(&hollow, &byte, 1));
-	assert_int_equal(cursor_copy(&hollow, &none, 100), 0);
+	assert_false(vireo_cursor_take(&none, &byte, 1));
+	assert_true(vireo_cursor_skip(&none, 0));
+	assert_int_equal(vireo_cursor_copy(&none, &empty, 100), 0);
+	assert_false(vireo_cursor_take(&hollow, &byte, 1));
+	assert_int_equal(vireo_cursor_copy(&hollow, &none, 100), 0);
 }
 
 static void copy_goes_on_across_differently_cut_pieces(void **state)
@@ -113,17 +113,17 @@ static void copy_goes_on_across_differently_cut_pieces(void **state)
 	number(from, BYTES);
 	for (size_t i = 0; i <= 20; i++) {
 		size_t from_lengths[] = { i, 0, 7 }, to_lengths[] = { 20 - i, 5 };
-		struct cursor src = cursor_of(from_iov, cut(from_iov, from, BYTES, from_lengths, 3));
-		struct cursor dst = cursor_of(to_iov, cut(to_iov, to, 50, to_lengths, 2));
+		struct vireo_cursor src = vireo_cursor_of(from_iov, cut(from_iov, from, BYTES, from_lengths, 3));
+		struct vireo_cursor dst = vireo_cursor_of(to_iov, cut(to_iov, to, 50, to_lengths, 2));
 
 		memset(to, 0, sizeof(to));
-		assert_int_equal(cursor_copy(&dst, &src, 10), 10); /* the caller's limit */
-		assert_int_equal(cursor_copy(&dst, &src, UINT64_MAX), 40); /* the room */
+		assert_int_equal(vireo_cursor_copy(&dst, &src, 10), 10); /* the caller's limit */
+		assert_int_equal(vireo_cursor_copy(&dst, &src, UINT64_MAX), 40); /* the room */
 		assert_memory_equal(to, from, 50);
 		assert_int_equal(to[50], 0);
 		assert_int_equal(dst.left_bytes, 0);
 		assert_int_equal(src.left_bytes, BYTES - 50);
-		assert_int_equal(cursor_copy(&dst, &src, 1), 0);
+		assert_int_equal(vireo_cursor_copy(&dst, &src, 1), 0);
 	}
 }
 
@@ -131,9 +131,9 @@ static void copy_stops_at_the_end_of_the_source(void **state)
 {
 	uint8_t from[3] = { 1, 2, 3 }, to[8] = { 0 };
 	struct iovec from_iov = { from, 3 }, to_iov = { to, 8 };
-	struct cursor src = cursor_of(&from_iov, 1), dst = cursor_of(&to_iov, 1);
+	struct vireo_cursor src = vireo_cursor_of(&from_iov, 1), dst = vireo_cursor_of(&to_iov, 1);
 
-	assert_int_equal(cursor_copy(&dst, &src, 8), 3);
+	assert_int_equal(vireo_cursor_copy(&dst, &src, 8), 3);
 	assert_int_equal(src.left_bytes, 0);
 	assert_int_equal(dst.left_bytes, 5);
 	assert_memory_equal(to, "\1\2\3\0", 4);
@@ -143,12 +143,12 @@ static void source_and_destination_may_overlap(void **state)
 {
 	uint8_t bytes[BYTES], expected[BYTES];
 	struct iovec from_iov = { bytes, 40 }, to_iov = { bytes + 4, 40 };
-	struct cursor src = cursor_of(&from_iov, 1), dst = cursor_of(&to_iov, 1);
+	struct vireo_cursor src = vireo_cursor_of(&from_iov, 1), dst = vireo_cursor_of(&to_iov, 1);
 
 	number(bytes, BYTES);
 	number(expected, BYTES);
 	memmove(expected + 4, expected, 40);
-	assert_int_equal(cursor_copy(&dst, &src, 40), 40);
+	assert_int_equal(vireo_cursor_copy(&dst, &src, 40), 40);
 	assert_memory_equal(bytes, expected, BYTES);
 }
 

@@ -7,7 +7,7 @@
  * A command is taken off the guest's memory once, through the cursor, and takes effect only as a whole.
  */
 
-#include "mem/cursor.h"
+#include "vireo/cursor.h"
 #include "model/net/net_internal.h"
 #include <endian.h>
 #include <errno.h>
@@ -25,7 +25,7 @@ struct control_command {
 	uint32_t data_bytes;
 	uint32_t argument;
 	bool (*run)(struct vireo_net *net, uint32_t argument, const uint8_t *data);
-	bool (*run_variable)(struct vireo_net *net, struct cursor *data);
+	bool (*run_variable)(struct vireo_net *net, struct vireo_cursor *data);
 };
 
 static uint16_t control_le16(const uint8_t *data)
@@ -43,29 +43,29 @@ static bool control_mode(struct vireo_net *net, uint32_t mode, const uint8_t *da
 }
 
 /* One of the two tables. More addresses than we hold: all of that class pass, as 5.1.6.5.2 allows. */
-static bool control_mac_table(struct cursor *data, struct net_filter_table *table)
+static bool control_mac_table(struct vireo_cursor *data, struct net_filter_table *table)
 {
 	uint32_t count;
 
 	*table = (struct net_filter_table){0};
-	if (!cursor_take(data, &count, sizeof(count)))
+	if (!vireo_cursor_take(data, &count, sizeof(count)))
 		return false;
 	count = le32toh(count);
 	if (count > NET_FILTER_ENTRIES) {
 		table->overflow = true;
-		return cursor_skip(data, (uint64_t)count * 6);
+		return vireo_cursor_skip(data, (uint64_t)count * 6);
 	}
 	for (; table->count < count; table->count++) {
 		uint8_t mac[6];
 
-		if (!cursor_take(data, mac, sizeof(mac)))
+		if (!vireo_cursor_take(data, mac, sizeof(mac)))
 			return false;
 		table->entries[table->count] = net_filter_mac(mac);
 	}
 	return true;
 }
 
-static bool control_mac_tables(struct vireo_net *net, struct cursor *data)
+static bool control_mac_tables(struct vireo_net *net, struct vireo_cursor *data)
 {
 	struct net_filter_table unicast, multicast;
 
@@ -145,13 +145,13 @@ static const struct control_command *control_find(const struct vireo_net *net,
 	return NULL;
 }
 
-static bool control_run(struct vireo_net *net, struct cursor *c)
+static bool control_run(struct vireo_net *net, struct vireo_cursor *c)
 {
 	const struct control_command *row;
 	struct net_ctrl_header header;
 	uint8_t data[8];
 
-	if (!net_has(net, VIREO_NET_F_CTRL_VQ_BIT) || !cursor_take(c, &header, sizeof(header)))
+	if (!net_has(net, VIREO_NET_F_CTRL_VQ_BIT) || !vireo_cursor_take(c, &header, sizeof(header)))
 		return false;
 	net_copied();
 	row = control_find(net, &header);
@@ -159,7 +159,7 @@ static bool control_run(struct vireo_net *net, struct cursor *c)
 		return false;
 	if (row->data_bytes == CONTROL_VARIABLE)
 		return row->run_variable(net, c);
-	if (c->left_bytes != row->data_bytes || !cursor_take(c, data, row->data_bytes))
+	if (c->left_bytes != row->data_bytes || !vireo_cursor_take(c, data, row->data_bytes))
 		return false;
 	net_copied();
 	return row->run(net, row->argument, data);
@@ -168,8 +168,8 @@ static bool control_run(struct vireo_net *net, struct cursor *c)
 /* The answer is the chain's first writable byte. Without one the driver could never learn it: it lies. */
 static int control_chain(struct vireo_net *net, struct vireo_queue *queue, const struct vireo_chain *chain)
 {
-	struct cursor in = cursor_of(chain->iov, chain->readable_count);
-	struct cursor out = cursor_of(chain->iov + chain->readable_count, chain->writable_count);
+	struct vireo_cursor in = vireo_chain_readable(chain);
+	struct vireo_cursor out = vireo_chain_writable(chain);
 	uint8_t ack;
 
 	if (!chain->writable_bytes) {
@@ -178,7 +178,7 @@ static int control_chain(struct vireo_net *net, struct vireo_queue *queue, const
 		return -EPROTO;
 	}
 	ack = control_run(net, &in) ? NET_OK : NET_ERR;
-	cursor_put(&out, &ack, sizeof(ack));
+	vireo_cursor_put(&out, &ack, sizeof(ack));
 	vireo_queue_push(queue, chain, sizeof(ack));
 	return 0;
 }

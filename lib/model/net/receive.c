@@ -13,7 +13,7 @@
  */
 
 #include "base/copy.h"
-#include "mem/cursor.h"
+#include "vireo/cursor.h"
 #include "model/net/net_internal.h"
 #include <endian.h>
 #include <errno.h>
@@ -95,7 +95,7 @@ static inline void receive_write_flat(const struct net_queue *q, const struct vi
 struct receive_source {
 	const uint8_t *head;
 	uint32_t head_left;
-	struct cursor rest;
+	struct vireo_cursor rest;
 };
 
 static struct receive_source receive_source_of(const struct vireo_frame *frame)
@@ -103,28 +103,23 @@ static struct receive_source receive_source_of(const struct vireo_frame *frame)
 	struct receive_source source = {
 		.head = frame->head,
 		.head_left = min_u32(frame->len_bytes, VIREO_FRAME_HEAD_BYTES),
-		.rest = cursor_of(frame->iov, frame->iov_count),
+		.rest = vireo_cursor_of(frame->iov, frame->iov_count),
 	};
 
-	cursor_skip(&source.rest, source.head_left);
+	vireo_cursor_skip(&source.rest, source.head_left);
 	return source;
 }
 
-static void receive_copy(struct cursor *dst, struct receive_source *source, uint32_t bytes)
+static void receive_copy(struct vireo_cursor *dst, struct receive_source *source, uint32_t bytes)
 {
 	uint32_t n = min_u32(bytes, source->head_left);
 
 	if (n) {
-		cursor_put(dst, source->head, n);
+		vireo_cursor_put(dst, source->head, n);
 		source->head += n;
 		source->head_left -= n;
 	}
-	cursor_copy(dst, &source->rest, bytes - n);
-}
-
-static struct cursor receive_chain_cursor(const struct vireo_chain *chain)
-{
-	return cursor_of(chain->iov + chain->readable_count, chain->writable_count);
+	vireo_cursor_copy(dst, &source->rest, bytes - n);
 }
 
 /* Copies into `count` chains, which hold enough, and uses them. The header comes last, when its num_buffers
@@ -135,18 +130,18 @@ static void receive_write(struct net_queue *q, const struct vireo_frame *frame, 
 	struct virtio_net_header header = receive_header(q, frame, count);
 	struct receive_source source = receive_source_of(frame);
 	uint32_t left = q->header_bytes + frame->len_bytes;
-	struct cursor first = receive_chain_cursor(&chains[0]);
+	struct vireo_cursor first = vireo_chain_writable(&chains[0]);
 
 	for (unsigned i = 0; i < count; i++) {
-		struct cursor dst = receive_chain_cursor(&chains[i]);
+		struct vireo_cursor dst = vireo_chain_writable(&chains[i]);
 		uint32_t written = min_u32(left, chains[i].writable_bytes);
 		uint32_t skip = i ? 0 : q->header_bytes;
 
-		cursor_skip(&dst, skip);
+		vireo_cursor_skip(&dst, skip);
 		receive_copy(&dst, &source, written - skip);
 		left -= written;
 		if (!i)
-			cursor_put(&first, &header, q->header_bytes);
+			vireo_cursor_put(&first, &header, q->header_bytes);
 		q->written[q->first++] = written;
 	}
 }

@@ -10,7 +10,7 @@
  */
 
 #include "base/copy.h"
-#include "mem/cursor.h"
+#include "vireo/cursor.h"
 #include "model/net/net_internal.h"
 #include <assert.h>
 #include <errno.h>
@@ -26,10 +26,10 @@
 static void transmit_take_scattered(struct net_queue *q, struct vireo_frame *frame,
 				    struct virtio_net_header *header)
 {
-	struct cursor c = cursor_of(frame->iov, frame->iov_count);
+	struct vireo_cursor c = vireo_cursor_of(frame->iov, frame->iov_count);
 	uint64_t skip = q->header_bytes;
 
-	cursor_take(&c, header, q->header_bytes);
+	vireo_cursor_take(&c, header, q->header_bytes);
 	while (skip >= frame->iov->iov_len && frame->iov_count > 1) {
 		skip -= frame->iov->iov_len;
 		frame->iov++;
@@ -37,9 +37,9 @@ static void transmit_take_scattered(struct net_queue *q, struct vireo_frame *fra
 	}
 	frame->iov->iov_base = (uint8_t *)frame->iov->iov_base + skip;
 	frame->iov->iov_len -= skip;
-	c = cursor_of(frame->iov, frame->iov_count); /* the pieces have changed under the old one */
+	c = vireo_cursor_of(frame->iov, frame->iov_count); /* the pieces have changed under the old one */
 	memset(frame->head, 0, sizeof(frame->head));
-	cursor_take(&c, frame->head, min_u32(frame->len_bytes, VIREO_FRAME_HEAD_BYTES));
+	vireo_cursor_take(&c, frame->head, min_u32(frame->len_bytes, VIREO_FRAME_HEAD_BYTES));
 	net_copied();
 }
 
@@ -264,16 +264,16 @@ void vireo_net_transmit_complete(struct vireo_net *net, unsigned pair)
 static bool transmit_copy(struct net_queue *q, const struct vireo_frame *frame, struct vireo_packet *packet)
 {
 	uint32_t head_bytes = min_u32(frame->len_bytes, VIREO_FRAME_HEAD_BYTES);
-	struct cursor c;
+	struct vireo_cursor c;
 
 	if (unlikely(frame->len_bytes > packet->capacity_bytes)) {
 		counter_add(&q->stats.too_long, 1);
 		return false;
 	}
-	c = cursor_of(frame->iov, frame->iov_count);
-	cursor_skip(&c, head_bytes);
+	c = vireo_cursor_of(frame->iov, frame->iov_count);
+	vireo_cursor_skip(&c, head_bytes);
 	memcpy(packet->data, frame->head, head_bytes);
-	cursor_take(&c, (uint8_t *)packet->data + head_bytes, frame->len_bytes - head_bytes);
+	vireo_cursor_take(&c, (uint8_t *)packet->data + head_bytes, frame->len_bytes - head_bytes);
 	packet->len_bytes = frame->len_bytes;
 	packet->offload = frame->offload;
 	counter_add(&q->stats.frames, 1);
