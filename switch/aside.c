@@ -19,7 +19,7 @@
 
 #include "switch/aside.h"
 #include "base/fd.h"
-#include "switch/internal.h"
+#include "switch/core.h"
 #include "work/thread.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -284,7 +284,7 @@ static void aside_release(struct aside *aside)
 
 int aside_new(struct sw_port *port, struct aside **ret_aside)
 {
-	struct aside *aside = aligned_alloc(CACHE_LINE, sizeof(*aside));
+	struct aside *aside = aligned_alloc(CACHE_LINE_BYTES, sizeof(*aside));
 	int err;
 
 	if (!aside)
@@ -316,7 +316,7 @@ static void kicks_watch(struct aside *aside, struct aside_queue *q)
 
 int aside_attach(struct aside *aside, bool out, unsigned number)
 {
-	struct aside_queue *q = aligned_alloc(CACHE_LINE, sizeof(*q));
+	struct aside_queue *q = aligned_alloc(CACHE_LINE_BYTES, sizeof(*q));
 	int err;
 
 	if (!q)

@@ -4,7 +4,8 @@
 
 /* A port that is served aside, by a thread of its own: see aside.c. */
 
-#include "switch/internal.h"
+#include "switch/forward.h"
+#include "switch/port.h"
 #include "switch/store.h"
 
 struct aside_queue {
@@ -38,7 +39,7 @@ struct aside {
 	uint64_t wanted_version; /* of them; also read without */
 
 	/* The thread's. */
-	uint64_t held_version __attribute__((aligned(CACHE_LINE)));
+	uint64_t held_version __attribute__((aligned(CACHE_LINE_BYTES)));
 	struct aside_queue *held[2 * SW_QUEUES_MAX];
 	unsigned held_count;
 	struct vireo_frame frames[BURST_FRAMES];

@@ -7,7 +7,8 @@
 #include "base/util.h"
 #include "switch/aside.h"
 #include "switch/fake_port.h"
-#include "switch/internal.h"
+#include "switch/core.h"
+#include "switch/worker.h"
 #include "work/thread.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -403,8 +404,8 @@ static void spend(bool fault, bool wait)
 
 static bool accused_after(bool fault, bool wait, unsigned times)
 {
-	struct worker *worker = aligned_alloc(CACHE_LINE, sizeof(*worker));
-	struct sw *sw = aligned_alloc(CACHE_LINE, sizeof(*sw));
+	struct worker *worker = aligned_alloc(CACHE_LINE_BYTES, sizeof(*worker));
+	struct sw *sw = aligned_alloc(CACHE_LINE_BYTES, sizeof(*sw));
 	struct sw_port port = {.sw = sw};
 	struct stall_step begun;
 	bool accused;

@@ -9,7 +9,8 @@
  * gets its frames in their order.
  */
 
-#include "switch/internal.h"
+#include "switch/cuts.h"
+#include "switch/worker.h"
 #include <errno.h>
 #include <stdlib.h>
 

@@ -18,7 +18,8 @@
  * flooded is cut once for all receivers (cuts.c), and the limit is of what they get together (forward.c).
  */
 
-#include "switch/internal.h"
+#include "switch/cuts.h"
+#include "switch/worker.h"
 #include <errno.h>
 #include <sched.h>
 #include <string.h>

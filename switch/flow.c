@@ -5,8 +5,8 @@
  * the sender's memory; a sender that changes them meanwhile reorders its own frames and nothing else.
  */
 
+#include "switch/forward.h"
 #include "switch/headers.h"
-#include "switch/internal.h"
 #include <netinet/in.h>
 #include <string.h>
 

@@ -17,7 +17,9 @@
  * the burst is flooded in stretches, see cuts.c.
  */
 
-#include "switch/internal.h"
+#include "switch/core.h"
+#include "switch/cuts.h"
+#include "switch/worker.h"
 #include <endian.h>
 #include <string.h>
 

@@ -6,7 +6,7 @@
  * and its id somebody else's, when the letter is read.
  */
 
-#include "switch/internal.h"
+#include "switch/worker.h"
 #include <stdlib.h>
 #include <string.h>
 

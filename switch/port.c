@@ -13,7 +13,9 @@
  * with it.
  */
 
-#include "switch/internal.h"
+#include "switch/core.h"
+#include "switch/topology.h"
+#include "switch/worker.h"
 #include "switch/aside.h"
 #include <assert.h>
 #include <errno.h>
@@ -115,7 +117,7 @@ static struct worker *least_loaded(const struct sw *sw)
 
 int in_queue_new(struct sw_port *port, struct aside *aside, unsigned number, struct in_queue **ret_in)
 {
-	struct in_queue *in = aligned_alloc(CACHE_LINE, sizeof(*in));
+	struct in_queue *in = aligned_alloc(CACHE_LINE_BYTES, sizeof(*in));
 	int err;
 
 	if (!in)
@@ -138,7 +140,7 @@ int in_queue_new(struct sw_port *port, struct aside *aside, unsigned number, str
 
 static int out_add(struct sw_port *port, unsigned number)
 {
-	struct out_queue *out = aligned_alloc(CACHE_LINE, sizeof(*out));
+	struct out_queue *out = aligned_alloc(CACHE_LINE_BYTES, sizeof(*out));
 
 	if (!out)
 		return -ENOMEM;
@@ -251,7 +253,7 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 	if (!port)
 		return -ENOMEM;
 	port->name = strdup(config->name);
-	port->counters = aligned_alloc(CACHE_LINE, counters_bytes);
+	port->counters = aligned_alloc(CACHE_LINE_BYTES, counters_bytes);
 	if (!port->name || !port->counters) {
 		port_release(port);
 		return -ENOMEM;

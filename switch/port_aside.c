@@ -10,6 +10,9 @@
 
 #include "base/log.h"
 #include "switch/aside.h"
+#include "switch/core.h"
+#include "switch/topology.h"
+#include "switch/worker.h"
 #include <stdlib.h>
 #include <string.h>
 

@@ -23,7 +23,9 @@
  * which costs it a copy; and a peer that takes pages away at the right moment may have one it talks to moved.
  */
 
-#include "switch/internal.h"
+#include "switch/core.h"
+#include "switch/port.h"
+#include "switch/worker.h"
 #include "base/fd.h"
 #include "work/thread.h"
 #include <sys/resource.h>

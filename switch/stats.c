@@ -6,7 +6,8 @@
  */
 
 #include "switch/aside.h"
-#include "switch/internal.h"
+#include "switch/core.h"
+#include "switch/worker.h"
 #include <string.h>
 
 static void add_counters(struct sw_port_stats *sum, const struct port_counters *from)

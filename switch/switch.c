@@ -6,7 +6,10 @@
  * and stops when the last one is forgotten.
  */
 
-#include "switch/internal.h"
+#include "switch/core.h"
+#include "switch/port.h"
+#include "switch/topology.h"
+#include "switch/worker.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -148,7 +151,7 @@ static int open_workers(struct sw *sw, const int *cpus)
 
 int sw_new(const struct sw_config *config, struct loop *loop, struct sw **ret_sw)
 {
-	struct sw *sw = aligned_alloc(CACHE_LINE, sizeof(*sw));
+	struct sw *sw = aligned_alloc(CACHE_LINE_BYTES, sizeof(*sw));
 	int err;
 
 	if (!sw)

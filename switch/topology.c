@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "switch/aside.h"
-#include "switch/internal.h"
+#include "switch/core.h"
+#include "switch/topology.h"
+#include "switch/worker.h"
 #include <errno.h>
 #include <stdlib.h>
 

@@ -28,7 +28,9 @@
  */
 
 #include "base/fd.h"
-#include "switch/internal.h"
+#include "switch/core.h"
+#include "switch/cuts.h"
+#include "switch/worker.h"
 #include "work/rcu.h"
 #include "work/thread.h"
 #include <errno.h>
@@ -480,7 +482,7 @@ static int worker_open(struct worker *worker)
 
 int worker_new(struct sw *sw, unsigned index, int cpu, struct worker **ret_worker)
 {
-	struct worker *worker = aligned_alloc(CACHE_LINE, sizeof(*worker));
+	struct worker *worker = aligned_alloc(CACHE_LINE_BYTES, sizeof(*worker));
 	int err;
 
 	if (!worker)

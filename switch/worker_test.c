@@ -6,7 +6,7 @@
 #include "base/loop.h"
 #include "base/util.h"
 #include "switch/fake_port.h"
-#include "switch/internal.h"
+#include "switch/core.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCH_CORE_H
+#define SWITCH_CORE_H
+
+/*
+ * The map of the switch: who runs what, and the header that tells of it.
+ *
+ *   control thread:  switch.c (core.h)  port.c, port_aside.c (port.h)  topology.c builds, publishes (topology.h)  stats.c reads
+ *   workers:         worker.c: which queue next (worker.h)  forward.c: where to, flow.c, deliver.c: into the port (forward.h)
+ *                    offload.c (offload.h)  cuts.c (cuts.h)  stall.c: who makes it wait (stall.h)
+ *   port threads:    aside.c (aside.h), over store.c (store.h)
+ *   between them:    the published topology, mailboxes (mailbox.c, worker.h), the forwarding database (fdb.h), grace periods (work/grace.h)
+ *
+ * Locks: fdb.lock and grace.lock, each innermost. Claims of out queues are held for a burst, one at a time.
+ */
+
+#include "base/util.h"
+#include "switch/fdb.h"
+#include "switch/switch.h"
+#include "work/grace.h"
+#include <sys/queue.h>
+
+struct loop_watch;
+struct loop_timer;
+struct queue;
+struct topology;
+struct worker;
+
+struct sw {
+	/* Constant. */
+	struct loop *loop;
+	struct vireo_log log;
+	struct fdb *fdb;
+	struct grace *grace;
+	unsigned worker_count;
+	struct worker **workers;
+	enum sw_mode mode;
+	unsigned spin_us, spin_percent;
+	uint64_t stall_cycles; /* see stall.c */
+	int event_fd; /* raised for the control thread: grace periods ended, the first address was learned, see asides_look() */
+
+	struct topology *topology __attribute__((aligned(CACHE_LINE_BYTES))); /* published: read by workers */
+	bool accused; /* written by workers: some port is */
+
+	/* Control thread. */
+	struct loop_watch *watch;
+	struct loop_timer *tick; /* runs while there is something to age, or to publish */
+	bool ticking;
+	bool stale;              /* publishing failed: try again */
+	bool held;               /* nothing is published: sw_hold() */
+	unsigned started; /* workers */
+	uint64_t version, next_serial;
+	TAILQ_HEAD(, sw_port) ports; /* those that are not being removed */
+	struct sw_port *by_id[SW_PORTS_MAX]; /* NULL: the id is free */
+	STAILQ_HEAD(, queue) unpublished; /* removed, but still in the published topology */
+	STAILQ_HEAD(, sw_port) unpublished_ports;
+	STAILQ_HEAD(, sw_port) unpublished_moves;
+	TAILQ_HEAD(, sw_port) asides; /* ports that have one */
+	char rcu_key; /* its address is what rcu.h needs */
+};
+
+uint32_t switch_now_s(void); /* any thread */
+/* Any worker: the database has got its first entry. */
+void switch_first_entry(struct sw *sw);
+/* Control thread: publishes, now or (when memory is short) later. */
+void switch_publish_removal(struct sw *sw);
+
+#endif

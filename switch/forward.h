@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCH_FORWARD_H
+#define SWITCH_FORWARD_H
+
+/* A burst of frames on its way: where to (forward.c), by which queue (flow.c), into the port (deliver.c). */
+
+#include "base/util.h"
+#include "switch/fdb.h"
+#include "switch/topology.h"
+
+#define BURST_FRAMES 64u
+
+struct worker;
+
+/* Frames of a burst that share a fate: indexes, in order. */
+struct group {
+	uint16_t verdict;
+	uint8_t count;
+	uint8_t index[BURST_FRAMES];
+};
+
+enum verdict { /* port ids come first */
+	VERDICT_FLOOD = SW_PORTS_MAX,
+	VERDICT_RESERVED,
+	VERDICT_HAIRPIN,
+	VERDICT_BAD_SOURCE,
+	VERDICT_SPOOFED,
+	VERDICT_END,
+};
+
+struct addressed {
+	struct fdb_address to, from;
+};
+
+/* One worker's scratch for the burst in hand. */
+struct burst {
+	const struct topology *topology;
+	struct sw_port *from;
+	struct vireo_frame *frames;
+	unsigned count;
+	unsigned needs;         /* all offloads that any frame asks for */
+	uint32_t longest_bytes; /* of frames that are not to be cut */
+	uint64_t fresh;         /* bit i: frame i has other addresses than its predecessor */
+	struct addressed addressed[BURST_FRAMES]; /* of fresh ones */
+	uint16_t verdict[BURST_FRAMES];
+	unsigned group_count;
+	uint8_t group_of[VERDICT_END]; /* index + 1 into groups; 0 between bursts */
+	struct group groups[BURST_FRAMES];
+	struct vireo_frame *list[BURST_FRAMES];
+};
+
+/* Worker. Frames are forwarded or counted on return; topology, from, frames and count are set. */
+void forward_burst(struct worker *worker, struct burst *burst);
+
+#define PIECES_MAX 16384u /* of a burst: 64 frames of 64 KiB in pieces of 256 bytes */
+
+/* Worker. Frames go to a port in this order: what the port lacks is made up for, what cannot go is counted. */
+void deliver(struct worker *worker, const struct topology_port *to, struct vireo_frame **frames, unsigned count);
+
+/* Same for all frames of a flow (addresses, protocol, ports), both before and after cutting. */
+uint32_t flow_hash(const struct vireo_frame *frame);
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCH_PORT_H
+#define SWITCH_PORT_H
+
+/* Ports and their queues: port.c, and port_aside.c for those that are served aside. */
+
+#include "base/util.h"
+#include "switch/stall.h"
+#include "switch/switch.h"
+#include "work/grace.h"
+#include "work/patience.h"
+#include <sys/queue.h>
+
+struct aside;
+struct worker;
+
+/* What one worker counts for one port: written by that worker only. Other threads that count have their own. */
+struct port_counters {
+	uint64_t injected_frames, injected_bytes;
+	uint64_t rx_reserved, rx_hairpin, rx_bad_source, rx_spoofed, rx_segment_limit, rx_flooded,
+		rx_no_destination, rx_lost;
+	uint64_t tx_no_queue, tx_mtu, tx_segment_error, tx_segmented, tx_lost;
+} __attribute__((aligned(CACHE_LINE_BYTES)));
+
+#define QUEUE_WAITERS_MAX 4u
+
+/* What an in and an out queue have in common. Control thread. */
+struct queue {
+	struct grace_item gone;
+	STAILQ_ENTRY(queue) unpublished; /* sw.unpublished */
+	struct sw_port *port;
+	unsigned number;
+	bool out;
+	bool removing;
+	bool replaced;   /* another stands in its place in the port already */
+	uint64_t let_go; /* see aside.c */
+	unsigned waiters;
+	struct {
+		void (*done)(void *opaque);
+		void *opaque;
+	} waiter[QUEUE_WAITERS_MAX];
+	struct sw_queue_stats before; /* the port's counters when the queue was added */
+};
+
+enum in_state {
+	IN_NEW,    /* the worker has not seen it yet */
+	IN_ACTIVE, /* polled; kicks are off */
+	IN_ARMED,  /* left alone until its kick; kicks are on */
+	IN_DEAD,   /* receive failed: never asked again */
+};
+
+struct in_queue {
+	struct queue queue;
+	/* Constant while published. */
+	struct worker *worker;
+	const struct sw_port_ops *ops;
+	void *opaque;
+	struct sw_port *port;
+	unsigned number;
+	unsigned slot;  /* index in the worker's table, and what its epoll says */
+	int kick_fd;    /* -1: must be polled */
+	int own_fd;     /* a duplicate of kick_fd, if that was needed to watch it; or -1 */
+	/* The worker's. */
+	enum in_state state __attribute__((aligned(CACHE_LINE_BYTES)));
+	bool resting;   /* cannot be armed, and has been idle for long */
+	uint64_t idle_since_ns; /* 0: had frames when asked last */
+	struct habit habit; /* what follows its frames: see patience.h */
+};
+
+struct out_queue {
+	struct queue queue;
+	unsigned number;
+	/* Held by the worker that delivers; unused if there is only one. */
+	uint32_t claimed __attribute__((aligned(CACHE_LINE_BYTES)));
+};
+
+struct sw_port {
+	/* Constant. */
+	struct sw *sw;
+	char *name;
+	const struct sw_port_ops *ops;
+	void *opaque;
+	uint16_t id;
+	uint64_t serial; /* never used twice, as opposed to the id */
+	struct port_counters *counters; /* one per worker, one for the aside's thread, and one for the control thread */
+	/* Written by the control thread, read by workers at any time. */
+	unsigned offloads;
+	uint16_t mtu;
+	struct stalls stalls;
+	/* Control thread. */
+	TAILQ_ENTRY(sw_port) link; /* sw.ports */
+	struct aside *aside; /* or NULL: workers call ops */
+	TAILQ_ENTRY(sw_port) aside_link; /* sw.asides, if it has one */
+	struct grace_item moved;
+	STAILQ_ENTRY(sw_port) unpublished_move; /* sw.unpublished_moves */
+	bool removing;
+	bool ending; /* no worker uses it any more, but maybe the aside's thread */
+	struct grace_item gone;
+	STAILQ_ENTRY(sw_port) unpublished; /* sw.unpublished_ports */
+	void (*done)(void *opaque);
+	void *done_opaque;
+	struct in_queue *in[SW_QUEUES_MAX];
+	struct out_queue *out[SW_QUEUES_MAX];
+	struct sw_queue_stats past[2]; /* sums over queues that are gone: in, out */
+};
+
+/* Of an in queue that takes the place of none, or of one: `aside` is the port's, or is to be. Not published. */
+int in_queue_new(struct sw_port *port, struct aside *aside, unsigned number, struct in_queue **ret_in);
+/* How many threads count, and who they are beside the workers, which come first. */
+unsigned port_counters_count(const struct sw *sw);
+struct port_counters *port_counters_aside(const struct sw_port *port);
+struct port_counters *port_counters_control(const struct sw_port *port);
+void queue_bury(struct queue *queue); /* nobody uses it any more */
+void port_end(struct sw_port *port);  /* likewise */
+
+int port_aside_start(struct sw_port *port); /* a new port */
+void port_aside_drop(struct sw_port *port); /* that has not become one */
+void asides_look(struct sw *sw); /* what have workers and threads said? */
+void asides_end(struct sw *sw);  /* waits for the threads */
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCH_STALL_H
+#define SWITCH_STALL_H
+
+/* Who makes a worker wait for memory: see stall.c. */
+
+#include "vireo/frame.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct sw_port;
+struct worker;
+
+/* How often a port has made workers wait. Atomic. */
+struct stalls {
+	uint32_t first_s, count;
+	bool accused;
+};
+
+#define STALLS_MAX 3u
+
+struct stall_step {
+	uint64_t ns, faults, waits;
+	uint64_t ready_ns; /* so long the thread has run, or waited for a CPU */
+};
+
+struct stall {
+	uint64_t limit_cycles; /* constant: a burst that takes longer is looked into */
+	bool alert;
+	uint64_t alert_ns; /* how long the last alert was to last; 0: there was none */
+	uint64_t alert_until_ns;
+	uint64_t faults; /* when it was looked last */
+	uint64_t ready_ns, ready_read_ns; /* as it was then */
+};
+
+uint64_t stall_limit_cycles(void); /* takes a moment */
+/* The worker. */
+void stall_suspect(struct stall *stall); /* a burst took longer than the limit */
+void stall_begin(struct worker *worker, struct stall_step *ret_step);
+bool stall_waited(const struct stall_step *begun, const struct stall_step *ended); /* for memory, and long */
+void stall_end(struct worker *worker, const struct stall_step *begun, struct sw_port *port); /* whose memory was touched */
+void stall_touch(const struct vireo_frame *frames, unsigned count);
+
+#endif

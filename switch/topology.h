@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCH_TOPOLOGY_H
+#define SWITCH_TOPOLOGY_H
+
+/* What workers know of ports and queues: topology.c. */
+
+#include "base/util.h"
+#include "switch/port.h"
+#include "work/grace.h"
+
+/* A port as workers see it. */
+struct topology_port {
+	struct sw_port *port;
+	const struct sw_port_ops *ops;
+	void *opaque;
+	uint32_t out_count;
+	struct out_queue **out;
+};
+
+struct topology_worker {
+	uint32_t slot_count;
+	struct in_queue **slots;  /* NULL: empty */
+	struct in_queue **active; /* room for as many: the worker's scratch */
+};
+
+/*
+ * Ports and queues at one moment. Immutable (but for `active`), in one allocation. Workers take the published one
+ * at the top of their loop and keep it for the round; it is freed a grace period after its successor came.
+ */
+struct topology {
+	struct grace_item gone;
+	uint64_t version;
+	uint32_t port_count;
+	uint32_t id_limit;
+	struct topology_port *ports;  /* without gaps: for flooding */
+	struct topology_port **by_id; /* NULL: no such port */
+	struct topology_worker *workers;
+};
+
+int topology_new(const struct sw *sw, struct topology **ret_topology);
+/*
+ * Makes what the control thread changed visible, and defers what went to the grace thread. -ENOMEM:
+ * workers still use the old topology.
+ */
+int topology_publish(struct sw *sw);
+/* Of what was removed no published topology tells any more: a grace period from now nobody knows it. */
+void topology_defer_removed(struct sw *sw);
+
+static inline struct topology_port *topology_port(const struct topology *topology, unsigned id)
+{
+	return likely(id < topology->id_limit) ? topology->by_id[id] : NULL;
+}
+
+#endif
