@@ -36,7 +36,7 @@ static void port_added(void *opaque, int err, const struct port *port, const cha
 	if (err)
 		rpc_call_error(call, err == -EEXIST ? RPC_EXISTS : RPC_FAILED, "%s", why);
 	else
-		rpc_call_reply(call, json_pack("{s:s}", "name", port->spec.name));
+		rpc_call_reply(call, json_pack("{s:s}", "name", port->spec.at.name));
 }
 
 struct port_add {
@@ -52,10 +52,10 @@ static void spec_known(void *opaque, int err, const struct spec *spec, const cha
 	free(opaque);
 	if (err)
 		rpc_call_error(add.call, err == -EINVAL ? RPC_INVALID_PARAMS : RPC_FAILED, "SPEC %.100s: %s", text, why);
-	else if (spec->type == SPEC_VHOST_USER && *spec->address != '/')
+	else if (spec->kind->address_is_path && *spec->address != '/')
 		rpc_call_error(add.call, RPC_INVALID_PARAMS, "SPEC %.100s: expected an absolute path", text);
 	else
-		ports_add_soon(add.ports, spec, port_added, add.call);
+		ports_add_soon(add.ports, (const struct port_spec *)spec, port_added, add.call);
 }
 
 static void serve_port_add(struct rpc_call *call, void *opaque)

@@ -7,6 +7,7 @@
 #include "base/loop.h"
 #include "commands.h"
 #include "daemon/daemon.h"
+#include "daemon/endpoint.h"
 #include "options.h"
 #include "port.h"
 #include <string.h>
@@ -14,7 +15,6 @@
 #include <unistd.h>
 
 #define SHUTDOWN_MS 800
-#define SHUTDOWN_DRIVER_MS 10000 /* a driver of this kernel lets go of its device, and has its own pace */
 
 struct switchd {
 	struct options options;
@@ -107,8 +107,10 @@ static void ports_stop(struct switchd *d)
 	ports_add_no_more(&d->ports);
 	sw_hold(d->ports.sw);
 	for (struct port *p = d->ports.first; p; p = p->next) {
-		if (p->spec.type == SPEC_VDUSE)
-			end_ms = now_ms() + SHUTDOWN_DRIVER_MS;
+		const struct endpoint_kind *endpoint = p->kind->spec.endpoint;
+
+		if (endpoint && endpoint->end_ms)
+			end_ms = max_u64(end_ms, now_ms() + endpoint->end_ms);
 		if (!p->closing)
 			ports_remove(p, NULL, NULL);
 	}
@@ -125,7 +127,7 @@ static void stop(struct switchd *d, int exit_code)
 		ports_stop(d);
 	if (d->ports.first) {
 		log_warning(&d->daemon.log, "port %s does not come to rest: ending without it",
-			    d->ports.first->spec.name);
+			    d->ports.first->spec.at.name);
 		logger_end();
 		_exit(exit_code);
 	}

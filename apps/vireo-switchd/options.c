@@ -93,7 +93,7 @@ static bool set_fdb_age(void *options, const char *value, char *why)
 static bool port_given(const struct options *o, const char *name)
 {
 	for (unsigned i = 0; i < o->port_count; i++)
-		if (o->ports[i].name_given && !strcmp(o->ports[i].name, name))
+		if (o->ports[i].at.name_given && !strcmp(o->ports[i].at.name, name))
 			return true;
 	return false;
 }
@@ -101,18 +101,18 @@ static bool port_given(const struct options *o, const char *name)
 static bool set_port(void *options, const char *value, char *why)
 {
 	struct options *o = options;
-	struct spec *ports = realloc(o->ports, (o->port_count + 1) * sizeof(*ports));
+	struct port_spec *ports = realloc(o->ports, (o->port_count + 1) * sizeof(*ports));
 
 	if (!ports) {
 		snprintf(why, PARSE_WHY_BYTES, "out of memory");
 		return false;
 	}
 	o->ports = ports;
-	if (spec_parse(value, &ports[o->port_count], why))
+	if (port_spec_parse(value, &ports[o->port_count], why))
 		return false;
-	if (ports[o->port_count].name_given && port_given(o, ports[o->port_count].name)) {
+	if (ports[o->port_count].at.name_given && port_given(o, ports[o->port_count].at.name)) {
 		snprintf(why, PARSE_WHY_BYTES, "expected another name: there is a port '%s' already",
-			 ports[o->port_count].name);
+			 ports[o->port_count].at.name);
 		return false;
 	}
 	o->port_count++;
@@ -139,17 +139,7 @@ static const struct setting rows[] = {
 
 static void help_ports(FILE *out)
 {
-	fprintf(out,
-		"\nSPEC is one of\n"
-		"  vhost-user:PATH[,name=,mode=server|client,queues=N,mtu=,mac=A[+B...],spoof=deny|allow,user=,group=,perm=0660,\n"
-		"             files=memory|any,memory-max=SIZE,packed=on|off,event-idx=on|off,indirect=on|off,in-order=on|off]\n"
-		"  vduse:NAME[,name=,queues=1,mtu=,mac=A[+B...],spoof=deny|allow,files=,\n"
-		"             attach=virtio|vhost|none,queue-size=N,packed=,event-idx=,indirect=,in-order=,memory-max=]\n"
-		"  cuse:NAME[,name=,queues=N,mtu=,mac=A[+B...],user=,group=,perm=,files=,memory-max=,\n"
-		"             packed=,event-idx=,indirect=,in-order=]\n"
-		"  tap:INTERFACE[,name=,queues=N,mtu=]\n"
-		"  virtio-pci:ADDRESS[,name=,queues=N,mtu=]\n"
-		"  null:NAME\n");
+	spec_help(&port_kinds, out);
 }
 
 static const struct settings settings = {

@@ -5,7 +5,7 @@
 /* vireo-switchd's settings: daemon/settings.h. */
 
 #include "daemon/settings.h"
-#include "spec.h"
+#include "port_spec.h"
 #include <sched.h>
 #include <stdio.h>
 
@@ -19,7 +19,7 @@ struct options {
 	bool poll;
 	unsigned spin_us, spin_percent; /* as in struct sw_config */
 	unsigned fdb_entries, fdb_age_s;
-	struct spec *ports;
+	struct port_spec *ports;
 	unsigned port_count;
 };
 

@@ -34,7 +34,7 @@ static const struct offload_bits {
 	 VIREO_FEATURE(VIREO_NET_F_GUEST_USO6_BIT)},
 };
 
-static uint64_t features_wanted(const struct spec *spec)
+static uint64_t features_wanted(const struct port_spec *spec)
 {
 	uint64_t features = VIREO_FEATURE(VIREO_F_RING_INDIRECT_DESC_BIT) |
 			    VIREO_FEATURE(VIREO_F_RING_EVENT_IDX_BIT) |
@@ -78,11 +78,11 @@ static uint64_t features_choose(void *opaque, uint64_t offered)
 	return features & VIREO_FEATURE(VIREO_NET_F_MRG_RXBUF_BIT) ? features : features & ~features_large();
 }
 
-static int function_open(const struct spec *spec, const struct vireo_log *log, struct vireo_pci **ret_pci)
+static int function_open(const struct port_spec *spec, const struct vireo_log *log, struct vireo_pci **ret_pci)
 {
 	struct vireo_pci_config config = {
 		.size = sizeof(config),
-		.address = spec->address,
+		.address = spec->at.address,
 		.timeout_ms = PATIENCE_MS,
 		.features_choose = features_choose,
 		.opaque = (void *)(uintptr_t)spec,
@@ -136,7 +136,7 @@ static int queue_open(struct vireo_pci *pci, unsigned index, uint32_t bytes, str
 	return pci_queue_init(q, &setup);
 }
 
-static int function_start(struct vireo_pci *pci, const struct spec *spec, struct pci_queue *queues,
+static int function_start(struct vireo_pci *pci, const struct port_spec *spec, struct pci_queue *queues,
 			  uint16_t mtu)
 {
 	struct vireo_pci_net_config config = {
@@ -151,7 +151,7 @@ static int function_start(struct vireo_pci *pci, const struct spec *spec, struct
 	return err;
 }
 
-int pci_device_open(const struct spec *spec, const struct vireo_log *log, struct pci_queue *queues,
+int pci_device_open(const struct port_spec *spec, const struct vireo_log *log, struct pci_queue *queues,
 		    struct pci_device *ret)
 {
 	struct pci_device device = {0};
@@ -171,7 +171,7 @@ int pci_device_open(const struct spec *spec, const struct vireo_log *log, struct
 	return 0;
 }
 
-void pci_device_close(const struct spec *spec, struct pci_queue *queues, struct pci_device *device)
+void pci_device_close(const struct port_spec *spec, struct pci_queue *queues, struct pci_device *device)
 {
 	vireo_pci_close(device->pci); /* first: a card that has been reset writes into no buffer any more */
 	device->pci = NULL;

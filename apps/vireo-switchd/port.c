@@ -11,18 +11,9 @@
 
 static void wait_over(void *opaque);
 
-static const struct port_kind *const kinds[] = {
-	[SPEC_VHOST_USER] = &port_vhost_user,
-	[SPEC_VDUSE] = &port_vduse,
-	[SPEC_CUSE] = &port_cuse,
-	[SPEC_TAP] = &port_tap,
-	[SPEC_VIRTIO_PCI] = &port_virtio_pci,
-	[SPEC_NULL] = &port_null,
-};
-
 struct ports_waiting {
 	struct ports_waiting *next;
-	struct spec spec;
+	struct port_spec spec;
 	ports_added_fn *added;
 	void *opaque;
 };
@@ -55,7 +46,7 @@ static void reap(void *opaque)
 		}
 		*at = port->next;
 		if (port->added && removed)
-			log_info(&ports->control_log, "%s: removed", port->spec.name);
+			log_info(&ports->control_log, "%s: removed", port->spec.at.name);
 		else if (port->added)
 			log_info(&port->log, "removed");
 		port->kind->free(port);
@@ -70,7 +61,7 @@ int ports_init(struct ports *ports)
 	int err = loop_timer_new(ports->loop, reap, ports, &ports->reaper);
 
 	if (!err)
-		err = lookups_init(&ports->lookups, ports->loop);
+		err = lookups_init(&ports->lookups, ports->loop, &port_kinds);
 	return err ? err : loop_timer_new(ports->loop, wait_over, ports, &ports->waiter);
 }
 
@@ -88,24 +79,24 @@ void ports_fini(struct ports *ports)
 static bool name_taken(const struct ports *ports, const char *name)
 {
 	for (const struct port *p = ports->first; p; p = p->next)
-		if (!strcmp(p->spec.name, name))
+		if (!strcmp(p->spec.at.name, name))
 			return true;
 	return false;
 }
 
 /* vm1 -> vm1-2, unless the user asked for that very name. */
-static int name_choose(const struct ports *ports, struct spec *spec)
+static int name_choose(const struct ports *ports, struct port_spec *spec)
 {
 	char base[SPEC_NAME_BYTES];
 
-	if (!name_taken(ports, spec->name))
+	if (!name_taken(ports, spec->at.name))
 		return 0;
-	if (spec->name_given || spec->type == SPEC_NULL)
+	if (spec->at.name_given || port_kind_of(&spec->at)->address_is_name)
 		return -EEXIST;
-	memcpy(base, spec->name, sizeof(base));
+	memcpy(base, spec->at.name, sizeof(base));
 	for (unsigned n = 2; n <= SW_PORTS_MAX; n++) {
-		snprintf(spec->name, sizeof(spec->name), "%.*s-%u", (int)SPEC_NAME_BYTES - 6, base, n);
-		if (!name_taken(ports, spec->name))
+		snprintf(spec->at.name, sizeof(spec->at.name), "%.*s-%u", (int)SPEC_NAME_BYTES - 6, base, n);
+		if (!name_taken(ports, spec->at.name))
 			return 0;
 	}
 	return -EEXIST;
@@ -120,15 +111,15 @@ static void port_link(struct port *port)
 	*end = port;
 }
 
-static const struct port *address_taken(const struct ports *ports, const struct spec *spec)
+static const struct port *address_taken(const struct ports *ports, const struct port_spec *spec)
 {
 	for (const struct port *p = ports->first; p; p = p->next)
-		if (p->spec.type == spec->type && !strcmp(p->spec.address, spec->address))
+		if (p->spec.at.kind == spec->at.kind && !strcmp(p->spec.at.address, spec->at.address))
 			return p;
 	return NULL;
 }
 
-static bool has_mac(const struct spec *spec, const uint8_t mac[6])
+static bool has_mac(const struct port_spec *spec, const uint8_t mac[6])
 {
 	for (unsigned i = 0; i < spec->mac_count; i++)
 		if (!spec->spoof_allowed && !memcmp(spec->macs[i], mac, 6))
@@ -136,7 +127,7 @@ static bool has_mac(const struct spec *spec, const uint8_t mac[6])
 	return false;
 }
 
-static const struct port *mac_taken(const struct ports *ports, const struct spec *spec, const uint8_t **ret_mac)
+static const struct port *mac_taken(const struct ports *ports, const struct port_spec *spec, const uint8_t **ret_mac)
 {
 	for (const struct port *p = ports->first; p; p = p->next)
 		for (unsigned i = 0; i < spec->mac_count && !spec->spoof_allowed; i++) {
@@ -147,7 +138,7 @@ static const struct port *mac_taken(const struct ports *ports, const struct spec
 	return NULL;
 }
 
-static int mac_check(const struct ports *ports, const struct spec *spec, char why[SPEC_WHY_BYTES])
+static int mac_check(const struct ports *ports, const struct port_spec *spec, char why[SPEC_WHY_BYTES])
 {
 	const uint8_t *m;
 	const struct port *twin = mac_taken(ports, spec, &m);
@@ -156,42 +147,42 @@ static int mac_check(const struct ports *ports, const struct spec *spec, char wh
 		return 0;
 	snprintf(why, SPEC_WHY_BYTES,
 		 "port '%s' has mac=%02x:%02x:%02x:%02x:%02x:%02x already: choose another, or give both spoof=allow",
-		 twin->spec.name, m[0], m[1], m[2], m[3], m[4], m[5]);
+		 twin->spec.at.name, m[0], m[1], m[2], m[3], m[4], m[5]);
 	return -EADDRINUSE;
 }
 
-int ports_add(struct ports *ports, const struct spec *spec, const struct vireo_log *log, struct port **ret_port,
+int ports_add(struct ports *ports, const struct port_spec *spec, const struct vireo_log *log, struct port **ret_port,
 	      char why[SPEC_WHY_BYTES])
 {
-	struct spec chosen = *spec;
+	struct port_spec chosen = *spec;
 	const struct port *twin = address_taken(ports, spec);
 	struct port *port;
 	int err = name_choose(ports, &chosen);
 
-	if (twin && spec->type != SPEC_NULL) { /* asking the system would disturb the port that is there */
+	if (twin && !port_kind_of(&spec->at)->address_is_name) { /* asking the system would disturb the port that is there */
 		snprintf(why, SPEC_WHY_BYTES, "port '%s' has the address %s:%.100s already: choose another",
-			 twin->spec.name, spec_type_name(spec->type), spec->address);
+			 twin->spec.at.name, spec->at.kind->type, spec->at.address);
 		return -EADDRINUSE;
 	}
 	if (err) {
 		snprintf(why, SPEC_WHY_BYTES, "there is a port '%s' already: choose another name",
-			 spec->name);
+			 spec->at.name);
 		return err;
 	}
 	err = mac_check(ports, spec, why);
 	if (err)
 		return err;
-	err = kinds[spec->type]->open(ports, &chosen, &port, why);
+	err = port_kind_of(&spec->at)->open(ports, &chosen, &port, why);
 	if (err)
 		return err;
 	port_link(port);
 	port->added = true;
-	log_info(log, "%s: added: %s:%s", port->spec.name, spec_type_name(spec->type), spec->address);
+	log_info(log, "%s: added: %s:%s", port->spec.at.name, spec->at.kind->type, spec->at.address);
 	*ret_port = port;
 	return 0;
 }
 
-static void add_now(struct ports *ports, const struct spec *spec, ports_added_fn *added, void *opaque)
+static void add_now(struct ports *ports, const struct port_spec *spec, ports_added_fn *added, void *opaque)
 {
 	char why[SPEC_WHY_BYTES] = "";
 	struct port *port = NULL;
@@ -214,7 +205,7 @@ static void wait_over(void *opaque)
 	struct ports *ports = opaque;
 	struct ports_waiting first;
 
-	while (ports->waiting && !must_wait(kinds[ports->waiting->spec.type])) {
+	while (ports->waiting && !must_wait(port_kind_of(&ports->waiting->spec.at))) {
 		waiting_drop(ports, &first);
 		add_now(ports, &first.spec, first.added, first.opaque);
 	}
@@ -222,11 +213,11 @@ static void wait_over(void *opaque)
 		loop_timer_start(ports->waiter, ASIDE_LOOK_MS);
 }
 
-void ports_add_soon(struct ports *ports, const struct spec *spec, ports_added_fn *added, void *opaque)
+void ports_add_soon(struct ports *ports, const struct port_spec *spec, ports_added_fn *added, void *opaque)
 {
 	struct ports_waiting **end = &ports->waiting, *waiting;
 
-	if (!must_wait(kinds[spec->type])) {
+	if (!must_wait(port_kind_of(&spec->at))) {
 		add_now(ports, spec, added, opaque);
 		return;
 	}
@@ -265,34 +256,34 @@ void ports_remove(struct port *port, void (*removed)(void *opaque), void *opaque
 struct port *ports_find(const struct ports *ports, const char *name)
 {
 	for (struct port *p = ports->first; p; p = p->next)
-		if (!p->closing && !strcmp(p->spec.name, name))
+		if (!p->closing && !strcmp(p->spec.at.name, name))
 			return p;
 	return NULL;
 }
 
-void port_init(struct port *port, struct ports *ports, const struct port_kind *kind, const struct spec *spec)
+void port_init(struct port *port, struct ports *ports, const struct port_kind *kind, const struct port_spec *spec)
 {
 	port->ports = ports;
 	port->kind = kind;
 	port->spec = *spec;
 	port->mtu = spec->mtu;
-	port->logger = (struct logger){.subject = port->spec.name};
+	port->logger = (struct logger){.subject = port->spec.at.name};
 	port->log = logger_log(&port->logger, ports->log_level);
 	port->peer_logger = port->logger;
 	port->peer_logger.rate = &port->log_rate;
-	port->peer_logger.rated = port->spec.name;
+	port->peer_logger.rated = port->spec.at.name;
 	port->peer_log = logger_log(&port->peer_logger, ports->log_level);
 }
 
 int port_join(struct port *port)
 {
 	const struct sw_port_config config = {
-		.name = port->spec.name,
+		.name = port->spec.at.name,
 		.ops = port->kind->ops,
 		.opaque = port,
 		.mtu = port->spec.mtu,
 		.addresses = (const uint8_t (*)[6])port->spec.macs,
-		.aside = port->spec.any_files,
+		.aside = port->spec.at.endpoint.any_files,
 		.address_count = port->spec.spoof_allowed ? 0 : port->spec.mac_count,
 	};
 

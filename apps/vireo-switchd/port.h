@@ -3,18 +3,20 @@
 #define SWITCHD_PORT_H
 
 /*
- * Ports of the daemon: what the user named, joined to a port of the switch. A kind (vhost-user, vduse, tap,
- * virtio-pci, null) is a row of functions; it embeds struct port as its first member.
+ * Ports of the daemon: what the user named, joined to a port of the switch. A kind (vhost-user, tap, ...) is a
+ * row that owns all that is said about it, and a struct that begins with struct port. How one is added:
+ * docs/adding-a-port.md.
  *
  * Life: ports_add() -> kind->open -> ... -> ports_remove() -> kind->close -> port_closed() -> the switch lets
  * go of it -> kind->free. Everything in the control thread; only sw_port_ops run in workers.
  */
 
 #include "daemon/logger.h"
-#include "lookup.h"
-#include "spec.h"
+#include "daemon/lookup.h"
+#include "port_spec.h"
 #include "switch/switch.h"
 #include "vireo/base.h"
+#include <jansson.h>
 #include <sys/types.h>
 
 struct loop;
@@ -27,12 +29,13 @@ struct vireo_memory_use;
 struct vireo_notifier;
 
 struct port_kind {
+	struct spec_kind spec; /* first: how it is written, with its keys */
 	const struct sw_port_ops *ops;
 	/*
 	 * A new port, open and joined to the switch by port_join(), or a negative errno and why (what to do
 	 * about it).
 	 */
-	int (*open)(struct ports *ports, const struct spec *spec, struct port **ret_port,
+	int (*open)(struct ports *ports, const struct port_spec *spec, struct port **ret_port,
 		    char why[SPEC_WHY_BYTES]);
 	/* Lets go of the peer, then calls port_closed(). */
 	void (*close)(struct port *port);
@@ -42,8 +45,17 @@ struct port_kind {
 	pid_t (*peer)(const struct port *port); /* the process at the other end, or 0; NULL: never known */
 	/* NULL: it has no peer with memory of its own. */
 	void (*memory_use)(const struct port *port, struct vireo_memory_use *ret_use);
-	bool takes_rtnl; /* open and free do: see aside.h */
+	/* Adds to `port show` what only ports of this kind have; NULL: nothing. */
+	void (*report)(const struct port *port, json_t *object);
+	bool takes_rtnl;      /* open and free do: see daemon/aside.h */
+	bool address_is_name; /* its address is nothing but its name: there is nothing that two of them could fight for */
 };
+
+/* The kind of a spec that port_kinds has parsed. */
+static inline const struct port_kind *port_kind_of(const struct spec *spec)
+{
+	return (const struct port_kind *)(const void *)spec->kind;
+}
 
 extern const struct port_kind port_vhost_user, port_vduse, port_cuse, port_tap, port_virtio_pci, port_null;
 
@@ -66,7 +78,7 @@ struct port {
 	struct port *next;
 	struct ports *ports;
 	const struct port_kind *kind;
-	struct spec spec;
+	struct port_spec spec;
 	struct logger logger, peer_logger;
 	struct rate log_rate;
 	struct vireo_log log;	   /* what is said about the port once: how it is lost */
@@ -84,14 +96,14 @@ int ports_init(struct ports *ports);
 void ports_fini(struct ports *ports); /* none is left */
 
 /* -EEXIST: the name is taken; otherwise what the kind says. `why` is a line for the user; `log` is told of the port. */
-int ports_add(struct ports *ports, const struct spec *spec, const struct vireo_log *log, struct port **ret_port,
+int ports_add(struct ports *ports, const struct port_spec *spec, const struct vireo_log *log, struct port **ret_port,
 	      char why[SPEC_WHY_BYTES]);
 /*
  * The same for a client of the control socket, but what would take RTNL waits until no call is under way aside. `added` is called once, here or from the
  * loop; after an error there is no port, and `why`.
  */
 typedef void ports_added_fn(void *opaque, int err, const struct port *port, const char *why);
-void ports_add_soon(struct ports *ports, const struct spec *spec, ports_added_fn *added, void *opaque);
+void ports_add_soon(struct ports *ports, const struct port_spec *spec, ports_added_fn *added, void *opaque);
 void ports_add_no_more(struct ports *ports); /* what still waits is told -ECANCELED */
 /* `removed` (NULL: no client has asked for it) is called from the loop, when the port and its address are free again. */
 void ports_remove(struct port *port, void (*removed)(void *opaque), void *opaque);
@@ -101,7 +113,7 @@ struct port *ports_find(const struct ports *ports, const char *name);
 /* ---- for kinds ---- */
 
 /* Fills in the common part of a new port. */
-void port_init(struct port *port, struct ports *ports, const struct port_kind *kind, const struct spec *spec);
+void port_init(struct port *port, struct ports *ports, const struct port_kind *kind, const struct port_spec *spec);
 /* Makes the switch's port. */
 int port_join(struct port *port);
 void port_offloads_set(struct port *port, unsigned offloads);

@@ -13,7 +13,7 @@
  * others. So the receive queue of a pair beyond the first is kept out of the switch until the guest has put a
  * buffer there, which drivers do as soon as they use the pair.
  */
-#include "daemon/aside.h"
+#include "daemon/endpoint.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/util.h"
@@ -287,27 +287,6 @@ static void cuse_readable(void *opaque, uint32_t events)
 	loop_remove(&cuse->watch);
 }
 
-static void explain(int err, const struct spec *spec, char *why)
-{
-	const char *advice;
-
-	if (err == -EADDRINUSE)
-		advice = "there is a device or file of this name in /dev: choose another name";
-	else if (err == -ENOENT || err == -ENODEV || err == -ENXIO)
-		advice = "there is no /dev/cuse: load the kernel's module (modprobe cuse)";
-	else if (err == -EACCES || err == -EPERM)
-		advice = "no permission for /dev/cuse: run as root";
-	else if (err == -ESRCH)
-		advice = "/proc is not mounted, or of another pid namespace: mount the one of ours";
-	else if (err == -ETIMEDOUT)
-		advice = "the kernel has not asked for the device on /dev/cuse: look into its log (dmesg)";
-	else if (err == -EOPNOTSUPP)
-		advice = "this build has no CUSE: build it with libfuse3";
-	else
-		advice = strerror(-err);
-	snprintf(why, SPEC_WHY_BYTES, "CUSE node '%.60s': %s", spec->address, advice);
-}
-
 static int node_watch(struct cuse_port *cuse)
 {
 	return loop_add(cuse->port.ports->loop, vireo_endpoint_fd(cuse->endpoint), EPOLLIN, cuse_readable,
@@ -323,7 +302,7 @@ static int net_open(struct cuse_pair *pair)
 		.pairs = 1,
 		.mtu = cuse->port.spec.mtu,
 		/* The front end has the control queue, and each pair is a device by itself. */
-		.features_off = VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT) | cuse->port.spec.ring_features_off,
+		.features_off = VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT) | cuse->port.spec.at.endpoint.ring_features_off,
 		.ops = &net_ops,
 		.opaque = pair,
 		.log = logger_log(&cuse->logger, cuse->port.ports->log_level),
@@ -331,35 +310,31 @@ static int net_open(struct cuse_pair *pair)
 		.faults = cuse->port.ports->faults,
 		.notifier = cuse->port.ports->notifier,
 		.memory = cuse->port.ports->memory,
-		.memory_max_bytes = cuse->port.spec.memory_max_bytes,
+		.memory_max_bytes = cuse->port.spec.at.endpoint.memory_max_bytes,
 	};
 
-	snprintf(name, sizeof(name), "%s: pair %u", cuse->port.spec.name, pair->index);
+	snprintf(name, sizeof(name), "%s: pair %u", cuse->port.spec.at.name, pair->index);
 	return vireo_net_new(&config, &pair->net);
 }
 
-static int endpoint_open(struct cuse_port *cuse)
+static int node_open(struct cuse_port *cuse, char *why)
 {
-	const struct spec *spec = &cuse->port.spec;
-	const struct vireo_endpoint_config config = {
-		.size = sizeof(config),
-		.cuse = {
-			.access = device_port_access(spec),
-			.device_new = opener_new,
-			.device_gone = opener_gone,
-			.device_opaque = cuse,
-			.device_like = vireo_net_device(cuse->pairs[0].net),
-		},
-		.close_aside = aside_run,
-		.files = spec->any_files ? VIREO_FILES_ANY : VIREO_FILES_MEMORY,
-		.log = logger_log(&cuse->logger, cuse->port.ports->log_level),
-	};
-	char address[SPEC_ADDRESS_BYTES + 16];
+	struct vireo_endpoint_config config;
 	int err;
 
-	snprintf(address, sizeof(address), "cuse:%s", spec->address);
-	err = vireo_endpoint_open(NULL, address, &config, &cuse->endpoint);
-	return err ? err : node_watch(cuse);
+	endpoint_config(&cuse->port.spec.at, &config);
+	config.cuse.device_new = opener_new;
+	config.cuse.device_gone = opener_gone;
+	config.cuse.device_opaque = cuse;
+	config.cuse.device_like = vireo_net_device(cuse->pairs[0].net);
+	config.log = logger_log(&cuse->logger, cuse->port.ports->log_level);
+	err = endpoint_open(&cuse->port.spec.at, NULL, &config, &cuse->endpoint, why);
+	if (!err) {
+		err = node_watch(cuse);
+		if (err)
+			endpoint_cuse.explain(err, &cuse->port.spec.at, why);
+	}
+	return err;
 }
 
 static void cuse_free(struct port *port)
@@ -374,7 +349,7 @@ static void cuse_free(struct port *port)
 	free(cuse);
 }
 
-static struct cuse_port *cuse_new(struct ports *ports, const struct spec *spec)
+static struct cuse_port *cuse_new(struct ports *ports, const struct port_spec *spec)
 {
 	struct cuse_port *cuse = calloc(1, sizeof(*cuse) + spec->queues * sizeof(cuse->pairs[0]));
 
@@ -383,7 +358,7 @@ static struct cuse_port *cuse_new(struct ports *ports, const struct spec *spec)
 	port_init(&cuse->port, ports, &port_cuse, spec);
 	cuse->port.in_queues = cuse->port.out_queues = spec->queues;
 	cuse->logger.rate = &cuse->port.log_rate; /* no subject: the library's lines begin with a name */
-	cuse->logger.rated = cuse->port.spec.name;
+	cuse->logger.rated = cuse->port.spec.at.name;
 	for (unsigned i = 0; i < spec->queues; i++) {
 		struct cuse_pair *pair = &cuse->pairs[i];
 
@@ -394,7 +369,7 @@ static struct cuse_port *cuse_new(struct ports *ports, const struct spec *spec)
 	return cuse;
 }
 
-static int cuse_start(struct cuse_port *cuse)
+static int cuse_start(struct cuse_port *cuse, char *why)
 {
 	int err = loop_timer_new(cuse->port.ports->loop, look_again, cuse, &cuse->look);
 
@@ -405,24 +380,31 @@ static int cuse_start(struct cuse_port *cuse)
 		err = net_open(&cuse->pairs[i]);
 	if (!err)
 		err = port_join(&cuse->port);
-	return err ? err : endpoint_open(cuse);
+	if (!err)
+		return node_open(cuse, why);
+	endpoint_cuse.explain(err, &cuse->port.spec.at, why);
+	return err;
 }
 
-static int cuse_open(struct ports *ports, const struct spec *spec, struct port **ret_port, char *why)
+static int cuse_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)
 {
 	struct cuse_port *cuse = cuse_new(ports, spec);
-	int err = cuse ? cuse_start(cuse) : -ENOMEM;
+	int err;
+
+	if (!cuse) {
+		endpoint_cuse.explain(-ENOMEM, &spec->at, why);
+		return -ENOMEM;
+	}
+	err = cuse_start(cuse, why);
 
 	if (!err) {
 		*ret_port = &cuse->port;
 		return 0;
 	}
-	explain(err, spec, why);
-	if (cuse)
-		vireo_endpoint_close(cuse->endpoint, NULL, NULL); /* nobody has come yet: it is gone at once */
-	if (cuse && cuse->port.sw)
+	vireo_endpoint_close(cuse->endpoint, NULL, NULL); /* nobody has come yet: it is gone at once */
+	if (cuse->port.sw)
 		port_abandon(&cuse->port);
-	else if (cuse)
+	else
 		cuse_free(&cuse->port);
 	return err;
 }
@@ -472,7 +454,10 @@ static void cuse_memory_use(const struct port *port, struct vireo_memory_use *re
 	}
 }
 
+static const struct spec_key keys[] = {SPEC_KEY_NAME, PORT_KEY_QUEUES, PORT_KEY_MTU, PORT_KEY_MAC, ENDPOINT_CUSE_KEYS};
+
 const struct port_kind port_cuse = {
+	.spec = ENDPOINT_CUSE(keys),
 	.ops = &cuse_ops,
 	.open = cuse_open,
 	.close = cuse_close,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A virtual machine's port, or the host's own kernel's: a network device offered at an endpoint. Its transmit queue
- * 2i + 1 is the switch's in queue i, its receive queue 2i the switch's out queue i. What sort of endpoint it is, the door
- * knows.
+ * 2i + 1 is the switch's in queue i, its receive queue 2i the switch's out queue i. What sort of endpoint it is, the row
+ * of its kind knows.
  *
  * Per queue three facts are kept, in the control thread only:
  *   running    the device has handed the queue out, and not asked for it back
@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/util.h"
+#include "daemon/endpoint.h"
 #include "port_device.h"
 #include "daemon/retry.h"
 #include "vireo/device.h"
@@ -36,7 +37,6 @@ struct vm_queue {
 
 struct vm_port {
 	struct port port;
-	const struct device_door *door;
 	struct vireo_net *net;
 	struct vireo_endpoint *endpoint;
 	struct loop_watch *watch;
@@ -298,16 +298,6 @@ static const struct vireo_net_ops net_ops = {
 
 /* ---- making and ending it ---- */
 
-struct vireo_endpoint_access device_port_access(const struct spec *spec)
-{
-	return (struct vireo_endpoint_access){
-		.mode = spec->perm,
-		.set_owner = spec->set_user || spec->set_group,
-		.uid = spec->set_user ? spec->user : (uid_t)-1,
-		.gid = spec->set_group ? spec->group : (gid_t)-1,
-	};
-}
-
 static void vm_readable(void *opaque, uint32_t events)
 {
 	struct vm_port *vm = opaque;
@@ -315,7 +305,7 @@ static void vm_readable(void *opaque, uint32_t events)
 
 	if (!err || vm->closing) /* closing, it may be gone by now, port and all */
 		return;
-	log_error(&vm->port.log, "its %s is lost: %s; remove and add the port", vm->door->what, strerror(-err));
+	log_error(&vm->port.log, "its %s is lost: %s; remove and add the port", vm->port.kind->spec.endpoint->what, strerror(-err));
 	vm->lost = true;
 	loop_remove(&vm->watch);
 }
@@ -328,40 +318,27 @@ static int vm_watch(struct vm_port *vm)
 
 static int net_open(struct vm_port *vm)
 {
-	const struct spec *spec = &vm->port.spec;
+	const struct port_spec *spec = &vm->port.spec;
 	struct vireo_net_config config = {
 		.size = sizeof(config),
 		.pairs = spec->queues,
 		.mtu = spec->mtu,
-		.set_mac = spec->set_mac && spec->type != SPEC_CUSE, /* vhost's ioctls tell nobody */
-		.features_off = spec->ring_features_off,
+		.set_mac = spec->set_mac,
+		.features_off = spec->at.endpoint.ring_features_off,
 		.ops = &net_ops,
 		.opaque = vm,
 		.log = logger_log(&vm->logger, vm->port.ports->log_level),
-		.name = spec->name,
+		.name = spec->at.name,
 		.faults = vm->port.ports->faults,
 		.notifier = vm->port.ports->notifier,
 		.memory = vm->port.ports->memory,
-		.memory_max_bytes = spec->memory_max_bytes,
+		.memory_max_bytes = spec->at.endpoint.memory_max_bytes,
 	};
 
 	vm->logger.rate = &vm->port.log_rate; /* no subject: the library's lines begin with the name */
-	vm->logger.rated = spec->name;
+	vm->logger.rated = spec->at.name;
 	memcpy(config.mac, spec->macs[0], sizeof(config.mac));
 	return vireo_net_new(&config, &vm->net);
-}
-
-static int endpoint_open(struct vm_port *vm)
-{
-	const struct spec *spec = &vm->port.spec;
-	struct vireo_endpoint_config config = { .size = sizeof(config) };
-	char address[SPEC_ADDRESS_BYTES + 16];
-	int err;
-
-	vm->door->config(spec, &config);
-	snprintf(address, sizeof(address), "%s:%s", spec_type_name(spec->type), spec->address);
-	err = vireo_endpoint_open(vireo_net_device(vm->net), address, &config, &vm->endpoint);
-	return err ? err : vm_watch(vm);
 }
 
 void device_port_free(struct port *port)
@@ -373,36 +350,57 @@ void device_port_free(struct port *port)
 	free(vm);
 }
 
-int device_port_open(const struct port_kind *kind, const struct device_door *door, struct ports *ports,
-		     const struct spec *spec, struct port **ret_port, char why[SPEC_WHY_BYTES])
+static int vm_start(struct vm_port *vm, char *why)
 {
-	struct vm_port *vm = calloc(1, sizeof(*vm) + 2 * spec->queues * sizeof(vm->queues[0]));
-	int err = vm ? 0 : -ENOMEM;
+	int err = retry_init(&vm->retry, vm->port.ports->loop, &vm->port.log, queues_again, vm);
 
-	if (vm) {
-		port_init(&vm->port, ports, kind, spec);
-		vm->door = door;
-		vm->port.in_queues = vm->port.out_queues = vm->pairs_used = spec->queues;
-		for (unsigned i = 0; i < 2 * spec->queues; i++)
-			vm->queues[i] = (struct vm_queue){.vm = vm, .index = i};
-		err = retry_init(&vm->retry, ports->loop, &vm->port.log, queues_again, vm);
-	}
 	if (!err)
 		err = net_open(vm);
 	if (!err)
 		err = port_join(&vm->port);
-	if (!err)
-		err = endpoint_open(vm);
+	if (err)
+		vm->port.kind->spec.endpoint->explain(err, &vm->port.spec.at, why);
+	else
+		err = endpoint_open(&vm->port.spec.at, vireo_net_device(vm->net), NULL, &vm->endpoint, why);
+	if (!err) {
+		err = vm_watch(vm);
+		if (err)
+			vm->port.kind->spec.endpoint->explain(err, &vm->port.spec.at, why);
+	}
+	return err;
+}
+
+static struct vm_port *vm_new(struct ports *ports, const struct port_spec *spec)
+{
+	struct vm_port *vm = calloc(1, sizeof(*vm) + 2 * spec->queues * sizeof(vm->queues[0]));
+
+	if (!vm)
+		return NULL;
+	port_init(&vm->port, ports, port_kind_of(&spec->at), spec);
+	vm->port.in_queues = vm->port.out_queues = vm->pairs_used = spec->queues;
+	for (unsigned i = 0; i < 2 * spec->queues; i++)
+		vm->queues[i] = (struct vm_queue){.vm = vm, .index = i};
+	return vm;
+}
+
+int device_port_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char why[SPEC_WHY_BYTES])
+{
+	struct vm_port *vm = vm_new(ports, spec);
+	int err;
+
+	if (!vm) {
+		spec->at.kind->endpoint->explain(-ENOMEM, &spec->at, why);
+		return -ENOMEM;
+	}
+	err = vm_start(vm, why);
 	if (!err) {
 		*ret_port = &vm->port;
 		return 0;
 	}
-	door->explain(err, spec, why);
-	if (vm)
-		vireo_endpoint_close(vm->endpoint, NULL, NULL); /* nobody has come yet: it is gone at once */
-	if (vm && vm->port.sw)
+	vireo_endpoint_close(vm->endpoint, NULL, NULL); /* nobody has come yet: it is gone at once */
+	if (vm->port.sw)
 		port_abandon(&vm->port);
-	else if (vm)
+	else
 		device_port_free(&vm->port);
 	return err;
 }
@@ -423,7 +421,7 @@ void device_port_close(struct port *port)
 
 	vm->closing = true;
 	if (!vm->watch && vm_watch(vm))
-		log_error(&vm->port.log, "its %s cannot be closed in order", vm->door->what);
+		log_error(&vm->port.log, "its %s cannot be closed in order", vm->port.kind->spec.endpoint->what);
 	vireo_endpoint_close(vm->endpoint, vm_closed, vm);
 }
 
@@ -435,7 +433,7 @@ const char *device_port_state(const struct port *port)
 	if (vm->closing || vm->lost)
 		return vm->lost ? "failed" : "closing";
 	if (!vireo_endpoint_connected(vm->endpoint))
-		return vm->door->waiting(&port->spec);
+		return port->kind->spec.endpoint->waiting(&port->spec.at);
 	return vireo_endpoint_peer(vm->endpoint, &peer) && !peer.started ? "occupied" : "connected";
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 /* after the above: */
 #include "base/loop.h"
+#include "daemon/endpoint.h"
 #include "port_device.h"
 #include "daemon/retry.h"
 #include "vireo/device.h"
@@ -155,18 +156,14 @@ struct vireo_log logger_log(struct logger *logger, enum vireo_log_level max_leve
 	return (struct vireo_log){.write = on_line, .max_level = VIREO_LOG_INFO};
 }
 
-const char *spec_type_name(enum spec_type type)
-{
-	return "made-up";
-}
-
 bool rate_pass_now(struct rate *rate, uint32_t *ret_left_out)
 {
 	return true;
 }
 
-void port_init(struct port *port, struct ports *of, const struct port_kind *kind, const struct spec *spec)
+void port_init(struct port *port, struct ports *of, const struct port_kind *of_kind, const struct port_spec *spec)
 {
+	port->kind = of_kind;
 	port->ports = of;
 	port->spec = *spec;
 	port->log = logger_log(NULL, VIREO_LOG_INFO);
@@ -233,11 +230,12 @@ static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
 {
 }
 
-static const struct device_door door = {.what = "door", .config = config};
+static const struct endpoint_kind endpoint = {.what = "door", .config = config};
+static const struct port_kind kind = {.spec = {.type = "made-up", .endpoint = &endpoint}};
 
 static int set_up(void **state)
 {
-	const struct spec spec = {.queues = 1};
+	const struct port_spec spec = {.at.kind = &kind.spec, .queues = 1};
 	char why[SPEC_WHY_BYTES];
 	struct port *port;
 
@@ -245,7 +243,7 @@ static int set_up(void **state)
 	if (loop_new(&ports.loop))
 		return -1;
 	endpoint_fd = eventfd(0, 0);
-	if (device_port_open(NULL, &door, &ports, &spec, &port, why))
+	if (device_port_open(&ports, &spec, &port, why))
 		return -1;
 	*state = port;
 	return 0;

@@ -11,6 +11,11 @@ struct null_port {
 	struct sw_queue_stats stats; /* written by who has claimed the out queue */
 };
 
+static const char *name_problem(const char *address)
+{
+	return spec_name_valid(address) ? NULL : "a name has 1 to 63 letters, digits, '.', '_' or '-'";
+}
+
 static int null_receive(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max)
 {
 	return 0;
@@ -59,7 +64,7 @@ static const struct sw_port_ops null_ops = {
 	.stats = null_stats,
 };
 
-static int null_open(struct ports *ports, const struct spec *spec, struct port **ret_port, char *why)
+static int null_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)
 {
 	struct null_port *null = calloc(1, sizeof(*null));
 	int err = null ? 0 : -ENOMEM;
@@ -95,6 +100,8 @@ static const char *null_state(const struct port *port)
 }
 
 const struct port_kind port_null = {
+	.spec = {.type = "null", .address = "NAME", .address_problem = name_problem},
+	.address_is_name = true,
 	.ops = &null_ops,
 	.open = null_open,
 	.close = port_closed,

@@ -17,6 +17,7 @@
 #include "wire/virtio_net.h"
 #include <errno.h>
 #include <limits.h>
+#include <net/if.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -282,13 +283,13 @@ static int tap_start(struct tap_port *tap, unsigned offloads)
 	return err;
 }
 
-static int tap_open(struct ports *ports, const struct spec *spec, struct port **ret_port, char *why)
+static int tap_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)
 {
 	struct tap_port *tap = calloc(1, sizeof(*tap) + spec->queues * sizeof(tap->queues[0]));
 	unsigned offloads = 0;
 	int err;
 
-	snprintf(why, SPEC_WHY_BYTES, "tap '%.15s': out of memory or ports", spec->address);
+	snprintf(why, SPEC_WHY_BYTES, "tap '%.15s': out of memory or ports", spec->at.address);
 	if (!tap)
 		return -ENOMEM;
 	port_init(&tap->port, ports, &port_tap, spec);
@@ -316,7 +317,23 @@ static const char *tap_state(const struct port *port)
 	return __atomic_load_n(&tap->lost, __ATOMIC_RELAXED) ? "failed" : "up";
 }
 
+static const char *interface_problem(const char *address)
+{
+	if (strlen(address) >= IFNAMSIZ || strpbrk(address, "/ %:"))
+		return "an interface's name has 1 to 15 characters, no '/', ':', '%' or blank";
+	return NULL;
+}
+
+static const struct spec_key keys[] = {SPEC_KEY_NAME, PORT_KEY_QUEUES, PORT_KEY_MTU};
+
 const struct port_kind port_tap = {
+	.spec = {
+		.type = "tap",
+		.address = "INTERFACE",
+		.address_problem = interface_problem,
+		.keys = keys,
+		.key_count = ARRAY_SIZE(keys),
+	},
 	.ops = &tap_ops,
 	.open = tap_open,
 	.close = port_closed,

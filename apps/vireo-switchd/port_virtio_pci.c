@@ -239,7 +239,7 @@ static void card_log(void *opaque, enum vireo_log_level level, const char *line)
 
 static int card_start(struct pci_port *card)
 {
-	const struct spec *spec = &card->port.spec;
+	const struct port_spec *spec = &card->port.spec;
 	int err = port_join(&card->port);
 
 	if (err)
@@ -273,14 +273,14 @@ static void card_close(struct port *port)
 	port_closed(port);
 }
 
-static int card_open(struct ports *ports, const struct spec *spec, struct port **ret_port, char *why)
+static int card_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)
 {
 	struct pci_port *card = calloc(1, sizeof(*card) + spec->queues * sizeof(card->queues[0]));
 	struct vireo_log log;
 	int err;
 
 	if (!card) {
-		snprintf(why, SPEC_WHY_BYTES, "virtio-pci '%.23s': out of memory", spec->address);
+		snprintf(why, SPEC_WHY_BYTES, "virtio-pci '%.23s': out of memory", spec->at.address);
 		return -ENOMEM;
 	}
 	card->why = why;
@@ -294,7 +294,7 @@ static int card_open(struct ports *ports, const struct spec *spec, struct port *
 	if (!err)
 		err = card_start(card);
 	if (err && card->why) /* nobody has complained */
-		snprintf(why, SPEC_WHY_BYTES, "virtio-pci %.23s: %s", spec->address, strerror(-err));
+		snprintf(why, SPEC_WHY_BYTES, "virtio-pci %.23s: %s", spec->at.address, strerror(-err));
 	card->why = NULL;
 	if (!err) {
 		*ret_port = &card->port;
@@ -316,7 +316,21 @@ static const char *card_state(const struct port *port)
 	return __atomic_load_n(&card->link_up, __ATOMIC_RELAXED) ? "up" : "down";
 }
 
+static const char *function_problem(const char *address)
+{
+	return vireo_pci_address_valid(address) ? NULL : "expected the address of a PCI function such as 0000:00:04.0";
+}
+
+static const struct spec_key keys[] = {SPEC_KEY_NAME, PORT_KEY_QUEUES, PORT_KEY_MTU};
+
 const struct port_kind port_virtio_pci = {
+	.spec = {
+		.type = "virtio-pci",
+		.address = "ADDRESS",
+		.address_problem = function_problem,
+		.keys = keys,
+		.key_count = ARRAY_SIZE(keys),
+	},
 	.ops = &card_ops,
 	.open = card_open,
 	.close = card_close,

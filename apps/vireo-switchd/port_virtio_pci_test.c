@@ -22,15 +22,20 @@ static unsigned looks, halts, removals;
 
 /* ---- the card ---- */
 
-int pci_device_open(const struct spec *spec, const struct vireo_log *log, struct pci_queue *queues,
+int pci_device_open(const struct port_spec *spec, const struct vireo_log *log, struct pci_queue *queues,
 		    struct pci_device *ret)
 {
 	*ret = (struct pci_device){.pci = (struct vireo_pci *)&interrupt_fd};
 	return 0;
 }
 
-void pci_device_close(const struct spec *spec, struct pci_queue *queues, struct pci_device *device)
+void pci_device_close(const struct port_spec *spec, struct pci_queue *queues, struct pci_device *device)
 {
+}
+
+bool vireo_pci_address_valid(const char *address)
+{
+	return true;
 }
 
 int vireo_pci_net_link(struct vireo_pci *pci)
@@ -91,7 +96,7 @@ void pci_queue_flush(struct pci_queue *q)
 
 /* ---- ports and switch ---- */
 
-void port_init(struct port *port, struct ports *of, const struct port_kind *kind, const struct spec *spec)
+void port_init(struct port *port, struct ports *of, const struct port_kind *kind, const struct port_spec *spec)
 {
 	port->ports = of;
 	port->kind = kind;
@@ -141,10 +146,8 @@ int sw_queue_add(struct sw_port *port, bool out, unsigned queue)
 
 static int setup(void **state)
 {
-	const struct spec spec = {
-		.type = SPEC_VIRTIO_PCI,
-		.name = "card",
-		.address = "0000:00:04.0",
+	const struct port_spec spec = {
+		.at = {.kind = &port_virtio_pci.spec, .name = "card", .address = "0000:00:04.0"},
 		.queues = 1,
 	};
 	char why[SPEC_WHY_BYTES];

@@ -86,8 +86,8 @@ json_t *report_port_brief(const struct port *port)
 	sw_port_stats(port->sw, &s);
 	rx_drops = drops(&s, port_fields, ARRAY_SIZE(port_fields), "r") + rx_queue_drops(port);
 	tx_drops = drops(&s, port_fields, ARRAY_SIZE(port_fields), "t");
-	object = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "name", port->spec.name,
-			 "type", spec_type_name(port->spec.type), "address", port->spec.address, "state",
+	object = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "name", port->spec.at.name,
+			 "type", port->spec.at.kind->type, "address", port->spec.at.address, "state",
 			 port->kind->state(port), "rx_frames", (json_int_t)s.rx_frames, "rx_bytes",
 			 (json_int_t)s.rx_bytes, "rx_drops", (json_int_t)rx_drops, "tx_frames",
 			 (json_int_t)s.tx_frames, "tx_bytes", (json_int_t)s.tx_bytes, "tx_drops",
@@ -153,8 +153,8 @@ json_t *report_port_full(const struct port *port)
 	add_fields(counters, &s, port_fields, ARRAY_SIZE(port_fields));
 	json_object_set_new(object, "queues", json_integer(port->spec.queues));
 	json_object_set_new(object, "mtu", port->mtu ? json_integer(port->mtu) : json_null());
-	if (port->spec.type == SPEC_VHOST_USER)
-		json_object_set_new(object, "mode", json_string(port->spec.client ? "client" : "server"));
+	if (port->kind->report)
+		port->kind->report(port, object);
 	json_object_set_new(object, "offloads", offloads(port->offloads));
 	if (port->kind->memory_use)
 		json_object_set_new(object, "memory", memory_report(port));

@@ -11,7 +11,7 @@
 #include "daemon/cpus.h"
 #include "options.h"
 #include "switch/switch.h"
-#include "spec.h"
+#include "port.h"
 #include "vireo/device.h"
 #include "vireo/endpoint.h"
 #include <errno.h>
@@ -20,22 +20,22 @@
 #include <string.h>
 #include <unistd.h>
 
-static struct spec good(const char *text)
+static struct port_spec good(const char *text)
 {
-	struct spec spec;
+	struct port_spec spec;
 	char why[SPEC_WHY_BYTES] = "";
 
-	if (spec_parse(text, &spec, why))
+	if (port_spec_parse(text, &spec, why))
 		fail_msg("%s: %s", text, why);
 	return spec;
 }
 
 static void assert_bad(const char *text, const char *expected)
 {
-	struct spec spec = {.queues = 4711};
+	struct port_spec spec = {.queues = 4711};
 	char why[SPEC_WHY_BYTES] = "";
 
-	if (!spec_parse(text, &spec, why))
+	if (!port_spec_parse(text, &spec, why))
 		fail_msg("%s was taken", text);
 	assert_int_equal(spec.queues, 4711); /* untouched */
 	if (!strstr(why, expected))
@@ -44,27 +44,27 @@ static void assert_bad(const char *text, const char *expected)
 
 static void a_vhost_user_port_has_all_its_keys(void **state)
 {
-	struct spec spec = good(
+	struct port_spec spec = good(
 		"vhost-user:/run/a/vm1.sock,name=one,mode=server,queues=4,mtu=9000,mac=52:54:00:aB:cd:ef,"
 		"user=0,group=7,perm=0640");
 
-	assert_int_equal(spec.type, SPEC_VHOST_USER);
-	assert_string_equal(spec.address, "/run/a/vm1.sock");
-	assert_string_equal(spec.name, "one");
-	assert_true(spec.name_given);
-	assert_false(spec.client);
+	assert_ptr_equal(spec.at.kind, &port_vhost_user.spec);
+	assert_string_equal(spec.at.address, "/run/a/vm1.sock");
+	assert_string_equal(spec.at.name, "one");
+	assert_true(spec.at.name_given);
+	assert_false(spec.at.endpoint.client);
 	assert_int_equal(spec.queues, 4);
 	assert_int_equal(spec.mtu, 9000);
 	assert_true(spec.set_mac);
 	assert_memory_equal(spec.macs[0], "\x52\x54\x00\xab\xcd\xef", 6);
-	assert_true(spec.set_user && spec.user == 0);
-	assert_true(spec.set_group && spec.group == 7);
-	assert_int_equal(spec.perm, 0640);
+	assert_true(spec.at.endpoint.set_user && spec.at.endpoint.user == 0);
+	assert_true(spec.at.endpoint.set_group && spec.at.endpoint.group == 7);
+	assert_int_equal(spec.at.endpoint.perm, 0640);
 }
 
 static void a_port_may_have_several_addresses(void **state)
 {
-	struct spec spec = good("vhost-user:/a,mac=52:54:00:00:00:01+52:54:00:00:00:02+00:00:5e:00:01:07");
+	struct port_spec spec = good("vhost-user:/a,mac=52:54:00:00:00:01+52:54:00:00:00:02+00:00:5e:00:01:07");
 
 	assert_int_equal(spec.mac_count, 3);
 	assert_memory_equal(spec.macs[0], "\x52\x54\0\0\0\1", 6);
@@ -87,25 +87,25 @@ static void a_port_may_have_several_addresses(void **state)
 
 static void keys_left_out_have_defaults(void **state)
 {
-	struct spec spec = good("vhost-user:vm.sock");
+	struct port_spec spec = good("vhost-user:vm.sock");
 
-	assert_string_equal(spec.name, "vm");
-	assert_false(spec.name_given || spec.client || spec.set_mac || spec.set_user || spec.set_group);
+	assert_string_equal(spec.at.name, "vm");
+	assert_false(spec.at.name_given || spec.at.endpoint.client || spec.set_mac || spec.at.endpoint.set_user || spec.at.endpoint.set_group);
 	assert_int_equal(spec.queues, 1);
 	assert_int_equal(spec.mtu, 0);
-	assert_int_equal(spec.perm, 0);
-	assert_true(good("vhost-user:x,mode=client").client);
-	assert_false(spec.any_files);
+	assert_int_equal(spec.at.endpoint.perm, 0);
+	assert_true(good("vhost-user:x,mode=client").at.endpoint.client);
+	assert_false(spec.at.endpoint.any_files);
 }
 
 static void guest_memory_is_limited_by_a_key(void **state)
 {
-	assert_true(good("vhost-user:x").memory_max_bytes == 0);
-	assert_true(good("vhost-user:x,memory-max=1").memory_max_bytes == 1);
-	assert_true(good("vhost-user:x,memory-max=4096K").memory_max_bytes == UINT64_C(4) << 20);
-	assert_true(good("cuse:x,memory-max=512M").memory_max_bytes == UINT64_C(512) << 20);
-	assert_true(good("vduse:x,memory-max=64G").memory_max_bytes == UINT64_C(64) << 30);
-	assert_true(good("vhost-user:x,memory-max=16777215T").memory_max_bytes == UINT64_C(16777215) << 40);
+	assert_true(good("vhost-user:x").at.endpoint.memory_max_bytes == 0);
+	assert_true(good("vhost-user:x,memory-max=1").at.endpoint.memory_max_bytes == 1);
+	assert_true(good("vhost-user:x,memory-max=4096K").at.endpoint.memory_max_bytes == UINT64_C(4) << 20);
+	assert_true(good("cuse:x,memory-max=512M").at.endpoint.memory_max_bytes == UINT64_C(512) << 20);
+	assert_true(good("vduse:x,memory-max=64G").at.endpoint.memory_max_bytes == UINT64_C(64) << 30);
+	assert_true(good("vhost-user:x,memory-max=16777215T").at.endpoint.memory_max_bytes == UINT64_C(16777215) << 40);
 	assert_bad("vhost-user:x,memory-max=16777216T", "expected a size such as 512M, 64G or 2T");
 	assert_bad("vhost-user:x,memory-max=0", "expected a size");
 	assert_bad("vhost-user:x,memory-max=0G", "expected a size");
@@ -121,10 +121,10 @@ static void guest_memory_is_limited_by_a_key(void **state)
 
 static void memory_in_files_of_a_disk_is_permitted_by_a_key(void **state)
 {
-	assert_true(good("vhost-user:x,files=any").any_files);
-	assert_true(good("vduse:x,files=any").any_files);
-	assert_true(good("cuse:x,files=any").any_files);
-	assert_false(good("vhost-user:x,files=any,files=memory").any_files);
+	assert_true(good("vhost-user:x,files=any").at.endpoint.any_files);
+	assert_true(good("vduse:x,files=any").at.endpoint.any_files);
+	assert_true(good("cuse:x,files=any").at.endpoint.any_files);
+	assert_false(good("vhost-user:x,files=any,files=memory").at.endpoint.any_files);
 	assert_bad("vhost-user:x,files=disk", "'files=disk': expected memory or any");
 	assert_bad("tap:x,files=any", "unknown key 'files'");
 }
@@ -146,14 +146,14 @@ static void each_ring_feature_is_switched_off_by_a_key(void **state)
 	for (unsigned i = 0; i < ARRAY_SIZE(types); i++) {
 		for (unsigned j = 0; j < ARRAY_SIZE(features); j++) {
 			snprintf(text, sizeof(text), "%s:x,%s=off", types[i], features[j].key);
-			assert_int_equal(good(text).ring_features_off, VIREO_FEATURE(features[j].bit));
+			assert_int_equal(good(text).at.endpoint.ring_features_off, VIREO_FEATURE(features[j].bit));
 			snprintf(text, sizeof(text), "%s:x,%s=off,%s=on", types[i], features[j].key, features[j].key);
-			assert_int_equal(good(text).ring_features_off, 0);
+			assert_int_equal(good(text).at.endpoint.ring_features_off, 0);
 			snprintf(text, sizeof(text), "%s:x,%s=no", types[i], features[j].key);
 			assert_bad(text, "expected on or off");
 		}
 		snprintf(text, sizeof(text), "%s:x,packed=off,in-order=off", types[i]);
-		assert_int_equal(good(text).ring_features_off,
+		assert_int_equal(good(text).at.endpoint.ring_features_off,
 				 VIREO_FEATURE(VIREO_F_RING_PACKED_BIT) | VIREO_FEATURE(VIREO_F_IN_ORDER_BIT));
 	}
 	assert_bad("tap:x,packed=off", "unknown key 'packed'");
@@ -164,29 +164,29 @@ static void a_name_is_derived_from_the_address(void **state)
 {
 	char text[400] = "vhost-user:/";
 
-	assert_string_equal(good("vhost-user:/run/vm1.sock").name, "vm1");
-	assert_string_equal(good("vhost-user:/run/vm1.socket").name, "vm1.socket");
-	assert_string_equal(good("vhost-user:/run/.sock").name, ".sock");
-	assert_string_equal(good("vhost-user:/run/a b:c").name, "a-b-c");
-	assert_string_equal(good("tap:tap0").name, "tap0");
-	assert_string_equal(good("null:sink").name, "sink");
+	assert_string_equal(good("vhost-user:/run/vm1.sock").at.name, "vm1");
+	assert_string_equal(good("vhost-user:/run/vm1.socket").at.name, "vm1.socket");
+	assert_string_equal(good("vhost-user:/run/.sock").at.name, ".sock");
+	assert_string_equal(good("vhost-user:/run/a b:c").at.name, "a-b-c");
+	assert_string_equal(good("tap:tap0").at.name, "tap0");
+	assert_string_equal(good("null:sink").at.name, "sink");
 	memset(text + strlen(text), 'x', 300);
-	assert_true(strlen(good(text).name) < SPEC_NAME_BYTES - 5);
+	assert_true(strlen(good(text).at.name) < SPEC_NAME_BYTES - 5);
 }
 
 static void a_vduse_port_has_all_its_keys(void **state)
 {
-	struct spec spec = good("vduse:host0,name=h,mtu=1400,mac=52:54:00:12:34:56,attach=vhost,queue-size=512");
+	struct port_spec spec = good("vduse:host0,name=h,mtu=1400,mac=52:54:00:12:34:56,attach=vhost,queue-size=512");
 
-	assert_int_equal(spec.type, SPEC_VDUSE);
-	assert_string_equal(spec.address, "host0");
-	assert_string_equal(spec.name, "h");
-	assert_int_equal(spec.attach, VIREO_ATTACH_VHOST);
-	assert_int_equal(spec.queue_size, 512);
+	assert_ptr_equal(spec.at.kind, &port_vduse.spec);
+	assert_string_equal(spec.at.address, "host0");
+	assert_string_equal(spec.at.name, "h");
+	assert_int_equal(spec.at.endpoint.attach, VIREO_ATTACH_VHOST);
+	assert_int_equal(spec.at.endpoint.queue_size, 512);
 	assert_int_equal(spec.queues, 1);
-	assert_int_equal(good("vduse:host0").attach, VIREO_ATTACH_VIRTIO);
-	assert_int_equal(good("vduse:host0,attach=none").attach, VIREO_ATTACH_NONE);
-	assert_string_equal(good("vduse:host0").name, "host0");
+	assert_int_equal(good("vduse:host0").at.endpoint.attach, VIREO_ATTACH_VIRTIO);
+	assert_int_equal(good("vduse:host0,attach=none").at.endpoint.attach, VIREO_ATTACH_NONE);
+	assert_string_equal(good("vduse:host0").at.name, "host0");
 }
 
 static void bad_vduse_keys_and_names_are_named(void **state)
@@ -207,13 +207,13 @@ static void bad_vduse_keys_and_names_are_named(void **state)
 
 static void a_cuse_port_is_a_name_in_dev(void **state)
 {
-	struct spec spec = good("cuse:vhost-vm1,queues=4,mtu=1400,user=0,group=7,perm=0660");
+	struct port_spec spec = good("cuse:vhost-vm1,queues=4,mtu=1400,user=0,group=7,perm=0660");
 
-	assert_int_equal(spec.type, SPEC_CUSE);
-	assert_string_equal(spec.address, "vhost-vm1");
-	assert_string_equal(spec.name, "vhost-vm1");
+	assert_ptr_equal(spec.at.kind, &port_cuse.spec);
+	assert_string_equal(spec.at.address, "vhost-vm1");
+	assert_string_equal(spec.at.name, "vhost-vm1");
 	assert_int_equal(spec.queues, 4);
-	assert_int_equal(spec.perm, 0660);
+	assert_int_equal(spec.at.endpoint.perm, 0660);
 	assert_bad("cuse:", "nothing after the colon");
 	assert_bad("cuse:a/b", "does not begin with '.'");
 	assert_bad("cuse:..", "does not begin with '.'");
@@ -223,8 +223,8 @@ static void a_cuse_port_is_a_name_in_dev(void **state)
 
 static void users_and_groups_go_by_name(void **state)
 {
-	assert_int_equal(good("vhost-user:/a,user=root").user, 0);
-	assert_int_equal(good("vhost-user:/a,group=root").group, 0);
+	assert_int_equal(good("vhost-user:/a,user=root").at.endpoint.user, 0);
+	assert_int_equal(good("vhost-user:/a,group=root").at.endpoint.group, 0);
 	assert_bad("vhost-user:/a,user=nobody-of-that-name", "a user's name or number");
 	assert_bad("vhost-user:/a,group=", "a group's name or number");
 	assert_bad("vhost-user:/a,group=4294967295",
@@ -233,15 +233,15 @@ static void users_and_groups_go_by_name(void **state)
 
 static void a_card_is_named_by_its_address(void **state)
 {
-	struct spec spec = good("virtio-pci:0000:00:04.0,queues=2,mtu=1500");
+	struct port_spec spec = good("virtio-pci:0000:00:04.0,queues=2,mtu=1500");
 
-	assert_int_equal(spec.type, SPEC_VIRTIO_PCI);
-	assert_string_equal(spec.address, "0000:00:04.0");
-	assert_string_equal(spec.name, "0000-00-04.0");
+	assert_ptr_equal(spec.at.kind, &port_virtio_pci.spec);
+	assert_string_equal(spec.at.address, "0000:00:04.0");
+	assert_string_equal(spec.at.name, "0000-00-04.0");
 	assert_int_equal(spec.queues, 2);
 	assert_int_equal(spec.mtu, 1500);
-	assert_string_equal(good("virtio-pci:0000:00:04.0,name=uplink").name, "uplink");
-	assert_string_equal(good("virtio-pci:10000:e1:00.0").address, "10000:e1:00.0");
+	assert_string_equal(good("virtio-pci:0000:00:04.0,name=uplink").at.name, "uplink");
+	assert_string_equal(good("virtio-pci:10000:e1:00.0").at.address, "10000:e1:00.0");
 	assert_bad("virtio-pci:", "nothing after the colon");
 	assert_bad("virtio-pci:00:04.0", "such as 0000:00:04.0");
 	assert_bad("virtio-pci:0000:00:04.8", "such as 0000:00:04.0");
@@ -273,7 +273,7 @@ static void bad_keys_and_values_are_named(void **state)
 	assert_bad("vhost-user:/tmp/\xff", "bytes that are UTF-8");
 	assert_bad("tap:\xff", "bytes that are UTF-8");
 	assert_bad("vhost-user:/a,colour=red",
-		   "unknown key 'colour': expected one of: name mode queues mtu mac");
+		   "unknown key 'colour': expected one of: name queues mtu mac spoof mode");
 	assert_bad("vhost-user:/a,", "unknown key ''");
 	assert_bad("vhost-user:/a,queues", "'queues=': expected 1 to 128");
 	assert_bad("vhost-user:/a,queues=0", "'queues=0': expected 1 to 128");
@@ -367,7 +367,7 @@ static void options_are_carried_over(void **state)
 					 "--port", "tap:b")),
 			 SETTINGS_RUN);
 	assert_int_equal(o.port_count, 2);
-	assert_string_equal(o.ports[1].name, "b");
+	assert_string_equal(o.ports[1].at.name, "b");
 	assert_int_equal(o.workers, 3);
 	assert_false(o.pinned);
 	assert_true(o.poll);
@@ -464,7 +464,7 @@ static void a_file_says_what_options_say(void **state)
 		SETTINGS_RUN);
 	unlink(file_path);
 	assert_int_equal(o.port_count, 2);
-	assert_string_equal(o.ports[1].address, "b#c");
+	assert_string_equal(o.ports[1].at.address, "b#c");
 	assert_int_equal(o.workers, 2);
 	assert_int_equal(o.fdb_age_s, 60);
 	assert_true(o.poll);
@@ -483,7 +483,7 @@ static void the_command_line_holds_over_the_file_and_adds_ports(void **state)
 	assert_false(o.poll);
 	assert_int_equal(o.fdb_age_s, 60);
 	assert_int_equal(o.port_count, 2);
-	assert_string_equal(o.ports[0].name, "a");
+	assert_string_equal(o.ports[0].at.name, "a");
 	options_free(&o);
 }
 

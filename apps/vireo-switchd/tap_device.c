@@ -18,9 +18,9 @@
 #define TUN_F_USO6 0x40
 #endif
 
-static void explain(int err, const struct spec *spec, char *why)
+static void explain(int err, const struct port_spec *spec, char *why)
 {
-	const char *name = spec->address;
+	const char *name = spec->at.address;
 
 	switch (-err) {
 	case EPERM:
@@ -52,7 +52,7 @@ static void explain(int err, const struct spec *spec, char *why)
 	}
 }
 
-static int queue_open(const struct spec *spec, int *ret_fd)
+static int queue_open(const struct port_spec *spec, int *ret_fd)
 {
 	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
 	int header_bytes = NET_HDR_BYTES, little_endian = 1;
@@ -62,8 +62,8 @@ static int queue_open(const struct spec *spec, int *ret_fd)
 		return -errno;
 	if (spec->queues > 1)
 		ifr.ifr_flags |= IFF_MULTI_QUEUE;
-	memcpy(ifr.ifr_name, spec->address,
-	       strlen(spec->address) + 1); /* spec_parse() has checked the length */
+	memcpy(ifr.ifr_name, spec->at.address,
+	       strlen(spec->at.address) + 1); /* spec_parse() has checked the length */
 	if (ioctl(fd, TUNSETIFF, &ifr) || ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) ||
 	    ioctl(fd, TUNSETVNETLE, &little_endian)) {
 		int err = -errno;
@@ -94,7 +94,7 @@ static int offloads_set(int fd, unsigned *ret_offloads)
 }
 
 /* A user who was given an existing interface may not change it, and need not, if it is as wanted already. */
-static int interface_set(const struct spec *spec)
+static int interface_set(const struct port_spec *spec)
 {
 	struct ifreq ifr = {.ifr_flags = 0};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -102,7 +102,7 @@ static int interface_set(const struct spec *spec)
 
 	if (fd < 0)
 		return -errno;
-	memcpy(ifr.ifr_name, spec->address, strlen(spec->address) + 1);
+	memcpy(ifr.ifr_name, spec->at.address, strlen(spec->at.address) + 1);
 	if (spec->mtu && (ioctl(fd, SIOCGIFMTU, &ifr) || ifr.ifr_mtu != spec->mtu)) {
 		ifr.ifr_mtu = spec->mtu;
 		err = ioctl(fd, SIOCSIFMTU, &ifr) ? -errno : 0;
@@ -117,7 +117,7 @@ static int interface_set(const struct spec *spec)
 	return err;
 }
 
-int tap_device_open(const struct spec *spec, int *fds, unsigned *ret_offloads, char why[SPEC_WHY_BYTES])
+int tap_device_open(const struct port_spec *spec, int *fds, unsigned *ret_offloads, char why[SPEC_WHY_BYTES])
 {
 	unsigned open_count = 0;
 	int err = 0;
@@ -136,8 +136,8 @@ int tap_device_open(const struct spec *spec, int *fds, unsigned *ret_offloads, c
 			snprintf(
 				why, SPEC_WHY_BYTES,
 				"tap '%.15s': cannot bring it up%s: %s: let root do it: ip link set %.15s up",
-				spec->address, spec->mtu ? " or set its MTU" : "", strerror(-err),
-				spec->address);
+				spec->at.address, spec->mtu ? " or set its MTU" : "", strerror(-err),
+				spec->at.address);
 	}
 	for (unsigned i = 0; err && i < open_count; i++)
 		fd_close(&fds[i]);

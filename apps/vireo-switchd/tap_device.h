@@ -2,7 +2,7 @@
 #ifndef SWITCHD_TAP_DEVICE_H
 #define SWITCHD_TAP_DEVICE_H
 
-#include "spec.h"
+#include "port_spec.h"
 
 /*
  * Makes (or opens) the TAP interface that spec names and brings it up: one fd per queue, non-blocking, with
@@ -10,6 +10,6 @@
  * (*ret_offloads, VIREO_OFFLOAD_*). fds has room for spec->queues. On failure a negative errno and in `why`
  * what to do.
  */
-int tap_device_open(const struct spec *spec, int *fds, unsigned *ret_offloads, char why[SPEC_WHY_BYTES]);
+int tap_device_open(const struct port_spec *spec, int *fds, unsigned *ret_offloads, char why[SPEC_WHY_BYTES]);
 
 #endif

@@ -90,7 +90,7 @@ BAD_OPTIONS = {
     "empty_spec": (["--port", ""], "port ''", "expected"),
     "no_address": (["--port", "vhost-user:"], "nothing after the colon"),
     "ends_in_slash": (["--port", "vhost-user:/tmp/"], "/tmp/", "expected the path of a socket"),
-    "unknown_key": (["--port", "vhost-user:/tmp/a,colour=red"], "colour", "expected one of: name mode queues"),
+    "unknown_key": (["--port", "vhost-user:/tmp/a,colour=red"], "colour", "expected one of: name queues mtu"),
     "key_of_another_type": (["--port", "tap:a,mode=client"], "mode", "expected one of: name queues mtu"),
     "key_without_value": (["--port", "vhost-user:/tmp/a,mtu"], "mtu=", "expected 68 to 65535"),
     "empty_key": (["--port", "vhost-user:/tmp/a,"], "unknown key ''", "expected one of"),

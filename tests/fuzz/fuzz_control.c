@@ -4,7 +4,7 @@
  * The control socket: bytes of any kind in pieces of any size, to a real server with a table of commands that
  * answer at once, later, or not before their client has gone, and that parse port specifications.
  */
-#include "apps/vireo-switchd/spec.h"
+#include "apps/vireo-switchd/port_spec.h"
 #include "base/loop.h"
 #include "ctl/rpc.h"
 #include "ctl/server.h"
@@ -31,15 +31,15 @@ static struct {
 static void serve_add(struct rpc_call *call, void *opaque)
 {
 	char why[SPEC_WHY_BYTES] = "";
-	struct spec spec;
+	struct port_spec spec;
 
-	if (spec_parse(rpc_call_param(call, "spec"), &spec, why) < 0) {
+	if (port_spec_parse(rpc_call_param(call, "spec"), &spec, why) < 0) {
 		assert(why[0] && memchr(why, '\0', sizeof(why)));
 		rpc_call_error(call, RPC_INVALID_PARAMS, "%s", why);
 		return;
 	}
-	assert(spec.queues && memchr(spec.name, '\0', sizeof(spec.name)));
-	rpc_call_reply(call, json_pack("{s:s}", "name", spec.name));
+	assert(spec.queues && memchr(spec.at.name, '\0', sizeof(spec.at.name)));
+	rpc_call_reply(call, json_pack("{s:s}", "name", spec.at.name));
 }
 
 static void serve_later(struct rpc_call *call, void *opaque)

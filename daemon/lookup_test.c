@@ -5,7 +5,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include "base/loop.h"
-#include "lookup.h"
+#include "daemon/endpoint.h"
+#include "daemon/lookup.h"
 #include <errno.h>
 #include <pwd.h>
 #include <semaphore.h>
@@ -43,8 +44,13 @@ static void told(void *opaque, int err, const struct spec *spec, const char *why
 	if (err)
 		strncpy(outcome->why, why, sizeof(outcome->why) - 1);
 	else
-		outcome->user = spec->user;
+		outcome->user = spec->endpoint.user;
 }
+
+static const struct spec_key vhost_user_keys[] = {ENDPOINT_VHOST_USER_KEYS}, cuse_keys[] = {ENDPOINT_CUSE_KEYS};
+static const struct spec_kind vhost_user = ENDPOINT_VHOST_USER(vhost_user_keys), cuse = ENDPOINT_CUSE(cuse_keys);
+static const struct spec_kind *const rows[] = {&vhost_user, &cuse};
+static const struct spec_kinds kinds = {.rows = rows, .count = ARRAY_SIZE(rows), .spec_bytes = sizeof(struct spec)};
 
 static struct loop *loop;
 static struct lookups lookups;
@@ -54,7 +60,7 @@ static int setup(void **state)
 	sem_init(&asked, 0, 0);
 	sem_init(&let, 0, 0);
 	assert_int_equal(loop_new(&loop), 0);
-	assert_int_equal(lookups_init(&lookups, loop), 0);
+	assert_int_equal(lookups_init(&lookups, loop, &kinds), 0);
 	return 0;
 }
 

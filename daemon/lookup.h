@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef SWITCHD_LOOKUP_H
-#define SWITCHD_LOOKUP_H
+#ifndef DAEMON_LOOKUP_H
+#define DAEMON_LOOKUP_H
 
 /*
  * A SPEC in which a user or a group has a name is parsed aside: the machine's databases of them (nsswitch.conf(5)) may be
  * on a network, and wait for it. Control thread.
  */
 
-#include "spec.h"
+#include "daemon/spec.h"
 
 #define LOOKUPS_MAX 32u /* under way at a time; each may hold a thread for as long as the network likes */
 
@@ -16,12 +16,14 @@ struct loop_timer;
 struct lookup;
 
 struct lookups {
+	const struct spec_kinds *kinds;
 	struct loop_timer *timer;
 	struct lookup *first;
 	unsigned count;
 };
 
-int lookups_init(struct lookups *lookups, struct loop *loop);
+/* `kinds` (borrowed): what SPECs there are. */
+int lookups_init(struct lookups *lookups, struct loop *loop, const struct spec_kinds *kinds);
 /* What is under way is told -ECANCELED. */
 void lookups_end(struct lookups *lookups);
 void lookups_fini(struct lookups *lookups);

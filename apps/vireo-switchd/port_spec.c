@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "port_spec.h"
+#include "base/util.h"
+#include "switch/switch.h"
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct port_spec *of(struct spec *spec)
+{
+	return container_of(spec, struct port_spec, at);
+}
+
+void port_spec_defaults(struct spec *spec)
+{
+	of(spec)->queues = 1;
+}
+
+const char *port_spec_problem(const struct spec *spec)
+{
+	const struct port_spec *port = (const struct port_spec *)spec;
+
+	if (port->spoof_given && !port->set_mac)
+		return "spoof: expected only with mac=, which says what addresses the port may use";
+	return NULL;
+}
+
+bool port_set_queues(struct spec *spec, const char *value)
+{
+	unsigned long n;
+
+	if (!parse_number(value, 1, SW_QUEUES_MAX, &n))
+		return false;
+	of(spec)->queues = (unsigned)n;
+	return true;
+}
+
+bool port_set_mtu(struct spec *spec, const char *value)
+{
+	unsigned long n;
+
+	if (!parse_number(value, 68, 65535, &n))
+		return false;
+	of(spec)->mtu = (uint16_t)n;
+	return true;
+}
+
+static bool mac_parse(const char **value, uint8_t mac[6])
+{
+	const char *at = *value;
+
+	for (unsigned i = 0; i < 6; i++, at += 2) {
+		char digits[3];
+
+		if (i && *at++ != ':')
+			return false;
+		if (!isxdigit((unsigned char)at[0]) || !isxdigit((unsigned char)at[1]))
+			return false;
+		digits[0] = at[0];
+		digits[1] = at[1];
+		digits[2] = '\0';
+		mac[i] = (uint8_t)strtoul(digits, NULL, 16);
+	}
+	*value = at;
+	return !(mac[0] & 1) && memcmp(mac, "\0\0\0\0\0", 6) != 0;
+}
+
+/* A, or A+B+... */
+bool port_set_mac(struct spec *spec, const char *value)
+{
+	struct port_spec *port = of(spec);
+	const char *end;
+
+	port->mac_count = 0;
+	do {
+		if (port->mac_count == SPEC_MACS_MAX || !mac_parse(&value, port->macs[port->mac_count]))
+			return false;
+		port->mac_count++;
+		end = value++;
+	} while (*end == '+');
+	port->set_mac = true;
+	return !*end;
+}
+
+bool port_set_spoof(struct spec *spec, const char *value)
+{
+	struct port_spec *port = of(spec);
+
+	port->spoof_given = true;
+	port->spoof_allowed = !strcmp(value, "allow");
+	return port->spoof_allowed || !strcmp(value, "deny");
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCHD_PORT_SPEC_H
+#define SWITCHD_PORT_SPEC_H
+
+/* A port as the user writes it: daemon/spec.h, with the keys that a port of the switch has whatever it is. */
+
+#include "daemon/spec.h"
+
+#define SPEC_MACS_MAX 8u
+
+struct port_spec {
+	struct spec at;	 /* first */
+	unsigned queues; /* pairs */
+	uint16_t mtu;	 /* 0: not given */
+	bool set_mac;
+	uint8_t macs[SPEC_MACS_MAX][6]; /* the first is the one that the driver is told */
+	unsigned mac_count;
+	bool spoof_given, spoof_allowed; /* denied: frames from the port have one of `macs` as their source */
+};
+
+/* All kinds of ports: port_kinds.c. */
+extern const struct spec_kinds port_kinds;
+
+/* As spec_parse(). */
+static inline int port_spec_parse(const char *text, struct port_spec *ret_spec, char why[SPEC_WHY_BYTES])
+{
+	return spec_parse(&port_kinds, text, &ret_spec->at, why);
+}
+
+/* ---- keys for rows ---- */
+
+/* clang-format off */
+#define PORT_KEY_QUEUES {"queues", port_set_queues, "1 to 128", "N"}
+#define PORT_KEY_MTU {"mtu", port_set_mtu, "68 to 65535", ""}
+#define PORT_KEY_MAC \
+	{"mac", port_set_mac, "a unicast address such as 52:54:00:12:34:56, or up to 8 with '+' between them", "A[+B...]"}
+#define PORT_KEY_SPOOF {"spoof", port_set_spoof, "deny or allow", "deny|allow"}
+/* clang-format on */
+
+bool port_set_queues(struct spec *spec, const char *value);
+bool port_set_mtu(struct spec *spec, const char *value);
+bool port_set_mac(struct spec *spec, const char *value);
+bool port_set_spoof(struct spec *spec, const char *value);
+
+void port_spec_defaults(struct spec *spec);
+const char *port_spec_problem(const struct spec *spec);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* cuse:NAME, a character device /dev/NAME that takes the kernel's vhost ioctls. */
+#include "daemon/endpoint.h"
+#include "vireo/endpoint.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *endpoint_cuse_name_problem(const char *address)
+{
+	if (!spec_name_valid(address) || *address == '.')
+		return "a name has 1 to 63 letters, digits, '.', '_' or '-', and does not begin with '.'";
+	return NULL;
+}
+
+static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
+{
+	ret->cuse.access = endpoint_access(spec);
+}
+
+static void explain(int err, const struct spec *spec, char *why)
+{
+	const char *advice;
+
+	if (err == -EADDRINUSE)
+		advice = "there is a device or file of this name in /dev: choose another name";
+	else if (err == -ENOENT || err == -ENODEV || err == -ENXIO)
+		advice = "there is no /dev/cuse: load the kernel's module (modprobe cuse)";
+	else if (err == -EACCES || err == -EPERM)
+		advice = "no permission for /dev/cuse: run as root";
+	else if (err == -ESRCH)
+		advice = "/proc is not mounted, or of another pid namespace: mount the one of ours";
+	else if (err == -ETIMEDOUT)
+		advice = "the kernel has not asked for the device on /dev/cuse: look into its log (dmesg)";
+	else if (err == -EOPNOTSUPP)
+		advice = "this build has no CUSE: build it with libfuse3";
+	else
+		advice = strerror(-err);
+	snprintf(why, SPEC_WHY_BYTES, "CUSE node '%.60s': %s", spec->address, advice);
+}
+
+static const char *waiting(const struct spec *spec)
+{
+	return "waiting";
+}
+
+const struct endpoint_kind endpoint_cuse = {
+	.what = "node",
+	.config = config,
+	.explain = explain,
+	.waiting = waiting,
+};

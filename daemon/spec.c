@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "daemon/spec.h"
+#include "base/visible.h"
+#include "vireo/endpoint.h"
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_name(const char *text, const char *key)
+{
+	const char *value = strstr(text, key);
+
+	return value && !isdigit((unsigned char)value[strlen(key)]);
+}
+
+bool spec_has_names(const char *text)
+{
+	return is_name(text, ",user=") || is_name(text, ",group=");
+}
+
+bool spec_name_valid(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (len == 0 || len >= SPEC_NAME_BYTES)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i]))
+			return false;
+	return true;
+}
+
+bool spec_set_name(struct spec *spec, const char *value)
+{
+	if (!spec_name_valid(value))
+		return false;
+	snprintf(spec->name, sizeof(spec->name), "%s", value);
+	spec->name_given = true;
+	return true;
+}
+
+/* ---- the type ---- */
+
+/* "vhost-user:PATH, tap:INTERFACE or null:NAME" */
+static void types_of(const struct spec_kinds *kinds, char *list, size_t bytes)
+{
+	size_t n = 0;
+
+	*list = '\0';
+	for (unsigned i = 0; i < kinds->count && n < bytes; i++) {
+		const char *before = !i ? "" : i + 1 < kinds->count ? ", " : " or ";
+
+		n += (size_t)snprintf(list + n, bytes - n, "%s%s:%s", before, kinds->rows[i]->type, kinds->rows[i]->address);
+	}
+}
+
+static int type_parse(const struct spec_kinds *kinds, const char *text, struct spec *spec, const char **ret_rest, char *why)
+{
+	char list[160];
+
+	for (unsigned i = 0; i < kinds->count; i++) {
+		size_t len = strlen(kinds->rows[i]->type);
+
+		if (strncmp(text, kinds->rows[i]->type, len) != 0 || text[len] != ':')
+			continue;
+		spec->kind = kinds->rows[i];
+		*ret_rest = text + len + 1;
+		return 0;
+	}
+	types_of(kinds, list, sizeof(list));
+	snprintf(why, SPEC_WHY_BYTES, "'%.60s': expected %s", text, list);
+	return -EINVAL;
+}
+
+/* ---- keys ---- */
+
+static void keys_of(const struct spec_kind *kind, char *list, size_t bytes)
+{
+	size_t n = 0;
+
+	snprintf(list, bytes, "none");
+	for (unsigned i = 0; i < kind->key_count && n < bytes; i++)
+		n += (size_t)snprintf(list + n, bytes - n, "%s%s", n ? " " : "", kind->keys[i].name);
+}
+
+static const struct spec_key *key_named(const struct spec_kind *kind, const char *name)
+{
+	for (unsigned i = 0; i < kind->key_count; i++)
+		if (!strcmp(kind->keys[i].name, name))
+			return &kind->keys[i];
+	return NULL;
+}
+
+static int key_parse(struct spec *spec, char *text, char *why)
+{
+	char *value = strchr(text, '=');
+	const struct spec_key *key;
+	char list[160];
+
+	if (value)
+		*value++ = '\0';
+	key = key_named(spec->kind, text);
+	if (key && value && key->set(spec, value))
+		return 0;
+	if (key) {
+		snprintf(why, SPEC_WHY_BYTES, "'%.20s=%.60s': expected %s", text, value ? value : "", key->expected);
+		return -EINVAL;
+	}
+	keys_of(spec->kind, list, sizeof(list));
+	snprintf(why, SPEC_WHY_BYTES, "unknown key '%.40s': expected one of: %s", text, list);
+	return -EINVAL;
+}
+
+/* ---- the whole ---- */
+
+static int address_check(const struct spec *spec, char *why)
+{
+	const char *problem;
+
+	problem = *spec->address ? spec->kind->address_problem(spec->address) : "nothing after the colon";
+	if (!problem)
+		return 0;
+	snprintf(why, SPEC_WHY_BYTES, "address '%.60s': %s", spec->address, problem);
+	return -EINVAL;
+}
+
+static int parts_parse(struct spec *spec, char *parts, char *why)
+{
+	char *rest = parts;
+	const char *address = strsep(&rest, ",");
+
+	if (strlen(address) >= sizeof(spec->address)) {
+		snprintf(why, SPEC_WHY_BYTES, "address '%.40s...': longer than %u bytes", address,
+			 SPEC_ADDRESS_BYTES - 1);
+		return -EINVAL;
+	}
+	memcpy(spec->address, address, strlen(address) + 1);
+	while (rest) {
+		int err = key_parse(spec, strsep(&rest, ","), why);
+
+		if (err)
+			return err;
+	}
+	return address_check(spec, why);
+}
+
+/* /run/vm1.sock -> vm1; what a name cannot hold becomes '-'. */
+static void name_derive(struct spec *spec)
+{
+	bool path = spec->kind->address_is_path;
+	const char *slash = strrchr(spec->address, '/');
+	const char *base = slash && path ? slash + 1 : spec->address;
+	size_t len = strlen(base);
+
+	if (path && len > 5 && !strcmp(base + len - 5, ".sock"))
+		len -= 5;
+	if (len >= SPEC_NAME_BYTES - 5) /* room for "-4096" */
+		len = SPEC_NAME_BYTES - 6;
+	memcpy(spec->name, base, len);
+	spec->name[len] = '\0';
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)spec->name[i]) && !strchr("._-", spec->name[i]))
+			spec->name[i] = '-';
+}
+
+static int whole_check(const struct spec_kinds *kinds, const struct spec *spec, char *why)
+{
+	const char *problem = spec->kind->problem ? spec->kind->problem(spec) : NULL;
+
+	if (!problem && kinds->problem)
+		problem = kinds->problem(spec);
+	if (!problem)
+		return 0;
+	snprintf(why, SPEC_WHY_BYTES, "%s", problem);
+	return -EINVAL;
+}
+
+static int text_parse(const struct spec_kinds *kinds, const char *text, struct spec *spec, char *why)
+{
+	const char *rest;
+	char *parts;
+	int err = type_parse(kinds, text, spec, &rest, why);
+
+	if (err)
+		return err;
+	parts = strdup(rest);
+	if (!parts) {
+		snprintf(why, SPEC_WHY_BYTES, "out of memory");
+		return -EINVAL;
+	}
+	err = parts_parse(spec, parts, why);
+	free(parts);
+	if (err)
+		return err;
+	if (!spec->name_given)
+		name_derive(spec);
+	return whole_check(kinds, spec, why);
+}
+
+int spec_parse(const struct spec_kinds *kinds, const char *text, struct spec *ret_spec, char why[SPEC_WHY_BYTES])
+{
+	struct spec *spec;
+	int err;
+
+	if (!visible_is(text)) { /* it goes into logs and tables, and into JSON, which knows UTF-8 only */
+		snprintf(why, SPEC_WHY_BYTES, "expected no control characters, and bytes that are UTF-8");
+		return -EINVAL;
+	}
+	spec = calloc(1, kinds->spec_bytes);
+	if (!spec) {
+		snprintf(why, SPEC_WHY_BYTES, "out of memory");
+		return -EINVAL;
+	}
+	spec->endpoint.attach = VIREO_ATTACH_VIRTIO;
+	if (kinds->defaults)
+		kinds->defaults(spec);
+	err = text_parse(kinds, text, spec, why);
+	if (!err)
+		memcpy(ret_spec, spec, kinds->spec_bytes);
+	free(spec);
+	return err;
+}
+
+/* ---- help ---- */
+
+#define HELP_COLUMNS 110
+
+static void kind_help(const struct spec_kind *kind, FILE *out)
+{
+	int column = fprintf(out, "  %s:%s", kind->type, kind->address);
+
+	for (unsigned i = 0; i < kind->key_count; i++) {
+		const struct spec_key *key = &kind->keys[i];
+		char text[80];
+		int n = snprintf(text, sizeof(text), "%s%s=%s%s", i ? "" : "[,", key->name, key->shown,
+				 i + 1 < kind->key_count ? "," : "]");
+
+		if (column + n > HELP_COLUMNS)
+			column = fprintf(out, "\n             ") - 1;
+		column += fprintf(out, "%s", text);
+	}
+	fprintf(out, "\n");
+}
+
+void spec_help(const struct spec_kinds *kinds, FILE *out)
+{
+	fprintf(out, "\nSPEC is one of\n");
+	for (unsigned i = 0; i < kinds->count; i++)
+		kind_help(kinds->rows[i], out);
+}
