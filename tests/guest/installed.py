@@ -27,8 +27,8 @@ class Installed:
         run(["meson", "install", "-C", build_folder(), "--no-rebuild", "--quiet"], DESTDIR=self.root)
         self.pkgconfig = os.path.dirname(glob.glob(f"{self.root}/**/vireo.pc", recursive=True)[0])
 
-    def flags(self, *words):
-        return run(["pkg-config", *words, "vireo"], PKG_CONFIG_PATH=self.pkgconfig, PKG_CONFIG_SYSROOT_DIR=self.root).split()
+    def flags(self, *words, packages=("vireo",)):
+        return run(["pkg-config", *words, *packages], PKG_CONFIG_PATH=self.pkgconfig, PKG_CONFIG_SYSROOT_DIR=self.root).split()
 
     def compile(self, name):
         """An example, with nothing of the source tree but its own file; the program's path."""
