@@ -12,6 +12,16 @@ bool endpoint_set_mode(struct spec *spec, const char *value)
 	return spec->endpoint.client || !strcmp(value, "server");
 }
 
+bool endpoint_set_hello_ms(struct spec *spec, const char *value)
+{
+	unsigned long n;
+
+	if (!parse_number(value, 1, 3600000, &n))
+		return false;
+	spec->endpoint.hello_ms = (unsigned)n;
+	return true;
+}
+
 const char *endpoint_path_problem(const char *address)
 {
 	return address[strlen(address) - 1] == '/' ? "expected the path of a socket, this ends in '/'" : NULL;
@@ -21,14 +31,15 @@ const char *endpoint_vhost_user_problem(const struct spec *spec)
 {
 	const struct spec_endpoint *e = &spec->endpoint;
 
-	if (e->client && (e->set_user || e->set_group || e->perm))
-		return "user, group and perm: expected only with mode=server";
+	if (e->client && (e->set_user || e->set_group || e->perm || e->hello_ms))
+		return "user, group, perm and hello-ms: expected only with mode=server";
 	return NULL;
 }
 
 static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
 {
 	ret->vhost_user.client = spec->endpoint.client;
+	ret->vhost_user.hello_ms = spec->endpoint.hello_ms;
 	ret->vhost_user.access = endpoint_access(spec);
 }
 
