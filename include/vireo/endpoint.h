@@ -15,6 +15,10 @@ extern "C" {
  *
  *	vhost-user:/run/vm1.sock		a UNIX socket; the path may be long, its
  *					last component at most about 88 bytes then
+ *	vhost-user:fd:N			an open UNIX stream socket of this process, such as a service manager
+ *					hands over. One that listens: as with a path, which is not removed at
+ *					the end. One that is connected: its peer is served, and when that has gone
+ *					the endpoint is lost (-ENOTCONN). A path that begins so is written ./fd:N
  *	vduse:NAME			a device of this kernel's own (Linux 5.15): /dev/vduse/NAME; needs a library
  *					that was built with libmnl. NAME: 1 to 64
  *					letters, digits, '.', '_', '-'. Network devices only: a
@@ -159,6 +163,11 @@ struct vireo_endpoint_config {
  * there is a device of this name; -EEXIST: there is something, and it is no socket; -EACCES: its folder may not be read and
  * written; -EBUSY: somebody has held a lock (flock(2)) on its folder for a second; -EOPNOTSUPP: the library was built without it; or what socket, bind and chown say. A
  * client whose server is not there yet is no error: it goes on trying.
+ *
+ * vhost-user:fd:N: on success the fd is the endpoint's, which makes it non-blocking and close-on-exec and closes it in the
+ * end; on failure it stays the caller's, as it was. -EBADF: no such fd; -ENOTSOCK; -EPROTONOSUPPORT: no UNIX stream socket;
+ * -ENOTCONN: it neither listens nor is connected; -EINVAL: no number, or vhost_user.client or .access is set: the socket
+ * itself says whether it listens, and has a mode and an owner.
  *
  * CUSE: -ENOENT, -ENODEV, -ENXIO: /dev/cuse is not there (modprobe cuse); -EACCES, -EPERM: no access to it; -ESRCH: /proc is
  * not mounted, or of another pid namespace; -ETIMEDOUT: the kernel has not asked for the device.

@@ -272,10 +272,9 @@ static void queue_run(struct vireo_queue *queue)
 static struct ring_setup queue_setup(const struct vireo_queue *queue)
 {
 	const struct vireo_device *device = queue->device;
-	bool packed = device_accepted(device, VIREO_F_RING_PACKED_BIT);
 
 	return (struct ring_setup){
-		.packed = packed,
+		.packed = device_accepted(device, VIREO_F_RING_PACKED_BIT),
 		.indirect = device_accepted(device, VIREO_F_RING_INDIRECT_DESC_BIT),
 		.event_idx = device_accepted(device, VIREO_F_RING_EVENT_IDX_BIT),
 		.in_order = device_accepted(device, VIREO_F_IN_ORDER_BIT),
@@ -284,7 +283,7 @@ static struct ring_setup queue_setup(const struct vireo_queue *queue)
 		.sure = queue->sure,
 		.out_of_order = device->out_of_order,
 		.lazy = device->transport->missed,
-		.witness = packed && queue->record ? ring_record_witness(queue->record) : (struct ring_witness){ 0 },
+		.record = queue->record,
 		.map = device->map,
 	};
 }

@@ -19,6 +19,10 @@
  * waits, it may be as slow as it likes. A client without a session has its timer running towards the next try. The pause between tries
  * grows to its limit, and shrinks again after a session in which a ring has run: to be asked a question costs nothing.
  *
+ * The socket may have been handed to us (handed.c). One that listens is a server's, but its path is somebody else's to remove, and it
+ * may listen on in another process when we have closed it. One that is connected is a client's that cannot come back:
+ * with its only session the endpoint is lost.
+ *
  * Everything is watched in a loop of its own, whose fd the caller polls. Closing needs no more turns of it:
  * what is left then is the wait for queues, whose answers come as calls.
  */
@@ -34,6 +38,9 @@ struct vhost_user_endpoint {
 	struct loop_timer *timer;
 	char *path;
 	bool client;
+	bool handed;
+	int connected_fd; /* handed, before its session has begun; or -1 */
+	int lost; /* what each turn returns: its only session is over */
 	bool closing;
 	bool told; /* that it cannot connect, or accept */
 	struct unix_listener listener; /* server */
@@ -57,11 +64,20 @@ static const struct vhost_user_endpoint *endpoint_of_const(const struct vireo_en
 	return (const struct vhost_user_endpoint *)base;
 }
 
+static void listener_close(struct vhost_user_endpoint *endpoint)
+{
+	if (endpoint->handed) /* who waits in it may be another process's client */
+		drop_fd(endpoint->drop, &endpoint->listener.fd);
+	else
+		unix_unlisten(&endpoint->listener, endpoint->drop);
+}
+
 static void endpoint_free(struct vhost_user_endpoint *endpoint)
 {
 	assert(!endpoint->session);
 	loop_remove(&endpoint->listen_watch);
-	unix_unlisten(&endpoint->listener, endpoint->drop);
+	listener_close(endpoint);
+	drop_socket(endpoint->drop, &endpoint->connected_fd);
 	drop_unref(endpoint->drop);
 	loop_timer_free(&endpoint->timer);
 	loop_free(endpoint->loop);
@@ -87,6 +103,13 @@ static void retry_later(struct vhost_user_endpoint *endpoint)
 {
 	loop_timer_start(endpoint->timer, endpoint->retry_ms);
 	endpoint->retry_ms = min_u64(endpoint->retry_ms * 2, endpoint->retry_max_ms);
+}
+
+/* The fd becomes readable, for the caller to be told. */
+static void endpoint_lose(struct vhost_user_endpoint *endpoint, int err)
+{
+	endpoint->lost = err;
+	loop_timer_start(endpoint->timer, 0);
 }
 
 /* One line for a row of failures. */
@@ -163,7 +186,10 @@ static void endpoint_connected_to(struct vhost_user_endpoint *endpoint, int fd)
 	r = session_new(endpoint->device, endpoint->loop, fd, session_ended, endpoint, &endpoint->session);
 	if (r) {
 		complain(endpoint, "session", r);
-		retry_later(endpoint);
+		if (endpoint->client && endpoint->handed)
+			endpoint_lose(endpoint, r);
+		else
+			retry_later(endpoint);
 	}
 }
 
@@ -224,8 +250,12 @@ static void endpoint_retry(void *opaque)
 		endpoint_await(endpoint);
 		return;
 	}
-	if (endpoint_crowded(endpoint))
+	if (endpoint->lost || endpoint_crowded(endpoint))
 		return;
+	if (endpoint->handed) {
+		endpoint_connected_to(endpoint, fd_take(&endpoint->connected_fd));
+		return;
+	}
 	r = unix_connect(endpoint->path, endpoint->drop, &fd);
 	if (!r) {
 		endpoint_connected_to(endpoint, fd);
@@ -242,6 +272,10 @@ static void session_ended(void *opaque, bool fruitful)
 	endpoint->session = NULL;
 	if (endpoint->closing) {
 		endpoint_gone(endpoint);
+		return;
+	}
+	if (endpoint->client && endpoint->handed) {
+		endpoint_lose(endpoint, -ENOTCONN);
 		return;
 	}
 	if (fruitful)
@@ -289,8 +323,38 @@ static int endpoint_prepare(struct vhost_user_endpoint *endpoint, const char *pa
 		r = loop_new(&endpoint->loop);
 	if (!r)
 		r = loop_timer_new(endpoint->loop, endpoint_retry, endpoint, &endpoint->timer);
-	if (!r && !endpoint->client)
+	if (!r && !endpoint->client && !endpoint->handed)
 		r = listener_open(path, config, endpoint->drop, &endpoint->listener);
+	return r;
+}
+
+/* The socket says itself whether it is a server's, and has its mode and owner. It stays the caller's until all else is done. */
+static int endpoint_look_at_handed(struct vhost_user_endpoint *endpoint, const char *where,
+				   const struct vireo_vhost_user_config *config, int *ret_fd)
+{
+	bool listening = false;
+	int r = handed_look(where, ret_fd, &listening);
+
+	if (!r && (config->client || config->access.mode || config->access.set_owner))
+		r = -EINVAL;
+	endpoint->handed = true;
+	endpoint->client = !listening;
+	return r;
+}
+
+static int endpoint_attach(struct vhost_user_endpoint *endpoint, int handed_fd)
+{
+	int r = device_attach(endpoint->device, endpoint->loop, &endpoint_transport, endpoint);
+
+	if (r || handed_fd < 0)
+		return r;
+	r = handed_take(handed_fd);
+	if (r)
+		device_detach(endpoint->device);
+	else if (endpoint->client)
+		endpoint->connected_fd = handed_fd;
+	else
+		endpoint->listener.fd = handed_fd;
 	return r;
 }
 
@@ -298,7 +362,7 @@ static int vhost_user_open(struct vireo_device *device, const char *path,
 			   const struct vireo_endpoint_config *config, struct vireo_endpoint **ret_endpoint)
 {
 	struct vhost_user_endpoint *endpoint;
-	int r;
+	int handed_fd = -1, r = 0;
 
 	if (!*path)
 		return -EINVAL;
@@ -308,16 +372,19 @@ static int vhost_user_open(struct vireo_device *device, const char *path,
 	endpoint->base.ops = &vhost_user_endpoint_ops;
 	endpoint->device = device;
 	endpoint->client = config->vhost_user.client;
-	endpoint->listener.fd = -1;
+	endpoint->listener.fd = endpoint->connected_fd = -1;
 	endpoint->retry_min_ms = config->vhost_user.reconnect_min_ms ? config->vhost_user.reconnect_min_ms : RETRY_MIN_MS;
 	endpoint->retry_max_ms = config->vhost_user.reconnect_max_ms ? config->vhost_user.reconnect_max_ms : RETRY_MAX_MS;
 	if (endpoint->retry_max_ms < endpoint->retry_min_ms)
 		endpoint->retry_max_ms = endpoint->retry_min_ms;
 	endpoint->retry_ms = endpoint->retry_min_ms;
 	endpoint->hello_ms = config->vhost_user.hello_ms ? config->vhost_user.hello_ms : HELLO_MS;
-	r = endpoint_prepare(endpoint, path, config);
+	if (handed_is(path))
+		r = endpoint_look_at_handed(endpoint, path, &config->vhost_user, &handed_fd);
 	if (!r)
-		r = device_attach(device, endpoint->loop, &endpoint_transport, endpoint);
+		r = endpoint_prepare(endpoint, path, config);
+	if (!r)
+		r = endpoint_attach(endpoint, handed_fd);
 	if (r) {
 		endpoint_free(endpoint);
 		return r;
@@ -337,9 +404,10 @@ static int vhost_user_fd(const struct vireo_endpoint *base)
 /* The endpoint may be gone afterwards: a callback may have closed it. */
 static int vhost_user_dispatch(struct vireo_endpoint *base)
 {
+	int lost = endpoint_of(base)->lost;
 	int r = loop_dispatch(endpoint_of(base)->loop, 0);
 
-	return r < 0 ? r : 0;
+	return r < 0 ? r : lost;
 }
 
 static bool vhost_user_connected(const struct vireo_endpoint *base)
@@ -367,7 +435,7 @@ static void vhost_user_close(struct vireo_endpoint *base, void (*done)(void *opa
 	endpoint->done = done;
 	endpoint->done_opaque = opaque;
 	loop_remove(&endpoint->listen_watch);
-	unix_unlisten(&endpoint->listener, endpoint->drop);
+	listener_close(endpoint);
 	loop_timer_stop(endpoint->timer);
 	if (endpoint->session)
 		session_end(endpoint->session);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/unix_socket.h"
 #include "transport/vhost_user/session_lab.h"
 
 /* Where a device is offered: paths, modes, stale sockets, and clients that come back. */
@@ -195,6 +196,136 @@ static void only_a_session_whose_rings_ran_shortens_the_pause(void **state)
 	lab_free(lab);
 }
 
+/* ---- sockets that were handed over ---- */
+
+static int handed_listener(const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	strncpy(addr.sun_path, path, sizeof(addr.sun_path) - 1);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(fd, 4), 0);
+	return fd;
+}
+
+static int open_handed(struct lab *lab, int fd, const struct vireo_endpoint_config *config)
+{
+	char address[64];
+
+	snprintf(address, sizeof(address), "vhost-user:fd:%d", fd);
+	return vireo_endpoint_open(lab->device, address, config, &lab->endpoint);
+}
+
+static void socket_that_listens_is_served_and_listens_on_for_its_giver(void **state)
+{
+	struct lab *lab = lab_make(&ops);
+	int ours = handed_listener(lab->path), theirs = dup(ours);
+	struct pollfd waiting = { .fd = ours, .events = POLLIN };
+
+	assert_int_equal(open_handed(lab, theirs, NULL), 0);
+	assert_int_equal(fcntl(theirs, F_GETFD), FD_CLOEXEC);
+	pump(lab);
+	for (unsigned round = 0; round < 2; round++) {
+		dial(lab);
+		assert_true(ask_u64(lab, VU_GET_FEATURES) & F_PROTOCOL);
+		fd_close(&lab->fd);
+		pump(lab);
+	}
+	vireo_endpoint_close(lab->endpoint, NULL, NULL);
+	lab->endpoint = NULL;
+	assert_int_equal(fcntl(theirs, F_GETFD), -1); /* closed, and neither shut down nor removed */
+	assert_int_equal(access(lab->path, F_OK), 0);
+	assert_int_equal(unix_connect(lab->path, NULL, &lab->fd), 0);
+	assert_int_equal(poll(&waiting, 1, 1000), 1);
+	close(ours);
+	unlink(lab->path);
+	lab_free(lab);
+}
+
+static void socket_that_is_connected_is_served_and_lost_with_its_peer(void **state)
+{
+	struct lab *lab = lab_make(&ops);
+	struct pollfd told = { .events = POLLIN };
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	assert_int_equal(open_handed(lab, fds[1], NULL), 0);
+	pump(lab);
+	assert_int_equal(lab->type.connected, 1);
+	lab->fd = fds[0];
+	assert_true(ask_u64(lab, VU_GET_FEATURES) & F_PROTOCOL);
+	fd_close(&lab->fd);
+	for (int i = 0; i < 5 && vireo_endpoint_connected(lab->endpoint); i++) {
+		told.fd = vireo_endpoint_fd(lab->endpoint);
+		poll(&told, 1, 1000);
+		assert_int_equal(vireo_endpoint_dispatch(lab->endpoint), 0);
+	}
+	assert_int_equal(poll(&told, 1, 1000), 1); /* to tell: */
+	assert_int_equal(vireo_endpoint_dispatch(lab->endpoint), -ENOTCONN);
+	assert_int_equal(fcntl(fds[1], F_GETFD), -1);
+	lab_free(lab);
+}
+
+/* One that was not served yet goes with its endpoint, too. */
+static void socket_that_is_connected_is_closed_with_the_endpoint(void **state)
+{
+	struct lab *lab = lab_make(&ops);
+	char byte;
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	assert_int_equal(open_handed(lab, fds[1], NULL), 0);
+	vireo_endpoint_close(lab->endpoint, NULL, NULL);
+	lab->endpoint = NULL;
+	assert_int_equal(recv(fds[0], &byte, 1, MSG_DONTWAIT), 0);
+	close(fds[0]);
+	lab_free(lab);
+}
+
+static void assert_not_taken(struct lab *lab, int fd, const struct vireo_endpoint_config *config, int err)
+{
+	int flags = fcntl(fd, F_GETFL), fd_flags = fcntl(fd, F_GETFD);
+
+	assert_int_equal(open_handed(lab, fd, config), err);
+	assert_null(lab->endpoint);
+	assert_int_equal(fcntl(fd, F_GETFL), flags);
+	assert_int_equal(fcntl(fd, F_GETFD), fd_flags);
+}
+
+static void fd_that_is_no_such_socket_is_refused_and_stays_the_callers(void **state)
+{
+	struct vireo_endpoint_config client = { .size = sizeof(client), .vhost_user.client = true };
+	struct vireo_endpoint_config mode = { .size = sizeof(mode), .vhost_user.access.mode = 0600 };
+	static const char *const addresses[] = { "fd:", "fd:x", "fd:-1", "fd:3x", "fd: 3", "fd:99999999999" };
+	struct lab *lab = lab_make(&ops);
+	struct lab *other = lab_new();
+	int file = memfd_create("no socket", 0), tcp = socket(AF_INET, SOCK_STREAM, 0);
+	int datagrams = socket(AF_UNIX, SOCK_DGRAM, 0), idle = socket(AF_UNIX, SOCK_STREAM, 0), fds[2];
+	char address[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(addresses); i++) {
+		snprintf(address, sizeof(address), "vhost-user:%s", addresses[i]);
+		assert_int_equal(vireo_endpoint_open(lab->device, address, NULL, &lab->endpoint), -EINVAL);
+	}
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	assert_not_taken(lab, file, NULL, -ENOTSOCK);
+	assert_not_taken(lab, tcp, NULL, -EPROTONOSUPPORT);
+	assert_not_taken(lab, datagrams, NULL, -EPROTONOSUPPORT);
+	assert_not_taken(lab, idle, NULL, -ENOTCONN);
+	assert_not_taken(lab, fds[0], &client, -EINVAL);
+	assert_not_taken(lab, fds[0], &mode, -EINVAL);
+	snprintf(address, sizeof(address), "vhost-user:fd:%d", fds[0]);
+	assert_int_equal(vireo_endpoint_open(other->device, address, NULL, &lab->endpoint), -EBUSY); /* it has one */
+	assert_true(fcntl(fds[0], F_GETFD) == 0);
+	close(fds[0]);
+	assert_not_taken(lab, fds[0], NULL, -EBADF);
+	for (size_t i = 0; i < 5; i++)
+		close((int[]){ file, tcp, datagrams, idle, fds[1] }[i]);
+	lab_free(other);
+	lab_free(lab);
+}
+
 static struct lab *lab_hello(unsigned hello_ms)
 {
 	struct lab *lab = lab_make(&ops);
@@ -286,6 +417,10 @@ int main(void)
 		cmocka_unit_test(file_in_the_way_is_left_alone),
 		cmocka_unit_test(socket_that_is_not_ours_any_more_is_not_unlinked),
 		cmocka_unit_test(path_of_any_length_works),
+		cmocka_unit_test(socket_that_listens_is_served_and_listens_on_for_its_giver),
+		cmocka_unit_test(socket_that_is_connected_is_served_and_lost_with_its_peer),
+		cmocka_unit_test(socket_that_is_connected_is_closed_with_the_endpoint),
+		cmocka_unit_test(fd_that_is_no_such_socket_is_refused_and_stays_the_callers),
 		cmocka_unit_test(client_keeps_trying_and_comes_back),
 		cmocka_unit_test(only_a_session_whose_rings_ran_shortens_the_pause),
 		cmocka_unit_test(peer_that_says_nothing_gives_way_to_one_that_waits),

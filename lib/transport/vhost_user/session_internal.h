@@ -7,6 +7,7 @@
  *
  *	endpoint.c	where a device is offered: sessions come and go
  *	listen.c	the socket: take over, bind, connect
+ *	handed.c	a socket that the program was handed
  *	session.c	one connection: receive a message, quiet queues, handle, reply
  *	message.c	the bytes and fds of one message
  *	table.c		a row per message: what it may carry and what it needs
@@ -183,5 +184,15 @@ struct vireo_endpoint_config;
 int listener_open(const char *path, const struct vireo_endpoint_config *config, struct drop *drop,
 		  struct unix_listener *ret_listener);
 int listener_accept(const struct unix_listener *listener); /* an fd, or a negative errno */
+
+/* ---- handed.c ---- */
+
+bool handed_is(const char *where); /* "fd:N", and no path */
+/*
+ * What it is; the fd stays as it is. -EINVAL: no number; -EBADF; -ENOTSOCK; -EPROTONOSUPPORT: no UNIX stream socket; -ENOTCONN:
+ * it neither listens nor is connected.
+ */
+int handed_look(const char *where, int *ret_fd, bool *ret_listening);
+int handed_take(int fd); /* non-blocking and close-on-exec from now on */
 
 #endif
