@@ -107,7 +107,9 @@ int endpoint_open(const struct spec *spec, struct vireo_device *device, const st
 
 	endpoint_config(spec, &own);
 	snprintf(address, sizeof(address), "%s:%s", spec->kind->type, spec->address);
-	err = vireo_endpoint_open(device, address, config ? config : &own, ret_endpoint);
+	err = spec->kind->endpoint->permit ? spec->kind->endpoint->permit(spec) : 0;
+	if (!err)
+		err = vireo_endpoint_open(device, address, config ? config : &own, ret_endpoint);
 	if (err)
 		spec->kind->endpoint->explain(err, spec, why);
 	return err;

@@ -20,6 +20,7 @@ struct vireo_endpoint_config;
 /* What one sort of endpoint has of its own. */
 struct endpoint_kind {
 	const char *what; /* the thing that the endpoint holds, for the log */
+	int (*permit)(const struct spec *spec); /* may be NULL; an error is what opening it has come to, for explain() */
 	void (*config)(const struct spec *spec, struct vireo_endpoint_config *ret_config);
 	/* What vireo_endpoint_open() has said, and what to do about it. */
 	void (*explain)(int err, const struct spec *spec, char why[SPEC_WHY_BYTES]);
@@ -39,6 +40,9 @@ void endpoint_config(const struct spec *spec, struct vireo_endpoint_config *ret_
 int endpoint_open(const struct spec *spec, struct vireo_device *device, const struct vireo_endpoint_config *config,
 		  struct vireo_endpoint **ret_endpoint, char why[SPEC_WHY_BYTES]);
 
+/* vhost-user:fd:N, a socket that the daemon was handed when it was started: N, or -1. */
+int endpoint_handed_fd(const struct spec *spec);
+
 /* ---- rows ---- */
 
 /* clang-format off */
@@ -55,10 +59,9 @@ int endpoint_open(const struct spec *spec, struct vireo_device *device, const st
 	{"perm", endpoint_set_perm, "an octal mode such as 0660", "0660"}
 
 #define ENDPOINT_VHOST_USER_KEYS \
-	{"mode", endpoint_set_mode, "server or client", "server|client"}, ENDPOINT_ACCESS_KEYS, \
-	{"hello-ms", endpoint_set_hello_ms, "1 to 3600000", "MS"}, ENDPOINT_KEYS
+	{"mode", endpoint_set_mode, "server or client", "server|client"}, ENDPOINT_ACCESS_KEYS, ENDPOINT_KEYS
 #define ENDPOINT_VHOST_USER(own_keys) { \
-	.type = "vhost-user", .address = "PATH", .address_is_path = true, .address_problem = endpoint_path_problem, \
+	.type = "vhost-user", .address = "PATH|fd:N", .address_is_path = true, .address_problem = endpoint_path_problem, \
 	.problem = endpoint_vhost_user_problem, .keys = (own_keys), .key_count = ARRAY_SIZE(own_keys), \
 	.endpoint = &endpoint_vhost_user}
 
@@ -90,7 +93,6 @@ bool endpoint_set_user(struct spec *spec, const char *value);
 bool endpoint_set_group(struct spec *spec, const char *value);
 bool endpoint_set_perm(struct spec *spec, const char *value);
 bool endpoint_set_mode(struct spec *spec, const char *value);
-bool endpoint_set_hello_ms(struct spec *spec, const char *value);
 bool endpoint_set_attach(struct spec *spec, const char *value);
 bool endpoint_set_queue_size(struct spec *spec, const char *value);
 

@@ -25,11 +25,11 @@ struct spec_kind;
 /* What an endpoint's keys have said (daemon/endpoint.h). */
 struct spec_endpoint {
 	bool client; /* vhost-user: connect instead of listening */
+	bool mode_given;
 	bool set_user, set_group;
 	uid_t user;
 	gid_t group;
 	mode_t perm;		    /* 0: not given */
-	unsigned hello_ms;	    /* vhost-user, listening; 0: not given */
 	unsigned attach;	    /* vduse: enum vireo_attach */
 	unsigned queue_size;	    /* vduse; 0: not given */
 	uint64_t ring_features_off; /* for the device's config: not offered; a mask of feature bits */

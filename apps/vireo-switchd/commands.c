@@ -4,6 +4,7 @@
 #include "ctl/rpc.h"
 #include "ctl/switchd_commands.h"
 #include "daemon/daemon.h"
+#include "daemon/endpoint.h"
 #include "port.h"
 #include "report.h"
 #include <errno.h>
@@ -52,7 +53,7 @@ static void spec_known(void *opaque, int err, const struct spec *spec, const cha
 	free(opaque);
 	if (err)
 		rpc_call_error(add.call, err == -EINVAL ? RPC_INVALID_PARAMS : RPC_FAILED, "SPEC %.100s: %s", text, why);
-	else if (spec->kind->address_is_path && *spec->address != '/')
+	else if (spec->kind->address_is_path && *spec->address != '/' && endpoint_handed_fd(spec) < 0)
 		rpc_call_error(add.call, RPC_INVALID_PARAMS, "SPEC %.100s: expected an absolute path", text);
 	else
 		ports_add_soon(add.ports, (const struct port_spec *)spec, port_added, add.call);

@@ -9,7 +9,8 @@ static const struct spec_key keys[] = {
 
 static void report(const struct port *port, json_t *object)
 {
-	json_object_set_new(object, "mode", json_string(port->spec.at.endpoint.client ? "client" : "server"));
+	if (endpoint_handed_fd(&port->spec.at) < 0)
+		json_object_set_new(object, "mode", json_string(port->spec.at.endpoint.client ? "client" : "server"));
 }
 
 const struct port_kind port_vhost_user = {

@@ -7,9 +7,9 @@
 
 #include <cmocka.h>
 
+#include "daemon/endpoint.h"
 #include "base/util.h"
 #include "daemon/cpus.h"
-#include "daemon/endpoint.h"
 #include "options.h"
 #include "switch/switch.h"
 #include "port.h"
@@ -99,24 +99,6 @@ static void keys_left_out_have_defaults(void **state)
 	assert_false(spec.at.endpoint.any_files);
 }
 
-static void how_long_a_front_end_may_be_silent_is_a_key_and_is_carried_over(void **state)
-{
-	struct vireo_endpoint_config config;
-	struct port_spec spec = good("vhost-user:x,hello-ms=1500");
-
-	endpoint_config(&spec.at, &config);
-	assert_int_equal(config.vhost_user.hello_ms, 1500);
-	spec = good("vhost-user:x");
-	endpoint_config(&spec.at, &config);
-	assert_int_equal(config.vhost_user.hello_ms, 0); /* the library's default */
-	assert_bad("vhost-user:x,hello-ms=0", "'hello-ms=0': expected 1 to 3600000");
-	assert_bad("vhost-user:x,hello-ms=3600001", "expected 1 to 3600000");
-	assert_bad("vhost-user:x,hello-ms=", "expected 1 to 3600000");
-	assert_bad("vhost-user:x,mode=client,hello-ms=1", "only with mode=server");
-	assert_bad("cuse:x,hello-ms=1", "unknown key 'hello-ms'");
-	assert_bad("tap:x,hello-ms=1", "unknown key 'hello-ms'");
-}
-
 static void guest_memory_is_limited_by_a_key(void **state)
 {
 	assert_true(good("vhost-user:x").at.endpoint.memory_max_bytes == 0);
@@ -177,6 +159,27 @@ static void each_ring_feature_is_switched_off_by_a_key(void **state)
 	}
 	assert_bad("tap:x,packed=off", "unknown key 'packed'");
 	assert_bad("virtio-pci:0000:00:04.0,packed=off", "unknown key 'packed'");
+}
+
+static void a_socket_may_be_handed_over(void **state)
+{
+	struct port_spec spec = good("vhost-user:fd:3,queues=2");
+
+	assert_int_equal(endpoint_handed_fd(&spec.at), 3);
+	assert_string_equal(spec.at.name, "fd-3");
+	spec = good("vhost-user:./fd:3,mode=client");
+	assert_int_equal(endpoint_handed_fd(&spec.at), -1);
+	spec = good("vhost-user:/run/fd:3");
+	assert_int_equal(endpoint_handed_fd(&spec.at), -1);
+	assert_bad("vhost-user:fd:", "number of a socket, from 3 on");
+	assert_bad("vhost-user:fd:2", "number of a socket, from 3 on");
+	assert_bad("vhost-user:fd:3x", "number of a socket, from 3 on");
+	assert_bad("vhost-user:fd:4294967299", "number of a socket, from 3 on");
+	assert_bad("vhost-user:fd:3,mode=server", "only with a path");
+	assert_bad("vhost-user:fd:3,mode=client", "only with a path");
+	assert_bad("vhost-user:fd:3,user=0", "only with a path");
+	assert_bad("vhost-user:fd:3,group=0", "only with a path");
+	assert_bad("vhost-user:fd:3,perm=0600", "only with a path");
 }
 
 static void a_name_is_derived_from_the_address(void **state)
@@ -271,7 +274,7 @@ static void a_card_is_named_by_its_address(void **state)
 
 static void bad_types_and_addresses_are_named(void **state)
 {
-	assert_bad("", "expected vhost-user:PATH, vduse:NAME, cuse:NAME, tap:INTERFACE, virtio-pci:ADDRESS or null:NAME");
+	assert_bad("", "expected vhost-user:PATH|fd:N, vduse:NAME, cuse:NAME, tap:INTERFACE, virtio-pci:ADDRESS or null:NAME");
 	assert_bad("vhost-user", "'vhost-user': expected vhost-user:PATH");
 	assert_bad("Tap:x", "'Tap:x': expected");
 	assert_bad("tap:", "nothing after the colon");
@@ -575,10 +578,10 @@ int main(void)
 		cmocka_unit_test(a_vhost_user_port_has_all_its_keys),
 		cmocka_unit_test(a_port_may_have_several_addresses),
 		cmocka_unit_test(keys_left_out_have_defaults),
-		cmocka_unit_test(how_long_a_front_end_may_be_silent_is_a_key_and_is_carried_over),
 		cmocka_unit_test(guest_memory_is_limited_by_a_key),
 		cmocka_unit_test(memory_in_files_of_a_disk_is_permitted_by_a_key),
 		cmocka_unit_test(each_ring_feature_is_switched_off_by_a_key),
+		cmocka_unit_test(a_socket_may_be_handed_over),
 		cmocka_unit_test(a_name_is_derived_from_the_address),
 		cmocka_unit_test(a_vduse_port_has_all_its_keys),
 		cmocka_unit_test(bad_vduse_keys_and_names_are_named),

@@ -139,16 +139,18 @@ static bool parse_command(struct invocation *inv, int argc, char *const *argv)
 	return true;
 }
 
-/* The daemon has a working directory of its own: a relative socket path means ours. */
+/* The daemon has a working directory of its own: a relative socket path means ours. (fd:N is none.) */
 static json_t *spec_value(const char *spec)
 {
 	static const char type[] = "vhost-user:";
 	char cwd[PATH_MAX];
 
-	if (strncmp(spec, type, sizeof(type) - 1) != 0 || !spec[sizeof(type) - 1] ||
-	    spec[sizeof(type) - 1] == '/' || !getcwd(cwd, sizeof(cwd)))
+	const char *path = spec + sizeof(type) - 1;
+
+	if (strncmp(spec, type, sizeof(type) - 1) != 0 || !*path || *path == '/' || !strncmp(path, "fd:", 3) ||
+	    !getcwd(cwd, sizeof(cwd)))
 		return json_string(spec);
-	return json_sprintf("%s%s/%s", type, cwd, spec + sizeof(type) - 1);
+	return json_sprintf("%s%s/%s", type, cwd, path);
 }
 
 /* NULL: a word is no UTF-8. */
@@ -205,10 +207,6 @@ static int explain_call(const struct invocation *inv, int err, const struct ctl_
 	else if (err == -ETIMEDOUT)
 		line_print(stderr, "vireoctl: no whole answer from %s within %g s (--timeout S waits longer)", inv->socket,
 			   inv->timeout_s);
-	else if (err == -EMSGSIZE)
-		line_print(stderr,
-			   "vireoctl: the answer on %s is longer than %u MiB, and none of vireo-switchd's is: give --socket the path of its socket",
-			   inv->socket, CTL_ANSWER_MAX_BYTES >> 20);
 	else if (err == -EPROTO)
 		line_print(stderr, "vireoctl: who answers on %s is no vireo-switchd", inv->socket);
 	else

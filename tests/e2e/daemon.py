@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """vireo-switchd and vireoctl as programs: what they say, how they end, whom they let in."""
-import contextlib
 import grp
 import json
 import os
@@ -12,7 +11,6 @@ import socket
 import stat
 import subprocess
 import sys
-import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -88,7 +86,7 @@ BAD_OPTIONS = {
     "control_empty": (["--control="], "control ''", "expected the path"),
     "config_missing": (["--config", "/nonexistent/file"], "/nonexistent/file", "expected a readable file"),
     "config_folder": (["--config", "/"], "--config '/'", "expected a readable file"),
-    "type": (["--port", "ivshmem:x"], "ivshmem:x", "expected vhost-user:PATH, vduse:NAME, cuse:NAME, tap:INTERFACE, virtio-pci:ADDRESS or null:NAME"),
+    "type": (["--port", "ivshmem:x"], "ivshmem:x", "expected vhost-user:PATH|fd:N, vduse:NAME, cuse:NAME, tap:INTERFACE, virtio-pci:ADDRESS or null:NAME"),
     "empty_spec": (["--port", ""], "port ''", "expected"),
     "no_address": (["--port", "vhost-user:"], "nothing after the colon"),
     "ends_in_slash": (["--port", "vhost-user:/tmp/"], "/tmp/", "expected the path of a socket"),
@@ -478,18 +476,6 @@ def half_connected_front_ends_disturb_nobody(lab):
 
 
 @case
-def a_silent_front_end_holds_a_socket_for_as_long_as_its_port_says(lab):
-    switch = Switch(lab, [f"vhost-user:{lab.path('a')},hello-ms=100"])
-    silent = raw.VhostUserPeer(lab.path("a"))
-    begin = time.monotonic()
-    with Front(lab.path("a"), timeout=60):
-        seconds = time.monotonic() - begin
-    expect(seconds < 8, f"{seconds:.1f} s: that is rather the default of 10")
-    silent.close()
-    end_well(switch)
-
-
-@case
 def a_service_manager_is_told(lab):
     notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     notices.settimeout(10)
@@ -595,23 +581,6 @@ def only_the_daemons_user_root_and_the_control_group_may_connect(lab):
 
 
 # ---- vireoctl ----
-
-def endless(sock):
-    """Answers the first who comes, and never ends."""
-    much = b" " * (1 << 20)
-    with sock.accept()[0] as connection, contextlib.suppress(OSError):
-        while True:
-            connection.sendall(much)
-
-
-@case
-def an_answer_without_an_end_is_given_up_in_one_line(lab):
-    with listener(lab.path("control")) as sock:
-        threading.Thread(target=endless, args=[sock], daemon=True).start()
-        done = subprocess.run([program("vireoctl"), "-s", lab.path("control"), "--timeout", "60", "version"], capture_output=True,
-                              text=True, timeout=100)
-    expect_one_line(done, 1, "vireoctl: ", lab.path("control"), "longer than 128 MiB", "--socket")
-
 
 PORT = {"name", "type", "address", "state", "rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_drops", "tx_drops"}
 PORT_FULL = PORT | {"queues", "mtu", "offloads", "aside", "counters", "queue_counters"}

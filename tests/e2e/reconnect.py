@@ -3,6 +3,7 @@
 """Either side goes and comes back: the other waits, and traffic flows again without anybody's help."""
 import json
 import os
+import socket
 import sys
 import time
 
@@ -168,6 +169,59 @@ def the_next_front_end_waits_until_the_first_has_gone(lab):
     waiting.close()
     left.close()
     end_well(switch)
+
+
+class Connected:
+    """A socket that is connected already, where a listening one is expected."""
+
+    def __init__(self, sock):
+        self.sock = sock
+
+    def settimeout(self, _):
+        pass
+
+    def accept(self):
+        return self.sock, None
+
+
+@case
+def sockets_that_the_switch_was_handed_are_served(lab):
+    listening = listener(lab.path("left"))
+    ours, theirs = socket.socketpair()
+    numbers = listening.fileno(), theirs.fileno()
+    switch = Switch(lab, [f"vhost-user:fd:{numbers[0]},name=left", f"vhost-user:fd:{numbers[1]},name=right"], handed=numbers)
+    theirs.close()
+    left, right = Front(lab.path("left")), Front(Connected(ours))
+    both_ways(left, right, b"handed over")
+    left.close()
+    with Front(lab.path("left")) as left:  # who listens is found again
+        both_ways(left, right, b"again")
+        right.close()  # and who was connected is not
+        wait_until(lambda: switch.port("right")["state"] == "failed", 10, "the port of a peer that has gone is failed")
+        switch.ctl("port", "remove", "right")
+        for number, why in zip(numbers, ("already", "not handed it")):
+            done = switch.ctl_run("port", "add", f"vhost-user:fd:{number}")
+            expect(done.returncode and why in done.stderr, f"fd {number} is taken once more: {done.stderr}")
+    end_well(switch)
+    expect(os.path.exists(lab.path("left")), "the switch has removed a socket that was not its own")
+    switch = Switch(lab, [f"vhost-user:fd:{numbers[0]}"], name="next", handed=numbers[:1])  # as a service manager, who kept it, does
+    with Front(lab.path("left")):
+        pass
+    end_well(switch)
+
+
+@case
+def the_switch_s_own_sockets_are_no_ports(lab):
+    switch = Switch(lab, [spec(lab, "left")])
+    folder = f"/proc/{switch.child.pid}/fd"
+    links = {name: os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
+    numbers = [int(name) for name, link in links.items() if link.startswith("socket:") and int(name) > 2]
+    expect(len(numbers) >= 2, f"the control socket and the port's are expected among {links}")
+    for number in [*numbers, max(map(int, links)) + 1]:  # the last is that of vireoctl's connection, or near it
+        done = switch.ctl_run("port", "add", f"vhost-user:fd:{number}")
+        expect(done.returncode and "not handed it" in done.stderr, f"fd {number}: {done.stdout}{done.stderr}")
+    with Front(lab.path("left")):
+        end_well(switch)
 
 
 if __name__ == "__main__":

@@ -27,10 +27,11 @@ class ControlError(Exception):
 
 
 class Switch:
-    """A vireo-switchd with `ports` (a list of SPECs). Relative socket paths in SPECs lie in the lab's folder."""
+    """A vireo-switchd with `ports` (a list of SPECs). Relative socket paths in SPECs lie in the lab's folder. `handed`: fds that it
+    is started with."""
 
-    def __init__(self, lab, ports=(), options=(), name="switchd"):
-        self.lab, self.name = lab, name
+    def __init__(self, lab, ports=(), options=(), name="switchd", handed=()):
+        self.lab, self.name, self.handed = lab, name, handed
         self.control = lab.path(name + ".control")
         self.argv = [program("vireo-switchd"), "--control", self.control, *options]
         for spec in ports:
@@ -41,7 +42,7 @@ class Switch:
     def start(self):
         if os.path.exists(self.control):
             os.unlink(self.control)
-        self.child = self.lab.start(self.argv, log=self.name + ".log", cwd=self.lab.folder)
+        self.child = self.lab.start(self.argv, log=self.name + ".log", cwd=self.lab.folder, pass_fds=self.handed)
         wait_until(self.listening, LISTEN_S, "vireo-switchd answers", step=0.01, child=self.child)
 
     def listening(self):
