@@ -119,7 +119,7 @@ int device_queue_kick_set(struct vireo_device *device, uint32_t index, int fd);
 int device_queue_call_set(struct vireo_device *device, uint32_t index, int fd);
 int device_queue_error_set(struct vireo_device *device, uint32_t index, int fd);
 /*
- * Packed rings: see ring_setup.record (borrowed; NULL: none), of device_queue_record_bytes() for the queue's size at
+ * Packed rings: see ring_record_witness() (borrowed; NULL: none), of device_queue_record_bytes() for the queue's size at
  * most. `again`: what is in it holds; if not, the driver has set the queue up anew.
  */
 int device_queue_record_set(struct vireo_device *device, uint32_t index, struct ring_record *record, bool again);

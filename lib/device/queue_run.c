@@ -272,9 +272,10 @@ static void queue_run(struct vireo_queue *queue)
 static struct ring_setup queue_setup(const struct vireo_queue *queue)
 {
 	const struct vireo_device *device = queue->device;
+	bool packed = device_accepted(device, VIREO_F_RING_PACKED_BIT);
 
 	return (struct ring_setup){
-		.packed = device_accepted(device, VIREO_F_RING_PACKED_BIT),
+		.packed = packed,
 		.indirect = device_accepted(device, VIREO_F_RING_INDIRECT_DESC_BIT),
 		.event_idx = device_accepted(device, VIREO_F_RING_EVENT_IDX_BIT),
 		.in_order = device_accepted(device, VIREO_F_IN_ORDER_BIT),
@@ -283,7 +284,7 @@ static struct ring_setup queue_setup(const struct vireo_queue *queue)
 		.sure = queue->sure,
 		.out_of_order = device->out_of_order,
 		.lazy = device->transport->missed,
-		.record = queue->record,
+		.witness = packed && queue->record ? ring_record_witness(queue->record) : (struct ring_witness){ 0 },
 		.map = device->map,
 	};
 }

@@ -80,7 +80,7 @@ unsigned ring_absent(const struct ring_setup *setup, struct ring_absence *absent
 	const char *why;
 
 	ahead.lazy = true;
-	ahead.record = NULL;
+	ahead.witness = (struct ring_witness){ 0 };
 	*ret_soon = 0;
 	if (iov && !ring_new(&ahead, &ring, &why)) {
 		ring->look = &look;

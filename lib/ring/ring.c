@@ -24,6 +24,8 @@
  * Bursts with writable chains get an entry each from the first writable chain on: drivers want to know each
  * length.
  *
+ * A ring that has a witness (witness.h) goes through witness.c; `special` says so, and that it is broken: one test for both.
+ *
  * The format is looked at here, once per call; split.c and packed.c know one format each, lay.c what they share: a
  * chain's pieces.
  */
@@ -87,14 +89,11 @@ static bool split_fits(const struct split_state *s, uint32_t size, uint16_t plac
  * name a base that is older or newer. What lies between the two was in flight and is popped again. But memory may be older
  * than the ring: a driver that sets one up has not always cleared it.
  */
-static void split_start(struct ring *ring, const struct ring_setup *setup)
+static void split_look_back(struct ring *ring, const struct ring_setup *setup)
 {
 	struct split_state *s = &ring->split;
 	uint16_t base = (uint16_t)setup->base;
 
-	s->desc = setup->desc;
-	s->avail = setup->driver;
-	s->used = setup->device;
 	s->published = le16(__atomic_load_n(&s->used->idx, __ATOMIC_RELAXED));
 	if (s->published != base)
 		ring->remark = "the used index in memory is another one: what was in flight there is taken again";
@@ -103,6 +102,19 @@ static void split_start(struct ring *ring, const struct ring_setup *setup)
 		s->published = base;
 		__atomic_store_n(&s->used->idx, le16(base), __ATOMIC_RELAXED);
 	}
+}
+
+static void split_start(struct ring *ring, const struct ring_setup *setup, const struct ring_stand *stand)
+{
+	struct split_state *s = &ring->split;
+
+	s->desc = setup->desc;
+	s->avail = setup->driver;
+	s->used = setup->device;
+	if (stand->known)
+		s->published = (uint16_t)stand->place;
+	else
+		split_look_back(ring, setup);
 	s->next_avail = s->avail_seen = s->fetched = s->next_used = s->published;
 }
 
@@ -123,7 +135,7 @@ static void packed_look(struct ring *ring, const struct ring_setup *setup)
  * Both halves of the base name the same place unless chains were lost in flight: then the used one counts, as
  * above. Some front ends leave the used half zero; that is no place of its own.
  */
-static void packed_start(struct ring *ring, const struct ring_setup *setup)
+static void packed_start(struct ring *ring, const struct ring_setup *setup, const struct ring_stand *stand)
 {
 	struct packed_state *p = &ring->packed;
 	uint32_t half = setup->base >> 16 ? setup->base >> 16 : setup->base;
@@ -131,8 +143,8 @@ static void packed_start(struct ring *ring, const struct ring_setup *setup)
 	p->desc = setup->desc;
 	p->driver = setup->driver;
 	p->device = setup->device;
-	p->used = place_decode(half);
-	if (!packed_record_recover(setup, &p->used) && !setup->sure)
+	p->used = place_decode(stand->known ? stand->place : half);
+	if (!stand->known && !setup->sure)
 		packed_look(ring, setup);
 	p->avail = p->first = p->used;
 }
@@ -155,26 +167,26 @@ static bool ring_in_doubt(const struct ring_setup *setup)
 	return idx != setup->base || (idx && idx != le16(__atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE)));
 }
 
-int ring_new(const struct ring_setup *setup, struct ring **ret_ring, const char **why)
+static struct ring *ring_alloc(const struct ring_setup *setup, const struct ring_stand *stand)
 {
 	size_t order_bytes = setup->in_order ? setup->size * sizeof(uint16_t) : 0;
-	const char *wrong = ring_setup_wrong(setup);
-	struct ring *ring;
-
-	assert(setup->map);
-	if (!wrong && ring_in_doubt(setup))
-		wrong = "chains were in flight, and nothing tells which: the device completes them in any order; reset it";
-	if (wrong) {
-		*why = wrong;
-		return -EINVAL;
-	}
 	/* Whole cache lines: rings of different workers do not share one. */
-	ring = aligned_alloc(64, (sizeof(*ring) + order_bytes + 63) / 64 * 64);
-	if (!ring) {
-		*why = "out of memory";
-		return -ENOMEM;
-	}
+	struct ring *ring = aligned_alloc(64, (sizeof(*ring) + order_bytes + 63) / 64 * 64);
+
+	if (!ring)
+		return NULL;
 	memset(ring, 0, sizeof(*ring) + order_bytes);
+	ring->held = stand->held;
+	if (setup->witness.ops && !stand->held)
+		ring->held = ring->held_room = calloc(setup->size, sizeof(*ring->held));
+	if (!setup->witness.ops || ring->held)
+		return ring;
+	free(ring);
+	return NULL;
+}
+
+static void ring_begin(struct ring *ring, const struct ring_setup *setup, const struct ring_stand *stand)
+{
 	ring->map = setup->map;
 	ring->size = setup->size;
 	ring->is_packed = setup->packed;
@@ -183,21 +195,49 @@ int ring_new(const struct ring_setup *setup, struct ring **ret_ring, const char 
 	ring->in_order = ring->merge = setup->in_order;
 	ring->signal_next = setup->event_idx;
 	ring->lazy = setup->lazy;
-	ring->record = setup->packed ? setup->record : NULL;
-	ring->push_specially = ring->record;
+	ring->witness = setup->witness;
+	ring->special = setup->witness.ops;
 	ring->publish_specially = true; /* the first time */
 	ring->quads = !setup->plain && ring_quads_supported();
 	if (setup->packed)
-		packed_start(ring, setup);
+		packed_start(ring, setup, stand);
 	else
-		split_start(ring, setup);
+		split_start(ring, setup, stand);
+	witness_start(ring, stand);
 	ring_kick_enable(ring, true);
-	*ret_ring = ring;
-	return 0;
+}
+
+int ring_new(const struct ring_setup *setup, struct ring **ret_ring, const char **why)
+{
+	const char *wrong = ring_setup_wrong(setup);
+	struct ring_stand stand = { 0 };
+	struct ring *ring = NULL;
+
+	assert(setup->map);
+	if (!wrong)
+		wrong = witness_begin(setup, &stand);
+	if (!wrong && !stand.known && ring_in_doubt(setup))
+		wrong = "chains were in flight, and nothing tells which: the device completes them in any order; reset it";
+	if (!wrong)
+		ring = ring_alloc(setup, &stand);
+	if (ring) {
+		ring_begin(ring, setup, &stand);
+		*ret_ring = ring;
+		return 0;
+	}
+	free(stand.owed);
+	free(stand.owed_descs);
+	*why = wrong ? wrong : "out of memory";
+	return wrong ? -EINVAL : -ENOMEM;
 }
 
 void ring_free(struct ring *ring)
 {
+	if (!ring)
+		return;
+	free(ring->held_room);
+	free(ring->owed);
+	free(ring->owed_descs);
 	free(ring);
 }
 
@@ -205,14 +245,14 @@ __cold int ring_break(struct ring *ring, const char *why)
 {
 	if (!ring->error)
 		ring->error = why;
-	ring->push_specially = true;
+	ring->special = true;
 	return -EPROTO;
 }
 
 int ring_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov, unsigned iov_max)
 {
-	if (unlikely(ring->error))
-		return -EPROTO;
+	if (unlikely(ring->special))
+		return ring->error ? -EPROTO : witness_pop(ring, chains, max, iov, iov_max);
 	return ring->is_packed ? packed_pop(ring, chains, max, iov, iov_max)
 			       : split_pop(ring, chains, max, iov, iov_max);
 }
@@ -231,19 +271,16 @@ void ring_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned co
 {
 	assert(count <= ring->outstanding);
 	ring->outstanding -= count;
+	if (unlikely(ring->witness.ops)) {
+		unsigned owed = witness_unpop(ring, chains, count);
+
+		chains += owed;
+		count -= owed;
+	}
 	if (ring->is_packed)
 		packed_unpop(ring, chains, count);
 	else
 		split_unpop(ring, count);
-}
-
-static void ring_push_specially(struct ring *ring, const struct vireo_chain *chains,
-				       const uint32_t *written_bytes, unsigned count)
-{
-	if (ring->error)
-		return;
-	packed_push_recorded(ring, chains, written_bytes, count);
-	ring->staged += count;
 }
 
 void ring_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes,
@@ -251,8 +288,9 @@ void ring_push(struct ring *ring, const struct vireo_chain *chains, const uint32
 {
 	assert(ring->outstanding >= count);
 	ring->outstanding -= count;
-	if (unlikely(ring->push_specially)) {
-		ring_push_specially(ring, chains, written_bytes, count);
+	if (unlikely(ring->special)) {
+		if (!ring->error)
+			witness_push(ring, chains, written_bytes, count);
 		return;
 	}
 	if (ring->is_packed)
@@ -273,14 +311,12 @@ static inline bool ring_show(struct ring *ring)
 
 static bool ring_publish_specially(struct ring *ring)
 {
-	bool first = ring->signal_next;
+	bool witnessed = ring->witness.ops, first = ring->signal_next;
 
-	if (ring->record)
-		packed_record_publish(ring);
 	ring->signal_next = false;
 	ring->carried = true;
-	ring->publish_specially = ring->record;
-	return ring_show(ring) || first;
+	ring->publish_specially = witnessed;
+	return (witnessed ? witness_publish(ring) : ring_show(ring)) || first;
 }
 
 bool ring_publish(struct ring *ring)
@@ -297,13 +333,14 @@ bool ring_kick_enable(struct ring *ring, bool on)
 	ring->kick_on = on;
 	if (unlikely(ring->error))
 		return on; /* "pop again", which will tell */
-	return ring->is_packed ? packed_kick_enable(ring, on) : split_kick_enable(ring, on);
+	return (ring->is_packed ? packed_kick_enable(ring, on) : split_kick_enable(ring, on)) ||
+	       (unlikely(ring->special) && on && witness_owes(ring));
 }
 
 unsigned ring_available(struct ring *ring)
 {
-	if (unlikely(ring->error))
-		return 1; /* as above */
+	if (unlikely(ring->special) && (ring->error || witness_owes(ring)))
+		return 1; /* as above, or come for what is owed */
 	return ring->is_packed ? packed_available(ring) : split_available(ring);
 }
 

@@ -13,6 +13,7 @@
  */
 
 #include "mem/map.h"
+#include "ring/witness.h"
 #include "vireo/chain.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,9 +42,9 @@ struct ring_setup {
 	 */
 	uint32_t base;
 	/*
-	 * The device may complete chains in another order than it popped them. Where one like it was killed, nothing but a record of
-	 * what was in flight could tell which are done: unless `sure`, a ring in which chains wait that has carried something before
-	 * is refused by ring_new().
+	 * The device may complete chains in another order than it popped them. Where one like it was killed, nothing but a witness
+	 * that knows what was in flight could tell which are done: without one, and unless `sure`, a ring in which chains wait that
+	 * has carried something before is refused by ring_new().
 	 */
 	bool out_of_order;
 	bool sure; /* the base is where a ring like this one was stopped: nothing else is looked at */
@@ -54,11 +55,10 @@ struct ring_setup {
 	 */
 	bool lazy;
 	/*
-	 * Packed: what a successor goes on from if this process is killed, or NULL: see record.c. Borrowed, in memory that
-	 * outlives the process; if a burst has been published with it, it decides instead of `base`, and a burst that was
-	 * not shown any more is shown now. Not for devices that complete chains out of order.
+	 * Who is told what becomes of chains, or none: see witness.h. What it knows of the ring's place decides instead of `base`
+	 * and memory, and nothing is in doubt then.
 	 */
-	struct ring_record *record;
+	struct ring_witness witness;
 	struct map *map; /* borrowed, for as long as the ring is used */
 };
 
@@ -69,18 +69,22 @@ struct ring_area {
 struct ring_area ring_area_bytes(bool packed, uint32_t size);
 
 /*
- * A record's length, for a ring of up to `size` descriptors: whole cache lines. It is aligned as one, and all zero in the
- * beginning.
+ * A record: what the successor of a killed process goes on from, see record.c. In memory that outlives the process; a burst that
+ * was not shown any more is shown by the successor. For packed rings of devices that complete chains in order: a split ring
+ * shows where it stands.
+ *
+ * Its length, for a ring of up to `size` descriptors: whole cache lines. It is aligned as one, and all zero in the beginning.
  */
 size_t ring_record_bytes(uint32_t size);
 void ring_record_clear(struct ring_record *record); /* the driver has set the ring up anew */
+struct ring_witness ring_record_witness(struct ring_record *record); /* for ring_setup; borrows it */
 
 struct ring; /* in ring_internal.h; opaque outside this room and its size known there */
 
 /* What of the size, the base or the areas' alignment is wrong, or NULL. */
 const char *ring_setup_wrong(const struct ring_setup *setup);
 
-/* -EINVAL (size, alignment, what was in flight; *why says), -ENOMEM. */
+/* -EINVAL (size, alignment, what was in flight, the witness; *why says), -ENOMEM. */
 int ring_new(const struct ring_setup *setup, struct ring **ret_ring, const char **why);
 void ring_free(struct ring *ring);
 

@@ -58,17 +58,22 @@ struct ring {
 	bool merge; /* IN_ORDER: whatever is staged is read-only, one used entry may stand for all */
 	bool kick_on; /* the driver has been asked to kick */
 	bool signal_next; /* the driver's event state is older than we are: signal the next publish */
-	bool push_specially; /* it is broken, or there is a record */
+	bool special; /* it is broken, or has a witness */
 	bool carried; /* something has been shown to the driver since it is here */
-	bool publish_specially; /* not carried, or there is a record */
+	bool publish_specially; /* not carried, or it has a witness */
 	bool lazy;
 	bool miss_write; /* where the last pop that returned -EFAULT ended is to be written to */
 	const char *error;
 	const char *remark; /* see ring_remark() */
 	uint64_t miss_gpa; /* where the last pop that returned -EFAULT ended */
 	struct ring_look *look; /* it does no more than look ahead, or NULL */
-	struct ring_record *record; /* packed only */
-	uint32_t logged; /* entries of the staged burst that are in it */
+	struct ring_witness witness; /* see witness.c, of all that follows */
+	struct ring_completion *held; /* the staged ones, not yet in the ring */
+	struct ring_completion *held_room; /* if the witness has none for them */
+	struct ring_owed *owed; /* handed out up to owed_next */
+	struct packed_desc *owed_descs;
+	uint32_t owed_count, owed_next;
+	uint32_t popped_since; /* others, after the last of the owed; at most `size` */
 	uint16_t order[]; /* IN_ORDER: ids as popped, by slot of the head; checks our own pushes */
 };
 
@@ -83,6 +88,7 @@ int split_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struc
 void split_unpop(struct ring *ring, unsigned count);
 void split_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes, unsigned count);
 bool split_publish(struct ring *ring);
+int split_chain_owed(struct ring *ring, uint16_t head, struct vireo_chain *chain, struct iovec *iov, unsigned room);
 bool split_kick_enable(struct ring *ring, bool on);
 unsigned split_available(struct ring *ring);
 
@@ -94,16 +100,24 @@ int packed_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, stru
 void packed_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned count);
 void packed_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes, unsigned count);
 bool packed_publish(struct ring *ring);
+int packed_chain_owed(struct ring *ring, const struct packed_desc *descs, const struct ring_owed *owed,
+		      struct vireo_chain *chain, struct iovec *iov, unsigned room);
 bool packed_kick_enable(struct ring *ring, bool on);
 unsigned packed_available(struct ring *ring);
 
-/* record.c: packed rings with a record. */
-void packed_push_recorded(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes,
-			  unsigned count);
-/* Writes what is staged into the ring; packed_publish() then shows it. */
-void packed_record_publish(struct ring *ring);
-/* False: there is none, or nothing has been published with it. */
-bool packed_record_recover(const struct ring_setup *setup, struct packed_place *ret_place);
+/* witness.c: what ring.c calls instead of the above where there is a witness. */
+int witness_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov, unsigned iov_max);
+/* How many of the first are owed, and stay popped for split.c and packed.c; the rest is theirs to take back. */
+unsigned witness_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned count);
+void witness_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes, unsigned count);
+bool witness_publish(struct ring *ring);
+const char *witness_begin(const struct ring_setup *setup, struct ring_stand *stand); /* as ring_witness_ops.begin */
+void witness_start(struct ring *ring, const struct ring_stand *stand); /* the ring stands where it says */
+
+static inline bool witness_owes(const struct ring *ring)
+{
+	return ring->owed_next < ring->owed_count;
+}
 
 /*
  * place.c: where a killed back end stood, or false: that cannot be made out. `base` is what is said of it. How many descriptors

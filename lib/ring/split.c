@@ -34,8 +34,8 @@ static inline int split_look(struct ring *ring, unsigned want)
 }
 
 /* The entries of an indirect table from 0 on along `next` (2.7.5.3); `before` descriptors led to it. */
-static int split_lay_table(struct ring *ring, struct ring_pieces *p, const struct ring_desc *named,
-			   uint32_t before)
+__attribute__((always_inline)) static inline int split_lay_table(struct ring *ring, struct ring_pieces *p,
+								 const struct ring_desc *named, uint32_t before)
 {
 	uint32_t count, index = 0, seen = 1;
 	uint64_t usable = 0;
@@ -67,8 +67,8 @@ static int split_lay_table(struct ring *ring, struct ring_pieces *p, const struc
 	}
 }
 
-/* From descriptor `d` on: direct ones, of which the last may name an indirect table (2.7.5.3.2). */
-static int split_lay_chain(struct ring *ring, struct ring_pieces *p, struct ring_desc d)
+/* From descriptor `d` on: direct ones, of which the last may name an indirect table (2.7.5.3.2). Made twice, see split_chain_at(). */
+__attribute__((always_inline)) static inline int split_lay_chain(struct ring *ring, struct ring_pieces *p, struct ring_desc d)
 {
 	for (uint32_t seen = 1;; seen++) {
 		int err;
@@ -183,20 +183,34 @@ static inline int split_lay_singles(const struct ring *ring, uint16_t from, stru
 	return done;
 }
 
+/* Made twice: what pops goes round these often, and a call costs it 3 %. */
+__attribute__((always_inline)) static inline int split_chain_at(struct ring *ring, uint16_t head, struct vireo_chain *chain,
+								struct iovec *iov, unsigned room)
+{
+	struct ring_pieces p = ring_pieces_of(iov, room);
+	int err;
+
+	chain->id = head;
+	chain->span = 1;
+	err = split_lay_chain(ring, &p, ring_desc_read(&ring->split.desc[head]));
+	return unlikely(err) ? err : ring_pieces_finish(ring, &p, iov, chain);
+}
+
 /* One chain that is not of the usual kind. */
 static int split_chain(struct ring *ring, uint16_t from, struct vireo_chain *chain, struct iovec *iov, unsigned room)
 {
 	uint16_t mask = (uint16_t)(ring->size - 1);
 	uint16_t head = le16(__atomic_load_n(&ring->split.avail->ring[from & mask], __ATOMIC_RELAXED));
-	struct ring_pieces p = ring_pieces_of(iov, room);
-	int err;
 
 	if (unlikely(head >= ring->size))
 		return ring_break(ring, "available ring names a descriptor beyond the table");
-	chain->id = head;
-	chain->span = 1;
-	err = split_lay_chain(ring, &p, ring_desc_read(&ring->split.desc[head]));
-	return unlikely(err) ? err : ring_pieces_finish(ring, &p, iov, chain);
+	return split_chain_at(ring, head, chain, iov, room);
+}
+
+/* Until it is used, the driver leaves the table's descriptors as they are. */
+__cold int split_chain_owed(struct ring *ring, uint16_t head, struct vireo_chain *chain, struct iovec *iov, unsigned room)
+{
+	return split_chain_at(ring, head, chain, iov, room);
 }
 
 #if RING_HAS_QUADS

@@ -15,14 +15,14 @@
  * What a successor needs when this process is killed. The kernel keeps the device, what the driver has set up, and the
  * messages that have not been answered; it does not keep what it was made with, nor how far a ring has come. A split
  * ring tells the latter itself, by its used index; for a packed ring there is a record per queue here, to which the worker
- * writes a burst before it touches the ring (ring_setup.record): a burst that had not been shown is shown by the
+ * writes a burst before it touches the ring (lib/ring/record.c): a burst that had not been shown is shown by the
  * successor. Chains that were popped and not pushed are popped again.
  *
  * The file is shared memory: whatever was stored before the kill is there, in the order in which it was stored. A lock
  * on it keeps two programs apart. What is found in it stays as it is until the device is known to be ours.
  */
 
-#define STATE_MAGIC UINT64_C(0x3230736475766976) /* changes with the layout */
+#define STATE_MAGIC UINT64_C(0x3330736475766976) /* changes with the layout */
 #define STATE_FOLDER "/run/vireo"
 #define OPENS_MAX 10u
 
