@@ -8,7 +8,7 @@
 #include "switch/aside.h"
 #include "switch/fake_port.h"
 #include "switch/core.h"
-#include "switch/worker.h"
+#include "switch/forwarder.h"
 #include "work/thread.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -404,28 +404,28 @@ static void spend(bool fault, bool wait)
 
 static bool accused_after(bool fault, bool wait, unsigned times)
 {
-	struct worker *worker = aligned_alloc(CACHE_LINE_BYTES, sizeof(*worker));
+	struct forwarder *forwarder = aligned_alloc(CACHE_LINE_BYTES, sizeof(*forwarder));
 	struct sw *sw = aligned_alloc(CACHE_LINE_BYTES, sizeof(*sw));
 	struct sw_port port = {.sw = sw};
 	struct stall_step begun;
 	bool accused;
 
-	assert_true(worker && sw);
-	memset(worker, 0, sizeof(*worker));
+	assert_true(forwarder && sw);
+	memset(forwarder, 0, sizeof(*forwarder));
 	memset(sw, 0, sizeof(*sw));
-	worker->schedstat_fd = thread_system_open();
+	forwarder->worker.schedstat_fd = thread_system_open();
 	assert_int_equal(fd_event_new(&sw->event_fd), 0);
 	for (unsigned i = 0; i < times; i++) {
-		stall_begin(worker, &begun);
+		stall_begin(forwarder, &begun);
 		if (fault || wait)
 			spend(fault, wait);
-		stall_end(worker, &begun, &port);
+		stall_end(forwarder, &begun, &port);
 	}
 	accused = port.stalls.accused;
 	assert_int_equal(accused, sw->accused);
 	fd_close(&sw->event_fd);
-	fd_close(&worker->schedstat_fd);
-	free(worker);
+	fd_close(&forwarder->worker.schedstat_fd);
+	free(forwarder);
 	free(sw);
 	return accused;
 }

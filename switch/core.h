@@ -6,10 +6,10 @@
  * The map of the switch: who runs what, and the header that tells of it.
  *
  *   control thread:  switch.c (core.h)  port.c, port_aside.c (port.h)  topology.c builds, publishes (topology.h)  stats.c reads
- *   workers:         worker.c: which queue next (worker.h)  forward.c: where to, flow.c, deliver.c: into the port (forward.h)
+ *   workers:         which queue next: work/worker.h  forwarder.c: its burst (forwarder.h)  forward.c: where to, flow.c, deliver.c: into the port (forward.h)
  *                    offload.c (offload.h)  cuts.c (cuts.h)  stall.c: who makes it wait (stall.h)
  *   port threads:    aside.c (aside.h), over store.c (store.h)
- *   between them:    the published topology, mailboxes (mailbox.c, worker.h), the forwarding database (fdb.h), grace periods (work/grace.h)
+ *   between them:    the published topology, letters (inject.c, work/mailbox.h), the forwarding database (fdb.h), grace periods (work/grace.h)
  *
  * Locks: fdb.lock and grace.lock, each innermost. Claims of out queues are held for a burst, one at a time.
  */
@@ -20,11 +20,11 @@
 #include "work/grace.h"
 #include <sys/queue.h>
 
+struct forwarder;
 struct loop_watch;
 struct loop_timer;
 struct queue;
-struct topology;
-struct worker;
+struct work_table;
 
 struct sw {
 	/* Constant. */
@@ -33,13 +33,13 @@ struct sw {
 	struct fdb *fdb;
 	struct grace *grace;
 	unsigned worker_count;
-	struct worker **workers;
+	struct forwarder **forwarders; /* one per worker */
 	enum sw_mode mode;
 	unsigned spin_us, spin_percent;
 	uint64_t stall_cycles; /* see stall.c */
 	int event_fd; /* raised for the control thread: grace periods ended, the first address was learned, see asides_look() */
 
-	struct topology *topology __attribute__((aligned(CACHE_LINE_BYTES))); /* published: read by workers */
+	struct work_table *published __attribute__((aligned(CACHE_LINE_BYTES))); /* a topology's: read by workers */
 	bool accused; /* written by workers: some port is */
 
 	/* Control thread. */
@@ -48,7 +48,7 @@ struct sw {
 	bool ticking;
 	bool stale;              /* publishing failed: try again */
 	bool held;               /* nothing is published: sw_hold() */
-	unsigned started; /* workers */
+	unsigned started;        /* workers */
 	uint64_t version, next_serial;
 	TAILQ_HEAD(, sw_port) ports; /* those that are not being removed */
 	struct sw_port *by_id[SW_PORTS_MAX]; /* NULL: the id is free */

@@ -10,7 +10,7 @@
  */
 
 #include "switch/cuts.h"
-#include "switch/worker.h"
+#include "switch/forwarder.h"
 #include <errno.h>
 #include <stdlib.h>
 
@@ -55,28 +55,28 @@ static void cut_all(struct cut *cut, struct offload_job *job)
 	cut->count = (uint16_t)(job->arena->slots_used - cut->first);
 }
 
-bool cuts_add(struct worker *worker, unsigned index)
+bool cuts_add(struct forwarder *forwarder, unsigned index)
 {
-	struct cuts *cuts = worker->cuts;
+	struct cuts *cuts = forwarder->cuts;
 	struct cut *cut = &cuts->of[index];
 	struct offload_arena *arena = cuts->arena;
 	uint32_t linear_used = arena->linear_used;
 	struct offload_job job;
-	int err = worker->pieces_left ? offload_begin(&job, arena, &worker->burst.frames[index]) : 0;
+	int err = forwarder->pieces_left ? offload_begin(&job, arena, &forwarder->burst.frames[index]) : 0;
 
 	if (err == -ENOSPC)
 		return false;
 	if (err) {
 		cut->state = CUT_LIES;
-	} else if (!worker->pieces_left || offload_pieces(&job) > worker->pieces_left) {
+	} else if (!forwarder->pieces_left || offload_pieces(&job) > forwarder->pieces_left) {
 		cut->state = CUT_OVER;
 		arena->linear_used = linear_used;
-		counter_add(&worker->burst.from->counters[worker->index].rx_segment_limit, 1);
+		counter_add(&forwarder->burst.from->counters[forwarder->worker.index].rx_segment_limit, 1);
 	} else if (offload_pieces(&job) >= arena->slot_count - arena->slots_used) {
 		arena->linear_used = linear_used;
 		return false;
 	} else {
-		worker->pieces_left -= offload_pieces(&job);
+		forwarder->pieces_left -= offload_pieces(&job);
 		cut_all(cut, &job);
 	}
 	cuts->frames |= 1ull << index;

@@ -30,6 +30,6 @@ void cuts_free(struct cuts *cuts);    /* takes NULL */
 /* Worker. Nobody uses the pieces any more. */
 void cuts_reset(struct cuts *cuts);
 /* Worker. Frame `index` of the burst is cut. False: there is no room; deliver what is there, and reset. */
-bool cuts_add(struct worker *worker, unsigned index);
+bool cuts_add(struct forwarder *forwarder, unsigned index);
 
 #endif

@@ -19,7 +19,7 @@
  */
 
 #include "switch/cuts.h"
-#include "switch/worker.h"
+#include "switch/forwarder.h"
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
@@ -29,7 +29,7 @@
 #define SPINS_MAX          256u /* then the holder may well be off its CPU */
 
 struct outbox {
-	struct worker *worker;
+	struct forwarder *forwarder;
 	const struct topology_port *to;
 	struct out_queue *queue;
 	struct port_counters *counters;
@@ -48,11 +48,11 @@ static inline void cpu_relax(void)
 #endif
 }
 
-static void claim(const struct worker *worker, struct out_queue *queue)
+static void claim(const struct forwarder *forwarder, struct out_queue *queue)
 {
 	unsigned spins = 0;
 
-	if (worker->alone)
+	if (forwarder->alone)
 		return;
 	/* Pairs with the release in unclaim(): what the queue's last user did is seen. */
 	while (__atomic_exchange_n(&queue->claimed, 1, __ATOMIC_ACQUIRE)) {
@@ -65,9 +65,9 @@ static void claim(const struct worker *worker, struct out_queue *queue)
 	}
 }
 
-static void unclaim(const struct worker *worker, struct out_queue *queue)
+static void unclaim(const struct forwarder *forwarder, struct out_queue *queue)
 {
-	if (!worker->alone)
+	if (!forwarder->alone)
 		__atomic_store_n(&queue->claimed, 0, __ATOMIC_RELEASE);
 }
 
@@ -84,7 +84,7 @@ static void outbox_empty(struct outbox *box)
 	if (box->count)
 		put(box, box->frames, box->count);
 	box->count = 0;
-	offload_reset(box->worker->arena);
+	offload_reset(box->forwarder->arena);
 }
 
 /* What a frame's layer 2 carries: the MTU does not count link header and tags. */
@@ -111,7 +111,7 @@ static void outbox_add(struct outbox *box, struct vireo_frame *frame)
 /* The pieces are there already. */
 static void outbox_give(struct outbox *box, const struct vireo_frame *frame, const struct cut *cut)
 {
-	struct offload_slot *slots = box->worker->cuts->arena->slots;
+	struct offload_slot *slots = box->forwarder->cuts->arena->slots;
 
 	if (cut->state == CUT_LIES)
 		counter_add(&box->counters->tx_segment_error, 1);
@@ -128,7 +128,7 @@ static void outbox_give(struct outbox *box, const struct vireo_frame *frame, con
 
 static void outbox_cut(struct outbox *box, const struct vireo_frame *frame)
 {
-	struct offload_arena *arena = box->worker->arena;
+	struct offload_arena *arena = box->forwarder->arena;
 	struct vireo_frame *made;
 	struct offload_job job;
 	int err = offload_begin(&job, arena, frame);
@@ -141,11 +141,11 @@ static void outbox_cut(struct outbox *box, const struct vireo_frame *frame)
 		counter_add(&box->counters->tx_segment_error, 1);
 		return;
 	}
-	if (offload_pieces(&job) > box->worker->pieces_left) {
-		counter_add(&box->worker->burst.from->counters[box->worker->index].rx_segment_limit, 1);
+	if (offload_pieces(&job) > box->forwarder->pieces_left) {
+		counter_add(&box->forwarder->burst.from->counters[box->forwarder->worker.index].rx_segment_limit, 1);
 		return;
 	}
-	box->worker->pieces_left -= offload_pieces(&job);
+	box->forwarder->pieces_left -= offload_pieces(&job);
 	if (frame->offload.gso != VIREO_GSO_NONE)
 		counter_add(&box->counters->tx_segmented, 1);
 	while (!job.finished) {
@@ -161,8 +161,8 @@ static void outbox_cut(struct outbox *box, const struct vireo_frame *frame)
 
 static void outbox_work(struct outbox *box, const struct vireo_frame *frame)
 {
-	const struct cuts *cuts = box->worker->cuts;
-	ptrdiff_t index = frame - box->worker->burst.frames;
+	const struct cuts *cuts = box->forwarder->cuts;
+	ptrdiff_t index = frame - box->forwarder->burst.frames;
 
 	if (cuts->frames >> index & 1)
 		outbox_give(box, frame, &cuts->of[index]);
@@ -189,25 +189,25 @@ static bool burst_fits(const struct burst *burst, unsigned offloads, uint32_t mt
 	return !(burst->needs & ~offloads) && (!mtu || burst->longest_bytes <= mtu + ETH_BYTES);
 }
 
-static void deliver_queue(struct worker *worker, const struct topology_port *to, struct out_queue *queue,
+static void deliver_queue(struct forwarder *forwarder, const struct topology_port *to, struct out_queue *queue,
 			  struct vireo_frame *const *frames, unsigned count)
 {
 	struct outbox box;
 
-	box.worker = worker;
+	box.forwarder = forwarder;
 	box.to = to;
 	box.queue = queue;
-	box.counters = &to->port->counters[worker->index];
+	box.counters = &to->port->counters[forwarder->worker.index];
 	box.offloads = __atomic_load_n(&to->port->offloads, __ATOMIC_RELAXED);
 	box.mtu = __atomic_load_n(&to->port->mtu, __ATOMIC_RELAXED);
 	box.count = 0;
-	claim(worker, queue);
-	if (likely(burst_fits(&worker->burst, box.offloads, box.mtu)))
+	claim(forwarder, queue);
+	if (likely(burst_fits(&forwarder->burst, box.offloads, box.mtu)))
 		put(&box, frames, count);
 	else
 		deliver_with_work(&box, frames, count);
 	to->ops->flush(to->opaque, queue->number);
-	unclaim(worker, queue);
+	unclaim(forwarder, queue);
 }
 
 /* Takes the frames of the first frame's queue out of the list, in order, and leaves the others. */
@@ -229,7 +229,7 @@ static unsigned take_same(uint8_t *queue_of, struct vireo_frame **frames, unsign
 	return same;
 }
 
-static void deliver_spread(struct worker *worker, const struct topology_port *to, struct vireo_frame *const *list,
+static void deliver_spread(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame *const *list,
 			   unsigned count)
 {
 	struct vireo_frame *frames[BURST_FRAMES], *taken[BURST_FRAMES];
@@ -242,22 +242,22 @@ static void deliver_spread(struct worker *worker, const struct topology_port *to
 		struct out_queue *queue = to->out[queue_of[0]];
 		unsigned same = take_same(queue_of, frames, &count, taken);
 
-		deliver_queue(worker, to, queue, taken, same);
+		deliver_queue(forwarder, to, queue, taken, same);
 	}
 }
 
-void deliver(struct worker *worker, const struct topology_port *to, struct vireo_frame **frames, unsigned count)
+void deliver(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count)
 {
 	struct stall_step step;
 
-	if (unlikely(worker->stall.alert))
-		stall_begin(worker, &step);
+	if (unlikely(forwarder->stall.alert))
+		stall_begin(forwarder, &step);
 	if (likely(to->out_count == 1))
-		deliver_queue(worker, to, to->out[0], frames, count);
+		deliver_queue(forwarder, to, to->out[0], frames, count);
 	else if (to->out_count)
-		deliver_spread(worker, to, frames, count);
+		deliver_spread(forwarder, to, frames, count);
 	else
-		counter_add(&to->port->counters[worker->index].tx_no_queue, count);
-	if (unlikely(worker->stall.alert))
-		stall_end(worker, &step, to->port);
+		counter_add(&to->port->counters[forwarder->worker.index].tx_no_queue, count);
+	if (unlikely(forwarder->stall.alert))
+		stall_end(forwarder, &step, to->port);
 }

@@ -19,7 +19,7 @@
 
 #include "switch/core.h"
 #include "switch/cuts.h"
-#include "switch/worker.h"
+#include "switch/forwarder.h"
 #include <endian.h>
 #include <string.h>
 
@@ -63,7 +63,7 @@ static inline void expect_addresses(const struct fdb *fdb, const struct vireo_fr
 	fdb_prefetch(fdb, &ret->from);
 }
 
-static void survey(const struct worker *worker, struct burst *burst)
+static void survey(const struct forwarder *forwarder, struct burst *burst)
 {
 	const struct vireo_frame *frames = burst->frames;
 	struct addresses last = {0};
@@ -82,7 +82,7 @@ static void survey(const struct worker *worker, struct burst *burst)
 			continue;
 		last = these;
 		fresh |= 1ull << i;
-		expect_addresses(worker->fdb, &frames[i], &burst->addressed[i]);
+		expect_addresses(forwarder->fdb, &frames[i], &burst->addressed[i]);
 	}
 	burst->fresh = fresh;
 	burst->needs = needs;
@@ -90,16 +90,16 @@ static void survey(const struct worker *worker, struct burst *burst)
 }
 
 /* True: learned. False: it is not the port's to use. */
-static bool learn(struct worker *worker, uint64_t source, uint16_t from)
+static bool learn(struct forwarder *forwarder, uint64_t source, uint16_t from)
 {
-	enum fdb_news news = fdb_learn(worker->fdb, source, from, worker->now_s);
+	enum fdb_news news = fdb_learn(forwarder->fdb, source, from, forwarder->worker.now_s);
 
 	if (news == FDB_FIRST)
-		switch_first_entry(worker->sw);
+		switch_first_entry(forwarder->sw);
 	return news != FDB_FOREIGN;
 }
 
-static uint16_t judge(struct worker *worker, const struct burst *burst, const struct addressed *addressed)
+static uint16_t judge(struct forwarder *forwarder, const struct burst *burst, const struct addressed *addressed)
 {
 	uint64_t destination = addressed->to.mac, source = addressed->from.mac;
 	uint16_t from = burst->from->id;
@@ -107,12 +107,12 @@ static uint16_t judge(struct worker *worker, const struct burst *burst, const st
 
 	if (unlikely(!source || source & MAC_GROUP_MASK))
 		return VERDICT_BAD_SOURCE;
-	if (unlikely(!fdb_saw(worker->fdb, &addressed->from, from, worker->now_s)) &&
-	    !learn(worker, source, from))
+	if (unlikely(!fdb_saw(forwarder->fdb, &addressed->from, from, forwarder->worker.now_s)) &&
+	    !learn(forwarder, source, from))
 		return VERDICT_SPOOFED;
 	if (unlikely(destination & MAC_GROUP_MASK))
 		return (destination & MAC_RESERVED_MASK) == MAC_RESERVED ? VERDICT_RESERVED : VERDICT_FLOOD;
-	to = fdb_lookup(worker->fdb, &addressed->to);
+	to = fdb_lookup(forwarder->fdb, &addressed->to);
 	if (unlikely(to == from))
 		return VERDICT_HAIRPIN;
 	if (unlikely(to < 0 || !topology_port(burst->topology, (unsigned)to)))
@@ -121,16 +121,16 @@ static uint16_t judge(struct worker *worker, const struct burst *burst, const st
 }
 
 /* True: all verdicts are the same. */
-static bool judge_all(struct worker *worker, struct burst *burst)
+static bool judge_all(struct forwarder *forwarder, struct burst *burst)
 {
 	bool same = true;
 
-	burst->verdict[0] = judge(worker, burst, &burst->addressed[0]);
+	burst->verdict[0] = judge(forwarder, burst, &burst->addressed[0]);
 	if (likely(burst->fresh == 1) && burst->verdict[0] < VERDICT_FLOOD)
 		return true; /* nobody looks at the other verdicts */
 	for (unsigned i = 1; i < burst->count; i++) {
 		if (burst->fresh >> i & 1)
-			burst->verdict[i] = judge(worker, burst, &burst->addressed[i]);
+			burst->verdict[i] = judge(forwarder, burst, &burst->addressed[i]);
 		else
 			burst->verdict[i] = burst->verdict[i - 1];
 		same &= burst->verdict[i] == burst->verdict[0];
@@ -202,9 +202,9 @@ static unsigned list_merged(struct burst *burst, const struct group *a, const st
 	return count;
 }
 
-static void count_flooded(struct worker *worker, const struct burst *burst, unsigned count)
+static void count_flooded(struct forwarder *forwarder, const struct burst *burst, unsigned count)
 {
-	struct port_counters *counters = &burst->from->counters[worker->index];
+	struct port_counters *counters = &burst->from->counters[forwarder->worker.index];
 	const struct topology *topology = burst->topology;
 	unsigned others = topology->port_count - !!topology_port(topology, burst->from->id);
 
@@ -214,7 +214,7 @@ static void count_flooded(struct worker *worker, const struct burst *burst, unsi
 		counter_add(&counters->rx_flooded, count);
 }
 
-static void flood_stretch(struct worker *worker, struct burst *burst, const struct group *flood,
+static void flood_stretch(struct forwarder *forwarder, struct burst *burst, const struct group *flood,
 			  struct stretch stretch)
 {
 	const struct topology *topology = burst->topology;
@@ -227,7 +227,7 @@ static void flood_stretch(struct worker *worker, struct burst *burst, const stru
 			continue;
 		count = list_merged(burst, flood, group_find(burst, to->port->id), stretch);
 		if (count)
-			deliver(worker, to, burst->list, count);
+			deliver(forwarder, to, burst->list, count);
 	}
 }
 
@@ -259,62 +259,62 @@ static unsigned flood_pieces(unsigned ports)
 }
 
 /* Cuts what has to be, from a frame of the flood on, as far as there is room. Returns the end of the stretch. */
-static unsigned flood_cut(struct worker *worker, const struct burst *burst, unsigned first, unsigned lacks)
+static unsigned flood_cut(struct forwarder *forwarder, const struct burst *burst, unsigned first, unsigned lacks)
 {
 	unsigned i = first;
 
 	while (i < burst->count && (burst->verdict[i] != VERDICT_FLOOD ||
-				    !(offload_needs(&burst->frames[i].offload) & lacks) || cuts_add(worker, i)))
+				    !(offload_needs(&burst->frames[i].offload) & lacks) || cuts_add(forwarder, i)))
 		i++;
 	return i;
 }
 
-static void forward_flooded(struct worker *worker, struct burst *burst, const struct group *flood)
+static void forward_flooded(struct forwarder *forwarder, struct burst *burst, const struct group *flood)
 {
 	unsigned ports = 0, lacks = likely(!burst->needs) ? 0 : flood_lacks(burst, &ports);
 	struct stretch stretch = {0, burst->count};
 
-	count_flooded(worker, burst, flood->count);
+	count_flooded(forwarder, burst, flood->count);
 	if (likely(!lacks)) {
-		flood_stretch(worker, burst, flood, stretch);
+		flood_stretch(forwarder, burst, flood, stretch);
 		return;
 	}
-	worker->pieces_left = flood_pieces(ports);
+	forwarder->pieces_left = flood_pieces(ports);
 	for (; stretch.first < burst->count; stretch.first = stretch.end) {
-		stretch.end = flood_cut(worker, burst, stretch.first, lacks);
-		flood_stretch(worker, burst, flood, stretch);
-		cuts_reset(worker->cuts);
+		stretch.end = flood_cut(forwarder, burst, stretch.first, lacks);
+		flood_stretch(forwarder, burst, flood, stretch);
+		cuts_reset(forwarder->cuts);
 	}
 }
 
-static void forward_groups(struct worker *worker, struct burst *burst)
+static void forward_groups(struct forwarder *forwarder, struct burst *burst)
 {
 	const struct group *flood = group_find(burst, VERDICT_FLOOD);
 
 	if (flood)
-		forward_flooded(worker, burst, flood);
+		forward_flooded(forwarder, burst, flood);
 	for (unsigned i = 0; i < burst->group_count; i++) {
 		const struct group *group = &burst->groups[i];
 
 		if (group->verdict > VERDICT_FLOOD)
-			count_dropped(&burst->from->counters[worker->index], group->verdict, group->count);
+			count_dropped(&burst->from->counters[forwarder->worker.index], group->verdict, group->count);
 		else if (!flood)
-			deliver(worker, topology_port(burst->topology, group->verdict), burst->list,
+			deliver(forwarder, topology_port(burst->topology, group->verdict), burst->list,
 				list_merged(burst, group, NULL, (struct stretch){0, burst->count}));
 		burst->group_of[group->verdict] = 0;
 	}
 }
 
-void forward_burst(struct worker *worker, struct burst *burst)
+void forward_burst(struct forwarder *forwarder, struct burst *burst)
 {
-	survey(worker, burst);
-	worker->pieces_left = PIECES_MAX;
-	if (likely(judge_all(worker, burst) && burst->verdict[0] < VERDICT_FLOOD)) {
+	survey(forwarder, burst);
+	forwarder->pieces_left = PIECES_MAX;
+	if (likely(judge_all(forwarder, burst) && burst->verdict[0] < VERDICT_FLOOD)) {
 		for (unsigned i = 0; i < burst->count; i++)
 			burst->list[i] = &burst->frames[i];
-		deliver(worker, topology_port(burst->topology, burst->verdict[0]), burst->list, burst->count);
+		deliver(forwarder, topology_port(burst->topology, burst->verdict[0]), burst->list, burst->count);
 		return;
 	}
 	group_all(burst);
-	forward_groups(worker, burst);
+	forward_groups(forwarder, burst);
 }

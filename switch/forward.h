@@ -10,7 +10,7 @@
 
 #define BURST_FRAMES 64u
 
-struct worker;
+struct forwarder;
 
 /* Frames of a burst that share a fate: indexes, in order. */
 struct group {
@@ -50,12 +50,12 @@ struct burst {
 };
 
 /* Worker. Frames are forwarded or counted on return; topology, from, frames and count are set. */
-void forward_burst(struct worker *worker, struct burst *burst);
+void forward_burst(struct forwarder *forwarder, struct burst *burst);
 
 #define PIECES_MAX 16384u /* of a burst: 64 frames of 64 KiB in pieces of 256 bytes */
 
 /* Worker. Frames go to a port in this order: what the port lacks is made up for, what cannot go is counted. */
-void deliver(struct worker *worker, const struct topology_port *to, struct vireo_frame **frames, unsigned count);
+void deliver(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count);
 
 /* Same for all frames of a flow (addresses, protocol, ports), both before and after cutting. */
 uint32_t flow_hash(const struct vireo_frame *frame);

@@ -15,15 +15,12 @@
 
 #include "switch/core.h"
 #include "switch/topology.h"
-#include "switch/worker.h"
+#include "switch/forwarder.h"
 #include "switch/aside.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define INJECT_BYTES_MIN 14u
-#define INJECT_BYTES_MAX 65535u
 
 /* ---- queues ---- */
 
@@ -65,7 +62,7 @@ static void queue_free(struct queue *queue)
 		struct in_queue *in = container_of(queue, struct in_queue, queue);
 
 		port->in[queue->number] = NULL;
-		worker_disown(in);
+		worker_disown(&in->source);
 		free(in);
 	}
 }
@@ -86,7 +83,7 @@ static void queue_gone(struct grace_item *item)
 	struct queue *queue = container_of(item, struct queue, gone);
 
 	if (queue->replaced) {
-		worker_disown(container_of(queue, struct in_queue, queue));
+		worker_disown(&container_of(queue, struct in_queue, queue)->source);
 		free(container_of(queue, struct in_queue, queue));
 	} else if (queue->port->aside) {
 		aside_detach(queue->port->aside, queue);
@@ -106,11 +103,11 @@ static void queue_init(struct queue *queue, struct sw_port *port, bool out, unsi
 
 static struct worker *least_loaded(const struct sw *sw)
 {
-	struct worker *best = sw->workers[0];
+	struct worker *best = &sw->forwarders[0]->worker;
 
 	for (unsigned i = 1; i < sw->worker_count; i++) {
-		if (sw->workers[i]->in_count < best->in_count)
-			best = sw->workers[i];
+		if (sw->forwarders[i]->worker.source_count < best->source_count)
+			best = &sw->forwarders[i]->worker;
 	}
 	return best;
 }
@@ -128,8 +125,8 @@ int in_queue_new(struct sw_port *port, struct aside *aside, unsigned number, str
 	in->opaque = aside ? aside : port->opaque;
 	in->port = port;
 	in->number = number;
-	in->kick_fd = in->ops->kick_fd ? in->ops->kick_fd(in->opaque, number) : -1;
-	err = worker_adopt(least_loaded(port->sw), in);
+	forwarder_source_init(in);
+	err = worker_adopt(least_loaded(port->sw), &in->source);
 	if (err) {
 		free(in);
 		return err;
@@ -178,7 +175,7 @@ int sw_queue_add(struct sw_port *port, bool out, unsigned queue)
 	if (port->aside)
 		aside_want(port->aside, out, queue);
 	if (!out)
-		worker_wake(port->in[queue]->worker);
+		worker_wake(port->in[queue]->source.worker);
 	return 0;
 }
 
@@ -429,23 +426,4 @@ void sw_port_offloads_set(struct sw_port *port, unsigned offloads)
 void sw_port_mtu_set(struct sw_port *port, uint16_t mtu)
 {
 	__atomic_store_n(&port->mtu, mtu, __ATOMIC_RELAXED);
-}
-
-int sw_port_inject(struct sw_port *port, const void *frame, uint32_t bytes)
-{
-	struct worker *worker = port->sw->workers[port->id % port->sw->worker_count];
-	struct letter *letter;
-
-	if (bytes < INJECT_BYTES_MIN || bytes > INJECT_BYTES_MAX)
-		return -EMSGSIZE;
-	letter = malloc(sizeof(*letter) + bytes);
-	if (!letter)
-		return -ENOMEM;
-	letter->serial = port->serial;
-	letter->port = port->id;
-	letter->bytes = bytes;
-	memcpy(letter->data, frame, bytes);
-	mailbox_put(worker, letter);
-	worker_wake(worker);
-	return 0;
 }

@@ -8,11 +8,10 @@
 #include "switch/stall.h"
 #include "switch/switch.h"
 #include "work/grace.h"
-#include "work/patience.h"
+#include "work/source.h"
 #include <sys/queue.h>
 
 struct aside;
-struct worker;
 
 /* What one worker counts for one port: written by that worker only. Other threads that count have their own. */
 struct port_counters {
@@ -42,29 +41,14 @@ struct queue {
 	struct sw_queue_stats before; /* the port's counters when the queue was added */
 };
 
-enum in_state {
-	IN_NEW,    /* the worker has not seen it yet */
-	IN_ACTIVE, /* polled; kicks are off */
-	IN_ARMED,  /* left alone until its kick; kicks are on */
-	IN_DEAD,   /* receive failed: never asked again */
-};
-
 struct in_queue {
 	struct queue queue;
 	/* Constant while published. */
-	struct worker *worker;
 	const struct sw_port_ops *ops;
 	void *opaque;
 	struct sw_port *port;
 	unsigned number;
-	unsigned slot;  /* index in the worker's table, and what its epoll says */
-	int kick_fd;    /* -1: must be polled */
-	int own_fd;     /* a duplicate of kick_fd, if that was needed to watch it; or -1 */
-	/* The worker's. */
-	enum in_state state __attribute__((aligned(CACHE_LINE_BYTES)));
-	bool resting;   /* cannot be armed, and has been idle for long */
-	uint64_t idle_since_ns; /* 0: had frames when asked last */
-	struct habit habit; /* what follows its frames: see patience.h */
+	struct source source; /* as its worker sees it */
 };
 
 struct out_queue {

@@ -12,7 +12,7 @@
 #include "switch/aside.h"
 #include "switch/core.h"
 #include "switch/topology.h"
-#include "switch/worker.h"
+#include "work/worker.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,7 +88,7 @@ static void move_commit(struct sw_port *port, struct aside *aside, struct in_que
 	switch_publish_removal(sw);
 	for (unsigned i = 0; i < SW_QUEUES_MAX; i++) {
 		if (fresh[i])
-			worker_wake(fresh[i]->worker);
+			worker_wake(fresh[i]->source.worker);
 	}
 }
 
@@ -107,7 +107,7 @@ static int move(struct sw_port *port)
 	}
 	for (unsigned i = 0; i < SW_QUEUES_MAX; i++) {
 		if (fresh[i])
-			worker_disown(fresh[i]);
+			worker_disown(&fresh[i]->source);
 		free(fresh[i]);
 	}
 	aside_stop(aside);

@@ -25,7 +25,7 @@
 
 #include "switch/core.h"
 #include "switch/port.h"
-#include "switch/worker.h"
+#include "switch/forwarder.h"
 #include "base/fd.h"
 #include "work/thread.h"
 #include <sys/resource.h>
@@ -90,13 +90,13 @@ void stall_suspect(struct stall *stall)
 	stall->faults = now.faults;
 }
 
-void stall_begin(struct worker *worker, struct stall_step *ret_step)
+void stall_begin(struct forwarder *forwarder, struct stall_step *ret_step)
 {
-	struct stall *stall = &worker->stall;
+	struct stall *stall = &forwarder->stall;
 
 	usage(ret_step);
 	if (ret_step->ns - stall->ready_read_ns >= READY_EVERY_NS) {
-		stall->ready_ns = thread_ready_ns(worker->schedstat_fd);
+		stall->ready_ns = thread_ready_ns(forwarder->worker.schedstat_fd);
 		stall->ready_read_ns = ret_step->ns;
 	}
 	ret_step->ready_ns = stall->ready_ns;
@@ -126,20 +126,20 @@ static void accuse(struct sw_port *port, uint32_t now_s)
 	fd_event_raise(port->sw->event_fd);
 }
 
-void stall_end(struct worker *worker, const struct stall_step *begun, struct sw_port *port)
+void stall_end(struct forwarder *forwarder, const struct stall_step *begun, struct sw_port *port)
 {
 	struct stall_step now;
 
 	usage(&now);
 	now.ready_ns = begun->ready_ns;
 	if (unlikely(stall_waited(begun, &now))) {
-		now.ready_ns = thread_ready_ns(worker->schedstat_fd);
+		now.ready_ns = thread_ready_ns(forwarder->worker.schedstat_fd);
 		if (stall_waited(begun, &now))
 			accuse(port, (uint32_t)(now.ns / NS_PER_S));
 	}
-	if (now.ns >= worker->stall.alert_until_ns) {
-		worker->stall.alert = false;
-		worker->stall.faults = now.faults;
+	if (now.ns >= forwarder->stall.alert_until_ns) {
+		forwarder->stall.alert = false;
+		forwarder->stall.faults = now.faults;
 	}
 }
 

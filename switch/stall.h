@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 struct sw_port;
-struct worker;
+struct forwarder;
 
 /* How often a port has made workers wait. Atomic. */
 struct stalls {
@@ -25,7 +25,6 @@ struct stall_step {
 };
 
 struct stall {
-	uint64_t limit_cycles; /* constant: a burst that takes longer is looked into */
 	bool alert;
 	uint64_t alert_ns; /* how long the last alert was to last; 0: there was none */
 	uint64_t alert_until_ns;
@@ -35,10 +34,10 @@ struct stall {
 
 uint64_t stall_limit_cycles(void); /* takes a moment */
 /* The worker. */
-void stall_suspect(struct stall *stall); /* a burst took longer than the limit */
-void stall_begin(struct worker *worker, struct stall_step *ret_step);
+void stall_suspect(struct stall *stall); /* a burst took longer than stall_limit_cycles() */
+void stall_begin(struct forwarder *forwarder, struct stall_step *ret_step);
 bool stall_waited(const struct stall_step *begun, const struct stall_step *ended); /* for memory, and long */
-void stall_end(struct worker *worker, const struct stall_step *begun, struct sw_port *port); /* whose memory was touched */
+void stall_end(struct forwarder *forwarder, const struct stall_step *begun, struct sw_port *port); /* whose memory was touched */
 void stall_touch(const struct vireo_frame *frames, unsigned count);
 
 #endif

@@ -7,7 +7,7 @@
 
 #include "switch/aside.h"
 #include "switch/core.h"
-#include "switch/worker.h"
+#include "switch/forwarder.h"
 #include <string.h>
 
 static void add_counters(struct sw_port_stats *sum, const struct port_counters *from)
@@ -92,15 +92,16 @@ unsigned sw_worker_count(const struct sw *sw)
 
 void sw_worker_stats(const struct sw *sw, unsigned worker, struct sw_worker_stats *ret_stats)
 {
-	const struct sw_worker_stats *from = &sw->workers[worker]->stats;
+	const struct worker *of = &sw->forwarders[worker]->worker;
+	const struct worker_stats *from = &of->stats;
 
 	*ret_stats = (struct sw_worker_stats){
 		.loops = counter_read(&from->loops),
 		.busy_loops = counter_read(&from->busy_loops),
 		.wakeups = counter_read(&from->wakeups),
 		.sleeps = counter_read(&from->sleeps),
-		.frames = counter_read(&from->frames),
+		.frames = counter_read(&from->served),
 		.busy_cycles = counter_read(&from->busy_cycles),
-		.cpu = from->cpu,
+		.cpu = of->cpu,
 	};
 }

@@ -9,7 +9,7 @@
 #include "switch/core.h"
 #include "switch/port.h"
 #include "switch/topology.h"
-#include "switch/worker.h"
+#include "switch/forwarder.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -133,17 +133,17 @@ static int open_workers(struct sw *sw, const int *cpus)
 {
 	int err;
 
-	sw->workers = calloc(sw->worker_count, sizeof(struct worker *));
-	if (!sw->workers)
+	sw->forwarders = calloc(sw->worker_count, sizeof(struct forwarder *));
+	if (!sw->forwarders)
 		return -ENOMEM;
 	for (unsigned i = 0; i < sw->worker_count; i++) {
-		err = worker_new(sw, i, cpus ? cpus[i] : -1, &sw->workers[i]);
+		err = forwarder_new(sw, i, cpus ? cpus[i] : -1, &sw->forwarders[i]);
 		if (err)
 			return err;
 	}
 	err = topology_publish(sw);
 	while (!err && sw->started < sw->worker_count) {
-		err = worker_start(sw->workers[sw->started]);
+		err = worker_start(&sw->forwarders[sw->started]->worker);
 		sw->started += !err;
 	}
 	return err;
@@ -173,17 +173,18 @@ void sw_free(struct sw *sw)
 	if (!sw)
 		return;
 	for (unsigned i = 0; i < sw->started; i++)
-		worker_stop(sw->workers[i]);
+		worker_stop(&sw->forwarders[i]->worker);
 	assert(TAILQ_EMPTY(&sw->ports));
 	/* Completions that are still out run now: no worker is left to wait for. */
 	if (sw->grace)
 		topology_defer_removed(sw);
 	grace_free(sw->grace);
 	asides_end(sw);
-	for (unsigned i = 0; sw->workers && i < sw->worker_count; i++)
-		worker_free(sw->workers[i]);
-	free(sw->workers);
-	free(sw->topology);
+	for (unsigned i = 0; sw->forwarders && i < sw->worker_count; i++)
+		forwarder_free(sw->forwarders[i]);
+	free(sw->forwarders);
+	if (sw->published)
+		free(topology_of(sw->published));
 	loop_timer_free(&sw->tick);
 	loop_remove(&sw->watch);
 	fd_close(&sw->event_fd);
@@ -204,7 +205,7 @@ int sw_release(struct sw *sw)
 	err = topology_publish(sw);
 	sw->stale = err != 0;
 	for (unsigned i = 0; i < sw->started; i++)
-		worker_wake(sw->workers[i]);
+		worker_wake(&sw->forwarders[i]->worker);
 	tick_start(sw);
 	return err;
 }

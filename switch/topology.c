@@ -2,7 +2,7 @@
 #include "switch/aside.h"
 #include "switch/core.h"
 #include "switch/topology.h"
-#include "switch/worker.h"
+#include "switch/forwarder.h"
 #include <errno.h>
 #include <stdlib.h>
 
@@ -36,7 +36,7 @@ static struct sizes measure(const struct sw *sw)
 			sizes.ids = port->id + 1u;
 	}
 	for (unsigned i = 0; i < sw->worker_count; i++)
-		sizes.slots += sw->workers[i]->slot_count;
+		sizes.slots += sw->forwarders[i]->worker.slot_count;
 	return sizes;
 }
 
@@ -51,7 +51,7 @@ static void *carve(char **at, size_t bytes)
 
 static struct topology *allocate(const struct sw *sw, const struct sizes *sizes)
 {
-	size_t worker_bytes = sw->worker_count * sizeof(struct topology_worker);
+	size_t worker_bytes = sw->worker_count * sizeof(struct work_list);
 	size_t port_bytes = sizes->ports * sizeof(struct topology_port);
 	size_t pointers = sizes->ids + sizes->outs + 2 * sizes->slots;
 	struct topology *topology;
@@ -61,7 +61,7 @@ static struct topology *allocate(const struct sw *sw, const struct sizes *sizes)
 	if (!topology)
 		return NULL;
 	at = (char *)(topology + 1);
-	topology->workers = carve(&at, worker_bytes);
+	topology->table.lists = carve(&at, worker_bytes);
 	topology->ports = carve(&at, port_bytes);
 	topology->by_id = carve(&at, sizes->ids * sizeof(void *));
 	topology->id_limit = (uint32_t)sizes->ids;
@@ -69,9 +69,9 @@ static struct topology *allocate(const struct sw *sw, const struct sizes *sizes)
 	if (sizes->ports)
 		topology->ports[0].out = carve(&at, sizes->outs * sizeof(void *));
 	for (unsigned i = 0; i < sw->worker_count; i++) {
-		struct topology_worker *worker = &topology->workers[i];
+		struct work_list *worker = &topology->table.lists[i];
 
-		worker->slot_count = sw->workers[i]->slot_count;
+		worker->slot_count = sw->forwarders[i]->worker.slot_count;
 		worker->slots = carve(&at, worker->slot_count * sizeof(void *));
 		worker->active = carve(&at, worker->slot_count * sizeof(void *));
 	}
@@ -103,11 +103,11 @@ static void fill_ports(const struct sw *sw, struct topology *topology)
 static void fill_workers(const struct sw *sw, struct topology *topology)
 {
 	for (unsigned i = 0; i < sw->worker_count; i++) {
-		struct in_queue **slots = sw->workers[i]->slots;
+		struct source **slots = sw->forwarders[i]->worker.slots;
 
-		for (unsigned slot = 0; slot < sw->workers[i]->slot_count; slot++) {
-			if (slots[slot] && queue_live(&slots[slot]->queue))
-				topology->workers[i].slots[slot] = slots[slot];
+		for (unsigned slot = 0; slot < sw->forwarders[i]->worker.slot_count; slot++) {
+			if (slots[slot] && queue_live(&container_of(slots[slot], struct in_queue, source)->queue))
+				topology->table.lists[i].slots[slot] = slots[slot];
 		}
 	}
 }
@@ -121,7 +121,7 @@ int topology_new(const struct sw *sw, struct topology **ret_topology)
 		return -ENOMEM;
 	fill_ports(sw, topology);
 	fill_workers(sw, topology);
-	topology->version = sw->version + 1;
+	topology->table.version = sw->version + 1;
 	*ret_topology = topology;
 	return 0;
 }
@@ -155,7 +155,8 @@ void topology_defer_removed(struct sw *sw)
 
 int topology_publish(struct sw *sw)
 {
-	struct topology *old = sw->topology, *topology;
+	struct work_table *old = sw->published;
+	struct topology *topology;
 	int err;
 
 	if (sw->held)
@@ -163,16 +164,16 @@ int topology_publish(struct sw *sw)
 	err = topology_new(sw, &topology);
 	if (err)
 		return err;
-	sw->version = topology->version;
-	/* Pairs with the acquire in worker.c (round_begin). */
-	__atomic_store_n(&sw->topology, topology, __ATOMIC_RELEASE);
+	sw->version = topology->table.version;
+	/* Pairs with the acquire in work/worker.c (round_begin). */
+	__atomic_store_n(&sw->published, &topology->table, __ATOMIC_RELEASE);
 	if (old) {
-		old->gone.fn = topology_gone;
-		grace_defer(sw->grace, &old->gone);
+		topology_of(old)->gone.fn = topology_gone;
+		grace_defer(sw->grace, &topology_of(old)->gone);
 	}
 	topology_defer_removed(sw);
 	/* What came with a change that could not be published is news to workers, which may sleep. */
 	for (unsigned i = 0; i < sw->started && sw->stale; i++)
-		worker_wake(sw->workers[i]);
+		worker_wake(&sw->forwarders[i]->worker);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include "base/util.h"
 #include "switch/port.h"
 #include "work/grace.h"
+#include "work/table.h"
 
 /* A port as workers see it. */
 struct topology_port {
@@ -17,25 +18,24 @@ struct topology_port {
 	struct out_queue **out;
 };
 
-struct topology_worker {
-	uint32_t slot_count;
-	struct in_queue **slots;  /* NULL: empty */
-	struct in_queue **active; /* room for as many: the worker's scratch */
-};
-
 /*
- * Ports and queues at one moment. Immutable (but for `active`), in one allocation. Workers take the published one
+ * Ports and queues at one moment. Immutable (but for the workers' scratch, see work/table.h), in one allocation. Workers take the published one
  * at the top of their loop and keep it for the round; it is freed a grace period after its successor came.
  */
 struct topology {
+	struct work_table table; /* the in queues, as sources */
 	struct grace_item gone;
-	uint64_t version;
 	uint32_t port_count;
 	uint32_t id_limit;
 	struct topology_port *ports;  /* without gaps: for flooding */
 	struct topology_port **by_id; /* NULL: no such port */
-	struct topology_worker *workers;
 };
+
+/* What is published is the table. */
+static inline struct topology *topology_of(struct work_table *table)
+{
+	return container_of(table, struct topology, table);
+}
 
 int topology_new(const struct sw *sw, struct topology **ret_topology);
 /*

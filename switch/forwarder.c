@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * What a worker (work/worker.c) does for the switch: a round is a burst from each in queue that has frames. It asks the
+ * port's ops for them, has them forwarded (forward.c), and gives them back.
+ */
+
+#include "switch/forwarder.h"
+#include "switch/core.h"
+#include "switch/cuts.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ARENA_LINEAR_BYTES (128u * 1024) /* one of the longest frames, and some of others */
+
+/* The same as without being watched, see stall.c. */
+static int receive_watched(struct forwarder *forwarder, struct in_queue *in)
+{
+	struct stall_step step;
+	int count;
+
+	stall_begin(forwarder, &step);
+	count = in->ops->receive(in->opaque, in->number, forwarder->frames, BURST_FRAMES);
+	if (count > 0)
+		stall_touch(forwarder->frames, (unsigned)count);
+	stall_end(forwarder, &step, in->port);
+	return count;
+}
+
+static void release_watched(struct forwarder *forwarder, struct in_queue *in)
+{
+	struct stall_step step;
+
+	stall_begin(forwarder, &step);
+	in->ops->release(in->opaque, in->number);
+	stall_end(forwarder, &step, in->port);
+}
+
+/* What another CPU has written there comes while this queue is served. */
+static inline void expect(struct source *next)
+{
+	const struct in_queue *in = container_of(next, struct in_queue, source);
+
+	if (in->ops->expect)
+		in->ops->expect(in->opaque, in->number);
+}
+
+/* One burst of one queue. Returns the frames, or what receive said. */
+static int serve(struct worker *worker, struct source *source, struct source *next)
+{
+	struct forwarder *forwarder = container_of(worker, struct forwarder, worker);
+	struct in_queue *in = container_of(source, struct in_queue, source);
+	struct burst *burst = &forwarder->burst;
+	int count;
+
+	if (next)
+		expect(next);
+	count = likely(!forwarder->stall.alert)
+			? in->ops->receive(in->opaque, in->number, forwarder->frames, BURST_FRAMES)
+			: receive_watched(forwarder, in);
+	if (count <= 0)
+		return count;
+	burst->topology = topology_of(worker->table);
+	burst->from = in->port;
+	burst->frames = forwarder->frames;
+	burst->count = (unsigned)count;
+	forward_burst(forwarder, burst);
+	if (likely(!forwarder->stall.alert))
+		in->ops->release(in->opaque, in->number);
+	else
+		release_watched(forwarder, in);
+	return count;
+}
+
+static bool arm(struct source *source, bool on)
+{
+	const struct in_queue *in = container_of(source, struct in_queue, source);
+
+	return in->ops->kick_enable(in->opaque, in->number, on);
+}
+
+static const struct source_ops in_queue_source_ops = {.serve = serve, .arm = arm};
+
+static void took_long(struct worker *worker)
+{
+	stall_suspect(&container_of(worker, struct forwarder, worker)->stall);
+}
+
+/* ---- control thread ---- */
+
+void forwarder_source_init(struct in_queue *in)
+{
+	source_init(&in->source, &in_queue_source_ops,
+		    in->ops->kick_fd ? in->ops->kick_fd(in->opaque, in->number) : -1);
+}
+
+static int forwarder_init(struct forwarder *forwarder, struct sw *sw, unsigned index, int cpu)
+{
+	char name[16];
+	struct worker_config config = {
+		.name = name,
+		.index = index,
+		.cpu = cpu,
+		.poll = sw->mode == SW_POLL,
+		.spin_us = sw->spin_us,
+		.spin_percent = sw->spin_percent,
+		.published = &sw->published,
+		.rcu_key = &sw->rcu_key,
+		.long_cycles = sw->stall_cycles,
+		.took_long = took_long,
+	};
+	int err;
+
+	snprintf(name, sizeof(name), "sw-worker-%u", index % 10000);
+	forwarder->sw = sw;
+	forwarder->fdb = sw->fdb;
+	forwarder->alone = sw->worker_count == 1;
+	err = worker_init(&forwarder->worker, &config);
+	if (!err)
+		err = cuts_new(&forwarder->cuts);
+	return err ? err : offload_arena_new(BURST_FRAMES, ARENA_LINEAR_BYTES, &forwarder->arena);
+}
+
+int forwarder_new(struct sw *sw, unsigned index, int cpu, struct forwarder **ret_forwarder)
+{
+	struct forwarder *forwarder = aligned_alloc(CACHE_LINE_BYTES, sizeof(*forwarder));
+	int err;
+
+	if (!forwarder)
+		return -ENOMEM;
+	memset(forwarder, 0, sizeof(*forwarder));
+	err = forwarder_init(forwarder, sw, index, cpu);
+	if (err)
+		forwarder_free(forwarder);
+	else
+		*ret_forwarder = forwarder;
+	return err;
+}
+
+void forwarder_free(struct forwarder *forwarder)
+{
+	if (!forwarder)
+		return;
+	worker_fini(&forwarder->worker);
+	offload_arena_free(forwarder->arena);
+	cuts_free(forwarder->cuts);
+	free(forwarder);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCH_FORWARDER_H
+#define SWITCH_FORWARDER_H
+
+/* A worker that forwards frames: one burst of one in queue at a time. See forwarder.c; for how it polls and sleeps, work/worker.h. */
+
+#include "switch/forward.h"
+#include "switch/offload.h"
+#include "switch/stall.h"
+#include "work/worker.h"
+
+struct cuts;
+struct in_queue;
+struct sw;
+
+struct forwarder {
+	struct worker worker;
+	/* Constant. */
+	struct sw *sw;
+	struct fdb *fdb;
+	bool alone; /* the only one: out queues need no claim */
+	/* The worker's. */
+	struct offload_arena *arena;
+	struct cuts *cuts;
+	struct stall stall;
+	unsigned pieces_left; /* that may still be cut out of this burst */
+	struct burst burst;
+	struct vireo_frame frames[BURST_FRAMES];
+};
+
+int forwarder_new(struct sw *sw, unsigned index, int cpu, struct forwarder **ret_forwarder); /* its worker is not started */
+void forwarder_free(struct forwarder *forwarder); /* stopped or never started; takes NULL */
+/* Control thread. What the worker calls for the queue; the queue's own part is set. */
+void forwarder_source_init(struct in_queue *in);
+
+#endif

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Theory of operation
+ *
+ * A worker goes round: say that nothing is held (RCU), take the published table, handle events and letters, have
+ * each active source serve one burst. A source is
+ *
+ *   ACTIVE  asked in each round, and not armed
+ *   ARMED   not touched at all until one of its fds tells of work
+ *
+ * A source is armed when it has had no work for a while though others had; all are when the worker has run dry, and has
+ * waited awake for as long as that is worth it (wait.c). To arm is to ask once more whether there is work, since
+ * it may have come between the last burst and the arming. All fds are in the worker's epoll for good,
+ * edge-triggered and never read: work costs no system call but the epoll_wait, and what came
+ * while the source was active is at worst one needless wake-up. So an idle source costs a busy worker nothing.
+ *
+ * The worker sleeps in epoll_wait when no source is active: without a timeout, or for a nap. At the end of a nap the sources
+ * that were armed for it are active again, for a moment. Asleep it is off-line for RCU, so sources
+ * can be removed without waking it. Who adds a source or a letter raises wake_fd after the fact is published; the
+ * event stays pending until a later epoll_wait sees it, so none is lost.
+ *
+ * While off-line the worker holds no pointer into the table: events name slots, and are handled in the next
+ * round, on the table of then. Slots are used again only a grace period after their source went.
+ *
+ * A source without an fd cannot be armed. When nothing but such sources is active and all are idle, the worker
+ * sleeps a little between rounds, longer and longer; fds and letters still wake it.
+ */
+
+#include "work/worker.h"
+#include "base/fd.h"
+#include "work/rcu.h"
+#include "work/thread.h"
+#include "work/worker_internal.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define CLOCK_ROUNDS    16u               /* rounds between two looks at the clock */
+#define EVENTS_EVERY_NS (40u * NS_PER_US) /* how often a busy worker looks for events */
+#define KEEP_NS         (50u * NS_PER_US) /* so long a source without work stays active while others have some */
+
+void worker_clock_read(struct worker *worker)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	worker->now_ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+	worker->now_s = (uint32_t)now.tv_sec;
+}
+
+/* ---- states of a source ---- */
+
+static void source_activate(struct worker *worker, struct source *source)
+{
+	source->state = SOURCE_ACTIVE;
+	source->idle_since_ns = 0;
+	source->resting = false;
+	source->ops->arm(source, false);
+	worker->active[worker->active_count++] = source;
+}
+
+/* Takes a source out of the active ones; order does not matter. */
+static void source_deactivate(struct worker *worker, unsigned at, enum source_state state)
+{
+	struct source *source = worker->active[at];
+
+	source->state = state;
+	worker->resting_count -= source->resting;
+	source->resting = false;
+	worker->active[at] = worker->active[--worker->active_count];
+}
+
+bool worker_arm(struct worker *worker, unsigned at)
+{
+	struct source *source = worker->active[at];
+
+	if (source->ops->arm(source, true)) {
+		source->ops->arm(source, false);
+		source->idle_since_ns = 0;
+		return true;
+	}
+	source_deactivate(worker, at, SOURCE_ARMED);
+	worker->armed_count++;
+	return false;
+}
+
+/* No work. True: the source is still at this place among the active ones. */
+static bool source_idle(struct worker *worker, unsigned at)
+{
+	struct source *source = worker->active[at];
+
+	if (worker->poll || source->resting)
+		return true;
+	if (!source->idle_since_ns) {
+		worker_clock_read(worker); /* what it said may be many busy rounds old */
+		source->idle_since_ns = worker->now_ns;
+		return true;
+	}
+	if (worker->now_ns - source->idle_since_ns < worker->keep_ns)
+		return true;
+	if (!source->unarmed)
+		return worker_arm(worker, at);
+	source->resting = true;
+	worker->resting_count++;
+	return true;
+}
+
+static void source_busy(struct worker *worker, struct source *source)
+{
+	source->idle_since_ns = 0;
+	worker->served = source;
+	if (unlikely(source->resting)) {
+		source->resting = false;
+		worker->resting_count--;
+		worker->rest_ns = REST_NS_MIN;
+	}
+}
+
+static void source_dead(struct worker *worker, unsigned at)
+{
+	struct source *source = worker->active[at];
+
+	source_unwatch(source);
+	source_deactivate(worker, at, SOURCE_DEAD);
+}
+
+/* ---- a round ---- */
+
+/* Sources came or went: builds the list of active ones anew. The old list and sources that went are not touched. */
+static void table_adopt(struct worker *worker)
+{
+	const struct work_list *mine = &worker->table->lists[worker->index];
+
+	worker->version = worker->table->version;
+	worker->active = mine->active;
+	worker->active_count = 0;
+	worker->armed_count = 0;
+	worker->resting_count = 0;
+	worker->napping_count = 0;
+	worker->served = worker->dry_after = NULL;
+	for (uint32_t slot = 0; slot < mine->slot_count; slot++) {
+		struct source *source = mine->slots[slot];
+
+		if (!source || source->state == SOURCE_DEAD)
+			continue;
+		if (source->state == SOURCE_NEW) {
+			source_activate(worker, source);
+		} else if (source->state == SOURCE_ACTIVE) {
+			worker->active[worker->active_count++] = source;
+			worker->resting_count += source->resting;
+		} else {
+			worker->armed_count++;
+		}
+	}
+}
+
+static void events_handle(struct worker *worker)
+{
+	const struct work_list *mine = &worker->table->lists[worker->index];
+
+	for (int i = 0; i < worker->event_count; i++) {
+		uint32_t slot = worker->events[i].data.u32;
+		struct source *source = slot < mine->slot_count ? mine->slots[slot] : NULL;
+
+		if (!source || source->state != SOURCE_ARMED)
+			continue;
+		worker->armed_count--;
+		worker->napping_count = 0; /* where they are listed is needed */
+		source_activate(worker, source);
+	}
+	worker->event_count = 0;
+}
+
+/* A nap is over: what was armed for it is active again, at the place where it still is listed. */
+static void nap_end(struct worker *worker)
+{
+	unsigned count = worker->napping_count;
+
+	worker->napping_count = 0;
+	worker->armed_count -= count;
+	for (unsigned at = 0; at < count; at++)
+		source_activate(worker, worker->active[at]);
+}
+
+static void round_begin(struct worker *worker)
+{
+	rcu_quiet(worker->rcu_key);
+	/* Pairs with the release of who publishes. */
+	worker->table = __atomic_load_n(worker->published, __ATOMIC_ACQUIRE);
+	if (unlikely(worker->table->version != worker->version))
+		table_adopt(worker);
+	if (!(worker->stats.loops % CLOCK_ROUNDS))
+		worker_clock_read(worker);
+	if (worker->event_count)
+		events_handle(worker);
+	else if (worker->napping_count)
+		nap_end(worker);
+	if (unlikely(__atomic_load_n(&worker->mailbox.newest, __ATOMIC_RELAXED)))
+		mailbox_open(&worker->mailbox, worker);
+	counter_add(&worker->stats.loops, 1);
+}
+
+/* The one that is served after this place; NULL: it is the only one. */
+static inline struct source *source_next(const struct worker *worker, unsigned at)
+{
+	unsigned next = at + 1 < worker->active_count ? at + 1 : 0;
+
+	return next != at ? worker->active[next] : NULL;
+}
+
+static unsigned round_sources(struct worker *worker)
+{
+	uint64_t before = cycles_now(), busy_cycles = 0;
+	unsigned served = 0, at = 0;
+
+	while (at < worker->active_count) {
+		struct source *source = worker->active[at];
+		int count = source->ops->serve(worker, source, source_next(worker, at));
+		uint64_t now = cycles_now();
+
+		busy_cycles += count > 0 ? now - before : 0;
+		if (unlikely(now - before > worker->long_cycles))
+			worker->took_long(worker);
+		before = now;
+		if (likely(count > 0)) {
+			source_busy(worker, source);
+			served += (unsigned)count;
+			at++;
+		} else if (count < 0) {
+			source_dead(worker, at);
+		} else if (source_idle(worker, at)) {
+			at++;
+		}
+	}
+	counter_add(&worker->stats.busy_cycles, busy_cycles);
+	return served;
+}
+
+static void round_end(struct worker *worker, unsigned served)
+{
+	if (served) {
+		counter_add(&worker->stats.busy_loops, 1);
+		counter_add(&worker->stats.served, served);
+		if (worker->dry_since_ns)
+			wait_over(worker);
+	} else if (worker->active_count && !worker->poll) {
+		wait_dry(worker);
+	}
+	if (!worker->active_count)
+		wait_asleep(worker);
+	else if (worker->resting_count == worker->active_count)
+		wait_resting(worker);
+	else if (worker->armed_count && worker->now_ns - worker->events_checked_ns >= EVENTS_EVERY_NS)
+		wait_peek(worker);
+}
+
+static void *worker_main(void *opaque)
+{
+	struct worker *worker = opaque;
+
+	worker->schedstat_fd = thread_system_open();
+	worker_clock_read(worker);
+	worker->woke_ns = worker->now_ns;
+	patience_init(&worker->patience, worker->now_ns, worker->spin_us, worker->spin_percent);
+	rcu_worker_begin();
+	while (!__atomic_load_n(&worker->stop, __ATOMIC_ACQUIRE)) {
+		round_begin(worker);
+		round_end(worker, round_sources(worker));
+	}
+	rcu_worker_end(worker->rcu_key);
+	fd_close(&worker->schedstat_fd);
+	return NULL;
+}
+
+/* ---- control thread ---- */
+
+int worker_init(struct worker *worker, const struct worker_config *config)
+{
+	memset(worker, 0, sizeof(*worker));
+	worker->published = config->published;
+	worker->rcu_key = config->rcu_key;
+	worker->took_long = config->took_long;
+	worker->long_cycles = config->took_long ? config->long_cycles : UINT64_MAX;
+	worker->index = config->index;
+	worker->cpu = config->cpu;
+	worker->poll = config->poll;
+	worker->spin_us = config->spin_us;
+	worker->spin_percent = config->spin_percent;
+	strncpy(worker->name, config->name, sizeof(worker->name) - 1);
+	worker->keep_ns = KEEP_NS;
+	if (config->spin_us != PATIENCE_MEASURED && (uint64_t)config->spin_us * NS_PER_US > KEEP_NS)
+		worker->keep_ns = (uint64_t)config->spin_us * NS_PER_US;
+	worker->rest_ns = REST_NS_MIN;
+	worker->epoll_fd = worker->wake_fd = worker->schedstat_fd = -1;
+	return worker_watch_wakes(worker);
+}
+
+int worker_start(struct worker *worker)
+{
+	return thread_start(&worker->thread, worker->name, worker->cpu, worker_main, worker);
+}
+
+void worker_stop(struct worker *worker)
+{
+	__atomic_store_n(&worker->stop, true, __ATOMIC_RELEASE);
+	worker_wake(worker);
+	pthread_join(worker->thread, NULL);
+}
+
+void worker_fini(struct worker *worker)
+{
+	mailbox_drop(&worker->mailbox);
+	fd_close(&worker->wake_fd);
+	fd_close(&worker->epoll_fd);
+	free(worker->slots);
+}
+
+void worker_wake(struct worker *worker)
+{
+	fd_event_raise(worker->wake_fd);
+}
+
+void worker_post(struct worker *worker, struct letter *letter)
+{
+	mailbox_put(&worker->mailbox, letter);
+	worker_wake(worker);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef WORK_WORKER_H
+#define WORK_WORKER_H
+
+/*
+ * A thread that serves sources (work/source.h): it polls them while there is work, and sleeps when there is none. See
+ * worker.c for how. It knows nothing of what the work is.
+ */
+
+#include "base/util.h"
+#include "work/mailbox.h"
+#include "work/patience.h"
+#include "work/source.h"
+#include "work/table.h"
+#include <pthread.h>
+#include <sys/epoll.h>
+
+#define WORKER_EVENTS 32
+
+/* Written by the worker, read by anybody (counter_read()). */
+struct worker_stats {
+	uint64_t loops, busy_loops, wakeups, sleeps;
+	uint64_t served;
+	uint64_t busy_cycles; /* of the CPU's time stamp counter, in calls of serve() that did something */
+};
+
+struct worker_config {
+	const char *name; /* of the thread, up to 15 characters; copied */
+	unsigned index;   /* its place in the tables */
+	int cpu;          /* -1: not pinned */
+	bool poll;        /* never sleeps, and arms nothing */
+	unsigned spin_us, spin_percent; /* see patience_init() */
+	struct work_table **published;  /* where the owner stores each table, with release; one is there when it starts */
+	void *rcu_key;                  /* the owner's: see rcu.h */
+	uint64_t long_cycles;           /* serve() took longer than so many cycles: */
+	void (*took_long)(struct worker *worker); /* the worker's owner may look into it */
+};
+
+struct worker {
+	/* Constant. */
+	struct work_table **published;
+	void *rcu_key;
+	void (*took_long)(struct worker *worker);
+	uint64_t long_cycles;
+	unsigned index, spin_us, spin_percent;
+	int cpu;
+	bool poll;
+	char name[16];
+	uint64_t keep_ns; /* how long a source without work stays active while others have some */
+	int epoll_fd, wake_fd;
+	pthread_t thread;
+
+	/* The worker's. */
+	struct work_table *table __attribute__((aligned(CACHE_LINE_BYTES))); /* of this round */
+	uint64_t version;
+	uint64_t now_ns; /* as of some rounds ago, at most */
+	uint32_t now_s;
+	struct source **active;
+	unsigned active_count;
+	unsigned armed_count;
+	unsigned resting_count; /* of the active ones */
+	unsigned rest_ns;       /* how long to sleep when all are resting */
+	unsigned napping_count; /* sources that were armed for a nap, and are still listed in `active` */
+	struct source *served; /* had work last; NULL: unknown */
+	uint64_t events_checked_ns;
+	int event_count;
+	struct epoll_event events[WORKER_EVENTS];
+	struct worker_stats stats;
+	struct patience patience;
+	int schedstat_fd; /* of the thread, while it runs: see thread.h */
+	uint64_t woke_ns; /* when it slept last */
+	/* Of the time in which it is dry. */
+	uint64_t dry_since_ns; /* 0: it is not */
+	struct source *dry_after; /* had work before; NULL: unknown */
+	struct patience_plan plan;
+	uint64_t awake_since_ns, awake_until_ns;
+	bool napped;
+	enum patience_found found; /* if work came now */
+
+	/* Written by others. */
+	struct mailbox mailbox __attribute__((aligned(CACHE_LINE_BYTES)));
+	bool stop;
+
+	/* Control thread. */
+	struct source **slots; /* grows; NULL: free */
+	unsigned slot_count;
+	unsigned source_count;
+};
+
+/* Control thread. The struct is the owner's, aligned to a cache line, and part of what it wants to find by container_of(). */
+int worker_init(struct worker *worker, const struct worker_config *config); /* does not start it. 0 or -errno: fini it all the same */
+int worker_start(struct worker *worker);
+void worker_stop(struct worker *worker); /* and wait for its end */
+void worker_fini(struct worker *worker); /* stopped, or never started: drops its letters. */
+
+void worker_wake(struct worker *worker); /* any thread: look at table and mailbox */
+/* Any thread: the worker will open the letter. */
+void worker_post(struct worker *worker, struct letter *letter);
+
+/* Control thread. Gives the source a slot and watches its fds; the table with it is not yet published. 0 or -errno. */
+int worker_adopt(struct worker *worker, struct source *source);
+/* The source is in no table any more that the worker might see. */
+void worker_disown(struct source *source);
+
+#endif

@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* A worker and sources that are jobs to be counted: what it must do whatever the work is. Made to run under ThreadSanitizer as well. */
+
+#include "work/worker.h"
+#include "base/fd.h"
+#include "work/grace.h"
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+/* cmocka wants the four above */
+#include <cmocka.h>
+
+#define WAIT_S_MAX  20u
+#define SOURCES_MAX 4u
+#define BURST       8u
+
+struct jobs {
+	struct source source;
+	int fds[2];
+	/* Atomic. */
+	unsigned waiting, done, asked;
+	unsigned late; /* jobs that come at the moment when the source is armed */
+	bool armed, fails;
+	struct source *next; /* as it was told last; the worker's */
+};
+
+struct fixture {
+	struct worker worker;
+	struct work_table *published; /* release and acquire */
+	struct grace *grace;
+	int event_fd;
+	uint64_t version;
+	struct jobs *jobs[SOURCES_MAX];
+	unsigned grace_left;
+	char rcu_key;
+};
+
+struct table {
+	struct work_table table;
+	struct grace_item gone;
+	struct fixture *fixture;
+	struct work_list list;
+	struct source *slots[SOURCES_MAX], *active[SOURCES_MAX];
+};
+
+static void add(struct jobs *jobs, unsigned count, unsigned by)
+{
+	__atomic_add_fetch(&jobs->waiting, count, __ATOMIC_RELEASE);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with that in arm() */
+	if (__atomic_load_n(&jobs->armed, __ATOMIC_RELAXED) && jobs->fds[by] >= 0)
+		fd_event_raise(jobs->fds[by]);
+}
+
+static int serve(struct worker *worker, struct source *source, struct source *next)
+{
+	struct jobs *jobs = container_of(source, struct jobs, source);
+	unsigned count = min_u32(__atomic_load_n(&jobs->waiting, __ATOMIC_ACQUIRE), BURST);
+
+	__atomic_add_fetch(&jobs->asked, 1, __ATOMIC_RELAXED);
+	if (__atomic_load_n(&jobs->fails, __ATOMIC_RELAXED))
+		return -EIO;
+	__atomic_store_n(&jobs->next, next, __ATOMIC_RELAXED);
+	__atomic_sub_fetch(&jobs->waiting, count, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&jobs->done, count, __ATOMIC_RELEASE);
+	return (int)count;
+}
+
+static bool arm(struct source *source, bool on)
+{
+	struct jobs *jobs = container_of(source, struct jobs, source);
+
+	if (on)
+		__atomic_add_fetch(&jobs->waiting, __atomic_exchange_n(&jobs->late, 0, __ATOMIC_RELAXED),
+				   __ATOMIC_RELAXED);
+	__atomic_store_n(&jobs->armed, on, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with that in add() */
+	return on && __atomic_load_n(&jobs->waiting, __ATOMIC_RELAXED);
+}
+
+static const struct source_ops jobs_ops = {.serve = serve, .arm = arm};
+
+/* ---- the owner ---- */
+
+static void table_gone(struct grace_item *item)
+{
+	struct table *table = container_of(item, struct table, gone);
+
+	table->fixture->grace_left--;
+	free(table);
+}
+
+static void publish(struct fixture *x)
+{
+	struct table *table = calloc(1, sizeof(*table)), *old;
+
+	assert_non_null(table);
+	table->fixture = x;
+	table->gone.fn = table_gone;
+	table->list = (struct work_list){.slot_count = SOURCES_MAX, .slots = table->slots, .active = table->active};
+	table->table = (struct work_table){.version = ++x->version, .lists = &table->list};
+	for (unsigned i = 0; i < SOURCES_MAX; i++)
+		if (x->jobs[i])
+			table->slots[x->jobs[i]->source.slot] = &x->jobs[i]->source;
+	old = x->published ? container_of(x->published, struct table, table) : NULL;
+	__atomic_store_n(&x->published, &table->table, __ATOMIC_RELEASE);
+	if (!old)
+		return;
+	x->grace_left++;
+	grace_defer(x->grace, &old->gone);
+}
+
+static void pass_grace(struct fixture *x)
+{
+	for (unsigned i = 0; i < WAIT_S_MAX * 1000 && x->grace_left; i++) {
+		grace_run(x->grace);
+		usleep(1000);
+	}
+	assert_int_equal(x->grace_left, 0);
+}
+
+static struct fixture *make(bool poll)
+{
+	struct fixture *x = aligned_alloc(CACHE_LINE_BYTES, sizeof(*x));
+	struct worker_config config = {
+		.name = "test", .cpu = -1, .poll = poll, .spin_us = PATIENCE_MEASURED, .spin_percent = 10};
+
+	assert_non_null(x);
+	memset(x, 0, sizeof(*x));
+	config.published = &x->published;
+	config.rcu_key = &x->rcu_key;
+	assert_int_equal(fd_event_new(&x->event_fd), 0);
+	assert_int_equal(grace_new(x->event_fd, &x->rcu_key, &x->grace), 0);
+	assert_int_equal(worker_init(&x->worker, &config), 0);
+	publish(x);
+	assert_int_equal(worker_start(&x->worker), 0);
+	return x;
+}
+
+static struct jobs *jobs_new(struct fixture *x, unsigned at, int fd, int also)
+{
+	struct jobs *jobs = aligned_alloc(CACHE_LINE_BYTES, sizeof(*jobs));
+
+	assert_non_null(jobs);
+	memset(jobs, 0, sizeof(*jobs));
+	jobs->fds[0] = fd;
+	jobs->fds[1] = also;
+	source_init(&jobs->source, &jobs_ops, fd);
+	if (also >= 0)
+		source_also(&jobs->source, also);
+	assert_int_equal(worker_adopt(&x->worker, &jobs->source), 0);
+	x->jobs[at] = jobs;
+	publish(x);
+	worker_wake(&x->worker);
+	return jobs;
+}
+
+static int event(void)
+{
+	int fd = -1;
+
+	assert_int_equal(fd_event_new(&fd), 0);
+	return fd;
+}
+
+static void jobs_remove(struct fixture *x, unsigned at)
+{
+	struct jobs *jobs = x->jobs[at];
+
+	x->jobs[at] = NULL;
+	publish(x);
+	pass_grace(x);
+	worker_disown(&jobs->source);
+	free(jobs);
+}
+
+static void end(struct fixture *x)
+{
+	for (unsigned i = 0; i < SOURCES_MAX; i++)
+		if (x->jobs[i])
+			jobs_remove(x, i);
+	worker_stop(&x->worker);
+	worker_fini(&x->worker);
+	grace_free(x->grace);
+	free(container_of(x->published, struct table, table));
+	fd_close(&x->event_fd);
+	free(x);
+}
+
+static void wait_done(struct jobs *jobs, unsigned count)
+{
+	for (unsigned i = 0; i < WAIT_S_MAX * 1000 && __atomic_load_n(&jobs->done, __ATOMIC_ACQUIRE) < count; i++)
+		usleep(1000);
+	assert_int_equal(__atomic_load_n(&jobs->done, __ATOMIC_ACQUIRE), count);
+}
+
+/* Until the worker sleeps, and nothing wakes it. */
+static void settle(struct fixture *x)
+{
+	uint64_t before, after = counter_read(&x->worker.stats.loops);
+
+	for (unsigned i = 0; i < WAIT_S_MAX * 50; i++) {
+		before = after;
+		usleep(20000);
+		after = counter_read(&x->worker.stats.loops);
+		if (before == after)
+			return;
+	}
+	fail_msg("the worker does not come to rest");
+}
+
+/* ---- rules ---- */
+
+static void work_is_done_and_then_the_worker_sleeps(void **state)
+{
+	struct fixture *x = make(false);
+	int fd = event();
+	struct jobs *jobs = jobs_new(x, 0, fd, -1);
+	unsigned asked;
+
+	for (unsigned i = 1; i <= 200; i++) {
+		add(jobs, 3 * BURST, 0);
+		if (i % 20 == 0)
+			settle(x);
+	}
+	wait_done(jobs, 200 * 3 * BURST);
+	assert_int_equal(counter_read(&x->worker.stats.served), 200 * 3 * BURST);
+	settle(x);
+	asked = __atomic_load_n(&jobs->asked, __ATOMIC_RELAXED);
+	usleep(30000);
+	assert_int_equal(__atomic_load_n(&jobs->asked, __ATOMIC_RELAXED), asked);
+	end(x);
+	fd_close(&fd);
+}
+
+static void second_fd_tells_of_work_as_the_first_does(void **state)
+{
+	struct fixture *x = make(false);
+	int fds[2] = {event(), event()};
+	struct jobs *jobs = jobs_new(x, 0, fds[0], fds[1]);
+
+	for (unsigned i = 1; i <= 20; i++) {
+		settle(x);
+		add(jobs, 1, i % 2);
+		wait_done(jobs, i);
+	}
+	end(x);
+	fd_close(&fds[0]);
+	fd_close(&fds[1]);
+}
+
+static void sources_may_share_an_fd(void **state)
+{
+	struct fixture *x = make(false);
+	int fd = event(), closed = event(), other;
+	struct jobs *jobs[2] = {jobs_new(x, 0, fd, -1), jobs_new(x, 1, fd, -1)}, refused;
+
+	for (unsigned i = 1; i <= 10; i++) {
+		settle(x);
+		for (unsigned n = 0; n < 2; n++)
+			__atomic_add_fetch(&jobs[n]->waiting, 1, __ATOMIC_RELEASE);
+		fd_event_raise(fd);
+		for (unsigned n = 0; n < 2; n++)
+			wait_done(jobs[n], i);
+	}
+	/* Who cannot be adopted takes nobody's watch along. */
+	other = closed;
+	fd_close(&closed);
+	source_init(&refused.source, &jobs_ops, other);
+	source_also(&refused.source, fd);
+	assert_int_equal(worker_adopt(&x->worker, &refused.source), -EBADF);
+	jobs_remove(x, 1);
+	settle(x);
+	add(jobs[0], 1, 0);
+	wait_done(jobs[0], 11);
+	end(x);
+	fd_close(&fd);
+}
+
+static void source_that_cannot_tell_is_asked(void **state)
+{
+	struct fixture *x = make(false);
+	struct jobs *jobs = jobs_new(x, 0, -1, -1);
+
+	for (unsigned i = 1; i <= 20; i++) {
+		add(jobs, 1, 0);
+		wait_done(jobs, i);
+	}
+	usleep(20000);
+	assert_true(counter_read(&x->worker.stats.sleeps) > 0); /* not all the time */
+	end(x);
+}
+
+static void work_that_comes_while_arming_is_not_left_behind(void **state)
+{
+	struct fixture *x = make(false);
+	int fd = event();
+	struct jobs *jobs = jobs_new(x, 0, fd, -1);
+
+	for (unsigned i = 1; i <= 20; i++) {
+		__atomic_store_n(&jobs->late, 1, __ATOMIC_RELAXED);
+		add(jobs, 1, 0);
+		wait_done(jobs, 2 * i);
+	}
+	end(x);
+	fd_close(&fd);
+}
+
+static void dead_source_is_never_asked_again(void **state)
+{
+	struct fixture *x = make(false);
+	int fds[3] = {event(), event(), event()};
+	struct jobs *dead = jobs_new(x, 0, fds[0], -1), *alive = jobs_new(x, 1, fds[1], -1);
+	unsigned asked;
+
+	settle(x);
+	__atomic_store_n(&dead->fails, true, __ATOMIC_RELAXED);
+	add(dead, 1, 0);
+	settle(x);
+	asked = __atomic_load_n(&dead->asked, __ATOMIC_RELAXED);
+	fd_event_raise(fds[0]);
+	add(alive, 1, 0);
+	wait_done(alive, 1);
+	jobs_new(x, 2, fds[2], -1); /* another table */
+	settle(x);
+	assert_int_equal(__atomic_load_n(&dead->asked, __ATOMIC_RELAXED), asked);
+	assert_int_equal(dead->done, 0);
+	end(x);
+	for (unsigned i = 0; i < 3; i++)
+		fd_close(&fds[i]);
+}
+
+static void polling_worker_arms_nothing_and_tells_who_is_next(void **state)
+{
+	struct fixture *x = make(true);
+	int fds[2] = {event(), event()};
+	struct jobs *jobs[2];
+
+	jobs[0] = jobs_new(x, 0, fds[0], -1);
+	add(jobs[0], 1, 0);
+	wait_done(jobs[0], 1);
+	assert_null(__atomic_load_n(&jobs[0]->next, __ATOMIC_RELAXED));
+	jobs[1] = jobs_new(x, 1, fds[1], -1);
+	pass_grace(x); /* all rounds are of the table with both, */
+	add(jobs[1], 1, 0);
+	wait_done(jobs[1], 1);
+	add(jobs[0], 1, 0);
+	wait_done(jobs[0], 2);
+	assert_ptr_equal(__atomic_load_n(&jobs[0]->next, __ATOMIC_RELAXED), &jobs[1]->source);
+	assert_ptr_equal(__atomic_load_n(&jobs[1]->next, __ATOMIC_RELAXED), &jobs[0]->source);
+	assert_int_equal(counter_read(&x->worker.stats.sleeps), 0);
+	end(x);
+	fd_close(&fds[0]);
+	fd_close(&fds[1]);
+}
+
+/* ---- letters ---- */
+
+struct note {
+	struct letter letter;
+	unsigned number, *opened, *dropped;
+};
+
+static void note_open(void *worker, struct letter *letter)
+{
+	struct note *note = container_of(letter, struct note, letter);
+
+	/* In their order. */
+	if (__atomic_load_n(note->opened, __ATOMIC_RELAXED) == note->number)
+		__atomic_add_fetch(note->opened, 1, __ATOMIC_RELEASE);
+	free(note);
+}
+
+static void note_drop(struct letter *letter)
+{
+	struct note *note = container_of(letter, struct note, letter);
+
+	(*note->dropped)++;
+	free(note);
+}
+
+static void send_note(struct fixture *x, unsigned number, unsigned *opened, unsigned *dropped)
+{
+	struct note *note = malloc(sizeof(*note));
+
+	assert_non_null(note);
+	*note = (struct note){{.open = note_open, .drop = note_drop}, number, opened, dropped};
+	worker_post(&x->worker, &note->letter);
+}
+
+static void letters_are_opened_in_order_and_the_last_are_dropped(void **state)
+{
+	struct fixture *x = make(false);
+	unsigned opened = 0, dropped = 0;
+
+	settle(x);
+	for (unsigned i = 0; i < 1000; i++) {
+		send_note(x, i, &opened, &dropped);
+		if (i == 500)
+			settle(x);
+	}
+	for (unsigned i = 0; i < WAIT_S_MAX * 1000 && __atomic_load_n(&opened, __ATOMIC_ACQUIRE) < 1000; i++)
+		usleep(1000);
+	assert_int_equal(__atomic_load_n(&opened, __ATOMIC_ACQUIRE), 1000);
+	worker_stop(&x->worker);
+	send_note(x, 0, &opened, &dropped);
+	send_note(x, 1, &opened, &dropped);
+	worker_fini(&x->worker);
+	assert_int_equal(dropped, 2);
+	grace_free(x->grace);
+	free(container_of(x->published, struct table, table));
+	fd_close(&x->event_fd);
+	free(x);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(work_is_done_and_then_the_worker_sleeps),
+		cmocka_unit_test(second_fd_tells_of_work_as_the_first_does),
+		cmocka_unit_test(sources_may_share_an_fd),
+		cmocka_unit_test(source_that_cannot_tell_is_asked),
+		cmocka_unit_test(work_that_comes_while_arming_is_not_left_behind),
+		cmocka_unit_test(dead_source_is_never_asked_again),
+		cmocka_unit_test(polling_worker_arms_nothing_and_tells_who_is_next),
+		cmocka_unit_test(letters_are_opened_in_order_and_the_last_are_dropped),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
