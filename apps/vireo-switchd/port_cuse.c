@@ -3,251 +3,89 @@
  * A character device /dev/NAME that speaks the kernel's vhost ioctls, as a port. Each open of it is a pair of queues:
  * a network device of one pair, which is kept for the port's life and handed to one opener after the other. All
  * openers at a time are of one process (a virtual machine): a node is one port, and another process gets EBUSY
- * until the first has closed the node. Pair i's transmit queue is the switch's in queue i, its receive queue the out
- * queue i.
- *
- * Per queue the same three facts are kept as in port_vhost_user.c, and queue_settle() brings the switch in line with
- * them.
+ * until the first has closed the node.
  *
  * Nobody tells us how many pairs the guest uses: with the kernel's vhost the tap knows, and keeps frames away from the
  * others. So the receive queue of a pair beyond the first is kept out of the switch until the guest has put a
  * buffer there, which drivers do as soon as they use the pair.
  */
-#include "daemon/endpoint.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/util.h"
+#include "daemon/endpoint.h"
 #include "port_device.h"
-#include "daemon/retry.h"
 #include "vireo/device.h"
 #include "vireo/endpoint.h"
-#include "vireo/memory.h"
 #include "vireo/net.h"
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
 
 #define LOOK_MS 100u /* for the first buffer of a pair */
 
-struct cuse_port;
-
-struct cuse_queue {
-	struct cuse_pair *pair;
-	bool out; /* receive */
-	bool running, leaving, stopping;
-};
-
-struct cuse_pair {
-	struct cuse_port *cuse;
-	unsigned index;
-	struct vireo_net *net;
-	bool taken; /* an opener has it */
-	bool used; /* the guest has put a buffer into the receive queue since that started */
-	struct cuse_queue queues[2]; /* as the device has them: receive, transmit */
-};
-
 struct cuse_port {
-	struct port port;
-	struct vireo_endpoint *endpoint;
-	struct loop_watch *watch;
+	struct device_port device;
 	struct loop_timer *look;
 	pid_t process; /* whose pairs these are; 0: nobody's */
-	struct logger logger;
-	struct retry retry; /* of queues that the switch could not take */
-	bool lost, closing;
-	struct cuse_pair pairs[];
 };
-
-/* ---- workers ---- */
-
-static struct vireo_net *net_of(void *opaque, unsigned queue)
-{
-	struct cuse_port *cuse = opaque;
-
-	return cuse->pairs[queue].net;
-}
-
-static int cuse_receive(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max)
-{
-	return vireo_net_transmit_look(net_of(opaque, queue), 0, frames, max);
-}
-
-static void cuse_expect(void *opaque, unsigned queue)
-{
-	vireo_net_transmit_expect(net_of(opaque, queue), 0);
-}
-
-static void cuse_release(void *opaque, unsigned queue)
-{
-	vireo_net_transmit_complete(net_of(opaque, queue), 0);
-}
-
-static int cuse_deliver(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
-{
-	return vireo_net_receive_deliver(net_of(opaque, queue), 0, frames, count);
-}
-
-static void cuse_flush(void *opaque, unsigned queue)
-{
-	vireo_net_receive_flush(net_of(opaque, queue), 0);
-}
-
-static int cuse_kick_fd(void *opaque, unsigned queue)
-{
-	return vireo_net_kick_fd(net_of(opaque, queue), 1);
-}
-
-static bool cuse_kick_enable(void *opaque, unsigned queue, bool on)
-{
-	return vireo_net_kick_enable(net_of(opaque, queue), 1, on);
-}
-
-static void cuse_stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
-{
-	device_queue_stats(net_of(opaque, queue), out ? 0 : 1, ret);
-}
-
-static const struct sw_port_ops cuse_ops = {
-	.receive = cuse_receive,
-	.release = cuse_release,
-	.deliver = cuse_deliver,
-	.flush = cuse_flush,
-	.kick_fd = cuse_kick_fd,
-	.expect = cuse_expect,
-	.kick_enable = cuse_kick_enable,
-	.stats = cuse_stats,
-};
-
-/* ---- queues come and go ---- */
-
-static void queue_settle(struct cuse_queue *q);
-
-static void queue_left(void *opaque)
-{
-	struct cuse_queue *q = opaque;
-
-	q->leaving = false;
-	queue_settle(q);
-}
 
 /* As long as the queue is not the switch's, it is nobody's but ours, and we may look into it. */
-static bool pair_used(struct cuse_pair *pair)
+static bool receives(struct device_pair *pair)
 {
+	struct cuse_port *cuse = container_of(pair->device, struct cuse_port, device);
 	struct vireo_queue *queue = vireo_device_queue(vireo_net_device(pair->net), 0);
 
 	pair->used = pair->used || !pair->index || vireo_queue_available(queue);
 	if (!pair->used)
-		loop_timer_start(pair->cuse->look, LOOK_MS);
+		loop_timer_start(cuse->look, LOOK_MS);
 	return pair->used;
-}
-
-static void queue_settle(struct cuse_queue *q)
-{
-	struct cuse_port *cuse = q->pair->cuse;
-	struct sw_port *sw = cuse->port.sw;
-	unsigned index = q->pair->index;
-	bool present = sw_queue_present(sw, q->out, index);
-	int err;
-
-	if (q->leaving)
-		return; /* queue_left() comes back here */
-	if (q->running && !present && (!q->out || pair_used(q->pair))) {
-		err = sw_queue_add(sw, q->out, index);
-		if (err)
-			retry_later(&cuse->retry, 2 * index + !q->out, err);
-	} else if (!q->running && present) {
-		q->leaving = true;
-		sw_queue_remove(sw, q->out, index, queue_left, q);
-	} else if (q->stopping) {
-		q->stopping = false;
-		vireo_net_queue_quiesced(q->pair->net, q->out ? 0 : 1);
-	}
 }
 
 static void look_again(void *opaque)
 {
 	struct cuse_port *cuse = opaque;
 
-	for (unsigned i = 0; i < cuse->port.spec.queues; i++)
-		if (cuse->pairs[i].queues[0].running)
-			queue_settle(&cuse->pairs[i].queues[0]);
-}
-
-static void queues_again(void *opaque)
-{
-	struct cuse_port *cuse = opaque;
-
-	for (unsigned i = 0; i < 2 * cuse->port.spec.queues && !cuse->closing; i++)
-		queue_settle(&cuse->pairs[i / 2].queues[i % 2]);
-}
-
-static void cuse_queue_started(void *opaque, unsigned queue)
-{
-	struct cuse_pair *pair = opaque;
-
-	pair->queues[queue].running = true;
-	if (!queue)
-		pair->used = false;
-	queue_settle(&pair->queues[queue]);
-}
-
-static void cuse_queue_stop(void *opaque, unsigned queue)
-{
-	struct cuse_pair *pair = opaque;
-
-	pair->queues[queue].running = false;
-	pair->queues[queue].stopping = true;
-	queue_settle(&pair->queues[queue]);
+	port_queues_settle(&cuse->device);
 }
 
 /* Frames may take any pair: what one of them does not take, the port does not. */
-static void cuse_negotiated(void *opaque, uint64_t features)
+static void negotiated(void *opaque, uint64_t features)
 {
-	struct cuse_port *cuse = ((struct cuse_pair *)opaque)->cuse;
-	unsigned offloads = ~0u;
-
-	for (unsigned i = 0; i < cuse->port.spec.queues; i++)
-		if (cuse->pairs[i].taken)
-			offloads &= vireo_net_offloads(cuse->pairs[i].net);
-	port_offloads_set(&cuse->port, offloads);
+	port_offloads_settle(((struct device_pair *)opaque)->device);
 }
 
 static const struct vireo_net_ops net_ops = {
 	.size = sizeof(net_ops),
-	.queue_started = cuse_queue_started,
-	.queue_stop = cuse_queue_stop,
-	.negotiated = cuse_negotiated,
+	.queue_started = port_queue_started,
+	.queue_stop = port_queue_stop,
+	.negotiated = negotiated,
 };
 
 /* ---- openers ---- */
 
-static struct cuse_pair *pair_free(struct cuse_port *cuse)
+static struct device_pair *pair_free(struct device_port *device)
 {
-	for (unsigned i = 0; i < cuse->port.spec.queues; i++)
-		if (!cuse->pairs[i].taken)
-			return &cuse->pairs[i];
+	for (unsigned i = 0; i < device->port.spec.queues; i++)
+		if (!device->pairs[i].taken)
+			return &device->pairs[i];
 	return NULL;
 }
 
 static int opener_new(void *opaque, const struct vireo_endpoint_opener *opener, struct vireo_device **ret_device)
 {
 	struct cuse_port *cuse = opaque;
-	struct cuse_pair *pair = pair_free(cuse);
+	struct port *port = &cuse->device.port;
+	struct device_pair *pair = pair_free(&cuse->device);
 
 	if (cuse->process && cuse->process != opener->process) {
-		log_warning(&cuse->port.peer_log, "process %d is refused: the port is process %d's", (int)opener->process,
+		log_warning(&port->peer_log, "process %d is refused: the port is process %d's", (int)opener->process,
 			    (int)cuse->process);
 		return -EBUSY;
 	}
 	if (!pair) {
-		log_warning(&cuse->port.peer_log, "process %d has opened the node %u times already: its queues= is %u",
-			    (int)opener->process, cuse->port.spec.queues, cuse->port.spec.queues);
+		log_warning(&port->peer_log, "process %d has opened the node %u times already: its queues= is %u",
+			    (int)opener->process, port->spec.queues, port->spec.queues);
 		return -EBUSY;
 	}
-	log_info(&cuse->port.peer_log, "pair %u: opener %u, process %d", pair->index, opener->number,
-		 (int)opener->process);
+	log_info(&port->peer_log, "pair %u: opener %u, process %d", pair->index, opener->number, (int)opener->process);
 	pair->taken = true;
 	cuse->process = opener->process;
 	*ret_device = vireo_net_device(pair->net);
@@ -257,10 +95,11 @@ static int opener_new(void *opaque, const struct vireo_endpoint_opener *opener, 
 static void opener_gone(void *opaque, struct vireo_device *device)
 {
 	struct cuse_port *cuse = opaque;
+	struct port *port = &cuse->device.port;
 	bool any = false;
 
-	for (unsigned i = 0; i < cuse->port.spec.queues; i++) {
-		struct cuse_pair *pair = &cuse->pairs[i];
+	for (unsigned i = 0; i < port->spec.queues; i++) {
+		struct device_pair *pair = &cuse->device.pairs[i];
 
 		if (vireo_net_device(pair->net) == device)
 			pair->taken = false;
@@ -269,199 +108,70 @@ static void opener_gone(void *opaque, struct vireo_device *device)
 	if (any)
 		return;
 	cuse->process = 0;
-	port_offloads_set(&cuse->port, 0);
-	sw_fdb_flush(cuse->port.ports->sw, cuse->port.sw);
+	port_offloads_set(port, 0);
+	sw_fdb_flush(port->ports->sw, port->sw);
 }
 
-/* ---- making and ending it ---- */
+/* ---- the kind ---- */
 
-static void cuse_readable(void *opaque, uint32_t events)
+static int init(struct device_port *device)
 {
-	struct cuse_port *cuse = opaque;
-	int err = vireo_endpoint_dispatch(cuse->endpoint);
+	struct cuse_port *cuse = container_of(device, struct cuse_port, device);
 
-	if (!err || cuse->closing) /* closing, it may be gone by now, port and all */
-		return;
-	log_error(&cuse->port.log, "its node is lost: %s; remove and add the port", strerror(-err));
-	cuse->lost = true;
-	loop_remove(&cuse->watch);
+	return loop_timer_new(device->port.ports->loop, look_again, cuse, &cuse->look);
 }
 
-static int node_watch(struct cuse_port *cuse)
+static void fini(struct device_port *device)
 {
-	return loop_add(cuse->port.ports->loop, vireo_endpoint_fd(cuse->endpoint), EPOLLIN, cuse_readable,
-			cuse, &cuse->watch);
-}
+	struct cuse_port *cuse = container_of(device, struct cuse_port, device);
 
-static int net_open(struct cuse_pair *pair)
-{
-	struct cuse_port *cuse = pair->cuse;
-	char name[SPEC_NAME_BYTES + 16];
-	const struct vireo_net_config config = {
-		.size = sizeof(config),
-		.pairs = 1,
-		.mtu = cuse->port.spec.mtu,
-		/* The front end has the control queue, and each pair is a device by itself. */
-		.features_off = VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT) | cuse->port.spec.at.endpoint.ring_features_off,
-		.ops = &net_ops,
-		.opaque = pair,
-		.log = logger_log(&cuse->logger, cuse->port.ports->log_level),
-		.name = name,
-		.faults = cuse->port.ports->faults,
-		.notifier = cuse->port.ports->notifier,
-		.memory = cuse->port.ports->memory,
-		.memory_max_bytes = cuse->port.spec.at.endpoint.memory_max_bytes,
-	};
-
-	snprintf(name, sizeof(name), "%s: pair %u", cuse->port.spec.at.name, pair->index);
-	return vireo_net_new(&config, &pair->net);
-}
-
-static int node_open(struct cuse_port *cuse, char *why)
-{
-	struct vireo_endpoint_config config;
-	int err;
-
-	endpoint_config(&cuse->port.spec.at, &config);
-	config.cuse.device_new = opener_new;
-	config.cuse.device_gone = opener_gone;
-	config.cuse.device_opaque = cuse;
-	config.cuse.device_like = vireo_net_device(cuse->pairs[0].net);
-	config.log = logger_log(&cuse->logger, cuse->port.ports->log_level);
-	err = endpoint_open(&cuse->port.spec.at, NULL, &config, &cuse->endpoint, why);
-	if (!err) {
-		err = node_watch(cuse);
-		if (err)
-			endpoint_cuse.explain(err, &cuse->port.spec.at, why);
-	}
-	return err;
-}
-
-static void cuse_free(struct port *port)
-{
-	struct cuse_port *cuse = container_of(port, struct cuse_port, port);
-
-	for (unsigned i = 0; i < port->spec.queues; i++)
-		vireo_net_free(cuse->pairs[i].net);
 	if (cuse->look)
 		loop_timer_free(&cuse->look);
-	retry_fini(&cuse->retry);
-	free(cuse);
 }
 
-static struct cuse_port *cuse_new(struct ports *ports, const struct port_spec *spec)
+static void config(struct device_port *device, struct vireo_endpoint_config *ret)
 {
-	struct cuse_port *cuse = calloc(1, sizeof(*cuse) + spec->queues * sizeof(cuse->pairs[0]));
-
-	if (!cuse)
-		return NULL;
-	port_init(&cuse->port, ports, &port_cuse, spec);
-	cuse->port.in_queues = cuse->port.out_queues = spec->queues;
-	cuse->logger.rate = &cuse->port.log_rate; /* no subject: the library's lines begin with a name */
-	cuse->logger.rated = cuse->port.spec.at.name;
-	for (unsigned i = 0; i < spec->queues; i++) {
-		struct cuse_pair *pair = &cuse->pairs[i];
-
-		*pair = (struct cuse_pair){.cuse = cuse, .index = i};
-		pair->queues[0] = (struct cuse_queue){.pair = pair, .out = true};
-		pair->queues[1] = (struct cuse_queue){.pair = pair};
-	}
-	return cuse;
+	ret->cuse.device_new = opener_new;
+	ret->cuse.device_gone = opener_gone;
+	ret->cuse.device_opaque = container_of(device, struct cuse_port, device);
+	ret->cuse.device_like = vireo_net_device(device->pairs[0].net);
+	ret->log = logger_log(&device->logger, device->port.ports->log_level);
 }
 
-static int cuse_start(struct cuse_port *cuse, char *why)
-{
-	int err = loop_timer_new(cuse->port.ports->loop, look_again, cuse, &cuse->look);
-
-	if (!err)
-		err = retry_init(&cuse->retry, cuse->port.ports->loop, &cuse->port.log, queues_again, cuse);
-
-	for (unsigned i = 0; !err && i < cuse->port.spec.queues; i++)
-		err = net_open(&cuse->pairs[i]);
-	if (!err)
-		err = port_join(&cuse->port);
-	if (!err)
-		return node_open(cuse, why);
-	endpoint_cuse.explain(err, &cuse->port.spec.at, why);
-	return err;
-}
+static const struct device_sort each_open = {
+	.bytes = sizeof(struct cuse_port),
+	.device_each = true,
+	/* The front end has the control queue, and each pair is a device by itself. */
+	.features_off = VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT),
+	.ops = &net_ops,
+	.receives = receives,
+	.init = init,
+	.fini = fini,
+	.config = config,
+};
 
 static int cuse_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)
 {
-	struct cuse_port *cuse = cuse_new(ports, spec);
-	int err;
-
-	if (!cuse) {
-		endpoint_cuse.explain(-ENOMEM, &spec->at, why);
-		return -ENOMEM;
-	}
-	err = cuse_start(cuse, why);
-
-	if (!err) {
-		*ret_port = &cuse->port;
-		return 0;
-	}
-	vireo_endpoint_close(cuse->endpoint, NULL, NULL); /* nobody has come yet: it is gone at once */
-	if (cuse->port.sw)
-		port_abandon(&cuse->port);
-	else
-		cuse_free(&cuse->port);
-	return err;
-}
-
-static void cuse_closed(void *opaque)
-{
-	struct cuse_port *cuse = opaque;
-
-	loop_remove(&cuse->watch);
-	loop_timer_stop(cuse->look);
-	cuse->endpoint = NULL;
-	port_closed(&cuse->port);
-}
-
-/* The endpoint is dispatched until it is gone. One whose node was lost is watched again for that. */
-static void cuse_close(struct port *port)
-{
-	struct cuse_port *cuse = container_of(port, struct cuse_port, port);
-
-	cuse->closing = true;
-	if (!cuse->watch && node_watch(cuse))
-		log_error(&cuse->port.log, "its node cannot be closed in order");
-	vireo_endpoint_close(cuse->endpoint, cuse_closed, cuse);
+	return device_port_open_as(&each_open, ports, spec, ret_port, why);
 }
 
 static const char *cuse_state(const struct port *port)
 {
-	const struct cuse_port *cuse = (const struct cuse_port *)port;
+	const char *end = device_port_end_state(port);
 
-	if (cuse->closing || cuse->lost)
-		return cuse->lost ? "failed" : "closing";
-	return cuse->process ? "connected" : "waiting";
-}
-
-/* Each pair has a table and a limit of its own. */
-static void cuse_memory_use(const struct port *port, struct vireo_memory_use *ret_use)
-{
-	const struct cuse_port *cuse = (const struct cuse_port *)port;
-	struct vireo_memory_use use;
-
-	vireo_device_memory_use(vireo_net_device(cuse->pairs[0].net), ret_use);
-	for (unsigned i = 1; i < port->spec.queues; i++) {
-		vireo_device_memory_use(vireo_net_device(cuse->pairs[i].net), &use);
-		ret_use->mapped_bytes += use.mapped_bytes;
-		ret_use->mappings += use.mappings;
-		ret_use->made_bytes += use.made_bytes;
-	}
+	if (end)
+		return end;
+	return ((const struct cuse_port *)port)->process ? "connected" : "waiting";
 }
 
 static const struct spec_key keys[] = {SPEC_KEY_NAME, PORT_KEY_QUEUES, PORT_KEY_MTU, PORT_KEY_MAC, ENDPOINT_CUSE_KEYS};
 
 const struct port_kind port_cuse = {
 	.spec = ENDPOINT_CUSE(keys),
-	.ops = &cuse_ops,
+	.ops = &device_port_ops,
 	.open = cuse_open,
-	.close = cuse_close,
-	.free = cuse_free,
+	.close = device_port_close,
+	.free = device_port_free,
 	.state = cuse_state,
-	.memory_use = cuse_memory_use,
+	.memory_use = device_port_memory_use,
 };

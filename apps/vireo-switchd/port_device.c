@@ -1,25 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A virtual machine's port, or the host's own kernel's: a network device offered at an endpoint. Its transmit queue
- * 2i + 1 is the switch's in queue i, its receive queue 2i the switch's out queue i. What sort of endpoint it is, the row
- * of its kind knows.
- *
- * Per queue three facts are kept, in the control thread only:
- *   running    the device has handed the queue out, and not asked for it back
- *   leaving    sw_queue_remove() is under way
- *   stopping   the device waits for vireo_net_queue_quiesced()
- * and queue_settle() brings the switch in line with them whenever one changes. A receive queue that the
- * driver has disabled, or a pair that it does not use, is kept out of the switch, so that no frame is spread
- * to it.
+ * A virtual machine's port, or the host's own kernel's: network devices offered at an endpoint. What sort of endpoint it is,
+ * the row of its kind knows (daemon/endpoint.h); how their queues come into the switch, port_device_queue.c.
  */
+#include "port_device.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/util.h"
 #include "daemon/endpoint.h"
-#include "port_device.h"
-#include "daemon/retry.h"
 #include "vireo/device.h"
 #include "vireo/endpoint.h"
+#include "vireo/memory.h"
 #include "vireo/net.h"
 #include <errno.h>
 #include <stdio.h>
@@ -27,427 +18,338 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-struct vm_port;
-
-struct vm_queue {
-	struct vm_port *vm;
-	unsigned index; /* the device's */
-	bool running, leaving, stopping;
-};
-
-struct vm_port {
-	struct port port;
-	struct vireo_net *net;
-	struct vireo_endpoint *endpoint;
-	struct loop_watch *watch;
-	unsigned pairs_used;
-	struct logger logger; /* what the library says: mostly about the peer, as often as the peer likes */
-	struct rate announce_rate;
-	struct retry retry; /* of queues that the switch could not take */
-	bool lost; /* the endpoint has failed for good */
-	bool closing;
-	struct vm_queue queues[];
-};
-
-/* ---- workers ---- */
-
-static int vm_receive(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max)
+static struct device_port *device_of(const void *first_pair)
 {
-	struct vm_port *vm = opaque;
-
-	return vireo_net_transmit_look(vm->net, queue, frames, max);
+	return ((const struct device_pair *)first_pair)->device;
 }
 
-static void vm_expect(void *opaque, unsigned queue)
-{
-	struct vm_port *vm = opaque;
+/* ---- news from a device with all pairs ---- */
 
-	vireo_net_transmit_expect(vm->net, queue);
+static bool receives(struct device_pair *pair)
+{
+	const struct vireo_queue *queue = vireo_device_queue(vireo_net_device(pair->net), 2 * pair->at);
+
+	return queue && vireo_queue_enabled(queue) && pair->index < pair->device->pairs_used;
 }
 
-static void vm_release(void *opaque, unsigned queue)
+static void pairs_set(void *opaque, unsigned pairs)
 {
-	struct vm_port *vm = opaque;
+	struct device_port *device = device_of(opaque);
 
-	vireo_net_transmit_complete(vm->net, queue);
+	device->pairs_used = pairs;
+	port_queues_settle(device);
 }
-
-static int vm_deliver(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
-{
-	struct vm_port *vm = opaque;
-
-	return vireo_net_receive_deliver(vm->net, queue, frames, count);
-}
-
-static void vm_flush(void *opaque, unsigned queue)
-{
-	struct vm_port *vm = opaque;
-
-	vireo_net_receive_flush(vm->net, queue);
-}
-
-static int vm_kick_fd(void *opaque, unsigned queue)
-{
-	struct vm_port *vm = opaque;
-
-	return vireo_net_kick_fd(vm->net, 2 * queue + 1);
-}
-
-static bool vm_kick_enable(void *opaque, unsigned queue, bool on)
-{
-	struct vm_port *vm = opaque;
-
-	return vireo_net_kick_enable(vm->net, 2 * queue + 1, on);
-}
-
-void device_queue_stats(const struct vireo_net *net, unsigned index, struct sw_queue_stats *ret_stats)
-{
-	struct vireo_net_queue_stats s;
-
-	vireo_net_queue_stats(net, index, &s);
-	*ret_stats = (struct sw_queue_stats){
-		.frames = s.frames,
-		.bytes = s.bytes,
-		.no_buffer = s.no_buffer,
-		.too_long = s.too_long,
-		.offload_refused = s.offload_refused,
-		.filtered = s.filtered,
-		.disabled = s.disabled,
-		.runt = s.runt,
-		.bad_offload = s.bad_offload,
-	};
-}
-
-static void vm_stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
-{
-	const struct vm_port *vm = opaque;
-
-	device_queue_stats(vm->net, 2 * queue + (out ? 0 : 1), ret);
-}
-
-const struct sw_port_ops device_port_ops = {
-	.receive = vm_receive,
-	.release = vm_release,
-	.deliver = vm_deliver,
-	.flush = vm_flush,
-	.kick_fd = vm_kick_fd,
-	.expect = vm_expect,
-	.kick_enable = vm_kick_enable,
-	.stats = vm_stats,
-};
-
-/* ---- queues come and go ---- */
-
-static void queue_settle(struct vm_queue *q);
-
-static void queue_left(void *opaque)
-{
-	struct vm_queue *q = opaque;
-
-	q->leaving = false;
-	queue_settle(q);
-}
-
-static bool queue_wanted(const struct vm_queue *q)
-{
-	const struct vireo_queue *queue;
-
-	if (!q->running || (q->index & 1)) /* transmit: a disabled queue is still emptied */
-		return q->running;
-	queue = vireo_device_queue(vireo_net_device(q->vm->net), q->index);
-	return queue && vireo_queue_enabled(queue) && q->index / 2 < q->vm->pairs_used;
-}
-
-static void queue_settle(struct vm_queue *q)
-{
-	struct sw_port *sw = q->vm->port.sw;
-	bool out = !(q->index & 1), wanted = queue_wanted(q);
-	int err;
-
-	if (q->leaving)
-		return; /* queue_left() comes back here */
-	if (wanted && !sw_queue_present(sw, out, q->index / 2)) {
-		err = sw_queue_add(sw, out, q->index / 2);
-		if (err)
-			retry_later(&q->vm->retry, q->index, err);
-	} else if (!wanted && sw_queue_present(sw, out, q->index / 2)) {
-		q->leaving = true;
-		sw_queue_remove(sw, out, q->index / 2, queue_left, q);
-	} else if (q->stopping) {
-		q->stopping = false;
-		vireo_net_queue_quiesced(q->vm->net, q->index);
-	}
-}
-
-static void queues_again(void *opaque)
-{
-	struct vm_port *vm = opaque;
-
-	for (unsigned i = 0; i < 2 * vm->port.spec.queues && !vm->closing; i++)
-		queue_settle(&vm->queues[i]);
-}
-
-static struct vm_queue *queue_of(struct vm_port *vm, unsigned queue)
-{
-	return queue < 2 * vm->port.spec.queues ? &vm->queues[queue] : NULL;
-}
-
-static void vm_queue_started(void *opaque, unsigned queue)
-{
-	struct vm_queue *q = queue_of(opaque, queue);
-
-	if (!q)
-		return;
-	q->running = true;
-	queue_settle(q);
-}
-
-static void vm_queue_stop(void *opaque, unsigned queue)
-{
-	struct vm_port *vm = opaque;
-	struct vm_queue *q = queue_of(vm, queue);
-
-	if (!q) {
-		vireo_net_queue_quiesced(vm->net, queue);
-		return;
-	}
-	q->running = false;
-	q->stopping = true;
-	queue_settle(q);
-}
-
-static void vm_queue_enabled(void *opaque, unsigned queue, bool enabled)
-{
-	struct vm_queue *q = queue_of(opaque, queue);
-
-	if (q)
-		queue_settle(q);
-}
-
-static void vm_pairs_set(void *opaque, unsigned pairs)
-{
-	struct vm_port *vm = opaque;
-
-	vm->pairs_used = pairs;
-	queues_again(vm);
-}
-
-/* ---- other news from the device ---- */
 
 /* What one peer has said about itself does not hold for the next. */
-static void vm_connected(void *opaque, bool connected)
+static void connected(void *opaque, bool is)
 {
-	struct vm_port *vm = opaque;
+	struct device_port *device = device_of(opaque);
 
-	vm->pairs_used = vm->port.spec.queues;
-	if (!vm->port.sw)
+	device->pairs_used = device->port.spec.queues;
+	if (!device->port.sw)
 		return;
-	port_offloads_set(&vm->port, 0);
-	port_mtu_set(&vm->port, vm->port.spec.mtu);
-	if (!connected)
-		sw_fdb_flush(vm->port.ports->sw, vm->port.sw);
+	port_offloads_set(&device->port, 0);
+	port_mtu_set(&device->port, device->port.spec.mtu);
+	if (!is)
+		sw_fdb_flush(device->port.ports->sw, device->port.sw);
 }
 
-static void vm_negotiated(void *opaque, uint64_t features)
+void port_offloads_settle(struct device_port *device)
 {
-	struct vm_port *vm = opaque;
+	unsigned offloads = ~0u;
 
-	port_offloads_set(&vm->port, vireo_net_offloads(vm->net));
-	vm_pairs_set(vm, vm->port.spec.queues); /* until it says otherwise on our control queue */
+	for (unsigned i = 0; i < device->port.spec.queues; i++)
+		if (device->pairs[i].taken)
+			offloads &= vireo_net_offloads(device->pairs[i].net);
+	port_offloads_set(&device->port, offloads);
+}
+
+static void negotiated(void *opaque, uint64_t features)
+{
+	struct device_port *device = device_of(opaque);
+
+	port_offloads_settle(device);
+	pairs_set(opaque, device->port.spec.queues); /* until it says otherwise on our control queue */
 }
 
 /* A RARP request as in RFC 903, whose source address makes every switch learn where the machine is now. */
-static void vm_announce(void *opaque, const uint8_t mac[6])
+static void announce(void *opaque, const uint8_t mac[6])
 {
 	static const uint8_t opening[] = {0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3};
-	struct vm_port *vm = opaque;
+	struct device_port *device = device_of(opaque);
 	uint8_t frame[60] = {0};
 	uint32_t left_out;
 	int err;
 
-	if (!rate_pass_now(&vm->announce_rate, &left_out))
+	if (!rate_pass_now(&device->announce_rate, &left_out))
 		return; /* each waits for a worker: no peer may pile up as many as it likes */
 	memset(frame, 0xff, 6);
 	memcpy(frame + 6, mac, 6);
 	memcpy(frame + 12, opening, sizeof(opening));
 	memcpy(frame + 22, mac, 6); /* sender */
 	memcpy(frame + 32, mac, 6); /* target */
-	err = sw_port_inject(vm->port.sw, frame, sizeof(frame));
+	err = sw_port_inject(device->port.sw, frame, sizeof(frame));
 	if (err)
-		log_warning(&vm->port.log, "not announced: %s", strerror(-err));
+		log_warning(&device->port.log, "not announced: %s", strerror(-err));
 }
 
-static void vm_mtu_set(void *opaque, uint16_t mtu)
+static void mtu_set(void *opaque, uint16_t mtu)
 {
-	struct vm_port *vm = opaque;
-
-	port_mtu_set(&vm->port, mtu);
+	port_mtu_set(&device_of(opaque)->port, mtu);
 }
 
 static const struct vireo_net_ops net_ops = {
 	.size = sizeof(net_ops),
-	.queue_started = vm_queue_started,
-	.queue_stop = vm_queue_stop,
-	.queue_enabled = vm_queue_enabled,
-	.connected = vm_connected,
-	.negotiated = vm_negotiated,
-	.pairs_set = vm_pairs_set,
-	.announce = vm_announce,
-	.mtu_set = vm_mtu_set,
+	.queue_started = port_queue_started,
+	.queue_stop = port_queue_stop,
+	.queue_enabled = port_queue_enabled,
+	.connected = connected,
+	.negotiated = negotiated,
+	.pairs_set = pairs_set,
+	.announce = announce,
+	.mtu_set = mtu_set,
+};
+
+static const struct device_sort one_device = {
+	.bytes = sizeof(struct device_port),
+	.ops = &net_ops,
+	.receives = receives,
 };
 
 /* ---- making and ending it ---- */
 
-static void vm_readable(void *opaque, uint32_t events)
+static void queues_again(void *opaque)
 {
-	struct vm_port *vm = opaque;
-	int err = vireo_endpoint_dispatch(vm->endpoint);
+	port_queues_settle(opaque);
+}
 
-	if (!err || vm->closing) /* closing, it may be gone by now, port and all */
+static void readable(void *opaque, uint32_t events)
+{
+	struct device_port *device = opaque;
+	int err = vireo_endpoint_dispatch(device->endpoint);
+
+	if (!err || device->closing) /* closing, it may be gone by now, port and all */
 		return;
-	log_error(&vm->port.log, "its %s is lost: %s; remove and add the port", vm->port.kind->spec.endpoint->what, strerror(-err));
-	vm->lost = true;
-	loop_remove(&vm->watch);
+	log_error(&device->port.log, "its %s is lost: %s; remove and add the port",
+		  device->port.kind->spec.endpoint->what, strerror(-err));
+	device->lost = true;
+	loop_remove(&device->watch);
 }
 
-static int vm_watch(struct vm_port *vm)
+static int watch(struct device_port *device)
 {
-	return loop_add(vm->port.ports->loop, vireo_endpoint_fd(vm->endpoint), EPOLLIN, vm_readable, vm,
-			&vm->watch);
+	return loop_add(device->port.ports->loop, vireo_endpoint_fd(device->endpoint), EPOLLIN, readable, device,
+			&device->watch);
 }
 
-static int net_open(struct vm_port *vm)
+/* The device of `pairs` pairs from `first` on. */
+static int net_open(struct device_pair *first, unsigned pairs)
 {
-	const struct port_spec *spec = &vm->port.spec;
+	const struct device_port *device = first->device;
+	const struct port_spec *spec = &device->port.spec;
+	char name[SPEC_NAME_BYTES + 16];
 	struct vireo_net_config config = {
 		.size = sizeof(config),
-		.pairs = spec->queues,
+		.pairs = pairs,
 		.mtu = spec->mtu,
-		.set_mac = spec->set_mac,
-		.features_off = spec->at.endpoint.ring_features_off,
-		.ops = &net_ops,
-		.opaque = vm,
-		.log = logger_log(&vm->logger, vm->port.ports->log_level),
-		.name = spec->at.name,
-		.faults = vm->port.ports->faults,
-		.notifier = vm->port.ports->notifier,
-		.memory = vm->port.ports->memory,
+		.set_mac = spec->set_mac && !device->sort->device_each, /* vhost's ioctls tell nobody */
+		.features_off = device->sort->features_off | spec->at.endpoint.ring_features_off,
+		.ops = device->sort->ops,
+		.opaque = first,
+		.log = logger_log(&first->device->logger, device->port.ports->log_level),
+		.name = name,
+		.faults = device->port.ports->faults,
+		.notifier = device->port.ports->notifier,
+		.memory = device->port.ports->memory,
 		.memory_max_bytes = spec->at.endpoint.memory_max_bytes,
 	};
+	int err;
 
-	vm->logger.rate = &vm->port.log_rate; /* no subject: the library's lines begin with the name */
-	vm->logger.rated = spec->at.name;
-	memcpy(config.mac, spec->macs[0], sizeof(config.mac));
-	return vireo_net_new(&config, &vm->net);
+	if (device->sort->device_each)
+		snprintf(name, sizeof(name), "%s: pair %u", spec->at.name, first->index);
+	else
+		snprintf(name, sizeof(name), "%s", spec->at.name);
+	if (config.set_mac)
+		memcpy(config.mac, spec->macs[0], sizeof(config.mac));
+	err = vireo_net_new(&config, &first->net);
+	for (unsigned i = 0; !err && i < pairs; i++) {
+		first[i].net = first->net;
+		first[i].at = i;
+		first[i].taken = !device->sort->device_each;
+	}
+	return err;
+}
+
+/* How many pairs a device has. */
+static unsigned net_pairs(const struct device_port *device)
+{
+	return device->sort->device_each ? 1 : device->port.spec.queues;
+}
+
+static int device_endpoint_open(struct device_port *device, char *why)
+{
+	const struct spec *spec = &device->port.spec.at;
+	struct vireo_endpoint_config config;
+	int err;
+
+	endpoint_config(spec, &config);
+	if (device->sort->config)
+		device->sort->config(device, &config);
+	err = endpoint_open(spec, device->sort->config ? NULL : vireo_net_device(device->pairs[0].net), &config,
+			    &device->endpoint, why);
+	if (err)
+		return err;
+	err = watch(device);
+	if (err)
+		spec->kind->endpoint->explain(err, spec, why);
+	return err;
+}
+
+static int device_start(struct device_port *device, char *why)
+{
+	const struct spec *spec = &device->port.spec.at;
+	int err = retry_init(&device->retry, device->port.ports->loop, &device->port.log, queues_again, device);
+
+	if (!err && device->sort->init)
+		err = device->sort->init(device);
+	for (unsigned i = 0; !err && i < device->port.spec.queues; i += net_pairs(device))
+		err = net_open(&device->pairs[i], net_pairs(device));
+	if (!err)
+		err = port_join(&device->port);
+	if (!err)
+		return device_endpoint_open(device, why);
+	spec->kind->endpoint->explain(err, spec, why);
+	return err;
+}
+
+static struct device_port *device_new(const struct device_sort *sort, struct ports *ports, const struct port_spec *spec)
+{
+	struct device_port *device = calloc(1, sort->bytes);
+	struct device_pair *pairs = calloc(spec->queues, sizeof(*pairs));
+
+	if (!device || !pairs) {
+		free(device);
+		free(pairs);
+		return NULL;
+	}
+	port_init(&device->port, ports, port_kind_of(&spec->at), spec);
+	device->port.in_queues = device->port.out_queues = device->pairs_used = spec->queues;
+	device->sort = sort;
+	device->logger.rate = &device->port.log_rate; /* no subject: the library's lines begin with the name */
+	device->logger.rated = device->port.spec.at.name;
+	device->pairs = pairs;
+	for (unsigned i = 0; i < spec->queues; i++) {
+		pairs[i] = (struct device_pair){.device = device, .index = i};
+		pairs[i].queues[0] = (struct device_queue){.pair = &pairs[i], .out = true};
+		pairs[i].queues[1] = (struct device_queue){.pair = &pairs[i]};
+	}
+	return device;
 }
 
 void device_port_free(struct port *port)
 {
-	struct vm_port *vm = container_of(port, struct vm_port, port);
+	struct device_port *device = container_of(port, struct device_port, port);
 
-	retry_fini(&vm->retry);
-	vireo_net_free(vm->net);
-	free(vm);
+	for (unsigned i = 0; i < port->spec.queues; i += net_pairs(device))
+		vireo_net_free(device->pairs[i].net);
+	retry_fini(&device->retry);
+	if (device->sort->fini)
+		device->sort->fini(device);
+	free(device->pairs);
+	free(device);
 }
 
-static int vm_start(struct vm_port *vm, char *why)
+int device_port_open_as(const struct device_sort *sort, struct ports *ports, const struct port_spec *spec,
+			struct port **ret_port, char why[SPEC_WHY_BYTES])
 {
-	int err = retry_init(&vm->retry, vm->port.ports->loop, &vm->port.log, queues_again, vm);
+	struct device_port *device = device_new(sort, ports, spec);
+	int err;
 
-	if (!err)
-		err = net_open(vm);
-	if (!err)
-		err = port_join(&vm->port);
-	if (err)
-		vm->port.kind->spec.endpoint->explain(err, &vm->port.spec.at, why);
-	else
-		err = endpoint_open(&vm->port.spec.at, vireo_net_device(vm->net), NULL, &vm->endpoint, why);
-	if (!err) {
-		err = vm_watch(vm);
-		if (err)
-			vm->port.kind->spec.endpoint->explain(err, &vm->port.spec.at, why);
+	if (!device) {
+		spec->at.kind->endpoint->explain(-ENOMEM, &spec->at, why);
+		return -ENOMEM;
 	}
+	err = device_start(device, why);
+	if (!err) {
+		*ret_port = &device->port;
+		return 0;
+	}
+	vireo_endpoint_close(device->endpoint, NULL, NULL); /* nobody has come yet: it is gone at once */
+	if (device->port.sw)
+		port_abandon(&device->port);
+	else
+		device_port_free(&device->port);
 	return err;
-}
-
-static struct vm_port *vm_new(struct ports *ports, const struct port_spec *spec)
-{
-	struct vm_port *vm = calloc(1, sizeof(*vm) + 2 * spec->queues * sizeof(vm->queues[0]));
-
-	if (!vm)
-		return NULL;
-	port_init(&vm->port, ports, port_kind_of(&spec->at), spec);
-	vm->port.in_queues = vm->port.out_queues = vm->pairs_used = spec->queues;
-	for (unsigned i = 0; i < 2 * spec->queues; i++)
-		vm->queues[i] = (struct vm_queue){.vm = vm, .index = i};
-	return vm;
 }
 
 int device_port_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char why[SPEC_WHY_BYTES])
 {
-	struct vm_port *vm = vm_new(ports, spec);
-	int err;
-
-	if (!vm) {
-		spec->at.kind->endpoint->explain(-ENOMEM, &spec->at, why);
-		return -ENOMEM;
-	}
-	err = vm_start(vm, why);
-	if (!err) {
-		*ret_port = &vm->port;
-		return 0;
-	}
-	vireo_endpoint_close(vm->endpoint, NULL, NULL); /* nobody has come yet: it is gone at once */
-	if (vm->port.sw)
-		port_abandon(&vm->port);
-	else
-		device_port_free(&vm->port);
-	return err;
+	return device_port_open_as(&one_device, ports, spec, ret_port, why);
 }
 
-static void vm_closed(void *opaque)
+static void closed(void *opaque)
 {
-	struct vm_port *vm = opaque;
+	struct device_port *device = opaque;
 
-	loop_remove(&vm->watch);
-	vm->endpoint = NULL;
-	port_closed(&vm->port);
+	loop_remove(&device->watch);
+	device->endpoint = NULL;
+	port_closed(&device->port);
 }
 
 /* The endpoint is dispatched until it is gone. One that was lost is watched again for that. */
 void device_port_close(struct port *port)
 {
-	struct vm_port *vm = container_of(port, struct vm_port, port);
+	struct device_port *device = container_of(port, struct device_port, port);
 
-	vm->closing = true;
-	if (!vm->watch && vm_watch(vm))
-		log_error(&vm->port.log, "its %s cannot be closed in order", vm->port.kind->spec.endpoint->what);
-	vireo_endpoint_close(vm->endpoint, vm_closed, vm);
+	device->closing = true;
+	if (!device->watch && watch(device))
+		log_error(&device->port.log, "its %s cannot be closed in order", port->kind->spec.endpoint->what);
+	vireo_endpoint_close(device->endpoint, closed, device);
+}
+
+/* ---- what is told of it ---- */
+
+const char *device_port_end_state(const struct port *port)
+{
+	const struct device_port *device = (const struct device_port *)port;
+
+	if (!device->closing && !device->lost)
+		return NULL;
+	return device->lost ? "failed" : "closing";
 }
 
 const char *device_port_state(const struct port *port)
 {
-	const struct vm_port *vm = (const struct vm_port *)port;
+	const struct device_port *device = (const struct device_port *)port;
 	struct vireo_endpoint_peer peer = {.size = sizeof(peer)};
+	const char *end = device_port_end_state(port);
 
-	if (vm->closing || vm->lost)
-		return vm->lost ? "failed" : "closing";
-	if (!vireo_endpoint_connected(vm->endpoint))
+	if (end)
+		return end;
+	if (!vireo_endpoint_connected(device->endpoint))
 		return port->kind->spec.endpoint->waiting(&port->spec.at);
-	return vireo_endpoint_peer(vm->endpoint, &peer) && !peer.started ? "occupied" : "connected";
+	return vireo_endpoint_peer(device->endpoint, &peer) && !peer.started ? "occupied" : "connected";
 }
 
 pid_t device_port_peer(const struct port *port)
 {
-	const struct vm_port *vm = (const struct vm_port *)port;
+	const struct device_port *device = (const struct device_port *)port;
 	struct vireo_endpoint_peer peer = {.size = sizeof(peer)};
 
-	return !vm->closing && !vm->lost && vireo_endpoint_peer(vm->endpoint, &peer) ? peer.process : 0;
+	return !device_port_end_state(port) && vireo_endpoint_peer(device->endpoint, &peer) ? peer.process : 0;
 }
 
+/* Each device has a table and a limit of its own. */
 void device_port_memory_use(const struct port *port, struct vireo_memory_use *ret_use)
 {
-	const struct vm_port *vm = (const struct vm_port *)port;
+	const struct device_port *device = (const struct device_port *)port;
+	struct vireo_memory_use use;
 
-	vireo_device_memory_use(vireo_net_device(vm->net), ret_use);
+	vireo_device_memory_use(vireo_net_device(device->pairs[0].net), ret_use);
+	for (unsigned i = net_pairs(device); i < port->spec.queues; i += net_pairs(device)) {
+		vireo_device_memory_use(vireo_net_device(device->pairs[i].net), &use);
+		ret_use->mapped_bytes += use.mapped_bytes;
+		ret_use->mappings += use.mappings;
+		ret_use->made_bytes += use.made_bytes;
+	}
 }

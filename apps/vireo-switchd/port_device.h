@@ -2,23 +2,91 @@
 #ifndef SWITCHD_PORT_DEVICE_H
 #define SWITCHD_PORT_DEVICE_H
 
-/* A network device as a port, whatever sort of endpoint it is offered at: what a kind with an endpoint is made of. */
+/*
+ * Network devices at an endpoint as a port: what a kind with an endpoint is made of. Its pairs of queues are those of one
+ * device, or of a device each; transmit queue 2i + 1 is the switch's in queue i, receive queue 2i the switch's out queue i.
+ */
 
+#include "daemon/retry.h"
 #include "port.h"
 
+struct device_pair;
+struct device_port;
+struct loop_watch;
+struct vireo_endpoint;
+struct vireo_endpoint_config;
 struct vireo_net;
+struct vireo_net_ops;
 
+struct device_queue {
+	struct device_pair *pair;
+	bool out; /* receive */
+	/* The three facts: see port_device_queue.c. */
+	bool running, leaving, stopping;
+};
 
-/* The kind's row; its spec has an endpoint. */
+struct device_pair {
+	struct device_port *device;
+	struct vireo_net *net;
+	unsigned index; /* the port's */
+	unsigned at;	/* the net's */
+	bool used;	/* the guest has put a buffer into the receive queue since that started: see port_cuse.c */
+	bool taken;	/* an opener has it: see port_cuse.c */
+	struct device_queue queues[2]; /* as the device has them: receive, transmit */
+};
+
+struct device_port {
+	struct port port;
+	const struct device_sort *sort;
+	struct vireo_endpoint *endpoint;
+	struct loop_watch *watch;
+	unsigned pairs_used;
+	struct logger logger; /* what the library says: mostly about the peer, as often as the peer likes */
+	struct rate announce_rate;
+	struct retry retry; /* of queues that the switch could not take */
+	bool lost;	    /* the endpoint has failed for good */
+	bool closing;
+	struct device_pair *pairs; /* so many as the spec has queues */
+};
+
+/* What a kind decides by itself. */
+struct device_sort {
+	size_t bytes;		/* of what begins with struct device_port */
+	bool device_each;	/* each pair is a device by itself */
+	uint64_t features_off;	/* not offered */
+	/* The devices' ops, with the device's first pair as their opaque. */
+	const struct vireo_net_ops *ops;
+	/* Does the switch send frames to a pair whose receive queue is there? May be asked while that queue is nobody's only. */
+	bool (*receives)(struct device_pair *pair);
+	/* Before anything is opened; NULL: nothing to do. 0, or a negative errno. */
+	int (*init)(struct device_port *device);
+	void (*fini)(struct device_port *device); /* also after init has failed; NULL: nothing to do */
+	/* Adds to what the spec says of the endpoint, which is opened without a device then; NULL: nothing. */
+	void (*config)(struct device_port *device, struct vireo_endpoint_config *config);
+};
+
+int device_port_open_as(const struct device_sort *sort, struct ports *ports, const struct port_spec *spec,
+			struct port **ret_port, char why[SPEC_WHY_BYTES]);
+
+/* The kind's row; its spec has an endpoint. device_port_open: one device with all pairs. */
 int device_port_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char why[SPEC_WHY_BYTES]);
 extern const struct sw_port_ops device_port_ops;
 void device_port_close(struct port *port);
 void device_port_free(struct port *port);
 const char *device_port_state(const struct port *port);
+const char *device_port_end_state(const struct port *port); /* NULL: it neither closes nor has failed */
 pid_t device_port_peer(const struct port *port);
 void device_port_memory_use(const struct port *port, struct vireo_memory_use *ret_use);
 
-/* What a network device has counted at its queue `index`, in the switch's terms. Any thread. */
-void device_queue_stats(const struct vireo_net *net, unsigned index, struct sw_queue_stats *ret_stats);
+/* Offloads that all pairs take which are `taken`, since frames may go to any. */
+void port_offloads_settle(struct device_port *device);
+
+/* ---- port_device_queue.c: queues come and go; net ops ---- */
+
+void port_queue_settle(struct device_queue *queue);
+void port_queues_settle(struct device_port *device);
+void port_queue_started(void *opaque, unsigned queue);
+void port_queue_stop(void *opaque, unsigned queue);
+void port_queue_enabled(void *opaque, unsigned queue, bool enabled);
 
 #endif

@@ -24,8 +24,10 @@
 static struct ports ports;
 static struct vireo_net_ops ops; /* of the device that is open */
 static void *opaque;
+static void *opaques[2]; /* of the devices, in order */
+static unsigned nets;
 static unsigned refuse; /* so many additions */
-static unsigned asked, present[2], quiesced;
+static unsigned asked, present[2][2], quiesced;
 static char lines[4][128];
 static unsigned line_count;
 
@@ -34,8 +36,9 @@ static unsigned line_count;
 int vireo_net_new(const struct vireo_net_config *config, struct vireo_net **ret_net)
 {
 	memcpy(&ops, config->ops, sizeof(ops));
-	opaque = config->opaque;
-	*ret_net = (struct vireo_net *)&ops;
+	assert_true(nets < 2);
+	opaque = opaques[nets] = config->opaque;
+	*ret_net = (struct vireo_net *)&opaques[nets++];
 	return 0;
 }
 
@@ -45,7 +48,7 @@ void vireo_net_free(struct vireo_net *net)
 
 struct vireo_device *vireo_net_device(struct vireo_net *net)
 {
-	return (struct vireo_device *)&ops;
+	return (struct vireo_device *)net;
 }
 
 void vireo_device_memory_use(const struct vireo_device *device, struct vireo_memory_use *ret_use)
@@ -67,9 +70,19 @@ void vireo_net_queue_quiesced(struct vireo_net *net, uint32_t queue)
 	quiesced++;
 }
 
+static unsigned available; /* in any receive queue */
+
+unsigned vireo_queue_available(struct vireo_queue *queue)
+{
+	return available;
+}
+
+static struct vireo_cuse_config node; /* of the endpoint that is open */
+
 int vireo_endpoint_open(struct vireo_device *device, const char *address, const struct vireo_endpoint_config *config,
 			struct vireo_endpoint **ret_endpoint)
 {
+	node = config->cuse;
 	*ret_endpoint = (struct vireo_endpoint *)&ops;
 	return 0;
 }
@@ -166,7 +179,7 @@ void port_init(struct port *port, struct ports *of, const struct port_kind *of_k
 	port->kind = of_kind;
 	port->ports = of;
 	port->spec = *spec;
-	port->log = logger_log(NULL, VIREO_LOG_INFO);
+	port->log = port->peer_log = logger_log(NULL, VIREO_LOG_INFO);
 }
 
 int port_join(struct port *port)
@@ -209,18 +222,18 @@ int sw_queue_add(struct sw_port *port, bool out, unsigned queue)
 		refuse--;
 		return -ENOSPC; /* fs.epoll.max_user_watches */
 	}
-	present[out]++;
+	present[out][queue]++;
 	return 0;
 }
 
 bool sw_queue_present(const struct sw_port *port, bool out, unsigned queue)
 {
-	return present[out];
+	return present[out][queue];
 }
 
 void sw_queue_remove(struct sw_port *port, bool out, unsigned queue, void (*done)(void *opaque), void *done_opaque)
 {
-	present[out] = 0;
+	present[out][queue] = 0;
 	done(done_opaque);
 }
 
@@ -231,22 +244,33 @@ static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
 }
 
 static const struct endpoint_kind endpoint = {.what = "door", .config = config};
-static const struct port_kind kind = {.spec = {.type = "made-up", .endpoint = &endpoint}};
+static const struct port_kind kind = {.spec = {.type = "made-up", .endpoint = &endpoint}, .open = device_port_open};
 
-static int set_up(void **state)
+static int open_port(void **state, const struct port_kind *of_kind, unsigned queues)
 {
-	const struct port_spec spec = {.at.kind = &kind.spec, .queues = 1};
+	const struct port_spec spec = {.at = {.kind = &of_kind->spec, .address = "a"}, .queues = queues};
 	char why[SPEC_WHY_BYTES];
 	struct port *port;
 
-	refuse = asked = present[0] = present[1] = quiesced = line_count = 0;
+	refuse = asked = quiesced = line_count = nets = available = 0;
+	memset(present, 0, sizeof(present));
 	if (loop_new(&ports.loop))
 		return -1;
 	endpoint_fd = eventfd(0, 0);
-	if (device_port_open(&ports, &spec, &port, why))
+	if (of_kind->open(&ports, &spec, &port, why))
 		return -1;
 	*state = port;
 	return 0;
+}
+
+static int set_up(void **state)
+{
+	return open_port(state, &kind, 1);
+}
+
+static int set_up_node(void **state)
+{
+	return open_port(state, &port_cuse, 2);
 }
 
 static int tear_down(void **state)
@@ -270,10 +294,10 @@ static void queue_that_could_not_be_added_is_tried_again(void **state)
 	refuse = 3;
 	ops.queue_started(opaque, 1);
 	ops.queue_started(opaque, 0);
-	assert_false(present[false] || present[true]);
+	assert_false(present[false][0] || present[true][0]);
 	wait_until_asked(5);
-	assert_int_equal(present[false], 1);
-	assert_int_equal(present[true], 1);
+	assert_int_equal(present[false][0], 1);
+	assert_int_equal(present[true][0], 1);
 	assert_int_equal(line_count, 2); /* one when it began, one when it was over */
 	assert_non_null(strstr(lines[0], "queue 1 is not served: No space left on device; trying again"));
 	assert_non_null(strstr(lines[1], "served again"));
@@ -289,8 +313,51 @@ static void queue_that_was_stopped_meanwhile_is_not(void **state)
 	wait_until_asked(2);
 	for (unsigned i = 0; i < 2 * RETRY_MS / 10; i++)
 		loop_dispatch(ports.loop, 10);
-	assert_false(present[false]);
+	assert_false(present[false][0]);
 	assert_int_equal(asked, 2);
+}
+
+static void second_pair_of_a_node_gets_frames_when_its_guest_has_put_a_buffer_there(void **state)
+{
+	ops.queue_started(opaques[0], 0);
+	ops.queue_started(opaques[1], 0);
+	ops.queue_started(opaques[1], 1);
+	assert_int_equal(present[true][0], 1); /* the first pair is always used */
+	assert_int_equal(present[false][1], 1);
+	assert_int_equal(present[true][1], 0);
+	available = 1;
+	for (unsigned i = 0; i < 1000 && !present[true][1]; i++)
+		loop_dispatch(ports.loop, 10);
+	assert_int_equal(present[true][1], 1);
+	available = 0;
+	ops.queue_stop(opaques[1], 0);
+	assert_int_equal(present[true][1], 0);
+	assert_int_equal(quiesced, 1);
+	ops.queue_started(opaques[1], 0); /* anew: what was used before is not */
+	assert_int_equal(present[true][1], 0);
+}
+
+static void node_is_one_process_and_has_so_many_pairs(void **state)
+{
+	struct vireo_endpoint_opener opener = {.size = sizeof(opener), .number = 1, .process = 7};
+	struct vireo_device *first, *second, *third = NULL;
+
+	assert_string_equal(port_cuse.state(*state), "waiting");
+	assert_int_equal(node.device_new(node.device_opaque, &opener, &first), 0);
+	assert_string_equal(port_cuse.state(*state), "connected");
+	opener.process = 8;
+	assert_int_equal(node.device_new(node.device_opaque, &opener, &third), -EBUSY);
+	opener.process = 7;
+	assert_int_equal(node.device_new(node.device_opaque, &opener, &second), 0);
+	assert_ptr_not_equal(first, second);
+	assert_int_equal(node.device_new(node.device_opaque, &opener, &third), -EBUSY);
+	node.device_gone(node.device_opaque, first);
+	assert_string_equal(port_cuse.state(*state), "connected");
+	node.device_gone(node.device_opaque, second);
+	assert_string_equal(port_cuse.state(*state), "waiting");
+	opener.process = 8;
+	assert_int_equal(node.device_new(node.device_opaque, &opener, &third), 0);
+	assert_ptr_equal(third, first);
 }
 
 int main(void)
@@ -298,6 +365,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(queue_that_could_not_be_added_is_tried_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(queue_that_was_stopped_meanwhile_is_not, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(second_pair_of_a_node_gets_frames_when_its_guest_has_put_a_buffer_there,
+						set_up_node, tear_down),
+		cmocka_unit_test_setup_teardown(node_is_one_process_and_has_so_many_pairs, set_up_node, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The queues of network devices as queues of the switch. Per queue three facts are kept, in the control thread only:
+ *   running    the device has handed the queue out, and not asked for it back
+ *   leaving    sw_queue_remove() is under way
+ *   stopping   the device waits for vireo_net_queue_quiesced()
+ * and port_queue_settle() brings the switch in line with them whenever one changes. A receive queue to which the kind
+ * wants no frames sent is kept out of the switch, so that none is spread to it.
+ */
+#include "port_device.h"
+#include "vireo/net.h"
+
+/* ---- workers ---- */
+
+static const struct device_pair *pair_of(void *opaque, unsigned queue)
+{
+	const struct device_port *device = opaque;
+
+	return &device->pairs[queue];
+}
+
+static int receive(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max)
+{
+	const struct device_pair *pair = pair_of(opaque, queue);
+
+	return vireo_net_transmit_look(pair->net, pair->at, frames, max);
+}
+
+static void expect(void *opaque, unsigned queue)
+{
+	const struct device_pair *pair = pair_of(opaque, queue);
+
+	vireo_net_transmit_expect(pair->net, pair->at);
+}
+
+static void release(void *opaque, unsigned queue)
+{
+	const struct device_pair *pair = pair_of(opaque, queue);
+
+	vireo_net_transmit_complete(pair->net, pair->at);
+}
+
+static int deliver(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
+{
+	const struct device_pair *pair = pair_of(opaque, queue);
+
+	return vireo_net_receive_deliver(pair->net, pair->at, frames, count);
+}
+
+static void flush(void *opaque, unsigned queue)
+{
+	const struct device_pair *pair = pair_of(opaque, queue);
+
+	vireo_net_receive_flush(pair->net, pair->at);
+}
+
+static int kick_fd(void *opaque, unsigned queue)
+{
+	const struct device_pair *pair = pair_of(opaque, queue);
+
+	return vireo_net_kick_fd(pair->net, 2 * pair->at + 1);
+}
+
+static bool kick_enable(void *opaque, unsigned queue, bool on)
+{
+	const struct device_pair *pair = pair_of(opaque, queue);
+
+	return vireo_net_kick_enable(pair->net, 2 * pair->at + 1, on);
+}
+
+static void stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
+{
+	const struct device_pair *pair = pair_of(opaque, queue);
+	struct vireo_net_queue_stats s;
+
+	vireo_net_queue_stats(pair->net, 2 * pair->at + !out, &s);
+	*ret = (struct sw_queue_stats){
+		.frames = s.frames,
+		.bytes = s.bytes,
+		.no_buffer = s.no_buffer,
+		.too_long = s.too_long,
+		.offload_refused = s.offload_refused,
+		.filtered = s.filtered,
+		.disabled = s.disabled,
+		.runt = s.runt,
+		.bad_offload = s.bad_offload,
+	};
+}
+
+const struct sw_port_ops device_port_ops = {
+	.receive = receive,
+	.release = release,
+	.deliver = deliver,
+	.flush = flush,
+	.kick_fd = kick_fd,
+	.expect = expect,
+	.kick_enable = kick_enable,
+	.stats = stats,
+};
+
+/* ---- queues come and go ---- */
+
+static void queue_left(void *opaque)
+{
+	struct device_queue *q = opaque;
+
+	q->leaving = false;
+	port_queue_settle(q);
+}
+
+/* A transmit queue that is disabled is still emptied. */
+static bool queue_wanted(const struct device_queue *q)
+{
+	return q->running && (!q->out || q->pair->device->sort->receives(q->pair));
+}
+
+void port_queue_settle(struct device_queue *q)
+{
+	struct device_pair *pair = q->pair;
+	struct sw_port *sw = pair->device->port.sw;
+	bool wanted;
+	int err;
+
+	if (q->leaving)
+		return; /* queue_left() comes back here */
+	wanted = queue_wanted(q);
+	if (wanted && !sw_queue_present(sw, q->out, pair->index)) {
+		err = sw_queue_add(sw, q->out, pair->index);
+		if (err)
+			retry_later(&pair->device->retry, 2 * pair->index + !q->out, err);
+	} else if (!wanted && sw_queue_present(sw, q->out, pair->index)) {
+		q->leaving = true;
+		sw_queue_remove(sw, q->out, pair->index, queue_left, q);
+	} else if (q->stopping) {
+		q->stopping = false;
+		vireo_net_queue_quiesced(pair->net, 2 * pair->at + !q->out);
+	}
+}
+
+void port_queues_settle(struct device_port *device)
+{
+	for (unsigned i = 0; i < 2 * device->port.spec.queues && !device->closing; i++)
+		port_queue_settle(&device->pairs[i / 2].queues[i % 2]);
+}
+
+/* NULL: the control queue. */
+static struct device_queue *queue_of(struct device_pair *first, unsigned queue)
+{
+	unsigned pairs = first->device->sort->device_each ? 1 : first->device->port.spec.queues;
+
+	return queue < 2 * pairs ? &first[queue / 2].queues[queue % 2] : NULL;
+}
+
+void port_queue_started(void *opaque, unsigned queue)
+{
+	struct device_queue *q = queue_of(opaque, queue);
+
+	if (!q)
+		return;
+	q->running = true;
+	if (q->out)
+		q->pair->used = false;
+	port_queue_settle(q);
+}
+
+void port_queue_stop(void *opaque, unsigned queue)
+{
+	struct device_pair *first = opaque;
+	struct device_queue *q = queue_of(first, queue);
+
+	if (!q) {
+		vireo_net_queue_quiesced(first->net, queue);
+		return;
+	}
+	q->running = false;
+	q->stopping = true;
+	port_queue_settle(q);
+}
+
+void port_queue_enabled(void *opaque, unsigned queue, bool enabled)
+{
+	struct device_queue *q = queue_of(opaque, queue);
+
+	if (q)
+		port_queue_settle(q);
+}
