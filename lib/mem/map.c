@@ -276,6 +276,43 @@ const struct map_region *map_find(const struct map *map, uint64_t gpa)
 	return region_find(map->regions, map->count, gpa);
 }
 
+/* The region of either kind that holds gpa, and permits `access` (0: everything). */
+static const struct map_region *region_for(const struct map *map, uint64_t gpa, unsigned access)
+{
+	const struct map_region *r = map_find(map, gpa);
+
+	if (r || !access)
+		return r;
+	r = region_find(map->regions + map->count, map->limited, gpa);
+	return r && (r->access & access) == access ? r : NULL;
+}
+
+/* Views join neighbours: a region may be part of a larger one now, or of several. */
+static bool region_kept(const struct map *map, const struct map_region *old, unsigned access)
+{
+	uint64_t into;
+
+	for (uint64_t done = 0; done < old->size_bytes; done += into) {
+		const struct map_region *r = region_for(map, old->gpa + done, access);
+
+		if (!r)
+			return false;
+		into = old->gpa + done - r->gpa;
+		if (r->host + into != old->host + done || r->uaddr + into != old->uaddr + done)
+			return false;
+		into = r->size_bytes - into;
+	}
+	return true;
+}
+
+bool map_keeps(const struct map *map, const struct map *old)
+{
+	for (unsigned i = 0; old && i < old->count + old->limited; i++)
+		if (!map || !region_kept(map, &old->regions[i], i < old->count ? 0 : old->regions[i].access))
+			return false;
+	return true;
+}
+
 void *map_at(const struct map *map, struct map_cache *cache, uint64_t gpa, bool write, uint64_t *ret_usable)
 {
 	void *host = map_gpa(map, cache, gpa, ret_usable);

@@ -106,6 +106,12 @@ int map_with(const struct map *old, const struct map_spec *spec, int fd, const s
 /* `old` less (one time) the region that matches spec's gpa, uaddr and size; the offset is ignored. -ENOENT. */
 int map_without(const struct map *old, const struct map_spec *spec, struct map **ret_map);
 
+/*
+ * Does `map` show all that `old` (NULL: nothing) shows, where that does, and permit as much? What has been found by `old` then
+ * holds as long as `map` does.
+ */
+bool map_keeps(const struct map *map, const struct map *old);
+
 struct map *map_ref(struct map *map);
 void map_unref(struct map *map); /* takes NULL; any thread; unmaps what nobody else holds */
 

@@ -518,9 +518,43 @@ static void region_that_is_as_it_was_keeps_its_mmap(void **state)
 	close(other);
 }
 
+static void map_keeps_what_lies_where_it_lay(void **state)
+{
+	const struct map_spec specs[] = {
+		{ .gpa = 0, .size_bytes = MIB, .uaddr = UADDR },
+		{ .gpa = 2 * MIB, .size_bytes = MIB, .uaddr = UADDR + 2 * MIB },
+	};
+	const struct map_spec moved = { .gpa = 0, .size_bytes = MIB, .uaddr = UADDR + MIB };
+	int fds[] = { memory(MIB), memory(MIB), memory(MIB) }, others[] = { fds[2], fds[1] };
+	struct map *one, *two, *less, *other, *elsewhere;
+	const char *why;
+
+	assert_int_equal(map_new(NULL, specs, fds, 1, NULL, &one, &why), 0);
+	assert_int_equal(map_with(one, &specs[1], fds[1], NULL, &two, &why), 0);
+	assert_int_equal(map_without(two, &specs[0], &less), 0);
+	assert_int_equal(map_new(two, specs, others, 2, NULL, &other, &why), 0);
+	assert_int_equal(map_new(one, &moved, fds, 1, NULL, &elsewhere, &why), 0);
+	assert_true(map_keeps(NULL, NULL) && map_keeps(one, NULL));
+	assert_true(map_keeps(one, one) && map_keeps(two, one));
+	assert_false(map_keeps(NULL, one));
+	assert_false(map_keeps(one, two));
+	assert_false(map_keeps(less, two) || map_keeps(less, one));
+	assert_true(map_keeps(two, less));
+	assert_false(map_keeps(other, two)); /* another file */
+	assert_false(map_keeps(elsewhere, one)); /* for the front end alone */
+	for (unsigned i = 0; i < 3; i++)
+		close(fds[i]);
+	map_unref(one);
+	map_unref(two);
+	map_unref(less);
+	map_unref(other);
+	map_unref(elsewhere);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(map_keeps_what_lies_where_it_lay),
 		cmocka_unit_test(region_of_no_size_is_refused),
 		cmocka_unit_test(region_that_wraps_round_is_refused),
 		cmocka_unit_test(region_beyond_its_file_is_refused),

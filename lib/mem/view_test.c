@@ -199,9 +199,50 @@ static void windows_permit_what_they_say(void **state)
 	map_unref(view);
 }
 
+static struct map *view_of(const struct map *memory, const struct map_window *windows, unsigned count)
+{
+	struct map *view;
+
+	assert_int_equal(map_view(memory, windows, count, &view, NULL), 0);
+	return view;
+}
+
+/* Of what is joined to its neighbour nothing is taken away; of what has become less permitted something is. */
+static void view_keeps_what_it_shows_and_permits(void **state)
+{
+	static const struct {
+		struct map_window now[3], then[3];
+		unsigned now_count, then_count;
+		bool kept;
+	} cases[] = {
+		{ { { 0, UADDR, PAGE, RW }, { PAGE, UADDR + PAGE, PAGE, RW } }, { { PAGE, UADDR + PAGE, PAGE, RW } }, 2, 1, true },
+		{ { { 0, UADDR, PAGE, RW } }, { { 0, UADDR, 2 * PAGE, RW } }, 1, 1, false },
+		{ { { PAGE, UADDR + PAGE, PAGE, RW } }, { { 0, UADDR, 2 * PAGE, RW } }, 1, 1, false },
+		{ { { 0, UADDR + PAGE, PAGE, RW } }, { { 0, UADDR, PAGE, RW } }, 1, 1, false },
+		{ { { 0, UADDR, PAGE, MAP_READ } }, { { 0, UADDR, PAGE, RW } }, 1, 1, false },
+		{ { { 0, UADDR, PAGE, RW } }, { { 0, UADDR, PAGE, MAP_READ } }, 1, 1, true },
+		{ { { 0, UADDR, PAGE, MAP_READ } }, { { 0, UADDR, PAGE, MAP_READ } }, 1, 1, true },
+		{ { { 0, UADDR, PAGE, MAP_WRITE } }, { { 0, UADDR, PAGE, MAP_READ } }, 1, 1, false },
+		{ { { 0, UADDR, 2 * PAGE, MAP_READ } }, { { PAGE, UADDR + PAGE, PAGE, MAP_READ } }, 1, 1, true },
+	};
+	struct map *memory = memory_new();
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct map *now = view_of(memory, cases[i].now, cases[i].now_count);
+		struct map *then = view_of(memory, cases[i].then, cases[i].then_count);
+
+		if (map_keeps(now, then) != cases[i].kept)
+			fail_msg("case %zu", i);
+		map_unref(now);
+		map_unref(then);
+	}
+	map_unref(memory);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(view_keeps_what_it_shows_and_permits),
 		cmocka_unit_test(windows_show_their_pages),
 		cmocka_unit_test(windows_that_go_on_are_one_region),
 		cmocka_unit_test(window_over_two_regions_is_two),
