@@ -3,6 +3,10 @@
 /*
  * A chain's pieces, away from the usual way (lay.h): descriptors that are empty or lie in several regions, tables that do, and
  * what is not in the map.
+ *
+ * An address that is not in it may have come after the map was looked for, at the beginning of the burst: the driver learns of new
+ * memory by way of others, and is as quick as we are. So a newer map is looked for where one fails. That look comes after the driver has
+ * been seen to name the address (pair AVAIL), and so it finds what was offered before the driver heard of it.
  */
 
 #include "ring/lay.h"
@@ -56,7 +60,9 @@ __cold int ring_lay_slowly(struct ring *ring, struct ring_pieces *p, uint64_t ad
 		return ring_break(ring, "descriptor wraps around the address space");
 	if (ring->look)
 		return ring_look_note(ring, addr, len, writable);
-	pieces = map_pieces(ring->map, &ring->buffers, addr, len, writable, p->iov, p->room);
+	do
+		pieces = map_pieces(ring->map, &ring->buffers, addr, len, writable, p->iov, p->room);
+	while (pieces == -EFAULT && ring_map_take(ring));
 	if (pieces == -ENOBUFS)
 		return ring_no_room(ring, p);
 	if (pieces < 0)
@@ -102,9 +108,12 @@ __cold int ring_table_read(struct ring *ring, uint64_t table, uint32_t index, st
 		return ring_break(ring, "indirect table wraps around the address space");
 	while (have < sizeof(bytes)) {
 		uint64_t usable;
-		const void *host = map_at(ring->map, &ring->tables, gpa + have, false, &usable);
+		const void *host;
 		uint32_t now;
 
+		do
+			host = map_at(ring->map, &ring->tables, gpa + have, false, &usable);
+		while (!host && ring_map_take(ring));
 		if (!host)
 			return ring_outside(ring, gpa + have, false, "indirect table outside guest memory" RING_SHARE_HINT);
 		now = (uint32_t)min_u64(usable, sizeof(bytes) - have);

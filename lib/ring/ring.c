@@ -249,8 +249,26 @@ __cold int ring_break(struct ring *ring, const char *why)
 	return -EPROTO;
 }
 
+struct map *ring_map_offer(struct ring *ring, struct map *map)
+{
+	/* Pairs with ring_map_take(): the new map is seen there as a whole, and its last look at the old one has been before. */
+	return __atomic_exchange_n(&ring->map_offered, map, __ATOMIC_ACQ_REL);
+}
+
+/* The caches hold indexes, which mean nothing now: each is checked when it is used. */
+__cold bool ring_map_take(struct ring *ring)
+{
+	struct map *map = __atomic_exchange_n(&ring->map_offered, NULL, __ATOMIC_ACQ_REL);
+
+	if (map)
+		ring->map = map;
+	return map;
+}
+
 int ring_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov, unsigned iov_max)
 {
+	if (unlikely(__atomic_load_n(&ring->map_offered, __ATOMIC_RELAXED)))
+		ring_map_take(ring);
 	if (unlikely(ring->special))
 		return ring->error ? -EPROTO : witness_pop(ring, chains, max, iov, iov_max);
 	return ring->is_packed ? packed_pop(ring, chains, max, iov, iov_max)

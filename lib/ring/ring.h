@@ -59,7 +59,7 @@ struct ring_setup {
 	 * and memory, and nothing is in doubt then.
 	 */
 	struct ring_witness witness;
-	struct map *map; /* borrowed, for as long as the ring is used */
+	struct map *map; /* borrowed, for as long as the ring uses it: see ring_map_offer() */
 };
 
 /* Bytes of each area (split with event_idx includes the event fields: 6 + 2n, 6 + 8n). */
@@ -87,6 +87,13 @@ const char *ring_setup_wrong(const struct ring_setup *setup);
 /* -EINVAL (size, alignment, what was in flight, the witness; *why says), -ENOMEM. */
 int ring_new(const struct ring_setup *setup, struct ring **ret_ring, const char **why);
 void ring_free(struct ring *ring);
+
+/*
+ * Any thread but two at once, while the ring is used: its next pop goes by `map` (borrowed), which keeps all that the ones before
+ * have (map_keeps()): what has been popped stays where it is, and so do the three areas. The ring never has more than two: returns the
+ * map that was offered last, if it will never be used; NULL: it is used (there is one), and the one before is not any more.
+ */
+struct map *ring_map_offer(struct ring *ring, struct map *map);
 
 /* See vireo_queue_pop() and friends: the same contracts. */
 int ring_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,

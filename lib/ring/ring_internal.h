@@ -47,6 +47,7 @@ struct ring {
 		struct packed_state packed;
 	};
 	const struct map *map;
+	struct map *map_offered; /* any thread (atomic): to be taken by the next pop, or NULL */
 	struct map_cache buffers; /* last region hit by payload ... */
 	struct map_cache tables; /* ... and by indirect tables: often another one */
 	uint32_t size;
@@ -81,6 +82,9 @@ struct ring {
 
 /* The driver lied: `why` (static) stays; returns -EPROTO. */
 int ring_break(struct ring *ring, const char *why);
+
+/* ring.c: goes by the map that has been offered. False: none has. What has been found by the one before still holds. */
+bool ring_map_take(struct ring *ring);
 
 /* split.c */
 int split_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
