@@ -7,7 +7,7 @@
  *
  * Life: vireo_device_new() -> vireo_endpoint_open() offers it to a peer -> the peer negotiates and
  * starts queues: ops->queue_started hands each queue to the data path -> ops->queue_stop asks for it
- * back (peer stops it, changes memory, goes away) and the data path answers with
+ * back (peer stops it, takes memory away, goes away) and the data path answers with
  * vireo_queue_quiesced() -> ... -> endpoint closed -> vireo_device_free().
  *
  * Threads: everything on a device, and all ops, in the device's control thread. vireo_queue_*

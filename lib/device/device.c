@@ -208,21 +208,6 @@ void device_reset(struct vireo_device *device)
 		device->ops.reset(device->opaque);
 }
 
-void device_map_set(struct vireo_device *device, struct map *map)
-{
-	struct map *old = device->map;
-
-	assert(!device_running(device));
-	device->map = map;
-	device->maps_set++;
-	map_unref(old);
-}
-
-struct map *device_map(const struct vireo_device *device)
-{
-	return device->map;
-}
-
 void device_drop_set(struct vireo_device *device, struct drop *drop)
 {
 	device->faults.drop = drop;

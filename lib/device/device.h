@@ -6,7 +6,7 @@
  * The verbs with which a transport drives a device. Each transport turns what its peer says into these; none
  * knows device types or descriptor formats. All in the control thread.
  *
- * Quiesce: whatever changes a queue or memory needs the queues quiet first. device_quiesce() takes queues back from the
+ * Quiesce: whatever changes a queue, or takes memory away, needs the queues quiet first. device_quiesce() takes queues back from the
  * data path, asynchronously; one quiesce at a time per device (a session handles one message at a
  * time). After the change device_resume() starts every queue that is complete again.
  *
@@ -88,7 +88,11 @@ void device_reset(struct vireo_device *device);
  */
 void device_settle(struct vireo_device *device);
 
-/* Takes over the caller's reference; all queues quiet. NULL: no memory. */
+/*
+ * Takes over the caller's reference. NULL: no memory. Queues that run go on, and take the map at their next pop: it has to keep
+ * all that the one before has, or all queues are quiet. False: it keeps it.
+ */
+bool device_map_takes_away(const struct vireo_device *device, const struct map *map);
 void device_map_set(struct vireo_device *device, struct map *map);
 struct map *device_map(const struct vireo_device *device); /* borrowed, or NULL */
 const struct map_faults *device_faults(const struct vireo_device *device);

@@ -19,6 +19,7 @@
  *	config_space.c
  *	queue_setup.c	what the peer says about queues
  *	queue_run.c	start, quiesce, control queues
+ *	map.c		the memory table, and which of them a running queue goes by
  *	miss.c		what queues wait for: addresses that are not in memory yet (miss.h)
  *	queue.c		a running queue in its worker's hands
  *	signal.c	how it signals, and what that may cost
@@ -57,6 +58,7 @@ struct vireo_queue {
 	int kick_fd;
 	struct bell call;
 	struct ring *ring; /* while it runs; then the worker's */
+	struct map *map, *map_next; /* while it runs: references to those that its ring may use, see map.c */
 	struct map_stitch *stitches[3]; /* while it runs: areas that lie in pieces, or NULL */
 	struct ring_record *record; /* see device_queue_record_set() */
 
@@ -113,7 +115,7 @@ struct vireo_device {
 	bool status_required;
 	bool patient; /* see device_patient_set() */
 	struct map *map;
-	uint64_t maps_set; /* counts them; changes while all queues are quiet, so workers may read it */
+	uint64_t maps_set; /* counts them; read by workers (atomic) */
 	unsigned quiesce_waits;
 	void (*quiesce_done)(void *opaque); /* NULL: no quiesce is pending */
 	void *quiesce_opaque;
@@ -145,6 +147,10 @@ void queue_lie_raise(struct vireo_queue *queue);
 void queue_halt(struct vireo_queue *queue, const char *why);
 void device_miss_raise(struct vireo_device *device); /* any thread: a queue has missed something */
 void device_event(void *opaque, uint32_t events); /* event_fd's watch */
+
+/* map.c */
+void queue_map_begin(struct vireo_queue *queue); /* of a queue that is to run, with a ring for the device's map */
+void queue_map_end(struct vireo_queue *queue); /* its ring has gone */
 
 /* queue_run.c */
 void queue_take_back(struct vireo_queue *queue); /* running: asks for it; what has lied is halted then */

@@ -39,7 +39,7 @@ void miss_raise(struct vireo_queue *queue, uint64_t gpa, bool write)
 	miss->missed = true;
 	miss->looked = false;
 	miss->gpa = gpa;
-	miss->maps = queue->device->maps_set;
+	miss->maps = __atomic_load_n(&queue->device->maps_set, __ATOMIC_RELAXED);
 	miss->write = write;
 	device_miss_raise(queue->device);
 }

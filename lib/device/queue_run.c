@@ -334,6 +334,7 @@ static void queue_start(struct vireo_queue *queue)
 	if (!queue_ring_new(queue, &setup, &why)) {
 		queue_remark(queue);
 		queue_base_note(queue, queue->ring);
+		queue_map_begin(queue);
 		queue_run(queue);
 		return;
 	}
@@ -455,6 +456,7 @@ void vireo_queue_quiesced(struct vireo_queue *queue)
 		queue_halt(queue, ring_error(queue->ring));
 	ring_free(queue->ring);
 	queue->ring = NULL;
+	queue_map_end(queue);
 	queue_unstitch(queue);
 	if (quiesced)
 		quiesce_drop(queue->device);

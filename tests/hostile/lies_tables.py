@@ -124,6 +124,40 @@ def removing_a_region_that_is_not_there(daemon):
             refused(peer, REM_MEM_REG, mem_region(*region))
 
 
+def traffic_while_memory_is_told(daemon, packed):
+    """A frame is sent to the port with each message about its memory. Every one of them arrives."""
+    count, room = 50, 128
+    with daemon.connect() as peer:
+        receive, transmit = peer.ready(packed=packed)
+        for i in range(room):
+            receive.chain([(GPA + DATA + i * 256, 256, WRITE)], i)
+        buffers = lambda: bytes(peer.memory[DATA:DATA + room * 256])
+        daemon.wait_for(lambda: daemon.broadcast(1) or b'hear me' in buffers(), 3, 'nothing arrives at all')
+        ring, before = daemon.shouter.rings[1], daemon.port('shout')['rx_frames']
+        daemon.shouter.write(DATA, net_header() + frame(b'a new table', source=b'\x02shout'))
+        regions = [(GPA, MEMORY_BYTES, UADDR, 0)]
+        for i in range(count):
+            region = (GPA + (i + 1 << 32), PAGE, UADDR + (i + 1 << 32), 0)
+            regions = regions[:7] + [region]
+            if i < 7:
+                peer.send(SET_MEM_TABLE, mem_table(regions), [peer.memfd] * len(regions))
+            else:
+                peer.send(ADD_MEM_REG, mem_region(*region), [peer.memfd])
+            ring.chain([(GPA + DATA, 72, 0)], start=i)
+        daemon.wait_for(lambda: daemon.port('shout')['rx_frames'] >= before + count, 10, 'the frames were not taken')
+        daemon.wait_for(lambda: buffers().count(b'a new table') == count, 3, f'of {count} frames not all have arrived')
+
+
+@lie
+def frames_that_come_with_new_memory_split(daemon):
+    traffic_while_memory_is_told(daemon, packed=False)
+
+
+@lie
+def frames_that_come_with_new_memory_packed(daemon):
+    traffic_while_memory_is_told(daemon, packed=True)
+
+
 @lie
 def regions_that_fill_the_address_space(daemon):
     """Sparse files cost their owner nothing. What one port can map is bounded, and the others still find room."""

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "base/util.h"
-#include "mem/map.h"
 #include "transport/vhost_user/session_internal.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -18,13 +16,6 @@ void reply_u64(struct session *session, uint64_t value)
 {
 	reply_begin(&session->reply, session->message.header.request);
 	reply_add(&session->reply, &value, sizeof(value));
-}
-
-static int refuse(int r, const char *text, const char **why)
-{
-	if (r)
-		*why = text;
-	return r;
 }
 
 static int take_u64(const struct message *message, uint64_t *ret, const char **why)
@@ -148,79 +139,6 @@ int handle_get_status(struct session *session, struct message *message, const ch
 {
 	reply_u64(session, vireo_device_status(session->device));
 	return 0;
-}
-
-/* ---- memory ---- */
-
-static struct map_spec region_spec(const struct vu_region *region)
-{
-	return (struct map_spec){
-		.gpa = region->gpa,
-		.size_bytes = region->size_bytes,
-		.uaddr = region->uaddr,
-		.mmap_offset = region->mmap_offset,
-	};
-}
-
-int handle_set_mem_table(struct session *session, struct message *message, const char **why)
-{
-	struct vu_region regions[VU_BASELINE_REGIONS_MAX];
-	struct map_spec specs[VU_BASELINE_REGIONS_MAX];
-	struct map *map;
-	unsigned count;
-	int r;
-
-	if (vu_parse_mem_table(message->payload, message->header.size_bytes, regions, &count, why))
-		return -EPROTO;
-	if (count != message->fd_count)
-		return refuse(-EPROTO, "one file descriptor a region is expected", why);
-	for (unsigned i = 0; i < count; i++)
-		specs[i] = region_spec(&regions[i]);
-	r = map_new(device_map(session->device), specs, message->fds, count, device_faults(session->device), &map, why);
-	if (!r)
-		device_map_set(session->device, map);
-	return r;
-}
-
-int handle_get_max_mem_slots(struct session *session, struct message *message, const char **why)
-{
-	reply_u64(session, MAP_REGIONS_MAX);
-	return 0;
-}
-
-int handle_add_mem_reg(struct session *session, struct message *message, const char **why)
-{
-	struct vu_region region;
-	struct map_spec spec;
-	struct map *map;
-	int r;
-
-	if (vu_parse_mem_region(message->payload, message->header.size_bytes, &region, why))
-		return -EPROTO;
-	spec = region_spec(&region);
-	r = map_with(device_map(session->device), &spec, message->fds[0], device_faults(session->device),
-		     &map, why);
-	if (!r)
-		device_map_set(session->device, map);
-	return r;
-}
-
-int handle_rem_mem_reg(struct session *session, struct message *message, const char **why)
-{
-	struct vu_region region;
-	struct map_spec spec;
-	struct map *map;
-	int r;
-
-	if (vu_parse_mem_region(message->payload, message->header.size_bytes, &region, why))
-		return -EPROTO;
-	spec = region_spec(&region);
-	if (!device_map(session->device))
-		return refuse(-ENOENT, "there is no such region", why);
-	r = refuse(map_without(device_map(session->device), &spec, &map), "there is no such region", why);
-	if (!r)
-		device_map_set(session->device, map);
-	return r;
 }
 
 /* ---- config space ---- */

@@ -9,13 +9,6 @@ static int parse_state(const struct message *message, struct vu_vring_state *ret
 	return vu_parse_vring_state(message->payload, message->header.size_bytes, ret, why) ? -EPROTO : 0;
 }
 
-static int refuse(int r, const char *text, const char **why)
-{
-	if (r)
-		*why = text;
-	return r;
-}
-
 int handle_set_vring_num(struct session *session, struct message *message, const char **why)
 {
 	struct vu_vring_state state;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/fd.h"
 #include "base/loop.h"
+#include "mem/map.h"
 #include "transport/vhost_user/session_internal.h"
 #include <assert.h>
 #include <errno.h>
@@ -15,9 +16,9 @@
  *	RECEIVE -> QUIESCE -> (handle) -> REPLY -> RECEIVE
  *	   any -> END -> gone
  *
- * RECEIVE collects one message, in whatever pieces it comes. QUIESCE waits until the queues that the
- * message's row names are quiet; the socket is not watched meanwhile. The handler then runs to its end, and
- * what is complete is started again. REPLY waits for room in the socket; nothing more is read before the reply
+ * RECEIVE collects one message, in whatever pieces it comes. What its row prepares (a map) is made then. QUIESCE
+ * waits until the queues that the row names are quiet; the socket is not watched meanwhile. The handler then runs to
+ * its end, and what is complete is started again. REPLY waits for room in the socket; nothing more is read before the reply
  * has gone, so that a front end which does not read its replies fills its own socket and nothing else.
  *
  * END: the socket is closed at once, so that the peer sees it; the session lives until all queues are
@@ -113,6 +114,8 @@ static void session_finish(struct session *session)
 	drop_socket(session->message.drop, &session->fd); /* with what the peer has sent, and we have not read */
 	drop_fd(session->message.drop, &session->channel_fd);
 	message_clear(&session->message);
+	map_unref(session->map);
+	session->map = NULL;
 	session->state = SESSION_END;
 	session->quiet = false;
 	device_quiesce(session->device, DEVICE_ALL_QUEUES, session_quiet, session);
@@ -173,13 +176,27 @@ static uint32_t message_queue(const struct session *session)
 	return index;
 }
 
+/* What needs no quiet is done first; what is refused then needs none either. */
+static bool session_prepare(struct session *session)
+{
+	const struct message_row *row = session->row;
+
+	session->prepared = 0;
+	session->prepared_why = "refused";
+	if (row->prepare)
+		session->prepared = row->prepare(session, &session->message, &session->prepared_why);
+	if (session->prepared || row->quiet == QUIET_NONE)
+		return true;
+	return row->quiet == QUIET_MEMORY && !device_map_takes_away(session->device, session->map);
+}
+
 /* Asks for what the row wants quiet. The answer comes through session_quiet(), here or later. */
 static void session_quiesce(struct session *session)
 {
 	uint32_t queue = DEVICE_ALL_QUEUES;
 
 	session->state = SESSION_QUIESCE;
-	session->quiet = session->row->quiet == QUIET_NONE;
+	session->quiet = session_prepare(session);
 	if (session->row->quiet == QUIET_STATE || session->row->quiet == QUIET_FD) {
 		queue = message_queue(session);
 		if (queue >= device_queue_count(session->device))
@@ -226,9 +243,9 @@ static void session_acknowledge(struct session *session, int r, const char *why)
 
 static void session_handle(struct session *session)
 {
-	const char *why = "refused";
+	const char *why = session->prepared_why;
 	message_handler *handle = absent_ring(session) ? handle_absent_ring : session->row->handle;
-	int r = handle(session, &session->message, &why);
+	int r = session->prepared ? session->prepared : handle(session, &session->message, &why);
 
 	session->messages++;
 	if (session->row->quiet != QUIET_NONE && r != -EPROTO)

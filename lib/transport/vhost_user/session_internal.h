@@ -11,7 +11,7 @@
  *	session.c	one connection: receive a message, quiet queues, handle, reply
  *	message.c	the bytes and fds of one message
  *	table.c		a row per message: what it may carry and what it needs
- *	handlers.c	messages about the device, ring_handlers.c: about one ring
+ *	handlers.c	messages about the device, ring_handlers.c: about one ring, memory.c: about memory
  *	absent.c	messages about a ring that the device does not have
  *	channel.c	messages to the front end
  */
@@ -73,6 +73,7 @@ int reply_send(struct reply *reply, int socket_fd);
 enum message_quiet {
 	QUIET_NONE,
 	QUIET_ALL,
+	QUIET_MEMORY, /* all, if what `prepare` has made takes memory away */
 	QUIET_STATE, /* the one whose index is the payload's first u32 */
 	QUIET_FD, /* the one whose index is the payload's low byte */
 };
@@ -85,6 +86,7 @@ typedef int message_handler(struct session *session, struct message *message, co
 
 struct message_row {
 	message_handler *handle; /* NULL: no such message */
+	message_handler *prepare; /* or NULL; called before, while queues run. What it refuses is refused, and not handled */
 	uint16_t payload_min_bytes, payload_max_bytes;
 	uint8_t fds_min, fds_max;
 	uint8_t gate; /* protocol feature bit + 1; 0: none */
@@ -123,6 +125,9 @@ struct session {
 
 	struct message message;
 	const struct message_row *row; /* message's */
+	int prepared; /* what its `prepare` has returned, and said */
+	const char *prepared_why;
+	struct map *map; /* made by `prepare`, or NULL */
 	struct reply reply;
 
 	uint64_t protocol_features; /* accepted by the front end */
@@ -155,7 +160,8 @@ static inline bool session_accepted(const struct session *session, unsigned prot
 
 message_handler handle_get_features, handle_set_features, handle_set_owner, handle_reset_owner;
 message_handler handle_get_protocol_features, handle_set_protocol_features, handle_get_queue_num;
-message_handler handle_set_mem_table, handle_get_max_mem_slots, handle_add_mem_reg, handle_rem_mem_reg;
+message_handler prepare_mem_table, prepare_add_mem_reg, prepare_rem_mem_reg, handle_memory;
+message_handler handle_get_max_mem_slots;
 message_handler handle_send_rarp, handle_net_set_mtu, handle_set_backend_req_fd;
 message_handler handle_get_config, handle_set_config, handle_reset_device, handle_set_status,
 	handle_get_status;
@@ -163,6 +169,14 @@ message_handler handle_set_vring_num, handle_set_vring_addr, handle_set_vring_ba
 message_handler handle_set_vring_kick, handle_set_vring_call, handle_set_vring_err, handle_set_vring_enable;
 
 void reply_u64(struct session *session, uint64_t value);
+
+/* r, and if it is an error, the text that says why. */
+static inline int refuse(int r, const char *text, const char **why)
+{
+	if (r)
+		*why = text;
+	return r;
+}
 
 /* ---- absent.c ---- */
 

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "mem/map.h"
+#include "transport/vhost_user/session_internal.h"
+#include <errno.h>
+
+/*
+ * Messages about memory. Each makes a map, while queues run. One that takes nothing away from them is theirs at once; for
+ * any other all queues become quiet first (QUIET_MEMORY).
+ */
+
+static struct map_spec region_spec(const struct vu_region *region)
+{
+	return (struct map_spec){
+		.gpa = region->gpa,
+		.size_bytes = region->size_bytes,
+		.uaddr = region->uaddr,
+		.mmap_offset = region->mmap_offset,
+	};
+}
+
+int prepare_mem_table(struct session *session, struct message *message, const char **why)
+{
+	struct vu_region regions[VU_BASELINE_REGIONS_MAX];
+	struct map_spec specs[VU_BASELINE_REGIONS_MAX];
+	unsigned count;
+
+	if (vu_parse_mem_table(message->payload, message->header.size_bytes, regions, &count, why))
+		return -EPROTO;
+	if (count != message->fd_count)
+		return refuse(-EPROTO, "one file descriptor a region is expected", why);
+	for (unsigned i = 0; i < count; i++)
+		specs[i] = region_spec(&regions[i]);
+	return map_new(device_map(session->device), specs, message->fds, count, device_faults(session->device),
+		       &session->map, why);
+}
+
+int prepare_add_mem_reg(struct session *session, struct message *message, const char **why)
+{
+	struct vu_region region;
+	struct map_spec spec;
+
+	if (vu_parse_mem_region(message->payload, message->header.size_bytes, &region, why))
+		return -EPROTO;
+	spec = region_spec(&region);
+	return map_with(device_map(session->device), &spec, message->fds[0], device_faults(session->device), &session->map,
+			why);
+}
+
+int prepare_rem_mem_reg(struct session *session, struct message *message, const char **why)
+{
+	struct vu_region region;
+	struct map_spec spec;
+
+	if (vu_parse_mem_region(message->payload, message->header.size_bytes, &region, why))
+		return -EPROTO;
+	spec = region_spec(&region);
+	if (!device_map(session->device))
+		return refuse(-ENOENT, "there is no such region", why);
+	return refuse(map_without(device_map(session->device), &spec, &session->map), "there is no such region", why);
+}
+
+/* All three, when what has been made may take the place of what was. */
+int handle_memory(struct session *session, struct message *message, const char **why)
+{
+	device_map_set(session->device, session->map);
+	session->map = NULL;
+	return 0;
+}
+
+int handle_get_max_mem_slots(struct session *session, struct message *message, const char **why)
+{
+	reply_u64(session, MAP_REGIONS_MAX);
+	return 0;
+}
