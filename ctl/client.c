@@ -113,8 +113,11 @@ static int read_more(struct ctl_client *client)
 
 	if (client->in_capacity == client->in_bytes) {
 		size_t capacity = client->in_capacity ? client->in_capacity * 2 : 65536;
-		char *in = capacity > 4 * (size_t)RPC_REPLY_MAX_BYTES ? NULL : realloc(client->in, capacity);
+		char *in;
 
+		if (capacity > CTL_ANSWER_MAX_BYTES)
+			return -EMSGSIZE;
+		in = realloc(client->in, capacity);
 		if (!in)
 			return -ENOMEM;
 		client->in = in;

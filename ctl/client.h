@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #define CTL_CLIENT_TIMEOUT_MS 10000u
+#define CTL_ANSWER_MAX_BYTES (128u << 20) /* a multiple of what a daemon of ours says at most: RPC_REPLY_MAX_BYTES */
 
 struct ctl_client;
 
@@ -24,7 +25,8 @@ void ctl_client_free(struct ctl_client *client); /* takes NULL */
 
 /*
  * Calls `method`; `params` is taken over. 0 and *ret_result (the caller's), or -EREMOTEIO: the daemon said
- * no, *failure says why; -EPROTO: it talks nonsense, -ECONNRESET: it has gone, -ETIMEDOUT.
+ * no, *failure says why; -EPROTO: it talks nonsense, -ECONNRESET: it has gone, -ETIMEDOUT; -EMSGSIZE: CTL_ANSWER_MAX_BYTES have
+ * come, and no end.
  */
 int ctl_client_call(struct ctl_client *client, const char *method, json_t *params, json_t **ret_result,
 		    struct ctl_failure *failure);

@@ -207,6 +207,10 @@ static int explain_call(const struct invocation *inv, int err, const struct ctl_
 	else if (err == -ETIMEDOUT)
 		line_print(stderr, "vireoctl: no whole answer from %s within %g s (--timeout S waits longer)", inv->socket,
 			   inv->timeout_s);
+	else if (err == -EMSGSIZE)
+		line_print(stderr,
+			   "vireoctl: the answer on %s is longer than %u MiB, and none of vireo-switchd's is: give --socket the path of its socket",
+			   inv->socket, CTL_ANSWER_MAX_BYTES >> 20);
 	else if (err == -EPROTO)
 		line_print(stderr, "vireoctl: who answers on %s is no vireo-switchd", inv->socket);
 	else

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """vireo-switchd and vireoctl as programs: what they say, how they end, whom they let in."""
+import contextlib
 import grp
 import json
 import os
@@ -11,6 +12,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -581,6 +583,23 @@ def only_the_daemons_user_root_and_the_control_group_may_connect(lab):
 
 
 # ---- vireoctl ----
+
+def endless(sock):
+    """Answers the first who comes, and never ends."""
+    much = b" " * (1 << 20)
+    with sock.accept()[0] as connection, contextlib.suppress(OSError):
+        while True:
+            connection.sendall(much)
+
+
+@case
+def an_answer_without_an_end_is_given_up_in_one_line(lab):
+    with listener(lab.path("control")) as sock:
+        threading.Thread(target=endless, args=[sock], daemon=True).start()
+        done = subprocess.run([program("vireoctl"), "-s", lab.path("control"), "--timeout", "60", "version"], capture_output=True,
+                              text=True, timeout=100)
+    expect_one_line(done, 1, "vireoctl: ", lab.path("control"), "longer than 128 MiB", "--socket")
+
 
 PORT = {"name", "type", "address", "state", "rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_drops", "tx_drops"}
 PORT_FULL = PORT | {"queues", "mtu", "offloads", "aside", "counters", "queue_counters"}
