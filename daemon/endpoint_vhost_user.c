@@ -35,6 +35,16 @@ int endpoint_handed_fd(const struct spec *spec)
 	return handed ? handed_number(spec->address) : -1;
 }
 
+bool endpoint_set_hello_ms(struct spec *spec, const char *value)
+{
+	unsigned long n;
+
+	if (!parse_number(value, 1, 3600000, &n))
+		return false;
+	spec->endpoint.hello_ms = (unsigned)n;
+	return true;
+}
+
 const char *endpoint_path_problem(const char *address)
 {
 	if (address_is_handed(address))
@@ -48,14 +58,15 @@ const char *endpoint_vhost_user_problem(const struct spec *spec)
 
 	if (address_is_handed(spec->address) && (e->mode_given || e->set_user || e->set_group || e->perm))
 		return "mode, user, group and perm: expected only with a path; the socket that fd:N is has its own";
-	if (e->client && (e->set_user || e->set_group || e->perm))
-		return "user, group and perm: expected only with mode=server";
+	if (e->client && (e->set_user || e->set_group || e->perm || e->hello_ms))
+		return "user, group, perm and hello-ms: expected only with mode=server";
 	return NULL;
 }
 
 static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
 {
 	ret->vhost_user.client = spec->endpoint.client;
+	ret->vhost_user.hello_ms = spec->endpoint.hello_ms;
 	ret->vhost_user.access = endpoint_access(spec);
 }
 

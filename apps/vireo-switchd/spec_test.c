@@ -10,6 +10,7 @@
 #include "daemon/endpoint.h"
 #include "base/util.h"
 #include "daemon/cpus.h"
+#include "daemon/endpoint.h"
 #include "options.h"
 #include "switch/switch.h"
 #include "port.h"
@@ -97,6 +98,24 @@ static void keys_left_out_have_defaults(void **state)
 	assert_int_equal(spec.at.endpoint.perm, 0);
 	assert_true(good("vhost-user:x,mode=client").at.endpoint.client);
 	assert_false(spec.at.endpoint.any_files);
+}
+
+static void how_long_a_front_end_may_be_silent_is_a_key_and_is_carried_over(void **state)
+{
+	struct vireo_endpoint_config config;
+	struct port_spec spec = good("vhost-user:x,hello-ms=1500");
+
+	endpoint_config(&spec.at, &config);
+	assert_int_equal(config.vhost_user.hello_ms, 1500);
+	spec = good("vhost-user:x");
+	endpoint_config(&spec.at, &config);
+	assert_int_equal(config.vhost_user.hello_ms, 0); /* the library's default */
+	assert_bad("vhost-user:x,hello-ms=0", "'hello-ms=0': expected 1 to 3600000");
+	assert_bad("vhost-user:x,hello-ms=3600001", "expected 1 to 3600000");
+	assert_bad("vhost-user:x,hello-ms=", "expected 1 to 3600000");
+	assert_bad("vhost-user:x,mode=client,hello-ms=1", "only with mode=server");
+	assert_bad("cuse:x,hello-ms=1", "unknown key 'hello-ms'");
+	assert_bad("tap:x,hello-ms=1", "unknown key 'hello-ms'");
 }
 
 static void guest_memory_is_limited_by_a_key(void **state)
@@ -578,6 +597,7 @@ int main(void)
 		cmocka_unit_test(a_vhost_user_port_has_all_its_keys),
 		cmocka_unit_test(a_port_may_have_several_addresses),
 		cmocka_unit_test(keys_left_out_have_defaults),
+		cmocka_unit_test(how_long_a_front_end_may_be_silent_is_a_key_and_is_carried_over),
 		cmocka_unit_test(guest_memory_is_limited_by_a_key),
 		cmocka_unit_test(memory_in_files_of_a_disk_is_permitted_by_a_key),
 		cmocka_unit_test(each_ring_feature_is_switched_off_by_a_key),

@@ -478,6 +478,18 @@ def half_connected_front_ends_disturb_nobody(lab):
 
 
 @case
+def a_silent_front_end_holds_a_socket_for_as_long_as_its_port_says(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')},hello-ms=100"])
+    silent = raw.VhostUserPeer(lab.path("a"))
+    begin = time.monotonic()
+    with Front(lab.path("a"), timeout=60):
+        seconds = time.monotonic() - begin
+    expect(seconds < 8, f"{seconds:.1f} s: that is rather the default of 10")
+    silent.close()
+    end_well(switch)
+
+
+@case
 def a_service_manager_is_told(lab):
     notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     notices.settimeout(10)
