@@ -30,22 +30,34 @@ static const struct taken_type {
 	  2 },
 };
 
+static const struct taken_type *type_of(const struct vireo_device *device)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(taken_types); i++)
+		if (taken_types[i].device_id == device_id(device))
+			return &taken_types[i];
+	return NULL;
+}
+
 int vduse_offer(const struct vireo_device *device, struct vduse_key *key)
 {
+	const struct taken_type *type = type_of(device);
 	unsigned queues = device_queue_count(device);
 
-	for (size_t i = 0; i < ARRAY_SIZE(taken_types); i++) {
-		const struct taken_type *type = &taken_types[i];
-
-		if (type->device_id != device_id(device) || device_out_of_order(device))
-			continue;
-		key->device_id = type->device_id;
-		key->features = device_features_offered(device) & ~type->forbidden &
-				~VIREO_FEATURE(VIREO_F_RING_RESET_BIT);
-		key->features |= VIREO_FEATURE(VDUSE_F_ACCESS_PLATFORM_BIT);
-		key->queue_count = type->queues ? min_u32(queues, type->queues) : queues;
-		key->config_bytes = device_config_bytes(device);
-		return 0;
+	if (!type) {
+		log_error(device_log(device), "%s: VDUSE takes no device of type %u: offer it by vhost-user or CUSE",
+			  device_name(device), device_id(device));
+		return -EOPNOTSUPP;
 	}
-	return -EOPNOTSUPP;
+	if (device_out_of_order(device)) {
+		log_error(device_log(device),
+			  "%s: VDUSE takes no device that completes chains out of order: a successor could not tell which are done. "
+			  "Offer it by vhost-user or CUSE", device_name(device));
+		return -EOPNOTSUPP;
+	}
+	key->device_id = type->device_id;
+	key->features = device_features_offered(device) & ~type->forbidden & ~VIREO_FEATURE(VIREO_F_RING_RESET_BIT);
+	key->features |= VIREO_FEATURE(VDUSE_F_ACCESS_PLATFORM_BIT);
+	key->queue_count = type->queues ? min_u32(queues, type->queues) : queues;
+	key->config_bytes = device_config_bytes(device);
+	return 0;
 }

@@ -33,7 +33,7 @@ static const struct vireo_device_ops lab_ops = {
 	.reset = type_reset,
 };
 
-static struct lab *lab_new(struct fake *f, uint32_t device_id)
+static struct lab *lab_new_of(struct fake *f, uint32_t device_id, bool out_of_order)
 {
 	struct lab *lab = calloc(1, sizeof(*lab));
 	struct vireo_device_config config = {
@@ -50,12 +50,18 @@ static struct lab *lab_new(struct fake *f, uint32_t device_id)
 		.opaque = &lab->type,
 		.log = { .write = lab_log, .opaque = lab->log, .max_level = VIREO_LOG_DEBUG },
 		.name = "lab",
+		.out_of_order = out_of_order,
 	};
 
 	assert_non_null(lab);
 	lab->f = f;
 	assert_int_equal(vireo_device_new(&config, &lab->device), 0);
 	return lab;
+}
+
+static struct lab *lab_new(struct fake *f, uint32_t device_id)
+{
+	return lab_new_of(f, device_id, false);
 }
 
 static int lab_open_as(struct lab *lab, const char *name, struct vireo_endpoint_config *config)
