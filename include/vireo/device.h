@@ -116,11 +116,13 @@ struct vireo_device_config {
 	 */
 	uint64_t features_untold;
 	/*
-	 * The device may complete chains in another order than it popped them (as disks do). Who goes on where another process was
-	 * killed finds the place in the ring, and chains that were in flight are popped again; that is so for devices that complete
-	 * in order alone. With this, a queue in which chains wait, and that has carried something before, starts only where it
-	 * was stopped in the same session: else a line says that it stands still, and the driver has to reset the device.
-	 * Records of a ring (VDUSE, packed) are for devices that complete in order, too: such a device is refused there, -EOPNOTSUPP.
+	 * The device may complete chains in another order than it popped them (as disks do). What follows when a process that serves it
+	 * is killed, and another one goes on:
+	 * false: the place in the ring says all. Chains that were in flight there are popped again.
+	 * true, VDUSE: a ledger in state_folder has what was in flight. The successor pops those chains first, in the order of their
+	 * first pop, and each chain is completed once; what it did to the medium may be done twice.
+	 * true, vhost-user and CUSE: no ledger. A queue in which chains wait, and that has carried something before, starts only where
+	 * it was stopped in the same session. Else it stands still, a line of log says so, and the driver has to reset the device.
 	 */
 	bool out_of_order;
 	/*

@@ -176,7 +176,7 @@ struct vireo_endpoint_config {
  * device without CAP_NET_ADMIN; -EPROTONOSUPPORT: no vdpa bus; -ENODEV: the driver to attach to is not loaded; -EBUSY:
  * another program serves NAME; -EEXIST: NAME is in use and was made otherwise (vdpa dev del NAME); -EADDRNOTAVAIL:
  * /dev/vduse/NAME has not appeared; -ELOOP: the file in state_folder is not one of this program's; -EOPNOTSUPP: a
- * device type that the kernel does not take, or that completes chains out of order. A device that a killed program left
+ * device type that the kernel does not take. A device that a killed program left
  * behind is taken over if it was made with the same settings, and otherwise made anew. Its features are the device's
  * less those that the kernel refuses: of a network device all that need a control queue, and so all pairs of queues but
  * the first.

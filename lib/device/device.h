@@ -22,7 +22,6 @@
 struct drop;
 struct map;
 struct map_faults;
-struct ring_record;
 struct loop;
 
 /* What a device asks of the transport it is offered on. */
@@ -123,11 +122,13 @@ int device_queue_kick_set(struct vireo_device *device, uint32_t index, int fd);
 int device_queue_call_set(struct vireo_device *device, uint32_t index, int fd);
 int device_queue_error_set(struct vireo_device *device, uint32_t index, int fd);
 /*
- * Packed rings: see ring_record_witness() (borrowed; NULL: none), of device_queue_record_bytes() for the queue's size at
- * most. `again`: what is in it holds; if not, the driver has set the queue up anew.
+ * Memory that outlives this process, for what a successor goes on from (borrowed; NULL: none), of device_queue_record_bytes() for
+ * the queue's size at most, aligned to a cache line: a ledger of what is in flight where the device completes chains out of order
+ * (ring_ledger_witness()), else the record of a packed ring (ring_record_witness()). The queue's size has been set.
+ * `again`: what is in it holds; if not, the driver has set the queue up anew.
  */
-int device_queue_record_set(struct vireo_device *device, uint32_t index, struct ring_record *record, bool again);
-size_t device_queue_record_bytes(uint32_t size);
+int device_queue_record_set(struct vireo_device *device, uint32_t index, void *record, bool again);
+size_t device_queue_record_bytes(const struct vireo_device *device, uint32_t size);
 /* Needs no quiet. */
 int device_queue_enable(struct vireo_device *device, uint32_t index, bool on);
 /* Quiet. Stops the queue (until the next kick_set) and tells where it stands. */

@@ -60,7 +60,7 @@ struct vireo_queue {
 	struct ring *ring; /* while it runs; then the worker's */
 	struct map *map, *map_next; /* while it runs: references to those that its ring may use, see map.c */
 	struct map_stitch *stitches[3]; /* while it runs: areas that lie in pieces, or NULL */
-	struct ring_record *record; /* see device_queue_record_set() */
+	void *record; /* see device_queue_record_set() */
 
 	/* Control thread. */
 	struct bell error;

@@ -269,6 +269,14 @@ static void queue_run(struct vireo_queue *queue)
 		device->ops.queue_started(device->opaque, queue);
 }
 
+/* A split ring shows by itself where a device that completes in order stands. */
+static struct ring_witness queue_witness(const struct vireo_queue *queue, bool packed)
+{
+	if (queue->record && queue->device->out_of_order)
+		return ring_ledger_witness(queue->record);
+	return queue->record && packed ? ring_record_witness(queue->record) : (struct ring_witness){ 0 };
+}
+
 static struct ring_setup queue_setup(const struct vireo_queue *queue)
 {
 	const struct vireo_device *device = queue->device;
@@ -284,7 +292,7 @@ static struct ring_setup queue_setup(const struct vireo_queue *queue)
 		.sure = queue->sure,
 		.out_of_order = device->out_of_order,
 		.lazy = device->transport->missed,
-		.witness = packed && queue->record ? ring_record_witness(queue->record) : (struct ring_witness){ 0 },
+		.witness = queue_witness(queue, packed),
 		.map = device->map,
 	};
 }

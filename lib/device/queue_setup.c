@@ -206,21 +206,23 @@ int device_queue_enable(struct vireo_device *device, uint32_t index, bool on)
 	return 0;
 }
 
-int device_queue_record_set(struct vireo_device *device, uint32_t index, struct ring_record *record, bool again)
+int device_queue_record_set(struct vireo_device *device, uint32_t index, void *record, bool again)
 {
 	struct vireo_queue *queue = queue_quiet(device, index);
 
-	if (!queue)
+	if (!queue || (record && !queue->size))
 		return -EINVAL;
-	if (record && !again)
+	if (record && !again && device->out_of_order)
+		ring_ledger_clear(record, queue->size);
+	else if (record && !again)
 		ring_record_clear(record);
 	queue->record = record;
 	return 0;
 }
 
-size_t device_queue_record_bytes(uint32_t size)
+size_t device_queue_record_bytes(const struct vireo_device *device, uint32_t size)
 {
-	return ring_record_bytes(size);
+	return device->out_of_order ? ring_ledger_bytes(size) : ring_record_bytes(size);
 }
 
 int device_queue_base(struct vireo_device *device, uint32_t index, uint32_t *ret_base)

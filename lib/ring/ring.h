@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 struct ring_record; /* in record.c */
+struct ring_ledger; /* in ledger.c */
 
 /* What a user does about an address outside guest memory, most often. */
 #define RING_SHARE_HINT ": all of the machine's memory must be shared, also what is plugged in later (share=on in QEMU)"
@@ -78,6 +79,14 @@ struct ring_area ring_area_bytes(bool packed, uint32_t size);
 size_t ring_record_bytes(uint32_t size);
 void ring_record_clear(struct ring_record *record); /* the driver has set the ring up anew */
 struct ring_witness ring_record_witness(struct ring_record *record); /* for ring_setup; borrows it */
+
+/*
+ * A ledger: the same for rings of both formats whose device completes chains in any order, see ledger.c. What was in flight is
+ * popped first by the successor. It is laid out for the ring's size: another size is another ledger.
+ */
+size_t ring_ledger_bytes(uint32_t size);
+void ring_ledger_clear(struct ring_ledger *ledger, uint32_t size);
+struct ring_witness ring_ledger_witness(struct ring_ledger *ledger);
 
 struct ring; /* in ring_internal.h; opaque outside this room and its size known there */
 

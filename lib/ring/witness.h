@@ -28,7 +28,7 @@
  *
  * A ring has one witness. Two at once (a ledger of what is in flight, and a dirty log) are a third, whose calls call both.
  *
- * The tenants: record.c. Those to come, and what they find here: vhost-user's in-flight region needs popped, showing, shown and
+ * The tenants: record.c, ledger.c. Those to come, and what they find here: vhost-user's in-flight region needs popped, showing, shown and
  * begin (chains that are owed); a dirty log needs pushed (`written_bytes` counts from the first writable piece, and the pieces'
  * host addresses lead to guest addresses by the map's regions) and shown (the used entries).
  */

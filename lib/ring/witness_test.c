@@ -464,11 +464,13 @@ static void a_lie_in_what_is_owed_breaks_the_ring(void **state)
 
 enum death {
 	POP_UNTOLD, /* the chains were never had */
+	POP_HALF_TOLD,
 	CHAINS_HAD,
 	HELD_BACK, /* pushed, and not published */
 	BURST_NAMED, /* and nothing of it written */
 	HALF_WRITTEN, /* the ring has some of its entries, and shows none */
 	ALL_SHOWN, /* and the witness has not been told */
+	SHOWN_HALF_TOLD,
 	BETWEEN_BURSTS,
 	DEATHS
 };
@@ -478,6 +480,7 @@ struct mortal {
 	struct ring_witness inner;
 	enum death death;
 	bool dead;
+	uint64_t *named; /* a ledger's first word */
 	void *areas[3];
 	size_t bytes[3];
 	const struct test_driver *d;
@@ -497,7 +500,8 @@ static void mortal_popped(void *self, const struct ring *ring, uint32_t place, c
 
 	m->dead |= m->death == POP_UNTOLD;
 	if (!m->dead)
-		m->inner.ops->popped(m->inner.self, ring, place, chains, count);
+		m->inner.ops->popped(m->inner.self, ring, place, chains, m->death == POP_HALF_TOLD ? (count + 1) / 2 : count);
+	m->dead |= m->death == POP_HALF_TOLD;
 }
 
 static void mortal_unpopped(void *self, const struct ring *ring, const struct vireo_chain *chains, unsigned count)
@@ -523,10 +527,20 @@ static void mortal_showing(void *self, const struct ring *ring, const struct rin
 static void mortal_shown(void *self, const struct ring *ring, const struct ring_burst *burst)
 {
 	struct mortal *m = self;
+	struct ring_burst half = *burst;
+	uint64_t named;
 
-	m->dead |= m->death == ALL_SHOWN;
-	if (!m->dead && m->inner.ops->shown)
-		m->inner.ops->shown(m->inner.self, ring, burst);
+	m->dead |= m->death == ALL_SHOWN || (m->death == SHOWN_HALF_TOLD && !m->named);
+	if (m->dead || m->death != SHOWN_HALF_TOLD) {
+		if (!m->dead && m->inner.ops->shown)
+			m->inner.ops->shown(m->inner.self, ring, burst);
+		return;
+	}
+	half.count /= 2;
+	named = *m->named;
+	m->inner.ops->shown(m->inner.self, ring, &half);
+	*m->named = named;
+	m->dead = true;
 }
 
 static const struct ring_witness_ops mortal_ops = {
@@ -692,11 +706,11 @@ static void life_is_whole(struct life *l)
 	assert_int_equal(l->d->free_descs, SIZE);
 }
 
-static void a_life_with_kills(struct test_driver *d, struct ring_witness inner, uint64_t seed, bool in_order)
+static void a_life_with_kills(struct test_driver *d, struct ring_witness inner, uint64_t *named, uint64_t seed, bool in_order)
 {
 	struct ring_area area = ring_area_bytes(d->opt.packed, SIZE);
 	struct life l = { .d = d, .random = seed, .in_order = in_order,
-			  .mortal = { .inner = inner, .d = d, .death = BETWEEN_BURSTS,
+			  .mortal = { .inner = inner, .named = named, .d = d, .death = BETWEEN_BURSTS,
 				      .bytes = { area.desc_bytes, area.driver_bytes, area.device_bytes } } };
 
 	for (unsigned i = 0; i < 3; i++)
@@ -727,9 +741,213 @@ static void killed_at_any_moment_none_is_lost_and_none_completed_twice(void **st
 					    .in_order = seed & 8 };
 		struct notes *n = notes_new(&opt);
 
-		a_life_with_kills(n->d, (struct ring_witness){ &notes_ops, n }, seed, opt.in_order || seed & 16);
+		a_life_with_kills(n->d, (struct ring_witness){ &notes_ops, n }, NULL, seed, opt.in_order || seed & 16);
 		assert_int_equal(n->flight_count, 0);
 		notes_free(n);
+	}
+}
+
+/* ---- the ledger ---- */
+
+static void a_ledger_owes_what_was_in_flight_when_its_process_was_killed(void **state)
+{
+	for (uint64_t seed = 1; seed <= 400; seed++) {
+		struct test_options opt = { .packed = seed & 1, .size = SIZE, .indirect = seed & 2, .event_idx = seed & 4,
+					    .in_order = !(seed % 8) };
+		struct ring_ledger *ledger = test_alloc(ring_ledger_bytes(SIZE));
+		struct test_driver *d = driver_new(opt);
+
+		a_life_with_kills(d, ring_ledger_witness(ledger), (uint64_t *)(void *)ledger, seed, opt.in_order);
+		driver_free(d);
+		free(ledger);
+	}
+}
+
+/* Three in flight; of another two, a burst is named. The bytes are from a file: whatever is in them. */
+static void a_lie_in_a_ledger_breaks_nobody(void **state)
+{
+	uint64_t random = 1;
+	unsigned refused = 0;
+
+	for (unsigned round = 0; round < 4000; round++) {
+		struct test_driver *d = driver_new((struct test_options){ .packed = round & 1, .size = SIZE });
+		size_t bytes = ring_ledger_bytes(SIZE);
+		uint8_t *ledger = test_alloc(bytes);
+		struct ring_setup setup = driver_setup(d);
+		struct vireo_chain c[SIZE];
+		uint64_t named;
+		const char *why;
+
+		succeed(d, &(struct ring_witness){ ring_ledger_witness((void *)ledger).ops, ledger });
+		add(d, 5);
+		assert_int_equal(driver_pop(d, c, 5), 5);
+		ring_push(d->ring, &c[3], NULL, 2);
+		if (round & 2)
+			ring_publish(d->ring);
+		memcpy(&named, ledger, sizeof(named));
+		if (round & 4)
+			ring_publish(d->ring);
+		memcpy(ledger, &named, sizeof(named));
+		for (unsigned lies = 1 + round % 3; lies--;) {
+			random = random * UINT64_C(6364136223846793005) + 1;
+			ledger[(random >> 40) % bytes] = (uint8_t)(random >> 33 & (round & 8 ? 0x0f : 0xff));
+		}
+		setup.witness = ring_ledger_witness((void *)ledger);
+		setup.out_of_order = true;
+		ring_free(d->ring);
+		d->ring = NULL;
+		if (ring_new(&setup, &d->ring, &why))
+			refused++;
+		else
+			driver_pop(d, c, SIZE); /* whatever it says */
+		driver_free(d);
+		free(ledger);
+	}
+	assert_in_range(refused, 100, 3900);
+}
+
+/* The first pop of all may be the last. */
+static void what_was_in_flight_before_anything_was_shown_is_owed(void **state)
+{
+	static const uint32_t bases[] = { 0, 6, 0x80068006, 0x00070007 };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(bases); i++) {
+		struct test_driver *d = driver_new((struct test_options){ .packed = i > 1, .size = SIZE, .base = bases[i] });
+		struct ring_ledger *ledger = test_alloc(ring_ledger_bytes(SIZE));
+		struct ring_witness witness = ring_ledger_witness(ledger);
+		struct vireo_chain c[SIZE];
+
+		for (unsigned life = 0; life < 3; life++) {
+			struct ring_setup setup = driver_setup(d);
+			const char *why;
+
+			ring_free(d->ring);
+			setup.witness = witness;
+			setup.sure = true; /* the driver begins there */
+			assert_int_equal(ring_new(&setup, &d->ring, &why), 0);
+			assert_int_equal(driver_pop(d, c, SIZE), life ? 4 : 0);
+			if (!life)
+				add(d, 4);
+			if (!life)
+				assert_int_equal(driver_pop(d, c, SIZE), 4);
+		}
+		test_push(d->ring, &c[2], 0);
+		test_push(d->ring, &c[0], 0);
+		ring_publish(d->ring);
+		assert_int_equal(used_count(d), 2);
+		driver_free(d);
+		free(ledger);
+	}
+}
+
+/* All of the ring is in flight, and a burst of two named, when `lie` is told. */
+static void ledger_with_lie_is_refused(bool packed, size_t offset, uint16_t lie)
+{
+	struct test_driver *d = driver_new((struct test_options){ .packed = packed, .size = SIZE });
+	uint8_t *ledger = test_alloc(ring_ledger_bytes(SIZE));
+	struct ring_witness witness = ring_ledger_witness((void *)ledger);
+	struct mortal mortal = { .inner = witness, .death = BURST_NAMED, .d = d };
+	struct ring_setup setup = driver_setup(d);
+	struct vireo_chain c[SIZE];
+	struct ring *next;
+	const char *why;
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct ring_area area = ring_area_bytes(packed, SIZE);
+
+		mortal.bytes[i] = (size_t[]){ area.desc_bytes, area.driver_bytes, area.device_bytes }[i];
+		mortal.areas[i] = test_alloc(mortal.bytes[i]);
+	}
+	succeed(d, &(struct ring_witness){ &mortal_ops, &mortal });
+	add(d, SIZE);
+	assert_int_equal(driver_pop(d, c, SIZE), SIZE);
+	ring_push(d->ring, c, NULL, 2);
+	ring_publish(d->ring);
+	for (unsigned i = 0; i < 3; i++) {
+		memcpy(d->areas[i], mortal.areas[i], mortal.bytes[i]);
+		free(mortal.areas[i]);
+	}
+	memcpy(ledger + offset, &lie, sizeof(lie));
+	setup.witness = witness;
+	assert_int_equal(ring_new(&setup, &next, &why), -EINVAL);
+	assert_non_null(strstr(why, "cannot be"));
+	driver_free(d);
+	free(ledger);
+}
+
+static void what_a_ledger_cannot_say_is_refused(void **state)
+{
+	const size_t flights = 64, completions = flights + (size_t)SIZE * 32; /* as ledger.c lays them out */
+
+	for (unsigned packed = 0; packed < 2; packed++) {
+		ledger_with_lie_is_refused(packed, 0, packed ? 0x800f : 9); /* the place */
+		ledger_with_lie_is_refused(packed, 4, SIZE + 1); /* completions */
+		ledger_with_lie_is_refused(packed, 4, 1);
+		ledger_with_lie_is_refused(packed, flights + 8, 0); /* a span */
+		ledger_with_lie_is_refused(packed, flights + 8, 2);
+		ledger_with_lie_is_refused(packed, flights + 8, UINT16_MAX);
+		ledger_with_lie_is_refused(packed, flights + (size_t)5 * 16 + 8, 0); /* of one that is not in the burst */
+		ledger_with_lie_is_refused(packed, flights, 0); /* not in flight, and completed */
+		ledger_with_lie_is_refused(packed, completions + 4, SIZE); /* an id */
+		ledger_with_lie_is_refused(packed, completions + 6, 2); /* a span */
+	}
+	/* Ids come from a stack, 0 first: the first of the burst is its second as well. */
+	ledger_with_lie_is_refused(false, completions + 4, 1);
+	ledger_with_lie_is_refused(true, completions + 4, 1);
+	ledger_with_lie_is_refused(true, flights + 10, SIZE); /* a slot */
+	ledger_with_lie_is_refused(true, flights + 10, 1); /* another chain's slot */
+}
+
+/* A driver that has two chains in flight under one name has lost one, and nobody else anything. */
+static void a_name_that_is_used_twice_costs_no_slots(void **state)
+{
+	struct test_driver *d = driver_new((struct test_options){ .packed = true, .size = SIZE });
+	struct ring_ledger *ledger = test_alloc(ring_ledger_bytes(SIZE));
+	struct ring_witness witness = ring_ledger_witness(ledger);
+	struct vireo_chain c[SIZE];
+
+	succeed(d, &witness);
+	for (unsigned i = 0; i < SIZE; i++)
+		packed_set(d, ADDR, 64, DESC_F_WRITE, 3);
+	for (unsigned lap = 0; lap < 3; lap++) {
+		assert_int_equal(driver_pop(d, c, SIZE), SIZE);
+		ring_push(d->ring, c, NULL, SIZE / 2);
+		ring_publish(d->ring);
+		ring_push(d->ring, c, NULL, SIZE / 2);
+		ring_publish(d->ring);
+		for (unsigned i = 0; i < SIZE; i++)
+			packed_set(d, ADDR, 64, DESC_F_WRITE, 3);
+	}
+	assert_int_equal(driver_pop(d, c, SIZE), SIZE);
+	succeed(d, &witness);
+	assert_int_equal(driver_pop(d, c, SIZE), 1); /* the last of them */
+	driver_free(d);
+	free(ledger);
+}
+
+/* Where nothing is owed, the ring's memory counts: the driver may have set it up anew. */
+static void a_ledger_that_owes_nothing_contradicts_nobody(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct test_driver *d = driver_new((struct test_options){ .packed = packed, .size = SIZE });
+		struct ring_ledger *ledger = test_alloc(ring_ledger_bytes(SIZE));
+		struct ring_witness witness = ring_ledger_witness(ledger);
+		struct vireo_chain c[SIZE];
+
+		succeed(d, &witness);
+		add(d, 3);
+		assert_int_equal(driver_pop(d, c, SIZE), 3);
+		ring_push(d->ring, c, NULL, 3);
+		ring_publish(d->ring);
+		succeed(d, &witness);
+		assert_int_equal(ring_base(d->ring), packed ? 0x80038003 : 3);
+		d->used->idx = d->avail->idx = 0;
+		if (!packed) {
+			succeed(d, &witness);
+			assert_int_equal(ring_base(d->ring), 0);
+		}
+		driver_free(d);
+		free(ledger);
 	}
 }
 
@@ -745,6 +963,12 @@ int main(void)
 		cmocka_unit_test(what_is_owed_waits_for_memory),
 		cmocka_unit_test(a_lie_in_what_is_owed_breaks_the_ring),
 		cmocka_unit_test(killed_at_any_moment_none_is_lost_and_none_completed_twice),
+		cmocka_unit_test(a_ledger_owes_what_was_in_flight_when_its_process_was_killed),
+		cmocka_unit_test(what_was_in_flight_before_anything_was_shown_is_owed),
+		cmocka_unit_test(what_a_ledger_cannot_say_is_refused),
+		cmocka_unit_test(a_lie_in_a_ledger_breaks_nobody),
+		cmocka_unit_test(a_name_that_is_used_twice_costs_no_slots),
+		cmocka_unit_test(a_ledger_that_owes_nothing_contradicts_nobody),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -243,6 +243,8 @@ static int config_check(struct vduse *v, const struct vireo_endpoint_config *con
 	v->attach = config->vduse.attach;
 	v->run_aside = config->run_aside;
 	v->run_opaque = config->run_opaque;
+	v->key.out_of_order = device_out_of_order(v->device);
+	v->key.record_bytes = device_queue_record_bytes(v->device, size);
 	return vduse_offer(v->device, &v->key);
 }
 

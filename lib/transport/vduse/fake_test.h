@@ -70,6 +70,7 @@ struct fake {
 	int patience_s; /* 0: for ever */
 	/* The device. */
 	bool exists, attached, given_up;
+	bool out_of_order; /* so the daemons that serve it complete its chains */
 	uint64_t api, taken_features;
 	struct vduse_wire_config config;
 	uint8_t space[64];

@@ -10,9 +10,6 @@
  * forbidden feature goes with it; without a control queue a driver uses one pair of queues.
  *
  * Resetting one queue has no message.
- *
- * A successor finds how far a ring has come, and not which chains before that are unfinished: only types that complete
- * chains in the order in which they came are offered. Disks do not; they would need a list of what is in flight.
  */
 
 #define BIT(n) (UINT64_C(1) << (n))
@@ -46,12 +43,6 @@ int vduse_offer(const struct vireo_device *device, struct vduse_key *key)
 	if (!type) {
 		log_error(device_log(device), "%s: VDUSE takes no device of type %u: offer it by vhost-user or CUSE",
 			  device_name(device), device_id(device));
-		return -EOPNOTSUPP;
-	}
-	if (device_out_of_order(device)) {
-		log_error(device_log(device),
-			  "%s: VDUSE takes no device that completes chains out of order: a successor could not tell which are done. "
-			  "Offer it by vhost-user or CUSE", device_name(device));
 		return -EOPNOTSUPP;
 	}
 	key->device_id = type->device_id;

@@ -18,6 +18,10 @@
  * writes a burst before it touches the ring (lib/ring/record.c): a burst that had not been shown is shown by the
  * successor. Chains that were popped and not pushed are popped again.
  *
+ * Of a device that completes chains out of order nothing but a list tells which are done: then the record of each queue, of either
+ * format, is a ledger of what is in flight (lib/ring/ledger.c). A suspended device that is taken over tells its place as if that
+ * had been done: it was suspended with nothing in flight.
+ *
  * The file is shared memory: whatever was stored before the kill is there, in the order in which it was stored. A lock
  * on it keeps two programs apart. What is found in it stays as it is until the device is known to be ours.
  */
@@ -30,8 +34,8 @@ struct vduse_state_file {
 	uint64_t magic; /* written last */
 	uint64_t features, api, vduse_features;
 	uint32_t device_id, queue_count, queue_size, config_bytes;
-	uint32_t suspended, reserved[3];
-	uint8_t records[]; /* one per queue, each ring_record_bytes(queue_size) long */
+	uint32_t suspended, out_of_order, reserved[2];
+	uint8_t records[]; /* one per queue, each device_queue_record_bytes() long */
 };
 
 _Static_assert(sizeof(struct vduse_state_file) % 64 == 0, "records begin with a cache line: workers share none");
@@ -89,7 +93,7 @@ int vduse_state_open(struct vduse_state *state, const char *folder, const char *
 		return -ENAMETOOLONG;
 	if (mkdir(folder, 0755) && errno != EEXIST)
 		return -errno;
-	state->record_bytes = device_queue_record_bytes(key->queue_size);
+	state->record_bytes = key->record_bytes;
 	state->bytes = sizeof(*state->file) + key->queue_count * state->record_bytes;
 	r = state_file_open(state);
 	if (!r && state->found_bytes == state->bytes)
@@ -105,7 +109,7 @@ bool vduse_state_matches(const struct vduse_state *state, struct vduse_key *key)
 
 	if (!f || f->magic != STATE_MAGIC || f->features != key->features || f->device_id != key->device_id ||
 	    f->queue_count != key->queue_count || f->queue_size != key->queue_size ||
-	    f->config_bytes != key->config_bytes || f->api > VDUSE_WIRE_API_MAX)
+	    f->out_of_order != key->out_of_order || f->config_bytes != key->config_bytes || f->api > VDUSE_WIRE_API_MAX)
 		return false;
 	key->api = f->api;
 	key->vduse_features = f->vduse_features;
@@ -147,13 +151,14 @@ int vduse_state_begin(struct vduse_state *state, const struct vduse_key *key)
 	f->queue_count = key->queue_count;
 	f->queue_size = key->queue_size;
 	f->config_bytes = key->config_bytes;
+	f->out_of_order = key->out_of_order;
 	__atomic_store_n(&f->magic, STATE_MAGIC, __ATOMIC_RELEASE);
 	return 0;
 }
 
-struct ring_record *vduse_state_record(const struct vduse_state *state, unsigned queue)
+void *vduse_state_record(const struct vduse_state *state, unsigned queue)
 {
-	return (struct ring_record *)(void *)(state->file->records + queue * state->record_bytes);
+	return state->file->records + queue * state->record_bytes;
 }
 
 void vduse_state_suspended_set(const struct vduse_state *state, bool suspended)

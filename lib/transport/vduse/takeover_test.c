@@ -50,6 +50,30 @@ static void serve_five_and_push_two(struct lab *lab)
 	vireo_queue_push_burst(lab->type.running[1], chains + 5, NULL, 2);
 }
 
+/* Of seven, the fifth and the second are done and shown; the first is pushed. */
+static void serve_out_of_order(struct lab *lab)
+{
+	struct iovec iov[8 * VIREO_CHAIN_PIECES_MAX(SIZE)];
+	struct vireo_chain chains[8];
+
+	if (vireo_queue_pop(lab->type.running[1], chains, 7, iov, ARRAY_SIZE(iov)) != 7)
+		_exit(1);
+	push_held(lab->type.running[1], chains + 4, 1);
+	push_held(lab->type.running[1], chains + 1, 1);
+	vireo_queue_push_burst(lab->type.running[1], chains, NULL, 1);
+}
+
+/* What is owed comes in the order of its first pop: of that, the second is done. */
+static void serve_the_second_that_is_owed(struct lab *lab)
+{
+	struct iovec iov[8 * VIREO_CHAIN_PIECES_MAX(SIZE)];
+	struct vireo_chain chains[8];
+
+	if (vireo_queue_pop(lab->type.running[1], chains, 8, iov, ARRAY_SIZE(iov)) != 5)
+		_exit(1);
+	push_held(lab->type.running[1], chains + 1, 1);
+}
+
 static void serve_nothing(struct lab *lab)
 {
 }
@@ -63,7 +87,7 @@ static void serve_all(struct lab *lab)
 /* The driver has said all that it says in the beginning; the child answers, does what it does, and is killed. */
 static void child(struct fake *f, life *live)
 {
-	struct lab *lab = lab_new(f, 1);
+	struct lab *lab = lab_new_of(f, 1, f->out_of_order);
 
 	if (lab_open(lab))
 		_exit(2);
@@ -103,7 +127,7 @@ static void up_and_killed(struct fake *f, life *live)
 
 static struct lab *successor(struct fake *f)
 {
-	struct lab *lab = lab_new(f, 1);
+	struct lab *lab = lab_new_of(f, 1, f->out_of_order);
 
 	assert_int_equal(lab_open(lab), 0);
 	lab_pump(lab);
@@ -152,6 +176,91 @@ static void killed_in_the_middle_loses_nothing(void **state)
 		lab_free(lab);
 		fake_free(f);
 	}
+}
+
+/* As a disk does: what was done comes back once, and all else is repeated. */
+static void killed_out_of_order_repeats_what_was_in_flight_and_nothing_else(void **state)
+{
+	static const uint64_t variants[] = { 0, F(RING_EVENT_IDX), F(RING_PACKED), F(RING_PACKED) | F(RING_EVENT_IDX) };
+	static const uintptr_t back[] = { 5, 2, 3, 1, 4, 6, 7, 8 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(variants); i++) {
+		struct fake *f = fake_new();
+		struct fake_driver driver;
+		struct lab *lab;
+
+		f->out_of_order = true;
+		driver_new(f, &driver, variants[i], SIZE);
+		add_eight(&driver);
+		up_and_killed(f, serve_out_of_order);
+		run_and_killed(f, serve_the_second_that_is_owed);
+		lab = successor(f);
+		assert_non_null(lab->type.running[1]);
+		for (unsigned n = 3; n < 8; n++) {
+			assert_true(serve_one(lab, 1));
+			assert_int_equal(lab->held[0], back[n]);
+		}
+		assert_false(serve_one(lab, 1));
+		for (unsigned n = 0; n < 8; n++)
+			assert_int_equal(driver_get(&driver, 1), back[n]);
+		assert_int_equal(driver_get(&driver, 1), 0);
+		add_eight(&driver); /* over the ring's end */
+		serve_all(lab);
+		for (uintptr_t n = 1; n <= 8; n++)
+			assert_int_equal(driver_get(&driver, 1), n);
+		assert_null(strstr(lab->log, "broken"));
+		driver_free(&driver);
+		lab_free(lab);
+		fake_free(f);
+	}
+}
+
+/* The driver sets its queues up anew: what was in flight before is nobody's. */
+static void reset_device_owes_nothing(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct fake *f = fake_new();
+		struct fake_driver driver;
+		struct lab *lab;
+
+		f->out_of_order = true;
+		driver_new(f, &driver, packed ? F(RING_PACKED) : 0, SIZE);
+		add_eight(&driver);
+		up_and_killed(f, serve_out_of_order);
+		lab = successor(f);
+		assert_true(ask(lab, VDUSE_MSG_SET_STATUS, 0, 0));
+		driver_free(&driver);
+		driver_new(f, &driver, packed ? F(RING_PACKED) : 0, SIZE);
+		assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_FEATURES, 0));
+		assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
+		lab_pump(lab);
+		assert_false(serve_one(lab, 1));
+		add_eight(&driver);
+		serve_all(lab);
+		for (uintptr_t n = 1; n <= 8; n++)
+			assert_int_equal(driver_get(&driver, 1), n);
+		driver_free(&driver);
+		lab_free(lab);
+		fake_free(f);
+	}
+}
+
+/* A record is not a ledger: who completes otherwise takes nothing over. */
+static void device_that_completes_otherwise_is_another_one(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab;
+
+	driver_new(f, &driver, 0, SIZE);
+	up_and_killed(f, serve_nothing);
+	lab = lab_new_of(f, 1, true);
+	f->attached = true;
+	assert_int_equal(lab_open(lab), -EEXIST);
+	f->attached = false;
+	lab_free(lab);
+	driver_free(&driver);
+	fake_free(f);
 }
 
 /* The driver has gone on since the last burst was shown: its begin is the driver's again. */
@@ -470,16 +579,20 @@ static void record_beyond_the_ring_is_not_believed(void **state)
 	char path[128];
 	uint64_t lie = 0x17fff7fffu; /* a burst of one, see lib/ring/record.c */
 	struct stat st;
+	off_t bytes;
 	int fd;
 
 	driver_new(f, &driver, F(RING_PACKED), SIZE);
 	add_eight(&driver);
 	up_and_killed(f, serve_nothing);
+	lab = lab_new(f, 1);
+	bytes = (off_t)device_queue_record_bytes(lab->device, 256);
+	lab_free(lab);
 	snprintf(path, sizeof(path), "%s/vduse-" FAKE_NAME, f->folder);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	assert_int_equal(fstat(fd, &st), 0);
 	/* Of the last queue: 1. */
-	assert_int_equal(pwrite(fd, &lie, sizeof(lie), st.st_size - (off_t)device_queue_record_bytes(256)), sizeof(lie));
+	assert_int_equal(pwrite(fd, &lie, sizeof(lie), st.st_size - bytes), sizeof(lie));
 	close(fd);
 	lab = successor(f);
 	serve_all(lab); /* from where the driver began */
@@ -493,6 +606,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(killed_in_the_middle_loses_nothing),
+		cmocka_unit_test(killed_out_of_order_repeats_what_was_in_flight_and_nothing_else),
+		cmocka_unit_test(reset_device_owes_nothing),
+		cmocka_unit_test(device_that_completes_otherwise_is_another_one),
 		cmocka_unit_test(driver_that_went_on_meanwhile_is_found_where_it_is),
 		cmocka_unit_test(killed_many_times_goes_on_each_time),
 		cmocka_unit_test(suspended_device_that_is_taken_over_tells_where_it_stands),

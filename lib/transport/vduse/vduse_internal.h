@@ -63,10 +63,11 @@ extern const struct vduse_kernel vduse_kernel_real;
 struct vduse_key {
 	uint64_t features;
 	uint32_t device_id, queue_count, queue_size, config_bytes;
+	bool out_of_order; /* decides what a record is */
+	size_t record_bytes; /* of a queue */
 	uint64_t api, vduse_features; /* the device's for life: found, not asked for */
 };
 
-struct ring_record;
 struct vduse_state_file; /* in memory that survives us */
 
 struct vduse_state {
@@ -83,7 +84,7 @@ int vduse_state_open(struct vduse_state *state, const char *folder, const char *
 bool vduse_state_matches(const struct vduse_state *state, struct vduse_key *key);
 bool vduse_state_begun(const struct vduse_state *state); /* by us or a predecessor */
 int vduse_state_begin(struct vduse_state *state, const struct vduse_key *key); /* all else is 0 */
-struct ring_record *vduse_state_record(const struct vduse_state *state, unsigned queue); /* device_queue_record_set() */
+void *vduse_state_record(const struct vduse_state *state, unsigned queue); /* device_queue_record_set() */
 void vduse_state_suspended_set(const struct vduse_state *state, bool suspended);
 bool vduse_state_suspended(const struct vduse_state *state);
 /* The file stays, for a successor, or not. Takes one that is not open. */

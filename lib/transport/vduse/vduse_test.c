@@ -83,18 +83,6 @@ static void other_device_types_are_refused(void **state)
 	}
 }
 
-static void device_that_completes_out_of_order_is_refused(void **state)
-{
-	struct fake *f = fake_new();
-	struct lab *lab = lab_new_of(f, 1, true);
-
-	assert_int_equal(lab_open(lab), -EOPNOTSUPP);
-	assert_non_null(strstr(lab->log, "completes chains out of order"));
-	assert_false(f->exists);
-	lab_free(lab);
-	fake_free(f);
-}
-
 static void what_the_environment_lacks_is_told_apart(void **state)
 {
 	struct fake *f = fake_new();
@@ -695,7 +683,6 @@ int main(void)
 		cmocka_unit_test(only_features_that_the_kernel_has_are_asked_for),
 		cmocka_unit_test(network_device_is_offered_without_what_the_kernel_forbids),
 		cmocka_unit_test(other_device_types_are_refused),
-		cmocka_unit_test(device_that_completes_out_of_order_is_refused),
 		cmocka_unit_test(what_the_environment_lacks_is_told_apart),
 		cmocka_unit_test(bad_addresses_and_settings_are_refused),
 		cmocka_unit_test(queue_size_is_offered_as_asked),
