@@ -71,7 +71,7 @@ static bool kick_enable(void *opaque, unsigned queue, bool on)
 static void stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
 {
 	const struct device_pair *pair = pair_of(opaque, queue);
-	struct vireo_net_queue_stats s;
+	struct vireo_net_queue_stats s = {.size = sizeof(s)};
 
 	vireo_net_queue_stats(pair->net, 2 * pair->at + !out, &s);
 	*ret = (struct sw_queue_stats){

@@ -119,7 +119,7 @@ static bool port_kick_enable(void *opaque, unsigned queue, bool on)
 static void port_stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
 {
 	const struct port *port = opaque;
-	struct vireo_net_queue_stats stats;
+	struct vireo_net_queue_stats stats = { .size = sizeof(stats) };
 
 	vireo_net_queue_stats(port->guest.net, 2 * queue + (out ? 0 : 1), &stats);
 	*ret = (struct sw_queue_stats){.frames = stats.frames, .bytes = stats.bytes};

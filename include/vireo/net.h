@@ -133,6 +133,7 @@ VIREO_API bool vireo_net_kick_enable(struct vireo_net *net, unsigned queue, bool
 
 /* Counters of one queue; read by any thread, each field for itself. */
 struct vireo_net_queue_stats {
+	size_t size; /* the caller's: of its struct; afterwards of what was filled in */
 	uint64_t frames;
 	uint64_t bytes;
 	uint64_t no_buffer;     /* receive: the driver offered no (or too few) buffers */
@@ -152,6 +153,7 @@ struct vireo_packet {
 	uint32_t capacity_bytes;
 	uint32_t len_bytes;
 	struct vireo_frame_offload offload;
+	uint16_t reserved[3]; /* must be 0: fields to come. The whole is 32 bytes, for arrays of it are the data path's */
 };
 
 /*

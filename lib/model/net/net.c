@@ -474,13 +474,13 @@ bool vireo_net_kick_enable(struct vireo_net *net, unsigned queue, bool on)
 void vireo_net_queue_stats(const struct vireo_net *net, unsigned queue,
 			   struct vireo_net_queue_stats *ret_stats)
 {
-	const uint64_t *from;
-	uint64_t *to = (uint64_t *)ret_stats;
+	struct vireo_net_queue_stats stats = { .size = sizeof(stats) };
+	const uint64_t *from = queue < 2 * net->pairs ? &net->queues[queue].stats.frames : NULL;
+	uint64_t *to = &stats.frames;
 
-	memset(ret_stats, 0, sizeof(*ret_stats));
-	if (queue >= 2 * net->pairs)
-		return;
-	from = (const uint64_t *)&net->queues[queue].stats;
-	for (size_t i = 0; i < sizeof(*ret_stats) / sizeof(uint64_t); i++)
+	_Static_assert(sizeof(stats) == offsetof(struct vireo_net_queue_stats, filtered) + sizeof(uint64_t), "counters alone");
+	for (size_t i = 0; from && i < (sizeof(stats) - offsetof(struct vireo_net_queue_stats, frames)) / sizeof(*to); i++)
 		to[i] = counter_read(&from[i]);
+	stats.size = min_u64(stats.size, ret_stats->size);
+	memcpy(ret_stats, &stats, stats.size);
 }

@@ -434,10 +434,42 @@ static void queue_is_quiet_only_when_the_worker_has_let_go(void **state)
 	guest_stop(&g);
 }
 
+/* A program of an older header has fewer counters, one of a newer header more. */
+static void stats_are_as_many_as_both_know(void **state)
+{
+	const struct guest_config config = {.features = V1};
+	struct {
+		struct vireo_net_queue_stats known;
+		uint64_t later;
+	} stats;
+	uint8_t frame[60];
+	struct guest g;
+
+	guest_start(&g, &config);
+	frame_fill(frame, sizeof(frame), 1);
+	guest_send_frame(&g, 0, &(struct virtio_net_header){0}, frame, sizeof(frame), true);
+	guest_kick(&g, 1);
+	assert_int_equal(vireo_net_transmit_look(g.net, 0, &(struct vireo_frame){0}, 1), 1);
+	vireo_net_transmit_complete(g.net, 0);
+	vireo_net_queue_stats(g.net, 1, &(struct vireo_net_queue_stats){.size = 0}); /* knows nothing, gets nothing */
+	memset(&stats, 0xee, sizeof(stats));
+	stats.known.size = offsetof(struct vireo_net_queue_stats, bytes);
+	vireo_net_queue_stats(g.net, 1, &stats.known);
+	assert_int_equal(stats.known.size, offsetof(struct vireo_net_queue_stats, bytes));
+	assert_int_equal(stats.known.frames, 1);
+	assert_true(stats.known.bytes == UINT64_C(0xeeeeeeeeeeeeeeee));
+	stats.known.size = sizeof(stats);
+	vireo_net_queue_stats(g.net, 1, &stats.known);
+	assert_int_equal(stats.known.size, sizeof(stats.known));
+	assert_int_equal(stats.known.bytes, 60);
+	assert_true(stats.later == UINT64_C(0xeeeeeeeeeeeeeeee));
+	guest_stop(&g);
+}
+
 static void stopped_and_unknown_queues_do_nothing(void **state)
 {
 	struct vireo_net_config config = {.size = sizeof(config)};
-	struct vireo_net_queue_stats stats;
+	struct vireo_net_queue_stats stats = { .size = sizeof(stats) };
 	struct vireo_frame frame, *pointer = &frame;
 	struct vireo_packet packet = {0};
 	struct vireo_net *net;
@@ -497,6 +529,7 @@ int main(void)
 		cmocka_unit_test(mtu_that_cannot_be_carried_is_refused),
 		cmocka_unit_test(transport_events_reach_the_application),
 		cmocka_unit_test(queue_is_quiet_only_when_the_worker_has_let_go),
+		cmocka_unit_test(stats_are_as_many_as_both_know),
 		cmocka_unit_test(stopped_and_unknown_queues_do_nothing),
 		cmocka_unit_test(kick_enable_tells_what_is_there_already),
 	};

@@ -250,7 +250,7 @@ int guest_used(struct guest *g, unsigned queue, void **ret_cookie)
 
 struct vireo_net_queue_stats guest_stats(struct guest *g, unsigned queue)
 {
-	struct vireo_net_queue_stats stats;
+	struct vireo_net_queue_stats stats = { .size = sizeof(stats) };
 
 	vireo_net_queue_stats(g->net, queue, &stats);
 	return stats;
