@@ -90,6 +90,7 @@ static int frame_take(struct pci_queue *q, uint32_t bytes, struct vireo_frame *f
 	frame->iov = &q->pieces[first];
 	frame->iov_count = (uint32_t)pieces;
 	frame->len_bytes = 0;
+	frame->head_bytes = frame->head_skip = 0;
 	for (int i = 0; i < pieces; i++)
 		frame->len_bytes += (uint32_t)frame->iov[i].iov_len;
 	head = min_u32(frame->len_bytes,

@@ -68,6 +68,7 @@ static int frame_of(struct tap_port *tap, struct tap_queue *q, unsigned slot, si
 	frame->iov = &q->iov[slot];
 	frame->iov_count = 1;
 	frame->len_bytes = len;
+	frame->head_bytes = frame->head_skip = 0;
 	memcpy(frame->head, buffer + NET_HDR_BYTES, head);
 	if (net_header_parse(&header, len, frame->head, head, tap->port.offloads, &frame->offload, &why)) {
 		counter_add(&q->in.bad_offload, 1);

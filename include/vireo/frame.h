@@ -2,7 +2,9 @@
 #ifndef VIREO_FRAME_H
 #define VIREO_FRAME_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/uio.h>
 
 /*
@@ -44,17 +46,80 @@ struct vireo_frame_offload {
 };
 
 #define VIREO_FRAME_HEAD_BYTES 18u /* Ethernet header with one VLAN tag */
+#define VIREO_FRAME_HEAD_ROOM  24u /* of an edited one: two tags */
+#define VIREO_FRAME_TAG_BYTES  4u
 
 struct vireo_frame {
 	struct iovec *iov; /* the whole frame, from the destination address on */
 	uint32_t iov_count;
 	uint32_t len_bytes; /* sum of the pieces; at least 14 */
+	/*
+	 * The edit: what the next receiver gets is head_bytes of `head` in place of the first head_skip bytes of the pieces. Both
+	 * 0: no edit, the head is as long as what it replaces. A frame may have another edit for each receiver, one after the
+	 * other; set by vireo_frame_tag_push() and vireo_frame_tag_pop(). vireo_net_receive_deliver() applies it while
+	 * it copies; the offload stays that of the pieces, and is moved with the edit there.
+	 */
+	uint8_t head_bytes, head_skip;
 	struct vireo_frame_offload offload;
 	/*
-	 * Private copy of the first min(len_bytes, VIREO_FRAME_HEAD_BYTES) bytes. Decisions are taken on
-	 * it, and it is what receivers get: the sender may change the original meanwhile.
+	 * Private copy of the first min(len_bytes, VIREO_FRAME_HEAD_BYTES) bytes, or what an edit has made of it. Decisions are
+	 * taken on it, and it is what receivers get: the sender may change the original meanwhile.
 	 */
-	uint8_t head[VIREO_FRAME_HEAD_BYTES];
+	uint8_t head[VIREO_FRAME_HEAD_ROOM];
+	/*
+	 * Fields to come: 0, by whoever owns the array, once; the library does not touch them. The whole is 64 bytes, for arrays
+	 * of it are the data path's.
+	 */
+	uint32_t reserved[3];
 };
+
+/* How long it is for its next receiver. */
+static inline uint32_t vireo_frame_bytes(const struct vireo_frame *frame)
+{
+	return frame->len_bytes - frame->head_skip + frame->head_bytes;
+}
+
+/* How much of `head` holds. */
+static inline uint32_t vireo_frame_head_bytes(const struct vireo_frame *frame)
+{
+	if (frame->head_skip)
+		return frame->head_bytes;
+	return frame->len_bytes < VIREO_FRAME_HEAD_BYTES ? frame->len_bytes : VIREO_FRAME_HEAD_BYTES;
+}
+
+/* Now `bytes` long. An edit that takes back another one is none, if the frame is as long as it was: the head says the rest. */
+static inline void vireo_frame_head_bytes_set(struct vireo_frame *frame, uint32_t bytes)
+{
+	uint32_t skip = frame->len_bytes < VIREO_FRAME_HEAD_BYTES ? frame->len_bytes : VIREO_FRAME_HEAD_BYTES;
+
+	frame->head_bytes = (uint8_t)(bytes == skip ? 0 : bytes);
+	frame->head_skip = (uint8_t)(bytes == skip ? 0 : skip);
+}
+
+/* A tag behind the addresses; `type` is 0x8100 or 0x88a8, `tci` priority and VLAN. False: there is no room for one more. */
+static inline bool vireo_frame_tag_push(struct vireo_frame *frame, uint16_t type, uint16_t tci)
+{
+	const uint8_t tag[VIREO_FRAME_TAG_BYTES] = { (uint8_t)(type >> 8), (uint8_t)type, (uint8_t)(tci >> 8), (uint8_t)tci };
+	uint32_t bytes = vireo_frame_head_bytes(frame);
+
+	if (bytes + sizeof(tag) > sizeof(frame->head))
+		return false;
+	memmove(frame->head + 12 + sizeof(tag), frame->head + 12, bytes - 12);
+	memcpy(frame->head + 12, tag, sizeof(tag));
+	vireo_frame_head_bytes_set(frame, bytes + (uint32_t)sizeof(tag));
+	return true;
+}
+
+/* Takes the first tag out. False: the frame has none. */
+static inline bool vireo_frame_tag_pop(struct vireo_frame *frame)
+{
+	uint32_t bytes = vireo_frame_head_bytes(frame), type = (uint32_t)frame->head[12] << 8 | frame->head[13];
+
+	if (bytes < 14 + VIREO_FRAME_TAG_BYTES || (type != 0x8100 && type != 0x88a8))
+		return false;
+	memmove(frame->head + 12, frame->head + 12 + VIREO_FRAME_TAG_BYTES, bytes - 12 - VIREO_FRAME_TAG_BYTES);
+	vireo_frame_head_bytes_set(frame, bytes - VIREO_FRAME_TAG_BYTES);
+	return true;
+}
 
 #endif

@@ -9,7 +9,7 @@
  * frame.
  *
  * What the receiver gets for a frame's first bytes is the private copy that decisions were taken on; the rest
- * comes straight from the sender's memory.
+ * comes straight from the sender's memory. An edit (vireo/frame.h) is that copy with another length than what it replaces.
  */
 
 #include "base/copy.h"
@@ -37,6 +37,24 @@ static uint32_t receive_frame_max(const struct net_queue *q, const struct vireo_
 	return __atomic_load_n(&q->frame_bytes_max, __ATOMIC_RELAXED) + (tagged ? NET_VLAN_BYTES : 0);
 }
 
+/*
+ * A checksum that begins inside what an edit replaces has no place in what comes of it: only who lies about its frame asks for
+ * that.
+ */
+static bool receive_offload_moves(const struct vireo_frame *frame)
+{
+	uint32_t start = frame->offload.csum_start;
+
+	if (!(frame->offload.flags & VIREO_FRAME_NEEDS_CSUM))
+		return true;
+	return start >= frame->head_skip && start + frame->head_bytes <= UINT16_MAX;
+}
+
+static __attribute__((noinline)) bool receive_offload_taken(const struct net_queue *q, const struct vireo_frame *frame)
+{
+	return !(net_offloads_needed(&frame->offload) & ~q->offloads) && receive_offload_moves(frame);
+}
+
 static bool receive_wanted(const struct vireo_net *net, struct net_queue *q, const struct vireo_frame *frame)
 {
 	bool offloads = frame->offload.flags | frame->offload.gso;
@@ -45,7 +63,7 @@ static bool receive_wanted(const struct vireo_net *net, struct net_queue *q, con
 		counter_add(&q->stats.filtered, 1);
 		return false;
 	}
-	if (unlikely(offloads && net_offloads_needed(&frame->offload) & ~q->offloads)) {
+	if (unlikely(offloads && !receive_offload_taken(q, frame))) {
 		counter_add(&q->stats.offload_refused, 1);
 		return false;
 	}
@@ -58,20 +76,39 @@ static bool receive_wanted(const struct vireo_net *net, struct net_queue *q, con
 
 /* ---- copying ---- */
 
+/* To where an edit has moved what it is about. header_bytes is a hint: one that makes no sense is not given. */
+static void receive_offload_move(const struct vireo_frame *frame, struct vireo_frame_offload *offload)
+{
+	int by = frame->head_bytes - frame->head_skip;
+
+	if (offload->flags & VIREO_FRAME_NEEDS_CSUM)
+		offload->csum_start = (uint16_t)(offload->csum_start + by);
+	if (offload->header_bytes >= frame->head_skip && offload->header_bytes + by <= UINT16_MAX)
+		offload->header_bytes = (uint16_t)(offload->header_bytes + by);
+	else
+		offload->header_bytes = 0;
+}
+
 /* Only what the driver accepted is said: 5.1.6.4.1. The rest of the offload was compared with q->offloads
  * before. */
-static struct virtio_net_header receive_header(const struct net_queue *q, const struct vireo_frame *frame,
-					       unsigned buffers)
+static __attribute__((noinline)) struct virtio_net_header receive_header_offload(const struct net_queue *q,
+										 const struct vireo_frame *frame)
+{
+	struct vireo_frame_offload offload = frame->offload;
+
+	if (!q->guest_csum)
+		offload.flags &= (uint8_t)~VIREO_FRAME_DATA_VALID;
+	receive_offload_move(frame, &offload);
+	return net_header_build(&offload);
+}
+
+static inline struct virtio_net_header receive_header(const struct net_queue *q, const struct vireo_frame *frame,
+						      unsigned buffers)
 {
 	struct virtio_net_header header = {0};
 
-	if (unlikely(frame->offload.flags | frame->offload.gso)) {
-		struct vireo_frame_offload offload = frame->offload;
-
-		if (!q->guest_csum)
-			offload.flags &= (uint8_t)~VIREO_FRAME_DATA_VALID;
-		header = net_header_build(&offload);
-	}
+	if (unlikely(frame->offload.flags | frame->offload.gso))
+		header = receive_header_offload(q, frame);
 	header.num_buffers = htole16((uint16_t)buffers);
 	return header;
 }
@@ -98,6 +135,13 @@ struct receive_source {
 	struct vireo_cursor rest;
 };
 
+static __attribute__((noinline)) void receive_source_edited(const struct vireo_frame *frame, struct receive_source *source)
+{
+	source->head_left = frame->head_bytes;
+	source->rest = vireo_cursor_of(frame->iov, frame->iov_count);
+	vireo_cursor_skip(&source->rest, frame->head_skip);
+}
+
 static struct receive_source receive_source_of(const struct vireo_frame *frame)
 {
 	struct receive_source source = {
@@ -107,6 +151,8 @@ static struct receive_source receive_source_of(const struct vireo_frame *frame)
 	};
 
 	vireo_cursor_skip(&source.rest, source.head_left);
+	if (unlikely(frame->head_skip))
+		receive_source_edited(frame, &source);
 	return source;
 }
 
@@ -295,6 +341,45 @@ static int receive_frame(struct net_queue *q, const struct vireo_frame *frame, u
 	return r;
 }
 
+#define NOT_WANTED (-ENOENT)
+
+/* A frame with an edit: from here on its length is the receiver's. As receive_frame(), or NOT_WANTED, and counted. */
+static __attribute__((noinline)) int receive_edited(const struct vireo_net *net, struct net_queue *q,
+						    const struct vireo_frame *original, unsigned want, uint64_t *bytes)
+{
+	const struct iovec *whole = original->iov;
+	struct vireo_frame frame = *original;
+	struct iovec cut[2] = {{whole->iov_base, original->head_skip}};
+	int r;
+
+	if (original->iov_count == 1) { /* one piece would go the flat way, whose head has always the same length */
+		cut[1].iov_base = (uint8_t *)whole->iov_base + original->head_skip;
+		cut[1].iov_len = whole->iov_len - original->head_skip;
+		frame.iov = cut;
+		frame.iov_count = 2;
+	}
+	frame.len_bytes = vireo_frame_bytes(original);
+	if (!receive_wanted(net, q, &frame))
+		return NOT_WANTED;
+	r = receive_frame(q, &frame, want);
+	if (r > 0) /* the rest is added for each frame */
+		*bytes += (uint64_t)frame.len_bytes - original->len_bytes;
+	return r;
+}
+
+/* Anything of the receiver: an offload, an edit. They lie side by side, for one look. */
+static inline bool receive_asked(const struct vireo_frame *frame)
+{
+	uint32_t asked;
+
+	_Static_assert(offsetof(struct vireo_frame, head_skip) == offsetof(struct vireo_frame, head_bytes) + 1 &&
+			       offsetof(struct vireo_frame, offload.gso) == offsetof(struct vireo_frame, head_bytes) + 2 &&
+			       offsetof(struct vireo_frame, offload.flags) == offsetof(struct vireo_frame, head_bytes) + 3,
+		       "looked at as one word");
+	memcpy(&asked, &frame->head_bytes, sizeof(asked));
+	return asked;
+}
+
 /*
  * The usual frames in the usual chains: nothing asked of the receiver, and of a length that needs no question
  * (receive_plain_lengths()). Stops at the first that is not, or when no more chains have been popped. Returns how
@@ -313,7 +398,7 @@ static unsigned receive_plain(struct net_queue *q, struct vireo_frame *const *fr
 		const struct vireo_frame *frame = frames[i];
 		uint32_t len = frame->len_bytes, total = header_bytes + len;
 
-		if (unlikely(frame->offload.gso | frame->offload.flags) ||
+		if (unlikely(receive_asked(frame)) ||
 		    unlikely(len - VIREO_FRAME_HEAD_BYTES >= plain_lengths) ||
 		    unlikely(frame->iov_count != 1 || !receive_fits_flat(&chains[i], total)))
 			break;
@@ -381,15 +466,16 @@ int vireo_net_receive_deliver(struct vireo_net *net, unsigned pair, struct vireo
 		i += plain;
 		if (i == count)
 			break;
-		if (!receive_wanted(net, q, frames[i]))
-			continue;
-		r = receive_frame(q, frames[i], count - i);
+		if (unlikely(frames[i]->head_skip))
+			r = receive_edited(net, q, frames[i], count - i, &bytes);
+		else
+			r = receive_wanted(net, q, frames[i]) ? receive_frame(q, frames[i], count - i) : NOT_WANTED;
 		if (likely(r > 0)) {
 			delivered++;
 			bytes += frames[i]->len_bytes;
 		} else if (r == -EMSGSIZE) {
 			counter_add(&q->stats.too_long, 1);
-		} else {
+		} else if (r != NOT_WANTED) {
 			lost++;
 		}
 	}
