@@ -3,11 +3,15 @@
 /*
  * Theory of operation
  *
- * A hash table of cache lines. An address has two candidate buckets of five places; the table has twice
+ * A hash table of cache lines. An address has two candidate buckets of five places; the table has at least twice
  * as many places as entries may exist, so both are practically never full while the table is not. An entry never
- * wanders from one place to another: its key (address and port, one 64-bit word) appears, changes
+ * wanders from one place to another: its key (VLAN, address and port, one 64-bit word) appears, changes
  * its port when the address moves, and disappears, each with one store. So readers need no lock and
  * no retry: what they see is what was true a moment ago.
+ *
+ * How 72 bits go into 64. VLAN and address are scrambled, one to one (scramble.h). The first bits of that name the first
+ * bucket. The key has all but the first ten, the tag, which also says how far it is from either bucket to the other. So
+ * a key and the bucket it lies in say together, with a bit for which of the two that is, what address it has.
  *
  * Whatever changes a key happens under the lock. It is taken only for news (a new address, a move, an
  * entry too old), never for traffic between known addresses.
@@ -32,7 +36,7 @@
 
 #define FREE_ENOUGH  3u
 #define HUGE_PAGE_BYTES (2u << 20)
-#define SCAN_BUCKETS 32u /* how far to look for a victim when the whole table is full */
+#define SCAN_BUCKETS 32u /* with as many entries as a full table has that is no larger than it must be */
 
 struct place {
 	struct fdb_bucket *bucket; /* NULL: none */
@@ -63,6 +67,19 @@ static int table_map(struct fdb *fdb)
 	return 0;
 }
 
+static void size_set(struct fdb *fdb)
+{
+	uint64_t wanted = (uint64_t)fdb->capacity * 2 / FDB_WAYS + 1, scan;
+	unsigned bits = FDB_BITS_MIN;
+
+	while (1ull << bits < wanted)
+		bits++;
+	fdb->bucket_count = 1u << bits;
+	fdb->shift = 64 - bits;
+	scan = (uint64_t)SCAN_BUCKETS * fdb->bucket_count / wanted;
+	fdb->scan_buckets = (uint32_t)min_u64(scan, fdb->bucket_count);
+}
+
 int fdb_new(uint32_t capacity, uint32_t age_s, uint32_t ports_max, struct fdb **ret_fdb)
 {
 	struct fdb *fdb = aligned_alloc(64, sizeof(*fdb));
@@ -73,11 +90,12 @@ int fdb_new(uint32_t capacity, uint32_t age_s, uint32_t ports_max, struct fdb **
 	fdb->capacity = capacity ? capacity : 1;
 	fdb->age_s = age_s < INT32_MAX ? age_s : INT32_MAX;
 	fdb->ports_max = ports_max;
-	fdb->bucket_count = (uint32_t)min_u64((uint64_t)fdb->capacity * 2 / FDB_WAYS + 2, UINT32_MAX);
+	size_set(fdb);
 	fdb->stats.capacity = fdb->capacity;
 	/* Short of entropy the seed is what it is: it makes attacks harder, fairness does not depend on it. */
 	if (getrandom(&fdb->seed, sizeof(fdb->seed), GRND_NONBLOCK) < 0)
 		fdb->seed = (uintptr_t)fdb;
+	fdb->seed &= SCRAMBLE_MASK;
 	fdb->owned = calloc(ports_max, sizeof(*fdb->owned));
 	fdb->fixed = calloc(ports_max, sizeof(*fdb->fixed));
 	if (!fdb->owned || !fdb->fixed || table_map(fdb) < 0) {
@@ -107,6 +125,11 @@ static uint64_t key_at(struct place place)
 	return __atomic_load_n(&place.bucket->key[place.way], __ATOMIC_RELAXED);
 }
 
+static uint16_t port_at(struct place place)
+{
+	return key_at(place) & FDB_PORT_MASK;
+}
+
 static uint32_t seen_at(struct place place)
 {
 	return __atomic_load_n(&place.bucket->seen_s[place.way], __ATOMIC_RELAXED);
@@ -123,10 +146,12 @@ static bool too_old(const struct fdb *fdb, uint32_t seen_s, uint32_t now_s)
 }
 
 /* Under lock. */
-static void entry_put(struct fdb *fdb, struct place place, uint64_t mac, uint16_t port, uint32_t now_s)
+static void entry_put(struct fdb *fdb, struct place place, const struct fdb_address *address, uint16_t port, uint32_t now_s)
 {
+	uint64_t which = place.bucket == address->first ? 0 : FDB_SECOND_MASK;
+
 	__atomic_store_n(&place.bucket->seen_s[place.way], now_s, __ATOMIC_RELAXED);
-	__atomic_store_n(&place.bucket->key[place.way], mac << 16 | port, __ATOMIC_RELAXED);
+	__atomic_store_n(&place.bucket->key[place.way], address->tag | which | port, __ATOMIC_RELAXED);
 	fdb->owned[port]++;
 	counter_add(&fdb->stats.entries, 1);
 }
@@ -134,7 +159,7 @@ static void entry_put(struct fdb *fdb, struct place place, uint64_t mac, uint16_
 /* Under lock. */
 static void entry_drop(struct fdb *fdb, struct place place)
 {
-	fdb->owned[key_at(place) & UINT16_MAX]--;
+	fdb->owned[port_at(place)]--;
 	__atomic_store_n(&place.bucket->key[place.way], 0, __ATOMIC_RELAXED);
 	counter_add(&fdb->stats.entries, (uint64_t)-1);
 }
@@ -168,7 +193,7 @@ static struct place place_choose(struct fdb_bucket *first, struct fdb_bucket *se
 /* Who goes first? Too old before others, then the port that owns more, then the newcomer's own, then the older. */
 static bool goes_before(const struct fdb *fdb, struct place a, struct place b, uint16_t port, uint32_t now_s)
 {
-	uint16_t port_a = key_at(a) & UINT16_MAX, port_b = key_at(b) & UINT16_MAX;
+	uint16_t port_a = port_at(a), port_b = port_at(b);
 	bool old_a = too_old(fdb, seen_at(a), now_s), old_b = too_old(fdb, seen_at(b), now_s);
 
 	if (old_a != old_b)
@@ -182,11 +207,21 @@ static bool goes_before(const struct fdb *fdb, struct place a, struct place b, u
 
 static bool may_evict(const struct fdb *fdb, struct place place, uint16_t port, uint32_t now_s)
 {
-	uint16_t owner = key_at(place) & UINT16_MAX;
+	uint16_t owner = port_at(place);
 
 	if (port_fixed(fdb, owner))
 		return false;
 	return owner == port || fdb->owned[owner] > fdb->owned[port] || too_old(fdb, seen_at(place), now_s);
+}
+
+/* Under lock, so that keys stand still. Most buckets of a table with few entries are. */
+static bool bucket_empty(const struct fdb_bucket *bucket)
+{
+	uint64_t any = 0;
+
+	for (unsigned way = 0; way < FDB_WAYS; way++)
+		any |= bucket->key[way];
+	return !any;
 }
 
 /* The better victim of `best` and what the bucket has. */
@@ -204,22 +239,29 @@ static struct place victim_in(const struct fdb *fdb, struct fdb_bucket *bucket, 
 	return best;
 }
 
-/* The table is full, and the candidate buckets have room but nobody else to blame: look at their neighbours. */
-static struct place victim_near(const struct fdb *fdb, const struct fdb_bucket *start, struct place best,
-				uint16_t port, uint32_t now_s)
-{
-	uint32_t at = (uint32_t)(start - fdb->buckets);
-	uint32_t count = min_u32(SCAN_BUCKETS, fdb->bucket_count);
-
-	for (uint32_t i = 0; i < count; i++)
-		best = victim_in(fdb, &fdb->buckets[(at + i) % fdb->bucket_count], best, port, now_s);
-	return best;
-}
-
 /* Is it sure that the port owns most, so that nobody else is to blame? */
 static bool owns_most(const struct fdb *fdb, uint16_t port)
 {
 	return fdb->owned[port] > fdb->stats.entries / 2;
+}
+
+/*
+ * The table is full, and the candidate buckets have room but nobody else to blame: look at their neighbours. Who owns
+ * most is satisfied with the first that is found.
+ */
+static struct place victim_near(const struct fdb *fdb, const struct fdb_bucket *start, struct place best, uint16_t port,
+				uint32_t now_s)
+{
+	uint32_t at = (uint32_t)(start - fdb->buckets);
+	bool first_will_do = owns_most(fdb, port);
+
+	for (uint32_t i = 0; i < fdb->scan_buckets && !(first_will_do && best.bucket); i++) {
+		struct fdb_bucket *bucket = &fdb->buckets[(at + i) % fdb->bucket_count];
+
+		if (!bucket_empty(bucket))
+			best = victim_in(fdb, bucket, best, port, now_s);
+	}
+	return best;
 }
 
 static uint64_t learned_entries(const struct fdb *fdb)
@@ -233,16 +275,16 @@ bool fdb_ages(const struct fdb *fdb)
 }
 
 /* Under lock: a free place for a newcomer of `port`, or none. */
-static struct place make_room(struct fdb *fdb, uint64_t hash, uint16_t port, uint32_t now_s)
+static struct place make_room(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s)
 {
-	struct fdb_bucket *first = fdb_first(fdb, hash), *second = fdb_second(fdb, hash);
+	struct fdb_bucket *first = address->first, *second = fdb_second(fdb, address);
 	struct place free_place = place_choose(first, second), victim = {0};
 
 	if (free_place.bucket && learned_entries(fdb) < fdb->capacity)
 		return free_place;
 	victim = victim_in(fdb, first, victim, port, now_s);
 	victim = victim_in(fdb, second, victim, port, now_s);
-	if (free_place.bucket && (!victim.bucket || (key_at(victim) & UINT16_MAX) == port) && !owns_most(fdb, port))
+	if (free_place.bucket && (!victim.bucket || port_at(victim) == port))
 		victim = victim_near(fdb, first, victim, port, now_s);
 	if (!victim.bucket)
 		return victim;
@@ -254,39 +296,41 @@ static struct place make_room(struct fdb *fdb, uint64_t hash, uint16_t port, uin
 /* The entry of an address on any port; none if there is no bucket. */
 static struct place entry_find(const struct fdb *fdb, const struct fdb_address *address)
 {
-	struct fdb_bucket *const buckets[] = {fdb_first(fdb, address->hash), fdb_second(fdb, address->hash)};
+	struct fdb_bucket *const buckets[] = {address->first, fdb_second(fdb, address)};
+	uint64_t tag = address->tag;
 
-	for (unsigned i = 0; i < ARRAY_SIZE(buckets); i++) {
-		uint64_t port = fdb_bucket_port(buckets[i], address->mac);
+	for (unsigned i = 0; i < ARRAY_SIZE(buckets); i++, tag |= FDB_SECOND_MASK) {
+		uint64_t port = fdb_bucket_port(buckets[i], tag);
 
-		if (port <= UINT16_MAX)
-			return (struct place){buckets[i], fdb_bucket_way(buckets[i], address->mac << 16 | port)};
+		if (port <= FDB_PORT_MASK)
+			return (struct place){buckets[i], fdb_bucket_way(buckets[i], tag | port)};
 	}
 	return (struct place){0};
 }
 
-static void entry_move(struct fdb *fdb, struct place place, uint64_t mac, uint16_t port, uint32_t now_s)
+static void entry_move(struct fdb *fdb, struct place place, uint16_t port, uint32_t now_s)
 {
-	uint16_t old_port = key_at(place) & UINT16_MAX;
+	uint64_t key = key_at(place);
+	uint16_t old_port = key & FDB_PORT_MASK;
 
 	__atomic_store_n(&place.bucket->seen_s[place.way], now_s, __ATOMIC_RELAXED);
 	if (old_port == port)
 		return;
 	fdb->owned[old_port]--;
 	fdb->owned[port]++;
-	__atomic_store_n(&place.bucket->key[place.way], mac << 16 | port, __ATOMIC_RELAXED);
+	__atomic_store_n(&place.bucket->key[place.way], (key ^ old_port) | port, __ATOMIC_RELAXED);
 	counter_add(&fdb->stats.moved, 1);
 }
 
-static bool entry_insert(struct fdb *fdb, uint64_t mac, uint16_t port, uint32_t now_s)
+static bool entry_insert(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s)
 {
-	struct place place = make_room(fdb, fdb_hash(fdb, mac), port, now_s);
+	struct place place = make_room(fdb, address, port, now_s);
 
 	if (!place.bucket) {
 		counter_add(&fdb->stats.refused, 1);
 		return false;
 	}
-	entry_put(fdb, place, mac, port, now_s);
+	entry_put(fdb, place, address, port, now_s);
 	counter_add(&fdb->stats.learned, 1);
 	return learned_entries(fdb) == 1;
 }
@@ -299,21 +343,20 @@ static bool is_foreign(const struct fdb *fdb, const struct fdb_address *address,
 	return port_fixed(fdb, port) || (owner >= 0 && port_fixed(fdb, (uint16_t)owner));
 }
 
-enum fdb_news fdb_learn(struct fdb *fdb, uint64_t mac, uint16_t port, uint32_t now_s)
+enum fdb_news fdb_learn(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s)
 {
-	struct fdb_address address = fdb_address(fdb, mac);
 	struct place place;
 	enum fdb_news news = FDB_LEARNED;
 
-	if (is_foreign(fdb, &address, port))
+	if (is_foreign(fdb, address, port))
 		return FDB_FOREIGN;
 	pthread_mutex_lock(&fdb->lock);
-	place = entry_find(fdb, &address);
-	if (is_foreign(fdb, &address, port)) /* by now */
+	place = entry_find(fdb, address);
+	if (is_foreign(fdb, address, port)) /* by now */
 		news = FDB_FOREIGN;
 	else if (place.bucket)
-		entry_move(fdb, place, mac, port, now_s);
-	else if (entry_insert(fdb, mac, port, now_s))
+		entry_move(fdb, place, port, now_s);
+	else if (entry_insert(fdb, address, port, now_s))
 		news = FDB_FIRST;
 	pthread_mutex_unlock(&fdb->lock);
 	return news;
@@ -322,14 +365,14 @@ enum fdb_news fdb_learn(struct fdb *fdb, uint64_t mac, uint16_t port, uint32_t n
 /* Under lock: a place that nobody has, or one of somebody who has learned it. */
 static struct place place_to_fix(struct fdb *fdb, const struct fdb_address *address)
 {
-	struct fdb_bucket *const buckets[] = {fdb_first(fdb, address->hash), fdb_second(fdb, address->hash)};
+	struct fdb_bucket *const buckets[] = {address->first, fdb_second(fdb, address)};
 	struct place found = place_choose(buckets[0], buckets[1]);
 
 	for (unsigned i = 0; i < ARRAY_SIZE(buckets) && !found.bucket; i++) {
 		for (unsigned way = 0; way < FDB_WAYS && !found.bucket; way++) {
 			struct place place = {buckets[i], way};
 
-			if (port_fixed(fdb, key_at(place) & UINT16_MAX))
+			if (port_fixed(fdb, port_at(place)))
 				continue;
 			entry_drop(fdb, place);
 			counter_add(&fdb->stats.evicted, 1);
@@ -344,8 +387,8 @@ static int entry_fix(struct fdb *fdb, const struct fdb_address *address, uint16_
 {
 	struct place place = entry_find(fdb, address);
 
-	if (place.bucket && port_fixed(fdb, key_at(place) & UINT16_MAX))
-		return (key_at(place) & UINT16_MAX) == port ? 0 : -EADDRINUSE;
+	if (place.bucket && port_fixed(fdb, port_at(place)))
+		return port_at(place) == port ? 0 : -EADDRINUSE;
 	if (place.bucket)
 		entry_drop(fdb, place); /* whoever has said it first */
 	else
@@ -353,18 +396,17 @@ static int entry_fix(struct fdb *fdb, const struct fdb_address *address, uint16_
 	if (!place.bucket)
 		return -ENOSPC;
 	__atomic_store_n(&fdb->fixed[port], true, __ATOMIC_RELAXED);
-	entry_put(fdb, place, address->mac, port, now_s);
+	entry_put(fdb, place, address, port, now_s);
 	__atomic_store_n(&fdb->fixed_entries, fdb->fixed_entries + 1, __ATOMIC_RELAXED);
 	return 0;
 }
 
-int fdb_fix(struct fdb *fdb, uint64_t mac, uint16_t port, uint32_t now_s)
+int fdb_fix(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s)
 {
-	struct fdb_address address = fdb_address(fdb, mac);
 	int err;
 
 	pthread_mutex_lock(&fdb->lock);
-	err = entry_fix(fdb, &address, port, now_s);
+	err = entry_fix(fdb, address, port, now_s);
 	pthread_mutex_unlock(&fdb->lock);
 	return err;
 }
@@ -384,7 +426,7 @@ static bool may_age(const struct fdb *fdb, struct place place, uint32_t now_s)
 {
 	uint64_t key = key_at(place);
 
-	return key && too_old(fdb, seen_at(place), now_s) && !port_fixed(fdb, key & UINT16_MAX);
+	return key && too_old(fdb, seen_at(place), now_s) && !port_fixed(fdb, key & FDB_PORT_MASK);
 }
 
 /* Looks without the lock, and once more with it: most entries are young. */
@@ -417,7 +459,9 @@ void fdb_sweep(struct fdb *fdb, uint32_t now_s, uint32_t buckets_max)
 
 static bool to_flush(const struct fdb *fdb, uint64_t key, int port)
 {
-	return key && (port < 0 || (key & UINT16_MAX) == (uint64_t)port) && !port_fixed(fdb, key & UINT16_MAX);
+	uint16_t owner = key & FDB_PORT_MASK;
+
+	return key && (port < 0 || owner == port) && !port_fixed(fdb, owner);
 }
 
 static void flush_bucket(struct fdb *fdb, struct fdb_bucket *bucket, int port)
@@ -442,17 +486,38 @@ void fdb_flush(struct fdb *fdb, int port)
 		flush_bucket(fdb, &fdb->buckets[i], port);
 }
 
+/* What a key and the bucket it lies in say together; false: that the place is free. */
+static bool entry_read(const struct fdb *fdb, uint32_t bucket, uint64_t key, struct fdb_entry *ret_entry)
+{
+	uint64_t tag = (key & FDB_TAG_MASK) | FDB_TAKEN_MASK, first = bucket, top, number;
+
+	if (!key)
+		return false;
+	if (key & FDB_SECOND_MASK)
+		first = fdb_other(fdb, bucket, tag);
+	top = first << fdb->shift >> (64 - FDB_BITS_MIN);
+	number = unscramble(top << (64 - FDB_BITS_MIN) | (key & FDB_TAG_MASK) >> FDB_BITS_MIN, fdb->seed);
+	*ret_entry = (struct fdb_entry){
+		.mac = number >> 16, .vlan = number >> 4 & 0xfff, .port = key & FDB_PORT_MASK};
+	ret_entry->fixed = port_fixed(fdb, ret_entry->port);
+	return true;
+}
+
 void fdb_each(const struct fdb *fdb, uint32_t now_s, fdb_fn *fn, void *opaque)
 {
+	struct fdb_entry entry;
+
 	for (uint32_t i = 0; i < fdb->bucket_count; i++) {
 		for (unsigned way = 0; way < FDB_WAYS; way++) {
 			struct place place = {&fdb->buckets[i], way};
-			uint64_t key = key_at(place);
-			int32_t age_s = (int32_t)(now_s - seen_at(place));
-			bool fixed = key && port_fixed(fdb, key & UINT16_MAX);
+			int32_t age_s;
 
-			if (key && (fixed || age_s <= (int32_t)fdb->age_s))
-				fn(opaque, key >> 16, key & UINT16_MAX, fixed || age_s < 0 ? 0 : (uint32_t)age_s, fixed);
+			if (!entry_read(fdb, i, key_at(place), &entry))
+				continue;
+			age_s = (int32_t)(now_s - seen_at(place));
+			entry.age_s = entry.fixed || age_s < 0 ? 0 : (uint32_t)age_s;
+			if (entry.age_s <= fdb->age_s)
+				fn(opaque, &entry);
 		}
 	}
 }

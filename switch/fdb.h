@@ -3,11 +3,12 @@
 #define SWITCH_FDB_H
 
 /*
- * Forwarding database: address -> port. See fdb.c for the theory of operation.
+ * Forwarding database: VLAN and address -> port. See fdb.c for the theory of operation.
  * Addresses are 48-bit numbers, first byte on top. Seconds are a 32-bit monotonic count, which may wrap.
  */
 
 #include "base/util.h"
+#include "switch/scramble.h"
 #include "switch/switch.h"
 #include <pthread.h>
 #include <stdbool.h>
@@ -15,16 +16,27 @@
 
 #define FDB_WAYS 5u
 
-/* One cache line. A free place has key 0 (no address is zero). */
+/* An entry, in one word; a free place has 0. What is above these bits is the address's tag. */
+#define FDB_PORT_MASK   0x0fffu
+#define FDB_SECOND_MASK 0x1000u /* it lies in the second of its two buckets */
+#define FDB_TAKEN_MASK  0x2000u
+#define FDB_TAG_MASK    (~(uint64_t)0x3fff)
+#define FDB_BITS_MIN    10u /* of a bucket's number: what is scrambled, 60 bits, leaves room for those above without them */
+
+_Static_assert(SW_PORTS_MAX <= FDB_PORT_MASK + 1, "a port fits into an entry");
+
+/* One cache line. */
 struct fdb_bucket {
-	uint64_t key[FDB_WAYS]; /* address << 16 | port */
+	uint64_t key[FDB_WAYS];
 	uint32_t seen_s[FDB_WAYS];
 	uint32_t unused;
 } __attribute__((aligned(64)));
 
 struct fdb {
 	struct fdb_bucket *buckets; /* keys written under lock, read by anybody; seen_s by anybody */
-	uint32_t bucket_count;
+	uint32_t bucket_count; /* a power of two */
+	unsigned shift; /* what is scrambled, shifted by so much, names the first bucket */
+	uint32_t scan_buckets; /* how far to look for a victim when the whole table is full */
 	void *map; /* where they lie in */
 	size_t map_bytes;
 	uint32_t capacity, age_s;
@@ -48,8 +60,15 @@ enum fdb_news {
 	FDB_FOREIGN, /* not learned: the address is fixed to another port, or the port has fixed ones and this is none */
 };
 
+/* An address in a VLAN that will be looked up: where it would be is worked out once. */
+struct fdb_address {
+	uint64_t mac;
+	uint64_t tag; /* its entry in the first bucket, but for the port */
+	struct fdb_bucket *first;
+};
+
 /* Any worker. The slow half of fdb_saw(): inserts or moves. */
-enum fdb_news fdb_learn(struct fdb *fdb, uint64_t mac, uint16_t port, uint32_t now_s);
+enum fdb_news fdb_learn(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s);
 
 /* Control thread. */
 void fdb_sweep(struct fdb *fdb, uint32_t now_s, uint32_t buckets_max); /* forgets what is too old */
@@ -58,78 +77,92 @@ void fdb_flush(struct fdb *fdb, int port); /* what was learned; -1: all */
  * Fixes an address to a port: until fdb_unfix() it is neither aged, evicted, moved nor flushed, and the port learns no
  * other. -EADDRINUSE: it is fixed to another port; -ENOSPC: the table has no room where it would have to be.
  */
-int fdb_fix(struct fdb *fdb, uint64_t mac, uint16_t port, uint32_t now_s);
+int fdb_fix(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s);
 void fdb_unfix(struct fdb *fdb, uint16_t port); /* forgets all of the port's */
 bool fdb_ages(const struct fdb *fdb); /* any thread: there are entries that are not fixed */
-typedef void fdb_fn(void *opaque, uint64_t mac, uint16_t port, uint32_t age_s, bool fixed);
+
+struct fdb_entry {
+	uint64_t mac;
+	uint16_t vlan, port;
+	bool fixed;
+	uint32_t age_s; /* 0 if fixed */
+};
+
+typedef void fdb_fn(void *opaque, const struct fdb_entry *entry);
 void fdb_each(const struct fdb *fdb, uint32_t now_s, fdb_fn *fn, void *opaque);
 uint32_t fdb_owned(struct fdb *fdb, uint16_t port); /* any thread */
 void fdb_stats(const struct fdb *fdb, struct sw_fdb_stats *ret_stats); /* any thread */
 
-__extension__ typedef unsigned __int128 fdb_wide;
-
-/*
- * The first product lets each bit of the address reach all bits above it, the second, both halves of which count,
- * all of the hash. One alone leaves addresses that differ in their first bytes only in a few buckets.
- */
-static inline uint64_t fdb_hash(const struct fdb *fdb, uint64_t mac)
-{
-	fdb_wide wide = (fdb_wide)(mac * 0xd6e8feb86659fd93u ^ fdb->seed) * 0x9e3779b97f4a7c15u;
-
-	return (uint64_t)wide ^ (uint64_t)(wide >> 64);
-}
-
-/* The upper half of the hash names the first bucket, the lower half the second. */
-static inline struct fdb_bucket *fdb_first(const struct fdb *fdb, uint64_t hash)
-{
-	return &fdb->buckets[(hash >> 32) * fdb->bucket_count >> 32];
-}
-
-static inline struct fdb_bucket *fdb_second(const struct fdb *fdb, uint64_t hash)
-{
-	return &fdb->buckets[(hash & UINT32_MAX) * fdb->bucket_count >> 32];
-}
-
-/* An address that will be looked up: its hash is worked out once. */
-struct fdb_address {
-	uint64_t mac, hash;
+/* What addresses of a VLAN need to be worked out: a copy, which the compiler can keep in registers for a burst. */
+struct fdb_vlan {
+	struct fdb_bucket *buckets;
+	uint64_t seed; /* with the VLAN's part of the first product */
+	unsigned shift;
 };
 
-static inline struct fdb_address fdb_address(const struct fdb *fdb, uint64_t mac)
+static inline struct fdb_vlan fdb_vlan(const struct fdb *fdb, uint16_t vlan)
 {
-	return (struct fdb_address){.mac = mac, .hash = fdb_hash(fdb, mac)};
+	return (struct fdb_vlan){
+		.buckets = fdb->buckets, .seed = fdb->seed + ((uint64_t)vlan << 4) * SCRAMBLE_FIRST, .shift = fdb->shift};
 }
 
-static inline void fdb_prefetch(const struct fdb *fdb, const struct fdb_address *address)
+static inline struct fdb_address fdb_address_in(const struct fdb_vlan *vlan, uint64_t mac)
 {
-	__builtin_prefetch(fdb_first(fdb, address->hash));
+	uint64_t scrambled = scramble(mac << 16, vlan->seed);
+	uint64_t rest = scrambled << FDB_BITS_MIN;
+
+	return (struct fdb_address){
+		.mac = mac, .tag = rest | FDB_TAKEN_MASK, .first = &vlan->buckets[scrambled >> vlan->shift]};
+}
+
+static inline struct fdb_address fdb_address(const struct fdb *fdb, uint16_t vlan, uint64_t mac)
+{
+	struct fdb_vlan in = fdb_vlan(fdb, vlan);
+
+	return fdb_address_in(&in, mac);
+}
+
+static inline void fdb_prefetch(const struct fdb_address *address)
+{
+	__builtin_prefetch(address->first);
+}
+
+/* From the number of either bucket of an address to that of the other one. They are never the same. */
+static inline uint64_t fdb_other(const struct fdb *fdb, uint64_t bucket, uint64_t tag)
+{
+	return bucket ^ (tag * SCRAMBLE_SECOND >> fdb->shift | 1);
+}
+
+static inline struct fdb_bucket *fdb_second(const struct fdb *fdb, const struct fdb_address *address)
+{
+	return &fdb->buckets[fdb_other(fdb, (uint64_t)(address->first - fdb->buckets), address->tag)];
 }
 
 /*
- * What a bucket says of an address: key and address differ in the port alone if they belong together. Looks at all
- * places, since which one matches cannot be predicted: selecting is cheaper than jumping.
+ * What a bucket says of a tag: an entry's word and its tag differ in the port alone. Looks at all places, since which
+ * one matches cannot be predicted: selecting is cheaper than jumping.
  */
-static inline uint64_t fdb_bucket_port(const struct fdb_bucket *bucket, uint64_t mac)
+static inline uint64_t fdb_bucket_port(const struct fdb_bucket *bucket, uint64_t tag)
 {
 	uint64_t least = UINT64_MAX;
 
 #pragma GCC unroll 5
 	for (unsigned way = 0; way < FDB_WAYS; way++) {
-		uint64_t rest = __atomic_load_n(&bucket->key[way], __ATOMIC_RELAXED) ^ mac << 16;
+		uint64_t rest = __atomic_load_n(&bucket->key[way], __ATOMIC_RELAXED) ^ tag;
 
 		least = rest < least ? rest : least;
 	}
-	return least; /* above UINT16_MAX: not there. (A free place leaves the address, which is not zero.) */
+	return least; /* above FDB_PORT_MASK: not there; a free place leaves FDB_TAKEN_MASK */
 }
 
 /* The port behind an address, or -1. Any thread. */
 static inline int fdb_lookup(const struct fdb *fdb, const struct fdb_address *address)
 {
-	uint64_t port = fdb_bucket_port(fdb_first(fdb, address->hash), address->mac);
+	uint64_t port = fdb_bucket_port(address->first, address->tag);
 
-	if (unlikely(port > UINT16_MAX))
-		port = fdb_bucket_port(fdb_second(fdb, address->hash), address->mac);
-	return likely(port <= UINT16_MAX) && likely(address->mac) ? (int)port : -1;
+	if (unlikely(port > FDB_PORT_MASK))
+		port = fdb_bucket_port(fdb_second(fdb, address), address->tag | FDB_SECOND_MASK);
+	return likely(port <= FDB_PORT_MASK) ? (int)port : -1;
 }
 
 /* Where a bucket has this key; FDB_WAYS: nowhere. */
@@ -149,13 +182,13 @@ static inline unsigned fdb_bucket_way(const struct fdb_bucket *bucket, uint64_t 
  */
 static inline bool fdb_saw(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s)
 {
-	struct fdb_bucket *bucket = fdb_first(fdb, address->hash);
-	uint64_t key = address->mac << 16 | port;
+	struct fdb_bucket *bucket = address->first;
+	uint64_t key = address->tag | port;
 	unsigned way = fdb_bucket_way(bucket, key);
 
 	if (unlikely(way == FDB_WAYS)) {
-		bucket = fdb_second(fdb, address->hash);
-		way = fdb_bucket_way(bucket, key);
+		bucket = fdb_second(fdb, address);
+		way = fdb_bucket_way(bucket, key | FDB_SECOND_MASK);
 		if (unlikely(way == FDB_WAYS))
 			return false;
 	}

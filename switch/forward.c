@@ -9,12 +9,14 @@
  *   2. judge:  learn the source, look up the destination; a verdict per frame: a port id, "flood", or why not.
  *              A source that the database does not know behind this port is news, or a lie: it knows (fdb.c).
  *              A frame with the addresses of its predecessor shares its verdict without another look.
- *   3. group:  frames of the same verdict, in order; mostly all are
+ *   3. group:  frames of the same verdict, which is one of a VLAN, in order; mostly all are
  *   4. hand each group to its port, or count it
  *
- * When a burst has frames to flood, each port gets those and its own in the order in which they came: a
+ * When a burst has frames to flood, each port of their VLAN gets those and its own in the order in which they came: a
  * conversation whose peer becomes known in the middle of a burst is not reordered. If some are to be cut for some ports,
  * the burst is flooded in stretches, see cuts.c.
+ *
+ * Everything is asked within a VLAN: the database is, and so is the topology. A frame lies in that of its port.
  */
 
 #include "switch/core.h"
@@ -54,19 +56,30 @@ static inline struct addresses addresses_of(const struct vireo_frame *frame)
 	return addresses;
 }
 
-/* Works out what their look-ups need, and has it fetched. */
-static inline void expect_addresses(const struct fdb *fdb, const struct vireo_frame *frame, struct addressed *ret)
+/* A frame lies in the VLAN of its port. */
+static inline uint16_t frames_vlan(const struct burst *burst)
 {
-	ret->to = fdb_address(fdb, load_mac(frame->head));
-	ret->from = fdb_address(fdb, load_mac(frame->head + MAC_BYTES));
-	fdb_prefetch(fdb, &ret->to);
-	fdb_prefetch(fdb, &ret->from);
+	return burst->from->vlan;
+}
+
+/* Works out what their look-ups need, and has it fetched. */
+static inline void expect_addresses(const struct fdb_vlan *vlan, const struct vireo_frame *frame,
+				    struct addressed *ret)
+{
+	struct fdb_address to = fdb_address_in(vlan, load_mac(frame->head));
+	struct fdb_address from = fdb_address_in(vlan, load_mac(frame->head + MAC_BYTES));
+
+	fdb_prefetch(&to);
+	fdb_prefetch(&from);
+	ret->to = to;
+	ret->from = from;
 }
 
 static void survey(const struct forwarder *forwarder, struct burst *burst)
 {
 	const struct vireo_frame *frames = burst->frames;
 	struct addresses last = {0};
+	struct fdb_vlan vlan = fdb_vlan(forwarder->fdb, frames_vlan(burst));
 	uint32_t longest_bytes = 0;
 	uint64_t fresh = 0;
 	unsigned needs = 0;
@@ -82,7 +95,7 @@ static void survey(const struct forwarder *forwarder, struct burst *burst)
 			continue;
 		last = these;
 		fresh |= 1ull << i;
-		expect_addresses(forwarder->fdb, &frames[i], &burst->addressed[i]);
+		expect_addresses(&vlan, &frames[i], &burst->addressed[i]);
 	}
 	burst->fresh = fresh;
 	burst->needs = needs;
@@ -90,7 +103,7 @@ static void survey(const struct forwarder *forwarder, struct burst *burst)
 }
 
 /* True: learned. False: it is not the port's to use. */
-static bool learn(struct forwarder *forwarder, uint64_t source, uint16_t from)
+static bool learn(struct forwarder *forwarder, const struct fdb_address *source, uint16_t from)
 {
 	enum fdb_news news = fdb_learn(forwarder->fdb, source, from, forwarder->worker.now_s);
 
@@ -99,25 +112,34 @@ static bool learn(struct forwarder *forwarder, uint64_t source, uint16_t from)
 	return news != FDB_FOREIGN;
 }
 
-static uint16_t judge(struct forwarder *forwarder, const struct burst *burst, const struct addressed *addressed)
+/* What becomes of a frame in its VLAN. */
+static unsigned judge(struct forwarder *forwarder, const struct burst *burst, uint16_t vlan,
+		      const struct addressed *addressed)
 {
 	uint64_t destination = addressed->to.mac, source = addressed->from.mac;
 	uint16_t from = burst->from->id;
 	int to;
 
 	if (unlikely(!source || source & MAC_GROUP_MASK))
-		return VERDICT_BAD_SOURCE;
+		return FATE_BAD_SOURCE;
 	if (unlikely(!fdb_saw(forwarder->fdb, &addressed->from, from, forwarder->worker.now_s)) &&
-	    !learn(forwarder, source, from))
-		return VERDICT_SPOOFED;
+	    !learn(forwarder, &addressed->from, from))
+		return FATE_SPOOFED;
 	if (unlikely(destination & MAC_GROUP_MASK))
-		return (destination & MAC_RESERVED_MASK) == MAC_RESERVED ? VERDICT_RESERVED : VERDICT_FLOOD;
+		return (destination & MAC_RESERVED_MASK) == MAC_RESERVED ? FATE_RESERVED : FATE_FLOOD;
 	to = fdb_lookup(forwarder->fdb, &addressed->to);
 	if (unlikely(to == from))
-		return VERDICT_HAIRPIN;
-	if (unlikely(to < 0 || !topology_port(burst->topology, (unsigned)to)))
-		return VERDICT_FLOOD;
-	return (uint16_t)to;
+		return FATE_HAIRPIN;
+	if (unlikely(to < 0 || !topology_port_in(burst->topology, vlan, (unsigned)to)))
+		return FATE_FLOOD;
+	return (unsigned)to;
+}
+
+static verdict_t judge_frame(struct forwarder *forwarder, const struct burst *burst, unsigned frame)
+{
+	uint16_t vlan = frames_vlan(burst);
+
+	return verdict(vlan, judge(forwarder, burst, vlan, &burst->addressed[frame]));
 }
 
 /* True: all verdicts are the same. */
@@ -125,12 +147,12 @@ static bool judge_all(struct forwarder *forwarder, struct burst *burst)
 {
 	bool same = true;
 
-	burst->verdict[0] = judge(forwarder, burst, &burst->addressed[0]);
-	if (likely(burst->fresh == 1) && burst->verdict[0] < VERDICT_FLOOD)
+	burst->verdict[0] = judge_frame(forwarder, burst, 0);
+	if (likely(burst->fresh == 1) && verdict_fate(burst->verdict[0]) < FATE_FLOOD)
 		return true; /* nobody looks at the other verdicts */
 	for (unsigned i = 1; i < burst->count; i++) {
 		if (burst->fresh >> i & 1)
-			burst->verdict[i] = judge(forwarder, burst, &burst->addressed[i]);
+			burst->verdict[i] = judge_frame(forwarder, burst, i);
 		else
 			burst->verdict[i] = burst->verdict[i - 1];
 		same &= burst->verdict[i] == burst->verdict[0];
@@ -138,107 +160,75 @@ static bool judge_all(struct forwarder *forwarder, struct burst *burst)
 	return same;
 }
 
-static void group_all(struct burst *burst)
+static void count_dropped(struct port_counters *counters, unsigned fate, unsigned count)
 {
-	burst->group_count = 0;
-	for (unsigned i = 0; i < burst->count; i++) {
-		uint16_t verdict = burst->verdict[i];
-		struct group *group;
-
-		if (!burst->group_of[verdict]) {
-			burst->groups[burst->group_count] = (struct group){.verdict = verdict};
-			burst->group_of[verdict] = (uint8_t)++burst->group_count;
-		}
-		group = &burst->groups[burst->group_of[verdict] - 1];
-		group->index[group->count++] = (uint8_t)i;
-	}
-}
-
-static const struct group *group_find(const struct burst *burst, uint16_t verdict)
-{
-	return burst->group_of[verdict] ? &burst->groups[burst->group_of[verdict] - 1] : NULL;
-}
-
-static void count_dropped(struct port_counters *counters, uint16_t verdict, unsigned count)
-{
-	if (verdict == VERDICT_RESERVED)
+	if (fate == FATE_RESERVED)
 		counter_add(&counters->rx_reserved, count);
-	else if (verdict == VERDICT_HAIRPIN)
+	else if (fate == FATE_HAIRPIN)
 		counter_add(&counters->rx_hairpin, count);
-	else if (verdict == VERDICT_SPOOFED)
+	else if (fate == FATE_SPOOFED)
 		counter_add(&counters->rx_spoofed, count);
 	else
 		counter_add(&counters->rx_bad_source, count);
 }
 
-/* Frames first to end - 1 of a burst. */
-struct stretch {
-	unsigned first, end;
-};
-
-/* Lists the frames of a group, and those of a second one among them, that are in the stretch. */
-static unsigned list_merged(struct burst *burst, const struct group *a, const struct group *b,
-			    struct stretch stretch)
+/* Lists frames of the burst: bit i, frame i. */
+static unsigned list(struct burst *burst, uint64_t frames)
 {
-	static const struct group nothing;
-	unsigned at_a = 0, at_b = 0, count = 0, count_a, count_b;
+	unsigned count = 0;
 
-	b = b ? b : &nothing;
-	count_a = a->count;
-	count_b = b->count;
-	while (at_a < count_a && a->index[at_a] < stretch.first)
-		at_a++;
-	while (at_b < count_b && b->index[at_b] < stretch.first)
-		at_b++;
-	while (count_a > at_a && a->index[count_a - 1] >= stretch.end)
-		count_a--;
-	while (count_b > at_b && b->index[count_b - 1] >= stretch.end)
-		count_b--;
-	while (at_a < count_a || at_b < count_b) {
-		bool take_a = at_b >= count_b || (at_a < count_a && a->index[at_a] < b->index[at_b]);
-
-		burst->list[count++] = &burst->frames[take_a ? a->index[at_a++] : b->index[at_b++]];
-	}
+	for (; frames; frames &= frames - 1)
+		burst->list[count++] = &burst->frames[__builtin_ctzll(frames)];
 	return count;
 }
 
-static void count_flooded(struct forwarder *forwarder, const struct burst *burst, unsigned count)
+/* Frames first to end - 1 of a burst. */
+static uint64_t stretch(unsigned first, unsigned end)
+{
+	uint64_t below_end = end < 64 ? (1ull << end) - 1 : UINT64_MAX;
+
+	return below_end & UINT64_MAX << first;
+}
+
+static void count_flooded(struct forwarder *forwarder, const struct burst *burst, uint16_t vlan, unsigned count)
 {
 	struct port_counters *counters = &burst->from->counters[forwarder->worker.index];
 	const struct topology *topology = burst->topology;
-	unsigned others = topology->port_count - !!topology_port(topology, burst->from->id);
+	unsigned others = topology_vlan(topology, vlan)->port_count;
 
+	others -= !!topology_port_in(topology, vlan, burst->from->id);
 	if (!others)
 		counter_add(&counters->rx_no_destination, count);
 	else if (others > 1)
 		counter_add(&counters->rx_flooded, count);
 }
 
-static void flood_stretch(struct forwarder *forwarder, struct burst *burst, const struct group *flood,
-			  struct stretch stretch)
+/* Of the frames, those that are flooded go to all ports of their VLAN, and each one's own among them to it. */
+static void flood_frames(struct forwarder *forwarder, struct burst *burst, const struct group *flood,
+			 uint64_t frames)
 {
-	const struct topology *topology = burst->topology;
+	uint16_t in = verdict_vlan(flood->verdict);
+	const struct topology_vlan *vlan = topology_vlan(burst->topology, in);
 
-	for (uint32_t i = 0; i < topology->port_count; i++) {
-		const struct topology_port *to = &topology->ports[i];
-		unsigned count;
+	for (uint32_t i = 0; i < vlan->port_count; i++) {
+		const struct topology_port *to = vlan->ports[i];
+		uint64_t own;
 
 		if (to->port == burst->from)
 			continue;
-		count = list_merged(burst, flood, group_find(burst, to->port->id), stretch);
-		if (count)
-			deliver(forwarder, to, burst->list, count);
+		own = groups_frames(&burst->groups, verdict(in, to->port->id));
+		if ((flood->frames | own) & frames)
+			deliver(forwarder, to, burst->list, list(burst, (flood->frames | own) & frames));
 	}
 }
 
 /* Of what the burst asks for, what do ports not take, that would get the flooded frames, and how many of them? */
-static unsigned flood_lacks(const struct burst *burst, unsigned *ret_ports)
+static unsigned flood_lacks(const struct burst *burst, const struct topology_vlan *vlan, unsigned *ret_ports)
 {
-	const struct topology *topology = burst->topology;
 	unsigned lacks = 0, ports = 0;
 
-	for (uint32_t i = 0; i < topology->port_count; i++) {
-		const struct topology_port *to = &topology->ports[i];
+	for (uint32_t i = 0; i < vlan->port_count; i++) {
+		const struct topology_port *to = vlan->ports[i];
 		unsigned missing = 0;
 
 		if (to->port != burst->from && to->out_count)
@@ -258,50 +248,65 @@ static unsigned flood_pieces(unsigned ports)
 	return ports <= 2 ? PIECES_MAX : shared > FLOOD_PIECES_MIN ? shared : FLOOD_PIECES_MIN;
 }
 
-/* Cuts what has to be, from a frame of the flood on, as far as there is room. Returns the end of the stretch. */
-static unsigned flood_cut(struct forwarder *forwarder, const struct burst *burst, unsigned first, unsigned lacks)
+/* Cuts what has to be, from a frame on, as far as there is room. Returns where it has to go on. */
+static unsigned flood_cut(struct forwarder *forwarder, const struct burst *burst, const struct group *flood,
+			  unsigned first, unsigned lacks)
 {
 	unsigned i = first;
 
-	while (i < burst->count && (burst->verdict[i] != VERDICT_FLOOD ||
-				    !(offload_needs(&burst->frames[i].offload) & lacks) || cuts_add(forwarder, i)))
+	while (i < burst->count && (!(flood->frames >> i & 1) || !(offload_needs(&burst->frames[i].offload) & lacks) ||
+				    cuts_add(forwarder, i)))
 		i++;
 	return i;
 }
 
 static void forward_flooded(struct forwarder *forwarder, struct burst *burst, const struct group *flood)
 {
-	unsigned ports = 0, lacks = likely(!burst->needs) ? 0 : flood_lacks(burst, &ports);
-	struct stretch stretch = {0, burst->count};
+	uint16_t in = verdict_vlan(flood->verdict);
+	unsigned ports = 0, lacks = 0;
 
-	count_flooded(forwarder, burst, flood->count);
+	count_flooded(forwarder, burst, in, (unsigned)__builtin_popcountll(flood->frames));
+	if (unlikely(burst->needs))
+		lacks = flood_lacks(burst, topology_vlan(burst->topology, in), &ports);
 	if (likely(!lacks)) {
-		flood_stretch(forwarder, burst, flood, stretch);
+		flood_frames(forwarder, burst, flood, UINT64_MAX);
 		return;
 	}
-	forwarder->pieces_left = flood_pieces(ports);
-	for (; stretch.first < burst->count; stretch.first = stretch.end) {
-		stretch.end = flood_cut(forwarder, burst, stretch.first, lacks);
-		flood_stretch(forwarder, burst, flood, stretch);
+	forwarder->pieces_left = min_u32(forwarder->pieces_left, flood_pieces(ports));
+	for (unsigned first = 0, end; first < burst->count; first = end) {
+		end = flood_cut(forwarder, burst, flood, first, lacks);
+		flood_frames(forwarder, burst, flood, stretch(first, end));
 		cuts_reset(forwarder->cuts);
 	}
 }
 
+/* Unless it has gone with what is flooded in its VLAN. */
+static void forward_own(struct forwarder *forwarder, struct burst *burst, const struct group *group)
+{
+	uint16_t vlan = verdict_vlan(group->verdict);
+
+	if (!groups_frames(&burst->groups, verdict(vlan, FATE_FLOOD)))
+		deliver(forwarder, topology_port(burst->topology, verdict_fate(group->verdict)), burst->list,
+			list(burst, group->frames));
+}
+
 static void forward_groups(struct forwarder *forwarder, struct burst *burst)
 {
-	const struct group *flood = group_find(burst, VERDICT_FLOOD);
+	const struct groups *groups = &burst->groups;
 
-	if (flood)
-		forward_flooded(forwarder, burst, flood);
-	for (unsigned i = 0; i < burst->group_count; i++) {
-		const struct group *group = &burst->groups[i];
+	for (unsigned i = 0; i < groups->count; i++) {
+		if (verdict_fate(groups->group[i].verdict) == FATE_FLOOD)
+			forward_flooded(forwarder, burst, &groups->group[i]);
+	}
+	for (unsigned i = 0; i < groups->count; i++) {
+		const struct group *group = &groups->group[i];
+		unsigned fate = verdict_fate(group->verdict);
 
-		if (group->verdict > VERDICT_FLOOD)
-			count_dropped(&burst->from->counters[forwarder->worker.index], group->verdict, group->count);
-		else if (!flood)
-			deliver(forwarder, topology_port(burst->topology, group->verdict), burst->list,
-				list_merged(burst, group, NULL, (struct stretch){0, burst->count}));
-		burst->group_of[group->verdict] = 0;
+		if (fate > FATE_FLOOD)
+			count_dropped(&burst->from->counters[forwarder->worker.index], fate,
+				      (unsigned)__builtin_popcountll(group->frames));
+		else if (fate < FATE_FLOOD)
+			forward_own(forwarder, burst, group);
 	}
 }
 
@@ -309,12 +314,14 @@ void forward_burst(struct forwarder *forwarder, struct burst *burst)
 {
 	survey(forwarder, burst);
 	forwarder->pieces_left = PIECES_MAX;
-	if (likely(judge_all(forwarder, burst) && burst->verdict[0] < VERDICT_FLOOD)) {
+	if (likely(judge_all(forwarder, burst) && verdict_fate(burst->verdict[0]) < FATE_FLOOD)) {
 		for (unsigned i = 0; i < burst->count; i++)
 			burst->list[i] = &burst->frames[i];
-		deliver(forwarder, topology_port(burst->topology, burst->verdict[0]), burst->list, burst->count);
+		deliver(forwarder, topology_port(burst->topology, verdict_fate(burst->verdict[0])), burst->list,
+			burst->count);
 		return;
 	}
-	group_all(burst);
+	groups_make(&burst->groups, burst->verdict, burst->count);
 	forward_groups(forwarder, burst);
+	groups_reset(&burst->groups);
 }

@@ -2,31 +2,14 @@
 #ifndef SWITCH_FORWARD_H
 #define SWITCH_FORWARD_H
 
-/* A burst of frames on its way: where to (forward.c), by which queue (flow.c), into the port (deliver.c). */
+/* A burst of frames on its way: where to (forward.c, groups.c), by which queue (flow.c), into the port (deliver.c). */
 
 #include "base/util.h"
 #include "switch/fdb.h"
+#include "switch/groups.h"
 #include "switch/topology.h"
 
-#define BURST_FRAMES 64u
-
 struct forwarder;
-
-/* Frames of a burst that share a fate: indexes, in order. */
-struct group {
-	uint16_t verdict;
-	uint8_t count;
-	uint8_t index[BURST_FRAMES];
-};
-
-enum verdict { /* port ids come first */
-	VERDICT_FLOOD = SW_PORTS_MAX,
-	VERDICT_RESERVED,
-	VERDICT_HAIRPIN,
-	VERDICT_BAD_SOURCE,
-	VERDICT_SPOOFED,
-	VERDICT_END,
-};
 
 struct addressed {
 	struct fdb_address to, from;
@@ -42,10 +25,8 @@ struct burst {
 	uint32_t longest_bytes; /* of frames that are not to be cut */
 	uint64_t fresh;         /* bit i: frame i has other addresses than its predecessor */
 	struct addressed addressed[BURST_FRAMES]; /* of fresh ones */
-	uint16_t verdict[BURST_FRAMES];
-	unsigned group_count;
-	uint8_t group_of[VERDICT_END]; /* index + 1 into groups; 0 between bursts */
-	struct group groups[BURST_FRAMES];
+	verdict_t verdict[BURST_FRAMES];
+	struct groups groups;
 	struct vireo_frame *list[BURST_FRAMES];
 };
 

@@ -75,9 +75,9 @@ static void pass_grace(struct fixture *x)
 	assert_true(passed);
 }
 
-static void add_port(struct fixture *x, unsigned p, unsigned outs)
+static void add_port_in(struct fixture *x, unsigned p, unsigned outs, uint16_t vlan)
 {
-	struct sw_port_config config = {.ops = &fake_port_ops};
+	struct sw_port_config config = {.ops = &fake_port_ops, .vlan = vlan};
 	char name[8] = {'p', (char)('0' + p)};
 
 	x->fake[p] = fake_port_new(true);
@@ -88,6 +88,11 @@ static void add_port(struct fixture *x, unsigned p, unsigned outs)
 	for (unsigned i = 0; i < outs; i++)
 		assert_int_equal(sw_queue_add(x->port[p], true, i), 0);
 	pass_grace(x);
+}
+
+static void add_port(struct fixture *x, unsigned p, unsigned outs)
+{
+	add_port_in(x, p, outs, 0);
 }
 
 static void on_gone(void *opaque)
@@ -772,6 +777,92 @@ static void fdb_is_listed_and_flushed(void **state)
 	assert_int_equal(seen, 0);
 }
 
+/* ---- VLANs ---- */
+
+/* Ports 3 and 4 are in VLAN 7, ports 5 and 6 in 4095; 0 to 2 stay where they are. */
+static void add_vlans(struct fixture *x)
+{
+	for (unsigned p = 3; p < 7; p++)
+		add_port_in(x, p, 1, p < 5 ? 7 : 4095);
+}
+
+static void expect_all(struct fixture *x, const unsigned got[7])
+{
+	settle(x);
+	for (unsigned p = 0; p < 7; p++)
+		assert_int_equal(fake_port_got(x->fake[p]), got[p]);
+}
+
+static void flooded_frames_stay_in_their_vlan(void **state)
+{
+	struct fixture *x = *state;
+
+	add_vlans(x);
+	send_to(x, 3, broadcast);
+	expect_all(x, (const unsigned[]){0, 0, 0, 0, 1, 0, 0});
+	send_numbered(x, 6, 1, 1); /* whom nobody knows in VLAN 4095 */
+	expect_all(x, (const unsigned[]){0, 0, 0, 0, 1, 1, 0});
+	send_to(x, 0, broadcast);
+	expect_all(x, (const unsigned[]){0, 1, 1, 0, 1, 1, 0});
+	assert_int_equal(stats_of(x, 3).rx_flooded, 0); /* there is only one other */
+	assert_int_equal(stats_of(x, 0).rx_flooded, 1);
+}
+
+static void address_known_in_another_vlan_is_not_known(void **state)
+{
+	struct fixture *x = *state;
+
+	add_vlans(x);
+	learn_all(x);
+	send_numbered(x, 3, 5, 1); /* of VLAN 4095 */
+	expect_all(x, (const unsigned[]){0, 0, 0, 0, 1, 0, 0});
+	send_numbered(x, 3, 4, 1);
+	expect_all(x, (const unsigned[]){0, 0, 0, 0, 2, 0, 0});
+	send_numbered(x, 0, 2, 1);
+	expect_all(x, (const unsigned[]){0, 0, 1, 0, 2, 0, 0});
+}
+
+static void same_address_in_two_vlans_is_two_stations(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_fdb_stats stats;
+	uint8_t shared[6];
+
+	add_vlans(x);
+	mac_of(shared, 8, 0);
+	send_raw(x, 4, broadcast, shared, 0);
+	send_raw(x, 6, broadcast, shared, 0);
+	send_raw(x, 2, broadcast, shared, 0);
+	settle(x);
+	for (unsigned p = 0; p < 7; p++)
+		fake_port_forget(x->fake[p]);
+	send_to(x, 3, shared);
+	send_to(x, 5, shared);
+	send_to(x, 1, shared);
+	expect_all(x, (const unsigned[]){0, 0, 1, 0, 1, 0, 1});
+	sw_fdb_stats(x->sw, &stats);
+	assert_int_equal(stats.moved, 0);
+}
+
+static void vlan_without_another_port_has_no_destination(void **state)
+{
+	struct fixture *x = *state;
+
+	add_port_in(x, 3, 1, 100);
+	send_to(x, 3, broadcast);
+	expect(x, 0, 0, 0);
+	assert_int_equal(stats_of(x, 3).rx_no_destination, 1);
+}
+
+static void vlan_beyond_the_last_is_refused(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_port_config config = {.ops = &fake_port_ops, .name = "beyond", .vlan = SW_VLAN_MAX + 1};
+	struct sw_port *port;
+
+	assert_int_equal(sw_port_new(x->sw, &config, &port), -EINVAL);
+}
+
 /* ---- addresses that are a port's own ---- */
 
 /* Port 3, which may use its addresses 0 and 1, and no other. */
@@ -963,6 +1054,11 @@ int main(void)
 		forward_test(counters_survive_a_queue_that_comes_and_goes),
 		forward_test(injected_frame_comes_from_its_port),
 		forward_test(fdb_is_listed_and_flushed),
+		forward_test(flooded_frames_stay_in_their_vlan),
+		forward_test(address_known_in_another_vlan_is_not_known),
+		forward_test(same_address_in_two_vlans_is_two_stations),
+		forward_test(vlan_without_another_port_has_no_destination),
+		forward_test(vlan_beyond_the_last_is_refused),
 		forward_test(port_with_addresses_sends_from_them_alone),
 		forward_test(address_of_a_port_is_used_by_no_other),
 		forward_test(address_is_taken_back_from_who_had_learned_it),

@@ -260,6 +260,7 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 	port->ops = config->ops;
 	port->opaque = config->opaque;
 	port->mtu = config->mtu;
+	port->vlan = config->vlan;
 	*ret_port = port;
 	return 0;
 }
@@ -307,12 +308,14 @@ static void port_gone(struct grace_item *item)
 static int port_fix(struct sw_port *port, const struct sw_port_config *config)
 {
 	for (unsigned i = 0; i < config->address_count; i++) {
+		struct fdb_address address;
 		uint64_t mac = 0;
 		int err;
 
 		for (unsigned byte = 0; byte < 6; byte++)
 			mac = mac << 8 | config->addresses[i][byte];
-		err = fdb_fix(port->sw->fdb, mac, port->id, switch_now_s());
+		address = fdb_address(port->sw->fdb, port->vlan, mac);
+		err = fdb_fix(port->sw->fdb, &address, port->id, switch_now_s());
 		if (err) {
 			fdb_unfix(port->sw->fdb, port->id);
 			return err;
@@ -344,6 +347,8 @@ int sw_port_new(struct sw *sw, const struct sw_port_config *config, struct sw_po
 	uint16_t id;
 	int err;
 
+	if (config->vlan > SW_VLAN_MAX)
+		return -EINVAL;
 	if (sw_port_find(sw, config->name))
 		return -EEXIST;
 	err = id_find(sw, &id);

@@ -65,6 +65,7 @@ struct sw_port {
 	const struct sw_port_ops *ops;
 	void *opaque;
 	uint16_t id;
+	uint16_t vlan; /* its frames lie in this one, and it gets those of no other */
 	uint64_t serial; /* never used twice, as opposed to the id */
 	struct port_counters *counters; /* one per worker, one for the aside's thread, and one for the control thread */
 	/* Written by the control thread, read by workers at any time. */

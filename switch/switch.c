@@ -218,17 +218,17 @@ struct fdb_visit {
 	void *opaque;
 };
 
-static void fdb_visit(void *opaque, uint64_t mac, uint16_t port, uint32_t age_s, bool fixed)
+static void fdb_visit(void *opaque, const struct fdb_entry *found)
 {
 	const struct fdb_visit *visit = opaque;
-	const struct sw_port *owner = visit->sw->by_id[port];
-	struct sw_fdb_entry entry = {.age_s = age_s, .fixed = fixed};
+	const struct sw_port *owner = visit->sw->by_id[found->port];
+	struct sw_fdb_entry entry = {.age_s = found->age_s, .fixed = found->fixed};
 
 	if (!owner || owner->removing)
 		return;
 	entry.port = owner->name;
 	for (unsigned i = 0; i < sizeof(entry.mac); i++)
-		entry.mac[i] = (uint8_t)(mac >> (40 - 8 * i));
+		entry.mac[i] = (uint8_t)(found->mac >> (40 - 8 * i));
 	visit->fn(visit->opaque, &entry);
 }
 

@@ -76,11 +76,13 @@ void sw_free(struct sw *sw); /* all ports are gone; joins the workers; takes NUL
 
 #define SW_QUEUES_MAX 128u
 #define SW_PORTS_MAX 4096u
+#define SW_VLAN_MAX 4095u
 
 struct sw_port_config {
 	const char *name; /* copied; unique: -EEXIST */
 	const struct sw_port_ops *ops; /* kept */
 	void *opaque;
+	uint16_t vlan;    /* to SW_VLAN_MAX, else -EINVAL: only ports in the same one hear of each other; its number appears in no frame */
 	uint16_t mtu;     /* frames to this port with more payload are dropped, GSO aside; 0: no limit */
 	/*
 	 * Frames from the port must have one of these as their source, and those of no other port may. Copied;

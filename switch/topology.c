@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 struct sizes {
-	size_t ports, ids, outs, slots;
+	size_t ports, ids, vlans, outs, slots;
 };
 
 static bool queue_live(const struct queue *queue)
@@ -34,6 +34,8 @@ static struct sizes measure(const struct sw *sw)
 		sizes.outs += port_outs(port);
 		if (port->id >= sizes.ids)
 			sizes.ids = port->id + 1u;
+		if (port->vlan >= sizes.vlans)
+			sizes.vlans = port->vlan + 1u;
 	}
 	for (unsigned i = 0; i < sw->worker_count; i++)
 		sizes.slots += sw->forwarders[i]->worker.slot_count;
@@ -53,21 +55,26 @@ static struct topology *allocate(const struct sw *sw, const struct sizes *sizes)
 {
 	size_t worker_bytes = sw->worker_count * sizeof(struct work_list);
 	size_t port_bytes = sizes->ports * sizeof(struct topology_port);
-	size_t pointers = sizes->ids + sizes->outs + 2 * sizes->slots;
+	size_t vlan_bytes = sizes->vlans * sizeof(struct topology_vlan);
+	size_t pointers = sizes->ports + sizes->ids + sizes->outs + 2 * sizes->slots;
 	struct topology *topology;
 	char *at;
 
-	topology = calloc(1, sizeof(*topology) + worker_bytes + port_bytes + pointers * sizeof(void *));
+	topology = calloc(1, sizeof(*topology) + worker_bytes + port_bytes + vlan_bytes + pointers * sizeof(void *));
 	if (!topology)
 		return NULL;
 	at = (char *)(topology + 1);
 	topology->table.lists = carve(&at, worker_bytes);
 	topology->ports = carve(&at, port_bytes);
+	topology->vlans = carve(&at, vlan_bytes);
 	topology->by_id = carve(&at, sizes->ids * sizeof(void *));
 	topology->id_limit = (uint32_t)sizes->ids;
+	topology->vlan_limit = (uint32_t)sizes->vlans;
 	topology->port_count = (uint32_t)sizes->ports;
-	if (sizes->ports)
+	if (sizes->ports) {
+		topology->vlans[0].ports = carve(&at, sizes->ports * sizeof(void *));
 		topology->ports[0].out = carve(&at, sizes->outs * sizeof(void *));
+	}
 	for (unsigned i = 0; i < sw->worker_count; i++) {
 		struct work_list *worker = &topology->table.lists[i];
 
@@ -86,7 +93,7 @@ static void fill_ports(const struct sw *sw, struct topology *topology)
 
 	TAILQ_FOREACH(port, &sw->ports, link) {
 		*to = (struct topology_port){
-			.port = port, .ops = port->ops, .opaque = port->opaque, .out = outs};
+			.port = port, .ops = port->ops, .opaque = port->opaque, .vlan = port->vlan, .out = outs};
 		if (port->aside) {
 			to->ops = &aside_ops;
 			to->opaque = port->aside;
@@ -97,6 +104,26 @@ static void fill_ports(const struct sw *sw, struct topology *topology)
 		}
 		outs += to->out_count;
 		topology->by_id[port->id] = to++;
+	}
+}
+
+/* The VLANs' sets lie one behind the other, in the room that allocate() has given to the first. */
+static void fill_vlans(struct topology *topology)
+{
+	struct topology_vlan *vlans = topology->vlans;
+
+	for (uint32_t i = 0; i < topology->port_count; i++)
+		vlans[topology->ports[i].vlan].port_count++;
+	for (uint32_t i = 1; i < topology->vlan_limit; i++) {
+		vlans[i].ports = vlans[i - 1].ports + vlans[i - 1].port_count;
+		vlans[i - 1].port_count = 0;
+	}
+	if (topology->vlan_limit)
+		vlans[topology->vlan_limit - 1].port_count = 0;
+	for (uint32_t i = 0; i < topology->port_count; i++) {
+		struct topology_vlan *vlan = &vlans[topology->ports[i].vlan];
+
+		vlan->ports[vlan->port_count++] = &topology->ports[i];
 	}
 }
 
@@ -120,6 +147,7 @@ int topology_new(const struct sw *sw, struct topology **ret_topology)
 	if (!topology)
 		return -ENOMEM;
 	fill_ports(sw, topology);
+	fill_vlans(topology);
 	fill_workers(sw, topology);
 	topology->table.version = sw->version + 1;
 	*ret_topology = topology;

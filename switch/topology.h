@@ -14,8 +14,15 @@ struct topology_port {
 	struct sw_port *port;
 	const struct sw_port_ops *ops;
 	void *opaque;
+	uint16_t vlan;
 	uint32_t out_count;
 	struct out_queue **out;
+};
+
+/* Who is in a VLAN, without gaps: for flooding. */
+struct topology_vlan {
+	uint32_t port_count;
+	struct topology_port **ports;
 };
 
 /*
@@ -27,8 +34,10 @@ struct topology {
 	struct grace_item gone;
 	uint32_t port_count;
 	uint32_t id_limit;
-	struct topology_port *ports;  /* without gaps: for flooding */
+	uint32_t vlan_limit;
+	struct topology_port *ports;
 	struct topology_port **by_id; /* NULL: no such port */
+	struct topology_vlan *vlans;  /* by number; maybe without a port */
 };
 
 /* What is published is the table. */
@@ -49,6 +58,21 @@ void topology_defer_removed(struct sw *sw);
 static inline struct topology_port *topology_port(const struct topology *topology, unsigned id)
 {
 	return likely(id < topology->id_limit) ? topology->by_id[id] : NULL;
+}
+
+/* NULL: no such port, or not in this VLAN. */
+static inline struct topology_port *topology_port_in(const struct topology *topology, uint16_t vlan, unsigned id)
+{
+	struct topology_port *port = topology_port(topology, id);
+
+	return likely(port) && likely(port->vlan == vlan) ? port : NULL;
+}
+
+static inline const struct topology_vlan *topology_vlan(const struct topology *topology, uint16_t vlan)
+{
+	static const struct topology_vlan nobody;
+
+	return likely(vlan < topology->vlan_limit) ? &topology->vlans[vlan] : &nobody;
 }
 
 #endif
