@@ -19,6 +19,7 @@
  *	config_space.c
  *	queue_setup.c	what the peer says about queues
  *	queue_run.c	start, quiesce, control queues
+ *	iommu.c		behind a guest's IOMMU: windows, and the questions that they answer (iommu.h)
  *	map.c		the memory table, and which of them a running queue goes by
  *	miss.c		what queues wait for: addresses that are not in memory yet (miss.h)
  *	queue.c		a running queue in its worker's hands

@@ -12,7 +12,7 @@
  *	requests.c	one request: whose it is, what it waits for, its answer
  *	table.c		a row per ioctl: its sizes, who may, what must be quiet
  *	handlers.c	ioctls about the device, ring_handlers.c: about one ring
- *	iommu.c		what is read from and written to an opener: addresses as they are asked for
+ *	messages.c	what is read from and written to an opener: addresses as they are asked for
  *	caller.c	the process behind a request, memory.c: its memory, files.c: the files behind that,
  *			maps.c: /proc's text
  */
@@ -28,11 +28,9 @@
 #include <sys/types.h>
 
 struct cuse_endpoint;
-struct iotlb;
+struct iommu;
 struct loop;
-struct loop_timer;
 struct map;
-struct misses;
 struct node;
 struct opener;
 
@@ -152,13 +150,9 @@ struct opener {
 	struct caller *owner; /* NULL: nobody */
 	struct map *memory; /* of the last table, or NULL; the device's map is this or a view of it */
 
-	/* iommu.c */
-	bool iommu; /* VIRTIO_F_ACCESS_PLATFORM has been accepted */
+	/* messages.c */
+	struct iommu *iommu; /* VIRTIO_F_ACCESS_PLATFORM has been accepted, or NULL */
 	uint64_t backend_features;
-	struct iotlb *iotlb;
-	struct misses *misses; /* per queue of the device */
-	struct loop_timer *miss_timer;
-	bool miss_timed; /* it runs */
 	struct request *readers; /* that wait for a message */
 	void *poll_handle; /* node.c's: who polls, or NULL */
 	const struct poll_ops *poll_ops;
@@ -194,18 +188,17 @@ extern const struct device_transport opener_transport;
 void request_take(struct opener *opener); /* in IDLE: the first of those that wait */
 void request_handle(struct opener *opener); /* in QUIESCE, as soon as that is granted: the current one */
 
-/* ---- iommu.c ---- */
+/* ---- messages.c ---- */
 
-/* All queues are quiet: the map that the opener's memory and IOMMU make. -ENOMEM. */
-int iommu_apply(struct opener *opener, const char **why);
-int iommu_set(struct opener *opener, bool on, const char **why);
-int iommu_write(struct opener *opener, const struct request *request, const char **why);
-/* Asks for what queues wait for: after all that may make one of them wait, or the map another one. */
-void iommu_missed(struct opener *opener);
-void iommu_read(struct opener *opener, struct request *request); /* takes the request over */
-bool iommu_reader_leave(struct opener *opener, struct request *request); /* false: it does not wait to read */
-bool iommu_readable(const struct opener *opener);
-void iommu_forget(struct opener *opener); /* as after open */
+/* All queues are quiet: the device's map is what the opener's memory and IOMMU make. -ENOMEM. */
+int messages_memory_set(struct opener *opener, const char **why);
+int messages_iommu_set(struct opener *opener, bool on, const char **why);
+int messages_write(struct opener *opener, const struct request *request, const char **why);
+void messages_tell(struct opener *opener); /* to those who wait for one */
+void messages_read(struct opener *opener, struct request *request); /* takes the request over */
+bool messages_reader_leave(struct opener *opener, struct request *request); /* false: it does not wait to read */
+bool messages_readable(const struct opener *opener);
+void messages_forget(struct opener *opener); /* as after open */
 
 /* ---- endpoint.c ---- */
 

@@ -60,7 +60,7 @@ int ioctl_set_features(struct opener *opener, const struct request *request, voi
 							device_features_untold(opener->device));
 	if (r)
 		return refuse(r, "the device does not take these features", why);
-	r = iommu_set(opener, features & F_IOMMU, why);
+	r = messages_iommu_set(opener, features & F_IOMMU, why);
 	if (!r)
 		log_info(opener_log(opener), "%s: features negotiated: %#" PRIx64, opener_name(opener),
 			 vireo_device_features(opener->device) | (features & (F_NET_HEADER | F_IOMMU)));
@@ -111,7 +111,7 @@ int ioctl_set_mem_table(struct opener *opener, const struct request *request, vo
 		log_info(opener_log(opener), "%s: VHOST_SET_MEM_TABLE: %s", opener_name(opener), *why);
 	map_unref(opener->memory);
 	opener->memory = map;
-	return iommu_apply(opener, why);
+	return messages_memory_set(opener, why);
 }
 
 static const char no_log[] = "writes are not logged (VHOST_F_LOG_ALL is not offered)";

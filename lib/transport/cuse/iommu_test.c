@@ -796,15 +796,15 @@ static void who_polls_is_woken(void **state)
 
 	lab->opener->poll_handle = lab;
 	lab->opener->poll_ops = &poll_ops;
-	assert_false(iommu_readable(lab->opener));
+	assert_false(messages_readable(lab->opener));
 	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 0, lab->memfd), 0);
 	pump(lab);
 	assert_int_equal(woken, 1);
 	for (unsigned i = 0; i < 3; i++) {
-		assert_true(iommu_readable(lab->opener));
+		assert_true(messages_readable(lab->opener));
 		assert_int_equal(missed(lab, NULL), IOVA_BASE + i * PAGE);
 	}
-	assert_false(iommu_readable(lab->opener));
+	assert_false(messages_readable(lab->opener));
 	lab_free(lab);
 	assert_int_equal(freed, 1);
 }

@@ -209,7 +209,7 @@ static void on_poll(fuse_req_t fuse, struct fuse_file_info *file, struct fuse_po
 		opener->poll_handle = handle;
 		opener->poll_ops = &poll_ops;
 	}
-	fuse_reply_poll(fuse, iommu_readable(opener) ? POLLIN | POLLRDNORM : 0);
+	fuse_reply_poll(fuse, messages_readable(opener) ? POLLIN | POLLRDNORM : 0);
 }
 
 static void on_read(fuse_req_t fuse, size_t bytes, off_t offset, struct fuse_file_info *file)

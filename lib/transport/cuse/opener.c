@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "device/iommu.h"
 #include "transport/cuse/cuse_internal.h"
 #include <assert.h>
 #include <errno.h>
@@ -9,7 +10,7 @@
  * Theory of operation: one open of the node, which is one vhost device, as a state machine that never blocks.
  *
  *	IDLE -> QUIESCE -> (handle, answer) -> IDLE
- *	IDLE -> MISS -> IDLE		a queue has met an address that is not in the map (iommu.c)
+ *	IDLE -> MISS -> IDLE		a queue has met an address that is not in the map (messages.c)
  *	IDLE -> BREAK -> IDLE		the device is broken
  *	IDLE -> END -> gone		closed, by the caller or by us
  *
@@ -101,7 +102,7 @@ static void device_drop(struct opener *opener)
 
 	if (!device)
 		return;
-	iommu_forget(opener);
+	messages_forget(opener);
 	opener->missed = opener->breaking = false;
 	opener->device = NULL;
 	free(opener->busyloop_us);
@@ -133,7 +134,7 @@ static int device_make(struct opener *opener, pid_t process)
 /* All queues are quiet. */
 void opener_session_renew(struct opener *opener)
 {
-	iommu_forget(opener);
+	messages_forget(opener);
 	opener->missed = opener->breaking = false; /* they were of the session that ends */
 	device_session_end(opener->device);
 	memset(opener->busyloop_us, 0, device_queue_count(opener->device) * sizeof(uint32_t));
@@ -175,7 +176,8 @@ int opener_device_need(struct opener *opener, const struct request *request, con
 void opener_resume(struct opener *opener)
 {
 	device_resume(opener->device);
-	iommu_missed(opener);
+	if (opener->iommu)
+		iommu_look(opener->iommu);
 }
 
 /*
@@ -188,7 +190,7 @@ static void miss_handle(struct opener *opener)
 
 	opener->missed = false;
 	if (!opener->iommu)
-		iommu_apply(opener, &why);
+		messages_memory_set(opener, &why);
 	opener_resume(opener);
 }
 
@@ -303,7 +305,7 @@ void opener_interrupt(struct opener *opener, struct request *request)
 		at = &(*at)->next;
 	if (*at)
 		*at = request->next;
-	else if (!iommu_reader_leave(opener, request))
+	else if (!messages_reader_leave(opener, request))
 		return;
 	request->answers->error(request, -EINTR);
 }

@@ -130,7 +130,7 @@ static void write_handle(struct opener *opener)
 {
 	struct request *request = opener->current;
 	const char *why = "refused";
-	int r = iommu_write(opener, request, &why);
+	int r = messages_write(opener, request, &why);
 
 	opener_resume(opener);
 	opener->current = NULL;
@@ -153,7 +153,7 @@ void request_take(struct opener *opener)
 		ioctl_take(opener, request);
 		break;
 	case REQUEST_READ:
-		iommu_read(opener, request);
+		messages_read(opener, request);
 		break;
 	case REQUEST_WRITE:
 		write_take(opener, request);
