@@ -47,6 +47,7 @@ struct device_transport {
 };
 
 #define DEVICE_ALL_QUEUES UINT32_MAX
+#define DEVICE_MISSED_QUEUES (UINT32_MAX - 1) /* those that stand still for what they have missed */
 
 /* One transport at a time: -EBUSY. `loop` (borrowed) is where the device may watch fds while attached. */
 int device_attach(struct vireo_device *device, struct loop *loop, const struct device_transport *transport,
@@ -57,7 +58,7 @@ void device_detach(struct vireo_device *device); /* all queues quiet, state init
 void device_session_begin(struct vireo_device *device);
 void device_session_end(struct vireo_device *device);
 
-/* `done` runs inside the call or later; queue: an index or DEVICE_ALL_QUEUES. No other quiesce may be pending. */
+/* `done` runs inside the call or later; queue: an index, or one of the above. No other quiesce may be pending. */
 void device_quiesce(struct vireo_device *device, uint32_t queue, void (*done)(void *opaque), void *opaque);
 bool device_quiescing(const struct vireo_device *device);
 void device_resume(struct vireo_device *device);
@@ -161,7 +162,7 @@ bool device_queue_missed(const struct vireo_device *device, uint32_t index, unsi
  * not wait for any more. True: one of them can start now, at the next resume.
  */
 bool device_misses_settle(struct vireo_device *device);
-/* Quiet. Something has been taken away: a queue that starts looks for what it will miss. */
+/* Something has been taken away, from under queues that do not run: when they start, they look for what they will miss. */
 void device_misses_look(struct vireo_device *device);
 
 /* Config space. -EINVAL: outside it; write: -EPERM and what the type says. */

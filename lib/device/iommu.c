@@ -12,8 +12,8 @@
  * that only the peer knows. It tells piece by piece, when asked:
  *
  *	a queue meets an address that is not in the map -> it waits, and there is a question: ops->ask
- *	iommu_answered() -> a map with that window, once all queues are quiet
- *	iommu_revoked() -> a map without the windows, likewise: when it returns, nobody uses them
+ *	iommu_answered() -> a map with that window, which queues that run take at their next pop
+ *	iommu_revoked() -> a map without the windows, once all queues are quiet: when it returns, nobody uses them
  *
  * Each queue waits for DEVICE_MISSES_MAX addresses at most, so there is room for as many questions for each, and a
  * peer that does not take them piles nothing up. A question is asked once, again when something has been taken away or
@@ -45,7 +45,7 @@ struct iommu {
 	const struct iommu_ops *ops;
 	void *opaque;
 	struct map *memory; /* or NULL */
-	struct iotlb iotlb;
+	struct iotlb iotlb, next; /* next: while a change is tried */
 	struct loop_timer *timer;
 	bool timed; /* it runs */
 	struct misses misses[]; /* per queue of the device */
@@ -86,13 +86,21 @@ void iommu_free(struct iommu *iommu)
 
 /* ---- the map ---- */
 
+/*
+ * The table is what `next` has, and so is the map. Where there is no memory for one, better none than the one before, which may show
+ * what has been taken away.
+ */
 static int view_set(struct iommu *iommu)
 {
 	struct map *view = NULL;
-	int r = iommu->memory ? iotlb_view(&iommu->iotlb, iommu->memory, &view) : 0;
+	int r = iommu->memory ? iotlb_view(&iommu->next, iommu->memory, &view) : 0;
 
-	/* Better no map than the one before, which may show what has been taken away. */
-	device_map_set(iommu->device, r ? NULL : view);
+	if (device_map_takes_away(iommu->device, view)) {
+		map_unref(view);
+		return -EAGAIN;
+	}
+	iotlb_copy(&iommu->iotlb, &iommu->next);
+	device_map_set(iommu->device, view);
 	return r;
 }
 
@@ -121,15 +129,20 @@ static void misses_renew_last(struct iommu *iommu, const struct map_window *wind
 /* Something may have been taken away. */
 static int view_renew(struct iommu *iommu)
 {
+	int r = view_set(iommu);
+
+	if (r == -EAGAIN)
+		return r;
 	misses_renew(iommu);
 	device_misses_look(iommu->device);
-	return view_set(iommu);
+	return r;
 }
 
 int iommu_memory_set(struct iommu *iommu, struct map *memory)
 {
 	map_unref(iommu->memory);
 	iommu->memory = memory ? map_ref(memory) : NULL;
+	iotlb_copy(&iommu->next, &iommu->iotlb);
 	return view_renew(iommu);
 }
 
@@ -141,16 +154,20 @@ int iommu_answered(struct iommu *iommu, const struct map_window *window)
 	if (r)
 		return r;
 	map_unref(alone);
-	iotlb_update(&iommu->iotlb, window);
-	misses_renew_last(iommu, window);
-	return view_set(iommu);
+	iotlb_copy(&iommu->next, &iommu->iotlb);
+	iotlb_update(&iommu->next, window);
+	r = view_set(iommu);
+	if (r != -EAGAIN)
+		misses_renew_last(iommu, window);
+	return r;
 }
 
 int iommu_revoked(struct iommu *iommu, uint64_t iova, uint64_t size_bytes)
 {
 	if (!iommu->memory)
 		return -EFAULT;
-	iotlb_invalidate(&iommu->iotlb, iova, size_bytes);
+	iotlb_copy(&iommu->next, &iommu->iotlb);
+	iotlb_invalidate(&iommu->next, iova, size_bytes);
 	return view_renew(iommu);
 }
 

@@ -39,11 +39,12 @@ void iommu_free(struct iommu *iommu); /* takes NULL; all queues are quiet */
 int iommu_memory_set(struct iommu *iommu, struct map *memory);
 
 /*
- * An answer: a window, not empty and without wrapping round, takes the place of what it overlaps. All queues are quiet.
- * -EFAULT: not in the peer's memory, or there is none. -ENOMEM.
+ * An answer: a window, not empty and without wrapping round, takes the place of what it overlaps. Queues may run.
+ * -EAGAIN: something goes by it (what it overlaps, or the oldest of too many), so nothing has been done: all queues have to be
+ * quiet. -EFAULT: not in the peer's memory, or there is none. -ENOMEM.
  */
 int iommu_answered(struct iommu *iommu, const struct map_window *window);
-/* Windows that overlap the range go, see iotlb_invalidate(). All queues are quiet. -EFAULT: no memory. -ENOMEM. */
+/* Windows that overlap the range go, see iotlb_invalidate(). -EAGAIN, as above. -EFAULT: no memory. -ENOMEM: there is no map now. */
 int iommu_revoked(struct iommu *iommu, uint64_t iova, uint64_t size_bytes);
 
 /* After device_resume(): asks for what queues wait for. */

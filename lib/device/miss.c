@@ -36,11 +36,11 @@ void miss_raise(struct vireo_queue *queue, uint64_t gpa, bool write)
 
 	if (miss->missed)
 		return;
-	miss->missed = true;
 	miss->looked = false;
 	miss->gpa = gpa;
 	miss->maps = __atomic_load_n(&queue->device->maps_set, __ATOMIC_RELAXED);
 	miss->write = write;
+	__atomic_store_n(&miss->missed, true, __ATOMIC_RELAXED); /* device_miss_raise() releases it */
 	device_miss_raise(queue->device);
 }
 
@@ -95,7 +95,8 @@ bool device_misses_settle(struct vireo_device *device)
 void device_misses_look(struct vireo_device *device)
 {
 	for (unsigned i = 0; i < device->queue_count; i++)
-		device->misses[i].looked = false;
+		if (!device->queues[i].running)
+			device->misses[i].looked = false;
 }
 
 static bool is_there(const struct vireo_queue *queue, uint64_t gpa, bool write)
@@ -120,7 +121,7 @@ static bool ahead_remains(struct vireo_queue *queue)
 	for (unsigned i = 0; i < miss->ahead_count; i++) {
 		struct ring_absence absent = miss->ahead[i];
 
-		if (is_there(queue, absent.gpa, absent.write) || (miss->missed && same_page(absent.gpa, miss->gpa)))
+		if (is_there(queue, absent.gpa, absent.write) || (!queue->running && miss->missed && same_page(absent.gpa, miss->gpa)))
 			continue;
 		awaited += i < miss->ahead_awaited;
 		miss->ahead[kept++] = absent;
@@ -128,6 +129,11 @@ static bool ahead_remains(struct vireo_queue *queue)
 	miss->ahead_count = kept;
 	miss->ahead_awaited = awaited;
 	return awaited;
+}
+
+void miss_come(struct vireo_queue *queue)
+{
+	ahead_remains(queue);
 }
 
 /*

@@ -8,7 +8,7 @@
 
 struct queue_miss {
 	/* The worker's while the queue runs, then the control thread's. */
-	bool missed; /* it has stopped at `gpa`, which was not in memory */
+	bool missed; /* any thread reads it (atomic): it has stopped at `gpa`, which was not in memory */
 	bool write;
 	uint64_t gpa;
 	uint64_t maps; /* device->maps_set at that time */
@@ -25,10 +25,10 @@ struct queue_miss {
 int misses_new(struct vireo_device *device);
 void misses_free(struct vireo_device *device);
 
-/* Worker, or of a queue that does not run: it stands still, for what it has missed. */
+/* Any thread: it stands still, for what it has missed. */
 static inline bool queue_missed(const struct vireo_queue *queue)
 {
-	return queue->miss->missed;
+	return __atomic_load_n(&queue->miss->missed, __ATOMIC_RELAXED);
 }
 
 /* Worker, or of a queue that cannot start: its ring has stopped at `gpa`, which is to be read or written. */
@@ -37,6 +37,7 @@ void miss_raise(struct vireo_queue *queue, uint64_t gpa, bool write);
 bool miss_remains(struct vireo_queue *queue); /* for what it has missed before */
 bool miss_areas(struct vireo_queue *queue, bool packed); /* for a part of its ring */
 bool miss_ahead(struct vireo_queue *queue, const struct ring_setup *setup); /* for what lies ready in it */
+void miss_come(struct vireo_queue *queue); /* of one that runs: what it will miss is looked for in the map, which may be a new one */
 void miss_forget(struct vireo_queue *queue);
 
 #endif

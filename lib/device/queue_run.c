@@ -377,8 +377,10 @@ void device_resume(struct vireo_device *device)
 	for (unsigned i = 0; i < device->queue_count && device->session && !device->broken; i++) {
 		struct vireo_queue *queue = &device->queues[i];
 
-		if (queue->running)
+		if (queue->running) {
+			miss_come(queue);
 			continue;
+		}
 		if (queue_complete(queue)) {
 			queue_start(queue);
 			continue;
@@ -439,7 +441,8 @@ void device_quiesce(struct vireo_device *device, uint32_t index, void (*done)(vo
 	device->quiesce_opaque = opaque;
 	device->quiesce_waits = 1; /* keeps `done` back until all have been asked */
 	for (uint32_t i = 0; i < device->queue_count; i++)
-		if (index == DEVICE_ALL_QUEUES || index == i)
+		if (index == DEVICE_ALL_QUEUES || index == i ||
+		    (index == DEVICE_MISSED_QUEUES && queue_missed(&device->queues[i])))
 			queue_quiesce(&device->queues[i]);
 	quiesce_drop(device);
 }

@@ -63,6 +63,15 @@ void iotlb_update(struct iotlb *iotlb, const struct map_window *window)
 	iotlb->numbers[at] = iotlb->made++;
 }
 
+/* What is in it, and not the room that it has. */
+void iotlb_copy(struct iotlb *to, const struct iotlb *from)
+{
+	to->count = from->count;
+	to->made = from->made;
+	memcpy(to->windows, from->windows, from->count * sizeof(from->windows[0]));
+	memcpy(to->numbers, from->numbers, from->count * sizeof(from->numbers[0]));
+}
+
 int iotlb_view(struct iotlb *iotlb, const struct map *memory, struct map **ret_map)
 {
 	int r;

@@ -26,6 +26,8 @@ void iotlb_forget_oldest(struct iotlb *iotlb); /* there is one */
 /* Forgets windows that overlap the range, whole. iova 0, size 0: all there are. */
 void iotlb_invalidate(struct iotlb *iotlb, uint64_t iova, uint64_t size_bytes);
 
+void iotlb_copy(struct iotlb *to, const struct iotlb *from);
+
 /*
  * `memory` as it is seen through all windows: see map_view(). If that has too many parts, the oldest windows are forgotten. If one
  * of them lies outside `memory`, which is then another one than they were made for, all are. -ENOMEM.

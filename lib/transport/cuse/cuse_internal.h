@@ -123,7 +123,7 @@ struct poll_ops {
 enum opener_state {
 	OPENER_IDLE, /* nothing is under way */
 	OPENER_QUIESCE, /* the current request waits for its queues to be quiet */
-	OPENER_MISS, /* a queue has missed an address: waits for all queues, asks, and goes on */
+	OPENER_MISS, /* a queue has missed an address: waits for it to be quiet, asks, and goes on */
 	OPENER_BREAK, /* the device is broken: waits for all queues, then begins anew */
 	OPENER_END, /* closed: waits for all queues */
 };
@@ -193,6 +193,7 @@ void request_handle(struct opener *opener); /* in QUIESCE, as soon as that is gr
 /* All queues are quiet: the device's map is what the opener's memory and IOMMU make. -ENOMEM. */
 int messages_memory_set(struct opener *opener, const char **why);
 int messages_iommu_set(struct opener *opener, bool on, const char **why);
+/* Queues may run. -EAGAIN: not for this, which all have to be quiet for. */
 int messages_write(struct opener *opener, const struct request *request, const char **why);
 void messages_tell(struct opener *opener); /* to those who wait for one */
 void messages_read(struct opener *opener, struct request *request); /* takes the request over */

@@ -434,6 +434,13 @@ static void buffers_behind_the_missing_one_are_asked_for_with_it(void **state)
 	lab_free(lab);
 }
 
+/* What no buffer lies in: it was there, and is not any more, so queues look at what they will miss. */
+static void something_goes(struct lab *lab)
+{
+	assert_int_equal(update(lab, IOVA_BASE + 0xf000, PAGE), 0);
+	assert_int_equal(tell(lab, VHOST_IOTLB_INVALIDATE, IOVA_BASE + 0xf000, 0, PAGE), 0);
+}
+
 static void buffers_that_wait_for_a_ring_s_first_start_are_asked_for(void **state)
 {
 	struct lab *lab = translated(1u << VHOST_BACKEND_F_IOTLB_MSG_V2);
@@ -503,11 +510,13 @@ static void with_enough_buffers_a_queue_runs_while_others_are_asked_for(void **s
 	struct lab *lab = running();
 	struct iovec iov[VIREO_CHAIN_PIECES_MAX(SIZE)] = { 0 };
 	struct vireo_chain chains[5];
+	uint64_t iova;
+	bool write;
 
 	put_buffers(lab, 5);
 	assert_int_equal(update(lab, IOVA_BASE + 0x9000, 4 * PAGE), 0);
 	assert_int_equal(missed(lab, NULL), 0); /* nothing has been taken away since it last looked */
-	assert_int_equal(tell(lab, VHOST_IOTLB_INVALIDATE, IOVA_BASE + 0xf000, 0, PAGE), 0);
+	something_goes(lab);
 	assert_non_null(lab->devices[0].type.running[0]);
 	assert_int_equal(missed(lab, NULL), IOVA_BASE + 0xd000);
 	assert_int_equal(missed(lab, NULL), 0);
@@ -516,6 +525,7 @@ static void with_enough_buffers_a_queue_runs_while_others_are_asked_for(void **s
 		assert_non_null(lab->devices[0].type.running[0]);
 	}
 	assert_int_equal(update(lab, IOVA_BASE + 0xd000, PAGE), 0);
+	assert_false(device_queue_missed(lab->opener->device, 0, 0, &iova, &write)); /* it has come while it ran */
 	assert_int_equal(vireo_queue_pop(lab->devices[0].type.running[0], chains, 5, iov, ARRAY_SIZE(iov)), 5);
 	vireo_queue_unpop(lab->devices[0].type.running[0], chains, 5);
 	lab_free(lab);
@@ -554,7 +564,7 @@ static void what_never_comes_is_not_waited_for_twice(void **state)
 	}
 	while (missed(lab, NULL))
 		;
-	assert_int_equal(tell(lab, VHOST_IOTLB_INVALIDATE, IOVA_BASE + 0xf000, 0, PAGE), 0);
+	something_goes(lab);
 	assert_non_null(lab->devices[0].type.running[0]);
 	assert_int_equal(missed(lab, NULL), IOVA_BASE + 0xa000); /* but asked for */
 	lab_free(lab);
@@ -568,7 +578,7 @@ static void ring_s_own_pages_are_asked_for_before_buffers(void **state)
 
 	put_buffers(lab, 6);
 	assert_int_equal(update(lab, IOVA_BASE + 0x9000, 4 * PAGE), 0);
-	assert_int_equal(tell(lab, VHOST_IOTLB_INVALIDATE, IOVA_BASE + 0xf000, 0, PAGE), 0); /* it looks */
+	something_goes(lab); /* it looks */
 	assert_non_null(lab->devices[0].type.running[0]);
 	while (missed(lab, NULL))
 		;
@@ -627,6 +637,59 @@ static void other_queues_go_on(void **state)
 	assert_int_equal(pop(lab, &chain, iov), 0);
 	assert_null(lab->devices[0].type.running[0]);
 	assert_non_null(lab->devices[0].type.running[1]);
+	lab_free(lab);
+}
+
+/* UPDATE of what nobody has yet: a queue that holds its chains is not asked for them, and meets it where it lies. */
+static void update_that_takes_nothing_away_stops_nobody(void **state)
+{
+	struct lab *lab = running();
+	struct iovec iov[2 * VIREO_CHAIN_PIECES_MAX(SIZE)] = { 0 };
+	struct vireo_chain chain = { 0 }, other = { 0 };
+	unsigned stopped;
+
+	assert_int_equal(update(lab, IOVA_BASE + 0x9000, PAGE), 0);
+	put_chain(lab, IOVA_BASE + 0x9000, 5, 0);
+	assert_int_equal(pop(lab, &chain, iov), 1);
+	lab->devices[0].type.late = true;
+	stopped = lab->devices[0].type.stopped[0];
+	assert_int_equal(update(lab, IOVA_BASE + 0xa000, PAGE), 0);
+	assert_int_equal(update_perm(lab, VHOST_ACCESS_RO, IOVA_BASE + 0xb000, PAGE), 0);
+	assert_int_equal(tell(lab, VHOST_IOTLB_INVALIDATE, IOVA_BASE + 0xc000, 0, PAGE), 0); /* nothing is there */
+	assert_int_equal(lab->devices[0].type.stopped[0], stopped);
+	put_chain(lab, IOVA_BASE + 0xa000, 5, 0);
+	assert_int_equal(pop(lab, &other, iov + VIREO_CHAIN_PIECES_MAX(SIZE)), 1);
+	vireo_queue_unpop(lab->devices[0].type.running[0], &other, 1);
+	vireo_queue_push(lab->devices[0].type.running[0], &chain, 0);
+	/* Of the same place, with less permitted, something is taken away. */
+	assert_int_equal(tell_perm(lab, VHOST_IOTLB_UPDATE, VHOST_ACCESS_RO, IOVA_BASE + 0xa000, 0xa000, PAGE), PENDING);
+	assert_int_equal(lab->devices[0].type.stopped[0], stopped + 1);
+	vireo_queue_flush(lab->devices[0].type.running[0]);
+	lab->devices[0].type.late = false;
+	type_quiesced_all(&lab->devices[0].type);
+	assert_true(last_call(lab)->answered);
+	assert_int_equal(last_call(lab)->r, 0);
+	lab_free(lab);
+}
+
+/* The other one is not asked for its chains, by the miss as little as by the answer. */
+static void miss_stops_its_own_queue_alone(void **state)
+{
+	struct lab *lab = running();
+	struct iovec iov[VIREO_CHAIN_PIECES_MAX(SIZE)] = { 0 };
+	struct vireo_chain chain = { 0 };
+
+	assert_int_equal(update(lab, IOVA_BASE + 4 * PAGE, 4 * PAGE), 0);
+	ring_addressed(lab, 1);
+	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 1, lab->memfd), 0);
+	assert_int_equal(lab->devices[0].type.stopped[1], 0);
+	put_chain(lab, IOVA_BASE + 0x9000, 5, 0);
+	assert_int_equal(pop(lab, &chain, iov), 0);
+	assert_int_equal(missed(lab, NULL), IOVA_BASE + 0x9000);
+	assert_int_equal(update(lab, IOVA_BASE + 0x9000, PAGE), 0);
+	assert_int_equal(pop(lab, &chain, iov), 1);
+	vireo_queue_unpop(lab->devices[0].type.running[0], &chain, 1);
+	assert_int_equal(lab->devices[0].type.stopped[1], 0);
 	lab_free(lab);
 }
 
@@ -892,6 +955,8 @@ int main(void)
 		cmocka_unit_test(without_an_iommu_nothing_is_waited_for_any_more),
 		cmocka_unit_test(a_queue_that_is_stopped_asks_for_nothing_ahead),
 		cmocka_unit_test(other_queues_go_on),
+		cmocka_unit_test(update_that_takes_nothing_away_stops_nobody),
+		cmocka_unit_test(miss_stops_its_own_queue_alone),
 		cmocka_unit_test(invalidate_takes_the_window_away_before_it_returns),
 		cmocka_unit_test(window_that_goes_and_is_missed_again_is_asked_for_again),
 		cmocka_unit_test(ring_that_is_invalidated_waits),

@@ -152,7 +152,6 @@ static const char *refusal(int r)
 	return r == -EFAULT ? "an IOTLB entry outside the memory table" : "out of memory";
 }
 
-/* All queues are quiet. */
 int messages_write(struct opener *opener, const struct request *request, const char **why)
 {
 	struct iotlb_message message;

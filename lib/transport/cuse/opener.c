@@ -10,7 +10,7 @@
  * Theory of operation: one open of the node, which is one vhost device, as a state machine that never blocks.
  *
  *	IDLE -> QUIESCE -> (handle, answer) -> IDLE
- *	IDLE -> MISS -> IDLE		a queue has met an address that is not in the map (messages.c)
+ *	IDLE -> MISS -> IDLE		a queue has met an address that is not in the map (messages.c); no other stops for it
  *	IDLE -> BREAK -> IDLE		the device is broken
  *	IDLE -> END -> gone		closed, by the caller or by us
  *
@@ -225,7 +225,7 @@ static bool opener_begin(struct opener *opener)
 	else if (opener->breaking)
 		opener_quiesce(opener, OPENER_BREAK, DEVICE_ALL_QUEUES);
 	else if (opener->missed)
-		opener_quiesce(opener, OPENER_MISS, DEVICE_ALL_QUEUES);
+		opener_quiesce(opener, OPENER_MISS, DEVICE_MISSED_QUEUES);
 	else if (opener->first)
 		request_take(opener);
 	else

@@ -114,11 +114,28 @@ static void ioctl_handle(struct opener *opener)
 
 /* ---- IOTLB messages ---- */
 
+static void write_answer(struct opener *opener, struct request *request, int r, const char *why)
+{
+	opener_resume(opener);
+	if (r)
+		request_refuse(opener, request, "an IOTLB message", r, why);
+	else
+		request->answers->done(request, NULL, 0);
+}
+
 static void write_take(struct opener *opener, struct request *request)
 {
+	const char *why = "refused";
+	int r;
+
 	if (opener->broken || !is_owner(opener, request)) {
 		request_refuse(opener, request, "a write", opener->broken ? -EIO : -EPERM,
 		       "not the owner of a sound device");
+		return;
+	}
+	r = messages_write(opener, request, &why);
+	if (r != -EAGAIN) {
+		write_answer(opener, request, r, why);
 		return;
 	}
 	opener->current = request;
@@ -126,18 +143,15 @@ static void write_take(struct opener *opener, struct request *request)
 	opener_quiesce(opener, OPENER_QUIESCE, DEVICE_ALL_QUEUES);
 }
 
+/* All queues are quiet. */
 static void write_handle(struct opener *opener)
 {
 	struct request *request = opener->current;
 	const char *why = "refused";
 	int r = messages_write(opener, request, &why);
 
-	opener_resume(opener);
 	opener->current = NULL;
-	if (r)
-		request_refuse(opener, request, "an IOTLB message", r, why);
-	else
-		request->answers->done(request, NULL, 0);
+	write_answer(opener, request, r, why);
 }
 
 /* ---- one request after the other ---- */
