@@ -7,9 +7,8 @@
 
 #include <cmocka.h>
 
-#include "daemon/endpoint.h"
 #include "base/util.h"
-#include "daemon/cpus.h"
+#include "daemon/endpoint.h"
 #include "daemon/endpoint.h"
 #include "options.h"
 #include "switch/switch.h"
@@ -17,7 +16,6 @@
 #include "vireo/device.h"
 #include "vireo/endpoint.h"
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -339,32 +337,6 @@ static void bad_keys_and_values_are_named(void **state)
 	assert_bad("null:n,queues=1", "unknown key 'queues': expected one of: none");
 }
 
-static void cpu_lists_hold_ranges_and_single_cpus(void **state)
-{
-	int cpus[4] = {-1, -1, -1, -1};
-	cpu_set_t set;
-	int first = 0;
-	char text[32];
-
-	sched_getaffinity(0, sizeof(set), &set);
-	while (!CPU_ISSET(first, &set))
-		first++;
-	snprintf(text, sizeof(text), "%d,", first);
-	assert_int_equal(cpus_parse(text, cpus, 4), 1);
-	assert_int_equal(cpus[0], first);
-	snprintf(text, sizeof(text), "%d-%d", first, first);
-	assert_int_equal(cpus_parse(text, cpus, 4), 1);
-	assert_int_equal(cpus_parse("1023,", cpus, 4), -ENODEV);
-	assert_int_equal(cpus_parse("0-7", cpus, 4), -EINVAL);
-	assert_int_equal(cpus_parse("3-1", cpus, 4), -EINVAL);
-	assert_int_equal(cpus_parse("1,1", cpus, 4), -EINVAL);
-	assert_int_equal(cpus_parse("1-", cpus, 4), -EINVAL);
-	assert_int_equal(cpus_parse("a", cpus, 4), -EINVAL);
-	assert_int_equal(cpus_parse("", cpus, 4), -EINVAL);
-	assert_int_equal(cpus_parse(",", cpus, 4), -EINVAL);
-	assert_int_equal(cpus_parse("99999999999", cpus, 4), -EINVAL);
-}
-
 /* ---- options ---- */
 
 static char err_text[1024];
@@ -610,7 +582,6 @@ int main(void)
 		cmocka_unit_test(a_card_is_named_by_its_address),
 		cmocka_unit_test(bad_types_and_addresses_are_named),
 		cmocka_unit_test(bad_keys_and_values_are_named),
-		cmocka_unit_test(cpu_lists_hold_ranges_and_single_cpus),
 		cmocka_unit_test(options_are_carried_over),
 		cmocka_unit_test(how_long_to_wait_awake_is_carried_over_and_nothing_means_never),
 		cmocka_unit_test(no_options_give_the_defaults),
