@@ -110,6 +110,7 @@ static void cuse_stats(void *opaque, bool out, unsigned queue, struct sw_queue_s
 }
 
 static const struct sw_port_ops cuse_ops = {
+	.peer_memory = true,
 	.receive = cuse_receive,
 	.release = cuse_release,
 	.deliver = cuse_deliver,

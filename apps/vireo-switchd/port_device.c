@@ -126,6 +126,7 @@ static void vm_stats(void *opaque, bool out, unsigned queue, struct sw_queue_sta
 }
 
 const struct sw_port_ops device_port_ops = {
+	.peer_memory = true,
 	.receive = vm_receive,
 	.release = vm_release,
 	.deliver = vm_deliver,
