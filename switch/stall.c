@@ -19,6 +19,8 @@
  * How long a thread has been ready is read from a file, which is done at most every READY_EVERY_NS before a step: what it
  * was then is taken for what it is, and a stall may be that much longer before it is one.
  *
+ * A port whose frames lie in our own memory is never accused: no peer of its makes us wait, whatever else does.
+ *
  * Memory of an honest guest that the host has swapped out looks the same. Such a port is served aside as well,
  * which costs it a copy; and a peer that takes pages away at the right moment may have one it talks to moved.
  */
@@ -132,7 +134,7 @@ void stall_end(struct forwarder *forwarder, const struct stall_step *begun, stru
 
 	usage(&now);
 	now.ready_ns = begun->ready_ns;
-	if (unlikely(stall_waited(begun, &now))) {
+	if (unlikely(port->ops->peer_memory && stall_waited(begun, &now))) {
 		now.ready_ns = thread_ready_ns(forwarder->worker.schedstat_fd);
 		if (stall_waited(begun, &now))
 			accuse(port, (uint32_t)(now.ns / NS_PER_S));

@@ -50,6 +50,8 @@ struct sw_port_ops {
 	bool (*kick_enable)(void *opaque, unsigned queue, bool on);
 	/* Any thread. */
 	void (*stats)(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret);
+	/* Frames lie in memory of a peer, who can make wait whoever looks at it: such a port may come to be served aside. */
+	bool peer_memory;
 };
 
 #define SW_SPIN_NEVER UINT_MAX
@@ -93,7 +95,7 @@ struct sw_port_config {
 	unsigned address_count;
 	/*
 	 * Its memory may make who looks at it wait: a thread of the port's own does so, and copies all frames, so that
-	 * no worker waits. Otherwise that begins when workers have waited for it several times. -EAGAIN: no thread.
+	 * no worker waits. Otherwise that begins when workers have waited for its peer_memory several times. -EAGAIN: no thread.
 	 */
 	bool aside;
 };

@@ -88,6 +88,7 @@ static void stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats 
 }
 
 const struct sw_port_ops device_port_ops = {
+	.peer_memory = true,
 	.receive = receive,
 	.release = release,
 	.deliver = deliver,
