@@ -8,7 +8,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from guest.cases import case_for, expect, main  # noqa: E402
+from guest.cases import case, case_for, expect, main  # noqa: E402
 from guest.installed import Installed, run  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.switch import ROOT  # noqa: E402
@@ -35,6 +35,14 @@ def names_of_its_own(lab, static):
     wait_until(lambda: os.path.exists(socket), 20, "the socket of vireo-rng", child=daemon)
     expect(run([front, socket], **tree.environment()).startswith("256 bytes"), "the device has not filled the buffer")
     expect(lab.stop(daemon) == 0, "vireo-rng did not end cleanly")
+
+
+@case
+def each_public_header_has_an_installed_man_page(lab):
+    tree = Installed(lab)
+    headers = {os.path.basename(path)[:-2] for path in glob.glob(f"{tree.root}/**/include/vireo/*.h", recursive=True)}
+    pages = {os.path.basename(path)[:-2] for path in glob.glob(f"{tree.root}/**/man3/*.3", recursive=True)}
+    expect(pages == {"vireo" if name == "vireo" else f"vireo_{name}" for name in headers}, f"{headers}, {pages}")
 
 
 if __name__ == "__main__":
