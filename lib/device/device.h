@@ -139,7 +139,10 @@ int device_queue_stop(struct vireo_device *device, uint32_t index, uint32_t *ret
  * stopped here. -EINVAL; -EFAULT: the ring is not in memory; what its set-up lacks.
  */
 int device_queue_recover(struct vireo_device *device, uint32_t index);
-/* Quiet. Where it stands; it stays set up. */
+/*
+ * Quiet. Where it stands; it stays set up. -EBUSY: behind chains that a predecessor had in flight, and that are in a record alone:
+ * who went on from that place would lose them. Once the queue has run, it can be told.
+ */
 int device_queue_base(struct vireo_device *device, uint32_t index, uint32_t *ret_base);
 /*
  * Would it start, once it is enabled and has a kick? -EINVAL: something has not been set up, or is wrong;

@@ -50,6 +50,7 @@ struct vireo_queue {
 	uint32_t base; /* if based; see queue_base() */
 	bool based; /* told by the peer, or where a ring has stopped ... */
 	bool sure; /* ... here, and nobody has said anything else since */
+	bool owes; /* ... before all that a predecessor had in flight was popped: the base does not tell of it */
 	uint32_t told_base; /* by the peer, if told */
 	bool told;
 	bool carried; /* something, since then */

@@ -302,6 +302,7 @@ static void queue_base_note(struct vireo_queue *queue, const struct ring *ring)
 {
 	queue->base = ring_base(ring);
 	queue->based = queue->sure = true;
+	queue->owes = ring_owes(ring);
 }
 
 /* Where there is a record, the peer names where the ring began long ago. */

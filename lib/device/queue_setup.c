@@ -39,7 +39,7 @@ void queue_reset(struct vireo_queue *queue)
 	miss_forget(queue);
 	queue->size = 0;
 	queue->told = queue->carried = false;
-	queue->based = queue->sure = false;
+	queue->based = queue->sure = queue->owes = false;
 	queue_enable(queue, false);
 }
 
@@ -231,6 +231,8 @@ int device_queue_base(struct vireo_device *device, uint32_t index, uint32_t *ret
 
 	if (!queue)
 		return -EINVAL;
+	if (queue->owes && queue->record)
+		return -EBUSY;
 	*ret_base = queue_base(queue);
 	return 0;
 }

@@ -382,6 +382,11 @@ uint32_t ring_base(const struct ring *ring)
 	return ring->split.next_avail;
 }
 
+bool ring_owes(const struct ring *ring)
+{
+	return witness_owes(ring);
+}
+
 const char *ring_error(const struct ring *ring)
 {
 	return ring->error;

@@ -147,6 +147,8 @@ void ring_expect(const struct ring *ring); /* see vireo_queue_expect() */
  */
 uint32_t ring_base(const struct ring *ring);
 
+bool ring_owes(const struct ring *ring); /* what its witness says is owed has not all been popped: the base leaves it out */
+
 #define RING_BASE_PACKED_NEW 0x80008000u /* of a packed ring that has carried nothing */
 
 const char *ring_error(const struct ring *ring); /* NULL: not broken */

@@ -86,8 +86,9 @@ static int handle_get_vq_state(struct vduse *v, const struct vduse_request *requ
 		return refuse(-EINVAL, "no such queue", why);
 	if (v->status & VIREO_STATUS_DRIVER_OK) {
 		r = device_queue_base(v->device, request->queue, &base);
-		response->state = vduse_state(base, vduse_packed(v));
-		return r;
+		if (!r)
+			response->state = vduse_state(base, vduse_packed(v));
+		return refuse(r, "where the queue stands cannot be told", why);
 	}
 	r = vduse_ioctl(v, VDUSE_WIRE_VQ_GET_INFO, &info);
 	response->state = info.state;
@@ -108,10 +109,15 @@ static int handle_set_vq_ready(struct vduse *v, const struct vduse_request *requ
 	return 0;
 }
 
-/* There is no way back but a reset. */
+/* There is no way back but a reset; and whoever suspends will ask where queues stand, to go on elsewhere. */
 static int handle_suspend(struct vduse *v, const struct vduse_request *request,
 			  struct vduse_response *response, const char **why)
 {
+	uint32_t base;
+
+	for (uint32_t i = 0; i < v->key.queue_count; i++)
+		if (v->queues[i].started && device_queue_base(v->device, i, &base) == -EBUSY)
+			return refuse(-EBUSY, "chains that were in flight in a killed program have not been served yet", why);
 	v->suspended = true;
 	vduse_state_suspended_set(&v->state, true);
 	return 0;

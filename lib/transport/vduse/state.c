@@ -19,8 +19,8 @@
  * successor. Chains that were popped and not pushed are popped again.
  *
  * Of a device that completes chains out of order nothing but a list tells which are done: then the record of each queue, of either
- * format, is a ledger of what is in flight (lib/ring/ledger.c). A suspended device that is taken over tells its place as if that
- * had been done: it was suspended with nothing in flight.
+ * format, is a ledger of what is in flight (lib/ring/ledger.c). Until all of it has been popped again, the device is not
+ * suspended: a place in the ring would not tell of it.
  *
  * The file is shared memory: whatever was stored before the kill is there, in the order in which it was stored. A lock
  * on it keeps two programs apart. What is found in it stays as it is until the device is known to be ours.

@@ -215,6 +215,35 @@ static void killed_out_of_order_repeats_what_was_in_flight_and_nothing_else(void
 	}
 }
 
+/* Where it stands, no place in a ring says as long as something is owed. */
+static void device_that_owes_is_not_suspended(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct fake *f = fake_new();
+		struct fake_driver driver;
+		struct lab *lab;
+
+		f->out_of_order = true;
+		f->api_max = 1;
+		f->vduse_features = 3;
+		driver_new(f, &driver, packed ? F(RING_PACKED) : 0, SIZE);
+		add_eight(&driver);
+		up_and_killed(f, serve_out_of_order);
+		lab = successor(f);
+		assert_false(ask(lab, VDUSE_MSG_GET_VQ_STATE, 1, 0));
+		assert_true(ask(lab, VDUSE_MSG_GET_VQ_STATE, 0, 0)); /* that one owes nothing */
+		assert_false(ask(lab, VDUSE_MSG_SUSPEND, 0, 0));
+		serve_all(lab); /* it goes on */
+		for (unsigned n = 0; n < 8; n++)
+			assert_int_not_equal(driver_get(&driver, 1), 0);
+		assert_true(ask(lab, VDUSE_MSG_SUSPEND, 0, 0));
+		assert_true(ask(lab, VDUSE_MSG_GET_VQ_STATE, 1, 0));
+		driver_free(&driver);
+		lab_free(lab);
+		fake_free(f);
+	}
+}
+
 /* The driver sets its queues up anew: what was in flight before is nobody's. */
 static void reset_device_owes_nothing(void **state)
 {
@@ -607,6 +636,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(killed_in_the_middle_loses_nothing),
 		cmocka_unit_test(killed_out_of_order_repeats_what_was_in_flight_and_nothing_else),
+		cmocka_unit_test(device_that_owes_is_not_suspended),
 		cmocka_unit_test(reset_device_owes_nothing),
 		cmocka_unit_test(device_that_completes_otherwise_is_another_one),
 		cmocka_unit_test(driver_that_went_on_meanwhile_is_found_where_it_is),
