@@ -26,7 +26,7 @@
  *
  * A ring that has a witness (witness.h) goes through witness.c; `special` says so, and that it is broken: one test for both.
  *
- * The format is looked at here, once per call; split.c and packed.c know one format each, lay.c what they share: a
+ * The format is looked at here, once per call; split.c, and packed.c with packed_used.c, know one format each, lay.c what they share: a
  * chain's pieces.
  */
 

@@ -102,12 +102,14 @@ typedef uint64_t packed_word __attribute__((may_alias)); /* length, id and flags
 int packed_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
 	       unsigned iov_max);
 void packed_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned count);
-void packed_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes, unsigned count);
-bool packed_publish(struct ring *ring);
 int packed_chain_owed(struct ring *ring, const struct packed_desc *descs, const struct ring_owed *owed,
 		      struct vireo_chain *chain, struct iovec *iov, unsigned room);
-bool packed_kick_enable(struct ring *ring, bool on);
 unsigned packed_available(struct ring *ring);
+
+/* packed_used.c */
+void packed_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes, unsigned count);
+bool packed_publish(struct ring *ring);
+bool packed_kick_enable(struct ring *ring, bool on);
 
 /* witness.c: what ring.c calls instead of the above where there is a witness. */
 int witness_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov, unsigned iov_max);

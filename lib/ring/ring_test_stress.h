@@ -9,7 +9,7 @@
  *
  * An eventfd is slow enough to hide a missing barrier, so a bell is a flag: once rung it stays so until it is
  * taken, and nothing between "wake me" and sleep is a full barrier but the ring's own. With a fence of
- * split.c or packed.c taken out this fails on x86 in most runs.
+ * split.c, packed.c or packed_used.c taken out this fails on x86 in most runs.
  */
 
 #include "ring_test_driver.h"
