@@ -48,6 +48,15 @@ struct vireo_notifier;
 #define VIREO_STATUS_FAILED      128u
 
 /*
+ * What transports carry for single device types, outside of queues and config space. A device names those that it takes in
+ * its config; the others are not offered to a peer.
+ */
+enum vireo_message {
+	VIREO_MESSAGE_NET_ANNOUNCE, /* 6 bytes: announce this address to the network (RARP after migration) */
+	VIREO_MESSAGE_NET_MTU,	    /* a uint16_t of this machine's byte order: the peer's MTU */
+};
+
+/*
  * What a device type does. All in the control thread; any may be NULL. `opaque` is the config's.
  * They may call any vireo_device_* and vireo_queue_* control function but not free the device.
  */
@@ -73,10 +82,8 @@ struct vireo_device_ops {
 	void (*connected)(void *opaque, bool connected);
 	/* The driver has reset the device: state is initial again, the peer stays. */
 	void (*reset)(void *opaque);
-	/* Net: the peer asks that `mac` be announced to the network (RARP after migration). */
-	int (*announce)(void *opaque, const uint8_t mac[6]);
-	/* Net: the peer tells the MTU. -EINVAL refuses it. */
-	int (*mtu_set)(void *opaque, uint16_t mtu);
+	/* The peer says something that only some device types know: see enum vireo_message. A negative errno refuses it. */
+	int (*message)(void *opaque, unsigned message, const void *data, uint32_t bytes);
 };
 
 /*
@@ -148,6 +155,7 @@ struct vireo_device_config {
 	 * enables one of them is refused.
 	 */
 	unsigned queues_absent;
+	uint32_t messages; /* a mask, 1u << enum vireo_message: what ops->message takes */
 };
 
 /* -EINVAL (a bad config), -ENOMEM, -EMFILE. */

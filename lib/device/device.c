@@ -45,6 +45,8 @@ static int device_fill(struct vireo_device *device, const struct vireo_device_co
 	if (r)
 		return r;
 	r = misses_new(device);
+	if (!r && config->messages && !device->ops.message)
+		r = -EINVAL;
 	if (r)
 		return r;
 	device->account = mem_account_open(config->memory, config->memory_max_bytes);
@@ -79,6 +81,7 @@ int vireo_device_new(const struct vireo_device_config *user_config, struct vireo
 	device->features_offered = config.features | VIREO_FEATURE(VIREO_F_VERSION_1_BIT);
 	device->features_untold = config.features_untold;
 	device->out_of_order = config.out_of_order;
+	device->messages = config.messages;
 	device->feature_rules = config.feature_rules;
 	device->feature_rule_count = config.feature_rule_count;
 	device->control_features = config.control_features;
@@ -260,24 +263,14 @@ bool device_queue_absent(const struct vireo_device *device, uint32_t index)
 	return index - device->queue_count < device->queues_absent;
 }
 
-bool device_has_announce(const struct vireo_device *device)
+bool device_takes(const struct vireo_device *device, unsigned message)
 {
-	return device->ops.announce;
+	return device->messages >> message & 1;
 }
 
-int device_announce(struct vireo_device *device, const uint8_t mac[6])
+int device_message(struct vireo_device *device, unsigned message, const void *data, uint32_t bytes)
 {
-	return device->ops.announce ? device->ops.announce(device->opaque, mac) : -EOPNOTSUPP;
-}
-
-bool device_has_mtu(const struct vireo_device *device)
-{
-	return device->ops.mtu_set;
-}
-
-int device_mtu_set(struct vireo_device *device, uint16_t mtu)
-{
-	return device->ops.mtu_set ? device->ops.mtu_set(device->opaque, mtu) : -EOPNOTSUPP;
+	return device_takes(device, message) ? device->ops.message(device->opaque, message, data, bytes) : -EOPNOTSUPP;
 }
 
 const struct vireo_log *device_log(const struct vireo_device *device)

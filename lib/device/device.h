@@ -173,11 +173,9 @@ int device_config_read(struct vireo_device *device, uint32_t offset, void *data,
 int device_config_write(struct vireo_device *device, uint32_t offset, const void *data, uint32_t bytes);
 uint32_t device_config_bytes(const struct vireo_device *device);
 
-/* -EOPNOTSUPP where the device type has no such thing. */
-bool device_has_announce(const struct vireo_device *device);
-bool device_has_mtu(const struct vireo_device *device);
-int device_announce(struct vireo_device *device, const uint8_t mac[6]);
-int device_mtu_set(struct vireo_device *device, uint16_t mtu);
+/* enum vireo_message. -EOPNOTSUPP where the device type takes no such message. */
+bool device_takes(const struct vireo_device *device, unsigned message);
+int device_message(struct vireo_device *device, unsigned message, const void *data, uint32_t bytes);
 
 const struct vireo_log *device_log(const struct vireo_device *device);
 const char *device_name(const struct vireo_device *device);

@@ -95,6 +95,7 @@ struct vireo_device {
 	uint32_t id;
 	uint64_t features_offered, features_untold;
 	bool out_of_order; /* see vireo_device_config */
+	uint32_t messages;
 	const struct vireo_feature_rule *feature_rules;
 	size_t feature_rule_count;
 	unsigned queue_count, queue_num_told, queue_size_max, queues_absent;

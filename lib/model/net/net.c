@@ -191,10 +191,8 @@ static void net_connected(void *opaque, bool connected)
 		net->ops.connected(net->opaque, connected);
 }
 
-static int net_announce_asked(void *opaque, const uint8_t mac[6])
+static int net_announce_asked(struct vireo_net *net, const uint8_t mac[6])
 {
-	struct vireo_net *net = opaque;
-
 	if (!net->ops.announce)
 		return -EOPNOTSUPP;
 	net->ops.announce(net->opaque, mac);
@@ -202,10 +200,8 @@ static int net_announce_asked(void *opaque, const uint8_t mac[6])
 }
 
 /* More than we offered would promise the guest what we do not carry. */
-static int net_mtu_told(void *opaque, uint16_t mtu)
+static int net_mtu_told(struct vireo_net *net, uint16_t mtu)
 {
-	struct vireo_net *net = opaque;
-
 	if (mtu < NET_MTU_MIN || (net->mtu && mtu > net->mtu))
 		return -EINVAL;
 	net->mtu_told = mtu;
@@ -213,6 +209,18 @@ static int net_mtu_told(void *opaque, uint16_t mtu)
 	if (net->ops.mtu_set)
 		net->ops.mtu_set(net->opaque, mtu);
 	return 0;
+}
+
+static int net_message(void *opaque, unsigned message, const void *data, uint32_t bytes)
+{
+	uint16_t mtu;
+
+	if (message == VIREO_MESSAGE_NET_ANNOUNCE && bytes == 6)
+		return net_announce_asked(opaque, data);
+	if (message != VIREO_MESSAGE_NET_MTU || bytes != sizeof(mtu))
+		return -EOPNOTSUPP;
+	memcpy(&mtu, data, sizeof(mtu));
+	return net_mtu_told(opaque, mtu);
 }
 
 /* ---- queues ---- */
@@ -321,8 +329,7 @@ static const struct vireo_device_ops net_device_ops = {
 	.config_write = net_config_write,
 	.connected = net_connected,
 	.reset = net_reset,
-	.announce = net_announce_asked,
-	.mtu_set = net_mtu_told,
+	.message = net_message,
 };
 
 static int net_device_new(struct vireo_net *net, const struct vireo_net_config *config)
@@ -347,6 +354,7 @@ static int net_device_new(struct vireo_net *net, const struct vireo_net_config *
 		.queue_size_max = config->queue_size_max,
 		.control_queues = has_control,
 		.control_features = VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT),
+		.messages = 1u << VIREO_MESSAGE_NET_ANNOUNCE | 1u << VIREO_MESSAGE_NET_MTU,
 		.config = &space,
 		.config_bytes = sizeof(space),
 		.ops = &net_device_ops,

@@ -366,6 +366,11 @@ static void announce_bit_does_not_survive_a_reset(void **state)
 	guest_stop(&g);
 }
 
+static int tell_mtu(struct vireo_device *device, uint16_t mtu)
+{
+	return device_message(device, VIREO_MESSAGE_NET_MTU, &mtu, sizeof(mtu));
+}
+
 static void mtu_that_cannot_be_carried_is_refused(void **state)
 {
 	struct guest_config config = {.features = V1, .mtu = 1500, .ops = &ops};
@@ -373,15 +378,15 @@ static void mtu_that_cannot_be_carried_is_refused(void **state)
 
 	memset(&told, 0, sizeof(told));
 	guest_start(&g, &config);
-	assert_int_equal(device_mtu_set(g.device, 67), -EINVAL);
-	assert_int_equal(device_mtu_set(g.device, 1501), -EINVAL);
+	assert_int_equal(tell_mtu(g.device, 67), -EINVAL);
+	assert_int_equal(tell_mtu(g.device, 1501), -EINVAL);
 	assert_int_equal(told.mtu, 0);
-	assert_int_equal(device_mtu_set(g.device, 68), 0);
+	assert_int_equal(tell_mtu(g.device, 68), 0);
 	assert_int_equal(told.mtu, 68);
 	guest_stop(&g);
 	config.mtu = 0;
 	guest_start(&g, &config);
-	assert_int_equal(device_mtu_set(g.device, 65535), 0);
+	assert_int_equal(tell_mtu(g.device, 65535), 0);
 	guest_stop(&g);
 }
 
@@ -400,7 +405,7 @@ static void transport_events_reach_the_application(void **state)
 	assert_int_equal(told.enabled, 3);
 	device_queue_enable(g.device, 1, false);
 	assert_int_equal(told.enabled, 1);
-	assert_int_equal(device_announce(g.device, mac), 0);
+	assert_int_equal(device_message(g.device, VIREO_MESSAGE_NET_ANNOUNCE, mac, 6), 0);
 	assert_memory_equal(told.mac, mac, 6);
 	guest_stop(&g);
 	assert_int_equal(told.stops, 3);

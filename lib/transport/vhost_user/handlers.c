@@ -65,9 +65,9 @@ static uint64_t protocol_features_offered(const struct session *session)
 
 	if (device_config_bytes(session->device))
 		features |= PROTOCOL_FEATURE(CONFIG);
-	if (device_has_announce(session->device))
+	if (device_takes(session->device, VIREO_MESSAGE_NET_ANNOUNCE))
 		features |= PROTOCOL_FEATURE(RARP);
-	if (device_has_mtu(session->device))
+	if (device_takes(session->device, VIREO_MESSAGE_NET_MTU))
 		features |= PROTOCOL_FEATURE(MTU);
 	return features;
 }
@@ -197,19 +197,24 @@ int handle_set_backend_req_fd(struct session *session, struct message *message, 
 
 /* ---- net ---- */
 
+#define MAC_BYTES 6u /* of the message's eight */
+
 int handle_send_rarp(struct session *session, struct message *message, const char **why)
 {
-	return refuse(device_announce(session->device, message->payload), "the device does not announce it",
-		      why);
+	int r = device_message(session->device, VIREO_MESSAGE_NET_ANNOUNCE, message->payload, MAC_BYTES);
+
+	return refuse(r, "the device does not announce it", why);
 }
 
 int handle_net_set_mtu(struct session *session, struct message *message, const char **why)
 {
 	uint64_t mtu;
+	uint16_t told;
 	int r = take_u64(message, &mtu, why);
 
 	if (r)
 		return r;
-	r = mtu > UINT16_MAX ? -EINVAL : device_mtu_set(session->device, (uint16_t)mtu);
+	told = (uint16_t)mtu;
+	r = told != mtu ? -EINVAL : device_message(session->device, VIREO_MESSAGE_NET_MTU, &told, sizeof(told));
 	return refuse(r, "the device does not take this MTU", why);
 }

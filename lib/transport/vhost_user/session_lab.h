@@ -66,19 +66,20 @@ struct lab {
 
 /* ---- the device ---- */
 
-static inline int op_announce(void *opaque, const uint8_t mac[6])
+static inline int op_message(void *opaque, unsigned message, const void *data, uint32_t bytes)
 {
 	struct lab *lab = container_of(opaque, struct lab, type);
+	uint16_t mtu;
 
-	memcpy(lab->mac, mac, 6);
-	lab->announced++;
-	return 0;
-}
-
-static inline int op_mtu(void *opaque, uint16_t mtu)
-{
-	struct lab *lab = container_of(opaque, struct lab, type);
-
+	if (message == VIREO_MESSAGE_NET_ANNOUNCE) {
+		assert_int_equal(bytes, sizeof(lab->mac));
+		memcpy(lab->mac, data, sizeof(lab->mac));
+		lab->announced++;
+		return 0;
+	}
+	assert_int_equal(message, VIREO_MESSAGE_NET_MTU);
+	assert_int_equal(bytes, sizeof(mtu));
+	memcpy(&mtu, data, sizeof(mtu));
 	if (mtu < 68)
 		return -EINVAL;
 	lab->mtu = mtu;
@@ -93,8 +94,7 @@ static const struct vireo_device_ops ops = {
 	.config_write = type_config_write,
 	.connected = type_connected,
 	.reset = type_reset,
-	.announce = op_announce,
-	.mtu_set = op_mtu,
+	.message = op_message,
 };
 
 /* No net in it: neither announce nor MTU, and no config space. */
@@ -124,6 +124,7 @@ static inline struct lab *lab_make(const struct vireo_device_ops *device_ops)
 		.config = "abcdefgh",
 		.config_bytes = device_ops->config_write ? 8 : 0,
 		.ops = device_ops,
+		.messages = device_ops->message ? 1u << VIREO_MESSAGE_NET_ANNOUNCE | 1u << VIREO_MESSAGE_NET_MTU : 0,
 		.opaque = &lab->type,
 		.log = { lab_log, lab->log, VIREO_LOG_DEBUG },
 		.name = "lab",
