@@ -10,6 +10,7 @@
 #include "endpoint.h"
 #include "fault.h"
 #include "frame.h"
+#include "mailbox.h"
 #include "memory.h"
 #include "net.h"
 #include "notifier.h"
