@@ -156,6 +156,11 @@ struct vireo_device_config {
 	 */
 	unsigned queues_absent;
 	uint32_t messages; /* a mask, 1u << enum vireo_message: what ops->message takes */
+	/*
+	 * A chain with more pieces, readable and writable ones together, breaks the ring; 0: VIREO_CHAIN_PIECES_MAX. Tell the driver
+	 * what it may use (virtio-blk: seg_max), and count two more for each place where memory regions may meet in a buffer.
+	 */
+	unsigned chain_pieces_max;
 };
 
 /* -EINVAL (a bad config), -ENOMEM, -EMFILE. */
@@ -194,6 +199,12 @@ VIREO_API void vireo_queue_quiesced(struct vireo_queue *queue);
 VIREO_API unsigned vireo_queue_index(const struct vireo_queue *queue);
 VIREO_API unsigned vireo_queue_size(const struct vireo_queue *queue);
 VIREO_API bool vireo_queue_enabled(const struct vireo_queue *queue);
+/*
+ * The device type's own pointer of this queue: NULL until it is set, kept as long as the device lives, and not looked at.
+ * Set in the control thread while no worker has the queue: before or inside ops->queue_started.
+ */
+VIREO_API void vireo_queue_opaque_set(struct vireo_queue *queue, void *opaque);
+VIREO_API void *vireo_queue_opaque(const struct vireo_queue *queue);
 
 /*
  * Readable when the driver kicks, or -1: the driver asks for polling. Borrowed; constant while the queue
@@ -211,7 +222,7 @@ VIREO_API int vireo_queue_kick_fd(const struct vireo_queue *queue);
  * Takes up to `max` chains that the driver made available, in order. Their pieces are laid into
  * `iov` (`iov_max` entries), which must stay until the chains are given back. Returns the number of chains;
  * 0: none there; -ENOBUFS: `iov_max` is too small for the next chain (never with
- * VIREO_CHAIN_PIECES_MAX); -EPROTO: the ring is broken, for as long as the queue runs: stop using it. The library
+ * VIREO_CHAIN_PIECES_MAX, or the config's chain_pieces_max); -EPROTO: the ring is broken, for as long as the queue runs: stop using it. The library
  * logs why, and closes the session or (where that is a ring that has carried nothing, or is disabled) takes the queue back. The first cache lines of each chain are on their way then.
  */
 VIREO_API int vireo_queue_pop(struct vireo_queue *queue, struct vireo_chain *chains, unsigned max,

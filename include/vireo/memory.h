@@ -3,6 +3,7 @@
 #define VIREO_MEMORY_H
 
 #include "base.h"
+#include <stdbool.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -51,6 +52,34 @@ struct iovec;
 
 /* Looks at each page of these pieces of guest memory. Any thread. */
 VIREO_API void vireo_memory_touch(const struct iovec *iov, unsigned count);
+
+/*
+ * The peer's memory table, for a device type that needs more of guest memory than the pieces of chains: to tell a card of it, for
+ * example. A table never changes, and its memory stays mapped until it is given back, whatever the peer takes away
+ * meanwhile; ask for another one whenever a queue starts. Guest memory is input, here as everywhere. Memory that may only be
+ * read, or only be written (an IOMMU's), is not in it.
+ */
+struct vireo_device;
+struct vireo_memory_table;
+
+struct vireo_memory_region {
+	size_t size; /* the caller's; afterwards of what was filled in */
+	uint64_t guest_address;
+	uint64_t peer_address; /* where the peer has mapped it: ring addresses of vhost-user are such */
+	uint64_t bytes;
+	void *host; /* where this process sees it */
+};
+
+/* Control thread. -ENOENT: the peer has not told of memory. Give it back before the device is freed. */
+VIREO_API int vireo_device_memory_table(const struct vireo_device *device, const struct vireo_memory_table **ret_table);
+/* Any thread, as all below. Takes NULL. May unmap, which waits for whoever owns the file: see close_aside in endpoint.h. */
+VIREO_API void vireo_memory_table_free(const struct vireo_memory_table *table);
+VIREO_API unsigned vireo_memory_table_count(const struct vireo_memory_table *table);
+/* Regions are in the order of guest addresses. False: there is none with this index. */
+VIREO_API bool vireo_memory_table_region(const struct vireo_memory_table *table, unsigned index,
+					 struct vireo_memory_region *ret_region);
+/* Where this process sees all of these bytes. NULL: they do not lie in one region. */
+VIREO_API void *vireo_memory_table_at(const struct vireo_memory_table *table, uint64_t guest_address, uint64_t bytes);
 
 /* What a device's peer has of it at this moment. */
 struct vireo_memory_use {

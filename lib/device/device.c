@@ -82,6 +82,7 @@ int vireo_device_new(const struct vireo_device_config *user_config, struct vireo
 	device->features_untold = config.features_untold;
 	device->out_of_order = config.out_of_order;
 	device->messages = config.messages;
+	device->chain_pieces_max = config.chain_pieces_max;
 	device->feature_rules = config.feature_rules;
 	device->feature_rule_count = config.feature_rule_count;
 	device->control_features = config.control_features;

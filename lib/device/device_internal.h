@@ -21,6 +21,7 @@
  *	queue_run.c	start, quiesce, control queues
  *	iommu.c		behind a guest's IOMMU: windows, and the questions that they answer (iommu.h)
  *	map.c		the memory table, and which of them a running queue goes by
+ *	memory.c	the memory table, for the application
  *	miss.c		what queues wait for: addresses that are not in memory yet (miss.h)
  *	queue.c		a running queue in its worker's hands
  *	signal.c	how it signals, and what that may cost
@@ -41,6 +42,7 @@ struct vireo_queue {
 	struct vireo_device *device;
 	unsigned index;
 	bool control; /* served in the control thread, by ops->queue_kicked */
+	void *opaque; /* the device type's */
 
 	/*
 	 * Set-up: written by the control thread while the queue is quiet, so that the worker, who gets the
@@ -96,6 +98,7 @@ struct vireo_device {
 	uint64_t features_offered, features_untold;
 	bool out_of_order; /* see vireo_device_config */
 	uint32_t messages;
+	unsigned chain_pieces_max; /* 0: any number */
 	const struct vireo_feature_rule *feature_rules;
 	size_t feature_rule_count;
 	unsigned queue_count, queue_num_told, queue_size_max, queues_absent;

@@ -9,6 +9,7 @@
 #include "device/device.h"
 #include "device/device_test_lab.h"
 #include "mem/map.h"
+#include "vireo/memory.h"
 #include "wire/virtio_ring.h"
 #include <cmocka.h>
 #include <errno.h>
@@ -111,7 +112,7 @@ static const struct vireo_feature_rule rules[] = {
 	{ VIREO_FEATURE(7), VIREO_FEATURE(6), "SEVEN without SIX" },
 };
 
-static struct lab *lab_new(uint64_t features)
+static struct lab *lab_bounded(uint64_t features, unsigned chain_pieces_max)
 {
 	struct lab *lab = test_calloc(1, sizeof(*lab));
 	struct vireo_device_config config = {
@@ -129,6 +130,7 @@ static struct lab *lab_new(uint64_t features)
 		.name = "lab",
 		.feature_rules = rules,
 		.feature_rule_count = ARRAY_SIZE(rules),
+		.chain_pieces_max = chain_pieces_max,
 	};
 
 	lab->kick_takes = 100;
@@ -143,6 +145,11 @@ static struct lab *lab_new(uint64_t features)
 	lab->memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, lab->memfd, 0);
 	assert_ptr_not_equal(lab->memory, MAP_FAILED);
 	return lab;
+}
+
+static struct lab *lab_new(uint64_t features)
+{
+	return lab_bounded(features, 0);
 }
 
 static void lab_free(struct lab *lab)
@@ -227,6 +234,19 @@ static void offer(struct lab *lab, unsigned queue)
 	__atomic_store_n(&avail->idx, avail->idx + 1, __ATOMIC_RELEASE);
 }
 
+/* One of `pieces` readable descriptors, from `slot` on. */
+static void offer_chain(struct lab *lab, unsigned queue, uint16_t slot, uint16_t pieces)
+{
+	struct split_desc *desc = (void *)(lab->memory + queue * RING_BYTES);
+	struct split_avail *avail = avail_of(lab, queue);
+
+	for (uint16_t i = 0; i < pieces; i++)
+		desc[slot + i] = (struct split_desc){ .addr = 0x80000, .len = 16, .flags = i + 1 < pieces ? DESC_F_NEXT : 0,
+						      .next = (uint16_t)(slot + i + 1) };
+	avail->ring[avail->idx % SIZE] = slot;
+	__atomic_store_n(&avail->idx, avail->idx + 1, __ATOMIC_RELEASE);
+}
+
 static void turn(struct lab *lab, int timeout_ms)
 {
 	assert_true(loop_dispatch(lab->loop, timeout_ms) >= 0);
@@ -307,6 +327,111 @@ static void chains_go_round_and_the_driver_is_signalled(void **state)
 	vireo_queue_flush(queue);
 	assert_true(raised(lab->call[0]));
 	assert_int_equal(used_of(lab, 0)->idx, 1);
+	lab_free(lab);
+}
+
+/* The bound holds however much room there is for pieces, and what comes before a chain beyond it is served. */
+static void chain_of_more_pieces_than_the_device_takes_breaks_it(void **state)
+{
+	static const unsigned rooms[] = { 3, 4, VIREO_CHAIN_PIECES_MAX(SIZE) };
+
+	for (size_t i = 0; i < ARRAY_SIZE(rooms); i++) {
+		struct lab *lab = lab_bounded(0, 3);
+		struct vireo_queue *queue = vireo_device_queue(lab->device, 0);
+		struct iovec iov[VIREO_CHAIN_PIECES_MAX(SIZE)];
+		struct vireo_chain chains[2];
+
+		share_memory(lab, MEMORY_BYTES);
+		queue_set(lab, 0);
+		device_resume(lab->device);
+		offer_chain(lab, 0, 0, 3);
+		offer_chain(lab, 0, 3, 4);
+		assert_int_equal(vireo_queue_pop(queue, chains, 2, iov, rooms[i]), 1);
+		assert_int_equal(chains[0].readable_count, 3);
+		vireo_queue_push(queue, chains, 0);
+		vireo_queue_flush(queue);
+		for (unsigned again = 0; again < 2; again++)
+			assert_int_equal(vireo_queue_pop(queue, chains, 2, iov, rooms[i]), -EPROTO);
+		assert_true(vireo_queue_kick_enable(queue, true)); /* who pops in a loop ends it there */
+		turn(lab, 0);
+		assert_int_equal(lab->broken, 1);
+		assert_non_null(strstr(lab->why, "more pieces than the device takes"));
+		lab_free(lab);
+	}
+}
+
+static void without_a_bound_room_that_is_too_small_is_the_callers_to_mend(void **state)
+{
+	struct lab *lab = lab_new(0);
+	struct vireo_queue *queue = vireo_device_queue(lab->device, 0);
+	struct iovec iov[VIREO_CHAIN_PIECES_MAX(SIZE)];
+	struct vireo_chain chain;
+
+	share_memory(lab, MEMORY_BYTES);
+	queue_set(lab, 0);
+	device_resume(lab->device);
+	offer_chain(lab, 0, 0, 4);
+	assert_int_equal(vireo_queue_pop(queue, &chain, 1, iov, 3), -ENOBUFS);
+	assert_int_equal(vireo_queue_pop(queue, &chain, 1, iov, 4), 1);
+	vireo_queue_push(queue, &chain, 0);
+	vireo_queue_flush(queue);
+	assert_int_equal(lab->broken, 0);
+	lab_free(lab);
+}
+
+static void each_queue_keeps_its_own_pointer(void **state)
+{
+	struct lab *lab = lab_new(0);
+	int mine[QUEUES];
+
+	for (unsigned i = 0; i < QUEUES; i++) {
+		assert_null(vireo_queue_opaque(vireo_device_queue(lab->device, i)));
+		vireo_queue_opaque_set(vireo_device_queue(lab->device, i), &mine[i]);
+	}
+	share_memory(lab, MEMORY_BYTES);
+	queue_set(lab, 0);
+	device_resume(lab->device);
+	quiesce(lab);
+	device_reset(lab->device);
+	device_session_end(lab->device);
+	device_session_begin(lab->device);
+	for (unsigned i = 0; i < QUEUES; i++)
+		assert_ptr_equal(vireo_queue_opaque(vireo_device_queue(lab->device, i)), &mine[i]);
+	lab->type.disconnected = 0;
+	lab_free(lab);
+}
+
+/* ---- the memory table ---- */
+
+static void memory_table_is_read_and_outlives_what_the_peer_takes_away(void **state)
+{
+	struct lab *lab = lab_new(0);
+	const struct vireo_memory_table *table = NULL;
+	struct vireo_memory_region region = { .size = sizeof(region) };
+
+	assert_int_equal(vireo_device_memory_table(lab->device, &table), -ENOENT);
+	assert_null(table);
+	share_memory(lab, MEMORY_BYTES);
+	assert_int_equal(vireo_device_memory_table(lab->device, &table), 0);
+	device_map_set(lab->device, NULL);
+	assert_int_equal(vireo_memory_table_count(table), 1);
+	assert_false(vireo_memory_table_region(table, 1, &region));
+	assert_true(vireo_memory_table_region(table, 0, &region));
+	assert_int_equal(region.guest_address, 0);
+	assert_int_equal(region.peer_address, UADDR);
+	assert_int_equal(region.bytes, MEMORY_BYTES);
+	lab->memory[MEMORY_BYTES - 1] = 0x77;
+	assert_int_equal(((uint8_t *)region.host)[MEMORY_BYTES - 1], 0x77);
+	assert_ptr_equal(vireo_memory_table_at(table, 16, MEMORY_BYTES - 16), (uint8_t *)region.host + 16);
+	assert_null(vireo_memory_table_at(table, 16, MEMORY_BYTES - 15));
+	assert_null(vireo_memory_table_at(table, 16, UINT64_MAX));
+	assert_null(vireo_memory_table_at(table, MEMORY_BYTES, 1));
+	assert_null(vireo_memory_table_at(table, 0, 0));
+	region = (struct vireo_memory_region){ .size = offsetof(struct vireo_memory_region, peer_address), .bytes = 5 };
+	assert_true(vireo_memory_table_region(table, 0, &region)); /* an older program's */
+	assert_int_equal(region.bytes, 5);
+	vireo_memory_table_free(table);
+	vireo_memory_table_free(NULL);
 	lab_free(lab);
 }
 
@@ -928,6 +1053,10 @@ static void bad_configs_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(chain_of_more_pieces_than_the_device_takes_breaks_it),
+		cmocka_unit_test(without_a_bound_room_that_is_too_small_is_the_callers_to_mend),
+		cmocka_unit_test(each_queue_keeps_its_own_pointer),
+		cmocka_unit_test(memory_table_is_read_and_outlives_what_the_peer_takes_away),
 		cmocka_unit_test(queue_starts_when_complete_without_a_kick),
 		cmocka_unit_test(start_publishes_that_kicks_are_wanted_and_signals_once),
 		cmocka_unit_test(driver_ok_gates_queues_only_where_status_is_required),

@@ -22,6 +22,16 @@ bool vireo_queue_enabled(const struct vireo_queue *queue)
 	return __atomic_load_n(&queue->enabled, __ATOMIC_ACQUIRE);
 }
 
+void vireo_queue_opaque_set(struct vireo_queue *queue, void *opaque)
+{
+	queue->opaque = opaque;
+}
+
+void *vireo_queue_opaque(const struct vireo_queue *queue)
+{
+	return queue->opaque;
+}
+
 int vireo_queue_kick_fd(const struct vireo_queue *queue)
 {
 	return queue->kick_fd;
@@ -42,11 +52,36 @@ static __cold int queue_pop_failed(struct vireo_queue *queue, int r)
 	return 0;
 }
 
+static __cold int queue_too_many_pieces(struct vireo_queue *queue)
+{
+	return queue_pop_failed(queue, ring_break(queue->ring, "chain has more pieces than the device takes"));
+}
+
+/* The device has a bound: what comes before a chain that is beyond it is served, and then that one is a lie. */
+static int queue_pop_bounded(struct vireo_queue *queue, const struct vireo_chain *chains, int r, unsigned iov_max)
+{
+	unsigned bound = queue->device->chain_pieces_max;
+
+	if (r == -ENOBUFS && iov_max >= bound)
+		return queue_too_many_pieces(queue);
+	for (int i = 0; i < r; i++) {
+		if (chains[i].readable_count + chains[i].writable_count <= bound)
+			continue;
+		if (!i)
+			return queue_too_many_pieces(queue);
+		ring_unpop(queue->ring, &chains[i], (unsigned)(r - i));
+		return i;
+	}
+	return r < 0 ? queue_pop_failed(queue, r) : r;
+}
+
 int vireo_queue_pop(struct vireo_queue *queue, struct vireo_chain *chains, unsigned max, struct iovec *iov,
 		    unsigned iov_max)
 {
 	int r = ring_pop(queue->ring, chains, max, iov, iov_max);
 
+	if (unlikely(queue->device->chain_pieces_max))
+		return queue_pop_bounded(queue, chains, r, iov_max);
 	return unlikely(r < 0) ? queue_pop_failed(queue, r) : r;
 }
 

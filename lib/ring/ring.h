@@ -151,6 +151,8 @@ bool ring_owes(const struct ring *ring); /* what its witness says is owed has no
 
 #define RING_BASE_PACKED_NEW 0x80008000u /* of a packed ring that has carried nothing */
 
+/* The driver lies, or breaks a rule of the device's own: -EPROTO, from now on. `why` is static. */
+int ring_break(struct ring *ring, const char *why);
 const char *ring_error(const struct ring *ring); /* NULL: not broken */
 const char *ring_remark(const struct ring *ring); /* why it does not stand at its base, or NULL: it does */
 bool ring_carried(const struct ring *ring); /* it has shown the driver something since it was made */

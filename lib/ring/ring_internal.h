@@ -80,10 +80,7 @@ struct ring {
 
 /* ring.c */
 
-/* The driver lied: `why` (static) stays; returns -EPROTO. */
-int ring_break(struct ring *ring, const char *why);
-
-/* ring.c: goes by the map that has been offered. False: none has. What has been found by the one before still holds. */
+/* Goes by the map that has been offered. False: none has. What has been found by the one before still holds. */
 bool ring_map_take(struct ring *ring);
 
 /* split.c */
