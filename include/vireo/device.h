@@ -65,9 +65,15 @@ struct vireo_device_ops {
 	/* The queue is set up and running: its worker may pop from now on. */
 	void (*queue_started)(void *opaque, struct vireo_queue *queue);
 	/*
-	 * Give the queue back: no worker may touch it after vireo_queue_quiesced(queue), which is to be called
-	 * soon, from the control thread, inside this op or later. NULL: the device touches queues in
-	 * the control thread only, and is quiet at once.
+	 * Give the queue back: call vireo_queue_quiesced(queue) in the control thread, inside this op or later, when no worker
+	 * can touch the queue any more. Chains that have been popped are pushed and flushed before that, or given to
+	 * vireo_queue_unpop(). NULL: the device touches queues in the control thread only, and is quiet at once.
+	 *
+	 * How long it may take: until then the peer's message is not carried out, its later messages wait, and the endpoint does
+	 * not close. vhost-user and CUSE set no limit of their own, but the peer waits for the answer (QEMU's guest stands
+	 * still meanwhile). Over VDUSE the kernel waits for some time (/sys/class/vduse/NAME/msg_timeout, 30 s unless
+	 * somebody has said otherwise) and then gives the device up for good: after a sixth of that, 5 s at most, the message
+	 * is refused where the kernel takes a refusal. So give a queue back within a second, and cancel what takes longer.
 	 */
 	void (*queue_stop)(void *opaque, struct vireo_queue *queue);
 	/* A control queue (see control_queues) has been kicked. */
@@ -110,7 +116,7 @@ struct vireo_device_config {
 	unsigned control_queues;   /* the last N queues are served in the control thread by queue_kicked */
 	const void *config;        /* initial config space, copied */
 	size_t config_bytes;       /* at most 4096 */
-	const struct vireo_device_ops *ops; /* kept, not copied: static */
+	const struct vireo_device_ops *ops; /* copied */
 	void *opaque;
 	struct vireo_log log;
 	const char *name;          /* for log lines, copied; NULL: "device" */
@@ -191,7 +197,14 @@ VIREO_API void vireo_device_break(struct vireo_device *device, const char *why);
 
 /* ---- queue: control thread ---- */
 
-/* The answer to ops->queue_stop. */
+/*
+ * The answer to ops->queue_stop, once for each call of it; the queue has been stopped, else it is a bug (assertion).
+ *
+ * Re-entrancy: before it returns it may carry out what has waited for this queue. It may call ops->queue_started for this queue
+ * and others, ops->connected, ops->reset, ops->features_set and ops->message, and vireo_endpoint_close()'s `done`,
+ * in which the application may free the device. So update the device type's own state before the call, call it last, and
+ * look at nothing of the device afterwards. It may be called inside ops->queue_stop, which is called in the same way.
+ */
 VIREO_API void vireo_queue_quiesced(struct vireo_queue *queue);
 
 /* ---- queue: any thread while it runs ---- */
@@ -234,6 +247,11 @@ VIREO_API void vireo_queue_unpop(struct vireo_queue *queue, const struct vireo_c
 /*
  * Marks a chain as used with `written_bytes` written into its writable pieces, counted from the
  * first one. The driver sees it after vireo_queue_flush(). With IN_ORDER, in the order of pop.
+ *
+ * written_bytes covers everything up to the last byte that was written: all before that one counts as written, too, and the
+ * device has written it (virtio 1.3, 2.7.8.2). A device that puts a status byte behind data counts it: after a short read
+ * it fills the rest of the data's room, with zeroes for example, and counts the whole. What is not counted the driver need not
+ * look at, and live migration need not copy: a status that is not counted may be lost.
  */
 VIREO_API void vireo_queue_push(struct vireo_queue *queue, const struct vireo_chain *chain,
 				uint32_t written_bytes);

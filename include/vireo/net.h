@@ -95,7 +95,7 @@ struct vireo_net_config {
 	bool set_mac;          /* mac holds; otherwise MAC is not offered and the front end chooses */
 	uint8_t mac[6];
 	uint64_t features_off; /* features not to offer, by bit */
-	const struct vireo_net_ops *ops; /* kept: static */
+	const struct vireo_net_ops *ops; /* copied */
 	void *opaque;
 	struct vireo_log log;
 	const char *name;
