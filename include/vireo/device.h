@@ -90,6 +90,12 @@ struct vireo_device_ops {
 	void (*reset)(void *opaque);
 	/* The peer says something that only some device types know: see enum vireo_message. A negative errno refuses it. */
 	int (*message)(void *opaque, unsigned message, const void *data, uint32_t bytes);
+	/*
+	 * The peer's memory table is another one (see vireo_device_memory_table()), or there is none any more. Queues may run:
+	 * what has only been added reaches them with their next pop, after this call. With the peer its memory goes, too, without
+	 * a call: see connected.
+	 */
+	void (*memory_changed)(void *opaque);
 };
 
 /*

@@ -56,7 +56,7 @@ VIREO_API void vireo_memory_touch(const struct iovec *iov, unsigned count);
 /*
  * The peer's memory table, for a device type that needs more of guest memory than the pieces of chains: to tell a card of it, for
  * example. A table never changes, and its memory stays mapped until it is given back, whatever the peer takes away
- * meanwhile; ask for another one whenever a queue starts. Guest memory is input, here as everywhere. Memory that may only be
+ * meanwhile; ask for another one in ops->memory_changed. Guest memory is input, here as everywhere. Memory that may only be
  * read, or only be written (an IOMMU's), is not in it.
  */
 struct vireo_device;

@@ -45,6 +45,7 @@ struct lab {
 	int kick[QUEUES], call[QUEUES];
 	struct lab_type type;
 	unsigned kicked;
+	unsigned tables, table_regions; /* how often memory has changed, and what there was then */
 	unsigned kick_takes; /* chains that queue_kicked pops at most */
 	/* what the transport has seen */
 	unsigned broken, config_changes;
@@ -68,6 +69,20 @@ static void op_kicked(void *opaque, struct vireo_queue *queue)
 	vireo_queue_flush(queue);
 }
 
+/* What the device type sees of memory then, and whether a chain could have come from there already. */
+static void op_memory_changed(void *opaque)
+{
+	struct lab *lab = container_of(opaque, struct lab, type);
+	const struct vireo_memory_table *table;
+
+	lab->tables++;
+	lab->table_regions = 0;
+	if (!vireo_device_memory_table(lab->device, &table)) {
+		lab->table_regions = vireo_memory_table_count(table);
+		vireo_memory_table_free(table);
+	}
+}
+
 static const struct vireo_device_ops ops = {
 	.size = sizeof(ops),
 	.queue_started = type_started,
@@ -77,6 +92,7 @@ static const struct vireo_device_ops ops = {
 	.config_write = type_config_write,
 	.connected = type_connected,
 	.reset = type_reset,
+	.memory_changed = op_memory_changed,
 };
 
 static void on_broken(void *opaque, const char *why)
@@ -411,9 +427,14 @@ static void memory_table_is_read_and_outlives_what_the_peer_takes_away(void **st
 
 	assert_int_equal(vireo_device_memory_table(lab->device, &table), -ENOENT);
 	assert_null(table);
+	assert_int_equal(lab->tables, 0);
 	share_memory(lab, MEMORY_BYTES);
+	assert_int_equal(lab->tables, 1);
+	assert_int_equal(lab->table_regions, 1);
 	assert_int_equal(vireo_device_memory_table(lab->device, &table), 0);
 	device_map_set(lab->device, NULL);
+	assert_int_equal(lab->tables, 2);
+	assert_int_equal(lab->table_regions, 0);
 	assert_int_equal(vireo_memory_table_count(table), 1);
 	assert_false(vireo_memory_table_region(table, 1, &region));
 	assert_true(vireo_memory_table_region(table, 0, &region));
