@@ -50,7 +50,8 @@ static void sent_new(struct sent *s, uint32_t bytes, unsigned type, uint32_t cut
 static uint32_t expected_of(const struct sent *s, uint32_t cut, const uint8_t *tags, uint32_t tags_bytes, uint8_t *ret)
 {
 	memcpy(ret, s->data, 12);
-	memcpy(ret + 12, tags, tags_bytes);
+	if (tags_bytes)
+		memcpy(ret + 12, tags, tags_bytes);
 	memcpy(ret + 12 + tags_bytes, s->data + 12 + cut, s->frame.len_bytes - 12 - cut);
 	return s->frame.len_bytes - cut + tags_bytes;
 }
