@@ -4,10 +4,11 @@ import os
 import re
 import time
 
-from .cases import Failed
+from .cases import Failed, Skip, need_program
 from .lab import tail, wait_until
 from .switch import Switch, program
 
+NOBODY = "nobody"
 SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|ThreadSanitizer")
 
 
@@ -15,6 +16,12 @@ def sanitized():
     """Binaries with sanitizers are slower, and look for leaks when they end."""
     with open(program("vireo-switchd"), "rb") as binary:
         return b"__asan_init" in binary.read()
+
+
+def root_only():
+    if os.geteuid():
+        raise Skip("needs root")
+    need_program("setpriv")
 
 
 def held(pid):
