@@ -99,10 +99,11 @@ static struct lab *running(void)
 	return lab;
 }
 
-static void put_chain(struct lab *lab, uint64_t iova, uint32_t bytes, uint16_t flags)
+static void put_chain_in(struct lab *lab, uint32_t index, uint64_t iova, uint32_t bytes, uint16_t flags)
 {
-	struct split_desc *desc = (struct split_desc *)(void *)lab->memory;
-	struct split_avail *avail = (struct split_avail *)(void *)(lab->memory + PAGE);
+	uint8_t *ring = lab->memory + index * 4 * PAGE;
+	struct split_desc *desc = (struct split_desc *)(void *)ring;
+	struct split_avail *avail = (struct split_avail *)(void *)(ring + PAGE);
 	uint16_t slot = avail->idx % SIZE;
 
 	desc[slot] = (struct split_desc){ .addr = iova, .len = bytes, .flags = flags };
@@ -110,13 +111,23 @@ static void put_chain(struct lab *lab, uint64_t iova, uint32_t bytes, uint16_t f
 	__atomic_store_n(&avail->idx, avail->idx + 1, __ATOMIC_RELEASE);
 }
 
-static int pop(struct lab *lab, struct vireo_chain *chain, struct iovec *iov)
+static void put_chain(struct lab *lab, uint64_t iova, uint32_t bytes, uint16_t flags)
 {
-	struct vireo_queue *queue = lab->devices[0].type.running[0];
+	put_chain_in(lab, 0, iova, bytes, flags);
+}
+
+static int pop_from(struct lab *lab, uint32_t index, struct vireo_chain *chain, struct iovec *iov)
+{
+	struct vireo_queue *queue = lab->devices[0].type.running[index];
 	int r = queue ? vireo_queue_pop(queue, chain, 1, iov, VIREO_CHAIN_PIECES_MAX(SIZE)) : 0;
 
 	pump(lab);
 	return r;
+}
+
+static int pop(struct lab *lab, struct vireo_chain *chain, struct iovec *iov)
+{
+	return pop_from(lab, 0, chain, iov);
 }
 
 static void ring_waits_until_all_of_it_is_there(void **state)
@@ -693,6 +704,35 @@ static void miss_stops_its_own_queue_alone(void **state)
 	lab_free(lab);
 }
 
+/* The other one misses something while the first is on its way back: it stands still for that, and is asked for it as well. */
+static void queue_that_misses_while_another_stops_is_not_forgotten(void **state)
+{
+	struct lab *lab = running();
+	struct iovec iov[VIREO_CHAIN_PIECES_MAX(SIZE)] = { 0 };
+	struct vireo_chain chain = { 0 };
+
+	assert_int_equal(update(lab, IOVA_BASE + 4 * PAGE, 4 * PAGE), 0);
+	ring_addressed(lab, 1);
+	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 1, lab->memfd), 0);
+	lab->devices[0].type.late = true;
+	put_chain_in(lab, 0, IOVA_BASE + 0x9000, 5, 0);
+	assert_int_equal(pop_from(lab, 0, &chain, iov), 0);
+	put_chain_in(lab, 1, IOVA_BASE + 0xa000, 5, 0);
+	assert_int_equal(pop_from(lab, 1, &chain, iov), 0);
+	assert_int_equal(lab->devices[0].type.stopped[1], 0);
+	lab->devices[0].type.late = false;
+	type_quiesced(&lab->devices[0].type, 0);
+	pump(lab);
+	assert_int_equal(missed(lab, NULL), IOVA_BASE + 0x9000);
+	assert_int_equal(missed(lab, NULL), IOVA_BASE + 0xa000);
+	assert_int_equal(update(lab, IOVA_BASE + 0x9000, 2 * PAGE), 0);
+	for (uint32_t index = 0; index < 2; index++) {
+		assert_int_equal(pop_from(lab, index, &chain, iov), 1);
+		vireo_queue_unpop(lab->devices[0].type.running[index], &chain, 1);
+	}
+	lab_free(lab);
+}
+
 static void invalidate_takes_the_window_away_before_it_returns(void **state)
 {
 	struct lab *lab = running();
@@ -957,6 +997,7 @@ int main(void)
 		cmocka_unit_test(other_queues_go_on),
 		cmocka_unit_test(update_that_takes_nothing_away_stops_nobody),
 		cmocka_unit_test(miss_stops_its_own_queue_alone),
+		cmocka_unit_test(queue_that_misses_while_another_stops_is_not_forgotten),
 		cmocka_unit_test(invalidate_takes_the_window_away_before_it_returns),
 		cmocka_unit_test(window_that_goes_and_is_missed_again_is_asked_for_again),
 		cmocka_unit_test(ring_that_is_invalidated_waits),

@@ -180,6 +180,13 @@ void opener_resume(struct opener *opener)
 		iommu_look(opener->iommu);
 }
 
+/* A queue that misses something from here on is none of those that are asked for, and is told of again. */
+static void miss_begin(struct opener *opener)
+{
+	opener->missed = false;
+	opener_quiesce(opener, OPENER_MISS, DEVICE_MISSED_QUEUES);
+}
+
 /*
  * What was missed may be there by now; what a queue still waits for is asked for. Without an IOMMU everything has
  * been told: the same map once more, and what is not in it was a lie.
@@ -188,7 +195,6 @@ static void miss_handle(struct opener *opener)
 {
 	const char *why;
 
-	opener->missed = false;
 	if (!opener->iommu)
 		messages_memory_set(opener, &why);
 	opener_resume(opener);
@@ -225,7 +231,7 @@ static bool opener_begin(struct opener *opener)
 	else if (opener->breaking)
 		opener_quiesce(opener, OPENER_BREAK, DEVICE_ALL_QUEUES);
 	else if (opener->missed)
-		opener_quiesce(opener, OPENER_MISS, DEVICE_MISSED_QUEUES);
+		miss_begin(opener);
 	else if (opener->first)
 		request_take(opener);
 	else
