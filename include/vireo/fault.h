@@ -10,8 +10,8 @@ extern "C" {
 #endif
 
 /*
- * A table of the guest memory that a program has mapped, so that a front end which truncates the
- * file behind its memory costs only its own device and not the process (SIGBUS).
+ * A table of the guest memory that a program has mapped. A front end can truncate the file behind its memory, and an access to
+ * that memory then raises SIGBUS. With the table the process survives, and only that front end's device ends.
  *
  * The program makes one table, names it in each device's config, and calls
  * vireo_fault_handle() from its SIGBUS handler:
@@ -20,18 +20,21 @@ extern "C" {
  *		if (!vireo_fault_handle(table, info->si_addr)) { signal(sig, SIG_DFL); raise(sig); }
  *	}
  *
- * The handled page is replaced by zeroes, the access goes on, and the device that owns the memory
- * is told: it ends its session as if the guest had lied.
+ * vireo_fault_handle() replaces the page by zeroes, and the access goes on. The device that owns the memory then ends its
+ * session as if the guest had lied.
  */
 struct vireo_fault_table;
 
-/* Room for `region_max` memory regions at a time (0: 65536). Any thread. -ENOMEM. */
+/* Makes a table with room for `region_max` memory regions at a time (0: 65536). Any thread. -ENOMEM. */
 VIREO_API int vireo_fault_table_new(unsigned region_max, struct vireo_fault_table **ret_table);
 
-/* Takes NULL. No device may use the table any more. */
+/* Frees the table; does nothing for NULL. No device may use the table any more. */
 VIREO_API void vireo_fault_table_free(struct vireo_fault_table *table);
 
-/* Async-signal-safe, any thread. True: repaired, return from the handler. False: not guest memory. */
+/*
+ * Any thread; async-signal-safe. True: the page is repaired, return from the signal handler. False: `address` is no guest
+ * memory; restore the default action and raise the signal again.
+ */
 VIREO_API bool vireo_fault_handle(struct vireo_fault_table *table, void *address);
 
 #ifdef __cplusplus

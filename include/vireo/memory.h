@@ -10,47 +10,46 @@ extern "C" {
 #endif
 
 /*
- * What a program has for the memory of its devices' peers, and shares out among them: address space,
- * mappings (vm.max_map_count), and memory itself. One that takes too much is refused, and there is enough left for the others, however many
- * they are: each may have an equal part of half of it, and more than that as long as it has no more than half of what
- * the others have left.
+ * A program's budget for the memory of its devices' peers: address space, mappings (vm.max_map_count), and pages. The budget is
+ * shared out. Half of it is divided equally: each peer may have that part. A peer may have more, as long as it has no
+ * more than half of what the others have left. A request beyond that is refused, and the other peers keep what they need.
  *
- * The program makes one and names it in each device's config. Without it a device takes what it is told to.
+ * The program makes one budget and names it in each device's config. A device without a budget maps whatever its peer tells it to.
  *
- * Memory itself: a page of a peer's file that nobody has touched is made by who touches it first, and charged to that
- * process (its memory cgroup). Where the device has a fault table as well (fault.h), such pages raise SIGBUS here, and
- * vireo_fault_handle() makes them up to the peer's share; who wants more is broken. A page counts for as long as it may be there, beyond
- * the session, too: the peer may keep its file. Only memfd and tmpfs are held against it, and only where the kernel has
- * userfaultfd(2) to offer. A system call to which the program gives such a page fails with EFAULT: then call
- * vireo_memory_touch(), and repeat it.
+ * Pages. The process that first touches a page of a peer's file makes that page, and the kernel charges it to that process's
+ * memory cgroup. If the device has a fault table as well (fault.h), an access of ours to such a page raises SIGBUS.
+ * vireo_fault_handle() makes the page if the peer's share allows it, and breaks the device otherwise. A page counts for
+ * as long as it may exist, beyond the session, too, since the peer may keep its file. Pages are counted in memfd and tmpfs
+ * files only, and only where the kernel offers userfaultfd(2). A system call that is given such a page fails
+ * with EFAULT: call vireo_memory_touch(), then repeat the system call.
  */
 struct vireo_memory;
 
-/* All may be 0: found out. */
+/* A field that is 0 is found out from the system. */
 struct vireo_memory_config {
 	size_t size;
-	uint64_t address_bytes; /* to be shared out; 0: two thirds of RLIMIT_AS or of what a process can address */
-	unsigned mappings;	/* to be shared out; 0: two thirds of vm.max_map_count */
+	uint64_t address_bytes; /* address space; 0: two thirds of RLIMIT_AS or of what a process can address */
+	unsigned mappings;	/* 0: two thirds of vm.max_map_count */
 	/*
-	 * To be made in peers' files; 0: a quarter of the smallest limit of the process's memory cgroups, or of the machine's
-	 * memory, looked at again for each session. All address space, if that is 0, is 512 times this then: its page
-	 * tables take no more than once this again.
+	 * Pages that may be made in peers' files. 0: a quarter of the smallest limit of the process's memory cgroups, or of the
+	 * machine's memory; it is read again for each session. If address_bytes is 0, address space is limited to 512 times
+	 * this value as well, so that page tables take no more memory than this value once more.
 	 */
 	uint64_t made_bytes;
 };
 
-/* config may be NULL. Any thread. -ENOMEM. */
+/* Makes a budget. `config` may be NULL. Any thread. -ENOMEM. */
 VIREO_API int vireo_memory_new(const struct vireo_memory_config *config, struct vireo_memory **ret_memory);
 
-/* Takes NULL. No device uses it any more (what is still being let go of aside has a reference of its own). */
+/* Frees the budget; does nothing for NULL. No device may use it any more. A helper thread that still unmaps memory has a reference of its own. */
 VIREO_API void vireo_memory_free(struct vireo_memory *memory);
 
-/* 0, or why pages that nobody has touched are not held against anybody: a negative errno of userfaultfd(2). */
+/* Returns 0 if pages are counted, or the negative errno of userfaultfd(2) that says why they are not. Any thread. */
 VIREO_API int vireo_memory_watch_error(const struct vireo_memory *memory);
 
 struct iovec;
 
-/* Looks at each page of these pieces of guest memory. Any thread. */
+/* Reads one byte of each page of these pieces of guest memory, so that the pages exist. Any thread. */
 VIREO_API void vireo_memory_touch(const struct iovec *iov, unsigned count);
 
 /*
@@ -81,14 +80,14 @@ VIREO_API bool vireo_memory_table_region(const struct vireo_memory_table *table,
 /* Where this process sees all of these bytes. NULL: they do not lie in one region. */
 VIREO_API void *vireo_memory_table_at(const struct vireo_memory_table *table, uint64_t guest_address, uint64_t bytes);
 
-/* What a device's peer has of it at this moment. */
+/* What a device's peer has of the budget at this moment: vireo_device_memory_use() fills it in. */
 struct vireo_memory_use {
-	uint64_t mapped_bytes; /* guest memory that is mapped, each area as often as it is */
-	uint64_t mapped_max_bytes; /* it may be so much; UINT64_MAX: as much as there is room for */
+	uint64_t mapped_bytes; /* guest memory that is mapped; an area that is mapped twice counts twice */
+	uint64_t mapped_max_bytes; /* the peer's limit; UINT64_MAX: none but the room that there is */
 	unsigned mappings;
-	unsigned mappings_max; /* UINT_MAX: as many as the system permits */
-	uint64_t made_bytes; /* pages that were made here, in all sessions, less what is known to be gone */
-	uint64_t made_max_bytes; /* UINT64_MAX: they are not counted */
+	unsigned mappings_max; /* the peer's limit; UINT_MAX: the system's */
+	uint64_t made_bytes; /* pages that this process has made, in all sessions, less those that are known not to exist any more */
+	uint64_t made_max_bytes; /* the peer's limit; UINT64_MAX: pages are not counted */
 };
 
 #ifdef __cplusplus
