@@ -3,13 +3,13 @@
 #define VIREO_BASE_H
 
 /*
- * What every other Vireo header needs: export marks, log sinks, the version.
+ * The marks of exported functions, log sinks and the library's version: every other Vireo header includes this one.
  *
  * Conventions of the whole API:
  * - Functions that can fail return 0 or a positive count, or a negative errno. Outputs named ret_*
  *   are not touched on failure.
- * - A config struct starts with `size`, which the caller sets to sizeof(the struct); fields that
- *   the caller's header does not know yet take their defaults (zero).
+ * - A config struct starts with `size`, which the caller sets to sizeof(the struct). The library takes zero for fields that
+ *   the caller's header does not have yet.
  * - "Control thread": the one thread (at a time) that calls an object's control functions.
  *   "Worker": the thread that owns a queue at the moment. Each function says which one calls it.
  */
@@ -31,10 +31,10 @@ enum vireo_log_level {
 };
 
 /*
- * Where an object's log lines go. The libraries print nothing themselves. `write` gets one line
- * without a newline, from the control thread or a worker; NULL drops it. Lines above `max_level`
- * are not even formatted. A line is UTF-8 and safe to print, whatever a peer has put into it: control
- * characters, bytes that are no UTF-8 and characters that turn or hide text are shown as \xNN.
+ * An object's log lines are handed to `write`, one at a time and without a newline, by the control thread or a worker. The
+ * libraries print nothing themselves. If `write` is NULL, lines are dropped; lines above `max_level` are not even
+ * formatted. A line is UTF-8 and safe to print, whatever a peer has put into it: control characters, bytes that are
+ * no UTF-8, and characters that reverse or hide text are written as \xNN.
  */
 struct vireo_log {
 	void (*write)(void *opaque, enum vireo_log_level level, const char *line);
@@ -42,7 +42,7 @@ struct vireo_log {
 	enum vireo_log_level max_level;
 };
 
-/* The library's version, "MAJOR.MINOR.PATCH". Any thread. The string is static. */
+/* Returns the library's version, "MAJOR.MINOR.PATCH". Any thread. The string is static. */
 VIREO_API const char *vireo_version(void);
 
 #ifdef __cplusplus

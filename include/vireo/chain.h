@@ -6,15 +6,14 @@
 #include <sys/uio.h>
 
 /*
- * A chain: one buffer that the driver made available, as pieces of this process's memory
- * (virtio 1.3, 2.6 "Virtqueues": a buffer is device-readable parts followed by device-writable
- * parts). The pieces lie in guest memory: the guest may change them at any moment, so whatever a
- * decision depends on is copied out once and only the copy is used.
+ * A chain is one buffer that the driver has made available, as pieces of this process's memory (virtio 1.3, 2.6 "Virtqueues": a
+ * buffer is device-readable parts followed by device-writable parts). The pieces lie in guest memory, and the guest may
+ * change their bytes at any moment: copy out once what a decision depends on, and use only the copy.
  *
- * A chain is a token: each chain that vireo_queue_pop() returned is given back exactly once, by
- * vireo_queue_push() or vireo_queue_unpop(). `iov` points into the array that the caller gave to
- * pop; the first `readable_count` pieces are device-readable, the `writable_count` after them
- * device-writable. A descriptor that crosses memory regions gives several pieces.
+ * A chain is a token. Give each chain that vireo_queue_pop() has returned back exactly once, by vireo_queue_push() or
+ * vireo_queue_unpop(). `iov` points into the array that the caller passed to pop: the first `readable_count` pieces are
+ * device-readable, the `writable_count` pieces after them are device-writable. A descriptor that crosses memory regions
+ * becomes several pieces.
  */
 struct vireo_chain {
 	struct iovec *iov;

@@ -5,12 +5,14 @@
 /*
  * A virtio device and its queues, whatever transport serves them.
  *
- * Life: vireo_device_new() -> vireo_endpoint_open() offers it to a peer -> the peer negotiates and
- * starts queues: ops->queue_started hands each queue to the data path -> ops->queue_stop asks for it
- * back (peer stops it, takes memory away, goes away) and the data path answers with
- * vireo_queue_quiesced() -> ... -> endpoint closed -> vireo_device_free().
+ * Life:
+ * - vireo_device_new() makes the device, and vireo_endpoint_open() offers it to a peer.
+ * - The peer negotiates features and starts queues. ops->queue_started hands each queue to the data path.
+ * - The peer stops a queue, takes memory away or disconnects. ops->queue_stop asks for the queue, and the data path answers with
+ *   vireo_queue_quiesced(). The peer may start the queue again.
+ * - vireo_endpoint_close() ends the session; then vireo_device_free() frees the device.
  *
- * Threads: everything on a device, and all ops, in the device's control thread. vireo_queue_*
+ * Threads: the device's control thread calls every function of a device, and all ops are called there. The vireo_queue_*
  * functions marked "worker" are called by the one thread that owns the queue between queue_started and
  * vireo_queue_quiesced().
  */
@@ -57,8 +59,8 @@ enum vireo_message {
 };
 
 /*
- * What a device type does. All in the control thread; any may be NULL. `opaque` is the config's.
- * They may call any vireo_device_* and vireo_queue_* control function but not free the device.
+ * The ops of a device type. The library calls them in the control thread, with the config's `opaque`. Each may be NULL. An op may
+ * call any vireo_device_* and vireo_queue_* control function, but may not free the device.
  */
 struct vireo_device_ops {
 	size_t size;
@@ -78,15 +80,15 @@ struct vireo_device_ops {
 	void (*queue_stop)(void *opaque, struct vireo_queue *queue);
 	/* A control queue (see control_queues) has been kicked. */
 	void (*queue_kicked)(void *opaque, struct vireo_queue *queue);
-	/* SET_VRING_ENABLE; a disabled queue is processed without side effects. */
+	/* The peer has enabled or disabled the queue (SET_VRING_ENABLE). Process a disabled queue without side effects. */
 	void (*queue_enabled)(void *opaque, struct vireo_queue *queue, bool enabled);
 	/* These features have been agreed on: see feature_rules. A negative errno refuses them: the peer's session is over. */
 	int (*features_set)(void *opaque, uint64_t features);
-	/* The driver writes config space (already stored if 0 is returned). -EPERM: read-only. */
+	/* The driver writes config space. Return 0, and the bytes are stored; -EPERM: they are read-only. */
 	int (*config_write)(void *opaque, uint32_t offset, const void *data, uint32_t bytes);
-	/* A peer has come (true) or gone (false: all queues are quiet, state is initial again). */
+	/* A peer has connected (true), or disconnected (false): all queues are quiet, and the device's state is initial again. */
 	void (*connected)(void *opaque, bool connected);
-	/* The driver has reset the device: state is initial again, the peer stays. */
+	/* The driver has reset the device: its state is initial again, and the peer stays connected. */
 	void (*reset)(void *opaque);
 	/* The peer says something that only some device types know: see enum vireo_message. A negative errno refuses it. */
 	int (*message)(void *opaque, unsigned message, const void *data, uint32_t bytes);
@@ -175,29 +177,29 @@ struct vireo_device_config {
 	unsigned chain_pieces_max;
 };
 
-/* -EINVAL (a bad config), -ENOMEM, -EMFILE. */
+/* Makes a device; its control thread is the caller's. -EINVAL: a field of the config is not valid; -ENOMEM; -EMFILE. */
 VIREO_API int vireo_device_new(const struct vireo_device_config *config, struct vireo_device **ret_device);
 
-/* Takes NULL. Its endpoint has been closed. */
+/* Frees the device; does nothing for NULL. Close its endpoint first, and wait for `done`. */
 VIREO_API void vireo_device_free(struct vireo_device *device);
 
-/* Control thread. */
+/* Fills in what the device's peer has of the program's memory budget (memory.h). */
 VIREO_API void vireo_device_memory_use(const struct vireo_device *device, struct vireo_memory_use *ret_use);
 
-VIREO_API uint64_t vireo_device_features(const struct vireo_device *device); /* accepted by the driver */
-VIREO_API uint8_t vireo_device_status(const struct vireo_device *device);
-VIREO_API struct vireo_queue *vireo_device_queue(struct vireo_device *device, unsigned index); /* or NULL */
+VIREO_API uint64_t vireo_device_features(const struct vireo_device *device); /* the features that the driver has accepted */
+VIREO_API uint8_t vireo_device_status(const struct vireo_device *device); /* VIREO_STATUS_* */
+VIREO_API struct vireo_queue *vireo_device_queue(struct vireo_device *device, unsigned index); /* borrowed; NULL: there is no such queue */
 
 /*
- * Changes config space and tells the driver (virtio 1.3, 2.5: a new generation). -EINVAL: outside it.
- * A peer without CONFIG and BACKEND_REQ is not told.
+ * Changes config space and notifies the driver (virtio 1.3, 2.5: a new generation). A vhost-user peer without the protocol features
+ * CONFIG and BACKEND_REQ cannot be notified. -EINVAL: the bytes lie outside config space.
  */
 VIREO_API int vireo_device_config_set(struct vireo_device *device, uint32_t offset, const void *data,
 				      uint32_t bytes);
 
 /*
- * "The guest lied": ends the session and logs `why` once. Any thread; takes effect in the control
- * thread. `why` is a static string.
+ * Ends the session because the guest has lied, and logs `why` once; `why` is a static string. Any thread may call it. The control
+ * thread ends the session soon after.
  */
 VIREO_API void vireo_device_break(struct vireo_device *device, const char *why);
 
@@ -234,7 +236,7 @@ VIREO_API int vireo_queue_kick_fd(const struct vireo_queue *queue);
 
 /* ---- queue: worker ---- */
 
-/* So many pieces hold any chain that a queue of `size` entries may carry. */
+/* The most pieces that a chain of a queue with `size` entries may have. */
 #define VIREO_CHAIN_PIECES_MAX(size) ((size) + 1024u)
 
 /*
@@ -247,7 +249,7 @@ VIREO_API int vireo_queue_kick_fd(const struct vireo_queue *queue);
 VIREO_API int vireo_queue_pop(struct vireo_queue *queue, struct vireo_chain *chains, unsigned max,
 			      struct iovec *iov, unsigned iov_max);
 
-/* Gives the `count` chains popped last back unused, as if they had not been popped. */
+/* Gives the `count` chains that were popped last back unused, as if they had not been popped. */
 VIREO_API void vireo_queue_unpop(struct vireo_queue *queue, const struct vireo_chain *chains, unsigned count);
 
 /*
@@ -266,7 +268,7 @@ VIREO_API void vireo_queue_push(struct vireo_queue *queue, const struct vireo_ch
 VIREO_API void vireo_queue_push_burst(struct vireo_queue *queue, const struct vireo_chain *chains,
 				      const uint32_t *written_bytes, unsigned count);
 
-/* Shows the driver what was pushed, and signals it if it asked for that. */
+/* Shows the driver the chains that were pushed, and signals the driver if it has asked for signals. */
 VIREO_API void vireo_queue_flush(struct vireo_queue *queue);
 
 /*
@@ -277,12 +279,12 @@ VIREO_API void vireo_queue_flush(struct vireo_queue *queue);
  */
 VIREO_API bool vireo_queue_kick_enable(struct vireo_queue *queue, bool on);
 
-/* Chains available and not yet popped, as far as one look tells; a hint. */
+/* Returns how many chains are available and not yet popped. The number is a hint: the driver may add more at any moment. */
 VIREO_API unsigned vireo_queue_available(struct vireo_queue *queue);
 
 /*
- * A pop is near: what it will look at first is fetched meanwhile. For workers that go round several queues; means
- * nothing but time.
+ * Prefetches the cache lines that the next pop will read first. A worker that serves several queues calls it for the next queue
+ * while it serves this one. It has no effect but on time.
  */
 VIREO_API void vireo_queue_expect(const struct vireo_queue *queue);
 

@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 /*
- * An endpoint: where a device is offered to its peer. Which transport it is, the address says:
+ * An endpoint offers a device to a peer. Its address names the transport:
  *
  *	vhost-user:/run/vm1.sock		a UNIX socket; the path may be long, its
  *					last component at most about 88 bytes then
@@ -29,33 +29,33 @@ extern "C" {
  *					cuse, and a library that was built with libfuse3 (which may write to stderr
  *					by itself: fuse_set_log_func() is the program's to call)
  *
- * An endpoint owns no thread: poll its fd for reading, and call vireo_endpoint_dispatch() when it is
- * readable. All functions: the device's control thread.
+ * An endpoint owns no thread: poll its fd for reading, and call vireo_endpoint_dispatch() when it is readable. The device's
+ * control thread calls all functions.
  */
 struct vireo_endpoint;
 struct vireo_device;
 
-/* VDUSE: which driver gets the device. */
+/* VDUSE: the driver to which the device is attached. */
 enum vireo_attach {
 	VIREO_ATTACH_NONE, /* somebody else puts it on the vdpa bus: vdpa dev add name NAME mgmtdev vduse */
 	VIREO_ATTACH_VIRTIO, /* this kernel's own: a network interface */
 	VIREO_ATTACH_VHOST, /* /dev/vhost-vdpa-N: a virtual machine's, or another program's */
 };
 
-/* Which files guest memory may lie in. */
+/* The files in which guest memory may lie. */
 enum vireo_files {
 	VIREO_FILES_MEMORY, /* memfd, tmpfs (/dev/shm), hugetlbfs, ramfs: files whose pages never have to be fetched */
 	VIREO_FILES_ANY, /* those on the file system of a disk, too; never ones that another program serves (FUSE, NFS, ...) */
 };
 
-/* Who has opened a CUSE node. */
+/* The process that has opened a CUSE node. */
 struct vireo_endpoint_opener {
 	size_t size;
 	unsigned number; /* counts the opens of this node, from 1 on */
 	pid_t process; /* in our own pid namespace: the one that owns the device, or is about to (VHOST_SET_OWNER) */
 };
 
-/* Who is at the other end of a vhost-user socket. */
+/* The peer at the other end of a vhost-user socket. */
 struct vireo_endpoint_peer {
 	size_t size;
 	pid_t process; /* that connected, or listens; 0: not known, or in another pid namespace */
@@ -185,29 +185,28 @@ VIREO_API int vireo_endpoint_open(struct vireo_device *device, const char *addre
 				  const struct vireo_endpoint_config *config,
 				  struct vireo_endpoint **ret_endpoint);
 
-/* To poll for reading (level-triggered). Owned by the endpoint. */
+/* Returns the fd to poll for reading (level-triggered). The endpoint owns it. */
 VIREO_API int vireo_endpoint_fd(const struct vireo_endpoint *endpoint);
 
 /*
- * Handles what is there without blocking. 0, or a negative errno if the endpoint itself is lost; the fd is readable when
- * that is to be told.
+ * Handles the peer's messages that are there, without blocking. Returns 0, or a negative errno: the endpoint cannot be used any more,
+ * close it. The fd is readable when there is something to handle or such an error to return.
  */
 VIREO_API int vireo_endpoint_dispatch(struct vireo_endpoint *endpoint);
 
-/* Is a peer attached? VDUSE: a driver. */
+/* Returns whether a peer is connected (VDUSE: whether a driver is attached). */
 VIREO_API bool vireo_endpoint_connected(const struct vireo_endpoint *endpoint);
 
 /*
- * Who it is. ret_peer->size is the caller's, and what was filled in afterwards. False: nobody is attached, or the transport
- * cannot tell; *ret_peer is untouched.
+ * Fills in who the peer is. The caller sets ret_peer->size to sizeof(*ret_peer); afterwards it is the number of bytes filled in.
+ * Returns false and leaves *ret_peer alone if no peer is connected, or if the transport cannot tell.
  */
 VIREO_API bool vireo_endpoint_peer(const struct vireo_endpoint *endpoint, struct vireo_endpoint_peer *ret_peer);
 
 /*
- * Ends the session, quiesces all queues and takes the address down. `done` (may be NULL) is called, here
- * or later, when the endpoint is gone. Until then go on dispatching: taking a VDUSE device off the vdpa bus
- * makes its driver ask for things. (vhost-user awaits the queues' quiesce alone, and its fd need no longer be polled.)
- * Takes NULL.
+ * Ends the session, quiesces all queues and removes the address. `done` (may be NULL) is called when the endpoint has been freed, in
+ * this call or later. Go on dispatching until then: when a VDUSE device is taken off the vdpa bus, its driver sends
+ * requests. (A vhost-user endpoint waits for its queues only, and its fd need not be polled any more.) Does nothing for NULL.
  */
 VIREO_API void vireo_endpoint_close(struct vireo_endpoint *endpoint, void (*done)(void *opaque), void *opaque);
 

@@ -21,7 +21,7 @@ enum vireo_gso {
 	VIREO_GSO_UDP6,     /* cut into UDP/IPv6 datagrams (USO) */
 };
 
-/* What a receiver takes without help (a mask). */
+/* The offloads that a receiver accepts (a mask). */
 #define VIREO_OFFLOAD_CSUM (1u << 0) /* frames whose transport checksum is still to be filled in */
 #define VIREO_OFFLOAD_TSO4 (1u << 1)
 #define VIREO_OFFLOAD_TSO6 (1u << 2)
@@ -73,13 +73,13 @@ struct vireo_frame {
 	uint32_t reserved[3];
 };
 
-/* How long it is for its next receiver. */
+/* Returns how long the frame is for its next receiver. */
 static inline uint32_t vireo_frame_bytes(const struct vireo_frame *frame)
 {
 	return frame->len_bytes - frame->head_skip + frame->head_bytes;
 }
 
-/* How much of `head` holds. */
+/* Returns how many bytes of `head` are valid. */
 static inline uint32_t vireo_frame_head_bytes(const struct vireo_frame *frame)
 {
 	if (frame->head_skip)

@@ -109,29 +109,34 @@ struct vireo_net_config {
 	uint64_t memory_max_bytes;
 };
 
-/* -EINVAL, -ENOMEM. */
+/* Makes a network device; its control thread is the caller's. -EINVAL: a field of the config is not valid; -ENOMEM. */
 VIREO_API int vireo_net_new(const struct vireo_net_config *config, struct vireo_net **ret_net);
-VIREO_API void vireo_net_free(struct vireo_net *net); /* takes NULL; its endpoint is closed */
-VIREO_API struct vireo_device *vireo_net_device(struct vireo_net *net); /* borrowed */
+VIREO_API void vireo_net_free(struct vireo_net *net); /* close its endpoint first; does nothing for NULL */
+VIREO_API struct vireo_device *vireo_net_device(struct vireo_net *net); /* borrowed: the net device owns it */
 
-/* Control thread. */
+/* Answers ops->queue_stop: no worker uses the queue any more. Control thread. */
 VIREO_API void vireo_net_queue_quiesced(struct vireo_net *net, unsigned queue);
+/* Sets the link up or down, and notifies the driver. Control thread. Returns 0 or a negative errno. */
 VIREO_API int vireo_net_link_set(struct vireo_net *net, bool up);
-/* Asks the driver to announce itself (STATUS and GUEST_ANNOUNCE). -EOPNOTSUPP: it did not accept that. */
+/*
+ * Asks the driver to announce itself to the network. Control thread. -EOPNOTSUPP: the driver has not accepted STATUS and
+ * GUEST_ANNOUNCE (and has no control queue to answer by); send an RARP for it.
+ */
 VIREO_API int vireo_net_announce(struct vireo_net *net);
-/* Offloads that the driver takes on receive, VIREO_OFFLOAD_*. Constant while queues run. */
+/* Returns the offloads that the driver accepts in frames it receives, VIREO_OFFLOAD_*. They are constant while queues run. */
 VIREO_API unsigned vireo_net_offloads(const struct vireo_net *net);
 
 /* Any thread while the queue runs. */
 VIREO_API int vireo_net_kick_fd(struct vireo_net *net, unsigned queue); /* see vireo_queue_kick_fd() */
 
 /*
- * Worker: see vireo_queue_kick_enable(). Kicks of transmit queues start on, those of receive queues off: who lets
- * frames go when there is no buffer needs none, and each would cost the driver a system call.
+ * Asks the driver to kick, or not to: see vireo_queue_kick_enable(). Worker. At first, kicks of transmit queues are on and those of
+ * receive queues off: a device that drops frames when there is no buffer needs no kick, and each kick costs the driver a
+ * system call.
  */
 VIREO_API bool vireo_net_kick_enable(struct vireo_net *net, unsigned queue, bool on);
 
-/* Counters of one queue; read by any thread, each field for itself. */
+/* The counters of one queue. Any thread may read them; each field is read by itself. */
 struct vireo_net_queue_stats {
 	size_t size; /* the caller's: of its struct; afterwards of what was filled in */
 	uint64_t frames;
@@ -175,21 +180,21 @@ VIREO_API int vireo_net_enqueue_burst(struct vireo_net *net, unsigned pair, cons
 				      unsigned count);
 
 /*
- * Shows up to `count` transmitted frames in place. The pieces in frames[].iov stay valid (as memory; the
- * guest may change the bytes) until the frames are completed. Bad frames are dropped and counted
- * here. Returns the number, 0, or -EPROTO. Every look is followed by a complete of all its frames.
+ * Shows up to `count` transmitted frames where they lie. The pieces in frames[].iov stay valid until
+ * vireo_net_transmit_complete(), which must follow each look; the guest may change the bytes meanwhile. Bad frames are dropped
+ * and counted. Returns the number of frames, or -EPROTO: the queue is broken, stop using it.
  */
 VIREO_API int vireo_net_transmit_look(struct vireo_net *net, unsigned pair, struct vireo_frame *frames,
 				      unsigned count);
-/* A look at this pair is near: see vireo_queue_expect(). */
+/* Prefetches what the next vireo_net_transmit_look() at this pair will read: see vireo_queue_expect(). Worker. */
 VIREO_API void vireo_net_transmit_expect(struct vireo_net *net, unsigned pair);
-/* Gives all frames of the last look back to the driver, and signals it if it wants that. */
+/* Gives all frames of the last look back to the driver, and signals the driver if it has asked for signals. */
 VIREO_API void vireo_net_transmit_complete(struct vireo_net *net, unsigned pair);
 
 /*
  * Copies frames (each pointer one frame) into the receive queue of `pair`. A frame that does not fit, or finds
  * no buffer, is counted in the queue's stats and skipped. Returns how many went in; the driver sees
- * them after vireo_net_receive_flush(). -EPROTO: the queue is broken.
+ * them after vireo_net_receive_flush(). -EPROTO: the queue is broken, stop using it.
  */
 VIREO_API int vireo_net_receive_deliver(struct vireo_net *net, unsigned pair, struct vireo_frame *const *frames,
 					unsigned count);

@@ -3,18 +3,21 @@
 #define VIREO_PCI_H
 
 /*
- * A virtio 1.x function on the PCI bus (virtio 1.3, 4.1), driven by this process: the function is bound to
- * vfio-pci (behind an IOMMU, or in its no-IOMMU mode) or to uio_pci_generic.
+ * A virtio 1.x function on the PCI bus (virtio 1.3, 4.1) that this process drives: the function is bound to vfio-pci (behind an
+ * IOMMU, or in its no-IOMMU mode) or to uio_pci_generic.
  *
- * Life: vireo_pci_open() resets the function and agrees on features -> vireo_pci_ring_open() for each queue
- * that is used -> vireo_pci_start() -> rings, as in vireo/driver.h -> vireo_pci_close() resets it again.
- * For a network function vireo_pci_net_start() does what lies between open and rings.
+ * Life:
+ * - vireo_pci_open() resets the function and negotiates features.
+ * - vireo_pci_ring_open() prepares each queue that will be used, and vireo_pci_start() starts the function. For a network function
+ *   vireo_pci_net_start() does both.
+ * - The rings are used as vireo/driver.h says.
+ * - vireo_pci_close() resets the function again.
  *
  * A function belongs to one thread at a time; each of its rings belongs to one thread at a time, which may be
- * another one. The device is given no address but those of memory that was taken for it here; without an
- * IOMMU nothing but its honesty keeps it there.
+ * another one. The device is given addresses of memory that was allocated for it here, and no others; without an IOMMU nothing
+ * but its honesty keeps it from other memory.
  *
- * What went wrong is said in one line of log (VIREO_LOG_ERROR), which also says what to do about it.
+ * When a function fails, one line of log (VIREO_LOG_ERROR) says what went wrong and what to do about it.
  */
 
 #include "base.h"
@@ -30,8 +33,7 @@ struct vireo_pci;
 struct vireo_pci_config {
 	size_t size;
 	const char *address; /* "0000:00:04.0" */
-	/* For all that the function is waited for from opening to running, and once more at closing; 0: 5000.
-	 */
+	/* How long to wait for the function from opening to running, and once more at closing; 0: 5000. */
 	unsigned timeout_ms;
 	/*
 	 * Virtio features wanted; what the device lacks is dropped, and of a network function's what requires
@@ -64,9 +66,9 @@ VIREO_API int vireo_pci_open(const struct vireo_pci_config *config, struct vireo
  */
 VIREO_API void vireo_pci_close(struct vireo_pci *pci);
 
-VIREO_API uint64_t vireo_pci_features(const struct vireo_pci *pci); /* as agreed */
+VIREO_API uint64_t vireo_pci_features(const struct vireo_pci *pci); /* the features that were agreed on */
 VIREO_API unsigned vireo_pci_device_id(const struct vireo_pci *pci); /* virtio 1.3, section 5: 1 is net */
-VIREO_API unsigned vireo_pci_queue_count(const struct vireo_pci *pci); /* that the device has */
+VIREO_API unsigned vireo_pci_queue_count(const struct vireo_pci *pci); /* how many queues the device has */
 
 /*
  * Device config space; what is read is of one generation (virtio 1.3, 2.5). -EINVAL: outside it, -EAGAIN: it
@@ -93,12 +95,11 @@ struct vireo_pci_ring_config {
  */
 VIREO_API int vireo_pci_ring_open(struct vireo_pci *pci, unsigned index,
 				  const struct vireo_pci_ring_config *config);
-VIREO_API struct vireo_driver_ring *vireo_pci_ring(struct vireo_pci *pci, unsigned index); /* or NULL */
-/* Memory for the buffers of that ring, and of no other: buffer_bytes for each of its entries. */
+VIREO_API struct vireo_driver_ring *vireo_pci_ring(struct vireo_pci *pci, unsigned index); /* borrowed; NULL: not opened */
+/* Returns the memory for the buffers of this ring, and of no other: buffer_bytes for each entry. */
 VIREO_API void *vireo_pci_memory(struct vireo_pci *pci, unsigned index);
 
-/* Tells the device of all rings, and that the driver is there (DRIVER_OK). Rings are kicked only after this.
- */
+/* Tells the device the addresses of all rings and sets DRIVER_OK. Kick rings only after this. */
 VIREO_API int vireo_pci_start(struct vireo_pci *pci);
 
 /*
@@ -114,13 +115,15 @@ VIREO_API int vireo_pci_interrupt_fd(const struct vireo_pci *pci);
  */
 VIREO_API int vireo_pci_interrupt(struct vireo_pci *pci);
 /*
- * For who has no other sign of life of it: once a second is enough. Errors as vireo_pci_interrupt(); -ESTALE,
- * too, if somebody else has ended its access to memory; -ECANCELED: the kernel is to unbind or unplug it, and
- * waits until it is closed.
+ * Checks whether the function is alive; once a second is enough. Returns the errors of vireo_pci_interrupt(). -ESTALE also means that
+ * somebody else has ended its access to memory; -ECANCELED: the kernel wants to unbind or unplug it, and waits until you
+ * close it.
  */
 VIREO_API int vireo_pci_check(struct vireo_pci *pci);
-/* Ends the function's access to memory at once, for a function that is not trusted any more. What is left is
- * to close it; its rings may be used until then, and come to nothing. */
+/*
+ * Ends the access of a function that is not trusted any more to memory, at once. Close it next. Its rings may be used until then,
+ * without effect.
+ */
 VIREO_API int vireo_pci_halt(struct vireo_pci *pci);
 
 /* ---- a network function (virtio 1.3, 5.1) ---- */
@@ -174,7 +177,7 @@ VIREO_API int vireo_pci_list(const char *root,
  */
 VIREO_API int vireo_pci_bind(const char *root, const char *address, const char *driver,
 			     const struct vireo_log *log);
-/* Gives it back to the kernel's own driver. Errors as above. */
+/* Gives the function back to the kernel's own driver. It returns the errors of vireo_pci_bind(). */
 VIREO_API int vireo_pci_unbind(const char *root, const char *address, const struct vireo_log *log);
 
 #ifdef __cplusplus
