@@ -190,12 +190,14 @@ static bool burst_seen(const struct ring_setup *setup, uint32_t place, uint32_t 
 	return idx == after || idx == place;
 }
 
-/* The slots of a chain: each of them its own. */
+/* The slots of a chain: each of them its own. Split: none. */
 static bool slots_hold(struct reading *r, const struct flight *f)
 {
 	const uint16_t *nexts = nexts_of(r->ledger, r->setup->size);
 	uint32_t slot = f->first;
 
+	if (!r->setup->packed)
+		return f->span == 1 && slot == NO_SLOT;
 	for (uint32_t i = 0; i < f->span; i++, slot = nexts[slot]) {
 		if (slot >= r->setup->size || r->taken[slot])
 			return false;
@@ -213,7 +215,7 @@ static bool flights_read(struct reading *r)
 
 		if (!f->order)
 			continue;
-		if (!f->span || f->span > size - r->span || (r->setup->packed ? !slots_hold(r, f) : f->span != 1))
+		if (!f->span || f->span > size - r->span || !slots_hold(r, f))
 			return false;
 		r->ledger->order = f->order > r->ledger->order ? f->order : r->ledger->order;
 		r->span += f->span;

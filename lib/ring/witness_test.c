@@ -896,6 +896,8 @@ static void what_a_ledger_cannot_say_is_refused(void **state)
 	ledger_with_lie_is_refused(true, completions + 4, 1);
 	ledger_with_lie_is_refused(true, flights + 10, SIZE); /* a slot */
 	ledger_with_lie_is_refused(true, flights + 10, 1); /* another chain's slot */
+	ledger_with_lie_is_refused(false, flights + 10, 0); /* a slot, where there are none */
+	ledger_with_lie_is_refused(false, flights + 10, UINT16_MAX - 1);
 }
 
 /* A driver that has two chains in flight under one name has lost one, and nobody else anything. */
