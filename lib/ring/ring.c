@@ -289,7 +289,7 @@ void ring_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned co
 {
 	assert(count <= ring->outstanding);
 	ring->outstanding -= count;
-	if (unlikely(ring->witness.ops)) {
+	if (unlikely(ring->special) && ring->witness.ops) {
 		unsigned owed = witness_unpop(ring, chains, count);
 
 		chains += owed;
