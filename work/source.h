@@ -40,7 +40,7 @@ enum source_state {
 };
 
 struct source_fd {
-	int fd;  /* -1: none */
+	int fd;  /* -1: none, or watched no more: the source is dead */
 	int own; /* a duplicate of it, if that was needed to watch it; or -1 */
 };
 

@@ -78,19 +78,23 @@ static int fd_watch(struct source *source, struct source_fd *at)
 	return err;
 }
 
-/* The peer may hold an fd's file open: closing alone would not end the watch. */
-void source_unwatch(struct source *source)
-{
-	for (unsigned i = 0; i < SOURCE_FDS; i++)
-		if (source->fds[i].fd >= 0)
-			epoll_ctl(source->worker->epoll_fd, EPOLL_CTL_DEL, source->fds[i].fd, NULL);
-}
-
 /* Not watched: another source of the worker may have one of them, too. */
 static void fds_forget(struct source *source, unsigned first)
 {
 	for (unsigned i = first; i < SOURCE_FDS; i++)
 		source->fds[i].fd = -1;
+}
+
+/*
+ * The peer may hold an fd's file open: closing alone would not end the watch. Once: by the time that a dead source is disowned,
+ * the fd may be watched for another one that shares it.
+ */
+void source_unwatch(struct source *source)
+{
+	for (unsigned i = 0; i < SOURCE_FDS; i++)
+		if (source->fds[i].fd >= 0)
+			epoll_ctl(source->worker->epoll_fd, EPOLL_CTL_DEL, source->fds[i].fd, NULL);
+	fds_forget(source, 0);
 }
 
 static void fds_close(struct source *source)
@@ -122,7 +126,7 @@ int worker_adopt(struct worker *worker, struct source *source)
 	return 0;
 }
 
-/* A dead source has ended its watch, and ends it once more. */
+/* A dead source has ended its watch already. */
 void worker_disown(struct source *source)
 {
 	source_unwatch(source);

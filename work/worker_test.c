@@ -337,6 +337,27 @@ static void dead_source_is_never_asked_again(void **state)
 		fd_close(&fds[i]);
 }
 
+/* Who died has let go of it, and who came since has it alone. */
+static void dead_source_takes_no_watch_along_when_it_goes(void **state)
+{
+	struct fixture *x = make(false);
+	int fd = event();
+	struct jobs *dead = jobs_new(x, 0, fd, -1), *alive;
+
+	__atomic_store_n(&dead->fails, true, __ATOMIC_RELAXED);
+	add(dead, 1, 0);
+	wait_for(&dead->failed, 1);
+	settle(x);
+	alive = jobs_new(x, 1, fd, -1);
+	settle(x);
+	jobs_remove(x, 0);
+	settle(x);
+	add(alive, 1, 0);
+	wait_done(alive, 1);
+	end(x);
+	fd_close(&fd);
+}
+
 static void polling_worker_arms_nothing_and_tells_who_is_next(void **state)
 {
 	struct fixture *x = make(true);
@@ -429,6 +450,7 @@ int main(void)
 		cmocka_unit_test(source_that_cannot_tell_is_asked),
 		cmocka_unit_test(work_that_comes_while_arming_is_not_left_behind),
 		cmocka_unit_test(dead_source_is_never_asked_again),
+		cmocka_unit_test(dead_source_takes_no_watch_along_when_it_goes),
 		cmocka_unit_test(polling_worker_arms_nothing_and_tells_who_is_next),
 		cmocka_unit_test(letters_are_opened_in_order_and_the_last_are_dropped),
 	};
