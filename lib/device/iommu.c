@@ -84,6 +84,14 @@ void iommu_free(struct iommu *iommu)
 	free(iommu);
 }
 
+void iommu_forget(struct iommu *iommu)
+{
+	iommu->iotlb.count = 0;
+	for (unsigned i = 0; i < device_queue_count(iommu->device); i++)
+		iommu->misses[i].count = 0;
+	device_patient_set(iommu->device, true); /* and what queues wait for */
+}
+
 /* ---- the map ---- */
 
 /*

@@ -35,6 +35,9 @@ int iommu_new(struct vireo_device *device, struct loop *loop, const struct iommu
 	      struct iommu **ret_iommu);
 void iommu_free(struct iommu *iommu); /* takes NULL; all queues are quiet */
 
+/* All queues are quiet: it is as new, but for the memory. Before iommu_memory_set(), which makes the map of it. */
+void iommu_forget(struct iommu *iommu);
+
 /* All queues are quiet: the peer's memory is another one (its reference is the caller's), or none. -ENOMEM. */
 int iommu_memory_set(struct iommu *iommu, struct map *memory);
 

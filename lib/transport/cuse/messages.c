@@ -50,12 +50,15 @@ int messages_iommu_set(struct opener *opener, bool on, const char **why)
 
 	if (!on && !opener->iommu)
 		return 0;
-	iommu_free(opener->iommu);
-	opener->iommu = NULL;
-	if (on) {
+	if (on && opener->iommu) {
+		iommu_forget(opener->iommu);
+	} else if (on) {
 		r = iommu_new(opener->device, opener->endpoint->loop, &iommu_ops, opener, &opener->iommu);
 		if (r)
 			return refuse(r, "no memory, or no timer, for an IOTLB", why);
+	} else {
+		iommu_free(opener->iommu);
+		opener->iommu = NULL;
 	}
 	return messages_memory_set(opener, why);
 }
