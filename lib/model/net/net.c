@@ -484,11 +484,13 @@ void vireo_net_queue_stats(const struct vireo_net *net, unsigned queue,
 {
 	struct vireo_net_queue_stats stats = { .size = sizeof(stats) };
 	const uint64_t *from = queue < 2 * net->pairs ? &net->queues[queue].stats.frames : NULL;
-	uint64_t *to = &stats.frames;
 
 	_Static_assert(sizeof(stats) == offsetof(struct vireo_net_queue_stats, filtered) + sizeof(uint64_t), "counters alone");
-	for (size_t i = 0; from && i < (sizeof(stats) - offsetof(struct vireo_net_queue_stats, frames)) / sizeof(*to); i++)
-		to[i] = counter_read(&from[i]);
+	for (size_t at = offsetof(struct vireo_net_queue_stats, frames); from && at < sizeof(stats); at += sizeof(*from)) {
+		uint64_t value = counter_read(from++);
+
+		memcpy((char *)&stats + at, &value, sizeof(value));
+	}
 	stats.size = min_u64(stats.size, ret_stats->size);
 	memcpy(ret_stats, &stats, stats.size);
 }
