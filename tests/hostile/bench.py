@@ -179,7 +179,7 @@ class Daemon:
         """What holds after every lie."""
         self.check_honest()
         try:
-            self.wait_for(lambda: self.resources() == self.before, 3, 'not given back')
+            self.wait_for(lambda: self.resources() == self.before, 10, 'not given back')
         except Failure as error:
             raise Failure(f'(fds, mappings) were {self.before}, now {self.resources()}: {error}') from error
 
