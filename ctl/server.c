@@ -318,12 +318,13 @@ static void client_event(void *opaque, uint32_t events)
 	client_run(c);
 }
 
+/* Of those that are alike in that, who came first: they are listed from the last to come on. */
 static void drop_idlest(struct ctl_server *s)
 {
 	struct client *idlest = s->clients;
 
 	for (struct client *c = s->clients; c; c = c->next)
-		if (c->active_ms < idlest->active_ms)
+		if (c->active_ms <= idlest->active_ms)
 			idlest = c;
 	client_drop(idlest, "too many clients, and this one was idle longest");
 }
