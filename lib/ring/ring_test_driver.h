@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 /* after the above: */
+#include "ring/order.h"
 #include "ring/ring.h"
 #include "vireo/device.h"
 #include "wire/virtio_ring.h"
@@ -441,18 +442,6 @@ static inline int driver_used(struct test_driver *d, uint32_t *ret_len, bool *re
 
 /* ---- notifications ---- */
 
-static inline void test_fence(void)
-{
-#if defined(__SANITIZE_THREAD__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wtsan"
-#endif
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-#if defined(__SANITIZE_THREAD__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
-}
-
 static inline void packed_event_set(struct packed_event *event, unsigned flags, unsigned pos, bool wrap)
 {
 	uint16_t off_wrap = (uint16_t)(pos | (wrap ? PACKED_EVENT_WRAP_MASK : 0));
@@ -471,7 +460,7 @@ static inline bool driver_signals_on(struct test_driver *d)
 		__atomic_store_n(&d->avail->ring[d->opt.size], le16(d->last_used), __ATOMIC_RELAXED);
 	else
 		__atomic_store_n(&d->avail->flags, 0, __ATOMIC_RELAXED);
-	test_fence();
+	ring_fence();
 	return driver_peek(d);
 }
 
@@ -493,7 +482,7 @@ static inline bool driver_should_kick(struct test_driver *d)
 
 	d->kicked_idx = d->avail_idx;
 	d->kick_span = 0;
-	test_fence();
+	ring_fence();
 	if (!d->opt.packed) {
 		event = le16(__atomic_load_n(split_avail_event(d->used, d->opt.size), __ATOMIC_RELAXED));
 		if (!d->opt.event_idx)
