@@ -69,7 +69,10 @@ struct vireo_memory_region {
 	void *host; /* where this process sees it */
 };
 
-/* Control thread. -ENOENT: the peer has not told of memory. Give it back before the device is freed. */
+/*
+ * Control thread. -ENOENT: the peer has not told of memory. Give the table back before the device is freed, and when
+ * ops->connected says that the peer has gone: a peer that truncates its file later would end the next one's session.
+ */
 VIREO_API int vireo_device_memory_table(const struct vireo_device *device, const struct vireo_memory_table **ret_table);
 /* Any thread, as all below. Takes NULL. May unmap, which waits for whoever owns the file: see close_aside in endpoint.h. */
 VIREO_API void vireo_memory_table_free(const struct vireo_memory_table *table);
