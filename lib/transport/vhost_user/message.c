@@ -177,16 +177,49 @@ void reply_add(struct reply *reply, const void *data, uint32_t bytes)
 	reply_header(reply, request, reply->bytes - VU_HEADER_BYTES);
 }
 
+/* Ours, and a copy of it is on its way or will never be: nobody else can let the close wait. */
+void reply_fd(struct reply *reply, int fd)
+{
+	assert(reply->fd < 0);
+	reply->fd = fd;
+}
+
+void reply_clear(struct reply *reply)
+{
+	fd_close(&reply->fd);
+	reply->bytes = 0;
+}
+
+static ssize_t reply_send_some(struct reply *reply, int socket_fd)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { .iov_base = reply->data + reply->sent_bytes, .iov_len = reply->bytes - reply->sent_bytes };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (reply->fd >= 0) {
+		control.align = (struct cmsghdr){
+			.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))
+		};
+		memcpy(CMSG_DATA(&control.align), &reply->fd, sizeof(int));
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+	}
+	return sendmsg(socket_fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 int reply_send(struct reply *reply, int socket_fd)
 {
 	while (reply->sent_bytes < reply->bytes) {
-		ssize_t sent = send(socket_fd, reply->data + reply->sent_bytes,
-				    reply->bytes - reply->sent_bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t sent = reply_send_some(reply, socket_fd);
 
 		if (sent < 0 && errno == EINTR)
 			continue;
 		if (sent < 0)
 			return errno == EAGAIN ? 0 : -errno;
+		fd_close(&reply->fd);
 		reply->sent_bytes += (uint32_t)sent;
 	}
 	reply->bytes = 0;

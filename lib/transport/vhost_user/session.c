@@ -82,6 +82,7 @@ int session_new(struct vireo_device *device, struct loop *loop, int fd,
 	session->ended = ended;
 	session->opaque = opaque;
 	session->channel_fd = -1;
+	session->reply.fd = -1;
 	session->heard_ms = now_ms();
 	r = session_watch(session);
 	if (r) {
@@ -114,6 +115,7 @@ static void session_finish(struct session *session)
 	drop_socket(session->message.drop, &session->fd); /* with what the peer has sent, and we have not read */
 	drop_fd(session->message.drop, &session->channel_fd);
 	message_clear(&session->message);
+	reply_clear(&session->reply);
 	map_unref(session->map);
 	session->map = NULL;
 	session->state = SESSION_END;

@@ -50,6 +50,7 @@ struct message {
 
 struct reply {
 	uint32_t bytes, sent_bytes; /* bytes 0: none */
+	int fd; /* owned; goes with the first byte; -1: none */
 	uint8_t data[VU_HEADER_BYTES + VU_PAYLOAD_BYTES_MAX];
 };
 
@@ -64,8 +65,10 @@ bool message_begun(const struct message *message);
 
 void reply_begin(struct reply *reply, uint32_t request);
 void reply_add(struct reply *reply, const void *data, uint32_t bytes);
+void reply_fd(struct reply *reply, int fd); /* one at most; taken over */
 /* 1: all sent, 0: more is to go, or a negative errno. */
 int reply_send(struct reply *reply, int socket_fd);
+void reply_clear(struct reply *reply); /* there is none: what it carries is closed */
 
 /* ---- table.c ---- */
 
