@@ -9,7 +9,7 @@
  *   workers:         which queue next: work/worker.h  forwarder.c: its burst (forwarder.h)  forward.c: where to (groups.h), flow.c, deliver.c: into the port (forward.h)
  *                    offload.c (offload.h)  cuts.c (cuts.h)  stall.c: who makes it wait (stall.h)
  *   port threads:    aside.c (aside.h), over store.c (store.h)
- *   between them:    the published topology, letters (inject.c, work/mailbox.h), the forwarding database (fdb.h), grace periods (work/grace.h)
+ *   between them:    the published topology, letters (inject.c, work/worker.h), the forwarding database (fdb.h), grace periods (work/grace.h)
  *
  * Locks: fdb.lock and grace.lock, each innermost. Claims of out queues are held for a burst, one at a time.
  */

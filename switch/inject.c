@@ -3,7 +3,7 @@
 /*
  * Frames that do not come from a queue: the control thread sends them to a worker by letter, which forwards
  * them as if their port had sent them. A letter names its port by serial number, since the port may be gone,
- * and its id somebody else's, when the letter is opened.
+ * and its id somebody else's, when the letter is delivered.
  */
 
 #include "switch/core.h"
@@ -16,7 +16,7 @@
 #define INJECT_BYTES_MAX 65535u
 
 struct injected {
-	struct letter letter;
+	struct worker_letter letter;
 	uint64_t serial; /* of the port it is from */
 	uint16_t port;
 	uint32_t bytes;
@@ -44,15 +44,17 @@ static void forward(struct forwarder *forwarder, struct injected *injected)
 	forward_burst(forwarder, &forwarder->burst);
 }
 
-static void drop(struct letter *letter)
+static void injected_drop(struct worker_letter *letter)
 {
 	free(container_of(letter, struct injected, letter));
 }
 
-static void open_letter(void *worker, struct letter *letter)
+static void injected_deliver(struct vireo_letter *letter)
 {
-	forward(container_of(worker, struct forwarder, worker), container_of(letter, struct injected, letter));
-	drop(letter);
+	struct injected *injected = container_of(letter, struct injected, letter.letter);
+
+	forward(container_of(injected->letter.worker, struct forwarder, worker), injected);
+	injected_drop(&injected->letter);
 }
 
 int sw_port_inject(struct sw_port *port, const void *frame, uint32_t bytes)
@@ -65,7 +67,7 @@ int sw_port_inject(struct sw_port *port, const void *frame, uint32_t bytes)
 	injected = malloc(sizeof(*injected) + bytes);
 	if (!injected)
 		return -ENOMEM;
-	injected->letter = (struct letter){.open = open_letter, .drop = drop};
+	injected->letter = (struct worker_letter){.letter = {.deliver = injected_deliver}, .drop = injected_drop};
 	injected->serial = port->serial;
 	injected->port = port->id;
 	injected->bytes = bytes;

@@ -197,8 +197,8 @@ static void round_begin(struct worker *worker)
 		events_handle(worker);
 	else if (worker->napping_count)
 		nap_end(worker);
-	if (unlikely(__atomic_load_n(&worker->mailbox.newest, __ATOMIC_RELAXED)))
-		mailbox_open(&worker->mailbox, worker);
+	if (unlikely(letters_wait(&worker->letters)))
+		letters_deliver(&worker->letters);
 	counter_add(&worker->stats.loops, 1);
 }
 
@@ -309,9 +309,21 @@ void worker_stop(struct worker *worker)
 	pthread_join(worker->thread, NULL);
 }
 
+static void letters_drop(struct worker *worker)
+{
+	struct vireo_letter *each = letters_take(&worker->letters), *next;
+
+	for (; each; each = next) {
+		struct worker_letter *letter = container_of(each, struct worker_letter, letter);
+
+		next = each->next;
+		letter->drop(letter);
+	}
+}
+
 void worker_fini(struct worker *worker)
 {
-	mailbox_drop(&worker->mailbox);
+	letters_drop(worker);
 	fd_close(&worker->wake_fd);
 	fd_close(&worker->epoll_fd);
 	free(worker->slots);
@@ -322,8 +334,9 @@ void worker_wake(struct worker *worker)
 	fd_event_raise(worker->wake_fd);
 }
 
-void worker_post(struct worker *worker, struct letter *letter)
+void worker_post(struct worker *worker, struct worker_letter *letter)
 {
-	mailbox_put(&worker->mailbox, letter);
+	letter->worker = worker;
+	letters_post(&worker->letters, &letter->letter);
 	worker_wake(worker);
 }

@@ -7,8 +7,8 @@
  * worker.c for how. It knows nothing of what the work is.
  */
 
+#include "base/letters.h"
 #include "base/util.h"
-#include "work/mailbox.h"
 #include "work/patience.h"
 #include "work/source.h"
 #include "work/table.h"
@@ -22,6 +22,16 @@ struct worker_stats {
 	uint64_t loops, busy_loops, wakeups, sleeps;
 	uint64_t served;
 	uint64_t busy_cycles; /* of the CPU's time stamp counter, in calls of serve() that did something */
+};
+
+/*
+ * From any thread to the worker, which delivers it between two bursts, in the order in which letters came. A letter is
+ * part of what it brings, and belongs to whom it is delivered to or dropped by.
+ */
+struct worker_letter {
+	struct vireo_letter letter; /* `deliver` is called in the worker */
+	struct worker *worker;      /* to which it was posted */
+	void (*drop)(struct worker_letter *letter); /* there is nobody any more to deliver it */
 };
 
 struct worker_config {
@@ -78,7 +88,7 @@ struct worker {
 	enum patience_found found; /* if work came now */
 
 	/* Written by others. */
-	struct mailbox mailbox __attribute__((aligned(CACHE_LINE_BYTES)));
+	struct letters letters __attribute__((aligned(CACHE_LINE_BYTES)));
 	bool stop;
 
 	/* Control thread. */
@@ -93,9 +103,9 @@ int worker_start(struct worker *worker);
 void worker_stop(struct worker *worker); /* and wait for its end */
 void worker_fini(struct worker *worker); /* stopped, or never started: drops its letters. */
 
-void worker_wake(struct worker *worker); /* any thread: look at table and mailbox */
-/* Any thread: the worker will open the letter. */
-void worker_post(struct worker *worker, struct letter *letter);
+void worker_wake(struct worker *worker); /* any thread: look at table and letters */
+/* Any thread: the worker will deliver the letter. */
+void worker_post(struct worker *worker, struct worker_letter *letter);
 
 /* Control thread. Gives the source a slot and watches its fds; the table with it is not yet published. 0 or -errno. */
 int worker_adopt(struct worker *worker, struct source *source);

@@ -387,21 +387,21 @@ static void polling_worker_arms_nothing_and_tells_who_is_next(void **state)
 /* ---- letters ---- */
 
 struct note {
-	struct letter letter;
-	unsigned number, *opened, *dropped;
+	struct worker_letter letter;
+	unsigned number, *delivered, *dropped;
 };
 
-static void note_open(void *worker, struct letter *letter)
+static void note_deliver(struct vireo_letter *letter)
 {
-	struct note *note = container_of(letter, struct note, letter);
+	struct note *note = container_of(letter, struct note, letter.letter);
 
 	/* In their order. */
-	if (__atomic_load_n(note->opened, __ATOMIC_RELAXED) == note->number)
-		__atomic_add_fetch(note->opened, 1, __ATOMIC_RELEASE);
+	if (__atomic_load_n(note->delivered, __ATOMIC_RELAXED) == note->number)
+		__atomic_add_fetch(note->delivered, 1, __ATOMIC_RELEASE);
 	free(note);
 }
 
-static void note_drop(struct letter *letter)
+static void note_drop(struct worker_letter *letter)
 {
 	struct note *note = container_of(letter, struct note, letter);
 
@@ -409,30 +409,30 @@ static void note_drop(struct letter *letter)
 	free(note);
 }
 
-static void send_note(struct fixture *x, unsigned number, unsigned *opened, unsigned *dropped)
+static void send_note(struct fixture *x, unsigned number, unsigned *delivered, unsigned *dropped)
 {
 	struct note *note = malloc(sizeof(*note));
 
 	assert_non_null(note);
-	*note = (struct note){{.open = note_open, .drop = note_drop}, number, opened, dropped};
+	*note = (struct note){{.letter = {.deliver = note_deliver}, .drop = note_drop}, number, delivered, dropped};
 	worker_post(&x->worker, &note->letter);
 }
 
-static void letters_are_opened_in_order_and_the_last_are_dropped(void **state)
+static void letters_are_delivered_in_order_and_the_last_are_dropped(void **state)
 {
 	struct fixture *x = make(false);
-	unsigned opened = 0, dropped = 0;
+	unsigned delivered = 0, dropped = 0;
 
 	settle(x);
 	for (unsigned i = 0; i < 1000; i++) {
-		send_note(x, i, &opened, &dropped);
+		send_note(x, i, &delivered, &dropped);
 		if (i == 500)
 			settle(x);
 	}
-	wait_for(&opened, 1000);
+	wait_for(&delivered, 1000);
 	worker_stop(&x->worker);
-	send_note(x, 0, &opened, &dropped);
-	send_note(x, 1, &opened, &dropped);
+	send_note(x, 0, &delivered, &dropped);
+	send_note(x, 1, &delivered, &dropped);
 	worker_fini(&x->worker);
 	assert_int_equal(dropped, 2);
 	grace_free(x->grace);
@@ -452,7 +452,7 @@ int main(void)
 		cmocka_unit_test(dead_source_is_never_asked_again),
 		cmocka_unit_test(dead_source_takes_no_watch_along_when_it_goes),
 		cmocka_unit_test(polling_worker_arms_nothing_and_tells_who_is_next),
-		cmocka_unit_test(letters_are_opened_in_order_and_the_last_are_dropped),
+		cmocka_unit_test(letters_are_delivered_in_order_and_the_last_are_dropped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "vireo/mailbox.h"
 #include "base/fd.h"
+#include "base/letters.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
 /*
- * A stack to which any thread adds at the top, and which the owner takes as a whole and turns round. Who adds to an empty one
- * raises the eventfd; the owner lowers it before it takes. So a letter that finds the stack empty after the owner
- * has taken it is raised for anew, and one that finds others there is taken with them.
+ * Who posts to an empty stack raises the eventfd; the owner lowers it before it takes. So a letter that finds the stack
+ * empty after the owner has taken it is raised for anew, and one that finds others there is taken with them.
  */
 struct vireo_mailbox {
-	struct vireo_letter *last; /* posted; atomic */
+	struct letters letters;
 	int event_fd;
 };
 
@@ -32,7 +31,7 @@ void vireo_mailbox_free(struct vireo_mailbox *mailbox)
 {
 	if (!mailbox)
 		return;
-	assert(!mailbox->last);
+	assert(!letters_wait(&mailbox->letters));
 	fd_close(&mailbox->event_fd);
 	free(mailbox);
 }
@@ -44,35 +43,12 @@ int vireo_mailbox_fd(const struct vireo_mailbox *mailbox)
 
 void vireo_mailbox_post(struct vireo_mailbox *mailbox, struct vireo_letter *letter)
 {
-	struct vireo_letter *before = __atomic_load_n(&mailbox->last, __ATOMIC_RELAXED);
-
-	do {
-		letter->next = before;
-	} while (!__atomic_compare_exchange_n(&mailbox->last, &before, letter, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
-	/* From here on the letter may be gone. */
-	if (!before)
+	if (letters_post(&mailbox->letters, letter))
 		fd_event_raise(mailbox->event_fd);
 }
 
 unsigned vireo_mailbox_deliver(struct vireo_mailbox *mailbox)
 {
-	struct vireo_letter *taken, *first = NULL;
-	unsigned count = 0;
-
 	fd_event_clear(mailbox->event_fd);
-	taken = __atomic_exchange_n(&mailbox->last, NULL, __ATOMIC_ACQUIRE);
-	while (taken) {
-		struct vireo_letter *next = taken->next;
-
-		taken->next = first;
-		first = taken;
-		taken = next;
-	}
-	for (; first; count++) {
-		struct vireo_letter *letter = first;
-
-		first = letter->next; /* before it goes where it likes */
-		letter->deliver(letter);
-	}
-	return count;
+	return letters_deliver(&mailbox->letters);
 }
