@@ -16,9 +16,7 @@
  * Whatever changes a key happens under the lock. It is taken only for news (a new address, a move, an
  * entry too old), never for traffic between known addresses.
  *
- * Fairness. Room for a newcomer is made at the expense of whoever owns most, and never of a port that owns
- * no more than the newcomer's own port does. A port that sends from a million addresses thus
- * pushes out its own entries only, whatever it does to the hash. What finds no victim is not learned (refused).
+ * Room for a newcomer is made at the expense of others (fdb_room.c). What finds no room is not learned (refused).
  *
  * Ageing is done by the sweep, from the control thread, a slice at a time.
  *
@@ -27,21 +25,15 @@
  * with fixed addresses has no others in the table, fdb_saw() tells its own from foreign ones at no cost.
  */
 
-#include "switch/fdb.h"
+#include "switch/fdb_place.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 
-#define FREE_ENOUGH  3u
 #define HUGE_PAGE_BYTES (2u << 20)
 #define SCAN_BUCKETS 32u /* with as many entries as a full table has that is no larger than it must be */
-
-struct place {
-	struct fdb_bucket *bucket; /* NULL: none */
-	unsigned way;
-};
 
 static size_t table_bytes(const struct fdb *fdb)
 {
@@ -120,31 +112,6 @@ void fdb_free(struct fdb *fdb)
 	free(fdb);
 }
 
-static uint64_t key_at(struct place place)
-{
-	return __atomic_load_n(&place.bucket->key[place.way], __ATOMIC_RELAXED);
-}
-
-static uint16_t port_at(struct place place)
-{
-	return key_at(place) & FDB_PORT_MASK;
-}
-
-static uint32_t seen_at(struct place place)
-{
-	return __atomic_load_n(&place.bucket->seen_s[place.way], __ATOMIC_RELAXED);
-}
-
-static bool port_fixed(const struct fdb *fdb, uint16_t port)
-{
-	return __atomic_load_n(&fdb->fixed[port], __ATOMIC_RELAXED);
-}
-
-static bool too_old(const struct fdb *fdb, uint32_t seen_s, uint32_t now_s)
-{
-	return (int32_t)(now_s - seen_s) > (int32_t)fdb->age_s;
-}
-
 /* Under lock. */
 static void entry_put(struct fdb *fdb, struct place place, const struct fdb_address *address, uint16_t port, uint32_t now_s)
 {
@@ -156,141 +123,16 @@ static void entry_put(struct fdb *fdb, struct place place, const struct fdb_addr
 	counter_add(&fdb->stats.entries, 1);
 }
 
-/* Under lock. */
-static void entry_drop(struct fdb *fdb, struct place place)
+void fdb_drop(struct fdb *fdb, struct place place)
 {
 	fdb->owned[port_at(place)]--;
 	__atomic_store_n(&place.bucket->key[place.way], 0, __ATOMIC_RELAXED);
 	counter_add(&fdb->stats.entries, (uint64_t)-1);
 }
 
-static struct place place_free(struct fdb_bucket *bucket, unsigned *ret_count)
-{
-	struct place found = {0};
-
-	*ret_count = 0;
-	for (unsigned way = 0; way < FDB_WAYS; way++) {
-		struct place place = {bucket, way};
-
-		if (key_at(place))
-			continue;
-		found = place;
-		++*ret_count;
-	}
-	return found;
-}
-
-/* In the first bucket, where it is found at one look, unless that is about to fill up and the second is emptier. */
-static struct place place_choose(struct fdb_bucket *first, struct fdb_bucket *second)
-{
-	unsigned free_first, free_second;
-	struct place in_first = place_free(first, &free_first);
-	struct place in_second = place_free(second, &free_second);
-
-	return free_first >= FREE_ENOUGH || free_first >= free_second ? in_first : in_second;
-}
-
-/* Who goes first? Too old before others, then the port that owns more, then the newcomer's own, then the older. */
-static bool goes_before(const struct fdb *fdb, struct place a, struct place b, uint16_t port, uint32_t now_s)
-{
-	uint16_t port_a = port_at(a), port_b = port_at(b);
-	bool old_a = too_old(fdb, seen_at(a), now_s), old_b = too_old(fdb, seen_at(b), now_s);
-
-	if (old_a != old_b)
-		return old_a;
-	if (fdb->owned[port_a] != fdb->owned[port_b])
-		return fdb->owned[port_a] > fdb->owned[port_b];
-	if ((port_a == port) != (port_b == port))
-		return port_a == port;
-	return (int32_t)(seen_at(a) - seen_at(b)) < 0;
-}
-
-static bool may_evict(const struct fdb *fdb, struct place place, uint16_t port, uint32_t now_s)
-{
-	uint16_t owner = port_at(place);
-
-	if (port_fixed(fdb, owner))
-		return false;
-	return owner == port || fdb->owned[owner] > fdb->owned[port] || too_old(fdb, seen_at(place), now_s);
-}
-
-/* Under lock, so that keys stand still. Most buckets of a table with few entries are. */
-static bool bucket_empty(const struct fdb_bucket *bucket)
-{
-	uint64_t any = 0;
-
-	for (unsigned way = 0; way < FDB_WAYS; way++)
-		any |= bucket->key[way];
-	return !any;
-}
-
-/* The better victim of `best` and what the bucket has. */
-static struct place victim_in(const struct fdb *fdb, struct fdb_bucket *bucket, struct place best, uint16_t port,
-			      uint32_t now_s)
-{
-	for (unsigned way = 0; way < FDB_WAYS; way++) {
-		struct place place = {bucket, way};
-
-		if (!key_at(place) || !may_evict(fdb, place, port, now_s))
-			continue;
-		if (!best.bucket || goes_before(fdb, place, best, port, now_s))
-			best = place;
-	}
-	return best;
-}
-
-/* Is it sure that the port owns most, so that nobody else is to blame? */
-static bool owns_most(const struct fdb *fdb, uint16_t port)
-{
-	return fdb->owned[port] > fdb->stats.entries / 2;
-}
-
-/*
- * The table is full, and the candidate buckets have room but nobody else to blame: look at their neighbours. Who owns
- * most is satisfied with the first that is found.
- */
-static struct place victim_near(const struct fdb *fdb, const struct fdb_bucket *start, struct place best, uint16_t port,
-				uint32_t now_s)
-{
-	uint32_t at = (uint32_t)(start - fdb->buckets);
-	bool first_will_do = owns_most(fdb, port);
-
-	for (uint32_t i = 0; i < fdb->scan_buckets && !(first_will_do && best.bucket); i++) {
-		struct fdb_bucket *bucket = &fdb->buckets[(at + i) % fdb->bucket_count];
-
-		if (!bucket_empty(bucket))
-			best = victim_in(fdb, bucket, best, port, now_s);
-	}
-	return best;
-}
-
-static uint64_t learned_entries(const struct fdb *fdb)
-{
-	return counter_read(&fdb->stats.entries) - __atomic_load_n(&fdb->fixed_entries, __ATOMIC_RELAXED);
-}
-
 bool fdb_ages(const struct fdb *fdb)
 {
-	return learned_entries(fdb) != 0;
-}
-
-/* Under lock: a free place for a newcomer of `port`, or none. */
-static struct place make_room(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s)
-{
-	struct fdb_bucket *first = address->first, *second = fdb_second(fdb, address);
-	struct place free_place = place_choose(first, second), victim = {0};
-
-	if (free_place.bucket && learned_entries(fdb) < fdb->capacity)
-		return free_place;
-	victim = victim_in(fdb, first, victim, port, now_s);
-	victim = victim_in(fdb, second, victim, port, now_s);
-	if (free_place.bucket && (!victim.bucket || port_at(victim) == port))
-		victim = victim_near(fdb, first, victim, port, now_s);
-	if (!victim.bucket)
-		return victim;
-	entry_drop(fdb, victim);
-	counter_add(&fdb->stats.evicted, 1);
-	return free_place.bucket ? free_place : victim;
+	return fdb_learned(fdb) != 0;
 }
 
 /* The entry of an address on any port; none if there is no bucket. */
@@ -324,7 +166,7 @@ static void entry_move(struct fdb *fdb, struct place place, uint16_t port, uint3
 
 static bool entry_insert(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s)
 {
-	struct place place = make_room(fdb, address, port, now_s);
+	struct place place = fdb_make_room(fdb, address, port, now_s);
 
 	if (!place.bucket) {
 		counter_add(&fdb->stats.refused, 1);
@@ -332,7 +174,7 @@ static bool entry_insert(struct fdb *fdb, const struct fdb_address *address, uin
 	}
 	entry_put(fdb, place, address, port, now_s);
 	counter_add(&fdb->stats.learned, 1);
-	return learned_entries(fdb) == 1;
+	return fdb_learned(fdb) == 1;
 }
 
 /* Who says that an address is his, which is another's, is not to hold the lock up, so this is found out without. */
@@ -362,26 +204,6 @@ enum fdb_news fdb_learn(struct fdb *fdb, const struct fdb_address *address, uint
 	return news;
 }
 
-/* Under lock: a place that nobody has, or one of somebody who has learned it. */
-static struct place place_to_fix(struct fdb *fdb, const struct fdb_address *address)
-{
-	struct fdb_bucket *const buckets[] = {address->first, fdb_second(fdb, address)};
-	struct place found = place_choose(buckets[0], buckets[1]);
-
-	for (unsigned i = 0; i < ARRAY_SIZE(buckets) && !found.bucket; i++) {
-		for (unsigned way = 0; way < FDB_WAYS && !found.bucket; way++) {
-			struct place place = {buckets[i], way};
-
-			if (port_fixed(fdb, port_at(place)))
-				continue;
-			entry_drop(fdb, place);
-			counter_add(&fdb->stats.evicted, 1);
-			found = place;
-		}
-	}
-	return found;
-}
-
 /* Under lock. */
 static int entry_fix(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s)
 {
@@ -390,9 +212,9 @@ static int entry_fix(struct fdb *fdb, const struct fdb_address *address, uint16_
 	if (place.bucket && port_fixed(fdb, port_at(place)))
 		return port_at(place) == port ? 0 : -EADDRINUSE;
 	if (place.bucket)
-		entry_drop(fdb, place); /* whoever has said it first */
+		fdb_drop(fdb, place); /* whoever has said it first */
 	else
-		place = place_to_fix(fdb, address);
+		place = fdb_room_to_fix(fdb, address);
 	if (!place.bucket)
 		return -ENOSPC;
 	__atomic_store_n(&fdb->fixed[port], true, __ATOMIC_RELAXED);
@@ -439,7 +261,7 @@ static void sweep_bucket(struct fdb *fdb, struct fdb_bucket *bucket, uint32_t no
 			continue;
 		pthread_mutex_lock(&fdb->lock);
 		if (may_age(fdb, place, now_s)) {
-			entry_drop(fdb, place);
+			fdb_drop(fdb, place);
 			counter_add(&fdb->stats.aged, 1);
 		}
 		pthread_mutex_unlock(&fdb->lock);
@@ -473,7 +295,7 @@ static void flush_bucket(struct fdb *fdb, struct fdb_bucket *bucket, int port)
 			continue;
 		pthread_mutex_lock(&fdb->lock);
 		if (to_flush(fdb, key_at(place), port))
-			entry_drop(fdb, place);
+			fdb_drop(fdb, place);
 		pthread_mutex_unlock(&fdb->lock);
 	}
 }
