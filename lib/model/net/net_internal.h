@@ -207,6 +207,21 @@ void net_control_begins(struct vireo_net *net);
 void net_pairs_set(struct vireo_net *net, unsigned pairs);
 int net_mac_set(struct vireo_net *net, const uint8_t mac[6]);
 
+/* ---- buffers.c: where frames to the guest go; see there. The queue's worker ---- */
+
+#define NET_RUNT_WORK_MAX 512u /* runt buffers, and pieces of them, that are given back in one call */
+
+/* As net_queue_pop(); -ENOBUFS also when the array of chains is full. */
+int net_receive_refill(struct net_queue *q, unsigned want);
+/*
+ * Makes chains[first..first + *ret_count) hold `bytes`. 1; 0: not enough there (all of them stay for the next
+ * frame); -EMSGSIZE: they never will, however many the driver adds; -EPROTO.
+ */
+int net_receive_gather(struct net_queue *q, uint32_t bytes, unsigned want, unsigned *ret_count);
+void net_receive_push(struct net_queue *q); /* what has been used */
+/* Chains for the next call, which will hardly be longer than this one: they come near while others are served. */
+void net_receive_stock(struct net_queue *q, unsigned count);
+
 /* ---- features.c ---- */
 
 uint64_t net_features_offered(const struct vireo_net_config *config);

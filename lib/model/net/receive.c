@@ -3,10 +3,8 @@
 /*
  * Receive queues: frames to the guest.
  *
- * A call pops chains ahead, a batch at a time, into the queue's arena and uses them from `first` on; once the driver
- * has been told, the next call's chains are popped. A frame is copied only once it is sure that its chains hold
- * all of it, so a frame that does not fit leaves the guest's memory alone, and the chains serve the next
- * frame.
+ * Buffers come out of the queue's arena (buffers.c). A frame is copied only once it is sure that its chains hold all of it,
+ * so a frame that does not fit leaves the guest's memory alone, and the chains serve the next frame.
  *
  * What the receiver gets for a frame's first bytes is the private copy that decisions were taken on; the rest
  * comes straight from the sender's memory. An edit (vireo/frame.h) is that copy with another length than what it replaces.
@@ -18,13 +16,6 @@
 #include <endian.h>
 #include <errno.h>
 #include <string.h>
-
-/*
- * A driver that offers crumbs must not cost others their turn. 64 bytes a buffer are less than any driver offers
- * and hold the longest frame in CHAINS_MAX of them.
- */
-#define CHAINS_MAX 1024u
-#define RUNT_WORK_MAX 512u /* runt buffers, and pieces of them, that are given back in one call */
 
 /* ---- is this frame for this driver? ---- */
 
@@ -192,110 +183,7 @@ static void receive_write(struct net_queue *q, const struct vireo_frame *frame, 
 	}
 }
 
-/* ---- finding buffers ---- */
-
-static void receive_push(struct net_queue *q)
-{
-	if (q->pushed < q->first)
-		vireo_queue_push_burst(q->queue, &q->chains[q->pushed], &q->written[q->pushed], q->first - q->pushed);
-	q->pushed = q->first;
-}
-
-/* Empties the arena: the used chains are pushed, those popped ahead go back unused. */
-static void receive_return(struct net_queue *q)
-{
-	receive_push(q);
-	net_queue_unpop(q);
-	q->first = q->last = q->pushed = 0;
-	q->iov_used = 0;
-}
-
-/* As net_queue_pop(); -ENOBUFS also when the array of chains is full. */
-static int receive_refill(struct net_queue *q, unsigned want)
-{
-	if (q->first == q->last)
-		receive_return(q);
-	if (q->last == q->size)
-		return -ENOBUFS;
-	return net_queue_pop(q, min_u32(min_u32(want, NET_BATCH), q->size - q->last));
-}
-
-/* Chains for the next call, which will hardly be longer than this one: they come near while others are served. */
-static void receive_stock(struct net_queue *q, unsigned count)
-{
-	if (q->last - q->first >= min_u32(count, NET_BATCH))
-		return;
-	receive_return(q);
-	receive_refill(q, NET_BATCH); /* what is wrong, if anything, the next call will find */
-}
-
-/* A buffer without room for the header is of no use to anybody: back with length 0. */
-static void receive_reject(struct net_queue *q)
-{
-	const struct vireo_chain *chain = &q->chains[q->first];
-	uint32_t work = 1 + chain->readable_count + chain->writable_count;
-
-	q->runt_work -= min_u32(work, q->runt_work);
-	q->written[q->first++] = 0;
-	q->runts_pushed = true;
-	counter_add(&q->stats.runt, 1);
-}
-
-/*
- * Ring entries that a chain takes, at least: with INDIRECT_DESC it may be one; without, as many as there are
- * pieces, or fewer where a descriptor crosses memory regions. Good enough to tell a full ring: see
- * receive_gather().
- */
-static uint32_t receive_entries(const struct net_queue *q, const struct vireo_chain *chain)
-{
-	return q->indirect ? 1 : chain->readable_count + chain->writable_count;
-}
-
-/*
- * Makes chains[first..first + *ret_count) hold `bytes`. 1; 0: not enough there (all of them stay for the next
- * frame); -EMSGSIZE: they never will, however many the driver adds; -EPROTO. Bounded: each round takes a
- * chain more, a frame goes into CHAINS_MAX of them or not at all, and runts end with the call's runt_work.
- */
-static __attribute__((noinline)) int receive_gather(struct net_queue *q, uint32_t bytes, unsigned want,
-						    unsigned *ret_count)
-{
-	uint64_t room = 0;
-	uint32_t entries = 0;
-	unsigned n = 0;
-
-	while (q->runt_work) {
-		const struct vireo_chain *chain;
-
-		if (q->first + n == q->last) {
-			int r = receive_refill(q, want);
-
-			if (r == -ENOBUFS && q->first) { /* start again with an empty arena */
-				receive_return(q);
-				room = entries = n = 0;
-				continue;
-			}
-			if (r == -ENOBUFS)
-				return -EMSGSIZE;
-			if (r <= 0)
-				return !r && entries >= q->size ? -EMSGSIZE : r;
-		}
-		chain = &q->chains[q->first + n];
-		if (!n && chain->writable_bytes < q->header_bytes) {
-			receive_reject(q);
-			continue;
-		}
-		room += chain->writable_bytes;
-		entries += receive_entries(q, chain);
-		n++;
-		if (room >= bytes) {
-			*ret_count = n;
-			return 1;
-		}
-		if (!q->merge || n == CHAINS_MAX)
-			return -EMSGSIZE;
-	}
-	return 0;
-}
+/* ---- one frame ---- */
 
 /* The usual chain, a single piece to write to, that has room for so much. */
 static inline bool receive_fits_flat(const struct vireo_chain *chain, uint32_t bytes)
@@ -314,7 +202,7 @@ static inline uint8_t *receive_flat_room(const struct net_queue *q, const struct
 	return chain->iov->iov_base;
 }
 
-/* 1: it is in; else as receive_gather(). `want`: frames that are still to come, this one included. */
+/* 1: it is in; else as net_receive_gather(). `want`: frames that are still to come, this one included. */
 static int receive_frame(struct net_queue *q, const struct vireo_frame *frame, unsigned want)
 {
 	uint32_t bytes = q->header_bytes + frame->len_bytes;
@@ -323,7 +211,7 @@ static int receive_frame(struct net_queue *q, const struct vireo_frame *frame, u
 	int r;
 
 	if (q->first == q->last) {
-		r = receive_refill(q, want);
+		r = net_receive_refill(q, want);
 		if (unlikely(r <= 0))
 			return r;
 	}
@@ -335,7 +223,7 @@ static int receive_frame(struct net_queue *q, const struct vireo_frame *frame, u
 		q->written[q->first++] = bytes;
 		return 1;
 	}
-	r = receive_gather(q, bytes, want, &count);
+	r = net_receive_gather(q, bytes, want, &count);
 	if (r == 1)
 		receive_write(q, frame, count);
 	return r;
@@ -415,7 +303,7 @@ static unsigned receive_plain(struct net_queue *q, struct vireo_frame *const *fr
 
 static bool receive_open(const struct vireo_net *net, unsigned pair, struct net_queue *q)
 {
-	q->runt_work = RUNT_WORK_MAX;
+	q->runt_work = NET_RUNT_WORK_MAX;
 	return vireo_queue_enabled(q->queue) && pair < __atomic_load_n(&net->pairs_active, __ATOMIC_RELAXED);
 }
 
@@ -434,7 +322,7 @@ static uint32_t receive_plain_lengths(const struct vireo_net *net, const struct 
 static void receive_end(struct net_queue *q, uint64_t frames, uint64_t bytes)
 {
 	q->burst += q->first - q->pushed;
-	receive_push(q);
+	net_receive_push(q);
 	if (frames) {
 		counter_add(&q->stats.frames, frames);
 		counter_add(&q->stats.bytes, bytes);
@@ -498,7 +386,7 @@ void vireo_net_receive_flush(struct vireo_net *net, unsigned pair)
 		return;
 	q->runts_pushed = false;
 	vireo_queue_flush(q->queue);
-	receive_stock(q, q->burst);
+	net_receive_stock(q, q->burst);
 	q->burst = 0;
 }
 
