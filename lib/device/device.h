@@ -124,12 +124,17 @@ int device_queue_call_set(struct vireo_device *device, uint32_t index, int fd);
 int device_queue_error_set(struct vireo_device *device, uint32_t index, int fd);
 /*
  * Memory that outlives this process, for what a successor goes on from (borrowed; NULL: none), of device_queue_record_bytes() for
- * the queue's size at most, aligned to a cache line: a ledger of what is in flight where the device completes chains out of order
- * (ring_ledger_witness()), else the record of a packed ring (ring_record_witness()). The queue's size has been set.
+ * the queue's size at most, aligned to a cache line: the region of a ledger where the device completes chains out of order
+ * (device_queue_inflight_set()), else the record of a packed ring (ring_record_witness()). The queue's size has been set.
  * `again`: what is in it holds; if not, the driver has set the queue up anew.
  */
 int device_queue_record_set(struct vireo_device *device, uint32_t index, void *record, bool again);
 size_t device_queue_record_bytes(const struct vireo_device *device, uint32_t size);
+/*
+ * A region for a ledger of what is in flight (ring_ledger_new(); borrowed; NULL: none), with room for `entries` descriptors, whatever
+ * the device's order. What is in it holds, until the driver resets the device.
+ */
+int device_queue_inflight_set(struct vireo_device *device, uint32_t index, void *region, uint32_t entries);
 /* Needs no quiet. */
 int device_queue_enable(struct vireo_device *device, uint32_t index, bool on);
 /* Quiet. Stops the queue (until the next kick_set) and tells where it stands. */

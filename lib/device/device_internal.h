@@ -64,7 +64,10 @@ struct vireo_queue {
 	struct ring *ring; /* while it runs; then the worker's */
 	struct map *map, *map_next; /* while it runs: references to those that its ring may use, see map.c */
 	struct map_stitch *stitches[3]; /* while it runs: areas that lie in pieces, or NULL */
-	void *record; /* see device_queue_record_set() */
+	void *record; /* of a packed ring, see device_queue_record_set() */
+	void *region; /* of a ledger: there, or device_queue_inflight_set() */
+	uint32_t region_entries;
+	struct ring_ledger *ledger; /* while it runs, if there is a region */
 
 	/* Control thread. */
 	struct bell error;

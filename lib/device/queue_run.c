@@ -246,12 +246,17 @@ static int queue_ring_new(struct vireo_queue *queue, struct ring_setup *setup, c
 	if (r || !queue->control)
 		return r;
 	r = control_watch(queue);
-	if (r) {
+	if (r)
 		*why = strerrordesc_np(-r);
-		ring_free(queue->ring);
-		queue->ring = NULL;
-	}
 	return r;
+}
+
+static void queue_ring_free(struct vireo_queue *queue)
+{
+	ring_free(queue->ring);
+	queue->ring = NULL;
+	ring_ledger_free(queue->ledger);
+	queue->ledger = NULL;
 }
 
 static void queue_run(struct vireo_queue *queue)
@@ -270,11 +275,18 @@ static void queue_run(struct vireo_queue *queue)
 }
 
 /* A split ring shows by itself where a device that completes in order stands. */
-static struct ring_witness queue_witness(const struct vireo_queue *queue, bool packed)
+static int queue_witness(struct vireo_queue *queue, struct ring_setup *setup, const char **why)
 {
-	if (queue->record && queue->device->out_of_order)
-		return ring_ledger_witness(queue->record);
-	return queue->record && packed ? ring_record_witness(queue->record) : (struct ring_witness){ 0 };
+	int r = 0;
+
+	*why = "no memory for what is in flight";
+	if (queue->region)
+		r = ring_ledger_new(queue->region, setup->packed, queue->region_entries, &queue->ledger);
+	if (queue->ledger)
+		setup->witness = ring_ledger_witness(queue->ledger);
+	else if (queue->record && setup->packed)
+		setup->witness = ring_record_witness(queue->record);
+	return r;
 }
 
 static struct ring_setup queue_setup(const struct vireo_queue *queue)
@@ -292,7 +304,6 @@ static struct ring_setup queue_setup(const struct vireo_queue *queue)
 		.sure = queue->sure,
 		.out_of_order = device->out_of_order,
 		.lazy = device->transport->missed,
-		.witness = queue_witness(queue, packed),
 		.map = device->map,
 	};
 }
@@ -310,7 +321,7 @@ static void queue_remark(const struct vireo_queue *queue)
 {
 	const struct vireo_device *device = queue->device;
 
-	if (ring_remark(queue->ring) && queue->based && !queue->record)
+	if (ring_remark(queue->ring) && queue->based && !queue->record && !queue->region)
 		log_warning(&device->log, "%s: queue %u begins at %#x, its base is %#x: %s", device->name, queue->index,
 			    ring_base(queue->ring), queue->base, ring_remark(queue->ring));
 }
@@ -340,13 +351,14 @@ static void queue_start(struct vireo_queue *queue)
 		queue_unstitch(queue);
 		return;
 	}
-	if (!queue_ring_new(queue, &setup, &why)) {
+	if (!queue_witness(queue, &setup, &why) && !queue_ring_new(queue, &setup, &why)) {
 		queue_remark(queue);
 		queue_base_note(queue, queue->ring);
 		queue_map_begin(queue);
 		queue_run(queue);
 		return;
 	}
+	queue_ring_free(queue);
 	queue_unstitch(queue);
 	queue_refuse(queue, why);
 }
@@ -355,7 +367,6 @@ int device_queue_recover(struct vireo_device *device, uint32_t index)
 {
 	struct vireo_queue *queue = index < device->queue_count ? &device->queues[index] : NULL;
 	struct ring_setup setup;
-	struct ring *ring;
 	const char *why;
 	int r;
 
@@ -365,12 +376,13 @@ int device_queue_recover(struct vireo_device *device, uint32_t index)
 	setup = queue_setup(queue);
 	if (!queue_translate(queue, &setup))
 		return -EFAULT;
-	r = ring_new(&setup, &ring, &why);
-	if (r)
-		return r;
-	queue_base_note(queue, ring);
-	ring_free(ring);
-	return 0;
+	r = queue_witness(queue, &setup, &why);
+	if (!r)
+		r = ring_new(&setup, &queue->ring, &why);
+	if (!r)
+		queue_base_note(queue, queue->ring);
+	queue_ring_free(queue);
+	return r;
 }
 
 void device_resume(struct vireo_device *device)
@@ -466,8 +478,7 @@ void vireo_queue_quiesced(struct vireo_queue *queue)
 		queue_base_note(queue, queue->ring);
 	if (__atomic_exchange_n(&queue->lied, false, __ATOMIC_ACQUIRE))
 		queue_halt(queue, ring_error(queue->ring));
-	ring_free(queue->ring);
-	queue->ring = NULL;
+	queue_ring_free(queue);
 	queue_map_end(queue);
 	queue_unstitch(queue);
 	if (quiesced)

@@ -40,6 +40,8 @@ void queue_reset(struct vireo_queue *queue)
 	queue->size = 0;
 	queue->told = queue->carried = false;
 	queue->based = queue->sure = queue->owes = false;
+	if (queue->region)
+		ring_ledger_clear(queue->region);
 	queue_enable(queue, false);
 }
 
@@ -51,12 +53,15 @@ void queue_format_changed(struct vireo_queue *queue)
 	queue->addressed = false;
 	queue->told = queue->carried = false;
 	queue->based = queue->sure = false;
+	if (queue->region)
+		ring_ledger_clear(queue->region);
 }
 
+/* What its records say is for a successor. */
 void queue_forget(struct vireo_queue *queue)
 {
+	queue->record = queue->region = NULL;
 	queue_reset(queue);
-	queue->record = NULL;
 	bell_unset(&queue->call);
 	bell_unset(&queue->error);
 }
@@ -213,16 +218,30 @@ int device_queue_record_set(struct vireo_device *device, uint32_t index, void *r
 	if (!queue || (record && !queue->size))
 		return -EINVAL;
 	if (record && !again && device->out_of_order)
-		ring_ledger_clear(record, queue->size);
+		ring_ledger_clear(record);
 	else if (record && !again)
 		ring_record_clear(record);
+	if (device->out_of_order)
+		return device_queue_inflight_set(device, index, record, queue->size);
 	queue->record = record;
 	return 0;
 }
 
+/* A packed ring's ledger is the longer one. */
 size_t device_queue_record_bytes(const struct vireo_device *device, uint32_t size)
 {
-	return device->out_of_order ? ring_ledger_bytes(size) : ring_record_bytes(size);
+	return device->out_of_order ? ring_ledger_bytes(true, size) : ring_record_bytes(size);
+}
+
+int device_queue_inflight_set(struct vireo_device *device, uint32_t index, void *region, uint32_t entries)
+{
+	struct vireo_queue *queue = queue_quiet(device, index);
+
+	if (!queue)
+		return -EINVAL;
+	queue->region = region;
+	queue->region_entries = entries;
+	return 0;
 }
 
 int device_queue_base(struct vireo_device *device, uint32_t index, uint32_t *ret_base)
@@ -231,7 +250,7 @@ int device_queue_base(struct vireo_device *device, uint32_t index, uint32_t *ret
 
 	if (!queue)
 		return -EINVAL;
-	if (queue->owes && queue->record)
+	if (queue->owes && queue->region)
 		return -EBUSY;
 	*ret_base = queue_base(queue);
 	return 0;

@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 struct ring_record; /* in record.c */
-struct ring_ledger; /* in ledger.c */
+struct ring_ledger; /* in ledger.h */
 
 /* What a user does about an address outside guest memory, most often. */
 #define RING_SHARE_HINT ": all of the machine's memory must be shared, also what is plugged in later (share=on in QEMU)"
@@ -82,11 +82,15 @@ struct ring_witness ring_record_witness(struct ring_record *record); /* for ring
 
 /*
  * A ledger: the same for rings of both formats whose device completes chains in any order, see ledger.c. What was in flight is
- * popped first by the successor. It is laid out for the ring's size: another size is another ledger.
+ * popped first by the successor. It writes to a region (wire/inflight.h) in memory that outlives the process, all zero in the
+ * beginning and aligned to 8 bytes; a peer may write there, too. A region has room for rings of one format, up to `entries`
+ * descriptors; the same number reads it again.
  */
-size_t ring_ledger_bytes(uint32_t size);
-void ring_ledger_clear(struct ring_ledger *ledger, uint32_t size);
-struct ring_witness ring_ledger_witness(struct ring_ledger *ledger);
+size_t ring_ledger_bytes(bool packed, uint32_t entries); /* of a region */
+void ring_ledger_clear(void *region); /* the driver has set the ring up anew */
+int ring_ledger_new(void *region, bool packed, uint32_t entries, struct ring_ledger **ret_ledger); /* borrows it; -ENOMEM */
+void ring_ledger_free(struct ring_ledger *ledger); /* after the ring; does nothing for NULL */
+struct ring_witness ring_ledger_witness(struct ring_ledger *ledger); /* for ring_setup; borrows it */
 
 struct ring; /* in ring_internal.h; opaque outside this room and its size known there */
 

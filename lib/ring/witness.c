@@ -13,7 +13,8 @@
 #include "base/util.h"
 #include <stdlib.h>
 
-#define WRITE_STEP 32u
+#define WRITE_STEP	 32u
+#define PACKED_USED_MASK (PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK)
 
 /* ---- calls to the witness ---- */
 
@@ -50,6 +51,11 @@ static void tell_shown(struct ring *ring, const struct ring_burst *burst)
 static uint32_t avail_place(const struct ring *ring)
 {
 	return ring->is_packed ? place_encode(ring->packed.avail) : ring->split.next_avail;
+}
+
+static uint32_t used_place(const struct ring *ring)
+{
+	return ring->is_packed ? place_encode(ring->packed.used) : ring->split.next_used;
 }
 
 static struct ring_burst burst_of(const struct ring *ring, const struct ring_completion *completions, unsigned count)
@@ -230,8 +236,36 @@ static void burst_redo(struct ring *ring, const struct ring_completion *completi
 	burst_show(ring, &burst);
 }
 
+static void tell_stands(struct ring *ring)
+{
+	const struct ring_witness *w = &ring->witness;
+
+	if (w->ops && w->ops->stands)
+		w->ops->stands(w->self, ring, used_place(ring));
+	witness_order();
+}
+
+/*
+ * A burst that was not shown may have been written all the same, but for its first entry. The driver would find the others behind
+ * the first burst that is shown now.
+ */
+static void unshown_take_back(struct ring *ring)
+{
+	struct packed_place at = ring->packed.used;
+
+	for (uint32_t i = 1; i < ring->packed.in_flight; i++) {
+		uint16_t *flags;
+
+		at = place_forward(at, 1, ring->size);
+		flags = &ring->packed.desc[at.pos].flags;
+		if ((le16(__atomic_load_n(flags, __ATOMIC_RELAXED)) & PACKED_USED_MASK) == packed_used_flags(at.wrap, 0))
+			__atomic_store_n(flags, le16(at.wrap ? PACKED_DESC_AVAIL_MASK : PACKED_DESC_USED_MASK), __ATOMIC_RELAXED);
+	}
+}
+
 void witness_start(struct ring *ring, const struct ring_stand *stand)
 {
+	tell_stands(ring);
 	ring->owed = stand->owed;
 	ring->owed_descs = stand->owed_descs;
 	ring->owed_count = stand->owed_count;
@@ -239,4 +273,6 @@ void witness_start(struct ring *ring, const struct ring_stand *stand)
 		burst_redo(ring, stand->redo, stand->redo_count);
 	for (unsigned i = 0; i < ring->owed_count; i++)
 		avail_pass(ring, ring->owed[i].id, ring->owed[i].span);
+	if (ring->is_packed && ring->owed_count)
+		unshown_take_back(ring);
 }

@@ -8,6 +8,7 @@
  * packed.c know nothing of it. A ring without one pays nothing; one with a witness is slower, in ring.c.
  *
  *	ring_new()	begin		where does the ring stand; what was completed and not shown; which chains are owed?
+ *			stands		it stands there, whoever has said so
  *	ring_pop()	popped		these chains are in flight from now on
  *	ring_unpop()	unpopped	these are available again, as if they had not been popped
  *	ring_push()	pushed		these have been completed; their pieces are still there
@@ -28,9 +29,12 @@
  *
  * A ring has one witness. Two at once (a ledger of what is in flight, and a dirty log) are a third, whose calls call both.
  *
- * The tenants: record.c, ledger.c. Those to come, and what they find here: vhost-user's in-flight region needs popped, showing, shown and
- * begin (chains that are owed); a dirty log needs pushed (`written_bytes` counts from the first writable piece, and the pieces'
- * host addresses lead to guest addresses by the map's regions) and shown (the used entries).
+ * The tenants: record.c; ledger.c (vhost-user's in-flight region, and VDUSE's file). To come: a dirty log, which needs pushed
+ * (`written_bytes` counts from the first writable piece, and the pieces' host addresses lead to guest addresses by the map's
+ * regions) and shown (the used entries).
+ *
+ * What a killed process has left of a burst in a packed ring, behind its first entry, is taken back by the ring when `begin` says
+ * that chains are owed from there on: a tenant need not redo a burst that has not been shown.
  */
 
 #include "vireo/chain.h"
@@ -90,6 +94,8 @@ struct ring_burst {
 struct ring_witness_ops {
 	/* NULL, or why the ring cannot be made (static): ring_new() says so, -EINVAL. */
 	const char *(*begin)(void *self, const struct ring_setup *setup, struct ring_stand *ret_stand);
+	/* Once, before all that follow, in the control thread: where the next used entry goes (see ring_stand.place). */
+	void (*stands)(void *self, const struct ring *ring, uint32_t place);
 	/* `place`: of the first one, where it was available (split: its index there). */
 	void (*popped)(void *self, const struct ring *ring, uint32_t place, const struct vireo_chain *chains, unsigned count);
 	void (*unpopped)(void *self, const struct ring *ring, const struct vireo_chain *chains, unsigned count);

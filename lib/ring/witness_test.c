@@ -2,6 +2,7 @@
 #include "ring/ring_test_driver.h"
 #include "ring/ring_internal.h"
 #include "base/util.h"
+#include "wire/inflight.h"
 
 /*
  * What a tenant of witness.h may rely on. The tenant here notes all that it is told, and goes on from there in a successor's
@@ -11,6 +12,8 @@
 #define SIZE  8u
 #define DESCS 4u /* a chain's, at most */
 #define ADDR  (GUEST_BASE + 0x100)
+
+#define HEADER_WORDS 3u /* of a region: what changes in it */
 
 enum call { POPPED, UNPOPPED, PUSHED, SHOWING, SHOWN };
 
@@ -480,7 +483,7 @@ struct mortal {
 	struct ring_witness inner;
 	enum death death;
 	bool dead;
-	uint64_t *named; /* a ledger's first word */
+	uint64_t *header; /* a region's, of HEADER_WORDS */
 	void *areas[3];
 	size_t bytes[3];
 	const struct test_driver *d;
@@ -491,6 +494,14 @@ static const char *mortal_begin(void *self, const struct ring_setup *setup, stru
 	struct mortal *m = self;
 
 	return m->inner.ops->begin(m->inner.self, setup, stand);
+}
+
+static void mortal_stands(void *self, const struct ring *ring, uint32_t place)
+{
+	struct mortal *m = self;
+
+	if (m->inner.ops->stands)
+		m->inner.ops->stands(m->inner.self, ring, place);
 }
 
 static void mortal_popped(void *self, const struct ring *ring, uint32_t place, const struct vireo_chain *chains,
@@ -528,23 +539,24 @@ static void mortal_shown(void *self, const struct ring *ring, const struct ring_
 {
 	struct mortal *m = self;
 	struct ring_burst half = *burst;
-	uint64_t named;
+	uint64_t header[HEADER_WORDS];
 
-	m->dead |= m->death == ALL_SHOWN || (m->death == SHOWN_HALF_TOLD && !m->named);
+	m->dead |= m->death == ALL_SHOWN || (m->death == SHOWN_HALF_TOLD && !m->header);
 	if (m->dead || m->death != SHOWN_HALF_TOLD) {
 		if (!m->dead && m->inner.ops->shown)
 			m->inner.ops->shown(m->inner.self, ring, burst);
 		return;
 	}
 	half.count /= 2;
-	named = *m->named;
+	memcpy(header, m->header, sizeof(header));
 	m->inner.ops->shown(m->inner.self, ring, &half);
-	*m->named = named;
+	memcpy(m->header, header, sizeof(header));
 	m->dead = true;
 }
 
 static const struct ring_witness_ops mortal_ops = {
 	.begin = mortal_begin,
+	.stands = mortal_stands,
 	.popped = mortal_popped,
 	.unpopped = mortal_unpopped,
 	.showing = mortal_showing,
@@ -706,11 +718,11 @@ static void life_is_whole(struct life *l)
 	assert_int_equal(l->d->free_descs, SIZE);
 }
 
-static void a_life_with_kills(struct test_driver *d, struct ring_witness inner, uint64_t *named, uint64_t seed, bool in_order)
+static void a_life_with_kills(struct test_driver *d, struct ring_witness inner, uint64_t *header, uint64_t seed, bool in_order)
 {
 	struct ring_area area = ring_area_bytes(d->opt.packed, SIZE);
 	struct life l = { .d = d, .random = seed, .in_order = in_order,
-			  .mortal = { .inner = inner, .named = named, .d = d, .death = BETWEEN_BURSTS,
+			  .mortal = { .inner = inner, .header = header, .d = d, .death = BETWEEN_BURSTS,
 				      .bytes = { area.desc_bytes, area.driver_bytes, area.device_bytes } } };
 
 	for (unsigned i = 0; i < 3; i++)
@@ -749,50 +761,72 @@ static void killed_at_any_moment_none_is_lost_and_none_completed_twice(void **st
 
 /* ---- the ledger ---- */
 
+struct ledger_lab {
+	void *region;
+	struct ring_ledger *ledger;
+};
+
+static struct ledger_lab ledger_new(bool packed, uint32_t entries)
+{
+	struct ledger_lab l = { .region = test_alloc(ring_ledger_bytes(packed, entries)) };
+
+	assert_int_equal(ring_ledger_new(l.region, packed, entries, &l.ledger), 0);
+	return l;
+}
+
+static void ledger_free(struct ledger_lab *l)
+{
+	ring_ledger_free(l->ledger);
+	free(l->region);
+}
+
 static void a_ledger_owes_what_was_in_flight_when_its_process_was_killed(void **state)
 {
 	for (uint64_t seed = 1; seed <= 400; seed++) {
 		struct test_options opt = { .packed = seed & 1, .size = SIZE, .indirect = seed & 2, .event_idx = seed & 4,
 					    .in_order = !(seed % 8) };
-		struct ring_ledger *ledger = test_alloc(ring_ledger_bytes(SIZE));
+		unsigned entries = seed & 16 ? SIZE : SIZE + 3; /* a region may be for longer rings */
+		struct ledger_lab l = ledger_new(opt.packed, entries);
 		struct test_driver *d = driver_new(opt);
 
-		a_life_with_kills(d, ring_ledger_witness(ledger), (uint64_t *)(void *)ledger, seed, opt.in_order);
+		a_life_with_kills(d, ring_ledger_witness(l.ledger), l.region, seed, opt.in_order);
 		driver_free(d);
-		free(ledger);
+		ledger_free(&l);
 	}
 }
 
-/* Three in flight; of another two, a burst is named. The bytes are from a file: whatever is in them. */
+/* Three in flight; of another two, a burst is named, or shown. The bytes are from a peer: whatever is in them. */
 static void a_lie_in_a_ledger_breaks_nobody(void **state)
 {
 	uint64_t random = 1;
 	unsigned refused = 0;
 
 	for (unsigned round = 0; round < 4000; round++) {
-		struct test_driver *d = driver_new((struct test_options){ .packed = round & 1, .size = SIZE });
-		size_t bytes = ring_ledger_bytes(SIZE);
-		uint8_t *ledger = test_alloc(bytes);
+		bool packed = round & 1;
+		struct test_driver *d = driver_new((struct test_options){ .packed = packed, .size = SIZE });
+		struct ledger_lab l = ledger_new(packed, SIZE);
+		size_t bytes = ring_ledger_bytes(packed, SIZE);
 		struct ring_setup setup = driver_setup(d);
+		uint64_t header[HEADER_WORDS];
 		struct vireo_chain c[SIZE];
-		uint64_t named;
+		uint8_t *region = l.region;
 		const char *why;
 
-		succeed(d, &(struct ring_witness){ ring_ledger_witness((void *)ledger).ops, ledger });
+		setup.witness = ring_ledger_witness(l.ledger);
+		succeed(d, &setup.witness);
 		add(d, 5);
 		assert_int_equal(driver_pop(d, c, 5), 5);
 		ring_push(d->ring, &c[3], NULL, 2);
 		if (round & 2)
 			ring_publish(d->ring);
-		memcpy(&named, ledger, sizeof(named));
+		memcpy(header, region, sizeof(header));
 		if (round & 4)
 			ring_publish(d->ring);
-		memcpy(ledger, &named, sizeof(named));
+		memcpy(region, header, sizeof(header));
 		for (unsigned lies = 1 + round % 3; lies--;) {
 			random = random * UINT64_C(6364136223846793005) + 1;
-			ledger[(random >> 40) % bytes] = (uint8_t)(random >> 33 & (round & 8 ? 0x0f : 0xff));
+			region[(random >> 40) % bytes] = (uint8_t)(random >> 33 & (round & 8 ? 0x0f : 0xff));
 		}
-		setup.witness = ring_ledger_witness((void *)ledger);
 		setup.out_of_order = true;
 		ring_free(d->ring);
 		d->ring = NULL;
@@ -801,34 +835,67 @@ static void a_lie_in_a_ledger_breaks_nobody(void **state)
 		else
 			driver_pop(d, c, SIZE); /* whatever it says */
 		driver_free(d);
-		free(ledger);
+		ledger_free(&l);
 	}
 	assert_in_range(refused, 100, 3900);
 }
 
-/* The first pop of all may be the last. */
+/* A region that its peer writes to all the time costs nobody anything but that peer. */
+static void a_region_that_changes_under_the_ledger_breaks_nobody(void **state)
+{
+	uint64_t random = 7;
+
+	for (unsigned round = 0; round < 400; round++) {
+		bool packed = round & 1;
+		struct test_driver *d = driver_new((struct test_options){ .packed = packed, .size = SIZE });
+		struct ledger_lab l = ledger_new(packed, SIZE);
+		struct ring_witness witness = ring_ledger_witness(l.ledger);
+		uint8_t *region = l.region;
+		struct vireo_chain c[SIZE];
+
+		succeed(d, &witness);
+		for (unsigned lap = 0; lap < 40; lap++) {
+			unsigned count = 1 + lap % SIZE;
+
+			for (unsigned i = 0; i < 40; i++) {
+				random = random * UINT64_C(6364136223846793005) + 1;
+				region[(random >> 40) % ring_ledger_bytes(packed, SIZE)] = (uint8_t)(random >> 33);
+			}
+			add(d, count);
+			assert_int_equal(driver_pop(d, c, SIZE), count);
+			for (unsigned i = count; i--;)
+				test_push(d->ring, &c[i], 0);
+			ring_publish(d->ring);
+			assert_int_equal(used_count(d), count);
+		}
+		driver_free(d);
+		ledger_free(&l);
+	}
+}
+
+/* The first pop of all may be the last, and before that, nothing was in flight. */
 static void what_was_in_flight_before_anything_was_shown_is_owed(void **state)
 {
 	static const uint32_t bases[] = { 0, 6, 0x80068006, 0x00070007 };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bases); i++) {
 		struct test_driver *d = driver_new((struct test_options){ .packed = i > 1, .size = SIZE, .base = bases[i] });
-		struct ring_ledger *ledger = test_alloc(ring_ledger_bytes(SIZE));
-		struct ring_witness witness = ring_ledger_witness(ledger);
+		struct ledger_lab l = ledger_new(i > 1, SIZE);
 		struct vireo_chain c[SIZE];
 
-		for (unsigned life = 0; life < 3; life++) {
+		for (unsigned life = 0; life < 4; life++) {
 			struct ring_setup setup = driver_setup(d);
 			const char *why;
 
 			ring_free(d->ring);
-			setup.witness = witness;
-			setup.sure = true; /* the driver begins there */
+			setup.witness = ring_ledger_witness(l.ledger);
+			setup.sure = !life; /* the driver begins there; after that the ledger says so */
+			setup.out_of_order = true;
 			assert_int_equal(ring_new(&setup, &d->ring, &why), 0);
-			assert_int_equal(driver_pop(d, c, SIZE), life ? 4 : 0);
+			assert_int_equal(ring_owes(d->ring), life > 1);
 			if (!life)
-				add(d, 4);
-			if (!life)
+				add(d, 4); /* and killed before they were popped */
+			else
 				assert_int_equal(driver_pop(d, c, SIZE), 4);
 		}
 		test_push(d->ring, &c[2], 0);
@@ -836,76 +903,173 @@ static void what_was_in_flight_before_anything_was_shown_is_owed(void **state)
 		ring_publish(d->ring);
 		assert_int_equal(used_count(d), 2);
 		driver_free(d);
-		free(ledger);
+		ledger_free(&l);
 	}
 }
 
-/* All of the ring is in flight, and a burst of two named, when `lie` is told. */
-static void ledger_with_lie_is_refused(bool packed, size_t offset, uint16_t lie)
+/* Of four chains the first two are done, one after the other. */
+static struct ledger_lab ledger_to_lie(struct test_driver *d)
+{
+	struct ledger_lab l = ledger_new(d->opt.packed, SIZE);
+	struct ring_witness witness = ring_ledger_witness(l.ledger);
+	struct vireo_chain c[SIZE];
+
+	succeed(d, &witness);
+	add(d, 4);
+	assert_int_equal(driver_pop(d, c, SIZE), 4);
+	for (unsigned i = 0; i < 2; i++) {
+		test_push(d->ring, &c[i], 0);
+		ring_publish(d->ring);
+	}
+	return l;
+}
+
+static void refused(struct test_driver *d, struct ledger_lab *l, const char *says)
+{
+	struct ring_setup setup = driver_setup(d);
+	struct ring *next;
+	const char *why = "";
+
+	setup.witness = ring_ledger_witness(l->ledger);
+	assert_int_equal(ring_new(&setup, &next, &why), -EINVAL);
+	if (!strstr(why, says))
+		fail_msg("%s", why);
+	driver_free(d);
+	ledger_free(l);
+}
+
+static void lie_is_refused(bool packed, size_t offset, unsigned bytes, uint64_t lie, const char *says)
 {
 	struct test_driver *d = driver_new((struct test_options){ .packed = packed, .size = SIZE });
-	uint8_t *ledger = test_alloc(ring_ledger_bytes(SIZE));
-	struct ring_witness witness = ring_ledger_witness((void *)ledger);
-	struct mortal mortal = { .inner = witness, .death = BURST_NAMED, .d = d };
-	struct ring_setup setup = driver_setup(d);
-	struct vireo_chain c[SIZE];
-	struct ring *next;
-	const char *why;
+	struct ledger_lab l = ledger_to_lie(d);
 
-	for (unsigned i = 0; i < 3; i++) {
-		struct ring_area area = ring_area_bytes(packed, SIZE);
-
-		mortal.bytes[i] = (size_t[]){ area.desc_bytes, area.driver_bytes, area.device_bytes }[i];
-		mortal.areas[i] = test_alloc(mortal.bytes[i]);
-	}
-	succeed(d, &(struct ring_witness){ &mortal_ops, &mortal });
-	add(d, SIZE);
-	assert_int_equal(driver_pop(d, c, SIZE), SIZE);
-	ring_push(d->ring, c, NULL, 2);
-	ring_publish(d->ring);
-	for (unsigned i = 0; i < 3; i++) {
-		memcpy(d->areas[i], mortal.areas[i], mortal.bytes[i]);
-		free(mortal.areas[i]);
-	}
-	memcpy(ledger + offset, &lie, sizeof(lie));
-	setup.witness = witness;
-	assert_int_equal(ring_new(&setup, &next, &why), -EINVAL);
-	assert_non_null(strstr(why, "cannot be"));
-	driver_free(d);
-	free(ledger);
+	memcpy((uint8_t *)l.region + offset, &lie, bytes);
+	refused(d, &l, says);
 }
 
+#define SPLIT_AT(id, field)  (offsetof(struct inflight_split, desc) + (id) * sizeof(struct inflight_split_desc) + \
+			      offsetof(struct inflight_split_desc, field))
+#define PACKED_AT(id, field) (offsetof(struct inflight_packed, desc) + (id) * sizeof(struct inflight_packed_desc) + \
+			      offsetof(struct inflight_packed_desc, field))
+
+/* Ids come from a stack, 0 first; so do entries. 2 and 3 are in flight. */
 static void what_a_ledger_cannot_say_is_refused(void **state)
 {
-	const size_t flights = 64, completions = flights + (size_t)SIZE * 32; /* as ledger.c lays them out */
-
 	for (unsigned packed = 0; packed < 2; packed++) {
-		ledger_with_lie_is_refused(packed, 0, packed ? 0x800f : 9); /* the place */
-		ledger_with_lie_is_refused(packed, 4, SIZE + 1); /* completions */
-		ledger_with_lie_is_refused(packed, 4, 1);
-		ledger_with_lie_is_refused(packed, flights + 8, 0); /* a span */
-		ledger_with_lie_is_refused(packed, flights + 8, 2);
-		ledger_with_lie_is_refused(packed, flights + 8, UINT16_MAX);
-		ledger_with_lie_is_refused(packed, flights + (size_t)5 * 16 + 8, 0); /* of one that is not in the burst */
-		ledger_with_lie_is_refused(packed, flights, 0); /* not in flight, and completed */
-		ledger_with_lie_is_refused(packed, completions + 4, SIZE); /* an id */
-		ledger_with_lie_is_refused(packed, completions + 6, 2); /* a span */
+		lie_is_refused(packed, 0, 8, 1, "features");
+		lie_is_refused(packed, 8, 2, 2, "version");
+		lie_is_refused(packed, 10, 2, SIZE + 1, "another size");
+		lie_is_refused(packed, 10, 2, SIZE - 1, "another size");
+		lie_is_refused(packed, packed ? PACKED_AT(2, inflight) : SPLIT_AT(2, inflight), 1, 2, "cannot be");
 	}
-	/* Ids come from a stack, 0 first: the first of the burst is its second as well. */
-	ledger_with_lie_is_refused(false, completions + 4, 1);
-	ledger_with_lie_is_refused(true, completions + 4, 1);
-	ledger_with_lie_is_refused(true, flights + 10, SIZE); /* a slot */
-	ledger_with_lie_is_refused(true, flights + 10, 1); /* another chain's slot */
-	ledger_with_lie_is_refused(false, flights + 10, 0); /* a slot, where there are none */
-	ledger_with_lie_is_refused(false, flights + 10, UINT16_MAX - 1);
+	lie_is_refused(false, offsetof(struct inflight_split, used_idx), 2, 9, "cannot be"); /* further than the ring is long */
+	lie_is_refused(false, SPLIT_AT(3, counter), 8, 3, "cannot be"); /* the other's */
+	lie_is_refused(true, offsetof(struct inflight_packed, used_idx), 2, SIZE, "cannot be");
+	lie_is_refused(true, offsetof(struct inflight_packed, old_used_idx), 2, SIZE, "cannot be");
+	lie_is_refused(true, offsetof(struct inflight_packed, used_wrap_counter), 1, 2, "cannot be");
+	lie_is_refused(true, offsetof(struct inflight_packed, old_used_wrap_counter), 1, 2, "cannot be");
+	lie_is_refused(true, PACKED_AT(2, num), 2, 0, "cannot be");
+	lie_is_refused(true, PACKED_AT(2, num), 2, SIZE + 1, "cannot be");
+	lie_is_refused(true, PACKED_AT(2, num), 2, 2, "cannot be"); /* one more than there are: the other's, or a free one */
+	lie_is_refused(true, PACKED_AT(2, last), 2, 3, "cannot be");
+	lie_is_refused(true, PACKED_AT(2, id), 2, SIZE, "cannot be");
+	lie_is_refused(true, PACKED_AT(2, id), 2, 3, "cannot be"); /* the other's */
+	lie_is_refused(true, PACKED_AT(3, counter), 8, 3, "cannot be");
+}
+
+/* The list of the last burst: as long as the ring's used index says, and each head once. */
+static void a_list_of_the_last_burst_that_cannot_be_is_refused(void **state)
+{
+	static const uint16_t lies[][2] = { { 1, 1 }, { SIZE, 0 }, { 1, SIZE }, { 1, UINT16_MAX } }; /* its head, and what follows 1 */
+
+	for (unsigned i = 0; i < ARRAY_SIZE(lies); i++) {
+		struct test_driver *d = driver_new((struct test_options){ .size = SIZE });
+		struct ledger_lab l = ledger_to_lie(d);
+		struct inflight_split *region = l.region;
+
+		region->used_idx = 0; /* two are shown since */
+		region->last_batch_head = lies[i][0];
+		region->desc[1].next = lies[i][1];
+		refused(d, &l, "cannot be");
+	}
+}
+
+/* Of a chain with a list in a ring: a loop, an entry of another one, one that is free, one that is none. */
+static void a_chain_that_is_none_is_refused(void **state)
+{
+	static const uint16_t lies[] = { 0, 3, 6, SIZE, UINT16_MAX };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(lies); i++) {
+		struct test_driver *d = driver_new((struct test_options){ .packed = true, .size = SIZE });
+		struct test_piece pieces[3] = { { ADDR, 4, false }, { ADDR, 4, false }, { ADDR, 4, false } };
+		struct ledger_lab l = ledger_new(true, SIZE);
+		struct ring_witness witness = ring_ledger_witness(l.ledger);
+		struct inflight_packed *region = l.region;
+		struct vireo_chain c[SIZE];
+
+		succeed(d, &witness);
+		for (unsigned chain = 0; chain < 2; chain++)
+			assert_true(driver_add(d, pieces, 3, 3, 0) >= 0);
+		assert_int_equal(driver_pop(d, c, SIZE), 2);
+		region->desc[1].next = lies[i];
+		refused(d, &l, "cannot be");
+	}
+}
+
+/* Spoken of in the region, and not of this ring. */
+static void a_region_for_shorter_rings_is_refused(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct test_driver *d = driver_new((struct test_options){ .packed = packed, .size = SIZE });
+		struct ledger_lab l = ledger_new(packed, SIZE - 1);
+
+		refused(d, &l, "smaller ring");
+	}
+}
+
+/*
+ * Three used entries were written and not shown. What is shown next is one: the driver must not take those behind it for used,
+ * which is what they look like.
+ */
+static void entries_of_a_burst_that_was_not_shown_are_taken_back(void **state)
+{
+	struct test_driver *d = driver_new((struct test_options){ .packed = true, .size = SIZE });
+	struct ledger_lab l = ledger_new(true, SIZE);
+	struct ring_witness witness = ring_ledger_witness(l.ledger);
+	struct packed_desc before[SIZE];
+	struct vireo_chain c[SIZE];
+	uint8_t region[3 * 8];
+
+	succeed(d, &witness);
+	add(d, 5);
+	assert_int_equal(driver_pop(d, c, 5), 5);
+	memcpy(before, d->pdesc, sizeof(before));
+	memcpy(region, l.region, sizeof(region));
+	ring_push(d->ring, c, NULL, 3);
+	ring_publish(d->ring);
+	memcpy(l.region, region, sizeof(region)); /* killed before the first entry was written */
+	for (unsigned i = 0; i < 3; i++)
+		((struct inflight_packed *)l.region)->desc[i].inflight = 1;
+	d->pdesc[0] = before[0];
+	succeed(d, &witness);
+	assert_int_equal(driver_pop(d, c, SIZE), 5);
+	test_push(d->ring, &c[4], 0);
+	ring_publish(d->ring);
+	assert_int_equal(used_count(d), 1);
+	for (unsigned i = 0; i < 4; i++)
+		test_push(d->ring, &c[i], 0);
+	ring_publish(d->ring);
+	assert_int_equal(used_count(d), 4);
+	driver_free(d);
+	ledger_free(&l);
 }
 
 /* A driver that has two chains in flight under one name has lost one, and nobody else anything. */
-static void a_name_that_is_used_twice_costs_no_slots(void **state)
+static void a_name_that_is_used_twice_costs_no_entries(void **state)
 {
 	struct test_driver *d = driver_new((struct test_options){ .packed = true, .size = SIZE });
-	struct ring_ledger *ledger = test_alloc(ring_ledger_bytes(SIZE));
-	struct ring_witness witness = ring_ledger_witness(ledger);
+	struct ledger_lab l = ledger_new(true, SIZE);
+	struct ring_witness witness = ring_ledger_witness(l.ledger);
 	struct vireo_chain c[SIZE];
 
 	succeed(d, &witness);
@@ -924,7 +1088,7 @@ static void a_name_that_is_used_twice_costs_no_slots(void **state)
 	succeed(d, &witness);
 	assert_int_equal(driver_pop(d, c, SIZE), 1); /* the last of them */
 	driver_free(d);
-	free(ledger);
+	ledger_free(&l);
 }
 
 /* Where nothing is owed, the ring's memory counts: the driver may have set it up anew. */
@@ -932,8 +1096,8 @@ static void a_ledger_that_owes_nothing_contradicts_nobody(void **state)
 {
 	for (unsigned packed = 0; packed < 2; packed++) {
 		struct test_driver *d = driver_new((struct test_options){ .packed = packed, .size = SIZE });
-		struct ring_ledger *ledger = test_alloc(ring_ledger_bytes(SIZE));
-		struct ring_witness witness = ring_ledger_witness(ledger);
+		struct ledger_lab l = ledger_new(packed, SIZE);
+		struct ring_witness witness = ring_ledger_witness(l.ledger);
 		struct vireo_chain c[SIZE];
 
 		succeed(d, &witness);
@@ -949,7 +1113,7 @@ static void a_ledger_that_owes_nothing_contradicts_nobody(void **state)
 			assert_int_equal(ring_base(d->ring), 0);
 		}
 		driver_free(d);
-		free(ledger);
+		ledger_free(&l);
 	}
 }
 
@@ -969,7 +1133,12 @@ int main(void)
 		cmocka_unit_test(what_was_in_flight_before_anything_was_shown_is_owed),
 		cmocka_unit_test(what_a_ledger_cannot_say_is_refused),
 		cmocka_unit_test(a_lie_in_a_ledger_breaks_nobody),
-		cmocka_unit_test(a_name_that_is_used_twice_costs_no_slots),
+		cmocka_unit_test(a_region_that_changes_under_the_ledger_breaks_nobody),
+		cmocka_unit_test(a_list_of_the_last_burst_that_cannot_be_is_refused),
+		cmocka_unit_test(a_chain_that_is_none_is_refused),
+		cmocka_unit_test(a_region_for_shorter_rings_is_refused),
+		cmocka_unit_test(entries_of_a_burst_that_was_not_shown_are_taken_back),
+		cmocka_unit_test(a_name_that_is_used_twice_costs_no_entries),
 		cmocka_unit_test(a_ledger_that_owes_nothing_contradicts_nobody),
 	};
 

@@ -26,7 +26,7 @@
  * on it keeps two programs apart. What is found in it stays as it is until the device is known to be ours.
  */
 
-#define STATE_MAGIC UINT64_C(0x3330736475766976) /* changes with the layout */
+#define STATE_MAGIC UINT64_C(0x3430736475766976) /* changes with the layout */
 #define STATE_FOLDER "/run/vireo"
 #define OPENS_MAX 10u
 
