@@ -17,6 +17,7 @@ _Static_assert(sizeof(struct vhost_msg) == IOTLB_MESSAGE_BYTES &&
 _Static_assert(offsetof(struct vhost_msg, iotlb) == BODY_AT &&
 		       offsetof(struct vhost_msg_v2, iotlb) == BODY_AT,
 	       "linux/vhost_types.h");
+_Static_assert(sizeof(struct vhost_iotlb_msg) == IOTLB_BODY_BYTES, "vhost-user: \"IOTLB message\"");
 
 static int refuse(const char *text, const char **why)
 {
@@ -44,25 +45,14 @@ static int body_check(const struct iotlb_message *message, const char **why)
 	return 0;
 }
 
-int iotlb_parse(const void *data, size_t bytes, struct iotlb_message *ret, const char **why)
+int iotlb_body_parse(const void *data, struct iotlb_message *ret, const char **why)
 {
-	struct vhost_iotlb_msg body;
 	struct iotlb_message message;
-	uint32_t version;
+	struct vhost_iotlb_msg body;
 	int r;
 
-	if (bytes < BODY_AT + sizeof(body))
-		return refuse("an IOTLB message that is too short", why);
-	memcpy(&version, data, sizeof(version));
-	if (version != VHOST_IOTLB_MSG && version != VHOST_IOTLB_MSG_V2)
-		return refuse("an IOTLB message of no known version", why);
-	if (version == VHOST_IOTLB_MSG && bytes != IOTLB_MESSAGE_BYTES)
-		return refuse(
-			"an IOTLB message of another size: a caller of 32 bits needs VHOST_IOTLB_MSG_V2",
-			why);
-	memcpy(&body, (const uint8_t *)data + BODY_AT, sizeof(body));
+	memcpy(&body, data, sizeof(body));
 	message = (struct iotlb_message){
-		.v2 = version == VHOST_IOTLB_MSG_V2,
 		.type = body.type,
 		.perm = body.perm,
 		.iova = body.iova,
@@ -75,9 +65,28 @@ int iotlb_parse(const void *data, size_t bytes, struct iotlb_message *ret, const
 	return r;
 }
 
-void iotlb_build(const struct iotlb_message *message, uint8_t out[IOTLB_MESSAGE_BYTES])
+int iotlb_parse(const void *data, size_t bytes, struct iotlb_message *ret, const char **why)
 {
-	const uint32_t version = message->v2 ? VHOST_IOTLB_MSG_V2 : VHOST_IOTLB_MSG;
+	uint32_t version;
+	int r;
+
+	if (bytes < BODY_AT + IOTLB_BODY_BYTES)
+		return refuse("an IOTLB message that is too short", why);
+	memcpy(&version, data, sizeof(version));
+	if (version != VHOST_IOTLB_MSG && version != VHOST_IOTLB_MSG_V2)
+		return refuse("an IOTLB message of no known version", why);
+	if (version == VHOST_IOTLB_MSG && bytes != IOTLB_MESSAGE_BYTES)
+		return refuse(
+			"an IOTLB message of another size: a caller of 32 bits needs VHOST_IOTLB_MSG_V2",
+			why);
+	r = iotlb_body_parse((const uint8_t *)data + BODY_AT, ret, why);
+	if (!r)
+		ret->v2 = version == VHOST_IOTLB_MSG_V2;
+	return r;
+}
+
+void iotlb_body_build(const struct iotlb_message *message, uint8_t out[IOTLB_BODY_BYTES])
+{
 	const struct vhost_iotlb_msg body = {
 		.iova = message->iova,
 		.size = message->size_bytes,
@@ -86,7 +95,14 @@ void iotlb_build(const struct iotlb_message *message, uint8_t out[IOTLB_MESSAGE_
 		.type = message->type,
 	};
 
+	memcpy(out, &body, sizeof(body));
+}
+
+void iotlb_build(const struct iotlb_message *message, uint8_t out[IOTLB_MESSAGE_BYTES])
+{
+	const uint32_t version = message->v2 ? VHOST_IOTLB_MSG_V2 : VHOST_IOTLB_MSG;
+
 	memset(out, 0, IOTLB_MESSAGE_BYTES);
 	memcpy(out, &version, sizeof(version));
-	memcpy(out + BODY_AT, &body, sizeof(body));
+	iotlb_body_build(message, out + BODY_AT);
 }

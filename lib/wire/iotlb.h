@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #define IOTLB_MESSAGE_BYTES 72u /* of both versions */
+#define IOTLB_BODY_BYTES 32u /* of what is in them, and alone in vhost-user's messages */
 
 struct iotlb_message {
 	bool v2;
@@ -22,5 +23,9 @@ struct iotlb_message {
 /* An UPDATE or INVALIDATE. -EINVAL, and *why (static). */
 int iotlb_parse(const void *data, size_t bytes, struct iotlb_message *ret, const char **why);
 void iotlb_build(const struct iotlb_message *message, uint8_t out[IOTLB_MESSAGE_BYTES]);
+
+/* The same for a body alone: `body` has IOTLB_BODY_BYTES, at any alignment. v2 is false. */
+int iotlb_body_parse(const void *body, struct iotlb_message *ret, const char **why);
+void iotlb_body_build(const struct iotlb_message *message, uint8_t out[IOTLB_BODY_BYTES]);
 
 #endif

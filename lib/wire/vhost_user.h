@@ -46,6 +46,7 @@ enum vu_request {
 };
 
 enum vu_backend_request {
+	VU_BACKEND_IOTLB_MSG = 1,
 	VU_BACKEND_CONFIG_CHANGE_MSG = 2,
 };
 
