@@ -36,9 +36,11 @@ struct device_transport {
 	/*
 	 * Memory is not all there from the beginning: a running queue has met an address that is not in the map. The
 	 * transport makes all queues quiet, sets a map that has more, and resumes; an address that is still missing then
-	 * breaks the device. NULL: such an address is a lie.
+	 * breaks the device, unless that is patient. NULL: such an address is a lie.
 	 */
 	void (*missed)(void *transport);
+	/* All memory is told before it is used, but for a patient device: of another one such an address is a lie, too. */
+	bool tells_memory;
 	/*
 	 * Its peers leave rings behind: what lies where a ring is said to be may be nobody's yet, or no more. A lie on a queue that
 	 * is disabled, or has carried nothing since it was started, halts that queue, and not the device.

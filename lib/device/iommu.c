@@ -146,6 +146,17 @@ static int view_renew(struct iommu *iommu)
 	return r;
 }
 
+bool iommu_memory_takes_away(struct iommu *iommu, struct map *memory)
+{
+	struct map *view = NULL;
+	bool takes;
+
+	iotlb_copy(&iommu->next, &iommu->iotlb);
+	takes = (memory && iotlb_view(&iommu->next, memory, &view)) || device_map_takes_away(iommu->device, view);
+	map_unref(view);
+	return takes;
+}
+
 int iommu_memory_set(struct iommu *iommu, struct map *memory)
 {
 	map_unref(iommu->memory);
@@ -261,6 +272,8 @@ static void ask_again(void *opaque)
 	struct iommu *iommu = opaque;
 
 	iommu->timed = false;
+	if (iommu_asks(iommu)) /* the peer could not take a question then, and can perhaps now */
+		iommu->ops->ask(iommu->opaque);
 	for (unsigned i = 0; i < device_queue_count(iommu->device); i++)
 		for (unsigned nth = 0; nth < iommu->misses[i].count; nth++)
 			iommu->misses[i].all[nth].asked = iommu->misses[i].all[nth].unread;

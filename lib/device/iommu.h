@@ -38,8 +38,12 @@ void iommu_free(struct iommu *iommu); /* takes NULL; all queues are quiet */
 /* All queues are quiet: it is as new, but for the memory. Before iommu_memory_set(), which makes the map of it. */
 void iommu_forget(struct iommu *iommu);
 
-/* All queues are quiet: the peer's memory is another one (its reference is the caller's), or none. -ENOMEM. */
+/*
+ * The peer's memory is another one (its reference is the caller's), or none. -ENOMEM. All queues are quiet, or what they see is
+ * taken from none of them.
+ */
 int iommu_memory_set(struct iommu *iommu, struct map *memory);
+bool iommu_memory_takes_away(struct iommu *iommu, struct map *memory);
 
 /*
  * An answer: a window, not empty and without wrapping round, takes the place of what it overlaps. Queues may run.

@@ -303,7 +303,7 @@ static struct ring_setup queue_setup(const struct vireo_queue *queue)
 		.base = queue_base(queue),
 		.sure = queue->sure,
 		.out_of_order = device->out_of_order,
-		.lazy = device->transport->missed,
+		.lazy = device->patient || (device->transport->missed && !device->transport->tells_memory),
 		.map = device->map,
 	};
 }

@@ -7,12 +7,13 @@ import socket
 import struct
 import time
 
-from peer import F_MRG_RXBUF, F_VERSION_1, GPA, Closed, Peer, Refused, patience
+from peer import F_ACCESS_PLATFORM, F_MRG_RXBUF, F_VERSION_1, GPA, Closed, Peer, Refused, patience
 
 (GET_FEATURES, SET_FEATURES, SET_OWNER, RESET_OWNER, SET_MEM_TABLE) = range(1, 6)
 (SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE, SET_VRING_KICK, SET_VRING_CALL,
  SET_VRING_ERR, GET_PROTOCOL_FEATURES, SET_PROTOCOL_FEATURES, GET_QUEUE_NUM, SET_VRING_ENABLE,
  SEND_RARP, NET_SET_MTU, SET_BACKEND_REQ_FD) = range(8, 22)
+IOTLB_MSG = 22
 GET_CONFIG, SET_CONFIG = 24, 25
 RESET_DEVICE = 34
 GET_MAX_MEM_SLOTS, ADD_MEM_REG, REM_MEM_REG, SET_STATUS, GET_STATUS = range(36, 41)
@@ -31,6 +32,7 @@ UADDR = 0x7F5500000000
 class VhostUserPeer(Peer):
     """One connection to a vhost-user back end."""
     NAME = 'vhost-user'
+    OWN = F_ACCESS_PLATFORM
     QUEUES = 4
 
     def __init__(self, path, timeout=5.0):

@@ -2,7 +2,9 @@
 #include "base/fd.h"
 #include "transport/vhost_user/session_internal.h"
 #include <errno.h>
+#include <poll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 /*
  * Messages to the front end (vhost-user: "Back-end message types"). The channel is the front end's: it may be
@@ -31,23 +33,40 @@ int channel_set(struct session *session, int fd)
 	return 0;
 }
 
+bool channel_full(const struct session *session)
+{
+	struct pollfd poll_fd = { .fd = session->channel_fd, .events = POLLOUT };
+
+	return session->channel_fd >= 0 && poll(&poll_fd, 1, 0) == 0;
+}
+
+int channel_send(struct session *session, uint32_t request, const void *payload, uint32_t bytes)
+{
+	uint32_t words[VU_HEADER_BYTES / sizeof(uint32_t)] = { request, VU_VERSION, bytes };
+	struct iovec iov[] = { { words, sizeof(words) }, { (void *)(uintptr_t)payload, bytes } };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = ARRAY_SIZE(iov) };
+	ssize_t n;
+
+	if (session->channel_fd < 0)
+		return -ENOTCONN;
+	n = sendmsg(session->channel_fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n < 0 && errno == EAGAIN)
+		return -EAGAIN;
+	if (n == (ssize_t)(sizeof(words) + bytes))
+		return 0;
+	drop_fd(session->message.drop, &session->channel_fd); /* gone, or cut short: of no use any more */
+	return -ENOTCONN;
+}
+
 /* A device whose rings are all stopped keeps silent (vhost-user: "Suspended device state"). */
 void channel_tell(struct session *session)
 {
-	const uint32_t words[] = { VU_BACKEND_CONFIG_CHANGE_MSG, VU_VERSION, 0 };
-	ssize_t n;
-
 	if (!session->config_changed || session->channel_fd < 0 || !device_running(session->device))
 		return;
 	if (!session_accepted(session, VU_PROTO_CONFIG_BIT) ||
 	    !session_accepted(session, VU_PROTO_BACKEND_REQ_BIT))
 		return;
-	n = send(session->channel_fd, words, sizeof(words), MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (n < 0 && errno == EAGAIN)
-		return;
-	session->config_changed = false;
-	if (n != (ssize_t)sizeof(words)) /* gone, or cut short: of no use any more */
-		drop_fd(session->message.drop, &session->channel_fd);
+	session->config_changed = channel_send(session, VU_BACKEND_CONFIG_CHANGE_MSG, NULL, 0) == -EAGAIN;
 }
 
 void channel_config_changed(struct session *session)

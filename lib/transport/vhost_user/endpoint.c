@@ -301,9 +301,19 @@ static void device_broken(void *opaque, const char *why)
 		session_end(endpoint->session);
 }
 
+static void device_missed(void *opaque)
+{
+	struct vhost_user_endpoint *endpoint = opaque;
+
+	if (endpoint->session)
+		session_missed(endpoint->session);
+}
+
 static const struct device_transport endpoint_transport = {
 	.config_changed = device_config_changed,
 	.broken = device_broken,
+	.missed = device_missed,
+	.tells_memory = true,
 	.halts = true,
 };
 

@@ -2,6 +2,7 @@
 #include "transport/vhost_user/session_internal.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/virtio_config.h>
 #include <string.h>
 
 /*
@@ -11,6 +12,7 @@
 
 #define PROTOCOL_FEATURE(name) (UINT64_C(1) << VU_PROTO_##name##_BIT)
 #define F_PROTOCOL_FEATURES VIREO_FEATURE(VU_F_PROTOCOL_FEATURES_BIT)
+#define F_IOMMU VIREO_FEATURE(VIRTIO_F_ACCESS_PLATFORM) /* iommu.c's: the device sees addresses that are translated */
 
 void reply_u64(struct session *session, uint64_t value)
 {
@@ -25,9 +27,18 @@ static int take_u64(const struct message *message, uint64_t *ret, const char **w
 
 /* ---- features ---- */
 
+/*
+ * An IOMMU is offered to who can be asked about it, and has said so: User-mode Linux asks for features before that alone, and its
+ * driver would accept this one for a machine that has none.
+ */
+static uint64_t features_ours(const struct session *session)
+{
+	return F_PROTOCOL_FEATURES | (session_accepted(session, VU_PROTO_BACKEND_REQ_BIT) ? F_IOMMU : 0);
+}
+
 int handle_get_features(struct session *session, struct message *message, const char **why)
 {
-	reply_u64(session, device_features_offered(session->device) | F_PROTOCOL_FEATURES);
+	reply_u64(session, device_features_offered(session->device) | features_ours(session));
 	return 0;
 }
 
@@ -40,18 +51,19 @@ static void enable_all(struct session *session, bool on)
 
 int handle_set_features(struct session *session, struct message *message, const char **why)
 {
-	uint64_t features;
+	uint64_t features, ours = features_ours(session);
 	int r = take_u64(message, &features, why);
 
 	if (!r)
-		r = refuse(device_features_set(session->device, features & ~F_PROTOCOL_FEATURES),
-			   "the device does not take these features", why);
+		r = refuse(device_features_set(session->device, features & ~ours), "the device does not take these features", why);
+	if (!r)
+		r = session_iommu_set(session, features & F_IOMMU, why);
 	if (r)
 		return r;
 	if (!(features & F_PROTOCOL_FEATURES))
 		enable_all(session, true);
 	log_info(device_log(session->device), "%s: features negotiated: %#" PRIx64 ", protocol %#" PRIx64,
-		 device_name(session->device), vireo_device_features(session->device) | (features & F_PROTOCOL_FEATURES),
+		 device_name(session->device), vireo_device_features(session->device) | (features & ours),
 		 session->protocol_features);
 	return 0;
 }

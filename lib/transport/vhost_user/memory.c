@@ -30,7 +30,7 @@ int prepare_mem_table(struct session *session, struct message *message, const ch
 		return refuse(-EPROTO, "one file descriptor a region is expected", why);
 	for (unsigned i = 0; i < count; i++)
 		specs[i] = region_spec(&regions[i]);
-	return map_new(device_map(session->device), specs, message->fds, count, device_faults(session->device),
+	return map_new(session->memory, specs, message->fds, count, device_faults(session->device),
 		       &session->map, why);
 }
 
@@ -42,7 +42,7 @@ int prepare_add_mem_reg(struct session *session, struct message *message, const 
 	if (vu_parse_mem_region(message->payload, message->header.size_bytes, &region, why))
 		return -EPROTO;
 	spec = region_spec(&region);
-	return map_with(device_map(session->device), &spec, message->fds[0], device_faults(session->device), &session->map,
+	return map_with(session->memory, &spec, message->fds[0], device_faults(session->device), &session->map,
 			why);
 }
 
@@ -54,17 +54,18 @@ int prepare_rem_mem_reg(struct session *session, struct message *message, const 
 	if (vu_parse_mem_region(message->payload, message->header.size_bytes, &region, why))
 		return -EPROTO;
 	spec = region_spec(&region);
-	if (!device_map(session->device))
+	if (!session->memory)
 		return refuse(-ENOENT, "there is no such region", why);
-	return refuse(map_without(device_map(session->device), &spec, &session->map), "there is no such region", why);
+	return refuse(map_without(session->memory, &spec, &session->map), "there is no such region", why);
 }
 
 /* All three, when what has been made may take the place of what was. */
 int handle_memory(struct session *session, struct message *message, const char **why)
 {
-	device_map_set(session->device, session->map);
+	struct map *map = session->map;
+
 	session->map = NULL;
-	return 0;
+	return session_memory_set(session, map, why);
 }
 
 int handle_get_max_mem_slots(struct session *session, struct message *message, const char **why)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/fd.h"
 #include "base/loop.h"
+#include "device/iommu.h"
 #include "mem/map.h"
 #include "transport/vhost_user/session_internal.h"
 #include <assert.h>
@@ -14,6 +15,7 @@
  * Theory of operation: one connection of a front end, as a state machine that never blocks.
  *
  *	RECEIVE -> QUIESCE -> (handle) -> REPLY -> RECEIVE
+ *	RECEIVE -> MISS -> RECEIVE	a queue has met an address that its guest's IOMMU has not told (iommu.c)
  *	   any -> END -> gone
  *
  * RECEIVE collects one message, in whatever pieces it comes. What its row prepares (a map) is made then. QUIESCE
@@ -103,6 +105,7 @@ static void session_gone(struct session *session)
 	void *opaque = session->opaque;
 	bool fruitful = session->ran;
 
+	session_memory_forget(session);
 	device_session_end(session->device);
 	log_info(device_log(session->device), "%s: disconnected", device_name(session->device));
 	free(session);
@@ -189,7 +192,9 @@ static bool session_prepare(struct session *session)
 		session->prepared = row->prepare(session, &session->message, &session->prepared_why);
 	if (session->prepared || row->quiet == QUIET_NONE)
 		return true;
-	return row->quiet == QUIET_MEMORY && !device_map_takes_away(session->device, session->map);
+	if (row->quiet == QUIET_IOTLB)
+		return !session->revokes;
+	return row->quiet == QUIET_MEMORY && !session_memory_takes_away(session, session->map);
 }
 
 /* Asks for what the row wants quiet. The answer comes through session_quiet(), here or later. */
@@ -252,6 +257,8 @@ static void session_handle(struct session *session)
 	session->messages++;
 	if (session->row->quiet != QUIET_NONE && r != -EPROTO)
 		device_resume(session->device);
+	if (session->iommu)
+		iommu_look(session->iommu);
 	session->ran = session->ran || device_running(session->device);
 	if (!session->failing)
 		session_acknowledge(session, r, why);
@@ -272,11 +279,34 @@ static bool session_reply(struct session *session)
 	return r > 0;
 }
 
+/* What misses something from here on is none of those that are asked for, and is told of again. */
+static void session_miss(struct session *session)
+{
+	session->missed = session->quiet = false;
+	session->state = SESSION_MISS;
+	device_quiesce(session->device, DEVICE_MISSED_QUEUES, session_quiet, session);
+	if (!session->quiet)
+		loop_remove(&session->watch);
+}
+
+/* What they have missed may be there by now; what they still wait for is asked for. */
+static void session_missed_quiet(struct session *session)
+{
+	device_resume(session->device);
+	if (session->iommu)
+		iommu_look(session->iommu);
+	session->state = SESSION_RECEIVE;
+}
+
 /* One step. False: nothing more can be done now. */
 static bool session_step(struct session *session)
 {
 	switch (session->state) {
 	case SESSION_RECEIVE:
+		if (session->missed) {
+			session_miss(session);
+			return true;
+		}
 		if (!session_receive(session))
 			return false;
 		session_take(session);
@@ -286,12 +316,22 @@ static bool session_step(struct session *session)
 			return false;
 		session_handle(session);
 		return true;
+	case SESSION_MISS:
+		if (!session->quiet)
+			return false;
+		session_missed_quiet(session);
+		return true;
 	case SESSION_REPLY:
 		return session_reply(session);
 	case SESSION_END:
 		break;
 	}
 	return false;
+}
+
+static bool session_waits(const struct session *session)
+{
+	return (session->state == SESSION_QUIESCE || session->state == SESSION_MISS) && !session->quiet;
 }
 
 /* A turn of the loop. Afterwards the session fails, waits for queues, or its socket is watched. */
@@ -302,8 +342,9 @@ static void session_turn(struct session *session)
 	while (!session->failing && session->messages < enough)
 		if (!session_step(session))
 			break;
-	if (session->failing || (session->state == SESSION_QUIESCE && !session->quiet))
+	if (session->failing || session_waits(session))
 		return;
+	session_ask(session);
 	if (session_watch(session))
 		session_fail(session, "the connection cannot be watched");
 }
@@ -320,6 +361,12 @@ static void session_run(struct session *session)
 	session->busy = false;
 	if (session->state == SESSION_END && session->quiet)
 		session_gone(session);
+}
+
+void session_missed(struct session *session)
+{
+	session->missed = true;
+	session_run(session);
 }
 
 uint64_t session_owes_ms(const struct session *session)

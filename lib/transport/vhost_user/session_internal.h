@@ -14,6 +14,7 @@
  *	handlers.c	messages about the device, ring_handlers.c: about one ring, memory.c: about memory
  *	absent.c	messages about a ring that the device does not have
  *	channel.c	messages to the front end
+ *	iommu.c		addresses behind a guest's IOMMU: messages both ways
  */
 
 #include "base/drop.h"
@@ -77,6 +78,7 @@ enum message_quiet {
 	QUIET_NONE,
 	QUIET_ALL,
 	QUIET_MEMORY, /* all, if what `prepare` has made takes memory away */
+	QUIET_IOTLB, /* all, if `prepare` has found that it takes something away */
 	QUIET_STATE, /* the one whose index is the payload's first u32 */
 	QUIET_FD, /* the one whose index is the payload's low byte */
 };
@@ -106,6 +108,7 @@ const struct message_row *message_row(const struct session *session, const struc
 enum session_state {
 	SESSION_RECEIVE,
 	SESSION_QUIESCE, /* the message waits for queues to be quiet */
+	SESSION_MISS, /* queues that have missed an address are about to be quiet */
 	SESSION_REPLY, /* the reply waits for room in the socket */
 	SESSION_END, /* closed; waits for all queues to be quiet */
 };
@@ -133,6 +136,12 @@ struct session {
 	struct map *map; /* made by `prepare`, or NULL */
 	struct reply reply;
 
+	struct map *memory; /* as the front end has told, or NULL */
+	struct iommu *iommu; /* NULL: what is in rings are addresses of `memory` */
+	bool missed; /* a queue stands still: SESSION_MISS comes next */
+	bool revokes; /* the IOTLB message takes something away: `prepare` has done nothing */
+	int iotlb_result; /* what `prepare` has done otherwise */
+
 	uint64_t protocol_features; /* accepted by the front end */
 	int channel_fd; /* to the front end, or -1 */
 	bool config_changed; /* the front end is to be told */
@@ -147,6 +156,8 @@ int session_new(struct vireo_device *device, struct loop *loop, int fd,
 		void (*ended)(void *opaque, bool fruitful), void *opaque, struct session **ret_session);
 /* Ends it; `ended` is called inside or later. */
 void session_end(struct session *session);
+/* A queue has missed an address, or may go on without one. */
+void session_missed(struct session *session);
 
 /*
  * For how long the peer owes something: a first message, the rest of one, or to take its reply. 0: it does not. One that has
@@ -169,6 +180,7 @@ message_handler handle_send_rarp, handle_net_set_mtu, handle_set_backend_req_fd;
 message_handler handle_get_config, handle_set_config, handle_reset_device, handle_set_status,
 	handle_get_status;
 message_handler handle_set_vring_num, handle_set_vring_addr, handle_set_vring_base, handle_get_vring_base;
+message_handler prepare_iotlb, handle_iotlb; /* iommu.c */
 message_handler handle_set_vring_kick, handle_set_vring_call, handle_set_vring_err, handle_set_vring_enable;
 
 void reply_u64(struct session *session, uint64_t value);
@@ -192,6 +204,21 @@ int channel_set(struct session *session, int fd); /* takes fd over on success */
 void channel_config_changed(struct session *session);
 /* Sends what is to be told, if the front end may hear it now. */
 void channel_tell(struct session *session);
+
+/* The front end takes no message now. */
+bool channel_full(const struct session *session);
+/* What fits a channel that is not full. -ENOTCONN: there is none. */
+int channel_send(struct session *session, uint32_t request, const void *payload, uint32_t bytes);
+
+/* ---- iommu.c ---- */
+
+/* All queues are quiet. */
+int session_iommu_set(struct session *session, bool on, const char **why);
+int session_memory_set(struct session *session, struct map *memory, const char **why); /* takes `memory` over; not quiet: it takes nothing away */
+bool session_memory_takes_away(const struct session *session, struct map *memory);
+void session_memory_forget(struct session *session);
+/* Asks the front end for what queues wait for, if it is time. */
+void session_ask(struct session *session);
 
 /* ---- listen.c ---- */
 

@@ -23,6 +23,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/virtio_config.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,7 @@
 #define ABSENT 2u
 #define F_PROTOCOL VIREO_FEATURE(VU_F_PROTOCOL_FEATURES_BIT)
 #define F_VERSION_1 VIREO_FEATURE(VIREO_F_VERSION_1_BIT)
+#define F_IOMMU VIREO_FEATURE(VIRTIO_F_ACCESS_PLATFORM)
 #define P(name) (UINT64_C(1) << VU_PROTO_##name##_BIT)
 #define P_ALL                                                                                        \
 	(P(MQ) | P(RARP) | P(REPLY_ACK) | P(MTU) | P(BACKEND_REQ) | P(CONFIG) | P(BACKEND_SEND_FD) | \

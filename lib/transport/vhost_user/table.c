@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/util.h"
 #include "transport/vhost_user/session_internal.h"
+#include "wire/iotlb.h"
 
 #define GATE(feature) (VU_PROTO_##feature##_BIT + 1)
 #define PAYLOAD(bytes) .payload_min_bytes = (bytes), .payload_max_bytes = (bytes)
@@ -11,7 +12,7 @@
 #define REGION_BYTES 40u /* with the padding in front of it */
 
 /*
- * Numbers that are not here (SET_LOG_BASE, IOTLB_MSG, inflight, postcopy, ...) belong to protocol features
+ * Numbers that are not here (SET_LOG_BASE, inflight, postcopy, ...) belong to protocol features
  * which are not offered. SET_LOG_* and VRING_ENDIAN too: their features are not.
  */
 static const struct message_row rows[] = {
@@ -37,6 +38,7 @@ static const struct message_row rows[] = {
 	[VU_SEND_RARP] = { handle_send_rarp, PAYLOAD(8), .gate = GATE(RARP) },
 	[VU_NET_SET_MTU] = { handle_net_set_mtu, PAYLOAD(8), .gate = GATE(MTU) },
 	[VU_SET_BACKEND_REQ_FD] = { handle_set_backend_req_fd, FDS(1, 1), .gate = GATE(BACKEND_REQ) },
+	[VU_IOTLB_MSG] = { handle_iotlb, prepare_iotlb, PAYLOAD(IOTLB_BODY_BYTES), .quiet = QUIET_IOTLB, .replies = true },
 	[VU_GET_CONFIG] = { handle_get_config, .payload_min_bytes = VU_CONFIG_HEADER_BYTES,
 			    .payload_max_bytes = VU_CONFIG_HEADER_BYTES + VU_CONFIG_BYTES_MAX,
 			    .gate = GATE(CONFIG), .replies = true },
