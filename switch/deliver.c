@@ -87,15 +87,16 @@ static void outbox_empty(struct outbox *box)
 	offload_reset(box->forwarder->arena);
 }
 
-/* What a frame's layer 2 carries: the MTU does not count link header and tags. */
+/* What a frame's layer 2 carries, as the receiver gets it: the MTU does not count link header and tags. */
 static uint32_t payload_bytes(const struct vireo_frame *frame)
 {
+	uint32_t bytes = vireo_frame_bytes(frame);
 	uint16_t network = 0;
 
-	headers_link(frame->head, min_u32(frame->len_bytes, VIREO_FRAME_HEAD_BYTES), &network);
+	headers_link(frame->head, vireo_frame_head_bytes(frame), &network);
 	if (!network) /* a second tag, whose end is not in the head */
-		network = frame->len_bytes < TAGGED_TWICE_BYTES ? ETH_BYTES : TAGGED_TWICE_BYTES;
-	return frame->len_bytes - network;
+		network = bytes < TAGGED_TWICE_BYTES ? ETH_BYTES : TAGGED_TWICE_BYTES;
+	return bytes - network;
 }
 
 /* The outbox has room for one. */

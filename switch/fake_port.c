@@ -95,27 +95,35 @@ static void fake_release(void *opaque, unsigned queue)
 	pthread_mutex_unlock(&fake->lock);
 }
 
+/* The pieces, behind their first bytes, for which the head stands. */
 static void copy_out(const struct vireo_frame *frame, uint8_t *dst)
 {
-	uint32_t at = 0;
+	uint32_t at = 0, skip = vireo_frame_skip_bytes(frame), head_bytes = vireo_frame_head_bytes(frame);
+	uint8_t *whole = malloc(frame->len_bytes);
 
+	assert(whole);
 	for (uint32_t i = 0; i < frame->iov_count; i++) {
 		assert(at + frame->iov[i].iov_len <= frame->len_bytes);
-		memcpy(dst + at, frame->iov[i].iov_base, frame->iov[i].iov_len);
+		memcpy(whole + at, frame->iov[i].iov_base, frame->iov[i].iov_len);
 		at += (uint32_t)frame->iov[i].iov_len;
 	}
 	assert(at == frame->len_bytes);
-	memcpy(dst, frame->head, min_u32(at, VIREO_FRAME_HEAD_BYTES));
+	memcpy(dst, frame->head, head_bytes);
+	memcpy(dst + head_bytes, whole + skip, at - skip);
+	free(whole);
 }
 
 static void take_in(struct fake_port *fake, unsigned queue, const struct vireo_frame *frame)
 {
+	struct vireo_frame_offload offload;
 	struct fake_frame *copy;
+	bool moved = vireo_frame_offload_moved(frame, &offload);
 
+	assert(moved);
 	fake->room--;
 	counter_add(&fake->out[queue].frames, 1);
-	counter_add(&fake->out[queue].bytes, frame->len_bytes);
-	copy = frame_new(queue, frame->len_bytes, &frame->offload);
+	counter_add(&fake->out[queue].bytes, vireo_frame_bytes(frame));
+	copy = frame_new(queue, vireo_frame_bytes(frame), &offload);
 	copy_out(frame, copy->data);
 	if (fake->keep)
 		list_add(&fake->got, copy);

@@ -89,12 +89,12 @@ void offload_reset(struct offload_arena *arena)
 
 void offload_linearise(uint8_t *dst, const struct vireo_frame *frame)
 {
-	uint32_t at = min_u32(frame->len_bytes, VIREO_FRAME_HEAD_BYTES), skip = at;
+	uint32_t at = vireo_frame_head_bytes(frame), skip = vireo_frame_skip_bytes(frame), end = vireo_frame_bytes(frame);
 
 	memcpy(dst, frame->head, at);
-	for (uint32_t i = 0; i < frame->iov_count && at < frame->len_bytes; i++) {
+	for (uint32_t i = 0; i < frame->iov_count && at < end; i++) {
 		uint32_t skipped = (uint32_t)min_u64(skip, frame->iov[i].iov_len);
-		uint32_t bytes = (uint32_t)min_u64(frame->iov[i].iov_len - skipped, frame->len_bytes - at);
+		uint32_t bytes = (uint32_t)min_u64(frame->iov[i].iov_len - skipped, end - at);
 
 		memcpy(dst + at, (const uint8_t *)frame->iov[i].iov_base + skipped, bytes);
 		skip -= skipped;
@@ -244,22 +244,24 @@ static int fill_checksum(struct offload_job *job)
 
 int offload_begin(struct offload_job *job, struct offload_arena *arena, const struct vireo_frame *frame)
 {
+	uint32_t bytes = vireo_frame_bytes(frame);
+	struct vireo_frame_offload request;
 	int err;
 
-	if (frame->len_bytes > OFFLOAD_FRAME_BYTES)
+	if (bytes > OFFLOAD_FRAME_BYTES || !vireo_frame_offload_moved(frame, &request))
 		return -EINVAL;
-	if (frame->len_bytes > arena->linear_bytes - arena->linear_used)
+	if (bytes > arena->linear_bytes - arena->linear_used)
 		return -ENOSPC;
 	*job = (struct offload_job){
 		.arena = arena,
-		.request = frame->offload,
+		.request = request,
 		.bytes = arena->linear + arena->linear_used,
-		.frame_bytes = frame->len_bytes,
+		.frame_bytes = bytes,
 	};
 	offload_linearise(job->bytes, frame);
 	err = job->request.gso == VIREO_GSO_NONE ? fill_checksum(job) : begin_cut(job);
 	if (!err)
-		arena->linear_used += frame->len_bytes;
+		arena->linear_used += bytes;
 	return err;
 }
 
@@ -426,6 +428,7 @@ struct vireo_frame *offload_next(struct offload_job *job)
 		return NULL;
 	slot = &job->arena->slots[job->arena->slots_used++];
 	slot->frame.iov = slot->iov;
+	slot->frame.head_bytes = slot->frame.head_skip = 0; /* the edit is in what it is made of */
 	slot->frame.offload = (struct vireo_frame_offload){0};
 	if (job->request.gso == VIREO_GSO_NONE)
 		whole_frame(job, slot);

@@ -55,7 +55,7 @@ int offload_arena_new(unsigned slots, uint32_t linear_bytes, struct offload_aren
 void offload_arena_free(struct offload_arena *arena);    /* takes NULL */
 void offload_reset(struct offload_arena *arena);         /* nobody uses the frames made any more */
 
-/* Makes a private copy and checks it. -ENOSPC: deliver what was made, reset, try again. -EINVAL: its headers lie. */
+/* Makes a private copy, with the frame's edit, and checks it. -ENOSPC: deliver what was made, reset, try again. -EINVAL: its headers lie. */
 int offload_begin(struct offload_job *job, struct offload_arena *arena, const struct vireo_frame *frame);
 /* Whether the arena has room for one more. */
 static inline bool offload_has_slot(const struct offload_arena *arena)
@@ -71,7 +71,8 @@ static inline uint32_t offload_pieces(const struct offload_job *job)
 /* The next frame, which lasts until the reset; NULL: that was all. Needs a slot. */
 struct vireo_frame *offload_next(struct offload_job *job);
 
-/* All of a frame in one piece. The head is the sender's word; the rest is read from the sender's memory, once. */
+/* All of a frame in one piece, vireo_frame_bytes() long. The head is the frame's own;
+ * the rest is read from the sender's memory, once. */
 void offload_linearise(uint8_t *dst, const struct vireo_frame *frame);
 
 /* What a receiver must take to get this frame as it is (VIREO_OFFLOAD_*). */

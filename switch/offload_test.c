@@ -349,45 +349,64 @@ static uint32_t flatten(const struct vireo_frame *frame, uint8_t *dst)
 
 typedef void verifier(struct fixture *x, const uint8_t *bytes, uint32_t len);
 
-static int begin(struct fixture *x, struct offload_job *job, unsigned gso, unsigned segment_bytes, unsigned flags)
+/* A tag more, or one less, than the frame has as it was built. */
+enum edit { AS_IT_IS, TAG_PUSHED, TAG_POPPED };
+
+static int begin_edited(struct offload_arena *arena, struct built *f, struct offload_job *job,
+			const struct vireo_frame_offload *offload, enum edit edit)
 {
-	struct built *f = &x->frame;
 	struct iovec iov[3] = {{f->bytes, 17}, {f->bytes + 17, 40}, {f->bytes + 57, f->len - 57}};
 	struct vireo_frame frame = {
-		.iov = iov, .iov_count = 3, .len_bytes = f->len,
-		.offload = {
-			.gso = (uint8_t)gso, .flags = (uint8_t)flags, .segment_bytes = (uint16_t)segment_bytes,
-			.csum_start = (uint16_t)f->transport,
-			.csum_offset = f->recipe.protocol == 6 ? 16 : 6,
-		},
+		.iov = iov, .iov_count = 3, .len_bytes = f->len, .offload = *offload,
 	};
 
 	memcpy(frame.head, f->bytes, 18);
-	return offload_begin(job, x->arena, &frame);
+	if (edit == TAG_PUSHED)
+		assert_true(vireo_frame_tag_push(&frame, 0x8100, 100));
+	else if (edit == TAG_POPPED)
+		assert_true(vireo_frame_tag_pop(&frame));
+	return offload_begin(job, arena, &frame);
 }
 
-static void cut(struct fixture *x, const struct recipe *recipe, unsigned gso, unsigned segment_bytes,
-		verifier *verify)
+static int begin(struct fixture *x, struct offload_job *job, unsigned gso, unsigned segment_bytes, unsigned flags)
+{
+	const struct vireo_frame_offload offload = {
+		.gso = (uint8_t)gso, .flags = (uint8_t)flags, .segment_bytes = (uint16_t)segment_bytes,
+		.csum_start = (uint16_t)x->frame.transport,
+		.csum_offset = x->frame.recipe.protocol == 6 ? 16 : 6,
+	};
+
+	return begin_edited(x->arena, &x->frame, job, &offload, AS_IT_IS);
+}
+
+static void verify_pieces(struct fixture *x, struct offload_job *job, verifier *verify)
 {
 	uint8_t bytes[70000];
-	struct offload_job job;
 	const struct vireo_frame *piece;
 	uint32_t len;
 
-	build(&x->frame, recipe);
-	x->joined_bytes = x->pieces = 0;
-	offload_reset(x->arena);
-	assert_int_equal(begin(x, &job, gso, segment_bytes, VIREO_FRAME_NEEDS_CSUM), 0);
 	while (true) {
 		if (!offload_has_slot(x->arena))
 			x->arena->slots_used = 0;
-		piece = offload_next(&job);
+		piece = offload_next(job);
 		if (!piece)
 			break;
 		len = flatten(piece, bytes);
 		verify(x, bytes, len);
 		x->pieces++;
 	}
+}
+
+static void cut(struct fixture *x, const struct recipe *recipe, unsigned gso, unsigned segment_bytes,
+		verifier *verify)
+{
+	struct offload_job job;
+
+	build(&x->frame, recipe);
+	x->joined_bytes = x->pieces = 0;
+	offload_reset(x->arena);
+	assert_int_equal(begin(x, &job, gso, segment_bytes, VIREO_FRAME_NEEDS_CSUM), 0);
+	verify_pieces(x, &job, verify);
 }
 
 static void payload_is_whole(const struct fixture *x)
@@ -704,6 +723,48 @@ static void full_arena_says_so(void **state)
 	assert_int_equal(begin(x, &job, VIREO_GSO_TCP4, 1000, 0), 0);
 }
 
+/* ---- edits ---- */
+
+static void frame_is_cut_as_it_is_edited(void **state)
+{
+	static const enum edit edits[] = {TAG_PUSHED, TAG_POPPED};
+	struct fixture *x = *state;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(edits); i++) {
+		bool popped = edits[i] == TAG_POPPED;
+		struct recipe sent_recipe = {.tags = popped, .ip = 4, .protocol = 6, .payload = 5000, .tcp_options = 12};
+		struct recipe got_recipe = sent_recipe;
+		struct built *sent = calloc(1, sizeof(*sent));
+		struct vireo_frame_offload offload = {.gso = VIREO_GSO_TCP4, .flags = VIREO_FRAME_NEEDS_CSUM,
+						      .segment_bytes = 1000, .csum_offset = 16};
+		struct offload_job job;
+
+		assert_non_null(sent);
+		build(sent, &sent_recipe);
+		offload.csum_start = (uint16_t)sent->transport;
+		got_recipe.tags = !popped;
+		build(&x->frame, &got_recipe);
+		x->joined_bytes = x->pieces = 0;
+		offload_reset(x->arena);
+		assert_int_equal(begin_edited(x->arena, sent, &job, &offload, edits[i]), 0);
+		verify_pieces(x, &job, verify_tcp);
+		payload_is_whole(x);
+		assert_int_equal(x->pieces, 5);
+		free(sent);
+	}
+}
+
+static void checksum_inside_an_edit_is_refused(void **state)
+{
+	const struct vireo_frame_offload offload = {.flags = VIREO_FRAME_NEEDS_CSUM, .csum_start = 17};
+	struct recipe recipe = {.ip = 4, .protocol = 6, .payload = 100};
+	struct fixture *x = *state;
+	struct offload_job job;
+
+	build(&x->frame, &recipe);
+	assert_int_equal(begin_edited(x->arena, &x->frame, &job, &offload, TAG_PUSHED), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -722,6 +783,8 @@ int main(void)
 		cmocka_unit_test(lying_udp_length_is_refused_where_it_counts),
 		cmocka_unit_test(noise_does_no_harm),
 		cmocka_unit_test(full_arena_says_so),
+		cmocka_unit_test(frame_is_cut_as_it_is_edited),
+		cmocka_unit_test(checksum_inside_an_edit_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -62,17 +62,18 @@ unsigned store_room(const struct store *store)
 
 bool store_put(struct store *store, const struct vireo_frame *frame)
 {
-	uint32_t bytes = record_bytes(frame->len_bytes), to_end = STORE_BYTES - store->put % STORE_BYTES;
-	uint32_t gap = bytes > to_end ? to_end : 0;
+	uint32_t frame_bytes = vireo_frame_bytes(frame), bytes = record_bytes(frame_bytes);
+	uint32_t to_end = STORE_BYTES - store->put % STORE_BYTES, gap = bytes > to_end ? to_end : 0;
+	struct vireo_frame_offload offload;
 	struct record *record;
 
-	if (frame->len_bytes > STORE_FRAME_BYTES || bytes + gap > bytes_left(store))
+	if (frame_bytes > STORE_FRAME_BYTES || bytes + gap > bytes_left(store) || !vireo_frame_offload_moved(frame, &offload))
 		return false;
 	if (gap)
 		record_at(store, store->put)->bytes = GAP;
 	record = record_at(store, store->put + gap);
-	record->bytes = frame->len_bytes;
-	record->offload = frame->offload;
+	record->bytes = frame_bytes;
+	record->offload = offload;
 	offload_linearise(record->data, frame);
 	store->put += gap + bytes;
 	return true;

@@ -32,7 +32,7 @@ void store_fini(struct store *store); /* takes one that is all zeroes */
 
 /* Who puts. So many frames of any length have room. */
 unsigned store_room(const struct store *store);
-/* False: no room, or longer than any frame. Does not wait, and does not show the frame yet. */
+/* With its edit. False: no room, longer than any frame, or a lying edit. Does not wait, and does not show the frame yet. */
 bool store_put(struct store *store, const struct vireo_frame *frame);
 void store_show(struct store *store);
 

@@ -86,12 +86,58 @@ static void longer_than_any_frame_is_refused(void **state)
 	store_fini(&store);
 }
 
+static void edit_goes_in_with_the_frame(void **state)
+{
+	static const uint8_t tag[] = {0x81, 0x00, 0x00, 0x2a};
+	struct iovec iov[2] = {{bytes, 30}, {bytes + 30, 70}}, seen;
+	struct vireo_frame frame = {.iov = iov, .iov_count = 2, .len_bytes = 100,
+				    .offload = {.flags = VIREO_FRAME_NEEDS_CSUM, .csum_start = 34}};
+	struct vireo_frame out;
+	const uint8_t *copy;
+	struct store store;
+
+	for (uint32_t i = 0; i < 100; i++)
+		bytes[i] = (uint8_t)i;
+	memcpy(frame.head, bytes, VIREO_FRAME_HEAD_BYTES);
+	assert_int_equal(store_init(&store), 0);
+	assert_true(vireo_frame_tag_push(&frame, 0x8100, 0x2a));
+	assert_true(store_put(&store, &frame));
+	assert_true(vireo_frame_tag_pop(&frame)); /* the next receiver's is another */
+	store_show(&store);
+	assert_int_equal(store_see(&store, &out, &seen, 1), 1);
+	copy = seen.iov_base;
+	assert_int_equal(out.len_bytes, 104);
+	assert_int_equal(out.head_bytes | out.head_skip, 0);
+	assert_memory_equal(copy, bytes, 12);
+	assert_memory_equal(copy + 12, tag, sizeof(tag));
+	assert_memory_equal(copy + 16, bytes + 12, 88);
+	assert_memory_equal(out.head, copy, VIREO_FRAME_HEAD_BYTES);
+	assert_int_equal(out.offload.csum_start, 38);
+	store_fini(&store);
+}
+
+static void checksum_inside_an_edit_is_refused(void **state)
+{
+	struct iovec iov = {bytes, 100};
+	struct vireo_frame frame = {.iov = &iov, .iov_count = 1, .len_bytes = 100,
+				    .offload = {.flags = VIREO_FRAME_NEEDS_CSUM, .csum_start = 17}};
+	struct store store;
+
+	assert_int_equal(store_init(&store), 0);
+	assert_true(store_put(&store, &frame));
+	assert_true(vireo_frame_tag_push(&frame, 0x8100, 0x2a));
+	assert_false(store_put(&store, &frame));
+	store_fini(&store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(frames_come_out_as_they_went_in),
 		cmocka_unit_test(full_store_refuses_and_loses_nothing),
 		cmocka_unit_test(longer_than_any_frame_is_refused),
+		cmocka_unit_test(edit_goes_in_with_the_frame),
+		cmocka_unit_test(checksum_inside_an_edit_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

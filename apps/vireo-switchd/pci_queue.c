@@ -197,14 +197,14 @@ static void fill(struct pci_queue *q, struct filling *f, const void *data, size_
 	}
 }
 
-/* Header, the private head, and what follows that in the sender's memory. */
-static void frame_copy(struct pci_queue *q, struct filling *f, const struct vireo_frame *frame)
+/* Header, the private head with its edit, and what follows that in the sender's memory. */
+static void frame_copy(struct pci_queue *q, struct filling *f, const struct vireo_frame *frame,
+		       const struct virtio_net_header *header)
 {
-	const struct virtio_net_header header = net_header_build(&frame->offload);
-	size_t skip = min_u32(frame->len_bytes, VIREO_FRAME_HEAD_BYTES);
+	size_t skip = vireo_frame_skip_bytes(frame);
 
-	fill(q, f, &header, sizeof(header));
-	fill(q, f, frame->head, skip);
+	fill(q, f, header, sizeof(*header));
+	fill(q, f, frame->head, vireo_frame_head_bytes(frame));
 	for (uint32_t i = 0; i < frame->iov_count; i++) {
 		const struct iovec *piece = &frame->iov[i];
 		size_t cut = piece->iov_len < skip ? piece->iov_len : skip;
@@ -214,14 +214,26 @@ static void frame_copy(struct pci_queue *q, struct filling *f, const struct vire
 	}
 }
 
+static uint64_t slots_needed(const struct pci_queue *q, const struct vireo_frame *frame)
+{
+	uint64_t total_bytes = (uint64_t)NET_HDR_BYTES + vireo_frame_bytes(frame);
+
+	return (total_bytes + q->s.buffer_bytes - 1) / q->s.buffer_bytes;
+}
+
 /* 1: it is on its way, 0: not (counted). */
 static int frame_send(struct pci_queue *q, const struct vireo_frame *frame)
 {
-	uint64_t total_bytes = (uint64_t)NET_HDR_BYTES + frame->len_bytes;
-	uint64_t slots = (total_bytes + q->s.buffer_bytes - 1) / q->s.buffer_bytes;
+	uint64_t slots = slots_needed(q, frame);
 	bool table = q->s.indirect && slots > 1;
+	struct vireo_frame_offload offload;
+	struct virtio_net_header header;
 	struct filling f = {.count = 0};
 
+	if (!vireo_frame_offload_moved(frame, &offload)) {
+		counter_add(&q->out.offload_refused, 1);
+		return 0;
+	}
 	if (slots > FRAME_PIECES_MAX || slots > vireo_driver_ring_size(q->s.tx)) {
 		counter_add(&q->out.too_long, 1);
 		return 0;
@@ -230,13 +242,14 @@ static int frame_send(struct pci_queue *q, const struct vireo_frame *frame)
 		counter_add(&q->out.no_buffer, 1);
 		return 0;
 	}
-	frame_copy(q, &f, frame);
+	header = net_header_build(&offload);
+	frame_copy(q, &f, frame, &header);
 	if (vireo_driver_ring_add(q->s.tx, f.iov, f.count, 0, table, (void *)((uintptr_t)f.first + 1))) {
 		counter_add(&q->out.error, 1); /* our own mistake: the ring was whole a moment ago */
 		return 0;
 	}
 	counter_add(&q->out.frames, 1);
-	counter_add(&q->out.bytes, frame->len_bytes);
+	counter_add(&q->out.bytes, vireo_frame_bytes(frame));
 	return 1;
 }
 

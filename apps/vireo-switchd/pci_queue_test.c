@@ -395,6 +395,70 @@ static void an_offload_is_passed_on(void **state)
 	assert_int_equal(le16(header.gso_size), 1448);
 }
 
+/* What the card sends next, in one piece, behind its header. */
+static uint32_t card_bytes(struct virtio_net_header *ret_header, uint8_t *ret)
+{
+	struct iovec pieces[PIECES_MAX];
+	struct vireo_chain chain;
+	uint32_t at = 0;
+
+	pci_queue_flush(&card.queue);
+	assert_int_equal(ring_pop(card.tx.device, &chain, 1, pieces, PIECES_MAX), 1);
+	for (uint32_t i = 0; i < chain.readable_count; i++) {
+		memcpy(ret + at, chain.iov[i].iov_base, chain.iov[i].iov_len);
+		at += (uint32_t)chain.iov[i].iov_len;
+	}
+	ring_push(card.tx.device, &chain, NULL, 1);
+	ring_publish(card.tx.device);
+	memcpy(ret_header, ret, NET_HDR_BYTES);
+	memmove(ret, ret + NET_HDR_BYTES, at - NET_HDR_BYTES);
+	return at - NET_HDR_BYTES;
+}
+
+/* With it the frame is longer than a buffer. */
+static void an_edit_is_applied(void **state)
+{
+	static const uint8_t tag[] = {0x81, 0x00, 0x00, 0x2a};
+	enum { BYTES = BUFFER_BYTES - NET_HDR_BYTES };
+	uint8_t data[BYTES], sent[2 * BUFFER_BYTES];
+	struct iovec iov[] = {{data, 15}, {data + 15, BYTES - 15}};
+	struct vireo_frame frame = {.iov = iov, .iov_count = 2, .len_bytes = BYTES,
+				    .offload = {.flags = VIREO_FRAME_NEEDS_CSUM, .csum_start = 34, .csum_offset = 16}};
+	struct vireo_frame *list[] = {&frame};
+	struct virtio_net_header header;
+
+	for (unsigned i = 0; i < sizeof(data); i++)
+		data[i] = pattern(i);
+	memcpy(frame.head, data, VIREO_FRAME_HEAD_BYTES);
+	assert_true(vireo_frame_tag_push(&frame, 0x8100, 0x2a));
+	assert_int_equal(pci_queue_deliver(&card.queue, list, 1), 1);
+	assert_int_equal(card_bytes(&header, sent), BYTES + 4);
+	assert_memory_equal(sent, data, 12);
+	assert_memory_equal(sent + 12, tag, sizeof(tag));
+	assert_memory_equal(sent + 16, data + 12, BYTES - 12);
+	assert_int_equal(le16(header.csum_start), 38);
+	assert_int_equal(stats(true).bytes, BYTES + 4);
+	assert_true(vireo_frame_tag_pop(&frame));
+	assert_int_equal(pci_queue_deliver(&card.queue, list, 1), 1);
+	assert_int_equal(card_bytes(&header, sent), BYTES);
+	assert_memory_equal(sent, data, BYTES);
+	assert_int_equal(le16(header.csum_start), 34);
+}
+
+static void a_checksum_inside_an_edit_is_refused(void **state)
+{
+	uint8_t data[60] = {0};
+	struct iovec iov = {data, sizeof(data)};
+	struct vireo_frame frame = {.iov = &iov, .iov_count = 1, .len_bytes = sizeof(data),
+				    .offload = {.flags = VIREO_FRAME_NEEDS_CSUM, .csum_start = 17}};
+	struct vireo_frame *list[] = {&frame};
+
+	assert_int_equal(pci_queue_deliver(&card.queue, list, 1), 1);
+	assert_true(vireo_frame_tag_push(&frame, 0x8100, 0x2a));
+	assert_int_equal(pci_queue_deliver(&card.queue, list, 1), 0);
+	assert_int_equal(stats(true).offload_refused, 1);
+}
+
 static void a_full_ring_loses_the_frame_and_says_so(void **state)
 {
 	struct virtio_net_header header = {0};
@@ -450,6 +514,8 @@ int main(void)
 		TEST(a_card_that_breaks_its_ring_is_dead),
 		TEST(frames_are_copied_into_the_cards_buffers),
 		TEST(an_offload_is_passed_on),
+		TEST(an_edit_is_applied),
+		TEST(a_checksum_inside_an_edit_is_refused),
 		TEST(a_full_ring_loses_the_frame_and_says_so),
 		TEST(a_frame_longer_than_any_table_is_too_long),
 		TEST(a_card_that_breaks_its_transmit_ring_is_dead),

@@ -31,7 +31,7 @@ static int null_deliver(void *opaque, unsigned queue, struct vireo_frame *const 
 	uint64_t bytes = 0;
 
 	for (unsigned i = 0; i < count; i++)
-		bytes += frames[i]->len_bytes;
+		bytes += vireo_frame_bytes(frames[i]);
 	counter_add(&null->stats.frames, count);
 	counter_add(&null->stats.bytes, bytes);
 	return (int)count;

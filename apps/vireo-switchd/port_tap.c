@@ -13,6 +13,7 @@
 #include "base/util.h"
 #include "port.h"
 #include "tap_device.h"
+#include "tap_frame.h"
 #include "vireo/memory.h"
 #include "wire/virtio_net.h"
 #include <errno.h>
@@ -27,9 +28,7 @@
 #include <unistd.h>
 
 #define TAP_BURST 32u
-#define TAP_FRAME_BYTES (65536u + 256u) /* the largest GSO frame is 64 KiB and a link header */
 #define TAP_BUFFER_BYTES (NET_HDR_BYTES + TAP_FRAME_BYTES)
-#define TAP_PIECES 256u /* more pieces are first laid together */
 
 struct tap_queue {
 	int fd;
@@ -129,42 +128,6 @@ static bool tap_kick_enable(void *opaque, unsigned queue, bool on)
 
 /* ---- out ---- */
 
-/*
- * Lays the frame into out[1..]: first the private head, then the rest. Returns the number of pieces, or 0: it
- * does not fit.
- */
-static unsigned pieces_of(struct tap_queue *q, struct vireo_frame *frame, struct iovec *out)
-{
-	uint32_t skip = min_u32(frame->len_bytes, VIREO_FRAME_HEAD_BYTES), at = 0;
-	bool bounce = frame->iov_count > TAP_PIECES - 2;
-	unsigned n = 2;
-
-	if (bounce && !q->bounce)
-		q->bounce = malloc(TAP_FRAME_BYTES);
-	if (bounce && (!q->bounce || frame->len_bytes > TAP_FRAME_BYTES))
-		return 0;
-	out[1] = (struct iovec){frame->head, skip};
-	for (uint32_t i = 0; i < frame->iov_count; i++) {
-		struct iovec piece = frame->iov[i];
-		size_t cut = piece.iov_len < skip ? piece.iov_len : skip;
-
-		skip -= (uint32_t)cut;
-		piece.iov_base = (uint8_t *)piece.iov_base + cut;
-		piece.iov_len -= cut;
-		if (!piece.iov_len)
-			continue;
-		if (!bounce) {
-			out[n++] = piece;
-			continue;
-		}
-		memcpy(q->bounce + at, piece.iov_base, piece.iov_len);
-		at += (uint32_t)piece.iov_len;
-	}
-	if (bounce)
-		out[n++] = (struct iovec){q->bounce, at};
-	return n;
-}
-
 static void count_refusal(struct tap_queue *q, int err)
 {
 	if (err == EAGAIN || err == ENOBUFS || err == ENOMEM)
@@ -175,36 +138,48 @@ static void count_refusal(struct tap_queue *q, int err)
 		counter_add(&q->out.error, 1);
 }
 
+static void count_unlaid(struct tap_queue *q, int err)
+{
+	if (err == -EMSGSIZE)
+		counter_add(&q->out.too_long, 1);
+	else if (err == -EINVAL)
+		counter_add(&q->out.offload_refused, 1);
+	else
+		counter_add(&q->out.no_buffer, 1);
+}
+
+/* True: it went; else it is counted. */
+static bool tap_send(struct tap_queue *q, const struct vireo_frame *frame)
+{
+	struct tap_frame out;
+	int err = tap_frame_lay(&out, frame, &q->bounce);
+	ssize_t n;
+
+	if (err) {
+		count_unlaid(q, err);
+		return false;
+	}
+	n = writev(q->fd, out.iov, (int)out.pieces);
+	if (unlikely(n < 0 && errno == EFAULT)) { /* pages that the guest has never touched: see vireo/memory.h */
+		vireo_memory_touch(out.iov, out.pieces);
+		n = writev(q->fd, out.iov, (int)out.pieces);
+	}
+	if (n < 0) {
+		count_refusal(q, errno);
+		return false;
+	}
+	counter_add(&q->out.frames, 1);
+	counter_add(&q->out.bytes, vireo_frame_bytes(frame));
+	return true;
+}
+
 static int tap_deliver(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
 {
 	struct tap_port *tap = opaque;
-	struct tap_queue *q = &tap->queues[queue];
-	struct iovec iov[TAP_PIECES];
 	int sent = 0;
 
-	for (unsigned i = 0; i < count; i++) {
-		struct virtio_net_header header = net_header_build(&frames[i]->offload);
-		unsigned pieces = pieces_of(q, frames[i], iov);
-		ssize_t n;
-
-		if (!pieces) {
-			counter_add(&q->out.too_long, 1);
-			continue;
-		}
-		iov[0] = (struct iovec){&header, sizeof(header)};
-		n = writev(q->fd, iov, (int)pieces);
-		if (unlikely(n < 0 && errno == EFAULT)) { /* pages that the guest has never touched: see vireo/memory.h */
-			vireo_memory_touch(iov, pieces);
-			n = writev(q->fd, iov, (int)pieces);
-		}
-		if (n < 0) {
-			count_refusal(q, errno);
-			continue;
-		}
-		counter_add(&q->out.frames, 1);
-		counter_add(&q->out.bytes, frames[i]->len_bytes);
-		sent++;
-	}
+	for (unsigned i = 0; i < count; i++)
+		sent += tap_send(&tap->queues[queue], frames[i]);
 	return sent;
 }
 

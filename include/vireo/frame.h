@@ -57,7 +57,7 @@ struct vireo_frame {
 	 * The edit: what the next receiver gets is head_bytes of `head` in place of the first head_skip bytes of the pieces. Both
 	 * 0: no edit, the head is as long as what it replaces. A frame may have another edit for each receiver, one after the
 	 * other; set by vireo_frame_tag_push() and vireo_frame_tag_pop(). vireo_net_receive_deliver() applies it while
-	 * it copies; the offload stays that of the pieces, and is moved with the edit there.
+	 * it copies, as every receiver must; the offload stays that of the pieces, and is moved there by vireo_frame_offload_moved().
 	 */
 	uint8_t head_bytes, head_skip;
 	struct vireo_frame_offload offload;
@@ -73,24 +73,55 @@ struct vireo_frame {
 	uint32_t reserved[3];
 };
 
+/* ---- for receivers: what they get is vireo_frame_head_bytes() of `head`, then the pieces without their first bytes ---- */
+
 /* Returns how long the frame is for its next receiver. */
 static inline uint32_t vireo_frame_bytes(const struct vireo_frame *frame)
 {
 	return frame->len_bytes - frame->head_skip + frame->head_bytes;
 }
 
+/* Returns how many of the pieces' first bytes the head stands for. */
+static inline uint32_t vireo_frame_skip_bytes(const struct vireo_frame *frame)
+{
+	return frame->len_bytes < VIREO_FRAME_HEAD_BYTES ? frame->len_bytes : VIREO_FRAME_HEAD_BYTES;
+}
+
 /* Returns how many bytes of `head` are valid. */
 static inline uint32_t vireo_frame_head_bytes(const struct vireo_frame *frame)
 {
-	if (frame->head_skip)
-		return frame->head_bytes;
-	return frame->len_bytes < VIREO_FRAME_HEAD_BYTES ? frame->len_bytes : VIREO_FRAME_HEAD_BYTES;
+	return frame->head_skip ? frame->head_bytes : vireo_frame_skip_bytes(frame);
 }
+
+/*
+ * The offload of what the receiver gets: the frame's, to where an edit has moved what it is about. False: the checksum begins
+ * inside what the edit replaces, and has no place any more. Only who lies about its frame asks for that; it is dropped.
+ */
+static inline bool vireo_frame_offload_moved(const struct vireo_frame *frame, struct vireo_frame_offload *ret_offload)
+{
+	struct vireo_frame_offload offload = frame->offload;
+	int by = frame->head_bytes - frame->head_skip;
+
+	if (offload.flags & VIREO_FRAME_NEEDS_CSUM) {
+		if (offload.csum_start < frame->head_skip || offload.csum_start + by > UINT16_MAX)
+			return false;
+		offload.csum_start = (uint16_t)(offload.csum_start + by);
+	}
+	/* A hint: one that makes no sense is not given. */
+	if (offload.header_bytes >= frame->head_skip && offload.header_bytes + by <= UINT16_MAX)
+		offload.header_bytes = (uint16_t)(offload.header_bytes + by);
+	else
+		offload.header_bytes = 0;
+	*ret_offload = offload;
+	return true;
+}
+
+/* ---- edits ---- */
 
 /* Now `bytes` long. An edit that takes back another one is none, if the frame is as long as it was: the head says the rest. */
 static inline void vireo_frame_head_bytes_set(struct vireo_frame *frame, uint32_t bytes)
 {
-	uint32_t skip = frame->len_bytes < VIREO_FRAME_HEAD_BYTES ? frame->len_bytes : VIREO_FRAME_HEAD_BYTES;
+	uint32_t skip = vireo_frame_skip_bytes(frame);
 
 	frame->head_bytes = (uint8_t)(bytes == skip ? 0 : bytes);
 	frame->head_skip = (uint8_t)(bytes == skip ? 0 : skip);

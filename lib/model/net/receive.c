@@ -28,22 +28,11 @@ static uint32_t receive_frame_max(const struct net_queue *q, const struct vireo_
 	return __atomic_load_n(&q->frame_bytes_max, __ATOMIC_RELAXED) + (tagged ? NET_VLAN_BYTES : 0);
 }
 
-/*
- * A checksum that begins inside what an edit replaces has no place in what comes of it: only who lies about its frame asks for
- * that.
- */
-static bool receive_offload_moves(const struct vireo_frame *frame)
-{
-	uint32_t start = frame->offload.csum_start;
-
-	if (!(frame->offload.flags & VIREO_FRAME_NEEDS_CSUM))
-		return true;
-	return start >= frame->head_skip && start + frame->head_bytes <= UINT16_MAX;
-}
-
 static __attribute__((noinline)) bool receive_offload_taken(const struct net_queue *q, const struct vireo_frame *frame)
 {
-	return !(net_offloads_needed(&frame->offload) & ~q->offloads) && receive_offload_moves(frame);
+	struct vireo_frame_offload moved;
+
+	return !(net_offloads_needed(&frame->offload) & ~q->offloads) && vireo_frame_offload_moved(frame, &moved);
 }
 
 static bool receive_wanted(const struct vireo_net *net, struct net_queue *q, const struct vireo_frame *frame)
@@ -67,29 +56,16 @@ static bool receive_wanted(const struct vireo_net *net, struct net_queue *q, con
 
 /* ---- copying ---- */
 
-/* To where an edit has moved what it is about. header_bytes is a hint: one that makes no sense is not given. */
-static void receive_offload_move(const struct vireo_frame *frame, struct vireo_frame_offload *offload)
-{
-	int by = frame->head_bytes - frame->head_skip;
-
-	if (offload->flags & VIREO_FRAME_NEEDS_CSUM)
-		offload->csum_start = (uint16_t)(offload->csum_start + by);
-	if (offload->header_bytes >= frame->head_skip && offload->header_bytes + by <= UINT16_MAX)
-		offload->header_bytes = (uint16_t)(offload->header_bytes + by);
-	else
-		offload->header_bytes = 0;
-}
-
 /* Only what the driver accepted is said: 5.1.6.4.1. The rest of the offload was compared with q->offloads
  * before. */
 static __attribute__((noinline)) struct virtio_net_header receive_header_offload(const struct net_queue *q,
 										 const struct vireo_frame *frame)
 {
-	struct vireo_frame_offload offload = frame->offload;
+	struct vireo_frame_offload offload = {0};
 
+	vireo_frame_offload_moved(frame, &offload); /* it has passed receive_wanted() */
 	if (!q->guest_csum)
 		offload.flags &= (uint8_t)~VIREO_FRAME_DATA_VALID;
-	receive_offload_move(frame, &offload);
 	return net_header_build(&offload);
 }
 
@@ -137,7 +113,7 @@ static struct receive_source receive_source_of(const struct vireo_frame *frame)
 {
 	struct receive_source source = {
 		.head = frame->head,
-		.head_left = min_u32(frame->len_bytes, VIREO_FRAME_HEAD_BYTES),
+		.head_left = vireo_frame_skip_bytes(frame),
 		.rest = vireo_cursor_of(frame->iov, frame->iov_count),
 	};
 

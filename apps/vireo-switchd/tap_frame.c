@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tap_frame.h"
+#include "vireo/cursor.h"
+#include <errno.h>
+#include <stdlib.h>
+
+/* What follows the head, piece by piece. */
+static unsigned lay_pieces(struct iovec *out, const struct vireo_frame *frame)
+{
+	uint32_t skip = vireo_frame_skip_bytes(frame);
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < frame->iov_count; i++) {
+		struct iovec piece = frame->iov[i];
+		uint32_t cut = piece.iov_len < skip ? (uint32_t)piece.iov_len : skip;
+
+		skip -= cut;
+		piece.iov_base = (uint8_t *)piece.iov_base + cut;
+		piece.iov_len -= cut;
+		if (piece.iov_len)
+			out[n++] = piece;
+	}
+	return n;
+}
+
+/* The same, laid together. 1 or -errno. */
+static int lay_together(struct iovec *out, const struct vireo_frame *frame, uint8_t **bounce)
+{
+	struct vireo_cursor rest = vireo_cursor_of(frame->iov, frame->iov_count);
+	uint32_t skip = vireo_frame_skip_bytes(frame);
+
+	if (frame->len_bytes > TAP_FRAME_BYTES)
+		return -EMSGSIZE;
+	if (!*bounce)
+		*bounce = malloc(TAP_FRAME_BYTES);
+	if (!*bounce)
+		return -ENOMEM;
+	vireo_cursor_skip(&rest, skip);
+	vireo_cursor_take(&rest, *bounce, frame->len_bytes - skip);
+	*out = (struct iovec){*bounce, frame->len_bytes - skip};
+	return 1;
+}
+
+int tap_frame_lay(struct tap_frame *out, const struct vireo_frame *frame, uint8_t **bounce)
+{
+	struct vireo_frame_offload offload;
+	int n;
+
+	if (!vireo_frame_offload_moved(frame, &offload))
+		return -EINVAL;
+	out->header = net_header_build(&offload);
+	out->iov[0] = (struct iovec){&out->header, sizeof(out->header)};
+	out->iov[1] = (struct iovec){(void *)(uintptr_t)frame->head, vireo_frame_head_bytes(frame)};
+	if (frame->iov_count > TAP_PIECES - 2)
+		n = lay_together(&out->iov[2], frame, bounce);
+	else
+		n = (int)lay_pieces(&out->iov[2], frame);
+	if (n < 0)
+		return n;
+	out->pieces = 2 + (unsigned)n;
+	return 0;
+}
