@@ -140,10 +140,12 @@ struct vireo_device_config {
 	 * The device may complete chains in another order than it popped them (as disks do). What follows when a process that serves it
 	 * is killed, and another one goes on:
 	 * false: the place in the ring says all. Chains that were in flight there are popped again.
-	 * true, VDUSE: a ledger in state_folder has what was in flight. The successor pops those chains first, in the order of their
-	 * first pop, and each chain is completed once; what it did to the medium may be done twice.
-	 * true, vhost-user and CUSE: no ledger. A queue in which chains wait, and that has carried something before, starts only where
-	 * it was stopped in the same session. Else it stands still, a line of log says so, and the driver has to reset the device.
+	 * true, and there is a ledger of what was in flight: the successor pops those chains first, in the order of their first pop, and
+	 * each chain is completed once; what it did to the medium may be done twice. Over VDUSE the ledger lies in state_folder;
+	 * over vhost-user in memory that the front end keeps, if it has negotiated INFLIGHT_SHMFD (QEMU: vhost-user-blk and -scsi).
+	 * true, and there is none (CUSE; other front ends): a queue in which chains wait, and that has carried something before,
+	 * starts only where it was stopped in the same session. Else it stands still, a line of log says so, and the driver has to
+	 * reset the device.
 	 */
 	bool out_of_order;
 	/*

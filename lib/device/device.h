@@ -137,6 +137,7 @@ size_t device_queue_record_bytes(const struct vireo_device *device, uint32_t siz
  * the device's order. What is in it holds, until the driver resets the device.
  */
 int device_queue_inflight_set(struct vireo_device *device, uint32_t index, void *region, uint32_t entries);
+size_t device_queue_inflight_bytes(const struct vireo_device *device, uint32_t entries); /* of one for rings of the agreed format */
 /* Needs no quiet. */
 int device_queue_enable(struct vireo_device *device, uint32_t index, bool on);
 /* Quiet. Stops the queue (until the next kick_set) and tells where it stands. */

@@ -67,6 +67,7 @@ struct vireo_queue {
 	void *record; /* of a packed ring, see device_queue_record_set() */
 	void *region; /* of a ledger: there, or device_queue_inflight_set() */
 	uint32_t region_entries;
+	bool region_ours; /* the queue has run with it */
 	struct ring_ledger *ledger; /* while it runs, if there is a region */
 
 	/* Control thread. */

@@ -264,6 +264,7 @@ static void queue_run(struct vireo_queue *queue)
 	struct vireo_device *device = queue->device;
 
 	queue->running = queue->ran = true;
+	queue->region_ours = queue->region;
 	ring_kick_enable(queue->ring, true);
 	queue_signal(queue);
 	log_debug(&device->log, "%s: queue %u started, %u entries, base %#x", device->name, queue->index,
@@ -280,6 +281,8 @@ static int queue_witness(struct vireo_queue *queue, struct ring_setup *setup, co
 	int r = 0;
 
 	*why = "no memory for what is in flight";
+	if (queue->region_ours && !queue->sure && !queue->owes)
+		ring_ledger_clear(queue->region); /* of a ring that the driver has set up anew since, and that owes nothing */
 	if (queue->region)
 		r = ring_ledger_new(queue->region, setup->packed, queue->region_entries, &queue->ledger);
 	if (queue->ledger)

@@ -221,6 +221,7 @@ int device_queue_record_set(struct vireo_device *device, uint32_t index, void *r
 		ring_ledger_clear(record);
 	else if (record && !again)
 		ring_record_clear(record);
+	queue->region_ours = false; /* the caller knows */
 	if (device->out_of_order)
 		return device_queue_inflight_set(device, index, record, queue->size);
 	queue->record = record;
@@ -233,12 +234,18 @@ size_t device_queue_record_bytes(const struct vireo_device *device, uint32_t siz
 	return device->out_of_order ? ring_ledger_bytes(true, size) : ring_record_bytes(size);
 }
 
+size_t device_queue_inflight_bytes(const struct vireo_device *device, uint32_t entries)
+{
+	return ring_ledger_bytes(device_accepted(device, VIREO_F_RING_PACKED_BIT), entries);
+}
+
 int device_queue_inflight_set(struct vireo_device *device, uint32_t index, void *region, uint32_t entries)
 {
 	struct vireo_queue *queue = queue_quiet(device, index);
 
 	if (!queue)
 		return -EINVAL;
+	queue->region_ours = queue->region_ours && region == queue->region && entries == queue->region_entries;
 	queue->region = region;
 	queue->region_entries = entries;
 	return 0;

@@ -32,6 +32,7 @@ _Static_assert(sizeof(struct vu_vring_state) == 8, "vring state description");
 _Static_assert(sizeof(struct vu_vring_addr) == 40, "vring address description");
 _Static_assert(sizeof(struct wire_region) == 32, "memory region description");
 _Static_assert(sizeof(struct wire_mem_region) == 40, "single memory region description");
+_Static_assert(sizeof(struct vu_inflight) == VU_INFLIGHT_PADDED_BYTES, "inflight description");
 _Static_assert(sizeof(struct vu_config) == VU_CONFIG_HEADER_BYTES, "virtio device config space");
 
 static int refuse(const char **why, const char *reason)
@@ -170,6 +171,23 @@ int vu_parse_config(const void *payload, uint32_t bytes, struct vu_config *ret, 
 	return 0;
 }
 
+int vu_parse_inflight(const void *payload, uint32_t bytes, struct vu_inflight *ret, const char **why)
+{
+	struct vu_inflight inflight = { 0 };
+
+	if (bytes != VU_INFLIGHT_BYTES && bytes != VU_INFLIGHT_PADDED_BYTES)
+		return refuse(why, "payload is not an in-flight description");
+	memcpy(&inflight, payload, VU_INFLIGHT_BYTES);
+	*ret = inflight;
+	return 0;
+}
+
+void vu_build_inflight(const struct vu_inflight *inflight, uint8_t payload[VU_INFLIGHT_PADDED_BYTES])
+{
+	memset(payload, 0, VU_INFLIGHT_PADDED_BYTES);
+	memcpy(payload, inflight, VU_INFLIGHT_BYTES);
+}
+
 const char *vu_request_name(uint32_t request)
 {
 	static const char *const names[] = {
@@ -198,6 +216,8 @@ const char *vu_request_name(uint32_t request)
 		[VU_SET_VRING_ENDIAN] = "SET_VRING_ENDIAN",
 		[VU_GET_CONFIG] = "GET_CONFIG",
 		[VU_SET_CONFIG] = "SET_CONFIG",
+		[VU_GET_INFLIGHT_FD] = "GET_INFLIGHT_FD",
+		[VU_SET_INFLIGHT_FD] = "SET_INFLIGHT_FD",
 		[VU_RESET_DEVICE] = "RESET_DEVICE",
 		[VU_GET_MAX_MEM_SLOTS] = "GET_MAX_MEM_SLOTS",
 		[VU_ADD_MEM_REG] = "ADD_MEM_REG",

@@ -36,6 +36,8 @@ enum vu_request {
 	VU_SET_VRING_ENDIAN = 23,
 	VU_GET_CONFIG = 24,
 	VU_SET_CONFIG = 25,
+	VU_GET_INFLIGHT_FD = 31,
+	VU_SET_INFLIGHT_FD = 32,
 	VU_RESET_DEVICE = 34,
 	VU_GET_MAX_MEM_SLOTS = 36,
 	VU_ADD_MEM_REG = 37,
@@ -66,6 +68,7 @@ enum vu_backend_request {
 #define VU_PROTO_BACKEND_REQ_BIT 5
 #define VU_PROTO_CONFIG_BIT 9
 #define VU_PROTO_BACKEND_SEND_FD_BIT 10
+#define VU_PROTO_INFLIGHT_SHMFD_BIT 12
 #define VU_PROTO_RESET_DEVICE_BIT 13
 #define VU_PROTO_CONFIGURE_MEM_SLOTS_BIT 15
 #define VU_PROTO_STATUS_BIT 16
@@ -114,6 +117,15 @@ struct vu_config { /* followed by `bytes` bytes */
 #define VU_CONFIG_FLAG_WRITABLE 0u
 #define VU_CONFIG_FLAG_MIGRATION 1u
 
+struct vu_inflight {
+	uint64_t mmap_bytes;
+	uint64_t mmap_offset;
+	uint16_t num_queues;
+	uint16_t queue_size;
+};
+#define VU_INFLIGHT_BYTES	 20u
+#define VU_INFLIGHT_PADDED_BYTES 24u /* as compilers lay it out, and QEMU sends and expects it */
+
 #define VU_PAYLOAD_BYTES_MAX 4096u /* larger is a lie in every message */
 #define VU_FDS_MAX 8u
 
@@ -136,6 +148,10 @@ int vu_parse_mem_region(const void *payload, uint32_t bytes, struct vu_region *r
 /* *ret_data points into payload. */
 int vu_parse_config(const void *payload, uint32_t bytes, struct vu_config *ret, const uint8_t **ret_data,
 		    const char **why);
+
+int vu_parse_inflight(const void *payload, uint32_t bytes, struct vu_inflight *ret, const char **why);
+/* For a reply; what follows VU_INFLIGHT_BYTES is zero. */
+void vu_build_inflight(const struct vu_inflight *inflight, uint8_t payload[VU_INFLIGHT_PADDED_BYTES]);
 
 const char *vu_request_name(uint32_t request); /* "SET_FEATURES", or "message N" as "unknown" */
 

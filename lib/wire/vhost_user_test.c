@@ -335,7 +335,7 @@ static void config_message_with_unknown_flags_is_refused(void **state)
 static void parse_everything(const uint8_t *data, uint32_t bytes, uint8_t result[1024])
 {
 	struct results {
-		int errors[8];
+		int errors[9];
 		struct vu_header header;
 		uint64_t u64;
 		struct vu_vring_state vring_state;
@@ -346,6 +346,7 @@ static void parse_everything(const uint8_t *data, uint32_t bytes, uint8_t result
 		unsigned count;
 		struct vu_config config;
 		const uint8_t *config_data;
+		struct vu_inflight inflight;
 	} r;
 	struct vu_vring_fd fd = { 0 }; /* has padding, which need not be the same twice */
 	const char *why;
@@ -362,6 +363,7 @@ static void parse_everything(const uint8_t *data, uint32_t bytes, uint8_t result
 	r.errors[5] = vu_parse_mem_table(data, bytes, r.regions, &r.count, &why);
 	r.errors[6] = vu_parse_mem_region(data, bytes, &r.region, &why);
 	r.errors[7] = vu_parse_config(data, bytes, &r.config, &r.config_data, &why);
+	r.errors[8] = vu_parse_inflight(data, bytes, &r.inflight, &why);
 	memset(result, 0, 1024);
 	memcpy(result, &r, sizeof(r));
 }
@@ -393,6 +395,35 @@ static void parsers_are_pure_and_stay_inside_their_payload(void **state)
 	}
 }
 
+/* QEMU sends, and expects, what its compiler lays out; the specification's table ends before the padding. */
+static void in_flight_description_is_of_either_length(void **state)
+{
+	const struct vu_inflight told = { 4096, 64, 3, 128 };
+	uint8_t payload[VU_INFLIGHT_PADDED_BYTES];
+	struct vu_inflight back;
+	const char *why;
+
+	memset(payload, 0xff, sizeof(payload));
+	vu_build_inflight(&told, payload);
+	for (uint32_t bytes = 0; bytes <= sizeof(payload); bytes++) {
+		struct payload p = payload_of(payload, sizeof(payload), bytes);
+		int r = vu_parse_inflight(p.data, bytes, &back, &why);
+
+		free(p.allocation);
+		if (bytes != VU_INFLIGHT_BYTES && bytes != VU_INFLIGHT_PADDED_BYTES) {
+			assert_int_equal(r, -EINVAL);
+			continue;
+		}
+		assert_int_equal(r, 0);
+		assert_int_equal(back.mmap_bytes, 4096);
+		assert_int_equal(back.mmap_offset, 64);
+		assert_int_equal(back.num_queues, 3);
+		assert_int_equal(back.queue_size, 128);
+	}
+	for (unsigned i = VU_INFLIGHT_BYTES; i < sizeof(payload); i++)
+		assert_int_equal(payload[i], 0);
+}
+
 static void requests_have_names(void **state)
 {
 	assert_string_equal(vu_request_name(VU_SET_FEATURES), "SET_FEATURES");
@@ -411,6 +442,7 @@ int main(void)
 		cmocka_unit_test(header_with_reserved_flags_is_refused),
 		cmocka_unit_test(payload_that_is_too_long_is_refused),
 		cmocka_unit_test(u64_has_exactly_8_bytes),
+		cmocka_unit_test(in_flight_description_is_of_either_length),
 		cmocka_unit_test(vring_state_has_exactly_8_bytes),
 		cmocka_unit_test(vring_address_has_exactly_40_bytes),
 		cmocka_unit_test(vring_address_with_reserved_flags_is_refused),

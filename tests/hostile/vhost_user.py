@@ -15,6 +15,7 @@ from peer import F_ACCESS_PLATFORM, F_MRG_RXBUF, F_VERSION_1, GPA, Closed, Peer,
  SEND_RARP, NET_SET_MTU, SET_BACKEND_REQ_FD) = range(8, 22)
 IOTLB_MSG = 22
 GET_CONFIG, SET_CONFIG = 24, 25
+GET_INFLIGHT_FD, SET_INFLIGHT_FD = 31, 32
 RESET_DEVICE = 34
 GET_MAX_MEM_SLOTS, ADD_MEM_REG, REM_MEM_REG, SET_STATUS, GET_STATUS = range(36, 41)
 
@@ -22,9 +23,9 @@ VERSION, REPLY, NEED_REPLY = 1, 4, 8
 F_PROTOCOL = 1 << 30
 
 P_MQ, P_RARP, P_REPLY_ACK, P_MTU, P_BACKEND_REQ, P_CONFIG = 1 << 0, 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 9
-P_BACKEND_SEND_FD, P_RESET_DEVICE, P_MEM_SLOTS, P_STATUS = 1 << 10, 1 << 13, 1 << 15, 1 << 16
+P_BACKEND_SEND_FD, P_INFLIGHT, P_RESET_DEVICE, P_MEM_SLOTS, P_STATUS = 1 << 10, 1 << 12, 1 << 13, 1 << 15, 1 << 16
 P_ALL = (P_MQ | P_RARP | P_REPLY_ACK | P_MTU | P_BACKEND_REQ | P_CONFIG | P_BACKEND_SEND_FD |
-         P_RESET_DEVICE | P_MEM_SLOTS | P_STATUS)
+         P_INFLIGHT | P_RESET_DEVICE | P_MEM_SLOTS | P_STATUS)
 
 UADDR = 0x7F5500000000
 
@@ -222,6 +223,10 @@ class VhostUserPeer(Peer):
 def mem_table(regions, count=None, padding=0):
     data = struct.pack('=II', len(regions) if count is None else count, padding)
     return data + b''.join(struct.pack('=QQQQ', *region) for region in regions)
+
+
+def inflight(size, offset, queues, entries):
+    return struct.pack('=QQHHI', size, offset, queues, entries, 0)
 
 
 def mem_region(gpa, size, uaddr, offset):

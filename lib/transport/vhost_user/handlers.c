@@ -60,6 +60,9 @@ int handle_set_features(struct session *session, struct message *message, const 
 		r = session_iommu_set(session, features & F_IOMMU, why);
 	if (r)
 		return r;
+	r = inflight_format_changed(session, why);
+	if (r)
+		return r;
 	if (!(features & F_PROTOCOL_FEATURES))
 		enable_all(session, true);
 	log_info(device_log(session->device), "%s: features negotiated: %#" PRIx64 ", protocol %#" PRIx64,
@@ -73,7 +76,7 @@ static uint64_t protocol_features_offered(const struct session *session)
 	uint64_t features = PROTOCOL_FEATURE(MQ) | PROTOCOL_FEATURE(REPLY_ACK) |
 			    PROTOCOL_FEATURE(BACKEND_REQ) | PROTOCOL_FEATURE(BACKEND_SEND_FD) |
 			    PROTOCOL_FEATURE(RESET_DEVICE) | PROTOCOL_FEATURE(CONFIGURE_MEM_SLOTS) |
-			    PROTOCOL_FEATURE(STATUS);
+			    PROTOCOL_FEATURE(STATUS) | PROTOCOL_FEATURE(INFLIGHT_SHMFD);
 
 	if (device_config_bytes(session->device))
 		features |= PROTOCOL_FEATURE(CONFIG);

@@ -11,6 +11,7 @@
 #define F_PACKED VIREO_FEATURE(VIREO_F_RING_PACKED_BIT)
 #define PACKED_USED_FLAGS (PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK)
 #define CHAINS 20u /* more than twice round */
+#define REGION_BYTES 4096u
 
 enum step {
 	END,
@@ -51,6 +52,7 @@ struct guest {
 	uint32_t base, told; /* see BASE and BASE_LAST */
 	uint16_t avail, used; /* split: indexes; packed: the place, bit 15 the wrap counter */
 	unsigned waiting;
+	int region; /* memory for what is in flight, or -1 */
 };
 
 static uint8_t *ring_memory(const struct guest *g)
@@ -245,6 +247,8 @@ static void device_says(struct guest *g, enum step step)
 	}
 }
 
+static const struct vu_inflight region_told = { .mmap_bytes = REGION_BYTES, .num_queues = 2, .queue_size = SIZE };
+
 static void killed(struct guest *g)
 {
 	dial(g->lab);
@@ -252,6 +256,8 @@ static void killed(struct guest *g)
 	ask_u64(g->lab, VU_GET_PROTOCOL_FEATURES);
 	say_u64(g->lab, VU_SET_PROTOCOL_FEATURES, P_ALL);
 	say(g->lab, VU_SET_OWNER, NULL, 0);
+	if (g->region >= 0)
+		assert_int_equal(ack_fds(g->lab, VU_SET_INFLIGHT_FD, &region_told, VU_INFLIGHT_PADDED_BYTES, &g->region, 1), 0);
 	g->lab->type.disconnected = 0;
 	g->lab->type.connected = 1;
 }
@@ -339,12 +345,15 @@ static const struct sequence sequences[] = {
 						     CALL, KICK, ENABLE, TRAFFIC } },
 };
 
-static void play(const struct sequence *sequence, bool packed)
+static void play(const struct sequence *sequence, bool packed, bool tracked)
 {
-	struct guest g = { .lab = lab_new(), .packed = packed };
+	struct guest g = { .lab = lab_new(), .packed = packed, .region = -1 };
 
 	print_message("           %s\n", sequence->name);
-
+	if (tracked) {
+		g.region = memfd_create("region", MFD_CLOEXEC);
+		assert_int_equal(ftruncate(g.region, REGION_BYTES), 0);
+	}
 	make_memory(g.lab);
 	g.lab->call = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	killed(&g);
@@ -361,19 +370,27 @@ static void play(const struct sequence *sequence, bool packed)
 			fail_msg("%s (%s): step %d ends the session:\n%s", sequence->name, packed ? "packed" : "split",
 				 (int)(at - sequence->steps), g.lab->log);
 	}
+	fd_close(&g.region);
 	lab_free(g.lab);
+}
+
+/* The same, where what is in flight is written down. */
+static void tracked_rings_come_and_go_as_front_ends_do_it(void **state)
+{
+	for (unsigned i = 0; i < 2 * ARRAY_SIZE(sequences); i++)
+		play(&sequences[i / 2], i % 2, true);
 }
 
 static void rings_come_and_go_as_front_ends_do_it_split(void **state)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(sequences); i++)
-		play(&sequences[i], false);
+		play(&sequences[i], false, false);
 }
 
 static void rings_come_and_go_as_front_ends_do_it_packed(void **state)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(sequences); i++)
-		play(&sequences[i], true);
+		play(&sequences[i], true, false);
 }
 
 static int pop(struct lab *lab)
@@ -498,6 +515,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rings_come_and_go_as_front_ends_do_it_split),
 		cmocka_unit_test(rings_come_and_go_as_front_ends_do_it_packed),
+		cmocka_unit_test(tracked_rings_come_and_go_as_front_ends_do_it),
 		cmocka_unit_test(a_lie_on_a_ring_that_has_carried_nothing_halts_it_and_not_the_device),
 		cmocka_unit_test(a_lie_on_a_ring_that_has_carried_something_ends_the_session),
 		cmocka_unit_test(a_lie_on_a_disabled_ring_halts_it),

@@ -107,6 +107,7 @@ static void session_gone(struct session *session)
 
 	session_memory_forget(session);
 	device_session_end(session->device);
+	inflight_forget(session);
 	log_info(device_log(session->device), "%s: disconnected", device_name(session->device));
 	free(session);
 	ended(opaque, fruitful);

@@ -12,6 +12,7 @@
  *	message.c	the bytes and fds of one message
  *	table.c		a row per message: what it may carry and what it needs
  *	handlers.c	messages about the device, ring_handlers.c: about one ring, memory.c: about memory
+ *	inflight.c	memory in which what is in flight outlives us
  *	absent.c	messages about a ring that the device does not have
  *	channel.c	messages to the front end
  *	iommu.c		addresses behind a guest's IOMMU: messages both ways
@@ -143,6 +144,9 @@ struct session {
 	int iotlb_result; /* what `prepare` has done otherwise */
 
 	uint64_t protocol_features; /* accepted by the front end */
+	struct map_backing *inflight; /* see inflight.c; NULL: none */
+	uint8_t *inflight_at; /* where it is seen */
+	struct vu_inflight inflight_told;
 	int channel_fd; /* to the front end, or -1 */
 	bool config_changed; /* the front end is to be told */
 };
@@ -192,6 +196,13 @@ static inline int refuse(int r, const char *text, const char **why)
 		*why = text;
 	return r;
 }
+
+/* ---- inflight.c ---- */
+
+message_handler handle_get_inflight_fd, handle_set_inflight_fd;
+/* All queues quiet: the rings' format may be another one than when the region was given. -EPROTO: it has no room for these. */
+int inflight_format_changed(struct session *session, const char **why);
+void inflight_forget(struct session *session); /* no queue has it any more */
 
 /* ---- absent.c ---- */
 

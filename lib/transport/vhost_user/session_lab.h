@@ -46,7 +46,7 @@
 #define P(name) (UINT64_C(1) << VU_PROTO_##name##_BIT)
 #define P_ALL                                                                                        \
 	(P(MQ) | P(RARP) | P(REPLY_ACK) | P(MTU) | P(BACKEND_REQ) | P(CONFIG) | P(BACKEND_SEND_FD) | \
-	 P(RESET_DEVICE) | P(CONFIGURE_MEM_SLOTS) | P(STATUS))
+	 P(RESET_DEVICE) | P(CONFIGURE_MEM_SLOTS) | P(STATUS) | P(INFLIGHT_SHMFD))
 
 struct lab {
 	char folder[32], path[64], address[80];
@@ -110,7 +110,7 @@ static const struct vireo_feature_rule lab_rules[] = {
 	{ VIREO_FEATURE(6), VIREO_FEATURE(4), "SIX without FOUR" },
 };
 
-static inline struct lab *lab_make(const struct vireo_device_ops *device_ops)
+static inline struct lab *lab_make_of(const struct vireo_device_ops *device_ops, bool out_of_order)
 {
 	struct lab *lab = test_calloc(1, sizeof(*lab));
 	struct vireo_device_config config = {
@@ -130,6 +130,7 @@ static inline struct lab *lab_make(const struct vireo_device_ops *device_ops)
 		.opaque = &lab->type,
 		.log = { lab_log, lab->log, VIREO_LOG_DEBUG },
 		.name = "lab",
+		.out_of_order = out_of_order,
 	};
 
 	lab->type.refused = VIREO_FEATURE(5);
@@ -141,6 +142,11 @@ static inline struct lab *lab_make(const struct vireo_device_ops *device_ops)
 	snprintf(lab->address, sizeof(lab->address), "vhost-user:%s", lab->path);
 	assert_int_equal(vireo_device_new(&config, &lab->device), 0);
 	return lab;
+}
+
+static inline struct lab *lab_make(const struct vireo_device_ops *device_ops)
+{
+	return lab_make_of(device_ops, false);
 }
 
 static inline struct lab *lab_new(void)

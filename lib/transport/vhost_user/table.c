@@ -7,12 +7,14 @@
 #define PAYLOAD(bytes) .payload_min_bytes = (bytes), .payload_max_bytes = (bytes)
 #define FDS(min, max) .fds_min = (min), .fds_max = (max)
 
+#define INFLIGHT .payload_min_bytes = VU_INFLIGHT_BYTES, .payload_max_bytes = VU_INFLIGHT_PADDED_BYTES
+
 #define STATE_BYTES 8u
 #define ADDR_BYTES 40u
 #define REGION_BYTES 40u /* with the padding in front of it */
 
 /*
- * Numbers that are not here (SET_LOG_BASE, inflight, postcopy, ...) belong to protocol features
+ * Numbers that are not here (SET_LOG_BASE, postcopy, ...) belong to protocol features
  * which are not offered. SET_LOG_* and VRING_ENDIAN too: their features are not.
  */
 static const struct message_row rows[] = {
@@ -45,6 +47,8 @@ static const struct message_row rows[] = {
 	[VU_SET_CONFIG] = { handle_set_config, .payload_min_bytes = VU_CONFIG_HEADER_BYTES,
 			    .payload_max_bytes = VU_CONFIG_HEADER_BYTES + VU_CONFIG_BYTES_MAX,
 			    .gate = GATE(CONFIG) },
+	[VU_GET_INFLIGHT_FD] = { handle_get_inflight_fd, INFLIGHT, .gate = GATE(INFLIGHT_SHMFD), .replies = true },
+	[VU_SET_INFLIGHT_FD] = { handle_set_inflight_fd, INFLIGHT, FDS(1, 1), .gate = GATE(INFLIGHT_SHMFD), .quiet = QUIET_ALL },
 	[VU_RESET_DEVICE] = { handle_reset_device, .gate = GATE(RESET_DEVICE), .quiet = QUIET_ALL },
 	[VU_GET_MAX_MEM_SLOTS] = { handle_get_max_mem_slots, .gate = GATE(CONFIGURE_MEM_SLOTS),
 				   .replies = true },

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "transport/vhost_user/session_lab.h"
+#include "wire/inflight.h"
+
+/*
+ * Memory for what is in flight, and a device that completes in any order. A back end that is killed leaves memory as it was at
+ * that moment: what it does at the end of a session, this test takes back.
+ */
+
+#define F_PACKED VIREO_FEATURE(VIREO_F_RING_PACKED_BIT)
+#define BUFFERS	 (GPA + 0xf0000)
+
+struct scene {
+	struct lab *lab;
+	bool packed;
+	int region_fd; /* the front end's */
+	struct vu_inflight told;
+	uint8_t *region;
+	unsigned added; /* chains; each has an id of its own, which is its number in the ring */
+	uint8_t back[SIZE]; /* how often each came back */
+	uint16_t used; /* the driver's: split: an index; packed: a place */
+	struct vireo_chain chains[SIZE]; /* of the device */
+	struct iovec iov[SIZE * 4];
+};
+
+static int hear_with_fd(struct lab *lab, struct packet *p)
+{
+	char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov = { .iov_base = p, .iov_len = sizeof(*p) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct cmsghdr *cmsg;
+	int fd = -1;
+
+	assert_true(recvmsg(lab->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) >= 12);
+	cmsg = CMSG_FIRSTHDR(&msg);
+	if (cmsg)
+		memcpy(&fd, CMSG_DATA(cmsg), sizeof(fd));
+	return fd;
+}
+
+static void ask_region(struct scene *s, uint16_t queues, uint16_t size, uint32_t bytes)
+{
+	struct vu_inflight told = { .num_queues = queues, .queue_size = size };
+	struct packet p;
+
+	say(s->lab, VU_GET_INFLIGHT_FD, &told, bytes);
+	s->region_fd = hear_with_fd(s->lab, &p);
+	assert_int_equal(p.request, VU_GET_INFLIGHT_FD);
+	assert_int_equal(p.flags, VU_VERSION | VU_FLAG_REPLY);
+	assert_int_equal(p.size, bytes);
+	memcpy(&s->told, p.payload, VU_INFLIGHT_BYTES);
+	assert_true(s->region_fd >= 0);
+}
+
+static void give_region(struct scene *s)
+{
+	assert_int_equal(ack_fds(s->lab, VU_SET_INFLIGHT_FD, &s->told, VU_INFLIGHT_PADDED_BYTES, &s->region_fd, 1), 0);
+}
+
+/* As far as QEMU goes before it sets up rings. */
+static void connect_front(struct scene *s)
+{
+	dial(s->lab);
+	ask_u64(s->lab, VU_GET_FEATURES);
+	say_u64(s->lab, VU_SET_PROTOCOL_FEATURES, P_ALL);
+	say(s->lab, VU_SET_OWNER, NULL, 0);
+	say_u64(s->lab, VU_SET_FEATURES, F_PROTOCOL | F_VERSION_1 | (s->packed ? F_PACKED : 0));
+}
+
+/* What a front end knows of the base, that has lost its back end: nothing new. */
+static void start(struct scene *s)
+{
+	struct addr_message addr = ring_addr(0);
+
+	share_memory(s->lab);
+	say_pair(s->lab, VU_SET_VRING_NUM, 0, SIZE);
+	say_pair(s->lab, VU_SET_VRING_BASE, 0, s->packed ? 0x80008000 : 0);
+	say(s->lab, VU_SET_VRING_ADDR, &addr, sizeof(addr));
+	kick_set(s->lab, 0);
+	say_pair(s->lab, VU_SET_VRING_ENABLE, 0, 1);
+}
+
+static struct scene *scene_new(bool packed, bool tracked)
+{
+	struct scene *s = test_calloc(1, sizeof(*s));
+
+	s->lab = lab_make_of(&ops, true);
+	assert_int_equal(vireo_endpoint_open(s->lab->device, s->lab->address, NULL, &s->lab->endpoint), 0);
+	s->packed = packed;
+	s->used = packed ? 0x8000 : 0;
+	s->region_fd = -1;
+	connect_front(s);
+	make_memory(s->lab);
+	if (!tracked)
+		return s;
+	ask_region(s, 2, SIZE, VU_INFLIGHT_PADDED_BYTES);
+	s->region = mmap(NULL, s->told.mmap_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, s->region_fd, 0);
+	assert_ptr_not_equal(s->region, MAP_FAILED);
+	give_region(s);
+	return s;
+}
+
+static void scene_free(struct scene *s)
+{
+	if (s->region)
+		munmap(s->region, s->told.mmap_bytes);
+	fd_close(&s->region_fd);
+	lab_free(s->lab);
+	test_free(s);
+}
+
+/* ---- the driver ---- */
+
+static void add(struct scene *s, unsigned count)
+{
+	struct packed_desc *packed = (void *)s->lab->memory;
+	struct split_desc *descs = (void *)s->lab->memory;
+	struct split_avail *avail = (void *)(s->lab->memory + 0x1000);
+
+	for (; count--; s->added++) {
+		unsigned n = s->added % SIZE;
+
+		assert_true(s->added < SIZE); /* once round */
+		if (s->packed) {
+			packed[n] = (struct packed_desc){ .addr = BUFFERS + 64 * n, .len = 16, .id = (uint16_t)n,
+							  .flags = PACKED_DESC_AVAIL_MASK };
+		} else {
+			descs[n] = (struct split_desc){ .addr = BUFFERS + 64 * n, .len = 16 };
+			avail->ring[n] = (uint16_t)n;
+			avail->idx = (uint16_t)(s->added + 1);
+		}
+	}
+}
+
+static unsigned take(struct scene *s)
+{
+	const struct packed_desc *packed = (void *)s->lab->memory;
+	const struct split_used *used = (void *)(s->lab->memory + 0x2000);
+	unsigned count = 0, all = PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK;
+
+	for (; s->packed ? s->used < 0x8000 + SIZE && (packed[s->used & 0x7fff].flags & all) == all : s->used != used->idx; count++) {
+		s->back[s->packed ? packed[s->used & 0x7fff].id : used->ring[s->used].id]++;
+		s->used++;
+	}
+	return count;
+}
+
+/* ---- the device ---- */
+
+static int pop(struct scene *s)
+{
+	return vireo_queue_pop(s->lab->type.running[0], s->chains, SIZE, s->iov, ARRAY_SIZE(s->iov));
+}
+
+/* Number `n` of those that have been popped last. */
+static void complete(struct scene *s, unsigned n)
+{
+	vireo_queue_push(s->lab->type.running[0], &s->chains[n], 0);
+	vireo_queue_flush(s->lab->type.running[0]);
+}
+
+/* The session ends well for the device that is served; memory is as it was. */
+static void killed(struct scene *s, unsigned out)
+{
+	uint8_t *memory = test_malloc(MEMORY_BYTES), *region = test_malloc(s->told.mmap_bytes + 1);
+
+	memcpy(memory, s->lab->memory, MEMORY_BYTES);
+	if (s->region)
+		memcpy(region, s->region, s->told.mmap_bytes);
+	vireo_queue_push_burst(s->lab->type.running[0], s->chains + SIZE - out, NULL, out);
+	vireo_queue_flush(s->lab->type.running[0]);
+	fd_close(&s->lab->fd);
+	pump(s->lab);
+	memcpy(s->lab->memory, memory, MEMORY_BYTES);
+	if (s->region)
+		memcpy(s->region, region, s->told.mmap_bytes);
+	test_free(memory);
+	test_free(region);
+	connect_front(s);
+}
+
+/* Of six, the fifth and the second are done, and shown; the last two have not been popped. */
+static void work_out_of_order(struct scene *s)
+{
+	add(s, 6);
+	assert_int_equal(pop(s), 6);
+	complete(s, 4);
+	complete(s, 1);
+	/* What `killed` gives back. */
+	s->chains[SIZE - 1] = s->chains[5];
+	s->chains[SIZE - 2] = s->chains[3];
+	s->chains[SIZE - 3] = s->chains[2];
+	s->chains[SIZE - 4] = s->chains[0];
+	add(s, 2);
+}
+
+static void a_successor_completes_what_was_in_flight_and_none_twice(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		static const unsigned order[] = { 0, 2, 3, 5 };
+		struct scene *s = scene_new(packed, true);
+
+		start(s);
+		work_out_of_order(s);
+		assert_int_equal(take(s), 2);
+		killed(s, 4);
+		give_region(s);
+		start(s);
+		assert_non_null(s->lab->type.running[0]);
+		assert_int_equal(pop(s), 4); /* what is owed, in the order of its first pop */
+		for (unsigned i = 0; i < 4; i++)
+			assert_int_equal((uint8_t *)s->chains[i].iov[0].iov_base - (uint8_t *)s->chains[0].iov[0].iov_base,
+					 64 * order[i]);
+		for (unsigned i = 4; i--;)
+			complete(s, i);
+		assert_int_equal(pop(s), 2); /* and then what was never popped */
+		complete(s, 1);
+		complete(s, 0);
+		assert_int_equal(take(s), 6);
+		for (unsigned i = 0; i < SIZE; i++)
+			assert_int_equal(s->back[i], 1);
+		scene_free(s);
+	}
+}
+
+/* Without such memory nothing tells what was in flight: the queue stands still, and the session goes on. */
+static void without_it_a_queue_in_which_chains_were_in_flight_does_not_start(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct scene *s = scene_new(packed, false);
+
+		start(s);
+		work_out_of_order(s);
+		killed(s, 4);
+		start(s);
+		assert_null(s->lab->type.running[0]);
+		assert_non_null(strstr(s->lab->log, "chains were in flight, and nothing tells which"));
+		assert_false(hung_up(s->lab));
+		scene_free(s);
+	}
+}
+
+/* A driver that has reset the device has taken back all that was in flight. */
+static void a_reset_device_owes_nothing(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct scene *s = scene_new(packed, true);
+
+		start(s);
+		work_out_of_order(s);
+		killed(s, 4);
+		give_region(s);
+		say_u64(s->lab, VU_SET_STATUS, 0);
+		memset(s->lab->memory, 0, 0x4000);
+		s->added = 0;
+		say_u64(s->lab, VU_SET_FEATURES, F_PROTOCOL | F_VERSION_1 | (packed ? F_PACKED : 0));
+		start(s);
+		assert_non_null(s->lab->type.running[0]);
+		assert_int_equal(pop(s), 0);
+		add(s, 3);
+		assert_int_equal(pop(s), 3);
+		vireo_queue_unpop(s->lab->type.running[0], s->chains, 3);
+		scene_free(s);
+	}
+}
+
+static void what_lies_in_the_region_halts_its_queue_alone(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct scene *s = scene_new(packed, true);
+
+		start(s);
+		work_out_of_order(s);
+		killed(s, 4);
+		((struct inflight_split *)(void *)s->region)->version = 7;
+		give_region(s);
+		start(s);
+		assert_null(s->lab->type.running[0]);
+		assert_non_null(strstr(s->lab->log, "queue 0 stands still until it is set up or enabled again: the in-flight region is"));
+		assert_false(hung_up(s->lab));
+		scene_free(s);
+	}
+}
+
+static void a_region_has_room_for_the_queues_that_were_named(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		static const uint16_t sizes[] = { 1, 7, 128, 32768 };
+		struct scene *s = scene_new(packed, true);
+
+		munmap(s->region, s->told.mmap_bytes);
+		s->region = NULL;
+		for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+			uint64_t each = (packed ? 32 + 32 * sizes[i] : 16 + 16 * sizes[i]);
+			struct stat st;
+
+			fd_close(&s->region_fd);
+			ask_region(s, QUEUES, sizes[i], i % 2 ? VU_INFLIGHT_BYTES : VU_INFLIGHT_PADDED_BYTES);
+			each = (each + 63) / 64 * 64; /* as libvhost-user and DPDK lay them out */
+			assert_int_equal(s->told.mmap_bytes, QUEUES * each);
+			assert_int_equal(s->told.mmap_offset, 0);
+			assert_int_equal(s->told.num_queues, QUEUES);
+			assert_int_equal(s->told.queue_size, sizes[i]);
+			assert_int_equal(fstat(s->region_fd, &st), 0);
+			assert_int_equal(st.st_size, QUEUES * each);
+			assert_int_equal(ftruncate(s->region_fd, 0), -1); /* who has it cannot take it from under us */
+		}
+		scene_free(s);
+	}
+}
+
+/* Refused, and nothing else: the session goes on. */
+static void a_region_that_does_not_fit_is_refused(void **state)
+{
+	static const struct vu_inflight lies[] = {
+		{ 4096, 0, 0, SIZE },
+		{ 4096, 0, QUEUES + 1, SIZE },
+		{ 1u << 20, 0, UINT16_MAX, SIZE },
+		{ 4096, 0, 2, 0 },
+		{ 4096, 0, 2, UINT16_MAX },
+		{ 0, 0, 2, SIZE },
+		{ 2 * 192 - 1, 0, 2, SIZE }, /* split: 16 and 8 times 16, made a multiple of 64 */
+		{ 8192, 0, 2, SIZE }, /* beyond the file's end */
+		{ 4096, 1, 2, SIZE },
+		{ 4096, UINT64_MAX, 2, SIZE },
+		{ UINT64_MAX, 0, 2, SIZE },
+		{ 2048, 4, 2, SIZE },
+	};
+	struct scene *s = scene_new(false, false);
+	int fd = memfd_create("region", MFD_CLOEXEC), pipes[2];
+
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(lies); i++)
+		if (!ack_fds(s->lab, VU_SET_INFLIGHT_FD, &lies[i], VU_INFLIGHT_PADDED_BYTES, &fd, 1))
+			fail_msg("lie %u is believed", i);
+	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+	assert_int_equal(ack_fds(s->lab, VU_SET_INFLIGHT_FD, &(struct vu_inflight){ 4096, 0, 2, SIZE }, VU_INFLIGHT_PADDED_BYTES,
+				 &pipes[0], 1), 1);
+	close(pipes[0]);
+	close(pipes[1]);
+	assert_int_equal(ack_fds(s->lab, VU_SET_INFLIGHT_FD, &(struct vu_inflight){ 2 * 192, 8, 2, SIZE }, VU_INFLIGHT_BYTES, &fd, 1), 0);
+	close(fd);
+	start(s);
+	assert_non_null(s->lab->type.running[0]);
+	scene_free(s);
+}
+
+static void who_asks_for_a_region_of_no_size_is_a_liar(void **state)
+{
+	static const struct vu_inflight lies[] = { { 0, 0, 0, SIZE }, { 0, 0, QUEUES + 1, SIZE }, { 0, 0, 1, 0 }, { 0, 0, 1, 32769 } };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(lies); i++) {
+		struct scene *s = scene_new(false, false);
+
+		say(s->lab, VU_GET_INFLIGHT_FD, &lies[i], VU_INFLIGHT_PADDED_BYTES);
+		assert_true(hung_up(s->lab));
+		assert_non_null(strstr(s->lab->log, "GET_INFLIGHT_FD (31), 24 bytes, 0 fds: in-flight memory for"));
+		scene_free(s);
+	}
+}
+
+/* Regions of split rings are shorter. */
+static void a_region_that_is_too_short_for_the_other_format_ends_the_session(void **state)
+{
+	struct scene *s = scene_new(false, true);
+
+	say_u64(s->lab, VU_SET_FEATURES, F_PROTOCOL | F_VERSION_1 | F_PACKED);
+	assert_true(hung_up(s->lab));
+	assert_non_null(strstr(s->lab->log, "no room for rings of this format"));
+	scene_free(s);
+}
+
+/* The second ring has none, and a third that is larger than was said cannot start. */
+static void a_ring_that_the_region_was_not_made_for_stands_still(void **state)
+{
+	struct scene *s = scene_new(false, true);
+	struct addr_message addr = ring_addr(1);
+
+	share_memory(s->lab);
+	say_pair(s->lab, VU_SET_VRING_NUM, 1, 2 * SIZE);
+	say_pair(s->lab, VU_SET_VRING_BASE, 1, 0);
+	say(s->lab, VU_SET_VRING_ADDR, &addr, sizeof(addr));
+	kick_set(s->lab, 1);
+	assert_null(s->lab->type.running[1]);
+	assert_non_null(strstr(s->lab->log, "smaller ring"));
+	ring(s->lab, 2); /* not named in the region: as if there was none */
+	assert_non_null(s->lab->type.running[2]);
+	scene_free(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_successor_completes_what_was_in_flight_and_none_twice),
+		cmocka_unit_test(without_it_a_queue_in_which_chains_were_in_flight_does_not_start),
+		cmocka_unit_test(a_reset_device_owes_nothing),
+		cmocka_unit_test(what_lies_in_the_region_halts_its_queue_alone),
+		cmocka_unit_test(a_region_has_room_for_the_queues_that_were_named),
+		cmocka_unit_test(a_region_that_does_not_fit_is_refused),
+		cmocka_unit_test(who_asks_for_a_region_of_no_size_is_a_liar),
+		cmocka_unit_test(a_region_that_is_too_short_for_the_other_format_ends_the_session),
+		cmocka_unit_test(a_ring_that_the_region_was_not_made_for_stands_still),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
