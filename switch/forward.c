@@ -12,20 +12,16 @@
  *   3. group:  frames of the same verdict, which is one of a VLAN, in order; mostly all are
  *   4. hand each group to its port, or count it
  *
- * When a burst has frames to flood, each port of their VLAN gets those and its own in the order in which they came: a
- * conversation whose peer becomes known in the middle of a burst is not reordered. If some are to be cut for some ports,
- * the burst is flooded in stretches, see cuts.c.
+ * What is flooded goes first, in flood.c, and takes along what its receivers get for themselves.
  *
  * Everything is asked within a VLAN: the database is, and so is the topology. A frame lies in that of its port.
  */
 
 #include "switch/core.h"
-#include "switch/cuts.h"
 #include "switch/forwarder.h"
 #include <endian.h>
 #include <string.h>
 
-#define FLOOD_PIECES_MIN 64u
 #define MAC_BYTES        6u
 #define MAC_MASK         0xffffffffffffu
 #define MAC_GROUP_MASK   0x010000000000u /* multicast and broadcast: the first bit on the wire */
@@ -172,114 +168,6 @@ static void count_dropped(struct port_counters *counters, unsigned fate, unsigne
 		counter_add(&counters->rx_bad_source, count);
 }
 
-/* Lists frames of the burst: bit i, frame i. */
-static unsigned list(struct burst *burst, uint64_t frames)
-{
-	unsigned count = 0;
-
-	for (; frames; frames &= frames - 1)
-		burst->list[count++] = &burst->frames[__builtin_ctzll(frames)];
-	return count;
-}
-
-/* Frames first to end - 1 of a burst. */
-static uint64_t stretch(unsigned first, unsigned end)
-{
-	uint64_t below_end = end < 64 ? (1ull << end) - 1 : UINT64_MAX;
-
-	return below_end & UINT64_MAX << first;
-}
-
-static void count_flooded(struct forwarder *forwarder, const struct burst *burst, uint16_t vlan, unsigned count)
-{
-	struct port_counters *counters = &burst->from->counters[forwarder->worker.index];
-	const struct topology *topology = burst->topology;
-	unsigned others = topology_vlan(topology, vlan)->port_count;
-
-	others -= !!topology_port_in(topology, vlan, burst->from->id);
-	if (!others)
-		counter_add(&counters->rx_no_destination, count);
-	else if (others > 1)
-		counter_add(&counters->rx_flooded, count);
-}
-
-/* Of the frames, those that are flooded go to all ports of their VLAN, and each one's own among them to it. */
-static void flood_frames(struct forwarder *forwarder, struct burst *burst, const struct group *flood,
-			 uint64_t frames)
-{
-	uint16_t in = verdict_vlan(flood->verdict);
-	const struct topology_vlan *vlan = topology_vlan(burst->topology, in);
-
-	for (uint32_t i = 0; i < vlan->port_count; i++) {
-		const struct topology_port *to = vlan->ports[i];
-		uint64_t own;
-
-		if (to->port == burst->from)
-			continue;
-		own = groups_frames(&burst->groups, verdict(in, to->port->id));
-		if ((flood->frames | own) & frames)
-			deliver(forwarder, to, burst->list, list(burst, (flood->frames | own) & frames));
-	}
-}
-
-/* Of what the burst asks for, what do ports not take, that would get the flooded frames, and how many of them? */
-static unsigned flood_lacks(const struct burst *burst, const struct topology_vlan *vlan, unsigned *ret_ports)
-{
-	unsigned lacks = 0, ports = 0;
-
-	for (uint32_t i = 0; i < vlan->port_count; i++) {
-		const struct topology_port *to = vlan->ports[i];
-		unsigned missing = 0;
-
-		if (to->port != burst->from && to->out_count)
-			missing = burst->needs & ~__atomic_load_n(&to->port->offloads, __ATOMIC_RELAXED);
-		lacks |= missing;
-		ports += missing != 0;
-	}
-	*ret_ports = ports;
-	return lacks;
-}
-
-/* Each piece is copied for each of the ports: together they get no more than two would, but a frame of 64 KiB as hosts make it. */
-static unsigned flood_pieces(unsigned ports)
-{
-	unsigned shared = 2 * PIECES_MAX / ports;
-
-	return ports <= 2 ? PIECES_MAX : shared > FLOOD_PIECES_MIN ? shared : FLOOD_PIECES_MIN;
-}
-
-/* Cuts what has to be, from a frame on, as far as there is room. Returns where it has to go on. */
-static unsigned flood_cut(struct forwarder *forwarder, const struct burst *burst, const struct group *flood,
-			  unsigned first, unsigned lacks)
-{
-	unsigned i = first;
-
-	while (i < burst->count && (!(flood->frames >> i & 1) || !(offload_needs(&burst->frames[i].offload) & lacks) ||
-				    cuts_add(forwarder, i)))
-		i++;
-	return i;
-}
-
-static void forward_flooded(struct forwarder *forwarder, struct burst *burst, const struct group *flood)
-{
-	uint16_t in = verdict_vlan(flood->verdict);
-	unsigned ports = 0, lacks = 0;
-
-	count_flooded(forwarder, burst, in, (unsigned)__builtin_popcountll(flood->frames));
-	if (unlikely(burst->needs))
-		lacks = flood_lacks(burst, topology_vlan(burst->topology, in), &ports);
-	if (likely(!lacks)) {
-		flood_frames(forwarder, burst, flood, UINT64_MAX);
-		return;
-	}
-	forwarder->pieces_left = min_u32(forwarder->pieces_left, flood_pieces(ports));
-	for (unsigned first = 0, end; first < burst->count; first = end) {
-		end = flood_cut(forwarder, burst, flood, first, lacks);
-		flood_frames(forwarder, burst, flood, stretch(first, end));
-		cuts_reset(forwarder->cuts);
-	}
-}
-
 /* Unless it has gone with what is flooded in its VLAN. */
 static void forward_own(struct forwarder *forwarder, struct burst *burst, const struct group *group)
 {
@@ -287,7 +175,7 @@ static void forward_own(struct forwarder *forwarder, struct burst *burst, const 
 
 	if (!groups_frames(&burst->groups, verdict(vlan, FATE_FLOOD)))
 		deliver(forwarder, topology_port(burst->topology, verdict_fate(group->verdict)), burst->list,
-			list(burst, group->frames));
+			burst_list(burst, group->frames));
 }
 
 static void forward_groups(struct forwarder *forwarder, struct burst *burst)
@@ -296,7 +184,7 @@ static void forward_groups(struct forwarder *forwarder, struct burst *burst)
 
 	for (unsigned i = 0; i < groups->count; i++) {
 		if (verdict_fate(groups->group[i].verdict) == FATE_FLOOD)
-			forward_flooded(forwarder, burst, &groups->group[i]);
+			flood(forwarder, burst, &groups->group[i]);
 	}
 	for (unsigned i = 0; i < groups->count; i++) {
 		const struct group *group = &groups->group[i];

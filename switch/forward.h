@@ -2,7 +2,7 @@
 #ifndef SWITCH_FORWARD_H
 #define SWITCH_FORWARD_H
 
-/* A burst of frames on its way: where to (forward.c, groups.c), by which queue (flow.c), into the port (deliver.c). */
+/* A burst of frames on its way: where to (forward.c, groups.c), to all (flood.c), by which queue (flow.c), into the port (deliver.c). */
 
 #include "base/util.h"
 #include "switch/fdb.h"
@@ -30,6 +30,16 @@ struct burst {
 	struct vireo_frame *list[BURST_FRAMES];
 };
 
+/* Lists frames of the burst: bit i, frame i. */
+static inline unsigned burst_list(struct burst *burst, uint64_t frames)
+{
+	unsigned count = 0;
+
+	for (; frames; frames &= frames - 1)
+		burst->list[count++] = &burst->frames[__builtin_ctzll(frames)];
+	return count;
+}
+
 /* Worker. Frames are forwarded or counted on return; topology, from, frames and count are set. */
 void forward_burst(struct forwarder *forwarder, struct burst *burst);
 
@@ -37,6 +47,9 @@ void forward_burst(struct forwarder *forwarder, struct burst *burst);
 
 /* Worker. Frames go to a port in this order: what the port lacks is made up for, what cannot go is counted. */
 void deliver(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count);
+
+/* Worker. A group of the burst goes to all ports of its VLAN, and what is each one's own of the burst with it. */
+void flood(struct forwarder *forwarder, struct burst *burst, const struct group *flooded);
 
 /* Same for all frames of a flow (addresses, protocol, ports), both before and after cutting. */
 uint32_t flow_hash(const struct vireo_frame *frame);
