@@ -281,7 +281,10 @@ VIREO_API void vireo_queue_flush(struct vireo_queue *queue);
  */
 VIREO_API bool vireo_queue_kick_enable(struct vireo_queue *queue, bool on);
 
-/* Returns how many chains are available and not yet popped. The number is a hint: the driver may add more at any moment. */
+/*
+ * Returns how many chains are available and not yet popped; of a packed queue, how many descriptors, which may be more. The number
+ * is a hint: the driver may add more at any moment.
+ */
 VIREO_API unsigned vireo_queue_available(struct vireo_queue *queue);
 
 /*

@@ -199,6 +199,12 @@ VIREO_API void vireo_net_transmit_complete(struct vireo_net *net, unsigned pair)
 VIREO_API int vireo_net_receive_deliver(struct vireo_net *net, unsigned pair, struct vireo_frame *const *frames,
 					unsigned count);
 VIREO_API void vireo_net_receive_flush(struct vireo_net *net, unsigned pair);
+/*
+ * Returns how many buffers the driver has offered in the receive queue of `pair` that hold nothing yet; on packed rings, how many
+ * descriptors they take, which may be more. The number is a hint: who sends what can be done without asks for it first,
+ * and leaves the rest to others. Worker.
+ */
+VIREO_API unsigned vireo_net_receive_room(struct vireo_net *net, unsigned pair);
 
 #ifdef __cplusplus
 }

@@ -427,10 +427,31 @@ void packed_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned 
 }
 
 /* One look: at the next head. Whether more follow shows when it is popped. */
+/* Is the descriptor available that comes so many after the next? */
+static bool packed_available_at(const struct ring *ring, uint32_t after)
+{
+	struct packed_place at = place_forward(ring->packed.avail, after, ring->size);
+	uint16_t flags = le16(__atomic_load_n(&ring->packed.desc[at.pos].flags, __ATOMIC_ACQUIRE));
+
+	return packed_is_available(flags, at.wrap);
+}
+
+/* A driver makes descriptors available in their order: where that ends is found by halving. */
 unsigned packed_available(struct ring *ring)
 {
-	struct packed_state *s = &ring->packed;
-	uint16_t flags = le16(__atomic_load_n(&s->desc[s->avail.pos].flags, __ATOMIC_ACQUIRE));
+	uint32_t some = 1, end = ring->size - ring->packed.in_flight; /* `some` are there, more than `end` are not */
 
-	return packed_is_available(flags, s->avail.wrap);
+	if (!end || !packed_available_at(ring, 0))
+		return 0;
+	if (packed_available_at(ring, end - 1))
+		return end;
+	for (end -= 1; some < end;) {
+		uint32_t middle = some + (end - some + 1) / 2;
+
+		if (packed_available_at(ring, middle - 1))
+			some = middle;
+		else
+			end = middle - 1;
+	}
+	return some;
 }

@@ -141,7 +141,7 @@ bool ring_publish(struct ring *ring);
  */
 
 bool ring_kick_enable(struct ring *ring, bool on);
-unsigned ring_available(struct ring *ring);
+unsigned ring_available(struct ring *ring); /* chains; packed: descriptors */
 void ring_expect(const struct ring *ring); /* see vireo_queue_expect() */
 
 /*

@@ -366,6 +366,16 @@ void vireo_net_receive_flush(struct vireo_net *net, unsigned pair)
 	q->burst = 0;
 }
 
+unsigned vireo_net_receive_room(struct vireo_net *net, unsigned pair)
+{
+	struct net_queue *q;
+
+	if (unlikely(pair >= net->pairs))
+		return 0;
+	q = net_receive_queue(net, pair);
+	return q->queue ? q->last - q->first + vireo_queue_available(q->queue) : 0;
+}
+
 /* ---- packets of the caller's own ---- */
 
 /* As receive_frame(); what can never go is counted here. */

@@ -529,6 +529,28 @@ static void enqueue_takes_bursts_of_any_size_until_buffers_end(void **state)
 	guest_stop(&g);
 }
 
+static void room_is_what_holds_nothing_yet(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		const struct guest_config config = {.features = MERGE | (packed ? VIREO_FEATURE(VIREO_F_RING_PACKED_BIT) : 0)};
+		struct sent s;
+		struct guest g;
+
+		guest_start(&g, &config);
+		assert_int_equal(vireo_net_receive_room(g.net, 0), 0);
+		assert_int_equal(vireo_net_receive_room(g.net, 7), 0);
+		for (unsigned i = 0; i < 100; i++)
+			guest_post(&g, 0, 256);
+		guest_kick(&g, 0);
+		assert_int_equal(vireo_net_receive_room(g.net, 0), 100);
+		sent_new(&s, 60, 1);
+		assert_int_equal(deliver_one(&g, &s), 1); /* what is popped ahead is room */
+		assert_int_equal(vireo_net_receive_room(g.net, 0), 99);
+		guest_stop(&g);
+		free(s.data);
+	}
+}
+
 static void broken_ring_says_so(void **state)
 {
 	const struct guest_config config = {.features = MERGE};
@@ -766,6 +788,7 @@ int main(void)
 		cmocka_unit_test(frame_beyond_the_accepted_mtu_is_too_long_but_for_its_tag_and_gso),
 		cmocka_unit_test(disabled_queue_gets_nothing),
 		cmocka_unit_test(enqueue_takes_bursts_of_any_size_until_buffers_end),
+		cmocka_unit_test(room_is_what_holds_nothing_yet),
 		cmocka_unit_test(broken_ring_says_so),
 		cmocka_unit_test(what_is_sent_arrives_over_every_kind_of_ring),
 		cmocka_unit_test(frame_that_needs_a_thousand_buffers_is_too_long),
