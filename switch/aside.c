@@ -26,7 +26,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define POLL_MS 1 /* queues that cannot be watched */
+#define POLL_MS      1 /* queues that cannot be watched */
+#define BUFFER_BYTES 2048u /* of a store there are as many as of a ring: for the switch to count in */
 
 static void wake(struct aside *aside)
 {
@@ -74,6 +75,13 @@ static void seen_flush(void *opaque, unsigned number)
 	wake(aside);
 }
 
+static unsigned seen_room(void *opaque, unsigned number)
+{
+	const struct aside *aside = opaque;
+
+	return store_room(&aside->queues[true][number]->store) * (STORE_RECORD_MAX / BUFFER_BYTES);
+}
+
 static int seen_kick_fd(void *opaque, unsigned number)
 {
 	struct aside *aside = opaque;
@@ -98,6 +106,7 @@ const struct sw_port_ops aside_ops = {
 	.flush = seen_flush,
 	.kick_fd = seen_kick_fd,
 	.kick_enable = seen_kick_enable,
+	.room = seen_room,
 };
 
 /* ---- the thread ---- */

@@ -9,6 +9,9 @@
  * are gathered too; the outbox is delivered whenever it (or the arena that holds the results) is full. The
  * order is kept.
  *
+ * What goes to several ports leaves a quarter of a receiver's buffers free, so that what is sent to it alone finds room however much
+ * others have to say to everybody. A quarter of the most that have been seen free: some drivers never offer more than a few.
+ *
  * A queue is claimed for all this, since other workers may deliver into it as well. A port that cannot
  * take more loses frames at once: nothing here waits for a port.
  *
@@ -26,6 +29,8 @@
 
 #define ETH_BYTES          14u
 #define TAGGED_TWICE_BYTES 22u
+#define KEPT_PART          4u
+#define BUFFER_BYTES       1536u /* of most drivers, where a frame may go into several */
 #define SPINS_MAX          256u /* then the holder may well be off its CPU */
 
 struct outbox {
@@ -35,6 +40,8 @@ struct outbox {
 	struct port_counters *counters;
 	unsigned offloads;
 	uint32_t mtu; /* 0: no limit */
+	bool flooded;  /* the frame in hand is */
+	uint32_t room; /* so many buffers may still be filled with what is */
 	unsigned count;
 	struct vireo_frame *frames[BURST_FRAMES];
 };
@@ -99,9 +106,42 @@ static uint32_t payload_bytes(const struct vireo_frame *frame)
 	return bytes - network;
 }
 
+static uint32_t buffers(uint32_t frame_bytes)
+{
+	return 1 + frame_bytes / BUFFER_BYTES;
+}
+
+/* For what is flooded. */
+static uint32_t room_of(const struct topology_port *to, struct out_queue *queue)
+{
+	uint32_t room, kept;
+
+	if (!to->ops->room)
+		return UINT32_MAX;
+	room = to->ops->room(to->opaque, queue->number);
+	if (queue->room_of != to->ops || room > queue->room_max) {
+		queue->room_of = to->ops;
+		queue->room_max = room;
+	}
+	kept = queue->room_max / KEPT_PART;
+	return room > kept ? room - kept : 0;
+}
+
+static bool outbox_take_room(struct outbox *box, const struct vireo_frame *frame)
+{
+	if (!box->room) {
+		counter_add(&box->counters->tx_flood_room, 1);
+		return false;
+	}
+	box->room -= min_u32(box->room, buffers(frame->len_bytes));
+	return true;
+}
+
 /* The outbox has room for one. */
 static void outbox_add(struct outbox *box, struct vireo_frame *frame)
 {
+	if (unlikely(box->flooded) && !outbox_take_room(box, frame))
+		return;
 	if (box->mtu && frame->offload.gso == VIREO_GSO_NONE && payload_bytes(frame) > box->mtu) {
 		counter_add(&box->counters->tx_mtu, 1);
 		return;
@@ -173,7 +213,10 @@ static void outbox_work(struct outbox *box, const struct vireo_frame *frame)
 
 static void deliver_with_work(struct outbox *box, struct vireo_frame *const *frames, unsigned count)
 {
+	const struct burst *burst = &box->forwarder->burst;
+
 	for (unsigned i = 0; i < count; i++) {
+		box->flooded = burst->flooded >> (frames[i] - burst->frames) & 1;
 		if (box->count == BURST_FRAMES)
 			outbox_empty(box);
 		if (offload_needs(&frames[i]->offload) & ~box->offloads)
@@ -190,6 +233,17 @@ static bool burst_fits(const struct burst *burst, unsigned offloads, uint32_t mt
 	return !(burst->needs & ~offloads) && (!mtu || burst->longest_bytes <= mtu + ETH_BYTES);
 }
 
+/* Need nobody look at each frame for the room that it takes? */
+static bool burst_has_room(struct outbox *box, unsigned count)
+{
+	const struct burst *burst = &box->forwarder->burst;
+
+	if (likely(!burst->flooded))
+		return true;
+	box->room = room_of(box->to, box->queue);
+	return !burst->needs && box->room >= count * buffers(burst->longest_bytes);
+}
+
 static void deliver_queue(struct forwarder *forwarder, const struct topology_port *to, struct out_queue *queue,
 			  struct vireo_frame *const *frames, unsigned count)
 {
@@ -202,8 +256,10 @@ static void deliver_queue(struct forwarder *forwarder, const struct topology_por
 	box.offloads = __atomic_load_n(&to->port->offloads, __ATOMIC_RELAXED);
 	box.mtu = __atomic_load_n(&to->port->mtu, __ATOMIC_RELAXED);
 	box.count = 0;
+	box.room = 0;
+	box.flooded = false;
 	claim(forwarder, queue);
-	if (likely(burst_fits(&forwarder->burst, box.offloads, box.mtu)))
+	if (likely(burst_has_room(&box, count) && burst_fits(&forwarder->burst, box.offloads, box.mtu)))
 		put(&box, frames, count);
 	else
 		deliver_with_work(&box, frames, count);

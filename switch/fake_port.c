@@ -163,6 +163,17 @@ static void fake_flush(void *opaque, unsigned queue)
 	pthread_mutex_unlock(&fake->lock);
 }
 
+static unsigned fake_room(void *opaque, unsigned queue)
+{
+	struct fake_port *fake = opaque;
+	uint64_t room;
+
+	pthread_mutex_lock(&fake->lock);
+	room = fake->room;
+	pthread_mutex_unlock(&fake->lock);
+	return room < UINT32_MAX ? (unsigned)room : UINT32_MAX;
+}
+
 static int fake_kick_fd(void *opaque, unsigned queue)
 {
 	struct fake_port *fake = opaque;
@@ -200,6 +211,7 @@ const struct sw_port_ops fake_port_ops = {
 	.flush = fake_flush,
 	.kick_fd = fake_kick_fd,
 	.kick_enable = fake_kick_enable,
+	.room = fake_room,
 	.stats = fake_stats,
 };
 

@@ -6,12 +6,17 @@
  * When a burst has frames to flood, each port of their VLAN gets those and its own in the order in which they came: a
  * conversation whose peer becomes known in the middle of a burst is not reordered. If some are to be cut for some ports,
  * the burst is flooded in stretches, see cuts.c.
+ *
+ * A frame that goes to several ports costs the worker a copy for each, and each of them a buffer. So the sender has only so many
+ * copies a second (flood_limit.h): what is beyond is counted, and goes nowhere. Where there is but one other port with a queue, a flooded frame
+ * costs what any other does, and nobody but that port and the sender has to do with it: there is no limit then.
  */
 
 #include "switch/cuts.h"
 #include "switch/forwarder.h"
 
 #define FLOOD_PIECES_MIN 64u
+#define FLOOD_BURST_FRAMES 16u /* may come at once, whatever the number of ports */
 
 /* Frames first to end - 1 of a burst. */
 static uint64_t stretch(unsigned first, unsigned end)
@@ -19,6 +24,45 @@ static uint64_t stretch(unsigned first, unsigned end)
 	uint64_t below_end = end < 64 ? (1ull << end) - 1 : UINT64_MAX;
 
 	return below_end & UINT64_MAX << first;
+}
+
+/* Who gets what is flooded, beside those who would get it if they had a queue. */
+static unsigned flood_receivers(const struct burst *burst, uint16_t vlan)
+{
+	const struct topology_port *from = topology_port_in(burst->topology, vlan, burst->from->id);
+
+	return topology_vlan(burst->topology, vlan)->open_count - (from && from->out_count);
+}
+
+/* What a frame costs: of all who get it, so many need it cut. */
+static uint64_t flood_copies(const struct vireo_frame *frame, unsigned receivers, unsigned cutters)
+{
+	uint64_t whole = 1 + frame->len_bytes / FLOOD_COPY_BYTES, pieces = whole;
+
+	if (frame->offload.gso != VIREO_GSO_NONE)
+		pieces = 1 + frame->len_bytes / frame->offload.segment_bytes;
+	return whole * (receivers - cutters) + pieces * cutters;
+}
+
+/* Those of the frames, from the first on, that the sender may have flooded now. */
+static uint64_t flood_admit(struct forwarder *forwarder, const struct burst *burst, uint64_t frames, unsigned receivers,
+			    unsigned cutters)
+{
+	struct flood_limit *limit = &burst->from->flood;
+	uint64_t most = max_u64(FLOOD_BURST_COPIES, (uint64_t)receivers * FLOOD_BURST_FRAMES);
+	uint64_t left, taken = 0, refused = frames;
+
+	if (!limit->copy_ns)
+		return frames;
+	worker_clock_read(&forwarder->worker);
+	left = flood_limit_left(limit, forwarder->worker.now_ns, most);
+	for (; refused && taken < left; refused &= refused - 1)
+		taken += flood_copies(&burst->frames[__builtin_ctzll(refused)], receivers, cutters);
+	flood_limit_take(limit, forwarder->worker.now_ns, most, taken);
+	if (unlikely(refused))
+		counter_add(&burst->from->counters[forwarder->worker.index].rx_flood_limit,
+			    (unsigned)__builtin_popcountll(refused));
+	return frames & ~refused;
 }
 
 static void count_flooded(struct forwarder *forwarder, const struct burst *burst, uint16_t vlan, unsigned count)
@@ -35,10 +79,8 @@ static void count_flooded(struct forwarder *forwarder, const struct burst *burst
 }
 
 /* Of the frames, those that are flooded go to all ports of their VLAN, and each one's own among them to it. */
-static void flood_frames(struct forwarder *forwarder, struct burst *burst, const struct group *flooded,
-			 uint64_t frames)
+static void flood_frames(struct forwarder *forwarder, struct burst *burst, uint16_t in, uint64_t flooded, uint64_t frames)
 {
-	uint16_t in = verdict_vlan(flooded->verdict);
 	const struct topology_vlan *vlan = topology_vlan(burst->topology, in);
 
 	for (uint32_t i = 0; i < vlan->port_count; i++) {
@@ -48,8 +90,8 @@ static void flood_frames(struct forwarder *forwarder, struct burst *burst, const
 		if (to->port == burst->from)
 			continue;
 		own = groups_frames(&burst->groups, verdict(in, to->port->id));
-		if ((flooded->frames | own) & frames)
-			deliver(forwarder, to, burst->list, burst_list(burst, (flooded->frames | own) & frames));
+		if ((flooded | own) & frames)
+			deliver(forwarder, to, burst->list, burst_list(burst, (flooded | own) & frames));
 	}
 }
 
@@ -80,33 +122,43 @@ static unsigned flood_pieces(unsigned ports)
 }
 
 /* Cuts what has to be, from a frame on, as far as there is room. Returns where it has to go on. */
-static unsigned flood_cut(struct forwarder *forwarder, const struct burst *burst, const struct group *flooded,
-			  unsigned first, unsigned lacks)
+static unsigned flood_cut(struct forwarder *forwarder, const struct burst *burst, uint64_t flooded, unsigned first,
+			  unsigned lacks)
 {
 	unsigned i = first;
 
-	while (i < burst->count && (!(flooded->frames >> i & 1) || !(offload_needs(&burst->frames[i].offload) & lacks) ||
+	while (i < burst->count && (!(flooded >> i & 1) || !(offload_needs(&burst->frames[i].offload) & lacks) ||
 				    cuts_add(forwarder, i)))
 		i++;
 	return i;
 }
 
-void flood(struct forwarder *forwarder, struct burst *burst, const struct group *flooded)
+/* For who lacks something, at so many ports, frames are cut before they go. */
+static void flood_in_stretches(struct forwarder *forwarder, struct burst *burst, uint16_t in, uint64_t flooded, unsigned lacks,
+			       unsigned ports)
 {
-	uint16_t in = verdict_vlan(flooded->verdict);
-	unsigned ports = 0, lacks = 0;
-
-	count_flooded(forwarder, burst, in, (unsigned)__builtin_popcountll(flooded->frames));
-	if (unlikely(burst->needs))
-		lacks = flood_lacks(burst, topology_vlan(burst->topology, in), &ports);
-	if (likely(!lacks)) {
-		flood_frames(forwarder, burst, flooded, UINT64_MAX);
-		return;
-	}
 	forwarder->pieces_left = min_u32(forwarder->pieces_left, flood_pieces(ports));
 	for (unsigned first = 0, end; first < burst->count; first = end) {
 		end = flood_cut(forwarder, burst, flooded, first, lacks);
-		flood_frames(forwarder, burst, flooded, stretch(first, end));
+		flood_frames(forwarder, burst, in, flooded, stretch(first, end));
 		cuts_reset(forwarder->cuts);
 	}
+}
+
+void flood(struct forwarder *forwarder, struct burst *burst, const struct group *group)
+{
+	uint16_t in = verdict_vlan(group->verdict);
+	unsigned receivers = flood_receivers(burst, in), ports = 0, lacks = 0;
+	uint64_t flooded = group->frames;
+
+	if (unlikely(burst->needs))
+		lacks = flood_lacks(burst, topology_vlan(burst->topology, in), &ports);
+	if (receivers > 1)
+		burst->flooded = flooded = flood_admit(forwarder, burst, flooded, receivers, ports);
+	count_flooded(forwarder, burst, in, (unsigned)__builtin_popcountll(flooded));
+	if (likely(!lacks))
+		flood_frames(forwarder, burst, in, flooded, UINT64_MAX);
+	else
+		flood_in_stretches(forwarder, burst, in, flooded, lacks, ports);
+	burst->flooded = 0;
 }

@@ -23,6 +23,7 @@ struct burst {
 	unsigned count;
 	unsigned needs;         /* all offloads that any frame asks for */
 	uint32_t longest_bytes; /* of frames that are not to be cut */
+	uint64_t flooded;       /* bit i: frame i is on its way to several ports; 0 unless flood() is at work */
 	uint64_t fresh;         /* bit i: frame i has other addresses than its predecessor */
 	struct addressed addressed[BURST_FRAMES]; /* of fresh ones */
 	verdict_t verdict[BURST_FRAMES];
@@ -49,7 +50,7 @@ void forward_burst(struct forwarder *forwarder, struct burst *burst);
 void deliver(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count);
 
 /* Worker. A group of the burst goes to all ports of its VLAN, and what is each one's own of the burst with it. */
-void flood(struct forwarder *forwarder, struct burst *burst, const struct group *flooded);
+void flood(struct forwarder *forwarder, struct burst *burst, const struct group *group);
 
 /* Same for all frames of a flow (addresses, protocol, ports), both before and after cutting. */
 uint32_t flow_hash(const struct vireo_frame *frame);

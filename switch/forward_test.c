@@ -77,7 +77,7 @@ static void pass_grace(struct fixture *x)
 
 static void add_port_in(struct fixture *x, unsigned p, unsigned outs, uint16_t vlan)
 {
-	struct sw_port_config config = {.ops = &fake_port_ops, .vlan = vlan};
+	struct sw_port_config config = {.ops = &fake_port_ops, .vlan = vlan, .flood_copies = SW_FLOOD_ANY};
 	char name[8] = {'p', (char)('0' + p)};
 
 	x->fake[p] = fake_port_new(true);
@@ -672,6 +672,125 @@ static void flooded_lie_costs_only_that_frame(void **state)
 	assert_int_equal(stats_of(x, 2).tx_segment_error, 1);
 }
 
+/* ---- limits of what is flooded ---- */
+
+#define MORE_THAN_A_BUCKET 20000u
+
+/* Port 3 has room for 1000 copies a second, and a bucket like all others. */
+static void add_limited(struct fixture *x)
+{
+	struct sw_port_config config = {.ops = &fake_port_ops, .name = "p3", .flood_copies = 1000};
+
+	x->fake[3] = fake_port_new(true);
+	config.opaque = x->fake[3];
+	assert_int_equal(sw_port_new(x->sw, &config, &x->port[3]), 0);
+	assert_int_equal(sw_queue_add(x->port[3], false, 0), 0);
+	pass_grace(x);
+}
+
+static void port_floods_no_more_copies_than_it_may(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_port_stats stats;
+
+	remove_port(x, 2);
+	learn_all(x);
+	add_limited(x);
+	for (unsigned i = 0; i < MORE_THAN_A_BUCKET; i++)
+		send_to(x, 3, i % 2 ? broadcast : (const uint8_t[]){2, 7, 7, 7, 7, 7});
+	send_numbered(x, 3, 1, 7); /* what goes to one port has no limit */
+	settle(x);
+	stats = stats_of(x, 3);
+	assert_int_equal(stats.rx_flooded + stats.rx_flood_limit, MORE_THAN_A_BUCKET);
+	assert_in_range(stats.rx_flooded, 8192 / 2, MORE_THAN_A_BUCKET - 1);
+	assert_int_equal(fake_port_got(x->fake[0]), stats.rx_flooded);
+	assert_int_equal(fake_port_got(x->fake[1]), stats.rx_flooded + 1);
+	assert_int_equal(number_of(x->fake[1]->got.frames[x->fake[1]->got.end - 1]), 7);
+}
+
+static void copies_of_large_frames_count_as_several(void **state)
+{
+	const struct vireo_frame_offload offload = {.gso = VIREO_GSO_TCP4, .segment_bytes = 64, .flags = VIREO_FRAME_NEEDS_CSUM};
+	struct fixture *x = *state;
+	uint8_t frame[8192] = {0};
+
+	add_limited(x);
+	memcpy(frame, broadcast, 6);
+	frame[6] = 2;
+	for (unsigned i = 0; i < 2000; i++)
+		fake_port_send(x->fake[3], 0, frame, sizeof(frame), i % 2 ? &offload : NULL);
+	settle(x);
+	assert_in_range(stats_of(x, 3).rx_flooded, 1, 200);
+}
+
+static void frames_to_the_only_other_port_have_no_limit(void **state)
+{
+	struct fixture *x = *state;
+
+	add_limited(x);
+	remove_port(x, 1);
+	remove_port(x, 2);
+	x->fake[0]->room = MORE_THAN_A_BUCKET + 100;
+	for (unsigned i = 0; i < MORE_THAN_A_BUCKET; i++)
+		send_to(x, 3, broadcast);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[0]), MORE_THAN_A_BUCKET);
+	assert_int_equal(stats_of(x, 3).rx_flood_limit, 0);
+}
+
+static void flooded_frames_leave_room_for_others(void **state)
+{
+	struct fixture *x = *state;
+
+	x->fake[1]->room = 1000 + 2;
+	learn_all(x);
+	for (unsigned i = 0; i < 2000; i++)
+		send_to(x, 0, broadcast);
+	settle(x);
+	assert_int_equal(x->fake[1]->room, 1002 / 4);
+	assert_int_equal(fake_port_got(x->fake[2]), 2000);
+	for (unsigned i = 0; i < 200; i++)
+		send_numbered(x, 0, 1, i);
+	expect(x, 0, 750 + 200, 2000);
+	assert_int_equal(stats_of(x, 1).tx_flood_room, 2000 - 750);
+	assert_int_equal(stats_of(x, 1).tx_lost, 0);
+}
+
+/* In one burst: what is known goes on where what is flooded has to stop. */
+static void known_frames_among_flooded_ones_find_room(void **state)
+{
+	struct fixture *x = *state;
+
+	x->fake[1]->room = 40 + 2;
+	learn_all(x);
+	burst_begin(x);
+	for (unsigned i = 0; i < 31; i++) {
+		send_to(x, 0, broadcast);
+		send_numbered(x, 0, 1, i);
+	}
+	burst_end(x);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[1]), 40);
+	assert_in_range(stats_of(x, 1).tx_flood_room, 1, 21);
+	assert_int_equal(fake_port_got(x->fake[2]), 31);
+}
+
+/* A driver that offers a buffer at a time has one for what is flooded, too. */
+static void few_buffers_are_no_reason_to_get_nothing(void **state)
+{
+	struct fixture *x = *state;
+
+	x->fake[1]->room = 2;
+	learn_all(x);
+	for (unsigned i = 0; i < 10; i++) {
+		x->fake[1]->room = 1;
+		send_to(x, 0, broadcast);
+		settle(x);
+	}
+	assert_int_equal(fake_port_got(x->fake[1]), 10);
+	assert_int_equal(stats_of(x, 1).tx_flood_room, 0);
+}
+
 /* ---- control ---- */
 
 static void removed_port_takes_its_addresses_along(void **state)
@@ -1048,6 +1167,12 @@ int main(void)
 		forward_test(frame_of_most_segments_is_flooded),
 		forward_test(flooded_pieces_keep_their_place_among_other_frames),
 		forward_test(flooded_lie_costs_only_that_frame),
+		forward_test(port_floods_no_more_copies_than_it_may),
+		forward_test(copies_of_large_frames_count_as_several),
+		forward_test(frames_to_the_only_other_port_have_no_limit),
+		forward_test(flooded_frames_leave_room_for_others),
+		forward_test(known_frames_among_flooded_ones_find_room),
+		forward_test(few_buffers_are_no_reason_to_get_nothing),
 		forward_test(removed_port_takes_its_addresses_along),
 		forward_test(names_are_unique_until_removed),
 		forward_test(queue_number_is_taken_until_it_is_gone),

@@ -261,6 +261,9 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 	port->opaque = config->opaque;
 	port->mtu = config->mtu;
 	port->vlan = config->vlan;
+	flood_limit_init(&port->flood, config->flood_copies == SW_FLOOD_ANY ? 0
+					: config->flood_copies	       ? config->flood_copies
+								       : SW_FLOOD_DEFAULT);
 	*ret_port = port;
 	return 0;
 }

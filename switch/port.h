@@ -5,6 +5,7 @@
 /* Ports and their queues: port.c, and port_aside.c for those that are served aside. */
 
 #include "base/util.h"
+#include "switch/flood_limit.h"
 #include "switch/stall.h"
 #include "switch/switch.h"
 #include "work/grace.h"
@@ -17,8 +18,8 @@ struct aside;
 struct port_counters {
 	uint64_t injected_frames, injected_bytes;
 	uint64_t rx_reserved, rx_hairpin, rx_bad_source, rx_spoofed, rx_segment_limit, rx_flooded,
-		rx_no_destination, rx_lost;
-	uint64_t tx_no_queue, tx_mtu, tx_segment_error, tx_segmented, tx_lost;
+		rx_flood_limit, rx_no_destination, rx_lost;
+	uint64_t tx_no_queue, tx_flood_room, tx_mtu, tx_segment_error, tx_segmented, tx_lost;
 } __attribute__((aligned(CACHE_LINE_BYTES)));
 
 #define QUEUE_WAITERS_MAX 4u
@@ -56,6 +57,8 @@ struct out_queue {
 	unsigned number;
 	/* Held by the worker that delivers; unused if there is only one. */
 	uint32_t claimed __attribute__((aligned(CACHE_LINE_BYTES)));
+	const struct sw_port_ops *room_of; /* whose room() it was: another's, when the port has moved aside */
+	uint32_t room_max;                 /* the most that it has said */
 };
 
 struct sw_port {
@@ -72,6 +75,7 @@ struct sw_port {
 	unsigned offloads;
 	uint16_t mtu;
 	struct stalls stalls;
+	struct flood_limit flood;
 	/* Control thread. */
 	TAILQ_ENTRY(sw_port) link; /* sw.ports */
 	struct aside *aside; /* or NULL: workers call ops */

@@ -48,6 +48,11 @@ struct sw_port_ops {
 	int (*kick_fd)(void *opaque, unsigned queue);
 	/* Kicks on (returns true if frames are there already) or off. */
 	bool (*kick_enable)(void *opaque, unsigned queue, bool on);
+	/*
+	 * Out queue: about how many buffers the receiver has free. What is sent to many leaves a quarter of the most there were for what
+	 * is sent to it alone. NULL: that cannot be told.
+	 */
+	unsigned (*room)(void *opaque, unsigned queue);
 	/* Any thread. */
 	void (*stats)(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret);
 	/* Frames lie in memory of a peer, who can make wait whoever looks at it: such a port may come to be served aside. */
@@ -79,6 +84,8 @@ void sw_free(struct sw *sw); /* all ports are gone; joins the workers; takes NUL
 #define SW_QUEUES_MAX 128u
 #define SW_PORTS_MAX 4096u
 #define SW_VLAN_MAX 4095u
+#define SW_FLOOD_DEFAULT 500000u
+#define SW_FLOOD_ANY UINT32_MAX
 
 struct sw_port_config {
 	const char *name; /* copied; unique: -EEXIST */
@@ -93,6 +100,11 @@ struct sw_port_config {
 	 */
 	const uint8_t (*addresses)[6];
 	unsigned address_count;
+	/*
+	 * Of frames from the port that go to several others, so many copies a second (0: SW_FLOOD_DEFAULT; SW_FLOOD_ANY: no limit),
+	 * each of up to 2 KiB; a longer one is several. What goes to one other port alone is not counted.
+	 */
+	uint32_t flood_copies;
 	/*
 	 * Its memory may make who looks at it wait: a thread of the port's own does so, and copies all frames, so that
 	 * no worker waits. Otherwise that begins when workers have waited for its peer_memory several times. -EAGAIN: no thread.
@@ -140,9 +152,11 @@ struct sw_port_stats {
 	uint64_t rx_spoofed;          /* source address is another port's, or not one of those that the port may have */
 	uint64_t rx_segment_limit;    /* not cut for who does not take it whole: too many pieces in one burst */
 	uint64_t rx_flooded;          /* forwarded, to more than one port (not a drop) */
+	uint64_t rx_flood_limit;      /* to several ports, beyond flood_copies */
 	uint64_t rx_no_destination;   /* there is no other port */
 	uint64_t rx_lost;             /* taken in by a thread of the port's own, whose queue was removed before a worker saw them */
 	uint64_t tx_no_queue;         /* port has no running out queue */
+	uint64_t tx_flood_room;       /* to several ports; the port's last free buffers are for what goes to it alone */
 	uint64_t tx_mtu;              /* longer than the port's MTU */
 	uint64_t tx_segment_error;    /* needed software segmentation, but its headers lied */
 	uint64_t tx_segmented;        /* frames that were cut in software (not a drop) */

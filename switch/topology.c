@@ -124,6 +124,7 @@ static void fill_vlans(struct topology *topology)
 		struct topology_vlan *vlan = &vlans[topology->ports[i].vlan];
 
 		vlan->ports[vlan->port_count++] = &topology->ports[i];
+		vlan->open_count += topology->ports[i].out_count != 0;
 	}
 }
 

@@ -22,6 +22,7 @@ struct topology_port {
 /* Who is in a VLAN, without gaps: for flooding. */
 struct topology_vlan {
 	uint32_t port_count;
+	uint32_t open_count; /* of those, with running out queues */
 	struct topology_port **ports;
 };
 

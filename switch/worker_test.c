@@ -57,7 +57,7 @@ static void bench_free(struct bench *bench)
 
 static struct sw_port *port_add(struct bench *bench, struct fake_port *fake, unsigned number)
 {
-	struct sw_port_config config = {.ops = &fake_port_ops, .opaque = fake};
+	struct sw_port_config config = {.ops = &fake_port_ops, .opaque = fake, .flood_copies = SW_FLOOD_ANY};
 	struct sw_port *port;
 	char name[8] = {'p', (char)('0' + number / 100), (char)('0' + number / 10 % 10), (char)('0' + number % 10)};
 

@@ -103,6 +103,7 @@ int worker_start(struct worker *worker);
 void worker_stop(struct worker *worker); /* and wait for its end */
 void worker_fini(struct worker *worker); /* stopped, or never started: drops its letters. */
 
+void worker_clock_read(struct worker *worker); /* the worker: now_ns and now_s are old, and are not then */
 void worker_wake(struct worker *worker); /* any thread: look at table and letters */
 /* Any thread: the worker will deliver the letter. */
 void worker_post(struct worker *worker, struct worker_letter *letter);

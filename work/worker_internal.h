@@ -12,7 +12,6 @@
 
 /* ---- worker.c ---- */
 
-void worker_clock_read(struct worker *worker);
 /* The source at this place among the active ones. True: work came at the last moment, it stays active. */
 bool worker_arm(struct worker *worker, unsigned at);
 

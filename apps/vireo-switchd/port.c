@@ -282,6 +282,7 @@ int port_join(struct port *port)
 		.ops = port->kind->ops,
 		.opaque = port,
 		.mtu = port->spec.mtu,
+		.flood_copies = port->spec.flood_copies,
 		.addresses = (const uint8_t (*)[6])port->spec.macs,
 		.aside = port->spec.at.endpoint.any_files,
 		.address_count = port->spec.spoof_allowed ? 0 : port->spec.mac_count,

@@ -68,6 +68,13 @@ static bool kick_enable(void *opaque, unsigned queue, bool on)
 	return vireo_net_kick_enable(pair->net, 2 * pair->at + 1, on);
 }
 
+static unsigned room(void *opaque, unsigned queue)
+{
+	const struct device_pair *pair = pair_of(opaque, queue);
+
+	return vireo_net_receive_room(pair->net, pair->at);
+}
+
 static void stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
 {
 	const struct device_pair *pair = pair_of(opaque, queue);
@@ -96,6 +103,7 @@ const struct sw_port_ops device_port_ops = {
 	.kick_fd = kick_fd,
 	.expect = expect,
 	.kick_enable = kick_enable,
+	.room = room,
 	.stats = stats,
 };
 

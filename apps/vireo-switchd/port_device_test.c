@@ -153,6 +153,11 @@ int vireo_net_receive_deliver(struct vireo_net *net, uint32_t pair, struct vireo
 	return 0;
 }
 
+unsigned vireo_net_receive_room(struct vireo_net *net, unsigned pair)
+{
+	return 0;
+}
+
 void vireo_net_receive_flush(struct vireo_net *net, uint32_t pair)
 {
 }

@@ -90,3 +90,16 @@ bool port_set_spoof(struct spec *spec, const char *value)
 	port->spoof_allowed = !strcmp(value, "allow");
 	return port->spoof_allowed || !strcmp(value, "deny");
 }
+
+bool port_set_flood_max(struct spec *spec, const char *value)
+{
+	unsigned long n;
+
+	of(spec)->flood_copies = SW_FLOOD_ANY;
+	if (!strcmp(value, "any"))
+		return true;
+	if (!parse_number(value, 1000, 10000000, &n))
+		return false;
+	of(spec)->flood_copies = (uint32_t)n;
+	return true;
+}

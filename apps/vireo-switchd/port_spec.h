@@ -15,6 +15,7 @@ struct port_spec {
 	bool set_mac;
 	uint8_t macs[SPEC_MACS_MAX][6]; /* the first is the one that the driver is told */
 	unsigned mac_count;
+	uint32_t flood_copies; /* as in struct sw_port_config */
 	bool spoof_given, spoof_allowed; /* denied: frames from the port have one of `macs` as their source */
 };
 
@@ -35,12 +36,14 @@ static inline int port_spec_parse(const char *text, struct port_spec *ret_spec, 
 #define PORT_KEY_MAC \
 	{"mac", port_set_mac, "a unicast address such as 52:54:00:12:34:56, or up to 8 with '+' between them", "A[+B...]"}
 #define PORT_KEY_SPOOF {"spoof", port_set_spoof, "deny or allow", "deny|allow"}
+#define PORT_KEY_FLOOD_MAX {"flood-max", port_set_flood_max, "1000 to 10000000 copies a second, or any", "N|any"}
 /* clang-format on */
 
 bool port_set_queues(struct spec *spec, const char *value);
 bool port_set_mtu(struct spec *spec, const char *value);
 bool port_set_mac(struct spec *spec, const char *value);
 bool port_set_spoof(struct spec *spec, const char *value);
+bool port_set_flood_max(struct spec *spec, const char *value);
 
 void port_spec_defaults(struct spec *spec);
 const char *port_spec_problem(const struct spec *spec);

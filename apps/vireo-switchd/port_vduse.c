@@ -14,6 +14,7 @@ static const struct spec_key keys[] = {
 	PORT_KEY_MTU,
 	PORT_KEY_MAC,
 	PORT_KEY_SPOOF,
+	PORT_KEY_FLOOD_MAX,
 	ENDPOINT_VDUSE_KEYS,
 };
 

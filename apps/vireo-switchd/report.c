@@ -21,9 +21,10 @@ static const struct field port_fields[] = {
 	PORT_FIELD(rx_frames, false),	     PORT_FIELD(rx_bytes, false),   PORT_FIELD(rx_flooded, false),
 	PORT_FIELD(rx_reserved, true),	     PORT_FIELD(rx_hairpin, true),  PORT_FIELD(rx_bad_source, true),
 	PORT_FIELD(rx_spoofed, true),	     PORT_FIELD(rx_segment_limit, true),
-	PORT_FIELD(rx_no_destination, true), PORT_FIELD(rx_lost, true),
+	PORT_FIELD(rx_flood_limit, true),    PORT_FIELD(rx_no_destination, true), PORT_FIELD(rx_lost, true),
 	PORT_FIELD(tx_frames, false),	     PORT_FIELD(tx_bytes, false),
-	PORT_FIELD(tx_segmented, false),     PORT_FIELD(tx_no_queue, true), PORT_FIELD(tx_mtu, true),
+	PORT_FIELD(tx_segmented, false),     PORT_FIELD(tx_no_queue, true), PORT_FIELD(tx_flood_room, true),
+	PORT_FIELD(tx_mtu, true),
 	PORT_FIELD(tx_segment_error, true), /* tx_lost has in it what the out queues have dropped */
 	PORT_FIELD(tx_lost, true),
 };

@@ -85,6 +85,20 @@ static void a_port_may_have_several_addresses(void **state)
 	assert_bad("vhost-user:/a,spoof=deny", "only with mac=");
 }
 
+static void what_is_flooded_has_a_limit(void **state)
+{
+	assert_int_equal(good("vhost-user:/a").flood_copies, 0); /* the switch's default */
+	assert_int_equal(good("vhost-user:/a,flood-max=1000").flood_copies, 1000);
+	assert_int_equal(good("tap:a,flood-max=10000000").flood_copies, 10000000);
+	assert_true(good("cuse:a,flood-max=any").flood_copies == SW_FLOOD_ANY);
+	assert_true(good("vduse:a,flood-max=any").flood_copies == SW_FLOOD_ANY);
+	assert_bad("vhost-user:/a,flood-max=999", "'flood-max=999': expected 1000 to 10000000 copies a second, or any");
+	assert_bad("vhost-user:/a,flood-max=10000001", "copies a second, or any");
+	assert_bad("vhost-user:/a,flood-max=none", "copies a second, or any");
+	assert_bad("vhost-user:/a,flood-max=", "copies a second, or any");
+	assert_bad("null:a,flood-max=any", "unknown key 'flood-max'");
+}
+
 static void keys_left_out_have_defaults(void **state)
 {
 	struct port_spec spec = good("vhost-user:vm.sock");
@@ -237,7 +251,7 @@ static void bad_vduse_keys_and_names_are_named(void **state)
 	assert_bad("vduse:a,queues=2", "'queues=2': expected 1: the kernel takes no control queue");
 	assert_int_equal(good("vduse:a,queues=1").queues, 1);
 	assert_bad("vduse:a,user=me",
-		   "unknown key 'user': expected one of: name queues mtu mac spoof attach queue-size packed event-idx indirect in-order files memory-max");
+		   "unknown key 'user': expected one of: name queues mtu mac spoof flood-max attach queue-size packed event-idx indirect in-order files memory-max");
 	assert_bad("vduse:a,attach=vdpa", "'attach=vdpa': expected virtio, vhost or none");
 	assert_bad("vduse:a,queue-size=0", "expected a power of two from 2 to 32768");
 	assert_bad("vduse:a,queue-size=1000", "expected a power of two from 2 to 32768");
@@ -312,7 +326,7 @@ static void bad_keys_and_values_are_named(void **state)
 	assert_bad("vhost-user:/tmp/\xff", "bytes that are UTF-8");
 	assert_bad("tap:\xff", "bytes that are UTF-8");
 	assert_bad("vhost-user:/a,colour=red",
-		   "unknown key 'colour': expected one of: name queues mtu mac spoof mode");
+		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max mode");
 	assert_bad("vhost-user:/a,", "unknown key ''");
 	assert_bad("vhost-user:/a,queues", "'queues=': expected 1 to 128");
 	assert_bad("vhost-user:/a,queues=0", "'queues=0': expected 1 to 128");
@@ -568,6 +582,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_vhost_user_port_has_all_its_keys),
 		cmocka_unit_test(a_port_may_have_several_addresses),
+		cmocka_unit_test(what_is_flooded_has_a_limit),
 		cmocka_unit_test(keys_left_out_have_defaults),
 		cmocka_unit_test(how_long_a_front_end_may_be_silent_is_a_key_and_is_carried_over),
 		cmocka_unit_test(guest_memory_is_limited_by_a_key),

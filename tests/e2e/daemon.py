@@ -322,7 +322,8 @@ PORT_FULL = PORT | {"queues", "mtu", "offloads", "aside", "counters", "queue_cou
 PORT_VHOST_USER = {"mode", "memory"}
 MEMORY = {"mapped_bytes", "mapped_max_bytes", "mappings", "mappings_max", "made_bytes", "made_max_bytes"}
 COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_reserved", "rx_hairpin", "rx_bad_source", "rx_spoofed",
-            "rx_segment_limit", "rx_no_destination", "rx_lost", "tx_segmented", "tx_no_queue", "tx_mtu", "tx_segment_error", "tx_lost"}
+            "rx_segment_limit", "rx_flood_limit", "rx_no_destination", "rx_lost", "tx_segmented", "tx_no_queue", "tx_flood_room",
+            "tx_mtu", "tx_segment_error", "tx_lost"}
 QUEUE = {"direction", "queue", "running", "frames", "bytes", "disabled", "too_long", "error"}
 QUEUE_OF = {"rx": QUEUE | {"runt", "bad_offload"}, "tx": QUEUE | {"no_buffer", "offload_refused", "filtered"}}
 WORKER = {"worker", "cpu", "loops", "busy_loops", "sleeps", "wakeups", "frames", "busy_cycles"}
@@ -399,6 +400,28 @@ def a_port_with_a_mac_sends_from_no_other_address(lab):
     expect(sorted(switch.ask("fdb", "show")["entries"], key=lambda e: e["mac"]) == static, "only what was given is known")
     expect(switch.ask("stats")["fdb"]["static"] == 2, "two static entries")
     expect("static" in switch.ctl("fdb", "show"), "it is said")
+    end_well(switch)
+
+
+@case
+def a_port_floods_as_much_as_its_flood_max_lets_it(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')},flood-max=1000", f"vhost-user:{lab.path('b')},flood-max=any", "null:n", "null:m"])
+
+    def flood(name, until):
+        with Front(lab.path(name)) as front:
+            for _ in range(100):
+                for _ in range(100):
+                    front.send(text_frame(1, None))
+                counters = switch.port(name)["counters"]
+                if until(counters):
+                    break
+        return counters
+    limited = flood("a", lambda counters: counters["rx_flood_limit"])
+    expect(limited["rx_flood_limit"] and limited["rx_flooded"] >= 8192 // 2, f"two copies each, as many as a bucket holds: {limited}")
+    shown = switch.ctl("port", "show", "a")
+    expect("rx_flood_limit" in shown, f"it is shown: {shown}")
+    others = flood("b", lambda counters: counters["rx_flooded"] > 6000)
+    expect(others["rx_flooded"] > 6000 and not others["rx_flood_limit"], f"no limit: {others}")
     end_well(switch)
 
 

@@ -168,8 +168,12 @@ class Daemon:
 
     def broadcast(self, count=8):
         """Lets `count` broadcasts arrive at the hostile port."""
+        self.shout(b'\xff' * 6, count)
+
+    def shout(self, destination, count):
+        """So many frames from the shouter."""
         ring = self.shouter.rings[1]
-        self.shouter.write(DATA, net_header() + frame(b'hear me', source=b'\x02shout'))
+        self.shouter.write(DATA, net_header() + frame(b'hear me', source=b'\x02shout', destination=destination))
         before = self.port('shout')['rx_frames']
         for i in range(count):
             ring.chain([(GPA + DATA, 72, 0)], start=i)

@@ -376,6 +376,27 @@ def receive_buffer_that_is_not_memory(daemon):
 
 
 @lie
+def receive_buffers_that_are_never_emptied(daemon):
+    """What is sent to all leaves some of them for what is sent to this port alone."""
+    for packed in (False, True):
+        with daemon.connect() as peer:
+            receive, transmit = peer.ready(F_MRG_RXBUF, packed)
+            for i in range(32):
+                receive.chain([(GPA + DATA + 4096, 2048, WRITE)], i)
+            peer.write(DATA, net_header() + frame(destination=b'\x02shout'))
+            known = daemon.port('hostile')['rx_frames']
+            transmit.chain([(GPA + DATA, 72, 0)])
+            daemon.wait_for(lambda: daemon.port('hostile')['rx_frames'] > known, 3, 'its frame was not taken')
+            before = daemon.port('hostile')
+            daemon.broadcast(40)
+            after = daemon.port('hostile')
+            left = after['counters']['tx_flood_room'] - before['counters']['tx_flood_room']
+            assert after['tx_frames'] - before['tx_frames'] == 24 and left >= 16, (before, after)
+            daemon.shout(b'\x02lies\x01', 8)
+            daemon.wait_for(lambda: daemon.port('hostile')['tx_frames'] == before['tx_frames'] + 32, 3, 'there was no room')
+
+
+@lie
 def receive_buffer_on_top_of_the_ring(daemon):
     """The guest has its own rings overwritten by frames: only its own device may suffer."""
     for packed in (False, True):
