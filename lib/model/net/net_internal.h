@@ -153,6 +153,15 @@ static inline struct net_queue *net_transmit_queue(struct vireo_net *net, unsign
 	return &net->queues[2 * pair + 1];
 }
 
+/* Nothing is asked of a frame's receiver: no edit, no offload. They lie side by side, for fewer stores. */
+static inline void net_frame_plain(struct vireo_frame *frame)
+{
+	const size_t first = offsetof(struct vireo_frame, head_bytes), last = offsetof(struct vireo_frame, offload.csum_offset);
+
+	_Static_assert(offsetof(struct vireo_frame, offload) == offsetof(struct vireo_frame, head_bytes) + 2, "side by side");
+	memset((uint8_t *)frame + first, 0, last + sizeof(frame->offload.csum_offset) - first);
+}
+
 /* Guest memory has been copied: the compiler may not go back and read it again. */
 static inline void net_copied(void)
 {

@@ -79,8 +79,7 @@ static bool transmit_offload(const struct net_queue *q, const struct virtio_net_
 	unsigned head_bytes = min_u32(frame->len_bytes, VIREO_FRAME_HEAD_BYTES);
 	const char *why;
 
-	frame->head_bytes = frame->head_skip = 0;
-	memset(&frame->offload, 0, sizeof(frame->offload));
+	net_frame_plain(frame);
 	if (likely(!(header->flags | header->gso_type)))
 		return true;
 	return !net_header_parse(header, frame->len_bytes, frame->head, head_bytes, q->offloads,
@@ -134,8 +133,7 @@ static inline bool transmit_parse(struct net_queue *q, uint32_t header_bytes, st
 	frame->iov = iov;
 	frame->iov_count = 1;
 	frame->len_bytes = len_bytes;
-	frame->head_bytes = frame->head_skip = 0;
-	memset(&frame->offload, 0, sizeof(frame->offload));
+	net_frame_plain(frame);
 	return true;
 }
 
