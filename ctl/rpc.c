@@ -8,6 +8,7 @@
  */
 #include "ctl/rpc.h"
 #include "base/visible.h"
+#include "ctl/catalogue.h"
 #include <assert.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -190,6 +191,25 @@ struct rpc_context {
 	void *serve_opaque;
 };
 
+static void serve_catalogue(struct rpc_call *call, void *opaque)
+{
+	const struct rpc_context *context = opaque;
+
+	rpc_call_reply(call, ctl_catalogue_json(context->commands, context->command_count));
+}
+
+/* Of every table. */
+static const struct ctl_command catalogue_row = {
+	.words = "", .method = CTL_CATALOGUE_METHOD, .params = "", .serve = serve_catalogue};
+
+static const struct ctl_command *row_of(const struct rpc_context *context, const json_t *request)
+{
+	const char *method = json_string_value(json_object_get(request, "method"));
+
+	return strcmp(method, CTL_CATALOGUE_METHOD) ? ctl_command_by_method(context->commands, context->command_count, method) :
+						      &catalogue_row;
+}
+
 static void request_serve(const struct rpc_context *context, struct rpc_batch *batch, json_t *request)
 {
 	json_t *id = json_object_get(request, "id");
@@ -213,8 +233,7 @@ static void request_serve(const struct rpc_context *context, struct rpc_batch *b
 	batch->pending++;
 	call->batch = batch;
 	call->id = json_incref(id);
-	row = ctl_command_by_method(context->commands, context->command_count,
-				    json_string_value(json_object_get(request, "method")));
+	row = row_of(context, request);
 	if (!row || !row->serve) {
 		rpc_call_error(call, RPC_METHOD_NOT_FOUND, "no such method");
 		return;
@@ -223,7 +242,7 @@ static void request_serve(const struct rpc_context *context, struct rpc_batch *b
 	if (!call->params)
 		rpc_call_error(call, RPC_INVALID_PARAMS, "%s", why);
 	else
-		row->serve(call, context->serve_opaque);
+		row->serve(call, row == &catalogue_row ? (void *)(uintptr_t)context : context->serve_opaque);
 }
 
 static void requests_serve(const struct rpc_context *context, struct rpc_batch *batch, json_t *root)

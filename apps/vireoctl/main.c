@@ -1,114 +1,28 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * vireoctl: finds the command's row, calls its method, shows the answer. Exit codes: 0, 1 it failed, 2 bad
- * usage.
+ * vireoctl: finds the command's row, calls its method, shows the answer. The rows of vireo-switchd are known here, each with how
+ * its answer is shown; another daemon (--daemon) is asked for its rows (ctl/catalogue.h), and all its answers are shown
+ * alike. Exit codes: 0, 1 it failed, 2 bad usage.
  */
+#include "ctl/catalogue.h"
 #include "ctl/client.h"
 #include "ctl/line.h"
 #include "ctl/rpc.h"
 #include "ctl/switchd_commands.h"
 #include "foreign.h"
 #include "local.h"
+#include "options.h"
 #include "screen.h"
 #include "show.h"
 #include <errno.h>
-#include <getopt.h>
 #include <limits.h>
-#include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static const struct ctl_command commands[] = {CTL_SWITCHD_COMMANDS(CTL_ROW_SHOW)};
-
-struct invocation {
-	const char *socket, *root;
-	char default_socket[PATH_MAX];
-	bool json, watch;
-	double interval_s, timeout_s;
-	unsigned long count; /* 0: for ever */
-	const struct ctl_command *command;
-	int argc;
-	char *const *argv; /* what follows the command's words */
-};
-
-static bool parse_number(const char *text, double min, double max, double *ret)
-{
-	char *end;
-	double n = strtod(text, &end);
-
-	if (end == text || *end || isnan(n) || n < min || n > max)
-		return false;
-	*ret = n;
-	return true;
-}
-
-/* 0, or the exit code + 1 when everything has been said. */
-static int parse_option(int opt, struct invocation *inv, char *const *argv)
-{
-	double n;
-
-	switch (opt) {
-	case 's':
-		inv->socket = optarg;
-		return 0;
-	case 'j':
-		inv->json = true;
-		return 0;
-	case 'w':
-		inv->watch = true;
-		return 0;
-	case 'i':
-		if (parse_number(optarg, 0.1, 3600, &inv->interval_s))
-			return 0;
-		line_print(stderr, "vireoctl: --interval '%s': expected seconds from 0.1 to 3600", optarg);
-		return 3;
-	case 't':
-		if (parse_number(optarg, 0.1, 3600, &inv->timeout_s))
-			return 0;
-		line_print(stderr, "vireoctl: --timeout '%s': expected seconds from 0.1 to 3600", optarg);
-		return 3;
-	case 'n':
-		if (parse_number(optarg, 1, 1e9, &n) && n == floor(n)) {
-			inv->count = (unsigned long)n;
-			return 0;
-		}
-		line_print(stderr, "vireoctl: --count '%s': expected a whole number from 1 on", optarg);
-		return 3;
-	case 'r':
-		inv->root = optarg;
-		return 0;
-	case 'v':
-		printf("vireoctl %s\n", VIREO_VERSION);
-		return 1;
-	case 'h':
-		show_usage(stdout, commands, ARRAY_SIZE(commands));
-		return 1;
-	default:
-		line_print(stderr, "vireoctl: '%s': expected %s; see vireoctl --help", argv[optind - 1],
-			   opt == ':' ? "a value after it" : "an option that exists");
-		return 3;
-	}
-}
-
-/* Options may stand anywhere: getopt moves them to the front. */
-static int parse_options(int argc, char **argv, struct invocation *inv)
-{
-	static const struct option longs[] = {
-		{"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
-		{"watch", no_argument, NULL, 'w'},	  {"interval", required_argument, NULL, 'i'},
-		{"count", required_argument, NULL, 'n'},  {"version", no_argument, NULL, 'v'},
-		{"root", required_argument, NULL, 'r'},	  {"help", no_argument, NULL, 'h'},
-		{"timeout", required_argument, NULL, 't'}, {NULL, 0, NULL, 0},
-	};
-	int opt, ret = 0;
-
-	opterr = 0;
-	while (!ret && (opt = getopt_long(argc, argv, ":s:h", longs, NULL)) != -1)
-		ret = parse_option(opt, inv, argv);
-	return ret;
-}
+static const struct ctl_command switchd_commands[] = {CTL_SWITCHD_COMMANDS(CTL_ROW_SHOW)};
+/* Beside the commands of a daemon whose table it tells. */
+static const struct ctl_command own_commands[] = {{"help", NULL, "", 0, "show this list", NULL, show_help}};
 
 static bool parse_command(struct invocation *inv, int argc, char *const *argv)
 {
@@ -116,7 +30,7 @@ static bool parse_command(struct invocation *inv, int argc, char *const *argv)
 	int words = 0, min = 0, max = 0;
 	bool required;
 
-	inv->command = ctl_command_by_words(commands, ARRAY_SIZE(commands), argc, argv, &words);
+	inv->command = ctl_command_by_words(inv->commands, inv->command_count, argc, argv, &words);
 	if (!inv->command) {
 		line_print(stderr, "vireoctl: '%s%s%s': expected a command; see vireoctl help",
 			   argc ? argv[0] : "", argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
@@ -186,11 +100,8 @@ static bool check_words(const struct invocation *inv)
 static int explain_connect(const struct invocation *inv, int err)
 {
 	if (err == -ENOENT || err == -ECONNREFUSED)
-		line_print(
-			stderr,
-			"vireoctl: vireo-switchd is not running: nobody answers on %s (-s SOCK names another "
-			"socket)",
-			inv->socket);
+		line_print(stderr, "vireoctl: %s is not running: nobody answers on %s (-s SOCK names another socket)",
+			   inv->program, inv->socket);
 	else
 		line_print(stderr, "vireoctl: cannot connect to %s: %s", inv->socket, strerror(-err));
 	return 1;
@@ -203,16 +114,16 @@ static int explain_call(const struct invocation *inv, int err, const struct ctl_
 		return failure->code == RPC_INVALID_PARAMS ? 2 : 1;
 	}
 	if (err == -ECONNRESET)
-		line_print(stderr, "vireoctl: vireo-switchd on %s has gone", inv->socket);
+		line_print(stderr, "vireoctl: %s on %s has gone", inv->program, inv->socket);
 	else if (err == -ETIMEDOUT)
 		line_print(stderr, "vireoctl: no whole answer from %s within %g s (--timeout S waits longer)", inv->socket,
 			   inv->timeout_s);
 	else if (err == -EMSGSIZE)
 		line_print(stderr,
-			   "vireoctl: the answer on %s is longer than %u MiB, and none of vireo-switchd's is: give --socket the path of its socket",
-			   inv->socket, CTL_ANSWER_MAX_BYTES >> 20);
+			   "vireoctl: the answer on %s is longer than %u MiB, and none of %s's is: give --socket the path of its socket",
+			   inv->socket, CTL_ANSWER_MAX_BYTES >> 20, inv->program);
 	else if (err == -EPROTO)
-		line_print(stderr, "vireoctl: who answers on %s is no vireo-switchd", inv->socket);
+		line_print(stderr, "vireoctl: who answers on %s is no %s", inv->socket, inv->program);
 	else
 		line_print(stderr, "vireoctl: %s: %s", inv->socket, strerror(-err));
 	return 1;
@@ -230,7 +141,7 @@ static json_t *presentable(const struct invocation *inv, json_t *result)
 static void print_result(const struct invocation *inv, FILE *out, const json_t *result,
 			 const json_t *previous)
 {
-	struct show show = {out, commands, ARRAY_SIZE(commands), result, previous};
+	struct show show = {out, inv->commands, inv->command_count, inv->daemon, result, previous};
 
 	if (inv->json) { /* one line each when repeated, so that programs can take them apart */
 		foreign_dump(result, out, inv->watch ? JSON_COMPACT : JSON_INDENT(2));
@@ -297,6 +208,7 @@ static int run_watch(const struct invocation *inv, struct ctl_client *client)
 
 static int run_local(const struct invocation *inv)
 {
+	struct invocation text = *inv; /* what has no result is no JSON either */
 	json_t *result = NULL;
 	int err = local_call(inv->command->words, inv->root, inv->argc, inv->argv, &result);
 
@@ -304,43 +216,123 @@ static int run_local(const struct invocation *inv)
 		return err == -EINVAL ? 2 : 1;
 	if (result)
 		result = presentable(inv, result);
-	print_result(result ? inv : &(struct invocation){.command = inv->command}, stdout, result, NULL);
+	text.json &= result != NULL;
+	print_result(&text, stdout, result, NULL);
 	json_decref(result);
 	return 0;
 }
 
-static int run(struct invocation *inv)
+/* 0, or the exit code: where the daemon is to be found. */
+static int find_socket(struct invocation *inv)
 {
-	struct ctl_client *client;
-	int err, ret;
+	int err = 0;
 
-	if (!inv->command->method)
-		return run_local(inv);
-	if (!inv->socket && ctl_default_path("switchd", inv->default_socket, sizeof(inv->default_socket))) {
-		line_print(stderr,
-			   "vireoctl: where is the control socket? set XDG_RUNTIME_DIR, or give -s SOCK");
+	if (inv->socket)
+		return 0;
+	err = ctl_default_path(inv->daemon, inv->default_socket, sizeof(inv->default_socket));
+	if (err == -ENAMETOOLONG)
+		line_print(stderr, "vireoctl: --daemon '%s': its socket's path would be too long", inv->daemon);
+	else if (err)
+		line_print(stderr, "vireoctl: where is the control socket? set XDG_RUNTIME_DIR, or give -s SOCK");
+	inv->socket = inv->default_socket;
+	return err ? 1 : 0;
+}
+
+static int connect_to(struct invocation *inv, struct ctl_client **ret_client)
+{
+	int ret = find_socket(inv), err;
+
+	if (ret)
+		return ret;
+	err = ctl_client_new(inv->socket, (unsigned)(inv->timeout_s * 1000), ret_client);
+	return err ? explain_connect(inv, err) : 0;
+}
+
+/* What the daemon serves; its words are made visible, for tables and messages. */
+static int ask_for_commands(struct invocation *inv, struct ctl_client *client, struct ctl_catalogue **ret_catalogue)
+{
+	json_t *answer, *visible;
+	struct ctl_failure failure;
+	int err = ctl_client_call(client, CTL_CATALOGUE_METHOD, json_object(), &answer, &failure);
+
+	if (err == -EREMOTEIO && failure.code == RPC_METHOD_NOT_FOUND) {
+		line_print(stderr, "vireoctl: %s on %s does not tell its commands: use the vireoctl that came with it",
+			   inv->program, inv->socket);
 		return 1;
 	}
-	if (!inv->socket)
-		inv->socket = inv->default_socket;
-	err = ctl_client_new(inv->socket, (unsigned)(inv->timeout_s * 1000), &client);
 	if (err)
-		return explain_connect(inv, err);
-	ret = inv->watch ? run_watch(inv, client) : run_once(inv, client);
+		return explain_call(inv, err, &failure);
+	visible = foreign_visible(answer);
+	json_decref(answer);
+	err = visible ? ctl_catalogue_new(visible, show_any, own_commands, ARRAY_SIZE(own_commands), ret_catalogue) : -ENOMEM;
+	json_decref(visible);
+	if (err)
+		return explain_call(inv, err, &failure);
+	inv->commands = ctl_catalogue_rows(*ret_catalogue, &inv->command_count);
+	return 0;
+}
+
+/* 0: it is a command, to be carried out. */
+static int understand(struct invocation *inv, int argc, char *const *argv)
+{
+	return parse_command(inv, argc, argv) && check_words(inv) ? 0 : 2;
+}
+
+static int carry_out(const struct invocation *inv, struct ctl_client *client)
+{
+	return inv->watch ? run_watch(inv, client) : run_once(inv, client);
+}
+
+/* A daemon whose table is known here. */
+static int run_known(struct invocation *inv, int argc, char *const *argv)
+{
+	struct ctl_client *client;
+	int ret = understand(inv, argc, argv);
+
+	if (ret)
+		return ret;
+	if (!inv->command->method)
+		return run_local(inv);
+	ret = connect_to(inv, &client);
+	if (ret)
+		return ret;
+	ret = carry_out(inv, client);
+	ctl_client_free(client);
+	return ret;
+}
+
+/* Any other tells its table first. */
+static int run_told(struct invocation *inv, int argc, char *const *argv)
+{
+	struct ctl_catalogue *catalogue = NULL;
+	struct ctl_client *client;
+	int ret = connect_to(inv, &client);
+
+	if (ret)
+		return ret;
+	ret = ask_for_commands(inv, client, &catalogue);
+	if (!ret)
+		ret = understand(inv, argc, argv);
+	if (!ret)
+		ret = inv->command->method ? carry_out(inv, client) : run_local(inv);
+	ctl_catalogue_free(catalogue);
 	ctl_client_free(client);
 	return ret;
 }
 
 int main(int argc, char **argv)
 {
-	struct invocation inv = {.interval_s = 1, .timeout_s = CTL_CLIENT_TIMEOUT_MS / 1000.0};
+	struct invocation inv = {.interval_s = 1, .timeout_s = CTL_CLIENT_TIMEOUT_MS / 1000.0, .daemon = "switchd",
+				 .program = "vireo-switchd", .commands = switchd_commands,
+				 .command_count = ARRAY_SIZE(switchd_commands)};
 	int ret = parse_options(argc, argv, &inv);
 
 	if (ret)
 		return ret - 1;
-	if (!parse_command(&inv, argc - optind, argv + optind) || !check_words(&inv))
-		return 2;
-	ret = run(&inv);
+	if (!strcmp(inv.daemon, "switchd"))
+		ret = run_known(&inv, argc - optind, argv + optind);
+	else
+		ret = run_told(&inv, argc - optind, argv + optind);
 	if (fflush(stdout) || ferror(stdout))
 		ret = ret ? ret : 1;
 	return ret;

@@ -335,19 +335,22 @@ void show_version(struct show *show)
 		text_of(show->result, "version"));
 }
 
-void show_usage(FILE *out, const struct ctl_command *commands, size_t count)
+void show_usage(FILE *out, const char *daemon, const struct ctl_command *commands, size_t count)
 {
-	fprintf(out, "Usage: vireoctl [OPTION]... COMMAND\n"
-		     "Controls vireo-switchd.\n\n"
-		     "  -s, --socket SOCK    the daemon's control socket\n"
-		     "      --json           print JSON\n"
-		     "      --watch          repeat the command\n"
-		     "      --interval S     the pause between repetitions (1)\n"
-		     "      --count N        end after N repetitions\n"
-		     "      --timeout S      give up an answer that is not whole after so long (10)\n"
-		     "      --root FOLDER    where pci commands find /sys and /dev (/)\n"
-		     "      --version        print vireoctl's version\n"
-		     "      --help           print this\n\n");
+	fprintf(out,
+		"Usage: vireoctl [OPTION]... COMMAND\n"
+		"Controls vireo-switchd, or another daemon.\n\n"
+		"  -s, --socket SOCK    the daemon's control socket\n"
+		"  -d, --daemon NAME    another daemon, which is asked for its commands (%s)\n"
+		"      --json           print JSON\n"
+		"      --watch          repeat the command\n"
+		"      --interval S     the pause between repetitions (1)\n"
+		"      --count N        end after N repetitions\n"
+		"      --timeout S      give up an answer that is not whole after so long (10)\n"
+		"      --root FOLDER    where pci commands find /sys and /dev (/)\n"
+		"      --version        print vireoctl's version\n"
+		"      --help           print this\n\n",
+		daemon);
 	for (size_t i = 0; i < count; i++) {
 		char text[64];
 
@@ -359,5 +362,5 @@ void show_usage(FILE *out, const struct ctl_command *commands, size_t count)
 
 void show_help(struct show *show)
 {
-	show_usage(show->out, show->commands, show->command_count);
+	show_usage(show->out, show->daemon, show->commands, show->command_count);
 }

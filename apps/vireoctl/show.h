@@ -10,14 +10,16 @@ struct show {
 	FILE *out;
 	const struct ctl_command *commands;
 	size_t command_count;
+	const char *daemon; /* as --daemon names it */
 	const json_t *result;
 	const json_t *previous; /* the answer before, when repeating; NULL: this is the first */
 };
 
 ctl_show_fn show_port_list, show_port_add, show_port_remove, show_port_show, show_fdb_show, show_fdb_flush,
-	show_stats, show_top, show_version, show_pci_list, show_pci_function, show_help;
+	show_stats, show_top, show_version, show_pci_list, show_pci_function, show_help,
+	show_any;
 
 /* --help: usage, and the commands with their help. */
-void show_usage(FILE *out, const struct ctl_command *commands, size_t count);
+void show_usage(FILE *out, const char *daemon, const struct ctl_command *commands, size_t count);
 
 #endif

@@ -5,12 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COLUMNS_MAX 16
-
 struct table {
 	size_t columns, cells, capacity;
-	size_t widths[COLUMNS_MAX];
-	bool right[COLUMNS_MAX];
+	size_t widths[TABLE_COLUMNS_MAX];
+	bool right[TABLE_COLUMNS_MAX];
 	char **cell;
 };
 
@@ -77,8 +75,14 @@ void table_print(struct table *table, FILE *out)
 		else
 			fprintf(out, "%-*s", last ? 0 : width, table->cell[i]);
 		fputs(last ? "\n" : "  ", out);
-		free(table->cell[i]);
 	}
+	table_drop(table);
+}
+
+void table_drop(struct table *table)
+{
+	for (size_t i = 0; i < table->cells; i++)
+		free(table->cell[i]);
 	free(table->cell);
 	free(table);
 }

@@ -113,6 +113,29 @@ def signals_that_mean_nothing_leave_a_line_and_memory_that_is_truncated_costs_a_
     daemon.end()
 
 
+def vireoctl(*words, status=0):
+    program = os.path.join(build_folder(), "apps/vireoctl/vireoctl")
+    done = subprocess.run([program, *words], capture_output=True, text=True, timeout=30)
+    expect(done.returncode == status, f"vireoctl {' '.join(words)}: {done}")
+    return done.stdout + done.stderr
+
+
+@case
+def vireoctl_asks_it_for_its_commands(lab):
+    daemon = Rngd(lab, "--endpoint", f"vhost-user:{lab.path('rng.sock')},name=dice")
+    to = ["--daemon", "rngd", "-s", daemon.control]
+    lines = vireoctl(*to, "show").splitlines()
+    expect([line.split() for line in lines] == [["NAME", "VALUE"], ["name", "dice"], ["state", "listening"]], f"{lines}")
+    expect(json.loads(vireoctl(*to, "--json", "show")) == {"name": "dice", "state": "listening"}, "as JSON")
+    told = vireoctl(*to, "help")
+    expect("show the device" in told and "show this list" in told and "port list" not in told, told)
+    expect("'port list': expected a command" in vireoctl(*to, "port", "list", status=2), "a switch's command")
+    expect("show: expected nothing after it" in vireoctl(*to, "show", "more", status=2), "a word too many")
+    expect("show: expected no --watch" in vireoctl(*to, "--watch", "show", status=2), "what is not repeated")
+    daemon.end()
+    expect("rngd is not running" in vireoctl(*to, "show", status=1), "without it")
+
+
 def refused(lab, *options):
     done = subprocess.run([binary(), "--control", lab.path("control"), *options], capture_output=True, text=True, timeout=30)
     expect(len(done.stderr.splitlines()) == 1, f"{done}")
