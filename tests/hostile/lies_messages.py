@@ -66,7 +66,7 @@ def payload_size_of_four_gigabytes(daemon):
 
 @lie
 def unknown_request_numbers(daemon):
-    for request in (0, 26, 27, 28, 29, 30, 33, 45, 46, 99, 0x80000001, 0xFFFFFFFF, 1 << 31):
+    for request in (0, 23, 26, 27, 28, 29, 30, 33, 41, 44, 45, 46, 99, 0x80000001, 0xFFFFFFFF, 1 << 31):
         closes(daemon, request)
         closes(daemon, request, b'\0' * 8)
 

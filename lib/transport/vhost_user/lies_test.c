@@ -80,6 +80,32 @@ static void unknown_messages_close_the_session(void **state)
 	}
 }
 
+/* It exists, and the line says why it is not for us. */
+static void messages_of_other_devices_and_byte_orders_are_refused_with_their_reason(void **state)
+{
+	static const struct {
+		uint32_t request;
+		const char *why;
+	} known[] = {
+		{ 23, "SET_VRING_ENDIAN (23), 8 bytes, 0 fds: rings of another byte order are legacy's" },
+		{ 26, "CREATE_CRYPTO_SESSION (26), 8 bytes, 0 fds: the device is no crypto device" },
+		{ 27, "CLOSE_CRYPTO_SESSION (27), 8 bytes, 0 fds: the device is no crypto device" },
+		{ 33, "GPU_SET_SOCKET (33), 8 bytes, 0 fds: the device is no GPU" },
+		{ 41, "GET_SHARED_OBJECT (41), 8 bytes, 0 fds: the device shares no objects" },
+		{ 44, "GET_SHMEM_CONFIG (44), 8 bytes, 0 fds: the device has no shared memory regions" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+		struct lab *lab = lab_new();
+
+		negotiate(lab, P_ALL);
+		say(lab, known[i].request, zeroes, 8);
+		assert_true(hung_up(lab));
+		assert_non_null(strstr(lab->log, known[i].why));
+		lab_free(lab);
+	}
+}
+
 static void wrong_version_and_reply_flag_close_the_session(void **state)
 {
 	static const uint32_t flags[] = { 0, 2, 3, VU_VERSION | VU_FLAG_REPLY, VU_VERSION | 16 };
@@ -305,6 +331,7 @@ int main(void)
 		cmocka_unit_test(payload_of_the_wrong_size_closes_the_session),
 		cmocka_unit_test(payload_size_of_four_gigabytes_closes_the_session),
 		cmocka_unit_test(unknown_messages_close_the_session),
+		cmocka_unit_test(messages_of_other_devices_and_byte_orders_are_refused_with_their_reason),
 		cmocka_unit_test(wrong_version_and_reply_flag_close_the_session),
 		cmocka_unit_test(message_behind_a_gate_closes_the_session),
 		cmocka_unit_test(wrong_number_of_fds_closes_the_session),

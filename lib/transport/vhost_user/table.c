@@ -14,8 +14,7 @@
 #define REGION_BYTES 40u /* with the padding in front of it */
 
 /*
- * Numbers that are not here (SET_LOG_BASE, postcopy, ...) belong to protocol features
- * which are not offered. SET_LOG_* and VRING_ENDIAN too: their features are not.
+ * Numbers that are not here belong to protocol features which are not offered; reasons[] has those that never will be.
  */
 static const struct message_row rows[] = {
 	[VU_GET_FEATURES] = { handle_get_features, .replies = true },
@@ -61,6 +60,21 @@ static const struct message_row rows[] = {
 	[VU_GET_STATUS] = { handle_get_status, .gate = GATE(STATUS), .replies = true },
 };
 
+/* Messages that there are, and that make no sense to a device of ours: docs/vhost-user.md has the same list. */
+static const char *const reasons[] = {
+	[VU_SET_VRING_ENDIAN] = "rings of another byte order are legacy's, and VERSION_1 is always offered: CROSS_ENDIAN is not",
+	[VU_CREATE_CRYPTO_SESSION] = "the device is no crypto device",
+	[VU_CLOSE_CRYPTO_SESSION] = "the device is no crypto device",
+	[VU_GPU_SET_SOCKET] = "the device is no GPU",
+	[VU_GET_SHARED_OBJECT] = "the device shares no objects",
+	[VU_GET_SHMEM_CONFIG] = "the device has no shared memory regions",
+};
+
+static const char *absence(uint32_t request)
+{
+	return request < ARRAY_SIZE(reasons) && reasons[request] ? reasons[request] : "there is no such message";
+}
+
 static const char *row_complaint(const struct session *session, const struct message *message,
 				 const struct message_row *row)
 {
@@ -84,7 +98,7 @@ const struct message_row *message_row(const struct session *session, const struc
 	const char *complaint;
 
 	if (message->header.request >= ARRAY_SIZE(rows) || !rows[message->header.request].handle) {
-		*why = "there is no such message";
+		*why = absence(message->header.request);
 		return NULL;
 	}
 	row = &rows[message->header.request];
