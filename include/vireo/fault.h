@@ -20,8 +20,8 @@ extern "C" {
  *		if (!vireo_fault_handle(table, info->si_addr)) { signal(sig, SIG_DFL); raise(sig); }
  *	}
  *
- * vireo_fault_handle() replaces the page by zeroes, and the access goes on. The device that owns the memory then ends its
- * session as if the guest had lied.
+ * vireo_fault_handle() replaces the page by zeroes, and the access goes on. The device that owns the memory then ends the
+ * session that the memory belongs to, if it still has that, as if the guest had lied.
  */
 struct vireo_fault_table;
 

@@ -70,8 +70,9 @@ struct vireo_memory_region {
 };
 
 /*
- * Control thread. -ENOENT: the peer has not told of memory. Give the table back before the device is freed, and when
- * ops->connected says that the peer has gone: a peer that truncates its file later would end the next one's session.
+ * Control thread. -ENOENT: the peer has not told of memory. Give the table back before the device is freed. It may outlive the
+ * peer's session: if that peer truncates its file later, the table's memory reads as zeroes (fault.h), and no session of
+ * another peer ends for it. Until it is given back it takes its part of the device's budget.
  */
 VIREO_API int vireo_device_memory_table(const struct vireo_device *device, const struct vireo_memory_table **ret_table);
 /* Any thread, as all below. Takes NULL. May unmap, which waits for whoever owns the file: see close_aside in endpoint.h. */

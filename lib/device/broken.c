@@ -120,7 +120,7 @@ void device_break_forget(struct vireo_device *device)
 	__atomic_store_n(&device->missed, false, __ATOMIC_RELAXED);
 	__atomic_store_n(&device->lied, false, __ATOMIC_RELAXED);
 	device->broken = false;
-	__atomic_store_n(&device->faulted, false, __ATOMIC_RELAXED);
+	device->faults.session++; /* memory of the one before may still be held (vireo_device_memory_table()) */
 	__atomic_store_n(&device->break_state, BREAK_NONE, __ATOMIC_RELEASE);
 }
 
@@ -151,7 +151,7 @@ void device_event(void *opaque, uint32_t events)
 	struct vireo_device *device = opaque;
 
 	fd_event_clear(device->event_fd);
-	if (__atomic_load_n(&device->faulted, __ATOMIC_ACQUIRE))
+	if (__atomic_load_n(&device->faulted, __ATOMIC_ACQUIRE) == device->faults.session)
 		memory_fault_tell(device);
 	lies_act(device);
 	if (__atomic_load_n(&device->break_state, __ATOMIC_RELAXED) == BREAK_NONE)

@@ -101,6 +101,7 @@ int vireo_device_new(const struct vireo_device_config *user_config, struct vireo
 		.table = config.faults,
 		.event_fd = device->event_fd,
 		.faulted = &device->faulted,
+		.session = 1,
 		.account = device->account,
 	};
 	*ret_device = device;

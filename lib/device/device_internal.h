@@ -136,7 +136,7 @@ struct vireo_device {
 	int break_state;
 	int break_queue; /* index, or -1 */
 	char break_text[DEVICE_BREAK_TEXT_BYTES];
-	bool faulted;
+	unsigned faulted; /* the last session whose memory has turned out to be gone: faults.session is the one of now */
 	bool missed;
 	uint64_t signals_paused_until_ns; /* 0: they do not; outlives the session */
 	bool lied; /* one of the queues */

@@ -7,8 +7,10 @@
 #include "base/fd.h"
 #include "base/loop.h"
 #include "device/device.h"
+#include "device/device_internal.h"
 #include "device/device_test_lab.h"
 #include "mem/map.h"
+#include "vireo/fault.h"
 #include "vireo/memory.h"
 #include "wire/virtio_ring.h"
 #include <cmocka.h>
@@ -454,6 +456,45 @@ static void memory_table_is_read_and_outlives_what_the_peer_takes_away(void **st
 	vireo_memory_table_free(table);
 	vireo_memory_table_free(NULL);
 	lab_free(lab);
+}
+
+static void memory_of_a_session_that_is_over_ends_no_other(void **state)
+{
+	struct lab *lab = lab_new(0);
+	const struct vireo_memory_table *old = NULL, *now = NULL;
+	struct vireo_fault_table *faults;
+	uint8_t *page;
+
+	assert_int_equal(vireo_fault_table_new(4, &faults), 0);
+	lab->device->faults.table = faults;
+	share_memory(lab, MEMORY_BYTES);
+	lab->memory[0] = 0x77;
+	assert_int_equal(vireo_device_memory_table(lab->device, &old), 0);
+	quiesce(lab);
+	device_session_end(lab->device);
+	lab->type.disconnected = 0;
+	device_session_begin(lab->device);
+	share_memory(lab, MEMORY_BYTES);
+	page = vireo_memory_table_at(old, 0, 1);
+	assert_int_equal(*page, 0x77);
+	assert_true(vireo_fault_handle(faults, page)); /* as if the peer that has gone had truncated its file */
+	assert_int_equal(*page, 0);
+	loop_dispatch(lab->loop, 0);
+	assert_int_equal(lab->broken, 0);
+
+	assert_int_equal(vireo_device_memory_table(lab->device, &now), 0);
+	page = vireo_memory_table_at(now, 0, 1);
+	assert_int_equal(*page, 0x77);
+	assert_true(vireo_fault_handle(faults, page));
+	page = vireo_memory_table_at(old, MEMORY_BYTES - 1, 1);
+	assert_true(vireo_fault_handle(faults, page)); /* and that hides the other one from nobody */
+	loop_dispatch(lab->loop, 0);
+	assert_int_equal(lab->broken, 1);
+	assert_string_equal(lab->why, "the file behind guest memory has been truncated");
+	vireo_memory_table_free(old);
+	vireo_memory_table_free(now);
+	lab_free(lab);
+	vireo_fault_table_free(faults);
 }
 
 /* ---- what signals cost ---- */
@@ -1078,6 +1119,7 @@ int main(void)
 		cmocka_unit_test(without_a_bound_room_that_is_too_small_is_the_callers_to_mend),
 		cmocka_unit_test(each_queue_keeps_its_own_pointer),
 		cmocka_unit_test(memory_table_is_read_and_outlives_what_the_peer_takes_away),
+		cmocka_unit_test(memory_of_a_session_that_is_over_ends_no_other),
 		cmocka_unit_test(queue_starts_when_complete_without_a_kick),
 		cmocka_unit_test(start_publishes_that_kicks_are_wanted_and_signals_once),
 		cmocka_unit_test(driver_ok_gates_queues_only_where_status_is_required),

@@ -105,6 +105,7 @@ static int watch_faults(struct map_backing *backing, size_t page_bytes, const st
 		.page_bytes = page_bytes,
 		.event_fd = faults->event_fd,
 		.faulted = faults->faulted,
+		.session = faults->session,
 		.account = watch_untouched(backing, page_bytes),
 	};
 	int err = fault_area_add(faults->table, &area, &backing->slot);

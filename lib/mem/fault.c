@@ -82,6 +82,7 @@ static void slot_write(struct slot *slot, const struct fault_area *area)
 	__atomic_store_n(&slot->area.page_bytes, area->page_bytes, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->area.event_fd, area->event_fd, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->area.faulted, area->faulted, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->area.session, area->session, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->area.account, area->account, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->sequence, sequence + 1, __ATOMIC_RELEASE);
 }
@@ -96,6 +97,7 @@ static bool slot_read(const struct slot *slot, struct fault_area *ret_area)
 		.page_bytes = __atomic_load_n(&slot->area.page_bytes, __ATOMIC_RELAXED),
 		.event_fd = __atomic_load_n(&slot->area.event_fd, __ATOMIC_RELAXED),
 		.faulted = __atomic_load_n(&slot->area.faulted, __ATOMIC_RELAXED),
+		.session = __atomic_load_n(&slot->area.session, __ATOMIC_RELAXED),
 		.account = __atomic_load_n(&slot->area.account, __ATOMIC_RELAXED),
 	};
 
@@ -179,6 +181,18 @@ static bool replace(void *start, size_t bytes)
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED;
 }
 
+/* Memory of an earlier session may still be looked at: that it has gone is nothing to the one of now. */
+static void tell(const struct fault_area *area)
+{
+	unsigned told = area->faulted ? __atomic_load_n(area->faulted, __ATOMIC_RELAXED) : 0;
+
+	while (area->faulted && told < area->session &&
+	       !__atomic_compare_exchange_n(area->faulted, &told, area->session, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		;
+	if (area->event_fd >= 0)
+		fd_event_raise(area->event_fd);
+}
+
 bool vireo_fault_handle(struct vireo_fault_table *table, void *address)
 {
 	int saved_errno = errno;
@@ -197,12 +211,8 @@ bool vireo_fault_handle(struct vireo_fault_table *table, void *address)
 	/* A page that cannot be cut out (too many mappings) goes with all others: none is of use now. */
 	if (!repaired)
 		repaired = replace(area.start, area.bytes);
-	if (repaired) {
-		if (area.faulted)
-			__atomic_store_n(area.faulted, true, __ATOMIC_RELEASE);
-		if (area.event_fd >= 0)
-			fd_event_raise(area.event_fd);
-	}
+	if (repaired)
+		tell(&area);
 	errno = saved_errno;
 	return repaired;
 }

@@ -15,7 +15,8 @@ struct fault_area {
 	size_t bytes;
 	size_t page_bytes; /* of the file behind it: what is replaced at a time */
 	int event_fd; /* raised, or -1 */
-	bool *faulted; /* set before that, or NULL */
+	unsigned *faulted; /* set to `session` before that, or NULL; never to an older one than it has */
+	unsigned session;  /* that the memory belongs to; from 1 on */
 	struct mem_account *account; /* makes pages that are not there (mem_account_watch()), or NULL */
 };
 

@@ -46,7 +46,7 @@ static int tear_down(void **state)
 
 struct guest {
 	int memfd, event_fd;
-	bool faulted;
+	unsigned faulted;
 	struct map_faults faults;
 	struct map *map;
 };
@@ -64,7 +64,7 @@ static void guest_start(struct guest *g)
 	assert_int_equal(fd_event_new(&g->event_fd), 0);
 	g->faults = (struct map_faults){ .table = handler_table,
 					 .event_fd = g->event_fd,
-					 .faulted = &g->faulted };
+					 .faulted = &g->faulted, .session = 1 };
 	assert_int_equal(map_new(NULL, &spec, &g->memfd, 1, &g->faults, &g->map, &why), 0);
 }
 
@@ -271,7 +271,7 @@ static void page_of_the_files_own_size_is_replaced(void **state)
 	const size_t big = 4 * PAGE; /* stands for a huge page */
 	struct vireo_fault_table *table;
 	struct fault_area area;
-	bool faulted = false;
+	unsigned faulted = 0;
 	uint8_t *base, *start;
 	unsigned slot;
 
@@ -279,7 +279,7 @@ static void page_of_the_files_own_size_is_replaced(void **state)
 	assert_ptr_not_equal(base, MAP_FAILED);
 	start = base + (big - (uintptr_t)base % big) % big;
 	memset(start, 1, 3 * big);
-	area = (struct fault_area){ start, 3 * big, big, -1, &faulted };
+	area = (struct fault_area){ start, 3 * big, big, -1, &faulted, 1 };
 	assert_int_equal(vireo_fault_table_new(1, &table), 0);
 	assert_int_equal(fault_area_add(table, &area, &slot), 0);
 	assert_true(vireo_fault_handle(table, start + big + PAGE + 5));

@@ -70,7 +70,8 @@ struct map_cache {
 struct map_faults {
 	struct vireo_fault_table *table; /* or NULL */
 	int event_fd;
-	bool *faulted; /* set before the eventfd is raised; outlives every map made with it */
+	unsigned *faulted; /* set to `session` before the eventfd is raised; outlives every map made with it */
+	unsigned session; /* of the device, from 1 on: whose memory it is */
 	struct drop *drop; /* where mappings are let go of; or NULL */
 	bool disks; /* files on a disk are taken, too: whoever touches their pages may wait for it */
 	struct mem_account *account; /* what is mapped is held against it; or NULL */

@@ -66,7 +66,7 @@ static int tear_down(void **state)
 
 struct guest {
 	int memfd;
-	bool faulted;
+	unsigned faulted;
 	struct map_faults faults;
 	struct map *map;
 };
@@ -96,7 +96,7 @@ static void guest_start(struct guest *g)
 		skip();
 	}
 	assert_int_equal(sigaction(SIGBUS, &action, NULL), 0);
-	*g = (struct guest){ .faults = { .table = handler_table, .faulted = &g->faulted } };
+	*g = (struct guest){ .faults = { .table = handler_table, .faulted = &g->faulted, .session = 1 } };
 	assert_int_equal(fd_event_new(&g->faults.event_fd), 0);
 	g->faults.account = mem_account_open(memory, 0);
 	map_start(g, 0);

@@ -98,6 +98,7 @@ static int faults_watch(struct map_stitch *stitch, const struct map_faults *faul
 		.page_bytes = (size_t)sysconf(_SC_PAGESIZE),
 		.event_fd = faults->event_fd,
 		.faulted = faults->faulted,
+		.session = faults->session,
 	};
 	int r = fault_area_add(faults->table, &area, &stitch->slot);
 
