@@ -120,6 +120,14 @@ def every_example_compiles_against_the_installed_library(lab):
 
 
 @case
+def man_finds_the_page_of_each_function(lab):
+    pages = {os.path.basename(path): path for path in glob.glob(f"{installed().root}/**/man3/*.3", recursive=True)}
+    for name, page in (("vireo_device_new", "vireo_device"), ("vireo_pci_open", "vireo_pci"), ("vireo_frame_tag_push", "vireo_frame")):
+        expect(f"{name}.3" in pages, f"{name}: no page among {len(pages)}")
+        expect(os.path.realpath(pages[f"{name}.3"]) == pages[f"{page}.3"], f"{name}: {os.path.realpath(pages[f'{name}.3'])}")
+
+
+@case
 def a_ram_disk_takes_less_than_150_lines(lab):
     with open(f"{ROOT}/examples/vireo-ramdisk/main.c") as source:
         lines = len(source.readlines())
