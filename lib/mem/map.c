@@ -327,6 +327,29 @@ void *map_at(const struct map *map, struct map_cache *cache, uint64_t gpa, bool 
 	return r->host + (gpa - r->gpa);
 }
 
+static bool region_shows(const struct map_region *region, uintptr_t host)
+{
+	return host - (uintptr_t)region->host < region->size_bytes;
+}
+
+bool map_host(const struct map *map, struct map_cache *cache, const void *host, uint64_t *ret_gpa, uint64_t *ret_usable)
+{
+	uintptr_t at = (uintptr_t)host;
+	unsigned i = cache->last;
+	uint64_t into;
+
+	if (unlikely(i >= map->count || !region_shows(&map->regions[i], at)))
+		for (i = 0; i < map->count && !region_shows(&map->regions[i], at); i++)
+			;
+	if (unlikely(i == map->count))
+		return false;
+	cache->last = i;
+	into = at - (uintptr_t)map->regions[i].host;
+	*ret_gpa = map->regions[i].gpa + into;
+	*ret_usable = map->regions[i].size_bytes - into;
+	return true;
+}
+
 void *map_uaddr(const struct map *map, uint64_t uaddr, uint64_t len_bytes)
 {
 	for (unsigned i = 0; i < map->count; i++) {

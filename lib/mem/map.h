@@ -140,6 +140,9 @@ static inline void *map_gpa(const struct map *map, struct map_cache *cache, uint
 /* The same, and among limited regions too: may it be read (or written)? */
 void *map_at(const struct map *map, struct map_cache *cache, uint64_t gpa, bool write, uint64_t *ret_usable);
 
+/* The way back: what guest address is seen at `host`, and how many bytes from there on lie in the same region. False: none. */
+bool map_host(const struct map *map, struct map_cache *cache, const void *host, uint64_t *ret_gpa, uint64_t *ret_usable);
+
 /* Where the front end's address `uaddr` is seen here, if all of len_bytes lies in one region; else NULL. */
 void *map_uaddr(const struct map *map, uint64_t uaddr, uint64_t len_bytes);
 

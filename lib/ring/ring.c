@@ -24,7 +24,8 @@
  * Bursts with writable chains get an entry each from the first writable chain on: drivers want to know each
  * length.
  *
- * A ring that has a witness (witness.h) goes through witness.c; `special` says so, and that it is broken: one test for both.
+ * A ring that has a witness (witness.h) goes through witness.c, one that is logged through log.c as well; `special` says so, and that it
+ * is broken: one test for all.
  *
  * The format is looked at here, once per call; split.c, and packed.c with packed_used.c, know one format each, lay.c what they share: a
  * chain's pieces.
@@ -196,7 +197,7 @@ static void ring_begin(struct ring *ring, const struct ring_setup *setup, const 
 	ring->signal_next = setup->event_idx;
 	ring->lazy = setup->lazy;
 	ring->witness = setup->witness;
-	ring->special = setup->witness.ops;
+	ring->special = setup->witness.ops ? RING_WITNESSED : 0;
 	ring->publish_specially = true; /* the first time */
 	ring->quads = !setup->plain && ring_quads_supported();
 	if (setup->packed)
@@ -245,7 +246,7 @@ __cold int ring_break(struct ring *ring, const char *why)
 {
 	if (!ring->error)
 		ring->error = why;
-	ring->special = true;
+	ring_special_set(ring, RING_BROKEN);
 	return -EPROTO;
 }
 
@@ -265,12 +266,32 @@ __cold bool ring_map_take(struct ring *ring)
 	return map;
 }
 
+static int ring_pop_specially(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
+			      unsigned iov_max)
+{
+	uint32_t armed;
+	int done;
+
+	if (ring->error)
+		return -EPROTO;
+	ring_log_take(ring);
+	armed = log_armed(ring);
+	if (ring->witness.ops)
+		done = witness_pop(ring, chains, max, iov, iov_max);
+	else
+		done = ring->is_packed ? packed_pop(ring, chains, max, iov, iov_max)
+				       : split_pop(ring, chains, max, iov, iov_max);
+	if (ring->log && log_armed(ring) != armed)
+		log_kick_enabled(ring);
+	return done;
+}
+
 int ring_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov, unsigned iov_max)
 {
 	if (unlikely(__atomic_load_n(&ring->map_offered, __ATOMIC_RELAXED)))
 		ring_map_take(ring);
-	if (unlikely(ring->special))
-		return ring->error ? -EPROTO : witness_pop(ring, chains, max, iov, iov_max);
+	if (unlikely(ring_special(ring)))
+		return ring_pop_specially(ring, chains, max, iov, iov_max);
 	return ring->is_packed ? packed_pop(ring, chains, max, iov, iov_max)
 			       : split_pop(ring, chains, max, iov, iov_max);
 }
@@ -289,7 +310,7 @@ void ring_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned co
 {
 	assert(count <= ring->outstanding);
 	ring->outstanding -= count;
-	if (unlikely(ring->special) && ring->witness.ops) {
+	if (unlikely(ring_special(ring)) && ring->witness.ops) {
 		unsigned owed = witness_unpop(ring, chains, count);
 
 		chains += owed;
@@ -301,16 +322,27 @@ void ring_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned co
 		split_unpop(ring, count);
 }
 
+/* False: split.c or packed.c takes them. */
+static bool ring_push_specially(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes,
+				unsigned count)
+{
+	if (ring->error)
+		return true;
+	ring_log_take(ring);
+	if (ring->log)
+		log_pushed(ring, chains, written_bytes, count);
+	if (ring->witness.ops)
+		witness_push(ring, chains, written_bytes, count);
+	return ring->witness.ops;
+}
+
 void ring_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes,
 	       unsigned count)
 {
 	assert(ring->outstanding >= count);
 	ring->outstanding -= count;
-	if (unlikely(ring->special)) {
-		if (!ring->error)
-			witness_push(ring, chains, written_bytes, count);
+	if (unlikely(ring_special(ring)) && ring_push_specially(ring, chains, written_bytes, count))
 		return;
-	}
 	if (ring->is_packed)
 		packed_push(ring, chains, written_bytes, count);
 	else
@@ -329,35 +361,54 @@ static inline bool ring_show(struct ring *ring)
 
 static bool ring_publish_specially(struct ring *ring)
 {
-	bool witnessed = ring->witness.ops, first = ring->signal_next;
+	bool passed, first = ring->signal_next;
+	uint32_t from = log_place(ring);
 
+	if (ring->error)
+		return false;
+	ring_log_take(ring);
 	ring->signal_next = false;
 	ring->carried = true;
-	ring->publish_specially = witnessed;
-	return (witnessed ? witness_publish(ring) : ring_show(ring)) || first;
+	ring->publish_specially = false;
+	passed = ring->witness.ops ? witness_publish(ring) : ring_show(ring);
+	if (ring->log)
+		log_shown(ring, from);
+	return passed || first;
 }
 
 bool ring_publish(struct ring *ring)
 {
-	if (!ring->staged || unlikely(ring->error))
+	if (!ring->staged)
 		return false;
-	if (unlikely(ring->publish_specially))
+	if (unlikely(ring_special(ring) || ring->publish_specially))
 		return ring_publish_specially(ring);
 	return ring_show(ring);
+}
+
+static bool ring_kick_enable_specially(struct ring *ring, bool on)
+{
+	bool more;
+
+	if (ring->error)
+		return on; /* "pop again", which will tell */
+	ring_log_take(ring);
+	more = ring->is_packed ? packed_kick_enable(ring, on) : split_kick_enable(ring, on);
+	if (ring->log)
+		log_kick_enabled(ring);
+	return more || (on && witness_owes(ring));
 }
 
 bool ring_kick_enable(struct ring *ring, bool on)
 {
 	ring->kick_on = on;
-	if (unlikely(ring->error))
-		return on; /* "pop again", which will tell */
-	return (ring->is_packed ? packed_kick_enable(ring, on) : split_kick_enable(ring, on)) ||
-	       (unlikely(ring->special) && on && witness_owes(ring));
+	if (unlikely(ring_special(ring)))
+		return ring_kick_enable_specially(ring, on);
+	return ring->is_packed ? packed_kick_enable(ring, on) : split_kick_enable(ring, on);
 }
 
 unsigned ring_available(struct ring *ring)
 {
-	if (unlikely(ring->special) && (ring->error || witness_owes(ring)))
+	if (unlikely(ring_special(ring)) && (ring->error || witness_owes(ring)))
 		return 1; /* as above, or come for what is owed */
 	return ring->is_packed ? packed_available(ring) : split_available(ring);
 }

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct ring_log; /* in log.h */
 struct ring_record; /* in record.c */
 struct ring_ledger; /* in ledger.h */
 
@@ -107,6 +108,14 @@ void ring_free(struct ring *ring);
  * map that was offered last, if it will never be used; NULL: it is used (there is one), and the one before is not any more.
  */
 struct map *ring_map_offer(struct ring *ring, struct map *map);
+
+/*
+ * The same for a dirty log (log.h): what the ring writes to guest memory from the next call on is told to it. What it wrote before, to
+ * its areas, counts as well; what was written into chains before, is the caller's to think of: log.c says how.
+ */
+struct ring_log *ring_log_offer(struct ring *ring, struct ring_log *log);
+/* Nobody uses the ring any more: what was offered last is taken. */
+void ring_log_settle(struct ring *ring);
 
 /* See vireo_queue_pop() and friends: the same contracts. */
 int ring_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,

@@ -7,6 +7,7 @@
  * the packed ring), lay.h (descriptors into a chain's pieces), quad.h (four at a time).
  */
 
+#include "ring/log.h"
 #include "ring/place.h"
 #include "ring/ring.h"
 #include "wire/virtio_ring.h"
@@ -59,9 +60,9 @@ struct ring {
 	bool merge; /* IN_ORDER: whatever is staged is read-only, one used entry may stand for all */
 	bool kick_on; /* the driver has been asked to kick */
 	bool signal_next; /* the driver's event state is older than we are: signal the next publish */
-	bool special; /* it is broken, or has a witness */
+	uint8_t special; /* RING_BROKEN and so on: not on the straight ways; any thread (atomic) */
 	bool carried; /* something has been shown to the driver since it is here */
-	bool publish_specially; /* not carried, or it has a witness */
+	bool publish_specially; /* not carried */
 	bool lazy;
 	bool miss_write; /* where the last pop that returned -EFAULT ended is to be written to */
 	const char *error;
@@ -75,8 +76,25 @@ struct ring {
 	struct packed_desc *owed_descs;
 	uint32_t owed_count, owed_next;
 	uint32_t popped_since; /* others, after the last of the owed; at most `size` */
+	const struct ring_log *log; /* see log.c; NULL: none */
+	struct ring_log *log_offered; /* any thread (atomic): to be taken by the next call, or NULL */
+	struct map_cache log_buffers; /* of its memory: the last region hit by payload */
 	uint16_t order[]; /* IN_ORDER: ids as popped, by slot of the head; checks our own pushes */
 };
+
+#define RING_BROKEN    1u
+#define RING_WITNESSED 2u
+#define RING_LOGGED    4u /* or a log, or its end, has been offered */
+
+static inline bool ring_special(const struct ring *ring)
+{
+	return __atomic_load_n(&ring->special, __ATOMIC_RELAXED);
+}
+
+static inline void ring_special_set(struct ring *ring, uint8_t what)
+{
+	__atomic_fetch_or(&ring->special, what, __ATOMIC_SEQ_CST);
+}
 
 /* ring.c */
 
@@ -116,6 +134,15 @@ void witness_push(struct ring *ring, const struct vireo_chain *chains, const uin
 bool witness_publish(struct ring *ring);
 const char *witness_begin(const struct ring_setup *setup, struct ring_stand *stand); /* as ring_witness_ops.begin */
 void witness_start(struct ring *ring, const struct ring_stand *stand); /* the ring stands where it says */
+
+/* log.c: what ring.c calls where there is a log, and where one may have been offered (ring_log_take()). */
+void ring_log_take(struct ring *ring);
+/* Of chains that are pushed: what has been written into them. */
+void log_pushed(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes, unsigned count);
+uint32_t log_place(const struct ring *ring); /* where the burst begins that is shown next ... */
+void log_shown(struct ring *ring, uint32_t from); /* ... and has been */
+uint32_t log_armed(const struct ring *ring); /* changes whenever a pop asks for a kick */
+void log_kick_enabled(struct ring *ring); /* the event words have been written */
 
 static inline bool witness_owes(const struct ring *ring)
 {

@@ -27,11 +27,9 @@
  * from the worker that owns the queue, one at a time: they may read the ring and store to memory of the tenant's. They neither
  * allocate, nor block, nor call the ring, nor write to its areas. Each may be NULL. What `self` points to outlives the ring.
  *
- * A ring has one witness. Two at once (a ledger of what is in flight, and a dirty log) are a third, whose calls call both.
+ * A dirty log is none (log.c): it comes and goes while the ring runs.
  *
- * The tenants: record.c; ledger.c (vhost-user's in-flight region, and VDUSE's file). To come: a dirty log, which needs pushed
- * (`written_bytes` counts from the first writable piece, and the pieces' host addresses lead to guest addresses by the map's
- * regions) and shown (the used entries).
+ * A ring has one witness. The tenants: record.c; ledger.c (vhost-user's in-flight region, and VDUSE's file).
  *
  * What a killed process has left of a burst in a packed ring, behind its first entry, is taken back by the ring when `begin` says
  * that chains are owed from there on: a tenant need not redo a burst that has not been shown.
