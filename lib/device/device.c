@@ -165,6 +165,7 @@ void device_session_end(struct vireo_device *device)
 	assert(!device_running(device));
 	for (unsigned i = 0; i < device->queue_count; i++)
 		queue_forget(&device->queues[i]);
+	device_log_forget(device);
 	map_unref(device->map);
 	device->map = NULL;
 	device->features = 0;
@@ -208,6 +209,7 @@ void device_reset(struct vireo_device *device)
 	for (unsigned i = 0; i < device->queue_count; i++)
 		queue_reset(&device->queues[i]);
 	device->features = 0;
+	device->log_all = false;
 	device->status = 0;
 	if (device->ops.reset)
 		device->ops.reset(device->opaque);

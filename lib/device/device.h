@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct dirty_log;
 struct drop;
 struct map;
 struct map_faults;
@@ -104,6 +105,22 @@ void device_disks_permit(struct vireo_device *device, bool on);
 void device_drop_set(struct vireo_device *device, struct drop *drop);
 struct drop *device_drop_get(const struct vireo_device *device);
 
+/*
+ * The dirty log, see log.c: while queues run, but for a log that takes the place of one that is used (device_log_replaces()).
+ * When a call returns, what any queue writes to guest memory from then on is logged. -EINVAL: it does not cover what it has to.
+ */
+int device_log_set(struct vireo_device *device, struct dirty_log *log, const char **why); /* takes a reference of its own */
+bool device_log_replaces(const struct vireo_device *device); /* it would: all queues have to be quiet */
+int device_log_switch(struct vireo_device *device, bool on, const char **why); /* all data, and rings for which it is set: */
+int device_queue_log_set(struct vireo_device *device, uint32_t index, bool on, uint64_t gpa, const char **why);
+/*
+ * Behind an IOMMU the map is one by the driver's addresses: this is the memory (borrowed until it is told anew) that it shows parts of.
+ * NULL: the map is by guest physical addresses. Before the map that shows it.
+ */
+void device_log_memory_set(struct vireo_device *device, struct map *memory);
+bool device_queue_logs(const struct vireo_device *device, uint32_t index); /* it is set for it */
+bool device_log_covers(const struct vireo_device *device, const struct map *map); /* or nothing is logged */
+
 uint32_t device_id(const struct vireo_device *device);
 unsigned device_queue_count(const struct vireo_device *device);
 bool device_out_of_order(const struct vireo_device *device); /* see vireo_device_config */
@@ -119,6 +136,8 @@ bool device_queue_absent(const struct vireo_device *device, uint32_t index);
 int device_queue_size_set(struct vireo_device *device, uint32_t index, uint32_t size);
 int device_queue_address_set(struct vireo_device *device, uint32_t index, uint64_t desc, uint64_t driver,
 			     uint64_t device_area);
+/* It runs, and has these addresses: to set them again changes nothing. */
+bool device_queue_runs_at(const struct vireo_device *device, uint32_t index, uint64_t desc, uint64_t driver, uint64_t device_area);
 int device_queue_base_set(struct vireo_device *device, uint32_t index, uint32_t base);
 /* fd: taken over on success, -1: none (kick: the driver asks for polling; call: no signals). -EINVAL: no notifier. */
 int device_queue_kick_set(struct vireo_device *device, uint32_t index, int fd);
@@ -140,7 +159,10 @@ int device_queue_inflight_set(struct vireo_device *device, uint32_t index, void 
 size_t device_queue_inflight_bytes(const struct vireo_device *device, uint32_t entries); /* of one for rings of the agreed format */
 /* Needs no quiet. */
 int device_queue_enable(struct vireo_device *device, uint32_t index, bool on);
-/* Quiet. Stops the queue (until the next kick_set) and tells where it stands. */
+/*
+ * Quiet. Stops the queue (until the next kick_set) and tells where it stands; of one that has been reset and not been set up since,
+ * where it stood: QEMU 7.2 resets a device that it has negotiated STATUS with, and asks then.
+ */
 int device_queue_stop(struct vireo_device *device, uint32_t index, uint32_t *ret_base);
 /*
  * Quiet, and set up, and a predecessor has run it: from now on its base is where it stands, as if it had been started and

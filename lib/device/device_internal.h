@@ -20,6 +20,7 @@
  *	queue_setup.c	what the peer says about queues
  *	queue_run.c	start, quiesce, control queues
  *	iommu.c		behind a guest's IOMMU: windows, and the questions that they answer (iommu.h)
+ *	log.c		what the front end is told that has been written to guest memory
  *	map.c		the memory table, and which of them a running queue goes by
  *	memory.c	the memory table, for the application
  *	miss.c		what queues wait for: addresses that are not in memory yet (miss.h)
@@ -53,6 +54,8 @@ struct vireo_queue {
 	bool based; /* told by the peer, or where a ring has stopped ... */
 	bool sure; /* ... here, and nobody has said anything else since */
 	bool owes; /* ... before all that a predecessor had in flight was popped: the base does not tell of it */
+	bool left; /* reset, and not set up since, ... */
+	uint32_t left_base; /* ... when it stood here */
 	uint32_t told_base; /* by the peer, if told */
 	bool told;
 	bool carried; /* something, since then */
@@ -63,6 +66,7 @@ struct vireo_queue {
 	struct bell call;
 	struct ring *ring; /* while it runs; then the worker's */
 	struct map *map, *map_next; /* while it runs: references to those that its ring may use, see map.c */
+	struct ring_log *log, *log_next; /* the same, of what it logs: log.c */
 	struct map_stitch *stitches[3]; /* while it runs: areas that lie in pieces, or NULL */
 	void *record; /* of a packed ring, see device_queue_record_set() */
 	void *region; /* of a ledger: there, or device_queue_inflight_set() */
@@ -81,6 +85,9 @@ struct vireo_queue {
 	bool halted; /* it has lied, and does not start before it is set up, given a kick or enabled again */
 	struct loop_watch *kick_watch; /* control queue */
 	struct loop_timer *poll_timer; /* control queue */
+
+	bool log_areas; /* what is written to the ring is logged, the device area from here on */
+	uint64_t log_gpa;
 
 	/* Written by the control thread, read by any (atomic). */
 	bool enabled;
@@ -125,6 +132,10 @@ struct vireo_device {
 	bool status_required;
 	bool patient; /* see device_patient_set() */
 	struct map *map;
+	struct map *memory; /* by guest physical addresses; NULL: that is what `map` is */
+	struct dirty_log *dirty_log; /* or NULL */
+	bool log_all; /* what is written is logged ... */
+	bool log_ran; /* ... and queues ran while there was no log */
 	uint64_t maps_set; /* counts them; read by workers (atomic) */
 	unsigned quiesce_waits;
 	void (*quiesce_done)(void *opaque); /* NULL: no quiesce is pending */
@@ -161,6 +172,12 @@ void device_event(void *opaque, uint32_t events); /* event_fd's watch */
 /* map.c */
 void queue_map_begin(struct vireo_queue *queue); /* of a queue that is to run, with a ring for the device's map */
 void queue_map_end(struct vireo_queue *queue); /* its ring has gone */
+
+/* log.c */
+const char *queue_log_begin(struct vireo_queue *queue); /* of a queue that has a ring; NULL, or why it cannot run */
+void queue_log_end(struct vireo_queue *queue); /* its ring has gone */
+void device_log_memory_changed(struct vireo_device *device); /* before a queue can write to what is new */
+void device_log_forget(struct vireo_device *device);
 
 /* queue_run.c */
 void queue_take_back(struct vireo_queue *queue); /* running: asks for it; what has lied is halted then */

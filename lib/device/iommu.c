@@ -80,6 +80,7 @@ void iommu_free(struct iommu *iommu)
 		return;
 	device_patient_set(iommu->device, false);
 	loop_timer_free(&iommu->timer);
+	device_log_memory_set(iommu->device, NULL);
 	map_unref(iommu->memory);
 	free(iommu);
 }
@@ -161,6 +162,7 @@ int iommu_memory_set(struct iommu *iommu, struct map *memory)
 {
 	map_unref(iommu->memory);
 	iommu->memory = memory ? map_ref(memory) : NULL;
+	device_log_memory_set(iommu->device, memory);
 	iotlb_copy(&iommu->next, &iommu->iotlb);
 	return view_renew(iommu);
 }

@@ -62,6 +62,7 @@ void device_map_set(struct vireo_device *device, struct map *map)
 	__atomic_fetch_add(&device->maps_set, 1, __ATOMIC_RELAXED);
 	if (device->ops.memory_changed) /* before chains can lie in it */
 		device->ops.memory_changed(device->opaque);
+	device_log_memory_changed(device);
 	for (unsigned i = 0; i < device->queue_count; i++)
 		if (device->queues[i].running)
 			queue_map_offer(&device->queues[i], map);

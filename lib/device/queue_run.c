@@ -253,10 +253,13 @@ static int queue_ring_new(struct vireo_queue *queue, struct ring_setup *setup, c
 
 static void queue_ring_free(struct vireo_queue *queue)
 {
+	control_unwatch(queue);
 	ring_free(queue->ring);
 	queue->ring = NULL;
 	ring_ledger_free(queue->ledger);
 	queue->ledger = NULL;
+	queue_map_end(queue);
+	queue_log_end(queue);
 }
 
 static void queue_run(struct vireo_queue *queue)
@@ -358,8 +361,11 @@ static void queue_start(struct vireo_queue *queue)
 		queue_remark(queue);
 		queue_base_note(queue, queue->ring);
 		queue_map_begin(queue);
-		queue_run(queue);
-		return;
+		why = queue_log_begin(queue);
+		if (!why) {
+			queue_run(queue);
+			return;
+		}
 	}
 	queue_ring_free(queue);
 	queue_unstitch(queue);
@@ -475,14 +481,13 @@ void vireo_queue_quiesced(struct vireo_queue *queue)
 	assert(queue->running && queue->stopping);
 	queue->stopping = queue->quiesced = false;
 	queue->running = false;
-	control_unwatch(queue);
 	queue->carried |= ring_carried(queue->ring);
 	if (!ring_error(queue->ring))
 		queue_base_note(queue, queue->ring);
 	if (__atomic_exchange_n(&queue->lied, false, __ATOMIC_ACQUIRE))
 		queue_halt(queue, ring_error(queue->ring));
+	ring_log_settle(queue->ring);
 	queue_ring_free(queue);
-	queue_map_end(queue);
 	queue_unstitch(queue);
 	if (quiesced)
 		quiesce_drop(queue->device);

@@ -36,7 +36,12 @@ void queue_reset(struct vireo_queue *queue)
 	queue->fresh = queue->ran = false;
 	queue->waiting = false;
 	queue->halted = false;
+	queue->log_areas = false;
 	miss_forget(queue);
+	if (queue->size) {
+		queue->left = queue->based;
+		queue->left_base = queue->base;
+	}
 	queue->size = 0;
 	queue->told = queue->carried = false;
 	queue->based = queue->sure = queue->owes = false;
@@ -62,6 +67,7 @@ void queue_forget(struct vireo_queue *queue)
 {
 	queue->record = queue->region = NULL;
 	queue_reset(queue);
+	queue->left = false;
 	bell_unset(&queue->call);
 	bell_unset(&queue->error);
 }
@@ -96,6 +102,7 @@ static struct vireo_queue *queue_quiet(struct vireo_device *device, uint32_t ind
 static void queue_anew(struct vireo_queue *queue)
 {
 	queue->fresh = true;
+	queue->left = false;
 	queue->halted = queue->ran = false;
 	if (!queue->carried) {
 		queue->base = queue->told_base;
@@ -137,6 +144,14 @@ int device_queue_address_set(struct vireo_device *device, uint32_t index, uint64
 	queue->addressed = true;
 	queue_anew(queue);
 	return 0;
+}
+
+bool device_queue_runs_at(const struct vireo_device *device, uint32_t index, uint64_t desc, uint64_t driver, uint64_t device_area)
+{
+	const struct vireo_queue *queue = index < device->queue_count ? &device->queues[index] : NULL;
+
+	return queue && queue->running && desc == queue->desc_uaddr && driver == queue->driver_uaddr &&
+	       device_area == queue->device_uaddr;
 }
 
 int device_queue_base_set(struct vireo_device *device, uint32_t index, uint32_t base)
@@ -271,6 +286,6 @@ int device_queue_stop(struct vireo_device *device, uint32_t index, uint32_t *ret
 		return -EINVAL;
 	drop_fd(device_drop_get(queue->device), &queue->kick_fd);
 	queue->kickable = false;
-	*ret_base = queue_base(queue);
+	*ret_base = queue->left ? queue->left_base : queue_base(queue);
 	return 0;
 }

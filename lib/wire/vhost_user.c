@@ -10,7 +10,6 @@
 
 #define VRING_FD_INDEX_MASK 0xffu
 #define VRING_FD_NO_FD_MASK 0x100u
-#define VRING_ADDR_FLAG_LOG 1u
 
 #define MEM_TABLE_HEADER_BYTES 8u
 
@@ -30,6 +29,7 @@ struct wire_mem_region {
 _Static_assert(sizeof(struct vu_header) == 12, "header of a message");
 _Static_assert(sizeof(struct vu_vring_state) == 8, "vring state description");
 _Static_assert(sizeof(struct vu_vring_addr) == 40, "vring address description");
+_Static_assert(sizeof(struct vu_log) == 16, "log description");
 _Static_assert(sizeof(struct wire_region) == 32, "memory region description");
 _Static_assert(sizeof(struct wire_mem_region) == 40, "single memory region description");
 _Static_assert(sizeof(struct vu_inflight) == VU_INFLIGHT_PADDED_BYTES, "inflight description");
@@ -79,9 +79,17 @@ int vu_parse_vring_addr(const void *payload, uint32_t bytes, struct vu_vring_add
 	if (bytes != sizeof(addr))
 		return refuse(why, "payload is not a vring address");
 	memcpy(&addr, payload, sizeof(addr));
-	if (addr.flags & ~VRING_ADDR_FLAG_LOG)
+	if (addr.flags & ~VU_VRING_ADDR_F_LOG)
 		return refuse(why, "vring address with reserved flags set");
 	*ret = addr;
+	return 0;
+}
+
+int vu_parse_log(const void *payload, uint32_t bytes, struct vu_log *ret, const char **why)
+{
+	if (bytes != sizeof(*ret))
+		return refuse(why, "payload is not a log description");
+	memcpy(ret, payload, sizeof(*ret));
 	return 0;
 }
 

@@ -62,7 +62,9 @@ enum vu_backend_request {
 #define VU_FLAG_REPLY 4u
 #define VU_FLAG_NEED_REPLY 8u
 
-#define VU_F_PROTOCOL_FEATURES_BIT 30 /* a virtio feature bit */
+#define VU_F_LOG_ALL_BIT 26 /* virtio feature bits */
+#define VU_F_PROTOCOL_FEATURES_BIT 30
+#define VU_FEATURE_LOG_ALL (UINT64_C(1) << VU_F_LOG_ALL_BIT)
 
 /* Protocol feature bits. */
 #define VU_PROTO_MQ_BIT 0
@@ -96,6 +98,13 @@ struct vu_vring_addr {
 	uint64_t used;
 	uint64_t avail;
 	uint64_t log;
+};
+
+#define VU_VRING_ADDR_F_LOG 1u
+
+struct vu_log {
+	uint64_t mmap_size_bytes;
+	uint64_t mmap_offset;
 };
 
 struct vu_vring_fd { /* the u64 of KICK, CALL and ERR */
@@ -142,6 +151,7 @@ int vu_parse_header(const void *header, struct vu_header *ret, const char **why)
 int vu_parse_u64(const void *payload, uint32_t bytes, uint64_t *ret, const char **why);
 int vu_parse_vring_state(const void *payload, uint32_t bytes, struct vu_vring_state *ret, const char **why);
 int vu_parse_vring_addr(const void *payload, uint32_t bytes, struct vu_vring_addr *ret, const char **why);
+int vu_parse_log(const void *payload, uint32_t bytes, struct vu_log *ret, const char **why);
 int vu_parse_vring_fd(const void *payload, uint32_t bytes, struct vu_vring_fd *ret, const char **why);
 /*
  * regions[VU_BASELINE_REGIONS_MAX]; checks that the payload holds the 1 to 8 regions that it names. Whole unused

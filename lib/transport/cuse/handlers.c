@@ -114,6 +114,10 @@ int ioctl_set_mem_table(struct opener *opener, const struct request *request, vo
 	return messages_memory_set(opener, why);
 }
 
+/*
+ * Its bits lie in memory of the caller's own, private as likely as not (QEMU's is from malloc()): process_vm_writev(2) reaches it, and writes
+ * whole bytes. One that the kernel's vhost has set in the same byte meanwhile, for another device, would be lost.
+ */
 static const char no_log[] = "writes are not logged (VHOST_F_LOG_ALL is not offered)";
 
 int ioctl_set_log_base(struct opener *opener, const struct request *request, void *out, const char **why)

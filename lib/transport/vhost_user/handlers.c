@@ -33,7 +33,7 @@ static int take_u64(const struct message *message, uint64_t *ret, const char **w
  */
 static uint64_t features_ours(const struct session *session)
 {
-	return F_PROTOCOL_FEATURES | (session_accepted(session, VU_PROTO_BACKEND_REQ_BIT) ? F_IOMMU : 0);
+	return F_PROTOCOL_FEATURES | VU_FEATURE_LOG_ALL | (session_accepted(session, VU_PROTO_BACKEND_REQ_BIT) ? F_IOMMU : 0);
 }
 
 int handle_get_features(struct session *session, struct message *message, const char **why)
@@ -49,22 +49,40 @@ static void enable_all(struct session *session, bool on)
 		device_queue_enable(session->device, i, on);
 }
 
+int prepare_set_features(struct session *session, struct message *message, const char **why)
+{
+	uint64_t features;
+	int r = take_u64(message, &features, why);
+
+	session->calm = !r && log_features_alone(session, features);
+	return r;
+}
+
+static int features_set(struct session *session, uint64_t features, uint64_t ours, const char **why)
+{
+	int r = refuse(device_features_set(session->device, features & ~ours), "the device does not take these features", why);
+
+	if (!r)
+		r = session_iommu_set(session, features & F_IOMMU, why);
+	return r ? r : inflight_format_changed(session, why);
+}
+
 int handle_set_features(struct session *session, struct message *message, const char **why)
 {
 	uint64_t features, ours = features_ours(session);
 	int r = take_u64(message, &features, why);
 
+	if (!r && !session->calm)
+		r = features_set(session, features, ours, why);
 	if (!r)
-		r = refuse(device_features_set(session->device, features & ~ours), "the device does not take these features", why);
-	if (!r)
-		r = session_iommu_set(session, features & F_IOMMU, why);
+		r = log_features(session, features, why);
 	if (r)
 		return r;
-	r = inflight_format_changed(session, why);
-	if (r)
-		return r;
+	session->features_told = features;
 	if (!(features & F_PROTOCOL_FEATURES))
 		enable_all(session, true);
+	if (session->calm)
+		return 0;
 	log_info(device_log(session->device), "%s: features negotiated: %#" PRIx64 ", protocol %#" PRIx64,
 		 device_name(session->device), vireo_device_features(session->device) | (features & ours),
 		 session->protocol_features);
@@ -73,7 +91,7 @@ int handle_set_features(struct session *session, struct message *message, const 
 
 static uint64_t protocol_features_offered(const struct session *session)
 {
-	uint64_t features = PROTOCOL_FEATURE(MQ) | PROTOCOL_FEATURE(REPLY_ACK) |
+	uint64_t features = PROTOCOL_FEATURE(MQ) | PROTOCOL_FEATURE(LOG_SHMFD) | PROTOCOL_FEATURE(REPLY_ACK) |
 			    PROTOCOL_FEATURE(BACKEND_REQ) | PROTOCOL_FEATURE(BACKEND_SEND_FD) |
 			    PROTOCOL_FEATURE(RESET_DEVICE) | PROTOCOL_FEATURE(CONFIGURE_MEM_SLOTS) |
 			    PROTOCOL_FEATURE(STATUS) | PROTOCOL_FEATURE(INFLIGHT_SHMFD);

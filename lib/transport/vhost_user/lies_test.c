@@ -240,7 +240,7 @@ static void refusal_that_nobody_waits_for_closes_the_session(void **state)
 	closes(VU_SET_VRING_NUM, pair, 8);
 	closes(VU_GET_VRING_BASE, pair, 8);
 	closes(VU_SET_FEATURES, "\0\0\0\0\0\0\0\x80", 8);
-	closes(VU_SET_PROTOCOL_FEATURES, "\2\0\0\0\0\0\0\0", 8);
+	closes(VU_SET_PROTOCOL_FEATURES, "\0\0\2\0\0\0\0\0", 8); /* XEN_MMAP */
 }
 
 static void notifier_that_is_no_notifier_is_refused_and_closed(void **state)

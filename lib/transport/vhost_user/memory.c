@@ -64,6 +64,11 @@ int handle_memory(struct session *session, struct message *message, const char *
 {
 	struct map *map = session->map;
 
+	if (!device_log_covers(session->device, map)) {
+		map_unref(map);
+		session->map = NULL;
+		return refuse(-EINVAL, "the dirty log ends before guest memory does: a longer one has to come first", why);
+	}
 	session->map = NULL;
 	return session_memory_set(session, map, why);
 }

@@ -25,8 +25,13 @@ int handle_set_vring_addr(struct session *session, struct message *message, cons
 
 	if (vu_parse_vring_addr(message->payload, message->header.size_bytes, &addr, why))
 		return -EPROTO;
-	return refuse(device_queue_address_set(session->device, addr.index, addr.desc, addr.avail, addr.used),
-		      "no such ring", why);
+	if (!session->calm) {
+		int r = device_queue_address_set(session->device, addr.index, addr.desc, addr.avail, addr.used);
+
+		if (r)
+			return refuse(r, "no such ring", why);
+	}
+	return log_vring(session, &addr, why);
 }
 
 int handle_set_vring_base(struct session *session, struct message *message, const char **why)

@@ -2,6 +2,7 @@
 #include "base/fd.h"
 #include "base/loop.h"
 #include "device/iommu.h"
+#include "mem/dirty.h"
 #include "mem/map.h"
 #include "transport/vhost_user/session_internal.h"
 #include <assert.h>
@@ -122,6 +123,8 @@ static void session_finish(struct session *session)
 	reply_clear(&session->reply);
 	map_unref(session->map);
 	session->map = NULL;
+	dirty_log_unref(session->log);
+	session->log = NULL;
 	session->state = SESSION_END;
 	session->quiet = false;
 	device_quiesce(session->device, DEVICE_ALL_QUEUES, session_quiet, session);
@@ -188,6 +191,7 @@ static bool session_prepare(struct session *session)
 	const struct message_row *row = session->row;
 
 	session->prepared = 0;
+	session->calm = false;
 	session->prepared_why = "refused";
 	if (row->prepare)
 		session->prepared = row->prepare(session, &session->message, &session->prepared_why);
@@ -195,7 +199,7 @@ static bool session_prepare(struct session *session)
 		return true;
 	if (row->quiet == QUIET_IOTLB)
 		return !session->revokes;
-	return row->quiet == QUIET_MEMORY && !session_memory_takes_away(session, session->map);
+	return row->quiet == QUIET_MEMORY ? !session_memory_takes_away(session, session->map) : session->calm;
 }
 
 /* Asks for what the row wants quiet. The answer comes through session_quiet(), here or later. */

@@ -13,6 +13,7 @@
  *	table.c		a row per message: what it may carry and what it needs
  *	handlers.c	messages about the device, ring_handlers.c: about one ring, memory.c: about memory
  *	inflight.c	memory in which what is in flight outlives us
+ *	log.c		messages about the dirty log
  *	absent.c	messages about a ring that the device does not have
  *	channel.c	messages to the front end
  *	iommu.c		addresses behind a guest's IOMMU: messages both ways
@@ -77,7 +78,7 @@ void reply_clear(struct reply *reply); /* there is none: what it carries is clos
 /* Which queues are quiet while the handler runs. */
 enum message_quiet {
 	QUIET_NONE,
-	QUIET_ALL,
+	QUIET_ALL, /* unless `prepare` has found that it changes nothing of what they go by: session->calm */
 	QUIET_MEMORY, /* all, if what `prepare` has made takes memory away */
 	QUIET_IOTLB, /* all, if `prepare` has found that it takes something away */
 	QUIET_STATE, /* the one whose index is the payload's first u32 */
@@ -135,6 +136,8 @@ struct session {
 	int prepared; /* what its `prepare` has returned, and said */
 	const char *prepared_why;
 	struct map *map; /* made by `prepare`, or NULL */
+	struct dirty_log *log; /* the same */
+	bool calm; /* `prepare` has found that no queue need be quiet */
 	struct reply reply;
 
 	struct map *memory; /* as the front end has told, or NULL */
@@ -143,6 +146,7 @@ struct session {
 	bool revokes; /* the IOTLB message takes something away: `prepare` has done nothing */
 	int iotlb_result; /* what `prepare` has done otherwise */
 
+	uint64_t features_told; /* by the last SET_FEATURES, all bits of it */
 	uint64_t protocol_features; /* accepted by the front end */
 	struct map_backing *inflight; /* see inflight.c; NULL: none */
 	uint8_t *inflight_at; /* where it is seen */
@@ -176,7 +180,7 @@ static inline bool session_accepted(const struct session *session, unsigned prot
 
 /* ---- handlers.c, ring_handlers.c ---- */
 
-message_handler handle_get_features, handle_set_features, handle_set_owner, handle_reset_owner;
+message_handler handle_get_features, prepare_set_features, handle_set_features, handle_set_owner, handle_reset_owner;
 message_handler handle_get_protocol_features, handle_set_protocol_features, handle_get_queue_num;
 message_handler prepare_mem_table, prepare_add_mem_reg, prepare_rem_mem_reg, handle_memory;
 message_handler handle_get_max_mem_slots;
@@ -203,6 +207,13 @@ message_handler handle_get_inflight_fd, handle_set_inflight_fd;
 /* All queues quiet: the rings' format may be another one than when the region was given. -EPROTO: it has no room for these. */
 int inflight_format_changed(struct session *session, const char **why);
 void inflight_forget(struct session *session); /* no queue has it any more */
+
+/* ---- log.c ---- */
+
+message_handler prepare_set_log_base, handle_set_log_base, prepare_set_vring_addr;
+bool log_features_alone(const struct session *session, uint64_t features); /* SET_FEATURES changes logging, or nothing */
+int log_features(struct session *session, uint64_t features, const char **why); /* logging, as SET_FEATURES says */
+int log_vring(struct session *session, const struct vu_vring_addr *addr, const char **why);
 
 /* ---- absent.c ---- */
 

@@ -45,7 +45,7 @@
 #define F_IOMMU VIREO_FEATURE(VIRTIO_F_ACCESS_PLATFORM)
 #define P(name) (UINT64_C(1) << VU_PROTO_##name##_BIT)
 #define P_ALL                                                                                        \
-	(P(MQ) | P(RARP) | P(REPLY_ACK) | P(MTU) | P(BACKEND_REQ) | P(CONFIG) | P(BACKEND_SEND_FD) | \
+	(P(MQ) | P(LOG_SHMFD) | P(RARP) | P(REPLY_ACK) | P(MTU) | P(BACKEND_REQ) | P(CONFIG) | P(BACKEND_SEND_FD) | \
 	 P(RESET_DEVICE) | P(CONFIGURE_MEM_SLOTS) | P(STATUS) | P(INFLIGHT_SHMFD))
 
 struct lab {

@@ -9,7 +9,7 @@ static void what_is_offered(void **state)
 
 	dial(lab);
 	assert_int_equal(ask_u64(lab, VU_GET_FEATURES), VIREO_FEATURE(4) | VIREO_FEATURE(5) |
-								VIREO_FEATURE(6) | F_PROTOCOL | F_VERSION_1 |
+								VIREO_FEATURE(6) | F_PROTOCOL | F_VERSION_1 | VU_FEATURE_LOG_ALL |
 								VIREO_FEATURE(VIREO_F_RING_PACKED_BIT));
 	assert_int_equal(ask_u64(lab, VU_GET_PROTOCOL_FEATURES), P_ALL);
 	say_u64(lab, VU_SET_PROTOCOL_FEATURES, P_ALL);

@@ -11,6 +11,7 @@
 
 #define STATE_BYTES 8u
 #define ADDR_BYTES 40u
+#define LOG_BYTES  16u
 #define REGION_BYTES 40u /* with the padding in front of it */
 
 /*
@@ -18,14 +19,16 @@
  */
 static const struct message_row rows[] = {
 	[VU_GET_FEATURES] = { handle_get_features, .replies = true },
-	[VU_SET_FEATURES] = { handle_set_features, PAYLOAD(8), .quiet = QUIET_ALL },
+	[VU_SET_FEATURES] = { handle_set_features, prepare_set_features, PAYLOAD(8), .quiet = QUIET_ALL },
 	[VU_SET_OWNER] = { handle_set_owner },
 	[VU_RESET_OWNER] = { handle_reset_owner },
 	[VU_SET_MEM_TABLE] = { handle_memory, prepare_mem_table, .payload_min_bytes = 8,
 			       .payload_max_bytes = 8 + 32 * VU_BASELINE_REGIONS_MAX,
 			       FDS(0, VU_BASELINE_REGIONS_MAX), .quiet = QUIET_MEMORY },
+	[VU_SET_LOG_BASE] = { handle_set_log_base, prepare_set_log_base, PAYLOAD(LOG_BYTES), FDS(1, 1), .gate = GATE(LOG_SHMFD),
+			      .quiet = QUIET_ALL, .replies = true },
 	[VU_SET_VRING_NUM] = { handle_set_vring_num, PAYLOAD(STATE_BYTES), .quiet = QUIET_STATE },
-	[VU_SET_VRING_ADDR] = { handle_set_vring_addr, PAYLOAD(ADDR_BYTES), .quiet = QUIET_STATE },
+	[VU_SET_VRING_ADDR] = { handle_set_vring_addr, prepare_set_vring_addr, PAYLOAD(ADDR_BYTES), .quiet = QUIET_STATE },
 	[VU_SET_VRING_BASE] = { handle_set_vring_base, PAYLOAD(STATE_BYTES), .quiet = QUIET_STATE },
 	[VU_GET_VRING_BASE] = { handle_get_vring_base, PAYLOAD(STATE_BYTES), .quiet = QUIET_STATE,
 				.replies = true },
@@ -62,6 +65,7 @@ static const struct message_row rows[] = {
 
 /* Messages that there are, and that make no sense to a device of ours: docs/vhost-user.md has the same list. */
 static const char *const reasons[] = {
+	[VU_SET_LOG_FD] = "who keeps a dirty log looks at it when it likes: nobody is signalled",
 	[VU_SET_VRING_ENDIAN] = "rings of another byte order are legacy's, and VERSION_1 is always offered: CROSS_ENDIAN is not",
 	[VU_CREATE_CRYPTO_SESSION] = "the device is no crypto device",
 	[VU_CLOSE_CRYPTO_SESSION] = "the device is no crypto device",

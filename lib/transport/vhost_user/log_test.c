@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "transport/vhost_user/session_lab.h"
+#include "wire/virtio_ring.h"
+
+/* The dirty log, as a front end tells it: what gets into it, what it stops, and what lies get. */
+
+#define LOG_BYTES 4096u /* 128 MiB */
+#define BUFFER	  0x8000u /* in guest memory */
+#define USED	  0x2000u /* of ring 0 */
+#define FEATURES  (F_PROTOCOL | F_VERSION_1)
+
+struct log {
+	int fd;
+	uint8_t *bits;
+};
+
+static struct log log_new(void)
+{
+	struct log log = { .fd = memfd_create("log", MFD_CLOEXEC) };
+
+	assert_int_equal(ftruncate(log.fd, LOG_BYTES), 0);
+	log.bits = mmap(NULL, LOG_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, log.fd, 0);
+	assert_ptr_not_equal(log.bits, MAP_FAILED);
+	return log;
+}
+
+static void log_free(struct log *log)
+{
+	munmap(log->bits, LOG_BYTES);
+	close(log->fd);
+}
+
+static void log_say(struct lab *lab, const struct log *log, uint64_t bytes, uint64_t offset)
+{
+	const uint64_t payload[] = { bytes, offset };
+
+	say_fds(lab, VU_SET_LOG_BASE, 0, payload, sizeof(payload), &log->fd, 1);
+}
+
+static void log_set(struct lab *lab, const struct log *log)
+{
+	log_say(lab, log, LOG_BYTES, 0);
+	assert_int_equal(hear_u64(lab, VU_SET_LOG_BASE), 0);
+}
+
+static uint64_t ring_logged(struct lab *lab, bool on, uint64_t gpa)
+{
+	struct addr_message addr = ring_addr(0);
+
+	addr.flags = on;
+	addr.log = gpa;
+	return ack(lab, VU_SET_VRING_ADDR, &addr, sizeof(addr));
+}
+
+static bool take(const struct log *log, uint64_t gpa)
+{
+	uint64_t page = gpa / 4096;
+
+	return __atomic_fetch_and(&log->bits[page / 8], (uint8_t)~(1u << page % 8), __ATOMIC_SEQ_CST) >> page % 8 & 1;
+}
+
+static unsigned left(const struct log *log)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < LOG_BYTES; i++)
+		count += (unsigned)__builtin_popcount(log->bits[i]);
+	return count;
+}
+
+/* The driver offers a buffer, and the device writes to it. */
+static void frame(struct lab *lab)
+{
+	struct split_desc *desc = (struct split_desc *)(void *)lab->memory;
+	struct split_avail *avail = (struct split_avail *)(void *)(lab->memory + 0x1000);
+	struct vireo_queue *queue = lab->type.running[0];
+	struct vireo_chain chain;
+	struct iovec iov[4];
+
+	desc[0] = (struct split_desc){ .addr = GPA + BUFFER, .len = 64, .flags = DESC_F_WRITE };
+	avail->ring[avail->idx % SIZE] = 0;
+	__atomic_store_n(&avail->idx, (uint16_t)(avail->idx + 1), __ATOMIC_RELEASE);
+	assert_int_equal(vireo_queue_pop(queue, &chain, 1, iov, 4), 1);
+	vireo_queue_push(queue, &chain, 64);
+	vireo_queue_flush(queue);
+}
+
+static void log_comes_and_goes_while_a_ring_runs(void **state)
+{
+	struct lab *lab = lab_new();
+	struct log log = log_new();
+	unsigned stopped;
+
+	ready(lab);
+	stopped = type_total(lab->type.stopped);
+	frame(lab);
+	log_set(lab, &log);
+	assert_int_equal(left(&log), 0);
+	for (int i = 0; i < 3; i++) { /* again and again */
+		assert_int_equal(ack_u64(lab, VU_SET_FEATURES, FEATURES | VU_FEATURE_LOG_ALL), 0);
+		assert_int_equal(ring_logged(lab, true, GPA + USED), 0);
+		frame(lab);
+		assert_true(take(&log, GPA + BUFFER));
+		assert_true(take(&log, GPA + USED));
+		assert_int_equal(left(&log), 0);
+		share_memory(lab); /* the same */
+	}
+	assert_int_equal(ack_u64(lab, VU_SET_FEATURES, FEATURES), 0);
+	assert_int_equal(ring_logged(lab, false, 0), 0);
+	frame(lab);
+	assert_int_equal(left(&log), 0);
+	assert_int_equal(type_total(lab->type.stopped), stopped);
+	assert_non_null(strstr(lab->log, "is logged no more"));
+	log_free(&log);
+	lab_free(lab);
+}
+
+/* VHOST_VRING_F_LOG has not been said: then only data is logged, and the other way round. */
+static void what_is_not_told_is_not_logged(void **state)
+{
+	struct lab *lab = lab_new();
+	struct log log = log_new();
+
+	ready(lab);
+	log_set(lab, &log);
+	assert_int_equal(ring_logged(lab, true, GPA + USED), 0);
+	frame(lab);
+	assert_int_equal(left(&log), 0);
+	assert_int_equal(ack_u64(lab, VU_SET_FEATURES, FEATURES | VU_FEATURE_LOG_ALL), 0);
+	assert_int_equal(ring_logged(lab, false, 0), 0);
+	frame(lab);
+	assert_true(take(&log, GPA + BUFFER));
+	frame(lab);
+	assert_true(take(&log, GPA + BUFFER));
+	log_free(&log);
+	lab_free(lab);
+}
+
+/* As QEMU starts a device in the middle of a migration: LOG_ALL, memory, rings, and then the log. */
+static void log_that_comes_late_begins_with_everything(void **state)
+{
+	struct lab *lab = lab_new();
+	struct log log = log_new();
+
+	negotiate(lab, P_ALL);
+	assert_int_equal(ack_u64(lab, VU_SET_FEATURES, FEATURES | VU_FEATURE_LOG_ALL), 0);
+	share_memory(lab);
+	ring(lab, 0);
+	frame(lab);
+	log_set(lab, &log);
+	assert_int_equal(left(&log), MEMORY_BYTES / 4096);
+	assert_true(take(&log, GPA));
+	assert_true(take(&log, GPA + MEMORY_BYTES - 1));
+	log_free(&log);
+	lab_free(lab);
+}
+
+/* The front end looks at the old one once more, or has forgotten it. */
+static void log_that_replaces_another_one_has_what_was_left_in_it(void **state)
+{
+	struct lab *lab = lab_new();
+	struct log log = log_new(), next = log_new();
+
+	ready(lab);
+	log_set(lab, &log);
+	say_u64(lab, VU_SET_FEATURES, FEATURES | VU_FEATURE_LOG_ALL);
+	frame(lab);
+	log_set(lab, &next);
+	assert_non_null(lab->type.running[0]);
+	assert_true(take(&next, GPA + BUFFER));
+	frame(lab);
+	assert_true(take(&next, GPA + BUFFER));
+	assert_true(take(&log, GPA + BUFFER));
+	assert_int_equal(left(&log) + left(&next), 0);
+	log_free(&log);
+	log_free(&next);
+	lab_free(lab);
+}
+
+static void ring_that_is_reset_tells_where_it_stood_until_it_is_set_up(void **state)
+{
+	struct lab *lab = lab_new();
+	uint32_t words[2] = { 0 };
+
+	ready(lab);
+	frame(lab);
+	frame(lab);
+	say_u64(lab, VU_SET_STATUS, 0);
+	say_pair(lab, VU_GET_VRING_BASE, 0, 0);
+	assert_int_equal(hear(lab, VU_GET_VRING_BASE, words, sizeof(words)), sizeof(words));
+	assert_int_equal(words[1], 2);
+	say_u64(lab, VU_SET_STATUS, 0);
+	say_pair(lab, VU_GET_VRING_BASE, 0, 0);
+	assert_int_equal(hear(lab, VU_GET_VRING_BASE, words, sizeof(words)), sizeof(words));
+	assert_int_equal(words[1], 2);
+	say_pair(lab, VU_SET_VRING_NUM, 0, SIZE);
+	say_pair(lab, VU_GET_VRING_BASE, 0, 0);
+	assert_int_equal(hear(lab, VU_GET_VRING_BASE, words, sizeof(words)), sizeof(words));
+	assert_int_equal(words[1], 0);
+	lab_free(lab);
+}
+
+/* ---- lies ---- */
+
+static void log_that_is_not_what_it_says_ends_the_session(void **state)
+{
+	static const uint64_t cases[][2] = {
+		{ 0, 0 }, { LOG_BYTES + 1, 0 }, { LOG_BYTES, 1 }, { UINT64_MAX, 0 }, { UINT64_MAX - 4095, 4096 }, { 4096, UINT64_MAX - 4095 },
+		{ (GPA + MEMORY_BYTES) / 4096 / 8 - 1, 0 },
+	};
+	struct log log = log_new();
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct lab *lab = lab_new();
+
+		ready(lab);
+		log_say(lab, &log, cases[i][0], cases[i][1]);
+		assert_true(hung_up(lab));
+		assert_int_equal(left(&log), 0);
+		lab_free(lab);
+	}
+	log_free(&log);
+}
+
+static void log_that_is_no_file_of_memory_ends_the_session(void **state)
+{
+	struct lab *lab = lab_new();
+	struct log no = { .fd = eventfd(0, EFD_CLOEXEC) };
+
+	ready(lab);
+	log_say(lab, &no, LOG_BYTES, 0);
+	assert_true(hung_up(lab));
+	close(no.fd);
+	lab_free(lab);
+}
+
+static void ring_is_not_logged_behind_the_end_of_the_log(void **state)
+{
+	static const uint64_t gpas[] = { UINT64_MAX, UINT64_MAX - 3, LOG_BYTES * UINT64_C(8) * 4096, LOG_BYTES * UINT64_C(8) * 4096 - 1 };
+	struct lab *lab = lab_new();
+	struct log log = log_new();
+
+	ready(lab);
+	log_set(lab, &log);
+	say_u64(lab, VU_SET_FEATURES, FEATURES | VU_FEATURE_LOG_ALL);
+	for (size_t i = 0; i < ARRAY_SIZE(gpas); i++)
+		assert_int_equal(ring_logged(lab, true, gpas[i]), 1);
+	frame(lab);
+	assert_true(take(&log, GPA + BUFFER));
+	assert_int_equal(left(&log), 0);
+	log_free(&log);
+	lab_free(lab);
+}
+
+/* Where it is logged was told before the log. */
+static void log_that_ends_before_a_ring_does_is_refused(void **state)
+{
+	struct lab *lab = lab_new();
+	struct log log = log_new();
+
+	ready(lab);
+	assert_int_equal(ring_logged(lab, true, LOG_BYTES * UINT64_C(8) * 4096), 0);
+	log_say(lab, &log, LOG_BYTES, 0);
+	assert_true(hung_up(lab));
+	log_free(&log);
+	lab_free(lab);
+}
+
+static void memory_does_not_grow_beyond_the_log(void **state)
+{
+	static const uint64_t far[5] = { 0, LOG_BYTES * UINT64_C(8) * 4096, 4096, UADDR << 1, 0 };
+	struct lab *lab = lab_new();
+	struct log log = log_new();
+
+	ready(lab);
+	log_set(lab, &log);
+	say_u64(lab, VU_SET_FEATURES, FEATURES | VU_FEATURE_LOG_ALL);
+	assert_int_equal(ack_fds(lab, VU_ADD_MEM_REG, far, 40, &lab->memfd, 1), 1);
+	frame(lab);
+	assert_int_equal(ack_u64(lab, VU_SET_FEATURES, FEATURES), 0);
+	assert_int_equal(ack_fds(lab, VU_ADD_MEM_REG, far, 40, &lab->memfd, 1), 0);
+	assert_int_equal(ack_u64(lab, VU_SET_FEATURES, FEATURES | VU_FEATURE_LOG_ALL), 1);
+	log_free(&log);
+	lab_free(lab);
+}
+
+static void log_without_its_protocol_feature_ends_the_session(void **state)
+{
+	struct lab *lab = lab_new();
+	struct log log = log_new();
+
+	negotiate(lab, P_ALL & ~P(LOG_SHMFD));
+	share_memory(lab);
+	log_say(lab, &log, LOG_BYTES, 0);
+	assert_true(hung_up(lab));
+	log_free(&log);
+	lab_free(lab);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(log_comes_and_goes_while_a_ring_runs),
+		cmocka_unit_test(what_is_not_told_is_not_logged),
+		cmocka_unit_test(log_that_comes_late_begins_with_everything),
+		cmocka_unit_test(log_that_replaces_another_one_has_what_was_left_in_it),
+		cmocka_unit_test(ring_that_is_reset_tells_where_it_stood_until_it_is_set_up),
+		cmocka_unit_test(log_that_is_not_what_it_says_ends_the_session),
+		cmocka_unit_test(log_that_is_no_file_of_memory_ends_the_session),
+		cmocka_unit_test(ring_is_not_logged_behind_the_end_of_the_log),
+		cmocka_unit_test(log_that_ends_before_a_ring_does_is_refused),
+		cmocka_unit_test(memory_does_not_grow_beyond_the_log),
+		cmocka_unit_test(log_without_its_protocol_feature_ends_the_session),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
