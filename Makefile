@@ -29,6 +29,10 @@ comeback: build ## kill the switch and take its ports away, 20 times each, under
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' COMEBACK_ROUNDS=20 tests/e2e/qemu.py traffic_comes_back
 
+killings: build ## kill a disk that completes in any order 100 times under QEMU guests with split and with packed rings
+	@scripts/install-deps check
+	@VIREO_BUILD='$(abspath $(BUILD))' INFLIGHT_KILLS=100 tests/e2e/inflight.py
+
 bench: ## install the peers (DPDK, Open vSwitch), build, and measure ours beside them (CASES: some only)
 	@scripts/install-deps build bench
 	@$(MAKE) --no-print-directory compile
@@ -50,4 +54,4 @@ install: ## install what has been built (DESTDIR, PREFIX)
 clean: ## remove what building made
 	rm -rf '$(BUILD)' build-check
 
-.PHONY: help demo check figures neighbours properties comeback bench build compile install clean
+.PHONY: help demo check figures neighbours properties comeback killings bench build compile install clean

@@ -332,6 +332,13 @@ static void queue_remark(const struct vireo_queue *queue)
 			    ring_base(queue->ring), queue->base, ring_remark(queue->ring));
 }
 
+static void queue_tell_owed(const struct vireo_queue *queue)
+{
+	if (ring_owes(queue->ring))
+		log_info(&queue->device->log, "%s: queue %u: %u chains were in flight, and come first", queue->device->name,
+			 queue->index, ring_owes(queue->ring));
+}
+
 static void queue_start(struct vireo_queue *queue)
 {
 	struct vireo_device *device = queue->device;
@@ -359,6 +366,7 @@ static void queue_start(struct vireo_queue *queue)
 	}
 	if (!queue_witness(queue, &setup, &why) && !queue_ring_new(queue, &setup, &why)) {
 		queue_remark(queue);
+		queue_tell_owed(queue);
 		queue_base_note(queue, queue->ring);
 		queue_map_begin(queue);
 		why = queue_log_begin(queue);

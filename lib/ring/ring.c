@@ -433,9 +433,9 @@ uint32_t ring_base(const struct ring *ring)
 	return ring->split.next_avail;
 }
 
-bool ring_owes(const struct ring *ring)
+unsigned ring_owes(const struct ring *ring)
 {
-	return witness_owes(ring);
+	return ring->owed_count - ring->owed_next;
 }
 
 const char *ring_error(const struct ring *ring)

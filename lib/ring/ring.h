@@ -160,7 +160,7 @@ void ring_expect(const struct ring *ring); /* see vireo_queue_expect() */
  */
 uint32_t ring_base(const struct ring *ring);
 
-bool ring_owes(const struct ring *ring); /* what its witness says is owed has not all been popped: the base leaves it out */
+unsigned ring_owes(const struct ring *ring); /* chains that its witness says are owed, and not popped: the base leaves them out */
 
 #define RING_BASE_PACKED_NEW 0x80008000u /* of a packed ring that has carried nothing */
 

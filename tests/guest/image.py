@@ -14,7 +14,7 @@ import tempfile
 from .kernels import SYSTEM_PATH, cache_folder, output_of
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-MODULES = ["virtio_pci", "virtio_console", "virtio_net", "virtio-rng"]
+MODULES = ["virtio_pci", "virtio_console", "virtio_net", "virtio-rng", "virtio_blk"]
 PROGRAMS = ["ethtool"]  # copied in with their libraries where the machine has them
 
 
