@@ -29,8 +29,10 @@ comeback: build ## kill the switch and take its ports away, 20 times each, under
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' COMEBACK_ROUNDS=20 tests/e2e/qemu.py traffic_comes_back
 
-killings: build ## kill a disk that completes in any order 100 times under QEMU guests with split and with packed rings
+killings: build ## kill devices that complete in any order 100 times each, in front of a driver's ledger and under a QEMU guest
 	@scripts/install-deps check
+	@VIREO_KILLS=100 '$(BUILD)/lib/session_killed_test'
+	@VIREO_KILLS=100 '$(BUILD)/lib/vduse_killed_test'
 	@VIREO_BUILD='$(abspath $(BUILD))' INFLIGHT_KILLS=100 tests/e2e/inflight.py
 
 bench: ## install the peers (DPDK, Open vSwitch), build, and measure ours beside them (CASES: some only)

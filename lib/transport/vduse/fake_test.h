@@ -36,6 +36,8 @@
 #define FAKE_QUEUES 3u
 #define FAKE_RANGES 8u
 #define FAKE_NAME "test0"
+#define FAKE_OPENS	4u
+#define FAKE_OPENS_MAX	256u
 
 #define MEMORY_BYTES (4u << 20)
 #define BOUNCE_BYTES (2u << 20) /* IOVA 0 to here, as virtio-vdpa has it */
@@ -84,8 +86,8 @@ struct fake {
 	unsigned config_irqs, config_sets, destroyed, umem_asks;
 	uint32_t next_id;
 	/* Files: pairs of sockets, one per opener to come. */
-	int control_fd, pairs[4][2];
-	unsigned opens;
+	int control_fd, pairs[FAKE_OPENS_MAX][2];
+	unsigned opens, opens_max;
 	/* Memory. */
 	int memfd;
 	uint8_t *memory;
@@ -317,13 +319,15 @@ static void fake_ranges(struct fake *f, bool bounce)
 		fake_range(f, RING_AT(i), 0x40000, RING_AT(i), 3);
 }
 
-static struct fake *fake_new(void)
+static struct fake *fake_new_for(unsigned opens)
 {
 	struct fake *f = mmap(NULL, sizeof(*f), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	assert_ptr_not_equal(f, MAP_FAILED);
+	assert_true(opens <= FAKE_OPENS_MAX);
+	f->opens_max = opens;
 	f->control_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	for (unsigned i = 0; i < ARRAY_SIZE(f->pairs); i++)
+	for (unsigned i = 0; i < f->opens_max; i++)
 		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, f->pairs[i]), 0);
 	f->memfd = memfd_create("vduse-test", MFD_CLOEXEC);
 	assert_int_equal(ftruncate(f->memfd, MEMORY_BYTES), 0);
@@ -335,6 +339,11 @@ static struct fake *fake_new(void)
 	return f;
 }
 
+static inline struct fake *fake_new(void)
+{
+	return fake_new_for(FAKE_OPENS);
+}
+
 static void fake_free(struct fake *f)
 {
 	char path[128];
@@ -344,7 +353,7 @@ static void fake_free(struct fake *f)
 	rmdir(f->folder);
 	fd_close(&f->control_fd);
 	fd_close(&f->memfd);
-	for (unsigned i = 0; i < ARRAY_SIZE(f->pairs); i++) {
+	for (unsigned i = 0; i < f->opens_max; i++) {
 		if (i >= f->opens)
 			fd_close(&f->pairs[i][0]);
 		fd_close(&f->pairs[i][1]);
@@ -372,7 +381,7 @@ static uint32_t fake_send(struct fake *f, uint32_t type, uint32_t word0, uint32_
 }
 
 /* UPDATE_IOTLB of everything, as the kernel sends it. */
-static uint32_t fake_send_update(struct fake *f)
+static inline uint32_t fake_send_update(struct fake *f)
 {
 	struct fake_request request = { .type = VDUSE_MSG_UPDATE_IOTLB, .id = ++f->next_id,
 					.body = { 0, 0, UINT32_MAX, UINT32_MAX } };
@@ -381,7 +390,7 @@ static uint32_t fake_send_update(struct fake *f)
 	return request.id;
 }
 
-static bool fake_answered(struct fake *f, struct fake_response *ret)
+static inline bool fake_answered(struct fake *f, struct fake_response *ret)
 {
 	return recv(fake_peer_fd(f), ret, sizeof(*ret), MSG_DONTWAIT) == (ssize_t)sizeof(*ret);
 }
@@ -436,7 +445,7 @@ static void driver_free(struct fake_driver *d)
 }
 
 /* Makes a buffer of `bytes` at `offset` of the bounce pages available. */
-static void driver_add(struct fake_driver *d, unsigned queue, uint32_t offset, uint32_t bytes, uintptr_t cookie)
+static inline void driver_add(struct fake_driver *d, unsigned queue, uint32_t offset, uint32_t bytes, uintptr_t cookie)
 {
 	struct iovec iov = { d->fake->memory + offset, bytes };
 
@@ -446,7 +455,7 @@ static void driver_add(struct fake_driver *d, unsigned queue, uint32_t offset, u
 }
 
 /* The next buffer that came back, or 0. */
-static uintptr_t driver_get(struct fake_driver *d, unsigned queue)
+static inline uintptr_t driver_get(struct fake_driver *d, unsigned queue)
 {
 	uint32_t bytes;
 	void *cookie;
