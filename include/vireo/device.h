@@ -98,6 +98,17 @@ struct vireo_device_ops {
 	 * a call: see connected.
 	 */
 	void (*memory_changed)(void *opaque);
+	/*
+	 * Live migration of what the device keeps for its driver beside features, queues and config space: the front end fetches it from
+	 * one device, brings it to another one of this type, and the driver does not notice. All queues are stopped.
+	 *
+	 * state_save writes it, `room` bytes at most (the config's state_bytes_max), in a layout that is the same on every machine, and
+	 * returns how many, or a negative errno. state_load takes what comes back, as a whole or not at all. Its bytes are
+	 * anybody's: check each. It returns 0, or -EINVAL and a static string that says what is wrong. Features may be agreed
+	 * on before it and are agreed on after it, too: that does not undo it.
+	 */
+	int (*state_save)(void *opaque, void *data, size_t room);
+	int (*state_load)(void *opaque, const void *data, size_t bytes, const char **ret_why);
 };
 
 /*
@@ -177,6 +188,7 @@ struct vireo_device_config {
 	 * what it may use (virtio-blk: seg_max), and count two more for each place where memory regions may meet in a buffer.
 	 */
 	unsigned chain_pieces_max;
+	size_t state_bytes_max; /* what ops->state_save writes at most: 65536; 0: the device keeps nothing, and needs no such ops */
 };
 
 /* Makes a device; its control thread is the caller's. -EINVAL: a field of the config is not valid; -ENOMEM; -EMFILE. */

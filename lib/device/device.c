@@ -23,6 +23,7 @@
 
 #define QUEUES_MAX 1024u
 #define CONFIG_SPACE_BYTES_MAX 4096u
+#define STATE_BYTES_MAX 65536u /* a socket takes it at once */
 
 static int config_check(const struct vireo_device_config *config)
 {
@@ -31,6 +32,8 @@ static int config_check(const struct vireo_device_config *config)
 	if (config->control_queues > config->queue_count || config->queue_size_max > 32768)
 		return -EINVAL;
 	if (config->features_untold & ~config->features)
+		return -EINVAL;
+	if (config->state_bytes_max > STATE_BYTES_MAX)
 		return -EINVAL;
 	if (config->config_bytes > CONFIG_SPACE_BYTES_MAX || (config->config_bytes && !config->config))
 		return -EINVAL;
@@ -46,6 +49,8 @@ static int device_fill(struct vireo_device *device, const struct vireo_device_co
 		return r;
 	r = misses_new(device);
 	if (!r && config->messages && !device->ops.message)
+		r = -EINVAL;
+	if (!r && config->state_bytes_max && !(device->ops.state_save && device->ops.state_load))
 		r = -EINVAL;
 	if (r)
 		return r;
@@ -83,6 +88,7 @@ int vireo_device_new(const struct vireo_device_config *user_config, struct vireo
 	device->out_of_order = config.out_of_order;
 	device->messages = config.messages;
 	device->chain_pieces_max = config.chain_pieces_max;
+	device->state_bytes_max = config.state_bytes_max;
 	device->feature_rules = config.feature_rules;
 	device->feature_rule_count = config.feature_rule_count;
 	device->control_features = config.control_features;

@@ -207,6 +207,14 @@ uint32_t device_config_bytes(const struct vireo_device *device);
 bool device_takes(const struct vireo_device *device, unsigned message);
 int device_message(struct vireo_device *device, unsigned message, const void *data, uint32_t bytes);
 
+/*
+ * What another device of this type goes on with (see vireo_device_ops.state_save): device_state_bytes_max() at most. No queue runs.
+ * save: returns its bytes. load: -EBUSY: queues run; -EINVAL; *why says what is wrong.
+ */
+size_t device_state_bytes_max(const struct vireo_device *device);
+int device_state_save(struct vireo_device *device, void *data, size_t room);
+int device_state_load(struct vireo_device *device, const void *data, size_t bytes, const char **why);
+
 const struct vireo_log *device_log(const struct vireo_device *device);
 const char *device_name(const struct vireo_device *device);
 

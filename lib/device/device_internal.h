@@ -26,6 +26,7 @@
  *	miss.c		what queues wait for: addresses that are not in memory yet (miss.h)
  *	queue.c		a running queue in its worker's hands
  *	signal.c	how it signals, and what that may cost
+ *	state.c		what another device goes on with
  */
 
 #define DEVICE_BREAK_TEXT_BYTES 160u
@@ -110,6 +111,7 @@ struct vireo_device {
 	bool out_of_order; /* see vireo_device_config */
 	uint32_t messages;
 	unsigned chain_pieces_max; /* 0: any number */
+	size_t state_bytes_max; /* of the device type's own; 0: none */
 	const struct vireo_feature_rule *feature_rules;
 	size_t feature_rule_count;
 	unsigned queue_count, queue_num_told, queue_size_max, queues_absent;

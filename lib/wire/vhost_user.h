@@ -48,6 +48,8 @@ enum vu_request {
 	VU_SET_STATUS = 39,
 	VU_GET_STATUS = 40,
 	VU_GET_SHARED_OBJECT = 41,
+	VU_SET_DEVICE_STATE_FD = 42,
+	VU_CHECK_DEVICE_STATE = 43,
 	VU_GET_SHMEM_CONFIG = 44,
 	VU_REQUEST_MAX = 45,
 };
@@ -79,6 +81,7 @@ enum vu_backend_request {
 #define VU_PROTO_RESET_DEVICE_BIT 13
 #define VU_PROTO_CONFIGURE_MEM_SLOTS_BIT 15
 #define VU_PROTO_STATUS_BIT 16
+#define VU_PROTO_DEVICE_STATE_BIT 19
 
 struct vu_header {
 	uint32_t request;

@@ -189,7 +189,7 @@ static uint32_t shape_payload(struct fuzz_input *in, uint32_t request, uint8_t *
 		return 8;
 	case VU_SET_FEATURES:
 	case VU_SET_PROTOCOL_FEATURES:
-		memcpy(payload, &(uint64_t){(request == VU_SET_FEATURES ? UINT64_C(0x140008000) : UINT64_C(0x1a63d)) ^
+		memcpy(payload, &(uint64_t){(request == VU_SET_FEATURES ? UINT64_C(0x140008000) : UINT64_C(0x9a63d)) ^
 					    (UINT64_C(1) << (fuzz_u8(in) % 64))}, 8);
 		return 8;
 	case VU_SET_VRING_NUM:
@@ -197,6 +197,9 @@ static uint32_t shape_payload(struct fuzz_input *in, uint32_t request, uint8_t *
 	case VU_SET_VRING_ENABLE:
 	case VU_GET_VRING_BASE:
 		memcpy(payload, (uint32_t[]){index, request == VU_SET_VRING_NUM ? num : num & 1}, 8);
+		return 8;
+	case VU_SET_DEVICE_STATE_FD:
+		memcpy(payload, (uint32_t[]){num & 1, 0}, 8);
 		return 8;
 	case VU_GET_CONFIG:
 		memcpy(payload, (uint32_t[]){0, 10, 0}, 12);
@@ -221,6 +224,7 @@ static unsigned natural_fds(uint32_t request)
 	case VU_SET_VRING_CALL:
 	case VU_SET_VRING_ERR:
 	case VU_SET_BACKEND_REQ_FD:
+	case VU_SET_DEVICE_STATE_FD:
 		return 1;
 	default:
 		return 0;

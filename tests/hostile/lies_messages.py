@@ -14,9 +14,10 @@ ONLY_OVER = ('vhost-user',), "messages are vhost-user's own"
 # Requests that carry a payload of one certain size, and requests that carry none.
 SIZED = {SET_FEATURES: 8, SET_VRING_NUM: 8, SET_VRING_ADDR: 40, SET_VRING_BASE: 8, GET_VRING_BASE: 8,
          SET_VRING_KICK: 8, SET_VRING_CALL: 8, SET_VRING_ERR: 8, SET_PROTOCOL_FEATURES: 8, SET_VRING_ENABLE: 8,
-         SEND_RARP: 8, NET_SET_MTU: 8, SET_STATUS: 8, ADD_MEM_REG: 40, REM_MEM_REG: 40}
+         SEND_RARP: 8, NET_SET_MTU: 8, SET_STATUS: 8, ADD_MEM_REG: 40, REM_MEM_REG: 40,
+         SET_DEVICE_STATE_FD: 8}
 EMPTY = [GET_FEATURES, SET_OWNER, GET_PROTOCOL_FEATURES, GET_QUEUE_NUM, RESET_DEVICE, GET_MAX_MEM_SLOTS,
-         GET_STATUS]
+         GET_STATUS, CHECK_DEVICE_STATE]
 
 
 def closes(daemon, request, payload=b'', fds=(), flags=VERSION, size=None, protocol=P_ALL):
@@ -126,7 +127,7 @@ def messages_whose_feature_was_not_negotiated(daemon):
     for request, payload in ((GET_QUEUE_NUM, b''), (SEND_RARP, b'\0' * 8), (NET_SET_MTU, struct.pack('=Q', 1500)),
                              (GET_CONFIG, struct.pack('=III', 0, 8, 0) + b'\0' * 8), (RESET_DEVICE, b''),
                              (GET_MAX_MEM_SLOTS, b''), (ADD_MEM_REG, b'\0' * 40), (REM_MEM_REG, b'\0' * 40),
-                             (SET_STATUS, b'\0' * 8), (GET_STATUS, b'')):
+                             (SET_STATUS, b'\0' * 8), (GET_STATUS, b''), (CHECK_DEVICE_STATE, b'')):
         closes(daemon, request, payload, protocol=0)
 
 

@@ -18,14 +18,16 @@ GET_CONFIG, SET_CONFIG = 24, 25
 GET_INFLIGHT_FD, SET_INFLIGHT_FD = 31, 32
 RESET_DEVICE = 34
 GET_MAX_MEM_SLOTS, ADD_MEM_REG, REM_MEM_REG, SET_STATUS, GET_STATUS = range(36, 41)
+SET_DEVICE_STATE_FD, CHECK_DEVICE_STATE = 42, 43
 
 VERSION, REPLY, NEED_REPLY = 1, 4, 8
 F_PROTOCOL = 1 << 30
 
 P_MQ, P_RARP, P_REPLY_ACK, P_MTU, P_BACKEND_REQ, P_CONFIG = 1 << 0, 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 9
 P_BACKEND_SEND_FD, P_INFLIGHT, P_RESET_DEVICE, P_MEM_SLOTS, P_STATUS = 1 << 10, 1 << 12, 1 << 13, 1 << 15, 1 << 16
+P_DEVICE_STATE = 1 << 19
 P_ALL = (P_MQ | P_RARP | P_REPLY_ACK | P_MTU | P_BACKEND_REQ | P_CONFIG | P_BACKEND_SEND_FD |
-         P_INFLIGHT | P_RESET_DEVICE | P_MEM_SLOTS | P_STATUS)
+         P_INFLIGHT | P_RESET_DEVICE | P_MEM_SLOTS | P_STATUS | P_DEVICE_STATE)
 
 UADDR = 0x7F5500000000
 
@@ -190,6 +192,34 @@ class VhostUserPeer(Peer):
     def ring_go_on(self, index, base):
         self.ring_base_set(index, base)
         self.ring_kick(index, self.rings[index].kick)
+
+    def transfer(self, direction, phase=0):
+        """Begins to save (0) or to load (1) the device's state. An fd to read it from, or to write it to; None: refused."""
+        ends = os.pipe()
+        try:
+            self.send(SET_DEVICE_STATE_FD, struct.pack('=II', direction, phase), [ends[direction == 0]])
+        finally:
+            for end in ends:
+                os.close(end)
+        data, fds, _, _ = socket.recv_fds(self.sock, 20, 1)
+        if not data:
+            raise Closed()
+        data += self._read(20 - len(data))
+        request, _, _, verdict = struct.unpack('=IIIQ', data)
+        assert request == SET_DEVICE_STATE_FD and (verdict == 0) == bool(fds), f'{request}: {verdict:#x} and {len(fds)} fds'
+        return fds[0] if fds else None
+
+    def save_state(self):
+        with os.fdopen(self.transfer(0), 'rb') as file:
+            data = file.read()
+        assert self.ask_u64(CHECK_DEVICE_STATE) == 0
+        return data
+
+    def load_state(self, data):
+        """Whether it has been taken."""
+        with os.fdopen(self.transfer(1), 'wb', buffering=0) as file:
+            file.write(data)
+        return self.ask_u64(CHECK_DEVICE_STATE) == 0
 
     def run(self):
         if self.protocol & P_STATUS:

@@ -137,6 +137,7 @@ static void net_features_apply(struct vireo_net *net, uint64_t features)
 /* The driver has set up our control queue: what it has not said there yet holds (5.1.6.5.6.1, 5.1.6.5.3). */
 void net_control_begins(struct vireo_net *net)
 {
+	net_state_forget(net);
 	if (net->controlled)
 		return;
 	net->controlled = true;
@@ -162,11 +163,13 @@ static int net_features_set(void *opaque, uint64_t features)
 	net_features_apply(net, features);
 	if (net->ops.negotiated)
 		net->ops.negotiated(net->opaque, features);
+	net_state_apply(net);
 	return 0;
 }
 
 static void net_state_reset(struct vireo_net *net)
 {
+	net_state_forget(net);
 	net->mtu_told = 0;
 	net_status_set(net, net->status & ~NET_S_ANNOUNCE);
 	net_mac_set(net, net->mac_config);
@@ -275,6 +278,7 @@ static void net_queue_started(void *opaque, struct vireo_queue *queue)
 {
 	struct vireo_net *net = opaque;
 
+	net_state_forget(net);
 	if (net_data_queue_start(net, vireo_queue_index(queue), queue))
 		vireo_device_break(net->device, "no memory for a queue");
 }
@@ -330,6 +334,8 @@ static const struct vireo_device_ops net_device_ops = {
 	.connected = net_connected,
 	.reset = net_reset,
 	.message = net_message,
+	.state_save = net_state_save,
+	.state_load = net_state_load,
 };
 
 static int net_device_new(struct vireo_net *net, const struct vireo_net_config *config)
@@ -365,6 +371,7 @@ static int net_device_new(struct vireo_net *net, const struct vireo_net_config *
 		.notifier = config->notifier,
 		.memory = config->memory,
 		.memory_max_bytes = config->memory_max_bytes,
+		.state_bytes_max = NET_STATE_BYTES_MAX,
 	};
 
 	memcpy(space.mac, net->mac, 6);
@@ -428,6 +435,7 @@ void vireo_net_free(struct vireo_net *net)
 	if (!net)
 		return;
 	vireo_device_free(net->device);
+	net_state_forget(net);
 	for (unsigned i = 0; i < 2 * net->pairs; i++)
 		net_queue_arena_free(&net->queues[i]);
 	free(net);

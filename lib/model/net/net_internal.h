@@ -132,6 +132,7 @@ struct vireo_net {
 	uint16_t mtu_told;     /* by the peer; 0: it has not */
 	uint16_t status;       /* NET_S_* as in config space */
 	bool mac_given;
+	struct net_state *restored; /* state.c's: what holds again after features have been set, or NULL */
 	uint8_t mac_config[6]; /* where a reset goes back to */
 	uint8_t mac[6];
 	struct net_filter filter;
@@ -230,6 +231,17 @@ int net_receive_gather(struct net_queue *q, uint32_t bytes, unsigned want, unsig
 void net_receive_push(struct net_queue *q); /* what has been used */
 /* Chains for the next call, which will hardly be longer than this one: they come near while others are served. */
 void net_receive_stock(struct net_queue *q, unsigned count);
+
+/* ---- state.c ---- */
+
+#define NET_STATE_BYTES_MAX (20u + 2 * 6 * NET_FILTER_ENTRIES + 512)
+
+struct net_state;
+/* vireo_device_ops */
+int net_state_save(void *opaque, void *data, size_t room);
+int net_state_load(void *opaque, const void *data, size_t bytes, const char **why);
+void net_state_apply(struct vireo_net *net); /* features have been set: what has been saved or loaded holds again */
+void net_state_forget(struct vireo_net *net); /* the driver goes on by itself, or begins anew */
 
 /* ---- features.c ---- */
 

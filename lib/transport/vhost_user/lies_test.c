@@ -33,11 +33,12 @@ static const struct {
 	{ VU_SET_VRING_CALL, 8 },   { VU_SET_VRING_ERR, 8 },  { VU_SET_PROTOCOL_FEATURES, 8 },
 	{ VU_SET_VRING_ENABLE, 8 }, { VU_SEND_RARP, 8 },      { VU_NET_SET_MTU, 8 },
 	{ VU_SET_STATUS, 8 },	    { VU_ADD_MEM_REG, 40 },   { VU_REM_MEM_REG, 40 },
+	{ VU_SET_DEVICE_STATE_FD, 8 },
 };
 
 static const uint32_t empty[] = { VU_GET_FEATURES,	    VU_SET_OWNER,     VU_RESET_OWNER,
 				  VU_GET_PROTOCOL_FEATURES, VU_GET_QUEUE_NUM, VU_RESET_DEVICE,
-				  VU_GET_MAX_MEM_SLOTS,	    VU_GET_STATUS };
+				  VU_GET_MAX_MEM_SLOTS,	    VU_GET_STATUS,    VU_CHECK_DEVICE_STATE };
 
 static const uint8_t zeroes[600];
 
@@ -72,7 +73,7 @@ static void payload_size_of_four_gigabytes_closes_the_session(void **state)
 static void unknown_messages_close_the_session(void **state)
 {
 	static const uint32_t unknown[] = { 0,	6,  7,	22, 23, 26, 28, 31,	  32,	     33,
-					    35, 41, 42, 43, 45, 46, 99, 1u << 31, UINT32_MAX };
+					    35, 41, 45, 46, 99, 1u << 31, UINT32_MAX };
 
 	for (size_t i = 0; i < ARRAY_SIZE(unknown); i++) {
 		closes(unknown[i], zeroes, 0);
@@ -118,7 +119,7 @@ static void message_behind_a_gate_closes_the_session(void **state)
 {
 	static const uint32_t gated[] = { VU_SEND_RARP, VU_NET_SET_MTU, VU_SET_STATUS };
 	static const uint32_t gated_empty[] = { VU_GET_QUEUE_NUM, VU_RESET_DEVICE, VU_GET_MAX_MEM_SLOTS,
-						VU_GET_STATUS };
+						VU_GET_STATUS, VU_CHECK_DEVICE_STATE };
 	int fd = eventfd(0, EFD_CLOEXEC);
 
 	for (size_t i = 0; i < ARRAY_SIZE(gated); i++)
@@ -127,6 +128,7 @@ static void message_behind_a_gate_closes_the_session(void **state)
 		closes_fds(gated_empty[i], VU_VERSION, NULL, 0, 0, NULL, 0);
 	closes_fds(VU_ADD_MEM_REG, VU_VERSION, zeroes, 40, 0, &fd, 1);
 	closes_fds(VU_REM_MEM_REG, VU_VERSION, zeroes, 40, 0, NULL, 0);
+	closes_fds(VU_SET_DEVICE_STATE_FD, VU_VERSION, zeroes, 8, 0, &fd, 1);
 	closes_fds(VU_GET_CONFIG, VU_VERSION, zeroes, 12, 0, NULL, 0);
 	closes_fds(VU_SET_CONFIG, VU_VERSION, zeroes, 12, 0, NULL, 0);
 	closes_fds(VU_SET_BACKEND_REQ_FD, VU_VERSION, NULL, 0, 0, &fd, 1);
@@ -152,6 +154,8 @@ static void wrong_number_of_fds_closes_the_session(void **state)
 	closes_fds(VU_ADD_MEM_REG, VU_VERSION, region_message, 40, P_ALL, NULL, 0);
 	closes_fds(VU_REM_MEM_REG, VU_VERSION, region_message, 40, P_ALL, fds, 2);
 	closes_fds(VU_SET_BACKEND_REQ_FD, VU_VERSION, NULL, 0, P_ALL, NULL, 0);
+	closes_fds(VU_SET_DEVICE_STATE_FD, VU_VERSION, zeroes, 8, P_ALL, NULL, 0);
+	closes_fds(VU_SET_DEVICE_STATE_FD, VU_VERSION, zeroes, 8, P_ALL, fds, 2);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		close(fds[i]);
 }

@@ -46,9 +46,8 @@ static int message_own_all(struct message *message, struct msghdr *msg, const ch
 	return 0;
 }
 
-/* One recvmsg of at most `bytes`, its fds taken care of. >0: bytes; 0: would block; negative: the end. */
-static ssize_t message_read(struct message *message, int socket_fd, void *data, size_t bytes,
-			    const char **why)
+/* One recvmsg. */
+ssize_t message_read(struct message *message, int socket_fd, void *data, size_t bytes, const char **why)
 {
 	/* Room for all that can come: what finds none, the kernel closes, in this thread. */
 	union {

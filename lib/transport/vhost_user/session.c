@@ -121,6 +121,7 @@ static void session_finish(struct session *session)
 	drop_fd(session->message.drop, &session->channel_fd);
 	message_clear(&session->message);
 	reply_clear(&session->reply);
+	state_forget(session);
 	map_unref(session->map);
 	session->map = NULL;
 	dirty_log_unref(session->log);

@@ -16,6 +16,7 @@
  *	log.c		messages about the dirty log
  *	absent.c	messages about a ring that the device does not have
  *	channel.c	messages to the front end
+ *	state.c		the device's state, to and from another back end
  *	iommu.c		addresses behind a guest's IOMMU: messages both ways
  */
 
@@ -62,6 +63,11 @@ struct reply {
  * the peer has hung up between two messages; other negative errno: *why says what was wrong.
  */
 int message_receive(struct message *message, int socket_fd, const char **why);
+/*
+ * Some of the bytes that are there, and the fds with them, which become the message's. 0: none; -EPIPE: the end, outside a message;
+ * another negative errno: *why.
+ */
+ssize_t message_read(struct message *message, int socket_fd, void *data, size_t bytes, const char **why);
 void message_clear(struct message *message); /* ready for the next one */
 int message_fd_take(struct message *message, unsigned i);
 bool message_begun(const struct message *message);
@@ -153,6 +159,7 @@ struct session {
 	struct vu_inflight inflight_told;
 	int channel_fd; /* to the front end, or -1 */
 	bool config_changed; /* the front end is to be told */
+	struct transfer *transfer; /* state.c's: of the device's state; or NULL */
 };
 
 /*
@@ -219,6 +226,11 @@ int log_vring(struct session *session, const struct vu_vring_addr *addr, const c
 
 bool absent_ring(const struct session *session); /* the message is about a ring that the device does not have */
 message_handler handle_absent_ring;
+
+/* ---- state.c ---- */
+
+message_handler handle_set_device_state_fd, handle_check_device_state;
+void state_forget(struct session *session); /* what is under way, or done, is no more */
 
 /* ---- channel.c ---- */
 

@@ -46,7 +46,8 @@
 #define P(name) (UINT64_C(1) << VU_PROTO_##name##_BIT)
 #define P_ALL                                                                                        \
 	(P(MQ) | P(LOG_SHMFD) | P(RARP) | P(REPLY_ACK) | P(MTU) | P(BACKEND_REQ) | P(CONFIG) | P(BACKEND_SEND_FD) | \
-	 P(RESET_DEVICE) | P(CONFIGURE_MEM_SLOTS) | P(STATUS) | P(INFLIGHT_SHMFD))
+	 P(RESET_DEVICE) | P(CONFIGURE_MEM_SLOTS) | P(STATUS) | P(INFLIGHT_SHMFD) | \
+	 P(DEVICE_STATE))
 
 struct lab {
 	char folder[32], path[64], address[80];
@@ -58,6 +59,7 @@ struct lab {
 	unsigned announced, closed;
 	uint8_t mac[6];
 	uint16_t mtu;
+	uint8_t state[16]; /* travels to another device; begins with 0xff: refused there */
 	char log[LAB_LOG_BYTES];
 	/* the front end */
 	int fd;
@@ -88,6 +90,26 @@ static inline int op_message(void *opaque, unsigned message, const void *data, u
 	return 0;
 }
 
+static inline int op_state_save(void *opaque, void *data, size_t room)
+{
+	struct lab *lab = container_of(opaque, struct lab, type);
+
+	assert_true(room >= sizeof(lab->state));
+	memcpy(data, lab->state, sizeof(lab->state));
+	return sizeof(lab->state);
+}
+
+static inline int op_state_load(void *opaque, const void *data, size_t bytes, const char **why)
+{
+	struct lab *lab = container_of(opaque, struct lab, type);
+
+	*why = bytes != sizeof(lab->state) ? "of the wrong size" : "of the wrong kind";
+	if (bytes != sizeof(lab->state) || *(const uint8_t *)data == 0xff)
+		return -EINVAL;
+	memcpy(lab->state, data, sizeof(lab->state));
+	return 0;
+}
+
 static const struct vireo_device_ops ops = {
 	.size = sizeof(ops),
 	.queue_started = type_started,
@@ -97,6 +119,8 @@ static const struct vireo_device_ops ops = {
 	.connected = type_connected,
 	.reset = type_reset,
 	.message = op_message,
+	.state_save = op_state_save,
+	.state_load = op_state_load,
 };
 
 /* No net in it: neither announce nor MTU, and no config space. */
@@ -126,6 +150,7 @@ static inline struct lab *lab_make_of(const struct vireo_device_ops *device_ops,
 		.config = "abcdefgh",
 		.config_bytes = device_ops->config_write ? 8 : 0,
 		.ops = device_ops,
+		.state_bytes_max = device_ops->state_save ? sizeof(lab->state) : 0,
 		.messages = device_ops->message ? 1u << VIREO_MESSAGE_NET_ANNOUNCE | 1u << VIREO_MESSAGE_NET_MTU : 0,
 		.opaque = &lab->type,
 		.log = { lab_log, lab->log, VIREO_LOG_DEBUG },

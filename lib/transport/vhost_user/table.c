@@ -61,6 +61,9 @@ static const struct message_row rows[] = {
 			     .gate = GATE(CONFIGURE_MEM_SLOTS), .quiet = QUIET_MEMORY },
 	[VU_SET_STATUS] = { handle_set_status, PAYLOAD(8), .gate = GATE(STATUS), .quiet = QUIET_ALL },
 	[VU_GET_STATUS] = { handle_get_status, .gate = GATE(STATUS), .replies = true },
+	[VU_SET_DEVICE_STATE_FD] = { handle_set_device_state_fd, PAYLOAD(STATE_BYTES), FDS(1, 1),
+				     .gate = GATE(DEVICE_STATE), .replies = true },
+	[VU_CHECK_DEVICE_STATE] = { handle_check_device_state, .gate = GATE(DEVICE_STATE), .replies = true },
 };
 
 /* Messages that there are, and that make no sense to a device of ours: docs/vhost-user.md has the same list. */
