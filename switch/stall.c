@@ -11,13 +11,14 @@
  * the last that did. It is alert then, for a second, or, when the last alert ended within a minute, four times as
  * long as that, up to a minute: who keeps still until it ends gains little. Alert, it takes each burst in steps, each
  * of which touches the memory of one port alone (the frames' pages are touched before they are copied to another),
- * and asks before and after each step for the thread's page faults and voluntary context switches (getrusage(2)). A
- * step with both, in which the thread was neither running nor ready to run for STALL_NS, is one stall of that port's;
+ * and looks at the clock before and after each. A step of STALL_NS with page faults and voluntary context switches, in which
+ * the thread was neither running nor ready to run for STALL_NS, is one stall of that port's;
  * STALLS_MAX within a minute move it aside (port_aside.c). A preempted worker has involuntary switches, one that waits
  * for a claim yields, and one that a busy machine leaves in the run queue is ready: none of that accuses anybody.
  *
- * How long a thread has been ready is read from a file, which is done at most every READY_EVERY_NS before a step: what it
- * was then is taken for what it is, and a stall may be that much longer before it is one.
+ * What the system says of the thread costs calls, and there are several steps in a burst. So it is asked after a step that took so
+ * long, and before a step at most every USAGE_EVERY_NS: what was true then is taken for what is true. A stall may be that
+ * much longer before it is one, and a fault of just before may stand for the step's own, which must have waited all the same.
  *
  * A port whose frames lie in our own memory is never accused: no peer of its makes us wait, whatever else does.
  *
@@ -35,7 +36,7 @@
 
 #define NS_PER_S       1000000000u
 #define STALL_NS       5000000u
-#define READY_EVERY_NS 1000000u
+#define USAGE_EVERY_NS 1000000u
 #define ALERT_NS       NS_PER_S
 #define ALERT_MAX_NS   ((uint64_t)STALLS_S * NS_PER_S)
 #define STALLS_S       60u
@@ -94,14 +95,15 @@ void stall_suspect(struct stall *stall)
 
 void stall_begin(struct forwarder *forwarder, struct stall_step *ret_step)
 {
-	struct stall *stall = &forwarder->stall;
+	struct stall_step *last = &forwarder->stall.last;
+	uint64_t now = now_ns();
 
-	usage(ret_step);
-	if (ret_step->ns - stall->ready_read_ns >= READY_EVERY_NS) {
-		stall->ready_ns = thread_ready_ns(forwarder->worker.schedstat_fd);
-		stall->ready_read_ns = ret_step->ns;
+	if (now - last->ns >= USAGE_EVERY_NS) {
+		usage(last);
+		last->ready_ns = thread_ready_ns(forwarder->worker.schedstat_fd);
 	}
-	ret_step->ready_ns = stall->ready_ns;
+	*ret_step = *last;
+	ret_step->ns = now;
 }
 
 bool stall_waited(const struct stall_step *begun, const struct stall_step *ended)
@@ -128,21 +130,34 @@ static void accuse(struct sw_port *port, uint32_t now_s)
 	fd_event_raise(port->sw->event_fd);
 }
 
-void stall_end(struct forwarder *forwarder, const struct stall_step *begun, struct sw_port *port)
+/* Of a step that took long. */
+static void stall_judge(struct forwarder *forwarder, const struct stall_step *begun, struct sw_port *port)
 {
 	struct stall_step now;
 
 	usage(&now);
-	now.ready_ns = begun->ready_ns;
-	if (unlikely(port->ops->peer_memory && stall_waited(begun, &now))) {
-		now.ready_ns = thread_ready_ns(forwarder->worker.schedstat_fd);
-		if (stall_waited(begun, &now))
-			accuse(port, (uint32_t)(now.ns / NS_PER_S));
-	}
-	if (now.ns >= forwarder->stall.alert_until_ns) {
-		forwarder->stall.alert = false;
-		forwarder->stall.faults = now.faults;
-	}
+	now.ready_ns = thread_ready_ns(forwarder->worker.schedstat_fd);
+	if (stall_waited(begun, &now))
+		accuse(port, (uint32_t)(now.ns / NS_PER_S));
+}
+
+static void alert_end(struct stall *stall)
+{
+	struct stall_step now;
+
+	usage(&now);
+	stall->alert = false;
+	stall->faults = now.faults;
+}
+
+void stall_end(struct forwarder *forwarder, const struct stall_step *begun, struct sw_port *port)
+{
+	uint64_t now = now_ns();
+
+	if (unlikely(now - begun->ns >= STALL_NS && port->ops->peer_memory))
+		stall_judge(forwarder, begun, port);
+	if (now >= forwarder->stall.alert_until_ns)
+		alert_end(&forwarder->stall);
 }
 
 /* One byte of each page: what is copied later is there by then. */

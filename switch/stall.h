@@ -20,7 +20,9 @@ struct stalls {
 #define STALLS_MAX 3u
 
 struct stall_step {
-	uint64_t ns, faults, waits;
+	uint64_t ns;
+	/* At most a millisecond older, where a step begins. */
+	uint64_t faults, waits;
 	uint64_t ready_ns; /* so long the thread has run, or waited for a CPU */
 };
 
@@ -29,7 +31,7 @@ struct stall {
 	uint64_t alert_ns; /* how long the last alert was to last; 0: there was none */
 	uint64_t alert_until_ns;
 	uint64_t faults; /* when it was looked last */
-	uint64_t ready_ns, ready_read_ns; /* as it was then */
+	struct stall_step last; /* what the system said before a step */
 };
 
 uint64_t stall_limit_cycles(void); /* takes a moment */
