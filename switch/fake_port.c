@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static void list_add(struct fake_list *list, struct fake_frame *frame)
 {
@@ -65,6 +66,7 @@ static int fake_receive(void *opaque, unsigned queue, struct vireo_frame *frames
 
 	pthread_mutex_lock(&fake->lock);
 	fake->asked++;
+	fake->asked_for = max;
 	if (fake->dead[queue]) {
 		fake->asked_dead++;
 		pthread_mutex_unlock(&fake->lock);
@@ -146,6 +148,8 @@ static int fake_deliver(void *opaque, unsigned queue, struct vireo_frame *const 
 			continue;
 		}
 		take_in(fake, queue, frames[i]);
+		if (fake->slow_us)
+			nanosleep(&(struct timespec){.tv_nsec = fake->slow_us * 1000l}, NULL);
 		gone++;
 	}
 	pthread_mutex_unlock(&fake->lock);

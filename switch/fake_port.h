@@ -34,7 +34,9 @@ struct fake_port {
 	bool dead[FAKE_QUEUES];         /* receive fails */
 	struct fake_frame *late;        /* comes without a kick, at the moment when kicks are enabled */
 	unsigned asked_dead;            /* how often a dead queue was asked */
-	unsigned asked;                 /* how often any queue was asked */
+	unsigned asked;                 /* how often any queue was asked ... */
+	unsigned asked_for;             /* ... and for how many frames at last */
+	unsigned slow_us;               /* a frame takes so long to deliver */
 	struct fake_list got;           /* delivered */
 	bool keep;                      /* record what is delivered */
 	uint64_t room;                  /* frames that still go in */

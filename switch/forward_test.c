@@ -363,6 +363,37 @@ static void flooded_and_known_frames_keep_their_order(void **state)
 	}
 }
 
+static unsigned asked_for(struct fixture *x, unsigned p)
+{
+	unsigned frames;
+
+	pthread_mutex_lock(&x->fake[p]->lock);
+	frames = x->fake[p]->asked_for;
+	pthread_mutex_unlock(&x->fake[p]->lock);
+	return frames;
+}
+
+/* Others wait for a turn's end: it is a frame long where each takes a millisecond. */
+static void long_turns_get_shorter_and_longer_again(void **state)
+{
+	struct fixture *x = *state;
+	unsigned sent = 0;
+
+	learn_all(x);
+	x->fake[1]->slow_us = 1000;
+	for (unsigned i = 0; i < 70; i++)
+		send_numbered(x, 0, 1, i);
+	settle(x);
+	assert_in_range(asked_for(x, 0), 1, 4);
+	x->fake[1]->slow_us = 0;
+	for (; sent < 100000 && asked_for(x, 0) < 64; sent++) {
+		send_numbered(x, 0, 1, sent);
+		settle(x);
+	}
+	expect(x, 0, 70 + sent, 0);
+	assert_int_equal(asked_for(x, 0), 64);
+}
+
 static void slow_receiver_loses_only_its_own(void **state)
 {
 	struct fixture *x = *state;
@@ -1153,6 +1184,7 @@ int main(void)
 		forward_test(port_without_out_queue_is_counted),
 		forward_test(mixed_burst_is_sorted_and_keeps_order),
 		forward_test(flooded_and_known_frames_keep_their_order),
+		forward_test(long_turns_get_shorter_and_longer_again),
 		forward_test(slow_receiver_loses_only_its_own),
 		forward_test(flows_keep_to_one_of_several_queues),
 		forward_test(longer_than_the_mtu_is_dropped_and_tags_do_not_count),

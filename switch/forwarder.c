@@ -3,6 +3,10 @@
 /*
  * What a worker (work/worker.c) does for the switch: a round is a burst from each in queue that has frames. It asks the
  * port's ops for them, has them forwarded (forward.c), and gives them back.
+ *
+ * A burst is of up to BURST_FRAMES. It is the sender who says how long one takes: frames of 64 KiB, copies for fifty ports, a page
+ * to be made for each frame. Others wait for that, so a queue whose turn was long gets fewer frames in the next, and by and by more
+ * again. Turns come as often as before: who has large frames to send moves as many of them.
  */
 
 #include "switch/forwarder.h"
@@ -13,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TURNS_OF_A_STALL   80u /* a turn of 62 us is a long one */
 #define ARENA_LINEAR_BYTES (128u * 1024) /* one of the longest frames, and some of others */
 
 /* The same as without being watched, see stall.c. */
@@ -22,7 +27,7 @@ static int receive_watched(struct forwarder *forwarder, struct in_queue *in)
 	int count;
 
 	stall_begin(forwarder, &step);
-	count = in->ops->receive(in->opaque, in->number, forwarder->frames, BURST_FRAMES);
+	count = in->ops->receive(in->opaque, in->number, forwarder->frames, in->turn_frames);
 	if (count > 0)
 		stall_touch(forwarder->frames, (unsigned)count);
 	stall_end(forwarder, &step, in->port);
@@ -57,8 +62,10 @@ static int serve(struct worker *worker, struct source *source, struct source *ne
 
 	if (next)
 		expect(next);
+	if (unlikely(in->turn_frames < BURST_FRAMES))
+		in->turn_frames = min_u32(in->turn_frames + 1 + in->turn_frames / 4, BURST_FRAMES);
 	count = likely(!forwarder->stall.alert)
-			? in->ops->receive(in->opaque, in->number, forwarder->frames, BURST_FRAMES)
+			? in->ops->receive(in->opaque, in->number, forwarder->frames, in->turn_frames)
 			: receive_watched(forwarder, in);
 	if (count <= 0)
 		return count;
@@ -83,15 +90,27 @@ static bool arm(struct source *source, bool on)
 
 static const struct source_ops in_queue_source_ops = {.serve = serve, .arm = arm};
 
-static void took_long(struct worker *worker)
+static uint64_t turn_cycles(const struct sw *sw)
 {
-	stall_suspect(&container_of(worker, struct forwarder, worker)->stall);
+	return sw->stall_cycles < UINT64_MAX ? sw->stall_cycles / TURNS_OF_A_STALL : UINT64_MAX;
+}
+
+static void took_long(struct worker *worker, struct source *source, uint64_t cycles)
+{
+	struct forwarder *forwarder = container_of(worker, struct forwarder, worker);
+	struct in_queue *in = container_of(source, struct in_queue, source);
+	uint64_t frames = in->turn_frames * turn_cycles(forwarder->sw) / cycles;
+
+	in->turn_frames = frames ? (unsigned)frames : 1;
+	if (cycles > forwarder->sw->stall_cycles)
+		stall_suspect(&forwarder->stall);
 }
 
 /* ---- control thread ---- */
 
 void forwarder_source_init(struct in_queue *in)
 {
+	in->turn_frames = BURST_FRAMES;
 	source_init(&in->source, &in_queue_source_ops,
 		    in->ops->kick_fd ? in->ops->kick_fd(in->opaque, in->number) : -1);
 }
@@ -108,7 +127,7 @@ static int forwarder_init(struct forwarder *forwarder, struct sw *sw, unsigned i
 		.spin_percent = sw->spin_percent,
 		.published = &sw->published,
 		.rcu_key = &sw->rcu_key,
-		.long_cycles = sw->stall_cycles,
+		.long_cycles = turn_cycles(sw),
 		.took_long = took_long,
 	};
 	int err;

@@ -50,6 +50,7 @@ struct in_queue {
 	struct sw_port *port;
 	unsigned number;
 	struct source source; /* as its worker sees it */
+	unsigned turn_frames; /* the worker's: so many at most in the next turn */
 };
 
 struct out_queue {

@@ -222,7 +222,7 @@ static unsigned round_sources(struct worker *worker)
 
 		busy_cycles += count > 0 ? now - before : 0;
 		if (unlikely(now - before > worker->long_cycles))
-			worker->took_long(worker);
+			worker->took_long(worker, source, now - before);
 		before = now;
 		if (likely(count > 0)) {
 			source_busy(worker, source);

@@ -43,14 +43,14 @@ struct worker_config {
 	struct work_table **published;  /* where the owner stores each table, with release; one is there when it starts */
 	void *rcu_key;                  /* the owner's: see rcu.h */
 	uint64_t long_cycles;           /* serve() took longer than so many cycles: */
-	void (*took_long)(struct worker *worker); /* the worker's owner may look into it */
+	void (*took_long)(struct worker *worker, struct source *source, uint64_t cycles); /* the worker's owner may look into it */
 };
 
 struct worker {
 	/* Constant. */
 	struct work_table **published;
 	void *rcu_key;
-	void (*took_long)(struct worker *worker);
+	void (*took_long)(struct worker *worker, struct source *source, uint64_t cycles);
 	uint64_t long_cycles;
 	unsigned index, spin_us, spin_percent;
 	int cpu;
