@@ -10,7 +10,8 @@
  * order is kept.
  *
  * What goes to several ports leaves a quarter of a receiver's buffers free, so that what is sent to it alone finds room however much
- * others have to say to everybody. A quarter of the most that have been seen free: some drivers never offer more than a few.
+ * others have to say to everybody. A quarter of the most that have been seen free lately: some drivers never offer more than a few, and
+ * some offer fewer than they did.
  *
  * A queue is claimed for all this, since other workers may deliver into it as well. A port that cannot
  * take more loses frames at once: nothing here waits for a port.
@@ -30,6 +31,7 @@
 #define ETH_BYTES          14u
 #define TAGGED_TWICE_BYTES 22u
 #define KEPT_PART          4u
+#define FADES_BY           8u
 #define BUFFER_BYTES       1536u /* of most drivers, where a frame may go into several */
 #define SPINS_MAX          256u /* then the holder may well be off its CPU */
 
@@ -112,13 +114,19 @@ static uint32_t buffers(uint32_t frame_bytes)
 }
 
 /* For what is flooded. */
-static uint32_t room_of(const struct topology_port *to, struct out_queue *queue)
+static uint32_t room_of(const struct outbox *box)
 {
+	const struct topology_port *to = box->to;
+	struct out_queue *queue = box->queue;
 	uint32_t room, kept;
 
 	if (!to->ops->room)
 		return UINT32_MAX;
 	room = to->ops->room(to->opaque, queue->number);
+	if (queue->room_s != box->forwarder->worker.now_s) {
+		queue->room_s = box->forwarder->worker.now_s;
+		queue->room_max -= queue->room_max / FADES_BY;
+	}
 	if (queue->room_of != to->ops || room > queue->room_max) {
 		queue->room_of = to->ops;
 		queue->room_max = room;
@@ -240,7 +248,7 @@ static bool burst_has_room(struct outbox *box, unsigned count)
 
 	if (likely(!burst->flooded))
 		return true;
-	box->room = room_of(box->to, box->queue);
+	box->room = room_of(box);
 	return !burst->needs && box->room >= count * buffers(burst->longest_bytes);
 }
 

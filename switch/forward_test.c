@@ -772,19 +772,40 @@ static void frames_to_the_only_other_port_have_no_limit(void **state)
 static void flooded_frames_leave_room_for_others(void **state)
 {
 	struct fixture *x = *state;
+	unsigned flooded;
 
 	x->fake[1]->room = 1000 + 2;
 	learn_all(x);
 	for (unsigned i = 0; i < 2000; i++)
 		send_to(x, 0, broadcast);
 	settle(x);
-	assert_int_equal(x->fake[1]->room, 1002 / 4);
+	flooded = fake_port_got(x->fake[1]);
+	assert_in_range(flooded, 1000 - 1000 / 4, 1000 - 1000 / 8); /* what was seen fades on a slow machine */
 	assert_int_equal(fake_port_got(x->fake[2]), 2000);
-	for (unsigned i = 0; i < 200; i++)
+	for (unsigned i = 0; i < 100; i++)
 		send_numbered(x, 0, 1, i);
-	expect(x, 0, 750 + 200, 2000);
-	assert_int_equal(stats_of(x, 1).tx_flood_room, 2000 - 750);
+	expect(x, 0, flooded + 100, 2000);
+	assert_int_equal(stats_of(x, 1).tx_flood_room, 2000 - flooded);
 	assert_int_equal(stats_of(x, 1).tx_lost, 0);
+}
+
+/* Two of nine are a quarter; after some seconds of two they are not. */
+static void receiver_with_fewer_buffers_than_once_hears_the_flood_again(void **state)
+{
+	struct fixture *x = *state;
+	unsigned i;
+
+	x->fake[1]->room = 9 + 2;
+	learn_all(x);
+	x->fake[1]->room = 2;
+	send_to(x, 0, broadcast);
+	expect(x, 0, 0, 1);
+	for (i = 0; i < 100 && !fake_port_got(x->fake[1]); i++) {
+		nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
+		send_to(x, 0, broadcast);
+		settle(x);
+	}
+	assert_int_equal(fake_port_got(x->fake[1]), 1);
 }
 
 /* In one burst: what is known goes on where what is flooded has to stop. */
@@ -1203,6 +1224,7 @@ int main(void)
 		forward_test(copies_of_large_frames_count_as_several),
 		forward_test(frames_to_the_only_other_port_have_no_limit),
 		forward_test(flooded_frames_leave_room_for_others),
+		forward_test(receiver_with_fewer_buffers_than_once_hears_the_flood_again),
 		forward_test(known_frames_among_flooded_ones_find_room),
 		forward_test(few_buffers_are_no_reason_to_get_nothing),
 		forward_test(removed_port_takes_its_addresses_along),

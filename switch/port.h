@@ -59,7 +59,7 @@ struct out_queue {
 	/* Held by the worker that delivers; unused if there is only one. */
 	uint32_t claimed __attribute__((aligned(CACHE_LINE_BYTES)));
 	const struct sw_port_ops *room_of; /* whose room() it was: another's, when the port has moved aside */
-	uint32_t room_max;                 /* the most that it has said */
+	uint32_t room_max, room_s;         /* the most that it has said, which fades with the seconds; as of then */
 };
 
 struct sw_port {

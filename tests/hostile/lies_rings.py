@@ -391,7 +391,8 @@ def receive_buffers_that_are_never_emptied(daemon):
             daemon.broadcast(40)
             after = daemon.port('hostile')
             left = after['counters']['tx_flood_room'] - before['counters']['tx_flood_room']
-            assert after['tx_frames'] - before['tx_frames'] == 24 and left >= 16, (before, after)
+            taken = after['tx_frames'] - before['tx_frames']  # more where seconds pass: what was seen free fades
+            assert 24 <= taken < 32 and left >= 40 - taken, (before, after)
             daemon.shout(b'\x02lies\x01', 8)
             daemon.wait_for(lambda: daemon.port('hostile')['tx_frames'] == before['tx_frames'] + 32, 3, 'there was no room')
 
