@@ -394,6 +394,15 @@ void sw_port_free(struct sw_port *port, void (*done)(void *opaque), void *opaque
 	switch_publish_removal(sw);
 }
 
+/* A port that begins to be served aside later is so a grace period after that, and this one's has ended by then. */
+int sw_port_grace(struct sw_port *port, struct grace_item *item)
+{
+	if (port->aside)
+		return -EOPNOTSUPP;
+	grace_defer(port->sw->grace, item);
+	return 0;
+}
+
 bool sw_port_aside(const struct sw_port *port)
 {
 	return port->aside;

@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct grace_item;
 struct loop;
 struct sw;
 struct sw_port;
@@ -126,6 +127,12 @@ bool sw_port_aside(const struct sw_port *port); /* by now */
  */
 void sw_hold(struct sw *sw);
 int sw_release(struct sw *sw);
+
+/*
+ * item->fn runs in the control thread when every worker has ended what it was doing with the port's queues at the time of the call; the
+ * queues stay, and workers go on. -EOPNOTSUPP: the port is served aside, by who may take any time.
+ */
+int sw_port_grace(struct sw_port *port, struct grace_item *item);
 
 const char *sw_port_name(const struct sw_port *port);
 void *sw_port_opaque(const struct sw_port *port);

@@ -56,6 +56,7 @@ static const struct vireo_net_ops net_ops = {
 	.size = sizeof(net_ops),
 	.queue_started = port_queue_started,
 	.queue_stop = port_queue_stop,
+	.queue_renew = port_queue_renew,
 	.negotiated = negotiated,
 };
 

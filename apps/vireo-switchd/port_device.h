@@ -9,6 +9,7 @@
 
 #include "daemon/retry.h"
 #include "port.h"
+#include "work/grace.h"
 
 struct device_pair;
 struct device_port;
@@ -23,6 +24,7 @@ struct device_queue {
 	bool out; /* receive */
 	/* The three facts: see port_device_queue.c. */
 	bool running, leaving, stopping;
+	struct grace_item renewed; /* the device waits for vireo_net_queue_renewed() */
 };
 
 struct device_pair {
@@ -87,6 +89,7 @@ void port_queue_settle(struct device_queue *queue);
 void port_queues_settle(struct device_port *device);
 void port_queue_started(void *opaque, unsigned queue);
 void port_queue_stop(void *opaque, unsigned queue);
+int port_queue_renew(void *opaque, unsigned queue);
 void port_queue_enabled(void *opaque, unsigned queue, bool enabled);
 
 #endif

@@ -8,7 +8,9 @@
  * wants no frames sent is kept out of the switch, so that none is spread to it.
  */
 #include "port_device.h"
+#include "base/util.h"
 #include "vireo/net.h"
+#include <errno.h>
 
 /* ---- workers ---- */
 
@@ -184,6 +186,24 @@ void port_queue_stop(void *opaque, unsigned queue)
 	q->running = false;
 	q->stopping = true;
 	port_queue_settle(q);
+}
+
+static void queue_renewed(struct grace_item *item)
+{
+	struct device_queue *q = container_of(item, struct device_queue, renewed);
+
+	vireo_net_queue_renewed(q->pair->net, 2 * q->pair->at + !q->out);
+}
+
+/* Workers come and go on with the queue; what they were doing with it ends. */
+int port_queue_renew(void *opaque, unsigned queue)
+{
+	struct device_queue *q = queue_of(opaque, queue);
+
+	if (!q || q->leaving || q->stopping)
+		return -EOPNOTSUPP;
+	q->renewed.fn = queue_renewed;
+	return sw_port_grace(q->pair->device->port.sw, &q->renewed);
 }
 
 void port_queue_enabled(void *opaque, unsigned queue, bool enabled)

@@ -70,6 +70,13 @@ void vireo_net_queue_quiesced(struct vireo_net *net, uint32_t queue)
 	quiesced++;
 }
 
+static unsigned renewed;
+
+void vireo_net_queue_renewed(struct vireo_net *net, uint32_t queue)
+{
+	renewed = renewed * 10 + queue + 1;
+}
+
 static unsigned available; /* in any receive queue */
 
 unsigned vireo_queue_available(struct vireo_queue *queue)
@@ -220,6 +227,17 @@ int sw_port_inject(struct sw_port *port, const void *frame, uint32_t bytes)
 	return 0;
 }
 
+static struct grace_item *graces[2];
+static bool aside;
+
+int sw_port_grace(struct sw_port *port, struct grace_item *item)
+{
+	if (aside)
+		return -EOPNOTSUPP;
+	graces[graces[0] != NULL] = item;
+	return 0;
+}
+
 int sw_queue_add(struct sw_port *port, bool out, unsigned queue)
 {
 	asked++;
@@ -322,6 +340,24 @@ static void queue_that_was_stopped_meanwhile_is_not(void **state)
 	assert_int_equal(asked, 2);
 }
 
+static void queues_that_go_on_are_answered_for_when_workers_have_been_quiet(void **state)
+{
+	renewed = 0;
+	ops.queue_started(opaque, 0);
+	ops.queue_started(opaque, 1);
+	assert_int_equal(ops.queue_renew(opaque, 0), 0);
+	assert_int_equal(ops.queue_renew(opaque, 1), 0);
+	assert_int_equal(renewed, 0);
+	for (unsigned i = 0; i < 2; i++)
+		graces[i]->fn(graces[i]);
+	assert_int_equal(renewed, 12);
+	assert_int_equal(quiesced, 0);
+	assert_true(present[false][0] && present[true][0]);
+	aside = true;
+	assert_int_equal(ops.queue_renew(opaque, 0), -EOPNOTSUPP);
+	aside = false;
+}
+
 static void second_pair_of_a_node_gets_frames_when_its_guest_has_put_a_buffer_there(void **state)
 {
 	ops.queue_started(opaques[0], 0);
@@ -370,6 +406,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(queue_that_could_not_be_added_is_tried_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(queue_that_was_stopped_meanwhile_is_not, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(queues_that_go_on_are_answered_for_when_workers_have_been_quiet, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(second_pair_of_a_node_gets_frames_when_its_guest_has_put_a_buffer_there,
 						set_up_node, tear_down),
 		cmocka_unit_test_setup_teardown(node_is_one_process_and_has_so_many_pairs, set_up_node, tear_down),

@@ -109,6 +109,14 @@ struct vireo_device_ops {
 	 */
 	int (*state_save)(void *opaque, void *data, size_t room);
 	int (*state_load)(void *opaque, const void *data, size_t bytes, const char **ret_why);
+	/*
+	 * Memory is taken away from the device, and the queue may go on: its next pop goes by what is left. Return 0, and call
+	 * vireo_queue_renewed(queue) in the control thread, inside this op or later but before vireo_queue_quiesced(), when no worker
+	 * will look at the pieces of a chain that it has popped before this call: such chains have been pushed, or nothing but
+	 * vireo_queue_unpop() will be done with them. -EOPNOTSUPP, or NULL where queue_stop is not: the queue is stopped
+	 * instead, and started again. How long it may take is said at queue_stop.
+	 */
+	int (*queue_renew)(void *opaque, struct vireo_queue *queue);
 };
 
 /*
@@ -228,6 +236,9 @@ VIREO_API void vireo_device_break(struct vireo_device *device, const char *why);
  * look at nothing of the device afterwards. It may be called inside ops->queue_stop, which is called in the same way.
  */
 VIREO_API void vireo_queue_quiesced(struct vireo_queue *queue);
+
+/* The answer to ops->queue_renew, once for each call of it that has returned 0. Re-entrancy: as vireo_queue_quiesced(). */
+VIREO_API void vireo_queue_renewed(struct vireo_queue *queue);
 
 /* ---- queue: any thread while it runs ---- */
 

@@ -85,6 +85,12 @@ struct vireo_net_ops {
 	void (*pairs_set)(void *opaque, unsigned pairs);
 	void (*announce)(void *opaque, const uint8_t mac[6]); /* send an RARP for mac into the network */
 	void (*mtu_set)(void *opaque, uint16_t mtu);          /* the peer told its MTU */
+	/*
+	 * Memory is taken away, and the queue goes on. Return 0, and answer with vireo_net_queue_renewed(net, queue) when every call of
+	 * a worker for this queue that was under way has ended, and with it what it has looked at been completed; calls that begin
+	 * now may go on meanwhile. -EOPNOTSUPP, or NULL where queue_stop is not: the queue is stopped instead, and started again.
+	 */
+	int (*queue_renew)(void *opaque, unsigned queue);
 };
 
 struct vireo_net_config {
@@ -116,6 +122,8 @@ VIREO_API struct vireo_device *vireo_net_device(struct vireo_net *net); /* borro
 
 /* Answers ops->queue_stop: no worker uses the queue any more. Control thread. */
 VIREO_API void vireo_net_queue_quiesced(struct vireo_net *net, unsigned queue);
+/* Answers ops->queue_renew, before vireo_net_queue_quiesced(). Control thread. */
+VIREO_API void vireo_net_queue_renewed(struct vireo_net *net, unsigned queue);
 /* Sets the link up or down, and notifies the driver. Control thread. Returns 0 or a negative errno. */
 VIREO_API int vireo_net_link_set(struct vireo_net *net, bool up);
 /*

@@ -98,6 +98,12 @@ void device_settle(struct vireo_device *device);
 bool device_map_takes_away(const struct vireo_device *device, const struct map *map);
 void device_map_set(struct vireo_device *device, struct map *map);
 struct map *device_map(const struct vireo_device *device); /* borrowed, or NULL */
+/*
+ * The same where it takes something away. A quiesce, but of no queue that can go on: `done` runs inside the call or later, when nobody
+ * uses what has been taken away. `unmaps`: mappings go with it, and may not stay for a queue that has nothing to pop: such a one
+ * is made quiet as well.
+ */
+void device_map_change(struct vireo_device *device, struct map *map, bool unmaps, void (*done)(void *opaque), void *opaque);
 const struct map_faults *device_faults(const struct vireo_device *device);
 /* Attached: maps from now on may have files on disks, until it is detached. */
 void device_disks_permit(struct vireo_device *device, bool on);

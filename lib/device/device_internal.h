@@ -83,6 +83,8 @@ struct vireo_queue {
 	bool running;
 	bool stopping; /* ops->queue_stop has been called, the answer is awaited */
 	bool quiesced; /* ... by a quiesce; if not, it is halted */
+	bool kept; /* device_map_change()'s: its ring lies in the map to come */
+	bool renewing; /* ops->queue_renew has been called, the answer is awaited */
 	bool halted; /* it has lied, and does not start before it is set up, given a kick or enabled again */
 	struct loop_watch *kick_watch; /* control queue */
 	struct loop_timer *poll_timer; /* control queue */
@@ -142,6 +144,7 @@ struct vireo_device {
 	unsigned quiesce_waits;
 	void (*quiesce_done)(void *opaque); /* NULL: no quiesce is pending */
 	void *quiesce_opaque;
+	bool map_changing, map_unmaps; /* the quiesce is device_map_change()'s */
 	uint8_t *config;
 	uint32_t config_bytes;
 
@@ -174,6 +177,7 @@ void device_event(void *opaque, uint32_t events); /* event_fd's watch */
 /* map.c */
 void queue_map_begin(struct vireo_queue *queue); /* of a queue that is to run, with a ring for the device's map */
 void queue_map_end(struct vireo_queue *queue); /* its ring has gone */
+bool maps_settle(struct vireo_device *device); /* queues have renewed: false: some have to be quiet as well */
 
 /* log.c */
 const char *queue_log_begin(struct vireo_queue *queue); /* of a queue that has a ring; NULL, or why it cannot run */
@@ -183,6 +187,11 @@ void device_log_forget(struct vireo_device *device);
 
 /* queue_run.c */
 void queue_take_back(struct vireo_queue *queue); /* running: asks for it; what has lied is halted then */
+void quiesce_begin(struct vireo_device *device, void (*done)(void *opaque), void *opaque);
+void quiesce_drop(struct vireo_device *device); /* the last thing its callers do: `done` may go as far as freeing the device */
+void queue_quiesce(struct vireo_queue *queue);
+void queue_renew(struct vireo_queue *queue); /* running, and its ring is offered a map that takes something away */
+bool queue_areas_kept(const struct vireo_queue *queue, const struct map *map); /* running: its ring lies in `map` where it did */
 
 /* queue_setup.c */
 void queue_init(struct vireo_queue *queue, struct vireo_device *device, unsigned index, bool control);

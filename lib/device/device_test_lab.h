@@ -35,6 +35,8 @@ struct lab_type {
 	/* set by the test: */
 	uint64_t refused; /* features, any of which is one too many */
 	bool late; /* queues are given back by type_quiesced() or type_quiesced_all() */
+	bool renews; /* queues go on when memory goes: answered by type_renewed(), if `late` */
+	unsigned renewals[QUEUES]; /* asked for and, if `late`, not answered */
 };
 
 /* Over all queues. */
@@ -80,6 +82,25 @@ static inline void type_stop(void *opaque, struct vireo_queue *queue)
 	type->stopped[vireo_queue_index(queue)]++;
 	if (!type->late)
 		type_quiesced(type, vireo_queue_index(queue));
+}
+
+static inline int type_renew(void *opaque, struct vireo_queue *queue)
+{
+	struct lab_type *type = opaque;
+
+	if (!type->renews)
+		return -EOPNOTSUPP;
+	type->renewals[vireo_queue_index(queue)]++;
+	if (!type->late)
+		vireo_queue_renewed(queue);
+	return 0;
+}
+
+static inline void type_renewed(struct lab_type *type, unsigned index)
+{
+	assert_int_equal(type->renewals[index], 1);
+	type->renewals[index] = 0;
+	vireo_queue_renewed(type->running[index]);
 }
 
 static inline int type_features(void *opaque, uint64_t features)

@@ -13,7 +13,7 @@
  *
  *	a queue meets an address that is not in the map -> it waits, and there is a question: ops->ask
  *	iommu_answered() -> a map with that window, which queues that run take at their next pop
- *	iommu_revoked() -> a map without the windows, once all queues are quiet: when it returns, nobody uses them
+ *	iommu_revoked() -> a map without the windows, by iommu_change(): when that is done, nobody uses them
  *
  * Each queue waits for DEVICE_MISSES_MAX addresses at most, so there is room for as many questions for each, and a
  * peer that does not take them piles nothing up. A question is asked once, again when something has been taken away or
@@ -46,6 +46,14 @@ struct iommu {
 	void *opaque;
 	struct map *memory; /* or NULL */
 	struct iotlb iotlb, next; /* next: while a change is tried */
+	struct iommu_pending {
+		struct map *view; /* or NULL: there was no memory for one */
+		int result; /* why */
+		bool answer; /* to this: */
+		struct map_window window;
+		void (*done)(void *opaque);
+		void *opaque;
+	} pending; /* from -EAGAIN to the end of iommu_change() */
 	struct loop_timer *timer;
 	bool timed; /* it runs */
 	struct misses misses[]; /* per queue of the device */
@@ -105,7 +113,7 @@ static int view_set(struct iommu *iommu)
 	int r = iommu->memory ? iotlb_view(&iommu->next, iommu->memory, &view) : 0;
 
 	if (device_map_takes_away(iommu->device, view)) {
-		map_unref(view);
+		iommu->pending = (struct iommu_pending){ .view = view, .result = r };
 		return -EAGAIN;
 	}
 	iotlb_copy(&iommu->iotlb, &iommu->next);
@@ -180,6 +188,8 @@ int iommu_answered(struct iommu *iommu, const struct map_window *window)
 	r = view_set(iommu);
 	if (r != -EAGAIN)
 		misses_renew_last(iommu, window);
+	iommu->pending.answer = true;
+	iommu->pending.window = *window;
 	return r;
 }
 
@@ -190,6 +200,35 @@ int iommu_revoked(struct iommu *iommu, uint64_t iova, uint64_t size_bytes)
 	iotlb_copy(&iommu->next, &iommu->iotlb);
 	iotlb_invalidate(&iommu->next, iova, size_bytes);
 	return view_renew(iommu);
+}
+
+static void change_done(void *opaque)
+{
+	struct iommu *iommu = opaque;
+
+	if (iommu->pending.answer) {
+		misses_renew_last(iommu, &iommu->pending.window);
+	} else {
+		misses_renew(iommu);
+		device_misses_look(iommu->device);
+	}
+	iommu->pending.done(iommu->pending.opaque);
+}
+
+void iommu_change(struct iommu *iommu, void (*done)(void *opaque), void *opaque)
+{
+	struct map *view = iommu->pending.view;
+
+	iommu->pending.view = NULL;
+	iommu->pending.done = done;
+	iommu->pending.opaque = opaque;
+	iotlb_copy(&iommu->iotlb, &iommu->next);
+	device_map_change(iommu->device, view, false, change_done, iommu);
+}
+
+int iommu_changed(const struct iommu *iommu)
+{
+	return iommu->pending.result;
 }
 
 /* ---- questions ---- */

@@ -47,12 +47,18 @@ bool iommu_memory_takes_away(struct iommu *iommu, struct map *memory);
 
 /*
  * An answer: a window, not empty and without wrapping round, takes the place of what it overlaps. Queues may run.
- * -EAGAIN: something goes by it (what it overlaps, or the oldest of too many), so nothing has been done: all queues have to be
- * quiet. -EFAULT: not in the peer's memory, or there is none. -ENOMEM.
+ * -EAGAIN: something goes by it (what it overlaps, or the oldest of too many), so nothing has been done: iommu_change() does it.
+ * -EFAULT: not in the peer's memory, or there is none. -ENOMEM.
  */
 int iommu_answered(struct iommu *iommu, const struct map_window *window);
 /* Windows that overlap the range go, see iotlb_invalidate(). -EAGAIN, as above. -EFAULT: no memory. -ENOMEM: there is no map now. */
 int iommu_revoked(struct iommu *iommu, uint64_t iova, uint64_t size_bytes);
+/*
+ * The next call after -EAGAIN. `done` runs inside it or later, when nobody uses what has gone: only queues whose own rings lay there
+ * are made quiet for that. No other quiesce may be pending. iommu_changed(), from then on: 0; -ENOMEM: there is no map now.
+ */
+void iommu_change(struct iommu *iommu, void (*done)(void *opaque), void *opaque);
+int iommu_changed(const struct iommu *iommu);
 
 /* After device_resume(): asks for what queues wait for. */
 void iommu_look(struct iommu *iommu);

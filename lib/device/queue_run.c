@@ -113,6 +113,33 @@ static void *area_at(const struct vireo_device *device, uint64_t start, uint64_t
 	return host;
 }
 
+static bool area_kept(const struct vireo_queue *queue, const struct map *map, uint64_t start, uint64_t bytes, bool write)
+{
+	const struct map *before = queue->device->map;
+	struct map_cache had_cache = { 0 }, has_cache = { 0 };
+	uint64_t had, has;
+
+	if (!queue->device->patient)
+		return map_uaddr(map, start, bytes) == map_uaddr(before, start, bytes);
+	for (uint64_t done = 0; done < bytes; done += min_u64(had, has)) {
+		const void *host = map_at(before, &had_cache, start + done, write, &had);
+
+		if (!host || map_at(map, &has_cache, start + done, write, &has) != host)
+			return false;
+	}
+	return true;
+}
+
+bool queue_areas_kept(const struct vireo_queue *queue, const struct map *map)
+{
+	bool packed = device_accepted(queue->device, VIREO_F_RING_PACKED_BIT);
+	struct ring_area area = ring_area_bytes(packed, queue->size);
+
+	return map && area_kept(queue, map, queue->desc_uaddr, area.desc_bytes, packed) &&
+	       area_kept(queue, map, queue->driver_uaddr, area.driver_bytes, false) &&
+	       area_kept(queue, map, queue->device_uaddr, area.device_bytes, true);
+}
+
 /* Where this process sees the three areas. False: one of them is not in guest memory. */
 static bool queue_translate(const struct vireo_queue *queue, struct ring_setup *setup)
 {
@@ -431,13 +458,20 @@ bool device_running(const struct vireo_device *device)
 
 /* ---- quiesce ---- */
 
-/* The last thing its callers do: `done` may go as far as freeing the device. */
-static void quiesce_drop(struct vireo_device *device)
+void quiesce_begin(struct vireo_device *device, void (*done)(void *opaque), void *opaque)
+{
+	assert(!device_quiescing(device));
+	device->quiesce_done = done;
+	device->quiesce_opaque = opaque;
+	device->quiesce_waits = 1; /* keeps `done` back until all have been asked */
+}
+
+void quiesce_drop(struct vireo_device *device)
 {
 	void (*done)(void *opaque) = device->quiesce_done;
 
 	assert(device->quiesce_waits);
-	if (--device->quiesce_waits)
+	if (--device->quiesce_waits || !maps_settle(device))
 		return;
 	device->quiesce_done = NULL;
 	done(device->quiesce_opaque);
@@ -454,7 +488,7 @@ void queue_take_back(struct vireo_queue *queue)
 		device->ops.queue_stop(device->opaque, queue);
 }
 
-static void queue_quiesce(struct vireo_queue *queue)
+void queue_quiesce(struct vireo_queue *queue)
 {
 	if (!queue->running)
 		return;
@@ -466,10 +500,7 @@ static void queue_quiesce(struct vireo_queue *queue)
 
 void device_quiesce(struct vireo_device *device, uint32_t index, void (*done)(void *opaque), void *opaque)
 {
-	assert(!device_quiescing(device));
-	device->quiesce_done = done;
-	device->quiesce_opaque = opaque;
-	device->quiesce_waits = 1; /* keeps `done` back until all have been asked */
+	quiesce_begin(device, done, opaque);
 	for (uint32_t i = 0; i < device->queue_count; i++)
 		if (index == DEVICE_ALL_QUEUES || index == i ||
 		    (index == DEVICE_MISSED_QUEUES && queue_missed(&device->queues[i])))
@@ -484,10 +515,10 @@ bool device_quiescing(const struct vireo_device *device)
 
 void vireo_queue_quiesced(struct vireo_queue *queue)
 {
-	bool quiesced = queue->quiesced;
+	unsigned waits = queue->quiesced + queue->renewing;
 
 	assert(queue->running && queue->stopping);
-	queue->stopping = queue->quiesced = false;
+	queue->stopping = queue->quiesced = queue->renewing = false;
 	queue->running = false;
 	queue->carried |= ring_carried(queue->ring);
 	if (!ring_error(queue->ring))
@@ -497,6 +528,36 @@ void vireo_queue_quiesced(struct vireo_queue *queue)
 	ring_log_settle(queue->ring);
 	queue_ring_free(queue);
 	queue_unstitch(queue);
-	if (quiesced)
-		quiesce_drop(queue->device);
+	for (struct vireo_device *device = queue->device; waits; waits--)
+		quiesce_drop(device);
+}
+
+/* In the control thread, where nothing is held from one call to the next, there is nobody to ask. */
+void queue_renew(struct vireo_queue *queue)
+{
+	struct vireo_device *device = queue->device;
+
+	if (queue->stopping) {
+		queue_quiesce(queue);
+		return;
+	}
+	if (queue->control || !device->ops.queue_stop)
+		return;
+	if (device->ops.queue_renew) {
+		queue->renewing = true;
+		device->quiesce_waits++;
+		if (!device->ops.queue_renew(device->opaque, queue))
+			return;
+		queue->renewing = false;
+		device->quiesce_waits--;
+	}
+	queue_quiesce(queue);
+}
+
+void vireo_queue_renewed(struct vireo_queue *queue)
+{
+	if (!queue->renewing)
+		return;
+	queue->renewing = false;
+	quiesce_drop(queue->device);
 }

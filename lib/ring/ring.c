@@ -256,6 +256,12 @@ struct map *ring_map_offer(struct ring *ring, struct map *map)
 	return __atomic_exchange_n(&ring->map_offered, map, __ATOMIC_ACQ_REL);
 }
 
+/* Pairs with ring_map_take(): the ring's last look at the map before has been. */
+bool ring_map_taken(const struct ring *ring)
+{
+	return !__atomic_load_n(&ring->map_offered, __ATOMIC_ACQUIRE);
+}
+
 /* The caches hold indexes, which mean nothing now: each is checked when it is used. */
 __cold bool ring_map_take(struct ring *ring)
 {

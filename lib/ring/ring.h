@@ -108,6 +108,7 @@ void ring_free(struct ring *ring);
  * map that was offered last, if it will never be used; NULL: it is used (there is one), and the one before is not any more.
  */
 struct map *ring_map_offer(struct ring *ring, struct map *map);
+bool ring_map_taken(const struct ring *ring); /* what was offered last is used; the same thread */
 
 /*
  * The same for a dirty log (log.h): what the ring writes to guest memory from the next call on is told to it. What it wrote before, to

@@ -3,8 +3,8 @@
 """QEMU guests whose NICs are behind an emulated IOMMU: the switch knows only what the guest's driver has mapped, and what the driver
 unmaps is taken from it.
 
-A guest either maps and unmaps each buffer by itself (iommu.strict=1), or unmaps in the lump and later (iommu.strict=0). What
-comes for it while the switch learns of a change is lost. `VIREO_LONG` seconds, if set, is how long the load lasts."""
+A guest either maps and unmaps each buffer by itself (iommu.strict=1), or unmaps in the lump and later (iommu.strict=0). `VIREO_LONG`
+seconds, if set, is how long each of them keeps unmapping under load, in more ways; an answer that is lost is an error."""
 import os
 import sys
 
@@ -17,9 +17,11 @@ from guest.switch import Switch  # noqa: E402
 from guest.traffic import pair, ping, ping_command, ping_parse, transfer  # noqa: E402
 
 MACS = ("52:54:00:00:00:01", "52:54:00:00:00:02")
-TCP_MIB = 2
+TCP_MIB = 1
 BEHIND = {"iommu_platform": "on", "ats": "on"}
-LOAD_S = float(os.environ.get("VIREO_LONG", "4"))
+LOAD_S = float(os.environ.get("VIREO_LONG", "2"))
+# A machine that is busy with others answers the switch's questions late, and a queue that waits for one takes no frames.
+ANSWERS_MIN = 1 if "VIREO_LONG" in os.environ else 0.85
 INTERVAL_S = 0.05
 PAYLOAD = 1400
 
@@ -41,37 +43,37 @@ class Guarded(Guest):
         return argv + list(extra)
 
 
-def start(lab, strict, properties):
+def start(lab, left_has, right_has):
     need_program("qemu-system-x86_64")
     switch = Switch(lab, [f"vhost-user:{lab.path(name)},name={name}" for name in ("left", "right")])
-    left = Guarded(lab, "left", [Nic(lab.path("left"), MACS[0], properties={**BEHIND, "bus": "root0", **properties})], strict)
-    right = Guest(lab, "right", [Nic(lab.path("right"), MACS[1], properties=properties)])
+    left, right = (Guarded(lab, name, [Nic(lab.path(name), mac, properties={**BEHIND, "bus": "root0", **properties})], strict)
+                   for name, mac, (strict, properties) in zip(("left", "right"), MACS, (left_has, right_has)))
     for guest in (left, right):
         guest.ready()
-    features = left.check(f"cat /sys/class/net/{left.interface()}/device/features").strip()
-    expect(features[33] == "1", f"the driver has not accepted ACCESS_PLATFORM: {features}")
+        features = guest.check(f"cat /sys/class/net/{guest.interface()}/device/features").strip()
+        expect(features[33] == "1", f"the driver has not accepted ACCESS_PLATFORM: {features}")
     return (switch, left, right, *pair(left, right))
 
 
-def load(guest, address):
+def answers_come(guest, address):
     count = int(LOAD_S / INTERVAL_S)
     said = guest.check(ping_command(address, count, PAYLOAD, INTERVAL_S), seconds=60 + LOAD_S)
     answers, round_trip_ms = ping_parse(said)
     print(f"     {guest.name}: {answers} answers of {count} in {LOAD_S:g} s, {round_trip_ms} ms", flush=True)
-    expect(answers >= count // 2, said)
+    expect(answers >= count * ANSWERS_MIN, said)
 
 
-@case_for({
-    "strict_split": (True, {}),
-    "strict_packed": (True, {"packed": "on"}),
-    "lazy_split": (False, {}),
-    "lazy_packed": (False, {"packed": "on"}),
-}, "guests_behind_an_iommu_talk_{}", shows=["vhost-user"])
-def guests_behind_an_iommu_talk(lab, strict, properties):
-    switch, left, right, address_left, address_right = start(lab, strict, properties)
-    ping(left, address_right, lost=3)
-    load(left, address_right)
-    load(right, address_left)
+ROWS = {"strict_split_to_lazy_packed": ((True, {}), (False, {"packed": "on"}))}
+if "VIREO_LONG" in os.environ:
+    ROWS["lazy_split_to_strict_packed"] = ((False, {}), (True, {"packed": "on"}))
+
+
+@case_for(ROWS, "guests_behind_an_iommu_talk_{}", shows=[("vhost-user", "split"), ("vhost-user", "packed")])
+def guests_behind_an_iommu_talk(lab, left_has, right_has):
+    switch, left, right, address_left, address_right = start(lab, left_has, right_has)
+    ping(left, address_right, lost=1)
+    answers_come(left, address_right)
+    answers_come(right, address_left)
     transfer(left, address_left, right, TCP_MIB)
     transfer(right, address_right, left, TCP_MIB)
     expect(switch.stop() == 0, "vireo-switchd did not end cleanly")

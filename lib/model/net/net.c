@@ -243,6 +243,7 @@ static int net_queue_arena_new(struct net_queue *q, unsigned size)
 	q->size = size;
 	q->iov_max = VIREO_CHAIN_PIECES_MAX(size);
 	q->iov_used = q->first = q->last = q->pushed = q->burst = 0;
+	q->renew = false;
 	q->chains = calloc(size, sizeof(*q->chains));
 	q->written = calloc(size, sizeof(*q->written));
 	q->iov = calloc(q->iov_max, sizeof(*q->iov));
@@ -312,6 +313,40 @@ void vireo_net_queue_quiesced(struct vireo_net *net, unsigned queue)
 	vireo_queue_quiesced(running);
 }
 
+__cold void net_queue_renew(struct net_queue *q)
+{
+	/* One step with the look: a flag that is set anew meanwhile stays. */
+	if (!__atomic_exchange_n(&q->renew, false, __ATOMIC_ACQUIRE))
+		return;
+	net_queue_unpop(q);
+	q->first = q->last = q->pushed = 0;
+	q->iov_used = 0;
+}
+
+static int net_queue_memory_goes(void *opaque, struct vireo_queue *queue)
+{
+	struct vireo_net *net = opaque;
+	unsigned index = vireo_queue_index(queue);
+	struct net_queue *q = &net->queues[index];
+
+	if (!q->queue || (net->ops.queue_stop && !net->ops.queue_renew))
+		return -EOPNOTSUPP;
+	__atomic_store_n(&q->renew, true, __ATOMIC_RELEASE);
+	if (net->ops.queue_renew)
+		return net->ops.queue_renew(net->opaque, index);
+	assert(!(index & 1) || !q->first); /* a look was not completed */
+	net_queue_renew(q);
+	vireo_queue_renewed(queue);
+	return 0;
+}
+
+void vireo_net_queue_renewed(struct vireo_net *net, unsigned queue)
+{
+	assert(queue < 2 * net->pairs);
+	if (net->queues[queue].queue)
+		vireo_queue_renewed(net->queues[queue].queue);
+}
+
 static void net_queue_enabled(void *opaque, struct vireo_queue *queue, bool enabled)
 {
 	struct vireo_net *net = opaque;
@@ -327,6 +362,7 @@ static const struct vireo_device_ops net_device_ops = {
 	.size = sizeof(net_device_ops),
 	.queue_started = net_queue_started,
 	.queue_stop = net_queue_stop,
+	.queue_renew = net_queue_memory_goes,
 	.queue_kicked = net_control_kicked,
 	.queue_enabled = net_queue_enabled,
 	.features_set = net_features_set,

@@ -117,6 +117,7 @@ struct net_queue {
 	bool indirect;		  /* INDIRECT_DESC */
 	bool guest_csum;	  /* receive: DATA_VALID may be said */
 	bool runts_pushed;	  /* receive: given back and not yet shown to the driver */
+	bool renew;		  /* atomic: what is popped ahead may lie in memory that has gone; see net_queue_renew() */
 	struct vireo_net_queue_stats stats;
 } __attribute__((aligned(64)));
 
@@ -209,6 +210,16 @@ static inline void net_queue_unpop(struct net_queue *q)
 	if (q->first < q->last)
 		vireo_queue_unpop(q->queue, &q->chains[q->first], q->last - q->first);
 	q->last = q->first;
+}
+
+void net_queue_renew(struct net_queue *q); /* worker, between looks: gives back what lies ready, untouched */
+
+/* Worker, before it looks at what has been popped by the call before. */
+static inline void net_queue_look_for_renewal(struct net_queue *q)
+{
+	/* Pairs with net_queue_memory_goes(): who sees the flag pops by the map that was offered before. */
+	if (unlikely(__atomic_load_n(&q->renew, __ATOMIC_ACQUIRE)))
+		net_queue_renew(q);
 }
 
 void net_filter_tell(struct vireo_net *net); /* -> ops->filter_changed */

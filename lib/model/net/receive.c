@@ -318,6 +318,7 @@ int vireo_net_receive_deliver(struct vireo_net *net, unsigned pair, struct vireo
 	q = net_receive_queue(net, pair);
 	if (unlikely(!q->queue))
 		return 0;
+	net_queue_look_for_renewal(q);
 	if (unlikely(!receive_open(net, pair, q))) {
 		counter_add(&q->stats.disabled, count);
 		return 0;
@@ -444,6 +445,7 @@ int vireo_net_enqueue_burst(struct vireo_net *net, unsigned pair, const struct v
 	q = net_receive_queue(net, pair);
 	if (unlikely(!q->queue))
 		return 0;
+	net_queue_look_for_renewal(q);
 	if (unlikely(!receive_open(net, pair, q))) {
 		counter_add(&q->stats.disabled, count);
 		return (int)count;

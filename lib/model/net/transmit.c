@@ -224,6 +224,7 @@ int vireo_net_transmit_look(struct vireo_net *net, unsigned pair, struct vireo_f
 	q = net_transmit_queue(net, pair);
 	if (unlikely(!q->queue || !count))
 		return 0;
+	net_queue_look_for_renewal(q);
 	q->burst = count;
 	n = transmit_look(q, frames, count, &bytes);
 	if (n <= 0)
@@ -337,6 +338,7 @@ int vireo_net_dequeue_burst(struct vireo_net *net, unsigned pair, struct vireo_p
 	q = net_transmit_queue(net, pair);
 	if (unlikely(!q->queue))
 		return 0;
+	net_queue_look_for_renewal(q);
 	if (unlikely(!vireo_queue_enabled(q->queue)))
 		return transmit_discard(q);
 	/*

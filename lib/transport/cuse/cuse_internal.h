@@ -168,6 +168,7 @@ void opener_end(struct opener *opener);
 
 /* Asks for what is to be quiet in `state`. */
 void opener_quiesce(struct opener *opener, enum opener_state state, uint32_t queue);
+void opener_iommu_change(struct opener *opener); /* after messages_write() has said -EAGAIN */
 /* What has no address to start, or goes on waiting for one, says so. */
 void opener_resume(struct opener *opener);
 /* A queue may start that waited for what others ask for. */
@@ -193,7 +194,7 @@ void request_handle(struct opener *opener); /* in QUIESCE, as soon as that is gr
 /* All queues are quiet: the device's map is what the opener's memory and IOMMU make. -ENOMEM. */
 int messages_memory_set(struct opener *opener, const char **why);
 int messages_iommu_set(struct opener *opener, bool on, const char **why);
-/* Queues may run. -EAGAIN: not for this, which all have to be quiet for. */
+/* -EAGAIN: it takes something away from queues that run: opener_iommu_change() does it. */
 int messages_write(struct opener *opener, const struct request *request, const char **why);
 void messages_tell(struct opener *opener); /* to those who wait for one */
 void messages_read(struct opener *opener, struct request *request); /* takes the request over */

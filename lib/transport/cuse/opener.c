@@ -96,6 +96,14 @@ void opener_quiesce(struct opener *opener, enum opener_state state, uint32_t que
 		device_quiesce(opener->device, queue, opener_quiet, opener);
 }
 
+/* What iommu.c has found to take something away is done; the answer comes the same way. */
+void opener_iommu_change(struct opener *opener)
+{
+	opener->state = OPENER_QUIESCE;
+	opener->quiet = false;
+	iommu_change(opener->iommu, opener_quiet, opener);
+}
+
 static void device_drop(struct opener *opener)
 {
 	struct vireo_device *device = opener->device;

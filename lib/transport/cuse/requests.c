@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "device/iommu.h"
 #include "transport/cuse/cuse_internal.h"
 #include <errno.h>
 #include <string.h>
@@ -140,15 +141,15 @@ static void write_take(struct opener *opener, struct request *request)
 	}
 	opener->current = request;
 	opener->row = NULL;
-	opener_quiesce(opener, OPENER_QUIESCE, DEVICE_ALL_QUEUES);
+	opener_iommu_change(opener);
 }
 
-/* All queues are quiet. */
+/* It takes something away, which nobody uses any more. */
 static void write_handle(struct opener *opener)
 {
 	struct request *request = opener->current;
-	const char *why = "refused";
-	int r = messages_write(opener, request, &why);
+	const char *why = "out of memory";
+	int r = iommu_changed(opener->iommu);
 
 	opener->current = NULL;
 	write_answer(opener, request, r, why);

@@ -65,6 +65,16 @@ static const struct iommu_ops iommu_ops = { .ask = iommu_questioned, .renew = io
 
 /* ---- memory ---- */
 
+/* Behind an IOMMU nobody sees memory but by windows, all of which are looked for in it again: all queues are quiet meanwhile. */
+void session_memory_change(struct session *session, void (*done)(void *opaque))
+{
+	session->changed = !session->iommu;
+	if (session->iommu)
+		device_quiesce(session->device, DEVICE_ALL_QUEUES, done, session);
+	else
+		device_map_change(session->device, map_ref(session->map), true, done, session);
+}
+
 static int memory_renew(struct session *session, const char **why)
 {
 	if (session->iommu)
@@ -79,7 +89,8 @@ int session_memory_set(struct session *session, struct map *memory, const char *
 	int r;
 
 	session->memory = memory;
-	r = memory_renew(session, why);
+	r = session->changed ? 0 : memory_renew(session, why);
+	session->changed = false;
 	map_unref(old);
 	return r;
 }
@@ -121,7 +132,7 @@ int session_iommu_set(struct session *session, bool on, const char **why)
 
 /* ---- answers ---- */
 
-/* -EAGAIN: it takes something away, and queues run. */
+/* -EAGAIN: it takes something away, and iommu_change() is to do it. */
 static int iotlb_apply(struct session *session, const struct iotlb_message *message)
 {
 	const struct map_window window = { message->iova, message->uaddr, message->size_bytes, message->perm };
@@ -156,13 +167,8 @@ int prepare_iotlb(struct session *session, struct message *message, const char *
 /* Refused or not, it is answered: 0 is yes. */
 int handle_iotlb(struct session *session, struct message *message, const char **why)
 {
-	struct iotlb_message iotlb;
-	int r = session->iotlb_result;
+	int r = session->revokes ? iommu_changed(session->iommu) : session->iotlb_result;
 
-	if (session->revokes && iotlb_body_parse(message->payload, &iotlb, why))
-		return -EPROTO;
-	if (session->revokes)
-		r = iotlb_apply(session, &iotlb);
 	session->revokes = false;
 	if (r)
 		log_warning(device_log(session->device), "%s: IOTLB_MSG refused: %s", device_name(session->device),

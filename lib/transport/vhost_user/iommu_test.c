@@ -201,6 +201,85 @@ static void ring_whose_own_pages_go_waits_for_them(void **state)
 	end(lab);
 }
 
+/* Nobody waits for a queue that has nothing there. */
+static void say_invalidate(struct lab *lab, uint64_t iova, uint64_t bytes)
+{
+	struct vhost_iotlb_msg body = window(VHOST_IOTLB_INVALIDATE, 0, iova, bytes);
+
+	say_fds(lab, VU_IOTLB_MSG, VU_FLAG_NEED_REPLY, &body, sizeof(body), NULL, 0);
+}
+
+static void queue_that_can_go_on_is_not_stopped(void **state)
+{
+	struct lab *lab = running();
+	uint64_t answer = 1;
+
+	lab->type.renews = lab->type.late = true;
+	assert_int_equal(update(lab, IOVA + 0x9000, 2 * PAGE), 0);
+	say_invalidate(lab, IOVA + 0x9000, PAGE);
+	assert_int_equal(hear(lab, VU_IOTLB_MSG, &answer, 8), -1); /* somebody may still look at it */
+	assert_int_equal(lab->type.renewals[0], 1);
+	put_chain(lab, IOVA + 2 * PAGE, 5, 0);
+	assert_true(take(lab) >= 0); /* the ring goes on meanwhile, by what is left */
+	type_renewed(&lab->type, 0);
+	assert_int_equal(hear(lab, VU_IOTLB_MSG, &answer, 8), 8);
+	assert_int_equal(answer, 0);
+	assert_int_equal(lab->type.stopped[0], 0);
+	lab->type.late = false;
+	put_chain(lab, IOVA + 0x9000, 5, 0);
+	assert_int_equal(take(lab), -1);
+	assert_int_equal(missed(lab, NULL), IOVA + 0x9000);
+	end(lab);
+}
+
+static void queue_that_pops_nothing_is_not_stopped_either(void **state)
+{
+	struct lab *lab = running();
+
+	lab->type.renews = true;
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(update(lab, IOVA + 0x9000, 2 * PAGE), 0);
+		assert_int_equal(invalidate(lab, IOVA + 0xa000, PAGE), 0);
+	}
+	assert_int_equal(lab->type.stopped[0], 0);
+	end(lab);
+}
+
+/* Both pages of it were one window, which goes as a whole. */
+static void queue_whose_ring_goes_is_stopped_and_the_other_is_not(void **state)
+{
+	struct lab *lab = running();
+
+	assert_int_equal(update(lab, IOVA + 0x4000, 4 * PAGE), 0);
+	ring_at(lab, 1, IOVA);
+	assert_non_null(lab->type.running[1]);
+	lab->type.renews = true;
+	assert_int_equal(invalidate(lab, IOVA + 0x5000, PAGE), 0);
+	assert_null(lab->type.running[1]);
+	assert_non_null(lab->type.running[0]);
+	assert_int_equal(lab->type.stopped[0], 0);
+	end(lab);
+}
+
+static void front_end_that_goes_meanwhile_is_waited_for_no_longer(void **state)
+{
+	struct lab *lab = running();
+
+	lab->type.renews = lab->type.late = true;
+	assert_int_equal(update(lab, IOVA + 0x9000, PAGE), 0);
+	say_invalidate(lab, IOVA + 0x9000, PAGE);
+	fd_close(&lab->fd);
+	pump(lab);
+	assert_int_equal(lab->type.disconnected, 0);
+	type_renewed(&lab->type, 0);
+	pump(lab);
+	assert_int_equal(lab->type.stopped[0], 1);
+	type_quiesced(&lab->type, 0);
+	assert_int_equal(lab->type.disconnected, 1);
+	lab->type.late = false;
+	end(lab);
+}
+
 static void page_that_may_only_be_read_is_not_written_to(void **state)
 {
 	struct lab *lab = running();
@@ -414,6 +493,10 @@ int main(void)
 		cmocka_unit_test(buffer_is_asked_for_and_comes),
 		cmocka_unit_test(what_has_been_invalidated_is_asked_for_again),
 		cmocka_unit_test(ring_whose_own_pages_go_waits_for_them),
+		cmocka_unit_test(queue_that_can_go_on_is_not_stopped),
+		cmocka_unit_test(queue_that_pops_nothing_is_not_stopped_either),
+		cmocka_unit_test(queue_whose_ring_goes_is_stopped_and_the_other_is_not),
+		cmocka_unit_test(front_end_that_goes_meanwhile_is_waited_for_no_longer),
 		cmocka_unit_test(page_that_may_only_be_read_is_not_written_to),
 		cmocka_unit_test(nothing_is_asked_in_the_middle_of_a_message),
 		cmocka_unit_test(channel_that_is_full_holds_nobody_up_and_is_tried_again),

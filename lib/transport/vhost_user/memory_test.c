@@ -120,6 +120,44 @@ static void region_that_is_removed_waits_for_the_queues(void **state)
 	lab_free(lab);
 }
 
+/* It has popped meanwhile, and has the new map. */
+static void queue_that_goes_on_is_not_stopped_for_a_region_that_is_removed(void **state)
+{
+	struct lab *lab = hung();
+
+	lab->type.renews = true;
+	lab->memory[0x9000] = 7;
+	assert_int_equal(ack_fds(lab, VU_ADD_MEM_REG, more_message, 40, &lab->memfd, 1), 0);
+	say_fds(lab, VU_REM_MEM_REG, VU_FLAG_NEED_REPLY, more_message, 40, NULL, 0);
+	assert_int_equal(hear(lab, VU_REM_MEM_REG, NULL, 0), -1);
+	offer(lab, GPA + 0x9000);
+	assert_int_equal(take(lab), 7);
+	type_renewed(&lab->type, 0);
+	assert_int_equal(hear_u64(lab, VU_REM_MEM_REG), 0);
+	assert_int_equal(lab->type.stopped[0], 0);
+	offer(lab, MORE_GPA);
+	assert_int_equal(take(lab), -EPROTO - 1);
+	lab_free(lab);
+}
+
+/* Else what has been removed would stay mapped for as long as nothing comes. */
+static void queue_that_pops_nothing_is_stopped_for_a_region_that_is_removed(void **state)
+{
+	struct lab *lab = hung();
+
+	lab->type.renews = true;
+	assert_int_equal(ack_fds(lab, VU_ADD_MEM_REG, more_message, 40, &lab->memfd, 1), 0);
+	say_fds(lab, VU_REM_MEM_REG, VU_FLAG_NEED_REPLY, more_message, 40, NULL, 0);
+	assert_int_equal(lab->type.stopped[0], 0);
+	type_renewed(&lab->type, 0);
+	assert_int_equal(lab->type.stopped[0], 1);
+	type_quiesced(&lab->type, 0);
+	pump(lab);
+	assert_int_equal(hear_u64(lab, VU_REM_MEM_REG), 0);
+	assert_non_null(lab->type.running[0]);
+	lab_free(lab);
+}
+
 /* The same addresses, and all of what lies there is another file's: the ring's pages as well. */
 static void table_that_swaps_the_rings_pages_waits_for_the_queues(void **state)
 {
@@ -230,6 +268,8 @@ int main(void)
 		cmocka_unit_test(table_that_takes_nothing_away_waits_for_nobody),
 		cmocka_unit_test(region_that_is_added_waits_for_nobody),
 		cmocka_unit_test(region_that_is_removed_waits_for_the_queues),
+		cmocka_unit_test(queue_that_goes_on_is_not_stopped_for_a_region_that_is_removed),
+		cmocka_unit_test(queue_that_pops_nothing_is_stopped_for_a_region_that_is_removed),
 		cmocka_unit_test(table_that_swaps_the_rings_pages_waits_for_the_queues),
 		cmocka_unit_test(region_that_is_not_the_same_waits_for_the_queues),
 		cmocka_unit_test(table_that_is_refused_disturbs_nobody),

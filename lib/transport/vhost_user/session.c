@@ -203,6 +203,16 @@ static bool session_prepare(struct session *session)
 	return row->quiet == QUIET_MEMORY ? !session_memory_takes_away(session, session->map) : session->calm;
 }
 
+static void session_ask_quiet(struct session *session, uint32_t queue)
+{
+	if (session->row->quiet == QUIET_IOTLB)
+		iommu_change(session->iommu, session_quiet, session);
+	else if (session->row->quiet == QUIET_MEMORY)
+		session_memory_change(session, session_quiet);
+	else
+		device_quiesce(session->device, queue, session_quiet, session);
+}
+
 /* Asks for what the row wants quiet. The answer comes through session_quiet(), here or later. */
 static void session_quiesce(struct session *session)
 {
@@ -216,7 +226,7 @@ static void session_quiesce(struct session *session)
 			session->quiet = true; /* no such queue, as the verb will say */
 	}
 	if (!session->quiet)
-		device_quiesce(session->device, queue, session_quiet, session);
+		session_ask_quiet(session, queue);
 	if (!session->quiet)
 		loop_remove(&session->watch);
 }

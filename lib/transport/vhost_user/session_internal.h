@@ -85,8 +85,8 @@ void reply_clear(struct reply *reply); /* there is none: what it carries is clos
 enum message_quiet {
 	QUIET_NONE,
 	QUIET_ALL, /* unless `prepare` has found that it changes nothing of what they go by: session->calm */
-	QUIET_MEMORY, /* all, if what `prepare` has made takes memory away */
-	QUIET_IOTLB, /* all, if `prepare` has found that it takes something away */
+	QUIET_MEMORY, /* those that may use what goes, if what `prepare` has made takes memory away: session_memory_change() */
+	QUIET_IOTLB, /* the same, if `prepare` has found that it takes something away: iommu_change() */
 	QUIET_STATE, /* the one whose index is the payload's first u32 */
 	QUIET_FD, /* the one whose index is the payload's low byte */
 };
@@ -151,6 +151,7 @@ struct session {
 	bool missed; /* a queue stands still: SESSION_MISS comes next */
 	bool revokes; /* the IOTLB message takes something away: `prepare` has done nothing */
 	int iotlb_result; /* what `prepare` has done otherwise */
+	bool changed; /* the device has `map` already */
 
 	uint64_t features_told; /* by the last SET_FEATURES, all bits of it */
 	uint64_t protocol_features; /* accepted by the front end */
@@ -250,6 +251,7 @@ int channel_send(struct session *session, uint32_t request, const void *payload,
 int session_iommu_set(struct session *session, bool on, const char **why);
 int session_memory_set(struct session *session, struct map *memory, const char **why); /* takes `memory` over; not quiet: it takes nothing away */
 bool session_memory_takes_away(const struct session *session, struct map *memory);
+void session_memory_change(struct session *session, void (*done)(void *opaque)); /* `map` takes something away */
 void session_memory_forget(struct session *session);
 /* Asks the front end for what queues wait for, if it is time. */
 void session_ask(struct session *session);
