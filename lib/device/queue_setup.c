@@ -66,6 +66,7 @@ void queue_format_changed(struct vireo_queue *queue)
 void queue_forget(struct vireo_queue *queue)
 {
 	queue->record = queue->region = NULL;
+	queue->region_ours = false;
 	queue_reset(queue);
 	queue->left = false;
 	bell_unset(&queue->call);

@@ -371,6 +371,19 @@ static void a_region_that_is_too_short_for_the_other_format_ends_the_session(voi
 }
 
 /* The second ring has none, and a third that is larger than was said cannot start. */
+/* The region was the session's: who comes next has none. */
+static void a_queue_of_the_next_session_runs_without_it(void **state)
+{
+	struct scene *s = scene_new(false, true);
+
+	start(s);
+	assert_non_null(s->lab->type.running[0]);
+	connect_front(s);
+	start(s);
+	assert_non_null(s->lab->type.running[0]);
+	scene_free(s);
+}
+
 static void a_ring_that_the_region_was_not_made_for_stands_still(void **state)
 {
 	struct scene *s = scene_new(false, true);
@@ -399,6 +412,7 @@ int main(void)
 		cmocka_unit_test(a_region_that_does_not_fit_is_refused),
 		cmocka_unit_test(who_asks_for_a_region_of_no_size_is_a_liar),
 		cmocka_unit_test(a_region_that_is_too_short_for_the_other_format_ends_the_session),
+		cmocka_unit_test(a_queue_of_the_next_session_runs_without_it),
 		cmocka_unit_test(a_ring_that_the_region_was_not_made_for_stands_still),
 	};
 
