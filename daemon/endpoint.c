@@ -88,6 +88,14 @@ struct vireo_endpoint_access endpoint_access(const struct spec *spec)
 	};
 }
 
+const char *endpoint_advice(const struct endpoint_advice *rows, size_t count, int err)
+{
+	for (size_t i = 0; i < count; i++)
+		if (rows[i].err == -err)
+			return rows[i].advice;
+	return strerror(-err);
+}
+
 void endpoint_config(const struct spec *spec, struct vireo_endpoint_config *ret_config)
 {
 	*ret_config = (struct vireo_endpoint_config){

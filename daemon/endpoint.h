@@ -102,4 +102,13 @@ bool endpoint_set_queue_size(struct spec *spec, const char *value);
 
 struct vireo_endpoint_access endpoint_access(const struct spec *spec);
 
+/* What to do about an errno of vireo_endpoint_open(). */
+struct endpoint_advice {
+	int err; /* positive */
+	const char *advice;
+};
+
+/* The row's advice, or what the C library calls the error. */
+const char *endpoint_advice(const struct endpoint_advice *rows, size_t count, int err);
+
 #endif

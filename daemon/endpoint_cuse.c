@@ -4,7 +4,6 @@
 #include "vireo/endpoint.h"
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 
 const char *endpoint_cuse_name_problem(const char *address)
 {
@@ -18,25 +17,25 @@ static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
 	ret->cuse.access = endpoint_access(spec);
 }
 
+#define NO_CUSE "there is no /dev/cuse: load the kernel's module (modprobe cuse)"
+#define NO_PERMISSION "no permission for /dev/cuse: run as root"
+
+static const struct endpoint_advice advices[] = {
+	{EADDRINUSE, "there is a device or file of this name in /dev: choose another name"},
+	{ENOENT, NO_CUSE},
+	{ENODEV, NO_CUSE},
+	{ENXIO, NO_CUSE},
+	{EACCES, NO_PERMISSION},
+	{EPERM, NO_PERMISSION},
+	{ESRCH, "/proc is not mounted, or of another pid namespace: mount the one of ours"},
+	{ETIMEDOUT, "the kernel has not asked for the device on /dev/cuse: look into its log (dmesg)"},
+	{EOPNOTSUPP, "this build has no CUSE: build it with libfuse3"},
+};
+
 static void explain(int err, const struct spec *spec, char *why)
 {
-	const char *advice;
-
-	if (err == -EADDRINUSE)
-		advice = "there is a device or file of this name in /dev: choose another name";
-	else if (err == -ENOENT || err == -ENODEV || err == -ENXIO)
-		advice = "there is no /dev/cuse: load the kernel's module (modprobe cuse)";
-	else if (err == -EACCES || err == -EPERM)
-		advice = "no permission for /dev/cuse: run as root";
-	else if (err == -ESRCH)
-		advice = "/proc is not mounted, or of another pid namespace: mount the one of ours";
-	else if (err == -ETIMEDOUT)
-		advice = "the kernel has not asked for the device on /dev/cuse: look into its log (dmesg)";
-	else if (err == -EOPNOTSUPP)
-		advice = "this build has no CUSE: build it with libfuse3";
-	else
-		advice = strerror(-err);
-	snprintf(why, SPEC_WHY_BYTES, "CUSE node '%.60s': %s", spec->address, advice);
+	snprintf(why, SPEC_WHY_BYTES, "CUSE node '%.60s': %s", spec->address,
+		 endpoint_advice(advices, ARRAY_SIZE(advices), err));
 }
 
 static const char *waiting(const struct spec *spec)

@@ -52,10 +52,7 @@ static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
 	ret->run_aside = aside_run_rtnl;
 }
 
-static const struct {
-	int err;
-	const char *advice;
-} advices[] = {
+static const struct endpoint_advice advices[] = {
 	{ENOENT, "/dev/vduse/control is not there: load the kernel's module (modprobe vduse, Linux 5.15)"},
 	{ENXIO, "/dev/vduse/control has no module behind it: modprobe vduse"},
 	{EACCES, "no access to /dev/vduse/control, or to /run/vireo: run as root"},
@@ -70,11 +67,8 @@ static const struct {
 
 static void explain(int err, const struct spec *spec, char *why)
 {
-	const char *advice = strerror(-err);
+	const char *advice = endpoint_advice(advices, ARRAY_SIZE(advices), err);
 
-	for (size_t i = 0; i < ARRAY_SIZE(advices); i++)
-		if (advices[i].err == -err)
-			advice = advices[i].advice;
 	if (err == -ENODEV)
 		advice = spec->endpoint.attach == VIREO_ATTACH_VHOST
 				 ? "the driver to attach to is not loaded: modprobe vhost_vdpa, or give attach=none"

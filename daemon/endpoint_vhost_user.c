@@ -81,43 +81,34 @@ static int permit(const struct spec *spec)
 	return flags < 0 || (flags & FD_CLOEXEC) ? -EBADF : 0;
 }
 
-static void explain_handed(int err, const struct spec *spec, char *why)
-{
-	const char *advice = strerror(-err);
+#define NO_FOLDER "its folder does not exist: make it first"
+#define NO_SOCKET "something that is no socket is there: remove it, or choose another path"
 
-	if (err == -EBADF)
-		advice = "the daemon was not handed it, or a port has had it already: hand it over anew, and start the daemon";
-	else if (err == -ENOTSOCK || err == -EPROTONOSUPPORT)
-		advice = "it is no UNIX stream socket: hand one over";
-	else if (err == -ENOTCONN)
-		advice = "it neither listens nor is connected: call listen(2) before it is handed over";
-	snprintf(why, SPEC_WHY_BYTES, "vhost-user socket '%.100s': %s", spec->address, advice);
-}
+static const struct endpoint_advice path_advices[] = {
+	{EADDRINUSE, "another program answers on it: choose another path"},
+	{ENOENT, NO_FOLDER},
+	{ENOTDIR, NO_FOLDER},
+	{EACCES, "no permission there: choose a folder that this user may read and write"},
+	{EPERM, "not permitted: only root may give a socket to another user or group"},
+	{EEXIST, NO_SOCKET},
+	{ENOTSOCK, NO_SOCKET},
+	{EBUSY, "somebody holds a lock on its folder (lslocks): end that, or choose another folder"},
+	{ENAMETOOLONG, "its last part is too long: at most 80 bytes after the last '/'"},
+};
+
+static const struct endpoint_advice handed_advices[] = {
+	{EBADF, "the daemon was not handed it, or a port has had it already: hand it over anew, and start the daemon"},
+	{ENOTSOCK, "it is no UNIX stream socket: hand one over"},
+	{EPROTONOSUPPORT, "it is no UNIX stream socket: hand one over"},
+	{ENOTCONN, "it neither listens nor is connected: call listen(2) before it is handed over"},
+};
 
 static void explain(int err, const struct spec *spec, char *why)
 {
-	const char *advice;
+	const char *advice = endpoint_handed_fd(spec) >= 0 ?
+				     endpoint_advice(handed_advices, ARRAY_SIZE(handed_advices), err) :
+				     endpoint_advice(path_advices, ARRAY_SIZE(path_advices), err);
 
-	if (endpoint_handed_fd(spec) >= 0) {
-		explain_handed(err, spec, why);
-		return;
-	}
-	if (err == -EADDRINUSE)
-		advice = "another program answers on it: choose another path";
-	else if (err == -ENOENT || err == -ENOTDIR)
-		advice = "its folder does not exist: make it first";
-	else if (err == -EACCES)
-		advice = "no permission there: choose a folder that this user may read and write";
-	else if (err == -EPERM)
-		advice = "not permitted: only root may give a socket to another user or group";
-	else if (err == -EEXIST || err == -ENOTSOCK)
-		advice = "something that is no socket is there: remove it, or choose another path";
-	else if (err == -EBUSY)
-		advice = "somebody holds a lock on its folder (lslocks): end that, or choose another folder";
-	else if (err == -ENAMETOOLONG)
-		advice = "its last part is too long: at most 80 bytes after the last '/'";
-	else
-		advice = strerror(-err);
 	snprintf(why, SPEC_WHY_BYTES, "vhost-user socket '%.100s': %s", spec->address, advice);
 }
 

@@ -50,37 +50,49 @@ bool parse_size(const char *text, uint64_t *ret_bytes)
 	return true;
 }
 
-/* A number is one, and is not asked for as a name: databases of users may be far away, and wait for a network. */
-bool parse_group(const char *text, gid_t *ret_group)
+static bool group_look_up(const char *name, char *buffer, uint32_t *ret_id)
 {
 	struct group entry, *group = NULL;
+
+	if (!getgrnam_r(name, &entry, buffer, NAMES_BYTES, &group) && group)
+		*ret_id = group->gr_gid;
+	return group;
+}
+
+static bool user_look_up(const char *name, char *buffer, uint32_t *ret_id)
+{
+	struct passwd entry, *user = NULL;
+
+	if (!getpwnam_r(name, &entry, buffer, NAMES_BYTES, &user) && user)
+		*ret_id = user->pw_uid;
+	return user;
+}
+
+/* A number is one, and is not asked for as a name: databases of users may be far away, and wait for a network. */
+static bool parse_id(const char *text, bool (*look_up)(const char *name, char *buffer, uint32_t *ret_id), uint32_t *ret_id)
+{
 	unsigned long n;
 	char *buffer;
+	bool found;
 
 	if (parse_number(text, 0, UINT32_MAX - 1, &n)) {
-		*ret_group = (gid_t)n;
+		*ret_id = (uint32_t)n;
 		return true;
 	}
 	buffer = malloc(NAMES_BYTES);
-	if (buffer && !getgrnam_r(text, &entry, buffer, NAMES_BYTES, &group) && group)
-		*ret_group = group->gr_gid;
+	found = buffer && look_up(text, buffer, ret_id);
 	free(buffer);
-	return group;
+	return found;
+}
+
+_Static_assert(sizeof(gid_t) == sizeof(uint32_t) && sizeof(uid_t) == sizeof(uint32_t), "ids are as long as these");
+
+bool parse_group(const char *text, gid_t *ret_group)
+{
+	return parse_id(text, group_look_up, ret_group);
 }
 
 bool parse_user(const char *text, uid_t *ret_user)
 {
-	struct passwd entry, *user = NULL;
-	unsigned long n;
-	char *buffer;
-
-	if (parse_number(text, 0, UINT32_MAX - 1, &n)) {
-		*ret_user = (uid_t)n;
-		return true;
-	}
-	buffer = malloc(NAMES_BYTES);
-	if (buffer && !getpwnam_r(text, &entry, buffer, NAMES_BYTES, &user) && user)
-		*ret_user = user->pw_uid;
-	free(buffer);
-	return user;
+	return parse_id(text, user_look_up, ret_user);
 }
