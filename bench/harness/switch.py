@@ -2,9 +2,11 @@
 """vm2vm: two guests through a switch: vireo-switchd, table and statistics on, against testpmd, which looks nothing up, and
 Open vSwitch.
 
-Frames circulate in both directions; cycles are those of the switch's turns that moved frames.
+Frames circulate in both directions; cycles are those of the switch's turns that moved frames. VIREO_BASE, another build's folder,
+is one peer more: the switch as it was before a change.
 """
 import functools
+import os
 
 from . import cells, peers, report
 from .programs import RINGS, SIZES
@@ -12,6 +14,7 @@ from .programs import RINGS, SIZES
 OPTIONS = {"mergeable": True, "no-mergeable": False}
 QUICK = {("64", "mergeable"), ("1518", "no-mergeable"), ("imix", "mergeable")}
 PEERS = ("testpmd-io", "testpmd-mac", "ovs")
+BASE = os.environ.get("VIREO_BASE")
 BACKENDS = {"vireo": peers.Switchd, "testpmd-io": peers.Testpmd, "testpmd-mac": functools.partial(peers.Testpmd, mode="mac"),
             "ovs": peers.Ovs}
 
@@ -28,6 +31,10 @@ def measure(bench, case):
     rows = []
     with bench.lab() as lab:
         ours = start(bench, lab, case.settings, peers.Switchd(bench, lab))
+        if BASE:
+            base = start(bench, lab, case.settings,
+                         peers.Switchd(bench, lab, name="vireo-base", program=os.path.join(BASE, "apps/vireo-switchd/vireo-switchd")))
+            rows += report.rows(case.name, bench.alternate(ours, base), "vireo-base")
         if bench.has("testpmd-io") or bench.has("testpmd-mac"):
             testpmd = start(bench, lab, case.settings, peers.Testpmd(bench, lab))
             for mode in ("io", "mac"):
