@@ -165,6 +165,8 @@ int device_queue_inflight_set(struct vireo_device *device, uint32_t index, void 
 size_t device_queue_inflight_bytes(const struct vireo_device *device, uint32_t entries); /* of one for rings of the agreed format */
 /* Needs no quiet. */
 int device_queue_enable(struct vireo_device *device, uint32_t index, bool on);
+/* Quiet. Is where it stands behind chains that a predecessor had in flight, and that have not been popped here? */
+bool device_queue_owes(const struct vireo_device *device, uint32_t index);
 /*
  * Quiet. Stops the queue (until the next kick_set) and tells where it stands; of one that has been reset and not been set up since,
  * where it stood: QEMU 7.2 resets a device that it has negotiated STATUS with, and asks then.

@@ -279,6 +279,11 @@ int device_queue_base(struct vireo_device *device, uint32_t index, uint32_t *ret
 	return 0;
 }
 
+bool device_queue_owes(const struct vireo_device *device, uint32_t index)
+{
+	return index < device->queue_count && device->queues[index].region && device->queues[index].owes;
+}
+
 int device_queue_stop(struct vireo_device *device, uint32_t index, uint32_t *ret_base)
 {
 	struct vireo_queue *queue = queue_quiet(device, index);

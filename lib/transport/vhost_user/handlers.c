@@ -95,7 +95,7 @@ static uint64_t protocol_features_offered(const struct session *session)
 			    PROTOCOL_FEATURE(BACKEND_REQ) | PROTOCOL_FEATURE(BACKEND_SEND_FD) |
 			    PROTOCOL_FEATURE(RESET_DEVICE) | PROTOCOL_FEATURE(CONFIGURE_MEM_SLOTS) |
 			    PROTOCOL_FEATURE(STATUS) | PROTOCOL_FEATURE(INFLIGHT_SHMFD) |
-			    PROTOCOL_FEATURE(DEVICE_STATE);
+			    PROTOCOL_FEATURE(DEVICE_STATE) | PROTOCOL_FEATURE(GET_VRING_BASE_INFLIGHT);
 
 	if (device_config_bytes(session->device))
 		features |= PROTOCOL_FEATURE(CONFIG);
@@ -121,6 +121,8 @@ int handle_set_protocol_features(struct session *session, struct message *messag
 		return r;
 	if (features & ~protocol_features_offered(session))
 		return refuse(-EPROTO, "protocol features that were not offered", why);
+	if ((features & PROTOCOL_FEATURE(GET_VRING_BASE_INFLIGHT)) && !(features & PROTOCOL_FEATURE(INFLIGHT_SHMFD)))
+		return refuse(-EPROTO, "GET_VRING_BASE_INFLIGHT without INFLIGHT_SHMFD", why);
 	session->protocol_features = features;
 	if (!session_accepted(session, VU_PROTO_STATUS_BIT))
 		device_status_required(session->device, false);

@@ -58,13 +58,18 @@ static void give_region(struct scene *s)
 }
 
 /* As far as QEMU goes before it sets up rings. */
-static void connect_front(struct scene *s)
+static void connect_front_with(struct scene *s, uint64_t protocol)
 {
 	dial(s->lab);
 	ask_u64(s->lab, VU_GET_FEATURES);
-	say_u64(s->lab, VU_SET_PROTOCOL_FEATURES, P_ALL);
+	say_u64(s->lab, VU_SET_PROTOCOL_FEATURES, protocol);
 	say(s->lab, VU_SET_OWNER, NULL, 0);
 	say_u64(s->lab, VU_SET_FEATURES, F_PROTOCOL | F_VERSION_1 | (s->packed ? F_PACKED : 0));
+}
+
+static void connect_front(struct scene *s)
+{
+	connect_front_with(s, P_ALL);
 }
 
 /* What a front end knows of the base, that has lost its back end: nothing new. */
@@ -240,6 +245,84 @@ static void without_it_a_queue_in_which_chains_were_in_flight_does_not_start(voi
 	}
 }
 
+/* Who goes on from a base without the region would lose what is in flight. */
+static void a_base_is_told_when_what_was_in_flight_has_been_served(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct scene *s = scene_new(packed, true);
+		uint32_t reply[2] = { 0 };
+
+		start(s);
+		work_out_of_order(s);
+		killed(s, 4);
+		connect_front_with(s, P_ALL & ~P(GET_VRING_BASE_INFLIGHT));
+		give_region(s);
+		start(s);
+		say_pair(s->lab, VU_GET_VRING_BASE, 0, 0);
+		for (unsigned i = 0; i < 3; i++) {
+			pump_wait(s->lab, 1000);
+			assert_int_equal(hear(s->lab, VU_GET_VRING_BASE, reply, sizeof(reply)), -1);
+			assert_non_null(s->lab->type.running[0]); /* in the meantime, it runs */
+		}
+		assert_int_equal(pop(s), 4);
+		for (unsigned i = 4; i--;)
+			complete(s, i);
+		for (unsigned i = 0; i < 1000 && s->lab->type.running[0]; i++)
+			pump_wait(s->lab, 1000);
+		assert_int_equal(hear(s->lab, VU_GET_VRING_BASE, reply, sizeof(reply)), 8);
+		assert_int_equal(reply[1], packed ? 0x80068006 : 6);
+		scene_free(s);
+	}
+}
+
+static void a_base_is_told_at_once_where_the_front_end_takes_what_is_in_flight_along(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct scene *s = scene_new(packed, true);
+		uint32_t reply[2] = { 0 };
+
+		start(s);
+		work_out_of_order(s);
+		killed(s, 4);
+		give_region(s);
+		start(s);
+		say_pair(s->lab, VU_GET_VRING_BASE, 0, 0);
+		assert_int_equal(hear(s->lab, VU_GET_VRING_BASE, reply, sizeof(reply)), 8);
+		assert_int_equal(reply[1], packed ? 0x80028006 : 6); /* two of six are used */
+		start(s); /* another back end would be given the same */
+		assert_int_equal(pop(s), 4);
+		for (unsigned i = 4; i--;)
+			complete(s, i);
+		scene_free(s);
+	}
+}
+
+static void a_front_end_that_hangs_up_while_its_base_waits_is_let_go(void **state)
+{
+	struct scene *s = scene_new(false, true);
+
+	start(s);
+	work_out_of_order(s);
+	killed(s, 4);
+	connect_front_with(s, P_ALL & ~P(GET_VRING_BASE_INFLIGHT));
+	give_region(s);
+	start(s);
+	say_pair(s->lab, VU_GET_VRING_BASE, 0, 0);
+	vireo_endpoint_close(s->lab->endpoint, on_closed, s->lab);
+	assert_int_equal(s->lab->closed, 1);
+	s->lab->endpoint = NULL;
+	scene_free(s);
+}
+
+static void taking_along_without_memory_is_refused(void **state)
+{
+	struct scene *s = scene_new(false, false);
+
+	say_u64(s->lab, VU_SET_PROTOCOL_FEATURES, P_ALL & ~P(INFLIGHT_SHMFD));
+	assert_true(hung_up(s->lab));
+	scene_free(s);
+}
+
 /* A driver that has reset the device has taken back all that was in flight. */
 static void a_reset_device_owes_nothing(void **state)
 {
@@ -406,6 +489,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_successor_completes_what_was_in_flight_and_none_twice),
 		cmocka_unit_test(without_it_a_queue_in_which_chains_were_in_flight_does_not_start),
+		cmocka_unit_test(a_base_is_told_when_what_was_in_flight_has_been_served),
+		cmocka_unit_test(a_base_is_told_at_once_where_the_front_end_takes_what_is_in_flight_along),
+		cmocka_unit_test(a_front_end_that_hangs_up_while_its_base_waits_is_let_go),
+		cmocka_unit_test(taking_along_without_memory_is_refused),
 		cmocka_unit_test(a_reset_device_owes_nothing),
 		cmocka_unit_test(what_lies_in_the_region_halts_its_queue_alone),
 		cmocka_unit_test(a_region_has_room_for_the_queues_that_were_named),

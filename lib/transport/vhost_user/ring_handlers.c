@@ -44,6 +44,10 @@ int handle_set_vring_base(struct session *session, struct message *message, cons
 			  "no such ring, or not a ring's base", why);
 }
 
+/*
+ * A base says nothing of chains in flight, and who is told it may go on without our memory for them: so what a predecessor had in
+ * flight is served first. With GET_VRING_BASE_INFLIGHT the front end takes the memory along, and nobody waits.
+ */
 int handle_get_vring_base(struct session *session, struct message *message, const char **why)
 {
 	struct vu_vring_state state;
@@ -53,6 +57,9 @@ int handle_get_vring_base(struct session *session, struct message *message, cons
 	if (r)
 		return r;
 	words[0] = state.index;
+	if (device_queue_owes(session->device, state.index) && !session_accepted(session, VU_PROTO_GET_VRING_BASE_INFLIGHT_BIT) &&
+	    session_again(session))
+		return 0;
 	r = refuse(device_queue_stop(session->device, state.index, &words[1]), "no such ring", why);
 	if (r)
 		return r;

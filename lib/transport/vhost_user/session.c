@@ -24,6 +24,8 @@
  * its end, and what is complete is started again. REPLY waits for room in the socket; nothing more is read before the reply
  * has gone, so that a front end which does not read its replies fills its own socket and nothing else.
  *
+ * A handler that has to wait for what a running queue does (session_again()) is called once more, from QUIESCE, after a moment.
+ *
  * END: the socket is closed at once, so that the peer sees it; the session lives until all queues are
  * quiet. A session fails (session_fail()) for a lie, a lost connection, or when the device says it is
  * broken, which may happen inside a handler: then it is ended when the handler has returned.
@@ -33,6 +35,8 @@
  */
 
 #define MESSAGES_PER_TURN 64u
+#define AGAIN_MS	  10u
+#define AGAINS_MAX	  500u
 
 static uint64_t now_ms(void)
 {
@@ -122,6 +126,8 @@ static void session_finish(struct session *session)
 	message_clear(&session->message);
 	reply_clear(&session->reply);
 	state_forget(session);
+	if (session->again_timer)
+		loop_timer_free(&session->again_timer);
 	map_unref(session->map);
 	session->map = NULL;
 	dirty_log_unref(session->log);
@@ -264,15 +270,48 @@ static void session_acknowledge(struct session *session, int r, const char *why)
 		reply_u64(session, r ? 1 : 0);
 }
 
+static void session_again_due(void *opaque)
+{
+	struct session *session = opaque;
+
+	if (session->state == SESSION_QUIESCE && !device_quiescing(session->device))
+		device_quiesce(session->device, message_queue(session), session_quiet, session);
+}
+
+bool session_again(struct session *session)
+{
+	if (session->agains++ == AGAINS_MAX ||
+	    (!session->again_timer && loop_timer_new(session->loop, session_again_due, session, &session->again_timer))) {
+		log_warning(device_log(session->device), "%s: queue %u is stopped before what was in flight in it has been served",
+			    device_name(session->device), message_queue(session));
+		return false;
+	}
+	session->again = true;
+	return true;
+}
+
+/* The state stays QUIESCE. */
+static void session_wait_again(struct session *session)
+{
+	session->again = session->quiet = false;
+	loop_remove(&session->watch);
+	loop_timer_start(session->again_timer, AGAIN_MS);
+}
+
 static void session_handle(struct session *session)
 {
 	const char *why = session->prepared_why;
 	message_handler *handle = absent_ring(session) ? handle_absent_ring : session->row->handle;
 	int r = session->prepared ? session->prepared : handle(session, &session->message, &why);
 
-	session->messages++;
 	if (session->row->quiet != QUIET_NONE && r != -EPROTO)
 		device_resume(session->device);
+	if (session->again) {
+		session_wait_again(session);
+		return;
+	}
+	session->messages++;
+	session->agains = 0;
 	if (session->iommu)
 		iommu_look(session->iommu);
 	session->ran = session->ran || device_running(session->device);

@@ -154,6 +154,10 @@ struct session {
 	bool changed; /* the device has `map` already */
 
 	uint64_t features_told; /* by the last SET_FEATURES, all bits of it */
+	struct loop_timer *again_timer; /* or NULL; see session_again() */
+	unsigned agains;
+	bool again;
+
 	uint64_t protocol_features; /* accepted by the front end */
 	struct map_backing *inflight; /* see inflight.c; NULL: none */
 	uint8_t *inflight_at; /* where it is seen */
@@ -180,6 +184,12 @@ void session_missed(struct session *session);
  * negotiated and runs nothing may be a machine in its firmware, and owes nothing.
  */
 uint64_t session_owes_ms(const struct session *session);
+
+/*
+ * For a handler that cannot answer yet: its queue runs for a moment, is made quiet again, and the handler is called once more. False:
+ * that has been done for long enough.
+ */
+bool session_again(struct session *session);
 
 static inline bool session_accepted(const struct session *session, unsigned protocol_feature_bit)
 {

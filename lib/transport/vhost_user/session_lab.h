@@ -47,7 +47,7 @@
 #define P_ALL                                                                                        \
 	(P(MQ) | P(LOG_SHMFD) | P(RARP) | P(REPLY_ACK) | P(MTU) | P(BACKEND_REQ) | P(CONFIG) | P(BACKEND_SEND_FD) | \
 	 P(RESET_DEVICE) | P(CONFIGURE_MEM_SLOTS) | P(STATUS) | P(INFLIGHT_SHMFD) | \
-	 P(DEVICE_STATE))
+	 P(DEVICE_STATE) | P(GET_VRING_BASE_INFLIGHT))
 
 struct lab {
 	char folder[32], path[64], address[80];
