@@ -35,6 +35,10 @@ killings: build ## kill devices that complete in any order 100 times each, in fr
 	@VIREO_KILLS=100 '$(BUILD)/lib/vduse_killed_test'
 	@VIREO_BUILD='$(abspath $(BUILD))' INFLIGHT_KILLS=100 tests/e2e/inflight.py
 
+migrate: build ## move a QEMU guest between two switches, 20 times with split and 20 with packed rings
+	@scripts/install-deps check
+	@VIREO_BUILD='$(abspath $(BUILD))' MIGRATE_ROUNDS=20 MIGRATE_BACK_S=1 tests/e2e/migrate.py
+
 bench: ## install the peers (DPDK, Open vSwitch), build, and measure ours beside them (CASES: some only)
 	@scripts/install-deps build bench
 	@$(MAKE) --no-print-directory compile
@@ -56,4 +60,4 @@ install: ## install what has been built (DESTDIR, PREFIX)
 clean: ## remove what building made
 	rm -rf '$(BUILD)' build-check
 
-.PHONY: help demo check figures neighbours properties comeback killings bench build compile install clean
+.PHONY: help demo check figures neighbours properties comeback killings migrate bench build compile install clean
