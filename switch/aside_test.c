@@ -368,6 +368,102 @@ static void port_is_removed_while_it_moves(void **state)
 	}
 }
 
+static void queues_go(struct fixture *x, unsigned p)
+{
+	unsigned before = x->gone;
+
+	sw_queue_remove(x->port[p], false, 0, on_gone, x);
+	sw_queue_remove(x->port[p], true, 0, on_gone, x);
+	wait_gone(x, before + 2);
+}
+
+static void queues_come(struct fixture *x, unsigned p)
+{
+	assert_int_equal(sw_queue_add(x->port[p], false, 0), 0);
+	assert_int_equal(sw_queue_add(x->port[p], true, 0), 0);
+}
+
+/* Not even between two topologies does a worker call the port, or its aside when that has gone. */
+static void a_slow_port_is_aside_for_as_long_as_it_is_slow(void **state)
+{
+	struct fixture *x = make(2, false);
+
+	learn_all(x);
+	for (unsigned i = 0; i < 10; i++) {
+		assert_int_equal(sw_port_slow_set(x->port[1], true), 0);
+		assert_int_equal(sw_port_slow_set(x->port[1], true), 0);
+		assert_true(sw_port_aside(x->port[1]));
+		if (i & 1)
+			pass_grace(x);
+		pthread_mutex_lock(&x->fake[1]->lock);
+		send_number(x, 0, 1, i, 60 + i);
+		send_number(x, 0, 2, i, 60 + i);
+		if (i & 1)
+			expect_numbers(x, 2, 1, i); /* who sends to it is not held up by it */
+		pthread_mutex_unlock(&x->fake[1]->lock);
+		if (!(i & 1))
+			expect_numbers(x, 2, 1, i);
+		expect_numbers(x, 1, 1, i);
+		queues_go(x, 1);
+		assert_int_equal(sw_port_slow_set(x->port[1], false), 0);
+		assert_false(sw_port_aside(x->port[1]));
+		queues_come(x, 1);
+		send_number(x, 1, 0, i, 60 + i);
+		expect_numbers(x, 0, 1, i);
+	}
+	end(x);
+}
+
+static void on_last_gone(void *opaque)
+{
+	struct fixture *x = opaque;
+
+	x->gone++;
+	assert_int_equal(sw_port_slow_set(x->port[1], false), 0);
+}
+
+static void a_port_comes_back_when_it_is_told_that_its_last_queue_has_gone(void **state)
+{
+	struct fixture *x = make(1, false);
+	unsigned before;
+
+	learn_all(x);
+	assert_int_equal(sw_port_slow_set(x->port[1], true), 0);
+	pass_grace(x);
+	before = x->gone;
+	sw_queue_remove(x->port[1], false, 0, on_gone, x);
+	sw_queue_remove(x->port[1], true, 0, on_last_gone, x);
+	wait_gone(x, before + 2);
+	assert_false(sw_port_aside(x->port[1]));
+	queues_come(x, 1);
+	send_number(x, 1, 0, 1, 61);
+	expect_numbers(x, 0, 1, 1);
+	end(x);
+}
+
+static void a_port_that_is_aside_for_good_stays_there(void **state)
+{
+	struct fixture *x = make(1, true);
+
+	assert_int_equal(sw_port_slow_set(x->port[1], true), 0);
+	assert_int_equal(sw_port_slow_set(x->port[1], false), 0);
+	assert_true(sw_port_aside(x->port[1]));
+	end(x);
+}
+
+static void switch_ends_while_a_port_comes_back(void **state)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct fixture *x = make(1, false);
+
+		queues_go(x, 1);
+		assert_int_equal(sw_port_slow_set(x->port[1], true), 0);
+		if (i)
+			assert_int_equal(sw_port_slow_set(x->port[1], false), 0);
+		end(x);
+	}
+}
+
 static void switch_ends_while_a_port_is_going(void **state)
 {
 	struct fixture *x = make(2, true);
@@ -541,6 +637,10 @@ int main(void)
 		cmocka_unit_test(what_came_from_a_queue_that_went_is_counted),
 		cmocka_unit_test(frames_keep_their_order_while_their_port_moves),
 		cmocka_unit_test(port_is_removed_while_it_moves),
+		cmocka_unit_test(a_slow_port_is_aside_for_as_long_as_it_is_slow),
+		cmocka_unit_test(a_port_comes_back_when_it_is_told_that_its_last_queue_has_gone),
+		cmocka_unit_test(a_port_that_is_aside_for_good_stays_there),
+		cmocka_unit_test(switch_ends_while_a_port_comes_back),
 		cmocka_unit_test(switch_ends_while_a_port_is_going),
 		cmocka_unit_test(who_makes_a_worker_wait_for_memory_is_accused),
 		cmocka_unit_test(who_is_interrupted_is_not),

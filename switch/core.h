@@ -54,7 +54,7 @@ struct sw {
 	struct sw_port *by_id[SW_PORTS_MAX]; /* NULL: the id is free */
 	STAILQ_HEAD(, queue) unpublished; /* removed, but still in the published topology */
 	STAILQ_HEAD(, sw_port) unpublished_ports;
-	STAILQ_HEAD(, sw_port) unpublished_moves;
+	STAILQ_HEAD(, aside_step) unpublished_moves; /* of ports aside, and back: see port_aside.c */
 	TAILQ_HEAD(, sw_port) asides; /* ports that have one */
 	char rcu_key; /* its address is what rcu.h needs */
 };

@@ -81,8 +81,7 @@ struct sw_port {
 	TAILQ_ENTRY(sw_port) link; /* sw.ports */
 	struct aside *aside; /* or NULL: workers call ops */
 	TAILQ_ENTRY(sw_port) aside_link; /* sw.asides, if it has one */
-	struct grace_item moved;
-	STAILQ_ENTRY(sw_port) unpublished_move; /* sw.unpublished_moves */
+	bool aside_for_now;           /* see sw_port_slow_set() */
 	bool removing;
 	bool ending; /* no worker uses it any more, but maybe the aside's thread */
 	struct grace_item gone;

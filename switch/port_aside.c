@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /*
- * Ports that are served aside (aside.c), from the start or because they were found to make workers wait (stall.c). Control thread.
+ * Ports that are served aside (aside.c): from the start, because they were found to make workers wait (stall.c), or for as long as their
+ * owner says that they will (sw_port_slow_set()). Control thread.
  *
  * To move a port aside, its in queues are replaced by others that call the aside's ops, and the next topology gives its out
  * queues the aside's ops as well. A grace period later no worker calls the port's own any more, and the aside's
  * thread begins. Whoever removes a queue meanwhile, or later, waits for the thread in addition.
+ *
+ * Back it goes only without queues: the next topology has none of the aside's ops, and a grace period later its thread is told to end.
  */
 
 #include "base/log.h"
@@ -13,6 +16,8 @@
 #include "switch/core.h"
 #include "switch/topology.h"
 #include "work/worker.h"
+#include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +28,7 @@ static bool live(const struct queue *queue)
 
 static void aside_begins(struct grace_item *item)
 {
-	aside_begin(container_of(item, struct sw_port, moved)->aside);
+	aside_begin(container_of(item, struct aside, begin.passed));
 }
 
 int port_aside_start(struct sw_port *port)
@@ -83,8 +88,8 @@ static void move_commit(struct sw_port *port, struct aside *aside, struct in_que
 		port->in[i] = fresh[i];
 		aside_want(aside, false, i);
 	}
-	port->moved.fn = aside_begins;
-	STAILQ_INSERT_TAIL(&sw->unpublished_moves, port, unpublished_move);
+	aside->begin.passed.fn = aside_begins;
+	STAILQ_INSERT_TAIL(&sw->unpublished_moves, &aside->begin, unpublished);
 	switch_publish_removal(sw);
 	for (unsigned i = 0; i < SW_QUEUES_MAX; i++) {
 		if (fresh[i])
@@ -115,6 +120,46 @@ static int move(struct sw_port *port)
 	return err;
 }
 
+/* No worker sees it any more, and its thread holds no queue: the join waits for no peer. */
+static void aside_ends(struct grace_item *item)
+{
+	struct aside *aside = container_of(item, struct aside, end.passed);
+
+	aside_stop(aside);
+	aside_free(aside);
+}
+
+static void move_back(struct sw_port *port)
+{
+	struct aside *aside = port->aside;
+
+	for (unsigned i = 0; i < SW_QUEUES_MAX; i++)
+		assert(!port->in[i] && !port->out[i]);
+	TAILQ_REMOVE(&port->sw->asides, port, aside_link);
+	port->aside = NULL;
+	aside->end.passed.fn = aside_ends;
+	STAILQ_INSERT_TAIL(&port->sw->unpublished_moves, &aside->end, unpublished);
+	switch_publish_removal(port->sw);
+}
+
+int sw_port_slow_set(struct sw_port *port, bool slow)
+{
+	int err;
+
+	if (port->removing)
+		return slow ? -ENODEV : 0;
+	if (slow && !port->aside) {
+		err = move(port);
+		if (err)
+			return err;
+		port->aside_for_now = true;
+	} else if (!slow && port->aside_for_now) {
+		port->aside_for_now = false;
+		move_back(port);
+	}
+	return 0;
+}
+
 static void accused_look(struct sw_port *port)
 {
 	int err;
@@ -135,7 +180,8 @@ static void let_go_look(struct sw_port *port)
 {
 	struct queue *queue;
 
-	while (!port->ending && (queue = aside_let_go(port->aside)))
+	/* Who is told that the last one has gone may have the port come back. */
+	while (port->aside && !port->ending && (queue = aside_let_go(port->aside)))
 		queue_bury(queue);
 	if (port->ending && aside_stopped(port->aside))
 		port_end(port);

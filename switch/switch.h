@@ -118,6 +118,11 @@ int sw_port_new(struct sw *sw, const struct sw_port_config *config, struct sw_po
 void sw_port_free(struct sw_port *port, void (*done)(void *opaque), void *opaque);
 
 bool sw_port_aside(const struct sw_port *port); /* by now */
+/*
+ * From now on whoever looks at the peer's memory may have to wait for as long as the peer likes: the port is served aside, until this
+ * is taken back; then it must have no queues. One that is aside anyway stays there. A negative errno: it cannot be served aside.
+ */
+int sw_port_slow_set(struct sw_port *port, bool slow);
 
 /*
  * Between the two workers hear nothing of ports and queues that come and go: all of it becomes known at once, for the price of

@@ -169,10 +169,10 @@ void topology_defer_removed(struct sw *sw)
 		grace_defer(sw->grace, &queue->gone);
 	}
 	while (!STAILQ_EMPTY(&sw->unpublished_moves)) {
-		struct sw_port *port = STAILQ_FIRST(&sw->unpublished_moves);
+		struct aside_step *step = STAILQ_FIRST(&sw->unpublished_moves);
 
-		STAILQ_REMOVE_HEAD(&sw->unpublished_moves, unpublished_move);
-		grace_defer(sw->grace, &port->moved);
+		STAILQ_REMOVE_HEAD(&sw->unpublished_moves, unpublished);
+		grace_defer(sw->grace, &step->passed);
 	}
 	while (!STAILQ_EMPTY(&sw->unpublished_ports)) {
 		struct sw_port *port = STAILQ_FIRST(&sw->unpublished_ports);
