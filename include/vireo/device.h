@@ -117,6 +117,16 @@ struct vireo_device_ops {
 	 * instead, and started again. How long it may take is said at queue_stop.
 	 */
 	int (*queue_renew)(void *opaque, struct vireo_queue *queue);
+	/*
+	 * Postcopy live migration (vhost_user.postcopy in endpoint.h): from now on (true) the peer's memory comes late. Who touches a page
+	 * that is not there yet sleeps until the peer has brought it, which may take for ever: vireo_queue_pop(), every access to a
+	 * chain's pieces, push and flush. So serve the queues in threads of their own, for which nobody waits. A system call that is
+	 * given such memory waits, too, or fails (EFAULT) where the process may not have the kernel's faults served
+	 * (userfaultfd(2), UFFD_USER_MODE_ONLY): copy first. No queue runs when it is called. Control queues are not served until
+	 * it is over. A negative errno refuses it: the peer's machine cannot migrate here in this way.
+	 * false: it is over; all queues are quiet, and the result is not looked at. NULL: queues are served so at any time.
+	 */
+	int (*postcopy)(void *opaque, bool on);
 };
 
 /*

@@ -91,6 +91,7 @@ struct vireo_net_ops {
 	 * now may go on meanwhile. -EOPNOTSUPP, or NULL where queue_stop is not: the queue is stopped instead, and started again.
 	 */
 	int (*queue_renew)(void *opaque, unsigned queue);
+	int (*postcopy)(void *opaque, bool on); /* the peer's memory comes late, or not any more: see vireo_device_ops */
 };
 
 struct vireo_net_config {

@@ -187,6 +187,11 @@ static void job_add(struct drop *drop, const struct job *what)
 	errno = saved_errno;
 }
 
+int drop_lend(struct drop *drop, void (*work)(void *argument), void *argument)
+{
+	return drop ? drop->run(drop->opaque, work, argument) : -EOPNOTSUPP;
+}
+
 /* ---- what is let go of ---- */
 
 void drop_fd(struct drop *drop, int *fd)

@@ -33,6 +33,12 @@ void drop_socket(struct drop *drop, int *fd); /* the same; the peer sees its end
 void drop_memory(struct drop *drop, void *start, size_t bytes, void (*gone)(void *opaque, size_t bytes),
 		 void *opaque);
 
+/*
+ * Beside all that, a thread for work that may wait for a peer, at once. A negative errno, -EOPNOTSUPP without a drop: there is none,
+ * and the work is not done.
+ */
+int drop_lend(struct drop *drop, void (*work)(void *argument), void *argument);
+
 unsigned drop_waiting(struct drop *drop); /* what is not gone yet */
 
 #endif

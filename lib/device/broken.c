@@ -146,11 +146,25 @@ void device_settle(struct vireo_device *device)
 	device_event(device, 0);
 }
 
+/* The device may be gone when the last of them is dropped: what else there is to look at is looked at again, if it is not. */
+static void begins_drop(struct vireo_device *device, unsigned waited)
+{
+	fd_event_raise(device->event_fd);
+	while (waited--)
+		quiesce_drop(device);
+}
+
 void device_event(void *opaque, uint32_t events)
 {
 	struct vireo_device *device = opaque;
+	unsigned waited;
 
 	fd_event_clear(device->event_fd);
+	waited = begins_act(device);
+	if (waited) {
+		begins_drop(device, waited);
+		return;
+	}
 	if (__atomic_load_n(&device->faulted, __ATOMIC_ACQUIRE) == device->faults.session)
 		memory_fault_tell(device);
 	lies_act(device);

@@ -168,7 +168,8 @@ void device_session_begin(struct vireo_device *device)
 void device_session_end(struct vireo_device *device)
 {
 	assert(device->session && !device_quiescing(device));
-	assert(!device_running(device));
+	assert(!device_running(device) && !device_beginning(device));
+	device_late_set(device, NULL);
 	for (unsigned i = 0; i < device->queue_count; i++)
 		queue_forget(&device->queues[i]);
 	device_log_forget(device);

@@ -21,6 +21,7 @@
 
 struct dirty_log;
 struct drop;
+struct late;
 struct map;
 struct map_faults;
 struct loop;
@@ -105,6 +106,13 @@ struct map *device_map(const struct vireo_device *device); /* borrowed, or NULL 
  */
 void device_map_change(struct vireo_device *device, struct map *map, bool unmaps, void (*done)(void *opaque), void *opaque);
 const struct map_faults *device_faults(const struct vireo_device *device);
+/*
+ * The pages of memory that is mapped from now on come late (mem/late.h): queues start in helpers, and who serves them has been told
+ * (ops->postcopy) and may refuse. There is no map. NULL: not any more; all queues are quiet, and no map has been made in between
+ * that is to stay late. It ends with the session. -EOPNOTSUPP: there is nobody who lends a helper.
+ */
+int device_late_set(struct vireo_device *device, struct late *late);
+bool device_late(const struct vireo_device *device);
 /* Attached: maps from now on may have files on disks, until it is detached. */
 void device_disks_permit(struct vireo_device *device, bool on);
 /* Attached: where what the peer owns is let go of (borrowed), until it is detached. None: here and now. */

@@ -15,6 +15,7 @@
  * Map of this room:
  *
  *	device.c	life, features, status
+ *	begin.c		memory that comes late, and how queues start there
  *	broken.c	what workers find out, told to the control thread: the guest lied, memory is missing
  *	config_space.c
  *	queue_setup.c	what the peer says about queues
@@ -66,6 +67,7 @@ struct vireo_queue {
 	int kick_fd;
 	struct bell call;
 	struct ring *ring; /* while it runs; then the worker's */
+	struct queue_begin *begin; /* begin.c's: it is neither set up nor running, a helper looks into its ring; or NULL */
 	struct map *map, *map_next; /* while it runs: references to those that its ring may use, see map.c */
 	struct ring_log *log, *log_next; /* the same, of what it logs: log.c */
 	struct map_stitch *stitches[3]; /* while it runs: areas that lie in pieces, or NULL */
@@ -175,7 +177,7 @@ void device_miss_raise(struct vireo_device *device); /* any thread: a queue has 
 void device_event(void *opaque, uint32_t events); /* event_fd's watch */
 
 /* map.c */
-void queue_map_begin(struct vireo_queue *queue); /* of a queue that is to run, with a ring for the device's map */
+void queue_map_begin(struct vireo_queue *queue, struct map *map); /* of a queue that is to run, with a ring for this map */
 void queue_map_end(struct vireo_queue *queue); /* its ring has gone */
 bool maps_settle(struct vireo_device *device); /* queues have renewed: false: some have to be quiet as well */
 
@@ -185,7 +187,17 @@ void queue_log_end(struct vireo_queue *queue); /* its ring has gone */
 void device_log_memory_changed(struct vireo_device *device); /* before a queue can write to what is new */
 void device_log_forget(struct vireo_device *device);
 
+/* begin.c */
+/* A helper sets the ring up; a negative errno, and *why: there is none. */
+int queue_begin_aside(struct vireo_queue *queue, const struct ring_setup *setup, const char **why);
+unsigned begins_act(struct vireo_device *device); /* what have helpers done? So many are to be dropped by quiesce_drop() */
+bool device_beginning(const struct vireo_device *device); /* any queue */
+
 /* queue_run.c */
+int ring_begin(const struct ring_setup *setup, struct ring **ret_ring, const char **why); /* any thread */
+void queue_run_begun(struct vireo_queue *queue, struct map *map); /* its ring is there, for this map */
+void queue_run_not(struct vireo_queue *queue, const char *why); /* NULL: and nobody asks why */
+void quiesce_drop(struct vireo_device *device); /* the last thing its callers do: it may free the device */
 void queue_take_back(struct vireo_queue *queue); /* running: asks for it; what has lied is halted then */
 void quiesce_begin(struct vireo_device *device, void (*done)(void *opaque), void *opaque);
 void quiesce_drop(struct vireo_device *device); /* the last thing its callers do: `done` may go as far as freeing the device */

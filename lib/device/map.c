@@ -47,7 +47,7 @@
 
 bool device_map_takes_away(const struct vireo_device *device, const struct map *map)
 {
-	return device_running(device) && !map_keeps(map, device->map);
+	return (device_running(device) || device_beginning(device)) && !map_keeps(map, device->map);
 }
 
 static void queue_map_offer(struct vireo_queue *queue, struct map *map)
@@ -63,9 +63,12 @@ static void queue_map_offer(struct vireo_queue *queue, struct map *map)
 	queue->map_next = map_ref(map);
 }
 
-void queue_map_begin(struct vireo_queue *queue)
+/* Between the ring's set-up and now another one may have come. */
+void queue_map_begin(struct vireo_queue *queue, struct map *map)
 {
-	queue->map = map_ref(queue->device->map);
+	queue->map = map_ref(map);
+	if (map != queue->device->map)
+		queue_map_offer(queue, queue->device->map);
 }
 
 void queue_map_end(struct vireo_queue *queue)
@@ -122,7 +125,7 @@ void device_map_change(struct vireo_device *device, struct map *map, bool unmaps
 		device->queues[i].kept = device->queues[i].running && queue_areas_kept(&device->queues[i], map);
 	old = map_install(device, map);
 	for (unsigned i = 0; i < device->queue_count; i++)
-		if (device->queues[i].running)
+		if (device->queues[i].running || device->queues[i].begin)
 			queue_map_change(&device->queues[i], map, device->queues[i].kept);
 	map_unref(old);
 	quiesce_drop(device);

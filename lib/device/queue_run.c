@@ -89,6 +89,8 @@ static bool queue_complete(const struct vireo_queue *queue)
 
 	if (queue->halted || (queue->ran && !queue->enabled))
 		return false;
+	if (queue->control && device_late(device))
+		return false;
 	if (device->status_required && !(device->status & VIREO_STATUS_DRIVER_OK) && !queue->enabled)
 		return false;
 	return queue_laid(queue) && queue->kickable && queue_there(queue);
@@ -249,7 +251,11 @@ static int area_stitch(struct vireo_queue *queue, unsigned number, uint64_t star
 static int queue_stitch(struct vireo_queue *queue, struct ring_setup *setup)
 {
 	struct ring_area area = ring_area_bytes(setup->packed, queue->size);
-	int r = area_stitch(queue, 0, queue->desc_uaddr, area.desc_bytes, setup->packed, &setup->desc);
+	int r;
+
+	if (device_late(queue->device) && !(setup->desc && setup->driver && setup->device))
+		return -EOPNOTSUPP; /* mapped once more, its pages would be made here, and the peer's be lost */
+	r = area_stitch(queue, 0, queue->desc_uaddr, area.desc_bytes, setup->packed, &setup->desc);
 
 	if (!r)
 		r = area_stitch(queue, 1, queue->driver_uaddr, area.driver_bytes, false, &setup->driver);
@@ -260,22 +266,14 @@ static int queue_stitch(struct vireo_queue *queue, struct ring_setup *setup)
 	return r;
 }
 
-static int queue_ring_new(struct vireo_queue *queue, struct ring_setup *setup, const char **why)
+int ring_begin(const struct ring_setup *setup, struct ring **ret_ring, const char **why)
 {
-	int r;
-
 	*why = "no memory for the ring";
 	if (!setup->packed && setup->base > UINT16_MAX) {
 		*why = "the base of a split ring has more than 16 bits";
 		return -EINVAL;
 	}
-	r = ring_new(setup, &queue->ring, why);
-	if (r || !queue->control)
-		return r;
-	r = control_watch(queue);
-	if (r)
-		*why = strerrordesc_np(-r);
-	return r;
+	return ring_new(setup, ret_ring, why);
 }
 
 static void queue_ring_free(struct vireo_queue *queue)
@@ -295,7 +293,8 @@ static void queue_run(struct vireo_queue *queue)
 
 	queue->running = queue->ran = true;
 	queue->region_ours = queue->region;
-	ring_kick_enable(queue->ring, true);
+	if (!device_late(device)) /* else its helper has done it, unlogged: it is done again when that is over */
+		ring_kick_enable(queue->ring, true);
 	queue_signal(queue);
 	log_debug(&device->log, "%s: queue %u started, %u entries, base %#x", device->name, queue->index,
 		  queue->size, queue->base);
@@ -366,6 +365,51 @@ static void queue_tell_owed(const struct vireo_queue *queue)
 			 queue->index, ring_owes(queue->ring));
 }
 
+void queue_run_not(struct vireo_queue *queue, const char *why)
+{
+	queue_ring_free(queue);
+	queue_unstitch(queue);
+	if (why)
+		queue_refuse(queue, why);
+}
+
+void queue_run_begun(struct vireo_queue *queue, struct map *map)
+{
+	const char *why;
+	int r = queue->control ? control_watch(queue) : 0;
+
+	if (r) {
+		queue_run_not(queue, strerrordesc_np(-r));
+		return;
+	}
+	queue_remark(queue);
+	queue_tell_owed(queue);
+	queue_base_note(queue, queue->ring);
+	queue->running = true; /* what it is offered goes to its ring */
+	queue_map_begin(queue, map);
+	why = queue_log_begin(queue);
+	if (!why) {
+		queue_run(queue);
+		return;
+	}
+	queue->running = false;
+	queue_run_not(queue, why);
+}
+
+static int queue_ring_new(struct vireo_queue *queue, struct ring_setup *setup, const char **why)
+{
+	int r = queue_witness(queue, setup, why);
+
+	if (r)
+		return r;
+	if (device_late(queue->device))
+		return queue_begin_aside(queue, setup, why);
+	r = ring_begin(setup, &queue->ring, why);
+	if (!r)
+		queue_run_begun(queue, setup->map);
+	return r;
+}
+
 static void queue_start(struct vireo_queue *queue)
 {
 	struct vireo_device *device = queue->device;
@@ -387,24 +431,12 @@ static void queue_start(struct vireo_queue *queue)
 	}
 	queue->fresh = false;
 	queue->waiting = false;
-	if (device->patient && miss_ahead(queue, &setup)) {
+	if (device->patient && !device_late(device) && miss_ahead(queue, &setup)) {
 		queue_unstitch(queue);
 		return;
 	}
-	if (!queue_witness(queue, &setup, &why) && !queue_ring_new(queue, &setup, &why)) {
-		queue_remark(queue);
-		queue_tell_owed(queue);
-		queue_base_note(queue, queue->ring);
-		queue_map_begin(queue);
-		why = queue_log_begin(queue);
-		if (!why) {
-			queue_run(queue);
-			return;
-		}
-	}
-	queue_ring_free(queue);
-	queue_unstitch(queue);
-	queue_refuse(queue, why);
+	if (queue_ring_new(queue, &setup, &why))
+		queue_run_not(queue, why);
 }
 
 int device_queue_recover(struct vireo_device *device, uint32_t index)
@@ -438,6 +470,8 @@ void device_resume(struct vireo_device *device)
 			miss_come(queue);
 			continue;
 		}
+		if (queue->begin)
+			continue;
 		if (queue_complete(queue)) {
 			queue_start(queue);
 			continue;
@@ -466,6 +500,7 @@ void quiesce_begin(struct vireo_device *device, void (*done)(void *opaque), void
 	device->quiesce_waits = 1; /* keeps `done` back until all have been asked */
 }
 
+/* The last thing its callers do: `done` may go as far as freeing the device. */
 void quiesce_drop(struct vireo_device *device)
 {
 	void (*done)(void *opaque) = device->quiesce_done;
@@ -490,11 +525,11 @@ void queue_take_back(struct vireo_queue *queue)
 
 void queue_quiesce(struct vireo_queue *queue)
 {
-	if (!queue->running)
+	if (!queue->running && !queue->begin)
 		return;
 	queue->quiesced = true;
 	queue->device->quiesce_waits++;
-	if (!queue->stopping) /* it may be about to be halted */
+	if (queue->running && !queue->stopping) /* it may be about to be halted */
 		queue_take_back(queue);
 }
 

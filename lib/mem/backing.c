@@ -5,6 +5,7 @@
 #include "mem/budget.h"
 #include "mem/fault.h"
 #include "mem/kind.h"
+#include "mem/late.h"
 #include <errno.h>
 #include <linux/magic.h>
 #include <stdlib.h>
@@ -25,6 +26,8 @@ struct map_backing {
 	unsigned slot; /* in table */
 	struct drop *drop; /* or NULL */
 	struct mem_account *account; /* or NULL */
+	struct late *late; /* or NULL */
+	struct late_range range; /* late's */
 };
 
 /* What of the file gets mapped: the region, widened to whole pages of the file. */
@@ -89,11 +92,33 @@ static int file_extent(int fd, uint64_t offset, uint64_t size_bytes, enum file_k
 }
 
 /* Huge pages are of another purse, and what is mapped privately must stay what the file has. */
+static bool watchable(const struct map_backing *backing, size_t page_bytes)
+{
+	return backing->kind != BACKING_READ_ONLY && page_bytes == (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* What is late is watched when that is over. */
 static struct mem_account *watch_untouched(struct map_backing *backing, size_t page_bytes)
 {
-	if (backing->kind == BACKING_READ_ONLY || page_bytes != (size_t)sysconf(_SC_PAGESIZE))
+	if (!watchable(backing, page_bytes))
 		return NULL;
+	if (backing->late)
+		return backing->range.account;
 	return mem_account_watch(backing->account, backing->start, backing->bytes) ? backing->account : NULL;
+}
+
+static int begin_late(struct map_backing *backing, struct late *late, size_t page_bytes)
+{
+	bool watched = backing->account && backing->account->memory && watchable(backing, page_bytes);
+	int err;
+
+	backing->range = (struct late_range){
+		.start = backing->start, .bytes = backing->bytes, .account = watched ? backing->account : NULL
+	};
+	err = late_begin(late, &backing->range);
+	if (!err)
+		backing->late = late_ref(late);
+	return err;
 }
 
 /* The watch begins first: from then on an untouched page has the handler called, which has to know the area. */
@@ -167,9 +192,14 @@ int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, enum backing_
 	backing->drop = file != FILE_KERNELS && faults ? drop_ref(faults->drop) : NULL;
 	/* A guest's secrets do not belong in our core file. */
 	madvise(backing->start, backing->bytes, MADV_DONTDUMP);
-	err = faults && faults->table ? watch_faults(backing, extent.page_bytes, faults) : 0;
+	complaint = "the userfaultfd does not take a region: its file is no shared memory, or another one has it";
+	err = faults && faults->late ? begin_late(backing, faults->late, extent.page_bytes) : 0;
+	if (!err) {
+		complaint = "the fault table is full";
+		err = faults && faults->table ? watch_faults(backing, extent.page_bytes, faults) : 0;
+	}
 	if (err) {
-		*why = "the fault table is full";
+		*why = complaint;
 		backing_unref(backing);
 		return err;
 	}
@@ -204,6 +234,9 @@ void backing_unref(struct map_backing *backing)
 		return;
 	if (backing->table)
 		fault_area_remove(backing->table, backing->slot);
+	if (backing->late)
+		late_leave(backing->late, &backing->range);
+	late_unref(backing->late);
 	/* It may be the last that holds the file. */
 	drop_memory(backing->drop, backing->start, backing->bytes, unmapped, backing->account);
 	drop_unref(backing->drop);

@@ -75,6 +75,7 @@ struct map_faults {
 	struct drop *drop; /* where mappings are let go of; or NULL */
 	bool disks; /* files on a disk are taken, too: whoever touches their pages may wait for it */
 	struct mem_account *account; /* what is mapped is held against it; or NULL */
+	struct late *late; /* what is mapped from now on has pages that come late (mem/late.h); or NULL */
 };
 
 /*

@@ -185,6 +185,13 @@ static void net_reset(void *opaque)
 	net_filter_tell(net);
 }
 
+static int net_postcopy(void *opaque, bool on)
+{
+	struct vireo_net *net = opaque;
+
+	return net->ops.postcopy ? net->ops.postcopy(net->opaque, on) : 0;
+}
+
 static void net_connected(void *opaque, bool connected)
 {
 	struct vireo_net *net = opaque;
@@ -268,7 +275,11 @@ static int net_data_queue_start(struct vireo_net *net, unsigned index, struct vi
 	q->merge = net_has(net, VIREO_NET_F_MRG_RXBUF_BIT);
 	q->guest_csum = net_has(net, VIREO_NET_F_GUEST_CSUM_BIT);
 	q->queue = queue;
-	if (!(index & 1)) /* nobody waits for receive buffers: a driver need not tell of each of them */
+	/*
+	 * Nobody waits for receive buffers: a driver need not tell of each of them. It is told so in its memory, which must not be
+	 * waited for here.
+	 */
+	if (!(index & 1) && !device_late(net->device))
 		vireo_queue_kick_enable(queue, false);
 	if (net->ops.queue_started)
 		net->ops.queue_started(net->opaque, index);
@@ -368,6 +379,7 @@ static const struct vireo_device_ops net_device_ops = {
 	.features_set = net_features_set,
 	.config_write = net_config_write,
 	.connected = net_connected,
+	.postcopy = net_postcopy,
 	.reset = net_reset,
 	.message = net_message,
 	.state_save = net_state_save,
