@@ -45,6 +45,12 @@ bool endpoint_set_hello_ms(struct spec *spec, const char *value)
 	return true;
 }
 
+bool endpoint_set_postcopy(struct spec *spec, const char *value)
+{
+	spec->endpoint.postcopy = !strcmp(value, "on");
+	return spec->endpoint.postcopy || !strcmp(value, "off");
+}
+
 const char *endpoint_path_problem(const char *address)
 {
 	if (address_is_handed(address))
@@ -67,6 +73,7 @@ static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
 {
 	ret->vhost_user.client = spec->endpoint.client;
 	ret->vhost_user.hello_ms = spec->endpoint.hello_ms;
+	ret->vhost_user.postcopy = spec->endpoint.postcopy;
 	ret->vhost_user.access = endpoint_access(spec);
 }
 

@@ -98,6 +98,14 @@ static void mtu_set(void *opaque, uint16_t mtu)
 	port_mtu_set(&device_of(opaque)->port, mtu);
 }
 
+/* A worker that looks at its memory would sleep there: it gets a thread of its own. */
+static int postcopy(void *opaque, bool on)
+{
+	struct device_port *device = device_of(opaque);
+
+	return device->port.sw ? sw_port_slow_set(device->port.sw, on) : 0;
+}
+
 static const struct vireo_net_ops net_ops = {
 	.size = sizeof(net_ops),
 	.queue_started = port_queue_started,
@@ -109,6 +117,7 @@ static const struct vireo_net_ops net_ops = {
 	.pairs_set = pairs_set,
 	.announce = announce,
 	.mtu_set = mtu_set,
+	.postcopy = postcopy,
 };
 
 static const struct device_sort one_device = {

@@ -238,6 +238,11 @@ int sw_port_grace(struct sw_port *port, struct grace_item *item)
 	return 0;
 }
 
+int sw_port_slow_set(struct sw_port *port, bool slow)
+{
+	return 0;
+}
+
 int sw_queue_add(struct sw_port *port, bool out, unsigned queue)
 {
 	asked++;

@@ -130,6 +130,23 @@ static void how_long_a_front_end_may_be_silent_is_a_key_and_is_carried_over(void
 	assert_bad("tap:x,hello-ms=1", "unknown key 'hello-ms'");
 }
 
+static void postcopy_is_for_who_is_trusted(void **state)
+{
+	struct port_spec spec = good("vhost-user:x,postcopy=on");
+	struct vireo_endpoint_config config;
+
+	endpoint_config(&spec.at, &config);
+	assert_int_equal(config.vhost_user.postcopy, 1);
+	spec = good("vhost-user:x,mode=client,postcopy=off");
+	endpoint_config(&spec.at, &config);
+	assert_int_equal(config.vhost_user.postcopy, 0);
+	spec = good("vhost-user:x");
+	endpoint_config(&spec.at, &config);
+	assert_int_equal(config.vhost_user.postcopy, 0);
+	assert_bad("vhost-user:x,postcopy=1", "'postcopy=1': expected on or off");
+	assert_bad("cuse:x,postcopy=on", "unknown key 'postcopy'");
+}
+
 static void guest_memory_is_limited_by_a_key(void **state)
 {
 	assert_true(good("vhost-user:x").at.endpoint.memory_max_bytes == 0);
@@ -585,6 +602,7 @@ int main(void)
 		cmocka_unit_test(what_is_flooded_has_a_limit),
 		cmocka_unit_test(keys_left_out_have_defaults),
 		cmocka_unit_test(how_long_a_front_end_may_be_silent_is_a_key_and_is_carried_over),
+		cmocka_unit_test(postcopy_is_for_who_is_trusted),
 		cmocka_unit_test(guest_memory_is_limited_by_a_key),
 		cmocka_unit_test(memory_in_files_of_a_disk_is_permitted_by_a_key),
 		cmocka_unit_test(each_ring_feature_is_switched_off_by_a_key),

@@ -85,7 +85,14 @@ struct vireo_vhost_user_config {
 	 * do not run, stays: a machine may be in its firmware for as long as it likes.
 	 */
 	unsigned hello_ms;
-	uint64_t reserved[8];
+	/*
+	 * Offer postcopy live migration (VHOST_USER_PROTOCOL_F_PAGEFAULT): a machine starts here before its memory has come. The peer
+	 * gets a userfaultfd of this process for that, and Linux gives whoever holds one power over all of the process's memory:
+	 * set it for peers that you trust as you trust the program itself. Needs run_aside or close_aside (-EINVAL without), for rings are
+	 * looked into in such a thread then; see ops->postcopy in device.h. An endpoint that is being closed is dispatched until it is gone.
+	 */
+	uint64_t postcopy; /* 0 or 1 */
+	uint64_t reserved[7];
 };
 
 struct vireo_vduse_config {
@@ -206,7 +213,7 @@ VIREO_API bool vireo_endpoint_peer(const struct vireo_endpoint *endpoint, struct
 /*
  * Ends the session, quiesces all queues and removes the address. `done` (may be NULL) is called when the endpoint has been freed, in
  * this call or later. Go on dispatching until then: when a VDUSE device is taken off the vdpa bus, its driver sends
- * requests. (A vhost-user endpoint waits for its queues only, and its fd need not be polled any more.) Does nothing for NULL.
+ * requests. (A vhost-user endpoint without postcopy waits for its queues only, and its fd need not be polled any more.) Does nothing for NULL.
  */
 VIREO_API void vireo_endpoint_close(struct vireo_endpoint *endpoint, void (*done)(void *opaque), void *opaque);
 

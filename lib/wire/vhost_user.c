@@ -6,6 +6,7 @@
 #include "wire/vhost_user.h"
 #include "base/util.h"
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 #define VRING_FD_INDEX_MASK 0xffu
@@ -160,6 +161,14 @@ int vu_parse_mem_region(const void *payload, uint32_t bytes, struct vu_region *r
 	return 0;
 }
 
+/* What stands before the regions is as long in both. */
+void vu_region_uaddr_put(void *payload, unsigned i, uint64_t uaddr)
+{
+	_Static_assert(offsetof(struct wire_mem_region, region) == MEM_TABLE_HEADER_BYTES, "single memory region description");
+	memcpy((uint8_t *)payload + MEM_TABLE_HEADER_BYTES + i * sizeof(struct wire_region) + offsetof(struct wire_region, uaddr),
+	       &uaddr, sizeof(uaddr));
+}
+
 int vu_parse_config(const void *payload, uint32_t bytes, struct vu_config *ret, const uint8_t **ret_data,
 		    const char **why)
 {
@@ -229,6 +238,9 @@ const char *vu_request_name(uint32_t request)
 		[VU_GET_INFLIGHT_FD] = "GET_INFLIGHT_FD",
 		[VU_SET_INFLIGHT_FD] = "SET_INFLIGHT_FD",
 		[VU_GPU_SET_SOCKET] = "GPU_SET_SOCKET",
+		[VU_POSTCOPY_ADVISE] = "POSTCOPY_ADVISE",
+		[VU_POSTCOPY_LISTEN] = "POSTCOPY_LISTEN",
+		[VU_POSTCOPY_END] = "POSTCOPY_END",
 		[VU_RESET_DEVICE] = "RESET_DEVICE",
 		[VU_GET_MAX_MEM_SLOTS] = "GET_MAX_MEM_SLOTS",
 		[VU_ADD_MEM_REG] = "ADD_MEM_REG",

@@ -41,6 +41,9 @@ enum vu_request {
 	VU_GET_INFLIGHT_FD = 31,
 	VU_SET_INFLIGHT_FD = 32,
 	VU_GPU_SET_SOCKET = 33,
+	VU_POSTCOPY_ADVISE = 28,
+	VU_POSTCOPY_LISTEN = 29,
+	VU_POSTCOPY_END = 30,
 	VU_RESET_DEVICE = 34,
 	VU_GET_MAX_MEM_SLOTS = 36,
 	VU_ADD_MEM_REG = 37,
@@ -75,6 +78,7 @@ enum vu_backend_request {
 #define VU_PROTO_REPLY_ACK_BIT 3
 #define VU_PROTO_MTU_BIT 4
 #define VU_PROTO_BACKEND_REQ_BIT 5
+#define VU_PROTO_PAGEFAULT_BIT 8
 #define VU_PROTO_CONFIG_BIT 9
 #define VU_PROTO_BACKEND_SEND_FD_BIT 10
 #define VU_PROTO_INFLIGHT_SHMFD_BIT 12
@@ -164,6 +168,8 @@ int vu_parse_vring_fd(const void *payload, uint32_t bytes, struct vu_vring_fd *r
 int vu_parse_mem_table(const void *payload, uint32_t bytes, struct vu_region *regions, unsigned *ret_count,
 		       const char **why);
 int vu_parse_mem_region(const void *payload, uint32_t bytes, struct vu_region *ret, const char **why);
+/* In the payload of a memory table or of a single region, which has been parsed: region i's user address. */
+void vu_region_uaddr_put(void *payload, unsigned i, uint64_t uaddr);
 /* *ret_data points into payload. */
 int vu_parse_config(const void *payload, uint32_t bytes, struct vu_config *ret, const uint8_t **ret_data,
 		    const char **why);

@@ -47,6 +47,7 @@ struct vhost_user_endpoint {
 	struct loop_watch *listen_watch;
 	uint64_t retry_min_ms, retry_max_ms, retry_ms;
 	uint64_t hello_ms; /* see vireo_endpoint_config */
+	bool postcopy; /* is offered */
 	bool somebody_waits; /* has been logged in this session */
 	struct drop *drop; /* or NULL */
 	struct session *session;
@@ -183,7 +184,7 @@ static void endpoint_connected_to(struct vhost_user_endpoint *endpoint, int fd)
 			 &endpoint->listen_watch);
 	log_info(device_log(endpoint->device), "%s: connected at %s", device_name(endpoint->device),
 		 endpoint->path);
-	r = session_new(endpoint->device, endpoint->loop, fd, session_ended, endpoint, &endpoint->session);
+	r = session_new(endpoint->device, endpoint->loop, fd, endpoint->postcopy, session_ended, endpoint, &endpoint->session);
 	if (r) {
 		complain(endpoint, "session", r);
 		if (endpoint->client && endpoint->handed)
@@ -319,6 +320,13 @@ static const struct device_transport endpoint_transport = {
 
 /* ---- what the caller asks ---- */
 
+/* Rings are looked into by a thread that the program lends. */
+static int endpoint_offer_postcopy(struct vhost_user_endpoint *endpoint, const struct vireo_endpoint_config *config)
+{
+	endpoint->postcopy = true;
+	return config->vhost_user.postcopy > 1 || !endpoint->drop ? -EINVAL : 0;
+}
+
 /* What can fail before the device is attached; endpoint_free() undoes any part of it. */
 static int endpoint_prepare(struct vhost_user_endpoint *endpoint, const char *path,
 			    const struct vireo_endpoint_config *config)
@@ -329,6 +337,8 @@ static int endpoint_prepare(struct vhost_user_endpoint *endpoint, const char *pa
 	if (!endpoint->path)
 		return -ENOMEM;
 	r = endpoint_drop_new(config, true, &endpoint->drop);
+	if (!r && config->vhost_user.postcopy)
+		r = endpoint_offer_postcopy(endpoint, config);
 	if (!r)
 		r = loop_new(&endpoint->loop);
 	if (!r)

@@ -97,6 +97,8 @@ static uint64_t protocol_features_offered(const struct session *session)
 			    PROTOCOL_FEATURE(STATUS) | PROTOCOL_FEATURE(INFLIGHT_SHMFD) |
 			    PROTOCOL_FEATURE(DEVICE_STATE) | PROTOCOL_FEATURE(GET_VRING_BASE_INFLIGHT);
 
+	if (session->postcopy_offered)
+		features |= PROTOCOL_FEATURE(PAGEFAULT);
 	if (device_config_bytes(session->device))
 		features |= PROTOCOL_FEATURE(CONFIG);
 	if (device_takes(session->device, VIREO_MESSAGE_NET_ANNOUNCE))

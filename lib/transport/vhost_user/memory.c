@@ -18,6 +18,12 @@ static struct map_spec region_spec(const struct vu_region *region)
 	};
 }
 
+/* What a message about memory adds to: under postcopy, what the front end has not acknowledged yet (postcopy.c). */
+static struct map *memory_before(const struct session *session)
+{
+	return session->told ? session->told : session->memory;
+}
+
 int prepare_mem_table(struct session *session, struct message *message, const char **why)
 {
 	struct vu_region regions[VU_BASELINE_REGIONS_MAX];
@@ -30,7 +36,7 @@ int prepare_mem_table(struct session *session, struct message *message, const ch
 		return refuse(-EPROTO, "one file descriptor a region is expected", why);
 	for (unsigned i = 0; i < count; i++)
 		specs[i] = region_spec(&regions[i]);
-	return map_new(session->memory, specs, message->fds, count, device_faults(session->device),
+	return map_new(memory_before(session), specs, message->fds, count, device_faults(session->device),
 		       &session->map, why);
 }
 
@@ -42,7 +48,7 @@ int prepare_add_mem_reg(struct session *session, struct message *message, const 
 	if (vu_parse_mem_region(message->payload, message->header.size_bytes, &region, why))
 		return -EPROTO;
 	spec = region_spec(&region);
-	return map_with(session->memory, &spec, message->fds[0], device_faults(session->device), &session->map,
+	return map_with(memory_before(session), &spec, message->fds[0], device_faults(session->device), &session->map,
 			why);
 }
 

@@ -26,6 +26,9 @@
  *
  * A handler that has to wait for what a running queue does (session_again()) is called once more, from QUIESCE, after a moment.
  *
+ * A message that postcopy gives another meaning has another row (postcopy.c), and a front end that is to acknowledge something is in
+ * RECEIVE like any other.
+ *
  * END: the socket is closed at once, so that the peer sees it; the session lives until all queues are
  * quiet. A session fails (session_fail()) for a lie, a lost connection, or when the device says it is
  * broken, which may happen inside a handler: then it is ended when the handler has returned.
@@ -48,9 +51,21 @@ static uint64_t now_ms(void)
 
 static void session_run(struct session *session);
 
+/* It waits for queues, or goes on without them in this turn. */
+static bool session_holds(const struct session *session)
+{
+	return session->state == SESSION_QUIESCE || session->state == SESSION_MISS;
+}
+
+/* While queues are waited for, it is watched for its end alone, and only where that wakes who holds them. */
 static void session_readable(void *opaque, uint32_t events)
 {
-	session_run(opaque);
+	struct session *session = opaque;
+
+	if (!session_holds(session))
+		session_run(session);
+	else if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		session_end(session);
 }
 
 static void session_quiet(void *opaque)
@@ -63,7 +78,7 @@ static void session_quiet(void *opaque)
 
 static int session_watch(struct session *session)
 {
-	uint32_t events = session->state == SESSION_REPLY ? EPOLLOUT : EPOLLIN;
+	uint32_t events = session->state == SESSION_REPLY ? EPOLLOUT : session_holds(session) ? EPOLLRDHUP : EPOLLIN;
 
 	if (session->watch) {
 		loop_change(session->watch, events);
@@ -72,7 +87,7 @@ static int session_watch(struct session *session)
 	return loop_add(session->loop, session->fd, events, session_readable, session, &session->watch);
 }
 
-int session_new(struct vireo_device *device, struct loop *loop, int fd,
+int session_new(struct vireo_device *device, struct loop *loop, int fd, bool postcopy,
 		void (*ended)(void *opaque, bool fruitful), void *opaque, struct session **ret_session)
 {
 	struct session *session = calloc(1, sizeof(*session));
@@ -86,6 +101,7 @@ int session_new(struct vireo_device *device, struct loop *loop, int fd,
 	session->device = device;
 	session->loop = loop;
 	session->fd = fd;
+	session->postcopy_offered = postcopy;
 	session->ended = ended;
 	session->opaque = opaque;
 	session->channel_fd = -1;
@@ -132,6 +148,7 @@ static void session_finish(struct session *session)
 	session->map = NULL;
 	dirty_log_unref(session->log);
 	session->log = NULL;
+	postcopy_forget(session);
 	session->state = SESSION_END;
 	session->quiet = false;
 	device_quiesce(session->device, DEVICE_ALL_QUEUES, session_quiet, session);
@@ -144,6 +161,7 @@ void session_end(struct session *session)
 		return;
 	session->failing = true;
 	loop_remove(&session->watch);
+	postcopy_wake(session);
 	if (!session->busy && !device_quiescing(session->device))
 		session_run(session);
 }
@@ -233,7 +251,7 @@ static void session_quiesce(struct session *session)
 	}
 	if (!session->quiet)
 		session_ask_quiet(session, queue);
-	if (!session->quiet)
+	if (!session->quiet && !session->late) /* who holds a queue of a late one may sleep until it hangs up */
 		loop_remove(&session->watch);
 }
 
@@ -340,7 +358,7 @@ static void session_miss(struct session *session)
 	session->missed = session->quiet = false;
 	session->state = SESSION_MISS;
 	device_quiesce(session->device, DEVICE_MISSED_QUEUES, session_quiet, session);
-	if (!session->quiet)
+	if (!session->quiet && !session->late)
 		loop_remove(&session->watch);
 }
 
@@ -386,7 +404,7 @@ static bool session_step(struct session *session)
 
 static bool session_waits(const struct session *session)
 {
-	return (session->state == SESSION_QUIESCE || session->state == SESSION_MISS) && !session->quiet;
+	return session_holds(session) && !session->quiet && !session->late;
 }
 
 /* A turn of the loop. Afterwards the session fails, waits for queues, or its socket is watched. */
@@ -411,6 +429,8 @@ static void session_run(struct session *session)
 	session->busy = true;
 	if (session->state != SESSION_END)
 		session_turn(session);
+	if (session->failing)
+		postcopy_wake(session);
 	if (session->failing && session->state != SESSION_END && !device_quiescing(session->device))
 		session_finish(session);
 	session->busy = false;
@@ -426,7 +446,8 @@ void session_missed(struct session *session)
 
 uint64_t session_owes_ms(const struct session *session)
 {
-	bool owes = session->state == SESSION_REPLY ||
+	bool owes = session->state == SESSION_REPLY || session->postcopy == POSTCOPY_TOLD ||
+		    (session_holds(session) && session->late) ||
 		    (session->state == SESSION_RECEIVE && (!session->messages || message_begun(&session->message)));
 
 	return owes ? now_ms() - session->heard_ms : 0;

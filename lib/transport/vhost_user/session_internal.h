@@ -14,6 +14,7 @@
  *	handlers.c	messages about the device, ring_handlers.c: about one ring, memory.c: about memory
  *	inflight.c	memory in which what is in flight outlives us
  *	log.c		messages about the dirty log
+ *	postcopy.c	a machine starts here before its memory has come
  *	absent.c	messages about a ring that the device does not have
  *	channel.c	messages to the front end
  *	state.c		the device's state, to and from another back end
@@ -121,6 +122,14 @@ enum session_state {
 	SESSION_END, /* closed; waits for all queues to be quiet */
 };
 
+/* See postcopy.c. */
+enum postcopy_state {
+	POSTCOPY_OFF,
+	POSTCOPY_ADVISED, /* the front end has a userfaultfd */
+	POSTCOPY_LISTENING, /* what is mapped is late */
+	POSTCOPY_TOLD, /* what has been mapped is not looked at before the front end has acknowledged it */
+};
+
 struct session {
 	struct vireo_device *device;
 	struct loop *loop;
@@ -165,14 +174,20 @@ struct session {
 	int channel_fd; /* to the front end, or -1 */
 	bool config_changed; /* the front end is to be told */
 	struct transfer *transfer; /* state.c's: of the device's state; or NULL */
+
+	bool postcopy_offered;
+	enum postcopy_state postcopy;
+	struct late *late; /* NULL while it is off */
+	struct map *told; /* TOLD: becomes the device's map when it is acknowledged */
+	uint32_t told_by; /* the request */
 };
 
 /*
- * Takes `fd` over, in any case. The device is attached. Once the session is gone, `ended` is called with
+ * Takes `fd` over, in any case. The device is attached. `postcopy`: it is offered. Once the session is gone, `ended` is called with
  * whether any of its rings has run: inside session_new() only if the device's connected op closes the
  * endpoint, so the last thing to do with *ret_session is to have it stored.
  */
-int session_new(struct vireo_device *device, struct loop *loop, int fd,
+int session_new(struct vireo_device *device, struct loop *loop, int fd, bool postcopy,
 		void (*ended)(void *opaque, bool fruitful), void *opaque, struct session **ret_session);
 /* Ends it; `ended` is called inside or later. */
 void session_end(struct session *session);
@@ -180,7 +195,7 @@ void session_end(struct session *session);
 void session_missed(struct session *session);
 
 /*
- * For how long the peer owes something: a first message, the rest of one, or to take its reply. 0: it does not. One that has
+ * For how long the peer owes something: a first message, the rest of one, to take its reply, or what postcopy wants of it. 0: it does not. One that has
  * negotiated and runs nothing may be a machine in its firmware, and owes nothing.
  */
 uint64_t session_owes_ms(const struct session *session);
@@ -225,6 +240,15 @@ message_handler handle_get_inflight_fd, handle_set_inflight_fd;
 /* All queues quiet: the rings' format may be another one than when the region was given. -EPROTO: it has no room for these. */
 int inflight_format_changed(struct session *session, const char **why);
 void inflight_forget(struct session *session); /* no queue has it any more */
+
+/* ---- postcopy.c ---- */
+
+/* True: *ret_row holds in the place of the message's row; NULL, and *why: the message makes no sense now. */
+bool postcopy_row(const struct session *session, const struct message *message, const struct message_row **ret_row,
+		  const char **why);
+message_handler handle_postcopy_advise, handle_postcopy_listen, prepare_postcopy_end, handle_postcopy_end;
+void postcopy_wake(struct session *session); /* no thread sleeps in a page of the front end's from now on */
+void postcopy_forget(struct session *session); /* and there was none */
 
 /* ---- log.c ---- */
 

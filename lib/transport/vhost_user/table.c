@@ -52,6 +52,10 @@ static const struct message_row rows[] = {
 	[VU_GET_INFLIGHT_FD] = { handle_get_inflight_fd, INFLIGHT, .gate = GATE(INFLIGHT_SHMFD), .replies = true },
 	[VU_SET_INFLIGHT_FD] = { handle_set_inflight_fd, INFLIGHT, FDS(1, 1), .gate = GATE(INFLIGHT_SHMFD), .quiet = QUIET_ALL },
 	[VU_RESET_DEVICE] = { handle_reset_device, .gate = GATE(RESET_DEVICE), .quiet = QUIET_ALL },
+	[VU_POSTCOPY_ADVISE] = { handle_postcopy_advise, .gate = GATE(PAGEFAULT), .replies = true },
+	[VU_POSTCOPY_LISTEN] = { handle_postcopy_listen, .gate = GATE(PAGEFAULT) },
+	[VU_POSTCOPY_END] = { handle_postcopy_end, prepare_postcopy_end, .gate = GATE(PAGEFAULT), .quiet = QUIET_ALL,
+			      .replies = true },
 	[VU_GET_MAX_MEM_SLOTS] = { handle_get_max_mem_slots, .gate = GATE(CONFIGURE_MEM_SLOTS),
 				   .replies = true },
 	[VU_ADD_MEM_REG] = { handle_memory, prepare_add_mem_reg, PAYLOAD(REGION_BYTES), FDS(1, 1),
@@ -82,6 +86,18 @@ static const char *absence(uint32_t request)
 	return request < ARRAY_SIZE(reasons) && reasons[request] ? reasons[request] : "there is no such message";
 }
 
+static const struct message_row *row_of(const struct session *session, const struct message *message, const char **why)
+{
+	const struct message_row *row;
+
+	if (postcopy_row(session, message, &row, why))
+		return row;
+	if (message->header.request < ARRAY_SIZE(rows) && rows[message->header.request].handle)
+		return &rows[message->header.request];
+	*why = absence(message->header.request);
+	return NULL;
+}
+
 static const char *row_complaint(const struct session *session, const struct message *message,
 				 const struct message_row *row)
 {
@@ -101,14 +117,11 @@ static const char *row_complaint(const struct session *session, const struct mes
 const struct message_row *message_row(const struct session *session, const struct message *message,
 				      const char **why)
 {
-	const struct message_row *row;
+	const struct message_row *row = row_of(session, message, why);
 	const char *complaint;
 
-	if (message->header.request >= ARRAY_SIZE(rows) || !rows[message->header.request].handle) {
-		*why = absence(message->header.request);
+	if (!row)
 		return NULL;
-	}
-	row = &rows[message->header.request];
 	complaint = row_complaint(session, message, row);
 	if (complaint)
 		*why = complaint;
