@@ -87,6 +87,7 @@ enum vu_backend_request {
 #define VU_PROTO_STATUS_BIT 16
 #define VU_PROTO_DEVICE_STATE_BIT 19
 #define VU_PROTO_GET_VRING_BASE_INFLIGHT_BIT 20 /* needs INFLIGHT_SHMFD */
+#define VU_PROTO_GPA_ADDRESSES_BIT 21
 
 struct vu_header {
 	uint32_t request;

@@ -8,6 +8,10 @@
  * any other all queues become quiet first (QUIET_MEMORY).
  */
 
+/*
+ * The user address is a name by which the front end speaks of rings and windows, and nothing else. With GPA_ADDRESSES it is the
+ * guest address in all of them: so that is no other case. (Some front ends took bit 21 for something else, and speak of user addresses.)
+ */
 static struct map_spec region_spec(const struct vu_region *region)
 {
 	return (struct map_spec){

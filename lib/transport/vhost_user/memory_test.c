@@ -262,6 +262,37 @@ static void chains_go_on_while_regions_come(void **state)
 	lab_free(lab);
 }
 
+/* GPA_ADDRESSES: whatever has a user address otherwise has the guest address there. */
+static void guest_addresses_take_the_place_of_user_addresses(void **state)
+{
+	static const struct table table = { .count = 1, .regions = { { GPA, MEMORY_BYTES, GPA, 0 } } };
+	static const uint64_t more[5] = { 0, MORE_GPA, PAGE, MORE_GPA, 0x8000 };
+	struct addr_message addr = { .desc = GPA, .avail = GPA + 0x1000, .used = GPA + 0x2000 };
+	struct lab *lab = lab_new();
+
+	negotiate(lab, P_ALL | P(GPA_ADDRESSES));
+	make_memory(lab);
+	assert_int_equal(ack_fds(lab, VU_SET_MEM_TABLE, &table, 40, &lab->memfd, 1), 0);
+	assert_int_equal(ack_fds(lab, VU_ADD_MEM_REG, more, sizeof(more), &lab->memfd, 1), 0);
+	say_pair(lab, VU_SET_VRING_NUM, 0, SIZE);
+	assert_int_equal(ack(lab, VU_SET_VRING_ADDR, &addr, sizeof(addr)), 0);
+	kick_set(lab, 0);
+	say_pair(lab, VU_SET_VRING_ENABLE, 0, 1);
+	lab->memory[0x9000] = 41;
+	lab->memory[0x8004] = 42;
+	offer(lab, GPA + 0x9000);
+	offer(lab, MORE_GPA + 4);
+	assert_int_equal(take(lab), 41);
+	assert_int_equal(take(lab), 42);
+	assert_int_equal(used_index(lab), 2);
+	assert_int_equal(ack(lab, VU_REM_MEM_REG, more, sizeof(more)), 0);
+	addr.desc = UADDR;
+	say(lab, VU_SET_VRING_ADDR, &addr, sizeof(addr));
+	assert_null(lab->type.running[0]);
+	assert_non_null(strstr(lab->log, "the ring's addresses are not in guest memory"));
+	lab_free(lab);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -273,6 +304,7 @@ int main(void)
 		cmocka_unit_test(table_that_swaps_the_rings_pages_waits_for_the_queues),
 		cmocka_unit_test(region_that_is_not_the_same_waits_for_the_queues),
 		cmocka_unit_test(table_that_is_refused_disturbs_nobody),
+		cmocka_unit_test(guest_addresses_take_the_place_of_user_addresses),
 		cmocka_unit_test(chains_go_on_while_regions_come),
 	};
 

@@ -11,7 +11,7 @@ static void what_is_offered(void **state)
 	assert_int_equal(ask_u64(lab, VU_GET_FEATURES), VIREO_FEATURE(4) | VIREO_FEATURE(5) |
 								VIREO_FEATURE(6) | F_PROTOCOL | F_VERSION_1 | VU_FEATURE_LOG_ALL |
 								VIREO_FEATURE(VIREO_F_RING_PACKED_BIT));
-	assert_int_equal(ask_u64(lab, VU_GET_PROTOCOL_FEATURES), P_ALL);
+	assert_int_equal(ask_u64(lab, VU_GET_PROTOCOL_FEATURES), P_OFFERED);
 	say_u64(lab, VU_SET_PROTOCOL_FEATURES, P_ALL);
 	assert_int_equal(ask_u64(lab, VU_GET_QUEUE_NUM), 2);
 	assert_int_equal(ask_u64(lab, VU_GET_MAX_MEM_SLOTS), 509);
@@ -24,7 +24,7 @@ static void device_without_net_or_config_offers_neither(void **state)
 
 	assert_int_equal(vireo_endpoint_open(lab->device, lab->address, NULL, &lab->endpoint), 0);
 	dial(lab);
-	assert_int_equal(ask_u64(lab, VU_GET_PROTOCOL_FEATURES), P_ALL & ~(P(RARP) | P(MTU) | P(CONFIG)));
+	assert_int_equal(ask_u64(lab, VU_GET_PROTOCOL_FEATURES), P_OFFERED & ~(P(RARP) | P(MTU) | P(CONFIG)));
 	lab_free(lab);
 }
 
