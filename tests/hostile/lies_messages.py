@@ -115,7 +115,7 @@ def fd_although_none_was_announced(daemon):
 
 @lie
 def protocol_features_that_were_not_offered(daemon):
-    for features in (1 << 63, 1 << 1, 1 << 12, 0xFFFFFFFFFFFFFFFF):
+    for features in (1 << 63, 1 << 7, 1 << 17, 1 << 18, 0xFFFFFFFFFFFFFFFF):
         with daemon.connect() as peer:
             peer.ask_u64(GET_FEATURES)
             peer.send(SET_PROTOCOL_FEATURES, struct.pack('=Q', features | P_REPLY_ACK))
