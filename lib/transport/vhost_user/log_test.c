@@ -69,7 +69,7 @@ static unsigned left(const struct log *log)
 }
 
 /* The driver offers a buffer, and the device writes to it. */
-static void frame(struct lab *lab)
+static void frame_to(struct lab *lab, uint64_t gpa)
 {
 	struct split_desc *desc = (struct split_desc *)(void *)lab->memory;
 	struct split_avail *avail = (struct split_avail *)(void *)(lab->memory + 0x1000);
@@ -77,12 +77,17 @@ static void frame(struct lab *lab)
 	struct vireo_chain chain;
 	struct iovec iov[4];
 
-	desc[0] = (struct split_desc){ .addr = GPA + BUFFER, .len = 64, .flags = DESC_F_WRITE };
+	desc[0] = (struct split_desc){ .addr = gpa, .len = 64, .flags = DESC_F_WRITE };
 	avail->ring[avail->idx % SIZE] = 0;
 	__atomic_store_n(&avail->idx, (uint16_t)(avail->idx + 1), __ATOMIC_RELEASE);
 	assert_int_equal(vireo_queue_pop(queue, &chain, 1, iov, 4), 1);
 	vireo_queue_push(queue, &chain, 64);
 	vireo_queue_flush(queue);
+}
+
+static void frame(struct lab *lab)
+{
+	frame_to(lab, GPA + BUFFER);
 }
 
 static void log_comes_and_goes_while_a_ring_runs(void **state)
@@ -284,6 +289,56 @@ static void memory_does_not_grow_beyond_the_log(void **state)
 	lab_free(lab);
 }
 
+static void memory_that_comes_and_goes_while_it_is_logged_is_logged_where_the_guest_sees_it(void **state)
+{
+	static const uint64_t more[5] = { 0, GPA + 4 * MEMORY_BYTES, MEMORY_BYTES, UADDR << 1, 0 };
+	struct lab *lab = lab_new();
+	struct log log = log_new();
+
+	ready(lab);
+	log_set(lab, &log);
+	say_u64(lab, VU_SET_FEATURES, FEATURES | VU_FEATURE_LOG_ALL);
+	for (unsigned i = 0; i < 3; i++) {
+		frame(lab);
+		assert_int_equal(ack_fds(lab, VU_ADD_MEM_REG, more, sizeof(more), &lab->memfd, 1), 0);
+		frame_to(lab, more[1] + BUFFER); /* the same page of the file, and not of the guest */
+		assert_true(take(&log, GPA + BUFFER));
+		assert_true(take(&log, more[1] + BUFFER));
+		assert_int_equal(left(&log), 0);
+		assert_int_equal(ack(lab, VU_REM_MEM_REG, more, sizeof(more)), 0);
+		assert_non_null(lab->type.running[0]);
+	}
+	log_free(&log);
+	lab_free(lab);
+}
+
+/* As at the end of a migration: nothing is written, and so nothing logged, while the device is suspended and its state is fetched. */
+static void nothing_is_logged_of_a_suspended_device(void **state)
+{
+	const uint32_t words[] = { 0, 0 };
+	struct lab *lab = lab_new();
+	struct log log = log_new();
+	uint32_t base[2];
+	uint64_t value;
+
+	ready(lab);
+	log_set(lab, &log);
+	say_u64(lab, VU_SET_FEATURES, FEATURES | VU_FEATURE_LOG_ALL);
+	assert_int_equal(ring_logged(lab, true, GPA + USED), 0);
+	frame(lab);
+	say_pair(lab, VU_GET_VRING_BASE, 0, 0);
+	assert_int_equal(hear(lab, VU_GET_VRING_BASE, base, sizeof(base)), sizeof(base));
+	assert_true(take(&log, GPA + BUFFER) && take(&log, GPA + USED));
+	say_fds(lab, VU_SET_DEVICE_STATE_FD, 0, words, sizeof(words), &lab->kick, 1);
+	assert_int_equal(hear(lab, VU_SET_DEVICE_STATE_FD, &value, sizeof(value)), sizeof(value));
+	assert_int_equal(value, 0);
+	assert_int_equal(ask_u64(lab, VU_CHECK_DEVICE_STATE), 0);
+	say_u64(lab, VU_SET_FEATURES, FEATURES);
+	assert_int_equal(left(&log), 0);
+	log_free(&log);
+	lab_free(lab);
+}
+
 static void log_without_its_protocol_feature_ends_the_session(void **state)
 {
 	struct lab *lab = lab_new();
@@ -310,6 +365,8 @@ int main(void)
 		cmocka_unit_test(ring_is_not_logged_behind_the_end_of_the_log),
 		cmocka_unit_test(log_that_ends_before_a_ring_does_is_refused),
 		cmocka_unit_test(memory_does_not_grow_beyond_the_log),
+		cmocka_unit_test(memory_that_comes_and_goes_while_it_is_logged_is_logged_where_the_guest_sees_it),
+		cmocka_unit_test(nothing_is_logged_of_a_suspended_device),
 		cmocka_unit_test(log_without_its_protocol_feature_ends_the_session),
 	};
 

@@ -185,6 +185,41 @@ static void device_whose_status_is_zero_is_silent(void **state)
 	quiet_free(q);
 }
 
+static void device_that_is_reset_while_it_is_suspended_stays_so(void **state)
+{
+	struct quiet *q = quiet_new();
+
+	for (uint32_t i = 0; i < QUEUES; i++)
+		ring_stop(q->lab, i);
+	assert_silent(q);
+	say(q->lab, VU_RESET_DEVICE, NULL, 0);
+	assert_silent(q);
+	say_u64(q->lab, VU_SET_STATUS, 0);
+	assert_nothing_wakes_it(q);
+	say_u64(q->lab, VU_SET_STATUS, VIREO_STATUS_DRIVER_OK);
+	assert_wakes(q);
+	quiet_free(q);
+}
+
+/* Memory comes and goes, and nobody wakes; a ring that starts sees what there is then. */
+static void memory_that_comes_and_goes_wakes_no_suspended_device(void **state)
+{
+	static const uint64_t more[5] = { 0, GPA + MEMORY_BYTES, 0x1000, UADDR + MEMORY_BYTES, 0x8000 };
+	struct quiet *q = quiet_new();
+
+	for (uint32_t i = 0; i < QUEUES; i++)
+		ring_stop(q->lab, i);
+	assert_int_equal(ack_fds(q->lab, VU_ADD_MEM_REG, more, sizeof(more), &q->lab->memfd, 1), 0);
+	assert_silent(q);
+	assert_int_equal(ack(q->lab, VU_REM_MEM_REG, more, sizeof(more)), 0);
+	assert_int_equal(ack(q->lab, VU_REM_MEM_REG, region_message, sizeof(region_message)), 0); /* all of it */
+	assert_silent(q);
+	assert_int_equal(ack_fds(q->lab, VU_ADD_MEM_REG, region_message, sizeof(region_message), &q->lab->memfd, 1), 0);
+	assert_silent(q);
+	assert_wakes(q);
+	quiet_free(q);
+}
+
 /* A ring that is disabled is not stopped: its chains are carried away. */
 static void device_whose_rings_are_disabled_is_not_suspended(void **state)
 {
@@ -235,6 +270,8 @@ int main(void)
 		cmocka_unit_test(device_whose_rings_are_stopped_one_by_one_is_silent_after_the_last),
 		cmocka_unit_test(device_that_is_reset_is_silent),
 		cmocka_unit_test(device_whose_status_is_zero_is_silent),
+		cmocka_unit_test(device_that_is_reset_while_it_is_suspended_stays_so),
+		cmocka_unit_test(memory_that_comes_and_goes_wakes_no_suspended_device),
 		cmocka_unit_test(device_whose_rings_are_disabled_is_not_suspended),
 		cmocka_unit_test(device_is_told_of_what_changed_while_a_message_was_carried_out),
 		cmocka_unit_test(session_that_ends_while_suspended_says_nothing_to_the_next),
