@@ -195,15 +195,19 @@ static void queue_renewed(struct grace_item *item)
 	vireo_net_queue_renewed(q->pair->net, 2 * q->pair->at + !q->out);
 }
 
-/* Workers come and go on with the queue; what they were doing with it ends. */
+/*
+ * Workers come and go on with the queue; what they were doing with it ends. A queue that is in the switch leaves it with a grace
+ * period of its own, behind this one: the answer comes before the queue is quiet. One that is not is stopped in no time.
+ */
 int port_queue_renew(void *opaque, unsigned queue)
 {
 	struct device_queue *q = queue_of(opaque, queue);
+	struct sw_port *sw = q ? q->pair->device->port.sw : NULL;
 
-	if (!q || q->leaving || q->stopping)
+	if (!q || q->leaving || q->stopping || !sw_queue_present(sw, q->out, q->pair->index))
 		return -EOPNOTSUPP;
 	q->renewed.fn = queue_renewed;
-	return sw_port_grace(q->pair->device->port.sw, &q->renewed);
+	return sw_port_grace(sw, &q->renewed);
 }
 
 void port_queue_enabled(void *opaque, unsigned queue, bool enabled)

@@ -18,7 +18,7 @@ from guest.traffic import ping_command, ping_parse  # noqa: E402
 VDPA, CUSE, HOST = "10.7.0.1", "10.7.0.2", "10.7.0.3"
 MACS = {VDPA: "52:54:00:00:4e:01", CUSE: "52:54:00:00:4e:02"}
 PINGS = 12
-ANSWERS_MIN = 3  # a queue whose map changes stands still, longer on an emulated machine, and loses what comes then
+ANSWERS_MIN = 6  # a queue that waits for an address stands still, longer on an emulated machine, and loses what comes then
 
 
 def switch_start(guest):
