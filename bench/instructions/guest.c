@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/loop.h"
 #include "device/device.h"
+#include "mem/dirty.h"
 #include "mem/map.h"
 #include "ring/ring.h"
 #include "wire/virtio_net.h"
@@ -95,6 +96,7 @@ static struct vireo_driver_ring *ring_add(struct guest *g, unsigned index)
 	setup.desc = guest_alloc(g, area.desc_bytes);
 	setup.driver = guest_alloc(g, area.driver_bytes);
 	setup.device = guest_alloc(g, area.device_bytes);
+	g->device_areas[index] = (uint64_t)((uint8_t *)setup.device - g->memory);
 	if (setup.indirect) {
 		setup.tables = guest_alloc(g, driver_ring_table_bytes(setup.size));
 		setup.tables_gpa = GPA + (uint64_t)((uint8_t *)setup.tables - g->memory);
@@ -103,6 +105,25 @@ static struct vireo_driver_ring *ring_add(struct guest *g, unsigned index)
 	ring_announce(g, index, &setup);
 	vireo_driver_ring_signal_enable(ring, false);
 	return ring;
+}
+
+/* All bits are set soon, as nobody takes them: what is counted is the look at each page's. */
+static void log_begin(struct guest *g)
+{
+	uint64_t bytes = (GPA + MEMORY_BYTES) / DIRTY_PAGE_BYTES / 8;
+	int fd = memfd_create("log", MFD_CLOEXEC);
+	struct dirty_log *log;
+	const char *why = "";
+	int err;
+
+	must(fd >= 0 && !ftruncate(fd, (off_t)bytes), "no memory for the log");
+	must(!dirty_log_new(fd, 0, bytes, device_faults(g->device), &log, &why), why);
+	err = device_log_set(g->device, log, &why);
+	must(!err && !device_log_switch(g->device, true, &why), why);
+	for (uint32_t i = 0; i < 2; i++)
+		must(!device_queue_log_set(g->device, i, true, GPA + g->device_areas[i], &why), why);
+	dirty_log_unref(log);
+	close(fd);
 }
 
 static uint64_t features_of(const struct bench_case *c)
@@ -161,6 +182,8 @@ void guest_start(struct guest *g, const struct bench_case *c, uint8_t number)
 	g->receive = ring_add(g, 0);
 	g->transmit = ring_add(g, 1);
 	buffers_add(g);
+	if (c->logged)
+		log_begin(g);
 	device_resume(g->device);
 	vireo_net_kick_enable(g->net, 0, false);
 	vireo_net_kick_enable(g->net, 1, false);

@@ -25,6 +25,7 @@ struct guest {
 	struct loop *loop;
 	uint8_t *memory;
 	size_t used_bytes;
+	uint64_t device_areas[2]; /* where they lie in it */
 	struct vireo_driver_ring *receive, *transmit;
 	uint32_t to_send, to_take; /* numbers of the next frames */
 	uint8_t *buffers[GUEST_QUEUE_SIZE]; /* for frames to send, used in turn */
