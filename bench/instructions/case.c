@@ -10,8 +10,8 @@ static const char *const kinds[] = {"dequeue", "enqueue", "forward"};
 static const char *const rings[] = {"split", "split-in-order", "packed", "packed-in-order"};
 static const uint32_t sizes_bytes[] = {64, 1518};
 
-enum option { NONE, TWO, INDIRECT, PLAIN, FLOWS, LOGGED };
-static const char *const options[] = {"", "/two", "/indirect", "/plain", "/flows", "/logged"};
+enum option { NONE, TWO, INDIRECT, PLAIN, FLOWS, LOGGED, TRACKED };
+static const char *const options[] = {"", "/two", "/indirect", "/plain", "/flows", "/logged", "/tracked"};
 
 /* Options are measured with short frames, where they weigh most, on the two basic rings. */
 static bool exists(unsigned kind, unsigned ring, unsigned size, enum option option)
@@ -20,7 +20,9 @@ static bool exists(unsigned kind, unsigned ring, unsigned size, enum option opti
 		return true;
 	if (size || ring % 2)
 		return false;
-	return option == FLOWS || option == LOGGED ? kind == CASE_FORWARD : option != PLAIN || kind != CASE_DEQUEUE;
+	if (option == FLOWS || option == LOGGED || option == TRACKED)
+		return kind == CASE_FORWARD;
+	return option != PLAIN || kind != CASE_DEQUEUE;
 }
 
 /* The number-th case, from 0 on. False: there are not so many. */
@@ -45,6 +47,7 @@ static bool case_at(unsigned number, char *name, struct bench_case *ret)
 		.plain = option == PLAIN,
 		.flows = option == FLOWS,
 		.logged = option == LOGGED,
+		.tracked = option == TRACKED,
 		.size_bytes = sizes_bytes[size],
 	};
 	return true;

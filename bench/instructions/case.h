@@ -9,7 +9,8 @@
  *	RING	split, split-in-order, packed, packed-in-order
  *	SIZE	bytes of a frame
  *	OPTION	two: header and frame are two descriptors of a chain; indirect: the same in an indirect table;
- *		plain: without mergeable buffers; flows: each frame of a burst has other addresses; logged: into a dirty log
+ *		plain: without mergeable buffers; flows: each frame of a burst has other addresses; logged: into a dirty log;
+ *		tracked: what is in flight is written down for a successor
  *
  * Without an option header and frame are one descriptor, buffers are mergeable, and all frames have the same
  * addresses.
@@ -31,7 +32,7 @@ enum case_kind { CASE_DEQUEUE, CASE_ENQUEUE, CASE_FORWARD };
 struct bench_case {
 	enum case_kind kind;
 	bool packed, in_order;
-	bool two, indirect, plain, flows, logged;
+	bool two, indirect, plain, flows, logged, tracked;
 	uint32_t size_bytes;
 };
 

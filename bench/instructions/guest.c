@@ -75,6 +75,9 @@ static void ring_announce(struct guest *g, unsigned index, const struct driver_r
 					guest_uaddr(g, setup->device));
 	err |= device_queue_base_set(g->device, index, setup->packed ? PACKED_BASE : 0);
 	err |= device_queue_call_set(g->device, index, fd);
+	if (g->c->tracked) /* in memory of its own in a real life; where it lies costs the same */
+		err |= device_queue_inflight_set(g->device, index,
+						 guest_alloc(g, device_queue_inflight_bytes(g->device, setup->size)), setup->size);
 	err |= device_queue_kick_set(g->device, index, -1);
 	err |= device_queue_enable(g->device, index, true);
 	must(!err, "the device refused a queue");
