@@ -197,7 +197,6 @@ bool device_beginning(const struct vireo_device *device); /* any queue */
 int ring_begin(const struct ring_setup *setup, struct ring **ret_ring, const char **why); /* any thread */
 void queue_run_begun(struct vireo_queue *queue, struct map *map); /* its ring is there, for this map */
 void queue_run_not(struct vireo_queue *queue, const char *why); /* NULL: and nobody asks why */
-void quiesce_drop(struct vireo_device *device); /* the last thing its callers do: it may free the device */
 void queue_take_back(struct vireo_queue *queue); /* running: asks for it; what has lied is halted then */
 void quiesce_begin(struct vireo_device *device, void (*done)(void *opaque), void *opaque);
 void quiesce_drop(struct vireo_device *device); /* the last thing its callers do: `done` may go as far as freeing the device */

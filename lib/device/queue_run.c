@@ -505,7 +505,7 @@ void quiesce_drop(struct vireo_device *device)
 {
 	void (*done)(void *opaque) = device->quiesce_done;
 
-	assert(device->quiesce_waits);
+	assert(device->quiesce_waits && done);
 	if (--device->quiesce_waits || !maps_settle(device))
 		return;
 	device->quiesce_done = NULL;

@@ -13,6 +13,7 @@
 #include "mem/late.h"
 #include "base/fd.h"
 #include "mem/budget.h"
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -137,6 +138,7 @@ static int range_register(const struct late *late, const struct late_range *rang
 
 static void range_unlink(struct late_range *range)
 {
+	assert(range->link); /* it is in the list */
 	*range->link = range->next;
 	if (range->next)
 		range->next->link = range->link;

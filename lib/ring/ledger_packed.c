@@ -190,8 +190,8 @@ static bool chain_read(struct ledger_reading *r, uint16_t head)
 bool ledger_packed_read(struct ledger_reading *r)
 {
 	const struct inflight_packed *copy = r->packed;
-	struct packed_place used = { copy->used_idx, copy->used_wrap_counter };
-	struct packed_place old = { copy->old_used_idx, copy->old_used_wrap_counter };
+	struct packed_place used = { copy->used_idx, copy->used_wrap_counter == 1 };
+	struct packed_place old = { copy->old_used_idx, copy->old_used_wrap_counter == 1 };
 	bool done;
 
 	if (!place_is_one(r, copy->used_idx, copy->used_wrap_counter) ||

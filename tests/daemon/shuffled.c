@@ -119,7 +119,7 @@ static void take_in(struct served *s)
 /* About a third of what is held, each shown alone or with others. */
 static void complete_some(struct served *s)
 {
-	for (unsigned n = (s->count + 2) / 3; n--;) {
+	for (unsigned n = (s->count + 2) / 3; n && s->count; n--) {
 		complete(s, (unsigned)random() % s->count);
 		if (random() % 2)
 			vireo_queue_flush(s->queue);

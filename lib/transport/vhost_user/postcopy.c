@@ -109,11 +109,13 @@ static const struct message_row *row_told(const struct session *session, const s
 bool postcopy_row(const struct session *session, const struct message *message, const struct message_row **ret_row,
 		  const char **why)
 {
-	if (session->postcopy == POSTCOPY_TOLD)
+	if (session->postcopy == POSTCOPY_TOLD) {
 		*ret_row = row_told(session, message, why);
-	else if (session->postcopy != POSTCOPY_LISTENING)
+		return true;
+	}
+	if (session->postcopy != POSTCOPY_LISTENING)
 		return false;
-	else if (acknowledges(session, message))
+	if (acknowledges(session, message))
 		*ret_row = &ack_of_nothing;
 	else if (message->header.request == VU_SET_MEM_TABLE)
 		*ret_row = &tell_table;
