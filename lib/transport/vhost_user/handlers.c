@@ -63,8 +63,8 @@ static int features_set(struct session *session, uint64_t features, uint64_t our
 	int r = refuse(device_features_set(session->device, features & ~ours), "the device does not take these features", why);
 
 	if (!r)
-		r = session_iommu_set(session, features & F_IOMMU, why);
-	return r ? r : inflight_format_changed(session, why);
+		r = inflight_format_changed(session, why); /* first: the device has the format, whatever else is refused */
+	return r ? r : session_iommu_set(session, features & F_IOMMU, why);
 }
 
 int handle_set_features(struct session *session, struct message *message, const char **why)

@@ -484,6 +484,32 @@ static void a_ring_that_the_region_was_not_made_for_stands_still(void **state)
 	scene_free(s);
 }
 
+/* The device has the new format by then, whatever becomes of the rest. Behind the region is what is the front end's own. */
+static void a_refused_message_that_changes_the_format_leaves_no_region_that_is_too_short(void **state)
+{
+	struct scene *s = scene_new(false, false);
+	struct vu_inflight told = { .mmap_bytes = inflight_queue_bytes(false, 64), .num_queues = 1, .queue_size = 64 };
+	const uint64_t features = F_PROTOCOL | F_VERSION_1 | F_PACKED | F_IOMMU;
+	uint8_t *file;
+
+	s->region_fd = memfd_create("region", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(s->region_fd, 4096), 0);
+	file = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, s->region_fd, 0);
+	assert_ptr_not_equal(file, MAP_FAILED);
+	memset(file + told.mmap_bytes, 0x5a, 4096 - told.mmap_bytes);
+	assert_int_equal(ack_fds(s->lab, VU_SET_INFLIGHT_FD, &told, VU_INFLIGHT_PADDED_BYTES, &s->region_fd, 1), 0);
+	/* There is no channel for an IOMMU: who has been told so could go on, and start rings. */
+	say_fds(s->lab, VU_SET_FEATURES, VU_FLAG_NEED_REPLY, &features, sizeof(features), NULL, 0);
+	s->packed = true;
+	if (!hung_up(s->lab))
+		start(s);
+	assert_non_null(strstr(s->lab->log, "no room for rings of this format"));
+	for (unsigned i = (unsigned)told.mmap_bytes; i < 4096; i++)
+		assert_int_equal(file[i], 0x5a);
+	munmap(file, 4096);
+	scene_free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -501,6 +527,7 @@ int main(void)
 		cmocka_unit_test(a_region_that_is_too_short_for_the_other_format_ends_the_session),
 		cmocka_unit_test(a_queue_of_the_next_session_runs_without_it),
 		cmocka_unit_test(a_ring_that_the_region_was_not_made_for_stands_still),
+		cmocka_unit_test(a_refused_message_that_changes_the_format_leaves_no_region_that_is_too_short),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
