@@ -242,6 +242,14 @@ const struct map_faults *device_faults(const struct vireo_device *device)
 	return &device->faults;
 }
 
+struct map_faults device_faults_prompt(const struct vireo_device *device)
+{
+	struct map_faults faults = device->faults;
+
+	faults.late = NULL;
+	return faults;
+}
+
 uint32_t device_id(const struct vireo_device *device)
 {
 	return device->id;

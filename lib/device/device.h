@@ -106,6 +106,7 @@ struct map *device_map(const struct vireo_device *device); /* borrowed, or NULL 
  */
 void device_map_change(struct vireo_device *device, struct map *map, bool unmaps, void (*done)(void *opaque), void *opaque);
 const struct map_faults *device_faults(const struct vireo_device *device);
+struct map_faults device_faults_prompt(const struct vireo_device *device); /* of a peer's memory that is no guest's: it is never late */
 /*
  * The pages of memory that is mapped from now on come late (mem/late.h): queues start in helpers, and who serves them has been told
  * (ops->postcopy) and may refuse. There is no map. NULL: not any more; all queues are quiet, and no map has been made in between

@@ -94,6 +94,7 @@ static void take_back(struct session *session)
 
 int handle_set_inflight_fd(struct session *session, struct message *message, const char **why)
 {
+	const struct map_faults faults = device_faults_prompt(session->device);
 	struct map_backing *backing;
 	struct vu_inflight told;
 	uint8_t *at;
@@ -102,8 +103,7 @@ int handle_set_inflight_fd(struct session *session, struct message *message, con
 	if (!r && told.mmap_bytes < bytes_needed(session, &told))
 		r = refuse(-EINVAL, "in-flight memory is shorter than its queues need", why);
 	if (!r)
-		r = backing_new(message->fds[0], told.mmap_offset, told.mmap_bytes, BACKING_FILE, device_faults(session->device),
-				&backing, &at, why);
+		r = backing_new(message->fds[0], told.mmap_offset, told.mmap_bytes, BACKING_FILE, &faults, &backing, &at, why);
 	if (r)
 		return r;
 	if ((uintptr_t)at % sizeof(uint64_t)) {

@@ -15,13 +15,13 @@
 
 int prepare_set_log_base(struct session *session, struct message *message, const char **why)
 {
+	const struct map_faults faults = device_faults_prompt(session->device);
 	struct vu_log log;
 
 	if (vu_parse_log(message->payload, message->header.size_bytes, &log, why))
 		return -EPROTO;
 	session->calm = !device_log_replaces(session->device);
-	return dirty_log_new(message->fds[0], log.mmap_offset, log.mmap_size_bytes, device_faults(session->device), &session->log,
-			     why);
+	return dirty_log_new(message->fds[0], log.mmap_offset, log.mmap_size_bytes, &faults, &session->log, why);
 }
 
 /*

@@ -596,6 +596,51 @@ static void front_end_hangs_up_in_the_middle(void **state)
 	}
 }
 
+/* Whether what we have mapped of a file waits for pages: "um" (proc(5), VmFlags). */
+static bool mapped_late(const char *name)
+{
+	FILE *maps = fopen("/proc/self/smaps", "re");
+	char line[512];
+	bool here = false, late = false, seen = false;
+
+	assert_non_null(maps);
+	while (fgets(line, sizeof(line), maps)) {
+		if (strchr("0123456789abcdef", line[0]))
+			here = strstr(line, name);
+		seen |= here;
+		late |= here && !strncmp(line, "VmFlags:", 8) && strstr(line, " um");
+	}
+	fclose(maps);
+	assert_true(seen);
+	return late;
+}
+
+/*
+ * The front end's own memory for other things is no guest memory, and it is not told of an address there: the control thread, which
+ * writes to it, would wait for ever.
+ */
+static void what_is_no_guest_memory_does_not_come_late(void **state)
+{
+	struct lab *lab = late_lab();
+	struct vu_inflight told = { .mmap_bytes = 65536, .num_queues = 1, .queue_size = SIZE };
+	const uint64_t log[] = { 4096, 0 };
+	int inflight_fd = memfd_create("flights", MFD_CLOEXEC), log_fd = memfd_create("dirtylog", MFD_CLOEXEC);
+
+	assert_int_equal(ftruncate(inflight_fd, 65536), 0);
+	assert_int_equal(ftruncate(log_fd, 4096), 0);
+	listening(lab);
+	assert_int_equal(ack_fds(lab, VU_SET_INFLIGHT_FD, &told, VU_INFLIGHT_PADDED_BYTES, &inflight_fd, 1), 0);
+	say_fds(lab, VU_SET_LOG_BASE, 0, log, sizeof(log), &log_fd, 1);
+	assert_int_equal(hear_u64(lab, VU_SET_LOG_BASE), 0);
+	assert_false(mapped_late("flights"));
+	assert_false(mapped_late("dirtylog"));
+	tell_table(lab);
+	assert_true(mapped_late("session")); /* so it would be seen */
+	close(inflight_fd);
+	close(log_fd);
+	late_free(lab);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -624,6 +669,7 @@ int main(void)
 		cmocka_unit_test(acknowledgement_without_postcopy),
 		cmocka_unit_test(messages_with_more_than_they_carry),
 		cmocka_unit_test(front_end_hangs_up_in_the_middle),
+		cmocka_unit_test(what_is_no_guest_memory_does_not_come_late),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
