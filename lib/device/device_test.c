@@ -9,7 +9,9 @@
 #include "device/device.h"
 #include "device/device_internal.h"
 #include "device/device_test_lab.h"
+#include "mem/dirty.h"
 #include "mem/map.h"
+#include "mem/view.h"
 #include "vireo/fault.h"
 #include "vireo/memory.h"
 #include "wire/virtio_ring.h"
@@ -495,6 +497,66 @@ static void memory_of_a_session_that_is_over_ends_no_other(void **state)
 	vireo_memory_table_free(now);
 	lab_free(lab);
 	vireo_fault_table_free(faults);
+}
+
+/* Two pages that lie far from each other in guest memory, and next to each other here, as the kernel may lay them. */
+static struct map *two_pages_side_by_side(struct lab *lab, uint64_t first_gpa, uint64_t second_gpa)
+{
+	const struct map_spec specs[] = { { first_gpa, 0x1000, UADDR, 0 }, { second_gpa, 0x1000, UADDR + 0x1000, 0x1000 } };
+	const int fds[] = { lab->memfd, lab->memfd };
+	const char *why = "";
+	struct map *map;
+
+	assert_int_equal(map_new(NULL, specs, fds, 2, device_faults(lab->device), &map, &why), 0);
+	for (unsigned i = 0; i < 2; i++)
+		map->regions[i].host = lab->memory + (map->regions[i].gpa == first_gpa ? 0 : 0x1000);
+	return map;
+}
+
+/*
+ * Behind an IOMMU a page of the driver's may end in the middle of where it lies. Pages that follow in its addresses need not do so in
+ * guest memory, and behind the last one that the log has there is no room for marks.
+ */
+static void ring_in_pieces_of_guest_memory_is_not_logged_as_one(void **state)
+{
+	const uint64_t iova = 0x10800, file_bytes = 4096;
+	const struct map_window windows[] = { { iova, UADDR, 0x1000, MAP_READ | MAP_WRITE },
+					      { iova + 0x1000, UADDR + 0x1000, 0x1000, MAP_READ | MAP_WRITE } };
+	struct lab *lab = lab_new(0);
+	struct map *memory = two_pages_side_by_side(lab, 0x7000, 0x1000), *view;
+	int log_fd = memfd_create("log", MFD_CLOEXEC), kick;
+	struct dirty_log *log;
+	const char *why = "";
+	uint8_t *bits;
+
+	assert_int_equal(ftruncate(log_fd, (off_t)file_bytes), 0);
+	bits = mmap(NULL, file_bytes, PROT_READ, MAP_SHARED, log_fd, 0);
+	assert_ptr_not_equal(bits, MAP_FAILED);
+	assert_int_equal(dirty_log_new(log_fd, 0, 1, device_faults(lab->device), &log, &why), 0); /* of eight pages */
+	assert_int_equal(map_view(memory, windows, 2, &view, NULL), 0);
+	device_patient_set(lab->device, true);
+	device_map_set(lab->device, view);
+	device_log_memory_set(lab->device, memory);
+	assert_int_equal(device_log_set(lab->device, log, &why), 0);
+	assert_int_equal(device_log_switch(lab->device, true, &why), 0);
+	assert_int_equal(device_queue_log_set(lab->device, 0, true, 0, &why), 0);
+	assert_int_equal(device_queue_size_set(lab->device, 0, SIZE), 0);
+	assert_int_equal(device_queue_address_set(lab->device, 0, iova, iova + 0x800, iova + 0xff0), 0);
+	lab->kick[0] = event_pair(&kick);
+	assert_int_equal(device_queue_kick_set(lab->device, 0, kick), 0);
+	device_queue_enable(lab->device, 0, true);
+	device_resume(lab->device);
+	for (unsigned i = 1; i < file_bytes; i++)
+		assert_int_equal(bits[i], 0);
+	assert_null(lab->type.running[0]);
+	assert_non_null(strstr(lab->log, "outside of what is logged"));
+	quiesce(lab);
+	device_log_memory_set(lab->device, NULL);
+	map_unref(memory);
+	dirty_log_unref(log);
+	munmap(bits, file_bytes);
+	close(log_fd);
+	lab_free(lab);
 }
 
 /* ---- what signals cost ---- */
@@ -1120,6 +1182,7 @@ int main(void)
 		cmocka_unit_test(each_queue_keeps_its_own_pointer),
 		cmocka_unit_test(memory_table_is_read_and_outlives_what_the_peer_takes_away),
 		cmocka_unit_test(memory_of_a_session_that_is_over_ends_no_other),
+		cmocka_unit_test(ring_in_pieces_of_guest_memory_is_not_logged_as_one),
 		cmocka_unit_test(queue_starts_when_complete_without_a_kick),
 		cmocka_unit_test(start_publishes_that_kicks_are_wanted_and_signals_once),
 		cmocka_unit_test(driver_ok_gates_queues_only_where_status_is_required),

@@ -59,17 +59,38 @@ static int area_told(uint64_t gpa, uint64_t bytes, struct ring_log_area *area)
 	return r;
 }
 
+/*
+ * Where `bytes` of the peer's address `at` lie in guest memory. False: nowhere, or in several places: windows behind an IOMMU may
+ * end anywhere, and regions that lie far from each other may be neighbours in our address space.
+ */
+static bool piece_find(const struct vireo_device *device, uint64_t at, uint64_t bytes, uint64_t *ret_gpa)
+{
+	struct map_cache cache = { 0 }, back = { 0 };
+	uint64_t gpa, seen = bytes, here;
+
+	for (uint64_t done = 0; done < bytes; done += min_u64(seen, here)) {
+		void *host = device->patient ? map_at(device->map, &cache, at + done, true, &seen)
+					     : map_uaddr(device->map, at + done, bytes - done);
+
+		if (!host || !map_host(device_memory(device), &back, host, &gpa, &here))
+			return false;
+		if (!done)
+			*ret_gpa = gpa;
+		else if (gpa != *ret_gpa + done)
+			return false;
+	}
+	return true;
+}
+
 /* Where the area lies, page by page of the peer's addresses, in guest memory. */
 static int area_find(const struct vireo_device *device, uint64_t start, uint64_t bytes, struct ring_log_area *area)
 {
 	int r = ring_log_area_new(area, start, bytes);
 
 	for (unsigned i = 0; !r && i < area->pages; i++) {
-		uint64_t at = i ? start - area->into + (uint64_t)i * DIRTY_PAGE_BYTES : start, usable, gpa;
-		struct map_cache cache = { 0 }, back = { 0 };
-		void *host = device->patient ? map_at(device->map, &cache, at, true, &usable) : map_uaddr(device->map, at, 1);
+		uint64_t at = i ? start - area->into + (uint64_t)i * DIRTY_PAGE_BYTES : start, gpa = 0;
 
-		if (!host || !map_host(device_memory(device), &back, host, &gpa, &usable))
+		if (!piece_find(device, at, min_u64(start + bytes - at, DIRTY_PAGE_BYTES - at % DIRTY_PAGE_BYTES), &gpa))
 			r = -EFAULT;
 		else
 			area->gpas[i] = gpa - at % DIRTY_PAGE_BYTES;
