@@ -176,7 +176,7 @@ static void listening(struct lab *lab)
 /* The back end's address of the region. */
 static uint64_t tell_table(struct lab *lab)
 {
-	struct table answer;
+	struct table answer = {0};
 
 	say_fds(lab, VU_SET_MEM_TABLE, 0, &one_region, 40, &lab->memfd, 1);
 	assert_int_equal(hear(lab, VU_SET_MEM_TABLE, &answer, sizeof(answer)), 40);
@@ -261,7 +261,7 @@ static void ring_runs_from_late_memory(void **state)
 static void regions_are_acknowledged_together(void **state)
 {
 	struct lab *lab = late_lab();
-	uint64_t answer[5];
+	uint64_t answer[5] = {0};
 
 	listening(lab);
 	for (unsigned i = 0; i < 2; i++) {
