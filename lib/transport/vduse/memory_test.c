@@ -241,6 +241,24 @@ static void range_to_the_end_of_all_addresses_is_survived(void **state)
 
 /* ---- UPDATE_IOTLB ---- */
 
+/* A turn of the loop ends in the middle of them, wherever that is. */
+static void updates_without_a_pause_are_all_answered(void **state)
+{
+	struct fake *f = fake_new();
+	struct lab *lab = lab_new(f, 1);
+	struct fake_response response;
+
+	assert_int_equal(lab_open(lab), 0);
+	lab_pump(lab);
+	for (unsigned i = 0; i < 100; i++)
+		fake_send_update(f);
+	lab_pump(lab);
+	for (unsigned i = 0; i < 100; i++)
+		assert_true(fake_answered(f, &response));
+	lab_free(lab);
+	fake_free(f);
+}
+
 static void update_waits_for_the_burst_and_unmaps_nothing_before(void **state)
 {
 	struct fake *f = fake_new();
@@ -714,6 +732,7 @@ int main(void)
 		cmocka_unit_test(neighbours_of_one_file_are_one_region),
 		cmocka_unit_test(read_only_range_is_read_and_never_written),
 		cmocka_unit_test(range_to_the_end_of_all_addresses_is_survived),
+		cmocka_unit_test(updates_without_a_pause_are_all_answered),
 		cmocka_unit_test(update_waits_for_the_burst_and_unmaps_nothing_before),
 		cmocka_unit_test(update_that_takes_the_rings_away_makes_them_wait),
 		cmocka_unit_test(update_that_cannot_be_mapped_stops_the_device),

@@ -289,7 +289,8 @@ void vduse_run(struct vduse *v)
 		return;
 	v->busy = true;
 	v->mapped = false;
-	while (steps++ < STEPS_PER_TURN && step(v))
+	/* Not between a job's begin and its work: nobody would tell again that queues are quiet. */
+	while ((steps++ < STEPS_PER_TURN || (v->phase == VDUSE_QUIESCE && v->quiet)) && step(v))
 		;
 	watch(v);
 	v->busy = false;
