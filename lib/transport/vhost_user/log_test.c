@@ -289,6 +289,26 @@ static void memory_does_not_grow_beyond_the_log(void **state)
 	lab_free(lab);
 }
 
+/* What it takes away makes queues go by it before its turn has come. */
+static void table_that_takes_memory_away_does_not_reach_beyond_the_log(void **state)
+{
+	static const uint64_t more[5] = { 0, GPA + 4 * MEMORY_BYTES, MEMORY_BYTES, UADDR << 1, 0 };
+	static const uint64_t table[9] = { 2, GPA, MEMORY_BYTES, UADDR, 0, LOG_BYTES * UINT64_C(8) * 4096, MEMORY_BYTES, UADDR << 2, 0 };
+	struct lab *lab = lab_new();
+	struct log log = log_new();
+
+	ready(lab);
+	log_set(lab, &log);
+	say_u64(lab, VU_SET_FEATURES, FEATURES | VU_FEATURE_LOG_ALL);
+	assert_int_equal(ack_fds(lab, VU_ADD_MEM_REG, more, sizeof(more), &lab->memfd, 1), 0);
+	assert_int_equal(ack_fds(lab, VU_SET_MEM_TABLE, table, sizeof(table), (int[]){ lab->memfd, lab->memfd }, 2), 1);
+	frame_to(lab, more[1] + BUFFER); /* it has changed nothing */
+	assert_true(take(&log, more[1] + BUFFER));
+	assert_int_equal(left(&log), 0);
+	log_free(&log);
+	lab_free(lab);
+}
+
 static void memory_that_comes_and_goes_while_it_is_logged_is_logged_where_the_guest_sees_it(void **state)
 {
 	static const uint64_t more[5] = { 0, GPA + 4 * MEMORY_BYTES, MEMORY_BYTES, UADDR << 1, 0 };
@@ -365,6 +385,7 @@ int main(void)
 		cmocka_unit_test(ring_is_not_logged_behind_the_end_of_the_log),
 		cmocka_unit_test(log_that_ends_before_a_ring_does_is_refused),
 		cmocka_unit_test(memory_does_not_grow_beyond_the_log),
+		cmocka_unit_test(table_that_takes_memory_away_does_not_reach_beyond_the_log),
 		cmocka_unit_test(memory_that_comes_and_goes_while_it_is_logged_is_logged_where_the_guest_sees_it),
 		cmocka_unit_test(nothing_is_logged_of_a_suspended_device),
 		cmocka_unit_test(log_without_its_protocol_feature_ends_the_session),

@@ -69,16 +69,21 @@ int prepare_rem_mem_reg(struct session *session, struct message *message, const 
 	return refuse(map_without(session->memory, &spec, &session->map), "there is no such region", why);
 }
 
+/* Before any queue goes by it, which those that can go on do while others are made quiet. */
+int memory_check(struct session *session, const char **why)
+{
+	if (device_log_covers(session->device, session->map))
+		return 0;
+	map_unref(session->map);
+	session->map = NULL;
+	return refuse(-EINVAL, "the dirty log ends before guest memory does: a longer one has to come first", why);
+}
+
 /* All three, when what has been made may take the place of what was. */
 int handle_memory(struct session *session, struct message *message, const char **why)
 {
 	struct map *map = session->map;
 
-	if (!device_log_covers(session->device, map)) {
-		map_unref(map);
-		session->map = NULL;
-		return refuse(-EINVAL, "the dirty log ends before guest memory does: a longer one has to come first", why);
-	}
 	session->map = NULL;
 	return session_memory_set(session, map, why);
 }

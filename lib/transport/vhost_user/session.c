@@ -220,6 +220,8 @@ static bool session_prepare(struct session *session)
 	session->prepared_why = "refused";
 	if (row->prepare)
 		session->prepared = row->prepare(session, &session->message, &session->prepared_why);
+	if (!session->prepared && row->quiet == QUIET_MEMORY)
+		session->prepared = memory_check(session, &session->prepared_why);
 	if (session->prepared || row->quiet == QUIET_NONE)
 		return true;
 	if (row->quiet == QUIET_IOTLB)

@@ -216,6 +216,7 @@ static inline bool session_accepted(const struct session *session, unsigned prot
 message_handler handle_get_features, prepare_set_features, handle_set_features, handle_set_owner, handle_reset_owner;
 message_handler handle_get_protocol_features, handle_set_protocol_features, handle_get_queue_num;
 message_handler prepare_mem_table, prepare_add_mem_reg, prepare_rem_mem_reg, handle_memory;
+int memory_check(struct session *session, const char **why); /* of `map`, as soon as it is made; what is refused is let go of */
 message_handler handle_get_max_mem_slots;
 message_handler handle_send_rarp, handle_net_set_mtu, handle_set_backend_req_fd;
 message_handler handle_get_config, handle_set_config, handle_reset_device, handle_set_status,
