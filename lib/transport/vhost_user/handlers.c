@@ -76,9 +76,9 @@ int handle_set_features(struct session *session, struct message *message, const 
 		r = features_set(session, features, ours, why);
 	if (!r)
 		r = log_features(session, features, why);
+	session->features_told = r ? FEATURES_UNKNOWN : features;
 	if (r)
 		return r;
-	session->features_told = features;
 	if (!(features & F_PROTOCOL_FEATURES))
 		enable_all(session, true);
 	if (session->calm)

@@ -359,6 +359,19 @@ static void nothing_is_logged_of_a_suspended_device(void **state)
 	lab_free(lab);
 }
 
+/* The device has taken those that were refused for want of a channel. */
+static void features_after_refused_ones_are_looked_at_in_full(void **state)
+{
+	const uint64_t platform = VIREO_FEATURE(33), packed = VIREO_FEATURE(VIREO_F_RING_PACKED_BIT);
+	struct lab *lab = lab_new();
+
+	ready(lab);
+	assert_int_equal(ack_u64(lab, VU_SET_FEATURES, FEATURES | packed | platform), 1);
+	assert_int_equal(ack_u64(lab, VU_SET_FEATURES, FEATURES | VU_FEATURE_LOG_ALL), 0);
+	assert_int_equal(vireo_device_features(lab->device) & packed, 0);
+	lab_free(lab);
+}
+
 static void log_without_its_protocol_feature_ends_the_session(void **state)
 {
 	struct lab *lab = lab_new();
@@ -386,6 +399,7 @@ int main(void)
 		cmocka_unit_test(log_that_ends_before_a_ring_does_is_refused),
 		cmocka_unit_test(memory_does_not_grow_beyond_the_log),
 		cmocka_unit_test(table_that_takes_memory_away_does_not_reach_beyond_the_log),
+		cmocka_unit_test(features_after_refused_ones_are_looked_at_in_full),
 		cmocka_unit_test(memory_that_comes_and_goes_while_it_is_logged_is_logged_where_the_guest_sees_it),
 		cmocka_unit_test(nothing_is_logged_of_a_suspended_device),
 		cmocka_unit_test(log_without_its_protocol_feature_ends_the_session),

@@ -130,6 +130,9 @@ enum postcopy_state {
 	POSTCOPY_TOLD, /* what has been mapped is not looked at before the front end has acknowledged it */
 };
 
+/* After a refusal the device may have some of what was refused: nobody tells these, so the next ones are carried out in full. */
+#define FEATURES_UNKNOWN (~VU_FEATURE_LOG_ALL)
+
 struct session {
 	struct vireo_device *device;
 	struct loop *loop;
@@ -162,7 +165,7 @@ struct session {
 	int iotlb_result; /* what `prepare` has done otherwise */
 	bool changed; /* the device has `map` already */
 
-	uint64_t features_told; /* by the last SET_FEATURES, all bits of it */
+	uint64_t features_told; /* by the last SET_FEATURES, all bits of it; or FEATURES_UNKNOWN */
 	struct loop_timer *again_timer; /* or NULL; see session_again() */
 	unsigned agains;
 	bool again;
