@@ -19,7 +19,8 @@
  *	broken.c	what workers find out, told to the control thread: the guest lied, memory is missing
  *	config_space.c
  *	queue_setup.c	what the peer says about queues
- *	queue_run.c	start, quiesce, control queues
+ *	queue_run.c	start, control queues
+ *	quiesce.c	taking queues back, and having them renew
  *	iommu.c		behind a guest's IOMMU: windows, and the questions that they answer (iommu.h)
  *	log.c		what the front end is told that has been written to guest memory
  *	map.c		the memory table, and which of them a running queue goes by
@@ -197,12 +198,17 @@ bool device_beginning(const struct vireo_device *device); /* any queue */
 int ring_begin(const struct ring_setup *setup, struct ring **ret_ring, const char **why); /* any thread */
 void queue_run_begun(struct vireo_queue *queue, struct map *map); /* its ring is there, for this map */
 void queue_run_not(struct vireo_queue *queue, const char *why); /* NULL: and nobody asks why */
+bool queue_areas_kept(const struct vireo_queue *queue, const struct map *map); /* running: its ring lies in `map` where it did */
+void queue_base_note(struct vireo_queue *queue, const struct ring *ring); /* it is where the ring stands */
+void queue_ring_free(struct vireo_queue *queue); /* and all that goes with a ring but for its stitches */
+void queue_unstitch(struct vireo_queue *queue);
+
+/* quiesce.c */
 void queue_take_back(struct vireo_queue *queue); /* running: asks for it; what has lied is halted then */
 void quiesce_begin(struct vireo_device *device, void (*done)(void *opaque), void *opaque);
 void quiesce_drop(struct vireo_device *device); /* the last thing its callers do: `done` may go as far as freeing the device */
 void queue_quiesce(struct vireo_queue *queue);
 void queue_renew(struct vireo_queue *queue); /* running, and its ring is offered a map that takes something away */
-bool queue_areas_kept(const struct vireo_queue *queue, const struct map *map); /* running: its ring lies in `map` where it did */
 
 /* queue_setup.c */
 void queue_init(struct vireo_queue *queue, struct vireo_device *device, unsigned index, bool control);
