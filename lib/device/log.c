@@ -121,7 +121,7 @@ static int queue_log_new(const struct vireo_queue *queue, struct ring_log **ret_
 	if (!r && log->dirty && queue->log_areas)
 		r = queue_log_areas(queue, log);
 	if (r)
-		ring_log_unref(log);
+		ring_log_free(log);
 	else
 		*ret_log = log;
 	return r;
@@ -138,10 +138,10 @@ static int queue_log_offer(struct vireo_queue *queue)
 	untaken = ring_log_offer(queue->ring, log);
 	assert(!untaken || untaken == queue->log_next);
 	if (!untaken && queue->log_next) {
-		ring_log_unref(queue->log);
+		ring_log_free(queue->log);
 		queue->log = queue->log_next;
 	}
-	ring_log_unref(untaken);
+	ring_log_free(untaken);
 	queue->log_next = log;
 	return 0;
 }
@@ -158,8 +158,8 @@ const char *queue_log_begin(struct vireo_queue *queue)
 
 void queue_log_end(struct vireo_queue *queue)
 {
-	ring_log_unref(queue->log);
-	ring_log_unref(queue->log_next);
+	ring_log_free(queue->log);
+	ring_log_free(queue->log_next);
 	queue->log = queue->log_next = NULL;
 }
 

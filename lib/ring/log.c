@@ -38,7 +38,6 @@ struct ring_log *ring_log_new(struct dirty_log *dirty, struct map *memory)
 
 	if (!log)
 		return NULL;
-	log->refs = 1;
 	if (dirty) {
 		log->dirty = dirty_log_ref(dirty);
 		log->memory = map_ref(memory);
@@ -46,15 +45,9 @@ struct ring_log *ring_log_new(struct dirty_log *dirty, struct map *memory)
 	return log;
 }
 
-struct ring_log *ring_log_ref(struct ring_log *log)
+void ring_log_free(struct ring_log *log)
 {
-	__atomic_fetch_add(&log->refs, 1, __ATOMIC_RELAXED);
-	return log;
-}
-
-void ring_log_unref(struct ring_log *log)
-{
-	if (!log || __atomic_fetch_sub(&log->refs, 1, __ATOMIC_ACQ_REL) > 1)
+	if (!log)
 		return;
 	dirty_log_unref(log->dirty);
 	map_unref(log->memory);

@@ -15,16 +15,14 @@ struct ring_log_area {
 };
 
 struct ring_log {
-	unsigned refs; /* atomic */
 	struct dirty_log *dirty; /* NULL: logging ends */
 	struct map *memory; /* by guest physical addresses; has all that the ring's maps show */
 	struct ring_log_area desc, device; /* empty: not logged. `desc`: of packed rings, whose devices write there */
 };
 
-/* Takes references of its own; no areas yet. NULL: no memory. `dirty` NULL: `memory` is not looked at. */
+/* Refers to `dirty` and `memory`; no areas yet. Freed when no ring uses it. NULL: no memory. `dirty` NULL: `memory` is not looked at. */
 struct ring_log *ring_log_new(struct dirty_log *dirty, struct map *memory);
-struct ring_log *ring_log_ref(struct ring_log *log);
-void ring_log_unref(struct ring_log *log); /* takes NULL */
+void ring_log_free(struct ring_log *log); /* and the areas; takes NULL */
 
 /* Room for `bytes` from `start` on, of pages that are still to be told. -ENOMEM. */
 int ring_log_area_new(struct ring_log_area *area, uint64_t start, uint64_t bytes);

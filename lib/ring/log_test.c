@@ -91,7 +91,7 @@ static struct copy *copy_new(struct test_options opt)
 
 static void copy_free(struct copy *copy)
 {
-	ring_log_unref(copy->log); /* they hold the driver's map */
+	ring_log_free(copy->log); /* they hold the driver's map */
 	driver_free(copy->d);
 	dirty_log_unref(copy->dirty);
 	munmap(copy->bits, LOG_BYTES);
@@ -333,8 +333,8 @@ static void log_that_ends_is_told_no_more(void **state)
 		serve(copy);
 		log_take(copy);
 		same(copy);
-		ring_log_unref(end);
-		ring_log_unref(again);
+		ring_log_free(end);
+		ring_log_free(again);
 		copy_free(copy);
 	}
 }
@@ -348,7 +348,7 @@ static void log_that_nobody_takes_comes_back_with_the_next(void **state)
 	assert_ptr_equal(ring_log_offer(copy->d->ring, next), copy->log);
 	ring_log_settle(copy->d->ring);
 	assert_null(ring_log_offer(copy->d->ring, copy->log));
-	ring_log_unref(next);
+	ring_log_free(next);
 	copy_free(copy);
 }
 
@@ -369,7 +369,7 @@ static void without_areas_only_data_is_logged(void **state)
 		ring_kick_enable(copy->d->ring, false);
 		assert_int_equal(copy->bits[(GUEST_BASE / 4096 + 1) / 8], 1 << (GUEST_BASE / 4096 + 1) % 8);
 		assert_int_equal(log_take(copy), 1);
-		ring_log_unref(log);
+		ring_log_free(log);
 		copy_free(copy);
 	}
 }
