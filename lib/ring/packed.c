@@ -426,7 +426,6 @@ void packed_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned 
 	assert(s->in_flight >= s->staged_span);
 }
 
-/* One look: at the next head. Whether more follow shows when it is popped. */
 /* Is the descriptor available that comes so many after the next? */
 static bool packed_available_at(const struct ring *ring, uint32_t after)
 {
