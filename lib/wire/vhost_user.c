@@ -12,8 +12,6 @@
 #define VRING_FD_INDEX_MASK 0xffu
 #define VRING_FD_NO_FD_MASK 0x100u
 
-#define MEM_TABLE_HEADER_BYTES 8u
-
 /* As on the wire. */
 struct wire_region {
 	uint64_t gpa;
@@ -32,7 +30,7 @@ _Static_assert(sizeof(struct vu_vring_state) == 8, "vring state description");
 _Static_assert(sizeof(struct vu_vring_addr) == 40, "vring address description");
 _Static_assert(sizeof(struct vu_log) == 16, "log description");
 _Static_assert(sizeof(struct wire_region) == 32, "memory region description");
-_Static_assert(sizeof(struct wire_mem_region) == 40, "single memory region description");
+_Static_assert(sizeof(struct wire_mem_region) == VU_MEM_REGION_BYTES, "single memory region description");
 _Static_assert(sizeof(struct vu_inflight) == VU_INFLIGHT_PADDED_BYTES, "inflight description");
 _Static_assert(sizeof(struct vu_config) == VU_CONFIG_HEADER_BYTES, "virtio device config space");
 
@@ -126,11 +124,11 @@ int vu_parse_mem_table(const void *payload, uint32_t bytes, struct vu_region *re
 	const uint8_t *p = payload;
 	uint32_t count, room;
 
-	if (bytes < MEM_TABLE_HEADER_BYTES)
+	if (bytes < VU_MEM_TABLE_HEADER_BYTES)
 		return refuse(why, "memory table is too short");
-	if ((bytes - MEM_TABLE_HEADER_BYTES) % sizeof(struct wire_region))
+	if ((bytes - VU_MEM_TABLE_HEADER_BYTES) % sizeof(struct wire_region))
 		return refuse(why, "memory table ends inside a region");
-	room = (bytes - MEM_TABLE_HEADER_BYTES) / sizeof(struct wire_region);
+	room = (bytes - VU_MEM_TABLE_HEADER_BYTES) / sizeof(struct wire_region);
 	memcpy(&count, p, sizeof(count));
 	if (!count)
 		return refuse(why, "memory table without regions");
@@ -139,7 +137,7 @@ int vu_parse_mem_table(const void *payload, uint32_t bytes, struct vu_region *re
 	if (count > room)
 		return refuse(why, "memory table is shorter than its count says");
 
-	p += MEM_TABLE_HEADER_BYTES;
+	p += VU_MEM_TABLE_HEADER_BYTES;
 	for (uint32_t i = 0; i < count; i++, p += sizeof(struct wire_region)) {
 		struct wire_region wire;
 
@@ -164,8 +162,8 @@ int vu_parse_mem_region(const void *payload, uint32_t bytes, struct vu_region *r
 /* What stands before the regions is as long in both. */
 void vu_region_uaddr_put(void *payload, unsigned i, uint64_t uaddr)
 {
-	_Static_assert(offsetof(struct wire_mem_region, region) == MEM_TABLE_HEADER_BYTES, "single memory region description");
-	memcpy((uint8_t *)payload + MEM_TABLE_HEADER_BYTES + i * sizeof(struct wire_region) + offsetof(struct wire_region, uaddr),
+	_Static_assert(offsetof(struct wire_mem_region, region) == VU_MEM_TABLE_HEADER_BYTES, "single memory region description");
+	memcpy((uint8_t *)payload + VU_MEM_TABLE_HEADER_BYTES + i * sizeof(struct wire_region) + offsetof(struct wire_region, uaddr),
 	       &uaddr, sizeof(uaddr));
 }
 
@@ -235,12 +233,12 @@ const char *vu_request_name(uint32_t request)
 		[VU_SET_CONFIG] = "SET_CONFIG",
 		[VU_CREATE_CRYPTO_SESSION] = "CREATE_CRYPTO_SESSION",
 		[VU_CLOSE_CRYPTO_SESSION] = "CLOSE_CRYPTO_SESSION",
-		[VU_GET_INFLIGHT_FD] = "GET_INFLIGHT_FD",
-		[VU_SET_INFLIGHT_FD] = "SET_INFLIGHT_FD",
-		[VU_GPU_SET_SOCKET] = "GPU_SET_SOCKET",
 		[VU_POSTCOPY_ADVISE] = "POSTCOPY_ADVISE",
 		[VU_POSTCOPY_LISTEN] = "POSTCOPY_LISTEN",
 		[VU_POSTCOPY_END] = "POSTCOPY_END",
+		[VU_GET_INFLIGHT_FD] = "GET_INFLIGHT_FD",
+		[VU_SET_INFLIGHT_FD] = "SET_INFLIGHT_FD",
+		[VU_GPU_SET_SOCKET] = "GPU_SET_SOCKET",
 		[VU_RESET_DEVICE] = "RESET_DEVICE",
 		[VU_GET_MAX_MEM_SLOTS] = "GET_MAX_MEM_SLOTS",
 		[VU_ADD_MEM_REG] = "ADD_MEM_REG",

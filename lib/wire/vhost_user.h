@@ -38,12 +38,12 @@ enum vu_request {
 	VU_SET_CONFIG = 25,
 	VU_CREATE_CRYPTO_SESSION = 26,
 	VU_CLOSE_CRYPTO_SESSION = 27,
-	VU_GET_INFLIGHT_FD = 31,
-	VU_SET_INFLIGHT_FD = 32,
-	VU_GPU_SET_SOCKET = 33,
 	VU_POSTCOPY_ADVISE = 28,
 	VU_POSTCOPY_LISTEN = 29,
 	VU_POSTCOPY_END = 30,
+	VU_GET_INFLIGHT_FD = 31,
+	VU_SET_INFLIGHT_FD = 32,
+	VU_GPU_SET_SOCKET = 33,
 	VU_RESET_DEVICE = 34,
 	VU_GET_MAX_MEM_SLOTS = 36,
 	VU_ADD_MEM_REG = 37,
@@ -148,6 +148,10 @@ struct vu_inflight {
 };
 #define VU_INFLIGHT_BYTES	 20u
 #define VU_INFLIGHT_PADDED_BYTES 24u /* as compilers lay it out, and QEMU sends and expects it */
+
+#define VU_MEM_TABLE_HEADER_BYTES 8u
+#define VU_MEM_TABLE_BYTES_MAX (VU_MEM_TABLE_HEADER_BYTES + 32u * VU_BASELINE_REGIONS_MAX)
+#define VU_MEM_REGION_BYTES 40u /* with the padding in front of it */
 
 #define VU_PAYLOAD_BYTES_MAX 4096u /* larger is a lie in every message */
 #define VU_FDS_MAX 8u

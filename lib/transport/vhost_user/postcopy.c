@@ -74,12 +74,12 @@ static int handle_tell(struct session *session, struct message *message, const c
 }
 
 static const struct message_row tell_table = {
-	handle_tell, prepare_mem_table, .payload_min_bytes = 8, .payload_max_bytes = 8 + 32 * VU_BASELINE_REGIONS_MAX,
+	handle_tell, prepare_mem_table, .payload_min_bytes = VU_MEM_TABLE_HEADER_BYTES, .payload_max_bytes = VU_MEM_TABLE_BYTES_MAX,
 	.fds_max = VU_BASELINE_REGIONS_MAX, .replies = true,
 };
 static const struct message_row tell_region = {
-	handle_tell, prepare_add_mem_reg, .payload_min_bytes = 40, .payload_max_bytes = 40, .fds_min = 1, .fds_max = 1,
-	.gate = VU_PROTO_CONFIGURE_MEM_SLOTS_BIT + 1, .replies = true,
+	handle_tell, prepare_add_mem_reg, .payload_min_bytes = VU_MEM_REGION_BYTES, .payload_max_bytes = VU_MEM_REGION_BYTES,
+	.fds_min = 1, .fds_max = 1, .gate = VU_PROTO_CONFIGURE_MEM_SLOTS_BIT + 1, .replies = true,
 };
 static const struct message_row ack = { handle_memory, prepare_ack, .payload_max_bytes = ACK_BYTES, .quiet = QUIET_MEMORY };
 static const struct message_row ack_of_nothing = { handle_ack_of_nothing, .payload_max_bytes = ACK_BYTES };

@@ -12,7 +12,6 @@
 #define STATE_BYTES 8u
 #define ADDR_BYTES 40u
 #define LOG_BYTES  16u
-#define REGION_BYTES 40u /* with the padding in front of it */
 
 /*
  * Numbers that are not here belong to protocol features which are not offered; reasons[] has those that never will be.
@@ -22,8 +21,8 @@ static const struct message_row rows[] = {
 	[VU_SET_FEATURES] = { handle_set_features, prepare_set_features, PAYLOAD(8), .quiet = QUIET_ALL },
 	[VU_SET_OWNER] = { handle_set_owner },
 	[VU_RESET_OWNER] = { handle_reset_owner },
-	[VU_SET_MEM_TABLE] = { handle_memory, prepare_mem_table, .payload_min_bytes = 8,
-			       .payload_max_bytes = 8 + 32 * VU_BASELINE_REGIONS_MAX,
+	[VU_SET_MEM_TABLE] = { handle_memory, prepare_mem_table, .payload_min_bytes = VU_MEM_TABLE_HEADER_BYTES,
+			       .payload_max_bytes = VU_MEM_TABLE_BYTES_MAX,
 			       FDS(0, VU_BASELINE_REGIONS_MAX), .quiet = QUIET_MEMORY },
 	[VU_SET_LOG_BASE] = { handle_set_log_base, prepare_set_log_base, PAYLOAD(LOG_BYTES), FDS(1, 1), .gate = GATE(LOG_SHMFD),
 			      .quiet = QUIET_ALL, .replies = true },
@@ -58,10 +57,10 @@ static const struct message_row rows[] = {
 			      .replies = true },
 	[VU_GET_MAX_MEM_SLOTS] = { handle_get_max_mem_slots, .gate = GATE(CONFIGURE_MEM_SLOTS),
 				   .replies = true },
-	[VU_ADD_MEM_REG] = { handle_memory, prepare_add_mem_reg, PAYLOAD(REGION_BYTES), FDS(1, 1),
+	[VU_ADD_MEM_REG] = { handle_memory, prepare_add_mem_reg, PAYLOAD(VU_MEM_REGION_BYTES), FDS(1, 1),
 			     .gate = GATE(CONFIGURE_MEM_SLOTS), .quiet = QUIET_MEMORY },
 	/* The fd may come, of no use (vhost-user: "REM_MEM_REG"). */
-	[VU_REM_MEM_REG] = { handle_memory, prepare_rem_mem_reg, PAYLOAD(REGION_BYTES), FDS(0, 1),
+	[VU_REM_MEM_REG] = { handle_memory, prepare_rem_mem_reg, PAYLOAD(VU_MEM_REGION_BYTES), FDS(0, 1),
 			     .gate = GATE(CONFIGURE_MEM_SLOTS), .quiet = QUIET_MEMORY },
 	[VU_SET_STATUS] = { handle_set_status, PAYLOAD(8), .gate = GATE(STATUS), .quiet = QUIET_ALL },
 	[VU_GET_STATUS] = { handle_get_status, .gate = GATE(STATUS), .replies = true },
