@@ -218,4 +218,30 @@ static inline void killed_gives_back(struct killed_device *dev, struct vireo_que
 	vireo_queue_flush(queue);
 }
 
+/* ---- the tests ---- */
+
+static void killed_again_and_again(uint64_t features); /* the transport's: a ring with these, and killed_times() processes */
+
+static inline void killed_with_a_split_ring_no_chain_is_lost_and_none_completed_twice(void **state)
+{
+	killed_again_and_again(VIREO_FEATURE(VIREO_F_RING_INDIRECT_DESC_BIT));
+	killed_again_and_again(VIREO_FEATURE(VIREO_F_RING_EVENT_IDX_BIT));
+}
+
+static inline void killed_with_a_packed_ring_no_chain_is_lost_and_none_completed_twice(void **state)
+{
+	killed_again_and_again(VIREO_FEATURE(VIREO_F_RING_PACKED_BIT) | VIREO_FEATURE(VIREO_F_RING_INDIRECT_DESC_BIT));
+	killed_again_and_again(VIREO_FEATURE(VIREO_F_RING_PACKED_BIT) | VIREO_FEATURE(VIREO_F_RING_EVENT_IDX_BIT));
+}
+
+static inline int killed_tests(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(killed_with_a_split_ring_no_chain_is_lost_and_none_completed_twice),
+		cmocka_unit_test(killed_with_a_packed_ring_no_chain_is_lost_and_none_completed_twice),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
 #endif

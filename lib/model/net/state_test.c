@@ -145,6 +145,13 @@ static void assert_loads(struct guest *g, const uint8_t *data, int bytes)
 		fail_msg("%s", why);
 }
 
+static void successor(struct guest *g, uint64_t features, const void *data, int bytes)
+{
+	start(g, features);
+	suspend(g);
+	assert_loads(g, data, bytes);
+}
+
 static void what_was_said_holds_on_the_next_device(void **state)
 {
 	uint8_t data[STATE_ROOM];
@@ -190,9 +197,7 @@ static void reset_forgets_what_was_loaded(void **state)
 	struct guest from, to;
 	int bytes = saved(&from, data);
 
-	start(&to, FEATURES);
-	suspend(&to);
-	assert_loads(&to, data, bytes);
+	successor(&to, FEATURES, data, bytes);
 	device_reset(to.device);
 	assert_initial(&to);
 	assert_int_equal(device_features_set(to.device, FEATURES), 0);
@@ -207,9 +212,7 @@ static void what_the_driver_says_after_a_load_is_not_undone(void **state)
 	struct guest from, to;
 	int bytes = saved(&from, data);
 
-	start(&to, FEATURES);
-	suspend(&to);
-	assert_loads(&to, data, bytes);
+	successor(&to, FEATURES, data, bytes);
 	wake(&to);
 	command(&to, NET_CTRL_MAC, NET_CTRL_MAC_ADDR_SET, own_mac, 6);
 	suspend(&to);
@@ -229,9 +232,7 @@ static void device_without_a_control_queue_of_its_own_carries_nothing(void **sta
 	start(&from, V1);
 	suspend(&from);
 	bytes = device_state_save(from.device, data, sizeof(data));
-	start(&to, V1);
-	suspend(&to);
-	assert_loads(&to, data, bytes);
+	successor(&to, V1, data, bytes);
 	wake(&to);
 	assert_initial(&to);
 	assert_int_equal(to.net->pairs_active, 4);
@@ -246,9 +247,7 @@ static void what_was_not_agreed_on_is_left_out(void **state)
 	struct guest from, to;
 	int bytes = saved(&from, data);
 
-	start(&to, V1 | F(CTRL_VQ) | F(STATUS) | F(MAC));
-	suspend(&to);
-	assert_loads(&to, data, bytes);
+	successor(&to, V1 | F(CTRL_VQ) | F(STATUS) | F(MAC), data, bytes);
 	assert_initial(&to);
 	assert_int_equal(to.net->pairs_active, 4);
 	assert_true(wants(&to, own_mac, 8));
@@ -321,9 +320,7 @@ static void tables_that_are_full_or_more_travel_as_such(void **state)
 	tables[4] = 65; /* the second table: one more than is kept */
 	suspend(&from);
 	bytes = device_state_save(from.device, data, sizeof(data));
-	start(&to, FEATURES);
-	suspend(&to);
-	assert_loads(&to, data, bytes);
+	successor(&to, FEATURES, data, bytes);
 	assert_true(wants(&to, (const uint8_t[]){ 2, 0, 0, 0, 1, 63 }, -1));
 	assert_false(wants(&to, (const uint8_t[]){ 3, 0, 0, 0, 0, 1 }, -1));
 	wake(&from);

@@ -199,6 +199,22 @@ static void work_out_of_order(struct scene *s)
 	add(s, 2);
 }
 
+static void is_killed_at_work(struct scene *s)
+{
+	start(s);
+	work_out_of_order(s);
+	killed(s, 4);
+}
+
+/* By a front end that does not take along what is in flight. */
+static void asks_a_successor_for_the_base(struct scene *s)
+{
+	connect_front_with(s, P_ALL & ~P(GET_VRING_BASE_INFLIGHT));
+	give_region(s);
+	start(s);
+	say_pair(s->lab, VU_GET_VRING_BASE, 0, 0);
+}
+
 static void a_successor_completes_what_was_in_flight_and_none_twice(void **state)
 {
 	for (unsigned packed = 0; packed < 2; packed++) {
@@ -234,9 +250,7 @@ static void without_it_a_queue_in_which_chains_were_in_flight_does_not_start(voi
 	for (unsigned packed = 0; packed < 2; packed++) {
 		struct scene *s = scene_new(packed, false);
 
-		start(s);
-		work_out_of_order(s);
-		killed(s, 4);
+		is_killed_at_work(s);
 		start(s);
 		assert_null(s->lab->type.running[0]);
 		assert_non_null(strstr(s->lab->log, "chains were in flight, and nothing tells which"));
@@ -252,13 +266,8 @@ static void a_base_is_told_when_what_was_in_flight_has_been_served(void **state)
 		struct scene *s = scene_new(packed, true);
 		uint32_t reply[2] = { 0 };
 
-		start(s);
-		work_out_of_order(s);
-		killed(s, 4);
-		connect_front_with(s, P_ALL & ~P(GET_VRING_BASE_INFLIGHT));
-		give_region(s);
-		start(s);
-		say_pair(s->lab, VU_GET_VRING_BASE, 0, 0);
+		is_killed_at_work(s);
+		asks_a_successor_for_the_base(s);
 		for (unsigned i = 0; i < 3; i++) {
 			pump_wait(s->lab, 1000);
 			assert_int_equal(hear(s->lab, VU_GET_VRING_BASE, reply, sizeof(reply)), -1);
@@ -281,9 +290,7 @@ static void a_base_is_told_at_once_where_the_front_end_takes_what_is_in_flight_a
 		struct scene *s = scene_new(packed, true);
 		uint32_t reply[2] = { 0 };
 
-		start(s);
-		work_out_of_order(s);
-		killed(s, 4);
+		is_killed_at_work(s);
 		give_region(s);
 		start(s);
 		say_pair(s->lab, VU_GET_VRING_BASE, 0, 0);
@@ -301,13 +308,8 @@ static void a_front_end_that_hangs_up_while_its_base_waits_is_let_go(void **stat
 {
 	struct scene *s = scene_new(false, true);
 
-	start(s);
-	work_out_of_order(s);
-	killed(s, 4);
-	connect_front_with(s, P_ALL & ~P(GET_VRING_BASE_INFLIGHT));
-	give_region(s);
-	start(s);
-	say_pair(s->lab, VU_GET_VRING_BASE, 0, 0);
+	is_killed_at_work(s);
+	asks_a_successor_for_the_base(s);
 	vireo_endpoint_close(s->lab->endpoint, on_closed, s->lab);
 	assert_int_equal(s->lab->closed, 1);
 	s->lab->endpoint = NULL;
@@ -329,9 +331,7 @@ static void a_reset_device_owes_nothing(void **state)
 	for (unsigned packed = 0; packed < 2; packed++) {
 		struct scene *s = scene_new(packed, true);
 
-		start(s);
-		work_out_of_order(s);
-		killed(s, 4);
+		is_killed_at_work(s);
 		give_region(s);
 		say_u64(s->lab, VU_SET_STATUS, 0);
 		memset(s->lab->memory, 0, 0x4000);
@@ -352,9 +352,7 @@ static void what_lies_in_the_region_halts_its_queue_alone(void **state)
 	for (unsigned packed = 0; packed < 2; packed++) {
 		struct scene *s = scene_new(packed, true);
 
-		start(s);
-		work_out_of_order(s);
-		killed(s, 4);
+		is_killed_at_work(s);
 		((struct inflight_split *)(void *)s->region)->version = 7;
 		give_region(s);
 		start(s);

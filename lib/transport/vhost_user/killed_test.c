@@ -226,24 +226,7 @@ static void killed_again_and_again(uint64_t features)
 	front_free(f);
 }
 
-static void killed_with_a_split_ring_no_chain_is_lost_and_none_completed_twice(void **state)
-{
-	killed_again_and_again(F(RING_INDIRECT_DESC));
-	killed_again_and_again(F(RING_EVENT_IDX));
-}
-
-static void killed_with_a_packed_ring_no_chain_is_lost_and_none_completed_twice(void **state)
-{
-	killed_again_and_again(F(RING_PACKED) | F(RING_INDIRECT_DESC));
-	killed_again_and_again(F(RING_PACKED) | F(RING_EVENT_IDX));
-}
-
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(killed_with_a_split_ring_no_chain_is_lost_and_none_completed_twice),
-		cmocka_unit_test(killed_with_a_packed_ring_no_chain_is_lost_and_none_completed_twice),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return killed_tests();
 }
