@@ -147,6 +147,28 @@ static uint64_t wakeups_of(const struct bench *bench)
 	return stats.wakeups;
 }
 
+struct seen {
+	struct grace_item item;
+	bool yes;
+};
+
+static void on_seen(struct grace_item *item)
+{
+	container_of(item, struct seen, item)->yes = true;
+}
+
+/* Until every round uses a topology in which the port and all before it are, where workers never come to rest. */
+static void wait_seen(struct bench *bench, struct sw_port *port)
+{
+	struct seen seen = {.item.fn = on_seen};
+	uint64_t end_ms = now_ms() + WAIT_S_MAX * 1000;
+
+	assert_int_equal(sw_port_grace(port, &seen.item), 0);
+	while (!seen.yes && now_ms() < end_ms)
+		loop_dispatch(bench->loop, 10);
+	assert_true(seen.yes);
+}
+
 /* ---- ports come and go ---- */
 
 struct generator {
@@ -311,7 +333,7 @@ static void idle_ports_cost_nothing(void **state)
 		fake[i] = fake_port_new(true);
 		port[i] = port_add(&bench, fake[i], i);
 	}
-	pause_us(200000);
+	settle(&bench);
 	loops = loops_of(&bench);
 	pause_us(500000);
 	assert_int_equal(loops_of(&bench), loops);
@@ -374,6 +396,7 @@ static void no_kick_is_lost(void **state)
 	struct fake_port *a = fake_port_new(true), *b = fake_port_new(true);
 	struct sw_port *port_a = port_add(&bench, a, 0), *port_b = port_add(&bench, b, 1);
 
+	settle(&bench);
 	for (uint32_t i = 0; i < 3000; i++) {
 		uint64_t until = now_ms() + 5000;
 
@@ -504,9 +527,10 @@ static void frame_that_comes_while_arming_is_not_left_behind(void **state)
 	struct fake_port *a = fake_port_new(true), *b = fake_port_new(true);
 	struct sw_port *port_a = port_add(&bench, a, 0), *port_b = port_add(&bench, b, 1);
 	const uint8_t late[60] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0x88, 0xb5};
-	uint64_t until = now_ms() + 5000;
+	uint64_t until;
 
-	pause_us(100000); /* all are armed */
+	settle(&bench); /* all are armed */
+	until = now_ms() + 5000;
 	fake_port_send_late(a, late, sizeof(late));
 	send_frame(a, 0, 1, 0);
 	while (fake_port_got(b) < 2 && now_ms() < until)
@@ -526,6 +550,7 @@ static void queue_without_kick_fd_is_served_without_burning_the_cpu(void **state
 	struct sw_port *port_a = port_add(&bench, a, 0), *port_b = port_add(&bench, b, 1);
 	uint64_t loops;
 
+	wait_seen(&bench, port_b);
 	for (uint32_t i = 0; i < 50; i++) {
 		send_frame(a, 0, 1, i);
 		wait_idle(a);
@@ -550,11 +575,14 @@ static void polling_worker_never_sleeps(void **state)
 	struct fake_port *a = fake_port_new(true), *b = fake_port_new(true);
 	struct sw_port *port_a = port_add(&bench, a, 0), *port_b = port_add(&bench, b, 1);
 	struct sw_worker_stats before, after;
+	uint64_t until = now_ms() + WAIT_S_MAX * 1000;
 
-	pause_us(10000);
+	wait_seen(&bench, port_b);
 	sw_worker_stats(bench.sw, 0, &before);
-	pause_us(50000);
-	sw_worker_stats(bench.sw, 0, &after);
+	do {
+		pause_us(50000);
+		sw_worker_stats(bench.sw, 0, &after);
+	} while (after.loops <= before.loops + 100 && now_ms() < until);
 	assert_int_equal(after.sleeps, before.sleeps);
 	assert_true(after.loops > before.loops + 100);
 	pthread_mutex_lock(&a->lock);
@@ -575,9 +603,9 @@ static void removal_lets_sleepers_sleep(void **state)
 	struct bench bench = bench_new(&(struct sw_config){.workers = 1});
 	struct fake_port *a = fake_port_new(true), *b = fake_port_new(true);
 	struct sw_port *port_a = port_add(&bench, a, 0), *port_b = port_add(&bench, b, 1);
-	uint64_t wakeups;
+	uint64_t wakeups, until;
 
-	pause_us(100000);
+	settle(&bench);
 	wakeups = wakeups_of(&bench);
 	port_remove(&bench, port_b);
 	fd_event_raise(b->kick_fd[0]); /* nobody watches it any more */
@@ -585,7 +613,9 @@ static void removal_lets_sleepers_sleep(void **state)
 	assert_int_equal(wakeups_of(&bench), wakeups);
 	fake_port_free(b);
 	fd_event_raise(a->kick_fd[0]);
-	pause_us(100000);
+	until = now_ms() + WAIT_S_MAX * 1000;
+	while (wakeups_of(&bench) <= wakeups && now_ms() < until)
+		pause_us(1000);
 	assert_true(wakeups_of(&bench) > wakeups);
 	port_remove(&bench, port_a);
 	bench_free(&bench);
@@ -602,7 +632,7 @@ static void queues_may_share_a_kick_fd(void **state)
 
 	a->kick_fd[1] = a->kick_fd[0];
 	assert_int_equal(sw_queue_add(port_a, false, 1), 0);
-	pause_us(50000);
+	settle(&bench);
 	fake_port_send(a, 1, frame, sizeof(frame), NULL);
 	wait_idle(a);
 	assert_int_equal(fake_port_got(b), 1);
