@@ -91,7 +91,7 @@ int grace_new(int event_fd, void *rcu_key, struct grace **ret_grace)
 	list_init(&grace->done);
 	pthread_mutex_init(&grace->lock, NULL);
 	pthread_cond_init(&grace->work, NULL);
-	err = thread_start(&grace->thread, "sw-grace", -1, grace_main, grace);
+	err = thread_start(&grace->thread, "grace", -1, grace_main, grace);
 	if (err) {
 		pthread_cond_destroy(&grace->work);
 		pthread_mutex_destroy(&grace->lock);
