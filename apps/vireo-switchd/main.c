@@ -35,14 +35,14 @@ static uint64_t now_ms(void)
 static int switch_start(struct switchd *d)
 {
 	const struct sw_config config = {
-		.workers = d->options.workers,
-		.cpus = d->options.pinned ? d->options.cpus : NULL,
-		.mode = d->options.poll ? SW_POLL : SW_ADAPTIVE,
-		.spin_us = d->options.spin_us,
-		.spin_percent = d->options.spin_percent,
+		.workers = d->options.run.workers,
+		.cpus = d->options.run.pinned ? d->options.run.cpus : NULL,
+		.mode = d->options.run.poll ? SW_POLL : SW_ADAPTIVE,
+		.spin_us = d->options.run.spin_us,
+		.spin_percent = d->options.run.spin_percent,
 		.fdb_entries = d->options.fdb_entries,
 		.fdb_age_s = d->options.fdb_age_s,
-		.log = logger_log(&d->switch_logger, d->options.daemon.log_level),
+		.log = logger_log(&d->switch_logger, d->options.run.daemon.log_level),
 	};
 	int err = sw_new(&config, d->daemon.loop, &d->ports.sw);
 
@@ -54,7 +54,7 @@ static int switch_start(struct switchd *d)
 	d->ports.faults = d->daemon.faults;
 	d->ports.notifier = d->daemon.notifier;
 	d->ports.memory = d->daemon.memory;
-	d->ports.log_level = d->options.daemon.log_level;
+	d->ports.log_level = d->options.run.daemon.log_level;
 	d->ports.control_log = d->daemon.control_log;
 	return ports_init(&d->ports);
 }
@@ -89,7 +89,7 @@ static int ports_start(struct switchd *d)
 
 static int start(struct switchd *d)
 {
-	int err = daemon_open(&d->daemon, &d->options.daemon);
+	int err = daemon_open(&d->daemon, &d->options.run.daemon);
 
 	if (!err)
 		err = switch_start(d);
@@ -154,7 +154,7 @@ int main(int argc, char **argv)
 	if (!start(&d)) {
 		if (!d.daemon.stop)
 			log_info(&d.daemon.log, "ready: %u ports, %u workers, control socket %s", d.options.port_count,
-				 d.options.workers, d.daemon.control_path);
+				 d.options.run.workers, d.daemon.control_path);
 		ret = daemon_run(&d.daemon);
 	}
 	stop(&d, ret);

@@ -1,72 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "options.h"
 #include "base/util.h"
-#include "daemon/cpus.h"
 #include "switch/switch.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- one function per setting: struct setting ---- */
-
-static bool set_workers(void *options, const char *value, char *why)
-{
-	struct options *o = options;
-	unsigned long n;
-	int count;
-
-	if (parse_number(value, 1, OPTIONS_WORKERS_MAX, &n)) {
-		o->workers = (unsigned)n;
-		o->pinned = false;
-		return true;
-	}
-	count = strpbrk(value, "-,") ? cpus_parse(value, o->cpus, OPTIONS_WORKERS_MAX) : -EINVAL;
-	if (count == -ENODEV)
-		snprintf(why, PARSE_WHY_BYTES, "expected CPUs that this process may run on");
-	if (count <= 0)
-		return false;
-	o->workers = (unsigned)count;
-	o->pinned = true;
-	return true;
-}
-
-static bool set_poll(void *options, const char *value, char *why)
-{
-	struct options *o = options;
-
-	o->poll = true;
-	return true;
-}
-
-static bool set_adaptive(void *options, const char *value, char *why)
-{
-	struct options *o = options;
-
-	o->poll = false;
-	return true;
-}
-
-static bool set_spin_us(void *options, const char *value, char *why)
-{
-	struct options *o = options;
-	unsigned long n;
-
-	if (!parse_number(value, 0, 1000000, &n))
-		return false;
-	o->spin_us = n ? (unsigned)n : SW_SPIN_NEVER;
-	return true;
-}
-
-static bool set_spin_percent(void *options, const char *value, char *why)
-{
-	struct options *o = options;
-	unsigned long n;
-
-	if (!parse_number(value, 0, 100, &n))
-		return false;
-	o->spin_percent = n ? (unsigned)n : SW_SPIN_NEVER;
-	return true;
-}
 
 static bool set_fdb_entries(void *options, const char *value, char *why)
 {
@@ -124,14 +64,7 @@ static const struct setting rows[] = {
 	 "add a port (see below); may be given often"},
 	SETTING_CONTROL,
 	SETTING_CONTROL_GROUP,
-	{"workers", "N|CPU-LIST", set_workers,
-	 "a number from 1 to 128, or a list of CPUs such as 0-1,4 or 3,",
-	 "so many workers, or one pinned to each CPU (1)"},
-	{"poll", NULL, set_poll, NULL, "workers never sleep"},
-	{"adaptive", NULL, set_adaptive, NULL, "workers sleep when there is nothing to do (default)"},
-	{"spin-us", "US", set_spin_us, "0 to 1000000",
-	 "adaptive: wait awake for frames that usually come within US (as a sleep costs)"},
-	{"spin-percent", "P", set_spin_percent, "0 to 100", "adaptive: and for P percent of the time at most (10)"},
+	SETTING_WORKERS("frames"),
 	{"fdb-entries", "N", set_fdb_entries, "16 to 1048576", "room in the forwarding database (65536)"},
 	{"fdb-age", "S", set_fdb_age, "1 to 1000000", "forget an address after S seconds of silence (300)"},
 	SETTING_LOG_LEVEL,
@@ -155,8 +88,8 @@ enum settings_verdict options_parse(int argc, char *const *argv, FILE *out, FILE
 {
 	enum settings_verdict verdict;
 
-	*options = (struct options){.workers = 1, .fdb_entries = 65536, .fdb_age_s = 300};
-	daemon_options_init(&options->daemon);
+	*options = (struct options){.fdb_entries = 65536, .fdb_age_s = 300};
+	worker_options_init(&options->run);
 	verdict = settings_parse(&settings, options, argc, argv, out, err);
 	if (verdict != SETTINGS_RUN)
 		options_free(options);
@@ -165,7 +98,7 @@ enum settings_verdict options_parse(int argc, char *const *argv, FILE *out, FILE
 
 void options_free(struct options *options)
 {
-	daemon_options_free(&options->daemon);
+	daemon_options_free(&options->run.daemon);
 	free(options->ports);
 	memset(options, 0, sizeof(*options));
 }

@@ -4,20 +4,12 @@
 
 /* vireo-switchd's settings: daemon/settings.h. */
 
-#include "daemon/settings.h"
+#include "daemon/worker_settings.h"
 #include "port_spec.h"
-#include <sched.h>
 #include <stdio.h>
 
-#define OPTIONS_WORKERS_MAX 128u
-
 struct options {
-	struct daemon_options daemon; /* first */
-	unsigned workers;
-	bool pinned; /* cpus[] holds one per worker */
-	int cpus[OPTIONS_WORKERS_MAX];
-	bool poll;
-	unsigned spin_us, spin_percent; /* as in struct sw_config */
+	struct worker_options run; /* first; spin_us and spin_percent are as in struct sw_config */
 	unsigned fdb_entries, fdb_age_s;
 	struct port_spec *ports;
 	unsigned port_count;

@@ -412,13 +412,13 @@ static void options_are_carried_over(void **state)
 			 SETTINGS_RUN);
 	assert_int_equal(o.port_count, 2);
 	assert_string_equal(o.ports[1].at.name, "b");
-	assert_int_equal(o.workers, 3);
-	assert_false(o.pinned);
-	assert_true(o.poll);
+	assert_int_equal(o.run.workers, 3);
+	assert_false(o.run.pinned);
+	assert_true(o.run.poll);
 	assert_int_equal(o.fdb_age_s, 9);
 	assert_int_equal(o.fdb_entries, 99);
-	assert_int_equal(o.daemon.log_level, VIREO_LOG_DEBUG);
-	assert_string_equal(o.daemon.control, "/c");
+	assert_int_equal(o.run.daemon.log_level, VIREO_LOG_DEBUG);
+	assert_string_equal(o.run.daemon.control, "/c");
 	options_free(&o);
 }
 
@@ -427,16 +427,16 @@ static void how_long_to_wait_awake_is_carried_over_and_nothing_means_never(void 
 	struct options o;
 
 	assert_int_equal(parse(&o, WORDS("--spin-us", "3000", "--spin-percent", "100")), SETTINGS_RUN);
-	assert_int_equal(o.spin_us, 3000);
-	assert_int_equal(o.spin_percent, 100);
+	assert_int_equal(o.run.spin_us, 3000);
+	assert_int_equal(o.run.spin_percent, 100);
 	options_free(&o);
 	assert_int_equal(parse(&o, WORDS("--spin-us=0", "--spin-percent=0")), SETTINGS_RUN);
-	assert_int_equal(o.spin_us, SW_SPIN_NEVER);
-	assert_int_equal(o.spin_percent, SW_SPIN_NEVER);
+	assert_int_equal(o.run.spin_us, SW_SPIN_NEVER);
+	assert_int_equal(o.run.spin_percent, SW_SPIN_NEVER);
 	options_free(&o);
 	assert_int_equal(parse(&o, (const char *const[]){NULL}), SETTINGS_RUN);
-	assert_int_equal(o.spin_us, 0); /* as measured */
-	assert_int_equal(o.spin_percent, 0);
+	assert_int_equal(o.run.spin_us, 0); /* as measured */
+	assert_int_equal(o.run.spin_percent, 0);
 	options_free(&o);
 	assert_refused(WORDS("--spin-us", "1000001"), "--spin-us '1000001': expected 0 to 1000000");
 	assert_refused(WORDS("--spin-percent", "101"), "--spin-percent '101': expected 0 to 100");
@@ -448,10 +448,10 @@ static void no_options_give_the_defaults(void **state)
 	struct options o;
 
 	assert_int_equal(parse(&o, (const char *const[]){NULL}), SETTINGS_RUN);
-	assert_int_equal(o.workers, 1);
+	assert_int_equal(o.run.workers, 1);
 	assert_int_equal(o.fdb_entries, 65536);
 	assert_int_equal(o.fdb_age_s, 300);
-	assert_false(o.poll || o.daemon.control || o.port_count);
+	assert_false(o.run.poll || o.run.daemon.control || o.port_count);
 	options_free(&o);
 }
 
@@ -509,9 +509,9 @@ static void a_file_says_what_options_say(void **state)
 	unlink(file_path);
 	assert_int_equal(o.port_count, 2);
 	assert_string_equal(o.ports[1].at.address, "b#c");
-	assert_int_equal(o.workers, 2);
+	assert_int_equal(o.run.workers, 2);
 	assert_int_equal(o.fdb_age_s, 60);
-	assert_true(o.poll);
+	assert_true(o.run.poll);
 	options_free(&o);
 }
 
@@ -523,8 +523,8 @@ static void the_command_line_holds_over_the_file_and_adds_ports(void **state)
 					 file("workers 2\npoll\nport null:a\nfdb-age 60\n"))),
 			 SETTINGS_RUN);
 	unlink(file_path);
-	assert_int_equal(o.workers, 5);
-	assert_false(o.poll);
+	assert_int_equal(o.run.workers, 5);
+	assert_false(o.run.poll);
 	assert_int_equal(o.fdb_age_s, 60);
 	assert_int_equal(o.port_count, 2);
 	assert_string_equal(o.ports[0].at.name, "a");
