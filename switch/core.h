@@ -14,11 +14,11 @@
  * Locks: fdb.lock and grace.lock, each innermost. Claims of out queues are held for a burst, one at a time.
  */
 
+#include "base/queue.h"
 #include "base/util.h"
 #include "switch/fdb.h"
 #include "switch/switch.h"
 #include "work/grace.h"
-#include <sys/queue.h>
 
 struct forwarder;
 struct loop_watch;

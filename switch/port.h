@@ -4,13 +4,13 @@
 
 /* Ports and their queues: port.c, and port_aside.c for those that are served aside. */
 
+#include "base/queue.h"
 #include "base/util.h"
 #include "switch/flood_limit.h"
 #include "switch/stall.h"
 #include "switch/switch.h"
 #include "work/grace.h"
 #include "work/source.h"
-#include <sys/queue.h>
 
 struct aside;
 

@@ -12,6 +12,7 @@
  */
 
 #include "base/log.h"
+#include "base/system.h"
 #include "switch/aside.h"
 #include "switch/core.h"
 #include "switch/topology.h"
@@ -169,7 +170,7 @@ static void accused_look(struct sw_port *port)
 	err = move(port);
 	if (err)
 		log_warning(&port->sw->log, "port %s makes others wait, and cannot be served aside: %s", port->name,
-			    strerrordesc_np(-err));
+			    system_errno_text(-err));
 	else
 		log_warning(&port->sw->log,
 			    "port %s has made others wait for its memory %u times in a minute: it is served aside from now on",

@@ -1,29 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "work/thread.h"
+#include "base/affinity.h"
 #include "work/patience.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
-
-static int set_cpu(pthread_attr_t *attr, int cpu)
-{
-	cpu_set_t set;
-
-	if (cpu < 0)
-		return 0;
-	if (cpu >= CPU_SETSIZE)
-		return -EINVAL;
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	return -pthread_attr_setaffinity_np(attr, sizeof(set), &set);
-}
 
 /* A thread inherits the mask of whoever starts it. */
 static void block_signals(sigset_t *ret_old)
@@ -39,20 +26,18 @@ static void block_signals(sigset_t *ret_old)
 
 int thread_start(pthread_t *ret_thread, const char *name, int cpu, void *(*main)(void *opaque), void *opaque)
 {
-	pthread_attr_t attr;
+	cpu_set_t cpus;
 	sigset_t old;
 	int err;
 
-	err = -pthread_attr_init(&attr);
-	if (err)
-		return err;
-	err = set_cpu(&attr, cpu);
-	if (!err) {
-		block_signals(&old);
-		err = -pthread_create(ret_thread, &attr, main, opaque);
-		pthread_sigmask(SIG_SETMASK, &old, NULL);
-	}
-	pthread_attr_destroy(&attr);
+	if (cpu >= CPU_SETSIZE)
+		return -EINVAL;
+	CPU_ZERO(&cpus);
+	if (cpu >= 0)
+		CPU_SET(cpu, &cpus);
+	block_signals(&old);
+	err = affinity_start(ret_thread, cpu >= 0 ? &cpus : NULL, main, opaque);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (!err)
 		pthread_setname_np(*ret_thread, name);
 	return err;

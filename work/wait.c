@@ -8,14 +8,12 @@
  * had work before: how soon after that the next work came.
  */
 
+#include "base/system.h"
 #include "work/rcu.h"
 #include "work/thread.h"
 #include "work/worker.h"
 #include "work/worker_internal.h"
-#include <errno.h>
-#include <time.h>
 
-#define NS_PER_MS      1000000u
 #define REST_NS_MAX    (500u * NS_PER_US)
 #define SLEEP_FOR_EVER UINT64_MAX
 
@@ -31,15 +29,9 @@ void wait_peek(struct worker *worker)
 
 static int wait_ns(struct worker *worker, uint64_t timeout_ns)
 {
-	struct timespec timeout = {.tv_nsec = (long)timeout_ns}; /* less than a second */
-	int count;
-
 	if (timeout_ns == SLEEP_FOR_EVER)
 		return epoll_wait(worker->epoll_fd, worker->events, WORKER_EVENTS, -1);
-	count = epoll_pwait2(worker->epoll_fd, worker->events, WORKER_EVENTS, &timeout, NULL);
-	if (count < 0 && errno == ENOSYS) /* before Linux 5.11 */
-		count = epoll_wait(worker->epoll_fd, worker->events, WORKER_EVENTS, (int)(timeout_ns / NS_PER_MS) + 1);
-	return count;
+	return system_epoll_wait_ns(worker->epoll_fd, worker->events, WORKER_EVENTS, timeout_ns);
 }
 
 static void worker_sleep(struct worker *worker, uint64_t timeout_ns)

@@ -2,6 +2,7 @@
 
 /* Threads, where they run, and how they wait. The calling thread watches the back ends and the clock. */
 
+#include "base/affinity.h"
 #include "base/util.h"
 #include "traffic.h"
 #include <errno.h>
@@ -115,19 +116,13 @@ static void *both_main(void *opaque)
 
 static int thread_start(pthread_t *thread, void *(*fn)(void *), struct traffic *t, unsigned cpu_index)
 {
-	pthread_attr_t attr;
 	cpu_set_t cpus;
-	int ret;
 
-	pthread_attr_init(&attr);
-	if (cpu_index < t->o->cpu_count) {
-		CPU_ZERO(&cpus);
-		CPU_SET(t->o->cpus[cpu_index], &cpus);
-		pthread_attr_setaffinity_np(&attr, sizeof(cpus), &cpus);
-	}
-	ret = pthread_create(thread, &attr, fn, t);
-	pthread_attr_destroy(&attr);
-	return -ret;
+	if (cpu_index >= t->o->cpu_count)
+		return affinity_start(thread, NULL, fn, t);
+	CPU_ZERO(&cpus);
+	CPU_SET(t->o->cpus[cpu_index], &cpus);
+	return affinity_start(thread, &cpus, fn, t);
 }
 
 static void watch(struct traffic *t, int timeout_ms)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "api.h"
+#include "base/affinity.h"
 #include "bench/common/clock.h"
 #include "bench/common/cpu.h"
 #include "bench/common/protocol.h"
@@ -132,19 +133,11 @@ static int packets_new(struct api_traffic *t)
 
 static int thread_new(struct api_traffic *t)
 {
-	pthread_attr_t attr;
 	cpu_set_t set;
-	int error = -pthread_attr_init(&attr);
 
-	if (error)
-		return error;
 	CPU_ZERO(&set);
 	CPU_SET((unsigned)t->options->cpu, &set);
-	error = -pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
-	if (!error)
-		error = -pthread_create(&t->thread, &attr, traffic_run, t);
-	pthread_attr_destroy(&attr);
-	return error;
+	return affinity_start(&t->thread, &set, traffic_run, t);
 }
 
 static void packets_free(struct api_traffic *t)

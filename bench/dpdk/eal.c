@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "eal.h"
+#include "base/affinity.h"
 #include <errno.h>
 #include <pthread.h>
 #include <rte_eal.h>
@@ -56,18 +57,10 @@ static void *poll_main(void *unused)
 
 int eal_poll_start(void (*run)(void *opaque), void *opaque)
 {
-	pthread_attr_t attributes;
-	int error;
-
 	poller.run = run;
 	poller.opaque = opaque;
 	eal_polling = true;
-	pthread_attr_init(&attributes);
-	error = pthread_attr_setaffinity_np(&attributes, sizeof(poller.cpus), &poller.cpus);
-	if (!error)
-		error = pthread_create(&poller.thread, &attributes, poll_main, NULL);
-	pthread_attr_destroy(&attributes);
-	return -error;
+	return affinity_start(&poller.thread, &poller.cpus, poll_main, NULL);
 }
 
 void eal_poll_end(void)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/fd.h"
+#include "base/system.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -9,7 +10,6 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 void fd_close(int *fd)
@@ -82,15 +82,12 @@ void fd_event_clear(int fd)
 {
 	int saved_errno = errno;
 	uint64_t buffer[16]; /* an eventfd takes 8 bytes of it */
-	struct iovec iov = { .iov_base = buffer, .iov_len = sizeof(buffer) };
 	ssize_t n;
 
 	/* A peer that shares the eventfd may have made it blocking. Pipes know RWF_NOWAIT since Linux 6.5 only. */
-	do {
-		n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
-		if (n < 0 && errno == EOPNOTSUPP)
-			n = read(fd, buffer, sizeof(buffer));
-	} while (n < 0 && errno == EINTR);
+	do
+		n = system_read_now(fd, buffer, sizeof(buffer));
+	while (n < 0 && errno == EINTR);
 	errno = saved_errno;
 }
 
@@ -106,20 +103,25 @@ bool fd_is_eventfd(int fd)
 	return len == sizeof(expected) - 1 && !memcmp(target, expected, sizeof(expected) - 1);
 }
 
-int fd_look(int fd, struct fd_file *ret_file)
+int fd_look_at(int folder_fd, const char *name, int flags, struct fd_file *ret_file)
 {
-	struct statx stx;
+	struct system_statx stx;
 
-	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO | STATX_MNT_ID, &stx))
+	if (system_statx(folder_fd, name, flags | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO | STATX_MNT_ID, &stx))
 		return -errno;
 	*ret_file = (struct fd_file){
-		.type = stx.stx_mode & S_IFMT,
-		.dev = makedev(stx.stx_dev_major, stx.stx_dev_minor),
-		.ino = stx.stx_ino,
-		.mounted = stx.stx_mask & STATX_MNT_ID,
-		.mount = stx.stx_mnt_id,
+		.type = stx.mode & S_IFMT,
+		.dev = makedev(stx.dev_major, stx.dev_minor),
+		.ino = stx.ino,
+		.mounted = stx.mask & STATX_MNT_ID,
+		.mount = stx.mount,
 	};
 	return 0;
+}
+
+int fd_look(int fd, struct fd_file *ret_file)
+{
+	return fd_look_at(fd, "", AT_EMPTY_PATH, ret_file);
 }
 
 bool fd_is_pipe(int fd)

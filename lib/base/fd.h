@@ -32,6 +32,7 @@ struct fd_file {
 };
 
 int fd_look(int fd, struct fd_file *ret_file);
+int fd_look_at(int folder_fd, const char *name, int flags, struct fd_file *ret_file); /* as openat(2) finds it; AT_* */
 
 bool fd_is_pipe(int fd);
 bool fd_is_eventfd(int fd);

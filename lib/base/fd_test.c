@@ -178,8 +178,7 @@ static void unix_address_may_have_any_length(void **state)
 
 		memset(name, 'n', sizeof(name));
 		name[target - base - 1] = 0;
-		snprintf(path, sizeof(path), "%s/%s", dirs[1], name);
-		assert_int_equal(strlen(path), target);
+		assert_int_equal(snprintf(path, sizeof(path), "%s/%s", dirs[1], name), (int)target);
 		assert_socket_works(path);
 	}
 	snprintf(path, sizeof(path), "%s/sock", dirs[DEPTH - 1]);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/fd.h"
+#include "base/system.h"
 #include "device/miss.h"
 #include <assert.h>
 #include <errno.h>
@@ -378,7 +379,7 @@ void queue_run_begun(struct vireo_queue *queue, struct map *map)
 	int r = queue->control ? control_watch(queue) : 0;
 
 	if (r) {
-		queue_run_not(queue, strerrordesc_np(-r));
+		queue_run_not(queue, system_errno_text(-r));
 		return;
 	}
 	queue_remark(queue);

@@ -100,9 +100,15 @@ static void what_is_no_file_is_told_apart(void **state)
 /* Below a chroot(2) into a folder that is no mount nobody is told of the mount that the folder lies on. */
 static bool mounts_are_told(void)
 {
-	struct statx root;
+	FILE *mounts = fopen("/proc/self/mountinfo", "re");
+	char line[4096], point[4096];
+	bool told = false;
 
-	return !statx(AT_FDCWD, "/", 0, 0, &root) && (root.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+	assert_non_null(mounts);
+	while (!told && fgets(line, sizeof(line), mounts))
+		told = sscanf(line, "%*s %*s %*s %*s %4095s", point) == 1 && !strcmp(point, "/");
+	fclose(mounts);
+	return told;
 }
 
 /* Each of its pages may have to be fetched, whenever the peer likes. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "mem/sparse.h"
+#include "base/system.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "transport/cuse/caller.h"
 #include "base/fd.h"
+#include "base/system.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <unistd.h>
 
 /*
@@ -55,7 +55,7 @@ static int caller_open(struct caller *caller, pid_t thread, const char **why)
 	caller->process = group_of(thread);
 	if (!caller->process)
 		return -ESRCH;
-	caller->pidfd = pidfd_open(caller->process, 0);
+	caller->pidfd = system_pidfd_open(caller->process);
 	if (caller->pidfd < 0)
 		return -errno;
 	snprintf(path, sizeof(path), "/proc/%d", (int)caller->process);
@@ -173,7 +173,7 @@ int caller_eventfd(const struct caller *caller, int fd, int *ret_fd, const char 
 	*why = "not an eventfd";
 	if (strcmp(link, "anon_inode:[eventfd]") != 0)
 		return -EINVAL;
-	own = pidfd_getfd(caller->pidfd, fd, 0);
+	own = system_pidfd_getfd(caller->pidfd, fd);
 	if (own < 0)
 		return fd_refuse(caller, -errno, why);
 	*ret_fd = own;

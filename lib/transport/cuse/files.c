@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 /*
@@ -109,13 +110,13 @@ int caller_vmas(const struct caller *caller, struct maps_vma **ret_vmas, size_t 
  */
 static int look(int folder_fd, const char *name, int flags, const struct maps_vma *vma)
 {
-	struct statx stx;
+	struct fd_file file;
 
-	if (statx(folder_fd, name, flags | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, &stx))
+	if (fd_look_at(folder_fd, name, flags, &file))
 		return -ESTALE;
-	if (stx.stx_ino != vma->inode || stx.stx_dev_major != vma->major || stx.stx_dev_minor != vma->minor)
+	if (file.ino != vma->inode || file.dev != makedev(vma->major, vma->minor))
 		return -ESTALE;
-	return S_ISREG(stx.stx_mode) ? 0 : -ENODEV;
+	return S_ISREG(file.type) ? 0 : -ENODEV;
 }
 
 /* One of the caller's own fds is another way to the same file. fds may come and go meanwhile. */
@@ -181,9 +182,8 @@ static int file_find(struct caller_files *files, const struct maps_vma *vma, int
 static bool is_memfd_of(unsigned flags, const struct maps_vma *vma)
 {
 	int fd = memfd_create("vireo", MFD_CLOEXEC | flags);
-	struct statx stx;
-	bool same = fd >= 0 && !statx(fd, "", AT_EMPTY_PATH, STATX_INO, &stx) &&
-		    stx.stx_dev_major == vma->major && stx.stx_dev_minor == vma->minor;
+	struct fd_file file;
+	bool same = fd >= 0 && !fd_look(fd, &file) && file.dev == makedev(vma->major, vma->minor);
 
 	fd_close(&fd);
 	return same;

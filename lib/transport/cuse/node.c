@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/fd.h"
 #include "base/loop.h"
+#include "base/system.h"
 #include "base/util.h"
 #include "transport/cuse/cuse_internal.h"
 #include <assert.h>
@@ -142,7 +143,7 @@ static void on_open(fuse_req_t fuse, struct fuse_file_info *file)
 	if (r) {
 		log_error(
 			endpoint_log(endpoint), "%s: open by thread %d refused: %s", endpoint->name, (int)pid,
-			pid ? strerrordesc_np(-r)
+			pid ? system_errno_text(-r)
 			    : "it lives in another pid namespace, so its memory and fds cannot be found: run "
 			      "in its namespace, or in one above it");
 		fuse_reply_err(fuse, -r);
@@ -286,7 +287,7 @@ static void node_readable(void *opaque, uint32_t events)
 	} else if (r < 0) {
 		node->lost = true;
 		log_error(endpoint_log(node->endpoint), "%s: the kernel has let go of /dev/%s: %s",
-			  node->endpoint->name, node->endpoint->name, strerrordesc_np(-r));
+			  node->endpoint->name, node->endpoint->name, system_errno_text(-r));
 	}
 }
 

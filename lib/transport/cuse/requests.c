@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "device/iommu.h"
+#include "base/system.h"
 #include "transport/cuse/cuse_internal.h"
 #include <errno.h>
 #include <string.h>
@@ -13,7 +14,7 @@ static void request_refuse(const struct opener *opener, struct request *request,
 		   const char *why)
 {
 	log_warning(opener_log(opener), "%s: opener %u: %s refused: %s: %s", opener_name(opener),
-		    opener->number, name, why, strerrordesc_np(-r));
+		    opener->number, name, why, system_errno_text(-r));
 	request->answers->error(request, r);
 }
 

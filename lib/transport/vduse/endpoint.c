@@ -2,6 +2,7 @@
 #include "transport/vduse/vduse_internal.h"
 #include "base/fd.h"
 #include "base/loop.h"
+#include "base/system.h"
 #include "vireo/endpoint.h"
 #include <assert.h>
 #include <ctype.h>
@@ -66,7 +67,7 @@ static bool left_behind(struct vduse *v)
 			 device_name(v->device), v->name);
 	else if (r)
 		log_warning(device_log(v->device), "%s: /dev/vduse/%s cannot be destroyed: %s",
-			    device_name(v->device), v->name, strerrordesc_np(-r));
+			    device_name(v->device), v->name, system_errno_text(-r));
 	return r;
 }
 
@@ -109,7 +110,7 @@ void vduse_close_go_on(struct vduse *v)
 static void attach_failed(struct vduse *v, int err)
 {
 	log_error(device_log(v->device), "%s: vduse:%s cannot be attached to %s: %s", device_name(v->device), v->name,
-		  vduse_driver(v->attach), strerrordesc_np(-err));
+		  vduse_driver(v->attach), system_errno_text(-err));
 	v->failed = err;
 	loop_timer_start(v->turn_timer, 0);
 }
@@ -120,7 +121,7 @@ void vduse_aside_done(struct vduse *v, bool add, int result)
 		attach_failed(v, result);
 	else if (result && result != -EBUSY) /* that is told when it stays */
 		log_warning(device_log(v->device), "%s: vduse:%s cannot be taken off the vdpa bus: %s",
-			    device_name(v->device), v->name, strerrordesc_np(-result));
+			    device_name(v->device), v->name, system_errno_text(-result));
 	else if (add)
 		log_info(device_log(v->device), "%s: vduse:%s attached to %s", device_name(v->device), v->name,
 			 vduse_driver(v->attach));

@@ -2,6 +2,7 @@
 #include "transport/vduse/vduse_internal.h"
 #include "base/fd.h"
 #include "base/loop.h"
+#include "base/system.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -304,7 +305,7 @@ void vduse_lose(struct vduse *v, int err, const char *why)
 	if (v->lost)
 		return;
 	log_error(device_log(v->device), "%s: /dev/vduse/%s: %s: %s", device_name(v->device), v->name, why,
-		  strerrordesc_np(-err));
+		  system_errno_text(-err));
 	v->lost = err;
 	v->break_due = true;
 	loop_remove(&v->watch);

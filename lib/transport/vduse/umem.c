@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "transport/vduse/vduse_internal.h"
 #include "base/fd.h"
+#include "base/system.h"
 #include <errno.h>
 #include <linux/memfd.h>
 #include <string.h>
@@ -64,7 +65,7 @@ bool vduse_umem_offer(struct vduse *v, uint64_t last)
 	r = vduse_ioctl(v, VDUSE_WIRE_REG_UMEM, &wire);
 	if (r) {
 		log_debug(device_log(v->device), "%s: no huge bounce pages: %s", device_name(v->device),
-			  strerrordesc_np(-r));
+			  system_errno_text(-r));
 		vduse_umem_drop(v);
 		return false;
 	}

@@ -2,6 +2,7 @@
 #include "transport/endpoint.h"
 #include "base/fd.h"
 #include "base/loop.h"
+#include "base/system.h"
 #include "transport/vhost_user/session_internal.h"
 #include <assert.h>
 #include <errno.h>
@@ -118,7 +119,7 @@ static void complain(struct vhost_user_endpoint *endpoint, const char *what, int
 {
 	if (!endpoint->told)
 		log_warning(device_log(endpoint->device), "%s: %s: %s: %s; trying again",
-			    device_name(endpoint->device), endpoint->path, what, strerrordesc_np(-r));
+			    device_name(endpoint->device), endpoint->path, what, system_errno_text(-r));
 	endpoint->told = true;
 }
 

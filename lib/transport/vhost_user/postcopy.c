@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/fd.h"
+#include "base/system.h"
 #include "mem/late.h"
 #include "mem/map.h"
 #include "transport/vhost_user/session_internal.h"
@@ -147,7 +148,7 @@ int handle_postcopy_advise(struct session *session, struct message *message, con
 	reply_begin(&session->reply, VU_POSTCOPY_ADVISE);
 	if (fd < 0) {
 		log_warning(device_log(session->device), "%s: no userfaultfd, and so no postcopy migration: %s",
-			    device_name(session->device), strerrordesc_np(-fd));
+			    device_name(session->device), system_errno_text(-fd));
 		late_drop(session);
 		return 0;
 	}

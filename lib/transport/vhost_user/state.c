@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/fd.h"
 #include "base/loop.h"
+#include "base/system.h"
 #include "base/util.h"
 #include "transport/vhost_user/session_internal.h"
 #include <errno.h>
@@ -205,7 +206,7 @@ int handle_set_device_state_fd(struct session *session, struct message *message,
 	if (r) {
 		state_forget(session);
 		log_warning(device_log(session->device), "%s: SET_DEVICE_STATE_FD refused: %s", device_name(session->device),
-			    complaint ? complaint : strerrordesc_np(-r));
+			    complaint ? complaint : system_errno_text(-r));
 	}
 	reply_u64(session, r ? REPLY_FAILED | REPLY_NO_FD : 0);
 	if (!r)
