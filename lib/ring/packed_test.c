@@ -6,6 +6,7 @@
 #include "ring_test_stress.h"
 #include <signal.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #define ADDR GUEST_BASE
 #define TABLE (GUEST_BASE + 0x2000)

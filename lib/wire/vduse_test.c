@@ -4,9 +4,11 @@
 #include <stddef.h>
 #include <stdint.h>
 /* after the above: */
+#include "wire/vdpa.h"
 #include "wire/vduse.h"
 #include <cmocka.h>
 #include <errno.h>
+#include <linux/vdpa.h>
 #include <linux/vduse.h>
 #include <string.h>
 
@@ -25,9 +27,21 @@ static void ioctls_are_the_kernels(void **state)
 	assert_int_equal(VDUSE_WIRE_VQ_GET_INFO, VDUSE_VQ_GET_INFO);
 	assert_int_equal(VDUSE_WIRE_VQ_SETUP_KICKFD, VDUSE_VQ_SETUP_KICKFD);
 	assert_int_equal(VDUSE_WIRE_VQ_INJECT_IRQ, VDUSE_VQ_INJECT_IRQ);
+#ifdef VDUSE_IOTLB_REG_UMEM /* Linux 6.0 */
 	assert_int_equal(VDUSE_WIRE_REG_UMEM, VDUSE_IOTLB_REG_UMEM);
 	assert_int_equal(VDUSE_WIRE_DEREG_UMEM, VDUSE_IOTLB_DEREG_UMEM);
 	assert_int_equal(VDUSE_WIRE_IOTLB_GET_INFO, VDUSE_IOTLB_GET_INFO);
+#endif
+}
+
+static void words_of_the_vdpa_bus_are_the_kernels(void **state)
+{
+	assert_string_equal(VDPA_WIRE_FAMILY, VDPA_GENL_NAME);
+	assert_int_equal(VDPA_WIRE_VERSION, VDPA_GENL_VERSION);
+	assert_int_equal(VDPA_WIRE_DEV_NEW, VDPA_CMD_DEV_NEW);
+	assert_int_equal(VDPA_WIRE_DEV_DEL, VDPA_CMD_DEV_DEL);
+	assert_int_equal(VDPA_WIRE_ATTR_MGMT_NAME, VDPA_ATTR_MGMTDEV_DEV_NAME);
+	assert_int_equal(VDPA_WIRE_ATTR_DEV_NAME, VDPA_ATTR_DEV_NAME);
 }
 
 #define SAME_PLACE(ours, field, theirs, other) assert_int_equal(offsetof(ours, field), offsetof(theirs, other))
@@ -48,8 +62,10 @@ static void layouts_are_the_kernels(void **state)
 		   packed.last_avail_counter);
 	SAME_PLACE(struct vduse_wire_queue_info, ready, struct vduse_vq_info, ready);
 	SAME_PLACE(struct vduse_wire_kick, fd, struct vduse_vq_eventfd, fd);
+#ifdef VDUSE_IOTLB_REG_UMEM
 	SAME_PLACE(struct vduse_wire_umem, bytes, struct vduse_iova_umem, size);
 	SAME_PLACE(struct vduse_wire_iova_info, capability, struct vduse_iova_info, capability);
+#endif
 	assert_int_equal(VDUSE_MESSAGE_BYTES, sizeof(struct vduse_dev_request));
 	assert_int_equal(VDUSE_MESSAGE_BYTES, sizeof(struct vduse_dev_response));
 }
@@ -154,6 +170,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ioctls_are_the_kernels),
+		cmocka_unit_test(words_of_the_vdpa_bus_are_the_kernels),
 		cmocka_unit_test(layouts_are_the_kernels),
 		cmocka_unit_test(each_message_is_understood),
 		cmocka_unit_test(address_space_of_a_range_counts_from_api_1_on),

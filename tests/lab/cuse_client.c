@@ -35,6 +35,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef VHOST_VDPA_GET_VRING_GROUP /* Linux 5.19 */
+#define VHOST_VDPA_GET_VRING_GROUP _IOWR(VHOST_VIRTIO, 0x7b, struct vhost_vring_state)
+#endif
+
 #define MEMORY_BYTES (1u << 20)
 #define GPA UINT64_C(0x40000000)
 #define SIZE 16u
@@ -454,8 +458,8 @@ static void hold(const char *node)
 
 static void gone(int error)
 {
-	expect(error == ENOTCONN || error == ECONNABORTED || error == ENODEV, strerrorname_np(error));
-	printf("gone: %s\n", strerrorname_np(error));
+	expect(error == ENOTCONN || error == ECONNABORTED || error == ENODEV, strerror(error));
+	printf("gone: %s\n", strerror(error));
 }
 
 static void outlive(const char *node)
@@ -503,8 +507,8 @@ static void refused(const struct client *client, unsigned long command, void *ar
 
 	if (r < 0 && errno == expected)
 		return;
-	fprintf(stderr, "cuse_client: %s: %s and not %s\n", name, r < 0 ? strerrorname_np(errno) : "taken",
-		strerrorname_np(expected));
+	fprintf(stderr, "cuse_client: %s: %s and not %s\n", name, r < 0 ? strerror(errno) : "taken",
+		strerror(expected));
 	exit(1);
 }
 

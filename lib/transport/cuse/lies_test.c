@@ -122,9 +122,9 @@ static void unknown_ioctls_are_none(void **state)
 	static const uint32_t unknown[] = {
 		0,
 		0xffffffff,
-		VHOST_VDPA_GET_VRING_GROUP,
+		_IOWR(VHOST_VIRTIO, 0x7b, struct vhost_vring_state), /* VHOST_VDPA_GET_VRING_GROUP */
 		VHOST_VDPA_GET_STATUS,
-		VHOST_VDPA_SUSPEND,
+		_IO(VHOST_VIRTIO, 0x7d), /* VHOST_VDPA_SUSPEND */
 		VHOST_SCSI_SET_ENDPOINT,
 		VHOST_VSOCK_SET_RUNNING,
 		_IOR(VHOST_VIRTIO, 0x8, uint64_t),

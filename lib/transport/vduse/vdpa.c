@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "transport/vduse/vduse_internal.h"
 #include "base/fd.h"
+#include "wire/vdpa.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libmnl/libmnl.h>
 #include <linux/genetlink.h>
-#include <linux/vdpa.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 /*
- * The vdpa bus. A device is put on it, and taken off, by generic netlink, as vdpa(8) does it: VDPA_CMD_DEV_NEW with the
+ * The vdpa bus. A device is put on it, and taken off, by generic netlink, as vdpa(8) does it: DEV_NEW with the
  * name of the management device, which is vduse, and of the device. A driver takes it at once: of those that are loaded
  * the one that was first, unless it is told otherwise in sysfs, by driver_override, and bound anew.
  *
@@ -83,7 +83,7 @@ static int family_find(struct family *family)
 	struct nlmsghdr *nl = message_new(bytes, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 1);
 	int r = mnl_socket_bind(family->socket, 0, MNL_SOCKET_AUTOPID) < 0 ? -errno : 0;
 
-	mnl_attr_put_strz(nl, CTRL_ATTR_FAMILY_NAME, VDPA_GENL_NAME);
+	mnl_attr_put_strz(nl, CTRL_ATTR_FAMILY_NAME, VDPA_WIRE_FAMILY);
 	if (!r)
 		r = converse(family->socket, nl, family_take, family);
 	return r && r != -ENOENT ? r : family->id ? 0 : -EPROTONOSUPPORT;
@@ -99,10 +99,10 @@ static int netlink_call(uint8_t command, const char *name)
 	if (!family.socket)
 		return -errno;
 	r = family_find(&family);
-	nl = message_new(bytes, family.id, command, VDPA_GENL_VERSION);
-	if (command == VDPA_CMD_DEV_NEW)
-		mnl_attr_put_strz(nl, VDPA_ATTR_MGMTDEV_DEV_NAME, MGMT_NAME);
-	mnl_attr_put_strz(nl, VDPA_ATTR_DEV_NAME, name);
+	nl = message_new(bytes, family.id, command, VDPA_WIRE_VERSION);
+	if (command == VDPA_WIRE_DEV_NEW)
+		mnl_attr_put_strz(nl, VDPA_WIRE_ATTR_MGMT_NAME, MGMT_NAME);
+	mnl_attr_put_strz(nl, VDPA_WIRE_ATTR_DEV_NAME, name);
 	if (!r)
 		r = converse(family.socket, nl, NULL, NULL);
 	mnl_socket_close(family.socket);
@@ -220,7 +220,7 @@ int vdpa_bus_check(void *opaque, const char *driver)
 /* A successor finds it there. */
 int vdpa_bus_add(void *opaque, const char *name, const char *driver, bool anew)
 {
-	int r = netlink_call(VDPA_CMD_DEV_NEW, name);
+	int r = netlink_call(VDPA_WIRE_DEV_NEW, name);
 
 	return r && r != -EEXIST ? r : driver_bind(name, driver, r && anew);
 }
@@ -230,6 +230,6 @@ int vdpa_bus_remove(void *opaque, const char *name)
 	int r = vhost_check(name);
 
 	if (!r)
-		r = netlink_call(VDPA_CMD_DEV_DEL, name);
+		r = netlink_call(VDPA_WIRE_DEV_DEL, name);
 	return r == -ENODEV ? 0 : r;
 }
