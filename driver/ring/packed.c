@@ -35,7 +35,7 @@ static void desc_fill(struct packed_desc *desc, uint64_t gpa, uint32_t len_bytes
 	desc->id = le16(id);
 }
 
-static void table_fill(struct vireo_driver_ring *ring, uint16_t id, const struct iovec *iov,
+static void packed_table_fill(struct vireo_driver_ring *ring, uint16_t id, const struct iovec *iov,
 		       unsigned readable, unsigned count)
 {
 	struct packed_desc *table =
@@ -70,7 +70,7 @@ uint16_t driver_packed_add(struct vireo_driver_ring *ring, const struct iovec *i
 	uint16_t id = driver_ring_id_take(ring), index = ring->avail_index, head_flags = 0;
 
 	if (table) {
-		table_fill(ring, id, iov, readable, count);
+		packed_table_fill(ring, id, iov, readable, count);
 		head_flags = DESC_F_INDIRECT | lap_flags(ring);
 		desc_fill(next_desc(ring),
 			  ring->s.tables_gpa +

@@ -17,7 +17,7 @@ static struct split_desc piece_desc(const struct vireo_driver_ring *ring, const 
 	};
 }
 
-static void table_fill(struct vireo_driver_ring *ring, uint16_t id, const struct iovec *iov,
+static void split_table_fill(struct vireo_driver_ring *ring, uint16_t id, const struct iovec *iov,
 		       unsigned readable, unsigned count)
 {
 	struct split_desc *table =
@@ -41,7 +41,7 @@ uint16_t driver_split_add(struct vireo_driver_ring *ring, const struct iovec *io
 	uint16_t head = driver_ring_id_take(ring), tail = head;
 
 	if (table) {
-		table_fill(ring, head, iov, readable, count);
+		split_table_fill(ring, head, iov, readable, count);
 	} else {
 		for (unsigned i = 0; i + 1 < count; i++) {
 			uint16_t next = driver_ring_id_take(ring);
