@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "disk/disk.h"
+#include "base/util.h"
+#include "disk/kind.h"
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#define SECTOR_BYTES 512u
+
+/* ---- disks ---- */
+
+static void info_complete(struct disk_info *info, const char *kind)
+{
+	info->kind = kind;
+	if (!info->logical_block_bytes)
+		info->logical_block_bytes = SECTOR_BYTES;
+	if (info->physical_block_bytes < info->logical_block_bytes)
+		info->physical_block_bytes = info->logical_block_bytes;
+	if (info->can_discard && !info->discard_granularity_bytes)
+		info->discard_granularity_bytes = info->logical_block_bytes;
+	info->size_bytes -= info->size_bytes % info->logical_block_bytes;
+}
+
+int disk_open(const char *text, const struct disk_config *config, struct disk **ret_disk,
+	      char why[DISK_WHY_BYTES])
+{
+	struct disk_config copy = *config;
+	struct disk_spec spec;
+	struct disk *disk;
+	int err = disk_spec_parse(text, &spec, why);
+
+	if (err)
+		return err;
+	copy.read_only |= disk_spec_number(&spec, "read-only", 0);
+	snprintf(why, DISK_WHY_BYTES, "%s '%.100s': out of memory", spec.kind->name, spec.address);
+	err = spec.kind->open(&spec, &copy, &disk, why);
+	if (!err) {
+		disk->config = copy;
+		disk->info.read_only |= copy.read_only;
+		info_complete(&disk->info, spec.kind->name);
+		*ret_disk = disk;
+	}
+	disk_spec_free(&spec);
+	return err;
+}
+
+void disk_close(struct disk *disk)
+{
+	if (disk)
+		disk->ops->close(disk);
+}
+
+void disk_info_get(const struct disk *disk, struct disk_info *ret_info)
+{
+	struct disk_info info;
+
+	/* Field by field it would be forgotten; the size is the only one that moves. */
+	memcpy(&info, &disk->info, offsetof(struct disk_info, size_bytes));
+	memcpy((char *)&info + offsetof(struct disk_info, logical_block_bytes),
+	       (const char *)&disk->info + offsetof(struct disk_info, logical_block_bytes),
+	       sizeof(info) - offsetof(struct disk_info, logical_block_bytes));
+	info.size_bytes = disk_size(disk);
+	*ret_info = info;
+}
+
+int disk_refresh(struct disk *disk)
+{
+	return disk->ops->refresh ? disk->ops->refresh(disk) : 0;
+}
+
+int disk_resize(struct disk *disk, uint64_t bytes)
+{
+	if (!disk->ops->resize)
+		return -ENOTSUP;
+	if (!bytes || bytes > INT64_MAX || bytes % disk->info.logical_block_bytes)
+		return -EINVAL;
+	if (disk->info.read_only)
+		return -EROFS;
+	return disk->ops->resize(disk, bytes);
+}
+
+/* ---- sizes as addresses ---- */
+
+const char *disk_size_problem(const char *address)
+{
+	uint64_t bytes;
+
+	if (!disk_size_parse(address, &bytes))
+		return "expected a size in bytes, as 1073741824, 64M or 2G";
+	return bytes % SECTOR_BYTES ? "expected a multiple of 512 bytes" : NULL;
+}
+
+uint64_t disk_size_of(const char *address)
+{
+	uint64_t bytes = 0;
+	bool valid = disk_size_parse(address, &bytes);
+
+	assert(valid);
+	return bytes;
+}
+
+/* ---- queues ---- */
+
+int disk_queue_open(struct disk *disk, unsigned depth, struct disk_queue **ret_queue)
+{
+	if (!depth || depth > DISK_DEPTH_MAX)
+		return -EINVAL;
+	return disk->ops->queue_open(disk, depth, ret_queue);
+}
+
+void disk_queue_close(struct disk_queue *queue)
+{
+	if (!queue)
+		return;
+	assert(!queue->pending);
+	queue->ops->close(queue);
+}
+
+void disk_queue_init(struct disk_queue *queue, const struct disk_queue_ops *ops, struct disk *disk)
+{
+	queue->ops = ops;
+	queue->disk = disk;
+	queue->fd = -1;
+	queue->pending = 0;
+	queue->done = NULL;
+	queue->done_end = &queue->done;
+}
+
+unsigned disk_queue_done_reap(struct disk_queue *queue, struct disk_request **ret_done, unsigned max)
+{
+	struct disk_request *r = queue->done;
+	unsigned count = 0;
+
+	for (; r && count < max; r = r->next)
+		ret_done[count++] = r;
+	queue->done = r;
+	if (!r)
+		queue->done_end = &queue->done;
+	return count;
+}
+
+bool disk_queue_done_arm(struct disk_queue *queue, bool on)
+{
+	return on && queue->done;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DISK_KIND_H
+#define DISK_KIND_H
+
+/*
+ * What a kind of disk is made of: a row, a file of its own each, in the table of kinds.c. A row owns its keys; nothing else
+ * knows what its address means.
+ */
+
+#include "disk/disk.h"
+#include "disk/spec.h"
+#include <errno.h>
+
+struct disk_ops {
+	int (*queue_open)(struct disk *disk, unsigned depth, struct disk_queue **ret_queue);
+	int (*refresh)(struct disk *disk);		   /* NULL: it never changes */
+	int (*resize)(struct disk *disk, uint64_t bytes); /* NULL: -ENOTSUP */
+	void (*close)(struct disk *disk);
+};
+
+/* What every kind's disk begins with. */
+struct disk {
+	const struct disk_ops *ops;
+	struct disk_config config;
+	struct disk_info info; /* constant once it is open, but for size_bytes (atomic) */
+};
+
+struct disk_kind {
+	const char *name;    /* what stands before the colon */
+	const char *address; /* in the help: what stands behind it */
+	const struct disk_key *keys;
+	unsigned key_count;
+	const char *(*address_problem)(const char *address); /* NULL: it is fine; or what is expected */
+	/* The disk is zeroed but for `config` and info.read_only; what is not said in `info` gets defaults afterwards. */
+	int (*open)(const struct disk_spec *spec, const struct disk_config *config, struct disk **ret_disk, char *why);
+};
+
+extern const struct disk_kind *const disk_kinds[];
+extern const unsigned disk_kind_count;
+
+extern const struct disk_kind disk_mem, disk_null;
+
+static inline uint64_t disk_size(const struct disk *disk)
+{
+	return __atomic_load_n(&disk->info.size_bytes, __ATOMIC_RELAXED);
+}
+
+static inline void disk_size_set(struct disk *disk, uint64_t bytes)
+{
+	__atomic_store_n(&disk->info.size_bytes, bytes, __ATOMIC_RELAXED);
+}
+
+/* A size that a user has given, for the kinds that make what they are asked for. */
+const char *disk_size_problem(const char *address);
+uint64_t disk_size_of(const char *address); /* it has no problem */
+
+/* ---- queues ---- */
+
+void disk_queue_init(struct disk_queue *queue, const struct disk_queue_ops *ops, struct disk *disk);
+
+/* For the kinds that have done a request when they have submitted it: its ops but `submit`. */
+unsigned disk_queue_done_reap(struct disk_queue *queue, struct disk_request **ret_done, unsigned max);
+bool disk_queue_done_arm(struct disk_queue *queue, bool on);
+
+static inline void disk_queue_done(struct disk_queue *queue, struct disk_request *r, int result)
+{
+	r->result = result;
+	r->next = NULL;
+	*queue->done_end = r;
+	queue->done_end = &r->next;
+}
+
+/* Does it fit the disk as it is now? 0, or what it is done with. */
+static inline int disk_request_problem(const struct disk *disk, const struct disk_request *r)
+{
+	uint64_t size = disk_size(disk);
+
+	if (r->op == DISK_FLUSH)
+		return 0;
+	if (unlikely(r->op >= DISK_OPS || r->offset > size || r->bytes > size - r->offset))
+		return -EINVAL;
+	if (unlikely((r->offset | r->bytes) & (disk->info.logical_block_bytes - 1)))
+		return -EINVAL;
+	if (unlikely(disk->info.read_only) && r->op != DISK_READ)
+		return -EROFS;
+	return 0;
+}
+
+#endif
