@@ -103,7 +103,7 @@ static void queue_begun(struct vireo_queue *queue)
 	if (wanted && !begin->err)
 		queue_run_begun(queue, begin->setup.map);
 	else
-		queue_run_not(queue, wanted ? begin->why : NULL);
+		queue_run_not(queue, begin->err, wanted ? begin->why : NULL);
 	map_unref(begin->setup.map);
 	begin_unref(begin);
 }

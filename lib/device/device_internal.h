@@ -197,7 +197,7 @@ bool device_beginning(const struct vireo_device *device); /* any queue */
 /* queue_run.c */
 int ring_begin(const struct ring_setup *setup, struct ring **ret_ring, const char **why); /* any thread */
 void queue_run_begun(struct vireo_queue *queue, struct map *map); /* its ring is there, for this map */
-void queue_run_not(struct vireo_queue *queue, const char *why); /* NULL: and nobody asks why */
+void queue_run_not(struct vireo_queue *queue, int err, const char *why); /* NULL: and nobody asks why; as ring_new() */
 bool queue_areas_kept(const struct vireo_queue *queue, const struct map *map); /* running: its ring lies in `map` where it did */
 void queue_base_note(struct vireo_queue *queue, const struct ring *ring); /* it is where the ring stands */
 void queue_ring_free(struct vireo_queue *queue); /* and all that goes with a ring but for its stitches */

@@ -365,11 +365,14 @@ static void queue_tell_owed(const struct vireo_queue *queue)
 			 queue->index, ring_owes(queue->ring));
 }
 
-void queue_run_not(struct vireo_queue *queue, const char *why)
+/* What lies in the front end's memory for what is in flight is its own, and no driver's that may have gone: it ends the session. */
+void queue_run_not(struct vireo_queue *queue, int err, const char *why)
 {
 	queue_ring_free(queue);
 	queue_unstitch(queue);
-	if (why)
+	if (why && err == -EPROTO)
+		device_break_now(queue->device, queue, why);
+	else if (why)
 		queue_refuse(queue, why);
 }
 
@@ -379,7 +382,7 @@ void queue_run_begun(struct vireo_queue *queue, struct map *map)
 	int r = queue->control ? control_watch(queue) : 0;
 
 	if (r) {
-		queue_run_not(queue, system_errno_text(-r));
+		queue_run_not(queue, r, system_errno_text(-r));
 		return;
 	}
 	queue_remark(queue);
@@ -393,7 +396,7 @@ void queue_run_begun(struct vireo_queue *queue, struct map *map)
 		return;
 	}
 	queue->running = false;
-	queue_run_not(queue, why);
+	queue_run_not(queue, -EINVAL, why);
 }
 
 static int queue_ring_new(struct vireo_queue *queue, struct ring_setup *setup, const char **why)
@@ -415,6 +418,7 @@ static void queue_start(struct vireo_queue *queue)
 	struct vireo_device *device = queue->device;
 	struct ring_setup setup = queue_setup(queue);
 	const char *why;
+	int r;
 
 	if (miss_remains(queue))
 		return;
@@ -435,8 +439,9 @@ static void queue_start(struct vireo_queue *queue)
 		queue_unstitch(queue);
 		return;
 	}
-	if (queue_ring_new(queue, &setup, &why))
-		queue_run_not(queue, why);
+	r = queue_ring_new(queue, &setup, &why);
+	if (r)
+		queue_run_not(queue, r, why);
 }
 
 int device_queue_recover(struct vireo_device *device, uint32_t index)

@@ -22,6 +22,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char TOO_SMALL[] = "the in-flight region is for a smaller ring"; /* a mistake, and not what lies in it */
+static const char NO_MEMORY[] = "no memory for what is in flight";
+
 struct region_header { /* what both formats begin with */
 	uint64_t features;
 	uint16_t version, desc_num;
@@ -140,7 +143,7 @@ static const char *ledger_read(struct ledger_reading *r, struct ring_stand *stan
 	if (!r->known)
 		return NULL;
 	if (!owe(r, stand))
-		return "no memory for what is in flight";
+		return NO_MEMORY;
 	stand->known = true;
 	stand->place = r->place;
 	ledger->begun = true;
@@ -155,7 +158,7 @@ static const char *header_wrong(const struct ring_ledger *ledger, const struct r
 				const struct region_header *header)
 {
 	if (ledger->is_packed != setup->packed || ledger->entries < setup->size)
-		return "the in-flight region is for a smaller ring";
+		return TOO_SMALL;
 	if (header->version && header->version != INFLIGHT_VERSION)
 		return "the in-flight region is of a version that nobody knows";
 	if (header->version && header->features)
@@ -170,7 +173,7 @@ const char *ledger_begin(void *self, const struct ring_setup *setup, struct ring
 	struct ring_ledger *ledger = self;
 	size_t bytes = inflight_queue_bytes(ledger->is_packed, ledger->entries);
 	struct ledger_reading r = { .ledger = ledger, .setup = setup };
-	const char *wrong = "no memory for what is in flight";
+	const char *wrong = NO_MEMORY;
 
 	ledger->begun = false;
 	r.copy = malloc(bytes);
@@ -183,6 +186,7 @@ const char *ledger_begin(void *self, const struct ring_setup *setup, struct ring
 		wrong = header_wrong(ledger, setup, r.copy);
 		if (!wrong && ((const struct region_header *)r.copy)->version)
 			wrong = ledger_read(&r, stand);
+		stand->lies = wrong && wrong != NO_MEMORY && wrong != TOO_SMALL;
 	}
 	free(r.copy);
 	free(r.chains);

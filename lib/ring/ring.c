@@ -229,6 +229,8 @@ int ring_new(const struct ring_setup *setup, struct ring **ret_ring, const char 
 	free(stand.owed);
 	free(stand.owed_descs);
 	*why = wrong ? wrong : "out of memory";
+	if (stand.lies)
+		return -EPROTO;
 	return wrong ? -EINVAL : -ENOMEM;
 }
 

@@ -98,7 +98,7 @@ struct ring; /* in ring_internal.h; opaque outside this room and its size known 
 /* What of the size, the base or the areas' alignment is wrong, or NULL. */
 const char *ring_setup_wrong(const struct ring_setup *setup);
 
-/* -EINVAL (size, alignment, what was in flight, the witness; *why says), -ENOMEM. */
+/* -EINVAL (size, alignment, what was in flight, the witness; *why says), -EPROTO (the witness's memory lies), -ENOMEM. */
 int ring_new(const struct ring_setup *setup, struct ring **ret_ring, const char **why);
 void ring_free(struct ring *ring);
 

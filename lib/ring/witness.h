@@ -77,6 +77,7 @@ struct ring_stand {
 	struct ring_owed *owed;
 	struct packed_desc *owed_descs;
 	unsigned owed_count;
+	bool lies; /* `begin` has said why the ring cannot be made: what lies in the tenant's memory is not what a tenant writes */
 	/* Room for setup->size completions, where the ring is to hold back what is pushed. NULL: it has room of its own. */
 	struct ring_completion *held;
 };
@@ -90,7 +91,7 @@ struct ring_burst {
 };
 
 struct ring_witness_ops {
-	/* NULL, or why the ring cannot be made (static): ring_new() says so, -EINVAL. */
+	/* NULL, or why the ring cannot be made (static): ring_new() says so, -EINVAL, or -EPROTO for a lie. */
 	const char *(*begin)(void *self, const struct ring_setup *setup, struct ring_stand *ret_stand);
 	/* Once, before all that follow, in the control thread: where the next used entry goes (see ring_stand.place). */
 	void (*stands)(void *self, const struct ring *ring, uint32_t place);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Lies about what is in flight: the memory that a front end keeps for it, and what lies in it (vhost-user: Inflight I/O tracking)."""
+import contextlib
 import mmap
 import os
 import struct
@@ -119,9 +120,10 @@ def inflight_regions_that_lie(daemon):
                 memory = begun(peer, is_packed)
                 memory[stride(is_packed):2 * stride(is_packed)] = data
                 give(peer, is_packed)
-                peer.ring(1, SIZE, is_packed)
-                peer.run()
-                assert peer.hung_up(), f'{name} was believed (packed: {is_packed})'
+                with contextlib.suppress(Closed, OSError):  # as soon as the ring has a kick
+                    peer.ring(1, SIZE, is_packed)
+                    peer.run()
+                assert peer.hung_up(halts=False), f'{name} was believed (packed: {is_packed})'
     daemon.check_honest()
 
 

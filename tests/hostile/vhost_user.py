@@ -234,12 +234,13 @@ class VhostUserPeer(Peer):
     def settle(self):
         self.offered()
 
-    def hung_up(self, timeout=3.0):
-        """True once the back end has closed the connection, or does not serve a ring any more that had carried nothing."""
+    def hung_up(self, timeout=3.0, halts=True):
+        """True once the back end has closed the connection, or (`halts`) does not serve a ring any more that had carried nothing."""
         end = time.monotonic() + patience(timeout)
         poll = select.poll()
         poll.register(self.sock, select.POLLIN | select.POLLHUP | select.POLLRDHUP)
-        poll.register(self.halted, select.POLLIN)
+        if halts:
+            poll.register(self.halted, select.POLLIN)
         while time.monotonic() < end:
             for fd, event in poll.poll(50):
                 if fd == self.halted:
