@@ -10,8 +10,8 @@ static const char *const kinds[] = {"dequeue", "enqueue", "forward"};
 static const char *const rings[] = {"split", "split-in-order", "packed", "packed-in-order"};
 static const uint32_t sizes_bytes[] = {64, 1518};
 
-enum option { NONE, TWO, INDIRECT, PLAIN, FLOWS, LOGGED, TRACKED };
-static const char *const options[] = {"", "/two", "/indirect", "/plain", "/flows", "/logged", "/tracked"};
+enum option { NONE, TWO, INDIRECT, PLAIN, FLOWS, LOGGED, TRACKED, TRANSLATED };
+static const char *const options[] = {"", "/two", "/indirect", "/plain", "/flows", "/logged", "/tracked", "/translated"};
 
 /* Options are measured with short frames, where they weigh most, on the two basic rings. */
 static bool exists(unsigned kind, unsigned ring, unsigned size, enum option option)
@@ -20,7 +20,7 @@ static bool exists(unsigned kind, unsigned ring, unsigned size, enum option opti
 		return true;
 	if (size || ring % 2)
 		return false;
-	if (option == FLOWS || option == LOGGED || option == TRACKED)
+	if (option == FLOWS || option >= LOGGED)
 		return kind == CASE_FORWARD;
 	return option != PLAIN || kind != CASE_DEQUEUE;
 }
@@ -48,6 +48,7 @@ static bool case_at(unsigned number, char *name, struct bench_case *ret)
 		.flows = option == FLOWS,
 		.logged = option == LOGGED,
 		.tracked = option == TRACKED,
+		.translated = option == TRANSLATED,
 		.size_bytes = sizes_bytes[size],
 	};
 	return true;

@@ -10,7 +10,7 @@
  *	SIZE	bytes of a frame
  *	OPTION	two: header and frame are two descriptors of a chain; indirect: the same in an indirect table;
  *		plain: without mergeable buffers; flows: each frame of a burst has other addresses; logged: into a dirty log;
- *		tracked: what is in flight is written down for a successor
+ *		tracked: what is in flight is written down for a successor; translated: behind an IOMMU, each page by itself
  *
  * Without an option header and frame are one descriptor, buffers are mergeable, and all frames have the same
  * addresses.
@@ -32,7 +32,7 @@ enum case_kind { CASE_DEQUEUE, CASE_ENQUEUE, CASE_FORWARD };
 struct bench_case {
 	enum case_kind kind;
 	bool packed, in_order;
-	bool two, indirect, plain, flows, logged, tracked;
+	bool two, indirect, plain, flows, logged, tracked, translated;
 	uint32_t size_bytes;
 };
 

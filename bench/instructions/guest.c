@@ -5,6 +5,7 @@
 #include "device/device.h"
 #include "mem/dirty.h"
 #include "mem/map.h"
+#include "mem/view.h"
 #include "ring/ring.h"
 #include "wire/virtio_net.h"
 #include <stdio.h>
@@ -19,6 +20,8 @@
 #define PACKED_BASE  0x80008000u /* both wrap counters set: SET_VRING_BASE's bits 15 and 31 */
 #define BUFFER_BYTES 2048u
 #define DATA_OFFSET  64u /* of a frame whose header is a descriptor of its own */
+#define PAGE_BYTES   4096u
+#define WINDOW_BYTES (PAGE_BYTES - 64u) /* neighbours would become one */
 
 void must(bool ok, const char *what)
 {
@@ -33,7 +36,12 @@ static void broken(void *opaque, const char *why)
 	must(false, why);
 }
 
-static const struct device_transport transport = {.broken = broken};
+static void missed(void *opaque)
+{
+	must(false, "an address has no window");
+}
+
+static const struct device_transport transport = {.broken = broken, .missed = missed, .tells_memory = true};
 
 static void *guest_alloc(struct guest *g, size_t bytes)
 {
@@ -44,9 +52,10 @@ static void *guest_alloc(struct guest *g, size_t bytes)
 	return at;
 }
 
+/* Where a ring's area is told to be: behind an IOMMU by the driver's own addresses. */
 static uint64_t guest_uaddr(const struct guest *g, const void *at)
 {
-	return UADDR + (uint64_t)((const uint8_t *)at - g->memory);
+	return (g->c->translated ? GPA : UADDR) + (uint64_t)((const uint8_t *)at - g->memory);
 }
 
 static void memory_new(struct guest *g)
@@ -54,14 +63,42 @@ static void memory_new(struct guest *g)
 	const struct map_spec spec = {.gpa = GPA, .size_bytes = MEMORY_BYTES, .uaddr = UADDR};
 	int fd = memfd_create("guest", MFD_CLOEXEC);
 	const char *why = "";
-	struct map *map;
 
 	must(fd >= 0 && !ftruncate(fd, MEMORY_BYTES), "no memory for the guest");
 	g->memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	must(g->memory != MAP_FAILED, "no memory for the guest");
-	must(!map_new(NULL, &spec, &fd, 1, device_faults(g->device), &map, &why), why);
-	device_map_set(g->device, map);
+	must(!map_new(NULL, &spec, &fd, 1, device_faults(g->device), &g->map, &why), why);
 	close(fd);
+}
+
+/* The rings are one window, each page of buffers is one. */
+static struct map *windows_of(const struct guest *g)
+{
+	static struct map_window windows[MEMORY_BYTES / PAGE_BYTES];
+	struct map *view;
+	unsigned count = 0;
+
+	for (uint64_t at = 0, bytes; at < MEMORY_BYTES; at += at ? PAGE_BYTES : g->rings_bytes) {
+		bytes = at ? WINDOW_BYTES : g->rings_bytes;
+		windows[count++] = (struct map_window){GPA + at, UADDR + at, bytes, MAP_READ | MAP_WRITE};
+	}
+	must(!map_view(g->map, windows, count, &view, NULL), "no view of memory");
+	map_unref(g->map);
+	return view;
+}
+
+/* From here on by whole pages, two buffers in each. */
+static void rings_end(struct guest *g)
+{
+	g->used_bytes = (g->used_bytes + PAGE_BYTES - 1) & ~(size_t)(PAGE_BYTES - 1);
+	g->rings_bytes = g->used_bytes;
+}
+
+static void memory_tell(struct guest *g)
+{
+	if (g->c->translated)
+		device_patient_set(g->device, true);
+	device_map_set(g->device, g->c->translated ? windows_of(g) : g->map);
 }
 
 /* The device learns of the ring what a front end would tell it. */
@@ -184,7 +221,10 @@ void guest_start(struct guest *g, const struct bench_case *c, uint8_t number)
 	memory_new(g);
 	g->receive = ring_add(g, 0);
 	g->transmit = ring_add(g, 1);
+	if (c->translated)
+		rings_end(g);
 	buffers_add(g);
+	memory_tell(g);
 	if (c->logged)
 		log_begin(g);
 	device_resume(g->device);

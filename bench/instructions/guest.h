@@ -16,6 +16,7 @@
 #define FRAME_BYTES_MAX	 1536u
 
 struct loop;
+struct map;
 
 struct guest {
 	const struct bench_case *c;
@@ -24,7 +25,8 @@ struct guest {
 	struct vireo_device *device;
 	struct loop *loop;
 	uint8_t *memory;
-	size_t used_bytes;
+	struct map *map; /* of its memory, until the device has it */
+	size_t used_bytes, rings_bytes; /* of it; the rings', where they are apart */
 	uint64_t device_areas[2]; /* where they lie in it */
 	struct vireo_driver_ring *receive, *transmit;
 	uint32_t to_send, to_take; /* numbers of the next frames */
