@@ -88,6 +88,7 @@ int vireo_device_new(const struct vireo_device_config *user_config, struct vireo
 	device->out_of_order = config.out_of_order;
 	device->messages = config.messages;
 	device->chain_pieces_max = config.chain_pieces_max;
+	device->pops_specially = config.chain_pieces_max;
 	device->state_bytes_max = config.state_bytes_max;
 	device->feature_rules = config.feature_rules;
 	device->feature_rule_count = config.feature_rule_count;
@@ -178,7 +179,7 @@ void device_session_end(struct vireo_device *device)
 	device->features = 0;
 	device->status = 0;
 	device->status_required = false;
-	device->patient = false;
+	device_patient_set(device, false);
 	device->session = false;
 	device_break_forget(device);
 	if (device->ops.connected)
@@ -193,8 +194,14 @@ void device_status_required(struct vireo_device *device, bool required)
 void device_patient_set(struct vireo_device *device, bool patient)
 {
 	device->patient = patient;
+	device->pops_specially = patient || device->chain_pieces_max;
 	for (unsigned i = 0; i < device->queue_count; i++)
 		miss_forget(&device->queues[i]); /* its addresses were of another kind */
+}
+
+bool device_patient(const struct vireo_device *device)
+{
+	return device->patient;
 }
 
 void device_status_set(struct vireo_device *device, uint8_t status)

@@ -81,6 +81,7 @@ void device_status_required(struct vireo_device *device, bool required); /* see 
  * rest goes on. Until the session ends.
  */
 void device_patient_set(struct vireo_device *device, bool patient);
+bool device_patient(const struct vireo_device *device);
 /* 0 resets (all queues quiet then). */
 void device_status_set(struct vireo_device *device, uint8_t status);
 /* Back to initial, session and ownership kept. All queues quiet. */
@@ -212,7 +213,7 @@ bool device_queue_missed(const struct vireo_device *device, uint32_t index, unsi
  * not wait for any more. True: one of them can start now, at the next resume.
  */
 bool device_misses_settle(struct vireo_device *device);
-/* Something has been taken away, from under queues that do not run: when they start, they look for what they will miss. */
+/* Something has been taken away: queues look for what they will miss, when they start or, if they run, at the next resume. */
 void device_misses_look(struct vireo_device *device);
 
 /* Config space. -EINVAL: outside it; write: -EPERM and what the type says. */

@@ -138,6 +138,7 @@ struct vireo_device {
 	uint8_t status;
 	bool status_required;
 	bool patient; /* see device_patient_set() */
+	bool pops_specially; /* patient, or chain_pieces_max */
 	struct map *map;
 	struct map *memory; /* by guest physical addresses; NULL: that is what `map` is */
 	struct dirty_log *dirty_log; /* or NULL */

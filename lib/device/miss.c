@@ -9,7 +9,9 @@
  * Behind an IOMMU (a patient device) a driver's buffers come one page at a time, and go as soon as they have been used; each
  * miss stops the queue, and a receive queue that stands still loses frames. So one that starts after a miss, or for the first
  * time, or after something has been taken away, looks ahead: what of the next buffers is not in the map is asked for at the
- * same time, and so is what of its own areas is not. It waits for what the first chains need alone, and no longer than until
+ * same time, and so is what of its own areas is not. One that runs has that done when it has popped all that it could, and more lies
+ * there, or when something has been taken away: if the answers come before it needs them, it never stands still. (In the latter case for
+ * what is to be written to alone: what is read is mostly used by then, and can wait.) It waits for what the first chains need alone, and no longer than until
  * device_misses_settle() says: what does not come may not be needed, or be a lie of which the ring will tell.
  */
 
@@ -44,12 +46,27 @@ void miss_raise(struct vireo_queue *queue, uint64_t gpa, bool write)
 	device_miss_raise(queue->device);
 }
 
+void miss_near(struct vireo_queue *queue, uint64_t gpa)
+{
+	struct queue_miss *miss = queue->miss;
+	uint64_t maps = __atomic_load_n(&queue->device->maps_set, __ATOMIC_RELAXED);
+
+	if (miss->near_gpa == gpa && miss->near_maps == maps)
+		return;
+	miss->near_gpa = gpa;
+	miss->near_maps = maps;
+	__atomic_store_n(&miss->near, true, __ATOMIC_RELAXED); /* device_miss_raise() releases it */
+	device_miss_raise(queue->device);
+}
+
 void miss_forget(struct vireo_queue *queue)
 {
 	struct queue_miss *miss = queue->miss;
 
 	miss->missed = false;
 	miss->looked = false;
+	miss->gone = false;
+	__atomic_store_n(&miss->near, false, __ATOMIC_RELAXED);
 	miss->ahead_count = miss->ahead_awaited = 0;
 	miss->ahead_settled = false;
 }
@@ -80,7 +97,12 @@ bool device_misses_settle(struct vireo_device *device)
 	for (unsigned i = 0; i < device->queue_count; i++) {
 		struct queue_miss *miss = &device->misses[i];
 
-		if (device->queues[i].running || miss->missed || !miss->ahead_awaited)
+		miss->gone |= miss->ahead_count != 0; /* if it runs: what has been used meanwhile is asked for no longer */
+		if (device->queues[i].running) {
+			miss_come(&device->queues[i]);
+			continue;
+		}
+		if (miss->missed || !miss->ahead_awaited)
 			continue;
 		if (!miss->ahead_old) {
 			miss->ahead_old = true;
@@ -95,7 +117,9 @@ bool device_misses_settle(struct vireo_device *device)
 void device_misses_look(struct vireo_device *device)
 {
 	for (unsigned i = 0; i < device->queue_count; i++)
-		if (!device->queues[i].running)
+		if (device->queues[i].running)
+			device->misses[i].gone = true;
+		else
 			device->misses[i].looked = false;
 }
 
@@ -133,7 +157,17 @@ static bool ahead_remains(struct vireo_queue *queue)
 
 void miss_come(struct vireo_queue *queue)
 {
-	ahead_remains(queue);
+	struct vireo_device *device = queue->device;
+	struct queue_miss *miss = queue->miss;
+	bool near = __atomic_exchange_n(&miss->near, false, __ATOMIC_RELAXED);
+
+	if (!device->patient || device_late(device) || !(near || miss->gone)) {
+		ahead_remains(queue);
+		return;
+	}
+	miss->gone = false;
+	miss->ahead_awaited = 0;
+	miss->ahead_count = ring_absent_running(queue->ring, device->map, !near, miss->ahead, ARRAY_SIZE(miss->ahead));
 }
 
 /*

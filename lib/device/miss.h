@@ -14,7 +14,12 @@ struct queue_miss {
 	uint64_t maps; /* device->maps_set at that time */
 	bool looked; /* ahead, since it missed something or device_misses_look() */
 
+	/* The worker's: what it has raised `near` for. */
+	uint64_t near_gpa, near_maps;
+	bool near; /* any thread (atomic): it goes on, and what comes next is to be looked for */
+
 	/* Control thread, of a patient device. */
+	bool gone; /* something has been taken away while it ran */
 	unsigned ahead_count, ahead_awaited; /* it does not start without the first `awaited` ones */
 	bool ahead_old; /* it has waited since the last device_misses_settle() */
 	bool ahead_settled; /* some of them have not come: it waits for none until they have */
@@ -38,6 +43,8 @@ bool miss_remains(struct vireo_queue *queue); /* for what it has missed before *
 bool miss_areas(struct vireo_queue *queue, bool packed); /* for a part of its ring */
 bool miss_ahead(struct vireo_queue *queue, const struct ring_setup *setup); /* for what lies ready in it */
 void miss_come(struct vireo_queue *queue); /* of one that runs: what it will miss is looked for in the map, which may be a new one */
+/* Worker: the ring goes on, but not beyond `gpa`. */
+void miss_near(struct vireo_queue *queue, uint64_t gpa);
 void miss_forget(struct vireo_queue *queue);
 
 #endif

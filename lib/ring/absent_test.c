@@ -206,6 +206,47 @@ static void a_table_that_is_absent_ends_it(void **state)
 	in_both_formats(check_table_absent);
 }
 
+/* Chains are popped, used and shown, more than the ring is long; one is popped, some are not; nothing is written. */
+static void check_running(struct test_driver *d)
+{
+	size_t bytes = ring_area_bytes(d->opt.packed, d->opt.size).device_bytes;
+	struct ring_absence absent[MAX];
+	struct vireo_chain chain;
+	uint8_t *before = test_alloc(bytes);
+	uint32_t len;
+	bool skipped;
+
+	for (unsigned i = 0; i < 21; i++) {
+		add(d, HERE, 8, true);
+		assert_int_equal(driver_pop(d, &chain, 1), 1);
+		test_push(d->ring, &chain, 8);
+		ring_publish(d->ring);
+		assert_true(driver_used(d, &len, &skipped) >= 0);
+	}
+	add(d, HERE, 8, true);
+	assert_int_equal(driver_pop(d, &chain, 1), 1);
+	for (unsigned i = 0; i < 3; i++)
+		add(d, ABSENT + i * PAGE, 8, i);
+	memcpy(before, d->areas[2], bytes);
+	assert_int_equal(ring_absent_running(d->ring, d->map, true, absent, MAX), 2);
+	assert_int_equal(absent[0].gpa, ABSENT + PAGE);
+	assert_int_equal(ring_absent_running(d->ring, d->map, false, absent, MAX), 3);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(absent[i].gpa, ABSENT + i * PAGE);
+		assert_int_equal(absent[i].write, i > 0);
+	}
+	assert_int_equal(ring_absent_running(d->ring, d->map, false, absent, 2), 2);
+	assert_memory_equal(before, d->areas[2], bytes);
+	assert_null(ring_error(d->ring));
+	ring_unpop(d->ring, &chain, 1);
+	free(before);
+}
+
+static void a_ring_that_runs_is_looked_at_from_where_it_was_shown_last(void **state)
+{
+	in_both_formats(check_running);
+}
+
 /*
  * 64 heads of the same chain, which cannot be, and each of its descriptors covers the whole of memory, in three regions, and begins
  * in a page that is absent: twelve thousand lookups, or a third of them. What comes afterwards is not reached.
@@ -239,6 +280,7 @@ int main(void)
 		cmocka_unit_test(there_is_an_end_to_it),
 		cmocka_unit_test(work_without_an_end_is_ended),
 		cmocka_unit_test(a_lie_ends_it_and_breaks_nothing),
+		cmocka_unit_test(a_ring_that_runs_is_looked_at_from_where_it_was_shown_last),
 		cmocka_unit_test(a_table_that_is_absent_ends_it),
 	};
 

@@ -22,6 +22,7 @@ static int ring_outside(struct ring *ring, uint64_t gpa, bool write, const char 
 		return ring_break(ring, why);
 	ring->miss_gpa = gpa;
 	ring->miss_write = write;
+	ring->misses = true;
 	return -EFAULT;
 }
 

@@ -155,6 +155,7 @@ bool packed_publish(struct ring *ring)
 
 	packed_show_first(s);
 	s->first = s->used;
+	__atomic_store_n(&s->shown, place_encode(s->first), __ATOMIC_RELAXED);
 	packed_mark(s, ring->size);
 	s->staged_span = 0;
 	s->in_flight -= span;

@@ -148,6 +148,7 @@ static void packed_start(struct ring *ring, const struct ring_setup *setup, cons
 	if (!stand->known && !setup->sure)
 		packed_look(ring, setup);
 	p->avail = p->first = p->used;
+	p->shown = place_encode(p->used);
 }
 
 /* Whether chains may have been in flight that nothing tells apart from those that wait. */
@@ -302,6 +303,14 @@ int ring_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct
 		return ring_pop_specially(ring, chains, max, iov, iov_max);
 	return ring->is_packed ? packed_pop(ring, chains, max, iov, iov_max)
 			       : split_pop(ring, chains, max, iov, iov_max);
+}
+
+bool ring_misses_next(struct ring *ring)
+{
+	bool misses = ring->misses;
+
+	ring->misses = false;
+	return misses;
 }
 
 uint64_t ring_missed(const struct ring *ring)

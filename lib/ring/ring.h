@@ -138,7 +138,16 @@ struct ring_absence {
 unsigned ring_absent(const struct ring_setup *setup, struct ring_absence *absent, unsigned max, unsigned soon_chains,
 		     unsigned *ret_soon);
 
-/* After -EFAULT: the first address of the chain that is not in the map. */
+/*
+ * The same for a ring that runs, by any thread while it is not freed: from what its driver has been shown on, with what has been popped
+ * since. Writes nothing. What changes meanwhile may be named, or not be. `writable`: only what is to be written to.
+ */
+unsigned ring_absent_running(const struct ring *ring, const struct map *map, bool writable, struct ring_absence *absent, unsigned max);
+
+/* Has a pop that did not return -EFAULT ended at a chain that is not in the map? Asked once: the next time only after the next one. */
+bool ring_misses_next(struct ring *ring);
+
+/* After -EFAULT, or where that is so: the first address of the chain that is not in the map. */
 uint64_t ring_missed(const struct ring *ring);
 bool ring_missed_write(const struct ring *ring); /* is it to be written to? */
 

@@ -23,7 +23,7 @@ struct split_state {
 	uint16_t avail_seen; /* avail->idx as last read and checked */
 	uint16_t fetched; /* descriptors of chains before this one have been asked for; a hint */
 	uint16_t next_used; /* pushed up to here ... */
-	uint16_t published; /* ... of which the driver has been shown this much: used->idx */
+	uint16_t published; /* ... of which the driver has been shown this much: used->idx; atomic, see ring_shown() */
 	uint16_t armed; /* what avail_event holds */
 };
 
@@ -34,6 +34,7 @@ struct packed_state {
 	struct packed_place avail; /* the next head is looked for here */
 	struct packed_place used; /* the next used entry goes here */
 	struct packed_place first; /* where the staged burst begins */
+	uint32_t shown; /* the same, encoded; atomic, see ring_shown() */
 	struct packed_place armed; /* what the device event holds */
 	uint64_t first_word; /* length, id and flags of the entry at `first`, written last, by publish */
 	uint16_t event_flags; /* what the device event holds */
@@ -64,6 +65,7 @@ struct ring {
 	bool carried; /* something has been shown to the driver since it is here */
 	bool publish_specially; /* not carried */
 	bool lazy;
+	bool misses; /* a pop has come to an address that is not in the map, and nobody has asked since */
 	bool miss_write; /* where the last pop that returned -EFAULT ended is to be written to */
 	const char *error;
 	const char *remark; /* see ring_remark() */
@@ -94,6 +96,13 @@ static inline bool ring_special(const struct ring *ring)
 static inline void ring_special_set(struct ring *ring, uint8_t what)
 {
 	__atomic_fetch_or(&ring->special, what, __ATOMIC_SEQ_CST);
+}
+
+/* Any thread: up to where the driver has been shown that its chains are used. Split: an index; packed: a place, encoded. */
+static inline uint32_t ring_shown(const struct ring *ring)
+{
+	return ring->is_packed ? __atomic_load_n(&ring->packed.shown, __ATOMIC_RELAXED)
+			       : __atomic_load_n(&ring->split.published, __ATOMIC_RELAXED);
 }
 
 /* ring.c */

@@ -394,7 +394,7 @@ bool split_publish(struct ring *ring)
 	struct split_state *s = &ring->split;
 	uint16_t was = s->published;
 
-	s->published = s->next_used;
+	__atomic_store_n(&s->published, s->next_used, __ATOMIC_RELAXED); /* see ring_shown() */
 	__atomic_store_n(&s->used->idx, le16(s->published), __ATOMIC_RELEASE); /* pair USED */
 	ring_fence(); /* pair SIGNAL */
 	if (ring->event_idx) {

@@ -44,7 +44,9 @@ int net_receive_refill(struct net_queue *q, unsigned want)
 
 void net_receive_stock(struct net_queue *q, unsigned count)
 {
-	if (q->last - q->first >= min_u32(count, NET_BATCH))
+	uint32_t stock = q->last - q->first;
+
+	if (stock >= min_u32(count, NET_BATCH) && stock >= q->stock_min)
 		return;
 	receive_return(q);
 	net_receive_refill(q, NET_BATCH); /* what is wrong, if anything, the next call will find */

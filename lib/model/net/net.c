@@ -274,6 +274,8 @@ static int net_data_queue_start(struct vireo_net *net, unsigned index, struct vi
 	q->indirect = net_has(net, VIREO_F_RING_INDIRECT_DESC_BIT);
 	q->merge = net_has(net, VIREO_NET_F_MRG_RXBUF_BIT);
 	q->guest_csum = net_has(net, VIREO_NET_F_GUEST_CSUM_BIT);
+	/* What the IOMMU has not told is found when it is popped: early, so that it has come when it is needed. */
+	q->stock_min = device_patient(net->device) ? NET_BATCH / 2 : 0;
 	q->queue = queue;
 	/*
 	 * Nobody waits for receive buffers: a driver need not tell of each of them. It is told so in its memory, which must not be

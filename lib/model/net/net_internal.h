@@ -107,6 +107,7 @@ struct net_queue {
 	uint32_t iov_used;
 	uint32_t first, last;
 	uint32_t pushed; /* receive */
+	uint32_t stock_min; /* receive: so many are popped ahead, if they are there; 0: as many as the last burst had */
 	uint32_t burst; /* transmit: what the last look asked for; receive: chains used since the last flush */
 	uint32_t runt_work;	  /* receive: what may still be spent on runt buffers in this call */
 	uint32_t string_from_bytes; /* see base/copy.h */

@@ -187,6 +187,62 @@ static void what_has_been_invalidated_is_asked_for_again(void **state)
 	end(lab);
 }
 
+static void running_queue_asks_for_what_comes_next_and_goes_on(void **state)
+{
+	struct lab *lab = running();
+	struct iovec iov[2 * VIREO_CHAIN_PIECES_MAX(SIZE)];
+	struct vireo_chain chains[4];
+
+	assert_int_equal(update(lab, IOVA + 0x9000, PAGE), 0);
+	lab->memory[0xa000] = 8;
+	for (unsigned i = 0; i < 3; i++)
+		put_chain(lab, IOVA + 0x9000 + i * PAGE, 5, DESC_F_WRITE);
+	assert_int_equal(vireo_queue_pop(lab->type.running[0], chains, 4, iov, ARRAY_SIZE(iov)), 1);
+	assert_int_equal(missed(lab, NULL), IOVA + 0xa000);
+	assert_int_equal(missed(lab, NULL), IOVA + 0xb000); /* and what comes after it */
+	assert_int_equal(lab->type.stopped[0], 0);
+	assert_int_equal(update(lab, IOVA + 0xa000, PAGE), 0);
+	vireo_queue_push(lab->type.running[0], chains, 0);
+	vireo_queue_flush(lab->type.running[0]);
+	assert_int_equal(vireo_queue_pop(lab->type.running[0], chains, 4, iov, ARRAY_SIZE(iov)), 1);
+	assert_int_equal(*(uint8_t *)chains[0].iov[0].iov_base, 8);
+	vireo_queue_unpop(lab->type.running[0], chains, 1);
+	end(lab);
+}
+
+static void what_is_taken_from_a_running_queue_is_asked_for_before_it_looks(void **state)
+{
+	struct lab *lab = running();
+
+	lab->type.renews = true;
+	assert_int_equal(update(lab, IOVA + 0x9000, PAGE), 0);
+	put_chain(lab, IOVA + 0x9000, 5, DESC_F_WRITE);
+	assert_int_equal(missed(lab, NULL), 0);
+	assert_int_equal(invalidate(lab, IOVA + 0x9000, PAGE), 0);
+	assert_int_equal(missed(lab, NULL), IOVA + 0x9000);
+	assert_int_equal(lab->type.stopped[0], 0);
+	assert_int_equal(update(lab, IOVA + 0x9000, PAGE), 0);
+	assert_true(take(lab) >= 0);
+	end(lab);
+}
+
+/* By the time that it would be asked again. */
+static void what_has_been_used_meanwhile_is_not_asked_for_again(void **state)
+{
+	struct lab *lab = running();
+	struct split_avail *avail = (void *)(lab->memory + PAGE);
+
+	lab->type.renews = true;
+	assert_int_equal(update(lab, IOVA + 0x9000, PAGE), 0);
+	put_chain(lab, IOVA + 0x9000, 5, DESC_F_WRITE);
+	assert_int_equal(invalidate(lab, IOVA + 0x9000, PAGE), 0);
+	assert_int_equal(missed(lab, NULL), IOVA + 0x9000);
+	avail->idx--; /* no chain names it any more */
+	usleep(600000);
+	assert_int_equal(missed(lab, NULL), 0);
+	end(lab);
+}
+
 static void ring_whose_own_pages_go_waits_for_them(void **state)
 {
 	struct lab *lab = running();
@@ -492,6 +548,9 @@ int main(void)
 		cmocka_unit_test(ring_waits_until_all_of_it_has_been_told),
 		cmocka_unit_test(buffer_is_asked_for_and_comes),
 		cmocka_unit_test(what_has_been_invalidated_is_asked_for_again),
+		cmocka_unit_test(running_queue_asks_for_what_comes_next_and_goes_on),
+		cmocka_unit_test(what_is_taken_from_a_running_queue_is_asked_for_before_it_looks),
+		cmocka_unit_test(what_has_been_used_meanwhile_is_not_asked_for_again),
 		cmocka_unit_test(ring_whose_own_pages_go_waits_for_them),
 		cmocka_unit_test(queue_that_can_go_on_is_not_stopped),
 		cmocka_unit_test(queue_that_pops_nothing_is_not_stopped_either),
