@@ -4,6 +4,7 @@
 
 /* Everything that libvireo offers: the device side of virtio. */
 #include "base.h"
+#include "blk.h"
 #include "chain.h"
 #include "cursor.h"
 #include "device.h"

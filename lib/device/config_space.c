@@ -38,11 +38,20 @@ int device_config_write(struct vireo_device *device, uint32_t offset, const void
 	return 0;
 }
 
-int vireo_device_config_set(struct vireo_device *device, uint32_t offset, const void *data, uint32_t bytes)
+int device_config_put(struct vireo_device *device, uint32_t offset, const void *data, uint32_t bytes)
 {
 	if (!config_holds(device, offset, bytes))
 		return -EINVAL;
 	memcpy(device->config + offset, data, bytes);
+	return 0;
+}
+
+int vireo_device_config_set(struct vireo_device *device, uint32_t offset, const void *data, uint32_t bytes)
+{
+	int r = device_config_put(device, offset, data, bytes);
+
+	if (r)
+		return r;
 	if (device->session && device->transport->config_changed)
 		device->transport->config_changed(device->transport_opaque);
 	return 0;

@@ -219,6 +219,7 @@ void device_misses_look(struct vireo_device *device);
 /* Config space. -EINVAL: outside it; write: -EPERM and what the type says. */
 int device_config_read(struct vireo_device *device, uint32_t offset, void *data, uint32_t bytes);
 int device_config_write(struct vireo_device *device, uint32_t offset, const void *data, uint32_t bytes);
+int device_config_put(struct vireo_device *device, uint32_t offset, const void *data, uint32_t bytes); /* by the device type; nobody is told */
 uint32_t device_config_bytes(const struct vireo_device *device);
 
 /* enum vireo_message. -EOPNOTSUPP where the device type takes no such message. */
