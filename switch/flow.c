@@ -14,15 +14,18 @@
 
 static uint32_t peek(const struct vireo_frame *frame, uint8_t *dst)
 {
-	uint32_t want = min_u32(frame->len_bytes, PEEK_BYTES), at = 0;
+	uint32_t want = min_u32(vireo_frame_bytes(frame), PEEK_BYTES), at = vireo_frame_head_bytes(frame);
+	uint64_t skip = vireo_frame_skip_bytes(frame);
 
+	memcpy(dst, frame->head, at);
 	for (uint32_t i = 0; i < frame->iov_count && at < want; i++) {
-		uint32_t bytes = (uint32_t)min_u64(frame->iov[i].iov_len, want - at);
+		uint64_t skipped = min_u64(frame->iov[i].iov_len, skip);
+		uint32_t bytes = (uint32_t)min_u64(frame->iov[i].iov_len - skipped, want - at);
 
-		memcpy(dst + at, frame->iov[i].iov_base, bytes);
+		memcpy(dst + at, (const uint8_t *)frame->iov[i].iov_base + skipped, bytes);
+		skip -= skipped;
 		at += bytes;
 	}
-	memcpy(dst, frame->head, min_u32(at, VIREO_FRAME_HEAD_BYTES));
 	return at;
 }
 
@@ -60,7 +63,7 @@ uint32_t flow_hash(const struct vireo_frame *frame)
 	struct headers h;
 	uint64_t hash;
 
-	if (headers_parse(bytes, have_bytes, frame->len_bytes, &h))
+	if (headers_parse(bytes, have_bytes, vireo_frame_bytes(frame), &h))
 		hash = mix_ip(bytes, have_bytes, &h);
 	else
 		hash = mix(0, frame->head, 12);
