@@ -315,6 +315,8 @@ void deliver(struct forwarder *forwarder, const struct topology_port *to, struct
 {
 	struct stall_step step;
 
+	if (unlikely(to->tagged || forwarder->burst.tagged))
+		vlan_present(forwarder, to, frames, count);
 	if (unlikely(forwarder->stall.alert))
 		stall_begin(forwarder, &step);
 	if (likely(to->out_count == 1))

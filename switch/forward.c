@@ -14,7 +14,7 @@
  *
  * What is flooded goes first, in flood.c, and takes along what its receivers get for themselves.
  *
- * Everything is asked within a VLAN: the database is, and so is the topology. A frame lies in that of its port.
+ * Everything is asked within a VLAN: the database is, and so is the topology. vlan.c says in which a frame lies.
  */
 
 #include "switch/core.h"
@@ -52,12 +52,6 @@ static inline struct addresses addresses_of(const struct vireo_frame *frame)
 	return addresses;
 }
 
-/* A frame lies in the VLAN of its port. */
-static inline uint16_t frames_vlan(const struct burst *burst)
-{
-	return burst->from->vlan;
-}
-
 /* Works out what their look-ups need, and has it fetched. */
 static inline void expect_addresses(const struct fdb_vlan *vlan, const struct vireo_frame *frame,
 				    struct addressed *ret)
@@ -71,11 +65,11 @@ static inline void expect_addresses(const struct fdb_vlan *vlan, const struct vi
 	ret->from = from;
 }
 
-static void survey(const struct forwarder *forwarder, struct burst *burst)
+static inline void survey_in(const struct forwarder *forwarder, struct burst *burst, bool aware)
 {
 	const struct vireo_frame *frames = burst->frames;
 	struct addresses last = {0};
-	struct fdb_vlan vlan = fdb_vlan(forwarder->fdb, frames_vlan(burst));
+	struct fdb_vlan vlan = fdb_vlan(forwarder->fdb, frames_vlan(burst, 0));
 	uint32_t longest_bytes = 0;
 	uint64_t fresh = 0;
 	unsigned needs = 0;
@@ -87,8 +81,11 @@ static void survey(const struct forwarder *forwarder, struct burst *burst)
 			needs |= offload_needs(&frames[i].offload);
 		if (likely(frames[i].offload.gso == VIREO_GSO_NONE) && frames[i].len_bytes > longest_bytes)
 			longest_bytes = frames[i].len_bytes;
-		if (!((these.first ^ last.first) | (these.rest ^ last.rest)) && i)
+		if (!((these.first ^ last.first) | (these.rest ^ last.rest)) && i &&
+		    !(aware && burst->vlan[i] != burst->vlan[i - 1]))
 			continue;
+		if (aware)
+			vlan = fdb_vlan(forwarder->fdb, burst->vlan[i]);
 		last = these;
 		fresh |= 1ull << i;
 		expect_addresses(&vlan, &frames[i], &burst->addressed[i]);
@@ -96,6 +93,17 @@ static void survey(const struct forwarder *forwarder, struct burst *burst)
 	burst->fresh = fresh;
 	burst->needs = needs;
 	burst->longest_bytes = longest_bytes;
+}
+
+static void survey(const struct forwarder *forwarder, struct burst *burst)
+{
+	burst->tagged = 0;
+	if (likely(!burst->from->aware)) {
+		survey_in(forwarder, burst, false);
+		return;
+	}
+	vlan_classify(burst);
+	survey_in(forwarder, burst, true);
 }
 
 /* True: learned. False: it is not the port's to use. */
@@ -133,8 +141,10 @@ static unsigned judge(struct forwarder *forwarder, const struct burst *burst, ui
 
 static verdict_t judge_frame(struct forwarder *forwarder, const struct burst *burst, unsigned frame)
 {
-	uint16_t vlan = frames_vlan(burst);
+	uint16_t vlan = frames_vlan(burst, frame);
 
+	if (unlikely(vlan == VLAN_NONE))
+		return verdict(0, FATE_VLAN);
 	return verdict(vlan, judge(forwarder, burst, vlan, &burst->addressed[frame]));
 }
 
@@ -162,6 +172,8 @@ static void count_dropped(struct port_counters *counters, unsigned fate, unsigne
 		counter_add(&counters->rx_reserved, count);
 	else if (fate == FATE_HAIRPIN)
 		counter_add(&counters->rx_hairpin, count);
+	else if (fate == FATE_VLAN)
+		counter_add(&counters->rx_vlan, count);
 	else if (fate == FATE_SPOOFED)
 		counter_add(&counters->rx_spoofed, count);
 	else

@@ -24,12 +24,20 @@ struct burst {
 	unsigned needs;         /* all offloads that any frame asks for */
 	uint32_t longest_bytes; /* of frames that are not to be cut */
 	uint64_t flooded;       /* bit i: frame i is on its way to several ports; 0 unless flood() is at work */
-	uint64_t fresh;         /* bit i: frame i has other addresses than its predecessor */
+	uint64_t fresh;         /* bit i: frame i has other addresses than its predecessor, or lies in another VLAN */
+	uint64_t tagged;        /* bit i: frame i has the tag of its VLAN at the moment; see vlan.c */
 	struct addressed addressed[BURST_FRAMES]; /* of fresh ones */
 	verdict_t verdict[BURST_FRAMES];
+	uint16_t vlan[BURST_FRAMES], tci[BURST_FRAMES]; /* if the port looks at tags */
 	struct groups groups;
 	struct vireo_frame *list[BURST_FRAMES];
 };
+
+/* In which a frame lies. */
+static inline uint16_t frames_vlan(const struct burst *burst, unsigned frame)
+{
+	return likely(!burst->from->aware) ? burst->from->vlan : burst->vlan[frame];
+}
 
 /* Lists frames of the burst: bit i, frame i. */
 static inline unsigned burst_list(struct burst *burst, uint64_t frames)

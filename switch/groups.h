@@ -17,6 +17,7 @@ enum fate { /* port ids come first */
 	FATE_RESERVED,
 	FATE_HAIRPIN,
 	FATE_BAD_SOURCE,
+	FATE_VLAN,
 	FATE_SPOOFED,
 	FATE_END,
 };

@@ -238,8 +238,22 @@ struct port_counters *port_counters_control(const struct sw_port *port)
 static void port_release(struct sw_port *port)
 {
 	free(port->counters);
+	free(port->tagged);
 	free(port->name);
 	free(port);
+}
+
+static int port_vlans_copy(struct sw_port *port, const struct sw_port_config *config)
+{
+	size_t bytes = SW_VLAN_SET_WORDS * sizeof(*port->tagged);
+
+	if (!config->vlan_aware || !config->tagged)
+		return 0;
+	port->tagged = malloc(bytes);
+	if (!port->tagged)
+		return -ENOMEM;
+	memcpy(port->tagged, config->tagged, bytes);
+	return 0;
 }
 
 static int port_allocate(struct sw *sw, const struct sw_port_config *config, struct sw_port **ret_port)
@@ -251,7 +265,7 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 		return -ENOMEM;
 	port->name = strdup(config->name);
 	port->counters = aligned_alloc(CACHE_LINE_BYTES, counters_bytes);
-	if (!port->name || !port->counters) {
+	if (!port->name || !port->counters || port_vlans_copy(port, config)) {
 		port_release(port);
 		return -ENOMEM;
 	}
@@ -260,7 +274,9 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 	port->ops = config->ops;
 	port->opaque = config->opaque;
 	port->mtu = config->mtu;
-	port->vlan = config->vlan;
+	port->aware = config->vlan_aware;
+	port->vlan = config->vlan_aware && !config->vlan ? VLAN_NONE : config->vlan;
+	port->tag_type = config->tag_type ? config->tag_type : TAG_TYPE_DEFAULT;
 	flood_limit_init(&port->flood, config->flood_copies == SW_FLOOD_ANY ? 0
 					: config->flood_copies	       ? config->flood_copies
 								       : SW_FLOOD_DEFAULT);
@@ -308,23 +324,32 @@ static void port_gone(struct grace_item *item)
 		port_end(port);
 }
 
+/* In each of the port's VLANs. */
+static int port_fix_one(struct sw_port *port, const uint8_t bytes[6])
+{
+	struct fdb *fdb = port->sw->fdb;
+	uint64_t mac = 0;
+	int err = 0;
+
+	for (unsigned byte = 0; byte < 6; byte++)
+		mac = mac << 8 | bytes[byte];
+	for (uint16_t vlan = 0; !err && port_next_vlan(port, &vlan); vlan++) {
+		struct fdb_address address = fdb_address(fdb, vlan, mac);
+
+		err = fdb_fix(fdb, &address, port->id, switch_now_s());
+	}
+	return err;
+}
+
 static int port_fix(struct sw_port *port, const struct sw_port_config *config)
 {
-	for (unsigned i = 0; i < config->address_count; i++) {
-		struct fdb_address address;
-		uint64_t mac = 0;
-		int err;
+	int err = 0;
 
-		for (unsigned byte = 0; byte < 6; byte++)
-			mac = mac << 8 | config->addresses[i][byte];
-		address = fdb_address(port->sw->fdb, port->vlan, mac);
-		err = fdb_fix(port->sw->fdb, &address, port->id, switch_now_s());
-		if (err) {
-			fdb_unfix(port->sw->fdb, port->id);
-			return err;
-		}
-	}
-	return 0;
+	for (unsigned i = 0; !err && i < config->address_count; i++)
+		err = port_fix_one(port, config->addresses[i]);
+	if (err)
+		fdb_unfix(port->sw->fdb, port->id);
+	return err;
 }
 
 static int port_publish(struct sw_port *port, const struct sw_port_config *config)
@@ -344,13 +369,28 @@ static int port_publish(struct sw_port *port, const struct sw_port_config *confi
 	return err;
 }
 
+static bool vlans_valid(const struct sw_port_config *config)
+{
+	bool any = config->vlan;
+
+	if (!config->vlan_aware)
+		return config->vlan <= SW_VLAN_MAX;
+	if (config->vlan > VLAN_ID_MAX || (config->tagged && (config->tagged[0] & 1 || vlan_set_has(config->tagged, SW_VLAN_MAX))))
+		return false;
+	if (config->tag_type && config->tag_type != TAG_TYPE_DEFAULT && config->tag_type != TAG_TYPE_SERVICE)
+		return false;
+	for (unsigned i = 0; config->tagged && i < SW_VLAN_SET_WORDS; i++)
+		any |= config->tagged[i] != 0;
+	return any;
+}
+
 int sw_port_new(struct sw *sw, const struct sw_port_config *config, struct sw_port **ret_port)
 {
 	struct sw_port *port;
 	uint16_t id;
 	int err;
 
-	if (config->vlan > SW_VLAN_MAX)
+	if (!vlans_valid(config))
 		return -EINVAL;
 	if (sw_port_find(sw, config->name))
 		return -EEXIST;

@@ -9,6 +9,7 @@
 #include "switch/flood_limit.h"
 #include "switch/stall.h"
 #include "switch/switch.h"
+#include "switch/vlan.h"
 #include "work/grace.h"
 #include "work/source.h"
 
@@ -17,7 +18,7 @@ struct aside;
 /* What one worker counts for one port: written by that worker only. Other threads that count have their own. */
 struct port_counters {
 	uint64_t injected_frames, injected_bytes;
-	uint64_t rx_reserved, rx_hairpin, rx_bad_source, rx_spoofed, rx_segment_limit, rx_flooded,
+	uint64_t rx_reserved, rx_hairpin, rx_bad_source, rx_vlan, rx_spoofed, rx_segment_limit, rx_flooded,
 		rx_flood_limit, rx_no_destination, rx_lost;
 	uint64_t tx_no_queue, tx_flood_room, tx_mtu, tx_segment_error, tx_segmented, tx_lost;
 } __attribute__((aligned(CACHE_LINE_BYTES)));
@@ -69,7 +70,10 @@ struct sw_port {
 	const struct sw_port_ops *ops;
 	void *opaque;
 	uint16_t id;
-	uint16_t vlan; /* its frames lie in this one, and it gets those of no other */
+	uint16_t vlan; /* its frames lie in this one, if no tag says otherwise; or VLAN_NONE */
+	uint16_t tag_type;
+	bool aware; /* of tags */
+	uint64_t *tagged; /* VLANs that come and go with tags, or NULL; see vlan.h */
 	uint64_t serial; /* never used twice, as opposed to the id */
 	struct port_counters *counters; /* one per worker, one for the aside's thread, and one for the control thread */
 	/* Written by the control thread, read by workers at any time. */
@@ -92,6 +96,25 @@ struct sw_port {
 	struct out_queue *out[SW_QUEUES_MAX];
 	struct sw_queue_stats past[2]; /* sums over queues that are gone: in, out */
 };
+
+static inline bool port_in_vlan(const struct sw_port *port, uint16_t vlan)
+{
+	return vlan == port->vlan || (port->tagged && vlan_set_has(port->tagged, vlan));
+}
+
+/* From *vlan on, the next VLAN that the port is in. False: there is none. */
+static inline bool port_next_vlan(const struct sw_port *port, uint16_t *vlan)
+{
+	if (!port->tagged) {
+		bool there = *vlan <= port->vlan && port->vlan != VLAN_NONE;
+
+		*vlan = port->vlan;
+		return there;
+	}
+	while (*vlan <= SW_VLAN_MAX && !port_in_vlan(port, *vlan))
+		++*vlan;
+	return *vlan <= SW_VLAN_MAX;
+}
 
 /* Of an in queue that takes the place of none, or of one: `aside` is the port's, or is to be. Not published. */
 int in_queue_new(struct sw_port *port, struct aside *aside, unsigned number, struct in_queue **ret_in);

@@ -222,7 +222,7 @@ static void fdb_visit(void *opaque, const struct fdb_entry *found)
 {
 	const struct fdb_visit *visit = opaque;
 	const struct sw_port *owner = visit->sw->by_id[found->port];
-	struct sw_fdb_entry entry = {.age_s = found->age_s, .fixed = found->fixed};
+	struct sw_fdb_entry entry = {.vlan = found->vlan, .age_s = found->age_s, .fixed = found->fixed};
 
 	if (!owner || owner->removing)
 		return;

@@ -85,6 +85,7 @@ void sw_free(struct sw *sw); /* all ports are gone; joins the workers; takes NUL
 #define SW_QUEUES_MAX 128u
 #define SW_PORTS_MAX 4096u
 #define SW_VLAN_MAX 4095u
+#define SW_VLAN_SET_WORDS 64u
 #define SW_FLOOD_DEFAULT 500000u
 #define SW_FLOOD_ANY UINT32_MAX
 
@@ -92,7 +93,19 @@ struct sw_port_config {
 	const char *name; /* copied; unique: -EEXIST */
 	const struct sw_port_ops *ops; /* kept */
 	void *opaque;
-	uint16_t vlan;    /* to SW_VLAN_MAX, else -EINVAL: only ports in the same one hear of each other; its number appears in no frame */
+	/*
+	 * To SW_VLAN_MAX, else -EINVAL: only ports in the same one hear of each other. A port that is not vlan_aware puts all its frames into
+	 * its `vlan`, and tags are payload to it.
+	 */
+	uint16_t vlan;
+	/*
+	 * Tags of tag_type (0: 0x8100; or 0x88a8) are looked at. A frame without one lies in `vlan`, or may not come in if that is 0; a frame with one
+	 * lies in the tag's, if that is `vlan` or one of `tagged`. Frames go to the port with a tag if their VLAN is one of
+	 * `tagged`, and without one if it is only `vlan`. -EINVAL: a VLAN that no tag can say, 0 or 4095; or none at all.
+	 */
+	bool vlan_aware;
+	uint16_t tag_type;
+	const uint64_t *tagged; /* SW_VLAN_SET_WORDS words, VLAN v is bit v % 64 of word v / 64; copied; NULL: none */
 	uint16_t mtu;     /* frames to this port with more payload are dropped, GSO aside; 0: no limit */
 	/*
 	 * Frames from the port must have one of these as their source, and those of no other port may. Copied;
@@ -161,6 +174,7 @@ struct sw_port_stats {
 	uint64_t rx_reserved;         /* 01:80:c2:00:00:00-0f: never forwarded */
 	uint64_t rx_hairpin;          /* destination is behind the port itself */
 	uint64_t rx_bad_source;       /* source address is multicast or zero */
+	uint64_t rx_vlan;             /* with a tag that the port may not use, or without the one that it needs */
 	uint64_t rx_spoofed;          /* source address is another port's, or not one of those that the port may have */
 	uint64_t rx_segment_limit;    /* not cut for who does not take it whole: too many pieces in one burst */
 	uint64_t rx_flooded;          /* forwarded, to more than one port (not a drop) */
@@ -193,6 +207,7 @@ void sw_worker_stats(const struct sw *sw, unsigned worker, struct sw_worker_stat
 struct sw_fdb_entry {
 	uint8_t mac[6];
 	const char *port; /* valid during the callback */
+	uint16_t vlan;
 	unsigned age_s;
 	bool fixed; /* one of the port's config, and not learned */
 };

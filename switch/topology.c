@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 struct sizes {
-	size_t ports, ids, vlans, outs, slots;
+	size_t ports, ids, vlans, members, outs, slots; /* members: of all VLANs */
 };
 
 static bool queue_live(const struct queue *queue)
@@ -34,8 +34,11 @@ static struct sizes measure(const struct sw *sw)
 		sizes.outs += port_outs(port);
 		if (port->id >= sizes.ids)
 			sizes.ids = port->id + 1u;
-		if (port->vlan >= sizes.vlans)
-			sizes.vlans = port->vlan + 1u;
+		for (uint16_t vlan = 0; port_next_vlan(port, &vlan); vlan++) {
+			sizes.members++;
+			if (vlan >= sizes.vlans)
+				sizes.vlans = vlan + 1u;
+		}
 	}
 	for (unsigned i = 0; i < sw->worker_count; i++)
 		sizes.slots += sw->forwarders[i]->worker.slot_count;
@@ -56,7 +59,7 @@ static struct topology *allocate(const struct sw *sw, const struct sizes *sizes)
 	size_t worker_bytes = sw->worker_count * sizeof(struct work_list);
 	size_t port_bytes = sizes->ports * sizeof(struct topology_port);
 	size_t vlan_bytes = sizes->vlans * sizeof(struct topology_vlan);
-	size_t pointers = sizes->ports + sizes->ids + sizes->outs + 2 * sizes->slots;
+	size_t pointers = sizes->members + sizes->ids + sizes->outs + 2 * sizes->slots;
 	struct topology *topology;
 	char *at;
 
@@ -71,8 +74,9 @@ static struct topology *allocate(const struct sw *sw, const struct sizes *sizes)
 	topology->id_limit = (uint32_t)sizes->ids;
 	topology->vlan_limit = (uint32_t)sizes->vlans;
 	topology->port_count = (uint32_t)sizes->ports;
+	if (sizes->members)
+		topology->vlans[0].ports = carve(&at, sizes->members * sizeof(void *));
 	if (sizes->ports) {
-		topology->vlans[0].ports = carve(&at, sizes->ports * sizeof(void *));
 		topology->ports[0].out = carve(&at, sizes->outs * sizeof(void *));
 	}
 	for (unsigned i = 0; i < sw->worker_count; i++) {
@@ -93,7 +97,8 @@ static void fill_ports(const struct sw *sw, struct topology *topology)
 
 	TAILQ_FOREACH(port, &sw->ports, link) {
 		*to = (struct topology_port){
-			.port = port, .ops = port->ops, .opaque = port->opaque, .vlan = port->vlan, .out = outs};
+			.port = port, .ops = port->ops, .opaque = port->opaque, .vlan = port->vlan,
+						.tagged = port->tagged, .out = outs};
 		if (port->aside) {
 			to->ops = &aside_ops;
 			to->opaque = port->aside;
@@ -112,8 +117,10 @@ static void fill_vlans(struct topology *topology)
 {
 	struct topology_vlan *vlans = topology->vlans;
 
-	for (uint32_t i = 0; i < topology->port_count; i++)
-		vlans[topology->ports[i].vlan].port_count++;
+	for (uint32_t i = 0; i < topology->port_count; i++) {
+		for (uint16_t vlan = 0; port_next_vlan(topology->ports[i].port, &vlan); vlan++)
+			vlans[vlan].port_count++;
+	}
 	for (uint32_t i = 1; i < topology->vlan_limit; i++) {
 		vlans[i].ports = vlans[i - 1].ports + vlans[i - 1].port_count;
 		vlans[i - 1].port_count = 0;
@@ -121,10 +128,12 @@ static void fill_vlans(struct topology *topology)
 	if (topology->vlan_limit)
 		vlans[topology->vlan_limit - 1].port_count = 0;
 	for (uint32_t i = 0; i < topology->port_count; i++) {
-		struct topology_vlan *vlan = &vlans[topology->ports[i].vlan];
+		for (uint16_t in = 0; port_next_vlan(topology->ports[i].port, &in); in++) {
+			struct topology_vlan *vlan = &vlans[in];
 
-		vlan->ports[vlan->port_count++] = &topology->ports[i];
-		vlan->open_count += topology->ports[i].out_count != 0;
+			vlan->ports[vlan->port_count++] = &topology->ports[i];
+			vlan->open_count += topology->ports[i].out_count != 0;
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ struct topology_port {
 	const struct sw_port_ops *ops;
 	void *opaque;
 	uint16_t vlan;
+	const uint64_t *tagged; /* or NULL */
 	uint32_t out_count;
 	struct out_queue **out;
 };
@@ -66,7 +67,7 @@ static inline struct topology_port *topology_port_in(const struct topology *topo
 {
 	struct topology_port *port = topology_port(topology, id);
 
-	return likely(port) && likely(port->vlan == vlan) ? port : NULL;
+	return likely(port) && (likely(port->vlan == vlan) || port_in_vlan(port->port, vlan)) ? port : NULL;
 }
 
 static inline const struct topology_vlan *topology_vlan(const struct topology *topology, uint16_t vlan)

@@ -165,7 +165,8 @@ static const char *cuse_state(const struct port *port)
 	return ((const struct cuse_port *)port)->process ? "connected" : "waiting";
 }
 
-static const struct spec_key keys[] = {SPEC_KEY_NAME, PORT_KEY_QUEUES, PORT_KEY_MTU, PORT_KEY_MAC, PORT_KEY_FLOOD_MAX, ENDPOINT_CUSE_KEYS};
+static const struct spec_key keys[] = {SPEC_KEY_NAME, PORT_KEY_QUEUES, PORT_KEY_MTU, PORT_KEY_MAC, PORT_KEY_FLOOD_MAX, PORT_KEYS_VLAN,
+					ENDPOINT_CUSE_KEYS};
 
 const struct port_kind port_cuse = {
 	.spec = ENDPOINT_CUSE(keys),

@@ -2,6 +2,7 @@
 #include "port_spec.h"
 #include "base/util.h"
 #include "switch/switch.h"
+#include "switch/vlan.h"
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,10 @@ const char *port_spec_problem(const struct spec *spec)
 
 	if (port->spoof_given && !port->set_mac)
 		return "spoof: expected only with mac=, which says what addresses the port may use";
+	if (port->tunnel && (!port->vlan || port->trunk))
+		return "tunnel: expected with vlan=, which says in which VLAN all frames lie, and without trunk=";
+	if (port->vlan_tag && !port->trunk && (!port->vlan || port->tunnel))
+		return "vlan-tag: expected with trunk=, or with vlan= and without tunnel=on";
 	return NULL;
 }
 
@@ -102,4 +107,70 @@ bool port_set_flood_max(struct spec *spec, const char *value)
 		return false;
 	of(spec)->flood_copies = (uint32_t)n;
 	return true;
+}
+
+/* ---- VLANs ---- */
+
+bool port_set_vlan(struct spec *spec, const char *value)
+{
+	unsigned long n;
+
+	if (!parse_number(value, 1, VLAN_ID_MAX, &n))
+		return false;
+	of(spec)->vlan = (uint16_t)n;
+	return true;
+}
+
+/* N or N-M */
+static bool range_parse(char *text, unsigned long *ret_first, unsigned long *ret_last)
+{
+	char *dash = strchr(text, '-');
+
+	if (dash)
+		*dash = '\0';
+	return parse_number(text, 1, VLAN_ID_MAX, ret_first) && parse_number(dash ? dash + 1 : text, 1, VLAN_ID_MAX, ret_last) &&
+	       *ret_first <= *ret_last;
+}
+
+static bool ranges_parse(char *text, uint64_t *set)
+{
+	unsigned long first, last;
+	char *next;
+
+	for (; text; text = next) {
+		next = strchr(text, '+');
+		if (next)
+			*next++ = '\0';
+		if (!range_parse(text, &first, &last))
+			return false;
+		for (; first <= last; first++)
+			set[first / 64] |= 1ull << first % 64;
+	}
+	return true;
+}
+
+bool port_set_trunk(struct spec *spec, const char *value)
+{
+	char *text = strdup(strcmp(value, "all") != 0 ? value : "1-4094");
+	bool good;
+
+	memset(of(spec)->tagged, 0, sizeof(of(spec)->tagged));
+	good = text && ranges_parse(text, of(spec)->tagged);
+	free(text);
+	of(spec)->trunk = good;
+	return good;
+}
+
+bool port_set_vlan_tag(struct spec *spec, const char *value)
+{
+	bool service = !strcmp(value, "802.1ad");
+
+	of(spec)->vlan_tag = service ? TAG_TYPE_SERVICE : TAG_TYPE_DEFAULT;
+	return service || !strcmp(value, "802.1q");
+}
+
+bool port_set_tunnel(struct spec *spec, const char *value)
+{
+	of(spec)->tunnel = !strcmp(value, "on");
+	return of(spec)->tunnel || !strcmp(value, "off");
 }

@@ -5,6 +5,7 @@
 /* A port as the user writes it: daemon/spec.h, with the keys that a port of the switch has whatever it is. */
 
 #include "daemon/spec.h"
+#include "switch/switch.h"
 
 #define SPEC_MACS_MAX 8u
 
@@ -16,6 +17,10 @@ struct port_spec {
 	uint8_t macs[SPEC_MACS_MAX][6]; /* the first is the one that the driver is told */
 	unsigned mac_count;
 	uint32_t flood_copies; /* as in struct sw_port_config */
+	uint16_t vlan;	    /* of frames without a tag; 0: not given */
+	uint16_t vlan_tag;  /* the type of tags; 0: not given */
+	bool trunk, tunnel; /* trunk: given; tunnel: tags are payload */
+	uint64_t tagged[SW_VLAN_SET_WORDS]; /* the trunk's VLANs, as in struct sw_port_config */
 	bool spoof_given, spoof_allowed; /* denied: frames from the port have one of `macs` as their source */
 };
 
@@ -37,12 +42,21 @@ static inline int port_spec_parse(const char *text, struct port_spec *ret_spec, 
 	{"mac", port_set_mac, "a unicast address such as 52:54:00:12:34:56, or up to 8 with '+' between them", "A[+B...]"}
 #define PORT_KEY_SPOOF {"spoof", port_set_spoof, "deny or allow", "deny|allow"}
 #define PORT_KEY_FLOOD_MAX {"flood-max", port_set_flood_max, "1000 to 10000000 copies a second, or any", "N|any"}
+#define PORT_KEYS_VLAN \
+	{"vlan", port_set_vlan, "1 to 4094", "1-4094"}, \
+	{"trunk", port_set_trunk, "VLANs such as 10, 10-19 or 10-19+30, or all", "N[-M][+...]|all"}, \
+	{"vlan-tag", port_set_vlan_tag, "802.1q or 802.1ad", "802.1q|802.1ad"}, \
+	{"tunnel", port_set_tunnel, "on or off", "on|off"}
 /* clang-format on */
 
 bool port_set_queues(struct spec *spec, const char *value);
 bool port_set_mtu(struct spec *spec, const char *value);
 bool port_set_mac(struct spec *spec, const char *value);
 bool port_set_spoof(struct spec *spec, const char *value);
+bool port_set_vlan(struct spec *spec, const char *value);
+bool port_set_trunk(struct spec *spec, const char *value);
+bool port_set_vlan_tag(struct spec *spec, const char *value);
+bool port_set_tunnel(struct spec *spec, const char *value);
 bool port_set_flood_max(struct spec *spec, const char *value);
 
 void port_spec_defaults(struct spec *spec);

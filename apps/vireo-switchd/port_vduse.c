@@ -15,6 +15,7 @@ static const struct spec_key keys[] = {
 	PORT_KEY_MAC,
 	PORT_KEY_SPOOF,
 	PORT_KEY_FLOOD_MAX,
+	PORT_KEYS_VLAN,
 	ENDPOINT_VDUSE_KEYS,
 };
 

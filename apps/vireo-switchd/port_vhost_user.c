@@ -4,7 +4,7 @@
 #include "port_device.h"
 
 static const struct spec_key keys[] = {
-	SPEC_KEY_NAME, PORT_KEY_QUEUES, PORT_KEY_MTU, PORT_KEY_MAC, PORT_KEY_SPOOF, PORT_KEY_FLOOD_MAX, ENDPOINT_VHOST_USER_KEYS,
+	SPEC_KEY_NAME, PORT_KEY_QUEUES, PORT_KEY_MTU, PORT_KEY_MAC, PORT_KEY_SPOOF, PORT_KEY_FLOOD_MAX, PORT_KEYS_VLAN, ENDPOINT_VHOST_USER_KEYS,
 };
 
 static void report(const struct port *port, json_t *object)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "report.h"
 #include "base/util.h"
+#include "switch/vlan.h"
 #include "vireo/frame.h"
 #include "vireo/memory.h"
 #include <stddef.h>
@@ -20,7 +21,7 @@ struct field {
 static const struct field port_fields[] = {
 	PORT_FIELD(rx_frames, false),	     PORT_FIELD(rx_bytes, false),   PORT_FIELD(rx_flooded, false),
 	PORT_FIELD(rx_reserved, true),	     PORT_FIELD(rx_hairpin, true),  PORT_FIELD(rx_bad_source, true),
-	PORT_FIELD(rx_spoofed, true),	     PORT_FIELD(rx_segment_limit, true),
+	PORT_FIELD(rx_vlan, true),	     PORT_FIELD(rx_spoofed, true),	     PORT_FIELD(rx_segment_limit, true),
 	PORT_FIELD(rx_flood_limit, true),    PORT_FIELD(rx_no_destination, true), PORT_FIELD(rx_lost, true),
 	PORT_FIELD(tx_frames, false),	     PORT_FIELD(tx_bytes, false),
 	PORT_FIELD(tx_segmented, false),     PORT_FIELD(tx_no_queue, true), PORT_FIELD(tx_flood_room, true),
@@ -145,6 +146,33 @@ static json_t *memory_report(const struct port *port)
 			 use.made_max_bytes == UINT64_MAX ? json_null() : json_integer((json_int_t)use.made_max_bytes));
 }
 
+/* As "10-19", "30". */
+static json_t *vlan_ranges(const uint64_t *set)
+{
+	json_t *list = json_array();
+	char text[16];
+
+	for (unsigned first = 0, last; first <= SW_VLAN_MAX; first = last + 1) {
+		last = first;
+		if (!vlan_set_has(set, (uint16_t)first))
+			continue;
+		while (vlan_set_has(set, (uint16_t)(last + 1)))
+			last++;
+		snprintf(text, sizeof(text), last > first ? "%u-%u" : "%u", first, last);
+		json_array_append_new(list, json_string(text));
+	}
+	return list;
+}
+
+static json_t *vlan_report(const struct port_spec *spec)
+{
+	if (!spec->vlan && !spec->trunk)
+		return json_null();
+	return json_pack("{s:o, s:o, s:s, s:b}", "untagged", spec->vlan ? json_integer(spec->vlan) : json_null(), "tagged",
+			 vlan_ranges(spec->tagged), "tag", spec->vlan_tag == TAG_TYPE_SERVICE ? "802.1ad" : "802.1q", "tunnel",
+			 spec->tunnel);
+}
+
 json_t *report_port_full(const struct port *port)
 {
 	json_t *object = report_port_brief(port), *counters = json_object();
@@ -159,6 +187,7 @@ json_t *report_port_full(const struct port *port)
 	json_object_set_new(object, "offloads", offloads(port->offloads));
 	if (port->kind->memory_use)
 		json_object_set_new(object, "memory", memory_report(port));
+	json_object_set_new(object, "vlan", vlan_report(&port->spec));
 	json_object_set_new(object, "aside", json_boolean(sw_port_aside(port->sw)));
 	json_object_set_new(object, "counters", counters);
 	json_object_set_new(object, "queue_counters", queue_reports(port));

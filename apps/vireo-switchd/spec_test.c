@@ -12,6 +12,7 @@
 #include "daemon/endpoint.h"
 #include "options.h"
 #include "switch/switch.h"
+#include "switch/vlan.h"
 #include "port.h"
 #include "vireo/device.h"
 #include "vireo/endpoint.h"
@@ -97,6 +98,45 @@ static void what_is_flooded_has_a_limit(void **state)
 	assert_bad("vhost-user:/a,flood-max=none", "copies a second, or any");
 	assert_bad("vhost-user:/a,flood-max=", "copies a second, or any");
 	assert_bad("null:a,flood-max=any", "unknown key 'flood-max'");
+}
+
+static bool in_trunk(const struct port_spec *spec, unsigned vlan)
+{
+	return vlan_set_has(spec->tagged, (uint16_t)vlan);
+}
+
+static void a_port_has_vlans(void **state)
+{
+	struct port_spec spec = good("tap:a,vlan=10,trunk=20-29+4094+31-31,vlan-tag=802.1ad");
+
+	assert_int_equal(spec.vlan, 10);
+	assert_int_equal(spec.vlan_tag, 0x88a8);
+	assert_true(spec.trunk && in_trunk(&spec, 20) && in_trunk(&spec, 29) && in_trunk(&spec, 31) && in_trunk(&spec, 4094));
+	assert_false(in_trunk(&spec, 19) || in_trunk(&spec, 30) || in_trunk(&spec, 10) || in_trunk(&spec, 0));
+	spec = good("vhost-user:/a,trunk=all");
+	assert_true(in_trunk(&spec, 1) && in_trunk(&spec, 4094) && !in_trunk(&spec, 0) && !in_trunk(&spec, 4095));
+	spec = good("cuse:a,vlan=4094,tunnel=on");
+	assert_true(spec.tunnel && spec.vlan == 4094 && !spec.trunk);
+	assert_int_equal(good("vduse:a,vlan=1,tunnel=off").vlan, 1);
+	assert_int_equal(good("virtio-pci:0000:00:04.0").vlan, 0);
+}
+
+static void bad_vlans_are_named(void **state)
+{
+	assert_bad("tap:a,vlan=0", "'vlan=0': expected 1 to 4094");
+	assert_bad("tap:a,vlan=4095", "expected 1 to 4094");
+	assert_bad("tap:a,trunk=", "expected VLANs such as 10, 10-19 or 10-19+30, or all");
+	assert_bad("tap:a,trunk=0-3", "expected VLANs");
+	assert_bad("tap:a,trunk=3-2", "expected VLANs");
+	assert_bad("tap:a,trunk=1-4095", "expected VLANs");
+	assert_bad("tap:a,trunk=1+", "expected VLANs");
+	assert_bad("tap:a,trunk=1-2-3", "expected VLANs");
+	assert_bad("tap:a,vlan-tag=802.1ad", "vlan-tag: expected with trunk=, or with vlan= and without tunnel=on");
+	assert_bad("tap:a,vlan=1,tunnel=on,vlan-tag=802.1q", "vlan-tag: expected with trunk=");
+	assert_bad("tap:a,vlan=1,vlan-tag=0x88a8", "expected 802.1q or 802.1ad");
+	assert_bad("tap:a,tunnel=on", "tunnel: expected with vlan=");
+	assert_bad("tap:a,vlan=1,trunk=2,tunnel=on", "without trunk=");
+	assert_bad("tap:a,vlan=1,tunnel=yes", "expected on or off");
 }
 
 static void keys_left_out_have_defaults(void **state)
@@ -268,7 +308,7 @@ static void bad_vduse_keys_and_names_are_named(void **state)
 	assert_bad("vduse:a,queues=2", "'queues=2': expected 1: the kernel takes no control queue");
 	assert_int_equal(good("vduse:a,queues=1").queues, 1);
 	assert_bad("vduse:a,user=me",
-		   "unknown key 'user': expected one of: name queues mtu mac spoof flood-max attach queue-size packed event-idx indirect in-order files memory-max");
+		   "unknown key 'user': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel attach queue-size packed event-idx indirect in-order files memory-max");
 	assert_bad("vduse:a,attach=vdpa", "'attach=vdpa': expected virtio, vhost or none");
 	assert_bad("vduse:a,queue-size=0", "expected a power of two from 2 to 32768");
 	assert_bad("vduse:a,queue-size=1000", "expected a power of two from 2 to 32768");
@@ -343,7 +383,7 @@ static void bad_keys_and_values_are_named(void **state)
 	assert_bad("vhost-user:/tmp/\xff", "bytes that are UTF-8");
 	assert_bad("tap:\xff", "bytes that are UTF-8");
 	assert_bad("vhost-user:/a,colour=red",
-		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max mode");
+		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel mode");
 	assert_bad("vhost-user:/a,", "unknown key ''");
 	assert_bad("vhost-user:/a,queues", "'queues=': expected 1 to 128");
 	assert_bad("vhost-user:/a,queues=0", "'queues=0': expected 1 to 128");
@@ -600,6 +640,8 @@ int main(void)
 		cmocka_unit_test(a_vhost_user_port_has_all_its_keys),
 		cmocka_unit_test(a_port_may_have_several_addresses),
 		cmocka_unit_test(what_is_flooded_has_a_limit),
+		cmocka_unit_test(a_port_has_vlans),
+		cmocka_unit_test(bad_vlans_are_named),
 		cmocka_unit_test(keys_left_out_have_defaults),
 		cmocka_unit_test(how_long_a_front_end_may_be_silent_is_a_key_and_is_carried_over),
 		cmocka_unit_test(postcopy_is_for_who_is_trusted),

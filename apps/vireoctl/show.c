@@ -118,6 +118,22 @@ static void memory_details(const json_t *memory, FILE *out)
 			mib_of(memory, "made_max_bytes"));
 }
 
+static void vlan_details(const json_t *vlan, FILE *out)
+{
+	const json_t *own = json_object_get(vlan, "untagged"), *range;
+	const json_t *tagged = json_object_get(vlan, "tagged");
+	size_t i;
+
+	fprintf(out, "\nvlan:");
+	if (json_is_integer(own))
+		fprintf(out, " %lld %s", (long long)json_integer_value(own),
+			json_is_true(json_object_get(vlan, "tunnel")) ? "for all frames, whatever their tags" : "without a tag");
+	for (i = 0; (range = json_array_get(tagged, i)); i++)
+		fprintf(out, "%s%s", i ? " " : json_is_integer(own) ? ", tagged " : " tagged ", json_string_value(range));
+	if (i)
+		fprintf(out, " (%s)", text_of(vlan, "tag"));
+}
+
 static void port_details(const json_t *port, FILE *out)
 {
 	const json_t *offloads = json_object_get(port, "offloads"), *offload,
@@ -139,6 +155,8 @@ static void port_details(const json_t *port, FILE *out)
 	fprintf(out, "\noffloads taken:%s", json_array_size(offloads) ? "" : " none");
 	for (i = 0; (offload = json_array_get(offloads, i)); i++)
 		fprintf(out, " %s", json_string_value(offload));
+	if (json_is_object(json_object_get(port, "vlan")))
+		vlan_details(json_object_get(port, "vlan"), out);
 	if (memory)
 		memory_details(memory, out);
 	fprintf(out, "\n\n");
@@ -156,11 +174,15 @@ void show_fdb_show(struct show *show)
 {
 	const json_t *entries = json_object_get(show->result, "entries"), *entry;
 	json_int_t hidden = number_of(show->result, "total") - (json_int_t)json_array_size(entries);
-	struct table *t = table_new("ADDRESS|PORT|>AGE S");
+	struct table *t = table_new("ADDRESS|>VLAN|PORT|>AGE S");
 	size_t i;
 
 	for (i = 0; (entry = json_array_get(entries, i)); i++) {
 		table_cell(t, "%s", text_of(entry, "mac"));
+		if (number_of(entry, "vlan"))
+			number_cell(t, entry, "vlan");
+		else
+			table_cell(t, "-");
 		table_cell(t, "%s", text_of(entry, "port"));
 		if (json_is_true(json_object_get(entry, "static")))
 			table_cell(t, "static");

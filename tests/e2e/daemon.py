@@ -318,10 +318,10 @@ def an_answer_without_an_end_is_given_up_in_one_line(lab):
 
 
 PORT = {"name", "type", "address", "state", "rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_drops", "tx_drops"}
-PORT_FULL = PORT | {"queues", "mtu", "offloads", "aside", "counters", "queue_counters"}
+PORT_FULL = PORT | {"queues", "mtu", "vlan", "offloads", "aside", "counters", "queue_counters"}
 PORT_VHOST_USER = {"mode", "memory"}
 MEMORY = {"mapped_bytes", "mapped_max_bytes", "mappings", "mappings_max", "made_bytes", "made_max_bytes"}
-COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_reserved", "rx_hairpin", "rx_bad_source", "rx_spoofed",
+COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_reserved", "rx_hairpin", "rx_bad_source", "rx_vlan", "rx_spoofed",
             "rx_segment_limit", "rx_flood_limit", "rx_no_destination", "rx_lost", "tx_segmented", "tx_no_queue", "tx_flood_room",
             "tx_mtu", "tx_segment_error", "tx_lost"}
 QUEUE = {"direction", "queue", "running", "frames", "bytes", "disabled", "too_long", "error"}
@@ -391,7 +391,7 @@ def json_is_as_documented(lab):
 @case
 def a_port_with_a_mac_sends_from_no_other_address(lab):
     switch = Switch(lab, [f"vhost-user:{lab.path('a')},mac=52:54:00:00:02:02+52:54:00:00:00:09", "null:n"])
-    static = [{"mac": mac, "port": "a", "age_s": 0, "static": True} for mac in ("52:54:00:00:00:09", "52:54:00:00:02:02")]
+    static = [{"mac": mac, "vlan": 0, "port": "a", "age_s": 0, "static": True} for mac in ("52:54:00:00:00:09", "52:54:00:00:02:02")]
     with Front(lab.path("a")) as front:
         front.send(text_frame(1, None))
         wait_until(lambda: switch.port("a")["counters"]["rx_spoofed"] == 1, 5, "a frame is counted as spoofed")

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Theory of operation
+ *
+ * A frame lies in one VLAN (IEEE 802.1Q). A port that does not look at tags puts all its frames into its own; tags are payload to
+ * it. Of a port that looks at them, a frame without a tag, or with one that says a priority only, lies in the port's own VLAN,
+ * if it has one; a frame with a tag lies in the tag's, if the port is in that. What may not come in is neither
+ * forwarded nor learned from.
+ *
+ * Each receiver gets a frame with the tag or without it, as it is to see that VLAN. The tag is an edit of the frame's head, made right
+ * before the receiver copies: a bit per frame says whether it bears its VLAN's tag at the moment. A tag's priority is kept
+ * for who gets it again, and so are tags behind the first. What a flooded frame has been cut into changes with it.
+ */
+
+#include "switch/cuts.h"
+#include "switch/forwarder.h"
+#include "switch/headers.h"
+
+#define TYPE_AT       12u
+#define TCI_AT        14u
+#define TAGGED_BYTES  18u
+
+/* The tag's control information if it lies in a VLAN by its tag. False: it may not come in. */
+static bool tag_read(const struct sw_port *from, struct vireo_frame *frame, uint16_t *ret_tci)
+{
+	uint16_t tci;
+
+	if (frame->len_bytes < TAGGED_BYTES)
+		return false;
+	tci = load_be16(frame->head + TCI_AT);
+	if (tci & VLAN_ID_MASK) {
+		*ret_tci = tci;
+		return port_in_vlan(from, tci & VLAN_ID_MASK);
+	}
+	if (from->vlan > VLAN_ID_MAX)
+		return false;
+	*ret_tci = tci | from->vlan;
+	store_be16(frame->head + TCI_AT, *ret_tci);
+	return true;
+}
+
+void vlan_classify(struct burst *burst)
+{
+	const struct sw_port *from = burst->from;
+
+	for (unsigned i = 0; i < burst->count; i++) {
+		struct vireo_frame *frame = &burst->frames[i];
+		bool tag = load_be16(frame->head + TYPE_AT) == from->tag_type, in = true;
+
+		burst->tci[i] = from->vlan;
+		if (tag)
+			in = tag_read(from, frame, &burst->tci[i]);
+		burst->tagged |= (uint64_t)(tag && in) << i;
+		burst->vlan[i] = !in ? VLAN_NONE : tag ? burst->tci[i] & VLAN_ID_MASK : from->vlan;
+	}
+}
+
+static void present(struct vireo_frame *frame, bool has, bool wants, uint16_t type, uint16_t tci)
+{
+	if (has && wants)
+		store_be16(frame->head + TYPE_AT, type);
+	else if (wants)
+		vireo_frame_tag_push(frame, type, tci);
+	else
+		vireo_frame_tag_pop(frame);
+}
+
+static void present_all(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame *frame, bool wants)
+{
+	const struct burst *burst = &forwarder->burst;
+	const struct cuts *cuts = forwarder->cuts;
+	unsigned i = (unsigned)(frame - burst->frames);
+	bool has = burst->tagged >> i & 1;
+	uint16_t type = to->port->tag_type, tci = burst->from->aware ? burst->tci[i] : burst->from->vlan;
+
+	present(frame, has, wants, type, tci);
+	if (!(cuts->frames >> i & 1) || cuts->of[i].state != CUT_MADE)
+		return;
+	for (unsigned piece = 0; piece < cuts->of[i].count; piece++)
+		present(&cuts->arena->slots[cuts->of[i].first + piece].frame, has, wants, type, tci);
+}
+
+void vlan_present(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame *const *frames, unsigned count)
+{
+	struct burst *burst = &forwarder->burst;
+
+	for (unsigned k = 0; k < count; k++) {
+		unsigned i = (unsigned)(frames[k] - burst->frames);
+		bool has = burst->tagged >> i & 1;
+		bool wants = to->port->tagged && vlan_set_has(to->port->tagged, frames_vlan(burst, i));
+
+		if (!has && !wants)
+			continue;
+		present_all(forwarder, to, frames[k], wants);
+		burst->tagged = (burst->tagged & ~(1ull << i)) | (uint64_t)wants << i;
+	}
+}
