@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 static void on_signal(void *opaque, uint32_t events)
 {
@@ -58,6 +59,19 @@ static void files_limit_raise(void)
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/*
+ * The kernel tells of an open file what it is by a link in /proc alone: without it no peer's eventfd is one, and a socket whose
+ * path was made safe cannot be named.
+ */
+static int proc_look(struct daemon *daemon)
+{
+	if (!access("/proc/self/fd", X_OK))
+		return 0;
+	log_error(&daemon->log, "cannot start: no /proc here, without which no peer's fds can be told apart: mount it "
+				"(mount -t proc proc /proc, as root of this folder or container)");
+	return -ENOENT;
 }
 
 /* Some containers forbid kernel AIO, and somebody else may have used it up. */
@@ -110,7 +124,9 @@ int daemon_open(struct daemon *daemon, const struct daemon_options *options)
 		return err;
 	}
 	files_limit_raise();
-	err = notifier_open(daemon);
+	err = proc_look(daemon);
+	if (!err)
+		err = notifier_open(daemon);
 	return err ? err : memory_open(daemon);
 }
 

@@ -8,13 +8,14 @@ import re
 import signal
 import socket
 import stat
+import subprocess
 import sys
 import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from guest.cases import case, case_for, expect, main  # noqa: E402
+from guest.cases import Skip, case, case_for, expect, main  # noqa: E402
 from guest.daemon import NOBODY, end_well, root_only, sanitized  # noqa: E402
 from guest.front import Front, listener, raw, text_frame  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
@@ -36,6 +37,20 @@ def stale_sockets_are_taken_over(lab):
     Front(lab.path("a")).close()
     end_well(switch)
     expect(not os.path.exists(lab.path("a")) and not os.path.exists(switch.control), "sockets are left")
+
+
+@case
+def a_jail_without_proc_is_told_what_it_lacks(lab):
+    """Its sockets are named by /proc, and "its folder does not exist" was what it said of them."""
+    hidden = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$0" "$@"']
+    root_only()
+    if subprocess.run([*hidden, "true"], capture_output=True, check=False).returncode:
+        raise Skip("no mount namespaces here")
+    done = subprocess.run([*hidden, program("vireo-switchd"), "--control", lab.path("control"), "--port",
+                           f"vhost-user:{lab.path('a')}"], capture_output=True, text=True, timeout=60, check=False)
+    lines = done.stderr.splitlines()
+    expect(done.returncode == 1 and len(lines) == 1 and "no /proc here" in lines[0] and "mount -t proc" in lines[0],
+           f"{done.returncode}: {done.stderr}")
 
 
 def listening_sockets(path):
