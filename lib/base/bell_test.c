@@ -71,15 +71,6 @@ static bool threads_become(unsigned number)
 	return false;
 }
 
-/*
- * From now on the calling thread, and those that it makes, get no kernel AIO, as if fs.aio-max-nr were used up. There is
- * no way back: see in_a_thread_without_aio().
- */
-static void aio_use_up(void)
-{
-	assert_true(refused_begin(SYS_io_setup, EAGAIN));
-}
-
 static struct vireo_notifier *notifier_without_aio(void *run_opaque)
 {
 	struct vireo_notifier_config config = {
@@ -95,19 +86,13 @@ static struct vireo_notifier *notifier_without_aio(void *run_opaque)
 	return notifier;
 }
 
-static void *test_main(void *opaque)
-{
-	aio_use_up();
-	(*(void (**)(void))opaque)();
-	return NULL;
-}
-
+/* A thread that gets no kernel AIO, as if fs.aio-max-nr were used up. */
 static void in_a_thread_without_aio(void (*test)(void))
 {
-	pthread_t thread;
-
-	assert_int_equal(pthread_create(&thread, NULL, test_main, &test), 0);
-	pthread_join(thread, NULL);
+	if (refused_run(SYS_io_setup, EAGAIN, test))
+		return;
+	print_message("skipped: no system call can be refused here\n");
+	skip();
 }
 
 /* ---- raising ---- */
