@@ -27,7 +27,7 @@
 #include <sys/epoll.h>
 
 #define POLL_MS      1 /* queues that cannot be watched */
-#define BUFFER_BYTES 2048u /* of a store there are as many as of a ring: for the switch to count in */
+#define STORE_BUFFER_BYTES 2048u /* of a store there are as many as of a ring: for the switch to count in */
 
 static void wake(struct aside *aside)
 {
@@ -79,7 +79,7 @@ static unsigned seen_room(void *opaque, unsigned number)
 {
 	const struct aside *aside = opaque;
 
-	return store_room(&aside->queues[true][number]->store) * (STORE_RECORD_MAX / BUFFER_BYTES);
+	return store_room(&aside->queues[true][number]->store) * (STORE_RECORD_MAX / STORE_BUFFER_BYTES);
 }
 
 static int seen_kick_fd(void *opaque, unsigned number)
