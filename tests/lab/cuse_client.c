@@ -38,6 +38,9 @@
 #ifndef VHOST_VDPA_GET_VRING_GROUP /* Linux 5.19 */
 #define VHOST_VDPA_GET_VRING_GROUP _IOWR(VHOST_VIRTIO, 0x7b, struct vhost_vring_state)
 #endif
+#ifndef MAP_32BIT /* x86's alone */
+#define MAP_32BIT 0
+#endif
 
 #define MEMORY_BYTES (1u << 20)
 #define GPA UINT64_C(0x40000000)
