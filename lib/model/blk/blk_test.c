@@ -1,11 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "model/blk/blk_test_guest.h"
+#include "base/loop.h"
+#include "device/device.h"
+#include "mem/map.h"
+#include <errno.h>
 #include <string.h>
 
 static void fill(uint8_t *data, size_t bytes, uint8_t first)
 {
 	for (size_t i = 0; i < bytes; i++)
 		data[i] = (uint8_t)(first + i / 3);
+}
+
+static struct virtio_blk_config_space space_of(struct guest *g)
+{
+	struct virtio_blk_config_space space;
+
+	assert_int_equal(device_config_read(g->device, 0, &space, sizeof(space)), 0);
+	return space;
 }
 
 static void writes_are_read_again(void **state)
@@ -23,6 +35,9 @@ static void writes_are_read_again(void **state)
 		assert_memory_equal(back, data, sizeof(data));
 		assert_int_equal(guest_do(&g, VIREO_BLK_FLUSH, 0, NULL, 0), BLK_S_OK);
 		assert_int_equal(g.seen_count, 3);
+		assert_int_equal(guest_stats(&g).read_bytes, 4096);
+		assert_int_equal(guest_stats(&g).written_bytes, 4096);
+		assert_int_equal(guest_stats(&g).flushes, 1);
 		guest_stop(&g);
 	}
 }
@@ -74,12 +89,307 @@ static void requests_end_in_any_order(void **state)
 	guest_stop(&g);
 }
 
+static void each_request_has_room_of_its_own(void **state)
+{
+	static const uint8_t zeroes[40];
+	struct guest g;
+
+	guest_start_features(&g, V1);
+	g.holds = true;
+	for (unsigned i = 0; i < 40; i++)
+		guest_ask(&g, 0, VIREO_BLK_FLUSH, 0, NULL, 0);
+	guest_poll(&g, 0);
+	for (unsigned i = 0; i < 40; i++) {
+		assert_int_equal((uintptr_t)g.held[i]->room % 16, 0);
+		assert_memory_equal(g.held[i]->room, zeroes, sizeof(zeroes));
+		memset(g.held[i]->room, (int)i + 1, sizeof(zeroes));
+	}
+	for (unsigned i = 0; i < 40; i++)
+		assert_int_equal(((uint8_t *)g.held[i]->room)[39], i + 1);
+	held_do_all(&g);
+	guest_stop(&g);
+}
+
+static void queues_go_their_own_ways(void **state)
+{
+	struct vireo_blk_config disk = guest_disk();
+	uint8_t data[512] = { 3 };
+	struct asked a[4];
+	struct guest g;
+
+	disk.queues = 4;
+	guest_start(&g, &(struct guest_config){ .features = V1 | F(MQ), .blk = &disk });
+	assert_int_equal(space_of(&g).num_queues, 4);
+	g.holds = true;
+	for (unsigned i = 0; i < 4; i++)
+		a[i] = guest_ask(&g, i, VIREO_BLK_OUT, i, data, sizeof(data));
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(guest_poll(&g, i), 1);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(g.seen[i].queue, i);
+	held_do(&g, 2);
+	for (unsigned i = 0; i < 4; i++)
+		vireo_blk_flush(g.blk, i);
+	assert_int_equal(*a[2].status, BLK_S_OK);
+	assert_int_equal(guest_used(&g, 2, NULL), 1);
+	assert_int_equal(guest_used(&g, 1, NULL), NOT_USED);
+	held_do_all(&g);
+	guest_stop(&g);
+}
+
+/* ---- the write cache (virtio 1.3, 5.2.6.2) ---- */
+
+static unsigned flags_of_a_write(struct guest *g)
+{
+	uint8_t data[512] = { 3 };
+
+	g->seen_count = 0;
+	assert_int_equal(guest_do(g, VIREO_BLK_OUT, 0, data, sizeof(data)), BLK_S_OK);
+	return g->seen[0].flags;
+}
+
+/* As firmware does: SeaBIOS and OVMF. */
+static void writes_of_a_driver_that_cannot_flush_are_stable(void **state)
+{
+	const struct virtio_blk_range range = { .sector = 0, .num_sectors = 1 };
+	struct guest g;
+
+	guest_start_features(&g, V1 | F(BLK_SIZE) | F(SEG_MAX) | F(SIZE_MAX) | F(DISCARD) | F(WRITE_ZEROES));
+	assert_int_equal(flags_of_a_write(&g), VIREO_BLK_FUA);
+	assert_int_equal(guest_ranges(&g, VIREO_BLK_WRITE_ZEROES, &range, 1), BLK_S_OK);
+	assert_int_equal(guest_ranges(&g, VIREO_BLK_DISCARD, &range, 1), BLK_S_OK);
+	assert_int_equal(g.seen[1].flags, VIREO_BLK_FUA);
+	assert_int_equal(g.seen[2].flags, VIREO_BLK_FUA);
+	assert_false(vireo_blk_writeback(g.blk));
+	guest_stop(&g);
+}
+
+static void writes_of_a_driver_that_flushes_may_be_cached(void **state)
+{
+	struct guest g;
+
+	guest_start_features(&g, V1 | F(FLUSH) | F(CONFIG_WCE));
+	assert_int_equal(space_of(&g).writeback, 1);
+	assert_int_equal(flags_of_a_write(&g), 0);
+	guest_stop(&g);
+}
+
+static void config_wce_without_flush_begins_with_write_through(void **state)
+{
+	uint8_t on = 1;
+	struct guest g;
+
+	guest_start_features(&g, V1 | F(CONFIG_WCE));
+	assert_int_equal(space_of(&g).writeback, 0);
+	assert_int_equal(flags_of_a_write(&g), VIREO_BLK_FUA);
+	assert_int_equal(device_config_write(g.device, 32, &on, 1), 0);
+	assert_int_equal(flags_of_a_write(&g), 0);
+	guest_stop(&g);
+}
+
+static void the_driver_switches_the_cache(void **state)
+{
+	uint8_t off = 0, lie = 2;
+	struct guest g;
+
+	guest_start_features(&g, V1 | F(FLUSH) | F(CONFIG_WCE));
+	assert_int_equal(device_config_write(g.device, 32, &off, 1), 0);
+	assert_int_equal(g.writeback, 0);
+	assert_int_equal(space_of(&g).writeback, 0);
+	assert_int_equal(flags_of_a_write(&g), VIREO_BLK_FUA);
+	assert_int_equal(device_config_write(g.device, 32, &lie, 1), -EINVAL);
+	assert_int_equal(g.config_changes, 0); /* nobody is notified of its own writes */
+	guest_quiesce(&g);
+	device_reset(g.device);
+	assert_int_equal(g.resets, 1);
+	assert_int_equal(space_of(&g).writeback, 1);
+	guest_stop(&g);
+}
+
+static void a_driver_writes_nothing_but_the_cache(void **state)
+{
+	struct virtio_blk_config_space space;
+	struct guest g;
+	uint8_t byte;
+
+	guest_start_features(&g, V1 | F(FLUSH) | F(CONFIG_WCE));
+	for (uint32_t i = 0; i < sizeof(space); i++)
+		if (i != 32) {
+			byte = (uint8_t)(((uint8_t *)&space)[i] ^ 1);
+			assert_int_equal(device_config_write(g.device, i, &byte, 1), -EPERM);
+		}
+	space = space_of(&g);
+	space.writeback = 0;
+	assert_int_equal(device_config_write(g.device, 0, &space, sizeof(space)), 0); /* a front end that writes all */
+	space.capacity++;
+	assert_int_equal(device_config_write(g.device, 0, &space, sizeof(space)), -EPERM);
+	assert_int_equal(vireo_blk_capacity(g.blk), DISK_BYTES);
+	guest_stop(&g);
+
+	guest_start_features(&g, V1 | F(FLUSH));
+	byte = 0;
+	assert_int_equal(device_config_write(g.device, 32, &byte, 1), -EPERM);
+	guest_stop(&g);
+}
+
+static void a_disk_that_offers_no_flush_offers_no_switch(void **state)
+{
+	struct vireo_blk_config disk = guest_disk();
+	struct guest g;
+
+	disk.features_off = F(FLUSH);
+	guest_start(&g, &(struct guest_config){ .features = V1, .blk = &disk });
+	assert_int_equal(device_features_offered(g.device) & (F(FLUSH) | F(CONFIG_WCE)), 0);
+	assert_int_equal(flags_of_a_write(&g), 0);
+	guest_stop(&g);
+}
+
+/* ---- queues are taken back, memory goes ---- */
+
+static void a_queue_stops_when_its_requests_have_ended(void **state)
+{
+	uint8_t data[512] = { 3 };
+	struct asked a[2];
+	struct guest g;
+
+	guest_start_features(&g, V1 | F(FLUSH) | PACKED);
+	g.holds = g.stop_waits = true;
+	a[0] = guest_ask(&g, 0, VIREO_BLK_OUT, 0, data, sizeof(data));
+	a[1] = guest_ask(&g, 0, VIREO_BLK_OUT, 1, data, sizeof(data));
+	guest_poll(&g, 0);
+	guest_quiesce(&g);
+	assert_int_equal(g.stops, 1);
+	assert_false(g.quiet);
+	held_do(&g, 1);
+	g.result = -ECANCELED; /* it hangs, and nobody will touch its memory any more */
+	held_do(&g, 0);
+	g.result = 0;
+	vireo_blk_queue_quiesced(g.blk, 0);
+	assert_true(g.quiet);
+	assert_int_equal(*a[0].status, BLK_S_IOERR);
+	assert_int_equal(*a[1].status, BLK_S_OK);
+	assert_int_equal(guest_used(&g, 0, NULL), 1);
+	assert_int_equal(guest_used(&g, 0, NULL), 1);
+	g.holds = g.stop_waits = false;
+	device_resume(g.device); /* and it goes on */
+	assert_int_equal(guest_do(&g, VIREO_BLK_OUT, 0, data, sizeof(data)), BLK_S_OK);
+	guest_stop(&g);
+}
+
+static void renewed(void *opaque)
+{
+	bool *done = opaque;
+
+	*done = true;
+}
+
+static void memory_goes_when_the_requests_before_have_ended(void **state)
+{
+	const struct map_spec dimm = GUEST_DIMM;
+	uint8_t data[512] = { 3 };
+	bool done = false;
+	struct asked a;
+	struct guest g;
+	struct map *map;
+
+	guest_start_features(&g, V1 | F(FLUSH));
+	g.holds = true;
+	g.memories = 0;
+	a = guest_ask(&g, 0, VIREO_BLK_OUT, 0, data, sizeof(data));
+	guest_poll(&g, 0);
+	assert_int_equal(map_without(g.map, &dimm, &map), 0);
+	assert_true(device_map_takes_away(g.device, map));
+	device_map_change(g.device, map, false, renewed, &done);
+	assert_int_equal(g.renewals, 1);
+	assert_int_equal(g.stops, 0);
+	assert_false(done);
+	held_do(&g, 0);
+	vireo_blk_flush(g.blk, 0);
+	guest_poll(&g, 0);
+	vireo_blk_queue_renewed(g.blk, 0);
+	assert_true(done);
+	assert_int_equal(*a.status, BLK_S_OK);
+	assert_int_equal(g.memories, 1);
+	guest_stop(&g);
+}
+
+static void a_disabled_queue_is_left_alone(void **state)
+{
+	uint8_t data[512] = { 3 };
+	struct asked a;
+	struct guest g;
+
+	guest_start(&g, &(struct guest_config){ .features = V1, .disabled = true });
+	a = guest_ask(&g, 0, VIREO_BLK_OUT, 0, data, sizeof(data));
+	assert_int_equal(guest_poll(&g, 0), 0);
+	assert_false(vireo_blk_kick_enable(g.blk, 0, true));
+	assert_int_equal(g.seen_count, 0);
+	device_queue_enable(g.device, 0, true);
+	assert_true(vireo_blk_kick_enable(g.blk, 0, true));
+	assert_int_equal(guest_poll(&g, 0), 1);
+	assert_int_equal(*a.status, BLK_S_OK);
+	guest_stop(&g);
+}
+
+static void requests_of_a_broken_ring_end(void **state)
+{
+	uint8_t data[512] = { 3 };
+	uint16_t *avail;
+	struct guest g;
+
+	guest_start_features(&g, V1);
+	g.holds = true;
+	guest_ask(&g, 0, VIREO_BLK_OUT, 0, data, sizeof(data));
+	guest_poll(&g, 0);
+	avail = g.queues[0].driver;
+	avail[1] = 1000; /* further ahead than the ring is long */
+	assert_int_equal(guest_poll(&g, 0), -EPROTO);
+	held_do_all(&g);
+	vireo_blk_flush(g.blk, 0);
+	while (loop_dispatch(g.loop, 0) > 0)
+		;
+	assert_true(g.broken);
+	guest_stop(&g);
+}
+
+/* ---- size ---- */
+
+static void a_change_of_size_reaches_the_driver(void **state)
+{
+	uint8_t data[512] = { 3 };
+	struct guest g;
+
+	guest_start_features(&g, V1);
+	assert_int_equal(vireo_blk_resize(g.blk, DISK_BYTES / 2), 0);
+	assert_int_equal(g.config_changes, 1);
+	assert_int_equal(space_of(&g).capacity, DISK_SECTORS / 2);
+	assert_int_equal(guest_do(&g, VIREO_BLK_OUT, DISK_SECTORS / 2, data, sizeof(data)), BLK_S_IOERR);
+	assert_int_equal(vireo_blk_resize(g.blk, DISK_BYTES), 0);
+	assert_int_equal(guest_do(&g, VIREO_BLK_OUT, DISK_SECTORS / 2, data, sizeof(data)), BLK_S_OK);
+	assert_int_equal(vireo_blk_resize(g.blk, 513), -EINVAL);
+	assert_int_equal(vireo_blk_capacity(g.blk), DISK_BYTES);
+	guest_stop(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(writes_are_read_again),
 		cmocka_unit_test(the_serial_is_told_with_its_zeroes),
 		cmocka_unit_test(requests_end_in_any_order),
+		cmocka_unit_test(each_request_has_room_of_its_own),
+		cmocka_unit_test(queues_go_their_own_ways),
+		cmocka_unit_test(writes_of_a_driver_that_cannot_flush_are_stable),
+		cmocka_unit_test(writes_of_a_driver_that_flushes_may_be_cached),
+		cmocka_unit_test(config_wce_without_flush_begins_with_write_through),
+		cmocka_unit_test(the_driver_switches_the_cache),
+		cmocka_unit_test(a_driver_writes_nothing_but_the_cache),
+		cmocka_unit_test(a_disk_that_offers_no_flush_offers_no_switch),
+		cmocka_unit_test(a_queue_stops_when_its_requests_have_ended),
+		cmocka_unit_test(memory_goes_when_the_requests_before_have_ended),
+		cmocka_unit_test(a_disabled_queue_is_left_alone),
+		cmocka_unit_test(requests_of_a_broken_ring_end),
+		cmocka_unit_test(a_change_of_size_reaches_the_driver),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,9 +65,9 @@ void held_do_all(struct guest *g)
 /* What it is handed is on the disk, whatever the guest has said. */
 static void request_look(struct guest *g, const struct vireo_blk_request *request)
 {
-	uint64_t bytes = 0;
+	uint64_t capacity = vireo_blk_capacity(g->blk), bytes = 0;
 
-	assert_true(request->offset_bytes <= DISK_BYTES && request->bytes <= DISK_BYTES - request->offset_bytes);
+	assert_true(request->offset_bytes <= capacity && request->bytes <= capacity - request->offset_bytes);
 	assert_int_equal(request->offset_bytes % 512 + request->bytes % 512, 0);
 	for (uint32_t i = 0; i < request->iov_count; i++)
 		bytes += request->iov[i].iov_len;
@@ -231,15 +231,17 @@ uint64_t guest_gpa(const struct guest *g, const void *p)
 
 static void guest_memory_new(struct guest *g)
 {
-	struct map_spec spec = { .gpa = GUEST_GPA, .size_bytes = GUEST_MEMORY_BYTES, .uaddr = GUEST_UADDR };
+	struct map_spec specs[] = { { .gpa = GUEST_GPA, .size_bytes = GUEST_MEMORY_BYTES, .uaddr = GUEST_UADDR }, GUEST_DIMM };
 	const char *why = "";
+	int fds[2];
 
 	g->memory_fd = memfd_create("guest", MFD_CLOEXEC);
 	assert_true(g->memory_fd >= 0);
 	assert_int_equal(ftruncate(g->memory_fd, GUEST_MEMORY_BYTES), 0);
 	g->memory = mmap(NULL, GUEST_MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, g->memory_fd, 0);
 	assert_ptr_not_equal(g->memory, MAP_FAILED);
-	assert_int_equal(map_new(NULL, &spec, &g->memory_fd, 1, device_faults(g->device), &g->map, &why), 0);
+	fds[0] = fds[1] = g->memory_fd;
+	assert_int_equal(map_new(NULL, specs, fds, 2, device_faults(g->device), &g->map, &why), 0);
 	device_map_set(g->device, g->map);
 }
 

@@ -21,6 +21,8 @@
 #define GUEST_MEMORY_BYTES (24u << 20)
 #define GUEST_GPA UINT64_C(0x40000000)
 #define GUEST_UADDR UINT64_C(0x7f0000000000)
+/* Memory that can be taken away: nothing lies there. */
+#define GUEST_DIMM { .gpa = GUEST_GPA + (UINT64_C(1) << 32), .size_bytes = 4096, .uaddr = GUEST_UADDR + (UINT64_C(1) << 32) }
 #define GUEST_QUEUES_MAX 4u
 #define GUEST_HELD_MAX 300u
 
