@@ -5,9 +5,9 @@
 /*
  * A case, by its name KIND/RING/SIZE[/OPTION]:
  *
- *	KIND	dequeue, enqueue: the burst API; forward: the switch between two net devices, both ways
+ *	KIND	dequeue, enqueue: the burst API; forward: the switch between two net devices, both ways; request: the block device
  *	RING	split, split-in-order, packed, packed-in-order
- *	SIZE	bytes of a frame
+ *	SIZE	bytes of a frame, or of a request's data
  *	OPTION	two: header and frame are two descriptors of a chain; indirect: the same in an indirect table;
  *		plain: without mergeable buffers; flows: each frame of a burst has other addresses; logged: into a dirty log;
  *		tracked: what is in flight is written down for a successor; translated: behind an IOMMU, each page by itself
@@ -27,7 +27,7 @@
 #define BURSTS	    64u
 #define WARM_BURSTS 64u
 
-enum case_kind { CASE_DEQUEUE, CASE_ENQUEUE, CASE_FORWARD };
+enum case_kind { CASE_DEQUEUE, CASE_ENQUEUE, CASE_FORWARD, CASE_REQUEST };
 
 struct bench_case {
 	enum case_kind kind;
@@ -40,8 +40,9 @@ struct bench_case {
 bool case_parse(const char *name, struct bench_case *ret);
 void case_list(void); /* all names, to stdout */
 
-/* Each runs its case and returns the frames whose instructions were counted. */
+/* Each runs its case and returns the frames, or requests, whose instructions were counted. */
 uint64_t run_bursts(const struct bench_case *c);
 uint64_t run_forward(const struct bench_case *c);
+uint64_t run_requests(const struct bench_case *c);
 
 #endif

@@ -213,6 +213,7 @@ static void a_driver_writes_nothing_but_the_cache(void **state)
 	uint8_t byte;
 
 	guest_start_features(&g, V1 | F(FLUSH) | F(CONFIG_WCE));
+	space = space_of(&g);
 	for (uint32_t i = 0; i < sizeof(space); i++)
 		if (i != 32) {
 			byte = (uint8_t)(((uint8_t *)&space)[i] ^ 1);

@@ -437,7 +437,8 @@ int guest_read(struct guest *g, uint32_t type, uint64_t sector, void *data, size
 	struct asked a = guest_ask_read(g, 0, type, sector, bytes);
 	int status = answer(g, &a, bytes);
 
-	memcpy(data, a.data, bytes);
+	if (bytes)
+		memcpy(data, a.data, bytes);
 	return status;
 }
 
