@@ -65,7 +65,7 @@ static inline void expect_addresses(const struct fdb_vlan *vlan, const struct vi
 	ret->from = from;
 }
 
-static inline void survey_in(const struct forwarder *forwarder, struct burst *burst, bool aware)
+__attribute__((always_inline)) static inline void survey_in(const struct forwarder *forwarder, struct burst *burst, bool aware)
 {
 	const struct vireo_frame *frames = burst->frames;
 	struct addresses last = {0};
@@ -95,15 +95,20 @@ static inline void survey_in(const struct forwarder *forwarder, struct burst *bu
 	burst->longest_bytes = longest_bytes;
 }
 
+/* Of a port that looks at tags. */
+static __attribute__((noinline)) void survey_tags(const struct forwarder *forwarder, struct burst *burst)
+{
+	vlan_classify(burst);
+	survey_in(forwarder, burst, true);
+}
+
 static void survey(const struct forwarder *forwarder, struct burst *burst)
 {
 	burst->tagged = 0;
-	if (likely(!burst->from->aware)) {
+	if (likely(!burst->from->aware))
 		survey_in(forwarder, burst, false);
-		return;
-	}
-	vlan_classify(burst);
-	survey_in(forwarder, burst, true);
+	else
+		survey_tags(forwarder, burst);
 }
 
 /* True: learned. False: it is not the port's to use. */
@@ -139,31 +144,41 @@ static unsigned judge(struct forwarder *forwarder, const struct burst *burst, ui
 	return (unsigned)to;
 }
 
-static verdict_t judge_frame(struct forwarder *forwarder, const struct burst *burst, unsigned frame)
+static inline verdict_t judge_frame(struct forwarder *forwarder, const struct burst *burst, bool aware, unsigned frame)
 {
-	uint16_t vlan = frames_vlan(burst, frame);
+	uint16_t vlan = aware ? burst->vlan[frame] : burst->from->vlan;
 
-	if (unlikely(vlan == VLAN_NONE))
+	if (aware && vlan == VLAN_NONE)
 		return verdict(0, FATE_VLAN);
 	return verdict(vlan, judge(forwarder, burst, vlan, &burst->addressed[frame]));
 }
 
-/* True: all verdicts are the same. */
-static bool judge_all(struct forwarder *forwarder, struct burst *burst)
+__attribute__((always_inline)) static inline bool judge_all_in(struct forwarder *forwarder, struct burst *burst, bool aware)
 {
 	bool same = true;
 
-	burst->verdict[0] = judge_frame(forwarder, burst, 0);
+	burst->verdict[0] = judge_frame(forwarder, burst, aware, 0);
 	if (likely(burst->fresh == 1) && verdict_fate(burst->verdict[0]) < FATE_FLOOD)
 		return true; /* nobody looks at the other verdicts */
 	for (unsigned i = 1; i < burst->count; i++) {
 		if (burst->fresh >> i & 1)
-			burst->verdict[i] = judge_frame(forwarder, burst, i);
+			burst->verdict[i] = judge_frame(forwarder, burst, aware, i);
 		else
 			burst->verdict[i] = burst->verdict[i - 1];
 		same &= burst->verdict[i] == burst->verdict[0];
 	}
 	return same;
+}
+
+static __attribute__((noinline)) bool judge_tags(struct forwarder *forwarder, struct burst *burst)
+{
+	return judge_all_in(forwarder, burst, true);
+}
+
+/* True: all verdicts are the same. */
+static bool judge_all(struct forwarder *forwarder, struct burst *burst)
+{
+	return likely(!burst->from->aware) ? judge_all_in(forwarder, burst, false) : judge_tags(forwarder, burst);
 }
 
 static void count_dropped(struct port_counters *counters, unsigned fate, unsigned count)
