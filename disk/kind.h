@@ -38,7 +38,7 @@ struct disk_kind {
 extern const struct disk_kind *const disk_kinds[];
 extern const unsigned disk_kind_count;
 
-extern const struct disk_kind disk_mem, disk_null;
+extern const struct disk_kind disk_file, disk_mem, disk_null;
 
 static inline uint64_t disk_size(const struct disk *disk)
 {
@@ -68,6 +68,17 @@ static inline void disk_queue_done(struct disk_queue *queue, struct disk_request
 	r->next = NULL;
 	*queue->done_end = r;
 	queue->done_end = &r->next;
+}
+
+/* All of a list that is linked by `next` and has its results. */
+static inline void disk_queue_done_all(struct disk_queue *queue, struct disk_request *list)
+{
+	while (list) {
+		struct disk_request *r = list;
+
+		list = r->next;
+		disk_queue_done(queue, r, r->result);
+	}
 }
 
 /* Does it fit the disk as it is now? 0, or what it is done with. */

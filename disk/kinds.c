@@ -4,6 +4,7 @@
 #include "disk/kind.h"
 
 const struct disk_kind *const disk_kinds[] = {
+	&disk_file,
 	&disk_mem,
 	&disk_null,
 };

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* file:PATH: a regular file or a block device. */
+#include "disk/file.h"
+#include "base/fd.h"
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LOCK_ON, LOCK_OFF, LOCK_SHARED };
+enum { IO_AUTO, IO_URING, IO_THREADS };
+
+static const struct disk_key file_keys[] = {
+	DISK_KEY_SWITCH("direct"),
+	{"lock", DISK_KEY_CHOICE, "on|off|shared", 0, 0},
+	DISK_KEY_SWITCH("discard"),
+	{"io", DISK_KEY_CHOICE, "auto|uring|threads", 0, 0},
+	{"threads", DISK_KEY_NUMBER, "1-64", 1, 64},
+};
+
+#define THREADS_DEFAULT 8u
+#define BUSY_NAP_MS 20
+#define BUSY_TRIES 50u
+
+/* ---- the disk ---- */
+
+static int file_queue_open(struct disk *disk, unsigned depth, struct disk_queue **ret_queue)
+{
+	struct file_disk *file = container_of(disk, struct file_disk, disk);
+
+	return file->uring ? file_uring_queue_open(file, depth, ret_queue) : file_threads_queue_open(file, depth, ret_queue);
+}
+
+static int file_refresh(struct disk *disk)
+{
+	int64_t size = file_size(container_of(disk, struct file_disk, disk));
+	uint64_t bytes;
+
+	if (size < 0)
+		return (int)size;
+	bytes = (uint64_t)size & ~(uint64_t)(disk->info.logical_block_bytes - 1);
+	if (bytes == disk_size(disk))
+		return 0;
+	disk_size_set(disk, bytes);
+	return 1;
+}
+
+/* Smaller: requests beyond the new end are refused before the file ends there. */
+static int file_resize(struct disk *disk, uint64_t bytes)
+{
+	struct file_disk *file = container_of(disk, struct file_disk, disk);
+	uint64_t old = disk_size(disk);
+
+	if (file->block_device)
+		return -ENOTSUP;
+	if (bytes < old)
+		disk_size_set(disk, bytes);
+	if (ftruncate(file->fd, (off_t)bytes)) {
+		int err = -errno;
+
+		disk_size_set(disk, old);
+		return err;
+	}
+	disk_size_set(disk, bytes);
+	return 0;
+}
+
+static void file_free(struct file_disk *file)
+{
+	fd_close(&file->fd);
+	free(file);
+}
+
+/* A ring ends when the kernel finds the time, and holds the open file till then; whoever opens it next is not to wait for that. */
+static void file_close(struct disk *disk)
+{
+	struct file_disk *file = container_of(disk, struct file_disk, disk);
+	struct flock range = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
+	fcntl(file->fd, F_OFD_SETLK, &range);
+	file_free(file);
+}
+
+static const struct disk_ops file_ops = {
+	.queue_open = file_queue_open,
+	.refresh = file_refresh,
+	.resize = file_resize,
+	.close = file_close,
+};
+
+/* ---- opening it ---- */
+
+static void open_refused(const struct disk_spec *spec, int err, char *why)
+{
+	const char *fix = "";
+
+	if (err == -EACCES || err == -EROFS || err == -EPERM)
+		fix = ": if it is not to be written to, say read-only=on";
+	else if (err == -EINVAL && disk_spec_number(spec, "direct", 0))
+		fix = ": its file system may do no direct I/O: leave direct=on out";
+	else if (err == -EBUSY)
+		fix = ": this machine has mounted it or uses it otherwise: end that, or say lock=off";
+	else if (err == -ENOENT)
+		fix = ": make it first, as truncate --size 10G does";
+	snprintf(why, DISK_WHY_BYTES, "file '%.100s': %s%s", spec->address, strerror(-err), fix);
+}
+
+/* Whoever was killed a moment ago may still have it: the kernel ends his rings later than him. False: long enough. */
+static bool busy_wait(unsigned *tries)
+{
+	struct timespec nap = {0, BUSY_NAP_MS * 1000000L};
+
+	if (++*tries > BUSY_TRIES)
+		return false;
+	nanosleep(&nap, NULL);
+	return true;
+}
+
+/* A block device is opened for us alone: what is mounted, or in a RAID, is not to be written to beside that. */
+static int open_flags(const struct file_disk *file, const struct disk_spec *spec)
+{
+	int flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (file->disk.info.read_only ? O_RDONLY : O_RDWR);
+
+	if (file->direct)
+		flags |= O_DIRECT;
+	if (file->block_device && !file->disk.info.read_only && disk_spec_number(spec, "lock", LOCK_ON) == LOCK_ON)
+		flags |= O_EXCL;
+	return flags;
+}
+
+static int open_path(struct file_disk *file, const struct disk_spec *spec, char *why)
+{
+	unsigned tries = 0;
+	struct stat st;
+
+	if (stat(spec->address, &st)) {
+		int err = -errno;
+
+		open_refused(spec, err, why);
+		return err;
+	}
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
+		snprintf(why, DISK_WHY_BYTES, "file '%.100s': it is neither a file nor a block device: name one of these", spec->address);
+		return -EINVAL;
+	}
+	file->block_device = S_ISBLK(st.st_mode);
+	do
+		file->fd = open(spec->address, open_flags(file, spec));
+	while (file->fd < 0 && errno == EBUSY && busy_wait(&tries));
+	if (file->fd < 0) {
+		int err = -errno;
+
+		open_refused(spec, err, why);
+		return err;
+	}
+	return 0;
+}
+
+/* The lock is the open file's: it goes with the last fd of it, however this process ends. */
+static int lock_take(const struct file_disk *file, const struct disk_spec *spec, char *why)
+{
+	uint64_t lock = disk_spec_number(spec, "lock", LOCK_ON);
+	bool alone = lock == LOCK_ON && !file->disk.info.read_only;
+	struct flock range = {.l_type = alone ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
+
+	unsigned tries = 0;
+	int err = 0;
+
+	if (lock == LOCK_OFF)
+		return 0;
+	do
+		err = fcntl(file->fd, F_OFD_SETLK, &range) ? -errno : 0;
+	while ((err == -EAGAIN || err == -EACCES) && busy_wait(&tries));
+	if (!err)
+		return 0;
+	if (err == -EAGAIN || err == -EACCES) {
+		snprintf(why, DISK_WHY_BYTES, "file '%.100s': somebody else %s it: end him, or say lock=shared for both", spec->address,
+			 alone ? "uses" : "writes to");
+		return -EBUSY;
+	}
+	snprintf(why, DISK_WHY_BYTES, "file '%.100s': it cannot be locked: %s: if nobody else uses it, say lock=off", spec->address,
+		 strerror(-err));
+	return err;
+}
+
+static int io_choose(struct file_disk *file, const struct disk_spec *spec, char *why)
+{
+	uint64_t io = disk_spec_number(spec, "io", IO_AUTO);
+	int err = io == IO_THREADS ? -ENOSYS : file_uring_probe(&file->uring_flags);
+
+	file->threads_max = (unsigned)disk_spec_number(spec, "threads", THREADS_DEFAULT);
+	file->uring = !err;
+	if (!err || io != IO_URING)
+		return 0;
+	snprintf(why, DISK_WHY_BYTES, "file '%.100s': there is no io_uring here: %s: leave io=uring out, and threads do it", spec->address,
+		 strerror(-err));
+	return err;
+}
+
+static int file_open(const struct disk_spec *spec, const struct disk_config *config, struct disk **ret_disk, char *why)
+{
+	struct file_disk *file = calloc(1, sizeof(*file));
+	int err;
+
+	if (!file)
+		return -ENOMEM;
+	file->disk.ops = &file_ops;
+	file->disk.info.read_only = config->read_only;
+	file->fd = -1;
+	file->direct = disk_spec_number(spec, "direct", 0);
+	file->discard = disk_spec_number(spec, "discard", 1);
+	err = open_path(file, spec, why);
+	if (!err)
+		err = lock_take(file, spec, why);
+	if (!err)
+		err = file_look(file, spec->address, why);
+	if (!err)
+		err = io_choose(file, spec, why);
+	if (err)
+		file_free(file);
+	else
+		*ret_disk = &file->disk;
+	return err;
+}
+
+static const char *path_problem(const char *address)
+{
+	return NULL;
+}
+
+const struct disk_kind disk_file = {
+	.name = "file",
+	.address = "PATH",
+	.keys = file_keys,
+	.key_count = ARRAY_SIZE(file_keys),
+	.address_problem = path_problem,
+	.open = file_open,
+};

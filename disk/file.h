@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DISK_FILE_H
+#define DISK_FILE_H
+
+/* Between the files of the kind file: */
+
+#include "disk/kind.h"
+
+struct file_disk {
+	struct disk disk;
+	int fd;
+	bool block_device, direct, discard;
+	uint32_t memory_align; /* direct: of each piece of memory, and of its length; else 1 */
+	unsigned threads_max;
+	bool uring; /* queues have a ring; else threads do it all */
+	uint32_t uring_flags;
+	/* Any thread (atomic). */
+	bool unsynced; /* a flush has failed: what the kernel had may be lost, and it says so only once */
+};
+
+/* ---- file_do.c: any thread, and may wait ---- */
+
+/* Does what is left of the request, of which own[0] bytes are done, and sets its result. */
+void file_do(void *file_disk, struct disk_request *r);
+/* What a flush, or what is to be stable at once, is done with: an error is remembered. */
+int file_synced(struct file_disk *file, int err);
+bool file_unsynced(const struct file_disk *file);
+/* Must the memory be copied, for the device to reach it? */
+bool file_memory_unaligned(const struct file_disk *file, const struct disk_request *r);
+/* As disk_request_problem(), and whether iovecs and bytes agree: more would lie behind the end. */
+int file_problem(const struct file_disk *file, const struct disk_request *r);
+
+/* ---- file_threads.c, file_uring.c ---- */
+
+int file_threads_queue_open(struct file_disk *file, unsigned depth, struct disk_queue **ret_queue);
+
+/* Whether there can be rings, and which flags they take: 0, or -errno of the kernel; -ENOSYS: built without. */
+int file_uring_probe(uint32_t *ret_flags);
+int file_uring_queue_open(struct file_disk *file, unsigned depth, struct disk_queue **ret_queue);
+
+/* ---- file_look.c ---- */
+
+/* What the file or block device is: fills in the disk's info. 0, or -errno and a phrase in `why`. */
+int file_look(struct file_disk *file, const char *path, char *why);
+/* Its size now, or -errno. */
+int64_t file_size(const struct file_disk *file);
+
+#endif

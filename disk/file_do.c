@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A request to a file or block device, done by system calls that wait. */
+#include "disk/file.h"
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define BOUNCE_BYTES (256u << 10)
+#define ZEROES_BYTES (64u << 10)
+#define ZEROES_PIECES 16u
+
+/* ---- what was asked ---- */
+
+int file_problem(const struct file_disk *file, const struct disk_request *r)
+{
+	uint64_t sum = 0;
+	int err = disk_request_problem(&file->disk, r);
+
+	if (err || r->op > DISK_WRITE)
+		return err;
+	for (uint32_t i = 0; i < r->iov_count; i++)
+		sum += r->iov[i].iov_len;
+	return sum == r->bytes ? 0 : -EINVAL;
+}
+
+bool file_memory_unaligned(const struct file_disk *file, const struct disk_request *r)
+{
+	uintptr_t bits = 0;
+
+	if (!file->direct)
+		return false;
+	for (uint32_t i = 0; i < r->iov_count; i++)
+		bits |= (uintptr_t)r->iov[i].iov_base | r->iov[i].iov_len;
+	return bits & (file->memory_align - 1);
+}
+
+/* ---- stable ---- */
+
+/*
+ * The kernel tells an error of writing back once; pages that it could not write count as clean from then on. So who has been
+ * told must not believe any later flush: what was written before it may be gone.
+ */
+int file_synced(struct file_disk *file, int err)
+{
+	if (err)
+		__atomic_store_n(&file->unsynced, true, __ATOMIC_RELAXED);
+	return err;
+}
+
+bool file_unsynced(const struct file_disk *file)
+{
+	return __atomic_load_n(&file->unsynced, __ATOMIC_RELAXED);
+}
+
+static int do_flush(struct file_disk *file)
+{
+	if (file_unsynced(file))
+		return -EIO;
+	return file_synced(file, fdatasync(file->fd) ? -errno : 0);
+}
+
+/* ---- reading and writing ---- */
+
+/* The pieces behind the first `skip` bytes. Returns how many. */
+static unsigned iov_rest(const struct disk_request *r, uint64_t skip, struct iovec *ret_iov)
+{
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < r->iov_count && count < IOV_MAX; i++) {
+		uint64_t len = r->iov[i].iov_len, part = min_u64(skip, len);
+
+		skip -= part;
+		if (part < len)
+			ret_iov[count++] = (struct iovec){(char *)r->iov[i].iov_base + part, len - part};
+	}
+	return count;
+}
+
+/* All of it, at `offset`: 0 or -errno. */
+static int transfer(struct file_disk *file, const struct disk_request *r, uint64_t done)
+{
+	int flags = r->op == DISK_WRITE && (r->flags & DISK_FUA) ? RWF_DSYNC : 0;
+	bool touched = false;
+
+	while (done < r->bytes) {
+		struct iovec iov[IOV_MAX];
+		int count = (int)iov_rest(r, done, iov);
+		off_t offset = (off_t)(r->offset + done);
+		ssize_t n = r->op == DISK_READ ? preadv2(file->fd, iov, count, offset, 0) :
+						 pwritev2(file->fd, iov, count, offset, flags);
+
+		if (n > 0) {
+			done += (uint64_t)n;
+		} else if (n == 0) {
+			return -EIO; /* the file has become shorter than the disk */
+		} else if (errno == EFAULT && file->disk.config.touch && !touched) {
+			file->disk.config.touch(iov, (size_t)count);
+			touched = true;
+		} else if (errno != EINTR) {
+			return flags ? file_synced(file, -errno) : -errno;
+		}
+	}
+	return 0;
+}
+
+/* Between the buffer and the request's memory from `done` bytes on. */
+static void bounce_copy(const struct disk_request *r, uint64_t done, uint8_t *buffer, size_t bytes)
+{
+	for (uint32_t i = 0; i < r->iov_count && bytes; i++) {
+		uint64_t len = r->iov[i].iov_len, skip = min_u64(done, len);
+		size_t part = min_u64(len - skip, bytes);
+		uint8_t *at = (uint8_t *)r->iov[i].iov_base + skip;
+
+		done -= skip;
+		if (r->op == DISK_READ)
+			memcpy(at, buffer, part);
+		else
+			memcpy(buffer, at, part);
+		buffer += part;
+		bytes -= part;
+	}
+}
+
+/* The device cannot reach the memory as it lies there: by way of a buffer of ours. */
+static int bounce(struct file_disk *file, const struct disk_request *r, uint64_t done)
+{
+	size_t room = min_u64(BOUNCE_BYTES, r->bytes);
+	uint8_t *buffer = aligned_alloc(file->memory_align, align_up(room, file->memory_align));
+	int err = 0;
+
+	if (!buffer)
+		return -ENOMEM;
+	while (!err && done < r->bytes) {
+		struct iovec iov = {buffer, min_u64(room, r->bytes - done)};
+		struct disk_request part = {.op = r->op, .flags = r->flags, .offset = r->offset + done,
+					    .bytes = iov.iov_len, .iov = &iov, .iov_count = 1};
+
+		if (r->op == DISK_WRITE)
+			bounce_copy(r, done, buffer, iov.iov_len);
+		err = transfer(file, &part, 0);
+		if (!err && r->op == DISK_READ)
+			bounce_copy(r, done, buffer, iov.iov_len);
+		done += iov.iov_len;
+	}
+	free(buffer);
+	return err;
+}
+
+/* ---- zeroes and discards ---- */
+
+static int allocate(const struct file_disk *file, int mode, const struct disk_request *r)
+{
+	int err;
+
+	do
+		err = fallocate(file->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)r->offset, (off_t)r->bytes) ? -errno : 0;
+	while (err == -EINTR);
+	return err;
+}
+
+static bool cannot(int err)
+{
+	return err == -EOPNOTSUPP || err == -ENOSYS || err == -ENODEV || err == -ENOTTY;
+}
+
+static int write_zeroes(struct file_disk *file, const struct disk_request *r)
+{
+	static const uint8_t zeroes[ZEROES_BYTES] __attribute__((aligned(4096)));
+	struct iovec iov[ZEROES_PIECES];
+	int err = 0;
+
+	for (uint64_t done = 0; !err && done < r->bytes;) {
+		struct disk_request part = {.op = DISK_WRITE, .offset = r->offset + done, .iov = iov};
+
+		while (part.iov_count < ZEROES_PIECES && done < r->bytes) {
+			size_t len = min_u64(ZEROES_BYTES, r->bytes - done);
+
+			iov[part.iov_count++] = (struct iovec){(void *)(uintptr_t)zeroes, len};
+			part.bytes += len;
+			done += len;
+		}
+		err = transfer(file, &part, 0);
+	}
+	return err;
+}
+
+static int do_zero(struct file_disk *file, const struct disk_request *r)
+{
+	bool unmap = file->discard && (r->flags & DISK_UNMAP);
+	int err = unmap ? allocate(file, FALLOC_FL_PUNCH_HOLE, r) : -EOPNOTSUPP;
+
+	if (cannot(err))
+		err = allocate(file, FALLOC_FL_ZERO_RANGE, r);
+	if (cannot(err))
+		err = write_zeroes(file, r);
+	if (!err && (r->flags & DISK_FUA))
+		err = do_flush(file);
+	return err;
+}
+
+/* Advice: who cannot follow it does not fail. */
+static int do_discard(const struct file_disk *file, const struct disk_request *r)
+{
+	uint64_t range[] = {r->offset, r->bytes};
+	int err;
+
+	if (!file->discard)
+		return 0;
+	if (file->block_device)
+		err = ioctl(file->fd, BLKDISCARD, range) ? -errno : 0;
+	else
+		err = allocate(file, FALLOC_FL_PUNCH_HOLE, r);
+	return cannot(err) ? 0 : err;
+}
+
+static int do_op(struct file_disk *file, const struct disk_request *r)
+{
+	if (r->op == DISK_FLUSH)
+		return do_flush(file);
+	if (!r->bytes)
+		return 0;
+	if (r->op == DISK_DISCARD)
+		return do_discard(file, r);
+	if (r->op == DISK_ZERO)
+		return do_zero(file, r);
+	if (file_memory_unaligned(file, r))
+		return bounce(file, r, r->own[0]);
+	return transfer(file, r, r->own[0]);
+}
+
+void file_do(void *file_disk, struct disk_request *r)
+{
+	r->result = do_op(file_disk, r);
+}
