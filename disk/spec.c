@@ -285,7 +285,7 @@ void disk_spec_free(struct disk_spec *spec)
 
 int disk_spec_check(const char *text, char why[DISK_WHY_BYTES])
 {
-	struct disk_spec spec;
+	struct disk_spec spec = {0};
 	int err = disk_spec_parse(text, &spec, why);
 
 	if (!err)
