@@ -2,9 +2,12 @@
 #include "model/blk/blk_test_guest.h"
 #include "base/loop.h"
 #include "device/device.h"
+#include "mem/dirty.h"
 #include "mem/map.h"
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static void fill(uint8_t *data, size_t bytes, uint8_t first)
 {
@@ -314,6 +317,36 @@ static void memory_goes_when_the_requests_before_have_ended(void **state)
 	guest_stop(&g);
 }
 
+/* Live migration copies the pages that are in the log: a status that is not would be lost. */
+static void a_status_on_a_page_of_its_own_is_logged(void **state)
+{
+	const size_t bytes = (GUEST_GPA + (UINT64_C(2) << 32)) / DIRTY_PAGE_BYTES / 8; /* the one that can be taken away, too */
+	int fd = memfd_create("log", MFD_CLOEXEC);
+	struct dirty_log *log;
+	const char *why;
+	uint8_t *bits, *status;
+	struct guest g;
+	uint64_t page;
+
+	guest_start_features(&g, V1);
+	assert_int_equal(ftruncate(fd, (off_t)bytes), 0);
+	bits = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(bits, MAP_FAILED);
+	assert_int_equal(dirty_log_new(fd, 0, bytes, device_faults(g.device), &log, &why), 0);
+	assert_int_equal(device_log_set(g.device, log, &why), 0);
+	assert_int_equal(device_log_switch(g.device, true, &why), 0);
+	g.used_bytes = (g.used_bytes + DIRTY_PAGE_BYTES - 1) & ~(size_t)(DIRTY_PAGE_BYTES - 1);
+	status = guest_alloc(&g, DIRTY_PAGE_BYTES);
+	guest_add(&g, 0, (struct iovec[]){ { guest_alloc(&g, 16), 16 }, { guest_alloc(&g, 512), 512 }, { status, 1 } }, 1, 2, NULL);
+	assert_int_equal(guest_poll(&g, 0), 1);
+	page = guest_gpa(&g, status) / DIRTY_PAGE_BYTES;
+	assert_true(bits[page / 8] >> page % 8 & 1);
+	dirty_log_unref(log);
+	guest_stop(&g);
+	munmap(bits, bytes);
+	close(fd);
+}
+
 static void a_disabled_queue_is_left_alone(void **state)
 {
 	uint8_t data[512] = { 3 };
@@ -388,6 +421,7 @@ int main(void)
 		cmocka_unit_test(a_disk_that_offers_no_flush_offers_no_switch),
 		cmocka_unit_test(a_queue_stops_when_its_requests_have_ended),
 		cmocka_unit_test(memory_goes_when_the_requests_before_have_ended),
+		cmocka_unit_test(a_status_on_a_page_of_its_own_is_logged),
 		cmocka_unit_test(a_disabled_queue_is_left_alone),
 		cmocka_unit_test(requests_of_a_broken_ring_end),
 		cmocka_unit_test(a_change_of_size_reaches_the_driver),
