@@ -39,6 +39,10 @@ migrate: build ## move a QEMU guest between two switches, 20 times with split an
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' MIGRATE_ROUNDS=20 MIGRATE_BACK_S=1 tests/e2e/migrate.py
 
+matrix: ## build and run the unit tests on other systems, C libraries and compilers; as root (ROWS: some only)
+	@command -v debootstrap >/dev/null || { apt-get update -q=2 && apt-get install -y -q=1 --no-install-recommends debootstrap; }
+	@scripts/build-matrix $(ROWS)
+
 bench: ## install the peers (DPDK, Open vSwitch), build, and measure ours beside them (CASES: some only)
 	@scripts/install-deps build bench
 	@$(MAKE) --no-print-directory compile
@@ -60,4 +64,4 @@ install: ## install what has been built (DESTDIR, PREFIX)
 clean: ## remove what building made
 	rm -rf '$(BUILD)' build-check
 
-.PHONY: help demo check figures neighbours properties comeback killings migrate bench build compile install clean
+.PHONY: help demo check figures neighbours properties comeback killings migrate matrix bench build compile install clean

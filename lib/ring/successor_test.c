@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ring/ring_test_driver.h"
+#include <endian.h>
 
 /* What a ring leaves to its successor, and addresses that are not in memory yet. */
 
