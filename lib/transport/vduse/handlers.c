@@ -74,7 +74,10 @@ static int handle_set_status(struct vduse *v, const struct vduse_request *reques
 
 /* ---- queues ---- */
 
-/* It goes on afterwards: who wants it to stop says so by status, or by SUSPEND. */
+/*
+ * It goes on afterwards: who wants it to stop says so by status, or by SUSPEND. Where it stands, no place in a ring says as long as
+ * something is owed.
+ */
 static int handle_get_vq_state(struct vduse *v, const struct vduse_request *request,
 			       struct vduse_response *response, const char **why)
 {
@@ -86,6 +89,8 @@ static int handle_get_vq_state(struct vduse *v, const struct vduse_request *requ
 		return refuse(-EINVAL, "no such queue", why);
 	if (v->status & VIREO_STATUS_DRIVER_OK) {
 		r = device_queue_base(v->device, request->queue, &base);
+		if (r == -EBUSY && vduse_serve_first(v))
+			return 0;
 		if (!r)
 			response->state = vduse_state(base, vduse_packed(v));
 		return refuse(r, "where the queue stands cannot be told", why);
@@ -117,7 +122,7 @@ static int handle_suspend(struct vduse *v, const struct vduse_request *request,
 
 	for (uint32_t i = 0; i < v->key.queue_count; i++)
 		if (v->queues[i].started && device_queue_base(v->device, i, &base) == -EBUSY)
-			return refuse(-EBUSY, "chains that were in flight in a killed program have not been served yet", why);
+			return vduse_serve_first(v) ? 0 : refuse(-EBUSY, "chains that were in flight in a killed program are not served", why);
 	v->suspended = true;
 	vduse_state_suspended_set(&v->state, true);
 	return 0;

@@ -11,6 +11,8 @@
  * Theory of operation: the kernel's messages, one after the other, and never blocking.
  *
  *	IDLE -> QUIESCE -> (job) -> ANSWER -> IDLE
+ *	           ^         |
+ *	           +- SERVE -+	what is owed first: queues run meanwhile, as often as the time allows
  *
  * Five kinds of job want queues quiet, one at a time: a message; a reset that was refused when it came; a miss, after
  * which the map has more; a break, after which nothing runs until the driver resets the device; and the end. All but
@@ -29,6 +31,7 @@
 #define LATE_MS_MAX 5000u
 #define LATE_PART   6u /* of the kernel's patience */
 #define STEPS_PER_TURN 64u
+#define SERVE_MS    10u
 
 /* ---- answers ---- */
 
@@ -105,6 +108,30 @@ static void job_begin(struct vduse *v, enum vduse_job job, uint32_t queue)
 		loop_timer_start(v->late_timer, v->late_ms);
 }
 
+bool vduse_serve_first(struct vduse *v)
+{
+	if (v->lost || v->close_due || v->break_due || v->reset_due || v->served * SERVE_MS >= v->late_ms)
+		return false;
+	v->served++;
+	v->again = true;
+	return true;
+}
+
+static void serve_begin(struct vduse *v)
+{
+	v->again = false;
+	v->phase = VDUSE_SERVE;
+	loop_timer_start(v->late_timer, SERVE_MS);
+	vduse_resume(v);
+}
+
+/* All queues: what they have missed meanwhile is mapped on the way. */
+static void serve_end(struct vduse *v)
+{
+	loop_timer_stop(v->late_timer);
+	job_begin(v, VDUSE_JOB_MESSAGE, DEVICE_ALL_QUEUES);
+}
+
 /* What is still true of a message that has been refused. */
 static void late_note(struct vduse *v)
 {
@@ -126,6 +153,11 @@ static void late(void *opaque)
 {
 	struct vduse *v = opaque;
 
+	if (v->phase == VDUSE_SERVE) {
+		v->late = true;
+		vduse_run(v);
+		return;
+	}
 	if (v->phase != VDUSE_QUIESCE || v->quiet)
 		return;
 	log_warning(device_log(v->device), "%s: the data path does not let go of a queue: messages %s",
@@ -136,6 +168,7 @@ static void late(void *opaque)
 	if (v->job == VDUSE_JOB_MESSAGE) {
 		late_note(v);
 		answer_write(v);
+		v->served = 0;
 		v->job = VDUSE_JOB_REFUSED;
 	}
 	vduse_run(v);
@@ -157,16 +190,6 @@ static bool late_step(struct vduse *v)
 
 /* ---- jobs ---- */
 
-static void message_handle(struct vduse *v)
-{
-	const char *why = "refused";
-	int r = v->row->handle(v, &v->request, &v->response, &why);
-
-	v->response.ok = !r;
-	if (r)
-		refuse_log(v, v->row->name, why);
-}
-
 static void miss_handle(struct vduse *v)
 {
 	const char *why = "";
@@ -176,11 +199,26 @@ static void miss_handle(struct vduse *v)
 		vireo_device_break(v->device, why);
 }
 
+static void message_handle(struct vduse *v)
+{
+	const char *why = "refused";
+	int r = v->row->handle(v, &v->request, &v->response, &why);
+
+	if (v->again)
+		return;
+	v->served = 0;
+	v->response.ok = !r;
+	if (r)
+		refuse_log(v, v->row->name, why);
+}
+
 static void job_do(struct vduse *v)
 {
 	bool answer = v->job == VDUSE_JOB_MESSAGE;
 
 	loop_timer_stop(v->late_timer);
+	if (answer && v->served && v->miss_due)
+		miss_handle(v);
 	if (answer)
 		message_handle(v);
 	else if (v->job == VDUSE_JOB_RESET)
@@ -191,6 +229,10 @@ static void job_do(struct vduse *v)
 		v->broken = true;
 	else if (v->job == VDUSE_JOB_CLOSE)
 		v->closed = true;
+	if (v->again) {
+		serve_begin(v);
+		return;
+	}
 	v->phase = answer ? VDUSE_ANSWER : VDUSE_IDLE;
 	if (!answer)
 		vduse_resume(v);
@@ -244,6 +286,11 @@ static bool step(struct vduse *v)
 			return v->late && !v->lost && late_step(v);
 		job_do(v);
 		return true;
+	case VDUSE_SERVE:
+		if (!v->late && !v->lost && !v->close_due && !v->break_due && !v->reset_due && !v->miss_due)
+			return false;
+		serve_end(v);
+		return true;
 	case VDUSE_ANSWER:
 		if (!v->lost && !answer_write(v))
 			return false;
@@ -266,7 +313,7 @@ static void readable(void *opaque, uint32_t events)
 static void watch(struct vduse *v)
 {
 	uint32_t events = v->phase == VDUSE_ANSWER ? EPOLLOUT : EPOLLIN;
-	bool wanted = !v->lost && (v->phase != VDUSE_QUIESCE || v->late);
+	bool wanted = !v->lost && v->phase != VDUSE_SERVE && (v->phase != VDUSE_QUIESCE || v->late);
 	int r;
 
 	if (!wanted) {

@@ -215,8 +215,60 @@ static void killed_out_of_order_repeats_what_was_in_flight_and_nothing_else(void
 	}
 }
 
-/* Where it stands, no place in a ring says as long as something is owed. */
-static void device_that_owes_is_not_suspended(void **state)
+/* No answer comes while something is owed: the queue is served, and then it stands somewhere. */
+static void waits_until_all_is_served(struct lab *lab, uint32_t type, uint32_t queue)
+{
+	struct fake_response response;
+	uint32_t id = fake_send(lab->f, type, queue, 0);
+
+	lab_pump(lab);
+	assert_false(fake_answered(lab->f, &response));
+	assert_non_null(lab->type.running[1]);
+	serve_all(lab);
+	for (unsigned i = 0; i < 1000 && !fake_answered(lab->f, &response); i++)
+		lab_turn(lab, 20);
+	assert_int_equal(response.id, id);
+	assert_int_equal(response.result, 0);
+}
+
+static void what_is_owed_is_served_before_anybody_is_told_where_it_stands(void **state)
+{
+	static const uint32_t asks[] = { VDUSE_MSG_GET_VQ_STATE, VDUSE_MSG_SUSPEND };
+
+	for (unsigned i = 0; i < 4; i++) {
+		struct fake *f = fake_new();
+		struct fake_driver driver;
+		struct lab *lab;
+
+		f->out_of_order = true;
+		f->api_max = 1;
+		f->vduse_features = 3;
+		driver_new(f, &driver, i & 1 ? F(RING_PACKED) : 0, SIZE);
+		add_eight(&driver);
+		up_and_killed(f, serve_out_of_order);
+		lab = successor(f);
+		waits_until_all_is_served(lab, asks[i / 2], 1);
+		for (unsigned n = 0; n < 8; n++)
+			assert_int_not_equal(driver_get(&driver, 1), 0);
+		assert_true(ask(lab, VDUSE_MSG_GET_VQ_STATE, 1, 0));
+		driver_free(&driver);
+		lab_free(lab);
+		fake_free(f);
+	}
+}
+
+static bool refused_in_time(struct lab *lab, uint32_t type)
+{
+	struct fake_response response;
+
+	fake_send(lab->f, type, 1, 0);
+	for (unsigned i = 0; i < 1000 && !fake_answered(lab->f, &response); i++)
+		lab_turn(lab, 20);
+	return response.result;
+}
+
+/* The kernel does not wait for ever. */
+static void device_that_goes_on_owing_is_not_suspended(void **state)
 {
 	for (unsigned packed = 0; packed < 2; packed++) {
 		struct fake *f = fake_new();
@@ -230,9 +282,10 @@ static void device_that_owes_is_not_suspended(void **state)
 		add_eight(&driver);
 		up_and_killed(f, serve_out_of_order);
 		lab = successor(f);
-		assert_false(ask(lab, VDUSE_MSG_GET_VQ_STATE, 1, 0));
+		((struct vduse *)lab->endpoint)->late_ms = 50;
+		assert_true(refused_in_time(lab, VDUSE_MSG_GET_VQ_STATE));
 		assert_true(ask(lab, VDUSE_MSG_GET_VQ_STATE, 0, 0)); /* that one owes nothing */
-		assert_false(ask(lab, VDUSE_MSG_SUSPEND, 0, 0));
+		assert_true(refused_in_time(lab, VDUSE_MSG_SUSPEND));
 		serve_all(lab); /* it goes on */
 		for (unsigned n = 0; n < 8; n++)
 			assert_int_not_equal(driver_get(&driver, 1), 0);
@@ -242,6 +295,29 @@ static void device_that_owes_is_not_suspended(void **state)
 		lab_free(lab);
 		fake_free(f);
 	}
+}
+
+static void device_that_ends_while_it_owes_is_let_go(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct fake_response response;
+	struct lab *lab;
+
+	f->out_of_order = true;
+	driver_new(f, &driver, 0, SIZE);
+	add_eight(&driver);
+	up_and_killed(f, serve_out_of_order);
+	lab = successor(f);
+	fake_send(f, VDUSE_MSG_GET_VQ_STATE, 1, 0);
+	lab_pump(lab);
+	assert_false(fake_answered(f, &response));
+	lab_close(lab);
+	assert_true(fake_answered(f, &response));
+	assert_int_not_equal(response.result, 0);
+	driver_free(&driver);
+	lab_free(lab);
+	fake_free(f);
 }
 
 /* The driver sets its queues up anew: what was in flight before is nobody's. */
@@ -636,7 +712,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(killed_in_the_middle_loses_nothing),
 		cmocka_unit_test(killed_out_of_order_repeats_what_was_in_flight_and_nothing_else),
-		cmocka_unit_test(device_that_owes_is_not_suspended),
+		cmocka_unit_test(what_is_owed_is_served_before_anybody_is_told_where_it_stands),
+		cmocka_unit_test(device_that_goes_on_owing_is_not_suspended),
+		cmocka_unit_test(device_that_ends_while_it_owes_is_let_go),
 		cmocka_unit_test(reset_device_owes_nothing),
 		cmocka_unit_test(device_that_completes_otherwise_is_another_one),
 		cmocka_unit_test(driver_that_went_on_meanwhile_is_found_where_it_is),

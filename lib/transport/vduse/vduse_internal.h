@@ -95,6 +95,7 @@ void vduse_state_close(struct vduse_state *state, bool keep);
 enum vduse_phase {
 	VDUSE_IDLE,
 	VDUSE_QUIESCE, /* queues are being made quiet for `job` */
+	VDUSE_SERVE, /* queues run for a while, and the message is tried again: see vduse_serve_first() */
 	VDUSE_ANSWER, /* the answer waits to be written */
 };
 
@@ -143,6 +144,8 @@ struct vduse {
 	bool late; /* the queues do not become quiet: messages are refused meanwhile */
 	bool held; /* `request` must not be refused, and comes next */
 	struct loop_timer *late_timer;
+	bool again; /* the message's handler wants to be called again */
+	unsigned served; /* how often it has been put off */
 	uint64_t late_ms; /* constant from the beginning of the session; tests have less time */
 
 	/* queues.c */
@@ -185,6 +188,11 @@ struct vduse {
 };
 
 int vduse_session_new(struct vduse *v);
+/*
+ * For a message's handler: queues owe what a killed predecessor had in flight. True: they run and serve it, and the handler is called again;
+ * what it returns now counts for nothing. False: that has taken too long, or cannot be.
+ */
+bool vduse_serve_first(struct vduse *v);
 void vduse_session_patience(struct vduse *v); /* the device is there: how long does the kernel wait? */
 void vduse_session_free(struct vduse *v); /* nothing is watched any more; takes one that is not there */
 /* Goes on as far as that goes. The last thing its callers do: the endpoint may be gone afterwards. */
