@@ -35,9 +35,11 @@ killings: build ## kill devices that complete in any order 100 times each, in fr
 	@VIREO_KILLS=100 '$(BUILD)/lib/vduse_killed_test'
 	@VIREO_BUILD='$(abspath $(BUILD))' INFLIGHT_KILLS=100 tests/e2e/inflight.py
 
-migrate: build ## move a QEMU guest between two switches, 20 times with split and 20 with packed rings
+migrate: build ## move a QEMU guest between two switches, 20 times each by precopy and postcopy, with split and packed rings
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' MIGRATE_ROUNDS=20 MIGRATE_BACK_S=1 tests/e2e/migrate.py
+	@VIREO_BUILD='$(abspath $(BUILD))' POSTCOPY_ROUNDS=20 POSTCOPY_ALL=1 tests/e2e/postcopy.py
+	@VIREO_BUILD='$(abspath $(BUILD))' tests/e2e/migrate_disk.py
 
 matrix: ## build and run the unit tests on other systems, C libraries and compilers; as root (ROWS: some only)
 	@command -v debootstrap >/dev/null || { apt-get update -q=2 && apt-get install -y -q=1 --no-install-recommends debootstrap; }

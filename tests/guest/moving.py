@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A guest on its way from one QEMU to another."""
+import os
+import re
+
+from guest.lab import wait_until
+from guest.qemu import Guest
+
+
+class Moving(Guest):
+    """`way`: a socket's path. It waits there for the guest that comes; None: it is the first."""
+    def __init__(self, lab, name, nics=(), way=None, extra=(), **more):
+        self.way = way
+        super().__init__(lab, name, nics, extra=[*extra, *(["-incoming", f"unix:{way}"] if way else [])], **more)
+
+    def _board(self, memory_mib, cpus):
+        """QEMU before 9.0 misses what an emulated guest writes while it takes in its dirty bitmap by whole words, which it does where
+        memory is a multiple of 256 KiB (cpu_physical_memory_sync_dirty_bitmap()): this one is 8 KiB larger."""
+        size = f"{memory_mib * 1024 + 8}K"
+        return [{f"{memory_mib}": size}.get(word, word.replace(f"size={memory_mib}M", f"size={size}"))
+                for word in super()._board(memory_mib, cpus)]
+
+    def waits(self):
+        """For whom it is to take in."""
+        wait_until(lambda: os.path.exists(self.way), 30, "the other side waits for the guest", child=self.child)
+
+    def migration(self):
+        return dict(re.findall(r"^([A-Za-z ]+?) ?: ?(.*?)\r?$", self.monitor("info migrate"), re.M))
+
+    def passes(self):
+        return self.number("dirty sync count")
+
+    def number(self, of):
+        found = re.search(r"\d+", self.migration().get(of, "0"))
+        return int(found.group()) if found else 0
+
+    def sets_out(self, target):
+        """So slowly that it does not arrive before arrives() says so, if it writes to its memory meanwhile."""
+        for command in ("migrate_set_parameter max-bandwidth 20M", "migrate_set_parameter downtime-limit 1", f"migrate -d unix:{target.way}"):
+            self.monitor(command)
+
+    def leaves_for(self, target):
+        """The same; all of its memory has been copied once."""
+        self.sets_out(target)
+        wait_until(lambda: self.passes() >= 2, 60, f"all memory has been copied once: {self.monitor('info migrate')}")
+
+    def arrives(self, target):
+        """Returns for how many ms QEMU says that it stood still."""
+        self.monitor("migrate_set_parameter max-bandwidth 4G")
+        self.monitor("migrate_set_parameter downtime-limit 300")
+        wait_until(lambda: "completed" in self.migration().get("Migration status", ""), 60,
+                   f"the guest has moved: {self.monitor('info migrate')}")
+        stood_ms = self.number("downtime")
+        self.poll()
+        self.kill()
+        target.boots = self.boots
+        return stood_ms
