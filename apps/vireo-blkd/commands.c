@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The daemon's side of the command table. All in the control thread. */
+#include "commands.h"
+#include "ctl/blkd_commands.h"
+#include "ctl/rpc.h"
+#include "daemon/daemon.h"
+#include "daemon/endpoint.h"
+#include "exports.h"
+#include "report.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* ---- disks ---- */
+
+static void serve_disk_list(struct rpc_call *call, void *opaque)
+{
+	const struct exports *exports = opaque;
+
+	rpc_call_reply(call, json_pack("{s:o}", "disks", report_disks(exports->disks, report_disk_brief)));
+}
+
+static void serve_disk_add(struct rpc_call *call, void *opaque)
+{
+	const struct exports *exports = opaque;
+	const char *text = rpc_call_param(call, "spec");
+	char why[SPEC_WHY_BYTES] = "";
+	struct blkd_spec spec;
+	struct blkd_disk *disk;
+	int err = blkd_spec_parse(text, &spec, why);
+
+	if (err) {
+		rpc_call_error(call, RPC_INVALID_PARAMS, "SPEC %.100s: %s", text, why);
+		return;
+	}
+	if (blkd_spec_relative(&spec)) {
+		rpc_call_error(call, RPC_INVALID_PARAMS, "SPEC %.100s: expected an absolute path", text);
+		return;
+	}
+	err = disks_add(exports->disks, &spec, &exports->control_log, &disk, why);
+	if (err)
+		rpc_call_error(call, err == -EEXIST ? RPC_EXISTS : RPC_FAILED, "%s", why);
+	else
+		rpc_call_reply(call, json_pack("{s:s}", "name", disk->spec.name));
+}
+
+static struct blkd_disk *disk_named(struct rpc_call *call, const struct exports *exports)
+{
+	const char *name = rpc_call_param(call, "name");
+	struct blkd_disk *disk = disks_find(exports->disks, name);
+
+	if (!disk)
+		rpc_call_error(call, RPC_NOT_FOUND, "there is no disk '%.64s'", name);
+	return disk;
+}
+
+static void serve_disk_remove(struct rpc_call *call, void *opaque)
+{
+	const struct exports *exports = opaque;
+	struct blkd_disk *disk = disk_named(call, exports);
+	char why[SPEC_WHY_BYTES];
+
+	if (!disk)
+		return;
+	if (disks_remove(exports->disks, disk, &exports->control_log, why))
+		rpc_call_error(call, RPC_FAILED, "%s", why);
+	else
+		rpc_call_reply(call, json_object());
+}
+
+static void serve_disk_resize(struct rpc_call *call, void *opaque)
+{
+	struct exports *exports = opaque;
+	struct blkd_disk *disk = disk_named(call, exports);
+	const char *text = rpc_call_param(call, "size");
+	char why[SPEC_WHY_BYTES] = "";
+	uint64_t bytes = 0;
+
+	if (!disk)
+		return;
+	if (strcmp(text, "now") && !parse_size(text, &bytes)) {
+		rpc_call_error(call, RPC_INVALID_PARAMS, "SIZE %.40s: expected a size such as 20G, or now", text);
+		return;
+	}
+	if (blkd_disk_resize(disk, bytes, why)) {
+		rpc_call_error(call, RPC_FAILED, "%s", why);
+		return;
+	}
+	exports_disk_resized(exports, disk);
+	rpc_call_reply(call, json_pack("{s:I}", "size_bytes", (json_int_t)blkd_disk_bytes(disk)));
+}
+
+static void serve_disk_show(struct rpc_call *call, void *opaque)
+{
+	const struct blkd_disk *disk = disk_named(call, opaque);
+
+	if (disk)
+		rpc_call_reply(call, json_pack("{s:o}", "disk", report_disk_full(disk)));
+}
+
+/* ---- exports ---- */
+
+static void serve_export_list(struct rpc_call *call, void *opaque)
+{
+	rpc_call_reply(call, json_pack("{s:o}", "exports", report_exports(opaque, report_export_brief)));
+}
+
+struct export_add {
+	struct rpc_call *call;
+	struct exports *exports;
+};
+
+static void add_now(struct export_add *add, const struct export_spec *spec)
+{
+	char why[SPEC_WHY_BYTES] = "";
+	struct export *export;
+	int err = exports_add(add->exports, spec, &add->exports->control_log, &export, why);
+
+	if (err)
+		rpc_call_error(add->call, err == -EEXIST ? RPC_EXISTS : RPC_FAILED, "%s", why);
+	else
+		rpc_call_reply(add->call, json_pack("{s:s}", "name", export->spec.at.name));
+}
+
+static void spec_known(void *opaque, int err, const struct spec *spec, const char *why)
+{
+	struct export_add add = *(struct export_add *)opaque;
+	const char *text = rpc_call_param(add.call, "spec");
+
+	free(opaque);
+	if (err)
+		rpc_call_error(add.call, err == -EINVAL ? RPC_INVALID_PARAMS : RPC_FAILED, "SPEC %.100s: %s", text, why);
+	else if (spec->kind->address_is_path && *spec->address != '/' && endpoint_handed_fd(spec) < 0)
+		rpc_call_error(add.call, RPC_INVALID_PARAMS, "SPEC %.100s: expected an absolute path", text);
+	else
+		add_now(&add, (const struct export_spec *)spec);
+}
+
+static void serve_export_add(struct rpc_call *call, void *opaque)
+{
+	struct exports *exports = opaque;
+	struct export_add *add = malloc(sizeof(*add));
+
+	if (!add) {
+		rpc_call_error(call, RPC_INTERNAL_ERROR, "out of memory");
+		return;
+	}
+	*add = (struct export_add){call, exports};
+	lookups_spec(&exports->lookups, rpc_call_param(call, "spec"), spec_known, add);
+}
+
+static struct export *export_named(struct rpc_call *call, const struct exports *exports)
+{
+	const char *name = rpc_call_param(call, "name");
+	struct export *export = exports_find(exports, name);
+
+	if (!export)
+		rpc_call_error(call, RPC_NOT_FOUND, "there is no export '%.64s'", name);
+	return export;
+}
+
+static void export_removed(void *opaque)
+{
+	rpc_call_reply(opaque, json_object());
+}
+
+static void serve_export_remove(struct rpc_call *call, void *opaque)
+{
+	struct export *export = export_named(call, opaque);
+
+	if (export)
+		exports_remove(export, export_removed, call);
+}
+
+static void serve_export_show(struct rpc_call *call, void *opaque)
+{
+	const struct export *export = export_named(call, opaque);
+
+	if (export)
+		rpc_call_reply(call, json_pack("{s:o}", "export", report_export_full(export)));
+}
+
+/* ---- all ---- */
+
+static void serve_stats(struct rpc_call *call, void *opaque)
+{
+	const struct exports *exports = opaque;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	rpc_call_reply(call, json_pack("{s:I, s:o, s:o, s:o}", "time_us",
+				       (json_int_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, "disks",
+				       report_disks(exports->disks, report_disk_full), "exports",
+				       report_exports(exports, report_export_full), "workers",
+				       report_crew(exports->crew)));
+}
+
+static void serve_version(struct rpc_call *call, void *opaque)
+{
+	daemon_serve_version(call, "vireo-blkd");
+}
+
+const struct ctl_command blkd_commands[] = {CTL_BLKD_COMMANDS(CTL_ROW_SERVE)};
+const size_t blkd_command_count = sizeof(blkd_commands) / sizeof(blkd_commands[0]);

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "disks.h"
+#include "base/log.h"
+#include "base/visible.h"
+#include "disk/disk.h"
+#include "export_spec.h"
+#include "vireo/memory.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- NAME=SPEC ---- */
+
+int blkd_spec_parse(const char *text, struct blkd_spec *ret_spec, char why[SPEC_WHY_BYTES])
+{
+	const char *equals = strchr(text, '=');
+	struct blkd_spec spec = {0};
+
+	if (!equals || equals == text || (size_t)(equals - text) >= sizeof(spec.name)) {
+		snprintf(why, SPEC_WHY_BYTES, "expected NAME=TYPE:ADDRESS, with a name of 1 to 63 letters, digits, '.', '_' or '-'");
+		return -EINVAL;
+	}
+	memcpy(spec.name, text, (size_t)(equals - text));
+	if (!spec_name_valid(spec.name)) {
+		snprintf(why, SPEC_WHY_BYTES, "'%.63s': expected a name of 1 to 63 letters, digits, '.', '_' or '-'", spec.name);
+		return -EINVAL;
+	}
+	if (strlen(equals + 1) >= sizeof(spec.text)) {
+		snprintf(why, SPEC_WHY_BYTES, "disk '%s': longer than %u bytes", spec.name, SPEC_ADDRESS_BYTES - 1);
+		return -EINVAL;
+	}
+	memcpy(spec.text, equals + 1, strlen(equals + 1) + 1);
+	*ret_spec = spec;
+	return disk_spec_check(spec.text, why);
+}
+
+bool blkd_spec_relative(const struct blkd_spec *spec)
+{
+	return !strncmp(spec->text, "file:", 5) && spec->text[5] != '/';
+}
+
+/* ---- the set of them ---- */
+
+void disks_init(struct disks *disks, enum vireo_log_level log_level)
+{
+	*disks = (struct disks){.log_level = log_level};
+}
+
+void disks_fini(struct disks *disks)
+{
+	while (disks->first) {
+		struct blkd_disk *disk = disks->first;
+
+		disks->first = disk->next;
+		disk_close(disk->disk);
+		free(disk);
+	}
+}
+
+struct blkd_disk *disks_find(const struct disks *disks, const char *name)
+{
+	for (struct blkd_disk *d = disks->first; d; d = d->next)
+		if (!strcmp(d->spec.name, name))
+			return d;
+	return NULL;
+}
+
+static void touch(const struct iovec *iov, size_t count)
+{
+	vireo_memory_touch(iov, count);
+}
+
+static int disk_start(struct disks *disks, struct blkd_disk *disk, char *why)
+{
+	char problem[DISK_WHY_BYTES] = "";
+	struct disk_config config = {.touch = touch};
+	int err;
+
+	disk->logger = (struct logger){.subject = disk->spec.name};
+	config.log = logger_log(&disk->logger, disks->log_level);
+	err = disk_open(disk->spec.text, &config, &disk->disk, problem);
+	if (err)
+		snprintf(why, SPEC_WHY_BYTES, "disk '%.63s': %.180s", disk->spec.name, problem);
+	return err;
+}
+
+int disks_add(struct disks *disks, const struct blkd_spec *spec, const struct vireo_log *log, struct blkd_disk **ret_disk,
+	      char why[SPEC_WHY_BYTES])
+{
+	struct blkd_disk **end = &disks->first, *disk;
+	int err;
+
+	if (disks_find(disks, spec->name)) {
+		snprintf(why, SPEC_WHY_BYTES, "there is a disk '%s' already: choose another name", spec->name);
+		return -EEXIST;
+	}
+	disk = calloc(1, sizeof(*disk));
+	if (!disk) {
+		snprintf(why, SPEC_WHY_BYTES, "out of memory");
+		return -ENOMEM;
+	}
+	disk->spec = *spec;
+	err = disk_start(disks, disk, why);
+	if (err) {
+		free(disk);
+		return err;
+	}
+	while (*end)
+		end = &(*end)->next;
+	*end = disk;
+	log_info(log, "%s: opened: %s", spec->name, spec->text);
+	*ret_disk = disk;
+	return 0;
+}
+
+int disks_remove(struct disks *disks, struct blkd_disk *disk, const struct vireo_log *log, char why[SPEC_WHY_BYTES])
+{
+	struct blkd_disk **at = &disks->first;
+
+	if (disk->users) {
+		snprintf(why, SPEC_WHY_BYTES, "disk '%s' is used by %u exports: remove them first", disk->spec.name, disk->users);
+		return -EBUSY;
+	}
+	while (*at != disk)
+		at = &(*at)->next;
+	*at = disk->next;
+	disk_close(disk->disk);
+	log_info(log, "%s: closed", disk->spec.name);
+	free(disk);
+	return 0;
+}
+
+/* ---- who uses it ---- */
+
+static bool writes(const struct blkd_disk *disk, const struct export_spec *spec)
+{
+	return !spec->read_only && !blkd_disk_read_only(disk);
+}
+
+int disk_may_use(const struct blkd_disk *disk, const struct export_spec *spec, char why[SPEC_WHY_BYTES])
+{
+	if (!writes(disk, spec) || !disk->writers || (disk->shared && spec->shared))
+		return 0;
+	snprintf(why, SPEC_WHY_BYTES,
+		 "another export writes to disk '%s': give this one read-only=on, or both writers=many for a cluster's file system",
+		 disk->spec.name);
+	return -EBUSY;
+}
+
+void disk_use(struct blkd_disk *disk, const struct export_spec *spec)
+{
+	disk->users++;
+	if (!writes(disk, spec))
+		return;
+	disk->writers++;
+	disk->shared = spec->shared;
+}
+
+void disk_unuse(struct blkd_disk *disk, const struct export_spec *spec)
+{
+	disk->users--;
+	disk->writers -= writes(disk, spec);
+}
+
+/* ---- what it is ---- */
+
+uint64_t blkd_disk_bytes(const struct blkd_disk *disk)
+{
+	struct disk_info info;
+
+	disk_info_get(disk->disk, &info);
+	return info.size_bytes;
+}
+
+bool blkd_disk_read_only(const struct blkd_disk *disk)
+{
+	struct disk_info info;
+
+	disk_info_get(disk->disk, &info);
+	return info.read_only;
+}
+
+static const char *resize_advice(int err)
+{
+	switch (-err) {
+	case ENOTSUP:
+		return "it has the size of what lies below: make that larger, then: disk resize NAME now";
+	case EINVAL:
+		return "expected a multiple of its block size";
+	case EROFS:
+		return "it is read-only";
+	default:
+		return strerror(-err);
+	}
+}
+
+int blkd_disk_resize(struct blkd_disk *disk, uint64_t bytes, char why[SPEC_WHY_BYTES])
+{
+	int err;
+
+	if (bytes && bytes < blkd_disk_bytes(disk) && disk->users) {
+		snprintf(why, SPEC_WHY_BYTES, "disk '%s' would become smaller under %u exports: remove them first", disk->spec.name,
+			 disk->users);
+		return -EBUSY;
+	}
+	err = bytes ? disk_resize(disk->disk, bytes) : disk_refresh(disk->disk);
+	if (err >= 0)
+		return 0;
+	snprintf(why, SPEC_WHY_BYTES, "disk '%s' cannot be resized: %s", disk->spec.name, resize_advice(err));
+	return err;
+}
+
+void blkd_disk_report(const struct blkd_disk *disk, json_t *object)
+{
+	struct disk_info info;
+
+	disk_info_get(disk->disk, &info);
+	json_object_set_new(object, "kind", json_string(info.kind));
+	json_object_set_new(object, "logical_block_bytes", json_integer(info.logical_block_bytes));
+	json_object_set_new(object, "physical_block_bytes", json_integer(info.physical_block_bytes));
+	json_object_set_new(object, "read_only", json_boolean(info.read_only));
+	json_object_set_new(object, "volatile_cache", json_boolean(info.volatile_cache));
+	json_object_set_new(object, "rotational", json_boolean(info.rotational));
+	json_object_set_new(object, "discard", json_boolean(info.can_discard));
+}

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A disk at an endpoint: making and ending it. How its queues come to workers, exports_queue.c. */
+#include "exports.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "daemon/endpoint.h"
+#include "export_queue.h"
+#include "vireo/blk.h"
+#include "vireo/endpoint.h"
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+/* ---- the set of them ---- */
+
+static void export_free(struct export *export);
+
+/* The dead are freed here and not where they die: that is deep inside calls on the very objects to be freed. */
+static void reap(void *opaque)
+{
+	struct exports *exports = opaque;
+	struct export **at = &exports->first;
+
+	while (*at) {
+		struct export *export = *at;
+		void (*removed)(void *) = export->removed;
+		void *removed_opaque = export->removed_opaque;
+
+		if (!export->dead) {
+			at = &export->next;
+			continue;
+		}
+		*at = export->next;
+		if (export->added)
+			log_info(removed ? &exports->control_log : &export->log, "%s%sremoved", removed ? export->spec.at.name : "",
+				 removed ? ": " : "");
+		export_free(export);
+		if (removed)
+			removed(removed_opaque);
+		at = &exports->first; /* `removed` may have changed the list */
+	}
+}
+
+static void drained(void *opaque, uint32_t events)
+{
+	struct exports *exports = opaque;
+
+	vireo_mailbox_deliver(exports->drained);
+}
+
+int exports_init(struct exports *exports)
+{
+	int err = vireo_mailbox_new(&exports->drained);
+
+	if (!err)
+		err = loop_add(exports->loop, vireo_mailbox_fd(exports->drained), EPOLLIN, drained, exports,
+			       &exports->drained_watch);
+	if (!err)
+		err = loop_timer_new(exports->loop, reap, exports, &exports->reaper);
+	return err ? err : lookups_init(&exports->lookups, exports->loop, &export_kinds);
+}
+
+void exports_fini(struct exports *exports)
+{
+	assert(!exports->first);
+	lookups_fini(&exports->lookups);
+	loop_timer_free(&exports->reaper);
+	loop_remove(&exports->drained_watch);
+	vireo_mailbox_free(exports->drained);
+	exports->drained = NULL;
+}
+
+static bool name_taken(const struct exports *exports, const char *name)
+{
+	for (const struct export *e = exports->first; e; e = e->next)
+		if (!strcmp(e->spec.at.name, name))
+			return true;
+	return false;
+}
+
+/* vm1 -> vm1-2, unless the user asked for that very name. */
+static int name_choose(const struct exports *exports, struct export_spec *spec)
+{
+	char base[SPEC_NAME_BYTES];
+
+	if (!name_taken(exports, spec->at.name))
+		return 0;
+	if (spec->at.name_given)
+		return -EEXIST;
+	memcpy(base, spec->at.name, sizeof(base));
+	for (unsigned n = 2; n < 10000; n++) {
+		snprintf(spec->at.name, sizeof(spec->at.name), "%.*s-%u", (int)SPEC_NAME_BYTES - 6, base, n);
+		if (!name_taken(exports, spec->at.name))
+			return 0;
+	}
+	return -EEXIST;
+}
+
+static const struct export *address_taken(const struct exports *exports, const struct export_spec *spec)
+{
+	for (const struct export *e = exports->first; e; e = e->next)
+		if (e->spec.at.kind == spec->at.kind && !strcmp(e->spec.at.address, spec->at.address))
+			return e;
+	return NULL;
+}
+
+struct export *exports_find(const struct exports *exports, const char *name)
+{
+	for (struct export *e = exports->first; e; e = e->next)
+		if (!e->closing && !strcmp(e->spec.at.name, name))
+			return e;
+	return NULL;
+}
+
+/* ---- making one ---- */
+
+static void readable(void *opaque, uint32_t events)
+{
+	struct export *export = opaque;
+	int err = vireo_endpoint_dispatch(export->endpoint);
+
+	if (!err || export->closing) /* closing, it may be gone by now */
+		return;
+	log_error(&export->log, "its %s is lost: %s; remove and add the export", export->spec.at.kind->endpoint->what,
+		  strerror(-err));
+	export->lost = true;
+	loop_remove(&export->watch);
+}
+
+static int watch(struct export *export)
+{
+	return loop_add(export->exports->loop, vireo_endpoint_fd(export->endpoint), EPOLLIN, readable, export,
+			&export->watch);
+}
+
+static void queues_again(void *opaque)
+{
+	export_queues_settle(opaque);
+}
+
+static struct export *export_new(struct exports *exports, const struct export_spec *spec, struct blkd_disk *disk)
+{
+	struct export *export = calloc(1, sizeof(*export));
+
+	if (!export)
+		return NULL;
+	export->exports = exports;
+	export->spec = *spec;
+	export->disk = disk;
+	export->logger = (struct logger){.subject = export->spec.at.name};
+	export->log = logger_log(&export->logger, exports->log_level);
+	/* No subject: the library's lines begin with the name. */
+	export->peer_logger = (struct logger){.rate = &export->log_rate, .rated = export->spec.at.name};
+	export->queue_count = export_spec_queues(spec);
+	if (!export_queues_new(export)) {
+		disk_use(disk, spec);
+		return export;
+	}
+	free(export);
+	return NULL;
+}
+
+static void export_free(struct export *export)
+{
+	vireo_blk_free(export->blk);
+	retry_fini(&export->retry);
+	export_queues_free(export);
+	disk_unuse(export->disk, &export->spec);
+	free(export);
+}
+
+static int export_start(struct export *export, char *why)
+{
+	const struct spec *spec = &export->spec.at;
+	int err = retry_init(&export->retry, export->exports->loop, &export->log, queues_again, export);
+
+	if (!err)
+		err = export_blk_new(export);
+	if (err) {
+		spec->kind->endpoint->explain(err, spec, why);
+		return err;
+	}
+	err = endpoint_open(spec, vireo_blk_device(export->blk), NULL, &export->endpoint, why);
+	if (err)
+		return err;
+	err = watch(export);
+	if (err)
+		spec->kind->endpoint->explain(err, spec, why);
+	return err;
+}
+
+static int names_check(const struct exports *exports, struct export_spec *spec, char *why)
+{
+	const struct export *twin = address_taken(exports, spec);
+	char wanted[SPEC_NAME_BYTES];
+	int err;
+
+	if (twin) { /* asking the system would disturb the export that is there */
+		snprintf(why, SPEC_WHY_BYTES, "export '%s' has the address %s:%.100s already: choose another",
+			 twin->spec.at.name, spec->at.kind->type, spec->at.address);
+		return -EADDRINUSE;
+	}
+	memcpy(wanted, spec->at.name, sizeof(wanted));
+	err = name_choose(exports, spec);
+	if (err)
+		snprintf(why, SPEC_WHY_BYTES, "there is an export '%s' already: choose another name", wanted);
+	return err;
+}
+
+static void export_link(struct export *export)
+{
+	struct export **end = &export->exports->first;
+
+	while (*end)
+		end = &(*end)->next;
+	*end = export;
+}
+
+int exports_add(struct exports *exports, const struct export_spec *spec, const struct vireo_log *log,
+		struct export **ret_export, char why[SPEC_WHY_BYTES])
+{
+	struct export_spec chosen = *spec;
+	struct blkd_disk *disk = disks_find(exports->disks, spec->disk);
+	struct export *export;
+	int err = disk ? names_check(exports, &chosen, why) : -ENOENT;
+
+	if (!disk)
+		snprintf(why, SPEC_WHY_BYTES, "there is no disk '%s': add it first", spec->disk);
+	if (!err)
+		err = disk_may_use(disk, &chosen, why);
+	if (err)
+		return err;
+	export = export_new(exports, &chosen, disk);
+	if (!export) {
+		snprintf(why, SPEC_WHY_BYTES, "out of memory");
+		return -ENOMEM;
+	}
+	err = export_start(export, why);
+	if (err) {
+		vireo_endpoint_close(export->endpoint, NULL, NULL); /* nobody has come yet: it is gone at once */
+		export_free(export);
+		return err;
+	}
+	export_link(export);
+	export->added = true;
+	log_info(log, "%s: added: %s:%s, disk %s", chosen.at.name, chosen.at.kind->type, chosen.at.address, chosen.disk);
+	*ret_export = export;
+	return 0;
+}
+
+void exports_disk_resized(struct exports *exports, const struct blkd_disk *disk)
+{
+	for (struct export *e = exports->first; e; e = e->next) {
+		if (e->disk != disk || vireo_blk_capacity(e->blk) == blkd_disk_bytes(disk))
+			continue;
+		if (!vireo_blk_resize(e->blk, blkd_disk_bytes(disk)))
+			log_info(&e->log, "its disk has %" PRIu64 " bytes now", blkd_disk_bytes(disk));
+	}
+}
+
+/* ---- ending it ---- */
+
+static void closed(void *opaque)
+{
+	struct export *export = opaque;
+
+	loop_remove(&export->watch);
+	export->endpoint = NULL;
+	export->dead = true;
+	loop_timer_start(export->exports->reaper, 1);
+}
+
+/* The endpoint is dispatched until it is gone. One that was lost is watched again for that. */
+void exports_remove(struct export *export, void (*removed)(void *opaque), void *opaque)
+{
+	assert(!export->closing);
+	export->closing = true;
+	export->removed = removed;
+	export->removed_opaque = opaque;
+	if (!export->watch && watch(export))
+		log_error(&export->log, "its %s cannot be closed in order", export->spec.at.kind->endpoint->what);
+	vireo_endpoint_close(export->endpoint, closed, export);
+}
+
+/* ---- what is told of it ---- */
+
+const char *export_state(const struct export *export)
+{
+	struct vireo_endpoint_peer peer = {.size = sizeof(peer)};
+
+	if (export->lost)
+		return "failed";
+	if (export->closing)
+		return "closing";
+	if (!vireo_endpoint_connected(export->endpoint))
+		return export->spec.at.kind->endpoint->waiting(&export->spec.at);
+	return vireo_endpoint_peer(export->endpoint, &peer) && !peer.started ? "occupied" : "connected";
+}
+
+pid_t export_peer(const struct export *export)
+{
+	struct vireo_endpoint_peer peer = {.size = sizeof(peer)};
+
+	return !export->lost && !export->closing && vireo_endpoint_peer(export->endpoint, &peer) ? peer.process : 0;
+}

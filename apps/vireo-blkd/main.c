@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * vireo-blkd: one control thread (this one) that dispatches a loop, and a crew of workers that serve the queues. Exit codes:
+ * 0 ended by a signal, 1 the environment failed, 2 bad usage.
+ */
+#include "base/log.h"
+#include "base/loop.h"
+#include "commands.h"
+#include "daemon/daemon.h"
+#include "daemon/endpoint.h"
+#include "disks.h"
+#include "exports.h"
+#include "options.h"
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SHUTDOWN_MS 2000
+
+struct blkd {
+	struct options options;
+	struct daemon daemon;
+	struct disks disks;
+	struct exports exports;
+};
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static int workers_start(struct blkd *d)
+{
+	const struct worker_options *run = &d->options.run;
+	const struct crew_config config = {
+		.name = "blk-worker",
+		.workers = run->workers,
+		.cpus = run->pinned ? run->cpus : NULL,
+		.poll = run->poll,
+		.spin_us = run->spin_us,
+		.spin_percent = run->spin_percent,
+	};
+	int err = crew_new(&config, d->daemon.loop, &d->exports.crew);
+
+	if (err)
+		log_error(&d->daemon.log, "cannot start the workers: %s: try fewer of them", strerror(-err));
+	return err;
+}
+
+static int exports_start(struct blkd *d)
+{
+	int err;
+
+	d->exports.loop = d->daemon.loop;
+	d->exports.disks = &d->disks;
+	d->exports.faults = d->daemon.faults;
+	d->exports.notifier = d->daemon.notifier;
+	d->exports.memory = d->daemon.memory;
+	d->exports.log_level = d->options.run.daemon.log_level;
+	d->exports.control_log = d->daemon.control_log;
+	err = exports_init(&d->exports);
+	if (err)
+		log_error(&d->daemon.log, "cannot start: %s", strerror(-err));
+	return err;
+}
+
+static int disks_open(struct blkd *d)
+{
+	int err = 0;
+
+	disks_init(&d->disks, d->options.run.daemon.log_level);
+	for (unsigned i = 0; i < d->options.disk_count && !err && !daemon_ending(&d->daemon); i++) {
+		char why[SPEC_WHY_BYTES] = "";
+		struct blkd_spec spec;
+		struct blkd_disk *disk;
+
+		err = blkd_spec_parse(d->options.disks[i], &spec, why);
+		if (!err)
+			err = disks_add(&d->disks, &spec, &d->daemon.log, &disk, why);
+		if (err)
+			log_error(&d->daemon.log, "%s", why);
+	}
+	return err;
+}
+
+static int exports_open(struct blkd *d)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < d->options.export_count && !err && !daemon_ending(&d->daemon); i++) {
+		char why[SPEC_WHY_BYTES] = "";
+		struct export *export;
+
+		err = exports_add(&d->exports, &d->options.exports[i], &d->daemon.log, &export, why);
+		if (err)
+			log_error(&d->daemon.log, "%s", why);
+	}
+	return err;
+}
+
+static int start(struct blkd *d)
+{
+	const struct options *options = &d->options;
+	int err = daemon_open(&d->daemon, &options->run.daemon);
+
+	if (!err)
+		err = workers_start(d);
+	if (!err)
+		err = exports_start(d);
+	/* Before disks and exports: a second daemon must not touch them. */
+	if (!err)
+		err = daemon_control(&d->daemon, "blkd", blkd_commands, blkd_command_count, &d->exports);
+	if (!err)
+		err = disks_open(d);
+	return err ? err : exports_open(d);
+}
+
+static void exports_stop(struct blkd *d)
+{
+	uint64_t end_ms = now_ms() + SHUTDOWN_MS, now;
+
+	lookups_end(&d->exports.lookups);
+	for (struct export *e = d->exports.first; e; e = e->next) {
+		end_ms = max_u64(end_ms, now_ms() + e->spec.at.kind->endpoint->end_ms);
+		if (!e->closing)
+			exports_remove(e, NULL, NULL);
+	}
+	while (d->exports.first && (now = now_ms()) < end_ms)
+		loop_dispatch(d->daemon.loop, (int)(end_ms - now));
+}
+
+/* Everything is given back, unless a disk holds requests for too long: then the kernel does it. */
+static void stop(struct blkd *d, int exit_code)
+{
+	daemon_stop(&d->daemon); /* nobody may add anything any more */
+	if (d->exports.reaper)
+		exports_stop(d);
+	if (d->exports.first) {
+		log_warning(&d->daemon.log, "export %s has requests that its disk does not answer: ending without them",
+			    d->exports.first->spec.at.name);
+		logger_end();
+		_exit(exit_code);
+	}
+	if (d->exports.reaper)
+		exports_fini(&d->exports);
+	crew_free(d->exports.crew);
+	disks_fini(&d->disks);
+	daemon_close(&d->daemon);
+	options_free(&d->options);
+}
+
+int main(int argc, char **argv)
+{
+	struct blkd d = {0};
+	int ret = 1;
+
+	switch (options_parse(argc, argv, stdout, stderr, &d.options)) {
+	case SETTINGS_DONE:
+		return 0;
+	case SETTINGS_BAD:
+		return 2;
+	case SETTINGS_RUN:
+		break;
+	}
+	if (!start(&d)) {
+		if (!d.daemon.stop)
+			log_info(&d.daemon.log, "ready: %u disks, %u exports, %u workers, control socket %s", d.options.disk_count,
+				 d.options.export_count, d.options.run.workers, d.daemon.control_path);
+		ret = daemon_run(&d.daemon);
+	}
+	stop(&d, ret);
+	return ret;
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include "base/util.h"
+#include "disks.h"
+#include "export_spec.h"
+#include "options.h"
+#include "vireo/device.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WORDS_MAX 16u
+
+static enum settings_verdict parse(struct options *o, const char *const *words, char **ret_said)
+{
+	char *argv[WORDS_MAX + 2] = {(char *)(uintptr_t)"vireo-blkd"};
+	enum settings_verdict verdict;
+	size_t bytes;
+	int argc = 1;
+	FILE *out = open_memstream(ret_said, &bytes);
+
+	while (words[argc - 1] && argc <= (int)WORDS_MAX) {
+		argv[argc] = (char *)(uintptr_t)words[argc - 1];
+		argc++;
+	}
+	verdict = options_parse(argc, argv, out, out, o);
+	fclose(out);
+	return verdict;
+}
+
+static void disks_and_exports_are_kept_in_order(void **state)
+{
+	static const char *const words[] = {"--disk",	"a=mem:1M",			     "--disk",
+					    "b=null:2M", "--export",			     "vhost-user:/x/e.sock,disk=b,queues=3,serial=S",
+					    "--workers", "2", NULL};
+	struct options o;
+	char *said;
+
+	assert_int_equal(parse(&o, words, &said), SETTINGS_RUN);
+	assert_int_equal(o.disk_count, 2);
+	assert_string_equal(o.disks[0], "a=mem:1M");
+	assert_string_equal(o.disks[1], "b=null:2M");
+	assert_int_equal(o.export_count, 1);
+	assert_string_equal(o.exports[0].at.name, "e");
+	assert_string_equal(o.exports[0].disk, "b");
+	assert_string_equal(o.exports[0].serial, "S");
+	assert_int_equal(export_spec_queues(&o.exports[0]), 3);
+	assert_int_equal(o.run.workers, 2);
+	options_free(&o);
+	free(said);
+}
+
+static void defaults_of_an_export_are_what_machines_want(void **state)
+{
+	char why[SPEC_WHY_BYTES];
+	struct export_spec spec;
+
+	assert_int_equal(export_spec_parse("vhost-user:/x/e,disk=d", &spec, why), 0);
+	assert_int_equal(export_spec_queues(&spec), 64); /* QEMU takes no less than one for each CPU */
+	assert_false(spec.read_only || spec.shared || *spec.serial);
+	assert_int_equal(spec.at.endpoint.ring_features_off, 0);
+	assert_int_equal(export_spec_parse("vhost-user:/x/e,disk=d,packed=off", &spec, why), 0);
+	assert_true(spec.at.endpoint.ring_features_off == VIREO_FEATURE(VIREO_F_RING_PACKED_BIT));
+}
+
+static void a_name_stands_before_the_first_equals_sign(void **state)
+{
+	static const char *const bad[] = {"mem:1M", "=mem:1M", "a b=mem:1M", "a=", "a=mem:", "a=mem:1M,read-only=2"};
+	char why[SPEC_WHY_BYTES];
+	struct blkd_spec spec;
+
+	assert_int_equal(blkd_spec_parse("a=mem:1M,read-only=on", &spec, why), 0);
+	assert_string_equal(spec.name, "a");
+	assert_string_equal(spec.text, "mem:1M,read-only=on");
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		*why = '\0';
+		assert_int_equal(blkd_spec_parse(bad[i], &spec, why), -EINVAL);
+		assert_true(*why);
+	}
+}
+
+static void a_name_or_a_spec_that_is_too_long_is_refused(void **state)
+{
+	char text[SPEC_ADDRESS_BYTES + 64], why[SPEC_WHY_BYTES];
+	struct blkd_spec spec;
+
+	memset(text, 'n', sizeof(text));
+	memcpy(text + SPEC_NAME_BYTES, "=mem:1M", sizeof("=mem:1M"));
+	assert_int_equal(blkd_spec_parse(text, &spec, why), -EINVAL);
+	memset(text, '1', sizeof(text));
+	memcpy(text, "a=mem:", 6);
+	text[sizeof(text) - 1] = '\0';
+	assert_int_equal(blkd_spec_parse(text, &spec, why), -EINVAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(disks_and_exports_are_kept_in_order),
+		cmocka_unit_test(defaults_of_an_export_are_what_machines_want),
+		cmocka_unit_test(a_name_stands_before_the_first_equals_sign),
+		cmocka_unit_test(a_name_or_a_spec_that_is_too_long_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

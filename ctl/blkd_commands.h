@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef CTL_BLKD_COMMANDS_H
+#define CTL_BLKD_COMMANDS_H
+
+#include "ctl/command.h"
+
+/* The commands of vireo-blkd: words, method, parameters, flags, help, who serves, who shows. */
+/* clang-format off */
+#define CTL_BLKD_COMMANDS(X) \
+	X("disk list", "disk.list", "", CTL_WATCH, "list the disks, with their size and traffic", \
+	  serve_disk_list, NULL) \
+	X("disk add", "disk.add", "SPEC", 0, "open a disk; SPEC is NAME=TYPE:ADDRESS as in vireo-blkd(8)", \
+	  serve_disk_add, NULL) \
+	X("disk remove", "disk.remove", "NAME", 0, "close a disk that no export uses", \
+	  serve_disk_remove, NULL) \
+	X("disk resize", "disk.resize", "NAME SIZE", 0, "make a disk larger, or look how large it is now: SIZE is 20G, or now", \
+	  serve_disk_resize, NULL) \
+	X("disk show", "disk.show", "NAME", CTL_WATCH, "show a disk with all its counters", \
+	  serve_disk_show, NULL) \
+	X("export list", "export.list", "", CTL_WATCH, "list the exports, with their state and traffic", \
+	  serve_export_list, NULL) \
+	X("export add", "export.add", "SPEC", 0, "offer a disk at an endpoint; SPEC is as in vireo-blkd(8)", \
+	  serve_export_add, NULL) \
+	X("export remove", "export.remove", "NAME", 0, "remove an export, and return when it is gone", \
+	  serve_export_remove, NULL) \
+	X("export show", "export.show", "NAME", CTL_WATCH, "show an export with its queues and counters", \
+	  serve_export_show, NULL) \
+	X("stats", "stats", "", CTL_WATCH, "show all counters: disks, exports, workers", \
+	  serve_stats, NULL) \
+	X("version", "version", "", 0, "show the version of the daemon", \
+	  serve_version, NULL)
+/* clang-format on */
+
+#endif

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""vireo-blkd as a program: what it takes, what it says, and what may be done with disks and exports while it runs."""
+import os
+import struct
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest.cases import case, case_for, expect, main  # noqa: E402
+from guest.daemon import end_well  # noqa: E402
+from guest.disks import Blkd  # noqa: E402
+from guest.front import raw  # noqa: E402
+from guest.switch import program  # noqa: E402
+
+MEM = "a=mem:8M"
+CONFIG_BYTES = 60
+
+
+def run(lab, *options, seconds=20):
+    """Runs it to its end, which must be soon."""
+    return subprocess.run([program("vireo-blkd"), "--control", lab.path("control"), *options], capture_output=True, text=True,
+                          timeout=seconds, cwd=lab.folder)
+
+
+def expect_one_line(done, status, *words):
+    lines = done.stderr.splitlines()
+    expect(done.returncode == status, f"exit status {done.returncode} instead of {status}: {done.stderr}")
+    expect(len(lines) == 1, f"{len(lines)} lines: {done.stderr}")
+    for word in words:
+        expect(word in lines[0], f"no '{word}' in: {lines[0]}")
+
+
+# ---- the command line ----
+
+BAD_OPTIONS = {
+    "unknown": (["--nonsense"], "--nonsense", "expected"),
+    "disk_without_name": (["--disk", "mem:8M"], "mem:8M", "expected NAME=TYPE:ADDRESS"),
+    "disk_with_odd_name": (["--disk", "a/b=mem:8M"], "'a/b'", "expected a name"),
+    "disk_of_unknown_kind": (["--disk", "a=qcow2:x"], "qcow2:x", "expected"),
+    "disk_of_no_size": (["--disk", "a=mem:much"], "mem 'much'", "expected a size"),
+    "disk_of_half_a_sector": (["--disk", "a=mem:256"], "mem '256'", "multiple of 512"),
+    "disk_key": (["--disk", "a=mem:8M,colour=red"], "colour", "takes"),
+    "disk_twice": (["--disk", MEM, "--disk", "a=null:1G"], "'a'", "expected another name"),
+    "export_without_disk": (["--export", "vhost-user:/tmp/x"], "expected disk=NAME"),
+    "export_key": (["--export", "vhost-user:/tmp/x,disk=a,mtu=9000"], "mtu", "expected one of: name disk queues"),
+    "export_queues": (["--export", "vhost-user:/tmp/x,disk=a,queues=257"], "queues=257", "expected 1 to 256"),
+    "export_serial": (["--export", "vhost-user:/tmp/x,disk=a,serial=" + "s" * 21], "serial=sss", "expected 1 to 20"),
+    "export_writers": (["--export", "vhost-user:/tmp/x,disk=a,writers=2"], "writers=2", "expected one or many"),
+    "export_reader_of_many": (["--export", "vhost-user:/tmp/x,disk=a,writers=many,read-only=on"], "writers", "without read-only"),
+    "export_twice": (["--disk", MEM, "--export", "vhost-user:/tmp/x,disk=a,name=x", "--export", "vhost-user:/tmp/y,disk=a,name=x"],
+                     "'x'", "expected another name"),
+    "export_postcopy": (["--export", "vhost-user:/tmp/x,disk=a,postcopy=on"], "postcopy", "expected one of"),
+    "workers": (["--workers", "0"], "workers '0'", "expected a number from 1 to 128"),
+}
+
+
+@case_for(BAD_OPTIONS, "one_line_and_exit_2_for_option_{}")
+def one_line_and_exit_2_for_option(lab, options, *words):
+    done = run(lab, *options)
+    expect_one_line(done, 2, *words)
+    expect(done.stderr.startswith("vireo-blkd: "), done.stderr)
+    expect(not os.path.exists(lab.path("control")), "it has left its control socket")
+
+
+@case
+def one_line_and_exit_1_when_the_environment_fails(lab):
+    export = f"vhost-user:{lab.path('e')},disk=a"
+    for options, *words in (
+            (["--disk", MEM, "--export", f"vhost-user:{lab.folder}/no/folder,disk=a"], "no/folder", "folder does not exist"),
+            (["--disk", MEM, "--export", f"vhost-user:{lab.path('e')},disk=b"], "no disk 'b'", "add it first"),
+            (["--disk", MEM, "--export", export, "--export", export], "already", "choose another"),
+            (["--disk", MEM, "--export", export, "--export", f"vhost-user:{lab.path('f')},disk=a"], "another export writes", "writers=many"),
+    ):
+        expect_one_line(run(lab, "--log-level", "error", *options), 1, *words)
+        expect(not os.path.exists(lab.path("control")) and not os.path.exists(lab.path("e")), "it has left a socket")
+
+
+@case
+def a_config_file_says_the_same(lab):
+    with open(lab.path("conf"), "w") as conf:
+        conf.write(f"# disks\ndisk {MEM}\ndisk b=null:1G\nexport vhost-user:{lab.path('e')},disk=b\nworkers 2\n")
+    blkd = Blkd(lab, options=["--config", lab.path("conf")])
+    expect([disk["name"] for disk in blkd.ask("disk", "list")["disks"]] == ["a", "b"], "disks")
+    expect([export["disk"] for export in blkd.ask("export", "list")["exports"]] == ["b"], "exports")
+    expect(len(blkd.ask("stats")["workers"]) == 2, "workers")
+    end_well(blkd)
+
+
+# ---- disks and exports, while it runs ----
+
+def config_space(where, offset=0, size=CONFIG_BYTES):
+    """What a driver reads: by a front end that has told no memory."""
+    with raw.VhostUserPeer(where, timeout=30) as peer:
+        peer.negotiate(0)
+        answer = peer.ask(raw.GET_CONFIG, struct.pack("=III", offset, size, 0) + bytes(size))
+        return answer[12:]
+
+
+@case
+def disks_and_exports_come_and_go(lab):
+    blkd = Blkd(lab)
+    expect(blkd.ask("disk", "add", MEM) == {"name": "a"}, "disk add")
+    expect([disk["spec"] for disk in blkd.ask("disk", "list")["disks"]] == ["mem:8M"], "disk list")
+    blkd.ctl("export", "add", f"vhost-user:{lab.path('e')},disk=a")
+    expect(os.path.exists(lab.path("e")), "no socket")
+    for words, why in ((("disk", "add", MEM), "already"), (("disk", "remove", "a"), "used by 1 exports"),
+                       (("disk", "remove", "z"), "no disk 'z'"), (("export", "remove", "z"), "no export 'z'"),
+                       (("disk", "resize", "a", "4M"), "smaller"), (("disk", "resize", "a", "huge"), "expected a size"),
+                       (("export", "add", f"vhost-user:{lab.path('f')},disk=a"), "another export writes"),
+                       (("export", "add", "vhost-user:/tmp/x"), "expected disk=NAME"), (("disk", "add", "mem:8M"), "expected NAME=")):
+        done = blkd.ctl_run(*words)
+        expect(done.returncode and why in done.stderr and len(done.stderr.splitlines()) == 1, f"{words}: {done}")
+    blkd.ctl("export", "add", f"vhost-user:{lab.path('f')},disk=a,read-only=on")
+    expect(blkd.export("f")["read_only"] and not blkd.export("e")["read_only"], "who may write")
+    for name in ("e", "f"):
+        blkd.ctl("export", "remove", name)
+        expect(not os.path.exists(lab.path(name)), "its socket is left")
+    blkd.ctl("disk", "remove", "a")
+    expect(blkd.ask("disk", "list")["disks"] == [], "disks")
+    end_well(blkd)
+
+
+@case
+def several_may_write_if_all_say_so(lab):
+    blkd = Blkd(lab, [MEM], [f"vhost-user:{lab.path(name)},disk=a,writers=many" for name in "ef"])
+    expect(blkd.ask("disk", "show", "a")["disk"]["writers"] == 2, "writers")
+    done = blkd.ctl_run("export", "add", f"vhost-user:{lab.path('g')},disk=a")
+    expect(done.returncode == 1 and "another export writes" in done.stderr, f"{done}")
+    end_well(blkd)
+
+
+@case
+def a_resize_while_nobody_is_there_is_seen_by_who_comes(lab):
+    blkd = Blkd(lab, [MEM], [f"vhost-user:{lab.path('e')},disk=a"])
+    expect(struct.unpack_from("<Q", config_space(lab.path("e")))[0] == 8 << 11, "capacity")
+    expect(blkd.ask("disk", "resize", "a", "16M")["size_bytes"] == 16 << 20, "size")
+    expect(struct.unpack_from("<Q", config_space(lab.path("e")))[0] == 16 << 11, "capacity after the resize")
+    end_well(blkd)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""vireo-blkd, and the disks of a QEMU guest that it serves."""
+import dataclasses
+
+from .qemu import acceleration
+from .switch import Switch, program
+
+BACK_S = 60  # a guest on a loaded machine goes on
+
+
+class Blkd(Switch):
+    """A vireo-blkd. `disks` and `exports`: lists of what --disk and --export take."""
+
+    def __init__(self, lab, disks=(), exports=(), options=(), name="blkd"):
+        more = [word for disk in disks for word in ("--disk", disk)]
+        more += [word for export in exports for word in ("--export", export)]
+        super().__init__(lab, (), [*options, *more], name)
+
+    def start(self):
+        self.argv[0] = program("vireo-blkd")
+        super().start()
+
+    def ctl_run(self, *words):
+        return super().ctl_run("--daemon", "blkd", *words)
+
+    def export(self, name):
+        return self.ask("export", "show", name)["export"]
+
+    def running(self, name):
+        """The queues of an export that a driver has started, by number."""
+        return {queue["queue"]: queue for queue in self.export(name)["queue_counters"] if queue["worker"] is not None}
+
+
+@dataclasses.dataclass
+class Drive:
+    """A vhost-user-blk device of a QEMU guest."""
+    socket: str
+    queues: int = 1
+    properties: dict = dataclasses.field(default_factory=dict)
+
+    def arguments(self, index):
+        properties = {"num-queues": self.queues, "disable-legacy": "on", **self.properties}
+        if acceleration() == "tcg":
+            properties["vectors"] = 0  # see guest/qemu.py
+        extra = "".join(f",{key}={value}" for key, value in properties.items())
+        return ["-chardev", f"socket,id=drive{index},path={self.socket},reconnect=1",
+                "-device", f"vhost-user-blk-pci,chardev=drive{index}{extra}"]
+
+
+def arguments(drives):
+    return [word for index, drive in enumerate(drives) for word in drive.arguments(index)]
+
+
+def sectors(guest, disk):
+    return int(guest.check(f"cat /sys/block/{disk}/size"))
+
+
+def drop_caches(guest):
+    guest.check("sync; echo 3 >/proc/sys/vm/drop_caches")
