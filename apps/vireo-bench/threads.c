@@ -163,7 +163,7 @@ static void supervise(struct traffic *t, void (*tick)(const struct traffic *t),
 int traffic_run(struct traffic *t, void (*tick)(const struct traffic *t), const volatile bool *interrupted)
 {
 	bool one = t->o->cpu_count == 1;
-	pthread_t receiver, sender;
+	pthread_t receiver = 0, sender = 0;
 	int ret;
 
 	t->start_ns = t->pace_ns = traffic_now_ns();
