@@ -8,6 +8,7 @@
 #include "daemon/fault.h"
 #include "daemon/notify.h"
 #include "daemon/signals.h"
+#include "daemon/watchdog.h"
 #include "vireo/memory.h"
 #include "vireo/notifier.h"
 #include <errno.h>
@@ -132,8 +133,12 @@ int daemon_open(struct daemon *daemon, const struct daemon_options *options)
 
 int daemon_run(struct daemon *daemon)
 {
-	int ret = 0;
+	int ret = watchdog_open(daemon->loop, &daemon->watchdog);
 
+	if (ret) {
+		log_error(&daemon->log, "cannot start: %s", strerror(-ret));
+		return 1;
+	}
 	if (!daemon->stop)
 		notify("READY=1", true);
 	while (!daemon->stop && (ret >= 0 || ret == -EINTR))
@@ -153,6 +158,7 @@ void daemon_stop(struct daemon *daemon)
 
 void daemon_close(struct daemon *daemon)
 {
+	watchdog_free(daemon->watchdog);
 	loop_remove(&daemon->signal_watch);
 	fd_close(&daemon->signal_fd);
 	loop_free(daemon->loop);

@@ -29,6 +29,7 @@ struct loop_watch;
 struct vireo_fault_table;
 struct vireo_memory;
 struct vireo_notifier;
+struct watchdog;
 
 struct daemon {
 	struct loop *loop;
@@ -47,6 +48,7 @@ struct daemon {
 	struct ctl_server *control;
 	int signal_fd;
 	struct loop_watch *signal_watch;
+	struct watchdog *watchdog; /* NULL: no service manager waits for signs of life */
 };
 
 /*

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "daemon/watchdog.h"
+#include "base/loop.h"
+#include "daemon/notify.h"
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct watchdog {
+	struct loop_timer *timer;
+	uint64_t period_ms;
+};
+
+/* A number from the environment; false: there is none. */
+static bool number_from(const char *name, unsigned long long *ret)
+{
+	const char *text = getenv(name);
+	char *end;
+
+	if (!text || *text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	*ret = strtoull(text, &end, 10);
+	return !errno && !*end;
+}
+
+uint64_t watchdog_period_ms(void)
+{
+	unsigned long long usec, pid;
+
+	if (!number_from("WATCHDOG_USEC", &usec) || !usec)
+		return 0;
+	/* What stands there for our parent is none of ours. */
+	if (getenv("WATCHDOG_PID") && (!number_from("WATCHDOG_PID", &pid) || pid != (unsigned long long)getpid()))
+		return 0;
+	return usec / 2000 ? usec / 2000 : 1;
+}
+
+static void on_period(void *opaque)
+{
+	struct watchdog *watchdog = opaque;
+
+	notify("WATCHDOG=1", false);
+	loop_timer_start(watchdog->timer, watchdog->period_ms);
+}
+
+int watchdog_open(struct loop *loop, struct watchdog **ret_watchdog)
+{
+	struct watchdog *watchdog;
+	uint64_t period_ms = watchdog_period_ms();
+	int err;
+
+	if (!period_ms)
+		return 0;
+	watchdog = calloc(1, sizeof(*watchdog));
+	if (!watchdog)
+		return -ENOMEM;
+	watchdog->period_ms = period_ms;
+	err = loop_timer_new(loop, on_period, watchdog, &watchdog->timer);
+	if (err) {
+		free(watchdog);
+		return err;
+	}
+	loop_timer_start(watchdog->timer, period_ms);
+	*ret_watchdog = watchdog;
+	return 0;
+}
+
+void watchdog_free(struct watchdog *watchdog)
+{
+	if (!watchdog)
+		return;
+	loop_timer_free(&watchdog->timer);
+	free(watchdog);
+}
