@@ -8,6 +8,7 @@
 #include "ctl/client.h"
 #include "ctl/line.h"
 #include "ctl/rpc.h"
+#include "complete.h"
 #include "ctl/switchd_commands.h"
 #include "foreign.h"
 #include "local.h"
@@ -325,8 +326,13 @@ int main(int argc, char **argv)
 	struct invocation inv = {.interval_s = 1, .timeout_s = CTL_CLIENT_TIMEOUT_MS / 1000.0, .daemon = "switchd",
 				 .program = "vireo-switchd", .commands = switchd_commands,
 				 .command_count = ARRAY_SIZE(switchd_commands)};
-	int ret = parse_options(argc, argv, &inv);
+	int ret;
 
+	if (argc > 1 && !strcmp(argv[1], "--complete")) {
+		complete(&inv, argc - 2, argv + 2);
+		return fflush(stdout) ? 1 : 0;
+	}
+	ret = parse_options(argc, argv, &inv);
 	if (ret)
 		return ret - 1;
 	if (!strcmp(inv.daemon, "switchd"))

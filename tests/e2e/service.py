@@ -1,0 +1,292 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""The service as its unit starts it, what systemd says of the unit, what is installed beside it, and the completion of a shell."""
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest import front  # noqa: E402,F401  where the raw peer is found
+from guest.cases import Skip, case, expect, main, need_program  # noqa: E402
+from guest.installed import Installed  # noqa: E402
+from guest.lab import tail, wait_until  # noqa: E402
+from guest.switch import ROOT, Switch, build_folder, program  # noqa: E402
+import vhost_user as raw  # noqa: E402
+
+USER_ID = 64999  # of nobody's
+START_S = 20
+
+
+def unit_text():
+    path = f"{build_folder()}/packaging/vireo-switchd.service"
+    if not os.path.exists(path):
+        raise Skip("the build has no unit (-Dsystemd=false)")
+    with open(path) as unit:
+        return unit.read()
+
+
+def settings(text):
+    """{key: [values]}"""
+    found = {}
+    for key, value in re.findall(r"^(\w+)=(.*)$", text, re.M):
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def unit_here(lab):
+    """The unit with the program that has been built."""
+    text = re.sub(r"^ExecStart=\S+", f"ExecStart={program('vireo-switchd')}", unit_text(), flags=re.M)
+    with open(lab.path("vireo-switchd.service"), "w") as unit:
+        unit.write(text)
+    return lab.path("vireo-switchd.service")
+
+
+def analyze(*words):
+    need_program("systemd-analyze")
+    return subprocess.run(["systemd-analyze", "--no-pager", *words], capture_output=True, text=True, timeout=60)
+
+
+@case
+def systemd_takes_the_unit(lab):
+    done = analyze("verify", "--man=no", "--recursive-errors=no", unit_here(lab))
+    ours = [line for line in (done.stdout + done.stderr).splitlines() if "vireo" in line]
+    expect(done.returncode == 0 and not ours, f"systemd-analyze verify: {done.returncode}, {done.stdout}{done.stderr}")
+
+
+@case
+def the_service_is_exposed_to_less_than_3_of_10(lab):
+    done = analyze("security", "--offline=yes", unit_here(lab))
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
+    if not found:
+        raise Skip(f"this systemd-analyze knows no security --offline: {done.stderr.strip()[:100]}")
+    print(f"     exposure: {found[1]} of 10")
+    expect(float(found[1]) < 3, done.stdout)
+
+
+# ---- as the unit starts it ----
+
+# $1: a folder with passwd and group, $2: the folder of the service below /run, $3: its user; what follows is its command.
+AS_THE_UNIT = r"""
+set -e
+mount --make-rprivate /
+mount --bind "$1/passwd" /etc/passwd
+mount --bind "$1/group" /etc/group
+mount --bind "$1/run" /run
+install -d -m "$4" -o "$3" -g "$3" "/run/$2"
+user=$3
+shift 4
+umask 0077
+exec setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all -- \
+    env -i NOTIFY_SOCKET="$NOTIFY_SOCKET" WATCHDOG_USEC="$WATCHDOG_USEC" RUNTIME_DIRECTORY=/run/vireo "$@"
+"""
+
+
+class Service:
+    """The unit's user, folders, limits and command line, without systemd: in namespaces of mounts and networks of its own. What is
+    said to the manager is in `said`."""
+
+    def __init__(self, lab, lines=(), make_folder=True):
+        need_program("setpriv")
+        if os.geteuid():
+            raise Skip("only root can start a service")
+        self.lab, self.unit, self.said = lab, settings(unit_text()), ""
+        os.chmod(lab.folder, 0o755)
+        os.mkdir(lab.path("run"))
+        self.users()
+        self.config(lines)
+        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.manager.bind(lab.path("notify"))
+        os.chmod(lab.path("notify"), 0o777)
+        self.start(make_folder)
+
+    def users(self):
+        with open(f"{ROOT}/packaging/systemd/vireo.sysusers") as sysusers:
+            made = re.findall(r"^u (\S+) ", sysusers.read(), re.M)
+        expect(made == self.unit["User"] == self.unit["Group"], f"sysusers makes {made}, the unit wants {self.unit['User']}")
+        for name, line in (("passwd", "{0}:x:{1}:{1}::/nonexistent:/usr/sbin/nologin"), ("group", "{0}:x:{1}:")):
+            with open(f"/etc/{name}") as old, open(self.lab.path(name), "w") as new:
+                kept = [entry for entry in old.read().splitlines() if not entry.startswith(made[0] + ":")]
+                new.write("\n".join(kept + [line.format(made[0], USER_ID)]) + "\n")
+            os.chmod(self.lab.path(name), 0o644)
+
+    def config(self, lines):
+        with open(f"{ROOT}/packaging/switchd.conf") as old, open(self.lab.path("switchd.conf"), "w") as new:
+            new.write(old.read() + "\n".join(lines) + "\n")
+        os.chmod(self.lab.path("switchd.conf"), 0o644)
+
+    def start(self, make_folder=True):
+        words = self.unit["ExecStart"][0].split()
+        expect(words[1:2] == ["--config"] and words[2].endswith("/vireo/switchd.conf"), f"ExecStart={words}")
+        words = [program("vireo-switchd"), "--config", self.lab.path("switchd.conf"), *words[3:]]
+        folder = self.unit["RuntimeDirectory"][0] if make_folder else "another"
+        env = {**os.environ, "NOTIFY_SOCKET": self.lab.path("notify"), "WATCHDOG_USEC": "200000"}
+        self.child = self.lab.start(["unshare", "--mount", "--net", "--", "bash", "-c", AS_THE_UNIT, "service", self.lab.folder, folder,
+                                     str(USER_ID), self.unit["RuntimeDirectoryMode"][0], *words], log="service.log", env=env, cwd="/")
+
+    def hear(self, what):
+        def heard():
+            self.manager.settimeout(0.1)
+            try:
+                self.said += self.manager.recv(4096).decode() + "\n"
+            except socket.timeout:
+                pass
+            return what in self.said
+        wait_until(heard, START_S, f"the service says {what}: {tail(self.lab.path('service.log'))}", child=self.child)
+
+    def ctl(self, *words):
+        return subprocess.run([program("vireoctl"), "-s", self.lab.path("run/vireo/switchd.sock"), *words], capture_output=True,
+                              text=True, timeout=20)
+
+
+@case
+def the_service_starts_as_its_unit_says_and_serves_a_port(lab):
+    service = Service(lab, ["port vhost-user:/run/vireo/vm1.sock"])
+    service.hear("READY=1")
+    service.hear("WATCHDOG=1")
+    with open(f"/proc/{service.child.pid}/status") as status:
+        fields = dict(line.split(":\t", 1) for line in status.read().splitlines() if ":\t" in line)
+    expect(fields["Uid"].split() == [str(USER_ID)] * 4 and int(fields["CapEff"], 16) == 0 and fields["NoNewPrivs"] == "1", str(fields))
+    with raw.VhostUserPeer(lab.path("run/vireo/vm1.sock")) as peer:
+        peer.negotiate(0)
+        peer.share_memory()
+        peer.ring(0, 64)
+        peer.run()
+
+        def attached():
+            done = service.ctl("--json", "port", "show", "vm1")
+            return done.returncode == 0 and '"state": "connected"' in done.stdout
+        wait_until(attached, START_S, "the port is served", child=service.child)
+    service.child.send_signal(signal.SIGTERM)
+    expect(service.child.wait(START_S) == 0, "the service ends in order")
+    service.said = ""
+    service.start()  # as a restart does
+    service.hear("READY=1")
+
+
+@case
+def a_port_added_while_it_runs_needs_no_more_than_the_service_has(lab):
+    service = Service(lab)
+    service.hear("READY=1")
+    done = service.ctl("port", "add", "vhost-user:/run/vireo/vm2.sock,group=vireo")
+    expect(done.returncode == 0, done.stderr)
+    expect(os.stat(lab.path("run/vireo/vm2.sock")).st_gid == USER_ID, "the socket's group")
+
+
+@case
+def a_service_without_its_folder_says_one_line(lab):
+    service = Service(lab, make_folder=False)
+    expect(service.child.wait(START_S) == 1, "it cannot start")
+    lines = tail(lab.path("service.log")).strip().splitlines()
+    expect(len(lines) == 1 and "its folder does not exist" in lines[0], str(lines))
+
+
+@case
+def a_file_that_makes_no_sense_is_named_and_not_tried_again(lab):
+    service = Service(lab, ["port nonsense"])
+    status = str(service.child.wait(START_S))
+    expect(status in service.unit["RestartPreventExitStatus"], f"exit status {status}")
+    lines = tail(lab.path("service.log")).strip().splitlines()
+    expect(len(lines) == 1 and re.search(r"switchd\.conf:\d+: ", lines[0]), str(lines))
+
+
+@case
+def every_setting_of_the_example_file_is_one(lab):
+    """Those that are comments, too: each alone."""
+    with open(f"{ROOT}/packaging/switchd.conf") as example:
+        commented = re.findall(r"^#([a-z].*)$", example.read(), re.M)
+    expect(len(commented) >= 10, f"{commented}")
+    for line in commented:
+        line = line.replace("workers 2-3", f"workers {min(os.sched_getaffinity(0))},")  # CPUs that there are here
+        with open(lab.path("one.conf"), "w") as one:
+            # What nobody can have tells that the line before it was taken.
+            one.write(f"{line}\nfdb-age never\n")
+        done = subprocess.run([program("vireo-switchd"), "--config", lab.path("one.conf")], capture_output=True, text=True, timeout=20)
+        expect(done.returncode == 2 and "one.conf:2:" in done.stderr, f"{line}: {done.returncode}, {done.stderr}")
+
+
+# ---- what is installed ----
+
+@case
+def what_is_installed_belongs_together_and_an_edited_file_stays(lab):
+    tree = Installed(lab)
+
+    def found(name):
+        paths = [os.path.join(folder, name) for folder, _, files in os.walk(tree.root) if name in files]
+        expect(len(paths) == 1, f"{name}: {paths}")
+        return paths[0]
+    with open(found("vireo-switchd.service")) as unit:
+        words = settings(unit.read())["ExecStart"][0].split()
+    for path in words[0], words[2]:
+        expect(os.path.exists(tree.root + path), f"the unit names {path}, which is not installed")
+    for name in "vireo-switchd.8", "vireo-switchd.conf.5", "vireoctl.1", "vireoctl":
+        if name != "vireoctl":
+            found(name)
+    expect(glob_one(tree.root, "bash-completion/completions/vireoctl"), "no completion")
+    with open(tree.root + words[2], "a") as config:
+        config.write("# edited\n")
+    Installed(lab)
+    with open(tree.root + words[2]) as config:
+        expect(config.read().endswith("# edited\n"), "an edited file was overwritten")
+
+
+def glob_one(root, end):
+    return [path for folder, _, files in os.walk(root) for path in (os.path.join(folder, name) for name in files) if path.endswith(end)]
+
+
+# ---- completion ----
+
+COMPLETE = r"""
+source "$1"
+shift
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+_vireoctl
+printf '%s\n' "${COMPREPLY[@]}"
+"""
+
+
+def completed(*words):
+    """What bash offers for the last word."""
+    argv = ["bash", "--norc", "-c", COMPLETE, "bash", f"{ROOT}/packaging/bash/vireoctl", program("vireoctl"), *words]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20, env={**os.environ, "XDG_RUNTIME_DIR": "/nonexistent"})
+    expect(not done.stderr, f"{words}: {done.stderr}")
+    return done.stdout.split("\n")[:-1] if done.stdout.strip() else []
+
+
+@case
+def a_completion_knows_every_command_and_the_daemons_ports(lab):
+    switch = Switch(lab, ["null:left", "null:right"])
+    at = ["-s", switch.control]
+    listed = [line.split()[0] for line in switch.ctl("help").splitlines() if re.match(r"  [a-z]", line)]
+    offered = completed(*at, "")
+    expect(len(set(listed)) >= 7 and set(listed) == set(offered) and len(offered) == len(set(offered)), f"{listed} and {offered}")
+    expect(completed(*at, "port", "sh") == ["show"], f"{completed(*at, 'port', 'sh')}")
+    for words in ("port", "show"), ("port", "remove"), ("fdb", "flush"):
+        expect(completed(*at, *words, "") == ["left", "right"], f"{words}: {completed(*at, *words, '')}")
+    expect(completed(*at, "port", "show", "ri") == ["right"], "what has been begun")
+    expect(completed(*at, "--json", "port", "show", "le") == ["left"], "an option before it")
+    expect(completed(*at, "port", "show", "left", "") == [], "nothing follows")
+    expect(completed(*at, "nonsense", "") == [], "no such command")
+    expect(completed("--dae") == ["--daemon"], "an option")
+    expect(completed(*at, "--interval", "") == [], "a number")
+
+
+@case
+def a_completion_for_a_daemon_that_is_not_there_prints_nothing(lab):
+    at = ["-s", lab.path("nobody")]
+    expect(completed(*at, "port", "show", "") == [], "a name")
+    expect(completed("port", "show", "") == [], "no place for a socket")
+    expect(completed(*at, "-d", "other", "") == [], "another daemon's commands")
+    expect("port" in completed(*at, ""), "its own commands are known without the daemon")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent:  # takes the call and never answers
+        silent.bind(lab.path("silent"))
+        silent.listen()
+        expect(completed("-s", lab.path("silent"), "port", "show", "") == [], "a daemon that does not answer")
+
+
+if __name__ == "__main__":
+    main()
