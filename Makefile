@@ -63,7 +63,11 @@ compile:
 install: ## install what has been built (DESTDIR, PREFIX)
 	meson install -C '$(BUILD)' --no-rebuild
 
-clean: ## remove what building made
-	rm -rf '$(BUILD)' build-check
+deb: ## Debian packages in build-deb/: the programs with their service, the libraries, and what compiles against them
+	@scripts/install-deps build deb
+	@scripts/build-deb
 
-.PHONY: help demo check figures neighbours properties comeback killings migrate matrix bench build compile install clean
+clean: ## remove what building made
+	rm -rf '$(BUILD)' build-check build-deb
+
+.PHONY: help demo check figures neighbours properties comeback killings migrate matrix bench build compile install deb clean
