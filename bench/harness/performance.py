@@ -113,7 +113,8 @@ def _targets(rows, failed):
                      f"{len(verdict.met_by)} of {verdict.cells}")
         word = verdict.word if verdict.word == "met" else f"**{verdict.word}**"
         lines.append((goal.what, ("at least " if goal.least else "") + _bound(goal, goal.bound), *found, word))
-    return ("## Targets\n\nComputed from the rows below, in cycles per frame where nothing else is said; a bound without a unit is "
+    return ("## Targets\n\nA target is what we want Vireo to be beside its peers; one that is missed says where work is "
+            "left, and no test fails for it.\nComputed from the rows below, in cycles per frame where nothing else is said; a bound without a unit is "
             "one on the ratio ours / peer.\n\n" + _table(("target", "at most", "best cell", "worst cell", "cells that meet it", ""), lines))
 
 

@@ -21,6 +21,17 @@ def _block(name, groups, values):
     return f"${name} << END\n" + "\n".join(lines) + "\nEND\n"
 
 
+LOG_FROM = 20  # the largest bar is so many times the smallest: on a straight axis the small ones could not be read
+
+
+def _axis(series):
+    """Of numbers that lie far apart, one whose steps are powers of ten. Nothing has no bar there either."""
+    numbers = [values[0] for _label, groups in series for values in groups.values() if values[0] > 0]
+    if numbers and max(numbers) >= LOG_FROM * min(numbers):
+        return ["set logscale y 10", f"set yrange [{min(numbers) / 2:g}:*]"]
+    return ["set yrange [0:*]"]
+
+
 def script(path, title, axis, groups, series, bounds):
     """`series`: [(label, {group: (value, minimum, maximum)})]; `bounds`: {group: value} makes lines across the groups."""
     label = max(len(line) for group in groups for line in group.split("\n")) * 9
@@ -28,7 +39,7 @@ def script(path, title, axis, groups, series, bounds):
     head = [f'set terminal svg size {width},420 font "sans-serif,12" background "white"', f"set output {_quoted(path)}",
             f"set title {_quoted(title)} noenhanced", f"set ylabel {_quoted(axis)} noenhanced", "set style data histograms",
             "set style histogram errorbars gap 1 lw 1", "set style fill solid 0.9 noborder", "set grid ytics lc rgb '#dddddd'",
-            "set yrange [0:*]", "set ytics nomirror", f"set bmargin {below}", "set errorbars lc rgb '#404040' lw 1",
+            *_axis(series), "set ytics nomirror", f"set bmargin {below}", "set errorbars lc rgb '#404040' lw 1",
             "set key outside top center horizontal noenhanced", "set xtics noenhanced scale 0", "set border 3",
             f"set xrange [-0.6:{len(groups) - 0.4}]"]
     blocks = [_block(f"s{i}", groups, values) for i, (_label, values) in enumerate(series)]
