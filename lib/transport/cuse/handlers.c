@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "mem/map.h"
 #include "transport/cuse/cuse_internal.h"
+#include "wire/feature_names.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -52,6 +53,7 @@ int ioctl_get_features(struct opener *opener, const struct request *request, voi
 int ioctl_set_features(struct opener *opener, const struct request *request, void *out, const char **why)
 {
 	uint64_t features = take_u64(request);
+	char text[FEATURES_TEXT_BYTES];
 	int r;
 
 	if (features & ~features_offered(opener))
@@ -61,10 +63,12 @@ int ioctl_set_features(struct opener *opener, const struct request *request, voi
 	if (r)
 		return refuse(r, "the device does not take these features", why);
 	r = messages_iommu_set(opener, features & F_IOMMU, why);
-	if (!r)
-		log_info(opener_log(opener), "%s: features negotiated: %#" PRIx64, opener_name(opener),
-			 vireo_device_features(opener->device) | (features & (F_NET_HEADER | F_IOMMU)));
-	return r;
+	if (r)
+		return r;
+	features = vireo_device_features(opener->device) | (features & (F_NET_HEADER | F_IOMMU));
+	log_info(opener_log(opener), "%s: features negotiated: %#" PRIx64 " (%s)", opener_name(opener), features,
+		 features_text(text, device_id(opener->device), features));
+	return 0;
 }
 
 /* ---- ownership ---- */

@@ -2,6 +2,7 @@
 #include "transport/vduse/vduse_internal.h"
 #include "base/fd.h"
 #include "base/loop.h"
+#include "wire/feature_names.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@
 int vduse_negotiate(struct vduse *v, const char **why)
 {
 	const uint64_t own = VIREO_FEATURE(VDUSE_F_ACCESS_PLATFORM_BIT);
+	char text[FEATURES_TEXT_BYTES];
 	uint64_t features;
 	int r = vduse_ioctl(v, VDUSE_WIRE_DEV_GET_FEATURES, &features);
 
@@ -44,8 +46,9 @@ int vduse_negotiate(struct vduse *v, const char **why)
 		return r;
 	}
 	v->negotiated = true;
-	log_info(device_log(v->device), "%s: features negotiated: %#" PRIx64, device_name(v->device),
-		 vireo_device_features(v->device) | (features & own));
+	features = vireo_device_features(v->device) | (features & own);
+	log_info(device_log(v->device), "%s: features negotiated: %#" PRIx64 " (%s)", device_name(v->device), features,
+		 features_text(text, device_id(v->device), features));
 	return 0;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "transport/vhost_user/session_internal.h"
+#include "wire/feature_names.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/virtio_config.h>
@@ -67,6 +68,19 @@ static int features_set(struct session *session, uint64_t features, uint64_t our
 	return r ? r : session_iommu_set(session, features & F_IOMMU, why);
 }
 
+/* Two lines: a line of the log may be too short for the names of both. */
+static void features_log(const struct session *session, uint64_t features)
+{
+	const struct vireo_log *log = device_log(session->device);
+	const char *name = device_name(session->device);
+	char text[FEATURES_TEXT_BYTES];
+
+	log_info(log, "%s: features negotiated: %#" PRIx64 " (%s)", name, features,
+		 features_text(text, device_id(session->device), features));
+	log_info(log, "%s: protocol features negotiated: %#" PRIx64 " (%s)", name, session->protocol_features,
+		 protocol_features_text(text, session->protocol_features));
+}
+
 int handle_set_features(struct session *session, struct message *message, const char **why)
 {
 	uint64_t features, ours = features_ours(session);
@@ -83,9 +97,7 @@ int handle_set_features(struct session *session, struct message *message, const 
 		enable_all(session, true);
 	if (session->calm)
 		return 0;
-	log_info(device_log(session->device), "%s: features negotiated: %#" PRIx64 ", protocol %#" PRIx64,
-		 device_name(session->device), vireo_device_features(session->device) | (features & ours),
-		 session->protocol_features);
+	features_log(session, vireo_device_features(session->device) | (features & ours));
 	return 0;
 }
 
