@@ -14,6 +14,7 @@
 #include "base/util.h"
 #include "daemon/endpoint.h"
 #include "port_device.h"
+#include "port_session.h"
 #include "vireo/device.h"
 #include "vireo/endpoint.h"
 #include "vireo/net.h"
@@ -88,6 +89,8 @@ static int opener_new(void *opaque, const struct vireo_endpoint_opener *opener, 
 	}
 	log_info(&port->peer_log, "pair %u: opener %u, process %d", pair->index, opener->number, (int)opener->process);
 	pair->taken = true;
+	if (!cuse->process)
+		device_port_connected_set(&cuse->device, true);
 	cuse->process = opener->process;
 	*ret_device = vireo_net_device(pair->net);
 	return 0;
@@ -109,6 +112,7 @@ static void opener_gone(void *opaque, struct vireo_device *device)
 	if (any)
 		return;
 	cuse->process = 0;
+	device_port_connected_set(&cuse->device, false);
 	port_offloads_set(port, 0);
 	sw_fdb_flush(port->ports->sw, port->sw);
 }
@@ -165,6 +169,16 @@ static const char *cuse_state(const struct port *port)
 	return ((const struct cuse_port *)port)->process ? "connected" : "waiting";
 }
 
+static pid_t cuse_peer(const struct port *port)
+{
+	return device_port_end_state(port) ? 0 : ((const struct cuse_port *)port)->process;
+}
+
+static void report(const struct port *port, json_t *object)
+{
+	port_session_report((const struct device_port *)port, cuse_peer(port), object);
+}
+
 static const struct spec_key keys[] = {SPEC_KEY_NAME, PORT_KEY_QUEUES, PORT_KEY_MTU, PORT_KEY_MAC, PORT_KEY_FLOOD_MAX, PORT_KEYS_VLAN,
 					ENDPOINT_CUSE_KEYS};
 
@@ -175,5 +189,7 @@ const struct port_kind port_cuse = {
 	.close = device_port_close,
 	.free = device_port_free,
 	.state = cuse_state,
+	.peer = cuse_peer,
 	.memory_use = device_port_memory_use,
+	.report = report,
 };

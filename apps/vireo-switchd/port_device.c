@@ -40,11 +40,21 @@ static void pairs_set(void *opaque, unsigned pairs)
 	port_queues_settle(device);
 }
 
+void device_port_connected_set(struct device_port *device, bool is)
+{
+	struct timespec now = {0};
+
+	if (is)
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	device->connected_since_s = is && !now.tv_sec ? 1 : now.tv_sec; /* 0 is nobody's, as early as the machine may be */
+}
+
 /* What one peer has said about itself does not hold for the next. */
 static void connected(void *opaque, bool is)
 {
 	struct device_port *device = device_of(opaque);
 
+	device_port_connected_set(device, is);
 	device->pairs_used = device->port.spec.queues;
 	if (!device->port.sw)
 		return;

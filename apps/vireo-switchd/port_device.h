@@ -10,6 +10,7 @@
 #include "daemon/retry.h"
 #include "port.h"
 #include "work/grace.h"
+#include <time.h>
 
 struct device_pair;
 struct device_port;
@@ -43,6 +44,7 @@ struct device_port {
 	struct vireo_endpoint *endpoint;
 	struct loop_watch *watch;
 	unsigned pairs_used;
+	time_t connected_since_s; /* CLOCK_MONOTONIC; 0: nobody is there */
 	struct logger logger; /* what the library says: mostly about the peer, as often as the peer likes */
 	struct rate announce_rate;
 	struct retry retry; /* of queues that the switch could not take */
@@ -79,6 +81,7 @@ const char *device_port_state(const struct port *port);
 const char *device_port_end_state(const struct port *port); /* NULL: it neither closes nor has failed */
 pid_t device_port_peer(const struct port *port);
 void device_port_memory_use(const struct port *port, struct vireo_memory_use *ret_use);
+void device_port_connected_set(struct device_port *device, bool is); /* somebody has come, or is gone: since now */
 
 /* Offloads that all pairs take which are `taken`, since frames may go to any. */
 void port_offloads_settle(struct device_port *device);

@@ -11,6 +11,7 @@
 #include "base/loop.h"
 #include "daemon/endpoint.h"
 #include "port_device.h"
+#include "port_session.h"
 #include "daemon/retry.h"
 #include "vireo/device.h"
 #include "vireo/endpoint.h"
@@ -52,6 +53,10 @@ struct vireo_device *vireo_net_device(struct vireo_net *net)
 }
 
 void vireo_device_memory_use(const struct vireo_device *device, struct vireo_memory_use *ret_use)
+{
+}
+
+void port_session_report(const struct device_port *device, pid_t process, json_t *object)
 {
 }
 

@@ -2,6 +2,7 @@
 /* A port of this machine's own kernel, behind /dev/vduse. */
 #include "daemon/endpoint.h"
 #include "port_device.h"
+#include "port_session.h"
 
 static bool set_one_queue(struct spec *spec, const char *value)
 {
@@ -19,6 +20,12 @@ static const struct spec_key keys[] = {
 	ENDPOINT_VDUSE_KEYS,
 };
 
+/* Its peer is this machine's kernel, whatever that makes of it. */
+static void report(const struct port *port, json_t *object)
+{
+	port_session_report((const struct device_port *)port, 0, object);
+}
+
 const struct port_kind port_vduse = {
 	.spec = ENDPOINT_VDUSE(keys),
 	.ops = &device_port_ops,
@@ -27,4 +34,5 @@ const struct port_kind port_vduse = {
 	.free = device_port_free,
 	.state = device_port_state,
 	.memory_use = device_port_memory_use,
+	.report = report,
 };

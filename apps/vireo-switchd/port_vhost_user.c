@@ -2,6 +2,7 @@
 /* A virtual machine's port at a vhost-user socket. */
 #include "daemon/endpoint.h"
 #include "port_device.h"
+#include "port_session.h"
 
 static const struct spec_key keys[] = {
 	SPEC_KEY_NAME, PORT_KEY_QUEUES, PORT_KEY_MTU, PORT_KEY_MAC, PORT_KEY_SPOOF, PORT_KEY_FLOOD_MAX, PORT_KEYS_VLAN, ENDPOINT_VHOST_USER_KEYS,
@@ -11,6 +12,7 @@ static void report(const struct port *port, json_t *object)
 {
 	if (endpoint_handed_fd(&port->spec.at) < 0)
 		json_object_set_new(object, "mode", json_string(port->spec.at.endpoint.client ? "client" : "server"));
+	port_session_report((const struct device_port *)port, device_port_peer(port), object);
 }
 
 const struct port_kind port_vhost_user = {

@@ -134,6 +134,43 @@ static void vlan_details(const json_t *vlan, FILE *out)
 		fprintf(out, " (%s)", text_of(vlan, "tag"));
 }
 
+static long long ring_size(const json_t *rings, const char *direction)
+{
+	const json_t *ring;
+	size_t i;
+
+	for (i = 0; (ring = json_array_get(rings, i)); i++)
+		if (!strcmp(text_of(ring, "direction"), direction))
+			return (long long)number_of(ring, "size");
+	return 0;
+}
+
+static void names_line(const char *heading, const json_t *names, FILE *out)
+{
+	const json_t *name;
+	size_t i;
+
+	fprintf(out, "\n%s:%s", heading, json_array_size(names) ? "" : " none");
+	for (i = 0; (name = json_array_get(names, i)); i++)
+		fprintf(out, " %s", json_is_string(name) ? json_string_value(name) : "-");
+}
+
+/* What is agreed on with the peer. All rings of a direction have one size, but for peers that nobody has seen. */
+static void session_details(const json_t *session, FILE *out)
+{
+	const json_t *rings = json_object_get(session, "rings"), *regions = json_object_get(session, "memory_regions");
+
+	fprintf(out, "\nconnected for %lld s", (long long)number_of(session, "connected_s"));
+	if (json_object_get(session, "peer_command"))
+		fprintf(out, ", by '%s'", text_of(session, "peer_command"));
+	fprintf(out, "\nring format %s, %zu rings run", text_of(session, "ring"), json_array_size(rings));
+	if (json_array_size(rings))
+		fprintf(out, ", rx size %lld, tx size %lld", ring_size(rings, "rx"), ring_size(rings, "tx"));
+	if (json_is_array(regions))
+		fprintf(out, "; memory regions: %zu", json_array_size(regions));
+	names_line("features", json_object_get(session, "features"), out);
+}
+
 static void port_details(const json_t *port, FILE *out)
 {
 	const json_t *offloads = json_object_get(port, "offloads"), *offload,
@@ -155,6 +192,8 @@ static void port_details(const json_t *port, FILE *out)
 	fprintf(out, "\noffloads taken:%s", json_array_size(offloads) ? "" : " none");
 	for (i = 0; (offload = json_array_get(offloads, i)); i++)
 		fprintf(out, " %s", json_string_value(offload));
+	if (json_is_object(json_object_get(port, "session")))
+		session_details(json_object_get(port, "session"), out);
 	if (json_is_object(json_object_get(port, "vlan")))
 		vlan_details(json_object_get(port, "vlan"), out);
 	if (memory)

@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import Skip, case, case_for, expect, main  # noqa: E402
 from guest.daemon import NOBODY, WrappedSwitch, end_well, root_only  # noqa: E402
-from guest.front import Front, listener, text_frame  # noqa: E402
+from guest.front import RX_BUFFERS, TX_BUFFERS, Front, listener, text_frame  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.switch import Switch, program  # noqa: E402
 
@@ -319,7 +319,7 @@ def an_answer_without_an_end_is_given_up_in_one_line(lab):
 
 PORT = {"name", "type", "address", "state", "rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_drops", "tx_drops"}
 PORT_FULL = PORT | {"queues", "mtu", "vlan", "offloads", "aside", "counters", "queue_counters"}
-PORT_VHOST_USER = {"mode", "memory"}
+PORT_VHOST_USER = {"mode", "memory", "session"}
 MEMORY = {"mapped_bytes", "mapped_max_bytes", "mappings", "mappings_max", "made_bytes", "made_max_bytes"}
 COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_reserved", "rx_hairpin", "rx_bad_source", "rx_vlan", "rx_spoofed",
             "rx_segment_limit", "rx_flood_limit", "rx_no_destination", "rx_lost", "tx_segmented", "tx_no_queue", "tx_flood_room",
@@ -422,6 +422,40 @@ def a_port_floods_as_much_as_its_flood_max_lets_it(lab):
     expect("rx_flood_limit" in shown, f"it is shown: {shown}")
     others = flood("b", lambda counters: counters["rx_flooded"] > 6000)
     expect(others["rx_flooded"] > 6000 and not others["rx_flood_limit"], f"no limit: {others}")
+    end_well(switch)
+
+
+@case
+def port_show_tells_what_is_agreed_on_with_the_peer(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')}", "null:n"])
+    expect(switch.port("a")["session"] is None, "nobody is there")
+    expect("session" not in switch.port("n"), "this kind has no peer")
+    with open("/proc/self/comm", "rb") as file:
+        name = file.read().rstrip(b"\n")
+    try:
+        with Front(lab.path("a")):
+            with open("/proc/self/comm", "wb") as file:
+                file.write(b"evil\033\377\n'")
+            port = switch.port("a")
+            session, shown = port["session"], switch.ctl("port", "show", "a")
+    finally:
+        with open("/proc/self/comm", "wb") as file:
+            file.write(name)
+    expect(port["peer_pid"] == os.getpid(), f"the process: {port}")
+    expect(session["peer_command"].startswith("evil") and session["peer_command"].isprintable(), f"its name: {session}")
+    expect({"MRG_RXBUF", "VERSION_1"} <= set(session["features"]), f"names: {session}")
+    expect("CSUM" not in session["features"] and session["ring"] == "split", f"and no others: {session}")
+    expect(sorted((ring["direction"], ring["queue"]) for ring in session["rings"]) == [("rx", 0), ("tx", 0)], f"rings: {session}")
+    expect(all(ring["size"] in (RX_BUFFERS, TX_BUFFERS) for ring in session["rings"]), f"sizes: {session}")
+    expect(sum(region["bytes"] for region in session["memory_regions"]) == port["memory"]["mapped_bytes"], f"memory: {port}")
+    for word in ("connected for", "ring format split, 2 rings run", "memory regions: ", " MRG_RXBUF", "by 'evil"):
+        expect(word in shown, f"'{word}' is shown: {shown}")
+    expect("\033" not in shown, f"nothing that a terminal would obey: {shown!r}")
+    wait_until(lambda: switch.port("a")["session"] is None, 20, "its session is forgotten")
+    def log():
+        with open(lab.path("switchd.log"), encoding="utf-8") as file:
+            return file.read()
+    wait_until(lambda: "MRG_RXBUF" in log() and "REPLY_ACK" in log(), 20, "the log has the names")
     end_well(switch)
 
 
