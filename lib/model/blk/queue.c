@@ -62,7 +62,7 @@ static inline int queue_batch(struct blk_queue *q, unsigned max)
 	unsigned count = 0;
 	int taken, popped;
 
-	if (q->done_count) /* their slots are free, and may be used from here on */
+	if (q->done_count) /* their slots are free, and are used from here on */
 		blk_push_done(q);
 	popped = vireo_queue_pop(q->queue, chains, max, q->scratch, q->scratch_max);
 	for (taken = 0; taken < popped; taken++) {
@@ -74,7 +74,10 @@ static inline int queue_batch(struct blk_queue *q, unsigned max)
 			break;
 		}
 		batch[count] = &slot->request;
-		count += blk_request_take(slot);
+		if (likely(blk_request_take(slot)))
+			count++;
+		else /* its pieces are in a slot that is free, and the next chain takes it */
+			blk_push_done(q);
 	}
 	requests_submit(q, batch, count);
 	return popped < 0 ? popped : taken;
