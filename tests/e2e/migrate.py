@@ -68,8 +68,7 @@ def wait_line(child, kind):
 def move(place, source, target, number):
     """The guest moves. Returns (longest pause in ms, frames of RARP)."""
     peer, pinger = place.script(PEER, HOST, str(SEEN_KIB << 10)), place.pinger()
-    # More is written to than goes over the line, until it may.
-    source.check("(until [ -e /tmp/still ]; do dd if=/dev/urandom of=/tmp/churn bs=64k count=32 conv=notrunc; done) >/dev/null 2>&1 &")
+    source.churns()
     # All of its memory has been copied before the peer sends: what arrives now is there only if it is copied again.
     source.leaves_for(target)
     hold(source, number)

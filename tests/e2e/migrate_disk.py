@@ -29,6 +29,7 @@ def guest_moves_from_disks_that_are_killed_meanwhile(lab):
         goes_on(guest, disk, 0)
     target = Moving(lab, "target", way=lab.path("way"), extra=devices(there))
     target.waits()
+    guest.churns()  # while its disks are away it would arrive
     guest.leaves_for(target)
     before = [rounds(guest, disk) for disk in here]
     for disk in here:
@@ -36,6 +37,7 @@ def guest_moves_from_disks_that_are_killed_meanwhile(lab):
     for disk, was in zip(here, before):
         goes_on(guest, disk, was)
     guest.arrives(target)
+    target.check("touch /tmp/still")
     before = [rounds(target, disk) for disk in there]
     for disk, was in zip(there, before):
         goes_on(target, disk, was)

@@ -34,6 +34,10 @@ class Moving(Guest):
         found = re.search(r"\d+", self.migration().get(of, "0"))
         return int(found.group()) if found else 0
 
+    def churns(self):
+        """Writes to more of its memory than goes over the line, until /tmp/still is there, whatever else it waits for."""
+        self.check("(until [ -e /tmp/still ]; do dd if=/dev/urandom of=/tmp/churn bs=64k count=32 conv=notrunc; done) >/dev/null 2>&1 &")
+
     def sets_out(self, target):
         """So slowly that it does not arrive before arrives() says so, if it writes to its memory meanwhile."""
         for command in ("migrate_set_parameter max-bandwidth 20M", "migrate_set_parameter downtime-limit 1", f"migrate -d unix:{target.way}"):
