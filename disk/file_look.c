@@ -65,7 +65,8 @@ static void look_at_device(struct file_disk *file, dev_t dev)
 	if (file->direct && logical > 0)
 		info->logical_block_bytes = file->memory_align = (uint32_t)logical;
 	info->physical_block_bytes = physical;
-	info->optimal_io_bytes = optimal;
+	/* Some disks tell of what is no whole number of their blocks: it is a hint, and is left out. */
+	info->optimal_io_bytes = logical > 0 && optimal % (unsigned)logical ? 0 : optimal;
 	info->rotational = rotational;
 	info->discard_max_bytes = queue_limit(dev, "discard_max_bytes");
 	info->discard_granularity_bytes = (uint32_t)queue_limit(dev, "discard_granularity");

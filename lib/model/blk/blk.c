@@ -127,6 +127,7 @@ static void blk_queue_started(void *opaque, struct vireo_queue *queue)
 		vireo_device_break(blk->device, "no memory for a queue");
 		return;
 	}
+	__atomic_store_n(&q->stopping, false, __ATOMIC_RELAXED);
 	q->queue = queue;
 	if (blk->ops.queue_started)
 		blk->ops.queue_started(blk->opaque, q->index);
@@ -137,6 +138,7 @@ static void blk_queue_stop(void *opaque, struct vireo_queue *queue)
 	struct vireo_blk *blk = opaque;
 	struct blk_queue *q = &blk->queue[vireo_queue_index(queue)];
 
+	__atomic_store_n(&q->stopping, true, __ATOMIC_RELAXED);
 	if (!q->queue) /* it could not be started */
 		vireo_queue_quiesced(queue);
 	else if (blk->ops.queue_stop)
@@ -148,9 +150,10 @@ static void blk_queue_stop(void *opaque, struct vireo_queue *queue)
 void vireo_blk_queue_quiesced(struct vireo_blk *blk, unsigned queue)
 {
 	struct blk_queue *q = &blk->queue[queue];
-	struct vireo_queue *running = q->queue;
+	struct vireo_queue *running;
 
 	assert(queue < blk->queues);
+	running = q->queue;
 	if (!running)
 		return;
 	blk_queue_show(q);

@@ -67,6 +67,7 @@ struct blk_queue {
 	uint32_t free_count;
 	uint32_t done_count;
 	bool unshown; /* pushed, and not flushed */
+	bool stopping; /* asked back: written by the control thread, read by the worker */
 	bool starved; /* chains are left in the ring because there is no list for their pieces */
 	struct blk_slot **free;
 	void *slots;

@@ -97,11 +97,17 @@ static inline int queue_poll(struct blk_queue *q, unsigned max)
 	return r < 0 && !total ? r : (int)total;
 }
 
+/* A queue that has been asked back takes no more, else a guest that has always something to say would keep it for ever. */
+static inline bool queue_open(const struct blk_queue *q)
+{
+	return vireo_queue_enabled(q->queue) && !__atomic_load_n(&q->stopping, __ATOMIC_RELAXED);
+}
+
 int vireo_blk_poll(struct vireo_blk *blk, unsigned queue, unsigned max)
 {
 	struct blk_queue *q = &blk->queue[queue];
 
-	if (unlikely(!vireo_queue_enabled(q->queue)))
+	if (unlikely(!queue_open(q)))
 		return 0;
 	return queue_poll(q, max);
 }
@@ -166,7 +172,7 @@ void vireo_blk_flush(struct vireo_blk *blk, unsigned queue)
 	struct blk_queue *q = &blk->queue[queue];
 
 	blk_queue_show(q);
-	if (unlikely(q->starved) && vireo_queue_enabled(q->queue))
+	if (unlikely(q->starved) && queue_open(q))
 		queue_poll(q, BLK_BATCH);
 }
 
@@ -176,7 +182,7 @@ bool vireo_blk_kick_enable(struct vireo_blk *blk, unsigned queue, bool on)
 	struct blk_queue *q = &blk->queue[queue];
 	bool more = vireo_queue_kick_enable(q->queue, on);
 
-	return more && vireo_queue_enabled(q->queue) && !(q->starved && q->in_flight);
+	return more && queue_open(q) && !(q->starved && q->in_flight);
 }
 
 unsigned vireo_blk_in_flight(const struct vireo_blk *blk, unsigned queue)

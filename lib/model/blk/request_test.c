@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "device/device.h"
 #include "model/blk/blk_test_guest.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -131,35 +132,72 @@ static void a_request_has_as_many_segments_as_the_ring_holds(void **state)
 	many_segments(1024, V1 | PACKED, 1000);
 }
 
-static void chains_that_no_list_is_left_for_wait_in_the_ring(void **state)
+#define LONG_CHAINS 100u
+
+/* More chains of eight pieces than there are long lists. Returns how many were taken; the application holds them. */
+static unsigned long_chains_offer(struct guest *g, struct split s[LONG_CHAINS])
 {
 	struct vireo_blk_config disk = guest_disk();
-	struct split s[100];
-	struct guest g;
 	unsigned taken;
 
 	disk.segments_max = 1022; /* long lists, and so few */
-	guest_start(&g, &(struct guest_config){ .features = V1 | INDIRECT, .queue_size = 256, .blk = &disk });
-	g.holds = true;
-	for (unsigned i = 0; i < ARRAY_SIZE(s); i++) {
+	guest_start(g, &(struct guest_config){ .features = V1 | INDIRECT, .queue_size = 256, .blk = &disk });
+	g->holds = true;
+	for (unsigned i = 0; i < LONG_CHAINS; i++) {
 		struct iovec iov[10];
 
-		s[i] = split_new(&g, VIREO_BLK_OUT, i, 4096, 0);
+		s[i] = split_new(g, VIREO_BLK_OUT, i, 4096, 0);
 		for (unsigned j = 0; j < 8; j++)
 			iov[j + 1] = (struct iovec){ s[i].readable + 16 + (size_t)512 * j, 512 };
 		iov[0] = (struct iovec){ s[i].readable, 16 };
 		iov[9] = (struct iovec){ s[i].writable, 1 };
-		guest_add(&g, 0, iov, 9, 1, &s[i]);
+		guest_add(g, 0, iov, 9, 1, &s[i]);
 	}
-	taken = (unsigned)guest_poll(&g, 0);
-	assert_in_range(taken, 1, ARRAY_SIZE(s) - 1);
-	assert_int_equal(g.held_count, taken);
+	taken = (unsigned)guest_poll(g, 0);
+	assert_in_range(taken, 1, LONG_CHAINS - 1);
+	assert_int_equal(g->held_count, taken);
+	return taken;
+}
+
+static void chains_that_no_list_is_left_for_wait_in_the_ring(void **state)
+{
+	struct split s[LONG_CHAINS];
+	struct guest g;
+
+	long_chains_offer(&g, s);
 	assert_false(vireo_blk_kick_enable(g.blk, 0, true)); /* a kick would not help */
 	for (unsigned done = 0; done < ARRAY_SIZE(s); done++) {
 		held_do(&g, 0);
 		vireo_blk_flush(g.blk, 0);
 		assert_int_equal(guest_used(&g, 0, NULL), 1);
 	}
+	for (unsigned i = 0; i < ARRAY_SIZE(s); i++)
+		assert_int_equal(*s[i].writable, BLK_S_OK);
+	guest_stop(&g);
+}
+
+/* Or a guest that always has something to say would keep it for ever. */
+static void a_queue_that_is_asked_back_takes_no_more(void **state)
+{
+	struct split s[LONG_CHAINS];
+	struct guest g;
+	unsigned taken = long_chains_offer(&g, s);
+
+	g.stop_waits = true;
+	guest_quiesce(&g);
+	assert_false(g.quiet);
+	assert_int_equal(guest_poll(&g, 0), 0);
+	for (unsigned left = taken; left > 0; left--) {
+		assert_int_equal(g.held_count, left);
+		held_do(&g, 0);
+		vireo_blk_flush(g.blk, 0);
+	}
+	assert_int_equal(vireo_blk_in_flight(g.blk, 0), 0);
+	vireo_blk_queue_quiesced(g.blk, 0);
+	assert_true(g.quiet);
+	g.holds = g.stop_waits = false;
+	device_resume(g.device); /* what was left in the ring is served then */
+	guest_poll(&g, 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(s); i++)
 		assert_int_equal(*s[i].writable, BLK_S_OK);
 	guest_stop(&g);
@@ -421,6 +459,7 @@ int main(void)
 		cmocka_unit_test(a_status_behind_data_in_one_descriptor_is_written_behind_them),
 		cmocka_unit_test(a_request_has_as_many_segments_as_the_ring_holds),
 		cmocka_unit_test(chains_that_no_list_is_left_for_wait_in_the_ring),
+		cmocka_unit_test(a_queue_that_is_asked_back_takes_no_more),
 		cmocka_unit_test(a_header_that_is_too_short_is_an_error),
 		cmocka_unit_test(a_chain_without_room_for_a_status_is_given_back),
 		cmocka_unit_test(a_request_beyond_the_end_is_an_error),
