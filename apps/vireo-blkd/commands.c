@@ -79,7 +79,7 @@ static void serve_disk_resize(struct rpc_call *call, void *opaque)
 
 	if (!disk)
 		return;
-	if (strcmp(text, "now") && !parse_size(text, &bytes)) {
+	if (strcmp(text, "now") != 0 && !parse_size(text, &bytes)) {
 		rpc_call_error(call, RPC_INVALID_PARAMS, "SIZE %.40s: expected a size such as 20G, or now", text);
 		return;
 	}
