@@ -16,6 +16,7 @@
 #include "export_queue.h"
 #include "base/util.h"
 #include "disk/disk.h"
+#include "daemon/endpoint.h"
 #include "vireo/blk.h"
 #include "vireo/device.h"
 #include <errno.h>
@@ -310,6 +311,7 @@ int export_blk_new(struct export *export)
 	struct vireo_blk_config config = {
 		.size = sizeof(config),
 		.read_only = export_read_only(export),
+		.write_cache_fixed = spec->at.kind->endpoint == &endpoint_vduse, /* the kernel refuses the feature */
 		.serial = *spec->serial ? spec->serial : export->disk->spec.name,
 		.queues = export->queue_count,
 		.features_off = spec->at.endpoint.ring_features_off,

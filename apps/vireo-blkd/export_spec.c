@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define QUEUES_DEFAULT 64u /* QEMU asks for one for each CPU of its machine, and takes no less */
+#define VDUSE_QUEUES_DEFAULT 1u
 
 static struct export_spec *of(struct spec *spec)
 {
@@ -83,8 +84,14 @@ static const struct spec_key vhost_user_keys[] = {
 	{"hello-ms", endpoint_set_hello_ms, "1 to 3600000", "MS"},
 	RING_KEYS,
 };
-static const struct spec_kind vhost_user = ENDPOINT_VHOST_USER(vhost_user_keys);
-static const struct spec_kind *const rows[] = {&vhost_user};
+static const struct spec_key vduse_keys[] = {
+	EXPORT_KEYS,
+	{"attach", endpoint_set_attach, "virtio, vhost or none", "virtio|vhost|none"},
+	{"queue-size", endpoint_set_queue_size, "a power of two from 2 to 32768", "N"},
+	RING_KEYS,
+};
+static const struct spec_kind vhost_user = ENDPOINT_VHOST_USER(vhost_user_keys), vduse = ENDPOINT_VDUSE(vduse_keys);
+static const struct spec_kind *const rows[] = {&vhost_user, &vduse};
 
 static const char *problem(const struct spec *spec)
 {
@@ -99,7 +106,9 @@ static const char *problem(const struct spec *spec)
 
 unsigned export_spec_queues(const struct export_spec *spec)
 {
-	return spec->queues ? spec->queues : QUEUES_DEFAULT;
+	if (spec->queues)
+		return spec->queues;
+	return spec->at.kind == &vduse ? VDUSE_QUEUES_DEFAULT : QUEUES_DEFAULT;
 }
 
 const struct spec_kinds export_kinds = {

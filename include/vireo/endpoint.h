@@ -186,7 +186,7 @@ struct vireo_endpoint_config {
  * device type that the kernel does not take. A device that a killed program left
  * behind is taken over if it was made with the same settings, and otherwise made anew. Its features are the device's
  * less those that the kernel refuses: of a network device all that need a control queue, and so all pairs of queues but
- * the first.
+ * the first; of a block device the switch of its write cache.
  */
 VIREO_API int vireo_endpoint_open(struct vireo_device *device, const char *address,
 				  const struct vireo_endpoint_config *config,

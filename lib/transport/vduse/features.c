@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "transport/vduse/vduse_internal.h"
 #include <errno.h>
+#include <linux/virtio_blk.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_net.h>
 
@@ -25,6 +26,7 @@ static const struct taken_type {
 		  BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) |
 		  BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_HASH_REPORT) | BIT(53 /* notification coalescing */),
 	  2 },
+	{ VIRTIO_ID_BLOCK, BIT(VIRTIO_BLK_F_CONFIG_WCE), 0 },
 };
 
 static const struct taken_type *type_of(const struct vireo_device *device)

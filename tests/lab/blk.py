@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""vireo-blkd's disks over VDUSE: block devices of the kernel's own, on virtio_vdpa."""
+import os
+import shlex
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest.cases import case, case_for, expect, main  # noqa: E402
+from guest.labguest import LabGuest  # noqa: E402
+from guest.switch import program  # noqa: E402
+
+MODULES = ["virtio_blk", "vduse", "virtio_vdpa"]
+RINGS = {"split": ("off",), "packed": ("on",)}
+MANY_S = 280  # an emulated machine, on a loaded one
+KILLS = int(os.environ.get("BLK_KILLS", "3"))
+
+PRELUDE = """set -e
+start() { $blkd >>/tmp/blkd.log 2>&1 & echo $! >/tmp/blkd.pid; }
+stop() { kill "$1" $(cat /tmp/blkd.pid); while [ -e /proc/$(cat /tmp/blkd.pid)/exe ]; do sleep 0.1; done; }
+appears() { n=0; until "$@"; do n=$((n + 1)); [ $n -lt 300 ] || { cat /tmp/blkd.log; exit 1; }; sleep 0.1; done; }
+absent() { if grep -E "$@"; then echo "^ in it: $*"; exit 1; fi; } # what follows a ! never ends a script, whatever set -e says
+complaints() {
+	absent -i 'broken|error|refused|given it up|lost|does not let go' /tmp/blkd.log
+	dmesg >/tmp/dmesg
+	absent 'BUG:|WARNING:|I/O error|Oops|blocked for more' /tmp/dmesg
+}
+larger() { [ $(cat /sys/block/vda/size) = $1 ]; }
+writes() { # NAME: a stretch of its own, written, and read back from the disk, until /tmp/stop is there
+	n=0
+	while [ ! -e /tmp/stop ]; do
+		dd if=/dev/urandom of=/tmp/data$1 bs=64k count=8 2>/dev/null
+		dd if=/tmp/data$1 of=/dev/vda bs=64k seek=$(($1 * 16)) oflag=direct conv=notrunc 2>/dev/null || echo write >>/tmp/failed
+		dd if=/dev/vda bs=64k skip=$(($1 * 16)) count=8 iflag=direct 2>/dev/null | cmp - /tmp/data$1 >>/tmp/failed 2>&1
+		n=$((n + 1)); echo $n >/tmp/rounds$1
+	done
+	echo done >/tmp/done$1
+}
+rounds() { cat /tmp/rounds* 2>/dev/null | awk '{ n += $1 } END { print n + 0 }'; }
+goes_on() { was=$(rounds); appears further; }
+further() { [ $(rounds) -gt $((was + 2)) ]; }
+"""
+
+
+def guest_with(lab, packed, disk):
+    guest = LabGuest(lab, modules=MODULES, cpus=2).ready()
+    argv = [program("vireo-blkd"), "--workers", "2", "--disk", f"d={disk}", "--export",
+            f"vduse:d0,disk=d,queues=2,packed={packed}"]
+    return guest, f"blkd={shlex.quote(shlex.join(argv))}\nctl='timeout 30 {program('vireoctl')} --daemon blkd'\n{PRELUDE}"
+
+
+@case_for(RINGS, "the_kernel_has_a_disk_over_{}_rings", shows=["VDUSE virtio"])
+def the_kernel_has_a_disk(lab, packed):
+    """Of two queues, that two workers serve; it grows, is killed under load, and goes away."""
+    guest, head = guest_with(lab, packed, "file:/tmp/disk.img")
+    try:
+        guest.check(f"""{head}truncate -s 32M /tmp/disk.img
+start
+appears test -b /dev/vda
+[ "$(ls -d /sys/block/vda/mq/* | wc -l)" = 2 ]
+[ "$(cat /sys/block/vda/serial)" = d ]
+for cpu in 0 1; do
+	dd if=/dev/urandom of=/tmp/d bs=1M count=2 2>/dev/null
+	taskset -c $cpu dd if=/tmp/d of=/dev/vda bs=64k seek=$((cpu * 32)) oflag=direct conv=notrunc,fsync 2>/dev/null
+	taskset -c $cpu dd if=/dev/vda bs=64k skip=$((cpu * 32)) count=32 iflag=direct 2>/dev/null | cmp - /tmp/d
+	dd if=/tmp/disk.img bs=64k skip=$((cpu * 32)) count=32 2>/dev/null | cmp - /tmp/d
+done
+blkdiscard -o 0 -l 1048576 /dev/vda
+blkdiscard -z -o 1048576 -l 1048576 /dev/vda
+dd if=/dev/vda bs=1M count=2 iflag=direct 2>/dev/null | cmp -n 2097152 - /dev/zero
+$ctl disk resize d 48M
+appears larger {48 << 11}
+complaints""", MANY_S)
+        guest.check(f"""{head}for w in 0 1; do writes $w & done
+goes_on
+for kill in $(seq {KILLS}); do
+	stop -KILL
+	start
+	goes_on
+done
+touch /tmp/stop
+for w in 0 1; do appears test -e /tmp/done$w; done
+[ ! -s /tmp/failed ]
+[ $(grep -c 'its driver goes on' /tmp/blkd.log) = {KILLS} ]
+complaints
+stop -TERM
+[ ! -e /dev/vduse/d0 ]
+[ ! -e /dev/vda ]""", MANY_S)
+    except Exception:
+        print(guest.run("tail -n 60 /tmp/blkd.log; dmesg | tail -n 30; cat /tmp/failed").output)
+        raise
+
+
+if __name__ == "__main__":
+    main()
