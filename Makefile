@@ -29,11 +29,12 @@ comeback: build ## kill the switch and take its ports away, 20 times each, under
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' COMEBACK_ROUNDS=20 tests/e2e/qemu.py traffic_comes_back
 
-killings: build ## kill devices that complete in any order 100 times each, in front of a driver's ledger and under a QEMU guest
+killings: build ## kill devices that complete in any order 100 times each, in front of a driver's ledger and under a QEMU guest, and vireo-blkd
 	@scripts/install-deps check
 	@VIREO_KILLS=100 '$(BUILD)/lib/session_killed_test'
 	@VIREO_KILLS=100 '$(BUILD)/lib/vduse_killed_test'
 	@VIREO_BUILD='$(abspath $(BUILD))' INFLIGHT_KILLS=100 tests/e2e/inflight.py
+	@VIREO_BUILD='$(abspath $(BUILD))' BLK_KILLS=100 tests/e2e/blk.py kill_9
 
 migrate: build ## move a QEMU guest between two switches, 20 times each by precopy and postcopy, with split and packed rings
 	@scripts/install-deps check

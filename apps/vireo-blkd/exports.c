@@ -121,6 +121,7 @@ struct export *exports_find(const struct exports *exports, const char *name)
 static void readable(void *opaque, uint32_t events)
 {
 	struct export *export = opaque;
+	struct exports *exports = export->exports;
 	int err = vireo_endpoint_dispatch(export->endpoint);
 
 	if (!err || export->closing) /* closing, it may be gone by now */
@@ -129,6 +130,8 @@ static void readable(void *opaque, uint32_t events)
 		  strerror(-err));
 	export->lost = true;
 	loop_remove(&export->watch);
+	if (exports->lost)
+		exports->lost(exports->lost_opaque, export);
 }
 
 static int watch(struct export *export)

@@ -43,6 +43,8 @@ struct exports {
 	struct loop_watch *drained_watch;
 	struct loop_timer *reaper;
 	struct export *first; /* in order of their making, those that are being removed included */
+	void (*lost)(void *opaque, struct export *export); /* an endpoint has failed for good; may be NULL */
+	void *lost_opaque;
 };
 
 struct export {

@@ -50,6 +50,17 @@ static int workers_start(struct blkd *d)
 	return err;
 }
 
+/* What was started as QEMU's conventions say serves one front end: without it there is nothing left to do. */
+static void lost(void *opaque, struct export *export)
+{
+	struct blkd *d = opaque;
+
+	if (!options_conventional(&d->options) || endpoint_handed_fd(&export->spec.at) < 0)
+		return;
+	log_info(&d->daemon.log, "the front end has gone: ending");
+	d->daemon.stop = true;
+}
+
 static int exports_start(struct blkd *d)
 {
 	int err;
@@ -61,6 +72,8 @@ static int exports_start(struct blkd *d)
 	d->exports.memory = d->daemon.memory;
 	d->exports.log_level = d->options.run.daemon.log_level;
 	d->exports.control_log = d->daemon.control_log;
+	d->exports.lost = lost;
+	d->exports.lost_opaque = d;
 	err = exports_init(&d->exports);
 	if (err)
 		log_error(&d->daemon.log, "cannot start: %s", strerror(-err));
@@ -111,7 +124,7 @@ static int start(struct blkd *d)
 	if (!err)
 		err = exports_start(d);
 	/* Before disks and exports: a second daemon must not touch them. */
-	if (!err)
+	if (!err && (!options_conventional(options) || options->run.daemon.control))
 		err = daemon_control(&d->daemon, "blkd", blkd_commands, blkd_command_count, &d->exports);
 	if (!err)
 		err = disks_open(d);
@@ -167,8 +180,9 @@ int main(int argc, char **argv)
 	}
 	if (!start(&d)) {
 		if (!d.daemon.stop)
-			log_info(&d.daemon.log, "ready: %u disks, %u exports, %u workers, control socket %s", d.options.disk_count,
-				 d.options.export_count, d.options.run.workers, d.daemon.control_path);
+			log_info(&d.daemon.log, "ready: %u disks, %u exports, %u workers%s%s", d.options.disk_count,
+				 d.options.export_count, d.options.run.workers,
+				 *d.daemon.control_path ? ", control socket " : "", d.daemon.control_path);
 		ret = daemon_run(&d.daemon);
 	}
 	stop(&d, ret);

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "options.h"
 #include "base/util.h"
+#include "ctl/line.h"
 #include "disk/disk.h"
 #include "disks.h"
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define CONVENTIONAL_NAME "disk"
 #define MEMORY_SHORT "out of memory"
 
 static bool out_of_memory(char *why)
@@ -75,6 +78,52 @@ static bool set_export(void *options, const char *value, char *why)
 	return true;
 }
 
+static bool set_text(char **to, const char *value, char *why)
+{
+	char *copy = *value ? strdup(value) : NULL;
+
+	if (!*value)
+		return false;
+	if (!copy)
+		return out_of_memory(why);
+	free(*to);
+	*to = copy;
+	return true;
+}
+
+static bool set_socket_path(void *options, const char *value, char *why)
+{
+	return set_text(&((struct options *)options)->socket_path, value, why);
+}
+
+static bool set_blk_file(void *options, const char *value, char *why)
+{
+	return set_text(&((struct options *)options)->blk_file, value, why);
+}
+
+static bool set_fd(void *options, const char *value, char *why)
+{
+	struct options *o = options;
+	unsigned long n;
+
+	if (!parse_number(value, 3, INT_MAX, &n))
+		return false;
+	o->fd = (unsigned)n;
+	return true;
+}
+
+static bool set_read_only(void *options, const char *value, char *why)
+{
+	((struct options *)options)->read_only = true;
+	return true;
+}
+
+static bool set_print_capabilities(void *options, const char *value, char *why)
+{
+	((struct options *)options)->print_capabilities = true;
+	return true;
+}
+
 static const struct setting rows[] = {
 	{"disk", "NAME=SPEC", set_disk, "NAME=TYPE:ADDRESS[,key=value...]", "open a disk (see below); may be given often"},
 	{"export", "SPEC", set_export, "TYPE:ADDRESS,disk=NAME[,key=value...]",
@@ -83,6 +132,11 @@ static const struct setting rows[] = {
 	SETTING_CONTROL_GROUP,
 	SETTING_WORKERS("requests"),
 	SETTING_LOG_LEVEL,
+	{"socket-path", "PATH", set_socket_path, "the path of a UNIX socket", "QEMU's conventions: one disk at this vhost-user socket"},
+	{"fd", "FDNUM", set_fd, "the number of an open socket, from 3 on", "the same, at a socket that was handed over"},
+	{"blk-file", "PATH", set_blk_file, "the path of a file or a block device", "the disk of --socket-path or --fd"},
+	{"read-only", NULL, set_read_only, NULL, "and it is not written to"},
+	{"print-capabilities", NULL, set_print_capabilities, NULL, "print what of QEMU's conventions is carried out"},
 };
 
 static void help_more(FILE *out)
@@ -101,6 +155,68 @@ static const struct settings settings = {
 	.help_more = help_more,
 };
 
+/* ---- the conventions ---- */
+
+/* A comma in a disk's address is written twice. */
+static char *commas_doubled(const char *path)
+{
+	char *text = calloc(2, strlen(path) + 1), *to = text;
+
+	for (; text && *path; path++) {
+		*to++ = *path;
+		if (*path == ',')
+			*to++ = ',';
+	}
+	return text;
+}
+
+/* In the words of --disk and --export, so that there is one way only. */
+static bool conventional_apply(struct options *o, char *why)
+{
+	char *disk = NULL, *export = NULL, *file = commas_doubled(o->blk_file);
+	bool ok;
+
+	if (!file || asprintf(&disk, CONVENTIONAL_NAME "=file:%s%s", file, o->read_only ? ",read-only=on" : "") < 0)
+		disk = NULL;
+	if (o->socket_path ? asprintf(&export, "vhost-user:%s%s,disk=" CONVENTIONAL_NAME "%s",
+				      strncmp(o->socket_path, "fd:", 3) ? "" : "./", o->socket_path,
+				      o->read_only ? ",read-only=on" : "") < 0 :
+			     asprintf(&export, "vhost-user:fd:%u,disk=" CONVENTIONAL_NAME "%s", o->fd,
+				      o->read_only ? ",read-only=on" : "") < 0)
+		export = NULL;
+	ok = disk && export ? set_disk(o, disk, why) && set_export(o, export, why) : out_of_memory(why);
+	free(file);
+	free(disk);
+	free(export);
+	return ok;
+}
+
+static const char *conventional_problem(const struct options *o)
+{
+	if (o->socket_path && o->fd)
+		return "expected one of --socket-path and --fd";
+	if (o->socket_path && strchr(o->socket_path, ','))
+		return "--socket-path: expected a path without a comma";
+	if (options_conventional(o) && !o->blk_file)
+		return "expected --blk-file PATH with --socket-path and --fd";
+	if (!options_conventional(o) && (o->blk_file || o->read_only))
+		return "expected --blk-file and --read-only with --socket-path or --fd only; see --help";
+	return NULL;
+}
+
+static enum settings_verdict conventional_check(struct options *o, FILE *err)
+{
+	const char *problem = conventional_problem(o);
+	char why[PARSE_WHY_BYTES] = "";
+
+	if (!problem && options_conventional(o) && !conventional_apply(o, why))
+		problem = why;
+	if (!problem)
+		return SETTINGS_RUN;
+	line_print(err, "%s: %s", settings.program, problem);
+	return SETTINGS_BAD;
+}
+
 enum settings_verdict options_parse(int argc, char *const *argv, FILE *out, FILE *err, struct options *options)
 {
 	enum settings_verdict verdict;
@@ -108,6 +224,12 @@ enum settings_verdict options_parse(int argc, char *const *argv, FILE *out, FILE
 	*options = (struct options){0};
 	worker_options_init(&options->run);
 	verdict = settings_parse(&settings, options, argc, argv, out, err);
+	if (verdict == SETTINGS_RUN && options->print_capabilities) {
+		fprintf(out, "{\n  \"type\": \"block\",\n  \"features\": [\"read-only\", \"blk-file\"]\n}\n");
+		verdict = SETTINGS_DONE;
+	}
+	if (verdict == SETTINGS_RUN)
+		verdict = conventional_check(options, err);
 	if (verdict != SETTINGS_RUN)
 		options_free(options);
 	return verdict;
@@ -120,5 +242,7 @@ void options_free(struct options *options)
 		free(options->disks[i]);
 	free(options->disks);
 	free(options->exports);
+	free(options->socket_path);
+	free(options->blk_file);
 	memset(options, 0, sizeof(*options));
 }

@@ -50,6 +50,7 @@ static void disks_and_exports_are_kept_in_order(void **state)
 	assert_string_equal(o.exports[0].serial, "S");
 	assert_int_equal(export_spec_queues(&o.exports[0]), 3);
 	assert_int_equal(o.run.workers, 2);
+	assert_false(options_conventional(&o));
 	options_free(&o);
 	free(said);
 }
@@ -97,6 +98,39 @@ static void a_name_or_a_spec_that_is_too_long_is_refused(void **state)
 	assert_int_equal(blkd_spec_parse(text, &spec, why), -EINVAL);
 }
 
+static void the_conventions_are_one_disk_at_one_socket(void **state)
+{
+	static const char *const path[] = {"--socket-path=fd:7", "--blk-file=/a,b", "--read-only", NULL};
+	static const char *const fd[] = {"--fd=9", "--blk-file=/a", NULL};
+	struct options o;
+	char *said;
+
+	assert_int_equal(parse(&o, path, &said), SETTINGS_RUN);
+	assert_true(options_conventional(&o));
+	assert_string_equal(o.exports[0].at.address, "./fd:7"); /* a path, as it was said */
+	assert_true(o.exports[0].read_only);
+	assert_string_equal(o.disks[0], "disk=file:/a,,b,read-only=on");
+	options_free(&o);
+	free(said);
+	assert_int_equal(parse(&o, fd, &said), SETTINGS_RUN);
+	assert_string_equal(o.exports[0].at.address, "fd:9");
+	assert_string_equal(o.exports[0].disk, "disk");
+	assert_false(o.exports[0].read_only);
+	options_free(&o);
+	free(said);
+}
+
+static void capabilities_are_told_and_nothing_is_run(void **state)
+{
+	static const char *const words[] = {"--print-capabilities", NULL};
+	struct options o;
+	char *said;
+
+	assert_int_equal(parse(&o, words, &said), SETTINGS_DONE);
+	assert_non_null(strstr(said, "\"type\": \"block\""));
+	free(said);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -104,6 +138,8 @@ int main(void)
 		cmocka_unit_test(defaults_of_an_export_are_what_machines_want),
 		cmocka_unit_test(a_name_stands_before_the_first_equals_sign),
 		cmocka_unit_test(a_name_or_a_spec_that_is_too_long_is_refused),
+		cmocka_unit_test(the_conventions_are_one_disk_at_one_socket),
+		cmocka_unit_test(capabilities_are_told_and_nothing_is_run),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

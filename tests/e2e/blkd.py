@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """vireo-blkd as a program: what it takes, what it says, and what may be done with disks and exports while it runs."""
+import json
 import os
-import struct
+import socket
 import subprocess
+import struct
 import sys
 
 sys.dont_write_bytecode = True
@@ -11,8 +13,9 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import case, case_for, expect, main  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
-from guest.disks import Blkd  # noqa: E402
+from guest.disks import Blkd, made_file  # noqa: E402
 from guest.front import raw  # noqa: E402
+from guest.lab import wait_until  # noqa: E402
 from guest.switch import program  # noqa: E402
 
 MEM = "a=mem:8M"
@@ -54,6 +57,11 @@ BAD_OPTIONS = {
                      "'x'", "expected another name"),
     "export_postcopy": (["--export", "vhost-user:/tmp/x,disk=a,postcopy=on"], "postcopy", "expected one of"),
     "workers": (["--workers", "0"], "workers '0'", "expected a number from 1 to 128"),
+    "fd_of_none": (["--fd", "2", "--blk-file", "x"], "fd '2'", "from 3 on"),
+    "socket_without_file": (["--socket-path", "/tmp/x"], "expected --blk-file"),
+    "socket_and_fd": (["--socket-path", "/tmp/x", "--fd", "3", "--blk-file", "x"], "expected one of"),
+    "file_without_socket": (["--blk-file", "x"], "with --socket-path or --fd only"),
+    "read_only_without_socket": (["--read-only"], "with --socket-path or --fd only"),
 }
 
 
@@ -89,7 +97,14 @@ def a_config_file_says_the_same(lab):
     end_well(blkd)
 
 
-# ---- disks and exports, while it runs ----
+# ---- QEMU's conventions ----
+
+@case
+def capabilities_are_printed_as_json(lab):
+    done = run(lab, "--print-capabilities")
+    expect(done.returncode == 0 and not done.stderr, f"{done}")
+    expect(json.loads(done.stdout) == {"type": "block", "features": ["read-only", "blk-file"]}, done.stdout)
+
 
 def config_space(where, offset=0, size=CONFIG_BYTES):
     """What a driver reads: by a front end that has told no memory."""
@@ -98,6 +113,53 @@ def config_space(where, offset=0, size=CONFIG_BYTES):
         answer = peer.ask(raw.GET_CONFIG, struct.pack("=III", offset, size, 0) + bytes(size))
         return answer[12:]
 
+
+def conventional(lab, *words, **more):
+    """A daemon as libvirt starts it: no control socket tells when it is ready."""
+    made_file(lab.path("disk.img"), 8)
+    return lab.start([program("vireo-blkd"), "--blk-file", lab.path("disk.img"), *words], log="blkd.log", cwd=lab.folder, **more)
+
+
+def capacity(where):
+    return struct.unpack("<Q", config_space(where, 0, 8))[0] << 9
+
+
+@case
+def a_file_is_served_at_the_path_of_a_socket(lab):
+    child = conventional(lab, "--socket-path", lab.path("s"))
+    wait_until(lambda: os.path.exists(lab.path("s")), 20, "its socket", child=child)
+    for _ in range(2):  # one front end after the other
+        expect(capacity(lab.path("s")) == 8 << 20, "another size")
+    child.terminate()
+    expect(child.wait(20) == 0 and not os.path.exists(lab.path("s")), "it did not end well")
+
+
+@case
+def a_file_is_served_at_a_socket_that_was_handed_over(lab):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(lab.path("s"))
+        listener.listen(1)
+        fd = listener.fileno()
+        child = conventional(lab, "--fd", str(fd), "--read-only", pass_fds=[fd])
+    expect(capacity(lab.path("s")) == 8 << 20, "another size")
+    child.terminate()
+    expect(child.wait(20) == 0, "it did not end well")
+
+
+@case
+def a_daemon_ends_with_the_front_end_that_it_was_handed(lab):
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with ours:
+        with theirs:
+            child = conventional(lab, "--fd", str(theirs.fileno()), pass_fds=[theirs.fileno()])
+        ours.settimeout(20)
+        ours.sendall(struct.pack("=III", raw.GET_FEATURES, 1, 0))
+        expect(len(ours.recv(20)) == 20, "no answer")
+        expect(child.poll() is None, "it has ended before")
+    expect(child.wait(20) == 0, "it did not end well")
+
+
+# ---- disks and exports, while it runs ----
 
 @case
 def disks_and_exports_come_and_go(lab):
