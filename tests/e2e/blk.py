@@ -65,6 +65,9 @@ def linux_reads_what_it_has_written(lab, ring, properties, kind="file"):
         serial = guest.check(f"cat /sys/block/{disk}/serial").strip()
         expect(serial == name, f"serial '{serial}'")
     expect({queue["worker"] for queue in blkd.running("many").values()} == {0, 1}, "one worker serves all queues")
+    with open(blkd.child.log, errors="replace") as log:  # firmware, and then Linux with rings of another format: no session is lost
+        text = log.read()
+    expect(" warning " not in text and " error " not in text, text)
     end_well(blkd)
 
 

@@ -63,9 +63,10 @@ static int features_set(struct session *session, uint64_t features, uint64_t our
 {
 	int r = refuse(device_features_set(session->device, features & ~ours), "the device does not take these features", why);
 
-	if (!r)
-		r = inflight_format_changed(session, why); /* first: the device has the format, whatever else is refused */
-	return r ? r : session_iommu_set(session, features & F_IOMMU, why);
+	if (r)
+		return r;
+	inflight_format_changed(session); /* first: the device has the format, whatever else is refused */
+	return session_iommu_set(session, features & F_IOMMU, why);
 }
 
 /* Two lines: a line of the log may be too short for the names of both. */

@@ -11,7 +11,7 @@
  * Memory that outlives this process, and in which each queue's ledger says what is in flight (vhost-user: "Inflight I/O tracking";
  * lib/ring/ledger.c). The front end keeps it: it asks for such memory once (GET_INFLIGHT_FD), and gives it to us, and to
  * whoever comes after us, before rings start (SET_INFLIGHT_FD). When the driver resets the device it asks for other
- * memory.
+ * memory: after it has told the next driver's features (QEMU), so what does not fit those is let go.
  *
  * What is given may be any file and is the front end's: it is mapped as guest memory is (lib/mem/backing.c), with the same handler
  * for pages that go away, and what lies there is input. A front end may give less queues than the device has: the others
@@ -118,16 +118,18 @@ int handle_set_inflight_fd(struct session *session, struct message *message, con
 	return 0;
 }
 
-int inflight_format_changed(struct session *session, const char **why)
+void inflight_format_changed(struct session *session)
 {
 	if (!session->inflight)
-		return 0;
-	if (session->inflight_told.mmap_bytes < bytes_needed(session, &session->inflight_told)) {
-		take_back(session);
-		return refuse(-EPROTO, "the in-flight memory has no room for rings of this format", why);
+		return;
+	if (session->inflight_told.mmap_bytes >= bytes_needed(session, &session->inflight_told)) {
+		share_out(session);
+		return;
 	}
-	share_out(session);
-	return 0;
+	take_back(session);
+	log_info(device_log(session->device),
+		 "%s: the in-flight memory has no room for rings of this format, and is not used; the front end may give another",
+		 device_name(session->device));
 }
 
 void inflight_forget(struct session *session)

@@ -446,14 +446,17 @@ static void who_asks_for_a_region_of_no_size_is_a_liar(void **state)
 	}
 }
 
-/* Regions of split rings are shorter. */
-static void a_region_that_is_too_short_for_the_other_format_ends_the_session(void **state)
+/* Regions of split rings are shorter. QEMU tells of the next driver's features before it asks for other memory. */
+static void a_region_that_is_too_short_for_the_other_format_is_let_go(void **state)
 {
 	struct scene *s = scene_new(false, true);
 
 	say_u64(s->lab, VU_SET_FEATURES, F_PROTOCOL | F_VERSION_1 | F_PACKED);
-	assert_true(hung_up(s->lab));
+	s->packed = true;
+	assert_false(hung_up(s->lab));
 	assert_non_null(strstr(s->lab->log, "no room for rings of this format"));
+	start(s);
+	assert_non_null(s->lab->type.running[0]);
 	scene_free(s);
 }
 
@@ -503,10 +506,9 @@ static void a_refused_message_that_changes_the_format_leaves_no_region_that_is_t
 	memset(file + told.mmap_bytes, 0x5a, 4096 - told.mmap_bytes);
 	assert_int_equal(ack_fds(s->lab, VU_SET_INFLIGHT_FD, &told, VU_INFLIGHT_PADDED_BYTES, &s->region_fd, 1), 0);
 	/* There is no channel for an IOMMU: who has been told so could go on, and start rings. */
-	say_fds(s->lab, VU_SET_FEATURES, VU_FLAG_NEED_REPLY, &features, sizeof(features), NULL, 0);
+	assert_int_not_equal(ack_fds(s->lab, VU_SET_FEATURES, &features, sizeof(features), NULL, 0), 0);
 	s->packed = true;
-	if (!hung_up(s->lab))
-		start(s);
+	start(s);
 	assert_non_null(strstr(s->lab->log, "no room for rings of this format"));
 	for (unsigned i = (unsigned)told.mmap_bytes; i < 4096; i++)
 		assert_int_equal(file[i], 0x5a);
@@ -528,7 +530,7 @@ int main(void)
 		cmocka_unit_test(a_region_has_room_for_the_queues_that_were_named),
 		cmocka_unit_test(a_region_that_does_not_fit_is_refused),
 		cmocka_unit_test(who_asks_for_a_region_of_no_size_is_a_liar),
-		cmocka_unit_test(a_region_that_is_too_short_for_the_other_format_ends_the_session),
+		cmocka_unit_test(a_region_that_is_too_short_for_the_other_format_is_let_go),
 		cmocka_unit_test(a_queue_of_the_next_session_runs_without_it),
 		cmocka_unit_test(a_ring_that_the_region_was_not_made_for_stands_still),
 		cmocka_unit_test(a_refused_message_that_changes_the_format_leaves_no_region_that_is_too_short),

@@ -242,7 +242,7 @@ static inline int refuse(int r, const char *text, const char **why)
 
 message_handler handle_get_inflight_fd, handle_set_inflight_fd;
 /* All queues quiet: the rings' format may be another one than when the region was given. -EPROTO: it has no room for these. */
-int inflight_format_changed(struct session *session, const char **why);
+void inflight_format_changed(struct session *session);
 void inflight_forget(struct session *session); /* no queue has it any more */
 
 /* ---- postcopy.c ---- */
