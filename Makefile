@@ -40,7 +40,7 @@ migrate: build ## move a QEMU guest between two switches, 20 times each by preco
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' MIGRATE_ROUNDS=20 MIGRATE_BACK_S=1 tests/e2e/migrate.py
 	@VIREO_BUILD='$(abspath $(BUILD))' POSTCOPY_ROUNDS=20 POSTCOPY_ALL=1 tests/e2e/postcopy.py
-	@VIREO_BUILD='$(abspath $(BUILD))' tests/e2e/migrate_disk.py
+	@VIREO_BUILD='$(abspath $(BUILD))' MIGRATE_DISK=1 tests/e2e/migrate_disk.py
 
 matrix: ## build and run the unit tests on other systems, C libraries and compilers; as root (ROWS: some only)
 	@command -v debootstrap >/dev/null || { apt-get update -q=2 && apt-get install -y -q=1 --no-install-recommends debootstrap; }

@@ -7,7 +7,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from guest.cases import case, expect, main, need_program  # noqa: E402
+from guest.cases import Skip, case, expect, main, need_program  # noqa: E402
 from guest.moving import Moving  # noqa: E402
 from guest.shuffled import RINGS, Disk, begin_to_write, device, ends, goes_on, rounds  # noqa: E402
 
@@ -19,6 +19,8 @@ def devices(disks):
 @case(shows=[("vhost-user", ring) for ring in RINGS])
 def guest_moves_from_disks_that_are_killed_meanwhile(lab):
     """They are killed with requests in flight when all of its memory has been copied once."""
+    if not os.environ.get("MIGRATE_DISK"):
+        raise Skip("when QEMU takes the guest for moved depends on how fast both are emulated: run `make migrate`")
     need_program("qemu-system-x86_64")
     here = [Disk(lab, ring) for ring in RINGS]
     there = [Disk(lab, disk.name, disk) for disk in here]
