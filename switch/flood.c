@@ -30,8 +30,11 @@ static uint64_t stretch(unsigned first, unsigned end)
 static unsigned flood_receivers(const struct burst *burst, uint16_t vlan)
 {
 	const struct topology_port *from = topology_port_in(burst->topology, vlan, burst->from->id);
+	const struct topology_vlan *in = topology_vlan(burst->topology, vlan);
 
-	return topology_vlan(burst->topology, vlan)->open_count - (from && from->out_count);
+	if (unlikely(burst->from->isolated))
+		return in->open_count - in->isolated_open_count;
+	return in->open_count - (from && from->out_count);
 }
 
 /* What a frame costs: of all who get it, so many need it cut. */
@@ -69,9 +72,13 @@ static void count_flooded(struct forwarder *forwarder, const struct burst *burst
 {
 	struct port_counters *counters = &burst->from->counters[forwarder->worker.index];
 	const struct topology *topology = burst->topology;
-	unsigned others = topology_vlan(topology, vlan)->port_count;
+	const struct topology_vlan *in = topology_vlan(topology, vlan);
+	unsigned others = in->port_count;
 
-	others -= !!topology_port_in(topology, vlan, burst->from->id);
+	if (unlikely(burst->from->isolated))
+		others -= in->isolated_count;
+	else
+		others -= !!topology_port_in(topology, vlan, burst->from->id);
 	if (!others)
 		counter_add(&counters->rx_no_destination, count);
 	else if (others > 1)
@@ -87,7 +94,7 @@ static void flood_frames(struct forwarder *forwarder, struct burst *burst, uint1
 		const struct topology_port *to = vlan->ports[i];
 		uint64_t own;
 
-		if (to->port == burst->from)
+		if (to->port == burst->from || kept_apart(burst->from, to->port))
 			continue;
 		own = groups_frames(&burst->groups, verdict(in, to->port->id));
 		if ((flooded | own) & frames)
@@ -104,7 +111,7 @@ static unsigned flood_lacks(const struct burst *burst, const struct topology_vla
 		const struct topology_port *to = vlan->ports[i];
 		unsigned missing = 0;
 
-		if (to->port != burst->from && to->out_count)
+		if (to->port != burst->from && to->out_count && !kept_apart(burst->from, to->port))
 			missing = burst->needs & ~__atomic_load_n(&to->port->offloads, __ATOMIC_RELAXED);
 		lacks |= missing;
 		ports += missing != 0;

@@ -195,14 +195,25 @@ static void count_dropped(struct port_counters *counters, unsigned fate, unsigne
 		counter_add(&counters->rx_bad_source, count);
 }
 
+static void forward_to(struct forwarder *forwarder, struct burst *burst, unsigned id, unsigned count)
+{
+	const struct topology_port *to = topology_port(burst->topology, id);
+
+	if (kept_apart(burst->from, to->port))
+		counter_add(&burst->from->counters[forwarder->worker.index].rx_isolated, count);
+	else
+		deliver(forwarder, to, burst->list, count);
+}
+
 /* Unless it has gone with what is flooded in its VLAN. */
 static void forward_own(struct forwarder *forwarder, struct burst *burst, const struct group *group)
 {
 	uint16_t vlan = verdict_vlan(group->verdict);
+	unsigned id = verdict_fate(group->verdict);
 
-	if (!groups_frames(&burst->groups, verdict(vlan, FATE_FLOOD)))
-		deliver(forwarder, topology_port(burst->topology, verdict_fate(group->verdict)), burst->list,
-			burst_list(burst, group->frames));
+	if (!groups_frames(&burst->groups, verdict(vlan, FATE_FLOOD)) ||
+	    kept_apart(burst->from, topology_port(burst->topology, id)->port))
+		forward_to(forwarder, burst, id, burst_list(burst, group->frames));
 }
 
 static void forward_groups(struct forwarder *forwarder, struct burst *burst)
@@ -232,8 +243,7 @@ void forward_burst(struct forwarder *forwarder, struct burst *burst)
 	if (likely(judge_all(forwarder, burst) && verdict_fate(burst->verdict[0]) < FATE_FLOOD)) {
 		for (unsigned i = 0; i < burst->count; i++)
 			burst->list[i] = &burst->frames[i];
-		deliver(forwarder, topology_port(burst->topology, verdict_fate(burst->verdict[0])), burst->list,
-			burst->count);
+		forward_to(forwarder, burst, verdict_fate(burst->verdict[0]), burst->count);
 		return;
 	}
 	groups_make(&burst->groups, burst->verdict, burst->count);

@@ -39,6 +39,12 @@ static inline uint16_t frames_vlan(const struct burst *burst, unsigned frame)
 	return likely(!burst->from->aware) ? burst->from->vlan : burst->vlan[frame];
 }
 
+/* Both are isolated, and may not hear of each other. */
+static inline bool kept_apart(const struct sw_port *from, const struct sw_port *to)
+{
+	return unlikely(from->isolated) && to->isolated;
+}
+
 /* Lists frames of the burst: bit i, frame i. */
 static inline unsigned burst_list(struct burst *burst, uint64_t frames)
 {

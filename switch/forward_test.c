@@ -879,6 +879,78 @@ static void vlan_beyond_the_last_is_refused(void **state)
 	assert_int_equal(sw_port_new(x->sw, &config, &port), -EINVAL);
 }
 
+/* ---- isolated ports ---- */
+
+/* Ports 3 to 5; 0 to 2 are not. */
+static void add_isolated(struct fixture *x)
+{
+	for (unsigned p = 3; p < 6; p++) {
+		struct sw_port_config config = {.isolated = true};
+
+		add_port_with(x, p, 1, &config);
+	}
+}
+
+static void isolated_ports_do_not_hear_of_each_other(void **state)
+{
+	struct fixture *x = *state;
+	static const unsigned from_3[] = {1, 1, 1, 0, 0, 0}, from_0[] = {0, 1, 1, 1, 1, 1};
+
+	add_isolated(x);
+	send_to(x, 3, broadcast);
+	settle(x);
+	for (unsigned p = 0; p < 6; p++) {
+		assert_int_equal(fake_port_got(x->fake[p]), from_3[p]);
+		fake_port_forget(x->fake[p]);
+	}
+	send_to(x, 0, broadcast);
+	settle(x);
+	for (unsigned p = 0; p < 6; p++)
+		assert_int_equal(fake_port_got(x->fake[p]), from_0[p]);
+	assert_int_equal(stats_of(x, 3).rx_isolated, 0);
+	assert_int_equal(stats_of(x, 3).rx_flooded, 1);
+}
+
+/* Alone, and beside frames that are flooded. */
+static void frames_between_isolated_ports_are_counted(void **state)
+{
+	struct fixture *x = *state;
+
+	add_isolated(x);
+	learn_all(x);
+	send_numbered(x, 3, 4, 1);
+	settle(x);
+	assert_int_equal(stats_of(x, 3).rx_isolated, 1);
+	pthread_mutex_lock(&x->fake[1]->lock); /* the worker stands still at the first, until all have come */
+	send_to(x, 3, broadcast);
+	for (unsigned i = 0; i < 10; i++)
+		send_numbered(x, 3, i % 2 ? 4 : 1, i);
+	send_to(x, 3, broadcast);
+	pthread_mutex_unlock(&x->fake[1]->lock);
+	settle(x);
+	assert_int_equal(stats_of(x, 3).rx_isolated, 6);
+	assert_int_equal(fake_port_got(x->fake[4]), 0);
+	assert_int_equal(fake_port_got(x->fake[5]), 0);
+	assert_int_equal(fake_port_got(x->fake[1]), 7);
+	send_numbered(x, 1, 4, 1);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[4]), 1);
+}
+
+static void isolated_port_among_its_like_has_no_destination(void **state)
+{
+	struct fixture *x = *state;
+
+	add_isolated(x);
+	for (unsigned p = 0; p < 3; p++)
+		remove_port(x, p);
+	pass_grace(x);
+	send_to(x, 3, broadcast);
+	settle(x);
+	assert_int_equal(stats_of(x, 3).rx_no_destination, 1);
+	assert_int_equal(fake_port_got(x->fake[4]), 0);
+}
+
 /* ---- addresses that are a port's own ---- */
 
 /* Port 3, which may use its addresses 0 and 1, and no other. */
@@ -1083,6 +1155,9 @@ int main(void)
 		forward_test(same_address_in_two_vlans_is_two_stations),
 		forward_test(vlan_without_another_port_has_no_destination),
 		forward_test(vlan_beyond_the_last_is_refused),
+		forward_test(isolated_ports_do_not_hear_of_each_other),
+		forward_test(frames_between_isolated_ports_are_counted),
+		forward_test(isolated_port_among_its_like_has_no_destination),
 		forward_test(port_with_addresses_sends_from_them_alone),
 		forward_test(address_of_a_port_is_used_by_no_other),
 		forward_test(address_is_taken_back_from_who_had_learned_it),

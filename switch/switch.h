@@ -106,6 +106,7 @@ struct sw_port_config {
 	bool vlan_aware;
 	uint16_t tag_type;
 	const uint64_t *tagged; /* SW_VLAN_SET_WORDS words, VLAN v is bit v % 64 of word v / 64; copied; NULL: none */
+	bool isolated;    /* it hears only of ports that are not, and they of it */
 	uint16_t mtu;     /* frames to this port with more payload are dropped, GSO aside; 0: no limit */
 	/*
 	 * Frames from the port must have one of these as their source, and those of no other port may. Copied;
@@ -175,6 +176,7 @@ struct sw_port_stats {
 	uint64_t rx_hairpin;          /* destination is behind the port itself */
 	uint64_t rx_bad_source;       /* source address is multicast or zero */
 	uint64_t rx_vlan;             /* with a tag that the port may not use, or without the one that it needs */
+	uint64_t rx_isolated;         /* to a port that is isolated, as this one is */
 	uint64_t rx_spoofed;          /* source address is another port's, or not one of those that the port may have */
 	uint64_t rx_segment_limit;    /* not cut for who does not take it whole: too many pieces in one burst */
 	uint64_t rx_flooded;          /* forwarded, to more than one port (not a drop) */

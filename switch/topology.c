@@ -133,6 +133,8 @@ static void fill_vlans(struct topology *topology)
 
 			vlan->ports[vlan->port_count++] = &topology->ports[i];
 			vlan->open_count += topology->ports[i].out_count != 0;
+			vlan->isolated_count += topology->ports[i].port->isolated;
+			vlan->isolated_open_count += topology->ports[i].port->isolated && topology->ports[i].out_count;
 		}
 	}
 }

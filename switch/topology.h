@@ -24,6 +24,7 @@ struct topology_port {
 struct topology_vlan {
 	uint32_t port_count;
 	uint32_t open_count; /* of those, with running out queues */
+	uint32_t isolated_count, isolated_open_count; /* of either, those that are isolated */
 	struct topology_port **ports;
 };
 

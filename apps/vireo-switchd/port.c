@@ -285,6 +285,7 @@ int port_join(struct port *port)
 		.vlan = port->spec.vlan,
 		.vlan_aware = (port->spec.vlan && !port->spec.tunnel) || port->spec.trunk,
 		.tag_type = port->spec.vlan_tag,
+		.isolated = port->spec.isolated,
 		.tagged = port->spec.trunk ? port->spec.tagged : NULL,
 		.flood_copies = port->spec.flood_copies,
 		.addresses = (const uint8_t (*)[6])port->spec.macs,

@@ -169,8 +169,18 @@ bool port_set_vlan_tag(struct spec *spec, const char *value)
 	return service || !strcmp(value, "802.1q");
 }
 
+static bool switch_parse(const char *value, bool *ret)
+{
+	*ret = !strcmp(value, "on");
+	return *ret || !strcmp(value, "off");
+}
+
 bool port_set_tunnel(struct spec *spec, const char *value)
 {
-	of(spec)->tunnel = !strcmp(value, "on");
-	return of(spec)->tunnel || !strcmp(value, "off");
+	return switch_parse(value, &of(spec)->tunnel);
+}
+
+bool port_set_isolated(struct spec *spec, const char *value)
+{
+	return switch_parse(value, &of(spec)->isolated);
 }

@@ -19,6 +19,7 @@ struct port_spec {
 	uint32_t flood_copies; /* as in struct sw_port_config */
 	uint16_t vlan;	    /* of frames without a tag; 0: not given */
 	uint16_t vlan_tag;  /* the type of tags; 0: not given */
+	bool isolated;
 	bool trunk, tunnel; /* trunk: given; tunnel: tags are payload */
 	uint64_t tagged[SW_VLAN_SET_WORDS]; /* the trunk's VLANs, as in struct sw_port_config */
 	bool spoof_given, spoof_allowed; /* denied: frames from the port have one of `macs` as their source */
@@ -46,7 +47,8 @@ static inline int port_spec_parse(const char *text, struct port_spec *ret_spec, 
 	{"vlan", port_set_vlan, "1 to 4094", "1-4094"}, \
 	{"trunk", port_set_trunk, "VLANs such as 10, 10-19 or 10-19+30, or all", "N[-M][+...]|all"}, \
 	{"vlan-tag", port_set_vlan_tag, "802.1q or 802.1ad", "802.1q|802.1ad"}, \
-	{"tunnel", port_set_tunnel, "on or off", "on|off"}
+	{"tunnel", port_set_tunnel, "on or off", "on|off"}, \
+	{"isolated", port_set_isolated, "on or off", "on|off"}
 /* clang-format on */
 
 bool port_set_queues(struct spec *spec, const char *value);
@@ -57,6 +59,7 @@ bool port_set_vlan(struct spec *spec, const char *value);
 bool port_set_trunk(struct spec *spec, const char *value);
 bool port_set_vlan_tag(struct spec *spec, const char *value);
 bool port_set_tunnel(struct spec *spec, const char *value);
+bool port_set_isolated(struct spec *spec, const char *value);
 bool port_set_flood_max(struct spec *spec, const char *value);
 
 void port_spec_defaults(struct spec *spec);

@@ -194,6 +194,8 @@ static void port_details(const json_t *port, FILE *out)
 		fprintf(out, " %s", json_string_value(offload));
 	if (json_is_object(json_object_get(port, "session")))
 		session_details(json_object_get(port, "session"), out);
+	if (json_is_true(json_object_get(port, "isolated")))
+		fprintf(out, "\nisolated: hears only of ports that are not");
 	if (json_is_object(json_object_get(port, "vlan")))
 		vlan_details(json_object_get(port, "vlan"), out);
 	if (memory)

@@ -318,10 +318,10 @@ def an_answer_without_an_end_is_given_up_in_one_line(lab):
 
 
 PORT = {"name", "type", "address", "state", "rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_drops", "tx_drops"}
-PORT_FULL = PORT | {"queues", "mtu", "vlan", "offloads", "aside", "counters", "queue_counters"}
+PORT_FULL = PORT | {"queues", "mtu", "vlan", "isolated", "offloads", "aside", "counters", "queue_counters"}
 PORT_VHOST_USER = {"mode", "memory", "session"}
 MEMORY = {"mapped_bytes", "mapped_max_bytes", "mappings", "mappings_max", "made_bytes", "made_max_bytes"}
-COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_reserved", "rx_hairpin", "rx_bad_source", "rx_vlan", "rx_spoofed",
+COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_reserved", "rx_hairpin", "rx_bad_source", "rx_vlan", "rx_isolated", "rx_spoofed",
             "rx_segment_limit", "rx_flood_limit", "rx_no_destination", "rx_lost", "tx_segmented", "tx_no_queue", "tx_flood_room",
             "tx_mtu", "tx_segment_error", "tx_lost"}
 QUEUE = {"direction", "queue", "running", "frames", "bytes", "disabled", "too_long", "error"}
