@@ -94,6 +94,10 @@ class Service:
         need_program("setpriv")
         if os.geteuid():
             raise Skip("only root can start a service")
+        # Its root may be no mount, as below chroot(8), or the privilege is missing.
+        can = subprocess.run(["unshare", "--mount", "--net", "--", "mount", "--make-rprivate", "/"], capture_output=True, text=True)
+        if can.returncode:
+            raise Skip(f"no mounts of its own here: {can.stderr.strip()[:100]}")
         self.lab, self.unit, self.said = lab, settings(unit_text()), ""
         os.chmod(lab.folder, 0o755)
         os.mkdir(lab.path("run"))
