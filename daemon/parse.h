@@ -4,17 +4,12 @@
 
 /* Values as users write them, on a command line, in a file, in a SPEC. False: it is none; ret_ is untouched. */
 
+#include "base/parse.h"
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #define PARSE_WHY_BYTES 256u /* a phrase that says what is wrong with a value, and what was expected */
-
-/* A whole decimal number from min to max, and nothing else. */
-bool parse_number(const char *text, unsigned long min, unsigned long max, unsigned long *ret_number);
-
-/* 1 or more bytes; K, M, G and T are KiB, MiB, GiB and TiB. */
-bool parse_size(const char *text, uint64_t *ret_bytes);
 
 /* A group's or a user's name or number. Any thread; a name may be waited for. */
 bool parse_group(const char *text, gid_t *ret_group);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "daemon/watchdog.h"
 #include "base/loop.h"
+#include "base/parse.h"
 #include "daemon/notify.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -13,26 +15,21 @@ struct watchdog {
 };
 
 /* A number from the environment; false: there is none. */
-static bool number_from(const char *name, unsigned long long *ret)
+static bool number_from(const char *name, unsigned long *ret)
 {
 	const char *text = getenv(name);
-	char *end;
 
-	if (!text || *text < '0' || *text > '9')
-		return false;
-	errno = 0;
-	*ret = strtoull(text, &end, 10);
-	return !errno && !*end;
+	return text && parse_number(text, 0, ULONG_MAX, ret);
 }
 
 uint64_t watchdog_period_ms(void)
 {
-	unsigned long long usec, pid;
+	unsigned long usec, pid;
 
 	if (!number_from("WATCHDOG_USEC", &usec) || !usec)
 		return 0;
 	/* What stands there for our parent is none of ours. */
-	if (getenv("WATCHDOG_PID") && (!number_from("WATCHDOG_PID", &pid) || pid != (unsigned long long)getpid()))
+	if (getenv("WATCHDOG_PID") && (!number_from("WATCHDOG_PID", &pid) || pid != (unsigned long)getpid()))
 		return 0;
 	return usec / 2000 ? usec / 2000 : 1;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "disk/spec.h"
+#include "base/parse.h"
 #include "base/util.h"
 #include "base/visible.h"
 #include "disk/kind.h"
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,34 +15,14 @@ static const struct disk_key common_keys[] = {
 
 /* ---- values ---- */
 
-static bool number_parse(const char *text, size_t len, uint64_t max, uint64_t *ret_number)
-{
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < len; i++) {
-		uint64_t digit = (uint64_t)(text[i] - '0');
-
-		if (!isdigit((unsigned char)text[i]) || n > (max - digit) / 10 || digit > max)
-			return false;
-		n = 10 * n + digit;
-	}
-	if (!len)
-		return false;
-	*ret_number = n;
-	return true;
-}
-
+/* Sizes and offsets are signed where the kernel counts them. */
 bool disk_size_parse(const char *text, uint64_t *ret_bytes)
 {
-	static const char units[] = "KMGT";
-	size_t len = strlen(text);
-	const char *unit = len ? strchr(units, text[len - 1]) : NULL;
-	unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
-	uint64_t n;
+	uint64_t bytes;
 
-	if (!number_parse(text, len - (unit ? 1 : 0), INT64_MAX >> shift, &n) || !n)
+	if (!parse_size(text, &bytes) || bytes > INT64_MAX)
 		return false;
-	*ret_bytes = n << shift;
+	*ret_bytes = bytes;
 	return true;
 }
 
@@ -65,12 +45,14 @@ static bool choice_parse(const char *choices, const char *text, uint64_t *ret_nu
 
 static bool value_parse(const struct disk_key *key, const char *text, uint64_t *ret_number)
 {
+	unsigned long number = 0;
 	uint64_t n = 0;
 	bool valid = false;
 
 	switch (key->type) {
 	case DISK_KEY_NUMBER:
-		valid = number_parse(text, strlen(text), key->max, &n) && n >= key->min;
+		valid = parse_number(text, key->min, key->max, &number);
+		n = number;
 		break;
 	case DISK_KEY_SIZE:
 		valid = disk_size_parse(text, &n) && n >= key->min && n <= key->max;
