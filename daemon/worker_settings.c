@@ -49,7 +49,7 @@ bool settings_set_spin_us(void *options, const char *value, char *why)
 
 	if (!parse_number(value, 0, 1000000, &n))
 		return false;
-	o->spin_us = n ? (unsigned)n : WORKERS_SPIN_NEVER;
+	o->spin_us = n ? (unsigned)n : PATIENCE_NEVER;
 	return true;
 }
 
@@ -60,7 +60,7 @@ bool settings_set_spin_percent(void *options, const char *value, char *why)
 
 	if (!parse_number(value, 0, 100, &n))
 		return false;
-	o->spin_percent = n ? (unsigned)n : WORKERS_SPIN_NEVER;
+	o->spin_percent = n ? (unsigned)n : PATIENCE_NEVER;
 	return true;
 }
 

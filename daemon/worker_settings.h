@@ -5,10 +5,9 @@
 /* Settings of a daemon that has workers (work/worker.h): its options begin with these. */
 
 #include "daemon/settings.h"
-#include <limits.h>
+#include "work/patience.h"
 
 #define WORKERS_MAX 128u
-#define WORKERS_SPIN_NEVER UINT_MAX
 
 struct worker_options {
 	struct daemon_options daemon; /* first */
@@ -16,7 +15,7 @@ struct worker_options {
 	bool pinned; /* cpus[] holds one per worker */
 	int cpus[WORKERS_MAX];
 	bool poll;
-	unsigned spin_us, spin_percent; /* 0: not given; WORKERS_SPIN_NEVER */
+	unsigned spin_us, spin_percent; /* see patience_setting() */
 };
 
 /* Rows for the daemon's table. `what` is what workers wait for: "frames". */

@@ -19,7 +19,6 @@
 #include <string.h>
 #include <time.h>
 
-#define SPIN_PERCENT_DEFAULT 10u
 #define FDB_ENTRIES_DEFAULT 65536u
 #define FDB_AGE_S_DEFAULT   300u
 #define TICK_MS             1000u
@@ -88,21 +87,14 @@ static void on_event(void *opaque, uint32_t events)
 	tick_start(sw);
 }
 
-static unsigned spin_setting(unsigned value, unsigned usual)
-{
-	if (value == SW_SPIN_NEVER)
-		return 0;
-	return value ? value : usual;
-}
-
 static void sw_init(struct sw *sw, const struct sw_config *config, struct loop *loop)
 {
 	memset(sw, 0, sizeof(*sw));
 	sw->loop = loop;
 	sw->log = config->log;
 	sw->mode = config->mode;
-	sw->spin_us = spin_setting(config->spin_us, PATIENCE_MEASURED);
-	sw->spin_percent = spin_setting(config->spin_percent, SPIN_PERCENT_DEFAULT);
+	sw->spin_us = config->spin_us;
+	sw->spin_percent = config->spin_percent;
 	sw->worker_count = config->workers ? config->workers : 1;
 	sw->stall_cycles = stall_limit_cycles();
 	sw->event_fd = -1;

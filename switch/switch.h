@@ -17,7 +17,7 @@
 
 #include "vireo/frame.h"
 #include "vireo/base.h"
-#include <limits.h>
+#include "work/patience.h"
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -60,7 +60,7 @@ struct sw_port_ops {
 	bool peer_memory;
 };
 
-#define SW_SPIN_NEVER UINT_MAX
+#define SW_SPIN_NEVER PATIENCE_NEVER
 
 enum sw_mode {
 	SW_ADAPTIVE, /* poll while there is work, sleep when there is none */

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define AGAIN_MS 100u
-#define SPIN_PERCENT_DEFAULT 10u
 
 /* What is published: immutable but for `active`. */
 struct crew_table {
@@ -175,13 +174,6 @@ static void on_event(void *opaque, uint32_t events)
 	grace_run(crew->grace);
 }
 
-static unsigned spin_setting(unsigned value, unsigned usual)
-{
-	if (value == CREW_SPIN_NEVER)
-		return 0;
-	return value ? value : usual;
-}
-
 static int worker_open(struct crew *crew, const struct crew_config *config, unsigned index)
 {
 	char name[16];
@@ -190,8 +182,8 @@ static int worker_open(struct crew *crew, const struct crew_config *config, unsi
 		.index = index,
 		.cpu = config->cpus ? config->cpus[index] : -1,
 		.poll = config->poll,
-		.spin_us = spin_setting(config->spin_us, PATIENCE_MEASURED),
-		.spin_percent = spin_setting(config->spin_percent, SPIN_PERCENT_DEFAULT),
+		.spin_us = config->spin_us,
+		.spin_percent = config->spin_percent,
 		.published = &crew->published,
 		.rcu_key = &crew->rcu_key,
 	};

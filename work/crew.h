@@ -10,9 +10,6 @@
 #include "work/grace.h"
 #include "work/source.h"
 #include "work/worker.h"
-#include <limits.h>
-
-#define CREW_SPIN_NEVER UINT_MAX
 
 struct crew;
 struct loop;
@@ -22,8 +19,7 @@ struct crew_config {
 	unsigned workers;  /* 1 or more */
 	const int *cpus;   /* one for each worker; NULL: not pinned */
 	bool poll;	   /* never sleep */
-	/* CREW_SPIN_NEVER for none: to wait awake for work that usually comes so soon (0: as a sleep costs); 0: 10 percent. */
-	unsigned spin_us, spin_percent;
+	unsigned spin_us, spin_percent; /* see work/patience.h: patience_setting() */
 };
 
 /* A source on its way through a crew; part of what it serves. */

@@ -76,6 +76,17 @@ struct patience_plan {
 
 #define PATIENCE_MEASURED UINT32_MAX
 
+/* As users set it: 0 is what is usual (as long as a sleep costs, 10 percent of the time), PATIENCE_NEVER none. */
+#define PATIENCE_NEVER UINT32_MAX
+#define PATIENCE_PERCENT 10u
+
+static inline uint32_t patience_setting(uint32_t set, uint32_t usual)
+{
+	if (set == PATIENCE_NEVER)
+		return 0;
+	return set ? set : usual;
+}
+
 /* How long to wait awake at most (PATIENCE_MEASURED: as long as a sleep costs), and how much of the time. */
 static inline void patience_init(struct patience *p, uint64_t now_ns, uint32_t spin_us, unsigned percent)
 {

@@ -286,12 +286,12 @@ int worker_init(struct worker *worker, const struct worker_config *config)
 	worker->index = config->index;
 	worker->cpu = config->cpu;
 	worker->poll = config->poll;
-	worker->spin_us = config->spin_us;
-	worker->spin_percent = config->spin_percent;
+	worker->spin_us = patience_setting(config->spin_us, PATIENCE_MEASURED);
+	worker->spin_percent = patience_setting(config->spin_percent, PATIENCE_PERCENT);
 	strncpy(worker->name, config->name, sizeof(worker->name) - 1);
 	worker->keep_ns = KEEP_NS;
-	if (config->spin_us != PATIENCE_MEASURED && (uint64_t)config->spin_us * NS_PER_US > KEEP_NS)
-		worker->keep_ns = (uint64_t)config->spin_us * NS_PER_US;
+	if (worker->spin_us != PATIENCE_MEASURED && (uint64_t)worker->spin_us * NS_PER_US > KEEP_NS)
+		worker->keep_ns = (uint64_t)worker->spin_us * NS_PER_US;
 	worker->rest_ns = REST_NS_MIN;
 	worker->epoll_fd = worker->wake_fd = worker->schedstat_fd = -1;
 	return worker_watch_wakes(worker);

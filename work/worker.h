@@ -39,7 +39,7 @@ struct worker_config {
 	unsigned index;   /* its place in the tables */
 	int cpu;          /* -1: not pinned */
 	bool poll;        /* never sleeps, and arms nothing */
-	unsigned spin_us, spin_percent; /* see patience_init() */
+	unsigned spin_us, spin_percent; /* see patience_setting() */
 	struct work_table **published;  /* where the owner stores each table, with release; one is there when it starts */
 	void *rcu_key;                  /* the owner's: see rcu.h */
 	uint64_t long_cycles;           /* serve() took longer than so many cycles: */

@@ -129,7 +129,7 @@ static struct fixture *make(bool poll)
 {
 	struct fixture *x = aligned_alloc(CACHE_LINE_BYTES, sizeof(*x));
 	struct worker_config config = {
-		.name = "test", .cpu = -1, .poll = poll, .spin_us = PATIENCE_MEASURED, .spin_percent = 10};
+		.name = "test", .cpu = -1, .poll = poll};
 
 	assert_non_null(x);
 	memset(x, 0, sizeof(*x));
