@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ctl/client.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "ctl/rpc.h"
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
 
 struct ctl_client {
@@ -21,14 +21,6 @@ struct ctl_client {
 	char *in;
 	size_t in_bytes, in_capacity;
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 /* A full backlog makes connect(2) wait, as long as a send may take. */
 static int connect_to(const char *path, int fd, unsigned timeout_ms)
@@ -79,7 +71,7 @@ void ctl_client_free(struct ctl_client *client)
 static int wait_for(const struct ctl_client *client, short events)
 {
 	struct pollfd socket = {.fd = client->fd, .events = events};
-	uint64_t now = now_ms();
+	uint64_t now = clock_now_ms();
 	int ready;
 
 	if (now >= client->end_ms)
@@ -185,7 +177,7 @@ int ctl_client_call(struct ctl_client *client, const char *method, json_t *param
 	json_decref(request);
 	if (!text)
 		return -ENOMEM;
-	client->end_ms = now_ms() + client->timeout_ms;
+	client->end_ms = clock_now_ms() + client->timeout_ms;
 	err = send_all(client, text, strlen(text));
 	if (!err)
 		err = send_all(client, "\n", 1);

@@ -11,6 +11,7 @@
  * `depth` guards against freeing a client under its own feet: rpc_handle() may call back at once.
  */
 #include "ctl/server.h"
+#include "base/clock.h"
 #include "base/drop.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -22,7 +23,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LINES_PER_TURN 16
@@ -57,14 +57,6 @@ struct ctl_server {
 	unsigned client_count;
 	bool accept_paused, ticking;
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 static void tick_start(struct ctl_server *s)
 {
@@ -120,7 +112,7 @@ static void client_replied(void *opaque, char *reply, size_t reply_bytes)
 		c->out = line;
 		c->out_bytes = reply_bytes + 1;
 		c->out_sent = 0;
-		c->active_ms = now_ms();
+		c->active_ms = clock_now_ms();
 	} else {
 		free(reply);
 	}
@@ -236,7 +228,7 @@ static int client_read(struct client *c)
 		return 0;
 	}
 	c->in_bytes += (size_t)n;
-	c->active_ms = now_ms();
+	c->active_ms = clock_now_ms();
 	return 1;
 }
 
@@ -250,7 +242,7 @@ static int client_write(struct client *c)
 		if (n < 0)
 			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 		c->out_sent += (size_t)n;
-		c->active_ms = now_ms();
+		c->active_ms = clock_now_ms();
 	}
 	free(c->out);
 	c->out = NULL;
@@ -341,7 +333,7 @@ static void client_new(struct ctl_server *s, int *fd)
 	}
 	c->server = s;
 	c->fd = fd_take(fd);
-	c->active_ms = now_ms();
+	c->active_ms = clock_now_ms();
 	c->next = s->clients;
 	s->clients = c;
 	if (++s->client_count > CTL_CLIENTS_MAX)
@@ -385,7 +377,7 @@ static void server_accept(void *opaque, uint32_t events)
 static void server_tick(void *opaque)
 {
 	struct ctl_server *s = opaque;
-	uint64_t now = now_ms();
+	uint64_t now = clock_now_ms();
 	bool more = false;
 
 	s->ticking = false;

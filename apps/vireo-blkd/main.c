@@ -3,6 +3,7 @@
  * vireo-blkd: one control thread (this one) that dispatches a loop, and a crew of workers that serve the queues. Exit codes:
  * 0 ended by a signal, 1 the environment failed, 2 bad usage.
  */
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "commands.h"
@@ -12,7 +13,6 @@
 #include "exports.h"
 #include "options.h"
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SHUTDOWN_MS 2000
@@ -23,14 +23,6 @@ struct blkd {
 	struct disks disks;
 	struct exports exports;
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 static int workers_start(struct blkd *d)
 {
@@ -133,15 +125,15 @@ static int start(struct blkd *d)
 
 static void exports_stop(struct blkd *d)
 {
-	uint64_t end_ms = now_ms() + SHUTDOWN_MS, now;
+	uint64_t end_ms = clock_now_ms() + SHUTDOWN_MS, now;
 
 	lookups_end(&d->exports.lookups);
 	for (struct export *e = d->exports.first; e; e = e->next) {
-		end_ms = max_u64(end_ms, now_ms() + e->spec.at.kind->endpoint->end_ms);
+		end_ms = max_u64(end_ms, clock_now_ms() + e->spec.at.kind->endpoint->end_ms);
 		if (!e->closing)
 			exports_remove(e, NULL, NULL);
 	}
-	while (d->exports.first && (now = now_ms()) < end_ms)
+	while (d->exports.first && (now = clock_now_ms()) < end_ms)
 		loop_dispatch(d->daemon.loop, (int)(end_ms - now));
 }
 

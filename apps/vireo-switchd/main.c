@@ -3,6 +3,7 @@
  * vireo-switchd: one control thread (this one) that dispatches a loop, and the switch's workers. Exit codes:
  * 0 ended by a signal, 1 the environment failed, 2 bad usage.
  */
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "commands.h"
@@ -11,7 +12,6 @@
 #include "options.h"
 #include "port.h"
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SHUTDOWN_MS 800
@@ -23,14 +23,6 @@ struct switchd {
 	struct rate switch_rate;
 	struct ports ports;
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 static int switch_start(struct switchd *d)
 {
@@ -102,7 +94,7 @@ static int start(struct switchd *d)
 
 static void ports_stop(struct switchd *d)
 {
-	uint64_t end_ms = now_ms() + SHUTDOWN_MS, now;
+	uint64_t end_ms = clock_now_ms() + SHUTDOWN_MS, now;
 
 	ports_add_no_more(&d->ports);
 	sw_hold(d->ports.sw);
@@ -110,12 +102,12 @@ static void ports_stop(struct switchd *d)
 		const struct endpoint_kind *endpoint = p->kind->spec.endpoint;
 
 		if (endpoint && endpoint->end_ms)
-			end_ms = max_u64(end_ms, now_ms() + endpoint->end_ms);
+			end_ms = max_u64(end_ms, clock_now_ms() + endpoint->end_ms);
 		if (!p->closing)
 			ports_remove(p, NULL, NULL);
 	}
 	sw_release(d->ports.sw); /* without memory for it, the switch tries again */
-	while (d->ports.first && (now = now_ms()) < end_ms)
+	while (d->ports.first && (now = clock_now_ms()) < end_ms)
 		loop_dispatch(d->daemon.loop, (int)(end_ms - now));
 }
 

@@ -3,6 +3,7 @@
 /* A network function: pairs of rings, and what is asked of it over the control queue (virtio 1.3, 5.1). */
 
 #include "vireo/net.h"
+#include "base/clock.h"
 #include "base/util.h"
 #include "driver/virtio_pci/pci.h"
 #include "vireo/device.h"
@@ -95,7 +96,7 @@ static int rings_open(struct vireo_pci *pci, const struct vireo_pci_net_config *
 
 static int answer_wait(struct vireo_pci *pci)
 {
-	uint64_t since_ms = pci_now_ms();
+	uint64_t since_ms = clock_now_ms();
 	const struct timespec pause = { .tv_nsec = 100000 };
 	uint32_t len_bytes;
 	void *cookie;

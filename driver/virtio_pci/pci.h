@@ -96,7 +96,6 @@ static inline bool pci_agreed(const struct vireo_pci *pci, unsigned bit)
 }
 
 /* registers.c */
-uint64_t pci_now_ms(void);
 uint32_t pci_common_read(struct vireo_pci *pci, uint32_t offset, unsigned bytes);
 void pci_common_write(struct vireo_pci *pci, uint32_t offset, unsigned bytes, uint32_t value);
 uint8_t pci_status(struct vireo_pci *pci);

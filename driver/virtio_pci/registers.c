@@ -2,19 +2,12 @@
 
 /* The common configuration (virtio 1.3, 4.1.4.3). */
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "driver/virtio_pci/pci.h"
 #include <errno.h>
 #include <linux/virtio_pci.h>
 #include <time.h>
-
-uint64_t pci_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 uint32_t pci_common_read(struct vireo_pci *pci, uint32_t offset, unsigned bytes)
 {
@@ -42,7 +35,7 @@ void pci_status_add(struct vireo_pci *pci, uint8_t bits)
 
 bool pci_patience(struct vireo_pci *pci, uint64_t *since_ms)
 {
-	uint64_t now_ms = pci_now_ms(), waited_ms = now_ms - *since_ms;
+	uint64_t now_ms = clock_now_ms(), waited_ms = now_ms - *since_ms;
 
 	*since_ms = now_ms;
 	pci->patience_ms -= (unsigned)min_u64(waited_ms, pci->patience_ms);
@@ -63,7 +56,7 @@ int pci_health(struct vireo_pci *pci)
 /* 4.1.4.3.2: the driver waits until a read returns 0. */
 int pci_reset(struct vireo_pci *pci)
 {
-	uint64_t since_ms = pci_now_ms();
+	uint64_t since_ms = clock_now_ms();
 	const struct timespec pause = { .tv_nsec = 1000000 };
 	uint8_t status;
 

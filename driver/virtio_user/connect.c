@@ -2,6 +2,7 @@
 
 /* The way to the back end: connect to its socket, or listen on one until it connects. */
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/unix_socket.h"
@@ -13,14 +14,6 @@
 
 #define RETRY_MS 10
 
-uint64_t front_now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 static int connect_address(int fd, const struct sockaddr_un *address, socklen_t length, uint64_t deadline_ms)
 {
 	struct timespec pause = { .tv_nsec = RETRY_MS * 1000000L };
@@ -29,7 +22,7 @@ static int connect_address(int fd, const struct sockaddr_un *address, socklen_t 
 	while (connect(fd, (const struct sockaddr *)address, length)) {
 		if (errno != EAGAIN && errno != EINTR)
 			return errno == ENOENT ? -ECONNREFUSED : -errno;
-		if (front_now_ms() >= deadline_ms)
+		if (clock_now_ms() >= deadline_ms)
 			return -ETIMEDOUT;
 		nanosleep(&pause, NULL);
 	}
@@ -40,7 +33,7 @@ static int accept_one(int listener, uint64_t deadline_ms, int *ret_socket)
 {
 	for (;;) {
 		struct pollfd p = { .fd = listener, .events = POLLIN };
-		uint64_t now = front_now_ms();
+		uint64_t now = clock_now_ms();
 		int fd;
 
 		if (now >= deadline_ms)
@@ -97,7 +90,7 @@ static int connect_path(const char *path, uint64_t deadline_ms, int *ret_socket)
 
 int front_connect(const struct vireo_front_config *config, int *ret_socket)
 {
-	uint64_t deadline_ms = front_now_ms() + config->timeout_ms;
+	uint64_t deadline_ms = clock_now_ms() + config->timeout_ms;
 	int ret;
 
 	if (config->server)

@@ -72,7 +72,6 @@ static inline bool front_protocol(const struct vireo_front *front, unsigned bit)
 }
 
 /* connect.c */
-uint64_t front_now_ms(void);
 /* Connects, or listens and accepts. 0 and a non-blocking socket; -ECONNREFUSED, -ETIMEDOUT, ... */
 int front_connect(const struct vireo_front_config *config, int *ret_socket);
 

@@ -3,6 +3,7 @@
 /* One message out, one answer in, both before a deadline. */
 
 #include "base/log.h"
+#include "base/clock.h"
 #include "driver/virtio_user/front.h"
 #include <errno.h>
 #include <poll.h>
@@ -33,7 +34,7 @@ static int wait_for(struct vireo_front *front, short events, uint64_t deadline_m
 			{ .fd = front->socket, .events = events },
 			{ .fd = front->backend_fd, .events = POLLIN },
 		};
-		uint64_t now = front_now_ms();
+		uint64_t now = clock_now_ms();
 		int n = poll(p, 2, now < deadline_ms ? (int)(deadline_ms - now) : 0);
 
 		if (n < 0 && errno != EINTR)
@@ -94,7 +95,7 @@ static int send_message(struct vireo_front *front, const struct vu_header *heade
 		cmsg->cmsg_len = CMSG_LEN(sizeof(int) * fd_count);
 		memcpy(CMSG_DATA(cmsg), fds, sizeof(int) * fd_count);
 	}
-	return send_all(front, &msg, length, front_now_ms() + front->config.timeout_ms);
+	return send_all(front, &msg, length, clock_now_ms() + front->config.timeout_ms);
 }
 
 static int send_flagged(struct vireo_front *front, uint32_t request, uint32_t flags, const void *payload,
@@ -148,7 +149,7 @@ static int receive_all(struct vireo_front *front, void *data, size_t bytes, uint
 int front_reply(struct vireo_front *front, uint32_t request, void *payload, uint32_t bytes_max,
 		uint32_t *ret_bytes)
 {
-	uint64_t deadline_ms = front_now_ms() + front->config.timeout_ms;
+	uint64_t deadline_ms = clock_now_ms() + front->config.timeout_ms;
 	uint8_t data[VU_PAYLOAD_BYTES_MAX];
 	struct vu_header header;
 	int ret;

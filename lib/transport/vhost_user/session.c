@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/loop.h"
 #include "device/iommu.h"
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <time.h>
 
 /*
  * Theory of operation: one connection of a front end, as a state machine that never blocks.
@@ -40,14 +40,6 @@
 #define MESSAGES_PER_TURN 64u
 #define AGAIN_MS	  10u
 #define AGAINS_MAX	  500u
-
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static void session_run(struct session *session);
 
@@ -106,7 +98,7 @@ int session_new(struct vireo_device *device, struct loop *loop, int fd, bool pos
 	session->opaque = opaque;
 	session->channel_fd = -1;
 	session->reply.fd = -1;
-	session->heard_ms = now_ms();
+	session->heard_ms = clock_now_ms();
 	r = session_watch(session);
 	if (r) {
 		drop_socket(device_drop_get(device), &session->fd);
@@ -188,7 +180,7 @@ static bool session_receive(struct session *session)
 	int r = message_receive(&session->message, session->fd, &why);
 
 	if (session->message.have_bytes != had_bytes)
-		session->heard_ms = now_ms();
+		session->heard_ms = clock_now_ms();
 	if (r >= 0 && drop_waiting(session->message.drop) > DROP_WAITING_MAX) {
 		why = "what its peers have handed over cannot be closed, and waits for them already";
 		r = -EMFILE;
@@ -452,5 +444,5 @@ uint64_t session_owes_ms(const struct session *session)
 		    (session_holds(session) && session->late) ||
 		    (session->state == SESSION_RECEIVE && (!session->messages || message_begun(&session->message)));
 
-	return owes ? now_ms() - session->heard_ms : 0;
+	return owes ? clock_now_ms() - session->heard_ms : 0;
 }
