@@ -31,6 +31,23 @@ bool spec_name_valid(const char *name)
 	return true;
 }
 
+int spec_name_choose(struct spec *spec, bool fixed, bool (*taken)(const void *opaque, const char *name), const void *opaque)
+{
+	char base[SPEC_NAME_BYTES];
+
+	if (!taken(opaque, spec->name))
+		return 0;
+	if (fixed)
+		return -EEXIST;
+	memcpy(base, spec->name, sizeof(base));
+	for (unsigned n = 2; n < 10000; n++) {
+		snprintf(spec->name, sizeof(spec->name), "%.*s-%u", (int)SPEC_NAME_BYTES - 6, base, n);
+		if (!taken(opaque, spec->name))
+			return 0;
+	}
+	return -EEXIST;
+}
+
 bool spec_set_name(struct spec *spec, const char *value)
 {
 	if (!spec_name_valid(value))

@@ -97,4 +97,7 @@ bool spec_set_name(struct spec *spec, const char *value);
 /* 1 to 63 letters, digits, '.', '_' or '-'. */
 bool spec_name_valid(const char *name);
 
+/* Makes the name one that is not taken: vm1 -> vm1-2. -EEXIST: it is, and the user asked for that very one (`fixed`). */
+int spec_name_choose(struct spec *spec, bool fixed, bool (*taken)(const void *opaque, const char *name), const void *opaque);
+
 #endif

@@ -4,11 +4,10 @@
 #include "ctl/blkd_commands.h"
 #include "ctl/rpc.h"
 #include "daemon/daemon.h"
-#include "daemon/endpoint.h"
+#include "daemon/spec_call.h"
 #include "exports.h"
 #include "report.h"
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -106,48 +105,24 @@ static void serve_export_list(struct rpc_call *call, void *opaque)
 	rpc_call_reply(call, json_pack("{s:o}", "exports", report_exports(opaque, report_export_brief)));
 }
 
-struct export_add {
-	struct rpc_call *call;
-	struct exports *exports;
-};
-
-static void add_now(struct export_add *add, const struct export_spec *spec)
+static void export_add(void *opaque, struct rpc_call *call, const struct spec *spec)
 {
+	struct exports *exports = opaque;
 	char why[SPEC_WHY_BYTES] = "";
 	struct export *export;
-	int err = exports_add(add->exports, spec, &add->exports->control_log, &export, why);
+	int err = exports_add(exports, (const struct export_spec *)spec, &exports->control_log, &export, why);
 
 	if (err)
-		rpc_call_error(add->call, err == -EEXIST ? RPC_EXISTS : RPC_FAILED, "%s", why);
+		rpc_call_error(call, err == -EEXIST ? RPC_EXISTS : RPC_FAILED, "%s", why);
 	else
-		rpc_call_reply(add->call, json_pack("{s:s}", "name", export->spec.at.name));
-}
-
-static void spec_known(void *opaque, int err, const struct spec *spec, const char *why)
-{
-	struct export_add add = *(struct export_add *)opaque;
-	const char *text = rpc_call_param(add.call, "spec");
-
-	free(opaque);
-	if (err)
-		rpc_call_error(add.call, err == -EINVAL ? RPC_INVALID_PARAMS : RPC_FAILED, "SPEC %.100s: %s", text, why);
-	else if (spec->kind->address_is_path && *spec->address != '/' && endpoint_handed_fd(spec) < 0)
-		rpc_call_error(add.call, RPC_INVALID_PARAMS, "SPEC %.100s: expected an absolute path", text);
-	else
-		add_now(&add, (const struct export_spec *)spec);
+		rpc_call_reply(call, json_pack("{s:s}", "name", export->spec.at.name));
 }
 
 static void serve_export_add(struct rpc_call *call, void *opaque)
 {
 	struct exports *exports = opaque;
-	struct export_add *add = malloc(sizeof(*add));
 
-	if (!add) {
-		rpc_call_error(call, RPC_INTERNAL_ERROR, "out of memory");
-		return;
-	}
-	*add = (struct export_add){call, exports};
-	lookups_spec(&exports->lookups, rpc_call_param(call, "spec"), spec_known, add);
+	spec_call(&exports->lookups, call, export_add, exports);
 }
 
 static struct export *export_named(struct rpc_call *call, const struct exports *exports)

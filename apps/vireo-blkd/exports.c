@@ -74,30 +74,14 @@ void exports_fini(struct exports *exports)
 	exports->drained = NULL;
 }
 
-static bool name_taken(const struct exports *exports, const char *name)
+static bool name_taken(const void *opaque, const char *name)
 {
+	const struct exports *exports = opaque;
+
 	for (const struct export *e = exports->first; e; e = e->next)
 		if (!strcmp(e->spec.at.name, name))
 			return true;
 	return false;
-}
-
-/* vm1 -> vm1-2, unless the user asked for that very name. */
-static int name_choose(const struct exports *exports, struct export_spec *spec)
-{
-	char base[SPEC_NAME_BYTES];
-
-	if (!name_taken(exports, spec->at.name))
-		return 0;
-	if (spec->at.name_given)
-		return -EEXIST;
-	memcpy(base, spec->at.name, sizeof(base));
-	for (unsigned n = 2; n < 10000; n++) {
-		snprintf(spec->at.name, sizeof(spec->at.name), "%.*s-%u", (int)SPEC_NAME_BYTES - 6, base, n);
-		if (!name_taken(exports, spec->at.name))
-			return 0;
-	}
-	return -EEXIST;
 }
 
 static const struct export *address_taken(const struct exports *exports, const struct export_spec *spec)
@@ -208,7 +192,7 @@ static int names_check(const struct exports *exports, struct export_spec *spec, 
 		return -EADDRINUSE;
 	}
 	memcpy(wanted, spec->at.name, sizeof(wanted));
-	err = name_choose(exports, spec);
+	err = spec_name_choose(&spec->at, spec->at.name_given, name_taken, exports);
 	if (err)
 		snprintf(why, SPEC_WHY_BYTES, "there is an export '%s' already: choose another name", wanted);
 	return err;

@@ -4,12 +4,11 @@
 #include "ctl/rpc.h"
 #include "ctl/switchd_commands.h"
 #include "daemon/daemon.h"
-#include "daemon/endpoint.h"
+#include "daemon/spec_call.h"
 #include "port.h"
 #include "report.h"
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -40,36 +39,16 @@ static void port_added(void *opaque, int err, const struct port *port, const cha
 		rpc_call_reply(call, json_pack("{s:s}", "name", port->spec.at.name));
 }
 
-struct port_add {
-	struct rpc_call *call;
-	struct ports *ports;
-};
-
-static void spec_known(void *opaque, int err, const struct spec *spec, const char *why)
+static void port_add(void *opaque, struct rpc_call *call, const struct spec *spec)
 {
-	struct port_add add = *(struct port_add *)opaque;
-	const char *text = rpc_call_param(add.call, "spec");
-
-	free(opaque);
-	if (err)
-		rpc_call_error(add.call, err == -EINVAL ? RPC_INVALID_PARAMS : RPC_FAILED, "SPEC %.100s: %s", text, why);
-	else if (spec->kind->address_is_path && *spec->address != '/' && endpoint_handed_fd(spec) < 0)
-		rpc_call_error(add.call, RPC_INVALID_PARAMS, "SPEC %.100s: expected an absolute path", text);
-	else
-		ports_add_soon(add.ports, (const struct port_spec *)spec, port_added, add.call);
+	ports_add_soon(opaque, (const struct port_spec *)spec, port_added, call);
 }
 
 static void serve_port_add(struct rpc_call *call, void *opaque)
 {
 	struct ports *ports = opaque;
-	struct port_add *add = malloc(sizeof(*add));
 
-	if (!add) {
-		rpc_call_error(call, RPC_INTERNAL_ERROR, "out of memory");
-		return;
-	}
-	*add = (struct port_add){call, ports};
-	lookups_spec(&ports->lookups, rpc_call_param(call, "spec"), spec_known, add);
+	spec_call(&ports->lookups, call, port_add, ports);
 }
 
 static struct port *port_named(struct rpc_call *call, const struct ports *ports, const char *name)

@@ -76,30 +76,14 @@ void ports_fini(struct ports *ports)
 		loop_timer_free(&ports->waiter);
 }
 
-static bool name_taken(const struct ports *ports, const char *name)
+static bool name_taken(const void *opaque, const char *name)
 {
+	const struct ports *ports = opaque;
+
 	for (const struct port *p = ports->first; p; p = p->next)
 		if (!strcmp(p->spec.at.name, name))
 			return true;
 	return false;
-}
-
-/* vm1 -> vm1-2, unless the user asked for that very name. */
-static int name_choose(const struct ports *ports, struct port_spec *spec)
-{
-	char base[SPEC_NAME_BYTES];
-
-	if (!name_taken(ports, spec->at.name))
-		return 0;
-	if (spec->at.name_given || port_kind_of(&spec->at)->address_is_name)
-		return -EEXIST;
-	memcpy(base, spec->at.name, sizeof(base));
-	for (unsigned n = 2; n <= SW_PORTS_MAX; n++) {
-		snprintf(spec->at.name, sizeof(spec->at.name), "%.*s-%u", (int)SPEC_NAME_BYTES - 6, base, n);
-		if (!name_taken(ports, spec->at.name))
-			return 0;
-	}
-	return -EEXIST;
 }
 
 static void port_link(struct port *port)
@@ -157,7 +141,8 @@ int ports_add(struct ports *ports, const struct port_spec *spec, const struct vi
 	struct port_spec chosen = *spec;
 	const struct port *twin = address_taken(ports, spec);
 	struct port *port;
-	int err = name_choose(ports, &chosen);
+	bool fixed = spec->at.name_given || port_kind_of(&spec->at)->address_is_name;
+	int err = spec_name_choose(&chosen.at, fixed, name_taken, ports);
 
 	if (twin && !port_kind_of(&spec->at)->address_is_name) { /* asking the system would disturb the port that is there */
 		snprintf(why, SPEC_WHY_BYTES, "port '%s' has the address %s:%.100s already: choose another",
