@@ -10,7 +10,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import case, expect, main, need_program  # noqa: E402
 from guest.qemu import Guest  # noqa: E402
-from guest.shuffled import RINGS, Disk, begin_to_write, device, ends, goes_on, rounds  # noqa: E402
+from guest.shuffled import RINGS, Disk, begin_to_write, devices, ends, goes_on, rounds  # noqa: E402
+from guest.writers import failed  # noqa: E402
 
 
 @case(shows=[("vhost-user", ring) for ring in RINGS])
@@ -19,7 +20,7 @@ def disks_killed_with_requests_in_flight_lose_none(lab):
     need_program("qemu-system-x86_64")
     kills = int(os.environ.get("INFLIGHT_KILLS", "2"))
     disks = [Disk(lab, ring) for ring in RINGS]
-    guest = Guest(lab, "guest", extra=sum(map(device, disks), [])).ready()
+    guest = Guest(lab, "guest", extra=devices(disks)).ready()
     for disk, name in zip(disks, ("vda", "vdb")):
         begin_to_write(guest, disk, name)
     for disk in disks:
@@ -31,7 +32,7 @@ def disks_killed_with_requests_in_flight_lose_none(lab):
             disk.kill_and_restart(n % 2)
         for disk, was in zip(disks, before):
             goes_on(guest, disk, was)
-        expect(not guest.run("cat /tmp/failed 2>/dev/null").output, "what was read is not what was written")
+        expect(not failed(guest), "what was read is not what was written")
         if kills > 5:
             print(f"     killed {n + 1} of {kills}, in flight were {[disk.owed() for disk in disks]}", flush=True)
     said = ends(guest, disks)

@@ -9,11 +9,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import Skip, case, expect, main, need_program  # noqa: E402
 from guest.moving import Moving  # noqa: E402
-from guest.shuffled import RINGS, Disk, begin_to_write, device, ends, goes_on, rounds  # noqa: E402
-
-
-def devices(disks):
-    return sum(map(device, disks), [])
+from guest.shuffled import RINGS, Disk, begin_to_write, devices, ends, goes_on, rounds  # noqa: E402
 
 
 @case(shows=[("vhost-user", ring) for ring in RINGS])

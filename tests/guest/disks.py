@@ -4,11 +4,11 @@ import dataclasses
 import hashlib
 import os
 
+from . import writers
 from .lab import wait_until
 from .qemu import acceleration
 from .switch import Switch, program
-
-BACK_S = 60  # a guest on a loaded machine goes on
+from .writers import BACK_S
 
 
 class Blkd(Switch):
@@ -61,48 +61,25 @@ def made_file(path, mebibytes):
     return path
 
 
-# ---- load whose data are looked at ----
-
-# Each writer has a stretch of its own; what it reads back comes from the disk, and not from the guest's memory.
-WRITER = """
-n=0
-while [ ! -e /tmp/stop ]; do
-	dd if=/dev/urandom of=/tmp/data%(name)s bs=64k count=%(blocks)d 2>/dev/null
-	dd if=/tmp/data%(name)s of=/dev/%(disk)s bs=64k seek=%(at)d conv=fsync,notrunc 2>/dev/null || echo "write" >>/tmp/failed
-	echo 3 >/proc/sys/vm/drop_caches
-	dd if=/dev/%(disk)s bs=64k skip=%(at)d count=%(blocks)d 2>/dev/null | cmp - /tmp/data%(name)s >>/tmp/failed 2>&1
-	n=$((n + 1))
-	echo $n >/tmp/rounds%(name)s
-done
-echo done >/tmp/done%(name)s
-"""
-
-
 class Writers:
     """`count` loops in a guest that write to a disk's first mebibytes, each to 4 of its own, and read it back."""
 
-    def __init__(self, guest, disk, count=2, blocks=4):
+    def __init__(self, guest, disk, count=2):
         self.guest, self.disk, self.count = guest, disk, count
-        for w in range(count):
-            script = WRITER % {"name": f"{disk}{w}", "disk": disk, "at": w * 64, "blocks": blocks}
-            guest.check(f"cat >/tmp/writer{disk}{w} <<'END'\n{script}\nEND\n"
-                        f"sh /tmp/writer{disk}{w} </dev/null >/dev/null 2>&1 &")
+        writers.begin(guest, disk, disk, count, apart_blocks=64)
 
     def rounds(self):
-        return sum(map(int, self.guest.run(f"cat /tmp/rounds{self.disk}? 2>/dev/null").output.split()))
+        return writers.rounds(self.guest, self.disk)
 
     def go_on(self, before, child=None):
         """More rounds than `before`, and each read was what was written."""
         wait_until(lambda: self.rounds() > before, BACK_S, f"the writes to {self.disk} go on", child=child)
-        failed = self.guest.run("cat /tmp/failed 2>/dev/null").output
-        if failed:
-            raise AssertionError(f"what was read is not what was written: {failed}")
+        said = writers.failed(self.guest)
+        if said:
+            raise AssertionError(f"what was read is not what was written: {said}")
 
     def end(self):
-        self.guest.check("touch /tmp/stop")
-        wait_until(lambda: self.guest.run(f"ls /tmp/done{self.disk}? | wc -l").output.strip() == str(self.count), BACK_S,
-                   "the writers end")
-        said = self.guest.run("cat /tmp/failed 2>/dev/null; dmesg | grep -E 'I/O error|is not a head'").output
+        said = writers.end(self.guest, [self.disk], self.count)
         if said:
             raise AssertionError(said)
 

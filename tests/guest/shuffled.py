@@ -4,29 +4,16 @@ import os
 import re
 import signal
 
-from guest.cases import Skip
-from guest.lab import wait_until
-from guest.qemu import acceleration
-from guest.switch import build_folder
+from . import writers
+from .cases import Skip
+from .disks import Drive, arguments
+from .lab import wait_until
+from .switch import build_folder
+from .writers import BACK_S
 
 RINGS = {"split": {}, "packed": {"packed": "on"}}  # a disk each: vda, vdb
-WRITERS, BLOCKS = 2, 4  # of each disk; of 64 KiB
+WRITERS = 2  # of each disk
 IMAGE_BYTES = WRITERS * 4 << 20
-BACK_S = 60
-
-# Each writer has a stretch of its own; what it reads back comes from the disk, and not from the guest's memory.
-WRITER = """
-n=0
-while [ ! -e /tmp/stop ]; do
-	dd if=/dev/urandom of=/tmp/data%(name)s bs=64k count=%(blocks)d 2>/dev/null
-	dd if=/tmp/data%(name)s of=/dev/%(disk)s bs=64k seek=%(at)d conv=fsync,notrunc 2>/dev/null || echo "write" >>/tmp/failed
-	echo 3 >/proc/sys/vm/drop_caches
-	dd if=/dev/%(disk)s bs=64k skip=%(at)d count=%(blocks)d 2>/dev/null | cmp - /tmp/data%(name)s >>/tmp/failed 2>&1
-	n=$((n + 1))
-	echo $n >/tmp/rounds%(name)s
-done
-echo done >/tmp/done%(name)s
-"""
 
 
 class Disk:
@@ -72,24 +59,16 @@ class Disk:
         self.start()
 
 
-def device(disk):
-    properties = {"num-queues": 1, "disable-legacy": "on", **RINGS[disk.name]}
-    if acceleration() == "tcg":
-        properties["vectors"] = 0  # see guest/qemu.py
-    extra = "".join(f",{key}={value}" for key, value in properties.items())
-    return ["-chardev", f"socket,id={disk.name},path={disk.socket},reconnect=1",
-            "-device", f"vhost-user-blk-pci,chardev={disk.name}{extra}"]
+def devices(disks):
+    return arguments([Drive(disk.socket, 1, RINGS[disk.name]) for disk in disks])
 
 
 def rounds(guest, disk):
-    return sum(map(int, guest.run(f"cat /tmp/rounds{disk.name}* 2>/dev/null").output.split()))
+    return writers.rounds(guest, disk.name)
 
 
 def begin_to_write(guest, disk, device_name):
-    for w in range(WRITERS):
-        script = WRITER % {"name": f"{disk.name}{w}", "disk": device_name, "at": w * (IMAGE_BYTES // WRITERS >> 16), "blocks": BLOCKS}
-        name = f"/tmp/writer{disk.name}{w}"
-        guest.check(f"cat >{name} <<'END'\n{script}\nEND\nsh {name} </dev/null >/dev/null 2>&1 &")
+    writers.begin(guest, disk.name, device_name, WRITERS, IMAGE_BYTES // WRITERS >> 16)
 
 
 def goes_on(guest, disk, before):
@@ -99,6 +78,4 @@ def goes_on(guest, disk, before):
 
 def ends(guest, disks):
     """The writers end, and all that was read was what had been written."""
-    guest.check("touch /tmp/stop")
-    wait_until(lambda: guest.run("ls /tmp/done* | wc -l").output.strip() == str(WRITERS * len(disks)), BACK_S, "the writers end")
-    return guest.run("cat /tmp/failed 2>/dev/null; dmesg | grep -E 'I/O error|is not a head'").output
+    return writers.end(guest, [disk.name for disk in disks], WRITERS)
