@@ -19,7 +19,7 @@ static struct virtio_blk_config_space space_of(struct guest *g)
 {
 	struct virtio_blk_config_space space;
 
-	assert_int_equal(device_config_read(g->device, 0, &space, sizeof(space)), 0);
+	assert_int_equal(device_config_read(g->at.device, 0, &space, sizeof(space)), 0);
 	return space;
 }
 
@@ -185,7 +185,7 @@ static void config_wce_without_flush_begins_with_write_through(void **state)
 	guest_start_features(&g, V1 | F(CONFIG_WCE));
 	assert_int_equal(space_of(&g).writeback, 0);
 	assert_int_equal(flags_of_a_write(&g), VIREO_BLK_FUA);
-	assert_int_equal(device_config_write(g.device, 32, &on, 1), 0);
+	assert_int_equal(device_config_write(g.at.device, 32, &on, 1), 0);
 	assert_int_equal(flags_of_a_write(&g), 0);
 	guest_stop(&g);
 }
@@ -196,14 +196,14 @@ static void the_driver_switches_the_cache(void **state)
 	struct guest g;
 
 	guest_start_features(&g, V1 | F(FLUSH) | F(CONFIG_WCE));
-	assert_int_equal(device_config_write(g.device, 32, &off, 1), 0);
+	assert_int_equal(device_config_write(g.at.device, 32, &off, 1), 0);
 	assert_int_equal(g.writeback, 0);
 	assert_int_equal(space_of(&g).writeback, 0);
 	assert_int_equal(flags_of_a_write(&g), VIREO_BLK_FUA);
-	assert_int_equal(device_config_write(g.device, 32, &lie, 1), -EINVAL);
-	assert_int_equal(g.config_changes, 0); /* nobody is notified of its own writes */
+	assert_int_equal(device_config_write(g.at.device, 32, &lie, 1), -EINVAL);
+	assert_int_equal(g.at.config_changes, 0); /* nobody is notified of its own writes */
 	guest_quiesce(&g);
-	device_reset(g.device);
+	device_reset(g.at.device);
 	assert_int_equal(g.resets, 1);
 	assert_int_equal(space_of(&g).writeback, 1);
 	guest_stop(&g);
@@ -220,19 +220,19 @@ static void a_driver_writes_nothing_but_the_cache(void **state)
 	for (uint32_t i = 0; i < sizeof(space); i++)
 		if (i != 32) {
 			byte = (uint8_t)(((uint8_t *)&space)[i] ^ 1);
-			assert_int_equal(device_config_write(g.device, i, &byte, 1), -EPERM);
+			assert_int_equal(device_config_write(g.at.device, i, &byte, 1), -EPERM);
 		}
 	space = space_of(&g);
 	space.writeback = 0;
-	assert_int_equal(device_config_write(g.device, 0, &space, sizeof(space)), 0); /* a front end that writes all */
+	assert_int_equal(device_config_write(g.at.device, 0, &space, sizeof(space)), 0); /* a front end that writes all */
 	space.capacity++;
-	assert_int_equal(device_config_write(g.device, 0, &space, sizeof(space)), -EPERM);
+	assert_int_equal(device_config_write(g.at.device, 0, &space, sizeof(space)), -EPERM);
 	assert_int_equal(vireo_blk_capacity(g.blk), DISK_BYTES);
 	guest_stop(&g);
 
 	guest_start_features(&g, V1 | F(FLUSH));
 	byte = 0;
-	assert_int_equal(device_config_write(g.device, 32, &byte, 1), -EPERM);
+	assert_int_equal(device_config_write(g.at.device, 32, &byte, 1), -EPERM);
 	guest_stop(&g);
 }
 
@@ -243,7 +243,7 @@ static void a_disk_that_offers_no_flush_offers_no_switch(void **state)
 
 	disk.features_off = F(FLUSH);
 	guest_start(&g, &(struct guest_config){ .features = V1, .blk = &disk });
-	assert_int_equal(device_features_offered(g.device) & (F(FLUSH) | F(CONFIG_WCE)), 0);
+	assert_int_equal(device_features_offered(g.at.device) & (F(FLUSH) | F(CONFIG_WCE)), 0);
 	assert_int_equal(flags_of_a_write(&g), 0);
 	guest_stop(&g);
 }
@@ -263,19 +263,19 @@ static void a_queue_stops_when_its_requests_have_ended(void **state)
 	guest_poll(&g, 0);
 	guest_quiesce(&g);
 	assert_int_equal(g.stops, 1);
-	assert_false(g.quiet);
+	assert_false(g.at.quiet);
 	held_do(&g, 1);
 	g.result = -ECANCELED; /* it hangs, and nobody will touch its memory any more */
 	held_do(&g, 0);
 	g.result = 0;
 	vireo_blk_queue_quiesced(g.blk, 0);
-	assert_true(g.quiet);
+	assert_true(g.at.quiet);
 	assert_int_equal(*a[0].status, BLK_S_IOERR);
 	assert_int_equal(*a[1].status, BLK_S_OK);
 	assert_int_equal(guest_used(&g, 0, NULL), 1);
 	assert_int_equal(guest_used(&g, 0, NULL), 1);
 	g.holds = g.stop_waits = false;
-	device_resume(g.device); /* and it goes on */
+	device_resume(g.at.device); /* and it goes on */
 	assert_int_equal(guest_do(&g, VIREO_BLK_OUT, 0, data, sizeof(data)), BLK_S_OK);
 	guest_stop(&g);
 }
@@ -301,9 +301,9 @@ static void memory_goes_when_the_requests_before_have_ended(void **state)
 	g.memories = 0;
 	a = guest_ask(&g, 0, VIREO_BLK_OUT, 0, data, sizeof(data));
 	guest_poll(&g, 0);
-	assert_int_equal(map_without(g.map, &dimm, &map), 0);
-	assert_true(device_map_takes_away(g.device, map));
-	device_map_change(g.device, map, false, renewed, &done);
+	assert_int_equal(map_without(g.at.map, &dimm, &map), 0);
+	assert_true(device_map_takes_away(g.at.device, map));
+	device_map_change(g.at.device, map, false, renewed, &done);
 	assert_int_equal(g.renewals, 1);
 	assert_int_equal(g.stops, 0);
 	assert_false(done);
@@ -332,10 +332,10 @@ static void a_status_on_a_page_of_its_own_is_logged(void **state)
 	assert_int_equal(ftruncate(fd, (off_t)bytes), 0);
 	bits = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
 	assert_ptr_not_equal(bits, MAP_FAILED);
-	assert_int_equal(dirty_log_new(fd, 0, bytes, device_faults(g.device), &log, &why), 0);
-	assert_int_equal(device_log_set(g.device, log, &why), 0);
-	assert_int_equal(device_log_switch(g.device, true, &why), 0);
-	g.used_bytes = (g.used_bytes + DIRTY_PAGE_BYTES - 1) & ~(size_t)(DIRTY_PAGE_BYTES - 1);
+	assert_int_equal(dirty_log_new(fd, 0, bytes, device_faults(g.at.device), &log, &why), 0);
+	assert_int_equal(device_log_set(g.at.device, log, &why), 0);
+	assert_int_equal(device_log_switch(g.at.device, true, &why), 0);
+	g.at.used_bytes = (g.at.used_bytes + DIRTY_PAGE_BYTES - 1) & ~(size_t)(DIRTY_PAGE_BYTES - 1);
 	status = guest_alloc(&g, DIRTY_PAGE_BYTES);
 	guest_add(&g, 0, (struct iovec[]){ { guest_alloc(&g, 16), 16 }, { guest_alloc(&g, 512), 512 }, { status, 1 } }, 1, 2, NULL);
 	assert_int_equal(guest_poll(&g, 0), 1);
@@ -358,7 +358,7 @@ static void a_disabled_queue_is_left_alone(void **state)
 	assert_int_equal(guest_poll(&g, 0), 0);
 	assert_false(vireo_blk_kick_enable(g.blk, 0, true));
 	assert_int_equal(g.seen_count, 0);
-	device_queue_enable(g.device, 0, true);
+	device_queue_enable(g.at.device, 0, true);
 	assert_true(vireo_blk_kick_enable(g.blk, 0, true));
 	assert_int_equal(guest_poll(&g, 0), 1);
 	assert_int_equal(*a.status, BLK_S_OK);
@@ -375,14 +375,14 @@ static void requests_of_a_broken_ring_end(void **state)
 	g.holds = true;
 	guest_ask(&g, 0, VIREO_BLK_OUT, 0, data, sizeof(data));
 	guest_poll(&g, 0);
-	avail = g.queues[0].driver;
+	avail = g.at.queues[0].driver;
 	avail[1] = 1000; /* further ahead than the ring is long */
 	assert_int_equal(guest_poll(&g, 0), -EPROTO);
 	held_do_all(&g);
 	vireo_blk_flush(g.blk, 0);
-	while (loop_dispatch(g.loop, 0) > 0)
+	while (loop_dispatch(g.at.loop, 0) > 0)
 		;
-	assert_true(g.broken);
+	assert_true(g.at.broken);
 	guest_stop(&g);
 }
 
@@ -395,7 +395,7 @@ static void a_change_of_size_reaches_the_driver(void **state)
 
 	guest_start_features(&g, V1);
 	assert_int_equal(vireo_blk_resize(g.blk, DISK_BYTES / 2), 0);
-	assert_int_equal(g.config_changes, 1);
+	assert_int_equal(g.at.config_changes, 1);
 	assert_int_equal(space_of(&g).capacity, DISK_SECTORS / 2);
 	assert_int_equal(guest_do(&g, VIREO_BLK_OUT, DISK_SECTORS / 2, data, sizeof(data)), BLK_S_IOERR);
 	assert_int_equal(vireo_blk_resize(g.blk, DISK_BYTES), 0);

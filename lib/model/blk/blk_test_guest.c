@@ -1,15 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "model/blk/blk_test_guest.h"
-#include "base/fd.h"
-#include "base/loop.h"
 #include "device/device.h"
-#include "mem/map.h"
-#include "ring/ring.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 /* ---- the application ---- */
 
@@ -190,105 +184,24 @@ struct vireo_blk_config guest_disk(void)
 
 /* ---- the guest ---- */
 
-static void guest_config_changed(void *opaque)
-{
-	struct guest *g = opaque;
-
-	g->config_changes++;
-}
-
-static void guest_broken(void *opaque, const char *why)
-{
-	struct guest *g = opaque;
-
-	g->broken = true;
-}
-
-static const struct device_transport guest_transport = {
-	.config_changed = guest_config_changed,
-	.broken = guest_broken,
-};
-
 void *guest_alloc(struct guest *g, size_t bytes)
 {
-	void *p = g->memory + g->used_bytes;
-
-	assert_true(bytes <= GUEST_MEMORY_BYTES - g->used_bytes);
-	g->used_bytes += (bytes + 63) & ~(size_t)63;
-	memset(p, 0, bytes);
-	return p;
-}
-
-static uint64_t guest_uaddr(const struct guest *g, const void *p)
-{
-	return GUEST_UADDR + (uint64_t)((const uint8_t *)p - g->memory);
+	return test_guest_alloc(&g->at, bytes);
 }
 
 uint64_t guest_gpa(const struct guest *g, const void *p)
 {
-	return GUEST_GPA + (uint64_t)((const uint8_t *)p - g->memory);
+	return test_guest_gpa(&g->at, p);
 }
 
-static void guest_memory_new(struct guest *g)
+void guest_set_up(struct guest *g, unsigned queue, bool enabled)
 {
-	struct map_spec specs[] = { { .gpa = GUEST_GPA, .size_bytes = GUEST_MEMORY_BYTES, .uaddr = GUEST_UADDR }, GUEST_DIMM };
-	const char *why = "";
-	int fds[2];
-
-	g->memory_fd = memfd_create("guest", MFD_CLOEXEC);
-	assert_true(g->memory_fd >= 0);
-	assert_int_equal(ftruncate(g->memory_fd, GUEST_MEMORY_BYTES), 0);
-	g->memory = mmap(NULL, GUEST_MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, g->memory_fd, 0);
-	assert_ptr_not_equal(g->memory, MAP_FAILED);
-	fds[0] = fds[1] = g->memory_fd;
-	assert_int_equal(map_new(NULL, specs, fds, 2, device_faults(g->device), &g->map, &why), 0);
-	device_map_set(g->device, g->map);
-}
-
-static void guest_queue_new(struct guest *g, unsigned index, uint64_t features)
-{
-	struct guest_queue *q = &g->queues[index];
-	struct driver_ring_setup setup = {
-		.packed = features & PACKED,
-		.indirect = features & INDIRECT,
-		.event_idx = features & VIREO_FEATURE(VIREO_F_RING_EVENT_IDX_BIT),
-		.size = g->queue_size,
-		.memory = { .host = g->memory, .gpa = GUEST_GPA, .bytes = GUEST_MEMORY_BYTES },
-	};
-	struct ring_area area = ring_area_bytes(setup.packed, setup.size);
-
-	setup.desc = q->desc = guest_alloc(g, area.desc_bytes);
-	setup.driver = q->driver = guest_alloc(g, area.driver_bytes);
-	setup.device = q->device = guest_alloc(g, area.device_bytes);
-	if (setup.indirect) {
-		setup.tables = guest_alloc(g, driver_ring_table_bytes(setup.size));
-		setup.tables_gpa = guest_gpa(g, setup.tables);
-	}
-	q->kick = (struct bell)BELL_INIT;
-	assert_int_equal(fd_event_new(&q->kick.fd), 0);
-	assert_int_equal(fd_event_new(&q->call_fd), 0);
-	setup.kick = &q->kick;
-	setup.call_fd = q->call_fd;
-	assert_int_equal(driver_ring_new(&setup, &q->ring), 0);
-}
-
-/* A packed ring starts with both wrap counters set: SET_VRING_BASE's bits 15 and 31. */
-void guest_set_up(struct guest *g, unsigned index, bool enabled)
-{
-	bool packed = vireo_device_features(g->device) & PACKED;
-	struct guest_queue *q = &g->queues[index];
-
-	assert_int_equal(device_queue_size_set(g->device, index, g->queue_size), 0);
-	assert_int_equal(device_queue_address_set(g->device, index, guest_uaddr(g, q->desc), guest_uaddr(g, q->driver),
-						  guest_uaddr(g, q->device)), 0);
-	assert_int_equal(device_queue_base_set(g->device, index, packed ? RING_BASE_PACKED_NEW : 0), 0);
-	assert_int_equal(device_queue_call_set(g->device, index, dup(q->call_fd)), 0);
-	assert_int_equal(device_queue_kick_set(g->device, index, dup(q->kick.fd)), 0);
-	assert_int_equal(device_queue_enable(g->device, index, enabled), 0);
+	test_guest_set_up(&g->at, queue, enabled);
 }
 
 void guest_start(struct guest *g, const struct guest_config *config)
 {
+	const struct map_spec dimm = GUEST_DIMM;
 	struct vireo_blk_config blk = config->blk ? *config->blk : (struct vireo_blk_config){ .capacity_bytes = DISK_BYTES };
 
 	memset(g, 0, sizeof(*g));
@@ -298,21 +211,12 @@ void guest_start(struct guest *g, const struct guest_config *config)
 	blk.ops = &app_ops;
 	blk.opaque = g;
 	assert_int_equal(vireo_blk_new(&blk, &g->blk), 0);
-	g->device = vireo_blk_device(g->blk);
-	g->queue_size = config->queue_size ? config->queue_size : 128;
-	assert_int_equal(loop_new(&g->loop), 0);
-	assert_int_equal(device_attach(g->device, g->loop, &guest_transport, g), 0);
-	device_session_begin(g->device);
-	assert_int_equal(device_features_set(g->device, config->features), 0);
-	guest_memory_new(g);
-	g->queue_count = device_queue_count(g->device);
-	assert_true(g->queue_count <= GUEST_QUEUES_MAX);
-	for (unsigned i = 0; i < g->queue_count; i++) {
-		guest_queue_new(g, i, config->features);
+	g->at.queue_size = config->queue_size ? config->queue_size : 128;
+	test_guest_begin(&g->at, vireo_blk_device(g->blk), config->features, GUEST_MEMORY_BYTES, &dimm);
+	for (unsigned i = 0; i < g->at.queue_count; i++)
 		guest_set_up(g, i, !config->disabled);
-	}
-	device_resume(g->device);
-	assert_false(g->broken);
+	device_resume(g->at.device);
+	assert_false(g->at.broken);
 }
 
 void guest_start_features(struct guest *g, uint64_t features)
@@ -322,40 +226,23 @@ void guest_start_features(struct guest *g, uint64_t features)
 	guest_start(g, &(struct guest_config){ .features = features, .blk = &disk });
 }
 
-static void guest_is_quiet(void *opaque)
-{
-	struct guest *g = opaque;
-
-	g->quiet = true;
-}
-
 void guest_quiesce(struct guest *g)
 {
-	g->quiet = false;
-	device_quiesce(g->device, DEVICE_ALL_QUEUES, guest_is_quiet, g);
+	test_guest_quiesce(&g->at);
 }
 
 void guest_stop(struct guest *g)
 {
 	guest_quiesce(g);
-	assert_true(g->quiet);
-	device_session_end(g->device);
-	device_detach(g->device);
+	test_guest_detach(&g->at);
 	vireo_blk_free(g->blk);
-	loop_free(g->loop);
-	for (unsigned i = 0; i < g->queue_count; i++) {
-		driver_ring_free(g->queues[i].ring);
-		bell_forget(&g->queues[i].kick);
-		fd_close(&g->queues[i].call_fd);
-	}
-	munmap(g->memory, GUEST_MEMORY_BYTES);
-	close(g->memory_fd);
+	test_guest_end(&g->at);
 	free(g->disk);
 }
 
 void guest_add(struct guest *g, unsigned queue, struct iovec *iov, unsigned readable, unsigned writable, void *cookie)
 {
-	struct vireo_driver_ring *ring = g->queues[queue].ring;
+	struct vireo_driver_ring *ring = g->at.queues[queue].ring;
 
 	assert_int_equal(vireo_driver_ring_add(ring, iov, readable, writable, true, cookie), 0);
 	vireo_driver_ring_kick(ring);
@@ -399,16 +286,7 @@ int guest_poll(struct guest *g, unsigned queue)
 
 int guest_used(struct guest *g, unsigned queue, void **ret_cookie)
 {
-	void *cookie;
-	uint32_t bytes;
-	int r = vireo_driver_ring_get(g->queues[queue].ring, &cookie, &bytes);
-
-	assert_true(r >= 0);
-	if (!r)
-		return NOT_USED;
-	if (ret_cookie)
-		*ret_cookie = cookie;
-	return (int)bytes;
+	return test_guest_used(&g->at, queue, ret_cookie);
 }
 
 static int answer(struct guest *g, const struct asked *a, size_t bytes)

@@ -3,27 +3,15 @@
 #define BLK_TEST_GUEST_H
 
 /*
- * For tests: a block device on a transport that is nothing but the device verbs, a guest in front of it with real rings in a memfd, and
- * an application behind it with a disk in memory. Everything in one thread.
+ * For tests: a block device, with a guest in front of it (model/test_guest.h) and an application behind it that has a disk in memory.
  */
 
-#include "base/bell.h"
-#include "driver/ring/ring.h"
 #include "model/blk/blk_internal.h"
-
-/* cmocka wants these first. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
+#include "model/test_guest.h"
 
 #define GUEST_MEMORY_BYTES (24u << 20)
-#define GUEST_GPA UINT64_C(0x40000000)
-#define GUEST_UADDR UINT64_C(0x7f0000000000)
 /* Memory that can be taken away: nothing lies there. */
 #define GUEST_DIMM { .gpa = GUEST_GPA + (UINT64_C(1) << 32), .size_bytes = 4096, .uaddr = GUEST_UADDR + (UINT64_C(1) << 32) }
-#define GUEST_QUEUES_MAX 4u
 #define GUEST_HELD_MAX 300u
 
 #define DISK_BYTES (UINT64_C(1) << 20)
@@ -37,13 +25,6 @@
 #define NOT_USED (-1) /* a status: the driver has not got it back */
 #define NO_STATUS 0xee /* a status: nobody has written it */
 
-struct guest_queue {
-	struct vireo_driver_ring *ring;
-	void *desc, *driver, *device;
-	struct bell kick;
-	int call_fd;
-};
-
 /* What the application saw of a request. */
 struct seen {
 	uint32_t type, flags;
@@ -52,17 +33,8 @@ struct seen {
 };
 
 struct guest {
+	struct test_guest at; /* first */
 	struct vireo_blk *blk;
-	struct vireo_device *device;
-	struct loop *loop;
-	uint8_t *memory;
-	int memory_fd;
-	struct map *map;
-	size_t used_bytes;
-	unsigned config_changes;
-	bool broken, quiet;
-	unsigned queue_count, queue_size;
-	struct guest_queue queues[GUEST_QUEUES_MAX];
 
 	/* The application. */
 	uint8_t *disk;

@@ -22,9 +22,9 @@ static uint8_t *log_begin(struct guest *g)
 	assert_int_equal(ftruncate(fd, LOG_BYTES), 0);
 	bits = mmap(NULL, LOG_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	assert_ptr_not_equal(bits, MAP_FAILED);
-	assert_int_equal(dirty_log_new(fd, 0, LOG_BYTES, device_faults(g->device), &log, &why), 0);
-	assert_int_equal(device_log_set(g->device, log, &why), 0);
-	assert_int_equal(device_log_switch(g->device, true, &why), 0);
+	assert_int_equal(dirty_log_new(fd, 0, LOG_BYTES, device_faults(g->at.device), &log, &why), 0);
+	assert_int_equal(device_log_set(g->at.device, log, &why), 0);
+	assert_int_equal(device_log_switch(g->at.device, true, &why), 0);
 	dirty_log_unref(log);
 	close(fd);
 	return bits;

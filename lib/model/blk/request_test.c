@@ -185,7 +185,7 @@ static void a_queue_that_is_asked_back_takes_no_more(void **state)
 
 	g.stop_waits = true;
 	guest_quiesce(&g);
-	assert_false(g.quiet);
+	assert_false(g.at.quiet);
 	assert_int_equal(guest_poll(&g, 0), 0);
 	for (unsigned left = taken; left > 0; left--) {
 		assert_int_equal(g.held_count, left);
@@ -194,9 +194,9 @@ static void a_queue_that_is_asked_back_takes_no_more(void **state)
 	}
 	assert_int_equal(vireo_blk_in_flight(g.blk, 0), 0);
 	vireo_blk_queue_quiesced(g.blk, 0);
-	assert_true(g.quiet);
+	assert_true(g.at.quiet);
 	g.holds = g.stop_waits = false;
-	device_resume(g.device); /* what was left in the ring is served then */
+	device_resume(g.at.device); /* what was left in the ring is served then */
 	guest_poll(&g, 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(s); i++)
 		assert_int_equal(*s[i].writable, BLK_S_OK);
@@ -245,7 +245,7 @@ static void a_chain_without_room_for_a_status_is_given_back(void **state)
 	assert_int_equal(g.seen_count, 0);
 	assert_int_equal(guest_stats(&g).no_status, 1);
 	assert_int_equal(guest_do(&g, VIREO_BLK_OUT, 0, data, sizeof(data)), BLK_S_OK); /* and it goes on */
-	assert_false(g.broken);
+	assert_false(g.at.broken);
 	guest_stop(&g);
 }
 

@@ -40,7 +40,7 @@ static const struct vireo_net_ops ops = {
 /* Sends one command in pieces of `cut` bytes (0: one piece) and returns its answer; 0xee: none. */
 static uint8_t command_cut(struct guest *g, const void *data, size_t bytes, unsigned cut)
 {
-	unsigned queue = g->queue_count - 1, n = 0;
+	unsigned queue = g->at.queue_count - 1, n = 0;
 	uint8_t *p = guest_alloc(g, bytes), *ack = guest_alloc(g, 1);
 	struct iovec iov[600];
 
@@ -147,7 +147,7 @@ static void device_is_promiscuous_until_told_otherwise_and_again_after_reset(voi
 	assert_int_equal(rx_mode(&g, NET_CTRL_RX_PROMISC, 0), NET_OK);
 	assert_false(passes(&g, other_mac, -1));
 	guest_quiesce(&g);
-	device_reset(g.device);
+	device_reset(g.at.device);
 	assert_true(net_filter_passes(&g.net->filter, (const uint8_t[18]){0x52, 9}));
 	assert_true(filter_told.promiscuous);
 	guest_stop(&g);
@@ -277,15 +277,15 @@ static void address_set_shows_in_config_space_and_filter(void **state)
 	rx_mode(&g, NET_CTRL_RX_PROMISC, 0);
 	assert_false(passes(&g, other_mac, -1));
 	assert_int_equal(command(&g, NET_CTRL_MAC, NET_CTRL_MAC_ADDR_SET, other_mac, 6), NET_OK);
-	assert_int_equal(device_config_read(g.device, 0, mac, 6), 0);
+	assert_int_equal(device_config_read(g.at.device, 0, mac, 6), 0);
 	assert_memory_equal(mac, other_mac, 6);
 	assert_memory_equal(filter_told.mac, other_mac, 6);
 	assert_true(passes(&g, other_mac, -1));
 	assert_false(passes(&g, own_mac, -1));
 	assert_int_equal(command(&g, NET_CTRL_MAC, NET_CTRL_MAC_ADDR_SET, group_mac, 6), NET_ERR);
 	guest_quiesce(&g);
-	device_reset(g.device);
-	assert_int_equal(device_config_read(g.device, 0, mac, 6), 0);
+	device_reset(g.at.device);
+	assert_int_equal(device_config_read(g.at.device, 0, mac, 6), 0);
 	assert_memory_equal(mac, own_mac, 6);
 	guest_stop(&g);
 }
@@ -449,7 +449,7 @@ static void command_without_room_for_an_answer_breaks_the_device(void **state)
 	guest_add(&g, 2, &iov, 1, 0, NULL);
 	guest_kick(&g, 2);
 	guest_poll(&g);
-	assert_true(g.broken);
+	assert_true(g.at.broken);
 	guest_stop(&g);
 }
 
@@ -522,7 +522,7 @@ static void control_queue_that_was_never_set_up_decides_nothing(void **state)
 
 	pairs_told = 0;
 	guest_start(&g, &config);
-	assert_int_equal(device_queue_enable(g.device, 6, false), 0);
+	assert_int_equal(device_queue_enable(g.at.device, 6, false), 0);
 	for (unsigned pair = 0; pair < 4; pair++) {
 		guest_post(&g, pair, 100);
 		guest_kick(&g, 2 * pair);
@@ -555,7 +555,7 @@ static uint16_t config_status(struct guest *g)
 {
 	uint16_t status;
 
-	assert_int_equal(device_config_read(g->device, 6, &status, 2), 0);
+	assert_int_equal(device_config_read(g->at.device, 6, &status, 2), 0);
 	return status;
 }
 
@@ -567,7 +567,7 @@ static void announce_stays_until_the_driver_acknowledges_it(void **state)
 	assert_int_equal(config_status(&g), NET_S_LINK_UP);
 	assert_int_equal(vireo_net_announce(g.net), 0);
 	assert_int_equal(config_status(&g), NET_S_LINK_UP | NET_S_ANNOUNCE);
-	assert_int_equal(g.config_changes, 1);
+	assert_int_equal(g.at.config_changes, 1);
 	assert_int_equal(vireo_net_link_set(g.net, false), 0);
 	assert_int_equal(config_status(&g), NET_S_ANNOUNCE);
 	assert_int_equal(command(&g, NET_CTRL_ANNOUNCE, NET_CTRL_ANNOUNCE_ACK, "", 0), NET_OK);

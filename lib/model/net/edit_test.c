@@ -159,7 +159,7 @@ static void tags_are_pushed_and_popped_however_sender_and_receiver_cut_the_frame
 					assert_edited(&g, edit, len, cuts[c][0], cuts[c][1], each[e]);
 					frames++;
 					bytes += len + (edit == PUSH || edit == PUSH_ON_TAG ? 4 : 0) - (edit == POP ? 4 : 0);
-					g.used_bytes = g.used_bytes > GUEST_MEMORY_BYTES / 2 ? GUEST_MEMORY_BYTES / 4 : g.used_bytes;
+					g.at.used_bytes = g.at.used_bytes > GUEST_MEMORY_BYTES / 2 ? GUEST_MEMORY_BYTES / 4 : g.at.used_bytes;
 				}
 	assert_int_equal(guest_stats(&g, 0).frames, frames);
 	assert_int_equal(guest_stats(&g, 0).bytes, bytes); /* of what has arrived */

@@ -165,18 +165,18 @@ static void feature_without_what_it_requires_is_not_agreed_on(void **state)
 	guest_start(&g, &config);
 	guest_quiesce(&g);
 	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
-		assert_int_equal(device_features_set(g.device, V1 | rules[i].feature), 0);
-		assert_int_equal(vireo_device_features(g.device), V1);
+		assert_int_equal(device_features_set(g.at.device, V1 | rules[i].feature), 0);
+		assert_int_equal(vireo_device_features(g.at.device), V1);
 		for (unsigned n = 0; n < 2 && rules[i].needs[n]; n++) {
 			uint64_t fits = V1 | rules[i].feature | rules[i].needs[n];
 
-			assert_int_equal(device_features_set(g.device, fits), 0);
-			assert_int_equal(vireo_device_features(g.device), fits);
+			assert_int_equal(device_features_set(g.at.device, fits), 0);
+			assert_int_equal(vireo_device_features(g.at.device), fits);
 		}
 	}
 	/* A front end that serves the control queue itself keeps CTRL_VQ back. */
-	assert_int_equal(device_features_set(g.device, V1 | F(GUEST_ANNOUNCE) | F(MQ)), 0);
-	assert_int_equal(vireo_device_features(g.device), V1 | F(GUEST_ANNOUNCE) | F(MQ));
+	assert_int_equal(device_features_set(g.at.device, V1 | F(GUEST_ANNOUNCE) | F(MQ)), 0);
+	assert_int_equal(vireo_device_features(g.at.device), V1 | F(GUEST_ANNOUNCE) | F(MQ));
 	guest_stop(&g);
 }
 
@@ -196,7 +196,7 @@ static void frames_pass(uint64_t features, uint64_t agreed)
 	struct guest g;
 
 	guest_start(&g, &config);
-	assert_int_equal(vireo_device_features(g.device), agreed);
+	assert_int_equal(vireo_device_features(g.at.device), agreed);
 	frame_fill(frame, sizeof(frame), 7);
 	guest_send_frame(&g, 0, NULL, frame, sizeof(frame), true);
 	guest_kick(&g, 1);
@@ -206,7 +206,7 @@ static void frames_pass(uint64_t features, uint64_t agreed)
 	assert_int_equal(vireo_net_enqueue_burst(g.net, 0, &packet, 1), 1);
 	vireo_net_receive_flush(g.net, 0);
 	assert_int_equal(guest_used(&g, 0, NULL), NET_HDR_BYTES + sizeof(frame));
-	assert_false(g.broken);
+	assert_false(g.at.broken);
 	guest_stop(&g);
 }
 
@@ -257,7 +257,7 @@ static void frame_that_uses_what_is_not_agreed_on_is_bad(void **state)
 	guest_kick(&g, 1);
 	assert_int_equal(vireo_net_dequeue_burst(g.net, 0, &packet, 1), 0);
 	assert_int_equal(guest_stats(&g, 1).bad_offload, 1);
-	assert_false(g.broken);
+	assert_false(g.at.broken);
 	guest_stop(&g);
 }
 
@@ -281,13 +281,13 @@ static void config_space_shows_what_was_configured(void **state)
 	struct guest g;
 
 	guest_start(&g, &config);
-	assert_int_equal(device_config_read(g.device, 0, &space, sizeof(space)), 0);
+	assert_int_equal(device_config_read(g.at.device, 0, &space, sizeof(space)), 0);
 	assert_memory_equal(space.mac, own_mac, 6);
 	assert_int_equal(space.status, NET_S_LINK_UP);
 	assert_int_equal(space.max_virtqueue_pairs, 3);
 	assert_int_equal(space.mtu, 9000);
-	assert_int_equal(device_queue_num_told(g.device), 6); /* pairs or rings: see absent.c */
-	assert_int_equal(device_queue_count(g.device), 7);
+	assert_int_equal(device_queue_num_told(g.at.device), 6); /* pairs or rings: see absent.c */
+	assert_int_equal(device_queue_count(g.at.device), 7);
 	guest_stop(&g);
 }
 
@@ -300,15 +300,15 @@ static void config_space_is_read_only_but_for_a_legacy_address(void **state)
 
 	guest_start(&g, &config);
 	for (uint32_t offset = 0; offset < sizeof(space); offset++)
-		assert_int_equal(device_config_write(g.device, offset, &byte, 1), -EPERM);
+		assert_int_equal(device_config_write(g.at.device, offset, &byte, 1), -EPERM);
 	guest_stop(&g);
 	config.features = F(MAC);
 	guest_start(&g, &config);
-	assert_int_equal(device_config_write(g.device, 0, &byte, 1), 0);
-	assert_int_equal(device_config_write(g.device, 5, &byte, 1), 0);
-	assert_int_equal(device_config_write(g.device, 6, &byte, 1), -EPERM);
-	assert_int_equal(device_config_write(g.device, 5, "ab", 2), -EPERM);
-	assert_int_equal(device_config_read(g.device, 0, &space, sizeof(space)), 0);
+	assert_int_equal(device_config_write(g.at.device, 0, &byte, 1), 0);
+	assert_int_equal(device_config_write(g.at.device, 5, &byte, 1), 0);
+	assert_int_equal(device_config_write(g.at.device, 6, &byte, 1), -EPERM);
+	assert_int_equal(device_config_write(g.at.device, 5, "ab", 2), -EPERM);
+	assert_int_equal(device_config_read(g.at.device, 0, &space, sizeof(space)), 0);
 	assert_memory_equal(space.mac, ((const uint8_t[]){0x54, 0, 0, 0, 0, 0x54}), 6);
 	assert_int_equal(g.net->filter.mac, net_filter_mac(space.mac));
 	guest_stop(&g);
@@ -322,15 +322,15 @@ static void link_change_is_told_once(void **state)
 
 	guest_start(&g, &config);
 	assert_int_equal(vireo_net_link_set(g.net, true), 0);
-	assert_int_equal(g.config_changes, 0); /* it is up already */
+	assert_int_equal(g.at.config_changes, 0); /* it is up already */
 	assert_int_equal(vireo_net_link_set(g.net, false), 0);
 	assert_int_equal(vireo_net_link_set(g.net, false), 0);
-	assert_int_equal(g.config_changes, 1);
-	assert_int_equal(device_config_read(g.device, 6, &status, 2), 0);
+	assert_int_equal(g.at.config_changes, 1);
+	assert_int_equal(device_config_read(g.at.device, 6, &status, 2), 0);
 	assert_int_equal(status, 0);
 	guest_quiesce(&g);
-	device_reset(g.device); /* the cable does not care */
-	assert_int_equal(device_config_read(g.device, 6, &status, 2), 0);
+	device_reset(g.at.device); /* the cable does not care */
+	assert_int_equal(device_config_read(g.at.device, 6, &status, 2), 0);
 	assert_int_equal(status, 0);
 	guest_stop(&g);
 }
@@ -346,7 +346,7 @@ static void announce_needs_a_driver_that_can_acknowledge_it(void **state)
 
 		guest_start(&g, &config);
 		assert_int_equal(vireo_net_announce(g.net), -EOPNOTSUPP);
-		assert_int_equal(g.config_changes, 0);
+		assert_int_equal(g.at.config_changes, 0);
 		guest_stop(&g);
 	}
 }
@@ -360,8 +360,8 @@ static void announce_bit_does_not_survive_a_reset(void **state)
 	guest_start(&g, &config);
 	assert_int_equal(vireo_net_announce(g.net), 0);
 	guest_quiesce(&g);
-	device_reset(g.device);
-	assert_int_equal(device_config_read(g.device, 6, &status, 2), 0);
+	device_reset(g.at.device);
+	assert_int_equal(device_config_read(g.at.device, 6, &status, 2), 0);
 	assert_int_equal(status, NET_S_LINK_UP);
 	guest_stop(&g);
 }
@@ -378,15 +378,15 @@ static void mtu_that_cannot_be_carried_is_refused(void **state)
 
 	memset(&told, 0, sizeof(told));
 	guest_start(&g, &config);
-	assert_int_equal(tell_mtu(g.device, 67), -EINVAL);
-	assert_int_equal(tell_mtu(g.device, 1501), -EINVAL);
+	assert_int_equal(tell_mtu(g.at.device, 67), -EINVAL);
+	assert_int_equal(tell_mtu(g.at.device, 1501), -EINVAL);
 	assert_int_equal(told.mtu, 0);
-	assert_int_equal(tell_mtu(g.device, 68), 0);
+	assert_int_equal(tell_mtu(g.at.device, 68), 0);
 	assert_int_equal(told.mtu, 68);
 	guest_stop(&g);
 	config.mtu = 0;
 	guest_start(&g, &config);
-	assert_int_equal(tell_mtu(g.device, 65535), 0);
+	assert_int_equal(tell_mtu(g.at.device, 65535), 0);
 	guest_stop(&g);
 }
 
@@ -403,9 +403,9 @@ static void transport_events_reach_the_application(void **state)
 	assert_int_equal(told.features, V1 | F(CSUM));
 	assert_int_equal(told.started, 3); /* the control queue is not the application's */
 	assert_int_equal(told.enabled, 3);
-	device_queue_enable(g.device, 1, false);
+	device_queue_enable(g.at.device, 1, false);
 	assert_int_equal(told.enabled, 1);
-	assert_int_equal(device_message(g.device, VIREO_MESSAGE_NET_ANNOUNCE, mac, 6), 0);
+	assert_int_equal(device_message(g.at.device, VIREO_MESSAGE_NET_ANNOUNCE, mac, 6), 0);
 	assert_memory_equal(told.mac, mac, 6);
 	guest_stop(&g);
 	assert_int_equal(told.stops, 3);
@@ -427,7 +427,7 @@ static void queue_is_quiet_only_when_the_worker_has_let_go(void **state)
 	guest_start(&g, &config);
 	assert_true(vireo_net_kick_fd(g.net, 1) >= 0);
 	told.keep = true;
-	device_quiesce(g.device, DEVICE_ALL_QUEUES, told_quiet, &quiet);
+	device_quiesce(g.at.device, DEVICE_ALL_QUEUES, told_quiet, &quiet);
 	assert_int_equal(told.stops, 3);
 	vireo_net_queue_quiesced(g.net, 0);
 	assert_false(quiet);
@@ -506,13 +506,13 @@ static void kick_enable_tells_what_is_there_already(void **state)
 	assert_false(vireo_net_kick_enable(g.net, 1, true));
 	frame_fill(frame, sizeof(frame), 1);
 	guest_send_frame(&g, 0, NULL, frame, sizeof(frame), true);
-	assert_true(vireo_driver_ring_kick(g.queues[1].ring));
+	assert_true(vireo_driver_ring_kick(g.at.queues[1].ring));
 	assert_true(vireo_net_kick_enable(g.net, 1, true));
 	vireo_net_kick_enable(g.net, 1, false);
 	assert_int_equal(vireo_net_transmit_look(g.net, 0, &looked, 1), 1);
 	vireo_net_transmit_complete(g.net, 0);
 	guest_send_frame(&g, 0, NULL, frame, sizeof(frame), true);
-	assert_false(vireo_driver_ring_kick(g.queues[1].ring));
+	assert_false(vireo_driver_ring_kick(g.at.queues[1].ring));
 	guest_stop(&g);
 }
 

@@ -3,25 +3,13 @@
 #define NET_TEST_GUEST_H
 
 /*
- * For tests: a net device on a transport that is nothing but the device verbs, and a guest in front of it
- * with real rings in a memfd. Everything in one thread.
+ * For tests: a net device, with a guest in front of it (model/test_guest.h).
  */
 
-#include "base/bell.h"
-#include "driver/ring/ring.h"
 #include "model/net/net_internal.h"
-
-/* cmocka wants these first. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
+#include "model/test_guest.h"
 
 #define GUEST_MEMORY_BYTES (8u << 20)
-#define GUEST_GPA UINT64_C(0x40000000)
-#define GUEST_UADDR UINT64_C(0x7f0000000000)
-#define GUEST_QUEUES_MAX 9u
 
 #define F(name) VIREO_FEATURE(VIREO_NET_F_##name##_BIT)
 #define V1 VIREO_FEATURE(VIREO_F_VERSION_1_BIT)
@@ -38,25 +26,9 @@ struct guest_config {
 	bool keeps_control; /* the control queue is not set up */
 };
 
-struct guest_queue {
-	struct vireo_driver_ring *ring;
-	void *desc, *driver, *device;
-	struct bell kick;
-	int call_fd;
-};
-
 struct guest {
+	struct test_guest at; /* first */
 	struct vireo_net *net;
-	struct vireo_device *device;
-	struct loop *loop;
-	uint8_t *memory;
-	int memory_fd;
-	size_t used_bytes;
-	unsigned config_changes;
-	bool broken;
-	bool quiet;
-	unsigned queue_count, queue_size;
-	struct guest_queue queues[GUEST_QUEUES_MAX];
 };
 
 void guest_start(struct guest *g, const struct guest_config *config);

@@ -318,7 +318,7 @@ static void nothing_but_runt_buffers_come_back_and_the_frame_is_lost(void **stat
 	assert_int_equal(guest_stats(&g, 0).runt, 256);
 	assert_int_equal(guest_stats(&g, 0).no_buffer, 1);
 	guest_poll(&g);
-	assert_false(g.broken);
+	assert_false(g.at.broken);
 	free(s.data);
 	guest_stop(&g);
 }
@@ -497,7 +497,7 @@ static void disabled_queue_gets_nothing(void **state)
 	assert_int_equal(vireo_net_enqueue_burst(g.net, 0, &packet, 1), 1);
 	assert_int_equal(guest_stats(&g, 0).disabled, 2);
 	assert_int_equal(guest_used(&g, 0, NULL), -1);
-	device_queue_enable(g.device, 0, true);
+	device_queue_enable(g.at.device, 0, true);
 	assert_int_equal(deliver_one(&g, &s), 1);
 	free(s.data);
 	guest_stop(&g);
@@ -558,11 +558,11 @@ static void broken_ring_says_so(void **state)
 	struct guest g;
 
 	guest_start(&g, &config);
-	((uint16_t *)g.queues[0].driver)[1] = 300; /* the available index, of a ring of 256 */
+	((uint16_t *)g.at.queues[0].driver)[1] = 300; /* the available index, of a ring of 256 */
 	sent_new(&s, 60, 3);
 	assert_int_equal(vireo_net_receive_deliver(g.net, 0, &s.pointer, 1), -EPROTO);
 	guest_poll(&g);
-	assert_true(g.broken);
+	assert_true(g.at.broken);
 	free(s.data);
 	guest_stop(&g);
 }
@@ -647,7 +647,7 @@ static void stream_round(struct stream *s, bool merge)
 	struct vireo_frame frames[40], *pointers[40];
 	int n;
 
-	s->from.used_bytes = s->to.used_bytes = GUEST_MEMORY_BYTES / 2;
+	s->from.at.used_bytes = s->to.at.used_bytes = GUEST_MEMORY_BYTES / 2;
 	for (unsigned i = stream_random(s, 20); i; i--)
 		stream_send(s);
 	for (unsigned i = 0; i < 110; i++)
@@ -696,7 +696,7 @@ static void stream_run(uint64_t ring_features, bool merge)
 		stream_drain(&s, merge);
 	}
 	assert_true(s.sent > 300);
-	assert_false(s.from.broken || s.to.broken);
+	assert_false(s.from.at.broken || s.to.at.broken);
 	guest_stop(&s.from);
 	guest_stop(&s.to);
 }

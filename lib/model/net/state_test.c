@@ -43,10 +43,10 @@ static void command(struct guest *g, uint8_t class, uint8_t number, const void *
 	p[1] = number;
 	memcpy(p + 2, data, bytes);
 	*ack = NET_ERR;
-	guest_add(g, g->queue_count - 1, iov, 1, 1, p);
-	guest_kick(g, g->queue_count - 1);
+	guest_add(g, g->at.queue_count - 1, iov, 1, 1, p);
+	guest_kick(g, g->at.queue_count - 1);
 	guest_poll(g);
-	assert_int_equal(guest_used(g, g->queue_count - 1, NULL), 1);
+	assert_int_equal(guest_used(g, g->at.queue_count - 1, NULL), 1);
 	assert_int_equal(*ack, NET_OK);
 }
 
@@ -71,14 +71,14 @@ static void suspend(struct guest *g)
 	uint32_t base;
 
 	guest_quiesce(g);
-	for (uint32_t i = 0; i < g->queue_count; i++)
-		assert_int_equal(device_queue_stop(g->device, i, &base), 0);
+	for (uint32_t i = 0; i < g->at.queue_count; i++)
+		assert_int_equal(device_queue_stop(g->at.device, i, &base), 0);
 }
 
 static void wake(struct guest *g)
 {
-	for (uint32_t i = 0; i < g->queue_count; i++)
-		assert_int_equal(device_queue_kick_set(g->device, i, dup(g->queues[i].kick.fd)), 0);
+	for (uint32_t i = 0; i < g->at.queue_count; i++)
+		assert_int_equal(device_queue_kick_set(g->at.device, i, dup(g->at.queues[i].kick.fd)), 0);
 	guest_resume(g);
 	guest_poll(g);
 }
@@ -110,9 +110,9 @@ static void assert_as_it_was_said(struct guest *g)
 	assert_true(wants(g, new_mac, 4095));
 	assert_false(wants(g, new_mac, 8));
 	assert_int_equal(g->net->pairs_active, 3);
-	assert_int_equal(device_config_read(g->device, 0, config, 6), 0);
+	assert_int_equal(device_config_read(g->at.device, 0, config, 6), 0);
 	assert_memory_equal(config, new_mac, 6);
-	assert_int_equal(device_config_read(g->device, 6, &status, 2), 0);
+	assert_int_equal(device_config_read(g->at.device, 6, &status, 2), 0);
 	assert_int_equal(status, NET_S_LINK_UP | NET_S_ANNOUNCE);
 }
 
@@ -132,7 +132,7 @@ static int saved(struct guest *g, uint8_t data[STATE_ROOM])
 	driver_says_it_all(g);
 	assert_as_it_was_said(g);
 	suspend(g);
-	bytes = device_state_save(g->device, data, STATE_ROOM);
+	bytes = device_state_save(g->at.device, data, STATE_ROOM);
 	assert_int_equal(bytes, HEADER_BYTES + 20 + 3 * 6 + 512);
 	return bytes;
 }
@@ -141,7 +141,7 @@ static void assert_loads(struct guest *g, const uint8_t *data, int bytes)
 {
 	const char *why = "";
 
-	if (device_state_load(g->device, data, (size_t)bytes, &why))
+	if (device_state_load(g->at.device, data, (size_t)bytes, &why))
 		fail_msg("%s", why);
 }
 
@@ -164,7 +164,7 @@ static void what_was_said_holds_on_the_next_device(void **state)
 	pairs_told = 0;
 	assert_loads(&to, data, bytes);
 	assert_as_it_was_said(&to);
-	assert_int_equal(device_features_set(to.device, FEATURES), 0); /* in this order, or the other */
+	assert_int_equal(device_features_set(to.at.device, FEATURES), 0); /* in this order, or the other */
 	assert_as_it_was_said(&to);
 	assert_int_equal(pairs_told, 3);
 	wake(&to);
@@ -182,9 +182,9 @@ static void device_that_saved_goes_on_if_nobody_else_does(void **state)
 	struct guest g;
 	int bytes = saved(&g, data);
 
-	assert_int_equal(device_features_set(g.device, FEATURES), 0);
+	assert_int_equal(device_features_set(g.at.device, FEATURES), 0);
 	assert_as_it_was_said(&g);
-	assert_int_equal(device_state_save(g.device, again, sizeof(again)), bytes);
+	assert_int_equal(device_state_save(g.at.device, again, sizeof(again)), bytes);
 	assert_memory_equal(data, again, (size_t)bytes);
 	wake(&g);
 	assert_as_it_was_said(&g);
@@ -198,9 +198,9 @@ static void reset_forgets_what_was_loaded(void **state)
 	int bytes = saved(&from, data);
 
 	successor(&to, FEATURES, data, bytes);
-	device_reset(to.device);
+	device_reset(to.at.device);
 	assert_initial(&to);
-	assert_int_equal(device_features_set(to.device, FEATURES), 0);
+	assert_int_equal(device_features_set(to.at.device, FEATURES), 0);
 	assert_initial(&to);
 	guest_stop(&to);
 	guest_stop(&from);
@@ -216,7 +216,7 @@ static void what_the_driver_says_after_a_load_is_not_undone(void **state)
 	wake(&to);
 	command(&to, NET_CTRL_MAC, NET_CTRL_MAC_ADDR_SET, own_mac, 6);
 	suspend(&to);
-	assert_int_equal(device_features_set(to.device, FEATURES), 0);
+	assert_int_equal(device_features_set(to.at.device, FEATURES), 0);
 	assert_memory_equal(to.net->mac, own_mac, 6);
 	guest_stop(&to);
 	guest_stop(&from);
@@ -231,7 +231,7 @@ static void device_without_a_control_queue_of_its_own_carries_nothing(void **sta
 
 	start(&from, V1);
 	suspend(&from);
-	bytes = device_state_save(from.device, data, sizeof(data));
+	bytes = device_state_save(from.at.device, data, sizeof(data));
 	successor(&to, V1, data, bytes);
 	wake(&to);
 	assert_initial(&to);
@@ -292,13 +292,13 @@ static void state_that_no_driver_could_have_made_is_refused(void **state)
 
 		memcpy(lie, data, (size_t)bytes);
 		lie[HEADER_BYTES + lies[i].at] = lies[i].value;
-		assert_int_equal(device_state_load(to.device, lie, (size_t)bytes, &why), -EINVAL);
+		assert_int_equal(device_state_load(to.at.device, lie, (size_t)bytes, &why), -EINVAL);
 		assert_non_null(strstr(why, lies[i].why));
 		assert_initial(&to);
 	}
 	for (uint32_t inside = 0; inside < (uint32_t)bytes - HEADER_BYTES; inside++) { /* cut, and the header agrees */
 		memcpy(data + 16, &inside, sizeof(inside));
-		assert_int_equal(device_state_load(to.device, data, HEADER_BYTES + inside, &why), -EINVAL);
+		assert_int_equal(device_state_load(to.at.device, data, HEADER_BYTES + inside, &why), -EINVAL);
 	}
 	assert_initial(&to);
 	guest_stop(&to);
@@ -319,7 +319,7 @@ static void tables_that_are_full_or_more_travel_as_such(void **state)
 	tables[0] = 0;
 	tables[4] = 65; /* the second table: one more than is kept */
 	suspend(&from);
-	bytes = device_state_save(from.device, data, sizeof(data));
+	bytes = device_state_save(from.at.device, data, sizeof(data));
 	successor(&to, FEATURES, data, bytes);
 	assert_true(wants(&to, (const uint8_t[]){ 2, 0, 0, 0, 1, 63 }, -1));
 	assert_false(wants(&to, (const uint8_t[]){ 3, 0, 0, 0, 0, 1 }, -1));
@@ -327,7 +327,7 @@ static void tables_that_are_full_or_more_travel_as_such(void **state)
 	memset(tables + 8, 3, 6 * 65);
 	command(&from, NET_CTRL_MAC, NET_CTRL_MAC_TABLE_SET, tables, 8 + 6 * 65);
 	suspend(&from);
-	bytes = device_state_save(from.device, data, sizeof(data));
+	bytes = device_state_save(from.at.device, data, sizeof(data));
 	assert_loads(&to, data, bytes);
 	assert_true(wants(&to, (const uint8_t[]){ 3, 0, 0, 0, 0, 1 }, -1)); /* all of that kind */
 	assert_false(wants(&to, (const uint8_t[]){ 2, 0, 0, 0, 1, 63 }, -1));

@@ -119,7 +119,7 @@ static void chain_shorter_than_header_and_ethernet_header_is_a_runt(void **state
 	}
 	assert_int_equal(guest_stats(&g, 1).frames, 0);
 	send_and_look(&g, packet, sizeof(packet), NULL, 0, 12);
-	assert_false(g.broken);
+	assert_false(g.at.broken);
 	guest_stop(&g);
 }
 
@@ -242,7 +242,7 @@ static void offload_that_lies_costs_its_frame_and_not_the_device(void **state)
 		assert_int_equal(guest_stats(&g, 1).bad_offload, i + 1);
 	}
 	guest_poll(&g);
-	assert_false(g.broken);
+	assert_false(g.at.broken);
 	guest_stop(&g);
 }
 
@@ -477,11 +477,11 @@ static void broken_ring_says_so_and_breaks_the_device(void **state)
 	struct guest g;
 
 	guest_start(&g, &config);
-	((uint16_t *)g.queues[1].driver)[1] = 300; /* the available index, of a ring of 256 */
+	((uint16_t *)g.at.queues[1].driver)[1] = 300; /* the available index, of a ring of 256 */
 	assert_int_equal(vireo_net_transmit_look(g.net, 0, &frame, 1), -EPROTO);
 	assert_int_equal(vireo_net_dequeue_burst(g.net, 0, &packet, 1), -EPROTO);
 	guest_poll(&g);
-	assert_true(g.broken);
+	assert_true(g.at.broken);
 	guest_stop(&g);
 }
 
@@ -506,7 +506,7 @@ static void completed_frames_move_the_ring_base(void **state)
 	assert_int_equal(vireo_net_transmit_look(g.net, 0, frames, 8), 2);
 	vireo_net_transmit_complete(g.net, 0);
 	guest_quiesce(&g);
-	assert_int_equal(device_queue_stop(g.device, 1, &base), 0);
+	assert_int_equal(device_queue_stop(g.at.device, 1, &base), 0);
 	assert_int_equal(base, 5);
 	guest_stop(&g);
 }
