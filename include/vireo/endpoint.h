@@ -180,7 +180,7 @@ struct vireo_endpoint_config {
  * not mounted, or of another pid namespace; -ETIMEDOUT: the kernel has not asked for the device.
  *
  * VDUSE: -ENOENT: /dev/vduse/control is not there (modprobe vduse); -EACCES, -EPERM: no access to it, or a network
- * device without CAP_NET_ADMIN; -EPROTONOSUPPORT: no vdpa bus; -ENODEV: the driver to attach to is not loaded; -EBUSY:
+ * device without CAP_NET_ADMIN; -EPROTONOSUPPORT: no vdpa bus; -ENONET: the vdpa bus is the first network namespace's, and we are in another one; -ENODEV: the driver to attach to is not loaded; -EBUSY:
  * another program serves NAME; -EEXIST: NAME is in use and was made otherwise (vdpa dev del NAME); -EADDRNOTAVAIL:
  * /dev/vduse/NAME has not appeared; -ELOOP: the file in state_folder is not one of this program's; -EOPNOTSUPP: a
  * device type that the kernel does not take. A device that a killed program left

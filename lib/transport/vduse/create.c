@@ -10,8 +10,8 @@
 
 /*
  * The control file makes and destroys devices. A device outlives whoever made it: one that is there already was left
- * behind by a daemon that was killed. If it was made as we would make it, it is taken over as it is; if not, it is
- * destroyed and made anew, unless somebody uses it.
+ * behind by a daemon that was killed. If it was made as we would make it, it is taken over as it is; if not, or if the
+ * kernel has given it up, it is destroyed and made anew, unless somebody uses it.
  *
  * API version and VDUSE features are the device's for life. The kernel does not tell which versions it has, only
  * whether it takes one.
@@ -95,24 +95,6 @@ static int control_destroy(const struct vduse *v, int control_fd)
 	return control_ioctl(v, control_fd, VDUSE_WIRE_DESTROY_DEV, name);
 }
 
-/* -EEXIST: there is one, which is neither ours to take over nor to be destroyed. */
-static int create_or_take(struct vduse *v, int control_fd, bool *ret_taken)
-{
-	int r = control_negotiate(v, control_fd);
-
-	*ret_taken = false;
-	if (r)
-		return r;
-	r = control_create(v, control_fd);
-	if (r != -EEXIST)
-		return r;
-	if (vduse_state_matches(&v->state, &v->key)) {
-		*ret_taken = true;
-		return 0;
-	}
-	r = control_destroy(v, control_fd);
-	return r ? (r == -EBUSY ? -EEXIST : r) : control_create(v, control_fd);
-}
 
 static int device_open(struct vduse *v)
 {
@@ -127,6 +109,47 @@ static int device_open(struct vduse *v)
 		return fd;
 	v->fd = fd;
 	return 0;
+}
+
+/*
+ * It was made with `found`, as we would make it. It is not worth anything if the predecessor has answered too late, or never:
+ * somebody took it off the bus while nobody served it. All that the kernel says of it from then on is -EPERM. While it
+ * is on the bus it cannot be made anew: then it is taken, and endpoint.c tells.
+ */
+static int take(struct vduse *v, int control_fd, const struct vduse_key *found, bool *ret_taken)
+{
+	uint64_t features;
+	int r = device_open(v);
+
+	if (r)
+		return r;
+	if (vduse_ioctl(v, VDUSE_WIRE_DEV_GET_FEATURES, &features) == -EPERM) {
+		fd_close(&v->fd); /* who has it open is a user */
+		r = control_destroy(v, control_fd);
+		if (r != -EBUSY)
+			return r ? r : control_create(v, control_fd);
+	}
+	v->key = *found;
+	*ret_taken = true;
+	return 0;
+}
+
+/* -EEXIST: there is one, which is neither ours to take over nor to be destroyed. */
+static int create_or_take(struct vduse *v, int control_fd, bool *ret_taken)
+{
+	int r = control_negotiate(v, control_fd);
+	struct vduse_key found = v->key;
+
+	*ret_taken = false;
+	if (r)
+		return r;
+	r = control_create(v, control_fd);
+	if (r != -EEXIST)
+		return r;
+	if (vduse_state_matches(&v->state, &found))
+		return take(v, control_fd, &found, ret_taken);
+	r = control_destroy(v, control_fd);
+	return r ? (r == -EBUSY ? -EEXIST : r) : control_create(v, control_fd);
 }
 
 /* All of them, before the device can be attached. */
@@ -171,7 +194,7 @@ static void device_refresh(struct vduse *v)
 
 static int device_begin(struct vduse *v, bool taken)
 {
-	int r = device_open(v);
+	int r = v->fd < 0 ? device_open(v) : 0;
 
 	if (r)
 		return r;

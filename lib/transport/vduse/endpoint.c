@@ -132,6 +132,19 @@ void vduse_aside_done(struct vduse *v, bool add, int result)
 
 /* ---- the beginning ---- */
 
+/* The kernel's config space is the new one; the driver has read the old one. */
+static void changes_tell(struct vduse *v)
+{
+	uint8_t once[VDUSE_ONCE_BYTES];
+	const char *what = vduse_once(v->device, once);
+
+	if (what && vduse_state_once_differs(&v->state, once))
+		log_warning(device_log(v->device),
+			    "%s: /dev/vduse/%s: its driver goes on with the %s that it has read from the predecessor: only a driver that "
+			    "begins anew takes another: remove the device, and offer it again",
+			    device_name(v->device), v->name, what);
+}
+
 /* A predecessor's driver is served on as if nothing had been. */
 static void take_over(struct vduse *v)
 {
@@ -152,6 +165,7 @@ static void take_over(struct vduse *v)
 	v->status = STATUS_RUNNING;
 	log_info(device_log(v->device), "%s: /dev/vduse/%s taken over, its driver goes on", device_name(v->device),
 		 v->name);
+	changes_tell(v);
 	if (vduse_start(v, true, &why) || (v->suspended && vduse_suspended_recover(v, &why))) {
 		vireo_device_break(v->device, why);
 		return;

@@ -152,7 +152,7 @@ static int fake_control(struct fake *f, unsigned long request, void *argument)
 			return -EINVAL;
 		if (fake_connected(f) || f->attached)
 			return -EBUSY;
-		f->exists = false;
+		f->exists = f->given_up = false;
 		f->destroyed++;
 		return 0;
 	default:
@@ -217,6 +217,8 @@ static int fake_ioctl(void *opaque, int fd, unsigned long request, void *argumen
 		f->umem_asks++;
 		return -ENOTTY;
 	case VDUSE_WIRE_DEV_GET_FEATURES:
+		if (f->given_up)
+			return -EPERM;
 		*(uint64_t *)argument = f->features;
 		return 0;
 	case VDUSE_WIRE_DEV_SET_CONFIG:

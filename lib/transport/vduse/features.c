@@ -4,6 +4,8 @@
 #include <linux/virtio_blk.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_net.h>
+#include <stddef.h>
+#include <string.h>
 
 /*
  * The kernel takes few device types, and not all of their features: config space cannot be written by the driver, and
@@ -19,14 +21,20 @@ static const struct taken_type {
 	uint32_t device_id;
 	uint64_t forbidden;
 	unsigned queues; /* at most, or 0 */
+	const char *once; /* what `parts` are, or NULL */
+	struct part {
+		uint8_t at, bytes;
+	} parts[2]; /* of config space, VDUSE_ONCE_BYTES at most in all */
 } taken_types[] = {
 	{ VIRTIO_ID_NET,
 	  BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_VLAN) |
 		  BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | BIT(VIRTIO_NET_F_MQ) |
 		  BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) |
 		  BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_HASH_REPORT) | BIT(53 /* notification coalescing */),
-	  2 },
-	{ VIRTIO_ID_BLOCK, BIT(VIRTIO_BLK_F_CONFIG_WCE), 0 },
+	  2,
+	  "address (mac) or MTU",
+	  { { offsetof(struct virtio_net_config, mac), 6 }, { offsetof(struct virtio_net_config, mtu), 2 } } },
+	{ VIRTIO_ID_BLOCK, BIT(VIRTIO_BLK_F_CONFIG_WCE), 0, NULL, { { 0, 0 } } },
 };
 
 static const struct taken_type *type_of(const struct vireo_device *device)
@@ -53,4 +61,17 @@ int vduse_offer(const struct vireo_device *device, struct vduse_key *key)
 	key->queue_count = type->queues ? min_u32(queues, type->queues) : queues;
 	key->config_bytes = device_config_bytes(device);
 	return 0;
+}
+
+const char *vduse_once(const struct vireo_device *device, uint8_t ret_once[VDUSE_ONCE_BYTES])
+{
+	const struct taken_type *type = type_of(device);
+	size_t have = 0;
+
+	memset(ret_once, 0, VDUSE_ONCE_BYTES);
+	if (!type || !type->once)
+		return NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(type->parts); have += type->parts[i++].bytes)
+		device_config_read(device, type->parts[i].at, ret_once + have, type->parts[i].bytes);
+	return type->once;
 }

@@ -45,6 +45,16 @@ static int status_negotiated(struct vduse *v, const char **why)
 	return v->negotiated ? 0 : vduse_negotiate(v, why);
 }
 
+static int driver_ok(struct vduse *v, const char **why)
+{
+	uint8_t once[VDUSE_ONCE_BYTES];
+	int r = vduse_start(v, false, why);
+
+	if (!r && vduse_once(v->device, once))
+		vduse_state_once_set(&v->state, once);
+	return r;
+}
+
 /*
  * The kernel tells every status that the driver writes, and takes our refusal for the driver's: FEATURES_OK then does
  * not stay set (virtio 1.3, 3.1.1). After a restart a status may come that has been carried out already.
@@ -62,7 +72,7 @@ static int handle_set_status(struct vduse *v, const struct vduse_request *reques
 	if (v->broken)
 		return refuse(-EIO, "the device is broken until it is reset", why);
 	if (fresh & VIREO_STATUS_DRIVER_OK)
-		r = vduse_start(v, false, why);
+		r = driver_ok(v, why);
 	else if (fresh & VIREO_STATUS_FEATURES_OK)
 		r = status_negotiated(v, why);
 	if (r)

@@ -33,6 +33,8 @@ static const struct vireo_device_ops lab_ops = {
 	.reset = type_reset,
 };
 
+static const char *lab_config = "0123456789abcdef"; /* a test may offer another */
+
 static struct lab *lab_new_of(struct fake *f, uint32_t device_id, bool out_of_order)
 {
 	struct lab *lab = calloc(1, sizeof(*lab));
@@ -44,7 +46,7 @@ static struct lab *lab_new_of(struct fake *f, uint32_t device_id, bool out_of_or
 		.queue_num_told = 1,
 		.queue_size_max = 256,
 		.control_queues = 1,
-		.config = "0123456789abcdef",
+		.config = lab_config,
 		.config_bytes = 16,
 		.ops = &lab_ops,
 		.opaque = &lab->type,

@@ -34,7 +34,8 @@ struct vduse_state_file {
 	uint64_t magic; /* written last */
 	uint64_t features, api, vduse_features;
 	uint32_t device_id, queue_count, queue_size, config_bytes;
-	uint32_t suspended, out_of_order, reserved[2];
+	uint32_t suspended, out_of_order;
+	uint8_t once[VDUSE_ONCE_BYTES]; /* see vduse_once(); all zero: not known */
 	uint8_t records[]; /* one per queue, each device_queue_record_bytes() long */
 };
 
@@ -169,6 +170,18 @@ void vduse_state_suspended_set(const struct vduse_state *state, bool suspended)
 bool vduse_state_suspended(const struct vduse_state *state)
 {
 	return state->file->suspended;
+}
+
+void vduse_state_once_set(const struct vduse_state *state, const uint8_t once[VDUSE_ONCE_BYTES])
+{
+	memcpy(state->file->once, once, VDUSE_ONCE_BYTES);
+}
+
+bool vduse_state_once_differs(const struct vduse_state *state, const uint8_t once[VDUSE_ONCE_BYTES])
+{
+	static const uint8_t unknown[VDUSE_ONCE_BYTES];
+
+	return memcmp(state->file->once, unknown, VDUSE_ONCE_BYTES) && memcmp(state->file->once, once, VDUSE_ONCE_BYTES);
 }
 
 void vduse_state_close(struct vduse_state *state, bool keep)

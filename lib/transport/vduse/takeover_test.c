@@ -474,7 +474,33 @@ static void device_without_a_driver_is_taken_over_too(void **state)
 	fake_free(f);
 }
 
-static void device_that_the_kernel_has_given_up_is_lost_at_once(void **state)
+/* It was taken off the bus while nobody served it. */
+static void device_that_the_kernel_has_given_up_is_made_anew(void **state)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct lab *lab;
+
+	driver_new(f, &driver, F(RING_PACKED), SIZE);
+	up_and_killed(f, serve_nothing);
+	f->status = 0;
+	f->given_up = true;
+	driver_free(&driver);
+	lab = successor(f);
+	assert_int_equal(f->destroyed, 1);
+	assert_int_equal(lab->told, 0);
+	assert_null(strstr(lab->log, "taken over"));
+	assert_null(strstr(lab->log, "given it up"));
+	driver_new(f, &driver, F(RING_PACKED), SIZE);
+	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
+	driver_add(&driver, 1, 0, 10, 1);
+	assert_true(serve_one(lab, 1));
+	driver_free(&driver);
+	lab_free(lab);
+	fake_free(f);
+}
+
+static void device_that_the_kernel_has_given_up_is_lost_at_once_on_the_bus(void **state)
 {
 	struct fake *f = fake_new();
 	struct fake_driver driver;
@@ -482,7 +508,7 @@ static void device_that_the_kernel_has_given_up_is_lost_at_once(void **state)
 
 	driver_new(f, &driver, 0, SIZE);
 	up_and_killed(f, serve_nothing);
-	f->given_up = true;
+	f->given_up = f->attached = true;
 	lab = successor(f);
 	assert_non_null(strstr(lab->log, "/dev/vduse/test0: the kernel has given it up"));
 	assert_int_equal(lab->told, -EPERM);
@@ -490,6 +516,40 @@ static void device_that_the_kernel_has_given_up_is_lost_at_once(void **state)
 	driver_free(&driver);
 	lab_free(lab);
 	fake_free(f);
+}
+
+/* A driver reads its address and MTU once; the link's state, in between, it is told of. */
+static void what_a_driver_reads_once_and_has_changed_is_told(void **state)
+{
+	static const struct {
+		const char *config;
+		bool running, told;
+	} cases[] = {
+		{ "0123456789abcdef", true, false },
+		{ "012345##89abcdef", true, false },
+		{ "01234#6789abcdef", true, true },
+		{ "0123456789#bcdef", true, true },
+		{ "01234#6789abcdef", false, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *usual = lab_config;
+		struct fake *f = fake_new();
+		struct fake_driver driver;
+		struct lab *lab;
+
+		driver_new(f, &driver, 0, SIZE);
+		up_and_killed(f, serve_nothing);
+		f->status = cases[i].running ? STATUS_OK : 0;
+		lab_config = cases[i].config;
+		lab = successor(f);
+		lab_config = usual;
+		assert_int_equal(strstr(lab->log, "its driver goes on with the address (mac) or MTU") != NULL, cases[i].told);
+		assert_int_equal(f->destroyed, 0);
+		driver_free(&driver);
+		lab_free(lab);
+		fake_free(f);
+	}
 }
 
 static int aside(void *opaque, void (*work)(void *argument), void *argument)
@@ -721,7 +781,9 @@ int main(void)
 		cmocka_unit_test(killed_many_times_goes_on_each_time),
 		cmocka_unit_test(suspended_device_that_is_taken_over_tells_where_it_stands),
 		cmocka_unit_test(device_without_a_driver_is_taken_over_too),
-		cmocka_unit_test(device_that_the_kernel_has_given_up_is_lost_at_once),
+		cmocka_unit_test(device_that_the_kernel_has_given_up_is_made_anew),
+		cmocka_unit_test(what_a_driver_reads_once_and_has_changed_is_told),
+		cmocka_unit_test(device_that_the_kernel_has_given_up_is_lost_at_once_on_the_bus),
 		cmocka_unit_test(driver_that_was_half_done_is_bound_anew),
 		cmocka_unit_test(device_made_otherwise_is_made_anew_or_refused),
 		cmocka_unit_test(device_without_a_state_is_made_anew_if_nobody_uses_it),

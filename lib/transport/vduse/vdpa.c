@@ -206,10 +206,22 @@ static int driver_bind(const char *name, const char *driver, bool anew)
 
 /* ---- what attach.c calls ---- */
 
+/*
+ * The kernel's generic netlink family of the vdpa bus is there in the first network namespace alone. Which one is ours the
+ * kernel does not tell; of net/core, others have a few entries only.
+ */
+static bool in_first_namespace(void)
+{
+	return access("/proc/sys/net/core/somaxconn", F_OK) || !access("/proc/sys/net/core/netdev_budget", F_OK);
+}
+
 /* By looks alone: generic netlink may be locked by who waits for an answer of ours. */
 int vdpa_bus_check(void *opaque, const char *driver)
 {
 	char path[PATH_BYTES];
+
+	if (!in_first_namespace())
+		return -ENONET;
 
 	if (access(SYSFS, F_OK))
 		return -EPROTONOSUPPORT;

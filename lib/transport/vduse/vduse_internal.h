@@ -44,7 +44,7 @@ struct vduse_kernel {
 	ssize_t (*write)(void *opaque, int fd, const void *data, size_t bytes);
 	/* msg_timeout of a device in seconds; 0: for ever. */
 	int (*patience_s)(void *opaque, const char *name);
-	/* Before anything is made: -ENODEV, the driver is not there; -EPROTONOSUPPORT, the bus is not. */
+	/* Before anything is made: -ENODEV, the driver is not there; -EPROTONOSUPPORT, the bus is not; -ENONET, it is, elsewhere. */
 	int (*bus_check)(void *opaque, const char *driver);
 	/*
 	 * These wait until the driver has had its messages answered: aside. -EBUSY: a program has /dev/vhost-vdpa-N open.
@@ -68,6 +68,8 @@ struct vduse_key {
 	uint64_t api, vduse_features; /* the device's for life: found, not asked for */
 };
 
+#define VDUSE_ONCE_BYTES 8u
+
 struct vduse_state_file; /* in memory that survives us */
 
 struct vduse_state {
@@ -87,6 +89,9 @@ int vduse_state_begin(struct vduse_state *state, const struct vduse_key *key); /
 void *vduse_state_record(const struct vduse_state *state, unsigned queue); /* device_queue_record_set() */
 void vduse_state_suspended_set(const struct vduse_state *state, bool suspended);
 bool vduse_state_suspended(const struct vduse_state *state);
+/* What the driver has read of config space, as vduse_once() gives it. Differs: that is known, and was something else. */
+void vduse_state_once_set(const struct vduse_state *state, const uint8_t once[VDUSE_ONCE_BYTES]);
+bool vduse_state_once_differs(const struct vduse_state *state, const uint8_t once[VDUSE_ONCE_BYTES]);
 /* The file stays, for a successor, or not. Takes one that is not open. */
 void vduse_state_close(struct vduse_state *state, bool keep);
 
@@ -260,6 +265,9 @@ void vduse_umem_drop(struct vduse *v);
 
 /* What of the device can be offered. -EOPNOTSUPP: the kernel takes no such device. */
 int vduse_offer(const struct vireo_device *device, struct vduse_key *key);
+
+/* What a driver reads of config space when it begins, and never again: a change does not reach it. Its name for the log, or NULL: nothing. */
+const char *vduse_once(const struct vireo_device *device, uint8_t ret_once[VDUSE_ONCE_BYTES]);
 
 /* ---- create.c ---- */
 
