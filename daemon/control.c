@@ -49,6 +49,8 @@ static const char *advice(int err)
 		return "somebody holds a lock on its folder (lslocks): end that, or give --control another path";
 	case EPERM:
 		return "not permitted: --control-group must be a group that this user is in";
+	case EROFS:
+		return "its file system is read-only: make its folder writable, or give --control another path";
 	case ENAMETOOLONG:
 		return "its last part is too long: at most 80 bytes after the last '/'";
 	default:

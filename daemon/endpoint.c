@@ -96,6 +96,20 @@ const char *endpoint_advice(const struct endpoint_advice *rows, size_t count, in
 	return strerror(-err);
 }
 
+void endpoint_advice_fill(char *text, size_t room, const char *advice, const char *name)
+{
+	const char *at;
+	int n = 0;
+
+	for (; (at = strstr(advice, "%s")) && (size_t)n < room; advice = at + 2) {
+		text += n;
+		room -= (size_t)n;
+		n = snprintf(text, room, "%.*s%.64s", (int)(at - advice), advice, name);
+	}
+	if ((size_t)n < room)
+		snprintf(text + n, room - (size_t)n, "%s", advice);
+}
+
 void endpoint_config(const struct spec *spec, struct vireo_endpoint_config *ret_config)
 {
 	*ret_config = (struct vireo_endpoint_config){

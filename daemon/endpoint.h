@@ -110,7 +110,12 @@ struct endpoint_advice {
 	const char *advice;
 };
 
+#define ENDPOINT_NO_FDS "this process is out of file descriptors: raise its limit (ulimit -n, LimitNOFILE=)"
+
 /* The row's advice, or what the C library calls the error. */
 const char *endpoint_advice(const struct endpoint_advice *rows, size_t count, int err);
+
+/* `advice` with `name` for each %s. */
+void endpoint_advice_fill(char *text, size_t room, const char *advice, const char *name);
 
 #endif

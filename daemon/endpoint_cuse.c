@@ -4,6 +4,7 @@
 #include "vireo/endpoint.h"
 #include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 const char *endpoint_cuse_name_problem(const char *address)
 {
@@ -21,7 +22,7 @@ static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
 #define NO_PERMISSION "no permission for /dev/cuse: run as root"
 
 static const struct endpoint_advice advices[] = {
-	{EADDRINUSE, "there is a device or file of this name in /dev: choose another name"},
+	{EMFILE, ENDPOINT_NO_FDS},
 	{ENOENT, NO_CUSE},
 	{ENODEV, NO_CUSE},
 	{ENXIO, NO_CUSE},
@@ -32,10 +33,29 @@ static const struct endpoint_advice advices[] = {
 	{EOPNOTSUPP, "this build has no CUSE: build it with libfuse3"},
 };
 
+/* What lies there tells what to do about it. */
+static const char *name_is_taken(const char *name)
+{
+	char path[96];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/sys/class/cuse/%.63s", name);
+	if (!lstat(path, &st))
+		return "another program serves /dev/%s: stop that, or choose another name";
+	snprintf(path, sizeof(path), "/dev/%.63s", name);
+	if (!lstat(path, &st) && S_ISREG(st.st_mode))
+		return "/dev/%s is a regular file, as is left by who writes there while no node is: remove it (rm /dev/%s)";
+	if (!lstat(path, &st) && S_ISDIR(st.st_mode))
+		return "/dev/%s is a folder: choose another name";
+	return "/dev/%s is there, and is none of ours: choose another name";
+}
+
 static void explain(int err, const struct spec *spec, char *why)
 {
-	snprintf(why, SPEC_WHY_BYTES, "CUSE node '%.60s': %s", spec->address,
-		 endpoint_advice(advices, ARRAY_SIZE(advices), err));
+	const char *advice = err == -EADDRINUSE ? name_is_taken(spec->address) : endpoint_advice(advices, ARRAY_SIZE(advices), err);
+	int n = snprintf(why, SPEC_WHY_BYTES, "CUSE node '%.63s': ", spec->address);
+
+	endpoint_advice_fill(why + n, SPEC_WHY_BYTES - (size_t)n, advice, spec->address);
 }
 
 static const char *waiting(const struct spec *spec)

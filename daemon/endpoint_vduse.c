@@ -52,28 +52,36 @@ static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
 	ret->run_aside = aside_run_rtnl;
 }
 
+/* `%s` is the device's name. */
 static const struct endpoint_advice advices[] = {
+	{EMFILE, ENDPOINT_NO_FDS},
 	{ENOENT, "/dev/vduse/control is not there: load the kernel's module (modprobe vduse, Linux 5.15)"},
 	{ENXIO, "/dev/vduse/control has no module behind it: modprobe vduse"},
-	{EACCES, "no access to /dev/vduse/control, or to /run/vireo: run as root"},
+	{EACCES, "no access to /dev/vduse/control, or to /run/vireo/vduse-%s: run as root"},
 	{EPERM, "the kernel wants CAP_NET_ADMIN for a network device: run as root"},
 	{EOPNOTSUPP, "this build has no VDUSE: build it with libmnl"},
 	{EPROTONOSUPPORT, "the kernel has no vdpa bus: modprobe vdpa"},
-	{EADDRNOTAVAIL, "/dev/vduse/NAME has not appeared: /dev must be a devtmpfs, or have a udev"},
-	{ELOOP, "/run/vireo/vduse-NAME is not a file of this user's alone: remove it"},
-	{EBUSY, "another program serves it: stop that, or choose another name"},
-	{EEXIST, "it is in use, and was made with other settings: vdpa dev del NAME, or choose another name"},
+	{ENONET, "the vdpa bus is the first network namespace's, and this is another one: start it there, or give attach=none "
+		 "and there: vdpa dev add name %s mgmtdev vduse"},
+	{EADDRNOTAVAIL, "/dev/vduse/%s has not appeared: /dev must be a devtmpfs, or have a udev"},
+	{ELOOP, "/run/vireo/vduse-%s is not a file of this user's alone: remove it"},
+	{EROFS, "/run/vireo/vduse-%s cannot be written, its file system is read-only: make /run/vireo writable"},
+	{ENOSPC, "/run/vireo/vduse-%s cannot be written, its file system is full: make room there"},
+	{ENOTDIR, "/run/vireo is no folder: remove it"},
+	{EBUSY, "another program serves it: stop that (fuser /dev/vduse/%s), or choose another name"},
+	{EEXIST, "it is in use, and was made with other settings: vdpa dev del %s, or choose another name"},
 };
 
 static void explain(int err, const struct spec *spec, char *why)
 {
 	const char *advice = endpoint_advice(advices, ARRAY_SIZE(advices), err);
+	int n = snprintf(why, SPEC_WHY_BYTES, "vduse '%.64s': ", spec->address);
 
 	if (err == -ENODEV)
 		advice = spec->endpoint.attach == VIREO_ATTACH_VHOST
 				 ? "the driver to attach to is not loaded: modprobe vhost_vdpa, or give attach=none"
 				 : "the driver to attach to is not loaded: modprobe virtio_vdpa, or give attach=none";
-	snprintf(why, SPEC_WHY_BYTES, "vduse '%.64s': %s", spec->address, advice);
+	endpoint_advice_fill(why + n, SPEC_WHY_BYTES - (size_t)n, advice, spec->address);
 }
 
 static const char *waiting(const struct spec *spec)

@@ -92,6 +92,8 @@ static int permit(const struct spec *spec)
 #define NO_SOCKET "something that is no socket is there: remove it, or choose another path"
 
 static const struct endpoint_advice path_advices[] = {
+	{EMFILE, ENDPOINT_NO_FDS},
+	{EROFS, "its folder's file system is read-only: choose another path"},
 	{EADDRINUSE, "another program answers on it: choose another path"},
 	{ENOENT, NO_FOLDER},
 	{ENOTDIR, NO_FOLDER},
