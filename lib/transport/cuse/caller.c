@@ -29,39 +29,51 @@ struct caller {
 const char caller_no_ptrace[] =
 	"no permission to look into the caller: run as its user, or with CAP_SYS_PTRACE";
 
+int caller_out_of_fds(int r, const char **why)
+{
+	if (r == -EMFILE)
+		*why = "this process is out of file descriptors: raise its limit (ulimit -n, LimitNOFILE=)";
+	else if (r == -ENFILE)
+		*why = "this machine is out of open files: raise fs.file-max (sysctl)";
+	return r;
+}
+
 /* ---- identity ---- */
 
-static pid_t group_of(pid_t thread)
+/* Its number, or a negative errno. */
+static int group_of(pid_t thread)
 {
 	char path[32], status[STATUS_BYTES];
-	int fd;
+	int fd, group;
 	ssize_t got;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)thread);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return 0;
+		return errno == EMFILE || errno == ENFILE ? -errno : -ESRCH;
 	got = read(fd, status, sizeof(status) - 1);
 	fd_close(&fd);
 	status[got > 0 ? got : 0] = '\0';
-	return maps_tgid(status);
+	group = maps_tgid(status);
+	return group ? group : -ESRCH;
 }
 
 static int caller_open(struct caller *caller, pid_t thread, const char **why)
 {
 	char path[32];
+	int group = group_of(thread);
 
 	*why = "the caller's process cannot be found";
-	caller->process = group_of(thread);
-	if (!caller->process)
-		return -ESRCH;
+	if (group < 0)
+		return caller_out_of_fds(group, why);
+	caller->process = group;
 	caller->pidfd = system_pidfd_open(caller->process);
 	if (caller->pidfd < 0)
-		return -errno;
+		return caller_out_of_fds(-errno, why);
 	snprintf(path, sizeof(path), "/proc/%d", (int)caller->process);
 	caller->folder_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (caller->folder_fd < 0)
-		return -errno;
+		return caller_out_of_fds(-errno, why);
 	return caller_has_thread(caller, thread) ? 0 : -ESRCH;
 }
 
@@ -115,10 +127,13 @@ bool caller_alive(const struct caller *caller)
 	return poll(&poll_fd, 1, 0) == 0;
 }
 
+/* It is asked of every request, and needs no fd. */
 bool caller_has_thread(const struct caller *caller, pid_t pid)
 {
-	return (pid == caller->process || (pid > 0 && group_of(pid) == caller->process)) &&
-	       caller_alive(caller);
+	char task[24];
+
+	snprintf(task, sizeof(task), "task/%d", (int)pid);
+	return pid > 0 && (pid == caller->process || !faccessat(caller->folder_fd, task, F_OK, 0)) && caller_alive(caller);
 }
 
 /* ---- its fds ---- */
@@ -138,7 +153,7 @@ static int fd_refuse(const struct caller *caller, int r, const char **why)
 		return -EPERM;
 	default:
 		*why = "the caller's file descriptor cannot be taken";
-		return r;
+		return caller_out_of_fds(r, why);
 	}
 }
 

@@ -21,10 +21,13 @@ struct map_faults;
 
 /*
  * The process that thread `pid` is of: the thread of a request that has not been answered yet. -ESRCH (`pid`
- * 0: it lives in another pid namespace), -EPERM, -EMFILE, -ENOMEM.
+ * 0: it lives in another pid namespace), -EPERM, -EMFILE, -ENFILE, -ENOMEM.
  */
 int caller_new(pid_t pid, struct caller **ret_caller, const char **why);
 void caller_free(struct caller *caller); /* takes NULL */
+
+/* Hands r on; if it says that we have no fds left, *why says so, and what to do. */
+int caller_out_of_fds(int r, const char **why);
 
 pid_t caller_process(const struct caller *caller);
 bool caller_alive(const struct caller *caller);

@@ -86,6 +86,7 @@ int caller_vmas(const struct caller *caller, struct maps_vma **ret_vmas, size_t 
 		return -EPERM;
 	}
 	*why = r == -E2BIG ? "the caller has too many mappings" : "the caller's mappings cannot be read";
+	caller_out_of_fds(r, why);
 	if (!r)
 		r = maps_parse(text, ret_vmas, ret_count);
 	free(text);
@@ -124,9 +125,9 @@ static int look_among_fds(struct caller_files *files, const struct maps_vma *vma
 {
 	int folder_fd = openat(caller_folder(files->caller), "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
 	    fd = -1;
+	int r = folder_fd < 0 && (errno == EMFILE || errno == ENFILE) ? -errno : -EPERM;
 	DIR *folder = folder_fd < 0 ? NULL : fdopendir(folder_fd);
 	const struct dirent *entry;
-	int r = -EPERM;
 
 	if (!folder) {
 		fd_close(&folder_fd);
@@ -137,7 +138,7 @@ static int look_among_fds(struct caller_files *files, const struct maps_vma *vma
 		if (entry->d_name[0] == '.' || look(folder_fd, entry->d_name, 0, vma) == -ESTALE)
 			continue;
 		fd = openat(folder_fd, entry->d_name, O_PATH | O_CLOEXEC);
-		r = fd < 0 ? -ESTALE : look(fd, "", AT_EMPTY_PATH, vma);
+		r = fd < 0 ? (errno == EMFILE || errno == ENFILE ? -errno : -ESTALE) : look(fd, "", AT_EMPTY_PATH, vma);
 		if (r == -ESTALE) {
 			fd_close(&fd);
 			r = -EPERM;
@@ -163,7 +164,7 @@ static int file_find(struct caller_files *files, const struct maps_vma *vma, int
 	if (r == -EPERM || r == -EACCES) {
 		*why = "no permission to open what the caller has mapped: run with CAP_CHECKPOINT_RESTORE or "
 		       "CAP_SYS_ADMIN";
-		return look_among_fds(files, vma, ret_fd);
+		return caller_out_of_fds(look_among_fds(files, vma, ret_fd), why);
 	}
 	*why = "what the caller has mapped cannot be looked at";
 	if (r == -ENOENT || r == -ESTALE) {
@@ -174,17 +175,20 @@ static int file_find(struct caller_files *files, const struct maps_vma *vma, int
 	}
 	if (fd >= 0)
 		*ret_fd = fd;
-	return r;
+	return caller_out_of_fds(r, why);
 }
 
 /* ---- file systems ---- */
 
-static bool is_memfd_of(unsigned flags, const struct maps_vma *vma)
+/* These three need an fd to look: 1, 0, or a negative errno, where there is none. */
+static int is_memfd_of(unsigned flags, const struct maps_vma *vma)
 {
 	int fd = memfd_create("vireo", MFD_CLOEXEC | flags);
 	struct fd_file file;
 	bool same = fd >= 0 && !fd_look(fd, &file) && file.dev == makedev(vma->major, vma->minor);
 
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+		return -errno;
 	fd_close(&fd);
 	return same;
 }
@@ -192,47 +196,57 @@ static bool is_memfd_of(unsigned flags, const struct maps_vma *vma)
 /*
  * Memory without a mount that could be seen: memfds are all on one, those of huge pages on one for each size.
  */
-static bool is_memfd(const struct maps_vma *vma)
+static int is_memfd(const struct maps_vma *vma)
 {
-	bool same = is_memfd_of(0, vma);
+	int same = is_memfd_of(0, vma);
 
 	for (unsigned shift = HUGE_SHIFT_MIN; !same && shift <= HUGE_SHIFT_MAX; shift++)
 		same = is_memfd_of(MFD_HUGETLB | shift << MFD_HUGE_SHIFT, vma);
 	return same;
 }
 
-static enum maps_mount mount_of(int folder_fd, const char *name, const struct maps_vma *vma)
+static int mount_of(int folder_fd, const char *name, const struct maps_vma *vma, enum maps_mount *ret_mount)
 {
-	enum maps_mount mount = MAPS_MOUNT_NONE;
 	char *text = NULL;
+	int r = text_of(folder_fd, name, &text);
 
-	if (!text_of(folder_fd, name, &text))
-		mount = maps_mount(text, vma->major, vma->minor);
+	*ret_mount = r ? MAPS_MOUNT_NONE : maps_mount(text, vma->major, vma->minor);
 	free(text);
-	return mount;
+	return r == -EMFILE || r == -ENFILE ? r : 0;
 }
 
 /*
  * Is it this kernel alone that answers for it? A file system with a disk of its own is mounted by root only.
  */
-static bool is_kernels(struct caller_files *files, const struct maps_vma *vma)
+static int is_kernels(struct caller_files *files, const struct maps_vma *vma)
 {
 	enum maps_mount mount = MAPS_MOUNT_NONE;
-	bool good;
+	int r;
 
 	if (vma->major || (files->known && vma->minor == files->known_minor))
-		return true;
-	good = is_memfd_of(0, vma);
-	if (!good)
-		mount = mount_of(caller_folder(files->caller), "mountinfo", vma);
-	if (!good && mount == MAPS_MOUNT_NONE)
-		mount = mount_of(AT_FDCWD, "/proc/self/mountinfo", vma);
-	good = good || mount == MAPS_MOUNT_KERNEL || (mount == MAPS_MOUNT_NONE && is_memfd(vma));
-	if (good) {
+		return 1;
+	r = is_memfd_of(0, vma);
+	if (!r)
+		r = mount_of(caller_folder(files->caller), "mountinfo", vma, &mount);
+	if (!r && mount == MAPS_MOUNT_NONE)
+		r = mount_of(AT_FDCWD, "/proc/self/mountinfo", vma, &mount);
+	if (!r)
+		r = mount == MAPS_MOUNT_KERNEL ? 1 : mount == MAPS_MOUNT_NONE ? is_memfd(vma) : 0;
+	if (r > 0) {
 		files->known = true;
 		files->known_minor = vma->minor;
 	}
-	return good;
+	return r;
+}
+
+static int kernels_check(struct caller_files *files, const struct maps_vma *vma, const char **why)
+{
+	int r = is_kernels(files, vma);
+
+	if (r > 0)
+		return 0;
+	*why = "a region's file lies on a file system that another program may serve";
+	return r ? caller_out_of_fds(r, why) : -EINVAL;
 }
 
 /* ---- opening ---- */
@@ -245,10 +259,8 @@ int caller_file(struct caller_files *files, const struct maps_vma *vma, int *ret
 
 	if (r == -ENODEV)
 		*why = "a region is no file of memory";
-	if (!r && !is_kernels(files, vma)) {
-		*why = "a region's file lies on a file system that another program may serve";
-		r = -EINVAL;
-	}
+	if (!r)
+		r = kernels_check(files, vma, why);
 	if (r) {
 		fd_close(&looked_fd);
 		return r;
@@ -260,7 +272,7 @@ int caller_file(struct caller_files *files, const struct maps_vma *vma, int *ret
 	*why = err == -EWOULDBLOCK ? "somebody holds a lease on the file behind a region"
 				   : "the file behind a region cannot be opened for writing";
 	if (fd < 0)
-		return err == -EWOULDBLOCK ? -EACCES : err; /* once more would not help */
+		return err == -EWOULDBLOCK ? -EACCES : caller_out_of_fds(err, why); /* once more would not help */
 	*ret_fd = fd;
 	return 0;
 }

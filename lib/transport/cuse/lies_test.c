@@ -811,6 +811,46 @@ static void owner_that_has_died_owns_nothing(void **state)
 }
 
 /* Between the look at the number and its use: the pidfd knows. */
+/* With each fd that it has more, the same call comes further: it says that it has too few, and nothing else. */
+static void who_is_out_of_fds_says_so(void **state)
+{
+	size_t bytes = (size_t)sysconf(_SC_PAGESIZE);
+	int fd = memfd_create("guest", MFD_CLOEXEC), highest = dup(fd);
+	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	struct vhost_memory_region region = { .memory_size = bytes, .userspace_addr = (uintptr_t)at };
+	struct rlimit before, few;
+	unsigned refusals = 0;
+	const char *why = "";
+	int r = -EMFILE;
+
+	assert_true(fd >= 0 && highest >= 0 && at != MAP_FAILED && !ftruncate(fd, (off_t)bytes));
+	close(highest);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	for (unsigned spare = 0; r && spare < 16; spare++) {
+		struct caller *caller = NULL;
+		struct map *map = NULL;
+
+		few = (struct rlimit){ (rlim_t)highest + spare, before.rlim_max };
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+		why = "";
+		r = caller_new(getpid(), &caller, &why);
+		if (!r)
+			r = caller_map(caller, &region, 1, NULL, &map, &why);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+		map_unref(map);
+		caller_free(caller);
+		if (!r)
+			break;
+		assert_int_equal(r, -EMFILE);
+		assert_non_null(strstr(why, "out of file descriptors"));
+		refusals++;
+	}
+	assert_int_equal(r, 0);
+	assert_true(refusals >= 4);
+	munmap(at, bytes);
+	close(fd);
+}
+
 static void caller_that_dies_meanwhile_is_gone(void **state)
 {
 	const struct vhost_memory_region region = { .memory_size = 0x1000, .userspace_addr = 0x1000 };
@@ -898,6 +938,7 @@ int main(void)
 		cmocka_unit_test(process_without_its_first_thread_is_told_so),
 		cmocka_unit_test(memory_is_found_without_a_capability_if_there_is_an_fd_of_it),
 		cmocka_unit_test(owner_that_has_died_owns_nothing),
+		cmocka_unit_test(who_is_out_of_fds_says_so),
 		cmocka_unit_test(caller_that_dies_meanwhile_is_gone),
 		cmocka_unit_test(buffer_outside_memory_breaks_the_device),
 	};

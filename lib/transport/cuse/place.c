@@ -35,6 +35,8 @@ static int place_open(const struct cuse_endpoint *endpoint)
 
 	snprintf(path, sizeof(path), "/sys/class/cuse/%s/dev", endpoint->name);
 	dev = fopen(path, "re");
+	if (!dev && (errno == EMFILE || errno == ENFILE))
+		return -errno;
 	if (!dev || fscanf(dev, "%u:%u", &have_major, &have_minor) != 2)
 		have_major = 0;
 	if (dev)
@@ -44,6 +46,8 @@ static int place_open(const struct cuse_endpoint *endpoint)
 	if (fd >= 0 && !fstat(fd, &st) && S_ISCHR(st.st_mode) &&
 	    st.st_rdev == makedev(have_major, have_minor))
 		return fd;
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+		return -errno;
 	fd_close(&fd);
 	log_warning(endpoint_log(endpoint),
 		    "%s: the kernel has made no /dev/%s (no devtmpfs?): the device is %u:%u", endpoint->name,
@@ -59,7 +63,7 @@ int place_own(const struct cuse_endpoint *endpoint)
 	char path[32];
 
 	if (fd < 0)
-		return 0;
+		return fd == -ENOENT ? 0 : fd;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (access->set_owner && fchownat(fd, "", access->uid, access->gid, AT_EMPTY_PATH))
 		r = -errno;
