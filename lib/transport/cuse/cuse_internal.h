@@ -227,6 +227,7 @@ void endpoint_opener_gone(struct cuse_endpoint *endpoint, struct opener *opener)
 int endpoint_device_take(struct cuse_endpoint *endpoint, struct opener *opener,
 			 struct vireo_device **ret_device);
 void endpoint_device_give(struct cuse_endpoint *endpoint, struct vireo_device *device);
+void endpoint_node_lost(struct cuse_endpoint *endpoint, int err); /* no request comes any more, and no release */
 const struct vireo_log *endpoint_log(const struct cuse_endpoint *endpoint);
 
 /* ---- handlers.c, ring_handlers.c ---- */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/loop.h"
+#include "base/system.h"
 #include "base/util.h"
 #include "transport/cuse/cuse_internal.h"
 #include <assert.h>
@@ -117,6 +118,29 @@ void endpoint_opener_gone(struct cuse_endpoint *endpoint, struct opener *opener)
 		endpoint_gone(endpoint);
 }
 
+static void openers_end(struct cuse_endpoint *endpoint)
+{
+	struct opener *next;
+
+	for (struct opener *opener = endpoint->openers; opener; opener = next) { /* with the last one the endpoint may go */
+		next = opener->next;
+		opener_end(opener);
+	}
+}
+
+/* Their callers' ioctls do not come to us any more: nobody could stop a queue that went on. */
+void endpoint_node_lost(struct cuse_endpoint *endpoint, int err)
+{
+	log_error(endpoint_log(endpoint), "%s: the kernel has let go of /dev/%s: %s", endpoint->name, endpoint->name,
+		  err == -ENODEV ? "somebody has aborted its FUSE connection" : system_errno_text(-err));
+	for (const struct opener *opener = endpoint->openers; opener; opener = opener->next)
+		if (opener->process)
+			log_warning(endpoint_log(endpoint), "%s: opener %u is served no more: process %d is to open /dev/%s anew, when it is there again",
+				    endpoint->name, opener->number, (int)opener->process, endpoint->name);
+	if (!endpoint->closing)
+		openers_end(endpoint);
+}
+
 /* It becomes a file's name in /dev and in sysfs. */
 static bool name_valid(const char *name)
 {
@@ -196,7 +220,6 @@ static bool cuse_connected(const struct vireo_endpoint *base)
 static void cuse_close(struct vireo_endpoint *base, void (*done)(void *opaque), void *opaque)
 {
 	struct cuse_endpoint *endpoint = endpoint_of(base);
-	struct opener *opener, *next;
 
 	assert(!endpoint->closing);
 	endpoint->closing = true;
@@ -207,10 +230,7 @@ static void cuse_close(struct vireo_endpoint *base, void (*done)(void *opaque), 
 		endpoint_gone(endpoint);
 		return;
 	}
-	for (opener = endpoint->openers; opener; opener = next) { /* with the last one the endpoint may go */
-		next = opener->next;
-		opener_end(opener);
-	}
+	openers_end(endpoint);
 }
 
 const struct endpoint_ops cuse_endpoint_ops = {

@@ -286,8 +286,7 @@ static void node_readable(void *opaque, uint32_t events)
 		node_destroy(node);
 	} else if (r < 0) {
 		node->lost = true;
-		log_error(endpoint_log(node->endpoint), "%s: the kernel has let go of /dev/%s: %s",
-			  node->endpoint->name, node->endpoint->name, system_errno_text(-r));
+		endpoint_node_lost(node->endpoint, r);
 	}
 }
 
