@@ -8,6 +8,7 @@
 
 #include "driver/virtio_pci/bind.h"
 #include "base/log.h"
+#include "base/visible.h"
 #include "driver/virtio_pci/pci.h"
 #include "driver/virtio_pci/sysfs.h"
 #include <errno.h>
@@ -162,6 +163,21 @@ static int interface_check(const struct pci_bus *bus, const struct vireo_pci_fun
 	return err;
 }
 
+/* The kernel would delete a macvlan or VLAN interface with the card's, and take the card out of its bridge, without a word. */
+static int uppers_check(const struct pci_bus *bus, const struct vireo_pci_function *function)
+{
+	char names[256], shown[512];
+
+	if (!pci_sysfs_uppers(bus->root, function, names, sizeof(names)))
+		return 0;
+	visible_copy(shown, sizeof(shown), names);
+	log_error(bus->log,
+		  "%s: on its interface %s lie others, which would go with it or lose it: %s: delete them (ip link del), or take it out of "
+		  "the bridge (ip link set %s nomaster)",
+		  function->address, function->interface, shown, function->interface);
+	return -EBUSY;
+}
+
 static int bind_check(const struct pci_bus *bus, const struct vireo_pci_function *function)
 {
 	int err;
@@ -172,6 +188,8 @@ static int bind_check(const struct pci_bus *bus, const struct vireo_pci_function
 		return -ENOTSUP;
 	}
 	err = interface_check(bus, function);
+	if (!err)
+		err = uppers_check(bus, function);
 	return err ? err : driven_check(bus, function);
 }
 

@@ -138,6 +138,21 @@ static void an_interface_that_is_up_stays(void **state)
 	assert_int_equal(pci_bind(&bus, ADDRESS, NULL), 0);
 }
 
+static void what_lies_on_its_interface_is_named_and_stays(void **state)
+{
+	tree_interface(&tree, ADDRESS, "eth3", false);
+	tree_link(&tree, DEVICE "/virtio3/net/eth3/upper_mv0", "../mv0");
+	tree_link(&tree, DEVICE "/virtio3/net/eth3/upper_br0", "../br0");
+	assert_int_equal(pci_bind(&bus, ADDRESS, NULL), -EBUSY);
+	assert_non_null(strstr(complaint, "mv0"));
+	assert_non_null(strstr(complaint, "br0"));
+	assert_non_null(strstr(complaint, "ip link set eth3 nomaster"));
+	expect_driver("virtio-pci");
+	tree_remove(&tree, DEVICE "/virtio3/net/eth3/upper_mv0");
+	tree_remove(&tree, DEVICE "/virtio3/net/eth3/upper_br0");
+	assert_int_equal(pci_bind(&bus, ADDRESS, NULL), 0);
+}
+
 static void a_driver_that_does_not_take_it_leaves_it_as_it_was(void **state)
 {
 	refuses = "vfio-pci";
@@ -239,6 +254,7 @@ int main(void)
 		TEST(the_user_may_choose),
 		TEST(a_module_that_is_not_loaded_is_named),
 		TEST(an_interface_that_is_up_stays),
+		TEST(what_lies_on_its_interface_is_named_and_stays),
 		TEST(a_driver_that_does_not_take_it_leaves_it_as_it_was),
 		TEST(unbind_gives_it_back),
 		TEST(a_write_that_is_not_allowed_says_so),

@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#define UPPER "upper_"
 #define DEVICES "/sys/bus/pci/devices"
 /* Flags in a resource line: the kernel's IORESOURCE_IO and IORESOURCE_MEM. */
 #define RESOURCE_IO 0x100u
@@ -218,6 +219,27 @@ int pci_sysfs_interface_check(const char *root, const struct vireo_pci_function 
 		return !pci_sysfs_path(path, root, f->address, name) && !access(path, F_OK) ? -EXDEV : 0;
 	snprintf(name, sizeof(name), "%s/net/%s/flags", device, f->interface);
 	return !number_read(root, f->address, name, &flags) && (flags & IFF_UP) ? -EBUSY : 0;
+}
+
+/* Whatever lies on an interface or has it as a part is an entry upper_NAME in its folder. */
+bool pci_sysfs_uppers(const char *root, const struct vireo_pci_function *f, char *names, size_t room)
+{
+	char device[32], name[128], path[PCI_PATH_BYTES];
+	const struct dirent *entry;
+	size_t have = 0;
+	DIR *folder;
+
+	*names = '\0';
+	if (!*f->interface || pci_sysfs_entry(root, f->address, "", "virtio", device, sizeof(device)))
+		return false;
+	snprintf(name, sizeof(name), "%s/net/%s", device, f->interface);
+	folder = pci_sysfs_path(path, root, f->address, name) ? NULL : opendir(path);
+	while (folder && (entry = readdir(folder)))
+		if (!strncmp(entry->d_name, UPPER, strlen(UPPER)) && have < room)
+			have += (size_t)snprintf(names + have, room - have, "%s%s", have ? ", " : "", entry->d_name + strlen(UPPER));
+	if (folder)
+		closedir(folder);
+	return have;
 }
 
 /* The lock is uio.c's; a group that is open is VFIO's own business. */

@@ -30,6 +30,8 @@ int pci_sysfs_function(const char *root, const char *address, struct vireo_pci_f
  * is not to be seen from here, so it is in use.
  */
 int pci_sysfs_interface_check(const char *root, const struct vireo_pci_function *function);
+/* The names of what lies on its interface (macvlan, VLAN) or has it as a part (bridge, bond), in this network namespace. False: nothing. */
+bool pci_sysfs_uppers(const char *root, const struct vireo_pci_function *function, char *names, size_t room);
 /* Whether a process has a function open that is bound to uio_pci_generic (one of ours: others take no lock)
  * or vfio-pci. */
 bool pci_sysfs_driven(const char *root, const struct vireo_pci_function *function);
