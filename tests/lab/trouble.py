@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Doors in trouble: what somebody has done to a device, a node or a card by hand, or has not done, is told in a line that says the way
+out, and taking that way helps. All in one guest."""
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest.cases import Skip, case, expect, main, shared  # noqa: E402
+from guest.labguest import Hub, LabGuest  # noqa: E402
+from guest.switch import CONTROL, LOG, build_folder, program, start_inside  # noqa: E402
+
+MODULES = ["cuse", "fuse", "vduse", "virtio_vdpa", "virtio_net", "uio_pci_generic", "macvlan", "8021q", "bridge"]
+MACS = ("52:54:00:00:1c:00", "52:54:00:00:1c:01")
+CARD = "52:54:00:00:1c:0a"
+CLIENT = os.path.join(build_folder(), "tests/lab/cuse_client")
+VDPA = "/usr/sbin/vdpa"
+WAIT = "wait_for() { for i in $(seq 300); do eval \"$1\" && return; sleep 0.1; done; echo \"not true: $1\"; cat " + LOG + "; exit 1; }\n"
+
+
+def usual_guest():
+    return shared("trouble", lambda lab: LabGuest(lab, nics=[Hub(0, CARD)], modules=MODULES).ready())
+
+
+def ended(guest, how="-TERM"):
+    """The daemon is gone; returns what it has said."""
+    return guest.check(f"{WAIT}pid=$(cat /run/switchd.pid); kill {how} $pid; wait_for '! [ -e /proc/$pid/exe ]'; cat {LOG}", 60)
+
+
+def refused(guest, spec, words, before="", absent="NAME"):
+    """A start with this port fails, in one line with all these words."""
+    done = guest.run(f"{before}timeout 30 {program('vireo-switchd')} --control /tmp/refused --port {spec} 2>&1", 60)
+    expect(done.status == 1 and done.output.count("\n") == 1 and all(word in done.output for word in words), f"{spec}: {done}")
+    expect(absent not in done.output, done.output)
+
+
+def attached(guest, name, mac):
+    guest.check(f"{WAIT}wait_for 'grep -q \"vduse:{name} attached\" {LOG}'; wait_for 'grep -lq {mac} /sys/class/net/*/address'", 60)
+
+
+def need_vdpa():
+    if not os.access(VDPA, os.X_OK):
+        raise Skip("vdpa (of package iproute2) is not installed")
+
+
+@case
+def a_dead_daemon_s_device_taken_off_the_bus_is_made_anew(_lab):
+    need_vdpa()
+    guest = usual_guest()
+    port = f"vduse:dead,mac={MACS[0]}"
+    start_inside(guest, [port])
+    attached(guest, "dead", MACS[0])
+    ended(guest, "-KILL")
+    # Its driver's last words wait for an answer, and the kernel gives the device up.
+    guest.check(f"echo 1 >/sys/class/vduse/dead/msg_timeout; timeout 60 {VDPA} dev del dead; [ -e /dev/vduse/dead ]", 90)
+    start_inside(guest, [port])
+    attached(guest, "dead", MACS[0])
+    shown = guest.check(f"{program('vireoctl')} -s {CONTROL} port list")
+    expect("failed" not in shown, shown)
+    log = ended(guest)
+    expect("taken over" not in log and " error " not in log, log)
+    guest.check('[ "$(echo /dev/vduse/*)" = /dev/vduse/control ] && [ ! -e /run/vireo/vduse-dead ]')
+
+
+@case
+def an_address_that_has_changed_meanwhile_is_told(_lab):
+    guest = usual_guest()
+    start_inside(guest, [f"vduse:moved,mac={MACS[0]}"])
+    attached(guest, "moved", MACS[0])
+    ended(guest, "-KILL")
+    start_inside(guest, [f"vduse:moved,mac={MACS[1]}"])
+    guest.check(f"{WAIT}wait_for 'grep -q \"its driver goes on with the address\" {LOG}'", 60)
+    # The line's way out.
+    guest.check(f"{program('vireoctl')} -s {CONTROL} port remove moved && "
+                f"{program('vireoctl')} -s {CONTROL} port add vduse:moved,mac={MACS[1]}", 60)
+    attached(guest, "moved", MACS[1])
+    expect("goes on with" in ended(guest), "no line")
+
+
+@case
+def another_network_namespace_has_no_vdpa_bus_and_is_told_at_the_start(_lab):
+    need_vdpa()
+    guest = usual_guest()
+    guest.check("mkdir -p /run/netns; ip netns add away")
+    refused(guest, "vduse:far", ["first network namespace's", "attach=none", "vdpa dev add name far"], "ip netns exec away ")
+    start_inside(guest, [f"vduse:far,mac={MACS[0]},attach=none"], before="ip netns exec away")
+    guest.check(f"{VDPA} dev add name far mgmtdev vduse", 60)
+    guest.check(f"{WAIT}wait_for 'grep -lq {MACS[0]} /sys/class/net/*/address'; {VDPA} dev del far", 60)
+    ended(guest)
+    guest.check('ip netns del away; [ "$(echo /dev/vduse/*)" = /dev/vduse/control ]')
+
+
+@case
+def a_folder_that_cannot_be_written_is_named(_lab):
+    guest = usual_guest()
+    guest.check("mkdir -p /run/vireo; mount -t tmpfs -o ro tmpfs /run/vireo")
+    try:
+        refused(guest, "vduse:sealed", ["/run/vireo/vduse-sealed", "read-only"])
+        refused(guest, "vhost-user:/run/vireo/x.sock", ["read-only"])
+    finally:
+        guest.check("umount /run/vireo")
+
+
+@case
+def what_lies_where_a_node_would_be_tells_what_to_do(_lab):
+    guest = usual_guest()
+    guest.check("echo x >/dev/inway; mkdir /dev/folder")
+    refused(guest, "cuse:inway", ["regular file", "rm /dev/inway"])
+    refused(guest, "cuse:folder", ["folder"])
+    guest.check("rm /dev/inway; rmdir /dev/folder")
+    start_inside(guest, ["cuse:inway"])
+    refused(guest, "cuse:inway", ["another program serves /dev/inway"])
+    ended(guest)
+
+
+@case
+def a_card_that_carries_others_says_which(_lab):
+    guest = usual_guest()
+    name = guest.check(f"grep -l {CARD} /sys/class/net/*/address").split("/")[-2]
+    function = guest.check(f"basename $(readlink -f /sys/class/net/{name}/device/..)").strip()
+    bind = f"{program('vireoctl')} pci bind {function} uio_pci_generic 2>&1"
+    guest.check(f"ip link add mv0 link {name} type macvlan; ip link add link {name} name {name}.7 type vlan id 7")
+    done = guest.run(bind)
+    expect(done.status and "mv0" in done.output and f"{name}.7" in done.output and done.output.count("\n") == 1, done)
+    guest.check(f"ip link del mv0; ip link del {name}.7; ip link add br0 type bridge; ip link set {name} master br0")
+    done = guest.run(bind)
+    expect(done.status and "br0" in done.output and f"ip link set {name} nomaster" in done.output, done)
+    guest.check(f"ip link set {name} nomaster; ip link del br0; {bind}; {program('vireoctl')} pci unbind {function}")
+
+
+if __name__ == "__main__":
+    main()
