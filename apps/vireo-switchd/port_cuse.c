@@ -13,19 +13,25 @@
 #include "base/loop.h"
 #include "base/util.h"
 #include "daemon/endpoint.h"
+#include "holder.h"
 #include "port_device.h"
 #include "port_session.h"
 #include "vireo/device.h"
 #include "vireo/endpoint.h"
 #include "vireo/net.h"
 #include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
 
+#define LOOK_HOLDER_S 5
 #define LOOK_MS 100u /* for the first buffer of a pair */
 
 struct cuse_port {
 	struct device_port device;
 	struct loop_timer *look;
 	pid_t process; /* whose pairs these are; 0: nobody's */
+	struct timespec looked; /* when it was last looked for who has the node open */
 };
 
 /* As long as the queue is not the switch's, it is nobody's but ours, and we may look into it. */
@@ -71,6 +77,53 @@ static struct device_pair *pair_free(struct device_port *device)
 	return NULL;
 }
 
+/* Whoever is refused may come again and again, and to look for a process takes a while: once in LOOK_HOLDER_S. */
+static bool may_look(struct cuse_port *cuse)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (cuse->looked.tv_sec && now.tv_sec - cuse->looked.tv_sec < LOOK_HOLDER_S)
+		return false;
+	cuse->looked = now;
+	return true;
+}
+
+/*
+ * A process that has ended, and has not closed the node: one that it has forked, or given the fd to, has it still. The
+ * kernel tells us nothing of that, and a device whose owner is gone has nobody who could tell its memory.
+ */
+static void heir_tell(struct cuse_port *cuse, pid_t refused)
+{
+	const struct port *port = &cuse->device.port;
+	char path[SPEC_NAME_BYTES + 8];
+	pid_t heir;
+
+	if (!may_look(cuse))
+		return;
+	snprintf(path, sizeof(path), "/dev/%.63s", port->spec.at.address);
+	heir = holder_of(path);
+	if (heir)
+		log_warning(&port->peer_log,
+			    "process %d is refused: process %d, whose the port is, has ended, but process %d has its %s open still: end "
+			    "that (kill %d), or have it close the file",
+			    (int)refused, (int)cuse->process, (int)heir, path, (int)heir);
+	else
+		log_warning(&port->peer_log,
+			    "process %d is refused: process %d, whose the port is, has ended, but somebody who is not to be seen from here "
+			    "has its %s open still: look for it (fuser %s), and end that",
+			    (int)refused, (int)cuse->process, path, path);
+}
+
+static void refuse(struct cuse_port *cuse, pid_t refused)
+{
+	if (kill(cuse->process, 0) && errno == ESRCH)
+		heir_tell(cuse, refused);
+	else
+		log_warning(&cuse->device.port.peer_log, "process %d is refused: the port is process %d's", (int)refused,
+			    (int)cuse->process);
+}
+
 static int opener_new(void *opaque, const struct vireo_endpoint_opener *opener, struct vireo_device **ret_device)
 {
 	struct cuse_port *cuse = opaque;
@@ -78,8 +131,7 @@ static int opener_new(void *opaque, const struct vireo_endpoint_opener *opener, 
 	struct device_pair *pair = pair_free(&cuse->device);
 
 	if (cuse->process && cuse->process != opener->process) {
-		log_warning(&port->peer_log, "process %d is refused: the port is process %d's", (int)opener->process,
-			    (int)cuse->process);
+		refuse(cuse, opener->process);
 		return -EBUSY;
 	}
 	if (!pair) {

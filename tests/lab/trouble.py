@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Doors in trouble: what somebody has done to a device, a node or a card by hand, or has not done, is told in a line that says the way
 out, and taking that way helps. All in one guest."""
+import json
 import os
+import shlex
 import sys
 
 sys.dont_write_bytecode = True
@@ -38,6 +40,11 @@ def refused(guest, spec, words, before="", absent="NAME"):
 
 def attached(guest, name, mac):
     guest.check(f"{WAIT}wait_for 'grep -q \"vduse:{name} attached\" {LOG}'; wait_for 'grep -lq {mac} /sys/class/net/*/address'", 60)
+
+
+def need_client():
+    if not os.path.exists(CLIENT):
+        raise Skip("cuse_client has not been built (option tests)")
 
 
 def need_vdpa():
@@ -112,6 +119,75 @@ def what_lies_where_a_node_would_be_tells_what_to_do(_lab):
     guest.check("rm /dev/inway; rmdir /dev/folder")
     start_inside(guest, ["cuse:inway"])
     refused(guest, "cuse:inway", ["another program serves /dev/inway"])
+    ended(guest)
+
+
+# Opens the node, owns it, forks, and ends; the child has the file and does nothing with it.
+HEIR = """import fcntl, os, time
+node = os.open("/dev/vm1", os.O_RDWR)
+fcntl.ioctl(node, 0xaf01)  # VHOST_SET_OWNER
+if os.fork():
+    os._exit(0)
+with open("/run/heir.pid", "w") as file:
+    file.write(str(os.getpid()))
+time.sleep(600)
+"""
+
+
+@case
+def a_forked_child_that_keeps_a_node_from_others_is_named(_lab):
+    need_client()
+    guest = usual_guest()
+    start_inside(guest, ["cuse:vm1"])
+    guest.check(f"{WAIT}python3 -c {shlex.quote(HEIR)}; wait_for '[ -s /run/heir.pid ]'", 60)
+    heir = guest.check("cat /run/heir.pid")
+    expect(guest.run(f"{CLIENT} second /dev/vm1").status == 1, "taken")
+    guest.check(f"{WAIT}wait_for 'grep -q \"process {heir} has its /dev/vm1 open still: end that (kill {heir})\" {LOG}'", 60)
+    # The line's way out.
+    guest.check(f"{WAIT}kill {heir}; wait_for '{CLIENT} second /dev/vm1'", 60)
+    ended(guest)
+
+
+@case
+def a_node_whose_connection_was_aborted_is_told_and_its_queues_stop(_lab):
+    need_client()
+    guest = usual_guest()
+    start_inside(guest, ["cuse:vm1"])
+    guest.check(f"{WAIT}{CLIENT} hold /dev/vm1 >/run/hold.log 2>&1 & echo $! >/run/hold.pid; wait_for 'grep -q held /run/hold.log'", 60)
+    guest.check(f"{WAIT}echo 1 >/sys/class/cuse/vm1/abort; wait_for 'grep -q \"remove and add the port\" {LOG}'; "
+                f"wait_for 'grep -q \"opener 1 has gone\" {LOG}'", 60)
+    log = guest.check(f"cat {LOG}")
+    expect("aborted" in log and "is to open /dev/vm1 anew" in log, log)
+    ctl = f"{program('vireoctl')} -s {CONTROL}"
+    shown = json.loads(guest.check(f"{ctl} --json port show vm1"))["port"]
+    expect(shown["state"] == "failed" and not shown["session"] and "queue" in str(shown), shown)
+    guest.check(f"[ -e /proc/$(cat /run/hold.pid)/exe ] && {ctl} port remove vm1 && {ctl} port add cuse:vm1 && "
+                f"{CLIENT} second /dev/vm1; kill $(cat /run/hold.pid)", 60)
+    ended(guest)
+
+
+def until_there_are_fds(guest, words):
+    """With each fd that the daemon may have more, a client comes further, or hears that there are too few."""
+    guest.check("pid=$(cat /run/switchd.pid); ls /proc/$pid/fd | wc -l >/run/fds")
+    few = int(guest.check("cat /run/fds"))
+    for spare in range(14):
+        done = guest.run(f"prlimit --pid $(cat /run/switchd.pid) --nofile={few + spare}: && timeout 60 {CLIENT} {words}", 80)
+        if not done.status:
+            return spare
+        expect("Too many open files" in done.output, f"{spare} to spare: {done}")
+    return None
+
+
+@case
+def out_of_fds_is_told_and_mended_by_more(_lab):
+    need_client()
+    guest = usual_guest()
+    start_inside(guest, ["cuse:vm1", "cuse:vm2"])
+    spare = until_there_are_fds(guest, "frames /dev/vm1 /dev/vm2 5")
+    log = guest.check(f"cat {LOG}")
+    expect(spare, f"{spare} fds to spare: {log}")
+    expect("out of file descriptors: raise its limit" in log, log)
+    expect("cannot be found" not in log and "may serve" not in log, log)
     ended(guest)
 
 

@@ -132,7 +132,7 @@ static void openers_end(struct cuse_endpoint *endpoint)
 void endpoint_node_lost(struct cuse_endpoint *endpoint, int err)
 {
 	log_error(endpoint_log(endpoint), "%s: the kernel has let go of /dev/%s: %s", endpoint->name, endpoint->name,
-		  err == -ENODEV ? "somebody has aborted its FUSE connection" : system_errno_text(-err));
+		  err == -ENODEV ? "somebody has aborted its connection (abort in /sys/class/cuse)" : system_errno_text(-err));
 	for (const struct opener *opener = endpoint->openers; opener; opener = opener->next)
 		if (opener->process)
 			log_warning(endpoint_log(endpoint), "%s: opener %u is served no more: process %d is to open /dev/%s anew, when it is there again",
