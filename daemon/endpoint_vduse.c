@@ -62,7 +62,7 @@ static const struct endpoint_advice advices[] = {
 	{EOPNOTSUPP, "this build has no VDUSE: build it with libmnl"},
 	{EPROTONOSUPPORT, "the kernel has no vdpa bus: modprobe vdpa"},
 	{ENONET, "the vdpa bus is the first network namespace's, and this is another one: start it there, or give attach=none "
-		 "and there: vdpa dev add name %s mgmtdev vduse"},
+		 "and say there: vdpa dev add name %s mgmtdev vduse"},
 	{EADDRNOTAVAIL, "/dev/vduse/%s has not appeared: /dev must be a devtmpfs, or have a udev"},
 	{ELOOP, "/run/vireo/vduse-%s is not a file of this user's alone: remove it"},
 	{EROFS, "/run/vireo/vduse-%s cannot be written, its file system is read-only: make /run/vireo writable"},

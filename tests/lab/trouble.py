@@ -5,14 +5,15 @@ out, and taking that way helps. All in one guest."""
 import json
 import os
 import shlex
+import subprocess
 import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from guest.cases import Skip, case, expect, main, shared  # noqa: E402
+from guest.cases import Skip, case, expect, main, need_program, shared  # noqa: E402
 from guest.labguest import Hub, LabGuest  # noqa: E402
-from guest.switch import CONTROL, LOG, build_folder, program, start_inside  # noqa: E402
+from guest.switch import CONTROL, LOG, ROOT, build_folder, program, start_inside  # noqa: E402
 
 MODULES = ["cuse", "fuse", "vduse", "virtio_vdpa", "virtio_net", "uio_pci_generic", "macvlan", "8021q", "bridge"]
 MACS = ("52:54:00:00:1c:00", "52:54:00:00:1c:01")
@@ -71,6 +72,30 @@ def a_dead_daemon_s_device_taken_off_the_bus_is_made_anew(_lab):
     guest.check('[ "$(echo /dev/vduse/*)" = /dev/vduse/control ] && [ ! -e /run/vireo/vduse-dead ]')
 
 
+def manual_s(name):
+    """The commands by which vireo-switchd(8) removes the device."""
+    shown = subprocess.run(["mandoc", "-T", "ascii", "-O", "width=500", f"{ROOT}/man/vireo-switchd.8"], capture_output=True, text=True)
+    lines = [line.strip() for line in shown.stdout.splitlines()]
+    found = [next((line for line in lines if line.startswith(begin)), "") for begin in ("vdpa dev del", "python3 -c", "rm /run/vireo/vduse-")]
+    expect(all(found), f"not in the page: {found}")
+    return [line.replace("NAME", name) for line in found]
+
+
+@case
+def the_manual_s_commands_remove_what_a_killed_daemon_has_left(_lab):
+    need_vdpa()
+    need_program("mandoc")
+    commands = manual_s("left")
+    guest = usual_guest()
+    start_inside(guest, [f"vduse:left,mac={MACS[0]}"])
+    attached(guest, "left", MACS[0])
+    ended(guest, "-KILL")
+    guest.check("[ -e /dev/vduse/left ] && [ -e /run/vireo/vduse-left ]; echo 1 >/sys/class/vduse/left/msg_timeout")
+    for command in commands:
+        guest.check(f"PATH=$PATH:/usr/sbin; {command}", 90)
+    guest.check('[ "$(echo /dev/vduse/*)" = /dev/vduse/control ] && [ ! -e /run/vireo/vduse-left ]')
+
+
 @case
 def an_address_that_has_changed_meanwhile_is_told(_lab):
     guest = usual_guest()
@@ -92,6 +117,9 @@ def another_network_namespace_has_no_vdpa_bus_and_is_told_at_the_start(_lab):
     guest = usual_guest()
     guest.check("mkdir -p /run/netns; ip netns add away")
     refused(guest, "vduse:far", ["first network namespace's", "attach=none", "vdpa dev add name far"], "ip netns exec away ")
+    disk = guest.run("truncate -s 1M /tmp/disk; ip netns exec away timeout 30 "
+                     f"{program('vireo-blkd')} --control /tmp/refused --disk d=file:/tmp/disk --export vduse:far,disk=d 2>&1", 60)
+    expect(disk.status == 1 and "first network namespace's" in disk.output and disk.output.count(" error ") == 1, disk)
     start_inside(guest, [f"vduse:far,mac={MACS[0]},attach=none"], before="ip netns exec away")
     guest.check(f"{VDPA} dev add name far mgmtdev vduse", 60)
     guest.check(f"{WAIT}wait_for 'grep -lq {MACS[0]} /sys/class/net/*/address'; {VDPA} dev del far", 60)
