@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""The service as its unit starts it, what systemd says of the unit, what is installed beside it, and the completion of a shell."""
+"""The services as their units start them, what systemd says of the units, what is installed beside them, and the completion of a shell."""
 import os
 import re
 import signal
@@ -12,7 +12,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest import front  # noqa: E402,F401  where the raw peer is found
-from guest.cases import Skip, case, expect, main, need_program  # noqa: E402
+from guest.cases import Skip, case, case_for, expect, main, need_program  # noqa: E402
 from guest.installed import Installed  # noqa: E402
 from guest.lab import tail, wait_until  # noqa: E402
 from guest.switch import ROOT, Switch, build_folder, program  # noqa: E402
@@ -22,8 +22,11 @@ USER_ID = 64999  # of nobody's
 START_S = 20
 
 
-def unit_text():
-    path = f"{build_folder()}/packaging/vireo-switchd.service"
+SERVICES = {"switchd": ("switchd",), "blkd": ("blkd",)}  # vireo-NAME
+
+
+def unit_text(daemon):
+    path = f"{build_folder()}/packaging/vireo-{daemon}.service"
     if not os.path.exists(path):
         raise Skip("the build has no unit (-Dsystemd=false)")
     with open(path) as unit:
@@ -38,12 +41,13 @@ def settings(text):
     return found
 
 
-def unit_here(lab):
+def unit_here(lab, daemon):
     """The unit with the program that has been built."""
-    text = re.sub(r"^ExecStart=\S+", f"ExecStart={program('vireo-switchd')}", unit_text(), flags=re.M)
-    with open(lab.path("vireo-switchd.service"), "w") as unit:
+    text = re.sub(r"^ExecStart=\S+", f"ExecStart={program('vireo-' + daemon)}", unit_text(daemon), flags=re.M)
+    path = lab.path(f"vireo-{daemon}.service")
+    with open(path, "w") as unit:
         unit.write(text)
-    return lab.path("vireo-switchd.service")
+    return path
 
 
 def analyze(*words):
@@ -51,16 +55,16 @@ def analyze(*words):
     return subprocess.run(["systemd-analyze", "--no-pager", *words], capture_output=True, text=True, timeout=60)
 
 
-@case
-def systemd_takes_the_unit(lab):
-    done = analyze("verify", "--man=no", "--recursive-errors=no", unit_here(lab))
+@case_for(SERVICES, "systemd_takes_the_unit_of_{}")
+def systemd_takes_the_unit(lab, daemon):
+    done = analyze("verify", "--man=no", "--recursive-errors=no", unit_here(lab, daemon))
     ours = [line for line in (done.stdout + done.stderr).splitlines() if "vireo" in line]
     expect(done.returncode == 0 and not ours, f"systemd-analyze verify: {done.returncode}, {done.stdout}{done.stderr}")
 
 
-@case
-def the_service_is_exposed_to_less_than_3_of_10(lab):
-    done = analyze("security", "--offline=yes", unit_here(lab))
+@case_for(SERVICES, "{}_is_exposed_to_less_than_3_of_10")
+def the_service_is_exposed_to_less_than_3_of_10(lab, daemon):
+    done = analyze("security", "--offline=yes", unit_here(lab, daemon))
     found = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
     if not found:
         raise Skip(f"this systemd-analyze knows no security --offline: {done.stderr.strip()[:100]}")
@@ -90,7 +94,7 @@ class Service:
     """The unit's user, folders, limits and command line, without systemd: in namespaces of mounts and networks of its own. What is
     said to the manager is in `said`."""
 
-    def __init__(self, lab, lines=(), make_folder=True):
+    def __init__(self, lab, lines=(), make_folder=True, daemon="switchd"):
         need_program("setpriv")
         if os.geteuid():
             raise Skip("only root can start a service")
@@ -98,7 +102,7 @@ class Service:
         can = subprocess.run(["unshare", "--mount", "--net", "--", "mount", "--make-rprivate", "/"], capture_output=True, text=True)
         if can.returncode:
             raise Skip(f"no mounts of its own here: {can.stderr.strip()[:100]}")
-        self.lab, self.unit, self.said = lab, settings(unit_text()), ""
+        self.lab, self.daemon, self.unit, self.said = lab, daemon, settings(unit_text(daemon)), ""
         os.chmod(lab.folder, 0o755)
         os.mkdir(lab.path("run"))
         self.users()
@@ -119,14 +123,14 @@ class Service:
             os.chmod(self.lab.path(name), 0o644)
 
     def config(self, lines):
-        with open(f"{ROOT}/packaging/switchd.conf") as old, open(self.lab.path("switchd.conf"), "w") as new:
+        with open(f"{ROOT}/packaging/{self.daemon}.conf") as old, open(self.lab.path(self.daemon + ".conf"), "w") as new:
             new.write(old.read() + "\n".join(lines) + "\n")
-        os.chmod(self.lab.path("switchd.conf"), 0o644)
+        os.chmod(self.lab.path(self.daemon + ".conf"), 0o644)
 
     def start(self, make_folder=True):
         words = self.unit["ExecStart"][0].split()
-        expect(words[1:2] == ["--config"] and words[2].endswith("/vireo/switchd.conf"), f"ExecStart={words}")
-        words = [program("vireo-switchd"), "--config", self.lab.path("switchd.conf"), *words[3:]]
+        expect(words[1:2] == ["--config"] and words[2].endswith(f"/vireo/{self.daemon}.conf"), f"ExecStart={words}")
+        words = [program("vireo-" + self.daemon), "--config", self.lab.path(self.daemon + ".conf"), *words[3:]]
         folder = self.unit["RuntimeDirectory"][0] if make_folder else "another"
         env = {**os.environ, "NOTIFY_SOCKET": self.lab.path("notify"), "WATCHDOG_USEC": "200000"}
         self.child = self.lab.start(["unshare", "--mount", "--net", "--", "bash", "-c", AS_THE_UNIT, "service", self.lab.folder, folder,
@@ -143,13 +147,26 @@ class Service:
         wait_until(heard, START_S, f"the service says {what}: {tail(self.lab.path('service.log'))}", child=self.child)
 
     def ctl(self, *words):
-        return subprocess.run([program("vireoctl"), "-s", self.lab.path("run/vireo/switchd.sock"), *words], capture_output=True,
+        return subprocess.run([program("vireoctl"), "-d", self.daemon, "-s", self.lab.path(f"run/vireo/{self.daemon}.sock"), *words], capture_output=True,
                               text=True, timeout=20)
 
 
-@case
-def the_service_starts_as_its_unit_says_and_serves_a_port(lab):
-    service = Service(lab, ["port vhost-user:/run/vireo/vm1.sock"])
+def disk_lines(lab):
+    """A disk that is the service's, at an export."""
+    with open(lab.path("disk.raw"), "wb") as disk:
+        disk.truncate(1 << 20)
+    os.chown(lab.path("disk.raw"), USER_ID, USER_ID)
+    return [f"disk d=file:{lab.path('disk.raw')}", "export vhost-user:/run/vireo/vm1.sock,disk=d"]
+
+
+def port_lines(_lab):
+    return ["port vhost-user:/run/vireo/vm1.sock"]
+
+
+@case_for({"switchd": ("switchd", port_lines, "port"), "blkd": ("blkd", disk_lines, "export")},
+          "{}_starts_as_its_unit_says_and_serves_a_machine")
+def the_service_starts_as_its_unit_says(lab, daemon, lines, what):
+    service = Service(lab, lines(lab), daemon=daemon)
     service.hear("READY=1")
     service.hear("WATCHDOG=1")
     with open(f"/proc/{service.child.pid}/status") as status:
@@ -162,9 +179,9 @@ def the_service_starts_as_its_unit_says_and_serves_a_port(lab):
         peer.run()
 
         def attached():
-            done = service.ctl("--json", "port", "show", "vm1")
+            done = service.ctl("--json", what, "show", "vm1")
             return done.returncode == 0 and '"state": "connected"' in done.stdout
-        wait_until(attached, START_S, "the port is served", child=service.child)
+        wait_until(attached, START_S, f"the {what} is served", child=service.child)
     service.child.send_signal(signal.SIGTERM)
     expect(service.child.wait(START_S) == 0, "the service ends in order")
     service.said = ""
@@ -181,35 +198,35 @@ def a_port_added_while_it_runs_needs_no_more_than_the_service_has(lab):
     expect(os.stat(lab.path("run/vireo/vm2.sock")).st_gid == USER_ID, "the socket's group")
 
 
-@case
-def a_service_without_its_folder_says_one_line(lab):
-    service = Service(lab, make_folder=False)
+@case_for(SERVICES, "{}_without_its_folder_says_one_line")
+def a_service_without_its_folder_says_one_line(lab, daemon):
+    service = Service(lab, make_folder=False, daemon=daemon)
     expect(service.child.wait(START_S) == 1, "it cannot start")
     lines = tail(lab.path("service.log")).strip().splitlines()
     expect(len(lines) == 1 and "its folder does not exist" in lines[0], str(lines))
 
 
-@case
-def a_file_that_makes_no_sense_is_named_and_not_tried_again(lab):
-    service = Service(lab, ["port nonsense"])
+@case_for({"switchd": ("switchd", "port"), "blkd": ("blkd", "export")}, "a_file_of_{}_that_makes_no_sense_is_named_and_not_tried_again")
+def a_file_that_makes_no_sense(lab, daemon, word):
+    service = Service(lab, [f"{word} nonsense"], daemon=daemon)
     status = str(service.child.wait(START_S))
     expect(status in service.unit["RestartPreventExitStatus"], f"exit status {status}")
     lines = tail(lab.path("service.log")).strip().splitlines()
-    expect(len(lines) == 1 and re.search(r"switchd\.conf:\d+: ", lines[0]), str(lines))
+    expect(len(lines) == 1 and re.search(daemon + r"\.conf:\d+: ", lines[0]), str(lines))
 
 
-@case
-def every_setting_of_the_example_file_is_one(lab):
+@case_for(SERVICES, "every_setting_of_the_example_file_of_{}_is_one")
+def every_setting_of_the_example_file_is_one(lab, daemon):
     """Those that are comments, too: each alone."""
-    with open(f"{ROOT}/packaging/switchd.conf") as example:
+    with open(f"{ROOT}/packaging/{daemon}.conf") as example:
         commented = re.findall(r"^#([a-z].*)$", example.read(), re.M)
     expect(len(commented) >= 10, f"{commented}")
     for line in commented:
         line = line.replace("workers 2-3", f"workers {min(os.sched_getaffinity(0))},")  # CPUs that there are here
         with open(lab.path("one.conf"), "w") as one:
             # What nobody can have tells that the line before it was taken.
-            one.write(f"{line}\nfdb-age never\n")
-        done = subprocess.run([program("vireo-switchd"), "--config", lab.path("one.conf")], capture_output=True, text=True, timeout=20)
+            one.write(f"{line}\nspin-us never\n")
+        done = subprocess.run([program("vireo-" + daemon), "--config", lab.path("one.conf")], capture_output=True, text=True, timeout=20)
         expect(done.returncode == 2 and "one.conf:2:" in done.stderr, f"{line}: {done.returncode}, {done.stderr}")
 
 
@@ -223,19 +240,24 @@ def what_is_installed_belongs_together_and_an_edited_file_stays(lab):
         paths = [os.path.join(folder, name) for folder, _, files in os.walk(tree.root) if name in files]
         expect(len(paths) == 1, f"{name}: {paths}")
         return paths[0]
-    with open(found("vireo-switchd.service")) as unit:
-        words = settings(unit.read())["ExecStart"][0].split()
-    for path in words[0], words[2]:
-        expect(os.path.exists(tree.root + path), f"the unit names {path}, which is not installed")
-    for name in "vireo-switchd.8", "vireo-switchd.conf.5", "vireoctl.1", "vireoctl":
+    configs = []
+    for daemon in SERVICES:
+        with open(found(f"vireo-{daemon}.service")) as unit:
+            words = settings(unit.read())["ExecStart"][0].split()
+        for path in words[0], words[2]:
+            expect(os.path.exists(tree.root + path), f"the unit names {path}, which is not installed")
+        configs.append(tree.root + words[2])
+    for name in "vireo-switchd.8", "vireo-blkd.8", "vireo-switchd.conf.5", "vireoctl.1", "vireoctl":
         if name != "vireoctl":
             found(name)
     expect(glob_one(tree.root, "bash-completion/completions/vireoctl"), "no completion")
-    with open(tree.root + words[2], "a") as config:
-        config.write("# edited\n")
+    for path in configs:
+        with open(path, "a") as config:
+            config.write("# edited\n")
     Installed(lab)
-    with open(tree.root + words[2]) as config:
-        expect(config.read().endswith("# edited\n"), "an edited file was overwritten")
+    for path in configs:
+        with open(path) as config:
+            expect(config.read().endswith("# edited\n"), f"{path}: an edited file was overwritten")
 
 
 def glob_one(root, end):
