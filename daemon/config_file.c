@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The configuration file: a setting a line. Each line is read whole, or the file is refused. */
+#include "base/nearest.h"
 #include "ctl/line.h"
 #include "daemon/settings.h"
 #include <ctype.h>
@@ -14,6 +15,7 @@ struct config_file {
 	void *options;
 	const char *path;
 	FILE *file, *err;
+	uint64_t given;
 	char line[LINE_BYTES + 1];
 };
 
@@ -35,12 +37,13 @@ static char *trim(char *text)
 static void unknown(const struct config_file *config, const char *word, const char *where)
 {
 	const struct settings *settings = config->settings;
-	char names[512] = "";
+	char names[512] = "", hint[NEAREST_HINT_BYTES];
 	size_t n = 0;
 
 	for (unsigned i = 0; i < settings->count && n < sizeof(names); i++)
 		n += (size_t)snprintf(names + n, sizeof(names) - n, " %s", settings->rows[i].name);
-	line_print(config->err, "%s: %s'%.40s': expected one of:%s", settings->program, where, word, names);
+	line_print(config->err, "%s: %s'%.40s': expected one of:%s%s", settings->program, where, word, names,
+		   settings_hint(settings, word, strlen(word), "", hint));
 }
 
 static bool line_take(struct config_file *config, const char *where)
@@ -64,7 +67,7 @@ static bool line_take(struct config_file *config, const char *where)
 			   value, word);
 		return false;
 	}
-	return settings_apply(config->settings, config->options, setting, value, where, config->err);
+	return settings_apply(config->settings, config->options, setting, value, where, &config->given, config->err);
 }
 
 /* 1: a line, 0: there are no more; -EILSEQ, -EMSGSIZE: none of ours; or what reading says. */
@@ -127,6 +130,7 @@ bool config_file_read(const struct settings *settings, void *options, const char
 		config->path = path;
 		config->file = file;
 		config->err = err;
+		config->given = 0;
 		ok = lines_take(config);
 	} else {
 		unreadable(settings, path, 0, -errno, err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "daemon/settings.h"
+#include "base/nearest.h"
 #include "base/visible.h"
 #include "ctl/line.h"
 #include "daemon/logger.h"
@@ -63,11 +64,39 @@ const struct setting *settings_find(const struct settings *settings, const char 
 	return NULL;
 }
 
+const char *settings_hint(const struct settings *settings, const char *name, size_t bytes, const char *before, char *hint)
+{
+	struct nearest nearest = nearest_to(name, bytes);
+
+	for (unsigned i = 0; i < settings->count; i++)
+		nearest_offer(&nearest, settings->rows[i].name);
+	return nearest_hint(&nearest, hint, before);
+}
+
+/* Of one source. That the command line holds over the file is no contradiction. */
+static bool fits_what_is_given(const struct settings *settings, const struct setting *setting, const char *where,
+			       uint64_t *given, FILE *err)
+{
+	const struct setting *rival = setting->rival ? settings_find(settings, setting->rival) : NULL;
+
+	if (!given_first(given, (unsigned)(setting - settings->rows)) && !setting->many) {
+		line_print(err, "%s: %s%s " GIVEN_TWICE, settings->program, where, setting->name);
+		return false;
+	}
+	if (!rival || !given_has(*given, (unsigned)(rival - settings->rows)))
+		return true;
+	line_print(err, "%s: %s%s contradicts %s, which is given, too: leave one out", settings->program, where, setting->name,
+		   rival->name);
+	return false;
+}
+
 bool settings_apply(const struct settings *settings, void *options, const struct setting *setting, const char *value,
-		    const char *where, FILE *err)
+		    const char *where, uint64_t *given, FILE *err)
 {
 	char why[PARSE_WHY_BYTES] = "";
 
+	if (!fits_what_is_given(settings, setting, where, given, err))
+		return false;
 	if (!visible_is(value))
 		snprintf(why, sizeof(why), "expected no control characters, and bytes that are UTF-8");
 	else if (setting->set(options, value, why))
@@ -93,7 +122,7 @@ static void help(const struct settings *settings, FILE *out)
 		snprintf(text, sizeof(text), "%s%s%s", setting->name, setting->arg ? " " : "", setting->arg ? setting->arg : "");
 		fprintf(out, "  --%-24s %s\n", text, setting->help);
 	}
-	fprintf(out, "  --%-24s %s\n  --%-24s %s\n", "version", "print the version", "help", "print this");
+	fprintf(out, "  --%-24s %s\n  --%-24s %s\n", "version", "print the version", "help, -h", "print this");
 	if (settings->help_more)
 		settings->help_more(out);
 }
@@ -101,14 +130,17 @@ static void help(const struct settings *settings, FILE *out)
 static void unknown(const struct settings *settings, int argc, char *const *argv, int opt, FILE *err)
 {
 	const char *culprit = optind >= 1 && optind <= argc ? argv[optind - 1] : "";
+	const char *name = culprit + (!strncmp(culprit, "--", 2) ? 2 : 0);
+	char hint[NEAREST_HINT_BYTES];
 
+	settings_hint(settings, name, strcspn(name, "="), "--", hint);
 	if (opt == ':')
 		line_print(err, "%s: %s: expected a value after it; see --help", settings->program, culprit);
 	else if (optopt && !strncmp(culprit, "--", 2) && strchr(culprit, '='))
 		line_print(err, "%s: %.80s: expected no value; see --help", settings->program, culprit);
 	else
-		line_print(err, "%s: %.80s: expected an option that exists and is not ambiguous; see --help",
-			   settings->program, culprit);
+		line_print(err, "%s: %.80s: expected an option that exists and is not ambiguous%s see --help",
+			   settings->program, culprit, *hint ? hint : ";");
 }
 
 static void long_options(const struct settings *settings, struct option longs[LONGS_MAX])
@@ -127,12 +159,12 @@ static void long_options(const struct settings *settings, struct option longs[LO
 	longs[n + 2] = (struct option){"help", no_argument, NULL, OPT_HELP};
 }
 
-static enum settings_verdict option_apply(const struct settings *settings, void *options, int opt, bool config_pass, FILE *out,
-					  FILE *err)
+static enum settings_verdict option_apply(const struct settings *settings, void *options, int opt, bool config_pass,
+					  uint64_t *given, FILE *out, FILE *err)
 {
 	bool ok = true;
 
-	if (opt == OPT_HELP) {
+	if (opt == OPT_HELP || opt == 'h') {
 		help(settings, out);
 		return SETTINGS_DONE;
 	}
@@ -143,7 +175,7 @@ static enum settings_verdict option_apply(const struct settings *settings, void 
 	if (opt == OPT_CONFIG && config_pass)
 		ok = config_file_read(settings, options, optarg, err);
 	else if (opt != OPT_CONFIG && !config_pass)
-		ok = settings_apply(settings, options, &settings->rows[opt - 1], optarg ? optarg : "", "--", err);
+		ok = settings_apply(settings, options, &settings->rows[opt - 1], optarg ? optarg : "", "--", given, err);
 	return ok ? SETTINGS_RUN : SETTINGS_BAD;
 }
 
@@ -153,17 +185,24 @@ static enum settings_verdict pass(const struct settings *settings, void *options
 {
 	struct option longs[LONGS_MAX];
 	enum settings_verdict verdict = SETTINGS_RUN;
+	bool config_given = false;
+	uint64_t given = 0;
 	int opt;
 
 	long_options(settings, longs);
 	optind = 0;
 	opterr = 0;
-	while (verdict == SETTINGS_RUN && (opt = getopt_long(argc, argv, "+:", longs, NULL)) != -1) {
+	while (verdict == SETTINGS_RUN && (opt = getopt_long(argc, argv, "+:h", longs, NULL)) != -1) {
 		if (opt == '?' || opt == ':') {
 			unknown(settings, argc, argv, opt, err);
 			return SETTINGS_BAD;
 		}
-		verdict = option_apply(settings, options, opt, config_pass, out, err);
+		if (opt == OPT_CONFIG && config_given) {
+			line_print(err, "%s: --config " GIVEN_TWICE, settings->program);
+			return SETTINGS_BAD;
+		}
+		config_given |= opt == OPT_CONFIG;
+		verdict = option_apply(settings, options, opt, config_pass, &given, out, err);
 	}
 	if (verdict == SETTINGS_RUN && optind < argc) {
 		line_print(err, "%s: '%.80s': expected options only; see --help", settings->program, argv[optind]);
@@ -177,5 +216,7 @@ enum settings_verdict settings_parse(const struct settings *settings, void *opti
 {
 	enum settings_verdict verdict = pass(settings, options, argc, argv, true, out, err);
 
-	return verdict == SETTINGS_RUN ? pass(settings, options, argc, argv, false, out, err) : verdict;
+	if (verdict == SETTINGS_RUN)
+		verdict = pass(settings, options, argc, argv, false, out, err);
+	return verdict == SETTINGS_DONE && !line_output_arrived(out, err, settings->program) ? SETTINGS_LOST : verdict;
 }

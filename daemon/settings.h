@@ -8,6 +8,7 @@
  * --config, --version and --help are every daemon's and stand in no table.
  */
 
+#include "base/given.h"
 #include "daemon/parse.h"
 #include "vireo/base.h"
 #include <stdbool.h>
@@ -15,7 +16,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-#define SETTINGS_MAX 64u /* rows of a table */
+#define SETTINGS_MAX GIVEN_MAX /* rows of a table */
 
 struct setting {
 	const char *name;
@@ -27,6 +28,8 @@ struct setting {
 	bool (*set)(void *options, const char *value, char *why);
 	const char *expected;
 	const char *help;
+	bool many;	   /* may be given often; else a second one is an error, not the one that counts */
+	const char *rival; /* the setting that contradicts it; NULL: there is none */
 };
 
 struct settings {
@@ -41,6 +44,7 @@ enum settings_verdict {
 	SETTINGS_RUN,
 	SETTINGS_DONE, /* --help or --version has been printed: exit 0 */
 	SETTINGS_BAD,  /* one line has been printed: exit 2 */
+	SETTINGS_LOST, /* --help or --version could not be printed, which one line says: exit 1 */
 };
 
 /* Fills in `options`, which holds the defaults. Messages go to `err`, --help and --version to `out`. */
@@ -76,9 +80,11 @@ void daemon_options_free(struct daemon_options *options);
 /* ---- settings.c, config_file.c: between the two ---- */
 
 const struct setting *settings_find(const struct settings *settings, const char *name);
-/* `where` is "--" or "FILE:LINE: ". */
+/* `where` is "--" or "FILE:LINE: "; `given`: the rows that this source has given so far. */
 bool settings_apply(const struct settings *settings, void *options, const struct setting *setting, const char *value,
-		    const char *where, FILE *err);
+		    const char *where, uint64_t *given, FILE *err);
+/* What may have been meant by a name that settings_find() does not know: nearest_hint(). */
+const char *settings_hint(const struct settings *settings, const char *name, size_t bytes, const char *before, char *hint);
 /* Reads a file; false: a line has been printed. */
 bool config_file_read(const struct settings *settings, void *options, const char *path, FILE *err);
 

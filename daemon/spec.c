@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "daemon/spec.h"
+#include "base/given.h"
+#include "base/nearest.h"
 #include "base/visible.h"
 #include "vireo/endpoint.h"
 #include <ctype.h>
@@ -23,7 +25,7 @@ bool spec_name_valid(const char *name)
 {
 	size_t len = strlen(name);
 
-	if (len == 0 || len >= SPEC_NAME_BYTES)
+	if (len == 0 || len >= SPEC_NAME_BYTES || *name == '-') /* which would be an option */
 		return false;
 	for (size_t i = 0; i < len; i++)
 		if (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i]))
@@ -72,9 +74,18 @@ static void types_of(const struct spec_kinds *kinds, char *list, size_t bytes)
 	}
 }
 
+static const char *type_hint(const struct spec_kinds *kinds, const char *text, char *hint)
+{
+	struct nearest nearest = nearest_to(text, strcspn(text, ":"));
+
+	for (unsigned i = 0; i < kinds->count; i++)
+		nearest_offer(&nearest, kinds->rows[i]->type);
+	return nearest_hint(&nearest, hint, "");
+}
+
 static int type_parse(const struct spec_kinds *kinds, const char *text, struct spec *spec, const char **ret_rest, char *why)
 {
-	char list[160];
+	char list[160], hint[NEAREST_HINT_BYTES];
 
 	for (unsigned i = 0; i < kinds->count; i++) {
 		size_t len = strlen(kinds->rows[i]->type);
@@ -86,7 +97,7 @@ static int type_parse(const struct spec_kinds *kinds, const char *text, struct s
 		return 0;
 	}
 	types_of(kinds, list, sizeof(list));
-	snprintf(why, SPEC_WHY_BYTES, "'%.60s': expected %s", text, list);
+	snprintf(why, SPEC_WHY_BYTES, "'%.40s': expected %s%s", text, list, type_hint(kinds, text, hint));
 	return -EINVAL;
 }
 
@@ -109,23 +120,34 @@ static const struct spec_key *key_named(const struct spec_kind *kind, const char
 	return NULL;
 }
 
-static int key_parse(struct spec *spec, char *text, char *why)
+static int key_unknown(const struct spec_kind *kind, const char *name, char *why)
+{
+	struct nearest nearest = nearest_to(name, strlen(name));
+	char list[160], hint[NEAREST_HINT_BYTES];
+
+	for (unsigned i = 0; i < kind->key_count; i++)
+		nearest_offer(&nearest, kind->keys[i].name);
+	keys_of(kind, list, sizeof(list));
+	snprintf(why, SPEC_WHY_BYTES, "unknown key '%.40s': expected one of: %s%s", name, list, nearest_hint(&nearest, hint, ""));
+	return -EINVAL;
+}
+
+static int key_parse(struct spec *spec, char *text, uint64_t *given, char *why)
 {
 	char *value = strchr(text, '=');
 	const struct spec_key *key;
-	char list[160];
 
 	if (value)
 		*value++ = '\0';
 	key = key_named(spec->kind, text);
-	if (key && value && key->set(spec, value))
-		return 0;
-	if (key) {
+	if (!key)
+		return key_unknown(spec->kind, text, why);
+	if (!given_first(given, (unsigned)(key - spec->kind->keys)))
+		snprintf(why, SPEC_WHY_BYTES, "key '%s' " GIVEN_TWICE, key->name);
+	else if (!value || !key->set(spec, value))
 		snprintf(why, SPEC_WHY_BYTES, "'%.20s=%.60s': expected %s", text, value ? value : "", key->expected);
-		return -EINVAL;
-	}
-	keys_of(spec->kind, list, sizeof(list));
-	snprintf(why, SPEC_WHY_BYTES, "unknown key '%.40s': expected one of: %s", text, list);
+	else
+		return 0;
 	return -EINVAL;
 }
 
@@ -146,6 +168,7 @@ static int parts_parse(struct spec *spec, char *parts, char *why)
 {
 	char *rest = parts;
 	const char *address = strsep(&rest, ",");
+	uint64_t given = 0;
 
 	if (strlen(address) >= sizeof(spec->address)) {
 		snprintf(why, SPEC_WHY_BYTES, "address '%.40s...': longer than %u bytes", address,
@@ -154,7 +177,7 @@ static int parts_parse(struct spec *spec, char *parts, char *why)
 	}
 	memcpy(spec->address, address, strlen(address) + 1);
 	while (rest) {
-		int err = key_parse(spec, strsep(&rest, ","), why);
+		int err = key_parse(spec, strsep(&rest, ","), &given, why);
 
 		if (err)
 			return err;
@@ -179,6 +202,8 @@ static void name_derive(struct spec *spec)
 	for (size_t i = 0; i < len; i++)
 		if (!isalnum((unsigned char)spec->name[i]) && !strchr("._-", spec->name[i]))
 			spec->name[i] = '-';
+	if (*spec->name == '-') /* none that begins like an option */
+		*spec->name = '_';
 }
 
 static int whole_check(const struct spec_kinds *kinds, const struct spec *spec, char *why)

@@ -90,11 +90,12 @@ void spec_help(const struct spec_kinds *kinds, FILE *out);
 
 /* ---- for rows ---- */
 
-#define SPEC_KEY_NAME {"name", spec_set_name, "1 to 63 letters, digits, '.', '_' or '-'", ""}
+#define SPEC_NAME_EXPECTED "1 to 63 letters, digits, '.', '_' or '-', and no '-' first"
+#define SPEC_KEY_NAME {"name", spec_set_name, SPEC_NAME_EXPECTED, ""}
 
 bool spec_set_name(struct spec *spec, const char *value);
 
-/* 1 to 63 letters, digits, '.', '_' or '-'. */
+/* As SPEC_NAME_EXPECTED. */
 bool spec_name_valid(const char *name);
 
 /* Makes the name one that is not taken: vm1 -> vm1-2. -EEXIST: it is, and the user asked for that very one (`fixed`). */

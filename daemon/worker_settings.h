@@ -24,8 +24,9 @@ struct worker_options {
 	{"workers", "N|CPU-LIST", settings_set_workers, \
 	 "a number from 1 to 128, or a list of CPUs such as 0-1,4 or 3,", \
 	 "so many workers, or one pinned to each CPU (1)"}, \
-	{"poll", NULL, settings_set_poll, NULL, "workers never sleep"}, \
-	{"adaptive", NULL, settings_set_adaptive, NULL, "workers sleep when there is nothing to do (default)"}, \
+	{"poll", NULL, settings_set_poll, NULL, "workers never sleep", .rival = "adaptive"}, \
+	{"adaptive", NULL, settings_set_adaptive, NULL, "workers sleep when there is nothing to do (default)", \
+	 .rival = "poll"}, \
 	{"spin-us", "US", settings_set_spin_us, "0 to 1000000", \
 	 "adaptive: wait awake for " what " that usually come within US (as a sleep costs)"}, \
 	{"spin-percent", "P", settings_set_spin_percent, "0 to 100", "adaptive: and for P percent of the time at most (10)"}

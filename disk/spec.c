@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "disk/spec.h"
+#include "base/given.h"
+#include "base/nearest.h"
 #include "base/parse.h"
 #include "base/util.h"
 #include "base/visible.h"
@@ -110,11 +112,17 @@ static size_t keys_list(const struct disk_key *keys, unsigned count, char *list,
 
 static int key_unknown(const struct disk_kind *kind, const char *name, char *why)
 {
-	char list[160];
+	struct nearest nearest = nearest_to(name, strlen(name));
+	char list[160], hint[NEAREST_HINT_BYTES];
 	size_t n = keys_list(kind->keys, kind->key_count, list, sizeof(list), 0);
 
 	keys_list(common_keys, ARRAY_SIZE(common_keys), list, sizeof(list), n);
-	snprintf(why, DISK_WHY_BYTES, "unknown key '%.40s': %s takes %s", name, kind->name, list);
+	for (unsigned i = 0; i < kind->key_count; i++)
+		nearest_offer(&nearest, kind->keys[i].name);
+	for (unsigned i = 0; i < ARRAY_SIZE(common_keys); i++)
+		nearest_offer(&nearest, common_keys[i].name);
+	snprintf(why, DISK_WHY_BYTES, "unknown key '%.40s': %s takes %s%s", name, kind->name, list,
+		 nearest_hint(&nearest, hint, ""));
 	return -EINVAL;
 }
 
@@ -142,7 +150,7 @@ static int key_parse(struct disk_spec *spec, char *text, char *why)
 	if (!key)
 		return key_unknown(spec->kind, text, why);
 	if (value_of(spec, key->name)) {
-		snprintf(why, DISK_WHY_BYTES, "key '%s' is given twice: leave one out", key->name);
+		snprintf(why, DISK_WHY_BYTES, "key '%s' " GIVEN_TWICE, key->name);
 		return -EINVAL;
 	}
 	if (!value_parse(key, value, &number)) {
@@ -172,7 +180,8 @@ const char *disk_spec_text(const struct disk_spec *spec, const char *key, const 
 /* "file:PATH, mem:SIZE or null:SIZE" */
 static int kind_unknown(const char *text, char *why)
 {
-	char list[160];
+	struct nearest nearest = nearest_to(text, strcspn(text, ":"));
+	char list[160], hint[NEAREST_HINT_BYTES];
 	size_t n = 0;
 
 	for (unsigned i = 0; i < disk_kind_count && n < sizeof(list); i++) {
@@ -181,7 +190,9 @@ static int kind_unknown(const char *text, char *why)
 		n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s:%s", before, disk_kinds[i]->name,
 				      disk_kinds[i]->address);
 	}
-	snprintf(why, DISK_WHY_BYTES, "'%.60s': expected %s", text, list);
+	for (unsigned i = 0; i < disk_kind_count; i++)
+		nearest_offer(&nearest, disk_kinds[i]->name);
+	snprintf(why, DISK_WHY_BYTES, "'%.40s': expected %s%s", text, list, nearest_hint(&nearest, hint, ""));
 	return -EINVAL;
 }
 

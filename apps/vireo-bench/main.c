@@ -2,6 +2,7 @@
 
 /* vireo-bench: numbered frames into one virtio-net port, checked at another. See vireo-bench(1). */
 
+#include "ctl/line.h"
 #include "frame.h"
 #include "options.h"
 #include "report.h"
@@ -147,10 +148,11 @@ int main(int argc, char **argv)
 {
 	struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESETHAND };
 	struct options o;
+	int status;
 
 	switch (options_parse(argc, argv, &o)) {
 	case OPTIONS_DONE:
-		return EXIT_OK;
+		return line_output_arrived(stdout, stderr, "vireo-bench") ? EXIT_OK : EXIT_FAILED;
 	case OPTIONS_BAD:
 		return EXIT_OPTION;
 	case OPTIONS_RUN:
@@ -160,5 +162,6 @@ int main(int argc, char **argv)
 		  NULL); /* the first one ends the run with a report, a second one ends all */
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGHUP, &action, NULL);
-	return net_main(&o);
+	status = net_main(&o);
+	return line_output_arrived(stdout, stderr, "vireo-bench") || status ? status : EXIT_FAILED;
 }

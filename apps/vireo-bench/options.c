@@ -3,7 +3,10 @@
 /* The command line: one row per option. */
 
 #include "options.h"
+#include "base/given.h"
+#include "base/nearest.h"
 #include "base/util.h"
+#include "ctl/line.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -256,6 +259,7 @@ static void help(void)
 			 rows[i].argument ? rows[i].argument : "");
 		printf("  %-26s %s\n", left, rows[i].help);
 	}
+	printf("  %-26s %s\n  %-26s %s\n", "--version", "print the version", "--help, -h", "print this");
 	printf("\nExit status: 0 good, 1 frames were corrupted, duplicated or (if that matters) lost,\n"
 	       "2 a bad option, 3 a back end cannot be reached or went away.\n");
 }
@@ -263,18 +267,28 @@ static void help(void)
 static enum options_result bad(const char *fmt, ...) PRINTF_LIKE(1, 2);
 static enum options_result bad(const char *fmt, ...)
 {
+	char text[1024];
 	va_list args;
 
-	fputs("vireo-bench: ", stderr);
 	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
+	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	fputc('\n', stderr);
+	line_print(stderr, "vireo-bench: %s", text);
 	return OPTIONS_BAD;
 }
 
+static enum options_result unknown(const char *arg, size_t name_bytes)
+{
+	struct nearest nearest = nearest_to(arg, name_bytes);
+	char hint[NEAREST_HINT_BYTES];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+		nearest_offer(&nearest, rows[i].name);
+	return bad("%.80s: unknown option%s see vireo-bench --help", arg, *nearest_hint(&nearest, hint, "") ? hint : ",");
+}
+
 /* --name VALUE or --name=VALUE. *at moves past what was taken. */
-static enum options_result take_one(struct options *o, int argc, char **argv, int *at)
+static enum options_result take_one(struct options *o, int argc, char **argv, int *at, uint64_t *given)
 {
 	const char *arg = argv[*at], *value = strchr(arg, '=');
 	size_t name_bytes = value ? (size_t)(value - arg) : strlen(arg);
@@ -284,7 +298,9 @@ static enum options_result take_one(struct options *o, int argc, char **argv, in
 		if (strlen(rows[i].name) == name_bytes && !strncmp(rows[i].name, arg, name_bytes))
 			row = &rows[i];
 	if (!row)
-		return bad("%s: unknown option, see vireo-bench --help", arg);
+		return unknown(arg, name_bytes);
+	if (!given_first(given, (unsigned)(row - rows)))
+		return bad("%s " GIVEN_TWICE, row->name);
 	if (!row->argument && value)
 		return bad("%s: takes no value", row->name);
 	if (row->argument && value)
@@ -328,6 +344,7 @@ enum options_result options_parse(int argc, char **argv, struct options *ret)
 		.timeout_ms = 5000,
 	};
 	enum options_result result = OPTIONS_RUN;
+	uint64_t given = 0;
 
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
@@ -342,7 +359,7 @@ enum options_result options_parse(int argc, char **argv, struct options *ret)
 	if (argc < 2 || strcmp(argv[1], "net") != 0)
 		return bad("%s: expected \"net\", see vireo-bench --help", argc < 2 ? "(nothing)" : argv[1]);
 	for (int i = 2; i < argc && result == OPTIONS_RUN; i++)
-		result = take_one(&o, argc, argv, &i);
+		result = take_one(&o, argc, argv, &i, &given);
 	if (result == OPTIONS_RUN)
 		result = check(&o);
 	if (result == OPTIONS_RUN)

@@ -2,6 +2,7 @@
 /* The daemon's side of the command table. All in the control thread. */
 #include "commands.h"
 #include "ctl/blkd_commands.h"
+#include "base/nearest.h"
 #include "ctl/rpc.h"
 #include "daemon/daemon.h"
 #include "daemon/spec_call.h"
@@ -48,10 +49,15 @@ static struct blkd_disk *disk_named(struct rpc_call *call, const struct exports 
 {
 	const char *name = rpc_call_param(call, "name");
 	struct blkd_disk *disk = disks_find(exports->disks, name);
+	struct nearest nearest = nearest_to(name, strlen(name));
+	char hint[NEAREST_HINT_BYTES];
 
-	if (!disk)
-		rpc_call_error(call, RPC_NOT_FOUND, "there is no disk '%.64s'", name);
-	return disk;
+	if (disk)
+		return disk;
+	for (const struct blkd_disk *d = exports->disks->first; d; d = d->next)
+		nearest_offer(&nearest, d->spec.name);
+	rpc_call_error(call, RPC_NOT_FOUND, "there is no disk '%.64s'%s", name, nearest_hint(&nearest, hint, ""));
+	return NULL;
 }
 
 static void serve_disk_remove(struct rpc_call *call, void *opaque)
@@ -129,10 +135,16 @@ static struct export *export_named(struct rpc_call *call, const struct exports *
 {
 	const char *name = rpc_call_param(call, "name");
 	struct export *export = exports_find(exports, name);
+	struct nearest nearest = nearest_to(name, strlen(name));
+	char hint[NEAREST_HINT_BYTES];
 
-	if (!export)
-		rpc_call_error(call, RPC_NOT_FOUND, "there is no export '%.64s'", name);
-	return export;
+	if (export)
+		return export;
+	for (const struct export *e = exports->first; e; e = e->next)
+		if (!e->closing)
+			nearest_offer(&nearest, e->spec.at.name);
+	rpc_call_error(call, RPC_NOT_FOUND, "there is no export '%.64s'%s", name, nearest_hint(&nearest, hint, ""));
+	return NULL;
 }
 
 static void export_removed(void *opaque)

@@ -125,9 +125,10 @@ static bool set_print_capabilities(void *options, const char *value, char *why)
 }
 
 static const struct setting rows[] = {
-	{"disk", "NAME=SPEC", set_disk, "NAME=TYPE:ADDRESS[,key=value...]", "open a disk (see below); may be given often"},
+	{"disk", "NAME=SPEC", set_disk, "NAME=TYPE:ADDRESS[,key=value...]", "open a disk (see below); may be given often",
+	 .many = true},
 	{"export", "SPEC", set_export, "TYPE:ADDRESS,disk=NAME[,key=value...]",
-	 "offer a disk at an endpoint (see below); may be given often"},
+	 "offer a disk at an endpoint (see below); may be given often", .many = true},
 	SETTING_CONTROL,
 	SETTING_CONTROL_GROUP,
 	SETTING_WORKERS("requests"),
@@ -226,7 +227,7 @@ enum settings_verdict options_parse(int argc, char *const *argv, FILE *out, FILE
 	verdict = settings_parse(&settings, options, argc, argv, out, err);
 	if (verdict == SETTINGS_RUN && options->print_capabilities) {
 		fprintf(out, "{\n  \"type\": \"block\",\n  \"features\": [\"read-only\", \"blk-file\"]\n}\n");
-		verdict = SETTINGS_DONE;
+		verdict = line_output_arrived(out, err, settings.program) ? SETTINGS_DONE : SETTINGS_LOST;
 	}
 	if (verdict == SETTINGS_RUN)
 		verdict = conventional_check(options, err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The daemon's side of the command table. All in the control thread. */
 #include "commands.h"
+#include "base/nearest.h"
 #include "ctl/rpc.h"
 #include "ctl/switchd_commands.h"
 #include "daemon/daemon.h"
@@ -54,10 +55,16 @@ static void serve_port_add(struct rpc_call *call, void *opaque)
 static struct port *port_named(struct rpc_call *call, const struct ports *ports, const char *name)
 {
 	struct port *port = ports_find(ports, name);
+	struct nearest nearest = nearest_to(name, strlen(name));
+	char hint[NEAREST_HINT_BYTES];
 
-	if (!port)
-		rpc_call_error(call, RPC_NOT_FOUND, "there is no port '%.64s'", name);
-	return port;
+	if (port)
+		return port;
+	for (const struct port *p = ports->first; p; p = p->next)
+		if (!p->closing)
+			nearest_offer(&nearest, p->spec.at.name);
+	rpc_call_error(call, RPC_NOT_FOUND, "there is no port '%.64s'%s", name, nearest_hint(&nearest, hint, ""));
+	return NULL;
 }
 
 static void port_removed(void *opaque)

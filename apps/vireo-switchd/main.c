@@ -140,6 +140,8 @@ int main(int argc, char **argv)
 		return 0;
 	case SETTINGS_BAD:
 		return 2;
+	case SETTINGS_LOST:
+		return 1;
 	case SETTINGS_RUN:
 		break;
 	}

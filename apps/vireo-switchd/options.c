@@ -61,7 +61,7 @@ static bool set_port(void *options, const char *value, char *why)
 
 static const struct setting rows[] = {
 	{"port", "SPEC", set_port, "TYPE:ADDRESS[,key=value...]",
-	 "add a port (see below); may be given often"},
+	 "add a port (see below); may be given often", .many = true},
 	SETTING_CONTROL,
 	SETTING_CONTROL_GROUP,
 	SETTING_WORKERS("frames"),

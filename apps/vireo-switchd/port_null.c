@@ -13,7 +13,7 @@ struct null_port {
 
 static const char *name_problem(const char *address)
 {
-	return spec_name_valid(address) ? NULL : "a name has 1 to 63 letters, digits, '.', '_' or '-'";
+	return spec_name_valid(address) ? NULL : "a name has " SPEC_NAME_EXPECTED;
 }
 
 static int null_receive(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max)

@@ -216,7 +216,7 @@ static void memory_in_files_of_a_disk_is_permitted_by_a_key(void **state)
 	assert_true(good("vhost-user:x,files=any").at.endpoint.any_files);
 	assert_true(good("vduse:x,files=any").at.endpoint.any_files);
 	assert_true(good("cuse:x,files=any").at.endpoint.any_files);
-	assert_false(good("vhost-user:x,files=any,files=memory").at.endpoint.any_files);
+	assert_bad("vhost-user:x,files=any,files=memory", "key 'files' is given twice: leave one out");
 	assert_bad("vhost-user:x,files=disk", "'files=disk': expected memory or any");
 	assert_bad("tap:x,files=any", "unknown key 'files'");
 }
@@ -239,7 +239,7 @@ static void each_ring_feature_is_switched_off_by_a_key(void **state)
 		for (unsigned j = 0; j < ARRAY_SIZE(features); j++) {
 			snprintf(text, sizeof(text), "%s:x,%s=off", types[i], features[j].key);
 			assert_int_equal(good(text).at.endpoint.ring_features_off, VIREO_FEATURE(features[j].bit));
-			snprintf(text, sizeof(text), "%s:x,%s=off,%s=on", types[i], features[j].key, features[j].key);
+			snprintf(text, sizeof(text), "%s:x,%s=on", types[i], features[j].key);
 			assert_int_equal(good(text).at.endpoint.ring_features_off, 0);
 			snprintf(text, sizeof(text), "%s:x,%s=no", types[i], features[j].key);
 			assert_bad(text, "expected on or off");
@@ -281,6 +281,8 @@ static void a_name_is_derived_from_the_address(void **state)
 	assert_string_equal(good("vhost-user:/run/vm1.socket").at.name, "vm1.socket");
 	assert_string_equal(good("vhost-user:/run/.sock").at.name, ".sock");
 	assert_string_equal(good("vhost-user:/run/a b:c").at.name, "a-b-c");
+	assert_string_equal(good("vhost-user:/run/-vm1.sock").at.name, "_vm1"); /* no option */
+	assert_string_equal(good("vhost-user:/run/\xc3\xa4.sock").at.name, "_-");
 	assert_string_equal(good("tap:tap0").at.name, "tap0");
 	assert_string_equal(good("null:sink").at.name, "sink");
 	memset(text + strlen(text), 'x', 300);
@@ -406,9 +408,31 @@ static void bad_keys_and_values_are_named(void **state)
 	assert_bad("vhost-user:/a,perm=4755", "an octal mode");
 	assert_bad("vhost-user:/a,name=", "1 to 63 letters");
 	assert_bad("vhost-user:/a,name=a/b", "1 to 63 letters");
+	assert_bad("vhost-user:/a,name=-a", "'-', and no '-' first");
+	assert_bad("null:-a", "no '-' first");
 	assert_bad("vhost-user:/a,mode=client,perm=0660", "only with mode=server");
 	assert_bad("tap:t,mac=52:54:00:12:34:56", "unknown key 'mac': expected one of: name queues mtu");
 	assert_bad("null:n,queues=1", "unknown key 'queues': expected one of: none");
+}
+
+static void a_key_is_given_once(void **state)
+{
+	assert_bad("vhost-user:/a,name=x,name=y", "key 'name' is given twice: leave one out");
+	assert_bad("tap:a,queues=2,mtu=1500,queues=2", "key 'queues' is given twice");
+	assert_bad("vhost-user:/a,packed=off,packed=off", "key 'packed' is given twice");
+}
+
+static void slips_get_a_hint_and_others_none(void **state)
+{
+	char why[SPEC_WHY_BYTES] = "";
+	struct port_spec spec;
+
+	assert_bad("vhost-usr:/a", "or null:NAME: did you mean 'vhost-user'?");
+	assert_bad("tpa:tap0", "did you mean 'tap'?");
+	assert_bad("tap:a,queue=2", "did you mean 'queues'?");
+	assert_bad("tap:a,nmae=b", "did you mean 'name'?");
+	assert_int_equal(port_spec_parse("tap:a,colour=red", &spec, why), -EINVAL);
+	assert_null(strstr(why, "did you mean"));
 }
 
 /* ---- options ---- */
@@ -500,7 +524,8 @@ static void no_options_give_the_defaults(void **state)
 
 static void bad_options_get_one_line_that_names_them(void **state)
 {
-	assert_refused(WORDS("--prot", "x"), "--prot: expected an option that exists");
+	assert_refused(WORDS("--prot", "x"), "--prot: expected an option that exists and is not ambiguous: did you mean '--port'? see --help");
+	assert_refused(WORDS("--wokers=2"), "did you mean '--workers'?");
 	assert_refused(WORDS("-x"), "expected an option that exists");
 	assert_refused(WORDS("--port"), "--port: expected a value after it");
 	assert_refused(WORDS("--poll=1"), "--poll=1: expected no value");
@@ -520,6 +545,20 @@ static void bad_options_get_one_line_that_names_them(void **state)
 	assert_refused(WORDS("--config", "/"), "--config '/': expected a readable file");
 	assert_refused(WORDS("--port", "tap:a,name=x", "--port", "tap:b,name=x"),
 		       "there is a port 'x' already");
+}
+
+static void what_may_be_given_once_is_given_once(void **state)
+{
+	struct options o;
+
+	assert_refused(WORDS("--control", "/a", "--control", "/a"), "vireo-switchd: --control is given twice: leave one out");
+	assert_refused(WORDS("--workers", "1", "--poll", "--workers=2"), "--workers is given twice");
+	assert_refused(WORDS("--poll", "--poll"), "--poll is given twice");
+	assert_refused(WORDS("--config", "/dev/null", "--config", "/dev/null"), "--config is given twice");
+	assert_refused(WORDS("--poll", "--adaptive"), "--adaptive contradicts poll, which is given, too: leave one out");
+	assert_refused(WORDS("--adaptive", "--poll"), "--poll contradicts adaptive");
+	assert_int_equal(parse(&o, WORDS("--port", "null:a", "--port", "null:b", "--config", "/dev/null")), SETTINGS_RUN);
+	options_free(&o);
 }
 
 static char file_path[64];
@@ -582,6 +621,9 @@ static void bad_lines_are_named_by_file_and_number(void **state)
 		{"workers 1\nport null:\n", ":2: ", "port 'null:': address ''"},
 		{"\n\nprot null:a\n", ":3: ", "'prot': expected one of: port control"},
 		{"poll 1\n", ":1: ", "poll '1': expected nothing after 'poll'"},
+		{"workers 1\npoll\nworkers 1\n", ":3: ", "workers is given twice: leave one out"},
+		{"poll\nadaptive\n", ":2: ", "adaptive contradicts poll"},
+		{"contrl /a\n", ":1: ", "'contrl': expected one of: port control"},
 		{"port\n", ":1: ", "port '': '': expected vhost-user:PATH"},
 		{"config other\n", ":1: ", "'config': expected one of:"},
 		{"workers\n", ":1: ", "workers '': expected a number"},
@@ -634,6 +676,7 @@ static void help_and_version_end_well(void **state)
 	struct options o;
 
 	assert_int_equal(parse(&o, WORDS("--help")), SETTINGS_DONE);
+	assert_int_equal(parse(&o, WORDS("-h")), SETTINGS_DONE);
 	assert_int_equal(parse(&o, WORDS("--version")), SETTINGS_DONE);
 }
 
@@ -660,10 +703,13 @@ int main(void)
 		cmocka_unit_test(a_card_is_named_by_its_address),
 		cmocka_unit_test(bad_types_and_addresses_are_named),
 		cmocka_unit_test(bad_keys_and_values_are_named),
+		cmocka_unit_test(a_key_is_given_once),
+		cmocka_unit_test(slips_get_a_hint_and_others_none),
 		cmocka_unit_test(options_are_carried_over),
 		cmocka_unit_test(how_long_to_wait_awake_is_carried_over_and_nothing_means_never),
 		cmocka_unit_test(no_options_give_the_defaults),
 		cmocka_unit_test(bad_options_get_one_line_that_names_them),
+		cmocka_unit_test(what_may_be_given_once_is_given_once),
 		cmocka_unit_test(a_file_says_what_options_say),
 		cmocka_unit_test(the_command_line_holds_over_the_file_and_adds_ports),
 		cmocka_unit_test(bad_lines_are_named_by_file_and_number),

@@ -4,6 +4,7 @@
  * its answer is shown; another daemon (--daemon) is asked for its rows (ctl/catalogue.h), and all its answers are shown
  * alike. Exit codes: 0, 1 it failed, 2 bad usage.
  */
+#include "base/nearest.h"
 #include "ctl/catalogue.h"
 #include "ctl/client.h"
 #include "ctl/line.h"
@@ -25,16 +26,33 @@ static const struct ctl_command switchd_commands[] = {CTL_SWITCHD_COMMANDS(CTL_R
 /* Beside the commands of a daemon whose table it tells. */
 static const struct ctl_command own_commands[] = {{"help", NULL, "", 0, "show this list", NULL, show_help}};
 
+/* Of its first two words, or else of the first alone. */
+static const char *command_hint(const struct invocation *inv, int argc, char *const *argv, char *hint)
+{
+	char typed[2 * NEAREST_BYTES];
+	struct nearest nearest;
+
+	for (int words = argc < 2 ? argc : 2; words > 0; words--) {
+		snprintf(typed, sizeof(typed), "%s%s%s", argv[0], words > 1 ? " " : "", words > 1 ? argv[1] : "");
+		nearest = nearest_to(typed, strlen(typed));
+		for (size_t i = 0; i < inv->command_count; i++)
+			nearest_offer(&nearest, inv->commands[i].words);
+		if (*nearest_hint(&nearest, hint, ""))
+			return hint;
+	}
+	return ";";
+}
+
 static bool parse_command(struct invocation *inv, int argc, char *const *argv)
 {
-	char name[CTL_PARAM_NAME_BYTES];
+	char name[CTL_PARAM_NAME_BYTES], hint[NEAREST_HINT_BYTES];
 	int words = 0, min = 0, max = 0;
 	bool required;
 
 	inv->command = ctl_command_by_words(inv->commands, inv->command_count, argc, argv, &words);
 	if (!inv->command) {
-		line_print(stderr, "vireoctl: '%s%s%s': expected a command; see vireoctl help",
-			   argc ? argv[0] : "", argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
+		line_print(stderr, "vireoctl: '%.80s%s%.80s': expected a command%s see vireoctl help", argc ? argv[0] : "",
+			   argc > 1 ? " " : "", argc > 1 ? argv[1] : "", command_hint(inv, argc, argv, hint));
 		return false;
 	}
 	inv->argc = argc - words;
@@ -334,12 +352,10 @@ int main(int argc, char **argv)
 	}
 	ret = parse_options(argc, argv, &inv);
 	if (ret)
-		return ret - 1;
-	if (!strcmp(inv.daemon, "switchd"))
+		ret--;
+	else if (!strcmp(inv.daemon, "switchd"))
 		ret = run_known(&inv, argc - optind, argv + optind);
 	else
 		ret = run_told(&inv, argc - optind, argv + optind);
-	if (fflush(stdout) || ferror(stdout))
-		ret = ret ? ret : 1;
-	return ret;
+	return line_output_arrived(stdout, stderr, "vireoctl") || ret ? ret : 1;
 }

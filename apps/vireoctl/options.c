@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "options.h"
+#include "base/given.h"
+#include "base/nearest.h"
 #include "ctl/line.h"
 #include "show.h"
 #include <getopt.h>
@@ -29,6 +31,40 @@ static bool daemon_set(struct invocation *inv, const char *name)
 	if (strcmp(name, "switchd") != 0)
 		inv->program = name;
 	return true;
+}
+
+static const struct option longs[] = {
+	{"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
+	{"watch", no_argument, NULL, 'w'},	  {"interval", required_argument, NULL, 'i'},
+	{"count", required_argument, NULL, 'n'},  {"version", no_argument, NULL, 'v'},
+	{"root", required_argument, NULL, 'r'},	  {"help", no_argument, NULL, 'h'},
+	{"timeout", required_argument, NULL, 't'}, {"daemon", required_argument, NULL, 'd'},
+	{NULL, 0, NULL, 0},
+};
+
+static int unknown(int opt, const char *culprit)
+{
+	const char *name = culprit + (!strncmp(culprit, "--", 2) ? 2 : 0);
+	struct nearest nearest = nearest_to(name, strcspn(name, "="));
+	char hint[NEAREST_HINT_BYTES];
+
+	for (unsigned i = 0; longs[i].name && opt != ':'; i++)
+		nearest_offer(&nearest, longs[i].name);
+	line_print(stderr, "vireoctl: '%.80s': expected %s%s see vireoctl --help", culprit,
+		   opt == ':' ? "a value after it" : "an option that exists",
+		   *nearest_hint(&nearest, hint, "--") ? hint : ";");
+	return 3;
+}
+
+/* Each is given once at most. */
+static int twice(int opt)
+{
+	unsigned i = 0;
+
+	while (longs[i].val != opt)
+		i++;
+	line_print(stderr, "vireoctl: --%s " GIVEN_TWICE, longs[i].name);
+	return 3;
 }
 
 /* 0, or the exit code + 1 when everything has been said. */
@@ -78,27 +114,18 @@ static int parse_option(int opt, struct invocation *inv, char *const *argv)
 		show_usage(stdout, inv->daemon, inv->commands, inv->command_count);
 		return 1;
 	default:
-		line_print(stderr, "vireoctl: '%s': expected %s; see vireoctl --help", argv[optind - 1],
-			   opt == ':' ? "a value after it" : "an option that exists");
-		return 3;
+		return unknown(opt, argv[optind - 1]);
 	}
 }
 
 /* They may stand anywhere: getopt moves them to the front. */
 int parse_options(int argc, char **argv, struct invocation *inv)
 {
-	static const struct option longs[] = {
-		{"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
-		{"watch", no_argument, NULL, 'w'},	  {"interval", required_argument, NULL, 'i'},
-		{"count", required_argument, NULL, 'n'},  {"version", no_argument, NULL, 'v'},
-		{"root", required_argument, NULL, 'r'},	  {"help", no_argument, NULL, 'h'},
-		{"timeout", required_argument, NULL, 't'}, {"daemon", required_argument, NULL, 'd'},
-		{NULL, 0, NULL, 0},
-	};
+	uint64_t given = 0; /* by letter */
 	int opt, ret = 0;
 
 	opterr = 0;
 	while (!ret && (opt = getopt_long(argc, argv, ":s:d:h", longs, NULL)) != -1)
-		ret = parse_option(opt, inv, argv);
+		ret = opt >= 'a' && !given_first(&given, (unsigned)(opt - 'a')) ? twice(opt) : parse_option(opt, inv, argv);
 	return ret;
 }

@@ -412,7 +412,7 @@ void show_usage(FILE *out, const char *daemon, const struct ctl_command *command
 		"      --timeout S      give up an answer that is not whole after so long (10)\n"
 		"      --root FOLDER    where pci commands find /sys and /dev (/)\n"
 		"      --version        print vireoctl's version\n"
-		"      --help           print this\n\n",
+		"  -h, --help           print this\n\n",
 		daemon);
 	for (size_t i = 0; i < count; i++) {
 		char text[64];

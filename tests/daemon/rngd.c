@@ -131,5 +131,5 @@ int main(int argc, char **argv)
 		daemon_close(&r.daemon);
 	}
 	daemon_options_free(&r.options.daemon);
-	return verdict == SETTINGS_RUN ? ret : verdict == SETTINGS_BAD ? 2 : 0;
+	return verdict == SETTINGS_RUN ? ret : verdict == SETTINGS_BAD ? 2 : verdict == SETTINGS_LOST;
 }

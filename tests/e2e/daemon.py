@@ -23,7 +23,8 @@ from guest.switch import Switch, program  # noqa: E402
 
 def run_daemon(lab, *options, control=True, seconds=10, **env):
     """Runs it to its end, which must be soon."""
-    where = ["--control", lab.path("control")] if control else []
+    given = any(word == "--control" or word.startswith("--control=") for word in options)
+    where = ["--control", lab.path("control")] if control and not given else []
     return subprocess.run([program("vireo-switchd"), *where, *options], capture_output=True, text=True, timeout=seconds,
                           cwd=lab.folder, env={**os.environ, **env})
 
@@ -108,6 +109,11 @@ BAD_OPTIONS = {
     "newline_in_word": (["a\nb"], "'a\\x0ab'", "expected options"),
     "newline_in_option": (["--a\nb"], "--a\\x0ab", "expected an option"),
     "newline_in_config": (["--config", "/a\nb"], "/a\\x0ab", "expected a readable file"),
+    "control_twice": (["--control", "/a", "--control", "/b"], "--control is given twice: leave one out"),
+    "poll_and_adaptive": (["--poll", "--adaptive"], "--adaptive contradicts poll"),
+    "key_twice": (["--port", "vhost-user:/tmp/a,name=x,name=y"], "key 'name' is given twice"),
+    "name_of_an_option": (["--port", "vhost-user:/tmp/a,name=-a"], "name=-a", "no '-' first"),
+    "slip": (["--prot", "null:a"], "did you mean '--port'?"),
     "second_of_two": (["--port", "null:fine", "--workers", "x"], "workers 'x'", "expected"),
 }
 

@@ -211,5 +211,58 @@ def a_server_that_never_ends_its_answer_is_given_up(lab):
     expect((status, out, err.count(b"\n")) == (1, b"", 1) and b"within 1 s" in err, f"exit status {status}, {out} {err}")
 
 
+# ---- what is asked for and cannot be printed, and what is mistyped ----
+
+def said(*words):
+    return subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+
+
+@case
+def each_program_helps_with_a_letter(lab):
+    for name in ("vireo-switchd", "vireo-blkd", "vireoctl", "vireo-bench"):
+        short, long = said(program(name), "-h"), said(program(name), "--help")
+        expect((short.returncode, short.stderr) == (0, ""), f"{name} -h: {short}")
+        expect(short.stdout == long.stdout and "--help" in short.stdout, f"{name}: -h says something else than --help")
+
+
+@case
+def what_a_full_disk_does_not_take_is_told(lab):
+    """/dev/full takes nothing."""
+    switch = Switch(lab, ["null:sink"])
+    rows = [[program(name), option] for name in ("vireo-switchd", "vireo-blkd", "vireoctl", "vireo-bench") for option in ("-h", "--version")]
+    rows += [[program("vireoctl"), "-s", switch.control, *words.split()] for words in ("port list", "port list --json", "top --count 2 --interval 0.1")]
+    rows += [[program("vireo-blkd"), "--print-capabilities"]]
+    for words in rows:
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=20, check=False)
+        expect(done.returncode not in (0, 2), f"{words}: exit status {done.returncode}")
+        expect(len(done.stderr.splitlines()) == 1 and "not all written" in done.stderr, f"{words}: {done.stderr}")
+    end_well(switch)
+
+
+@case
+def a_slip_gets_one_hint(lab):
+    switch = Switch(lab, ["null:uplink", "null:sink"])
+    for words, hint in (("prot list", "'port list'"), ("stast", "'stats'"), ("port lst", "'port list'"), ("--jsno version", "'--json'"),
+                        ("port show upink", "'uplink'"), ("fdb flush snk", "'sink'")):
+        done = said(program("vireoctl"), "-s", switch.control, *words.split())
+        expect(done.returncode in (1, 2) and f"did you mean {hint}?" in done.stderr, f"{words}: {done}")
+        expect(len(done.stderr.splitlines()) == 1 and done.stderr.count("mean") == 1, f"{words}: {done.stderr}")
+    for words in ("nonsense", "port show tolnku", "--xyz version"):
+        done = said(program("vireoctl"), "-s", switch.control, *words.split())
+        expect(done.returncode in (1, 2) and "mean" not in done.stderr, f"{words}: {done}")
+    done = said(program("vireoctl"), "-s", switch.control, "po\x1brt", "list")
+    expect("\x1b" not in done.stderr and "did you mean 'port list'?" in done.stderr, f"{done}")
+    end_well(switch)
+
+
+@case
+def what_is_given_twice_is_refused(lab):
+    for words in (("vireoctl", "-s", "/a", "--socket", "/b", "version"), ("vireoctl", "--json", "--json", "version"),
+                  ("vireo-bench", "net", "--from", "/a", "--from", "/b"), ("vireo-blkd", "--workers", "1", "--workers", "1")):
+        done = said(program(words[0]), *words[1:])
+        expect(done.returncode == 2 and "is given twice: leave one out" in done.stderr, f"{words}: {done}")
+
+
 if __name__ == "__main__":
     main()
