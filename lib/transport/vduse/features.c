@@ -63,7 +63,7 @@ int vduse_offer(const struct vireo_device *device, struct vduse_key *key)
 	return 0;
 }
 
-const char *vduse_once(const struct vireo_device *device, uint8_t ret_once[VDUSE_ONCE_BYTES])
+const char *vduse_once(struct vireo_device *device, uint8_t ret_once[VDUSE_ONCE_BYTES])
 {
 	const struct taken_type *type = type_of(device);
 	size_t have = 0;

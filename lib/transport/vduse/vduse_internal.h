@@ -267,7 +267,7 @@ void vduse_umem_drop(struct vduse *v);
 int vduse_offer(const struct vireo_device *device, struct vduse_key *key);
 
 /* What a driver reads of config space when it begins, and never again: a change does not reach it. Its name for the log, or NULL: nothing. */
-const char *vduse_once(const struct vireo_device *device, uint8_t ret_once[VDUSE_ONCE_BYTES]);
+const char *vduse_once(struct vireo_device *device, uint8_t ret_once[VDUSE_ONCE_BYTES]);
 
 /* ---- create.c ---- */
 
