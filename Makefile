@@ -68,7 +68,12 @@ deb: ## Debian packages in build-deb/: the programs with their service, the libr
 	@scripts/install-deps build deb
 	@scripts/build-deb
 
+deb-check: deb ## install, upgrade and purge the package vireo in a Debian folder that runs systemd, with QEMU guests attached; as root
+	@scripts/install-deps demo
+	@command -v debootstrap >/dev/null || apt-get install -y -q=1 --no-install-recommends debootstrap
+	@tests/deb/packages.py
+
 clean: ## remove what building made
 	rm -rf '$(BUILD)' build-check build-deb
 
-.PHONY: help demo check figures neighbours properties comeback killings migrate matrix bench build compile install deb clean
+.PHONY: help demo check figures neighbours properties comeback killings migrate matrix bench build compile install deb deb-check clean
