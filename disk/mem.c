@@ -2,6 +2,9 @@
 /*
  * mem:SIZE: memory of this process, gone when it ends. Pages that were never written to take none. The mapping is made once,
  * MEM_GROWS_BY times what is asked for, and a resize moves the end within it: queues hold pointers into it, and no lock.
+ *
+ * Requests are done by the worker that submits them, and other disks of it wait meanwhile. So one call moves TURN_BYTES at most: what is
+ * beyond that waits, and each reap goes on with it.
  */
 #include "base/copy.h"
 #include "disk/kind.h"
@@ -11,6 +14,7 @@
 #include <unistd.h>
 
 #define MEM_GROWS_BY 4u /* a resize may make it so many times as large as it was made */
+#define TURN_BYTES (1u << 20)
 
 struct mem_disk {
 	struct disk disk;
@@ -18,6 +22,11 @@ struct mem_disk {
 	uint64_t room_bytes;
 	uint32_t string_from_bytes;
 	uint64_t page_bytes;
+};
+
+struct mem_queue {
+	struct disk_queue queue;
+	struct disk_request *waiting, **waiting_end; /* for their turn; of the first one own[0] bytes are done */
 };
 
 /* ---- requests ---- */
@@ -86,36 +95,143 @@ static int mem_do(const struct mem_disk *mem, const struct disk_request *r)
 	}
 }
 
+/* ---- by turns ---- */
+
+/* What is left of the piece in which the byte behind the first `skip` lies. */
+static struct iovec piece_at(const struct disk_request *r, uint64_t skip)
+{
+	for (uint32_t i = 0; i < r->iov_count; i++) {
+		if (skip < r->iov[i].iov_len)
+			return (struct iovec){(char *)r->iov[i].iov_base + skip, r->iov[i].iov_len - skip};
+		skip -= r->iov[i].iov_len;
+	}
+	return (struct iovec){0};
+}
+
+static int copy_part(const struct mem_disk *mem, const struct disk_request *r, uint64_t done, uint64_t bytes)
+{
+	for (uint64_t end = done + bytes; done < end;) {
+		struct iovec iov = piece_at(r, done);
+		struct disk_request part = {.op = r->op, .offset = r->offset + done, .iov = &iov, .iov_count = 1};
+
+		iov.iov_len = part.bytes = min_u64(iov.iov_len, end - done);
+		if (!part.bytes)
+			return -EINVAL;
+		if (r->op == DISK_READ)
+			mem_read(mem, &part);
+		else
+			mem_write(mem, &part);
+		done += part.bytes;
+	}
+	return 0;
+}
+
+/* A part of what gives pages back ends with a page. */
+static uint64_t part_bytes(const struct mem_disk *mem, const struct disk_request *r, uint64_t done, uint64_t room)
+{
+	uint64_t left = r->bytes - done, end = (r->offset + done + room) & ~(mem->page_bytes - 1);
+
+	if (left <= room)
+		return left;
+	return r->op > DISK_WRITE && end > r->offset + done ? end - r->offset - done : room;
+}
+
+/* Goes on with a request, by `room` bytes at most. True: it is done. */
+static bool mem_go_on(const struct mem_disk *mem, struct disk_request *r, uint64_t *room)
+{
+	uint64_t done = r->own[0], bytes;
+
+	r->result = done ? 0 : disk_request_problem(&mem->disk, r);
+	if (r->result || r->bytes == done)
+		return true;
+	bytes = part_bytes(mem, r, done, *room);
+	if (r->op <= DISK_WRITE)
+		r->result = copy_part(mem, r, done, bytes);
+	else
+		r->result = mem_zero(mem, r->offset + done, bytes, r->op == DISK_DISCARD || r->flags & DISK_UNMAP);
+	*room -= bytes;
+	r->own[0] = done + bytes;
+	return r->result || r->own[0] == r->bytes;
+}
+
+static __cold void mem_turn(struct mem_queue *q)
+{
+	const struct mem_disk *mem = container_of(q->queue.disk, const struct mem_disk, disk);
+	uint64_t room = TURN_BYTES;
+
+	while (q->waiting && room) {
+		struct disk_request *r = q->waiting, *next = r->next;
+
+		if (!mem_go_on(mem, r, &room))
+			return;
+		q->waiting = next;
+		if (!next)
+			q->waiting_end = &q->waiting;
+		disk_queue_done(&q->queue, r, r->result);
+	}
+}
+
+static __cold void mem_wait(struct mem_queue *q, struct disk_request *r)
+{
+	r->own[0] = 0;
+	r->next = NULL;
+	*q->waiting_end = r;
+	q->waiting_end = &r->next;
+}
+
 static void mem_submit(struct disk_queue *queue, struct disk_request *const *requests, unsigned count)
 {
 	const struct mem_disk *mem = container_of(queue->disk, const struct mem_disk, disk);
+	struct mem_queue *q = container_of(queue, struct mem_queue, queue);
+	uint64_t room = TURN_BYTES;
 
-	for (unsigned i = 0; i < count; i++)
+	for (unsigned i = 0; i < count; i++) {
+		if (unlikely(q->waiting || requests[i]->bytes > room)) {
+			mem_wait(q, requests[i]);
+			continue;
+		}
+		room -= requests[i]->bytes;
 		disk_queue_done(queue, requests[i], mem_do(mem, requests[i]));
+	}
+}
+
+static unsigned mem_reap(struct disk_queue *queue, struct disk_request **ret_done, unsigned max)
+{
+	struct mem_queue *q = container_of(queue, struct mem_queue, queue);
+
+	if (unlikely(q->waiting) && !queue->done)
+		mem_turn(q);
+	return disk_queue_done_reap(queue, ret_done, max);
+}
+
+static bool mem_arm(struct disk_queue *queue, bool on)
+{
+	return disk_queue_done_arm(queue, on) || (on && container_of(queue, struct mem_queue, queue)->waiting);
 }
 
 /* ---- queues ---- */
 
 static void mem_queue_close(struct disk_queue *queue)
 {
-	free(queue);
+	free(container_of(queue, struct mem_queue, queue));
 }
 
 static const struct disk_queue_ops mem_queue_ops = {
 	.submit = mem_submit,
-	.reap = disk_queue_done_reap,
-	.arm = disk_queue_done_arm,
+	.reap = mem_reap,
+	.arm = mem_arm,
 	.close = mem_queue_close,
 };
 
 static int mem_queue_open(struct disk *disk, unsigned depth, struct disk_queue **ret_queue)
 {
-	struct disk_queue *queue = calloc(1, sizeof(*queue));
+	struct mem_queue *q = calloc(1, sizeof(*q));
 
-	if (!queue)
+	if (!q)
 		return -ENOMEM;
-	disk_queue_init(queue, &mem_queue_ops, disk);
-	*ret_queue = queue;
+	disk_queue_init(&q->queue, &mem_queue_ops, disk);
+	q->waiting_end = &q->waiting;
+	*ret_queue = &q->queue;
 	return 0;
 }
 

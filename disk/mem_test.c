@@ -113,6 +113,49 @@ static void two_queues_see_one_disk(void **state)
 	test_disk_close(&t);
 }
 
+/* A worker has other disks: what one call moves is bounded, whatever is asked for. */
+static void a_long_burst_is_done_by_turns(void **state)
+{
+	enum { COUNT = 8, BYTES = 3 << 20 };
+	struct test_disk t = test_disk_open("mem:32M");
+	struct disk_request requests[COUNT], *burst[COUNT], *done[COUNT];
+	uint8_t *out = malloc(BYTES), *in = calloc(1, BYTES);
+	struct iovec write[] = {{out, 5}, {out + 5, 2000000}, {out + 2000005, BYTES - 2000005}}, read = {in, BYTES};
+	unsigned turns = 0, count = 0;
+
+	assert_true(out && in);
+	test_fill(out, BYTES, 9);
+	for (unsigned i = 0; i < COUNT; i++) {
+		requests[i] = (struct disk_request){.op = DISK_WRITE, .offset = (uint64_t)i * BYTES, .bytes = BYTES, .iov = write, .iov_count = 3};
+		burst[i] = &requests[i];
+	}
+	disk_queue_submit(t.queue, burst, COUNT);
+	while (count < COUNT) {
+		unsigned reaped = disk_queue_reap(t.queue, done, COUNT);
+
+		assert_true(reaped <= 1);
+		assert_true(count + reaped == COUNT || disk_queue_arm(t.queue, true));
+		count += reaped;
+		turns++;
+	}
+	assert_true(turns >= COUNT * 3);
+	assert_int_equal(disk_queue_pending(t.queue), 0);
+	for (unsigned i = 0; i < COUNT; i++)
+		assert_int_equal(requests[i].result, 0);
+	assert_int_equal(test_do(&t, DISK_READ, 0, 7 * BYTES, BYTES, &read, 1), 0);
+	assert_memory_equal(in, out, BYTES);
+	assert_int_equal(test_do(&t, DISK_ZERO, DISK_UNMAP, 7 * BYTES + 512, BYTES - 1024, NULL, 0), 0);
+	assert_int_equal(test_do(&t, DISK_READ, 0, 7 * BYTES, BYTES, &read, 1), 0);
+	assert_memory_equal(in, out, 512);
+	assert_true(test_all(in + 512, BYTES - 1024, 0));
+	assert_memory_equal(in + BYTES - 512, out + BYTES - 512, 512);
+	assert_int_equal(test_do(&t, DISK_READ, 0, 0, BYTES, &(struct iovec){in, BYTES - 512}, 1), -EINVAL);
+	assert_int_equal(test_do(&t, DISK_READ, 0, 30 << 20, BYTES, &read, 1), -EINVAL);
+	free(out);
+	free(in);
+	test_disk_close(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -123,6 +166,7 @@ int main(void)
 		cmocka_unit_test(read_only_disk_takes_no_writes),
 		cmocka_unit_test(zeroes_and_discards_end_where_they_should),
 		cmocka_unit_test(resize_keeps_what_stays_and_zeroes_what_comes),
+		cmocka_unit_test(a_long_burst_is_done_by_turns),
 		cmocka_unit_test(two_queues_see_one_disk),
 	};
 

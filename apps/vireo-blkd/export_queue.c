@@ -131,9 +131,8 @@ static void end_look(struct export_queue *q)
 {
 	const struct export *export = q->export;
 
-	while (reap(q))
-		vireo_blk_flush(export->blk, q->index); /* which may submit what had no room */
-	vireo_blk_flush(export->blk, q->index);
+	reap(q);
+	vireo_blk_flush(export->blk, q->index); /* which may submit further ranges */
 	if (q->told || disk_queue_pending(q->disk) || vireo_blk_in_flight(export->blk, q->index))
 		return;
 	q->told = true;
