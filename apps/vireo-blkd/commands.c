@@ -21,13 +21,22 @@ static void serve_disk_list(struct rpc_call *call, void *opaque)
 	rpc_call_reply(call, json_pack("{s:o}", "disks", report_disks(exports->disks, report_disk_brief)));
 }
 
+static void disk_opened(void *opaque, int err, struct blkd_disk *disk, const char *why)
+{
+	struct rpc_call *call = opaque;
+
+	if (err)
+		rpc_call_error(call, err == -EEXIST ? RPC_EXISTS : RPC_FAILED, "%s", why);
+	else
+		rpc_call_reply(call, json_pack("{s:s}", "name", disk->spec.name));
+}
+
 static void serve_disk_add(struct rpc_call *call, void *opaque)
 {
 	const struct exports *exports = opaque;
 	const char *text = rpc_call_param(call, "spec");
 	char why[SPEC_WHY_BYTES] = "";
 	struct blkd_spec spec;
-	struct blkd_disk *disk;
 	int err = blkd_spec_parse(text, &spec, why);
 
 	if (err) {
@@ -38,11 +47,7 @@ static void serve_disk_add(struct rpc_call *call, void *opaque)
 		rpc_call_error(call, RPC_INVALID_PARAMS, "SPEC %.100s: expected an absolute path", text);
 		return;
 	}
-	err = disks_add(exports->disks, &spec, &exports->control_log, &disk, why);
-	if (err)
-		rpc_call_error(call, err == -EEXIST ? RPC_EXISTS : RPC_FAILED, "%s", why);
-	else
-		rpc_call_reply(call, json_pack("{s:s}", "name", disk->spec.name));
+	disks_add_aside(exports->disks, &spec, &exports->control_log, disk_opened, call);
 }
 
 static struct blkd_disk *disk_named(struct rpc_call *call, const struct exports *exports)

@@ -52,8 +52,7 @@ void disks_fini(struct disks *disks)
 		struct blkd_disk *disk = disks->first;
 
 		disks->first = disk->next;
-		disk_close(disk->disk);
-		free(disk);
+		blkd_disk_free(disk);
 	}
 }
 
@@ -70,45 +69,66 @@ static void touch(const struct iovec *iov, size_t count)
 	vireo_memory_touch(iov, count);
 }
 
-static int disk_start(struct disks *disks, struct blkd_disk *disk, char *why)
+struct blkd_disk *blkd_disk_new(const struct disks *disks, const struct blkd_spec *spec)
 {
-	char problem[DISK_WHY_BYTES] = "";
-	struct disk_config config = {.touch = touch};
-	int err;
+	struct blkd_disk *disk = calloc(1, sizeof(*disk));
 
+	if (!disk)
+		return NULL;
+	disk->spec = *spec;
 	disk->logger = (struct logger){.subject = disk->spec.name};
-	config.log = logger_log(&disk->logger, disks->log_level);
-	err = disk_open(disk->spec.text, &config, &disk->disk, problem);
+	disk->log = logger_log(&disk->logger, disks->log_level);
+	return disk;
+}
+
+int blkd_disk_open(struct blkd_disk *disk, char why[SPEC_WHY_BYTES])
+{
+	const struct disk_config config = {.log = disk->log, .touch = touch};
+	char problem[DISK_WHY_BYTES] = "";
+	int err = disk_open(disk->spec.text, &config, &disk->disk, problem);
+
 	if (err)
 		snprintf(why, SPEC_WHY_BYTES, "disk '%.63s': %.180s", disk->spec.name, problem);
 	return err;
 }
 
+void blkd_disk_free(struct blkd_disk *disk)
+{
+	disk_close(disk->disk);
+	free(disk);
+}
+
+void disks_link(struct disks *disks, struct blkd_disk *disk, const struct vireo_log *log)
+{
+	struct blkd_disk **end = &disks->first;
+
+	while (*end)
+		end = &(*end)->next;
+	*end = disk;
+	log_info(log, "%s: opened: %s", disk->spec.name, disk->spec.text);
+}
+
 int disks_add(struct disks *disks, const struct blkd_spec *spec, const struct vireo_log *log, struct blkd_disk **ret_disk,
 	      char why[SPEC_WHY_BYTES])
 {
-	struct blkd_disk **end = &disks->first, *disk;
+	struct blkd_disk *disk;
 	int err;
 
 	if (disks_find(disks, spec->name)) {
 		snprintf(why, SPEC_WHY_BYTES, "there is a disk '%s' already: choose another name", spec->name);
 		return -EEXIST;
 	}
-	disk = calloc(1, sizeof(*disk));
+	disk = blkd_disk_new(disks, spec);
 	if (!disk) {
 		snprintf(why, SPEC_WHY_BYTES, "out of memory");
 		return -ENOMEM;
 	}
-	disk->spec = *spec;
-	err = disk_start(disks, disk, why);
+	err = blkd_disk_open(disk, why);
 	if (err) {
-		free(disk);
+		blkd_disk_free(disk);
 		return err;
 	}
-	while (*end)
-		end = &(*end)->next;
-	*end = disk;
-	log_info(log, "%s: opened: %s", spec->name, spec->text);
+	disks_link(disks, disk, log);
 	*ret_disk = disk;
 	return 0;
 }
@@ -124,9 +144,8 @@ int disks_remove(struct disks *disks, struct blkd_disk *disk, const struct vireo
 	while (*at != disk)
 		at = &(*at)->next;
 	*at = disk->next;
-	disk_close(disk->disk);
 	log_info(log, "%s: closed", disk->spec.name);
-	free(disk);
+	blkd_disk_free(disk);
 	return 0;
 }
 

@@ -11,8 +11,13 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#define DISKS_OPENING_MAX 32u /* at a time; each may hold a thread for as long as a file system likes */
+
 struct disk;
+struct disk_opening;
 struct export_spec;
+struct loop;
+struct loop_timer;
 
 /* NAME=SPEC; what may stand in SPEC is disk/'s matter. */
 struct blkd_spec {
@@ -25,6 +30,7 @@ struct blkd_disk {
 	struct blkd_spec spec;
 	struct disk *disk;
 	struct logger logger;
+	struct vireo_log log;
 	unsigned users;	  /* exports */
 	unsigned writers; /* of those, that may write */
 	bool shared;	  /* by all that write: writers=many */
@@ -33,6 +39,9 @@ struct blkd_disk {
 struct disks {
 	struct blkd_disk *first; /* in order of their making */
 	enum vireo_log_level log_level;
+	struct loop_timer *timer; /* looks at those that are being opened */
+	struct disk_opening *opening;
+	unsigned opening_count;
 };
 
 /* 0, or -EINVAL and why. Nothing is opened. */
@@ -45,9 +54,24 @@ void disks_fini(struct disks *disks); /* nobody uses any */
 /* 0, or a negative errno and why; -EEXIST: the name is taken. */
 int disks_add(struct disks *disks, const struct blkd_spec *spec, const struct vireo_log *log, struct blkd_disk **ret_disk,
 	      char why[SPEC_WHY_BYTES]);
+/*
+ * The same, by a thread: `done` is called once, here or from the loop, with the disk or with -errno and why. -EAGAIN: there is no
+ * thread. disks_aside_end() tells those that are under way -ECANCELED, and none can be added any more.
+ */
+typedef void disk_opened_fn(void *opaque, int err, struct blkd_disk *disk, const char *why);
+int disks_aside_init(struct disks *disks, struct loop *loop);
+void disks_add_aside(struct disks *disks, const struct blkd_spec *spec, const struct vireo_log *log, disk_opened_fn *done,
+		     void *opaque);
+void disks_aside_end(struct disks *disks);
 /* -EBUSY: an export uses it. */
 int disks_remove(struct disks *disks, struct blkd_disk *disk, const struct vireo_log *log, char why[SPEC_WHY_BYTES]);
 struct blkd_disk *disks_find(const struct disks *disks, const char *name);
+
+/* For those who add: a disk that is in no list yet. */
+struct blkd_disk *blkd_disk_new(const struct disks *disks, const struct blkd_spec *spec); /* NULL: no memory */
+int blkd_disk_open(struct blkd_disk *disk, char why[SPEC_WHY_BYTES]);		       /* any thread; may wait */
+void blkd_disk_free(struct blkd_disk *disk);					       /* likewise */
+void disks_link(struct disks *disks, struct blkd_disk *disk, const struct vireo_log *log); /* it is open */
 
 /* May an export like that be added? One writer, or several that all say so. */
 int disk_may_use(const struct blkd_disk *disk, const struct export_spec *spec, char why[SPEC_WHY_BYTES]);

@@ -74,9 +74,10 @@ static int exports_start(struct blkd *d)
 
 static int disks_open(struct blkd *d)
 {
-	int err = 0;
+	int err;
 
 	disks_init(&d->disks, d->options.run.daemon.log_level);
+	err = disks_aside_init(&d->disks, d->daemon.loop);
 	for (unsigned i = 0; i < d->options.disk_count && !err && !daemon_ending(&d->daemon); i++) {
 		char why[SPEC_WHY_BYTES] = "";
 		struct blkd_spec spec;
@@ -128,6 +129,7 @@ static void exports_stop(struct blkd *d)
 	uint64_t end_ms = clock_now_ms() + SHUTDOWN_MS, now;
 
 	lookups_end(&d->exports.lookups);
+	disks_aside_end(&d->disks);
 	for (struct export *e = d->exports.first; e; e = e->next) {
 		end_ms = max_u64(end_ms, clock_now_ms() + e->spec.at.kind->endpoint->end_ms);
 		if (!e->closing)

@@ -186,6 +186,27 @@ def disks_and_exports_come_and_go(lab):
 
 
 @case
+def a_disk_that_has_to_be_waited_for_holds_up_nobody(lab):
+    """Somebody has a lock on its file. Other disks are added meanwhile, and the daemon ends well while one is being opened."""
+    made_file(lab.path("busy.img"), 8)
+    holder = Blkd(lab, [f"x=file:{lab.path('busy.img')}"], name="holder")
+    blkd = Blkd(lab)
+
+    def add():
+        return subprocess.Popen([program("vireoctl"), "--daemon", "blkd", "-s", blkd.control, "disk", "add", f"busy=file:{lab.path('busy.img')}"],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    waits = add()
+    blkd.ctl("disk", "add", MEM)
+    said = waits.communicate(timeout=30)[1]
+    expect(waits.returncode == 1 and "somebody else uses it" in said, f"{waits.returncode}: {said}")
+    waits = add()
+    end_well(blkd)  # whether it waits by now or not
+    waits.communicate(timeout=30)
+    expect(waits.returncode, "it was opened all the same")
+    end_well(holder)
+
+
+@case
 def several_may_write_if_all_say_so(lab):
     blkd = Blkd(lab, [MEM], [f"vhost-user:{lab.path(name)},disk=a,writers=many" for name in "ef"])
     expect(blkd.ask("disk", "show", "a")["disk"]["writers"] == 2, "writers")
