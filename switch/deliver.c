@@ -311,6 +311,14 @@ static void deliver_spread(struct forwarder *forwarder, const struct topology_po
 	}
 }
 
+static __cold void count_unsent(const struct sw_port *port, struct port_counters *counters, unsigned count)
+{
+	if (__atomic_load_n(&port->cut, __ATOMIC_RELAXED))
+		counter_add(&counters->tx_link_down, count);
+	else
+		counter_add(&counters->tx_no_queue, count);
+}
+
 void deliver(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count)
 {
 	struct stall_step step;
@@ -324,7 +332,7 @@ void deliver(struct forwarder *forwarder, const struct topology_port *to, struct
 	else if (to->out_count)
 		deliver_spread(forwarder, to, frames, count);
 	else
-		counter_add(&to->port->counters[forwarder->worker.index].tx_no_queue, count);
+		count_unsent(to->port, &to->port->counters[forwarder->worker.index], count);
 	if (unlikely(forwarder->stall.alert))
 		stall_end(forwarder, &step, to->port);
 }

@@ -238,6 +238,10 @@ static void forward_groups(struct forwarder *forwarder, struct burst *burst)
 
 void forward_burst(struct forwarder *forwarder, struct burst *burst)
 {
+	if (unlikely(__atomic_load_n(&burst->from->cut, __ATOMIC_RELAXED))) {
+		counter_add(&burst->from->counters[forwarder->worker.index].rx_link_down, burst->count);
+		return;
+	}
 	survey(forwarder, burst);
 	forwarder->pieces_left = PIECES_MAX;
 	if (likely(judge_all(forwarder, burst) && verdict_fate(burst->verdict[0]) < FATE_FLOOD)) {

@@ -951,6 +951,65 @@ static void isolated_port_among_its_like_has_no_destination(void **state)
 	assert_int_equal(fake_port_got(x->fake[4]), 0);
 }
 
+/* ---- a port whose link is down ---- */
+
+static void nothing_passes_a_port_whose_link_is_down(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_port_stats stats;
+
+	learn_all(x);
+	sw_port_link_set(x->port[1], false);
+	assert_false(sw_port_link(x->port[1]));
+	pass_grace(x);
+	send_to(x, 0, broadcast);
+	send_numbered(x, 1, 0, 1);
+	send_to(x, 1, broadcast);
+	settle(x);
+	stats = stats_of(x, 1);
+	assert_int_equal(fake_port_got(x->fake[1]), 0);
+	assert_int_equal(fake_port_got(x->fake[0]), 0);
+	assert_int_equal(fake_port_got(x->fake[2]), 1);
+	assert_int_equal(stats.tx_link_down, 1);
+	assert_int_equal(stats.tx_no_queue, 0);
+	assert_int_equal(stats.rx_link_down, 2);
+	assert_true(fake_port_idle(x->fake[1])); /* its queues are emptied */
+}
+
+static void port_whose_link_is_up_again_is_as_before(void **state)
+{
+	struct fixture *x = *state;
+
+	sw_port_link_set(x->port[1], false);
+	pass_grace(x);
+	sw_port_link_set(x->port[1], true);
+	sw_port_link_set(x->port[1], true);
+	pass_grace(x);
+	send_to(x, 0, broadcast);
+	send_to(x, 1, broadcast);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[1]), 1);
+	assert_int_equal(fake_port_got(x->fake[0]), 1);
+	assert_int_equal(stats_of(x, 1).rx_link_down + stats_of(x, 1).tx_link_down, 0);
+}
+
+static void addresses_behind_a_port_whose_link_goes_down_are_forgotten(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_fdb_stats before, after;
+
+	learn_all(x);
+	sw_fdb_stats(x->sw, &before);
+	sw_port_link_set(x->port[1], false);
+	sw_fdb_stats(x->sw, &after);
+	assert_int_equal(after.entries, before.entries - 1);
+	pass_grace(x);
+	send_numbered(x, 1, 0, 1);
+	settle(x);
+	sw_fdb_stats(x->sw, &after);
+	assert_int_equal(after.entries, before.entries - 1); /* and no new ones are learned */
+}
+
 /* ---- addresses that are a port's own ---- */
 
 /* Port 3, which may use its addresses 0 and 1, and no other. */
@@ -1158,6 +1217,9 @@ int main(void)
 		forward_test(isolated_ports_do_not_hear_of_each_other),
 		forward_test(frames_between_isolated_ports_are_counted),
 		forward_test(isolated_port_among_its_like_has_no_destination),
+		forward_test(nothing_passes_a_port_whose_link_is_down),
+		forward_test(port_whose_link_is_up_again_is_as_before),
+		forward_test(addresses_behind_a_port_whose_link_goes_down_are_forgotten),
 		forward_test(port_with_addresses_sends_from_them_alone),
 		forward_test(address_of_a_port_is_used_by_no_other),
 		forward_test(address_is_taken_back_from_who_had_learned_it),

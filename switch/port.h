@@ -19,8 +19,8 @@ struct aside;
 struct port_counters {
 	uint64_t injected_frames, injected_bytes;
 	uint64_t rx_reserved, rx_hairpin, rx_bad_source, rx_vlan, rx_isolated, rx_spoofed, rx_segment_limit, rx_flooded,
-		rx_flood_limit, rx_no_destination, rx_lost;
-	uint64_t tx_no_queue, tx_flood_room, tx_mtu, tx_segment_error, tx_segmented, tx_lost;
+		rx_flood_limit, rx_no_destination, rx_link_down, rx_lost;
+	uint64_t tx_no_queue, tx_link_down, tx_flood_room, tx_mtu, tx_segment_error, tx_segmented, tx_lost;
 } __attribute__((aligned(CACHE_LINE_BYTES)));
 
 #define QUEUE_WAITERS_MAX 4u
@@ -74,6 +74,7 @@ struct sw_port {
 	uint16_t tag_type;
 	bool aware; /* of tags */
 	bool isolated;
+	bool cut; /* atomic: its link is down; written by the control thread */
 	uint64_t *tagged; /* VLANs that come and go with tags, or NULL; see vlan.h */
 	uint64_t serial; /* never used twice, as opposed to the id */
 	struct port_counters *counters; /* one per worker, one for the aside's thread, and one for the control thread */

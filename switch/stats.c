@@ -24,8 +24,10 @@ static void add_counters(struct sw_port_stats *sum, const struct port_counters *
 	sum->rx_flooded += counter_read(&from->rx_flooded);
 	sum->rx_flood_limit += counter_read(&from->rx_flood_limit);
 	sum->rx_no_destination += counter_read(&from->rx_no_destination);
+	sum->rx_link_down += counter_read(&from->rx_link_down);
 	sum->rx_lost += counter_read(&from->rx_lost);
 	sum->tx_no_queue += counter_read(&from->tx_no_queue);
+	sum->tx_link_down += counter_read(&from->tx_link_down);
 	sum->tx_flood_room += counter_read(&from->tx_flood_room);
 	sum->tx_mtu += counter_read(&from->tx_mtu);
 	sum->tx_segment_error += counter_read(&from->tx_segment_error);

@@ -164,6 +164,12 @@ bool sw_queue_present(const struct sw_port *port, bool out, unsigned queue);
 
 void sw_port_offloads_set(struct sw_port *port, unsigned offloads); /* VIREO_OFFLOAD_*; initially 0 */
 void sw_port_mtu_set(struct sw_port *port, uint16_t mtu);
+/*
+ * Down: no frame goes to the port or comes from it, as if its cable were pulled, and what was learned behind it is forgotten; its queues
+ * are emptied all the same. Up at first. Workers see it at their next round.
+ */
+void sw_port_link_set(struct sw_port *port, bool up);
+bool sw_port_link(const struct sw_port *port);
 
 /* Forwards a frame (copied) as if it had come from the port: announcements. -ENOMEM, -EMSGSIZE. */
 int sw_port_inject(struct sw_port *port, const void *frame, uint32_t bytes);
@@ -182,8 +188,10 @@ struct sw_port_stats {
 	uint64_t rx_flooded;          /* forwarded, to more than one port (not a drop) */
 	uint64_t rx_flood_limit;      /* to several ports, beyond flood_copies */
 	uint64_t rx_no_destination;   /* there is no other port */
+	uint64_t rx_link_down;        /* see sw_port_link_set() */
 	uint64_t rx_lost;             /* taken in by a thread of the port's own, whose queue was removed before a worker saw them */
 	uint64_t tx_no_queue;         /* port has no running out queue */
+	uint64_t tx_link_down;        /* see sw_port_link_set() */
 	uint64_t tx_flood_room;       /* to several ports; the port's last free buffers are for what goes to it alone */
 	uint64_t tx_mtu;              /* longer than the port's MTU */
 	uint64_t tx_segment_error;    /* needed software segmentation, but its headers lied */

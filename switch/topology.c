@@ -15,12 +15,18 @@ static bool queue_live(const struct queue *queue)
 	return !queue->removing;
 }
 
+/* Nothing goes to a port whose link is down. */
+static bool out_live(const struct sw_port *port, unsigned number)
+{
+	return port->out[number] && queue_live(&port->out[number]->queue) && !port->cut;
+}
+
 static unsigned port_outs(const struct sw_port *port)
 {
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < SW_QUEUES_MAX; i++)
-		count += port->out[i] && queue_live(&port->out[i]->queue);
+		count += out_live(port, i);
 	return count;
 }
 
@@ -104,7 +110,7 @@ static void fill_ports(const struct sw *sw, struct topology *topology)
 			to->opaque = port->aside;
 		}
 		for (unsigned i = 0; i < SW_QUEUES_MAX; i++) {
-			if (port->out[i] && queue_live(&port->out[i]->queue))
+			if (out_live(port, i))
 				to->out[to->out_count++] = port->out[i];
 		}
 		outs += to->out_count;

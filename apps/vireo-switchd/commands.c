@@ -88,6 +88,24 @@ static void serve_port_show(struct rpc_call *call, void *opaque)
 		rpc_call_reply(call, json_pack("{s:o}", "port", report_port_full(port)));
 }
 
+static json_t *told_json(enum port_told told)
+{
+	return told == PORT_TOLD_NOBODY ? json_null() : json_boolean(told == PORT_TOLD);
+}
+
+static void serve_port_link(struct rpc_call *call, void *opaque)
+{
+	const char *state = rpc_call_param(call, "state");
+	struct port *port = port_named(call, opaque, rpc_call_param(call, "name"));
+	bool up = !strcmp(state, "up");
+
+	if (port && !up && strcmp(state, "down") != 0)
+		rpc_call_error(call, RPC_INVALID_PARAMS, "STATE '%.40s': expected up or down", state);
+	else if (port)
+		rpc_call_reply(call, json_pack("{s:s, s:s, s:o}", "name", port->spec.at.name, "link", state, "told",
+					       told_json(port_link_set(port, up))));
+}
+
 struct fdb_listing {
 	json_t *list;
 	size_t total;

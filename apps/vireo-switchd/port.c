@@ -238,6 +238,14 @@ void ports_remove(struct port *port, void (*removed)(void *opaque), void *opaque
 	port->kind->close(port);
 }
 
+enum port_told port_link_set(struct port *port, bool up)
+{
+	if (sw_port_link(port->sw) != up)
+		log_info(&port->ports->control_log, "%s: link is set %s", port->spec.at.name, up ? "up" : "down");
+	sw_port_link_set(port->sw, up);
+	return port->kind->link_set ? port->kind->link_set(port, up) : PORT_TOLD_NOBODY;
+}
+
 struct port *ports_find(const struct ports *ports, const char *name)
 {
 	for (struct port *p = ports->first; p; p = p->next)

@@ -28,6 +28,12 @@ struct vireo_memory;
 struct vireo_memory_use;
 struct vireo_notifier;
 
+enum port_told {
+	PORT_TOLD_NOBODY, /* there is nobody to tell */
+	PORT_TOLD,
+	PORT_TOLD_NOT, /* there are no words for it */
+};
+
 struct port_kind {
 	struct spec_kind spec; /* first: how it is written, with its keys */
 	const struct sw_port_ops *ops;
@@ -47,6 +53,8 @@ struct port_kind {
 	void (*memory_use)(const struct port *port, struct vireo_memory_use *ret_use);
 	/* Adds to `port show` what only ports of this kind have; NULL: nothing. */
 	void (*report)(const struct port *port, json_t *object);
+	/* Tells who is at the other end that its link is up or down. The switch keeps frames away by itself. NULL: nobody is there. */
+	enum port_told (*link_set)(struct port *port, bool up);
 	bool takes_rtnl;      /* open and free do: see daemon/aside.h */
 	bool address_is_name; /* its address is nothing but its name: there is nothing that two of them could fight for */
 };
@@ -104,6 +112,8 @@ int ports_add(struct ports *ports, const struct port_spec *spec, const struct vi
  */
 typedef void ports_added_fn(void *opaque, int err, const struct port *port, const char *why);
 void ports_add_soon(struct ports *ports, const struct port_spec *spec, ports_added_fn *added, void *opaque);
+/* Pulls a port's cable, or puts it back, until that is said again: who comes to the port meanwhile finds it so. */
+enum port_told port_link_set(struct port *port, bool up);
 void ports_add_no_more(struct ports *ports); /* what still waits is told -ECANCELED */
 /* `removed` (NULL: no client has asked for it) is called from the loop, when the port and its address are free again. */
 void ports_remove(struct port *port, void (*removed)(void *opaque), void *opaque);

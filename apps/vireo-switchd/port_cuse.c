@@ -244,4 +244,5 @@ const struct port_kind port_cuse = {
 	.peer = cuse_peer,
 	.memory_use = device_port_memory_use,
 	.report = report,
+	.link_set = device_port_link_set,
 };

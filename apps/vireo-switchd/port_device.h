@@ -86,6 +86,10 @@ void device_port_connected_set(struct device_port *device, bool is); /* somebody
 /* Offloads that all pairs take which are `taken`, since frames may go to any. */
 void port_offloads_settle(struct device_port *device);
 
+/* ---- port_link.c ---- */
+
+enum port_told device_port_link_set(struct port *port, bool up);
+
 /* ---- port_device_queue.c: queues come and go; net ops ---- */
 
 void port_queue_settle(struct device_queue *queue);

@@ -82,6 +82,20 @@ void vireo_net_queue_renewed(struct vireo_net *net, uint32_t queue)
 	renewed = renewed * 10 + queue + 1;
 }
 
+static unsigned links; /* set, as decimal digits: 1 down, 2 up */
+static const struct vireo_net *deaf;
+
+int vireo_net_link_set(struct vireo_net *net, bool up)
+{
+	links = links * 10 + 1 + up;
+	return 0;
+}
+
+bool vireo_net_link_told(const struct vireo_net *net)
+{
+	return net != deaf;
+}
+
 static unsigned available; /* in any receive queue */
 
 unsigned vireo_queue_available(struct vireo_queue *queue)
@@ -277,7 +291,8 @@ static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
 }
 
 static const struct endpoint_kind endpoint = {.what = "door", .config = config};
-static const struct port_kind kind = {.spec = {.type = "made-up", .endpoint = &endpoint}, .open = device_port_open};
+static const struct port_kind kind = {.spec = {.type = "made-up", .endpoint = &endpoint}, .open = device_port_open,
+				      .state = device_port_state};
 
 static int open_port(void **state, const struct port_kind *of_kind, unsigned queues)
 {
@@ -285,6 +300,8 @@ static int open_port(void **state, const struct port_kind *of_kind, unsigned que
 	char why[SPEC_WHY_BYTES];
 	struct port *port;
 
+	links = 0;
+	deaf = NULL;
 	refuse = asked = quiesced = line_count = nets = available = 0;
 	memset(present, 0, sizeof(present));
 	if (loop_new(&ports.loop))
@@ -413,6 +430,36 @@ static void node_is_one_process_and_has_so_many_pairs(void **state)
 	assert_ptr_equal(third, first);
 }
 
+static void link_of_a_device_with_several_pairs_is_one(void **state)
+{
+	assert_int_equal(device_port_link_set(*state, false), PORT_TOLD);
+	assert_int_equal(links, 1);
+	deaf = (struct vireo_net *)&opaques[0];
+	assert_int_equal(device_port_link_set(*state, true), PORT_TOLD_NOT);
+	assert_int_equal(links, 12);
+}
+
+/* Who opens the node later finds the link as it is; who has it and is deaf, is said to be. */
+static void link_of_a_node_is_that_of_all_its_devices(void **state)
+{
+	struct vireo_endpoint_opener opener = {.size = sizeof(opener), .number = 1, .process = 7};
+	struct vireo_device *first;
+
+	assert_int_equal(device_port_link_set(*state, false), PORT_TOLD_NOBODY);
+	assert_int_equal(links, 11);
+	deaf = (struct vireo_net *)&opaques[1];
+	assert_int_equal(node.device_new(node.device_opaque, &opener, &first), 0);
+	assert_int_equal(device_port_link_set(*state, true), PORT_TOLD);
+	assert_int_equal(links, 1122);
+	deaf = (struct vireo_net *)&opaques[0];
+	assert_int_equal(device_port_link_set(*state, false), PORT_TOLD_NOT);
+}
+
+static int set_up_two(void **state)
+{
+	return open_port(state, &kind, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -422,6 +469,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(second_pair_of_a_node_gets_frames_when_its_guest_has_put_a_buffer_there,
 						set_up_node, tear_down),
 		cmocka_unit_test_setup_teardown(node_is_one_process_and_has_so_many_pairs, set_up_node, tear_down),
+		cmocka_unit_test_setup_teardown(link_of_a_device_with_several_pairs_is_one, set_up_two, tear_down),
+		cmocka_unit_test_setup_teardown(link_of_a_node_is_that_of_all_its_devices, set_up_node, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,7 +10,9 @@
  */
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/loop.h"
 #include "base/util.h"
+#include "daemon/aside.h"
 #include "port.h"
 #include "tap_device.h"
 #include "tap_frame.h"
@@ -44,6 +46,8 @@ struct tap_queue {
 struct tap_port {
 	struct port port;
 	bool lost; /* atomic: the interface has been taken from us */
+	bool carrier; /* as it is to be */
+	struct loop_timer *carrier_timer;
 	struct tap_queue queues[];
 };
 
@@ -212,6 +216,8 @@ static void tap_free(struct port *port)
 {
 	struct tap_port *tap = container_of(port, struct tap_port, port);
 
+	if (tap->carrier_timer)
+		loop_timer_free(&tap->carrier_timer);
 	for (unsigned i = 0; i < port->spec.queues; i++) {
 		fd_close(&tap->queues[i].fd);
 		if (tap->queues[i].buffers)
@@ -259,6 +265,32 @@ static int tap_start(struct tap_port *tap, unsigned offloads)
 	return err;
 }
 
+/* The kernel takes RTNL for it, which may have to wait for us: see daemon/aside.h. */
+static int carrier_set(struct tap_port *tap)
+{
+	if (!aside_rtnl())
+		return tap_device_carrier(tap->queues[0].fd, tap->carrier);
+	loop_timer_start(tap->carrier_timer, ASIDE_LOOK_MS);
+	return 0;
+}
+
+static void carrier_again(void *opaque)
+{
+	struct tap_port *tap = opaque;
+	int err = tap->port.closing ? 0 : carrier_set(tap);
+
+	if (err)
+		log_warning(&tap->port.log, "its carrier could not be set: %s", strerror(-err));
+}
+
+static enum port_told tap_link_set(struct port *port, bool up)
+{
+	struct tap_port *tap = container_of(port, struct tap_port, port);
+
+	tap->carrier = up;
+	return carrier_set(tap) ? PORT_TOLD_NOT : PORT_TOLD;
+}
+
 static int tap_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)
 {
 	struct tap_port *tap = calloc(1, sizeof(*tap) + spec->queues * sizeof(tap->queues[0]));
@@ -272,7 +304,9 @@ static int tap_open(struct ports *ports, const struct port_spec *spec, struct po
 	tap->port.in_queues = tap->port.out_queues = spec->queues;
 	for (unsigned i = 0; i < spec->queues; i++)
 		tap->queues[i].fd = -1;
-	err = tap_buffers(tap);
+	err = loop_timer_new(ports->loop, carrier_again, tap, &tap->carrier_timer);
+	if (!err)
+		err = tap_buffers(tap);
 	if (!err)
 		err = tap_fds(tap, &offloads, why);
 	if (!err)
@@ -315,5 +349,6 @@ const struct port_kind port_tap = {
 	.close = port_closed,
 	.free = tap_free,
 	.state = tap_state,
+	.link_set = tap_link_set,
 	.takes_rtnl = true,
 };

@@ -35,4 +35,5 @@ const struct port_kind port_vduse = {
 	.state = device_port_state,
 	.memory_use = device_port_memory_use,
 	.report = report,
+	.link_set = device_port_link_set,
 };

@@ -25,4 +25,5 @@ const struct port_kind port_vhost_user = {
 	.peer = device_port_peer,
 	.memory_use = device_port_memory_use,
 	.report = report,
+	.link_set = device_port_link_set,
 };

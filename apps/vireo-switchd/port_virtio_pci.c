@@ -316,6 +316,12 @@ static const char *card_state(const struct port *port)
 	return __atomic_load_n(&card->link_up, __ATOMIC_RELAXED) ? "up" : "down";
 }
 
+/* We are the card's driver, and a driver cannot pull its device's cable. */
+static enum port_told card_link_set(struct port *port, bool up)
+{
+	return PORT_TOLD_NOT;
+}
+
 static const char *function_problem(const char *address)
 {
 	return vireo_pci_address_valid(address) ? NULL : "expected the address of a PCI function such as 0000:00:04.0";
@@ -336,4 +342,5 @@ const struct port_kind port_virtio_pci = {
 	.close = card_close,
 	.free = card_free,
 	.state = card_state,
+	.link_set = card_link_set,
 };

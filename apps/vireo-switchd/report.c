@@ -22,9 +22,10 @@ static const struct field port_fields[] = {
 	PORT_FIELD(rx_frames, false),	     PORT_FIELD(rx_bytes, false),   PORT_FIELD(rx_flooded, false),
 	PORT_FIELD(rx_reserved, true),	     PORT_FIELD(rx_hairpin, true),  PORT_FIELD(rx_bad_source, true),
 	PORT_FIELD(rx_isolated, true),	     PORT_FIELD(rx_vlan, true),	     PORT_FIELD(rx_spoofed, true),	     PORT_FIELD(rx_segment_limit, true),
-	PORT_FIELD(rx_flood_limit, true),    PORT_FIELD(rx_no_destination, true), PORT_FIELD(rx_lost, true),
+	PORT_FIELD(rx_flood_limit, true),    PORT_FIELD(rx_no_destination, true),
+	PORT_FIELD(rx_link_down, true),	     PORT_FIELD(rx_lost, true),
 	PORT_FIELD(tx_frames, false),	     PORT_FIELD(tx_bytes, false),
-	PORT_FIELD(tx_segmented, false),     PORT_FIELD(tx_no_queue, true), PORT_FIELD(tx_flood_room, true),
+	PORT_FIELD(tx_segmented, false),     PORT_FIELD(tx_no_queue, true), PORT_FIELD(tx_link_down, true), PORT_FIELD(tx_flood_room, true),
 	PORT_FIELD(tx_mtu, true),
 	PORT_FIELD(tx_segment_error, true), /* tx_lost has in it what the out queues have dropped */
 	PORT_FIELD(tx_lost, true),
@@ -88,9 +89,9 @@ json_t *report_port_brief(const struct port *port)
 	sw_port_stats(port->sw, &s);
 	rx_drops = drops(&s, port_fields, ARRAY_SIZE(port_fields), "r") + rx_queue_drops(port);
 	tx_drops = drops(&s, port_fields, ARRAY_SIZE(port_fields), "t");
-	object = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "name", port->spec.at.name,
+	object = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "name", port->spec.at.name,
 			 "type", port->spec.at.kind->type, "address", port->spec.at.address, "state",
-			 port->kind->state(port), "rx_frames", (json_int_t)s.rx_frames, "rx_bytes",
+			 port->kind->state(port), "link", sw_port_link(port->sw) ? "up" : "down", "rx_frames", (json_int_t)s.rx_frames, "rx_bytes",
 			 (json_int_t)s.rx_bytes, "rx_drops", (json_int_t)rx_drops, "tx_frames",
 			 (json_int_t)s.tx_frames, "tx_bytes", (json_int_t)s.tx_bytes, "tx_drops",
 			 (json_int_t)tx_drops);

@@ -17,6 +17,9 @@
 #define TUN_F_USO4 0x20
 #define TUN_F_USO6 0x40
 #endif
+#ifndef TUNSETCARRIER /* Linux 5.0 */
+#define TUNSETCARRIER _IOW('T', 226, int)
+#endif
 
 static void explain(int err, const struct port_spec *spec, char *why)
 {
@@ -115,6 +118,13 @@ static int interface_set(const struct port_spec *spec)
 	}
 	close(fd);
 	return err;
+}
+
+int tap_device_carrier(int fd, bool on)
+{
+	int carrier = on;
+
+	return ioctl(fd, TUNSETCARRIER, &carrier) ? -errno : 0;
 }
 
 int tap_device_open(const struct port_spec *spec, int *fds, unsigned *ret_offloads, char why[SPEC_WHY_BYTES])

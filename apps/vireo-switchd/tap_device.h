@@ -12,4 +12,7 @@
  */
 int tap_device_open(const struct port_spec *spec, int *fds, unsigned *ret_offloads, char why[SPEC_WHY_BYTES]);
 
+/* The carrier, as the kernel shows it. -EINVAL: this kernel has no words for it (before Linux 5.0). Takes RTNL. */
+int tap_device_carrier(int fd, bool on);
+
 #endif

@@ -17,6 +17,7 @@
 
 /* Options whose value is the next word, and all others. */
 static const char *const with_value[] = {"-s", "--socket", "-d", "--daemon", "--interval", "--count", "--timeout", "--root"};
+static const char *const links[] = {"up", "down"}; /* STATE of "port link" */
 static const char *const alone[] = {"--json", "--watch", "--version", "--help"};
 
 struct completion {
@@ -147,6 +148,12 @@ static void offer_listed(struct completion *c, const struct ctl_command *list, c
 	json_decref(answer);
 }
 
+static void offer_all(const struct completion *c, const char *const *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		offer(c, list[i], strlen(list[i]));
+}
+
 static void offer_parameter(struct completion *c, const struct ctl_command *row, unsigned index)
 {
 	char name[CTL_PARAM_NAME_BYTES];
@@ -156,7 +163,9 @@ static void offer_parameter(struct completion *c, const struct ctl_command *row,
 	if (!ctl_command_param(row, index, name, &required))
 		return;
 	list = list_of(c, name, strlen(name));
-	if (list)
+	if (!strcmp(row->words, "port link") && index == 1)
+		offer_all(c, links, ARRAY_SIZE(links));
+	else if (list)
 		offer_listed(c, list, "name");
 	else if ((list = list_of(c, row->words, strcspn(row->words, " "))))
 		offer_listed(c, list, name);

@@ -27,6 +27,11 @@ static void number_cell(struct table *t, const json_t *object, const char *key)
 		table_cell(t, "-");
 }
 
+static const char *state_of(const json_t *port)
+{
+	return !strcmp(text_of(port, "link"), "down") ? "link down" : text_of(port, "state");
+}
+
 static void port_cells(struct table *t, const json_t *port)
 {
 	static const char *const counters[] = {"rx_frames", "rx_bytes", "rx_drops",
@@ -34,7 +39,7 @@ static void port_cells(struct table *t, const json_t *port)
 
 	table_cell(t, "%s", text_of(port, "name"));
 	table_cell(t, "%s", text_of(port, "type"));
-	table_cell(t, "%s", text_of(port, "state"));
+	table_cell(t, "%s", state_of(port));
 	for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
 		number_cell(t, port, counters[i]);
 }
@@ -182,6 +187,8 @@ static void port_details(const json_t *port, FILE *out)
 	fprintf(out, "\nstate %s", text_of(port, "state"));
 	if (json_object_get(port, "peer_pid"))
 		fprintf(out, " by process %lld", (long long)number_of(port, "peer_pid"));
+	if (!strcmp(text_of(port, "link"), "down"))
+		fprintf(out, ", link down (port link)");
 	fprintf(out, ", queues %lld, mtu ", (long long)number_of(port, "queues"));
 	if (json_is_integer(mtu))
 		fprintf(out, "%lld", (long long)json_integer_value(mtu));
@@ -331,7 +338,7 @@ static void rates_table(struct show *show, double seconds)
 		const json_t *before = port_before(show->previous, text_of(port, "name"));
 
 		table_cell(t, "%s", text_of(port, "name"));
-		table_cell(t, "%s", text_of(port, "state"));
+		table_cell(t, "%s", state_of(port));
 		rate_cell(t, port, before, "rx_frames", 1, seconds);
 		rate_cell(t, port, before, "rx_bytes", 1e6, seconds);
 		rate_cell(t, port, before, "rx_drops", 1, seconds);

@@ -128,6 +128,11 @@ VIREO_API void vireo_net_queue_renewed(struct vireo_net *net, unsigned queue);
 /* Sets the link up or down, and notifies the driver. Control thread. Returns 0 or a negative errno. */
 VIREO_API int vireo_net_link_set(struct vireo_net *net, bool up);
 /*
+ * Returns whether the driver that is there now hears of vireo_net_link_set(): it has accepted STATUS, and its transport carries such
+ * news. A vhost-user front end has to accept CONFIG and hand over its channel; vhost's ioctls (CUSE) have no words for it. Control thread.
+ */
+VIREO_API bool vireo_net_link_told(const struct vireo_net *net);
+/*
  * Asks the driver to announce itself to the network. Control thread. -EOPNOTSUPP: the driver has not accepted STATUS and
  * GUEST_ANNOUNCE (and has no control queue to answer by); send an RARP for it.
  */

@@ -15,7 +15,7 @@ uint32_t device_config_bytes(const struct vireo_device *device)
 	return device->config_bytes;
 }
 
-int device_config_read(struct vireo_device *device, uint32_t offset, void *data, uint32_t bytes)
+int device_config_read(const struct vireo_device *device, uint32_t offset, void *data, uint32_t bytes)
 {
 	if (!config_holds(device, offset, bytes))
 		return -EINVAL;
@@ -44,6 +44,11 @@ int device_config_put(struct vireo_device *device, uint32_t offset, const void *
 		return -EINVAL;
 	memcpy(device->config + offset, data, bytes);
 	return 0;
+}
+
+bool device_config_told(const struct vireo_device *device)
+{
+	return device->session && device->transport->config_told && device->transport->config_told(device->transport_opaque);
 }
 
 int vireo_device_config_set(struct vireo_device *device, uint32_t offset, const void *data, uint32_t bytes)

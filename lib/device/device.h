@@ -29,6 +29,7 @@ struct loop;
 /* What a device asks of the transport it is offered on. */
 struct device_transport {
 	void (*config_changed)(void *transport); /* tell the driver; may be NULL */
+	bool (*config_told)(void *transport); /* would its driver hear of that? NULL: never */
 	/* The device is broken: log has been written; end the session. May be called inside any verb. */
 	void (*broken)(void *transport, const char *why);
 	/*
@@ -217,8 +218,10 @@ bool device_misses_settle(struct vireo_device *device);
 void device_misses_look(struct vireo_device *device);
 
 /* Config space. -EINVAL: outside it; write: -EPERM and what the type says. */
-int device_config_read(struct vireo_device *device, uint32_t offset, void *data, uint32_t bytes);
+int device_config_read(const struct vireo_device *device, uint32_t offset, void *data, uint32_t bytes);
 int device_config_write(struct vireo_device *device, uint32_t offset, const void *data, uint32_t bytes);
+/* Does the driver that is there hear of vireo_device_config_set()? */
+bool device_config_told(const struct vireo_device *device);
 int device_config_put(struct vireo_device *device, uint32_t offset, const void *data, uint32_t bytes); /* by the device type; nobody is told */
 uint32_t device_config_bytes(const struct vireo_device *device);
 

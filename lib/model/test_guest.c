@@ -15,6 +15,11 @@ static void config_changed(void *opaque)
 	t->config_changes++;
 }
 
+static bool config_told(void *opaque)
+{
+	return !((struct test_guest *)opaque)->config_deaf;
+}
+
 static void broken(void *opaque, const char *why)
 {
 	struct test_guest *t = opaque;
@@ -24,6 +29,7 @@ static void broken(void *opaque, const char *why)
 
 static const struct device_transport transport = {
 	.config_changed = config_changed,
+	.config_told = config_told,
 	.broken = broken,
 };
 

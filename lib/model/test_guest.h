@@ -38,6 +38,7 @@ struct test_guest {
 	int memory_fd;
 	struct map *map;
 	unsigned config_changes;
+	bool config_deaf; /* its transport has no words for them */
 	bool broken, quiet;
 	unsigned queue_count, queue_size;
 	struct guest_queue queues[GUEST_QUEUES_MAX];

@@ -136,6 +136,23 @@ def hosts_ping(lab, queues, options):
 
 
 @case
+def a_host_sees_its_port_s_link(lab):
+    switch, left, right = start(lab)
+
+    def carrier():
+        return "LOWER_UP" in left.run("ip", "link", "show", "left0")
+    left.ping("10.7.0.2")
+    expect(carrier(), "it has one")
+    expect(switch.ask("port", "link", "left", "down")["told"], "it is told")
+    expect(not carrier(), "its carrier is gone")
+    right.ping("10.7.0.1", count=1, lost=True)
+    expect(switch.port("left")["link"] == "down" and switch.port("left")["state"] == "up", "the port is there")
+    expect(switch.ask("port", "link", "left", "up")["told"] and carrier(), "it is back")
+    wait_until(lambda: "bytes from" in right.run("sh", "-c", "busybox ping -c 1 -W 2 10.7.0.1 || true"), 20, "pings pass again")
+    end_well(switch)
+
+
+@case
 def frame_in_memory_that_its_guest_has_never_touched_reaches_the_host(lab):
     """The host's kernel does not have such pages made: write(2) fails with EFAULT until somebody has looked at them."""
     switch, _, _ = start(lab, peer=True)

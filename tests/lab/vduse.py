@@ -16,6 +16,7 @@ MODULES = ["virtio_net", "vduse", "virtio_vdpa", "vhost_vdpa"]
 MACS = {"h0": "52:54:00:00:1b:00", "h1": "52:54:00:00:1b:01"}
 RINGS = {"split": ("off",), "packed": ("on",)}
 KILLS = 10
+CTL = f"timeout 60 {program('vireoctl')}"
 MANY_S = 280  # an emulated machine, on a loaded one
 
 # The daemon in the guest; its interfaces move to network namespaces of the device's name. What is left of a call is for the next.
@@ -144,6 +145,11 @@ sent 0 1024
 for n in h0 h1; do inside $n ethtool -K eth0 tx on rx on tso on gso on gro on; done
 sent 0 1024
 talk
+[ "$({CTL} port link h0 down)" = "h0: link down" ]
+appears inside h0 grep -q 0 /sys/class/net/eth0/carrier
+[ "$({CTL} port link h0 up)" = "h0: link up" ]
+appears inside h0 grep -q 1 /sys/class/net/eth0/carrier
+pings h0 10.7.0.2
 complaints""", MANY_S)
     guest.check(f"""{head}stop -TERM
 [ "$(echo /dev/vduse/*)" = /dev/vduse/control ]

@@ -503,6 +503,11 @@ int vireo_net_link_set(struct vireo_net *net, bool up)
 	return net_status_set(net, up ? net->status | NET_S_LINK_UP : net->status & ~NET_S_LINK_UP);
 }
 
+bool vireo_net_link_told(const struct vireo_net *net)
+{
+	return net_has(net, VIREO_NET_F_STATUS_BIT) && device_config_told(net->device);
+}
+
 /* Without CTRL_VQ the driver could never say that it has done so. */
 int vireo_net_announce(struct vireo_net *net)
 {

@@ -335,6 +335,21 @@ static void link_change_is_told_once(void **state)
 	guest_stop(&g);
 }
 
+static void link_is_told_to_who_has_accepted_status_and_can_hear(void **state)
+{
+	const struct guest_config with = {.features = V1 | F(STATUS)}, without = {.features = V1};
+	struct guest g;
+
+	guest_start(&g, &without);
+	assert_false(vireo_net_link_told(g.net));
+	guest_stop(&g);
+	guest_start(&g, &with);
+	assert_true(vireo_net_link_told(g.net));
+	g.at.config_deaf = true;
+	assert_false(vireo_net_link_told(g.net));
+	guest_stop(&g);
+}
+
 static void announce_needs_a_driver_that_can_acknowledge_it(void **state)
 {
 	const uint64_t needed = F(STATUS) | F(GUEST_ANNOUNCE) | F(CTRL_VQ);
@@ -529,6 +544,7 @@ int main(void)
 		cmocka_unit_test(config_space_shows_what_was_configured),
 		cmocka_unit_test(config_space_is_read_only_but_for_a_legacy_address),
 		cmocka_unit_test(link_change_is_told_once),
+		cmocka_unit_test(link_is_told_to_who_has_accepted_status_and_can_hear),
 		cmocka_unit_test(announce_needs_a_driver_that_can_acknowledge_it),
 		cmocka_unit_test(announce_bit_does_not_survive_a_reset),
 		cmocka_unit_test(mtu_that_cannot_be_carried_is_refused),

@@ -207,6 +207,13 @@ static void device_config_changed(void *opaque)
 		vduse_config_signal(v);
 }
 
+static bool device_config_is_told(void *opaque)
+{
+	const struct vduse *v = opaque;
+
+	return !v->lost && v->status & VIREO_STATUS_DRIVER_OK;
+}
+
 static void device_broken(void *opaque, const char *why)
 {
 	struct vduse *v = opaque;
@@ -225,6 +232,7 @@ static void device_missed(void *opaque)
 
 static const struct device_transport vduse_transport = {
 	.config_changed = device_config_changed,
+	.config_told = device_config_is_told,
 	.broken = device_broken,
 	.signal = vduse_signal,
 	.missed = device_missed,

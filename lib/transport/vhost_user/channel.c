@@ -58,13 +58,16 @@ int channel_send(struct session *session, uint32_t request, const void *payload,
 	return -ENOTCONN;
 }
 
+bool channel_tells(const struct session *session)
+{
+	return session->channel_fd >= 0 && session_accepted(session, VU_PROTO_CONFIG_BIT) &&
+	       session_accepted(session, VU_PROTO_BACKEND_REQ_BIT);
+}
+
 /* A device whose rings are all stopped keeps silent (vhost-user: "Suspended device state"). */
 void channel_tell(struct session *session)
 {
-	if (!session->config_changed || session->channel_fd < 0 || !device_running(session->device))
-		return;
-	if (!session_accepted(session, VU_PROTO_CONFIG_BIT) ||
-	    !session_accepted(session, VU_PROTO_BACKEND_REQ_BIT))
+	if (!session->config_changed || !device_running(session->device) || !channel_tells(session))
 		return;
 	session->config_changed = channel_send(session, VU_BACKEND_CONFIG_CHANGE_MSG, NULL, 0) == -EAGAIN;
 }

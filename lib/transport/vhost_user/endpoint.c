@@ -295,6 +295,13 @@ static void device_config_changed(void *opaque)
 		channel_config_changed(endpoint->session);
 }
 
+static bool device_config_is_told(void *opaque)
+{
+	const struct vhost_user_endpoint *endpoint = opaque;
+
+	return endpoint->session && channel_tells(endpoint->session);
+}
+
 static void device_broken(void *opaque, const char *why)
 {
 	struct vhost_user_endpoint *endpoint = opaque;
@@ -313,6 +320,7 @@ static void device_missed(void *opaque)
 
 static const struct device_transport endpoint_transport = {
 	.config_changed = device_config_changed,
+	.config_told = device_config_is_told,
 	.broken = device_broken,
 	.missed = device_missed,
 	.tells_memory = true,

@@ -275,6 +275,7 @@ void state_forget(struct session *session); /* what is under way, or done, is no
 
 int channel_set(struct session *session, int fd); /* takes fd over on success */
 void channel_config_changed(struct session *session);
+bool channel_tells(const struct session *session); /* does the front end take such news? */
 /* Sends what is to be told, if the front end may hear it now. */
 void channel_tell(struct session *session);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "transport/vhost_user/session_lab.h"
+#include "device/device.h"
 
 /* What an honest front end sees, in whatever portions its bytes come, and however long queues take. */
 
@@ -278,9 +279,11 @@ static void config_change_is_told_while_a_ring_runs(void **state)
 	int pair[2];
 
 	negotiate(lab, P_ALL);
+	assert_false(device_config_told(lab->device)); /* it has no channel yet */
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	assert_int_equal(ack_fds(lab, VU_SET_BACKEND_REQ_FD, NULL, 0, &pair[1], 1), 0);
 	close(pair[1]);
+	assert_true(device_config_told(lab->device));
 	assert_int_equal(vireo_device_config_set(lab->device, 0, "Q", 1), 0);
 	assert_int_equal(recv(pair[0], words, sizeof(words), MSG_DONTWAIT), -1); /* suspended */
 	share_memory(lab);

@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""What an operator sets while the switch runs: links of ports."""
+import os
+import socket
+import struct
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest.cases import case, expect, main  # noqa: E402
+from guest.daemon import end_well  # noqa: E402
+from guest.front import Front, raw, text_frame  # noqa: E402
+from guest.lab import wait_until  # noqa: E402
+from guest.switch import Switch, program  # noqa: E402
+
+F_STATUS = 1 << 16
+STATUS_AT, LINK_UP = 6, 1
+CONFIG_CHANGE = 2
+
+
+def refused(switch, status, *words):
+    """One line, and nothing else."""
+    done = switch.ctl_run(*words)
+    expect(done.returncode == status and not done.stdout, f"{words}: {done}")
+    expect(len(done.stderr.splitlines()) == 1 and done.stderr.startswith("vireoctl: "), f"{words}: {done}")
+    return done.stderr
+
+
+def offered(switch, *words):
+    done = subprocess.run([program("vireoctl"), "--complete", "-s", switch.control, *words], capture_output=True, text=True, timeout=20)
+    return done.stdout.split()
+
+
+# ---- links ----
+
+def passes(sender, receiver, source, seconds=20):
+    """Frames go, by and by: a worker sees a link that is set up at its next round."""
+    got = []
+
+    def tried():
+        sender.send(text_frame(source, None))
+        got.extend(frame for _, frame in receiver.receive(0.1) if frame[6:12] == text_frame(source, None)[6:12])
+        return got
+    wait_until(tried, seconds, f"frames of {source} pass")
+
+
+def counted(switch, name, counter):
+    return switch.port(name)["counters"][counter]
+
+
+@case
+def a_port_whose_link_is_down_hears_and_says_nothing_and_keeps_it_over_reconnects(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')}", f"vhost-user:{lab.path('b')}"])
+    with Front(lab.path("b")) as b:
+        with Front(lab.path("a")) as a:
+            passes(a, b, 1)
+            passes(b, a, 2)
+            answer = switch.ask("port", "link", "a", "down")
+            expect(answer == {"name": "a", "link": "down", "told": False}, f"this front end takes no such news: {answer}")
+            expect("cannot be told" in switch.ctl("port", "link", "a", "down"), "it is said")
+            expect((switch.port("a")["link"], switch.port("a")["state"], switch.port("b")["link"]) == ("down", "connected", "up"), "shown")
+            expect(not [e for e in switch.ask("fdb", "show")["entries"] if e["port"] == "a"], "what was behind it is forgotten")
+            a.receive(0)
+
+            def silent(front, sender, source, name, counter):
+                before = counted(switch, name, counter)
+
+                def count():
+                    sender.send(text_frame(source, None))
+                    return counted(switch, name, counter) >= before + 5
+                wait_until(count, 20, f"{counter} grows")
+                front.receive(0)  # a round that had begun before
+                sender.send(text_frame(source, None))
+                wait_until(sender.drained, 20, "its ring is emptied")
+            silent(b, a, 1, "a", "rx_link_down")
+            expect(not b.receive(0.2), "from it")
+            silent(a, b, 2, "a", "tx_link_down")
+            expect(not a.receive(0.2), "to it")
+        wait_until(lambda: switch.port("a")["state"] == "listening", 20, "it listens again")
+        expect(switch.ask("port", "link", "a", "down")["told"] is None, "nobody is there")
+        table = [line for line in switch.ctl("port", "list").splitlines() if line.startswith("a ")]
+        expect(len(table) == 1 and "link down" in table[0], f"{table}")
+        with Front(lab.path("a")) as a:
+            down = counted(switch, "a", "rx_link_down")
+            a.send(text_frame(1, None))
+            wait_until(lambda: counted(switch, "a", "rx_link_down") > down, 20, "it is counted in the next session, too")
+            expect(not b.receive(0.2), "as before")
+            switch.ask("port", "link", "a", "up")
+            passes(a, b, 1)
+            passes(b, a, 2)
+    end_well(switch)
+
+
+@case
+def a_front_end_that_takes_news_of_config_space_hears_of_its_link(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')}", "null:n"])
+
+    def status(peer):
+        data = peer.ask(raw.GET_CONFIG, struct.pack("=III", STATUS_AT, 2, 0) + bytes(2))
+        return struct.unpack_from("<H", data, 12)[0]
+
+    def news(channel):
+        return struct.unpack("=III", channel.recv(12, socket.MSG_WAITALL))[0]
+    with Front(lab.path("a"), raw.F_MRG_RXBUF | F_STATUS) as a:
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        mine.settimeout(20)
+        a.peer.send(raw.SET_BACKEND_REQ_FD, fds=[theirs.fileno()])
+        theirs.close()
+        a.peer.settle()
+        expect(status(a.peer) & LINK_UP, "its link is up")
+        expect(switch.ask("port", "link", "a", "down")["told"] is True, "it is told")
+        expect(news(mine) == CONFIG_CHANGE and not status(a.peer) & LINK_UP, "it reads that its link is down")
+        expect(switch.ctl("port", "link", "a", "up") == "a: link up\n", "nothing more is to be said")
+        expect(news(mine) == CONFIG_CHANGE and status(a.peer) & LINK_UP, "it reads that its link is up")
+        switch.ask("port", "link", "a", "down")
+        mine.close()
+    wait_until(lambda: switch.port("a")["state"] == "listening", 20, "it listens again")
+    with Front(lab.path("a"), raw.F_MRG_RXBUF | F_STATUS) as a:
+        expect(not status(a.peer) & LINK_UP, "who comes later reads it")
+    end_well(switch)
+
+
+@case
+def what_a_link_cannot_be_is_refused_in_one_line(lab):
+    switch = Switch(lab, ["null:n", "null:m"])
+    for words in (["n"], [], ["n", "up", "down"]):
+        refused(switch, 2, "port", "link", *words)
+    for state in ("", "UP", "sideways", "up ", "0", "x" * 300):
+        expect("expected up or down" in refused(switch, 2, "port", "link", "n", state), f"{state[:20]!r}")
+    refused(switch, 1, "port", "link", "none", "up")
+    refused(switch, 1, "port", "link", "none", "sideways")
+    expect(switch.port("n")["link"] == "up", "nothing has changed")
+    expect(switch.ask("port", "link", "n", "down") == {"name": "n", "link": "down", "told": None}, "nobody is there")
+    switch.ctl("port", "remove", "n")
+    switch.ctl("port", "add", "null:n")
+    expect(switch.port("n")["link"] == "up", "a port that is made anew has its cable")
+    expect(offered(switch, "port", "link", "") == ["m", "n"], "names")
+    expect(offered(switch, "port", "link", "n", "") == ["up", "down"], "states")
+    end_well(switch)
+
+
+if __name__ == "__main__":
+    main()
