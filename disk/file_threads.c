@@ -44,6 +44,11 @@ static bool threads_arm(struct disk_queue *queue, bool on)
 	return done || disk_queue_done_arm(queue, on);
 }
 
+static void threads_cancel(struct disk_queue *queue)
+{
+	pool_cancel(container_of(queue, struct threads_queue, queue)->pool);
+}
+
 static void threads_close(struct disk_queue *queue)
 {
 	struct threads_queue *q = container_of(queue, struct threads_queue, queue);
@@ -57,6 +62,7 @@ static const struct disk_queue_ops threads_ops = {
 	.submit = threads_submit,
 	.reap = threads_reap,
 	.arm = threads_arm,
+	.cancel = threads_cancel,
 	.close = threads_close,
 };
 

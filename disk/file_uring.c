@@ -220,6 +220,21 @@ static bool uring_arm(struct disk_queue *queue, bool on)
 	       (IO_URING_READ_ONCE(*q->ring.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW));
 }
 
+/* What the ring has is the kernel's: it may have begun to move it. */
+static void uring_cancel(struct disk_queue *queue)
+{
+	struct uring_queue *q = container_of(queue, struct uring_queue, queue);
+
+	while (q->waiting) {
+		struct disk_request *r = q->waiting;
+
+		q->waiting = r->next;
+		disk_queue_done(queue, r, -ECANCELED);
+	}
+	q->waiting_end = &q->waiting;
+	pool_cancel(q->pool);
+}
+
 /* ---- making and ending it ---- */
 
 static void uring_free(struct uring_queue *q)
@@ -241,6 +256,7 @@ static const struct disk_queue_ops uring_ops = {
 	.submit = uring_submit,
 	.reap = uring_reap,
 	.arm = uring_arm,
+	.cancel = uring_cancel,
 	.close = uring_close,
 };
 

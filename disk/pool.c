@@ -105,13 +105,13 @@ static void want_threads(struct pool *pool, unsigned count)
 	}
 }
 
-/* There is no thread, and none can be had: nobody would ever do it. */
-static void give_up(struct pool *pool)
+/* Under the lock. */
+static void give_up(struct pool *pool, int result)
 {
 	while (pool->todo) {
 		struct disk_request *r = next_todo(pool);
 
-		r->result = -EAGAIN;
+		r->result = result;
 		push_done(pool, r);
 	}
 }
@@ -130,11 +130,19 @@ void pool_go(struct pool *pool)
 		for (unsigned wake = count < pool->idle ? count : pool->idle; wake; wake--)
 			pthread_cond_signal(&pool->more);
 	else
-		give_up(pool);
+		give_up(pool, -EAGAIN); /* there is no thread, and none can be had: nobody would ever do it */
 	pthread_mutex_unlock(&pool->lock);
 	pool->added = NULL;
 	pool->added_end = &pool->added;
 	pool->added_count = 0;
+}
+
+void pool_cancel(struct pool *pool)
+{
+	pool_go(pool);
+	pthread_mutex_lock(&pool->lock);
+	give_up(pool, -ECANCELED);
+	pthread_mutex_unlock(&pool->lock);
 }
 
 struct disk_request *pool_done(struct pool *pool)

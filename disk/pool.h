@@ -27,6 +27,9 @@ void pool_go(struct pool *pool);
 /* Those that are done, linked by `next`, in any order; NULL: none. */
 struct disk_request *pool_done(struct pool *pool);
 
+/* What no thread has begun with is done with -ECANCELED. */
+void pool_cancel(struct pool *pool);
+
 /* As disk_queue_arm(). */
 bool pool_arm(struct pool *pool, bool on);
 

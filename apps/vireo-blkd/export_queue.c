@@ -12,8 +12,18 @@
  *             nothing is in flight; then it is taken out of the crew
  *   stopping  the device waits for vireo_blk_queue_quiesced()
  * and settle() brings the crew in line with them whenever one changes.
+ *
+ * A disk that does not answer. CANCEL_MS after a queue has been asked to come to an end, its disk is told that nobody waits for the
+ * results any more (`cancelled`, a letter): what merely waits is completed with -ECANCELED, which the driver sees as an I/O error. What the kernel
+ * has it may write to guest memory at any moment: the queue is not given back before that is done. Other queues, exports and disks go on.
+ *
+ * Memory that is taken away (`renew`, a letter): the worker pops by what is left, and answers when all that is in flight lies there, or is
+ * done. So a request that hangs in memory that stays holds up no memory table.
  */
 #include "export_queue.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/loop.h"
 #include "base/util.h"
 #include "disk/disk.h"
 #include "daemon/endpoint.h"
@@ -26,6 +36,8 @@
 #include <string.h>
 
 #define BURST 32u
+#define CANCEL_MS 1000u
+#define LOOK_MS 100u
 #define DEPTH 128u /* of a disk's queue; what goes beyond waits there */
 
 struct export_queue {
@@ -36,10 +48,14 @@ struct export_queue {
 	/* The worker's. */
 	bool ending, broken;
 	bool told; /* `ended` is on its way */
+	bool renewing;
+	bool cancelled; /* atomic: the letter has been delivered */
 	/* Control thread. */
 	bool running, joined, leaving, stopping;
-	struct worker_letter end;
-	struct vireo_letter ended;
+	bool cancel_sent, drained; /* leaving: the letter is on its way; nothing is in flight */
+	uint64_t cancel_at_ms;
+	struct worker_letter end, cancel, renew;
+	struct vireo_letter ended, renewed;
 };
 
 /* The disk's request lies in the room that the device has for us in each of its own. */
@@ -126,6 +142,15 @@ static void submit(void *opaque, unsigned queue, struct vireo_blk_request *const
 	reap(q);
 }
 
+/* It has been asked to renew: told once that all that is in flight may stay. */
+static void renew_look(struct export_queue *q)
+{
+	if (!vireo_blk_kept(q->export->blk, q->index))
+		return;
+	q->renewing = false;
+	vireo_mailbox_post(q->export->exports->drained, &q->renewed);
+}
+
 /* It has been asked to end: told once that nothing is in flight. */
 static void end_look(struct export_queue *q)
 {
@@ -149,6 +174,8 @@ static int serve(struct worker *worker, struct source *source, struct source *ne
 	if (next)
 		vireo_blk_expect(queue_of(next)->export->blk, queue_of(next)->index);
 	reaped = reap(q);
+	if (unlikely(q->renewing) && !q->ending)
+		renew_look(q);
 	if (likely(!q->ending && !q->broken)) {
 		taken = vireo_blk_poll(blk, q->index, BURST);
 		q->broken = taken < 0;
@@ -182,7 +209,29 @@ static void end(struct vireo_letter *letter)
 	end_look(q);
 }
 
-static void end_dropped(struct worker_letter *letter)
+static void cancel(struct vireo_letter *letter)
+{
+	struct export_queue *q = container_of(container_of(letter, struct worker_letter, letter), struct export_queue, cancel);
+
+	if (!q->told) {
+		disk_queue_cancel(q->disk);
+		end_look(q);
+	}
+	__atomic_store_n(&q->cancelled, true, __ATOMIC_RELEASE); /* the control thread may take it out of the crew from here on */
+}
+
+/* A pop makes the ring go by the memory that is left. */
+static void renew(struct vireo_letter *letter)
+{
+	struct export_queue *q = container_of(container_of(letter, struct worker_letter, letter), struct export_queue, renew);
+
+	if (!q->broken)
+		q->broken = vireo_blk_poll(q->export->blk, q->index, BURST) < 0;
+	q->renewing = true;
+	renew_look(q);
+}
+
+static void letter_dropped(struct worker_letter *letter)
 {
 }
 
@@ -200,9 +249,75 @@ static void left(struct crew_member *member)
 	settle(q);
 }
 
+/* Nothing is in flight, and no letter is on its way to the worker. */
+static void drained_look(struct export_queue *q)
+{
+	if (!q->drained || (q->cancel_sent && !__atomic_load_n(&q->cancelled, __ATOMIC_ACQUIRE)))
+		return;
+	q->drained = q->cancel_sent = false;
+	crew_remove(&q->member, left);
+}
+
 static void ended(struct vireo_letter *letter)
 {
-	crew_remove(&container_of(letter, struct export_queue, ended)->member, left);
+	struct export_queue *q = container_of(letter, struct export_queue, ended);
+
+	q->drained = true;
+	drained_look(q);
+	if (q->drained)
+		loop_timer_start(q->export->patience, LOOK_MS);
+}
+
+static void letter_send(struct export_queue *q, struct worker_letter *letter, void (*deliver)(struct vireo_letter *letter))
+{
+	*letter = (struct worker_letter){.letter.deliver = deliver, .drop = letter_dropped};
+	worker_post(q->member.source.worker, letter);
+}
+
+static void leave(struct export_queue *q)
+{
+	struct export *export = q->export;
+
+	q->leaving = true;
+	q->drained = q->cancel_sent = false;
+	q->cancel_at_ms = clock_now_ms() + CANCEL_MS;
+	q->ended.deliver = ended;
+	letter_send(q, &q->end, end);
+	loop_timer_start(export->patience, LOOK_MS);
+}
+
+/* Returns whether it is to be looked at again. */
+static bool leaving_look(struct export_queue *q)
+{
+	if (!q->leaving)
+		return false;
+	if (q->drained) {
+		drained_look(q);
+	} else if (!q->cancel_sent && clock_now_ms() >= q->cancel_at_ms) {
+		log_warning(&q->export->log, "its disk does not answer: what waits in queue %u, which is being stopped, gets an I/O error; what the disk holds is waited for",
+			    q->index);
+		q->cancel_sent = true;
+		letter_send(q, &q->cancel, cancel);
+	}
+	return !q->cancel_sent || q->drained;
+}
+
+static void patience_over(void *opaque)
+{
+	struct export *export = opaque;
+	bool again = false;
+
+	for (unsigned i = 0; i < export->queue_count; i++)
+		again |= leaving_look(&export->queues[i]);
+	if (again)
+		loop_timer_start(export->patience, LOOK_MS);
+}
+
+static void renewed(struct vireo_letter *letter)
+{
+	const struct export_queue *q = container_of(letter, struct export_queue, renewed);
+
+	vireo_blk_queue_renewed(q->export->blk, q->index);
 }
 
 static int join(struct export_queue *q)
@@ -212,7 +327,7 @@ static int join(struct export_queue *q)
 
 	if (err)
 		return err;
-	q->ending = q->broken = q->told = false;
+	q->ending = q->broken = q->told = q->renewing = q->cancelled = false;
 	source_init(&q->member.source, &source_ops, vireo_blk_kick_fd(export->blk, q->index));
 	source_also(&q->member.source, disk_queue_fd(q->disk));
 	err = crew_add(export->exports->crew, &q->member);
@@ -243,10 +358,7 @@ static void settle(struct export_queue *q)
 		if (err)
 			retry_later(&q->export->retry, q->index, err);
 	} else if (!wanted(q) && q->joined) {
-		q->leaving = true;
-		q->end = (struct worker_letter){.letter.deliver = end, .drop = end_dropped};
-		q->ended.deliver = ended;
-		worker_post(q->member.source.worker, &q->end);
+		leave(q);
 	} else if (q->stopping) {
 		q->stopping = false;
 		vireo_blk_queue_quiesced(q->export->blk, q->index);
@@ -277,6 +389,18 @@ static void queue_stop(void *opaque, unsigned queue)
 	settle(q);
 }
 
+static int queue_renew(void *opaque, unsigned queue)
+{
+	const struct export *export = opaque;
+	struct export_queue *q = &export->queues[queue];
+
+	if (!q->joined || q->leaving)
+		return -EOPNOTSUPP;
+	q->renewed.deliver = renewed;
+	letter_send(q, &q->renew, renew);
+	return 0;
+}
+
 static void queue_enabled(void *opaque, unsigned queue, bool enabled)
 {
 	const struct export *export = opaque;
@@ -290,6 +414,7 @@ static const struct vireo_blk_ops blk_ops = {
 	.queue_started = queue_started,
 	.queue_stop = queue_stop,
 	.queue_enabled = queue_enabled,
+	.queue_renew = queue_renew,
 };
 
 /* ---- the device ---- */
@@ -352,11 +477,13 @@ int export_queues_new(struct export *export)
 		export->queues[i].export = export;
 		export->queues[i].index = i;
 	}
-	return 0;
+	return loop_timer_new(export->exports->loop, patience_over, export, &export->patience);
 }
 
 void export_queues_free(struct export *export)
 {
+	if (export->patience)
+		loop_timer_free(&export->patience);
 	free(export->queues);
 }
 

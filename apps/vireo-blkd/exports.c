@@ -147,6 +147,7 @@ static struct export *export_new(struct exports *exports, const struct export_sp
 		disk_use(disk, spec);
 		return export;
 	}
+	export_queues_free(export);
 	free(export);
 	return NULL;
 }

@@ -58,6 +58,7 @@ struct export {
 	struct vireo_blk *blk;
 	struct vireo_endpoint *endpoint;
 	struct loop_watch *watch;
+	struct loop_timer *patience; /* with a disk that does not answer, while queues come to an end */
 	struct retry retry; /* of queues that no worker could take */
 	unsigned queue_count;
 	struct export_queue *queues;

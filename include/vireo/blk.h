@@ -101,7 +101,7 @@ struct vireo_blk_ops {
 	void (*writeback_set)(void *opaque, bool on);	     /* the driver switches the write cache: see VIREO_BLK_FUA */
 	/*
 	 * Memory is taken away, and the queue goes on. Return 0, and answer with vireo_blk_queue_renewed(blk, queue) when every request that
-	 * was submitted before this call has been completed. -EOPNOTSUPP, or NULL where queue_stop is not: the queue is stopped
+	 * was submitted before this call has been completed, or vireo_blk_kept() says that the rest may stay. -EOPNOTSUPP, or NULL where queue_stop is not: the queue is stopped
 	 * instead, and started again.
 	 */
 	int (*queue_renew)(void *opaque, unsigned queue);
@@ -203,6 +203,12 @@ VIREO_API bool vireo_blk_kick_enable(struct vireo_blk *blk, unsigned queue, bool
  * and flushes until it is 0.
  */
 VIREO_API unsigned vireo_blk_in_flight(const struct vireo_blk *blk, unsigned queue);
+/*
+ * Whether all memory of all requests that the application has is in the memory that the driver has left since ops->queue_renew was called: then they need
+ * not be waited for, as they would have to be where a back end hangs. An honest driver takes no memory away that a request of its own names. Its
+ * worker, between ops->queue_renew and the answer. It looks at each request.
+ */
+VIREO_API bool vireo_blk_kept(struct vireo_blk *blk, unsigned queue);
 /* Prefetches what the next vireo_blk_poll() of this queue reads first: see vireo_queue_expect(). */
 VIREO_API void vireo_blk_expect(struct vireo_blk *blk, unsigned queue);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "mem/map.h"
 #include "model/blk/blk_internal.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -31,9 +32,14 @@ static int lists_new(struct blk_lists *lists, uint32_t pieces, uint32_t count)
 	return 0;
 }
 
+static size_t slot_stride(const struct blk_queue *q)
+{
+	return align_up(align_up(sizeof(struct blk_slot), 16) + q->blk->room_bytes, CACHE_LINE_BYTES);
+}
+
 static int slots_new(struct blk_queue *q)
 {
-	size_t stride = align_up(align_up(sizeof(struct blk_slot), 16) + q->blk->room_bytes, CACHE_LINE_BYTES);
+	size_t stride = slot_stride(q);
 
 	q->slots = aligned_alloc(CACHE_LINE_BYTES, q->size * stride);
 	q->free = calloc(q->size, sizeof(struct blk_slot *));
@@ -111,4 +117,49 @@ __cold void blk_slot_list_free(struct blk_slot *slot)
 {
 	slot->lists->free[slot->lists->free_count++] = slot->chain.iov;
 	slot->lists = NULL;
+}
+
+/* ---- the memory of what the application has ---- */
+
+static bool piece_kept(const struct map *map, struct map_cache *cache, const struct iovec *piece, size_t more_bytes)
+{
+	uint64_t gpa, usable, bytes = piece->iov_len + more_bytes;
+
+	return !bytes || (map && map_host(map, cache, piece->iov_base, &gpa, &usable) && bytes <= usable);
+}
+
+/* The status has been cut off the last piece that has bytes. */
+static bool slot_kept(const struct blk_slot *slot, const struct map *map, struct map_cache *cache)
+{
+	uint32_t count = slot->chain.readable_count + slot->chain.writable_count;
+
+	for (uint32_t i = 0; i < count; i++)
+		if (!piece_kept(map, cache, &slot->chain.iov[i], &slot->chain.iov[i] == slot->status_piece))
+			return false;
+	return true;
+}
+
+static bool slot_is_free(const struct blk_queue *q, const struct blk_slot *slot)
+{
+	for (uint32_t i = 0; i < q->free_count; i++)
+		if (q->free[i] == slot)
+			return true;
+	return false;
+}
+
+__cold bool blk_arena_kept(const struct blk_queue *q, const struct map *map)
+{
+	struct map_cache cache = {0};
+	uint32_t left = q->size - q->free_count;
+
+	for (uint32_t i = 0; i < q->size && left; i++) {
+		const struct blk_slot *slot = (const void *)((const char *)q->slots + i * slot_stride(q));
+
+		if (slot_is_free(q, slot))
+			continue;
+		if (!slot_kept(slot, map, &cache))
+			return false;
+		left--;
+	}
+	return true;
 }

@@ -317,6 +317,40 @@ static void memory_goes_when_the_requests_before_have_ended(void **state)
 	guest_stop(&g);
 }
 
+/* A back end that hangs is not waited for where its requests are in memory that stays. */
+static void memory_goes_while_requests_hang_in_what_stays(void **state)
+{
+	const struct map_spec dimm = GUEST_DIMM, rest = { GUEST_GPA, GUEST_MEMORY_BYTES, GUEST_UADDR, 0 };
+	uint8_t data[512] = { 3 };
+	struct map *map, *other;
+	bool done = false;
+	struct asked a;
+	struct guest g;
+
+	guest_start_features(&g, V1 | F(FLUSH));
+	assert_true(vireo_blk_kept(g.blk, 0));
+	g.holds = true;
+	a = guest_ask(&g, 0, VIREO_BLK_OUT, 0, data, sizeof(data));
+	guest_ask_read(&g, 0, VIREO_BLK_IN, 0, 4096);
+	guest_poll(&g, 0);
+	assert_int_equal(map_without(g.at.map, &rest, &other), 0);
+	assert_false(blk_arena_kept(&g.blk->queue[0], other));
+	assert_false(blk_arena_kept(&g.blk->queue[0], NULL));
+	map_unref(other);
+	assert_int_equal(map_without(g.at.map, &dimm, &map), 0);
+	device_map_change(g.at.device, map, false, renewed, &done);
+	assert_int_equal(g.renewals, 1);
+	guest_poll(&g, 0);
+	assert_true(vireo_blk_kept(g.blk, 0));
+	vireo_blk_queue_renewed(g.blk, 0);
+	assert_true(done);
+	assert_int_equal(*a.status, NO_STATUS);
+	held_do_all(&g);
+	vireo_blk_flush(g.blk, 0);
+	assert_int_equal(*a.status, BLK_S_OK);
+	guest_stop(&g);
+}
+
 /* Live migration copies the pages that are in the log: a status that is not would be lost. */
 static void a_status_on_a_page_of_its_own_is_logged(void **state)
 {
@@ -421,6 +455,7 @@ int main(void)
 		cmocka_unit_test(a_disk_that_offers_no_flush_offers_no_switch),
 		cmocka_unit_test(a_queue_stops_when_its_requests_have_ended),
 		cmocka_unit_test(memory_goes_when_the_requests_before_have_ended),
+		cmocka_unit_test(memory_goes_while_requests_hang_in_what_stays),
 		cmocka_unit_test(a_status_on_a_page_of_its_own_is_logged),
 		cmocka_unit_test(a_disabled_queue_is_left_alone),
 		cmocka_unit_test(requests_of_a_broken_ring_end),

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "device/device.h"
 #include "model/blk/blk_internal.h"
 #include <assert.h>
 #include <errno.h>
@@ -188,6 +189,12 @@ bool vireo_blk_kick_enable(struct vireo_blk *blk, unsigned queue, bool on)
 unsigned vireo_blk_in_flight(const struct vireo_blk *blk, unsigned queue)
 {
 	return blk->queue[queue].in_flight + !!blk->queue[queue].again;
+}
+
+bool vireo_blk_kept(struct vireo_blk *blk, unsigned queue)
+{
+	blk_queue_show(&blk->queue[queue]);
+	return blk_arena_kept(&blk->queue[queue], device_map(blk->device));
 }
 
 void vireo_blk_expect(struct vireo_blk *blk, unsigned queue)

@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Disks that do not answer: what else there is goes on, and what merely waits is given up when its queue is stopped."""
+import os
+import struct
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest.cases import Skip, case, expect, main  # noqa: E402
+from guest.daemon import end_well  # noqa: E402
+from guest.disks import Blkd, made_file  # noqa: E402
+from guest.front import DATA, raw  # noqa: E402
+from guest.front import WRITE  # noqa: E402
+from guest.lab import wait_until  # noqa: E402
+from guest.switch import build_folder  # noqa: E402
+
+OK, IOERR, NONE = 0, 1, 0xEE
+DEVICE_REGION = (1 << 40, 1 << 20)  # memory beside the ring's, that can be taken away
+
+
+class Driver:
+    """Of a disk with one queue."""
+
+    def __init__(self, where):
+        self.peer = raw.VhostUserPeer(where, timeout=30)
+        self.peer.negotiate(0)
+        self.peer.share_memory()
+        self.ring = self.peer.ring(0, 64)
+        self.peer.run()
+        self.asked = 0
+
+    def read(self, sector=0):
+        """A sector; returns where its status is to come."""
+        at, first = DATA + self.asked * 0x1000, 3 * self.asked
+        self.asked += 1
+        self.peer.write(at, struct.pack("<IIQ", 0, 0, sector) + b"\xdd" * 512 + bytes([NONE]))
+        self.ring.chain([(raw.GPA + at, 16, 0), (raw.GPA + at + 16, 512, WRITE), (raw.GPA + at + 528, 1, WRITE)], first)
+        return at + 528
+
+    def status(self, at):
+        return self.peer.memory[at]
+
+    def table(self, more):
+        """Tells the memory, with another region or without it; whether it is taken."""
+        regions = [(raw.GPA, len(self.peer.memory), raw.UADDR, 0)]
+        if more:
+            regions.append((DEVICE_REGION[0], DEVICE_REGION[1], DEVICE_REGION[0], 0))
+        return self.peer.ack(raw.SET_MEM_TABLE, raw.mem_table(regions), [self.peer.memfd] * len(regions)) == 0
+
+
+class HungDisk:
+    """One whose requests hang from now on, one thread for them, beside a disk that works."""
+
+    def __init__(self, lab):
+        self.hang, module = lab.path("hang"), os.path.join(build_folder(), "tests/daemon/hang.so")
+        if not os.path.exists(module):
+            raise Skip("what makes a disk hang has not been built")
+        if os.environ.get("LD_PRELOAD"):
+            raise Skip("something else is preloaded")
+        made_file(lab.path("a.img"), 8)
+        os.environ.update(LD_PRELOAD=module, HANG=self.hang)
+        try:
+            self.blkd = Blkd(lab, [f"a=file:{lab.path('a.img')},io=threads,threads=1", "b=mem:8M"],
+                             [f"vhost-user:{lab.path(name)},disk={name}" for name in "ab"])
+        finally:
+            del os.environ["LD_PRELOAD"], os.environ["HANG"]
+        self.a, self.b = Driver(lab.path("a")), Driver(lab.path("b"))
+        self.answered(self.a, self.a.read(), OK)
+        with open(self.hang, "w"):
+            pass
+        self.held = self.a.read()  # by the thread
+        self.waiting = [self.a.read(sector) for sector in range(3)]
+        self.goes_on()
+
+    @staticmethod
+    def answered(driver, at, status):
+        wait_until(lambda: driver.status(at) != NONE, 20, "a request's status")
+        expect(driver.status(at) == status, f"its status is {driver.status(at)}")
+
+    def goes_on(self):
+        """The other disk, and the control socket."""
+        self.answered(self.b, self.b.read(), OK)
+        self.blkd.ask("stats")
+
+    def release(self):
+        os.unlink(self.hang)
+
+
+@case(shows=["vhost-user"])
+def a_queue_is_stopped_while_its_disk_hangs(lab):
+    """What waits is given up after a second; what the kernel has is waited for, as it may write to the guest's memory."""
+    disk = HungDisk(lab)
+    disk.a.peer.send(raw.GET_VRING_BASE, struct.pack("=II", 0, 0))
+    for at in disk.waiting:
+        disk.answered(disk.a, at, IOERR)
+    expect(disk.a.status(disk.held) == NONE, "it was answered while the kernel had it")
+    disk.goes_on()
+    disk.release()
+    answered, data = disk.a.peer.receive()
+    expect(answered == raw.GET_VRING_BASE and struct.unpack("=II", data) == (0, 5), f"{answered}: {data}")
+    expect(disk.a.status(disk.held) == OK, "the request that hung has another status")
+    end_well(disk.blkd)
+
+
+@case(shows=["vhost-user"])
+def a_memory_table_changes_while_a_disk_hangs(lab):
+    """What hangs lies in memory that stays: nobody is waited for, and nothing is given up."""
+    disk = HungDisk(lab)
+    expect(disk.a.table(True), "memory was not added")
+    expect(disk.a.table(False), "memory was not taken away")
+    expect(disk.a.status(disk.held) == NONE, "it has been waited for")
+    disk.release()
+    for at in (disk.held, *disk.waiting, disk.a.read()):
+        disk.answered(disk.a, at, OK)
+    end_well(disk.blkd)
+
+
+@case
+def a_daemon_ends_while_a_disk_hangs(lab):
+    disk = HungDisk(lab)
+    disk.blkd.child.terminate()
+    expect(disk.blkd.child.wait(20) == 0, "another exit status")
+    disk.release()
+
+
+if __name__ == "__main__":
+    main()
