@@ -27,6 +27,8 @@
 	  serve_export_show, NULL) \
 	X("stats", "stats", "", CTL_WATCH, "show all counters: disks, exports, workers", \
 	  serve_stats, NULL) \
+	X("log level", "log.level", "[LEVEL]", 0, "show what goes to the log, or change it: error, warning, info or debug", \
+	  serve_log_level, NULL) \
 	X("version", "version", "", 0, "show the version of the daemon", \
 	  serve_version, NULL)
 /* clang-format on */

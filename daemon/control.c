@@ -88,3 +88,29 @@ void daemon_serve_version(struct rpc_call *call, const char *program)
 	rpc_call_reply(call, json_pack("{s:s, s:s, s:i, s:i}", "daemon", program, "version", VIREO_VERSION, "protocol", 1,
 				       "pid", (int)getpid()));
 }
+
+/* Who reads the log at either level is to find why there is more, or less, of it from here on. */
+static void log_level_change(enum vireo_log_level level, const struct vireo_log *log)
+{
+	enum vireo_log_level before = logger_level();
+
+	if (level == before)
+		return;
+	if (level > before)
+		logger_level_set(level);
+	log_info(log, "log level is %s, and was %s", logger_level_name(level), logger_level_name(before));
+	logger_level_set(level);
+}
+
+void daemon_serve_log_level(struct rpc_call *call, const struct vireo_log *log)
+{
+	const char *name = rpc_call_param(call, "level");
+	enum vireo_log_level level = logger_level();
+
+	if (name && !logger_level_parse(name, &level)) {
+		rpc_call_error(call, RPC_INVALID_PARAMS, "LEVEL '%.40s': expected error, warning, info or debug", name);
+		return;
+	}
+	log_level_change(level, log);
+	rpc_call_reply(call, json_pack("{s:s}", "level", logger_level_name(level)));
+}

@@ -113,8 +113,9 @@ int daemon_open(struct daemon *daemon, const struct daemon_options *options)
 
 	*daemon = (struct daemon){.signal_fd = -1, .options = options};
 	daemon->control_logger = (struct logger){.rate = &daemon->control_rate, .rated = "control"};
-	daemon->log = logger_log(&daemon->logger, options->log_level);
-	daemon->control_log = logger_log(&daemon->control_logger, options->log_level);
+	logger_level_set(options->log_level);
+	daemon->log = logger_log(&daemon->logger);
+	daemon->control_log = logger_log(&daemon->control_logger);
 	err = loop_new(&daemon->loop);
 	if (!err)
 		err = signals_set(daemon);

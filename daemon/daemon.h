@@ -74,5 +74,7 @@ void daemon_close(struct daemon *daemon);
 
 /* Serves the command `version` of any daemon. */
 void daemon_serve_version(struct rpc_call *call, const char *program);
+/* Serves the command `log level`; its log is told of a change. */
+void daemon_serve_log_level(struct rpc_call *call, const struct vireo_log *log);
 
 #endif

@@ -10,6 +10,7 @@
 
 /* One standard error, one queue. NULL: lines are written by who has them. */
 static struct log_queue *queue;
+static enum vireo_log_level level_now = VIREO_LOG_INFO; /* atomic */
 
 static const char *const level_names[] = {
 	[VIREO_LOG_ERROR] = "error",
@@ -27,6 +28,21 @@ bool logger_level_parse(const char *name, enum vireo_log_level *ret_level)
 		return true;
 	}
 	return false;
+}
+
+const char *logger_level_name(enum vireo_log_level level)
+{
+	return level_names[level];
+}
+
+void logger_level_set(enum vireo_log_level level)
+{
+	__atomic_store_n(&level_now, level, __ATOMIC_RELAXED);
+}
+
+enum vireo_log_level logger_level(void)
+{
+	return __atomic_load_n(&level_now, __ATOMIC_RELAXED);
 }
 
 static size_t line_make(char text[LOG_QUEUE_LINE_BYTES], enum vireo_log_level level, const struct timespec *now,
@@ -100,12 +116,14 @@ static void logger_write(void *opaque, enum vireo_log_level level, const char *l
 	const struct logger *logger = opaque;
 	struct timespec now;
 
+	if (level > logger_level())
+		return;
 	clock_gettime(CLOCK_REALTIME, &now);
 	if (!logger->rate || level >= VIREO_LOG_DEBUG || rate_passes(logger, &now))
 		line_write(level, &now, logger->subject, line);
 }
 
-struct vireo_log logger_log(struct logger *logger, enum vireo_log_level max_level)
+struct vireo_log logger_log(struct logger *logger)
 {
-	return (struct vireo_log){.write = logger_write, .opaque = logger, .max_level = max_level};
+	return (struct vireo_log){.write = logger_write, .opaque = logger, .max_level = VIREO_LOG_DEBUG};
 }

@@ -27,10 +27,15 @@ struct logger {
 int logger_start(void);
 void logger_end(void);
 
-/* The logger outlives its log. */
-struct vireo_log logger_log(struct logger *logger, enum vireo_log_level max_level);
+/* The logger outlives its log, which is told all that is said: what is written, the level decides when it is. */
+struct vireo_log logger_log(struct logger *logger);
+
+/* What is written from now on, of all loggers: one process, one level. Any thread may ask. */
+void logger_level_set(enum vireo_log_level level);
+enum vireo_log_level logger_level(void);
 
 /* error, warning, info or debug. */
 bool logger_level_parse(const char *name, enum vireo_log_level *ret_level);
+const char *logger_level_name(enum vireo_log_level level);
 
 #endif

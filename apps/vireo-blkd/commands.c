@@ -188,6 +188,11 @@ static void serve_stats(struct rpc_call *call, void *opaque)
 				       report_crew(exports->crew)));
 }
 
+static void serve_log_level(struct rpc_call *call, void *opaque)
+{
+	daemon_serve_log_level(call, &((const struct exports *)opaque)->control_log);
+}
+
 static void serve_version(struct rpc_call *call, void *opaque)
 {
 	daemon_serve_version(call, "vireo-blkd");

@@ -41,9 +41,9 @@ bool blkd_spec_relative(const struct blkd_spec *spec)
 
 /* ---- the set of them ---- */
 
-void disks_init(struct disks *disks, enum vireo_log_level log_level)
+void disks_init(struct disks *disks)
 {
-	*disks = (struct disks){.log_level = log_level};
+	*disks = (struct disks){0};
 }
 
 void disks_fini(struct disks *disks)
@@ -77,7 +77,7 @@ struct blkd_disk *blkd_disk_new(const struct disks *disks, const struct blkd_spe
 		return NULL;
 	disk->spec = *spec;
 	disk->logger = (struct logger){.subject = disk->spec.name};
-	disk->log = logger_log(&disk->logger, disks->log_level);
+	disk->log = logger_log(&disk->logger);
 	return disk;
 }
 

@@ -38,7 +38,6 @@ struct blkd_disk {
 
 struct disks {
 	struct blkd_disk *first; /* in order of their making */
-	enum vireo_log_level log_level;
 	struct loop_timer *timer; /* looks at those that are being opened */
 	struct disk_opening *opening;
 	unsigned opening_count;
@@ -48,7 +47,7 @@ struct disks {
 int blkd_spec_parse(const char *text, struct blkd_spec *ret_spec, char why[SPEC_WHY_BYTES]);
 bool blkd_spec_relative(const struct blkd_spec *spec); /* it names a file by a path that depends on the working directory */
 
-void disks_init(struct disks *disks, enum vireo_log_level log_level);
+void disks_init(struct disks *disks);
 void disks_fini(struct disks *disks); /* nobody uses any */
 
 /* 0, or a negative errno and why; -EEXIST: the name is taken. */

@@ -442,7 +442,7 @@ int export_blk_new(struct export *export)
 		.request_room_bytes = sizeof(struct room),
 		.ops = &blk_ops,
 		.opaque = export,
-		.log = logger_log(&export->peer_logger, exports->log_level),
+		.log = logger_log(&export->peer_logger),
 		.name = spec->at.name,
 		.faults = exports->faults,
 		.notifier = exports->notifier,

@@ -139,7 +139,7 @@ static struct export *export_new(struct exports *exports, const struct export_sp
 	export->spec = *spec;
 	export->disk = disk;
 	export->logger = (struct logger){.subject = export->spec.at.name};
-	export->log = logger_log(&export->logger, exports->log_level);
+	export->log = logger_log(&export->logger);
 	/* No subject: the library's lines begin with the name. */
 	export->peer_logger = (struct logger){.rate = &export->log_rate, .rated = export->spec.at.name};
 	export->queue_count = export_spec_queues(spec);

@@ -36,7 +36,6 @@ struct exports {
 	struct vireo_fault_table *faults;
 	struct vireo_notifier *notifier;
 	struct vireo_memory *memory;
-	enum vireo_log_level log_level;
 	struct vireo_log control_log; /* what clients of the control socket can have said again and again */
 	struct lookups lookups;
 	struct vireo_mailbox *drained; /* queues that have nothing in flight any more */

@@ -62,7 +62,6 @@ static int exports_start(struct blkd *d)
 	d->exports.faults = d->daemon.faults;
 	d->exports.notifier = d->daemon.notifier;
 	d->exports.memory = d->daemon.memory;
-	d->exports.log_level = d->options.run.daemon.log_level;
 	d->exports.control_log = d->daemon.control_log;
 	d->exports.lost = lost;
 	d->exports.lost_opaque = d;
@@ -76,7 +75,7 @@ static int disks_open(struct blkd *d)
 {
 	int err;
 
-	disks_init(&d->disks, d->options.run.daemon.log_level);
+	disks_init(&d->disks);
 	err = disks_aside_init(&d->disks, d->daemon.loop);
 	for (unsigned i = 0; i < d->options.disk_count && !err && !daemon_ending(&d->daemon); i++) {
 		char why[SPEC_WHY_BYTES] = "";

@@ -158,6 +158,11 @@ static void serve_stats(struct rpc_call *call, void *opaque)
 				       report_workers(ports->sw), "fdb", report_fdb(ports->sw)));
 }
 
+static void serve_log_level(struct rpc_call *call, void *opaque)
+{
+	daemon_serve_log_level(call, &((const struct ports *)opaque)->control_log);
+}
+
 static void serve_version(struct rpc_call *call, void *opaque)
 {
 	daemon_serve_version(call, "vireo-switchd");

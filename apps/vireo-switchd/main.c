@@ -34,7 +34,7 @@ static int switch_start(struct switchd *d)
 		.spin_percent = d->options.run.spin_percent,
 		.fdb_entries = d->options.fdb_entries,
 		.fdb_age_s = d->options.fdb_age_s,
-		.log = logger_log(&d->switch_logger, d->options.run.daemon.log_level),
+		.log = logger_log(&d->switch_logger),
 	};
 	int err = sw_new(&config, d->daemon.loop, &d->ports.sw);
 
@@ -46,7 +46,6 @@ static int switch_start(struct switchd *d)
 	d->ports.faults = d->daemon.faults;
 	d->ports.notifier = d->daemon.notifier;
 	d->ports.memory = d->daemon.memory;
-	d->ports.log_level = d->options.run.daemon.log_level;
 	d->ports.control_log = d->daemon.control_log;
 	return ports_init(&d->ports);
 }

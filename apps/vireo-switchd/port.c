@@ -261,11 +261,11 @@ void port_init(struct port *port, struct ports *ports, const struct port_kind *k
 	port->spec = *spec;
 	port->mtu = spec->mtu;
 	port->logger = (struct logger){.subject = port->spec.at.name};
-	port->log = logger_log(&port->logger, ports->log_level);
+	port->log = logger_log(&port->logger);
 	port->peer_logger = port->logger;
 	port->peer_logger.rate = &port->log_rate;
 	port->peer_logger.rated = port->spec.at.name;
-	port->peer_log = logger_log(&port->peer_logger, ports->log_level);
+	port->peer_log = logger_log(&port->peer_logger);
 }
 
 int port_join(struct port *port)

@@ -73,7 +73,6 @@ struct ports {
 	struct vireo_fault_table *faults;
 	struct vireo_notifier *notifier; /* or NULL */
 	struct vireo_memory *memory;
-	enum vireo_log_level log_level;
 	struct vireo_log control_log; /* what clients of the control socket can have said again and again */
 	struct loop_timer *reaper;
 	struct ports_waiting *waiting; /* to be added, in order */

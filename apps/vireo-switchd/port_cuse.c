@@ -192,7 +192,7 @@ static void config(struct device_port *device, struct vireo_endpoint_config *ret
 	ret->cuse.device_gone = opener_gone;
 	ret->cuse.device_opaque = container_of(device, struct cuse_port, device);
 	ret->cuse.device_like = vireo_net_device(device->pairs[0].net);
-	ret->log = logger_log(&device->logger, device->port.ports->log_level);
+	ret->log = logger_log(&device->logger);
 }
 
 static const struct device_sort each_open = {

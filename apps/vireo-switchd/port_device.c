@@ -176,7 +176,7 @@ static int net_open(struct device_pair *first, unsigned pairs)
 		.features_off = device->sort->features_off | spec->at.endpoint.ring_features_off,
 		.ops = device->sort->ops,
 		.opaque = first,
-		.log = logger_log(&first->device->logger, device->port.ports->log_level),
+		.log = logger_log(&first->device->logger),
 		.name = name,
 		.faults = device->port.ports->faults,
 		.notifier = device->port.ports->notifier,

@@ -195,7 +195,7 @@ static void on_line(void *unused, enum vireo_log_level level, const char *line)
 	snprintf(lines[line_count++ % 4], sizeof(lines[0]), "%s", line);
 }
 
-struct vireo_log logger_log(struct logger *logger, enum vireo_log_level max_level)
+struct vireo_log logger_log(struct logger *logger)
 {
 	return (struct vireo_log){.write = on_line, .max_level = VIREO_LOG_INFO};
 }
@@ -210,7 +210,7 @@ void port_init(struct port *port, struct ports *of, const struct port_kind *of_k
 	port->kind = of_kind;
 	port->ports = of;
 	port->spec = *spec;
-	port->log = port->peer_log = logger_log(NULL, VIREO_LOG_INFO);
+	port->log = port->peer_log = logger_log(NULL);
 }
 
 int port_join(struct port *port)

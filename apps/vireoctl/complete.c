@@ -17,6 +17,7 @@
 
 /* Options whose value is the next word, and all others. */
 static const char *const with_value[] = {"-s", "--socket", "-d", "--daemon", "--interval", "--count", "--timeout", "--root"};
+static const char *const levels[] = {"error", "warning", "info", "debug"}; /* LEVEL of "log level", whatever daemon */
 static const char *const links[] = {"up", "down"}; /* STATE of "port link" */
 static const char *const alone[] = {"--json", "--watch", "--version", "--help"};
 
@@ -165,6 +166,8 @@ static void offer_parameter(struct completion *c, const struct ctl_command *row,
 	list = list_of(c, name, strlen(name));
 	if (!strcmp(row->words, "port link") && index == 1)
 		offer_all(c, links, ARRAY_SIZE(links));
+	else if (!strcmp(row->words, "log level"))
+		offer_all(c, levels, ARRAY_SIZE(levels));
 	else if (list)
 		offer_listed(c, list, "name");
 	else if ((list = list_of(c, row->words, strcspn(row->words, " "))))

@@ -16,3 +16,10 @@ void show_port_link(struct show *show)
 				"has seen no change");
 	fputc('\n', show->out);
 }
+
+void show_log_level(struct show *show)
+{
+	const char *level = json_string_value(json_object_get(show->result, "level"));
+
+	fprintf(show->out, "%s\n", level ? level : "-");
+}

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What an operator sets while the switch runs: links of ports."""
+"""What an operator sets while a daemon runs: links of ports, the log's level."""
+import json
 import os
 import socket
 import struct
@@ -140,6 +141,63 @@ def what_a_link_cannot_be_is_refused_in_one_line(lab):
     expect(offered(switch, "port", "link", "") == ["m", "n"], "names")
     expect(offered(switch, "port", "link", "n", "") == ["up", "down"], "states")
     end_well(switch)
+
+
+# ---- the log ----
+
+def level_goes_up_and_down(lab, log, ctl, at):
+    """What has been connected all along is heard of at each level."""
+    def lines():
+        with open(log, encoding="utf-8") as file:
+            return file.read()
+
+    def heard(peer):
+        before = lines().count("GET_FEATURES")
+        peer.offered()
+        peer.offered()
+        return lambda: lines().count("GET_FEATURES") >= before + 2
+    with raw.VhostUserPeer(at, 20) as peer:
+        expect(json.loads(ctl("log", "level").stdout) == {"level": "info"}, "as it began")
+        peer.offered()
+        expect(json.loads(ctl("log", "level", "debug").stdout) == {"level": "debug"}, "what it is now")
+        wait_until(heard(peer), 20, "debug lines of a connection that was there")
+        expect("log level is debug, and was info" in lines(), "the log says so")
+        ctl("log", "level", "error")
+        wait_until(lambda: "log level is error, and was debug" in lines(), 20, "the log says why it ends")
+        size = len(lines())
+        peer.offered()
+        for words in (["debug", "more"], ["loud"], [""], ["DEBUG"], ["x" * 300]):
+            done = ctl("log", "level", *words)
+            expect(done.returncode == 2 and len(done.stderr.splitlines()) == 1 and not done.stdout, f"{words}: {done}")
+        expect(json.loads(ctl("log", "level").stdout) == {"level": "error"}, "nothing has changed")
+        ctl("log", "level", "info")
+        peer.offered()
+        ctl("log", "level", "error")
+    wait_until(lambda: "log level is error, and was info" in lines(), 20, "the last line")
+    expect("GET_FEATURES" not in lines()[size:] and " error " not in lines()[size:], f"what was said meanwhile: {lines()[size:]}")
+
+
+@case
+def a_switch_says_more_and_less_while_it_runs(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')}"])
+    level_goes_up_and_down(lab, lab.path("switchd.log"), lambda *words: switch.ctl_run("--json", *words), lab.path("a"))
+    expect(switch.ctl("log", "level", "warning") == switch.ctl("log", "level") == "warning\n", "for people")
+    expect(offered(switch, "log", "level", "") == ["error", "warning", "info", "debug"], "levels")
+    end_well(switch)
+
+
+@case
+def so_does_a_daemon_of_disks(lab):
+    control, log = lab.path("blkd.control"), lab.path("blkd.log")
+    with open(log, "wb") as file:
+        child = lab.start([program("vireo-blkd"), "--control", control, "--disk", "d=null:1G", "--export",
+                           f"vhost-user:{lab.path('a')},disk=d"], stderr=file)
+    def ctl(*words):
+        return subprocess.run([program("vireoctl"), "-d", "blkd", "-s", control, "--json", *words], capture_output=True, text=True,
+                              timeout=20)
+    wait_until(lambda: ctl("version").returncode == 0, 20, "its control socket answers")
+    level_goes_up_and_down(lab, log, ctl, lab.path("a"))
+    expect(lab.stop(child) == 0, "its end")
 
 
 if __name__ == "__main__":
