@@ -157,16 +157,20 @@ static json_t *presentable(const struct invocation *inv, json_t *result)
 	return shown;
 }
 
-static void print_result(const struct invocation *inv, FILE *out, const json_t *result,
-			 const json_t *previous)
+/* `screen`: where it is drawn; NULL: nowhere. */
+static void print_result(const struct invocation *inv, FILE *out, const json_t *result, const json_t *previous,
+			 struct screen *screen)
 {
-	struct show show = {out, inv->commands, inv->command_count, inv->daemon, result, previous};
+	struct show show = {out, inv->commands, inv->command_count, inv->daemon, result, previous,
+			    screen ? screen_columns(screen) : 0, 0};
 
 	if (inv->json) { /* one line each when repeated, so that programs can take them apart */
 		foreign_dump(result, out, inv->watch ? JSON_COMPACT : JSON_INDENT(2));
 		fputc('\n', out);
 	} else {
 		inv->command->show(&show);
+		if (screen)
+			screen->fixed_lines = show.fixed_lines;
 	}
 }
 
@@ -190,7 +194,7 @@ static int run_once(const struct invocation *inv, struct ctl_client *client)
 
 	if (err)
 		return explain_call(inv, err, &failure);
-	print_result(inv, stdout, result, NULL);
+	print_result(inv, stdout, result, NULL, NULL);
 	json_decref(result);
 	return 0;
 }
@@ -211,7 +215,7 @@ static int run_watch(const struct invocation *inv, struct ctl_client *client)
 			break;
 		out = screen_draw(&screen);
 		if (out)
-			print_result(inv, out, result, previous);
+			print_result(inv, out, result, previous, &screen);
 		if (out && !inv->json && !screen.terminal)
 			fputc('\n', out);
 		screen_show(&screen);
@@ -236,7 +240,7 @@ static int run_local(const struct invocation *inv)
 	if (result)
 		result = presentable(inv, result);
 	text.json &= result != NULL;
-	print_result(&text, stdout, result, NULL);
+	print_result(&text, stdout, result, NULL, NULL);
 	json_decref(result);
 	return 0;
 }

@@ -56,6 +56,8 @@ void show_port_list(struct show *show)
 		port_cells(t, port);
 		table_cell(t, "%s", text_of(port, "address"));
 	}
+	show->fixed_lines = 1;
+	table_within(t, show->columns);
 	table_print(t, show->out);
 }
 
@@ -237,6 +239,8 @@ void show_fdb_show(struct show *show)
 		else
 			number_cell(t, entry, "age_s");
 	}
+	show->fixed_lines = 1;
+	table_within(t, show->columns);
 	table_print(t, show->out);
 	if (hidden > 0)
 		fprintf(show->out, "and %lld more\n", (long long)hidden);
@@ -300,6 +304,8 @@ void show_stats(struct show *show)
 
 /* ---- top ---- */
 
+#define ALL_RATES_COLUMNS 160u /* with names that are not too long */
+
 static const json_t *port_before(const json_t *previous, const char *name)
 {
 	const json_t *port;
@@ -348,6 +354,42 @@ static void rates_table(struct show *show, double seconds)
 		for (size_t c = 0; c < ARRAY_SIZE(totals); c++)
 			number_cell(t, port, totals[c]);
 	}
+	table_within(t, show->columns);
+	table_print(t, show->out);
+}
+
+static void add_rates(double *sum, const json_t *port, const json_t *before, const char *key)
+{
+	json_int_t now = number_of(port, key), then = number_of(before, key);
+
+	*sum += now < then ? 0 : (double)(now - then);
+}
+
+/* What somebody looks at whose window is small: a line is a port, and says what goes through and whether something is lost. */
+static void few_rates_table(struct show *show, double seconds)
+{
+	struct table *t = table_new("PORT|STATE|>RX FR/S|>RX MBIT/S|>TX FR/S|>TX MBIT/S|>DROPS/S");
+	const json_t *port;
+	size_t i;
+
+	for (i = 0; (port = json_array_get(json_object_get(show->result, "ports"), i)); i++) {
+		const json_t *before = port_before(show->previous, text_of(port, "name"));
+		double drops = 0;
+
+		table_cell(t, "%s", text_of(port, "name"));
+		table_cell(t, "%s", text_of(port, "state"));
+		rate_cell(t, port, before, "rx_frames", 1, seconds);
+		rate_cell(t, port, before, "rx_bytes", 1e6, seconds);
+		rate_cell(t, port, before, "tx_frames", 1, seconds);
+		rate_cell(t, port, before, "tx_bytes", 1e6, seconds);
+		add_rates(&drops, port, before, "rx_drops");
+		add_rates(&drops, port, before, "tx_drops");
+		if (before && seconds > 0)
+			table_cell(t, "%.0f", drops / seconds);
+		else
+			table_cell(t, "-");
+	}
+	table_within(t, show->columns);
 	table_print(t, show->out);
 }
 
@@ -361,7 +403,11 @@ void show_top(struct show *show)
 			1e6;
 	fdb_line(json_object_get(show->result, "fdb"), show->out);
 	fputc('\n', show->out);
-	rates_table(show, seconds);
+	show->fixed_lines = 3;
+	if (show->columns && show->columns < ALL_RATES_COLUMNS)
+		few_rates_table(show, seconds);
+	else
+		rates_table(show, seconds);
 }
 
 /* ---- PCI functions of this machine ---- */

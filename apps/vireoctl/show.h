@@ -13,6 +13,8 @@ struct show {
 	const char *daemon; /* as --daemon names it */
 	const json_t *result;
 	const json_t *previous; /* the answer before, when repeating; NULL: this is the first */
+	size_t columns;		/* of the terminal that it is drawn on; 0: of none */
+	unsigned fixed_lines;	/* what is printed first and stays in sight when the rest is scrolled; set by whoever prints */
 };
 
 ctl_show_fn show_port_list, show_port_add, show_port_remove, show_port_show, show_port_link, show_log_level, show_fdb_show, show_fdb_flush,
