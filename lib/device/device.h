@@ -101,6 +101,8 @@ void device_settle(struct vireo_device *device);
 bool device_map_takes_away(const struct vireo_device *device, const struct map *map);
 void device_map_set(struct vireo_device *device, struct map *map);
 struct map *device_map(const struct vireo_device *device); /* borrowed, or NULL */
+/* Does what this process sees there lie in the memory that the peer has told? `bytes` are not 0. */
+bool device_memory_has(const struct vireo_device *device, const void *at, uint64_t bytes);
 /*
  * The same where it takes something away. A quiesce, but of no queue that can go on: `done` runs inside the call or later, when nobody
  * uses what has been taken away. `unmaps`: mappings go with it, and may not stay for a queue that has nothing to pop: such a one

@@ -51,3 +51,11 @@ void *vireo_memory_table_at(const struct vireo_memory_table *table, uint64_t gue
 
 	return r && bytes && bytes <= r->size_bytes - (guest_address - r->gpa) ? r->host + (guest_address - r->gpa) : NULL;
 }
+
+bool device_memory_has(const struct vireo_device *device, const void *at, uint64_t bytes)
+{
+	struct map_cache cache = { 0 };
+	uint64_t gpa, usable;
+
+	return device->map && map_host(device->map, &cache, at, &gpa, &usable) && bytes <= usable;
+}

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Disks that do not answer: what else there is goes on, and what merely waits is given up when its queue is stopped."""
 import os
+import select
 import struct
 import sys
 
@@ -31,12 +32,12 @@ class Driver:
         self.peer.run()
         self.asked = 0
 
-    def read(self, sector=0):
-        """A sector; returns where its status is to come."""
+    def read(self, sector=0, to=None):
+        """A sector, to a guest address; returns where its status is to come."""
         at, first = DATA + self.asked * 0x1000, 3 * self.asked
         self.asked += 1
         self.peer.write(at, struct.pack("<IIQ", 0, 0, sector) + b"\xdd" * 512 + bytes([NONE]))
-        self.ring.chain([(raw.GPA + at, 16, 0), (raw.GPA + at + 16, 512, WRITE), (raw.GPA + at + 528, 1, WRITE)], first)
+        self.ring.chain([(raw.GPA + at, 16, 0), (to or raw.GPA + at + 16, 512, WRITE), (raw.GPA + at + 528, 1, WRITE)], first)
         return at + 528
 
     def status(self, at):
@@ -114,6 +115,22 @@ def a_memory_table_changes_while_a_disk_hangs(lab):
     disk.release()
     for at in (disk.held, *disk.waiting, disk.a.read()):
         disk.answered(disk.a, at, OK)
+    end_well(disk.blkd)
+
+
+@case(shows=["vhost-user"])
+def memory_that_a_hung_request_writes_to_is_not_taken_away(lab):
+    """No honest driver does that. The front end is answered when the request has ended; others go on."""
+    disk = HungDisk(lab)
+    expect(disk.a.table(True), "memory was not added")
+    liar = disk.a.read(to=DEVICE_REGION[0] + 0x90000)
+    regions = [(raw.GPA, len(disk.a.peer.memory), raw.UADDR, 0)]
+    disk.a.peer.send(raw.SET_MEM_TABLE, raw.mem_table(regions), [disk.a.peer.memfd], raw.VERSION | raw.NEED_REPLY)
+    disk.goes_on()
+    expect(not select.select([disk.a.peer.sock], [], [], 0.5)[0], "it was told that the memory is its own again")
+    disk.release()
+    expect(disk.a.peer.receive()[1] == bytes(8), "the table was refused")
+    disk.answered(disk.a, liar, OK)
     end_well(disk.blkd)
 
 

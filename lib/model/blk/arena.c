@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "mem/map.h"
+#include "device/device.h"
 #include "model/blk/blk_internal.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -121,20 +121,20 @@ __cold void blk_slot_list_free(struct blk_slot *slot)
 
 /* ---- the memory of what the application has ---- */
 
-static bool piece_kept(const struct map *map, struct map_cache *cache, const struct iovec *piece, size_t more_bytes)
+static bool piece_kept(const struct blk_queue *q, const struct iovec *piece, size_t more_bytes)
 {
-	uint64_t gpa, usable, bytes = piece->iov_len + more_bytes;
+	uint64_t bytes = piece->iov_len + more_bytes;
 
-	return !bytes || (map && map_host(map, cache, piece->iov_base, &gpa, &usable) && bytes <= usable);
+	return !bytes || device_memory_has(q->blk->device, piece->iov_base, bytes);
 }
 
 /* The status has been cut off the last piece that has bytes. */
-static bool slot_kept(const struct blk_slot *slot, const struct map *map, struct map_cache *cache)
+static bool slot_kept(const struct blk_slot *slot)
 {
 	uint32_t count = slot->chain.readable_count + slot->chain.writable_count;
 
 	for (uint32_t i = 0; i < count; i++)
-		if (!piece_kept(map, cache, &slot->chain.iov[i], &slot->chain.iov[i] == slot->status_piece))
+		if (!piece_kept(slot->q, &slot->chain.iov[i], &slot->chain.iov[i] == slot->status_piece))
 			return false;
 	return true;
 }
@@ -147,9 +147,8 @@ static bool slot_is_free(const struct blk_queue *q, const struct blk_slot *slot)
 	return false;
 }
 
-__cold bool blk_arena_kept(const struct blk_queue *q, const struct map *map)
+__cold bool blk_arena_kept(const struct blk_queue *q)
 {
-	struct map_cache cache = {0};
 	uint32_t left = q->size - q->free_count;
 
 	for (uint32_t i = 0; i < q->size && left; i++) {
@@ -157,7 +156,7 @@ __cold bool blk_arena_kept(const struct blk_queue *q, const struct map *map)
 
 		if (slot_is_free(q, slot))
 			continue;
-		if (!slot_kept(slot, map, &cache))
+		if (!slot_kept(slot))
 			return false;
 		left--;
 	}

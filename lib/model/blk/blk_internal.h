@@ -23,8 +23,6 @@
 #include "vireo/device.h"
 #include "wire/virtio_blk.h"
 
-struct map;
-
 #define BLK_BATCH	 64u /* chains popped and submitted at a time */
 #define BLK_SHORT_PIECES 6u  /* header, status, and four of data: most requests */
 #define BLK_RANGES_MAX	 256u
@@ -135,7 +133,7 @@ void blk_arena_free(struct blk_queue *q);
 /* Takes over a chain that lies in the scratch. NULL: there is no list of its length. */
 struct blk_slot *blk_slot_new_long(struct blk_queue *q, const struct vireo_chain *chain);
 void blk_slot_list_free(struct blk_slot *slot);
-bool blk_arena_kept(const struct blk_queue *q, const struct map *map); /* does all that the application has lie in `map`? */
+bool blk_arena_kept(const struct blk_queue *q); /* does all that the application has lie in the memory that there is? */
 
 static inline struct blk_slot *blk_slot_new(struct blk_queue *q, const struct vireo_chain *chain)
 {

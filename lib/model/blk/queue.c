@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "device/device.h"
 #include "model/blk/blk_internal.h"
 #include <assert.h>
 #include <errno.h>
@@ -194,7 +193,7 @@ unsigned vireo_blk_in_flight(const struct vireo_blk *blk, unsigned queue)
 bool vireo_blk_kept(struct vireo_blk *blk, unsigned queue)
 {
 	blk_queue_show(&blk->queue[queue]);
-	return blk_arena_kept(&blk->queue[queue], device_map(blk->device));
+	return blk_arena_kept(&blk->queue[queue]);
 }
 
 void vireo_blk_expect(struct vireo_blk *blk, unsigned queue)
