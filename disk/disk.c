@@ -65,6 +65,18 @@ void disk_info_get(const struct disk *disk, struct disk_info *ret_info)
 	*ret_info = info;
 }
 
+bool disk_size_moves(const struct disk *disk)
+{
+	return disk->ops->size;
+}
+
+int64_t disk_size_below(const struct disk *disk)
+{
+	int64_t size = disk->ops->size ? disk->ops->size(disk) : (int64_t)disk_size(disk);
+
+	return size < 0 ? size : size - size % disk->info.logical_block_bytes;
+}
+
 int disk_refresh(struct disk *disk)
 {
 	return disk->ops->refresh ? disk->ops->refresh(disk) : 0;

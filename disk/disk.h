@@ -22,7 +22,7 @@
  *
  * Threads: what begins with disk_queue_ is of the queue's thread, which is the one that submits first and is no other
  * until disk_queue_close(); open, close, refresh and resize may wait (for a file system, for a network) and are of the
- * control thread or a helper of it, one at a time for each disk; disk_info_get() and disk_size() are anybody's.
+ * control thread or a helper of it, one at a time for each disk; disk_info_get(), disk_size() and disk_size_below() are anybody's.
  */
 
 #include "base/util.h"
@@ -102,6 +102,10 @@ void disk_close(struct disk *disk);
 
 void disk_info_get(const struct disk *disk, struct disk_info *ret_info);
 
+/* Whether somebody else may resize what lies below, so that it is worth while to look now and then. */
+bool disk_size_moves(const struct disk *disk);
+/* How large it is by now, whole blocks, or -errno. It changes nothing: disk_refresh() does. May wait; any thread. */
+int64_t disk_size_below(const struct disk *disk);
 /* Looks at the size anew: 1 if it has changed, 0 if not, or -errno. Somebody else may have resized what lies below. */
 int disk_refresh(struct disk *disk);
 /* Makes it larger or smaller: 0, or -errno. -ENOTSUP: not by us; -EINVAL: no multiple of a block, or none at all. */

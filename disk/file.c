@@ -33,6 +33,11 @@ static int file_queue_open(struct disk *disk, unsigned depth, struct disk_queue 
 	return file->uring ? file_uring_queue_open(file, depth, ret_queue) : file_threads_queue_open(file, depth, ret_queue);
 }
 
+static int64_t file_size_below(const struct disk *disk)
+{
+	return file_size((const struct file_disk *)disk); /* which it begins with */
+}
+
 static int file_refresh(struct disk *disk)
 {
 	int64_t size = file_size(container_of(disk, struct file_disk, disk));
@@ -85,6 +90,7 @@ static void file_close(struct disk *disk)
 
 static const struct disk_ops file_ops = {
 	.queue_open = file_queue_open,
+	.size = file_size_below,
 	.refresh = file_refresh,
 	.resize = file_resize,
 	.close = file_close,

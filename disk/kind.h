@@ -13,6 +13,7 @@
 
 struct disk_ops {
 	int (*queue_open)(struct disk *disk, unsigned depth, struct disk_queue **ret_queue);
+	int64_t (*size)(const struct disk *disk);	   /* as it is below now, or -errno; any thread. NULL: nobody else changes it */
 	int (*refresh)(struct disk *disk);		   /* NULL: it never changes */
 	int (*resize)(struct disk *disk, uint64_t bytes); /* NULL: -ENOTSUP */
 	void (*close)(struct disk *disk);

@@ -52,7 +52,7 @@ void disks_fini(struct disks *disks)
 		struct blkd_disk *disk = disks->first;
 
 		disks->first = disk->next;
-		blkd_disk_free(disk);
+		blkd_disk_drop(disk);
 	}
 }
 
@@ -96,6 +96,12 @@ void blkd_disk_free(struct blkd_disk *disk)
 {
 	disk_close(disk->disk);
 	free(disk);
+}
+
+void blkd_disk_drop(struct blkd_disk *disk)
+{
+	if (__atomic_exchange_n(&disk->look, LOOK_GONE, __ATOMIC_ACQ_REL) != LOOK_BUSY)
+		blkd_disk_free(disk);
 }
 
 void disks_link(struct disks *disks, struct blkd_disk *disk, const struct vireo_log *log)
@@ -145,7 +151,7 @@ int disks_remove(struct disks *disks, struct blkd_disk *disk, const struct vireo
 		at = &(*at)->next;
 	*at = disk->next;
 	log_info(log, "%s: closed", disk->spec.name);
-	blkd_disk_free(disk);
+	blkd_disk_drop(disk);
 	return 0;
 }
 

@@ -25,12 +25,16 @@ struct blkd_spec {
 	char text[SPEC_ADDRESS_BYTES];
 };
 
+enum disk_look { LOOK_IDLE, LOOK_BUSY, LOOK_DONE, LOOK_GONE }; /* what a thread does to know its size: sizes.c */
+
 struct blkd_disk {
 	struct blkd_disk *next;
 	struct blkd_spec spec;
 	struct disk *disk;
 	struct logger logger;
 	struct vireo_log log;
+	int look; /* enum disk_look; atomic while a thread looks */
+	int64_t seen_bytes; /* LOOK_DONE */
 	unsigned users;	  /* exports */
 	unsigned writers; /* of those, that may write */
 	bool shared;	  /* by all that write: writers=many */
@@ -70,6 +74,8 @@ struct blkd_disk *disks_find(const struct disks *disks, const char *name);
 struct blkd_disk *blkd_disk_new(const struct disks *disks, const struct blkd_spec *spec); /* NULL: no memory */
 int blkd_disk_open(struct blkd_disk *disk, char why[SPEC_WHY_BYTES]);		       /* any thread; may wait */
 void blkd_disk_free(struct blkd_disk *disk);					       /* likewise */
+/* It is in no list any more, and a thread may look at its size: who of the two is done last frees it. */
+void blkd_disk_drop(struct blkd_disk *disk);
 void disks_link(struct disks *disks, struct blkd_disk *disk, const struct vireo_log *log); /* it is open */
 
 /* May an export like that be added? One writer, or several that all say so. */

@@ -5,6 +5,7 @@
 #include "base/loop.h"
 #include "daemon/endpoint.h"
 #include "export_queue.h"
+#include "sizes.h"
 #include "vireo/blk.h"
 #include "vireo/endpoint.h"
 #include <assert.h>
@@ -61,6 +62,8 @@ int exports_init(struct exports *exports)
 			       &exports->drained_watch);
 	if (!err)
 		err = loop_timer_new(exports->loop, reap, exports, &exports->reaper);
+	if (!err)
+		err = sizes_init(exports);
 	return err ? err : lookups_init(&exports->lookups, exports->loop, &export_kinds);
 }
 
@@ -68,6 +71,7 @@ void exports_fini(struct exports *exports)
 {
 	assert(!exports->first);
 	lookups_fini(&exports->lookups);
+	sizes_fini(exports);
 	loop_timer_free(&exports->reaper);
 	loop_remove(&exports->drained_watch);
 	vireo_mailbox_free(exports->drained);
@@ -235,6 +239,7 @@ int exports_add(struct exports *exports, const struct export_spec *spec, const s
 	}
 	export_link(export);
 	export->added = true;
+	sizes_watch(exports);
 	log_info(log, "%s: added: %s:%s, disk %s", chosen.at.name, chosen.at.kind->type, chosen.at.address, chosen.disk);
 	*ret_export = export;
 	return 0;

@@ -41,6 +41,8 @@ struct exports {
 	struct vireo_mailbox *drained; /* queues that have nothing in flight any more */
 	struct loop_watch *drained_watch;
 	struct loop_timer *reaper;
+	struct loop_timer *sizes; /* looks at those of the disks: sizes.c */
+	bool sizes_watched;
 	struct export *first; /* in order of their making, those that are being removed included */
 	void (*lost)(void *opaque, struct export *export); /* an endpoint has failed for good; may be NULL */
 	void *lost_opaque;

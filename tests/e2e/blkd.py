@@ -224,5 +224,21 @@ def a_resize_while_nobody_is_there_is_seen_by_who_comes(lab):
     end_well(blkd)
 
 
+@case
+def a_file_that_somebody_resizes_is_a_disk_of_that_size(lab):
+    image = made_file(lab.path("a.img"), 8)
+    blkd = Blkd(lab, [f"a=file:{image}"], [f"vhost-user:{lab.path('e')},disk=a"])
+    for size in (16 << 20, (4 << 20) + 100):
+        os.truncate(image, size)
+        wait_until(lambda want=size // 512 * 512: capacity(lab.path("e")) == want, 20, f"the driver sees {size} bytes", child=blkd.child)
+    blkd.ctl("export", "remove", "e")
+    blkd.ctl("disk", "remove", "a")
+    blkd.ctl("disk", "add", f"a=file:{image}")
+    end_well(blkd)
+    with open(blkd.child.log, errors="replace") as log:
+        text = log.read()
+    expect(text.count("somebody has made it smaller") == 1 and text.count("somebody has made it larger") == 1, text)
+
+
 if __name__ == "__main__":
     main()
