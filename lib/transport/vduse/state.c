@@ -181,7 +181,7 @@ bool vduse_state_once_differs(const struct vduse_state *state, const uint8_t onc
 {
 	static const uint8_t unknown[VDUSE_ONCE_BYTES];
 
-	return memcmp(state->file->once, unknown, VDUSE_ONCE_BYTES) && memcmp(state->file->once, once, VDUSE_ONCE_BYTES);
+	return memcmp(state->file->once, unknown, VDUSE_ONCE_BYTES) != 0 && memcmp(state->file->once, once, VDUSE_ONCE_BYTES) != 0;
 }
 
 void vduse_state_close(struct vduse_state *state, bool keep)
