@@ -199,7 +199,10 @@ def until_there_are_fds(guest, words):
     guest.check("pid=$(cat /run/switchd.pid); ls /proc/$pid/fd | wc -l >/run/fds")
     few = int(guest.check("cat /run/fds"))
     for spare in range(14):
-        done = guest.run(f"prlimit --pid $(cat /run/switchd.pid) --nofile={few + spare}: && timeout 60 {CLIENT} {words}", 80)
+        # The client before may not be gone yet, as far as the daemon has heard.
+        done = guest.run(f"prlimit --pid $(cat /run/switchd.pid) --nofile={few + spare}: || exit 1; for try in $(seq 100); do "
+                         f"timeout 60 {CLIENT} {words} >/run/fds.log 2>&1; status=$?; grep -qi busy /run/fds.log || break; sleep 0.1; done; "
+                         "cat /run/fds.log; exit $status", 100)
         if not done.status:
             return spare
         expect("Too many open files" in done.output, f"{spare} to spare: {done}")
