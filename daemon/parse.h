@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define PARSE_WHY_BYTES 320u /* a phrase that says what is wrong with a value, and what was expected */
+#define PARSE_WHY_BYTES 640u /* a phrase that says what is wrong with a value, and what was expected */
 
 /* A group's or a user's name or number. Any thread; a name may be waited for. */
 bool parse_group(const char *text, gid_t *ret_group);

@@ -85,7 +85,7 @@ static const char *type_hint(const struct spec_kinds *kinds, const char *text, c
 
 static int type_parse(const struct spec_kinds *kinds, const char *text, struct spec *spec, const char **ret_rest, char *why)
 {
-	char list[160], hint[NEAREST_HINT_BYTES];
+	char list[480], hint[NEAREST_HINT_BYTES];
 
 	for (unsigned i = 0; i < kinds->count; i++) {
 		size_t len = strlen(kinds->rows[i]->type);
@@ -123,7 +123,7 @@ static const struct spec_key *key_named(const struct spec_kind *kind, const char
 static int key_unknown(const struct spec_kind *kind, const char *name, char *why)
 {
 	struct nearest nearest = nearest_to(name, strlen(name));
-	char list[160], hint[NEAREST_HINT_BYTES];
+	char list[480], hint[NEAREST_HINT_BYTES];
 
 	for (unsigned i = 0; i < kind->key_count; i++)
 		nearest_offer(&nearest, kind->keys[i].name);

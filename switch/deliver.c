@@ -323,6 +323,11 @@ void deliver(struct forwarder *forwarder, const struct topology_port *to, struct
 {
 	struct stall_step step;
 
+	if (unlikely(__atomic_load_n(&to->port->limited, __ATOMIC_RELAXED) & LIMITED_OUT)) {
+		count = limits_out(forwarder, to->port, frames, count);
+		if (!count)
+			return;
+	}
 	if (unlikely(to->tagged || forwarder->burst.tagged))
 		vlan_present(forwarder, to, frames, count);
 	if (unlikely(forwarder->stall.alert))

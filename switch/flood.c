@@ -10,6 +10,7 @@
  * A frame that goes to several ports costs the worker a copy for each, and each of them a buffer. So the sender has only so many
  * copies a second (flood_limit.h): what is beyond is counted, and goes nowhere. Where there is but one other port with a queue, a flooded frame
  * costs what any other does, and nobody but that port and the sender has to do with it: there is no limit then.
+ * What the port's own limits of broadcasts, multicasts and unknown unicasts refuse (limits.c) does not come so far.
  */
 
 #include "switch/cuts.h"
@@ -157,6 +158,9 @@ void flood(struct forwarder *forwarder, struct burst *burst, const struct group 
 	uint16_t in = verdict_vlan(group->verdict);
 	unsigned receivers = flood_receivers(burst, in), ports = 0, lacks = 0;
 	uint64_t flooded = group->frames;
+
+	if (unlikely(__atomic_load_n(&burst->from->limited, __ATOMIC_RELAXED) & LIMITED_STORM))
+		flooded = limits_storm(forwarder, burst, flooded);
 
 	if (unlikely(burst->needs))
 		lacks = flood_lacks(burst, topology_vlan(burst->topology, in), &ports);

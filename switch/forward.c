@@ -242,6 +242,8 @@ void forward_burst(struct forwarder *forwarder, struct burst *burst)
 		counter_add(&burst->from->counters[forwarder->worker.index].rx_link_down, burst->count);
 		return;
 	}
+	if (unlikely(__atomic_load_n(&burst->from->limited, __ATOMIC_RELAXED) & LIMITED_IN) && !limits_in(forwarder, burst))
+		return;
 	survey(forwarder, burst);
 	forwarder->pieces_left = PIECES_MAX;
 	if (likely(judge_all(forwarder, burst) && verdict_fate(burst->verdict[0]) < FATE_FLOOD)) {

@@ -281,6 +281,7 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 	flood_limit_init(&port->flood, config->flood_copies == SW_FLOOD_ANY ? 0
 					: config->flood_copies	       ? config->flood_copies
 								       : SW_FLOOD_DEFAULT);
+	sw_port_limits_set(port, &config->limits);
 	*ret_port = port;
 	return 0;
 }
@@ -499,4 +500,9 @@ void sw_port_offloads_set(struct sw_port *port, unsigned offloads)
 void sw_port_mtu_set(struct sw_port *port, uint16_t mtu)
 {
 	__atomic_store_n(&port->mtu, mtu, __ATOMIC_RELAXED);
+}
+
+void sw_port_limits_set(struct sw_port *port, const struct sw_limits *limits)
+{
+	__atomic_store_n(&port->limited, (uint8_t)limits_set(&port->limits, limits), __ATOMIC_RELAXED);
 }

@@ -7,6 +7,7 @@
 #include "base/queue.h"
 #include "base/util.h"
 #include "switch/flood_limit.h"
+#include "switch/limits.h"
 #include "switch/stall.h"
 #include "switch/switch.h"
 #include "switch/vlan.h"
@@ -20,6 +21,7 @@ struct port_counters {
 	uint64_t injected_frames, injected_bytes;
 	uint64_t rx_reserved, rx_hairpin, rx_bad_source, rx_vlan, rx_isolated, rx_spoofed, rx_segment_limit, rx_flooded,
 		rx_flood_limit, rx_no_destination, rx_link_down, rx_lost;
+	uint64_t rx_rate_limit, rx_storm_broadcast, rx_storm_multicast, rx_storm_unicast, tx_rate_limit;
 	uint64_t tx_no_queue, tx_link_down, tx_flood_room, tx_mtu, tx_segment_error, tx_segmented, tx_lost;
 } __attribute__((aligned(CACHE_LINE_BYTES)));
 
@@ -81,8 +83,10 @@ struct sw_port {
 	/* Written by the control thread, read by workers at any time. */
 	unsigned offloads;
 	uint16_t mtu;
+	uint8_t limited; /* LIMITED_* */
 	struct stalls stalls;
 	struct flood_limit flood;
+	struct port_limits limits;
 	/* Control thread. */
 	TAILQ_ENTRY(sw_port) link; /* sw.ports */
 	struct aside *aside; /* or NULL: workers call ops */

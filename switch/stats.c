@@ -26,6 +26,11 @@ static void add_counters(struct sw_port_stats *sum, const struct port_counters *
 	sum->rx_no_destination += counter_read(&from->rx_no_destination);
 	sum->rx_link_down += counter_read(&from->rx_link_down);
 	sum->rx_lost += counter_read(&from->rx_lost);
+	sum->rx_rate_limit += counter_read(&from->rx_rate_limit);
+	sum->rx_storm_broadcast += counter_read(&from->rx_storm_broadcast);
+	sum->rx_storm_multicast += counter_read(&from->rx_storm_multicast);
+	sum->rx_storm_unicast += counter_read(&from->rx_storm_unicast);
+	sum->tx_rate_limit += counter_read(&from->tx_rate_limit);
 	sum->tx_no_queue += counter_read(&from->tx_no_queue);
 	sum->tx_link_down += counter_read(&from->tx_link_down);
 	sum->tx_flood_room += counter_read(&from->tx_flood_room);

@@ -89,6 +89,22 @@ void sw_free(struct sw *sw); /* all ports are gone; joins the workers; takes NUL
 #define SW_FLOOD_DEFAULT 500000u
 #define SW_FLOOD_ANY UINT32_MAX
 
+/* So many a second, and up to `burst` at once (0: a tenth of a second's, but 64 KiB or 16 frames at least). 0 a second: any. */
+struct sw_limit {
+	uint64_t per_second; /* at most 2^40 */
+	uint64_t burst;
+};
+
+/*
+ * What is beyond is dropped and counted. A frame passes if there is anything left, and what it takes beyond that is owed: with a
+ * burst smaller than a frame, frames still come at the rate that is given. One that is to be cut counts as the frames it is cut into.
+ */
+struct sw_limits {
+	struct sw_limit bytes_in, frames_in;   /* from the port */
+	struct sw_limit bytes_out, frames_out; /* to it */
+	struct sw_limit broadcast, multicast, unknown; /* frames from the port; unknown: unicast that goes to all */
+};
+
 struct sw_port_config {
 	const char *name; /* copied; unique: -EEXIST */
 	const struct sw_port_ops *ops; /* kept */
@@ -120,6 +136,7 @@ struct sw_port_config {
 	 * each of up to 2 KiB; a longer one is several. What goes to one other port alone is not counted.
 	 */
 	uint32_t flood_copies;
+	struct sw_limits limits;
 	/*
 	 * Its memory may make who looks at it wait: a thread of the port's own does so, and copies all frames, so that
 	 * no worker waits. Otherwise that begins when workers have waited for its peer_memory several times. -EAGAIN: no thread.
@@ -164,6 +181,7 @@ bool sw_queue_present(const struct sw_port *port, bool out, unsigned queue);
 
 void sw_port_offloads_set(struct sw_port *port, unsigned offloads); /* VIREO_OFFLOAD_*; initially 0 */
 void sw_port_mtu_set(struct sw_port *port, uint16_t mtu);
+void sw_port_limits_set(struct sw_port *port, const struct sw_limits *limits); /* buckets begin full */
 /*
  * Down: no frame goes to the port or comes from it, as if its cable were pulled, and what was learned behind it is forgotten; its queues
  * are emptied all the same. Up at first. Workers see it at their next round.
@@ -190,6 +208,9 @@ struct sw_port_stats {
 	uint64_t rx_no_destination;   /* there is no other port */
 	uint64_t rx_link_down;        /* see sw_port_link_set() */
 	uint64_t rx_lost;             /* taken in by a thread of the port's own, whose queue was removed before a worker saw them */
+	uint64_t rx_rate_limit;       /* beyond bytes_in or frames_in */
+	uint64_t rx_storm_broadcast, rx_storm_multicast, rx_storm_unicast; /* to several ports, beyond what the port may send of its kind */
+	uint64_t tx_rate_limit;       /* beyond bytes_out or frames_out */
 	uint64_t tx_no_queue;         /* port has no running out queue */
 	uint64_t tx_link_down;        /* see sw_port_link_set() */
 	uint64_t tx_flood_room;       /* to several ports; the port's last free buffers are for what goes to it alone */

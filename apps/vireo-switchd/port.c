@@ -281,6 +281,7 @@ int port_join(struct port *port)
 		.isolated = port->spec.isolated,
 		.tagged = port->spec.trunk ? port->spec.tagged : NULL,
 		.flood_copies = port->spec.flood_copies,
+		.limits = port->spec.limits,
 		.addresses = (const uint8_t (*)[6])port->spec.macs,
 		.aside = port->spec.at.endpoint.any_files,
 		.address_count = port->spec.spoof_allowed ? 0 : port->spec.mac_count,

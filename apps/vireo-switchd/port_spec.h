@@ -5,6 +5,7 @@
 /* A port as the user writes it: daemon/spec.h, with the keys that a port of the switch has whatever it is. */
 
 #include "daemon/spec.h"
+#include "port_limits.h"
 #include "switch/switch.h"
 
 #define SPEC_MACS_MAX 8u
@@ -17,6 +18,7 @@ struct port_spec {
 	uint8_t macs[SPEC_MACS_MAX][6]; /* the first is the one that the driver is told */
 	unsigned mac_count;
 	uint32_t flood_copies; /* as in struct sw_port_config */
+	struct sw_limits limits;
 	uint16_t vlan;	    /* of frames without a tag; 0: not given */
 	uint16_t vlan_tag;  /* the type of tags; 0: not given */
 	bool isolated;

@@ -16,7 +16,7 @@ static const struct spec_key keys[] = {
 	PORT_KEY_MAC,
 	PORT_KEY_SPOOF,
 	PORT_KEY_FLOOD_MAX,
-	PORT_KEYS_VLAN,
+	PORT_KEYS_VLAN, PORT_KEYS_LIMITS,
 	ENDPOINT_VDUSE_KEYS,
 };
 

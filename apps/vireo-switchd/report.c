@@ -24,6 +24,8 @@ static const struct field port_fields[] = {
 	PORT_FIELD(rx_isolated, true),	     PORT_FIELD(rx_vlan, true),	     PORT_FIELD(rx_spoofed, true),	     PORT_FIELD(rx_segment_limit, true),
 	PORT_FIELD(rx_flood_limit, true),    PORT_FIELD(rx_no_destination, true),
 	PORT_FIELD(rx_link_down, true),	     PORT_FIELD(rx_lost, true),
+	PORT_FIELD(rx_rate_limit, true),     PORT_FIELD(rx_storm_broadcast, true), PORT_FIELD(rx_storm_multicast, true),
+	PORT_FIELD(rx_storm_unicast, true),  PORT_FIELD(tx_rate_limit, true),
 	PORT_FIELD(tx_frames, false),	     PORT_FIELD(tx_bytes, false),
 	PORT_FIELD(tx_segmented, false),     PORT_FIELD(tx_no_queue, true), PORT_FIELD(tx_link_down, true), PORT_FIELD(tx_flood_room, true),
 	PORT_FIELD(tx_mtu, true),
@@ -190,6 +192,7 @@ json_t *report_port_full(const struct port *port)
 		json_object_set_new(object, "memory", memory_report(port));
 	json_object_set_new(object, "vlan", vlan_report(&port->spec));
 	json_object_set_new(object, "isolated", json_boolean(port->spec.isolated));
+	json_object_set_new(object, "limits", port_limits_report(&port->spec.limits));
 	json_object_set_new(object, "aside", json_boolean(sw_port_aside(port->sw)));
 	json_object_set_new(object, "counters", counters);
 	json_object_set_new(object, "queue_counters", queue_reports(port));

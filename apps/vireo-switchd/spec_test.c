@@ -100,6 +100,42 @@ static void what_is_flooded_has_a_limit(void **state)
 	assert_bad("null:a,flood-max=any", "unknown key 'flood-max'");
 }
 
+static void a_port_has_limits(void **state)
+{
+	struct port_spec spec = good("vhost-user:/a,rate-in=12M/1M,rate-out=1000,frames-in=500/50,frames-out=100000000,"
+				     "storm-broadcast=100,storm-multicast=1,storm-unicast=7/9");
+
+	assert_true(spec.limits.bytes_in.per_second == 12 << 20 && spec.limits.bytes_in.burst == 1 << 20);
+	assert_true(spec.limits.bytes_out.per_second == 1000 && !spec.limits.bytes_out.burst);
+	assert_true(spec.limits.frames_in.per_second == 500 && spec.limits.frames_in.burst == 50);
+	assert_true(spec.limits.frames_out.per_second == 100000000);
+	assert_true(spec.limits.broadcast.per_second == 100 && spec.limits.multicast.per_second == 1);
+	assert_true(spec.limits.unknown.per_second == 7 && spec.limits.unknown.burst == 9);
+	assert_int_equal(good("tap:a").limits.bytes_in.per_second, 0);
+	assert_int_equal(good("tap:a,rate-out=1G").limits.bytes_out.per_second, 1 << 30);
+	assert_int_equal(good("vduse:a,storm-unicast=5").limits.unknown.per_second, 5);
+	assert_int_equal(good("cuse:a,frames-in=5").limits.frames_in.per_second, 5);
+	assert_int_equal(good("virtio-pci:0000:00:04.0,storm-broadcast=5").limits.broadcast.per_second, 5);
+}
+
+static void bad_limits_are_named(void **state)
+{
+	assert_bad("tap:a,rate-in=999", "'rate-in=999': expected 1000 to 1T bytes a second");
+	assert_bad("tap:a,rate-in=2T", "expected 1000 to 1T bytes");
+	assert_bad("tap:a,rate-out=1M/", "expected 1000 to 1T bytes");
+	assert_bad("tap:a,rate-out=1M/0", "expected 1000 to 1T bytes");
+	assert_bad("tap:a,rate-out=/1M", "expected 1000 to 1T bytes");
+	assert_bad("tap:a,rate-out=1M/1M/1M", "expected 1000 to 1T bytes");
+	assert_bad("tap:a,rate-out=1M/1T", "expected 1000 to 1T bytes");
+	assert_bad("tap:a,frames-in=0", "expected 1 to 100000000 frames a second");
+	assert_bad("tap:a,frames-out=1K", "expected 1 to 100000000 frames");
+	assert_bad("tap:a,frames-out=100000000000000000000000000000000000000000000000000", "expected 1 to 100000000 frames");
+	assert_bad("tap:a,storm-broadcast=-1", "expected 1 to 100000000 frames");
+	assert_bad("tap:a,storm-multicast=", "expected 1 to 100000000 frames");
+	assert_bad("tap:a,storm-unicast=any", "expected 1 to 100000000 frames");
+	assert_bad("null:a,rate-in=1M", "unknown key 'rate-in'");
+}
+
 static bool in_trunk(const struct port_spec *spec, unsigned vlan)
 {
 	return vlan_set_has(spec->tagged, (uint16_t)vlan);
@@ -313,7 +349,7 @@ static void bad_vduse_keys_and_names_are_named(void **state)
 	assert_bad("vduse:a,queues=2", "'queues=2': expected 1: the kernel takes no control queue");
 	assert_int_equal(good("vduse:a,queues=1").queues, 1);
 	assert_bad("vduse:a,user=me",
-		   "unknown key 'user': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated attach queue-size packed event-idx indirect in-order files memory-max");
+		   "unknown key 'user': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast attach queue-size packed event-idx indirect in-order files memory-max");
 	assert_bad("vduse:a,attach=vdpa", "'attach=vdpa': expected virtio, vhost or none");
 	assert_bad("vduse:a,queue-size=0", "expected a power of two from 2 to 32768");
 	assert_bad("vduse:a,queue-size=1000", "expected a power of two from 2 to 32768");
@@ -388,7 +424,7 @@ static void bad_keys_and_values_are_named(void **state)
 	assert_bad("vhost-user:/tmp/\xff", "bytes that are UTF-8");
 	assert_bad("tap:\xff", "bytes that are UTF-8");
 	assert_bad("vhost-user:/a,colour=red",
-		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated mode");
+		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast mode");
 	assert_bad("vhost-user:/a,", "unknown key ''");
 	assert_bad("vhost-user:/a,queues", "'queues=': expected 1 to 128");
 	assert_bad("vhost-user:/a,queues=0", "'queues=0': expected 1 to 128");
@@ -686,6 +722,8 @@ int main(void)
 		cmocka_unit_test(a_vhost_user_port_has_all_its_keys),
 		cmocka_unit_test(a_port_may_have_several_addresses),
 		cmocka_unit_test(what_is_flooded_has_a_limit),
+		cmocka_unit_test(a_port_has_limits),
+		cmocka_unit_test(bad_limits_are_named),
 		cmocka_unit_test(a_port_has_vlans),
 		cmocka_unit_test(bad_vlans_are_named),
 		cmocka_unit_test(keys_left_out_have_defaults),

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCHD_PORT_LIMITS_H
+#define SWITCHD_PORT_LIMITS_H
+
+/* The keys of a port that say how much it may send and get in a second: struct sw_limits, as the user writes it. */
+
+#include "daemon/spec.h"
+#include "switch/switch.h"
+#include <jansson.h>
+
+#define PORT_LIMIT_BYTES_EXPECTED "1000 to 1T bytes a second, such as 12M, or 12M/1M, of which so many may come at once"
+#define PORT_LIMIT_FRAMES_EXPECTED "1 to 100000000 frames a second, such as 500, or 500/50, of which so many may come at once"
+
+/* clang-format off */
+#define PORT_KEYS_LIMITS \
+	{"rate-in", port_set_rate_in, PORT_LIMIT_BYTES_EXPECTED, "BYTES[/BURST]"}, \
+	{"rate-out", port_set_rate_out, PORT_LIMIT_BYTES_EXPECTED, "BYTES[/BURST]"}, \
+	{"frames-in", port_set_frames_in, PORT_LIMIT_FRAMES_EXPECTED, "N[/BURST]"}, \
+	{"frames-out", port_set_frames_out, PORT_LIMIT_FRAMES_EXPECTED, "N[/BURST]"}, \
+	{"storm-broadcast", port_set_storm_broadcast, PORT_LIMIT_FRAMES_EXPECTED, "N[/BURST]"}, \
+	{"storm-multicast", port_set_storm_multicast, PORT_LIMIT_FRAMES_EXPECTED, "N[/BURST]"}, \
+	{"storm-unicast", port_set_storm_unicast, PORT_LIMIT_FRAMES_EXPECTED, "N[/BURST]"}
+/* clang-format on */
+
+bool port_set_rate_in(struct spec *spec, const char *value);
+bool port_set_rate_out(struct spec *spec, const char *value);
+bool port_set_frames_in(struct spec *spec, const char *value);
+bool port_set_frames_out(struct spec *spec, const char *value);
+bool port_set_storm_broadcast(struct spec *spec, const char *value);
+bool port_set_storm_multicast(struct spec *spec, const char *value);
+bool port_set_storm_unicast(struct spec *spec, const char *value);
+
+/* An object with the keys that are set, each with `per_second` and `burst` (null: the switch's choice). */
+json_t *port_limits_report(const struct sw_limits *limits);
+
+#endif

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Theory of operation
+ *
+ * A port without a limit costs one test a burst: sw_port.limited. With one, a burst looks at the clock once, asks the buckets what they
+ * hold, lets frames pass until one is empty, and takes what has passed from all of them in the end. Several workers that serve one port
+ * may each find the same tokens: it has a burst more then, once, and pays for it.
+ *
+ * What is beyond a limit is dropped and counted (policing). The switch keeps no frames: they lie in their senders' memory until they are
+ * copied into the receiver's, so a queue in between would be a copy more, and memory that a guest can fill.
+ *
+ * A frame that is to be cut counts as what it is cut into: nobody gets round a limit of frames by large ones. Bytes are those of the
+ * frame, without check sequence, preamble and gap.
+ */
+
+#include "switch/core.h"
+#include "switch/forwarder.h"
+#include <string.h>
+
+#define BURST_PART       10u    /* of a second's tokens, where no burst is given */
+#define BURST_BYTES_MIN  65536u /* a frame of the longest, as hosts make them */
+#define BURST_FRAMES_MIN 16u
+
+static bool set(struct limit *limit, const struct sw_limit *to, uint64_t least)
+{
+	uint64_t burst = to->burst ? to->burst : max_u64(to->per_second / BURST_PART, least);
+
+	limit_set(limit, to->per_second, burst);
+	return to->per_second;
+}
+
+unsigned limits_set(struct port_limits *limits, const struct sw_limits *to)
+{
+	unsigned limited = 0;
+
+	limited |= set(&limits->in.bytes, &to->bytes_in, BURST_BYTES_MIN) ? LIMITED_IN : 0;
+	limited |= set(&limits->in.frames, &to->frames_in, BURST_FRAMES_MIN) ? LIMITED_IN : 0;
+	limited |= set(&limits->out.bytes, &to->bytes_out, BURST_BYTES_MIN) ? LIMITED_OUT : 0;
+	limited |= set(&limits->out.frames, &to->frames_out, BURST_FRAMES_MIN) ? LIMITED_OUT : 0;
+	limited |= set(&limits->storm[STORM_BROADCAST], &to->broadcast, BURST_FRAMES_MIN) ? LIMITED_STORM : 0;
+	limited |= set(&limits->storm[STORM_MULTICAST], &to->multicast, BURST_FRAMES_MIN) ? LIMITED_STORM : 0;
+	limited |= set(&limits->storm[STORM_UNICAST], &to->unknown, BURST_FRAMES_MIN) ? LIMITED_STORM : 0;
+	return limited;
+}
+
+static struct port_counters *counters_of(const struct forwarder *forwarder, const struct sw_port *port)
+{
+	return &port->counters[forwarder->worker.index];
+}
+
+static uint64_t frames_of(const struct vireo_frame *frame)
+{
+	if (likely(frame->offload.gso == VIREO_GSO_NONE))
+		return 1;
+	return 1 + (frame->len_bytes - 1) / frame->offload.segment_bytes;
+}
+
+/* What the buckets of a direction hold during a burst. */
+struct purse {
+	struct limit_pair *pair;
+	uint64_t now_ns;
+	int64_t bytes_left, frames_left, bytes_taken, frames_taken;
+};
+
+static void purse_open(struct purse *purse, struct forwarder *forwarder, struct limit_pair *pair)
+{
+	worker_clock_read(&forwarder->worker);
+	*purse = (struct purse){
+		.pair = pair,
+		.now_ns = forwarder->worker.now_ns,
+		.bytes_left = limit_left(&pair->bytes, forwarder->worker.now_ns),
+		.frames_left = limit_left(&pair->frames, forwarder->worker.now_ns),
+	};
+}
+
+static bool purse_pay(struct purse *purse, const struct vireo_frame *frame)
+{
+	if (purse->bytes_left <= purse->bytes_taken || purse->frames_left <= purse->frames_taken)
+		return false;
+	purse->bytes_taken += limit_cost(&purse->pair->bytes, frame->len_bytes);
+	purse->frames_taken += limit_cost(&purse->pair->frames, frames_of(frame));
+	return true;
+}
+
+static void purse_close(const struct purse *purse)
+{
+	limit_take(&purse->pair->bytes, purse->now_ns, purse->bytes_taken);
+	limit_take(&purse->pair->frames, purse->now_ns, purse->frames_taken);
+}
+
+unsigned limits_in(struct forwarder *forwarder, struct burst *burst)
+{
+	struct vireo_frame *frames = burst->frames;
+	unsigned left = 0, count = burst->count;
+	struct purse purse;
+
+	purse_open(&purse, forwarder, &burst->from->limits.in);
+	for (unsigned i = 0; i < count; i++) {
+		if (!purse_pay(&purse, &frames[i]))
+			continue;
+		if (left != i)
+			frames[left] = frames[i];
+		left++;
+	}
+	purse_close(&purse);
+	burst->count = left;
+	if (left < count)
+		counter_add(&counters_of(forwarder, burst->from)->rx_rate_limit, count - left);
+	return left;
+}
+
+unsigned limits_out(struct forwarder *forwarder, struct sw_port *to, struct vireo_frame **frames, unsigned count)
+{
+	unsigned left = 0;
+	struct purse purse;
+
+	purse_open(&purse, forwarder, &to->limits.out);
+	for (unsigned i = 0; i < count; i++) {
+		if (purse_pay(&purse, frames[i]))
+			frames[left++] = frames[i];
+	}
+	purse_close(&purse);
+	if (left < count)
+		counter_add(&counters_of(forwarder, to)->tx_rate_limit, count - left);
+	return left;
+}
+
+static enum storm storm_of(const struct vireo_frame *frame)
+{
+	static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+	if (!(frame->head[0] & 1))
+		return STORM_UNICAST;
+	return memcmp(frame->head, broadcast, sizeof(broadcast)) == 0 ? STORM_BROADCAST : STORM_MULTICAST;
+}
+
+static void count_storm(struct port_counters *counters, enum storm storm)
+{
+	if (storm == STORM_BROADCAST)
+		counter_add(&counters->rx_storm_broadcast, 1);
+	else if (storm == STORM_MULTICAST)
+		counter_add(&counters->rx_storm_multicast, 1);
+	else
+		counter_add(&counters->rx_storm_unicast, 1);
+}
+
+uint64_t limits_storm(struct forwarder *forwarder, const struct burst *burst, uint64_t flooded)
+{
+	struct limit *storms = burst->from->limits.storm;
+	int64_t left[STORM_KINDS], taken[STORM_KINDS] = {0};
+	uint64_t passed = flooded;
+
+	worker_clock_read(&forwarder->worker);
+	for (unsigned i = 0; i < STORM_KINDS; i++)
+		left[i] = limit_left(&storms[i], forwarder->worker.now_ns);
+	for (; flooded; flooded &= flooded - 1) {
+		const struct vireo_frame *frame = &burst->frames[__builtin_ctzll(flooded)];
+		enum storm storm = storm_of(frame);
+
+		if (left[storm] > taken[storm]) {
+			taken[storm] += limit_cost(&storms[storm], frames_of(frame));
+		} else {
+			passed &= ~(flooded & -flooded);
+			count_storm(counters_of(forwarder, burst->from), storm);
+		}
+	}
+	for (unsigned i = 0; i < STORM_KINDS; i++)
+		limit_take(&storms[i], forwarder->worker.now_ns, taken[i]);
+	return passed;
+}
