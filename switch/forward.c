@@ -19,6 +19,7 @@
 
 #include "switch/core.h"
 #include "switch/forwarder.h"
+#include "switch/guards.h"
 #include <endian.h>
 #include <string.h>
 
@@ -112,10 +113,13 @@ static void survey(const struct forwarder *forwarder, struct burst *burst)
 }
 
 /* True: learned. False: it is not the port's to use. */
-static bool learn(struct forwarder *forwarder, const struct fdb_address *source, uint16_t from)
+static bool learn(struct forwarder *forwarder, const struct fdb_address *source, struct sw_port *from)
 {
-	enum fdb_news news = fdb_learn(forwarder->fdb, source, from, forwarder->worker.now_s);
+	enum fdb_news news;
 
+	if (unlikely(from->lock))
+		return port_lock(from, source->mac);
+	news = fdb_learn(forwarder->fdb, source, from->id, forwarder->worker.now_s);
 	if (news == FDB_FIRST)
 		switch_first_entry(forwarder->sw);
 	return news != FDB_FOREIGN;
@@ -132,7 +136,7 @@ static unsigned judge(struct forwarder *forwarder, const struct burst *burst, ui
 	if (unlikely(!source || source & MAC_GROUP_MASK))
 		return FATE_BAD_SOURCE;
 	if (unlikely(!fdb_saw(forwarder->fdb, &addressed->from, from, forwarder->worker.now_s)) &&
-	    !learn(forwarder, &addressed->from, from))
+	    !learn(forwarder, &addressed->from, burst->from))
 		return FATE_SPOOFED;
 	if (unlikely(destination & MAC_GROUP_MASK))
 		return (destination & MAC_RESERVED_MASK) == MAC_RESERVED ? FATE_RESERVED : FATE_FLOOD;
@@ -236,13 +240,24 @@ static void forward_groups(struct forwarder *forwarder, struct burst *burst)
 	}
 }
 
+/* False: nothing is left that may come in. */
+static bool admit(struct forwarder *forwarder, struct burst *burst)
+{
+	/* Pairs with the release in guards.c (sw_port_guard_set). */
+	const struct port_guard *guard = __atomic_load_n(&burst->from->guard, __ATOMIC_ACQUIRE);
+
+	if (unlikely(guard) && !guards_admit(forwarder, burst, &guard->rules))
+		return false;
+	return likely(!(__atomic_load_n(&burst->from->limited, __ATOMIC_RELAXED) & LIMITED_IN)) || limits_in(forwarder, burst);
+}
+
 void forward_burst(struct forwarder *forwarder, struct burst *burst)
 {
 	if (unlikely(__atomic_load_n(&burst->from->cut, __ATOMIC_RELAXED))) {
 		counter_add(&burst->from->counters[forwarder->worker.index].rx_link_down, burst->count);
 		return;
 	}
-	if (unlikely(__atomic_load_n(&burst->from->limited, __ATOMIC_RELAXED) & LIMITED_IN) && !limits_in(forwarder, burst))
+	if (unlikely(!admit(forwarder, burst)))
 		return;
 	survey(forwarder, burst);
 	forwarder->pieces_left = PIECES_MAX;

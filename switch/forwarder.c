@@ -12,6 +12,7 @@
 #include "switch/forwarder.h"
 #include "switch/core.h"
 #include "switch/cuts.h"
+#include "switch/guards.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,6 +138,9 @@ static int forwarder_init(struct forwarder *forwarder, struct sw *sw, unsigned i
 	forwarder->fdb = sw->fdb;
 	forwarder->alone = sw->worker_count == 1;
 	err = worker_init(&forwarder->worker, &config);
+	forwarder->guard_room = malloc(sizeof(*forwarder->guard_room)); /* pages that no guard needs are never touched */
+	if (!err && !forwarder->guard_room)
+		err = -ENOMEM;
 	if (!err)
 		err = cuts_new(&forwarder->cuts);
 	return err ? err : offload_arena_new(BURST_FRAMES, ARENA_LINEAR_BYTES, &forwarder->arena);
@@ -165,5 +169,6 @@ void forwarder_free(struct forwarder *forwarder)
 	worker_fini(&forwarder->worker);
 	offload_arena_free(forwarder->arena);
 	cuts_free(forwarder->cuts);
+	free(forwarder->guard_room);
 	free(forwarder);
 }

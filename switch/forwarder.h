@@ -10,6 +10,7 @@
 #include "work/worker.h"
 
 struct cuts;
+struct guard_room;
 struct in_queue;
 struct sw;
 
@@ -22,6 +23,7 @@ struct forwarder {
 	/* The worker's. */
 	struct offload_arena *arena;
 	struct cuts *cuts;
+	struct guard_room *guard_room;
 	struct stall stall;
 	unsigned pieces_left; /* that may still be cut out of this burst */
 	struct burst burst;

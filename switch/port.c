@@ -17,6 +17,7 @@
 #include "switch/topology.h"
 #include "switch/forwarder.h"
 #include "switch/aside.h"
+#include "switch/guards.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -239,6 +240,7 @@ static void port_release(struct sw_port *port)
 {
 	free(port->counters);
 	free(port->tagged);
+	free(port->guard);
 	free(port->name);
 	free(port);
 }
@@ -260,6 +262,7 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 {
 	size_t counters_bytes = port_counters_count(sw) * sizeof(struct port_counters);
 	struct sw_port *port = calloc(1, sizeof(*port));
+	int err;
 
 	if (!port)
 		return -ENOMEM;
@@ -281,6 +284,12 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 	flood_limit_init(&port->flood, config->flood_copies == SW_FLOOD_ANY ? 0
 					: config->flood_copies	       ? config->flood_copies
 								       : SW_FLOOD_DEFAULT);
+	err = sw_port_guard_set(port, &config->guard);
+	if (err) {
+		port_release(port);
+		return err;
+	}
+	port->lock = config->lock_address;
 	sw_port_limits_set(port, &config->limits);
 	*ret_port = port;
 	return 0;
@@ -326,21 +335,44 @@ static void port_gone(struct grace_item *item)
 		port_end(port);
 }
 
-/* In each of the port's VLANs. */
-static int port_fix_one(struct sw_port *port, const uint8_t bytes[6])
+/* In each of the port's VLANs. Any thread. */
+static int port_fix_mac(struct sw_port *port, uint64_t mac)
 {
 	struct fdb *fdb = port->sw->fdb;
-	uint64_t mac = 0;
 	int err = 0;
 
-	for (unsigned byte = 0; byte < 6; byte++)
-		mac = mac << 8 | bytes[byte];
 	for (uint16_t vlan = 0; !err && port_next_vlan(port, &vlan); vlan++) {
 		struct fdb_address address = fdb_address(fdb, vlan, mac);
 
 		err = fdb_fix(fdb, &address, port->id, switch_now_s());
 	}
 	return err;
+}
+
+static int port_fix_one(struct sw_port *port, const uint8_t bytes[6])
+{
+	uint64_t mac = 0;
+
+	for (unsigned byte = 0; byte < 6; byte++)
+		mac = mac << 8 | bytes[byte];
+	return port_fix_mac(port, mac);
+}
+
+/*
+ * The first worker that gets here has the address fixed, and from then on the database knows. What comes from another address meanwhile,
+ * or if it is another port's already, is refused.
+ */
+bool port_lock(struct sw_port *port, uint64_t mac)
+{
+	uint64_t locked = 0;
+
+	if (!__atomic_compare_exchange_n(&port->locked, &locked, mac, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		return locked == mac;
+	if (!port_fix_mac(port, mac))
+		return true;
+	fdb_unfix(port->sw->fdb, port->id);
+	__atomic_store_n(&port->locked, 0, __ATOMIC_RELAXED);
+	return false;
 }
 
 static int port_fix(struct sw_port *port, const struct sw_port_config *config)

@@ -15,6 +15,7 @@
 #include "work/source.h"
 
 struct aside;
+struct port_guard;
 
 /* What one worker counts for one port: written by that worker only. Other threads that count have their own. */
 struct port_counters {
@@ -22,6 +23,7 @@ struct port_counters {
 	uint64_t rx_reserved, rx_hairpin, rx_bad_source, rx_vlan, rx_isolated, rx_spoofed, rx_segment_limit, rx_flooded,
 		rx_flood_limit, rx_no_destination, rx_link_down, rx_lost;
 	uint64_t rx_rate_limit, rx_storm_broadcast, rx_storm_multicast, rx_storm_unicast, tx_rate_limit;
+	uint64_t rx_spoofed_ip, rx_spoofed_arp, rx_spoofed_nd, rx_dhcp_server, rx_router, rx_unreadable;
 	uint64_t tx_no_queue, tx_link_down, tx_flood_room, tx_mtu, tx_segment_error, tx_segmented, tx_lost;
 } __attribute__((aligned(CACHE_LINE_BYTES)));
 
@@ -83,6 +85,9 @@ struct sw_port {
 	/* Written by the control thread, read by workers at any time. */
 	unsigned offloads;
 	uint16_t mtu;
+	bool lock;         /* constant: the first address that it sends from is its own, and the only one */
+	uint64_t locked;   /* that address, or 0; any worker (atomic) */
+	struct port_guard *guard; /* or NULL; see guards.c */
 	uint8_t limited; /* LIMITED_* */
 	struct stalls stalls;
 	struct flood_limit flood;
@@ -129,6 +134,7 @@ unsigned port_counters_count(const struct sw *sw);
 struct port_counters *port_counters_aside(const struct sw_port *port);
 struct port_counters *port_counters_control(const struct sw_port *port);
 void queue_bury(struct queue *queue); /* nobody uses it any more */
+bool port_lock(struct sw_port *port, uint64_t mac); /* worker: an address that is new. False: it is not the port's */
 void port_end(struct sw_port *port);  /* likewise */
 
 int port_aside_start(struct sw_port *port); /* a new port */

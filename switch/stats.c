@@ -26,6 +26,12 @@ static void add_counters(struct sw_port_stats *sum, const struct port_counters *
 	sum->rx_no_destination += counter_read(&from->rx_no_destination);
 	sum->rx_link_down += counter_read(&from->rx_link_down);
 	sum->rx_lost += counter_read(&from->rx_lost);
+	sum->rx_spoofed_ip += counter_read(&from->rx_spoofed_ip);
+	sum->rx_spoofed_arp += counter_read(&from->rx_spoofed_arp);
+	sum->rx_spoofed_nd += counter_read(&from->rx_spoofed_nd);
+	sum->rx_dhcp_server += counter_read(&from->rx_dhcp_server);
+	sum->rx_router += counter_read(&from->rx_router);
+	sum->rx_unreadable += counter_read(&from->rx_unreadable);
 	sum->rx_rate_limit += counter_read(&from->rx_rate_limit);
 	sum->rx_storm_broadcast += counter_read(&from->rx_storm_broadcast);
 	sum->rx_storm_multicast += counter_read(&from->rx_storm_multicast);

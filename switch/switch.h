@@ -105,6 +105,27 @@ struct sw_limits {
 	struct sw_limit broadcast, multicast, unknown; /* frames from the port; unknown: unicast that goes to all */
 };
 
+#define SW_GUARD_ADDRESSES_MAX 16u
+
+struct sw_prefix {
+	uint8_t family; /* 4 or 6 */
+	uint8_t bits;   /* up to 32 or 128; those of `address` behind them are 0 */
+	uint8_t address[16];
+};
+
+/*
+ * What the port may not say. A frame that is refused is counted, and nothing is learned from it. What cannot be understood, because it is cut
+ * short or hidden behind more tags or headers than are looked through, is refused.
+ */
+struct sw_guard {
+	/* IPv4 and IPv6 sources, and what ARP and neighbour discovery say is here, must be one of these. None: any. */
+	struct sw_prefix addresses[SW_GUARD_ADDRESSES_MAX];
+	unsigned address_count;
+	bool neighbours;   /* ARP and neighbour discovery must tell the frame's own source address; addresses have it checked as well */
+	bool dhcp_servers; /* nothing that only DHCP servers send */
+	bool routers;      /* no router advertisements and redirects */
+};
+
 struct sw_port_config {
 	const char *name; /* copied; unique: -EEXIST */
 	const struct sw_port_ops *ops; /* kept */
@@ -137,6 +158,9 @@ struct sw_port_config {
 	 */
 	uint32_t flood_copies;
 	struct sw_limits limits;
+	struct sw_guard guard;
+	/* Without addresses: the first one that it sends from is fixed to it until it is removed, as if it were one of them. */
+	bool lock_address;
 	/*
 	 * Its memory may make who looks at it wait: a thread of the port's own does so, and copies all frames, so that
 	 * no worker waits. Otherwise that begins when workers have waited for its peer_memory several times. -EAGAIN: no thread.
@@ -181,6 +205,7 @@ bool sw_queue_present(const struct sw_port *port, bool out, unsigned queue);
 
 void sw_port_offloads_set(struct sw_port *port, unsigned offloads); /* VIREO_OFFLOAD_*; initially 0 */
 void sw_port_mtu_set(struct sw_port *port, uint16_t mtu);
+int sw_port_guard_set(struct sw_port *port, const struct sw_guard *guard); /* -EINVAL, -ENOMEM */
 void sw_port_limits_set(struct sw_port *port, const struct sw_limits *limits); /* buckets begin full */
 /*
  * Down: no frame goes to the port or comes from it, as if its cable were pulled, and what was learned behind it is forgotten; its queues
@@ -208,6 +233,12 @@ struct sw_port_stats {
 	uint64_t rx_no_destination;   /* there is no other port */
 	uint64_t rx_link_down;        /* see sw_port_link_set() */
 	uint64_t rx_lost;             /* taken in by a thread of the port's own, whose queue was removed before a worker saw them */
+	uint64_t rx_spoofed_ip;       /* refused by the port's guard: IPv4 or IPv6 source */
+	uint64_t rx_spoofed_arp;      /* ARP, RARP */
+	uint64_t rx_spoofed_nd;       /* neighbour discovery */
+	uint64_t rx_dhcp_server;
+	uint64_t rx_router;           /* router advertisement, redirect */
+	uint64_t rx_unreadable;       /* cut short, or with too many tags, extension headers or pieces */
 	uint64_t rx_rate_limit;       /* beyond bytes_in or frames_in */
 	uint64_t rx_storm_broadcast, rx_storm_multicast, rx_storm_unicast; /* to several ports, beyond what the port may send of its kind */
 	uint64_t tx_rate_limit;       /* beyond bytes_out or frames_out */

@@ -282,6 +282,8 @@ int port_join(struct port *port)
 		.tagged = port->spec.trunk ? port->spec.tagged : NULL,
 		.flood_copies = port->spec.flood_copies,
 		.limits = port->spec.limits,
+		.guard = port->spec.guard,
+		.lock_address = port->spec.spoof_learned,
 		.addresses = (const uint8_t (*)[6])port->spec.macs,
 		.aside = port->spec.at.endpoint.any_files,
 		.address_count = port->spec.spoof_allowed ? 0 : port->spec.mac_count,

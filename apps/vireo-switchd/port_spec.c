@@ -21,7 +21,9 @@ const char *port_spec_problem(const struct spec *spec)
 {
 	const struct port_spec *port = (const struct port_spec *)spec;
 
-	if (port->spoof_given && !port->set_mac)
+	if (port->spoof_learned && port->set_mac)
+		return "spoof=learn: expected without mac=: the first address that the port sends from is its own";
+	if (port->spoof_given && !port->spoof_learned && !port->set_mac)
 		return "spoof: expected only with mac=, which says what addresses the port may use";
 	if (port->tunnel && (!port->vlan || port->trunk))
 		return "tunnel: expected with vlan=, which says in which VLAN all frames lie, and without trunk=";
@@ -93,7 +95,8 @@ bool port_set_spoof(struct spec *spec, const char *value)
 
 	port->spoof_given = true;
 	port->spoof_allowed = !strcmp(value, "allow");
-	return port->spoof_allowed || !strcmp(value, "deny");
+	port->spoof_learned = !strcmp(value, "learn");
+	return port->spoof_allowed || port->spoof_learned || !strcmp(value, "deny");
 }
 
 bool port_set_flood_max(struct spec *spec, const char *value)

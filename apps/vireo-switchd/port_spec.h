@@ -5,6 +5,7 @@
 /* A port as the user writes it: daemon/spec.h, with the keys that a port of the switch has whatever it is. */
 
 #include "daemon/spec.h"
+#include "port_guard.h"
 #include "port_limits.h"
 #include "switch/switch.h"
 
@@ -19,12 +20,14 @@ struct port_spec {
 	unsigned mac_count;
 	uint32_t flood_copies; /* as in struct sw_port_config */
 	struct sw_limits limits;
+	struct sw_guard guard;
 	uint16_t vlan;	    /* of frames without a tag; 0: not given */
 	uint16_t vlan_tag;  /* the type of tags; 0: not given */
 	bool isolated;
 	bool trunk, tunnel; /* trunk: given; tunnel: tags are payload */
 	uint64_t tagged[SW_VLAN_SET_WORDS]; /* the trunk's VLANs, as in struct sw_port_config */
 	bool spoof_given, spoof_allowed; /* denied: frames from the port have one of `macs` as their source */
+	bool spoof_learned;		 /* or the first one that it sends from */
 };
 
 /* All kinds of ports: port_kinds.c. */
@@ -43,7 +46,7 @@ static inline int port_spec_parse(const char *text, struct port_spec *ret_spec, 
 #define PORT_KEY_MTU {"mtu", port_set_mtu, "68 to 65535", ""}
 #define PORT_KEY_MAC \
 	{"mac", port_set_mac, "a unicast address such as 52:54:00:12:34:56, or up to 8 with '+' between them", "A[+B...]"}
-#define PORT_KEY_SPOOF {"spoof", port_set_spoof, "deny or allow", "deny|allow"}
+#define PORT_KEY_SPOOF {"spoof", port_set_spoof, "deny, allow or learn", "deny|allow|learn"}
 #define PORT_KEY_FLOOD_MAX {"flood-max", port_set_flood_max, "1000 to 10000000 copies a second, or any", "N|any"}
 #define PORT_KEYS_VLAN \
 	{"vlan", port_set_vlan, "1 to 4094", "1-4094"}, \

@@ -24,6 +24,12 @@ static const struct field port_fields[] = {
 	PORT_FIELD(rx_isolated, true),	     PORT_FIELD(rx_vlan, true),	     PORT_FIELD(rx_spoofed, true),	     PORT_FIELD(rx_segment_limit, true),
 	PORT_FIELD(rx_flood_limit, true),    PORT_FIELD(rx_no_destination, true),
 	PORT_FIELD(rx_link_down, true),	     PORT_FIELD(rx_lost, true),
+	PORT_FIELD(rx_spoofed_ip, true),
+	PORT_FIELD(rx_spoofed_arp, true),
+	PORT_FIELD(rx_spoofed_nd, true),
+	PORT_FIELD(rx_dhcp_server, true),
+	PORT_FIELD(rx_router, true),
+	PORT_FIELD(rx_unreadable, true),
 	PORT_FIELD(rx_rate_limit, true),     PORT_FIELD(rx_storm_broadcast, true), PORT_FIELD(rx_storm_multicast, true),
 	PORT_FIELD(rx_storm_unicast, true),  PORT_FIELD(tx_rate_limit, true),
 	PORT_FIELD(tx_frames, false),	     PORT_FIELD(tx_bytes, false),
@@ -192,6 +198,7 @@ json_t *report_port_full(const struct port *port)
 		json_object_set_new(object, "memory", memory_report(port));
 	json_object_set_new(object, "vlan", vlan_report(&port->spec));
 	json_object_set_new(object, "isolated", json_boolean(port->spec.isolated));
+	json_object_set_new(object, "guard", port_guard_report(&port->spec.guard));
 	json_object_set_new(object, "limits", port_limits_report(&port->spec.limits));
 	json_object_set_new(object, "aside", json_boolean(sw_port_aside(port->sw)));
 	json_object_set_new(object, "counters", counters);

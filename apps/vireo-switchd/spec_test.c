@@ -82,7 +82,7 @@ static void a_port_may_have_several_addresses(void **state)
 	assert_bad("vhost-user:/a,mac=02:00:00:00:00:01+02:00:00:00:00:02+02:00:00:00:00:03+02:00:00:00:00:04+"
 		   "02:00:00:00:00:05+02:00:00:00:00:06+02:00:00:00:00:07+02:00:00:00:00:08+02:00:00:00:00:09",
 		   "up to 8");
-	assert_bad("vhost-user:/a,mac=52:54:00:00:00:01,spoof=no", "deny or allow");
+	assert_bad("vhost-user:/a,mac=52:54:00:00:00:01,spoof=no", "deny, allow or learn");
 	assert_bad("vhost-user:/a,spoof=deny", "only with mac=");
 }
 
@@ -134,6 +134,28 @@ static void bad_limits_are_named(void **state)
 	assert_bad("tap:a,storm-multicast=", "expected 1 to 100000000 frames");
 	assert_bad("tap:a,storm-unicast=any", "expected 1 to 100000000 frames");
 	assert_bad("null:a,rate-in=1M", "unknown key 'rate-in'");
+}
+
+static void a_port_has_a_guard(void **state)
+{
+	struct port_spec spec = good("vhost-user:/a,spoof=learn,ip=10.0.0.5+10.1.0.0/16+2001:db8::5+fe80::/10,arp-guard=on,dhcp-guard=on,ra-guard=on");
+	const struct sw_prefix *ip = spec.guard.addresses;
+
+	assert_int_equal(spec.guard.address_count, 4);
+	assert_true(ip[0].family == 4 && ip[0].bits == 32 && ip[1].bits == 16 && ip[2].family == 6 && ip[2].bits == 128);
+	assert_true(ip[3].bits == 10 && ip[3].address[0] == 0xfe && ip[3].address[1] == 0x80);
+	assert_true(spec.guard.neighbours && spec.guard.dhcp_servers && spec.guard.routers && spec.spoof_learned);
+	assert_false(good("tap:a,dhcp-guard=off").guard.dhcp_servers || good("tap:a").guard.address_count);
+	assert_bad("tap:a,ip=", "'ip=': expected addresses such as");
+	assert_bad("tap:a,ip=10.0.0", "expected addresses such as");
+	assert_bad("tap:a,ip=10.0.0.1/33", "expected addresses such as");
+	assert_bad("tap:a,ip=10.0.0.1/8", "expected addresses such as");
+	assert_bad("tap:a,ip=10.0.0.1+", "expected addresses such as");
+	assert_bad("tap:a,ip=::1/129", "expected addresses such as");
+	assert_bad("tap:a,ip=1.0.0.1+1.0.0.2+1.0.0.3+1.0.0.4+1.0.0.5+1.0.0.6+1.0.0.7+1.0.0.8+1.0.0.9+1.0.0.10+1.0.0.11+1.0.0.12+"
+		   "1.0.0.13+1.0.0.14+1.0.0.15+1.0.0.16+1.0.0.17", "expected addresses such as");
+	assert_bad("tap:a,arp-guard=1", "'arp-guard=1': expected on or off");
+	assert_bad("vhost-user:/a,mac=52:54:00:00:00:01,spoof=learn", "without mac=");
 }
 
 static bool in_trunk(const struct port_spec *spec, unsigned vlan)
@@ -349,7 +371,7 @@ static void bad_vduse_keys_and_names_are_named(void **state)
 	assert_bad("vduse:a,queues=2", "'queues=2': expected 1: the kernel takes no control queue");
 	assert_int_equal(good("vduse:a,queues=1").queues, 1);
 	assert_bad("vduse:a,user=me",
-		   "unknown key 'user': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast attach queue-size packed event-idx indirect in-order files memory-max");
+		   "unknown key 'user': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard attach queue-size packed event-idx indirect in-order files memory-max");
 	assert_bad("vduse:a,attach=vdpa", "'attach=vdpa': expected virtio, vhost or none");
 	assert_bad("vduse:a,queue-size=0", "expected a power of two from 2 to 32768");
 	assert_bad("vduse:a,queue-size=1000", "expected a power of two from 2 to 32768");
@@ -424,7 +446,7 @@ static void bad_keys_and_values_are_named(void **state)
 	assert_bad("vhost-user:/tmp/\xff", "bytes that are UTF-8");
 	assert_bad("tap:\xff", "bytes that are UTF-8");
 	assert_bad("vhost-user:/a,colour=red",
-		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast mode");
+		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard mode");
 	assert_bad("vhost-user:/a,", "unknown key ''");
 	assert_bad("vhost-user:/a,queues", "'queues=': expected 1 to 128");
 	assert_bad("vhost-user:/a,queues=0", "'queues=0': expected 1 to 128");
@@ -722,6 +744,7 @@ int main(void)
 		cmocka_unit_test(a_vhost_user_port_has_all_its_keys),
 		cmocka_unit_test(a_port_may_have_several_addresses),
 		cmocka_unit_test(what_is_flooded_has_a_limit),
+		cmocka_unit_test(a_port_has_a_guard),
 		cmocka_unit_test(a_port_has_limits),
 		cmocka_unit_test(bad_limits_are_named),
 		cmocka_unit_test(a_port_has_vlans),

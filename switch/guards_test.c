@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* Guards in a switch: what is refused reaches nobody and is counted, and what passes is what was looked at. */
+
+#include "switch/fake_switch.h"
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants the four above */
+#include <cmocka.h>
+
+#define GUARDED 3u /* the port */
+
+static const struct sw_guard ten = {.addresses = {{4, 32, {10, 0, 0, 5}}}, .address_count = 1};
+
+static void add_guarded(struct fixture *x, struct sw_port_config config)
+{
+	add_port_with(x, GUARDED, 1, &config);
+}
+
+static void send_ipv4(struct fixture *x, uint8_t last, unsigned bytes)
+{
+	uint8_t *frame = calloc(1, bytes);
+
+	assert_non_null(frame);
+	memset(frame, 0xff, 6);
+	mac_of(frame + 6, GUARDED, 0);
+	frame[12] = 8;
+	frame[14] = 0x45;
+	memcpy(frame + 26, (uint8_t[]){10, 0, 0, last}, 4);
+	for (unsigned i = 34; i < bytes; i++)
+		frame[i] = (uint8_t)(i * 7);
+	fake_port_send(x->fake[GUARDED], 0, frame, bytes, NULL);
+	free(frame);
+}
+
+static void refused_frames_reach_nobody_and_are_counted(void **state)
+{
+	struct fixture *x = *state;
+
+	add_guarded(x, (struct sw_port_config){.guard = ten});
+	for (unsigned i = 0; i < 100; i++)
+		send_ipv4(x, i % 3 ? 6 : 5, 64);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[0]), 34);
+	assert_int_equal(fake_port_got(x->fake[1]), 34);
+	assert_int_equal(stats_of(x, GUARDED).rx_spoofed_ip, 66);
+}
+
+/* Of any length: only the first bytes are looked at, and copied. */
+static void what_passes_is_whole(void **state)
+{
+	static const unsigned lengths[] = {38, 64, 127, 128, 129, 130, 600, 1514, 9000, 65549};
+	struct fixture *x = *state;
+
+	add_guarded(x, (struct sw_port_config){.guard = ten});
+	x->fake[0]->keep = true;
+	for (unsigned i = 0; i < 10; i++)
+		send_ipv4(x, 5, lengths[i]);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[0]), 10);
+	for (unsigned i = 0; i < 10; i++) {
+		const struct fake_frame *frame = x->fake[0]->got.frames[x->fake[0]->got.first + i];
+
+		assert_int_equal(frame->bytes, lengths[i]);
+		for (unsigned at = 34; at < lengths[i]; at++)
+			assert_int_equal(frame->data[at], (uint8_t)(at * 7));
+	}
+}
+
+static void a_guard_can_be_changed_under_traffic(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_guard none = {0}, many = {.address_count = SW_GUARD_ADDRESSES_MAX + 1};
+
+	add_guarded(x, (struct sw_port_config){0});
+	send_ipv4(x, 6, 64);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[0]), 1);
+	assert_int_equal(sw_port_guard_set(x->port[GUARDED], &ten), 0);
+	send_ipv4(x, 6, 64);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[0]), 1);
+	assert_int_equal(sw_port_guard_set(x->port[GUARDED], &many), -EINVAL);
+	assert_int_equal(sw_port_guard_set(x->port[GUARDED], &none), 0);
+	send_ipv4(x, 6, 64);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[0]), 2);
+}
+
+static void the_first_address_is_locked_to_its_port(void **state)
+{
+	struct fixture *x = *state;
+	uint8_t first[6], second[6];
+
+	add_guarded(x, (struct sw_port_config){.lock_address = true});
+	mac_of(first, GUARDED, 0);
+	mac_of(second, GUARDED, 1);
+	send_raw(x, GUARDED, broadcast, first, 0);
+	send_raw(x, GUARDED, broadcast, second, 0);
+	send_raw(x, GUARDED, broadcast, first, 0);
+	send_raw(x, 0, broadcast, first, 0); /* nor may another have it */
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[1]), 2);
+	assert_int_equal(stats_of(x, GUARDED).rx_spoofed, 1);
+	assert_int_equal(stats_of(x, 0).rx_spoofed, 1);
+	sw_fdb_flush(x->sw, NULL);
+	send_raw(x, GUARDED, broadcast, second, 0);
+	settle(x);
+	assert_int_equal(stats_of(x, GUARDED).rx_spoofed, 2);
+}
+
+static void an_address_of_another_ports_own_cannot_be_locked(void **state)
+{
+	struct fixture *x = *state;
+	uint8_t fixed[1][6], own[6];
+	struct sw_port_config owner = {.addresses = (const uint8_t (*)[6])fixed, .address_count = 1};
+
+	mac_of(fixed[0], 4, 0);
+	mac_of(own, GUARDED, 0);
+	add_port_with(x, 4, 1, &owner);
+	add_guarded(x, (struct sw_port_config){.lock_address = true});
+	send_raw(x, GUARDED, broadcast, fixed[0], 0);
+	settle(x);
+	assert_int_equal(stats_of(x, GUARDED).rx_spoofed, 1);
+	send_raw(x, GUARDED, broadcast, own, 0);
+	settle(x);
+	assert_int_equal(stats_of(x, GUARDED).rx_spoofed, 1);
+	assert_int_equal(fake_port_got(x->fake[0]), 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(refused_frames_reach_nobody_and_are_counted, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_passes_is_whole, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_guard_can_be_changed_under_traffic, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_first_address_is_locked_to_its_port, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_address_of_another_ports_own_cannot_be_locked, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
