@@ -15,6 +15,9 @@
 	  serve_disk_remove, NULL) \
 	X("disk resize", "disk.resize", "NAME SIZE", 0, "make a disk larger, or look how large it is now: SIZE is 20G, or now", \
 	  serve_disk_resize, NULL) \
+	X("disk throttle", "disk.throttle", "NAME LIMITS", 0, \
+	  "change how much may be asked of a disk: LIMITS is iops=1000,bps=20M, a value of 0 takes one away, off all", \
+	  serve_disk_throttle, NULL) \
 	X("disk show", "disk.show", "NAME", CTL_WATCH, "show a disk with all its counters", \
 	  serve_disk_show, NULL) \
 	X("export list", "export.list", "", CTL_WATCH, "list the exports, with their state and traffic", \

@@ -2,6 +2,7 @@
 #include "disk/disk.h"
 #include "base/util.h"
 #include "disk/kind.h"
+#include "disk/layer.h"
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
@@ -40,7 +41,11 @@ int disk_open(const char *text, const struct disk_config *config, struct disk **
 		disk->config = copy;
 		disk->info.read_only |= copy.read_only;
 		info_complete(&disk->info, spec.kind->name);
-		*ret_disk = disk;
+		err = disk_layers_open(&spec, disk, why);
+		if (err)
+			disk_close(disk);
+		else
+			*ret_disk = disk;
 	}
 	disk_spec_free(&spec);
 	return err;
@@ -48,8 +53,10 @@ int disk_open(const char *text, const struct disk_config *config, struct disk **
 
 void disk_close(struct disk *disk)
 {
-	if (disk)
-		disk->ops->close(disk);
+	if (!disk)
+		return;
+	disk_layers_close(disk);
+	disk->ops->close(disk);
 }
 
 void disk_info_get(const struct disk *disk, struct disk_info *ret_info)
@@ -117,9 +124,20 @@ uint64_t disk_size_of(const char *address)
 
 int disk_queue_open(struct disk *disk, unsigned depth, struct disk_queue **ret_queue)
 {
+	struct disk_queue *queue;
+	int err;
+
 	if (!depth || depth > DISK_DEPTH_MAX)
 		return -EINVAL;
-	return disk->ops->queue_open(disk, depth, ret_queue);
+	err = disk->ops->queue_open(disk, depth, &queue);
+	if (err)
+		return err;
+	err = disk_layers_queue(disk, &queue);
+	if (err)
+		disk_queue_close(queue);
+	else
+		*ret_queue = queue;
+	return err;
 }
 
 void disk_queue_close(struct disk_queue *queue)

@@ -36,6 +36,7 @@
 #define DISK_DEPTH_MAX 4096u
 
 struct disk;
+struct disk_groups;
 struct disk_queue;
 
 enum disk_op {
@@ -60,7 +61,7 @@ struct disk_request {
 	uint64_t offset, bytes;
 	/* When it is done. */
 	int result; /* 0: all of it; or -errno */
-	/* The queue's, from submit to reap. */
+	/* The queue's, from submit to reap; the last words of `own` are those of layers (disk/layer.h). */
 	struct disk_request *next;
 	uint64_t own[6];
 };
@@ -88,6 +89,8 @@ struct disk_config {
 	 * guests. Any thread. NULL: nothing is to be done.
 	 */
 	void (*touch)(const struct iovec *iov, size_t count);
+	struct disk_groups *groups; /* of disks that share limits (disk/limit.h), which outlive them; NULL: there are none */
+	uint64_t (*now_ns)(void);   /* any thread; NULL: CLOCK_MONOTONIC */
 };
 
 /* Is the SPEC one? 0, or -EINVAL and in `why` a phrase that names the culprit. Nothing is opened. Any thread. */
@@ -123,6 +126,7 @@ struct disk_queue_ops {
 	unsigned (*reap)(struct disk_queue *queue, struct disk_request **ret_done, unsigned max);
 	bool (*arm)(struct disk_queue *queue, bool on);
 	void (*cancel)(struct disk_queue *queue); /* may be NULL */
+	void (*hurry)(struct disk_queue *queue);  /* may be NULL */
 	void (*close)(struct disk_queue *queue);
 };
 
@@ -179,6 +183,13 @@ static inline void disk_queue_cancel(struct disk_queue *queue)
 {
 	if (queue->ops->cancel)
 		queue->ops->cancel(queue);
+}
+
+/* The queue comes to an end: what merely waits for its time, as limits have it, goes now, and so does what is submitted yet. */
+static inline void disk_queue_hurry(struct disk_queue *queue)
+{
+	if (queue->ops->hurry)
+		queue->ops->hurry(queue);
 }
 
 #endif

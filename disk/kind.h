@@ -10,6 +10,15 @@
 #include "disk/disk.h"
 #include "disk/spec.h"
 #include <errno.h>
+#include <time.h>
+
+/* In the order in which they lie upon each other, the lowest first. */
+enum disk_layer_place {
+	DISK_LAYER_THROTTLE,
+	DISK_LAYERS,
+};
+
+struct disk_layer;
 
 struct disk_ops {
 	int (*queue_open)(struct disk *disk, unsigned depth, struct disk_queue **ret_queue);
@@ -22,6 +31,7 @@ struct disk_ops {
 /* What every kind's disk begins with. */
 struct disk {
 	const struct disk_ops *ops;
+	struct disk_layer *layers[DISK_LAYERS]; /* upon it (disk/layer.h); NULL: not this one */
 	struct disk_config config;
 	struct disk_info info; /* constant once it is open, but for size_bytes (atomic) */
 };
@@ -49,6 +59,16 @@ static inline uint64_t disk_size(const struct disk *disk)
 static inline void disk_size_set(struct disk *disk, uint64_t bytes)
 {
 	__atomic_store_n(&disk->info.size_bytes, bytes, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t disk_now_ns(const struct disk *disk)
+{
+	struct timespec now;
+
+	if (unlikely(disk->config.now_ns != NULL))
+		return disk->config.now_ns();
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 /* A size that a user has given, for the kinds that make what they are asked for. */

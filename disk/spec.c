@@ -6,6 +6,7 @@
 #include "base/util.h"
 #include "base/visible.h"
 #include "disk/kind.h"
+#include "disk/layer.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,7 +58,8 @@ static bool value_parse(const struct disk_key *key, const char *text, uint64_t *
 		n = number;
 		break;
 	case DISK_KEY_SIZE:
-		valid = disk_size_parse(text, &n) && n >= key->min && n <= key->max;
+		valid = (!key->min && !strcmp(text, "0")) || disk_size_parse(text, &n);
+		valid = valid && n >= key->min && n <= key->max;
 		break;
 	case DISK_KEY_CHOICE:
 		valid = choice_parse(key->choices, text, &n);
@@ -110,20 +112,49 @@ static size_t keys_list(const struct disk_key *keys, unsigned count, char *list,
 	return n;
 }
 
-static int key_unknown(const struct disk_kind *kind, const char *name, char *why)
+static void keys_offer(struct nearest *nearest, const struct disk_key *keys, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		nearest_offer(nearest, keys[i].name);
+}
+
+/* A SPEC takes limits and the like, too, which --help lists: they would fill the line. */
+static int key_unknown(const struct disk_spec *spec, const char *name, char *why)
 {
 	struct nearest nearest = nearest_to(name, strlen(name));
+	const struct disk_kind *kind = spec->kind;
 	char list[160], hint[NEAREST_HINT_BYTES];
-	size_t n = keys_list(kind->keys, kind->key_count, list, sizeof(list), 0);
+	size_t n;
 
-	keys_list(common_keys, ARRAY_SIZE(common_keys), list, sizeof(list), n);
-	for (unsigned i = 0; i < kind->key_count; i++)
-		nearest_offer(&nearest, kind->keys[i].name);
-	for (unsigned i = 0; i < ARRAY_SIZE(common_keys); i++)
-		nearest_offer(&nearest, common_keys[i].name);
-	snprintf(why, DISK_WHY_BYTES, "unknown key '%.40s': %s takes %s%s", name, kind->name, list,
-		 nearest_hint(&nearest, hint, ""));
+	if (kind) {
+		n = keys_list(kind->keys, kind->key_count, list, sizeof(list), 0);
+		keys_list(common_keys, ARRAY_SIZE(common_keys), list, sizeof(list), n);
+		keys_offer(&nearest, kind->keys, kind->key_count);
+		keys_offer(&nearest, common_keys, ARRAY_SIZE(common_keys));
+		for (unsigned i = 0; i < DISK_LAYERS; i++)
+			keys_offer(&nearest, disk_layer_kinds[i]->keys, disk_layer_kinds[i]->key_count);
+	} else {
+		keys_list(spec->keys, spec->key_count, list, sizeof(list), 0);
+		keys_offer(&nearest, spec->keys, spec->key_count);
+	}
+	snprintf(why, DISK_WHY_BYTES, "unknown key '%.24s': %.12s takes %s%s%s", name, kind ? kind->name : "this", list,
+		 kind ? ", and limits" : "", nearest_hint(&nearest, hint, ""));
 	return -EINVAL;
+}
+
+/* What this SPEC takes by that name; NULL: nothing. */
+static const struct disk_key *key_named(const struct disk_spec *spec, const char *name)
+{
+	const struct disk_key *key;
+
+	if (!spec->kind)
+		return key_among(spec->keys, spec->key_count, name);
+	key = key_among(spec->kind->keys, spec->kind->key_count, name);
+	if (!key)
+		key = key_among(common_keys, ARRAY_SIZE(common_keys), name);
+	for (unsigned i = 0; i < DISK_LAYERS && !key; i++)
+		key = key_among(disk_layer_kinds[i]->keys, disk_layer_kinds[i]->key_count, name);
+	return key;
 }
 
 static const struct disk_value *value_of(const struct disk_spec *spec, const char *key)
@@ -144,11 +175,9 @@ static int key_parse(struct disk_spec *spec, char *text, char *why)
 		*value++ = '\0';
 	else
 		value = text + strlen(text);
-	key = key_among(spec->kind->keys, spec->kind->key_count, text);
+	key = key_named(spec, text);
 	if (!key)
-		key = key_among(common_keys, ARRAY_SIZE(common_keys), text);
-	if (!key)
-		return key_unknown(spec->kind, text, why);
+		return key_unknown(spec, text, why);
 	if (value_of(spec, key->name)) {
 		snprintf(why, DISK_WHY_BYTES, "key '%s' " GIVEN_TWICE, key->name);
 		return -EINVAL;
@@ -225,17 +254,24 @@ static char *part_end(char *text)
 	return NULL;
 }
 
-static int parts_parse(struct disk_spec *spec, char *why)
+static int keys_parse(struct disk_spec *spec, char *next, char *why)
 {
-	char *part = spec->address, *next = part_end(part);
-	const char *problem;
 	int err = 0;
 
 	while (!err && next) {
-		part = next;
+		char *part = next;
+
 		next = part_end(part);
 		err = key_parse(spec, part, why);
 	}
+	return err;
+}
+
+static int parts_parse(struct disk_spec *spec, char *why)
+{
+	const char *problem;
+	int err = keys_parse(spec, part_end(spec->address), why);
+
 	if (err)
 		return err;
 	problem = *spec->address ? spec->kind->address_problem(spec->address) : "nothing after the colon";
@@ -245,21 +281,45 @@ static int parts_parse(struct disk_spec *spec, char *why)
 	return -EINVAL;
 }
 
-int disk_spec_parse(const char *text, struct disk_spec *ret_spec, char *why)
+/* The copy that is taken apart. */
+static int text_take(const char *text, struct disk_spec *spec, char *why)
 {
-	struct disk_spec spec = {.kind = kind_of(text)};
-	int err;
-
 	if (!visible_is(text)) {
 		snprintf(why, DISK_WHY_BYTES, "expected no control characters, and bytes that are UTF-8");
 		return -EINVAL;
 	}
-	if (!spec.kind)
+	spec->text = strdup(text);
+	if (spec->text)
+		return 0;
+	snprintf(why, DISK_WHY_BYTES, "out of memory");
+	return -ENOMEM;
+}
+
+int disk_spec_keys_parse(const char *text, const struct disk_key *keys, unsigned count, struct disk_spec *ret_spec, char *why)
+{
+	struct disk_spec spec = {.keys = keys, .key_count = count};
+	int err = text_take(text, &spec, why);
+
+	if (err)
+		return err;
+	err = keys_parse(&spec, spec.text, why);
+	if (err)
+		free(spec.text);
+	else
+		*ret_spec = spec;
+	return err;
+}
+
+int disk_spec_parse(const char *text, struct disk_spec *ret_spec, char *why)
+{
+	struct disk_spec spec = {.kind = kind_of(text)};
+	int err = text_take(text, &spec, why);
+
+	if (err)
+		return err;
+	if (!spec.kind) {
+		free(spec.text);
 		return kind_unknown(text, why);
-	spec.text = strdup(text);
-	if (!spec.text) {
-		snprintf(why, DISK_WHY_BYTES, "out of memory");
-		return -ENOMEM;
 	}
 	spec.address = spec.text + strlen(spec.kind->name) + 1;
 	err = parts_parse(&spec, why);
@@ -314,5 +374,9 @@ void disk_spec_help(FILE *out)
 	}
 	column = fprintf(out, "and each of them takes ");
 	help_keys(common_keys, ARRAY_SIZE(common_keys), column, out);
+	for (unsigned i = 0; i < DISK_LAYERS; i++) {
+		column = fprintf(out, "                      ");
+		help_keys(disk_layer_kinds[i]->keys, disk_layer_kinds[i]->key_count, column, out);
+	}
 	fprintf(out, "A comma in a path is written twice.\n");
 }

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DISK_SPEC_VALUES 32u
+#define DISK_SPEC_VALUES 64u
 
 enum disk_key_type {
 	DISK_KEY_NUMBER, /* min to max */
@@ -38,7 +38,9 @@ struct disk_value {
 struct disk_kind;
 
 struct disk_spec {
-	const struct disk_kind *kind;
+	const struct disk_kind *kind; /* NULL: it is keys alone, of those below */
+	const struct disk_key *keys;
+	unsigned key_count;
 	char *address;
 	unsigned value_count;
 	struct disk_value values[DISK_SPEC_VALUES];
@@ -47,6 +49,8 @@ struct disk_spec {
 
 /* 0, or -EINVAL or -ENOMEM and in `why` (DISK_WHY_BYTES) one phrase. */
 int disk_spec_parse(const char *text, struct disk_spec *ret_spec, char *why);
+/* "key=value[,key=value...]", of these keys alone. */
+int disk_spec_keys_parse(const char *text, const struct disk_key *keys, unsigned count, struct disk_spec *ret_spec, char *why);
 void disk_spec_free(struct disk_spec *spec);
 
 /* What a key says, or `otherwise` if it is not given. */

@@ -2,6 +2,7 @@
 #include "disk/disk.h"
 #include "disk/spec.h"
 #include "disk/kind.h"
+#include "disk/layer.h"
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -39,6 +40,10 @@ static void each_mistake_is_named(void **state)
 	refused("mem:1M,read-only=off|on", "one of off|on");
 	refused("mem:1M,read-only=on,read-only=on", "given twice");
 	refused("mem:1M,", "unknown key ''");
+	refused("mem:1M,iops=10000001", "a number from 0 to 10000000");
+	refused("mem:1M,iopps=10", "iops");
+	refused("mem:1M,bps=1X", "bytes");
+	refused("mem:1M,throttle-group=", "something after");
 	refused("mem:1M\n", "control characters");
 }
 
@@ -74,6 +79,9 @@ static void help_names_each_kind_and_key(void **state)
 	disk_spec_help(out);
 	fclose(out);
 	assert_non_null(strstr(text, "read-only=off|on"));
+	for (unsigned i = 0; i < DISK_LAYERS; i++)
+		for (unsigned k = 0; k < disk_layer_kinds[i]->key_count; k++)
+			assert_non_null(strstr(text, disk_layer_kinds[i]->keys[k].name));
 	for (unsigned i = 0; i < disk_kind_count; i++) {
 		assert_non_null(strstr(text, disk_kinds[i]->name));
 		for (unsigned k = 0; k < disk_kinds[i]->key_count; k++)

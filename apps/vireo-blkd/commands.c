@@ -6,6 +6,7 @@
 #include "ctl/rpc.h"
 #include "daemon/daemon.h"
 #include "daemon/spec_call.h"
+#include "disk/limit.h"
 #include "exports.h"
 #include "report.h"
 #include <errno.h>
@@ -99,6 +100,33 @@ static void serve_disk_resize(struct rpc_call *call, void *opaque)
 	}
 	exports_disk_resized(exports, disk);
 	rpc_call_reply(call, json_pack("{s:I}", "size_bytes", (json_int_t)blkd_disk_bytes(disk)));
+}
+
+static void serve_disk_throttle(struct rpc_call *call, void *opaque)
+{
+	struct exports *exports = opaque;
+	struct blkd_disk *disk = disk_named(call, exports);
+	const char *text = rpc_call_param(call, "limits");
+	char why[DISK_WHY_BYTES] = "", limits[DISK_LIMITS_TEXT_BYTES];
+	struct disk_limits_info info;
+	int err;
+
+	if (!disk)
+		return;
+	disk_limits_get(disk->disk, &info);
+	if (disk_limits_parse(text, &info.limits, why)) {
+		rpc_call_error(call, RPC_INVALID_PARAMS, "LIMITS %.80s: %s", text, why);
+		return;
+	}
+	err = disk_limits_set(disk->disk, &info.limits);
+	if (err < 0) {
+		rpc_call_error(call, RPC_FAILED, "disk '%s' gets no limits: %s", disk->spec.name, strerror(-err));
+		return;
+	}
+	if (err)
+		exports_disk_layered(exports, disk);
+	disk_limits_write(&info.limits, limits);
+	rpc_call_reply(call, json_pack("{s:s}", "limits", limits));
 }
 
 static void serve_disk_show(struct rpc_call *call, void *opaque)

@@ -43,7 +43,7 @@ bool blkd_spec_relative(const struct blkd_spec *spec)
 
 void disks_init(struct disks *disks)
 {
-	*disks = (struct disks){0};
+	*disks = (struct disks){.groups = DISK_GROUPS_INIT};
 }
 
 void disks_fini(struct disks *disks)
@@ -69,7 +69,7 @@ static void touch(const struct iovec *iov, size_t count)
 	vireo_memory_touch(iov, count);
 }
 
-struct blkd_disk *blkd_disk_new(const struct disks *disks, const struct blkd_spec *spec)
+struct blkd_disk *blkd_disk_new(struct disks *disks, const struct blkd_spec *spec)
 {
 	struct blkd_disk *disk = calloc(1, sizeof(*disk));
 
@@ -77,13 +77,14 @@ struct blkd_disk *blkd_disk_new(const struct disks *disks, const struct blkd_spe
 		return NULL;
 	disk->spec = *spec;
 	disk->logger = (struct logger){.subject = disk->spec.name};
+	disk->groups = &disks->groups;
 	disk->log = logger_log(&disk->logger);
 	return disk;
 }
 
 int blkd_disk_open(struct blkd_disk *disk, char why[SPEC_WHY_BYTES])
 {
-	const struct disk_config config = {.log = disk->log, .touch = touch};
+	const struct disk_config config = {.log = disk->log, .touch = touch, .groups = disk->groups};
 	char problem[DISK_WHY_BYTES] = "";
 	int err = disk_open(disk->spec.text, &config, &disk->disk, problem);
 
@@ -237,6 +238,7 @@ int blkd_disk_resize(struct blkd_disk *disk, uint64_t bytes, char why[SPEC_WHY_B
 
 void blkd_disk_report(const struct blkd_disk *disk, json_t *object)
 {
+	struct disk_limits_info limits;
 	struct disk_info info;
 
 	disk_info_get(disk->disk, &info);
@@ -247,4 +249,7 @@ void blkd_disk_report(const struct blkd_disk *disk, json_t *object)
 	json_object_set_new(object, "volatile_cache", json_boolean(info.volatile_cache));
 	json_object_set_new(object, "rotational", json_boolean(info.rotational));
 	json_object_set_new(object, "discard", json_boolean(info.can_discard));
+	disk_limits_get(disk->disk, &limits);
+	json_object_set_new(object, "throttle_group", limits.group ? json_string(limits.group) : json_null());
+	json_object_set_new(object, "throttled", json_integer((json_int_t)limits.throttled));
 }

@@ -6,6 +6,7 @@
 
 #include "daemon/logger.h"
 #include "daemon/spec.h"
+#include "disk/limit.h"
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,6 +32,7 @@ struct blkd_disk {
 	struct blkd_disk *next;
 	struct blkd_spec spec;
 	struct disk *disk;
+	struct disk_groups *groups; /* in which its limits may be */
 	struct logger logger;
 	struct vireo_log log;
 	int look; /* enum disk_look; atomic while a thread looks */
@@ -45,6 +47,7 @@ struct disks {
 	struct loop_timer *timer; /* looks at those that are being opened */
 	struct disk_opening *opening;
 	unsigned opening_count;
+	struct disk_groups groups; /* that share limits */
 };
 
 /* 0, or -EINVAL and why. Nothing is opened. */
@@ -71,7 +74,7 @@ int disks_remove(struct disks *disks, struct blkd_disk *disk, const struct vireo
 struct blkd_disk *disks_find(const struct disks *disks, const char *name);
 
 /* For those who add: a disk that is in no list yet. */
-struct blkd_disk *blkd_disk_new(const struct disks *disks, const struct blkd_spec *spec); /* NULL: no memory */
+struct blkd_disk *blkd_disk_new(struct disks *disks, const struct blkd_spec *spec); /* NULL: no memory */
 int blkd_disk_open(struct blkd_disk *disk, char why[SPEC_WHY_BYTES]);		       /* any thread; may wait */
 void blkd_disk_free(struct blkd_disk *disk);					       /* likewise */
 /* It is in no list any more, and a thread may look at its size: who of the two is done last frees it. */

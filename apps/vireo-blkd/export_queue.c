@@ -10,6 +10,7 @@
  *   joined    it is in the crew
  *   leaving   it has been asked to come to an end: its worker takes nothing more (`ending`, a letter), and posts `ended` when
  *             nothing is in flight; then it is taken out of the crew
+ *   stale     its queue at the disk was opened before the disk had a layer that it has now: it leaves, and joins anew
  *   stopping  the device waits for vireo_blk_queue_quiesced()
  * and settle() brings the crew in line with them whenever one changes.
  *
@@ -51,7 +52,7 @@ struct export_queue {
 	bool renewing;
 	bool cancelled; /* atomic: the letter has been delivered */
 	/* Control thread. */
-	bool running, joined, leaving, stopping;
+	bool running, joined, leaving, stale, stopping;
 	bool cancel_sent, drained; /* leaving: the letter is on its way; nothing is in flight */
 	uint64_t cancel_at_ms;
 	struct worker_letter end, cancel, renew;
@@ -206,6 +207,7 @@ static void end(struct vireo_letter *letter)
 	struct export_queue *q = container_of(container_of(letter, struct worker_letter, letter), struct export_queue, end);
 
 	q->ending = true;
+	disk_queue_hurry(q->disk); /* limits are not a reason to wait for */
 	end_look(q);
 }
 
@@ -274,6 +276,8 @@ static void letter_send(struct export_queue *q, struct worker_letter *letter, vo
 	worker_post(q->member.source.worker, letter);
 }
 
+static bool wanted(const struct export_queue *q);
+
 static void leave(struct export_queue *q)
 {
 	struct export *export = q->export;
@@ -293,7 +297,7 @@ static bool leaving_look(struct export_queue *q)
 		return false;
 	if (q->drained) {
 		drained_look(q);
-	} else if (!q->cancel_sent && clock_now_ms() >= q->cancel_at_ms) {
+	} else if (!q->cancel_sent && !wanted(q) && clock_now_ms() >= q->cancel_at_ms) { /* one that comes back waits for its results */
 		log_warning(&q->export->log, "its disk does not answer: what waits in queue %u, which is being stopped, gets an I/O error; what the disk holds is waited for",
 			    q->index);
 		q->cancel_sent = true;
@@ -327,7 +331,7 @@ static int join(struct export_queue *q)
 
 	if (err)
 		return err;
-	q->ending = q->broken = q->told = q->renewing = q->cancelled = false;
+	q->ending = q->broken = q->told = q->stale = q->renewing = q->cancelled = false;
 	source_init(&q->member.source, &source_ops, vireo_blk_kick_fd(export->blk, q->index));
 	source_also(&q->member.source, disk_queue_fd(q->disk));
 	err = crew_add(export->exports->crew, &q->member);
@@ -357,7 +361,7 @@ static void settle(struct export_queue *q)
 		err = join(q);
 		if (err)
 			retry_later(&q->export->retry, q->index, err);
-	} else if (!wanted(q) && q->joined) {
+	} else if (q->joined && (q->stale || !wanted(q))) {
 		leave(q);
 	} else if (q->stopping) {
 		q->stopping = false;
@@ -369,6 +373,13 @@ void export_queues_settle(struct export *export)
 {
 	for (unsigned i = 0; i < export->queue_count && !export->closing; i++)
 		settle(&export->queues[i]);
+}
+
+void export_queues_reopen(struct export *export)
+{
+	for (unsigned i = 0; i < export->queue_count; i++)
+		export->queues[i].stale = export->queues[i].joined;
+	export_queues_settle(export);
 }
 
 static void queue_started(void *opaque, unsigned queue)

@@ -10,6 +10,7 @@
 int export_queues_new(struct export *export);
 void export_queues_free(struct export *export); /* all have left */
 void export_queues_settle(struct export *export);
+void export_queues_reopen(struct export *export); /* those that run get new queues of the disk, once what is in flight is done */
 
 /* The device whose queues they are. */
 int export_blk_new(struct export *export);

@@ -255,6 +255,13 @@ void exports_disk_resized(struct exports *exports, const struct blkd_disk *disk)
 	}
 }
 
+void exports_disk_layered(struct exports *exports, const struct blkd_disk *disk)
+{
+	for (struct export *e = exports->first; e; e = e->next)
+		if (e->disk == disk)
+			export_queues_reopen(e);
+}
+
 /* ---- ending it ---- */
 
 static void closed(void *opaque)

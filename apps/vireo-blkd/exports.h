@@ -80,6 +80,8 @@ void exports_remove(struct export *export, void (*removed)(void *opaque), void *
 struct export *exports_find(const struct exports *exports, const char *name);
 /* Disk news: all its exports tell their drivers. */
 void exports_disk_resized(struct exports *exports, const struct blkd_disk *disk);
+/* The disk has limits, and had none when its queues were opened: they are opened anew. */
+void exports_disk_layered(struct exports *exports, const struct blkd_disk *disk);
 
 const char *export_state(const struct export *export);
 pid_t export_peer(const struct export *export); /* 0: not known */

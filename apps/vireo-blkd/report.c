@@ -130,8 +130,13 @@ json_t *report_exports(const struct exports *exports, json_t *(*report)(const st
 
 json_t *report_disk_brief(const struct blkd_disk *disk)
 {
-	return json_pack("{s:s, s:s, s:I, s:i}", "name", disk->spec.name, "spec", disk->spec.text, "size_bytes",
-			 (json_int_t)blkd_disk_bytes(disk), "exports", (int)disk->users);
+	char text[DISK_LIMITS_TEXT_BYTES];
+	struct disk_limits_info limits;
+
+	disk_limits_get(disk->disk, &limits);
+	disk_limits_write(&limits.limits, text);
+	return json_pack("{s:s, s:s, s:I, s:i, s:s}", "name", disk->spec.name, "spec", disk->spec.text, "size_bytes",
+			 (json_int_t)blkd_disk_bytes(disk), "exports", (int)disk->users, "limits", text);
 }
 
 json_t *report_disk_full(const struct blkd_disk *disk)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A front end of a block device in Python: one ring, so many requests in flight, each of which is asked anew when it is done."""
+import struct
+import time
+
+from .front import Connection
+from peer import DATA, GPA, WRITE  # of the hostile tests, which front.py has found
+
+IN, OUT, FLUSH = 0, 1, 4
+F_FLUSH = 1 << 9
+OK, IOERR = 0, 1
+SLOT_BYTES = 0x1000
+SECTOR = 512
+
+
+class Requests:
+    def __init__(self, path, depth=32):
+        self.peer = Connection(path, 20.0)
+        self.done = 0
+        self.depth = depth
+        try:
+            self.peer.negotiate(F_FLUSH)
+            self.peer.share_memory()
+            self.ring = self.peer.ring(0, 256)
+            self.peer.settle()
+        except BaseException:
+            self.peer.close()
+            raise
+
+    def close(self):
+        self.peer.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def ask(self, slot, kind=IN, sector=0, data=None):
+        """One request of one sector, with the descriptors and the memory of a slot."""
+        at = DATA + slot * SLOT_BYTES
+        self.peer.write(at, struct.pack("<IIQ", kind, 0, sector) + bytes([0xFF]))
+        if data:
+            self.peer.write(at + SECTOR, data)
+        pieces = [(GPA + at, 16, 0), (GPA + at + SECTOR, SECTOR, 0 if kind == OUT else WRITE), (GPA + at + 16, 1, WRITE)]
+        if kind == FLUSH:
+            del pieces[1]
+        self.ring.chain(pieces, 3 * slot)
+
+    def begin(self, kind=IN):
+        for slot in range(self.depth):
+            self.ask(slot, kind)
+
+    def status(self, slot):
+        return self.peer.memory[DATA + slot * SLOT_BYTES + 16]
+
+    def data(self, slot):
+        at = DATA + slot * SLOT_BYTES + SECTOR
+        return bytes(self.peer.memory[at:at + SECTOR])
+
+    def take(self, again=True):
+        """What is done now; each of them has succeeded, and is asked again. Returns how many."""
+        used = self.ring.used()
+        for head, _ in used:
+            slot = head // 3
+            if self.status(slot) != OK:
+                raise AssertionError(f"a request is done with status {self.status(slot)}")
+            if again:
+                self.ask(slot)
+        self.done += len(used)
+        return len(used)
+
+    def one(self, kind=IN, sector=0, data=None, seconds=20):
+        """A request alone: its status."""
+        self.ask(0, kind, sector, data)
+        end = time.monotonic() + seconds
+        while not self.ring.used():
+            if time.monotonic() > end:
+                raise AssertionError("a request is not answered")
+            time.sleep(0.001)
+        return self.status(0)
+
+    def stop(self):
+        return self.peer.ring_stop(0)
+
+
+def together(fronts, until, seconds=20):
+    """All of them go on until that is so."""
+    end = time.monotonic() + seconds
+    while not until():
+        if time.monotonic() > end:
+            raise AssertionError(f"{seconds} s have gone by: {[front.done for front in fronts]} requests are done")
+        if not sum(front.take() for front in fronts):
+            time.sleep(0.001)
