@@ -104,17 +104,20 @@ static void unreadable(const struct settings *settings, const char *path, unsign
 
 static bool lines_take(struct config_file *config)
 {
-	char where[512];
+	struct daemon_options *options = config->options;
+	char where[SETTINGS_WHERE_BYTES];
 	int more = 1;
 
 	for (unsigned n = 1; more > 0; n++) {
+		options->config_line = n;
 		more = line_read(config);
-		snprintf(where, sizeof(where), "%.480s:%u: ", config->path, n);
+		settings_where(options, n, where);
 		if (more < 0)
 			unreadable(config->settings, config->path, n, more, config->err);
 		else if (more && !line_take(config, where))
 			return false;
 	}
+	options->config_line = 0;
 	return !more;
 }
 
@@ -122,9 +125,12 @@ bool config_file_read(const struct settings *settings, void *options, const char
 {
 	FILE *file = fopen(path, "re");
 	struct config_file *config = file ? malloc(sizeof(*config)) : NULL;
+	struct daemon_options *daemon_options = options;
 	bool ok = false;
 
-	if (config) {
+	if (config)
+		daemon_options->config = strdup(path);
+	if (config && daemon_options->config) {
 		config->settings = settings;
 		config->options = options;
 		config->path = path;
@@ -133,7 +139,7 @@ bool config_file_read(const struct settings *settings, void *options, const char
 		config->given = 0;
 		ok = lines_take(config);
 	} else {
-		unreadable(settings, path, 0, -errno, err);
+		unreadable(settings, path, 0, errno ? -errno : -ENOMEM, err);
 	}
 	if (file)
 		fclose(file);

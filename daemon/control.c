@@ -70,6 +70,7 @@ int daemon_control(struct daemon *daemon, const char *name, const struct ctl_com
 		.log = daemon->control_log,
 		.close_aside = aside_run,
 	};
+	char where[SETTINGS_WHERE_BYTES];
 	int err = control_path(daemon, name);
 
 	if (err == -ENOENT && !*daemon->control_path) {
@@ -79,7 +80,8 @@ int daemon_control(struct daemon *daemon, const char *name, const struct ctl_com
 	if (!err)
 		err = ctl_server_new(&config, daemon->loop, &daemon->control);
 	if (err)
-		log_error(&daemon->log, "control socket '%s': %s", daemon->control_path, advice(err));
+		log_error(&daemon->log, "%scontrol socket '%s': %s",
+			  settings_where(daemon->options, daemon->options->control_line, where), daemon->control_path, advice(err));
 	return err;
 }
 

@@ -25,6 +25,16 @@ void daemon_options_free(struct daemon_options *options)
 {
 	free(options->control);
 	options->control = NULL;
+	free(options->config);
+	options->config = NULL;
+}
+
+const char *settings_where(const struct daemon_options *options, unsigned line, char where[SETTINGS_WHERE_BYTES])
+{
+	*where = '\0';
+	if (line)
+		snprintf(where, SETTINGS_WHERE_BYTES, "%.480s:%u: ", options->config, line);
+	return where;
 }
 
 bool settings_set_control(void *options, const char *value, char *why)
@@ -36,6 +46,7 @@ bool settings_set_control(void *options, const char *value, char *why)
 		return false;
 	free(o->control);
 	o->control = copy;
+	o->control_line = o->config_line;
 	return true;
 }
 

@@ -58,7 +58,16 @@ struct daemon_options {
 	bool set_control_group;
 	gid_t control_group;
 	enum vireo_log_level log_level;
+	/* So that what fails later is told by its line, too: */
+	char *config;	       /* the file; NULL: none */
+	unsigned config_line;  /* that is being read; 0: of none, but on the command line */
+	unsigned control_line; /* where `control` stands; 0: not in the file */
 };
+
+#define SETTINGS_WHERE_BYTES 512u
+
+/* "FILE:LINE: ", to be put before what is said of something that stands there; "" of 0. Returns `where`. */
+const char *settings_where(const struct daemon_options *options, unsigned line, char where[SETTINGS_WHERE_BYTES]);
 
 /* Rows for the daemon's table. */
 #define SETTING_CONTROL \

@@ -78,7 +78,7 @@ static int disks_open(struct blkd *d)
 	disks_init(&d->disks);
 	err = disks_aside_init(&d->disks, d->daemon.loop);
 	for (unsigned i = 0; i < d->options.disk_count && !err && !daemon_ending(&d->daemon); i++) {
-		char why[SPEC_WHY_BYTES] = "";
+		char why[SPEC_WHY_BYTES] = "", where[SETTINGS_WHERE_BYTES];
 		struct blkd_spec spec;
 		struct blkd_disk *disk;
 
@@ -86,7 +86,8 @@ static int disks_open(struct blkd *d)
 		if (!err)
 			err = disks_add(&d->disks, &spec, &d->daemon.log, &disk, why);
 		if (err)
-			log_error(&d->daemon.log, "%s", why);
+			log_error(&d->daemon.log, "%s%s",
+				  settings_where(&d->options.run.daemon, d->options.disk_lines[i], where), why);
 	}
 	return err;
 }
@@ -96,12 +97,13 @@ static int exports_open(struct blkd *d)
 	int err = 0;
 
 	for (unsigned i = 0; i < d->options.export_count && !err && !daemon_ending(&d->daemon); i++) {
-		char why[SPEC_WHY_BYTES] = "";
+		char why[SPEC_WHY_BYTES] = "", where[SETTINGS_WHERE_BYTES];
 		struct export *export;
 
 		err = exports_add(&d->exports, &d->options.exports[i], &d->daemon.log, &export, why);
 		if (err)
-			log_error(&d->daemon.log, "%s", why);
+			log_error(&d->daemon.log, "%s%s",
+				  settings_where(&d->options.run.daemon, d->options.export_lines[i], where), why);
 	}
 	return err;
 }

@@ -27,6 +27,18 @@ static bool disk_given(const struct options *o, const char *text, size_t name_by
 	return false;
 }
 
+/* Notes in which line of the file number `index` stands. */
+static bool line_note(unsigned **lines, unsigned index, const struct options *o, char *why)
+{
+	unsigned *more = realloc(*lines, (index + 1) * sizeof(*more));
+
+	if (!more)
+		return out_of_memory(why);
+	more[index] = o->run.daemon.config_line;
+	*lines = more;
+	return true;
+}
+
 static bool set_disk(void *options, const char *value, char *why)
 {
 	struct options *o = options;
@@ -43,6 +55,8 @@ static bool set_disk(void *options, const char *value, char *why)
 	if (!disks)
 		return out_of_memory(why);
 	o->disks = disks;
+	if (!line_note(&o->disk_lines, o->disk_count, o, why))
+		return false;
 	copy = strdup(value);
 	if (!copy)
 		return out_of_memory(why);
@@ -74,6 +88,8 @@ static bool set_export(void *options, const char *value, char *why)
 		snprintf(why, PARSE_WHY_BYTES, "expected another name: there is an export '%s' already", spec->at.name);
 		return false;
 	}
+	if (!line_note(&o->export_lines, o->export_count, o, why))
+		return false;
 	o->export_count++;
 	return true;
 }
@@ -243,6 +259,8 @@ void options_free(struct options *options)
 		free(options->disks[i]);
 	free(options->disks);
 	free(options->exports);
+	free(options->disk_lines);
+	free(options->export_lines);
 	free(options->socket_path);
 	free(options->blk_file);
 	memset(options, 0, sizeof(*options));

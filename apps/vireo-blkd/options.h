@@ -11,8 +11,10 @@
 struct options {
 	struct worker_options run; /* first */
 	char **disks; /* NAME=SPEC */
+	unsigned *disk_lines; /* of the file of settings; 0: on the command line */
 	unsigned disk_count;
 	struct export_spec *exports;
+	unsigned *export_lines;
 	unsigned export_count;
 	/* QEMU's conventions: one disk at one socket. */
 	char *socket_path, *blk_file;

@@ -42,12 +42,16 @@ static bool set_port(void *options, const char *value, char *why)
 {
 	struct options *o = options;
 	struct port_spec *ports = realloc(o->ports, (o->port_count + 1) * sizeof(*ports));
+	unsigned *lines = ports ? realloc(o->port_lines, (o->port_count + 1) * sizeof(*lines)) : NULL;
 
-	if (!ports) {
+	if (ports)
+		o->ports = ports;
+	if (!lines) {
 		snprintf(why, PARSE_WHY_BYTES, "out of memory");
 		return false;
 	}
-	o->ports = ports;
+	o->port_lines = lines;
+	lines[o->port_count] = o->run.daemon.config_line;
 	if (port_spec_parse(value, &ports[o->port_count], why))
 		return false;
 	if (ports[o->port_count].at.name_given && port_given(o, ports[o->port_count].at.name)) {
@@ -100,5 +104,6 @@ void options_free(struct options *options)
 {
 	daemon_options_free(&options->run.daemon);
 	free(options->ports);
+	free(options->port_lines);
 	memset(options, 0, sizeof(*options));
 }

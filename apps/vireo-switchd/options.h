@@ -12,6 +12,7 @@ struct options {
 	struct worker_options run; /* first; spin_us and spin_percent are as in struct sw_config */
 	unsigned fdb_entries, fdb_age_s;
 	struct port_spec *ports;
+	unsigned *port_lines; /* of the file of settings; 0: on the command line */
 	unsigned port_count;
 };
 

@@ -21,9 +21,20 @@
 #define TUNSETCARRIER _IOW('T', 226, int)
 #endif
 
+/* The rest of "ip link set dev NAME": what the port would do itself. */
+static const char *link_words(const struct port_spec *spec, char words[24])
+{
+	if (spec->mtu)
+		snprintf(words, 24, "mtu %u up", spec->mtu);
+	else
+		snprintf(words, 24, "up");
+	return words;
+}
+
 static void explain(int err, const struct port_spec *spec, char *why)
 {
-	const char *name = spec->at.address;
+	const char *name = spec->at.address, *queues = spec->queues > 1 ? " multi_queue" : "";
+	char words[24];
 
 	switch (-err) {
 	case EPERM:
@@ -31,8 +42,8 @@ static void explain(int err, const struct port_spec *spec, char *why)
 		snprintf(why, SPEC_WHY_BYTES,
 			 "tap '%.15s': needs CAP_NET_ADMIN: run as root, or let root make the interface "
 			 "first: "
-			 "ip tuntap add dev %.15s mode tap user NAME%s",
-			 name, name, spec->queues > 1 ? " multi_queue" : "");
+			 "ip tuntap add dev %.15s mode tap user NAME%s && ip link set dev %.15s %s",
+			 name, name, queues, name, link_words(spec, words));
 		break;
 	case EBUSY:
 		snprintf(why, SPEC_WHY_BYTES,
@@ -40,9 +51,9 @@ static void explain(int err, const struct port_spec *spec, char *why)
 		break;
 	case EINVAL:
 		snprintf(why, SPEC_WHY_BYTES,
-			 "tap '%.15s': an interface of that name exists and is no tap with %s: choose "
-			 "another name",
-			 name, spec->queues > 1 ? "several queues (multi_queue)" : "one queue");
+			 "tap '%.15s': an interface of that name exists and is no tap with %s: choose another name, or if it is "
+			 "yours, let root make it anew (ip link del %.15s) with: ip tuntap add dev %.15s mode tap user NAME%s",
+			 name, spec->queues > 1 ? "several queues" : "one queue", name, name, queues);
 		break;
 	case ENOENT:
 	case ENODEV:
@@ -130,6 +141,7 @@ int tap_device_carrier(int fd, bool on)
 int tap_device_open(const struct port_spec *spec, int *fds, unsigned *ret_offloads, char why[SPEC_WHY_BYTES])
 {
 	unsigned open_count = 0;
+	char words[24];
 	int err = 0;
 
 	for (; !err && open_count < spec->queues; open_count++) {
@@ -145,9 +157,9 @@ int tap_device_open(const struct port_spec *spec, int *fds, unsigned *ret_offloa
 		if (err)
 			snprintf(
 				why, SPEC_WHY_BYTES,
-				"tap '%.15s': cannot bring it up%s: %s: let root do it: ip link set %.15s up",
-				spec->at.address, spec->mtu ? " or set its MTU" : "", strerror(-err),
-				spec->at.address);
+				"tap '%.15s': cannot bring it up%s: %s: let root do it: ip link set dev %.15s %s",
+				spec->at.address, spec->mtu ? " or set its MTU" : "", strerror(-err), spec->at.address,
+				link_words(spec, words));
 	}
 	for (unsigned i = 0; err && i < open_count; i++)
 		fd_close(&fds[i]);

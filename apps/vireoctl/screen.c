@@ -95,7 +95,7 @@ static void line_draw(const char *line, size_t columns)
 /* The last row: what the keys do, and which lines are in sight. */
 static void status_draw(const struct scroll *scroll, size_t columns)
 {
-	char text[96];
+	char text[160];
 	size_t rest = scroll->lines - scroll->fixed, last = scroll->at + scroll_page(scroll);
 
 	if (scroll_is_all(scroll))

@@ -240,5 +240,17 @@ def a_file_that_somebody_resizes_is_a_disk_of_that_size(lab):
     expect(text.count("somebody has made it smaller") == 1 and text.count("somebody has made it larger") == 1, text)
 
 
+@case
+def a_line_that_fails_in_the_environment_is_named(lab):
+    config, missing = lab.path("settings"), lab.path("no/folder")
+    for lines, number in ((f"log-level error\ndisk a=file:{missing}\n", 2),
+                          (f"log-level error\ndisk a=mem:1M\n\nexport vhost-user:{missing},disk=a\n", 4)):
+        with open(config, "w") as file:
+            file.write(lines)
+        done = run(lab, "--config", config)
+        expect(done.returncode == 1 and f"{config}:{number}: " in done.stderr and missing in done.stderr, f"{done}")
+        expect(len(done.stderr.splitlines()) == 1, done.stderr)
+
+
 if __name__ == "__main__":
     main()

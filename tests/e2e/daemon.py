@@ -126,6 +126,37 @@ def one_line_and_exit_2_for_option(lab, options, *words):
     expect(not os.path.exists(lab.path("control")), "it has left its control socket")
 
 
+@case
+def a_line_that_fails_in_the_environment_is_named(lab):
+    config = lab.path("settings")
+    folder = lab.path("no/folder")
+    for line, status, *words in ((f"port vhost-user:{folder}", 1, "folder does not exist"), (f"control {folder}", 1, "folder does not exist")):
+        with open(config, "w") as file:
+            file.write(f"# first\nworkers 1\n\n{line}\nlog-level error\n")
+        done = run_daemon(lab, "--config", config, control=not line.startswith("control"))
+        expect_one_line(done, status, f"{config}:4: ", folder, *words)
+        done = run_daemon(lab, "--log-level", "error", *("--" + line).split())
+        expect_one_line(done, status, folder, *words)
+        expect(config not in done.stderr, f"no line of a file is meant: {done.stderr}")
+    with open(config, "w") as file:
+        file.write(f"control {folder}\nlog-level error\n")
+    done = run_daemon(lab, "--config", config, "--control", lab.path("missing/too"))
+    expect_one_line(done, 1, lab.path("missing/too"))
+    expect(config not in done.stderr, f"the command line holds: {done.stderr}")
+
+
+@case
+def what_root_does_for_a_tap_is_told_in_full(lab):
+    if not os.path.exists("/dev/net/tun"):
+        raise Skip("there is no /dev/net/tun")
+    os.chmod(lab.folder, 0o777)
+    for keys, words in ((",queues=2,mtu=1400", ["user NAME multi_queue && ip link set dev vqtap0 mtu 1400 up"]),
+                        ("", ["mode tap user NAME && ip link set dev vqtap0 up"])):
+        done = subprocess.run([*as_user(lab), program("vireo-switchd"), "--log-level", "error", "--control", lab.path("control"), "--port",
+                               f"tap:vqtap0{keys}"], capture_output=True, text=True, timeout=20, check=False)
+        expect_one_line(done, 1, "CAP_NET_ADMIN", "ip tuntap add dev vqtap0", *words)
+
+
 BAD_LINES = {
     "unknown_word": ("colour red", "'colour'", "expected one of:"),
     "dashes": ("--poll", "'--poll'", "expected one of:"),
