@@ -57,7 +57,7 @@ static unsigned reaped(struct test_disk *t)
 static void requests_wait_for_their_time_in_order(void **state)
 {
 	struct test_disk t = opened("null:1M,iops=1000,iops-burst=4");
-	struct disk_request *done = NULL;
+	struct disk_request *done = &requests[0];
 	struct disk_limits_info info;
 
 	submit(&t, 0, 10, DISK_READ, 512);
