@@ -10,8 +10,8 @@ static const char *const kinds[] = {"dequeue", "enqueue", "forward", "request"};
 static const char *const rings[] = {"split", "split-in-order", "packed", "packed-in-order"};
 static const uint32_t sizes_bytes[] = {64, 1518, 4096};
 
-enum option { NONE, TWO, INDIRECT, PLAIN, FLOWS, LOGGED, TRACKED, TRANSLATED };
-static const char *const options[] = {"", "/two", "/indirect", "/plain", "/flows", "/logged", "/tracked", "/translated"};
+enum option { NONE, TWO, INDIRECT, PLAIN, FLOWS, LOGGED, TRACKED, TRANSLATED, LIMITED, GUARDED };
+static const char *const options[] = {"", "/two", "/indirect", "/plain", "/flows", "/logged", "/tracked", "/translated", "/limited", "/guarded"};
 
 /* Options are measured with short frames, where they weigh most, on the two basic rings. */
 static bool exists(unsigned kind, unsigned ring, unsigned size, enum option option)
@@ -53,6 +53,8 @@ static bool case_at(unsigned number, char *name, struct bench_case *ret)
 		.logged = option == LOGGED,
 		.tracked = option == TRACKED,
 		.translated = option == TRANSLATED,
+		.limited = option == LIMITED,
+		.guarded = option == GUARDED,
 		.size_bytes = sizes_bytes[size],
 	};
 	return true;

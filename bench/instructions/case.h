@@ -10,7 +10,9 @@
  *	SIZE	bytes of a frame, or of a request's data
  *	OPTION	two: header and frame are two descriptors of a chain; indirect: the same in an indirect table;
  *		plain: without mergeable buffers; flows: each frame of a burst has other addresses; logged: into a dirty log;
- *		tracked: what is in flight is written down for a successor; translated: behind an IOMMU, each page by itself
+ *		tracked: what is in flight is written down for a successor; translated: behind an IOMMU, each page by itself;
+ *		limited: bytes and frames, in and out, are counted against limits that are never reached; guarded: each frame is
+ *		looked at and its first bytes are copied; its type is none that a rule is about
  *
  * Without an option header and frame are one descriptor, buffers are mergeable, and all frames have the same
  * addresses.
@@ -32,7 +34,7 @@ enum case_kind { CASE_DEQUEUE, CASE_ENQUEUE, CASE_FORWARD, CASE_REQUEST };
 struct bench_case {
 	enum case_kind kind;
 	bool packed, in_order;
-	bool two, indirect, plain, flows, logged, tracked, translated;
+	bool two, indirect, plain, flows, logged, tracked, translated, limited, guarded;
 	uint32_t size_bytes;
 };
 

@@ -137,12 +137,18 @@ static const struct sw_port_ops port_ops = {
 
 /* ---- the whole ---- */
 
+static const struct sw_limit plenty = {.per_second = 100000000, .burst = 100000000};
+
 static void port_add(struct forward *f, struct sw *sw, unsigned i, const struct bench_case *c)
 {
 	char name[] = {'p', (char)('0' + i), '\0'};
 	struct port *port = &f->ports[i];
-	const struct sw_port_config config = {.name = name, .ops = &port_ops, .opaque = port, .mtu = 1504};
+	struct sw_port_config config = {.name = name, .ops = &port_ops, .opaque = port, .mtu = 1504};
 
+	if (c->limited)
+		config.limits = (struct sw_limits){plenty, plenty, plenty, plenty, plenty, plenty, plenty};
+	if (c->guarded)
+		config.guard = (struct sw_guard){.addresses = {{.family = 4}}, .address_count = 1, .dhcp_servers = true, .routers = true};
 	port->forward = f;
 	guest_start(&port->guest, c, (uint8_t)i);
 	must(!sw_port_new(sw, &config, &port->sw), "no port");
