@@ -11,56 +11,11 @@
 /* after the above: */
 #include "base/util.h"
 #include "frame.h"
-#include "histogram.h"
 #include "options.h"
 #include "sequence.h"
 #include "wire/virtio_net.h"
 #include <cmocka.h>
 #include <stdio.h>
-
-/* ---- histogram ---- */
-
-static void quantiles_are_within_a_64th(void **state)
-{
-	struct histogram *h = calloc(1, sizeof(*h));
-	static const uint32_t per_million[] = { 1, 1000, 500000, 900000, 990000, 999000, 1000000 };
-
-	for (uint64_t v = 1; v <= 1000000; v++)
-		histogram_add(h, v * 7);
-	assert_int_equal(h->min, 7);
-	assert_int_equal(h->max, 7000000);
-	for (unsigned i = 0; i < ARRAY_SIZE(per_million); i++) {
-		uint64_t exact = (uint64_t)per_million[i] * 7, got = histogram_quantile(h, per_million[i]);
-
-		assert_true(got >= exact && got - exact <= exact / 64 + 1);
-	}
-	free(h);
-}
-
-static void small_and_huge_values_have_a_place(void **state)
-{
-	struct histogram *h = calloc(1, sizeof(*h));
-
-	assert_int_equal(histogram_quantile(h, 500000), 0);
-	for (uint64_t v = 0; v < 64; v++)
-		histogram_add(h, v);
-	assert_int_equal(histogram_quantile(h, 500000), 31);
-	histogram_add(h, UINT64_MAX);
-	assert_int_equal(histogram_quantile(h, 1000000), UINT64_MAX);
-	assert_int_equal(h->count, 65);
-	free(h);
-}
-
-static void one_value_is_every_quantile(void **state)
-{
-	struct histogram *h = calloc(1, sizeof(*h));
-
-	histogram_add(h, 123456789);
-	assert_int_equal(histogram_quantile(h, 0), 123456789);
-	assert_int_equal(histogram_quantile(h, 500000), 123456789);
-	assert_int_equal(histogram_quantile(h, 999999), 123456789);
-	free(h);
-}
 
 /* ---- sequence ---- */
 
@@ -291,9 +246,6 @@ static void buffer_count_of_zero_is_no_bad_header(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(quantiles_are_within_a_64th),
-		cmocka_unit_test(small_and_huge_values_have_a_place),
-		cmocka_unit_test(one_value_is_every_quantile),
 		cmocka_unit_test(order_loss_and_duplicates_are_told_apart),
 		cmocka_unit_test(window_forgets_what_is_too_old_and_nothing_else),
 		cmocka_unit_test(frame_is_good_however_it_is_cut),

@@ -8,7 +8,7 @@
  * by any thread.
  */
 
-#include "histogram.h"
+#include "base/histogram.h"
 #include "options.h"
 #include "port.h"
 #include "sequence.h"
