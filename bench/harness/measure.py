@@ -22,7 +22,7 @@ from .programs import Front
 PAIRS = 7
 WINDOWS = 3  # in which nothing moves, one after the other, and something is wrong
 # A peer_name of the report; "bridge" is the kernel's, "limit" is bench-limit, what nobody can be faster than.
-PEERS = ("librte_vhost", "testpmd-io", "testpmd-mac", "ovs", "bridge", "limit")
+PEERS = ("librte_vhost", "testpmd-io", "testpmd-mac", "ovs", "bridge", "limit", "qsd")
 VERIFIED_FRAMES = 1000  # at least
 SETTLED_FRAMES, SETTLE_S = 100000, 20
 HUGEPAGES_MIB = 1920  # two front ends of 256 MiB and Open vSwitch with many ports, 1.3 GiB; with two ports there is more room
@@ -118,6 +118,7 @@ class Bench:
             raise Unfit("two CPUs are needed, one for the front end and one for the back end: this process may use one only")
         self.cpus, self.front_cpu, self.back_cpu = cpus, cpus[0], cpus[1]
         self.hugepages, self.reserved_before = False, None
+        self.peer_socket = None  # of a back end that runs already: disks.py
         self.alone = False  # for now, without any peer
 
     def program(self, name):

@@ -42,7 +42,9 @@ def check(bench, cases):
     wanted = {peer for case in cases for peer in getattr(case, "peers", ())}
     for peer in sorted(filter(bench.has, wanted)):
         try:
-            if peer.startswith("testpmd"):
+            if peer == "qsd":
+                need("qemu-storage-daemon", "qemu-system-common")
+            elif peer.startswith("testpmd"):
                 need("dpdk-testpmd", "dpdk")
             elif peer == "ovs":
                 need(OVS_DPDK, "openvswitch-switch-dpdk")

@@ -3,7 +3,8 @@
 import json
 import statistics
 
-DIGITS = {"cycles_per_frame": 1, "frames_per_second": 0, "ns": 0, "bytes": 0, "percent": 2, "ms": 1, "mbit_per_second": 0}
+DIGITS = {"cycles_per_frame": 1, "frames_per_second": 0, "ns": 0, "bytes": 0, "percent": 2, "ms": 1, "mbit_per_second": 0,
+          "requests_per_second": 0, "cpu_ns_per_request": 0}
 
 
 def row(case, unit, ours, peer=None, peer_name=None, pingpong=()):

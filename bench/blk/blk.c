@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* bench-blk: the driver of a vhost-user block device, which measures whoever serves it. Without a guest. */
+
+#include "bench/common/clock.h"
+#include "bench/common/options.h"
+#include "bench/common/protocol.h"
+#include "load.h"
+#include "wire/virtio_blk.h"
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define QUEUES_MAX	  8u
+#define QUEUE_SIZE	  256u
+#define BLOCK_BYTES	  4096u
+#define F_VERSION_1	  (UINT64_C(1) << 32)
+#define F_RING_INDIRECT	  (UINT64_C(1) << 28)
+#define F_RING_EVENT_IDX  (UINT64_C(1) << 29)
+#define F_RING_PACKED	  (UINT64_C(1) << 34)
+#define F_BLK_FLUSH	  (UINT64_C(1) << 9)
+#define F_BLK_MQ	  (UINT64_C(1) << 12)
+
+static const char usage[] =
+	"usage: bench-blk --socket PATH [OPTIONS]\n"
+	"  --queues N        that many, each with a thread of its own (1)\n"
+	"  --ring split|packed\n"
+	"  --cpu N           where the threads run (anywhere)\n"
+	"  --verify          each block names itself, and is looked at when it is read\n"
+	"then on standard input: window read|write DEPTH poll|sleep MS\n";
+
+struct blk_options {
+	const char *socket;
+	unsigned queues, packed;
+	int cpu;
+	bool verify;
+};
+
+struct blk {
+	struct blk_options options;
+	struct vireo_front *front;
+	struct load loads[QUEUES_MAX];
+};
+
+static const struct options_program program = {"bench-blk", usage};
+
+static void options_parse(int argc, char **argv, struct blk_options *o)
+{
+	static const struct option long_options[] = {
+		{"socket", required_argument, NULL, 's'}, {"queues", required_argument, NULL, 'q'},
+		{"ring", required_argument, NULL, 'r'},	  {"cpu", required_argument, NULL, 'c'},
+		{"verify", no_argument, NULL, 'v'},	  {NULL, 0, NULL, 0},
+	};
+	static const char *const rings[] = {"split", "packed", NULL};
+	int option;
+
+	*o = (struct blk_options){.queues = 1, .cpu = -1};
+	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
+		switch (option) {
+		case 's':
+			o->socket = optarg;
+			break;
+		case 'q':
+			o->queues = options_number(&program, "--queues", optarg, 1, QUEUES_MAX);
+			break;
+		case 'r':
+			o->packed = options_word(&program, "--ring", optarg, rings);
+			break;
+		case 'c':
+			o->cpu = (int)options_number(&program, "--cpu", optarg, 0, 1023);
+			break;
+		case 'v':
+			o->verify = true;
+			break;
+		default:
+			options_refuse(&program, "unknown option", "");
+		}
+	if (!o->socket || optind < argc)
+		options_refuse(&program, "--socket is needed, and nothing but options", "");
+}
+
+/* ---- the device ---- */
+
+static int front_open(struct blk *blk)
+{
+	const struct blk_options *o = &blk->options;
+	struct vireo_front_config config = {
+		.size = sizeof(config),
+		.path = o->socket,
+		.features = F_VERSION_1 | F_RING_INDIRECT | F_RING_EVENT_IDX | F_BLK_FLUSH | (o->queues > 1 ? F_BLK_MQ : 0) |
+			    (o->packed ? F_RING_PACKED : 0),
+		.features_required = F_VERSION_1 | F_RING_INDIRECT | (o->packed ? F_RING_PACKED : 0),
+		.queue_count = o->queues,
+		.queue_size = QUEUE_SIZE,
+		.memory_bytes = o->queues * load_memory_bytes(BLOCK_BYTES),
+	};
+
+	return vireo_front_open(&config, &blk->front);
+}
+
+static int loads_init(struct blk *blk)
+{
+	uint64_t capacity;
+	int err = vireo_front_config_read(blk->front, 0, &capacity, sizeof(capacity));
+
+	for (unsigned i = 0; i < blk->options.queues && !err; i++) {
+		struct load *load = &blk->loads[i];
+
+		load->ring = vireo_front_ring(blk->front, i);
+		load->memory = (uint8_t *)vireo_front_memory(blk->front) + i * load_memory_bytes(BLOCK_BYTES);
+		load->block_bytes = BLOCK_BYTES;
+		load->blocks = capacity / (BLOCK_BYTES / BLK_SECTOR_BYTES);
+		load->verify = blk->options.verify;
+		load->random = i + 1;
+		load->cpu = blk->options.cpu;
+		err = load->blocks ? load_init(load) : -EINVAL;
+	}
+	return err;
+}
+
+/* ---- a window ---- */
+
+static bool job_parse(const char *argument, struct load_job *job)
+{
+	char op[8], wait[8], more;
+	unsigned ms;
+
+	if (sscanf(argument, "%7s %u %7s %u %c", op, &job->depth, wait, &ms, &more) != 4 || !ms || ms > 600000 || !job->depth ||
+	    job->depth > LOAD_DEPTH_MAX)
+		return false;
+	job->write = !strcmp(op, "write");
+	job->polling = !strcmp(wait, "poll");
+	job->until = clock_now() + clock_hz() / 1000 * ms;
+	return (job->write || !strcmp(op, "read")) && (job->polling || !strcmp(wait, "sleep"));
+}
+
+static void histogram_take(struct histogram *all, const struct histogram *one)
+{
+	all->min = !all->count || (one->count && one->min < all->min) ? one->min : all->min;
+	all->max = one->max > all->max ? one->max : all->max;
+	all->count += one->count;
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
+		all->buckets[i] += one->buckets[i];
+}
+
+static void window_tell(const struct blk *blk, uint64_t begin, FILE *out)
+{
+	static struct histogram all;
+	uint64_t failed = 0, end = begin, hz = clock_hz();
+
+	memset(&all, 0, sizeof(all));
+	for (unsigned i = 0; i < blk->options.queues; i++) {
+		histogram_take(&all, &blk->loads[i].latency);
+		failed += blk->loads[i].failed;
+		end = blk->loads[i].end > end ? blk->loads[i].end : end;
+	}
+	fprintf(out, "{\"requests\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"seconds\": %.6f", all.count, failed,
+		(double)(end - begin) / (double)hz);
+	fprintf(out, ", \"median_ns\": %.0f, \"p99_ns\": %.0f, \"p999_ns\": %.0f}",
+		(double)histogram_quantile(&all, 500000) * 1e9 / (double)hz,
+		(double)histogram_quantile(&all, 990000) * 1e9 / (double)hz,
+		(double)histogram_quantile(&all, 999000) * 1e9 / (double)hz);
+}
+
+static void answer_window(void *opaque, const char *argument, FILE *out)
+{
+	struct blk *blk = opaque;
+	struct load_job job;
+	uint64_t begin = clock_now();
+	unsigned started = 0;
+	int err = 0;
+
+	if (!job_parse(argument, &job)) {
+		fputs("{\"error\": \"window read|write DEPTH poll|sleep MS\"}", out);
+		return;
+	}
+	while (started < blk->options.queues && !err) {
+		err = load_start(&blk->loads[started], &job);
+		started += !err;
+	}
+	for (unsigned i = 0; i < started; i++)
+		load_join(&blk->loads[i]);
+	if (err)
+		fprintf(out, "{\"error\": \"no thread: %s\"}", strerror(-err));
+	else
+		window_tell(blk, begin, out);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct protocol_command commands[] = {{"window", answer_window}, {NULL, NULL}};
+	static struct blk blk;
+	int err;
+
+	options_parse(argc, argv, &blk.options);
+	err = front_open(&blk);
+	if (!err)
+		err = loads_init(&blk);
+	if (err) {
+		fprintf(stderr, "bench-blk: no block device at %s: %s\n", blk.options.socket, strerror(-err));
+	} else {
+		protocol_ready();
+		protocol_serve(commands, &blk);
+	}
+	for (unsigned i = 0; i < blk.options.queues; i++)
+		load_free(&blk.loads[i]);
+	vireo_front_close(blk.front);
+	return err ? 1 : 0;
+}
