@@ -230,9 +230,12 @@ def a_file_that_somebody_resizes_is_a_disk_of_that_size(lab):
     blkd = Blkd(lab, [f"a=file:{image}"], [f"vhost-user:{lab.path('e')},disk=a"])
     for size in (16 << 20, (4 << 20) + 100):
         os.truncate(image, size)
-        wait_until(lambda want=size // 512 * 512: capacity(lab.path("e")) == want, 20, f"the driver sees {size} bytes", child=blkd.child)
+        want = size // 512 * 512
+        wait_until(lambda want=want: blkd.ask("disk", "show", "a")["disk"]["size_bytes"] == want, 20, f"a disk of {want} bytes", child=blkd.child)
+        expect(capacity(lab.path("e")) == want, "the driver sees another size")
     blkd.ctl("export", "remove", "e")
     blkd.ctl("disk", "remove", "a")
+    os.truncate(image, 8 << 20)
     blkd.ctl("disk", "add", f"a=file:{image}")
     end_well(blkd)
     with open(blkd.child.log, errors="replace") as log:
