@@ -21,6 +21,12 @@
 	  serve_fdb_show, show_fdb_show) \
 	X("fdb flush", "fdb.flush", "[PORT]", 0, "forget the addresses behind PORT, or all addresses", \
 	  serve_fdb_flush, show_fdb_flush) \
+	X("fdb add", "fdb.add", "MAC PORT [VLAN]", 0, "keep an address behind a port, whatever is learned", \
+	  serve_fdb_add, show_nothing) \
+	X("fdb del", "fdb.del", "MAC [VLAN]", 0, "forget what fdb add has made", \
+	  serve_fdb_del, show_nothing) \
+	X("fdb clear", "fdb.clear", "[PORT]", 0, "forget all that fdb add has made behind PORT, or behind all ports", \
+	  serve_fdb_clear, show_nothing) \
 	X("stats", "stats", "", CTL_WATCH, "show all counters: ports, workers, forwarding database", \
 	  serve_stats, show_stats) \
 	X("top", "stats", "", CTL_REPEAT, "show rates, redrawn in place; q quits", \

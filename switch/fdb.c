@@ -21,6 +21,8 @@
  * Ageing is done by the sweep, from the control thread, a slice at a time.
  *
  * Fixed addresses. A port either learns or has fixed addresses, so a flag of the port says which of its entries are what.
+ * One by one, addresses of ports that learn are held, too (fdb_hold.c): a bit of the bucket says so, which only those ask for who would
+ * drop or move the entry.
  * What is fixed takes its place from whoever has learned it, and does not count towards the capacity. Since a port
  * with fixed addresses has no others in the table, fdb_saw() tells its own from foreign ones at no cost.
  */
@@ -84,6 +86,7 @@ int fdb_new(uint32_t capacity, uint32_t age_s, uint32_t ports_max, struct fdb **
 	fdb->ports_max = ports_max;
 	size_set(fdb);
 	fdb->stats.capacity = fdb->capacity;
+	fdb->held_max = fdb_held_max(fdb->capacity);
 	/* Short of entropy the seed is what it is: it makes attacks harder, fairness does not depend on it. */
 	if (getrandom(&fdb->seed, sizeof(fdb->seed), GRND_NONBLOCK) < 0)
 		fdb->seed = (uintptr_t)fdb;
@@ -112,8 +115,7 @@ void fdb_free(struct fdb *fdb)
 	free(fdb);
 }
 
-/* Under lock. */
-static void entry_put(struct fdb *fdb, struct place place, const struct fdb_address *address, uint16_t port, uint32_t now_s)
+void fdb_put(struct fdb *fdb, struct place place, const struct fdb_address *address, uint16_t port, uint32_t now_s)
 {
 	uint64_t which = place.bucket == address->first ? 0 : FDB_SECOND_MASK;
 
@@ -125,8 +127,15 @@ static void entry_put(struct fdb *fdb, struct place place, const struct fdb_addr
 
 void fdb_drop(struct fdb *fdb, struct place place)
 {
+	bool held = place_held(place);
+
+	if (place_fixed(fdb, place))
+		__atomic_store_n(&fdb->fixed_entries, fdb->fixed_entries - 1, __ATOMIC_RELAXED);
+	fdb->held_entries -= held;
 	fdb->owned[port_at(place)]--;
 	__atomic_store_n(&place.bucket->key[place.way], 0, __ATOMIC_RELAXED);
+	if (held)
+		__atomic_store_n(&place.bucket->held, place.bucket->held & ~(1u << place.way), __ATOMIC_RELAXED);
 	counter_add(&fdb->stats.entries, (uint64_t)-1);
 }
 
@@ -135,8 +144,7 @@ bool fdb_ages(const struct fdb *fdb)
 	return fdb_learned(fdb) != 0;
 }
 
-/* The entry of an address on any port; none if there is no bucket. */
-static struct place entry_find(const struct fdb *fdb, const struct fdb_address *address)
+struct place fdb_find(const struct fdb *fdb, const struct fdb_address *address)
 {
 	struct fdb_bucket *const buckets[] = {address->first, fdb_second(fdb, address)};
 	uint64_t tag = address->tag;
@@ -172,7 +180,7 @@ static bool entry_insert(struct fdb *fdb, const struct fdb_address *address, uin
 		counter_add(&fdb->stats.refused, 1);
 		return false;
 	}
-	entry_put(fdb, place, address, port, now_s);
+	fdb_put(fdb, place, address, port, now_s);
 	counter_add(&fdb->stats.learned, 1);
 	return fdb_learned(fdb) == 1;
 }
@@ -185,6 +193,14 @@ static bool is_foreign(const struct fdb *fdb, const struct fdb_address *address,
 	return port_fixed(fdb, port) || (owner >= 0 && port_fixed(fdb, (uint16_t)owner));
 }
 
+/* So is this: what is held moves for nobody. Without the lock the place may have no entry by now, and none is to be looked at. */
+static bool is_held(const struct fdb *fdb, const struct fdb_address *address)
+{
+	struct place place = fdb_find(fdb, address);
+
+	return place.bucket && place.way < FDB_WAYS && place_held(place);
+}
+
 enum fdb_news fdb_learn(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s)
 {
 	struct place place;
@@ -192,10 +208,14 @@ enum fdb_news fdb_learn(struct fdb *fdb, const struct fdb_address *address, uint
 
 	if (is_foreign(fdb, address, port))
 		return FDB_FOREIGN;
+	if (unlikely(is_held(fdb, address)))
+		return FDB_LEARNED;
 	pthread_mutex_lock(&fdb->lock);
-	place = entry_find(fdb, address);
+	place = fdb_find(fdb, address);
 	if (is_foreign(fdb, address, port)) /* by now */
 		news = FDB_FOREIGN;
+	else if (place.bucket && place_held(place))
+		news = FDB_LEARNED; /* by now */
 	else if (place.bucket)
 		entry_move(fdb, place, port, now_s);
 	else if (entry_insert(fdb, address, port, now_s))
@@ -207,9 +227,9 @@ enum fdb_news fdb_learn(struct fdb *fdb, const struct fdb_address *address, uint
 /* Under lock. */
 static int entry_fix(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s)
 {
-	struct place place = entry_find(fdb, address);
+	struct place place = fdb_find(fdb, address);
 
-	if (place.bucket && port_fixed(fdb, port_at(place)))
+	if (place.bucket && place_fixed(fdb, place))
 		return port_at(place) == port ? 0 : -EADDRINUSE;
 	if (place.bucket)
 		fdb_drop(fdb, place); /* whoever has said it first */
@@ -218,7 +238,7 @@ static int entry_fix(struct fdb *fdb, const struct fdb_address *address, uint16_
 	if (!place.bucket)
 		return -ENOSPC;
 	__atomic_store_n(&fdb->fixed[port], true, __ATOMIC_RELAXED);
-	entry_put(fdb, place, address, port, now_s);
+	fdb_put(fdb, place, address, port, now_s);
 	__atomic_store_n(&fdb->fixed_entries, fdb->fixed_entries + 1, __ATOMIC_RELAXED);
 	return 0;
 }
@@ -233,22 +253,24 @@ int fdb_fix(struct fdb *fdb, const struct fdb_address *address, uint16_t port, u
 	return err;
 }
 
+static bool is_of(const struct fdb *fdb, struct place place, int port)
+{
+	return key_at(place) && port_at(place) == port;
+}
+
+/* Entries first: as long as they are there, they are fixed. */
 void fdb_unfix(struct fdb *fdb, uint16_t port)
 {
+	if (fdb_owned(fdb, port))
+		fdb_drop_each(fdb, is_of, port);
 	pthread_mutex_lock(&fdb->lock);
-	if (fdb->fixed[port]) {
-		__atomic_store_n(&fdb->fixed[port], false, __ATOMIC_RELAXED);
-		__atomic_store_n(&fdb->fixed_entries, fdb->fixed_entries - fdb->owned[port], __ATOMIC_RELAXED);
-	}
+	__atomic_store_n(&fdb->fixed[port], false, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&fdb->lock);
-	fdb_flush(fdb, port);
 }
 
 static bool may_age(const struct fdb *fdb, struct place place, uint32_t now_s)
 {
-	uint64_t key = key_at(place);
-
-	return key && too_old(fdb, seen_at(place), now_s) && !port_fixed(fdb, key & FDB_PORT_MASK);
+	return key_at(place) && too_old(fdb, seen_at(place), now_s) && !place_fixed(fdb, place);
 }
 
 /* Looks without the lock, and once more with it: most entries are young. */
@@ -279,33 +301,33 @@ void fdb_sweep(struct fdb *fdb, uint32_t now_s, uint32_t buckets_max)
 	}
 }
 
-static bool to_flush(const struct fdb *fdb, uint64_t key, int port)
+static void drop_in(struct fdb *fdb, struct place place, fdb_which_fn *which, int port)
 {
-	uint16_t owner = key & FDB_PORT_MASK;
-
-	return key && (port < 0 || owner == port) && !port_fixed(fdb, owner);
+	if (!which(fdb, place, port))
+		return;
+	pthread_mutex_lock(&fdb->lock);
+	if (which(fdb, place, port))
+		fdb_drop(fdb, place);
+	pthread_mutex_unlock(&fdb->lock);
 }
 
-static void flush_bucket(struct fdb *fdb, struct fdb_bucket *bucket, int port)
+void fdb_drop_each(struct fdb *fdb, fdb_which_fn *which, int port)
 {
-	for (unsigned way = 0; way < FDB_WAYS; way++) {
-		struct place place = {bucket, way};
-
-		if (!to_flush(fdb, key_at(place), port))
-			continue;
-		pthread_mutex_lock(&fdb->lock);
-		if (to_flush(fdb, key_at(place), port))
-			fdb_drop(fdb, place);
-		pthread_mutex_unlock(&fdb->lock);
+	for (uint32_t i = 0; i < fdb->bucket_count; i++) {
+		for (unsigned way = 0; way < FDB_WAYS; way++)
+			drop_in(fdb, (struct place){&fdb->buckets[i], way}, which, port);
 	}
+}
+
+static bool is_learned(const struct fdb *fdb, struct place place, int port)
+{
+	return key_at(place) && (port < 0 || port_at(place) == port) && !place_fixed(fdb, place);
 }
 
 void fdb_flush(struct fdb *fdb, int port)
 {
-	if (port >= 0 && !fdb_owned(fdb, (uint16_t)port))
-		return;
-	for (uint32_t i = 0; i < fdb->bucket_count; i++)
-		flush_bucket(fdb, &fdb->buckets[i], port);
+	if (port < 0 || fdb_owned(fdb, (uint16_t)port))
+		fdb_drop_each(fdb, is_learned, port);
 }
 
 /* What a key and the bucket it lies in say together; false: that the place is free. */
@@ -321,7 +343,6 @@ static bool entry_read(const struct fdb *fdb, uint32_t bucket, uint64_t key, str
 	number = unscramble(top << (64 - FDB_BITS_MIN) | (key & FDB_TAG_MASK) >> FDB_BITS_MIN, fdb->seed);
 	*ret_entry = (struct fdb_entry){
 		.mac = number >> 16, .vlan = number >> 4 & 0xfff, .port = key & FDB_PORT_MASK};
-	ret_entry->fixed = port_fixed(fdb, ret_entry->port);
 	return true;
 }
 
@@ -336,6 +357,8 @@ void fdb_each(const struct fdb *fdb, uint32_t now_s, fdb_fn *fn, void *opaque)
 
 			if (!entry_read(fdb, i, key_at(place), &entry))
 				continue;
+			entry.held = place_held(place);
+			entry.fixed = entry.held || port_fixed(fdb, entry.port);
 			age_s = (int32_t)(now_s - seen_at(place));
 			entry.age_s = entry.fixed || age_s < 0 ? 0 : (uint32_t)age_s;
 			if (entry.age_s <= fdb->age_s)

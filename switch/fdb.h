@@ -29,7 +29,7 @@ _Static_assert(SW_PORTS_MAX <= FDB_PORT_MASK + 1, "a port fits into an entry");
 struct fdb_bucket {
 	uint64_t key[FDB_WAYS];
 	uint32_t seen_s[FDB_WAYS];
-	uint32_t unused;
+	uint32_t held; /* places, a bit each, whose entries fdb_hold() has made; written under lock, read by anybody */
 } __attribute__((aligned(64)));
 
 struct fdb {
@@ -46,7 +46,8 @@ struct fdb {
 	pthread_mutex_t lock __attribute__((aligned(64))); /* innermost: nothing else is taken inside */
 	uint32_t *owned;   /* entries of each port; under lock */
 	bool *fixed;       /* of each port: its entries are fixed; written under lock, read by anybody */
-	uint32_t fixed_entries; /* in all; written under lock, read by anybody */
+	uint32_t fixed_entries; /* in all, those that are held among them; written under lock, read by anybody */
+	uint32_t held_entries, held_max; /* under lock */
 	uint32_t sweep_at; /* next bucket to sweep; control thread */
 	struct sw_fdb_stats stats; /* written under lock, read by anybody */
 };
@@ -79,12 +80,20 @@ void fdb_flush(struct fdb *fdb, int port); /* what was learned; -1: all */
  */
 int fdb_fix(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s);
 void fdb_unfix(struct fdb *fdb, uint16_t port); /* forgets all of the port's */
+/*
+ * Holds one address behind a port that learns others: until fdb_let_go() it is neither aged, evicted, moved nor flushed. What another port
+ * sends from it is not learned. -EADDRINUSE: it is fixed to, or held behind, another port; -ENOBUFS: as many are held as may be;
+ * -ENOSPC: the table has no room where it would have to be.
+ */
+int fdb_hold(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s);
+int fdb_let_go(struct fdb *fdb, const struct fdb_address *address); /* -ENOENT: it is not known; -EPERM: it is not held */
+void fdb_let_go_all(struct fdb *fdb, int port); /* what is held; -1: behind any */
 bool fdb_ages(const struct fdb *fdb); /* any thread: there are entries that are not fixed */
 
 struct fdb_entry {
 	uint64_t mac;
 	uint16_t vlan, port;
-	bool fixed;
+	bool fixed, held; /* what is held is fixed, too */
 	uint32_t age_s; /* 0 if fixed */
 };
 

@@ -55,7 +55,7 @@ static bool may_evict(const struct fdb *fdb, struct place place, uint16_t port, 
 {
 	uint16_t owner = port_at(place);
 
-	if (port_fixed(fdb, owner))
+	if (place_fixed(fdb, place))
 		return false;
 	return owner == port || fdb->owned[owner] > fdb->owned[port] || too_old(fdb, seen_at(place), now_s);
 }
@@ -137,7 +137,7 @@ struct place fdb_room_to_fix(struct fdb *fdb, const struct fdb_address *address)
 		for (unsigned way = 0; way < FDB_WAYS && !found.bucket; way++) {
 			struct place place = {buckets[i], way};
 
-			if (port_fixed(fdb, port_at(place)))
+			if (place_fixed(fdb, place))
 				continue;
 			fdb_drop(fdb, place);
 			counter_add(&fdb->stats.evicted, 1);

@@ -214,7 +214,7 @@ static void fdb_visit(void *opaque, const struct fdb_entry *found)
 {
 	const struct fdb_visit *visit = opaque;
 	const struct sw_port *owner = visit->sw->by_id[found->port];
-	struct sw_fdb_entry entry = {.vlan = found->vlan, .age_s = found->age_s, .fixed = found->fixed};
+	struct sw_fdb_entry entry = {.vlan = found->vlan, .age_s = found->age_s, .fixed = found->fixed, .held = found->held};
 
 	if (!owner || owner->removing)
 		return;
@@ -234,6 +234,41 @@ void sw_fdb_each(struct sw *sw, void (*fn)(void *opaque, const struct sw_fdb_ent
 void sw_fdb_flush(struct sw *sw, struct sw_port *port)
 {
 	fdb_flush(sw->fdb, port ? port->id : -1);
+}
+
+static uint64_t mac_number(const uint8_t mac[6])
+{
+	uint64_t number = 0;
+
+	for (unsigned i = 0; i < 6; i++)
+		number = number << 8 | mac[i];
+	return number;
+}
+
+int sw_fdb_hold(struct sw_port *port, uint16_t vlan, const uint8_t mac[6])
+{
+	struct fdb *fdb = port->sw->fdb;
+	struct fdb_address address;
+
+	if (mac[0] & 1 || !mac_number(mac) || port->removing || vlan > SW_VLAN_MAX || !port_in_vlan(port, vlan))
+		return -EINVAL;
+	address = fdb_address(fdb, vlan, mac_number(mac));
+	return fdb_hold(fdb, &address, port->id, switch_now_s());
+}
+
+int sw_fdb_let_go(struct sw *sw, uint16_t vlan, const uint8_t mac[6])
+{
+	struct fdb_address address;
+
+	if (vlan > SW_VLAN_MAX)
+		return -ENOENT;
+	address = fdb_address(sw->fdb, vlan, mac_number(mac));
+	return fdb_let_go(sw->fdb, &address);
+}
+
+void sw_fdb_let_go_all(struct sw *sw, struct sw_port *port)
+{
+	fdb_let_go_all(sw->fdb, port ? port->id : -1);
 }
 
 void sw_fdb_stats(const struct sw *sw, struct sw_fdb_stats *ret_stats)

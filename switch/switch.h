@@ -271,10 +271,20 @@ struct sw_fdb_entry {
 	const char *port; /* valid during the callback */
 	uint16_t vlan;
 	unsigned age_s;
-	bool fixed; /* one of the port's config, and not learned */
+	bool fixed; /* not learned: one of the port's config, or held */
+	bool held;  /* by sw_fdb_hold() */
 };
 void sw_fdb_each(struct sw *sw, void (*fn)(void *opaque, const struct sw_fdb_entry *entry), void *opaque);
 void sw_fdb_flush(struct sw *sw, struct sw_port *port); /* what was learned; NULL: all */
+/*
+ * Holds an address behind a port, in one of its VLANs, however seldom it is heard of and whoever else says that it is his; what another
+ * port sends from it is forwarded, and not learned. It goes with the port, or when it is let go. Where the port has addresses of its
+ * own, it may send from this one, too. -EINVAL: no unicast address, or the port is not in the VLAN; -EADDRINUSE: it is another port's in this way, or
+ * by its config; -ENOBUFS: as many are held as may be, a quarter of the capacity or 1024; -ENOSPC: no room where it would have to be.
+ */
+int sw_fdb_hold(struct sw_port *port, uint16_t vlan, const uint8_t mac[6]);
+int sw_fdb_let_go(struct sw *sw, uint16_t vlan, const uint8_t mac[6]); /* -ENOENT: it is not known; -EPERM: it is not held */
+void sw_fdb_let_go_all(struct sw *sw, struct sw_port *port); /* NULL: of all ports */
 struct sw_fdb_stats {
 	uint64_t entries, fixed, capacity, learned, moved, aged, evicted, refused; /* entries: the fixed ones as well */
 };

@@ -8,6 +8,7 @@
 #include "daemon/spec_call.h"
 #include "port.h"
 #include "report.h"
+#include "static_entries.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

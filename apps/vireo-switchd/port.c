@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "port.h"
 #include "daemon/aside.h"
+#include "static_entries.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include <assert.h>
@@ -126,9 +127,14 @@ static int mac_check(const struct ports *ports, const struct port_spec *spec, ch
 {
 	const uint8_t *m;
 	const struct port *twin = mac_taken(ports, spec, &m);
+	const char *rival = twin ? NULL : static_entry_against(ports, spec, &m);
 
+	if (rival)
+		snprintf(why, SPEC_WHY_BYTES,
+			 "%02x:%02x:%02x:%02x:%02x:%02x is static behind port '%.64s': fdb del it, or choose another mac=", m[0], m[1],
+			 m[2], m[3], m[4], m[5], rival);
 	if (!twin)
-		return 0;
+		return rival ? -EADDRINUSE : 0;
 	snprintf(why, SPEC_WHY_BYTES,
 		 "port '%s' has mac=%02x:%02x:%02x:%02x:%02x:%02x already: choose another, or give both spoof=allow",
 		 twin->spec.at.name, m[0], m[1], m[2], m[3], m[4], m[5]);

@@ -72,6 +72,11 @@ static bool mac_parse(const char **value, uint8_t mac[6])
 	return !(mac[0] & 1) && memcmp(mac, "\0\0\0\0\0", 6) != 0;
 }
 
+bool port_mac_parse(const char *text, uint8_t mac[6])
+{
+	return mac_parse(&text, mac) && !*text;
+}
+
 /* A, or A+B+... */
 bool port_set_mac(struct spec *spec, const char *value)
 {

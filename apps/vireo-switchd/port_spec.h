@@ -67,6 +67,9 @@ bool port_set_tunnel(struct spec *spec, const char *value);
 bool port_set_isolated(struct spec *spec, const char *value);
 bool port_set_flood_max(struct spec *spec, const char *value);
 
+/* A unicast address that is not zero, and nothing else. */
+bool port_mac_parse(const char *text, uint8_t mac[6]);
+
 void port_spec_defaults(struct spec *spec);
 const char *port_spec_problem(const struct spec *spec);
 

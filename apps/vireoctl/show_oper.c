@@ -23,3 +23,8 @@ void show_log_level(struct show *show)
 
 	fprintf(show->out, "%s\n", level ? level : "-");
 }
+
+/* Done is done. */
+void show_nothing(struct show *show)
+{
+}

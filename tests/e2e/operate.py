@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What an operator sets while a daemon runs: links of ports, the log's level."""
+"""What an operator sets while a daemon runs: links of ports, the log's level, static entries."""
 import json
 import os
 import socket
@@ -198,6 +198,108 @@ def so_does_a_daemon_of_disks(lab):
     wait_until(lambda: ctl("version").returncode == 0, 20, "its control socket answers")
     level_goes_up_and_down(lab, log, ctl, lab.path("a"))
     expect(lab.stop(child) == 0, "its end")
+
+
+# ---- static entries ----
+
+def entries(switch):
+    return {(e["mac"], e["vlan"]): (e["port"], e["static"]) for e in switch.ask("fdb", "show")["entries"]}
+
+
+@case
+def a_static_entry_stays_whatever_is_said_and_forgotten(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')}", f"vhost-user:{lab.path('b')}", "null:n"])
+    held = "52:54:00:00:02:01"
+    with Front(lab.path("a")) as a, Front(lab.path("b")) as b:
+        passes(a, b, 1)
+        expect(entries(switch)[(held, 0)] == ("a", False), "it was learned")
+        expect(switch.ask("fdb", "add", held, "n") == {}, "it is taken from who said it first")
+        passes(a, b, 1)  # it is forwarded, and not learned
+        passes(b, a, 2)
+        b.send(text_frame(2, 1))  # goes to n alone
+        wait_until(lambda: switch.port("b")["rx_frames"] and not a.receive(0.1), 20, "to a comes nothing")
+        expect(entries(switch) == {(held, 0): ("n", True), ("52:54:00:00:02:02", 0): ("b", False)}, f"{entries(switch)}")
+        switch.ctl("fdb", "flush")
+        switch.ctl("fdb", "flush", "n")
+        expect(entries(switch)[(held, 0)] == ("n", True), "no flush takes it")
+        expect(switch.ask("stats")["fdb"]["static"] == 1 and "static" in switch.ctl("fdb", "show"), "it is counted and shown")
+        expect(switch.ask("fdb", "del", held) == {}, "it goes when it is to")
+        passes(a, b, 1)
+        expect(entries(switch)[(held, 0)] == ("a", False), "learned again")
+    switch.ctl("fdb", "add", "02:00:00:00:00:0a", "n")
+    switch.ctl("fdb", "add", "02:00:00:00:00:0b", "b")
+    switch.ctl("fdb", "clear", "b")
+    expect([key[0] for key, (_, static) in entries(switch).items() if static] == ["02:00:00:00:00:0a"], f"{entries(switch)}")
+    switch.ctl("port", "remove", "n")
+    switch.ctl("port", "add", "null:n")
+    expect(not [static for _, static in entries(switch).values() if static], "it went with its port")
+    switch.ctl("fdb", "add", "02:00:00:00:00:0a", "n")
+    switch.ctl("fdb", "clear")
+    expect(switch.ask("stats")["fdb"]["static"] == 0, "all of them")
+    end_well(switch)
+
+
+@case
+def a_static_entry_lies_in_a_vlan_of_its_port(lab):
+    switch = Switch(lab, ["null:plain", f"vhost-user:{lab.path('five')},vlan=5", f"vhost-user:{lab.path('trunk')},trunk=10-12"])
+    mac = "02:00:00:00:00:01"
+    switch.ctl("fdb", "add", mac, "plain")
+    switch.ctl("fdb", "add", mac, "five")
+    switch.ctl("fdb", "add", mac, "trunk", "11")
+    expect(entries(switch) == {(mac, 0): ("plain", True), (mac, 5): ("five", True), (mac, 11): ("trunk", True)}, f"{entries(switch)}")
+    expect("name a VLAN" in refused(switch, 2, "fdb", "add", mac, "trunk"), "it has none of its own")
+    for port, vlan in (("plain", "5"), ("five", "0"), ("trunk", "13"), ("trunk", "0"), ("trunk", "4094")):
+        expect("not in VLAN" in refused(switch, 2, "fdb", "add", mac, port, vlan), f"{port} {vlan}")
+    expect("several VLANs" in refused(switch, 2, "fdb", "del", mac), "which?")
+    switch.ctl("fdb", "del", mac, "11")
+    switch.ctl("fdb", "del", mac, "0")
+    switch.ctl("fdb", "del", mac)
+    expect(entries(switch) == {}, f"{entries(switch)}")
+    end_well(switch)
+
+
+@case
+def what_a_static_entry_cannot_be_is_refused_in_one_line(lab):
+    switch = Switch(lab, ["null:n", f"vhost-user:{lab.path('a')},mac=02:00:00:00:00:0a"])
+    good = "02:00:00:00:00:01"
+    for mac in ("", "x", "02:00:00:00:00", "02:00:00:00:00:01:", "02:00:00:00:00:0g", "01:00:5e:00:00:01", "ff:ff:ff:ff:ff:ff",
+                "00:00:00:00:00:00", "020000000001", good + "+" + good, "9" * 400):
+        expect("unicast address" in refused(switch, 2, "fdb", "add", mac, "n"), mac[:30])
+        expect("unicast address" in refused(switch, 2, "fdb", "del", mac), mac[:30])
+    for vlan in ("", "4095", "4096", "1.5", "0x1", "99999999999999999999"):
+        expect("expected 0 (none) to 4094" in refused(switch, 2, "fdb", "add", good, "n", vlan), vlan)
+    for words in (["add"], ["add", good], ["add", good, "n", "0", "more"], ["del"], ["clear", "n", "more"]):
+        refused(switch, 2, "fdb", *words)
+    for words in (["add", good, "none"], ["del", good], ["clear", "none"], ["del", "02:00:00:00:00:0a"], ["add", "02:00:00:00:00:0a", "n"]):
+        refused(switch, 1, "fdb", *words)
+    switch.ctl("fdb", "add", good, "n")
+    switch.ctl("fdb", "add", good, "n")
+    expect("static behind another port" in refused(switch, 1, "fdb", "add", good, "a"), "it is n's")
+    expect("static behind port 'n'" in refused(switch, 1, "port", "add", f"vhost-user:{lab.path('b')},mac={good}"), "by mac=, too")
+    switch.ctl("port", "add", f"vhost-user:{lab.path('b')},vlan=7,mac={good}")  # another VLAN's
+    expect(set(offered(switch, "fdb", "add", good, "")) >= {"n", "a"}, "ports")
+    end_well(switch)
+
+
+@case
+def no_more_static_entries_are_made_than_may_be(lab):
+    switch = Switch(lab, ["null:n"], ["--fdb-entries", "64"])
+    codes = set()
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(60)
+        sock.connect(switch.control)
+        stream = sock.makefile("rw")
+        for first in range(0, 1100, 50):
+            calls = [{"jsonrpc": "2.0", "method": "fdb.add", "params": {"mac": f"02:00:00:00:{i >> 8:02x}:{i & 255:02x}", "port": "n"}, "id": i}
+                     for i in range(first, first + 50)]
+            stream.write(json.dumps(calls) + "\n")
+            stream.flush()
+            codes |= {answer["error"]["code"] for answer in json.loads(stream.readline()) if "error" in answer}
+        stream.close()
+    expect(codes == {-32000}, f"{codes}")
+    expect(switch.ask("stats")["fdb"]["static"] == 1024, "as many as may be")
+    expect("as many static entries" in refused(switch, 1, "fdb", "add", "02:00:00:01:00:00", "n"), "it is said")
+    end_well(switch)
 
 
 if __name__ == "__main__":
