@@ -27,6 +27,8 @@
 	  serve_fdb_del, show_nothing) \
 	X("fdb clear", "fdb.clear", "[PORT]", 0, "forget all that fdb add has made behind PORT, or behind all ports", \
 	  serve_fdb_clear, show_nothing) \
+	X("worker list", "worker.list", "", CTL_WATCH, "list the workers, with the queues that each serves", \
+	  serve_worker_list, show_worker_list) \
 	X("stats", "stats", "", CTL_WATCH, "show all counters: ports, workers, forwarding database", \
 	  serve_stats, show_stats) \
 	X("top", "stats", "", CTL_REPEAT, "show rates, redrawn in place; q quits", \

@@ -86,6 +86,11 @@ void sw_queue_stats(const struct sw_port *port, bool out, unsigned queue, struct
 	*ret_stats = stats;
 }
 
+int sw_queue_worker(const struct sw_port *port, unsigned queue)
+{
+	return sw_queue_present(port, false, queue) ? (int)port->in[queue]->source.worker->index : -1;
+}
+
 void sw_queue_stats_read(const struct sw_queue_stats *kept, struct sw_queue_stats *ret_stats)
 {
 	*ret_stats = (struct sw_queue_stats){

@@ -262,6 +262,8 @@ struct sw_worker_stats {
 	int cpu; /* -1: not pinned */
 };
 unsigned sw_worker_count(const struct sw *sw);
+/* Who serves an in queue; -1: it is not there. (Out queues are whoever's has frames for them.) */
+int sw_queue_worker(const struct sw_port *port, unsigned queue);
 void sw_worker_stats(const struct sw *sw, unsigned worker, struct sw_worker_stats *ret_stats);
 
 /* ---- forwarding database ---- */

@@ -147,6 +147,11 @@ static void serve_fdb_flush(struct rpc_call *call, void *opaque)
 	rpc_call_reply(call, json_object());
 }
 
+static void serve_worker_list(struct rpc_call *call, void *opaque)
+{
+	rpc_call_reply(call, json_pack("{s:o}", "workers", report_worker_list(opaque)));
+}
+
 static void serve_stats(struct rpc_call *call, void *opaque)
 {
 	const struct ports *ports = opaque;

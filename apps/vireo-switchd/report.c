@@ -225,6 +225,31 @@ json_t *report_workers(const struct sw *sw)
 	return list;
 }
 
+static void add_queues(json_t *workers, const struct port *port)
+{
+	for (unsigned i = 0; i < port->in_queues; i++) {
+		int worker = sw_queue_worker(port->sw, i);
+
+		if (worker < 0)
+			continue;
+		json_array_append_new(json_object_get(json_array_get(workers, (size_t)worker), "queues"),
+				      json_pack("{s:s, s:i}", "port", port->spec.at.name, "queue", (int)i));
+	}
+}
+
+json_t *report_worker_list(const struct ports *ports)
+{
+	json_t *workers = report_workers(ports->sw), *worker;
+	size_t i;
+
+	for (i = 0; (worker = json_array_get(workers, i)); i++)
+		json_object_set_new(worker, "queues", json_array());
+	for (const struct port *port = ports->first; port; port = port->next)
+		if (!port->closing)
+			add_queues(workers, port);
+	return workers;
+}
+
 json_t *report_fdb(const struct sw *sw)
 {
 	struct sw_fdb_stats s;

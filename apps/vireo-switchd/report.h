@@ -13,6 +13,7 @@
 json_t *report_port_brief(const struct port *port);
 json_t *report_port_full(const struct port *port);
 json_t *report_workers(const struct sw *sw);
+json_t *report_worker_list(const struct ports *ports); /* and what queues each serves */
 json_t *report_fdb(const struct sw *sw);
 
 #endif

@@ -377,7 +377,7 @@ static void few_rates_table(struct show *show, double seconds)
 		double drops = 0;
 
 		table_cell(t, "%s", text_of(port, "name"));
-		table_cell(t, "%s", text_of(port, "state"));
+		table_cell(t, "%s", state_of(port));
 		rate_cell(t, port, before, "rx_frames", 1, seconds);
 		rate_cell(t, port, before, "rx_bytes", 1e6, seconds);
 		rate_cell(t, port, before, "tx_frames", 1, seconds);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The answers to what an operator sets while a daemon runs, for people. */
 #include "show.h"
+#include "table.h"
 
 /* Who has asked for it knows that the link is down; that the other end does not know is news. */
 void show_port_link(struct show *show)
@@ -27,4 +28,53 @@ void show_log_level(struct show *show)
 /* Done is done. */
 void show_nothing(struct show *show)
 {
+}
+
+static long long number_of(const json_t *object, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(object, key));
+}
+
+static void worker_row(struct table *t, const json_t *worker)
+{
+	const json_t *cpu = json_object_get(worker, "cpu");
+
+	table_cell(t, "%lld", number_of(worker, "worker"));
+	if (json_is_integer(cpu))
+		table_cell(t, "%lld", (long long)json_integer_value(cpu));
+	else
+		table_cell(t, "-");
+	table_cell(t, "%lld", number_of(worker, "frames"));
+	table_cell(t, "%lld", number_of(worker, "sleeps"));
+}
+
+static void queue_cell(struct table *t, const json_t *queue)
+{
+	const char *port = json_string_value(json_object_get(queue, "port"));
+
+	table_cell(t, "%s %lld", port ? port : "-", number_of(queue, "queue"));
+}
+
+/* A line a queue; whoever serves none has one all the same. */
+void show_worker_list(struct show *show)
+{
+	const json_t *workers = json_object_get(show->result, "workers"), *worker;
+	struct table *t = table_new("WORKER|>CPU|>FRAMES|>SLEEPS|SERVES (PORT, QUEUE)");
+	size_t i;
+
+	for (i = 0; (worker = json_array_get(workers, i)); i++) {
+		const json_t *queues = json_object_get(worker, "queues");
+
+		for (size_t q = 0; q < json_array_size(queues); q++) {
+			worker_row(t, worker);
+			queue_cell(t, json_array_get(queues, q));
+		}
+		if (json_array_size(queues))
+			continue;
+		worker_row(t, worker);
+		table_cell(t, "-");
+	}
+	show->fixed_lines = 1;
+	table_within(t, show->columns);
+	table_print(t, show->out);
 }

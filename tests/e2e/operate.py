@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What an operator sets while a daemon runs: links of ports, the log's level, static entries."""
+"""What an operator sets while a daemon runs: links of ports, the log's level, static entries; who serves what."""
 import json
 import os
 import socket
@@ -299,6 +299,30 @@ def no_more_static_entries_are_made_than_may_be(lab):
     expect(codes == {-32000}, f"{codes}")
     expect(switch.ask("stats")["fdb"]["static"] == 1024, "as many as may be")
     expect("as many static entries" in refused(switch, 1, "fdb", "add", "02:00:00:01:00:00", "n"), "it is said")
+    end_well(switch)
+
+
+# ---- workers ----
+
+@case
+def each_queue_that_runs_has_one_worker_and_is_listed_there(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path(name)}" for name in "abc"] + ["null:n"], ["--workers", "2"])
+
+    def served():
+        workers = switch.ask("worker", "list")["workers"]
+        expect([worker["worker"] for worker in workers] == [0, 1], f"{workers}")
+        return [sorted((queue["port"], queue["queue"]) for queue in worker["queues"]) for worker in workers]
+    expect(served() == [[], []], "nothing runs")
+    table = switch.ctl("worker", "list").splitlines()
+    expect(len(table) == 3 and all(line.endswith("-") for line in table[1:]), f"{table}")
+    with Front(lab.path("a")), Front(lab.path("b")), Front(lab.path("c")):
+        wait_until(lambda: sum(map(len, served())) == 3, 20, "three queues are listed")
+        found = served()
+        expect(sorted(sum(found, [])) == [("a", 0), ("b", 0), ("c", 0)], f"each once: {found}")
+        expect(sorted(map(len, found)) == [1, 2], f"both have work: {found}")
+        expect(sum("b 0" in line for line in switch.ctl("worker", "list").splitlines()) == 1, "for people")
+    wait_until(lambda: served() == [[], []], 20, "none is left")
+    refused(switch, 2, "worker", "list", "more")
     end_well(switch)
 
 
