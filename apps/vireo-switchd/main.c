@@ -56,11 +56,11 @@ static int ports_open(struct switchd *d)
 	for (unsigned i = 0; i < d->options.port_count && !daemon_ending(&d->daemon); i++) {
 		char why[SPEC_WHY_BYTES], where[SETTINGS_WHERE_BYTES];
 		struct port *port;
-		int err = ports_add(&d->ports, &d->options.ports[i], &d->daemon.log, &port, why);
+		int err = ports_add(&d->ports, &d->options.ports[i].spec, &d->daemon.log, &port, why);
 
 		if (err) {
 			log_error(&d->daemon.log, "%s%s",
-				  settings_where(&d->options.run.daemon, d->options.port_lines[i], where), why);
+				  settings_where(&d->options.run.daemon, d->options.ports[i].line, where), why);
 			return err;
 		}
 	}

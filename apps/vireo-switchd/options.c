@@ -33,7 +33,7 @@ static bool set_fdb_age(void *options, const char *value, char *why)
 static bool port_given(const struct options *o, const char *name)
 {
 	for (unsigned i = 0; i < o->port_count; i++)
-		if (o->ports[i].at.name_given && !strcmp(o->ports[i].at.name, name))
+		if (o->ports[i].spec.at.name_given && !strcmp(o->ports[i].spec.at.name, name))
 			return true;
 	return false;
 }
@@ -41,26 +41,31 @@ static bool port_given(const struct options *o, const char *name)
 static bool set_port(void *options, const char *value, char *why)
 {
 	struct options *o = options;
-	struct port_spec *ports = realloc(o->ports, (o->port_count + 1) * sizeof(*ports));
-	unsigned *lines = ports ? realloc(o->port_lines, (o->port_count + 1) * sizeof(*lines)) : NULL;
+	struct option_port *ports, *port;
 
-	if (ports)
-		o->ports = ports;
-	if (!lines) {
+	if (o->port_count == SW_PORTS_MAX) {
+		snprintf(why, PARSE_WHY_BYTES, "expected at most %u ports", SW_PORTS_MAX);
+		return false;
+	}
+	ports = realloc(o->ports, (o->port_count + 1) * sizeof(*ports));
+	if (!ports) {
 		snprintf(why, PARSE_WHY_BYTES, "out of memory");
 		return false;
 	}
-	o->port_lines = lines;
-	lines[o->port_count] = o->run.daemon.config_line;
-	if (port_spec_parse(value, &ports[o->port_count], why))
+	o->ports = ports;
+	port = &ports[o->port_count];
+	port->line = o->run.daemon.config_line;
+	if (port_spec_parse(value, &port->spec, why))
 		return false;
-	if (ports[o->port_count].at.name_given && port_given(o, ports[o->port_count].at.name)) {
-		snprintf(why, PARSE_WHY_BYTES, "expected another name: there is a port '%s' already",
-			 ports[o->port_count].at.name);
+	if (port->spec.at.name_given && port_given(o, port->spec.at.name)) {
+		snprintf(why, PARSE_WHY_BYTES, "expected another name: there is a port '%s' already", port->spec.at.name);
 		return false;
 	}
-	o->port_count++;
-	return true;
+	port->text = strdup(value);
+	if (!port->text)
+		snprintf(why, PARSE_WHY_BYTES, "out of memory");
+	o->port_count += !!port->text;
+	return port->text;
 }
 
 static const struct setting rows[] = {
@@ -103,7 +108,8 @@ enum settings_verdict options_parse(int argc, char *const *argv, FILE *out, FILE
 void options_free(struct options *options)
 {
 	daemon_options_free(&options->run.daemon);
+	for (unsigned i = 0; i < options->port_count; i++)
+		free(options->ports[i].text);
 	free(options->ports);
-	free(options->port_lines);
 	memset(options, 0, sizeof(*options));
 }

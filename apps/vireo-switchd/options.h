@@ -11,9 +11,14 @@
 struct options {
 	struct worker_options run; /* first; spin_us and spin_percent are as in struct sw_config */
 	unsigned fdb_entries, fdb_age_s;
-	struct port_spec *ports;
-	unsigned *port_lines; /* of the file of settings; 0: on the command line */
+	struct option_port *ports;
 	unsigned port_count;
+};
+
+struct option_port {
+	struct port_spec spec;
+	unsigned line; /* of the file of settings; 0: on the command line */
+	char *text;    /* as it was written */
 };
 
 /* Messages go to `err`, --help and --version to `out`. To be freed after SETTINGS_RUN. */

@@ -536,7 +536,7 @@ static void options_are_carried_over(void **state)
 					 "--port", "tap:b")),
 			 SETTINGS_RUN);
 	assert_int_equal(o.port_count, 2);
-	assert_string_equal(o.ports[1].at.name, "b");
+	assert_string_equal(o.ports[1].spec.at.name, "b");
 	assert_int_equal(o.run.workers, 3);
 	assert_false(o.run.pinned);
 	assert_true(o.run.poll);
@@ -648,7 +648,7 @@ static void a_file_says_what_options_say(void **state)
 		SETTINGS_RUN);
 	unlink(file_path);
 	assert_int_equal(o.port_count, 2);
-	assert_string_equal(o.ports[1].at.address, "b#c");
+	assert_string_equal(o.ports[1].spec.at.address, "b#c");
 	assert_int_equal(o.run.workers, 2);
 	assert_int_equal(o.fdb_age_s, 60);
 	assert_true(o.run.poll);
@@ -667,7 +667,7 @@ static void the_command_line_holds_over_the_file_and_adds_ports(void **state)
 	assert_false(o.run.poll);
 	assert_int_equal(o.fdb_age_s, 60);
 	assert_int_equal(o.port_count, 2);
-	assert_string_equal(o.ports[0].at.name, "a");
+	assert_string_equal(o.ports[0].spec.at.name, "a");
 	options_free(&o);
 }
 
