@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define LINE_BYTES 65536u
+#define ERRORS_MAX 20u /* of --check */
 
 struct config_file {
 	const struct settings *settings;
@@ -106,19 +107,23 @@ static bool lines_take(struct config_file *config)
 {
 	struct daemon_options *options = config->options;
 	char where[SETTINGS_WHERE_BYTES];
+	unsigned errors = 0;
 	int more = 1;
 
-	for (unsigned n = 1; more > 0; n++) {
+	for (unsigned n = 1; more > 0 && errors < ERRORS_MAX; n++) {
 		options->config_line = n;
 		more = line_read(config);
 		settings_where(options, n, where);
 		if (more < 0)
 			unreadable(config->settings, config->path, n, more, config->err);
-		else if (more && !line_take(config, where))
+		else if (more && !line_take(config, where) && (errors++, !options->check))
 			return false;
 	}
 	options->config_line = 0;
-	return !more;
+	if (errors == ERRORS_MAX)
+		line_print(config->err, "%s: %.480s: what comes after %u errors is not looked at", config->settings->program,
+			   config->path, errors);
+	return !more && !errors;
 }
 
 bool config_file_read(const struct settings *settings, void *options, const char *path, FILE *err)

@@ -10,9 +10,9 @@
 #include <string.h>
 
 /* What getopt_long() returns for a setting is its row + 1, and for these: */
-enum { OPT_CONFIG = SETTINGS_MAX + 1, OPT_VERSION, OPT_HELP };
+enum { OPT_CONFIG = SETTINGS_MAX + 1, OPT_CHECK, OPT_VERSION, OPT_HELP };
 
-#define LONGS_MAX (SETTINGS_MAX + 4) /* the three, and the end */
+#define LONGS_MAX (SETTINGS_MAX + 5) /* the four, and the end */
 
 /* ---- every daemon's own settings ---- */
 
@@ -126,6 +126,7 @@ static void help(const struct settings *settings, FILE *out)
 {
 	fprintf(out, "%s\n  --%-24s %s\n", settings->usage, "config FILE",
 		"read settings from FILE: the options below without --, one a line");
+	fprintf(out, "  --%-24s %s\n", "check FILE", "say what is wrong with such a file, each line of it, and do nothing else");
 	for (unsigned i = 0; i < settings->count; i++) {
 		const struct setting *setting = &settings->rows[i];
 		char text[48];
@@ -166,8 +167,23 @@ static void long_options(const struct settings *settings, struct option longs[LO
 		longs[i].val = (int)i + 1;
 	}
 	longs[n] = (struct option){"config", required_argument, NULL, OPT_CONFIG};
-	longs[n + 1] = (struct option){"version", no_argument, NULL, OPT_VERSION};
-	longs[n + 2] = (struct option){"help", no_argument, NULL, OPT_HELP};
+	longs[n + 1] = (struct option){"check", required_argument, NULL, OPT_CHECK};
+	longs[n + 2] = (struct option){"version", no_argument, NULL, OPT_VERSION};
+	longs[n + 3] = (struct option){"help", no_argument, NULL, OPT_HELP};
+}
+
+/* Nothing is opened, nothing made: what a start would find in the environment is not looked at. */
+static enum settings_verdict check(const struct settings *settings, void *options, const char *path, FILE *out, FILE *err)
+{
+	struct daemon_options *o = options;
+
+	free(o->config);
+	o->config = NULL;
+	o->check = true;
+	if (!config_file_read(settings, options, path, err))
+		return SETTINGS_BAD;
+	fprintf(out, "%s: %s: nothing is wrong with it\n", settings->program, path);
+	return SETTINGS_DONE;
 }
 
 static enum settings_verdict option_apply(const struct settings *settings, void *options, int opt, bool config_pass,
@@ -183,6 +199,8 @@ static enum settings_verdict option_apply(const struct settings *settings, void 
 		fprintf(out, "%s %s\n", settings->program, VIREO_VERSION);
 		return SETTINGS_DONE;
 	}
+	if (opt == OPT_CHECK)
+		return check(settings, options, optarg, out, err);
 	if (opt == OPT_CONFIG && config_pass)
 		ok = config_file_read(settings, options, optarg, err);
 	else if (opt != OPT_CONFIG && !config_pass)

@@ -60,6 +60,7 @@ struct daemon_options {
 	enum vireo_log_level log_level;
 	/* So that what fails later is told by its line, too: */
 	char *config;	       /* the file; NULL: none */
+	bool check;	       /* all that is wrong with it is to be told, and nothing done */
 	unsigned config_line;  /* that is being read; 0: of none, but on the command line */
 	unsigned control_line; /* where `control` stands; 0: not in the file */
 };
