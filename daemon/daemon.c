@@ -24,13 +24,21 @@ static void on_signal(void *opaque, uint32_t events)
 	int number = 0;
 
 	while ((verdict = signals_next(daemon->signal_fd, &number))) {
-		if (verdict == SIGNALS_NO_MEANING)
+		if (verdict == SIGNALS_RELOAD && daemon->reload && !daemon->stop)
+			daemon->reload(daemon->reload_opaque);
+		else if (verdict != SIGNALS_END)
 			log_info(&daemon->log, "signal %d, %s: there is nothing to reload or to reopen, going on", number,
 				 signals_name(number));
 		else if (!daemon->stop)
 			log_info(&daemon->log, "signal %d: ending", number);
 		daemon->stop |= verdict == SIGNALS_END;
 	}
+}
+
+void daemon_on_reload(struct daemon *daemon, void (*reload)(void *opaque), void *opaque)
+{
+	daemon->reload = reload;
+	daemon->reload_opaque = opaque;
 }
 
 bool daemon_ending(struct daemon *daemon)

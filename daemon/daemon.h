@@ -36,6 +36,8 @@ struct daemon {
 	struct vireo_log log;	      /* the daemon's own lines */
 	struct vireo_log control_log; /* what clients of the control socket can have said again and again: at a rate */
 	bool stop;		      /* the end has been asked for */
+	void (*reload)(void *opaque); /* SIGHUP; NULL: it has no meaning */
+	void *reload_opaque;
 	char control_path[DAEMON_PATH_BYTES];
 	/* For devices and endpoints. */
 	struct vireo_fault_table *faults;
@@ -62,6 +64,9 @@ int daemon_open(struct daemon *daemon, const struct daemon_options *options);
  * /run/vireo/switchd.sock.
  */
 int daemon_control(struct daemon *daemon, const char *name, const struct ctl_command *commands, size_t count, void *opaque);
+
+/* From now on SIGHUP calls `reload`, in the control thread. */
+void daemon_on_reload(struct daemon *daemon, void (*reload)(void *opaque), void *opaque);
 
 /* Has the end been asked for? For whoever is busy for long and does not dispatch the loop. */
 bool daemon_ending(struct daemon *daemon);

@@ -10,6 +10,7 @@
 enum signals_verdict {
 	SIGNALS_NONE, /* that was all */
 	SIGNALS_END,
+	SIGNALS_RELOAD, /* of a daemon that can; else it has no meaning */
 	SIGNALS_NO_MEANING,
 };
 

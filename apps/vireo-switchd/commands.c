@@ -7,6 +7,7 @@
 #include "daemon/daemon.h"
 #include "daemon/spec_call.h"
 #include "port.h"
+#include "reload.h"
 #include "report.h"
 #include "static_entries.h"
 #include <errno.h>
@@ -162,6 +163,11 @@ static void serve_stats(struct rpc_call *call, void *opaque)
 				       (json_int_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, "ports",
 				       port_list(ports, report_port_full), "workers",
 				       report_workers(ports->sw), "fdb", report_fdb(ports->sw)));
+}
+
+static void serve_reload(struct rpc_call *call, void *opaque)
+{
+	reload_begin(((const struct ports *)opaque)->reload, call);
 }
 
 static void serve_log_level(struct rpc_call *call, void *opaque)

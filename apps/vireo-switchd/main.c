@@ -11,6 +11,7 @@
 #include "daemon/endpoint.h"
 #include "options.h"
 #include "port.h"
+#include "reload.h"
 #include <string.h>
 #include <unistd.h>
 
@@ -63,6 +64,7 @@ static int ports_open(struct switchd *d)
 				  settings_where(&d->options.run.daemon, d->options.ports[i].line, where), why);
 			return err;
 		}
+		port_written_set(port, d->options.ports[i].text);
 	}
 	return 0;
 }
@@ -79,7 +81,14 @@ static int ports_start(struct switchd *d)
 	return err ? err : release_err;
 }
 
-static int start(struct switchd *d)
+static void on_reload(void *opaque)
+{
+	const struct switchd *d = opaque;
+
+	reload_begin(d->ports.reload, NULL);
+}
+
+static int start(struct switchd *d, int argc, char *const *argv)
 {
 	int err = daemon_open(&d->daemon, &d->options.run.daemon);
 
@@ -89,6 +98,10 @@ static int start(struct switchd *d)
 		err = daemon_control(&d->daemon, "switchd", switchd_commands, switchd_command_count, &d->ports);
 	if (!err)
 		err = ports_start(d);
+	if (!err)
+		err = reload_new(&d->ports, argc, argv, &d->options, &d->daemon.log, &d->ports.reload);
+	if (!err)
+		daemon_on_reload(&d->daemon, on_reload, d);
 	return err;
 }
 
@@ -115,6 +128,7 @@ static void ports_stop(struct switchd *d)
 static void stop(struct switchd *d, int exit_code)
 {
 	daemon_stop(&d->daemon); /* nobody may add a port any more */
+	reload_end(d->ports.reload);
 	if (d->ports.sw)
 		ports_stop(d);
 	if (d->ports.first) {
@@ -123,6 +137,7 @@ static void stop(struct switchd *d, int exit_code)
 		logger_end();
 		_exit(exit_code);
 	}
+	reload_free(d->ports.reload);
 	if (d->ports.sw)
 		ports_fini(&d->ports);
 	sw_free(d->ports.sw);
@@ -145,7 +160,7 @@ int main(int argc, char **argv)
 	case SETTINGS_RUN:
 		break;
 	}
-	if (!start(&d)) {
+	if (!start(&d, argc, argv)) {
 		if (!d.daemon.stop)
 			log_info(&d.daemon.log, "ready: %u ports, %u workers, control socket %s", d.options.port_count,
 				 d.options.run.workers, d.daemon.control_path);

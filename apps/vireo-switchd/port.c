@@ -50,6 +50,7 @@ static void reap(void *opaque)
 			log_info(&ports->control_log, "%s: removed", port->spec.at.name);
 		else if (port->added)
 			log_info(&port->log, "removed");
+		free(port->written);
 		port->kind->free(port);
 		if (removed)
 			removed(removed_opaque);
@@ -250,6 +251,12 @@ enum port_told port_link_set(struct port *port, bool up)
 		log_info(&port->ports->control_log, "%s: link is set %s", port->spec.at.name, up ? "up" : "down");
 	sw_port_link_set(port->sw, up);
 	return port->kind->link_set ? port->kind->link_set(port, up) : PORT_TOLD_NOBODY;
+}
+
+void port_written_set(struct port *port, const char *text)
+{
+	free(port->written);
+	port->written = strdup(text);
 }
 
 struct port *ports_find(const struct ports *ports, const char *name)

@@ -23,6 +23,7 @@ struct loop;
 struct loop_timer;
 struct port;
 struct ports;
+struct reload;
 struct vireo_fault_table;
 struct vireo_memory;
 struct vireo_memory_use;
@@ -78,6 +79,7 @@ struct ports {
 	struct ports_waiting *waiting; /* to be added, in order */
 	struct loop_timer *waiter;
 	struct lookups lookups;
+	struct reload *reload; /* NULL: not yet */
 	struct port *first; /* in order of their making, those that are being removed included */
 };
 
@@ -97,6 +99,7 @@ struct port {
 	bool added, closing, dead;
 	void (*removed)(void *opaque);
 	void *removed_opaque;
+	char *written; /* in the settings, so; NULL: it is a client's of the control socket */
 };
 
 int ports_init(struct ports *ports);
@@ -116,6 +119,8 @@ enum port_told port_link_set(struct port *port, bool up);
 void ports_add_no_more(struct ports *ports); /* what still waits is told -ECANCELED */
 /* `removed` (NULL: no client has asked for it) is called from the loop, when the port and its address are free again. */
 void ports_remove(struct port *port, void (*removed)(void *opaque), void *opaque);
+/* The port comes from the settings, where this (copied) is its SPEC. Without memory for it, it is a client's. */
+void port_written_set(struct port *port, const char *text);
 /* Not one that is being removed. */
 struct port *ports_find(const struct ports *ports, const char *name);
 

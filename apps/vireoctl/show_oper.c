@@ -25,6 +25,17 @@ void show_log_level(struct show *show)
 	fprintf(show->out, "%s\n", level ? level : "-");
 }
 
+void show_reload(struct show *show)
+{
+	static const char *const counts[] = {"added", "removed", "kept", "failed"};
+
+	fputs("ports:", show->out);
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
+		fprintf(show->out, "%s %lld %s", i ? "," : "", (long long)json_integer_value(json_object_get(show->result, counts[i])),
+			counts[i]);
+	fputc('\n', show->out);
+}
+
 /* Done is done. */
 void show_nothing(struct show *show)
 {

@@ -208,7 +208,7 @@ def signals_that_mean_nothing_to_a_switch_do_not_end_it(lab):
         def told():
             with open(switch.child.log) as log:
                 text = log.read()
-            return re.search(r"signal 1, SIGHUP: there is nothing to reload", text) and "a real-time signal" in text
+            return re.search(r"there is nothing to reload: the switch was started without --config", text) and "a real-time signal" in text
         wait_until(told, 10, "the log says that there is nothing to reload")
     end_well(switch)
 

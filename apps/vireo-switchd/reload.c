@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "reload.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "ctl/rpc.h"
+#include "daemon/aside.h"
+#include "daemon/logger.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WHY_BYTES 1024u
+#define ENDING	  "the daemon is ending"
+
+/* The settings as they are now; the thread that reads them holds a reference, and the control thread another. */
+struct reading {
+	unsigned refs; /* atomic */
+	bool ready;    /* atomic: the thread has done */
+	int argc;
+	char *const *argv;
+	/* The thread's, then the control thread's. */
+	enum settings_verdict verdict;
+	struct options options;
+	char *said; /* what is wrong with them: a line */
+};
+
+struct reload {
+	struct ports *ports;
+	int argc;
+	char *const *argv;
+	const struct options *started; /* what the daemon runs with */
+	struct vireo_log log;
+	struct loop_timer *timer;
+	/* Of the one that is under way. */
+	struct reading *reading;
+	struct rpc_call *call;
+	bool under_way;
+	bool ending; /* the daemon is */
+	unsigned pending; /* ports that are still to go, then ports that are still to come; and one while we go through them */
+	unsigned added, removed, kept, failed;
+};
+
+/* ---- aside ---- */
+
+static void reading_put(struct reading *reading)
+{
+	if (__atomic_sub_fetch(&reading->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	if (reading->verdict == SETTINGS_RUN)
+		options_free(&reading->options);
+	free(reading->said);
+	free(reading);
+}
+
+static void reading_do(void *argument)
+{
+	struct reading *reading = argument;
+	size_t bytes;
+	FILE *said = open_memstream(&reading->said, &bytes);
+
+	if (said) {
+		reading->verdict = options_parse(reading->argc, reading->argv, said, said, &reading->options);
+		fclose(said);
+	}
+	__atomic_store_n(&reading->ready, true, __ATOMIC_RELEASE);
+	reading_put(reading);
+}
+
+static struct reading *reading_new(int argc, char *const *argv)
+{
+	struct reading *reading = calloc(1, sizeof(*reading));
+
+	if (!reading)
+		return NULL;
+	*reading = (struct reading){.refs = 2, .argc = argc, .argv = argv, .verdict = SETTINGS_LOST};
+	if (!aside_run(NULL, reading_do, reading))
+		return reading;
+	free(reading);
+	return NULL;
+}
+
+/* ---- the end of it ---- */
+
+static void finish(struct reload *reload)
+{
+	if (reload->reading)
+		reading_put(reload->reading);
+	reload->reading = NULL;
+	reload->under_way = false;
+	reload->call = NULL;
+}
+
+static void refuse(struct reload *reload, const char *why)
+{
+	if (reload->call)
+		rpc_call_error(reload->call, RPC_FAILED, "%s", why);
+	else
+		log_warning(&reload->log, "nothing is reloaded: %s", why);
+	finish(reload);
+}
+
+static void succeed(struct reload *reload)
+{
+	log_info(&reload->log, "reloaded: %u ports added, %u removed, %u kept, %u failed", reload->added, reload->removed,
+		 reload->kept, reload->failed);
+	if (reload->call)
+		rpc_call_reply(reload->call, json_pack("{s:i, s:i, s:i, s:i}", "added", (int)reload->added, "removed",
+						       (int)reload->removed, "kept", (int)reload->kept, "failed",
+						       (int)reload->failed));
+	finish(reload);
+}
+
+/* ---- what is done ---- */
+
+static struct port *port_written(const struct reload *reload, const char *text)
+{
+	for (struct port *p = reload->ports->first; p; p = p->next)
+		if (!p->closing && p->written && !strcmp(p->written, text))
+			return p;
+	return NULL;
+}
+
+static bool still_written(const struct options *options, const char *text)
+{
+	for (unsigned i = 0; i < options->port_count; i++)
+		if (!strcmp(options->ports[i].text, text))
+			return true;
+	return false;
+}
+
+struct arrival {
+	struct reload *reload;
+	unsigned index;
+};
+
+static void one_less(struct reload *reload)
+{
+	if (!--reload->pending)
+		succeed(reload);
+}
+
+static void arrived(void *opaque, int err, const struct port *port, const char *why)
+{
+	struct arrival arrival = *(struct arrival *)opaque;
+	struct reload *reload = arrival.reload;
+	const struct option_port *given = &reload->reading->options.ports[arrival.index];
+	char where[SETTINGS_WHERE_BYTES];
+
+	free(opaque);
+	if (err) {
+		reload->failed++;
+		log_error(&reload->log, "%s%s", settings_where(&reload->reading->options.run.daemon, given->line, where), why);
+	} else {
+		reload->added++;
+		port_written_set(ports_find(reload->ports, port->spec.at.name), given->text);
+	}
+	one_less(reload);
+}
+
+static void port_arrive(struct reload *reload, unsigned index)
+{
+	struct arrival *arrival = malloc(sizeof(*arrival));
+
+	reload->pending++;
+	if (!arrival) {
+		log_error(&reload->log, "out of memory for a port");
+		reload->failed++;
+		one_less(reload);
+		return;
+	}
+	*arrival = (struct arrival){reload, index};
+	ports_add_soon(reload->ports, &reload->reading->options.ports[index].spec, arrived, arrival);
+}
+
+static void ports_arrive(struct reload *reload)
+{
+	const struct options *options = &reload->reading->options;
+
+	reload->pending = 1;
+	sw_hold(reload->ports->sw);
+	for (unsigned i = 0; i < options->port_count; i++)
+		if (port_written(reload, options->ports[i].text))
+			reload->kept++;
+		else
+			port_arrive(reload, i);
+	if (sw_release(reload->ports->sw))
+		log_error(&reload->log, "out of memory for the switch's ports: reload again");
+	one_less(reload);
+}
+
+/* Addresses and names are free again when all that leave have gone. */
+static void went(struct reload *reload)
+{
+	if (--reload->pending)
+		return;
+	if (reload->ending)
+		refuse(reload, ENDING);
+	else
+		ports_arrive(reload);
+}
+
+static void gone(void *opaque)
+{
+	struct reload *reload = opaque;
+
+	reload->removed++;
+	went(reload);
+}
+
+static void ports_leave(struct reload *reload)
+{
+	reload->pending = 1;
+	sw_hold(reload->ports->sw);
+	for (struct port *p = reload->ports->first, *next; p; p = next) {
+		next = p->next;
+		if (p->closing || !p->written || still_written(&reload->reading->options, p->written))
+			continue;
+		reload->pending++;
+		ports_remove(p, gone, reload);
+	}
+	if (sw_release(reload->ports->sw))
+		log_error(&reload->log, "out of memory for the switch's ports: reload again");
+	went(reload);
+}
+
+/* ---- what cannot be done ---- */
+
+static bool text_same(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
+static bool workers_same(const struct worker_options *a, const struct worker_options *b)
+{
+	return a->workers == b->workers && a->pinned == b->pinned &&
+	       (!a->pinned || !memcmp(a->cpus, b->cpus, a->workers * sizeof(*a->cpus)));
+}
+
+static void needs_restart(const struct reload *reload, bool same, const char *name)
+{
+	if (!same)
+		log_warning(&reload->log, "%s is written otherwise than when the switch was started: it holds after a restart", name);
+}
+
+static void settings_look(const struct reload *reload)
+{
+	const struct options *was = reload->started, *is = &reload->reading->options;
+	const struct daemon_options *daemon_was = &was->run.daemon, *daemon_is = &is->run.daemon;
+
+	needs_restart(reload, text_same(daemon_was->control, daemon_is->control), "control");
+	needs_restart(reload, daemon_was->set_control_group == daemon_is->set_control_group &&
+				      daemon_was->control_group == daemon_is->control_group, "control-group");
+	needs_restart(reload, workers_same(&was->run, &is->run), "workers");
+	needs_restart(reload, was->run.poll == is->run.poll, "poll or adaptive");
+	needs_restart(reload, was->run.spin_us == is->run.spin_us && was->run.spin_percent == is->run.spin_percent,
+		      "spin-us or spin-percent");
+	needs_restart(reload, was->fdb_entries == is->fdb_entries, "fdb-entries");
+	needs_restart(reload, was->fdb_age_s == is->fdb_age_s, "fdb-age");
+}
+
+static void apply(struct reload *reload)
+{
+	const struct reading *reading = reload->reading;
+	char why[WHY_BYTES];
+
+	if (reading->verdict != SETTINGS_RUN) {
+		snprintf(why, sizeof(why), "%.*s", reading->said ? (int)strcspn(reading->said, "\n") : 0,
+			 reading->said ? reading->said : "");
+		refuse(reload, *why ? why : "out of memory");
+		return;
+	}
+	settings_look(reload);
+	if (reading->options.run.daemon.log_level != logger_level())
+		logger_level_set(reading->options.run.daemon.log_level);
+	ports_leave(reload);
+}
+
+static void look(void *opaque)
+{
+	struct reload *reload = opaque;
+
+	if (!reload->reading)
+		return;
+	if (__atomic_load_n(&reload->reading->ready, __ATOMIC_ACQUIRE))
+		apply(reload);
+	else
+		loop_timer_start(reload->timer, ASIDE_LOOK_MS);
+}
+
+/* ---- from outside ---- */
+
+void reload_begin(struct reload *reload, struct rpc_call *call)
+{
+	if (!reload || reload->under_way || reload->ending) {
+		if (call)
+			rpc_call_error(call, RPC_FAILED, "the switch is starting, reloading or ending: try again when that is over");
+		return;
+	}
+	reload->call = call;
+	if (!reload->started->run.daemon.config) {
+		refuse(reload, "there is nothing to reload: the switch was started without --config");
+		return;
+	}
+	reload->reading = reading_new(reload->argc, reload->argv);
+	if (!reload->reading) {
+		refuse(reload, "there is no thread to read the file: try again later");
+		return;
+	}
+	reload->under_way = true;
+	reload->added = reload->removed = reload->kept = reload->failed = 0;
+	loop_timer_start(reload->timer, ASIDE_LOOK_MS);
+}
+
+int reload_new(struct ports *ports, int argc, char *const *argv, const struct options *options, const struct vireo_log *log,
+	       struct reload **ret_reload)
+{
+	struct reload *reload = calloc(1, sizeof(*reload));
+	int err;
+
+	if (!reload)
+		return -ENOMEM;
+	*reload = (struct reload){.ports = ports, .argc = argc, .argv = argv, .started = options, .log = *log};
+	err = loop_timer_new(ports->loop, look, reload, &reload->timer);
+	if (err)
+		free(reload);
+	else
+		*ret_reload = reload;
+	return err;
+}
+
+void reload_end(struct reload *reload)
+{
+	if (!reload)
+		return;
+	reload->ending = true;
+	if (reload->under_way && !reload->pending)
+		refuse(reload, ENDING);
+}
+
+void reload_free(struct reload *reload)
+{
+	if (!reload)
+		return;
+	loop_timer_free(&reload->timer);
+	free(reload);
+}

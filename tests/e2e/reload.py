@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""A file of settings that changes while the switch runs: what is taken from it, what stays, and what is said."""
+import json
+import os
+import signal
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest.cases import case, case_for, expect, main  # noqa: E402
+from guest.daemon import end_well  # noqa: E402
+from guest.front import Front, text_frame  # noqa: E402
+from guest.lab import wait_until  # noqa: E402
+from guest.switch import Switch, program  # noqa: E402
+
+STAYING, CHANGING, ROUNDS = 2, 48, 4
+
+
+def written(lab, *lines):
+    with open(lab.path("conf"), "w") as conf:
+        conf.writelines(line + "\n" for line in lines)
+    return lab.path("conf")
+
+
+def switch_with(lab, *lines, ports=()):
+    return Switch(lab, ports, ["--config", written(lab, *lines)])
+
+
+def names(switch):
+    return [port["name"] for port in switch.ask("port", "list")["ports"]]
+
+
+def log_of(switch):
+    with open(switch.child.log) as log:
+        return log.read()
+
+
+def says(switch, *words):
+    wait_until(lambda: all(word in log_of(switch) for word in words), 20, f"the log says {words}")
+
+
+def socket_of(lab, name, more=""):
+    return f"port vhost-user:{lab.path(name)},name={name}{more}"
+
+
+@case
+def what_differs_is_done_and_the_rest_is_not_touched(lab):
+    switch = switch_with(lab, *(socket_of(lab, name) for name in "abc"), ports=[f"vhost-user:{lab.path('line')}"])
+    switch.ctl("port", "add", f"vhost-user:{lab.path('client')}")
+    with Front(lab.path("a")) as a, Front(lab.path("client")) as client:
+        written(lab, socket_of(lab, "a"), socket_of(lab, "b", ",mtu=1400"), "", "# c has gone", socket_of(lab, "e"))
+        expect(switch.ask("reload") == {"added": 2, "removed": 2, "kept": 2, "failed": 0}, "counts")
+        expect(sorted(names(switch)) == ["a", "b", "client", "e", "line"], f"{names(switch)}")
+        expect(switch.port("b")["mtu"] == 1400 and not os.path.exists(lab.path("c")) and os.path.exists(lab.path("e")), "b, c or e")
+        a.send(text_frame(1, None))
+        wait_until(lambda: text_frame(1, None) in [frame for _, frame in client.receive(0.2)], 20, "what stays is connected")
+    expect(switch.ask("reload") == {"added": 0, "removed": 0, "kept": 4, "failed": 0}, "the same again")
+    end_well(switch)
+
+
+@case
+def a_hangup_reloads_as_well(lab):
+    switch = switch_with(lab, socket_of(lab, "a"))
+    written(lab, socket_of(lab, "b"))
+    os.kill(switch.child.pid, signal.SIGHUP)
+    says(switch, "reloaded: 1 ports added, 1 removed, 0 kept, 0 failed")
+    expect(names(switch) == ["b"], f"{names(switch)}")
+    end_well(switch)
+
+
+@case_for({"unknown_key": ("port null:b,nam=c", ":2: port 'null:b,nam=c'"), "unknown_word": ("prot null:b", ":2: 'prot'"),
+           "twice": ("workers 1\nworkers 1", ":3: workers is given twice")}, "a_file_that_makes_no_sense_changes_nothing_{}")
+def a_file_that_makes_no_sense_changes_nothing(lab, line, says_what):
+    switch = switch_with(lab, socket_of(lab, "a"))
+    written(lab, "port null:c", line)
+    done = switch.ctl_run("reload")
+    expect(done.returncode == 1 and says_what in done.stderr and len(done.stderr.splitlines()) == 1, f"{done}")
+    os.kill(switch.child.pid, signal.SIGHUP)
+    says(switch, "nothing is reloaded", says_what)
+    expect(names(switch) == ["a"], f"{names(switch)}")
+    end_well(switch)
+
+
+@case
+def a_port_that_cannot_be_opened_is_named_with_its_line(lab):
+    switch = switch_with(lab, socket_of(lab, "a"))
+    written(lab, socket_of(lab, "a"), f"port vhost-user:{lab.path('nowhere')}/x", socket_of(lab, "b"))
+    expect(switch.ask("reload") == {"added": 1, "removed": 0, "kept": 1, "failed": 1}, "counts")
+    says(switch, lab.path("conf") + ":2: ")
+    expect(sorted(names(switch)) == ["a", "b"], f"{names(switch)}")
+    end_well(switch)
+
+
+@case
+def what_holds_at_the_start_only_is_said(lab):
+    switch = switch_with(lab, socket_of(lab, "a"), "workers 1", "log-level warning")
+    written(lab, socket_of(lab, "a"), "workers 2", "fdb-age 7", "log-level info")
+    switch.ctl("reload")
+    says(switch, "workers is written otherwise", "fdb-age is written otherwise")
+    expect(switch.ask("log", "level")["level"] == "info", "the level of the log")
+    expect("poll or adaptive" not in log_of(switch), "a setting that is the same")
+    end_well(switch)
+
+
+@case
+def without_a_file_there_is_nothing_to_reload(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')}"])
+    done = switch.ctl_run("reload")
+    expect(done.returncode == 1 and "started without --config" in done.stderr, f"{done}")
+    end_well(switch)
+
+
+@case
+def a_port_is_back_that_somebody_has_removed(lab):
+    switch = switch_with(lab, socket_of(lab, "a"), socket_of(lab, "b"))
+    switch.ctl("port", "remove", "b")
+    expect(switch.ask("reload") == {"added": 1, "removed": 0, "kept": 1, "failed": 0}, "counts")
+    end_well(switch)
+
+
+@case
+def ports_that_stay_lose_no_frame(lab):
+    """Four reloads, each of which exchanges 48 ports, beside two that carry frames."""
+    stay = [socket_of(lab, name) for name in ("left", "right")]
+    switch = switch_with(lab, *stay, *(f"port null:n0-{number}" for number in range(CHANGING)))
+    bench = lab.start([program("vireo-bench"), "net", "--json", "--rate", "500", "--ring-size", "1024", "--seconds", "600", "--from", lab.path("left"), "--to",
+                       lab.path("right")], stdout=subprocess.PIPE)
+    wait_until(lambda: switch.port("right")["tx_frames"] > 50, 20, "frames flow", child=bench)
+    for turn in range(1, ROUNDS + 1):
+        written(lab, *stay, *(f"port null:n{turn}-{number}" for number in range(CHANGING)))
+        expect(switch.ask("reload") == {"added": CHANGING, "removed": CHANGING, "kept": STAYING, "failed": 0}, f"turn {turn}")
+        before = switch.port("right")["tx_frames"]
+        wait_until(lambda seen=before: switch.port("right")["tx_frames"] > seen + 50, 20, "frames flow on", child=bench)
+    left, right = switch.port("left"), switch.port("right")
+    expect(not left["rx_drops"] and not right["tx_drops"], f"dropped: {left['counters']}, {right['counters']}")
+    bench.send_signal(signal.SIGINT)
+    found = json.loads(bench.communicate(timeout=20)[0])
+    expect(found["received"]["frames"] > 50 * ROUNDS and not found["lost"] and not found["duplicated"], f"{found}")
+    end_well(switch)
+
+
+# ---- --check ----
+
+def checked(lab, daemon, *lines):
+    return subprocess.run([program(daemon), "--check", written(lab, *lines)], capture_output=True, text=True, timeout=20)
+
+
+@case
+def a_file_is_checked_without_a_port_being_opened(lab):
+    done = checked(lab, "vireo-switchd", "workers 2", socket_of(lab, "a"))
+    expect(done.returncode == 0 and done.stdout.strip().endswith("nothing is wrong with it") and not done.stderr, f"{done}")
+    expect(not os.path.exists(lab.path("a")), "a socket has been made")
+    done = checked(lab, "vireo-blkd", "disk a=file:/nonexistent/disk", f"export vhost-user:{lab.path('e')},disk=a")
+    expect(done.returncode == 0 and not done.stderr and not os.path.exists(lab.path("e")), f"{done}")
+
+
+@case
+def all_errors_of_a_file_are_told_at_once(lab):
+    done = checked(lab, "vireo-switchd", "workers none", "port null:a", "", "prot null:b", "fdb-age 3", "fdb-age 4")
+    lines = done.stderr.splitlines()
+    expect(done.returncode == 2 and not done.stdout, f"{done}")
+    expect([line.split(lab.path("conf"))[1].split(":")[1] for line in lines] == ["1", "4", "6"], f"{lines}")
+
+
+@case
+def more_ports_than_there_can_be_are_refused_in_a_moment(lab):
+    done = checked(lab, "vireo-switchd", *(f"port null:n{number}" for number in range(100000)))
+    lines = done.stderr.splitlines()
+    expect(done.returncode == 2 and len(lines) == 21 and "at most 4096 ports" in lines[0] and ":4097:" in lines[0], f"{lines[:2]}")
+
+
+if __name__ == "__main__":
+    main()
