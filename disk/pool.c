@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What is added is collected without a lock, and handed over under the lock by pool_go(), once for a burst. What is done is pushed onto a
- * list that is only ever taken as a whole, so that no lock is needed; the fd is raised only if the queue's thread has said
- * that it sleeps, by whoever finds that first.
+ * What is added is collected without a lock, and handed over under the lock by pool_go(), once for a burst. What is done
+ * comes back by done.h.
  */
 #include "disk/pool.h"
-#include "base/fd.h"
+#include "disk/done.h"
 #include "work/thread.h"
 #include <errno.h>
 #include <pthread.h>
@@ -14,13 +13,10 @@
 struct pool {
 	void (*work)(void *opaque, struct disk_request *r);
 	void *opaque;
-	int fd;
 	/* The queue's thread. */
 	struct disk_request *added, **added_end;
 	unsigned added_count, busy;
-	/* Any thread (atomic). */
-	struct disk_request *done;
-	bool armed;
+	struct done_list done;
 	/* Under the lock. */
 	pthread_mutex_t lock;
 	pthread_cond_t more;
@@ -31,18 +27,6 @@ struct pool {
 };
 
 /* ---- the threads ---- */
-
-static void push_done(struct pool *pool, struct disk_request *r)
-{
-	struct disk_request *head = __atomic_load_n(&pool->done, __ATOMIC_RELAXED);
-
-	do
-		r->next = head;
-	while (!__atomic_compare_exchange_n(&pool->done, &head, r, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
-	/* Seen before the push was: the queue's thread has looked at the list after it said that it sleeps. */
-	if (__atomic_load_n(&pool->armed, __ATOMIC_SEQ_CST) && __atomic_exchange_n(&pool->armed, false, __ATOMIC_SEQ_CST))
-		fd_event_raise(pool->fd);
-}
 
 /* Under the lock. NULL: the pool ends. */
 static struct disk_request *next_todo(struct pool *pool)
@@ -72,7 +56,7 @@ static void *pool_main(void *opaque)
 	while ((r = next_todo(pool))) {
 		pthread_mutex_unlock(&pool->lock);
 		pool->work(pool->opaque, r);
-		push_done(pool, r);
+		done_push(&pool->done, r);
 		pthread_mutex_lock(&pool->lock);
 	}
 	pthread_mutex_unlock(&pool->lock);
@@ -112,7 +96,7 @@ static void give_up(struct pool *pool, int result)
 		struct disk_request *r = next_todo(pool);
 
 		r->result = result;
-		push_done(pool, r);
+		done_push(&pool->done, r);
 	}
 }
 
@@ -149,9 +133,7 @@ struct disk_request *pool_done(struct pool *pool)
 {
 	struct disk_request *done;
 
-	if (!pool->busy || !__atomic_load_n(&pool->done, __ATOMIC_RELAXED))
-		return NULL;
-	done = __atomic_exchange_n(&pool->done, NULL, __ATOMIC_ACQUIRE);
+	done = pool->busy ? done_take(&pool->done) : NULL;
 	for (struct disk_request *r = done; r; r = r->next)
 		pool->busy--;
 	return done;
@@ -159,8 +141,7 @@ struct disk_request *pool_done(struct pool *pool)
 
 bool pool_arm(struct pool *pool, bool on)
 {
-	__atomic_store_n(&pool->armed, on, __ATOMIC_SEQ_CST);
-	return on && __atomic_load_n(&pool->done, __ATOMIC_SEQ_CST);
+	return done_arm(&pool->done, on);
 }
 
 /* ---- making and ending it ---- */
@@ -174,7 +155,7 @@ int pool_new(unsigned threads_max, void (*work)(void *opaque, struct disk_reques
 		return -ENOMEM;
 	pool->work = work;
 	pool->opaque = opaque;
-	pool->fd = fd;
+	pool->done.fd = fd;
 	pool->threads_max = threads_max;
 	pool->added_end = &pool->added;
 	pool->todo_end = &pool->todo;
