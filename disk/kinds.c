@@ -6,6 +6,7 @@
 const struct disk_kind *const disk_kinds[] = {
 	&disk_file,
 	&disk_mem,
+	&disk_nbd,
 	&disk_null,
 };
 
