@@ -41,6 +41,8 @@
 	  NULL, show_pci_function) \
 	X("reload", "reload", "", 0, "read the configuration file again, and do what differs", \
 	  serve_reload, show_reload) \
+	X("config show", "config.show", "", 0, "print the configuration file of the switch as it runs", \
+	  serve_config_show, show_config) \
 	X("log level", "log.level", "[LEVEL]", 0, "show what goes to the log, or change it: error, warning, info or debug", \
 	  serve_log_level, show_log_level) \
 	X("version", "version", "", 0, "show the versions of vireoctl and of the daemon", \

@@ -5,6 +5,7 @@
 #include "ctl/line.h"
 #include "daemon/logger.h"
 #include <assert.h>
+#include <ctype.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,11 @@
 enum { OPT_CONFIG = SETTINGS_MAX + 1, OPT_CHECK, OPT_VERSION, OPT_HELP };
 
 #define LONGS_MAX (SETTINGS_MAX + 5) /* the four, and the end */
+
+struct setting_given {
+	const struct setting *setting;
+	char *value;
+};
 
 /* ---- every daemon's own settings ---- */
 
@@ -27,6 +33,11 @@ void daemon_options_free(struct daemon_options *options)
 	options->control = NULL;
 	free(options->config);
 	options->config = NULL;
+	for (unsigned i = 0; i < options->given_count; i++)
+		free(options->given[i].value);
+	free(options->given);
+	options->given = NULL;
+	options->given_count = 0;
 }
 
 const char *settings_where(const struct daemon_options *options, unsigned line, char where[SETTINGS_WHERE_BYTES])
@@ -101,6 +112,58 @@ static bool fits_what_is_given(const struct settings *settings, const struct set
 	return false;
 }
 
+/* What is said later, on the command line, holds over what was said before, and over what contradicts it. */
+static bool given_note(struct daemon_options *options, const struct setting *setting, const char *value)
+{
+	struct setting_given *more;
+	unsigned kept = 0;
+
+	if (setting->many)
+		return true;
+	for (unsigned i = 0; i < options->given_count; i++) {
+		struct setting_given *g = &options->given[i];
+
+		if (g->setting == setting || (setting->rival && !strcmp(g->setting->name, setting->rival)))
+			free(g->value);
+		else
+			options->given[kept++] = *g;
+	}
+	options->given_count = kept;
+	more = realloc(options->given, (kept + 1) * sizeof(*more));
+	if (!more)
+		return false;
+	options->given = more;
+	more[kept] = (struct setting_given){setting, strdup(value)};
+	options->given_count += !!more[kept].value;
+	return more[kept].value;
+}
+
+void settings_write_line(FILE *out, const char *name, const char *value)
+{
+	const char *hash = strchr(value, '#');
+	size_t len = strlen(value);
+	bool fits = !len || (!isblank((unsigned char)value[0]) && !isblank((unsigned char)value[len - 1]));
+
+	for (; hash; hash = strchr(hash + 1, '#'))
+		fits &= hash > value && !isblank((unsigned char)hash[-1]);
+	fprintf(out, "%s%s%s%s\n", fits ? "" : "# cannot be written in a file: ", name, len ? " " : "", value);
+}
+
+void settings_write(const struct daemon_options *options, FILE *out)
+{
+	bool level = false;
+
+	for (unsigned i = 0; i < options->given_count; i++) {
+		const struct setting_given *g = &options->given[i];
+		bool is_level = g->setting->set == settings_set_log_level;
+
+		level |= is_level;
+		settings_write_line(out, g->setting->name, is_level ? logger_level_name(logger_level()) : g->value);
+	}
+	if (!level && logger_level() != options->log_level)
+		settings_write_line(out, "log-level", logger_level_name(logger_level()));
+}
+
 bool settings_apply(const struct settings *settings, void *options, const struct setting *setting, const char *value,
 		    const char *where, uint64_t *given, FILE *err)
 {
@@ -111,7 +174,8 @@ bool settings_apply(const struct settings *settings, void *options, const struct
 	if (!visible_is(value))
 		snprintf(why, sizeof(why), "expected no control characters, and bytes that are UTF-8");
 	else if (setting->set(options, value, why))
-		return true;
+		return given_note(options, setting, value) ||
+		       (line_print(err, "%s: %s%s: out of memory", settings->program, where, setting->name), false);
 	if (*why)
 		line_print(err, "%s: %s%s '%.80s': %s", settings->program, where, setting->name, value, why);
 	else

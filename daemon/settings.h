@@ -53,6 +53,8 @@ enum settings_verdict settings_parse(const struct settings *settings, void *opti
 
 /* ---- settings that every daemon has: its options begin with them ---- */
 
+struct setting_given;
+
 struct daemon_options {
 	char *control; /* NULL: the default path */
 	bool set_control_group;
@@ -63,12 +65,22 @@ struct daemon_options {
 	bool check;	       /* all that is wrong with it is to be told, and nothing done */
 	unsigned config_line;  /* that is being read; 0: of none, but on the command line */
 	unsigned control_line; /* where `control` stands; 0: not in the file */
+	struct setting_given *given; /* what holds of what was given, but for what may be given often */
+	unsigned given_count;
 };
 
 #define SETTINGS_WHERE_BYTES 512u
 
 /* "FILE:LINE: ", to be put before what is said of something that stands there; "" of 0. Returns `where`. */
 const char *settings_where(const struct daemon_options *options, unsigned line, char where[SETTINGS_WHERE_BYTES]);
+
+/*
+ * Writes the settings that were given, as lines of a file, but for those that may be given often: whoever has taken these knows what has
+ * become of them. The log's level is the one that holds now.
+ */
+void settings_write(const struct daemon_options *options, FILE *out);
+/* One line. A value that cannot stand in a file as it is (blanks at its ends, a # behind one) becomes a remark. */
+void settings_write_line(FILE *out, const char *name, const char *value);
 
 /* Rows for the daemon's table. */
 #define SETTING_CONTROL \

@@ -12,6 +12,7 @@
 #include "static_entries.h"
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -36,10 +37,12 @@ static void port_added(void *opaque, int err, const struct port *port, const cha
 {
 	struct rpc_call *call = opaque;
 
-	if (err)
+	if (err) {
 		rpc_call_error(call, err == -EEXIST ? RPC_EXISTS : RPC_FAILED, "%s", why);
-	else
-		rpc_call_reply(call, json_pack("{s:s}", "name", port->spec.at.name));
+		return;
+	}
+	port_text_set(ports_find(port->ports, port->spec.at.name), rpc_call_param(call, "spec"), false);
+	rpc_call_reply(call, json_pack("{s:s}", "name", port->spec.at.name));
 }
 
 static void port_add(void *opaque, struct rpc_call *call, const struct spec *spec)
@@ -163,6 +166,34 @@ static void serve_stats(struct rpc_call *call, void *opaque)
 				       (json_int_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, "ports",
 				       port_list(ports, report_port_full), "workers",
 				       report_workers(ports->sw), "fdb", report_fdb(ports->sw)));
+}
+
+/* `text` is cut up. */
+static json_t *lines_of(char *text)
+{
+	json_t *lines = json_array();
+	char *rest = NULL;
+
+	for (char *line = text ? strtok_r(text, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest))
+		json_array_append_new(lines, json_string(line));
+	return lines;
+}
+
+static void serve_config_show(struct rpc_call *call, void *opaque)
+{
+	const struct ports *ports = opaque;
+	char *text = NULL;
+	size_t bytes;
+	FILE *out = ports->reload ? open_memstream(&text, &bytes) : NULL;
+
+	if (!out) {
+		rpc_call_error(call, RPC_FAILED, "%s", ports->reload ? "out of memory" : "the switch is starting: try again");
+		return;
+	}
+	reload_config(ports->reload, out);
+	fclose(out);
+	rpc_call_reply(call, json_pack("{s:o}", "lines", lines_of(text)));
+	free(text);
 }
 
 static void serve_reload(struct rpc_call *call, void *opaque)

@@ -64,7 +64,7 @@ static int ports_open(struct switchd *d)
 				  settings_where(&d->options.run.daemon, d->options.ports[i].line, where), why);
 			return err;
 		}
-		port_written_set(port, d->options.ports[i].text);
+		port_text_set(port, d->options.ports[i].text, true);
 	}
 	return 0;
 }

@@ -50,7 +50,7 @@ static void reap(void *opaque)
 			log_info(&ports->control_log, "%s: removed", port->spec.at.name);
 		else if (port->added)
 			log_info(&port->log, "removed");
-		free(port->written);
+		free(port->text);
 		port->kind->free(port);
 		if (removed)
 			removed(removed_opaque);
@@ -253,10 +253,11 @@ enum port_told port_link_set(struct port *port, bool up)
 	return port->kind->link_set ? port->kind->link_set(port, up) : PORT_TOLD_NOBODY;
 }
 
-void port_written_set(struct port *port, const char *text)
+void port_text_set(struct port *port, const char *text, bool in_settings)
 {
-	free(port->written);
-	port->written = strdup(text);
+	free(port->text);
+	port->text = strdup(text);
+	port->in_settings = in_settings && port->text;
 }
 
 struct port *ports_find(const struct ports *ports, const char *name)

@@ -99,7 +99,8 @@ struct port {
 	bool added, closing, dead;
 	void (*removed)(void *opaque);
 	void *removed_opaque;
-	char *written; /* in the settings, so; NULL: it is a client's of the control socket */
+	char *text; /* the SPEC as it was given; NULL: there was no memory for it */
+	bool in_settings; /* it was given there, not by a client of the control socket */
 };
 
 int ports_init(struct ports *ports);
@@ -119,8 +120,8 @@ enum port_told port_link_set(struct port *port, bool up);
 void ports_add_no_more(struct ports *ports); /* what still waits is told -ECANCELED */
 /* `removed` (NULL: no client has asked for it) is called from the loop, when the port and its address are free again. */
 void ports_remove(struct port *port, void (*removed)(void *opaque), void *opaque);
-/* The port comes from the settings, where this (copied) is its SPEC. Without memory for it, it is a client's. */
-void port_written_set(struct port *port, const char *text);
+/* What its SPEC (copied) was, and where it comes from. */
+void port_text_set(struct port *port, const char *text, bool in_settings);
 /* Not one that is being removed. */
 struct port *ports_find(const struct ports *ports, const char *name);
 

@@ -116,7 +116,7 @@ static void succeed(struct reload *reload)
 static struct port *port_written(const struct reload *reload, const char *text)
 {
 	for (struct port *p = reload->ports->first; p; p = p->next)
-		if (!p->closing && p->written && !strcmp(p->written, text))
+		if (!p->closing && p->in_settings && !strcmp(p->text, text))
 			return p;
 	return NULL;
 }
@@ -153,7 +153,7 @@ static void arrived(void *opaque, int err, const struct port *port, const char *
 		log_error(&reload->log, "%s%s", settings_where(&reload->reading->options.run.daemon, given->line, where), why);
 	} else {
 		reload->added++;
-		port_written_set(ports_find(reload->ports, port->spec.at.name), given->text);
+		port_text_set(ports_find(reload->ports, port->spec.at.name), given->text, true);
 	}
 	one_less(reload);
 }
@@ -214,7 +214,7 @@ static void ports_leave(struct reload *reload)
 	sw_hold(reload->ports->sw);
 	for (struct port *p = reload->ports->first, *next; p; p = next) {
 		next = p->next;
-		if (p->closing || !p->written || still_written(&reload->reading->options, p->written))
+		if (p->closing || !p->in_settings || still_written(&reload->reading->options, p->text))
 			continue;
 		reload->pending++;
 		ports_remove(p, gone, reload);
@@ -286,6 +286,16 @@ static void look(void *opaque)
 		apply(reload);
 	else
 		loop_timer_start(reload->timer, ASIDE_LOOK_MS);
+}
+
+/* ---- the settings as they would have to be ---- */
+
+void reload_config(const struct reload *reload, FILE *out)
+{
+	settings_write(&reload->started->run.daemon, out);
+	for (const struct port *p = reload->ports->first; p; p = p->next)
+		if (!p->closing && p->text)
+			settings_write_line(out, "port", p->text);
 }
 
 /* ---- from outside ---- */

@@ -36,6 +36,15 @@ void show_reload(struct show *show)
 	fputc('\n', show->out);
 }
 
+void show_config(struct show *show)
+{
+	const json_t *line;
+	size_t i;
+
+	json_array_foreach(json_object_get(show->result, "lines"), i, line)
+		fprintf(show->out, "%s\n", json_string_value(line) ? json_string_value(line) : "");
+}
+
 /* Done is done. */
 void show_nothing(struct show *show)
 {

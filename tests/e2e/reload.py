@@ -142,6 +142,40 @@ def ports_that_stay_lose_no_frame(lab):
     end_well(switch)
 
 
+# ---- config show ----
+
+def shown(switch):
+    return switch.ctl("config", "show")
+
+
+@case
+def the_file_that_is_shown_starts_the_same_switch(lab):
+    switch = switch_with(lab, socket_of(lab, "a", ",mtu=1400"), socket_of(lab, "b"), "poll", "fdb-age 7", ports=["null:n"])
+    switch.ctl("port", "remove", "b")
+    switch.ctl("port", "add", f"vhost-user:{lab.path('odd#name')},name=c")
+    switch.ctl("log", "level", "debug")
+    text = shown(switch)
+    lines = text.splitlines()
+    expect(lines == ["poll", "fdb-age 7", f"control {switch.control}", "log-level debug", f"port vhost-user:{lab.path('a')},name=a,mtu=1400",
+                     "port null:n", f"port vhost-user:{lab.path('odd#name')},name=c"], f"{lines}")
+    before = names(switch)
+    end_well(switch)
+    with open(lab.path("shown"), "w") as file:
+        file.write(text)
+    switch.argv = [program("vireo-switchd"), "--config", lab.path("shown")]
+    switch.start()
+    expect(names(switch) == before and shown(switch).splitlines() == lines and switch.port("a")["mtu"] == 1400, f"{shown(switch)}")
+    end_well(switch)
+
+
+@case
+def what_the_command_line_contradicts_is_not_shown(lab):
+    switch = Switch(lab, ["null:n"], ["--config", written(lab, "poll", "spin-us 5", "log-level warning"), "--adaptive", "--log-level", "info"])
+    lines = shown(switch).splitlines()
+    expect(sorted(lines) == sorted([f"control {switch.control}", "spin-us 5", "adaptive", "log-level info", "port null:n"]), f"{lines}")
+    end_well(switch)
+
+
 # ---- --check ----
 
 def checked(lab, daemon, *lines):
