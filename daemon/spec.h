@@ -53,6 +53,7 @@ struct spec_key {
 	bool (*set)(struct spec *spec, const char *value); /* false: not what is `expected` */
 	const char *expected;
 	const char *shown; /* in the help, after "name=" */
+	bool live; /* it can change while what it belongs to is there, where the daemon has a command for that */
 };
 
 struct spec_kind {

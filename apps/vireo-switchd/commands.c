@@ -7,6 +7,7 @@
 #include "daemon/daemon.h"
 #include "daemon/spec_call.h"
 #include "port.h"
+#include "port_set.h"
 #include "reload.h"
 #include "report.h"
 #include "static_entries.h"
@@ -109,6 +110,49 @@ static void serve_port_link(struct rpc_call *call, void *opaque)
 	else if (port)
 		rpc_call_reply(call, json_pack("{s:s, s:s, s:o}", "name", port->spec.at.name, "link", state, "told",
 					       told_json(port_link_set(port, up))));
+}
+
+/* ---- port set ---- */
+
+struct setting_call {
+	struct rpc_call *call;
+	struct ports *ports;
+	char *text;
+};
+
+static void setting_parsed(void *opaque, int err, const struct spec *spec, const char *why)
+{
+	struct setting_call c = *(struct setting_call *)opaque;
+	struct port *port = ports_find(c.ports, rpc_call_param(c.call, "name"));
+
+	free(opaque);
+	if (err)
+		rpc_call_error(c.call, err == -EINVAL ? RPC_INVALID_PARAMS : RPC_FAILED, "%s", why);
+	else if (!port || !port->text || !port_set_alike(&port->kind->spec, port->text, c.text))
+		rpc_call_error(c.call, RPC_FAILED, "the port is another one meanwhile: try again");
+	else if ((err = port_set(port, (const struct port_spec *)spec, c.text)))
+		rpc_call_error(c.call, RPC_FAILED, "%s", strerror(-err));
+	else
+		rpc_call_reply(c.call, json_pack("{s:s, s:s}", "name", port->spec.at.name, "spec", port->text));
+	free(c.text);
+}
+
+static void serve_port_set(struct rpc_call *call, void *opaque)
+{
+	struct ports *ports = opaque;
+	struct port *port = port_named(call, ports, rpc_call_param(call, "name"));
+	struct setting_call *c = port ? malloc(sizeof(*c)) : NULL;
+	char why[SPEC_WHY_BYTES] = "out of memory";
+	char *text = c ? port_set_text(port, rpc_call_param(call, "settings"), why) : NULL;
+
+	if (!text) {
+		free(c);
+		if (port)
+			rpc_call_error(call, RPC_INVALID_PARAMS, "%s", why);
+		return;
+	}
+	*c = (struct setting_call){call, ports, text};
+	lookups_spec(&ports->lookups, text, setting_parsed, c);
 }
 
 struct fdb_listing {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "options.h"
 #include "base/util.h"
+#include "port.h"
 #include "switch/switch.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -30,12 +31,28 @@ static bool set_fdb_age(void *options, const char *value, char *why)
 	return true;
 }
 
-static bool port_given(const struct options *o, const char *name)
+/* What would keep it from being opened beside those before it, as far as they themselves say: ports_add() looks at the same. */
+static bool port_fits(const struct options *o, const struct port_spec *spec, char *why)
 {
-	for (unsigned i = 0; i < o->port_count; i++)
-		if (o->ports[i].spec.at.name_given && !strcmp(o->ports[i].spec.at.name, name))
-			return true;
-	return false;
+	bool fixed = spec->at.name_given || port_kind_of(&spec->at)->address_is_name;
+
+	for (unsigned i = 0; i < o->port_count; i++) {
+		const struct port_spec *other = &o->ports[i].spec;
+		const uint8_t *mac = port_spec_mac_shared(other, spec);
+
+		if (fixed && !strcmp(other->at.name, spec->at.name))
+			snprintf(why, PARSE_WHY_BYTES, "expected another name: there is a port '%s' already", spec->at.name);
+		else if (other->at.kind == spec->at.kind && !strcmp(other->at.address, spec->at.address))
+			snprintf(why, PARSE_WHY_BYTES, "expected another address: port '%s' has the address %s:%.100s already",
+				 other->at.name, spec->at.kind->type, spec->at.address);
+		else if (mac)
+			snprintf(why, PARSE_WHY_BYTES, PORT_MAC_SHARED, other->at.name, mac[0], mac[1], mac[2], mac[3], mac[4],
+				 mac[5]);
+		else
+			continue;
+		return false;
+	}
+	return true;
 }
 
 static bool set_port(void *options, const char *value, char *why)
@@ -57,10 +74,8 @@ static bool set_port(void *options, const char *value, char *why)
 	port->line = o->run.daemon.config_line;
 	if (port_spec_parse(value, &port->spec, why))
 		return false;
-	if (port->spec.at.name_given && port_given(o, port->spec.at.name)) {
-		snprintf(why, PARSE_WHY_BYTES, "expected another name: there is a port '%s' already", port->spec.at.name);
+	if (!port_fits(o, &port->spec, why))
 		return false;
-	}
 	port->text = strdup(value);
 	if (!port->text)
 		snprintf(why, PARSE_WHY_BYTES, "out of memory");

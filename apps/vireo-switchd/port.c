@@ -105,41 +105,17 @@ static const struct port *address_taken(const struct ports *ports, const struct 
 	return NULL;
 }
 
-static bool has_mac(const struct port_spec *spec, const uint8_t mac[6])
-{
-	for (unsigned i = 0; i < spec->mac_count; i++)
-		if (!spec->spoof_allowed && !memcmp(spec->macs[i], mac, 6))
-			return true;
-	return false;
-}
-
-static const struct port *mac_taken(const struct ports *ports, const struct port_spec *spec, const uint8_t **ret_mac)
-{
-	for (const struct port *p = ports->first; p; p = p->next)
-		for (unsigned i = 0; i < spec->mac_count && !spec->spoof_allowed; i++) {
-			*ret_mac = spec->macs[i];
-			if (has_mac(&p->spec, *ret_mac))
-				return p;
-		}
-	return NULL;
-}
-
 static int mac_check(const struct ports *ports, const struct port_spec *spec, char why[SPEC_WHY_BYTES])
 {
-	const uint8_t *m;
-	const struct port *twin = mac_taken(ports, spec, &m);
-	const char *rival = twin ? NULL : static_entry_against(ports, spec, &m);
+	for (const struct port *p = ports->first; p; p = p->next) {
+		const uint8_t *m = port_spec_mac_shared(&p->spec, spec);
 
-	if (rival)
-		snprintf(why, SPEC_WHY_BYTES,
-			 "%02x:%02x:%02x:%02x:%02x:%02x is static behind port '%.64s': fdb del it, or choose another mac=", m[0], m[1],
-			 m[2], m[3], m[4], m[5], rival);
-	if (!twin)
-		return rival ? -EADDRINUSE : 0;
-	snprintf(why, SPEC_WHY_BYTES,
-		 "port '%s' has mac=%02x:%02x:%02x:%02x:%02x:%02x already: choose another, or give both spoof=allow",
-		 twin->spec.at.name, m[0], m[1], m[2], m[3], m[4], m[5]);
-	return -EADDRINUSE;
+		if (!m)
+			continue;
+		snprintf(why, SPEC_WHY_BYTES, PORT_MAC_SHARED, p->spec.at.name, m[0], m[1], m[2], m[3], m[4], m[5]);
+		return -EADDRINUSE;
+	}
+	return 0;
 }
 
 int ports_add(struct ports *ports, const struct port_spec *spec, const struct vireo_log *log, struct port **ret_port,

@@ -10,10 +10,10 @@
 
 /* clang-format off */
 #define PORT_KEYS_GUARD \
-	{"ip", port_set_ip, "addresses such as 10.0.0.5, 10.0.0.0/24 or 2001:db8::5, or up to 16 with '+' between them", "A[/BITS][+...]"}, \
-	{"arp-guard", port_set_arp_guard, "on or off", "on|off"}, \
-	{"dhcp-guard", port_set_dhcp_guard, "on or off", "on|off"}, \
-	{"ra-guard", port_set_ra_guard, "on or off", "on|off"}
+	{"ip", port_set_ip, "addresses such as 10.0.0.5, 10.0.0.0/24 or 2001:db8::5, or up to 16 with '+' between them", "A[/BITS][+...]", true}, \
+	{"arp-guard", port_set_arp_guard, "on or off", "on|off", true}, \
+	{"dhcp-guard", port_set_dhcp_guard, "on or off", "on|off", true}, \
+	{"ra-guard", port_set_ra_guard, "on or off", "on|off", true}
 /* clang-format on */
 
 bool port_set_ip(struct spec *spec, const char *value);

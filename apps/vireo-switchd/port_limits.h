@@ -13,13 +13,13 @@
 
 /* clang-format off */
 #define PORT_KEYS_LIMITS \
-	{"rate-in", port_set_rate_in, PORT_LIMIT_BYTES_EXPECTED, "BYTES[/BURST]"}, \
-	{"rate-out", port_set_rate_out, PORT_LIMIT_BYTES_EXPECTED, "BYTES[/BURST]"}, \
-	{"frames-in", port_set_frames_in, PORT_LIMIT_FRAMES_EXPECTED, "N[/BURST]"}, \
-	{"frames-out", port_set_frames_out, PORT_LIMIT_FRAMES_EXPECTED, "N[/BURST]"}, \
-	{"storm-broadcast", port_set_storm_broadcast, PORT_LIMIT_FRAMES_EXPECTED, "N[/BURST]"}, \
-	{"storm-multicast", port_set_storm_multicast, PORT_LIMIT_FRAMES_EXPECTED, "N[/BURST]"}, \
-	{"storm-unicast", port_set_storm_unicast, PORT_LIMIT_FRAMES_EXPECTED, "N[/BURST]"}
+	{"rate-in", port_set_rate_in, PORT_LIMIT_BYTES_EXPECTED, "BYTES[/BURST]", true}, \
+	{"rate-out", port_set_rate_out, PORT_LIMIT_BYTES_EXPECTED, "BYTES[/BURST]", true}, \
+	{"frames-in", port_set_frames_in, PORT_LIMIT_FRAMES_EXPECTED, "N[/BURST]", true}, \
+	{"frames-out", port_set_frames_out, PORT_LIMIT_FRAMES_EXPECTED, "N[/BURST]", true}, \
+	{"storm-broadcast", port_set_storm_broadcast, PORT_LIMIT_FRAMES_EXPECTED, "N[/BURST]", true}, \
+	{"storm-multicast", port_set_storm_multicast, PORT_LIMIT_FRAMES_EXPECTED, "N[/BURST]", true}, \
+	{"storm-unicast", port_set_storm_unicast, PORT_LIMIT_FRAMES_EXPECTED, "N[/BURST]", true}
 /* clang-format on */
 
 bool port_set_rate_in(struct spec *spec, const char *value);

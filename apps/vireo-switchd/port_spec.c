@@ -192,3 +192,19 @@ bool port_set_isolated(struct spec *spec, const char *value)
 {
 	return switch_parse(value, &of(spec)->isolated);
 }
+
+static bool has_mac(const struct port_spec *spec, const uint8_t mac[6])
+{
+	for (unsigned i = 0; i < spec->mac_count; i++)
+		if (!spec->spoof_allowed && !memcmp(spec->macs[i], mac, 6))
+			return true;
+	return false;
+}
+
+const uint8_t *port_spec_mac_shared(const struct port_spec *one, const struct port_spec *other)
+{
+	for (unsigned i = 0; i < other->mac_count && !other->spoof_allowed; i++)
+		if (has_mac(one, other->macs[i]))
+			return other->macs[i];
+	return NULL;
+}

@@ -5,6 +5,7 @@
 #include "ctl/rpc.h"
 #include "daemon/aside.h"
 #include "daemon/logger.h"
+#include "port_set.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +39,7 @@ struct reload {
 	bool under_way;
 	bool ending; /* the daemon is */
 	unsigned pending; /* ports that are still to go, then ports that are still to come; and one while we go through them */
-	unsigned added, removed, kept, failed;
+	unsigned added, removed, changed, kept, failed;
 };
 
 /* ---- aside ---- */
@@ -102,12 +103,16 @@ static void refuse(struct reload *reload, const char *why)
 
 static void succeed(struct reload *reload)
 {
-	log_info(&reload->log, "reloaded: %u ports added, %u removed, %u kept, %u failed", reload->added, reload->removed,
-		 reload->kept, reload->failed);
-	if (reload->call)
+	log_info(&reload->log, "reloaded: %u ports added, %u removed, %u changed, %u kept", reload->added, reload->removed,
+		 reload->changed, reload->kept);
+	if (reload->call && reload->failed)
+		rpc_call_error(reload->call, RPC_FAILED,
+			       "the file is reloaded, but %u of its ports cannot be opened, and the log says why: %u ports "
+			       "added, %u removed, %u changed, %u kept",
+			       reload->failed, reload->added, reload->removed, reload->changed, reload->kept);
+	else if (reload->call)
 		rpc_call_reply(reload->call, json_pack("{s:i, s:i, s:i, s:i}", "added", (int)reload->added, "removed",
-						       (int)reload->removed, "kept", (int)reload->kept, "failed",
-						       (int)reload->failed));
+						       (int)reload->removed, "changed", (int)reload->changed, "kept", (int)reload->kept));
 	finish(reload);
 }
 
@@ -179,6 +184,7 @@ static void ports_arrive(struct reload *reload)
 
 	reload->pending = 1;
 	sw_hold(reload->ports->sw);
+	reload->kept = 0;
 	for (unsigned i = 0; i < options->port_count; i++)
 		if (port_written(reload, options->ports[i].text))
 			reload->kept++;
@@ -186,6 +192,7 @@ static void ports_arrive(struct reload *reload)
 			port_arrive(reload, i);
 	if (sw_release(reload->ports->sw))
 		log_error(&reload->log, "out of memory for the switch's ports: reload again");
+	reload->kept -= reload->changed;
 	one_less(reload);
 }
 
@@ -208,13 +215,31 @@ static void gone(void *opaque)
 	went(reload);
 }
 
+/* It is written otherwise, but what differs can change while it is there. */
+static bool changed(struct reload *reload, struct port *port)
+{
+	const struct options *options = &reload->reading->options;
+
+	for (unsigned i = 0; i < options->port_count; i++) {
+		const struct option_port *given = &options->ports[i];
+
+		if (port_kind_of(&given->spec.at) != port->kind || !port_set_alike(&port->kind->spec, port->text, given->text) ||
+		    port_set(port, &given->spec, given->text))
+			continue;
+		log_info(&reload->log, "%s: changed: %s", port->spec.at.name, given->text);
+		reload->changed++;
+		return true;
+	}
+	return false;
+}
+
 static void ports_leave(struct reload *reload)
 {
 	reload->pending = 1;
 	sw_hold(reload->ports->sw);
 	for (struct port *p = reload->ports->first, *next; p; p = next) {
 		next = p->next;
-		if (p->closing || !p->in_settings || still_written(&reload->reading->options, p->text))
+		if (p->closing || !p->in_settings || still_written(&reload->reading->options, p->text) || changed(reload, p))
 			continue;
 		reload->pending++;
 		ports_remove(p, gone, reload);
@@ -318,7 +343,7 @@ void reload_begin(struct reload *reload, struct rpc_call *call)
 		return;
 	}
 	reload->under_way = true;
-	reload->added = reload->removed = reload->kept = reload->failed = 0;
+	reload->added = reload->removed = reload->changed = reload->kept = reload->failed = 0;
 	loop_timer_start(reload->timer, ASIDE_LOOK_MS);
 }
 

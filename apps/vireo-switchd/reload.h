@@ -4,7 +4,7 @@
 
 /*
  * The settings are read again while the switch runs, and what differs is done: ports that are written no more are removed, those
- * that are new are added, one that is written otherwise is made anew, and all others are not touched. Ports that clients of
+ * that are new are added, one that is written otherwise is changed where it can be, else made anew, and all others are not touched. Ports that clients of
  * the control socket have added stay. Settings that make sense of at the start only are named in a line. If the settings do not parse,
  * nothing is done. Control thread; the file is read, and users and groups are looked up, aside.
  */

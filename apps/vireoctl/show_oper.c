@@ -18,6 +18,13 @@ void show_port_link(struct show *show)
 	fputc('\n', show->out);
 }
 
+void show_port_set(struct show *show)
+{
+	const char *spec = json_string_value(json_object_get(show->result, "spec"));
+
+	fprintf(show->out, "%s\n", spec ? spec : "-");
+}
+
 void show_log_level(struct show *show)
 {
 	const char *level = json_string_value(json_object_get(show->result, "level"));
@@ -27,7 +34,7 @@ void show_log_level(struct show *show)
 
 void show_reload(struct show *show)
 {
-	static const char *const counts[] = {"added", "removed", "kept", "failed"};
+	static const char *const counts[] = {"added", "removed", "changed", "kept"};
 
 	fputs("ports:", show->out);
 	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)

@@ -109,6 +109,9 @@ BAD_OPTIONS = {
     "newline_in_word": (["a\nb"], "'a\\x0ab'", "expected options"),
     "newline_in_option": (["--a\nb"], "--a\\x0ab", "expected an option"),
     "newline_in_config": (["--config", "/a\nb"], "/a\\x0ab", "expected a readable file"),
+    "address_twice": (["--port", "vhost-user:/tmp/twice", "--port", "vhost-user:/tmp/twice"], "/tmp/twice", "already"),
+    "mac_twice": (["--port", "vhost-user:/tmp/m1,mac=02:00:00:00:00:01", "--port", "vhost-user:/tmp/m2,mac=02:00:00:00:00:09+02:00:00:00:00:01"],
+                  "'m1'", "mac=02:00:00:00:00:01", "already", "spoof=allow"),
     "control_twice": (["--control", "/a", "--control", "/b"], "--control is given twice: leave one out"),
     "poll_and_adaptive": (["--poll", "--adaptive"], "--adaptive contradicts poll"),
     "key_twice": (["--port", "vhost-user:/tmp/a,name=x,name=y"], "key 'name' is given twice"),
@@ -218,9 +221,6 @@ def environment(lab):
         "control_is_served": (["--control", lab.path("taken")], "taken", "another daemon answers"),
         "port_name_too_long": (["--port", f"{port}/{'n' * 100}"], "nnn", "at most"),
         "control_name_too_long": (["--control", lab.path("n" * 100)], "nnn", "at most"),
-        "address_twice": (["--port", f"{port}/twice", "--port", f"{port}/twice"], "twice", "already"),
-        "mac_twice": (["--port", f"{port}/m1,mac=02:00:00:00:00:01", "--port", f"{port}/m2,mac=02:00:00:00:00:09+02:00:00:00:00:01"],
-                      "'m1'", "mac=02:00:00:00:00:01", "already", "spoof=allow"),
     }
 
 

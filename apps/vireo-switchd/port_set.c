@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "port_set.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One "key=value" of a text whose parts commas part: behind the first one, which is TYPE:ADDRESS. */
+struct part {
+	const char *at;
+	size_t bytes, key_bytes;
+};
+
+/* The part that begins at `text`; false at the end. */
+static bool part_take(const char **text, struct part *ret)
+{
+	if (!*text)
+		return false;
+	ret->at = *text;
+	ret->bytes = strcspn(*text, ",");
+	ret->key_bytes = strcspn(*text, "=,");
+	*text = ret->at[ret->bytes] ? ret->at + ret->bytes + 1 : NULL;
+	return true;
+}
+
+static bool same_key(const struct part *a, const struct part *b)
+{
+	return a->key_bytes == b->key_bytes && !memcmp(a->at, b->at, a->key_bytes);
+}
+
+static const struct spec_key *key_of(const struct spec_kind *kind, const struct part *part)
+{
+	for (unsigned i = 0; i < kind->key_count; i++)
+		if (strlen(kind->keys[i].name) == part->key_bytes && !memcmp(kind->keys[i].name, part->at, part->key_bytes))
+			return &kind->keys[i];
+	return NULL;
+}
+
+static bool is_given(const char *settings, const struct part *part)
+{
+	struct part each;
+
+	while (part_take(&settings, &each))
+		if (same_key(&each, part))
+			return true;
+	return false;
+}
+
+static bool settings_fit(const struct spec_kind *kind, const char *settings, char why[SPEC_WHY_BYTES])
+{
+	struct part part;
+
+	while (part_take(&settings, &part)) {
+		const struct spec_key *key = key_of(kind, &part);
+
+		if (key && key->live && part.bytes > part.key_bytes)
+			continue;
+		if (!key)
+			snprintf(why, SPEC_WHY_BYTES, "a %s port has no key '%.*s'", kind->type, (int)part.key_bytes, part.at);
+		else if (!key->live)
+			snprintf(why, SPEC_WHY_BYTES, "%s cannot change while the port is there: remove the port, and add it anew",
+				 key->name);
+		else
+			snprintf(why, SPEC_WHY_BYTES, "%s: expected %s=VALUE, or %s= to take it away", key->name, key->name, key->name);
+		return false;
+	}
+	return true;
+}
+
+static void part_put(FILE *out, const struct part *part)
+{
+	fprintf(out, ",%.*s", (int)part->bytes, part->at);
+}
+
+char *port_set_text(const struct port *port, const char *settings, char why[SPEC_WHY_BYTES])
+{
+	const char *rest = port->text, *given = settings;
+	struct part part;
+	char *text = NULL;
+	size_t bytes;
+	FILE *out;
+
+	if (!settings_fit(&port->kind->spec, settings, why))
+		return NULL;
+	out = rest ? open_memstream(&text, &bytes) : NULL;
+	if (!out) {
+		snprintf(why, SPEC_WHY_BYTES, "out of memory");
+		return NULL;
+	}
+	part_take(&rest, &part);
+	fprintf(out, "%.*s", (int)part.bytes, part.at);
+	while (part_take(&rest, &part))
+		if (!is_given(settings, &part))
+			part_put(out, &part);
+	while (part_take(&given, &part))
+		if (part.bytes > part.key_bytes + 1)
+			part_put(out, &part);
+	fclose(out);
+	return text;
+}
+
+/* The next part that is no key that can change. */
+static bool lasting_take(const struct spec_kind *kind, const char **text, struct part *ret)
+{
+	const struct spec_key *key;
+
+	do {
+		if (!part_take(text, ret))
+			return false;
+		key = key_of(kind, ret);
+	} while (key && key->live);
+	return true;
+}
+
+bool port_set_alike(const struct spec_kind *kind, const char *one, const char *other)
+{
+	struct part a, b;
+	bool more;
+
+	do {
+		more = lasting_take(kind, &one, &a);
+		if (more != lasting_take(kind, &other, &b))
+			return false;
+		if (more && (a.bytes != b.bytes || memcmp(a.at, b.at, a.bytes) != 0))
+			return false;
+	} while (more);
+	return true;
+}
+
+int port_set(struct port *port, const struct port_spec *spec, const char *text)
+{
+	char *copy = strdup(text);
+	int err = copy ? sw_port_guard_set(port->sw, &spec->guard) : -ENOMEM;
+
+	if (err) {
+		free(copy);
+		return err;
+	}
+	sw_port_limits_set(port->sw, &spec->limits);
+	port->spec.guard = spec->guard;
+	port->spec.limits = spec->limits;
+	free(port->text);
+	port->text = copy;
+	return 0;
+}

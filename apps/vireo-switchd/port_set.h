@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCHD_PORT_SET_H
+#define SWITCHD_PORT_SET_H
+
+/*
+ * What of a port's SPEC can be changed while it is there: the keys whose rows say `live`, its limits and its guards. The SPEC
+ * is changed as text, and parsed as a whole, so that keys that do not go together are found as they are at the start. Control thread.
+ */
+
+#include "port.h"
+
+/*
+ * The SPEC of a port, changed by SETTINGS, key=value[,key=value...]; "key=" takes a key away. To be freed; or NULL and why: a key that
+ * the kind does not have, or that cannot change.
+ */
+char *port_set_text(const struct port *port, const char *settings, char why[SPEC_WHY_BYTES]);
+
+/* Do two SPECs differ in nothing but keys that can change? */
+bool port_set_alike(const struct spec_kind *kind, const char *one, const char *other);
+
+/* Carries out what differs; `text` (copied) is what `spec` was parsed from. 0, or -EINVAL, -ENOMEM. */
+int port_set(struct port *port, const struct port_spec *spec, const char *text);
+
+#endif
