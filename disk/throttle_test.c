@@ -176,7 +176,7 @@ static void a_change_holds_for_what_waits_already(void **state)
 
 static void who_waits_asleep_is_woken_by_a_change(void **state)
 {
-	struct test_disk t = test_disk_open("null:1M,iops=1,iops-burst=1");
+	struct test_disk t = test_disk_open("null:1M,bps=1"); /* the second of them would go in 512 s */
 	struct pollfd fd = {.fd = disk_queue_fd(t.queue), .events = POLLIN};
 	struct disk_limits none = {0};
 
