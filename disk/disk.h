@@ -34,6 +34,7 @@
 
 #define DISK_WHY_BYTES 256u
 #define DISK_DEPTH_MAX 4096u
+#define DISK_SECTOR_BYTES 512u
 
 struct disk;
 struct disk_groups;

@@ -44,6 +44,12 @@ static void each_mistake_is_named(void **state)
 	refused("mem:1M,iopps=10", "iops");
 	refused("mem:1M,bps=1X", "bytes");
 	refused("mem:1M,throttle-group=", "something after");
+	refused("mem:1M,fail=EPERM", "one of EIO|ENOSPC");
+	refused("mem:1M,fail=EIO,fail-op=reed", "one of read|write|flush|discard|zero");
+	refused("mem:1M,fail=EIO,fail-ppm=0", "a number from 1 to 1000000");
+	refused("mem:1M,fail=EIO,fail-nth=0", "a number from 1 to 4294967295");
+	refused("mem:1M,slow-ms=0", "a number from 1 to 3600000");
+	refused("mem:1M,slow-first-sector=-1", "a number from 0 to ");
 	refused("mem:1M\n", "control characters");
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What lies upon a disk of vireo-blkd: limits that hold, for the disk alone, while it is in use."""
+"""What lies upon a disk of vireo-blkd: limits that hold, for the disk alone, while it is in use; faults that reach a driver."""
 import os
 import sys
 import time
@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from guest.cases import case, expect, main  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
 from guest.disks import Blkd  # noqa: E402
-from guest.requests import Requests, together  # noqa: E402
+from guest.requests import IN, IOERR, OK, OUT, Requests, together  # noqa: E402
 
 
 def start(lab, **disks):
@@ -107,6 +107,39 @@ def limits_change_under_load_and_a_queue_that_stops_waits_for_none(lab):
     for text, why in (("iops=many", "a number"), ("read-bps-burst=4", "no read-bps"), ("", "unknown key"), ("colour=1", "unknown key")):
         done = blkd.ctl_run("disk", "throttle", "d", text)
         expect(done.returncode == 2 and why in done.stderr and len(done.stderr.splitlines()) == 1, f"{text}: {done}")
+    end_well(blkd)
+
+
+@case
+def a_fault_reaches_the_driver_and_the_neighbour_is_undisturbed(lab):
+    blkd = start(lab, bad="mem:16M,fail=EIO,fail-op=write,fail-first-sector=8,fail-last-sector=15", good="mem:16M")
+    with Requests(lab.path("bad")) as bad, Requests(lab.path("good")) as good:
+        good.begin()
+        together([good], lambda: good.done > 100)
+        for _ in range(20):
+            for sector, kind, status in ((8, OUT, IOERR), (15, OUT, IOERR), (7, OUT, OK), (16, OUT, OK), (8, IN, OK)):
+                got = bad.one(kind, sector, bytes([7]) * 512)
+                expect(got == status, f"request {kind} of sector {sector} is done with status {got}")
+            good.take()  # each has succeeded
+            expect(bad.data(0) == bytes(512), "what has failed was written")
+        before = good.done
+        together([good], lambda: good.done > before + 100)
+    end_well(blkd)
+
+
+@case
+def a_slow_disk_is_late_for_what_is_slow_alone(lab):
+    blkd = start(lab, d="null:1G,slow-ms=50", w="null:1G,slow-ms=3600000,slow-op=write")
+    with Requests(lab.path("d")) as front:
+        began = time.monotonic()
+        expect(front.one() == OK and front.one(OUT) == OK, "a slow request has failed")
+        expect(time.monotonic() - began >= 0.1, "two requests of 50 ms each were faster")
+    with Requests(lab.path("w"), depth=8) as front:
+        for slot in range(1, 8):
+            front.ask(slot, OUT)
+        expect(front.one() == OK, "a read beside writes that wait")
+        taken = front.stop()  # waits for no write's hour
+        expect(front.ring.used_now() == taken == 8, f"{taken} requests were taken, and {front.ring.used_now()} are done")
     end_well(blkd)
 
 
