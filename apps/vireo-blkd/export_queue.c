@@ -53,6 +53,7 @@ struct export_queue {
 	bool cancelled; /* atomic: the letter has been delivered */
 	/* Control thread. */
 	bool running, joined, leaving, stale, stopping;
+	bool renew_waits; /* the device waits for vireo_blk_queue_renewed() */
 	bool cancel_sent, drained; /* leaving: the letter is on its way; nothing is in flight */
 	uint64_t cancel_at_ms;
 	struct worker_letter end, cancel, renew;
@@ -241,6 +242,15 @@ static void letter_dropped(struct worker_letter *letter)
 
 static void settle(struct export_queue *q);
 
+static void renew_end(struct export_queue *q)
+{
+	bool waits = q->renew_waits;
+
+	q->renew_waits = false;
+	if (waits)
+		vireo_blk_queue_renewed(q->export->blk, q->index);
+}
+
 static void left(struct crew_member *member)
 {
 	struct export_queue *q = container_of(member, struct export_queue, member);
@@ -248,6 +258,7 @@ static void left(struct crew_member *member)
 	disk_queue_close(q->disk);
 	q->disk = NULL;
 	q->joined = q->leaving = false;
+	renew_end(q); /* its worker has ended before it could answer, and nothing is in flight any more */
 	settle(q);
 }
 
@@ -319,9 +330,7 @@ static void patience_over(void *opaque)
 
 static void renewed(struct vireo_letter *letter)
 {
-	const struct export_queue *q = container_of(letter, struct export_queue, renewed);
-
-	vireo_blk_queue_renewed(q->export->blk, q->index);
+	renew_end(container_of(letter, struct export_queue, renewed));
 }
 
 static int join(struct export_queue *q)
@@ -408,6 +417,7 @@ static int queue_renew(void *opaque, unsigned queue)
 	if (!q->joined || q->leaving)
 		return -EOPNOTSUPP;
 	q->renewed.deliver = renewed;
+	q->renew_waits = true;
 	letter_send(q, &q->renew, renew);
 	return 0;
 }

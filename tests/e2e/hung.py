@@ -128,6 +128,7 @@ def memory_that_a_hung_request_writes_to_is_not_taken_away(lab):
     disk.a.peer.send(raw.SET_MEM_TABLE, raw.mem_table(regions), [disk.a.peer.memfd], raw.VERSION | raw.NEED_REPLY)
     disk.goes_on()
     expect(not select.select([disk.a.peer.sock], [], [], 0.5)[0], "it was told that the memory is its own again")
+    disk.blkd.ctl("disk", "throttle", "a", "iops=100000")  # which has the queue opened anew
     disk.release()
     expect(disk.a.peer.receive()[1] == bytes(8), "the table was refused")
     disk.answered(disk.a, liar, OK)
