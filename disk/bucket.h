@@ -30,15 +30,17 @@ static inline uint64_t bucket_cost_ns(uint64_t amount, uint64_t rate)
 /* Any thread. Returns when: not later than now_ns is at once. */
 static inline uint64_t bucket_take(struct bucket *b, uint64_t amount, uint64_t now_ns)
 {
-	uint64_t rate = __atomic_load_n(&b->rate, __ATOMIC_RELAXED), paid = __atomic_load_n(&b->paid_ns, __ATOMIC_RELAXED);
-	uint64_t burst = __atomic_load_n(&b->burst_ns, __ATOMIC_RELAXED), cost, from, ahead;
+	uint64_t paid = __atomic_load_n(&b->paid_ns, __ATOMIC_ACQUIRE), rate, cost, from, burst, ahead;
 
-	if (!rate)
-		return 0;
-	cost = bucket_cost_ns(amount, rate);
-	do
+	/* The rate is read after what is paid: who sees the debt of before a change fails here, and takes anew by what holds now. */
+	do {
+		rate = __atomic_load_n(&b->rate, __ATOMIC_RELAXED);
+		if (!rate)
+			return 0;
+		cost = bucket_cost_ns(amount, rate);
 		from = max_u64(paid, now_ns);
-	while (!__atomic_compare_exchange_n(&b->paid_ns, &paid, from + cost, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	} while (!__atomic_compare_exchange_n(&b->paid_ns, &paid, from + cost, true, __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE));
+	burst = __atomic_load_n(&b->burst_ns, __ATOMIC_RELAXED);
 	/* What is larger than the bucket goes when the bucket is full. */
 	ahead = burst > cost ? burst - cost : 0;
 	return from > ahead ? from - ahead : 0;
@@ -53,7 +55,7 @@ static inline void bucket_set(struct bucket *b, uint64_t rate, uint64_t burst, u
 		burst_ns = bucket_cost_ns(burst, rate);
 	__atomic_store_n(&b->burst_ns, burst_ns, __ATOMIC_RELAXED);
 	__atomic_store_n(&b->rate, rate, __ATOMIC_RELAXED);
-	__atomic_store_n(&b->paid_ns, now_ns + burst_ns, __ATOMIC_RELAXED);
+	__atomic_store_n(&b->paid_ns, now_ns + burst_ns, __ATOMIC_RELEASE); /* last: pairs with bucket_take() */
 }
 
 #endif

@@ -58,7 +58,12 @@ static struct throttle *group_find(struct disk_groups *groups, const char *name)
 /* Under the lock of the groups. limits: NULL: as they are. */
 static int group_join(struct throttle *throttle, const struct disk_limits *limits)
 {
-	if (limits && memcmp(&throttle->limits, limits, sizeof(*limits)) != 0)
+	bool others;
+
+	pthread_mutex_lock(&throttle->lock); /* they may be changed while a helper opens a disk */
+	others = limits && memcmp(&throttle->limits, limits, sizeof(*limits)) != 0;
+	pthread_mutex_unlock(&throttle->lock);
+	if (others)
 		return -EEXIST;
 	throttle->users++;
 	return 0;
