@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Runs lies against a live vireo-switchd while an honest pair of ports exchanges frames.
+"""Runs lies against a live vireo-switchd while an honest pair of ports exchanges frames; those to a disk, against a vireo-blkd (disks.py).
 
 After each lie: the daemon lives, the honest pair's frames keep arriving, and the daemon's fds, mappings and
 threads are what they were before.
@@ -23,6 +23,7 @@ import time
 import traceback
 
 from cuse import CusePeer
+from disks import Disks
 from peer import DATA, GPA, be_patient, few, frame, net_header, patience, pause
 from vdpa import VdpaPeer
 from vhost_user import VhostUserPeer
@@ -31,7 +32,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 TRANSPORTS = {peer.NAME: peer for peer in (VhostUserPeer, VdpaPeer, CusePeer)}
 FILES = ['lies_messages', 'lies_fds', 'lies_tables', 'lies_ioctls', 'lies_inflight', 'lies_log', 'lies_iotlb', 'lies_setup', 'lies_memory',
-         'lies_control', 'lies_state', 'lies_postcopy', 'lies_time', 'lies_rings', 'lies_frames']
+         'lies_control', 'lies_state', 'lies_postcopy', 'lies_time', 'lies_rings', 'lies_frames', 'lies_blk']
 UNAVAILABLE = 77
 NO_CONTROL_QUEUE = 'the kernel gives a VDUSE device none, and a vhost device has none: its front end has it'
 LIES = []
@@ -67,7 +68,7 @@ class Daemon:
 
     def __init__(self, build, transport, rate):
         self.folder = tempfile.mkdtemp(prefix='vireo-hostile-')
-        self.transport, self.build, self.process, self.bench = transport, build, None, None
+        self.transport, self.build, self.process, self.bench, self.blkd = transport, build, None, None, None
         try:
             self._start(rate)
         except BaseException:
@@ -116,6 +117,12 @@ class Daemon:
     def connect(self):
         """A peer at the hostile port."""
         return self.transport.at(self)
+
+    def disks(self):
+        """A vireo-blkd, for lies to a disk; from the first of them on."""
+        if not self.blkd or not self.blkd.alive():
+            self.blkd = Disks(self.build, self.folder)
+        return self.blkd
 
     def text(self):
         """Of the log."""
@@ -190,6 +197,8 @@ class Daemon:
     def finish(self):
         """Ends everything; the honest pair's account must be without a loss."""
         try:
+            if self.blkd:
+                self.blkd.finish()
             self.shouter.close()
             self.bench.send_signal(signal.SIGINT)  # it reports what it saw so far
             out, err = self.bench.communicate(timeout=patience(20))
@@ -210,6 +219,8 @@ class Daemon:
             if process and process.poll() is None:
                 process.kill()
                 process.wait()
+        if self.blkd:
+            self.blkd.kill()
         subprocess.run(['rm', '-rf', self.folder], check=False)
 
 

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A vireo-blkd to lie to: a disk for the liar, the same one read-only, and beside them another one whose driver is honest."""
+import os
+import signal
+import struct
+import subprocess
+import time
+
+from peer import AVAIL, DATA, F_INDIRECT, F_PACKED, GPA, USED, WRITE, patience
+from vhost_user import VhostUserPeer
+
+IN, OUT, FLUSH, FLUSH_OUT, GET_ID, GET_LIFETIME, DISCARD, WRITE_ZEROES, SECURE_ERASE = 0, 1, 4, 5, 8, 10, 11, 13, 14
+OK, IOERR, UNSUPP = 0, 1, 2
+F_RO, F_FLUSH, F_CONFIG_WCE, F_MQ, F_DISCARD, F_WRITE_ZEROES = 1 << 5, 1 << 9, 1 << 11, 1 << 12, 1 << 13, 1 << 14
+FEATURES = F_RO | F_FLUSH | F_CONFIG_WCE | F_MQ | F_DISCARD | F_WRITE_ZEROES | F_INDIRECT
+SECTOR = 512
+SECTORS = 2048  # of each disk
+RING_SIZE = 64
+
+HEADER, STATUS, PAYLOAD, ROOM, TABLE = DATA, DATA + 0x1000, DATA + 0x10000, DATA + 0x40000, DATA + 0x80000
+NONE = 0xFF  # no status yet
+UNTOUCHED = 0xEE
+GUARD = 64  # bytes behind the room
+
+
+class DiskPeer(VhostUserPeer):
+    """A driver, with each piece of a request in the test's hands. One request at a time."""
+
+    def begin(self, packed=False, features=FEATURES):
+        """With two queues: one to lie in, and one that goes on."""
+        self.packed = packed
+        self.negotiate(features | (F_PACKED if packed else 0))
+        self.share_memory()
+        self.queues = [self.ring(i, RING_SIZE, packed) for i in range(2)]
+        self.run()
+
+    def comes_back(self, pieces, queue=0):
+        """The chain's used length (virtio 1.3, 2.7.8 and 2.8.2)."""
+        ring = self.queues[queue]
+        before = (ring.next, ring.wrap) if self.packed else ring.used_now()
+        ring.chain(pieces)
+        end = time.monotonic() + patience(20)
+        while not (self.packed_used(ring, *before) if self.packed else ring.used_now() != before):
+            assert time.monotonic() < end, 'a chain does not come back'
+            time.sleep(0.0005)
+        if self.packed:
+            return struct.unpack_from('<I', self.memory, ring.desc + 16 * before[0] + 8)[0]
+        [(_, length)] = ring.used()
+        return length
+
+    def packed_used(self, ring, place, wrap):
+        flags, = struct.unpack_from('<H', self.memory, ring.desc + 16 * place + 14)
+        return bool(flags & AVAIL) == bool(flags & USED) == bool(wrap)
+
+    def header(self, kind, sector=0, reserved=0):
+        self.write(HEADER, struct.pack('<IIQ', kind, reserved, sector))
+        self.write(STATUS, bytes([NONE]))
+
+    def status(self, pieces, room=0, queue=0):
+        """Of a chain whose status is at STATUS, behind `room` bytes of data, all of which count as written."""
+        length = self.comes_back(pieces, queue)
+        assert length == room + 1, f'{length} bytes are said to be written, of {room} and a status'
+        return self.memory[STATUS]
+
+    def request(self, kind, sector=0, data=b'', room=0, reserved=0, queue=0):
+        """The status of a request as a driver lays it: header, data, room for data, status; nothing behind the room is touched."""
+        self.header(kind, sector, reserved)
+        self.write(PAYLOAD, data)
+        self.write(ROOM, bytes([UNTOUCHED]) * (room + GUARD))
+        pieces = [(GPA + HEADER, 16, 0)]
+        if data:
+            pieces.append((GPA + PAYLOAD, len(data), 0))
+        if room:
+            pieces.append((GPA + ROOM, room, WRITE))
+        status = self.status([*pieces, (GPA + STATUS, 1, WRITE)], room, queue)
+        assert self.memory[ROOM + room:ROOM + room + GUARD] == bytes([UNTOUCHED]) * GUARD, 'it writes beyond the room'
+        return status
+
+    def read(self, sector, count=1, queue=0):
+        assert self.request(IN, sector, room=count * SECTOR, queue=queue) == OK, f'sector {sector} is not read'
+        return self.memory[ROOM:ROOM + count * SECTOR]
+
+    def fill(self, sector, byte, count=1, queue=0):
+        data = bytes([byte]) * (count * SECTOR)
+        assert self.request(OUT, sector, data, queue=queue) == OK, f'sector {sector} is not written'
+        return data
+
+    def goes_on(self, byte=0x5A, queue=1):
+        """This session: what is written is read, where it may write."""
+        if self.features & F_RO:
+            self.read(SECTORS - 1, queue=queue)
+            return
+        data = self.fill(SECTORS - 1, byte, queue=queue)
+        assert self.read(SECTORS - 1, queue=queue) == data, 'what is read is not what was written'
+        assert self.request(FLUSH, queue=queue) == OK
+
+
+class Disks:
+    """The daemon. After each lie it lives, and the honest driver's session goes on, which is one and the same all the time."""
+
+    def __init__(self, build, folder):
+        self.folder, self.honest, self.rounds = folder, None, 0
+        argv = [f'{build}/apps/vireo-blkd/vireo-blkd', '--control', os.path.join(folder, 'blkd-control.sock')]
+        for disk in ('lies', 'honest'):
+            argv += ['--disk', f'{disk}=mem:{SECTORS * SECTOR}', '--export', f'vhost-user:{self.path(disk)},disk={disk}']
+        argv += ['--export', f'vhost-user:{self.path("fixed")},disk=lies,read-only=on']
+        with open(os.path.join(folder, 'blkd.log'), 'w') as log:
+            self.process = subprocess.Popen(argv, stderr=log, env=dict(os.environ, ASAN_OPTIONS='detect_leaks=1'))
+        try:
+            self.honest = self.connect('honest')
+            self.honest.begin()
+            self.check()
+        except BaseException:
+            self.kill()
+            raise
+
+    def path(self, name):
+        return os.path.join(self.folder, f'disk-{name}.sock')
+
+    def connect(self, name):
+        return DiskPeer(self.path(name), 20)
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def check(self):
+        assert self.alive(), f'vireo-blkd has ended with {self.process.returncode}\n{self.tail()}'
+        self.rounds += 1
+        self.honest.goes_on(self.rounds % 251)
+
+    def tail(self):
+        with open(os.path.join(self.folder, 'blkd.log'), errors='replace') as log:
+            return ''.join(log.readlines()[-40:])
+
+    def finish(self):
+        self.honest.close()
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(patience(20))
+        assert status == 0, f'vireo-blkd: exit {status}\n{self.tail()}'
+
+    def kill(self):
+        if self.honest:
+            self.honest.close()
+        if self.alive():
+            self.process.kill()
+            self.process.wait()
