@@ -107,6 +107,9 @@ static const struct port *address_taken(const struct ports *ports, const struct 
 
 static int mac_check(const struct ports *ports, const struct port_spec *spec, char why[SPEC_WHY_BYTES])
 {
+	const char *rival;
+	const uint8_t *mac;
+
 	for (const struct port *p = ports->first; p; p = p->next) {
 		const uint8_t *m = port_spec_mac_shared(&p->spec, spec);
 
@@ -115,7 +118,12 @@ static int mac_check(const struct ports *ports, const struct port_spec *spec, ch
 		snprintf(why, SPEC_WHY_BYTES, PORT_MAC_SHARED, p->spec.at.name, m[0], m[1], m[2], m[3], m[4], m[5]);
 		return -EADDRINUSE;
 	}
-	return 0;
+	rival = static_entry_against(ports, spec, &mac);
+	if (!rival)
+		return 0;
+	snprintf(why, SPEC_WHY_BYTES, "%02x:%02x:%02x:%02x:%02x:%02x is static behind port '%.64s': fdb del it, or choose another mac=",
+		 mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], rival);
+	return -EADDRINUSE;
 }
 
 int ports_add(struct ports *ports, const struct port_spec *spec, const struct vireo_log *log, struct port **ret_port,
