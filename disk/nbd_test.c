@@ -34,15 +34,29 @@ static bool have_nbdkit(void)
 			skip(); \
 	} while (0)
 
+static bool somebody_listens(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool listens;
+
+	assert_true(fd >= 0);
+	memcpy(address.sun_path, socket_path, strlen(socket_path) + 1);
+	listens = !connect(fd, (struct sockaddr *)&address, sizeof(address));
+	close(fd);
+	return listens;
+}
+
+/* There is a moment between its making and the listening. */
 static void wait_for_socket(void)
 {
-	for (unsigned i = 0; access(socket_path, F_OK); i++) {
+	for (unsigned i = 0; !somebody_listens(); i++) {
 		assert_true(i < 2000);
 		usleep(10000);
 	}
 }
 
-/* Up to seven words, then NULL. It listens when this returns: nbdkit makes the socket when it is ready. */
+/* Up to seven words, then NULL. It listens when this returns. */
 static pid_t serve(const char *first, ...)
 {
 	const char *words[16] = {"nbdkit", "-f", "-U", socket_path, first};
