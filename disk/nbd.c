@@ -161,6 +161,14 @@ static int text_copy(const struct disk_spec *spec, const char *key, char **ret_t
 	return text && !*ret_text ? -ENOMEM : 0;
 }
 
+/* libnbd checks a certificate by the host's name only, and says nothing where there is none: any certificate would do. */
+static bool verifies_nothing(const struct nbd_way *way)
+{
+	const char *plus = strchr(way->uri, '+'), *colon = strchr(way->uri, ':');
+
+	return way->tls && way->verify && !way->psk && plus && plus < colon;
+}
+
 static int way_read(const struct disk_spec *spec, struct nbd_way *way, char *why)
 {
 	way->tls = !strncmp(spec->address, "nbds", 4) || disk_spec_number(spec, "tls", 0);
@@ -172,6 +180,11 @@ static int way_read(const struct disk_spec *spec, struct nbd_way *way, char *why
 	if (!way->tls && (way->certificates || way->psk || way->user)) {
 		snprintf(why, DISK_WHY_BYTES, "nbd '%.60s': it is to have keys of TLS and no TLS: say tls=on or nbds:",
 			 spec->address);
+		return -EINVAL;
+	}
+	if (verifies_nothing(way)) {
+		snprintf(why, DISK_WHY_BYTES, "nbd '%.60s': certificates are verified of hosts with a name only: give tls-psk=FILE, or "
+			 "tls-verify=off", spec->address);
 		return -EINVAL;
 	}
 	return 0;

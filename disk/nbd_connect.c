@@ -6,8 +6,10 @@
 #include "disk/nbd.h"
 #include <errno.h>
 #include <libnbd.h>
+#include <limits.h>
 #include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
 #define BLOCK_MIN_MAX 65536u
 
@@ -42,12 +44,29 @@ static int tls_set(struct nbd_handle *h, const struct nbd_way *way)
 	return way->user ? nbd_set_tls_username(h, way->user) : 0;
 }
 
+/* Without it libnbd verifies nothing and says nothing. It is read again with each connection. */
+static bool authority_missing(const struct nbd_way *way)
+{
+	char path[PATH_MAX];
+
+	if (!way->tls || !way->verify || way->psk)
+		return false;
+	return !way->certificates ||
+	       snprintf(path, sizeof(path), "%s/ca-cert.pem", way->certificates) >= (int)sizeof(path) || access(path, R_OK);
+}
+
 /* Its URI names a server and no program to run, and no file of ours: those are keys. */
 static int handle_new(const struct nbd_way *way, struct nbd_handle **ret_handle, char *why)
 {
-	struct nbd_handle *h = nbd_create();
+	struct nbd_handle *h;
 	int err = 0;
 
+	if (authority_missing(way)) {
+		snprintf(why, DISK_WHY_BYTES, "nothing to verify its certificate by: give tls-certificates=FOLDER with a ca-cert.pem "
+			 "that can be read");
+		return -ENOKEY;
+	}
+	h = nbd_create();
 	if (!h)
 		return failed(why);
 	if (tls_set(h, way) || nbd_set_uri_allow_local_file(h, false) ||

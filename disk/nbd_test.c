@@ -1,92 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Disks of nbdkit, which is killed, made slow and made to fail, and of servers in here that lie. */
-#include "disk/test_disk.h"
+#include "disk/test_nbdkit.h"
 #include "base/clock.h"
 #include <endian.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-static char folder[] = "/tmp/vireo-nbd-XXXXXX", socket_path[64], file_path[64];
-
-/* ---- nbdkit ---- */
-
-static bool have_nbdkit(void)
-{
-	static const char *const places[] = {"/usr/bin/nbdkit", "/usr/local/bin/nbdkit", "/usr/sbin/nbdkit"};
-
-	for (unsigned i = 0; i < ARRAY_SIZE(places); i++)
-		if (!access(places[i], X_OK))
-			return true;
-	print_message("skipped: there is no nbdkit\n");
-	return false;
-}
-
-#define NEED_NBDKIT() \
-	do { \
-		if (!have_nbdkit()) \
-			skip(); \
-	} while (0)
-
-static bool somebody_listens(void)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	bool listens;
-
-	assert_true(fd >= 0);
-	memcpy(address.sun_path, socket_path, strlen(socket_path) + 1);
-	listens = !connect(fd, (struct sockaddr *)&address, sizeof(address));
-	close(fd);
-	return listens;
-}
-
-/* There is a moment between its making and the listening. */
-static void wait_for_socket(void)
-{
-	for (unsigned i = 0; !somebody_listens(); i++) {
-		assert_true(i < 2000);
-		usleep(10000);
-	}
-}
-
-/* Up to seven words, then NULL. It listens when this returns. */
-static pid_t serve(const char *first, ...)
-{
-	const char *words[16] = {"nbdkit", "-f", "-U", socket_path, first};
-	unsigned count = 4;
-	pid_t child;
-	va_list rest;
-
-	va_start(rest, first);
-	for (const char *word = first; word; word = va_arg(rest, const char *))
-		words[count++] = word;
-	va_end(rest);
-	words[count] = NULL;
-	unlink(socket_path);
-	child = fork();
-	assert_true(child >= 0);
-	if (!child) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		execvp("nbdkit", (char *const *)(uintptr_t)words);
-		_exit(127);
-	}
-	wait_for_socket();
-	return child;
-}
-
-static void end(pid_t child)
-{
-	kill(child, SIGKILL);
-	assert_int_equal(waitpid(child, NULL, 0), child);
-	unlink(socket_path);
-}
+static char file_path[64];
 
 static void make_file(off_t bytes)
 {
@@ -95,14 +18,6 @@ static void make_file(off_t bytes)
 	assert_true(fd >= 0);
 	assert_int_equal(ftruncate(fd, bytes), 0);
 	close(fd);
-}
-
-static const char *spec(const char *keys)
-{
-	static char text[160];
-
-	snprintf(text, sizeof(text), "nbd:nbd+unix:///?socket=%s%s", socket_path, keys);
-	return text;
 }
 
 static pid_t serve_file(void)
@@ -480,18 +395,6 @@ static void liar_end(struct liar *liar, bool serves)
 		pthread_join(liar->thread, NULL);
 	close(liar->listener);
 	unlink(socket_path);
-}
-
-static void expect_refused(const char *keys, const char *because)
-{
-	struct disk_config config = {0};
-	char why[DISK_WHY_BYTES] = "";
-	struct disk *disk;
-
-	assert_true(disk_open(spec(keys), &config, &disk, why) < 0);
-	if (!strstr(why, because))
-		print_error("'%s' is not in '%s'\n", because, why);
-	assert_non_null(strstr(why, because));
 }
 
 static void one_phrase_names_a_server_that_is_none(void **state)
