@@ -25,7 +25,7 @@ static pid_t serve_file(void)
 	char file[80];
 
 	snprintf(file, sizeof(file), "file=%s", file_path);
-	return serve("file", file, NULL);
+	return serve("file", file, (char *)NULL);
 }
 
 /* ---- requests ---- */
@@ -59,15 +59,15 @@ static void what_fits_is_done_and_what_does_not_is_refused(void **state)
 	pid_t child;
 
 	NEED_NBDKIT();
-	child = serve("memory", "1M", NULL);
+	child = serve("memory", "1M", (char *)NULL);
 	test_bounds(spec(""));
 	test_zeroes(spec(""));
 	test_read_only(spec(",read-only=on"));
 	end(child);
-	child = serve("-r", "memory", "1M", NULL);
+	child = serve("-r", "memory", "1M", (char *)NULL);
 	test_read_only(spec(""));
 	end(child);
-	child = serve("--filter=nozero", "memory", "1M", NULL); /* and no zeroes, no discards, no FUA */
+	child = serve("--filter=nozero", "memory", "1M", (char *)NULL); /* and no zeroes, no discards, no FUA */
 	test_zeroes(spec(",restart=stable"));
 	end(child);
 }
@@ -86,7 +86,7 @@ static void long_requests_are_done_piece_by_piece(void **state)
 	assert_non_null(to);
 	if (have_nbdkit()) {
 		test_fill(from, bytes, 9);
-		child = serve("memory", "8M", NULL);
+		child = serve("memory", "8M", (char *)NULL);
 		t = test_disk_open(spec(""));
 		assert_int_equal(test_do(&t, DISK_WRITE, DISK_FUA, 4096, bytes, write, 3), 0);
 		assert_int_equal(test_do(&t, DISK_READ, 0, 4096, bytes, read, 2), 0);
@@ -107,7 +107,7 @@ static void properties_are_the_servers(void **state)
 
 	NEED_NBDKIT();
 	child = serve("--filter=blocksize-policy", "memory", "1M", "blocksize-minimum=4096", "blocksize-preferred=16384",
-		      "blocksize-error-policy=error", NULL);
+		      "blocksize-error-policy=error", (char *)NULL);
 	t = test_disk_open(spec(""));
 	disk_info_get(t.disk, &info);
 	assert_int_equal(info.size_bytes, 1 << 20);
@@ -166,7 +166,7 @@ static void writes_that_were_not_answered_are_repeated(void **state)
 	NEED_NBDKIT();
 	make_file(1 << 20);
 	snprintf(file, sizeof(file), "file=%s", file_path);
-	child = serve("--filter=delay", "file", file, "wdelay=60", NULL);
+	child = serve("--filter=delay", "file", file, "wdelay=60", (char *)NULL);
 	t = test_disk_open(spec(",connections=2"));
 	assert_int_equal(disk_queue_open(t.disk, 4, &other), 0);
 	test_fill(out, sizeof(out), 3);
@@ -244,7 +244,7 @@ static void requests_fail_if_they_are_to_wait_for_nobody(void **state)
 	pid_t child;
 
 	NEED_NBDKIT();
-	child = serve("memory", "1M", NULL);
+	child = serve("memory", "1M", (char *)NULL);
 	t = test_disk_open(spec(",reconnect=0"));
 	assert_int_equal(put(&t, 1, 0), 0);
 	end(child);
@@ -259,7 +259,7 @@ static void cancelled_requests_wait_for_nobody(void **state)
 	pid_t child;
 
 	NEED_NBDKIT();
-	child = serve("memory", "1M", NULL);
+	child = serve("memory", "1M", (char *)NULL);
 	t = test_disk_open(spec(""));
 	end(child);
 	for (unsigned i = 0; i < 20; i++) { /* the queue is not that deep: some of them are not even handed over */
@@ -270,7 +270,7 @@ static void cancelled_requests_wait_for_nobody(void **state)
 	disk_queue_cancel(t.queue);
 	for (unsigned i = 0; i < 20; i++)
 		assert_int_equal(test_wait(t.queue)->result, -ECANCELED);
-	child = serve("memory", "1M", NULL);
+	child = serve("memory", "1M", (char *)NULL);
 	assert_int_equal(put(&t, 1, 0), 0);
 	test_disk_close(&t);
 	end(child);
@@ -284,7 +284,7 @@ static void server_that_owes_an_answer_is_given_up(void **state)
 	pid_t child;
 
 	NEED_NBDKIT();
-	child = serve("--filter=delay", "memory", "1M", "rdelay=60", NULL);
+	child = serve("--filter=delay", "memory", "1M", "rdelay=60", (char *)NULL);
 	t = test_disk_open(spec(",timeout=1,reconnect=0"));
 	assert_int_equal(test_do(&t, DISK_READ, 0, 0, 4096, &read_iov, 1), -EIO);
 	test_disk_close(&t);
@@ -298,7 +298,7 @@ static void errors_of_the_server_are_the_requests(void **state)
 
 	NEED_NBDKIT();
 	child = serve("--filter=error", "memory", "1M", "error-pwrite=ENOSPC", "error-pread=EIO", "error-pwrite-rate=100%",
-		      "error-pread-rate=100%", NULL);
+		      "error-pread-rate=100%", (char *)NULL);
 	t = test_disk_open(spec(""));
 	assert_int_equal(put(&t, 1, 0), -ENOSPC);
 	assert_int_equal(test_do(&t, DISK_READ, 0, 0, 4096, &read_iov, 1), -EIO);

@@ -66,7 +66,7 @@ static void who_has_the_key_is_served(void **state)
 
 	NEED_NBDKIT();
 	shell("umask 077; echo alice:000102030405060708090a0b0c0d0e0f >right; echo alice:ff0102030405060708090a0b0c0d0e0f >wrong");
-	child = serve("--tls=require", in_folder("--tls-psk", "right"), "memory", "1M", NULL);
+	child = serve("--tls=require", in_folder("--tls-psk", "right"), "memory", "1M", (char *)NULL);
 	snprintf(keys, sizeof(keys), ",tls=on,tls-user=alice,%s", in_folder("tls-psk", "right"));
 	expect_opened(spec(keys));
 	snprintf(keys, sizeof(keys), ",tls=on,tls-user=alice,%s", in_folder("tls-psk", "wrong"));
@@ -77,7 +77,7 @@ static void who_has_the_key_is_served(void **state)
 	expect_refused(keys, "");
 	expect_refused("", "TLS");
 	end(child);
-	child = serve("memory", "1M", NULL);
+	child = serve("memory", "1M", (char *)NULL);
 	snprintf(keys, sizeof(keys), ",tls=on,tls-user=alice,%s", in_folder("tls-psk", "right"));
 	expect_refused(keys, "TLS");
 	end(child);
