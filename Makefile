@@ -4,12 +4,17 @@ BUILD ?= build
 PREFIX ?= /usr/local
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: ## install what is missing, build, and let two virtual machines talk through the switch
 	@scripts/install-deps build demo
 	@$(MAKE) --no-print-directory compile
 	@VIREO_BUILD='$(BUILD)' demo/run
+
+demo-disk: ## install what is missing, build, and boot a virtual machine from a disk whose daemon is killed meanwhile
+	@scripts/install-deps build demo
+	@$(MAKE) --no-print-directory compile
+	@VIREO_BUILD='$(BUILD)' demo/disk
 
 check: ## install what is missing, build, and pass all tests
 	@scripts/install-deps build demo check
@@ -76,4 +81,4 @@ deb-check: deb ## install, upgrade and purge the package vireo in a Debian folde
 clean: ## remove what building made
 	rm -rf '$(BUILD)' build-check build-deb
 
-.PHONY: help demo check figures neighbours properties comeback killings migrate matrix bench build compile install deb deb-check clean
+.PHONY: help demo demo-disk check figures neighbours properties comeback killings migrate matrix bench build compile install deb deb-check clean
