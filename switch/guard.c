@@ -245,7 +245,7 @@ static enum guard_verdict check_udp6(const struct look *look, const struct packe
 	return GUARD_PASS;
 }
 
-static bool is_extension(uint8_t next)
+static bool extension_is_next(uint8_t next)
 {
 	return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS || next == IPPROTO_FRAGMENT ||
 	       next == IPPROTO_AH;
@@ -275,13 +275,13 @@ static enum guard_verdict check_headers(const struct look *look, struct packet *
 {
 	enum guard_verdict there = GUARD_PASS;
 
-	for (unsigned i = 0; i < EXTENSIONS_MAX && !there && !p->later && is_extension(p->next); i++)
+	for (unsigned i = 0; i < EXTENSIONS_MAX && !there && !p->later && extension_is_next(p->next); i++)
 		there = pass_extension(look, p);
 	if (there)
 		return there;
 	if (p->later)
 		return p->nobody ? GUARD_IP : GUARD_PASS;
-	if (is_extension(p->next))
+	if (extension_is_next(p->next))
 		return GUARD_UNREADABLE;
 	if (p->next == IPPROTO_ICMPV6)
 		return check_icmp6(look, p);
