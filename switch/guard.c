@@ -40,11 +40,14 @@ struct look {
 	const struct sw_guard *guard;
 	const uint8_t *bytes;
 	uint32_t have, len;
+	uint32_t *looked; /* the end of what has been needed so far */
 };
 
 /* PASS: bytes `at` to at + count - 1 can be looked at. */
 static enum guard_verdict need(const struct look *look, uint32_t at, uint32_t count)
 {
+	if (at + count > *look->looked)
+		*look->looked = at + count;
 	if (at + count <= look->have)
 		return GUARD_PASS;
 	return at + count <= look->len ? GUARD_MORE : GUARD_UNREADABLE;
@@ -356,12 +359,14 @@ static enum guard_verdict check_llc(const struct look *look, uint32_t at)
 	return check_type(look, load_be16(llc + 6), at + SNAP_BYTES);
 }
 
-enum guard_verdict guard_check(const struct sw_guard *guard, const uint8_t *bytes, uint32_t have_bytes, uint32_t len_bytes)
+enum guard_verdict guard_check(const struct sw_guard *guard, const uint8_t *bytes, uint32_t have_bytes, uint32_t len_bytes,
+			       uint32_t *ret_looked)
 {
-	const struct look look = {guard, bytes, have_bytes, len_bytes};
+	const struct look look = {guard, bytes, have_bytes, len_bytes, ret_looked};
 	enum guard_verdict there;
 	uint32_t at = TYPE_AT;
 
+	*ret_looked = 0;
 	for (unsigned tags = 0;; tags++, at += TAG_BYTES) {
 		there = need(&look, at, 2);
 		if (there)

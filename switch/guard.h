@@ -20,8 +20,12 @@ enum guard_verdict {
 	GUARD_UNREADABLE, /* cut short, or more tags or extension headers than are looked through */
 };
 
-/* `have_bytes` of the frame's len_bytes lie at `bytes`: at least 14, and all or enough of them. */
-enum guard_verdict guard_check(const struct sw_guard *guard, const uint8_t *bytes, uint32_t have_bytes, uint32_t len_bytes);
+/*
+ * `have_bytes` of the frame's len_bytes lie at `bytes`: at least 14, and all or enough of them. *ret_looked: the verdict holds as long as
+ * so many of its first bytes stay as they are.
+ */
+enum guard_verdict guard_check(const struct sw_guard *guard, const uint8_t *bytes, uint32_t have_bytes, uint32_t len_bytes,
+			       uint32_t *ret_looked);
 
 /* Is there anything to check? */
 bool guard_wanted(const struct sw_guard *guard);

@@ -67,10 +67,11 @@ static struct bytes ethernet(void)
 /* The verdict, and that it does not depend on how much is seen at first. */
 static enum guard_verdict ask(const struct sw_guard *guard, const struct bytes *b)
 {
-	enum guard_verdict whole = guard_check(guard, b->at, b->count, b->count);
+	uint32_t looked;
+	enum guard_verdict whole = guard_check(guard, b->at, b->count, b->count, &looked);
 
 	for (uint32_t have = 14; have < b->count; have++) {
-		enum guard_verdict part = guard_check(guard, b->at, have, b->count);
+		enum guard_verdict part = guard_check(guard, b->at, have, b->count, &looked);
 
 		assert_true(part == whole || part == GUARD_MORE);
 	}
@@ -317,6 +318,7 @@ static void put_hops(struct bytes *b, unsigned count, uint8_t last)
 static void hidden_router_advertisements_are_found(void **state)
 {
 	struct bytes bare = nd(link6, 134, NULL, 0, NULL), ah = ipv6(link6, 51, 40), far = ipv6(link6, 0, 0);
+	uint32_t looked;
 
 	assert_verdict(&router, bare, GUARD_ROUTER);
 	assert_verdict(&router, nd(link6, 137, own6, 0, NULL), GUARD_ROUTER);
@@ -335,7 +337,7 @@ static void hidden_router_advertisements_are_found(void **state)
 	/* one header of two kilobytes: beyond what is looked at, but not beyond the frame */
 	put(&far, (uint8_t[]){58, 180}, 2);
 	put_zeros(&far, 500);
-	assert_int_equal(guard_check(&router, far.at, 512, 2000), GUARD_MORE);
+	assert_int_equal(guard_check(&router, far.at, 512, 2000, &looked), GUARD_MORE);
 }
 
 static void hidden_dhcp_servers_are_found(void **state)

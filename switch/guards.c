@@ -7,6 +7,9 @@
  * guard has looked at is copied first, and the copy takes the place of the frame's first bytes: receivers get what was allowed.
  * Most frames are understood by their first GUARD_FIRST_BYTES; where they are not, more is copied, and looked at from the start.
  *
+ * Who asks for a checksum names the place that it is to be written to, by the switch or by a receiver. That place may not lie in what was
+ * looked at: what is allowed could become something else by it.
+ *
  * Ports without a guard have nothing to do with any of this.
  */
 
@@ -56,19 +59,24 @@ static bool take_copy(struct vireo_frame *frame, struct iovec *pieces, uint8_t *
 	return true;
 }
 
+static bool writes_below(const struct vireo_frame_offload *offload, uint32_t end)
+{
+	return offload->flags & VIREO_FRAME_NEEDS_CSUM && (uint32_t)offload->csum_start + offload->csum_offset < end;
+}
+
 static enum guard_verdict look(struct vireo_frame *frame, const struct sw_guard *rules, struct iovec *pieces, uint8_t *copy)
 {
-	uint32_t bytes = min_u32(frame->len_bytes, GUARD_FIRST_BYTES);
+	uint32_t bytes = min_u32(frame->len_bytes, GUARD_FIRST_BYTES), looked;
 	enum guard_verdict verdict;
 
 	copy_first(frame, copy, bytes);
-	verdict = guard_check(rules, copy, bytes, frame->len_bytes);
+	verdict = guard_check(rules, copy, bytes, frame->len_bytes, &looked);
 	if (verdict == GUARD_MORE) {
 		bytes = min_u32(frame->len_bytes, GUARD_BYTES);
 		copy_first(frame, copy, bytes);
-		verdict = guard_check(rules, copy, bytes, frame->len_bytes);
+		verdict = guard_check(rules, copy, bytes, frame->len_bytes, &looked);
 	}
-	if (verdict == GUARD_PASS && !take_copy(frame, pieces, copy, bytes))
+	if (verdict == GUARD_PASS && (writes_below(&frame->offload, looked) || !take_copy(frame, pieces, copy, bytes)))
 		return GUARD_UNREADABLE;
 	return verdict;
 }

@@ -70,6 +70,34 @@ static void what_passes_is_whole(void **state)
 	}
 }
 
+static void send_asking_for_a_checksum(struct fixture *x, uint16_t start, uint16_t offset)
+{
+	const struct vireo_frame_offload offload = {.flags = VIREO_FRAME_NEEDS_CSUM, .csum_start = start, .csum_offset = offset};
+	uint8_t frame[64] = {[12] = 8, [14] = 0x45, [23] = 6, [26] = 10, [29] = 5};
+
+	memset(frame, 0xff, 6);
+	mac_of(frame + 6, GUARDED, 0);
+	fake_port_send(x->fake[GUARDED], 0, frame, sizeof(frame), &offload);
+}
+
+/* The switch fills it in for a receiver that cannot: into the addresses, if that were allowed. */
+static void a_checksum_does_not_go_where_was_looked(void **state)
+{
+	static const uint16_t lies[][2] = {{0, 28}, {14, 14}, {28, 0}, {0, 10}, {0, 12}, {14, 19}};
+	struct fixture *x = *state;
+
+	add_guarded(x, (struct sw_port_config){.guard = ten});
+	for (unsigned i = 0; i < 6; i++)
+		send_asking_for_a_checksum(x, lies[i][0], lies[i][1]);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[0]), 0);
+	assert_int_equal(stats_of(x, GUARDED).rx_unreadable, 6);
+	send_asking_for_a_checksum(x, 34, 16);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[0]), 1);
+	assert_int_equal(stats_of(x, GUARDED).rx_unreadable, 6);
+}
+
 static void a_guard_can_be_changed_under_traffic(void **state)
 {
 	struct fixture *x = *state;
@@ -136,6 +164,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(refused_frames_reach_nobody_and_are_counted, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_passes_is_whole, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_checksum_does_not_go_where_was_looked, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_guard_can_be_changed_under_traffic, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_first_address_is_locked_to_its_port, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_address_of_another_ports_own_cannot_be_locked, setup, teardown),

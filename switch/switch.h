@@ -238,7 +238,7 @@ struct sw_port_stats {
 	uint64_t rx_spoofed_nd;       /* neighbour discovery */
 	uint64_t rx_dhcp_server;
 	uint64_t rx_router;           /* router advertisement, redirect */
-	uint64_t rx_unreadable;       /* cut short, or with too many tags, extension headers or pieces */
+	uint64_t rx_unreadable;       /* cut short, too many tags, extension headers or pieces, or a checksum that goes into them */
 	uint64_t rx_rate_limit;       /* beyond bytes_in or frames_in */
 	uint64_t rx_storm_broadcast, rx_storm_multicast, rx_storm_unicast; /* to several ports, beyond what the port may send of its kind */
 	uint64_t tx_rate_limit;       /* beyond bytes_out or frames_out */
