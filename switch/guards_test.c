@@ -159,6 +159,37 @@ static void an_address_of_another_ports_own_cannot_be_locked(void **state)
 	assert_int_equal(fake_port_got(x->fake[0]), 1);
 }
 
+static uint64_t fixed_entries(const struct fixture *x)
+{
+	struct sw_fdb_stats stats;
+
+	sw_fdb_stats(x->sw, &stats);
+	return stats.fixed;
+}
+
+/* An operator has held it in one of the port's VLANs, where it need not be fixed then, and lets it go. */
+static void a_locked_address_that_was_held_is_fixed_again(void **state)
+{
+	static const uint64_t tagged[SW_VLAN_SET_WORDS] = {1u << 20};
+	struct fixture *x = *state;
+	uint8_t frame[64] = {[12] = 0x81, [15] = 20, [16] = 0x88, [17] = 0xb5}, mac[6];
+
+	add_guarded(x, (struct sw_port_config){.lock_address = true, .vlan_aware = true, .vlan = 10, .tagged = tagged});
+	mac_of(mac, GUARDED, 0);
+	assert_int_equal(sw_fdb_hold(x->port[GUARDED], 20, mac), 0);
+	send_raw(x, GUARDED, broadcast, mac, 0);
+	settle(x);
+	assert_int_equal(fixed_entries(x), 2);
+	assert_int_equal(sw_fdb_let_go(x->sw, 20, mac), 0);
+	assert_int_equal(fixed_entries(x), 1);
+	memset(frame, 0xff, 6);
+	memcpy(frame + 6, mac, 6);
+	fake_port_send(x->fake[GUARDED], 0, frame, sizeof(frame), NULL);
+	settle(x);
+	assert_int_equal(fixed_entries(x), 2);
+	assert_int_equal(stats_of(x, GUARDED).rx_spoofed, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -168,6 +199,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_guard_can_be_changed_under_traffic, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_first_address_is_locked_to_its_port, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_address_of_another_ports_own_cannot_be_locked, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_locked_address_that_was_held_is_fixed_again, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

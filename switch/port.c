@@ -360,18 +360,21 @@ static int port_fix_one(struct sw_port *port, const uint8_t bytes[6])
 
 /*
  * The first worker that gets here has the address fixed, and from then on the database knows. What comes from another address meanwhile,
- * or if it is another port's already, is refused.
+ * or if it is another port's already, is refused. Who finds it locked, and not in the database, is there before it has been fixed, or an
+ * entry was held by an operator, and let go: he fixes it himself, and is told if that may not be.
  */
 bool port_lock(struct sw_port *port, uint64_t mac)
 {
 	uint64_t locked = 0;
 
-	if (!__atomic_compare_exchange_n(&port->locked, &locked, mac, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-		return locked == mac;
+	if (!__atomic_compare_exchange_n(&port->locked, &locked, mac, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED) &&
+	    locked != mac)
+		return false;
 	if (!port_fix_mac(port, mac))
 		return true;
 	fdb_unfix(port->sw->fdb, port->id);
-	__atomic_store_n(&port->locked, 0, __ATOMIC_RELAXED);
+	if (!locked)
+		__atomic_store_n(&port->locked, 0, __ATOMIC_RELAXED);
 	return false;
 }
 
