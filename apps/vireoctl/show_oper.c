@@ -45,10 +45,9 @@ void show_reload(struct show *show)
 
 void show_config(struct show *show)
 {
-	const json_t *line;
-	size_t i;
+	const json_t *lines = json_object_get(show->result, "lines"), *line;
 
-	json_array_foreach(json_object_get(show->result, "lines"), i, line)
+	for (size_t i = 0; (line = json_array_get(lines, i)); i++)
 		fprintf(show->out, "%s\n", json_string_value(line) ? json_string_value(line) : "");
 }
 
