@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#define ETHERNET_BYTES  14u
 #define TCP_BYTES       20u
 #define TCP_SEQUENCE    4u
 #define TCP_DATA_OFFSET 12u
@@ -234,7 +235,8 @@ static int fill_checksum(struct offload_job *job)
 
 	if (!(job->request.flags & VIREO_FRAME_NEEDS_CSUM))
 		return 0;
-	if (field + sizeof(sum) > job->frame_bytes)
+	/* Not into the addresses either: what may be a port's source has been looked at before. */
+	if (start < ETHERNET_BYTES || field + sizeof(sum) > job->frame_bytes)
 		return -EINVAL;
 	sum = checksum_fold(checksum_add(0, job->bytes + start, job->frame_bytes - start));
 	/* 0 means "none" in UDP, and for all others 0xffff is the same number. */

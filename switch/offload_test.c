@@ -765,6 +765,22 @@ static void checksum_inside_an_edit_is_refused(void **state)
 	assert_int_equal(begin_edited(x->arena, &x->frame, &job, &offload, TAG_PUSHED), -EINVAL);
 }
 
+/* Else whose source address has been found right could have another one when it arrives. */
+static void checksum_in_the_addresses_is_refused(void **state)
+{
+	struct fixture *x = *state;
+
+	for (uint16_t start = 0; start <= 14; start += 2) {
+		const struct vireo_frame_offload offload = {.flags = VIREO_FRAME_NEEDS_CSUM, .csum_start = start};
+		struct recipe recipe = {.ip = 4, .protocol = 6, .payload = 100};
+		struct offload_job job;
+
+		build(&x->frame, &recipe);
+		offload_reset(x->arena);
+		assert_int_equal(begin_edited(x->arena, &x->frame, &job, &offload, AS_IT_IS), start < 14 ? -EINVAL : 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -785,6 +801,7 @@ int main(void)
 		cmocka_unit_test(full_arena_says_so),
 		cmocka_unit_test(frame_is_cut_as_it_is_edited),
 		cmocka_unit_test(checksum_inside_an_edit_is_refused),
+		cmocka_unit_test(checksum_in_the_addresses_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
