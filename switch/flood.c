@@ -10,7 +10,7 @@
  * A frame that goes to several ports costs the worker a copy for each, and each of them a buffer. So the sender has only so many
  * copies a second (flood_limit.h): what is beyond is counted, and goes nowhere. Where there is but one other port with a queue, a flooded frame
  * costs what any other does, and nobody but that port and the sender has to do with it: there is no limit then.
- * What the port's own limits of broadcasts, multicasts and unknown unicasts refuse (limits.c) does not come so far.
+ * What the port's own limits of broadcasts, multicasts and unknown unicasts refuse (policing.c) does not come so far.
  */
 
 #include "switch/cuts.h"

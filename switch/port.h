@@ -7,7 +7,7 @@
 #include "base/queue.h"
 #include "base/util.h"
 #include "switch/flood_limit.h"
-#include "switch/limits.h"
+#include "switch/policing.h"
 #include "switch/stall.h"
 #include "switch/switch.h"
 #include "switch/vlan.h"

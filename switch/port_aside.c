@@ -192,9 +192,11 @@ void asides_look(struct sw *sw)
 {
 	struct sw_port *port, *next;
 
-	if (__atomic_exchange_n(&sw->accused, false, __ATOMIC_ACQUIRE))
-		TAILQ_FOREACH(port, &sw->ports, link)
+	if (__atomic_exchange_n(&sw->accused, false, __ATOMIC_ACQUIRE)) {
+		TAILQ_FOREACH(port, &sw->ports, link) {
 			accused_look(port);
+		}
+	}
 	for (port = TAILQ_FIRST(&sw->asides); port; port = next) {
 		next = TAILQ_NEXT(port, aside_link);
 		let_go_look(port);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef SWITCH_LIMITS_H
-#define SWITCH_LIMITS_H
+#ifndef SWITCH_POLICING_H
+#define SWITCH_POLICING_H
 
-/* limits.c: how much a port may send and get in a second, and how much of what goes to all. */
+/* policing.c: how much a port may send and get in a second, and how much of what goes to all. */
 
 #include "switch/limit.h"
 #include "vireo/frame.h"

@@ -148,7 +148,7 @@ static void count_storm(struct port_counters *counters, enum storm storm)
 uint64_t limits_storm(struct forwarder *forwarder, const struct burst *burst, uint64_t flooded)
 {
 	struct limit *storms = burst->from->limits.storm;
-	int64_t left[STORM_KINDS], taken[STORM_KINDS] = {0};
+	int64_t left[STORM_KINDS] = {0}, taken[STORM_KINDS] = {0};
 	uint64_t passed = flooded;
 
 	worker_clock_read(&forwarder->worker);
