@@ -143,7 +143,7 @@ def ports_that_stay_lose_no_frame(lab):
     """Four reloads, each of which exchanges 48 ports, beside two that carry frames."""
     stay = [socket_of(lab, name) for name in ("left", "right")]
     switch = switch_with(lab, *stay, *(f"port null:n0-{number}" for number in range(CHANGING)))
-    bench = lab.start([program("vireo-bench"), "net", "--json", "--rate", "500", "--ring-size", "1024", "--seconds", "600", "--from", lab.path("left"), "--to",
+    bench = lab.start([program("vireo-bench"), "net", "--json", "--rate", "500", "--ring-size", "4096", "--seconds", "600", "--from", lab.path("left"), "--to",
                        lab.path("right")], stdout=subprocess.PIPE)
     wait_until(lambda: switch.port("right")["tx_frames"] > 50, 20, "frames flow", child=bench)
     for turn in range(1, ROUNDS + 1):
