@@ -112,10 +112,10 @@ static void keys_of(const struct spec_kind *kind, char *list, size_t bytes)
 		n += (size_t)snprintf(list + n, bytes - n, "%s%s", n ? " " : "", kind->keys[i].name);
 }
 
-static const struct spec_key *key_named(const struct spec_kind *kind, const char *name)
+const struct spec_key *spec_key_find(const struct spec_kind *kind, const char *name, size_t bytes)
 {
 	for (unsigned i = 0; i < kind->key_count; i++)
-		if (!strcmp(kind->keys[i].name, name))
+		if (strlen(kind->keys[i].name) == bytes && !memcmp(kind->keys[i].name, name, bytes))
 			return &kind->keys[i];
 	return NULL;
 }
@@ -139,7 +139,7 @@ static int key_parse(struct spec *spec, char *text, uint64_t *given, char *why)
 
 	if (value)
 		*value++ = '\0';
-	key = key_named(spec->kind, text);
+	key = spec_key_find(spec->kind, text, strlen(text));
 	if (!key)
 		return key_unknown(spec->kind, text, why);
 	if (!given_first(given, (unsigned)(key - spec->kind->keys)))

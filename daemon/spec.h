@@ -77,6 +77,9 @@ struct spec_kinds {
 	const char *(*problem)(const struct spec *spec); /* of any kind */
 };
 
+/* The row of a key whose name is so many bytes long; NULL: the kind has none. */
+const struct spec_key *spec_key_find(const struct spec_kind *kind, const char *name, size_t bytes);
+
 /*
  * Fills in spec_bytes at ret_spec: 0, or -EINVAL and in `why` one phrase that names the culprit and says what was
  * expected.

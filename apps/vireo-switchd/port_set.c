@@ -29,10 +29,7 @@ static bool same_key(const struct part *a, const struct part *b)
 
 static const struct spec_key *key_of(const struct spec_kind *kind, const struct part *part)
 {
-	for (unsigned i = 0; i < kind->key_count; i++)
-		if (strlen(kind->keys[i].name) == part->key_bytes && !memcmp(kind->keys[i].name, part->at, part->key_bytes))
-			return &kind->keys[i];
-	return NULL;
+	return spec_key_find(kind, part->at, part->key_bytes);
 }
 
 static bool is_given(const char *settings, const struct part *part)
