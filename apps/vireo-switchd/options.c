@@ -37,20 +37,14 @@ static bool port_fits(const struct options *o, const struct port_spec *spec, cha
 	bool fixed = spec->at.name_given || port_kind_of(&spec->at)->address_is_name;
 
 	for (unsigned i = 0; i < o->port_count; i++) {
-		const struct port_spec *other = &o->ports[i].spec;
-		const uint8_t *mac = port_spec_mac_shared(other, spec);
+		const struct port_spec *there = &o->ports[i].spec;
 
-		if (fixed && !strcmp(other->at.name, spec->at.name))
+		if (fixed && !strcmp(there->at.name, spec->at.name)) {
 			snprintf(why, PARSE_WHY_BYTES, "expected another name: there is a port '%s' already", spec->at.name);
-		else if (other->at.kind == spec->at.kind && !strcmp(other->at.address, spec->at.address))
-			snprintf(why, PARSE_WHY_BYTES, "expected another address: port '%s' has the address %s:%.100s already",
-				 other->at.name, spec->at.kind->type, spec->at.address);
-		else if (mac)
-			snprintf(why, PARSE_WHY_BYTES, PORT_MAC_SHARED, other->at.name, mac[0], mac[1], mac[2], mac[3], mac[4],
-				 mac[5]);
-		else
-			continue;
-		return false;
+			return false;
+		}
+		if (port_spec_same_address(there, spec, why) || port_spec_same_mac(there, spec, why))
+			return false;
 	}
 	return true;
 }

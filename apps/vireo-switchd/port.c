@@ -97,57 +97,47 @@ static void port_link(struct port *port)
 	*end = port;
 }
 
-static const struct port *address_taken(const struct ports *ports, const struct port_spec *spec)
+static bool any_has(const struct ports *ports, const struct port_spec *spec, char why[SPEC_WHY_BYTES],
+		    bool (*same)(const struct port_spec *there, const struct port_spec *spec, char why[SPEC_WHY_BYTES]))
 {
 	for (const struct port *p = ports->first; p; p = p->next)
-		if (p->spec.at.kind == spec->at.kind && !strcmp(p->spec.at.address, spec->at.address))
-			return p;
-	return NULL;
+		if (same(&p->spec, spec, why))
+			return true;
+	return false;
 }
 
-static int mac_check(const struct ports *ports, const struct port_spec *spec, char why[SPEC_WHY_BYTES])
+static bool mac_taken(const struct ports *ports, const struct port_spec *spec, char why[SPEC_WHY_BYTES])
 {
+	const uint8_t *m;
 	const char *rival;
-	const uint8_t *mac;
 
-	for (const struct port *p = ports->first; p; p = p->next) {
-		const uint8_t *m = port_spec_mac_shared(&p->spec, spec);
-
-		if (!m)
-			continue;
-		snprintf(why, SPEC_WHY_BYTES, PORT_MAC_SHARED, p->spec.at.name, m[0], m[1], m[2], m[3], m[4], m[5]);
-		return -EADDRINUSE;
-	}
-	rival = static_entry_against(ports, spec, &mac);
-	if (!rival)
-		return 0;
-	snprintf(why, SPEC_WHY_BYTES, "%02x:%02x:%02x:%02x:%02x:%02x is static behind port '%.64s': fdb del it, or choose another mac=",
-		 mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], rival);
-	return -EADDRINUSE;
+	if (any_has(ports, spec, why, port_spec_same_mac))
+		return true;
+	rival = static_entry_against(ports, spec, &m);
+	if (rival)
+		snprintf(why, SPEC_WHY_BYTES,
+			 "%02x:%02x:%02x:%02x:%02x:%02x is static behind port '%.64s': fdb del it, or choose another mac=", m[0], m[1],
+			 m[2], m[3], m[4], m[5], rival);
+	return rival;
 }
 
 int ports_add(struct ports *ports, const struct port_spec *spec, const struct vireo_log *log, struct port **ret_port,
 	      char why[SPEC_WHY_BYTES])
 {
 	struct port_spec chosen = *spec;
-	const struct port *twin = address_taken(ports, spec);
 	struct port *port;
 	bool fixed = spec->at.name_given || port_kind_of(&spec->at)->address_is_name;
 	int err = spec_name_choose(&chosen.at, fixed, name_taken, ports);
 
-	if (twin && !port_kind_of(&spec->at)->address_is_name) { /* asking the system would disturb the port that is there */
-		snprintf(why, SPEC_WHY_BYTES, "port '%s' has the address %s:%.100s already: choose another",
-			 twin->spec.at.name, spec->at.kind->type, spec->at.address);
+	if (any_has(ports, spec, why, port_spec_same_address)) /* asking the system would disturb the port that is there */
 		return -EADDRINUSE;
-	}
 	if (err) {
 		snprintf(why, SPEC_WHY_BYTES, "there is a port '%s' already: choose another name",
 			 spec->at.name);
 		return err;
 	}
-	err = mac_check(ports, spec, why);
-	if (err)
-		return err;
+	if (mac_taken(ports, spec, why))
+		return -EADDRINUSE;
 	err = port_kind_of(&spec->at)->open(ports, &chosen, &port, why);
 	if (err)
 		return err;

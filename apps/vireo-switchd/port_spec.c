@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "port_spec.h"
 #include "base/util.h"
+#include "port.h"
 #include "switch/switch.h"
 #include "switch/vlan.h"
 #include <ctype.h>
@@ -201,10 +202,31 @@ static bool has_mac(const struct port_spec *spec, const uint8_t mac[6])
 	return false;
 }
 
-const uint8_t *port_spec_mac_shared(const struct port_spec *one, const struct port_spec *other)
+static const uint8_t *mac_shared(const struct port_spec *one, const struct port_spec *other)
 {
 	for (unsigned i = 0; i < other->mac_count && !other->spoof_allowed; i++)
 		if (has_mac(one, other->macs[i]))
 			return other->macs[i];
 	return NULL;
+}
+
+bool port_spec_same_address(const struct port_spec *there, const struct port_spec *spec, char why[SPEC_WHY_BYTES])
+{
+	if (there->at.kind != spec->at.kind || port_kind_of(&spec->at)->address_is_name ||
+	    strcmp(there->at.address, spec->at.address) != 0)
+		return false;
+	snprintf(why, SPEC_WHY_BYTES, "port '%s' has the address %s:%.100s already: choose another", there->at.name,
+		 spec->at.kind->type, spec->at.address);
+	return true;
+}
+
+bool port_spec_same_mac(const struct port_spec *there, const struct port_spec *spec, char why[SPEC_WHY_BYTES])
+{
+	const uint8_t *m = mac_shared(there, spec);
+
+	if (m)
+		snprintf(why, SPEC_WHY_BYTES,
+			 "port '%s' has mac=%02x:%02x:%02x:%02x:%02x:%02x already: choose another, or give both spoof=allow",
+			 there->at.name, m[0], m[1], m[2], m[3], m[4], m[5]);
+	return m;
 }

@@ -67,10 +67,12 @@ bool port_set_tunnel(struct spec *spec, const char *value);
 bool port_set_isolated(struct spec *spec, const char *value);
 bool port_set_flood_max(struct spec *spec, const char *value);
 
-/* An address that both have, and that neither may say for the other (spoof=allow); NULL: there is none. */
-const uint8_t *port_spec_mac_shared(const struct port_spec *one, const struct port_spec *other);
-#define PORT_MAC_SHARED \
-	"port '%s' has mac=%02x:%02x:%02x:%02x:%02x:%02x already: choose another, or give both spoof=allow"
+/*
+ * What only one port may have, and `there` has already: an address, or a mac= that is not spoof=allow for both. `why` says what to do then.
+ * Of an address that is a name, the name is what collides.
+ */
+bool port_spec_same_address(const struct port_spec *there, const struct port_spec *spec, char why[SPEC_WHY_BYTES]);
+bool port_spec_same_mac(const struct port_spec *there, const struct port_spec *spec, char why[SPEC_WHY_BYTES]);
 
 /* A unicast address that is not zero, and nothing else. */
 bool port_mac_parse(const char *text, uint8_t mac[6]);
