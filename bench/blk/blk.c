@@ -6,6 +6,8 @@
 #include "bench/common/options.h"
 #include "bench/common/protocol.h"
 #include "load.h"
+#include "vireo/blk.h"
+#include "vireo/device.h"
 #include "wire/virtio_blk.h"
 #include <errno.h>
 #include <getopt.h>
@@ -14,15 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define QUEUES_MAX	  8u
-#define QUEUE_SIZE	  256u
-#define BLOCK_BYTES	  4096u
-#define F_VERSION_1	  (UINT64_C(1) << 32)
-#define F_RING_INDIRECT	  (UINT64_C(1) << 28)
-#define F_RING_EVENT_IDX  (UINT64_C(1) << 29)
-#define F_RING_PACKED	  (UINT64_C(1) << 34)
-#define F_BLK_FLUSH	  (UINT64_C(1) << 9)
-#define F_BLK_MQ	  (UINT64_C(1) << 12)
+#define QUEUES_MAX  8u
+#define QUEUE_SIZE  256u
+#define BLOCK_BYTES 4096u
 
 static const char usage[] =
 	"usage: bench-blk --socket PATH [OPTIONS]\n"
@@ -87,12 +83,14 @@ static void options_parse(int argc, char **argv, struct blk_options *o)
 static int front_open(struct blk *blk)
 {
 	const struct blk_options *o = &blk->options;
+	const uint64_t needed = VIREO_FEATURE(VIREO_F_VERSION_1_BIT) | VIREO_FEATURE(VIREO_F_RING_INDIRECT_DESC_BIT) |
+				(o->packed ? VIREO_FEATURE(VIREO_F_RING_PACKED_BIT) : 0);
 	struct vireo_front_config config = {
 		.size = sizeof(config),
 		.path = o->socket,
-		.features = F_VERSION_1 | F_RING_INDIRECT | F_RING_EVENT_IDX | F_BLK_FLUSH | (o->queues > 1 ? F_BLK_MQ : 0) |
-			    (o->packed ? F_RING_PACKED : 0),
-		.features_required = F_VERSION_1 | F_RING_INDIRECT | (o->packed ? F_RING_PACKED : 0),
+		.features = needed | VIREO_FEATURE(VIREO_F_RING_EVENT_IDX_BIT) | VIREO_FEATURE(VIREO_BLK_F_FLUSH_BIT) |
+			    (o->queues > 1 ? VIREO_FEATURE(VIREO_BLK_F_MQ_BIT) : 0),
+		.features_required = needed,
 		.queue_count = o->queues,
 		.queue_size = QUEUE_SIZE,
 		.memory_bytes = o->queues * load_memory_bytes(BLOCK_BYTES),
