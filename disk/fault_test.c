@@ -1,31 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What the layers for tests do to which requests, by a clock that stands until it is told to go on; and once by the real one, asleep. */
-#include "disk/test_disk.h"
-
-#define MS	 UINT64_C(1000000)
-#define REQUESTS 64u
-
-static uint64_t clock_ns = 1000 * MS;
-static struct disk_request requests[REQUESTS];
-
-static uint64_t clock_read(void)
-{
-	return clock_ns;
-}
-
-static struct test_disk opened(const char *spec)
-{
-	struct disk_config config = {.now_ns = clock_read};
-	char why[DISK_WHY_BYTES] = "";
-	struct test_disk t = {0};
-	int err = disk_open(spec, &config, &t.disk, why);
-
-	if (err)
-		print_error("%s: %s\n", spec, why);
-	assert_int_equal(err, 0);
-	assert_int_equal(disk_queue_open(t.disk, 8, &t.queue), 0);
-	return t;
-}
+#include "disk/test_layers.h"
 
 /* `count` of one sector each, side by side from `sector` on. */
 static void submit(struct test_disk *t, unsigned first, unsigned count, enum disk_op op, uint64_t sector)
@@ -40,13 +15,6 @@ static void submit(struct test_disk *t, unsigned first, unsigned count, enum dis
 		burst[i] = &requests[first + i];
 	}
 	disk_queue_submit(t->queue, burst, count);
-}
-
-static unsigned reaped(struct test_disk *t)
-{
-	struct disk_request *done[REQUESTS];
-
-	return disk_queue_reap(t->queue, done, REQUESTS);
 }
 
 static int result(struct test_disk *t, enum disk_op op, uint64_t sector)

@@ -1,37 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Limits by a clock that stands until it is told to go on; and once by the real one, asleep. */
-#include "disk/limit.h"
-#include "disk/test_disk.h"
+#include "disk/test_layers.h"
 #include <unistd.h>
-
-#define MS	 UINT64_C(1000000)
-#define REQUESTS 64u
-
-static uint64_t clock_ns;
-
-static uint64_t clock_read(void)
-{
-	return clock_ns;
-}
-
-static struct disk_groups groups = DISK_GROUPS_INIT;
-
-static struct test_disk opened(const char *spec)
-{
-	struct disk_config config = {.groups = &groups, .now_ns = clock_read};
-	char why[DISK_WHY_BYTES] = "";
-	struct test_disk t = {0};
-	int err = disk_open(spec, &config, &t.disk, why);
-
-	if (err)
-		print_error("%s: %s\n", spec, why);
-	assert_int_equal(err, 0);
-	assert_int_equal(disk_queue_open(t.disk, 8, &t.queue), 0);
-	clock_ns = 1000000 * MS;
-	return t;
-}
-
-static struct disk_request requests[REQUESTS];
 
 static void submit(struct test_disk *t, unsigned first, unsigned count, enum disk_op op, uint64_t bytes)
 {
@@ -45,13 +15,6 @@ static void submit(struct test_disk *t, unsigned first, unsigned count, enum dis
 		burst[i] = &requests[first + i];
 	}
 	disk_queue_submit(t->queue, burst, count);
-}
-
-static unsigned reaped(struct test_disk *t)
-{
-	struct disk_request *done[REQUESTS];
-
-	return disk_queue_reap(t->queue, done, REQUESTS);
 }
 
 static void requests_wait_for_their_time_in_order(void **state)
