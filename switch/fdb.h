@@ -76,7 +76,7 @@ void fdb_sweep(struct fdb *fdb, uint32_t now_s, uint32_t buckets_max); /* forget
 void fdb_flush(struct fdb *fdb, int port); /* what was learned; -1: all */
 /*
  * Fixes an address to a port: until fdb_unfix() it is neither aged, evicted, moved nor flushed, and the port learns no
- * other. -EADDRINUSE: it is fixed to another port; -ENOSPC: the table has no room where it would have to be.
+ * other. A worker may call these two as well: for the first address of a port that locks it. -EADDRINUSE: it is fixed to another port; -ENOSPC: the table has no room where it would have to be.
  */
 int fdb_fix(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s);
 void fdb_unfix(struct fdb *fdb, uint16_t port); /* forgets all of the port's */
