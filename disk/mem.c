@@ -142,7 +142,7 @@ static bool mem_go_on(const struct mem_disk *mem, struct disk_request *r, uint64
 	uint64_t done = r->own[0], bytes;
 
 	r->result = done ? 0 : disk_request_problem(&mem->disk, r);
-	if (r->result || r->bytes == done)
+	if (r->result || r->bytes == done || r->op == DISK_FLUSH)
 		return true;
 	bytes = part_bytes(mem, r, done, *room);
 	if (r->op <= DISK_WRITE)

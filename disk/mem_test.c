@@ -156,6 +156,34 @@ static void a_long_burst_is_done_by_turns(void **state)
 	test_disk_close(&t);
 }
 
+/* Nobody has looked whether what stands beside a flush fits the disk. */
+static void a_flush_that_waits_moves_nothing(void **state)
+{
+	enum { BYTES = 2 << 20 };
+	struct test_disk t = test_disk_open("mem:4M");
+	uint8_t *data = malloc(BYTES);
+	struct iovec iov = {data, BYTES};
+	struct disk_request requests[] = {
+		{.op = DISK_WRITE, .bytes = BYTES, .iov = &iov, .iov_count = 1},
+		{.op = DISK_FLUSH, .bytes = BYTES},
+		{.op = DISK_FLUSH, .flags = DISK_UNMAP, .offset = UINT64_C(1) << 40, .bytes = UINT64_C(1) << 30},
+	};
+	struct disk_request *burst[] = {&requests[0], &requests[1], &requests[2]}, *done[3];
+
+	assert_non_null(data);
+	test_fill(data, BYTES, 3);
+	disk_queue_submit(t.queue, burst, 3);
+	for (unsigned count = 0; count < 3;)
+		count += disk_queue_reap(t.queue, done, 3);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(requests[i].result, 0);
+	memset(data, 0, BYTES);
+	assert_int_equal(test_do(&t, DISK_READ, 0, 0, BYTES, &iov, 1), 0);
+	assert_false(test_all(data, BYTES, 0));
+	free(data);
+	test_disk_close(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -167,6 +195,7 @@ int main(void)
 		cmocka_unit_test(zeroes_and_discards_end_where_they_should),
 		cmocka_unit_test(resize_keeps_what_stays_and_zeroes_what_comes),
 		cmocka_unit_test(a_long_burst_is_done_by_turns),
+		cmocka_unit_test(a_flush_that_waits_moves_nothing),
 		cmocka_unit_test(two_queues_see_one_disk),
 	};
 
