@@ -109,10 +109,11 @@ static bool asks_without_address(const struct look *look, const uint8_t *arp, bo
 static enum guard_verdict check_arp(const struct look *look, uint32_t at, bool reverse)
 {
 	const uint8_t *arp = look->bytes + at;
-	enum guard_verdict there = need(look, at, ARP_BYTES);
+	enum guard_verdict there;
 
 	if (!keeps_neighbours(look->guard))
 		return GUARD_PASS;
+	there = need(look, at, ARP_BYTES);
 	if (there)
 		return there;
 	if (load_be16(arp + 2) != ETHERTYPE_IP || arp[4] != MAC_BYTES || arp[5] != 4)
@@ -235,12 +236,13 @@ static enum guard_verdict check_icmp6(const struct look *look, const struct pack
 
 static enum guard_verdict check_udp6(const struct look *look, const struct packet *p)
 {
-	enum guard_verdict there = need(look, p->at, PORTS_BYTES);
+	enum guard_verdict there;
 
 	if (p->nobody)
 		return GUARD_IP;
 	if (!look->guard->dhcp_servers)
 		return GUARD_PASS;
+	there = need(look, p->at, PORTS_BYTES);
 	if (there)
 		return there;
 	if (load_be16(look->bytes + p->at) == 547 || load_be16(look->bytes + p->at + 2) == 546)
