@@ -199,14 +199,15 @@ static enum guard_verdict check_options(const struct look *look, const struct pa
 
 static enum guard_verdict check_nd(const struct look *look, const struct packet *p, uint8_t type)
 {
-	uint32_t bytes = type == ND_RS ? 8 : type == ND_RA ? 16 : 24;
+	static const uint8_t fixed_bytes[] = {[ND_RS - ND_RS] = 8, [ND_RA - ND_RS] = 16, [ND_NS - ND_RS] = 24, [ND_NA - ND_RS] = 24,
+					      [ND_REDIRECT - ND_RS] = 40};
+	uint8_t kind = type == ND_NA || type == ND_REDIRECT ? OPTION_TARGET : OPTION_SOURCE;
+	uint32_t bytes = fixed_bytes[type - ND_RS];
 	bool target = type == ND_NA || (type == ND_NS && p->nobody);
 	enum guard_verdict there;
 
 	if (p->fragment)
 		return GUARD_ND;
-	if (type == ND_REDIRECT)
-		return p->nobody ? GUARD_IP : GUARD_PASS;
 	if (p->nobody && type != ND_NS && type != ND_RS)
 		return GUARD_IP;
 	there = need(look, p->at, bytes);
@@ -214,7 +215,7 @@ static enum guard_verdict check_nd(const struct look *look, const struct packet 
 		return there;
 	if (target && !is_own(look->guard, 6, look->bytes + p->at + 8))
 		return GUARD_ND;
-	return check_options(look, p, p->at + bytes, type == ND_NA ? OPTION_TARGET : OPTION_SOURCE);
+	return check_options(look, p, p->at + bytes, kind);
 }
 
 static enum guard_verdict check_icmp6(const struct look *look, const struct packet *p)

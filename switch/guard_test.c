@@ -293,6 +293,23 @@ static void another_hosts_neighbour_discovery_is_refused(void **state)
 	assert_verdict(&addresses, none, GUARD_ND);
 }
 
+/* A redirect that names a link-layer address makes an entry in the table of neighbours as an advertisement does. */
+static void redirects_to_another_hosts_link_layer_address_are_refused(void **state)
+{
+	const uint8_t *const macs[] = {own_mac, others_mac};
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct bytes b = nd(own6, 137, others6, 0, NULL);
+
+		put(&b, others6, 16);
+		put(&b, (uint8_t[]){2, 1}, 2);
+		put(&b, macs[i], 6);
+		b.at[19] = (uint8_t)(b.count - 54);
+		assert_verdict(&addresses, b, i ? GUARD_ND : GUARD_PASS);
+		assert_verdict(&neighbours, b, i ? GUARD_ND : GUARD_PASS);
+	}
+}
+
 static void neighbour_discovery_in_fragments_is_refused(void **state)
 {
 	static const uint8_t first[] = {58, 0, 0, 1, 0, 0, 0, 1}, whole[] = {58, 0, 0, 0, 0, 0, 0, 1};
@@ -434,6 +451,7 @@ int main(void)
 		cmocka_unit_test(another_hosts_address_is_refused),
 		cmocka_unit_test(another_hosts_arp_is_refused),
 		cmocka_unit_test(another_hosts_neighbour_discovery_is_refused),
+		cmocka_unit_test(redirects_to_another_hosts_link_layer_address_are_refused),
 		cmocka_unit_test(neighbour_discovery_in_fragments_is_refused),
 		cmocka_unit_test(hidden_router_advertisements_are_found),
 		cmocka_unit_test(hidden_dhcp_servers_are_found),
