@@ -9,6 +9,7 @@
 #include "switch/fake_port.h"
 #include "switch/core.h"
 #include "switch/forwarder.h"
+#include "work/test_threads.h"
 #include "work/thread.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +21,7 @@
 #include <cmocka.h>
 
 #define PORTS 3u
-#define WAITS 5000u
+#define WAITS 20000u
 
 struct fixture {
 	struct loop *loop;
@@ -55,6 +56,25 @@ static void wait_got(struct fixture *x, unsigned p, unsigned count)
 	for (unsigned i = 0; i < WAITS && fake_port_got(x->fake[p]) < count; i++)
 		step(x);
 	assert_int_equal(fake_port_got(x->fake[p]), count);
+}
+
+static void wait_idle(struct fixture *x, unsigned p)
+{
+	for (unsigned i = 0; i < WAITS && !fake_port_idle(x->fake[p]); i++)
+		step(x);
+	assert_true(fake_port_idle(x->fake[p]));
+}
+
+/* Until nobody gets any further: they have no work, or wait for a port whose lock the test has. */
+static void wait_rest(struct fixture *x)
+{
+	bool rest = others_rest();
+
+	for (unsigned i = 0; i < WAITS && !rest; i++) {
+		step(x);
+		rest = others_rest();
+	}
+	assert_true(rest);
 }
 
 static void pass_grace(struct fixture *x)
@@ -192,6 +212,7 @@ static void port_that_waits_holds_up_nobody(void **state)
 	for (unsigned i = 0; i < 4000; i++)
 		send_number(x, 0, PORTS, i, 1500);
 	wait_got(x, 2, 4000);
+	wait_idle(x, 0); /* all of its last burst has been counted */
 	send_number(x, 2, 0, 1, 60);
 	wait_got(x, 0, 1);
 	assert_true(no_room(x, 1) > 1000); /* what did not fit is its own loss */
@@ -211,8 +232,8 @@ static void removal_waits_for_the_thread_and_for_it_alone(void **state)
 	before = x->gone;
 	pthread_mutex_lock(&x->fake[1]->lock);
 	send_number(x, 0, 1, 1, 60);
-	for (unsigned i = 0; i < 20; i++)
-		step(x); /* the thread waits by now */
+	wait_idle(x, 0);
+	wait_rest(x); /* the thread has the frame, and waits */
 	sw_queue_remove(x->port[1], false, 0, on_gone, x);
 	sw_queue_remove(x->port[1], true, 0, on_gone, x);
 	sw_port_free(x->port[1], on_gone, x);
@@ -238,8 +259,8 @@ static void queue_comes_back_without_what_was_meant_for_its_predecessor(void **s
 		pthread_mutex_lock(&x->fake[1]->lock);
 		for (unsigned i = 0; i < 300; i++)
 			send_number(x, 0, 1, 9000 + i, 60);
-		for (unsigned i = 0; i < 20; i++)
-			step(x);
+		wait_idle(x, 0);
+		wait_rest(x);
 		sw_queue_remove(x->port[1], true, 0, on_gone, x);
 		sw_queue_remove(x->port[1], false, 0, on_gone, x);
 		pthread_mutex_unlock(&x->fake[1]->lock);
@@ -267,21 +288,31 @@ static struct sw_port_stats stats_of(struct fixture *x, unsigned p)
 static void what_was_meant_for_a_queue_that_went_is_counted(void **state)
 {
 	struct fixture *x = make(1, true);
+	unsigned before;
 
 	learn_all(x);
 	pthread_mutex_lock(&x->fake[1]->lock);
 	for (unsigned i = 0; i < 300; i++)
 		send_number(x, 0, 1, i, 60);
-	for (unsigned i = 0; i < WAITS && !fake_port_idle(x->fake[0]); i++)
-		step(x);
+	wait_idle(x, 0);
 	sw_queue_remove(x->port[1], true, 0, on_gone, x);
-	for (unsigned i = 0; i < 20; i++)
-		step(x); /* the thread has one burst in hand, at most, and will not have the next */
+	pass_grace(x); /* the thread has one burst in hand, at most, and will not have the next */
+	before = x->gone;
 	pthread_mutex_unlock(&x->fake[1]->lock);
-	wait_gone(x, 2);
+	wait_gone(x, before + 1);
 	assert_int_equal(fake_port_got(x->fake[1]) + stats_of(x, 1).tx_lost, 300);
 	assert_in_range(stats_of(x, 1).tx_lost, 300 - BURST_FRAMES, 300);
 	end(x);
+}
+
+static unsigned taken(struct fixture *x, unsigned p)
+{
+	unsigned count;
+
+	pthread_mutex_lock(&x->fake[p]->lock);
+	count = x->fake[p]->shown[0];
+	pthread_mutex_unlock(&x->fake[p]->lock);
+	return count;
 }
 
 /* The worker waits for another port, so that it takes no more than what it has begun with. */
@@ -292,10 +323,12 @@ static void what_came_from_a_queue_that_went_is_counted(void **state)
 	learn_all(x);
 	pthread_mutex_lock(&x->fake[0]->lock);
 	send_number(x, 2, 0, 0, 60);
+	for (unsigned i = 0; i < WAITS && !taken(x, 2); i++)
+		step(x);
+	assert_true(taken(x, 2));
 	for (unsigned i = 0; i < 300; i++)
 		send_number(x, 1, 2, 3 * i, 60); /* none with an offload */
-	for (unsigned i = 0; i < WAITS && !fake_port_idle(x->fake[1]); i++)
-		step(x);
+	wait_idle(x, 1);
 	sw_queue_remove(x->port[1], false, 0, on_gone, x);
 	pthread_mutex_unlock(&x->fake[0]->lock);
 	wait_gone(x, 2);

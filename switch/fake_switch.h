@@ -8,7 +8,7 @@
 #include "switch/fake_port.h"
 
 #define PORTS 9u
-#define WAIT_MS_MAX 5000u
+#define WAIT_MS_MAX 20000u
 
 struct fixture {
 	struct loop *loop;

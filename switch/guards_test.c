@@ -129,7 +129,7 @@ static void the_first_address_is_locked_to_its_port(void **state)
 	send_raw(x, GUARDED, broadcast, first, 0);
 	send_raw(x, GUARDED, broadcast, second, 0);
 	send_raw(x, GUARDED, broadcast, first, 0);
-	settle(x); /* the ports have two workers: whoever comes first has the address */
+	settle(x); /* a round may be between the two ports just now: whom it asks first has the address */
 	send_raw(x, 0, broadcast, first, 0); /* nor may another have it */
 	settle(x);
 	assert_int_equal(fake_port_got(x->fake[1]), 2);

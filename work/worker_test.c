@@ -5,6 +5,7 @@
 #include "work/worker.h"
 #include "base/fd.h"
 #include "work/grace.h"
+#include "work/test_threads.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -205,7 +206,7 @@ static void wait_done(const struct jobs *jobs, unsigned count)
 	wait_for(&jobs->done, count);
 }
 
-/* It comes to rest: asleep mostly, but on a busy machine maybe only without a CPU for a while. */
+/* It comes to rest. */
 static void settle(struct fixture *x)
 {
 	uint64_t before, after = counter_read(&x->worker.stats.loops);
@@ -214,7 +215,7 @@ static void settle(struct fixture *x)
 		before = after;
 		usleep(20000);
 		after = counter_read(&x->worker.stats.loops);
-		if (before == after)
+		if (before == after && others_rest())
 			return;
 	}
 	fail_msg("the worker does not come to rest");
