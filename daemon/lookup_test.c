@@ -122,6 +122,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_looked_up_for_ever_is_bounded_and_ends_with_the_daemon, setup, teardown),
 	};
 
-	alarm(25);
+	alarm(100);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -234,7 +234,7 @@ static struct vireo_front_config config_for(const struct backend *b)
 	return (struct vireo_front_config){
 		.size = sizeof(struct vireo_front_config),
 		.path = b->path,
-		.timeout_ms = 2000,
+		.timeout_ms = 20000,
 		.features = F_VERSION_1,
 		.queue_count = 2,
 		.queue_size = 64,
@@ -597,7 +597,7 @@ static void kick_is_raised_in_a_way_that_cannot_wait(void **state)
 	assert_int_equal(write(fd, &count, sizeof(count)), sizeof(count)); /* what a back end may do */
 	assert_int_equal(fcntl(fd, F_SETFL, O_RDWR), 0);
 	assert_int_equal(vireo_driver_ring_add(vireo_front_ring(front, 1), &iov, 1, 0, false, NULL), 0);
-	alarm(20); /* a kick that waits ends the test */
+	alarm(100); /* a kick that waits ends the test */
 	assert_true(vireo_driver_ring_kick(vireo_front_ring(front, 1)));
 	alarm(0);
 	assert_int_equal(read(fd, &count, sizeof(count)), sizeof(count));
@@ -617,7 +617,7 @@ static void signals_are_forgotten_in_a_way_that_cannot_wait(void **state)
 
 	assert_int_equal(vireo_front_open(&config, &front), 0);
 	assert_int_equal(fcntl(vireo_driver_ring_call_fd(vireo_front_ring(front, 0)), F_SETFL, O_RDWR), 0);
-	alarm(20); /* a read that waits ends the test */
+	alarm(100); /* a read that waits ends the test */
 	assert_false(vireo_driver_ring_signal_enable(vireo_front_ring(front, 0), true));
 	alarm(0);
 	vireo_front_close(front);
@@ -637,7 +637,7 @@ static void *connecting_backend(void *opaque)
 	b->peer = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd_unix_address(b->path, &address, &length, &dir_fd))
 		return NULL;
-	for (unsigned tries = 0; tries < 400 && connect(b->peer, (struct sockaddr *)&address, length);
+	for (unsigned tries = 0; tries < 4000 && connect(b->peer, (struct sockaddr *)&address, length);
 	     tries++)
 		usleep(5000);
 	fd_close(&dir_fd);

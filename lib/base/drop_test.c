@@ -209,6 +209,6 @@ int main(void)
 		cmocka_unit_test(memory_is_unmapped_to_its_last_page),
 	};
 
-	alarm(25);
+	alarm(100);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -219,7 +219,7 @@ static void raise_does_not_wait_on_a_full_file_that_was_made_blocking_again(void
 	assert_int_equal(fd_event_new(&fd), 0);
 	assert_int_equal(write(fd, &most, sizeof(most)), sizeof(most));
 	assert_int_equal(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK), 0);
-	alarm(10); /* a raise that waits ends the test */
+	alarm(100); /* a raise that waits ends the test */
 	fd_event_raise(fd);
 	alarm(0);
 	fd_close(&fd);
@@ -231,7 +231,7 @@ static void clear_does_not_wait_on_an_eventfd_that_was_made_blocking_again(void 
 
 	assert_int_equal(fd_event_new(&fd), 0);
 	assert_int_equal(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK), 0);
-	alarm(10);
+	alarm(100);
 	fd_event_clear(fd);
 	fd_event_raise(fd);
 	fd_event_clear(fd);

@@ -191,6 +191,6 @@ int main(void)
 		cmocka_unit_test(a_file_whose_server_never_answers_is_refused_without_asking_it),
 	};
 
-	alarm(20); /* who waits for a server waits for ever */
+	alarm(100); /* who waits for a server waits for ever */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

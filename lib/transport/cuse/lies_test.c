@@ -718,7 +718,7 @@ static void process_without_its_first_thread_is_told_so(void **state)
 		syscall(SYS_exit, 0);
 	}
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)child);
-	for (int i = 0; i < 1000 && !strstr(state_of, ") Z "); i++) {
+	for (int i = 0; i < 20000 && !strstr(state_of, ") Z "); i++) {
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 		assert_true(read(fd, state_of, sizeof(state_of) - 1) > 0);
 		close(fd);

@@ -111,7 +111,7 @@ static void lab_closed(void *opaque)
 static void lab_close(struct lab *lab)
 {
 	vireo_endpoint_close(lab->endpoint, lab_closed, lab);
-	for (unsigned i = 0; i < 100 && !lab->closed; i++)
+	for (unsigned i = 0; i < 2000 && !lab->closed; i++)
 		lab_turn(lab, 10);
 	assert_int_equal(lab->closed, 1);
 	lab->endpoint = NULL;
