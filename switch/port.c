@@ -83,14 +83,12 @@ static void queue_gone(struct grace_item *item)
 {
 	struct queue *queue = container_of(item, struct queue, gone);
 
-	if (queue->replaced) {
-		worker_disown(&container_of(queue, struct in_queue, queue)->source);
-		free(container_of(queue, struct in_queue, queue));
-	} else if (queue->port->aside) {
+	if (queue->replaced)
+		queue_replaced_free(container_of(queue, struct in_queue, queue));
+	else if (queue->port->aside)
 		aside_detach(queue->port->aside, queue);
-	} else {
+	else
 		queue_bury(queue);
-	}
 }
 
 static void queue_init(struct queue *queue, struct sw_port *port, bool out, unsigned number)
@@ -113,6 +111,12 @@ static struct worker *least_loaded(const struct sw *sw)
 	return best;
 }
 
+/* Who is to serve an in queue. */
+static struct worker *worker_for(const struct sw_port *port, unsigned number)
+{
+	return port->home[number] ? &port->sw->forwarders[port->home[number] - 1]->worker : least_loaded(port->sw);
+}
+
 int in_queue_new(struct sw_port *port, struct aside *aside, unsigned number, struct in_queue **ret_in)
 {
 	struct in_queue *in = aligned_alloc(CACHE_LINE_BYTES, sizeof(*in));
@@ -127,7 +131,7 @@ int in_queue_new(struct sw_port *port, struct aside *aside, unsigned number, str
 	in->port = port;
 	in->number = number;
 	forwarder_source_init(in);
-	err = worker_adopt(least_loaded(port->sw), &in->source);
+	err = worker_adopt(worker_for(port, number), &in->source);
 	if (err) {
 		free(in);
 		return err;

@@ -2,7 +2,7 @@
 #ifndef SWITCH_PORT_H
 #define SWITCH_PORT_H
 
-/* Ports and their queues: port.c, and port_aside.c for those that are served aside. */
+/* Ports and their queues: port.c, port_aside.c for those that are served aside, port_move.c for queues that change their worker. */
 
 #include "base/queue.h"
 #include "base/util.h"
@@ -37,7 +37,7 @@ struct queue {
 	unsigned number;
 	bool out;
 	bool removing;
-	bool replaced;   /* another stands in its place in the port already */
+	bool replaced;   /* another stands in its place in the port already, and who waits for it waits for that one to be used */
 	uint64_t let_go; /* see aside.c */
 	unsigned waiters;
 	struct {
@@ -55,7 +55,11 @@ struct in_queue {
 	struct sw_port *port;
 	unsigned number;
 	struct source source; /* as its worker sees it */
-	unsigned turn_frames; /* the worker's: so many at most in the next turn */
+	/* Control thread. */
+	struct in_queue *next; /* replaced: who waits for this one to be gone, or NULL */
+	bool waits;            /* not in any topology yet: see port_move.c */
+	/* The worker's. */
+	unsigned turn_frames; /* so many at most in the next turn */
 };
 
 struct out_queue {
@@ -105,6 +109,7 @@ struct sw_port {
 	void *done_opaque;
 	struct in_queue *in[SW_QUEUES_MAX];
 	struct out_queue *out[SW_QUEUES_MAX];
+	uint16_t home[SW_QUEUES_MAX]; /* the worker that in queues have been moved to, plus 1; 0: any */
 	struct sw_queue_stats past[2]; /* sums over queues that are gone: in, out */
 };
 
@@ -129,6 +134,7 @@ static inline bool port_next_vlan(const struct sw_port *port, uint16_t *vlan)
 
 /* Of an in queue that takes the place of none, or of one: `aside` is the port's, or is to be. Not published. */
 int in_queue_new(struct sw_port *port, struct aside *aside, unsigned number, struct in_queue **ret_in);
+void queue_replaced_free(struct in_queue *old); /* no worker uses it any more: who waits for that is published */
 /* How many threads count, and who they are beside the workers, which come first. */
 unsigned port_counters_count(const struct sw *sw);
 struct port_counters *port_counters_aside(const struct sw_port *port);

@@ -264,6 +264,12 @@ struct sw_worker_stats {
 unsigned sw_worker_count(const struct sw *sw);
 /* Who serves an in queue; -1: it is not there. (Out queues are whoever's has frames for them.) */
 int sw_queue_worker(const struct sw_port *port, unsigned queue);
+/*
+ * Gives an in queue to a worker, and it is that worker's from then on, also when it goes and comes again. `done` (or NULL) is called once, when
+ * the worker before has let go of it, maybe from within; frames wait in the queue until then, and none is lost. A queue that is not
+ * there is given to the worker when it comes. -ERANGE, -ENOMEM: nothing has changed.
+ */
+int sw_queue_move(struct sw_port *port, unsigned queue, unsigned worker, void (*done)(void *opaque), void *opaque);
 void sw_worker_stats(const struct sw *sw, unsigned worker, struct sw_worker_stats *ret_stats);
 
 /* ---- forwarding database ---- */

@@ -15,6 +15,11 @@ static bool queue_live(const struct queue *queue)
 	return !queue->removing;
 }
 
+static bool in_live(const struct in_queue *in)
+{
+	return queue_live(&in->queue) && !in->waits;
+}
+
 /* Nothing goes to a port whose link is down. */
 static bool out_live(const struct sw_port *port, unsigned number)
 {
@@ -151,7 +156,7 @@ static void fill_workers(const struct sw *sw, struct topology *topology)
 		struct source **slots = sw->forwarders[i]->worker.slots;
 
 		for (unsigned slot = 0; slot < sw->forwarders[i]->worker.slot_count; slot++) {
-			if (slots[slot] && queue_live(&container_of(slots[slot], struct in_queue, source)->queue))
+			if (slots[slot] && in_live(container_of(slots[slot], struct in_queue, source)))
 				topology->table.lists[i].slots[slot] = slots[slot];
 		}
 	}

@@ -11,6 +11,7 @@
 #include "reload.h"
 #include "report.h"
 #include "static_entries.h"
+#include "worker_move.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,7 +59,7 @@ static void serve_port_add(struct rpc_call *call, void *opaque)
 	spec_call(&ports->lookups, call, port_add, ports);
 }
 
-static struct port *port_named(struct rpc_call *call, const struct ports *ports, const char *name)
+struct port *port_named(struct rpc_call *call, const struct ports *ports, const char *name)
 {
 	struct port *port = ports_find(ports, name);
 	struct nearest nearest = nearest_to(name, strlen(name));

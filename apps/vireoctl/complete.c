@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Words of commands come from the command table, and what a parameter may be from the daemon: NAME of "port remove" is a name of
- * what "port list" lists, and PORT of "fdb flush" is, too; ADDRESS of "pci bind" is an address of what "pci list" lists.
+ * what "port list" lists, and PORT of "fdb flush" is, too; WORKER of "worker move" a number of "worker list"; ADDRESS of "pci bind" is an address of what "pci list" lists.
  */
 #include "complete.h"
 #include "base/util.h"
@@ -131,6 +131,19 @@ static json_t *list_answer(struct completion *c, const struct ctl_command *list)
 	return visible;
 }
 
+static void offer_value(const struct completion *c, const json_t *value)
+{
+	const char *word = json_string_value(value);
+	char number[24];
+
+	if (json_is_integer(value)) {
+		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(value));
+		word = number;
+	}
+	if (word)
+		offer(c, word, strlen(word));
+}
+
 static void offer_listed(struct completion *c, const struct ctl_command *list, const char *field)
 {
 	json_t *answer = list_answer(c, list), *item;
@@ -139,12 +152,8 @@ static void offer_listed(struct completion *c, const struct ctl_command *list, c
 	for (void *it = json_object_iter(answer); it; it = json_object_iter_next(answer, it)) {
 		const json_t *array = json_object_iter_value(it);
 
-		for (i = 0; (item = json_array_get(array, i)); i++) {
-			const char *word = json_string_value(json_object_get(item, field));
-
-			if (word)
-				offer(c, word, strlen(word));
-		}
+		for (i = 0; (item = json_array_get(array, i)); i++)
+			offer_value(c, json_object_get(item, field));
 	}
 	json_decref(answer);
 }
@@ -166,6 +175,8 @@ static void offer_parameter(struct completion *c, const struct ctl_command *row,
 	list = list_of(c, name, strlen(name));
 	if (!strcmp(row->words, "port link") && index == 1)
 		offer_all(c, links, ARRAY_SIZE(links));
+	else if (!strcmp(row->words, "worker move") && index == 1 && list)
+		offer_listed(c, list, "worker");
 	else if (!strcmp(row->words, "log level"))
 		offer_all(c, levels, ARRAY_SIZE(levels));
 	else if (list)

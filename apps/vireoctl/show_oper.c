@@ -81,6 +81,19 @@ static void queue_cell(struct table *t, const json_t *queue)
 	table_cell(t, "%s %lld", port ? port : "-", number_of(queue, "queue"));
 }
 
+void show_worker_move(struct show *show)
+{
+	const char *name = json_string_value(json_object_get(show->result, "name"));
+	long long first = number_of(show->result, "first_queue"), count = number_of(show->result, "queues");
+
+	fprintf(show->out, "%s: ", name ? name : "-");
+	if (count > 1)
+		fprintf(show->out, "queues %lld to %lld are", first, first + count - 1);
+	else
+		fprintf(show->out, "queue %lld is", first);
+	fprintf(show->out, " worker %lld's\n", number_of(show->result, "worker"));
+}
+
 /* A line a queue; whoever serves none has one all the same. */
 void show_worker_list(struct show *show)
 {

@@ -326,5 +326,62 @@ def each_queue_that_runs_has_one_worker_and_is_listed_there(lab):
     end_well(switch)
 
 
+def sent_and_got(sender, receiver, first, count):
+    """That many frames, each with a number of its own: those that came, in their order."""
+    for number in range(first, first + count):
+        sender.send(text_frame(1, 2)[:14] + struct.pack("<I", number) + bytes(46))
+        if number % 64 == 0:
+            yield from (struct.unpack_from("<I", frame, 14)[0] for _, frame in receiver.receive(0))
+
+
+@case
+def a_queue_is_given_to_another_worker_while_frames_come(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')}", f"vhost-user:{lab.path('b')}"], ["--workers", "3"])
+
+    def server_of(port):
+        return [w["worker"] for w in switch.ask("worker", "list")["workers"] if {"port": port, "queue": 0} in w["queues"]]
+    with Front(lab.path("a")) as a, Front(lab.path("b")) as b:
+        passes(b, a, 2)  # its address is learned
+        passes(a, b, 1)
+        b.receive(0)
+        numbers, sent = [], 0
+        for i in range(30):
+            worker = i % 3
+            numbers += sent_and_got(a, b, sent, 100)
+            sent += 100
+            answer = switch.ask("worker", "move", "a" if i % 2 else "a:0", str(worker))
+            expect(answer == {"name": "a", "worker": worker, "first_queue": 0, "queues": 1}, f"{answer}")
+            expect(server_of("a") == [worker], f"{worker}: {server_of('a')}")
+
+        def rest():
+            numbers.extend(struct.unpack_from("<I", frame, 14)[0] for _, frame in b.receive(0.1))
+            return len(numbers) >= sent
+        wait_until(rest, 20, "all frames arrive")
+        expect(numbers == list(range(sent)), "each once, in order")
+        expect(switch.ctl("worker", "move", "a", "1") == "a: queue 0 is worker 1's\n", "for people")
+    wait_until(lambda: switch.port("a")["state"] == "listening", 20, "it listens again")
+    switch.ask("worker", "move", "b", "2")  # nobody is there: it holds for who comes
+    with Front(lab.path("b")) as b, Front(lab.path("a")) as a:
+        passes(a, b, 1)
+        wait_until(lambda: (server_of("a"), server_of("b")) == ([1], [2]), 20, "they are where they were, or were said to be")
+    end_well(switch)
+
+
+@case
+def what_cannot_be_moved_is_refused_in_one_line(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')},queues=2", "null:n"], ["--workers", "2"])
+    for worker in ("", "2", "x", "1.0", "0x1", "99999999999999999999", "9" * 400):
+        expect("expected a number below 2" in refused(switch, 2, "worker", "move", "a", worker), worker[:20])
+    for queue in ("", "2", "x", "0:0", "9" * 400):
+        expect("expected a number below 2" in refused(switch, 2, "worker", "move", f"a:{queue}", "0"), queue[:20])
+    for words in ([], ["a"], ["a", "0", "1"]):
+        refused(switch, 2, "worker", "move", *words)
+    for port in ("none", "none:0", "", ":0", "x" * 400):
+        expect("no port" in refused(switch, 1, "worker", "move", port, "0"), port[:20])
+    expect("brings no frames" in refused(switch, 1, "worker", "move", "n", "0"), "nothing to serve")
+    expect(offered(switch, "worker", "move", "") == ["a", "n"] and offered(switch, "worker", "move", "a", "") == ["0", "1"], "completion")
+    end_well(switch)
+
+
 if __name__ == "__main__":
     main()

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* In queues change their worker while frames come. Made to run under ThreadSanitizer as well; the fake port asserts that a queue has one worker at a time. */
+
+#include "base/loop.h"
+#include "switch/fake_port.h"
+#include "switch/switch.h"
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <time.h>
+/* cmocka wants the four above */
+#include <cmocka.h>
+
+#define WAIT_S_MAX 60u
+#define WORKERS    3u
+#define MOVES      400u
+#define BURST      20u
+#define QUEUES     2u
+
+struct bench {
+	struct loop *loop;
+	struct sw *sw;
+	struct fake_port *from, *to;
+	struct sw_port *sender, *receiver;
+	uint32_t sent[QUEUES];
+	unsigned done, gone;
+};
+
+static bool in_time(const struct timespec *begun)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)(now.tv_sec - begun->tv_sec) < WAIT_S_MAX;
+}
+
+static void on_count(void *opaque)
+{
+	++*(unsigned *)opaque;
+}
+
+static void wait_count(struct bench *b, const unsigned *count, unsigned until)
+{
+	struct timespec begun;
+
+	clock_gettime(CLOCK_MONOTONIC, &begun);
+	while (*count < until && in_time(&begun))
+		loop_dispatch(b->loop, 10);
+	assert_int_equal(*count, until);
+}
+
+static void wait_idle(struct bench *b)
+{
+	struct timespec begun;
+
+	clock_gettime(CLOCK_MONOTONIC, &begun);
+	while (!fake_port_idle(b->from) && in_time(&begun))
+		loop_dispatch(b->loop, 1);
+	assert_true(fake_port_idle(b->from));
+}
+
+static struct sw_port *port_new(struct bench *b, struct fake_port *fake, const char *name, bool aside)
+{
+	struct sw_port_config config = {.name = name, .ops = &fake_port_ops, .opaque = fake, .flood_copies = SW_FLOOD_ANY, .aside = aside};
+	struct sw_port *port;
+
+	assert_int_equal(sw_port_new(b->sw, &config, &port), 0);
+	assert_int_equal(sw_queue_add(port, true, 0), 0);
+	return port;
+}
+
+/* Who sends comes last: no round that knows its queues does not know the receiver. */
+static void begin(struct bench *b, bool kicks, bool aside)
+{
+	const struct sw_config config = {.workers = WORKERS};
+
+	*b = (struct bench){.from = fake_port_new(kicks), .to = fake_port_new(true)};
+	assert_int_equal(loop_new(&b->loop), 0);
+	assert_int_equal(sw_new(&config, b->loop, &b->sw), 0);
+	b->receiver = port_new(b, b->to, "to", false);
+	b->sender = port_new(b, b->from, "from", aside);
+	for (unsigned i = 0; i < QUEUES; i++)
+		assert_int_equal(sw_queue_add(b->sender, false, i), 0);
+}
+
+static void end(struct bench *b)
+{
+	sw_port_free(b->sender, on_count, &b->gone);
+	sw_port_free(b->receiver, on_count, &b->gone);
+	wait_count(b, &b->gone, 2);
+	sw_free(b->sw);
+	loop_free(b->loop);
+	fake_port_free(b->from);
+	fake_port_free(b->to);
+}
+
+static void send_some(struct bench *b, unsigned queue)
+{
+	for (unsigned i = 0; i < BURST; i++) {
+		uint8_t frame[60] = {2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1, 0x88, 0xb5, (uint8_t)queue};
+
+		memcpy(frame + 15, &b->sent[queue], sizeof(uint32_t));
+		b->sent[queue]++;
+		fake_port_send(b->from, queue, frame, sizeof(frame), NULL);
+	}
+}
+
+/* Each queue's frames came all, once and in order. */
+static void all_came(const struct bench *b)
+{
+	uint32_t next[QUEUES] = {0};
+
+	for (unsigned i = b->to->got.first; i < b->to->got.end; i++) {
+		const struct fake_frame *frame = b->to->got.frames[i];
+		uint32_t number;
+
+		memcpy(&number, frame->data + 15, sizeof(number));
+		assert_int_equal(number, next[frame->data[14]]++);
+	}
+	for (unsigned i = 0; i < QUEUES; i++)
+		assert_int_equal(next[i], b->sent[i]);
+}
+
+static void queues_are_moved_to_and_fro(struct bench *b, bool wait)
+{
+	for (unsigned i = 0; i < MOVES; i++) {
+		unsigned queue = i / 3 % QUEUES, worker = (i * 7 / 3) % WORKERS;
+
+		send_some(b, 0);
+		send_some(b, 1);
+		assert_int_equal(sw_queue_move(b->sender, queue, worker, on_count, &b->done), 0);
+		assert_int_equal(sw_queue_worker(b->sender, queue), worker);
+		if (wait)
+			wait_count(b, &b->done, i + 1);
+		else
+			loop_dispatch(b->loop, 0);
+	}
+	wait_count(b, &b->done, MOVES);
+	wait_idle(b);
+}
+
+static void a_queue_moves_under_traffic_and_loses_nothing(void **state)
+{
+	struct bench b;
+
+	begin(&b, true, false);
+	queues_are_moved_to_and_fro(&b, true);
+	all_came(&b);
+	end(&b);
+}
+
+static void it_may_be_moved_on_before_it_has_arrived(void **state)
+{
+	struct bench b;
+
+	begin(&b, true, false);
+	queues_are_moved_to_and_fro(&b, false);
+	all_came(&b);
+	end(&b);
+}
+
+static void so_may_one_that_has_to_be_asked(void **state)
+{
+	struct bench b;
+
+	begin(&b, false, false);
+	queues_are_moved_to_and_fro(&b, false);
+	all_came(&b);
+	end(&b);
+}
+
+/* Frames come through a store, whose reader changes. */
+static void so_may_one_that_is_served_aside(void **state)
+{
+	struct bench b;
+
+	begin(&b, true, true);
+	queues_are_moved_to_and_fro(&b, true);
+	wait_idle(&b);
+	sw_queue_remove(b.sender, false, 0, NULL, NULL);
+	end(&b);
+}
+
+static uint64_t served_by(const struct bench *b, unsigned worker)
+{
+	struct sw_worker_stats stats;
+
+	sw_worker_stats(b->sw, worker, &stats);
+	return stats.frames;
+}
+
+static void the_worker_that_it_is_moved_to_serves_it(void **state)
+{
+	struct bench b;
+
+	begin(&b, true, false);
+	for (unsigned worker = 0; worker < WORKERS; worker++) {
+		uint64_t before = served_by(&b, worker);
+		struct timespec begun;
+
+		assert_int_equal(sw_queue_move(b.sender, 0, worker, on_count, &b.done), 0);
+		wait_count(&b, &b.done, worker + 1);
+		send_some(&b, 0);
+		clock_gettime(CLOCK_MONOTONIC, &begun);
+		while (served_by(&b, worker) < before + BURST && in_time(&begun))
+			loop_dispatch(b.loop, 1);
+		assert_int_equal(served_by(&b, worker), before + BURST);
+	}
+	end(&b);
+}
+
+static void it_is_still_that_workers_when_it_comes_again(void **state)
+{
+	unsigned removed = 0;
+	struct bench b;
+
+	begin(&b, true, false);
+	for (unsigned worker = 0; worker < WORKERS; worker++) {
+		assert_int_equal(sw_queue_move(b.sender, 1, worker, NULL, NULL), 0);
+		sw_queue_remove(b.sender, false, 1, on_count, &removed); /* before it has arrived, but for the first */
+		wait_count(&b, &removed, worker + 1);
+		assert_int_equal(sw_queue_worker(b.sender, 1), -1);
+		assert_int_equal(sw_queue_add(b.sender, false, 1), 0);
+		assert_int_equal(sw_queue_worker(b.sender, 1), worker);
+	}
+	assert_int_equal(sw_queue_move(b.sender, 7, 2, on_count, &b.done), 0);
+	assert_int_equal(b.done, 1);
+	assert_int_equal(sw_queue_add(b.sender, false, 7), 0);
+	assert_int_equal(sw_queue_worker(b.sender, 7), 2);
+	send_some(&b, 1);
+	wait_idle(&b);
+	all_came(&b);
+	end(&b);
+}
+
+static void a_port_may_go_while_its_queues_move(void **state)
+{
+	struct bench b;
+
+	begin(&b, true, false);
+	for (unsigned worker = 0; worker < WORKERS; worker++)
+		for (unsigned queue = 0; queue < QUEUES; queue++)
+			assert_int_equal(sw_queue_move(b.sender, queue, worker, on_count, &b.done), 0);
+	send_some(&b, 0);
+	end(&b);
+	assert_int_equal(b.done, WORKERS * QUEUES); /* told all the same */
+}
+
+static void what_is_not_there_is_refused(void **state)
+{
+	struct bench b;
+
+	begin(&b, true, false);
+	assert_int_equal(sw_queue_move(b.sender, 0, WORKERS, on_count, &b.done), -ERANGE);
+	assert_int_equal(sw_queue_move(b.sender, SW_QUEUES_MAX, 0, on_count, &b.done), -ERANGE);
+	assert_int_equal(b.done, 0);
+	end(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_queue_moves_under_traffic_and_loses_nothing),
+		cmocka_unit_test(it_may_be_moved_on_before_it_has_arrived),
+		cmocka_unit_test(so_may_one_that_has_to_be_asked),
+		cmocka_unit_test(so_may_one_that_is_served_aside),
+		cmocka_unit_test(the_worker_that_it_is_moved_to_serves_it),
+		cmocka_unit_test(it_is_still_that_workers_when_it_comes_again),
+		cmocka_unit_test(a_port_may_go_while_its_queues_move),
+		cmocka_unit_test(what_is_not_there_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
