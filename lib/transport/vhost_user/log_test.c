@@ -120,6 +120,30 @@ static void log_comes_and_goes_while_a_ring_runs(void **state)
 	lab_free(lab);
 }
 
+/* The offset is counted once: not in the mapping and in the address again. */
+static void a_log_begins_at_its_offset(void **state)
+{
+	struct lab *lab = lab_new();
+	struct log log = log_new(), second = { 0 };
+	uint8_t *bits;
+
+	assert_int_equal(ftruncate(log.fd, 3 * LOG_BYTES), 0);
+	bits = mmap(NULL, 3 * LOG_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, log.fd, 0);
+	assert_ptr_not_equal(bits, MAP_FAILED);
+	second.bits = bits + LOG_BYTES;
+	ready(lab);
+	log_say(lab, &log, LOG_BYTES, LOG_BYTES);
+	assert_int_equal(hear_u64(lab, VU_SET_LOG_BASE), 0);
+	assert_int_equal(ack_u64(lab, VU_SET_FEATURES, FEATURES | VU_FEATURE_LOG_ALL), 0);
+	frame(lab);
+	assert_true(take(&second, GPA + BUFFER));
+	for (unsigned i = 0; i < 3 * LOG_BYTES; i++)
+		assert_int_equal(bits[i], 0);
+	munmap(bits, 3 * LOG_BYTES);
+	log_free(&log);
+	lab_free(lab);
+}
+
 /* VHOST_VRING_F_LOG has not been said: then only data is logged, and the other way round. */
 static void what_is_not_told_is_not_logged(void **state)
 {
@@ -389,6 +413,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(log_comes_and_goes_while_a_ring_runs),
+		cmocka_unit_test(a_log_begins_at_its_offset),
 		cmocka_unit_test(what_is_not_told_is_not_logged),
 		cmocka_unit_test(log_that_comes_late_begins_with_everything),
 		cmocka_unit_test(log_that_replaces_another_one_has_what_was_left_in_it),
