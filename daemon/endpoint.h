@@ -61,7 +61,8 @@ int endpoint_handed_fd(const struct spec *spec);
 #define ENDPOINT_VHOST_USER_KEYS \
 	{"mode", endpoint_set_mode, "server or client", "server|client"}, ENDPOINT_ACCESS_KEYS, \
 	{"hello-ms", endpoint_set_hello_ms, "1 to 3600000", "MS"}, \
-	{"postcopy", endpoint_set_postcopy, "on or off", "on|off"}, ENDPOINT_KEYS
+	{"postcopy", endpoint_set_postcopy, "on or off", "on|off"}, \
+	{"inband", endpoint_set_inband, "on or off", "on|off"}, ENDPOINT_KEYS
 #define ENDPOINT_VHOST_USER(own_keys) { \
 	.type = "vhost-user", .address = "PATH|fd:N", .address_is_path = true, .address_problem = endpoint_path_problem, \
 	.problem = endpoint_vhost_user_problem, .keys = (own_keys), .key_count = ARRAY_SIZE(own_keys), \
@@ -97,6 +98,7 @@ bool endpoint_set_perm(struct spec *spec, const char *value);
 bool endpoint_set_mode(struct spec *spec, const char *value);
 bool endpoint_set_hello_ms(struct spec *spec, const char *value);
 bool endpoint_set_postcopy(struct spec *spec, const char *value);
+bool endpoint_set_inband(struct spec *spec, const char *value);
 bool endpoint_set_attach(struct spec *spec, const char *value);
 bool endpoint_set_queue_size(struct spec *spec, const char *value);
 

@@ -51,6 +51,12 @@ bool endpoint_set_postcopy(struct spec *spec, const char *value)
 	return spec->endpoint.postcopy || !strcmp(value, "off");
 }
 
+bool endpoint_set_inband(struct spec *spec, const char *value)
+{
+	spec->endpoint.inband = !strcmp(value, "on");
+	return spec->endpoint.inband || !strcmp(value, "off");
+}
+
 const char *endpoint_path_problem(const char *address)
 {
 	if (address_is_handed(address))
@@ -74,6 +80,7 @@ static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
 	ret->vhost_user.client = spec->endpoint.client;
 	ret->vhost_user.hello_ms = spec->endpoint.hello_ms;
 	ret->vhost_user.postcopy = spec->endpoint.postcopy;
+	ret->vhost_user.inband = spec->endpoint.inband;
 	ret->vhost_user.access = endpoint_access(spec);
 }
 

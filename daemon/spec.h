@@ -32,6 +32,7 @@ struct spec_endpoint {
 	mode_t perm;		    /* 0: not given */
 	unsigned hello_ms;	    /* vhost-user, listening; 0: not given */
 	bool postcopy;		    /* vhost-user */
+	bool inband;		    /* vhost-user */
 	unsigned attach;	    /* vduse: enum vireo_attach */
 	unsigned queue_size;	    /* vduse; 0: not given */
 	uint64_t ring_features_off; /* for the device's config: not offered; a mask of feature bits */

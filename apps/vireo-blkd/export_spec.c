@@ -82,6 +82,7 @@ static const struct spec_key vhost_user_keys[] = {
 	{"mode", endpoint_set_mode, "server or client", "server|client"},
 	ENDPOINT_ACCESS_KEYS,
 	{"hello-ms", endpoint_set_hello_ms, "1 to 3600000", "MS"},
+	{"inband", endpoint_set_inband, "on or off", "on|off"},
 	RING_KEYS,
 };
 static const struct spec_key vduse_keys[] = {

@@ -231,6 +231,20 @@ static void how_long_a_front_end_may_be_silent_is_a_key_and_is_carried_over(void
 	assert_bad("tap:x,hello-ms=1", "unknown key 'hello-ms'");
 }
 
+static void inband_is_for_who_asks_for_it(void **state)
+{
+	struct port_spec spec = good("vhost-user:x,inband=on");
+	struct vireo_endpoint_config config;
+
+	endpoint_config(&spec.at, &config);
+	assert_int_equal(config.vhost_user.inband, 1);
+	spec = good("vhost-user:x");
+	endpoint_config(&spec.at, &config);
+	assert_int_equal(config.vhost_user.inband, 0);
+	assert_bad("vhost-user:x,inband=1", "'inband=1': expected on or off");
+	assert_bad("cuse:x,inband=on", "unknown key 'inband'");
+}
+
 static void postcopy_is_for_who_is_trusted(void **state)
 {
 	struct port_spec spec = good("vhost-user:x,postcopy=on");
@@ -751,6 +765,7 @@ int main(void)
 		cmocka_unit_test(bad_vlans_are_named),
 		cmocka_unit_test(keys_left_out_have_defaults),
 		cmocka_unit_test(how_long_a_front_end_may_be_silent_is_a_key_and_is_carried_over),
+		cmocka_unit_test(inband_is_for_who_asks_for_it),
 		cmocka_unit_test(postcopy_is_for_who_is_trusted),
 		cmocka_unit_test(guest_memory_is_limited_by_a_key),
 		cmocka_unit_test(memory_in_files_of_a_disk_is_permitted_by_a_key),

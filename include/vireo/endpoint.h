@@ -92,7 +92,13 @@ struct vireo_vhost_user_config {
 	 * looked into in such a thread then; see ops->postcopy in device.h. An endpoint that is being closed is dispatched until it is gone.
 	 */
 	uint64_t postcopy; /* 0 or 1 */
-	uint64_t reserved[7];
+	/*
+	 * Offer notifications as messages in the place of eventfds (VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS), for machines in simulated
+	 * time. They are slower, and there are front ends that take them wherever they are offered. Needs run_aside or close_aside (-EINVAL
+	 * without): the peer's answers are read in such a thread.
+	 */
+	uint64_t inband; /* 0 or 1 */
+	uint64_t reserved[6];
 };
 
 struct vireo_vduse_config {

@@ -30,7 +30,8 @@
 
 struct job {
 	struct job *next;
-	int fd; /* -1: it is memory */
+	int fd; /* -1: it is memory, or work */
+	void (*work)(void *opaque); /* or NULL */
 	void *start;
 	size_t bytes;
 	void (*gone)(void *opaque, size_t bytes);
@@ -102,7 +103,9 @@ static void unmap(void *start, size_t bytes)
 
 static void job_do(const struct job *job)
 {
-	if (job->fd >= 0)
+	if (job->work)
+		job->work(job->opaque);
+	else if (job->fd >= 0)
 		close(job->fd);
 	else
 		unmap(job->start, job->bytes);
@@ -213,6 +216,11 @@ void drop_memory(struct drop *drop, void *start, size_t bytes, void (*gone)(void
 {
 	job_add(drop, &(struct job){
 			      .fd = -1, .start = start, .bytes = bytes, .gone = gone, .opaque = opaque });
+}
+
+void drop_call(struct drop *drop, void (*work)(void *opaque), void *opaque)
+{
+	job_add(drop, &(struct job){ .fd = -1, .work = work, .opaque = opaque });
 }
 
 unsigned drop_waiting(struct drop *drop)

@@ -33,6 +33,9 @@ void drop_socket(struct drop *drop, int *fd); /* the same; the peer sees its end
 void drop_memory(struct drop *drop, void *start, size_t bytes, void (*gone)(void *opaque, size_t bytes),
 		 void *opaque);
 
+/* Work that may wait for a peer, in its turn and in the same threads: of peers that hang, no more threads do than for what else they own. */
+void drop_call(struct drop *drop, void (*work)(void *opaque), void *opaque);
+
 /*
  * Beside all that, a thread for work that may wait for a peer, at once. A negative errno, -EOPNOTSUPP without a drop: there is none,
  * and the work is not done.

@@ -199,6 +199,34 @@ static void memory_is_unmapped_to_its_last_page(void **state)
 	close(fd);
 }
 
+static void note(void *opaque)
+{
+	__atomic_fetch_add((unsigned *)opaque, 1, __ATOMIC_RELEASE);
+}
+
+/* In the same threads: where both hang, it waits, and the caller does not. */
+static void work_waits_its_turn(void **state)
+{
+	int fds[DROP_HELPERS_MAX], peers[DROP_HELPERS_MAX];
+	unsigned done = 0;
+	struct drop *drop;
+
+	assert_int_equal(drop_new(run_thread, NULL, &drop), 0);
+	for (unsigned i = 0; i < DROP_HELPERS_MAX; i++) {
+		lingering(&fds[i], &peers[i]);
+		drop_fd(drop, &fds[i]);
+	}
+	drop_call(drop, note, &done);
+	assert_int_equal(__atomic_load_n(&done, __ATOMIC_ACQUIRE), 0);
+	for (unsigned i = 0; i < DROP_HELPERS_MAX; i++)
+		close(peers[i]);
+	await(drop, 0);
+	assert_int_equal(__atomic_load_n(&done, __ATOMIC_ACQUIRE), 1);
+	drop_call(NULL, note, &done);
+	assert_int_equal(done, 2);
+	drop_unref(drop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -207,6 +235,7 @@ int main(void)
 		cmocka_unit_test(what_waits_is_closed_after_the_owner_has_gone),
 		cmocka_unit_test(without_a_thread_it_is_closed_by_the_caller),
 		cmocka_unit_test(memory_is_unmapped_to_its_last_page),
+		cmocka_unit_test(work_waits_its_turn),
 	};
 
 	alarm(100);

@@ -155,6 +155,8 @@ bool device_queue_absent(const struct vireo_device *device, uint32_t index);
 int device_queue_size_set(struct vireo_device *device, uint32_t index, uint32_t size);
 int device_queue_address_set(struct vireo_device *device, uint32_t index, uint64_t desc, uint64_t driver,
 			     uint64_t device_area);
+bool device_queue_kickable(const struct vireo_device *device, uint32_t index); /* a kick has been set */
+bool device_queue_runs(const struct vireo_device *device, uint32_t index);
 /* It runs, and has these addresses: to set them again changes nothing. */
 bool device_queue_runs_at(const struct vireo_device *device, uint32_t index, uint64_t desc, uint64_t driver, uint64_t device_area);
 int device_queue_base_set(struct vireo_device *device, uint32_t index, uint32_t base);

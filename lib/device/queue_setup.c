@@ -147,6 +147,16 @@ int device_queue_address_set(struct vireo_device *device, uint32_t index, uint64
 	return 0;
 }
 
+bool device_queue_kickable(const struct vireo_device *device, uint32_t index)
+{
+	return index < device->queue_count && device->queues[index].kickable;
+}
+
+bool device_queue_runs(const struct vireo_device *device, uint32_t index)
+{
+	return index < device->queue_count && device->queues[index].running;
+}
+
 bool device_queue_runs_at(const struct vireo_device *device, uint32_t index, uint64_t desc, uint64_t driver, uint64_t device_area)
 {
 	const struct vireo_queue *queue = index < device->queue_count ? &device->queues[index] : NULL;

@@ -28,6 +28,7 @@ static struct {
 	struct vireo_endpoint *endpoint;
 	struct sockaddr_un address;
 	struct fuzz_memory memory;
+	int channel; /* the front end's end of the last one; or -1 */
 	bool running[6];
 	bool gone;
 } target;
@@ -55,14 +56,24 @@ static const struct vireo_net_ops net_ops = {
 	.connected = connected,
 };
 
+/* Who reads answers and closes what a front end has handed over: here and now. */
+static int run(void *opaque, void (*work)(void *argument), void *argument)
+{
+	work(argument);
+	return 0;
+}
+
 static void init(void)
 {
+	const struct vireo_endpoint_config endpoint_config = {
+		.size = sizeof(endpoint_config), .close_aside = run, .vhost_user.inband = 1};
 	struct vireo_net_config config = {
 		.size = sizeof(config), .pairs = 2, .mtu = 1500, .ops = &net_ops, .set_mac = true, .mac = {2, 0, 0, 0, 0, 1}};
 	char folder[] = "/tmp/vireo-fuzz-XXXXXX", address[64];
 	int ret;
 
 	fuzz_memory_init(&target.memory);
+	target.channel = -1;
 	if (!mkdtemp(folder))
 		abort();
 	ret = vireo_net_new(&config, &target.net);
@@ -70,7 +81,7 @@ static void init(void)
 	target.address.sun_family = AF_UNIX;
 	snprintf(target.address.sun_path, sizeof(target.address.sun_path), "%s/s", folder);
 	snprintf(address, sizeof(address), "vhost-user:%s/s", folder);
-	ret = vireo_endpoint_open(vireo_net_device(target.net), address, NULL, &target.endpoint);
+	ret = vireo_endpoint_open(vireo_net_device(target.net), address, &endpoint_config, &target.endpoint);
 	assert(ret == 0);
 }
 
@@ -88,7 +99,9 @@ static int fd_of_kind(uint8_t kind)
 	case 4:
 		if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds))
 			abort();
-		close(fds[1]);
+		if (target.channel >= 0)
+			close(target.channel);
+		target.channel = fds[1];
 		return fds[0];
 	default:
 		return open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -257,6 +270,22 @@ static void message(struct fuzz_input *in, int sock)
 		close(fds[i]);
 }
 
+/* What a front end says on its channel: mostly answers. */
+static void answer(struct fuzz_input *in)
+{
+	uint32_t words[5] = {VU_BACKEND_VRING_CALL, VU_VERSION | VU_FLAG_REPLY, 8};
+	uint8_t how = fuzz_u8(in), unread[256];
+
+	if (target.channel < 0)
+		return;
+	while (recv(target.channel, unread, sizeof(unread), MSG_DONTWAIT) > 0)
+		;
+	if (how & 1)
+		words[fuzz_u8(in) % 5] ^= 1u << (fuzz_u8(in) % 32);
+	if (how & 6)
+		send_with_fds(target.channel, words, how & 8 ? how % sizeof(words) : sizeof(words), NULL, 0);
+}
+
 static unsigned open_fds(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
@@ -290,12 +319,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		message(&in, sock);
 		turn(sock);
+		answer(&in);
 		fuzz_take(&in, stretch, fuzz_u8(&in) % sizeof(stretch));
 		fuzz_memory_write(&target.memory, fuzz_u16(&in), stretch, sizeof(stretch));
 		pump();
 		turn(sock);
 	}
 	close(sock);
+	if (target.channel >= 0)
+		close(target.channel);
+	target.channel = -1;
 	turn(-1);
 	assert(!vireo_endpoint_connected(target.endpoint));
 	assert(open_fds() == before);

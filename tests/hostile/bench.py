@@ -31,7 +31,7 @@ from vhost_user import VhostUserPeer
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 TRANSPORTS = {peer.NAME: peer for peer in (VhostUserPeer, VdpaPeer, CusePeer)}
-FILES = ['lies_messages', 'lies_fds', 'lies_tables', 'lies_ioctls', 'lies_inflight', 'lies_log', 'lies_iotlb', 'lies_setup', 'lies_memory',
+FILES = ['lies_messages', 'lies_fds', 'lies_tables', 'lies_ioctls', 'lies_inflight', 'lies_log', 'lies_iotlb', 'lies_inband', 'lies_setup', 'lies_memory',
          'lies_control', 'lies_state', 'lies_postcopy', 'lies_time', 'lies_rings', 'lies_frames', 'lies_blk']
 UNAVAILABLE = 77
 NO_CONTROL_QUEUE = 'the kernel gives a VDUSE device none, and a vhost device has none: its front end has it'

@@ -102,7 +102,7 @@ class Disks:
         self.folder, self.honest, self.rounds = folder, None, 0
         argv = [f'{build}/apps/vireo-blkd/vireo-blkd', '--control', os.path.join(folder, 'blkd-control.sock')]
         for disk in ('lies', 'honest'):
-            argv += ['--disk', f'{disk}=mem:{SECTORS * SECTOR}', '--export', f'vhost-user:{self.path(disk)},disk={disk}']
+            argv += ['--disk', f'{disk}=mem:{SECTORS * SECTOR}', '--export', f'vhost-user:{self.path(disk)},disk={disk},inband=on']
         argv += ['--export', f'vhost-user:{self.path("fixed")},disk=lies,read-only=on']
         with open(os.path.join(folder, 'blkd.log'), 'w') as log:
             self.process = subprocess.Popen(argv, stderr=log, env=dict(os.environ, ASAN_OPTIONS='detect_leaks=1'))

@@ -64,7 +64,7 @@ class VhostUserPeer(Peer):
 
     @classmethod
     def spec(cls, folder):
-        return f'vhost-user:{cls.path(folder)},queues={cls.QUEUES // 2},postcopy=on'
+        return f'vhost-user:{cls.path(folder)},queues={cls.QUEUES // 2},postcopy=on,inband=on'
 
     @classmethod
     def at(cls, daemon):

@@ -19,6 +19,7 @@ static bool message_ring(const struct message *message, uint32_t *ret_index)
 	case VU_SET_VRING_ADDR:
 	case VU_SET_VRING_BASE:
 	case VU_GET_VRING_BASE:
+	case VU_VRING_KICK:
 	case VU_SET_VRING_ENABLE:
 		memcpy(ret_index, message->payload, sizeof(*ret_index));
 		return true;

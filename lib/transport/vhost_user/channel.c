@@ -8,8 +8,8 @@
 
 /*
  * Messages to the front end (vhost-user: "Back-end message types"). The channel is the front end's: it may be
- * full. Nothing is awaited on it, so nothing asks for a reply; what finds no room is told again after the next message of the
- * session.
+ * full. Nobody waits for it; what finds no room is told again after the next message of the session. Notifications alone ask for
+ * a reply (inband.c).
  */
 
 /*
@@ -26,11 +26,22 @@ static bool is_unix_socket(int fd)
 
 int channel_set(struct session *session, int fd)
 {
-	if (!is_unix_socket(fd))
-		return -EINVAL;
+	int r = is_unix_socket(fd) ? 0 : -EINVAL;
+
+	if (!r && session->inband)
+		r = inband_channel_set(session->inband, fd);
+	if (r)
+		return r;
 	drop_fd(session->message.drop, &session->channel_fd);
 	session->channel_fd = fd;
 	return 0;
+}
+
+void channel_drop(struct session *session)
+{
+	if (session->inband)
+		inband_channel_set(session->inband, -1);
+	drop_fd(session->message.drop, &session->channel_fd);
 }
 
 bool channel_full(const struct session *session)
@@ -40,9 +51,9 @@ bool channel_full(const struct session *session)
 	return session->channel_fd >= 0 && poll(&poll_fd, 1, 0) == 0;
 }
 
-int channel_send(struct session *session, uint32_t request, const void *payload, uint32_t bytes)
+static int send_flagged(struct session *session, uint32_t request, uint32_t flags, const void *payload, uint32_t bytes)
 {
-	uint32_t words[VU_HEADER_BYTES / sizeof(uint32_t)] = { request, VU_VERSION, bytes };
+	uint32_t words[VU_HEADER_BYTES / sizeof(uint32_t)] = { request, VU_VERSION | flags, bytes };
 	struct iovec iov[] = { { words, sizeof(words) }, { (void *)(uintptr_t)payload, bytes } };
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = ARRAY_SIZE(iov) };
 	ssize_t n;
@@ -54,8 +65,18 @@ int channel_send(struct session *session, uint32_t request, const void *payload,
 		return -EAGAIN;
 	if (n == (ssize_t)(sizeof(words) + bytes))
 		return 0;
-	drop_fd(session->message.drop, &session->channel_fd); /* gone, or cut short: of no use any more */
+	channel_drop(session); /* gone, or cut short: of no use any more */
 	return -ENOTCONN;
+}
+
+int channel_send(struct session *session, uint32_t request, const void *payload, uint32_t bytes)
+{
+	return send_flagged(session, request, 0, payload, bytes);
+}
+
+int channel_ask(struct session *session, uint32_t request, const void *payload, uint32_t bytes)
+{
+	return send_flagged(session, request, VU_FLAG_NEED_REPLY, payload, bytes);
 }
 
 bool channel_tells(const struct session *session)

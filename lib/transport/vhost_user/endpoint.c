@@ -48,7 +48,7 @@ struct vhost_user_endpoint {
 	struct loop_watch *listen_watch;
 	uint64_t retry_min_ms, retry_max_ms, retry_ms;
 	uint64_t hello_ms; /* see vireo_endpoint_config */
-	bool postcopy; /* is offered */
+	uint64_t offered; /* see session_new() */
 	bool somebody_waits; /* has been logged in this session */
 	struct drop *drop; /* or NULL */
 	struct session *session;
@@ -185,7 +185,7 @@ static void endpoint_connected_to(struct vhost_user_endpoint *endpoint, int fd)
 			 &endpoint->listen_watch);
 	log_info(device_log(endpoint->device), "%s: connected at %s", device_name(endpoint->device),
 		 endpoint->path);
-	r = session_new(endpoint->device, endpoint->loop, fd, endpoint->postcopy, session_ended, endpoint, &endpoint->session);
+	r = session_new(endpoint->device, endpoint->loop, fd, endpoint->offered, session_ended, endpoint, &endpoint->session);
 	if (r) {
 		complain(endpoint, "session", r);
 		if (endpoint->client && endpoint->handed)
@@ -329,11 +329,11 @@ static const struct device_transport endpoint_transport = {
 
 /* ---- what the caller asks ---- */
 
-/* Rings are looked into by a thread that the program lends. */
-static int endpoint_offer_postcopy(struct vhost_user_endpoint *endpoint, const struct vireo_endpoint_config *config)
+/* By postcopy rings are looked into, and by in-band notifications answers are read, in a thread that the program lends. */
+static int endpoint_offer(struct vhost_user_endpoint *endpoint, const struct vireo_vhost_user_config *config)
 {
-	endpoint->postcopy = true;
-	return config->vhost_user.postcopy > 1 || !endpoint->drop ? -EINVAL : 0;
+	endpoint->offered = config->postcopy << VU_PROTO_PAGEFAULT_BIT | config->inband << VU_PROTO_INBAND_NOTIFICATIONS_BIT;
+	return config->postcopy > 1 || config->inband > 1 || (endpoint->offered && !endpoint->drop) ? -EINVAL : 0;
 }
 
 /* What can fail before the device is attached; endpoint_free() undoes any part of it. */
@@ -346,8 +346,8 @@ static int endpoint_prepare(struct vhost_user_endpoint *endpoint, const char *pa
 	if (!endpoint->path)
 		return -ENOMEM;
 	r = endpoint_drop_new(config, true, &endpoint->drop);
-	if (!r && config->vhost_user.postcopy)
-		r = endpoint_offer_postcopy(endpoint, config);
+	if (!r)
+		r = endpoint_offer(endpoint, &config->vhost_user);
 	if (!r)
 		r = loop_new(&endpoint->loop);
 	if (!r)

@@ -111,8 +111,7 @@ static uint64_t protocol_features_offered(const struct session *session)
 			    PROTOCOL_FEATURE(DEVICE_STATE) | PROTOCOL_FEATURE(GET_VRING_BASE_INFLIGHT) |
 			    PROTOCOL_FEATURE(GPA_ADDRESSES);
 
-	if (session->postcopy_offered)
-		features |= PROTOCOL_FEATURE(PAGEFAULT);
+	features |= session->offered & (PROTOCOL_FEATURE(PAGEFAULT) | PROTOCOL_FEATURE(INBAND_NOTIFICATIONS));
 	if (device_config_bytes(session->device))
 		features |= PROTOCOL_FEATURE(CONFIG);
 	if (device_takes(session->device, VIREO_MESSAGE_NET_ANNOUNCE))
@@ -128,6 +127,21 @@ int handle_get_protocol_features(struct session *session, struct message *messag
 	return 0;
 }
 
+/* Without what it needs the connection ends, as the specification has it, and nobody takes it back: rings have begun to go by it. */
+static int inband_negotiated(struct session *session, uint64_t features, const char **why)
+{
+	const uint64_t needs = PROTOCOL_FEATURE(BACKEND_REQ) | PROTOCOL_FEATURE(REPLY_ACK);
+	int r = 0;
+
+	if (!(features & PROTOCOL_FEATURE(INBAND_NOTIFICATIONS)))
+		return refuse(session->inband ? -EPROTO : 0, "INBAND_NOTIFICATIONS is taken back", why);
+	if ((features & needs) != needs)
+		return refuse(-EPROTO, "INBAND_NOTIFICATIONS without BACKEND_REQ or REPLY_ACK", why);
+	if (!session->inband)
+		r = inband_new(session, &session->inband);
+	return refuse(r, "no memory, or no file descriptor, for in-band notifications", why);
+}
+
 int handle_set_protocol_features(struct session *session, struct message *message, const char **why)
 {
 	uint64_t features;
@@ -139,6 +153,9 @@ int handle_set_protocol_features(struct session *session, struct message *messag
 		return refuse(-EPROTO, "protocol features that were not offered", why);
 	if ((features & PROTOCOL_FEATURE(GET_VRING_BASE_INFLIGHT)) && !(features & PROTOCOL_FEATURE(INFLIGHT_SHMFD)))
 		return refuse(-EPROTO, "GET_VRING_BASE_INFLIGHT without INFLIGHT_SHMFD", why);
+	r = inband_negotiated(session, features, why);
+	if (r)
+		return r;
 	session->protocol_features = features;
 	if (!session_accepted(session, VU_PROTO_STATUS_BIT))
 		device_status_required(session->device, false);

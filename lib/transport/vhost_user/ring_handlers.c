@@ -68,6 +68,16 @@ int handle_get_vring_base(struct session *session, struct message *message, cons
 	return 0;
 }
 
+/* Of what the front end does not name it is told by messages. */
+static int fd_named(struct session *session, uint32_t request, uint32_t index, const char **why)
+{
+	if (!session->inband)
+		return 0;
+	inband_fd_named(session->inband, request, index);
+	return refuse(request == VU_SET_VRING_KICK ? inband_ring_ready(session->inband, index) : 0,
+		      "no file descriptor for the ring's notifications", why);
+}
+
 typedef int queue_fd_verb(struct vireo_device *device, uint32_t index, int fd);
 
 /* KICK, CALL and ERR: an fd, or bit 8 of the payload says that there is none. */
@@ -88,6 +98,8 @@ static int set_vring_fd(struct session *session, struct message *message, queue_
 	r = verb(session->device, vring.index, fd);
 	if (r && fd >= 0)
 		message->fds[0] = fd; /* refused: the message's again */
+	if (!r)
+		return fd_named(session, message->header.request, vring.index, why);
 	if (r == -EBUSY)
 		return refuse(r, "it holds the threads that raised this ring's eventfds before, full and blocking", why);
 	return refuse(r, "no such ring, or no eventfd or (call, err) UNIX stream socket", why);

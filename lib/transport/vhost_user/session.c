@@ -79,7 +79,7 @@ static int session_watch(struct session *session)
 	return loop_add(session->loop, session->fd, events, session_readable, session, &session->watch);
 }
 
-int session_new(struct vireo_device *device, struct loop *loop, int fd, bool postcopy,
+int session_new(struct vireo_device *device, struct loop *loop, int fd, uint64_t offered,
 		void (*ended)(void *opaque, bool fruitful), void *opaque, struct session **ret_session)
 {
 	struct session *session = calloc(1, sizeof(*session));
@@ -93,7 +93,7 @@ int session_new(struct vireo_device *device, struct loop *loop, int fd, bool pos
 	session->device = device;
 	session->loop = loop;
 	session->fd = fd;
-	session->postcopy_offered = postcopy;
+	session->offered = offered;
 	session->ended = ended;
 	session->opaque = opaque;
 	session->channel_fd = -1;
@@ -130,6 +130,8 @@ static void session_finish(struct session *session)
 {
 	loop_remove(&session->watch);
 	drop_socket(session->message.drop, &session->fd); /* with what the peer has sent, and we have not read */
+	inband_free(session->inband);
+	session->inband = NULL;
 	drop_fd(session->message.drop, &session->channel_fd);
 	message_clear(&session->message);
 	reply_clear(&session->reply);
@@ -168,6 +170,12 @@ static void session_fail(struct session *session, const char *why)
 	log_error(device_log(session->device), "%s: %s (%u), %u bytes, %u fds: %s; session closed",
 		  device_name(session->device), name, message->header.request, message->header.size_bytes,
 		  message->fd_count, why);
+}
+
+void session_lies(struct session *session, const char *why)
+{
+	log_error(device_log(session->device), "%s: %s; session closed", device_name(session->device), why);
+	session_end(session);
 }
 
 /* ---- one message ---- */
@@ -330,6 +338,8 @@ static void session_handle(struct session *session)
 	if (!session->failing)
 		session_acknowledge(session, r, why);
 	channel_tell(session);
+	if (session->inband && session->row->quiet != QUIET_NONE && !session->calm)
+		inband_settle(session->inband);
 	message_clear(&session->message);
 	session->state = SESSION_REPLY;
 }

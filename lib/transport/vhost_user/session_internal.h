@@ -19,6 +19,7 @@
  *	channel.c	messages to the front end
  *	state.c		the device's state, to and from another back end
  *	iommu.c		addresses behind a guest's IOMMU: messages both ways
+ *	inband.c	kicks and calls as messages, acks.c: what the front end answers to them (acks.h)
  */
 
 #include "base/drop.h"
@@ -176,9 +177,10 @@ struct session {
 	struct vu_inflight inflight_told;
 	int channel_fd; /* to the front end, or -1 */
 	bool config_changed; /* the front end is to be told */
+	struct inband *inband; /* inband.c's; NULL: not negotiated */
 	struct transfer *transfer; /* state.c's: of the device's state; or NULL */
 
-	bool postcopy_offered;
+	uint64_t offered; /* protocol features that the program has said its peers may have */
 	enum postcopy_state postcopy;
 	struct late *late; /* NULL while it is off */
 	struct map *told; /* TOLD: becomes the device's map when it is acknowledged */
@@ -186,14 +188,15 @@ struct session {
 };
 
 /*
- * Takes `fd` over, in any case. The device is attached. `postcopy`: it is offered. Once the session is gone, `ended` is called with
+ * Takes `fd` over, in any case. The device is attached. `offered`: PAGEFAULT and INBAND_NOTIFICATIONS are, as it has them. Once the session is gone, `ended` is called with
  * whether any of its rings has run: inside session_new() only if the device's connected op closes the
  * endpoint, so the last thing to do with *ret_session is to have it stored.
  */
-int session_new(struct vireo_device *device, struct loop *loop, int fd, bool postcopy,
+int session_new(struct vireo_device *device, struct loop *loop, int fd, uint64_t offered,
 		void (*ended)(void *opaque, bool fruitful), void *opaque, struct session **ret_session);
 /* Ends it; `ended` is called inside or later. */
 void session_end(struct session *session);
+void session_lies(struct session *session, const char *why); /* the same, with a line: what its peer has sent beside its messages */
 /* A queue has missed an address, or may go on without one. */
 void session_missed(struct session *session);
 
@@ -274,6 +277,7 @@ void state_forget(struct session *session); /* what is under way, or done, is no
 /* ---- channel.c ---- */
 
 int channel_set(struct session *session, int fd); /* takes fd over on success */
+void channel_drop(struct session *session); /* there is none any more */
 void channel_config_changed(struct session *session);
 bool channel_tells(const struct session *session); /* does the front end take such news? */
 /* Sends what is to be told, if the front end may hear it now. */
@@ -283,6 +287,17 @@ void channel_tell(struct session *session);
 bool channel_full(const struct session *session);
 /* What fits a channel that is not full. -ENOTCONN: there is none. */
 int channel_send(struct session *session, uint32_t request, const void *payload, uint32_t bytes);
+int channel_ask(struct session *session, uint32_t request, const void *payload, uint32_t bytes); /* with an answer to come */
+
+/* ---- inband.c ---- */
+
+message_handler prepare_vring_kick, handle_vring_kick;
+int inband_new(struct session *session, struct inband **ret_inband);
+void inband_free(struct inband *inband); /* tells of errors first; takes NULL */
+int inband_channel_set(struct inband *inband, int fd); /* borrowed; -1: there is none */
+int inband_ring_ready(struct inband *inband, uint32_t index); /* it gets eventfds of ours, for what the front end has named none */
+void inband_fd_named(struct inband *inband, uint32_t request, uint32_t index); /* by SET_VRING_KICK, CALL, ERR */
+void inband_settle(struct inband *inband); /* some rings may have stopped */
 
 /* ---- iommu.c ---- */
 

@@ -51,6 +51,8 @@ static const struct message_row rows[] = {
 	[VU_GET_INFLIGHT_FD] = { handle_get_inflight_fd, INFLIGHT, .gate = GATE(INFLIGHT_SHMFD), .replies = true },
 	[VU_SET_INFLIGHT_FD] = { handle_set_inflight_fd, INFLIGHT, FDS(1, 1), .gate = GATE(INFLIGHT_SHMFD), .quiet = QUIET_ALL },
 	[VU_RESET_DEVICE] = { handle_reset_device, .gate = GATE(RESET_DEVICE), .quiet = QUIET_ALL },
+	[VU_VRING_KICK] = { handle_vring_kick, prepare_vring_kick, PAYLOAD(STATE_BYTES), .gate = GATE(INBAND_NOTIFICATIONS),
+			    .quiet = QUIET_STATE },
 	[VU_POSTCOPY_ADVISE] = { handle_postcopy_advise, .gate = GATE(PAGEFAULT), .replies = true },
 	[VU_POSTCOPY_LISTEN] = { handle_postcopy_listen, .gate = GATE(PAGEFAULT) },
 	[VU_POSTCOPY_END] = { handle_postcopy_end, prepare_postcopy_end, .gate = GATE(PAGEFAULT), .quiet = QUIET_ALL,
