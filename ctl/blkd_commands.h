@@ -18,6 +18,8 @@
 	X("disk throttle", "disk.throttle", "NAME LIMITS", 0, \
 	  "change how much may be asked of a disk: LIMITS is iops=1000,bps=20M, a value of 0 takes one away, off all", \
 	  serve_disk_throttle, NULL) \
+	X("disk forget", "disk.forget", "NAME", 0, "for tests: cut the power of a disk with forget=SIZE, which loses what was not flushed", \
+	  serve_disk_forget, NULL) \
 	X("disk show", "disk.show", "NAME", CTL_WATCH, "show a disk with all its counters", \
 	  serve_disk_show, NULL) \
 	X("export list", "export.list", "", CTL_WATCH, "list the exports, with their state and traffic", \

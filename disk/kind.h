@@ -14,6 +14,7 @@
 
 /* In the order in which they lie upon each other, the lowest first. */
 enum disk_layer_place {
+	DISK_LAYER_FORGET,
 	DISK_LAYER_FAIL,
 	DISK_LAYER_SLOW,
 	DISK_LAYER_THROTTLE,

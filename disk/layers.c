@@ -3,6 +3,7 @@
 #include "disk/layer.h"
 
 const struct disk_layer_kind *const disk_layer_kinds[DISK_LAYERS] = {
+	[DISK_LAYER_FORGET] = &disk_forgetful,
 	[DISK_LAYER_FAIL] = &disk_fail,
 	[DISK_LAYER_SLOW] = &disk_slow,
 	[DISK_LAYER_THROTTLE] = &disk_throttle,

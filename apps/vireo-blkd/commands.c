@@ -6,6 +6,7 @@
 #include "ctl/rpc.h"
 #include "daemon/daemon.h"
 #include "daemon/spec_call.h"
+#include "disk/forget.h"
 #include "disk/limit.h"
 #include "exports.h"
 #include "report.h"
@@ -127,6 +128,21 @@ static void serve_disk_throttle(struct rpc_call *call, void *opaque)
 		exports_disk_layered(exports, disk);
 	disk_limits_write(&info.limits, limits);
 	rpc_call_reply(call, json_pack("{s:s}", "limits", limits));
+}
+
+static void serve_disk_forget(struct rpc_call *call, void *opaque)
+{
+	const struct blkd_disk *disk = disk_named(call, opaque);
+	int64_t bytes;
+
+	if (!disk)
+		return;
+	bytes = disk_forget(disk->disk);
+	if (bytes < 0)
+		rpc_call_error(call, RPC_FAILED, "disk '%s' forgets nothing: open it with forget=SIZE, as in vireo-blkd(8)",
+			       disk->spec.name);
+	else
+		rpc_call_reply(call, json_pack("{s:I}", "forgotten_bytes", (json_int_t)bytes));
 }
 
 static void serve_disk_show(struct rpc_call *call, void *opaque)

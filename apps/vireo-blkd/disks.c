@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/visible.h"
 #include "disk/disk.h"
+#include "disk/forget.h"
 #include "export_spec.h"
 #include "vireo/memory.h"
 #include <errno.h>
@@ -236,6 +237,17 @@ int blkd_disk_resize(struct blkd_disk *disk, uint64_t bytes, char why[SPEC_WHY_B
 	return err;
 }
 
+static json_t *forget_report(const struct disk *disk)
+{
+	struct disk_forget_info info;
+
+	disk_forget_info_get(disk, &info);
+	if (!info.max_bytes)
+		return json_null();
+	return json_pack("{s:I, s:I, s:I, s:I}", "max_bytes", (json_int_t)info.max_bytes, "held_bytes", (json_int_t)info.held_bytes,
+			 "passed", (json_int_t)info.passed, "forgotten_bytes", (json_int_t)info.forgotten_bytes);
+}
+
 void blkd_disk_report(const struct blkd_disk *disk, json_t *object)
 {
 	struct disk_limits_info limits;
@@ -252,4 +264,5 @@ void blkd_disk_report(const struct blkd_disk *disk, json_t *object)
 	disk_limits_get(disk->disk, &limits);
 	json_object_set_new(object, "throttle_group", limits.group ? json_string(limits.group) : json_null());
 	json_object_set_new(object, "throttled", json_integer((json_int_t)limits.throttled));
+	json_object_set_new(object, "forget", forget_report(disk->disk));
 }

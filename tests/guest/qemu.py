@@ -99,13 +99,14 @@ class CommandFailed(Exception):
 class Guest:
     """A guest that boots while you go on; ready() waits for its shell.
 
-    `programs` of the host are there in the guest, too. `wrap`: a command that starts QEMU, as one in another namespace.
+    `programs` of the host are there in the guest, too, and `modules` of its kernel beyond those that each has. `wrap`: a command that starts QEMU, as one in another namespace.
     """
     COMMAND_MAX = 60000  # in base64
     CPU = "max,cx16=off"  # where it is emulated
 
-    def __init__(self, lab, name, nics=(), memory_mib=160, cpus=1, extra=(), programs=(), wrap=()):
+    def __init__(self, lab, name, nics=(), memory_mib=160, cpus=1, extra=(), programs=(), wrap=(), modules=()):
         self.lab, self.name, self.nics, self.boots = lab, name, list(nics), 0
+        self.modules = [*image.MODULES, *modules]
         self.pending, self.results, self.next_id, self.buffer = {}, {}, 0, b""
         self.argv = [*wrap, *self._arguments(memory_mib, cpus, extra, programs)]
         ours, theirs = socket.socketpair()
@@ -118,7 +119,7 @@ class Guest:
     def _arguments(self, memory_mib, cpus, extra, programs):
         kernel = kernels.kernel()
         argv = [*self._board(memory_mib, cpus), "-kernel", kernel + "/vmlinuz",
-                "-initrd", image.initramfs(kernel, programs), "-append", KERNEL_OPTIONS]
+                "-initrd", image.initramfs(kernel, programs, self.modules), "-append", KERNEL_OPTIONS]
         for index, nic in enumerate(self.nics):
             argv += nic.arguments(index)
         return argv + list(extra)

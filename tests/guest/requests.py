@@ -14,12 +14,12 @@ SECTOR = 512
 
 
 class Requests:
-    def __init__(self, path, depth=32):
+    def __init__(self, path, depth=32, features=F_FLUSH):
         self.peer = Connection(path, 20.0)
         self.done = 0
         self.depth = depth
         try:
-            self.peer.negotiate(F_FLUSH)
+            self.peer.negotiate(features)
             self.peer.share_memory()
             self.ring = self.peer.ring(0, 256)
             self.peer.settle()
