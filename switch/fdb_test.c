@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "switch/fdb.h"
+#include "base/clock.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -405,7 +406,9 @@ static void scrambling_can_be_undone(void **state)
 
 #define STRESS_WRITERS   2u
 #define STRESS_READERS   2u
-#define STRESS_LEARNED   30000u /* by each writer */
+#define STRESS_LEARNED   30000u /* by each writer ... */
+#define STRESS_LEAST     3000u  /* ... and no fewer than this, where they take longer than */
+#define STRESS_MS        3000u
 #define STRESS_ADDRESSES 512u   /* of which a table of 64 holds some, each for a moment */
 
 struct stress {
@@ -431,8 +434,9 @@ static void *stress_write(void *opaque)
 {
 	struct stress *stress = opaque;
 	unsigned random = (unsigned)(uintptr_t)&random;
+	uint64_t end_ms = clock_now_ms() + STRESS_MS;
 
-	for (unsigned turn = 0; turn < STRESS_LEARNED; turn++) {
+	for (unsigned turn = 0; turn < STRESS_LEARNED && (turn < STRESS_LEAST || clock_now_ms() < end_ms); turn++) {
 		unsigned i = (random = random * 1103515245 + 12345) >> 16 & (STRESS_ADDRESSES - 1);
 		struct fdb_address address = stress_address(stress->fdb, i);
 
