@@ -2,6 +2,7 @@
 """QEMU guests with vhost-user devices, and a shell in each."""
 import base64
 import dataclasses
+import fcntl
 import functools
 import os
 import re
@@ -21,13 +22,11 @@ LESS_WORK = "init_on_alloc=0 lsm= randomize_kstack_offset=off audit=0"  # of wha
 BOOT_S = 90  # a TCG guest on a loaded machine; 2 to 9 s are usual
 
 
-@functools.lru_cache(maxsize=None)
-def acceleration():
-    """"kvm" if a guest really runs on it, else "tcg"."""
-    try:
-        os.close(os.open("/dev/kvm", os.O_RDWR))
-    except OSError:
-        return "tcg"
+NOTED_S = 3600  # so long it is believed what was found out about KVM, until the machine boots again
+
+
+def _kvm_runs():
+    """Whether a guest comes up on /dev/kvm. Where it does not, which is so on emulated machines, this takes 15 s."""
     kernel = kernels.kernel()
     argv = [QEMU, "-M", "q35,accel=kvm", "-cpu", "host", "-m", "160", "-nodefaults", "-no-user-config", "-display", "none",
             "-serial", "stdio", "-no-reboot", "-kernel", kernel + "/vmlinuz", "-initrd", image.initramfs(kernel),
@@ -37,8 +36,30 @@ def acceleration():
         try:
             output = child.communicate(timeout=15)[0]
         except subprocess.TimeoutExpired:
-            return "tcg"
-    return "kvm" if b"vireo-probe-ok" in output else "tcg"
+            return False
+    return b"vireo-probe-ok" in output
+
+
+@functools.lru_cache(maxsize=None)
+def acceleration():
+    """"kvm" if a guest really runs on it, else "tcg". Who asks first finds out, for all of this boot; a note in the cache says it."""
+    try:
+        os.close(os.open("/dev/kvm", os.O_RDWR))
+    except OSError:
+        return "tcg"
+    with open("/proc/sys/kernel/random/boot_id") as boot:
+        boot_id = boot.read().strip()
+    with open(os.path.join(kernels.cache_folder(), "kvm"), "a+") as note:
+        fcntl.flock(note, fcntl.LOCK_EX)
+        note.seek(0)
+        noted = note.read().split()
+        fresh = time.time() - os.fstat(note.fileno()).st_mtime < NOTED_S
+        if fresh and noted in ([boot_id, "kvm"], [boot_id, "tcg"]):
+            return noted[1]
+        found = "kvm" if _kvm_runs() else "tcg"
+        note.truncate(0)
+        note.write(f"{boot_id} {found}\n")
+    return found
 
 
 @dataclasses.dataclass
