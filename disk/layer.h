@@ -27,7 +27,7 @@ struct disk_layer_kind {
 
 extern const struct disk_layer_kind *const disk_layer_kinds[DISK_LAYERS];
 
-extern const struct disk_layer_kind disk_fail, disk_forgetful, disk_slow, disk_throttle;
+extern const struct disk_layer_kind disk_fail, disk_forgetful, disk_latency, disk_slow, disk_throttle;
 
 /* ---- layers.c ---- */
 

@@ -7,6 +7,7 @@ const struct disk_layer_kind *const disk_layer_kinds[DISK_LAYERS] = {
 	[DISK_LAYER_FAIL] = &disk_fail,
 	[DISK_LAYER_SLOW] = &disk_slow,
 	[DISK_LAYER_THROTTLE] = &disk_throttle,
+	[DISK_LAYER_LATENCY] = &disk_latency,
 };
 
 int disk_layers_open(const struct disk_spec *spec, struct disk *disk, char *why)

@@ -4,6 +4,7 @@
 #include "base/visible.h"
 #include "disk/disk.h"
 #include "disk/forget.h"
+#include "disk/latency.h"
 #include "export_spec.h"
 #include "vireo/memory.h"
 #include <errno.h>
@@ -237,6 +238,26 @@ int blkd_disk_resize(struct blkd_disk *disk, uint64_t bytes, char why[SPEC_WHY_B
 	return err;
 }
 
+static json_t *latency_report(const struct disk *disk)
+{
+	static const char *const names[DISK_OPS] = {"read", "write", "flush", "discard", "zero"};
+	json_t *object;
+
+	if (!disk_latency_measured(disk))
+		return json_null();
+	object = json_object();
+	for (unsigned op = 0; op < DISK_OPS; op++) {
+		struct disk_latency_info info;
+
+		if (!disk_latency_get(disk, op, &info))
+			json_object_set_new(object, names[op],
+					    json_pack("{s:I, s:I, s:I, s:I, s:I}", "count", (json_int_t)info.count, "min_ns",
+						      (json_int_t)info.min_ns, "p50_ns", (json_int_t)info.p50_ns, "p99_ns",
+						      (json_int_t)info.p99_ns, "max_ns", (json_int_t)info.max_ns));
+	}
+	return object;
+}
+
 static json_t *forget_report(const struct disk *disk)
 {
 	struct disk_forget_info info;
@@ -264,5 +285,6 @@ void blkd_disk_report(const struct blkd_disk *disk, json_t *object)
 	disk_limits_get(disk->disk, &limits);
 	json_object_set_new(object, "throttle_group", limits.group ? json_string(limits.group) : json_null());
 	json_object_set_new(object, "throttled", json_integer((json_int_t)limits.throttled));
+	json_object_set_new(object, "latency", latency_report(disk->disk));
 	json_object_set_new(object, "forget", forget_report(disk->disk));
 }

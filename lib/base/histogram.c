@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "histogram.h"
+#include "base/util.h"
 
 #define SUB_COUNT (UINT64_C(1) << HISTOGRAM_SUB_BITS)
 
@@ -28,11 +29,29 @@ static uint64_t bucket_top(unsigned bucket)
 void histogram_add(struct histogram *h, uint64_t value)
 {
 	if (!h->count || value < h->min)
-		h->min = value;
+		__atomic_store_n(&h->min, value, __ATOMIC_RELAXED);
 	if (value > h->max)
-		h->max = value;
-	h->count++;
-	h->buckets[bucket_of(value)]++;
+		__atomic_store_n(&h->max, value, __ATOMIC_RELAXED);
+	counter_add(&h->count, 1);
+	counter_add(&h->buckets[bucket_of(value)], 1);
+}
+
+/* What is counted is what the buckets have: their writer may be between two of its counters. */
+void histogram_merge(struct histogram *to, const struct histogram *from)
+{
+	uint64_t count = 0, min = counter_read(&from->min), max = counter_read(&from->max);
+
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		uint64_t n = counter_read(&from->buckets[i]);
+
+		to->buckets[i] += n;
+		count += n;
+	}
+	if (!count)
+		return;
+	to->min = to->count ? min_u64(to->min, min) : min;
+	to->max = max_u64(to->max, max);
+	to->count += count;
 }
 
 uint64_t histogram_quantile(const struct histogram *h, uint32_t per_million)

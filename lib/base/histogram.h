@@ -4,7 +4,8 @@
 
 /*
  * Counts of values over many orders of magnitude, each kept to within 1/64 of itself: buckets are 64 per
- * power of two. Smallest and largest value are exact. Written by one thread; read when that is done.
+ * power of two. Smallest and largest value are exact. Written by one thread; read when that is done, or, by
+ * histogram_merge(), while it goes on: then some of the last values may be missing.
  */
 
 #include <stdint.h>
@@ -18,6 +19,9 @@ struct histogram {
 };
 
 void histogram_add(struct histogram *h, uint64_t value);
+
+/* Adds all of `from`, which another thread may write, to `to`, which none does. */
+void histogram_merge(struct histogram *to, const struct histogram *from);
 
 /* The value that `per_million` of a million counted values do not exceed; 0 if nothing was counted. */
 uint64_t histogram_quantile(const struct histogram *h, uint32_t per_million);

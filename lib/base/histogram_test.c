@@ -27,6 +27,28 @@ static void quantiles_are_within_a_64th(void **state)
 	free(h);
 }
 
+static void what_is_merged_is_counted_together(void **state)
+{
+	struct histogram *one = calloc(1, sizeof(*one)), *other = calloc(1, sizeof(*other)), *sum = calloc(1, sizeof(*sum));
+
+	histogram_merge(sum, one);
+	assert_int_equal(sum->count, 0);
+	for (uint64_t v = 1; v <= 100; v++) {
+		histogram_add(one, v + 10);
+		histogram_add(other, v + 1000);
+	}
+	histogram_merge(sum, other);
+	histogram_merge(sum, one);
+	assert_int_equal(sum->count, 200);
+	assert_int_equal(sum->min, 11);
+	assert_int_equal(sum->max, 1100);
+	assert_in_range(histogram_quantile(sum, 500000), 110, 112);
+	assert_in_range(histogram_quantile(sum, 510000), 1001, 1030);
+	free(one);
+	free(other);
+	free(sum);
+}
+
 static void small_and_huge_values_have_a_place(void **state)
 {
 	struct histogram *h = calloc(1, sizeof(*h));
@@ -56,6 +78,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(quantiles_are_within_a_64th),
+		cmocka_unit_test(what_is_merged_is_counted_together),
 		cmocka_unit_test(small_and_huge_values_have_a_place),
 		cmocka_unit_test(one_value_is_every_quantile),
 	};

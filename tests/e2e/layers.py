@@ -143,5 +143,21 @@ def a_slow_disk_is_late_for_what_is_slow_alone(lab):
     end_well(blkd)
 
 
+@case
+def latencies_are_counted_where_that_is_asked_for(lab):
+    blkd = start(lab, d="mem:1M,latency=on,slow-ms=20,slow-op=write", plain="mem:1M")
+    with Requests(lab.path("d")) as front, Requests(lab.path("plain")) as plain:
+        for _ in range(50):
+            expect(front.one() == OK and plain.one() == OK, "a read has failed")
+        expect(front.one(OUT) == OK, "a write has failed")
+        latency = blkd.ask("disk", "show", "d")["disk"]["latency"]
+        expect(latency["read"]["count"] == 50 and latency["write"]["count"] == 1 and latency["flush"]["count"] == 0, f"{latency}")
+        read, write = latency["read"], latency["write"]
+        expect(read["min_ns"] <= read["p50_ns"] <= read["p99_ns"] <= read["max_ns"], f"{read}")
+        expect(write["min_ns"] == write["p50_ns"] == write["max_ns"] >= 20_000_000, f"{write}")
+        expect(blkd.ask("disk", "show", "plain")["disk"]["latency"] is None, "one that is not measured")
+    end_well(blkd)
+
+
 if __name__ == "__main__":
     main()
