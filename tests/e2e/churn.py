@@ -3,7 +3,7 @@
 """Numbered frames at full rate between two ports, while all kinds of other ports come and go.
 
 Nothing is corrupted, doubled or out of order, and each frame that is missing has been counted as dropped.
-Each case runs for $VIREO_CHURN_SECONDS, 15 by default.
+Each case runs for $VIREO_CHURN_SECONDS, 10 by default.
 """
 import json
 import os
@@ -19,7 +19,7 @@ from guest.front import Front, text_frame  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.switch import program  # noqa: E402
 
-SECONDS = float(os.environ.get("VIREO_CHURN_SECONDS", "15"))
+SECONDS = float(os.environ.get("VIREO_CHURN_SECONDS", "10"))
 EVERY_S = 0.1
 WARM_UP_FRAMES = 2000  # more than vireo-bench needs to make itself known
 TAPS = os.geteuid() == 0 and os.path.exists("/dev/net/tun")

@@ -16,7 +16,7 @@ from guest.switch import Switch  # noqa: E402
 from guest.testpmd import Testpmd, virtio_user  # noqa: E402
 
 MACS = ("52:54:00:00:01:01", "52:54:00:00:01:02")
-TRAFFIC_S = 2
+TRAFFIC_S = 1
 PCAP_FRAMES = 400
 
 SPLIT = {"packed_vq": 0}
