@@ -151,6 +151,23 @@ static void packed_start(struct ring *ring, const struct ring_setup *setup, cons
 	p->shown = place_encode(p->used);
 }
 
+/*
+ * A front end that knows split rings alone names base 0 for a new ring of either format, and its driver may have accepted packed
+ * ones all the same (User-mode Linux). Such a ring has chains from its beginning on, and behind them nothing has ever been written:
+ * what a device has used has a length there, and what a driver has made available has an address. An id says nothing (DPDK's).
+ */
+static bool packed_is_new(const struct ring_setup *setup, struct packed_place found, uint32_t waiting)
+{
+	const struct packed_desc *descs = setup->desc;
+
+	if (setup->base || !place_equal(found, place_decode(RING_BASE_PACKED_NEW)))
+		return false;
+	for (uint32_t i = waiting; i < setup->size; i++)
+		if (__atomic_load_n(&descs[i].addr, __ATOMIC_RELAXED) || __atomic_load_n(&descs[i].len, __ATOMIC_RELAXED))
+			return false;
+	return true;
+}
+
 /* Whether chains may have been in flight that nothing tells apart from those that wait. */
 static bool ring_in_doubt(const struct ring_setup *setup)
 {
@@ -163,8 +180,9 @@ static bool ring_in_doubt(const struct ring_setup *setup)
 	if (!setup->out_of_order || setup->sure)
 		return false;
 	if (setup->packed)
-		return !packed_place_find(setup, base, &place, &waiting) || !place_equal(place, base) ||
-		       (waiting && !place_equal(place, begin));
+		return !packed_place_find(setup, base, &place, &waiting) ||
+		       (!packed_is_new(setup, place, waiting) &&
+			(!place_equal(place, base) || (waiting && !place_equal(place, begin))));
 	idx = le16(__atomic_load_n(&used->idx, __ATOMIC_RELAXED));
 	return idx != setup->base || (idx && idx != le16(__atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE)));
 }

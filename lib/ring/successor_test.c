@@ -427,6 +427,32 @@ static void killed_before_the_mark_a_ring_of_long_chains_goes_on(void **state)
 				  false, SHOWN);
 }
 
+/* The base that a front end which knows split rings alone tells, for a packed ring. Chains are served; later nobody knows which. */
+static void a_new_packed_ring_is_served_whose_base_is_that_of_a_split_one(void **state)
+{
+	struct test_driver *d = driver_new((struct test_options){ .packed = true, .size = 8 });
+	struct test_piece piece = { ADDR, 64, true };
+	struct vireo_chain chains[8];
+	struct ring_setup setup = driver_setup(d);
+	struct ring *next;
+	const char *why;
+
+	setup.out_of_order = true;
+	setup.base = 0;
+	for (unsigned made = 0; made < 3; made++) {
+		assert_int_equal(ring_new(&setup, &next, &why), 0);
+		assert_int_equal(ring_pop(next, chains, 8, d->iov, TEST_PIECES_MAX), made);
+		ring_free(next);
+		driver_add(d, &piece, 1, 1, 0);
+	}
+	assert_int_equal(driver_pop(d, chains, 3), 3);
+	test_push(d->ring, &chains[1], 64);
+	ring_publish(d->ring);
+	assert_int_equal(ring_new(&setup, &next, &why), -EINVAL);
+	assert_non_null(strstr(why, "chains were in flight"));
+	driver_free(d);
+}
+
 /* The case of a disk: 0, 1 and 2 are popped, 1 is done, and the process is killed. */
 static void what_was_in_flight_out_of_order_is_not_guessed(void **state)
 {
@@ -672,6 +698,7 @@ int main(void)
 		cmocka_unit_test(a_lie_in_a_record_is_not_shown),
 		cmocka_unit_test(killed_at_any_moment_a_ring_of_single_descriptors_goes_on),
 		cmocka_unit_test(killed_before_the_mark_a_ring_of_long_chains_goes_on),
+		cmocka_unit_test(a_new_packed_ring_is_served_whose_base_is_that_of_a_split_one),
 		cmocka_unit_test(what_was_in_flight_out_of_order_is_not_guessed),
 		cmocka_unit_test(a_ring_that_is_none_breaks_nobody),
 		cmocka_unit_test(a_chain_that_is_just_being_added_does_not_mislead),
