@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Disks of vireo-blkd under User-mode Linux: Linux's virtio_blk behind a front end that is neither QEMU nor ours."""
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest import uml  # noqa: E402
+from guest.cases import case_for, expect, main  # noqa: E402
+from guest.daemon import end_well  # noqa: E402
+from guest.disks import Blkd, digest, made_file  # noqa: E402
+
+MIB, XFS_MIB = 16, 320  # mkfs.xfs makes none below 300
+BLOCK = 2  # virtio's number of the type
+PROGRAMS = ("mkfs.ext4", "e2fsck", "mkfs.xfs", "xfs_repair", "blkdiscard")
+
+JOB = """
+fresh() { sync; echo 3 >/proc/sys/vm/drop_caches; }
+[ $(cat /sys/block/vda/size) = %(sectors)d ]
+[ "$(cat /sys/block/vda/serial)" = raw ]
+dd if=/dev/urandom of=/tmp/d bs=1M count=2 2>/dev/null
+for at in 2 8 12; do dd if=/tmp/d of=/dev/vda bs=1M seek=$at conv=fsync,notrunc 2>/dev/null; done
+fresh
+dd if=/dev/vda bs=1M skip=2 count=2 2>/dev/null | cmp - /tmp/d
+/bin/blkdiscard -o 8388608 -l 1048576 /dev/vda
+/bin/blkdiscard -z -o 12582912 -l 1048576 /dev/vda
+fresh
+for at in 8 12; do
+	dd if=/dev/vda bs=1M skip=$at count=1 2>/dev/null | cmp -n 1048576 - /dev/zero
+	dd if=/dev/vda bs=1M skip=$((at + 1)) count=1 2>/dev/null >/tmp/rest
+	dd if=/tmp/d bs=1M skip=1 2>/dev/null | cmp - /tmp/rest
+done
+mkdir /tmp/m
+holds() { # DISK TYPE MKFS... -- FSCK...
+	disk=/dev/$1 type=$2 make=$3 check=$4
+	$make $disk >/tmp/said 2>&1 || { cat /tmp/said; return 1; }
+	mount -t $type -o discard $disk /tmp/m
+	cp /tmp/d /tmp/m/kept
+	cp /tmp/d /tmp/m/gone
+	sync
+	rm /tmp/m/gone
+	umount /tmp/m
+	$check $disk >/tmp/said 2>&1 || { cat /tmp/said; return 1; }
+	fresh
+	mount -t $type -o ro $disk /tmp/m
+	cmp /tmp/m/kept /tmp/d
+	[ ! -e /tmp/m/gone ]
+	umount /tmp/m
+}
+holds vdb ext4 'mkfs.ext4 -q' 'e2fsck -fn'
+holds vdc xfs 'mkfs.xfs -q' 'xfs_repair -n'
+dmesg | grep -E 'I/O error|Oops|BUG:' && exit 1
+echo "digest $(sha256sum </tmp/d)"
+"""
+
+
+@case_for({"packed": ("",), "split": (",packed=off",)}, "user_mode_linux_reads_what_it_has_written_{}", shows=["vhost-user"])
+def user_mode_linux_reads_what_it_has_written(lab, keys):
+    """It takes packed rings where they are offered, and tells them as if they were split: see packed_is_new() in lib/ring/ring.c."""
+    sizes = {"raw": MIB, "ext4": 4 * MIB, "xfs": XFS_MIB}
+    for name, mib in sizes.items():
+        made_file(lab.path(name), mib)
+    blkd = Blkd(lab, [f"{name}=file:{lab.path(name)}" for name in sizes],
+                [f"vhost-user:{lab.path(name + '.sock')},disk={name}{keys}" for name in sizes])
+    said = uml.run(lab, "uml", JOB % {"sectors": MIB << 11}, [(lab.path(name + ".sock"), BLOCK) for name in sizes], programs=PROGRAMS)
+    theirs = said.partition("digest ")[2].split()[0]
+    expect(digest(lab.path("raw"), 2 << 20, 2 << 20) == theirs, "the file has something else")
+    for name in sizes:
+        counters = blkd.export(name)["counters"]
+        expect(counters["discards"] and counters["flushes"] and not counters["errors"], f"{name}: {counters}")
+    end_well(blkd)
+
+
+if __name__ == "__main__":
+    main()
