@@ -36,3 +36,9 @@ void retry_later(struct retry *retry, unsigned queue, int err)
 	retry->told = retry->failed = true;
 	loop_timer_start(retry->timer, RETRY_MS);
 }
+
+void retry_wait(struct retry *retry, unsigned ms)
+{
+	retry->failed = true;
+	loop_timer_start(retry->timer, ms);
+}

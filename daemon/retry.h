@@ -27,6 +27,8 @@ struct retry {
 int retry_init(struct retry *retry, struct loop *loop, const struct vireo_log *log, void (*again)(void *opaque),
 	       void *opaque);
 void retry_fini(struct retry *retry); /* takes one that is all zeroes */
+/* Something has to be waited for, which is nothing to be told as an error: it is asked for again so soon. */
+void retry_wait(struct retry *retry, unsigned ms);
 /* Queue `queue` could not be given to who serves it. */
 void retry_later(struct retry *retry, unsigned queue, int err);
 

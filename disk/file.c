@@ -6,31 +6,33 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { LOCK_ON, LOCK_OFF, LOCK_SHARED };
 enum { IO_AUTO, IO_URING, IO_THREADS };
 
 static const struct disk_key file_keys[] = {
 	DISK_KEY_SWITCH("direct"),
-	{"lock", DISK_KEY_CHOICE, "on|off|shared", 0, 0},
+	{"lock", DISK_KEY_CHOICE, FILE_LOCK_CHOICES, 0, 0},
 	DISK_KEY_SWITCH("discard"),
 	{"io", DISK_KEY_CHOICE, "auto|uring|threads", 0, 0},
 	{"threads", DISK_KEY_NUMBER, "1-64", 1, 64},
 };
 
 #define THREADS_DEFAULT 8u
-#define BUSY_NAP_MS 20
-#define BUSY_TRIES 50u
 
 /* ---- the disk ---- */
 
 static int file_queue_open(struct disk *disk, unsigned depth, struct disk_queue **ret_queue)
 {
 	struct file_disk *file = container_of(disk, struct file_disk, disk);
+	int err = file_lock_get(file);
 
-	return file->uring ? file_uring_queue_open(file, depth, ret_queue) : file_threads_queue_open(file, depth, ret_queue);
+	if (err)
+		return err;
+	err = file->uring ? file_uring_queue_open(file, depth, ret_queue) : file_threads_queue_open(file, depth, ret_queue);
+	if (err)
+		file_lock_put(file);
+	return err;
 }
 
 static int64_t file_size_below(const struct disk *disk)
@@ -53,13 +55,11 @@ static int file_refresh(struct disk *disk)
 }
 
 /* Smaller: requests beyond the new end are refused before the file ends there. */
-static int file_resize(struct disk *disk, uint64_t bytes)
+static int file_cut(struct file_disk *file, uint64_t bytes)
 {
-	struct file_disk *file = container_of(disk, struct file_disk, disk);
+	struct disk *disk = &file->disk;
 	uint64_t old = disk_size(disk);
 
-	if (file->block_device)
-		return -ENOTSUP;
 	if (bytes < old)
 		disk_size_set(disk, bytes);
 	if (ftruncate(file->fd, (off_t)bytes)) {
@@ -72,9 +72,22 @@ static int file_resize(struct disk *disk, uint64_t bytes)
 	return 0;
 }
 
+static int file_resize(struct disk *disk, uint64_t bytes)
+{
+	struct file_disk *file = container_of(disk, struct file_disk, disk);
+	int err = file->block_device ? -ENOTSUP : file_lock_get(file);
+
+	if (err)
+		return err;
+	err = file_cut(file, bytes);
+	file_lock_put(file);
+	return err;
+}
+
 static void file_free(struct file_disk *file)
 {
 	fd_close(&file->fd);
+	pthread_mutex_destroy(&file->lock.mutex);
 	free(file);
 }
 
@@ -82,9 +95,8 @@ static void file_free(struct file_disk *file)
 static void file_close(struct disk *disk)
 {
 	struct file_disk *file = container_of(disk, struct file_disk, disk);
-	struct flock range = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
 
-	fcntl(file->fd, F_OFD_SETLK, &range);
+	file_lock_end(file);
 	file_free(file);
 }
 
@@ -113,17 +125,6 @@ static void open_refused(const struct disk_spec *spec, int err, char *why)
 	snprintf(why, DISK_WHY_BYTES, "file '%.100s': %s%s", spec->address, strerror(-err), fix);
 }
 
-/* Whoever was killed a moment ago may still have it: the kernel ends his rings later than him. False: long enough. */
-static bool busy_wait(unsigned *tries)
-{
-	struct timespec nap = {0, BUSY_NAP_MS * 1000000L};
-
-	if (++*tries > BUSY_TRIES)
-		return false;
-	nanosleep(&nap, NULL);
-	return true;
-}
-
 /* A block device is opened for us alone: what is mounted, or in a RAID, is not to be written to beside that. */
 static int open_flags(const struct file_disk *file, const struct disk_spec *spec)
 {
@@ -131,7 +132,7 @@ static int open_flags(const struct file_disk *file, const struct disk_spec *spec
 
 	if (file->direct)
 		flags |= O_DIRECT;
-	if (file->block_device && !file->disk.info.read_only && disk_spec_number(spec, "lock", LOCK_ON) == LOCK_ON)
+	if (file->block_device && !file->disk.info.read_only && disk_spec_number(spec, "lock", FILE_LOCK_ON) == FILE_LOCK_ON)
 		flags |= O_EXCL;
 	return flags;
 }
@@ -154,7 +155,7 @@ static int open_path(struct file_disk *file, const struct disk_spec *spec, char 
 	file->block_device = S_ISBLK(st.st_mode);
 	do
 		file->fd = open(spec->address, open_flags(file, spec));
-	while (file->fd < 0 && errno == EBUSY && busy_wait(&tries));
+	while (file->fd < 0 && errno == EBUSY && file_lock_nap(&tries));
 	if (file->fd < 0) {
 		int err = -errno;
 
@@ -162,33 +163,6 @@ static int open_path(struct file_disk *file, const struct disk_spec *spec, char 
 		return err;
 	}
 	return 0;
-}
-
-/* The lock is the open file's: it goes with the last fd of it, however this process ends. */
-static int lock_take(const struct file_disk *file, const struct disk_spec *spec, char *why)
-{
-	uint64_t lock = disk_spec_number(spec, "lock", LOCK_ON);
-	bool alone = lock == LOCK_ON && !file->disk.info.read_only;
-	struct flock range = {.l_type = alone ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
-
-	unsigned tries = 0;
-	int err = 0;
-
-	if (lock == LOCK_OFF)
-		return 0;
-	do
-		err = fcntl(file->fd, F_OFD_SETLK, &range) ? -errno : 0;
-	while ((err == -EAGAIN || err == -EACCES) && busy_wait(&tries));
-	if (!err)
-		return 0;
-	if (err == -EAGAIN || err == -EACCES) {
-		snprintf(why, DISK_WHY_BYTES, "file '%.100s': somebody else %s it: end him, or say lock=shared for both", spec->address,
-			 alone ? "uses" : "writes to");
-		return -EBUSY;
-	}
-	snprintf(why, DISK_WHY_BYTES, "file '%.100s': it cannot be locked: %s: if nobody else uses it, say lock=off", spec->address,
-		 strerror(-err));
-	return err;
 }
 
 static int io_choose(struct file_disk *file, const struct disk_spec *spec, char *why)
@@ -215,11 +189,12 @@ static int file_open(const struct disk_spec *spec, const struct disk_config *con
 	file->disk.ops = &file_ops;
 	file->disk.info.read_only = config->read_only;
 	file->fd = -1;
+	pthread_mutex_init(&file->lock.mutex, NULL);
 	file->direct = disk_spec_number(spec, "direct", 0);
 	file->discard = disk_spec_number(spec, "discard", 1);
 	err = open_path(file, spec, why);
 	if (!err)
-		err = lock_take(file, spec, why);
+		err = file_lock_open(file, spec, why);
 	if (!err)
 		err = file_look(file, spec->address, why);
 	if (!err)

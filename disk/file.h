@@ -5,6 +5,13 @@
 /* Between the files of the kind file: */
 
 #include "disk/kind.h"
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/stat.h>
+
+#define FILE_LOCK_CHOICES "on|off|shared|running"
+
+enum file_lock { FILE_LOCK_ON, FILE_LOCK_OFF, FILE_LOCK_SHARED, FILE_LOCK_RUNNING };
 
 struct file_disk {
 	struct disk disk;
@@ -14,6 +21,14 @@ struct file_disk {
 	unsigned threads_max;
 	bool uring; /* queues have a ring; else threads do it all */
 	uint32_t uring_flags;
+	struct {
+		bool running; /* it is held as long as there are queues */
+		short type;   /* F_WRLCK, F_RDLCK */
+		/* Under the mutex. */
+		pthread_mutex_t mutex;
+		unsigned users;
+		bool waited; /* somebody has been told that it is waited for */
+	} lock;
 	/* Any thread (atomic). */
 	bool unsynced; /* a flush has failed: what the kernel had may be lost, and it says so only once */
 };
@@ -37,6 +52,24 @@ int file_threads_queue_open(struct file_disk *file, unsigned depth, struct disk_
 /* Whether there can be rings, and which flags they take: 0, or -errno of the kernel; -ENOSYS: built without. */
 int file_uring_probe(uint32_t *ret_flags);
 int file_uring_queue_open(struct file_disk *file, unsigned depth, struct disk_queue **ret_queue);
+
+/* ---- file_lock.c ---- */
+
+/* When it is opened: 0, or -errno and a phrase in `why`. May wait. */
+int file_lock_open(struct file_disk *file, const struct disk_spec *spec, char *why);
+/* With lock=running for each queue, and whoever else changes the file: 0, or -EBUSY: another process has it. Any thread. */
+int file_lock_get(struct file_disk *file);
+void file_lock_put(struct file_disk *file);
+void file_lock_end(const struct file_disk *file);
+/* Whoever was killed a moment ago may still have it: the kernel ends his rings later than him. False: long enough. */
+bool file_lock_nap(unsigned *tries);
+
+/* ---- file_owner.c ---- */
+
+#define FILE_OWNER_BYTES 64u
+
+/* Who has a lock on the file that `refused` was refused by, as far as this machine tells: "process 123 (NAME)", else "somebody else". */
+void file_owner(int fd, const struct flock *refused, char text[FILE_OWNER_BYTES]);
 
 /* ---- file_look.c ---- */
 

@@ -111,7 +111,9 @@ static int look_at_file(struct file_disk *file, const struct stat *st, const cha
 	info->physical_block_bytes = (uint32_t)st->st_blksize;
 	if (info->physical_block_bytes & (info->physical_block_bytes - 1) || info->physical_block_bytes > 65536)
 		info->physical_block_bytes = 0;
-	if (st->st_blksize > 0 && !(st->st_blksize & (st->st_blksize - 1)))
+	if (file->lock.running) /* another may write to it now; what cannot be done is found out when it is asked for */
+		file->discard &= st->st_blksize > 0;
+	else if (st->st_blksize > 0 && !(st->st_blksize & (st->st_blksize - 1)))
 		file->discard &= can_punch(file->fd, st->st_size, st->st_blksize);
 	else
 		file->discard = false;

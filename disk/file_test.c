@@ -417,22 +417,91 @@ static void two_writers_are_refused_but_by_option(void **state)
 	struct place *place = *state;
 	struct test_disk t = test_disk_open(way_spec(place, ""));
 	struct test_disk other;
+	char ours_uses[60], ours_writes[60];
 
-	refused(way_spec(place, ""), -EBUSY, "somebody else uses it");
-	refused(way_spec(place, "read-only=on"), -EBUSY, "somebody else writes to it");
+	snprintf(ours_uses, sizeof(ours_uses), "process %d (disk_file_test) uses it", (int)getpid());
+	snprintf(ours_writes, sizeof(ours_writes), "process %d (disk_file_test) writes to it", (int)getpid());
+	refused(way_spec(place, ""), -EBUSY, ours_uses);
+	refused(way_spec(place, "read-only=on"), -EBUSY, ours_writes);
 	refused(way_spec(place, "lock=shared"), -EBUSY, "lock=shared for both");
 	other = test_disk_open(way_spec(place, "lock=off"));
 	test_disk_close(&other);
 	test_disk_close(&t);
 	t = test_disk_open(way_spec(place, "lock=shared"));
 	other = test_disk_open(way_spec(place, "lock=shared"));
-	refused(way_spec(place, ""), -EBUSY, "somebody else uses it");
+	refused(way_spec(place, ""), -EBUSY, ours_uses);
 	test_disk_close(&other);
 	test_disk_close(&t);
 	t = test_disk_open(way_spec(place, "read-only=on"));
 	other = test_disk_open(way_spec(place, "read-only=on"));
 	test_disk_close(&other);
 	test_disk_close(&t);
+}
+
+/* As QEMU does. */
+static void another_kind_of_lock_is_named_too(void **state)
+{
+	struct place *place = *state;
+	struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 1};
+	int ready[2], end[2];
+	char because[60];
+	pid_t child;
+
+	assert_int_equal(pipe(ready) | pipe(end), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (!child) {
+		int fd = open(place->path, O_RDWR);
+		bool locked = fd >= 0 && !fcntl(fd, F_SETLK, &range) && write(ready[1], "x", 1) == 1;
+
+		close(end[1]);
+		_exit(!locked || read(end[0], ready, 1) < 0);
+	}
+	assert_int_equal(read(ready[0], because, 1), 1);
+	snprintf(because, sizeof(because), "process %d (disk_file_test) uses it", (int)child);
+	refused(way_spec(place, ""), -EBUSY, because);
+	close(end[1]);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	close(end[0]);
+	close(ready[0]);
+	close(ready[1]);
+}
+
+/* Whoever has queues has the lock; what is merely open has not, and waits for it. */
+static void check_running(struct place *place, const char *spec)
+{
+	char running[sizeof(place->spec) + 20];
+	struct disk_config config = {0};
+	struct disk *there;
+	struct disk_queue *queue;
+	struct test_disk here;
+	char why[DISK_WHY_BYTES];
+
+	snprintf(running, sizeof(running), "%s,lock=running", spec);
+	here = test_disk_open(running);
+	refused(spec, -EBUSY, "uses it");
+	assert_int_equal(disk_open(running, &config, &there, why), 0);
+	assert_int_equal(disk_queue_open(there, 8, &queue), -EBUSY);
+	assert_int_equal(disk_resize(there, 2 * MIB), -EBUSY);
+	assert_int_equal(disk_resize(here.disk, 2 * MIB), 0);
+	disk_queue_close(here.queue);
+	assert_int_equal(disk_queue_open(there, 8, &queue), 0);
+	assert_int_equal(disk_queue_open(here.disk, 8, &here.queue), -EBUSY);
+	disk_queue_close(queue);
+	assert_int_equal(disk_queue_open(here.disk, 8, &here.queue), 0);
+	assert_int_equal(disk_queue_open(here.disk, 8, &queue), 0);
+	disk_queue_close(here.queue);
+	assert_int_equal(disk_queue_open(there, 8, &here.queue), -EBUSY);
+	disk_queue_close(queue);
+	disk_close(here.disk);
+	disk_close(there);
+	here = test_disk_open(spec);
+	test_disk_close(&here);
+}
+
+static void a_lock_that_is_held_while_queues_are_there_is_handed_over(void **state)
+{
+	for_all_ways(state, check_running);
 }
 
 static void what_does_not_open_is_refused_with_the_fix(void **state)
@@ -442,7 +511,7 @@ static void what_does_not_open_is_refused_with_the_fix(void **state)
 	refused("file:/nonexistent/disk.img", -ENOENT, "make it first");
 	refused("file:/", -EINVAL, "neither a file nor a block device");
 	refused("file:/dev/null", -EINVAL, "neither a file nor a block device");
-	refused(way_spec(place, "lock=maybe"), -EINVAL, "one of on|off|shared");
+	refused(way_spec(place, "lock=maybe"), -EINVAL, "one of on|off|shared|running");
 	refused(way_spec(place, "threads=0"), -EINVAL, "a number from 1 to 64");
 	assert_int_equal(truncate(place->path, 1000), 0);
 	refused(way_spec(place, ""), -EINVAL, "no multiple of 512");
@@ -529,6 +598,8 @@ int main(void)
 		CASE(errors_of_the_file_are_passed_on),
 		CASE(flush_after_one_that_failed_fails_too),
 		CASE(two_writers_are_refused_but_by_option),
+		CASE(another_kind_of_lock_is_named_too),
+		CASE(a_lock_that_is_held_while_queues_are_there_is_handed_over),
 		CASE(what_does_not_open_is_refused_with_the_fix),
 		CASE(path_may_have_commas),
 		CASE(threads_do_it_where_rings_are_forbidden),

@@ -49,13 +49,19 @@ static void threads_cancel(struct disk_queue *queue)
 	pool_cancel(container_of(queue, struct threads_queue, queue)->pool);
 }
 
-static void threads_close(struct disk_queue *queue)
+static void threads_free(struct threads_queue *q)
 {
-	struct threads_queue *q = container_of(queue, struct threads_queue, queue);
-
 	pool_free(q->pool);
 	fd_close(&q->fd);
 	free(q);
+}
+
+static void threads_close(struct disk_queue *queue)
+{
+	struct file_disk *file = container_of(queue->disk, struct file_disk, disk);
+
+	threads_free(container_of(queue, struct threads_queue, queue));
+	file_lock_put(file);
 }
 
 static const struct disk_queue_ops threads_ops = {
@@ -79,7 +85,7 @@ int file_threads_queue_open(struct file_disk *file, unsigned depth, struct disk_
 	if (!err)
 		err = pool_new(min_u32(file->threads_max, depth), file_do, file, q->fd, &q->pool);
 	if (err) {
-		threads_close(&q->queue);
+		threads_free(q);
 		return err;
 	}
 	q->queue.fd = q->fd;

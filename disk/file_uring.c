@@ -247,9 +247,11 @@ static void uring_free(struct uring_queue *q)
 static void uring_close(struct disk_queue *queue)
 {
 	struct uring_queue *q = container_of(queue, struct uring_queue, queue);
+	struct file_disk *file = container_of(queue->disk, struct file_disk, disk);
 
 	io_uring_queue_exit(&q->ring);
 	uring_free(q);
+	file_lock_put(file);
 }
 
 static const struct disk_queue_ops uring_ops = {

@@ -39,6 +39,7 @@
 #define BURST 32u
 #define CANCEL_MS 1000u
 #define LOOK_MS 100u
+#define BUSY_MS 10u /* a machine that has moved here stands still meanwhile */
 #define DEPTH 128u /* of a disk's queue; what goes beyond waits there */
 
 struct export_queue {
@@ -368,7 +369,9 @@ static void settle(struct export_queue *q)
 		return; /* left() comes back here */
 	if (wanted(q) && !q->joined) {
 		err = join(q);
-		if (err)
+		if (err == -EBUSY) /* its disk has said who it waits for */
+			retry_wait(&q->export->retry, BUSY_MS);
+		else if (err)
 			retry_later(&q->export->retry, q->index, err);
 	} else if (q->joined && (q->stale || !wanted(q))) {
 		leave(q);

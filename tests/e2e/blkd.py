@@ -198,7 +198,7 @@ def a_disk_that_has_to_be_waited_for_holds_up_nobody(lab):
     waits = add()
     blkd.ctl("disk", "add", MEM)
     said = waits.communicate(timeout=30)[1]
-    expect(waits.returncode == 1 and "somebody else uses it" in said, f"{waits.returncode}: {said}")
+    expect(waits.returncode == 1 and f"process {holder.child.pid} (vireo-blkd) uses it" in said, f"{waits.returncode}: {said}")
     waits = add()
     end_well(blkd)  # whether it waits by now or not
     waits.communicate(timeout=30)
