@@ -28,10 +28,9 @@ static uint64_t stretch(unsigned first, unsigned end)
 }
 
 /* Who gets what is flooded, beside those who would get it if they had a queue. */
-static unsigned flood_receivers(const struct burst *burst, uint16_t vlan)
+static unsigned flood_receivers(const struct burst *burst, uint16_t vlan, const struct topology_vlan *in)
 {
 	const struct topology_port *from = topology_port_in(burst->topology, vlan, burst->from->id);
-	const struct topology_vlan *in = topology_vlan(burst->topology, vlan);
 
 	if (unlikely(burst->from->isolated))
 		return in->open_count - in->isolated_open_count;
@@ -69,37 +68,45 @@ static uint64_t flood_admit(struct forwarder *forwarder, const struct burst *bur
 	return frames & ~refused;
 }
 
-static void count_flooded(struct forwarder *forwarder, const struct burst *burst, uint16_t vlan, unsigned count)
+static void count_flooded(struct forwarder *forwarder, const struct burst *burst, uint16_t vlan, const struct topology_vlan *in,
+			  unsigned count)
 {
 	struct port_counters *counters = &burst->from->counters[forwarder->worker.index];
-	const struct topology *topology = burst->topology;
-	const struct topology_vlan *in = topology_vlan(topology, vlan);
 	unsigned others = in->port_count;
 
 	if (unlikely(burst->from->isolated))
 		others -= in->isolated_count;
 	else
-		others -= !!topology_port_in(topology, vlan, burst->from->id);
+		others -= !!topology_port_in(burst->topology, vlan, burst->from->id);
 	if (!others)
 		counter_add(&counters->rx_no_destination, count);
 	else if (others > 1)
 		counter_add(&counters->rx_flooded, count);
 }
 
-/* Of the frames, those that are flooded go to all ports of their VLAN, and each one's own among them to it. */
-static void flood_frames(struct forwarder *forwarder, struct burst *burst, uint16_t in, uint64_t flooded, uint64_t frames)
+/* What is on its way to several ports. */
+struct flood {
+	uint16_t vlan;
+	const struct topology_vlan *to; /* its ports */
+	bool with_own; /* each gets its own of the burst's frames as well */
+	uint64_t frames;
+};
+
+/* Of the frames, those that are flooded go to all these ports, and each one's own among them to it. */
+static void flood_frames(struct forwarder *forwarder, struct burst *burst, const struct flood *flood, uint64_t frames)
 {
-	const struct topology_vlan *vlan = topology_vlan(burst->topology, in);
+	const struct topology_vlan *vlan = flood->to;
 
 	for (uint32_t i = 0; i < vlan->port_count; i++) {
 		const struct topology_port *to = vlan->ports[i];
-		uint64_t own;
+		uint64_t own = 0;
 
 		if (to->port == burst->from || kept_apart(burst->from, to->port))
 			continue;
-		own = groups_frames(&burst->groups, verdict(in, to->port->id));
-		if ((flooded | own) & frames)
-			deliver(forwarder, to, burst->list, burst_list(burst, (flooded | own) & frames));
+		if (likely(flood->with_own))
+			own = groups_frames(&burst->groups, verdict(flood->vlan, to->port->id));
+		if ((flood->frames | own) & frames)
+			deliver(forwarder, to, burst->list, burst_list(burst, (flood->frames | own) & frames));
 	}
 }
 
@@ -142,34 +149,46 @@ static unsigned flood_cut(struct forwarder *forwarder, const struct burst *burst
 }
 
 /* For who lacks something, at so many ports, frames are cut before they go. */
-static void flood_in_stretches(struct forwarder *forwarder, struct burst *burst, uint16_t in, uint64_t flooded, unsigned lacks,
+static void flood_in_stretches(struct forwarder *forwarder, struct burst *burst, const struct flood *flood, unsigned lacks,
 			       unsigned ports)
 {
 	forwarder->pieces_left = min_u32(forwarder->pieces_left, flood_pieces(ports));
 	for (unsigned first = 0, end; first < burst->count; first = end) {
-		end = flood_cut(forwarder, burst, flooded, first, lacks);
-		flood_frames(forwarder, burst, in, flooded, stretch(first, end));
+		end = flood_cut(forwarder, burst, flood->frames, first, lacks);
+		flood_frames(forwarder, burst, flood, stretch(first, end));
 		cuts_reset(forwarder->cuts);
 	}
 }
 
-void flood(struct forwarder *forwarder, struct burst *burst, const struct group *group)
+static void flood_to(struct forwarder *forwarder, struct burst *burst, struct flood *flood)
 {
-	uint16_t in = verdict_vlan(group->verdict);
-	unsigned receivers = flood_receivers(burst, in), ports = 0, lacks = 0;
-	uint64_t flooded = group->frames;
+	unsigned receivers = flood_receivers(burst, flood->vlan, flood->to), ports = 0, lacks = 0;
 
 	if (unlikely(__atomic_load_n(&burst->from->limited, __ATOMIC_RELAXED) & LIMITED_STORM))
-		flooded = limits_storm(forwarder, burst, flooded);
-
+		flood->frames = limits_storm(forwarder, burst, flood->frames);
 	if (unlikely(burst->needs))
-		lacks = flood_lacks(burst, topology_vlan(burst->topology, in), &ports);
+		lacks = flood_lacks(burst, flood->to, &ports);
 	if (receivers > 1)
-		burst->flooded = flooded = flood_admit(forwarder, burst, flooded, receivers, ports);
-	count_flooded(forwarder, burst, in, (unsigned)__builtin_popcountll(flooded));
+		burst->flooded = flood->frames = flood_admit(forwarder, burst, flood->frames, receivers, ports);
+	count_flooded(forwarder, burst, flood->vlan, flood->to, (unsigned)__builtin_popcountll(flood->frames));
 	if (likely(!lacks))
-		flood_frames(forwarder, burst, in, flooded, UINT64_MAX);
+		flood_frames(forwarder, burst, flood, UINT64_MAX);
 	else
-		flood_in_stretches(forwarder, burst, in, flooded, lacks, ports);
+		flood_in_stretches(forwarder, burst, flood, lacks, ports);
 	burst->flooded = 0;
+}
+
+void flood(struct forwarder *forwarder, struct burst *burst, const struct group *group)
+{
+	uint16_t vlan = verdict_vlan(group->verdict);
+	struct flood flood = {vlan, topology_vlan(burst->topology, vlan), true, group->frames};
+
+	flood_to(forwarder, burst, &flood);
+}
+
+void flood_some(struct forwarder *forwarder, struct burst *burst, const struct group *group, const struct topology_vlan *to)
+{
+	struct flood flood = {verdict_vlan(group->verdict), to, false, group->frames};
+
+	flood_to(forwarder, burst, &flood);
 }

@@ -65,6 +65,8 @@ void deliver(struct forwarder *forwarder, const struct topology_port *to, struct
 
 /* Worker. A group of the burst goes to all ports of its VLAN, and what is each one's own of the burst with it. */
 void flood(struct forwarder *forwarder, struct burst *burst, const struct group *group);
+/* Worker. The same to some ports of the VLAN, the sender among them, and nothing with it. */
+void flood_some(struct forwarder *forwarder, struct burst *burst, const struct group *group, const struct topology_vlan *to);
 
 /* Same for all frames of a flow (addresses, protocol, ports), both before and after cutting. */
 uint32_t flow_hash(const struct vireo_frame *frame);
