@@ -29,6 +29,8 @@
 	  serve_fdb_del, show_nothing) \
 	X("fdb clear", "fdb.clear", "[PORT]", 0, "forget all that fdb add has made behind PORT, or behind all ports", \
 	  serve_fdb_clear, show_nothing) \
+	X("mdb show", "mdb.show", "", CTL_WATCH, "show the multicast database: members of groups, routers, who asks", \
+	  serve_mdb_show, show_mdb_show) \
 	X("worker list", "worker.list", "", CTL_WATCH, "list the workers, with the queues that each serves", \
 	  serve_worker_list, show_worker_list) \
 	X("worker move", "worker.move", "PORT WORKER", 0, "give a port's queues, or with PORT:QUEUE one of them, to a worker", \

@@ -7,11 +7,12 @@
  *
  *   control thread:  switch.c (core.h)  port.c, port_aside.c, port_move.c (port.h)  topology.c builds, publishes (topology.h)  stats.c reads
  *   workers:         which queue next: work/worker.h  forwarder.c: its burst (forwarder.h)  forward.c: where to (groups.h), flood.c, flow.c, deliver.c: into the port (forward.h), policing.c (policing.h)
+ *                    multicast.c: to which of a group (multicast.h), after what is heard (membership.h), in the database of members (mdb.h), for which querier.c asks
  *                    offload.c (offload.h)  cuts.c (cuts.h)  stall.c: who makes it wait (stall.h)
  *   port threads:    aside.c (aside.h), over store.c (store.h)
  *   between them:    the published topology, letters (inject.c, work/worker.h), the forwarding database (fdb.h), grace periods (work/grace.h)
  *
- * Locks: fdb.lock and grace.lock, each innermost. Claims of out queues are held for a burst, one at a time.
+ * Locks: fdb.lock, grace.lock and that of the multicast database, each innermost. Claims of out queues are held for a burst, one at a time.
  */
 
 #include "base/queue.h"
@@ -23,6 +24,7 @@
 struct forwarder;
 struct loop_watch;
 struct loop_timer;
+struct multicast;
 struct queue;
 struct work_table;
 
@@ -32,6 +34,7 @@ struct sw {
 	struct vireo_log log;
 	struct fdb *fdb;
 	struct grace *grace;
+	struct multicast *multicast; /* NULL: no snooping */
 	unsigned worker_count;
 	struct forwarder **forwarders; /* one per worker */
 	enum sw_mode mode;

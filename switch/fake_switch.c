@@ -108,12 +108,16 @@ void remove_port(struct fixture *x, unsigned p)
 
 int setup(void **state)
 {
-	struct sw_config config = {.workers = 1};
+	return setup_as(state, &(struct sw_config){.workers = 1});
+}
+
+int setup_as(void **state, const struct sw_config *config)
+{
 	struct fixture *x = calloc(1, sizeof(*x));
 
 	assert_non_null(x);
 	assert_int_equal(loop_new(&x->loop), 0);
-	assert_int_equal(sw_new(&config, x->loop, &x->sw), 0);
+	assert_int_equal(sw_new(config, x->loop, &x->sw), 0);
 	for (unsigned p = 0; p < 3; p++)
 		add_port(x, p, 1);
 	*state = x;

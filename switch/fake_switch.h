@@ -21,6 +21,7 @@ struct fixture {
 extern const uint8_t broadcast[6];
 
 int setup(void **state); /* with ports 0 to 2 */
+int setup_as(void **state, const struct sw_config *config); /* likewise */
 int teardown(void **state);
 
 void mac_of(uint8_t mac[6], unsigned port, unsigned i); /* address i of port p */

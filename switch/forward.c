@@ -20,6 +20,7 @@
 #include "switch/core.h"
 #include "switch/forwarder.h"
 #include "switch/guards.h"
+#include "switch/multicast.h"
 #include <endian.h>
 #include <string.h>
 
@@ -125,6 +126,14 @@ static bool learn(struct forwarder *forwarder, const struct fdb_address *source,
 	return news != FDB_FOREIGN;
 }
 
+/* To a group address: whose it is, multicast.c says of those that IP has. */
+static unsigned judge_group(const struct forwarder *forwarder, uint64_t destination)
+{
+	if ((destination & MAC_RESERVED_MASK) == MAC_RESERVED)
+		return FATE_RESERVED;
+	return unlikely(forwarder->multicast) && multicast_is_ip(destination) ? FATE_MULTICAST : FATE_FLOOD;
+}
+
 /* What becomes of a frame in its VLAN. */
 static unsigned judge(struct forwarder *forwarder, const struct burst *burst, uint16_t vlan,
 		      const struct addressed *addressed)
@@ -139,7 +148,7 @@ static unsigned judge(struct forwarder *forwarder, const struct burst *burst, ui
 	    !learn(forwarder, &addressed->from, burst->from))
 		return FATE_SPOOFED;
 	if (unlikely(destination & MAC_GROUP_MASK))
-		return (destination & MAC_RESERVED_MASK) == MAC_RESERVED ? FATE_RESERVED : FATE_FLOOD;
+		return judge_group(forwarder, destination);
 	to = fdb_lookup(forwarder->fdb, &addressed->to);
 	if (unlikely(to == from))
 		return FATE_HAIRPIN;
@@ -187,16 +196,20 @@ static bool judge_all(struct forwarder *forwarder, struct burst *burst)
 
 static void count_dropped(struct port_counters *counters, unsigned fate, unsigned count)
 {
-	if (fate == FATE_RESERVED)
-		counter_add(&counters->rx_reserved, count);
-	else if (fate == FATE_HAIRPIN)
-		counter_add(&counters->rx_hairpin, count);
-	else if (fate == FATE_VLAN)
-		counter_add(&counters->rx_vlan, count);
-	else if (fate == FATE_SPOOFED)
-		counter_add(&counters->rx_spoofed, count);
-	else
-		counter_add(&counters->rx_bad_source, count);
+	uint64_t *const of[] = {
+		[FATE_RESERVED - FATE_FLOOD] = &counters->rx_reserved,
+		[FATE_HAIRPIN - FATE_FLOOD] = &counters->rx_hairpin,
+		[FATE_BAD_SOURCE - FATE_FLOOD] = &counters->rx_bad_source,
+		[FATE_VLAN - FATE_FLOOD] = &counters->rx_vlan,
+		[FATE_SPOOFED - FATE_FLOOD] = &counters->rx_spoofed,
+		[FATE_ROUTER - FATE_FLOOD] = &counters->rx_router,
+		[FATE_MEMBERSHIP_BAD - FATE_FLOOD] = &counters->rx_membership_bad,
+		[FATE_MEMBERSHIP_LIMIT - FATE_FLOOD] = &counters->rx_membership_limit,
+		[FATE_NO_MEMBER - FATE_FLOOD] = &counters->rx_no_member,
+	};
+
+	if (fate != FATE_UNHEARD)
+		counter_add(of[fate - FATE_FLOOD], count);
 }
 
 static void forward_to(struct forwarder *forwarder, struct burst *burst, unsigned id, unsigned count)
@@ -232,7 +245,9 @@ static void forward_groups(struct forwarder *forwarder, struct burst *burst)
 		const struct group *group = &groups->group[i];
 		unsigned fate = verdict_fate(group->verdict);
 
-		if (fate > FATE_FLOOD)
+		if (unlikely(fate >= FATE_MULTICAST))
+			multicast_forward(forwarder, burst, group);
+		else if (fate > FATE_FLOOD)
 			count_dropped(&burst->from->counters[forwarder->worker.index], fate,
 				      (unsigned)__builtin_popcountll(group->frames));
 		else if (fate < FATE_FLOOD)
@@ -267,6 +282,8 @@ void forward_burst(struct forwarder *forwarder, struct burst *burst)
 		forward_to(forwarder, burst, verdict_fate(burst->verdict[0]), burst->count);
 		return;
 	}
+	if (unlikely(forwarder->multicast))
+		multicast_sort(forwarder, burst);
 	groups_make(&burst->groups, burst->verdict, burst->count);
 	forward_groups(forwarder, burst);
 	groups_reset(&burst->groups);

@@ -13,6 +13,7 @@
 #include "switch/core.h"
 #include "switch/cuts.h"
 #include "switch/guards.h"
+#include "switch/multicast.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -136,10 +137,13 @@ static int forwarder_init(struct forwarder *forwarder, struct sw *sw, unsigned i
 	snprintf(name, sizeof(name), "sw-worker-%u", index % 10000);
 	forwarder->sw = sw;
 	forwarder->fdb = sw->fdb;
+	forwarder->multicast = sw->multicast;
 	forwarder->alone = sw->worker_count == 1;
 	err = worker_init(&forwarder->worker, &config);
 	forwarder->guard_room = malloc(sizeof(*forwarder->guard_room)); /* pages that no guard needs are never touched */
-	if (!err && !forwarder->guard_room)
+	if (sw->multicast)
+		forwarder->multicast_room = malloc(sizeof(*forwarder->multicast_room));
+	if (!err && (!forwarder->guard_room || (sw->multicast && !forwarder->multicast_room)))
 		err = -ENOMEM;
 	if (!err)
 		err = cuts_new(&forwarder->cuts);
@@ -170,5 +174,6 @@ void forwarder_free(struct forwarder *forwarder)
 	offload_arena_free(forwarder->arena);
 	cuts_free(forwarder->cuts);
 	free(forwarder->guard_room);
+	free(forwarder->multicast_room);
 	free(forwarder);
 }

@@ -12,6 +12,8 @@
 struct cuts;
 struct guard_room;
 struct in_queue;
+struct multicast;
+struct multicast_room;
 struct sw;
 
 struct forwarder {
@@ -19,11 +21,13 @@ struct forwarder {
 	/* Constant. */
 	struct sw *sw;
 	struct fdb *fdb;
+	struct multicast *multicast; /* NULL: no snooping */
 	bool alone; /* the only one: out queues need no claim */
 	/* The worker's. */
 	struct offload_arena *arena;
 	struct cuts *cuts;
 	struct guard_room *guard_room;
+	struct multicast_room *multicast_room; /* NULL: no snooping */
 	struct stall stall;
 	unsigned pieces_left; /* that may still be cut out of this burst */
 	struct burst burst;

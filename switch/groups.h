@@ -19,7 +19,13 @@ enum fate { /* port ids come first */
 	FATE_BAD_SOURCE,
 	FATE_VLAN,
 	FATE_SPOOFED,
-	FATE_END,
+	FATE_ROUTER,            /* what only a router says */
+	FATE_MEMBERSHIP_BAD,
+	FATE_MEMBERSHIP_LIMIT,
+	FATE_NO_MEMBER,
+	FATE_UNHEARD,           /* it was for routers alone, and there is none */
+	FATE_MULTICAST,         /* and so many behind it: see multicast.c */
+	FATE_END = FATE_MULTICAST + BURST_FRAMES,
 };
 
 typedef uint32_t verdict_t;

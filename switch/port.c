@@ -18,6 +18,7 @@
 #include "switch/forwarder.h"
 #include "switch/aside.h"
 #include "switch/guards.h"
+#include "switch/multicast.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -295,6 +296,7 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 	}
 	port->lock = config->lock_address;
 	sw_port_limits_set(port, &config->limits);
+	multicast_port_init(port, &config->multicast);
 	*ret_port = port;
 	return 0;
 }
@@ -302,6 +304,7 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 static void port_forget(struct sw_port *port)
 {
 	fdb_unfix(port->sw->fdb, port->id);
+	multicast_port_remove(port);
 	port->sw->by_id[port->id] = NULL;
 }
 
@@ -401,6 +404,7 @@ static int port_publish(struct sw_port *port, const struct sw_port_config *confi
 	if (err)
 		return err;
 	sw->by_id[port->id] = port;
+	multicast_port_add(port);
 	TAILQ_INSERT_TAIL(&sw->ports, port, link);
 	err = topology_publish(sw);
 	if (err) {
@@ -521,8 +525,11 @@ void sw_port_link_set(struct sw_port *port, bool up)
 		return;
 	__atomic_store_n(&port->cut, !up, __ATOMIC_RELAXED);
 	switch_publish_removal(port->sw);
-	if (!up)
-		sw_fdb_flush(port->sw, port);
+	if (up)
+		return;
+	sw_fdb_flush(port->sw, port);
+	multicast_port_remove(port);
+	multicast_port_add(port);
 }
 
 bool sw_port_link(const struct sw_port *port)

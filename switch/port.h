@@ -23,6 +23,7 @@ struct port_counters {
 	uint64_t rx_reserved, rx_hairpin, rx_bad_source, rx_vlan, rx_isolated, rx_spoofed, rx_segment_limit, rx_flooded,
 		rx_flood_limit, rx_no_destination, rx_link_down, rx_lost;
 	uint64_t rx_rate_limit, rx_storm_broadcast, rx_storm_multicast, rx_storm_unicast, tx_rate_limit;
+	uint64_t rx_membership, rx_membership_bad, rx_membership_limit, rx_membership_full, rx_no_member;
 	uint64_t rx_spoofed_ip, rx_spoofed_arp, rx_spoofed_nd, rx_dhcp_server, rx_router, rx_unreadable;
 	uint64_t tx_no_queue, tx_link_down, tx_flood_room, tx_mtu, tx_segment_error, tx_segmented, tx_lost;
 } __attribute__((aligned(CACHE_LINE_BYTES)));
@@ -96,6 +97,8 @@ struct sw_port {
 	struct stalls stalls;
 	struct flood_limit flood;
 	struct port_limits limits;
+	struct sw_port_multicast multicast; /* constant */
+	struct limit memberships; /* messages about them */
 	/* Control thread. */
 	TAILQ_ENTRY(sw_port) link; /* sw.ports */
 	struct aside *aside; /* or NULL: workers call ops */

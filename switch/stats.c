@@ -36,6 +36,11 @@ static void add_counters(struct sw_port_stats *sum, const struct port_counters *
 	sum->rx_storm_broadcast += counter_read(&from->rx_storm_broadcast);
 	sum->rx_storm_multicast += counter_read(&from->rx_storm_multicast);
 	sum->rx_storm_unicast += counter_read(&from->rx_storm_unicast);
+	sum->rx_membership += counter_read(&from->rx_membership);
+	sum->rx_membership_bad += counter_read(&from->rx_membership_bad);
+	sum->rx_membership_limit += counter_read(&from->rx_membership_limit);
+	sum->rx_membership_full += counter_read(&from->rx_membership_full);
+	sum->rx_no_member += counter_read(&from->rx_no_member);
 	sum->tx_rate_limit += counter_read(&from->tx_rate_limit);
 	sum->tx_no_queue += counter_read(&from->tx_no_queue);
 	sum->tx_link_down += counter_read(&from->tx_link_down);

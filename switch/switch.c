@@ -7,6 +7,7 @@
  */
 
 #include "switch/core.h"
+#include "switch/multicast.h"
 #include "switch/port.h"
 #include "switch/topology.h"
 #include "switch/forwarder.h"
@@ -84,6 +85,7 @@ static void on_event(void *opaque, uint32_t events)
 	fd_event_clear(sw->event_fd);
 	grace_run(sw->grace);
 	asides_look(sw);
+	multicast_look(sw);
 	tick_start(sw);
 }
 
@@ -118,6 +120,8 @@ static int open_control(struct sw *sw, const struct sw_config *config)
 		err = loop_timer_new(sw->loop, tick, sw, &sw->tick);
 	if (!err)
 		err = grace_new(sw->event_fd, &sw->rcu_key, &sw->grace);
+	if (!err && config->multicast.snooping)
+		err = multicast_new(sw, &config->multicast, &sw->multicast);
 	return err;
 }
 
@@ -175,6 +179,7 @@ void sw_free(struct sw *sw)
 	for (unsigned i = 0; sw->forwarders && i < sw->worker_count; i++)
 		forwarder_free(sw->forwarders[i]);
 	free(sw->forwarders);
+	multicast_free(sw->multicast);
 	if (sw->published)
 		free(topology_of(sw->published));
 	loop_timer_free(&sw->tick);

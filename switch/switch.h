@@ -67,6 +67,17 @@ enum sw_mode {
 	SW_POLL,
 };
 
+/*
+ * Multicast snooping (RFC 4541): IP multicast goes to the ports that have a member of its group behind them, as IGMP and MLD tell, and to
+ * those with a router; in VLANs in which somebody asks for members, for else they do not tell for long.
+ */
+struct sw_multicast {
+	bool snooping;
+	bool querier;             /* the switch asks, where nobody else does */
+	bool unknown_to_routers;  /* what nobody is a member of goes to routers alone, and not to all */
+	unsigned query_interval_s; /* 0: 125 */
+};
+
 struct sw_config {
 	unsigned workers;   /* 0: 1 */
 	const int *cpus;    /* one per worker, or NULL: not pinned */
@@ -76,6 +87,7 @@ struct sw_config {
 	unsigned spin_us, spin_percent;
 	unsigned fdb_entries; /* 0: 65536 */
 	unsigned fdb_age_s; /* 0: 300 */
+	struct sw_multicast multicast;
 	struct vireo_log log;
 };
 
@@ -126,6 +138,22 @@ struct sw_guard {
 	bool routers;      /* no router advertisements and redirects */
 };
 
+enum sw_router {
+	SW_ROUTER_HEARD,  /* there is one behind the port while queries come from it */
+	SW_ROUTER_ALWAYS,
+	SW_ROUTER_NEVER,  /* queries from the port are refused */
+};
+
+#define SW_GROUPS_DEFAULT 128u
+#define SW_GROUPS_MAX     4096u
+
+/* Where there is snooping. */
+struct sw_port_multicast {
+	enum sw_router router;
+	bool fast_leave;     /* one host is behind the port: who leaves a group leaves it at once */
+	unsigned groups_max; /* that the port may have members of (0: SW_GROUPS_DEFAULT) */
+};
+
 struct sw_port_config {
 	const char *name; /* copied; unique: -EEXIST */
 	const struct sw_port_ops *ops; /* kept */
@@ -159,6 +187,7 @@ struct sw_port_config {
 	uint32_t flood_copies;
 	struct sw_limits limits;
 	struct sw_guard guard;
+	struct sw_port_multicast multicast;
 	/* Without addresses: the first one that it sends from is fixed to it until it is removed, as if it were one of them. */
 	bool lock_address;
 	/*
@@ -241,6 +270,11 @@ struct sw_port_stats {
 	uint64_t rx_unreadable;       /* cut short, too many tags, extension headers or pieces, or a checksum that goes into them */
 	uint64_t rx_rate_limit;       /* beyond bytes_in or frames_in */
 	uint64_t rx_storm_broadcast, rx_storm_multicast, rx_storm_unicast; /* to several ports, beyond what the port may send of its kind */
+	uint64_t rx_membership;       /* IGMP, MLD: what groups there are to be was heard from it (not a drop) */
+	uint64_t rx_membership_bad;   /* such a message that lies */
+	uint64_t rx_membership_limit; /* too many of them */
+	uint64_t rx_membership_full;  /* members of more groups than the port may have, or there is room for (not a drop) */
+	uint64_t rx_no_member;        /* to a group of which nobody is a member, and there is no router */
 	uint64_t tx_rate_limit;       /* beyond bytes_out or frames_out */
 	uint64_t tx_no_queue;         /* port has no running out queue */
 	uint64_t tx_link_down;        /* see sw_port_link_set() */
@@ -297,5 +331,30 @@ struct sw_fdb_stats {
 	uint64_t entries, fixed, capacity, learned, moved, aged, evicted, refused; /* entries: the fixed ones as well */
 };
 void sw_fdb_stats(const struct sw *sw, struct sw_fdb_stats *ret_stats);
+
+/* ---- multicast database ---- */
+
+struct sw_mdb_entry {
+	uint16_t vlan;
+	uint8_t family; /* 4 or 6; of a router that the operator has named: 0, both, and the VLAN is any of the port's */
+	uint8_t group[16];
+	const char *port; /* valid during the callback */
+	bool router;      /* it has a router behind it, and no group is told */
+	int expires_s;    /* -1: never */
+};
+/* Who asks for members in a VLAN. */
+struct sw_mdb_querier {
+	uint16_t vlan;
+	uint8_t family;
+	bool filters;       /* members are known: others get nothing */
+	bool own;           /* the switch asks, */
+	bool other;         /* or somebody else, */
+	uint8_t address[16]; /* who is that */
+};
+bool sw_mdb_snoops(const struct sw *sw);
+void sw_mdb_each(struct sw *sw, void (*fn)(void *opaque, const struct sw_mdb_entry *entry), void *opaque);
+void sw_mdb_each_querier(struct sw *sw, void (*fn)(void *opaque, const struct sw_mdb_querier *querier), void *opaque);
+uint32_t sw_mdb_groups(struct sw *sw);
+#define SW_MDB_GROUPS_MAX 8192u
 
 #endif

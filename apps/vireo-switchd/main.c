@@ -35,6 +35,7 @@ static int switch_start(struct switchd *d)
 		.spin_percent = d->options.run.spin_percent,
 		.fdb_entries = d->options.fdb_entries,
 		.fdb_age_s = d->options.fdb_age_s,
+		.multicast = d->options.multicast,
 		.log = logger_log(&d->switch_logger),
 	};
 	int err = sw_new(&config, d->daemon.loop, &d->ports.sw);

@@ -9,6 +9,12 @@
 
 /* ---- one function per setting: struct setting ---- */
 
+static bool switch_parse(const char *value, bool *ret)
+{
+	*ret = !strcmp(value, "on");
+	return *ret || !strcmp(value, "off");
+}
+
 static bool set_fdb_entries(void *options, const char *value, char *why)
 {
 	struct options *o = options;
@@ -77,6 +83,35 @@ static bool set_port(void *options, const char *value, char *why)
 	return port->text;
 }
 
+static bool set_mcast_snooping(void *options, const char *value, char *why)
+{
+	return switch_parse(value, &((struct options *)options)->multicast.snooping);
+}
+
+static bool set_mcast_querier(void *options, const char *value, char *why)
+{
+	return switch_parse(value, &((struct options *)options)->multicast.querier);
+}
+
+static bool set_mcast_unknown(void *options, const char *value, char *why)
+{
+	struct options *o = options;
+
+	o->multicast.unknown_to_routers = !strcmp(value, "routers");
+	return o->multicast.unknown_to_routers || !strcmp(value, "flood");
+}
+
+static bool set_mcast_interval(void *options, const char *value, char *why)
+{
+	struct options *o = options;
+	unsigned long n;
+
+	if (!parse_number(value, 1, 3600, &n))
+		return false;
+	o->multicast.query_interval_s = (unsigned)n;
+	return true;
+}
+
 static const struct setting rows[] = {
 	{"port", "SPEC", set_port, "TYPE:ADDRESS[,key=value...]",
 	 "add a port (see below); may be given often", .many = true},
@@ -85,6 +120,10 @@ static const struct setting rows[] = {
 	SETTING_WORKERS("frames"),
 	{"fdb-entries", "N", set_fdb_entries, "16 to 1048576", "room in the forwarding database (65536)"},
 	{"fdb-age", "S", set_fdb_age, "1 to 1000000", "forget an address after S seconds of silence (300)"},
+	{"mcast-snooping", "on|off", set_mcast_snooping, "on or off", "multicast goes to ports that have asked for it (off)"},
+	{"mcast-querier", "on|off", set_mcast_querier, "on or off", "snooping: ask who is a member, where nobody else does (off)"},
+	{"mcast-unknown", "WHERE", set_mcast_unknown, "flood or routers", "snooping: groups without members go to all, or to routers (flood)"},
+	{"mcast-interval", "S", set_mcast_interval, "1 to 3600", "snooping: seconds between two questions to all (125)"},
 	SETTING_LOG_LEVEL,
 };
 
@@ -106,7 +145,7 @@ enum settings_verdict options_parse(int argc, char *const *argv, FILE *out, FILE
 {
 	enum settings_verdict verdict;
 
-	*options = (struct options){.fdb_entries = 65536, .fdb_age_s = 300};
+	*options = (struct options){.fdb_entries = 65536, .fdb_age_s = 300, .multicast = {.query_interval_s = 125}};
 	worker_options_init(&options->run);
 	verdict = settings_parse(&settings, options, argc, argv, out, err);
 	if (verdict != SETTINGS_RUN)

@@ -6,11 +6,13 @@
 
 #include "daemon/worker_settings.h"
 #include "port_spec.h"
+#include "switch/switch.h"
 #include <stdio.h>
 
 struct options {
 	struct worker_options run; /* first; spin_us and spin_percent are as in struct sw_config */
 	unsigned fdb_entries, fdb_age_s;
+	struct sw_multicast multicast;
 	struct option_port *ports;
 	unsigned port_count;
 };

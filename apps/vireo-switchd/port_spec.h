@@ -7,6 +7,7 @@
 #include "daemon/spec.h"
 #include "port_guard.h"
 #include "port_limits.h"
+#include "port_multicast.h"
 #include "switch/switch.h"
 
 #define SPEC_MACS_MAX 8u
@@ -21,6 +22,7 @@ struct port_spec {
 	uint32_t flood_copies; /* as in struct sw_port_config */
 	struct sw_limits limits;
 	struct sw_guard guard;
+	struct sw_port_multicast multicast;
 	uint16_t vlan;	    /* of frames without a tag; 0: not given */
 	uint16_t vlan_tag;  /* the type of tags; 0: not given */
 	bool isolated;

@@ -282,6 +282,10 @@ static void settings_look(const struct reload *reload)
 		      "spin-us or spin-percent");
 	needs_restart(reload, was->fdb_entries == is->fdb_entries, "fdb-entries");
 	needs_restart(reload, was->fdb_age_s == is->fdb_age_s, "fdb-age");
+	needs_restart(reload, was->multicast.snooping == is->multicast.snooping, "mcast-snooping");
+	needs_restart(reload, was->multicast.querier == is->multicast.querier, "mcast-querier");
+	needs_restart(reload, was->multicast.unknown_to_routers == is->multicast.unknown_to_routers, "mcast-unknown");
+	needs_restart(reload, was->multicast.query_interval_s == is->multicast.query_interval_s, "mcast-interval");
 }
 
 static void apply(struct reload *reload)

@@ -30,6 +30,11 @@ static const struct field port_fields[] = {
 	PORT_FIELD(rx_dhcp_server, true),
 	PORT_FIELD(rx_router, true),
 	PORT_FIELD(rx_unreadable, true),
+	PORT_FIELD(rx_membership, false),
+	PORT_FIELD(rx_membership_bad, true),
+	PORT_FIELD(rx_membership_limit, true),
+	PORT_FIELD(rx_membership_full, false),
+	PORT_FIELD(rx_no_member, true),
 	PORT_FIELD(rx_rate_limit, true),     PORT_FIELD(rx_storm_broadcast, true), PORT_FIELD(rx_storm_multicast, true),
 	PORT_FIELD(rx_storm_unicast, true),  PORT_FIELD(tx_rate_limit, true),
 	PORT_FIELD(tx_frames, false),	     PORT_FIELD(tx_bytes, false),
@@ -200,6 +205,7 @@ json_t *report_port_full(const struct port *port)
 	json_object_set_new(object, "isolated", json_boolean(port->spec.isolated));
 	json_object_set_new(object, "guard", port_guard_report(&port->spec.guard));
 	json_object_set_new(object, "limits", port_limits_report(&port->spec.limits));
+	json_object_set_new(object, "multicast", port_multicast_report(&port->spec.multicast));
 	json_object_set_new(object, "aside", json_boolean(sw_port_aside(port->sw)));
 	json_object_set_new(object, "counters", counters);
 	json_object_set_new(object, "queue_counters", queue_reports(port));

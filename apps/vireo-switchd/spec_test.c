@@ -385,7 +385,7 @@ static void bad_vduse_keys_and_names_are_named(void **state)
 	assert_bad("vduse:a,queues=2", "'queues=2': expected 1: the kernel takes no control queue");
 	assert_int_equal(good("vduse:a,queues=1").queues, 1);
 	assert_bad("vduse:a,user=me",
-		   "unknown key 'user': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard attach queue-size packed event-idx indirect in-order files memory-max");
+		   "unknown key 'user': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups attach queue-size packed event-idx indirect in-order files memory-max");
 	assert_bad("vduse:a,attach=vdpa", "'attach=vdpa': expected virtio, vhost or none");
 	assert_bad("vduse:a,queue-size=0", "expected a power of two from 2 to 32768");
 	assert_bad("vduse:a,queue-size=1000", "expected a power of two from 2 to 32768");
@@ -460,7 +460,7 @@ static void bad_keys_and_values_are_named(void **state)
 	assert_bad("vhost-user:/tmp/\xff", "bytes that are UTF-8");
 	assert_bad("tap:\xff", "bytes that are UTF-8");
 	assert_bad("vhost-user:/a,colour=red",
-		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard mode");
+		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups mode");
 	assert_bad("vhost-user:/a,", "unknown key ''");
 	assert_bad("vhost-user:/a,queues", "'queues=': expected 1 to 128");
 	assert_bad("vhost-user:/a,queues=0", "'queues=0': expected 1 to 128");
@@ -556,9 +556,35 @@ static void options_are_carried_over(void **state)
 	assert_true(o.run.poll);
 	assert_int_equal(o.fdb_age_s, 9);
 	assert_int_equal(o.fdb_entries, 99);
+	assert_false(o.multicast.snooping || o.multicast.querier || o.multicast.unknown_to_routers);
+	assert_int_equal(o.multicast.query_interval_s, 125);
 	assert_int_equal(o.run.daemon.log_level, VIREO_LOG_DEBUG);
 	assert_string_equal(o.run.daemon.control, "/c");
 	options_free(&o);
+}
+
+static void snooping_is_as_it_was_asked_for(void **state)
+{
+	struct port_spec spec = good("vhost-user:/a,mcast-router=off,fast-leave=on,mcast-groups=9");
+	struct options o;
+
+	assert_int_equal(parse(&o, WORDS("--mcast-snooping", "on", "--mcast-querier=on", "--mcast-unknown", "routers", "--mcast-interval", "7")),
+			 SETTINGS_RUN);
+	assert_true(o.multicast.snooping && o.multicast.querier && o.multicast.unknown_to_routers);
+	assert_int_equal(o.multicast.query_interval_s, 7);
+	options_free(&o);
+	assert_refused(WORDS("--mcast-snooping", "yes"), "expected on or off");
+	assert_refused(WORDS("--mcast-querier", "1"), "expected on or off");
+	assert_refused(WORDS("--mcast-unknown", "drop"), "expected flood or routers");
+	assert_refused(WORDS("--mcast-interval", "0"), "expected 1 to 3600");
+	assert_int_equal(spec.multicast.router, SW_ROUTER_NEVER);
+	assert_true(spec.multicast.fast_leave);
+	assert_int_equal(spec.multicast.groups_max, 9);
+	assert_int_equal(good("tap:a,mcast-router=on").multicast.router, SW_ROUTER_ALWAYS);
+	assert_int_equal(good("tap:a,mcast-router=auto").multicast.router, SW_ROUTER_HEARD);
+	assert_bad("tap:a,mcast-router=yes", "expected auto, on or off");
+	assert_bad("tap:a,fast-leave=1", "expected on or off");
+	assert_bad("tap:a,mcast-groups=0", "expected 1 to 4096");
 }
 
 static void how_long_to_wait_awake_is_carried_over_and_nothing_means_never(void **state)
@@ -782,6 +808,7 @@ int main(void)
 		cmocka_unit_test(a_key_is_given_once),
 		cmocka_unit_test(slips_get_a_hint_and_others_none),
 		cmocka_unit_test(options_are_carried_over),
+		cmocka_unit_test(snooping_is_as_it_was_asked_for),
 		cmocka_unit_test(how_long_to_wait_awake_is_carried_over_and_nothing_means_never),
 		cmocka_unit_test(no_options_give_the_defaults),
 		cmocka_unit_test(bad_options_get_one_line_that_names_them),

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "port_multicast.h"
+#include "base/util.h"
+#include "daemon/parse.h"
+#include "port_spec.h"
+#include <string.h>
+
+static struct sw_port_multicast *of(struct spec *spec)
+{
+	return &container_of(spec, struct port_spec, at)->multicast;
+}
+
+bool port_set_mcast_router(struct spec *spec, const char *value)
+{
+	bool on = !strcmp(value, "on"), off = !strcmp(value, "off");
+
+	of(spec)->router = on ? SW_ROUTER_ALWAYS : off ? SW_ROUTER_NEVER : SW_ROUTER_HEARD;
+	return on || off || !strcmp(value, "auto");
+}
+
+bool port_set_fast_leave(struct spec *spec, const char *value)
+{
+	of(spec)->fast_leave = !strcmp(value, "on");
+	return of(spec)->fast_leave || !strcmp(value, "off");
+}
+
+bool port_set_mcast_groups(struct spec *spec, const char *value)
+{
+	unsigned long n;
+
+	if (!parse_number(value, 1, SW_GROUPS_MAX, &n))
+		return false;
+	of(spec)->groups_max = (unsigned)n;
+	return true;
+}
+
+json_t *port_multicast_report(const struct sw_port_multicast *settings)
+{
+	static const char *const routers[] = {[SW_ROUTER_HEARD] = "auto", [SW_ROUTER_ALWAYS] = "on", [SW_ROUTER_NEVER] = "off"};
+
+	return json_pack("{s:s, s:b, s:i}", "router", routers[settings->router], "fast_leave", settings->fast_leave, "groups_max",
+			 (int)(settings->groups_max ? settings->groups_max : SW_GROUPS_DEFAULT));
+}
