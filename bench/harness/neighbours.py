@@ -396,6 +396,34 @@ def holes_punched(scene, lie):
 
 
 @row()
+def iotlb_that_is_full(scene, lie):
+    """2048 windows behind an IOMMU, and INVALIDATE and UPDATE without end, 64 at a time"""
+    ours, theirs = socket.socketpair()
+    scene.stack.enter_context(ours)
+    with theirs:
+        peer = scene.connect()
+        peer.negotiate()
+        peer.ack(raw.SET_BACKEND_REQ_FD, b"", [theirs.fileno()])
+    peer.ack(raw.SET_FEATURES, struct.pack("=Q", peer.features | raw.F_ACCESS_PLATFORM))
+    peer.share_memory()
+
+    def tell(kind, windows):
+        body = [struct.pack("=QQQBB", FAR + i * 2 * PAGE, PAGE, raw.UADDR, 3, kind).ljust(32, b"\0") for i in windows]
+        peer.raw(b"".join(struct.pack("=III", raw.IOTLB_MSG, raw.VERSION, 32) + each for each in body))
+        for _ in body:
+            peer.receive()
+    full = 2048 if lie else 64
+    for first in range(0, full, 64):
+        tell(2, range(first, first + 64))
+
+    def step():
+        for kind in (3, 2):
+            tell(kind, range(64))
+        time.sleep(0 if lie else 0.001)
+    return step
+
+
+@row()
 def another_s_source_address(scene, lie):
     """frames with an honest port's address as their source; what goes to that port is lost"""
     peer = scene.ready()

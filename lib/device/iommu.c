@@ -197,6 +197,11 @@ int iommu_revoked(struct iommu *iommu, uint64_t iova, uint64_t size_bytes)
 {
 	if (!iommu->memory)
 		return -EFAULT;
+	if (device_map(iommu->device) && !iotlb_touches(&iommu->iotlb, iova, size_bytes)) {
+		misses_renew(iommu);
+		device_misses_look(iommu->device);
+		return 0;
+	}
 	iotlb_copy(&iommu->next, &iommu->iotlb);
 	iotlb_invalidate(&iommu->next, iova, size_bytes);
 	return view_renew(iommu);

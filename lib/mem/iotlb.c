@@ -31,6 +31,13 @@ static void windows_move(struct iotlb *iotlb, unsigned from, unsigned to)
 	iotlb->count = to + count;
 }
 
+bool iotlb_touches(const struct iotlb *iotlb, uint64_t iova, uint64_t size_bytes)
+{
+	unsigned at = window_at(iotlb, iova);
+
+	return at < iotlb->count && iotlb->windows[at].gpa <= iova + (size_bytes - 1);
+}
+
 void iotlb_invalidate(struct iotlb *iotlb, uint64_t iova, uint64_t size_bytes)
 {
 	unsigned first = window_at(iotlb, iova), end = first;

@@ -8,6 +8,7 @@
  */
 
 #include "mem/view.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 #define IOTLB_WINDOWS_MAX 2048u /* as many as the kernel's vhost keeps; then the oldest goes */
@@ -25,6 +26,8 @@ void iotlb_update(struct iotlb *iotlb, const struct map_window *window);
 void iotlb_forget_oldest(struct iotlb *iotlb); /* there is one */
 /* Forgets windows that overlap the range, whole. iova 0, size 0: all there are. */
 void iotlb_invalidate(struct iotlb *iotlb, uint64_t iova, uint64_t size_bytes);
+
+bool iotlb_touches(const struct iotlb *iotlb, uint64_t iova, uint64_t size_bytes); /* the same would forget some */
 
 void iotlb_copy(struct iotlb *to, const struct iotlb *from);
 

@@ -85,6 +85,23 @@ static void invalidate_reaches_the_top_of_the_address_space(void **state)
 	free(iotlb);
 }
 
+static void range_touches_windows_that_it_would_take_away(void **state)
+{
+	struct iotlb *iotlb = calloc(1, sizeof(*iotlb));
+
+	assert_false(iotlb_touches(iotlb, 0, 0));
+	update(iotlb, 0x1000, 0x1000);
+	update(iotlb, 0x4000, 0x1000);
+	assert_false(iotlb_touches(iotlb, 0, 0x1000));
+	assert_true(iotlb_touches(iotlb, 0, 0x1001));
+	assert_true(iotlb_touches(iotlb, 0x1fff, 1));
+	assert_false(iotlb_touches(iotlb, 0x2000, 0x2000));
+	assert_true(iotlb_touches(iotlb, 0x2000, 0x2001));
+	assert_false(iotlb_touches(iotlb, 0x5000, UINT64_MAX - 0x5000));
+	assert_true(iotlb_touches(iotlb, 0, 0));
+	free(iotlb);
+}
+
 static void full_table_forgets_the_oldest(void **state)
 {
 	struct iotlb *iotlb = calloc(1, sizeof(*iotlb));
@@ -166,6 +183,7 @@ int main(void)
 		cmocka_unit_test(window_takes_the_place_of_what_it_overlaps),
 		cmocka_unit_test(invalidate_forgets_whole_windows),
 		cmocka_unit_test(invalidate_reaches_the_top_of_the_address_space),
+		cmocka_unit_test(range_touches_windows_that_it_would_take_away),
 		cmocka_unit_test(full_table_forgets_the_oldest),
 		cmocka_unit_test(view_of_too_many_parts_forgets_the_oldest_windows),
 		cmocka_unit_test(window_outside_memory_forgets_all),

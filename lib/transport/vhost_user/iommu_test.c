@@ -542,6 +542,54 @@ static void stopped_ring_asks_for_nothing(void **state)
 	end(lab);
 }
 
+static void say_window(struct lab *lab, unsigned number)
+{
+	struct {
+		struct vu_header header;
+		struct vhost_iotlb_msg body;
+	} __attribute__((packed)) m = {
+		.header = { VU_IOTLB_MSG, VU_VERSION, sizeof(m.body) },
+		.body = { .iova = (UINT64_C(1) << 40) + number * 2 * PAGE, .size = PAGE, .uaddr = UADDR, .perm = VHOST_ACCESS_RW,
+			  .type = VHOST_IOTLB_UPDATE },
+	};
+
+	assert_int_equal(send(lab->fd, &m, sizeof(m), 0), sizeof(m));
+}
+
+static unsigned answers(struct lab *lab)
+{
+	uint64_t value;
+	unsigned count = 0;
+
+	while (hear(lab, VU_IOTLB_MSG, &value, sizeof(value)) == sizeof(value))
+		count++;
+	return count;
+}
+
+/* Others are served by the same thread: 64 messages that each make a map of a full table are not carried out at a stretch. */
+static void turn_ends_where_messages_take_long(void **state)
+{
+	const unsigned batch = 64;
+	struct lab *lab = negotiated();
+	unsigned said = 0, answered = 0;
+
+	while (said < IOTLB_WINDOWS_MAX) {
+		for (unsigned i = 0; i < batch; i++)
+			say_window(lab, said++);
+		pump(lab);
+		answered += answers(lab);
+	}
+	assert_int_equal(answered, said);
+	for (unsigned i = 0; i < batch; i++)
+		say_window(lab, said++);
+	assert_int_equal(vireo_endpoint_dispatch(lab->endpoint), 0);
+	answered = answers(lab);
+	assert_in_range(answered, 1, batch - 1);
+	pump(lab);
+	assert_int_equal(answered + answers(lab), batch);
+	end(lab);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -568,6 +616,7 @@ int main(void)
 		cmocka_unit_test(region_that_goes_takes_its_windows_along),
 		cmocka_unit_test(features_that_are_set_again_begin_with_nothing),
 		cmocka_unit_test(stopped_ring_asks_for_nothing),
+		cmocka_unit_test(turn_ends_where_messages_take_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,11 +33,13 @@
  * quiet. A session fails (session_fail()) for a lie, a lost connection, or when the device says it is
  * broken, which may happen inside a handler: then it is ended when the handler has returned.
  *
- * session_run() is the only place that moves the machine. It handles a bounded number of messages and leaves
- * the rest to the next turn of the loop.
+ * session_run() is the only place that moves the machine. It handles a bounded number of messages, for a bounded time, and leaves
+ * the rest to the next turn of the loop: others are served by the same thread, and a message may be dear (one to an IOTLB that is
+ * full makes a map of 2048 windows).
  */
 
 #define MESSAGES_PER_TURN 64u
+#define TURN_US		  500u
 #define AGAIN_MS	  10u
 #define AGAINS_MAX	  500u
 
@@ -414,10 +416,10 @@ static bool session_waits(const struct session *session)
 /* A turn of the loop. Afterwards the session fails, waits for queues, or its socket is watched. */
 static void session_turn(struct session *session)
 {
-	uint64_t enough = session->messages + MESSAGES_PER_TURN;
+	uint64_t enough = session->messages + MESSAGES_PER_TURN, end_us = clock_now_us() + TURN_US;
 
 	while (!session->failing && session->messages < enough)
-		if (!session_step(session))
+		if (!session_step(session) || (session->state == SESSION_RECEIVE && clock_now_us() >= end_us))
 			break;
 	if (session->failing || session_waits(session))
 		return;
