@@ -13,13 +13,13 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import case_for, expect, main, need_program  # noqa: E402
+from guest.guarded import Guarded  # noqa: E402
 from guest.qemu import Guest, Nic  # noqa: E402
 from guest.switch import Switch  # noqa: E402
 from guest.traffic import pair, ping, ping_command, ping_parse, transfer  # noqa: E402
 
 MACS = ("52:54:00:00:00:01", "52:54:00:00:00:02")
 TCP_MIB = 1
-BEHIND = {"iommu_platform": "on", "ats": "on"}
 LOAD_S = float(os.environ.get("VIREO_LONG", "2"))
 # A machine that is busy with others answers the switch's questions late, and a queue that waits for one takes no frames.
 LONG = "VIREO_LONG" in os.environ
@@ -27,32 +27,18 @@ INTERVAL_S = 0.05
 PAYLOAD = 1400
 
 
-class Guarded(Guest):
-    """Its NICs each have a port of their own: only there QEMU's have ATS, without which it is told of no lazy unmapping."""
-    def __init__(self, lab, name, nics, strict):
-        self.strict = strict
-        super().__init__(lab, name, nics)
-
-    def _arguments(self, memory_mib, cpus, extra, programs):
-        nics, self.nics = self.nics, []
-        argv = super()._arguments(memory_mib, cpus, (), programs)
-        argv[argv.index("-append") + 1] += f" intel_iommu=on iommu.strict={int(self.strict)}"
-        argv += ["-device", "intel-iommu,device-iotlb=on,intremap=off"]
-        for index, nic in enumerate(nics):
-            argv += ["-device", f"pcie-root-port,id=root{index},chassis={index + 1}"] + nic.arguments(index)
-        self.nics = nics
-        return argv + list(extra)
+class GuardedGuest(Guarded, Guest):
+    pass
 
 
 def start(lab, left_has, right_has):
     need_program("qemu-system-x86_64")
     switch = Switch(lab, [f"vhost-user:{lab.path(name)},name={name}" for name in ("left", "right")])
-    left, right = (Guarded(lab, name, [Nic(lab.path(name), mac, properties={**BEHIND, "bus": "root0", **properties})], strict)
+    left, right = (GuardedGuest(lab, name, [Nic(lab.path(name), mac, properties=properties)], strict=strict)
                    for name, mac, (strict, properties) in zip(("left", "right"), MACS, (left_has, right_has)))
     for guest in (left, right):
         guest.ready()
-        features = guest.check(f"cat /sys/class/net/{guest.interface()}/device/features").strip()
-        expect(features[33] == "1", f"the driver has not accepted ACCESS_PLATFORM: {features}")
+        expect(guest.is_guarded(), "the driver has not accepted ACCESS_PLATFORM")
     return (switch, left, right, *pair(left, right))
 
 

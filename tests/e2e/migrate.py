@@ -10,6 +10,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import case_for, expect, main, need_program  # noqa: E402
+from guest.guarded import Guarded  # noqa: E402
 from guest.moving import Moving  # noqa: E402
 from guest.place import GUEST, HOST, MAC, Place, said  # noqa: E402
 from guest.qemu import Nic  # noqa: E402
@@ -52,6 +53,10 @@ class Machine(Moving):
                          way=lab.path(f"way{moves}") if moves and not boots else None, cpus=pairs)
 
 
+class GuardedMachine(Guarded, Machine):
+    pass
+
+
 def hold(guest, number):
     """Takes bytes and does not read them: they stay where the device has written them."""
     guest.check(f"(nc {HOST} 5001 </dev/null | (until [ -e /tmp/go{number} ]; do sleep 0.1; done; sha256sum >/tmp/held{number})) "
@@ -91,8 +96,11 @@ def move(place, source, target, number):
 
 ANNOUNCED = {"packed": "on", "guest_announce": "off"}  # by the switch; with split rings the guest does it
 MOVES = {"split": ({}, 1), "packed": (ANNOUNCED, 1)}
+# What is written is at the driver's addresses, and logged where the guest's memory is.
+GUARDED = {}
 if ROUNDS > 1:
     MOVES.update({"split_pairs": ({}, 2), "packed_pairs": (ANNOUNCED, 2)})
+    GUARDED.update({"split": ({}, True), "split_lazy": ({}, False), "packed": (ANNOUNCED, True), "packed_lazy": (ANNOUNCED, False)})
 
 
 def pairs_carry(machine, pairs):
@@ -104,19 +112,29 @@ def pairs_carry(machine, pairs):
 @case_for(MOVES, "guest_moves_with_what_it_has_received_{}", shows=["vhost-user"])
 def guest_moves(lab, properties, pairs):
     """`make migrate` does it 20 times, there and back, and with several queue pairs."""
+    moves(lab, pairs, lambda n: Machine(lab, n, properties, pairs), "guest_announce" in properties)
+
+
+@case_for(GUARDED, "guest_moves_with_what_it_has_received_behind_an_iommu_{}", shows=["vhost-user"])
+def guest_moves_behind_an_iommu(lab, properties, strict):
+    moves(lab, 1, lambda n: GuardedMachine(lab, n, properties, strict=strict), "guest_announce" in properties)
+
+
+def moves(lab, pairs, make, announces):
     need_program("qemu-system-x86_64")
     place = Place(lab, f",queues={pairs}")
-    machine = Machine(lab, 0, properties, pairs).ready()
+    machine = make(0).ready()
     machine.address(f"{GUEST}/24")
     pairs_carry(machine, pairs)
+    expect(not isinstance(machine, Guarded) or machine.is_guarded(), "the driver has not accepted ACCESS_PLATFORM")
     machine.check("echo 600000 600000 600000 >/proc/sys/net/ipv4/tcp_rmem; dd if=/dev/urandom of=/tmp/sent bs=64k count=64 2>&1")
     pauses = []
     for n in range(ROUNDS):
-        target = Machine(lab, n + 1, properties, pairs)
+        target = make(n + 1)
         target.waits()
         longest, announced = move(place, machine, target, n)
         pauses.append(longest)
-        expect(announced or "guest_announce" not in properties, "nobody has told the network where the guest is")
+        expect(announced or not announces, "nobody has told the network where the guest is")
         machine = target
     pairs_carry(machine, pairs)
     print(f"     {len(pauses)} moves, the longest pause was {max(pauses)} ms", flush=True)
