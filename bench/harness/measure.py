@@ -242,7 +242,7 @@ class Bench:
         side.resume()
         time.sleep(seconds)
         try:
-            wait_until(lambda: counted()["frames"] >= VERIFIED_FRAMES, 5, f"{VERIFIED_FRAMES} frames arrive",
+            wait_until(lambda: counted()["frames"] >= VERIFIED_FRAMES, 20, f"{VERIFIED_FRAMES} frames arrive",
                        child=side.front.child)
         except Timeout as late:
             return f"{late}: {counted()['frames']} did"

@@ -71,7 +71,7 @@ class Resident:
     def __init__(self, lab, switch):
         self.front, self.switch, self.got = Front(lab.path("resident")), switch, 0
         self.front.send(text_frame(RESIDENT, None, b"here"))  # from now on nothing for it is flooded
-        wait_until(lambda: switch.port("resident")["rx_frames"] == 1, 5, "the resident's first frame is seen")
+        wait_until(lambda: switch.port("resident")["rx_frames"] == 1, 20, "the resident's first frame is seen")
 
     def turn(self, shout):
         self.got += len(self.front.poll())
@@ -80,7 +80,7 @@ class Resident:
                 self.front.send(text_frame(RESIDENT, None, bytes([n])))
 
     def frames_sent(self):
-        wait_until(self.front.drained, 5, "the resident's frames are taken")
+        wait_until(self.front.drained, 20, "the resident's frames are taken")
         return self.switch.port("resident")["rx_frames"] - 1
 
 

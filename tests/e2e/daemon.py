@@ -303,7 +303,7 @@ def told(lab, path):
             os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
             os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
             with socket.socket(socket.AF_UNIX) as sock, open(lab.path("told"), "wb") as out:
-                sock.settimeout(5)
+                sock.settimeout(20)
                 sock.connect(path)
                 while data := sock.recv(4096):
                     out.write(data)
@@ -401,7 +401,7 @@ def json_is_as_documented(lab):
     expect((n["type"], n["address"], n["state"], n["mtu"]) == ("null", "n", "up", None), f"{n}")
     with Front(lab.path("a")) as front:
         front.send(text_frame(1, None))
-        wait_until(lambda: switch.port("n")["tx_frames"] == 1, 5, "a frame is at the null port")
+        wait_until(lambda: switch.port("n")["tx_frames"] == 1, 20, "a frame is at the null port")
         shown = switch.ask("fdb", "show")
         expect([(e["mac"], e["port"]) for e in shown["entries"]] == [("52:54:00:00:02:01", "a")], f"{shown}")
         expect(shown["total"] == 1 and 0 <= shown["entries"][0]["age_s"] <= 5, f"{shown}")
@@ -411,7 +411,7 @@ def json_is_as_documented(lab):
         front.send(text_frame(1, 1))
         front.send(b"\x01\x80\xc2\0\0\x0e" + text_frame(1, None)[6:])
         front.send(text_frame(1, None)[:6] + b"\x03" + text_frame(1, None)[7:])
-        wait_until(lambda: switch.port("a")["rx_frames"] == 4, 5, "four frames are taken")
+        wait_until(lambda: switch.port("a")["rx_frames"] == 4, 20, "four frames are taken")
         counters = switch.port("a")["counters"]
         seen = {name: counters[name] for name in ("rx_reserved", "rx_bad_source")}
         expect(seen == {"rx_reserved": 1, "rx_bad_source": 1}, f"{counters}")
@@ -434,9 +434,9 @@ def a_port_with_a_mac_sends_from_no_other_address(lab):
     static = [{"mac": mac, "vlan": 0, "port": "a", "age_s": 0, "static": True} for mac in ("52:54:00:00:00:09", "52:54:00:00:02:02")]
     with Front(lab.path("a")) as front:
         front.send(text_frame(1, None))
-        wait_until(lambda: switch.port("a")["counters"]["rx_spoofed"] == 1, 5, "a frame is counted as spoofed")
+        wait_until(lambda: switch.port("a")["counters"]["rx_spoofed"] == 1, 20, "a frame is counted as spoofed")
         front.send(text_frame(2, None))
-        wait_until(lambda: switch.port("n")["tx_frames"] == 1, 5, "the other is at the null port")
+        wait_until(lambda: switch.port("n")["tx_frames"] == 1, 20, "the other is at the null port")
     expect(sorted(switch.ask("fdb", "show")["entries"], key=lambda e: e["mac"]) == static, "only what was given is known")
     expect(switch.ask("stats")["fdb"]["static"] == 2, "two static entries")
     expect("static" in switch.ctl("fdb", "show"), "it is said")
@@ -510,9 +510,9 @@ def a_port_that_may_have_files_of_a_disk_is_served_aside(lab):
                 b.send(text_frame(2, None, b"%d" % number))
             for front, source in ((a, 2), (b, 1)):
                 got = []
-                wait_until(lambda: got.extend(data for _, data in front.receive(0.1)) or len(got) >= 20, 5, "the frames are there")
+                wait_until(lambda: got.extend(data for _, data in front.receive(0.1)) or len(got) >= 20, 20, "the frames are there")
                 expect(got == [text_frame(source, None, b"%d" % number) for number in range(20)], "in order")
-        wait_until(lambda: switch.port("a")["state"] == "listening", 5, "it listens again")
+        wait_until(lambda: switch.port("a")["state"] == "listening", 20, "it listens again")
     end_well(switch)
 
 
@@ -548,7 +548,7 @@ def commands_print_tables_and_exit_as_documented(lab):
 def errors_have_the_documented_codes(lab):
     switch = Switch(lab, ["null:n"])
     sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(5)
+    sock.settimeout(20)
     sock.connect(switch.control)
     stream = sock.makefile("rw")
 

@@ -242,7 +242,7 @@ def sigterm_ends_it_beside_front_ends_that_never_finish(lab):
             deaf.sock.send(b"\x01\0\0\0\x01\0\0\0\0\0\0\0")
     except BlockingIOError:
         pass
-    wait_until(lambda: [port["state"] for port in switch.ask("port", "list")["ports"]][:3] == ["occupied"] * 3, 5, "occupied")
+    wait_until(lambda: [port["state"] for port in switch.ask("port", "list")["ports"]][:3] == ["occupied"] * 3, 20, "occupied")
     ends_in_time(lab, switch, signal.SIGTERM, *paths)
     for peer in (silent, half, set_up, deaf):
         peer.close()

@@ -18,7 +18,7 @@ class Host:
         self.lab, self.name = lab, name
         self.holder = lab.start(["unshare", "-n", "sleep", "1000"])
         mine = os.readlink("/proc/self/ns/net")
-        wait_until(lambda: os.readlink(f"/proc/{self.holder.pid}/ns/net") != mine, 5, "a namespace", step=0.01)
+        wait_until(lambda: os.readlink(f"/proc/{self.holder.pid}/ns/net") != mine, 20, "a namespace", step=0.01)
 
     def argv(self, *words):
         return ["nsenter", "-t", str(self.holder.pid), "-n", *words]
