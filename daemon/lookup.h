@@ -7,19 +7,16 @@
  * on a network, and wait for it. Control thread.
  */
 
+#include "daemon/errand.h"
 #include "daemon/spec.h"
 
-#define LOOKUPS_MAX 32u /* under way at a time; each may hold a thread for as long as the network likes */
+#define LOOKUPS_MAX 32u /* under way at a time */
 
 struct loop;
-struct loop_timer;
-struct lookup;
 
 struct lookups {
 	const struct spec_kinds *kinds;
-	struct loop_timer *timer;
-	struct lookup *first;
-	unsigned count;
+	struct errands errands;
 };
 
 /* `kinds` (borrowed): what SPECs there are. */

@@ -4,6 +4,7 @@
 
 /* The daemon's disks, by name: what disk/ has opened, and who uses it. Control thread. */
 
+#include "daemon/errand.h"
 #include "daemon/logger.h"
 #include "daemon/spec.h"
 #include "disk/limit.h"
@@ -12,13 +13,12 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define DISKS_OPENING_MAX 32u /* at a time; each may hold a thread for as long as a file system likes */
+#define DISKS_ASIDE_MAX 32u /* errands at a time */
 
 struct disk;
 struct disk_opening;
 struct export_spec;
 struct loop;
-struct loop_timer;
 
 /* NAME=SPEC; what may stand in SPEC is disk/'s matter. */
 struct blkd_spec {
@@ -44,9 +44,8 @@ struct blkd_disk {
 
 struct disks {
 	struct blkd_disk *first; /* in order of their making */
-	struct loop_timer *timer; /* looks at those that are being opened */
+	struct errands errands; /* what may wait: disks that are opened */
 	struct disk_opening *opening;
-	unsigned opening_count;
 	struct disk_groups groups; /* that share limits */
 };
 

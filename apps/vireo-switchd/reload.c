@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "reload.h"
 #include "base/log.h"
-#include "base/loop.h"
+#include "base/util.h"
 #include "ctl/rpc.h"
-#include "daemon/aside.h"
+#include "daemon/errand.h"
 #include "daemon/logger.h"
 #include "port_set.h"
 #include <errno.h>
@@ -14,16 +14,20 @@
 #define WHY_BYTES 1024u
 #define ENDING	  "the daemon is ending"
 
-/* The settings as they are now; the thread that reads them holds a reference, and the control thread another. */
+/* The settings as they are now. */
 struct reading {
-	unsigned refs; /* atomic */
-	bool ready;    /* atomic: the thread has done */
-	int argc;
-	char *const *argv;
-	/* The thread's, then the control thread's. */
 	enum settings_verdict verdict;
 	struct options options;
 	char *said; /* what is wrong with them: a line */
+};
+
+/* Fetches them. */
+struct fetch {
+	struct errand errand;
+	struct reload *reload;
+	int argc;
+	char *const *argv;
+	struct reading *reading; /* NULL: it has been taken over */
 };
 
 struct reload {
@@ -32,9 +36,9 @@ struct reload {
 	char *const *argv;
 	const struct options *started; /* what the daemon runs with */
 	struct vireo_log log;
-	struct loop_timer *timer;
+	struct errands errands;
 	/* Of the one that is under way. */
-	struct reading *reading;
+	struct reading *reading; /* NULL: it is being fetched */
 	struct rpc_call *call;
 	bool under_way;
 	bool ending; /* the daemon is */
@@ -44,9 +48,9 @@ struct reload {
 
 /* ---- aside ---- */
 
-static void reading_put(struct reading *reading)
+static void reading_free(struct reading *reading)
 {
-	if (__atomic_sub_fetch(&reading->refs, 1, __ATOMIC_ACQ_REL))
+	if (!reading)
 		return;
 	if (reading->verdict == SETTINGS_RUN)
 		options_free(&reading->options);
@@ -54,39 +58,58 @@ static void reading_put(struct reading *reading)
 	free(reading);
 }
 
-static void reading_do(void *argument)
+static struct fetch *fetch_of(struct errand *errand)
 {
-	struct reading *reading = argument;
+	return container_of(errand, struct fetch, errand);
+}
+
+static void fetch_free(struct errand *errand)
+{
+	struct fetch *fetch = fetch_of(errand);
+
+	reading_free(fetch->reading);
+	free(fetch);
+}
+
+static void fetch_do(struct errand *errand)
+{
+	const struct fetch *fetch = fetch_of(errand);
+	struct reading *reading = fetch->reading;
 	size_t bytes;
 	FILE *said = open_memstream(&reading->said, &bytes);
 
-	if (said) {
-		reading->verdict = options_parse(reading->argc, reading->argv, said, said, &reading->options);
-		fclose(said);
-	}
-	__atomic_store_n(&reading->ready, true, __ATOMIC_RELEASE);
-	reading_put(reading);
+	if (!said)
+		return;
+	reading->verdict = options_parse(fetch->argc, fetch->argv, said, said, &reading->options);
+	fclose(said);
 }
 
-static struct reading *reading_new(int argc, char *const *argv)
-{
-	struct reading *reading = calloc(1, sizeof(*reading));
+static void fetched(struct errand *errand, int err);
 
-	if (!reading)
-		return NULL;
-	*reading = (struct reading){.refs = 2, .argc = argc, .argv = argv, .verdict = SETTINGS_LOST};
-	if (!aside_run(NULL, reading_do, reading))
-		return reading;
-	free(reading);
-	return NULL;
+static int fetch_run(struct reload *reload)
+{
+	static const struct errand_ops ops = {.work = fetch_do, .done = fetched, .drop = fetch_free};
+	struct fetch *fetch = calloc(1, sizeof(*fetch));
+	int err = -ENOMEM;
+
+	if (!fetch)
+		return err;
+	*fetch = (struct fetch){.errand.ops = &ops, .reload = reload, .argc = reload->argc, .argv = reload->argv};
+	fetch->reading = calloc(1, sizeof(*fetch->reading));
+	if (fetch->reading) {
+		fetch->reading->verdict = SETTINGS_LOST;
+		err = errands_run(&reload->errands, &fetch->errand);
+	}
+	if (err)
+		fetch_free(&fetch->errand);
+	return err;
 }
 
 /* ---- the end of it ---- */
 
 static void finish(struct reload *reload)
 {
-	if (reload->reading)
-		reading_put(reload->reading);
+	reading_free(reload->reading);
 	reload->reading = NULL;
 	reload->under_way = false;
 	reload->call = NULL;
@@ -305,16 +328,18 @@ static void apply(struct reload *reload)
 	ports_leave(reload);
 }
 
-static void look(void *opaque)
+static void fetched(struct errand *errand, int err)
 {
-	struct reload *reload = opaque;
+	struct fetch *fetch = fetch_of(errand);
+	struct reload *reload = fetch->reload;
 
-	if (!reload->reading)
+	if (err) {
+		refuse(reload, ENDING);
 		return;
-	if (__atomic_load_n(&reload->reading->ready, __ATOMIC_ACQUIRE))
-		apply(reload);
-	else
-		loop_timer_start(reload->timer, ASIDE_LOOK_MS);
+	}
+	reload->reading = fetch->reading;
+	fetch->reading = NULL;
+	apply(reload);
 }
 
 /* ---- the settings as they would have to be ---- */
@@ -341,14 +366,12 @@ void reload_begin(struct reload *reload, struct rpc_call *call)
 		refuse(reload, "there is nothing to reload: the switch was started without --config");
 		return;
 	}
-	reload->reading = reading_new(reload->argc, reload->argv);
-	if (!reload->reading) {
+	if (fetch_run(reload)) {
 		refuse(reload, "there is no thread to read the file: try again later");
 		return;
 	}
 	reload->under_way = true;
 	reload->added = reload->removed = reload->changed = reload->kept = reload->failed = 0;
-	loop_timer_start(reload->timer, ASIDE_LOOK_MS);
 }
 
 int reload_new(struct ports *ports, int argc, char *const *argv, const struct options *options, const struct vireo_log *log,
@@ -360,7 +383,7 @@ int reload_new(struct ports *ports, int argc, char *const *argv, const struct op
 	if (!reload)
 		return -ENOMEM;
 	*reload = (struct reload){.ports = ports, .argc = argc, .argv = argv, .started = options, .log = *log};
-	err = loop_timer_new(ports->loop, look, reload, &reload->timer);
+	err = errands_init(&reload->errands, ports->loop, 1);
 	if (err)
 		free(reload);
 	else
@@ -373,14 +396,13 @@ void reload_end(struct reload *reload)
 	if (!reload)
 		return;
 	reload->ending = true;
-	if (reload->under_way && !reload->pending)
-		refuse(reload, ENDING);
+	errands_end(&reload->errands);
 }
 
 void reload_free(struct reload *reload)
 {
 	if (!reload)
 		return;
-	loop_timer_free(&reload->timer);
+	errands_fini(&reload->errands);
 	free(reload);
 }

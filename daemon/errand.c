@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "daemon/errand.h"
+#include "base/loop.h"
+#include "daemon/aside.h"
+#include <errno.h>
+#include <stddef.h>
+
+static void errand_put(struct errand *errand)
+{
+	if (!__atomic_sub_fetch(&errand->refs, 1, __ATOMIC_ACQ_REL))
+		errand->ops->drop(errand);
+}
+
+static void errand_do(void *argument)
+{
+	struct errand *errand = argument;
+
+	errand->ops->work(errand);
+	__atomic_store_n(&errand->ready, true, __ATOMIC_RELEASE);
+	errand_put(errand);
+}
+
+static void look(void *opaque)
+{
+	struct errands *errands = opaque;
+	struct errand **at = &errands->first;
+
+	while (*at) {
+		struct errand *errand = *at;
+
+		if (!__atomic_load_n(&errand->ready, __ATOMIC_ACQUIRE)) {
+			at = &errand->next;
+			continue;
+		}
+		*at = errand->next;
+		errands->count--;
+		errand->ops->done(errand, 0);
+		errand_put(errand);
+		at = &errands->first; /* `done` may have changed the list */
+	}
+	if (errands->first)
+		loop_timer_start(errands->timer, ASIDE_LOOK_MS);
+}
+
+int errands_init(struct errands *errands, struct loop *loop, unsigned max)
+{
+	*errands = (struct errands){.max = max};
+	return loop_timer_new(loop, look, errands, &errands->timer);
+}
+
+int errands_run(struct errands *errands, struct errand *errand)
+{
+	int err;
+
+	if (errands->count >= errands->max)
+		return -EAGAIN;
+	errand->refs = 2;
+	errand->ready = false;
+	err = aside_run(NULL, errand_do, errand);
+	if (err)
+		return err;
+	errand->next = errands->first;
+	errands->first = errand;
+	errands->count++;
+	loop_timer_start(errands->timer, ASIDE_LOOK_MS);
+	return 0;
+}
+
+void errands_end(struct errands *errands)
+{
+	struct errand *errand;
+
+	while ((errand = errands->first)) {
+		errands->first = errand->next;
+		errands->count--;
+		errand->ops->done(errand, -ECANCELED);
+		errand_put(errand);
+	}
+}
+
+void errands_fini(struct errands *errands)
+{
+	errands_end(errands);
+	if (errands->timer)
+		loop_timer_free(&errands->timer);
+}
