@@ -41,6 +41,14 @@ killings: build ## kill devices that complete in any order 100 times each, in fr
 	@VIREO_BUILD='$(abspath $(BUILD))' INFLIGHT_KILLS=100 tests/e2e/inflight.py
 	@VIREO_BUILD='$(abspath $(BUILD))' BLK_KILLS=100 tests/e2e/blk.py kill_9
 
+disks: build ## fio that verifies, discards, ext4 and XFS on disks of each ring format, one queue and four, in a QEMU guest
+	@scripts/install-deps check
+	@VIREO_BUILD='$(abspath $(BUILD))' DISKS_WHOLE=1 tests/lab/disks.py
+
+blktests: build ## blktests' block group on our disk and on qemu-storage-daemon's, in a QEMU guest (BLKTESTS: its folder, built)
+	@scripts/install-deps check
+	@VIREO_BUILD='$(abspath $(BUILD))' tests/lab/blktests '$(BLKTESTS)'
+
 migrate: build ## move a QEMU guest between two switches, 20 times each by precopy and postcopy, with split and packed rings
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' MIGRATE_ROUNDS=20 MIGRATE_BACK_S=1 tests/e2e/migrate.py
@@ -81,4 +89,4 @@ deb-check: deb ## install, upgrade and purge the package vireo in a Debian folde
 clean: ## remove what building made
 	rm -rf '$(BUILD)' build-check build-deb
 
-.PHONY: help demo demo-disk check figures neighbours properties comeback killings migrate matrix bench build compile install deb deb-check clean
+.PHONY: help demo demo-disk check figures neighbours properties comeback killings disks blktests migrate matrix bench build compile install deb deb-check clean
