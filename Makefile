@@ -45,6 +45,10 @@ disks: build ## fio that verifies, discards, ext4 and XFS on disks of each ring 
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' DISKS_WHOLE=1 tests/lab/disks.py
 
+blkio: build ## libblkio's driver, fetched from Debian 13, on disks of ours
+	@scripts/install-deps check
+	@VIREO_BUILD='$(abspath $(BUILD))' VIREO_BLKIO=1 tests/e2e/blkio.py
+
 blktests: build ## blktests' block group on our disk and on qemu-storage-daemon's, in a QEMU guest (BLKTESTS: its folder, built)
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' tests/lab/blktests '$(BLKTESTS)'
@@ -89,4 +93,4 @@ deb-check: deb ## install, upgrade and purge the package vireo in a Debian folde
 clean: ## remove what building made
 	rm -rf '$(BUILD)' build-check build-deb
 
-.PHONY: help demo demo-disk check figures neighbours properties comeback killings disks blktests migrate matrix bench build compile install deb deb-check clean
+.PHONY: help demo demo-disk check figures neighbours properties comeback killings disks blkio blktests migrate matrix bench build compile install deb deb-check clean

@@ -150,6 +150,12 @@ def _note(note, folder):
     return folder
 
 
+def apt_of(suite):
+    """apt with the packages of this suite alone."""
+    signed = f"[signed-by={KEYRING}] " if os.path.exists(KEYRING) else ""
+    return Apt(os.path.join(cache_folder(), "apt-" + suite), f"deb {signed}{_mirror()} {suite} main")
+
+
 def _kernel_of_suite(cache, suite):
     note = os.path.join(cache, "kernel-" + suite)
     folder = _noted(note)
@@ -157,8 +163,7 @@ def _kernel_of_suite(cache, suite):
         return folder
     try:
         say(f"Reading the package lists of {suite} (once)")
-        signed = f"[signed-by={KEYRING}] " if os.path.exists(KEYRING) else ""
-        apt = Apt(os.path.join(cache, "apt-" + suite), f"deb {signed}{_mirror()} {suite} main")
+        apt = apt_of(suite)
         package = apt.kernel_package()
         if not package:
             raise Unavailable(f"{suite} has no {META_PACKAGE}")
