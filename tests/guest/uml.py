@@ -15,6 +15,7 @@ from .kernels import Unavailable
 UML = "linux.uml"
 MODULES = "/usr/lib/uml/modules"
 MEMORY_MIB = 128
+DONE = "the-job-is-done"  # as uml-init.sh says it
 JOB_S = 150  # on a loaded machine; 3 s are usual
 
 # Its kernel 6.1 has room for the registers of processors up to AVX-512. Of one that has more (AMX) it reads what fits, and cannot
@@ -55,9 +56,8 @@ def initramfs(lab, name, script, modules, programs):
     return out.name
 
 
-def run(lab, name, script, devices, modules=("virtio_blk",), programs=()):
-    """What the script said; each of its commands has to succeed. `devices`: (socket, virtio's number of the type).
-    `programs`: of this machine, which are there with their libraries."""
+def said_by(lab, name, script, devices, modules, programs):
+    """What it said, and how it ended."""
     argv = [UML, f"mem={MEMORY_MIB}M", f"initrd={initramfs(lab, name, script, modules, programs)}", "root=/dev/ram0", "quiet",
             "con=null", "con0=null,fd:1", f"umid={name}", f"uml_dir={lab.folder}"]
     argv += [f"virtio_uml.device={path}:{kind}:{index}" for index, (path, kind) in enumerate(devices)]
@@ -71,7 +71,16 @@ def run(lab, name, script, devices, modules=("virtio_blk",), programs=()):
         ended = f"has not ended within {JOB_S} s"
     lab.kill(child)
     with open(child.log, errors="replace") as log:
-        said = log.read()
-    if "the-job-is-done" not in said:
+        return log.read(), ended
+
+
+def run(lab, name, script, devices, modules=("virtio_blk",), programs=()):
+    """What the script said; each of its commands has to succeed. `devices`: (socket, virtio's number of the type).
+    `programs`: of this machine, which are there with their libraries."""
+    said, ended = said_by(lab, name, script, devices, modules, programs)
+    if DONE not in said:
+        alone, how = said_by(lab, name + "-alone", "true", (), (), ())
+        if DONE not in alone:
+            raise Unavailable(f"User-mode Linux does not run here, without devices either: it {how}: {alone.strip()[-300:]}")
         raise AssertionError(f"User-mode Linux {name} {ended}:\n{said[-3000:]}")
     return said
