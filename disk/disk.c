@@ -153,6 +153,7 @@ void disk_queue_init(struct disk_queue *queue, const struct disk_queue_ops *ops,
 	queue->ops = ops;
 	queue->disk = disk;
 	queue->fd = -1;
+	queue->in_thread = false;
 	queue->pending = 0;
 	queue->done = NULL;
 	queue->done_end = &queue->done;

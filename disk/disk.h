@@ -136,6 +136,7 @@ struct disk_queue {
 	const struct disk_queue_ops *ops;
 	struct disk *disk;
 	int fd;		  /* -1: none is needed, for what is submitted is done when submit returns */
+	bool in_thread;	  /* the data of a request is touched within submit and reap alone: iov may be another one in between */
 	unsigned pending; /* submitted and not yet reaped */
 	struct disk_request *done, **done_end; /* for who has none better */
 };

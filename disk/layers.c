@@ -42,6 +42,7 @@ void layer_queue_init(struct layer_queue *q, const struct disk_queue_ops *ops, s
 {
 	disk_queue_init(&q->queue, ops, below->disk);
 	q->queue.fd = disk_queue_fd(below);
+	q->queue.in_thread = below->in_thread;
 	q->below = below;
 }
 

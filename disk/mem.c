@@ -230,6 +230,7 @@ static int mem_queue_open(struct disk *disk, unsigned depth, struct disk_queue *
 	if (!q)
 		return -ENOMEM;
 	disk_queue_init(&q->queue, &mem_queue_ops, disk);
+	q->queue.in_thread = true;
 	q->waiting_end = &q->waiting;
 	*ret_queue = &q->queue;
 	return 0;

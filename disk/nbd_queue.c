@@ -330,6 +330,7 @@ int nbd_queue_open(struct disk *disk, unsigned depth, struct disk_queue **ret_qu
 	if (!q)
 		return -ENOMEM;
 	disk_queue_init(&q->queue, &nbd_queue_ops, disk);
+	q->queue.in_thread = true;
 	q->waiting_end = &q->waiting;
 	q->to_send_end = &q->to_send;
 	q->depth = depth;

@@ -31,6 +31,7 @@ static int null_queue_open(struct disk *disk, unsigned depth, struct disk_queue 
 	if (!queue)
 		return -ENOMEM;
 	disk_queue_init(queue, &null_queue_ops, disk);
+	queue->in_thread = true;
 	*ret_queue = queue;
 	return 0;
 }
