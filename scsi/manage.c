@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Task management (SAM-5, 7). A function becomes a part for each queue in which it may find tasks, which the
+ * queue's thread carries out: it aborts them, and when all have ended, and scsi_queue_shown() says that the
+ * initiator has been told, the part is done. The last part answers.
+ */
+#include "scsi/internal.h"
+
+/* ---- parts: any thread ---- */
+
+static void management_end(struct scsi_management *m)
+{
+	struct scsi_part *part = m->parts;
+
+	if (m->found && (m->function == SCSI_QUERY_TASK || m->function == SCSI_QUERY_TASK_SET))
+		m->answer = SCSI_FUNCTION_SUCCEEDED;
+	while (part) {
+		struct scsi_part *next = part->next;
+
+		if (part->lun)
+			scsi_lun_put(part->lun);
+		free(part);
+		part = next;
+	}
+	m->done(m);
+}
+
+static void management_part_done(struct scsi_management *m)
+{
+	if (!__atomic_sub_fetch(&m->left, 1, __ATOMIC_ACQ_REL))
+		management_end(m);
+}
+
+/* ---- parts: a queue's thread ---- */
+
+void scsi_part_task_ended(struct scsi_queue *queue, struct scsi_part *part)
+{
+	if (--part->left)
+		return;
+	part->next_of_queue = queue->parts;
+	queue->parts = part;
+}
+
+void scsi_parts_shown(struct scsi_queue *queue)
+{
+	while (queue->parts) {
+		struct scsi_part *part = queue->parts;
+
+		queue->parts = part->next_of_queue;
+		management_part_done(part->management);
+	}
+}
+
+static bool concerns_path(const struct scsi_part *part, const struct scsi_path *path)
+{
+	return part->lun ? path->lun == part->lun : path->lun->target == part->management->target;
+}
+
+static bool concerns(const struct scsi_management *m, const struct scsi_task *task)
+{
+	return (m->function != SCSI_ABORT_TASK && m->function != SCSI_QUERY_TASK) || task->tag == m->tag;
+}
+
+static bool is_query(const struct scsi_management *m)
+{
+	return m->function == SCSI_QUERY_TASK || m->function == SCSI_QUERY_TASK_SET;
+}
+
+/* Of a list; returns how many. What is aborted leaves the list, at once or later, and nothing else does. */
+static unsigned tasks_visit(struct scsi_part *part, struct scsi_task *list)
+{
+	const struct scsi_management *m = part->management;
+	unsigned count = 0;
+
+	for (struct scsi_task *task = list, *next; task; task = next) {
+		next = task->next;
+		if (!concerns(m, task) || task->ends_as != SCSI_OK)
+			continue;
+		count++;
+		if (!is_query(m))
+			scsi_task_abort(task, part->response, part);
+	}
+	return count;
+}
+
+static void path_visit(struct scsi_part *part, struct scsi_path *path)
+{
+	struct scsi_management *m = part->management;
+	bool was = path->beginning;
+	unsigned count;
+
+	path->beginning = true; /* nothing that is held begins before all have been looked at */
+	count = tasks_visit(part, path->held) + tasks_visit(part, path->tasks);
+	path->beginning = was;
+	if (count && is_query(m)) {
+		__atomic_store_n(&m->found, 1, __ATOMIC_RELAXED);
+		return;
+	}
+	if (!count)
+		return;
+	if (m->function == SCSI_CLEAR_TASK_SET && !part->first)
+		scsi_attend(path->lun, ATTENTION_CLEARED);
+	scsi_path_cancel(path);
+	scsi_path_begin_held(path);
+}
+
+static void part_deliver(struct scsi_queue *queue, struct scsi_message *message)
+{
+	struct scsi_part *part = container_of(message, struct scsi_part, message);
+
+	part->left = 1;
+	for (unsigned i = 0; i < SCSI_PATH_BUCKETS; i++)
+		for (struct scsi_path *path = queue->buckets[i]; path; path = path->next)
+			if (concerns_path(part, path))
+				path_visit(part, path);
+	scsi_part_task_ended(queue, part);
+}
+
+/* ---- where they go: any thread ---- */
+
+/* To all queues of the bus, whose lock is held. False: no memory. */
+static bool parts_post(struct scsi_management *m, struct scsi_bus *bus, struct scsi_lun *lun, bool first)
+{
+	for (struct scsi_queue *queue = bus->queues; queue; queue = queue->next) {
+		struct scsi_part *part = calloc(1, sizeof(*part));
+
+		if (!part)
+			return false;
+		part->message.deliver = part_deliver;
+		part->management = m;
+		part->lun = lun;
+		part->first = first;
+		part->response = m->function == SCSI_LOGICAL_UNIT_RESET ? SCSI_RESET : SCSI_ABORTED;
+		if (lun)
+			__atomic_fetch_add(&lun->users, 1, __ATOMIC_RELAXED);
+		part->next = m->parts;
+		m->parts = part;
+		__atomic_fetch_add(&m->left, 1, __ATOMIC_RELAXED);
+		scsi_queue_post(queue, &part->message);
+	}
+	return true;
+}
+
+static void lun_post(struct scsi_management *m, struct scsi_lun *lun, bool first)
+{
+	pthread_mutex_lock(&lun->bus->lock);
+	if (!parts_post(m, lun->bus, lun, first))
+		m->answer = SCSI_FUNCTION_REJECTED;
+	pthread_mutex_unlock(&lun->bus->lock);
+}
+
+/* All who see the unit. */
+static void unit_post(struct scsi_management *m, struct scsi_lun *first)
+{
+	struct scsi_unit *unit = first->unit;
+	bool reset = m->function == SCSI_LOGICAL_UNIT_RESET;
+
+	pthread_mutex_lock(&unit->lock);
+	if (reset) {
+		scsi_release_legacy(unit, NULL);
+		scsi_modes_default(unit);
+	}
+	for (struct scsi_lun *lun = unit->luns; lun; lun = lun->next_of_unit) {
+		if (reset)
+			scsi_attend(lun, ATTENTION_RESET);
+		lun_post(m, lun, lun == first);
+	}
+	pthread_mutex_unlock(&unit->lock);
+}
+
+/* Those that see what the initiator sees of a target; what it has reserved by RESERVE is free. */
+static void nexus_post(struct scsi_management *m, struct scsi_bus *bus)
+{
+	pthread_mutex_lock(&bus->lock);
+	for (struct scsi_lun *lun = bus->luns; lun; lun = lun->next)
+		if (lun->target == m->target)
+			scsi_attend(lun, ATTENTION_NEXUS_LOSS);
+	if (!parts_post(m, bus, NULL, true))
+		m->answer = SCSI_FUNCTION_REJECTED;
+	pthread_mutex_unlock(&bus->lock);
+}
+
+static void asynchronous_event(struct scsi_management *m, const struct scsi_lun *lun)
+{
+	int attention = scsi_attention_first(lun);
+
+	if (attention < 0)
+		return;
+	m->answer = SCSI_FUNCTION_SUCCEEDED;
+	m->additional = UINT64_C(1) << 31 | (uint64_t)KEY_UNIT_ATTENTION << 16 | scsi_attention_code((enum scsi_attention)attention);
+}
+
+static void lun_manage(struct scsi_management *m, struct scsi_lun *lun)
+{
+	switch (m->function) {
+	case SCSI_QUERY_ASYNC_EVENT:
+		asynchronous_event(m, lun);
+		break;
+	case SCSI_CLEAR_TASK_SET:
+	case SCSI_LOGICAL_UNIT_RESET:
+		unit_post(m, lun);
+		break;
+	default:
+		lun_post(m, lun, true);
+	}
+}
+
+void scsi_lun_abort(struct scsi_lun *lun, struct scsi_management *m)
+{
+	m->function = SCSI_ABORT_TASK_SET;
+	m->answer = SCSI_FUNCTION_COMPLETE;
+	m->left = 1;
+	m->found = 0;
+	m->parts = NULL;
+	lun_post(m, lun, true);
+	management_part_done(m);
+}
+
+void scsi_bus_manage(struct scsi_bus *bus, struct scsi_management *m)
+{
+	int number = scsi_lun_decode(m->lun);
+	struct scsi_lun *lun = NULL;
+
+	m->answer = SCSI_FUNCTION_COMPLETE;
+	m->additional = 0;
+	m->left = 1;
+	m->found = 0;
+	m->parts = NULL;
+	if (!scsi_bus_has_target(bus, m->target))
+		m->answer = SCSI_NO_TARGET;
+	else if (m->function == SCSI_CLEAR_ACA || m->function >= SCSI_FUNCTIONS)
+		m->answer = SCSI_FUNCTION_REJECTED;
+	else if (m->function == SCSI_I_T_NEXUS_RESET)
+		nexus_post(m, bus);
+	else if (number < 0 || !(lun = scsi_lun_find(bus, m->target, (unsigned)number)))
+		m->answer = SCSI_INCORRECT_LUN;
+	else
+		lun_manage(m, lun);
+	if (lun)
+		scsi_lun_put(lun);
+	management_part_done(m);
+}

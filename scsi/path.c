@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A logical unit in a queue's hands. A task is `held` until it may begin (ORDERED), then among `tasks` until
+ * it ends.
+ *
+ * What is aborted. A task that is held, or that a job works for, has no data with the disk and ends at once;
+ * the job goes on without it, with memory of its own, until the disk answers. A READ or WRITE has its own
+ * data there: what merely waits is given up (disk_queue_cancel(); tasks that are not aborted are submitted
+ * anew), what touches the data in this thread alone gets other memory instead (disk_queue.in_thread), and
+ * what the kernel has is waited for, since it may write to the data at any moment.
+ */
+#include "scsi/internal.h"
+#include <limits.h>
+#include <sys/epoll.h>
+
+#define BURST	       32u
+#define LOST_BYTES_MAX (UINT64_C(64) << 20) /* of a queue, that aborted tasks have left with disks */
+
+/* ---- the order of tasks (SAM-5, 8) ---- */
+
+static void link_in(struct scsi_path *path, struct scsi_task *task)
+{
+	task->prev = NULL;
+	task->next = path->tasks;
+	if (path->tasks)
+		path->tasks->prev = task;
+	path->tasks = task;
+	path->active++;
+}
+
+static void link_out(struct scsi_path *path, struct scsi_task *task)
+{
+	if (task->next)
+		task->next->prev = task->prev;
+	if (task->prev)
+		task->prev->next = task->next;
+	else
+		path->tasks = task->next;
+	path->active--;
+}
+
+/* What keeps a command from being carried out at all. False: it has ended. */
+static __cold bool unit_allows(struct scsi_task *task, const struct scsi_lun *lun)
+{
+	const struct scsi_command *command = task->command;
+	int attention;
+
+	if (__atomic_load_n(&lun->gone, __ATOMIC_ACQUIRE) && !(command->flags & COMMAND_ANYWHERE)) {
+		scsi_end_check(task, KEY_ILLEGAL_REQUEST, ASC_LUN);
+		return false;
+	}
+	if (!(command->flags & COMMAND_ANYWHERE)) {
+		attention = scsi_attention_take(task->path->lun);
+		if (attention >= 0) {
+			scsi_end_check(task, KEY_UNIT_ATTENTION, scsi_attention_code(attention));
+			return false;
+		}
+	}
+	if (__atomic_load_n(&lun->barred, __ATOMIC_RELAXED) & command->bars) {
+		scsi_end_status(task, SCSI_CONFLICT);
+		return false;
+	}
+	if (__atomic_load_n(&lun->unit->stopped, __ATOMIC_RELAXED) && command->flags & COMMAND_MEDIUM) {
+		scsi_end_check(task, KEY_NOT_READY, ASC_STOPPED);
+		return false;
+	}
+	if (__atomic_load_n(&lun->unit->write_protect, __ATOMIC_RELAXED) && command->flags & COMMAND_WRITES) {
+		scsi_end_check(task, KEY_DATA_PROTECT, ASC_WRITE_PROTECTED);
+		return false;
+	}
+	return true;
+}
+
+/* One look at what is nearly always zero. */
+static inline bool unit_special(const struct scsi_lun *lun)
+{
+	return __atomic_load_n(&lun->attentions, __ATOMIC_RELAXED) | __atomic_load_n(&lun->barred, __ATOMIC_RELAXED) |
+	       (uint32_t)__atomic_load_n(&lun->gone, __ATOMIC_RELAXED) |
+	       (uint32_t)__atomic_load_n(&lun->unit->stopped, __ATOMIC_RELAXED) |
+	       (uint32_t)__atomic_load_n(&lun->unit->write_protect, __ATOMIC_RELAXED);
+}
+
+/* Where there is no logical unit. False: it has ended. */
+static __cold bool nowhere_allows(struct scsi_task *task)
+{
+	const struct scsi_path *path = task->path;
+
+	if (task->command->flags & (path->well_known ? COMMAND_WELL_KNOWN : COMMAND_ANYWHERE))
+		return true;
+	if (path->well_known)
+		scsi_end_check(task, KEY_ILLEGAL_REQUEST, ASC_OPCODE);
+	else
+		scsi_end_check(task, KEY_ILLEGAL_REQUEST, ASC_LUN);
+	return false;
+}
+
+/* A bit that no command of this kind has: the first one, from its most significant. */
+static bool usage_fits(struct scsi_task *task)
+{
+	const struct scsi_command *command = task->command;
+	unsigned wrong = 0, at = 0;
+
+	for (unsigned i = 1; i < command->cdb_bytes; i++)
+		wrong |= task->cdb[i] & ~command->usage[i];
+	if (likely(!(wrong & 0xff)))
+		return true;
+	for (at = 1; !(task->cdb[at] & ~command->usage[at] & 0xff);)
+		at++;
+	scsi_end_cdb(task, at, 31 - __builtin_clz(task->cdb[at] & ~command->usage[at] & 0xffu));
+	return false;
+}
+
+static __cold void command_unknown(struct scsi_task *task, unsigned field)
+{
+	const struct scsi_path *path = task->path;
+
+	if (!path->lun && !path->well_known)
+		scsi_end_check(task, KEY_ILLEGAL_REQUEST, ASC_LUN);
+	else if (field)
+		scsi_end_cdb(task, field, -1);
+	else
+		scsi_end_check(task, KEY_ILLEGAL_REQUEST, ASC_OPCODE);
+}
+
+static void task_begin(struct scsi_path *path, struct scsi_task *task)
+{
+	unsigned field = 0;
+
+	link_in(path, task);
+	if (unlikely(!path->lun) && !scsi_bus_has_target(path->queue->bus, task->target)) {
+		scsi_end_response(task, SCSI_BAD_TARGET);
+		return;
+	}
+	if (unlikely(task->cdb_bytes < 6)) {
+		scsi_end_cdb(task, 0, -1);
+		return;
+	}
+	task->command = scsi_command_find(task->cdb, task->cdb_bytes, &field);
+	if (unlikely(!task->command)) {
+		command_unknown(task, field);
+		return;
+	}
+	if (unlikely(!path->lun) ? !nowhere_allows(task) : (unlikely(unit_special(path->lun)) && !unit_allows(task, path->lun)))
+		return;
+	if (unlikely(task->attribute >= SCSI_ACA)) {
+		scsi_end_check(task, KEY_ABORTED_COMMAND, ASC_MESSAGE);
+		return;
+	}
+	if (usage_fits(task))
+		task->command->handler(task);
+}
+
+static void hold(struct scsi_path *path, struct scsi_task *task)
+{
+	task->held = true;
+	task->next = NULL;
+	*path->held_end = task;
+	path->held_end = &task->next;
+}
+
+static void hold_out(struct scsi_path *path, struct scsi_task *task)
+{
+	struct scsi_task **at = &path->held;
+
+	while (*at != task)
+		at = &(*at)->next;
+	*at = task->next;
+	if (!*at)
+		path->held_end = at;
+}
+
+void scsi_path_take(struct scsi_path *path, struct scsi_task *task)
+{
+	bool ordered = task->attribute == SCSI_ORDERED;
+
+	if (unlikely((path->held || path->ordered || (ordered && path->active)) && task->attribute != SCSI_HEAD_OF_QUEUE)) {
+		hold(path, task);
+		return;
+	}
+	path->ordered |= ordered;
+	task_begin(path, task);
+}
+
+void scsi_path_begin_held(struct scsi_path *path)
+{
+	if (path->beginning)
+		return;
+	path->beginning = true;
+	while (path->held && !path->ordered && !(path->held->attribute == SCSI_ORDERED && path->active)) {
+		struct scsi_task *task = path->held;
+
+		hold_out(path, task);
+		task->held = false;
+		path->ordered = task->attribute == SCSI_ORDERED;
+		task_begin(path, task);
+	}
+	path->beginning = false;
+	scsi_path_go(path);
+}
+
+void scsi_path_ended(struct scsi_path *path, struct scsi_task *task)
+{
+	if (unlikely(task->held)) { /* it has never begun */
+		task->held = false;
+	} else {
+		link_out(path, task);
+		if (unlikely(task->attribute == SCSI_ORDERED))
+			path->ordered = false;
+	}
+	if (unlikely(path->held != NULL))
+		scsi_path_begin_held(path);
+}
+
+/* ---- requests of the disk ---- */
+
+int scsi_path_open(struct scsi_path *path)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+	struct scsi_queue *queue = path->queue;
+	int err, fd;
+
+	if (likely(path->disk != NULL))
+		return 0;
+	err = disk_queue_open(path->lun->unit->disk, queue->depth, &path->disk);
+	if (err)
+		return err;
+	fd = disk_queue_fd(path->disk);
+	if (fd >= 0 && epoll_ctl(queue->fd, EPOLL_CTL_ADD, fd, &event)) {
+		err = -errno;
+		disk_queue_close(path->disk);
+		path->disk = NULL;
+		return err;
+	}
+	if (queue->hurried)
+		disk_queue_hurry(path->disk);
+	return 0;
+}
+
+struct scsi_op *scsi_op_new(struct scsi_path *path)
+{
+	struct scsi_queue *queue = path->queue;
+	struct scsi_op *op = queue->ops;
+
+	if (likely(op != NULL)) {
+		queue->ops = op->next;
+	} else {
+		op = malloc(sizeof(*op));
+		if (!op)
+			return NULL;
+	}
+	op->path = path;
+	op->job = NULL;
+	op->trimmed = NULL;
+	op->lost = NULL;
+	return op;
+}
+
+void scsi_op_free(struct scsi_op *op)
+{
+	struct scsi_queue *queue = op->path->queue;
+
+	if (unlikely(op->trimmed != NULL))
+		free(op->trimmed);
+	op->next = queue->ops;
+	queue->ops = op;
+}
+
+void scsi_path_go(struct scsi_path *path)
+{
+	unsigned count = path->burst_count;
+
+	if (!count)
+		return;
+	path->burst_count = 0;
+	scsi_path_busy(path);
+	disk_queue_submit(path->disk, path->burst, count);
+}
+
+void scsi_path_submit(struct scsi_path *path, struct scsi_op *op)
+{
+	path->burst[path->burst_count++] = &op->disk;
+	if (path->burst_count == BURST || op->job)
+		scsi_path_go(path);
+}
+
+/* It was given up on account of somebody else. */
+static bool is_to_be_done_anew(const struct scsi_op *op)
+{
+	const struct scsi_task *task = op->job ? op->job->task : op->task;
+
+	return op->disk.result == -ECANCELED && task && task->ends_as == SCSI_OK;
+}
+
+static void op_lost(struct scsi_op *op);
+
+static void op_done(struct scsi_op *op)
+{
+	struct scsi_task *task = op->task;
+
+	if (unlikely(is_to_be_done_anew(op))) {
+		scsi_path_submit(op->path, op);
+		return;
+	}
+	if (op->job) {
+		op->job->step(op->job, op->disk.result);
+		return;
+	}
+	if (unlikely(!task)) {
+		op_lost(op);
+		return;
+	}
+	task->op = NULL;
+	if (unlikely(task->ends_as != SCSI_OK))
+		scsi_end_response(task, task->ends_as);
+	else
+		scsi_medium_done(task, &op->disk);
+	scsi_op_free(op);
+}
+
+void scsi_path_reap(struct scsi_path *path)
+{
+	struct disk_request *done[BURST];
+	unsigned count;
+
+	do {
+		count = disk_queue_reap(path->disk, done, BURST);
+		for (unsigned i = 0; i < count; i++)
+			op_done(container_of(done[i], struct scsi_op, disk));
+	} while (count == BURST);
+}
+
+/* ---- what is given up ---- */
+
+void scsi_path_cancel(struct scsi_path *path)
+{
+	if (path->disk && disk_queue_pending(path->disk))
+		disk_queue_cancel(path->disk);
+}
+
+/*
+ * The disk gets other memory for what it still has to do. Not without bounds: who aborts again and again what
+ * a disk does not answer has to wait in the end.
+ */
+static bool op_detach(struct scsi_op *op)
+{
+	struct scsi_queue *queue = op->path->queue;
+	uint64_t bytes = op->disk.bytes;
+
+	if (!op->path->disk->in_thread || queue->lost_bytes + bytes > LOST_BYTES_MAX)
+		return false;
+	if (op->disk.iov_count) {
+		op->lost = malloc(bytes);
+		if (!op->lost)
+			return false;
+		if (op->disk.op == DISK_WRITE)
+			scsi_data_out(op->task, 0, op->lost, bytes);
+		op->lost_iov = (struct iovec){op->lost, bytes};
+		op->disk.iov = &op->lost_iov;
+		op->disk.iov_count = 1;
+		queue->lost_bytes += bytes;
+	}
+	op->task = NULL;
+	queue->orphans++;
+	return true;
+}
+
+static void op_lost(struct scsi_op *op)
+{
+	struct scsi_queue *queue = op->path->queue;
+
+	queue->orphans--;
+	if (op->lost)
+		queue->lost_bytes -= op->disk.bytes;
+	free(op->lost);
+	scsi_op_free(op);
+}
+
+void scsi_task_abort(struct scsi_task *task, enum scsi_response response, struct scsi_part *part)
+{
+	struct scsi_path *path = task->path;
+
+	if (task->ends_as == SCSI_OK)
+		task->ends_as = (uint8_t)response;
+	if (!task->part && part) {
+		task->part = part;
+		part->left++;
+	}
+	if (task->held) {
+		hold_out(path, task);
+	} else if (task->job) {
+		scsi_job_give_up(task->job);
+		task->job = NULL;
+	} else if (task->op && !op_detach(task->op)) {
+		return; /* when the disk has done it */
+	}
+	task->op = NULL;
+	scsi_end_response(task, task->ends_as);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The table of commands is one that can be searched, and docs/scsi.md has it as it is. */
+#include "scsi/internal.h"
+#include "scsi/test_scsi.h"
+#include <stdio.h>
+
+static const char *docs;
+
+static void commands_are_sorted_and_named_once(void **state)
+{
+	for (unsigned i = 1; i < scsi_command_count; i++) {
+		const struct scsi_command *a = &scsi_commands[i - 1], *b = &scsi_commands[i];
+
+		assert_true(a->opcode < b->opcode || (a->opcode == b->opcode && a->service_action < b->service_action));
+		assert_true(a->opcode != b->opcode || (a->service_action >= 0 && a->cdb_bytes == b->cdb_bytes));
+	}
+}
+
+/* The length that an opcode's group has (SPC-4, 4.2.5.1), and nothing used beyond it. */
+static void cdbs_are_as_long_as_their_group_says(void **state)
+{
+	static const uint8_t groups[] = {6, 10, 10, 32, 16, 12};
+
+	for (unsigned i = 0; i < scsi_command_count; i++) {
+		const struct scsi_command *c = &scsi_commands[i];
+
+		assert_int_equal(c->cdb_bytes, groups[c->opcode >> 5]);
+		assert_int_equal(c->usage[0], 0);
+		for (unsigned at = c->cdb_bytes; at < SCSI_CDB_BYTES; at++)
+			assert_int_equal(c->usage[at], 0);
+		assert_int_equal(c->usage[c->cdb_bytes == 32 ? 1 : c->cdb_bytes - 1], 0); /* CONTROL */
+		assert_true(c->handler && c->name);
+		if (c->cdb_bytes < 32 && c->service_action >= 0)
+			assert_int_equal(c->usage[1] & 0x1f, 0x1f);
+	}
+}
+
+static void every_row_is_found_by_its_cdb(void **state)
+{
+	for (unsigned i = 0; i < scsi_command_count; i++) {
+		const struct scsi_command *c = &scsi_commands[i];
+		uint8_t cdb[SCSI_CDB_BYTES] = {c->opcode};
+		unsigned field;
+
+		if (c->opcode == 0x7f) {
+			cdb[7] = 24;
+			put_be16(cdb + 8, (uint16_t)c->service_action);
+		} else if (c->service_action >= 0) {
+			cdb[1] = (uint8_t)c->service_action;
+		}
+		assert_ptr_equal(scsi_command_find(cdb, c->cdb_bytes, &field), c);
+		assert_null(scsi_command_find(cdb, c->cdb_bytes - 1u, &field));
+	}
+}
+
+static char *file_read(const char *path)
+{
+	char *text = calloc(1, 1 << 16);
+	FILE *file = fopen(path, "r");
+	size_t bytes;
+
+	assert_non_null(text);
+	assert_non_null(file);
+	bytes = fread(text, 1, (1 << 16) - 1, file);
+	assert_true(bytes);
+	fclose(file);
+	return text;
+}
+
+static void the_page_has_the_table(void **state)
+{
+	char *page = file_read(docs), *table = NULL;
+	size_t bytes;
+	FILE *memory = open_memstream(&table, &bytes);
+
+	assert_non_null(memory);
+	scsi_commands_print(memory);
+	fclose(memory);
+	if (!strstr(page, table))
+		fprintf(stderr, "docs/scsi.md is to have this table:\n%s", table);
+	assert_non_null(strstr(page, table));
+	free(page);
+	free(table);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(commands_are_sorted_and_named_once),
+		cmocka_unit_test(cdbs_are_as_long_as_their_group_says),
+		cmocka_unit_test(every_row_is_found_by_its_cdb),
+		cmocka_unit_test(the_page_has_the_table),
+	};
+
+	if (argc < 2)
+		return 77;
+	docs = argv[1];
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
