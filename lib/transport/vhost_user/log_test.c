@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "transport/vhost_user/session_lab.h"
+#include "wire/iotlb.h"
 #include "wire/virtio_ring.h"
+#include <linux/vhost_types.h>
 
 /* The dirty log, as a front end tells it: what gets into it, what it stops, and what lies get. */
 
@@ -409,6 +411,88 @@ static void log_without_its_protocol_feature_ends_the_session(void **state)
 	lab_free(lab);
 }
 
+/* ---- behind an IOMMU ---- */
+
+#define BUFFER_IOVA UINT64_C(0x40000)
+
+static void window(struct lab *lab, uint8_t type, uint64_t iova, uint64_t bytes, uint64_t at)
+{
+	const struct vhost_iotlb_msg body = { .iova = iova, .size = bytes, .uaddr = UADDR + at, .perm = VHOST_ACCESS_RW, .type = type };
+
+	assert_int_equal(ack(lab, VU_IOTLB_MSG, &body, sizeof(body)), 0);
+}
+
+/* The ring's pages are where their addresses say, for a start. */
+static struct lab *behind_an_iommu(int *ret_channel)
+{
+	struct lab *lab = lab_new();
+	int pair[2];
+
+	negotiate(lab, P_ALL);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(ack_fds(lab, VU_SET_BACKEND_REQ_FD, NULL, 0, &pair[1], 1), 0);
+	close(pair[1]);
+	*ret_channel = pair[0];
+	assert_int_equal(ack_u64(lab, VU_SET_FEATURES, FEATURES | F_IOMMU), 0);
+	share_memory(lab);
+	window(lab, VHOST_IOTLB_UPDATE, UADDR, 0x3000, 0);
+	window(lab, VHOST_IOTLB_UPDATE, BUFFER_IOVA, 0x1000, BUFFER);
+	ring(lab, 0);
+	assert_non_null(lab->type.running[0]);
+	return lab;
+}
+
+/* Not at the driver's addresses; the one of the log that its front end tells does not count. */
+static void what_is_written_behind_an_iommu_is_logged_where_the_guest_sees_it(void **state)
+{
+	int channel;
+	struct lab *lab = behind_an_iommu(&channel);
+	struct log log = log_new();
+
+	log_set(lab, &log);
+	assert_int_equal(ack_u64(lab, VU_SET_FEATURES, FEATURES | F_IOMMU | VU_FEATURE_LOG_ALL), 0);
+	assert_int_equal(ring_logged(lab, true, UADDR + USED), 0);
+	memset(log.bits, 0, LOG_BYTES);
+	frame_to(lab, BUFFER_IOVA);
+	assert_true(take(&log, GPA + BUFFER));
+	assert_true(take(&log, GPA + USED));
+	assert_int_equal(left(&log), 0);
+	window(lab, VHOST_IOTLB_INVALIDATE, BUFFER_IOVA, 0x1000, 0);
+	window(lab, VHOST_IOTLB_UPDATE, BUFFER_IOVA, 0x1000, BUFFER + 0x3000);
+	frame_to(lab, BUFFER_IOVA);
+	assert_true(take(&log, GPA + BUFFER + 0x3000));
+	assert_true(take(&log, GPA + USED));
+	assert_int_equal(left(&log), 0);
+	log_free(&log);
+	fd_close(&channel);
+	lab_free(lab);
+}
+
+/* The driver has another page for it, and the ring stands still in between. */
+static void ring_that_moves_behind_its_iommu_is_logged_where_it_has_gone(void **state)
+{
+	int channel;
+	struct lab *lab = behind_an_iommu(&channel);
+	struct log log = log_new();
+
+	log_set(lab, &log);
+	assert_int_equal(ack_u64(lab, VU_SET_FEATURES, FEATURES | F_IOMMU | VU_FEATURE_LOG_ALL), 0);
+	assert_int_equal(ring_logged(lab, true, 0), 0);
+	window(lab, VHOST_IOTLB_INVALIDATE, UADDR, 0x3000, 0);
+	assert_null(lab->type.running[0]);
+	window(lab, VHOST_IOTLB_UPDATE, UADDR, 0x2000, 0);
+	window(lab, VHOST_IOTLB_UPDATE, UADDR + USED, 0x1000, 0x5000);
+	assert_non_null(lab->type.running[0]);
+	memset(log.bits, 0, LOG_BYTES);
+	frame_to(lab, BUFFER_IOVA);
+	assert_true(take(&log, GPA + BUFFER));
+	assert_true(take(&log, GPA + 0x5000));
+	assert_int_equal(left(&log), 0);
+	log_free(&log);
+	fd_close(&channel);
+	lab_free(lab);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -428,6 +512,8 @@ int main(void)
 		cmocka_unit_test(memory_that_comes_and_goes_while_it_is_logged_is_logged_where_the_guest_sees_it),
 		cmocka_unit_test(nothing_is_logged_of_a_suspended_device),
 		cmocka_unit_test(log_without_its_protocol_feature_ends_the_session),
+		cmocka_unit_test(what_is_written_behind_an_iommu_is_logged_where_the_guest_sees_it),
+		cmocka_unit_test(ring_that_moves_behind_its_iommu_is_logged_where_it_has_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
