@@ -303,8 +303,8 @@ int inband_new(struct session *session, struct inband **ret_inband)
 		inband->tellers[i] = (struct teller){
 			.inband = inband, .request = i % 2 ? VU_BACKEND_VRING_ERR : VU_BACKEND_VRING_CALL, .index = i / 2, .fd = -1
 		};
-	inband->sent = calloc(2 * count, sizeof(struct teller *));
-	inband->kicks = malloc(count * sizeof(int));
+	inband->sent = calloc(2 * count + 1, sizeof(struct teller *));
+	inband->kicks = malloc((count + 1) * sizeof(int));
 	r = inband->sent && inband->kicks ? loop_timer_new(session->loop, tellers_watch, inband, &inband->timer) : -ENOMEM;
 	if (inband->kicks) {
 		inband->count = count;
