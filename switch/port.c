@@ -64,6 +64,7 @@ static void queue_free(struct queue *queue)
 		struct in_queue *in = container_of(queue, struct in_queue, queue);
 
 		port->in[queue->number] = NULL;
+		port->kicks[queue->number] += in->source.called;
 		worker_disown(&in->source);
 		free(in);
 	}

@@ -112,6 +112,7 @@ struct sw_port {
 	void *done_opaque;
 	struct in_queue *in[SW_QUEUES_MAX];
 	struct out_queue *out[SW_QUEUES_MAX];
+	uint64_t kicks[SW_QUEUES_MAX]; /* of in queues that are gone */
 	uint16_t home[SW_QUEUES_MAX]; /* the worker that in queues have been moved to, plus 1; 0: any */
 	struct sw_queue_stats past[2]; /* sums over queues that are gone: in, out */
 };

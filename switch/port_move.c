@@ -24,6 +24,7 @@ void queue_replaced_free(struct in_queue *old)
 	struct in_queue *next = old->next;
 	struct queue copy = old->queue;
 
+	copy.port->kicks[copy.number] += old->source.called;
 	worker_disown(&old->source);
 	free(old);
 	if (next) {

@@ -8,6 +8,7 @@
 #include "switch/aside.h"
 #include "switch/core.h"
 #include "switch/forwarder.h"
+#include <errno.h>
 #include <string.h>
 
 static void add_counters(struct sw_port_stats *sum, const struct port_counters *from)
@@ -91,6 +92,14 @@ void sw_queue_stats(const struct sw_port *port, bool out, unsigned queue, struct
 	*ret_stats = stats;
 }
 
+int sw_queue_kicks(const struct sw_port *port, unsigned queue, uint64_t *ret_kicks)
+{
+	if (port->aside)
+		return -EOPNOTSUPP;
+	*ret_kicks = port->kicks[queue] + (port->in[queue] ? counter_read(&port->in[queue]->source.called) : 0);
+	return 0;
+}
+
 int sw_queue_worker(const struct sw_port *port, unsigned queue)
 {
 	return sw_queue_present(port, false, queue) ? (int)port->in[queue]->source.worker->index : -1;
@@ -109,6 +118,7 @@ void sw_queue_stats_read(const struct sw_queue_stats *kept, struct sw_queue_stat
 		.runt = counter_read(&kept->runt),
 		.bad_offload = counter_read(&kept->bad_offload),
 		.error = counter_read(&kept->error),
+		.signals = counter_read(&kept->signals),
 	};
 }
 

@@ -31,6 +31,7 @@ struct sw_port;
 struct sw_queue_stats {
 	uint64_t frames, bytes;
 	uint64_t no_buffer, too_long, offload_refused, filtered, disabled, runt, bad_offload, error;
+	uint64_t signals; /* to the port's driver */
 };
 
 /* All are called by the worker that owns (in) or has claimed (out) the queue, but for the last. */
@@ -286,6 +287,11 @@ struct sw_port_stats {
 };
 void sw_port_stats(const struct sw_port *port, struct sw_port_stats *ret_stats);
 void sw_queue_stats(const struct sw_port *port, bool out, unsigned queue, struct sw_queue_stats *ret_stats);
+/*
+ * How often an in queue's kick_fd has called its worker since the port was made; several kicks before the worker looks are one. -EOPNOTSUPP: the
+ * port is served aside, and calls no worker.
+ */
+int sw_queue_kicks(const struct sw_port *port, unsigned queue, uint64_t *ret_kicks);
 /* For the ops of a port that counts in such a struct, by counter_add(): reads it while it is written. */
 void sw_queue_stats_read(const struct sw_queue_stats *kept, struct sw_queue_stats *ret_stats);
 

@@ -52,6 +52,7 @@ struct source {
 	bool unarmed;  /* there is no fd that could be watched: it must be asked */
 	struct source_fd fds[SOURCE_FDS];
 	/* The worker's. */
+	uint64_t called; /* how often one of its fds has told of work; others read it (counter_read()) */
 	bool resting; /* it cannot be armed, and has been idle for long */
 	enum source_state state;
 	uint64_t idle_since_ns; /* 0: it had work when asked last */

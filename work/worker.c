@@ -164,6 +164,8 @@ static void events_handle(struct worker *worker)
 		uint32_t slot = worker->events[i].data.u32;
 		struct source *source = slot < mine->slot_count ? mine->slots[slot] : NULL;
 
+		if (source)
+			counter_add(&source->called, 1);
 		if (!source || source->state != SOURCE_ARMED)
 			continue;
 		worker->armed_count--;

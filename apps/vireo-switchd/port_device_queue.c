@@ -9,6 +9,7 @@
  */
 #include "port_device.h"
 #include "base/util.h"
+#include "vireo/device.h"
 #include "vireo/net.h"
 #include <errno.h>
 
@@ -93,6 +94,7 @@ static void stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats 
 		.disabled = s.disabled,
 		.runt = s.runt,
 		.bad_offload = s.bad_offload,
+		.signals = vireo_queue_signals(vireo_device_queue(vireo_net_device(pair->net), 2 * pair->at + !out)),
 	};
 }
 

@@ -4,17 +4,16 @@
 #include "base/util.h"
 #include "base/visible.h"
 #include "port_device.h"
+#include "port_features.h"
 #include "vireo/device.h"
 #include "vireo/memory.h"
 #include "vireo/net.h"
-#include "wire/feature_names.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#define TYPE_NET 1u
 #define COMMAND_BYTES 64u
 
 /* ---- the peer's process ---- */
@@ -43,22 +42,6 @@ static json_t *command_of(pid_t process)
 }
 
 /* ---- what is agreed on ---- */
-
-static json_t *features_of(uint64_t features)
-{
-	json_t *list = json_array();
-	char number[16];
-
-	for (unsigned bit = 0; bit < 64; bit++) {
-		const char *name = feature_name(TYPE_NET, bit);
-
-		if (!(features & VIREO_FEATURE(bit)))
-			continue;
-		snprintf(number, sizeof(number), "bit %u", bit);
-		json_array_append_new(list, json_string(name ? name : number));
-	}
-	return list;
-}
 
 /* Of the queues that run. Pairs are numbered as the port has them. */
 static json_t *rings_of(const struct device_port *device)
@@ -118,7 +101,7 @@ static json_t *session_of(const struct device_port *device, const struct vireo_d
 {
 	uint64_t features = vireo_device_features(taken);
 	json_t *session = json_pack("{s:I, s:o, s:s, s:o}", "connected_s", seconds_since(device->connected_since_s), "features",
-				    features_of(features), "ring",
+				    port_features_report(features), "ring",
 				    features & VIREO_FEATURE(VIREO_F_RING_PACKED_BIT) ? "packed" : "split", "rings",
 				    rings_of(device));
 	json_t *command = process ? command_of(process) : NULL, *regions = regions_of(taken);

@@ -327,6 +327,15 @@ static const char *tap_state(const struct port *port)
 	return __atomic_load_n(&tap->lost, __ATOMIC_RELAXED) ? "failed" : "up";
 }
 
+/* While a helper thread may hold RTNL, the kernel cannot be asked. */
+static void tap_report(const struct port *port, json_t *object)
+{
+	const struct tap_port *tap = (const struct tap_port *)port;
+	json_t *session = aside_rtnl() ? NULL : tap_device_report(tap->queues[0].fd);
+
+	json_object_set_new(object, "session", session ? session : json_null());
+}
+
 static const char *interface_problem(const char *address)
 {
 	if (strlen(address) >= IFNAMSIZ || strpbrk(address, "/ %:"))
@@ -349,6 +358,7 @@ const struct port_kind port_tap = {
 	.close = port_closed,
 	.free = tap_free,
 	.state = tap_state,
+	.report = tap_report,
 	.link_set = tap_link_set,
 	.takes_rtnl = true,
 };

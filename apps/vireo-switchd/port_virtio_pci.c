@@ -17,6 +17,7 @@
 #include "base/loop.h"
 #include "base/util.h"
 #include "pci_device.h"
+#include "pci_report.h"
 #include "port.h"
 #include <errno.h>
 #include <stdio.h>
@@ -322,6 +323,13 @@ static enum port_told card_link_set(struct port *port, bool up)
 	return PORT_TOLD_NOT;
 }
 
+static void card_report(const struct port *port, json_t *object)
+{
+	const struct pci_port *card = (const struct pci_port *)port;
+
+	json_object_set_new(object, "session", pci_session_report(&port->spec, vireo_pci_features(card->device.pci), card->queues));
+}
+
 static const char *function_problem(const char *address)
 {
 	return vireo_pci_address_valid(address) ? NULL : "expected the address of a PCI function such as 0000:00:04.0";
@@ -342,5 +350,6 @@ const struct port_kind port_virtio_pci = {
 	.close = card_close,
 	.free = card_free,
 	.state = card_state,
+	.report = card_report,
 	.link_set = card_link_set,
 };

@@ -38,6 +38,16 @@ bool vireo_pci_address_valid(const char *address)
 	return true;
 }
 
+uint64_t vireo_pci_features(const struct vireo_pci *pci)
+{
+	return 0;
+}
+
+unsigned vireo_driver_ring_size(const struct vireo_driver_ring *ring)
+{
+	return 0;
+}
+
 int vireo_pci_net_link(struct vireo_pci *pci)
 {
 	looks++;

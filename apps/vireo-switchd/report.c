@@ -128,8 +128,12 @@ static json_t *queue_report(const struct port *port, bool out, unsigned queue)
 	json_t *object = json_pack("{s:s, s:i, s:b}", "direction", out ? "tx" : "rx", "queue", (int)queue,
 				   "running", sw_queue_present(port->sw, out, queue));
 	struct sw_queue_stats s;
+	uint64_t kicks;
 
 	sw_queue_stats(port->sw, out, queue, &s);
+	if (!out)
+		json_object_set_new(object, "kicks", sw_queue_kicks(port->sw, queue, &kicks) ? json_null() : json_integer((json_int_t)kicks));
+	json_object_set_new(object, "signals", json_integer((json_int_t)s.signals));
 	if (out)
 		add_fields(object, &s, tx_fields, ARRAY_SIZE(tx_fields));
 	else

@@ -165,3 +165,22 @@ int tap_device_open(const struct port_spec *spec, int *fds, unsigned *ret_offloa
 		fd_close(&fds[i]);
 	return err;
 }
+
+json_t *tap_device_report(int fd)
+{
+	static const struct {
+		unsigned flag;
+		const char *name;
+	} flags[] = {{IFF_VNET_HDR, "vnet_hdr"}, {IFF_MULTI_QUEUE, "multi_queue"}, {IFF_PERSIST, "persist"}};
+	struct ifreq ifr = {.ifr_flags = 0};
+	json_t *list;
+
+	if (ioctl(fd, TUNGETIFF, &ifr))
+		return NULL;
+	list = json_array();
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
+		if ((unsigned short)ifr.ifr_flags & flags[i].flag)
+			json_array_append_new(list, json_string(flags[i].name));
+	ifr.ifr_name[IFNAMSIZ - 1] = '\0';
+	return json_pack("{s:s, s:s%, s:o}", "driver", "tun", "interface", ifr.ifr_name, strlen(ifr.ifr_name), "features", list);
+}

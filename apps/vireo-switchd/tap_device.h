@@ -3,6 +3,7 @@
 #define SWITCHD_TAP_DEVICE_H
 
 #include "port_spec.h"
+#include <jansson.h>
 
 /*
  * Makes (or opens) the TAP interface that spec names and brings it up: one fd per queue, non-blocking, with
@@ -14,5 +15,9 @@ int tap_device_open(const struct port_spec *spec, int *fds, unsigned *ret_offloa
 
 /* The carrier, as the kernel shows it. -EINVAL: this kernel has no words for it (before Linux 5.0). Takes RTNL. */
 int tap_device_carrier(int fd, bool on);
+
+
+/* What the interface is by now, for `vireoctl port show`: {"driver", "interface", "features"}. NULL: it has gone. Takes RTNL. */
+json_t *tap_device_report(int fd);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The answers to what an operator sets while a daemon runs, for people. */
 #include "show.h"
+#include "field.h"
 #include "table.h"
 
 /* Who has asked for it knows that the link is down; that the other end does not know is news. */
@@ -54,11 +55,6 @@ void show_config(struct show *show)
 /* Done is done. */
 void show_nothing(struct show *show)
 {
-}
-
-static long long number_of(const json_t *object, const char *key)
-{
-	return (long long)json_integer_value(json_object_get(object, key));
 }
 
 static void worker_row(struct table *t, const json_t *worker)

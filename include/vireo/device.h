@@ -269,6 +269,9 @@ VIREO_API void *vireo_queue_opaque(const struct vireo_queue *queue);
  */
 VIREO_API int vireo_queue_kick_fd(const struct vireo_queue *queue);
 
+/* How many signals the driver has been sent for this queue since the device was made. Thread: any. */
+VIREO_API uint64_t vireo_queue_signals(const struct vireo_queue *queue);
+
 /* ---- queue: worker ---- */
 
 /* The most pieces that a chain of a queue with `size` entries may have. */

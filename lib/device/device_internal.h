@@ -102,6 +102,7 @@ struct vireo_queue {
 
 	/* The worker's while the queue runs, then the control thread's. */
 	struct signal_cost signal_cost;
+	uint64_t signals; /* sent so far; any thread reads it (counter_read()) */
 	struct queue_miss *miss; /* miss.c's: what it waits for */
 };
 

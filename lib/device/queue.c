@@ -32,6 +32,11 @@ void *vireo_queue_opaque(const struct vireo_queue *queue)
 	return queue->opaque;
 }
 
+uint64_t vireo_queue_signals(const struct vireo_queue *queue)
+{
+	return counter_read(&queue->signals);
+}
+
 int vireo_queue_kick_fd(const struct vireo_queue *queue)
 {
 	return queue->kick_fd;

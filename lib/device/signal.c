@@ -165,6 +165,7 @@ void queue_signal(struct vireo_queue *queue)
 		signal_while_paused(queue, paused);
 		return;
 	}
+	counter_add(&queue->signals, 1);
 	took = signal_raise(queue, clock);
 	if (unlikely(took >= SUSPECT_NS || queue->signal_cost.close_look))
 		signal_suspect(queue, took);

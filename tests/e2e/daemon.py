@@ -364,8 +364,8 @@ COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_
             "rx_membership_limit", "rx_membership_full", "rx_no_member", "rx_rate_limit", "rx_storm_broadcast", "rx_storm_multicast",
             "rx_storm_unicast", "tx_rate_limit", "tx_segmented", "tx_no_queue", "tx_link_down", "tx_flood_room",
             "tx_mtu", "tx_segment_error", "tx_lost"}
-QUEUE = {"direction", "queue", "running", "frames", "bytes", "disabled", "too_long", "error"}
-QUEUE_OF = {"rx": QUEUE | {"runt", "bad_offload"}, "tx": QUEUE | {"no_buffer", "offload_refused", "filtered"}}
+QUEUE = {"direction", "queue", "running", "frames", "bytes", "signals", "disabled", "too_long", "error"}
+QUEUE_OF = {"rx": QUEUE | {"kicks", "runt", "bad_offload"}, "tx": QUEUE | {"no_buffer", "offload_refused", "filtered"}}
 WORKER = {"worker", "cpu", "loops", "busy_loops", "sleeps", "wakeups", "frames", "busy_cycles"}
 FDB = {"entries", "static", "capacity", "learned", "moved", "aged", "evicted", "refused"}
 
@@ -466,6 +466,47 @@ def a_port_floods_as_much_as_its_flood_max_lets_it(lab):
 
 
 @case
+def kicks_and_signals_are_counted_for_each_queue(lab):
+    """Of a driver that wants to be called, and calls: after a pause each frame is a kick, and a signal on both sides."""
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')}", f"vhost-user:{lab.path('b')}"])
+
+    def queues(name):
+        return {queue["direction"]: queue for queue in switch.port(name)["queue_counters"]}
+    for session in (1, 2):
+        with Front(lab.path("a")) as a, Front(lab.path("b")) as b:
+            before = queues("a")["rx"]["kicks"]
+
+            def kicked():
+                a.send(text_frame(1, None))
+                b.receive(0.05)
+                return queues("a")["rx"]["kicks"] > before
+            wait_until(kicked, 20, f"kicks of session {session} are counted, and those before it are kept")
+            told = queues("a")["rx"]["signals"], queues("b")["tx"]["signals"]
+
+            def signalled():
+                a.send(text_frame(1, None))
+                b.receive(0.05)
+                return queues("a")["rx"]["signals"] > told[0] and queues("b")["tx"]["signals"] > told[1]
+            wait_until(signalled, 20, "the sender is told that its buffer was used, and the receiver that a frame is there")
+            expect("kicks" not in queues("a")["tx"], "nobody waits for buffers")
+        wait_until(lambda: switch.port("a")["state"] == switch.port("b")["state"] == "listening", 20, "both have gone")
+    heading = [line for line in switch.ctl("port", "show", "a").splitlines() if line.startswith("QUEUE")]
+    expect(len(heading) == 1 and "KICKS" in heading[0] and "SIGNALS" in heading[0], f"{heading}")
+    end_well(switch)
+
+
+@case
+def port_show_tells_limits_and_guards_in_words(lab):
+    switch = Switch(lab, ["null:n", f"vhost-user:{lab.path('a')},rate-in=8M/64K,frames-out=1000,ip=10.0.0.1+fe80::/10,dhcp-guard=on"])
+    shown = switch.ctl("port", "show", "a")
+    for line in ("guarded: arp dhcp", "may have: 10.0.0.1 fe80::/10"):
+        expect(f"\n{line}\n" in shown, f"'{line}': {shown}")
+    limits = [line for line in shown.splitlines() if line.startswith("limits: ")]
+    expect(len(limits) == 1 and "frames-out 1000 a second" in limits[0] and ", burst 65536" in limits[0], f"{shown}")
+    end_well(switch)
+
+
+@case
 def port_show_tells_what_is_agreed_on_with_the_peer(lab):
     switch = Switch(lab, [f"vhost-user:{lab.path('a')}", "null:n"])
     expect(switch.port("a")["session"] is None, "nobody is there")
@@ -488,6 +529,7 @@ def port_show_tells_what_is_agreed_on_with_the_peer(lab):
     expect(sorted((ring["direction"], ring["queue"]) for ring in session["rings"]) == [("rx", 0), ("tx", 0)], f"rings: {session}")
     expect(all(ring["size"] in (RX_BUFFERS, TX_BUFFERS) for ring in session["rings"]), f"sizes: {session}")
     expect(sum(region["bytes"] for region in session["memory_regions"]) == port["memory"]["mapped_bytes"], f"memory: {port}")
+    expect("guarded" not in shown and "limits:" not in shown, f"what is not there is not told: {shown}")
     for word in ("connected for", "ring format split, 2 rings run", "memory regions: ", " MRG_RXBUF", "by 'evil"):
         expect(word in shown, f"'{word}' is shown: {shown}")
     expect("\033" not in shown, f"nothing that a terminal would obey: {shown!r}")

@@ -86,6 +86,10 @@ def no_losses(switch, *names):
 @case_for({"": (1, ()), "_with_two_queues_and_workers": (2, ("--workers", "2"))}, "hosts_ping{}")
 def hosts_ping(lab, queues, options):
     switch, left, right = start(lab, queues, options=options)
+    session = switch.port("left")["session"]
+    expect((session["driver"], session["interface"]) == ("tun", "left0"), f"what it is: {session}")
+    expect(("multi_queue" in session["features"]) == (queues > 1) and "vnet_hdr" in session["features"], f"{session}")
+    expect("driver tun, interface left0" in switch.ctl("port", "show", "left"), "for people")
     for host, number in ((left, 2), (right, 1)):
         host.ping(f"10.7.0.{number}")
         host.ping(f"10.7.0.{number}", payload=1400)

@@ -142,6 +142,10 @@ def forwards(lab, make, drivers, iommu=False, modules=MODULES, options=(), queue
         port = guest.ask("port", "show", name)["port"]
         expect(port["state"] == "up", f"{name} is {port['state']}")
         expect(port["rx_frames"] > 10 and port["tx_frames"] > 10, f"{name}: {port}")
+        session = port["session"]
+        expect(session["driver"] == drivers[name == "card2"] and len(session["rings"]) == 2 * queues, f"{name}: {session}")
+        expect({"VERSION_1", "STATUS"} <= set(session["features"]) and all(ring["size"] >= 2 for ring in session["rings"]), f"{name}: {session}")
+        expect(f"driver {session['driver']}\nring format {session['ring']}" in guest.ctl("port", "show", name), f"{name}: for people")
         print(f"     {name}: {port['rx_frames']} in, {port['tx_frames']} out, {port['rx_drops']} + {port['tx_drops']} lost, "
               f"offloads {' '.join(port['offloads'])}; {TRANSFER_MIB / seconds:.1f} MiB/s", flush=True)
     guest.stop()
