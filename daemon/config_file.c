@@ -35,40 +35,44 @@ static char *trim(char *text)
 	return text;
 }
 
-static void unknown(const struct config_file *config, const char *word, const char *where)
+static void unknown(const struct config_file *config, const char *word)
 {
 	const struct settings *settings = config->settings;
-	char names[512] = "", hint[NEAREST_HINT_BYTES];
+	char names[512] = "", hint[NEAREST_HINT_BYTES], where[SETTINGS_WHERE_BYTES];
 	size_t n = 0;
 
 	for (unsigned i = 0; i < settings->count && n < sizeof(names); i++)
 		n += (size_t)snprintf(names + n, sizeof(names) - n, " %s", settings->rows[i].name);
-	line_print(config->err, "%s: %s'%.40s': expected one of:%s%s", settings->program, where, word, names,
+	line_print(config->err, "%s: %s'%.40s': expected one of:%s%s", settings->program, settings_here(config->options, where), word, names,
 		   settings_hint(settings, word, strlen(word), "", hint));
 }
 
-static bool line_take(struct config_file *config, const char *where)
+static bool line_take(struct config_file *config)
 {
+	struct daemon_options *options = config->options;
+	char *word = trim(config->line), *value, where[SETTINGS_WHERE_BYTES];
 	const struct setting *setting;
-	char *word = trim(config->line), *value;
 
 	if (!*word)
 		return true;
+	options->config_at = (size_t)(word - config->line);
 	value = word + strcspn(word, " \t");
 	if (*value)
 		*value++ = '\0';
 	value = trim(value);
 	setting = settings_find(config->settings, word);
 	if (!setting) {
-		unknown(config, word, where);
+		unknown(config, word);
 		return false;
 	}
 	if (!setting->arg && *value) {
-		line_print(config->err, "%s: %s%s '%.40s': expected nothing after '%s'", config->settings->program, where, word,
-			   value, word);
+		options->config_at = (size_t)(value - config->line);
+		line_print(config->err, "%s: %s%s '%.40s': expected nothing after '%s'", config->settings->program,
+			   settings_here(options, where), word, value, word);
 		return false;
 	}
-	return settings_apply(config->settings, config->options, setting, value, where, &config->given, config->err);
+	return settings_apply(config->settings, config->options, setting, value, (size_t)(value - config->line), &config->given,
+			      config->err);
 }
 
 /* 1: a line, 0: there are no more; -EILSEQ, -EMSGSIZE: none of ours; or what reading says. */
@@ -106,20 +110,20 @@ static void unreadable(const struct settings *settings, const char *path, unsign
 static bool lines_take(struct config_file *config)
 {
 	struct daemon_options *options = config->options;
-	char where[SETTINGS_WHERE_BYTES];
 	unsigned errors = 0;
 	int more = 1;
 
+	options->config_text = config->line;
 	for (unsigned n = 1; more > 0 && errors < ERRORS_MAX; n++) {
 		options->config_line = n;
 		more = line_read(config);
-		settings_where(options, n, where);
 		if (more < 0)
 			unreadable(config->settings, config->path, n, more, config->err);
-		else if (more && !line_take(config, where) && (errors++, !options->check))
+		else if (more && !line_take(config) && (errors++, !options->check))
 			return false;
 	}
 	options->config_line = 0;
+	options->config_text = NULL;
 	if (errors == ERRORS_MAX)
 		line_print(config->err, "%s: %.480s: what comes after %u errors is not looked at", config->settings->program,
 			   config->path, errors);

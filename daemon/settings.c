@@ -48,6 +48,26 @@ const char *settings_where(const struct daemon_options *options, unsigned line, 
 	return where;
 }
 
+/* What a UTF-8 sequence goes on with makes no character of its own. */
+static unsigned column_of(const char *text, size_t at)
+{
+	unsigned column = 1;
+
+	for (size_t i = 0; i < at; i++)
+		column += ((unsigned char)text[i] & 0xc0) != 0x80;
+	return column;
+}
+
+const char *settings_here(const struct daemon_options *options, char where[SETTINGS_WHERE_BYTES])
+{
+	if (options->config_line)
+		snprintf(where, SETTINGS_WHERE_BYTES, "%.480s:%u:%u: ", options->config, options->config_line,
+			 column_of(options->config_text, options->config_at));
+	else
+		snprintf(where, SETTINGS_WHERE_BYTES, "--");
+	return where;
+}
+
 bool settings_set_control(void *options, const char *value, char *why)
 {
 	struct daemon_options *o = options;
@@ -165,17 +185,20 @@ void settings_write(const struct daemon_options *options, FILE *out)
 }
 
 bool settings_apply(const struct settings *settings, void *options, const struct setting *setting, const char *value,
-		    const char *where, uint64_t *given, FILE *err)
+		    size_t value_at, uint64_t *given, FILE *err)
 {
-	char why[PARSE_WHY_BYTES] = "";
+	struct daemon_options *daemon_options = options;
+	char why[PARSE_WHY_BYTES] = "", where[SETTINGS_WHERE_BYTES];
 
-	if (!fits_what_is_given(settings, setting, where, given, err))
+	if (!fits_what_is_given(settings, setting, settings_here(options, where), given, err))
 		return false;
+	daemon_options->config_at = value_at;
 	if (!visible_is(value))
 		snprintf(why, sizeof(why), "expected no control characters, and bytes that are UTF-8");
 	else if (setting->set(options, value, why))
 		return given_note(options, setting, value) ||
 		       (line_print(err, "%s: %s%s: out of memory", settings->program, where, setting->name), false);
+	settings_here(options, where);
 	if (*why)
 		line_print(err, "%s: %s%s '%.80s': %s", settings->program, where, setting->name, value, why);
 	else
@@ -268,7 +291,7 @@ static enum settings_verdict option_apply(const struct settings *settings, void 
 	if (opt == OPT_CONFIG && config_pass)
 		ok = config_file_read(settings, options, optarg, err);
 	else if (opt != OPT_CONFIG && !config_pass)
-		ok = settings_apply(settings, options, &settings->rows[opt - 1], optarg ? optarg : "", "--", given, err);
+		ok = settings_apply(settings, options, &settings->rows[opt - 1], optarg ? optarg : "", 0, given, err);
 	return ok ? SETTINGS_RUN : SETTINGS_BAD;
 }
 

@@ -64,6 +64,8 @@ struct daemon_options {
 	char *config;	       /* the file; NULL: none */
 	bool check;	       /* all that is wrong with it is to be told, and nothing done */
 	unsigned config_line;  /* that is being read; 0: of none, but on the command line */
+	const char *config_text; /* that line, maybe cut up, ... */
+	size_t config_at;	 /* ... and what of it is looked at; who sets a value and finds a fault within it moves it on */
 	unsigned control_line; /* where `control` stands; 0: not in the file */
 	struct setting_given *given; /* what holds of what was given, but for what may be given often */
 	unsigned given_count;
@@ -71,6 +73,8 @@ struct daemon_options {
 
 #define SETTINGS_WHERE_BYTES 512u
 
+/* "FILE:LINE:COLUMN: " of what is being read, in characters from 1 on; "--" on the command line. Returns `where`. */
+const char *settings_here(const struct daemon_options *options, char where[SETTINGS_WHERE_BYTES]);
 /* "FILE:LINE: ", to be put before what is said of something that stands there; "" of 0. Returns `where`. */
 const char *settings_where(const struct daemon_options *options, unsigned line, char where[SETTINGS_WHERE_BYTES]);
 
@@ -102,9 +106,9 @@ void daemon_options_free(struct daemon_options *options);
 /* ---- settings.c, config_file.c: between the two ---- */
 
 const struct setting *settings_find(const struct settings *settings, const char *name);
-/* `where` is "--" or "FILE:LINE: "; `given`: the rows that this source has given so far. */
+/* `given`: the rows that this source has given so far. In a file, `value` lies `value_at` bytes behind the line's beginning. */
 bool settings_apply(const struct settings *settings, void *options, const struct setting *setting, const char *value,
-		    const char *where, uint64_t *given, FILE *err);
+		    size_t value_at, uint64_t *given, FILE *err);
 /* What may have been meant by a name that settings_find() does not know: nearest_hint(). */
 const char *settings_hint(const struct settings *settings, const char *name, size_t bytes, const char *before, char *hint);
 /* Reads a file; false: a line has been printed. */

@@ -132,7 +132,8 @@ static int key_unknown(const struct spec_kind *kind, const char *name, char *why
 	return -EINVAL;
 }
 
-static int key_parse(struct spec *spec, char *text, uint64_t *given, char *why)
+/* *at moves on to the value if that is what is wrong. */
+static int key_parse(struct spec *spec, char *text, uint64_t *given, char *why, size_t *at)
 {
 	char *value = strchr(text, '=');
 	const struct spec_key *key;
@@ -142,12 +143,14 @@ static int key_parse(struct spec *spec, char *text, uint64_t *given, char *why)
 	key = spec_key_find(spec->kind, text, strlen(text));
 	if (!key)
 		return key_unknown(spec->kind, text, why);
-	if (!given_first(given, (unsigned)(key - spec->kind->keys)))
+	if (!given_first(given, (unsigned)(key - spec->kind->keys))) {
 		snprintf(why, SPEC_WHY_BYTES, "key '%s' " GIVEN_TWICE, key->name);
-	else if (!value || !key->set(spec, value))
-		snprintf(why, SPEC_WHY_BYTES, "'%.20s=%.60s': expected %s", text, value ? value : "", key->expected);
-	else
+		return -EINVAL;
+	}
+	if (value && key->set(spec, value))
 		return 0;
+	*at += value ? (size_t)(value - text) : 0;
+	snprintf(why, SPEC_WHY_BYTES, "'%.20s=%.60s': expected %s", text, value ? value : "", key->expected);
 	return -EINVAL;
 }
 
@@ -164,11 +167,15 @@ static int address_check(const struct spec *spec, char *why)
 	return -EINVAL;
 }
 
-static int parts_parse(struct spec *spec, char *parts, char *why)
+/* `before` bytes of the SPEC lie before the parts. */
+static int parts_parse(struct spec *spec, char *parts, size_t before, char *why, size_t *at)
 {
 	char *rest = parts;
 	const char *address = strsep(&rest, ",");
 	uint64_t given = 0;
+	int err;
+
+	*at = before;
 
 	if (strlen(address) >= sizeof(spec->address)) {
 		snprintf(why, SPEC_WHY_BYTES, "address '%.40s...': longer than %u bytes", address,
@@ -177,11 +184,12 @@ static int parts_parse(struct spec *spec, char *parts, char *why)
 	}
 	memcpy(spec->address, address, strlen(address) + 1);
 	while (rest) {
-		int err = key_parse(spec, strsep(&rest, ","), &given, why);
-
+		*at = before + (size_t)(rest - parts);
+		err = key_parse(spec, strsep(&rest, ","), &given, why, at);
 		if (err)
 			return err;
 	}
+	*at = before;
 	return address_check(spec, why);
 }
 
@@ -218,7 +226,7 @@ static int whole_check(const struct spec_kinds *kinds, const struct spec *spec, 
 	return -EINVAL;
 }
 
-static int text_parse(const struct spec_kinds *kinds, const char *text, struct spec *spec, char *why)
+static int text_parse(const struct spec_kinds *kinds, const char *text, struct spec *spec, char *why, size_t *at)
 {
 	const char *rest;
 	char *parts;
@@ -231,10 +239,11 @@ static int text_parse(const struct spec_kinds *kinds, const char *text, struct s
 		snprintf(why, SPEC_WHY_BYTES, "out of memory");
 		return -EINVAL;
 	}
-	err = parts_parse(spec, parts, why);
+	err = parts_parse(spec, parts, (size_t)(rest - text), why, at);
 	free(parts);
 	if (err)
 		return err;
+	*at = 0;
 	if (!spec->name_given)
 		name_derive(spec);
 	return whole_check(kinds, spec, why);
@@ -242,8 +251,18 @@ static int text_parse(const struct spec_kinds *kinds, const char *text, struct s
 
 int spec_parse(const struct spec_kinds *kinds, const char *text, struct spec *ret_spec, char why[SPEC_WHY_BYTES])
 {
+	size_t at;
+
+	return spec_parse_at(kinds, text, ret_spec, why, &at);
+}
+
+int spec_parse_at(const struct spec_kinds *kinds, const char *text, struct spec *ret_spec, char why[SPEC_WHY_BYTES], size_t *ret_at)
+{
 	struct spec *spec;
+	size_t at = 0;
 	int err;
+
+	*ret_at = 0;
 
 	if (!visible_is(text)) { /* it goes into logs and tables, and into JSON, which knows UTF-8 only */
 		snprintf(why, SPEC_WHY_BYTES, "expected no control characters, and bytes that are UTF-8");
@@ -257,9 +276,11 @@ int spec_parse(const struct spec_kinds *kinds, const char *text, struct spec *re
 	spec->endpoint.attach = VIREO_ATTACH_VIRTIO;
 	if (kinds->defaults)
 		kinds->defaults(spec);
-	err = text_parse(kinds, text, spec, why);
+	err = text_parse(kinds, text, spec, why, &at);
 	if (!err)
 		memcpy(ret_spec, spec, kinds->spec_bytes);
+	else
+		*ret_at = at;
 	free(spec);
 	return err;
 }

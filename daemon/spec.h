@@ -86,6 +86,8 @@ const struct spec_key *spec_key_find(const struct spec_kind *kind, const char *n
  * expected.
  */
 int spec_parse(const struct spec_kinds *kinds, const char *text, struct spec *ret_spec, char why[SPEC_WHY_BYTES]);
+/* Likewise; *ret_at: how many bytes of the text lie before what is wrong, 0 where that is the whole. */
+int spec_parse_at(const struct spec_kinds *kinds, const char *text, struct spec *ret_spec, char why[SPEC_WHY_BYTES], size_t *ret_at);
 
 /* Does spec_parse() have to look up a user or a group, which may take its time? */
 bool spec_has_names(const char *text);

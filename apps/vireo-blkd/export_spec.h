@@ -27,4 +27,9 @@ static inline int export_spec_parse(const char *text, struct export_spec *ret_sp
 	return spec_parse(&export_kinds, text, &ret_spec->at, why);
 }
 
+static inline int export_spec_parse_at(const char *text, struct export_spec *ret_spec, char why[SPEC_WHY_BYTES], size_t *ret_at)
+{
+	return spec_parse_at(&export_kinds, text, &ret_spec->at, why, ret_at);
+}
+
 #endif

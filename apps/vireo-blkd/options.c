@@ -77,13 +77,16 @@ static bool set_export(void *options, const char *value, char *why)
 	struct options *o = options;
 	struct export_spec *exports = realloc(o->exports, (o->export_count + 1) * sizeof(*exports));
 	struct export_spec *spec;
+	size_t at;
 
 	if (!exports)
 		return out_of_memory(why);
 	o->exports = exports;
 	spec = &exports[o->export_count];
-	if (export_spec_parse(value, spec, why))
+	if (export_spec_parse_at(value, spec, why, &at)) {
+		o->run.daemon.config_at += at;
 		return false;
+	}
 	if (spec->at.name_given && export_given(o, spec->at.name)) {
 		snprintf(why, PARSE_WHY_BYTES, "expected another name: there is an export '%s' already", spec->at.name);
 		return false;

@@ -59,6 +59,7 @@ static bool set_port(void *options, const char *value, char *why)
 {
 	struct options *o = options;
 	struct option_port *ports, *port;
+	size_t at;
 
 	if (o->port_count == SW_PORTS_MAX) {
 		snprintf(why, PARSE_WHY_BYTES, "expected at most %u ports", SW_PORTS_MAX);
@@ -72,8 +73,10 @@ static bool set_port(void *options, const char *value, char *why)
 	o->ports = ports;
 	port = &ports[o->port_count];
 	port->line = o->run.daemon.config_line;
-	if (port_spec_parse(value, &port->spec, why))
+	if (port_spec_parse_at(value, &port->spec, why, &at)) {
+		o->run.daemon.config_at += at;
 		return false;
+	}
 	if (!port_fits(o, &port->spec, why))
 		return false;
 	port->text = strdup(value);

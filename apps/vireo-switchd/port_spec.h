@@ -41,6 +41,11 @@ static inline int port_spec_parse(const char *text, struct port_spec *ret_spec, 
 	return spec_parse(&port_kinds, text, &ret_spec->at, why);
 }
 
+static inline int port_spec_parse_at(const char *text, struct port_spec *ret_spec, char why[SPEC_WHY_BYTES], size_t *ret_at)
+{
+	return spec_parse_at(&port_kinds, text, &ret_spec->at, why, ret_at);
+}
+
 /* ---- keys for rows ---- */
 
 /* clang-format off */

@@ -711,24 +711,34 @@ static void the_command_line_holds_over_the_file_and_adds_ports(void **state)
 	options_free(&o);
 }
 
-static void bad_lines_are_named_by_file_and_number(void **state)
+static void bad_lines_are_named_by_file_line_and_column(void **state)
 {
 	static const struct {
 		const char *text, *line, *expected;
 	} rows[] = {
-		{"workers 1\nport null:\n", ":2: ", "port 'null:': address ''"},
-		{"\n\nprot null:a\n", ":3: ", "'prot': expected one of: port control"},
-		{"poll 1\n", ":1: ", "poll '1': expected nothing after 'poll'"},
-		{"workers 1\npoll\nworkers 1\n", ":3: ", "workers is given twice: leave one out"},
-		{"poll\nadaptive\n", ":2: ", "adaptive contradicts poll"},
-		{"contrl /a\n", ":1: ", "'contrl': expected one of: port control"},
-		{"port\n", ":1: ", "port '': '': expected vhost-user:PATH"},
-		{"config other\n", ":1: ", "'config': expected one of:"},
-		{"workers\n", ":1: ", "workers '': expected a number"},
+		{"workers 1\nport null:\n", ":2:11: ", "port 'null:': address ''"},
+		{"\n\nprot null:a\n", ":3:1: ", "'prot': expected one of: port control"},
+		{"  \tprot null:a\n", ":1:4: ", "'prot': expected one of: port control"},
+		{"poll 1\n", ":1:6: ", "poll '1': expected nothing after 'poll'"},
+		{"workers 1\npoll\n  workers 1\n", ":3:3: ", "workers is given twice: leave one out"},
+		{"poll\nadaptive\n", ":2:1: ", "adaptive contradicts poll"},
+		{"contrl /a\n", ":1:1: ", "'contrl': expected one of: port control"},
+		{"port\n", ":1:5: ", "port '': '': expected vhost-user:PATH"},
+		{"config other\n", ":1:1: ", "'config': expected one of:"},
+		{"workers\n", ":1:8: ", "workers '': expected a number"},
+		{"workers  many # so\n", ":1:10: ", "workers 'many': expected a number"},
+		{"port bad:a\n", ":1:6: ", "port 'bad:a': 'bad:a': expected"},
+		{"port tap:a,nam=b\n", ":1:12: ", "port 'tap:a,nam=b': unknown key 'nam'"},
+		{"port tap:a,name=b,name=c\n", ":1:19: ", "port 'tap:a,name=b,name=c': key 'name'"},
+		{"port tap:a,name=\n", ":1:17: ", "port 'tap:a,name=': 'name='"},
+		{"port tap:a,name\n", ":1:12: ", "port 'tap:a,name': 'name='"},
+		{"port tap:a/b,name=c\n", ":1:10: ", "port 'tap:a/b,name=c': address 'a/b'"},
+		{"port vhost-user:/\xc3\xa4/\xe2\x82\xac,mtu=x\n", ":1:26: ", "port 'vhost-user:/\xc3\xa4/\xe2\x82\xac,mtu=x': 'mtu=x'"},
+		{"port null:a\nport null:a\n", ":2:6: ", "port 'null:a': "},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		char expected[128];
+		char expected[256];
 
 		file(rows[i].text);
 		snprintf(expected, sizeof(expected), "vireo-switchd: %s%s%s", file_path, rows[i].line,
@@ -815,7 +825,7 @@ int main(void)
 		cmocka_unit_test(what_may_be_given_once_is_given_once),
 		cmocka_unit_test(a_file_says_what_options_say),
 		cmocka_unit_test(the_command_line_holds_over_the_file_and_adds_ports),
-		cmocka_unit_test(bad_lines_are_named_by_file_and_number),
+		cmocka_unit_test(bad_lines_are_named_by_file_line_and_column),
 		cmocka_unit_test(no_line_is_read_in_part),
 		cmocka_unit_test(help_and_version_end_well),
 	};

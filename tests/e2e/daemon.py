@@ -175,7 +175,7 @@ BAD_LINES = {
 def one_line_and_exit_2_for_config_line(lab, line, *words):
     with open(lab.path("conf"), "w") as conf:
         conf.write(f"# a comment\n\nport null:fine\n{line}\nport null:other\n")
-    expect_one_line(run_daemon(lab, "--config", lab.path("conf")), 2, f"{lab.path('conf')}:4: ", *words)
+    expect_one_line(run_daemon(lab, "--config", lab.path("conf")), 2, f"{lab.path('conf')}:4:", *words)
 
 
 @case

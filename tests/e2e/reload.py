@@ -71,8 +71,8 @@ def a_hangup_reloads_as_well(lab):
     end_well(switch)
 
 
-@case_for({"unknown_key": ("port null:b,nam=c", ":2: port 'null:b,nam=c'"), "unknown_word": ("prot null:b", ":2: 'prot'"),
-           "twice": ("workers 1\nworkers 1", ":3: workers is given twice")}, "a_file_that_makes_no_sense_changes_nothing_{}")
+@case_for({"unknown_key": ("port null:b,nam=c", ":2:13: port 'null:b,nam=c'"), "unknown_word": ("prot null:b", ":2:1: 'prot'"),
+           "twice": ("workers 1\nworkers 1", ":3:1: workers is given twice")}, "a_file_that_makes_no_sense_changes_nothing_{}")
 def a_file_that_makes_no_sense_changes_nothing(lab, line, says_what):
     switch = switch_with(lab, socket_of(lab, "a"))
     written(lab, "port null:c", line)
@@ -103,7 +103,7 @@ def ports_that_are_in_each_others_way(lab, more, why):
     one, other = lab.path("x"), lab.path("x" if why == "has the address" else "y")
     lines = [f"port vhost-user:{one}{more[0]}", f"port vhost-user:{other}{more[1]}"]
     done = checked(lab, "vireo-switchd", *lines)
-    expect(done.returncode == 2 and why in done.stderr and ":2: " in done.stderr, f"{done}")
+    expect(done.returncode == 2 and why in done.stderr and ":2:6: " in done.stderr, f"{done}")
     switch = switch_with(lab, *(socket_of(lab, name) for name in "xy"))
     written(lab, *lines)
     done = switch.ctl_run("reload")
