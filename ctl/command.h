@@ -20,6 +20,8 @@ typedef void ctl_show_fn(struct show *show);
 #define CTL_WATCH (1u << 0)  /* takes --watch */
 #define CTL_REPEAT (1u << 1) /* is repeated without being asked, redrawing a terminal in place */
 
+#define CTL_OWN_PARAMS (1u << 2) /* they are vireoctl's own, and not the method's; it has more to do with the answer than to print it */
+
 struct ctl_command {
 	const char *words;  /* on vireoctl's command line: "port add" */
 	const char *method; /* in JSON-RPC: "port.add"; NULL: vireoctl answers alone */

@@ -49,6 +49,8 @@
 	  serve_reload, show_reload) \
 	X("config show", "config.show", "", 0, "print the configuration file of the switch as it runs", \
 	  serve_config_show, show_config) \
+	X("save", "config.show", "[FILE]", CTL_OWN_PARAMS, "write that into FILE, or into the file that the switch was started with", \
+	  NULL, show_save) \
 	X("log level", "log.level", "[LEVEL]", 0, "show what goes to the log, or change it: error, warning, info or debug", \
 	  serve_log_level, show_log_level) \
 	X("version", "version", "", 0, "show the versions of vireoctl and of the daemon", \

@@ -230,6 +230,7 @@ static void serve_config_show(struct rpc_call *call, void *opaque)
 	const struct ports *ports = opaque;
 	char *text = NULL;
 	size_t bytes;
+	char *file;
 	FILE *out = ports->reload ? open_memstream(&text, &bytes) : NULL;
 
 	if (!out) {
@@ -238,7 +239,9 @@ static void serve_config_show(struct rpc_call *call, void *opaque)
 	}
 	reload_config(ports->reload, out);
 	fclose(out);
-	rpc_call_reply(call, json_pack("{s:o}", "lines", lines_of(text)));
+	file = reload_file(ports->reload);
+	rpc_call_reply(call, json_pack("{s:o, s:o}", "lines", lines_of(text), "file", file ? json_string(file) : json_null()));
+	free(file);
 	free(text);
 }
 

@@ -352,6 +352,11 @@ void reload_config(const struct reload *reload, FILE *out)
 			settings_write_line(out, "port", p->text);
 }
 
+char *reload_file(const struct reload *reload)
+{
+	return reload->started->run.daemon.config ? realpath(reload->started->run.daemon.config, NULL) : NULL;
+}
+
 /* ---- from outside ---- */
 
 void reload_begin(struct reload *reload, struct rpc_call *call)

@@ -28,5 +28,7 @@ void reload_begin(struct reload *reload, struct rpc_call *call);
 
 /* Writes the file of settings that would start the switch as it is now: with its settings, and the ports that it has. */
 void reload_config(const struct reload *reload, FILE *out);
+/* The file that it was started with (to be freed), or NULL: none, or it is not there. */
+char *reload_file(const struct reload *reload);
 
 #endif

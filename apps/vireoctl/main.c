@@ -93,7 +93,7 @@ static json_t *params_of(const struct invocation *inv)
 	char name[CTL_PARAM_NAME_BYTES];
 	bool required;
 
-	for (int i = 0; i < inv->argc && ctl_command_param(inv->command, (unsigned)i, name, &required); i++) {
+	for (int i = 0; !(inv->command->flags & CTL_OWN_PARAMS) && i < inv->argc && ctl_command_param(inv->command, (unsigned)i, name, &required); i++) {
 		json_t *value = strcmp(name, "spec") ? json_string(inv->argv[i]) : spec_value(inv->argv[i]);
 
 		if (!json_object_set_new(params, name, value))
@@ -157,14 +157,20 @@ static json_t *presentable(const struct invocation *inv, json_t *result)
 	return shown;
 }
 
-/* `screen`: where it is drawn; NULL: nowhere. */
-static void print_result(const struct invocation *inv, FILE *out, const json_t *result, const json_t *previous,
+/* `screen`: where it is drawn; NULL: nowhere. False: what was to be done with it has failed, and stderr says why. */
+static bool print_result(const struct invocation *inv, FILE *out, const json_t *result, const json_t *previous,
 			 struct screen *screen)
 {
-	struct show show = {out, inv->commands, inv->command_count, inv->daemon, result, previous,
-			    screen ? screen_columns(screen) : 0, 0};
+	struct show show = {.out = out,
+			    .commands = inv->commands,
+			    .command_count = inv->command_count,
+			    .daemon = inv->daemon,
+			    .result = result,
+			    .previous = previous,
+			    .word = inv->argc ? inv->argv[0] : NULL,
+			    .columns = screen ? screen_columns(screen) : 0};
 
-	if (inv->json) { /* one line each when repeated, so that programs can take them apart */
+	if (inv->json && !(inv->command->flags & CTL_OWN_PARAMS)) { /* one line each when repeated, so that programs can take them apart */
 		foreign_dump(result, out, inv->watch ? JSON_COMPACT : JSON_INDENT(2));
 		fputc('\n', out);
 	} else {
@@ -172,6 +178,7 @@ static void print_result(const struct invocation *inv, FILE *out, const json_t *
 		if (screen)
 			screen->fixed_lines = show.fixed_lines;
 	}
+	return !show.failed;
 }
 
 static int call(const struct invocation *inv, struct ctl_client *client, json_t **ret_result,
@@ -191,12 +198,13 @@ static int run_once(const struct invocation *inv, struct ctl_client *client)
 	struct ctl_failure failure;
 	json_t *result;
 	int err = call(inv, client, &result, &failure);
+	bool done;
 
 	if (err)
 		return explain_call(inv, err, &failure);
-	print_result(inv, stdout, result, NULL, NULL);
+	done = print_result(inv, stdout, result, NULL, NULL);
 	json_decref(result);
-	return 0;
+	return !done;
 }
 
 static int run_watch(const struct invocation *inv, struct ctl_client *client)

@@ -3,6 +3,7 @@
 """A file of settings that changes while the switch runs: what is taken from it, what stays, and what is said."""
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -233,6 +234,97 @@ def the_file_that_is_shown_starts_the_same_switch(lab):
     switch.argv = [program("vireo-switchd"), "--config", lab.path("shown")]
     switch.start()
     expect(names(switch) == before and shown(switch).splitlines() == lines and switch.port("a")["mtu"] == 1400, f"{shown(switch)}")
+    end_well(switch)
+
+
+SETTINGS = {"workers": "2", "adaptive": "", "spin-us": "7", "spin-percent": "3", "fdb-entries": "64", "fdb-age": "9",
+            "mcast-snooping": "on", "mcast-querier": "on", "mcast-unknown": "routers", "mcast-interval": "77",
+            "log-level": "warning", "control-group": str(os.getgid())}
+VHOST_USER = {"name": "full", "queues": "2", "mtu": "1400", "mac": "52:54:00:00:00:01+52:54:00:00:00:02", "spoof": "allow", "flood-max": "7777",
+              "vlan": "7", "trunk": "10-12+30", "vlan-tag": "802.1ad", "isolated": "on", "rate-in": "8M/64K", "rate-out": "9M", "frames-in": "1000",
+              "frames-out": "1001/20", "storm-broadcast": "1", "storm-multicast": "2/3", "storm-unicast": "4", "ip": "10.0.0.1+fe80::/10",
+              "arp-guard": "on", "dhcp-guard": "on", "ra-guard": "on", "mode": "server", "user": str(os.getuid()), "group": str(os.getgid()),
+              "perm": "0640", "hello-ms": "1234", "postcopy": "off", "packed": "off", "event-idx": "off", "indirect": "off", "in-order": "off",
+              "mcast-router": "off", "fast-leave": "on", "mcast-groups": "9", "files": "any", "memory-max": "64M"}
+ELSEWHERE = {"tunnel": "on"}  # contradicts trunk
+NO_STATE = {"address", "serial", "counters", "queue_counters", "state", "memory"}
+
+
+def state_of(switch):
+    """All that is told of the ports but what passes, and the settings that can be asked for."""
+    ports = [{key: value for key, value in switch.port(name).items() if not key.startswith(("rx_", "tx_")) and key not in NO_STATE}
+             for name in names(switch)]
+    workers = [worker["cpu"] for worker in switch.ask("worker", "list")["workers"]]
+    return ports, workers, switch.ask("stats")["fdb"]["capacity"], switch.ask("log", "level")
+
+
+def with_the_rest(values, found):
+    """Beside those values one for each other that the help tells of: what it offers, or a number."""
+    values = dict(values)
+    for name, offer in found:
+        if name not in values and name not in ELSEWHERE:
+            choice = offer.split("|")
+            expect(len(choice) > 1 or offer in ("", "N", "S", "MS"), f"{name}={offer}: this test needs a value for it")
+            values[name] = "off" if "off" in choice else choice[0] if len(choice) > 1 else "8" if offer else ""
+    return values
+
+
+def keys_of_help():
+    text = subprocess.run([program("vireo-switchd"), "--help"], capture_output=True, text=True, timeout=20, check=True).stdout
+    settings = [row for row in re.findall(r"^  --([a-z-]+) ([^ ]*)", text, re.M)
+                if row[0] not in {"config", "check", "version", "help", "port", "control", "poll"}]
+    own = re.sub(r"\s", "", text[text.index("  vhost-user:"):text.index("  vduse:")])
+    return settings, re.findall(r"[\[,]([a-z-]+)=([^,\]]*)", own)
+
+
+@case
+def what_is_shown_makes_the_same_state_whatever_is_given(lab):
+    """With every setting and every key of the kind that has most of them, changed since, and saved."""
+    settings, keys = keys_of_help()
+    expect(len(settings) >= len(SETTINGS) and len(keys) > len(VHOST_USER), f"the help is read: {settings}, {keys}")
+    settings, keys = with_the_rest(SETTINGS, settings), with_the_rest(VHOST_USER, keys)
+    switch = switch_with(lab, *(f"{name} {value}".strip() for name, value in settings.items()),
+                         f"port vhost-user:{lab.path('full')}," + ",".join(f"{key}={value}" for key, value in keys.items()),
+                         f"port vhost-user:{lab.path('tunnel')},vlan=9,tunnel=on")
+    switch.ctl("port", "set", "full", "rate-out=,frames-in=2000,ip=10.0.0.7")
+    switch.ctl("port", "remove", "tunnel")
+    switch.ctl("port", "add", f"vhost-user:{lab.path('tunnel')},name=again,vlan=9,tunnel=on")
+    switch.ctl("port", "add", "null:n")
+    before, text = state_of(switch), shown(switch)
+    said = switch.ctl("save")
+    expect(said == f"{lab.path('conf')}: {len(text.splitlines())} lines; {lab.path('conf')}~ has what was there before\n", said)
+    with open(lab.path("conf")) as new, open(lab.path("conf") + "~") as old:
+        expect(new.read() == "# Written by vireoctl save.\n" + text and "tunnel=on" in old.read(), "what is written is what is shown")
+    end_well(switch)
+    done = subprocess.run([program("vireo-switchd"), "--check", lab.path("conf")], capture_output=True, text=True, timeout=20)
+    expect(done.returncode == 0 and not done.stderr, f"{done}")
+    switch.argv = [program("vireo-switchd"), "--config", lab.path("conf")]
+    switch.start()
+    expect(state_of(switch) == before, f"{before}, then {state_of(switch)}")
+    expect(shown(switch) == text, f"{text}, then {shown(switch)}")
+    end_well(switch)
+
+
+@case
+def what_cannot_be_saved_leaves_what_is_there(lab):
+    switch = Switch(lab, ["null:n"])
+
+    def refused(*words):
+        done = switch.ctl_run("save", *words)
+        expect(done.returncode == 1 and not done.stdout and len(done.stderr.splitlines()) == 1, f"{words}: {done}")
+        return done.stderr
+    expect("without --config" in refused(), "which file?")
+    for path, why in ((lab.path("no/folder"), "No such file"), (lab.folder, "no file"), ("/dev/null", "no file"), ("/proc/self/nothing", "No such file")):
+        expect(why in refused(path), path)
+    expect(switch.ctl("save", lab.path("new")) == f"{lab.path('new')}: 2 lines\n", "a file that was not there")
+    os.chmod(lab.path("new"), 0o600)
+    os.symlink(lab.path("new"), lab.path("link"))
+    switch.ctl("save", lab.path("link"))
+    expect(os.path.islink(lab.path("link")) and os.stat(lab.path("new")).st_mode & 0o777 == 0o600, "a link stays, and who may read it")
+    expect(sorted(name for name in os.listdir(lab.folder) if name.startswith("new")) == ["new", "new~"], f"{os.listdir(lab.folder)}")
+    switch.ctl("port", "add", f"vhost-user:{lab.path('odd #name')},name=c")
+    expect("nothing is written" in refused(lab.path("new")), "a path that no file can say")
+    expect(switch.ctl_run("save", "a", "b").returncode == 2, "too much")
     end_well(switch)
 
 
