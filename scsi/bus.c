@@ -252,8 +252,8 @@ int scsi_bus_remove(struct scsi_bus *bus, unsigned target, unsigned number, void
 	lun_take_out(lun);
 	pthread_mutex_unlock(&bus->lock);
 	pthread_mutex_unlock(&unit->lock);
-	scsi_lun_put(lun); /* of the bus */
-	scsi_lun_put(lun); /* ours */
+	__atomic_fetch_sub(&lun->users, 1, __ATOMIC_ACQ_REL); /* of the bus; ours is left */
+	scsi_lun_put(lun);
 	return 0;
 }
 
