@@ -11,6 +11,7 @@
 #include "exports.h"
 #include "report.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -67,18 +68,41 @@ static struct blkd_disk *disk_named(struct rpc_call *call, const struct exports 
 	return NULL;
 }
 
+static void disk_removed(void *opaque, int err, struct blkd_disk *disk, const char *why)
+{
+	struct rpc_call *call = opaque;
+
+	if (err)
+		rpc_call_error(call, RPC_FAILED, "%s", why);
+	else
+		rpc_call_reply(call, json_object());
+}
+
 static void serve_disk_remove(struct rpc_call *call, void *opaque)
 {
 	const struct exports *exports = opaque;
 	struct blkd_disk *disk = disk_named(call, exports);
-	char why[SPEC_WHY_BYTES];
 
-	if (!disk)
+	if (disk)
+		disks_remove_aside(exports->disks, disk, &exports->control_log, disk_removed, call);
+}
+
+struct resize_call {
+	struct exports *exports;
+	struct rpc_call *call;
+};
+
+static void disk_resized(void *opaque, int err, struct blkd_disk *disk, const char *why)
+{
+	struct resize_call resize = *(struct resize_call *)opaque;
+
+	free(opaque);
+	if (err) {
+		rpc_call_error(resize.call, RPC_FAILED, "%s", why);
 		return;
-	if (disks_remove(exports->disks, disk, &exports->control_log, why))
-		rpc_call_error(call, RPC_FAILED, "%s", why);
-	else
-		rpc_call_reply(call, json_object());
+	}
+	exports_disk_resized(resize.exports, disk);
+	rpc_call_reply(resize.call, json_pack("{s:I}", "size_bytes", (json_int_t)blkd_disk_bytes(disk)));
 }
 
 static void serve_disk_resize(struct rpc_call *call, void *opaque)
@@ -86,7 +110,7 @@ static void serve_disk_resize(struct rpc_call *call, void *opaque)
 	struct exports *exports = opaque;
 	struct blkd_disk *disk = disk_named(call, exports);
 	const char *text = rpc_call_param(call, "size");
-	char why[SPEC_WHY_BYTES] = "";
+	struct resize_call *resize;
 	uint64_t bytes = 0;
 
 	if (!disk)
@@ -95,12 +119,13 @@ static void serve_disk_resize(struct rpc_call *call, void *opaque)
 		rpc_call_error(call, RPC_INVALID_PARAMS, "SIZE %.40s: expected a size such as 20G, or now", text);
 		return;
 	}
-	if (blkd_disk_resize(disk, bytes, why)) {
-		rpc_call_error(call, RPC_FAILED, "%s", why);
+	resize = malloc(sizeof(*resize));
+	if (!resize) {
+		rpc_call_error(call, RPC_FAILED, "out of memory");
 		return;
 	}
-	exports_disk_resized(exports, disk);
-	rpc_call_reply(call, json_pack("{s:I}", "size_bytes", (json_int_t)blkd_disk_bytes(disk)));
+	*resize = (struct resize_call){exports, call};
+	disks_resize_aside(exports->disks, disk, bytes, disk_resized, resize);
 }
 
 static void serve_disk_throttle(struct rpc_call *call, void *opaque)

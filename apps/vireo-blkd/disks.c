@@ -54,7 +54,8 @@ void disks_fini(struct disks *disks)
 		struct blkd_disk *disk = disks->first;
 
 		disks->first = disk->next;
-		blkd_disk_drop(disk);
+		if (!disk->resizing && !blkd_disk_leave(disk)) /* else a thread has it, which the end of the process ends */
+			blkd_disk_free(disk);
 	}
 }
 
@@ -101,10 +102,9 @@ void blkd_disk_free(struct blkd_disk *disk)
 	free(disk);
 }
 
-void blkd_disk_drop(struct blkd_disk *disk)
+bool blkd_disk_leave(struct blkd_disk *disk)
 {
-	if (__atomic_exchange_n(&disk->look, LOOK_GONE, __ATOMIC_ACQ_REL) != LOOK_BUSY)
-		blkd_disk_free(disk);
+	return __atomic_exchange_n(&disk->look, LOOK_GONE, __ATOMIC_ACQ_REL) == LOOK_BUSY;
 }
 
 void disks_link(struct disks *disks, struct blkd_disk *disk, const struct vireo_log *log)
@@ -142,20 +142,13 @@ int disks_add(struct disks *disks, const struct blkd_spec *spec, const struct vi
 	return 0;
 }
 
-int disks_remove(struct disks *disks, struct blkd_disk *disk, const struct vireo_log *log, char why[SPEC_WHY_BYTES])
+void disks_unlink(struct disks *disks, struct blkd_disk *disk)
 {
 	struct blkd_disk **at = &disks->first;
 
-	if (disk->users) {
-		snprintf(why, SPEC_WHY_BYTES, "disk '%s' is used by %u exports: remove them first", disk->spec.name, disk->users);
-		return -EBUSY;
-	}
 	while (*at != disk)
 		at = &(*at)->next;
 	*at = disk->next;
-	log_info(log, "%s: closed", disk->spec.name);
-	blkd_disk_drop(disk);
-	return 0;
 }
 
 /* ---- who uses it ---- */
@@ -208,36 +201,6 @@ bool blkd_disk_read_only(const struct blkd_disk *disk)
 	return info.read_only;
 }
 
-static const char *resize_advice(int err)
-{
-	switch (-err) {
-	case ENOTSUP:
-		return "it has the size of what lies below: make that larger, then: disk resize NAME now";
-	case EINVAL:
-		return "expected a multiple of its block size";
-	case EROFS:
-		return "it is read-only";
-	default:
-		return strerror(-err);
-	}
-}
-
-int blkd_disk_resize(struct blkd_disk *disk, uint64_t bytes, char why[SPEC_WHY_BYTES])
-{
-	int err;
-
-	if (bytes && bytes < blkd_disk_bytes(disk) && disk->users) {
-		snprintf(why, SPEC_WHY_BYTES, "disk '%s' would become smaller under %u exports: remove them first", disk->spec.name,
-			 disk->users);
-		return -EBUSY;
-	}
-	err = bytes ? disk_resize(disk->disk, bytes) : disk_refresh(disk->disk);
-	if (err >= 0)
-		return 0;
-	snprintf(why, SPEC_WHY_BYTES, "disk '%s' cannot be resized: %s", disk->spec.name, resize_advice(err));
-	return err;
-}
-
 static json_t *latency_report(const struct disk *disk)
 {
 	static const char *const names[DISK_OPS] = {"read", "write", "flush", "discard", "zero"};
@@ -285,6 +248,7 @@ void blkd_disk_report(const struct blkd_disk *disk, json_t *object)
 	disk_limits_get(disk->disk, &limits);
 	json_object_set_new(object, "throttle_group", limits.group ? json_string(limits.group) : json_null());
 	json_object_set_new(object, "throttled", json_integer((json_int_t)limits.throttled));
+	json_object_set_new(object, "resizing", json_boolean(disk->resizing));
 	json_object_set_new(object, "latency", latency_report(disk->disk));
 	json_object_set_new(object, "forget", forget_report(disk->disk));
 }

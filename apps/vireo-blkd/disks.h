@@ -37,6 +37,7 @@ struct blkd_disk {
 	struct vireo_log log;
 	int look; /* enum disk_look; atomic while a thread looks */
 	int64_t seen_bytes; /* LOOK_DONE */
+	bool resizing; /* a thread has it: it is not to be resized, refreshed or closed */
 	unsigned users;	  /* exports */
 	unsigned writers; /* of those, that may write */
 	bool shared;	  /* by all that write: writers=many */
@@ -44,7 +45,7 @@ struct blkd_disk {
 
 struct disks {
 	struct blkd_disk *first; /* in order of their making */
-	struct errands errands; /* what may wait: disks that are opened */
+	struct errands errands; /* what may wait: disks that are opened, resized, closed */
 	struct disk_opening *opening;
 	struct disk_groups groups; /* that share limits */
 };
@@ -68,16 +69,22 @@ int disks_aside_init(struct disks *disks, struct loop *loop);
 void disks_add_aside(struct disks *disks, const struct blkd_spec *spec, const struct vireo_log *log, disk_opened_fn *done,
 		     void *opaque);
 void disks_aside_end(struct disks *disks);
-/* -EBUSY: an export uses it. */
-int disks_remove(struct disks *disks, struct blkd_disk *disk, const struct vireo_log *log, char why[SPEC_WHY_BYTES]);
+/*
+ * By a thread, too: `done` is called once, here or from the loop. Another size: 0 bytes: looks how large it is; with the disk. Closed:
+ * -EBUSY: an export uses it.
+ */
+typedef void disk_changed_fn(void *opaque, int err, struct blkd_disk *disk, const char *why);
+void disks_resize_aside(struct disks *disks, struct blkd_disk *disk, uint64_t bytes, disk_changed_fn *done, void *opaque);
+void disks_remove_aside(struct disks *disks, struct blkd_disk *disk, const struct vireo_log *log, disk_changed_fn *done, void *opaque);
 struct blkd_disk *disks_find(const struct disks *disks, const char *name);
 
 /* For those who add: a disk that is in no list yet. */
 struct blkd_disk *blkd_disk_new(struct disks *disks, const struct blkd_spec *spec); /* NULL: no memory */
 int blkd_disk_open(struct blkd_disk *disk, char why[SPEC_WHY_BYTES]);		       /* any thread; may wait */
 void blkd_disk_free(struct blkd_disk *disk);					       /* likewise */
-/* It is in no list any more, and a thread may look at its size: who of the two is done last frees it. */
-void blkd_disk_drop(struct blkd_disk *disk);
+/* It is in no list any more. True: a thread looks at its size, and frees it; else who calls does. */
+bool blkd_disk_leave(struct blkd_disk *disk);
+void disks_unlink(struct disks *disks, struct blkd_disk *disk);
 void disks_link(struct disks *disks, struct blkd_disk *disk, const struct vireo_log *log); /* it is open */
 
 /* May an export like that be added? One writer, or several that all say so. */
@@ -87,8 +94,6 @@ void disk_unuse(struct blkd_disk *disk, const struct export_spec *spec);
 
 uint64_t blkd_disk_bytes(const struct blkd_disk *disk);
 bool blkd_disk_read_only(const struct blkd_disk *disk);
-/* Makes it so large; 0: looks how large it is. 0, or a negative errno and why. */
-int blkd_disk_resize(struct blkd_disk *disk, uint64_t bytes, char why[SPEC_WHY_BYTES]);
 void blkd_disk_report(const struct blkd_disk *disk, json_t *object);
 
 #endif

@@ -41,6 +41,8 @@ static bool look_at(struct exports *exports, struct blkd_disk *disk)
 		return false;
 	if (__atomic_load_n(&disk->look, __ATOMIC_ACQUIRE) == LOOK_BUSY)
 		return true;
+	if (disk->resizing)
+		return true;
 	if (disk->look == LOOK_DONE && disk->seen_bytes >= 0 && (uint64_t)disk->seen_bytes != blkd_disk_bytes(disk))
 		changed(exports, disk);
 	disk->look = LOOK_BUSY;

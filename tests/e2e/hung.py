@@ -3,19 +3,21 @@
 """Disks that do not answer: what else there is goes on, and what merely waits is given up when its queue is stopped."""
 import os
 import select
+import signal
 import struct
+import subprocess
 import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from guest.cases import Skip, case, expect, main  # noqa: E402
+from guest.cases import Skip, case, expect, main, need_program  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
 from guest.disks import Blkd, made_file  # noqa: E402
 from guest.front import DATA, raw  # noqa: E402
 from guest.front import WRITE  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
-from guest.switch import build_folder  # noqa: E402
+from guest.switch import build_folder, program  # noqa: E402
 
 OK, IOERR, NONE = 0, 1, 0xEE
 DEVICE_REGION = (1 << 40, 1 << 20)  # memory beside the ring's, that can be taken away
@@ -147,6 +149,34 @@ def a_daemon_ends_while_a_disk_hangs(lab):
     disk.blkd.child.terminate()
     expect(disk.blkd.child.wait(20) == 0, "another exit status")
     disk.release()
+
+
+@case
+def a_server_that_stands_still_holds_up_only_who_asks_it(lab):
+    """To hear of its size takes ten seconds then, and to be told that it has not answered."""
+    need_program("nbdkit")
+    where = lab.path("nbd.sock")
+    server = lab.start(["nbdkit", "-f", "-U", where, "memory", "8M"], log="nbdkit.log")
+    wait_until(lambda: os.path.exists(where), 20, "nbdkit's socket", child=server)
+    blkd = Blkd(lab, [f"n=nbd:nbd+unix:///?socket={where}", "m=mem:8M"])
+    server.send_signal(signal.SIGSTOP)
+    resize = subprocess.Popen([program("vireoctl"), "--daemon", "blkd", "-s", blkd.control, "disk", "resize", "n", "now"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    try:
+        wait_until(lambda: blkd.ask("disk", "show", "n")["disk"]["resizing"], 20, "it is being resized")
+        for words in (("resize", "n", "now"), ("remove", "n")):
+            done = blkd.ctl_run("disk", *words)
+            expect(done.returncode == 1 and "is being resized: try again" in done.stderr, f"{done}")
+        blkd.ctl("disk", "resize", "m", "16M")
+        blkd.ctl("disk", "remove", "m")
+        expect(resize.poll() is None, "it did not stand still: this shows nothing")
+    finally:
+        server.send_signal(signal.SIGCONT)
+    said = resize.communicate(timeout=60)
+    expect(resize.returncode == 0, f"{said}")
+    blkd.ctl("disk", "remove", "n")
+    end_well(blkd)
 
 
 if __name__ == "__main__":
