@@ -319,9 +319,8 @@ static bool is_over(const struct mdb_port_entry *entry, int port, uint64_t now_m
 	return port < 0 ? entry->until_ms <= now_ms : entry->id == port;
 }
 
-static bool group_forget(struct mdb *mdb, struct mdb_group **at, int port, uint64_t now_ms)
+static bool group_forget(struct mdb *mdb, struct mdb_group *group, int port, uint64_t now_ms)
 {
-	struct mdb_group *group = *at;
 	bool changed = false;
 
 	for (uint32_t i = group->members.count; i-- > 0;) {
@@ -330,8 +329,6 @@ static bool group_forget(struct mdb *mdb, struct mdb_group **at, int port, uint6
 		member_remove(mdb, group, &group->members.ports[i]);
 		changed = true;
 	}
-	if (!group->members.count)
-		group_free(mdb, at);
 	return changed;
 }
 
@@ -358,11 +355,11 @@ static bool forget(struct mdb *mdb, int port, uint64_t now_ms)
 
 	for (unsigned i = 0; i < MDB_HEADS; i++) {
 		for (struct mdb_group **at = &mdb->heads[i]; *at;) {
-			struct mdb_group *group = *at;
-
-			changed |= group_forget(mdb, at, port, now_ms);
-			if (*at == group)
-				at = &group->next;
+			changed |= group_forget(mdb, *at, port, now_ms);
+			if ((*at)->members.count)
+				at = &(*at)->next;
+			else
+				group_free(mdb, at);
 		}
 	}
 	for (unsigned i = 0; i <= SW_VLAN_MAX; i++)
