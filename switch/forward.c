@@ -19,6 +19,7 @@
 
 #include "switch/core.h"
 #include "switch/forwarder.h"
+#include "switch/gro.h"
 #include "switch/guards.h"
 #include "switch/multicast.h"
 #include <endian.h>
@@ -255,6 +256,14 @@ static void forward_groups(struct forwarder *forwarder, struct burst *burst)
 	}
 }
 
+static __attribute__((noinline)) void merge(struct forwarder *forwarder, struct burst *burst)
+{
+	unsigned left = gro_merge(forwarder->gro_room, burst->frames, burst->count);
+
+	counter_add(&burst->from->counters[forwarder->worker.index].rx_merged, burst->count - left);
+	burst->count = left;
+}
+
 /* False: nothing is left that may come in. */
 static bool admit(struct forwarder *forwarder, struct burst *burst)
 {
@@ -274,6 +283,8 @@ void forward_burst(struct forwarder *forwarder, struct burst *burst)
 	}
 	if (unlikely(!admit(forwarder, burst)))
 		return;
+	if (unlikely(burst->from->gro))
+		merge(forwarder, burst);
 	survey(forwarder, burst);
 	forwarder->pieces_left = PIECES_MAX;
 	if (likely(judge_all(forwarder, burst) && verdict_fate(burst->verdict[0]) < FATE_FLOOD)) {

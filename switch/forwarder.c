@@ -12,6 +12,7 @@
 #include "switch/forwarder.h"
 #include "switch/core.h"
 #include "switch/cuts.h"
+#include "switch/gro.h"
 #include "switch/guards.h"
 #include "switch/multicast.h"
 #include <errno.h>
@@ -141,9 +142,10 @@ static int forwarder_init(struct forwarder *forwarder, struct sw *sw, unsigned i
 	forwarder->alone = sw->worker_count == 1;
 	err = worker_init(&forwarder->worker, &config);
 	forwarder->guard_room = malloc(sizeof(*forwarder->guard_room)); /* pages that no guard needs are never touched */
+	forwarder->gro_room = malloc(sizeof(*forwarder->gro_room));
 	if (sw->multicast)
 		forwarder->multicast_room = malloc(sizeof(*forwarder->multicast_room));
-	if (!err && (!forwarder->guard_room || (sw->multicast && !forwarder->multicast_room)))
+	if (!err && (!forwarder->guard_room || !forwarder->gro_room || (sw->multicast && !forwarder->multicast_room)))
 		err = -ENOMEM;
 	if (!err)
 		err = cuts_new(&forwarder->cuts);
@@ -174,6 +176,7 @@ void forwarder_free(struct forwarder *forwarder)
 	offload_arena_free(forwarder->arena);
 	cuts_free(forwarder->cuts);
 	free(forwarder->guard_room);
+	free(forwarder->gro_room);
 	free(forwarder->multicast_room);
 	free(forwarder);
 }

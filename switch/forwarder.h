@@ -10,6 +10,7 @@
 #include "work/worker.h"
 
 struct cuts;
+struct gro_room;
 struct guard_room;
 struct in_queue;
 struct multicast;
@@ -27,6 +28,7 @@ struct forwarder {
 	struct offload_arena *arena;
 	struct cuts *cuts;
 	struct guard_room *guard_room;
+	struct gro_room *gro_room;
 	struct multicast_room *multicast_room; /* NULL: no snooping */
 	struct stall stall;
 	unsigned pieces_left; /* that may still be cut out of this burst */

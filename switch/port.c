@@ -284,6 +284,7 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 	port->opaque = config->opaque;
 	port->mtu = config->mtu;
 	port->isolated = config->isolated;
+	port->gro = config->gro;
 	port->aware = config->vlan_aware;
 	port->vlan = config->vlan_aware && !config->vlan ? VLAN_NONE : config->vlan;
 	port->tag_type = config->tag_type ? config->tag_type : TAG_TYPE_DEFAULT;

@@ -23,6 +23,7 @@ struct port_counters {
 	uint64_t rx_reserved, rx_hairpin, rx_bad_source, rx_vlan, rx_isolated, rx_spoofed, rx_segment_limit, rx_flooded,
 		rx_flood_limit, rx_no_destination, rx_link_down, rx_lost;
 	uint64_t rx_rate_limit, rx_storm_broadcast, rx_storm_multicast, rx_storm_unicast, tx_rate_limit;
+	uint64_t rx_merged;
 	uint64_t rx_membership, rx_membership_bad, rx_membership_limit, rx_membership_full, rx_no_member;
 	uint64_t rx_spoofed_ip, rx_spoofed_arp, rx_spoofed_nd, rx_dhcp_server, rx_router, rx_unreadable;
 	uint64_t tx_no_queue, tx_link_down, tx_flood_room, tx_mtu, tx_segment_error, tx_segmented, tx_lost;
@@ -83,6 +84,7 @@ struct sw_port {
 	uint16_t tag_type;
 	bool aware; /* of tags */
 	bool isolated;
+	bool gro;
 	bool cut; /* atomic: its link is down; written by the control thread */
 	uint64_t *tagged; /* VLANs that come and go with tags, or NULL; see vlan.h */
 	uint64_t serial; /* never used twice, as opposed to the id */

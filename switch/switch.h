@@ -189,6 +189,7 @@ struct sw_port_config {
 	struct sw_limits limits;
 	struct sw_guard guard;
 	struct sw_port_multicast multicast;
+	bool gro; /* TCP segments from the port that follow one another become large frames; for receivers that take none they are cut again */
 	/* Without addresses: the first one that it sends from is fixed to it until it is removed, as if it were one of them. */
 	bool lock_address;
 	/*
@@ -271,6 +272,7 @@ struct sw_port_stats {
 	uint64_t rx_unreadable;       /* cut short, too many tags, extension headers or pieces, or a checksum that goes into them */
 	uint64_t rx_rate_limit;       /* beyond bytes_in or frames_in */
 	uint64_t rx_storm_broadcast, rx_storm_multicast, rx_storm_unicast; /* to several ports, beyond what the port may send of its kind */
+	uint64_t rx_merged;           /* became part of the frame before: see gro (not a drop) */
 	uint64_t rx_membership;       /* IGMP, MLD: what groups there are to be was heard from it (not a drop) */
 	uint64_t rx_membership_bad;   /* such a message that lies */
 	uint64_t rx_membership_limit; /* too many of them */

@@ -267,6 +267,7 @@ int port_join(struct port *port)
 		.vlan_aware = (port->spec.vlan && !port->spec.tunnel) || port->spec.trunk,
 		.tag_type = port->spec.vlan_tag,
 		.isolated = port->spec.isolated,
+		.gro = port->spec.gro,
 		.tagged = port->spec.trunk ? port->spec.tagged : NULL,
 		.flood_copies = port->spec.flood_copies,
 		.limits = port->spec.limits,

@@ -189,6 +189,11 @@ bool port_set_tunnel(struct spec *spec, const char *value)
 	return switch_parse(value, &of(spec)->tunnel);
 }
 
+bool port_set_gro(struct spec *spec, const char *value)
+{
+	return switch_parse(value, &of(spec)->gro);
+}
+
 bool port_set_isolated(struct spec *spec, const char *value)
 {
 	return switch_parse(value, &of(spec)->isolated);

@@ -30,6 +30,7 @@ static const struct field port_fields[] = {
 	PORT_FIELD(rx_dhcp_server, true),
 	PORT_FIELD(rx_router, true),
 	PORT_FIELD(rx_unreadable, true),
+	PORT_FIELD(rx_merged, false),
 	PORT_FIELD(rx_membership, false),
 	PORT_FIELD(rx_membership_bad, true),
 	PORT_FIELD(rx_membership_limit, true),
@@ -207,6 +208,7 @@ json_t *report_port_full(const struct port *port)
 		json_object_set_new(object, "memory", memory_report(port));
 	json_object_set_new(object, "vlan", vlan_report(&port->spec));
 	json_object_set_new(object, "isolated", json_boolean(port->spec.isolated));
+	json_object_set_new(object, "gro", json_boolean(port->spec.gro));
 	json_object_set_new(object, "guard", port_guard_report(&port->spec.guard));
 	json_object_set_new(object, "limits", port_limits_report(&port->spec.limits));
 	json_object_set_new(object, "multicast", port_multicast_report(&port->spec.multicast));

@@ -178,6 +178,10 @@ static void a_port_has_vlans(void **state)
 	assert_int_equal(good("vduse:a,vlan=1,tunnel=off").vlan, 1);
 	assert_int_equal(good("virtio-pci:0000:00:04.0").vlan, 0);
 	assert_true(good("tap:a,isolated=on").isolated);
+	assert_true(good("tap:a,gro=on").gro && good("virtio-pci:0000:00:04.0,gro=on").gro);
+	assert_false(good("tap:a,gro=off").gro || good("tap:a").gro);
+	assert_bad("tap:a,gro=yes", "'gro=yes': expected on or off");
+	assert_bad("vhost-user:/a,gro=on", "unknown key 'gro'");
 	assert_false(good("tap:a,isolated=off").isolated || good("vhost-user:/a").isolated);
 	assert_bad("tap:a,isolated=1", "'isolated=1': expected on or off");
 }

@@ -46,13 +46,13 @@ s.sendto(bytes(i & 255 for i in range(int(sys.argv[2]))), (sys.argv[1], 5000))
 """
 
 
-def start(lab, queues=1, mtu=None, peer=False, options=()):
+def start(lab, queues=1, mtu=None, peer=False, options=(), keys=""):
     """(switch, host, host): two hosts whose interfaces are ports of the switch."""
     if os.geteuid():
         raise Skip("only root may make interfaces")
     if not os.path.exists("/dev/net/tun"):
         raise Skip("there is no /dev/net/tun")
-    tail = f",queues={queues}" + (f",mtu={mtu}" if mtu else "")
+    tail = f",queues={queues}" + (f",mtu={mtu}" if mtu else "") + keys
     specs = [f"tap:left0,name=left{tail}", f"tap:right0,name=right{tail}"]
     if peer:
         specs.append(f"vhost-user:{lab.path('peer')},name=peer")
@@ -149,6 +149,22 @@ def tcp_between_hosts(lab, of_left, of_right):
         mean = (after["rx_bytes"] - before["rx_bytes"]) / (after["rx_frames"] - before["rx_frames"])
         expect((mean > 3000) == (of_left == "on"), f"frames of {mean:.0f} bytes in the mean, with offloads {of_left}")
         transfer(lab, right, left, version + "1")
+    no_losses(switch, "left", "right")
+    end_well(switch)
+
+
+@case
+def small_segments_become_large_ones(lab):
+    """As they come from an uplink without offloads. A receiver that takes no large frames gets them cut again."""
+    switch, left, right = start(lab, keys=",gro=on")
+    left.offloads("off")
+    for of_right in ("on", "off"):
+        right.offloads(of_right)
+        for address in ("10.7.0.2", "fd07::2"):
+            before = switch.port("left")["counters"]["rx_merged"]
+            transfer(lab, left, right, address, 4)
+            merged = switch.port("left")["counters"]["rx_merged"] - before
+            expect(merged > 0, f"{address}: nothing was merged")
     no_losses(switch, "left", "right")
     end_well(switch)
 
