@@ -322,7 +322,7 @@ unsigned gro_merge(struct gro_room *room, struct vireo_frame *frames, unsigned c
 
 	for (unsigned i = 0; i < count; i++) {
 		struct joined *j = NULL;
-		struct segment s;
+		struct segment s = {.network = 0};
 		bool tcp = is_tcp(&s, &frames[i]), good = tcp && parse(&s, &frames[i]);
 
 		g.came[i] = frames[i];

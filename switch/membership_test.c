@@ -31,7 +31,7 @@ static enum membership_kind look(const struct mframe *f, struct membership *ret)
 
 static enum membership_kind kind_of(const struct mframe *f)
 {
-	struct membership m;
+	struct membership m = {.records = 0};
 
 	return look(f, &m);
 }
@@ -40,7 +40,7 @@ static void assert_says(const struct mframe *f, const char *says)
 {
 	struct mcast_address group;
 	enum membership_step step;
-	struct membership m;
+	struct membership m = {.records = 0};
 
 	assert_int_equal(look(f, &m), MEMBERSHIP_REPORT);
 	while ((step = membership_next(f->bytes, &m, &group))) {
@@ -80,7 +80,7 @@ static void a_report_of_each_version_of_mld_is_read(void **state)
 
 static void a_query_says_how_long_to_wait(void **state)
 {
-	struct membership m;
+	struct membership m = {.records = 0};
 	struct mframe f;
 
 	igmp(&f, 0x11, 0, 0);
@@ -106,7 +106,7 @@ static void a_query_says_how_long_to_wait(void **state)
 static void a_frame_in_part_is_asked_for_more_of(void **state)
 {
 	struct mframe frames[4];
-	struct membership m;
+	struct membership m = {.records = 0};
 
 	igmp3(&frames[0], "\2\1\0\7" "\4\0\3\3", 2);
 	mld2(&frames[1], "\2\1\0\7" "\4\0\3\3", 2);
@@ -168,7 +168,7 @@ static void counts_that_lie_are_bad(void **state)
 
 static void a_wrong_checksum_is_bad_unless_it_is_still_to_be_filled_in(void **state)
 {
-	struct membership m;
+	struct membership m = {.records = 0};
 	struct mframe f;
 
 	igmp(&f, 0x16, 0, 7);
@@ -257,7 +257,7 @@ static void header_lengths_that_lie_are_bad(void **state)
 
 static void what_is_not_about_groups_tells_its_address(void **state)
 {
-	struct membership m;
+	struct membership m = {.records = 0};
 	struct mframe f;
 
 	igmp(&f, 0x16, 0, 7);

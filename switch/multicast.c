@@ -189,7 +189,7 @@ static unsigned sort_data(struct sorting *s, uint16_t vlan, const struct mcast_a
 static unsigned sort(struct sorting *s, unsigned i)
 {
 	uint16_t vlan = verdict_vlan(s->burst->verdict[i]);
-	struct membership message;
+	struct membership message = {.records = 0};
 	enum membership_kind kind = look(s, &s->burst->frames[i], s->burst->tagged >> i & 1, &message);
 
 	return kind == MEMBERSHIP_NONE ? sort_data(s, vlan, &message.to) : hear(s, vlan, kind, &message);

@@ -331,7 +331,7 @@ static void a_question_about_a_group_shortens_its_life(void **state)
 
 static bool is_question(const struct fake_frame *frame, uint8_t family, uint8_t group)
 {
-	struct membership m;
+	struct membership m = {.records = 0};
 
 	if (frame->bytes < 60 || membership_look(frame->data, frame->bytes, frame->bytes, 12, true, &m) != MEMBERSHIP_QUERY)
 		return false;

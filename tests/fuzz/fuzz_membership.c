@@ -35,7 +35,7 @@ static enum membership_kind ask(const uint8_t *bytes, uint32_t have, uint32_t le
 {
 	uint8_t *exact = malloc(have); /* whose end the sanitizer knows */
 	enum membership_kind kind;
-	struct membership m;
+	struct membership m = {.records = 0};
 
 	if (!exact)
 		abort();
