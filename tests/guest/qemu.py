@@ -127,7 +127,7 @@ class Guest:
 
     def __init__(self, lab, name, nics=(), memory_mib=160, cpus=1, extra=(), programs=(), wrap=(), modules=()):
         self.lab, self.name, self.nics, self.boots = lab, name, list(nics), 0
-        self.modules = [*image.MODULES, *modules]
+        self.in_initramfs = [*image.MODULES, *modules]
         self.pending, self.results, self.next_id, self.buffer = {}, {}, 0, b""
         self.argv = [*wrap, *self._arguments(memory_mib, cpus, extra, programs)]
         ours, theirs = socket.socketpair()
@@ -140,7 +140,7 @@ class Guest:
     def _arguments(self, memory_mib, cpus, extra, programs):
         kernel = kernels.kernel()
         argv = [*self._board(memory_mib, cpus), "-kernel", kernel + "/vmlinuz",
-                "-initrd", image.initramfs(kernel, programs, self.modules), "-append", KERNEL_OPTIONS]
+                "-initrd", image.initramfs(kernel, programs, self.in_initramfs), "-append", KERNEL_OPTIONS]
         for index, nic in enumerate(self.nics):
             argv += nic.arguments(index)
         return argv + list(extra)
