@@ -167,18 +167,25 @@ static void group_asked(struct mdb *mdb, uint16_t vlan, const struct mcast_addre
 			group->members.ports[i].until_ms = until_ms;
 }
 
+/*
+ * Who asks about one group alone, or leaves hosts more time than we do, does not keep members alive: that he asks is no reason for us not to.
+ * Nobody answers in no time.
+ */
 static bool query_heard(struct mdb *mdb, struct mdb_vlan *vlan, uint16_t port, const struct membership *query, uint64_t now_ms)
 {
+	uint32_t response_ms = query->response_ms > MDB_LAST_MS ? query->response_ms : MDB_LAST_MS;
 	struct mdb_side *side = &vlan->side[query->family == 6];
 	bool changed = router_heard(mdb, side, port, now_ms);
 
-	if (is_other(mdb, vlan, query)) {
+	if (query->group.family) {
+		group_asked(mdb, vlan->vlan, &query->group, now_ms + MDB_ROBUSTNESS * (uint64_t)response_ms);
+		return changed;
+	}
+	if (is_other(mdb, vlan, query) && (!vlan->ours || response_ms <= mdb_response_ms(mdb))) {
 		side->other_until_ms = now_ms + mdb_other_ms(mdb);
 		memcpy(side->other, query->source, sizeof(side->other));
 	}
-	mdb_side_asked(side, now_ms, query->response_ms);
-	if (query->group.family)
-		group_asked(mdb, vlan->vlan, &query->group, now_ms + MDB_ROBUSTNESS * (uint64_t)query->response_ms);
+	mdb_side_asked(side, now_ms, response_ms);
 	return changed;
 }
 

@@ -329,6 +329,40 @@ static void a_question_about_a_group_shortens_its_life(void **state)
 	wait_members(x, "p1", 1);
 }
 
+/* What asks about one group makes nobody else's members answer: who has been silent for it would be forgotten. */
+static void who_asks_about_one_group_silences_nobody(void **state)
+{
+	struct fixture *x = *state;
+	struct mframe f;
+
+	for (unsigned i = 0; i < 50; i++) {
+		igmp(&f, 0x11, 1, 7);
+		send_frame(x, 2, &f);
+		mld(&f, 130, 100, 7);
+		send_frame(x, 2, &f);
+		settle(x);
+	}
+	assert_int_equal(search(x, NULL).others, 0);
+	assert_true(search(x, NULL).owns > 0);
+}
+
+/* Nor who gives them more time for an answer than they are remembered for. */
+static void who_asks_for_late_answers_silences_nobody(void **state)
+{
+	struct fixture *x = *state;
+	struct mframe f;
+
+	for (unsigned i = 0; i < 50; i++) {
+		igmp(&f, 0x11, 200, 0);
+		send_frame(x, 2, &f);
+		mld(&f, 130, 20000, 0);
+		send_frame(x, 2, &f);
+		settle(x);
+	}
+	assert_int_equal(search(x, NULL).others, 0);
+	assert_true(search(x, NULL).owns > 0);
+}
+
 static bool is_question(const struct fake_frame *frame, uint8_t family, uint8_t group)
 {
 	struct membership m = {.records = 0};
@@ -554,6 +588,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_question_about_a_group_shortens_its_life, setup_refusing, teardown),
 		cmocka_unit_test_setup_teardown(the_querier_asks_all_and_whoever_is_left_behind, setup_asking, teardown),
 		cmocka_unit_test_setup_teardown(the_querier_leaves_it_to_another, setup_asking, teardown),
+		cmocka_unit_test_setup_teardown(who_asks_about_one_group_silences_nobody, setup_asking, teardown),
+		cmocka_unit_test_setup_teardown(who_asks_for_late_answers_silences_nobody, setup_asking, teardown),
 		cmocka_unit_test_setup_teardown(members_that_say_nothing_are_forgotten, setup_asking, teardown),
 		cmocka_unit_test_setup_teardown(a_port_has_so_many_groups_and_one_line_says_so, setup_refusing, teardown),
 		cmocka_unit_test_setup_teardown(a_port_says_no_more_than_it_may, setup_refusing, teardown),

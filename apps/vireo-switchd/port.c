@@ -272,7 +272,7 @@ int port_join(struct port *port)
 		.flood_copies = port->spec.flood_copies,
 		.limits = port->spec.limits,
 		.guard = port->spec.guard,
-		.multicast = port->spec.multicast,
+		.multicast = port_multicast_settings(port),
 		.lock_address = port->spec.spoof_learned,
 		.addresses = (const uint8_t (*)[6])port->spec.macs,
 		.aside = port->spec.at.endpoint.any_files,

@@ -56,6 +56,7 @@ struct port_kind {
 	void (*report)(const struct port *port, json_t *object);
 	/* Tells who is at the other end that its link is up or down. The switch keeps frames away by itself. NULL: nobody is there. */
 	enum port_told (*link_set)(struct port *port, bool up);
+	bool guests;	      /* a guest, or its front end, sends what comes */
 	bool takes_rtnl;      /* open and free do: see daemon/aside.h */
 	bool address_is_name; /* its address is nothing but its name: there is nothing that two of them could fight for */
 };

@@ -245,4 +245,5 @@ const struct port_kind port_cuse = {
 	.memory_use = device_port_memory_use,
 	.report = report,
 	.link_set = device_port_link_set,
+	.guests = true,
 };

@@ -8,6 +8,7 @@
 #include "switch/switch.h"
 #include <jansson.h>
 
+struct port;
 struct rpc_call;
 
 /* clang-format off */
@@ -21,7 +22,8 @@ bool port_set_mcast_router(struct spec *spec, const char *value);
 bool port_set_fast_leave(struct spec *spec, const char *value);
 bool port_set_mcast_groups(struct spec *spec, const char *value);
 
-json_t *port_multicast_report(const struct sw_port_multicast *settings);
+struct sw_port_multicast port_multicast_settings(const struct port *port); /* what it was given, or what its kind has */
+json_t *port_multicast_report(const struct port *port);
 
 void serve_mdb_show(struct rpc_call *call, void *opaque);
 

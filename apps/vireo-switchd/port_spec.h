@@ -23,6 +23,7 @@ struct port_spec {
 	struct sw_limits limits;
 	struct sw_guard guard;
 	struct sw_port_multicast multicast;
+	bool router_given; /* multicast.router is what the user wants */
 	uint16_t vlan;	    /* of frames without a tag; 0: not given */
 	uint16_t vlan_tag;  /* the type of tags; 0: not given */
 	bool isolated;

@@ -26,4 +26,5 @@ const struct port_kind port_vhost_user = {
 	.memory_use = device_port_memory_use,
 	.report = report,
 	.link_set = device_port_link_set,
+	.guests = true,
 };

@@ -211,7 +211,7 @@ json_t *report_port_full(const struct port *port)
 	json_object_set_new(object, "gro", json_boolean(port->spec.gro));
 	json_object_set_new(object, "guard", port_guard_report(&port->spec.guard));
 	json_object_set_new(object, "limits", port_limits_report(&port->spec.limits));
-	json_object_set_new(object, "multicast", port_multicast_report(&port->spec.multicast));
+	json_object_set_new(object, "multicast", port_multicast_report(port));
 	json_object_set_new(object, "aside", json_boolean(sw_port_aside(port->sw)));
 	json_object_set_new(object, "counters", counters);
 	json_object_set_new(object, "queue_counters", queue_reports(port));

@@ -507,6 +507,13 @@ def port_show_tells_limits_and_guards_in_words(lab):
 
 
 @case
+def a_guest_is_no_multicast_router_unless_somebody_says_so(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')}", f"vhost-user:{lab.path('b')},mcast-router=auto", "null:n"])
+    for port, router in (("a", "off"), ("b", "auto"), ("n", "auto")):
+        expect(switch.port(port)["multicast"]["router"] == router, f"{port}: {switch.port(port)['multicast']}")
+
+
+@case
 def port_show_tells_what_is_agreed_on_with_the_peer(lab):
     switch = Switch(lab, [f"vhost-user:{lab.path('a')}", "null:n"])
     expect(switch.port("a")["session"] is None, "nobody is there")
