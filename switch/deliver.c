@@ -328,7 +328,7 @@ void deliver(struct forwarder *forwarder, const struct topology_port *to, struct
 		if (!count)
 			return;
 	}
-	if (unlikely(to->tagged || forwarder->burst.tagged))
+	if (unlikely(to->rules.tagged || forwarder->burst.tagged))
 		vlan_present(forwarder, to, frames, count);
 	if (unlikely(forwarder->stall.alert))
 		stall_begin(forwarder, &step);

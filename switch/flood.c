@@ -27,13 +27,23 @@ static uint64_t stretch(unsigned first, unsigned end)
 	return below_end & UINT64_MAX << first;
 }
 
+/* How many are there of the roles that the port hears of, of which its own is none? */
+static unsigned heard(const struct port_rules *rules, const uint16_t of_role[ROLE_COUNT])
+{
+	unsigned sum = 0;
+
+	for (unsigned role = 0; role < ROLE_COUNT; role++)
+		sum += rules->hears >> role & 1 ? of_role[role] : 0;
+	return sum;
+}
+
 /* Who gets what is flooded, beside those who would get it if they had a queue. */
 static unsigned flood_receivers(const struct burst *burst, uint16_t vlan, const struct topology_vlan *in)
 {
 	const struct topology_port *from = topology_port_in(burst->topology, vlan, burst->from->id);
 
-	if (unlikely(burst->from->isolated))
-		return in->open_count - in->isolated_open_count;
+	if (unlikely(!(burst->rules->hears & burst->rules->is)))
+		return heard(burst->rules, in->open_of_role);
 	return in->open_count - (from && from->out_count);
 }
 
@@ -74,8 +84,8 @@ static void count_flooded(struct forwarder *forwarder, const struct burst *burst
 	struct port_counters *counters = &burst->from->counters[forwarder->worker.index];
 	unsigned others = in->port_count;
 
-	if (unlikely(burst->from->isolated))
-		others -= in->isolated_count;
+	if (unlikely(!(burst->rules->hears & burst->rules->is)))
+		others = heard(burst->rules, in->of_role);
 	else
 		others -= !!topology_port_in(burst->topology, vlan, burst->from->id);
 	if (!others)
@@ -101,7 +111,7 @@ static void flood_frames(struct forwarder *forwarder, struct burst *burst, const
 		const struct topology_port *to = vlan->ports[i];
 		uint64_t own = 0;
 
-		if (to->port == burst->from || kept_apart(burst->from, to->port))
+		if (to->port == burst->from || kept_apart(burst, to))
 			continue;
 		if (likely(flood->with_own))
 			own = groups_frames(&burst->groups, verdict(flood->vlan, to->port->id));
@@ -119,7 +129,7 @@ static unsigned flood_lacks(const struct burst *burst, const struct topology_vla
 		const struct topology_port *to = vlan->ports[i];
 		unsigned missing = 0;
 
-		if (to->port != burst->from && to->out_count && !kept_apart(burst->from, to->port))
+		if (to->port != burst->from && to->out_count && !kept_apart(burst, to))
 			missing = burst->needs & ~__atomic_load_n(&to->port->offloads, __ATOMIC_RELAXED);
 		lacks |= missing;
 		ports += missing != 0;

@@ -108,7 +108,7 @@ static __attribute__((noinline)) void survey_tags(const struct forwarder *forwar
 static void survey(const struct forwarder *forwarder, struct burst *burst)
 {
 	burst->tagged = 0;
-	if (likely(!burst->from->aware))
+	if (likely(!burst->rules->aware))
 		survey_in(forwarder, burst, false);
 	else
 		survey_tags(forwarder, burst);
@@ -160,7 +160,7 @@ static unsigned judge(struct forwarder *forwarder, const struct burst *burst, ui
 
 static inline verdict_t judge_frame(struct forwarder *forwarder, const struct burst *burst, bool aware, unsigned frame)
 {
-	uint16_t vlan = aware ? burst->vlan[frame] : burst->from->vlan;
+	uint16_t vlan = aware ? burst->vlan[frame] : burst->rules->vlan;
 
 	if (aware && vlan == VLAN_NONE)
 		return verdict(0, FATE_VLAN);
@@ -192,7 +192,7 @@ static __attribute__((noinline)) bool judge_tags(struct forwarder *forwarder, st
 /* True: all verdicts are the same. */
 static bool judge_all(struct forwarder *forwarder, struct burst *burst)
 {
-	return likely(!burst->from->aware) ? judge_all_in(forwarder, burst, false) : judge_tags(forwarder, burst);
+	return likely(!burst->rules->aware) ? judge_all_in(forwarder, burst, false) : judge_tags(forwarder, burst);
 }
 
 static void count_dropped(struct port_counters *counters, unsigned fate, unsigned count)
@@ -217,7 +217,7 @@ static void forward_to(struct forwarder *forwarder, struct burst *burst, unsigne
 {
 	const struct topology_port *to = topology_port(burst->topology, id);
 
-	if (kept_apart(burst->from, to->port))
+	if (kept_apart(burst, to))
 		counter_add(&burst->from->counters[forwarder->worker.index].rx_isolated, count);
 	else
 		deliver(forwarder, to, burst->list, count);
@@ -230,7 +230,7 @@ static void forward_own(struct forwarder *forwarder, struct burst *burst, const 
 	unsigned id = verdict_fate(group->verdict);
 
 	if (!groups_frames(&burst->groups, verdict(vlan, FATE_FLOOD)) ||
-	    kept_apart(burst->from, topology_port(burst->topology, id)->port))
+	    kept_apart(burst, topology_port(burst->topology, id)))
 		forward_to(forwarder, burst, id, burst_list(burst, group->frames));
 }
 

@@ -19,6 +19,7 @@ struct addressed {
 struct burst {
 	const struct topology *topology;
 	struct sw_port *from;
+	const struct port_rules *rules; /* of that port, in the topology */
 	struct vireo_frame *frames;
 	unsigned count;
 	unsigned needs;         /* all offloads that any frame asks for */
@@ -36,13 +37,13 @@ struct burst {
 /* In which a frame lies. */
 static inline uint16_t frames_vlan(const struct burst *burst, unsigned frame)
 {
-	return likely(!burst->from->aware) ? burst->from->vlan : burst->vlan[frame];
+	return likely(!burst->rules->aware) ? burst->rules->vlan : burst->vlan[frame];
 }
 
-/* Both are isolated, and may not hear of each other. */
-static inline bool kept_apart(const struct sw_port *from, const struct sw_port *to)
+/* What the burst's port sends, this one may not hear. */
+static inline bool kept_apart(const struct burst *burst, const struct topology_port *to)
 {
-	return unlikely(from->isolated) && to->isolated;
+	return unlikely(!(burst->rules->hears & to->rules.is));
 }
 
 /* Lists frames of the burst: bit i, frame i. */
@@ -55,7 +56,7 @@ static inline unsigned burst_list(struct burst *burst, uint64_t frames)
 	return count;
 }
 
-/* Worker. Frames are forwarded or counted on return; topology, from, frames and count are set. */
+/* Worker. Frames are forwarded or counted on return; topology, from, rules, frames and count are set. */
 void forward_burst(struct forwarder *forwarder, struct burst *burst);
 
 #define PIECES_MAX 16384u /* of a burst: 64 frames of 64 KiB in pieces of 256 bytes */

@@ -74,6 +74,7 @@ static int serve(struct worker *worker, struct source *source, struct source *ne
 		return count;
 	burst->topology = topology_of(worker->table);
 	burst->from = in->port;
+	burst->rules = &topology_port(burst->topology, in->port->id)->rules;
 	burst->frames = forwarder->frames;
 	burst->count = (unsigned)count;
 	forward_burst(forwarder, burst);

@@ -39,6 +39,7 @@ static void forward(struct forwarder *forwarder, struct injected *injected)
 	counter_add(&counters->injected_bytes, injected->bytes);
 	forwarder->burst.topology = topology;
 	forwarder->burst.from = from->port;
+	forwarder->burst.rules = &from->rules;
 	forwarder->burst.frames = &frame;
 	forwarder->burst.count = 1;
 	forward_burst(forwarder, &forwarder->burst);

@@ -217,8 +217,8 @@ static void ports_add(const struct burst *burst, struct topology_vlan *to, uint1
 		return;
 	to->ports[to->port_count++] = port;
 	to->open_count += port->out_count != 0;
-	to->isolated_count += port->port->isolated;
-	to->isolated_open_count += port->port->isolated && port->out_count;
+	to->of_role[rules_role(&port->rules)]++;
+	to->open_of_role[rules_role(&port->rules)] += port->out_count != 0;
 }
 
 /* The smallest number that either has from these places on; SW_PORTS_MAX: none. */

@@ -245,23 +245,10 @@ struct port_counters *port_counters_control(const struct sw_port *port)
 static void port_release(struct sw_port *port)
 {
 	free(port->counters);
-	free(port->tagged);
+	rules_free(&port->rules);
 	free(port->guard);
 	free(port->name);
 	free(port);
-}
-
-static int port_vlans_copy(struct sw_port *port, const struct sw_port_config *config)
-{
-	size_t bytes = SW_VLAN_SET_WORDS * sizeof(*port->tagged);
-
-	if (!config->vlan_aware || !config->tagged)
-		return 0;
-	port->tagged = malloc(bytes);
-	if (!port->tagged)
-		return -ENOMEM;
-	memcpy(port->tagged, config->tagged, bytes);
-	return 0;
 }
 
 static int port_allocate(struct sw *sw, const struct sw_port_config *config, struct sw_port **ret_port)
@@ -274,20 +261,17 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 		return -ENOMEM;
 	port->name = strdup(config->name);
 	port->counters = aligned_alloc(CACHE_LINE_BYTES, counters_bytes);
-	if (!port->name || !port->counters || port_vlans_copy(port, config)) {
+	err = port->name && port->counters ? rules_new(config, &port->rules) : -ENOMEM;
+	if (err) {
 		port_release(port);
-		return -ENOMEM;
+		return err;
 	}
 	memset(port->counters, 0, counters_bytes);
 	port->sw = sw;
 	port->ops = config->ops;
 	port->opaque = config->opaque;
 	port->mtu = config->mtu;
-	port->isolated = config->isolated;
 	port->gro = config->gro;
-	port->aware = config->vlan_aware;
-	port->vlan = config->vlan_aware && !config->vlan ? VLAN_NONE : config->vlan;
-	port->tag_type = config->tag_type ? config->tag_type : TAG_TYPE_DEFAULT;
 	flood_limit_init(&port->flood, config->flood_copies == SW_FLOOD_ANY ? 0
 					: config->flood_copies	       ? config->flood_copies
 								       : SW_FLOOD_DEFAULT);
@@ -350,7 +334,7 @@ static int port_fix_mac(struct sw_port *port, uint64_t mac)
 	struct fdb *fdb = port->sw->fdb;
 	int err = 0;
 
-	for (uint16_t vlan = 0; !err && port_next_vlan(port, &vlan); vlan++) {
+	for (uint16_t vlan = 0; !err && rules_next_vlan(&port->rules, &vlan); vlan++) {
 		struct fdb_address address = fdb_address(fdb, vlan, mac);
 
 		err = fdb_fix(fdb, &address, port->id, switch_now_s());
@@ -416,29 +400,12 @@ static int port_publish(struct sw_port *port, const struct sw_port_config *confi
 	return err;
 }
 
-static bool vlans_valid(const struct sw_port_config *config)
-{
-	bool any = config->vlan;
-
-	if (!config->vlan_aware)
-		return config->vlan <= SW_VLAN_MAX;
-	if (config->vlan > VLAN_ID_MAX || (config->tagged && (config->tagged[0] & 1 || vlan_set_has(config->tagged, SW_VLAN_MAX))))
-		return false;
-	if (config->tag_type && config->tag_type != TAG_TYPE_DEFAULT && config->tag_type != TAG_TYPE_SERVICE)
-		return false;
-	for (unsigned i = 0; config->tagged && i < SW_VLAN_SET_WORDS; i++)
-		any |= config->tagged[i] != 0;
-	return any;
-}
-
 int sw_port_new(struct sw *sw, const struct sw_port_config *config, struct sw_port **ret_port)
 {
 	struct sw_port *port;
 	uint16_t id;
 	int err;
 
-	if (!vlans_valid(config))
-		return -EINVAL;
 	if (sw_port_find(sw, config->name))
 		return -EEXIST;
 	err = id_find(sw, &id);

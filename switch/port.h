@@ -8,9 +8,9 @@
 #include "base/util.h"
 #include "switch/flood_limit.h"
 #include "switch/policing.h"
+#include "switch/rules.h"
 #include "switch/stall.h"
 #include "switch/switch.h"
-#include "switch/vlan.h"
 #include "work/grace.h"
 #include "work/source.h"
 
@@ -80,13 +80,8 @@ struct sw_port {
 	const struct sw_port_ops *ops;
 	void *opaque;
 	uint16_t id;
-	uint16_t vlan; /* its frames lie in this one, if no tag says otherwise; or VLAN_NONE */
-	uint16_t tag_type;
-	bool aware; /* of tags */
-	bool isolated;
 	bool gro;
 	bool cut; /* atomic: its link is down; written by the control thread */
-	uint64_t *tagged; /* VLANs that come and go with tags, or NULL; see vlan.h */
 	uint64_t serial; /* never used twice, as opposed to the id */
 	struct port_counters *counters; /* one per worker, one for the aside's thread, and one for the control thread */
 	/* Written by the control thread, read by workers at any time. */
@@ -102,6 +97,7 @@ struct sw_port {
 	struct sw_port_multicast multicast; /* constant */
 	struct limit memberships; /* messages about them */
 	/* Control thread. */
+	struct port_rules rules; /* workers have those of their topology */
 	TAILQ_ENTRY(sw_port) link; /* sw.ports */
 	struct aside *aside; /* or NULL: workers call ops */
 	TAILQ_ENTRY(sw_port) aside_link; /* sw.asides, if it has one */
@@ -118,25 +114,6 @@ struct sw_port {
 	uint16_t home[SW_QUEUES_MAX]; /* the worker that in queues have been moved to, plus 1; 0: any */
 	struct sw_queue_stats past[2]; /* sums over queues that are gone: in, out */
 };
-
-static inline bool port_in_vlan(const struct sw_port *port, uint16_t vlan)
-{
-	return vlan == port->vlan || (port->tagged && vlan_set_has(port->tagged, vlan));
-}
-
-/* From *vlan on, the next VLAN that the port is in. False: there is none. */
-static inline bool port_next_vlan(const struct sw_port *port, uint16_t *vlan)
-{
-	if (!port->tagged) {
-		bool there = *vlan <= port->vlan && port->vlan != VLAN_NONE;
-
-		*vlan = port->vlan;
-		return there;
-	}
-	while (*vlan <= SW_VLAN_MAX && !port_in_vlan(port, *vlan))
-		++*vlan;
-	return *vlan <= SW_VLAN_MAX;
-}
 
 /* Of an in queue that takes the place of none, or of one: `aside` is the port's, or is to be. Not published. */
 int in_queue_new(struct sw_port *port, struct aside *aside, unsigned number, struct in_queue **ret_in);

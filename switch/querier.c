@@ -40,6 +40,7 @@ static void send_to(struct forwarder *forwarder, struct vireo_frame *frame, cons
 	struct vireo_frame *list = frame;
 
 	forwarder->burst.from = to->port;
+	forwarder->burst.rules = &to->rules;
 	deliver(forwarder, to, &list, 1);
 }
 

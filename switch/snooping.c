@@ -117,8 +117,8 @@ void multicast_port_add(struct sw_port *port)
 	if (!multicast)
 		return;
 	mdb_port_add(multicast->mdb, port->id, &port->multicast);
-	if (port->vlan != VLAN_NONE)
-		mdb_ask_in(multicast->mdb, port->vlan);
+	if (port->rules.vlan != VLAN_NONE)
+		mdb_ask_in(multicast->mdb, port->rules.vlan);
 	__atomic_store_n(&multicast->news, true, __ATOMIC_RELAXED);
 	multicast_look(port->sw);
 }

@@ -255,7 +255,7 @@ int sw_fdb_hold(struct sw_port *port, uint16_t vlan, const uint8_t mac[6])
 	struct fdb *fdb = port->sw->fdb;
 	struct fdb_address address;
 
-	if (mac[0] & 1 || !mac_number(mac) || port->removing || vlan > SW_VLAN_MAX || !port_in_vlan(port, vlan))
+	if (mac[0] & 1 || !mac_number(mac) || port->removing || vlan > SW_VLAN_MAX || !rules_in_vlan(&port->rules, vlan))
 		return -EINVAL;
 	address = fdb_address(fdb, vlan, mac_number(mac));
 	return fdb_hold(fdb, &address, port->id, switch_now_s());

@@ -45,7 +45,7 @@ static struct sizes measure(const struct sw *sw)
 		sizes.outs += port_outs(port);
 		if (port->id >= sizes.ids)
 			sizes.ids = port->id + 1u;
-		for (uint16_t vlan = 0; port_next_vlan(port, &vlan); vlan++) {
+		for (uint16_t vlan = 0; rules_next_vlan(&port->rules, &vlan); vlan++) {
 			sizes.members++;
 			if (vlan >= sizes.vlans)
 				sizes.vlans = vlan + 1u;
@@ -108,8 +108,7 @@ static void fill_ports(const struct sw *sw, struct topology *topology)
 
 	TAILQ_FOREACH(port, &sw->ports, link) {
 		*to = (struct topology_port){
-			.port = port, .ops = port->ops, .opaque = port->opaque, .vlan = port->vlan,
-						.tagged = port->tagged, .out = outs};
+			.port = port, .ops = port->ops, .opaque = port->opaque, .rules = port->rules, .out = outs};
 		if (port->aside) {
 			to->ops = &aside_ops;
 			to->opaque = port->aside;
@@ -123,13 +122,23 @@ static void fill_ports(const struct sw *sw, struct topology *topology)
 	}
 }
 
+static void vlan_add(struct topology_vlan *vlan, struct topology_port *port)
+{
+	unsigned role = rules_role(&port->rules);
+
+	vlan->ports[vlan->port_count++] = port;
+	vlan->of_role[role]++;
+	vlan->open_of_role[role] += port->out_count != 0;
+	vlan->open_count += port->out_count != 0;
+}
+
 /* The VLANs' sets lie one behind the other, in the room that allocate() has given to the first. */
 static void fill_vlans(struct topology *topology)
 {
 	struct topology_vlan *vlans = topology->vlans;
 
 	for (uint32_t i = 0; i < topology->port_count; i++) {
-		for (uint16_t vlan = 0; port_next_vlan(topology->ports[i].port, &vlan); vlan++)
+		for (uint16_t vlan = 0; rules_next_vlan(&topology->ports[i].rules, &vlan); vlan++)
 			vlans[vlan].port_count++;
 	}
 	for (uint32_t i = 1; i < topology->vlan_limit; i++) {
@@ -139,14 +148,8 @@ static void fill_vlans(struct topology *topology)
 	if (topology->vlan_limit)
 		vlans[topology->vlan_limit - 1].port_count = 0;
 	for (uint32_t i = 0; i < topology->port_count; i++) {
-		for (uint16_t in = 0; port_next_vlan(topology->ports[i].port, &in); in++) {
-			struct topology_vlan *vlan = &vlans[in];
-
-			vlan->ports[vlan->port_count++] = &topology->ports[i];
-			vlan->open_count += topology->ports[i].out_count != 0;
-			vlan->isolated_count += topology->ports[i].port->isolated;
-			vlan->isolated_open_count += topology->ports[i].port->isolated && topology->ports[i].out_count;
-		}
+		for (uint16_t in = 0; rules_next_vlan(&topology->ports[i].rules, &in); in++)
+			vlan_add(&vlans[in], &topology->ports[i]);
 	}
 }
 

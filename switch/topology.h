@@ -14,8 +14,7 @@ struct topology_port {
 	struct sw_port *port;
 	const struct sw_port_ops *ops;
 	void *opaque;
-	uint16_t vlan;
-	const uint64_t *tagged; /* or NULL */
+	struct port_rules rules;
 	uint32_t out_count;
 	struct out_queue **out;
 };
@@ -24,7 +23,7 @@ struct topology_port {
 struct topology_vlan {
 	uint32_t port_count;
 	uint32_t open_count; /* of those, with running out queues */
-	uint32_t isolated_count, isolated_open_count; /* of either, those that are isolated */
+	uint16_t of_role[ROLE_COUNT], open_of_role[ROLE_COUNT]; /* of either */
 	struct topology_port **ports;
 };
 
@@ -68,7 +67,7 @@ static inline struct topology_port *topology_port_in(const struct topology *topo
 {
 	struct topology_port *port = topology_port(topology, id);
 
-	return likely(port) && (likely(port->vlan == vlan) || port_in_vlan(port->port, vlan)) ? port : NULL;
+	return likely(port) && (likely(port->rules.vlan == vlan) || rules_in_vlan(&port->rules, vlan)) ? port : NULL;
 }
 
 static inline const struct topology_vlan *topology_vlan(const struct topology *topology, uint16_t vlan)

@@ -22,7 +22,7 @@
 #define TAGGED_BYTES  18u
 
 /* The tag's control information if it lies in a VLAN by its tag. False: it may not come in. */
-static bool tag_read(const struct sw_port *from, struct vireo_frame *frame, uint16_t *ret_tci)
+static bool tag_read(const struct port_rules *from, struct vireo_frame *frame, uint16_t *ret_tci)
 {
 	uint16_t tci;
 
@@ -31,7 +31,7 @@ static bool tag_read(const struct sw_port *from, struct vireo_frame *frame, uint
 	tci = load_be16(frame->head + TCI_AT);
 	if (tci & VLAN_ID_MASK) {
 		*ret_tci = tci;
-		return port_in_vlan(from, tci & VLAN_ID_MASK);
+		return rules_in_vlan(from, tci & VLAN_ID_MASK);
 	}
 	if (from->vlan > VLAN_ID_MAX)
 		return false;
@@ -42,7 +42,7 @@ static bool tag_read(const struct sw_port *from, struct vireo_frame *frame, uint
 
 void vlan_classify(struct burst *burst)
 {
-	const struct sw_port *from = burst->from;
+	const struct port_rules *from = burst->rules;
 
 	for (unsigned i = 0; i < burst->count; i++) {
 		struct vireo_frame *frame = &burst->frames[i];
@@ -72,7 +72,7 @@ static void present_all(struct forwarder *forwarder, const struct topology_port 
 	const struct cuts *cuts = forwarder->cuts;
 	unsigned i = (unsigned)(frame - burst->frames);
 	bool has = burst->tagged >> i & 1;
-	uint16_t type = to->port->tag_type, tci = burst->from->aware ? burst->tci[i] : burst->from->vlan;
+	uint16_t type = to->rules.tag_type, tci = burst->rules->aware ? burst->tci[i] : burst->rules->vlan;
 
 	present(frame, has, wants, type, tci);
 	if (!(cuts->frames >> i & 1) || cuts->of[i].state != CUT_MADE)
@@ -88,7 +88,7 @@ void vlan_present(struct forwarder *forwarder, const struct topology_port *to, s
 	for (unsigned k = 0; k < count; k++) {
 		unsigned i = (unsigned)(frames[k] - burst->frames);
 		bool has = burst->tagged >> i & 1;
-		bool wants = to->port->tagged && vlan_set_has(to->port->tagged, frames_vlan(burst, i));
+		bool wants = to->rules.tagged && vlan_set_has(to->rules.tagged->words, frames_vlan(burst, i));
 
 		if (!has && !wants)
 			continue;
