@@ -6,7 +6,7 @@
  * The map of the switch: who runs what, and the header that tells of it.
  *
  *   control thread:  switch.c (core.h)  port.c, port_aside.c, port_move.c (port.h)  topology.c builds, publishes (topology.h)  stats.c reads
- *   workers:         which queue next: work/worker.h  forwarder.c: its burst (forwarder.h)  forward.c: where to (groups.h), flood.c, flow.c, deliver.c: into the port (forward.h), policing.c (policing.h)
+ *   workers:         which queue next: work/worker.h  forwarder.c: its burst (forwarder.h)  forward.c: where to (groups.h), flood.c, flow.c, reflect.c: what an uplink brings back (forward.h), deliver.c: into the port (forward.h), policing.c (policing.h)
  *                    multicast.c: to which of a group (multicast.h), after what is heard (membership.h), in the database of members (mdb.h), for which querier.c asks
  *                    gro.c: large frames out of small ones (gro.h)
  *                    offload.c (offload.h)  cuts.c (cuts.h)  stall.c: who makes it wait (stall.h)

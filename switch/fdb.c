@@ -367,6 +367,18 @@ void fdb_each(const struct fdb *fdb, uint32_t now_s, fdb_fn *fn, void *opaque)
 	}
 }
 
+/* Without the lock the entry may be another one by now: what is said then was so a moment ago, or will be. */
+int fdb_owner(const struct fdb *fdb, const struct fdb_address *address, uint32_t now_s, uint32_t recent_s, bool *ret_sure)
+{
+	struct place place = fdb_find(fdb, address);
+	uint64_t key = place.bucket && place.way < FDB_WAYS ? key_at(place) : 0;
+
+	if (!key)
+		return -1;
+	*ret_sure = place_held(place) || port_fixed(fdb, key & FDB_PORT_MASK) || now_s - seen_at(place) <= recent_s;
+	return (int)(key & FDB_PORT_MASK);
+}
+
 uint32_t fdb_owned(struct fdb *fdb, uint16_t port)
 {
 	uint32_t owned;

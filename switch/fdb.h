@@ -90,6 +90,12 @@ int fdb_let_go(struct fdb *fdb, const struct fdb_address *address); /* -ENOENT: 
 void fdb_let_go_all(struct fdb *fdb, int port); /* what is held; -1: behind any */
 bool fdb_ages(const struct fdb *fdb); /* any thread: there are entries that are not fixed */
 
+/*
+ * The port behind an address, or -1; and whether that is sure: it is fixed or held there, or was seen there at most so many seconds ago.
+ * Any thread.
+ */
+int fdb_owner(const struct fdb *fdb, const struct fdb_address *address, uint32_t now_s, uint32_t recent_s, bool *ret_sure);
+
 struct fdb_entry {
 	uint64_t mac;
 	uint16_t vlan, port;

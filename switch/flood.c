@@ -27,24 +27,22 @@ static uint64_t stretch(unsigned first, unsigned end)
 	return below_end & UINT64_MAX << first;
 }
 
-/* How many are there of the roles that the port hears of, of which its own is none? */
-static unsigned heard(const struct port_rules *rules, const uint16_t of_role[ROLE_COUNT])
+/* How many of these ports of a VLAN hear of what the burst's origin sends: but for itself, if it is one of them? */
+static unsigned heard(const struct burst *burst, const uint16_t of_role[ROLE_COUNT], const struct topology_port *origin)
 {
 	unsigned sum = 0;
 
 	for (unsigned role = 0; role < ROLE_COUNT; role++)
-		sum += rules->hears >> role & 1 ? of_role[role] : 0;
-	return sum;
+		sum += burst->rules->hears & ROLE_BIT(role) ? of_role[role] : 0;
+	return sum - (origin && burst->rules->hears & origin->rules.is);
 }
 
 /* Who gets what is flooded, beside those who would get it if they had a queue. */
 static unsigned flood_receivers(const struct burst *burst, uint16_t vlan, const struct topology_vlan *in)
 {
-	const struct topology_port *from = topology_port_in(burst->topology, vlan, burst->from->id);
+	const struct topology_port *origin = topology_port_in(burst->topology, vlan, burst->origin->id);
 
-	if (unlikely(!(burst->rules->hears & burst->rules->is)))
-		return heard(burst->rules, in->open_of_role);
-	return in->open_count - (from && from->out_count);
+	return heard(burst, in->open_of_role, origin && origin->out_count ? origin : NULL);
 }
 
 /* What a frame costs: of all who get it, so many need it cut. */
@@ -82,12 +80,9 @@ static void count_flooded(struct forwarder *forwarder, const struct burst *burst
 			  unsigned count)
 {
 	struct port_counters *counters = &burst->from->counters[forwarder->worker.index];
-	unsigned others = in->port_count;
+	const struct topology_port *origin = topology_port_in(burst->topology, vlan, burst->origin->id);
+	unsigned others = heard(burst, in->of_role, origin);
 
-	if (unlikely(!(burst->rules->hears & burst->rules->is)))
-		others = heard(burst->rules, in->of_role);
-	else
-		others -= !!topology_port_in(burst->topology, vlan, burst->from->id);
 	if (!others)
 		counter_add(&counters->rx_no_destination, count);
 	else if (others > 1)
@@ -102,16 +97,23 @@ struct flood {
 	uint64_t frames;
 };
 
+/* So many of the VLAN's, from the first on, may hear of it. */
+static uint32_t flood_ports(const struct burst *burst, const struct topology_vlan *vlan)
+{
+	return burst->rules->hears == ROLE_BIT(ROLE_UPLINK) ? vlan->of_role[ROLE_UPLINK] : vlan->port_count;
+}
+
 /* Of the frames, those that are flooded go to all these ports, and each one's own among them to it. */
 static void flood_frames(struct forwarder *forwarder, struct burst *burst, const struct flood *flood, uint64_t frames)
 {
 	const struct topology_vlan *vlan = flood->to;
+	uint32_t count = flood_ports(burst, vlan);
 
-	for (uint32_t i = 0; i < vlan->port_count; i++) {
+	for (uint32_t i = 0; i < count; i++) {
 		const struct topology_port *to = vlan->ports[i];
 		uint64_t own = 0;
 
-		if (to->port == burst->from || kept_apart(burst, to))
+		if (to->port == burst->origin || kept_apart(burst, to))
 			continue;
 		if (likely(flood->with_own))
 			own = groups_frames(&burst->groups, verdict(flood->vlan, to->port->id));
@@ -124,12 +126,13 @@ static void flood_frames(struct forwarder *forwarder, struct burst *burst, const
 static unsigned flood_lacks(const struct burst *burst, const struct topology_vlan *vlan, unsigned *ret_ports)
 {
 	unsigned lacks = 0, ports = 0;
+	uint32_t count = flood_ports(burst, vlan);
 
-	for (uint32_t i = 0; i < vlan->port_count; i++) {
+	for (uint32_t i = 0; i < count; i++) {
 		const struct topology_port *to = vlan->ports[i];
 		unsigned missing = 0;
 
-		if (to->port != burst->from && to->out_count && !kept_apart(burst, to))
+		if (to->port != burst->origin && to->out_count && !kept_apart(burst, to))
 			missing = burst->needs & ~__atomic_load_n(&to->port->offloads, __ATOMIC_RELAXED);
 		lacks |= missing;
 		ports += missing != 0;

@@ -22,23 +22,12 @@
 #include "switch/gro.h"
 #include "switch/guards.h"
 #include "switch/multicast.h"
-#include <endian.h>
 #include <string.h>
 
-#define MAC_BYTES        6u
 #define MAC_MASK         0xffffffffffffu
 #define MAC_GROUP_MASK   0x010000000000u /* multicast and broadcast: the first bit on the wire */
 #define MAC_RESERVED     0x0180c2000000u /* IEEE 802.1D, 7.12.6: 01:80:c2:00:00:00 to 0f */
 #define MAC_RESERVED_MASK 0xfffffffffff0u
-
-/* A frame's head has two bytes more than both of its addresses. */
-static inline uint64_t load_mac(const uint8_t *at)
-{
-	uint64_t eight;
-
-	memcpy(&eight, at, sizeof(eight));
-	return be64toh(eight) >> 16;
-}
 
 /* Destination and source, as they lie there: only good for being compared. */
 struct addresses {
@@ -115,10 +104,13 @@ static void survey(const struct forwarder *forwarder, struct burst *burst)
 }
 
 /* True: learned. False: it is not the port's to use. */
-static bool learn(struct forwarder *forwarder, const struct fdb_address *source, struct sw_port *from)
+static bool learn(struct forwarder *forwarder, const struct burst *burst, const struct fdb_address *source)
 {
+	struct sw_port *from = burst->origin;
 	enum fdb_news news;
 
+	if (unlikely(burst->rules->is & ROLES_APART) && reflect_taken(forwarder, burst, source))
+		return false;
 	if (unlikely(from->lock))
 		return port_lock(from, source->mac);
 	news = fdb_learn(forwarder->fdb, source, from->id, forwarder->worker.now_s);
@@ -140,13 +132,13 @@ static unsigned judge(struct forwarder *forwarder, const struct burst *burst, ui
 		      const struct addressed *addressed)
 {
 	uint64_t destination = addressed->to.mac, source = addressed->from.mac;
-	uint16_t from = burst->from->id;
+	uint16_t from = burst->origin->id;
 	int to;
 
 	if (unlikely(!source || source & MAC_GROUP_MASK))
 		return FATE_BAD_SOURCE;
-	if (unlikely(!fdb_saw(forwarder->fdb, &addressed->from, from, forwarder->worker.now_s)) &&
-	    !learn(forwarder, &addressed->from, burst->from))
+	if (unlikely(!fdb_saw(forwarder->fdb, &addressed->from, from, burst->heard_s)) &&
+	    !learn(forwarder, burst, &addressed->from))
 		return FATE_SPOOFED;
 	if (unlikely(destination & MAC_GROUP_MASK))
 		return judge_group(forwarder, destination);
@@ -213,12 +205,12 @@ static void count_dropped(struct port_counters *counters, unsigned fate, unsigne
 		counter_add(of[fate - FATE_FLOOD], count);
 }
 
-static void forward_to(struct forwarder *forwarder, struct burst *burst, unsigned id, unsigned count)
+static void forward_to(struct forwarder *forwarder, struct burst *burst, verdict_t verdict, unsigned count)
 {
-	const struct topology_port *to = topology_port(burst->topology, id);
+	const struct topology_port *to = topology_port(burst->topology, verdict_fate(verdict));
 
 	if (kept_apart(burst, to))
-		counter_add(&burst->from->counters[forwarder->worker.index].rx_isolated, count);
+		reflect_apart(forwarder, burst, verdict_vlan(verdict), to, count);
 	else
 		deliver(forwarder, to, burst->list, count);
 }
@@ -231,7 +223,7 @@ static void forward_own(struct forwarder *forwarder, struct burst *burst, const 
 
 	if (!groups_frames(&burst->groups, verdict(vlan, FATE_FLOOD)) ||
 	    kept_apart(burst, topology_port(burst->topology, id)))
-		forward_to(forwarder, burst, id, burst_list(burst, group->frames));
+		forward_to(forwarder, burst, group->verdict, burst_list(burst, group->frames));
 }
 
 static void forward_groups(struct forwarder *forwarder, struct burst *burst)
@@ -275,8 +267,26 @@ static bool admit(struct forwarder *forwarder, struct burst *burst)
 	return likely(!(__atomic_load_n(&burst->from->limited, __ATOMIC_RELAXED) & LIMITED_IN)) || limits_in(forwarder, burst);
 }
 
+void forward_admitted(struct forwarder *forwarder, struct burst *burst)
+{
+	survey(forwarder, burst);
+	if (likely(judge_all(forwarder, burst) && verdict_fate(burst->verdict[0]) < FATE_FLOOD)) {
+		for (unsigned i = 0; i < burst->count; i++)
+			burst->list[i] = &burst->frames[i];
+		forward_to(forwarder, burst, burst->verdict[0], burst->count);
+		return;
+	}
+	if (unlikely(forwarder->multicast))
+		multicast_sort(forwarder, burst);
+	groups_make(&burst->groups, burst->verdict, burst->count);
+	forward_groups(forwarder, burst);
+	groups_reset(&burst->groups);
+}
+
 void forward_burst(struct forwarder *forwarder, struct burst *burst)
 {
+	burst->origin = burst->from;
+	burst->heard_s = forwarder->worker.now_s;
 	if (unlikely(__atomic_load_n(&burst->from->cut, __ATOMIC_RELAXED))) {
 		counter_add(&burst->from->counters[forwarder->worker.index].rx_link_down, burst->count);
 		return;
@@ -285,17 +295,9 @@ void forward_burst(struct forwarder *forwarder, struct burst *burst)
 		return;
 	if (unlikely(burst->from->gro))
 		merge(forwarder, burst);
-	survey(forwarder, burst);
 	forwarder->pieces_left = PIECES_MAX;
-	if (likely(judge_all(forwarder, burst) && verdict_fate(burst->verdict[0]) < FATE_FLOOD)) {
-		for (unsigned i = 0; i < burst->count; i++)
-			burst->list[i] = &burst->frames[i];
-		forward_to(forwarder, burst, verdict_fate(burst->verdict[0]), burst->count);
-		return;
-	}
-	if (unlikely(forwarder->multicast))
-		multicast_sort(forwarder, burst);
-	groups_make(&burst->groups, burst->verdict, burst->count);
-	forward_groups(forwarder, burst);
-	groups_reset(&burst->groups);
+	if (unlikely(burst->topology->guests_apart) && burst->rules->is == ROLE_BIT(ROLE_UPLINK))
+		reflect_burst(forwarder, burst);
+	else
+		forward_admitted(forwarder, burst);
 }

@@ -8,8 +8,21 @@
 #include "switch/fdb.h"
 #include "switch/groups.h"
 #include "switch/topology.h"
+#include <endian.h>
+#include <string.h>
+
+#define MAC_BYTES 6u
 
 struct forwarder;
+
+/* A frame's head has two bytes more than both of its addresses. */
+static inline uint64_t load_mac(const uint8_t *at)
+{
+	uint64_t eight;
+
+	memcpy(&eight, at, sizeof(eight));
+	return be64toh(eight) >> 16;
+}
 
 struct addressed {
 	struct fdb_address to, from;
@@ -20,6 +33,8 @@ struct burst {
 	const struct topology *topology;
 	struct sw_port *from;
 	const struct port_rules *rules; /* of that port, in the topology */
+	uint32_t heard_s;       /* when its sources were heard of */
+	struct sw_port *origin; /* that port; or, of what an uplink brings back, who has sent it: see reflect.c */
 	struct vireo_frame *frames;
 	unsigned count;
 	unsigned needs;         /* all offloads that any frame asks for */
@@ -60,6 +75,16 @@ static inline unsigned burst_list(struct burst *burst, uint64_t frames)
 void forward_burst(struct forwarder *forwarder, struct burst *burst);
 
 #define PIECES_MAX 16384u /* of a burst: 64 frames of 64 KiB in pieces of 256 bytes */
+
+/* Worker. The same for frames that may come in, and have one origin. */
+void forward_admitted(struct forwarder *forwarder, struct burst *burst);
+
+/* Worker. A burst that has come from an uplink, where some ports are kept apart. */
+void reflect_burst(struct forwarder *forwarder, struct burst *burst);
+/* Worker. An address that is news from a guest that is kept apart: is it one of those behind an uplink? */
+bool reflect_taken(const struct forwarder *forwarder, const struct burst *burst, const struct fdb_address *source);
+/* Worker. Frames of the burst's list, in this VLAN, for a port that may not hear them from here. */
+void reflect_apart(struct forwarder *forwarder, struct burst *burst, uint16_t vlan, const struct topology_port *to, unsigned count);
 
 /* Worker. Frames go to a port in this order: what the port lacks is made up for, what cannot go is counted. */
 void deliver(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count);

@@ -12,6 +12,8 @@
  *   to a group          to its members, and to routers
  *   to a group without  to all, or to routers: as the operator says
  *
+ * What a guest that is heard by uplinks only (rules.h) says goes to them in any case.
+ *
  * Where nobody asks for members, all of it goes to all. Who gets a group's frames is a set, which has a fate of its own in
  * the burst, and frames with it go to its ports as flooded frames go to all ports (flood.c).
  *
@@ -195,6 +197,14 @@ static unsigned sort(struct sorting *s, unsigned i)
 	return kind == MEMBERSHIP_NONE ? sort_data(s, vlan, &message.to) : hear(s, vlan, kind, &message);
 }
 
+/* What a guest that is kept apart says is for the bridge behind the uplinks to sort: it gets all of it. */
+static unsigned sort_apart(const struct burst *burst, unsigned fate)
+{
+	bool sorted = fate >= FATE_MULTICAST || fate == FATE_UNHEARD || fate == FATE_NO_MEMBER;
+
+	return sorted && burst->rules->is & ROLES_APART ? FATE_FLOOD : fate;
+}
+
 void multicast_sort(struct forwarder *forwarder, struct burst *burst)
 {
 	/* Pairs with the release in snooping.c (view_publish). */
@@ -204,7 +214,7 @@ void multicast_sort(struct forwarder *forwarder, struct burst *burst)
 	forwarder->multicast_room->count = 0;
 	for (unsigned i = 0; i < burst->count; i++)
 		if (verdict_fate(burst->verdict[i]) == FATE_MULTICAST)
-			burst->verdict[i] = verdict(verdict_vlan(burst->verdict[i]), sort(&s, i));
+			burst->verdict[i] = verdict(verdict_vlan(burst->verdict[i]), sort_apart(burst, sort(&s, i)));
 }
 
 /* ---- to a set ---- */
@@ -241,10 +251,28 @@ static void set_ports(const struct burst *burst, const struct multicast_set *set
 
 	while ((id = next_id(set->members, set->routers, &member, &router)) < SW_PORTS_MAX) {
 		ports_add(burst, to, vlan, (uint16_t)id);
-		sender |= id == burst->from->id;
+		sender |= id == burst->origin->id;
 	}
 	if (!sender)
-		ports_add(burst, to, vlan, burst->from->id);
+		ports_add(burst, to, vlan, burst->origin->id);
+}
+
+static bool has_port(const struct topology_vlan *to, const struct topology_port *port)
+{
+	for (uint32_t i = 0; i < to->port_count; i++)
+		if (to->ports[i] == port)
+			return true;
+	return false;
+}
+
+/* A member that hears of the sender by the bridge behind the uplinks only has its frames go there. */
+static void uplinks_add(const struct burst *burst, uint16_t vlan, struct topology_vlan *to)
+{
+	const struct topology_vlan *in = topology_vlan(burst->topology, vlan);
+
+	for (uint32_t i = 0; i < in->of_role[ROLE_UPLINK]; i++)
+		if (!has_port(to, in->ports[i]))
+			ports_add(burst, to, vlan, in->ports[i]->port->id);
 }
 
 void multicast_forward(struct forwarder *forwarder, struct burst *burst, const struct group *group)
@@ -253,5 +281,7 @@ void multicast_forward(struct forwarder *forwarder, struct burst *burst, const s
 	struct topology_vlan to = {.ports = room->ports};
 
 	set_ports(burst, &room->sets[verdict_fate(group->verdict) - FATE_MULTICAST], verdict_vlan(group->verdict), &to);
+	if (unlikely(burst->topology->guests_relayed))
+		uplinks_add(burst, verdict_vlan(group->verdict), &to);
 	flood_some(forwarder, burst, group, &to);
 }

@@ -20,7 +20,7 @@ struct port_guard;
 /* What one worker counts for one port: written by that worker only. Other threads that count have their own. */
 struct port_counters {
 	uint64_t injected_frames, injected_bytes;
-	uint64_t rx_reserved, rx_hairpin, rx_bad_source, rx_vlan, rx_isolated, rx_spoofed, rx_segment_limit, rx_flooded,
+	uint64_t rx_reserved, rx_hairpin, rx_bad_source, rx_vlan, rx_isolated, rx_reflected, rx_spoofed, rx_segment_limit, rx_flooded,
 		rx_flood_limit, rx_no_destination, rx_link_down, rx_lost;
 	uint64_t rx_rate_limit, rx_storm_broadcast, rx_storm_multicast, rx_storm_unicast, tx_rate_limit;
 	uint64_t rx_merged;

@@ -41,6 +41,7 @@ static void send_to(struct forwarder *forwarder, struct vireo_frame *frame, cons
 
 	forwarder->burst.from = to->port;
 	forwarder->burst.rules = &to->rules;
+	forwarder->burst.origin = to->port;
 	deliver(forwarder, to, &list, 1);
 }
 

@@ -19,7 +19,7 @@ static bool vlans_valid(const struct sw_port_config *config)
 	return any;
 }
 
-static int vlan_set_new(const uint64_t *words, const struct vlan_set **ret_set)
+static int vlan_set_new(const uint64_t *words, struct vlan_set **ret_set)
 {
 	struct vlan_set *set = calloc(1, sizeof(*set));
 
@@ -30,15 +30,34 @@ static int vlan_set_new(const uint64_t *words, const struct vlan_set **ret_set)
 	return 0;
 }
 
-/* Who hears of whom: as a table, it reads the same in rows and columns. */
+#define OPEN	 ROLE_BIT(ROLE_OPEN)
+#define ISOLATED ROLE_BIT(ROLE_ISOLATED)
+#define OFF	 ROLE_BIT(ROLE_OFF)
+#define RELAYED	 ROLE_BIT(ROLE_RELAYED)
+#define UPLINK	 ROLE_BIT(ROLE_UPLINK)
+
+/* Both tables read the same in rows and columns. Two uplinks would be a loop, if both lead to one network: none hears of another. */
 static const uint8_t hears[ROLE_COUNT] = {
-	[ROLE_OPEN] = 1u << ROLE_OPEN | 1u << ROLE_ISOLATED,
-	[ROLE_ISOLATED] = 1u << ROLE_OPEN,
+	[ROLE_OPEN] = OPEN | ISOLATED | UPLINK,
+	[ROLE_ISOLATED] = OPEN | UPLINK,
+	[ROLE_OFF] = UPLINK,
+	[ROLE_RELAYED] = UPLINK,
+	[ROLE_UPLINK] = OPEN | ISOLATED | OFF | RELAYED,
+};
+
+static const uint8_t relayed[ROLE_COUNT] = {
+	[ROLE_OPEN] = RELAYED,
+	[ROLE_ISOLATED] = RELAYED,
+	[ROLE_RELAYED] = OPEN | ISOLATED | RELAYED,
 };
 
 static enum port_role role_of(const struct sw_port_config *config)
 {
-	return config->isolated ? ROLE_ISOLATED : ROLE_OPEN;
+	if (config->uplink)
+		return ROLE_UPLINK;
+	if (config->isolated)
+		return ROLE_ISOLATED;
+	return config->vm2vm == SW_VM2VM_OFF ? ROLE_OFF : config->vm2vm == SW_VM2VM_HARDWARE ? ROLE_RELAYED : ROLE_OPEN;
 }
 
 int rules_new(const struct sw_port_config *config, struct port_rules *ret_rules)
@@ -48,8 +67,9 @@ int rules_new(const struct sw_port_config *config, struct port_rules *ret_rules)
 		.vlan = config->vlan_aware && !config->vlan ? VLAN_NONE : config->vlan,
 		.tag_type = config->tag_type ? config->tag_type : TAG_TYPE_DEFAULT,
 		.aware = config->vlan_aware,
-		.is = (uint8_t)(1u << role),
+		.is = (uint8_t)ROLE_BIT(role),
 		.hears = hears[role],
+		.relayed = relayed[role],
 	};
 	int err = 0;
 
@@ -64,6 +84,6 @@ int rules_new(const struct sw_port_config *config, struct port_rules *ret_rules)
 
 void rules_free(struct port_rules *rules)
 {
-	free((void *)rules->tagged);
+	free(rules->tagged);
 	rules->tagged = NULL;
 }

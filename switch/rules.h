@@ -18,8 +18,14 @@ struct sw_port_config;
 enum port_role {
 	ROLE_OPEN,
 	ROLE_ISOLATED,
+	ROLE_OFF,     /* SW_VM2VM_OFF */
+	ROLE_RELAYED, /* SW_VM2VM_HARDWARE */
+	ROLE_UPLINK,
 	ROLE_COUNT,
 };
+
+#define ROLE_BIT(role) (1u << (role))
+#define ROLES_APART (ROLE_BIT(ROLE_OFF) | ROLE_BIT(ROLE_RELAYED))
 
 /* VLANs that come and go with tags. Constant. */
 struct vlan_set {
@@ -32,8 +38,9 @@ struct port_rules {
 	uint16_t tag_type;
 	bool aware; /* of tags */
 	uint8_t is;    /* its role, as a bit */
-	uint8_t hears; /* of these roles, and they of it */
-	const struct vlan_set *tagged; /* or NULL */
+	uint8_t hears;   /* of these roles, and they of it */
+	uint8_t relayed; /* of these, too, but by the bridge behind the uplinks: reflect.c */
+	struct vlan_set *tagged; /* or NULL */
 };
 
 static inline bool rules_in_vlan(const struct port_rules *rules, uint16_t vlan)

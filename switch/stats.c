@@ -20,6 +20,7 @@ static void add_counters(struct sw_port_stats *sum, const struct port_counters *
 	sum->rx_bad_source += counter_read(&from->rx_bad_source);
 	sum->rx_vlan += counter_read(&from->rx_vlan);
 	sum->rx_isolated += counter_read(&from->rx_isolated);
+	sum->rx_reflected += counter_read(&from->rx_reflected);
 	sum->rx_spoofed += counter_read(&from->rx_spoofed);
 	sum->rx_segment_limit += counter_read(&from->rx_segment_limit);
 	sum->rx_flooded += counter_read(&from->rx_flooded);

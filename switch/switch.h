@@ -155,6 +155,18 @@ struct sw_port_multicast {
 	unsigned groups_max; /* that the port may have members of (0: SW_GROUPS_DEFAULT) */
 };
 
+/* How frames from one guest to another go. */
+enum sw_vm2vm {
+	SW_VM2VM_SOFTWARE, /* the switch forwards them */
+	SW_VM2VM_OFF,	   /* not at all: the port hears of uplinks only, and they of it */
+	/*
+	 * What the port sends goes to the uplinks, and what others send it as well: the bridge there forwards it, and sends back what is for another
+	 * port of the switch (reflective relay: IEEE 802.1Q, 5.23; hairpin mode of the kernel's bridge). What comes back does not go to who
+	 * has sent it. Of guests with this, and with SW_VM2VM_OFF, no address is learned that was heard of behind an uplink a moment ago: rx_spoofed.
+	 */
+	SW_VM2VM_HARDWARE,
+};
+
 struct sw_port_config {
 	const char *name; /* copied; unique: -EEXIST */
 	const struct sw_port_ops *ops; /* kept */
@@ -173,6 +185,12 @@ struct sw_port_config {
 	uint16_t tag_type;
 	const uint64_t *tagged; /* SW_VLAN_SET_WORDS words, VLAN v is bit v % 64 of word v / 64; copied; NULL: none */
 	bool isolated;    /* it hears only of ports that are not, and they of it */
+	/*
+	 * It leads to other switches. It hears of all ports but other uplinks. If it is not, vm2vm holds, where the port is not
+	 * isolated.
+	 */
+	bool uplink;
+	enum sw_vm2vm vm2vm;
 	uint16_t mtu;     /* frames to this port with more payload are dropped, GSO aside; 0: no limit */
 	/*
 	 * Frames from the port must have one of these as their source, and those of no other port may. Copied;
@@ -253,11 +271,12 @@ struct sw_port_stats {
 	uint64_t rx_frames, rx_bytes; /* taken in */
 	uint64_t tx_frames, tx_bytes; /* delivered */
 	uint64_t rx_reserved;         /* 01:80:c2:00:00:00-0f: never forwarded */
-	uint64_t rx_hairpin;          /* destination is behind the port itself */
+	uint64_t rx_hairpin;          /* destination is behind the port itself; or, of rx_reflected, behind who has sent it */
 	uint64_t rx_bad_source;       /* source address is multicast or zero */
 	uint64_t rx_vlan;             /* with a tag that the port may not use, or without the one that it needs */
-	uint64_t rx_isolated;         /* to a port that is isolated, as this one is */
-	uint64_t rx_spoofed;          /* source address is another port's, or not one of those that the port may have */
+	uint64_t rx_isolated;         /* to a port that is isolated, as this one is; or one of both is SW_VM2VM_OFF; or both are uplinks */
+	uint64_t rx_reflected;        /* from an uplink, but a port of the switch had sent them there (not a drop) */
+	uint64_t rx_spoofed;          /* source address is another port's, or of somebody behind an uplink (SW_VM2VM_OFF, _HARDWARE), or not one of those that the port may have */
 	uint64_t rx_segment_limit;    /* not cut for who does not take it whole: too many pieces in one burst */
 	uint64_t rx_flooded;          /* forwarded, to more than one port (not a drop) */
 	uint64_t rx_flood_limit;      /* to several ports, beyond flood_copies */

@@ -118,6 +118,8 @@ static void fill_ports(const struct sw *sw, struct topology *topology)
 				to->out[to->out_count++] = port->out[i];
 		}
 		outs += to->out_count;
+		topology->guests_relayed |= rules_role(&to->rules) == ROLE_RELAYED;
+		topology->guests_apart |= (to->rules.is & ROLES_APART) != 0;
 		topology->by_id[port->id] = to++;
 	}
 }
@@ -130,6 +132,18 @@ static void vlan_add(struct topology_vlan *vlan, struct topology_port *port)
 	vlan->of_role[role]++;
 	vlan->open_of_role[role] += port->out_count != 0;
 	vlan->open_count += port->out_count != 0;
+}
+
+static void vlans_add(struct topology *topology, unsigned roles)
+{
+	for (uint32_t i = 0; i < topology->port_count; i++) {
+		struct topology_port *port = &topology->ports[i];
+
+		if (!(port->rules.is & roles))
+			continue;
+		for (uint16_t in = 0; rules_next_vlan(&port->rules, &in); in++)
+			vlan_add(&topology->vlans[in], port);
+	}
 }
 
 /* The VLANs' sets lie one behind the other, in the room that allocate() has given to the first. */
@@ -147,10 +161,8 @@ static void fill_vlans(struct topology *topology)
 	}
 	if (topology->vlan_limit)
 		vlans[topology->vlan_limit - 1].port_count = 0;
-	for (uint32_t i = 0; i < topology->port_count; i++) {
-		for (uint16_t in = 0; rules_next_vlan(&topology->ports[i].rules, &in); in++)
-			vlan_add(&vlans[in], &topology->ports[i]);
-	}
+	vlans_add(topology, ROLE_BIT(ROLE_UPLINK));
+	vlans_add(topology, ~ROLE_BIT(ROLE_UPLINK));
 }
 
 static void fill_workers(const struct sw *sw, struct topology *topology)

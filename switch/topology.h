@@ -24,7 +24,7 @@ struct topology_vlan {
 	uint32_t port_count;
 	uint32_t open_count; /* of those, with running out queues */
 	uint16_t of_role[ROLE_COUNT], open_of_role[ROLE_COUNT]; /* of either */
-	struct topology_port **ports;
+	struct topology_port **ports; /* uplinks come first */
 };
 
 /*
@@ -37,6 +37,7 @@ struct topology {
 	uint32_t port_count;
 	uint32_t id_limit;
 	uint32_t vlan_limit;
+	bool guests_apart, guests_relayed; /* some ports are ROLE_OFF or ROLE_RELAYED; the latter */
 	struct topology_port *ports;
 	struct topology_port **by_id; /* NULL: no such port */
 	struct topology_vlan *vlans;  /* by number; maybe without a port */

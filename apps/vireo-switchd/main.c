@@ -49,6 +49,7 @@ static int switch_start(struct switchd *d)
 	d->ports.notifier = d->daemon.notifier;
 	d->ports.memory = d->daemon.memory;
 	d->ports.control_log = d->daemon.control_log;
+	d->ports.vm2vm = d->options.vm2vm;
 	return ports_init(&d->ports);
 }
 

@@ -115,6 +115,11 @@ static bool set_mcast_interval(void *options, const char *value, char *why)
 	return true;
 }
 
+static bool set_vm2vm(void *options, const char *value, char *why)
+{
+	return port_vm2vm_parse(value, &((struct options *)options)->vm2vm);
+}
+
 static const struct setting rows[] = {
 	{"port", "SPEC", set_port, "TYPE:ADDRESS[,key=value...]",
 	 "add a port (see below); may be given often", .many = true},
@@ -127,6 +132,9 @@ static const struct setting rows[] = {
 	{"mcast-querier", "on|off", set_mcast_querier, "on or off", "snooping: ask who is a member, where nobody else does (off)"},
 	{"mcast-unknown", "WHERE", set_mcast_unknown, "flood or routers", "snooping: groups without members go to all, or to routers (flood)"},
 	{"mcast-interval", "S", set_mcast_interval, "1 to 3600", "snooping: seconds between two questions to all (125)"},
+	{"vm2vm", "MODE", set_vm2vm, PORT_VM2VM_EXPECTED,
+	 "how guests reach each other, where their SPEC does not say: off, software (default), or\n"
+	 "hardware: the bridge behind the uplinks forwards"},
 	SETTING_LOG_LEVEL,
 };
 

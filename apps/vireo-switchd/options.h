@@ -12,6 +12,7 @@
 struct options {
 	struct worker_options run; /* first; spin_us and spin_percent are as in struct sw_config */
 	unsigned fdb_entries, fdb_age_s;
+	enum sw_vm2vm vm2vm;
 	struct sw_multicast multicast;
 	struct option_port *ports;
 	unsigned port_count;

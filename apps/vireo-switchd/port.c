@@ -247,6 +247,7 @@ void port_init(struct port *port, struct ports *ports, const struct port_kind *k
 	port->ports = ports;
 	port->kind = kind;
 	port->spec = *spec;
+	port_vm2vm_settle(&port->spec, ports->vm2vm);
 	port->mtu = spec->mtu;
 	port->logger = (struct logger){.subject = port->spec.at.name};
 	port->log = logger_log(&port->logger);
@@ -268,6 +269,8 @@ int port_join(struct port *port)
 		.tag_type = port->spec.vlan_tag,
 		.isolated = port->spec.isolated,
 		.gro = port->spec.gro,
+		.uplink = port->spec.uplink,
+		.vm2vm = port->spec.vm2vm,
 		.tagged = port->spec.trunk ? port->spec.tagged : NULL,
 		.flood_copies = port->spec.flood_copies,
 		.limits = port->spec.limits,

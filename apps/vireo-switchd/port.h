@@ -81,6 +81,7 @@ struct ports {
 	struct loop_timer *waiter;
 	struct lookups lookups;
 	struct reload *reload; /* NULL: not yet */
+	enum sw_vm2vm vm2vm;   /* of guests that say nothing */
 	struct port *first; /* in order of their making, those that are being removed included */
 };
 

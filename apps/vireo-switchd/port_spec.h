@@ -7,6 +7,7 @@
 #include "daemon/spec.h"
 #include "port_guard.h"
 #include "port_limits.h"
+#include "port_role.h"
 #include "port_multicast.h"
 #include "switch/switch.h"
 
@@ -28,6 +29,9 @@ struct port_spec {
 	uint16_t vlan_tag;  /* the type of tags; 0: not given */
 	bool isolated;
 	bool gro;
+	bool uplink;
+	bool vm2vm_given; /* or the switch's setting holds */
+	enum sw_vm2vm vm2vm;
 	bool trunk, tunnel; /* trunk: given; tunnel: tags are payload */
 	uint64_t tagged[SW_VLAN_SET_WORDS]; /* the trunk's VLANs, as in struct sw_port_config */
 	bool spoof_given, spoof_allowed; /* denied: frames from the port have one of `macs` as their source */

@@ -305,6 +305,7 @@ static void settings_look(const struct reload *reload)
 		      "spin-us or spin-percent");
 	needs_restart(reload, was->fdb_entries == is->fdb_entries, "fdb-entries");
 	needs_restart(reload, was->fdb_age_s == is->fdb_age_s, "fdb-age");
+	needs_restart(reload, was->vm2vm == is->vm2vm, "vm2vm");
 	needs_restart(reload, was->multicast.snooping == is->multicast.snooping, "mcast-snooping");
 	needs_restart(reload, was->multicast.querier == is->multicast.querier, "mcast-querier");
 	needs_restart(reload, was->multicast.unknown_to_routers == is->multicast.unknown_to_routers, "mcast-unknown");

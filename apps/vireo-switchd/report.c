@@ -21,7 +21,7 @@ struct field {
 static const struct field port_fields[] = {
 	PORT_FIELD(rx_frames, false),	     PORT_FIELD(rx_bytes, false),   PORT_FIELD(rx_flooded, false),
 	PORT_FIELD(rx_reserved, true),	     PORT_FIELD(rx_hairpin, true),  PORT_FIELD(rx_bad_source, true),
-	PORT_FIELD(rx_isolated, true),	     PORT_FIELD(rx_vlan, true),	     PORT_FIELD(rx_spoofed, true),	     PORT_FIELD(rx_segment_limit, true),
+	PORT_FIELD(rx_isolated, true),	     PORT_FIELD(rx_reflected, false), PORT_FIELD(rx_vlan, true),	     PORT_FIELD(rx_spoofed, true),	     PORT_FIELD(rx_segment_limit, true),
 	PORT_FIELD(rx_flood_limit, true),    PORT_FIELD(rx_no_destination, true),
 	PORT_FIELD(rx_link_down, true),	     PORT_FIELD(rx_lost, true),
 	PORT_FIELD(rx_spoofed_ip, true),
@@ -209,6 +209,8 @@ json_t *report_port_full(const struct port *port)
 	json_object_set_new(object, "vlan", vlan_report(&port->spec));
 	json_object_set_new(object, "isolated", json_boolean(port->spec.isolated));
 	json_object_set_new(object, "gro", json_boolean(port->spec.gro));
+	json_object_set_new(object, "role", json_string(port->spec.uplink ? "uplink" : "guest"));
+	json_object_set_new(object, "vm2vm", port->spec.uplink ? json_null() : json_string(port_vm2vm_name(&port->spec)));
 	json_object_set_new(object, "guard", port_guard_report(&port->spec.guard));
 	json_object_set_new(object, "limits", port_limits_report(&port->spec.limits));
 	json_object_set_new(object, "multicast", port_multicast_report(port));

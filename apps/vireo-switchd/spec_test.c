@@ -186,6 +186,38 @@ static void a_port_has_vlans(void **state)
 	assert_bad("tap:a,isolated=1", "'isolated=1': expected on or off");
 }
 
+static void a_port_has_a_role(void **state)
+{
+	assert_true(good("tap:a,role=uplink").uplink && good("virtio-pci:0000:00:04.0,role=uplink,trunk=all").uplink);
+	assert_false(good("tap:a,role=guest").uplink || good("vhost-user:/a").uplink || good("vhost-user:/a").vm2vm_given);
+	assert_int_equal(good("vhost-user:/a,vm2vm=off").vm2vm, SW_VM2VM_OFF);
+	assert_int_equal(good("vduse:a,vm2vm=hardware").vm2vm, SW_VM2VM_HARDWARE);
+	assert_int_equal(good("cuse:a,vm2vm=software,isolated=on").vm2vm, SW_VM2VM_SOFTWARE);
+	assert_bad("tap:a,role=router", "'role=router': expected guest or uplink");
+	assert_bad("tap:a,vm2vm=2", "'vm2vm=2': expected off, software or hardware");
+	assert_bad("tap:a,vm2vm=", "expected off, software or hardware");
+	assert_bad("tap:a,role=uplink,vm2vm=off", "vm2vm: expected without role=uplink");
+	assert_bad("tap:a,role=uplink,isolated=on", "isolated: expected without role=uplink");
+	assert_bad("tap:a,vm2vm=hardware,isolated=on", "isolated: expected without vm2vm=");
+	assert_bad("null:a,role=uplink", "unknown key 'role'");
+}
+
+/* What a SPEC says of itself goes before the switch's setting. */
+static void the_switchs_vm2vm_is_for_guests_that_say_nothing(void **state)
+{
+	struct port_spec silent = good("vhost-user:/a"), says = good("vhost-user:/a,vm2vm=software"),
+			 isolated = good("vhost-user:/a,isolated=on"), uplink = good("tap:a,role=uplink");
+
+	port_vm2vm_settle(&silent, SW_VM2VM_HARDWARE);
+	port_vm2vm_settle(&says, SW_VM2VM_HARDWARE);
+	port_vm2vm_settle(&isolated, SW_VM2VM_HARDWARE);
+	port_vm2vm_settle(&uplink, SW_VM2VM_HARDWARE);
+	assert_string_equal(port_vm2vm_name(&silent), "hardware");
+	assert_string_equal(port_vm2vm_name(&says), "software");
+	assert_string_equal(port_vm2vm_name(&isolated), "software");
+	assert_null(port_vm2vm_name(&uplink));
+}
+
 static void bad_vlans_are_named(void **state)
 {
 	assert_bad("tap:a,vlan=0", "'vlan=0': expected 1 to 4094");
@@ -389,7 +421,7 @@ static void bad_vduse_keys_and_names_are_named(void **state)
 	assert_bad("vduse:a,queues=2", "'queues=2': expected 1: the kernel takes no control queue");
 	assert_int_equal(good("vduse:a,queues=1").queues, 1);
 	assert_bad("vduse:a,user=me",
-		   "unknown key 'user': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups attach queue-size packed event-idx indirect in-order files memory-max");
+		   "unknown key 'user': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups attach queue-size packed event-idx indirect in-order files memory-max");
 	assert_bad("vduse:a,attach=vdpa", "'attach=vdpa': expected virtio, vhost or none");
 	assert_bad("vduse:a,queue-size=0", "expected a power of two from 2 to 32768");
 	assert_bad("vduse:a,queue-size=1000", "expected a power of two from 2 to 32768");
@@ -464,7 +496,7 @@ static void bad_keys_and_values_are_named(void **state)
 	assert_bad("vhost-user:/tmp/\xff", "bytes that are UTF-8");
 	assert_bad("tap:\xff", "bytes that are UTF-8");
 	assert_bad("vhost-user:/a,colour=red",
-		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups mode");
+		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups mode");
 	assert_bad("vhost-user:/a,", "unknown key ''");
 	assert_bad("vhost-user:/a,queues", "'queues=': expected 1 to 128");
 	assert_bad("vhost-user:/a,queues=0", "'queues=0': expected 1 to 128");
@@ -636,6 +668,7 @@ static void bad_options_get_one_line_that_names_them(void **state)
 		       "--workers '0': expected a number from 1 to 128, or a list of CPUs");
 	assert_refused(WORDS("--workers", "1000,"), "expected CPUs that this process may run on");
 	assert_refused(WORDS("--fdb-age", "1s"), "--fdb-age '1s': expected 1 to 1000000");
+	assert_refused(WORDS("--vm2vm", "2"), "--vm2vm '2': expected off, software or hardware");
 	assert_refused(WORDS("--fdb-entries", "2000000"), "expected 16 to 1048576");
 	assert_refused(WORDS("--log-level", "loud"), "expected error, warning, info or debug");
 	assert_refused(WORDS("--control", ""), "expected the path of a UNIX socket");
@@ -802,6 +835,8 @@ int main(void)
 		cmocka_unit_test(a_port_has_limits),
 		cmocka_unit_test(bad_limits_are_named),
 		cmocka_unit_test(a_port_has_vlans),
+		cmocka_unit_test(a_port_has_a_role),
+		cmocka_unit_test(the_switchs_vm2vm_is_for_guests_that_say_nothing),
 		cmocka_unit_test(bad_vlans_are_named),
 		cmocka_unit_test(keys_left_out_have_defaults),
 		cmocka_unit_test(how_long_a_front_end_may_be_silent_is_a_key_and_is_carried_over),

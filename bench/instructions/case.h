@@ -12,7 +12,8 @@
  *		plain: without mergeable buffers; flows: each frame of a burst has other addresses; logged: into a dirty log;
  *		tracked: what is in flight is written down for a successor; translated: behind an IOMMU, each page by itself;
  *		limited: bytes and frames, in and out, are counted against limits that are never reached; guarded: each frame is
- *		looked at and its first bytes are copied; its type is none that a rule is about
+ *		looked at and its first bytes are copied; its type is none that a rule is about; relayed: one guest's port is an
+ *		uplink, the other's is vm2vm=hardware
  *
  * Without an option header and frame are one descriptor, buffers are mergeable, and all frames have the same
  * addresses.
@@ -34,7 +35,7 @@ enum case_kind { CASE_DEQUEUE, CASE_ENQUEUE, CASE_FORWARD, CASE_REQUEST };
 struct bench_case {
 	enum case_kind kind;
 	bool packed, in_order;
-	bool two, indirect, plain, flows, logged, tracked, translated, limited, guarded;
+	bool two, indirect, plain, flows, logged, tracked, translated, limited, guarded, relayed;
 	uint32_t size_bytes;
 };
 

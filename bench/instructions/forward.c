@@ -149,6 +149,10 @@ static void port_add(struct forward *f, struct sw *sw, unsigned i, const struct 
 		config.limits = (struct sw_limits){plenty, plenty, plenty, plenty, plenty, plenty, plenty};
 	if (c->guarded)
 		config.guard = (struct sw_guard){.addresses = {{.family = 4}}, .address_count = 1, .dhcp_servers = true, .routers = true};
+	if (c->relayed && !i)
+		config.uplink = true;
+	else if (c->relayed)
+		config.vm2vm = SW_VM2VM_HARDWARE;
 	port->forward = f;
 	guest_start(&port->guest, c, (uint8_t)i);
 	must(!sw_port_new(sw, &config, &port->sw), "no port");

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "port_role.h"
+#include "base/util.h"
+#include "port_spec.h"
+#include <string.h>
+
+static const char *const vm2vm_names[] = {
+	[SW_VM2VM_SOFTWARE] = "software", [SW_VM2VM_OFF] = "off", [SW_VM2VM_HARDWARE] = "hardware"};
+
+static struct port_spec *of(struct spec *spec)
+{
+	return container_of(spec, struct port_spec, at);
+}
+
+bool port_vm2vm_parse(const char *text, enum sw_vm2vm *ret)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(vm2vm_names); i++) {
+		if (strcmp(text, vm2vm_names[i]) != 0)
+			continue;
+		*ret = (enum sw_vm2vm)i;
+		return true;
+	}
+	return false;
+}
+
+bool port_set_role(struct spec *spec, const char *value)
+{
+	of(spec)->uplink = !strcmp(value, "uplink");
+	return of(spec)->uplink || !strcmp(value, "guest");
+}
+
+bool port_set_vm2vm(struct spec *spec, const char *value)
+{
+	of(spec)->vm2vm_given = true;
+	return port_vm2vm_parse(value, &of(spec)->vm2vm);
+}
+
+const char *port_vm2vm_name(const struct port_spec *spec)
+{
+	return spec->uplink ? NULL : vm2vm_names[spec->vm2vm];
+}
+
+const char *port_role_problem(const struct port_spec *spec)
+{
+	if (spec->uplink && spec->vm2vm_given)
+		return "vm2vm: expected without role=uplink: it is for guests";
+	if (spec->uplink && spec->isolated)
+		return "isolated: expected without role=uplink: uplinks do not hear of each other anyway";
+	if (spec->isolated && spec->vm2vm_given && spec->vm2vm != SW_VM2VM_SOFTWARE)
+		return "isolated: expected without vm2vm=, or with vm2vm=software";
+	return NULL;
+}
+
+void port_vm2vm_settle(struct port_spec *spec, enum sw_vm2vm setting)
+{
+	if (!spec->vm2vm_given && !spec->isolated && !spec->uplink)
+		spec->vm2vm = setting;
+}

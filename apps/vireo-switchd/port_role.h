@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCHD_PORT_ROLE_H
+#define SWITCHD_PORT_ROLE_H
+
+/* The keys of a port that say whether it is an uplink, and how its frames reach other guests: as the user writes it. */
+
+#include "daemon/spec.h"
+#include "switch/switch.h"
+
+#define PORT_VM2VM_EXPECTED "off, software or hardware"
+#define PORT_VM2VM_SHOWN    "off|software|hardware"
+
+/* clang-format off */
+#define PORT_KEYS_ROLE \
+	{"role", port_set_role, "guest or uplink", "guest|uplink"}, \
+	{"vm2vm", port_set_vm2vm, PORT_VM2VM_EXPECTED, PORT_VM2VM_SHOWN}
+/* clang-format on */
+
+struct port_spec;
+
+bool port_set_role(struct spec *spec, const char *value);
+bool port_set_vm2vm(struct spec *spec, const char *value);
+
+bool port_vm2vm_parse(const char *text, enum sw_vm2vm *ret);
+const char *port_vm2vm_name(const struct port_spec *spec); /* NULL: an uplink has none */
+const char *port_role_problem(const struct port_spec *spec);
+/* What it does not say, the switch's setting says. */
+void port_vm2vm_settle(struct port_spec *spec, enum sw_vm2vm setting);
+
+#endif
