@@ -268,6 +268,17 @@ void fdb_unfix(struct fdb *fdb, uint16_t port)
 	pthread_mutex_unlock(&fdb->lock);
 }
 
+void fdb_unfix_one(struct fdb *fdb, const struct fdb_address *address, uint16_t port)
+{
+	struct place place;
+
+	pthread_mutex_lock(&fdb->lock);
+	place = fdb_find(fdb, address);
+	if (place.bucket && port_at(place) == port && port_fixed(fdb, port) && !place_held(place))
+		fdb_drop(fdb, place);
+	pthread_mutex_unlock(&fdb->lock);
+}
+
 static bool may_age(const struct fdb *fdb, struct place place, uint32_t now_s)
 {
 	return key_at(place) && too_old(fdb, seen_at(place), now_s) && !place_fixed(fdb, place);

@@ -80,6 +80,7 @@ void fdb_flush(struct fdb *fdb, int port); /* what was learned; -1: all */
  */
 int fdb_fix(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s);
 void fdb_unfix(struct fdb *fdb, uint16_t port); /* forgets all of the port's */
+void fdb_unfix_one(struct fdb *fdb, const struct fdb_address *address, uint16_t port); /* if it is fixed to the port, and not held */
 /*
  * Holds one address behind a port that learns others: until fdb_let_go() it is neither aged, evicted, moved nor flushed. What another port
  * sends from it is not learned. -EADDRINUSE: it is fixed to, or held behind, another port; -ENOBUFS: as many are held as may be;

@@ -60,6 +60,7 @@ void multicast_free(struct multicast *multicast); /* takes NULL */
 void multicast_look(struct sw *sw); /* have workers heard something? */
 void multicast_port_init(struct sw_port *port, const struct sw_port_multicast *settings);
 void multicast_port_add(struct sw_port *port);
+void multicast_port_moved(struct sw_port *port); /* to other VLANs */
 void multicast_port_remove(struct sw_port *port);
 
 /* Asks all that is due. */

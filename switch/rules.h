@@ -30,6 +30,7 @@ enum port_role {
 /* VLANs that come and go with tags. Constant. */
 struct vlan_set {
 	struct grace_item gone;
+	STAILQ_ENTRY(vlan_set) unpublished; /* sw.unpublished_sets */
 	uint64_t words[SW_VLAN_SET_WORDS];
 };
 

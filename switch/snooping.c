@@ -123,6 +123,17 @@ void multicast_port_add(struct sw_port *port)
 	multicast_look(port->sw);
 }
 
+void multicast_port_moved(struct sw_port *port)
+{
+	struct multicast *multicast = port->sw->multicast;
+
+	if (!multicast || port->rules.vlan == VLAN_NONE)
+		return;
+	mdb_ask_in(multicast->mdb, port->rules.vlan);
+	__atomic_store_n(&multicast->news, true, __ATOMIC_RELAXED);
+	multicast_look(port->sw);
+}
+
 void multicast_port_remove(struct sw_port *port)
 {
 	struct multicast *multicast = port->sw->multicast;

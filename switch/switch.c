@@ -103,6 +103,7 @@ static void sw_init(struct sw *sw, const struct sw_config *config, struct loop *
 	TAILQ_INIT(&sw->ports);
 	STAILQ_INIT(&sw->unpublished);
 	STAILQ_INIT(&sw->unpublished_ports);
+	STAILQ_INIT(&sw->unpublished_sets);
 	STAILQ_INIT(&sw->unpublished_moves);
 	TAILQ_INIT(&sw->asides);
 }

@@ -255,6 +255,12 @@ bool sw_queue_present(const struct sw_port *port, bool out, unsigned queue);
 void sw_port_offloads_set(struct sw_port *port, unsigned offloads); /* VIREO_OFFLOAD_*; initially 0 */
 void sw_port_mtu_set(struct sw_port *port, uint16_t mtu);
 int sw_port_guard_set(struct sw_port *port, const struct sw_guard *guard); /* -EINVAL, -ENOMEM */
+/*
+ * From the next round on the port's VLANs, isolated, uplink and vm2vm are those of the config; nothing else of that is looked at. What was
+ * learned behind the port is forgotten, if its VLANs change. -EINVAL: as sw_port_new(); -EADDRINUSE, -ENOSPC: one of the port's addresses in a new VLAN;
+ * -EBUSY: an address is held behind the port in a VLAN that it would leave; -ENOMEM. After an error nothing has changed.
+ */
+int sw_port_rules_set(struct sw_port *port, const struct sw_port_config *config);
 void sw_port_limits_set(struct sw_port *port, const struct sw_limits *limits); /* buckets begin full */
 /*
  * Down: no frame goes to the port or comes from it, as if its cable were pulled, and what was learned behind it is forgotten; its queues

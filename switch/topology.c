@@ -205,6 +205,12 @@ void topology_defer_removed(struct sw *sw)
 		STAILQ_REMOVE_HEAD(&sw->unpublished, unpublished);
 		grace_defer(sw->grace, &queue->gone);
 	}
+	while (!STAILQ_EMPTY(&sw->unpublished_sets)) {
+		struct vlan_set *set = STAILQ_FIRST(&sw->unpublished_sets);
+
+		STAILQ_REMOVE_HEAD(&sw->unpublished_sets, unpublished);
+		grace_defer(sw->grace, &set->gone);
+	}
 	while (!STAILQ_EMPTY(&sw->unpublished_moves)) {
 		struct aside_step *step = STAILQ_FIRST(&sw->unpublished_moves);
 

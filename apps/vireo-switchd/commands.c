@@ -126,14 +126,15 @@ static void setting_parsed(void *opaque, int err, const struct spec *spec, const
 {
 	struct setting_call c = *(struct setting_call *)opaque;
 	struct port *port = ports_find(c.ports, rpc_call_param(c.call, "name"));
+	char refused[SPEC_WHY_BYTES];
 
 	free(opaque);
 	if (err)
 		rpc_call_error(c.call, err == -EINVAL ? RPC_INVALID_PARAMS : RPC_FAILED, "%s", why);
 	else if (!port || !port->text || !port_set_alike(&port->kind->spec, port->text, c.text))
 		rpc_call_error(c.call, RPC_FAILED, "the port is another one meanwhile: try again");
-	else if ((err = port_set(port, (const struct port_spec *)spec, c.text)))
-		rpc_call_error(c.call, RPC_FAILED, "%s", strerror(-err));
+	else if (port_set(port, (const struct port_spec *)spec, c.text, refused))
+		rpc_call_error(c.call, RPC_FAILED, "%s", refused);
 	else
 		rpc_call_reply(c.call, json_pack("{s:s, s:s}", "name", port->spec.at.name, "spec", port->text));
 	free(c.text);

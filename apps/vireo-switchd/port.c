@@ -259,19 +259,12 @@ void port_init(struct port *port, struct ports *ports, const struct port_kind *k
 
 int port_join(struct port *port)
 {
-	const struct sw_port_config config = {
+	struct sw_port_config config = {
 		.name = port->spec.at.name,
 		.ops = port->kind->ops,
 		.opaque = port,
 		.mtu = port->spec.mtu,
-		.vlan = port->spec.vlan,
-		.vlan_aware = (port->spec.vlan && !port->spec.tunnel) || port->spec.trunk,
-		.tag_type = port->spec.vlan_tag,
-		.isolated = port->spec.isolated,
 		.gro = port->spec.gro,
-		.uplink = port->spec.uplink,
-		.vm2vm = port->spec.vm2vm,
-		.tagged = port->spec.trunk ? port->spec.tagged : NULL,
 		.flood_copies = port->spec.flood_copies,
 		.limits = port->spec.limits,
 		.guard = port->spec.guard,
@@ -282,6 +275,7 @@ int port_join(struct port *port)
 		.address_count = port->spec.spoof_allowed ? 0 : port->spec.mac_count,
 	};
 
+	port_spec_rules(&port->spec, &config);
 	return sw_port_new(port->ports->sw, &config, &port->sw);
 }
 

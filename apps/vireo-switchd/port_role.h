@@ -12,8 +12,8 @@
 
 /* clang-format off */
 #define PORT_KEYS_ROLE \
-	{"role", port_set_role, "guest or uplink", "guest|uplink"}, \
-	{"vm2vm", port_set_vm2vm, PORT_VM2VM_EXPECTED, PORT_VM2VM_SHOWN}
+	{"role", port_set_role, "guest or uplink", "guest|uplink", true}, \
+	{"vm2vm", port_set_vm2vm, PORT_VM2VM_EXPECTED, PORT_VM2VM_SHOWN, true}
 /* clang-format on */
 
 struct port_spec;

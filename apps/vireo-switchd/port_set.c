@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "port_set.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -123,11 +124,61 @@ bool port_set_alike(const struct spec_kind *kind, const char *one, const char *o
 	return true;
 }
 
-int port_set(struct port *port, const struct port_spec *spec, const char *text)
+static void rules_take(struct port_spec *to, const struct port_spec *from)
 {
-	char *copy = strdup(text);
-	int err = copy ? sw_port_guard_set(port->sw, &spec->guard) : -ENOMEM;
+	to->vlan = from->vlan;
+	to->vlan_tag = from->vlan_tag;
+	to->isolated = from->isolated;
+	to->uplink = from->uplink;
+	to->vm2vm_given = from->vm2vm_given;
+	to->vm2vm = from->vm2vm;
+	to->trunk = from->trunk;
+	to->tunnel = from->tunnel;
+	memcpy(to->tagged, from->tagged, sizeof(to->tagged));
+}
 
+static const char *rules_problem(int err)
+{
+	if (err == -EBUSY)
+		return "there are static entries behind the port in a VLAN that it would leave: fdb del them first";
+	if (err == -EADDRINUSE)
+		return "one of the port's addresses is another port's in a VLAN that it would come to: choose others, or let go of it there";
+	if (err == -ENOSPC)
+		return "the forwarding database has no room for the port's addresses in so many VLANs: name fewer of them";
+	return strerror(-err);
+}
+
+/* What can be refused comes first: after an error the port is as it was. */
+static int apply(struct port *port, const struct port_spec *spec, char why[SPEC_WHY_BYTES])
+{
+	struct sw_port_config config = {0}, old = {0};
+	int err;
+
+	port_spec_rules(spec, &config);
+	port_spec_rules(&port->spec, &old);
+	err = sw_port_rules_set(port->sw, &config);
+	if (err) {
+		snprintf(why, SPEC_WHY_BYTES, "%s", rules_problem(err));
+		return err;
+	}
+	err = sw_port_guard_set(port->sw, &spec->guard);
+	if (err) {
+		sw_port_rules_set(port->sw, &old);
+		snprintf(why, SPEC_WHY_BYTES, "%s", strerror(-err));
+	}
+	return err;
+}
+
+int port_set(struct port *port, const struct port_spec *spec, const char *text, char why[SPEC_WHY_BYTES])
+{
+	struct port_spec next = *spec;
+	char *copy = strdup(text);
+	int err = copy ? 0 : -ENOMEM;
+
+	port_vm2vm_settle(&next, port->ports->vm2vm);
+	snprintf(why, SPEC_WHY_BYTES, "out of memory");
+	if (!err)
+		err = apply(port, &next, why);
 	if (err) {
 		free(copy);
 		return err;
@@ -135,6 +186,7 @@ int port_set(struct port *port, const struct port_spec *spec, const char *text)
 	sw_port_limits_set(port->sw, &spec->limits);
 	port->spec.guard = spec->guard;
 	port->spec.limits = spec->limits;
+	rules_take(&port->spec, &next);
 	free(port->text);
 	port->text = copy;
 	return 0;

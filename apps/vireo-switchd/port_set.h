@@ -3,7 +3,7 @@
 #define SWITCHD_PORT_SET_H
 
 /*
- * What of a port's SPEC can be changed while it is there: the keys whose rows say `live`, its limits and its guards. The SPEC
+ * What of a port's SPEC can be changed while it is there: the keys whose rows say `live`, its limits, its guards, its VLANs and its role. The SPEC
  * is changed as text, and parsed as a whole, so that keys that do not go together are found as they are at the start. Control thread.
  */
 
@@ -18,7 +18,7 @@ char *port_set_text(const struct port *port, const char *settings, char why[SPEC
 /* Do two SPECs differ in nothing but keys that can change? */
 bool port_set_alike(const struct spec_kind *kind, const char *one, const char *other);
 
-/* Carries out what differs; `text` (copied) is what `spec` was parsed from. 0, or -EINVAL, -ENOMEM. */
-int port_set(struct port *port, const struct port_spec *spec, const char *text);
+/* Carries out what differs; `text` (copied) is what `spec` was parsed from. 0; or a negative errno and why, and nothing has changed. */
+int port_set(struct port *port, const struct port_spec *spec, const char *text, char why[SPEC_WHY_BYTES]);
 
 #endif

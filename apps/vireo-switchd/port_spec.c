@@ -199,6 +199,17 @@ bool port_set_isolated(struct spec *spec, const char *value)
 	return switch_parse(value, &of(spec)->isolated);
 }
 
+void port_spec_rules(const struct port_spec *spec, struct sw_port_config *config)
+{
+	config->vlan = spec->vlan;
+	config->vlan_aware = (spec->vlan && !spec->tunnel) || spec->trunk;
+	config->tag_type = spec->vlan_tag;
+	config->tagged = spec->trunk ? spec->tagged : NULL;
+	config->isolated = spec->isolated;
+	config->uplink = spec->uplink;
+	config->vm2vm = spec->vm2vm;
+}
+
 static bool has_mac(const struct port_spec *spec, const uint8_t mac[6])
 {
 	for (unsigned i = 0; i < spec->mac_count; i++)

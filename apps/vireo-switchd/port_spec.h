@@ -63,11 +63,11 @@ static inline int port_spec_parse_at(const char *text, struct port_spec *ret_spe
 #define PORT_KEY_FLOOD_MAX {"flood-max", port_set_flood_max, "1000 to 10000000 copies a second, or any", "N|any"}
 #define PORT_KEY_GRO {"gro", port_set_gro, "on or off", "on|off"}
 #define PORT_KEYS_VLAN \
-	{"vlan", port_set_vlan, "1 to 4094", "1-4094"}, \
-	{"trunk", port_set_trunk, "VLANs such as 10, 10-19 or 10-19+30, or all", "N[-M][+...]|all"}, \
-	{"vlan-tag", port_set_vlan_tag, "802.1q or 802.1ad", "802.1q|802.1ad"}, \
-	{"tunnel", port_set_tunnel, "on or off", "on|off"}, \
-	{"isolated", port_set_isolated, "on or off", "on|off"}
+	{"vlan", port_set_vlan, "1 to 4094", "1-4094", true}, \
+	{"trunk", port_set_trunk, "VLANs such as 10, 10-19 or 10-19+30, or all", "N[-M][+...]|all", true}, \
+	{"vlan-tag", port_set_vlan_tag, "802.1q or 802.1ad", "802.1q|802.1ad", true}, \
+	{"tunnel", port_set_tunnel, "on or off", "on|off", true}, \
+	{"isolated", port_set_isolated, "on or off", "on|off", true}
 /* clang-format on */
 
 bool port_set_queues(struct spec *spec, const char *value);
@@ -88,6 +88,9 @@ bool port_set_flood_max(struct spec *spec, const char *value);
  */
 bool port_spec_same_address(const struct port_spec *there, const struct port_spec *spec, char why[SPEC_WHY_BYTES]);
 bool port_spec_same_mac(const struct port_spec *there, const struct port_spec *spec, char why[SPEC_WHY_BYTES]);
+
+/* What of it decides where frames go: fills in that part of the config, whose `tagged` lies in the spec. */
+void port_spec_rules(const struct port_spec *spec, struct sw_port_config *config);
 
 /* A unicast address that is not zero, and nothing else. */
 bool port_mac_parse(const char *text, uint8_t mac[6]);

@@ -242,12 +242,13 @@ static void gone(void *opaque)
 static bool changed(struct reload *reload, struct port *port)
 {
 	const struct options *options = &reload->reading->options;
+	char why[SPEC_WHY_BYTES];
 
 	for (unsigned i = 0; i < options->port_count; i++) {
 		const struct option_port *given = &options->ports[i];
 
 		if (port_kind_of(&given->spec.at) != port->kind || !port_set_alike(&port->kind->spec, port->text, given->text) ||
-		    port_set(port, &given->spec, given->text))
+		    port_set(port, &given->spec, given->text, why))
 			continue;
 		log_info(&reload->log, "%s: changed: %s", port->spec.at.name, given->text);
 		reload->changed++;

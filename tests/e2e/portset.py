@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Each key of a port that decides where its frames go changes while others talk, by a command and by a reload; nobody else loses a frame."""
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest.cases import case, case_for, expect, main  # noqa: E402
+from guest.daemon import end_well  # noqa: E402
+from guest.front import Front, text_frame  # noqa: E402
+from guest.lab import wait_until  # noqa: E402
+from guest.switch import Switch  # noqa: E402
+
+A, B, C = 1, 2, 3
+WAIT_S = 20
+ROUND = 12
+TAG = bytes.fromhex("81000014")  # VLAN 20
+
+# How C's port begins, what is set, and whether C then hears A's frames for all: no, yes, or with what behind the addresses.
+CHANGES = {"vlan": ("", "vlan=20", None), "vlan_back": ("vlan=20", "vlan=", b"\x88\xb5"), "trunk": ("", "trunk=20-29", None),
+           "vlan_and_tunnel": ("vlan=20", "vlan=20,tunnel=on", None), "trunk_and_native": ("trunk=20", "vlan=30,trunk=20-29", None),
+           "vlan_tag": ("trunk=20", "vlan-tag=802.1ad", None), "isolated": ("", "isolated=on", b"\x88\xb5"),
+           "role": ("role=guest,vm2vm=off", "vm2vm=,role=uplink", b"\x88\xb5"), "vm2vm_off": ("", "vm2vm=off", None),
+           "vm2vm_hardware": ("", "vm2vm=hardware", None), "vm2vm_software": ("vm2vm=hardware", "vm2vm=software", b"\x88\xb5"),
+           "many": ("vlan=20,isolated=on", "vlan=,isolated=,rate-in=1G,ip=10.0.0.0/8", b"\x88\xb5")}
+
+
+def spec(lab, name, keys=""):
+    return f"vhost-user:{lab.path(name)},name={name}{',' + keys if keys else ''}"
+
+
+class Talk:
+    """A talks to B: what it has said by now has come, each frame once and in order, when check() returns."""
+
+    def __init__(self, a, b):
+        self.a, self.b, self.said = a, b, 0
+        b.send(text_frame(B, None, b"here"))  # so that the switch knows where B is
+        wait_until(lambda: any(b"here" in frame for _, frame in a.receive(0.2)), WAIT_S, "A hears of B")
+
+    def some(self):
+        for _ in range(ROUND):
+            self.a.send(text_frame(A, B, b"%06d" % self.said))
+            self.said += 1
+
+    def check(self, begin):
+        wanted, got = [b"%06d" % number for number in range(begin, self.said)], []
+        while len(got) < len(wanted):
+            more = [frame[14:20] for _, frame in self.b.receive(WAIT_S)]
+            expect(more, f"B waits for {wanted[len(got)]} in vain")
+            got += [text for text in more if text.isdigit()]
+        expect(got == wanted, f"{got}")
+
+
+def hears(front, a, text):
+    """What stands behind the addresses of A's frame for all at C; None: it does not come, though others of the same worker do."""
+    a.send(text_frame(A, None, text))
+    wait_until(a.drained, WAIT_S, "the switch has taken it")
+    for _, frame in front.poll():
+        if text in frame:
+            return frame[12:14]
+    return None
+
+
+@case_for(CHANGES, "a_key_changes_while_others_talk_{}")
+def a_key_changes_while_others_talk(lab, begin, settings, then):
+    switch = Switch(lab, [spec(lab, "a"), spec(lab, "b"), spec(lab, "c", begin)])
+    with Front(lab.path("a")) as a, Front(lab.path("b")) as b, Front(lab.path("c")) as c:
+        talk = Talk(a, b)
+        talk.some()
+        switch.ctl("port", "set", "c", settings)
+        talk.some()
+        talk.check(0)
+        wait_until(lambda: hears(c, a, b"for all") == then, WAIT_S, f"C hears {then}")
+        for back in (begin or ",".join(word.split("=")[0] + "=" for word in settings.split(",")), settings) * 2:
+            switch.ctl("port", "set", "c", back)
+            begun = talk.said
+            talk.some()
+            talk.check(begun)
+        expect(switch.port("c")["session"], "C's session goes on")
+    end_well(switch)
+
+
+@case
+def a_reload_changes_them_and_leaves_the_port_alone(lab):
+    def written(keys):
+        with open(lab.path("conf"), "w") as conf:
+            conf.writelines(f"port {line}\n" for line in (spec(lab, "a"), spec(lab, "b"), spec(lab, "c", keys)))
+    written("vlan=20")
+    switch = Switch(lab, (), ["--config", lab.path("conf")])
+    with Front(lab.path("a")) as a, Front(lab.path("b")) as b, Front(lab.path("c")) as c:
+        talk = Talk(a, b)
+        for keys in ("trunk=20,vlan-tag=802.1ad", "vm2vm=off", "role=uplink", ""):
+            begun = talk.said
+            talk.some()
+            written(keys)
+            expect(switch.ask("reload") == {"added": 0, "removed": 0, "changed": 1, "kept": 2}, f"'{keys}' is a change")
+            talk.some()
+            talk.check(begun)
+        wait_until(lambda: hears(c, a, b"for all"), WAIT_S, "C hears of A in the end, in the session that it had")
+    end_well(switch)
+
+
+@case_for({"mtu": ("mtu=1400", "mtu cannot change"), "mac": ("mac=52:54:00:00:00:09", "mac cannot change"),
+           "queues": ("queues=2", "queues cannot change"), "together": ("role=uplink,vm2vm=off", "vm2vm: expected without role=uplink"),
+           "range": ("trunk=1-5000", "'trunk=1-5000': expected VLANs"), "half": ("vlan=20,mtu=1400", "mtu cannot change"),
+           "tunnel": ("tunnel=on", "tunnel: expected with vlan=")}, "what_cannot_be_leaves_the_port_as_it_is_{}")
+def what_cannot_be_leaves_the_port_as_it_is(lab, settings, why):
+    switch = Switch(lab, [spec(lab, "a", "isolated=on")])
+    done = switch.ctl_run("port", "set", "a", settings)
+    expect(done.returncode == 2 and why in done.stderr and len(done.stderr.splitlines()) == 1, f"{done}")
+    port = switch.port("a")
+    expect(port["isolated"] and port["role"] == "guest" and port["vlan"] is None, f"{port}")
+    end_well(switch)
+
+
+@case
+def static_entries_keep_their_port_in_its_vlan(lab):
+    switch = Switch(lab, [spec(lab, "a", "vlan=10")])
+    switch.ctl("fdb", "add", "52:54:00:00:00:09", "a", "10")
+    done = switch.ctl_run("port", "set", "a", "vlan=20")
+    expect(done.returncode == 1 and "fdb del them first" in done.stderr and len(done.stderr.splitlines()) == 1, f"{done}")
+    expect(switch.port("a")["vlan"]["untagged"] == 10, "nothing has changed")
+    switch.ctl("fdb", "del", "52:54:00:00:00:09", "10")
+    switch.ctl("port", "set", "a", "vlan=20")
+    expect(switch.port("a")["vlan"]["untagged"] == 20, "now it has")
+    end_well(switch)
+
+
+if __name__ == "__main__":
+    main()
