@@ -28,27 +28,32 @@ static uint64_t bucket_top(unsigned bucket)
 
 void histogram_add(struct histogram *h, uint64_t value)
 {
+	uint64_t *bucket;
+
 	if (!h->count || value < h->min)
 		__atomic_store_n(&h->min, value, __ATOMIC_RELAXED);
 	if (value > h->max)
 		__atomic_store_n(&h->max, value, __ATOMIC_RELAXED);
 	counter_add(&h->count, 1);
-	counter_add(&h->buckets[bucket_of(value)], 1);
+	bucket = &h->buckets[bucket_of(value)];
+	__atomic_store_n(bucket, *bucket + 1, __ATOMIC_RELEASE); /* last: who sees it counted sees it between min and max */
 }
 
-/* What is counted is what the buckets have: their writer may be between two of its counters. */
+/* What is counted is what the buckets have, and they are read first: their writer may be between two of its counters. */
 void histogram_merge(struct histogram *to, const struct histogram *from)
 {
-	uint64_t count = 0, min = counter_read(&from->min), max = counter_read(&from->max);
+	uint64_t count = 0, min, max;
 
 	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
-		uint64_t n = counter_read(&from->buckets[i]);
+		uint64_t n = __atomic_load_n(&from->buckets[i], __ATOMIC_ACQUIRE);
 
 		to->buckets[i] += n;
 		count += n;
 	}
 	if (!count)
 		return;
+	min = counter_read(&from->min);
+	max = counter_read(&from->max);
 	to->min = to->count ? min_u64(to->min, min) : min;
 	to->max = max_u64(to->max, max);
 	to->count += count;

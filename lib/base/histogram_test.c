@@ -8,7 +8,11 @@
 #include "base/histogram.h"
 #include "base/util.h"
 #include <cmocka.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void quantiles_are_within_a_64th(void **state)
 {
@@ -49,6 +53,59 @@ static void what_is_merged_is_counted_together(void **state)
 	free(sum);
 }
 
+/* ---- while it is written ---- */
+
+#define ROUNDS 200u
+
+struct race {
+	struct histogram of;
+	unsigned turn; /* atomic: the round that the writer may begin, and that it has ended */
+	unsigned ended;
+};
+
+static void *race_write(void *opaque)
+{
+	struct race *race = opaque;
+
+	for (unsigned round = 1; round <= ROUNDS; round++) {
+		while (__atomic_load_n(&race->turn, __ATOMIC_ACQUIRE) != round)
+			sched_yield();
+		for (uint64_t v = 0; v < 20; v++)
+			histogram_add(&race->of, 1000 + v * 1000);
+		__atomic_store_n(&race->ended, round, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+/* Whatever a reader sees counted lies between the smallest and the largest that it sees. */
+static void what_is_counted_lies_between_its_bounds_at_any_moment(void **state)
+{
+	struct race *race = calloc(1, sizeof(*race));
+	struct histogram *sum = calloc(1, sizeof(*sum));
+	pthread_t thread;
+	unsigned torn = 0;
+
+	assert_int_equal(pthread_create(&thread, NULL, race_write, race), 0);
+	for (unsigned round = 1; round <= ROUNDS; round++) {
+		bool last = false;
+
+		memset(&race->of, 0, sizeof(race->of));
+		__atomic_store_n(&race->turn, round, __ATOMIC_RELEASE);
+		while (!last) {
+			last = __atomic_load_n(&race->ended, __ATOMIC_ACQUIRE) == round;
+			memset(sum, 0, sizeof(*sum));
+			histogram_merge(sum, &race->of);
+			/* The n-th that was added is n thousand. */
+			torn += sum->count && (sum->min != 1000 || sum->max < sum->count * 1000);
+		}
+		torn += sum->count != 20;
+	}
+	pthread_join(thread, NULL);
+	assert_int_equal(torn, 0);
+	free(race);
+	free(sum);
+}
+
 static void small_and_huge_values_have_a_place(void **state)
 {
 	struct histogram *h = calloc(1, sizeof(*h));
@@ -79,6 +136,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(quantiles_are_within_a_64th),
 		cmocka_unit_test(what_is_merged_is_counted_together),
+		cmocka_unit_test(what_is_counted_lies_between_its_bounds_at_any_moment),
 		cmocka_unit_test(small_and_huge_values_have_a_place),
 		cmocka_unit_test(one_value_is_every_quantile),
 	};
