@@ -66,10 +66,19 @@ bool file_lock_nap(unsigned *tries);
 
 /* ---- file_owner.c ---- */
 
-#define FILE_OWNER_BYTES 64u
+#define FILE_OWNER_BYTES 96u
 
 /* Who has a lock on the file that `refused` was refused by, as far as this machine tells: "process 123 (NAME)", else "somebody else". */
 void file_owner(int fd, const struct flock *refused, char text[FILE_OWNER_BYTES]);
+
+/* A file, as the kernel names it in its lists of locks. */
+struct file_place {
+	unsigned major, minor;
+	uint64_t inode;
+};
+
+/* Does that line of /proc/PID/fdinfo/FD say that an open file has a lock there? */
+bool file_owner_line(const char *line, const struct file_place *at, bool writers_only);
 
 /* ---- file_look.c ---- */
 

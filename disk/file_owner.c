@@ -5,24 +5,74 @@
  * another user's, stays unnamed. Nothing here asks the file system that the file is on, which may not answer.
  */
 #include "disk/file.h"
+#include "base/visible.h"
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 /* "lock:	1: OFDLCK  ADVISORY  WRITE -1 fe:01:395 0 EOF", a line for each. */
-static bool line_names(const char *line, uint64_t inode, bool writers_only)
+bool file_owner_line(const char *line, const struct file_place *at, bool writers_only)
 {
 	char kind[8], type[8];
-	uint64_t number;
+	struct file_place found;
 
-	if (sscanf(line, "lock: %*u: %7s %*s %7s %*d %*x:%*x:%" SCNu64, kind, type, &number) != 3)
+	if (sscanf(line, "lock: %*u: %7s %*s %7s %*d %x:%x:%" SCNu64, kind, type, &found.major, &found.minor, &found.inode) != 5)
 		return false;
-	return number == inode && !strcmp(kind, "OFDLCK") && (!writers_only || !strcmp(type, "WRITE"));
+	return found.inode == at->inode && found.major == at->major && found.minor == at->minor && !strcmp(kind, "OFDLCK") &&
+	       (!writers_only || !strcmp(type, "WRITE"));
 }
 
-static bool fd_has_lock(const char *path, uint64_t inode, bool writers_only)
+/* ---- where the file is ---- */
+
+/* "36 35 98:0 ...": a mount of that id. */
+static void mount_device(int mount_id, struct file_place *place)
+{
+	FILE *in = fopen("/proc/self/mountinfo", "re");
+	char *line = NULL;
+	size_t bytes = 0;
+	unsigned major, minor;
+	int id;
+
+	if (!in)
+		return;
+	while (getline(&line, &bytes, in) > 0)
+		if (sscanf(line, "%d %*d %u:%u", &id, &major, &minor) == 3 && id == mount_id) {
+			place->major = major;
+			place->minor = minor;
+		}
+	free(line);
+	fclose(in);
+}
+
+/* As the kernel's lists of locks have it, which is not what stat(2) says of a file on btrfs or overlayfs. */
+static bool place_find(int fd, struct file_place *ret_place)
+{
+	char path[64], line[160];
+	struct stat st;
+	int mount_id;
+	FILE *in;
+
+	if (fstat(fd, &st))
+		return false;
+	*ret_place = (struct file_place){major(st.st_dev), minor(st.st_dev), st.st_ino};
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	in = fopen(path, "re");
+	while (in && fgets(line, sizeof(line), in)) {
+		sscanf(line, "ino: %" SCNu64, &ret_place->inode); /* Linux 5.14 */
+		if (sscanf(line, "mnt_id: %d", &mount_id) == 1)
+			mount_device(mount_id, ret_place);
+	}
+	if (in)
+		fclose(in);
+	return true;
+}
+
+/* ---- who has it ---- */
+
+static bool fd_has_lock(const char *path, const struct file_place *at, bool writers_only)
 {
 	FILE *in = fopen(path, "re");
 	char line[160];
@@ -31,12 +81,12 @@ static bool fd_has_lock(const char *path, uint64_t inode, bool writers_only)
 	if (!in)
 		return false;
 	while (!found && fgets(line, sizeof(line), in))
-		found = line_names(line, inode, writers_only);
+		found = file_owner_line(line, at, writers_only);
 	fclose(in);
 	return found;
 }
 
-static bool process_has_lock(const char *pid, uint64_t inode, bool writers_only)
+static bool process_has_lock(const char *pid, const struct file_place *at, bool writers_only)
 {
 	char path[64];
 	struct dirent *entry;
@@ -49,13 +99,13 @@ static bool process_has_lock(const char *pid, uint64_t inode, bool writers_only)
 		return false;
 	while (!found && (entry = readdir(fds))) {
 		snprintf(path, sizeof(path), "/proc/%.16s/fdinfo/%.16s", pid, entry->d_name);
-		found = entry->d_name[0] != '.' && fd_has_lock(path, inode, writers_only);
+		found = entry->d_name[0] != '.' && fd_has_lock(path, at, writers_only);
 	}
 	closedir(fds);
 	return found;
 }
 
-static pid_t process_find(uint64_t inode, bool writers_only)
+static pid_t process_find(const struct file_place *at, bool writers_only)
 {
 	DIR *processes = opendir("/proc");
 	struct dirent *entry;
@@ -66,42 +116,44 @@ static pid_t process_find(uint64_t inode, bool writers_only)
 	while (!pid && (entry = readdir(processes))) {
 		bool number = entry->d_name[0] >= '1' && entry->d_name[0] <= '9';
 
-		if (number && process_has_lock(entry->d_name, inode, writers_only))
+		if (number && process_has_lock(entry->d_name, at, writers_only))
 			pid = (pid_t)strtol(entry->d_name, NULL, 10);
 	}
 	closedir(processes);
 	return pid;
 }
 
-static void process_name(pid_t pid, char name[32])
+/* A process calls itself what it likes. */
+static void process_name(pid_t pid, char name[64])
 {
-	char path[32];
+	char path[32], comm[32];
 	FILE *in;
 
 	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
 	in = fopen(path, "re");
-	if (!in || !fgets(name, 32, in))
-		snprintf(name, 32, "?");
+	if (!in || !fgets(comm, sizeof(comm), in))
+		snprintf(comm, sizeof(comm), "?");
 	if (in)
 		fclose(in);
-	name[strcspn(name, "\n")] = '\0';
+	comm[strcspn(comm, "\n")] = '\0';
+	visible_copy(name, 64, comm);
 }
 
 void file_owner(int fd, const struct flock *refused, char text[FILE_OWNER_BYTES])
 {
 	struct flock owner = *refused;
-	struct stat st;
-	char name[32];
+	struct file_place place;
+	char name[64];
 	pid_t pid = 0;
 
 	if (!fcntl(fd, F_OFD_GETLK, &owner) && owner.l_type != F_UNLCK && owner.l_pid > 0)
 		pid = owner.l_pid;
-	else if (!fstat(fd, &st))
-		pid = process_find(st.st_ino, refused->l_type == F_RDLCK);
+	else if (place_find(fd, &place))
+		pid = process_find(&place, refused->l_type == F_RDLCK);
 	if (!pid) {
 		snprintf(text, FILE_OWNER_BYTES, "somebody else");
 		return;
 	}
 	process_name(pid, name);
-	snprintf(text, FILE_OWNER_BYTES, "process %d (%.31s)", (int)pid, name);
+	snprintf(text, FILE_OWNER_BYTES, "process %d (%.63s)", (int)pid, name);
 }

@@ -438,7 +438,7 @@ static void two_writers_are_refused_but_by_option(void **state)
 	test_disk_close(&t);
 }
 
-/* As QEMU does. */
+/* As QEMU does. A process may call itself what a terminal would obey. */
 static void another_kind_of_lock_is_named_too(void **state)
 {
 	struct place *place = *state;
@@ -452,19 +452,43 @@ static void another_kind_of_lock_is_named_too(void **state)
 	assert_true(child >= 0);
 	if (!child) {
 		int fd = open(place->path, O_RDWR);
-		bool locked = fd >= 0 && !fcntl(fd, F_SETLK, &range) && write(ready[1], "x", 1) == 1;
+		bool locked = fd >= 0 && !prctl(PR_SET_NAME, "a\033b") && !fcntl(fd, F_SETLK, &range) && write(ready[1], "x", 1) == 1;
 
 		close(end[1]);
 		_exit(!locked || read(end[0], ready, 1) < 0);
 	}
 	assert_int_equal(read(ready[0], because, 1), 1);
-	snprintf(because, sizeof(because), "process %d (disk_file_test) uses it", (int)child);
+	snprintf(because, sizeof(because), "process %d (a\\x1bb) uses it", (int)child);
 	refused(way_spec(place, ""), -EBUSY, because);
 	close(end[1]);
 	assert_int_equal(waitpid(child, NULL, 0), child);
 	close(end[0]);
 	close(ready[0]);
 	close(ready[1]);
+}
+
+/* Each file system has a file with inode 12. */
+static void a_lock_elsewhere_is_not_this_one(void **state)
+{
+	static const struct file_place at = {0xfe, 1, 395};
+	static const struct {
+		const char *line;
+		bool any, writers;
+	} lines[] = {
+		{"lock:\t1: OFDLCK  ADVISORY  WRITE -1 fe:01:395 0 EOF\n", true, true},
+		{"lock:\t17: OFDLCK  ADVISORY  READ -1 fe:01:395 0 EOF\n", true, false},
+		{"lock:\t1: OFDLCK  ADVISORY  WRITE -1 fe:02:395 0 EOF\n", false, false},
+		{"lock:\t1: OFDLCK  ADVISORY  WRITE -1 fd:01:395 0 EOF\n", false, false},
+		{"lock:\t1: OFDLCK  ADVISORY  WRITE -1 fe:01:396 0 EOF\n", false, false},
+		{"lock:\t1: POSIX  ADVISORY  WRITE 77 fe:01:395 0 EOF\n", false, false},
+		{"lock:\t1: OFDLCK  ADVISORY  WRITE -1 <none>:0 0 EOF\n", false, false},
+		{"ino:\t395\n", false, false},
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(lines); i++) {
+		assert_int_equal(file_owner_line(lines[i].line, &at, false), lines[i].any);
+		assert_int_equal(file_owner_line(lines[i].line, &at, true), lines[i].writers);
+	}
 }
 
 /* Whoever has queues has the lock; what is merely open has not, and waits for it. */
@@ -599,6 +623,7 @@ int main(void)
 		CASE(flush_after_one_that_failed_fails_too),
 		CASE(two_writers_are_refused_but_by_option),
 		CASE(another_kind_of_lock_is_named_too),
+		CASE(a_lock_elsewhere_is_not_this_one),
 		CASE(a_lock_that_is_held_while_queues_are_there_is_handed_over),
 		CASE(what_does_not_open_is_refused_with_the_fix),
 		CASE(path_may_have_commas),
