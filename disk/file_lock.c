@@ -56,6 +56,16 @@ static int running_open(const struct file_disk *file)
 	return err == -EBUSY ? 0 : err;
 }
 
+/* What is held back above us would stay here when the lock goes, and lie over what another process has written when it comes back. */
+static int running_fits(const struct disk_spec *spec, char *why)
+{
+	if (!disk_spec_number(spec, "forget", 0))
+		return 0;
+	snprintf(why, DISK_WHY_BYTES, "file '%.90s': forget holds back what another process is to read under lock=running: leave one of them out",
+		 spec->address);
+	return -EINVAL;
+}
+
 int file_lock_open(struct file_disk *file, const struct disk_spec *spec, char *why)
 {
 	uint64_t lock = disk_spec_number(spec, "lock", FILE_LOCK_ON);
@@ -67,6 +77,9 @@ int file_lock_open(struct file_disk *file, const struct disk_spec *spec, char *w
 	if (lock == FILE_LOCK_OFF)
 		return 0;
 	if (file->lock.running) {
+		err = running_fits(spec, why);
+		if (err)
+			return err;
 		err = running_open(file);
 	} else {
 		do

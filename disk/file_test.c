@@ -494,7 +494,7 @@ static void a_lock_elsewhere_is_not_this_one(void **state)
 /* Whoever has queues has the lock; what is merely open has not, and waits for it. */
 static void check_running(struct place *place, const char *spec)
 {
-	char running[sizeof(place->spec) + 20];
+	char running[sizeof(place->spec) + 40];
 	struct disk_config config = {0};
 	struct disk *there;
 	struct disk_queue *queue;
@@ -521,6 +521,8 @@ static void check_running(struct place *place, const char *spec)
 	disk_close(there);
 	here = test_disk_open(spec);
 	test_disk_close(&here);
+	snprintf(running, sizeof(running), "%s,lock=running,forget=64K", spec);
+	refused(running, -EINVAL, "leave one of them out");
 }
 
 static void a_lock_that_is_held_while_queues_are_there_is_handed_over(void **state)
