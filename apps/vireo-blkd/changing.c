@@ -80,7 +80,7 @@ static void resized(struct errand *errand, int err)
 		change->done(change->opaque, err, NULL, "the daemon is ending");
 		return;
 	}
-	change->disk->resizing = false;
+	change->disk->resizing = change->disk->shrinking = false;
 	if (change->err < 0)
 		snprintf(change->why, sizeof(change->why), "disk '%s' cannot be resized: %s", change->disk->spec.name,
 			 resize_advice(change->err));
@@ -90,19 +90,21 @@ static void resized(struct errand *errand, int err)
 void disks_resize_aside(struct disks *disks, struct blkd_disk *disk, uint64_t bytes, disk_changed_fn *done, void *opaque)
 {
 	static const struct errand_ops ops = {.work = resize, .done = resized, .drop = change_free};
+	bool smaller = bytes && bytes < blkd_disk_bytes(disk);
 	char why[SPEC_WHY_BYTES];
 	int err = 0;
 
 	if (disk->resizing) {
 		snprintf(why, sizeof(why), "disk '%s' is being resized: try again when that is done", disk->spec.name);
 		err = -EBUSY;
-	} else if (bytes && bytes < blkd_disk_bytes(disk) && disk->users) {
+	} else if (smaller && disk->users) {
 		snprintf(why, sizeof(why), "disk '%s' would become smaller under %u exports: remove them first", disk->spec.name,
 			 disk->users);
 		err = -EBUSY;
 	} else {
 		err = change_run(disks, disk, bytes, &ops, done, opaque);
 		disk->resizing = !err;
+		disk->shrinking = !err && smaller;
 		snprintf(why, sizeof(why), "too much else is being done for disks, or there is no memory: try again later");
 	}
 	if (err)

@@ -160,6 +160,10 @@ static bool writes(const struct blkd_disk *disk, const struct export_spec *spec)
 
 int disk_may_use(const struct blkd_disk *disk, const struct export_spec *spec, char why[SPEC_WHY_BYTES])
 {
+	if (disk->shrinking) {
+		snprintf(why, SPEC_WHY_BYTES, "disk '%s' is being made smaller: try again when that is done", disk->spec.name);
+		return -EBUSY;
+	}
 	if (!writes(disk, spec) || !disk->writers || (disk->shared && spec->shared))
 		return 0;
 	snprintf(why, SPEC_WHY_BYTES,

@@ -38,6 +38,7 @@ struct blkd_disk {
 	int look; /* enum disk_look; atomic while a thread looks */
 	int64_t seen_bytes; /* LOOK_DONE */
 	bool resizing; /* a thread has it: it is not to be resized, refreshed or closed */
+	bool shrinking; /* and is not to be used by anybody yet */
 	unsigned users;	  /* exports */
 	unsigned writers; /* of those, that may write */
 	bool shared;	  /* by all that write: writers=many */

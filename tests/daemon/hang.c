@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * To be preloaded: preadv2(2) and pwritev2(2) do not return while the file that HANG names is there, as on a file system whose
+ * To be preloaded: preadv2(2), pwritev2(2) and ftruncate(2) do not return while the file that HANG names is there, as on a file system whose
  * server does not answer.
  */
 #define _GNU_SOURCE
@@ -35,4 +35,12 @@ ssize_t pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int f
 
 	hang();
 	return next(fd, iov, count, offset, flags);
+}
+
+int ftruncate(int fd, off_t bytes)
+{
+	int (*next)(int fd, off_t bytes) = (int (*)(int fd, off_t bytes))dlsym(RTLD_NEXT, "ftruncate");
+
+	hang();
+	return next(fd, bytes);
 }

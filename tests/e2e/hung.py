@@ -3,7 +3,6 @@
 """Disks that do not answer: what else there is goes on, and what merely waits is given up when its queue is stopped."""
 import os
 import select
-import signal
 import struct
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from guest.cases import Skip, case, expect, main, need_program  # noqa: E402
+from guest.cases import Skip, case, expect, main  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
 from guest.disks import Blkd, made_file  # noqa: E402
 from guest.front import DATA, raw  # noqa: E402
@@ -152,30 +151,28 @@ def a_daemon_ends_while_a_disk_hangs(lab):
 
 
 @case
-def a_server_that_stands_still_holds_up_only_who_asks_it(lab):
-    """To hear of its size takes ten seconds then, and to be told that it has not answered."""
-    need_program("nbdkit")
-    where = lab.path("nbd.sock")
-    server = lab.start(["nbdkit", "-f", "-U", where, "memory", "8M"], log="nbdkit.log")
-    wait_until(lambda: os.path.exists(where), 20, "nbdkit's socket", child=server)
-    blkd = Blkd(lab, [f"n=nbd:nbd+unix:///?socket={where}", "m=mem:8M"])
-    server.send_signal(signal.SIGSTOP)
-    resize = subprocess.Popen([program("vireoctl"), "--daemon", "blkd", "-s", blkd.control, "disk", "resize", "n", "now"],
+def a_disk_that_is_resized_for_long_holds_up_nobody_else(lab):
+    """Its file system does not answer. Nobody resizes or removes it meanwhile, and nobody is given what becomes smaller."""
+    disk = HungDisk(lab)
+    blkd, shrinks = disk.blkd, made_file(lab.path("c.img"), 8)
+    blkd.ctl("disk", "add", f"c=file:{shrinks}")
+    resize = subprocess.Popen([program("vireoctl"), "--daemon", "blkd", "-s", blkd.control, "disk", "resize", "c", "4M"],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    try:
-        wait_until(lambda: blkd.ask("disk", "show", "n")["disk"]["resizing"], 20, "it is being resized")
-        for words in (("resize", "n", "now"), ("remove", "n")):
-            done = blkd.ctl_run("disk", *words)
-            expect(done.returncode == 1 and "is being resized: try again" in done.stderr, f"{done}")
-        blkd.ctl("disk", "resize", "m", "16M")
-        blkd.ctl("disk", "remove", "m")
-        expect(resize.poll() is None, "it did not stand still: this shows nothing")
-    finally:
-        server.send_signal(signal.SIGCONT)
+    wait_until(lambda: blkd.ask("disk", "show", "c")["disk"]["resizing"], 20, "it is being resized", child=resize)
+    export = ("export", "add", f"vhost-user:{lab.path('c')},disk=c")
+    for words, why in ((("disk", "resize", "c", "2M"), "is being resized: try again"), (("disk", "remove", "c"), "is being resized: try again"),
+                       (export, "is being made smaller: try again")):
+        done = blkd.ctl_run(*words)
+        expect(done.returncode == 1 and why in done.stderr, f"{done}")
+    blkd.ctl("disk", "add", "m=mem:8M")
+    blkd.ctl("disk", "resize", "m", "16M")
+    blkd.ctl("disk", "remove", "m")
+    expect(resize.poll() is None, "it did not hang: this shows nothing")
+    disk.release()
     said = resize.communicate(timeout=60)
-    expect(resize.returncode == 0, f"{said}")
-    blkd.ctl("disk", "remove", "n")
+    expect(resize.returncode == 0 and os.path.getsize(shrinks) == 4 << 20, f"{said}")
+    blkd.ctl(*export)
+    expect(blkd.ask("disk", "show", "c")["disk"]["size_bytes"] == 4 << 20, "it has another size")
     end_well(blkd)
 
 
