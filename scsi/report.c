@@ -184,23 +184,28 @@ static const struct scsi_command *row_find(const uint8_t *cdb, const struct scsi
 	return found;
 }
 
+/* A command is asked for with its service action if it has them, and without where it has none (SPC-5, 6.34.1). */
+static bool option_fits(unsigned option, const struct scsi_command *any)
+{
+	bool has_actions = any && any->service_action >= 0;
+
+	if (option > ONE_OF_EITHER || (option == ONE_WITHOUT_ACTION && has_actions))
+		return false;
+	return option != ONE_WITH_ACTION || !any || has_actions;
+}
+
 void scsi_do_report_opcodes(struct scsi_task *task)
 {
 	unsigned option = task->cdb[2] & 7;
-	bool timeouts = task->cdb[2] & WITH_TIMEOUTS, has_actions;
+	bool timeouts = task->cdb[2] & WITH_TIMEOUTS;
 	const struct scsi_command *any, *found = row_find(task->cdb, &any);
 
-	has_actions = any && any->service_action >= 0;
 	if (option == ALL_COMMANDS)
 		report_all(task, timeouts);
-	else if (option > ONE_OF_EITHER)
-		scsi_end_cdb(task, 2, 2);
-	else if (option == ONE_WITHOUT_ACTION && has_actions)
-		scsi_end_cdb(task, 2, 2);
-	else if (option == ONE_WITH_ACTION && any && !has_actions)
-		scsi_end_cdb(task, 2, 2);
-	else
+	else if (option_fits(option, any))
 		report_one(task, found, timeouts);
+	else
+		scsi_end_cdb(task, 2, 2);
 }
 
 /* ---- REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS ---- */
