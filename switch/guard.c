@@ -199,8 +199,7 @@ static enum guard_verdict check_options(const struct look *look, const struct pa
 
 static enum guard_verdict check_nd(const struct look *look, const struct packet *p, uint8_t type)
 {
-	static const uint8_t fixed_bytes[] = {[ND_RS - ND_RS] = 8, [ND_RA - ND_RS] = 16, [ND_NS - ND_RS] = 24, [ND_NA - ND_RS] = 24,
-					      [ND_REDIRECT - ND_RS] = 40};
+	static const uint8_t fixed_bytes[] = {8, 16, 24, 24, 40}; /* from ND_RS on */
 	uint8_t kind = type == ND_NA || type == ND_REDIRECT ? OPTION_TARGET : OPTION_SOURCE;
 	uint32_t bytes = fixed_bytes[type - ND_RS];
 	bool target = type == ND_NA || (type == ND_NS && p->nobody);
