@@ -72,9 +72,11 @@ int scsi_keep_read(const char *text, struct scsi_reservations *ret_reservations)
 	r = calloc(1, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
-	for (const char *line = text + strlen(VERSION); *line && !err; line = strchr(line, '\n') + 1)
-		if (!strchr(line, '\n') || !line_read(line, r))
+	for (const char *line = text + strlen(VERSION), *end; !err && *line; line = end + 1) {
+		end = strchr(line, '\n');
+		if (!end || !line_read(line, r))
 			err = -EINVAL;
+	}
 	if (!err && !consistent(r))
 		err = -EINVAL;
 	r->kept = true;
