@@ -212,7 +212,7 @@ def a_file_that_makes_no_sense(lab, daemon, word):
     status = str(service.child.wait(START_S))
     expect(status in service.unit["RestartPreventExitStatus"], f"exit status {status}")
     lines = tail(lab.path("service.log")).strip().splitlines()
-    expect(len(lines) == 1 and re.search(daemon + r"\.conf:\d+: ", lines[0]), str(lines))
+    expect(len(lines) == 1 and re.search(daemon + r"\.conf:\d+:\d+: ", lines[0]), str(lines))
 
 
 @case_for(SERVICES, "every_setting_of_the_example_file_of_{}_is_one")
