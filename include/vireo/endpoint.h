@@ -21,9 +21,8 @@ extern "C" {
  *					the endpoint is lost (-ENOTCONN). A path that begins so is written ./fd:N
  *	vduse:NAME			a device of this kernel's own (Linux 5.15): /dev/vduse/NAME; needs a library
  *					that was built with libmnl. NAME: 1 to 64
- *					letters, digits, '.', '_', '-'. Network devices only: a
- *					successor goes on from a place in each ring, so chains must have been
- *					completed in the order in which they came
+ *					letters, digits, '.', '_', '-'. The kernel takes network and block
+ *					devices; others are refused with -EOPNOTSUPP
  *	cuse:vhost0			a character device, /dev/vhost0, that speaks the VHOST_* ioctls of
  *					linux/vhost.h as /dev/vhost-net does; needs root, the kernel's module
  *					cuse, and a library that was built with libfuse3 (which may write to stderr
