@@ -16,6 +16,7 @@
 #include "switch/gro.h"
 #include "base/util.h"
 #include "switch/checksum.h"
+#include "switch/frame_first.h"
 #include "switch/headers.h"
 #include <net/ethernet.h>
 #include <netinet/in.h>
@@ -58,19 +59,6 @@ struct gro {
 	unsigned open_count;
 	struct joined open[OPEN_MAX];
 };
-
-static void copy_header(const struct vireo_frame *frame, uint8_t *to, uint32_t bytes)
-{
-	uint32_t done = 0;
-
-	for (uint32_t i = 0; i < frame->iov_count && done < bytes; i++) {
-		uint32_t part = (uint32_t)min_u64(frame->iov[i].iov_len, bytes - done);
-
-		memcpy(to + done, frame->iov[i].iov_base, part);
-		done += part;
-	}
-	memcpy(to, frame->head, min_u32(bytes, VIREO_FRAME_HEAD_BYTES));
-}
 
 /* The sum of what lies behind `skip` bytes; pieces of odd length turn the bytes round. */
 static uint64_t payload_sum(const struct vireo_frame *frame, uint32_t skip, uint64_t sum)
@@ -157,7 +145,7 @@ static bool is_tcp(struct segment *s, const struct vireo_frame *frame)
 	uint16_t type, network = 0;
 
 	memset(s->header + have, 0, GRO_HEADER_BYTES - have);
-	copy_header(frame, s->header, have);
+	frame_copy_first(frame, s->header, have);
 	type = headers_link(s->header, have, &network);
 	s->network = network;
 	s->six = type == ETHERTYPE_IPV6;
@@ -167,11 +155,6 @@ static bool is_tcp(struct segment *s, const struct vireo_frame *frame)
 }
 
 /* ---- does it follow? ---- */
-
-static uint32_t load_be32(const uint8_t *at)
-{
-	return (uint32_t)load_be16(at) << 16 | load_be16(at + 2);
-}
 
 /* Addresses and ports, with all of the link header. */
 static bool same_flow(const struct segment *a, const struct segment *b)

@@ -16,26 +16,13 @@
 #include "switch/guards.h"
 #include "switch/core.h"
 #include "switch/forwarder.h"
+#include "switch/frame_first.h"
 #include "switch/guard.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define GUARD_FIRST_BYTES 128u
-
-/* The head is what was taken first, and what decisions are taken on. */
-static void copy_first(const struct vireo_frame *frame, uint8_t *to, uint32_t bytes)
-{
-	uint32_t done = 0;
-
-	for (uint32_t i = 0; i < frame->iov_count && done < bytes; i++) {
-		uint32_t part = (uint32_t)min_u64(frame->iov[i].iov_len, bytes - done);
-
-		memcpy(to + done, frame->iov[i].iov_base, part);
-		done += part;
-	}
-	memcpy(to, frame->head, min_u32(bytes, VIREO_FRAME_HEAD_BYTES));
-}
 
 /* The copy, and behind it the pieces without what it stands for. False: too many pieces. */
 static bool take_copy(struct vireo_frame *frame, struct iovec *pieces, uint8_t *copy, uint32_t bytes)
@@ -69,11 +56,11 @@ static enum guard_verdict look(struct vireo_frame *frame, const struct sw_guard 
 	uint32_t bytes = min_u32(frame->len_bytes, GUARD_FIRST_BYTES), looked;
 	enum guard_verdict verdict;
 
-	copy_first(frame, copy, bytes);
+	frame_copy_first(frame, copy, bytes);
 	verdict = guard_check(rules, copy, bytes, frame->len_bytes, &looked);
 	if (verdict == GUARD_MORE) {
 		bytes = min_u32(frame->len_bytes, GUARD_BYTES);
-		copy_first(frame, copy, bytes);
+		frame_copy_first(frame, copy, bytes);
 		verdict = guard_check(rules, copy, bytes, frame->len_bytes, &looked);
 	}
 	if (verdict == GUARD_PASS && (writes_below(&frame->offload, looked) || !take_copy(frame, pieces, copy, bytes)))

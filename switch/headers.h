@@ -37,6 +37,11 @@ static inline uint16_t load_be16(const uint8_t *at)
 	return (uint16_t)(at[0] << 8 | at[1]);
 }
 
+static inline uint32_t load_be32(const uint8_t *at)
+{
+	return (uint32_t)load_be16(at) << 16 | load_be16(at + 2);
+}
+
 static inline void store_be16(uint8_t *at, uint16_t value)
 {
 	at[0] = (uint8_t)(value >> 8);

@@ -25,6 +25,7 @@
 #include "base/fd.h"
 #include "switch/core.h"
 #include "switch/forwarder.h"
+#include "switch/frame_first.h"
 #include <string.h>
 
 #define TYPE_AT   12u
@@ -40,20 +41,6 @@ struct sorting {
 	unsigned last_fate;
 };
 
-/* The head is what was taken first. */
-static void copy_first(const struct vireo_frame *frame, uint8_t *to, uint32_t bytes)
-{
-	uint32_t done = 0;
-
-	for (uint32_t i = 0; i < frame->iov_count && done < bytes; i++) {
-		uint32_t part = (uint32_t)min_u64(frame->iov[i].iov_len, bytes - done);
-
-		memcpy(to + done, frame->iov[i].iov_base, part);
-		done += part;
-	}
-	memcpy(to, frame->head, min_u32(bytes, VIREO_FRAME_HEAD_BYTES));
-}
-
 static enum membership_kind look(const struct sorting *s, const struct vireo_frame *frame, bool tagged, struct membership *ret)
 {
 	uint8_t *bytes = s->forwarder->multicast_room->bytes;
@@ -62,11 +49,11 @@ static enum membership_kind look(const struct sorting *s, const struct vireo_fra
 	bool summed = !(frame->offload.flags & VIREO_FRAME_NEEDS_CSUM);
 	enum membership_kind kind;
 
-	copy_first(frame, bytes, have);
+	frame_copy_first(frame, bytes, have);
 	kind = membership_look(bytes, have, frame->len_bytes, type_at, summed, ret);
 	if (kind == MEMBERSHIP_MORE) {
 		have = min_u32(frame->len_bytes, MEMBERSHIP_BYTES);
-		copy_first(frame, bytes, have);
+		frame_copy_first(frame, bytes, have);
 		kind = membership_look(bytes, have, frame->len_bytes, type_at, summed, ret);
 	}
 	return kind == MEMBERSHIP_MORE ? MEMBERSHIP_BAD : kind;

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCH_FRAME_FIRST_H
+#define SWITCH_FRAME_FIRST_H
+
+/* A private copy of a frame's first bytes, for those who decide by what they say: the frame's own lie in its sender's memory. */
+
+#include "base/util.h"
+#include <string.h>
+#include <vireo/frame.h>
+
+/* At most the frame's length. The head is what was taken first, and what decisions are taken on. */
+static inline void frame_copy_first(const struct vireo_frame *frame, uint8_t *to, uint32_t bytes)
+{
+	uint32_t done = 0;
+
+	for (uint32_t i = 0; i < frame->iov_count && done < bytes; i++) {
+		uint32_t part = (uint32_t)min_u64(frame->iov[i].iov_len, bytes - done);
+
+		memcpy(to + done, frame->iov[i].iov_base, part);
+		done += part;
+	}
+	memcpy(to, frame->head, min_u32(bytes, VIREO_FRAME_HEAD_BYTES));
+}
+
+#endif
