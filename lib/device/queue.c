@@ -81,9 +81,11 @@ static int queue_pop_bounded(struct vireo_queue *queue, const struct vireo_chain
 }
 
 /* What comes next is not in the map, behind an IOMMU: it is asked for while what has been popped is served. */
-static int queue_pop_specially(struct vireo_queue *queue, const struct vireo_chain *chains, int r, unsigned max, unsigned iov_max)
+static __attribute__((noinline)) int queue_pop_specially(struct vireo_queue *queue, struct vireo_chain *chains, unsigned max,
+							 struct iovec *iov, unsigned iov_max)
 {
 	const struct vireo_device *device = queue->device;
+	int r = ring_pop(queue->ring, chains, max, iov, iov_max);
 
 	if (device->patient && ring_misses_next(queue->ring) && r > 0 && (unsigned)r < max)
 		miss_near(queue, ring_missed(queue->ring));
@@ -95,10 +97,11 @@ static int queue_pop_specially(struct vireo_queue *queue, const struct vireo_cha
 int vireo_queue_pop(struct vireo_queue *queue, struct vireo_chain *chains, unsigned max, struct iovec *iov,
 		    unsigned iov_max)
 {
-	int r = ring_pop(queue->ring, chains, max, iov, iov_max);
+	int r;
 
 	if (unlikely(queue->device->pops_specially))
-		return queue_pop_specially(queue, chains, r, max, iov_max);
+		return queue_pop_specially(queue, chains, max, iov, iov_max);
+	r = ring_pop(queue->ring, chains, max, iov, iov_max);
 	return unlikely(r < 0) ? queue_pop_failed(queue, r) : r;
 }
 
