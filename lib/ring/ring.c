@@ -293,12 +293,23 @@ __cold bool ring_map_take(struct ring *ring)
 	return map;
 }
 
-static int ring_pop_specially(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
-			      unsigned iov_max)
+static int ring_pop_plainly(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov, unsigned iov_max)
+{
+	return ring->is_packed ? packed_pop(ring, chains, max, iov, iov_max)
+			       : split_pop(ring, chains, max, iov, iov_max);
+}
+
+/* Apart from ring_pop(), which so needs no register to be saved. */
+static __attribute__((noinline)) int ring_pop_specially(struct ring *ring, struct vireo_chain *chains, unsigned max,
+							struct iovec *iov, unsigned iov_max)
 {
 	uint32_t armed;
 	int done;
 
+	if (__atomic_load_n(&ring->map_offered, __ATOMIC_RELAXED))
+		ring_map_take(ring);
+	if (!ring_special(ring))
+		return ring_pop_plainly(ring, chains, max, iov, iov_max);
 	if (ring->error)
 		return -EPROTO;
 	ring_log_take(ring);
@@ -306,8 +317,7 @@ static int ring_pop_specially(struct ring *ring, struct vireo_chain *chains, uns
 	if (ring->witness.ops)
 		done = witness_pop(ring, chains, max, iov, iov_max);
 	else
-		done = ring->is_packed ? packed_pop(ring, chains, max, iov, iov_max)
-				       : split_pop(ring, chains, max, iov, iov_max);
+		done = ring_pop_plainly(ring, chains, max, iov, iov_max);
 	if (ring->log && log_armed(ring) != armed)
 		log_kick_enabled(ring);
 	return done;
@@ -315,12 +325,9 @@ static int ring_pop_specially(struct ring *ring, struct vireo_chain *chains, uns
 
 int ring_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov, unsigned iov_max)
 {
-	if (unlikely(__atomic_load_n(&ring->map_offered, __ATOMIC_RELAXED)))
-		ring_map_take(ring);
-	if (unlikely(ring_special(ring)))
+	if (unlikely(__atomic_load_n(&ring->map_offered, __ATOMIC_RELAXED)) || unlikely(ring_special(ring)))
 		return ring_pop_specially(ring, chains, max, iov, iov_max);
-	return ring->is_packed ? packed_pop(ring, chains, max, iov, iov_max)
-			       : split_pop(ring, chains, max, iov, iov_max);
+	return ring_pop_plainly(ring, chains, max, iov, iov_max);
 }
 
 bool ring_misses_next(struct ring *ring)
@@ -378,20 +385,18 @@ void ring_push(struct ring *ring, const struct vireo_chain *chains, const uint32
 	ring->outstanding -= count;
 	if (unlikely(ring_special(ring)) && ring_push_specially(ring, chains, written_bytes, count))
 		return;
+	ring->staged += count;
 	if (ring->is_packed)
 		packed_push(ring, chains, written_bytes, count);
 	else
 		split_push(ring, chains, written_bytes, count);
-	ring->staged += count;
 }
 
 static inline bool ring_show(struct ring *ring)
 {
-	bool passed = ring->is_packed ? packed_publish(ring) : split_publish(ring);
-
 	ring->staged = 0;
 	ring->merge = ring->in_order;
-	return passed;
+	return ring->is_packed ? packed_publish(ring) : split_publish(ring);
 }
 
 static bool ring_publish_specially(struct ring *ring)
