@@ -319,10 +319,30 @@ static __cold void count_unsent(const struct sw_port *port, struct port_counters
 		counter_add(&counters->tx_no_queue, count);
 }
 
-void deliver(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count)
+static inline void deliver_queues(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames,
+				  unsigned count)
+{
+	if (likely(to->out_count == 1))
+		deliver_queue(forwarder, to, to->out[0], frames, count);
+	else if (to->out_count)
+		deliver_spread(forwarder, to, frames, count);
+	else
+		count_unsent(to->port, &to->port->counters[forwarder->worker.index], count);
+}
+
+/* The same as without being watched, see stall.c. */
+static __attribute__((noinline)) void deliver_watched(struct forwarder *forwarder, const struct topology_port *to,
+						      struct vireo_frame **frames, unsigned count)
 {
 	struct stall_step step;
 
+	stall_begin(forwarder, &step);
+	deliver_queues(forwarder, to, frames, count);
+	stall_end(forwarder, &step, to->port);
+}
+
+void deliver(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count)
+{
 	if (unlikely(__atomic_load_n(&to->port->limited, __ATOMIC_RELAXED) & LIMITED_OUT)) {
 		count = limits_out(forwarder, to->port, frames, count);
 		if (!count)
@@ -331,13 +351,7 @@ void deliver(struct forwarder *forwarder, const struct topology_port *to, struct
 	if (unlikely(to->rules.tagged || forwarder->burst.tagged))
 		vlan_present(forwarder, to, frames, count);
 	if (unlikely(forwarder->stall.alert))
-		stall_begin(forwarder, &step);
-	if (likely(to->out_count == 1))
-		deliver_queue(forwarder, to, to->out[0], frames, count);
-	else if (to->out_count)
-		deliver_spread(forwarder, to, frames, count);
+		deliver_watched(forwarder, to, frames, count);
 	else
-		count_unsent(to->port, &to->port->counters[forwarder->worker.index], count);
-	if (unlikely(forwarder->stall.alert))
-		stall_end(forwarder, &step, to->port);
+		deliver_queues(forwarder, to, frames, count);
 }
