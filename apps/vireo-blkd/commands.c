@@ -24,7 +24,7 @@ static void serve_disk_list(struct rpc_call *call, void *opaque)
 	rpc_call_reply(call, json_pack("{s:o}", "disks", report_disks(exports->disks, report_disk_brief)));
 }
 
-static void disk_opened(void *opaque, int err, struct blkd_disk *disk, const char *why)
+static void disk_opened(void *opaque, int err, struct store_disk *disk, const char *why)
 {
 	struct rpc_call *call = opaque;
 
@@ -39,36 +39,36 @@ static void serve_disk_add(struct rpc_call *call, void *opaque)
 	const struct exports *exports = opaque;
 	const char *text = rpc_call_param(call, "spec");
 	char why[SPEC_WHY_BYTES] = "";
-	struct blkd_spec spec;
-	int err = blkd_spec_parse(text, &spec, why);
+	struct store_spec spec;
+	int err = store_spec_parse(text, &spec, why);
 
 	if (err) {
 		rpc_call_error(call, RPC_INVALID_PARAMS, "SPEC %.100s: %s", text, why);
 		return;
 	}
-	if (blkd_spec_relative(&spec)) {
+	if (store_spec_relative(&spec)) {
 		rpc_call_error(call, RPC_INVALID_PARAMS, "SPEC %.100s: expected an absolute path", text);
 		return;
 	}
 	disks_add_aside(exports->disks, &spec, &exports->control_log, disk_opened, call);
 }
 
-static struct blkd_disk *disk_named(struct rpc_call *call, const struct exports *exports)
+static struct store_disk *disk_named(struct rpc_call *call, const struct exports *exports)
 {
 	const char *name = rpc_call_param(call, "name");
-	struct blkd_disk *disk = disks_find(exports->disks, name);
+	struct store_disk *disk = disks_find(exports->disks, name);
 	struct nearest nearest = nearest_to(name, strlen(name));
 	char hint[NEAREST_HINT_BYTES];
 
 	if (disk)
 		return disk;
-	for (const struct blkd_disk *d = exports->disks->first; d; d = d->next)
+	for (const struct store_disk *d = exports->disks->first; d; d = d->next)
 		nearest_offer(&nearest, d->spec.name);
 	rpc_call_error(call, RPC_NOT_FOUND, "there is no disk '%.64s'%s", name, nearest_hint(&nearest, hint, ""));
 	return NULL;
 }
 
-static void disk_removed(void *opaque, int err, struct blkd_disk *disk, const char *why)
+static void disk_removed(void *opaque, int err, struct store_disk *disk, const char *why)
 {
 	struct rpc_call *call = opaque;
 
@@ -81,7 +81,7 @@ static void disk_removed(void *opaque, int err, struct blkd_disk *disk, const ch
 static void serve_disk_remove(struct rpc_call *call, void *opaque)
 {
 	const struct exports *exports = opaque;
-	struct blkd_disk *disk = disk_named(call, exports);
+	struct store_disk *disk = disk_named(call, exports);
 
 	if (disk)
 		disks_remove_aside(exports->disks, disk, &exports->control_log, disk_removed, call);
@@ -92,7 +92,7 @@ struct resize_call {
 	struct rpc_call *call;
 };
 
-static void disk_resized(void *opaque, int err, struct blkd_disk *disk, const char *why)
+static void disk_resized(void *opaque, int err, struct store_disk *disk, const char *why)
 {
 	struct resize_call resize = *(struct resize_call *)opaque;
 
@@ -102,13 +102,13 @@ static void disk_resized(void *opaque, int err, struct blkd_disk *disk, const ch
 		return;
 	}
 	exports_disk_resized(resize.exports, disk);
-	rpc_call_reply(resize.call, json_pack("{s:I}", "size_bytes", (json_int_t)blkd_disk_bytes(disk)));
+	rpc_call_reply(resize.call, json_pack("{s:I}", "size_bytes", (json_int_t)store_disk_bytes(disk)));
 }
 
 static void serve_disk_resize(struct rpc_call *call, void *opaque)
 {
 	struct exports *exports = opaque;
-	struct blkd_disk *disk = disk_named(call, exports);
+	struct store_disk *disk = disk_named(call, exports);
 	const char *text = rpc_call_param(call, "size");
 	struct resize_call *resize;
 	uint64_t bytes = 0;
@@ -131,7 +131,7 @@ static void serve_disk_resize(struct rpc_call *call, void *opaque)
 static void serve_disk_throttle(struct rpc_call *call, void *opaque)
 {
 	struct exports *exports = opaque;
-	struct blkd_disk *disk = disk_named(call, exports);
+	struct store_disk *disk = disk_named(call, exports);
 	const char *text = rpc_call_param(call, "limits");
 	char why[DISK_WHY_BYTES] = "", limits[DISK_LIMITS_TEXT_BYTES];
 	struct disk_limits_info info;
@@ -157,7 +157,7 @@ static void serve_disk_throttle(struct rpc_call *call, void *opaque)
 
 static void serve_disk_forget(struct rpc_call *call, void *opaque)
 {
-	const struct blkd_disk *disk = disk_named(call, opaque);
+	const struct store_disk *disk = disk_named(call, opaque);
 	int64_t bytes;
 
 	if (!disk)
@@ -172,7 +172,7 @@ static void serve_disk_forget(struct rpc_call *call, void *opaque)
 
 static void serve_disk_show(struct rpc_call *call, void *opaque)
 {
-	const struct blkd_disk *disk = disk_named(call, opaque);
+	const struct store_disk *disk = disk_named(call, opaque);
 
 	if (disk)
 		rpc_call_reply(call, json_pack("{s:o}", "disk", report_disk_full(disk)));

@@ -448,7 +448,7 @@ bool export_read_only(const struct export *export)
 	struct disk_info info;
 
 	disk_info_get(export->disk->disk, &info);
-	return export->spec.read_only || info.read_only;
+	return export->spec.use.read_only || info.read_only;
 }
 
 int export_blk_new(struct export *export)

@@ -34,14 +34,14 @@ static bool set_queues(struct spec *spec, const char *value)
 
 static bool set_read_only(struct spec *spec, const char *value)
 {
-	of(spec)->read_only = !strcmp(value, "on");
-	return of(spec)->read_only || !strcmp(value, "off");
+	of(spec)->use.read_only = !strcmp(value, "on");
+	return of(spec)->use.read_only || !strcmp(value, "off");
 }
 
 static bool set_writers(struct spec *spec, const char *value)
 {
-	of(spec)->shared = !strcmp(value, "many");
-	return of(spec)->shared || !strcmp(value, "one");
+	of(spec)->use.shared = !strcmp(value, "many");
+	return of(spec)->use.shared || !strcmp(value, "one");
 }
 
 /* What a driver reads is text of 20 bytes. */
@@ -100,7 +100,7 @@ static const char *problem(const struct spec *spec)
 
 	if (!*e->disk)
 		return "expected disk=NAME: which disk is to be seen there";
-	if (e->shared && e->read_only)
+	if (e->use.shared && e->use.read_only)
 		return "writers: expected without read-only=on, which writes nothing";
 	return NULL;
 }

@@ -4,7 +4,7 @@
 
 /* An export as the user writes it: an endpoint's SPEC (daemon/spec.h) with a disk's name and what its driver is to see. */
 
-#include "daemon/spec.h"
+#include "store/disks.h"
 
 #define EXPORT_QUEUES_MAX 256u
 #define EXPORT_SERIAL_BYTES 20u
@@ -13,8 +13,7 @@ struct export_spec {
 	struct spec at; /* first */
 	char disk[SPEC_NAME_BYTES];
 	unsigned queues; /* 0: not given */
-	bool read_only;
-	bool shared; /* writers=many */
+	struct store_use use;
 	char serial[EXPORT_SERIAL_BYTES + 1]; /* empty: the disk's name */
 };
 

@@ -5,7 +5,6 @@
 #include "base/loop.h"
 #include "daemon/endpoint.h"
 #include "export_queue.h"
-#include "sizes.h"
 #include "vireo/blk.h"
 #include "vireo/endpoint.h"
 #include <assert.h>
@@ -46,6 +45,11 @@ static void reap(void *opaque)
 	}
 }
 
+static void disk_resized(void *opaque, struct store_disk *disk)
+{
+	exports_disk_resized(opaque, disk);
+}
+
 static void drained(void *opaque, uint32_t events)
 {
 	struct exports *exports = opaque;
@@ -62,8 +66,8 @@ int exports_init(struct exports *exports)
 			       &exports->drained_watch);
 	if (!err)
 		err = loop_timer_new(exports->loop, reap, exports, &exports->reaper);
-	if (!err)
-		err = sizes_init(exports);
+	exports->disks->resized = disk_resized;
+	exports->disks->resized_opaque = exports;
 	return err ? err : lookups_init(&exports->lookups, exports->loop, &export_kinds);
 }
 
@@ -71,7 +75,7 @@ void exports_fini(struct exports *exports)
 {
 	assert(!exports->first);
 	lookups_fini(&exports->lookups);
-	sizes_fini(exports);
+	exports->disks->resized = NULL;
 	loop_timer_free(&exports->reaper);
 	loop_remove(&exports->drained_watch);
 	vireo_mailbox_free(exports->drained);
@@ -133,7 +137,7 @@ static void queues_again(void *opaque)
 	export_queues_settle(opaque);
 }
 
-static struct export *export_new(struct exports *exports, const struct export_spec *spec, struct blkd_disk *disk)
+static struct export *export_new(struct exports *exports, const struct export_spec *spec, struct store_disk *disk)
 {
 	struct export *export = calloc(1, sizeof(*export));
 
@@ -148,7 +152,7 @@ static struct export *export_new(struct exports *exports, const struct export_sp
 	export->peer_logger = (struct logger){.rate = &export->log_rate, .rated = export->spec.at.name};
 	export->queue_count = export_spec_queues(spec);
 	if (!export_queues_new(export)) {
-		disk_use(disk, spec);
+		disk_use(exports->disks, disk, &spec->use);
 		return export;
 	}
 	export_queues_free(export);
@@ -161,7 +165,7 @@ static void export_free(struct export *export)
 	vireo_blk_free(export->blk);
 	retry_fini(&export->retry);
 	export_queues_free(export);
-	disk_unuse(export->disk, &export->spec);
+	disk_unuse(export->disk, &export->spec.use);
 	free(export);
 }
 
@@ -216,14 +220,14 @@ int exports_add(struct exports *exports, const struct export_spec *spec, const s
 		struct export **ret_export, char why[SPEC_WHY_BYTES])
 {
 	struct export_spec chosen = *spec;
-	struct blkd_disk *disk = disks_find(exports->disks, spec->disk);
+	struct store_disk *disk = disks_find(exports->disks, spec->disk);
 	struct export *export;
 	int err = disk ? names_check(exports, &chosen, why) : -ENOENT;
 
 	if (!disk)
 		snprintf(why, SPEC_WHY_BYTES, "there is no disk '%s': add it first", spec->disk);
 	if (!err)
-		err = disk_may_use(disk, &chosen, why);
+		err = disk_may_use(exports->disks, disk, &chosen.use, why);
 	if (err)
 		return err;
 	export = export_new(exports, &chosen, disk);
@@ -239,23 +243,22 @@ int exports_add(struct exports *exports, const struct export_spec *spec, const s
 	}
 	export_link(export);
 	export->added = true;
-	sizes_watch(exports);
 	log_info(log, "%s: added: %s:%s, disk %s", chosen.at.name, chosen.at.kind->type, chosen.at.address, chosen.disk);
 	*ret_export = export;
 	return 0;
 }
 
-void exports_disk_resized(struct exports *exports, const struct blkd_disk *disk)
+void exports_disk_resized(struct exports *exports, const struct store_disk *disk)
 {
 	for (struct export *e = exports->first; e; e = e->next) {
-		if (e->disk != disk || vireo_blk_capacity(e->blk) == blkd_disk_bytes(disk))
+		if (e->disk != disk || vireo_blk_capacity(e->blk) == store_disk_bytes(disk))
 			continue;
-		if (!vireo_blk_resize(e->blk, blkd_disk_bytes(disk)))
-			log_info(&e->log, "its disk has %" PRIu64 " bytes now", blkd_disk_bytes(disk));
+		if (!vireo_blk_resize(e->blk, store_disk_bytes(disk)))
+			log_info(&e->log, "its disk has %" PRIu64 " bytes now", store_disk_bytes(disk));
 	}
 }
 
-void exports_disk_layered(struct exports *exports, const struct blkd_disk *disk)
+void exports_disk_layered(struct exports *exports, const struct store_disk *disk)
 {
 	for (struct export *e = exports->first; e; e = e->next)
 		if (e->disk == disk)

@@ -11,8 +11,8 @@
 #include "daemon/logger.h"
 #include "daemon/lookup.h"
 #include "daemon/retry.h"
-#include "disks.h"
 #include "export_spec.h"
+#include "store/disks.h"
 #include "vireo/mailbox.h"
 #include "work/crew.h"
 #include <stdbool.h>
@@ -41,8 +41,6 @@ struct exports {
 	struct vireo_mailbox *drained; /* queues that have nothing in flight any more */
 	struct loop_watch *drained_watch;
 	struct loop_timer *reaper;
-	struct loop_timer *sizes; /* looks at those of the disks: sizes.c */
-	bool sizes_watched;
 	struct export *first; /* in order of their making, those that are being removed included */
 	void (*lost)(void *opaque, struct export *export); /* an endpoint has failed for good; may be NULL */
 	void *lost_opaque;
@@ -52,7 +50,7 @@ struct export {
 	struct export *next;
 	struct exports *exports;
 	struct export_spec spec;
-	struct blkd_disk *disk;
+	struct store_disk *disk;
 	struct logger logger, peer_logger;
 	struct rate log_rate;
 	struct vireo_log log; /* what is said about the export once */
@@ -68,7 +66,7 @@ struct export {
 	void *removed_opaque;
 };
 
-int exports_init(struct exports *exports); /* crew, loop, disks and what follows are set */
+int exports_init(struct exports *exports); /* crew, loop, disks and what follows are set; the disks tell the exports when others resize them */
 void exports_fini(struct exports *exports); /* none is left */
 
 /* 0, or a negative errno and why, a line for the user; -EEXIST: the name is taken. `log` is told of the export. */
@@ -79,9 +77,9 @@ void exports_remove(struct export *export, void (*removed)(void *opaque), void *
 /* Not one that is being removed. */
 struct export *exports_find(const struct exports *exports, const char *name);
 /* Disk news: all its exports tell their drivers. */
-void exports_disk_resized(struct exports *exports, const struct blkd_disk *disk);
+void exports_disk_resized(struct exports *exports, const struct store_disk *disk);
 /* The disk has limits, and had none when its queues were opened: they are opened anew. */
-void exports_disk_layered(struct exports *exports, const struct blkd_disk *disk);
+void exports_disk_layered(struct exports *exports, const struct store_disk *disk);
 
 const char *export_state(const struct export *export);
 pid_t export_peer(const struct export *export); /* 0: not known */

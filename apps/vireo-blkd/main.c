@@ -9,9 +9,9 @@
 #include "commands.h"
 #include "daemon/daemon.h"
 #include "daemon/endpoint.h"
-#include "disks.h"
 #include "exports.h"
 #include "options.h"
+#include "store/disks.h"
 #include <string.h>
 #include <unistd.h>
 
@@ -75,14 +75,13 @@ static int disks_open(struct blkd *d)
 {
 	int err;
 
-	disks_init(&d->disks);
 	err = disks_aside_init(&d->disks, d->daemon.loop);
 	for (unsigned i = 0; i < d->options.disk_count && !err && !daemon_ending(&d->daemon); i++) {
 		char why[SPEC_WHY_BYTES] = "", where[SETTINGS_WHERE_BYTES];
-		struct blkd_spec spec;
-		struct blkd_disk *disk;
+		struct store_spec spec;
+		struct store_disk *disk;
 
-		err = blkd_spec_parse(d->options.disks[i], &spec, why);
+		err = store_spec_parse(d->options.disks[i], &spec, why);
 		if (!err)
 			err = disks_add(&d->disks, &spec, &d->daemon.log, &disk, why);
 		if (err)
@@ -115,6 +114,7 @@ static int start(struct blkd *d)
 
 	if (!err)
 		err = workers_start(d);
+	disks_init(&d->disks, "export");
 	if (!err)
 		err = exports_start(d);
 	/* Before disks and exports: a second daemon must not touch them. */

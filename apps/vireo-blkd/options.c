@@ -3,7 +3,7 @@
 #include "base/util.h"
 #include "ctl/line.h"
 #include "disk/disk.h"
-#include "disks.h"
+#include "store/disks.h"
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,9 +43,9 @@ static bool set_disk(void *options, const char *value, char *why)
 {
 	struct options *o = options;
 	char **disks, *copy;
-	struct blkd_spec spec;
+	struct store_spec spec;
 
-	if (blkd_spec_parse(value, &spec, why))
+	if (store_spec_parse(value, &spec, why))
 		return false;
 	if (disk_given(o, value, strlen(spec.name))) {
 		snprintf(why, PARSE_WHY_BYTES, "expected another name: there is a disk '%s' already", spec.name);

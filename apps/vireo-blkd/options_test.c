@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include "base/util.h"
-#include "disks.h"
+#include "store/disks.h"
 #include "export_spec.h"
 #include "options.h"
 #include "vireo/device.h"
@@ -62,7 +62,7 @@ static void defaults_of_an_export_are_what_machines_want(void **state)
 
 	assert_int_equal(export_spec_parse("vhost-user:/x/e,disk=d", &spec, why), 0);
 	assert_int_equal(export_spec_queues(&spec), 64); /* QEMU takes no less than one for each CPU */
-	assert_false(spec.read_only || spec.shared || *spec.serial);
+	assert_false(spec.use.read_only || spec.use.shared || *spec.serial);
 	assert_int_equal(spec.at.endpoint.ring_features_off, 0);
 	assert_int_equal(export_spec_parse("vhost-user:/x/e,disk=d,packed=off", &spec, why), 0);
 	assert_true(spec.at.endpoint.ring_features_off == VIREO_FEATURE(VIREO_F_RING_PACKED_BIT));
@@ -72,14 +72,14 @@ static void a_name_stands_before_the_first_equals_sign(void **state)
 {
 	static const char *const bad[] = {"mem:1M", "=mem:1M", "a b=mem:1M", "a=", "a=mem:", "a=mem:1M,read-only=2"};
 	char why[SPEC_WHY_BYTES];
-	struct blkd_spec spec;
+	struct store_spec spec;
 
-	assert_int_equal(blkd_spec_parse("a=mem:1M,read-only=on", &spec, why), 0);
+	assert_int_equal(store_spec_parse("a=mem:1M,read-only=on", &spec, why), 0);
 	assert_string_equal(spec.name, "a");
 	assert_string_equal(spec.text, "mem:1M,read-only=on");
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
 		*why = '\0';
-		assert_int_equal(blkd_spec_parse(bad[i], &spec, why), -EINVAL);
+		assert_int_equal(store_spec_parse(bad[i], &spec, why), -EINVAL);
 		assert_true(*why);
 	}
 }
@@ -87,15 +87,15 @@ static void a_name_stands_before_the_first_equals_sign(void **state)
 static void a_name_or_a_spec_that_is_too_long_is_refused(void **state)
 {
 	char text[SPEC_ADDRESS_BYTES + 64], why[SPEC_WHY_BYTES];
-	struct blkd_spec spec;
+	struct store_spec spec;
 
 	memset(text, 'n', sizeof(text));
 	memcpy(text + SPEC_NAME_BYTES, "=mem:1M", sizeof("=mem:1M"));
-	assert_int_equal(blkd_spec_parse(text, &spec, why), -EINVAL);
+	assert_int_equal(store_spec_parse(text, &spec, why), -EINVAL);
 	memset(text, '1', sizeof(text));
 	memcpy(text, "a=mem:", 6);
 	text[sizeof(text) - 1] = '\0';
-	assert_int_equal(blkd_spec_parse(text, &spec, why), -EINVAL);
+	assert_int_equal(store_spec_parse(text, &spec, why), -EINVAL);
 }
 
 static void the_conventions_are_one_disk_at_one_socket(void **state)
@@ -108,14 +108,14 @@ static void the_conventions_are_one_disk_at_one_socket(void **state)
 	assert_int_equal(parse(&o, path, &said), SETTINGS_RUN);
 	assert_true(options_conventional(&o));
 	assert_string_equal(o.exports[0].at.address, "./fd:7"); /* a path, as it was said */
-	assert_true(o.exports[0].read_only);
+	assert_true(o.exports[0].use.read_only);
 	assert_string_equal(o.disks[0], "disk=file:/a,,b,read-only=on");
 	options_free(&o);
 	free(said);
 	assert_int_equal(parse(&o, fd, &said), SETTINGS_RUN);
 	assert_string_equal(o.exports[0].at.address, "fd:9");
 	assert_string_equal(o.exports[0].disk, "disk");
-	assert_false(o.exports[0].read_only);
+	assert_false(o.exports[0].use.read_only);
 	options_free(&o);
 	free(said);
 }

@@ -108,7 +108,7 @@ json_t *report_export_full(const struct export *export)
 	export_sum(export, &sum);
 	add_fields(counters, &sum, fields, ARRAY_SIZE(fields));
 	json_object_set_new(object, "read_only", json_boolean(export_read_only(export)));
-	json_object_set_new(object, "writers", json_string(export->spec.shared ? "many" : "one"));
+	json_object_set_new(object, "writers", json_string(export->spec.use.shared ? "many" : "one"));
 	json_object_set_new(object, "queues", json_integer((json_int_t)export->queue_count));
 	json_object_set_new(object, "memory", memory_report(export));
 	json_object_set_new(object, "counters", counters);
@@ -128,7 +128,7 @@ json_t *report_exports(const struct exports *exports, json_t *(*report)(const st
 
 /* ---- disks ---- */
 
-json_t *report_disk_brief(const struct blkd_disk *disk)
+json_t *report_disk_brief(const struct store_disk *disk)
 {
 	char text[DISK_LIMITS_TEXT_BYTES];
 	struct disk_limits_info limits;
@@ -136,23 +136,23 @@ json_t *report_disk_brief(const struct blkd_disk *disk)
 	disk_limits_get(disk->disk, &limits);
 	disk_limits_write(&limits.limits, text);
 	return json_pack("{s:s, s:s, s:I, s:i, s:s}", "name", disk->spec.name, "spec", disk->spec.text, "size_bytes",
-			 (json_int_t)blkd_disk_bytes(disk), "exports", (int)disk->users, "limits", text);
+			 (json_int_t)store_disk_bytes(disk), "exports", (int)disk->users, "limits", text);
 }
 
-json_t *report_disk_full(const struct blkd_disk *disk)
+json_t *report_disk_full(const struct store_disk *disk)
 {
 	json_t *object = report_disk_brief(disk);
 
 	json_object_set_new(object, "writers", json_integer((json_int_t)disk->writers));
-	blkd_disk_report(disk, object);
+	store_disk_report(disk, object);
 	return object;
 }
 
-json_t *report_disks(const struct disks *disks, json_t *(*report)(const struct blkd_disk *disk))
+json_t *report_disks(const struct disks *disks, json_t *(*report)(const struct store_disk *disk))
 {
 	json_t *list = json_array();
 
-	for (const struct blkd_disk *d = disks->first; d; d = d->next)
+	for (const struct store_disk *d = disks->first; d; d = d->next)
 		json_array_append_new(list, report(d));
 	return list;
 }

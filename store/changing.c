@@ -6,14 +6,14 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "disk/disk.h"
-#include "disks.h"
+#include "store/disks.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct disk_change {
 	struct errand errand;
-	struct blkd_disk *disk; /* closing: the thread's */
+	struct store_disk *disk; /* closing: the thread's */
 	uint64_t bytes;
 	disk_changed_fn *done;
 	void *opaque;
@@ -32,7 +32,7 @@ static void change_free(struct errand *errand)
 	free(change_of(errand));
 }
 
-static int change_run(struct disks *disks, struct blkd_disk *disk, uint64_t bytes, const struct errand_ops *ops, disk_changed_fn *done,
+static int change_run(struct disks *disks, struct store_disk *disk, uint64_t bytes, const struct errand_ops *ops, disk_changed_fn *done,
 		      void *opaque)
 {
 	struct disk_change *change = calloc(1, sizeof(*change));
@@ -87,10 +87,10 @@ static void resized(struct errand *errand, int err)
 	change->done(change->opaque, change->err < 0 ? change->err : 0, change->disk, change->why);
 }
 
-void disks_resize_aside(struct disks *disks, struct blkd_disk *disk, uint64_t bytes, disk_changed_fn *done, void *opaque)
+void disks_resize_aside(struct disks *disks, struct store_disk *disk, uint64_t bytes, disk_changed_fn *done, void *opaque)
 {
 	static const struct errand_ops ops = {.work = resize, .done = resized, .drop = change_free};
-	bool smaller = bytes && bytes < blkd_disk_bytes(disk);
+	bool smaller = bytes && bytes < store_disk_bytes(disk);
 	char why[SPEC_WHY_BYTES];
 	int err = 0;
 
@@ -98,8 +98,8 @@ void disks_resize_aside(struct disks *disks, struct blkd_disk *disk, uint64_t by
 		snprintf(why, sizeof(why), "disk '%s' is being resized: try again when that is done", disk->spec.name);
 		err = -EBUSY;
 	} else if (smaller && disk->users) {
-		snprintf(why, sizeof(why), "disk '%s' would become smaller under %u exports: remove them first", disk->spec.name,
-			 disk->users);
+		snprintf(why, sizeof(why), "disk '%s' would become smaller under %u %ss: remove them first", disk->spec.name,
+			 disk->users, disks->user_called);
 		err = -EBUSY;
 	} else {
 		err = change_run(disks, disk, bytes, &ops, done, opaque);
@@ -115,7 +115,7 @@ void disks_resize_aside(struct disks *disks, struct blkd_disk *disk, uint64_t by
 
 static void close_disk(struct errand *errand)
 {
-	blkd_disk_free(change_of(errand)->disk);
+	store_disk_free(change_of(errand)->disk);
 }
 
 static void closed(struct errand *errand, int err)
@@ -125,14 +125,15 @@ static void closed(struct errand *errand, int err)
 	change->done(change->opaque, err, NULL, "the daemon is ending");
 }
 
-void disks_remove_aside(struct disks *disks, struct blkd_disk *disk, const struct vireo_log *log, disk_changed_fn *done, void *opaque)
+void disks_remove_aside(struct disks *disks, struct store_disk *disk, const struct vireo_log *log, disk_changed_fn *done, void *opaque)
 {
 	static const struct errand_ops ops = {.work = close_disk, .done = closed, .drop = change_free};
 	char why[SPEC_WHY_BYTES];
 
 	if (disk->users || disk->resizing) {
 		if (disk->users)
-			snprintf(why, sizeof(why), "disk '%s' is used by %u exports: remove them first", disk->spec.name, disk->users);
+			snprintf(why, sizeof(why), "disk '%s' is used by %u %ss: remove them first", disk->spec.name, disk->users,
+				 disks->user_called);
 		else
 			snprintf(why, sizeof(why), "disk '%s' is being resized: try again when that is done", disk->spec.name);
 		done(opaque, -EBUSY, NULL, why);
@@ -140,10 +141,10 @@ void disks_remove_aside(struct disks *disks, struct blkd_disk *disk, const struc
 	}
 	disks_unlink(disks, disk);
 	log_info(log, "%s: closed", disk->spec.name);
-	if (blkd_disk_leave(disk))
+	if (store_disk_leave(disk))
 		done(opaque, 0, NULL, ""); /* who looks at its size closes it */
 	else if (change_run(disks, disk, 0, &ops, done, opaque)) {
-		blkd_disk_free(disk); /* there is no thread: then here */
+		store_disk_free(disk); /* there is no thread: then here */
 		done(opaque, 0, NULL, "");
 	}
 }

@@ -3,7 +3,8 @@
 #include "base/util.h"
 #include "daemon/errand.h"
 #include "disk/disk.h"
-#include "disks.h"
+#include "store/disks.h"
+#include "store/sizes.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,7 @@ struct disk_opening {
 	struct vireo_log log;
 	char name[SPEC_NAME_BYTES];
 	/* Of the outcome. */
-	struct blkd_disk *disk; /* NULL: it has been taken over */
+	struct store_disk *disk; /* NULL: it has been taken over */
 	int err;
 	char why[SPEC_WHY_BYTES];
 };
@@ -32,7 +33,7 @@ static void opening_free(struct errand *errand)
 	struct disk_opening *opening = opening_of(errand);
 
 	if (opening->disk)
-		blkd_disk_free(opening->disk);
+		store_disk_free(opening->disk);
 	free(opening);
 }
 
@@ -40,13 +41,13 @@ static void open_disk(struct errand *errand)
 {
 	struct disk_opening *opening = opening_of(errand);
 
-	opening->err = blkd_disk_open(opening->disk, opening->why);
+	opening->err = store_disk_open(opening->disk, opening->why);
 }
 
 static void opened(struct errand *errand, int err)
 {
 	struct disk_opening *opening = opening_of(errand), **at = &opening->disks->opening;
-	struct blkd_disk *disk;
+	struct store_disk *disk;
 
 	while (*at != opening)
 		at = &(*at)->next;
@@ -67,7 +68,9 @@ static const struct errand_ops opening_ops = {.work = open_disk, .done = opened,
 
 int disks_aside_init(struct disks *disks, struct loop *loop)
 {
-	return errands_init(&disks->errands, loop, DISKS_ASIDE_MAX);
+	int err = errands_init(&disks->errands, loop, DISKS_ASIDE_MAX);
+
+	return err ? err : sizes_init(disks, loop);
 }
 
 void disks_aside_end(struct disks *disks)
@@ -83,7 +86,7 @@ static bool is_being_opened(const struct disks *disks, const char *name)
 	return false;
 }
 
-static int opening_run(struct disks *disks, const struct blkd_spec *spec, const struct vireo_log *log, disk_opened_fn *done,
+static int opening_run(struct disks *disks, const struct store_spec *spec, const struct vireo_log *log, disk_opened_fn *done,
 		       void *opaque)
 {
 	struct disk_opening *opening = calloc(1, sizeof(*opening));
@@ -93,7 +96,7 @@ static int opening_run(struct disks *disks, const struct blkd_spec *spec, const 
 		return err;
 	*opening = (struct disk_opening){.errand.ops = &opening_ops, .disks = disks, .done = done, .opaque = opaque, .log = *log};
 	memcpy(opening->name, spec->name, sizeof(opening->name));
-	opening->disk = blkd_disk_new(disks, spec);
+	opening->disk = store_disk_new(disks, spec);
 	if (opening->disk)
 		err = errands_run(&disks->errands, &opening->errand);
 	if (err) {
@@ -105,7 +108,7 @@ static int opening_run(struct disks *disks, const struct blkd_spec *spec, const 
 	return 0;
 }
 
-void disks_add_aside(struct disks *disks, const struct blkd_spec *spec, const struct vireo_log *log, disk_opened_fn *done,
+void disks_add_aside(struct disks *disks, const struct store_spec *spec, const struct vireo_log *log, disk_opened_fn *done,
 		     void *opaque)
 {
 	char why[SPEC_WHY_BYTES];

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "disks.h"
+#include "store/disks.h"
 #include "base/log.h"
 #include "base/visible.h"
 #include "disk/disk.h"
 #include "disk/forget.h"
 #include "disk/latency.h"
-#include "export_spec.h"
+#include "store/sizes.h"
 #include "vireo/memory.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -13,10 +13,10 @@
 
 /* ---- NAME=SPEC ---- */
 
-int blkd_spec_parse(const char *text, struct blkd_spec *ret_spec, char why[SPEC_WHY_BYTES])
+int store_spec_parse(const char *text, struct store_spec *ret_spec, char why[SPEC_WHY_BYTES])
 {
 	const char *equals = strchr(text, '=');
-	struct blkd_spec spec = {0};
+	struct store_spec spec = {0};
 
 	if (!equals || equals == text || (size_t)(equals - text) >= sizeof(spec.name)) {
 		snprintf(why, SPEC_WHY_BYTES, "expected NAME=TYPE:ADDRESS, with a name of 1 to 63 letters, digits, '.', '_' or '-'");
@@ -36,32 +36,33 @@ int blkd_spec_parse(const char *text, struct blkd_spec *ret_spec, char why[SPEC_
 	return disk_spec_check(spec.text, why);
 }
 
-bool blkd_spec_relative(const struct blkd_spec *spec)
+bool store_spec_relative(const struct store_spec *spec)
 {
 	return !strncmp(spec->text, "file:", 5) && spec->text[5] != '/';
 }
 
 /* ---- the set of them ---- */
 
-void disks_init(struct disks *disks)
+void disks_init(struct disks *disks, const char *user_called)
 {
-	*disks = (struct disks){.groups = DISK_GROUPS_INIT};
+	*disks = (struct disks){.groups = DISK_GROUPS_INIT, .user_called = user_called};
 }
 
 void disks_fini(struct disks *disks)
 {
+	sizes_fini(disks);
 	while (disks->first) {
-		struct blkd_disk *disk = disks->first;
+		struct store_disk *disk = disks->first;
 
 		disks->first = disk->next;
-		if (!disk->resizing && !blkd_disk_leave(disk)) /* else a thread has it, which the end of the process ends */
-			blkd_disk_free(disk);
+		if (!disk->resizing && !store_disk_leave(disk)) /* else a thread has it, which the end of the process ends */
+			store_disk_free(disk);
 	}
 }
 
-struct blkd_disk *disks_find(const struct disks *disks, const char *name)
+struct store_disk *disks_find(const struct disks *disks, const char *name)
 {
-	for (struct blkd_disk *d = disks->first; d; d = d->next)
+	for (struct store_disk *d = disks->first; d; d = d->next)
 		if (!strcmp(d->spec.name, name))
 			return d;
 	return NULL;
@@ -72,9 +73,9 @@ static void touch(const struct iovec *iov, size_t count)
 	vireo_memory_touch(iov, count);
 }
 
-struct blkd_disk *blkd_disk_new(struct disks *disks, const struct blkd_spec *spec)
+struct store_disk *store_disk_new(struct disks *disks, const struct store_spec *spec)
 {
-	struct blkd_disk *disk = calloc(1, sizeof(*disk));
+	struct store_disk *disk = calloc(1, sizeof(*disk));
 
 	if (!disk)
 		return NULL;
@@ -85,7 +86,7 @@ struct blkd_disk *blkd_disk_new(struct disks *disks, const struct blkd_spec *spe
 	return disk;
 }
 
-int blkd_disk_open(struct blkd_disk *disk, char why[SPEC_WHY_BYTES])
+int store_disk_open(struct store_disk *disk, char why[SPEC_WHY_BYTES])
 {
 	const struct disk_config config = {.log = disk->log, .touch = touch, .groups = disk->groups};
 	char problem[DISK_WHY_BYTES] = "";
@@ -96,20 +97,20 @@ int blkd_disk_open(struct blkd_disk *disk, char why[SPEC_WHY_BYTES])
 	return err;
 }
 
-void blkd_disk_free(struct blkd_disk *disk)
+void store_disk_free(struct store_disk *disk)
 {
 	disk_close(disk->disk);
 	free(disk);
 }
 
-bool blkd_disk_leave(struct blkd_disk *disk)
+bool store_disk_leave(struct store_disk *disk)
 {
 	return __atomic_exchange_n(&disk->look, LOOK_GONE, __ATOMIC_ACQ_REL) == LOOK_BUSY;
 }
 
-void disks_link(struct disks *disks, struct blkd_disk *disk, const struct vireo_log *log)
+void disks_link(struct disks *disks, struct store_disk *disk, const struct vireo_log *log)
 {
-	struct blkd_disk **end = &disks->first;
+	struct store_disk **end = &disks->first;
 
 	while (*end)
 		end = &(*end)->next;
@@ -117,24 +118,24 @@ void disks_link(struct disks *disks, struct blkd_disk *disk, const struct vireo_
 	log_info(log, "%s: opened: %s", disk->spec.name, disk->spec.text);
 }
 
-int disks_add(struct disks *disks, const struct blkd_spec *spec, const struct vireo_log *log, struct blkd_disk **ret_disk,
+int disks_add(struct disks *disks, const struct store_spec *spec, const struct vireo_log *log, struct store_disk **ret_disk,
 	      char why[SPEC_WHY_BYTES])
 {
-	struct blkd_disk *disk;
+	struct store_disk *disk;
 	int err;
 
 	if (disks_find(disks, spec->name)) {
 		snprintf(why, SPEC_WHY_BYTES, "there is a disk '%s' already: choose another name", spec->name);
 		return -EEXIST;
 	}
-	disk = blkd_disk_new(disks, spec);
+	disk = store_disk_new(disks, spec);
 	if (!disk) {
 		snprintf(why, SPEC_WHY_BYTES, "out of memory");
 		return -ENOMEM;
 	}
-	err = blkd_disk_open(disk, why);
+	err = store_disk_open(disk, why);
 	if (err) {
-		blkd_disk_free(disk);
+		store_disk_free(disk);
 		return err;
 	}
 	disks_link(disks, disk, log);
@@ -142,9 +143,9 @@ int disks_add(struct disks *disks, const struct blkd_spec *spec, const struct vi
 	return 0;
 }
 
-void disks_unlink(struct disks *disks, struct blkd_disk *disk)
+void disks_unlink(struct disks *disks, struct store_disk *disk)
 {
-	struct blkd_disk **at = &disks->first;
+	struct store_disk **at = &disks->first;
 
 	while (*at != disk)
 		at = &(*at)->next;
@@ -153,43 +154,44 @@ void disks_unlink(struct disks *disks, struct blkd_disk *disk)
 
 /* ---- who uses it ---- */
 
-static bool writes(const struct blkd_disk *disk, const struct export_spec *spec)
+static bool writes(const struct store_disk *disk, const struct store_use *use)
 {
-	return !spec->read_only && !blkd_disk_read_only(disk);
+	return !use->read_only && !store_disk_read_only(disk);
 }
 
-int disk_may_use(const struct blkd_disk *disk, const struct export_spec *spec, char why[SPEC_WHY_BYTES])
+int disk_may_use(const struct disks *disks, const struct store_disk *disk, const struct store_use *use, char why[SPEC_WHY_BYTES])
 {
 	if (disk->shrinking) {
 		snprintf(why, SPEC_WHY_BYTES, "disk '%s' is being made smaller: try again when that is done", disk->spec.name);
 		return -EBUSY;
 	}
-	if (!writes(disk, spec) || !disk->writers || (disk->shared && spec->shared))
+	if (!writes(disk, use) || !disk->writers || (disk->shared && use->shared))
 		return 0;
 	snprintf(why, SPEC_WHY_BYTES,
-		 "another export writes to disk '%s': give this one read-only=on, or both writers=many for a cluster's file system",
-		 disk->spec.name);
+		 "another %s writes to disk '%s': give this one read-only=on, or both writers=many for a cluster's file system",
+		 disks->user_called, disk->spec.name);
 	return -EBUSY;
 }
 
-void disk_use(struct blkd_disk *disk, const struct export_spec *spec)
+void disk_use(struct disks *disks, struct store_disk *disk, const struct store_use *use)
 {
 	disk->users++;
-	if (!writes(disk, spec))
+	sizes_watch(disks);
+	if (!writes(disk, use))
 		return;
 	disk->writers++;
-	disk->shared = spec->shared;
+	disk->shared = use->shared;
 }
 
-void disk_unuse(struct blkd_disk *disk, const struct export_spec *spec)
+void disk_unuse(struct store_disk *disk, const struct store_use *use)
 {
 	disk->users--;
-	disk->writers -= writes(disk, spec);
+	disk->writers -= writes(disk, use);
 }
 
 /* ---- what it is ---- */
 
-uint64_t blkd_disk_bytes(const struct blkd_disk *disk)
+uint64_t store_disk_bytes(const struct store_disk *disk)
 {
 	struct disk_info info;
 
@@ -197,7 +199,7 @@ uint64_t blkd_disk_bytes(const struct blkd_disk *disk)
 	return info.size_bytes;
 }
 
-bool blkd_disk_read_only(const struct blkd_disk *disk)
+bool store_disk_read_only(const struct store_disk *disk)
 {
 	struct disk_info info;
 
@@ -236,7 +238,7 @@ static json_t *forget_report(const struct disk *disk)
 			 "passed", (json_int_t)info.passed, "forgotten_bytes", (json_int_t)info.forgotten_bytes);
 }
 
-void blkd_disk_report(const struct blkd_disk *disk, json_t *object)
+void store_disk_report(const struct store_disk *disk, json_t *object)
 {
 	struct disk_limits_info limits;
 	struct disk_info info;
