@@ -6,7 +6,7 @@
 #include <cmocka.h>
 #include "base/util.h"
 #include "store/disks.h"
-#include "export_spec.h"
+#include "blk_spec.h"
 #include "options.h"
 #include "vireo/device.h"
 #include <errno.h>
@@ -15,7 +15,7 @@
 
 #define WORDS_MAX 16u
 
-static enum settings_verdict parse(struct options *o, const char *const *words, char **ret_said)
+static enum settings_verdict parse(struct store_options *o, const char *const *words, char **ret_said)
 {
 	char *argv[WORDS_MAX + 2] = {(char *)(uintptr_t)"vireo-blkd"};
 	enum settings_verdict verdict;
@@ -37,7 +37,7 @@ static void disks_and_exports_are_kept_in_order(void **state)
 	static const char *const words[] = {"--disk",	"a=mem:1M",			     "--disk",
 					    "b=null:2M", "--export",			     "vhost-user:/x/e.sock,disk=b,queues=3,serial=S",
 					    "--workers", "2", NULL};
-	struct options o;
+	struct store_options o;
 	char *said;
 
 	assert_int_equal(parse(&o, words, &said), SETTINGS_RUN);
@@ -45,27 +45,27 @@ static void disks_and_exports_are_kept_in_order(void **state)
 	assert_string_equal(o.disks[0], "a=mem:1M");
 	assert_string_equal(o.disks[1], "b=null:2M");
 	assert_int_equal(o.export_count, 1);
-	assert_string_equal(o.exports[0].at.name, "e");
-	assert_string_equal(o.exports[0].disk, "b");
-	assert_string_equal(o.exports[0].serial, "S");
-	assert_int_equal(export_spec_queues(&o.exports[0]), 3);
+	assert_string_equal(o.exports[0]->at.name, "e");
+	assert_string_equal(blk_spec_of(o.exports[0])->disk, "b");
+	assert_string_equal(blk_spec_of(o.exports[0])->serial, "S");
+	assert_int_equal(blk_spec_queues(o.exports[0]), 3);
 	assert_int_equal(o.run.workers, 2);
-	assert_false(options_conventional(&o));
-	options_free(&o);
+	assert_false(store_options_conventional(&o));
+	store_options_free(&o);
 	free(said);
 }
 
 static void defaults_of_an_export_are_what_machines_want(void **state)
 {
 	char why[SPEC_WHY_BYTES];
-	struct export_spec spec;
+	struct blk_spec spec;
 
-	assert_int_equal(export_spec_parse("vhost-user:/x/e,disk=d", &spec, why), 0);
-	assert_int_equal(export_spec_queues(&spec), 64); /* QEMU takes no less than one for each CPU */
+	assert_int_equal(blk_spec_parse("vhost-user:/x/e,disk=d", &spec, why), 0);
+	assert_int_equal(blk_spec_queues(&spec.export), 64); /* QEMU takes no less than one for each CPU */
 	assert_false(spec.use.read_only || spec.use.shared || *spec.serial);
-	assert_int_equal(spec.at.endpoint.ring_features_off, 0);
-	assert_int_equal(export_spec_parse("vhost-user:/x/e,disk=d,packed=off", &spec, why), 0);
-	assert_true(spec.at.endpoint.ring_features_off == VIREO_FEATURE(VIREO_F_RING_PACKED_BIT));
+	assert_int_equal(spec.export.at.endpoint.ring_features_off, 0);
+	assert_int_equal(blk_spec_parse("vhost-user:/x/e,disk=d,packed=off", &spec, why), 0);
+	assert_true(spec.export.at.endpoint.ring_features_off == VIREO_FEATURE(VIREO_F_RING_PACKED_BIT));
 }
 
 static void a_name_stands_before_the_first_equals_sign(void **state)
@@ -102,28 +102,28 @@ static void the_conventions_are_one_disk_at_one_socket(void **state)
 {
 	static const char *const path[] = {"--socket-path=fd:7", "--blk-file=/a,b", "--read-only", NULL};
 	static const char *const fd[] = {"--fd=9", "--blk-file=/a", NULL};
-	struct options o;
+	struct store_options o;
 	char *said;
 
 	assert_int_equal(parse(&o, path, &said), SETTINGS_RUN);
-	assert_true(options_conventional(&o));
-	assert_string_equal(o.exports[0].at.address, "./fd:7"); /* a path, as it was said */
-	assert_true(o.exports[0].use.read_only);
+	assert_true(store_options_conventional(&o));
+	assert_string_equal(o.exports[0]->at.address, "./fd:7"); /* a path, as it was said */
+	assert_true(blk_spec_of(o.exports[0])->use.read_only);
 	assert_string_equal(o.disks[0], "disk=file:/a,,b,read-only=on");
-	options_free(&o);
+	store_options_free(&o);
 	free(said);
 	assert_int_equal(parse(&o, fd, &said), SETTINGS_RUN);
-	assert_string_equal(o.exports[0].at.address, "fd:9");
-	assert_string_equal(o.exports[0].disk, "disk");
-	assert_false(o.exports[0].use.read_only);
-	options_free(&o);
+	assert_string_equal(o.exports[0]->at.address, "fd:9");
+	assert_string_equal(blk_spec_of(o.exports[0])->disk, "disk");
+	assert_false(blk_spec_of(o.exports[0])->use.read_only);
+	store_options_free(&o);
 	free(said);
 }
 
 static void capabilities_are_told_and_nothing_is_run(void **state)
 {
 	static const char *const words[] = {"--print-capabilities", NULL};
-	struct options o;
+	struct store_options o;
 	char *said;
 
 	assert_int_equal(parse(&o, words, &said), SETTINGS_DONE);

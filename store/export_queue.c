@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The queues of an export. While one runs it has a queue of its own at the disk, and is a source of the crew that two fds
+ * The queues of an export. While one runs it has what answers it (a queue of its own at the disk, say), and is a source of the crew that two fds
  * tell of: its driver has kicked, the disk has completed something. Its worker takes requests from the driver in a burst, hands them to the disk
  * in one call, takes what the disk has done, and shows the driver all of that at once. So queues of one disk that belong to
  * several workers share nothing that is written.
@@ -11,7 +11,7 @@
  *   leaving   it has been asked to come to an end: its worker takes nothing more (`ending`, a letter), and posts `ended` when
  *             nothing is in flight; then it is taken out of the crew
  *   stale     its queue at the disk was opened before the disk had a layer that it has now: it leaves, and joins anew
- *   stopping  the device waits for vireo_blk_queue_quiesced()
+ *   stopping  the device waits for ops->quiesced()
  * and settle() brings the crew in line with them whenever one changes.
  *
  * A disk that does not answer. CANCEL_MS after a queue has been asked to come to an end, its disk is told that nobody waits for the
@@ -21,51 +21,19 @@
  * Memory that is taken away (`renew`, a letter): the worker pops by what is left, and answers when all that is in flight lies there, or is
  * done. So a request that hangs in memory that stays holds up no memory table.
  */
-#include "export_queue.h"
+#include "store/export_queue.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/util.h"
-#include "disk/disk.h"
-#include "daemon/endpoint.h"
-#include "vireo/blk.h"
 #include "vireo/device.h"
 #include <errno.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define BURST 32u
 #define CANCEL_MS 1000u
 #define LOOK_MS 100u
 #define BUSY_MS 10u /* a machine that has moved here stands still meanwhile */
-#define DEPTH 128u /* of a disk's queue; what goes beyond waits there */
-
-struct export_queue {
-	struct crew_member member;
-	struct export *export;
-	unsigned index;
-	struct disk_queue *disk;
-	/* The worker's. */
-	bool ending, broken;
-	bool told; /* `ended` is on its way */
-	bool renewing;
-	bool cancelled; /* atomic: the letter has been delivered */
-	/* Control thread. */
-	bool running, joined, leaving, stale, stopping;
-	bool renew_waits; /* the device waits for vireo_blk_queue_renewed() */
-	bool cancel_sent, drained; /* leaving: the letter is on its way; nothing is in flight */
-	uint64_t cancel_at_ms;
-	struct worker_letter end, cancel, renew;
-	struct vireo_letter ended, renewed;
-};
-
-/* The disk's request lies in the room that the device has for us in each of its own. */
-struct room {
-	struct disk_request disk;
-	struct vireo_blk_request *blk;
-};
 
 /* ---- workers ---- */
 
@@ -74,81 +42,10 @@ static struct export_queue *queue_of(struct source *source)
 	return container_of(container_of(source, struct crew_member, source), struct export_queue, member);
 }
 
-static unsigned reap(struct export_queue *q)
-{
-	struct disk_request *done[BURST];
-	unsigned count = disk_queue_reap(q->disk, done, BURST);
-
-	for (unsigned i = 0; i < count; i++) {
-		struct room *room = container_of(done[i], struct room, disk);
-
-		vireo_blk_complete(room->blk, room->disk.result);
-	}
-	return count;
-}
-
-static uint8_t disk_op(uint32_t type)
-{
-	switch (type) {
-	case VIREO_BLK_IN:
-		return DISK_READ;
-	case VIREO_BLK_OUT:
-		return DISK_WRITE;
-	case VIREO_BLK_FLUSH:
-		return DISK_FLUSH;
-	case VIREO_BLK_DISCARD:
-		return DISK_DISCARD;
-	case VIREO_BLK_WRITE_ZEROES:
-		return DISK_ZERO;
-	default:
-		return DISK_OPS;
-	}
-}
-
-static struct disk_request *room_fill(struct vireo_blk_request *request)
-{
-	struct room *room = request->room;
-
-	room->blk = request;
-	room->disk = (struct disk_request){
-		.op = disk_op(request->type),
-		.flags = (request->flags & VIREO_BLK_FUA ? DISK_FUA : 0) | (request->flags & VIREO_BLK_UNMAP ? DISK_UNMAP : 0),
-		.iov = request->iov,
-		.iov_count = request->iov_count,
-		.offset = request->offset_bytes,
-		.bytes = request->bytes,
-	};
-	return &room->disk;
-}
-
-/* What the disk has done by the time it has taken them is shown to the driver with the burst. */
-static void submit(void *opaque, unsigned queue, struct vireo_blk_request *const *requests, unsigned count)
-{
-	const struct export *export = opaque;
-	struct export_queue *q = &export->queues[queue];
-	struct disk_request *burst[BURST];
-	unsigned filled = 0;
-
-	for (unsigned i = 0; i < count; i++) {
-		if (unlikely(disk_op(requests[i]->type) == DISK_OPS || requests[i]->iov_count > IOV_MAX)) {
-			vireo_blk_complete(requests[i], disk_op(requests[i]->type) == DISK_OPS ? -EOPNOTSUPP : -EINVAL);
-			continue;
-		}
-		burst[filled++] = room_fill(requests[i]);
-		if (filled == BURST) {
-			disk_queue_submit(q->disk, burst, filled);
-			filled = 0;
-		}
-	}
-	if (filled)
-		disk_queue_submit(q->disk, burst, filled);
-	reap(q);
-}
-
 /* It has been asked to renew: told once that all that is in flight may stay. */
 static void renew_look(struct export_queue *q)
 {
-	if (!vireo_blk_kept(q->export->blk, q->index))
+	if (!q->ops->kept(q))
 		return;
 	q->renewing = false;
 	vireo_mailbox_post(q->export->exports->drained, &q->renewed);
@@ -157,30 +54,27 @@ static void renew_look(struct export_queue *q)
 /* It has been asked to end: told once that nothing is in flight. */
 static void end_look(struct export_queue *q)
 {
-	const struct export *export = q->export;
-
-	reap(q);
-	vireo_blk_flush(export->blk, q->index); /* which may submit further ranges */
-	if (q->told || disk_queue_pending(q->disk) || vireo_blk_in_flight(export->blk, q->index))
+	q->ops->reap(q);
+	q->ops->flush(q); /* which may submit further ranges */
+	if (q->told || !q->ops->idle(q))
 		return;
 	q->told = true;
-	vireo_mailbox_post(export->exports->drained, &q->ended);
+	vireo_mailbox_post(q->export->exports->drained, &q->ended);
 }
 
 static int serve(struct worker *worker, struct source *source, struct source *next)
 {
-	struct export_queue *q = queue_of(source);
-	struct vireo_blk *blk = q->export->blk;
+	struct export_queue *q = queue_of(source), *then = next ? queue_of(next) : NULL;
 	unsigned reaped;
 	int taken;
 
-	if (next)
-		vireo_blk_expect(queue_of(next)->export->blk, queue_of(next)->index);
-	reaped = reap(q);
+	if (then && then->ops->expect)
+		then->ops->expect(then);
+	reaped = q->ops->reap(q);
 	if (unlikely(q->renewing) && !q->ending)
 		renew_look(q);
 	if (likely(!q->ending && !q->broken)) {
-		taken = vireo_blk_poll(blk, q->index, BURST);
+		taken = q->ops->poll(q, EXPORT_BURST);
 		q->broken = taken < 0;
 		return (int)reaped + (taken > 0 ? taken : 0);
 	}
@@ -188,18 +82,18 @@ static int serve(struct worker *worker, struct source *source, struct source *ne
 	if (q->ending)
 		end_look(q);
 	else if (reaped)
-		vireo_blk_flush(blk, q->index);
+		q->ops->flush(q);
 	return (int)reaped;
 }
 
 static bool arm(struct source *source, bool on)
 {
 	struct export_queue *q = queue_of(source);
-	bool done = disk_queue_arm(q->disk, on);
+	bool done = q->ops->arm(q, on);
 
 	if (q->ending || q->broken)
 		return done;
-	return vireo_blk_kick_enable(q->export->blk, q->index, on) || done;
+	return q->ops->kick_enable(q, on) || done;
 }
 
 static const struct source_ops source_ops = {.serve = serve, .arm = arm};
@@ -209,7 +103,7 @@ static void end(struct vireo_letter *letter)
 	struct export_queue *q = container_of(container_of(letter, struct worker_letter, letter), struct export_queue, end);
 
 	q->ending = true;
-	disk_queue_hurry(q->disk); /* limits are not a reason to wait for */
+	q->ops->hurry(q);
 	end_look(q);
 }
 
@@ -218,7 +112,7 @@ static void cancel(struct vireo_letter *letter)
 	struct export_queue *q = container_of(container_of(letter, struct worker_letter, letter), struct export_queue, cancel);
 
 	if (!q->told) {
-		disk_queue_cancel(q->disk);
+		q->ops->cancel(q);
 		end_look(q);
 	}
 	__atomic_store_n(&q->cancelled, true, __ATOMIC_RELEASE); /* the control thread may take it out of the crew from here on */
@@ -230,7 +124,7 @@ static void renew(struct vireo_letter *letter)
 	struct export_queue *q = container_of(container_of(letter, struct worker_letter, letter), struct export_queue, renew);
 
 	if (!q->broken)
-		q->broken = vireo_blk_poll(q->export->blk, q->index, BURST) < 0;
+		q->broken = q->ops->poll(q, EXPORT_BURST) < 0;
 	q->renewing = true;
 	renew_look(q);
 }
@@ -249,15 +143,14 @@ static void renew_end(struct export_queue *q)
 
 	q->renew_waits = false;
 	if (waits)
-		vireo_blk_queue_renewed(q->export->blk, q->index);
+		q->ops->renewed(q);
 }
 
 static void left(struct crew_member *member)
 {
 	struct export_queue *q = container_of(member, struct export_queue, member);
 
-	disk_queue_close(q->disk);
-	q->disk = NULL;
+	q->ops->close(q);
 	q->joined = q->leaving = false;
 	renew_end(q); /* its worker has ended before it could answer, and nothing is in flight any more */
 	settle(q);
@@ -324,7 +217,7 @@ static void patience_over(void *opaque)
 	bool again = false;
 
 	for (unsigned i = 0; i < export->queue_count; i++)
-		again |= leaving_look(&export->queues[i]);
+		again |= leaving_look(export_queue(export, i));
 	if (again)
 		loop_timer_start(export->patience, LOOK_MS);
 }
@@ -336,19 +229,16 @@ static void renewed(struct vireo_letter *letter)
 
 static int join(struct export_queue *q)
 {
-	struct export *export = q->export;
-	int err = disk_queue_open(export->disk->disk, DEPTH, &q->disk);
+	int err = q->ops->open(q);
 
 	if (err)
 		return err;
 	q->ending = q->broken = q->told = q->stale = q->renewing = q->cancelled = false;
-	source_init(&q->member.source, &source_ops, vireo_blk_kick_fd(export->blk, q->index));
-	source_also(&q->member.source, disk_queue_fd(q->disk));
-	err = crew_add(export->exports->crew, &q->member);
-	if (err) {
-		disk_queue_close(q->disk);
-		q->disk = NULL;
-	}
+	source_init(&q->member.source, &source_ops, q->ops->kick_fd(q));
+	source_also(&q->member.source, q->ops->back_fd(q));
+	err = crew_add(q->export->exports->crew, &q->member);
+	if (err)
+		q->ops->close(q);
 	q->joined = !err;
 	return err;
 }
@@ -356,7 +246,7 @@ static int join(struct export_queue *q)
 /* A queue that is disabled is not served: what waits there is looked at when it comes again. */
 static bool wanted(const struct export_queue *q)
 {
-	const struct vireo_queue *queue = vireo_device_queue(vireo_blk_device(q->export->blk), q->index);
+	const struct vireo_queue *queue = vireo_device_queue(q->export->device, q->export->exports->kind->first_queue + q->index);
 
 	return q->running && queue && vireo_queue_enabled(queue);
 }
@@ -377,45 +267,45 @@ static void settle(struct export_queue *q)
 		leave(q);
 	} else if (q->stopping) {
 		q->stopping = false;
-		vireo_blk_queue_quiesced(q->export->blk, q->index);
+		q->ops->quiesced(q);
 	}
 }
 
 void export_queues_settle(struct export *export)
 {
 	for (unsigned i = 0; i < export->queue_count && !export->closing; i++)
-		settle(&export->queues[i]);
+		settle(export_queue(export, i));
 }
 
 void export_queues_reopen(struct export *export)
 {
 	for (unsigned i = 0; i < export->queue_count; i++)
-		export->queues[i].stale = export->queues[i].joined;
+		export_queue(export, i)->stale = export_queue(export, i)->joined;
 	export_queues_settle(export);
 }
 
-static void queue_started(void *opaque, unsigned queue)
-{
-	const struct export *export = opaque;
+/* ---- what the device asks for ---- */
 
-	export->queues[queue].running = true;
-	settle(&export->queues[queue]);
+void export_queue_started(void *export, unsigned queue)
+{
+	struct export_queue *q = export_queue(export, queue);
+
+	q->running = true;
+	settle(q);
 }
 
-static void queue_stop(void *opaque, unsigned queue)
+void export_queue_stop(void *export, unsigned queue)
 {
-	const struct export *export = opaque;
-	struct export_queue *q = &export->queues[queue];
+	struct export_queue *q = export_queue(export, queue);
 
 	q->running = false;
 	q->stopping = true;
 	settle(q);
 }
 
-static int queue_renew(void *opaque, unsigned queue)
+int export_queue_renew(void *export, unsigned queue)
 {
-	const struct export *export = opaque;
-	struct export_queue *q = &export->queues[queue];
+	struct export_queue *q = export_queue(export, queue);
 
 	if (!q->joined || q->leaving)
 		return -EOPNOTSUPP;
@@ -425,81 +315,28 @@ static int queue_renew(void *opaque, unsigned queue)
 	return 0;
 }
 
-static void queue_enabled(void *opaque, unsigned queue, bool enabled)
+void export_queue_enabled(void *export, unsigned queue, bool enabled)
 {
-	const struct export *export = opaque;
-
-	settle(&export->queues[queue]);
+	settle(export_queue(export, queue));
 }
 
-static const struct vireo_blk_ops blk_ops = {
-	.size = sizeof(blk_ops),
-	.submit = submit,
-	.queue_started = queue_started,
-	.queue_stop = queue_stop,
-	.queue_enabled = queue_enabled,
-	.queue_renew = queue_renew,
-};
-
-/* ---- the device ---- */
-
-bool export_read_only(const struct export *export)
-{
-	struct disk_info info;
-
-	disk_info_get(export->disk->disk, &info);
-	return export->spec.use.read_only || info.read_only;
-}
-
-int export_blk_new(struct export *export)
-{
-	const struct export_spec *spec = &export->spec;
-	const struct exports *exports = export->exports;
-	struct disk_info info;
-	struct vireo_blk_config config = {
-		.size = sizeof(config),
-		.read_only = export_read_only(export),
-		.write_cache_fixed = spec->at.kind->endpoint == &endpoint_vduse, /* the kernel refuses the feature */
-		.serial = *spec->serial ? spec->serial : export->disk->spec.name,
-		.queues = export->queue_count,
-		.features_off = spec->at.endpoint.ring_features_off,
-		.request_room_bytes = sizeof(struct room),
-		.ops = &blk_ops,
-		.opaque = export,
-		.log = logger_log(&export->peer_logger),
-		.name = spec->at.name,
-		.faults = exports->faults,
-		.notifier = exports->notifier,
-		.memory = exports->memory,
-		.memory_max_bytes = spec->at.endpoint.memory_max_bytes,
-	};
-	char serial[EXPORT_SERIAL_BYTES + 1];
-
-	snprintf(serial, sizeof(serial), "%.*s", (int)EXPORT_SERIAL_BYTES, config.serial);
-	config.serial = serial;
-	disk_info_get(export->disk->disk, &info);
-	config.capacity_bytes = info.size_bytes;
-	config.block_bytes = config.request_align_bytes = info.logical_block_bytes;
-	config.physical_block_bytes = info.physical_block_bytes;
-	config.io_opt_bytes = info.optimal_io_bytes;
-	config.discard = info.can_discard;
-	config.discard_align_bytes = info.discard_granularity_bytes;
-	config.discard_bytes_max = info.discard_max_bytes;
-	config.zeroes = true;
-	config.zeroes_unmap = info.zero_unmaps;
-	config.zeroes_bytes_max = info.zero_max_bytes;
-	return vireo_blk_new(&config, &export->blk);
-}
+/* ---- all of an export ---- */
 
 int export_queues_new(struct export *export)
 {
-	export->queues = aligned_alloc(CACHE_LINE_BYTES, export->queue_count * sizeof(*export->queues));
+	const struct export_kind *kind = export->exports->kind;
+	size_t bytes = export->queue_count * kind->queue_bytes;
+
+	export->queues = aligned_alloc(CACHE_LINE_BYTES, bytes);
 	if (!export->queues)
 		return -ENOMEM;
-	memset(export->queues, 0, export->queue_count * sizeof(*export->queues));
+	memset(export->queues, 0, bytes);
 	for (unsigned i = 0; i < export->queue_count; i++) {
-		export->queues[i].export = export;
-		export->queues[i].index = i;
+		struct export_queue *q = export_queue(export, i);
+
+		q->export = export;
+		q->index = i;
+		q->ops = kind->queue_ops(export, i);
 	}
 	return loop_timer_new(export->exports->loop, patience_over, export, &export->patience);
 }
@@ -513,7 +350,7 @@ void export_queues_free(struct export *export)
 
 int export_queue_worker(const struct export *export, unsigned queue)
 {
-	const struct export_queue *q = &export->queues[queue];
+	const struct export_queue *q = export_queue(export, queue);
 
 	return q->joined ? (int)q->member.source.worker->index : -1;
 }

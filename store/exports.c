@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A disk at an endpoint: making and ending it. How its queues come to workers, exports_queue.c. */
-#include "exports.h"
+/* A device at an endpoint: making and ending it. How its queues come to workers, export_queue.c. */
+#include "store/exports.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "daemon/endpoint.h"
-#include "export_queue.h"
-#include "vireo/blk.h"
+#include "store/export_queue.h"
 #include "vireo/endpoint.h"
 #include <assert.h>
 #include <errno.h>
@@ -17,7 +16,14 @@
 
 /* ---- the set of them ---- */
 
-static void export_free(struct export *export);
+static void export_free(struct export *export)
+{
+	export->exports->kind->close(export);
+	retry_fini(&export->retry);
+	export_queues_free(export);
+	free(export->spec);
+	free(export);
+}
 
 /* The dead are freed here and not where they die: that is deep inside calls on the very objects to be freed. */
 static void reap(void *opaque)
@@ -36,18 +42,13 @@ static void reap(void *opaque)
 		}
 		*at = export->next;
 		if (export->added)
-			log_info(removed ? &exports->control_log : &export->log, "%s%sremoved", removed ? export->spec.at.name : "",
+			log_info(removed ? &exports->control_log : &export->log, "%s%sremoved", removed ? export->spec->at.name : "",
 				 removed ? ": " : "");
 		export_free(export);
 		if (removed)
 			removed(removed_opaque);
 		at = &exports->first; /* `removed` may have changed the list */
 	}
-}
-
-static void disk_resized(void *opaque, struct store_disk *disk)
-{
-	exports_disk_resized(opaque, disk);
 }
 
 static void drained(void *opaque, uint32_t events)
@@ -66,16 +67,13 @@ int exports_init(struct exports *exports)
 			       &exports->drained_watch);
 	if (!err)
 		err = loop_timer_new(exports->loop, reap, exports, &exports->reaper);
-	exports->disks->resized = disk_resized;
-	exports->disks->resized_opaque = exports;
-	return err ? err : lookups_init(&exports->lookups, exports->loop, &export_kinds);
+	return err ? err : lookups_init(&exports->lookups, exports->loop, exports->kind->specs);
 }
 
 void exports_fini(struct exports *exports)
 {
 	assert(!exports->first);
 	lookups_fini(&exports->lookups);
-	exports->disks->resized = NULL;
 	loop_timer_free(&exports->reaper);
 	loop_remove(&exports->drained_watch);
 	vireo_mailbox_free(exports->drained);
@@ -87,7 +85,7 @@ static bool name_taken(const void *opaque, const char *name)
 	const struct exports *exports = opaque;
 
 	for (const struct export *e = exports->first; e; e = e->next)
-		if (!strcmp(e->spec.at.name, name))
+		if (!strcmp(e->spec->at.name, name))
 			return true;
 	return false;
 }
@@ -95,7 +93,7 @@ static bool name_taken(const void *opaque, const char *name)
 static const struct export *address_taken(const struct exports *exports, const struct export_spec *spec)
 {
 	for (const struct export *e = exports->first; e; e = e->next)
-		if (e->spec.at.kind == spec->at.kind && !strcmp(e->spec.at.address, spec->at.address))
+		if (e->spec->at.kind == spec->at.kind && !strcmp(e->spec->at.address, spec->at.address))
 			return e;
 	return NULL;
 }
@@ -103,7 +101,7 @@ static const struct export *address_taken(const struct exports *exports, const s
 struct export *exports_find(const struct exports *exports, const char *name)
 {
 	for (struct export *e = exports->first; e; e = e->next)
-		if (!e->closing && !strcmp(e->spec.at.name, name))
+		if (!e->closing && !strcmp(e->spec->at.name, name))
 			return e;
 	return NULL;
 }
@@ -118,7 +116,7 @@ static void readable(void *opaque, uint32_t events)
 
 	if (!err || export->closing) /* closing, it may be gone by now */
 		return;
-	log_error(&export->log, "its %s is lost: %s; remove and add the export", export->spec.at.kind->endpoint->what,
+	log_error(&export->log, "its %s is lost: %s; remove and add the export", export->spec->at.kind->endpoint->what,
 		  strerror(-err));
 	export->lost = true;
 	loop_remove(&export->watch);
@@ -137,54 +135,45 @@ static void queues_again(void *opaque)
 	export_queues_settle(opaque);
 }
 
-static struct export *export_new(struct exports *exports, const struct export_spec *spec, struct store_disk *disk)
+static struct export *export_new(struct exports *exports, const struct export_spec *spec)
 {
-	struct export *export = calloc(1, sizeof(*export));
+	const struct export_kind *kind = exports->kind;
+	struct export *export = calloc(1, kind->export_bytes);
+	struct export_spec *own = malloc(kind->specs->spec_bytes);
 
-	if (!export)
+	if (!export || !own) {
+		free(export);
+		free(own);
 		return NULL;
+	}
+	memcpy(own, spec, kind->specs->spec_bytes);
 	export->exports = exports;
-	export->spec = *spec;
-	export->disk = disk;
-	export->logger = (struct logger){.subject = export->spec.at.name};
+	export->spec = own;
+	export->logger = (struct logger){.subject = own->at.name};
 	export->log = logger_log(&export->logger);
 	/* No subject: the library's lines begin with the name. */
-	export->peer_logger = (struct logger){.rate = &export->log_rate, .rated = export->spec.at.name};
-	export->queue_count = export_spec_queues(spec);
-	if (!export_queues_new(export)) {
-		disk_use(exports->disks, disk, &spec->use);
+	export->peer_logger = (struct logger){.rate = &export->log_rate, .rated = own->at.name};
+	export->queue_count = kind->queues(own);
+	if (!export_queues_new(export))
 		return export;
-	}
 	export_queues_free(export);
+	free(own);
 	free(export);
 	return NULL;
 }
 
-static void export_free(struct export *export)
-{
-	vireo_blk_free(export->blk);
-	retry_fini(&export->retry);
-	export_queues_free(export);
-	disk_unuse(export->disk, &export->spec.use);
-	free(export);
-}
-
 static int export_start(struct export *export, char *why)
 {
-	const struct spec *spec = &export->spec.at;
+	const struct spec *spec = &export->spec->at;
 	int err = retry_init(&export->retry, export->exports->loop, &export->log, queues_again, export);
 
 	if (!err)
-		err = export_blk_new(export);
-	if (err) {
-		spec->kind->endpoint->explain(err, spec, why);
-		return err;
-	}
-	err = endpoint_open(spec, vireo_blk_device(export->blk), NULL, &export->endpoint, why);
-	if (err)
-		return err;
-	err = watch(export);
-	if (err)
+		err = export->exports->kind->open(export, why);
+	if (!err)
+		err = endpoint_open(spec, export->device, NULL, &export->endpoint, why);
+	if (!err)
+		err = watch(export);
+	if (err && !*why)
 		spec->kind->endpoint->explain(err, spec, why);
 	return err;
 }
@@ -197,7 +186,7 @@ static int names_check(const struct exports *exports, struct export_spec *spec, 
 
 	if (twin) { /* asking the system would disturb the export that is there */
 		snprintf(why, SPEC_WHY_BYTES, "export '%s' has the address %s:%.100s already: choose another",
-			 twin->spec.at.name, spec->at.kind->type, spec->at.address);
+			 twin->spec->at.name, spec->at.kind->type, spec->at.address);
 		return -EADDRINUSE;
 	}
 	memcpy(wanted, spec->at.name, sizeof(wanted));
@@ -219,23 +208,18 @@ static void export_link(struct export *export)
 int exports_add(struct exports *exports, const struct export_spec *spec, const struct vireo_log *log,
 		struct export **ret_export, char why[SPEC_WHY_BYTES])
 {
-	struct export_spec chosen = *spec;
-	struct store_disk *disk = disks_find(exports->disks, spec->disk);
-	struct export *export;
-	int err = disk ? names_check(exports, &chosen, why) : -ENOENT;
+	struct export *export = export_new(exports, spec);
+	char subject[SPEC_WHY_BYTES];
+	int err;
 
-	if (!disk)
-		snprintf(why, SPEC_WHY_BYTES, "there is no disk '%s': add it first", spec->disk);
-	if (!err)
-		err = disk_may_use(exports->disks, disk, &chosen.use, why);
-	if (err)
-		return err;
-	export = export_new(exports, &chosen, disk);
+	*why = '\0';
 	if (!export) {
 		snprintf(why, SPEC_WHY_BYTES, "out of memory");
 		return -ENOMEM;
 	}
-	err = export_start(export, why);
+	err = names_check(exports, export->spec, why);
+	if (!err)
+		err = export_start(export, why);
 	if (err) {
 		vireo_endpoint_close(export->endpoint, NULL, NULL); /* nobody has come yet: it is gone at once */
 		export_free(export);
@@ -243,26 +227,11 @@ int exports_add(struct exports *exports, const struct export_spec *spec, const s
 	}
 	export_link(export);
 	export->added = true;
-	log_info(log, "%s: added: %s:%s, disk %s", chosen.at.name, chosen.at.kind->type, chosen.at.address, chosen.disk);
+	spec = export->spec;
+	log_info(log, "%s: added: %s:%s%s", spec->at.name, spec->at.kind->type, spec->at.address,
+		 exports->kind->subject(export, subject));
 	*ret_export = export;
 	return 0;
-}
-
-void exports_disk_resized(struct exports *exports, const struct store_disk *disk)
-{
-	for (struct export *e = exports->first; e; e = e->next) {
-		if (e->disk != disk || vireo_blk_capacity(e->blk) == store_disk_bytes(disk))
-			continue;
-		if (!vireo_blk_resize(e->blk, store_disk_bytes(disk)))
-			log_info(&e->log, "its disk has %" PRIu64 " bytes now", store_disk_bytes(disk));
-	}
-}
-
-void exports_disk_layered(struct exports *exports, const struct store_disk *disk)
-{
-	for (struct export *e = exports->first; e; e = e->next)
-		if (e->disk == disk)
-			export_queues_reopen(e);
 }
 
 /* ---- ending it ---- */
@@ -285,7 +254,7 @@ void exports_remove(struct export *export, void (*removed)(void *opaque), void *
 	export->removed = removed;
 	export->removed_opaque = opaque;
 	if (!export->watch && watch(export))
-		log_error(&export->log, "its %s cannot be closed in order", export->spec.at.kind->endpoint->what);
+		log_error(&export->log, "its %s cannot be closed in order", export->spec->at.kind->endpoint->what);
 	vireo_endpoint_close(export->endpoint, closed, export);
 }
 
@@ -300,7 +269,7 @@ const char *export_state(const struct export *export)
 	if (export->closing)
 		return "closing";
 	if (!vireo_endpoint_connected(export->endpoint))
-		return export->spec.at.kind->endpoint->waiting(&export->spec.at);
+		return export->spec->at.kind->endpoint->waiting(&export->spec->at);
 	return vireo_endpoint_peer(export->endpoint, &peer) && !peer.started ? "occupied" : "connected";
 }
 

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The daemon's side of the command table. All in the control thread. */
-#include "commands.h"
-#include "ctl/blkd_commands.h"
+/* The daemon's side of a command table. All in the control thread. */
+#include "store/commands.h"
 #include "base/nearest.h"
 #include "ctl/rpc.h"
 #include "daemon/daemon.h"
 #include "daemon/spec_call.h"
 #include "disk/forget.h"
 #include "disk/limit.h"
-#include "exports.h"
-#include "report.h"
+#include "store/report.h"
+#include "store/store.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,11 +16,11 @@
 
 /* ---- disks ---- */
 
-static void serve_disk_list(struct rpc_call *call, void *opaque)
+void serve_disk_list(struct rpc_call *call, void *opaque)
 {
-	const struct exports *exports = opaque;
+	const struct store *store = opaque;
 
-	rpc_call_reply(call, json_pack("{s:o}", "disks", report_disks(exports->disks, report_disk_brief)));
+	rpc_call_reply(call, json_pack("{s:o}", "disks", report_disks(&store->disks, report_disk_brief)));
 }
 
 static void disk_opened(void *opaque, int err, struct store_disk *disk, const char *why)
@@ -34,9 +33,9 @@ static void disk_opened(void *opaque, int err, struct store_disk *disk, const ch
 		rpc_call_reply(call, json_pack("{s:s}", "name", disk->spec.name));
 }
 
-static void serve_disk_add(struct rpc_call *call, void *opaque)
+void serve_disk_add(struct rpc_call *call, void *opaque)
 {
-	const struct exports *exports = opaque;
+	struct store *store = opaque;
 	const char *text = rpc_call_param(call, "spec");
 	char why[SPEC_WHY_BYTES] = "";
 	struct store_spec spec;
@@ -50,19 +49,19 @@ static void serve_disk_add(struct rpc_call *call, void *opaque)
 		rpc_call_error(call, RPC_INVALID_PARAMS, "SPEC %.100s: expected an absolute path", text);
 		return;
 	}
-	disks_add_aside(exports->disks, &spec, &exports->control_log, disk_opened, call);
+	disks_add_aside(&store->disks, &spec, &store->daemon.control_log, disk_opened, call);
 }
 
-static struct store_disk *disk_named(struct rpc_call *call, const struct exports *exports)
+struct store_disk *command_disk(struct rpc_call *call, const struct store *store, const char *param)
 {
-	const char *name = rpc_call_param(call, "name");
-	struct store_disk *disk = disks_find(exports->disks, name);
+	const char *name = rpc_call_param(call, param);
+	struct store_disk *disk = disks_find(&store->disks, name);
 	struct nearest nearest = nearest_to(name, strlen(name));
 	char hint[NEAREST_HINT_BYTES];
 
 	if (disk)
 		return disk;
-	for (const struct store_disk *d = exports->disks->first; d; d = d->next)
+	for (const struct store_disk *d = store->disks.first; d; d = d->next)
 		nearest_offer(&nearest, d->spec.name);
 	rpc_call_error(call, RPC_NOT_FOUND, "there is no disk '%.64s'%s", name, nearest_hint(&nearest, hint, ""));
 	return NULL;
@@ -78,17 +77,17 @@ static void disk_removed(void *opaque, int err, struct store_disk *disk, const c
 		rpc_call_reply(call, json_object());
 }
 
-static void serve_disk_remove(struct rpc_call *call, void *opaque)
+void serve_disk_remove(struct rpc_call *call, void *opaque)
 {
-	const struct exports *exports = opaque;
-	struct store_disk *disk = disk_named(call, exports);
+	struct store *store = opaque;
+	struct store_disk *disk = command_disk(call, store, "name");
 
 	if (disk)
-		disks_remove_aside(exports->disks, disk, &exports->control_log, disk_removed, call);
+		disks_remove_aside(&store->disks, disk, &store->daemon.control_log, disk_removed, call);
 }
 
 struct resize_call {
-	struct exports *exports;
+	struct store *store;
 	struct rpc_call *call;
 };
 
@@ -101,14 +100,14 @@ static void disk_resized(void *opaque, int err, struct store_disk *disk, const c
 		rpc_call_error(resize.call, RPC_FAILED, "%s", why);
 		return;
 	}
-	exports_disk_resized(resize.exports, disk);
+	resize.store->kind->disk_resized(resize.store, disk);
 	rpc_call_reply(resize.call, json_pack("{s:I}", "size_bytes", (json_int_t)store_disk_bytes(disk)));
 }
 
-static void serve_disk_resize(struct rpc_call *call, void *opaque)
+void serve_disk_resize(struct rpc_call *call, void *opaque)
 {
-	struct exports *exports = opaque;
-	struct store_disk *disk = disk_named(call, exports);
+	struct store *store = opaque;
+	struct store_disk *disk = command_disk(call, store, "name");
 	const char *text = rpc_call_param(call, "size");
 	struct resize_call *resize;
 	uint64_t bytes = 0;
@@ -124,14 +123,14 @@ static void serve_disk_resize(struct rpc_call *call, void *opaque)
 		rpc_call_error(call, RPC_FAILED, "out of memory");
 		return;
 	}
-	*resize = (struct resize_call){exports, call};
-	disks_resize_aside(exports->disks, disk, bytes, disk_resized, resize);
+	*resize = (struct resize_call){store, call};
+	disks_resize_aside(&store->disks, disk, bytes, disk_resized, resize);
 }
 
-static void serve_disk_throttle(struct rpc_call *call, void *opaque)
+void serve_disk_throttle(struct rpc_call *call, void *opaque)
 {
-	struct exports *exports = opaque;
-	struct store_disk *disk = disk_named(call, exports);
+	struct store *store = opaque;
+	struct store_disk *disk = command_disk(call, store, "name");
 	const char *text = rpc_call_param(call, "limits");
 	char why[DISK_WHY_BYTES] = "", limits[DISK_LIMITS_TEXT_BYTES];
 	struct disk_limits_info info;
@@ -150,29 +149,30 @@ static void serve_disk_throttle(struct rpc_call *call, void *opaque)
 		return;
 	}
 	if (err)
-		exports_disk_layered(exports, disk);
+		store->kind->disk_layered(store, disk);
 	disk_limits_write(&info.limits, limits);
 	rpc_call_reply(call, json_pack("{s:s}", "limits", limits));
 }
 
-static void serve_disk_forget(struct rpc_call *call, void *opaque)
+void serve_disk_forget(struct rpc_call *call, void *opaque)
 {
-	const struct store_disk *disk = disk_named(call, opaque);
+	const struct store *store = opaque;
+	const struct store_disk *disk = command_disk(call, store, "name");
 	int64_t bytes;
 
 	if (!disk)
 		return;
 	bytes = disk_forget(disk->disk);
 	if (bytes < 0)
-		rpc_call_error(call, RPC_FAILED, "disk '%s' forgets nothing: open it with forget=SIZE, as in vireo-blkd(8)",
-			       disk->spec.name);
+		rpc_call_error(call, RPC_FAILED, "disk '%s' forgets nothing: open it with forget=SIZE, as in %s(8)",
+			       disk->spec.name, store->kind->program);
 	else
 		rpc_call_reply(call, json_pack("{s:I}", "forgotten_bytes", (json_int_t)bytes));
 }
 
-static void serve_disk_show(struct rpc_call *call, void *opaque)
+void serve_disk_show(struct rpc_call *call, void *opaque)
 {
-	const struct store_disk *disk = disk_named(call, opaque);
+	const struct store_disk *disk = command_disk(call, opaque, "name");
 
 	if (disk)
 		rpc_call_reply(call, json_pack("{s:o}", "disk", report_disk_full(disk)));
@@ -180,43 +180,44 @@ static void serve_disk_show(struct rpc_call *call, void *opaque)
 
 /* ---- exports ---- */
 
-static void serve_export_list(struct rpc_call *call, void *opaque)
+void serve_export_list(struct rpc_call *call, void *opaque)
 {
-	rpc_call_reply(call, json_pack("{s:o}", "exports", report_exports(opaque, report_export_brief)));
+	const struct store *store = opaque;
+
+	rpc_call_reply(call, json_pack("{s:o}", "exports", report_exports(&store->exports, store->kind->exports->brief)));
 }
 
 static void export_add(void *opaque, struct rpc_call *call, const struct spec *spec)
 {
-	struct exports *exports = opaque;
+	struct store *store = opaque;
 	char why[SPEC_WHY_BYTES] = "";
 	struct export *export;
-	int err = exports_add(exports, (const struct export_spec *)spec, &exports->control_log, &export, why);
+	int err = exports_add(&store->exports, (const struct export_spec *)spec, &store->daemon.control_log, &export, why);
 
 	if (err)
 		rpc_call_error(call, err == -EEXIST ? RPC_EXISTS : RPC_FAILED, "%s", why);
 	else
-		rpc_call_reply(call, json_pack("{s:s}", "name", export->spec.at.name));
+		rpc_call_reply(call, json_pack("{s:s}", "name", export->spec->at.name));
 }
 
-static void serve_export_add(struct rpc_call *call, void *opaque)
+void serve_export_add(struct rpc_call *call, void *opaque)
 {
-	struct exports *exports = opaque;
+	struct store *store = opaque;
 
-	spec_call(&exports->lookups, call, export_add, exports);
+	spec_call(&store->exports.lookups, call, export_add, store);
 }
 
-static struct export *export_named(struct rpc_call *call, const struct exports *exports)
+struct export *command_export(struct rpc_call *call, const struct store *store, const char *name)
 {
-	const char *name = rpc_call_param(call, "name");
-	struct export *export = exports_find(exports, name);
+	struct export *export = exports_find(&store->exports, name);
 	struct nearest nearest = nearest_to(name, strlen(name));
 	char hint[NEAREST_HINT_BYTES];
 
 	if (export)
 		return export;
-	for (const struct export *e = exports->first; e; e = e->next)
+	for (const struct export *e = store->exports.first; e; e = e->next)
 		if (!e->closing)
-			nearest_offer(&nearest, e->spec.at.name);
+			nearest_offer(&nearest, e->spec->at.name);
 	rpc_call_error(call, RPC_NOT_FOUND, "there is no export '%.64s'%s", name, nearest_hint(&nearest, hint, ""));
 	return NULL;
 }
@@ -226,46 +227,44 @@ static void export_removed(void *opaque)
 	rpc_call_reply(opaque, json_object());
 }
 
-static void serve_export_remove(struct rpc_call *call, void *opaque)
+void serve_export_remove(struct rpc_call *call, void *opaque)
 {
-	struct export *export = export_named(call, opaque);
+	struct export *export = command_export(call, opaque, rpc_call_param(call, "name"));
 
 	if (export)
 		exports_remove(export, export_removed, call);
 }
 
-static void serve_export_show(struct rpc_call *call, void *opaque)
+void serve_export_show(struct rpc_call *call, void *opaque)
 {
-	const struct export *export = export_named(call, opaque);
+	const struct store *store = opaque;
+	const struct export *export = command_export(call, store, rpc_call_param(call, "name"));
 
 	if (export)
-		rpc_call_reply(call, json_pack("{s:o}", "export", report_export_full(export)));
+		rpc_call_reply(call, json_pack("{s:o}", "export", store->kind->exports->full(export)));
 }
 
 /* ---- all ---- */
 
-static void serve_stats(struct rpc_call *call, void *opaque)
+void serve_stats(struct rpc_call *call, void *opaque)
 {
-	const struct exports *exports = opaque;
+	const struct store *store = opaque;
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	rpc_call_reply(call, json_pack("{s:I, s:o, s:o, s:o}", "time_us",
 				       (json_int_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, "disks",
-				       report_disks(exports->disks, report_disk_full), "exports",
-				       report_exports(exports, report_export_full), "workers",
-				       report_crew(exports->crew)));
+				       report_disks(&store->disks, report_disk_full), "exports",
+				       report_exports(&store->exports, store->kind->exports->full), "workers",
+				       report_crew(store->exports.crew)));
 }
 
-static void serve_log_level(struct rpc_call *call, void *opaque)
+void serve_log_level(struct rpc_call *call, void *opaque)
 {
-	daemon_serve_log_level(call, &((const struct exports *)opaque)->control_log);
+	daemon_serve_log_level(call, &((const struct store *)opaque)->daemon.control_log);
 }
 
-static void serve_version(struct rpc_call *call, void *opaque)
+void serve_version(struct rpc_call *call, void *opaque)
 {
-	daemon_serve_version(call, "vireo-blkd");
+	daemon_serve_version(call, ((const struct store *)opaque)->kind->program);
 }
-
-const struct ctl_command blkd_commands[] = {CTL_BLKD_COMMANDS(CTL_ROW_SERVE)};
-const size_t blkd_command_count = sizeof(blkd_commands) / sizeof(blkd_commands[0]);

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "store/store.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "daemon/endpoint.h"
+#include <string.h>
+#include <unistd.h>
+
+#define SHUTDOWN_MS 2000
+
+static int workers_start(struct store *store)
+{
+	const struct worker_options *run = &store->options->run;
+	const struct crew_config config = {
+		.name = store->kind->worker,
+		.workers = run->workers,
+		.cpus = run->pinned ? run->cpus : NULL,
+		.poll = run->poll,
+		.spin_us = run->spin_us,
+		.spin_percent = run->spin_percent,
+	};
+	int err = crew_new(&config, store->daemon.loop, &store->exports.crew);
+
+	if (err)
+		log_error(&store->daemon.log, "cannot start the workers: %s: try fewer of them", strerror(-err));
+	return err;
+}
+
+/* What was started as QEMU's conventions say serves one front end: without it there is nothing left to do. */
+static void lost(void *opaque, struct export *export)
+{
+	struct store *store = opaque;
+
+	if (!store_options_conventional(store->options) || endpoint_handed_fd(&export->spec->at) < 0)
+		return;
+	log_info(&store->daemon.log, "the front end has gone: ending");
+	store->daemon.stop = true;
+}
+
+static int exports_start(struct store *store)
+{
+	int err;
+
+	store->exports.kind = store->kind->exports;
+	store->exports.store = store;
+	store->exports.loop = store->daemon.loop;
+	store->exports.faults = store->daemon.faults;
+	store->exports.notifier = store->daemon.notifier;
+	store->exports.memory = store->daemon.memory;
+	store->exports.control_log = store->daemon.control_log;
+	store->exports.lost = lost;
+	store->exports.lost_opaque = store;
+	err = exports_init(&store->exports);
+	if (err)
+		log_error(&store->daemon.log, "cannot start: %s", strerror(-err));
+	return err;
+}
+
+static void disk_resized(void *opaque, struct store_disk *disk)
+{
+	struct store *store = opaque;
+
+	store->kind->disk_resized(store, disk);
+}
+
+static int disks_open(struct store *store)
+{
+	int err = disks_aside_init(&store->disks, store->daemon.loop);
+
+	store->disks.resized = disk_resized;
+	store->disks.resized_opaque = store;
+	for (unsigned i = 0; i < store->options->disk_count && !err && !daemon_ending(&store->daemon); i++) {
+		char why[SPEC_WHY_BYTES] = "", where[SETTINGS_WHERE_BYTES];
+		struct store_spec spec;
+		struct store_disk *disk;
+
+		err = store_spec_parse(store->options->disks[i], &spec, why);
+		if (!err)
+			err = disks_add(&store->disks, &spec, &store->daemon.log, &disk, why);
+		if (err)
+			log_error(&store->daemon.log, "%s%s",
+				  settings_where(&store->options->run.daemon, store->options->disk_lines[i], where), why);
+	}
+	return err;
+}
+
+static int exports_open(struct store *store)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < store->options->export_count && !err && !daemon_ending(&store->daemon); i++) {
+		char why[SPEC_WHY_BYTES] = "", where[SETTINGS_WHERE_BYTES];
+		struct export *export;
+
+		err = exports_add(&store->exports, store->options->exports[i], &store->daemon.log, &export, why);
+		if (err)
+			log_error(&store->daemon.log, "%s%s",
+				  settings_where(&store->options->run.daemon, store->options->export_lines[i], where), why);
+	}
+	return err;
+}
+
+static int start(struct store *store)
+{
+	const struct store_options *options = store->options;
+	const struct store_kind *kind = store->kind;
+	int err = daemon_open(&store->daemon, &options->run.daemon);
+
+	disks_init(&store->disks, kind->disk_user);
+	if (!err)
+		err = workers_start(store);
+	if (!err)
+		err = exports_start(store);
+	/* Before disks and exports: a second daemon must not touch them. */
+	if (!err && (!store_options_conventional(options) || options->run.daemon.control))
+		err = daemon_control(&store->daemon, kind->name, kind->commands, kind->command_count, store);
+	if (!err)
+		err = disks_open(store);
+	if (!err)
+		err = exports_open(store);
+	return !err && kind->open ? kind->open(store) : err;
+}
+
+/* Is anything left that has requests with a disk? */
+static bool busy(struct store *store)
+{
+	return store->exports.first || (store->kind->ending && store->kind->ending(store));
+}
+
+static void exports_stop(struct store *store)
+{
+	uint64_t end_ms = clock_now_ms() + SHUTDOWN_MS, now;
+
+	lookups_end(&store->exports.lookups);
+	disks_aside_end(&store->disks);
+	for (struct export *e = store->exports.first; e; e = e->next) {
+		end_ms = max_u64(end_ms, clock_now_ms() + e->spec->at.kind->endpoint->end_ms);
+		if (!e->closing)
+			exports_remove(e, NULL, NULL);
+	}
+	while (busy(store) && (now = clock_now_ms()) < end_ms)
+		loop_dispatch(store->daemon.loop, (int)(end_ms - now));
+}
+
+static void end_without(struct store *store, int exit_code)
+{
+	if (store->exports.first)
+		log_warning(&store->daemon.log, "export %s has requests that its disk does not answer: ending without them",
+			    store->exports.first->spec->at.name);
+	else
+		log_warning(&store->daemon.log, "a disk does not answer requests that it has: ending without them");
+	logger_end();
+	_exit(exit_code);
+}
+
+/* Everything is given back, unless a disk holds requests for too long: then the kernel does it. */
+static void stop(struct store *store, int exit_code)
+{
+	daemon_stop(&store->daemon); /* nobody may add anything any more */
+	if (store->exports.reaper) {
+		exports_stop(store);
+		if (busy(store))
+			end_without(store, exit_code);
+		exports_fini(&store->exports);
+	}
+	crew_free(store->exports.crew);
+	disks_fini(&store->disks);
+	daemon_close(&store->daemon);
+	store_options_free(store->options);
+}
+
+int store_run(struct store *store, const struct store_kind *kind, struct store_options *options)
+{
+	int ret = 1;
+
+	store->kind = kind;
+	store->options = options;
+	if (!start(store)) {
+		if (!store->daemon.stop)
+			log_info(&store->daemon.log, "ready: %u disks, %u exports, %u workers%s%s", options->disk_count,
+				 options->export_count, options->run.workers,
+				 *store->daemon.control_path ? ", control socket " : "", store->daemon.control_path);
+		ret = daemon_run(&store->daemon);
+	}
+	stop(store, ret);
+	return ret;
+}

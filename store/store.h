@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+/*
+ * A daemon that serves disks: one control thread that dispatches a loop, and a crew of workers that serve the queues of its exports. What it
+ * has beside disks, exports and their commands is its kind's. Control thread.
+ */
+
+#include "ctl/command.h"
+#include "daemon/daemon.h"
+#include "store/disks.h"
+#include "store/exports.h"
+#include "store/options.h"
+
+struct store_kind {
+	const char *name;      /* of its control socket: "blkd" */
+	const char *program;   /* "vireo-blkd" */
+	const char *worker;    /* its threads: "blk-worker" */
+	const char *disk_user; /* what uses its disks: "export" */
+	const struct export_kind *exports;
+	const struct ctl_command *commands; /* each is served with the struct store */
+	size_t command_count;
+	void (*disk_resized)(struct store *store, const struct store_disk *disk); /* its size is another one */
+	void (*disk_layered)(struct store *store, const struct store_disk *disk); /* it has limits, and had none when its queues were opened */
+	/* May be NULL: what else it has. Disks are open, exports are, too; 0, or -errno and it has logged why. */
+	int (*open)(struct store *store);
+	/* May be NULL. Exports are being removed: so is what else uses disks. Returns whether some of it is still there. */
+	bool (*ending)(struct store *store);
+};
+
+/* What a daemon knows of itself begins with this. */
+struct store {
+	const struct store_kind *kind;
+	struct store_options *options;
+	struct daemon daemon;
+	struct disks disks;
+	struct exports exports;
+};
+
+/*
+ * From the options to the end; returns the exit code: 0 ended by a signal, 1 the environment failed. The rest of *store is zero. It may end the
+ * process itself: a disk that does not answer is not waited for.
+ */
+int store_run(struct store *store, const struct store_kind *kind, struct store_options *options);
+
+#endif
