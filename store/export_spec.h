@@ -16,7 +16,7 @@ struct export_spec {
 };
 
 /* clang-format off */
-#define EXPORT_KEYS SPEC_KEY_NAME, {"queues", export_set_queues, "1 to 256", "N"}
+#define EXPORT_KEY_QUEUES {"queues", export_set_queues, "1 to 256", "N"}
 /*
  * Of daemon/endpoint.h's: all but in-order, since disks complete requests in any order; and postcopy and files, by which a worker
  * may have to wait for a peer's memory: a disk has no thread of its own for that.

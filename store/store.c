@@ -122,12 +122,6 @@ static int start(struct store *store)
 	return !err && kind->open ? kind->open(store) : err;
 }
 
-/* Is anything left that has requests with a disk? */
-static bool busy(struct store *store)
-{
-	return store->exports.first || (store->kind->ending && store->kind->ending(store));
-}
-
 static void exports_stop(struct store *store)
 {
 	uint64_t end_ms = clock_now_ms() + SHUTDOWN_MS, now;
@@ -139,31 +133,24 @@ static void exports_stop(struct store *store)
 		if (!e->closing)
 			exports_remove(e, NULL, NULL);
 	}
-	while (busy(store) && (now = clock_now_ms()) < end_ms)
+	while (store->exports.first && (now = clock_now_ms()) < end_ms)
 		loop_dispatch(store->daemon.loop, (int)(end_ms - now));
-}
-
-static void end_without(struct store *store, int exit_code)
-{
-	if (store->exports.first)
-		log_warning(&store->daemon.log, "export %s has requests that its disk does not answer: ending without them",
-			    store->exports.first->spec->at.name);
-	else
-		log_warning(&store->daemon.log, "a disk does not answer requests that it has: ending without them");
-	logger_end();
-	_exit(exit_code);
 }
 
 /* Everything is given back, unless a disk holds requests for too long: then the kernel does it. */
 static void stop(struct store *store, int exit_code)
 {
 	daemon_stop(&store->daemon); /* nobody may add anything any more */
-	if (store->exports.reaper) {
+	if (store->exports.reaper)
 		exports_stop(store);
-		if (busy(store))
-			end_without(store, exit_code);
-		exports_fini(&store->exports);
+	if (store->exports.first) {
+		log_warning(&store->daemon.log, "export %s has requests that its disk does not answer: ending without them",
+			    store->exports.first->spec->at.name);
+		logger_end();
+		_exit(exit_code);
 	}
+	if (store->exports.reaper)
+		exports_fini(&store->exports);
 	crew_free(store->exports.crew);
 	disks_fini(&store->disks);
 	daemon_close(&store->daemon);

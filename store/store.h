@@ -23,10 +23,7 @@ struct store_kind {
 	size_t command_count;
 	void (*disk_resized)(struct store *store, const struct store_disk *disk); /* its size is another one */
 	void (*disk_layered)(struct store *store, const struct store_disk *disk); /* it has limits, and had none when its queues were opened */
-	/* May be NULL: what else it has. Disks are open, exports are, too; 0, or -errno and it has logged why. */
-	int (*open)(struct store *store);
-	/* May be NULL. Exports are being removed: so is what else uses disks. Returns whether some of it is still there. */
-	bool (*ending)(struct store *store);
+	int (*open)(struct store *store); /* NULL: nothing; what else it has. Disks and exports are open; 0, or -errno and it has logged why */
 };
 
 /* What a daemon knows of itself begins with this. */

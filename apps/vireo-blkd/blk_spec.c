@@ -48,8 +48,9 @@ static bool set_serial(struct spec *spec, const char *value)
 
 /* clang-format off */
 #define BLK_KEYS \
-	EXPORT_KEYS, \
+	SPEC_KEY_NAME, \
 	{"disk", set_disk, "the name of a disk", "NAME"}, \
+	EXPORT_KEY_QUEUES, \
 	{"read-only", set_read_only, "on or off", "on|off"}, \
 	{"writers", set_writers, "one or many", "one|many"}, \
 	{"serial", set_serial, "1 to 20 letters, digits and signs", "TEXT"}
