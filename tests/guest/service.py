@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A daemon as its unit starts it, where no systemd runs."""
+import os
+import re
+import socket
+import subprocess
+
+from .cases import Skip, expect, need_program
+from .lab import tail, wait_until
+from .switch import ROOT, build_folder, program
+
+USER_ID = 64999  # of nobody's
+START_S = 20
+
+
+def unit_text(daemon):
+    path = f"{build_folder()}/packaging/vireo-{daemon}.service"
+    if not os.path.exists(path):
+        raise Skip("the build has no unit (-Dsystemd=false)")
+    with open(path) as unit:
+        return unit.read()
+
+
+def settings(text):
+    """{key: [values]}"""
+    found = {}
+    for key, value in re.findall(r"^(\w+)=(.*)$", text, re.M):
+        found.setdefault(key, []).append(value)
+    return found
+
+
+# $1: a folder with passwd and group, $2: the folder of the service below /run, $3: its user; what follows is its command.
+AS_THE_UNIT = r"""
+set -e
+mount --make-rprivate /
+mount --bind "$1/passwd" /etc/passwd
+mount --bind "$1/group" /etc/group
+mount --bind "$1/run" /run
+install -d -m "$4" -o "$3" -g "$3" "/run/$2"
+user=$3
+shift 4
+umask 0077
+exec setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all -- \
+    env -i NOTIFY_SOCKET="$NOTIFY_SOCKET" WATCHDOG_USEC="$WATCHDOG_USEC" RUNTIME_DIRECTORY=/run/vireo "$@"
+"""
+
+
+class Service:
+    """The unit's user, folders, limits and command line, without systemd: in namespaces of mounts and networks of its own. What is
+    said to the manager is in `said`."""
+
+    def __init__(self, lab, lines=(), make_folder=True, daemon="switchd"):
+        need_program("setpriv")
+        if os.geteuid():
+            raise Skip("only root can start a service")
+        # Its root may be no mount, as below chroot(8), or the privilege is missing.
+        can = subprocess.run(["unshare", "--mount", "--net", "--", "mount", "--make-rprivate", "/"], capture_output=True, text=True)
+        if can.returncode:
+            raise Skip(f"no mounts of its own here: {can.stderr.strip()[:100]}")
+        self.lab, self.daemon, self.unit, self.said = lab, daemon, settings(unit_text(daemon)), ""
+        os.chmod(lab.folder, 0o755)
+        os.mkdir(lab.path("run"))
+        self.users()
+        self.config(lines)
+        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.manager.bind(lab.path("notify"))
+        os.chmod(lab.path("notify"), 0o777)
+        self.start(make_folder)
+
+    def users(self):
+        with open(f"{ROOT}/packaging/systemd/vireo.sysusers") as sysusers:
+            made = re.findall(r"^u (\S+) ", sysusers.read(), re.M)
+        expect(made == self.unit["User"] == self.unit["Group"], f"sysusers makes {made}, the unit wants {self.unit['User']}")
+        for name, line in (("passwd", "{0}:x:{1}:{1}::/nonexistent:/usr/sbin/nologin"), ("group", "{0}:x:{1}:")):
+            with open(f"/etc/{name}") as old, open(self.lab.path(name), "w") as new:
+                kept = [entry for entry in old.read().splitlines() if not entry.startswith(made[0] + ":")]
+                new.write("\n".join(kept + [line.format(made[0], USER_ID)]) + "\n")
+            os.chmod(self.lab.path(name), 0o644)
+
+    def config(self, lines):
+        with open(f"{ROOT}/packaging/{self.daemon}.conf") as old, open(self.lab.path(self.daemon + ".conf"), "w") as new:
+            new.write(old.read() + "\n".join(lines) + "\n")
+        os.chmod(self.lab.path(self.daemon + ".conf"), 0o644)
+
+    def start(self, make_folder=True):
+        words = self.unit["ExecStart"][0].split()
+        expect(words[1:2] == ["--config"] and words[2].endswith(f"/vireo/{self.daemon}.conf"), f"ExecStart={words}")
+        words = [program("vireo-" + self.daemon), "--config", self.lab.path(self.daemon + ".conf"), *words[3:]]
+        folder = self.unit["RuntimeDirectory"][0] if make_folder else "another"
+        env = {**os.environ, "NOTIFY_SOCKET": self.lab.path("notify"), "WATCHDOG_USEC": "200000"}
+        self.child = self.lab.start(["unshare", "--mount", "--net", "--", "bash", "-c", AS_THE_UNIT, "service", self.lab.folder, folder,
+                                     str(USER_ID), self.unit["RuntimeDirectoryMode"][0], *words], log="service.log", env=env, cwd="/")
+
+    def hear(self, what):
+        def heard():
+            self.manager.settimeout(0.1)
+            try:
+                self.said += self.manager.recv(4096).decode() + "\n"
+            except socket.timeout:
+                pass
+            return what in self.said
+        wait_until(heard, START_S, f"the service says {what}: {tail(self.lab.path('service.log'))}", child=self.child)
+
+    def ctl(self, *words):
+        return subprocess.run([program("vireoctl"), "-d", self.daemon, "-s", self.lab.path(f"run/vireo/{self.daemon}.sock"), *words], capture_output=True,
+                              text=True, timeout=20)
