@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "disk/limit.h"
-#include "disk/bucket.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -68,69 +67,12 @@ static void each_mistake_is_named_and_changes_nothing(void **state)
 	}
 }
 
-static void a_full_bucket_gives_its_burst_and_then_the_rate(void **state)
-{
-	struct bucket b = {0};
-	unsigned at_once = 0;
-
-	bucket_set(&b, 1000, 50, 0);
-	b.paid_ns = 0;
-	for (unsigned i = 0; i < 1000; i++)
-		at_once += bucket_take(&b, 1, 10 * S) <= 10 * S;
-	assert_int_equal(at_once, 50);
-	/* The last of a thousand is the 950th that has to be paid for. */
-	assert_int_equal(bucket_take(&b, 1, 10 * S), 10 * S + 951 * (S / 1000));
-}
-
-static void what_is_larger_than_the_bucket_goes_when_it_is_full(void **state)
-{
-	struct bucket b = {0};
-
-	bucket_set(&b, 1 << 20, 4096, 0);
-	b.paid_ns = 0;
-	assert_int_equal(bucket_take(&b, 1 << 20, 10 * S), 10 * S);
-	assert_true(bucket_take(&b, 4096, 10 * S) == 11 * S);
-}
-
-static void a_rate_is_kept_however_large(void **state)
-{
-	static const uint64_t rates[] = {1, 3, 7, 999, 12345, 1000000, 3333333, 10000000};
-
-	for (unsigned i = 0; i < ARRAY_SIZE(rates); i++) {
-		struct bucket b = {0};
-		uint64_t due = 0;
-
-		bucket_set(&b, rates[i], 0, 0);
-		for (unsigned n = 0; n < 1000; n++)
-			due = bucket_take(&b, 1, 0);
-		assert_true(due >= 1000 * S / rates[i] * 99 / 100 && due <= 1000 * S / rates[i] * 101 / 100 + 1);
-	}
-}
-
-static void no_sum_wraps_around(void **state)
-{
-	struct bucket b = {0};
-	uint64_t before = 0;
-
-	bucket_set(&b, 1, 0, 0);
-	for (unsigned i = 0; i < 1000; i++) {
-		uint64_t due = bucket_take(&b, UINT64_MAX, S);
-
-		assert_true(due >= before);
-		before = due;
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(limits_are_written_as_they_are_read),
 		cmocka_unit_test(a_change_names_what_it_changes),
 		cmocka_unit_test(each_mistake_is_named_and_changes_nothing),
-		cmocka_unit_test(a_full_bucket_gives_its_burst_and_then_the_rate),
-		cmocka_unit_test(what_is_larger_than_the_bucket_goes_when_it_is_full),
-		cmocka_unit_test(a_rate_is_kept_however_large),
-		cmocka_unit_test(no_sum_wraps_around),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

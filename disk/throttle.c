@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Limits, as a disk or a group of disks has them. Workers take from the buckets without a lock (bucket.h). When the control thread changes
+ * Limits, as a disk or a group of disks has them. Workers take from the buckets without a lock (base/bucket.h). When the control thread changes
  * the limits it moves `generation` on, and wakes all queues: what waits in them stands in line anew, by the limits of now.
  */
 #include "disk/throttle.h"
@@ -43,7 +43,7 @@ static void limits_init(struct throttle *throttle, const struct disk_limits *lim
 {
 	throttle_set(throttle, limits, 0);
 	for (unsigned i = 0; i < DISK_LIMITS; i++)
-		throttle->buckets[i].paid_ns = 0;
+		bucket_fill(&throttle->of[i].bucket, limits->of[i].rate, limits->of[i].burst);
 }
 
 static struct throttle *group_find(struct disk_groups *groups, const char *name)
@@ -124,7 +124,7 @@ void throttle_set(struct throttle *throttle, const struct disk_limits *limits, u
 
 		limited |= rate != 0;
 		if (rate != throttle->limits.of[i].rate || burst != throttle->limits.of[i].burst)
-			bucket_set(&throttle->buckets[i], rate, burst, now_ns);
+			bucket_drain(&throttle->of[i].bucket, rate, burst, now_ns);
 	}
 	throttle->limits = *limits;
 	__atomic_store_n(&throttle->limited, limited, __ATOMIC_RELAXED);

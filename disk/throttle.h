@@ -4,7 +4,7 @@
 
 /* Between the files of the layer that holds a disk to its limits. */
 
-#include "disk/bucket.h"
+#include "base/bucket.h"
 #include "disk/layer.h"
 #include "disk/limit.h"
 #include "disk/wake.h"
@@ -22,7 +22,9 @@ int disk_limits_problem(const struct disk_limits *limits, char *why); /* 0, or -
 /* ---- throttle.c: the set of limits that a disk has, or a group of disks shares ---- */
 
 struct throttle {
-	struct bucket buckets[DISK_LIMITS];
+	struct throttle_bucket {
+		struct bucket bucket;
+	} __attribute__((aligned(CACHE_LINE_BYTES))) of[DISK_LIMITS];
 	/* Written by who changes the limits, read by all queues (atomic). */
 	uint32_t generation; /* of the limits */
 	bool limited;	     /* there is one */

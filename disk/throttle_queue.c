@@ -31,14 +31,14 @@ static struct throttle_lane *lane_of(struct throttle_queue *q, const struct disk
 /* Stands in line for all limits that it is subject to. Returns when it may go. */
 static uint64_t take(struct throttle *throttle, const struct disk_request *r, uint64_t now_ns)
 {
-	struct bucket *b = throttle->buckets;
+	struct throttle_bucket *of = throttle->of;
 	bool read = r->op == DISK_READ;
 	uint64_t bytes = read || r->op == DISK_WRITE ? r->bytes : 0;
-	uint64_t due = bucket_take(&b[DISK_LIMIT_IOPS], 1, now_ns);
+	uint64_t due = bucket_take(&of[DISK_LIMIT_IOPS].bucket, 1, now_ns);
 
-	due = max_u64(due, bucket_take(&b[read ? DISK_LIMIT_READ_IOPS : DISK_LIMIT_WRITE_IOPS], 1, now_ns));
-	due = max_u64(due, bucket_take(&b[DISK_LIMIT_BPS], bytes, now_ns));
-	return max_u64(due, bucket_take(&b[read ? DISK_LIMIT_READ_BPS : DISK_LIMIT_WRITE_BPS], bytes, now_ns));
+	due = max_u64(due, bucket_take(&of[read ? DISK_LIMIT_READ_IOPS : DISK_LIMIT_WRITE_IOPS].bucket, 1, now_ns));
+	due = max_u64(due, bucket_take(&of[DISK_LIMIT_BPS].bucket, bytes, now_ns));
+	return max_u64(due, bucket_take(&of[read ? DISK_LIMIT_READ_BPS : DISK_LIMIT_WRITE_BPS].bucket, bytes, now_ns));
 }
 
 static void wait_in(struct throttle_queue *q, struct throttle_lane *lane, struct disk_request *r)

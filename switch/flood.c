@@ -8,7 +8,7 @@
  * the burst is flooded in stretches, see cuts.c.
  *
  * A frame that goes to several ports costs the worker a copy for each, and each of them a buffer. So the sender has only so many
- * copies a second (flood_limit.h): what is beyond is counted, and goes nowhere. Where there is but one other port with a queue, a flooded frame
+ * copies a second (sw_port.flood): what is beyond is counted, and goes nowhere. Where there is but one other port with a queue, a flooded frame
  * costs what any other does, and nobody but that port and the sender has to do with it: there is no limit then.
  * What the port's own limits of broadcasts, multicasts and unknown unicasts refuse (policing.c) does not come so far.
  */
@@ -17,7 +17,10 @@
 #include "switch/forwarder.h"
 
 #define FLOOD_PIECES_MIN 64u
-#define FLOOD_BURST_FRAMES 16u /* may come at once, whatever the number of ports */
+#define FLOOD_COPY_BYTES   2048u /* a longer copy counts as several */
+#define FLOOD_BURST_COPIES 8192u /* may come at once */
+#define FLOOD_BURST_FRAMES 16u	 /* may, too, whatever the number of ports */
+#define FLOOD_DEBT_MAX	   BUCKET_SECOND /* a frame goes whole or not at all: it may take more than there is */
 
 /* Frames first to end - 1 of a burst. */
 static uint64_t stretch(unsigned first, unsigned end)
@@ -59,17 +62,17 @@ static uint64_t flood_copies(const struct vireo_frame *frame, unsigned receivers
 static uint64_t flood_admit(struct forwarder *forwarder, const struct burst *burst, uint64_t frames, unsigned receivers,
 			    unsigned cutters)
 {
-	struct flood_limit *limit = &burst->from->flood;
-	uint64_t most = max_u64(FLOOD_BURST_COPIES, (uint64_t)receivers * FLOOD_BURST_FRAMES);
-	uint64_t left, taken = 0, refused = frames;
+	struct bucket *copies = &burst->from->flood;
+	int64_t full = bucket_cost(copies, max_u64(FLOOD_BURST_COPIES, (uint64_t)receivers * FLOOD_BURST_FRAMES)), left;
+	uint64_t taken = 0, refused = frames;
 
-	if (!limit->copy_ns)
+	if (!bucket_limits(copies))
 		return frames;
 	worker_clock_read(&forwarder->worker);
-	left = flood_limit_left(limit, forwarder->worker.now_ns, most);
-	for (; refused && taken < left; refused &= refused - 1)
+	left = bucket_left_of(copies, forwarder->worker.now_ns, full);
+	for (; refused && bucket_cost(copies, taken) < left; refused &= refused - 1)
 		taken += flood_copies(&burst->frames[__builtin_ctzll(refused)], receivers, cutters);
-	flood_limit_take(limit, forwarder->worker.now_ns, most, taken);
+	bucket_draw(copies, taken, forwarder->worker.now_ns, (uint64_t)full + FLOOD_DEBT_MAX);
 	if (unlikely(refused))
 		counter_add(&burst->from->counters[forwarder->worker.index].rx_flood_limit,
 			    (unsigned)__builtin_popcountll(refused));

@@ -82,12 +82,12 @@ static unsigned to_routers(const struct sorting *s, const struct mdb_view_side *
 /* False: too many of them. */
 static bool may_speak(const struct sorting *s)
 {
-	struct limit *limit = &s->burst->from->memberships;
+	struct bucket *messages = &s->burst->from->memberships;
 
 	worker_clock_read(&s->forwarder->worker);
-	if (limit_left(limit, s->forwarder->worker.now_ns) <= 0)
+	if (bucket_left(messages, s->forwarder->worker.now_ns) <= 0)
 		return false;
-	limit_take(limit, s->forwarder->worker.now_ns, limit_cost(limit, 1));
+	bucket_draw(messages, 1, s->forwarder->worker.now_ns, BUCKET_DEBT_MAX);
 	return true;
 }
 

@@ -22,11 +22,11 @@
 #define BURST_BYTES_MIN  65536u /* a frame of the longest, as hosts make them */
 #define BURST_FRAMES_MIN 16u
 
-static bool set(struct limit *limit, const struct sw_limit *to, uint64_t least)
+static bool set(struct bucket *bucket, const struct sw_limit *to, uint64_t least)
 {
 	uint64_t burst = to->burst ? to->burst : max_u64(to->per_second / BURST_PART, least);
 
-	limit_set(limit, to->per_second, burst);
+	bucket_fill(bucket, to->per_second, burst);
 	return to->per_second;
 }
 
@@ -56,11 +56,12 @@ static uint64_t frames_of(const struct vireo_frame *frame)
 	return 1 + (frame->len_bytes - 1) / frame->offload.segment_bytes;
 }
 
-/* What the buckets of a direction hold during a burst. */
+/* What the buckets of a direction hold during a burst, and what of it is used. */
 struct purse {
 	struct limit_pair *pair;
 	uint64_t now_ns;
-	int64_t bytes_left, frames_left, bytes_taken, frames_taken;
+	int64_t bytes_left, frames_left;
+	uint64_t bytes, frames;
 };
 
 static void purse_open(struct purse *purse, struct forwarder *forwarder, struct limit_pair *pair)
@@ -69,24 +70,25 @@ static void purse_open(struct purse *purse, struct forwarder *forwarder, struct 
 	*purse = (struct purse){
 		.pair = pair,
 		.now_ns = forwarder->worker.now_ns,
-		.bytes_left = limit_left(&pair->bytes, forwarder->worker.now_ns),
-		.frames_left = limit_left(&pair->frames, forwarder->worker.now_ns),
+		.bytes_left = bucket_left(&pair->bytes, forwarder->worker.now_ns),
+		.frames_left = bucket_left(&pair->frames, forwarder->worker.now_ns),
 	};
 }
 
 static bool purse_pay(struct purse *purse, const struct vireo_frame *frame)
 {
-	if (purse->bytes_left <= purse->bytes_taken || purse->frames_left <= purse->frames_taken)
+	if (purse->bytes_left <= bucket_cost(&purse->pair->bytes, purse->bytes) ||
+	    purse->frames_left <= bucket_cost(&purse->pair->frames, purse->frames))
 		return false;
-	purse->bytes_taken += limit_cost(&purse->pair->bytes, frame->len_bytes);
-	purse->frames_taken += limit_cost(&purse->pair->frames, frames_of(frame));
+	purse->bytes += frame->len_bytes;
+	purse->frames += frames_of(frame);
 	return true;
 }
 
 static void purse_close(const struct purse *purse)
 {
-	limit_take(&purse->pair->bytes, purse->now_ns, purse->bytes_taken);
-	limit_take(&purse->pair->frames, purse->now_ns, purse->frames_taken);
+	bucket_draw(&purse->pair->bytes, purse->bytes, purse->now_ns, BUCKET_DEBT_MAX);
+	bucket_draw(&purse->pair->frames, purse->frames, purse->now_ns, BUCKET_DEBT_MAX);
 }
 
 unsigned limits_in(struct forwarder *forwarder, struct burst *burst)
@@ -147,25 +149,25 @@ static void count_storm(struct port_counters *counters, enum storm storm)
 
 uint64_t limits_storm(struct forwarder *forwarder, const struct burst *burst, uint64_t flooded)
 {
-	struct limit *storms = burst->from->limits.storm;
-	int64_t left[STORM_KINDS] = {0}, taken[STORM_KINDS] = {0};
-	uint64_t passed = flooded;
+	struct bucket *storms = burst->from->limits.storm;
+	int64_t left[STORM_KINDS] = {0};
+	uint64_t taken[STORM_KINDS] = {0}, passed = flooded;
 
 	worker_clock_read(&forwarder->worker);
 	for (unsigned i = 0; i < STORM_KINDS; i++)
-		left[i] = limit_left(&storms[i], forwarder->worker.now_ns);
+		left[i] = bucket_left(&storms[i], forwarder->worker.now_ns);
 	for (; flooded; flooded &= flooded - 1) {
 		const struct vireo_frame *frame = &burst->frames[__builtin_ctzll(flooded)];
 		enum storm storm = storm_of(frame);
 
-		if (left[storm] > taken[storm]) {
-			taken[storm] += limit_cost(&storms[storm], frames_of(frame));
+		if (left[storm] > bucket_cost(&storms[storm], taken[storm])) {
+			taken[storm] += frames_of(frame);
 		} else {
 			passed &= ~(flooded & -flooded);
 			count_storm(counters_of(forwarder, burst->from), storm);
 		}
 	}
 	for (unsigned i = 0; i < STORM_KINDS; i++)
-		limit_take(&storms[i], forwarder->worker.now_ns, taken[i]);
+		bucket_draw(&storms[i], taken[i], forwarder->worker.now_ns, BUCKET_DEBT_MAX);
 	return passed;
 }

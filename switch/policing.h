@@ -4,7 +4,7 @@
 
 /* policing.c: how much a port may send and get in a second, and how much of what goes to all. */
 
-#include "switch/limit.h"
+#include "base/bucket.h"
 #include "vireo/frame.h"
 
 struct burst;
@@ -20,12 +20,12 @@ enum storm { STORM_BROADCAST, STORM_MULTICAST, STORM_UNICAST, STORM_KINDS };
 
 /* Of one direction: a frame passes if neither is used up. */
 struct limit_pair {
-	struct limit bytes, frames;
+	struct bucket bytes, frames;
 };
 
 struct port_limits {
 	struct limit_pair in, out;
-	struct limit storm[STORM_KINDS];
+	struct bucket storm[STORM_KINDS];
 };
 
 /* Control thread. Returns which there are: LIMITED_*. */

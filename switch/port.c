@@ -272,9 +272,10 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 	port->opaque = config->opaque;
 	port->mtu = config->mtu;
 	port->gro = config->gro;
-	flood_limit_init(&port->flood, config->flood_copies == SW_FLOOD_ANY ? 0
+	bucket_fill(&port->flood, config->flood_copies == SW_FLOOD_ANY ? 0
 					: config->flood_copies	       ? config->flood_copies
-								       : SW_FLOOD_DEFAULT);
+								       : SW_FLOOD_DEFAULT,
+		    0);
 	err = sw_port_guard_set(port, &config->guard);
 	if (err) {
 		port_release(port);

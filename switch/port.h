@@ -4,9 +4,9 @@
 
 /* Ports and their queues: port.c, port_aside.c for those that are served aside, port_move.c for queues that change their worker. */
 
+#include "base/bucket.h"
 #include "base/queue.h"
 #include "base/util.h"
-#include "switch/flood_limit.h"
 #include "switch/policing.h"
 #include "switch/rules.h"
 #include "switch/stall.h"
@@ -92,10 +92,10 @@ struct sw_port {
 	struct port_guard *guard; /* or NULL; see guards.c */
 	uint8_t limited; /* LIMITED_* */
 	struct stalls stalls;
-	struct flood_limit flood;
+	struct bucket flood; /* constant rate: of copies of its frames for several ports */
 	struct port_limits limits;
 	struct sw_port_multicast multicast; /* constant */
-	struct limit memberships; /* messages about them */
+	struct bucket memberships; /* messages about them */
 	/* Control thread. */
 	struct port_rules rules; /* workers have those of their topology */
 	TAILQ_ENTRY(sw_port) link; /* sw.ports */

@@ -106,7 +106,7 @@ void multicast_port_init(struct sw_port *port, const struct sw_port_multicast *s
 	port->multicast = *settings;
 	if (!settings_valid(&port->multicast))
 		port->multicast.groups_max = SW_GROUPS_DEFAULT;
-	limit_set(&port->memberships, MESSAGES_PER_S, MESSAGES_AT_ONCE);
+	bucket_fill(&port->memberships, MESSAGES_PER_S, MESSAGES_AT_ONCE);
 }
 
 /* A trunk's other VLANs are asked when somebody there has said something. */

@@ -1,57 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Several threads take from one bucket, and several queues from one set of limits that is changed meanwhile: the rate holds for all of them together. */
-#include "disk/bucket.h"
+/* Several queues take from one set of limits that is changed meanwhile: the rate holds for all of them together. */
 #include "disk/limit.h"
 #include "disk/test_disk.h"
 #include <pthread.h>
 
 #define THREADS 4u
-#define TAKES	200000u /* long enough that they get into each other's way */
 #define RATE	1000u
 #define MS	UINT64_C(1000000)
-
-/* ---- a bucket ---- */
-
-static struct bucket bucket;
-static pthread_barrier_t begin;
-static uint64_t dues[THREADS][TAKES];
-
-static void *take(void *opaque)
-{
-	uint64_t *due = opaque;
-
-	pthread_barrier_wait(&begin);
-	for (unsigned i = 0; i < TAKES; i++)
-		due[i] = bucket_take(&bucket, 1, 0);
-	return NULL;
-}
-
-static int later(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-static void no_two_threads_are_given_one_place(void **state)
-{
-	pthread_t threads[THREADS];
-	uint64_t *all = &dues[0][0];
-
-	bucket_set(&bucket, RATE, 1, 0);
-	bucket.paid_ns = 0;
-	assert_int_equal(pthread_barrier_init(&begin, NULL, THREADS), 0);
-	for (unsigned i = 0; i < THREADS; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, take, dues[i]), 0);
-	for (unsigned i = 0; i < THREADS; i++)
-		assert_int_equal(pthread_join(threads[i], NULL), 0);
-	pthread_barrier_destroy(&begin);
-	qsort(all, THREADS * TAKES, sizeof(*all), later);
-	for (uint64_t i = 0; i < THREADS * TAKES; i++)
-		assert_int_equal(all[i], i * MS);
-}
-
-/* ---- queues ---- */
 
 #define EACH 500u
 
@@ -144,7 +99,6 @@ static void limits_that_change_meanwhile_lose_no_request(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(no_two_threads_are_given_one_place),
 		cmocka_unit_test(the_rate_holds_for_all_queues_together),
 		cmocka_unit_test(limits_that_change_meanwhile_lose_no_request),
 	};
