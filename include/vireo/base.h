@@ -8,8 +8,11 @@
  * Conventions of the whole API:
  * - Functions that can fail return 0 or a positive count, or a negative errno. Outputs named ret_*
  *   are not touched on failure.
- * - A config struct starts with `size`, which the caller sets to sizeof(the struct). The library takes zero for fields that
- *   the caller's header does not have yet.
+ * - What to do about an errno, where a function says nothing else. -EINVAL: the call is wrong, correct the program. -ENOMEM,
+ *   -EMFILE: the process has used up memory or fds; free some, or raise the limit, and call again. -EPROTO: the peer has broken
+ *   the specification; stop using the object, and close it. A function that makes something and fails leaves nothing to free.
+ * - A config struct starts with `size`, which the caller sets to sizeof(the struct). A field that the caller's header does not
+ *   have yet counts as zero. A config with `size` 0 is refused (-EINVAL).
  * - "Control thread": the one thread (at a time) that calls an object's control functions.
  *   "Worker": the thread that owns a queue at the moment. Each function says which one calls it.
  */
@@ -24,7 +27,7 @@ extern "C" {
 #define VIREO_API __attribute__((visibility("default")))
 
 enum vireo_log_level {
-	VIREO_LOG_ERROR, /* something is lost: a session, a port */
+	VIREO_LOG_ERROR, /* something has ended that should go on: a session, a port */
 	VIREO_LOG_WARNING,
 	VIREO_LOG_INFO, /* life cycle: connected, started, stopped */
 	VIREO_LOG_DEBUG, /* each message */

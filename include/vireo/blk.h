@@ -3,12 +3,12 @@
 #define VIREO_BLK_H
 
 /*
- * A block device (virtio 1.3, 5.2): the driver's requests, taken apart and checked, are handed to the application, which carries
- * them out in any order.
+ * A block device (virtio 1.3, 5.2). The library parses and checks the driver's requests and hands them to the application, and the
+ * application carries them out in any order.
  *
  * The way of a request:
- * - vireo_blk_poll() takes chains from a queue. What is no valid request is answered at once, and so is what the device itself knows
- *   (GET_ID, GET_LIFETIME). The rest goes to ops->submit, many in one call.
+ * - vireo_blk_poll() pops chains from a queue. It answers at once what is no valid request, and what the device itself knows
+ *   (GET_ID, GET_LIFETIME). It passes the rest to ops->submit, many requests in one call.
  * - The application carries each out and calls vireo_blk_complete(), inside submit or later, in any order.
  * - vireo_blk_flush() shows the driver what has been completed, and signals it. vireo_blk_poll() does so at its end, too.
  * All of these: the worker that owns the queue.
@@ -46,7 +46,7 @@ struct vireo_notifier;
 #define VIREO_BLK_F_LIFETIME_BIT     15
 #define VIREO_BLK_F_SECURE_ERASE_BIT 16
 
-/* The types that are submitted, by the specification's numbers (5.2.6). An application answers one that it does not know with -EOPNOTSUPP. */
+/* The types that are submitted, by the specification's numbers (5.2.6). An application completes an unknown one with -EOPNOTSUPP. */
 enum vireo_blk_type {
 	VIREO_BLK_IN = 0,	     /* read `bytes` from `offset_bytes` on into iov */
 	VIREO_BLK_OUT = 1,	     /* write them from iov */
@@ -72,7 +72,7 @@ struct vireo_blk_request {
 	const struct iovec *iov; /* IN: to be filled, OUT: to be written: `bytes` in all */
 	uint32_t iov_count;    /* 0 for the other types */
 	uint32_t queue;	       /* the queue's index */
-	void *room;	       /* the application's: request_room_bytes of the config, aligned to 16, not looked at; zero when the queue starts */
+	void *room;	       /* the application's own: request_room_bytes of the config, aligned to 16; zero when the queue starts */
 	uint64_t reserved[2];
 };
 
@@ -100,9 +100,9 @@ struct vireo_blk_ops {
 	void (*reset)(void *opaque);			     /* the driver has reset the device */
 	void (*writeback_set)(void *opaque, bool on);	     /* the driver switches the write cache: see VIREO_BLK_FUA */
 	/*
-	 * Memory is taken away, and the queue goes on. Return 0, and answer with vireo_blk_queue_renewed(blk, queue) when every request that
-	 * was submitted before this call has been completed, or vireo_blk_kept() says that the rest may stay. -EOPNOTSUPP, or NULL where queue_stop is not: the queue is stopped
-	 * instead, and started again.
+	 * The peer unmaps memory, and the queue goes on. Return 0, and answer with vireo_blk_queue_renewed(blk, queue) when every
+	 * request that was submitted before this call has been completed, or when vireo_blk_kept() says that the rest may stay.
+	 * Return -EOPNOTSUPP, or leave the op NULL where queue_stop is not: the library stops the queue instead, and starts it again.
 	 */
 	int (*queue_renew)(void *opaque, unsigned queue);
 	void (*memory_changed)(void *opaque);	/* the peer's memory table is another one: see vireo_device_ops */
@@ -144,7 +144,7 @@ struct vireo_blk_config {
 		uint8_t heads, sectors;
 	} geometry;
 	const char *serial; /* what GET_ID answers, copied: up to 20 bytes; NULL: empty */
-	unsigned queues;    /* 1..1024; 0: 1. A front end that sets up fewer may; QEMU wants one for each CPU of its guest and takes no less */
+	unsigned queues;    /* 1..1024; 0: 1. A front end may set up fewer; QEMU wants one for each CPU of its guest, and no less */
 	unsigned queue_size_max; /* 0: 1024 */
 	unsigned segments_max;	 /* data descriptors of a request that the driver may use (seg_max), 1..1022; 0: 126, or queue_size_max - 2 if less */
 	uint32_t segment_bytes_max; /* of one of them (size_max): a multiple of 4096; 0: 1 MiB */
@@ -161,7 +161,7 @@ struct vireo_blk_config {
 	uint64_t memory_max_bytes;
 };
 
-/* Makes a block device; its control thread is the caller's. -EINVAL: a field of the config is not valid; -ENOMEM. */
+/* Makes a block device; the caller's thread is its control thread. -EINVAL: a field of the config is not valid; -ENOMEM. */
 VIREO_API int vireo_blk_new(const struct vireo_blk_config *config, struct vireo_blk **ret_blk);
 VIREO_API void vireo_blk_free(struct vireo_blk *blk); /* close its endpoint first; does nothing for NULL */
 VIREO_API struct vireo_device *vireo_blk_device(struct vireo_blk *blk); /* borrowed: the block device owns it */
@@ -172,11 +172,11 @@ VIREO_API void vireo_blk_queue_quiesced(struct vireo_blk *blk, unsigned queue);
 VIREO_API void vireo_blk_queue_renewed(struct vireo_blk *blk, unsigned queue);
 
 /*
- * The disk has another size from now on, and the driver is notified. Before the disk becomes smaller: requests that have been
- * submitted already may reach beyond it. Control thread. -EINVAL: no multiple of 512.
+ * Sets the disk's capacity and notifies the driver. When it makes the disk smaller, requests that were submitted before the call
+ * may still reach beyond the new end. Control thread. -EINVAL: no multiple of 512.
  */
 VIREO_API int vireo_blk_resize(struct vireo_blk *blk, uint64_t capacity_bytes);
-/* What GET_LIFETIME answers from now on. Control thread. -EINVAL: a reserved value; -EOPNOTSUPP: LIFETIME is not offered. */
+/* Sets what GET_LIFETIME answers from now on. Control thread. -EINVAL: a reserved value; -EOPNOTSUPP: LIFETIME is not offered. */
 VIREO_API int vireo_blk_lifetime_set(struct vireo_blk *blk, const struct vireo_blk_lifetime *lifetime);
 VIREO_API uint64_t vireo_blk_capacity(const struct vireo_blk *blk); /* in bytes. Any thread */
 VIREO_API bool vireo_blk_writeback(const struct vireo_blk *blk); /* false: requests that write have VIREO_BLK_FUA. Any thread */
@@ -184,29 +184,33 @@ VIREO_API bool vireo_blk_writeback(const struct vireo_blk *blk); /* false: reque
 /* ---- a queue that runs: its worker ---- */
 
 /*
- * Takes up to `max` chains from the queue, answers them or submits them, and shows the driver what was completed meanwhile. Returns how many
- * chains were taken; 0: none is there, the queue is disabled, or it holds as much as it can: completions make room. -EPROTO: the queue
- * is broken; stop polling it, and complete what has been submitted.
+ * Pops up to `max` chains from the queue, answers them or submits them, and shows the driver what was completed meanwhile. `queue` is
+ * below the config's `queues`. Returns how many chains it has popped. 0: there is none, the queue is disabled, or it holds as much as
+ * it can: completions make room. -EPROTO: the queue is broken; stop polling it, and complete what has been submitted.
  */
 VIREO_API int vireo_blk_poll(struct vireo_blk *blk, unsigned queue, unsigned max);
 /*
- * The request is done: 0, or a negative errno. The driver sees OK, UNSUPP for -EOPNOTSUPP, and IOERR for all others. An IN that failed may have
- * written anything to its iov: it is overwritten with zeroes. The driver is told with the next flush.
+ * Completes a request and ends the application's use of it. `result` is 0, which the driver sees as OK; -EOPNOTSUPP, which it sees
+ * as UNSUPP; or another negative errno, which it sees as IOERR. An IN that failed may have written anything to its iov: the library
+ * overwrites that with zeroes. The driver sees the completion after the next flush.
  */
 VIREO_API void vireo_blk_complete(struct vireo_blk_request *request, int result);
-/* Shows the driver what has been completed, and signals it if it has asked for that. It may submit: further ranges, or chains that had no room. */
+/*
+ * Shows the driver what has been completed, and signals the driver if it has asked for that. The call may also submit requests:
+ * further ranges of a request, or chains that had no room before.
+ */
 VIREO_API void vireo_blk_flush(struct vireo_blk *blk, unsigned queue);
 /* Asks the driver to kick, or not to: see vireo_queue_kick_enable(). Kicks are on when a queue starts. */
 VIREO_API bool vireo_blk_kick_enable(struct vireo_blk *blk, unsigned queue, bool on);
 /*
- * Requests that the application has, and one more where further ranges of a request wait for the next flush: who gives a queue back completes
- * and flushes until it is 0.
+ * Returns how many requests the application has, plus one if further ranges of a request wait for the next flush. Before you give
+ * a queue back, complete and flush until it is 0.
  */
 VIREO_API unsigned vireo_blk_in_flight(const struct vireo_blk *blk, unsigned queue);
 /*
- * Whether all memory of all requests that the application has is in the memory that the driver has left since ops->queue_renew was called: then they need
- * not be waited for, as they would have to be where a back end hangs. An honest driver takes no memory away that a request of its own names. Its
- * worker, between ops->queue_renew and the answer. It looks at each request.
+ * Returns whether the memory of every request that the application has is still mapped after what ops->queue_renew announced. If so,
+ * answer without waiting for these requests, even where a back end hangs. An honest driver unmaps no memory that a request of its
+ * own names. The queue's worker calls it between ops->queue_renew and the answer. It checks each request.
  */
 VIREO_API bool vireo_blk_kept(struct vireo_blk *blk, unsigned queue);
 /* Prefetches what the next vireo_blk_poll() of this queue reads first: see vireo_queue_expect(). */
@@ -214,7 +218,8 @@ VIREO_API void vireo_blk_expect(struct vireo_blk *blk, unsigned queue);
 
 /* ---- any thread ---- */
 
-VIREO_API int vireo_blk_kick_fd(struct vireo_blk *blk, unsigned queue); /* while it runs: see vireo_queue_kick_fd() */
+/* Returns the fd to watch for kicks while the queue runs: see vireo_queue_kick_fd(). -1: the queue does not run, or the driver polls. */
+VIREO_API int vireo_blk_kick_fd(struct vireo_blk *blk, unsigned queue);
 
 /* The counters of one queue; each field is read by itself. Ranges of a request count one by one. */
 struct vireo_blk_queue_stats {
@@ -226,6 +231,7 @@ struct vireo_blk_queue_stats {
 	uint64_t refused;     /* answered IOERR by the device: beyond the end, not aligned, read-only, ... */
 	uint64_t no_status;   /* chains without room for a status: given back without an answer */
 };
+/* Fills in the counters. The caller sets ret_stats->size to sizeof(*ret_stats). Of a queue that does not exist they are 0. */
 VIREO_API void vireo_blk_queue_stats(const struct vireo_blk *blk, unsigned queue, struct vireo_blk_queue_stats *ret_stats);
 
 #ifdef __cplusplus

@@ -50,8 +50,8 @@ struct vireo_notifier;
 #define VIREO_STATUS_FAILED      128u
 
 /*
- * What transports carry for single device types, outside of queues and config space. A device names those that it takes in
- * its config; the others are not offered to a peer.
+ * What transports carry for single device types, outside of queues and config space. A device's config names those that it
+ * handles; the library does not offer the others to a peer.
  */
 enum vireo_message {
 	VIREO_MESSAGE_NET_ANNOUNCE, /* 6 bytes: announce this address to the network (RARP after migration) */
@@ -110,21 +110,21 @@ struct vireo_device_ops {
 	int (*state_save)(void *opaque, void *data, size_t room);
 	int (*state_load)(void *opaque, const void *data, size_t bytes, const char **ret_why);
 	/*
-	 * Memory is taken away from the device, and the queue may go on: its next pop goes by what is left. Return 0, and call
+	 * The peer unmaps memory, and the queue may go on: its next pop goes by what is left. Return 0, and call
 	 * vireo_queue_renewed(queue) in the control thread, inside this op or later but before vireo_queue_quiesced(), when no worker
-	 * will look at the pieces of a chain that it has popped before this call: such chains have been pushed, or nothing but
-	 * vireo_queue_unpop() will be done with them. -EOPNOTSUPP, or NULL where queue_stop is not: the queue is stopped
-	 * instead, and started again. How long it may take is said at queue_stop.
+	 * will read or write the pieces of a chain that it popped before this call: the worker has pushed such chains, or will only
+	 * give them to vireo_queue_unpop(). Return -EOPNOTSUPP, or leave the op NULL where queue_stop is not: the library stops the
+	 * queue instead, and starts it again. queue_stop says how long the answer may take.
 	 */
 	int (*queue_renew)(void *opaque, struct vireo_queue *queue);
 	/*
-	 * Postcopy live migration (vhost_user.postcopy in endpoint.h): from now on (true) the peer's memory comes late. Who touches a page
-	 * that is not there yet sleeps until the peer has brought it, which may take for ever: vireo_queue_pop(), every access to a
-	 * chain's pieces, push and flush. So serve the queues in threads of their own, for which nobody waits. A system call that is
-	 * given such memory waits, too, or fails (EFAULT) where the process may not have the kernel's faults served
-	 * (userfaultfd(2), UFFD_USER_MODE_ONLY): copy first. No queue runs when it is called. Control queues are not served until
-	 * it is over. A negative errno refuses it: the peer's machine cannot migrate here in this way.
-	 * false: it is over; all queues are quiet, and the result is not looked at. NULL: queues are served so at any time.
+	 * Postcopy live migration (vhost_user.postcopy in endpoint.h): from now on (true) the peer's memory comes late. A thread that
+	 * touches a page that is not there yet sleeps until the peer has brought it, which may last for ever. vireo_queue_pop() touches
+	 * pages, as do every access to a chain's pieces, push and flush. So serve the queues in threads of their own, for which nobody
+	 * waits. A system call that gets such memory waits, too, or fails (EFAULT) where the process may not have the kernel's faults
+	 * served (userfaultfd(2), UFFD_USER_MODE_ONLY): copy first. No queue runs when the library calls the op, and it serves no
+	 * control queue until postcopy is over. Return a negative errno to refuse: the peer's machine cannot migrate here in this way.
+	 * false: it is over; all queues are quiet, and the library ignores the result. NULL: queues are served so at any time.
 	 */
 	int (*postcopy)(void *opaque, bool on);
 };
@@ -158,7 +158,7 @@ struct vireo_device_config {
 	struct vireo_log log;
 	const char *name;          /* for log lines, copied; NULL: "device" */
 	struct vireo_fault_table *faults; /* borrowed; NULL: a truncated file raises SIGBUS in the process */
-	struct vireo_notifier *notifier; /* borrowed; NULL: a hostile peer may block who signals it */
+	struct vireo_notifier *notifier; /* borrowed; NULL: a hostile peer may block the thread that signals it */
 	/*
 	 * Features, of those above, that a driver may make use of although the peer does not tell them: over VHOST_*
 	 * ioctls the peer tells the features of rings and negotiates the device type's by itself. They
@@ -195,12 +195,12 @@ struct vireo_device_config {
 	 */
 	uint64_t control_features;
 	/*
-	 * Some front ends of vhost-user take the answer to GET_QUEUE_NUM for pairs of rings, others for rings. So many rings
-	 * beyond queue_count may be set up by one that has been told too much: they are never run, and who
-	 * enables one of them is refused.
+	 * Some front ends of vhost-user read the answer to GET_QUEUE_NUM as a number of pairs of rings, others as one of rings. A front
+	 * end that reads too much in it may set up this many rings beyond queue_count: they never run, and a peer that enables one
+	 * of them is refused.
 	 */
 	unsigned queues_absent;
-	uint32_t messages; /* a mask, 1u << enum vireo_message: what ops->message takes */
+	uint32_t messages; /* a mask, 1u << enum vireo_message: what ops->message handles */
 	/*
 	 * A chain with more pieces, readable and writable ones together, breaks the ring; 0: VIREO_CHAIN_PIECES_MAX. Tell the driver
 	 * what it may use (virtio-blk: seg_max), and count two more for each place where memory regions may meet in a buffer.
@@ -209,7 +209,7 @@ struct vireo_device_config {
 	size_t state_bytes_max; /* what ops->state_save writes at most: 65536; 0: the device keeps nothing, and needs no such ops */
 };
 
-/* Makes a device; its control thread is the caller's. -EINVAL: a field of the config is not valid; -ENOMEM; -EMFILE. */
+/* Makes a device; the caller's thread is its control thread. -EINVAL: a field of the config is not valid; -ENOMEM; -EMFILE. */
 VIREO_API int vireo_device_new(const struct vireo_device_config *config, struct vireo_device **ret_device);
 
 /* Frees the device; does nothing for NULL. Close its endpoint first, and wait for `done`. */
@@ -243,7 +243,7 @@ VIREO_API void vireo_device_break(struct vireo_device *device, const char *why);
  * Re-entrancy: before it returns it may carry out what has waited for this queue. It may call ops->queue_started for this queue
  * and others, ops->connected, ops->reset, ops->features_set and ops->message, and vireo_endpoint_close()'s `done`,
  * in which the application may free the device. So update the device type's own state before the call, call it last, and
- * look at nothing of the device afterwards. It may be called inside ops->queue_stop, which is called in the same way.
+ * touch nothing of the device afterwards. It may be called inside ops->queue_stop, which is called in the same way.
  */
 VIREO_API void vireo_queue_quiesced(struct vireo_queue *queue);
 
@@ -252,20 +252,19 @@ VIREO_API void vireo_queue_renewed(struct vireo_queue *queue);
 
 /* ---- queue: any thread while it runs ---- */
 
-VIREO_API unsigned vireo_queue_index(const struct vireo_queue *queue);
-VIREO_API unsigned vireo_queue_size(const struct vireo_queue *queue);
-VIREO_API bool vireo_queue_enabled(const struct vireo_queue *queue);
+VIREO_API unsigned vireo_queue_index(const struct vireo_queue *queue); /* the queue's number, from 0 on */
+VIREO_API unsigned vireo_queue_size(const struct vireo_queue *queue); /* entries of the ring that runs */
+VIREO_API bool vireo_queue_enabled(const struct vireo_queue *queue); /* see ops->queue_enabled */
 /*
- * The device type's own pointer of this queue: NULL until it is set, kept as long as the device lives, and not looked at.
- * Set in the control thread while no worker has the queue: before or inside ops->queue_started.
+ * Sets or returns the device type's own pointer of this queue: NULL until it is set, and kept as long as the device lives. The library
+ * does not use it. Set it in the control thread while no worker has the queue: before or inside ops->queue_started.
  */
 VIREO_API void vireo_queue_opaque_set(struct vireo_queue *queue, void *opaque);
 VIREO_API void *vireo_queue_opaque(const struct vireo_queue *queue);
 
 /*
- * Readable when the driver kicks, or -1: the driver asks for polling. Borrowed; constant while the queue
- * runs. Watch it edge-triggered (EPOLLET) and never read it: a peer that shares it could make a
- * read block.
+ * Returns an fd that is readable when the driver kicks. -1: the driver asks for polling. Borrowed; constant while the queue runs.
+ * Watch it edge-triggered (EPOLLET) and never read it: a peer that shares it could make a read block.
  */
 VIREO_API int vireo_queue_kick_fd(const struct vireo_queue *queue);
 
@@ -278,11 +277,11 @@ VIREO_API uint64_t vireo_queue_signals(const struct vireo_queue *queue);
 #define VIREO_CHAIN_PIECES_MAX(size) ((size) + 1024u)
 
 /*
- * Takes up to `max` chains that the driver made available, in order. Their pieces are laid into
- * `iov` (`iov_max` entries), which must stay until the chains are given back. Returns the number of chains;
- * 0: none there; -ENOBUFS: `iov_max` is too small for the next chain (never with
- * VIREO_CHAIN_PIECES_MAX, or the config's chain_pieces_max); -EPROTO: the ring is broken, for as long as the queue runs: stop using it. The library
- * logs why, and closes the session or (where that is a ring that has carried nothing, or is disabled) takes the queue back. The first cache lines of each chain are on their way then.
+ * Pops up to `max` chains that the driver made available, in order. It lays their pieces into `iov` (`iov_max` entries), which must
+ * stay until the chains are given back. Returns the number of chains, and has prefetched the first cache lines of each. 0: there is
+ * none. -ENOBUFS: `iov_max` is too small for the next chain, call it with more (never with VIREO_CHAIN_PIECES_MAX, or the config's
+ * chain_pieces_max). -EPROTO: the ring is broken for as long as the queue runs, stop using it. The library logs why, and closes
+ * the session, or asks for the queue alone (ops->queue_stop) if the ring has carried nothing or is disabled.
  */
 VIREO_API int vireo_queue_pop(struct vireo_queue *queue, struct vireo_chain *chains, unsigned max,
 			      struct iovec *iov, unsigned iov_max);
@@ -296,8 +295,8 @@ VIREO_API void vireo_queue_unpop(struct vireo_queue *queue, const struct vireo_c
  *
  * written_bytes covers everything up to the last byte that was written: all before that one counts as written, too, and the
  * device has written it (virtio 1.3, 2.7.8.2). A device that puts a status byte behind data counts it: after a short read
- * it fills the rest of the data's room, with zeroes for example, and counts the whole. What is not counted the driver need not
- * look at, and live migration need not copy: a status that is not counted may be lost.
+ * it fills the rest of the data's room, with zeroes for example, and counts the whole. The driver need not read what is not
+ * counted, and live migration need not copy it: a status that is not counted may never reach the driver.
  */
 VIREO_API void vireo_queue_push(struct vireo_queue *queue, const struct vireo_chain *chain,
 				uint32_t written_bytes);
@@ -311,9 +310,9 @@ VIREO_API void vireo_queue_flush(struct vireo_queue *queue);
 
 /*
  * Asks the driver to kick (true) or not to (false) when it makes chains available. After true: returns
- * whether chains are there already (then no kick will come for them: pop again). They are of no use, and
- * not told of, while the queue waits for memory that they name: it will be started again when that is there. Of a broken
- * queue it is true, too: the pop says so, and who pops in a loop ends it there.
+ * whether chains are there already (then no kick will come for them: pop again). While the queue waits for memory that its chains
+ * name it returns false: the library starts the queue again when that memory is there. For a broken queue it returns true: the
+ * next pop returns -EPROTO, which ends a loop that pops.
  */
 VIREO_API bool vireo_queue_kick_enable(struct vireo_queue *queue, bool on);
 

@@ -51,14 +51,14 @@ VIREO_API int vireo_front_open(const struct vireo_front_config *config, struct v
 VIREO_API void vireo_front_close(struct vireo_front *front); /* stops the rings and frees everything; does nothing for NULL */
 
 VIREO_API uint64_t vireo_front_features(const struct vireo_front *front); /* the features that were agreed on */
-VIREO_API int
-vireo_front_socket(const struct vireo_front *front); /* borrowed; POLLHUP: the back end has disconnected */
+/* Returns the socket to the back end. Borrowed. poll(2) says POLLHUP when the back end has disconnected: close the front end. */
+VIREO_API int vireo_front_socket(const struct vireo_front *front);
 VIREO_API void *vireo_front_memory(const struct vireo_front *front); /* the shared memory, memory_bytes long */
-VIREO_API struct vireo_driver_ring *vireo_front_ring(struct vireo_front *front, unsigned index); /* borrowed */
+VIREO_API struct vireo_driver_ring *vireo_front_ring(struct vireo_front *front, unsigned index); /* borrowed; index < queue_count */
 
 /*
  * Read and write the device's config space. -ENOTSUP: the back end lacks the protocol feature CONFIG; -EINVAL: it refuses, the
- * bytes lie outside config space; -ETIMEDOUT; -EPROTO: close the front end.
+ * bytes lie outside config space; -ETIMEDOUT: the back end does not answer, close the front end; -EPROTO: close the front end.
  */
 VIREO_API int vireo_front_config_read(struct vireo_front *front, uint32_t offset, void *data, uint32_t bytes);
 VIREO_API int vireo_front_config_write(struct vireo_front *front, uint32_t offset, const void *data,
@@ -68,7 +68,7 @@ VIREO_API int vireo_front_config_changed(struct vireo_front *front);
 
 /* ---- a ring, seen from the driver ---- */
 
-VIREO_API unsigned vireo_driver_ring_size(const struct vireo_driver_ring *ring);
+VIREO_API unsigned vireo_driver_ring_size(const struct vireo_driver_ring *ring); /* entries of the ring */
 VIREO_API unsigned vireo_driver_ring_free(const struct vireo_driver_ring *ring); /* entries that are free */
 
 /*
@@ -84,7 +84,10 @@ VIREO_API int vireo_driver_ring_add(struct vireo_driver_ring *ring, const struct
 /* Shows the added buffers to the device, and kicks it if it has asked for kicks. Returns whether it kicked. */
 VIREO_API bool vireo_driver_ring_kick(struct vireo_driver_ring *ring);
 
-/* Takes one used buffer off the ring: returns 1, its cookie and its length; 0: there is none; -EPROTO: the device lies, close the front end. */
+/*
+ * Removes one used buffer from the ring: returns 1, its cookie, and how many bytes the device has written. 0: there is none.
+ * -EPROTO: the device breaks the specification, close the front end.
+ */
 VIREO_API int vireo_driver_ring_get(struct vireo_driver_ring *ring, void **ret_cookie,
 				    uint32_t *ret_len_bytes);
 

@@ -17,12 +17,13 @@ extern "C" {
  *					last component at most about 88 bytes then
  *	vhost-user:fd:N			an open UNIX stream socket of this process, such as a service manager
  *					hands over. One that listens: as with a path, which is not removed at
- *					the end. One that is connected: its peer is served, and when that has gone
- *					the endpoint is lost (-ENOTCONN). A path that begins so is written ./fd:N
+ *					the end. One that is connected: its peer is served until it
+ *					disconnects; vireo_endpoint_dispatch() returns -ENOTCONN then. A path that begins
+ *					so is written ./fd:N
  *	vduse:NAME			a device of this kernel's own (Linux 5.15): /dev/vduse/NAME; needs a library
  *					that was built with libmnl. NAME: 1 to 64
- *					letters, digits, '.', '_', '-'. The kernel takes network and block
- *					devices; others are refused with -EOPNOTSUPP
+ *					letters, digits, '.', '_', '-'. The kernel accepts network and block
+ *					devices, and refuses others (-EOPNOTSUPP)
  *	cuse:vhost0			a character device, /dev/vhost0, that speaks the VHOST_* ioctls of
  *					linux/vhost.h as /dev/vhost-net does; needs root, the kernel's module
  *					cuse, and a library that was built with libfuse3 (which may write to stderr
@@ -70,8 +71,8 @@ struct vireo_endpoint_access {
 };
 
 /*
- * Each transport has its own part of the config below. A part ends in reserved words, which must be 0: fields that come later take
- * their place, so that no part moves.
+ * Each transport has its own part of the config below. A part ends in reserved words, which must be 0: later versions put fields
+ * there, so that no part moves.
  */
 struct vireo_vhost_user_config {
 	bool client; /* connect, and keep reconnecting, instead of listening */
@@ -85,16 +86,16 @@ struct vireo_vhost_user_config {
 	 */
 	unsigned hello_ms;
 	/*
-	 * Offer postcopy live migration (VHOST_USER_PROTOCOL_F_PAGEFAULT): a machine starts here before its memory has come. The peer
-	 * gets a userfaultfd of this process for that, and Linux gives whoever holds one power over all of the process's memory:
-	 * set it for peers that you trust as you trust the program itself. Needs run_aside or close_aside (-EINVAL without), for rings are
-	 * looked into in such a thread then; see ops->postcopy in device.h. An endpoint that is being closed is dispatched until it is gone.
+	 * Offer postcopy live migration (VHOST_USER_PROTOCOL_F_PAGEFAULT): a machine starts here before its memory has come. The library
+	 * sends the peer a userfaultfd of this process for that, and by that fd the peer has power over all of the process's memory:
+	 * set it for peers that you trust as you trust the program itself. It needs run_aside or close_aside (-EINVAL without), since
+	 * rings are then read in such a thread; see ops->postcopy in device.h. Dispatch an endpoint that you close until `done`.
 	 */
 	uint64_t postcopy; /* 0 or 1 */
 	/*
 	 * Offer notifications as messages in the place of eventfds (VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS), for machines in simulated
-	 * time. They are slower, and there are front ends that take them wherever they are offered. Needs run_aside or close_aside (-EINVAL
-	 * without): the peer's answers are read in such a thread.
+	 * time. They are slower, and some front ends use them wherever they are offered. It needs run_aside or close_aside (-EINVAL
+	 * without): such a thread reads the peer's answers.
 	 */
 	uint64_t inband; /* 0 or 1 */
 	uint64_t reserved[6];
@@ -125,9 +126,8 @@ struct vireo_cuse_config {
 	void (*device_gone)(void *opaque, struct vireo_device *device);
 	void *device_opaque;
 	/*
-	 * A device like those that device_new hands out, or one of them (borrowed). An opener that only
-	 * asks what there is (VHOST_GET_FEATURES) is told of this one's, and gets none of its own. NULL: it
-	 * gets one.
+	 * A device like those that device_new hands out, or one of them (borrowed). An opener that only asks what there is
+	 * (VHOST_GET_FEATURES) is answered with this one's features, and device_new is not called for it. NULL: device_new is called.
 	 */
 	const struct vireo_device *device_like;
 	uint64_t reserved[8];
@@ -137,10 +137,9 @@ struct vireo_endpoint_config {
 	size_t size;
 	struct vireo_log log; /* without a device: what concerns the endpoint itself */
 	/*
-	 * enum vireo_files; 0: memory alone. What else a peer's memory lies in is refused, with a line that says what to do:
-	 * each access to a page that is not there waits for the disk, in the thread of whoever makes it (the control thread
-	 * looks into rings when they start), and the peer chooses which pages are there. Who sets VIREO_FILES_ANY
-	 * should serve the device by a worker of its own.
+	 * enum vireo_files; 0: memory alone. The library refuses a peer whose memory lies in other files, with a line of log that says
+	 * what to do. With VIREO_FILES_ANY a thread that touches a page that is not there waits for the disk (the control thread
+	 * reads rings when they start), and the peer chooses which pages are there: serve the device by a worker of its own.
 	 */
 	unsigned files;
 	/*
@@ -149,21 +148,21 @@ struct vireo_endpoint_config {
 	 * negative errno if there is no thread: the work is not done then, and the device not attached, or left behind.
 	 *
 	 * While it is under way the kernel may hold locks until the control thread has answered the driver: those of generic
-	 * netlink and of its network interfaces (RTNL). The control thread makes no call that takes one of them meanwhile.
+	 * netlink and of its network interfaces (RTNL). Make no system call in the control thread that needs one of them meanwhile.
 	 *
 	 * vhost-user, CUSE: see close_aside.
 	 */
 	int (*run_aside)(void *opaque, void (*work)(void *argument), void *argument);
 	/*
-	 * Runs work(argument) once, soon, in any thread but the control thread, and for as long as it takes, which may be
-	 * for ever: what a peer has handed over (fds, sockets on which fds are in flight, memory) is closed and unmapped
-	 * there, since whoever owns it may let that wait. Nobody should wait for it. At most two calls are under way
-	 * for an endpoint; they may outlive it. 0, or a negative errno if there is no thread: then it is done in the
-	 * control thread. NULL: run_aside does it, but not for VDUSE. With neither, the control thread does.
+	 * Runs work(argument) once, soon, in any thread but the control thread, even if it never returns. `work` closes and unmaps
+	 * what a peer has handed over (fds, sockets on which fds are in flight, memory); the peer may make that call wait. Let no
+	 * other thread wait for it. At most two calls are under way for an endpoint; they may outlive it. Return 0, or a negative
+	 * errno if there is no thread: the control thread does the work then. NULL: run_aside does it, but not for VDUSE. With
+	 * neither, the control thread does.
 	 */
 	int (*close_aside)(void *opaque, void (*work)(void *argument), void *argument);
 	void *run_opaque; /* for both */
-	/* What one transport has of its own; the parts of the others are not looked at. */
+	/* What one transport has of its own; the library ignores the parts of the others. */
 	struct vireo_vhost_user_config vhost_user;
 	struct vireo_vduse_config vduse;
 	struct vireo_cuse_config cuse;
@@ -171,10 +170,12 @@ struct vireo_endpoint_config {
 
 /*
  * Offers `device` (borrowed, one endpoint at a time; NULL: see struct vireo_cuse_config) at `address`. `config` may be NULL.
- * -EINVAL: address, no device, or a reserved word that is not 0; -ENAMETOOLONG: its last component; -EADDRINUSE: somebody answers on that socket, or
- * there is a device of this name; -EEXIST: there is something, and it is no socket; -EACCES: its folder may not be read and
- * written; -EBUSY: somebody has held a lock (flock(2)) on its folder for a second; -EOPNOTSUPP: the library was built without it; or what socket, bind and chown say. A
- * client whose server is not there yet is no error: it goes on trying.
+ * -EINVAL: the address is not valid, there is no device, or a reserved word is not 0; -ENAMETOOLONG: the address's last component;
+ * -EADDRINUSE: another process answers on that socket, or there is a device of this name: choose another address, or end that
+ * process; -EEXIST: something else than a socket lies at the path, remove it; -EACCES: this user may not read and write the
+ * folder; -EBUSY: another process has held a lock (flock(2)) on the folder for a second, try again; -EOPNOTSUPP: the library was
+ * built without this transport; or the errno of socket(2), bind(2) or chown(2). A client whose server is not there yet is no error:
+ * it goes on trying.
  *
  * vhost-user:fd:N: on success the fd is the endpoint's, which makes it non-blocking and close-on-exec and closes it in the
  * end; on failure it stays the caller's, as it was. -EBADF: no such fd; -ENOTSOCK; -EPROTONOSUPPORT: no UNIX stream socket;
@@ -185,12 +186,13 @@ struct vireo_endpoint_config {
  * not mounted, or of another pid namespace; -ETIMEDOUT: the kernel has not asked for the device.
  *
  * VDUSE: -ENOENT: /dev/vduse/control is not there (modprobe vduse); -EACCES, -EPERM: no access to it, or a network
- * device without CAP_NET_ADMIN; -EPROTONOSUPPORT: no vdpa bus; -ENONET: the vdpa bus is the first network namespace's, and we are in another one; -ENODEV: the driver to attach to is not loaded; -EBUSY:
- * another program serves NAME; -EEXIST: NAME is in use and was made otherwise (vdpa dev del NAME); -EADDRNOTAVAIL:
- * /dev/vduse/NAME has not appeared; -ELOOP: the file in state_folder is not one of this program's; -EOPNOTSUPP: a
- * device type that the kernel does not take. A device that a killed program left
- * behind is taken over if it was made with the same settings, and otherwise made anew. Its features are the device's
- * less those that the kernel refuses: of a network device all that need a control queue, and so all pairs of queues but
+ * device without CAP_NET_ADMIN; -EPROTONOSUPPORT: there is no vdpa bus (modprobe vdpa); -ENONET: the vdpa bus belongs to the first
+ * network namespace, and this process is in another one; -ENODEV: the driver to attach to is not loaded (modprobe virtio_vdpa or
+ * vhost_vdpa); -EBUSY: another program serves NAME; -EEXIST: NAME is in use and was made otherwise (vdpa dev del NAME);
+ * -EADDRNOTAVAIL: /dev/vduse/NAME has not appeared; -ELOOP: the file in state_folder is not one of this program's, remove it;
+ * -EOPNOTSUPP: the kernel refuses this device type. If a killed program left a device of this name behind, the library takes it
+ * over when it was made with the same settings, and otherwise makes it anew. Its features are the device's less those that the
+ * kernel refuses: of a network device all that need a control queue, and so all pairs of queues but
  * the first; of a block device the switch of its write cache.
  */
 VIREO_API int vireo_endpoint_open(struct vireo_device *device, const char *address,
@@ -202,7 +204,8 @@ VIREO_API int vireo_endpoint_fd(const struct vireo_endpoint *endpoint);
 
 /*
  * Handles the peer's messages that are there, without blocking. Returns 0, or a negative errno: the endpoint cannot be used any more,
- * close it. The fd is readable when there is something to handle or such an error to return.
+ * close it (-ENOTCONN: the peer of a connected fd:N has disconnected; others: the socket or the device node has failed). The fd is
+ * readable when there is something to handle or such an error to return.
  */
 VIREO_API int vireo_endpoint_dispatch(struct vireo_endpoint *endpoint);
 
@@ -217,8 +220,9 @@ VIREO_API bool vireo_endpoint_peer(const struct vireo_endpoint *endpoint, struct
 
 /*
  * Ends the session, quiesces all queues and removes the address. `done` (may be NULL) is called when the endpoint has been freed, in
- * this call or later. Go on dispatching until then: when a VDUSE device is taken off the vdpa bus, its driver sends
- * requests. (A vhost-user endpoint without postcopy waits for its queues only, and its fd need not be polled any more.) Does nothing for NULL.
+ * this call or later. Go on dispatching until then: when the kernel removes a VDUSE device from the vdpa bus, its driver sends
+ * requests. (A vhost-user endpoint without postcopy waits for its queues only, and its fd need not be polled any more.) Does
+ * nothing for NULL.
  */
 VIREO_API void vireo_endpoint_close(struct vireo_endpoint *endpoint, void (*done)(void *opaque), void *opaque);
 

@@ -25,7 +25,7 @@ extern "C" {
  */
 struct vireo_fault_table;
 
-/* Makes a table with room for `region_max` memory regions at a time (0: 65536). Any thread. -ENOMEM. */
+/* Makes a table with room for `region_max` memory regions at a time (0: 65536). Any thread. -ENOMEM: also where region_max is too large. */
 VIREO_API int vireo_fault_table_new(unsigned region_max, struct vireo_fault_table **ret_table);
 
 /* Frees the table; does nothing for NULL. No device may use the table any more. */

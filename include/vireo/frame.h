@@ -8,8 +8,8 @@
 #include <sys/uio.h>
 
 /*
- * An Ethernet frame on its way from one port to another, lying in the memory of whoever sent it.
- * Plain data, shared by everything that handles frames.
+ * An Ethernet frame on its way from one port to another. It lies in its sender's memory. The structs are plain data, which all
+ * parts of a program that handle frames share.
  */
 
 enum vireo_gso {
@@ -35,7 +35,7 @@ enum vireo_gso {
 #define VIREO_FRAME_DATA_VALID (1u << 1) /* the sender vouches for the transport checksum */
 #define VIREO_FRAME_ECN        (1u << 2) /* with TCP segmentation: CWR is set in the first segment */
 
-/* Offload request of one frame; checked against the frame's length before anybody sees it. */
+/* Offload request of one frame. The library checks it against the frame's length before it shows the frame. */
 struct vireo_frame_offload {
 	uint8_t gso; /* enum vireo_gso */
 	uint8_t flags;
@@ -62,13 +62,13 @@ struct vireo_frame {
 	uint8_t head_bytes, head_skip;
 	struct vireo_frame_offload offload;
 	/*
-	 * Private copy of the first min(len_bytes, VIREO_FRAME_HEAD_BYTES) bytes, or what an edit has made of it. Decisions are
-	 * taken on it, and it is what receivers get: the sender may change the original meanwhile.
+	 * Private copy of the first min(len_bytes, VIREO_FRAME_HEAD_BYTES) bytes, or what an edit has made of it. Decide by this copy;
+	 * receivers get this copy, too: the sender may change the original meanwhile.
 	 */
 	uint8_t head[VIREO_FRAME_HEAD_ROOM];
 	/*
-	 * Fields to come: 0, by whoever owns the array, once; the library does not touch them. The whole is 64 bytes, for arrays
-	 * of it are the data path's.
+	 * Fields to come: the owner of the array sets them to 0 once, and the library does not touch them. The struct has 64 bytes,
+	 * since the data path has arrays of it.
 	 */
 	uint32_t reserved[3];
 };
@@ -94,8 +94,8 @@ static inline uint32_t vireo_frame_head_bytes(const struct vireo_frame *frame)
 }
 
 /*
- * The offload of what the receiver gets: the frame's, to where an edit has moved what it is about. False: the checksum begins
- * inside what the edit replaces, and has no place any more. Only who lies about its frame asks for that; it is dropped.
+ * Fills in the offload of what the receiver gets: the frame's, with offsets that an edit has moved. False: the checksum begins inside
+ * what the edit replaces, and has no place any more. Drop the frame: its sender has asked for nonsense.
  */
 static inline bool vireo_frame_offload_moved(const struct vireo_frame *frame, struct vireo_frame_offload *ret_offload)
 {
@@ -118,7 +118,10 @@ static inline bool vireo_frame_offload_moved(const struct vireo_frame *frame, st
 
 /* ---- edits ---- */
 
-/* Now `bytes` long. An edit that takes back another one is none, if the frame is as long as it was: the head says the rest. */
+/*
+ * Sets the head's length after an edit. A head that is as long as what it replaces counts as no edit: the head itself says what
+ * has changed.
+ */
 static inline void vireo_frame_head_bytes_set(struct vireo_frame *frame, uint32_t bytes)
 {
 	uint32_t skip = vireo_frame_skip_bytes(frame);
@@ -127,7 +130,7 @@ static inline void vireo_frame_head_bytes_set(struct vireo_frame *frame, uint32_
 	frame->head_skip = (uint8_t)(bytes == skip ? 0 : skip);
 }
 
-/* A tag behind the addresses; `type` is 0x8100 or 0x88a8, `tci` priority and VLAN. False: there is no room for one more. */
+/* Inserts a tag behind the addresses; `type` is 0x8100 or 0x88a8, `tci` priority and VLAN. False: the head has no room for one more. */
 static inline bool vireo_frame_tag_push(struct vireo_frame *frame, uint16_t type, uint16_t tci)
 {
 	const uint8_t tag[VIREO_FRAME_TAG_BYTES] = { (uint8_t)(type >> 8), (uint8_t)type, (uint8_t)(tci >> 8), (uint8_t)tci };
@@ -141,7 +144,7 @@ static inline bool vireo_frame_tag_push(struct vireo_frame *frame, uint16_t type
 	return true;
 }
 
-/* Takes the first tag out. False: the frame has none. */
+/* Removes the first tag. False: the frame has none. */
 static inline bool vireo_frame_tag_pop(struct vireo_frame *frame)
 {
 	uint32_t bytes = vireo_frame_head_bytes(frame), type = (uint32_t)frame->head[12] << 8 | frame->head[13];

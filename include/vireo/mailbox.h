@@ -35,20 +35,20 @@ struct vireo_letter {
 	struct vireo_letter *next;		      /* the mailbox's */
 };
 
-/* Any thread. -ENOMEM, -EMFILE. */
+/* Makes a mailbox. Any thread. -ENOMEM, -EMFILE. */
 VIREO_API int vireo_mailbox_new(struct vireo_mailbox **ret_mailbox);
-/* Takes NULL. Nobody posts any more, and what was posted has been delivered. */
+/* Frees the mailbox; does nothing for NULL. No thread posts to it any more, and every letter has been delivered. */
 VIREO_API void vireo_mailbox_free(struct vireo_mailbox *mailbox);
 
-/* Readable while letters wait. Owned by the mailbox. */
+/* Returns an fd that is readable while letters wait. The mailbox owns it. */
 VIREO_API int vireo_mailbox_fd(const struct vireo_mailbox *mailbox);
 
-/* Any thread. Allocates nothing and never waits. */
+/* Posts a letter. Any thread. The call allocates nothing and never waits. */
 VIREO_API void vireo_mailbox_post(struct vireo_mailbox *mailbox, struct vireo_letter *letter);
 
 /*
- * The owner: delivers what has been posted so far, each sender's letters in the order in which it posted them. Returns how
- * many; what is posted meanwhile waits for the next call, and the fd is readable.
+ * Delivers the letters that have been posted so far, each sender's in the order in which it posted them. The owner's thread calls
+ * it. Returns how many letters it has delivered. A letter that is posted meanwhile waits for the next call, and the fd is readable.
  */
 VIREO_API unsigned vireo_mailbox_deliver(struct vireo_mailbox *mailbox);
 

@@ -41,7 +41,10 @@ struct vireo_memory_config {
 /* Makes a budget. `config` may be NULL. Any thread. -ENOMEM. */
 VIREO_API int vireo_memory_new(const struct vireo_memory_config *config, struct vireo_memory **ret_memory);
 
-/* Frees the budget; does nothing for NULL. No device may use it any more. A helper thread that still unmaps memory has a reference of its own. */
+/*
+ * Frees the budget; does nothing for NULL. No device may use it any more. A helper thread that still unmaps memory has a reference
+ * of its own.
+ */
 VIREO_API void vireo_memory_free(struct vireo_memory *memory);
 
 /* Returns 0 if pages are counted, or the negative errno of userfaultfd(2) that says why they are not. Any thread. */
@@ -53,10 +56,10 @@ struct iovec;
 VIREO_API void vireo_memory_touch(const struct iovec *iov, unsigned count);
 
 /*
- * The peer's memory table, for a device type that needs more of guest memory than the pieces of chains: to tell a card of it, for
- * example. A table never changes, and its memory stays mapped until it is given back, whatever the peer takes away
- * meanwhile; ask for another one in ops->memory_changed. Guest memory is input, here as everywhere. Memory that may only be
- * read, or only be written (an IOMMU's), is not in it.
+ * The peer's memory table, for a device type that needs more of guest memory than the pieces of chains: it registers that memory
+ * with a card, for example. A table never changes. Its memory stays mapped until the table is freed, whatever the peer unmaps
+ * meanwhile; ask for another table in ops->memory_changed. The guest may change its memory at any moment, here as everywhere. A
+ * table leaves out memory that may only be read, or only be written (an IOMMU's).
  */
 struct vireo_device;
 struct vireo_memory_table;
@@ -70,18 +73,21 @@ struct vireo_memory_region {
 };
 
 /*
- * Control thread. -ENOENT: the peer has not told of memory. Give the table back before the device is freed. It may outlive the
- * peer's session: if that peer truncates its file later, the table's memory reads as zeroes (fault.h), and no session of
- * another peer ends for it. Until it is given back it takes its part of the device's budget.
+ * Returns the peer's memory table. Control thread. -ENOENT: the peer has not sent one yet, wait for ops->memory_changed. Free the
+ * table before the device. The table may outlive the peer's session: if that peer truncates its file later, the table's memory
+ * reads as zeroes (fault.h), and no session of another peer ends for it. Until it is freed it uses its part of the device's budget.
  */
 VIREO_API int vireo_device_memory_table(const struct vireo_device *device, const struct vireo_memory_table **ret_table);
-/* Any thread, as all below. Takes NULL. May unmap, which waits for whoever owns the file: see close_aside in endpoint.h. */
+/*
+ * Frees a table; does nothing for NULL. Any thread, as all below. The call may unmap memory, and then waits for the server of the
+ * file that the memory lies in: see close_aside in endpoint.h.
+ */
 VIREO_API void vireo_memory_table_free(const struct vireo_memory_table *table);
-VIREO_API unsigned vireo_memory_table_count(const struct vireo_memory_table *table);
-/* Regions are in the order of guest addresses. False: there is none with this index. */
+VIREO_API unsigned vireo_memory_table_count(const struct vireo_memory_table *table); /* regions of the table */
+/* Fills in one region. Regions are in the order of guest addresses. False: there is none with this index. */
 VIREO_API bool vireo_memory_table_region(const struct vireo_memory_table *table, unsigned index,
 					 struct vireo_memory_region *ret_region);
-/* Where this process sees all of these bytes. NULL: they do not lie in one region. */
+/* Returns where this process sees all of these bytes. NULL: they do not lie in one region. */
 VIREO_API void *vireo_memory_table_at(const struct vireo_memory_table *table, uint64_t guest_address, uint64_t bytes);
 
 /* What a device's peer has of the budget at this moment: vireo_device_memory_use() fills it in. */

@@ -84,11 +84,12 @@ struct vireo_net_ops {
 	 */
 	void (*pairs_set)(void *opaque, unsigned pairs);
 	void (*announce)(void *opaque, const uint8_t mac[6]); /* send an RARP for mac into the network */
-	void (*mtu_set)(void *opaque, uint16_t mtu);          /* the peer told its MTU */
+	void (*mtu_set)(void *opaque, uint16_t mtu);          /* the peer has sent its MTU */
 	/*
-	 * Memory is taken away, and the queue goes on. Return 0, and answer with vireo_net_queue_renewed(net, queue) when every call of
-	 * a worker for this queue that was under way has ended, and with it what it has looked at been completed; calls that begin
-	 * now may go on meanwhile. -EOPNOTSUPP, or NULL where queue_stop is not: the queue is stopped instead, and started again.
+	 * The peer unmaps memory, and the queue goes on. Return 0. Answer with vireo_net_queue_renewed(net, queue) when every call of a
+	 * worker for this queue that was under way has ended, and when each such vireo_net_transmit_look() has had its complete; calls
+	 * that begin now may go on meanwhile. Return -EOPNOTSUPP, or leave the op NULL where queue_stop is not: the library stops the
+	 * queue instead, and starts it again.
 	 */
 	int (*queue_renew)(void *opaque, unsigned queue);
 	int (*postcopy)(void *opaque, bool on); /* the peer's memory comes late, or not any more: see vireo_device_ops */
@@ -116,7 +117,7 @@ struct vireo_net_config {
 	uint64_t memory_max_bytes;
 };
 
-/* Makes a network device; its control thread is the caller's. -EINVAL: a field of the config is not valid; -ENOMEM. */
+/* Makes a network device; the caller's thread is its control thread. -EINVAL: a field of the config is not valid; -ENOMEM. */
 VIREO_API int vireo_net_new(const struct vireo_net_config *config, struct vireo_net **ret_net);
 VIREO_API void vireo_net_free(struct vireo_net *net); /* close its endpoint first; does nothing for NULL */
 VIREO_API struct vireo_device *vireo_net_device(struct vireo_net *net); /* borrowed: the net device owns it */
@@ -125,11 +126,12 @@ VIREO_API struct vireo_device *vireo_net_device(struct vireo_net *net); /* borro
 VIREO_API void vireo_net_queue_quiesced(struct vireo_net *net, unsigned queue);
 /* Answers ops->queue_renew, before vireo_net_queue_quiesced(). Control thread. */
 VIREO_API void vireo_net_queue_renewed(struct vireo_net *net, unsigned queue);
-/* Sets the link up or down, and notifies the driver. Control thread. Returns 0 or a negative errno. */
+/* Sets the link up or down, and notifies the driver. Control thread. Returns 0; vireo_net_link_told() says whether that reaches it. */
 VIREO_API int vireo_net_link_set(struct vireo_net *net, bool up);
 /*
- * Returns whether the driver that is there now hears of vireo_net_link_set(): it has accepted STATUS, and its transport carries such
- * news. A vhost-user front end has to accept CONFIG and hand over its channel; vhost's ioctls (CUSE) have no words for it. Control thread.
+ * Returns whether vireo_net_link_set() reaches the driver that is there now: the driver has accepted STATUS, and its transport carries
+ * the notification. A vhost-user front end has to accept CONFIG and hand over its channel; vhost's ioctls (CUSE) have none. Control
+ * thread.
  */
 VIREO_API bool vireo_net_link_told(const struct vireo_net *net);
 /*
@@ -140,8 +142,11 @@ VIREO_API int vireo_net_announce(struct vireo_net *net);
 /* Returns the offloads that the driver accepts in frames it receives, VIREO_OFFLOAD_*. They are constant while queues run. */
 VIREO_API unsigned vireo_net_offloads(const struct vireo_net *net);
 
-/* Any thread while the queue runs. */
-VIREO_API int vireo_net_kick_fd(struct vireo_net *net, unsigned queue); /* see vireo_queue_kick_fd() */
+/*
+ * Returns the fd to watch for kicks: see vireo_queue_kick_fd(). Any thread while the queue runs. -1: the queue does not run, or the
+ * driver polls.
+ */
+VIREO_API int vireo_net_kick_fd(struct vireo_net *net, unsigned queue);
 
 /*
  * Asks the driver to kick, or not to: see vireo_queue_kick_enable(). Worker. At first, kicks of transmit queues are on and those of
@@ -163,6 +168,7 @@ struct vireo_net_queue_stats {
 	uint64_t bad_offload;   /* transmit: the header's offload fields lie, or were not negotiated */
 	uint64_t filtered;      /* receive: the driver does not want it (RX mode, MAC and VLAN tables) */
 };
+/* Fills in the counters. The caller sets ret_stats->size to sizeof(*ret_stats). Of a queue that does not exist they are 0. */
 VIREO_API void vireo_net_queue_stats(const struct vireo_net *net, unsigned queue,
 				     struct vireo_net_queue_stats *ret_stats);
 
@@ -178,17 +184,16 @@ struct vireo_packet {
 /*
  * Copies up to `count` frames that the guest transmitted on `pair` into packets (data and
  * capacity_bytes are the caller's; len_bytes and offload are filled in). A frame longer than its
- * packet's capacity is dropped (too_long). Returns how many packets were filled, or -EPROTO: the
- * queue is broken. Fewer than `count` does not mean that no more are there; who wants to sleep asks
- * vireo_net_kick_enable().
+ * packet's capacity is dropped (too_long). Returns how many packets it has filled. Fewer than `count` does not mean that no more are
+ * there: call vireo_net_kick_enable() before you sleep. -EPROTO: the queue is broken, stop using it; -EINVAL: no such pair.
  */
 VIREO_API int vireo_net_dequeue_burst(struct vireo_net *net, unsigned pair, struct vireo_packet *packets,
 				      unsigned count);
 
 /*
- * Copies packets into the guest's receive queue of `pair`. Returns how many, from the first on, were taken:
- * fewer than `count` when the guest has no more buffers; those that can never go (too long, offload
- * refused) count as taken and are dropped. -EPROTO: the queue is broken.
+ * Copies packets into the guest's receive queue of `pair`. Returns how many, from the first on, it has copied or dropped: it drops
+ * a packet that can never go (too long, offload refused). Fewer than `count`: the guest has no more buffers, offer the others
+ * again later. -EPROTO: the queue is broken, stop using it; -EINVAL: no such pair.
  */
 VIREO_API int vireo_net_enqueue_burst(struct vireo_net *net, unsigned pair, const struct vireo_packet *packets,
 				      unsigned count);
@@ -196,7 +201,7 @@ VIREO_API int vireo_net_enqueue_burst(struct vireo_net *net, unsigned pair, cons
 /*
  * Shows up to `count` transmitted frames where they lie. The pieces in frames[].iov stay valid until
  * vireo_net_transmit_complete(), which must follow each look; the guest may change the bytes meanwhile. Bad frames are dropped
- * and counted. Returns the number of frames, or -EPROTO: the queue is broken, stop using it.
+ * and counted. Returns the number of frames. -EPROTO: the queue is broken, stop using it; -EINVAL: no such pair.
  */
 VIREO_API int vireo_net_transmit_look(struct vireo_net *net, unsigned pair, struct vireo_frame *frames,
 				      unsigned count);
@@ -208,15 +213,15 @@ VIREO_API void vireo_net_transmit_complete(struct vireo_net *net, unsigned pair)
 /*
  * Copies frames (each pointer one frame) into the receive queue of `pair`. A frame that does not fit, or finds
  * no buffer, is counted in the queue's stats and skipped. Returns how many went in; the driver sees
- * them after vireo_net_receive_flush(). -EPROTO: the queue is broken, stop using it.
+ * them after vireo_net_receive_flush(). -EPROTO: the queue is broken, stop using it; -EINVAL: no such pair.
  */
 VIREO_API int vireo_net_receive_deliver(struct vireo_net *net, unsigned pair, struct vireo_frame *const *frames,
 					unsigned count);
 VIREO_API void vireo_net_receive_flush(struct vireo_net *net, unsigned pair);
 /*
  * Returns how many buffers the driver has offered in the receive queue of `pair` that hold nothing yet; on packed rings, how many
- * descriptors they take, which may be more. The number is a hint: who sends what can be done without asks for it first,
- * and leaves the rest to others. Worker.
+ * descriptors they have, which may be more. The number is a hint: ask for it before you deliver frames that the guest can
+ * do without, and leave buffers to the others. Worker.
  */
 VIREO_API unsigned vireo_net_receive_room(struct vireo_net *net, unsigned pair);
 

@@ -48,7 +48,7 @@ VIREO_API int vireo_notifier_new(struct vireo_notifier **ret_notifier);
 VIREO_API int vireo_notifier_open(const struct vireo_notifier_config *config, struct vireo_notifier **ret_notifier,
 				  int *ret_aio_err);
 
-/* Frees the notifier; does nothing for NULL. No device may use it any more. The call may take some 10 ms. */
+/* Frees the notifier; does nothing for NULL. No device may use it any more. The call may last some 10 ms. */
 VIREO_API void vireo_notifier_free(struct vireo_notifier *notifier);
 
 #ifdef __cplusplus

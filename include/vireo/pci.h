@@ -36,9 +36,8 @@ struct vireo_pci_config {
 	/* How long to wait for the function from opening to running, and once more at closing; 0: 5000. */
 	unsigned timeout_ms;
 	/*
-	 * Virtio features wanted; what the device lacks is dropped, and of a network function's what requires
-	 * something that it lacks (5.1.3.1). VERSION_1, ACCESS_PLATFORM and
-	 * ORDER_PLATFORM are taken care of here.
+	 * Virtio features wanted. The library drops those that the device lacks, and of a network function those that require a feature
+	 * that it lacks (5.1.3.1). It adds VERSION_1, ACCESS_PLATFORM and ORDER_PLATFORM itself.
 	 */
 	uint64_t features;
 	uint64_t features_required; /* -ENOTSUP if one of these is not offered */
@@ -51,18 +50,19 @@ struct vireo_pci_config {
 };
 
 /*
- * Finds out who the function is bound to, opens it, resets it and agrees on features. -EINVAL, -ENOMEM,
- * -ENODEV (no such function, no virtio, or it does not answer), -ENOTSUP (bound to another driver, legacy
- * only, a feature or a means of DMA is missing), -EBUSY (another process has it), -EACCES, -EPERM, -ETIMEDOUT
- * (it never leaves reset), -EPROTO (what it says about itself contradicts the specification), or what a
- * system call said.
+ * Finds the driver that the function is bound to, opens the function, resets it and negotiates features. The log says more about an
+ * error. -EINVAL: a field of the config is not valid; -ENODEV: there is no such function, it is no virtio function, or it does not
+ * answer; -ENOTSUP: it is bound to another driver (bind it with vireo_pci_bind()), is legacy only, or lacks a required feature or
+ * a means of DMA; -EBUSY: another process has it; -EACCES, -EPERM: no access to a file in /dev or /sys, run with the right that the
+ * log names; -ETIMEDOUT: it never leaves reset; -EPROTO: what it says about itself contradicts the specification; -ENOMEM; or the
+ * errno of a system call.
  */
 VIREO_API int vireo_pci_open(const struct vireo_pci_config *config, struct vireo_pci **ret_pci);
 
 /*
- * Resets the function, which ends its use of memory, and gives everything back; takes NULL. No ring is used
- * any more. A function that cannot be kept from memory (it does not do as it is told, or was taken away, and
- * there is no IOMMU) keeps its rings and buffers until the process ends.
+ * Resets the function, which ends its use of memory, and frees everything; does nothing for NULL. No thread uses its rings any
+ * more. If the function cannot be kept from memory (it does not obey, or was unplugged, and there is no IOMMU), its rings and
+ * buffers stay allocated until the process ends.
  */
 VIREO_API void vireo_pci_close(struct vireo_pci *pci);
 
@@ -71,8 +71,9 @@ VIREO_API unsigned vireo_pci_device_id(const struct vireo_pci *pci); /* virtio 1
 VIREO_API unsigned vireo_pci_queue_count(const struct vireo_pci *pci); /* how many queues the device has */
 
 /*
- * Device config space; what is read is of one generation (virtio 1.3, 2.5). -EINVAL: outside it, -EAGAIN: it
- * keeps changing, -ENODEV: the function is gone.
+ * Read and write the device's config space; a read returns bytes of one generation (virtio 1.3, 2.5). -EINVAL: the bytes lie outside
+ * config space; -EAGAIN: it keeps changing, read again later; -ENODEV: the function is unplugged, close it. A write returns -EINVAL
+ * alone.
  */
 VIREO_API int vireo_pci_config_read(struct vireo_pci *pci, uint32_t offset, void *data, uint32_t bytes);
 VIREO_API int vireo_pci_config_write(struct vireo_pci *pci, uint32_t offset, const void *data,
@@ -81,8 +82,8 @@ VIREO_API int vireo_pci_config_write(struct vireo_pci *pci, uint32_t offset, con
 struct vireo_pci_ring_config {
 	size_t size;
 	/*
-	 * Wanted; the device may allow less, and so does memory without an IOMMU, where a ring and its
-	 * buffers have to fit into one huge page: see vireo_driver_ring_size(). 0: 256.
+	 * Entries wanted; 0: 256. The device may allow fewer. Without an IOMMU a ring and its buffers have to fit into one huge page,
+	 * and there may be fewer for that: vireo_driver_ring_size() says how many there are.
 	 */
 	unsigned entries;
 	size_t buffer_bytes; /* memory for buffers, for each entry */
@@ -90,8 +91,10 @@ struct vireo_pci_ring_config {
 };
 
 /*
- * Prepares queue `index`. Before vireo_pci_start(). -EINVAL, -EEXIST, -ENOMEM, -E2BIG (without an
- * IOMMU: not even 16 entries fit), -EPERM (physical addresses are not told), -EPROTO.
+ * Prepares queue `index`. Call it before vireo_pci_start(). -EINVAL: a field of the config or the index is not valid, or the function
+ * has been started; -EEXIST: the queue has been prepared already; -E2BIG: without an IOMMU not even 16 entries fit into a huge page,
+ * ask for smaller buffers; -EPERM: the kernel hides physical addresses, run with CAP_SYS_ADMIN; -ENOMEM: also where no huge page
+ * is free; -EPROTO: what the device says about its queue contradicts the specification, close it.
  */
 VIREO_API int vireo_pci_ring_open(struct vireo_pci *pci, unsigned index,
 				  const struct vireo_pci_ring_config *config);
@@ -99,30 +102,34 @@ VIREO_API struct vireo_driver_ring *vireo_pci_ring(struct vireo_pci *pci, unsign
 /* Returns the memory for the buffers of this ring, and of no other: buffer_bytes for each entry. */
 VIREO_API void *vireo_pci_memory(struct vireo_pci *pci, unsigned index);
 
-/* Tells the device the addresses of all rings and sets DRIVER_OK. Kick rings only after this. */
+/*
+ * Writes the addresses of all rings to the device and sets DRIVER_OK. Kick rings only after this. -EINVAL: it has been started
+ * already; -ENODEV, -EIO, -ESTALE: as vireo_pci_interrupt(), close the function; or the errno of a system call that sets up
+ * interrupts. Whatever fails, close the function.
+ */
 VIREO_API int vireo_pci_start(struct vireo_pci *pci);
 
 /*
- * Readable when the function interrupts for what is not one ring's alone; -1: the function does not
- * interrupt, and rings are to be polled. Whoever wants config changes, or signals of rings, watches it
- * (level-triggered) and calls vireo_pci_interrupt(): where rings share an interrupt, that is what raises
- * their call fds. Borrowed.
+ * Returns an fd that is readable when the function interrupts for more than one ring alone. Borrowed. Watch it (level-triggered) and
+ * call vireo_pci_interrupt() if you want config changes, or signals of rings: where rings share an interrupt, that call raises their
+ * call fds. -1: the function does not interrupt, poll the rings.
  */
 VIREO_API int vireo_pci_interrupt_fd(const struct vireo_pci *pci);
 /*
- * 1: config space may have changed, 0: not, -EIO: the device asks for a reset, -ENODEV: it is gone, -ESTALE:
- * somebody else has reset it. After an error the fd may stay readable.
+ * Handles an interrupt. Returns 1: config space may have changed, read it; 0: it has not. -EIO: the device asks for a reset; -ENODEV:
+ * it is unplugged; -ESTALE: another program has reset it. After an error the fd may stay readable: stop watching it, and close the
+ * function.
  */
 VIREO_API int vireo_pci_interrupt(struct vireo_pci *pci);
 /*
  * Checks whether the function is alive; once a second is enough. Returns the errors of vireo_pci_interrupt(). -ESTALE also means that
- * somebody else has ended its access to memory; -ECANCELED: the kernel wants to unbind or unplug it, and waits until you
+ * another program has ended its access to memory; -ECANCELED: the kernel wants to unbind or unplug it, and waits until you
  * close it.
  */
 VIREO_API int vireo_pci_check(struct vireo_pci *pci);
 /*
- * Ends the access of a function that is not trusted any more to memory, at once. Close it next. Its rings may be used until then,
- * without effect.
+ * Ends at once the access to memory of a function that you do not trust any more. Close it next. Its rings may be used until then,
+ * without effect. -ENODEV: the function is unplugged; or the errno of a system call: it may still reach memory, close it all the same.
  */
 VIREO_API int vireo_pci_halt(struct vireo_pci *pci);
 
@@ -137,12 +144,12 @@ struct vireo_pci_net_config {
 };
 
 /*
- * Opens the rings, starts the function, asks for all frames (with CTRL_RX) and for all pairs (with MQ).
- * -ENOTSUP: it is no network function, or has not so many pairs (or MQ was not agreed). Otherwise as
- * vireo_pci_ring_open(); -ETIMEDOUT, -EIO: the control queue does not answer, or refuses.
+ * Opens the rings, starts the function, asks for all frames (with CTRL_RX) and for all pairs (with MQ). -ENOTSUP: it is no network
+ * function, or has fewer pairs (or MQ was not agreed on), ask for fewer; -ETIMEDOUT, -EIO: the control queue does not answer, or
+ * refuses; or the errors of vireo_pci_ring_open() and vireo_pci_start(). Whatever fails, close the function.
  */
 VIREO_API int vireo_pci_net_start(struct vireo_pci *pci, const struct vireo_pci_net_config *config);
-/* 1: the link is up, or the device cannot tell; 0: it is down; else as vireo_pci_config_read(). */
+/* Returns 1: the link is up, or the device cannot tell; 0: the link is down; or the errors of vireo_pci_config_read(). */
 VIREO_API int vireo_pci_net_link(struct vireo_pci *pci);
 
 /* ---- what is bound to what; needs no open function ---- */
@@ -156,7 +163,7 @@ struct vireo_pci_function {
 	int iommu_group; /* -1: none */
 };
 
-/* DDDD:BB:DD.F in lower-case hexadecimal, as the kernel writes it. */
+/* Returns whether `address` is DDDD:BB:DD.F in lower-case hexadecimal, as the kernel writes it. */
 VIREO_API bool vireo_pci_address_valid(const char *address);
 
 /*
@@ -168,16 +175,15 @@ VIREO_API int vireo_pci_list(const char *root,
 			     void *opaque);
 
 /*
- * Takes a network function away from its driver and gives it to `driver`: "vfio-pci", "uio_pci_generic", or
- * NULL: the former if the function has an IOMMU group and the module is there, else the latter. -ENODEV: no
- * such virtio function; -ENOENT: the driver's module is not loaded; -EBUSY: its network interface is up, or
- * in another network namespace, or a process drives it; -EINVAL: another driver's name; -ENOTSUP: the driver
- * does not take it, or it is no network function; -EACCES. On failure the function is with its old driver
- * again, if that takes it.
+ * Unbinds a network function from its driver and binds it to `driver`: "vfio-pci", "uio_pci_generic", or NULL: the former if the
+ * function has an IOMMU group and the module is there, else the latter. The log says more about an error. -ENODEV: there is no
+ * such virtio function; -ENOENT: load the driver's module (modprobe); -EBUSY: its network interface is up (set it down), or in another
+ * network namespace, or a process drives it; -EINVAL: another driver's name; -ENOTSUP: the driver refuses it, or it is no network
+ * function; -EACCES: run as root. On failure the function is bound to its old driver again, unless that refuses it.
  */
 VIREO_API int vireo_pci_bind(const char *root, const char *address, const char *driver,
 			     const struct vireo_log *log);
-/* Gives the function back to the kernel's own driver. It returns the errors of vireo_pci_bind(). */
+/* Binds the function to the kernel's own driver again. It returns the errors of vireo_pci_bind(). */
 VIREO_API int vireo_pci_unbind(const char *root, const char *address, const struct vireo_log *log);
 
 #ifdef __cplusplus
