@@ -4,8 +4,9 @@
 #include <errno.h>
 
 /*
- * Messages about memory. Each makes a map, while queues run. One that takes nothing away from them is theirs at once; for
- * any other all queues become quiet first (QUIET_MEMORY).
+ * Messages about memory. Each makes a map, while queues run. A map that keeps all that the last one had is theirs at once. For one
+ * that unmaps something, each queue gives back what it has popped ahead first, and goes on; a queue whose own ring is unmapped is
+ * stopped (QUIET_MEMORY, device_map_change()).
  */
 
 /*
