@@ -58,6 +58,17 @@ static void waiter_add(struct queue *queue, void (*done)(void *opaque), void *op
 	queue->waiters = done != NULL;
 }
 
+int sw_queue_home(const struct sw_port *port, unsigned queue)
+{
+	return queue < SW_QUEUES_MAX ? port->home[queue] - 1 : -1;
+}
+
+void sw_queue_anywhere(struct sw_port *port, unsigned queue)
+{
+	if (queue < SW_QUEUES_MAX)
+		port->home[queue] = 0;
+}
+
 int sw_queue_move(struct sw_port *port, unsigned queue, unsigned worker, void (*done)(void *opaque), void *opaque)
 {
 	uint16_t home;

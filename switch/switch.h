@@ -337,6 +337,9 @@ int sw_queue_worker(const struct sw_port *port, unsigned queue);
  * there is given to the worker when it comes. -ERANGE, -ENOMEM: nothing has changed.
  */
 int sw_queue_move(struct sw_port *port, unsigned queue, unsigned worker, void (*done)(void *opaque), void *opaque);
+/* The worker that an in queue has been given to, whether the queue is there or not; -1: none, it goes to whoever has the fewest. */
+int sw_queue_home(const struct sw_port *port, unsigned queue);
+void sw_queue_anywhere(struct sw_port *port, unsigned queue); /* so from now on; who serves it goes on */
 void sw_worker_stats(const struct sw *sw, unsigned worker, struct sw_worker_stats *ret_stats);
 
 /* ---- forwarding database ---- */

@@ -133,7 +133,7 @@ static void setting_parsed(void *opaque, int err, const struct spec *spec, const
 		rpc_call_error(c.call, err == -EINVAL ? RPC_INVALID_PARAMS : RPC_FAILED, "%s", why);
 	else if (!port || !port->text || !port_set_alike(&port->kind->spec, port->text, c.text))
 		rpc_call_error(c.call, RPC_FAILED, "the port is another one meanwhile: try again");
-	else if (port_set(port, (const struct port_spec *)spec, c.text, refused))
+	else if (port_set(port, (const struct port_spec *)spec, c.text, rpc_call_param(c.call, "settings"), refused))
 		rpc_call_error(c.call, RPC_FAILED, "%s", refused);
 	else
 		rpc_call_reply(c.call, json_pack("{s:s, s:s}", "name", port->spec.at.name, "spec", port->text));

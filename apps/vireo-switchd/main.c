@@ -12,6 +12,7 @@
 #include "options.h"
 #include "port.h"
 #include "reload.h"
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -80,7 +81,12 @@ static int ports_start(struct switchd *d)
 	release_err = sw_release(d->ports.sw);
 	if (!err && release_err)
 		log_error(&d->daemon.log, "cannot start the ports: %s", strerror(-release_err));
-	return err ? err : release_err;
+	if (!err)
+		err = release_err;
+	if (!err && !daemon_ending(&d->daemon) &&
+	    written_entries_hold(&d->ports, &d->options.entries, &d->options.run.daemon, &d->daemon.log))
+		err = -EINVAL;
+	return err;
 }
 
 static void on_reload(void *opaque)

@@ -86,6 +86,13 @@ static bool set_port(void *options, const char *value, char *why)
 	return port->text;
 }
 
+static bool set_fdb(void *options, const char *value, char *why)
+{
+	struct options *o = options;
+
+	return written_entries_add(&o->entries, value, o->run.daemon.config_line, why);
+}
+
 static bool set_mcast_snooping(void *options, const char *value, char *why)
 {
 	return switch_parse(value, &((struct options *)options)->multicast.snooping);
@@ -135,6 +142,8 @@ static const struct setting rows[] = {
 	{"vm2vm", "MODE", set_vm2vm, PORT_VM2VM_EXPECTED,
 	 "how guests reach each other, where their SPEC does not say: off, software (default), or\n"
 	 "hardware: the bridge behind the uplinks forwards"},
+	{"fdb", "ENTRY", set_fdb, "MAC PORT, or MAC PORT VLAN",
+	 "keep an address behind a port: MAC PORT [VLAN]; may be given often", .many = true},
 	SETTING_LOG_LEVEL,
 };
 
@@ -170,5 +179,6 @@ void options_free(struct options *options)
 	for (unsigned i = 0; i < options->port_count; i++)
 		free(options->ports[i].text);
 	free(options->ports);
+	written_entries_free(&options->entries);
 	memset(options, 0, sizeof(*options));
 }

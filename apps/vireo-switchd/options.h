@@ -6,6 +6,7 @@
 
 #include "daemon/worker_settings.h"
 #include "port_spec.h"
+#include "written_entries.h"
 #include "switch/switch.h"
 #include <stdio.h>
 
@@ -16,6 +17,7 @@ struct options {
 	struct sw_multicast multicast;
 	struct option_port *ports;
 	unsigned port_count;
+	struct written_entries entries;
 };
 
 struct option_port {

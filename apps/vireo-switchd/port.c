@@ -138,11 +138,16 @@ int ports_add(struct ports *ports, const struct port_spec *spec, const struct vi
 	}
 	if (mac_taken(ports, spec, why))
 		return -EADDRINUSE;
+	if (!port_workers_there(ports, spec, why))
+		return -ERANGE;
 	err = port_kind_of(&spec->at)->open(ports, &chosen, &port, why);
 	if (err)
 		return err;
 	port_link(port);
 	port->added = true;
+	port->renamed = strcmp(port->spec.at.name, spec->at.name) != 0;
+	if (spec->running.link_down)
+		port_link_set(port, false);
 	log_info(log, "%s: added: %s:%s", port->spec.at.name, spec->at.kind->type, spec->at.address);
 	*ret_port = port;
 	return 0;
@@ -274,9 +279,13 @@ int port_join(struct port *port)
 		.aside = port->spec.at.endpoint.any_files,
 		.address_count = port->spec.spoof_allowed ? 0 : port->spec.mac_count,
 	};
+	int err;
 
 	port_spec_rules(&port->spec, &config);
-	return sw_port_new(port->ports->sw, &config, &port->sw);
+	err = sw_port_new(port->ports->sw, &config, &port->sw);
+	if (!err)
+		port_running_begin(port);
+	return err;
 }
 
 void port_offloads_set(struct port *port, unsigned offloads)

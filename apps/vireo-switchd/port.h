@@ -99,6 +99,7 @@ struct port {
 	unsigned offloads; /* VIREO_OFFLOAD_* that the port takes */
 	uint16_t mtu;
 	bool added, closing, dead;
+	bool renamed; /* the name that its SPEC would have was taken */
 	void (*removed)(void *opaque);
 	void *removed_opaque;
 	char *text; /* the SPEC as it was given; NULL: there was no memory for it */

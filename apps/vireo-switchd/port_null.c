@@ -99,8 +99,10 @@ static const char *null_state(const struct port *port)
 	return "up";
 }
 
+static const struct spec_key keys[] = {PORT_KEY_LINK};
+
 const struct port_kind port_null = {
-	.spec = {.type = "null", .address = "NAME", .address_problem = name_problem},
+	.spec = {.type = "null", .address = "NAME", .address_problem = name_problem, .keys = keys, .key_count = ARRAY_SIZE(keys)},
 	.address_is_name = true,
 	.ops = &null_ops,
 	.open = null_open,

@@ -96,6 +96,23 @@ char *port_set_text(const struct port *port, const char *settings, char why[SPEC
 	return text;
 }
 
+void port_set_write_without(FILE *out, const char *text, const char *const *keys)
+{
+	const char *between = "";
+	struct part part;
+
+	while (part_take(&text, &part)) {
+		const char *const *key = keys;
+
+		while (*key && (strlen(*key) != part.key_bytes || memcmp(*key, part.at, part.key_bytes) != 0))
+			key++;
+		if (*key && *between)
+			continue;
+		fprintf(out, "%s%.*s", between, (int)part.bytes, part.at);
+		between = ",";
+	}
+}
+
 /* The next part that is no key that can change. */
 static bool lasting_take(const struct spec_kind *kind, const char **text, struct part *ret)
 {
@@ -154,6 +171,8 @@ static int apply(struct port *port, const struct port_spec *spec, char why[SPEC_
 	struct sw_port_config config = {0}, old = {0};
 	int err;
 
+	if (!port_workers_there(port->ports, spec, why))
+		return -ERANGE;
 	port_spec_rules(spec, &config);
 	port_spec_rules(&port->spec, &old);
 	err = sw_port_rules_set(port->sw, &config);
@@ -169,7 +188,14 @@ static int apply(struct port *port, const struct port_spec *spec, char why[SPEC_
 	return err;
 }
 
-int port_set(struct port *port, const struct port_spec *spec, const char *text, char why[SPEC_WHY_BYTES])
+static bool names(const char *settings, const char *key)
+{
+	const struct part wanted = {.at = key, .key_bytes = strlen(key)};
+
+	return settings && is_given(settings, &wanted);
+}
+
+int port_set(struct port *port, const struct port_spec *spec, const char *text, const char *named, char why[SPEC_WHY_BYTES])
 {
 	struct port_spec next = *spec;
 	char *copy = strdup(text);
@@ -187,6 +213,9 @@ int port_set(struct port *port, const struct port_spec *spec, const char *text, 
 	port->spec.guard = spec->guard;
 	port->spec.limits = spec->limits;
 	rules_take(&port->spec, &next);
+	port_link_run(port, &spec->running, names(named, "link") ? NULL : &port->spec.running);
+	port_workers_run(port, &spec->running, names(named, "worker") ? NULL : &port->spec.running);
+	port->spec.running = spec->running;
 	free(port->text);
 	port->text = copy;
 	return 0;

@@ -30,7 +30,9 @@ const char *port_spec_problem(const struct spec *spec)
 		return "tunnel: expected with vlan=, which says in which VLAN all frames lie, and without trunk=";
 	if (port->vlan_tag && !port->trunk && (!port->vlan || port->tunnel))
 		return "vlan-tag: expected with trunk=, or with vlan= and without tunnel=on";
-	return port_role_problem(port);
+	if (port_role_problem(port))
+		return port_role_problem(port);
+	return port_running_problem(port);
 }
 
 bool port_set_queues(struct spec *spec, const char *value)

@@ -8,6 +8,7 @@
 #include "port_guard.h"
 #include "port_limits.h"
 #include "port_role.h"
+#include "port_running.h"
 #include "port_multicast.h"
 #include "switch/switch.h"
 
@@ -36,6 +37,7 @@ struct port_spec {
 	uint64_t tagged[SW_VLAN_SET_WORDS]; /* the trunk's VLANs, as in struct sw_port_config */
 	bool spoof_given, spoof_allowed; /* denied: frames from the port have one of `macs` as their source */
 	bool spoof_learned;		 /* or the first one that it sends from */
+	struct port_running running; /* how it begins */
 };
 
 /* All kinds of ports: port_kinds.c. */

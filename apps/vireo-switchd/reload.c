@@ -5,6 +5,7 @@
 #include "ctl/rpc.h"
 #include "daemon/errand.h"
 #include "daemon/logger.h"
+#include "config_show.h"
 #include "port_set.h"
 #include <errno.h>
 #include <stdio.h>
@@ -44,6 +45,7 @@ struct reload {
 	bool ending; /* the daemon is */
 	unsigned pending; /* ports that are still to go, then ports that are still to come; and one while we go through them */
 	unsigned added, removed, changed, kept, failed;
+	struct written_entries entries; /* of the settings that hold */
 };
 
 /* ---- aside ---- */
@@ -124,8 +126,21 @@ static void refuse(struct reload *reload, const char *why)
 	finish(reload);
 }
 
+/* Ports that have come may be those that they are behind. */
+static unsigned entries_come(struct reload *reload)
+{
+	struct options *options = &reload->reading->options;
+
+	written_entries_free(&reload->entries);
+	reload->entries = options->entries;
+	options->entries = (struct written_entries){0};
+	return written_entries_hold(reload->ports, &reload->entries, &options->run.daemon, &reload->log);
+}
+
 static void succeed(struct reload *reload)
 {
+	unsigned missing = entries_come(reload);
+
 	log_info(&reload->log, "reloaded: %u ports added, %u removed, %u changed, %u kept", reload->added, reload->removed,
 		 reload->changed, reload->kept);
 	if (reload->call && reload->failed)
@@ -133,6 +148,9 @@ static void succeed(struct reload *reload)
 			       "the file is reloaded, but %u of its ports cannot be opened, and the log says why: %u ports "
 			       "added, %u removed, %u changed, %u kept",
 			       reload->failed, reload->added, reload->removed, reload->changed, reload->kept);
+	else if (reload->call && missing)
+		rpc_call_error(reload->call, RPC_FAILED,
+			       "the file is reloaded, but %u of its fdb entries cannot be made, and the log says why", missing);
 	else if (reload->call)
 		rpc_call_reply(reload->call, json_pack("{s:i, s:i, s:i, s:i}", "added", (int)reload->added, "removed",
 						       (int)reload->removed, "changed", (int)reload->changed, "kept", (int)reload->kept));
@@ -248,7 +266,7 @@ static bool changed(struct reload *reload, struct port *port)
 		const struct option_port *given = &options->ports[i];
 
 		if (port_kind_of(&given->spec.at) != port->kind || !port_set_alike(&port->kind->spec, port->text, given->text) ||
-		    port_set(port, &given->spec, given->text, why))
+		    port_set(port, &given->spec, given->text, NULL, why))
 			continue;
 		log_info(&reload->log, "%s: changed: %s", port->spec.at.name, given->text);
 		reload->changed++;
@@ -327,6 +345,7 @@ static void apply(struct reload *reload)
 	settings_look(reload);
 	if (reading->options.run.daemon.log_level != logger_level())
 		logger_level_set(reading->options.run.daemon.log_level);
+	written_entries_leave(reload->ports, &reload->entries, &reading->options.entries); /* a port may leave their VLAN */
 	ports_leave(reload);
 }
 
@@ -348,10 +367,7 @@ static void fetched(struct errand *errand, int err)
 
 void reload_config(const struct reload *reload, FILE *out)
 {
-	settings_write(&reload->started->run.daemon, out);
-	for (const struct port *p = reload->ports->first; p; p = p->next)
-		if (!p->closing && p->text)
-			settings_write_line(out, "port", p->text);
+	config_show_write(reload->ports, &reload->started->run.daemon, out);
 }
 
 char *reload_file(const struct reload *reload)
@@ -390,11 +406,15 @@ int reload_new(struct ports *ports, int argc, char *const *argv, const struct op
 	if (!reload)
 		return -ENOMEM;
 	*reload = (struct reload){.ports = ports, .argc = argc, .argv = argv, .started = options, .log = *log};
-	err = errands_init(&reload->errands, ports->loop, 1);
-	if (err)
+	err = written_entries_copy(&options->entries, &reload->entries);
+	if (!err)
+		err = errands_init(&reload->errands, ports->loop, 1);
+	if (err) {
+		written_entries_free(&reload->entries);
 		free(reload);
-	else
+	} else {
 		*ret_reload = reload;
+	}
 	return err;
 }
 
@@ -411,5 +431,6 @@ void reload_free(struct reload *reload)
 	if (!reload)
 		return;
 	errands_fini(&reload->errands);
+	written_entries_free(&reload->entries);
 	free(reload);
 }

@@ -202,6 +202,76 @@ static void a_port_has_a_role(void **state)
 	assert_bad("null:a,role=uplink", "unknown key 'role'");
 }
 
+static void a_port_begins_with_a_link_and_workers(void **state)
+{
+	struct port_spec spec = good("tap:a,queues=4,worker=1:2+3:0");
+
+	assert_false(spec.running.link_down);
+	assert_true(good("null:a,link=down").running.link_down && !good("vhost-user:/a,link=up").running.link_down);
+	assert_int_equal(spec.running.worker[1], 3);
+	assert_int_equal(spec.running.worker[3], 1);
+	assert_int_equal(spec.running.worker[0] + spec.running.worker[2], 0);
+	spec = good("cuse:a,worker=127");
+	for (unsigned i = 0; i < SW_QUEUES_MAX; i++)
+		assert_int_equal(spec.running.worker[i], 128);
+	assert_int_equal(good("tap:a,queues=2,worker=1+1:0").running.worker[1], 1);
+	assert_bad("tap:a,link=off", "'link=off': expected up or down");
+	assert_bad("tap:a,worker=128", "'worker=128': expected a worker's number");
+	assert_bad("tap:a,worker=", "expected a worker's number");
+	assert_bad("tap:a,queues=2,worker=1:0+", "expected a worker's number");
+	assert_bad("tap:a,queues=2,worker=128:0", "expected a worker's number");
+	assert_bad("tap:a,queues=2,worker=2:0", "worker: expected queues that the port has");
+	assert_bad("null:a,worker=0", "unknown key 'worker'");
+}
+
+static void entries_of_the_database_are_read(void **state)
+{
+	struct written_entries e = {0};
+	char why[SPEC_WHY_BYTES];
+
+	assert_true(written_entries_add(&e, "52:54:00:00:00:01 vm1", 7, why));
+	assert_true(written_entries_add(&e, "52:54:00:00:00:02\tvm2   4094", 8, why));
+	assert_true(written_entries_add(&e, "52:54:00:00:00:02 vm2 0", 9, why));
+	assert_int_equal(e.count, 3);
+	assert_string_equal(e.of[0].port, "vm1");
+	assert_int_equal(e.of[0].line, 7);
+	assert_int_equal(e.of[0].vlan, VLAN_NONE);
+	assert_int_equal(e.of[1].vlan, 4094);
+	assert_memory_equal(e.of[1].mac, "\x52\x54\0\0\0\2", 6);
+	assert_int_equal(e.of[2].vlan, 0);
+	written_entries_free(&e);
+}
+
+static void entries_that_make_no_sense_are_refused(void **state)
+{
+	static const struct {
+		const char *text, *why;
+	} bad[] = {
+		{"", "expected MAC PORT"},
+		{"52:54:00:00:00:01", "expected MAC PORT"},
+		{"52:54:00:00:00:01 vm1 7 8", "expected MAC PORT"},
+		{"53:54:00:00:00:01 vm1", "expected a unicast address"},
+		{"52:54:00:00:00:012 vm1", "expected a unicast address"},
+		{"vm1 52:54:00:00:00:01", "expected a unicast address"},
+		{"52:54:00:00:00:01 -vm1", "expected a port's name"},
+		{"52:54:00:00:00:01 a234567890123456789012345678901234567890123456789012345678901234", "expected a port's name"},
+		{"52:54:00:00:00:01 vm1 4095", "expected 0 (none) to 4094"},
+		{"52:54:00:00:00:01 vm1 x", "expected 0 (none) to 4094"},
+		{"52:54:00:00:00:01 vm1 1234567890", "expected"},
+	};
+	struct written_entries e = {0};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		char why[SPEC_WHY_BYTES] = "";
+
+		assert_false(written_entries_add(&e, bad[i].text, 1, why));
+		if (!strstr(why, bad[i].why))
+			print_error("'%s': %s\n", bad[i].text, why);
+		assert_non_null(strstr(why, bad[i].why));
+	}
+	assert_int_equal(e.count, 0);
+}
+
 /* What a SPEC says of itself goes before the switch's setting. */
 static void the_switchs_vm2vm_is_for_guests_that_say_nothing(void **state)
 {
@@ -421,7 +491,7 @@ static void bad_vduse_keys_and_names_are_named(void **state)
 	assert_bad("vduse:a,queues=2", "'queues=2': expected 1: the kernel takes no control queue");
 	assert_int_equal(good("vduse:a,queues=1").queues, 1);
 	assert_bad("vduse:a,user=me",
-		   "unknown key 'user': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups attach queue-size packed event-idx indirect in-order files memory-max");
+		   "unknown key 'user': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups link worker attach queue-size packed event-idx indirect in-order files memory-max");
 	assert_bad("vduse:a,attach=vdpa", "'attach=vdpa': expected virtio, vhost or none");
 	assert_bad("vduse:a,queue-size=0", "expected a power of two from 2 to 32768");
 	assert_bad("vduse:a,queue-size=1000", "expected a power of two from 2 to 32768");
@@ -496,7 +566,7 @@ static void bad_keys_and_values_are_named(void **state)
 	assert_bad("vhost-user:/tmp/\xff", "bytes that are UTF-8");
 	assert_bad("tap:\xff", "bytes that are UTF-8");
 	assert_bad("vhost-user:/a,colour=red",
-		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups mode");
+		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups link worker mode");
 	assert_bad("vhost-user:/a,", "unknown key ''");
 	assert_bad("vhost-user:/a,queues", "'queues=': expected 1 to 128");
 	assert_bad("vhost-user:/a,queues=0", "'queues=0': expected 1 to 128");
@@ -520,7 +590,7 @@ static void bad_keys_and_values_are_named(void **state)
 	assert_bad("null:-a", "no '-' first");
 	assert_bad("vhost-user:/a,mode=client,perm=0660", "only with mode=server");
 	assert_bad("tap:t,mac=52:54:00:12:34:56", "unknown key 'mac': expected one of: name queues mtu");
-	assert_bad("null:n,queues=1", "unknown key 'queues': expected one of: none");
+	assert_bad("null:n,queues=1", "unknown key 'queues': expected one of: link");
 }
 
 static void a_key_is_given_once(void **state)
@@ -836,6 +906,9 @@ int main(void)
 		cmocka_unit_test(bad_limits_are_named),
 		cmocka_unit_test(a_port_has_vlans),
 		cmocka_unit_test(a_port_has_a_role),
+		cmocka_unit_test(a_port_begins_with_a_link_and_workers),
+		cmocka_unit_test(entries_of_the_database_are_read),
+		cmocka_unit_test(entries_that_make_no_sense_are_refused),
 		cmocka_unit_test(the_switchs_vm2vm_is_for_guests_that_say_nothing),
 		cmocka_unit_test(bad_vlans_are_named),
 		cmocka_unit_test(keys_left_out_have_defaults),

@@ -8,6 +8,106 @@
 #include <errno.h>
 #include <string.h>
 
+/* ---- one of them ---- */
+
+bool static_entry_parse(const char *text, struct static_entry *ret, char why[SPEC_WHY_BYTES])
+{
+	char mac[40] = "", port[SPEC_NAME_BYTES + 1] = "", vlan[8] = "", more = 0;
+	int count = sscanf(text, "%39s %64s %7s %c", mac, port, vlan, &more);
+	unsigned long id = VLAN_NONE;
+	bool good = false;
+
+	*ret = (struct static_entry){0};
+	if (count < 2 || count > 3)
+		snprintf(why, SPEC_WHY_BYTES, "expected MAC PORT, or MAC PORT VLAN");
+	else if (!port_mac_parse(mac, ret->mac))
+		snprintf(why, SPEC_WHY_BYTES, "MAC '%.40s': expected a unicast address such as 52:54:00:12:34:56", mac);
+	else if (!spec_name_valid(port))
+		snprintf(why, SPEC_WHY_BYTES, "'%.64s': expected a port's name", port);
+	else if (*vlan && !parse_number(vlan, 0, VLAN_ID_MAX, &id))
+		snprintf(why, SPEC_WHY_BYTES, "VLAN '%.40s': expected 0 (none) to 4094", vlan);
+	else
+		good = true;
+	ret->vlan = (uint16_t)id;
+	snprintf(ret->port, sizeof(ret->port), "%.63s", port);
+	return good;
+}
+
+/* The VLAN of its frames without a tag; a port that has none has to be told. */
+static bool vlan_default(const struct port *port, uint16_t *vlan)
+{
+	if (*vlan == VLAN_NONE)
+		*vlan = port->spec.vlan;
+	else
+		return true;
+	return port->spec.vlan || !port->spec.trunk;
+}
+
+static int held(const struct port *port, const struct static_entry *entry, uint16_t vlan, char why[SPEC_WHY_BYTES])
+{
+	int err = sw_fdb_hold(port->sw, vlan, entry->mac);
+	const uint8_t *m = entry->mac;
+
+	if (err == -EINVAL)
+		snprintf(why, SPEC_WHY_BYTES, "port '%.64s' is not in VLAN %u: port show names its VLANs", entry->port, vlan);
+	else if (err == -EADDRINUSE)
+		snprintf(why, SPEC_WHY_BYTES, "%02x:%02x:%02x:%02x:%02x:%02x is static behind another port: fdb show names it; fdb del it, or choose another",
+			 m[0], m[1], m[2], m[3], m[4], m[5]);
+	else if (err == -ENOBUFS)
+		snprintf(why, SPEC_WHY_BYTES, "as many static entries are there as may be: delete some, or give --fdb-entries more");
+	else if (err)
+		snprintf(why, SPEC_WHY_BYTES, "there is no room where %02x:%02x:%02x:%02x:%02x:%02x would have to be: give --fdb-entries more",
+			 m[0], m[1], m[2], m[3], m[4], m[5]);
+	return err;
+}
+
+int static_entry_hold(const struct ports *ports, const struct static_entry *entry, char why[SPEC_WHY_BYTES])
+{
+	const struct port *port = ports_find(ports, entry->port);
+	uint16_t vlan = entry->vlan;
+	int err;
+
+	if (!port) {
+		snprintf(why, SPEC_WHY_BYTES, "there is no port '%.64s'", entry->port);
+		return -ENOENT;
+	}
+	if (!vlan_default(port, &vlan)) {
+		snprintf(why, SPEC_WHY_BYTES, "port '%.64s' has no VLAN for frames without a tag: name a VLAN", entry->port);
+		return -EINVAL;
+	}
+	err = held(port, entry, vlan, why);
+	if (!err)
+		log_debug(&ports->control_log, "%s: static address %02x:%02x:%02x:%02x:%02x:%02x in VLAN %u", entry->port, entry->mac[0],
+			  entry->mac[1], entry->mac[2], entry->mac[3], entry->mac[4], entry->mac[5], vlan);
+	return err;
+}
+
+struct whereabouts {
+	const struct static_entry *entry;
+	uint16_t vlan;
+	bool there;
+};
+
+static void seek(void *opaque, const struct sw_fdb_entry *entry)
+{
+	struct whereabouts *w = opaque;
+
+	if (entry->held && entry->vlan == w->vlan && !memcmp(entry->mac, w->entry->mac, 6) && !strcmp(entry->port, w->entry->port))
+		w->there = true;
+}
+
+void static_entry_let_go(const struct ports *ports, const struct static_entry *entry)
+{
+	const struct port *port = ports_find(ports, entry->port);
+	struct whereabouts w = {.entry = entry, .vlan = entry->vlan};
+
+	if (!port || !vlan_default(port, &w.vlan))
+		return;
+	sw_fdb_each(ports->sw, seek, &w);
+	if (w.there)
+		sw_fdb_let_go(ports->sw, w.vlan, entry->mac);
+}
+
 /* ---- what is asked for ---- */
 
 static bool mac_of(struct rpc_call *call, uint8_t mac[6])
@@ -42,49 +142,33 @@ static struct port *port_of(struct rpc_call *call, const struct ports *ports, co
 
 /* ---- fdb add ---- */
 
-static void explain_add(struct rpc_call *call, int err, const char *mac, const char *port, unsigned long vlan)
+static int error_of(int err)
 {
-	if (err == -EINVAL)
-		rpc_call_error(call, RPC_INVALID_PARAMS, "port '%.64s' is not in VLAN %lu: port show names its VLANs", port, vlan);
-	else if (err == -EADDRINUSE)
-		rpc_call_error(call, RPC_EXISTS, "%s is static behind another port: fdb show names it; fdb del it, or choose another", mac);
-	else if (err == -ENOBUFS)
-		rpc_call_error(call, RPC_FAILED, "as many static entries are there as may be: delete some, or give --fdb-entries more");
-	else
-		rpc_call_error(call, RPC_FAILED, "there is no room where %s would have to be: give --fdb-entries more", mac);
-}
-
-/* The VLAN of its frames without a tag; a port that has none has to be told. */
-static bool vlan_default(struct rpc_call *call, const struct port *port, unsigned long *vlan)
-{
-	if (*vlan != VLAN_NONE)
-		return true;
-	*vlan = port->spec.vlan;
-	if (port->spec.vlan || !port->spec.trunk)
-		return true;
-	rpc_call_error(call, RPC_INVALID_PARAMS, "port '%.64s' has no VLAN for frames without a tag: name a VLAN", port->spec.at.name);
-	return false;
+	return err == -EINVAL ? RPC_INVALID_PARAMS : err == -EADDRINUSE ? RPC_EXISTS : RPC_FAILED;
 }
 
 void serve_fdb_add(struct rpc_call *call, void *opaque)
 {
 	const struct ports *ports = opaque;
+	struct static_entry entry = {0};
 	unsigned long vlan = VLAN_NONE;
 	const struct port *port;
-	uint8_t mac[6];
+	char why[SPEC_WHY_BYTES];
 	int err;
 
-	if (!mac_of(call, mac) || !vlan_of(call, &vlan))
+	if (!mac_of(call, entry.mac) || !vlan_of(call, &vlan))
 		return;
 	port = port_of(call, ports, rpc_call_param(call, "port"));
-	if (!port || !vlan_default(call, port, &vlan))
+	if (!port)
 		return;
-	err = sw_fdb_hold(port->sw, (uint16_t)vlan, mac);
+	entry.vlan = (uint16_t)vlan;
+	memcpy(entry.port, port->spec.at.name, sizeof(entry.port));
+	err = static_entry_hold(ports, &entry, why);
 	if (err) {
-		explain_add(call, err, rpc_call_param(call, "mac"), port->spec.at.name, vlan);
+		rpc_call_error(call, error_of(err), "%s", why);
 		return;
 	}
-	log_info(&ports->control_log, "%s: static address %s in VLAN %lu", port->spec.at.name, rpc_call_param(call, "mac"), vlan);
+	log_info(&ports->control_log, "%s: static address %s", entry.port, rpc_call_param(call, "mac"));
 	rpc_call_reply(call, json_object());
 }
 
