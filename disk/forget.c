@@ -6,16 +6,18 @@
  *
  * What lies where, under the lock of the layer:
  *   held     written, and in nobody's flush; forgotten when the power is cut
- *   sinking  on its way to the disk, by the queue whose flush it is (`sinker`); there is one such flush at a time, and it
+ *   sinking  on its way to the disk, by the queue whose flush it is; there is one such flush at a time, and it
  *            changes no more. When it is done this is dropped; when it has failed it goes back under what is held
- * A read goes to the disk, and what it has brought is overlaid with both. It may have overtaken what sank meanwhile: then
- * `generation` is another, and it goes once more.
+ * A read goes to the disk, and what it has brought is overlaid with both. It may have overtaken what sank meanwhile, or was dropped: then
+ * `generation` is another, and it goes once more; the third time alone (forget_line.h), so that it comes to an end.
  *
  * A write that is to be stable at once (DISK_FUA) is held, and a flush of its own. Zeroes and discards, and writes for which there is no room, go
- * past all that: they wait until nothing sinks, what is held there is dropped, and the disk does them. So they are not forgotten.
- * Nobody sleeps: who has to wait for another queue's flush is woken by it.
+ * past all that: nothing sinks meanwhile, the disk does them, and what is held there is dropped when it has. So they are not forgotten, and one that
+ * fails has lost nothing. What sinks goes alone, what goes past it beside others of its kind, each when its turn comes.
+ * Nobody sleeps: who has to wait for another queue is woken by it.
  */
 #include "disk/forget.h"
+#include "disk/forget_line.h"
 #include "disk/forget_store.h"
 #include "disk/layer.h"
 #include "disk/wake.h"
@@ -25,14 +27,18 @@
 
 #define ROOM_MAX_BYTES (UINT64_C(64) << 30)
 #define SINKS	       16u /* requests of one flush that are under way at once */
-#define OWN_GENERATION 3u  /* in a request's `own` */
+#define OWN_WAY	       3u  /* in a request's `own`: enum way, or for a read: generation << TRIES_BITS, and how often it has gone */
+#define TRIES_BITS     2u
+#define TRIES_LAST     3u /* alone */
+
+enum way { WAY_STRAIGHT, WAY_BESIDE, WAY_ALONE };
 
 struct forget_layer {
 	struct disk_layer layer;
 	uint64_t max_pages;
 	pthread_mutex_t lock;
 	struct forget_store held, sinking;
-	struct forget_queue *sinker, *queues;
+	struct forget_line line;
 	uint64_t generation, cuts;
 	uint64_t passed, forgotten_bytes;
 };
@@ -46,9 +52,9 @@ struct sink {
 struct forget_queue {
 	struct layer_queue layer;
 	struct forget_layer *forget;
-	struct forget_queue *next;
 	struct wake wake;
-	struct layer_list waiting; /* until nothing sinks */
+	struct layer_list waiting; /* until they may go; their numbers are in OWN_WAY, but for a read's */
+	struct forget_place place;
 	/* A flush of ours that sinks what was held. */
 	struct disk_request *flush; /* NULL: none */
 	const struct forget_page *page;
@@ -77,7 +83,6 @@ static void sink_begin(struct forget_queue *q, struct disk_request *flush)
 	forget->held = empty;
 	if (forget->sinking.first)
 		forget->sinking.first->at = &forget->sinking.first;
-	forget->sinker = q;
 	q->flush = flush;
 	q->page = forget->sinking.first;
 	q->sector = 0;
@@ -96,10 +101,7 @@ static void sink_end(struct forget_queue *q)
 	else
 		forget_store_clear(&forget->sinking);
 	forget->generation++;
-	forget->sinker = NULL;
-	for (const struct forget_queue *other = forget->queues; other; other = other->next)
-		if (other != q)
-			wake_at(&other->wake, 0);
+	forget_line_back(&forget->line, true);
 	pthread_mutex_unlock(&forget->lock);
 	disk_queue_done(&q->layer.queue, q->flush, q->result);
 	q->flush = NULL;
@@ -186,28 +188,56 @@ static int hold(struct forget_layer *forget, const struct disk_request *r)
 	return forget_store_put(&forget->held, r, forget->max_pages - min_u64(taken, forget->max_pages));
 }
 
-/* Is it done when all that is held has sunk? What is to be stable at once is held first. Under the lock. */
-static bool sinks(struct forget_layer *forget, const struct disk_request *r)
+/* Does it want nobody beside it? Under the lock. */
+static bool alone(const struct forget_layer *forget, const struct disk_request *r)
 {
-	if (r->op == DISK_FLUSH)
-		return forget->held.pages;
-	return r->op == DISK_WRITE && (r->flags & DISK_FUA) && !hold(forget, r);
+	return r->op == DISK_READ || (r->op == DISK_WRITE && r->flags & DISK_FUA) || (r->op == DISK_FLUSH && forget->held.pages);
 }
 
-/* To the disk, now or when nothing sinks any more. Under the lock. */
-static void pass(struct forget_queue *q, struct disk_request *r, struct layer_burst *burst)
+/* Is it done when all that is held has sunk? What is to be stable at once is held first. Under the lock, alone. */
+static bool sinks(struct forget_layer *forget, const struct disk_request *r)
+{
+	return r->op == DISK_FLUSH || (r->op == DISK_WRITE && !hold(forget, r));
+}
+
+/* To the disk: its turn has come. Under the lock. */
+static void go(struct forget_queue *q, struct disk_request *r, struct layer_burst *burst)
 {
 	struct forget_layer *forget = q->forget;
+	bool is_alone = alone(forget, r);
 
-	if (forget->sinker) {
-		layer_list_add(&q->waiting, r);
-	} else if (sinks(forget, r)) {
+	forget_line_go(&forget->line, is_alone);
+	if (is_alone && sinks(forget, r)) {
 		sink_begin(q, r);
-	} else {
-		if (r->op != DISK_FLUSH)
-			forget_store_drop(&forget->held, r->offset, r->bytes);
-		layer_burst_add(burst, r);
+		return;
 	}
+	if (r->op == DISK_READ)
+		r->own[OWN_WAY] = forget->generation << TRIES_BITS | TRIES_LAST;
+	else
+		r->own[OWN_WAY] = is_alone ? WAY_ALONE : WAY_BESIDE;
+	layer_burst_add(burst, r);
+}
+
+/* To the disk, now or when its turn comes. Under the lock. */
+static void pass(struct forget_queue *q, struct disk_request *r, struct layer_burst *burst)
+{
+	struct forget_line *line = &q->forget->line;
+	uint64_t number = forget_line_number(line);
+
+	if (forget_line_may(line, number, alone(q->forget, r))) {
+		go(q, r, burst);
+		return;
+	}
+	r->own[OWN_WAY] = number;
+	if (!q->waiting.first)
+		q->place.first = number;
+	layer_list_add(&q->waiting, r);
+}
+
+/* May the first that waits here? Under the lock. */
+static bool may_go(const struct forget_queue *q)
+{
+	return q->waiting.first && forget_line_may(&q->forget->line, q->place.first, alone(q->forget, q->waiting.first));
 }
 
 /* A write that need not be stable. Under the lock. */
@@ -232,7 +262,7 @@ static void forget_submit(struct disk_queue *queue, struct disk_request *const *
 	for (unsigned i = 0; i < count; i++) {
 		struct disk_request *r = requests[i];
 
-		r->own[OWN_GENERATION] = q->forget->generation;
+		r->own[OWN_WAY] = r->op == DISK_READ ? q->forget->generation << TRIES_BITS : WAY_STRAIGHT;
 		if (r->op == DISK_READ || disk_request_problem(queue->disk, r))
 			layer_burst_add(&burst, r);
 		else if (r->op == DISK_WRITE && !(r->flags & DISK_FUA))
@@ -247,36 +277,76 @@ static void forget_submit(struct disk_queue *queue, struct disk_request *const *
 
 /* ---- what is done ---- */
 
+/* Under the lock. */
+static struct disk_request *waiting_take(struct forget_queue *q)
+{
+	struct disk_request *r = layer_list_take(&q->waiting);
+
+	q->place.first = q->waiting.first ? q->waiting.first->own[OWN_WAY] : FORGET_NOBODY;
+	return r;
+}
+
 static void waiting_go(struct forget_queue *q)
 {
 	struct layer_burst burst = {.below = q->layer.below};
+	bool moved = false;
 
 	if (!q->waiting.first)
 		return;
 	pthread_mutex_lock(&q->forget->lock);
-	while (q->waiting.first && !q->forget->sinker)
-		pass(q, layer_list_take(&q->waiting), &burst);
+	for (; may_go(q); moved = true)
+		go(q, waiting_take(q), &burst);
+	if (moved)
+		forget_line_moved(&q->forget->line);
 	pthread_mutex_unlock(&q->forget->lock);
 	layer_burst_go(&burst);
 }
 
-/* Returns whether it is done, and does not have to go once more. */
-static bool overlay(struct forget_queue *q, struct disk_request *r)
+/* Under the lock. Returns whether it is done, and does not have to go once more. */
+static bool overlay(struct forget_queue *q, struct disk_request *r, struct layer_burst *burst)
 {
 	struct forget_layer *forget = q->forget;
-	bool overtaken;
+	uint64_t tries = r->own[OWN_WAY] & TRIES_LAST;
+	bool overtaken = !r->result && r->own[OWN_WAY] >> TRIES_BITS != forget->generation;
 
-	if (r->op != DISK_READ || r->result)
-		return true;
-	pthread_mutex_lock(&forget->lock);
-	overtaken = r->own[OWN_GENERATION] != forget->generation;
-	r->own[OWN_GENERATION] = forget->generation;
-	if (!overtaken) {
-		forget_store_patch(&forget->sinking, r);
-		forget_store_patch(&forget->held, r);
+	if (overtaken && tries + 1 == TRIES_LAST) {
+		pass(q, r, burst);
+	} else if (overtaken) {
+		r->own[OWN_WAY] = forget->generation << TRIES_BITS | (tries < TRIES_LAST ? tries + 1 : tries);
+		layer_burst_add(burst, r);
+	} else {
+		if (!r->result) {
+			forget_store_patch(&forget->sinking, r);
+			forget_store_patch(&forget->held, r);
+		}
+		if (tries == TRIES_LAST)
+			forget_line_back(&forget->line, true);
 	}
-	pthread_mutex_unlock(&forget->lock);
 	return !overtaken;
+}
+
+/* What went past what is held is done, or has failed. Under the lock. */
+static void came_back(struct forget_layer *forget, const struct disk_request *r)
+{
+	if (!r->result && r->op != DISK_FLUSH && forget_store_drop(&forget->held, r->offset, r->bytes))
+		forget->generation++;
+	forget_line_back(&forget->line, r->own[OWN_WAY] == WAY_ALONE);
+}
+
+/* Is it done? */
+static bool looked_at(struct forget_queue *q, struct disk_request *r, struct layer_burst *again)
+{
+	bool done = true;
+
+	if (r->op != DISK_READ && r->own[OWN_WAY] == WAY_STRAIGHT)
+		return true;
+	pthread_mutex_lock(&q->forget->lock);
+	if (r->op == DISK_READ)
+		done = overlay(q, r, again);
+	else
+		came_back(q->forget, r);
+	pthread_mutex_unlock(&q->forget->lock);
+	return done;
 }
 
 static unsigned forget_reap(struct disk_queue *queue, struct disk_request **ret_done, unsigned max)
@@ -291,12 +361,8 @@ static unsigned forget_reap(struct disk_queue *queue, struct disk_request **ret_
 	for (unsigned i = count; i < found; i++) {
 		struct disk_request *r = ret_done[i];
 
-		if (sink_done(q, r))
-			continue;
-		if (overlay(q, r))
+		if (!sink_done(q, r) && looked_at(q, r, &again))
 			ret_done[count++] = r;
-		else
-			layer_burst_add(&again, r);
 	}
 	layer_burst_go(&again);
 	sink_go(q);
@@ -312,7 +378,7 @@ static bool forget_arm(struct disk_queue *queue, bool on)
 	if (!on || !q->waiting.first)
 		return done;
 	pthread_mutex_lock(&q->forget->lock);
-	done |= !q->forget->sinker;
+	done |= may_go(q);
 	pthread_mutex_unlock(&q->forget->lock);
 	return done;
 }
@@ -321,8 +387,11 @@ static void forget_cancel(struct disk_queue *queue)
 {
 	struct forget_queue *q = queue_of(queue);
 
+	pthread_mutex_lock(&q->forget->lock);
 	while (q->waiting.first)
-		disk_queue_done(queue, layer_list_take(&q->waiting), -ECANCELED);
+		disk_queue_done(queue, waiting_take(q), -ECANCELED);
+	forget_line_moved(&q->forget->line);
+	pthread_mutex_unlock(&q->forget->lock);
 	disk_queue_cancel(q->layer.below);
 }
 
@@ -333,12 +402,10 @@ static void forget_hurry(struct disk_queue *queue)
 
 static void forget_queue_close(struct disk_queue *queue)
 {
-	struct forget_queue *q = queue_of(queue), **at;
+	struct forget_queue *q = queue_of(queue);
 
 	pthread_mutex_lock(&q->forget->lock);
-	for (at = &q->forget->queues; *at != q; at = &(*at)->next)
-		;
-	*at = q->next;
+	forget_line_leave(&q->forget->line, &q->place);
 	pthread_mutex_unlock(&q->forget->lock);
 	layer_queue_close(&q->layer);
 	wake_fini(&q->wake);
@@ -368,8 +435,7 @@ static int forget_queue_open(struct disk_layer *layer, struct disk_queue *below,
 	q->forget = container_of(layer, struct forget_layer, layer);
 	layer_list_init(&q->waiting);
 	pthread_mutex_lock(&q->forget->lock);
-	q->next = q->forget->queues;
-	q->forget->queues = q;
+	forget_line_join(&q->forget->line, &q->place, &q->wake);
 	pthread_mutex_unlock(&q->forget->lock);
 	*ret_queue = &q->layer.queue;
 	return 0;

@@ -118,9 +118,25 @@ uint64_t forget_store_clear(struct forget_store *store)
 	return bytes;
 }
 
-void forget_store_drop(struct forget_store *store, uint64_t offset, uint64_t bytes)
+static bool page_drop(struct forget_store *store, const struct part *part)
+{
+	struct forget_page *page = page_find(store, part->number);
+	bool any = page && page->sectors & part_mask(part);
+
+	if (!any)
+		return false;
+	page->sectors &= (uint8_t)~part_mask(part);
+	if (!page->sectors) {
+		page_unlink(store, page);
+		free(page);
+	}
+	return true;
+}
+
+bool forget_store_drop(struct forget_store *store, uint64_t offset, uint64_t bytes)
 {
 	struct part part;
+	bool any = false;
 
 	if (bytes / FORGET_PAGE_BYTES > store->pages) {
 		for (struct forget_page *page = store->first, *next; page; page = next) {
@@ -128,21 +144,13 @@ void forget_store_drop(struct forget_store *store, uint64_t offset, uint64_t byt
 
 			next = page->next;
 			if (from < min_u64(at + FORGET_PAGE_BYTES, offset + bytes))
-				forget_store_drop(store, from, min_u64(at + FORGET_PAGE_BYTES, offset + bytes) - from);
+				any |= forget_store_drop(store, from, min_u64(at + FORGET_PAGE_BYTES, offset + bytes) - from);
 		}
-		return;
+		return any;
 	}
-	for (uint64_t end = offset + bytes; part_next(&offset, end, &part);) {
-		struct forget_page *page = page_find(store, part.number);
-
-		if (!page)
-			continue;
-		page->sectors &= (uint8_t)~part_mask(&part);
-		if (!page->sectors) {
-			page_unlink(store, page);
-			free(page);
-		}
-	}
+	for (uint64_t end = offset + bytes; part_next(&offset, end, &part);)
+		any |= page_drop(store, &part);
+	return any;
 }
 
 void forget_store_merge(struct forget_store *store, struct forget_store *from)

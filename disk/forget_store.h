@@ -32,7 +32,8 @@ void forget_store_fini(struct forget_store *store);
 int forget_store_put(struct forget_store *store, const struct disk_request *r, uint64_t pages_max);
 /* Over what a request has read. */
 void forget_store_patch(const struct forget_store *store, const struct disk_request *r);
-void forget_store_drop(struct forget_store *store, uint64_t offset, uint64_t bytes);
+/* Returns whether there was any. */
+bool forget_store_drop(struct forget_store *store, uint64_t offset, uint64_t bytes);
 /* All of `from` moves to `store`, under what is there. */
 void forget_store_merge(struct forget_store *store, struct forget_store *from);
 /* Returns how many bytes it had. */

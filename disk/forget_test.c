@@ -2,6 +2,7 @@
 /* What a disk has when its power has been cut: all that was flushed, and what was written since is gone. */
 #include "disk/forget.h"
 #include "disk/test_disk.h"
+#include "disk/test_gate.h"
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -131,6 +132,146 @@ static void a_disk_without_it_says_so(void **state)
 	test_bounds("mem:1M,forget=64K");
 	test_zeroes("mem:1M,forget=64K");
 	test_read_only("mem:1M,forget=64K,read-only=on");
+}
+
+/* ---- what is under way at the disk below ---- */
+
+static uint8_t page[3][PAGE];
+
+static struct iovec page_of(unsigned index, uint8_t value)
+{
+	memset(page[index], value, PAGE);
+	return (struct iovec){page[index], PAGE};
+}
+
+static void write_held(struct disk_queue *queue, uint8_t value, uint64_t offset)
+{
+	struct iovec iov = page_of(0, value);
+
+	assert_true(is_done(queue, ask(queue, DISK_WRITE, 0, offset, PAGE, &iov), 0));
+}
+
+static void end_gated(struct test_disk *t, struct disk_queue *other)
+{
+	disk_queue_close(other);
+	test_disk_close(t);
+}
+
+static void what_is_held_stays_until_zeroes_are_there(void **state)
+{
+	for (enum disk_op op = DISK_DISCARD; op <= DISK_ZERO; op++)
+		for (int result = -EIO; result <= 0; result += EIO) {
+			struct disk_queue *other;
+			struct test_disk t = gated_open("mem:1M,forget=64K", &other);
+			struct iovec iov = page_of(1, 0xee), later = page_of(2, 0xee);
+			struct disk_request *zero, *read;
+
+			write_held(t.queue, 1, 0);
+			zero = ask(t.queue, op, 0, 0, PAGE, NULL);
+			read = ask(other, DISK_READ, 0, 0, PAGE, &iov);
+			gate_let(gate_below(other), 0);
+			assert_true(is_done(other, read, 0));
+			assert_true(test_all(page[1], PAGE, 1)); /* and not what lies below it, on the disk */
+			read = ask(other, DISK_READ, 0, 0, PAGE, &later);
+			gate_let(gate_below(other), 0);
+			gate_let(gate_below(t.queue), result);
+			assert_true(is_done(t.queue, zero, result));
+			until_done(other, read, 0); /* it has overtaken what was dropped, and goes once more */
+			assert_true(test_all(page[2], PAGE, result ? 1 : 0));
+			end_gated(&t, other);
+		}
+}
+
+static void a_flush_waits_for_zeroes_that_are_under_way(void **state)
+{
+	struct disk_queue *other;
+	struct test_disk t = gated_open("mem:1M,forget=64K", &other);
+	struct disk_request *zero, *flushed;
+	struct iovec iov = page_of(1, 0xee);
+	struct disk_request *read;
+
+	write_held(t.queue, 1, 0);
+	write_held(t.queue, 2, PAGE);
+	zero = ask(t.queue, DISK_ZERO, 0, 0, PAGE, NULL);
+	flushed = ask(other, DISK_FLUSH, 0, 0, 0, NULL);
+	assert_null(gate_below(other)->held.first); /* else the page would sink over the zeroes */
+	assert_false(disk_queue_arm(other, true));
+	gate_let(gate_below(t.queue), 0);
+	assert_true(is_done(t.queue, zero, 0));
+	assert_true(disk_queue_arm(other, true));
+	until_done(other, flushed, 0);
+	disk_forget(t.disk);
+	read = ask(other, DISK_READ, 0, 0, PAGE, &iov);
+	gate_let(gate_below(other), 0);
+	assert_true(is_done(other, read, 0));
+	assert_true(test_all(page[1], PAGE, 0));
+	end_gated(&t, other);
+}
+
+/* A queue that always has a flush or a stable write ready, and another one that has one. */
+static void whoever_waits_has_a_turn(void **state)
+{
+	for (unsigned what = 0; what < 3; what++) {
+		struct disk_queue *other;
+		struct test_disk t = gated_open("mem:1M,forget=64K", &other);
+		struct iovec iov = page_of(1, 1), busy = page_of(2, 2);
+		struct disk_request *mine, *theirs[2];
+		enum disk_op op = what == 0 ? DISK_WRITE : what == 1 ? DISK_ZERO : DISK_FLUSH;
+
+		write_held(t.queue, 3, 4 * PAGE);
+		theirs[0] = ask(other, DISK_WRITE, DISK_FUA, PAGE, PAGE, &busy);
+		mine = ask(t.queue, op, op == DISK_WRITE ? DISK_FUA : 0, 0, op == DISK_FLUSH ? 0 : PAGE, op == DISK_WRITE ? &iov : NULL);
+		theirs[1] = ask(other, DISK_WRITE, DISK_FUA, PAGE, PAGE, &busy);
+		until_done(other, theirs[0], 0);
+		assert_false(is_done(other, theirs[1], 0));
+		assert_null(gate_below(other)->held.first); /* it does not go before who came first */
+		assert_true(disk_queue_arm(t.queue, true));
+		until_done(t.queue, mine, 0);
+		until_done(other, theirs[1], 0);
+		end_gated(&t, other);
+	}
+}
+
+static void who_is_cancelled_leaves_the_line(void **state)
+{
+	struct disk_queue *other;
+	struct test_disk t = gated_open("mem:1M,forget=64K", &other);
+	struct iovec iov = page_of(1, 1), busy = page_of(2, 2);
+	struct disk_request *first = ask(other, DISK_WRITE, DISK_FUA, PAGE, PAGE, &busy), *mine, *last;
+
+	mine = ask(t.queue, DISK_WRITE, DISK_FUA, 0, PAGE, &iov);
+	last = ask(other, DISK_ZERO, 0, PAGE, PAGE, NULL);
+	disk_queue_cancel(t.queue);
+	assert_true(is_done(t.queue, mine, -ECANCELED));
+	until_done(other, first, 0);
+	until_done(other, last, 0);
+	end_gated(&t, other);
+}
+
+/* Each time that it comes back something has sunk. */
+static void a_read_that_is_always_overtaken_comes_to_an_end(void **state)
+{
+	struct disk_queue *other;
+	struct test_disk t = gated_open("mem:1M,forget=64K", &other);
+	struct iovec iov = page_of(1, 0xee), busy = page_of(2, 2);
+	struct disk_request *read = ask(t.queue, DISK_READ, 0, PAGE, PAGE, &iov), *theirs = NULL;
+	unsigned rounds = 0;
+
+	for (bool done = false; !done && rounds < 20; rounds++) {
+		theirs = theirs ? theirs : ask(other, DISK_WRITE, DISK_FUA, PAGE, PAGE, &busy);
+		if (gate_below(other)->held.first) {
+			until_done(other, theirs, 0);
+			theirs = NULL;
+		}
+		if (gate_below(t.queue)->held.first)
+			gate_let(gate_below(t.queue), 0);
+		done = is_done(t.queue, read, 0);
+	}
+	assert_in_range(rounds, 1, 19);
+	assert_true(test_all(page[1], PAGE, 2));
+	if (theirs)
+		until_done(other, theirs, 0);
+	end_gated(&t, other);
 }
 
 /* ---- files ---- */
@@ -314,6 +455,11 @@ int main(void)
 		cmocka_unit_test(zeroes_and_discards_are_not_undone_by_what_was_written_before),
 		cmocka_unit_test(what_there_is_no_room_for_is_written_at_once),
 		cmocka_unit_test(a_disk_without_it_says_so),
+		cmocka_unit_test(what_is_held_stays_until_zeroes_are_there),
+		cmocka_unit_test(a_flush_waits_for_zeroes_that_are_under_way),
+		cmocka_unit_test(whoever_waits_has_a_turn),
+		cmocka_unit_test(who_is_cancelled_leaves_the_line),
+		cmocka_unit_test(a_read_that_is_always_overtaken_comes_to_an_end),
 		cmocka_unit_test_setup_teardown(a_process_that_is_killed_loses_what_was_not_flushed, file_make, file_clear),
 		cmocka_unit_test_setup_teardown(a_flush_that_fails_has_lost_nothing, file_make, file_clear),
 		cmocka_unit_test_setup_teardown(a_flush_of_what_is_beyond_a_new_end_is_done, file_make, file_clear),
