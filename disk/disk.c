@@ -100,6 +100,24 @@ int disk_resize(struct disk *disk, uint64_t bytes)
 	return disk->ops->resize(disk, bytes);
 }
 
+/* ---- disks that change hands ---- */
+
+bool disk_changes_hands(const struct disk *disk)
+{
+	return disk->changes_hands;
+}
+
+int disk_hold(struct disk *disk)
+{
+	return disk->changes_hands ? disk->ops->hold(disk) : 0;
+}
+
+void disk_let_go(struct disk *disk)
+{
+	if (disk->changes_hands)
+		disk->ops->let_go(disk);
+}
+
 /* ---- sizes as addresses ---- */
 
 const char *disk_size_problem(const char *address)

@@ -115,6 +115,15 @@ int disk_refresh(struct disk *disk);
 /* Makes it larger or smaller: 0, or -errno. -ENOTSUP: not by us; -EINVAL: no multiple of a block, or none at all. */
 int disk_resize(struct disk *disk, uint64_t bytes);
 
+/*
+ * Another process may have it meanwhile (file: with lock=running). Each queue holds it while it is open, so to open the first one and to close the
+ * last one may wait for a network. Who must not wait has a helper hold it before the first, and let it go after the last. Holds
+ * count. disk_hold(): 0; -EBUSY: another process has it; or another -errno. Any thread.
+ */
+bool disk_changes_hands(const struct disk *disk);
+int disk_hold(struct disk *disk);
+void disk_let_go(struct disk *disk);
+
 /* `depth`: so many requests are under way at once; what is submitted beyond waits in the queue. Any thread. 0 or -errno. */
 int disk_queue_open(struct disk *disk, unsigned depth, struct disk_queue **ret_queue);
 /* Nothing is under way (disk_queue_pending() is 0). May wait. Takes NULL. */

@@ -84,6 +84,16 @@ static int file_resize(struct disk *disk, uint64_t bytes)
 	return err;
 }
 
+static int file_hold(struct disk *disk)
+{
+	return file_lock_get(container_of(disk, struct file_disk, disk));
+}
+
+static void file_let_go(struct disk *disk)
+{
+	file_lock_put(container_of(disk, struct file_disk, disk));
+}
+
 static void file_free(struct file_disk *file)
 {
 	fd_close(&file->fd);
@@ -105,6 +115,8 @@ static const struct disk_ops file_ops = {
 	.size = file_size_below,
 	.refresh = file_refresh,
 	.resize = file_resize,
+	.hold = file_hold,
+	.let_go = file_let_go,
 	.close = file_close,
 };
 
@@ -217,5 +229,6 @@ const struct disk_kind disk_file = {
 	.keys = file_keys,
 	.key_count = ARRAY_SIZE(file_keys),
 	.address_problem = path_problem,
+	.keys_problem = file_lock_problem,
 	.open = file_open,
 };

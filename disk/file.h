@@ -55,9 +55,12 @@ int file_uring_queue_open(struct file_disk *file, unsigned depth, struct disk_qu
 
 /* ---- file_lock.c ---- */
 
+/* Do its keys go together? 0, or -EINVAL and a phrase in `why`. */
+int file_lock_problem(const struct disk_spec *spec, char *why);
 /* When it is opened: 0, or -errno and a phrase in `why`. May wait. */
 int file_lock_open(struct file_disk *file, const struct disk_spec *spec, char *why);
-/* With lock=running for each queue, and whoever else changes the file: 0, or -EBUSY: another process has it. Any thread. */
+/* With lock=running for each queue, and whoever else changes the file: 0, or -EBUSY: another process has it. Any thread. The first may wait, and
+ * the last that puts it back. */
 int file_lock_get(struct file_disk *file);
 void file_lock_put(struct file_disk *file);
 void file_lock_end(const struct file_disk *file);

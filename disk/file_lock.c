@@ -57,9 +57,9 @@ static int running_open(const struct file_disk *file)
 }
 
 /* What is held back above us would stay here when the lock goes, and lie over what another process has written when it comes back. */
-static int running_fits(const struct disk_spec *spec, char *why)
+int file_lock_problem(const struct disk_spec *spec, char *why)
 {
-	if (!disk_spec_number(spec, "forget", 0))
+	if (disk_spec_number(spec, "lock", FILE_LOCK_ON) != FILE_LOCK_RUNNING || !disk_spec_number(spec, "forget", 0))
 		return 0;
 	snprintf(why, DISK_WHY_BYTES, "file '%.90s': forget holds back what another process is to read under lock=running: leave one of them out",
 		 spec->address);
@@ -72,14 +72,11 @@ int file_lock_open(struct file_disk *file, const struct disk_spec *spec, char *w
 	unsigned tries = 0;
 	int err;
 
-	file->lock.running = lock == FILE_LOCK_RUNNING;
+	file->lock.running = file->disk.changes_hands = lock == FILE_LOCK_RUNNING;
 	file->lock.type = lock != FILE_LOCK_SHARED && !file->disk.info.read_only ? F_WRLCK : F_RDLCK;
 	if (lock == FILE_LOCK_OFF)
 		return 0;
 	if (file->lock.running) {
-		err = running_fits(spec, why);
-		if (err)
-			return err;
 		err = running_open(file);
 	} else {
 		do

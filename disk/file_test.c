@@ -525,6 +525,46 @@ static void check_running(struct place *place, const char *spec)
 	refused(running, -EINVAL, "leave one of them out");
 }
 
+/* Who holds a disk has its lock between two queues as well. */
+static void check_holding(struct place *place, const char *spec)
+{
+	char running[sizeof(place->spec) + 40];
+	struct disk_config config = {0};
+	struct test_disk here, plain;
+	struct disk_queue *queue;
+	struct disk *there;
+	char why[DISK_WHY_BYTES];
+
+	snprintf(running, sizeof(running), "%s,lock=running", spec);
+	here = test_disk_open(running);
+	assert_true(disk_changes_hands(here.disk));
+	assert_int_equal(disk_open(running, &config, &there, why), 0);
+	assert_int_equal(disk_hold(there), -EBUSY);
+	assert_int_equal(disk_hold(here.disk), 0);
+	disk_queue_close(here.queue);
+	assert_int_equal(disk_hold(there), -EBUSY);
+	assert_int_equal(disk_queue_open(there, 8, &queue), -EBUSY);
+	assert_int_equal(disk_queue_open(here.disk, 8, &here.queue), 0);
+	disk_let_go(here.disk);
+	assert_int_equal(disk_hold(there), -EBUSY);
+	disk_queue_close(here.queue);
+	assert_int_equal(disk_hold(there), 0);
+	assert_int_equal(disk_queue_open(here.disk, 8, &here.queue), -EBUSY);
+	disk_let_go(there);
+	disk_close(here.disk);
+	disk_close(there);
+	plain = test_disk_open(spec);
+	assert_false(disk_changes_hands(plain.disk));
+	assert_int_equal(disk_hold(plain.disk), 0);
+	disk_let_go(plain.disk);
+	test_disk_close(&plain);
+}
+
+static void a_disk_that_is_held_is_nobody_elses(void **state)
+{
+	for_all_ways(state, check_holding);
+}
+
 static void a_lock_that_is_held_while_queues_are_there_is_handed_over(void **state)
 {
 	for_all_ways(state, check_running);
@@ -627,6 +667,7 @@ int main(void)
 		CASE(another_kind_of_lock_is_named_too),
 		CASE(a_lock_elsewhere_is_not_this_one),
 		CASE(a_lock_that_is_held_while_queues_are_there_is_handed_over),
+		CASE(a_disk_that_is_held_is_nobody_elses),
 		CASE(what_does_not_open_is_refused_with_the_fix),
 		CASE(path_may_have_commas),
 		CASE(threads_do_it_where_rings_are_forbidden),

@@ -29,6 +29,8 @@ struct disk_ops {
 	int64_t (*size)(const struct disk *disk);	   /* as it is below now, or -errno; any thread. NULL: nobody else changes it */
 	int (*refresh)(struct disk *disk);		   /* NULL: it never changes */
 	int (*resize)(struct disk *disk, uint64_t bytes); /* NULL: -ENOTSUP */
+	int (*hold)(struct disk *disk);			   /* NULL, and let_go as well: it never changes hands */
+	void (*let_go)(struct disk *disk);
 	void (*close)(struct disk *disk);
 };
 
@@ -37,6 +39,7 @@ struct disk {
 	const struct disk_ops *ops;
 	struct disk_layer *layers[DISK_LAYERS]; /* upon it (disk/layer.h); NULL: not this one */
 	struct disk_config config;
+	bool changes_hands; /* constant */
 	struct disk_info info; /* constant once it is open, but for size_bytes (atomic) */
 };
 
@@ -46,6 +49,7 @@ struct disk_kind {
 	const struct disk_key *keys;
 	unsigned key_count;
 	const char *(*address_problem)(const char *address); /* NULL: it is fine; or what is expected */
+	int (*keys_problem)(const struct disk_spec *spec, char *why); /* of keys together: 0, or -EINVAL and why. NULL: all of them go together */
 	/* The disk is zeroed but for `config` and info.read_only; what is not said in `info` gets defaults afterwards. */
 	int (*open)(const struct disk_spec *spec, const struct disk_config *config, struct disk **ret_disk, char *why);
 };

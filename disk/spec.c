@@ -276,7 +276,7 @@ static int parts_parse(struct disk_spec *spec, char *why)
 		return err;
 	problem = *spec->address ? spec->kind->address_problem(spec->address) : "nothing after the colon";
 	if (!problem)
-		return 0;
+		return spec->kind->keys_problem ? spec->kind->keys_problem(spec, why) : 0;
 	snprintf(why, DISK_WHY_BYTES, "%s '%.100s': %s", spec->kind->name, spec->address, problem);
 	return -EINVAL;
 }

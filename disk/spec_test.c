@@ -51,6 +51,7 @@ static void each_mistake_is_named(void **state)
 	refused("mem:1M,slow-ms=0", "a number from 1 to 3600000");
 	refused("mem:1M,slow-first-sector=-1", "a number from 0 to ");
 	refused("mem:1M\n", "control characters");
+	refused("file:/nowhere,lock=running,forget=64K", "leave one of them out");
 }
 
 static void sizes_have_units(void **state)

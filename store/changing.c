@@ -125,6 +125,20 @@ static void closed(struct errand *errand, int err)
 	change->done(change->opaque, err, NULL, "the daemon is ending");
 }
 
+static void removal_wait(struct store_disk *disk, const struct vireo_log *log, disk_changed_fn *done, void *opaque)
+{
+	char why[SPEC_WHY_BYTES];
+
+	if (!disk->removal.done) {
+		disk->removal.done = done;
+		disk->removal.opaque = opaque;
+		disk->removal.log = *log;
+		return;
+	}
+	snprintf(why, sizeof(why), "disk '%s' is being removed: its lock is not given back yet", disk->spec.name);
+	done(opaque, -EBUSY, NULL, why);
+}
+
 void disks_remove_aside(struct disks *disks, struct store_disk *disk, const struct vireo_log *log, disk_changed_fn *done, void *opaque)
 {
 	static const struct errand_ops ops = {.work = close_disk, .done = closed, .drop = change_free};
@@ -137,6 +151,10 @@ void disks_remove_aside(struct disks *disks, struct store_disk *disk, const stru
 		else
 			snprintf(why, sizeof(why), "disk '%s' is being resized: try again when that is done", disk->spec.name);
 		done(opaque, -EBUSY, NULL, why);
+		return;
+	}
+	if (disk->holding) { /* in a moment, as a rule */
+		removal_wait(disk, log, done, opaque);
 		return;
 	}
 	disks_unlink(disks, disk);

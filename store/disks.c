@@ -43,9 +43,28 @@ bool store_spec_relative(const struct store_spec *spec)
 
 /* ---- the set of them ---- */
 
-void disks_init(struct disks *disks, const char *user_called)
+int disks_init(struct disks *disks, const char *user_called)
 {
-	*disks = (struct disks){.groups = DISK_GROUPS_INIT, .user_called = user_called};
+	*disks = (struct disks){.groups = calloc(1, sizeof(*disks->groups)), .user_called = user_called};
+	if (!disks->groups)
+		return -ENOMEM;
+	pthread_mutex_init(&disks->groups->at.lock, NULL);
+	disks->groups->users = 1;
+	return 0;
+}
+
+static struct store_groups *groups_get(struct store_groups *groups)
+{
+	__atomic_add_fetch(&groups->users, 1, __ATOMIC_RELAXED);
+	return groups;
+}
+
+static void groups_put(struct store_groups *groups)
+{
+	if (!groups || __atomic_sub_fetch(&groups->users, 1, __ATOMIC_ACQ_REL))
+		return;
+	pthread_mutex_destroy(&groups->at.lock);
+	free(groups);
 }
 
 void disks_fini(struct disks *disks)
@@ -55,9 +74,11 @@ void disks_fini(struct disks *disks)
 		struct store_disk *disk = disks->first;
 
 		disks->first = disk->next;
-		if (!disk->resizing && !store_disk_leave(disk)) /* else a thread has it, which the end of the process ends */
+		if (!disk->resizing && !disk->holding && !store_disk_leave(disk)) /* else a thread has it, which the end of the process ends */
 			store_disk_free(disk);
 	}
+	groups_put(disks->groups);
+	disks->groups = NULL;
 }
 
 struct store_disk *disks_find(const struct disks *disks, const char *name)
@@ -81,14 +102,14 @@ struct store_disk *store_disk_new(struct disks *disks, const struct store_spec *
 		return NULL;
 	disk->spec = *spec;
 	disk->logger = (struct logger){.subject = disk->spec.name};
-	disk->groups = &disks->groups;
+	disk->groups = groups_get(disks->groups);
 	disk->log = logger_log(&disk->logger);
 	return disk;
 }
 
 int store_disk_open(struct store_disk *disk, char why[SPEC_WHY_BYTES])
 {
-	const struct disk_config config = {.log = disk->log, .touch = touch, .groups = disk->groups};
+	const struct disk_config config = {.log = disk->log, .touch = touch, .groups = &disk->groups->at};
 	char problem[DISK_WHY_BYTES] = "";
 	int err = disk_open(disk->spec.text, &config, &disk->disk, problem);
 
@@ -100,6 +121,7 @@ int store_disk_open(struct store_disk *disk, char why[SPEC_WHY_BYTES])
 void store_disk_free(struct store_disk *disk)
 {
 	disk_close(disk->disk);
+	groups_put(disk->groups);
 	free(disk);
 }
 

@@ -14,9 +14,11 @@
 #include <stdio.h>
 
 #define DISKS_ASIDE_MAX 32u /* errands at a time */
+#define DISKS_HOLDS_MAX 256u
 
 struct disk;
 struct disk_opening;
+struct store_disk;
 struct loop;
 struct loop_timer;
 
@@ -26,19 +28,34 @@ struct store_spec {
 	char text[SPEC_ADDRESS_BYTES];
 };
 
+typedef void disk_changed_fn(void *opaque, int err, struct store_disk *disk, const char *why);
+
 enum disk_look { LOOK_IDLE, LOOK_BUSY, LOOK_DONE, LOOK_GONE }; /* what a thread does to know its size: sizes.c */
+
+/* A thread may close a disk when the daemon, and so the rest of this, is gone: whoever has them last frees them. */
+struct store_groups {
+	struct disk_groups at;
+	unsigned users; /* atomic */
+};
 
 struct store_disk {
 	struct store_disk *next;
 	struct store_spec spec;
 	struct disk *disk;
-	struct disk_groups *groups; /* in which its limits may be */
+	struct store_groups *groups; /* in which its limits may be; it is one of those who have them */
 	struct logger logger;
 	struct vireo_log log;
 	int look; /* enum disk_look; atomic while a thread looks */
 	int64_t seen_bytes; /* LOOK_DONE */
 	bool resizing; /* a thread has it: it is not to be resized, refreshed or closed */
 	bool shrinking; /* and is not to be used by anybody yet */
+	bool held; /* it is ours, and not another process's: holding.c */
+	bool holding; /* a thread takes it, or lets it go */
+	struct { /* waits for that thread */
+		disk_changed_fn *done; /* NULL: nobody does */
+		void *opaque;
+		struct vireo_log log;
+	} removal;
 	unsigned users;	  /* what it is seen by: exports, say */
 	unsigned writers; /* of those, that may write */
 	bool shared;	  /* by all that write: writers=many */
@@ -48,7 +65,9 @@ struct disks {
 	struct store_disk *first; /* in order of their making */
 	struct errands errands; /* what may wait: disks that are opened, resized, closed */
 	struct disk_opening *opening;
-	struct disk_groups groups; /* that share limits */
+	struct errands holds; /* that may wait for a lock: each may last for as long as a file server likes */
+	bool ending;
+	struct store_groups *groups; /* that share limits */
 	const char *user_called;   /* "export": what uses them, for the user */
 	/* Somebody else has made it larger or smaller; NULL: nobody wants to know. */
 	void (*resized)(void *opaque, struct store_disk *disk);
@@ -67,7 +86,7 @@ struct store_use {
 int store_spec_parse(const char *text, struct store_spec *ret_spec, char why[SPEC_WHY_BYTES]);
 bool store_spec_relative(const struct store_spec *spec); /* it names a file by a path that depends on the working directory */
 
-void disks_init(struct disks *disks, const char *user_called);
+int disks_init(struct disks *disks, const char *user_called); /* 0 or -ENOMEM */
 void disks_fini(struct disks *disks); /* nobody uses any */
 
 /* 0, or a negative errno and why; -EEXIST: the name is taken. */
@@ -86,7 +105,6 @@ void disks_aside_end(struct disks *disks);
  * By a thread, too: `done` is called once, here or from the loop. Another size: 0 bytes: looks how large it is; with the disk. Closed:
  * -EBUSY: somebody uses it.
  */
-typedef void disk_changed_fn(void *opaque, int err, struct store_disk *disk, const char *why);
 void disks_resize_aside(struct disks *disks, struct store_disk *disk, uint64_t bytes, disk_changed_fn *done, void *opaque);
 void disks_remove_aside(struct disks *disks, struct store_disk *disk, const struct vireo_log *log, disk_changed_fn *done, void *opaque);
 struct store_disk *disks_find(const struct disks *disks, const char *name);

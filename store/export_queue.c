@@ -154,6 +154,8 @@ static void left(struct crew_member *member)
 	q->joined = q->leaving = false;
 	renew_end(q); /* its worker has ended before it could answer, and nothing is in flight any more */
 	settle(q);
+	if (!q->joined && q->ops->closed)
+		q->ops->closed(q);
 }
 
 /* Nothing is in flight, and no letter is on its way to the worker. */
@@ -251,6 +253,14 @@ static bool wanted(const struct export_queue *q)
 	return q->running && queue && vireo_queue_enabled(queue);
 }
 
+static void held_up(struct export_queue *q, int err)
+{
+	if (err == -EBUSY) /* its disk has said who it waits for */
+		retry_wait(&q->export->retry, BUSY_MS);
+	else
+		retry_later(&q->export->retry, q->index, err);
+}
+
 static void settle(struct export_queue *q)
 {
 	int err;
@@ -259,10 +269,8 @@ static void settle(struct export_queue *q)
 		return; /* left() comes back here */
 	if (wanted(q) && !q->joined) {
 		err = join(q);
-		if (err == -EBUSY) /* its disk has said who it waits for */
-			retry_wait(&q->export->retry, BUSY_MS);
-		else if (err)
-			retry_later(&q->export->retry, q->index, err);
+		if (err && err != -EINPROGRESS)
+			held_up(q, err);
 	} else if (q->joined && (q->stale || !wanted(q))) {
 		leave(q);
 	} else if (q->stopping) {
@@ -275,6 +283,21 @@ void export_queues_settle(struct export *export)
 {
 	for (unsigned i = 0; i < export->queue_count && !export->closing; i++)
 		settle(export_queue(export, i));
+}
+
+void export_queues_held_up(struct export *export, int err)
+{
+	for (unsigned i = 0; i < export->queue_count && !export->closing; i++)
+		if (wanted(export_queue(export, i)) && !export_queue(export, i)->joined)
+			held_up(export_queue(export, i), err);
+}
+
+bool export_queues_wanted(const struct export *export)
+{
+	for (unsigned i = 0; i < export->queue_count; i++)
+		if (export_queue(export, i)->joined || wanted(export_queue(export, i)))
+			return true;
+	return false;
 }
 
 void export_queues_reopen(struct export *export)

@@ -14,8 +14,10 @@ struct export_queue;
 /* What a daemon knows of a queue. */
 struct export_queue_ops {
 	/* Control thread. */
-	int (*open)(struct export_queue *queue); /* what answers it is to be there: 0 or -errno; -EBUSY: soon */
+	/* What answers it is to be there: 0 or -errno; -EBUSY: soon; -EINPROGRESS: export_queues_settle(), or _held_up(), is called when it is known. */
+	int (*open)(struct export_queue *queue);
 	void (*close)(struct export_queue *queue);
+	void (*closed)(struct export_queue *queue); /* and it is not opened anew at once; may be NULL */
 	int (*back_fd)(const struct export_queue *queue); /* of what answers it: readable (edge-triggered) when it has done something */
 	int (*kick_fd)(const struct export_queue *queue);
 	void (*quiesced)(struct export_queue *queue); /* the device has its queue back */
@@ -70,6 +72,8 @@ int export_queue_renew(void *export, unsigned queue);
 int export_queues_new(struct export *export);
 void export_queues_free(struct export *export); /* all have left */
 void export_queues_settle(struct export *export);
+void export_queues_held_up(struct export *export, int err); /* those that are to be open, and are not, wait for longer: the errno says what for */
+bool export_queues_wanted(const struct export *export);	   /* one is open, or is to be */
 void export_queues_reopen(struct export *export); /* those that run are closed and opened, once what is in flight is done */
 int export_queue_worker(const struct export *export, unsigned queue); /* its index; -1: it does not run */
 

@@ -70,12 +70,16 @@ int disks_aside_init(struct disks *disks, struct loop *loop)
 {
 	int err = errands_init(&disks->errands, loop, DISKS_ASIDE_MAX);
 
+	if (!err)
+		err = errands_init(&disks->holds, loop, DISKS_HOLDS_MAX);
 	return err ? err : sizes_init(disks, loop);
 }
 
 void disks_aside_end(struct disks *disks)
 {
+	disks->ending = true;
 	errands_fini(&disks->errands);
+	errands_fini(&disks->holds);
 }
 
 static bool is_being_opened(const struct disks *disks, const char *name)

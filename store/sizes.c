@@ -6,6 +6,7 @@
 #include "disk/disk.h"
 #include "store/disks.h"
 #include <inttypes.h>
+#include <stdlib.h>
 
 #define EVERY_MS 1000u
 
@@ -19,23 +20,40 @@ static void look(void *argument)
 		store_disk_free(disk);
 }
 
-static void changed(const struct disks *disks, struct store_disk *disk)
-{
-	uint64_t before = store_disk_bytes(disk), now;
+struct change {
+	const struct disks *disks;
+	uint64_t before;
+};
 
-	if (disk_refresh(disk->disk) != 1)
-		return;
+static void refreshed(void *opaque, int err, struct store_disk *disk, const char *why)
+{
+	const struct disks *disks = ((struct change *)opaque)->disks;
+	uint64_t before = ((struct change *)opaque)->before, now;
+
+	free(opaque);
+	if (err)
+		return; /* the next look may have more luck */
 	now = store_disk_bytes(disk);
 	if (now < before)
 		log_warning(&disk->log, "somebody has made it smaller: %" PRIu64 " bytes instead of %" PRIu64
 					"; what a driver asks for beyond that gets an I/O error", now, before);
-	else
+	else if (now > before)
 		log_info(&disk->log, "somebody has made it larger: %" PRIu64 " bytes instead of %" PRIu64, now, before);
 	if (disks->resized)
 		disks->resized(disks->resized_opaque, disk);
 }
 
-static bool look_at(const struct disks *disks, struct store_disk *disk)
+static void changed(struct disks *disks, struct store_disk *disk)
+{
+	struct change *change = malloc(sizeof(*change));
+
+	if (!change)
+		return;
+	*change = (struct change){disks, store_disk_bytes(disk)};
+	disks_resize_aside(disks, disk, 0, refreshed, change);
+}
+
+static bool look_at(struct disks *disks, struct store_disk *disk)
 {
 	if (!disk->users || !disk_size_moves(disk->disk))
 		return false;
@@ -45,6 +63,8 @@ static bool look_at(const struct disks *disks, struct store_disk *disk)
 		return true;
 	if (disk->look == LOOK_DONE && disk->seen_bytes >= 0 && (uint64_t)disk->seen_bytes != store_disk_bytes(disk))
 		changed(disks, disk);
+	if (disk->resizing)
+		return true;
 	disk->look = LOOK_BUSY;
 	if (aside_run(NULL, look, disk))
 		disk->look = LOOK_IDLE;

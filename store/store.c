@@ -107,7 +107,8 @@ static int start(struct store *store)
 	const struct store_kind *kind = store->kind;
 	int err = daemon_open(&store->daemon, &options->run.daemon);
 
-	disks_init(&store->disks, kind->disk_user);
+	if (!err)
+		err = disks_init(&store->disks, kind->disk_user);
 	if (!err)
 		err = workers_start(store);
 	if (!err)

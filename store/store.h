@@ -23,6 +23,12 @@ struct store_kind {
 	size_t command_count;
 	void (*disk_resized)(struct store *store, const struct store_disk *disk); /* its size is another one */
 	void (*disk_layered)(struct store *store, const struct store_disk *disk); /* it has limits, and had none when its queues were opened */
+	/*
+	 * For who asks by disk_hold_ask() before it opens queues of a disk (store/holding.h): the disk is ours by now, or is not (-errno; -EBUSY: another
+	 * process has it). And: is there a queue of it that is open, or is to be?
+	 */
+	void (*disk_held)(struct store *store, const struct store_disk *disk, int err);
+	bool (*disk_wanted)(const struct store *store, const struct store_disk *disk);
 	int (*open)(struct store *store); /* NULL: nothing; what else it has. Disks and exports are open; 0, or -errno and it has logged why */
 };
 

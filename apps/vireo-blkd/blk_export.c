@@ -8,6 +8,7 @@
 #include "disk/disk.h"
 #include "report.h"
 #include "store/export_queue.h"
+#include "store/holding.h"
 #include "store/store.h"
 #include "vireo/blk.h"
 #include <errno.h>
@@ -159,7 +160,10 @@ static int queue_open(struct export_queue *queue)
 {
 	struct blk_queue *q = blk_queue_of(queue);
 	const struct blk_export *e = blk_export_of(queue->export);
+	int err = disk_hold_ask(queue->export->exports->store, e->disk);
 
+	if (err)
+		return err;
 	q->blk = e->blk;
 	return disk_queue_open(e->disk->disk, DEPTH, &q->disk);
 }
@@ -170,6 +174,11 @@ static void queue_close(struct export_queue *queue)
 
 	disk_queue_close(q->disk);
 	q->disk = NULL;
+}
+
+static void queue_closed(struct export_queue *queue)
+{
+	disk_hold_look(queue->export->exports->store, blk_export_of(queue->export)->disk);
 }
 
 static int back_fd(const struct export_queue *queue)
@@ -195,6 +204,7 @@ static void renewed(struct export_queue *queue)
 static const struct export_queue_ops queue_ops = {
 	.open = queue_open,
 	.close = queue_close,
+	.closed = queue_closed,
 	.back_fd = back_fd,
 	.kick_fd = kick_fd,
 	.quiesced = quiesced,
@@ -344,4 +354,23 @@ void blk_exports_disk_layered(struct store *store, const struct store_disk *disk
 	for (struct export *e = store->exports.first; e; e = e->next)
 		if (blk_export_of(e)->disk == disk)
 			export_queues_reopen(e);
+}
+
+void blk_exports_disk_held(struct store *store, const struct store_disk *disk, int err)
+{
+	for (struct export *e = store->exports.first; e; e = e->next)
+		if (blk_export_of(e)->disk != disk)
+			continue;
+		else if (err)
+			export_queues_held_up(e, err);
+		else
+			export_queues_settle(e);
+}
+
+bool blk_exports_disk_wanted(const struct store *store, const struct store_disk *disk)
+{
+	for (const struct export *e = store->exports.first; e; e = e->next)
+		if (blk_export_of(e)->disk == disk && export_queues_wanted(e))
+			return true;
+	return false;
 }

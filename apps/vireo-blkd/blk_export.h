@@ -28,5 +28,8 @@ bool blk_export_read_only(const struct export *export);
 void blk_exports_disk_resized(struct store *store, const struct store_disk *disk);
 /* The disk has limits, and had none when its queues were opened: they are opened anew. */
 void blk_exports_disk_layered(struct store *store, const struct store_disk *disk);
+/* It is ours by now, or is not: see struct store_kind. */
+void blk_exports_disk_held(struct store *store, const struct store_disk *disk, int err);
+bool blk_exports_disk_wanted(const struct store *store, const struct store_disk *disk);
 
 #endif

@@ -18,6 +18,8 @@ static const struct store_kind blkd = {
 	.command_count = ARRAY_SIZE(commands),
 	.disk_resized = blk_exports_disk_resized,
 	.disk_layered = blk_exports_disk_layered,
+	.disk_held = blk_exports_disk_held,
+	.disk_wanted = blk_exports_disk_wanted,
 };
 
 int main(int argc, char **argv)

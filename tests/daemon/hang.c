@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * To be preloaded: preadv2(2), pwritev2(2) and ftruncate(2) do not return while the file that HANG names is there, as on a file system whose
- * server does not answer.
+ * To be preloaded: preadv2(2), pwritev2(2) and ftruncate(2) do not return while the file that HANG names is there, and the locks of fcntl(2) while the
+ * one that HANG_LOCKS names is, as on a file system whose server does not answer.
  */
 #define _GNU_SOURCE
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64
+#endif
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -12,13 +17,18 @@
 
 typedef ssize_t call(int fd, const struct iovec *iov, int count, off_t offset, int flags);
 
-static void hang(void)
+static void hang_by(const char *name)
 {
-	const char *path = getenv("HANG");
+	const char *path = getenv(name);
 	struct timespec nap = {0, 10000000};
 
 	while (path && !access(path, F_OK))
 		nanosleep(&nap, NULL);
+}
+
+static void hang(void)
+{
+	hang_by("HANG");
 }
 
 ssize_t preadv2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
@@ -43,4 +53,19 @@ int ftruncate(int fd, off_t bytes)
 
 	hang();
 	return next(fd, bytes);
+}
+
+/* As who is built with large file offsets calls it. */
+int fcntl(int fd, int command, ...)
+{
+	int (*next)(int fd, int command, ...) = (int (*)(int fd, int command, ...))dlsym(RTLD_NEXT, "fcntl64");
+	void *argument;
+	va_list list;
+
+	va_start(list, command);
+	argument = va_arg(list, void *);
+	va_end(list);
+	if (command == F_OFD_SETLK)
+		hang_by("HANG_LOCKS");
+	return next(fd, command, argument);
 }

@@ -176,5 +176,58 @@ def a_disk_that_is_resized_for_long_holds_up_nobody_else(lab):
     end_well(blkd)
 
 
+@case(shows=["vhost-user"])
+def a_lock_that_is_waited_for_holds_up_nobody_else(lab):
+    """As on NFS, whose server may not answer: to take it when a queue starts, and to give it back when it stops."""
+    module, hang = os.path.join(build_folder(), "tests/daemon/hang.so"), lab.path("hang")
+    if not os.path.exists(module) or os.environ.get("LD_PRELOAD"):
+        raise Skip("what makes a disk hang has not been built, or something else is preloaded")
+    made_file(lab.path("a.img"), 8)
+    os.environ.update(LD_PRELOAD=module, HANG_LOCKS=hang)
+    try:
+        blkd = Blkd(lab, [f"a=file:{lab.path('a.img')},lock=running", "b=mem:8M"],
+                    [f"vhost-user:{lab.path(name)},disk={name}" for name in "ab"])
+    finally:
+        del os.environ["LD_PRELOAD"], os.environ["HANG_LOCKS"]
+    b = Driver(lab.path("b"))
+
+    def others_go_on():
+        HungDisk.answered(b, b.read(), OK)
+        blkd.ask("stats")
+
+    def hangs(on):
+        if on:
+            open(hang, "w", encoding="utf-8").close()
+        else:
+            os.unlink(hang)
+
+    hangs(True)
+    a = Driver(lab.path("a"))
+    at = a.read()
+    others_go_on()
+    expect(a.status(at) == NONE, "it was served without the lock")
+    expect(a.peer.ask(raw.GET_VRING_BASE, struct.pack("=II", 0, 0)) == struct.pack("=II", 0, 0), "nothing was taken")
+    a.peer.close()
+    hangs(False)
+    a = Driver(lab.path("a"))
+    HungDisk.answered(a, a.read(), OK)
+    hangs(True)
+    blkd.ctl("disk", "throttle", "a", "iops=100000")  # its queue is opened anew, and nobody touches the lock for that
+    HungDisk.answered(a, a.read(), OK)
+    others_go_on()
+    expect(a.peer.ask(raw.GET_VRING_BASE, struct.pack("=II", 0, 0)) == struct.pack("=II", 0, 2), "two requests were taken")
+    others_go_on()
+    a.peer.close()
+    blkd.ctl("export", "remove", "a")
+    remove = subprocess.Popen([program("vireoctl"), "--daemon", "blkd", "-s", blkd.control, "disk", "remove", "a"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    others_go_on()
+    expect(remove.poll() is None, "the disk was removed with a thread in it")
+    hangs(False)
+    said = remove.communicate(timeout=60)
+    expect(remove.returncode == 0, f"{said}")
+    end_well(blkd)
+
+
 if __name__ == "__main__":
     main()
