@@ -2,7 +2,8 @@
 /*
  * A queue of a file with an io_uring: reads, writes and flushes go to the ring, one system call for a burst. What the kernel
  * would hand to threads of its own (zeroes, discards), what needs a buffer in between, and what the ring has given back
- * half done go to threads of ours (pool.h), which do it to its end.
+ * half done go to threads of ours (pool.h), which do it to its end. So does what is beyond DISK_TURN_BYTES of a burst, if it goes through the page cache:
+ * what lies there already the kernel copies within the system call.
  *
  * The ring belongs to the queue's thread alone, and completions are brought when that thread asks for them, where the kernel
  * can have it so (SINGLE_ISSUER, DEFER_TASKRUN); so it is made disabled, and enabled by the first submission.
@@ -29,6 +30,7 @@ struct uring_queue {
 	int fd;
 	bool disabled;
 	unsigned depth, in_ring;
+	uint64_t room; /* that this call has for what goes through the page cache */
 	struct disk_request *waiting, **waiting_end; /* for room in the ring */
 };
 
@@ -81,6 +83,17 @@ static void prepare(struct uring_queue *q, struct disk_request *r)
 	q->in_ring++;
 }
 
+/* Has this call moved enough by itself? */
+static bool room_lacks(struct uring_queue *q, const struct file_disk *file, const struct disk_request *r)
+{
+	if (file->direct || r->op > DISK_WRITE)
+		return false;
+	if (unlikely(r->bytes > q->room))
+		return true;
+	q->room -= r->bytes;
+	return false;
+}
+
 static void wait_for_room(struct uring_queue *q, struct disk_request *r)
 {
 	r->next = NULL;
@@ -104,10 +117,12 @@ static void take(struct uring_queue *q, const struct file_disk *file, struct dis
 		disk_queue_done(&q->queue, r, err);
 	else if (for_threads(file, r))
 		pool_add(q->pool, r);
-	else if (q->in_ring < q->depth)
-		prepare(q, r);
-	else
+	else if (q->in_ring == q->depth)
 		wait_for_room(q, r);
+	else if (room_lacks(q, file, r))
+		pool_add(q->pool, r);
+	else
+		prepare(q, r);
 }
 
 /* Refused for now (no memory): stays in the ring, and reap() or arm() look at that again. */
@@ -127,6 +142,7 @@ static void uring_submit(struct disk_queue *queue, struct disk_request *const *r
 	struct uring_queue *q = container_of(queue, struct uring_queue, queue);
 	const struct file_disk *file = container_of(queue->disk, const struct file_disk, disk);
 
+	q->room = DISK_TURN_BYTES;
 	for (unsigned i = 0; i < count; i++)
 		take(q, file, requests[i]);
 	go(q);
@@ -177,15 +193,19 @@ static unsigned reap_ring(struct uring_queue *q, struct file_disk *file, struct 
 	return count;
 }
 
-static void refill(struct uring_queue *q)
+static void refill(struct uring_queue *q, const struct file_disk *file)
 {
+	q->room = DISK_TURN_BYTES;
 	while (q->waiting && q->in_ring < q->depth) {
 		struct disk_request *r = q->waiting;
 
 		q->waiting = r->next;
 		if (!q->waiting)
 			q->waiting_end = &q->waiting;
-		prepare(q, r);
+		if (room_lacks(q, file, r))
+			pool_add(q->pool, r);
+		else
+			prepare(q, r);
 	}
 	if (io_uring_sq_ready(&q->ring))
 		go(q);
@@ -201,7 +221,7 @@ static unsigned uring_reap(struct disk_queue *queue, struct disk_request **ret_d
 	count = disk_queue_done_reap(queue, ret_done, max);
 	if (q->in_ring)
 		count += reap_ring(q, file, ret_done + count, max - count);
-	refill(q);
+	refill(q, file);
 	pool_go(q->pool);
 	return count;
 }

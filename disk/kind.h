@@ -12,6 +12,9 @@
 #include <errno.h>
 #include <time.h>
 
+/* What a queue's thread copies by itself in one call, or has the kernel copy, at most: its other queues wait meanwhile. */
+#define DISK_TURN_BYTES (1u << 20)
+
 /* In the order in which they lie upon each other, the lowest first. */
 enum disk_layer_place {
 	DISK_LAYER_FORGET,

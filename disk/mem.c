@@ -3,7 +3,7 @@
  * mem:SIZE: memory of this process, gone when it ends. Pages that were never written to take none. The mapping is made once,
  * MEM_GROWS_BY times what is asked for, and a resize moves the end within it: queues hold pointers into it, and no lock.
  *
- * Requests are done by the worker that submits them, and other disks of it wait meanwhile. So one call moves TURN_BYTES at most: what is
+ * Requests are done by the worker that submits them, and other disks of it wait meanwhile. So one call moves DISK_TURN_BYTES at most: what is
  * beyond that waits, and each reap goes on with it.
  */
 #include "base/copy.h"
@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #define MEM_GROWS_BY 4u /* a resize may make it so many times as large as it was made */
-#define TURN_BYTES (1u << 20)
 
 struct mem_disk {
 	struct disk disk;
@@ -157,7 +156,7 @@ static bool mem_go_on(const struct mem_disk *mem, struct disk_request *r, uint64
 static __cold void mem_turn(struct mem_queue *q)
 {
 	const struct mem_disk *mem = container_of(q->queue.disk, const struct mem_disk, disk);
-	uint64_t room = TURN_BYTES;
+	uint64_t room = DISK_TURN_BYTES;
 
 	while (q->waiting && room) {
 		struct disk_request *r = q->waiting, *next = r->next;
@@ -183,7 +182,7 @@ static void mem_submit(struct disk_queue *queue, struct disk_request *const *req
 {
 	const struct mem_disk *mem = container_of(queue->disk, const struct mem_disk, disk);
 	struct mem_queue *q = container_of(queue, struct mem_queue, queue);
-	uint64_t room = TURN_BYTES;
+	uint64_t room = DISK_TURN_BYTES;
 
 	for (unsigned i = 0; i < count; i++) {
 		if (unlikely(q->waiting || requests[i]->bytes > room)) {

@@ -24,7 +24,9 @@ struct nbd_queue {
 	struct done_list done;
 	int fd;
 	uint32_t cancels; /* atomic */
-	struct disk_request *waiting, **waiting_end; /* for an op */
+	uint64_t room; /* that this call has for copies */
+	struct disk_request *answered; /* and not looked at yet: linked by `next` */
+	struct disk_request *waiting, **waiting_end; /* for an op, or for a turn */
 	struct nbd_op *unused, *to_send, **to_send_end;
 	unsigned depth;
 	struct nbd_op ops[];
@@ -144,10 +146,19 @@ static void finish(struct nbd_queue *q, struct nbd_op *op, int result)
 	q->unused = op;
 }
 
+/* So much has been copied, or filled. */
+static void room_take(struct nbd_queue *q, const struct nbd_op *op)
+{
+	if (op->op <= DISK_WRITE)
+		q->room -= min_u64(q->room, op->bytes);
+}
+
 static void step(struct nbd_queue *q, struct nbd_op *op)
 {
 	int err = prepare(disk_of(q), op);
 
+	if (op->op == DISK_WRITE)
+		room_take(q, op);
 	if (err)
 		finish(q, op, err);
 	else
@@ -172,6 +183,8 @@ static void go_on(struct nbd_queue *q, struct nbd_op *op)
 
 	if (!result && r->op == DISK_READ && !copy_pieces(r, r->own[OWN_DONE], op->data, op->bytes))
 		result = -EINVAL;
+	if (r->op == DISK_READ)
+		room_take(q, op);
 	if (!result)
 		r->own[OWN_DONE] += op->bytes;
 	if (result || r->op == DISK_FLUSH || r->own[OWN_FLUSHING])
@@ -200,21 +213,27 @@ static bool done_at_once(struct nbd_queue *q, struct disk_request *r)
 	return true;
 }
 
-static void take(struct nbd_queue *q, struct disk_request *r)
+/* There is an op for it. */
+static void start(struct nbd_queue *q, struct disk_request *r)
 {
 	struct nbd_op *op = q->unused;
 
-	if (!op) {
-		r->next = NULL;
-		*q->waiting_end = r;
-		q->waiting_end = &r->next;
-		return;
-	}
 	q->unused = op->next;
 	r->own[OWN_DONE] = r->own[OWN_FLUSHING] = 0;
 	r->own[OWN_OP] = (uintptr_t)op;
 	op->request = r;
 	step(q, op);
+}
+
+static void take(struct nbd_queue *q, struct disk_request *r)
+{
+	if (q->unused && q->room && !q->waiting) {
+		start(q, r);
+		return;
+	}
+	r->next = NULL;
+	*q->waiting_end = r;
+	q->waiting_end = &r->next;
 }
 
 static void hand_over(struct nbd_queue *q)
@@ -230,6 +249,7 @@ static void nbd_submit(struct disk_queue *queue, struct disk_request *const *req
 {
 	struct nbd_queue *q = container_of(queue, struct nbd_queue, queue);
 
+	q->room = DISK_TURN_BYTES;
 	for (unsigned i = 0; i < count; i++)
 		if (!done_at_once(q, requests[i]))
 			take(q, requests[i]);
@@ -251,16 +271,17 @@ static struct disk_request *next_waiting(struct nbd_queue *q)
 static unsigned nbd_reap(struct disk_queue *queue, struct disk_request **ret_done, unsigned max)
 {
 	struct nbd_queue *q = container_of(queue, struct nbd_queue, queue);
-	struct disk_request *answered = done_take(&q->done);
+	q->room = DISK_TURN_BYTES;
+	if (!q->answered)
+		q->answered = done_take(&q->done);
+	while (q->answered && q->room) {
+		struct disk_request *r = q->answered;
 
-	while (answered) {
-		struct disk_request *r = answered;
-
-		answered = r->next;
+		q->answered = r->next;
 		go_on(q, (struct nbd_op *)(uintptr_t)r->own[OWN_OP]);
 	}
-	while (q->unused && q->waiting)
-		take(q, next_waiting(q));
+	while (q->unused && q->waiting && q->room)
+		start(q, next_waiting(q));
 	hand_over(q);
 	return disk_queue_done_reap(queue, ret_done, max);
 }
@@ -270,7 +291,7 @@ static bool nbd_arm(struct disk_queue *queue, bool on)
 	struct nbd_queue *q = container_of(queue, struct nbd_queue, queue);
 	bool done = done_arm(&q->done, on);
 
-	return done || disk_queue_done_arm(queue, on);
+	return done || (on && (q->answered || (q->waiting && q->unused))) || disk_queue_done_arm(queue, on);
 }
 
 static void nbd_cancel(struct disk_queue *queue)

@@ -192,7 +192,7 @@ VIREO_API int vireo_blk_poll(struct vireo_blk *blk, unsigned queue, unsigned max
 /*
  * Completes a request and ends the application's use of it. `result` is 0, which the driver sees as OK; -EOPNOTSUPP, which it sees
  * as UNSUPP; or another negative errno, which it sees as IOERR. An IN that failed may have written anything to its iov: the library
- * overwrites that with zeroes. The driver sees the completion after the next flush.
+ * overwrites that with zeroes, unless it is longer than 64 KiB. The driver sees the completion after the next flush.
  */
 VIREO_API void vireo_blk_complete(struct vireo_blk_request *request, int result);
 /*

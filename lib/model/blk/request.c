@@ -12,7 +12,7 @@
  * one the status, which it gets back before the chain is pushed, for a dirty log goes by the pieces.
  */
 
-#define FILL_BYTES_MAX (1u << 20) /* of a request that is no request: a guest asks for that as often as it likes */
+#define FILL_BYTES_MAX (64u << 10) /* of a request that is no request, or has failed: a guest asks for that as often as it likes */
 
 /* All before a status counts as written, so it has to be (2.7.8.2). */
 static void data_fill(const struct blk_slot *slot)
@@ -30,7 +30,7 @@ void blk_answer(struct blk_slot *slot, uint8_t status, bool fill)
 {
 	struct blk_queue *q = slot->q;
 
-	if (unlikely(fill) && slot->chain.writable_bytes > 1)
+	if (unlikely(fill) && slot->chain.writable_bytes > 1 && slot->chain.writable_bytes <= FILL_BYTES_MAX)
 		data_fill(slot);
 	__atomic_store_n(slot->status, status, __ATOMIC_RELAXED);
 	slot->status_piece->iov_len++;
@@ -46,7 +46,7 @@ __cold bool blk_refuse(struct blk_slot *slot, uint8_t status)
 	struct vireo_blk_queue_stats *stats = &slot->q->stats;
 
 	counter_add(status == BLK_S_UNSUPP ? &stats->unsupported : &stats->refused, 1);
-	blk_answer(slot, status, slot->chain.writable_bytes <= FILL_BYTES_MAX);
+	blk_answer(slot, status, true);
 	return false;
 }
 

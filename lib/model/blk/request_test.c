@@ -425,6 +425,25 @@ static void a_failed_read_leaves_zeroes(void **state)
 	guest_stop(&g);
 }
 
+/* A worker has other guests: what is longer keeps what lies there, and the status says enough. */
+static void a_long_read_that_failed_is_not_filled(void **state)
+{
+	const size_t bytes = 512u << 10;
+	struct asked asked;
+	struct guest g;
+
+	guest_start_features(&g, V1);
+	g.result = -EIO;
+	asked = guest_ask_read(&g, 0, VIREO_BLK_IN, 0, bytes);
+	memset(asked.data, 0xaa, bytes);
+	assert_int_equal(guest_poll(&g, 0), 1);
+	assert_int_equal(guest_used(&g, 0, NULL), bytes + 1);
+	assert_int_equal(*asked.status, BLK_S_IOERR);
+	for (size_t i = 0; i < bytes; i += 511)
+		assert_int_equal(asked.data[i], 0xaa);
+	guest_stop(&g);
+}
+
 static void room_behind_a_write_counts_and_is_zero(void **state)
 {
 	struct guest g;
@@ -472,6 +491,7 @@ int main(void)
 		cmocka_unit_test(a_flush_is_carried_out_whatever_comes_with_it),
 		cmocka_unit_test(the_lifetime_is_told),
 		cmocka_unit_test(a_failed_read_leaves_zeroes),
+		cmocka_unit_test(a_long_read_that_failed_is_not_filled),
 		cmocka_unit_test(room_behind_a_write_counts_and_is_zero),
 		cmocka_unit_test(what_is_readable_beside_the_header_of_a_read_is_left_alone),
 	};
