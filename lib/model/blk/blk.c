@@ -123,12 +123,11 @@ static void blk_queue_started(void *opaque, struct vireo_queue *queue)
 	struct vireo_blk *blk = opaque;
 	struct blk_queue *q = &blk->queue[vireo_queue_index(queue)];
 
-	if (blk_arena_new(q, vireo_queue_size(queue))) {
+	if (blk_slots_new(q, vireo_queue_size(queue))) {
 		vireo_device_break(blk->device, "no memory for a queue");
 		return;
 	}
-	__atomic_store_n(&q->stopping, false, __ATOMIC_RELAXED);
-	q->queue = queue;
+	q->at.queue = queue;
 	if (blk->ops.queue_started)
 		blk->ops.queue_started(blk->opaque, q->index);
 }
@@ -138,8 +137,8 @@ static void blk_queue_stop(void *opaque, struct vireo_queue *queue)
 	struct vireo_blk *blk = opaque;
 	struct blk_queue *q = &blk->queue[vireo_queue_index(queue)];
 
-	__atomic_store_n(&q->stopping, true, __ATOMIC_RELAXED);
-	if (!q->queue) /* it could not be started */
+	__atomic_store_n(&q->at.stopping, true, __ATOMIC_RELAXED);
+	if (!q->at.queue) /* it could not be started */
 		vireo_queue_quiesced(queue);
 	else if (blk->ops.queue_stop)
 		blk->ops.queue_stop(blk->opaque, q->index);
@@ -153,13 +152,13 @@ void vireo_blk_queue_quiesced(struct vireo_blk *blk, unsigned queue)
 	struct vireo_queue *running;
 
 	assert(queue < blk->queues);
-	running = q->queue;
+	running = q->at.queue;
 	if (!running)
 		return;
 	blk_queue_show(q);
-	assert(!q->in_flight); /* the application still has a request */
-	q->queue = NULL;
-	blk_arena_free(q);
+	assert(!q->at.in_flight); /* the application still has a request */
+	q->at.queue = NULL;
+	shelf_free(&q->at);
 	vireo_queue_quiesced(running);
 }
 
@@ -168,7 +167,7 @@ static int blk_queue_renew(void *opaque, struct vireo_queue *queue)
 	struct vireo_blk *blk = opaque;
 	struct blk_queue *q = &blk->queue[vireo_queue_index(queue)];
 
-	if (!q->queue || (blk->ops.queue_stop && !blk->ops.queue_renew))
+	if (!q->at.queue || (blk->ops.queue_stop && !blk->ops.queue_renew))
 		return -EOPNOTSUPP;
 	if (blk->ops.queue_renew)
 		return blk->ops.queue_renew(blk->opaque, q->index);
@@ -179,8 +178,8 @@ static int blk_queue_renew(void *opaque, struct vireo_queue *queue)
 void vireo_blk_queue_renewed(struct vireo_blk *blk, unsigned queue)
 {
 	assert(queue < blk->queues);
-	if (blk->queue[queue].queue)
-		vireo_queue_renewed(blk->queue[queue].queue);
+	if (blk->queue[queue].at.queue)
+		vireo_queue_renewed(blk->queue[queue].at.queue);
 }
 
 static void blk_queue_enabled(void *opaque, struct vireo_queue *queue, bool enabled)
@@ -309,7 +308,7 @@ void vireo_blk_free(struct vireo_blk *blk)
 		return;
 	vireo_device_free(blk->device);
 	for (unsigned i = 0; i < blk->queues; i++)
-		blk_arena_free(&blk->queue[i]);
+		shelf_free(&blk->queue[i].at);
 	free(blk);
 }
 

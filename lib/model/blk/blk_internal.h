@@ -8,23 +8,24 @@
  *	blk.c		life, what the driver agrees on, switches and resets, and what the application asks
  *	space.c		what is offered: features and config space, of what the application says about its disk
  *	queue.c		a queue in its worker's hands: chains in, requests out, and back
- *	arena.c		where it keeps what the application has
  *	request.c	a chain becomes a request, or is answered
  *	ranges.c	DISCARD, WRITE_ZEROES and SECURE_ERASE, which name ranges in their data
+ *
+ * What the application has lies on the shelf of its queue (model/shelf.h).
  *
  * Who owns what: the control thread struct vireo_blk, but for what workers read (atomic); the worker struct blk_queue between
  * queue_started and vireo_blk_queue_quiesced(); anybody reads `stats`, each word for itself. There are no locks.
  */
 
 #include "base/util.h"
+#include "model/shelf.h"
 #include "vireo/blk.h"
 #include "vireo/chain.h"
 #include "vireo/cursor.h"
 #include "vireo/device.h"
 #include "wire/virtio_blk.h"
 
-#define BLK_BATCH	 64u /* chains popped and submitted at a time */
-#define BLK_SHORT_PIECES 6u  /* header, status, and four of data: most requests */
+#define BLK_BATCH	 SHELF_BATCH
 #define BLK_RANGES_MAX	 256u
 #define BLK_ROOM_BYTES_MAX 4096u
 
@@ -34,49 +35,23 @@ struct blk_range_limit {
 	uint32_t count_max;
 };
 
-struct blk_lists { /* arrays for the pieces of chains, all of one length */
-	struct iovec *iov;
-	struct iovec **free;
-	uint32_t pieces, free_count;
-};
-
 struct blk_slot {
 	struct vireo_blk_request request; /* first: what the application has is the slot */
-	struct vireo_chain chain;	  /* its pieces are here: `pieces`, or a list of `lists` */
-	struct blk_queue *q;
+	struct shelf_slot at;
 	uint8_t *status;
 	struct iovec *status_piece; /* ends one byte short, until the chain is pushed */
-	struct blk_lists *lists;    /* where chain.iov is from; NULL: pieces */
 	struct blk_slot *again;	    /* the next one in blk_queue.again */
 	struct vireo_cursor ranges; /* those that have not been submitted */
-	struct iovec pieces[BLK_SHORT_PIECES];
 };
 
 _Static_assert(sizeof(struct vireo_blk_request) == 64, "one line");
 
-/*
- * While a queue runs each chain that has been popped is in one of these: a slot that the application has (in_flight), or that waits in
- * `again` for its next range to be submitted; or `done`, with its slot free already, but not used again before it is pushed.
- */
+/* A slot that the application does not have waits in `again` for its next range to be submitted. */
 struct blk_queue {
-	struct vireo_queue *queue; /* NULL: does not run */
+	struct shelf at; /* first */
 	struct vireo_blk *blk;
 	uint32_t index;
-	uint32_t size; /* of the ring; so many slots */
-	uint32_t in_flight;
-	uint32_t free_count;
-	uint32_t done_count;
-	bool unshown; /* pushed, and not flushed */
-	bool stopping; /* asked back: written by the control thread, read by the worker */
-	bool starved; /* chains are left in the ring because there is no list for their pieces */
-	struct blk_slot **free;
-	void *slots;
 	struct blk_slot *again, **again_end;
-	struct iovec *scratch; /* what a pop lays */
-	uint32_t scratch_max;
-	struct blk_lists lists[2]; /* for chains as the driver is told to make them; for all others */
-	struct vireo_chain done[BLK_BATCH];
-	uint32_t written[BLK_BATCH]; /* beside `done` */
 	struct vireo_blk_queue_stats stats;
 } __attribute__((aligned(64)));
 
@@ -111,6 +86,11 @@ static inline struct blk_slot *blk_slot_of(struct vireo_blk_request *request)
 	return container_of(request, struct blk_slot, request);
 }
 
+static inline struct blk_queue *blk_queue_of(const struct blk_slot *slot)
+{
+	return container_of(slot->at.shelf, struct blk_queue, at);
+}
+
 /* Are these sectors all on the disk? No sum: there is none that could be too large. */
 static inline bool blk_on_disk(const struct vireo_blk *blk, uint64_t sector, uint64_t count)
 {
@@ -126,40 +106,6 @@ uint64_t blk_features_offered(const struct vireo_blk_config *config);
 struct virtio_blk_config_space blk_space(const struct vireo_blk_config *config);
 int blk_lifetime_check(const struct vireo_blk_lifetime *lifetime); /* -EINVAL */
 
-/* ---- arena.c ---- */
-
-int blk_arena_new(struct blk_queue *q, uint32_t size); /* -ENOMEM */
-void blk_arena_free(struct blk_queue *q);
-/* Takes over a chain that lies in the scratch. NULL: there is no list of its length. */
-struct blk_slot *blk_slot_new_long(struct blk_queue *q, const struct vireo_chain *chain);
-void blk_slot_list_free(struct blk_slot *slot);
-bool blk_arena_kept(const struct blk_queue *q); /* does all that the application has lie in the memory that there is? */
-
-static inline struct blk_slot *blk_slot_new(struct blk_queue *q, const struct vireo_chain *chain)
-{
-	uint32_t pieces = chain->readable_count + chain->writable_count;
-	struct blk_slot *slot;
-
-	if (unlikely(pieces > BLK_SHORT_PIECES))
-		return blk_slot_new_long(q, chain);
-	slot = q->free[--q->free_count];
-	slot->chain = *chain;
-	slot->chain.iov = slot->pieces;
-	for (uint32_t i = 0; i < pieces; i++)
-		slot->pieces[i] = chain->iov[i];
-	return slot;
-}
-
-/* What it has is still there until the next one is made. */
-static inline void blk_slot_free(struct blk_slot *slot)
-{
-	struct blk_queue *q = slot->q;
-
-	if (unlikely(slot->lists != NULL))
-		blk_slot_list_free(slot);
-	q->free[q->free_count++] = slot;
-}
-
 /* ---- request.c ---- */
 
 bool blk_request_take(struct blk_slot *slot); /* true: submit it; false: it has been answered */
@@ -174,7 +120,7 @@ bool blk_range_next(struct blk_slot *slot); /* of the next one, if any are left 
 
 /* ---- queue.c ---- */
 
-void blk_push_done(struct blk_queue *q);
+int blk_slots_new(struct blk_queue *q, uint32_t size); /* -ENOMEM */
 void blk_queue_show(struct blk_queue *q); /* submits further ranges, and shows what has been completed */
 
 #endif

@@ -12,16 +12,30 @@
  * completes inside submit is not called deeper and deeper.
  */
 
-void blk_push_done(struct blk_queue *q)
+int blk_slots_new(struct blk_queue *q, uint32_t size)
 {
-	vireo_queue_push_burst(q->queue, q->done, q->written, q->done_count);
-	q->done_count = 0;
-	q->unshown = true;
+	const size_t room_at = align_up(sizeof(struct blk_slot), 16);
+	int r = shelf_new(&q->at, &(struct shelf_setup){
+		.size = size,
+		.slot_bytes = (uint32_t)(room_at + q->blk->room_bytes),
+		.slot_at = offsetof(struct blk_slot, at),
+		.pieces = q->blk->segments_max + 2,
+	});
+
+	q->again = NULL;
+	q->again_end = &q->again;
+	for (uint32_t i = 0; !r && i < size; i++) {
+		struct blk_slot *slot = shelf_slot_nth(&q->at, i);
+
+		slot->request.queue = q->index;
+		slot->request.room = (char *)slot + room_at;
+	}
+	return r;
 }
 
 static inline void requests_submit(struct blk_queue *q, struct vireo_blk_request *const *batch, unsigned count)
 {
-	q->in_flight += count;
+	q->at.in_flight += count;
 	if (count)
 		q->blk->ops.submit(q->blk->opaque, q->index, batch, count);
 }
@@ -47,11 +61,7 @@ void blk_queue_show(struct blk_queue *q)
 {
 	while (unlikely(q->again != NULL))
 		again_submit(q);
-	if (q->done_count)
-		blk_push_done(q);
-	if (q->unshown)
-		vireo_queue_flush(q->queue);
-	q->unshown = false;
+	shelf_show(&q->at);
 }
 
 /* Returns as vireo_blk_poll(): of at most BLK_BATCH. */
@@ -62,22 +72,24 @@ static inline int queue_batch(struct blk_queue *q, unsigned max)
 	unsigned count = 0;
 	int taken, popped;
 
-	if (q->done_count) /* their slots are free, and are used from here on */
-		blk_push_done(q);
-	popped = vireo_queue_pop(q->queue, chains, max, q->scratch, q->scratch_max);
+	if (q->at.done_count) /* their slots are free, and are used from here on */
+		shelf_push_done(&q->at);
+	popped = vireo_queue_pop(q->at.queue, chains, max, q->at.scratch, q->at.scratch_max);
 	for (taken = 0; taken < popped; taken++) {
-		struct blk_slot *slot = blk_slot_new(q, &chains[taken]);
+		struct shelf_slot *at = shelf_slot_new(&q->at, &chains[taken]);
+		struct blk_slot *slot;
 
-		if (unlikely(!slot)) {
-			vireo_queue_unpop(q->queue, &chains[taken], (unsigned)(popped - taken));
-			q->starved = true;
+		if (unlikely(!at)) {
+			vireo_queue_unpop(q->at.queue, &chains[taken], (unsigned)(popped - taken));
+			q->at.starved = true;
 			break;
 		}
+		slot = container_of(at, struct blk_slot, at);
 		batch[count] = &slot->request;
 		if (likely(blk_request_take(slot)))
 			count++;
 		else /* its pieces are in a slot that is free, and the next chain takes it */
-			blk_push_done(q);
+			shelf_push_done(&q->at);
 	}
 	requests_submit(q, batch, count);
 	return popped < 0 ? popped : taken;
@@ -88,26 +100,20 @@ static inline int queue_poll(struct blk_queue *q, unsigned max)
 	unsigned total = 0;
 	int r;
 
-	q->starved = false;
+	q->at.starved = false;
 	do {
 		r = queue_batch(q, min_u32(max - total, BLK_BATCH));
 		total += r > 0 ? (unsigned)r : 0;
-	} while (r == BLK_BATCH && total < max && !q->starved);
+	} while (r == BLK_BATCH && total < max && !q->at.starved);
 	blk_queue_show(q);
 	return r < 0 && !total ? r : (int)total;
-}
-
-/* A queue that has been asked back takes no more, else a guest that has always something to say would keep it for ever. */
-static inline bool queue_open(const struct blk_queue *q)
-{
-	return vireo_queue_enabled(q->queue) && !__atomic_load_n(&q->stopping, __ATOMIC_RELAXED);
 }
 
 int vireo_blk_poll(struct vireo_blk *blk, unsigned queue, unsigned max)
 {
 	struct blk_queue *q = &blk->queue[queue];
 
-	if (unlikely(!queue_open(q)))
+	if (unlikely(!shelf_open(&q->at)))
 		return 0;
 	return queue_poll(q, max);
 }
@@ -140,17 +146,17 @@ static inline void done_count(struct vireo_blk_queue_stats *stats, const struct 
 
 static __cold void request_failed(struct blk_slot *slot, int result)
 {
-	counter_add(&slot->q->stats.errors, 1);
+	counter_add(&blk_queue_of(slot)->stats.errors, 1);
 	blk_answer(slot, result == -EOPNOTSUPP ? BLK_S_UNSUPP : BLK_S_IOERR, true);
 }
 
 void vireo_blk_complete(struct vireo_blk_request *request, int result)
 {
 	struct blk_slot *slot = blk_slot_of(request);
-	struct blk_queue *q = slot->q;
+	struct blk_queue *q = blk_queue_of(slot);
 
-	assert(q->in_flight);
-	q->in_flight--;
+	assert(q->at.in_flight);
+	q->at.in_flight--;
 	if (unlikely(result)) {
 		request_failed(slot, result);
 		return;
@@ -172,36 +178,44 @@ void vireo_blk_flush(struct vireo_blk *blk, unsigned queue)
 	struct blk_queue *q = &blk->queue[queue];
 
 	blk_queue_show(q);
-	if (unlikely(q->starved) && queue_open(q))
+	if (unlikely(q->at.starved) && shelf_open(&q->at))
 		queue_poll(q, BLK_BATCH);
 }
 
-/* What no list was left for waits for completions, and not for the driver. */
 bool vireo_blk_kick_enable(struct vireo_blk *blk, unsigned queue, bool on)
 {
-	struct blk_queue *q = &blk->queue[queue];
-	bool more = vireo_queue_kick_enable(q->queue, on);
-
-	return more && queue_open(q) && !(q->starved && q->in_flight);
+	return shelf_kick_enable(&blk->queue[queue].at, on);
 }
 
 unsigned vireo_blk_in_flight(const struct vireo_blk *blk, unsigned queue)
 {
-	return blk->queue[queue].in_flight + !!blk->queue[queue].again;
+	return blk->queue[queue].at.in_flight + !!blk->queue[queue].again;
+}
+
+/* The status has been cut off the last piece that has bytes. */
+static bool slot_kept(struct shelf_slot *at)
+{
+	const struct blk_slot *slot = container_of(at, struct blk_slot, at);
+	uint32_t count = at->chain.readable_count + at->chain.writable_count;
+
+	for (uint32_t i = 0; i < count; i++)
+		if (!shelf_piece_kept(blk_queue_of(slot)->blk->device, &at->chain.iov[i], &at->chain.iov[i] == slot->status_piece))
+			return false;
+	return true;
 }
 
 bool vireo_blk_kept(struct vireo_blk *blk, unsigned queue)
 {
 	blk_queue_show(&blk->queue[queue]);
-	return blk_arena_kept(&blk->queue[queue]);
+	return shelf_kept(&blk->queue[queue].at, slot_kept);
 }
 
 void vireo_blk_expect(struct vireo_blk *blk, unsigned queue)
 {
-	vireo_queue_expect(blk->queue[queue].queue);
+	vireo_queue_expect(blk->queue[queue].at.queue);
 }
 
 int vireo_blk_kick_fd(struct vireo_blk *blk, unsigned queue)
 {
-	return queue < blk->queues && blk->queue[queue].queue ? vireo_queue_kick_fd(blk->queue[queue].queue) : -1;
+	return queue < blk->queues && blk->queue[queue].at.queue ? vireo_queue_kick_fd(blk->queue[queue].at.queue) : -1;
 }

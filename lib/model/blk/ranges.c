@@ -17,7 +17,7 @@ static const struct blk_range_limit *range_limit(const struct vireo_blk *blk, ui
 /* BLK_S_*, of a private copy. WRITE_ZEROES has a flag, and all others are reserved (5.2.6.2). */
 static uint8_t range_check(const struct blk_slot *slot, const struct virtio_blk_range *range)
 {
-	const struct vireo_blk *blk = slot->q->blk;
+	const struct vireo_blk *blk = blk_queue_of(slot)->blk;
 	const struct blk_range_limit *limit = range_limit(blk, slot->request.type);
 	uint64_t sector = le64toh(range->sector), count = le32toh(range->num_sectors);
 	uint32_t known = slot->request.type == VIREO_BLK_WRITE_ZEROES ? BLK_RANGE_UNMAP : 0;
@@ -33,7 +33,7 @@ static void range_lay(struct blk_slot *slot, const struct virtio_blk_range *rang
 {
 	struct vireo_blk_request *request = &slot->request;
 
-	request->flags = __atomic_load_n(&slot->q->blk->write_flags, __ATOMIC_RELAXED);
+	request->flags = __atomic_load_n(&blk_queue_of(slot)->blk->write_flags, __ATOMIC_RELAXED);
 	if (le32toh(range->flags) & BLK_RANGE_UNMAP)
 		request->flags |= VIREO_BLK_UNMAP;
 	request->offset_bytes = le64toh(range->sector) * BLK_SECTOR_BYTES;
@@ -74,12 +74,12 @@ static uint8_t ranges_check(const struct blk_slot *slot)
 
 bool blk_ranges_take(struct blk_slot *slot, const struct blk_range_limit *limit)
 {
-	uint64_t bytes = slot->chain.readable_bytes - sizeof(struct virtio_blk_header);
+	uint64_t bytes = slot->at.chain.readable_bytes - sizeof(struct virtio_blk_header);
 	uint8_t status;
 
 	if (!bytes || bytes % sizeof(struct virtio_blk_range) || bytes / sizeof(struct virtio_blk_range) > limit->count_max)
 		return blk_refuse(slot, BLK_S_IOERR);
-	slot->ranges = vireo_chain_readable(&slot->chain); /* without the header */
+	slot->ranges = vireo_chain_readable(&slot->at.chain); /* without the header */
 	status = ranges_check(slot);
 	return status == BLK_S_OK ? blk_range_next(slot) : blk_refuse(slot, status);
 }

@@ -17,7 +17,7 @@
 /* All before a status counts as written, so it has to be (2.7.8.2). */
 static void data_fill(const struct blk_slot *slot)
 {
-	const struct vireo_chain *chain = &slot->chain;
+	const struct vireo_chain *chain = &slot->at.chain;
 
 	for (uint32_t i = 0; i < chain->writable_count; i++) {
 		const struct iovec *piece = &chain->iov[chain->readable_count + i];
@@ -28,22 +28,16 @@ static void data_fill(const struct blk_slot *slot)
 
 void blk_answer(struct blk_slot *slot, uint8_t status, bool fill)
 {
-	struct blk_queue *q = slot->q;
-
-	if (unlikely(fill) && slot->chain.writable_bytes > 1 && slot->chain.writable_bytes <= FILL_BYTES_MAX)
+	if (unlikely(fill) && slot->at.chain.writable_bytes > 1 && slot->at.chain.writable_bytes <= FILL_BYTES_MAX)
 		data_fill(slot);
 	__atomic_store_n(slot->status, status, __ATOMIC_RELAXED);
 	slot->status_piece->iov_len++;
-	if (unlikely(q->done_count == BLK_BATCH))
-		blk_push_done(q);
-	q->done[q->done_count] = slot->chain;
-	q->written[q->done_count++] = slot->chain.writable_bytes;
-	blk_slot_free(slot);
+	shelf_end(&slot->at, slot->at.chain.writable_bytes);
 }
 
 __cold bool blk_refuse(struct blk_slot *slot, uint8_t status)
 {
-	struct vireo_blk_queue_stats *stats = &slot->q->stats;
+	struct vireo_blk_queue_stats *stats = &blk_queue_of(slot)->stats;
 
 	counter_add(status == BLK_S_UNSUPP ? &stats->unsupported : &stats->refused, 1);
 	blk_answer(slot, status, true);
@@ -53,21 +47,15 @@ __cold bool blk_refuse(struct blk_slot *slot, uint8_t status)
 /* There is nowhere to say anything. */
 static __cold bool request_mute(struct blk_slot *slot)
 {
-	struct blk_queue *q = slot->q;
-
-	counter_add(&q->stats.no_status, 1);
-	if (q->done_count == BLK_BATCH)
-		blk_push_done(q);
-	q->done[q->done_count] = slot->chain;
-	q->written[q->done_count++] = 0;
-	blk_slot_free(slot);
+	counter_add(&blk_queue_of(slot)->stats.no_status, 1);
+	shelf_end(&slot->at, 0);
 	return false;
 }
 
 /* Takes the status off the end; there is a writable byte. */
 static inline void status_cut(struct blk_slot *slot)
 {
-	struct iovec *last = &slot->chain.iov[slot->chain.readable_count + slot->chain.writable_count - 1];
+	struct iovec *last = &slot->at.chain.iov[slot->at.chain.readable_count + slot->at.chain.writable_count - 1];
 
 	while (unlikely(!last->iov_len))
 		last--;
@@ -80,7 +68,7 @@ static inline void status_cut(struct blk_slot *slot)
 /* Takes the header off the readable pieces; there are so many bytes. */
 static __cold void header_cut_slowly(struct blk_slot *slot, struct virtio_blk_header *header)
 {
-	struct iovec *piece = slot->chain.iov;
+	struct iovec *piece = slot->at.chain.iov;
 	uint8_t *to = (uint8_t *)header;
 
 	for (size_t left = sizeof(*header); left; piece++) {
@@ -96,7 +84,7 @@ static __cold void header_cut_slowly(struct blk_slot *slot, struct virtio_blk_he
 
 static inline void header_cut(struct blk_slot *slot, struct virtio_blk_header *header)
 {
-	struct iovec *piece = slot->chain.iov;
+	struct iovec *piece = slot->at.chain.iov;
 
 	if (unlikely(piece->iov_len < sizeof(*header))) {
 		header_cut_slowly(slot, header);
@@ -124,7 +112,7 @@ static inline void request_iov(struct blk_slot *slot, struct iovec *first, uint3
 /* READ and WRITE: `bytes` of data, from `sector` on. */
 static inline bool data_take(struct blk_slot *slot, uint32_t type, uint64_t sector, uint64_t bytes)
 {
-	const struct vireo_blk *blk = slot->q->blk;
+	const struct vireo_blk *blk = blk_queue_of(slot)->blk;
 	struct vireo_blk_request *request = &slot->request;
 
 	if (unlikely(!blk_on_disk(blk, sector, bytes / BLK_SECTOR_BYTES)) ||
@@ -141,7 +129,7 @@ static inline bool data_take(struct blk_slot *slot, uint32_t type, uint64_t sect
 
 static inline bool read_take(struct blk_slot *slot, uint64_t sector)
 {
-	const struct vireo_chain *chain = &slot->chain;
+	const struct vireo_chain *chain = &slot->at.chain;
 
 	if (!data_take(slot, VIREO_BLK_IN, sector, chain->writable_bytes - 1))
 		return false;
@@ -152,8 +140,8 @@ static inline bool read_take(struct blk_slot *slot, uint64_t sector)
 
 static inline bool write_take(struct blk_slot *slot, uint64_t sector)
 {
-	const struct vireo_chain *chain = &slot->chain;
-	const struct vireo_blk *blk = slot->q->blk;
+	const struct vireo_chain *chain = &slot->at.chain;
+	const struct vireo_blk *blk = blk_queue_of(slot)->blk;
 
 	if (unlikely(blk->read_only))
 		return blk_refuse(slot, BLK_S_IOERR);
@@ -177,7 +165,7 @@ static bool flush_take(struct blk_slot *slot)
 /* What the device knows itself; the rest of the room, if there is any, is zero. A driver gives as much as there is (5.2.6.1). */
 static bool told(struct blk_slot *slot, const void *data, size_t bytes)
 {
-	struct vireo_cursor c = vireo_chain_writable(&slot->chain); /* without the status */
+	struct vireo_cursor c = vireo_chain_writable(&slot->at.chain); /* without the status */
 
 	data_fill(slot);
 	vireo_cursor_put(&c, data, min_u64(bytes, c.left_bytes));
@@ -187,14 +175,14 @@ static bool told(struct blk_slot *slot, const void *data, size_t bytes)
 
 static bool lifetime_told(struct blk_slot *slot)
 {
-	uint64_t words = __atomic_load_n(&slot->q->blk->lifetime, __ATOMIC_RELAXED);
+	uint64_t words = __atomic_load_n(&blk_queue_of(slot)->blk->lifetime, __ATOMIC_RELAXED);
 	const struct virtio_blk_lifetime lifetime = {
 		.pre_eol_info = htole16((uint16_t)words),
 		.device_lifetime_est_typ_a = htole16((uint16_t)(words >> 16)),
 		.device_lifetime_est_typ_b = htole16((uint16_t)(words >> 32)),
 	};
 
-	if (slot->chain.writable_bytes - 1 < sizeof(lifetime))
+	if (slot->at.chain.writable_bytes - 1 < sizeof(lifetime))
 		return blk_refuse(slot, BLK_S_IOERR);
 	return told(slot, &lifetime, sizeof(lifetime));
 }
@@ -202,9 +190,9 @@ static bool lifetime_told(struct blk_slot *slot)
 /* What has not been negotiated is not known. */
 static __cold bool other_take(struct blk_slot *slot, uint32_t type)
 {
-	const struct vireo_blk *blk = slot->q->blk;
+	const struct vireo_blk *blk = blk_queue_of(slot)->blk;
 
-	if (slot->chain.writable_bytes > FILL_BYTES_MAX)
+	if (slot->at.chain.writable_bytes > FILL_BYTES_MAX)
 		return blk_refuse(slot, BLK_S_IOERR);
 	if (type == VIREO_BLK_FLUSH || (type == BLK_T_FLUSH_OUT && !blk_has(blk, VIREO_F_VERSION_1_BIT)))
 		return flush_take(slot);
@@ -223,7 +211,7 @@ static __cold bool other_take(struct blk_slot *slot, uint32_t type)
 
 bool blk_request_take(struct blk_slot *slot)
 {
-	const struct vireo_chain *chain = &slot->chain;
+	const struct vireo_chain *chain = &slot->at.chain;
 	struct virtio_blk_header header;
 	uint32_t type;
 

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef MODEL_SHELF_H
+#define MODEL_SHELF_H
+
+/*
+ * Where a model keeps the chains of a queue that runs while the application has them: in slots, from which they go to `done`, and from there
+ * to the driver by the batch. For models whose chains end in any order. The worker's, while it has the queue.
+ *
+ * A model embeds struct shelf_slot in its own slot, and struct shelf in what it has of a queue.
+ */
+
+#include "base/util.h"
+#include "vireo/chain.h"
+#include "vireo/device.h"
+#include <assert.h>
+
+#define SHELF_BATCH	   64u /* chains popped and pushed at a time */
+#define SHELF_SHORT_PIECES 6u  /* two for headers and status, and four of data: most requests */
+#define SHELF_VIEWS_MORE   4u  /* see shelf_setup.views */
+
+struct shelf_lists { /* arrays for the pieces of chains, all of one length */
+	struct iovec *iov;
+	struct iovec **free;
+	uint32_t pieces, free_count;
+};
+
+struct shelf_slot {
+	struct vireo_chain chain; /* its pieces are here: `pieces`, or a list of `lists` */
+	struct shelf *shelf;
+	struct shelf_lists *lists; /* where chain.iov is from; NULL: pieces */
+	struct iovec pieces[SHELF_SHORT_PIECES];
+};
+
+/*
+ * While a queue runs each chain that has been popped is in a slot, or in `done`, with its slot free already, but not used again before
+ * it is pushed.
+ */
+struct shelf {
+	struct vireo_queue *queue; /* NULL: does not run */
+	uint32_t size;		   /* of the ring; so many slots */
+	uint32_t free_count;
+	uint32_t done_count;
+	uint32_t in_flight; /* slots that the application has: the model counts */
+	bool unshown;	    /* pushed, and not flushed */
+	bool stopping;	    /* asked back: written by the control thread, read by the worker */
+	bool starved;	    /* chains are left in the ring because there is no list for their pieces */
+	struct shelf_slot **free;
+	void *slots;
+	uint32_t slot_stride, slot_at;
+	struct iovec *scratch; /* what a pop lays */
+	uint32_t scratch_max;
+	struct shelf_lists lists[2]; /* for chains as the driver is told to make them; for all others */
+	struct vireo_chain done[SHELF_BATCH];
+	uint32_t written[SHELF_BATCH]; /* beside `done` */
+};
+
+struct shelf_setup {
+	uint32_t size;	     /* of the ring */
+	uint32_t slot_bytes; /* of the model's slot, with all that belongs to it: aligned to a cache line by the shelf */
+	uint32_t slot_at;    /* where in it struct shelf_slot is */
+	uint32_t pieces;     /* of a chain as the driver is told to make them */
+	bool views; /* lists have room behind their pieces, for as many and SHELF_VIEWS_MORE, which are the model's: shelf_views() */
+};
+
+/* Zeroed slots. -ENOMEM: there is nothing. */
+int shelf_new(struct shelf *shelf, const struct shelf_setup *setup);
+void shelf_free(struct shelf *shelf);
+void *shelf_slot_nth(const struct shelf *shelf, uint32_t number); /* the model's slot */
+
+/* Takes over a chain that lies in the scratch. NULL: there is no list of its length. */
+struct shelf_slot *shelf_slot_new_long(struct shelf *shelf, const struct vireo_chain *chain);
+void shelf_slot_list_free(struct shelf_slot *slot);
+
+/* Does all that is in slots lie in the memory that there is? `kept` says so of one; pieces may have been cut. */
+bool shelf_kept(const struct shelf *shelf, bool (*kept)(struct shelf_slot *slot));
+bool shelf_piece_kept(const struct vireo_device *device, const struct iovec *piece, size_t more_bytes);
+
+static inline struct shelf_slot *shelf_slot_new(struct shelf *shelf, const struct vireo_chain *chain)
+{
+	uint32_t pieces = chain->readable_count + chain->writable_count;
+	struct shelf_slot *slot;
+
+	if (unlikely(pieces > SHELF_SHORT_PIECES))
+		return shelf_slot_new_long(shelf, chain);
+	slot = shelf->free[--shelf->free_count];
+	slot->chain = *chain;
+	slot->chain.iov = slot->pieces;
+	for (uint32_t i = 0; i < pieces; i++)
+		slot->pieces[i] = chain->iov[i];
+	return slot;
+}
+
+/* The model's own room behind the pieces of a list. */
+static inline struct iovec *shelf_views(const struct shelf_slot *slot)
+{
+	return slot->chain.iov + slot->lists->pieces;
+}
+
+static inline void shelf_push_done(struct shelf *shelf)
+{
+	vireo_queue_push_burst(shelf->queue, shelf->done, shelf->written, shelf->done_count);
+	shelf->done_count = 0;
+	shelf->unshown = true;
+}
+
+/* It goes to the driver with the next push. What the slot has is still there until the next one is made. */
+static inline void shelf_end(struct shelf_slot *slot, uint32_t written_bytes)
+{
+	struct shelf *shelf = slot->shelf;
+
+	if (unlikely(shelf->done_count == SHELF_BATCH))
+		shelf_push_done(shelf);
+	shelf->done[shelf->done_count] = slot->chain;
+	shelf->written[shelf->done_count++] = written_bytes;
+	if (unlikely(slot->lists != NULL))
+		shelf_slot_list_free(slot);
+	shelf->free[shelf->free_count++] = slot;
+}
+
+static inline void shelf_show(struct shelf *shelf)
+{
+	if (shelf->done_count)
+		shelf_push_done(shelf);
+	if (shelf->unshown)
+		vireo_queue_flush(shelf->queue);
+	shelf->unshown = false;
+}
+
+/* A queue that has been asked back takes no more, else a guest that has always something to say would keep it for ever. */
+static inline bool shelf_open(const struct shelf *shelf)
+{
+	return vireo_queue_enabled(shelf->queue) && !__atomic_load_n(&shelf->stopping, __ATOMIC_RELAXED);
+}
+
+/* What no list was left for waits for completions, and not for the driver. */
+static inline bool shelf_kick_enable(const struct shelf *shelf, bool on)
+{
+	bool more = vireo_queue_kick_enable(shelf->queue, on);
+
+	return more && shelf_open(shelf) && !(shelf->starved && shelf->in_flight);
+}
+
+#endif
