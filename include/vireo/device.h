@@ -78,7 +78,7 @@ struct vireo_device_ops {
 	 * is refused where the kernel takes a refusal. So give a queue back within a second, and cancel what takes longer.
 	 */
 	void (*queue_stop)(void *opaque, struct vireo_queue *queue);
-	/* A control queue (see control_queues) has been kicked. */
+	/* A control queue (see control_queues) has been kicked, or has just started: then it is the first that is heard of it. */
 	void (*queue_kicked)(void *opaque, struct vireo_queue *queue);
 	/* The peer has enabled or disabled the queue (SET_VRING_ENABLE). Process a disabled queue without side effects. */
 	void (*queue_enabled)(void *opaque, struct vireo_queue *queue, bool enabled);
@@ -207,6 +207,15 @@ struct vireo_device_config {
 	 */
 	unsigned chain_pieces_max;
 	size_t state_bytes_max; /* what ops->state_save writes at most: 65536; 0: the device keeps nothing, and needs no such ops */
+	unsigned control_queues_first; /* the first N queues are control queues as well (virtio-scsi: control and events) */
+	/* Chains of control queues stay popped when queue_kicked returns: queue_stop and queue_renew are called for them, too. */
+	bool control_queues_keep;
+	/*
+	 * Control queues, of the first 64, in which chains may lie until the device has something to say (bit: the queue's index):
+	 * queue_kicked is not called again for what it has left there, but for a kick. If it waits for chains, it asks for kicks
+	 * itself (vireo_queue_kick_enable()), and looks again where that says that some are there.
+	 */
+	uint64_t control_queues_filled;
 };
 
 /* Makes a device; the caller's thread is its control thread. -EINVAL: a field of the config is not valid; -ENOMEM; -EMFILE. */

@@ -29,7 +29,9 @@ static int config_check(const struct vireo_device_config *config)
 {
 	if (!config->ops || !config->queue_count || config->queue_count > QUEUES_MAX || config->queues_absent > QUEUES_MAX)
 		return -EINVAL;
-	if (config->control_queues > config->queue_count || config->queue_size_max > 32768)
+	if (config->control_queues > config->queue_count || config->control_queues_first > config->queue_count - config->control_queues)
+		return -EINVAL;
+	if (config->queue_size_max > 32768)
 		return -EINVAL;
 	if (config->features_untold & ~config->features)
 		return -EINVAL;
@@ -93,12 +95,16 @@ int vireo_device_new(const struct vireo_device_config *user_config, struct vireo
 	device->feature_rules = config.feature_rules;
 	device->feature_rule_count = config.feature_rule_count;
 	device->control_features = config.control_features;
+	device->control_keeps = config.control_queues_keep;
 	device->queues_absent = config.queues_absent;
 	device->queue_count = config.queue_count;
 	device->queue_num_told = config.queue_num_told ? config.queue_num_told : config.queue_count;
 	device->queue_size_max = config.queue_size_max ? config.queue_size_max : 32768;
 	for (unsigned i = 0; i < config.queue_count; i++)
-		queue_init(&device->queues[i], device, i, i >= config.queue_count - config.control_queues);
+		queue_init(&device->queues[i], device, i,
+			   i >= config.queue_count - config.control_queues || i < config.control_queues_first);
+	for (unsigned i = 0; i < config.queue_count && i < 64; i++)
+		device->queues[i].filled = config.control_queues_filled >> i & 1;
 	r = device_fill(device, &config);
 	if (r) {
 		vireo_device_free(device);

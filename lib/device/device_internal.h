@@ -45,7 +45,8 @@ struct vireo_queue {
 	/* Constant. */
 	struct vireo_device *device;
 	unsigned index;
-	bool control; /* served in the control thread, by ops->queue_kicked */
+	bool control; /* served in the control thread, by ops->queue_kicked ... */
+	bool filled; /* ... which leaves chains there as long as it has no use for them */
 	void *opaque; /* the device type's */
 
 	/*
@@ -122,6 +123,7 @@ struct vireo_device {
 	size_t feature_rule_count;
 	unsigned queue_count, queue_num_told, queue_size_max, queues_absent;
 	uint64_t control_features; /* 0: control queues are there always */
+	bool control_keeps; /* chains of control queues stay popped */
 	int event_fd; /* raised from any thread: look at break_state, faulted and missed */
 	struct map_faults faults;
 	struct mem_account *account;

@@ -132,11 +132,31 @@ static const struct vireo_feature_rule rules[] = {
 	{ VIREO_FEATURE(7), VIREO_FEATURE(6), "SEVEN without SIX" },
 };
 
-static struct lab *lab_bounded(uint64_t features, unsigned chain_pieces_max)
+static struct lab *lab_of(const struct vireo_device_config *config)
 {
 	struct lab *lab = test_calloc(1, sizeof(*lab));
-	struct vireo_device_config config = {
-		.size = sizeof(config),
+	struct vireo_device_config copy = *config;
+
+	copy.opaque = &lab->type;
+	copy.log = (struct vireo_log){ lab_log, lab->log, VIREO_LOG_INFO };
+	lab->kick_takes = 100;
+	for (unsigned i = 0; i < QUEUES; i++)
+		lab->kick[i] = lab->call[i] = -1;
+	assert_int_equal(loop_new(&lab->loop), 0);
+	assert_int_equal(vireo_device_new(&copy, &lab->device), 0);
+	assert_int_equal(device_attach(lab->device, lab->loop, &transport, lab), 0);
+	device_session_begin(lab->device);
+	lab->memfd = memfd_create("lab", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(lab->memfd, MEMORY_BYTES), 0);
+	lab->memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, lab->memfd, 0);
+	assert_ptr_not_equal(lab->memory, MAP_FAILED);
+	return lab;
+}
+
+static struct lab *lab_bounded(uint64_t features, unsigned chain_pieces_max)
+{
+	return lab_of(&(struct vireo_device_config){
+		.size = sizeof(struct vireo_device_config),
 		.device_id = 99,
 		.features = features,
 		.queue_count = QUEUES,
@@ -145,26 +165,11 @@ static struct lab *lab_bounded(uint64_t features, unsigned chain_pieces_max)
 		.config = "abcdefgh",
 		.config_bytes = 8,
 		.ops = &ops,
-		.opaque = &lab->type,
-		.log = { lab_log, lab->log, VIREO_LOG_INFO },
 		.name = "lab",
 		.feature_rules = rules,
 		.feature_rule_count = ARRAY_SIZE(rules),
 		.chain_pieces_max = chain_pieces_max,
-	};
-
-	lab->kick_takes = 100;
-	for (unsigned i = 0; i < QUEUES; i++)
-		lab->kick[i] = lab->call[i] = -1;
-	assert_int_equal(loop_new(&lab->loop), 0);
-	assert_int_equal(vireo_device_new(&config, &lab->device), 0);
-	assert_int_equal(device_attach(lab->device, lab->loop, &transport, lab), 0);
-	device_session_begin(lab->device);
-	lab->memfd = memfd_create("lab", MFD_CLOEXEC);
-	assert_int_equal(ftruncate(lab->memfd, MEMORY_BYTES), 0);
-	lab->memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, lab->memfd, 0);
-	assert_ptr_not_equal(lab->memory, MAP_FAILED);
-	return lab;
+	});
 }
 
 static struct lab *lab_new(uint64_t features)
@@ -865,6 +870,73 @@ static void control_queue_without_a_kick_fd_is_polled(void **state)
 	lab_free(lab);
 }
 
+static struct lab *lab_control_first(bool keeps, bool filled)
+{
+	return lab_of(&(struct vireo_device_config){
+		.size = sizeof(struct vireo_device_config),
+		.queue_count = QUEUES,
+		.control_queues_first = 1,
+		.control_queues_keep = keeps,
+		.control_queues_filled = filled,
+		.queue_size_max = 256,
+		.ops = &ops,
+	});
+}
+
+static void control_queues_may_be_the_first_ones(void **state)
+{
+	struct lab *lab = lab_control_first(false, false);
+
+	share_memory(lab, MEMORY_BYTES);
+	offer(lab, 0);
+	queue_set(lab, 0);
+	queue_set(lab, CONTROL);
+	device_resume(lab->device);
+	assert_int_equal(lab->type.started[0], 0);
+	assert_int_equal(used_of(lab, 0)->idx, 1);
+	assert_int_equal(lab->type.started[CONTROL], 1);
+	quiesce(lab);
+	assert_int_equal(lab->type.stopped[0], 0);
+	assert_int_equal(lab->type.stopped[CONTROL], 1);
+	lab_free(lab);
+}
+
+static void control_queue_that_keeps_chains_is_asked_for(void **state)
+{
+	struct lab *lab = lab_control_first(true, false);
+
+	share_memory(lab, MEMORY_BYTES);
+	queue_set(lab, 0);
+	device_resume(lab->device);
+	lab->type.running[0] = vireo_device_queue(lab->device, 0);
+	lab->type.late = true;
+	device_quiesce(lab->device, DEVICE_ALL_QUEUES, on_quiet, lab);
+	assert_int_equal(lab->type.stopped[0], 1);
+	assert_int_equal(lab->quiet, 0);
+	type_quiesced(&lab->type, 0);
+	assert_int_equal(lab->quiet, 1);
+	lab->type.late = false;
+	lab_free(lab);
+}
+
+static void control_queue_that_is_filled_is_called_for_kicks_alone(void **state)
+{
+	struct lab *lab = lab_control_first(false, true);
+
+	lab->kick_takes = 1;
+	share_memory(lab, MEMORY_BYTES);
+	for (int i = 0; i < 4; i++)
+		offer(lab, 0);
+	queue_set(lab, 0);
+	device_resume(lab->device);
+	turn(lab, 50);
+	assert_int_equal(used_of(lab, 0)->idx, 1);
+	fd_event_raise(lab->kick[0]);
+	turn(lab, 1000);
+	assert_int_equal(used_of(lab, 0)->idx, 2);
+	lab_free(lab);
+}
+
 static void *worker_that_finds_a_lie(void *opaque)
 {
 	struct vireo_queue *queue = opaque;
@@ -1162,6 +1234,8 @@ static void bad_configs_are_refused(void **state)
 	assert_int_equal(vireo_device_new(&bad, &device), -EINVAL);
 	bad = good, bad.control_queues = 2;
 	assert_int_equal(vireo_device_new(&bad, &device), -EINVAL);
+	bad = good, bad.control_queues = bad.control_queues_first = 1;
+	assert_int_equal(vireo_device_new(&bad, &device), -EINVAL);
 	bad = good, bad.queue_size_max = 32769;
 	assert_int_equal(vireo_device_new(&bad, &device), -EINVAL);
 	bad = good, bad.config_bytes = 1;
@@ -1198,6 +1272,9 @@ int main(void)
 		cmocka_unit_test(control_queue_is_served_at_start_and_on_each_kick),
 		cmocka_unit_test(control_queue_that_leaves_chains_is_called_again),
 		cmocka_unit_test(control_queue_without_a_kick_fd_is_polled),
+		cmocka_unit_test(control_queues_may_be_the_first_ones),
+		cmocka_unit_test(control_queue_that_keeps_chains_is_asked_for),
+		cmocka_unit_test(control_queue_that_is_filled_is_called_for_kicks_alone),
 		cmocka_unit_test(broken_ring_in_a_worker_is_told_once_in_the_control_thread),
 		cmocka_unit_test(break_from_the_model_ends_the_session_and_is_forgotten_with_it),
 		cmocka_unit_test(error_fd_is_raised_for_the_broken_queue),

@@ -33,7 +33,7 @@ static void control_serve(struct vireo_queue *queue)
 		device->ops.queue_kicked(device->opaque, queue);
 	if (!queue->running || device->broken || ring_error(queue->ring))
 		return;
-	if (ring_kick_enable(queue->ring, true))
+	if (!queue->filled && ring_kick_enable(queue->ring, true))
 		loop_timer_start(queue->poll_timer, CONTROL_MORE_MS);
 	else if (queue->kick_fd < 0)
 		loop_timer_start(queue->poll_timer, CONTROL_POLL_MS);

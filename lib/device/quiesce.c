@@ -27,12 +27,18 @@ void quiesce_drop(struct vireo_device *device)
 	done(device->quiesce_opaque);
 }
 
+/* In the control thread, where nothing is held from one call to the next, there is nobody to ask. */
+static bool somebody_has(const struct vireo_queue *queue)
+{
+	return queue->device->ops.queue_stop && (!queue->control || queue->device->control_keeps);
+}
+
 void queue_take_back(struct vireo_queue *queue)
 {
 	struct vireo_device *device = queue->device;
 
 	queue->stopping = true;
-	if (queue->control || !device->ops.queue_stop)
+	if (!somebody_has(queue))
 		vireo_queue_quiesced(queue);
 	else
 		device->ops.queue_stop(device->opaque, queue);
@@ -82,7 +88,6 @@ void vireo_queue_quiesced(struct vireo_queue *queue)
 		quiesce_drop(device);
 }
 
-/* In the control thread, where nothing is held from one call to the next, there is nobody to ask. */
 void queue_renew(struct vireo_queue *queue)
 {
 	struct vireo_device *device = queue->device;
@@ -91,7 +96,7 @@ void queue_renew(struct vireo_queue *queue)
 		queue_quiesce(queue);
 		return;
 	}
-	if (queue->control || !device->ops.queue_stop)
+	if (!somebody_has(queue))
 		return;
 	if (device->ops.queue_renew) {
 		queue->renewing = true;
