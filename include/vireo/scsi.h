@@ -3,12 +3,12 @@
 #define VIREO_SCSI_H
 
 /*
- * A SCSI host (virtio 1.3, 5.6): the driver's commands and task management, taken apart and checked, are handed to the application,
- * which is the targets and carries them out in any order; what happens to logical units is told to the driver as events.
+ * A SCSI host (virtio 1.3, 5.6). The library parses and checks the driver's commands and task management and hands them to the application,
+ * which is the targets and carries them out in any order. The application says what happens to logical units, and the library tells the driver.
  *
  * The way of a command:
- * - vireo_scsi_poll() takes chains from a request queue. What is no valid command is answered at once. The rest goes to ops->submit, many
- *   in one call.
+ * - vireo_scsi_poll() pops chains from a request queue. It answers at once what is no valid command. It passes the rest to ops->submit, many
+ *   commands in one call.
  * - The application carries each out and calls vireo_scsi_complete(), inside submit or later, in any order.
  * - vireo_scsi_flush() shows the driver what has been completed, and signals it. vireo_scsi_poll() does so at its end, too.
  * All of these: the worker that owns the queue.
@@ -182,9 +182,9 @@ struct vireo_scsi_ops {
 	void (*queue_stop)(void *opaque, unsigned queue);
 	void (*queue_enabled)(void *opaque, unsigned queue, bool enabled); /* enabled: poll it; chains may wait there */
 	/*
-	 * Memory is taken away, and the queue goes on. Return 0, and answer with vireo_scsi_queue_renewed() when every command that
-	 * was submitted before this call has been completed, or vireo_scsi_kept() says that the rest may stay. -EOPNOTSUPP, or NULL where
-	 * queue_stop is not: the queue is stopped instead, and started again.
+	 * The peer unmaps memory, and the queue goes on. Return 0, and answer with vireo_scsi_queue_renewed() when every
+	 * command that was submitted before this call has been completed, or when vireo_scsi_kept() says that the rest may stay.
+	 * Return -EOPNOTSUPP, or leave the op NULL where queue_stop is not: the library stops the queue instead, and starts it again.
 	 */
 	int (*queue_renew)(void *opaque, unsigned queue);
 	void (*connected)(void *opaque, bool connected);
@@ -226,7 +226,7 @@ struct vireo_scsi_config {
 	uint64_t memory_max_bytes;
 };
 
-/* Makes a SCSI host; its control thread is the caller's. -EINVAL: a field of the config is not valid; -ENOMEM. */
+/* Makes a SCSI host; the caller's thread is its control thread. -EINVAL: a field of the config is not valid; -ENOMEM. */
 VIREO_API int vireo_scsi_new(const struct vireo_scsi_config *config, struct vireo_scsi **ret_scsi);
 /* Close its endpoint first, and answer what ops->manage has given (vireo_scsi_managing()). Does nothing for NULL. */
 VIREO_API void vireo_scsi_free(struct vireo_scsi *scsi);
@@ -238,38 +238,48 @@ VIREO_API void vireo_scsi_queue_quiesced(struct vireo_scsi *scsi, unsigned queue
 VIREO_API void vireo_scsi_queue_renewed(struct vireo_scsi *scsi, unsigned queue);
 
 /*
- * Task management has been carried out: `answer` is one of enum vireo_scsi_answer, or BAD_TARGET, BUSY, TRANSPORT_FAILURE, TARGET_FAILURE,
- * NEXUS_FAILURE or FAILURE of enum vireo_scsi_response. The driver is told at once. The driver may not wait for it any more: its queue has been
- * stopped meanwhile, and the driver was told FAILURE. It is answered here all the same. Control thread.
+ * Answers what ops->manage has given, and ends the application's use of it. `answer` is one of enum vireo_scsi_answer, or BAD_TARGET, BUSY,
+ * TRANSPORT_FAILURE, TARGET_FAILURE, NEXUS_FAILURE or FAILURE of enum vireo_scsi_response. The driver sees it at once. If the peer has stopped the control
+ * queue meanwhile, the library has told the driver FAILURE already, and the call only frees `management`: call it all the same. Control thread.
  */
 VIREO_API void vireo_scsi_managed(struct vireo_scsi_management *management, uint8_t answer);
-VIREO_API unsigned vireo_scsi_managing(const struct vireo_scsi *scsi); /* how many the application has not answered. Control thread */
+/* Returns how much of what ops->manage has given waits for vireo_scsi_managed(). Control thread. */
+VIREO_API unsigned vireo_scsi_managing(const struct vireo_scsi *scsi);
 
 /*
- * Tells the driver. While it has no buffer for events, 64 of them wait; when there are more, they are lost, and the next one says so
- * (EVENTS_MISSED): the driver scans then. 0: it has been told, will be, or learns that something was lost; -EOPNOTSUPP: the
- * driver has not agreed on what the kind needs, and learns of it by a unit attention; -EINVAL: no such kind. Control thread.
+ * Tells the driver of an event. While the driver has no buffer for it, up to 64 events wait. The library drops what goes beyond that, and the next
+ * event says so (EVENTS_MISSED): the driver scans then. Returns 0 if the driver has been told, will be, or will learn that something was
+ * lost. -EOPNOTSUPP: no driver is there, or it has not accepted the feature that the kind needs; a unit attention has to tell it. -EINVAL:
+ * there is no such kind. Control thread.
  */
 VIREO_API int vireo_scsi_tell(struct vireo_scsi *scsi, const struct vireo_scsi_event *event);
 
 /* ---- a request queue that runs: its worker ---- */
 
 /*
- * Takes up to `max` chains from the queue, answers them or submits them, and shows the driver what was completed meanwhile. Returns how many
- * chains were taken; 0: none is there, the queue is disabled, or it holds as much as it can: completions make room. -EPROTO: the queue
- * is broken; stop polling it, and complete what has been submitted.
+ * Pops up to `max` chains from the queue, answers them or submits them, and shows the driver what was completed meanwhile. `queue` is
+ * below the config's `queues`. Returns how many chains it has popped. 0: there is none, the queue is disabled, or it holds as much as
+ * it can: completions make room. -EPROTO: the queue is broken; stop polling it, and complete what has been submitted.
  */
 VIREO_API int vireo_scsi_poll(struct vireo_scsi *scsi, unsigned queue, unsigned max);
-/* The command is done. The driver is told with the next flush. */
+/*
+ * Completes a command and ends the application's use of it. `result` is read inside the call. The driver sees the completion after the
+ * next flush.
+ */
 VIREO_API void vireo_scsi_complete(struct vireo_scsi_command *command, const struct vireo_scsi_result *result);
-/* Shows the driver what has been completed, and signals it if it has asked for that. It may submit chains that had no room. */
+/*
+ * Shows the driver what has been completed, and signals the driver if it has asked for that. The call may also submit commands: chains that
+ * had no room before.
+ */
 VIREO_API void vireo_scsi_flush(struct vireo_scsi *scsi, unsigned queue);
 /* Asks the driver to kick, or not to: see vireo_queue_kick_enable(). Kicks are on when a queue starts. */
 VIREO_API bool vireo_scsi_kick_enable(struct vireo_scsi *scsi, unsigned queue, bool on);
-VIREO_API unsigned vireo_scsi_in_flight(const struct vireo_scsi *scsi, unsigned queue); /* commands that the application has */
+/* Returns how many commands the application has. Before you give a queue back, complete and flush until it is 0. */
+VIREO_API unsigned vireo_scsi_in_flight(const struct vireo_scsi *scsi, unsigned queue);
 /*
- * Whether all memory of all commands that the application has is in the memory that the driver has left since ops->queue_renew was called: then they need
- * not be waited for. Its worker, between ops->queue_renew and the answer. It looks at each command.
+ * Returns whether the memory of every command that the application has is still mapped after what ops->queue_renew announced. If so,
+ * answer without waiting for these commands, even where a back end hangs. The queue's worker calls it between ops->queue_renew and the
+ * answer. It checks each command.
  */
 VIREO_API bool vireo_scsi_kept(struct vireo_scsi *scsi, unsigned queue);
 /* Prefetches what the next vireo_scsi_poll() of this queue reads first: see vireo_queue_expect(). */
@@ -277,7 +287,8 @@ VIREO_API void vireo_scsi_expect(struct vireo_scsi *scsi, unsigned queue);
 
 /* ---- any thread ---- */
 
-VIREO_API int vireo_scsi_kick_fd(struct vireo_scsi *scsi, unsigned queue); /* while it runs: see vireo_queue_kick_fd() */
+/* Returns the fd to watch for kicks while the queue runs: see vireo_queue_kick_fd(). -1: the queue does not run, or the driver polls. */
+VIREO_API int vireo_scsi_kick_fd(struct vireo_scsi *scsi, unsigned queue);
 
 /* The counters of one request queue; each field is read by itself. */
 struct vireo_scsi_queue_stats {
@@ -290,6 +301,7 @@ struct vireo_scsi_queue_stats {
 	uint64_t refused;    /* answered BAD_TARGET or FAILURE by the device: no such address format, data both ways, no room for sense, ... */
 	uint64_t no_status;  /* chains without room for a response: given back without an answer */
 };
+/* Fills in the counters. The caller sets ret_stats->size to sizeof(*ret_stats). Of a queue that does not exist they are 0. */
 VIREO_API void vireo_scsi_queue_stats(const struct vireo_scsi *scsi, unsigned queue, struct vireo_scsi_queue_stats *ret_stats);
 
 /* Of the device as a whole. */
@@ -300,6 +312,7 @@ struct vireo_scsi_stats {
 	uint64_t events;      /* told */
 	uint64_t events_lost;
 };
+/* Fills in the counters. The caller sets ret_stats->size to sizeof(*ret_stats). */
 VIREO_API void vireo_scsi_stats(const struct vireo_scsi *scsi, struct vireo_scsi_stats *ret_stats);
 
 #ifdef __cplusplus

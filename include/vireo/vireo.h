@@ -16,5 +16,6 @@
 #include "net.h"
 #include "notifier.h"
 #include "rng.h"
+#include "scsi.h"
 
 #endif

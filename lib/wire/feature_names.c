@@ -6,6 +6,7 @@
 
 #define TYPE_NET 1u
 #define TYPE_BLK 2u
+#define TYPE_SCSI 8u
 
 /* virtio 1.3, 5.1.3; 6 is a legacy interface's. */
 static const char *const net_names[64] = {
@@ -24,6 +25,9 @@ static const char *const blk_names[64] = {
 	[9] = "FLUSH", [10] = "TOPOLOGY", [11] = "CONFIG_WCE", [12] = "MQ", [13] = "DISCARD", [14] = "WRITE_ZEROES",
 	[15] = "LIFETIME", [16] = "SECURE_ERASE", [17] = "ZONED",
 };
+
+/* virtio 1.3, 5.6.3 */
+static const char *const scsi_names[64] = {[0] = "INOUT", [1] = "HOTPLUG", [2] = "CHANGE", [3] = "T10_PI"};
 
 /*
  * virtio 1.3, 6. Three bits are vhost's, between us and who serves the guest: 26 and 30, and 27, which was a legacy
@@ -54,6 +58,8 @@ const char *feature_name(uint32_t device_type, unsigned bit)
 		own = net_names[bit];
 	else if (device_type == TYPE_BLK)
 		own = blk_names[bit];
+	else if (device_type == TYPE_SCSI)
+		own = scsi_names[bit];
 	return own ? own : common_names[bit];
 }
 

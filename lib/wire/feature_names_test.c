@@ -10,6 +10,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
+#include <linux/virtio_scsi.h>
 
 #define BIT(bit) (UINT64_C(1) << (bit))
 
@@ -23,6 +24,8 @@ static void bits_have_the_names_of_the_systems_headers(void **state)
 	assert_string_equal(feature_name(1, VIRTIO_NET_F_RSS), "RSS");
 	assert_string_equal(feature_name(2, VIRTIO_BLK_F_SEG_MAX), "SEG_MAX");
 	assert_string_equal(feature_name(2, VIRTIO_BLK_F_WRITE_ZEROES), "WRITE_ZEROES");
+	assert_string_equal(feature_name(8, VIRTIO_SCSI_F_INOUT), "INOUT");
+	assert_string_equal(feature_name(8, VIRTIO_SCSI_F_T10_PI), "T10_PI");
 	assert_string_equal(feature_name(1, VIRTIO_RING_F_EVENT_IDX), "RING_EVENT_IDX");
 	assert_string_equal(feature_name(2, VIRTIO_RING_F_INDIRECT_DESC), "RING_INDIRECT_DESC");
 	assert_string_equal(feature_name(4, VIRTIO_F_VERSION_1), "VERSION_1");
