@@ -6,7 +6,7 @@
 
 #define NAME_BYTES 64
 
-static const char *const kinds[] = {"dequeue", "enqueue", "forward", "request"};
+static const char *const kinds[] = {"dequeue", "enqueue", "forward", "request", "scsi"};
 static const char *const rings[] = {"split", "split-in-order", "packed", "packed-in-order"};
 static const uint32_t sizes_bytes[] = {64, 1518, 4096};
 
@@ -16,9 +16,11 @@ static const char *const options[] = {"", "/two", "/indirect", "/plain", "/flows
 /* Options are measured with short frames, where they weigh most, on the two basic rings. */
 static bool exists(unsigned kind, unsigned ring, unsigned size, enum option option)
 {
-	if ((kind == CASE_REQUEST) != (sizes_bytes[size] == 4096))
+	bool request = kind == CASE_REQUEST || kind == CASE_SCSI;
+
+	if (request != (sizes_bytes[size] == 4096))
 		return false;
-	if (kind == CASE_REQUEST)
+	if (request)
 		return ring % 2 == 0 && (option == NONE || option == INDIRECT || option == TRACKED);
 	if (option == NONE)
 		return true;

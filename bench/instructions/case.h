@@ -5,7 +5,8 @@
 /*
  * A case, by its name KIND/RING/SIZE[/OPTION]:
  *
- *	KIND	dequeue, enqueue: the burst API; forward: the switch between two net devices, both ways; request: the block device
+ *	KIND	dequeue, enqueue: the burst API; forward: the switch between two net devices, both ways; request: the block device;
+ *		scsi: the SCSI host
  *	RING	split, split-in-order, packed, packed-in-order
  *	SIZE	bytes of a frame, or of a request's data
  *	OPTION	two: header and frame are two descriptors of a chain; indirect: the same in an indirect table;
@@ -30,7 +31,7 @@
 #define BURSTS	    64u
 #define WARM_BURSTS 64u
 
-enum case_kind { CASE_DEQUEUE, CASE_ENQUEUE, CASE_FORWARD, CASE_REQUEST };
+enum case_kind { CASE_DEQUEUE, CASE_ENQUEUE, CASE_FORWARD, CASE_REQUEST, CASE_SCSI };
 
 struct bench_case {
 	enum case_kind kind;

@@ -45,6 +45,8 @@ int main(int argc, char **argv)
 	}
 	if (!case_parse(argv[1], &c))
 		return usage();
-	printf("%" PRIu64 "\n", c.kind == CASE_FORWARD ? run_forward(&c) : c.kind == CASE_REQUEST ? run_requests(&c) : run_bursts(&c));
+	printf("%" PRIu64 "\n", c.kind == CASE_FORWARD				 ? run_forward(&c) :
+			     c.kind == CASE_REQUEST || c.kind == CASE_SCSI ? run_requests(&c) :
+									     run_bursts(&c));
 	return 0;
 }
