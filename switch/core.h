@@ -5,10 +5,11 @@
 /*
  * The map of the switch: who runs what, and the header that tells of it.
  *
- *   control thread:  switch.c (core.h)  port.c, port_aside.c, port_move.c, port_rules.c (port.h)  topology.c builds, publishes (topology.h)  stats.c reads
+ *   control thread:  switch.c (core.h)  port.c, port_aside.c, port_move.c, port_rules.c (port.h)  topology.c builds, publishes (topology.h)  bond.c: who carries (bond.h)  stats.c reads
  *   workers:         which queue next: work/worker.h  forwarder.c: its burst (forwarder.h)  forward.c: where to (groups.h), flood.c, flow.c, reflect.c: what an uplink brings back (forward.h), deliver.c: into the port (forward.h), policing.c (policing.h)
  *                    multicast.c: to which of a group (multicast.h), after what is heard (membership.h), in the database of members (mdb.h), for which querier.c asks
  *                    gro.c: large frames out of small ones (gro.h)
+ *                    bond_carry.c: from and to the members of a bond (bond.h), which bond.c tells, and lacp.c: who they are (lacp.h)
  *                    offload.c (offload.h)  cuts.c (cuts.h)  stall.c: who makes it wait (stall.h)
  *   port threads:    aside.c (aside.h), over store.c (store.h)
  *   between them:    the published topology, letters (inject.c, work/worker.h), the forwarding database (fdb.h), grace periods (work/grace.h)
@@ -22,7 +23,9 @@
 #include "switch/switch.h"
 #include "work/grace.h"
 
+struct bond;
 struct forwarder;
+struct lacpdu;
 struct loop_watch;
 struct loop_timer;
 struct multicast;
@@ -45,6 +48,7 @@ struct sw {
 
 	struct work_table *published __attribute__((aligned(CACHE_LINE_BYTES))); /* a topology's: read by workers */
 	bool accused; /* written by workers: some port is */
+	struct lacpdu *lacpdus; /* atomic: what workers have taken in for the control thread, the latest first */
 
 	/* Control thread. */
 	struct loop_watch *watch;
@@ -61,6 +65,7 @@ struct sw {
 	STAILQ_HEAD(, vlan_set) unpublished_sets; /* of rules that have changed: see port_rules.c */
 	STAILQ_HEAD(, aside_step) unpublished_moves; /* of ports aside, and back: see port_aside.c */
 	TAILQ_HEAD(, sw_port) asides; /* ports that have one */
+	TAILQ_HEAD(, bond) bonds;
 	char rcu_key; /* its address is what rcu.h needs */
 };
 

@@ -22,6 +22,7 @@
  * flooded is cut once for all receivers (cuts.c), and the limit is of what they get together (forward.c).
  */
 
+#include "switch/bond.h"
 #include "switch/cuts.h"
 #include "switch/forwarder.h"
 #include <errno.h>
@@ -319,13 +320,22 @@ static __cold void count_unsent(const struct sw_port *port, struct port_counters
 		counter_add(&counters->tx_no_queue, count);
 }
 
+/* Into one of its queues for each flow, or out of a member for each. */
+static void deliver_many(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count)
+{
+	if (unlikely(to->bond && !to->member))
+		bond_deliver(forwarder, to->bond, frames, count);
+	else
+		deliver_spread(forwarder, to, frames, count);
+}
+
 static inline void deliver_queues(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames,
 				  unsigned count)
 {
 	if (likely(to->out_count == 1))
 		deliver_queue(forwarder, to, to->out[0], frames, count);
 	else if (to->out_count)
-		deliver_spread(forwarder, to, frames, count);
+		deliver_many(forwarder, to, frames, count);
 	else
 		count_unsent(to->port, &to->port->counters[forwarder->worker.index], count);
 }
@@ -341,6 +351,19 @@ static __attribute__((noinline)) void deliver_watched(struct forwarder *forwarde
 	stall_end(forwarder, &step, to->port);
 }
 
+static inline void deliver_now(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count)
+{
+	if (unlikely(forwarder->stall.alert))
+		deliver_watched(forwarder, to, frames, count);
+	else
+		deliver_queues(forwarder, to, frames, count);
+}
+
+void deliver_ready(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count)
+{
+	deliver_now(forwarder, to, frames, count);
+}
+
 void deliver(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count)
 {
 	if (unlikely(__atomic_load_n(&to->port->limited, __ATOMIC_RELAXED) & LIMITED_OUT)) {
@@ -350,8 +373,5 @@ void deliver(struct forwarder *forwarder, const struct topology_port *to, struct
 	}
 	if (unlikely(to->rules.tagged || forwarder->burst.tagged))
 		vlan_present(forwarder, to, frames, count);
-	if (unlikely(forwarder->stall.alert))
-		deliver_watched(forwarder, to, frames, count);
-	else
-		deliver_queues(forwarder, to, frames, count);
+	deliver_now(forwarder, to, frames, count);
 }

@@ -43,7 +43,7 @@ static uint64_t mix(uint64_t hash, const void *data, size_t bytes)
 	return hash;
 }
 
-static uint64_t mix_ip(const uint8_t *bytes, uint32_t have_bytes, const struct headers *h)
+static uint64_t mix_addresses(const uint8_t *bytes, const struct headers *h)
 {
 	uint64_t hash = h->protocol;
 
@@ -51,9 +51,42 @@ static uint64_t mix_ip(const uint8_t *bytes, uint32_t have_bytes, const struct h
 		hash = mix(hash, bytes + h->network + 12, 8);
 	else
 		hash = mix(hash, bytes + h->network + 8, 32);
+	return hash;
+}
+
+static uint64_t mix_ip(const uint8_t *bytes, uint32_t have_bytes, const struct headers *h)
+{
+	uint64_t hash = mix_addresses(bytes, h);
+
 	if (h->fragment || (h->protocol != IPPROTO_TCP && h->protocol != IPPROTO_UDP))
 		return hash;
 	return have_bytes >= h->transport + 4u ? mix(hash, bytes + h->transport, 4) : hash;
+}
+
+/* Both addresses, and the type behind tags. */
+static uint64_t mix_link(const struct vireo_frame *frame, const uint8_t *bytes, uint32_t have_bytes)
+{
+	uint16_t network, type = headers_link(bytes, have_bytes, &network);
+
+	return mix(type, frame->head, 12);
+}
+
+static uint32_t fold(uint64_t hash)
+{
+	return (uint32_t)(hash ^ hash >> 32);
+}
+
+uint32_t flow_hash_of(const struct vireo_frame *frame, enum sw_bond_hash what)
+{
+	uint8_t bytes[PEEK_BYTES];
+	uint32_t have_bytes = peek(frame, bytes);
+	struct headers h;
+
+	if (what == SW_BOND_LAYER2 || !headers_parse(bytes, have_bytes, vireo_frame_bytes(frame), &h))
+		return fold(mix_link(frame, bytes, have_bytes));
+	if (what == SW_BOND_LAYER34)
+		return fold(mix_ip(bytes, have_bytes, &h));
+	return fold(mix(mix_addresses(bytes, &h), frame->head, 12));
 }
 
 uint32_t flow_hash(const struct vireo_frame *frame)
@@ -67,5 +100,5 @@ uint32_t flow_hash(const struct vireo_frame *frame)
 		hash = mix_ip(bytes, have_bytes, &h);
 	else
 		hash = mix(0, frame->head, 12);
-	return (uint32_t)(hash ^ hash >> 32);
+	return fold(hash);
 }

@@ -17,6 +17,7 @@
  * Everything is asked within a VLAN: the database is, and so is the topology. vlan.c says in which a frame lies.
  */
 
+#include "switch/bond.h"
 #include "switch/core.h"
 #include "switch/forwarder.h"
 #include "switch/gro.h"
@@ -287,10 +288,8 @@ void forward_burst(struct forwarder *forwarder, struct burst *burst)
 {
 	burst->origin = burst->from;
 	burst->heard_s = forwarder->worker.now_s;
-	if (unlikely(__atomic_load_n(&burst->from->cut, __ATOMIC_RELAXED))) {
-		counter_add(&burst->from->counters[forwarder->worker.index].rx_link_down, burst->count);
+	if (unlikely(__atomic_load_n(&burst->from->gated, __ATOMIC_RELAXED)) && !bond_gate(forwarder, burst))
 		return;
-	}
 	if (unlikely(!admit(forwarder, burst)))
 		return;
 	if (unlikely(burst->from->gro))

@@ -89,6 +89,9 @@ void reflect_apart(struct forwarder *forwarder, struct burst *burst, uint16_t vl
 /* Worker. Frames go to a port in this order: what the port lacks is made up for, what cannot go is counted. */
 void deliver(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count);
 
+/* Worker. The same for frames that are as the port is to get them: its limits and VLANs have been looked at. */
+void deliver_ready(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count);
+
 /* Worker. A group of the burst goes to all ports of its VLAN, and what is each one's own of the burst with it. */
 void flood(struct forwarder *forwarder, struct burst *burst, const struct group *group);
 /* Worker. The same to some ports of the VLAN, the sender among them, and nothing with it. */
@@ -96,5 +99,7 @@ void flood_some(struct forwarder *forwarder, struct burst *burst, const struct g
 
 /* Same for all frames of a flow (addresses, protocol, ports), both before and after cutting. */
 uint32_t flow_hash(const struct vireo_frame *frame);
+/* The same by what a bond looks at. */
+uint32_t flow_hash_of(const struct vireo_frame *frame, enum sw_bond_hash what);
 
 #endif

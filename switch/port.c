@@ -17,6 +17,7 @@
 #include "switch/topology.h"
 #include "switch/forwarder.h"
 #include "switch/aside.h"
+#include "switch/bond.h"
 #include "switch/guards.h"
 #include "switch/multicast.h"
 #include <assert.h>
@@ -246,6 +247,8 @@ static void port_release(struct sw_port *port)
 {
 	free(port->counters);
 	rules_free(&port->rules);
+	bond_free(port->bond);
+	free(port->member_of);
 	free(port->guard);
 	free(port->name);
 	free(port);
@@ -261,14 +264,15 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 		return -ENOMEM;
 	port->name = strdup(config->name);
 	port->counters = aligned_alloc(CACHE_LINE_BYTES, counters_bytes);
-	err = port->name && port->counters ? rules_new(config, &port->rules) : -ENOMEM;
+	port->member_of = config->member_of ? strdup(config->member_of) : NULL;
+	err = port->name && port->counters && (!config->member_of || port->member_of) ? rules_new(config, &port->rules) : -ENOMEM;
 	if (err) {
 		port_release(port);
 		return err;
 	}
 	memset(port->counters, 0, counters_bytes);
 	port->sw = sw;
-	port->ops = config->ops;
+	port->ops = config->bond ? &bond_ops : config->ops;
 	port->opaque = config->opaque;
 	port->mtu = config->mtu;
 	port->gro = config->gro;
@@ -393,9 +397,11 @@ static int port_publish(struct sw_port *port, const struct sw_port_config *confi
 	sw->by_id[port->id] = port;
 	multicast_port_add(port);
 	TAILQ_INSERT_TAIL(&sw->ports, port, link);
+	bond_port_came(port);
 	err = topology_publish(sw);
 	if (err) {
 		TAILQ_REMOVE(&sw->ports, port, link);
+		bond_port_left(port);
 		port_forget(port);
 	}
 	return err;
@@ -418,7 +424,9 @@ int sw_port_new(struct sw *sw, const struct sw_port_config *config, struct sw_po
 	port->id = id;
 	port->serial = ++sw->next_serial;
 	port->gone.fn = port_gone;
-	err = config->aside ? port_aside_start(port) : 0;
+	err = config->bond ? bond_new(port, config->bond) : 0;
+	if (!err && config->aside)
+		err = port_aside_start(port);
 	if (!err)
 		err = port_publish(port, config);
 	if (!err) {
@@ -445,6 +453,7 @@ void sw_port_free(struct sw_port *port, void (*done)(void *opaque), void *opaque
 			port->out[i]->queue.removing = true;
 	}
 	TAILQ_REMOVE(&sw->ports, port, link);
+	bond_port_left(port);
 	STAILQ_INSERT_TAIL(&sw->unpublished_ports, port, unpublished);
 	switch_publish_removal(sw);
 }
@@ -494,6 +503,7 @@ void sw_port_link_set(struct sw_port *port, bool up)
 	if (port->removing || port->cut != up)
 		return;
 	__atomic_store_n(&port->cut, !up, __ATOMIC_RELAXED);
+	__atomic_store_n(&port->gated, !up || port->was_member, __ATOMIC_RELAXED);
 	switch_publish_removal(port->sw);
 	if (up)
 		return;
@@ -511,6 +521,7 @@ bool sw_port_link(const struct sw_port *port)
 void sw_port_offloads_set(struct sw_port *port, unsigned offloads)
 {
 	__atomic_store_n(&port->offloads, offloads, __ATOMIC_RELAXED);
+	bond_offloads_look(port);
 }
 
 void sw_port_mtu_set(struct sw_port *port, uint16_t mtu)

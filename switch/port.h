@@ -15,6 +15,7 @@
 #include "work/source.h"
 
 struct aside;
+struct bond;
 struct port_guard;
 
 /* What one worker counts for one port: written by that worker only. Other threads that count have their own. */
@@ -25,6 +26,8 @@ struct port_counters {
 	uint64_t rx_rate_limit, rx_storm_broadcast, rx_storm_multicast, rx_storm_unicast, tx_rate_limit;
 	uint64_t rx_merged;
 	uint64_t rx_membership, rx_membership_bad, rx_membership_limit, rx_membership_full, rx_no_member;
+	uint64_t bond_rx_frames, bond_rx_bytes, bond_tx_frames, bond_tx_bytes; /* of a bond: what its members have brought, and been given */
+	uint64_t rx_inactive, rx_lacp, rx_lacp_bad, rx_lacp_limit;
 	uint64_t rx_spoofed_ip, rx_spoofed_arp, rx_spoofed_nd, rx_dhcp_server, rx_router, rx_unreadable;
 	uint64_t tx_no_queue, tx_link_down, tx_flood_room, tx_mtu, tx_segment_error, tx_segmented, tx_lost;
 } __attribute__((aligned(CACHE_LINE_BYTES)));
@@ -82,6 +85,7 @@ struct sw_port {
 	uint16_t id;
 	bool gro;
 	bool cut; /* atomic: its link is down; written by the control thread */
+	bool gated; /* atomic: what it brings does not just come in: its link is down, or it is a member of a bond, or has been */
 	uint64_t serial; /* never used twice, as opposed to the id */
 	struct port_counters *counters; /* one per worker, one for the aside's thread, and one for the control thread */
 	/* Written by the control thread, read by workers at any time. */
@@ -96,8 +100,13 @@ struct sw_port {
 	struct port_limits limits;
 	struct sw_port_multicast multicast; /* constant */
 	struct bucket memberships; /* messages about them */
+	struct bucket lacpdus;     /* of a member of a bond: frames of the slow protocols */
 	/* Control thread. */
 	struct port_rules rules; /* workers have those of their topology */
+	struct bond *bond;       /* that it is, or NULL; see bond.c */
+	char *member_of;         /* the bond that it is a member of, if there is one of that name; NULL: of none */
+	struct bond *joined;     /* or NULL: there is none, or it has no room */
+	bool was_member;         /* of any */
 	TAILQ_ENTRY(sw_port) link; /* sw.ports */
 	struct aside *aside; /* or NULL: workers call ops */
 	TAILQ_ENTRY(sw_port) aside_link; /* sw.asides, if it has one */

@@ -12,6 +12,7 @@
  * learned again: until then such frames are flooded, and none is lost.
  */
 
+#include "switch/bond.h"
 #include "switch/core.h"
 #include "switch/multicast.h"
 #include "switch/port.h"
@@ -144,6 +145,34 @@ static int change_vlans(struct sw_port *port, const struct port_rules *next)
 	return 0;
 }
 
+static bool name_same(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
+static int rules_take(struct sw_port *port, const struct port_rules *next)
+{
+	return vlans_same(&port->rules, next) ? publish(port, next) : change_vlans(port, next);
+}
+
+/* A topology has both, the rules and the membership. */
+static int change_bond(struct sw_port *port, const struct port_rules *next, const char *member_of)
+{
+	char *name = member_of ? strdup(member_of) : NULL, *before;
+	int err;
+
+	if ((member_of && !name) || port->bond) {
+		free(name);
+		return port->bond ? -EINVAL : -ENOMEM;
+	}
+	before = bond_member_set(port, name);
+	err = rules_take(port, next);
+	if (err)
+		before = bond_member_set(port, before);
+	free(before);
+	return err;
+}
+
 int sw_port_rules_set(struct sw_port *port, const struct sw_port_config *config)
 {
 	struct port_rules next;
@@ -151,7 +180,10 @@ int sw_port_rules_set(struct sw_port *port, const struct sw_port_config *config)
 
 	if (err)
 		return err;
-	err = vlans_same(&port->rules, &next) ? publish(port, &next) : change_vlans(port, &next);
+	if (name_same(port->member_of, config->member_of))
+		err = rules_take(port, &next);
+	else
+		err = change_bond(port, &next, config->member_of);
 	if (err)
 		rules_free(&next);
 	return err;

@@ -73,6 +73,12 @@ int rules_new(const struct sw_port_config *config, struct port_rules *ret_rules)
 	};
 	int err = 0;
 
+	if (config->member_of) { /* the bond hears, and is in VLANs */
+		if (config->bond)
+			return -EINVAL;
+		*ret_rules = (struct port_rules){.vlan = VLAN_NONE, .tag_type = TAG_TYPE_DEFAULT, .is = UPLINK};
+		return 0;
+	}
 	if (!vlans_valid(config))
 		return -EINVAL;
 	if (config->vlan_aware && config->tagged)

@@ -44,6 +44,14 @@ static void add_counters(struct sw_port_stats *sum, const struct port_counters *
 	sum->rx_membership_limit += counter_read(&from->rx_membership_limit);
 	sum->rx_membership_full += counter_read(&from->rx_membership_full);
 	sum->rx_no_member += counter_read(&from->rx_no_member);
+	sum->rx_frames += counter_read(&from->bond_rx_frames);
+	sum->rx_bytes += counter_read(&from->bond_rx_bytes);
+	sum->tx_frames += counter_read(&from->bond_tx_frames);
+	sum->tx_bytes += counter_read(&from->bond_tx_bytes);
+	sum->rx_inactive += counter_read(&from->rx_inactive);
+	sum->rx_lacp += counter_read(&from->rx_lacp);
+	sum->rx_lacp_bad += counter_read(&from->rx_lacp_bad);
+	sum->rx_lacp_limit += counter_read(&from->rx_lacp_limit);
 	sum->tx_rate_limit += counter_read(&from->tx_rate_limit);
 	sum->tx_no_queue += counter_read(&from->tx_no_queue);
 	sum->tx_link_down += counter_read(&from->tx_link_down);

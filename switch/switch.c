@@ -6,6 +6,7 @@
  * and stops when the last one is forgotten.
  */
 
+#include "switch/bond.h"
 #include "switch/core.h"
 #include "switch/multicast.h"
 #include "switch/port.h"
@@ -86,6 +87,7 @@ static void on_event(void *opaque, uint32_t events)
 	grace_run(sw->grace);
 	asides_look(sw);
 	multicast_look(sw);
+	bonds_look(sw);
 	tick_start(sw);
 }
 
@@ -106,6 +108,7 @@ static void sw_init(struct sw *sw, const struct sw_config *config, struct loop *
 	STAILQ_INIT(&sw->unpublished_sets);
 	STAILQ_INIT(&sw->unpublished_moves);
 	TAILQ_INIT(&sw->asides);
+	TAILQ_INIT(&sw->bonds);
 }
 
 static int open_control(struct sw *sw, const struct sw_config *config)
@@ -177,6 +180,7 @@ void sw_free(struct sw *sw)
 		topology_defer_removed(sw);
 	grace_free(sw->grace);
 	asides_end(sw);
+	bonds_end(sw);
 	for (unsigned i = 0; sw->forwarders && i < sw->worker_count; i++)
 		forwarder_free(sw->forwarders[i]);
 	free(sw->forwarders);

@@ -55,6 +55,8 @@ struct sw_port_ops {
 	 * is sent to it alone. NULL: that cannot be told.
 	 */
 	unsigned (*room)(void *opaque, unsigned queue);
+	/* Control thread: is there a cable? Asked of members of bonds, which have no other way to know. NULL: there is, while queues run. */
+	bool (*carrier)(void *opaque);
 	/* Any thread. */
 	void (*stats)(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret);
 	/* Frames lie in memory of a peer, who can make wait whoever looks at it: such a port may come to be served aside. */
@@ -167,8 +169,44 @@ enum sw_vm2vm {
 	SW_VM2VM_HARDWARE,
 };
 
+/* Who of the members of a bond carries frames. */
+enum sw_bond_mode {
+	SW_BOND_ACTIVE_BACKUP, /* one does: the primary one if it is up, else who has done so, else the first that is up */
+	SW_BOND_BALANCE,       /* all that are up, by what is in frames; the other end takes the links as one, because somebody has told it to */
+	SW_BOND_LACP,          /* the same, with those that the other end agrees on: IEEE 802.1AX */
+};
+
+/* What of a frame decides which member it goes to, as the kernel's bonding driver names it. What has less goes by what it has. */
+enum sw_bond_hash {
+	SW_BOND_LAYER2,  /* both addresses, and the type */
+	SW_BOND_LAYER23, /* addresses of IP, too */
+	SW_BOND_LAYER34, /* addresses of IP, and ports of TCP and UDP */
+};
+
+#define SW_BOND_MEMBERS_MAX 16u
+
+struct sw_bond_config {
+	enum sw_bond_mode mode;
+	enum sw_bond_hash hash;
+	const char *primary; /* copied; NULL: none */
+	bool lacp_passive;   /* says nothing before the other end does */
+	bool lacp_fast;      /* wants to hear from it every second, and gives it up after 3 s; or 30 s and 90 s */
+	uint8_t lacp_system[6]; /* who we are to it; 0: a random address */
+};
+
 struct sw_port_config {
 	const char *name; /* copied; unique: -EEXIST */
+	/*
+	 * The port is a bond: it has no queues, and what goes to it goes out of one of its members, and what they bring comes from it. Its ops and
+	 * opaque are not used. NULL: it is none.
+	 */
+	const struct sw_bond_config *bond;
+	/*
+	 * The port is a member of the bond of that name, which may come later, and go: without it, it carries nothing. Copied. What follows about
+	 * VLANs, roles, limits, guards and multicast is the bond's affair then, and not looked at. NULL: of none. A bond has SW_BOND_MEMBERS_MAX,
+	 * who comes later carries nothing, too.
+	 */
+	const char *member_of;
 	const struct sw_port_ops *ops; /* kept */
 	void *opaque;
 	/*
@@ -256,7 +294,7 @@ void sw_port_offloads_set(struct sw_port *port, unsigned offloads); /* VIREO_OFF
 void sw_port_mtu_set(struct sw_port *port, uint16_t mtu);
 int sw_port_guard_set(struct sw_port *port, const struct sw_guard *guard); /* -EINVAL, -ENOMEM */
 /*
- * From the next round on the port's VLANs, isolated, uplink and vm2vm are those of the config; nothing else of that is looked at. What was
+ * From the next round on the port's VLANs, isolated, uplink, vm2vm and member_of are those of the config; nothing else of that is looked at. What was
  * learned behind the port is forgotten, if its VLANs change. -EINVAL: as sw_port_new(); -EADDRINUSE, -ENOSPC: one of the port's addresses in a new VLAN;
  * -EBUSY: an address is held behind the port in a VLAN that it would leave; -ENOMEM. After an error nothing has changed.
  */
@@ -275,7 +313,7 @@ int sw_port_inject(struct sw_port *port, const void *frame, uint32_t bytes);
 /* What the switch itself counts, for frames that came from this port (rx_*) or were to go to it (tx_*). */
 struct sw_port_stats {
 	uint64_t rx_frames, rx_bytes; /* taken in */
-	uint64_t tx_frames, tx_bytes; /* delivered */
+	uint64_t tx_frames, tx_bytes; /* delivered; of a bond: given to its members, who count what they lose */
 	uint64_t rx_reserved;         /* 01:80:c2:00:00:00-0f: never forwarded */
 	uint64_t rx_hairpin;          /* destination is behind the port itself; or, of rx_reflected, behind who has sent it */
 	uint64_t rx_bad_source;       /* source address is multicast or zero */
@@ -303,6 +341,10 @@ struct sw_port_stats {
 	uint64_t rx_membership_limit; /* too many of them */
 	uint64_t rx_membership_full;  /* members of more groups than the port may have, or there is room for (not a drop) */
 	uint64_t rx_no_member;        /* to a group of which nobody is a member, and there is no router */
+	uint64_t rx_inactive;         /* from a member of a bond that is not to bring frames: another one does, or there is no such bond */
+	uint64_t rx_lacp;             /* taken in by the bond that it is a member of: LACPDUs and markers (not a drop) */
+	uint64_t rx_lacp_bad;         /* of those, such as lie, or are cut short (not a drop again) */
+	uint64_t rx_lacp_limit;       /* too many of them */
 	uint64_t tx_rate_limit;       /* beyond bytes_out or frames_out */
 	uint64_t tx_no_queue;         /* port has no running out queue */
 	uint64_t tx_link_down;        /* see sw_port_link_set() */
@@ -367,6 +409,53 @@ struct sw_fdb_stats {
 	uint64_t entries, fixed, capacity, learned, moved, aged, evicted, refused; /* entries: the fixed ones as well */
 };
 void sw_fdb_stats(const struct sw *sw, struct sw_fdb_stats *ret_stats);
+
+/* ---- bonds ---- */
+
+struct sw_bond_status {
+	enum sw_bond_mode mode;
+	enum sw_bond_hash hash;
+	const char *active, *primary; /* names, or NULL; valid until the loop goes on */
+	unsigned member_count;
+	bool lacp_passive, lacp_fast;
+	uint8_t lacp_system[6];
+	uint16_t lacp_key;
+	bool lacp_partner; /* there is one, who is: */
+	uint8_t partner_system[6];
+	uint16_t partner_system_priority, partner_key;
+};
+
+/* One end of a member's link, as LACP tells it; state: LACP_* of switch/lacp.h. */
+struct sw_bond_end {
+	uint8_t system[6];
+	uint16_t system_priority, key, port_priority, port;
+	uint8_t state;
+};
+
+struct sw_bond_member {
+	const char *port;
+	bool up;	/* its link is */
+	bool takes;	/* frames that it brings come in */
+	bool carries;	/* frames go out of it, */
+	unsigned share; /* so many of SW_BOND_SHARES flows */
+	/* LACP. */
+	bool loops; /* its partner is this switch itself */
+	const char *receive, *periodic, *selected, *mux; /* the machines' states; NULL: the bond has no LACP */
+	struct sw_bond_end actor, partner;
+	uint64_t heard, sent, bad, markers;
+};
+#define SW_BOND_SHARES 256u
+
+bool sw_port_is_bond(const struct sw_port *port);
+/*
+ * Of a port that is a bond: from the next round on all of it is as in the config. With another mode, or something else of LACP's, LACP begins anew,
+ * and nothing is carried until the other end has agreed again. A lacp_system of 0 is the one that the bond has. -EINVAL, -ENOMEM: nothing has
+ * changed.
+ */
+int sw_bond_set(struct sw_port *port, const struct sw_bond_config *config);
+/* Of a port that is a bond. */
+void sw_bond_status(const struct sw_port *port, struct sw_bond_status *ret_status);
+void sw_bond_each(const struct sw_port *port, void (*fn)(void *opaque, const struct sw_bond_member *member), void *opaque);
 
 /* ---- multicast database ---- */
 

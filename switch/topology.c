@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "switch/aside.h"
+#include "switch/bond.h"
 #include "switch/core.h"
 #include "switch/topology.h"
 #include "switch/forwarder.h"
@@ -7,7 +8,7 @@
 #include <stdlib.h>
 
 struct sizes {
-	size_t ports, ids, vlans, members, outs, slots; /* members: of all VLANs */
+	size_t ports, bonds, ids, vlans, members, outs, slots; /* members: of all VLANs */
 };
 
 static bool queue_live(const struct queue *queue)
@@ -42,6 +43,7 @@ static struct sizes measure(const struct sw *sw)
 
 	TAILQ_FOREACH(port, &sw->ports, link) {
 		sizes.ports++;
+		sizes.bonds += port->bond != NULL;
 		sizes.outs += port_outs(port);
 		if (port->id >= sizes.ids)
 			sizes.ids = port->id + 1u;
@@ -69,17 +71,19 @@ static struct topology *allocate(const struct sw *sw, const struct sizes *sizes)
 {
 	size_t worker_bytes = sw->worker_count * sizeof(struct work_list);
 	size_t port_bytes = sizes->ports * sizeof(struct topology_port);
+	size_t bond_bytes = sizes->bonds * sizeof(struct topology_bond);
 	size_t vlan_bytes = sizes->vlans * sizeof(struct topology_vlan);
 	size_t pointers = sizes->members + sizes->ids + sizes->outs + 2 * sizes->slots;
 	struct topology *topology;
 	char *at;
 
-	topology = calloc(1, sizeof(*topology) + worker_bytes + port_bytes + vlan_bytes + pointers * sizeof(void *));
+	topology = calloc(1, sizeof(*topology) + worker_bytes + port_bytes + bond_bytes + vlan_bytes + pointers * sizeof(void *));
 	if (!topology)
 		return NULL;
 	at = (char *)(topology + 1);
 	topology->table.lists = carve(&at, worker_bytes);
 	topology->ports = carve(&at, port_bytes);
+	topology->bonds = carve(&at, bond_bytes);
 	topology->vlans = carve(&at, vlan_bytes);
 	topology->by_id = carve(&at, sizes->ids * sizeof(void *));
 	topology->id_limit = (uint32_t)sizes->ids;
@@ -185,6 +189,7 @@ int topology_new(const struct sw *sw, struct topology **ret_topology)
 	if (!topology)
 		return -ENOMEM;
 	fill_ports(sw, topology);
+	bonds_fill(sw, topology);
 	fill_vlans(topology);
 	fill_workers(sw, topology);
 	topology->table.version = sw->version + 1;
@@ -233,6 +238,7 @@ int topology_publish(struct sw *sw)
 
 	if (sw->held)
 		return 0;
+	bonds_choose(sw);
 	err = topology_new(sw, &topology);
 	if (err)
 		return err;

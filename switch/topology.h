@@ -9,14 +9,32 @@
 #include "work/grace.h"
 #include "work/table.h"
 
+enum topology_membership {
+	MEMBER_NOT,
+	MEMBER_SILENT, /* of a bond that does not take what it brings, or of one that is not there */
+	MEMBER_TAKEN,
+};
+
 /* A port as workers see it. */
 struct topology_port {
 	struct sw_port *port;
 	const struct sw_port_ops *ops;
 	void *opaque;
 	struct port_rules rules;
-	uint32_t out_count;
+	uint32_t out_count; /* of a bond: 2, if it has a member that carries, and `out` says nothing */
 	struct out_queue **out;
+	enum topology_membership member;
+	struct topology_bond *bond; /* that it is, or is a member of; or NULL */
+};
+
+/* A bond as workers see it. */
+struct topology_bond {
+	const struct topology_port *port;
+	const struct topology_port *only; /* who carries all, or NULL: */
+	enum sw_bond_hash hash;
+	bool lacp;
+	const struct topology_port *member[SW_BOND_MEMBERS_MAX];
+	uint8_t carrier[SW_BOND_SHARES]; /* of each share of the flows: a member's number */
 };
 
 /* Who is in a VLAN, without gaps: for flooding. */
@@ -39,6 +57,7 @@ struct topology {
 	uint32_t vlan_limit;
 	bool guests_apart, guests_relayed; /* some ports are ROLE_OFF or ROLE_RELAYED; the latter */
 	struct topology_port *ports;
+	struct topology_bond *bonds;
 	struct topology_port **by_id; /* NULL: no such port */
 	struct topology_vlan *vlans;  /* by number; maybe without a port */
 };
