@@ -19,6 +19,10 @@
 	  serve_port_set, show_port_set) \
 	X("port link", "port.link", "NAME STATE", 0, "set a port's link up or down: pull its cable, or put it back", \
 	  serve_port_link, show_port_link) \
+	X("bond list", "bond.list", "", CTL_WATCH, "list the bonds, with who of their members carries frames", \
+	  serve_bond_list, show_bond_list) \
+	X("bond show", "bond.show", "NAME", CTL_WATCH, "show a bond: its members, and what LACP says at each", \
+	  serve_bond_show, show_bond_show) \
 	X("fdb show", "fdb.show", "", CTL_WATCH, "show the forwarding database: addresses and their ports", \
 	  serve_fdb_show, show_fdb_show) \
 	X("fdb flush", "fdb.flush", "[PORT]", 0, "forget the addresses behind PORT, or all addresses", \

@@ -7,6 +7,7 @@
 #include "daemon/daemon.h"
 #include "daemon/spec_call.h"
 #include "port.h"
+#include "port_bond.h"
 #include "port_multicast.h"
 #include "port_set.h"
 #include "reload.h"

@@ -264,8 +264,10 @@ void port_init(struct port *port, struct ports *ports, const struct port_kind *k
 
 int port_join(struct port *port)
 {
+	struct sw_bond_config bond = port_bond_config(&port->spec.bond);
 	struct sw_port_config config = {
 		.name = port->spec.at.name,
+		.bond = port->kind == &port_bond ? &bond : NULL,
 		.ops = port->kind->ops,
 		.opaque = port,
 		.mtu = port->spec.mtu,

@@ -2,6 +2,7 @@
 #include "port_role.h"
 #include "base/util.h"
 #include "port_spec.h"
+#include <stdio.h>
 #include <string.h>
 
 static const char *const vm2vm_names[] = {
@@ -25,6 +26,7 @@ bool port_vm2vm_parse(const char *text, enum sw_vm2vm *ret)
 
 bool port_set_role(struct spec *spec, const char *value)
 {
+	of(spec)->role_given = true;
 	of(spec)->uplink = !strcmp(value, "uplink");
 	return of(spec)->uplink || !strcmp(value, "guest");
 }
@@ -40,8 +42,30 @@ const char *port_vm2vm_name(const struct port_spec *spec)
 	return spec->uplink ? NULL : vm2vm_names[spec->vm2vm];
 }
 
+bool port_set_bond(struct spec *spec, const char *value)
+{
+	if (!spec_name_valid(value))
+		return false;
+	snprintf(of(spec)->member_of, sizeof(of(spec)->member_of), "%s", value);
+	return true;
+}
+
+/* What is the bond's affair, and would say nothing here. */
+static bool has_rules(const struct port_spec *spec)
+{
+	static const struct sw_limits no_limits;
+	static const struct sw_guard no_guard;
+	static const struct sw_port_multicast no_multicast;
+
+	return spec->vlan || spec->trunk || spec->isolated || spec->role_given || spec->vm2vm_given || spec->spoof_given || spec->gro ||
+	       spec->router_given || spec->flood_copies || memcmp(&spec->limits, &no_limits, sizeof(no_limits)) != 0 ||
+	       memcmp(&spec->guard, &no_guard, sizeof(no_guard)) != 0 || memcmp(&spec->multicast, &no_multicast, sizeof(no_multicast)) != 0;
+}
+
 const char *port_role_problem(const struct port_spec *spec)
 {
+	if (spec->member_of[0] && has_rules(spec))
+		return "bond: expected without keys of VLANs, roles, limits, guards and multicast, gro, spoof and flood-max: give those to the bond";
 	if (spec->uplink && spec->vm2vm_given)
 		return "vm2vm: expected without role=uplink: it is for guests";
 	if (spec->uplink && spec->isolated)

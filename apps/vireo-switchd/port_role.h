@@ -2,7 +2,7 @@
 #ifndef SWITCHD_PORT_ROLE_H
 #define SWITCHD_PORT_ROLE_H
 
-/* The keys of a port that say whether it is an uplink, and how its frames reach other guests: as the user writes it. */
+/* The keys of a port that say whether it is an uplink, how its frames reach other guests, and of which bond it is a member: as the user writes it. */
 
 #include "daemon/spec.h"
 #include "switch/switch.h"
@@ -11,14 +11,16 @@
 #define PORT_VM2VM_SHOWN    "off|software|hardware"
 
 /* clang-format off */
-#define PORT_KEYS_ROLE \
+#define PORT_KEYS_ROLE_ALONE \
 	{"role", port_set_role, "guest or uplink", "guest|uplink", true}, \
 	{"vm2vm", port_set_vm2vm, PORT_VM2VM_EXPECTED, PORT_VM2VM_SHOWN, true}
+#define PORT_KEYS_ROLE PORT_KEYS_ROLE_ALONE, {"bond", port_set_bond, "a bond's name: " SPEC_NAME_EXPECTED, "NAME", true}
 /* clang-format on */
 
 struct port_spec;
 
 bool port_set_role(struct spec *spec, const char *value);
+bool port_set_bond(struct spec *spec, const char *value);
 bool port_set_vm2vm(struct spec *spec, const char *value);
 
 bool port_vm2vm_parse(const char *text, enum sw_vm2vm *ret);

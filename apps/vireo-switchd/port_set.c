@@ -152,6 +152,8 @@ static void rules_take(struct port_spec *to, const struct port_spec *from)
 	to->trunk = from->trunk;
 	to->tunnel = from->tunnel;
 	memcpy(to->tagged, from->tagged, sizeof(to->tagged));
+	memcpy(to->member_of, from->member_of, sizeof(to->member_of));
+	to->bond = from->bond;
 }
 
 static const char *rules_problem(int err)
@@ -181,7 +183,13 @@ static int apply(struct port *port, const struct port_spec *spec, char why[SPEC_
 		return err;
 	}
 	err = sw_port_guard_set(port->sw, &spec->guard);
+	if (!err && port->kind == &port_bond) {
+		struct sw_bond_config bond = port_bond_config(&spec->bond);
+
+		err = sw_bond_set(port->sw, &bond);
+	}
 	if (err) {
+		sw_port_guard_set(port->sw, &port->spec.guard);
 		sw_port_rules_set(port->sw, &old);
 		snprintf(why, SPEC_WHY_BYTES, "%s", strerror(-err));
 	}

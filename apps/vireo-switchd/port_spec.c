@@ -210,6 +210,7 @@ void port_spec_rules(const struct port_spec *spec, struct sw_port_config *config
 	config->isolated = spec->isolated;
 	config->uplink = spec->uplink;
 	config->vm2vm = spec->vm2vm;
+	config->member_of = spec->member_of[0] ? spec->member_of : NULL;
 }
 
 static bool has_mac(const struct port_spec *spec, const uint8_t mac[6])

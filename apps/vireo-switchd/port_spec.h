@@ -5,6 +5,7 @@
 /* A port as the user writes it: daemon/spec.h, with the keys that a port of the switch has whatever it is. */
 
 #include "daemon/spec.h"
+#include "port_bond.h"
 #include "port_guard.h"
 #include "port_limits.h"
 #include "port_role.h"
@@ -31,8 +32,11 @@ struct port_spec {
 	bool isolated;
 	bool gro;
 	bool uplink;
+	bool role_given;
 	bool vm2vm_given; /* or the switch's setting holds */
 	enum sw_vm2vm vm2vm;
+	char member_of[SPEC_NAME_BYTES]; /* the bond's name; "": of none */
+	struct port_bond_spec bond;	 /* of a port that is one */
 	bool trunk, tunnel; /* trunk: given; tunnel: tags are payload */
 	uint64_t tagged[SW_VLAN_SET_WORDS]; /* the trunk's VLANs, as in struct sw_port_config */
 	bool spoof_given, spoof_allowed; /* denied: frames from the port have one of `macs` as their source */

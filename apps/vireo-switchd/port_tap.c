@@ -192,6 +192,15 @@ static void tap_flush(void *opaque, unsigned queue)
 	/* Each write is seen at once. */
 }
 
+/* The kernel lets an interface that is down have nothing written to it, and says so. */
+static bool tap_carrier(void *opaque)
+{
+	struct tap_port *tap = opaque;
+	struct pollfd poll_fd = {.fd = tap->queues[0].fd, .events = POLLOUT};
+
+	return poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & POLLOUT) && !__atomic_load_n(&tap->lost, __ATOMIC_RELAXED);
+}
+
 static void tap_stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
 {
 	const struct tap_port *tap = opaque;
@@ -207,6 +216,7 @@ static const struct sw_port_ops tap_ops = {
 	.flush = tap_flush,
 	.kick_fd = tap_kick_fd,
 	.kick_enable = tap_kick_enable,
+	.carrier = tap_carrier,
 	.stats = tap_stats,
 };
 

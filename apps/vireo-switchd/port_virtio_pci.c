@@ -145,6 +145,13 @@ static void card_stats(void *opaque, bool out, unsigned queue, struct sw_queue_s
 	sw_queue_stats_read(out ? &q->out : &q->in, ret);
 }
 
+static bool card_carrier(void *opaque)
+{
+	const struct pci_port *card = opaque;
+
+	return __atomic_load_n(&card->link_up, __ATOMIC_RELAXED);
+}
+
 static const struct sw_port_ops card_ops = {
 	.receive = card_receive,
 	.release = card_release,
@@ -152,6 +159,7 @@ static const struct sw_port_ops card_ops = {
 	.flush = card_flush,
 	.kick_fd = card_kick_fd,
 	.kick_enable = card_kick_enable,
+	.carrier = card_carrier,
 	.stats = card_stats,
 };
 

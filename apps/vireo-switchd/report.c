@@ -36,6 +36,10 @@ static const struct field port_fields[] = {
 	PORT_FIELD(rx_membership_limit, true),
 	PORT_FIELD(rx_membership_full, false),
 	PORT_FIELD(rx_no_member, true),
+	PORT_FIELD(rx_inactive, true),
+	PORT_FIELD(rx_lacp, false),
+	PORT_FIELD(rx_lacp_bad, false),
+	PORT_FIELD(rx_lacp_limit, true),
 	PORT_FIELD(rx_rate_limit, true),     PORT_FIELD(rx_storm_broadcast, true), PORT_FIELD(rx_storm_multicast, true),
 	PORT_FIELD(rx_storm_unicast, true),  PORT_FIELD(tx_rate_limit, true),
 	PORT_FIELD(tx_frames, false),	     PORT_FIELD(tx_bytes, false),
@@ -210,6 +214,7 @@ json_t *report_port_full(const struct port *port)
 	json_object_set_new(object, "isolated", json_boolean(port->spec.isolated));
 	json_object_set_new(object, "gro", json_boolean(port->spec.gro));
 	json_object_set_new(object, "role", json_string(port->spec.uplink ? "uplink" : "guest"));
+	json_object_set_new(object, "bond", port->spec.member_of[0] ? json_string(port->spec.member_of) : json_null());
 	json_object_set_new(object, "vm2vm", port->spec.uplink ? json_null() : json_string(port_vm2vm_name(&port->spec)));
 	json_object_set_new(object, "guard", port_guard_report(&port->spec.guard));
 	json_object_set_new(object, "limits", port_limits_report(&port->spec.limits));

@@ -272,6 +272,60 @@ static void entries_that_make_no_sense_are_refused(void **state)
 	assert_int_equal(e.count, 0);
 }
 
+static void a_bond_has_all_its_keys(void **state)
+{
+	struct port_spec spec = good("bond:up,mode=lacp,hash=layer3+4,lacp=passive,rate=fast,system=02:00:00:00:00:01,role=uplink,vlan=7,trunk=8-9");
+	struct sw_bond_config config = port_bond_config(&spec.bond);
+
+	assert_ptr_equal(spec.at.kind, &port_bond.spec);
+	assert_string_equal(spec.at.name, "up");
+	assert_true(spec.uplink && spec.trunk && config.lacp_passive && config.lacp_fast && !config.primary);
+	assert_int_equal(config.mode, SW_BOND_LACP);
+	assert_int_equal(config.hash, SW_BOND_LAYER34);
+	assert_memory_equal(config.lacp_system, "\2\0\0\0\0\1", 6);
+	spec = good("bond:up,primary=tap0");
+	config = port_bond_config(&spec.bond);
+	assert_int_equal(config.mode, SW_BOND_ACTIVE_BACKUP);
+	assert_string_equal(config.primary, "tap0");
+	spec = good("bond:up,mode=balance");
+	config = port_bond_config(&spec.bond);
+	assert_int_equal(config.hash, SW_BOND_LAYER23);
+	spec = good("bond:up,mode=balance,hash=layer2");
+	config = port_bond_config(&spec.bond);
+	assert_int_equal(config.hash, SW_BOND_LAYER2);
+	assert_bad("bond:up,mode=802.3ad", "'mode=802.3ad': expected active-backup, balance or lacp");
+	assert_bad("bond:up,mode=balance,hash=layer4", "expected layer2, layer2+3 or layer3+4");
+	assert_bad("bond:up,hash=layer2", "hash: expected with mode=balance or mode=lacp");
+	assert_bad("bond:up,mode=balance,rate=fast", "lacp, rate, system: expected with mode=lacp");
+	assert_bad("bond:up,mode=lacp,rate=1", "expected slow or fast");
+	assert_bad("bond:up,mode=lacp,lacp=off", "expected active or passive");
+	assert_bad("bond:up,mode=lacp,system=01:00:00:00:00:01", "expected a unicast address");
+	assert_bad("bond:up,mode=lacp,primary=a", "primary: expected with mode=active-backup");
+	assert_bad("bond:up,primary=-a", "expected a port's name");
+	assert_bad("bond:a b", "a name has");
+	assert_bad("bond:up,bond=b", "unknown key 'bond'");
+}
+
+static void a_member_of_a_bond_leaves_to_it_what_is_its_own(void **state)
+{
+	static const char *const refused[] = {"vlan=3", "trunk=3", "isolated=on", "role=uplink", "role=guest", "vm2vm=off", "rate-in=1M", "frames-out=5",
+					      "storm-broadcast=5", "ip=10.0.0.1", "arp-guard=on", "mcast-router=auto", "fast-leave=on", "flood-max=any",
+					      "gro=on"};
+	char text[80];
+
+	assert_string_equal(good("tap:a,bond=up,queues=2,mtu=9000").member_of, "up");
+	assert_string_equal(good("vhost-user:/a,bond=up,mac=52:54:00:00:00:01").member_of, "up");
+	assert_string_equal(good("virtio-pci:0000:00:04.0,bond=up").member_of, "up");
+	assert_string_equal(good("vduse:a,bond=up").member_of, "up");
+	assert_string_equal(good("cuse:a,bond=up").member_of, "up");
+	assert_bad("tap:a,bond=a b", "expected a bond's name");
+	for (unsigned i = 0; i < ARRAY_SIZE(refused); i++) {
+		snprintf(text, sizeof(text), "tap:a,bond=up,%s", refused[i]);
+		assert_bad(text, "give those to the bond");
+	}
+	assert_bad("vhost-user:/a,bond=up,mac=52:54:00:00:00:01,spoof=deny", "give those to the bond");
+}
+
 /* What a SPEC says of itself goes before the switch's setting. */
 static void the_switchs_vm2vm_is_for_guests_that_say_nothing(void **state)
 {
@@ -491,7 +545,7 @@ static void bad_vduse_keys_and_names_are_named(void **state)
 	assert_bad("vduse:a,queues=2", "'queues=2': expected 1: the kernel takes no control queue");
 	assert_int_equal(good("vduse:a,queues=1").queues, 1);
 	assert_bad("vduse:a,user=me",
-		   "unknown key 'user': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups link worker attach queue-size packed event-idx indirect in-order files memory-max");
+		   "unknown key 'user': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm bond rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups link worker attach queue-size packed event-idx indirect in-order files memory-max");
 	assert_bad("vduse:a,attach=vdpa", "'attach=vdpa': expected virtio, vhost or none");
 	assert_bad("vduse:a,queue-size=0", "expected a power of two from 2 to 32768");
 	assert_bad("vduse:a,queue-size=1000", "expected a power of two from 2 to 32768");
@@ -545,7 +599,7 @@ static void a_card_is_named_by_its_address(void **state)
 
 static void bad_types_and_addresses_are_named(void **state)
 {
-	assert_bad("", "expected vhost-user:PATH|fd:N, vduse:NAME, cuse:NAME, tap:INTERFACE, virtio-pci:ADDRESS or null:NAME");
+	assert_bad("", "expected vhost-user:PATH|fd:N, vduse:NAME, cuse:NAME, tap:INTERFACE, virtio-pci:ADDRESS, bond:NAME or null:NAME");
 	assert_bad("vhost-user", "'vhost-user': expected vhost-user:PATH");
 	assert_bad("Tap:x", "'Tap:x': expected");
 	assert_bad("tap:", "nothing after the colon");
@@ -566,7 +620,7 @@ static void bad_keys_and_values_are_named(void **state)
 	assert_bad("vhost-user:/tmp/\xff", "bytes that are UTF-8");
 	assert_bad("tap:\xff", "bytes that are UTF-8");
 	assert_bad("vhost-user:/a,colour=red",
-		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups link worker mode");
+		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm bond rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups link worker mode");
 	assert_bad("vhost-user:/a,", "unknown key ''");
 	assert_bad("vhost-user:/a,queues", "'queues=': expected 1 to 128");
 	assert_bad("vhost-user:/a,queues=0", "'queues=0': expected 1 to 128");
@@ -909,6 +963,8 @@ int main(void)
 		cmocka_unit_test(a_port_begins_with_a_link_and_workers),
 		cmocka_unit_test(entries_of_the_database_are_read),
 		cmocka_unit_test(entries_that_make_no_sense_are_refused),
+		cmocka_unit_test(a_bond_has_all_its_keys),
+		cmocka_unit_test(a_member_of_a_bond_leaves_to_it_what_is_its_own),
 		cmocka_unit_test(the_switchs_vm2vm_is_for_guests_that_say_nothing),
 		cmocka_unit_test(bad_vlans_are_named),
 		cmocka_unit_test(keys_left_out_have_defaults),
