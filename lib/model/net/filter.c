@@ -172,3 +172,39 @@ bool net_filter_match(const struct net_filter *filter, const uint8_t *head)
 		return true;
 	return filter_get32(&filter->sequence) != sequence;
 }
+
+/* ---- filter, as the application sees it ---- */
+
+static unsigned net_filter_list(uint8_t (*macs)[6], const uint64_t *entries, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		memcpy(macs[i], &entries[i], 6);
+	return count;
+}
+
+void net_filter_tell(struct vireo_net *net)
+{
+	uint8_t unicast[NET_FILTER_ENTRIES][6], multicast[NET_FILTER_ENTRIES][6], vlans[512];
+	const struct net_filter *f = &net->filter;
+	struct vireo_net_filter told = {
+		.promiscuous = f->mode & NET_FILTER_PROMISCUOUS,
+		.all_multicast = f->mode & (NET_FILTER_ALL_MULTICAST | NET_FILTER_MULTICAST_OVERFLOW),
+		.all_unicast = f->mode & (NET_FILTER_ALL_UNICAST | NET_FILTER_UNICAST_OVERFLOW),
+		.no_multicast = f->mode & NET_FILTER_NO_MULTICAST,
+		.no_unicast = f->mode & NET_FILTER_NO_UNICAST,
+		.no_broadcast = f->mode & NET_FILTER_NO_BROADCAST,
+		.vlan_filtered = f->mode & NET_FILTER_VLAN,
+		.unicast = unicast,
+		.multicast = multicast,
+		.vlans = vlans,
+	};
+
+	if (!net->ops.filter_changed)
+		return;
+	memcpy(told.mac, net->mac, 6);
+	told.unicast_count = (uint16_t)net_filter_list(unicast, f->unicast, f->unicast_count);
+	told.multicast_count = (uint16_t)net_filter_list(multicast, f->multicast, f->multicast_count);
+	for (unsigned i = 0; i < sizeof(vlans); i++)
+		vlans[i] = (uint8_t)(f->vlans[i / 8] >> i % 8 * 8);
+	net->ops.filter_changed(net->opaque, &told);
+}

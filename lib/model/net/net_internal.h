@@ -74,6 +74,8 @@ void net_filter_tables_set(struct net_filter *filter, const struct net_filter_ta
 			   const struct net_filter_table *multicast);
 void net_filter_vlan_set(struct net_filter *filter, uint16_t vlan, bool on);
 
+void net_filter_tell(struct vireo_net *net); /* -> ops->filter_changed */
+
 /* Any thread. `head`: the frame's first bytes, NET_ETHERNET_BYTES + NET_VLAN_BYTES of them readable. */
 bool net_filter_match(const struct net_filter *filter, const uint8_t *head);
 
@@ -223,7 +225,6 @@ static inline void net_queue_look_for_renewal(struct net_queue *q)
 		net_queue_renew(q);
 }
 
-void net_filter_tell(struct vireo_net *net); /* -> ops->filter_changed */
 int net_status_set(struct vireo_net *net, uint16_t status);
 void net_control_begins(struct vireo_net *net);
 void net_pairs_set(struct vireo_net *net, unsigned pairs);
