@@ -55,6 +55,8 @@ struct vireo_notifier;
 #define VIREO_NET_F_GUEST_USO4_BIT        54
 #define VIREO_NET_F_GUEST_USO6_BIT        55
 #define VIREO_NET_F_HOST_USO_BIT          56
+#define VIREO_NET_F_HASH_REPORT_BIT       57
+#define VIREO_NET_F_RSS_BIT               60
 
 /* What the driver wants to receive (control queue: RX mode, MAC and VLAN tables). */
 struct vireo_net_filter {
@@ -93,6 +95,11 @@ struct vireo_net_ops {
 	 */
 	int (*queue_renew)(void *opaque, unsigned queue);
 	int (*postcopy)(void *opaque, bool on); /* the peer's memory comes late, or not any more: see vireo_device_ops */
+	/*
+	 * The driver has said which receive queue a frame goes to (RSS), and vireo_net_steer() tells; or (false) leaves that to the caller
+	 * again, as at first.
+	 */
+	void (*steering_set)(void *opaque, bool on);
 };
 
 struct vireo_net_config {
@@ -218,6 +225,27 @@ VIREO_API void vireo_net_transmit_complete(struct vireo_net *net, unsigned pair)
 VIREO_API int vireo_net_receive_deliver(struct vireo_net *net, unsigned pair, struct vireo_frame *const *frames,
 					unsigned count);
 VIREO_API void vireo_net_receive_flush(struct vireo_net *net, unsigned pair);
+/*
+ * Fills in for each frame the pair whose receive queue the driver wants it in (RSS: virtio 1.3, 5.1.6.5.7). ret_pairs has room for `count`.
+ * The queue of such a pair may not run; then the frame must be dropped. Returns false, and fills in nothing, where the driver has not said so:
+ * any queue that runs will do, as long as a flow keeps to one. Any thread that may look at the frames.
+ */
+VIREO_API bool vireo_net_steer(const struct vireo_net *net, struct vireo_frame *const *frames, unsigned count, uint8_t *ret_pairs);
+
+/*
+ * What the driver has said of hashes and of the queues that they choose. `hash_types`: those that are enabled, as in virtio 1.3,
+ * 5.1.6.4.3; 0: none, or it has said nothing.
+ */
+struct vireo_net_rss {
+	size_t size;  /* the caller's: of its struct; afterwards of what was filled in */
+	bool steers;  /* RSS: queues are chosen by a table of table_entries, and unclassified takes what has no hash */
+	bool reports; /* HASH_REPORT: each frame's hash is told with it */
+	uint16_t table_entries, unclassified;
+	uint32_t hash_types;
+};
+/* Fills in what the driver has said of hashes, or nothing but zeroes. Control thread. */
+VIREO_API void vireo_net_rss(const struct vireo_net *net, struct vireo_net_rss *ret_rss);
+
 /*
  * Returns how many buffers the driver has offered in the receive queue of `pair` that hold nothing yet; on packed rings, how many
  * descriptors they have, which may be more. The number is a hint: ask for it before you deliver frames that the guest can

@@ -25,7 +25,8 @@
 #define UDP_CSUM_OFFSET 6u
 
 _Static_assert(sizeof(struct virtio_net_header) == NET_HDR_BYTES, "virtio 1.3, 5.1.6");
-_Static_assert(sizeof(struct virtio_net_config_space) == 17, "virtio 1.3, 5.1.4");
+_Static_assert(sizeof(struct virtio_net_header) + sizeof(struct virtio_net_header_hash) == NET_HDR_HASH_BYTES, "virtio 1.3, 5.1.6");
+_Static_assert(sizeof(struct virtio_net_config_space) == 24, "virtio 1.3, 5.1.4");
 
 /* The link header, as far as the private copy of a frame's head shows it. */
 struct link {

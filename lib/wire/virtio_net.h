@@ -18,6 +18,14 @@ struct virtio_net_header { /* 5.1.6, with num_buffers: VERSION_1 or MRG_RXBUF */
 };
 
 #define NET_HDR_BYTES 12u
+
+struct virtio_net_header_hash { /* 5.1.6: behind the header with HASH_REPORT, in both directions */
+	uint32_t value;
+	uint16_t report; /* NET_HASH_REPORT_* */
+	uint16_t padding;
+};
+
+#define NET_HDR_HASH_BYTES 20u /* both */
 #define NET_HDR_F_NEEDS_CSUM 1u
 #define NET_HDR_F_DATA_VALID 2u
 #define NET_HDR_GSO_NONE 0u
@@ -67,6 +75,8 @@ struct net_ctrl_header {
 #define NET_CTRL_ANNOUNCE_ACK 0u
 #define NET_CTRL_MQ 4u
 #define NET_CTRL_MQ_VQ_PAIRS_SET 0u
+#define NET_CTRL_MQ_RSS_CONFIG 1u
+#define NET_CTRL_MQ_HASH_CONFIG 2u
 #define NET_CTRL_GUEST_OFFLOADS 5u
 #define NET_CTRL_GUEST_OFFLOADS_SET 0u
 
@@ -78,6 +88,9 @@ struct virtio_net_config_space {
 	uint16_t mtu;
 	uint32_t speed;
 	uint8_t duplex;
+	uint8_t rss_max_key_size;
+	uint16_t rss_max_indirection_table_length;
+	uint32_t supported_hash_types;
 } __attribute__((packed));
 #define NET_S_LINK_UP 1u
 #define NET_S_ANNOUNCE 2u

@@ -106,8 +106,26 @@ static bool control_pairs(struct vireo_net *net, uint32_t argument, const uint8_
 
 	if (pairs < 1 || pairs > net->pairs)
 		return false;
+	net_rss_steer_end(net); /* the last command says how queues are chosen (5.1.6.5.5) */
 	net_pairs_set(net, pairs);
 	return true;
+}
+
+static bool control_rss(struct vireo_net *net, struct vireo_cursor *data)
+{
+	struct net_rss_config config;
+
+	if (!net_rss_parse(data, net->pairs, &config) || !net_rss_set(net, &config))
+		return false;
+	net_pairs_set(net, net_rss_pairs(&config));
+	return true;
+}
+
+static bool control_hash(struct vireo_net *net, struct vireo_cursor *data)
+{
+	struct net_rss_config config;
+
+	return net_rss_parse_hash(data, &config) && net_rss_set(net, &config);
 }
 
 #define RX_MODE(name, feature, mode)                                                                \
@@ -131,6 +149,8 @@ static const struct control_command control_commands[] = {
 	{NET_CTRL_ANNOUNCE, NET_CTRL_ANNOUNCE_ACK, VIREO_NET_F_GUEST_ANNOUNCE_BIT, 0, 0, control_announce_ack,
 	 NULL},
 	{NET_CTRL_MQ, NET_CTRL_MQ_VQ_PAIRS_SET, VIREO_NET_F_MQ_BIT, 2, 0, control_pairs, NULL},
+	{NET_CTRL_MQ, NET_CTRL_MQ_RSS_CONFIG, VIREO_NET_F_RSS_BIT, CONTROL_VARIABLE, 0, NULL, control_rss},
+	{NET_CTRL_MQ, NET_CTRL_MQ_HASH_CONFIG, VIREO_NET_F_HASH_REPORT_BIT, CONTROL_VARIABLE, 0, NULL, control_hash},
 };
 
 static const struct control_command *control_find(const struct vireo_net *net,

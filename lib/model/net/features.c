@@ -14,7 +14,7 @@
 	 BIT(GUEST_UFO) | BIT(HOST_TSO4) | BIT(HOST_TSO6) | BIT(HOST_ECN) | BIT(HOST_UFO) | BIT(MRG_RXBUF) | \
 	 BIT(STATUS) | BIT(CTRL_VQ) | BIT(CTRL_RX) | BIT(CTRL_VLAN) | BIT(CTRL_RX_EXTRA) |                   \
 	 BIT(GUEST_ANNOUNCE) | BIT(MQ) | BIT(CTRL_MAC_ADDR) | BIT(GUEST_USO4) | BIT(GUEST_USO6) |            \
-	 BIT(HOST_USO))
+	 BIT(HOST_USO) | BIT(RSS) | BIT(HASH_REPORT))
 
 /* virtio 1.3, 5.1.3.1. */
 static const struct vireo_feature_rule feature_rules[] = {
@@ -33,15 +33,17 @@ static const struct vireo_feature_rule feature_rules[] = {
 	{BIT(CTRL_RX_EXTRA), BIT(CTRL_RX), "CTRL_RX_EXTRA without CTRL_RX"},
 	{BIT(CTRL_VLAN), BIT(CTRL_VQ), "CTRL_VLAN without CTRL_VQ"},
 	{BIT(CTRL_MAC_ADDR), BIT(CTRL_VQ), "CTRL_MAC_ADDR without CTRL_VQ"},
+	{BIT(RSS), BIT(CTRL_VQ), "RSS without CTRL_VQ"},
 };
 
 /*
  * Rules for what we offer alone: a front end that serves the control queue itself (QEMU does) accepts these in the guest's
- * name and keeps CTRL_VQ to itself.
+ * name and keeps CTRL_VQ to itself. HASH_REPORT decides how long headers are, whoever may be asked for hashes.
  */
 static const struct vireo_feature_rule offer_rules[] = {
 	{BIT(GUEST_ANNOUNCE), BIT(CTRL_VQ), "GUEST_ANNOUNCE without CTRL_VQ"},
 	{BIT(MQ), BIT(CTRL_VQ), "MQ without CTRL_VQ"},
+	{BIT(HASH_REPORT), BIT(CTRL_VQ), "HASH_REPORT without CTRL_VQ"},
 };
 
 const struct vireo_feature_rule *net_feature_rules(size_t *ret_count)
@@ -64,7 +66,7 @@ uint64_t net_features_offered(const struct vireo_net_config *config)
 	uint64_t features = NET_FEATURES_ALL & ~config->features_off;
 
 	if (config->pairs <= 1)
-		features &= ~BIT(MQ);
+		features &= ~(BIT(MQ) | BIT(RSS));
 	if (!config->mtu)
 		features &= ~BIT(MTU);
 	if (!config->set_mac)
@@ -72,6 +74,14 @@ uint64_t net_features_offered(const struct vireo_net_config *config)
 	features = features_fit(feature_rules, ARRAY_SIZE(feature_rules), features);
 	features = features_fit(offer_rules, ARRAY_SIZE(offer_rules), features);
 	return features | VIREO_FEATURE(VIREO_F_VERSION_1_BIT);
+}
+
+/* 5.1.6 */
+uint32_t net_features_header_bytes(uint64_t features)
+{
+	if (features & BIT(HASH_REPORT))
+		return NET_HDR_HASH_BYTES;
+	return features & (VIREO_FEATURE(VIREO_F_VERSION_1_BIT) | BIT(MRG_RXBUF)) ? NET_HDR_BYTES : NET_HDR_LEGACY_BYTES;
 }
 
 uint64_t net_features_untold(uint64_t offered)

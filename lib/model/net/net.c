@@ -93,6 +93,7 @@ static void net_features_apply(struct vireo_net *net, uint64_t features)
 {
 	net->features = features;
 	net->controlled = false;
+	net_rss_forget(net);
 	__atomic_store_n(&net->pairs_active, net->pairs, __ATOMIC_RELAXED);
 	net_frame_max_set(net);
 	net_filter_mode_set(&net->filter, NET_FILTER_VLAN, false);
@@ -109,7 +110,7 @@ void net_control_begins(struct vireo_net *net)
 		net_filter_mode_set(&net->filter, NET_FILTER_VLAN, true);
 		net_filter_tell(net);
 	}
-	if (net_has(net, VIREO_NET_F_MQ_BIT))
+	if (net_has(net, VIREO_NET_F_MQ_BIT) || net_has(net, VIREO_NET_F_RSS_BIT))
 		net_pairs_set(net, 1);
 }
 
@@ -227,12 +228,11 @@ static int net_queue_arena_new(struct net_queue *q, unsigned size)
 static int net_data_queue_start(struct vireo_net *net, unsigned index, struct vireo_queue *queue)
 {
 	struct net_queue *q = &net->queues[index];
-	bool has_num_buffers = net_has(net, VIREO_F_VERSION_1_BIT) || net_has(net, VIREO_NET_F_MRG_RXBUF_BIT);
-
 	if (net_queue_arena_new(q, vireo_queue_size(queue)))
 		return -ENOMEM;
 	q->string_from_bytes = copy_string_from_bytes();
-	q->header_bytes = has_num_buffers ? NET_HDR_BYTES : NET_HDR_LEGACY_BYTES;
+	q->header_bytes = net_features_header_bytes(net->features);
+	q->hashed = net_has(net, VIREO_NET_F_HASH_REPORT_BIT);
 	q->offloads = index & 1 ? net_features_transmit_offloads(net->features)
 				: net_features_receive_offloads(net->features);
 	q->indirect = net_has(net, VIREO_F_RING_INDIRECT_DESC_BIT);
@@ -362,6 +362,9 @@ static int net_device_new(struct vireo_net *net, const struct vireo_net_config *
 		.mtu = htole16(config->mtu),
 		.speed = NET_SPEED_UNKNOWN,
 		.duplex = NET_DUPLEX_UNKNOWN,
+		.rss_max_key_size = NET_HASH_KEY_BYTES,
+		.rss_max_indirection_table_length = htole16(NET_RSS_TABLE_MAX),
+		.supported_hash_types = htole32(NET_HASH_TYPES_ALL),
 	};
 	struct vireo_device_config device = {
 		.size = sizeof(device),
@@ -450,6 +453,7 @@ void vireo_net_free(struct vireo_net *net)
 		return;
 	vireo_device_free(net->device);
 	net_state_forget(net);
+	net_rss_free(net);
 	for (unsigned i = 0; i < 2 * net->pairs; i++)
 		net_queue_arena_free(&net->queues[i]);
 	free(net);

@@ -12,6 +12,7 @@
  */
 
 #include "base/util.h"
+#include "model/net/rss.h"
 #include "vireo/chain.h"
 #include "vireo/device.h"
 #include "vireo/net.h"
@@ -119,6 +120,7 @@ struct net_queue {
 	bool merge;		  /* receive: MRG_RXBUF */
 	bool indirect;		  /* INDIRECT_DESC */
 	bool guest_csum;	  /* receive: DATA_VALID may be said */
+	bool hashed;		  /* receive: HASH_REPORT */
 	bool runts_pushed;	  /* receive: given back and not yet shown to the driver */
 	bool renew;		  /* atomic: what is popped ahead may lie in memory that has gone; see net_queue_renew() */
 	struct vireo_net_queue_stats stats;
@@ -136,6 +138,7 @@ struct vireo_net {
 	uint16_t mtu_told;     /* by the peer; 0: it has not */
 	uint16_t status;       /* NET_S_* as in config space */
 	bool mac_given;
+	struct net_rss *rss; /* rss.c's: written once, while workers look; NULL: the driver has said nothing yet */
 	struct net_state *restored; /* state.c's: what holds again after features have been set, or NULL */
 	uint8_t mac_config[6]; /* where a reset goes back to */
 	uint8_t mac[6];
@@ -247,7 +250,7 @@ void net_receive_stock(struct net_queue *q, unsigned count);
 
 /* ---- state.c ---- */
 
-#define NET_STATE_BYTES_MAX (20u + 2 * 6 * NET_FILTER_ENTRIES + 512)
+#define NET_STATE_BYTES_MAX (20u + 2 * 6 * NET_FILTER_ENTRIES + 512 + NET_RSS_STATE_BYTES)
 
 struct net_state;
 /* vireo_device_ops */
@@ -261,6 +264,7 @@ void net_state_forget(struct vireo_net *net); /* the driver goes on by itself, o
 uint64_t net_features_offered(const struct vireo_net_config *config);
 /* Offloads that a guest may ask for on transmit although its front end has not told us: see vireo_device_config. */
 uint64_t net_features_untold(uint64_t offered);
+uint32_t net_features_header_bytes(uint64_t features); /* in front of each frame */
 const struct vireo_feature_rule *net_feature_rules(size_t *ret_count); /* see vireo_device_config */
 unsigned net_features_receive_offloads(uint64_t features);  /* what the driver takes */
 unsigned net_features_transmit_offloads(uint64_t features); /* what it may ask the device for */

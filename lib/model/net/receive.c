@@ -135,16 +135,30 @@ static void receive_copy(struct vireo_cursor *dst, struct receive_source *source
 	vireo_cursor_copy(dst, &source->rest, bytes - n);
 }
 
+static __attribute__((noinline)) void receive_write_flat_hash(const struct vireo_net *net, uint8_t *to, const struct vireo_frame *frame)
+{
+	struct virtio_net_header_hash hash;
+
+	net_rss_report(net, frame, &hash);
+	memcpy(to + sizeof(struct virtio_net_header), &hash, sizeof(hash));
+}
+
 /* Copies into `count` chains, which hold enough, and uses them. The header comes last, when its num_buffers
  * is true. */
-static void receive_write(struct net_queue *q, const struct vireo_frame *frame, unsigned count)
+static void receive_write(const struct vireo_net *net, struct net_queue *q, const struct vireo_frame *frame, unsigned count)
 {
 	const struct vireo_chain *chains = &q->chains[q->first];
-	struct virtio_net_header header = receive_header(q, frame, count);
+	struct {
+		struct virtio_net_header header;
+		struct virtio_net_header_hash hash; /* as header_bytes says */
+	} told;
 	struct receive_source source = receive_source_of(frame);
 	uint32_t left = q->header_bytes + frame->len_bytes;
 	struct vireo_cursor first = vireo_chain_writable(&chains[0]);
 
+	told.header = receive_header(q, frame, count);
+	if (unlikely(q->hashed))
+		net_rss_report(net, frame, &told.hash);
 	for (unsigned i = 0; i < count; i++) {
 		struct vireo_cursor dst = vireo_chain_writable(&chains[i]);
 		uint32_t written = min_u32(left, chains[i].writable_bytes);
@@ -154,7 +168,7 @@ static void receive_write(struct net_queue *q, const struct vireo_frame *frame, 
 		receive_copy(&dst, &source, written - skip);
 		left -= written;
 		if (!i)
-			vireo_cursor_put(&first, &header, q->header_bytes);
+			vireo_cursor_put(&first, &told, q->header_bytes);
 		q->written[q->first++] = written;
 	}
 }
@@ -179,7 +193,7 @@ static inline uint8_t *receive_flat_room(const struct net_queue *q, const struct
 }
 
 /* 1: it is in; else as net_receive_gather(). `want`: frames that are still to come, this one included. */
-static int receive_frame(struct net_queue *q, const struct vireo_frame *frame, unsigned want)
+static int receive_frame(const struct vireo_net *net, struct net_queue *q, const struct vireo_frame *frame, unsigned want)
 {
 	uint32_t bytes = q->header_bytes + frame->len_bytes;
 	uint8_t *room;
@@ -196,12 +210,14 @@ static int receive_frame(struct net_queue *q, const struct vireo_frame *frame, u
 		struct virtio_net_header header = receive_header(q, frame, 1);
 
 		receive_write_flat(q, &header, room, frame);
+		if (unlikely(q->hashed))
+			receive_write_flat_hash(net, room, frame);
 		q->written[q->first++] = bytes;
 		return 1;
 	}
 	r = net_receive_gather(q, bytes, want, &count);
 	if (r == 1)
-		receive_write(q, frame, count);
+		receive_write(net, q, frame, count);
 	return r;
 }
 
@@ -225,7 +241,7 @@ static __attribute__((noinline)) int receive_edited(const struct vireo_net *net,
 	frame.len_bytes = vireo_frame_bytes(original);
 	if (!receive_wanted(net, q, &frame))
 		return NOT_WANTED;
-	r = receive_frame(q, &frame, want);
+	r = receive_frame(net, q, &frame, want);
 	if (r > 0) /* the rest is added for each frame */
 		*bytes += (uint64_t)frame.len_bytes - original->len_bytes;
 	return r;
@@ -285,14 +301,14 @@ static bool receive_open(const struct vireo_net *net, unsigned pair, struct net_
 
 /*
  * How many lengths, from that of a frame's head on, need no further question: untagged frames so long are wanted,
- * whatever they are.
+ * whatever they are, and nothing is told of them.
  */
 static uint32_t receive_plain_lengths(const struct vireo_net *net, const struct net_queue *q)
 {
 	uint32_t mode = __atomic_load_n(&net->filter.mode, __ATOMIC_RELAXED);
 	uint32_t max = __atomic_load_n(&q->frame_bytes_max, __ATOMIC_RELAXED);
 
-	return mode & NET_FILTER_PROMISCUOUS && max >= VIREO_FRAME_HEAD_BYTES ? max - VIREO_FRAME_HEAD_BYTES + 1 : 0;
+	return mode & NET_FILTER_PROMISCUOUS && max >= VIREO_FRAME_HEAD_BYTES && !q->hashed ? max - VIREO_FRAME_HEAD_BYTES + 1 : 0;
 }
 
 static void receive_end(struct net_queue *q, uint64_t frames, uint64_t bytes)
@@ -334,7 +350,7 @@ int vireo_net_receive_deliver(struct vireo_net *net, unsigned pair, struct vireo
 		if (unlikely(frames[i]->head_skip))
 			r = receive_edited(net, q, frames[i], count - i, &bytes);
 		else
-			r = receive_wanted(net, q, frames[i]) ? receive_frame(q, frames[i], count - i) : NOT_WANTED;
+			r = receive_wanted(net, q, frames[i]) ? receive_frame(net, q, frames[i], count - i) : NOT_WANTED;
 		if (likely(r > 0)) {
 			delivered++;
 			bytes += frames[i]->len_bytes;
@@ -395,7 +411,7 @@ static int receive_packet(struct vireo_net *net, struct net_queue *q, const stru
 	memcpy(frame.head, packet->data, min_u32(packet->len_bytes, VIREO_FRAME_HEAD_BYTES));
 	if (!receive_wanted(net, q, &frame))
 		return -EMSGSIZE;
-	r = receive_frame(q, &frame, want);
+	r = receive_frame(net, q, &frame, want);
 	if (r == -EMSGSIZE)
 		counter_add(&q->stats.too_long, 1);
 	return r;

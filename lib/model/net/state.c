@@ -3,11 +3,14 @@
 /*
  * What a driver has said on the control queue and will not say again when another device takes over from this one.
  *
- *	0	version, 1		12	pairs in use
+ *	0	version, 1 or 2		12	pairs in use
  *	2	STATE_*			14	addresses in the unicast table
  *	4	NET_FILTER_*		16	... in the multicast table
  *	6	the MAC address		18	0
  *	20	unicast addresses, multicast addresses (6 bytes each), then a bit for each VLAN (512 bytes)
+ *
+ * Version 2 has hashes and what they choose behind that, as rss_config.c writes it; it is written where the driver has said something of them,
+ * so that whoever knows version 1 alone takes all that it can carry out.
  *
  * Numbers have 16 bits and are little-endian. The bytes are anybody's: what a driver could not have said is refused, and what
  * it may not say without a feature that has not been agreed on is left out.
@@ -23,6 +26,7 @@
 #include <stdlib.h>
 
 #define STATE_VERSION 1u
+#define STATE_VERSION_RSS 2u
 #define STATE_CONTROLLED 1u
 #define STATE_ANNOUNCE 2u
 
@@ -37,13 +41,15 @@ struct wire_head {
 };
 
 _Static_assert(sizeof(struct wire_head) == 20, "head of a network device's state");
-_Static_assert(NET_STATE_BYTES_MAX == sizeof(struct wire_head) + 2 * 6 * NET_FILTER_ENTRIES + 512, "its longest");
+_Static_assert(NET_STATE_BYTES_MAX == sizeof(struct wire_head) + 2 * 6 * NET_FILTER_ENTRIES + 512 + NET_RSS_STATE_BYTES, "its longest");
 
 struct net_state {
 	uint16_t flags, filter, pairs;
 	uint8_t mac[6];
 	struct net_filter_table unicast, multicast;
 	uint64_t vlans[4096 / 64];
+	bool has_rss;
+	struct net_rss_config rss;
 };
 
 /* ---- to bytes ---- */
@@ -58,7 +64,7 @@ static uint8_t *put_table(uint8_t *to, const struct net_filter_table *table)
 static int state_write(const struct net_state *state, uint8_t *to)
 {
 	struct wire_head head = {
-		.version = htole16(STATE_VERSION),
+		.version = htole16(state->has_rss ? STATE_VERSION_RSS : STATE_VERSION),
 		.flags = htole16(state->flags),
 		.filter = htole16(state->filter),
 		.pairs = htole16(state->pairs),
@@ -73,6 +79,10 @@ static int state_write(const struct net_state *state, uint8_t *to)
 	at = put_table(at, &state->multicast);
 	for (unsigned i = 0; i < 512; i++)
 		*at++ = (uint8_t)(state->vlans[i / 8] >> i % 8 * 8);
+	if (state->has_rss) {
+		net_rss_write(&state->rss, at);
+		at += NET_RSS_STATE_BYTES;
+	}
 	return (int)(at - to);
 }
 
@@ -87,7 +97,7 @@ static const uint8_t *take_table(const uint8_t *from, uint32_t count, struct net
 
 static const char *head_wrong(const struct net_state *state, const struct wire_head *head)
 {
-	if (le16toh(head->version) != STATE_VERSION || head->zero)
+	if ((le16toh(head->version) != STATE_VERSION && !state->has_rss) || head->zero)
 		return "its network part is of a version that is not known here";
 	if (state->flags & ~(STATE_CONTROLLED | STATE_ANNOUNCE) || state->filter & ~FILTER_ALL)
 		return "it has flags that are not known here";
@@ -96,7 +106,7 @@ static const char *head_wrong(const struct net_state *state, const struct wire_h
 	return state->mac[0] & 1 ? "the device's address is a group's" : NULL;
 }
 
-static const char *state_read(const uint8_t *from, size_t bytes, struct net_state *state)
+static const char *state_read(const uint8_t *from, size_t bytes, unsigned pairs, struct net_state *state)
 {
 	struct wire_head head;
 	const char *why;
@@ -105,6 +115,7 @@ static const char *state_read(const uint8_t *from, size_t bytes, struct net_stat
 	if (bytes < sizeof(head))
 		return "its network part is cut short";
 	memcpy(&head, from, sizeof(head));
+	state->has_rss = le16toh(head.version) == STATE_VERSION_RSS;
 	state->flags = le16toh(head.flags);
 	state->filter = le16toh(head.filter);
 	state->pairs = le16toh(head.pairs);
@@ -112,12 +123,15 @@ static const char *state_read(const uint8_t *from, size_t bytes, struct net_stat
 	why = head_wrong(state, &head);
 	if (why)
 		return why;
-	if (bytes != sizeof(head) + 6u * (le16toh(head.unicast_count) + le16toh(head.multicast_count)) + 512)
+	if (bytes != sizeof(head) + 6u * (le16toh(head.unicast_count) + le16toh(head.multicast_count)) + 512 +
+			     (state->has_rss ? NET_RSS_STATE_BYTES : 0))
 		return "its tables are not as long as it says";
 	from = take_table(from + sizeof(head), le16toh(head.unicast_count), &state->unicast);
 	from = take_table(from, le16toh(head.multicast_count), &state->multicast);
 	for (unsigned i = 0; i < 512; i++)
 		state->vlans[i / 8] |= (uint64_t)from[i] << i % 8 * 8;
+	if (state->has_rss && !net_rss_read(from + 512, pairs, &state->rss))
+		return "its hashes or the queues that they choose cannot be";
 	return NULL;
 }
 
@@ -132,6 +146,7 @@ static void table_of(struct net_filter_table *table, const uint64_t *entries, ui
 static void state_of(const struct vireo_net *net, struct net_state *state)
 {
 	const struct net_filter *filter = &net->filter;
+	const struct net_rss_config *said = net_rss_said(net);
 
 	*state = (struct net_state){
 		.flags = (uint16_t)((net->controlled ? STATE_CONTROLLED : 0) | (net->status & NET_S_ANNOUNCE ? STATE_ANNOUNCE : 0)),
@@ -140,6 +155,9 @@ static void state_of(const struct vireo_net *net, struct net_state *state)
 	};
 	memcpy(state->mac, net->mac, 6);
 	memcpy(state->vlans, filter->vlans, sizeof(state->vlans));
+	state->has_rss = said;
+	if (said)
+		state->rss = *said;
 	table_of(&state->unicast, filter->unicast, filter->unicast_count);
 	table_of(&state->multicast, filter->multicast, filter->multicast_count);
 	state->unicast.overflow = filter->mode & NET_FILTER_UNICAST_OVERFLOW;
@@ -162,6 +180,17 @@ static void filter_apply(struct vireo_net *net, const struct net_state *state)
 		net_filter_vlan_set(&net->filter, (uint16_t)vlan, state->vlans[vlan / 64] >> vlan % 64 & 1);
 }
 
+/* Without RSS nothing steers; without either there is no hash. */
+static void rss_apply(struct vireo_net *net, const struct net_state *state)
+{
+	bool steers = state->rss.steers;
+
+	if (!state->has_rss || (!net_has(net, VIREO_NET_F_RSS_BIT) && (steers || !net_has(net, VIREO_NET_F_HASH_REPORT_BIT))))
+		return;
+	if (!net_rss_set(net, &state->rss))
+		vireo_device_break(net->device, "no memory for what the driver has said of hashes");
+}
+
 void net_state_apply(struct vireo_net *net)
 {
 	const struct net_state *state = net->restored;
@@ -172,8 +201,9 @@ void net_state_apply(struct vireo_net *net)
 	filter_apply(net, state);
 	if (net_has(net, VIREO_NET_F_CTRL_MAC_ADDR_BIT))
 		net_mac_set(net, state->mac);
-	if (net_has(net, VIREO_NET_F_MQ_BIT))
+	if (net_has(net, VIREO_NET_F_MQ_BIT) || net_has(net, VIREO_NET_F_RSS_BIT))
 		net_pairs_set(net, state->pairs);
+	rss_apply(net, state);
 	if (net_has(net, VIREO_NET_F_GUEST_ANNOUNCE_BIT) && state->flags & STATE_ANNOUNCE)
 		net_status_set(net, net->status | NET_S_ANNOUNCE);
 	net_filter_tell(net);
@@ -203,7 +233,7 @@ int net_state_load(void *opaque, const void *data, size_t bytes, const char **wh
 	struct vireo_net *net = opaque;
 	struct net_state *state = malloc(sizeof(*state));
 
-	*why = state ? state_read(data, bytes, state) : "there is no memory for it";
+	*why = state ? state_read(data, bytes, net->pairs, state) : "there is no memory for it";
 	if (!*why && (state->pairs < 1 || state->pairs > net->pairs))
 		*why = "more queue pairs are in use than the device has";
 	if (*why) {

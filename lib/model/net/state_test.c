@@ -264,7 +264,8 @@ static void state_that_no_driver_could_have_made_is_refused(void **state)
 		uint8_t value;
 		const char *why;
 	} lies[] = {
-		{ 0, 2, "its network part is of a version" },
+		{ 0, 2, "its tables are not as long" },
+		{ 0, 3, "its network part is of a version" },
 		{ 1, 1, "its network part is of a version" },
 		{ 2, 4, "it has flags" },
 		{ 5, 2, "it has flags" },
@@ -301,6 +302,72 @@ static void state_that_no_driver_could_have_made_is_refused(void **state)
 		assert_int_equal(device_state_load(to.at.device, data, HEADER_BYTES + inside, &why), -EINVAL);
 	}
 	assert_initial(&to);
+	guest_stop(&to);
+	guest_stop(&from);
+}
+
+#define RSS_FEATURES (FEATURES | F(RSS) | F(HASH_REPORT))
+
+/* Steers by two entries, to pairs 2 and 3; what has no hash goes to pair 1. */
+static int rss_saved(struct guest *from, uint8_t data[STATE_ROOM])
+{
+	static const uint8_t rss[4 + 2 + 2 + 4 + 2 + 1 + 40] = { 0x3f, 0, 0, 0, 1, 0, 1, 0, 2, 0, 3, 0, 4, 0, 40, 0x6d, 0x5a, 0x56, 0xda };
+
+	start(from, RSS_FEATURES);
+	command(from, NET_CTRL_MQ, NET_CTRL_MQ_RSS_CONFIG, rss, sizeof(rss));
+	suspend(from);
+	return device_state_save(from->at.device, data, STATE_ROOM);
+}
+
+static void hashes_and_the_queues_that_they_choose_go_along(void **state)
+{
+	uint8_t data[STATE_ROOM];
+	struct guest from, to;
+	int bytes = rss_saved(&from, data);
+	const struct net_rss_config *said = net_rss_said(from.net), *there;
+
+	assert_int_equal(data[HEADER_BYTES], 2);
+	successor(&to, RSS_FEATURES, data, bytes);
+	there = net_rss_said(to.net);
+	assert_non_null(there);
+	assert_memory_equal(there, said, sizeof(*said));
+	assert_int_equal(pairs_told, 4);
+	wake(&to);
+	assert_memory_equal(net_rss_said(to.net), said, sizeof(*said));
+	guest_stop(&to);
+	successor(&to, FEATURES | F(HASH_REPORT), data, bytes); /* without RSS nothing steers */
+	assert_null(net_rss_said(to.net));
+	guest_stop(&to);
+	successor(&to, FEATURES, data, bytes);
+	assert_null(net_rss_said(to.net));
+	guest_stop(&to);
+	guest_stop(&from);
+}
+
+static void hashes_that_no_driver_could_have_said_are_refused(void **state)
+{
+	static const struct {
+		unsigned at;
+		uint8_t value;
+	} lies[] = { { 1, 2 }, { 3, 1 }, { 4, 2 }, { 4, 0xff }, { 5, 1 }, { 6, 4 }, { 7, 0x80 }, { 8, 0 }, { 8, 5 }, { 10, 41 }, { 10, 0 }, { 11, 2 },
+		     { 52, 4 }, { 55, 0x80 } };
+	uint8_t data[STATE_ROOM];
+	struct guest from, to;
+	int bytes = rss_saved(&from, data);
+	const char *why;
+
+	start(&to, RSS_FEATURES);
+	suspend(&to);
+	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
+		uint8_t lie[STATE_ROOM];
+
+		memcpy(lie, data, (size_t)bytes);
+		lie[(unsigned)bytes - NET_RSS_STATE_BYTES + lies[i].at] = lies[i].value;
+		if (device_state_load(to.at.device, lie, (size_t)bytes, &why) != -EINVAL)
+			fail_msg("byte %u: %u was taken", lies[i].at, lies[i].value);
+		assert_non_null(strstr(why, "its hashes or the queues"));
+		assert_null(net_rss_said(to.net));
+	}
 	guest_stop(&to);
 	guest_stop(&from);
 }
@@ -345,6 +412,8 @@ int main(void)
 		cmocka_unit_test(device_without_a_control_queue_of_its_own_carries_nothing),
 		cmocka_unit_test(what_was_not_agreed_on_is_left_out),
 		cmocka_unit_test(state_that_no_driver_could_have_made_is_refused),
+		cmocka_unit_test(hashes_and_the_queues_that_they_choose_go_along),
+		cmocka_unit_test(hashes_that_no_driver_could_have_said_are_refused),
 		cmocka_unit_test(tables_that_are_full_or_more_travel_as_such),
 	};
 

@@ -29,7 +29,7 @@ static void transmit_take_scattered(struct net_queue *q, struct vireo_frame *fra
 	struct vireo_cursor c = vireo_cursor_of(frame->iov, frame->iov_count);
 	uint64_t skip = q->header_bytes;
 
-	vireo_cursor_take(&c, header, q->header_bytes);
+	vireo_cursor_take(&c, header, min_u32(q->header_bytes, sizeof(*header)));
 	while (skip >= frame->iov->iov_len && frame->iov_count > 1) {
 		skip -= frame->iov->iov_len;
 		frame->iov++;
@@ -55,7 +55,7 @@ static void transmit_take(struct net_queue *q, struct vireo_chain *chain, struct
 	frame->iov_count = chain->readable_count;
 	frame->len_bytes = chain->readable_bytes - q->header_bytes;
 	if (iov->iov_len == q->header_bytes && frame->iov_count > 1 && iov[1].iov_len >= VIREO_FRAME_HEAD_BYTES) {
-		memcpy(header, base, q->header_bytes);
+		memcpy(header, base, NET_HDR_LEGACY_BYTES); /* num_buffers and a hash are not the driver's to say */
 		net_head_copy(frame->head, iov[1].iov_base);
 		net_copied();
 		frame->iov++;
