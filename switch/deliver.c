@@ -4,9 +4,9 @@
  * Theory of operation
  *
  * A list of frames reaches a port. If the port has several running out queues, each flow keeps to one of
- * them. Usually all frames fit the port as they are and go with one call. Otherwise the list is walked: what
- * fits is gathered into an outbox, what is too long is dropped, what needs work is worked on, and its results
- * are gathered too; the outbox is delivered whenever it (or the arena that holds the results) is full. The
+ * them: one that the receiver has chosen (sw_port_steered_set()), or any. Usually all frames fit the port as they are
+ * and go with one call. Otherwise the list is walked: what fits is gathered into an outbox, what is too long is dropped,
+ * what needs work is worked on, and its results are gathered too; the outbox is delivered whenever it (or the arena that holds the results) is full. The
  * order is kept.
  *
  * What goes to several ports leaves a quarter of a receiver's buffers free, so that what is sent to it alone finds room however much
@@ -295,15 +295,12 @@ static unsigned take_same(uint8_t *queue_of, struct vireo_frame **frames, unsign
 	return same;
 }
 
-static void deliver_spread(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame *const *list,
+/* Each frame to its queue, which is one of `to`'s. Both lists are used up. */
+static void deliver_chosen(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, uint8_t *queue_of,
 			   unsigned count)
 {
-	struct vireo_frame *frames[BURST_FRAMES], *taken[BURST_FRAMES];
-	uint8_t queue_of[BURST_FRAMES];
+	struct vireo_frame *taken[BURST_FRAMES];
 
-	memcpy(frames, list, count * sizeof(frames[0]));
-	for (unsigned i = 0; i < count; i++)
-		queue_of[i] = (uint8_t)((uint64_t)flow_hash(frames[i]) * to->out_count >> 32);
 	while (count) {
 		struct out_queue *queue = to->out[queue_of[0]];
 		unsigned same = take_same(queue_of, frames, &count, taken);
@@ -312,12 +309,61 @@ static void deliver_spread(struct forwarder *forwarder, const struct topology_po
 	}
 }
 
+static void deliver_spread(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame *const *list,
+			   unsigned count)
+{
+	struct vireo_frame *frames[BURST_FRAMES];
+	uint8_t queue_of[BURST_FRAMES];
+
+	memcpy(frames, list, count * sizeof(frames[0]));
+	for (unsigned i = 0; i < count; i++)
+		queue_of[i] = (uint8_t)((uint64_t)flow_hash(frames[i]) * to->out_count >> 32);
+	deliver_chosen(forwarder, to, frames, queue_of, count);
+}
+
 static __cold void count_unsent(const struct sw_port *port, struct port_counters *counters, unsigned count)
 {
 	if (__atomic_load_n(&port->cut, __ATOMIC_RELAXED))
 		counter_add(&counters->tx_link_down, count);
 	else
 		counter_add(&counters->tx_no_queue, count);
+}
+
+/* Where it is among the queues that run; out_count: it is not. Usually all do. */
+static unsigned running(const struct topology_port *to, unsigned number)
+{
+	unsigned at = number;
+
+	if (likely(at < to->out_count && to->out[at]->number == number))
+		return at;
+	for (at = 0; at < to->out_count && to->out[at]->number != number; at++)
+		;
+	return at;
+}
+
+/* As the receiver has said. False: it has said nothing (any more), and nothing has been done. */
+static __attribute__((noinline)) bool deliver_steered(struct forwarder *forwarder, const struct topology_port *to,
+						      struct vireo_frame *const *list, unsigned count)
+{
+	const struct sw_port *port = to->port; /* its own ops, also when it is served aside: no memory of its peer is looked at */
+	struct vireo_frame *frames[BURST_FRAMES];
+	uint8_t queue_of[BURST_FRAMES];
+	unsigned kept = 0;
+
+	if (!port->ops->steer || !port->ops->steer(port->opaque, list, count, queue_of))
+		return false;
+	for (unsigned i = 0; i < count; i++) {
+		unsigned at = running(to, queue_of[i]);
+
+		if (at == to->out_count)
+			continue;
+		frames[kept] = list[i];
+		queue_of[kept++] = (uint8_t)at;
+	}
+	if (kept < count)
+		count_unsent(port, &port->counters[forwarder->worker.index], count - kept);
+	deliver_chosen(forwarder, to, frames, queue_of, kept);
+	return true;
 }
 
 /* Into one of its queues for each flow, or out of a member for each. */
@@ -332,6 +378,9 @@ static void deliver_many(struct forwarder *forwarder, const struct topology_port
 static inline void deliver_queues(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames,
 				  unsigned count)
 {
+	if (unlikely(__atomic_load_n(&to->port->limited, __ATOMIC_RELAXED) & PORT_STEERED) &&
+	    deliver_steered(forwarder, to, frames, count))
+		return;
 	if (likely(to->out_count == 1))
 		deliver_queue(forwarder, to, to->out[0], frames, count);
 	else if (to->out_count)

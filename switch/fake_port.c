@@ -208,6 +208,19 @@ static void fake_stats(void *opaque, bool out, unsigned queue, struct sw_queue_s
 	sw_queue_stats_read(out ? &fake->out[queue] : &fake->in[queue], ret);
 }
 
+static bool fake_steer(void *opaque, struct vireo_frame *const *frames, unsigned count, uint8_t *ret_queues)
+{
+	struct fake_port *fake = opaque;
+	bool steers;
+
+	pthread_mutex_lock(&fake->lock);
+	steers = fake->steers;
+	pthread_mutex_unlock(&fake->lock);
+	for (unsigned i = 0; steers && i < count; i++)
+		ret_queues[i] = frames[i]->head[14];
+	return steers;
+}
+
 const struct sw_port_ops fake_port_ops = {
 	.receive = fake_receive,
 	.release = fake_release,
@@ -216,6 +229,7 @@ const struct sw_port_ops fake_port_ops = {
 	.kick_fd = fake_kick_fd,
 	.kick_enable = fake_kick_enable,
 	.room = fake_room,
+	.steer = fake_steer,
 	.stats = fake_stats,
 };
 

@@ -40,6 +40,7 @@ struct fake_port {
 	struct fake_list got;           /* delivered */
 	bool keep;                      /* record what is delivered */
 	uint64_t room;                  /* frames that still go in */
+	bool steers;                    /* frames are wanted in the queue that their byte 14 names */
 	unsigned flushes;
 	bool claimed[FAKE_QUEUES];      /* from deliver to flush nobody but the owner may come */
 	pthread_t owner[FAKE_QUEUES];

@@ -531,5 +531,14 @@ void sw_port_mtu_set(struct sw_port *port, uint16_t mtu)
 
 void sw_port_limits_set(struct sw_port *port, const struct sw_limits *limits)
 {
-	__atomic_store_n(&port->limited, (uint8_t)limits_set(&port->limits, limits), __ATOMIC_RELAXED);
+	uint8_t steered = port->limited & PORT_STEERED;
+
+	__atomic_store_n(&port->limited, (uint8_t)(limits_set(&port->limits, limits) | steered), __ATOMIC_RELAXED);
+}
+
+void sw_port_steered_set(struct sw_port *port, bool on)
+{
+	uint8_t limited = port->limited & (uint8_t)~PORT_STEERED;
+
+	__atomic_store_n(&port->limited, (uint8_t)(limited | (on ? PORT_STEERED : 0)), __ATOMIC_RELAXED);
 }

@@ -32,6 +32,8 @@ struct port_counters {
 	uint64_t tx_no_queue, tx_link_down, tx_flood_room, tx_mtu, tx_segment_error, tx_segmented, tx_lost;
 } __attribute__((aligned(CACHE_LINE_BYTES)));
 
+#define PORT_STEERED (1u << 7) /* in sw_port.limited: see sw_port_steered_set() */
+
 #define QUEUE_WAITERS_MAX 4u
 
 /* What an in and an out queue have in common. Control thread. */
@@ -94,7 +96,7 @@ struct sw_port {
 	bool lock;         /* constant: the first address that it sends from is its own, and the only one */
 	uint64_t locked;   /* that address, or 0; any worker (atomic) */
 	struct port_guard *guard; /* or NULL; see guards.c */
-	uint8_t limited; /* LIMITED_* */
+	uint8_t limited; /* LIMITED_*, PORT_STEERED: what a burst to the port or from it has to be asked for */
 	struct stalls stalls;
 	struct bucket flood; /* constant rate: of copies of its frames for several ports */
 	struct port_limits limits;

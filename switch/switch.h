@@ -57,6 +57,11 @@ struct sw_port_ops {
 	unsigned (*room)(void *opaque, unsigned queue);
 	/* Control thread: is there a cable? Asked of members of bonds, which have no other way to know. NULL: there is, while queues run. */
 	bool (*carrier)(void *opaque);
+	/*
+	 * Which out queue each frame goes to, where the port's receiver has said so (sw_port_steered_set()); false: it has not, and any that runs will
+	 * do, as long as a flow keeps to one. Any worker, whoever has claimed the queues. NULL: no receiver of this port ever says so.
+	 */
+	bool (*steer)(void *opaque, struct vireo_frame *const *frames, unsigned count, uint8_t *ret_queues);
 	/* Any thread. */
 	void (*stats)(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret);
 	/* Frames lie in memory of a peer, who can make wait whoever looks at it: such a port may come to be served aside. */
@@ -300,6 +305,8 @@ int sw_port_guard_set(struct sw_port *port, const struct sw_guard *guard); /* -E
  */
 int sw_port_rules_set(struct sw_port *port, const struct sw_port_config *config);
 void sw_port_limits_set(struct sw_port *port, const struct sw_limits *limits); /* buckets begin full */
+/* From now on the port's steer() is asked, or not any more. A frame that it sends to a queue that does not run is lost: tx_no_queue. */
+void sw_port_steered_set(struct sw_port *port, bool on);
 /*
  * Down: no frame goes to the port or comes from it, as if its cable were pulled, and what was learned behind it is forgotten; its queues
  * are emptied all the same. Up at first. Workers see it at their next round.
@@ -346,7 +353,7 @@ struct sw_port_stats {
 	uint64_t rx_lacp_bad;         /* of those, such as lie, or are cut short (not a drop again) */
 	uint64_t rx_lacp_limit;       /* too many of them */
 	uint64_t tx_rate_limit;       /* beyond bytes_out or frames_out */
-	uint64_t tx_no_queue;         /* port has no running out queue */
+	uint64_t tx_no_queue;         /* port has no running out queue, or the one that its receiver wants the frame in does not run */
 	uint64_t tx_link_down;        /* see sw_port_link_set() */
 	uint64_t tx_flood_room;       /* to several ports; the port's last free buffers are for what goes to it alone */
 	uint64_t tx_mtu;              /* longer than the port's MTU */
