@@ -14,7 +14,8 @@
  *		tracked: what is in flight is written down for a successor; translated: behind an IOMMU, each page by itself;
  *		limited: bytes and frames, in and out, are counted against limits that are never reached; guarded: each frame is
  *		looked at and its first bytes are copied; its type is none that a rule is about; relayed: one guest's port is an
- *		uplink, the other's is vm2vm=hardware
+ *		uplink, the other's is vm2vm=hardware; rss: UDP over IPv4, whose hash chooses the queue by the driver's table; hashed: the
+ *		same, and the hash is told to the receiver
  *
  * Without an option header and frame are one descriptor, buffers are mergeable, and all frames have the same
  * addresses.
@@ -36,7 +37,7 @@ enum case_kind { CASE_DEQUEUE, CASE_ENQUEUE, CASE_FORWARD, CASE_REQUEST, CASE_SC
 struct bench_case {
 	enum case_kind kind;
 	bool packed, in_order;
-	bool two, indirect, plain, flows, logged, tracked, translated, limited, guarded, relayed;
+	bool two, indirect, plain, flows, logged, tracked, translated, limited, guarded, relayed, rss, hashed;
 	uint32_t size_bytes;
 };
 

@@ -97,6 +97,13 @@ static int port_deliver(void *opaque, unsigned queue, struct vireo_frame *const 
 	return vireo_net_receive_deliver(port->guest.net, queue, frames, count);
 }
 
+static bool port_steer(void *opaque, struct vireo_frame *const *frames, unsigned count, uint8_t *ret_queues)
+{
+	const struct port *port = opaque;
+
+	return vireo_net_steer(port->guest.net, frames, count, ret_queues);
+}
+
 static void port_flush(void *opaque, unsigned queue)
 {
 	const struct port *port = opaque;
@@ -132,6 +139,7 @@ static const struct sw_port_ops port_ops = {
 	.flush = port_flush,
 	.kick_fd = port_kick_fd,
 	.kick_enable = port_kick_enable,
+	.steer = port_steer,
 	.stats = port_stats,
 };
 
@@ -156,6 +164,7 @@ static void port_add(struct forward *f, struct sw *sw, unsigned i, const struct 
 	port->forward = f;
 	guest_start(&port->guest, c, (uint8_t)i);
 	must(!sw_port_new(sw, &config, &port->sw), "no port");
+	sw_port_steered_set(port->sw, c->rss);
 	must(!sw_queue_add(port->sw, true, 0) && !sw_queue_add(port->sw, false, 0), "no queue");
 }
 

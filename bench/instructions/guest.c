@@ -6,6 +6,7 @@
 #include "mem/dirty.h"
 #include "mem/map.h"
 #include "mem/view.h"
+#include "model/net/rss.h"
 #include "ring/ring.h"
 #include "wire/virtio_net.h"
 #include <stdio.h>
@@ -178,14 +179,21 @@ static uint64_t features_of(const struct bench_case *c)
 		features |= VIREO_FEATURE(VIREO_F_IN_ORDER_BIT);
 	if (c->indirect)
 		features |= VIREO_FEATURE(VIREO_F_RING_INDIRECT_DESC_BIT);
+	if (c->hashed)
+		features |= VIREO_FEATURE(VIREO_NET_F_HASH_REPORT_BIT);
 	return features;
+}
+
+static uint32_t header_bytes(const struct bench_case *c)
+{
+	return c->hashed ? NET_HDR_HASH_BYTES : NET_HDR_BYTES;
 }
 
 static bool add(struct vireo_driver_ring *ring, const struct bench_case *c, uint8_t *buffer, uint32_t data_bytes,
 		bool writable)
 {
-	const struct iovec two[] = {{buffer, NET_HDR_BYTES}, {buffer + DATA_OFFSET, data_bytes}};
-	const struct iovec one[] = {{buffer, NET_HDR_BYTES + data_bytes}};
+	const struct iovec two[] = {{buffer, header_bytes(c)}, {buffer + DATA_OFFSET, data_bytes}};
+	const struct iovec one[] = {{buffer, header_bytes(c) + data_bytes}};
 	unsigned count = c->two ? 2 : 1;
 
 	return !vireo_driver_ring_add(ring, c->two ? two : one, writable ? 0 : count, writable ? count : 0,
@@ -194,7 +202,7 @@ static bool add(struct vireo_driver_ring *ring, const struct bench_case *c, uint
 
 static uint8_t *frame_in(const struct bench_case *c, uint8_t *buffer)
 {
-	return buffer + (c->two ? DATA_OFFSET : NET_HDR_BYTES);
+	return buffer + (c->two ? DATA_OFFSET : header_bytes(c));
 }
 
 static void buffers_add(struct guest *g)
@@ -205,6 +213,16 @@ static void buffers_add(struct guest *g)
 		must(add(g->receive, g->c, guest_alloc(g, BUFFER_BYTES), FRAME_BYTES_MAX, true),
 		     "no room for a receive buffer");
 	vireo_driver_ring_kick(g->receive);
+}
+
+/* All hashes, and a table that names the one queue that there is: as if the driver had said so. */
+static void rss_begin(struct guest *g)
+{
+	struct net_rss_config config = {.types = NET_HASH_TYPES_ALL, .steers = g->c->rss, .mask = 127, .transmit_pairs = 1, .key_bytes = 40};
+
+	for (unsigned i = 0; i < sizeof(config.key); i++)
+		config.key[i] = (uint8_t)(0x6d + 29 * i);
+	must(net_rss_set(g->net, &config), "no memory for the table");
 }
 
 void guest_start(struct guest *g, const struct bench_case *c, uint8_t number)
@@ -228,6 +246,8 @@ void guest_start(struct guest *g, const struct bench_case *c, uint8_t number)
 	if (c->logged)
 		log_begin(g);
 	device_resume(g->device);
+	if (c->rss || c->hashed)
+		rss_begin(g);
 	vireo_net_kick_enable(g->net, 0, false);
 	vireo_net_kick_enable(g->net, 1, false);
 }
@@ -236,10 +256,17 @@ void frame_make(uint8_t *frame, const struct bench_case *c, uint8_t from, uint8_
 {
 	const uint8_t flow = c->flows ? number % BURST : 0;
 	const uint8_t head[] = {2, 0, 0, 0, flow, to, 2, 0, 0, 0, flow, from, 0x88, 0xb5}; /* local experimental */
+	const uint8_t udp[] = {0x45, 0, 0, 50, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, from, 10, 0, 0, to, 4, (uint8_t)number, 0, 53, 0, 30, 0, 0};
+	uint32_t at = sizeof(head);
 
 	memcpy(frame, head, sizeof(head));
-	memcpy(frame + sizeof(head), &number, sizeof(number));
-	for (uint32_t i = sizeof(head) + sizeof(number); i < c->size_bytes; i++)
+	if (c->rss || c->hashed) {
+		memcpy(frame + 12, "\x08", 2); /* IPv4 */
+		memcpy(frame + at, udp, sizeof(udp));
+		at += sizeof(udp);
+	}
+	memcpy(frame + at, &number, sizeof(number));
+	for (uint32_t i = at + sizeof(number); i < c->size_bytes; i++)
 		frame[i] = (uint8_t)(number + i);
 }
 
@@ -281,7 +308,7 @@ void guest_take(struct guest *g, uint8_t from, unsigned count)
 
 	for (unsigned i = 0; i < count; i++) {
 		must(vireo_driver_ring_get(g->receive, &cookie, &len_bytes) == 1, "a frame is missing");
-		frame_check(frame_in(g->c, cookie), len_bytes - NET_HDR_BYTES, g->c, from, g->number, g->to_take++);
+		frame_check(frame_in(g->c, cookie), len_bytes - header_bytes(g->c), g->c, from, g->number, g->to_take++);
 		must(add(g->receive, g->c, cookie, FRAME_BYTES_MAX, true), "no room for a receive buffer");
 	}
 	must(vireo_driver_ring_get(g->receive, &cookie, &len_bytes) == 0, "a frame too many");
