@@ -18,6 +18,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#define RSS_FEATURES (VIREO_FEATURE(VIREO_NET_F_RSS_BIT) | VIREO_FEATURE(VIREO_NET_F_HASH_REPORT_BIT))
+
 static struct device_port *device_of(const void *first_pair)
 {
 	return ((const struct device_pair *)first_pair)->device;
@@ -116,6 +118,14 @@ static int postcopy(void *opaque, bool on)
 	return device->port.sw ? sw_port_slow_set(device->port.sw, on) : 0;
 }
 
+static void steering_set(void *opaque, bool on)
+{
+	struct device_port *device = device_of(opaque);
+
+	if (device->port.sw)
+		sw_port_steered_set(device->port.sw, on);
+}
+
 static const struct vireo_net_ops net_ops = {
 	.size = sizeof(net_ops),
 	.queue_started = port_queue_started,
@@ -128,6 +138,7 @@ static const struct vireo_net_ops net_ops = {
 	.announce = announce,
 	.mtu_set = mtu_set,
 	.postcopy = postcopy,
+	.steering_set = steering_set,
 };
 
 static const struct device_sort one_device = {
@@ -173,7 +184,7 @@ static int net_open(struct device_pair *first, unsigned pairs)
 		.pairs = pairs,
 		.mtu = spec->mtu,
 		.set_mac = spec->set_mac && !device->sort->device_each, /* vhost's ioctls tell nobody */
-		.features_off = device->sort->features_off | spec->at.endpoint.ring_features_off,
+		.features_off = device->sort->features_off | spec->at.endpoint.ring_features_off | (spec->rss_off ? RSS_FEATURES : 0),
 		.ops = device->sort->ops,
 		.opaque = first,
 		.log = logger_log(&first->device->logger),

@@ -78,6 +78,12 @@ static unsigned room(void *opaque, unsigned queue)
 	return vireo_net_receive_room(pair->net, pair->at);
 }
 
+/* One device has all pairs, or its driver could not say anything of others. */
+static bool steer(void *opaque, struct vireo_frame *const *frames, unsigned count, uint8_t *ret_queues)
+{
+	return vireo_net_steer(pair_of(opaque, 0)->net, frames, count, ret_queues);
+}
+
 static void stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
 {
 	const struct device_pair *pair = pair_of(opaque, queue);
@@ -108,6 +114,7 @@ const struct sw_port_ops device_port_ops = {
 	.expect = expect,
 	.kick_enable = kick_enable,
 	.room = room,
+	.steer = steer,
 	.stats = stats,
 };
 

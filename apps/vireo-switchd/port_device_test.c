@@ -267,6 +267,10 @@ int sw_port_slow_set(struct sw_port *port, bool slow)
 	return 0;
 }
 
+void sw_port_steered_set(struct sw_port *port, bool on)
+{
+}
+
 int sw_queue_add(struct sw_port *port, bool out, unsigned queue)
 {
 	asked++;

@@ -97,6 +97,21 @@ static json_int_t seconds_since(time_t then_s)
 	return (json_int_t)(now.tv_sec - then_s);
 }
 
+/* What the driver has said of hashes, and whether they choose its receive queues. */
+static void add_rss(const struct vireo_net *net, json_t *session)
+{
+	static const char *const types[] = { "IPv4", "TCPv4", "UDPv4", "IPv6", "TCPv6", "UDPv6", "IP_EX", "TCP_EX", "UDP_EX" };
+	struct vireo_net_rss rss = { .size = sizeof(rss) };
+	json_t *list = json_array();
+
+	vireo_net_rss(net, &rss);
+	for (unsigned i = 0; i < ARRAY_SIZE(types); i++)
+		if (rss.hash_types & 1u << i)
+			json_array_append_new(list, json_string(types[i]));
+	json_object_set_new(session, "steering", json_string(rss.steers ? "rss" : "automatic"));
+	json_object_set_new(session, "hash_types", list);
+}
+
 static json_t *session_of(const struct device_port *device, const struct vireo_device *taken, pid_t process)
 {
 	uint64_t features = vireo_device_features(taken);
@@ -106,6 +121,7 @@ static json_t *session_of(const struct device_port *device, const struct vireo_d
 				    rings_of(device));
 	json_t *command = process ? command_of(process) : NULL, *regions = regions_of(taken);
 
+	add_rss(device->pairs[0].net, session);
 	if (command)
 		json_object_set_new(session, "peer_command", command);
 	if (regions)

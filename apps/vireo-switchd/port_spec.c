@@ -191,6 +191,14 @@ bool port_set_tunnel(struct spec *spec, const char *value)
 	return switch_parse(value, &of(spec)->tunnel);
 }
 
+bool port_set_rss(struct spec *spec, const char *value)
+{
+	bool on, good = switch_parse(value, &on);
+
+	of(spec)->rss_off = !on;
+	return good;
+}
+
 bool port_set_gro(struct spec *spec, const char *value)
 {
 	return switch_parse(value, &of(spec)->gro);

@@ -31,6 +31,7 @@ struct port_spec {
 	uint16_t vlan_tag;  /* the type of tags; 0: not given */
 	bool isolated;
 	bool gro;
+	bool rss_off;
 	bool uplink;
 	bool role_given;
 	bool vm2vm_given; /* or the switch's setting holds */
@@ -67,6 +68,7 @@ static inline int port_spec_parse_at(const char *text, struct port_spec *ret_spe
 	{"mac", port_set_mac, "a unicast address such as 52:54:00:12:34:56, or up to 8 with '+' between them", "A[+B...]"}
 #define PORT_KEY_SPOOF {"spoof", port_set_spoof, "deny, allow or learn", "deny|allow|learn"}
 #define PORT_KEY_FLOOD_MAX {"flood-max", port_set_flood_max, "1000 to 10000000 copies a second, or any", "N|any"}
+#define PORT_KEY_RSS {"rss", port_set_rss, "on or off", "on|off"}
 #define PORT_KEY_GRO {"gro", port_set_gro, "on or off", "on|off"}
 #define PORT_KEYS_VLAN \
 	{"vlan", port_set_vlan, "1 to 4094", "1-4094", true}, \
@@ -84,6 +86,7 @@ bool port_set_vlan(struct spec *spec, const char *value);
 bool port_set_trunk(struct spec *spec, const char *value);
 bool port_set_vlan_tag(struct spec *spec, const char *value);
 bool port_set_tunnel(struct spec *spec, const char *value);
+bool port_set_rss(struct spec *spec, const char *value);
 bool port_set_gro(struct spec *spec, const char *value);
 bool port_set_isolated(struct spec *spec, const char *value);
 bool port_set_flood_max(struct spec *spec, const char *value);

@@ -182,6 +182,10 @@ static void a_port_has_vlans(void **state)
 	assert_false(good("tap:a,gro=off").gro || good("tap:a").gro);
 	assert_bad("tap:a,gro=yes", "'gro=yes': expected on or off");
 	assert_bad("vhost-user:/a,gro=on", "unknown key 'gro'");
+	assert_true(good("vhost-user:/a,rss=off").rss_off);
+	assert_false(good("vhost-user:/a,rss=on").rss_off || good("vhost-user:/a").rss_off);
+	assert_bad("vhost-user:/a,rss=yes", "'rss=yes': expected on or off");
+	assert_bad("vduse:a,rss=on", "unknown key 'rss'"); /* the kernel takes no control queue */
 	assert_false(good("tap:a,isolated=off").isolated || good("vhost-user:/a").isolated);
 	assert_bad("tap:a,isolated=1", "'isolated=1': expected on or off");
 }
@@ -620,7 +624,7 @@ static void bad_keys_and_values_are_named(void **state)
 	assert_bad("vhost-user:/tmp/\xff", "bytes that are UTF-8");
 	assert_bad("tap:\xff", "bytes that are UTF-8");
 	assert_bad("vhost-user:/a,colour=red",
-		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm bond rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups link worker mode");
+		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm bond rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups rss link worker mode");
 	assert_bad("vhost-user:/a,", "unknown key ''");
 	assert_bad("vhost-user:/a,queues", "'queues=': expected 1 to 128");
 	assert_bad("vhost-user:/a,queues=0", "'queues=0': expected 1 to 128");

@@ -107,6 +107,10 @@ static void rings_details(const json_t *session, FILE *out)
 		fprintf(out, ", rx size %lld, tx size %lld", ring_size(rings, "rx"), ring_size(rings, "tx"));
 	if (json_is_array(regions))
 		fprintf(out, "; memory regions: %zu", json_array_size(regions));
+	if (!strcmp(text_of(session, "steering"), "rss"))
+		fprintf(out, "; its driver chooses the receive queues (RSS)");
+	if (json_array_size(json_object_get(session, "hash_types")))
+		names_line("hashes", json_object_get(session, "hash_types"), out);
 }
 
 /* What is agreed on with the peer, or with a card or an interface, which have no time at which they came. */

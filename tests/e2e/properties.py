@@ -5,7 +5,7 @@
 One guest has a NIC for each property, each on a port of its own; another answers. VIREO_PROPERTIES=all runs every row of the
 table (`make properties`), another word those that hold it; without it run those with which a feature lacks what it needs.
 Left out: what has no part in the device (aer, acpi-index, multifunction, rom..., x-pcie-...), what QEMU itself does not offer
-over vhost-user (rss, hash, guest_rsc_ext, failover) and ioeventfd=off, with which QEMU starts no vhost back end.
+over vhost-user (guest_rsc_ext, failover) and ioeventfd=off, with which QEMU starts no vhost back end.
 """
 import os
 import sys
@@ -29,7 +29,7 @@ OFF = ("csum", "guest_csum", "guest_tso4,guest_tso6", "host_tso4,host_tso6", "mr
 CHOSEN = 4
 OTHER = ({"packed": "on"}, {"disable-legacy": "off"}, {"disable-legacy": "off", "disable-modern": "on"}, {"mq": "on"},
          {"host_mtu": 1400}, {"rx_queue_size": 1024}, {"tx_queue_size": 1024}, {"page-per-vq": "on"},
-         {"speed": 1000, "duplex": "full"},
+         {"speed": 1000, "duplex": "full"}, {"hash": "on"}, {"rss": "on", "hash": "on"},
          {QUEUES: 2}, {"packed": "on", "csum": "off"})
 SERVER = "10.8.0.1"
 NICS = 14  # in one guest

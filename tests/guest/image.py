@@ -135,7 +135,7 @@ def initramfs(kernel_folder, programs=(), modules=MODULES, init="init.sh", helpf
             if program in programs:
                 raise FileNotFoundError(f"{program}, which the guests need")
             continue
-        cpio.file("bin/" + program, _read(path))
+        cpio.file("bin/" + os.path.basename(program), _read(path))
         for library in _libraries(path):
             if library not in copied:
                 copied.add(library)

@@ -95,6 +95,36 @@ def commands_that_were_not_accepted(daemon):
             features=F_CTRL_VQ)
 
 
+def rss(types=0x1FF, mask=3, unclassified=0, table=(0, 1, 1, 0), transmit=2, key=40, key_says=None, command=1):
+    """RSS_CONFIG, right where nothing else is said."""
+    return (bytes([MULTIQUEUE, command]) + struct.pack('<IHH', types, mask, unclassified) + struct.pack(f'<{len(table)}H', *table) +
+            struct.pack('<HB', transmit, key if key_says is None else key_says) + bytes(range(key)))
+
+
+@lie
+def hashes_and_tables_that_cannot_be(daemon):
+    right = rss()
+    refuses(daemon, rss(mask=2, table=(0, 1, 1)), rss(mask=127), rss(mask=0xFFFF), rss(mask=7), rss(mask=255, table=(0,) * 256),
+            rss(table=(0, 1, 2, 0)), rss(table=(0xFFFF,) * 4), rss(table=(0x8000, 0, 0, 0)), rss(unclassified=2), rss(unclassified=0xFFFF),
+            rss(transmit=0), rss(transmit=3), rss(types=0x200), rss(types=0xFFFFFFFF), rss(key=0), rss(key=41), rss(key=255),
+            rss(key_says=255), rss(key_says=39), rss(key_says=41), rss(key_says=0), right + b'\0', right + bytes(4000),
+            rss(command=2), rss(command=3), *(right[:end] for end in range(2, len(right), 3)), features=ALL | F_RSS | F_HASH_REPORT)
+    refuses(daemon, right, rss(mask=0, table=(0,), command=2), features=ALL)
+    refuses(daemon, rss(mask=0, table=(0,), command=2), features=ALL | F_RSS)
+    with daemon.connect() as peer:
+        assert Commands(peer, False, ALL | F_RSS | F_HASH_REPORT).answer(right) == OK
+
+
+@lie
+def tables_without_end(daemon):
+    """A driver that does nothing but change its mind holds nobody up."""
+    with daemon.connect() as peer:
+        control = Commands(peer, False, ALL | F_RSS | F_HASH_REPORT)
+        for turn in range(3000):
+            assert control.answer(rss(table=(turn & 1,) * 128, mask=127, key=40 - turn % 40)) == OK
+        daemon.check_honest()
+
+
 @lie
 def command_without_room_for_its_answer(daemon):
     breaks(daemon, [(GPA + COMMAND, 3, 0)])
