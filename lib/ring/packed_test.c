@@ -2,47 +2,11 @@
 
 /* Packed virtqueue: a test per rule of virtio 1.3, 2.8, and one per lie. */
 
-#include "ring_test_model.h"
-#include "ring_test_stress.h"
+#define TEST_PACKED true
+#include "ring_test_both.h"
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define ADDR GUEST_BASE
-#define TABLE (GUEST_BASE + 0x2000)
-
-static struct test_driver *open_ring(uint32_t size)
-{
-	return driver_new((struct test_options){ .packed = true, .size = size });
-}
-
-static struct test_driver *open_indirect(uint32_t size)
-{
-	return driver_new((struct test_options){ .packed = true, .size = size, .indirect = true });
-}
-
-/* The next pop tells `why`, and the ring stays broken; ends the test. */
-static void expect_broken(struct test_driver *d, const char *why)
-{
-	struct vireo_chain chain;
-
-	assert_int_equal(driver_pop(d, &chain, 1), -EPROTO);
-	assert_string_equal(ring_error(d->ring), why);
-	assert_int_equal(driver_pop(d, &chain, 1), -EPROTO);
-	assert_true(ring_kick_enable(d->ring, true));
-	assert_int_equal(ring_available(d->ring), 1);
-	driver_free(d);
-}
-
-static void expect_no_ring(struct ring_setup setup, const char *expected)
-{
-	struct ring *ring = NULL;
-	const char *why = NULL;
-
-	assert_int_equal(ring_new(&setup, &ring, &why), -EINVAL);
-	assert_string_equal(why, expected);
-	assert_null(ring);
-}
 
 /* ---- set-up ---- */
 
@@ -109,38 +73,7 @@ static void a_base_without_a_used_half_means_the_same_place(void **state)
 	driver_free(d);
 }
 
-static void chains_lost_in_flight_are_popped_again(void **state)
-{
-	struct test_piece piece = { ADDR, 4, true };
-	struct test_driver *d = open_ring(4);
-	struct vireo_chain chain;
-	struct ring_setup setup;
-	const char *why;
-	int id = driver_add(d, &piece, 1, 1, 0);
-
-	assert_int_equal(driver_pop(d, &chain, 1), 1);
-	ring_free(d->ring);
-	setup = driver_setup(d);
-	setup.base = 0x80008001;
-	assert_int_equal(ring_new(&setup, &d->ring, &why), 0);
-	assert_int_equal(driver_pop(d, &chain, 1), 1);
-	assert_int_equal(chain.id, id);
-	driver_free(d);
-}
-
 /* ---- chains ---- */
-
-static void an_empty_ring_gives_nothing(void **state)
-{
-	struct test_driver *d = open_ring(4);
-	struct vireo_chain chain;
-
-	assert_int_equal(driver_pop(d, &chain, 1), 0);
-	assert_int_equal(ring_available(d->ring), 0);
-	assert_false(ring_publish(d->ring));
-	assert_int_equal(ring_base(d->ring), 0x80008000);
-	driver_free(d);
-}
 
 static void a_chain_shows_its_pieces_and_the_id_of_its_last_descriptor(void **state)
 {
@@ -241,24 +174,6 @@ static void only_the_write_flag_counts_in_a_table(void **state)
 	assert_int_equal(chain.id, 2);
 	assert_int_equal(chain.readable_bytes, 4);
 	assert_int_equal(chain.writable_bytes, 5);
-	driver_free(d);
-}
-
-static void too_few_iovecs_take_nothing(void **state)
-{
-	struct test_piece pieces[] = { { ADDR, 1, false }, { ADDR + 1, 1, false } };
-	struct test_driver *d = open_ring(8);
-	struct vireo_chain chains[4];
-	struct iovec iov[5];
-
-	driver_add(d, pieces, 2, 2, 0);
-	driver_add(d, pieces, 2, 2, 0);
-	driver_add(d, pieces, 2, 2, 0);
-	assert_int_equal(ring_pop(d->ring, chains, 4, iov, 1), -ENOBUFS);
-	assert_null(ring_error(d->ring));
-	assert_int_equal(ring_pop(d->ring, chains, 4, iov, 5), 2);
-	assert_int_equal(ring_available(d->ring), 2);
-	assert_int_equal(ring_pop(d->ring, chains, 4, iov, 5), 1);
 	driver_free(d);
 }
 
@@ -377,25 +292,6 @@ static void wrap_counters_turn_with_any_size(void **state)
 }
 
 /* ---- notifications ---- */
-
-/* Publishes `count` chains of one descriptor at once; was the driver to be signalled? */
-static bool publish(struct test_driver *d, unsigned count)
-{
-	struct test_piece piece = { ADDR, 4, true };
-	struct vireo_chain chains[8];
-	uint32_t len;
-	bool skipped, signal;
-
-	for (unsigned i = 0; i < count; i++)
-		driver_add(d, &piece, 1, 1, 0);
-	assert_int_equal(driver_pop(d, chains, 8), count);
-	for (unsigned i = 0; i < count; i++)
-		test_push(d->ring, &chains[i], 0);
-	signal = ring_publish(d->ring);
-	while (driver_used(d, &len, &skipped) >= 0)
-		;
-	return signal;
-}
 
 static void what_is_available_is_counted_from_any_place(void **state)
 {
@@ -583,22 +479,6 @@ static void readable_after_writable_breaks_the_ring(void **state)
 	expect_broken(d, "readable descriptor after a writable one");
 }
 
-static void memory_that_is_not_there_breaks_the_ring(void **state)
-{
-	static const struct test_piece bad[] = { { 0, 1, false },
-						 { GUEST_BASE - 1, 2, true },
-						 { GUEST_END, 1, false },
-						 { GUEST_END - 4, 5, true },
-						 { GUEST_BASE, UINT32_MAX, false } };
-
-	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
-		struct test_driver *d = open_ring(4);
-
-		driver_add(d, &bad[i], 1, 1, 0);
-		expect_broken(d, "descriptor outside guest memory" RING_SHARE_HINT);
-	}
-}
-
 /* One descriptor that names a table, and what the device says to it. */
 static void expect_table_refused(bool indirect, uint64_t table, uint32_t len, unsigned flags, const char *why)
 {
@@ -693,48 +573,19 @@ static void misuse_is_asserted(void **state)
 	expect_assertion(tell_the_base_too_early, false);
 }
 
-/* ---- everything at once ---- */
-
-static void random_walks_agree_with_the_model(void **state)
-{
-	model_walks(true);
-}
-
-static void suppression_never_loses_a_wake_up(void **state)
-{
-	stress_all(true);
-}
-
-static void a_chain_of_hundreds_of_empty_descriptors_breaks_the_ring(void **state)
-{
-	struct test_piece pieces[258] = { 0 };
-	struct test_driver *d = open_ring(1024);
-	struct vireo_chain chains[2];
-
-	/* Each costs time, and no room for pieces bounds it. */
-	pieces[0] = (struct test_piece){ ADDR, 1, false };
-	driver_add(d, pieces, 257, 257, 0);
-	assert_int_equal(driver_pop(d, chains, 1), 1);
-	assert_int_equal(chains[0].readable_count, 1);
-	driver_add(d, pieces, 258, 258, 0);
-	expect_broken(d, "chain with hundreds of empty descriptors");
-}
-
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		TESTS_OF_BOTH,
 		cmocka_unit_test(any_size_up_to_32768_is_fine),
 		cmocka_unit_test(misaligned_areas_are_refused),
 		cmocka_unit_test(positions_of_the_base_lie_in_the_ring),
 		cmocka_unit_test(a_base_without_a_used_half_means_the_same_place),
-		cmocka_unit_test(chains_lost_in_flight_are_popped_again),
-		cmocka_unit_test(an_empty_ring_gives_nothing),
 		cmocka_unit_test(a_chain_shows_its_pieces_and_the_id_of_its_last_descriptor),
 		cmocka_unit_test(a_chain_may_go_over_the_end_of_the_ring),
 		cmocka_unit_test(a_chain_as_long_as_the_queue_is_fine),
 		cmocka_unit_test(indirect_tables_may_be_unaligned_and_cross_a_seam),
 		cmocka_unit_test(only_the_write_flag_counts_in_a_table),
-		cmocka_unit_test(too_few_iovecs_take_nothing),
 		cmocka_unit_test(used_entries_are_written_in_the_order_of_completion),
 		cmocka_unit_test(in_order_one_entry_stands_for_a_read_only_burst),
 		cmocka_unit_test(unpopped_chains_are_read_anew_also_over_the_end),
@@ -751,13 +602,9 @@ int main(void)
 		cmocka_unit_test(a_chain_into_what_is_not_available_breaks_the_ring),
 		cmocka_unit_test(a_buffer_id_beyond_the_queue_breaks_the_ring),
 		cmocka_unit_test(readable_after_writable_breaks_the_ring),
-		cmocka_unit_test(memory_that_is_not_there_breaks_the_ring),
 		cmocka_unit_test(bad_tables_break_the_ring),
 		cmocka_unit_test(a_table_in_a_list_breaks_the_ring),
 		cmocka_unit_test(misuse_is_asserted),
-		cmocka_unit_test(random_walks_agree_with_the_model),
-		cmocka_unit_test(suppression_never_loses_a_wake_up),
-		cmocka_unit_test(a_chain_of_hundreds_of_empty_descriptors_breaks_the_ring),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,22 +2,9 @@
 
 /* Split virtqueue: a test per rule of virtio 1.3, 2.7, and one per lie. */
 
-#include "ring_test_model.h"
-#include "ring_test_stress.h"
+#define TEST_PACKED false
+#include "ring_test_both.h"
 #include <sys/mman.h>
-
-#define ADDR GUEST_BASE
-#define TABLE (GUEST_BASE + 0x2000)
-
-static struct test_driver *open_ring(uint32_t size)
-{
-	return driver_new((struct test_options){ .size = size });
-}
-
-static struct test_driver *open_indirect(uint32_t size)
-{
-	return driver_new((struct test_options){ .size = size, .indirect = true });
-}
 
 static void table_entry(struct test_driver *d, unsigned i, uint64_t addr, uint32_t len, unsigned flags,
 			unsigned next)
@@ -25,29 +12,6 @@ static void table_entry(struct test_driver *d, unsigned i, uint64_t addr, uint32
 	struct split_desc e = { le64(addr), le32(len), le16((uint16_t)flags), le16((uint16_t)next) };
 
 	guest_write(d->map, TABLE + 16 * i, &e, 16);
-}
-
-/* The next pop tells `why`, and the ring stays broken; ends the test. */
-static void expect_broken(struct test_driver *d, const char *why)
-{
-	struct vireo_chain chain;
-
-	assert_int_equal(driver_pop(d, &chain, 1), -EPROTO);
-	assert_string_equal(ring_error(d->ring), why);
-	assert_int_equal(driver_pop(d, &chain, 1), -EPROTO);
-	assert_true(ring_kick_enable(d->ring, true));
-	assert_int_equal(ring_available(d->ring), 1);
-	driver_free(d);
-}
-
-static void expect_no_ring(struct ring_setup setup, const char *expected)
-{
-	struct ring *ring = NULL;
-	const char *why = NULL;
-
-	assert_int_equal(ring_new(&setup, &ring, &why), -EINVAL);
-	assert_string_equal(why, expected);
-	assert_null(ring);
 }
 
 /* ---- set-up ---- */
@@ -100,18 +64,6 @@ static void areas_hold_the_event_fields(void **state)
 }
 
 /* ---- chains ---- */
-
-static void an_empty_ring_gives_nothing(void **state)
-{
-	struct test_driver *d = open_ring(4);
-	struct vireo_chain chain;
-
-	assert_int_equal(driver_pop(d, &chain, 1), 0);
-	assert_int_equal(ring_available(d->ring), 0);
-	assert_false(ring_publish(d->ring));
-	assert_int_equal(ring_base(d->ring), 0);
-	driver_free(d);
-}
 
 static void a_chain_shows_its_readable_and_writable_pieces(void **state)
 {
@@ -257,24 +209,6 @@ static void a_table_may_be_linked_in_any_order(void **state)
 	assert_int_equal(driver_pop(d, &chain, 1), 1);
 	assert_int_equal(chain.readable_bytes, 3);
 	assert_int_equal(chain.writable_bytes, 4);
-	driver_free(d);
-}
-
-static void too_few_iovecs_take_nothing(void **state)
-{
-	struct test_piece pieces[] = { { ADDR, 1, false }, { ADDR + 1, 1, false } };
-	struct test_driver *d = open_ring(8);
-	struct vireo_chain chains[4];
-	struct iovec iov[5];
-
-	driver_add(d, pieces, 2, 2, 0);
-	driver_add(d, pieces, 2, 2, 0);
-	driver_add(d, pieces, 2, 2, 0);
-	assert_int_equal(ring_pop(d->ring, chains, 4, iov, 1), -ENOBUFS);
-	assert_null(ring_error(d->ring));
-	assert_int_equal(ring_pop(d->ring, chains, 4, iov, 5), 2);
-	assert_int_equal(ring_available(d->ring), 1);
-	assert_int_equal(ring_pop(d->ring, chains, 4, iov, 5), 1);
 	driver_free(d);
 }
 
@@ -428,25 +362,6 @@ static void indices_wrap_at_65536_with_any_size(void **state)
 	}
 }
 
-static void chains_lost_in_flight_are_popped_again(void **state)
-{
-	struct test_piece piece = { ADDR, 4, true };
-	struct test_driver *d = open_ring(4);
-	struct vireo_chain chain;
-	struct ring_setup setup;
-	const char *why;
-	int id = driver_add(d, &piece, 1, 1, 0);
-
-	assert_int_equal(driver_pop(d, &chain, 1), 1);
-	ring_free(d->ring); /* a back end dies; the peer names a base of its own */
-	setup = driver_setup(d);
-	setup.base = 3;
-	assert_int_equal(ring_new(&setup, &d->ring, &why), 0);
-	assert_int_equal(driver_pop(d, &chain, 1), 1);
-	assert_int_equal(chain.id, id);
-	driver_free(d);
-}
-
 static uint32_t begins_at(uint16_t avail, uint16_t used, uint32_t base)
 {
 	struct test_driver *d = open_ring(8);
@@ -479,25 +394,6 @@ static void a_used_index_that_what_is_available_belies_gives_way_to_the_base(voi
 }
 
 /* ---- notifications ---- */
-
-/* Publishes `count` chains at once; was the driver to be signalled? */
-static bool publish(struct test_driver *d, unsigned count)
-{
-	struct test_piece piece = { ADDR, 4, true };
-	struct vireo_chain chains[8];
-	uint32_t len;
-	bool skipped, signal;
-
-	for (unsigned i = 0; i < count; i++)
-		driver_add(d, &piece, 1, 1, 0);
-	assert_int_equal(driver_pop(d, chains, 8), count);
-	for (unsigned i = 0; i < count; i++)
-		test_push(d->ring, &chains[i], 0);
-	signal = ring_publish(d->ring);
-	while (driver_used(d, &len, &skipped) >= 0)
-		;
-	return signal;
-}
 
 static void no_interrupt_flag_suppresses_signals(void **state)
 {
@@ -654,22 +550,6 @@ static void readable_after_writable_breaks_the_ring(void **state)
 	expect_broken(d, "readable descriptor after a writable one");
 }
 
-static void memory_that_is_not_there_breaks_the_ring(void **state)
-{
-	static const struct test_piece bad[] = { { 0, 1, false },
-						 { GUEST_BASE - 1, 2, true },
-						 { GUEST_END, 1, false },
-						 { GUEST_END - 4, 5, true },
-						 { GUEST_BASE, UINT32_MAX, false } };
-
-	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
-		struct test_driver *d = open_ring(4);
-
-		driver_add(d, &bad[i], 1, 1, 0);
-		expect_broken(d, "descriptor outside guest memory" RING_SHARE_HINT);
-	}
-}
-
 static void an_address_that_wraps_breaks_the_ring(void **state)
 {
 	struct test_piece piece = { UINT64_MAX - 3, 8, false };
@@ -798,40 +678,13 @@ static void direct_and_indirect_together_longer_than_the_queue_break_the_ring(vo
 	expect_broken(d, "chain longer than the queue");
 }
 
-/* ---- everything at once ---- */
-
-static void random_walks_agree_with_the_model(void **state)
-{
-	model_walks(false);
-}
-
-static void suppression_never_loses_a_wake_up(void **state)
-{
-	stress_all(false);
-}
-
-static void a_chain_of_hundreds_of_empty_descriptors_breaks_the_ring(void **state)
-{
-	struct test_piece pieces[258] = { 0 };
-	struct test_driver *d = open_ring(1024);
-	struct vireo_chain chains[2];
-
-	/* Each costs time, and no room for pieces bounds it. */
-	pieces[0] = (struct test_piece){ ADDR, 1, false };
-	driver_add(d, pieces, 257, 257, 0);
-	assert_int_equal(driver_pop(d, chains, 1), 1);
-	assert_int_equal(chains[0].readable_count, 1);
-	driver_add(d, pieces, 258, 258, 0);
-	expect_broken(d, "chain with hundreds of empty descriptors");
-}
-
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		TESTS_OF_BOTH,
 		cmocka_unit_test(bad_sizes_are_refused),
 		cmocka_unit_test(misaligned_areas_are_refused),
 		cmocka_unit_test(areas_hold_the_event_fields),
-		cmocka_unit_test(an_empty_ring_gives_nothing),
 		cmocka_unit_test(a_chain_shows_its_readable_and_writable_pieces),
 		cmocka_unit_test(a_descriptor_over_a_seam_gives_two_pieces),
 		cmocka_unit_test(empty_descriptors_are_skipped_wherever_they_point),
@@ -841,14 +694,12 @@ int main(void)
 		cmocka_unit_test(direct_descriptors_may_lead_to_one_indirect_table),
 		cmocka_unit_test(the_write_flag_of_an_indirect_descriptor_is_ignored),
 		cmocka_unit_test(a_table_may_be_linked_in_any_order),
-		cmocka_unit_test(too_few_iovecs_take_nothing),
 		cmocka_unit_test(a_chain_in_too_many_pieces_breaks_the_ring),
 		cmocka_unit_test(used_entries_show_at_publish_and_not_before),
 		cmocka_unit_test(in_order_one_entry_stands_for_a_read_only_burst),
 		cmocka_unit_test(in_order_writable_chains_get_an_entry_each),
 		cmocka_unit_test(unpopped_chains_are_read_anew),
 		cmocka_unit_test(indices_wrap_at_65536_with_any_size),
-		cmocka_unit_test(chains_lost_in_flight_are_popped_again),
 		cmocka_unit_test(a_used_index_that_what_is_available_belies_gives_way_to_the_base),
 		cmocka_unit_test(no_interrupt_flag_suppresses_signals),
 		cmocka_unit_test(used_event_decides_also_over_the_wrap),
@@ -862,7 +713,6 @@ int main(void)
 		cmocka_unit_test(next_beyond_the_table_breaks_the_ring),
 		cmocka_unit_test(a_loop_breaks_the_ring),
 		cmocka_unit_test(readable_after_writable_breaks_the_ring),
-		cmocka_unit_test(memory_that_is_not_there_breaks_the_ring),
 		cmocka_unit_test(an_address_that_wraps_breaks_the_ring),
 		cmocka_unit_test(more_bytes_than_32_bits_count_break_the_ring),
 		cmocka_unit_test(good_chains_before_a_bad_one_are_returned),
@@ -874,9 +724,6 @@ int main(void)
 		cmocka_unit_test(next_beyond_the_indirect_table_breaks_the_ring),
 		cmocka_unit_test(a_loop_in_a_table_breaks_the_ring),
 		cmocka_unit_test(direct_and_indirect_together_longer_than_the_queue_break_the_ring),
-		cmocka_unit_test(random_walks_agree_with_the_model),
-		cmocka_unit_test(suppression_never_loses_a_wake_up),
-		cmocka_unit_test(a_chain_of_hundreds_of_empty_descriptors_breaks_the_ring),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
