@@ -22,7 +22,7 @@ struct vireo_chain {
 	uint32_t readable_bytes;
 	uint32_t writable_bytes;
 	uint16_t id;   /* the driver's name for the buffer; of no meaning to the device */
-	uint16_t span; /* ring entries it takes; private to the queue */
+	uint16_t span; /* ring entries it occupies; private to the queue */
 	uint32_t reserved; /* private to the queue, for what comes */
 };
 

@@ -8,7 +8,7 @@
  * Life:
  * - vireo_device_new() makes the device, and vireo_endpoint_open() offers it to a peer.
  * - The peer negotiates features and starts queues. ops->queue_started hands each queue to the data path.
- * - The peer stops a queue, takes memory away or disconnects. ops->queue_stop asks for the queue, and the data path answers with
+ * - The peer stops a queue, unmaps memory or disconnects. ops->queue_stop asks for the queue, and the data path answers with
  *   vireo_queue_quiesced(). The peer may start the queue again.
  * - vireo_endpoint_close() ends the session; then vireo_device_free() frees the device.
  *
@@ -75,7 +75,7 @@ struct vireo_device_ops {
 	 * not close. vhost-user and CUSE set no limit of their own, but the peer waits for the answer (QEMU's guest stands
 	 * still meanwhile). Over VDUSE the kernel waits for some time (/sys/class/vduse/NAME/msg_timeout, 30 s unless
 	 * somebody has said otherwise) and then gives the device up for good: after a sixth of that, 5 s at most, the message
-	 * is refused where the kernel takes a refusal. So give a queue back within a second, and cancel what takes longer.
+	 * is refused where the kernel accepts a refusal. So give a queue back within a second, and cancel what lasts longer.
 	 */
 	void (*queue_stop)(void *opaque, struct vireo_queue *queue);
 	/* A control queue (see control_queues) has been kicked, or has just started: then it is the first that is heard of it. */
@@ -103,7 +103,7 @@ struct vireo_device_ops {
 	 * one device, brings it to another one of this type, and the driver does not notice. All queues are stopped.
 	 *
 	 * state_save writes it, `room` bytes at most (the config's state_bytes_max), in a layout that is the same on every machine, and
-	 * returns how many, or a negative errno. state_load takes what comes back, as a whole or not at all. Its bytes are
+	 * returns how many, or a negative errno. state_load restores what comes back, as a whole or not at all. Its bytes are
 	 * anybody's: check each. It returns 0, or -EINVAL and a static string that says what is wrong. Features may be agreed
 	 * on before it and are agreed on after it, too: that does not undo it.
 	 */

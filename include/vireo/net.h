@@ -4,7 +4,7 @@
 
 /*
  * A network device (virtio 1.3, 5.1). As everywhere in virtio, "receive" and "transmit" are the
- * driver's: a transmit queue brings frames from the guest, a receive queue takes frames to it.
+ * driver's: a transmit queue brings frames from the guest, a receive queue brings frames to it.
  * Pair i has receive queue 2i and transmit queue 2i+1; the control queue comes last.
  *
  * Two ways to the data, per queue and never mixed within one queue:
