@@ -16,7 +16,7 @@ FOLDER = os.path.join(ROOT, "docs", "performance")
 RESULTS = os.path.join(FOLDER, "results.json")
 PACKAGES = ("dpdk", "openvswitch-switch-dpdk", "qemu-system-x86", "gcc", "iperf3")
 CALLS = ("dequeue", "enqueue", "loop")
-PLOT_GROUPS_MAX = 24
+PLOT_GROUPS_MAX = 12
 PEERS = ("testpmd-io", "testpmd-mac", "ovs")
 INTRODUCTION = """\
 <!-- Written by bench/compare from docs/performance/results.json: do not edit. -->
@@ -28,7 +28,7 @@ above 1. The front end is DPDK's virtio-user for both. **cycles_per_frame** coun
 calls themselves (`dequeue`, `enqueue`, `loop`), or the turns of its loop that had frames (`vm2vm`; as testpmd's --record-core-cycles
 and Open vSwitch's pmd-stats-show count). **ping-pong** is what a cache line costs from one CPU to the other and back, in cycles,
 beside each pair: machines with another distance have other figures, and only ratios compare. `+mbuf`: with what librte_vhost's
-users pay beside the call for packet buffers.
+users pay beside the call for packet buffers. What each of them does as a switch, beside how fast it is: [switches.md](switches.md).
 """
 
 
@@ -151,31 +151,40 @@ def _plot(name, title, axis, groups, series, bounds=None):
     return f"![{title}](performance/{name}.svg)\n\n"
 
 
+def _latencies(rows):
+    """A plot for each ring and percentile: those of one ring lie apart by a factor of a thousand."""
+    names = [row["case"].split("/") for row in rows]
+    return "".join(_values("latency", "ns", [row for row, name in zip(rows, names) if name[5] == quantile], f"{ring}/", f"/{quantile}")
+                   for ring in dict.fromkeys(name[1] for name in names) for quantile in dict.fromkeys(name[5] for name in names))
+
+
 def _plots_of(kind, rows):
     if kind in CALLS:
         return _plot(kind, f"{kind}: cycles per frame, ours / librte_vhost", "ratio", *_ratios(kind, rows, ("librte_vhost",)))
     if kind == "vm2vm":
         return "".join(_plot(f"vm2vm-{peer}", f"vm2vm: cycles per frame, ours / {peer}", "ratio", *_ratios(kind, rows, (peer,)))
                        for peer in PEERS)
+    if kind == "latency":
+        return _latencies(rows)
     return "".join(_values(kind, unit, rows) for unit in dict.fromkeys(row["unit"] for row in rows))
 
 
-def _values(kind, unit, rows, under=""):
-    """Ours and the peers' values themselves; more than one plot where there are many cases."""
+def _values(kind, unit, rows, under="", end=""):
+    """Ours and the peers' values themselves, of cases that begin and end so; more than one plot where there are many cases."""
     start = f"{kind}/{under}"
     rows = [row for row in rows if row["unit"] == unit and row["case"].startswith(start)]
-    names = list(dict.fromkeys(row["case"][len(start):] for row in rows))
+    names = list(dict.fromkeys(row["case"][len(start):].removesuffix(end) for row in rows))
     if len(names) > PLOT_GROUPS_MAX and all("/" in name for name in names):
         parts = dict.fromkeys(name.split("/")[0] for name in names)
         return "".join(_values(kind, unit, rows, f"{under}{part}/") for part in parts)
     label = {name: name.replace("/", "\n").replace("-", "\n") for name in names}
     series = {}
     for row in rows:
-        group = label[row["case"][len(start):]]
+        group = label[row["case"][len(start):].removesuffix(end)]
         series.setdefault("vireo", {})[group] = (row["ours"],) * 3
         if row["peer"] is not None:
             series.setdefault(row["peer_name"], {})[group] = (row["peer"],) * 3
-    title = start.rstrip("/")
+    title = start.rstrip("/") + end
     return _plot(f"{title.replace('/', '-')}-{unit}", f"{title}: {unit}", unit, list(label.values()), list(series.items()))
 
 

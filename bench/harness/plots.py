@@ -32,16 +32,42 @@ def _axis(series):
     return ["set yrange [0:*]"]
 
 
+LABELS_MAX = 30  # bars whose numbers can be read above them
+
+
+def _short(number):
+    """Of three digits at least: 0, 8.0, 213, 2.3M."""
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= unit:
+            return f"{number / unit:.3g}{name}"
+    return f"{number:.3g}"
+
+
+def _numbers(groups, series, floor):
+    """A label for each bar, at its top, and for each 0, at its foot: a bar that nobody sees is none that is missing."""
+    width = 1 / (len(series) + 1)
+    for i, (_label, values) in enumerate(series):
+        for group, numbers in values.items():
+            at = groups.index(group) + (i - (len(series) - 1) / 2) * width
+            yield f'set label {_quoted(_short(numbers[0]))} at {at:.4f},{max(numbers[0], floor):g} center offset 0,0.5 font ",10" front noenhanced'
+
+
 def script(path, title, axis, groups, series, bounds):
     """`series`: [(label, {group: (value, minimum, maximum)})]; `bounds`: {group: value} makes lines across the groups."""
     label = max(len(line) for group in groups for line in group.split("\n")) * 9
-    width, below = max(700, 160 + len(groups) * max(46, label, 16 * len(series))), max(group.count("\n") for group in groups) + 2
+    width, below = 160 + len(groups) * max(46, label, 16 * len(series)), max(group.count("\n") for group in groups) + 2
+    axes, numbered = _axis(series), sum(len(values) for _label, values in series) <= LABELS_MAX and not bounds
+    largest = max((values[0] for _label, groups_ in series for values in groups_.values()), default=0)
+    floor = float(axes[-1].split("[")[1].split(":")[0])
+    width = max(700, width, 160 + len(groups) * (len(series) + 1) * 40 if numbered else 0)
     head = [f'set terminal svg size {width},420 font "sans-serif,12" background "white"', f"set output {_quoted(path)}",
             f"set title {_quoted(title)} noenhanced", f"set ylabel {_quoted(axis)} noenhanced", "set style data histograms",
             "set style histogram errorbars gap 1 lw 1", "set style fill solid 0.9 noborder", "set grid ytics lc rgb '#dddddd'",
-            *_axis(series), "set ytics nomirror", f"set bmargin {below}", "set errorbars lc rgb '#404040' lw 1",
+            *axes, "set ytics nomirror", f"set bmargin {below}", "set errorbars lc rgb '#404040' lw 1",
             "set key outside top center horizontal noenhanced", "set xtics noenhanced scale 0", "set border 3",
-            f"set xrange [-0.6:{len(groups) - 0.4}]"]
+            f"set xrange [-0.6:{len(groups) - 0.4}]", "set format y '%.12g'" if largest < 1e5 else "set format y '%.0s%c'"]
+    if numbered:
+        head += _numbers(groups, series, floor)
     blocks = [_block(f"s{i}", groups, values) for i, (_label, values) in enumerate(series)]
     plots = [f"$s{i} using 3:4:5:xtic(1) title {_quoted(label)} lc rgb '{COLOURS[i % len(COLOURS)]}'"
              for i, (label, _values) in enumerate(series)]
