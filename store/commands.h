@@ -12,6 +12,7 @@ struct store_disk;
 
 ctl_serve_fn serve_disk_list, serve_disk_add, serve_disk_remove, serve_disk_resize, serve_disk_throttle, serve_disk_forget, serve_disk_show;
 ctl_serve_fn serve_export_list, serve_export_add, serve_export_remove, serve_export_show;
+ctl_serve_fn serve_worker_list, serve_worker_move;
 ctl_serve_fn serve_stats, serve_log_level, serve_version;
 
 /* The one that the parameter `param` names; NULL: there is none, and the call has been answered. */

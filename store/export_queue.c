@@ -10,7 +10,9 @@
  *   joined    it is in the crew
  *   leaving   it has been asked to come to an end: its worker takes nothing more (`ending`, a letter), and posts `ended` when
  *             nothing is in flight; then it is taken out of the crew
- *   stale     its queue at the disk was opened before the disk had a layer that it has now: it leaves, and joins anew
+ *   stale     its queue at the disk was opened before the disk had a layer that it has now, or by another worker than it is to belong to: it
+ *             leaves, and joins anew
+ *   home      the worker that it is to belong to, if somebody has said which: where that is another one, it is stale
  *   stopping  the device waits for ops->quiesced()
  * and settle() brings the crew in line with them whenever one changes.
  *
@@ -146,6 +148,15 @@ static void renew_end(struct export_queue *q)
 		q->ops->renewed(q);
 }
 
+static void moved_end(struct export_queue *q)
+{
+	void (*moved)(void *opaque) = q->moved;
+
+	q->moved = NULL;
+	if (moved)
+		moved(q->moved_opaque);
+}
+
 static void left(struct crew_member *member)
 {
 	struct export_queue *q = container_of(member, struct export_queue, member);
@@ -153,6 +164,7 @@ static void left(struct crew_member *member)
 	q->ops->close(q);
 	q->joined = q->leaving = false;
 	renew_end(q); /* its worker has ended before it could answer, and nothing is in flight any more */
+	moved_end(q);
 	settle(q);
 	if (!q->joined && q->ops->closed)
 		q->ops->closed(q);
@@ -231,6 +243,7 @@ static void renewed(struct vireo_letter *letter)
 
 static int join(struct export_queue *q)
 {
+	struct crew *crew = q->export->exports->crew;
 	int err = q->ops->open(q);
 
 	if (err)
@@ -238,7 +251,7 @@ static int join(struct export_queue *q)
 	q->ending = q->broken = q->told = q->stale = q->renewing = q->cancelled = false;
 	source_init(&q->member.source, &source_ops, q->ops->kick_fd(q));
 	source_also(&q->member.source, q->ops->back_fd(q));
-	err = crew_add(q->export->exports->crew, &q->member);
+	err = q->home ? crew_add_to(crew, &q->member, q->home - 1) : crew_add(crew, &q->member);
 	if (err)
 		q->ops->close(q);
 	q->joined = !err;
@@ -376,4 +389,24 @@ int export_queue_worker(const struct export *export, unsigned queue)
 	const struct export_queue *q = export_queue(export, queue);
 
 	return q->joined ? (int)q->member.source.worker->index : -1;
+}
+
+int export_queue_move(struct export *export, unsigned queue, unsigned worker, void (*moved)(void *opaque), void *opaque)
+{
+	struct export_queue *q = export_queue(export, queue);
+
+	if (worker >= crew_workers(export->exports->crew))
+		return -ERANGE;
+	if (q->moved)
+		return -EBUSY;
+	q->home = worker + 1;
+	if (!q->joined || (!q->leaving && q->member.source.worker->index == worker)) {
+		moved(opaque);
+		return 0;
+	}
+	q->moved = moved;
+	q->moved_opaque = opaque;
+	q->stale = true;
+	settle(q);
+	return 0;
 }

@@ -51,6 +51,9 @@ struct export_queue {
 	bool renew_waits; /* the device waits for an answer: ops->renewed() */
 	bool cancel_sent, drained; /* leaving: the letter is on its way; nothing is in flight */
 	uint64_t cancel_at_ms;
+	unsigned home; /* the worker that it has been given to, plus 1; 0: whichever has the fewest */
+	void (*moved)(void *opaque); /* somebody waits for that; or NULL */
+	void *moved_opaque;
 	struct worker_letter end, cancel, renew;
 	struct vireo_letter ended, renewed;
 };
@@ -76,5 +79,11 @@ void export_queues_held_up(struct export *export, int err); /* those that are to
 bool export_queues_wanted(const struct export *export);	   /* one is open, or is to be */
 void export_queues_reopen(struct export *export); /* those that run are closed and opened, once what is in flight is done */
 int export_queue_worker(const struct export *export, unsigned queue); /* its index; -1: it does not run */
+/*
+ * Gives a queue to a worker, and it is that worker's from then on, also when it stops and runs again. What is in flight is done first, by the worker
+ * before; then the queue at the disk is opened anew, and what the driver has asked meanwhile is taken. `moved` is called once, when the worker
+ * before has let go of it, maybe from within. -ERANGE: there are fewer workers; -EBUSY: somebody else waits for that: try again.
+ */
+int export_queue_move(struct export *export, unsigned queue, unsigned worker, void (*moved)(void *opaque), void *opaque);
 
 #endif

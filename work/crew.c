@@ -121,13 +121,13 @@ static struct worker *least_loaded(const struct crew *crew)
 	return best;
 }
 
-int crew_add(struct crew *crew, struct crew_member *member)
+static int add(struct crew *crew, struct crew_member *member, struct worker *worker)
 {
 	int err;
 
 	member->crew = crew;
 	member->removing = false;
-	err = worker_adopt(least_loaded(crew), &member->source);
+	err = worker_adopt(worker, &member->source);
 	if (err)
 		return err;
 	err = publish(crew);
@@ -136,6 +136,16 @@ int crew_add(struct crew *crew, struct crew_member *member)
 	else
 		worker_wake(member->source.worker);
 	return err;
+}
+
+int crew_add(struct crew *crew, struct crew_member *member)
+{
+	return add(crew, member, least_loaded(crew));
+}
+
+int crew_add_to(struct crew *crew, struct crew_member *member, unsigned worker)
+{
+	return worker < crew->worker_count ? add(crew, member, &crew->workers[worker]) : -ERANGE;
 }
 
 static void member_gone(struct grace_item *item)

@@ -40,6 +40,8 @@ void crew_free(struct crew *crew);
 
 /* member->source is initialised. Gives it to the worker that has the fewest. 0, or -errno: it was never seen. */
 int crew_add(struct crew *crew, struct crew_member *member);
+/* The same, to that worker. -ERANGE: there are fewer. */
+int crew_add_to(struct crew *crew, struct crew_member *member, unsigned worker);
 /*
  * `left` is called from the loop when no worker uses the source any more. It cannot fail: without memory for a table it takes
  * longer.

@@ -5,12 +5,13 @@
 #include "work/crew.h"
 #include "base/fd.h"
 #include "base/loop.h"
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-/* cmocka wants the four above */
+/* cmocka wants four of those above */
 #include <cmocka.h>
 
 #define WORKERS 2u
@@ -85,7 +86,7 @@ static void left(struct crew_member *member)
 	job->fixture->left++;
 }
 
-static void job_add(struct fixture *f, unsigned i)
+static struct job *job_prepared(struct fixture *f, unsigned i)
 {
 	struct job *job = &f->jobs[i];
 
@@ -94,7 +95,12 @@ static void job_add(struct fixture *f, unsigned i)
 	if (job->fd <= 0)
 		assert_int_equal(fd_event_new(&job->fd), 0);
 	source_init(&job->member.source, &ops, job->fd);
-	assert_int_equal(crew_add(f->crew, &job->member), 0);
+	return job;
+}
+
+static void job_add(struct fixture *f, unsigned i)
+{
+	assert_int_equal(crew_add(f->crew, &job_prepared(f, i)->member), 0);
 }
 
 static int setup(void **state)
@@ -177,6 +183,24 @@ static void who_has_left_is_never_served_again_and_may_come_back(void **state)
 	}
 }
 
+static void a_source_goes_to_the_worker_that_is_named(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned i = 0; i < JOBS; i++) {
+		struct job *job = job_prepared(f, i);
+
+		assert_int_equal(crew_add_to(f->crew, &job->member, WORKERS), -ERANGE);
+		assert_int_equal(crew_add_to(f->crew, &job->member, 1), 0);
+		give(job);
+	}
+	await(f, all_have_served);
+	assert_int_equal(crew_worker(f->crew, 0)->source_count, 0);
+	assert_int_equal(crew_worker(f->crew, 1)->source_count, JOBS);
+	for (unsigned i = 0; i < JOBS; i++)
+		crew_remove(&f->jobs[i].member, left);
+}
+
 struct grace {
 	struct grace_item item;
 	struct fixture *fixture;
@@ -217,6 +241,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(sources_are_spread_over_the_workers_and_served, setup, teardown),
 		cmocka_unit_test_setup_teardown(who_has_left_is_never_served_again_and_may_come_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_source_goes_to_the_worker_that_is_named, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_grace_period_ends_while_all_workers_sleep, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_cannot_be_watched_is_refused, setup, teardown),
 	};
