@@ -96,6 +96,18 @@ def it_runs_when_it_has_been_installed_and_a_purge_leaves_nothing(lab):
 
 
 @case
+def systemd_takes_its_units_and_they_are_exposed_to_less_than_3_of_10(lab):
+    system = installed(lab)
+    for unit in "vireo-switchd", "vireo-blkd":
+        path = f"/lib/systemd/system/{unit}.service"
+        said = system.check(f"systemd-analyze --no-pager verify --man=no --recursive-errors=no {path}")
+        expect("vireo" not in said, said)
+        found = re.search(r"Overall exposure level for \S+: ([\d.]+)", system.check(f"systemd-analyze --no-pager security --offline=yes {path}"))
+        expect(found and float(found[1]) < 3, f"{unit}: exposure {found and found[1]}")
+        print(f"     exposure of {unit}: {found[1]} of 10")
+
+
+@case
 def ports_that_were_added_by_hand_keep_the_old_daemon_until_somebody_says_so(lab):
     system = installed(lab)
     system.check("vireoctl -s /run/vireo/switchd.sock port add vhost-user:/run/vireo/hand.sock")

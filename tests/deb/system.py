@@ -13,14 +13,15 @@ import subprocess
 from guest.cases import Skip
 from guest.kernels import cache_folder
 from guest.lab import tail, wait_until
+from guest.mounts import own_mounts
 
 PACKAGES = ("systemd", "systemd-sysv", "adduser", "libnss-systemd")
 MADE = ".vireo-made"  # in a folder when it is whole: what it was made with
+NAMESPACES = ("--pid", "--fork", "--ipc", "--uts", "--net", "--cgroup")
 MAKE_S, BOOT_S, COMMAND_S = 900, 60, 120
 
 # $1: the folder, $2: where its overlay is, $3: a place to mount it.
 BOOT = r"""set -e
-mount --make-rprivate /
 mount -t overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" overlay "$3"
 cd "$3"
 mount -t proc none proc
@@ -34,9 +35,9 @@ mkdir dev/pts dev/shm
 mount -t devpts -o newinstance,ptmxmode=0666,mode=620 none dev/pts
 ln -s pts/ptmx dev/ptmx
 mount -t tmpfs none dev/shm
-pivot_root . mnt
-umount -l /mnt
-exec env -i container=vireo PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --log-target=journal --show-status=no
+# A root that is no mount cannot be put elsewhere, but can be covered.
+if pivot_root . mnt 2>/dev/null; then umount -l /mnt; else mount --move . /; fi
+exec chroot . env -i container=vireo PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --log-target=journal --show-status=no
 """
 
 
@@ -85,11 +86,10 @@ def folder(needed):
 
 
 def need_namespaces():
-    """Mounts, processes and control groups of its own; its root may be no mount, as below chroot(8), or the privilege is missing."""
+    """Mounts, processes and control groups of its own."""
     if os.geteuid():
         raise Skip("only root can run a system in a folder")
-    done = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--ipc", "--uts", "--net", "--cgroup", "--", "sh", "-c",
-                           "mount --make-rprivate / && mount -t cgroup2 none /mnt"], capture_output=True, text=True)
+    done = subprocess.run(["unshare", *own_mounts(), *NAMESPACES, "--", "mount", "-t", "cgroup2", "none", "/mnt"], capture_output=True, text=True)
     if done.returncode:
         raise Skip(f"no system in namespaces of its own here: {done.stderr.strip()[:100]}")
 
@@ -103,7 +103,7 @@ class System:
             os.makedirs(lab.path("system/" + name))
         os.chmod(lab.folder, 0o755)
         self.lab = lab
-        self.child = lab.start(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--ipc", "--uts", "--net", "--cgroup", "sh", "-c",
+        self.child = lab.start(["unshare", *own_mounts(), *NAMESPACES, "--kill-child", "--", "sh", "-c",
                                 BOOT, "boot", folder(needed), lab.path("system"), lab.path("system/place")], log="system.log")
         wait_until(self._first, 10, "the first process of the system", child=self.child)
         wait_until(self._booted, BOOT_S, f"the system has booted: {tail(self.child.log)}", step=0.2, child=self.child)

@@ -10,10 +10,12 @@ import xml.etree.ElementTree as ET
 from .cases import Skip, expect, need_program
 from .kernels import SYSTEM_PATH
 from .lab import wait_until
+from .mounts import place_for
 from .qemu import Guest
 
 NOBODY = "nobody"  # for root, libvirt's daemon is the machine's
 START_S = 60
+PROC = 'mount -t proc proc /proc && exec "$0" "$@"'
 # What guests' programs leave behind is reaped by the first process of a namespace, with which all of them end.
 FIRST = '"$@" & wait'
 
@@ -33,8 +35,8 @@ class Session:
         self.env = {"PATH": SYSTEM_PATH, "HOME": self.folder, "LC_ALL": "C.UTF-8",
                     **{f"XDG_{name}": os.path.join(self.folder, name) for name in ("RUNTIME_DIR", "CONFIG_HOME", "CACHE_HOME", "DATA_HOME")}}
         self.identity = ["setpriv", "--reuid", str(self.user.pw_uid), "--regid", str(self.user.pw_gid), "--groups", str(group), "--"]
-        self._reach()
-        self.child = lab.start(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--", *self.identity, "bash", "-c", FIRST,
+        self.place = place_for(lab, self.user.pw_uid)
+        self.child = lab.start([*place_for(lab, self.user.pw_uid, "--pid", "--fork", "--kill-child"), "sh", "-c", PROC, *self.identity, "bash", "-c", FIRST,
                                 "first", libvirtd], log="libvirtd.log", env=self.env, cwd="/")
         place = os.path.join(self.folder, "RUNTIME_DIR/libvirt/libvirt-sock")
         wait_until(lambda: os.path.exists(place), START_S, "libvirtd listens", child=self.child)
@@ -49,14 +51,8 @@ class Session:
             for path in (at, *(os.path.join(at, name) for name in files)):
                 os.chown(path, self.user.pw_uid, self.user.pw_gid)
 
-    def _reach(self):
-        """A machine whose root folder is root's alone, as a jail's may be, lets nobody else run anything."""
-        done = subprocess.run([*self.identity, "test", "-x", self.folder], capture_output=True, text=True)
-        if done.returncode:
-            raise Skip(f"another user can reach nothing here: {done.stderr.strip()[:100]}")
-
     def virsh_run(self, *words, seconds=60):
-        return subprocess.run([*self.identity, "virsh", "--quiet", "-c", "qemu:///session", *words], env=self.env, cwd="/",
+        return subprocess.run([*self.place, *self.identity, "virsh", "--quiet", "-c", "qemu:///session", *words], env=self.env, cwd="/",
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds)
 
     def virsh(self, *words):

@@ -7,6 +7,7 @@ import subprocess
 
 from .cases import Skip, expect, need_program
 from .lab import tail, wait_until
+from .mounts import place_for
 from .switch import ROOT, build_folder, program
 
 USER_ID = 64999  # of nobody's
@@ -32,7 +33,6 @@ def settings(text):
 # $1: a folder with passwd and group, $2: the folder of the service below /run, $3: its user; what follows is its command.
 AS_THE_UNIT = r"""
 set -e
-mount --make-rprivate /
 mount --bind "$1/passwd" /etc/passwd
 mount --bind "$1/group" /etc/group
 mount --bind "$1/run" /run
@@ -53,10 +53,7 @@ class Service:
         need_program("setpriv")
         if os.geteuid():
             raise Skip("only root can start a service")
-        # Its root may be no mount, as below chroot(8), or the privilege is missing.
-        can = subprocess.run(["unshare", "--mount", "--net", "--", "mount", "--make-rprivate", "/"], capture_output=True, text=True)
-        if can.returncode:
-            raise Skip(f"no mounts of its own here: {can.stderr.strip()[:100]}")
+        self.place = place_for(lab, USER_ID, "--net")
         self.lab, self.daemon, self.unit, self.said = lab, daemon, settings(unit_text(daemon)), ""
         os.chmod(lab.folder, 0o755)
         os.mkdir(lab.path("run"))
@@ -88,7 +85,7 @@ class Service:
         words = [program("vireo-" + self.daemon), "--config", self.lab.path(self.daemon + ".conf"), *words[3:]]
         folder = self.unit["RuntimeDirectory"][0] if make_folder else "another"
         env = {**os.environ, "NOTIFY_SOCKET": self.lab.path("notify"), "WATCHDOG_USEC": "200000"}
-        self.child = self.lab.start(["unshare", "--mount", "--net", "--", "bash", "-c", AS_THE_UNIT, "service", self.lab.folder, folder,
+        self.child = self.lab.start([*self.place, "bash", "-c", AS_THE_UNIT, "service", self.lab.folder, folder,
                                      str(USER_ID), self.unit["RuntimeDirectoryMode"][0], *words], log="service.log", env=env, cwd="/")
 
     def hear(self, what):
