@@ -58,12 +58,18 @@ struct nbd_disk {
 	uint64_t epoch;		   /* the server was lost so many times: what an older connection brings is not heard */
 	bool unsynced;		   /* it may have forgotten something: never again is a flush done without an error */
 	uint64_t size_told;	   /* what the export has now, as the last connection heard it */
+	struct nbd_op *fences;	   /* commands that were given up, and may change something yet: nbd_fence.h */
 	uint64_t renewals;	   /* each link is to connect anew so many times, to hear of the size */
 };
 
-/* One command; a queue has as many as it is deep. */
+#define NBD_GIVEN_UP_MAX 128u /* of a link: what is given up beyond that is waited for */
+
+/*
+ * One command; a queue has as many as it is deep. One that was given up while a server owed its answer is the link's, with its buffer, till that comes: it is in
+ * no queue any more.
+ */
 struct nbd_op {
-	struct nbd_queue *queue;
+	struct nbd_queue *queue; /* NULL: it was given up */
 	struct nbd_op *next, *prev;
 	struct nbd_link *link;
 	/* The command. */
@@ -75,7 +81,10 @@ struct nbd_op {
 	uint64_t covers; /* a flush: writes that it makes stable */
 	uint64_t since_ms, sent_ms;
 	int result;
-	uint32_t mark; /* the queue's cancels when it was sent */
+	uint32_t mark; /* the queue's cancels when its request began */
+	/* Under the disk's lock. */
+	bool fence;
+	struct nbd_op *fence_next;
 	/* The queue's. */
 	struct disk_request *request;
 	uint64_t room_bytes; /* of `data` */
@@ -120,5 +129,8 @@ int nbd_queue_open(struct disk *disk, unsigned depth, struct disk_queue **ret_qu
 void nbd_queue_answered(struct nbd_op *op);
 /* The link's thread: nobody needs it any more. */
 bool nbd_queue_cancelled(const struct nbd_op *op);
+/* Likewise: its request is done with -ECANCELED, and the op is the link's. */
+void nbd_queue_given_up(struct nbd_op *op);
+void nbd_op_free(struct nbd_op *op); /* takes NULL */
 
 #endif

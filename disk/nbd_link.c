@@ -10,6 +10,9 @@
  *   sent      the server owes an answer. When it is gone they are pending again, in the order in which they were sent
  *   heard     answered, and not yet given to its queue
  *
+ * What its queue has cancelled (the driver has stopped it, and waits) is not sent; and what is sent is given up: its request is done, and it stays
+ * in `sent`, without a queue, until the server has answered, which nobody hears then.
+ *
  * What a server has acknowledged and not flushed may be gone when it comes back. So the disk counts its acknowledged writes
  * and which of them a flush covers; a server that is lost in between makes the disk `unsynced`, and no flush succeeds any
  * more. With several links they must agree on when that was: the first to find the server gone begins a new epoch of the disk, and
@@ -19,7 +22,8 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "disk/nbd.h"
+#include "disk/nbd_fence.h"
+#include "disk/nbd_list.h"
 #include "work/thread.h"
 #include <errno.h>
 #include <libnbd.h>
@@ -30,10 +34,6 @@
 #define TRY_LAST_MS 1000u
 #define CONNECT_MS 10000u /* an attempt takes no longer */
 #define LIES_MAX 3u	  /* a request that was answered by nonsense so often is not sent again */
-
-struct op_list {
-	struct nbd_op *first, *last;
-};
 
 struct nbd_link {
 	struct nbd_disk *disk;
@@ -52,42 +52,8 @@ struct nbd_link {
 	uint64_t epoch, renewing;
 	uint64_t try_at_ms, try_pause_ms, trying_since_ms;
 	struct op_list pending, sent, heard;
+	unsigned given_up; /* of those */
 };
-
-/* ---- lists ---- */
-
-static void list_append(struct op_list *list, struct nbd_op *op)
-{
-	op->next = NULL;
-	op->prev = list->last;
-	if (list->last)
-		list->last->next = op;
-	else
-		list->first = op;
-	list->last = op;
-}
-
-static void list_remove(struct op_list *list, struct nbd_op *op)
-{
-	if (op->prev)
-		op->prev->next = op->next;
-	else
-		list->first = op->next;
-	if (op->next)
-		op->next->prev = op->prev;
-	else
-		list->last = op->prev;
-}
-
-static void list_move(struct op_list *to, struct op_list *from)
-{
-	while (from->first) {
-		struct nbd_op *op = from->first;
-
-		list_remove(from, op);
-		list_append(to, op);
-	}
-}
 
 /* ---- to the queues ---- */
 
@@ -132,6 +98,59 @@ static void pending_prune(struct nbd_link *link)
 			continue;
 		list_remove(&link->pending, op);
 		answer(link, op, cancelled ? -ECANCELED : -EIO);
+	}
+}
+
+/* ---- what is given up ---- */
+
+static void wake_others(struct nbd_link *link)
+{
+	struct nbd_disk *disk = link->disk;
+
+	pthread_mutex_lock(&disk->lock);
+	for (unsigned i = 0; i < disk->link_count; i++)
+		if (disk->links[i] && disk->links[i] != link)
+			nbd_link_wake(disk->links[i]);
+	pthread_mutex_unlock(&disk->lock);
+}
+
+static void sent_prune(struct nbd_link *link)
+{
+	for (struct nbd_op *op = link->sent.first; op && link->given_up < NBD_GIVEN_UP_MAX; op = op->next) {
+		if (!op->queue || !nbd_queue_cancelled(op))
+			continue;
+		link->given_up++;
+		if (nbd_op_changes(op))
+			nbd_fence_raise(link->disk, op);
+		pthread_mutex_lock(&link->lock);
+		nbd_queue_given_up(op);
+		pthread_mutex_unlock(&link->lock);
+	}
+}
+
+/* In no list any more: the server has answered it, or never will. */
+static void forget(struct nbd_link *link, struct nbd_op *op)
+{
+	bool fence = op->fence;
+
+	if (fence)
+		nbd_fence_drop(link->disk, op);
+	link->given_up--;
+	nbd_op_free(op);
+	if (fence && link->started)
+		wake_others(link);
+}
+
+static void list_forget(struct nbd_link *link, struct op_list *list)
+{
+	struct nbd_op *next;
+
+	for (struct nbd_op *op = list->first; op; op = next) {
+		next = op->next;
+		if (op->queue)
+			continue;
+		list_remove(list, op);
+		forget(link, op);
 	}
 }
 
@@ -184,6 +203,8 @@ static void hear(struct nbd_link *link)
 		link->shutdown |= op->result == -ESHUTDOWN;
 		if (op->result == -ENOTCONN || op->result == -ESHUTDOWN || !account(link, op))
 			list_append(&link->sent, op); /* until the connection is let go, in a moment */
+		else if (!op->queue)
+			forget(link, op);
 		else
 			answer(link, op, result_of(op->result));
 	}
@@ -236,9 +257,13 @@ static void send_one(struct nbd_link *link, struct nbd_op *op, uint64_t now)
 static void send_pending(struct nbd_link *link)
 {
 	uint64_t now = clock_now_ms();
+	struct nbd_op *next;
 
-	while (link->pending.first && !gone(link))
-		send_one(link, link->pending.first, now);
+	for (struct nbd_op *op = link->pending.first; op && !gone(link); op = next) {
+		next = op->next;
+		if (!nbd_fence_holds(link->disk, op))
+			send_one(link, op, now);
+	}
 	hear(link);
 }
 
@@ -251,22 +276,13 @@ static void handle_close(struct nbd_link *link)
 	nbd_close(link->handle); /* may call op_heard() */
 	link->handle = NULL;
 	link->ready = false;
+	list_forget(link, &link->heard);
+	list_forget(link, &link->sent);
 	rest = link->pending;
 	link->pending = (struct op_list){0};
 	list_move(&link->pending, &link->heard);
 	list_move(&link->pending, &link->sent);
 	list_move(&link->pending, &rest);
-}
-
-static void wake_others(struct nbd_link *link)
-{
-	struct nbd_disk *disk = link->disk;
-
-	pthread_mutex_lock(&disk->lock);
-	for (unsigned i = 0; i < disk->link_count; i++)
-		if (disk->links[i] && disk->links[i] != link)
-			nbd_link_wake(disk->links[i]);
-	pthread_mutex_unlock(&disk->lock);
 }
 
 /* True: this is news. The lock orders it before any answer of a later connection. */
@@ -494,6 +510,7 @@ static void *link_main(void *opaque)
 	while (!ends(link)) {
 		take_incoming(link);
 		pending_prune(link);
+		sent_prune(link);
 		if (!link->handle && clock_now_ms() >= link->try_at_ms)
 			start_connecting(link);
 		else if (link->handle && !link->ready)
@@ -578,6 +595,9 @@ void nbd_link_free(struct nbd_link *link)
 		nbd_link_wake(link);
 		pthread_join(link->thread, NULL);
 	}
+	link->started = false;
+	list_forget(link, &link->heard);
+	list_forget(link, &link->sent);
 	fd_close(&link->wake_fd);
 	pthread_mutex_destroy(&link->lock);
 	free(link);

@@ -28,8 +28,7 @@ struct nbd_queue {
 	struct disk_request *answered; /* and not looked at yet: linked by `next` */
 	struct disk_request *waiting, **waiting_end; /* for an op, or for a turn */
 	struct nbd_op *unused, *to_send, **to_send_end;
-	unsigned depth;
-	struct nbd_op ops[];
+	unsigned ops; /* its own; what has been given up is not */
 };
 
 static struct nbd_disk *disk_of(const struct nbd_queue *q)
@@ -94,7 +93,6 @@ static bool stable(const struct nbd_disk *disk, const struct disk_request *r)
 
 static void send_op(struct nbd_queue *q, struct nbd_op *op)
 {
-	op->mark = __atomic_load_n(&q->cancels, __ATOMIC_RELAXED);
 	op->next = NULL;
 	*q->to_send_end = op;
 	q->to_send_end = &op->next;
@@ -174,6 +172,44 @@ static void flush_after(struct nbd_queue *q, struct nbd_op *op)
 	send_op(q, op);
 }
 
+static struct disk_request *next_waiting(struct nbd_queue *q)
+{
+	struct disk_request *r = q->waiting;
+
+	if (r) {
+		q->waiting = r->next;
+		if (!q->waiting)
+			q->waiting_end = &q->waiting;
+	}
+	return r;
+}
+
+static int op_add(struct nbd_queue *q)
+{
+	struct nbd_op *op = calloc(1, sizeof(*op));
+
+	if (!op)
+		return -ENOMEM;
+	op->queue = q;
+	op->next = q->unused;
+	q->unused = op;
+	q->ops++;
+	return 0;
+}
+
+/* Its op has been given up: another one takes its place. */
+static void given_up(struct nbd_queue *q, struct disk_request *r)
+{
+	struct disk_request *waiting;
+
+	q->ops--;
+	disk_queue_done(&q->queue, r, -ECANCELED);
+	if (!op_add(q) || q->ops)
+		return;
+	while ((waiting = next_waiting(q)))
+		disk_queue_done(&q->queue, waiting, -ENOMEM);
+}
+
 /* The link has answered. */
 static void go_on(struct nbd_queue *q, struct nbd_op *op)
 {
@@ -222,6 +258,7 @@ static void start(struct nbd_queue *q, struct disk_request *r)
 	r->own[OWN_DONE] = r->own[OWN_FLUSHING] = 0;
 	r->own[OWN_OP] = (uintptr_t)op;
 	op->request = r;
+	op->mark = q->cancels;
 	step(q, op);
 }
 
@@ -229,6 +266,10 @@ static void take(struct nbd_queue *q, struct disk_request *r)
 {
 	if (q->unused && q->room && !q->waiting) {
 		start(q, r);
+		return;
+	}
+	if (unlikely(!q->ops) && op_add(q)) {
+		disk_queue_done(&q->queue, r, -ENOMEM);
 		return;
 	}
 	r->next = NULL;
@@ -256,21 +297,10 @@ static void nbd_submit(struct disk_queue *queue, struct disk_request *const *req
 	hand_over(q);
 }
 
-static struct disk_request *next_waiting(struct nbd_queue *q)
-{
-	struct disk_request *r = q->waiting;
-
-	if (r) {
-		q->waiting = r->next;
-		if (!q->waiting)
-			q->waiting_end = &q->waiting;
-	}
-	return r;
-}
-
 static unsigned nbd_reap(struct disk_queue *queue, struct disk_request **ret_done, unsigned max)
 {
 	struct nbd_queue *q = container_of(queue, struct nbd_queue, queue);
+
 	q->room = DISK_TURN_BYTES;
 	if (!q->answered)
 		q->answered = done_take(&q->done);
@@ -278,7 +308,10 @@ static unsigned nbd_reap(struct disk_queue *queue, struct disk_request **ret_don
 		struct disk_request *r = q->answered;
 
 		q->answered = r->next;
-		go_on(q, (struct nbd_op *)(uintptr_t)r->own[OWN_OP]);
+		if (r->own[OWN_OP])
+			go_on(q, (struct nbd_op *)(uintptr_t)r->own[OWN_OP]);
+		else
+			given_up(q, r);
 	}
 	while (q->unused && q->waiting && q->room)
 		start(q, next_waiting(q));
@@ -305,10 +338,21 @@ static void nbd_cancel(struct disk_queue *queue)
 	nbd_link_wake(q->link);
 }
 
+void nbd_op_free(struct nbd_op *op)
+{
+	if (op)
+		free(op->data);
+	free(op);
+}
+
 static void queue_free(struct nbd_queue *q)
 {
-	for (unsigned i = 0; i < q->depth; i++)
-		free(q->ops[i].data);
+	struct nbd_op *op;
+
+	while ((op = q->unused)) {
+		q->unused = op->next;
+		nbd_op_free(op);
+	}
 	fd_close(&q->fd);
 	free(q);
 }
@@ -328,6 +372,17 @@ void nbd_queue_answered(struct nbd_op *op)
 	done_push(&op->queue->done, op->request);
 }
 
+void nbd_queue_given_up(struct nbd_op *op)
+{
+	struct nbd_queue *q = op->queue;
+	struct disk_request *r = op->request;
+
+	r->own[OWN_OP] = 0;
+	op->queue = NULL;
+	op->request = NULL;
+	done_push(&q->done, r); /* and from here on the queue may be gone: nbd_link_part() */
+}
+
 bool nbd_queue_cancelled(const struct nbd_op *op)
 {
 	return op->mark != __atomic_load_n(&op->queue->cancels, __ATOMIC_RELAXED);
@@ -345,7 +400,7 @@ static const struct disk_queue_ops nbd_queue_ops = {
 
 int nbd_queue_open(struct disk *disk, unsigned depth, struct disk_queue **ret_queue)
 {
-	struct nbd_queue *q = calloc(1, sizeof(*q) + depth * sizeof(q->ops[0]));
+	struct nbd_queue *q = calloc(1, sizeof(*q));
 	int err;
 
 	if (!q)
@@ -354,14 +409,10 @@ int nbd_queue_open(struct disk *disk, unsigned depth, struct disk_queue **ret_qu
 	q->queue.in_thread = true;
 	q->waiting_end = &q->waiting;
 	q->to_send_end = &q->to_send;
-	q->depth = depth;
-	for (unsigned i = 0; i < depth; i++) {
-		q->ops[i].queue = q;
-		q->ops[i].next = q->unused;
-		q->unused = &q->ops[i];
-	}
 	q->fd = -1;
 	err = fd_event_new(&q->fd);
+	while (!err && q->ops < depth)
+		err = op_add(q);
 	if (!err)
 		err = nbd_disk_link(disk_of(q), &q->link);
 	if (err) {
