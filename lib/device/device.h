@@ -66,6 +66,8 @@ void device_session_end(struct vireo_device *device);
 /* `done` runs inside the call or later; queue: an index, or one of the above. No other quiesce may be pending. */
 void device_quiesce(struct vireo_device *device, uint32_t queue, void (*done)(void *opaque), void *opaque);
 bool device_quiescing(const struct vireo_device *device);
+/* A quiesce is pending: queues that it has not asked back, but only to renew, or not at all, are asked back as well. The last thing its callers do. */
+void device_quiesce_rest(struct vireo_device *device);
 void device_resume(struct vireo_device *device);
 bool device_running(const struct vireo_device *device); /* any queue */
 

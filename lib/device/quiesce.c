@@ -64,6 +64,16 @@ void device_quiesce(struct vireo_device *device, uint32_t index, void (*done)(vo
 	quiesce_drop(device);
 }
 
+void device_quiesce_rest(struct vireo_device *device)
+{
+	assert(device_quiescing(device));
+	device->quiesce_waits++; /* keeps `done` back until all have been asked */
+	for (uint32_t i = 0; i < device->queue_count; i++)
+		if (!device->queues[i].quiesced)
+			queue_quiesce(&device->queues[i]);
+	quiesce_drop(device);
+}
+
 bool device_quiescing(const struct vireo_device *device)
 {
 	return device->quiesce_done;

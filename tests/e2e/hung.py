@@ -3,6 +3,7 @@
 """Disks that do not answer: what else there is goes on, and what merely waits is given up when its queue is stopped."""
 import os
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from guest.cases import Skip, case, expect, main  # noqa: E402
+from guest.cases import Skip, case, expect, main, need_program  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
 from guest.disks import Blkd, made_file  # noqa: E402
 from guest.front import DATA, raw  # noqa: E402
@@ -226,6 +227,40 @@ def a_lock_that_is_waited_for_holds_up_nobody_else(lab):
     hangs(False)
     said = remove.communicate(timeout=60)
     expect(remove.returncode == 0, f"{said}")
+    end_well(blkd)
+
+
+@case(shows=["vhost-user"])
+def a_server_that_hangs_holds_up_no_driver(lab):
+    """Neither when a queue is stopped, nor when the front end goes while its memory table waits for what the server owes."""
+    need_program("nbdkit")
+    server = lab.start(["nbdkit", "-f", "-U", lab.path("nbd"), "memory", "8M"], log="nbdkit.log")
+    wait_until(lambda: os.path.exists(lab.path("nbd")), 20, "nbdkit's socket", child=server)
+    blkd = Blkd(lab, [f"a=nbd:nbd+unix:///?socket={lab.path('nbd')},timeout=0", "b=mem:8M"],
+                [f"vhost-user:{lab.path(name)},disk={name}" for name in "ab"])
+    a, b = Driver(lab.path("a")), Driver(lab.path("b"))
+    HungDisk.answered(a, a.read(), OK)
+    server.send_signal(signal.SIGSTOP)
+    try:
+        held = a.read()
+        HungDisk.answered(a, a.read(1 << 40), IOERR)  # it has been taken
+        expect(a.peer.ask(raw.GET_VRING_BASE, struct.pack("=II", 0, 0)) == struct.pack("=II", 0, 3), "three requests were taken")
+        expect(a.status(held) == IOERR, f"its status is {a.status(held)}")
+        a.peer.close()
+        a = Driver(lab.path("a"))
+        expect(a.table(True), "memory was not added")
+        a.read(to=DEVICE_REGION[0])
+        HungDisk.answered(a, a.read(1 << 40), IOERR)
+        a.peer.send(raw.SET_MEM_TABLE, raw.mem_table([(raw.GPA, len(a.peer.memory), raw.UADDR, 0)]), [a.peer.memfd],
+                    raw.VERSION | raw.NEED_REPLY)
+        HungDisk.answered(b, b.read(), OK)
+        a.peer.close()
+        a = Driver(lab.path("a"))
+        HungDisk.answered(a, a.read(1 << 40), IOERR)
+        at = a.read()
+    finally:
+        server.send_signal(signal.SIGCONT)
+    HungDisk.answered(a, at, OK)
     end_well(blkd)
 
 

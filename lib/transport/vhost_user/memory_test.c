@@ -140,6 +140,33 @@ static void queue_that_goes_on_is_not_stopped_for_a_region_that_is_removed(void 
 	lab_free(lab);
 }
 
+/* Its disk hangs: who holds the queue is to give up what can be given up, and not to go on as if somebody waited for it. */
+static void queue_that_renews_is_asked_back_when_the_front_end_goes(void **state)
+{
+	for (unsigned renewed = 0; renewed < 2; renewed++) {
+		struct lab *lab = hung();
+
+		lab->type.renews = true;
+		assert_int_equal(ack_fds(lab, VU_ADD_MEM_REG, more_message, 40, &lab->memfd, 1), 0);
+		say_fds(lab, VU_REM_MEM_REG, VU_FLAG_NEED_REPLY, more_message, 40, NULL, 0);
+		assert_int_equal(lab->type.renewals[0], 1);
+		assert_int_equal(lab->type.stopped[0], 0);
+		fd_close(&lab->fd);
+		pump(lab);
+		assert_int_equal(lab->type.stopped[0], 1);
+		if (renewed)
+			type_renewed(&lab->type, 0);
+		pump(lab);
+		assert_int_equal(lab->type.disconnected, 0);
+		type_quiesced(&lab->type, 0);
+		pump(lab);
+		assert_int_equal(lab->type.disconnected, 1);
+		dial(lab);
+		lab->type.late = false;
+		lab_free(lab);
+	}
+}
+
 /* Else what has been removed would stay mapped for as long as nothing comes. */
 static void queue_that_pops_nothing_is_stopped_for_a_region_that_is_removed(void **state)
 {
@@ -300,6 +327,7 @@ int main(void)
 		cmocka_unit_test(region_that_is_added_waits_for_nobody),
 		cmocka_unit_test(region_that_is_removed_waits_for_the_queues),
 		cmocka_unit_test(queue_that_goes_on_is_not_stopped_for_a_region_that_is_removed),
+		cmocka_unit_test(queue_that_renews_is_asked_back_when_the_front_end_goes),
 		cmocka_unit_test(queue_that_pops_nothing_is_stopped_for_a_region_that_is_removed),
 		cmocka_unit_test(table_that_swaps_the_rings_pages_waits_for_the_queues),
 		cmocka_unit_test(region_that_is_not_the_same_waits_for_the_queues),

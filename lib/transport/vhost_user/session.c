@@ -20,7 +20,7 @@
  *	   any -> END -> gone
  *
  * RECEIVE collects one message, in whatever pieces it comes. What its row prepares (a map) is made then. QUIESCE
- * waits until the queues that the row names are quiet; the socket is not watched meanwhile. The handler then runs to
+ * waits until the queues that the row names are quiet; the socket is watched for its end alone meanwhile. The handler then runs to
  * its end, and what is complete is started again. REPLY waits for room in the socket; nothing more is read before the reply
  * has gone, so that a front end which does not read its replies fills its own socket and nothing else.
  *
@@ -51,7 +51,17 @@ static bool session_holds(const struct session *session)
 	return session->state == SESSION_QUIESCE || session->state == SESSION_MISS;
 }
 
-/* While queues are waited for, it is watched for its end alone, and only where that wakes who holds them. */
+/*
+ * While queues are waited for, it is watched for its end alone. Who has only ended what it says may wait for an answer yet, unless it is late: then that
+ * wakes who holds a queue.
+ */
+static uint32_t session_events(const struct session *session)
+{
+	if (session_holds(session))
+		return session->late ? EPOLLRDHUP : 0; /* HUP is always told */
+	return session->state == SESSION_REPLY ? EPOLLOUT : EPOLLIN;
+}
+
 static void session_readable(void *opaque, uint32_t events)
 {
 	struct session *session = opaque;
@@ -72,13 +82,11 @@ static void session_quiet(void *opaque)
 
 static int session_watch(struct session *session)
 {
-	uint32_t events = session->state == SESSION_REPLY ? EPOLLOUT : session_holds(session) ? EPOLLRDHUP : EPOLLIN;
-
 	if (session->watch) {
-		loop_change(session->watch, events);
+		loop_change(session->watch, session_events(session));
 		return 0;
 	}
-	return loop_add(session->loop, session->fd, events, session_readable, session, &session->watch);
+	return loop_add(session->loop, session->fd, session_events(session), session_readable, session, &session->watch);
 }
 
 int session_new(struct vireo_device *device, struct loop *loop, int fd, uint64_t offered,
@@ -150,7 +158,10 @@ static void session_finish(struct session *session)
 	device_quiesce(session->device, DEVICE_ALL_QUEUES, session_quiet, session);
 }
 
-/* A pending quiesce is waited for: session_quiet() comes back here. */
+/*
+ * A pending quiesce is waited for, and session_quiet() comes back here. Queues that were only asked to renew, which may last for as long as a disk
+ * hangs, are asked back as well: who holds them gives up then what can be given up.
+ */
 void session_end(struct session *session)
 {
 	if (session->state == SESSION_END)
@@ -158,8 +169,19 @@ void session_end(struct session *session)
 	session->failing = true;
 	loop_remove(&session->watch);
 	postcopy_wake(session);
-	if (!session->busy && !device_quiescing(session->device))
+	if (session->busy)
+		return;
+	if (device_quiescing(session->device))
+		device_quiesce_rest(session->device);
+	else
 		session_run(session);
+}
+
+/* It waits, and its peer may go meanwhile. There is a watch, so this cannot fail. */
+static void session_watch_end(struct session *session)
+{
+	if (!session->quiet && session->watch)
+		session_watch(session);
 }
 
 /* The one line that says why. */
@@ -255,8 +277,7 @@ static void session_quiesce(struct session *session)
 	}
 	if (!session->quiet)
 		session_ask_quiet(session, queue);
-	if (!session->quiet && !session->late) /* who holds a queue of a late one may sleep until it hangs up */
-		loop_remove(&session->watch);
+	session_watch_end(session);
 }
 
 static void session_take(struct session *session)
@@ -364,8 +385,7 @@ static void session_miss(struct session *session)
 	session->missed = session->quiet = false;
 	session->state = SESSION_MISS;
 	device_quiesce(session->device, DEVICE_MISSED_QUEUES, session_quiet, session);
-	if (!session->quiet && !session->late)
-		loop_remove(&session->watch);
+	session_watch_end(session);
 }
 
 /* What they have missed may be there by now; what they still wait for is asked for. */
