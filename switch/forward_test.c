@@ -586,6 +586,34 @@ static void port_floods_no_more_copies_than_it_may(void **state)
 	assert_int_equal(number_of(x->fake[1]->got.frames[x->fake[1]->got.end - 1]), 7);
 }
 
+static void flood_all(struct fixture *x)
+{
+	for (unsigned i = 0; i < MORE_THAN_A_BUCKET; i++)
+		send_to(x, 3, broadcast);
+	settle(x);
+}
+
+static void how_much_a_port_floods_changes_under_traffic(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_port_stats before;
+
+	add_limited(x);
+	sw_port_flood_set(x->port[3], SW_FLOOD_ANY);
+	flood_all(x);
+	before = stats_of(x, 3);
+	assert_int_equal(before.rx_flooded, MORE_THAN_A_BUCKET);
+	assert_int_equal(before.rx_flood_limit, 0);
+	sw_port_flood_set(x->port[3], 1000);
+	flood_all(x);
+	assert_int_not_equal(stats_of(x, 3).rx_flood_limit, 0);
+	sw_port_flood_set(x->port[3], SW_FLOOD_ANY);
+	before = stats_of(x, 3);
+	flood_all(x);
+	assert_int_equal(stats_of(x, 3).rx_flooded, before.rx_flooded + MORE_THAN_A_BUCKET);
+	assert_int_equal(stats_of(x, 3).rx_flood_limit, before.rx_flood_limit);
+}
+
 static void copies_of_large_frames_count_as_several(void **state)
 {
 	const struct vireo_frame_offload offload = {.gso = VIREO_GSO_TCP4, .segment_bytes = 64, .flags = VIREO_FRAME_NEEDS_CSUM};
@@ -1208,6 +1236,7 @@ int main(void)
 		forward_test(flooded_pieces_keep_their_place_among_other_frames),
 		forward_test(flooded_lie_costs_only_that_frame),
 		forward_test(port_floods_no_more_copies_than_it_may),
+		forward_test(how_much_a_port_floods_changes_under_traffic),
 		forward_test(copies_of_large_frames_count_as_several),
 		forward_test(frames_to_the_only_other_port_have_no_limit),
 		forward_test(flooded_frames_leave_room_for_others),

@@ -276,10 +276,7 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 	port->opaque = config->opaque;
 	port->mtu = config->mtu;
 	port->gro = config->gro;
-	bucket_fill(&port->flood, config->flood_copies == SW_FLOOD_ANY ? 0
-					: config->flood_copies	       ? config->flood_copies
-								       : SW_FLOOD_DEFAULT,
-		    0);
+	sw_port_flood_set(port, config->flood_copies);
 	err = sw_port_guard_set(port, &config->guard);
 	if (err) {
 		port_release(port);
@@ -534,6 +531,13 @@ void sw_port_limits_set(struct sw_port *port, const struct sw_limits *limits)
 	uint8_t steered = port->limited & PORT_STEERED;
 
 	__atomic_store_n(&port->limited, (uint8_t)(limits_set(&port->limits, limits) | steered), __ATOMIC_RELAXED);
+}
+
+void sw_port_flood_set(struct sw_port *port, uint32_t copies)
+{
+	uint32_t given = copies ? copies : SW_FLOOD_DEFAULT;
+
+	bucket_fill(&port->flood, given == SW_FLOOD_ANY ? 0 : given, 0);
 }
 
 void sw_port_steered_set(struct sw_port *port, bool on)

@@ -305,6 +305,7 @@ int sw_port_guard_set(struct sw_port *port, const struct sw_guard *guard); /* -E
  */
 int sw_port_rules_set(struct sw_port *port, const struct sw_port_config *config);
 void sw_port_limits_set(struct sw_port *port, const struct sw_limits *limits); /* buckets begin full */
+void sw_port_flood_set(struct sw_port *port, uint32_t copies); /* as flood_copies of the config; the bucket begins full */
 /* From now on the port's steer() is asked, or not any more. A frame that it sends to a queue that does not run is lost: tx_no_queue. */
 void sw_port_steered_set(struct sw_port *port, bool on);
 /*

@@ -220,6 +220,9 @@ int port_set(struct port *port, const struct port_spec *spec, const char *text, 
 	sw_port_limits_set(port->sw, &spec->limits);
 	port->spec.guard = spec->guard;
 	port->spec.limits = spec->limits;
+	if (port->spec.flood_copies != spec->flood_copies)
+		sw_port_flood_set(port->sw, spec->flood_copies);
+	port->spec.flood_copies = spec->flood_copies;
 	rules_take(&port->spec, &next);
 	port_link_run(port, &spec->running, names(named, "link") ? NULL : &port->spec.running);
 	port_workers_run(port, &spec->running, names(named, "worker") ? NULL : &port->spec.running);

@@ -67,7 +67,7 @@ static inline int port_spec_parse_at(const char *text, struct port_spec *ret_spe
 #define PORT_KEY_MAC \
 	{"mac", port_set_mac, "a unicast address such as 52:54:00:12:34:56, or up to 8 with '+' between them", "A[+B...]"}
 #define PORT_KEY_SPOOF {"spoof", port_set_spoof, "deny, allow or learn", "deny|allow|learn"}
-#define PORT_KEY_FLOOD_MAX {"flood-max", port_set_flood_max, "1000 to 10000000 copies a second, or any", "N|any"}
+#define PORT_KEY_FLOOD_MAX {"flood-max", port_set_flood_max, "1000 to 10000000 copies a second, or any", "N|any", true}
 #define PORT_KEY_RSS {"rss", port_set_rss, "on or off", "on|off"}
 #define PORT_KEY_GRO {"gro", port_set_gro, "on or off", "on|off"}
 #define PORT_KEYS_VLAN \

@@ -116,6 +116,32 @@ def what_cannot_be_leaves_the_port_as_it_is(lab, settings, why):
 
 
 @case
+def a_ports_flooding_is_bounded_and_let_loose_while_it_sends(lab):
+    switch = Switch(lab, [spec(lab, name) for name in "abc"])
+
+    def counters(frames):
+        """What the switch counts of so many frames to all, each of which is 16 copies."""
+        before = switch.port("a")["counters"]
+        for number in range(frames):
+            a.send(text_frame(A, None, b"%06d" % number).ljust(16000, b"\0"))
+            for front in (b, c):
+                front.poll()
+        wait_until(a.drained, WAIT_S, "the switch has taken them")
+        now = switch.port("a")["counters"]
+        return [now[key] - before[key] for key in ("rx_flooded", "rx_flood_limit")]
+    with Front(lab.path("a")) as a, Front(lab.path("b")) as b, Front(lab.path("c")) as c:
+        expect(counters(100) == [100, 0], "nothing is in its way")
+        switch.ctl("port", "set", "a", "flood-max=any")
+        expect(counters(100) == [100, 0], "nor without a limit")
+        done = switch.ask("port", "set", "a", "flood-max=1000")
+        expect(done["spec"].endswith(",flood-max=1000"), f"{done}")
+        wait_until(lambda: counters(200)[1] > 0, 5 * WAIT_S, "copies are too many")
+        switch.ctl("port", "set", "a", "flood-max=")
+        expect(counters(600) == [600, 0], "the default holds again")
+    end_well(switch)
+
+
+@case
 def static_entries_keep_their_port_in_its_vlan(lab):
     switch = Switch(lab, [spec(lab, "a", "vlan=10")])
     switch.ctl("fdb", "add", "52:54:00:00:00:09", "a", "10")
