@@ -157,6 +157,7 @@ static void port_add(struct forward *f, struct sw *sw, unsigned i, const struct 
 		config.limits = (struct sw_limits){plenty, plenty, plenty, plenty, plenty, plenty, plenty};
 	if (c->guarded)
 		config.guard = (struct sw_guard){.addresses = {{.family = 4}}, .address_count = 1, .dhcp_servers = true, .routers = true};
+	config.gro = c->gro;
 	if (c->relayed && !i)
 		config.uplink = true;
 	else if (c->relayed)
@@ -177,6 +178,7 @@ static void forwarded_check(struct forward *f)
 		sw_port_stats(f->ports[i].sw, &stats);
 		must(stats.rx_frames == (uint64_t)BURST * (WARM_BURSTS + BURSTS), "the switch has lost count");
 		must(stats.tx_frames == stats.rx_frames, "the switch has lost frames");
+		must(!f->ports[i].guest.c->gro || stats.rx_merged == stats.rx_frames / BURST * (BURST - 1), "segments were not joined");
 		must(stats.rx_flooded <= BURST, "frames were flooded whose address had been learned");
 	}
 }
