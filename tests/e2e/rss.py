@@ -40,7 +40,7 @@ ethtool -K eth0 rxhash on
 listener=$!
 sleep 1
 ip addr add 10.1.0.1/24 dev eth0
-ping -c 1 -w 1 10.1.0.2 >/dev/null || true
+ping -c 1 -W 1 10.1.0.2 >/dev/null || true
 wait $listener
 ethtool -k eth0 | grep 'receive-hashing: on'
 ethtool -x eth0
