@@ -127,6 +127,14 @@ struct vireo_device_ops {
 	 * false: it is over; all queues are quiet, and the library ignores the result. NULL: queues are served so at any time.
 	 */
 	int (*postcopy)(void *opaque, bool on);
+	/*
+	 * A queue that has been stopped does not start again by itself: its peer has stopped it, set it up anew, reset the device or gone, or
+	 * it stands still for a lie. Once for each queue_stop that is not followed by queue_started; before `reset` and before
+	 * `connected` says that the peer has gone. Between queue_stop and this the device does something that its peer has asked for, or
+	 * waits for memory that the peer has been asked for, which may be for ever: a device type that has something for the driver may keep it
+	 * until then, so much of it as it can afford, and has to let go of it now.
+	 */
+	void (*queue_ended)(void *opaque, struct vireo_queue *queue);
 };
 
 /*
@@ -330,6 +338,18 @@ VIREO_API bool vireo_queue_kick_enable(struct vireo_queue *queue, bool on);
  * is a hint: the driver may add more at any moment.
  */
 VIREO_API unsigned vireo_queue_available(struct vireo_queue *queue);
+
+/*
+ * Whether the peer tells of memory piece by piece, when it is asked (VDUSE; VIRTIO_F_ACCESS_PLATFORM): such a queue may have to wait
+ * for memory, see vireo_queue_waits(). Constant while the queue runs. Thread: any.
+ */
+VIREO_API bool vireo_queue_may_wait(const struct vireo_queue *queue);
+
+/*
+ * Whether the last pop has met an address of which the peer has not told yet: there is a chain, and it cannot be had now. The queue will be stopped,
+ * and started when the memory is there, or ended (ops->queue_ended).
+ */
+VIREO_API bool vireo_queue_waits(const struct vireo_queue *queue);
 
 /*
  * Prefetches the cache lines that the next pop will read first. A worker that serves several queues calls it for the next queue

@@ -100,6 +100,7 @@ struct vireo_net_ops {
 	 * again, as at first.
 	 */
 	void (*steering_set)(void *opaque, bool on);
+	void (*queue_ended)(void *opaque, unsigned queue); /* stopped, it does not start again by itself: see vireo_device_ops */
 };
 
 struct vireo_net_config {
@@ -224,6 +225,16 @@ VIREO_API void vireo_net_transmit_complete(struct vireo_net *net, unsigned pair)
  */
 VIREO_API int vireo_net_receive_deliver(struct vireo_net *net, unsigned pair, struct vireo_frame *const *frames,
 					unsigned count);
+/*
+ * As vireo_net_receive_deliver(), but where the queue waits for memory (vireo_queue_waits()), the frames from the first one on that has
+ * to wait are left to the caller, neither counted nor skipped: vireo_net_receive_left() says how many, which are the list's last. Frames that come
+ * after them have to wait as well, if they are to keep their order. The queue is stopped then, and started again (ops->queue_started), or
+ * ended (ops->queue_ended). -EPROTO: the queue is broken, stop using it; -EINVAL: there is no such pair.
+ */
+VIREO_API int vireo_net_receive_offer(struct vireo_net *net, unsigned pair, struct vireo_frame *const *frames,
+				      unsigned count);
+/* Returns how many frames the last vireo_net_receive_offer() at this pair has left; once, and 0 from then on. The same worker. */
+VIREO_API unsigned vireo_net_receive_left(struct vireo_net *net, unsigned pair);
 VIREO_API void vireo_net_receive_flush(struct vireo_net *net, unsigned pair);
 /*
  * Fills in for each frame the pair whose receive queue the driver wants it in (RSS: virtio 1.3, 5.1.6.5.7). ret_pairs has room for `count`.

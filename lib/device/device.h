@@ -69,6 +69,7 @@ bool device_quiescing(const struct vireo_device *device);
 /* A quiesce is pending: queues that it has not asked back, but only to renew, or not at all, are asked back as well. The last thing its callers do. */
 void device_quiesce_rest(struct vireo_device *device);
 void device_resume(struct vireo_device *device);
+void device_resume_not(struct vireo_device *device); /* in its place: what stands still will not go on by itself (ops->queue_ended) */
 bool device_running(const struct vireo_device *device); /* any queue */
 
 uint64_t device_features_offered(const struct vireo_device *device);

@@ -86,6 +86,7 @@ struct vireo_queue {
 	bool waiting; /* told the log that memory is missing */
 	bool running;
 	bool stopping; /* ops->queue_stop has been called, the answer is awaited */
+	bool paused; /* it has been given back, and neither started again nor ended (ops->queue_ended) */
 	bool quiesced; /* ... by a quiesce; if not, it is halted */
 	bool kept; /* device_map_change()'s: its ring lies in the map to come */
 	bool renewing; /* ops->queue_renew has been called, the answer is awaited */
@@ -212,6 +213,7 @@ void queue_take_back(struct vireo_queue *queue); /* running: asks for it; what h
 void quiesce_begin(struct vireo_device *device, void (*done)(void *opaque), void *opaque);
 void quiesce_drop(struct vireo_device *device); /* the last thing its callers do: `done` may go as far as freeing the device */
 void queue_quiesce(struct vireo_queue *queue);
+void queue_ended(struct vireo_queue *queue); /* control thread, not running: it will not go on by itself */
 void queue_renew(struct vireo_queue *queue); /* running, and its ring is offered a map that takes something away */
 
 /* queue_setup.c */
@@ -229,6 +231,12 @@ void queue_error_signal(struct vireo_queue *queue); /* control thread */
 static inline bool device_accepted(const struct vireo_device *device, unsigned feature_bit)
 {
 	return device->features & VIREO_FEATURE(feature_bit);
+}
+
+/* Memory is told of piece by piece, when it is asked for. */
+static inline bool device_lazy(const struct vireo_device *device)
+{
+	return device->patient || (device->transport->missed && !device->transport->tells_memory);
 }
 
 /* Not a control queue that has not been agreed on. */

@@ -91,6 +91,7 @@ static const struct vireo_device_ops ops = {
 	.size = sizeof(ops),
 	.queue_started = type_started,
 	.queue_stop = type_stop,
+	.queue_ended = type_ended,
 	.queue_kicked = op_kicked,
 	.features_set = type_features,
 	.config_write = type_config_write,
@@ -818,6 +819,69 @@ static void stop_tells_where_the_ring_stands_and_a_kick_starts_it_there(void **s
 	lab_free(lab);
 }
 
+/* For a message, or while memory changes: what the type has for the driver can wait. */
+static void queue_that_stops_and_starts_again_has_not_ended(void **state)
+{
+	struct lab *lab = lab_new(0);
+
+	share_memory(lab, MEMORY_BYTES);
+	queue_set(lab, 0);
+	device_queue_enable(lab->device, 0, true);
+	device_resume(lab->device);
+	for (unsigned i = 1; i < 4; i++) {
+		quiesce(lab);
+		assert_int_equal(lab->type.stopped[0], i);
+		device_resume(lab->device);
+		assert_int_equal(lab->type.started[0], i + 1);
+	}
+	assert_int_equal(type_total(lab->type.ended), 0);
+	lab_free(lab);
+}
+
+static void queue_that_does_not_start_again_has_ended_once(void **state)
+{
+	struct lab *lab = lab_new(0);
+	uint32_t base;
+
+	share_memory(lab, MEMORY_BYTES);
+	for (unsigned i = 0; i < 2; i++) {
+		queue_set(lab, i);
+		device_queue_enable(lab->device, i, true);
+	}
+	device_resume(lab->device);
+	quiesce(lab);
+	assert_int_equal(device_queue_stop(lab->device, 0, &base), 0);
+	assert_int_equal(lab->type.ended[0], 0); /* another message may be handled with it */
+	for (unsigned i = 0; i < 3; i++)
+		device_resume(lab->device);
+	assert_int_equal(lab->type.ended[0], 1);
+	assert_int_equal(lab->type.ended[1], 0);
+	quiesce(lab);
+	device_resume_not(lab->device);
+	assert_int_equal(lab->type.ended[0], 1);
+	assert_int_equal(lab->type.ended[1], 1);
+	lab_free(lab);
+}
+
+static void queue_that_is_set_up_elsewhere_while_it_stands_still_has_ended(void **state)
+{
+	struct lab *lab = lab_new(0);
+
+	share_memory(lab, MEMORY_BYTES);
+	queue_set(lab, 0);
+	device_queue_enable(lab->device, 0, true);
+	device_resume(lab->device);
+	quiesce(lab);
+	assert_int_equal(device_queue_size_set(lab->device, 0, SIZE), 0); /* as it was */
+	assert_int_equal(lab->type.ended[0], 0);
+	assert_int_equal(device_queue_size_set(lab->device, 0, SIZE / 2), 0);
+	assert_int_equal(lab->type.ended[0], 1);
+	device_resume(lab->device);
+	assert_int_equal(lab->type.started[0], 2);
+	assert_int_equal(lab->type.ended[0], 1);
+	lab_free(lab);
+}
+
 static void control_queue_is_served_at_start_and_on_each_kick(void **state)
 {
 	struct lab *lab = lab_new(0);
@@ -1038,6 +1102,7 @@ static void ring_from_under_which_memory_is_taken_waits_for_it(void **state)
 	device_resume(lab->device);
 	assert_int_equal(lab->broken, 0);
 	assert_int_equal(lab->type.started[1], 1);
+	assert_int_equal(lab->type.ended[1], 1); /* nobody has been asked for it */
 	quiesce(lab);
 	share_memory(lab, MEMORY_BYTES);
 	device_resume(lab->device);
@@ -1182,6 +1247,7 @@ static void reset_forgets_queues_and_keeps_memory(void **state)
 	quiesce(lab);
 	device_status_set(lab->device, 0);
 	assert_int_equal(lab->type.resets, 1);
+	assert_int_equal(lab->type.ended[0], 1);
 	assert_false(vireo_queue_enabled(vireo_device_queue(lab->device, 0)));
 	assert_ptr_equal(device_map(lab->device), map);
 	device_resume(lab->device);
@@ -1269,6 +1335,9 @@ int main(void)
 		cmocka_unit_test(quiesce_waits_for_every_queue),
 		cmocka_unit_test(quiesce_of_one_queue_leaves_the_others_running),
 		cmocka_unit_test(stop_tells_where_the_ring_stands_and_a_kick_starts_it_there),
+		cmocka_unit_test(queue_that_stops_and_starts_again_has_not_ended),
+		cmocka_unit_test(queue_that_does_not_start_again_has_ended_once),
+		cmocka_unit_test(queue_that_is_set_up_elsewhere_while_it_stands_still_has_ended),
 		cmocka_unit_test(control_queue_is_served_at_start_and_on_each_kick),
 		cmocka_unit_test(control_queue_that_leaves_chains_is_called_again),
 		cmocka_unit_test(control_queue_without_a_kick_fd_is_polled),

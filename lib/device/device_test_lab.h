@@ -29,7 +29,7 @@
 
 struct lab_type {
 	struct vireo_queue *running[QUEUES];
-	unsigned started[QUEUES], stopped[QUEUES]; /* how often; see type_total() */
+	unsigned started[QUEUES], stopped[QUEUES], ended[QUEUES]; /* how often; see type_total() */
 	unsigned connected, disconnected, resets;
 	uint64_t features; /* the last that were not refused */
 	/* set by the test: */
@@ -82,6 +82,14 @@ static inline void type_stop(void *opaque, struct vireo_queue *queue)
 	type->stopped[vireo_queue_index(queue)]++;
 	if (!type->late)
 		type_quiesced(type, vireo_queue_index(queue));
+}
+
+static inline void type_ended(void *opaque, struct vireo_queue *queue)
+{
+	struct lab_type *type = opaque;
+
+	assert_null(type->running[vireo_queue_index(queue)]);
+	type->ended[vireo_queue_index(queue)]++;
 }
 
 static inline int type_renew(void *opaque, struct vireo_queue *queue)

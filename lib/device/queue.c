@@ -32,6 +32,16 @@ void *vireo_queue_opaque(const struct vireo_queue *queue)
 	return queue->opaque;
 }
 
+bool vireo_queue_may_wait(const struct vireo_queue *queue)
+{
+	return device_lazy(queue->device);
+}
+
+bool vireo_queue_waits(const struct vireo_queue *queue)
+{
+	return queue_missed(queue);
+}
+
 uint64_t vireo_queue_signals(const struct vireo_queue *queue)
 {
 	return counter_read(&queue->signals);

@@ -293,6 +293,7 @@ static void queue_run(struct vireo_queue *queue)
 	struct vireo_device *device = queue->device;
 
 	queue->running = queue->ran = true;
+	queue->paused = false;
 	queue->region_ours = queue->region;
 	if (!device_late(device)) /* else its helper has done it, unlogged: it is done again when that is over */
 		ring_kick_enable(queue->ring, true);
@@ -336,7 +337,7 @@ static struct ring_setup queue_setup(const struct vireo_queue *queue)
 		.base = queue_base(queue),
 		.sure = queue->sure,
 		.out_of_order = device->out_of_order,
-		.lazy = device->patient || (device->transport->missed && !device->transport->tells_memory),
+		.lazy = device_lazy(device),
 		.map = device->map,
 	};
 }
@@ -370,6 +371,8 @@ void queue_run_not(struct vireo_queue *queue, int err, const char *why)
 {
 	queue_ring_free(queue);
 	queue_unstitch(queue);
+	if (why)
+		queue_ended(queue);
 	if (why && err == -EPROTO)
 		device_break_now(queue->device, queue, why);
 	else if (why)
@@ -466,6 +469,12 @@ int device_queue_recover(struct vireo_device *device, uint32_t index)
 	return r;
 }
 
+/* For an answer of the peer, or for a helper. */
+static bool queue_awaits(const struct vireo_queue *queue)
+{
+	return queue->begin || queue->miss->missed || queue->miss->ahead_awaited;
+}
+
 void device_resume(struct vireo_device *device)
 {
 	for (unsigned i = 0; i < device->queue_count && device->session && !device->broken; i++) {
@@ -479,12 +488,22 @@ void device_resume(struct vireo_device *device)
 			continue;
 		if (queue_complete(queue)) {
 			queue_start(queue);
+			if (!queue->running && !queue_awaits(queue))
+				queue_ended(queue);
 			continue;
 		}
+		queue_ended(queue);
 		miss_forget(queue); /* it begins anew, perhaps elsewhere */
 		if (!device->map)
 			queue->fresh = false;
 	}
+}
+
+void device_resume_not(struct vireo_device *device)
+{
+	for (unsigned i = 0; i < device->queue_count; i++)
+		if (!device->queues[i].running)
+			queue_ended(&device->queues[i]);
 }
 
 bool device_running(const struct vireo_device *device)

@@ -30,6 +30,7 @@ static void queue_enable(struct vireo_queue *queue, bool on)
 void queue_reset(struct vireo_queue *queue)
 {
 	assert(!queue->running);
+	queue_ended(queue);
 	drop_fd(device_drop_get(queue->device), &queue->kick_fd);
 	queue->kickable = false;
 	queue->addressed = false;
@@ -102,6 +103,8 @@ static struct vireo_queue *queue_quiet(struct vireo_device *device, uint32_t ind
 /* What it waited for belongs to the ring that it was, and so does a place that was found there. */
 static void queue_anew(struct vireo_queue *queue)
 {
+	if (!queue->sure)
+		queue_ended(queue);
 	queue->fresh = true;
 	queue->left = false;
 	queue->halted = queue->ran = false;

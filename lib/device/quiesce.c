@@ -33,6 +33,18 @@ static bool somebody_has(const struct vireo_queue *queue)
 	return queue->device->ops.queue_stop && (!queue->control || queue->device->control_keeps);
 }
 
+/* What its type has kept for the driver is for nobody. */
+void queue_ended(struct vireo_queue *queue)
+{
+	struct vireo_device *device = queue->device;
+
+	if (!queue->paused)
+		return;
+	queue->paused = false;
+	if (device->ops.queue_ended)
+		device->ops.queue_ended(device->opaque, queue);
+}
+
 void queue_take_back(struct vireo_queue *queue)
 {
 	struct vireo_device *device = queue->device;
@@ -86,6 +98,7 @@ void vireo_queue_quiesced(struct vireo_queue *queue)
 	assert(queue->running && queue->stopping);
 	queue->stopping = queue->quiesced = queue->renewing = false;
 	queue->running = false;
+	queue->paused = !queue->control;
 	queue->carried |= ring_carried(queue->ring);
 	if (!ring_error(queue->ring))
 		queue_base_note(queue, queue->ring);
@@ -94,6 +107,8 @@ void vireo_queue_quiesced(struct vireo_queue *queue)
 	ring_log_settle(queue->ring);
 	queue_ring_free(queue);
 	queue_unstitch(queue);
+	if (queue->halted)
+		queue_ended(queue);
 	for (struct vireo_device *device = queue->device; waits; waits--)
 		quiesce_drop(device);
 }

@@ -33,6 +33,18 @@ static const struct device_transport transport = {
 	.broken = broken,
 };
 
+static void missed(void *opaque)
+{
+	((struct test_guest *)opaque)->misses++;
+}
+
+static const struct device_transport lazy_transport = {
+	.config_changed = config_changed,
+	.config_told = config_told,
+	.broken = broken,
+	.missed = missed,
+};
+
 void *test_guest_alloc(struct test_guest *t, size_t bytes)
 {
 	void *p = t->memory + t->used_bytes;
@@ -119,7 +131,7 @@ void test_guest_begin(struct test_guest *t, struct vireo_device *device, uint64_
 	t->device = device;
 	t->memory_bytes = memory_bytes;
 	assert_int_equal(loop_new(&t->loop), 0);
-	assert_int_equal(device_attach(device, t->loop, &transport, t), 0);
+	assert_int_equal(device_attach(device, t->loop, t->lazy ? &lazy_transport : &transport, t), 0);
 	device_session_begin(device);
 	assert_int_equal(device_features_set(device, features), 0);
 	memory_new(t, more);

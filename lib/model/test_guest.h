@@ -38,6 +38,8 @@ struct test_guest {
 	int memory_fd;
 	struct map *map;
 	unsigned config_changes;
+	bool lazy; /* an address that is not in memory is yet to come; set by the test before it begins */
+	unsigned misses;
 	bool config_deaf; /* its transport has no words for them */
 	bool broken, quiet;
 	unsigned queue_count, queue_size;

@@ -215,6 +215,7 @@ static int net_queue_arena_new(struct net_queue *q, unsigned size)
 	q->size = size;
 	q->iov_max = VIREO_CHAIN_PIECES_MAX(size);
 	q->iov_used = q->first = q->last = q->pushed = q->burst = 0;
+	q->left = 0;
 	q->renew = false;
 	q->chains = calloc(size, sizeof(*q->chains));
 	q->written = calloc(size, sizeof(*q->written));
@@ -324,6 +325,14 @@ void vireo_net_queue_renewed(struct vireo_net *net, unsigned queue)
 		vireo_queue_renewed(net->queues[queue].queue);
 }
 
+static void net_queue_ended(void *opaque, struct vireo_queue *queue)
+{
+	struct vireo_net *net = opaque;
+
+	if (net->ops.queue_ended)
+		net->ops.queue_ended(net->opaque, vireo_queue_index(queue));
+}
+
 static void net_queue_enabled(void *opaque, struct vireo_queue *queue, bool enabled)
 {
 	struct vireo_net *net = opaque;
@@ -340,6 +349,7 @@ static const struct vireo_device_ops net_device_ops = {
 	.queue_started = net_queue_started,
 	.queue_stop = net_queue_stop,
 	.queue_renew = net_queue_memory_goes,
+	.queue_ended = net_queue_ended,
 	.queue_kicked = net_control_kicked,
 	.queue_enabled = net_queue_enabled,
 	.features_set = net_features_set,

@@ -121,6 +121,7 @@ struct net_queue {
 	bool indirect;		  /* INDIRECT_DESC */
 	bool guest_csum;	  /* receive: DATA_VALID may be said */
 	bool hashed;		  /* receive: HASH_REPORT */
+	uint32_t left;		  /* receive: of the last offer, frames that had to wait; see vireo_net_receive_left() */
 	bool runts_pushed;	  /* receive: given back and not yet shown to the driver */
 	bool renew;		  /* atomic: what is popped ahead may lie in memory that has gone; see net_queue_renew() */
 	struct vireo_net_queue_stats stats;

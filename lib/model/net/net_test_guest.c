@@ -28,6 +28,7 @@ void guest_start(struct guest *g, const struct guest_config *config)
 		memcpy(net.mac, config->mac, 6);
 	assert_int_equal(vireo_net_new(&net, &g->net), 0);
 	g->at.queue_size = config->queue_size ? config->queue_size : 256;
+	g->at.lazy = config->lazy;
 	test_guest_begin(&g->at, vireo_net_device(g->net), config->features, GUEST_MEMORY_BYTES, NULL);
 	for (unsigned i = 0; i < g->at.queue_count - config->keeps_control; i++)
 		test_guest_set_up(&g->at, i, !config->disabled);

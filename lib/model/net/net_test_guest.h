@@ -23,6 +23,7 @@ struct guest_config {
 	const uint8_t *mac;
 	const struct vireo_net_ops *ops;
 	bool disabled; /* queues start disabled */
+	bool lazy; /* see test_guest.h */
 	bool keeps_control; /* the control queue is not set up */
 };
 

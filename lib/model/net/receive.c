@@ -321,8 +321,7 @@ static void receive_end(struct net_queue *q, uint64_t frames, uint64_t bytes)
 	}
 }
 
-int vireo_net_receive_deliver(struct vireo_net *net, unsigned pair, struct vireo_frame *const *frames,
-			      unsigned count)
+int vireo_net_receive_offer(struct vireo_net *net, unsigned pair, struct vireo_frame *const *frames, unsigned count)
 {
 	uint64_t delivered = 0, bytes = 0, lost = 0;
 	uint32_t plain_lengths;
@@ -356,6 +355,9 @@ int vireo_net_receive_deliver(struct vireo_net *net, unsigned pair, struct vireo
 			bytes += frames[i]->len_bytes;
 		} else if (r == -EMSGSIZE) {
 			counter_add(&q->stats.too_long, 1);
+		} else if (!r && vireo_queue_waits(q->queue)) {
+			q->left = count - i;
+			break;
 		} else if (r != NOT_WANTED) {
 			lost++;
 		}
@@ -366,6 +368,27 @@ int vireo_net_receive_deliver(struct vireo_net *net, unsigned pair, struct vireo
 	if (unlikely(q->runts_pushed && !delivered)) /* nobody flushes after nothing */
 		vireo_net_receive_flush(net, pair);
 	return r == -EPROTO ? r : (int)delivered;
+}
+
+unsigned vireo_net_receive_left(struct vireo_net *net, unsigned pair)
+{
+	struct net_queue *q = pair < net->pairs ? net_receive_queue(net, pair) : NULL;
+	unsigned left = q ? q->left : 0;
+
+	if (left)
+		q->left = 0;
+	return left;
+}
+
+int vireo_net_receive_deliver(struct vireo_net *net, unsigned pair, struct vireo_frame *const *frames,
+			      unsigned count)
+{
+	int delivered = vireo_net_receive_offer(net, pair, frames, count);
+	unsigned left = unlikely(delivered < (int)count) ? vireo_net_receive_left(net, pair) : 0;
+
+	if (unlikely(left))
+		counter_add(&net_receive_queue(net, pair)->stats.no_buffer, left);
+	return delivered;
 }
 
 void vireo_net_receive_flush(struct vireo_net *net, unsigned pair)

@@ -4,6 +4,8 @@
 
 #include "device/device.h"
 #include "model/net/net_test_guest.h"
+#include "wire/virtio_ring.h"
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -768,6 +770,100 @@ static void runt_buffers_are_given_back_some_at_a_time(void **state)
 	guest_stop(&g);
 }
 
+/* ---- memory that is yet to come ---- */
+
+#define LISTED 6u
+
+/* The buffer that is posted as number `nth`: its address is nowhere yet. */
+static void post_nowhere(struct guest *g, unsigned nth)
+{
+	struct split_desc *descs = g->at.queues[0].desc;
+
+	guest_post(g, 0, 256);
+	descs[nth].addr = htole64(GUEST_GPA + GUEST_MEMORY_BYTES + 4096);
+	guest_kick(g, 0);
+}
+
+static void list_new(struct sent *sent, struct vireo_frame **list, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		sent_new(&sent[i], 64 + i, (uint8_t)i);
+		list[i] = sent[i].pointer;
+	}
+}
+
+static void list_free(struct sent *sent, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		free(sent[i].data);
+}
+
+static void frames_from_the_first_that_has_to_wait_are_left(void **state)
+{
+	const struct guest_config config = {.features = MERGE, .lazy = true};
+	struct vireo_frame *list[LISTED];
+	struct sent sent[LISTED];
+	struct guest g;
+
+	guest_start(&g, &config);
+	list_new(sent, list, LISTED);
+	sent[1].frame.offload.gso = VIREO_GSO_TCP4; /* refused, which is no waiting */
+	for (unsigned i = 0; i < 3; i++)
+		guest_post(&g, 0, 256);
+	post_nowhere(&g, 3);
+	assert_true(vireo_queue_may_wait(vireo_device_queue(g.at.device, 0)));
+	assert_int_equal(vireo_net_receive_offer(g.net, 0, list, LISTED), 3);
+	vireo_net_receive_flush(g.net, 0);
+	assert_int_equal(vireo_net_receive_left(g.net, 0), 2);
+	assert_int_equal(vireo_net_receive_left(g.net, 0), 0); /* once */
+	assert_int_equal(guest_stats(&g, 0).no_buffer, 0);
+	assert_int_equal(guest_stats(&g, 0).offload_refused, 1);
+	guest_poll(&g);
+	assert_int_equal(g.at.misses, 1);
+	assert_false(g.at.broken);
+	assert_int_equal(vireo_net_receive_offer(g.net, 0, list, 1), 0); /* and again, until it has been started anew */
+	assert_int_equal(vireo_net_receive_left(g.net, 0), 1);
+	list_free(sent, LISTED);
+	guest_stop(&g);
+}
+
+static void who_delivers_and_does_not_offer_loses_them(void **state)
+{
+	const struct guest_config config = {.features = MERGE, .lazy = true};
+	struct vireo_frame *list[LISTED];
+	struct sent sent[LISTED];
+	struct guest g;
+
+	guest_start(&g, &config);
+	list_new(sent, list, LISTED);
+	post_nowhere(&g, 0);
+	assert_int_equal(vireo_net_receive_deliver(g.net, 0, list, LISTED), 0);
+	assert_int_equal(guest_stats(&g, 0).no_buffer, LISTED);
+	assert_int_equal(vireo_net_receive_left(g.net, 0), 0);
+	list_free(sent, LISTED);
+	guest_stop(&g);
+}
+
+static void where_there_is_no_buffer_at_all_nothing_is_left(void **state)
+{
+	const struct guest_config config = {.features = MERGE, .lazy = true};
+	struct vireo_frame *list[LISTED];
+	struct sent sent[LISTED];
+	struct guest g;
+
+	guest_start(&g, &config);
+	list_new(sent, list, LISTED);
+	guest_post(&g, 0, 256);
+	guest_kick(&g, 0);
+	assert_int_equal(vireo_net_receive_offer(g.net, 0, list, LISTED), 1);
+	vireo_net_receive_flush(g.net, 0);
+	assert_int_equal(vireo_net_receive_left(g.net, 0), 0);
+	assert_int_equal(guest_stats(&g, 0).no_buffer, LISTED - 1);
+	assert_int_equal(vireo_net_receive_left(g.net, 7), 0); /* no such pair */
+	list_free(sent, LISTED);
+	guest_stop(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -793,6 +889,9 @@ int main(void)
 		cmocka_unit_test(what_is_sent_arrives_over_every_kind_of_ring),
 		cmocka_unit_test(frame_that_needs_a_thousand_buffers_is_too_long),
 		cmocka_unit_test(runt_buffers_are_given_back_some_at_a_time),
+		cmocka_unit_test(frames_from_the_first_that_has_to_wait_are_left),
+		cmocka_unit_test(who_delivers_and_does_not_offer_loses_them),
+		cmocka_unit_test(where_there_is_no_buffer_at_all_nothing_is_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -179,6 +179,8 @@ void vduse_resume(struct vduse *v)
 {
 	if ((v->status & VIREO_STATUS_DRIVER_OK) && !v->suspended && !v->reset_due && !v->break_due && !v->closed)
 		device_resume(v->device);
+	else
+		device_resume_not(v->device);
 }
 
 /* ---- signals ---- */

@@ -166,9 +166,11 @@ static void buffer_is_asked_for_and_comes(void **state)
 	put_chain(lab, IOVA + 0x9000, 5, 0);
 	assert_int_equal(take(lab), -1);
 	assert_null(lab->type.running[0]); /* nobody spins on it */
+	assert_int_equal(lab->type.stopped[0], 1);
 	assert_int_equal(missed(lab, NULL), IOVA + 0x9000);
 	assert_int_equal(update(lab, IOVA + 0x9000, PAGE), 0);
 	assert_int_equal(take(lab), 7);
+	assert_int_equal(lab->type.ended[0], 0);
 	end(lab);
 }
 
@@ -252,8 +254,10 @@ static void ring_whose_own_pages_go_waits_for_them(void **state)
 	assert_int_equal(missed(lab, NULL), IOVA);
 	while (missed(lab, NULL))
 		;
+	assert_int_equal(lab->type.ended[0], 0); /* it waits for an answer, and will go on */
 	assert_int_equal(update(lab, IOVA, 4 * PAGE), 0);
 	assert_non_null(lab->type.running[0]);
+	assert_int_equal(lab->type.ended[0], 0);
 	end(lab);
 }
 
@@ -535,8 +539,10 @@ static void stopped_ring_asks_for_nothing(void **state)
 	put_chain(lab, IOVA + 0x9000, 5, 0);
 	assert_int_equal(take(lab), -1);
 	assert_int_equal(missed(lab, NULL), IOVA + 0x9000);
+	assert_int_equal(lab->type.ended[0], 0);
 	say_pair(lab, VU_GET_VRING_BASE, 0, 0);
 	assert_int_equal(hear(lab, VU_GET_VRING_BASE, (uint8_t[8]){ 0 }, 8), 8);
+	assert_int_equal(lab->type.ended[0], 1);
 	usleep(600000); /* until it would be asked again */
 	assert_int_equal(missed(lab, NULL), 0);
 	end(lab);

@@ -115,6 +115,7 @@ static const struct vireo_device_ops ops = {
 	.size = sizeof(ops),
 	.queue_started = type_started,
 	.queue_stop = type_stop,
+	.queue_ended = type_ended,
 	.queue_renew = type_renew,
 	.features_set = type_features,
 	.config_write = type_config_write,
