@@ -38,7 +38,8 @@
 
 struct outbox {
 	struct forwarder *forwarder;
-	const struct topology_port *to;
+	const struct sw_port_ops *ops; /* the port's, or hold_ops */
+	void *opaque;
 	struct out_queue *queue;
 	struct port_counters *counters;
 	unsigned offloads;
@@ -81,12 +82,35 @@ static void unclaim(const struct forwarder *forwarder, struct out_queue *queue)
 		__atomic_store_n(&queue->claimed, 0, __ATOMIC_RELEASE);
 }
 
-static void put(const struct outbox *box, struct vireo_frame *const *frames, unsigned count)
+/* From here on frames are held: those that the port has left, and what comes after them. */
+static void outbox_hold(struct outbox *box)
 {
-	int gone = box->to->ops->deliver(box->to->opaque, box->queue->number, frames, count);
+	box->queue->hold.counters = box->counters;
+	box->ops = &hold_ops;
+	box->opaque = box->queue;
+}
+
+static __cold void put_rest(struct outbox *box, struct vireo_frame *const *frames, unsigned count, int went)
+{
+	unsigned gone = went > 0 ? (unsigned)went : 0, left = 0;
+
+	if (box->ops->left)
+		left = box->ops->left(box->opaque, box->queue->number);
+	if (gone + left < count)
+		counter_add(&box->counters->tx_lost, count - left - gone);
+	if (!left)
+		return;
+	box->ops->flush(box->opaque, box->queue->number);
+	outbox_hold(box);
+	box->ops->deliver(box->opaque, box->queue->number, frames + count - left, left);
+}
+
+static void put(struct outbox *box, struct vireo_frame *const *frames, unsigned count)
+{
+	int gone = box->ops->deliver(box->opaque, box->queue->number, frames, count);
 
 	if (unlikely(gone < (int)count))
-		counter_add(&box->counters->tx_lost, count - (gone > 0 ? (unsigned)gone : 0));
+		put_rest(box, frames, count, gone);
 }
 
 static void outbox_empty(struct outbox *box)
@@ -117,19 +141,18 @@ static uint32_t buffers(uint32_t frame_bytes)
 /* For what is flooded. */
 static uint32_t room_of(const struct outbox *box)
 {
-	const struct topology_port *to = box->to;
 	struct out_queue *queue = box->queue;
 	uint32_t room, kept;
 
-	if (!to->ops->room)
+	if (!box->ops->room)
 		return UINT32_MAX;
-	room = to->ops->room(to->opaque, queue->number);
+	room = box->ops->room(box->opaque, queue->number);
 	if (queue->room_s != box->forwarder->worker.now_s) {
 		queue->room_s = box->forwarder->worker.now_s;
 		queue->room_max -= queue->room_max / FADES_BY;
 	}
-	if (queue->room_of != to->ops || room > queue->room_max) {
-		queue->room_of = to->ops;
+	if (queue->room_of != box->ops || room > queue->room_max) {
+		queue->room_of = box->ops;
 		queue->room_max = room;
 	}
 	kept = queue->room_max / KEPT_PART;
@@ -253,13 +276,25 @@ static bool burst_has_room(struct outbox *box, unsigned count)
 	return !burst->needs && box->room >= count * buffers(burst->longest_bytes);
 }
 
+/* The queue is claimed. */
+static __cold void look_for_held(struct outbox *box)
+{
+	struct out_queue *queue = box->queue;
+
+	if (!(__atomic_load_n(&queue->held, __ATOMIC_ACQUIRE) & HELD_PAUSED))
+		hold_drain(queue, box->ops, box->opaque, box->counters);
+	if (__atomic_load_n(&queue->held, __ATOMIC_RELAXED))
+		outbox_hold(box);
+}
+
 static void deliver_queue(struct forwarder *forwarder, const struct topology_port *to, struct out_queue *queue,
 			  struct vireo_frame *const *frames, unsigned count)
 {
 	struct outbox box;
 
 	box.forwarder = forwarder;
-	box.to = to;
+	box.ops = to->ops;
+	box.opaque = to->opaque;
 	box.queue = queue;
 	box.counters = &to->port->counters[forwarder->worker.index];
 	box.offloads = __atomic_load_n(&to->port->offloads, __ATOMIC_RELAXED);
@@ -268,11 +303,21 @@ static void deliver_queue(struct forwarder *forwarder, const struct topology_por
 	box.room = 0;
 	box.flooded = false;
 	claim(forwarder, queue);
+	if (unlikely(__atomic_load_n(&queue->held, __ATOMIC_RELAXED)))
+		look_for_held(&box);
 	if (likely(burst_has_room(&box, count) && burst_fits(&forwarder->burst, box.offloads, box.mtu)))
 		put(&box, frames, count);
 	else
 		deliver_with_work(&box, frames, count);
-	to->ops->flush(to->opaque, queue->number);
+	box.ops->flush(box.opaque, queue->number);
+	unclaim(forwarder, queue);
+}
+
+void deliver_held(struct forwarder *forwarder, const struct topology_port *to, struct out_queue *queue)
+{
+	claim(forwarder, queue);
+	if (!(__atomic_load_n(&queue->held, __ATOMIC_ACQUIRE) & HELD_PAUSED))
+		hold_drain(queue, to->ops, to->opaque, &to->port->counters[forwarder->worker.index]);
 	unclaim(forwarder, queue);
 }
 

@@ -142,7 +142,14 @@ static int fake_deliver(void *opaque, unsigned queue, struct vireo_frame *const 
 	assert(!fake->claimed[queue] || pthread_equal(fake->owner[queue], pthread_self()));
 	fake->claimed[queue] = true;
 	fake->owner[queue] = pthread_self();
+	assert(!fake->stopped[queue]);
+	fake->left[queue] = 0;
 	for (unsigned i = 0; i < count; i++) {
+		if (fake->waits[queue] && !fake->goes[queue]) {
+			fake->left[queue] = count - i;
+			break;
+		}
+		fake->goes[queue] -= fake->waits[queue];
 		if (!fake->room) {
 			counter_add(&fake->out[queue].no_buffer, 1);
 			continue;
@@ -162,9 +169,29 @@ static void fake_flush(void *opaque, unsigned queue)
 
 	pthread_mutex_lock(&fake->lock);
 	fake->flushes++;
+	assert(!fake->stopped[queue]);
 	assert(!fake->claimed[queue] || pthread_equal(fake->owner[queue], pthread_self()));
 	fake->claimed[queue] = false;
 	pthread_mutex_unlock(&fake->lock);
+}
+
+static unsigned fake_left(void *opaque, unsigned queue)
+{
+	struct fake_port *fake = opaque;
+	unsigned left;
+
+	pthread_mutex_lock(&fake->lock);
+	left = fake->left[queue];
+	fake->left[queue] = 0;
+	pthread_mutex_unlock(&fake->lock);
+	return left;
+}
+
+static bool fake_leaves(void *opaque, unsigned queue)
+{
+	const struct fake_port *fake = opaque;
+
+	return fake->may_wait;
 }
 
 static unsigned fake_room(void *opaque, unsigned queue)
@@ -173,6 +200,7 @@ static unsigned fake_room(void *opaque, unsigned queue)
 	uint64_t room;
 
 	pthread_mutex_lock(&fake->lock);
+	assert(!fake->stopped[queue]);
 	room = fake->room;
 	pthread_mutex_unlock(&fake->lock);
 	return room < UINT32_MAX ? (unsigned)room : UINT32_MAX;
@@ -225,6 +253,8 @@ const struct sw_port_ops fake_port_ops = {
 	.receive = fake_receive,
 	.release = fake_release,
 	.deliver = fake_deliver,
+	.left = fake_left,
+	.leaves = fake_leaves,
 	.flush = fake_flush,
 	.kick_fd = fake_kick_fd,
 	.kick_enable = fake_kick_enable,

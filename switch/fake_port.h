@@ -41,6 +41,11 @@ struct fake_port {
 	bool keep;                      /* record what is delivered */
 	uint64_t room;                  /* frames that still go in */
 	bool steers;                    /* frames are wanted in the queue that their byte 14 names */
+	bool waits[FAKE_QUEUES];        /* its memory is yet to come: after `goes` more frames everything is left */
+	unsigned goes[FAKE_QUEUES];
+	unsigned left[FAKE_QUEUES];     /* by the last delivery */
+	bool may_wait;                  /* of queues that are added from now on */
+	bool stopped[FAKE_QUEUES];      /* whoever calls it for that out queue fails */
 	unsigned flushes;
 	bool claimed[FAKE_QUEUES];      /* from deliver to flush nobody but the owner may come */
 	pthread_t owner[FAKE_QUEUES];

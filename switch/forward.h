@@ -92,6 +92,9 @@ void deliver(struct forwarder *forwarder, const struct topology_port *to, struct
 /* Worker. The same for frames that are as the port is to get them: its limits and VLANs have been looked at. */
 void deliver_ready(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count);
 
+/* Worker. What the queue holds goes to the port, unless that is paused: see hold.c. */
+void deliver_held(struct forwarder *forwarder, const struct topology_port *to, struct out_queue *queue);
+
 /* Worker. A group of the burst goes to all ports of its VLAN, and what is each one's own of the burst with it. */
 void flood(struct forwarder *forwarder, struct burst *burst, const struct group *group);
 /* Worker. The same to some ports of the VLAN, the sender among them, and nothing with it. */

@@ -60,6 +60,7 @@ static void queue_free(struct queue *queue)
 		aside_queue_free(port->aside, queue->out, queue->number);
 	if (queue->out) {
 		port->out[queue->number] = NULL;
+		hold_end(container_of(queue, struct out_queue, queue));
 		free(container_of(queue, struct out_queue, queue));
 	} else {
 		struct in_queue *in = container_of(queue, struct in_queue, queue);
@@ -152,6 +153,10 @@ static int out_add(struct sw_port *port, unsigned number)
 	memset(out, 0, sizeof(*out));
 	queue_init(&out->queue, port, true, number);
 	out->number = number;
+	if (port->ops->leaves && port->ops->leaves(port->opaque, number) && hold_prepare(out)) {
+		free(out);
+		return -ENOMEM;
+	}
 	port->out[number] = out;
 	return 0;
 }

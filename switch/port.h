@@ -2,11 +2,15 @@
 #ifndef SWITCH_PORT_H
 #define SWITCH_PORT_H
 
-/* Ports and their queues: port.c, port_aside.c for those that are served aside, port_move.c for queues that change their worker. */
+/*
+ * Ports and their queues: port.c, port_aside.c for those that are served aside, port_move.c for queues that change their worker, port_pause.c
+ * for those that stop for a moment.
+ */
 
 #include "base/bucket.h"
 #include "base/queue.h"
 #include "base/util.h"
+#include "switch/hold.h"
 #include "switch/policing.h"
 #include "switch/rules.h"
 #include "switch/stall.h"
@@ -29,6 +33,7 @@ struct port_counters {
 	uint64_t bond_rx_frames, bond_rx_bytes, bond_tx_frames, bond_tx_bytes; /* of a bond: what its members have brought, and been given */
 	uint64_t rx_inactive, rx_lacp, rx_lacp_bad, rx_lacp_limit;
 	uint64_t rx_spoofed_ip, rx_spoofed_arp, rx_spoofed_nd, rx_dhcp_server, rx_router, rx_unreadable;
+	uint64_t tx_held, tx_hold_limit;
 	uint64_t tx_no_queue, tx_link_down, tx_flood_room, tx_mtu, tx_segment_error, tx_segmented, tx_lost;
 } __attribute__((aligned(CACHE_LINE_BYTES)));
 
@@ -74,8 +79,14 @@ struct out_queue {
 	unsigned number;
 	/* Held by the worker that delivers; unused if there is only one. */
 	uint32_t claimed __attribute__((aligned(CACHE_LINE_BYTES)));
+	uint8_t held; /* HELD_* (atomic): see hold.c */
 	const struct sw_port_ops *room_of; /* whose room() it was: another's, when the port has moved aside */
 	uint32_t room_max, room_s;         /* the most that it has said, which fades with the seconds; as of then */
+	struct hold hold;
+	/* Control thread. */
+	struct grace_item paused; /* nobody calls the port for it any more */
+	void (*pause_done)(void *opaque); /* NULL: no pause begins */
+	void *pause_opaque;
 };
 
 struct sw_port {
@@ -125,6 +136,12 @@ struct sw_port {
 	uint16_t home[SW_QUEUES_MAX]; /* the worker that in queues have been moved to, plus 1; 0: any */
 	struct sw_queue_stats past[2]; /* sums over queues that are gone: in, out */
 };
+
+/* An out queue that is there. */
+static inline bool port_paused(const struct sw_port *port, unsigned number)
+{
+	return __atomic_load_n(&port->out[number]->held, __ATOMIC_RELAXED) & HELD_PAUSED;
+}
 
 /* Of an in queue that takes the place of none, or of one: `aside` is the port's, or is to be. Not published. */
 int in_queue_new(struct sw_port *port, struct aside *aside, unsigned number, struct in_queue **ret_in);

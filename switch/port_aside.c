@@ -79,7 +79,7 @@ static void move_commit(struct sw_port *port, struct aside *aside, struct in_que
 	port->aside = aside;
 	TAILQ_INSERT_TAIL(&sw->asides, port, aside_link);
 	for (unsigned i = 0; i < SW_QUEUES_MAX; i++) {
-		if (aside->queues[true][i])
+		if (aside->queues[true][i] && !port_paused(port, i))
 			aside_want(aside, true, i);
 		if (!fresh[i])
 			continue;
@@ -135,7 +135,7 @@ static void move_back(struct sw_port *port)
 	struct aside *aside = port->aside;
 
 	for (unsigned i = 0; i < SW_QUEUES_MAX; i++)
-		assert(!port->in[i] && !port->out[i]);
+		assert(!port->in[i] && (!port->out[i] || port_paused(port, i)));
 	TAILQ_REMOVE(&port->sw->asides, port, aside_link);
 	port->aside = NULL;
 	aside->end.passed.fn = aside_ends;

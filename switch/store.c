@@ -107,18 +107,40 @@ unsigned store_see(struct store *store, struct vireo_frame *frames, struct iovec
 	return count;
 }
 
+static uint32_t record_next(const struct store *store, uint32_t at)
+{
+	uint32_t bytes = record_at(store, at)->bytes;
+
+	return at + (bytes == GAP ? STORE_BYTES - at % STORE_BYTES : record_bytes(bytes));
+}
+
 unsigned store_count(const struct store *store)
 {
 	uint32_t shown = __atomic_load_n(&store->shown, __ATOMIC_ACQUIRE), at = store->seen;
 	unsigned count = 0;
 
 	while (at != shown) {
-		uint32_t bytes = record_at(store, at)->bytes;
-
-		at += bytes == GAP ? STORE_BYTES - at % STORE_BYTES : record_bytes(bytes);
-		count += bytes != GAP;
+		count += record_at(store, at)->bytes != GAP;
+		at = record_next(store, at);
 	}
 	return count;
+}
+
+void store_drop_first(struct store *store, unsigned count)
+{
+	uint32_t at = store->taken;
+
+	while (count) {
+		count -= record_at(store, at)->bytes != GAP;
+		at = record_next(store, at);
+	}
+	store->seen = at;
+	store_drop(store);
+}
+
+void store_restart(struct store *store)
+{
+	store->put = store->shown = store->seen = store->taken = 0;
 }
 
 void store_drop(struct store *store)

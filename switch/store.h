@@ -39,7 +39,15 @@ void store_show(struct store *store);
 /* Who takes. Up to max frames in place, each with one piece of iov[], until store_drop(). */
 unsigned store_see(struct store *store, struct vireo_frame *frames, struct iovec *iov, unsigned max);
 void store_drop(struct store *store); /* all that were seen */
+/* Of what was seen the first ones; the others have not been seen, and store_see() shows them again. */
+void store_drop_first(struct store *store, unsigned count);
 unsigned store_count(const struct store *store); /* shown, and not seen. Who takes, or anybody when both are quiet. */
+/* Where one thread puts and takes. */
+static inline uint32_t store_bytes(const struct store *store) /* that are in use */
+{
+	return store->put - store->taken;
+}
+void store_restart(struct store *store); /* empty: the next frame lies where the first one did */
 static inline bool store_empty(const struct store *store)
 {
 	return __atomic_load_n(&store->shown, __ATOMIC_ACQUIRE) == store->seen;

@@ -130,6 +130,35 @@ static void checksum_inside_an_edit_is_refused(void **state)
 	store_fini(&store);
 }
 
+/* Some of what was seen is taken, around the end and in front of it, and the rest is seen again. */
+static void what_is_not_taken_is_seen_again(void **state)
+{
+	struct vireo_frame frames[8];
+	struct iovec iov[8];
+	struct store store;
+	uint32_t first = 0, number = 0;
+
+	assert_int_equal(store_init(&store), 0);
+	for (unsigned i = 0; i < 400; i++) {
+		while (number - first < 6)
+			assert_true(put(&store, 60 + number % 7 * 9000, number)), number++;
+		store_show(&store);
+		assert_int_equal(store_see(&store, frames, iov, 8), 6);
+		assert_int_equal(frames[5].offload.csum_start, (uint16_t)(first + 5));
+		store_drop_first(&store, i % 4);
+		first += i % 4;
+		assert_int_equal(store_count(&store), number - first);
+	}
+	store_see(&store, frames, iov, 8);
+	store_drop(&store);
+	assert_int_equal(store_bytes(&store), 0);
+	store_restart(&store);
+	assert_true(put(&store, 100, 1));
+	store_show(&store);
+	expect(&store, 100, 1);
+	store_fini(&store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -138,6 +167,7 @@ int main(void)
 		cmocka_unit_test(longer_than_any_frame_is_refused),
 		cmocka_unit_test(edit_goes_in_with_the_frame),
 		cmocka_unit_test(checksum_inside_an_edit_is_refused),
+		cmocka_unit_test(what_is_not_taken_is_seen_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

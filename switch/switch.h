@@ -44,6 +44,13 @@ struct sw_port_ops {
 	void (*release)(void *opaque, unsigned queue);
 	/* Copies frames into the port. What does not go is counted by the port and lost. Returns frames that went. */
 	int (*deliver)(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count);
+	/*
+	 * How many frames, the list's last ones, the deliver() before has left: not counted, and not lost, since the queue waits for what will
+	 * come in a moment. They are held, and what comes after them, until sw_queue_pause() and sw_queue_resume(). NULL: none ever.
+	 */
+	unsigned (*left)(void *opaque, unsigned queue);
+	/* Control thread: may left() say so of this out queue, as it is now? NULL: no. */
+	bool (*leaves)(void *opaque, unsigned queue);
 	/* End of a burst: show, signal. */
 	void (*flush)(void *opaque, unsigned queue);
 	/* In queue: fd that becomes readable (edge-triggered) when frames come and kicks are enabled; -1: poll me. */
@@ -295,6 +302,15 @@ int sw_queue_add(struct sw_port *port, bool out, unsigned queue); /* -EEXIST, -E
 void sw_queue_remove(struct sw_port *port, bool out, unsigned queue, void (*done)(void *opaque), void *opaque);
 bool sw_queue_present(const struct sw_port *port, bool out, unsigned queue);
 
+/*
+ * The out queue stops for a moment. When `done` is called (in the control thread, later), nobody calls the port for it. What comes for it is
+ * held, up to 2 MiB and 4096 frames (for the n-th queue of a port an n-th of the bytes), until sw_queue_resume() has it delivered in
+ * order before anything else, or sw_queue_remove() loses it (tx_lost). -ENOENT: there is no such out queue; -EOPNOTSUPP: the port is
+ * served aside; -ENOMEM: remove it instead.
+ */
+int sw_queue_pause(struct sw_port *port, unsigned queue, void (*done)(void *opaque), void *opaque);
+void sw_queue_resume(struct sw_port *port, unsigned queue); /* after `done` */
+
 void sw_port_offloads_set(struct sw_port *port, unsigned offloads); /* VIREO_OFFLOAD_*; initially 0 */
 void sw_port_mtu_set(struct sw_port *port, uint16_t mtu);
 int sw_port_guard_set(struct sw_port *port, const struct sw_guard *guard); /* -EINVAL, -ENOMEM */
@@ -354,6 +370,8 @@ struct sw_port_stats {
 	uint64_t rx_lacp_bad;         /* of those, such as lie, or are cut short (not a drop again) */
 	uint64_t rx_lacp_limit;       /* too many of them */
 	uint64_t tx_rate_limit;       /* beyond bytes_out or frames_out */
+	uint64_t tx_held;             /* kept until the port's queue went on (not a drop) */
+	uint64_t tx_hold_limit;       /* the port's queue has stopped for a moment, and no more can be kept for it */
 	uint64_t tx_no_queue;         /* port has no running out queue, or the one that its receiver wants the frame in does not run */
 	uint64_t tx_link_down;        /* see sw_port_link_set() */
 	uint64_t tx_flood_room;       /* to several ports; the port's last free buffers are for what goes to it alone */

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCH_HOLD_H
+#define SWITCH_HOLD_H
+
+/* Frames that an out queue holds while its port is paused, or waits for memory: hold.c. */
+
+#include "switch/store.h"
+#include "switch/switch.h"
+
+struct out_queue;
+struct port_counters;
+struct sw_port;
+
+/* Of out_queue.held (atomic). */
+#define HELD_PAUSED 1u /* the port must not be called for the queue; the control thread writes it */
+#define HELD_FRAMES 2u /* some are in the hold; written by who has claimed the queue */
+
+#define HOLD_FRAMES_MAX 4096u /* of one queue */
+
+struct hold {
+	struct store store;  /* without bytes: nothing can be held. Whoever has claimed the queue puts, and takes. */
+	uint32_t frames;     /* in it */
+	uint32_t bytes_max;  /* constant: of the store */
+	struct port_counters *counters; /* of who has claimed the queue */
+};
+
+/* Control thread. Makes room; 0 also where it has been made before. -ENOMEM */
+int hold_prepare(struct out_queue *queue);
+/* Nobody uses the queue any more: what is held is lost, and counted. */
+void hold_end(struct out_queue *queue);
+
+/*
+ * What is called in place of the port's ops, with the out queue as opaque: puts frames there, and counts. The queue is claimed; its hold has
+ * counters.
+ */
+extern const struct sw_port_ops hold_ops;
+/* The queue is claimed. Gives the port what is held, in order, as far as it goes. */
+void hold_drain(struct out_queue *queue, const struct sw_port_ops *ops, void *opaque, struct port_counters *counters);
+
+#endif
