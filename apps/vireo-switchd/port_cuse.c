@@ -46,6 +46,12 @@ static bool receives(struct device_pair *pair)
 	return pair->used;
 }
 
+/* What its guest has shown before it stopped. */
+static bool used(struct device_pair *pair)
+{
+	return pair->used;
+}
+
 static void look_again(void *opaque)
 {
 	struct cuse_port *cuse = opaque;
@@ -63,6 +69,7 @@ static const struct vireo_net_ops net_ops = {
 	.size = sizeof(net_ops),
 	.queue_started = port_queue_started,
 	.queue_stop = port_queue_stop,
+	.queue_ended = port_queue_ended,
 	.queue_renew = port_queue_renew,
 	.negotiated = negotiated,
 };
@@ -202,6 +209,7 @@ static const struct device_sort each_open = {
 	.features_off = VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT),
 	.ops = &net_ops,
 	.receives = receives,
+	.awaits = used,
 	.init = init,
 	.fini = fini,
 	.config = config,

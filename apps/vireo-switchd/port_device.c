@@ -130,6 +130,7 @@ static const struct vireo_net_ops net_ops = {
 	.size = sizeof(net_ops),
 	.queue_started = port_queue_started,
 	.queue_stop = port_queue_stop,
+	.queue_ended = port_queue_ended,
 	.queue_renew = port_queue_renew,
 	.queue_enabled = port_queue_enabled,
 	.connected = connected,
@@ -145,6 +146,7 @@ static const struct device_sort one_device = {
 	.bytes = sizeof(struct device_port),
 	.ops = &net_ops,
 	.receives = receives,
+	.awaits = receives,
 };
 
 /* ---- making and ending it ---- */

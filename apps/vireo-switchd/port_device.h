@@ -23,8 +23,8 @@ struct vireo_net_ops;
 struct device_queue {
 	struct device_pair *pair;
 	bool out; /* receive */
-	/* The three facts: see port_device_queue.c. */
-	bool running, leaving, stopping;
+	/* The facts: see port_device_queue.c. */
+	bool running, returning, leaving, paused, stopping;
 	struct grace_item renewed; /* the device waits for vireo_net_queue_renewed() */
 };
 
@@ -62,6 +62,8 @@ struct device_sort {
 	const struct vireo_net_ops *ops;
 	/* Does the switch send frames to a pair whose receive queue is there? May be asked while that queue is nobody's only. */
 	bool (*receives)(struct device_pair *pair);
+	/* The same of one whose receive queue has stopped, and may start again. */
+	bool (*awaits)(struct device_pair *pair);
 	/* Before anything is opened; NULL: nothing to do. 0, or a negative errno. */
 	int (*init)(struct device_port *device);
 	void (*fini)(struct device_port *device); /* also after init has failed; NULL: nothing to do */
@@ -96,6 +98,7 @@ void port_queue_settle(struct device_queue *queue);
 void port_queues_settle(struct device_port *device);
 void port_queue_started(void *opaque, unsigned queue);
 void port_queue_stop(void *opaque, unsigned queue);
+void port_queue_ended(void *opaque, unsigned queue);
 int port_queue_renew(void *opaque, unsigned queue);
 void port_queue_enabled(void *opaque, unsigned queue, bool enabled);
 

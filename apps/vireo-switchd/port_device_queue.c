@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The queues of network devices as queues of the switch. Per queue three facts are kept, in the control thread only:
+ * The queues of network devices as queues of the switch. Per queue these facts are kept, in the control thread only:
  *   running    the device has handed the queue out, and not asked for it back
- *   leaving    sw_queue_remove() is under way
+ *   returning  it has asked for it back, and not said that the queue has ended: a receive queue's frames are held meanwhile
+ *   leaving    sw_queue_remove() or sw_queue_pause() is under way
+ *   paused     the switch holds its frames
  *   stopping   the device waits for vireo_net_queue_quiesced()
  * and port_queue_settle() brings the switch in line with them whenever one changes. A receive queue to which the kind
  * wants no frames sent is kept out of the switch, so that none is spread to it.
@@ -47,7 +49,21 @@ static int deliver(void *opaque, unsigned queue, struct vireo_frame *const *fram
 {
 	const struct device_pair *pair = pair_of(opaque, queue);
 
-	return vireo_net_receive_deliver(pair->net, pair->at, frames, count);
+	return vireo_net_receive_offer(pair->net, pair->at, frames, count);
+}
+
+static unsigned left(void *opaque, unsigned queue)
+{
+	const struct device_pair *pair = pair_of(opaque, queue);
+
+	return vireo_net_receive_left(pair->net, pair->at);
+}
+
+static bool leaves(void *opaque, unsigned queue)
+{
+	const struct device_pair *pair = pair_of(opaque, queue);
+
+	return vireo_queue_may_wait(vireo_device_queue(vireo_net_device(pair->net), 2 * pair->at));
 }
 
 static void flush(void *opaque, unsigned queue)
@@ -109,6 +125,8 @@ const struct sw_port_ops device_port_ops = {
 	.receive = receive,
 	.release = release,
 	.deliver = deliver,
+	.left = left,
+	.leaves = leaves,
 	.flush = flush,
 	.kick_fd = kick_fd,
 	.expect = expect,
@@ -134,24 +152,58 @@ static bool queue_wanted(const struct device_queue *q)
 	return q->running && (!q->out || q->pair->device->sort->receives(q->pair));
 }
 
+/* It is in the switch, and will be again: its frames wait there. */
+static bool queue_awaited(const struct device_queue *q)
+{
+	return q->out && q->returning && q->pair->device->sort->awaits(q->pair);
+}
+
+/* Of one that is in the switch. True: there is something to wait for. */
+static bool queue_leave(struct device_queue *q)
+{
+	struct sw_port *sw = q->pair->device->port.sw;
+	bool awaited = queue_awaited(q);
+
+	if (awaited && q->paused)
+		return false;
+	q->leaving = true;
+	q->paused = awaited && !sw_queue_pause(sw, q->pair->index, queue_left, q);
+	if (!q->paused)
+		sw_queue_remove(sw, q->out, q->pair->index, queue_left, q);
+	return true;
+}
+
+static void queue_enter(struct device_queue *q)
+{
+	struct device_pair *pair = q->pair;
+	int err = sw_queue_add(pair->device->port.sw, q->out, pair->index);
+
+	if (err)
+		retry_later(&pair->device->retry, 2 * pair->index + !q->out, err);
+}
+
+static void queue_return(struct device_queue *q)
+{
+	q->paused = false;
+	sw_queue_resume(q->pair->device->port.sw, q->pair->index);
+}
+
 void port_queue_settle(struct device_queue *q)
 {
 	struct device_pair *pair = q->pair;
-	struct sw_port *sw = pair->device->port.sw;
-	bool wanted;
-	int err;
+	bool wanted, present;
 
 	if (q->leaving)
 		return; /* queue_left() comes back here */
 	wanted = queue_wanted(q);
-	if (wanted && !sw_queue_present(sw, q->out, pair->index)) {
-		err = sw_queue_add(sw, q->out, pair->index);
-		if (err)
-			retry_later(&pair->device->retry, 2 * pair->index + !q->out, err);
-	} else if (!wanted && sw_queue_present(sw, q->out, pair->index)) {
-		q->leaving = true;
-		sw_queue_remove(sw, q->out, pair->index, queue_left, q);
-	} else if (q->stopping) {
+	present = sw_queue_present(pair->device->port.sw, q->out, pair->index);
+	if (wanted && present && q->paused)
+		queue_return(q);
+	else if (wanted && !present)
+		queue_enter(q);
+	else if (!wanted && present && queue_leave(q))
+		return;
+	else if (q->stopping) {
 		q->stopping = false;
 		vireo_net_queue_quiesced(pair->net, 2 * pair->at + !q->out);
 	}
@@ -178,7 +230,8 @@ void port_queue_started(void *opaque, unsigned queue)
 	if (!q)
 		return;
 	q->running = true;
-	if (q->out)
+	q->returning = false;
+	if (q->out && !q->paused)
 		q->pair->used = false;
 	port_queue_settle(q);
 }
@@ -193,7 +246,17 @@ void port_queue_stop(void *opaque, unsigned queue)
 		return;
 	}
 	q->running = false;
-	q->stopping = true;
+	q->returning = q->stopping = true;
+	port_queue_settle(q);
+}
+
+void port_queue_ended(void *opaque, unsigned queue)
+{
+	struct device_queue *q = queue_of(opaque, queue);
+
+	if (!q)
+		return;
+	q->returning = false;
 	port_queue_settle(q);
 }
 

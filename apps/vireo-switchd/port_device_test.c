@@ -29,6 +29,10 @@ static void *opaques[2]; /* of the devices, in order */
 static unsigned nets;
 static unsigned refuse; /* so many additions */
 static unsigned asked, present[2][2], quiesced;
+static bool pausable; /* the switch can hold frames */
+static unsigned paused, resumed; /* so often */
+static void (*pause_done)(void *opaque); /* called by the test */
+static void *pause_opaque;
 static char lines[4][128];
 static unsigned line_count;
 
@@ -65,9 +69,16 @@ struct vireo_queue *vireo_device_queue(struct vireo_device *device, uint32_t ind
 	return (struct vireo_queue *)&ops;
 }
 
+static bool disabled;
+
 bool vireo_queue_enabled(const struct vireo_queue *queue)
 {
-	return true;
+	return !disabled;
+}
+
+bool vireo_queue_may_wait(const struct vireo_queue *queue)
+{
+	return false;
 }
 
 void vireo_net_queue_quiesced(struct vireo_net *net, uint32_t queue)
@@ -179,7 +190,12 @@ void vireo_net_transmit_complete(struct vireo_net *net, uint32_t pair)
 {
 }
 
-int vireo_net_receive_deliver(struct vireo_net *net, uint32_t pair, struct vireo_frame *const *frames, uint32_t count)
+unsigned vireo_net_receive_left(struct vireo_net *net, unsigned pair)
+{
+	return 0;
+}
+
+int vireo_net_receive_offer(struct vireo_net *net, uint32_t pair, struct vireo_frame *const *frames, uint32_t count)
 {
 	return 0;
 }
@@ -293,6 +309,22 @@ void sw_queue_remove(struct sw_port *port, bool out, unsigned queue, void (*done
 	done(done_opaque);
 }
 
+int sw_queue_pause(struct sw_port *port, unsigned queue, void (*done)(void *opaque), void *done_opaque)
+{
+	assert_true(present[true][queue]);
+	if (!pausable)
+		return -EOPNOTSUPP;
+	paused++;
+	pause_done = done;
+	pause_opaque = done_opaque;
+	return 0;
+}
+
+void sw_queue_resume(struct sw_port *port, unsigned queue)
+{
+	resumed++;
+}
+
 /* ---- a port ---- */
 
 static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
@@ -311,6 +343,9 @@ static int open_port(void **state, const struct port_kind *of_kind, unsigned que
 
 	links = 0;
 	deaf = NULL;
+	pausable = false;
+	paused = resumed = 0;
+	pause_done = NULL;
 	refuse = asked = quiesced = line_count = nets = available = 0;
 	memset(present, 0, sizeof(present));
 	if (loop_new(&ports.loop))
@@ -396,6 +431,79 @@ static void queues_that_go_on_are_answered_for_when_workers_have_been_quiet(void
 	assert_int_equal(ops.queue_renew(opaque, 0), -EOPNOTSUPP);
 }
 
+static void pause_passes(void)
+{
+	void (*done)(void *of) = pause_done;
+
+	assert_non_null(done);
+	pause_done = NULL;
+	done(pause_opaque);
+}
+
+static void frames_are_held_while_a_receive_queue_may_come_back(void **state)
+{
+	pausable = true;
+	ops.queue_started(opaque, 0);
+	ops.queue_stop(opaque, 0);
+	assert_int_equal(paused, 1);
+	assert_int_equal(quiesced, 0); /* not before workers have been quiet */
+	pause_passes();
+	assert_int_equal(quiesced, 1);
+	assert_true(present[true][0]);
+	ops.queue_started(opaque, 0);
+	assert_int_equal(resumed, 1);
+	assert_int_equal(asked, 1); /* it was never away */
+	ops.queue_stop(opaque, 0);
+	pause_passes();
+	ops.queue_ended(opaque, 0);
+	assert_false(present[true][0]);
+	assert_int_equal(quiesced, 2);
+	ops.queue_started(opaque, 0);
+	assert_true(present[true][0]);
+	assert_int_equal(resumed, 1);
+}
+
+/* It ends while the switch is still at it, or is disabled meanwhile. */
+static void a_pause_that_has_not_begun_ends_as_well(void **state)
+{
+	pausable = true;
+	ops.queue_started(opaque, 0);
+	ops.queue_stop(opaque, 0);
+	ops.queue_ended(opaque, 0);
+	assert_true(present[true][0]);
+	assert_int_equal(quiesced, 0);
+	pause_passes();
+	assert_false(present[true][0]);
+	assert_int_equal(quiesced, 1);
+	ops.queue_started(opaque, 0);
+	ops.queue_stop(opaque, 0);
+	pause_passes();
+	disabled = true;
+	ops.queue_enabled(opaque, 0, false);
+	assert_false(present[true][0]);
+	disabled = false;
+	assert_int_equal(resumed, 0);
+}
+
+/* A transmit queue keeps its frames by itself; a port that is served aside cannot be paused. */
+static void what_cannot_be_paused_leaves_the_switch(void **state)
+{
+	pausable = true;
+	ops.queue_started(opaque, 1);
+	ops.queue_stop(opaque, 1);
+	assert_false(present[false][0]);
+	pausable = false;
+	ops.queue_started(opaque, 0);
+	ops.queue_stop(opaque, 0);
+	assert_false(present[true][0]);
+	assert_int_equal(paused, 0);
+	assert_int_equal(quiesced, 2);
+	ops.queue_ended(opaque, 0);
+	ops.queue_ended(opaque, 2); /* the control queue */
+	ops.queue_started(opaque, 0);
+	assert_true(present[true][0]);
+}
+
 static void second_pair_of_a_node_gets_frames_when_its_guest_has_put_a_buffer_there(void **state)
 {
 	ops.queue_started(opaques[0], 0);
@@ -475,6 +583,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(queue_that_could_not_be_added_is_tried_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(queue_that_was_stopped_meanwhile_is_not, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(queues_that_go_on_are_answered_for_when_workers_have_been_quiet, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(frames_are_held_while_a_receive_queue_may_come_back, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_pause_that_has_not_begun_ends_as_well, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_cannot_be_paused_leaves_the_switch, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(second_pair_of_a_node_gets_frames_when_its_guest_has_put_a_buffer_there,
 						set_up_node, tear_down),
 		cmocka_unit_test_setup_teardown(node_is_one_process_and_has_so_many_pairs, set_up_node, tear_down),

@@ -43,7 +43,8 @@ static const struct field port_fields[] = {
 	PORT_FIELD(rx_rate_limit, true),     PORT_FIELD(rx_storm_broadcast, true), PORT_FIELD(rx_storm_multicast, true),
 	PORT_FIELD(rx_storm_unicast, true),  PORT_FIELD(tx_rate_limit, true),
 	PORT_FIELD(tx_frames, false),	     PORT_FIELD(tx_bytes, false),
-	PORT_FIELD(tx_segmented, false),     PORT_FIELD(tx_no_queue, true), PORT_FIELD(tx_link_down, true), PORT_FIELD(tx_flood_room, true),
+	PORT_FIELD(tx_segmented, false),     PORT_FIELD(tx_held, false),	     PORT_FIELD(tx_hold_limit, true),
+	PORT_FIELD(tx_no_queue, true),	     PORT_FIELD(tx_link_down, true),	  PORT_FIELD(tx_flood_room, true),
 	PORT_FIELD(tx_mtu, true),
 	PORT_FIELD(tx_segment_error, true), /* tx_lost has in it what the out queues have dropped */
 	PORT_FIELD(tx_lost, true),

@@ -94,7 +94,7 @@ static int port_deliver(void *opaque, unsigned queue, struct vireo_frame *const 
 {
 	const struct port *port = opaque;
 
-	return vireo_net_receive_deliver(port->guest.net, queue, frames, count);
+	return vireo_net_receive_offer(port->guest.net, queue, frames, count);
 }
 
 static bool port_steer(void *opaque, struct vireo_frame *const *frames, unsigned count, uint8_t *ret_queues)

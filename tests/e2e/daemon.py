@@ -362,7 +362,7 @@ COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_
             "rx_segment_limit", "rx_flood_limit", "rx_no_destination", "rx_link_down", "rx_lost", "rx_spoofed_ip", "rx_spoofed_arp",
             "rx_spoofed_nd", "rx_dhcp_server", "rx_router", "rx_unreadable", "rx_merged", "rx_membership", "rx_membership_bad",
             "rx_membership_limit", "rx_membership_full", "rx_no_member", "rx_inactive", "rx_lacp", "rx_lacp_bad", "rx_lacp_limit", "rx_rate_limit", "rx_storm_broadcast", "rx_storm_multicast",
-            "rx_storm_unicast", "tx_rate_limit", "tx_segmented", "tx_no_queue", "tx_link_down", "tx_flood_room",
+            "rx_storm_unicast", "tx_rate_limit", "tx_segmented", "tx_held", "tx_hold_limit", "tx_no_queue", "tx_link_down", "tx_flood_room",
             "tx_mtu", "tx_segment_error", "tx_lost"}
 QUEUE = {"direction", "queue", "running", "frames", "bytes", "signals", "disabled", "too_long", "error"}
 QUEUE_OF = {"rx": QUEUE | {"kicks", "runt", "bad_offload"}, "tx": QUEUE | {"no_buffer", "offload_refused", "filtered"}}

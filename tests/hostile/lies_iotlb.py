@@ -94,6 +94,37 @@ def channel_that_nobody_reads(daemon):
         peer.settle()
 
 
+def resident_kib(daemon):
+    with open(f'/proc/{daemon.process.pid}/status') as status:
+        return next(int(line.split()[1]) for line in status if line.startswith('VmRSS'))
+
+
+@lie
+def receive_queue_that_never_goes_on(daemon):
+    """It waits for an answer that is never given: so much is held for it, and no more, and when it goes, all of that with it."""
+    held_most, burst, at = 4096, 32, MEMORY - PAGE
+    for goes_by_itself in (False, True):
+        with behind_an_iommu(daemon) as (peer, _):
+            assert peer.ack(IOTLB_MSG, iotlb(UPDATE, iova=UADDR, address=UADDR, size=MEMORY)) == 0
+            receive, transmit = peer.ring(0), peer.ring(1)
+            peer.write(at, net_header() + frame(destination=b'\x02shout'))
+            known, before, kib = daemon.port('hostile')['rx_frames'], daemon.port('hostile')['counters'], resident_kib(daemon)
+            transmit.chain([(UADDR + at, 72, 0)])
+            daemon.wait_for(lambda: daemon.port('hostile')['rx_frames'] > known, 3, 'its frame was not taken')
+            assert peer.ack(IOTLB_MSG, iotlb(INVALIDATE, iova=0, size=0)) == 0
+            for _ in range(held_most // burst + 2):
+                daemon.shout(b'\x02lies\x01', burst)
+            after = daemon.port('hostile')['counters']
+            held, beyond = after['tx_held'] - before['tx_held'], after['tx_hold_limit'] - before['tx_hold_limit']
+            assert (held, beyond) == (held_most, 2 * burst), (held, beyond)
+            assert resident_kib(daemon) < kib + 4096, 'what is held has no bound'
+            daemon.check_honest()
+            if goes_by_itself:
+                peer.ring_stop(0)
+            assert receive
+        daemon.wait_for(lambda: daemon.port('hostile')['counters']['tx_lost'] - before['tx_lost'] == held_most, 3, 'what was held is not counted')
+
+
 @lie
 def ring_page_that_comes_and_goes(daemon):
     """Each time the ring starts, and has to be taken back before the answer."""
