@@ -247,7 +247,7 @@ VHOST_USER = {"name": "full", "queues": "2", "mtu": "1400", "mac": "52:54:00:00:
               "perm": "0640", "hello-ms": "1234", "postcopy": "off", "packed": "off", "event-idx": "off", "indirect": "off", "in-order": "off",
               "mcast-router": "off", "fast-leave": "on", "mcast-groups": "9", "files": "any", "memory-max": "64M",
               "link": "down", "worker": "1:1"}
-ELSEWHERE = {"tunnel": "on"}  # contradicts trunk
+ELSEWHERE = {"tunnel": "on", "bond": "b"}  # the one contradicts trunk, a member of the other has no VLANs, limits and guards of its own
 NO_STATE = {"address", "serial", "counters", "queue_counters", "state", "memory"}
 
 
@@ -286,7 +286,8 @@ def what_is_shown_makes_the_same_state_whatever_is_given(lab):
     settings, keys = with_the_rest(SETTINGS, settings), with_the_rest(VHOST_USER, keys)
     switch = switch_with(lab, *(f"{name} {value}".strip() for name, value in settings.items()),
                          f"port vhost-user:{lab.path('full')}," + ",".join(f"{key}={value}" for key, value in keys.items()),
-                         f"port vhost-user:{lab.path('tunnel')},vlan=9,tunnel=on")
+                         f"port vhost-user:{lab.path('tunnel')},vlan=9,tunnel=on", "port bond:b,mode=balance,hash=layer3+4",
+                         f"port vhost-user:{lab.path('member')},bond=b")
     switch.ctl("port", "set", "full", "rate-out=,frames-in=2000,ip=10.0.0.7")
     switch.ctl("port", "remove", "tunnel")
     switch.ctl("port", "add", f"vhost-user:{lab.path('tunnel')},name=again,vlan=9,tunnel=on")
