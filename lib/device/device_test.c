@@ -983,6 +983,30 @@ static void control_queue_that_keeps_chains_is_asked_for(void **state)
 	lab_free(lab);
 }
 
+/* A kick that comes before the answer: what it brings waits for the next start. */
+static void control_queue_that_has_been_asked_for_is_not_served(void **state)
+{
+	struct lab *lab = lab_control_first(true, false);
+	unsigned kicked;
+
+	share_memory(lab, MEMORY_BYTES);
+	queue_set(lab, 0);
+	device_resume(lab->device);
+	lab->type.running[0] = vireo_device_queue(lab->device, 0);
+	lab->type.late = true;
+	device_quiesce(lab->device, DEVICE_ALL_QUEUES, on_quiet, lab);
+	kicked = lab->kicked;
+	offer(lab, 0);
+	fd_event_raise(lab->kick[0]);
+	turn(lab, 50);
+	assert_int_equal(lab->kicked, kicked);
+	assert_int_equal(used_of(lab, 0)->idx, 0);
+	type_quiesced(&lab->type, 0);
+	assert_int_equal(lab->quiet, 1);
+	lab->type.late = false;
+	lab_free(lab);
+}
+
 static void control_queue_that_is_filled_is_called_for_kicks_alone(void **state)
 {
 	struct lab *lab = lab_control_first(false, true);
@@ -1343,6 +1367,7 @@ int main(void)
 		cmocka_unit_test(control_queue_without_a_kick_fd_is_polled),
 		cmocka_unit_test(control_queues_may_be_the_first_ones),
 		cmocka_unit_test(control_queue_that_keeps_chains_is_asked_for),
+		cmocka_unit_test(control_queue_that_has_been_asked_for_is_not_served),
 		cmocka_unit_test(control_queue_that_is_filled_is_called_for_kicks_alone),
 		cmocka_unit_test(broken_ring_in_a_worker_is_told_once_in_the_control_thread),
 		cmocka_unit_test(break_from_the_model_ends_the_session_and_is_forgotten_with_it),

@@ -29,6 +29,8 @@ static void control_serve(struct vireo_queue *queue)
 {
 	struct vireo_device *device = queue->device;
 
+	if (queue->stopping) /* asked back, and its chains are being ended */
+		return;
 	if (device->ops.queue_kicked)
 		device->ops.queue_kicked(device->opaque, queue);
 	if (!queue->running || device->broken || ring_error(queue->ring))
