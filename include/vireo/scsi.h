@@ -209,6 +209,12 @@ struct vireo_scsi_config {
 	/* T10_PI is offered: some unit takes protection information. A command may have some whatever its unit is. */
 	bool protection;
 	/*
+	 * With T10_PI agreed on, pi_bytesout and pi_bytesin lie in front of the CDB, as in Linux's struct virtio_scsi_cmd_req_pi, and
+	 * not behind it, as in the specification (5.6.6.1). A driver does not say which: set this where the drivers are Linux's. A
+	 * request that is read the wrong way may be taken for a TEST UNIT READY, which succeeds.
+	 */
+	bool protection_first;
+	/*
 	 * The front end may let its driver agree on CHANGE without a word to us, as QEMU's vhost-user-scsi does: UNIT_CHANGED is told to
 	 * every driver that has an event queue. One that does not know the event ignores it.
 	 */

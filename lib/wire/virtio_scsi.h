@@ -25,7 +25,7 @@ struct virtio_scsi_config_space { /* 5.6.4 */
 
 /*
  * 5.6.6.1: what a request begins with, without padding: lun, id, task_attr, prio, crn, and cdb_size bytes. With T10_PI two words
- * follow: pi_bytesout and pi_bytesin.
+ * follow: pi_bytesout and pi_bytesin. Linux has them in front of the CDB.
  */
 #define SCSI_REQUEST_ID	   8u
 #define SCSI_REQUEST_ATTR  16u

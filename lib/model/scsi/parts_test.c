@@ -59,6 +59,15 @@ static struct split split_new(struct guest *g, bool protection, size_t pi_out, s
 	return s;
 }
 
+static void split_words_first(const struct split *s)
+{
+	uint8_t words[SCSI_REQUEST_PI_BYTES];
+
+	memcpy(words, s->readable + HEAD_BYTES, sizeof(words));
+	memmove(s->readable + SCSI_REQUEST_CDB + sizeof(words), s->readable + SCSI_REQUEST_CDB, SCSI_CDB_SIZE);
+	memcpy(s->readable + SCSI_REQUEST_CDB, words, sizeof(words));
+}
+
 static int split_do(struct guest *g, const struct split *s, unsigned pieces_max)
 {
 	struct iovec iov[128];
@@ -182,6 +191,35 @@ static void protection_beyond_the_buffers_fails(void **state)
 }
 
 /* All before the data counts as written (2.7.8.2). */
+/* Linux's struct virtio_scsi_cmd_req_pi has the two words in front of the CDB. */
+static void protection_may_be_told_in_front_of_the_cdb(void **state)
+{
+	const struct vireo_scsi_config config = { .protection = true, .protection_first = true };
+	static const uint64_t rings[] = { V1, V1 | PACKED, V1 | INDIRECT };
+	struct guest g;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rings); i++) {
+		guest_start(&g, &(struct guest_config){ .features = rings[i] | F(INOUT) | F(T10_PI), .scsi = &config });
+		g.moved_all = true;
+		for (unsigned pieces = 1; pieces < 20; pieces++) {
+			struct split s = split_new(&g, true, some(600), some(5000), some(600), some(5000));
+
+			split_words_first(&s);
+			split_check(&g, &s, pieces);
+			assert_memory_equal(g.seen_cdb, s.readable + SCSI_REQUEST_CDB + SCSI_REQUEST_PI_BYTES, SCSI_CDB_SIZE);
+		}
+		guest_stop(&g);
+		guest_start(&g, &(struct guest_config){ .features = rings[i], .scsi = &config }); /* not agreed on: there are no words */
+		g.moved_all = true;
+		for (unsigned pieces = 1; pieces < 4; pieces++) {
+			struct split s = split_new(&g, false, 0, 100, 0, 0);
+
+			split_check(&g, &s, pieces);
+		}
+		guest_stop(&g);
+	}
+}
+
 static void protection_before_data_that_was_not_read_is_zero(void **state)
 {
 	struct split s;
@@ -283,6 +321,7 @@ int main(void)
 		cmocka_unit_test(data_are_handed_over_where_they_lie),
 		cmocka_unit_test(protection_is_offered_where_a_unit_has_it),
 		cmocka_unit_test(protection_beyond_the_buffers_fails),
+		cmocka_unit_test(protection_may_be_told_in_front_of_the_cdb),
 		cmocka_unit_test(protection_before_data_that_was_not_read_is_zero),
 		cmocka_unit_test(a_command_has_as_many_segments_as_the_ring_holds),
 		cmocka_unit_test(chains_that_no_list_is_left_for_wait_in_the_ring),

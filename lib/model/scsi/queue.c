@@ -6,6 +6,14 @@
  * at once or later, is gathered, pushed by the batch, and shown with the next flush.
  */
 
+/* Features stay as they are while the queue runs. */
+static uint32_t cdb_at(const struct vireo_scsi *scsi)
+{
+	bool behind_words = scsi->protection_first && vscsi_has(scsi, VIREO_SCSI_F_T10_PI_BIT);
+
+	return SCSI_REQUEST_CDB + (behind_words ? SCSI_REQUEST_PI_BYTES : 0);
+}
+
 int vscsi_slots_new(struct vscsi_queue *q, uint32_t size)
 {
 	const size_t room_at = align_up(sizeof(struct vscsi_slot), 16);
@@ -21,7 +29,7 @@ int vscsi_slots_new(struct vscsi_queue *q, uint32_t size)
 		struct vscsi_slot *slot = shelf_slot_nth(&q->at, i);
 
 		slot->command.queue = q->index;
-		slot->command.cdb = slot->head + SCSI_REQUEST_CDB;
+		slot->command.cdb = slot->head + cdb_at(q->scsi);
 		slot->command.room = (char *)slot + room_at;
 	}
 	return r;

@@ -113,11 +113,14 @@ static inline void parts_take(struct vscsi_slot *slot, uint32_t head_bytes, uint
 /* ---- a request ---- */
 
 /* T10_PI: how much of the data is protection information. False: more than there is. */
-static __cold bool protection_take(struct vscsi_slot *slot, const uint8_t *at)
+static __cold bool protection_take(struct vscsi_slot *slot)
 {
 	struct vireo_scsi_command *command = &slot->command;
+	const uint8_t *at = slot->head + SCSI_REQUEST_CDB;
 	uint32_t words[2];
 
+	if (!vscsi_queue_of(slot)->scsi->protection_first)
+		at += command->cdb_bytes;
 	memcpy(words, at, sizeof(words));
 	command->pi_out_bytes = le32toh(words[0]);
 	command->pi_in_bytes = le32toh(words[1]);
@@ -177,7 +180,7 @@ bool vscsi_request_take(struct vscsi_slot *slot)
 	command->out_bytes = chain->readable_bytes - head_bytes;
 	command->in_bytes = chain->writable_bytes - response_bytes;
 	command->pi_out_bytes = command->pi_in_bytes = 0;
-	if (unlikely(protection) && !protection_take(slot, slot->head + head_bytes - SCSI_REQUEST_PI_BYTES))
+	if (unlikely(protection) && !protection_take(slot))
 		return request_refuse(slot, VIREO_SCSI_FAILURE, 0);
 	if (unlikely(command->out_bytes && command->in_bytes) && !vscsi_has(scsi, VIREO_SCSI_F_INOUT_BIT))
 		return request_refuse(slot, VIREO_SCSI_FAILURE, (uint64_t)command->out_bytes + command->in_bytes);

@@ -243,6 +243,7 @@ static void vscsi_fill(struct vireo_scsi *scsi, const struct vireo_scsi_config *
 	scsi->management_room_bytes = config->management_room_bytes;
 	scsi->segments_max = config->segments_max;
 	scsi->change_untold = config->change_untold;
+	scsi->protection_first = config->protection_first;
 	for (unsigned i = 0; i < scsi->queues; i++) {
 		scsi->queue[i].scsi = scsi;
 		scsi->queue[i].index = i;

@@ -71,6 +71,7 @@ struct vireo_scsi {
 	size_t command_room_bytes, management_room_bytes;
 	uint32_t segments_max;
 	bool change_untold;
+	bool protection_first; /* with T10_PI: its words come before the CDB */
 	uint64_t features; /* as accepted; constant while queues run */
 	/* Written by the control thread, read by any (atomic): sense_size, and cdb_size above it. */
 	uint64_t sizes;
