@@ -242,7 +242,7 @@ static void hear(struct sw *sw, const struct lacpdu *pdu)
 		counter_add(&port_counters_control(port)->rx_lacp_bad, 1);
 	if (heard == LACP_HEARD_MARKER)
 		bond_say(port, answer, sizeof(answer));
-	settle(bond, now_ms);
+	bond->heard = true;
 }
 
 static struct lacpdu *reversed(struct lacpdu *list)
@@ -259,10 +259,15 @@ static struct lacpdu *reversed(struct lacpdu *list)
 	return first;
 }
 
+/*
+ * What has come meanwhile is looked at together: a partner that agrees and disagrees in turn, as often as it may speak, has one topology made
+ * of all that, and not one of each word.
+ */
 void bonds_look(struct sw *sw)
 {
 	/* Pairs with the release in bond_carry.c (lacpdu_post). */
 	struct lacpdu *pdu = reversed(__atomic_exchange_n(&sw->lacpdus, NULL, __ATOMIC_ACQUIRE));
+	struct bond *bond;
 
 	while (pdu) {
 		struct lacpdu *next = pdu->next;
@@ -270,6 +275,11 @@ void bonds_look(struct sw *sw)
 		hear(sw, pdu);
 		free(pdu);
 		pdu = next;
+	}
+	TAILQ_FOREACH(bond, &sw->bonds, link) {
+		if (bond->heard)
+			settle(bond, clock_now_ms());
+		bond->heard = false;
 	}
 }
 

@@ -36,6 +36,7 @@ struct bond {
 	struct bond_roles roles; /* as they are published, or will be with the next topology */
 	int active; /* SW_BOND_ACTIVE_BACKUP: who carries; -1: nobody */
 	bool moved;    /* shares are to be given anew: a member has gone */
+	bool heard;    /* a LACPDU, and nobody has looked at what follows from it */
 	bool announce; /* another one carries, and the other end is to be told who is behind us */
 	uint8_t carrier[SW_BOND_SHARES];
 	struct lacp lacp;

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/util.h"
+#include "switch/core.h"
 #include "switch/fake_switch.h"
 #include "switch/lacp.h"
 #include <errno.h>
@@ -702,6 +703,37 @@ static void a_flood_of_lacpdus_is_bounded_and_takes_nothing_from_others(void **s
 	assert_int_equal(got(x, 2), 1000);
 }
 
+#define FLAPS 20u
+
+/* A partner that agrees and disagrees in turn: what has come meanwhile is looked at together, and one topology is made of it. */
+static void a_partner_that_flaps_is_looked_at_once_for_all(void **state)
+{
+	struct fixture *x = *state;
+	uint8_t frame[LACP_FRAME_BYTES];
+	struct partner partner;
+	struct lacp_pdu pdu;
+	uint64_t version, taken, refused;
+
+	add_members(x, (struct sw_bond_config){.mode = SW_BOND_LACP});
+	partner_init(&partner, (const uint8_t[]){2, 5, 5, 5, 5, 5});
+	wait_carrying(x, &partner, MEMBERS);
+	pdu = (struct lacp_pdu){.actor = partner.lacp.members[0].actor, .partner = partner.lacp.members[0].partner};
+	taken = stats_of(x, FIRST).rx_lacp;
+	refused = stats_of(x, FIRST).rx_lacp_limit;
+	version = x->sw->version;
+	for (unsigned i = 0; i < FLAPS; i++) {
+		pdu.actor.state ^= LACP_SYNCHRONIZATION;
+		lacp_pdu_put(frame, &pdu);
+		fake_port_send(x->fake[FIRST], 0, frame, sizeof(frame), NULL);
+	}
+	for (unsigned i = 0; i < WAIT_MS_MAX && stats_of(x, FIRST).rx_lacp + stats_of(x, FIRST).rx_lacp_limit < taken + refused + FLAPS; i++)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); /* workers take them in; nobody looks */
+	assert_true(stats_of(x, FIRST).rx_lacp >= taken + 6);
+	for (unsigned i = 0; i < 10; i++)
+		step(x);
+	assert_in_range(x->sw->version - version, 0, 2);
+}
+
 /* ---- while frames come ---- */
 
 /* What has gone into the member's port, which is removed. */
@@ -774,6 +806,7 @@ int main(void)
 		TEST(lacp_brings_members_up_and_lets_them_go),
 		TEST(a_partner_that_is_ourselves_gets_nothing),
 		TEST(lacpdus_of_others_are_not_taken),
+		TEST(a_partner_that_flaps_is_looked_at_once_for_all),
 		TEST(a_flood_of_lacpdus_is_bounded_and_takes_nothing_from_others),
 		cmocka_unit_test_setup_teardown(links_flap_under_traffic, setup_two_workers, bonds_teardown),
 	};
