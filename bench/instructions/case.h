@@ -14,9 +14,9 @@
  *		tracked: what is in flight is written down for a successor; translated: behind an IOMMU, each page by itself;
  *		limited: bytes and frames, in and out, are counted against limits that are never reached; guarded: each frame is
  *		looked at and its first bytes are copied; its type is none that a rule is about; relayed: one guest's port is an
- *		uplink, the other's is vm2vm=hardware; rss: UDP over IPv4, whose hash chooses the queue by the driver's table; hashed: the
- *		same, and the hash is told to the receiver; gro: the segments of a burst, of ten bytes of TCP each, become one
- *		frame, which is cut again for the receiver
+ *		uplink, the other's is vm2vm=hardware; bonded: one guest is behind an uplink that is a bond of two ports, which balances by
+ *		layer3+4; rss: UDP over IPv4, whose hash chooses the queue by the driver's table; hashed: the same, and the hash is told to
+ *		the receiver; gro: the segments of a burst, of ten bytes of TCP each, become one frame, which is cut again for the receiver
  *
  * Without an option header and frame are one descriptor, buffers are mergeable, and all frames have the same
  * addresses.
@@ -38,7 +38,7 @@ enum case_kind { CASE_DEQUEUE, CASE_ENQUEUE, CASE_FORWARD, CASE_REQUEST, CASE_SC
 struct bench_case {
 	enum case_kind kind;
 	bool packed, in_order;
-	bool two, indirect, plain, flows, logged, tracked, translated, limited, guarded, relayed, rss, hashed, gro;
+	bool two, indirect, plain, flows, logged, tracked, translated, limited, guarded, relayed, bonded, rss, hashed, gro;
 	uint32_t size_bytes;
 };
 

@@ -21,7 +21,7 @@ struct forward;
 struct port {
 	struct forward *forward;
 	struct guest guest;
-	struct sw_port *sw;
+	struct sw_port *sw; /* the one that others know: the bond, if it is one */
 	unsigned sent_bursts; /* the worker's */
 };
 
@@ -147,11 +147,25 @@ static const struct sw_port_ops port_ops = {
 
 static const struct sw_limit plenty = {.per_second = 100000000, .burst = 100000000};
 
+/* Both members lead to the guest, the second one only there: so it gets all frames, by whichever. */
+static void bond_add(struct sw *sw, struct sw_port_config *member, struct sw_port **ret_bond)
+{
+	const struct sw_bond_config bond = {.mode = SW_BOND_BALANCE, .hash = SW_BOND_LAYER34};
+	const struct sw_port_config config = {.name = "bond", .bond = &bond, .uplink = true};
+	struct sw_port_config second = {.name = "second", .ops = member->ops, .opaque = member->opaque, .mtu = member->mtu, .member_of = "bond"};
+	struct sw_port *added;
+
+	must(!sw_port_new(sw, &config, ret_bond), "no bond");
+	must(!sw_port_new(sw, &second, &added) && !sw_queue_add(added, true, 0), "no second member");
+	member->member_of = "bond";
+}
+
 static void port_add(struct forward *f, struct sw *sw, unsigned i, const struct bench_case *c)
 {
 	char name[] = {'p', (char)('0' + i), '\0'};
 	struct port *port = &f->ports[i];
 	struct sw_port_config config = {.name = name, .ops = &port_ops, .opaque = port, .mtu = 1504};
+	struct sw_port *bond = NULL;
 
 	if (c->limited)
 		config.limits = (struct sw_limits){plenty, plenty, plenty, plenty, plenty, plenty, plenty};
@@ -164,9 +178,13 @@ static void port_add(struct forward *f, struct sw *sw, unsigned i, const struct 
 		config.vm2vm = SW_VM2VM_HARDWARE;
 	port->forward = f;
 	guest_start(&port->guest, c, (uint8_t)i);
+	if (c->bonded && !i)
+		bond_add(sw, &config, &bond);
 	must(!sw_port_new(sw, &config, &port->sw), "no port");
 	sw_port_steered_set(port->sw, c->rss);
 	must(!sw_queue_add(port->sw, true, 0) && !sw_queue_add(port->sw, false, 0), "no queue");
+	if (bond)
+		port->sw = bond;
 }
 
 /* Only the first burst of each guest may have been flooded. */
