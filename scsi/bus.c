@@ -64,6 +64,20 @@ bool scsi_bus_has_target(struct scsi_bus *bus, unsigned target)
 	return lun && lun->target == target;
 }
 
+struct scsi_lun *scsi_lun_from(struct scsi_bus *bus, unsigned target, unsigned number)
+{
+	struct scsi_lun *lun;
+
+	pthread_mutex_lock(&bus->lock);
+	lun = *lun_place(bus, target, number);
+	if (lun && lun->target == target)
+		__atomic_fetch_add(&lun->users, 1, __ATOMIC_RELAXED);
+	else
+		lun = NULL;
+	pthread_mutex_unlock(&bus->lock);
+	return lun;
+}
+
 void scsi_lun_put(struct scsi_lun *lun)
 {
 	void (*removed)(void *opaque);

@@ -220,6 +220,7 @@ struct scsi_part {
 /* ---- address.c, bus.c ---- */
 
 struct scsi_lun *scsi_lun_find(struct scsi_bus *bus, unsigned target, unsigned number); /* held; NULL: there is none */
+struct scsi_lun *scsi_lun_from(struct scsi_bus *bus, unsigned target, unsigned number); /* the first of a target from there on, held */
 void scsi_lun_put(struct scsi_lun *lun);
 bool scsi_bus_has_target(struct scsi_bus *bus, unsigned target);
 uint64_t scsi_naa(const char *name); /* locally assigned */

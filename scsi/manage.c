@@ -168,9 +168,25 @@ static void unit_post(struct scsi_management *m, struct scsi_lun *first)
 	pthread_mutex_unlock(&unit->lock);
 }
 
+/* What the initiator has reserved by RESERVE of a target's logical units. A unit's lock is taken before the bus's: one after the other. */
+static void nexus_release(const struct scsi_management *m, struct scsi_bus *bus)
+{
+	struct scsi_lun *lun;
+	unsigned from = 0;
+
+	while ((lun = scsi_lun_from(bus, m->target, from)) != NULL) {
+		pthread_mutex_lock(&lun->unit->lock);
+		scsi_release_legacy(lun->unit, &lun->nexus);
+		pthread_mutex_unlock(&lun->unit->lock);
+		from = lun->number + 1u;
+		scsi_lun_put(lun);
+	}
+}
+
 /* Those that see what the initiator sees of a target; what it has reserved by RESERVE is free. */
 static void nexus_post(struct scsi_management *m, struct scsi_bus *bus)
 {
+	nexus_release(m, bus);
 	pthread_mutex_lock(&bus->lock);
 	for (struct scsi_lun *lun = bus->luns; lun; lun = lun->next)
 		if (lun->target == m->target)

@@ -480,6 +480,14 @@ static void reserve_keeps_all_others_out(void **state)
 	cluster_free(&c);
 }
 
+static void settle(struct rig *t)
+{
+	struct scsi_task *done;
+
+	scsi_queue_reap(t->queue, &done, 1);
+	scsi_queue_shown(t->queue);
+}
+
 static void reserve_ends_with_a_reset(void **state)
 {
 	struct cluster c = cluster_new();
@@ -489,6 +497,33 @@ static void reserve_ends_with_a_reset(void **state)
 	assert_int_equal(may_write(c.host[1]), SCSI_GOOD);
 	ask(c.host[0], "00 0000000000", 0, 0);
 	expect_sense(c.host[0], KEY_UNIT_ATTENTION, ASC_POWER_ON);
+	cluster_free(&c);
+}
+
+static void nexus_reset_done(struct scsi_management *m)
+{
+	m->tag = 1;
+}
+
+/* That of the initiator whose nexus is lost, on each unit of the target (SPC-2, 5.5.1); of others it is left alone. */
+static void reserve_ends_with_the_nexus_of_its_holder(void **state)
+{
+	struct cluster c = cluster_new();
+	struct scsi_management m = {.function = SCSI_I_T_NEXUS_RESET, .target = TARGET, .done = nexus_reset_done};
+
+	GOOD(c.host[0], "16 0000000000", 0, 0);
+	scsi_bus_manage(c.host[1]->bus, &m);
+	settle(c.host[1]);
+	assert_int_equal(m.tag, 1);
+	ask(c.host[1], "00 0000000000", 0, 0); /* takes the attention */
+	assert_int_equal(may_read(c.host[1]), SCSI_CONFLICT);
+	m.tag = 0;
+	scsi_bus_manage(c.host[0]->bus, &m);
+	settle(c.host[0]);
+	assert_int_equal(m.tag, 1);
+	assert_int_equal(may_write(c.host[1]), SCSI_GOOD);
+	ask(c.host[0], "00 0000000000", 0, 0);
+	expect_sense(c.host[0], KEY_UNIT_ATTENTION, ASC_NEXUS_LOSS);
 	cluster_free(&c);
 }
 
@@ -550,6 +585,7 @@ int main(void)
 		cmocka_unit_test(a_file_has_the_old_text_or_the_new_one),
 		cmocka_unit_test(reserve_keeps_all_others_out),
 		cmocka_unit_test(reserve_ends_with_a_reset),
+		cmocka_unit_test(reserve_ends_with_the_nexus_of_its_holder),
 		cmocka_unit_test(preempt_and_abort_waits_for_what_it_aborts),
 	};
 
