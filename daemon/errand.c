@@ -81,6 +81,7 @@ void errands_end(struct errands *errands)
 void errands_fini(struct errands *errands)
 {
 	errands_end(errands);
+	errands->max = 0; /* nobody is refused otherwise who comes while the rest of the daemon ends */
 	if (errands->timer)
 		loop_timer_free(&errands->timer);
 }

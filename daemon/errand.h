@@ -46,6 +46,6 @@ int errands_init(struct errands *errands, struct loop *loop, unsigned max);
 int errands_run(struct errands *errands, struct errand *errand);
 /* What is under way is told -ECANCELED. */
 void errands_end(struct errands *errands);
-void errands_fini(struct errands *errands); /* takes one that is all zeroes */
+void errands_fini(struct errands *errands); /* takes one that is all zeroes; errands_run() says -EAGAIN from then on */
 
 #endif
