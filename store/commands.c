@@ -104,16 +104,12 @@ static void disk_resized(void *opaque, int err, struct store_disk *disk, const c
 	rpc_call_reply(resize.call, json_pack("{s:I}", "size_bytes", (json_int_t)store_disk_bytes(disk)));
 }
 
-void serve_disk_resize(struct rpc_call *call, void *opaque)
+void command_disk_resize(struct rpc_call *call, struct store *store, struct store_disk *disk)
 {
-	struct store *store = opaque;
-	struct store_disk *disk = command_disk(call, store, "name");
 	const char *text = rpc_call_param(call, "size");
 	struct resize_call *resize;
 	uint64_t bytes = 0;
 
-	if (!disk)
-		return;
 	if (strcmp(text, "now") != 0 && !parse_size(text, &bytes)) {
 		rpc_call_error(call, RPC_INVALID_PARAMS, "SIZE %.40s: expected a size such as 20G, or now", text);
 		return;
@@ -125,6 +121,15 @@ void serve_disk_resize(struct rpc_call *call, void *opaque)
 	}
 	*resize = (struct resize_call){store, call};
 	disks_resize_aside(&store->disks, disk, bytes, disk_resized, resize);
+}
+
+void serve_disk_resize(struct rpc_call *call, void *opaque)
+{
+	struct store *store = opaque;
+	struct store_disk *disk = command_disk(call, store, "name");
+
+	if (disk)
+		command_disk_resize(call, store, disk);
 }
 
 void serve_disk_throttle(struct rpc_call *call, void *opaque)

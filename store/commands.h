@@ -18,5 +18,7 @@ ctl_serve_fn serve_stats, serve_log_level, serve_version;
 /* The one that the parameter `param` names; NULL: there is none, and the call has been answered. */
 struct store_disk *command_disk(struct rpc_call *call, const struct store *store, const char *param);
 struct export *command_export(struct rpc_call *call, const struct store *store, const char *name);
+/* Carries out the parameter "size": a size, or now. Answers the call. */
+void command_disk_resize(struct rpc_call *call, struct store *store, struct store_disk *disk);
 
 #endif

@@ -84,8 +84,9 @@ def listed(system, daemon, what):
 def it_runs_when_it_has_been_installed_and_a_purge_leaves_nothing(lab):
     system = installed(lab)
     expect(system.check("systemctl is-active vireo-switchd; systemctl is-enabled vireo-switchd").split() == ["active", "enabled"], "the switch")
-    expect(system.run("systemctl is-enabled vireo-blkd").stdout.strip() == "disabled", "vireo-blkd without a disk")
-    system.check("systemctl enable --now vireo-blkd && systemctl is-active vireo-blkd")
+    for name in "vireo-blkd", "vireo-scsid":
+        expect(system.run(f"systemctl is-enabled {name}").stdout.strip() == "disabled", f"{name} without a disk")
+        system.check(f"systemctl enable --now {name} && systemctl is-active {name}")
     system.check("test -S /run/vireo/switchd.sock && test -S /run/vireo/blkd.sock && getent passwd vireo && systemctl stop vireo-switchd && "
                  "test -S /run/vireo/blkd.sock")  # the folder is both services'
     system.check("dpkg --purge vireo")

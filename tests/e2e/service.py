@@ -19,7 +19,7 @@ from guest.service import START_S, USER_ID, Service, settings, unit_text  # noqa
 from guest.switch import ROOT, Switch, program  # noqa: E402
 import vhost_user as raw  # noqa: E402
 
-SERVICES = {"switchd": ("switchd",), "blkd": ("blkd",)}  # vireo-NAME
+SERVICES = {"switchd": ("switchd",), "blkd": ("blkd",), "scsid": ("scsid",)}  # vireo-NAME
 
 
 def unit_here(lab, daemon):
@@ -63,11 +63,18 @@ def disk_lines(lab):
     return [f"disk d=file:{lab.path('disk.raw')}", "export vhost-user:/run/vireo/vm1.sock,disk=d"]
 
 
+def lun_lines(lab):
+    """That disk, as a LUN; reservations go nowhere: the folder is the unit's to make."""
+    disk, _ = disk_lines(lab)
+    return [disk, "export vhost-user:/run/vireo/vm1.sock", "lun 0:0=d"]
+
+
 def port_lines(_lab):
     return ["port vhost-user:/run/vireo/vm1.sock"]
 
 
-@case_for({"switchd": ("switchd", port_lines, "port"), "blkd": ("blkd", disk_lines, "export")},
+@case_for({"switchd": ("switchd", port_lines, "port"), "blkd": ("blkd", disk_lines, "export"),
+           "scsid": ("scsid", lun_lines, "export")},
           "{}_starts_as_its_unit_says_and_serves_a_machine")
 def the_service_starts_as_its_unit_says(lab, daemon, lines, what):
     service = Service(lab, lines(lab), daemon=daemon)
@@ -110,7 +117,7 @@ def a_service_without_its_folder_says_one_line(lab, daemon):
     expect(len(lines) == 1 and "its folder does not exist" in lines[0], str(lines))
 
 
-@case_for({"switchd": ("switchd", "port"), "blkd": ("blkd", "export")}, "a_file_of_{}_that_makes_no_sense_is_named_and_not_tried_again")
+@case_for({"switchd": ("switchd", "port"), "blkd": ("blkd", "export"), "scsid": ("scsid", "lun")}, "a_file_of_{}_that_makes_no_sense_is_named_and_not_tried_again")
 def a_file_that_makes_no_sense(lab, daemon, word):
     service = Service(lab, [f"{word} nonsense"], daemon=daemon)
     status = str(service.child.wait(START_S))
@@ -151,7 +158,7 @@ def what_is_installed_belongs_together_and_an_edited_file_stays(lab):
         for path in words[0], words[2]:
             expect(os.path.exists(tree.root + path), f"the unit names {path}, which is not installed")
         configs.append(tree.root + words[2])
-    for name in "vireo-switchd.8", "vireo-blkd.8", "vireo-switchd.conf.5", "vireoctl.1", "vireoctl":
+    for name in "vireo-switchd.8", "vireo-blkd.8", "vireo-scsid.8", "vireo-switchd.conf.5", "vireoctl.1", "vireoctl":
         if name != "vireoctl":
             found(name)
     expect(glob_one(tree.root, "bash-completion/completions/vireoctl"), "no completion")

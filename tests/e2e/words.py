@@ -219,7 +219,7 @@ def said(*words):
 
 @case
 def each_program_helps_with_a_letter(lab):
-    for name in ("vireo-switchd", "vireo-blkd", "vireoctl", "vireo-bench"):
+    for name in ("vireo-switchd", "vireo-blkd", "vireo-scsid", "vireoctl", "vireo-bench"):
         short, long = said(program(name), "-h"), said(program(name), "--help")
         expect((short.returncode, short.stderr) == (0, ""), f"{name} -h: {short}")
         expect(short.stdout == long.stdout and "--help" in short.stdout, f"{name}: -h says something else than --help")
@@ -229,9 +229,9 @@ def each_program_helps_with_a_letter(lab):
 def what_a_full_disk_does_not_take_is_told(lab):
     """/dev/full takes nothing."""
     switch = Switch(lab, ["null:sink"])
-    rows = [[program(name), option] for name in ("vireo-switchd", "vireo-blkd", "vireoctl", "vireo-bench") for option in ("-h", "--version")]
+    rows = [[program(name), option] for name in ("vireo-switchd", "vireo-blkd", "vireo-scsid", "vireoctl", "vireo-bench") for option in ("-h", "--version")]
     rows += [[program("vireoctl"), "-s", switch.control, *words.split()] for words in ("port list", "port list --json", "top --count 2 --interval 0.1")]
-    rows += [[program("vireo-blkd"), "--print-capabilities"]]
+    rows += [[program(name), "--print-capabilities"] for name in ("vireo-blkd", "vireo-scsid")]
     for words in rows:
         with open("/dev/full", "w") as full:
             done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=20, check=False)

@@ -58,6 +58,7 @@ class Service:
         os.chmod(lab.folder, 0o755)
         os.mkdir(lab.path("run"))
         self.users()
+        self.state()
         self.config(lines)
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.manager.bind(lab.path("notify"))
@@ -74,9 +75,17 @@ class Service:
                 new.write("\n".join(kept + [line.format(made[0], USER_ID)]) + "\n")
             os.chmod(self.lab.path(name), 0o644)
 
+    def state(self):
+        """What StateDirectory= makes, elsewhere."""
+        for name in " ".join(self.unit.get("StateDirectory", [])).split():
+            folder = self.lab.path(f"lib/{name}")
+            os.makedirs(folder)
+            os.chmod(folder, 0o755)
+            os.chown(folder, USER_ID, USER_ID)
+
     def config(self, lines):
         with open(f"{ROOT}/packaging/{self.daemon}.conf") as old, open(self.lab.path(self.daemon + ".conf"), "w") as new:
-            new.write(old.read() + "\n".join(lines) + "\n")
+            new.write(old.read().replace("/var/lib/", self.lab.path("lib/")) + "\n".join(lines) + "\n")
         os.chmod(self.lab.path(self.daemon + ".conf"), 0o644)
 
     def start(self, make_folder=True):

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A keeper whose disk is a semaphore: what is stored when, and who is answered for it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include "base/loop.h"
+#include "base/util.h"
+#include "daemon/errand.h"
+#include "unit.h"
+#include "vireo/mailbox.h"
+#include <errno.h>
+#include <limits.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define KEEPS 4u
+
+struct kept {
+	struct scsi_keep keep;
+	unsigned told;
+	int err;
+};
+
+static struct loop *loop;
+static struct errands errands;
+static struct keeper keeper;
+static struct kept kept[KEEPS];
+/* The disk. */
+static sem_t begun, let;
+static int disk_err;
+static char on_disk[32];
+static unsigned stores;
+
+void scsi_keep_done(struct scsi_keep *keep, int err)
+{
+	struct kept *k = container_of(keep, struct kept, keep);
+
+	k->told++;
+	k->err = err;
+}
+
+/* A thread: the texts are its own. */
+int scsi_keep_file(const char *path, const char *text)
+{
+	sem_post(&begun);
+	sem_wait(&let);
+	if (disk_err)
+		return disk_err;
+	stores++;
+	snprintf(on_disk, sizeof(on_disk), "%s %s", path, text);
+	return 0;
+}
+
+static int setup(void **state)
+{
+	memset(kept, 0, sizeof(kept));
+	memset(on_disk, 0, sizeof(on_disk));
+	disk_err = 0;
+	stores = 0;
+	sem_init(&begun, 0, 0);
+	sem_init(&let, 0, 0);
+	assert_int_equal(loop_new(&loop), 0);
+	assert_int_equal(errands_init(&errands, loop, 2), 0);
+	keeper = (struct keeper){.path = strdup("p"), .errands = &errands};
+	assert_int_equal(vireo_mailbox_new(&keeper.mailbox), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	errands_fini(&errands);
+	loop_free(loop);
+	vireo_mailbox_free(keeper.mailbox);
+	free(keeper.path);
+	return 0;
+}
+
+static void keep(unsigned index, const char *text, uint64_t order)
+{
+	kept[index].keep = (struct scsi_keep){.text = text, .order = order};
+	keeper_keep(&keeper, &kept[index].keep);
+	vireo_mailbox_deliver(keeper.mailbox);
+}
+
+static void wait_told(unsigned index)
+{
+	while (!kept[index].told)
+		assert_true(loop_dispatch(loop, 20000) >= 0);
+	assert_int_equal(kept[index].told, 1);
+}
+
+static void one_is_answered_when_it_is_stored(void **state)
+{
+	keep(0, "a", 1);
+	sem_wait(&begun);
+	assert_int_equal(kept[0].told, 0);
+	sem_post(&let);
+	wait_told(0);
+	assert_int_equal(kept[0].err, 0);
+	assert_string_equal(on_disk, "p a");
+}
+
+/* The order in which they arrive is not that in which they were made. */
+static void the_newest_stands_for_those_before_it(void **state)
+{
+	keep(0, "a", 1);
+	sem_wait(&begun);
+	keep(1, "c", 3);
+	keep(2, "b", 2);
+	sem_post(&let);
+	wait_told(0);
+	assert_int_equal(kept[1].told + kept[2].told, 0);
+	sem_post(&let);
+	wait_told(1);
+	wait_told(2);
+	assert_string_equal(on_disk, "p c");
+	assert_int_equal(stores, 2);
+}
+
+static void one_that_comes_late_is_in_the_file_already(void **state)
+{
+	sem_post(&let);
+	keep(0, "b", 2);
+	wait_told(0);
+	keep(1, "a", 1);
+	assert_int_equal(kept[1].told, 1);
+	assert_int_equal(kept[1].err, 0);
+	assert_string_equal(on_disk, "p b");
+	assert_int_equal(stores, 1);
+}
+
+static void what_is_not_stored_is_told_so_and_the_next_one_is_tried(void **state)
+{
+	disk_err = -ENOSPC;
+	sem_post(&let);
+	keep(0, "a", 1);
+	wait_told(0);
+	assert_int_equal(kept[0].err, -ENOSPC);
+	disk_err = 0;
+	sem_post(&let);
+	keep(1, "b", 2);
+	wait_told(1);
+	assert_int_equal(kept[1].err, 0);
+	assert_string_equal(on_disk, "p b");
+}
+
+static void the_end_waits_for_no_disk(void **state)
+{
+	keep(0, "a", 1);
+	sem_wait(&begun);
+	keep(1, "b", 2);
+	errands_fini(&errands);
+	assert_int_equal(kept[0].told, 1);
+	assert_int_equal(kept[0].err, -ECANCELED);
+	assert_int_equal(kept[1].told, 1);
+	assert_true(kept[1].err < 0);
+	keep(2, "c", 3);
+	assert_int_equal(kept[2].told, 1);
+	assert_int_equal(kept[2].err, -EAGAIN);
+	sem_post(&let);
+}
+
+/* ---- reading ---- */
+
+static void file_write(const char *path, size_t bytes)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	for (size_t i = 0; i < bytes; i++)
+		fputc('x', file);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void what_is_read_is_a_small_file_or_none(void **state)
+{
+	char folder[] = "/tmp/vireo-keeper-XXXXXX", path[64], link[64], *text = NULL;
+
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/a", folder);
+	snprintf(link, sizeof(link), "%s/b", folder);
+	assert_int_equal(keeper_read(path, &text), 0);
+	assert_null(text);
+	file_write(path, 3);
+	assert_int_equal(keeper_read(path, &text), 0);
+	assert_string_equal(text, "xxx");
+	free(text);
+	text = NULL;
+	assert_int_equal(symlink(path, link), 0);
+	assert_int_equal(keeper_read(link, &text), -ELOOP);
+	file_write(path, 65536);
+	assert_int_equal(keeper_read(path, &text), -EFBIG);
+	assert_int_equal(keeper_read(folder, &text), -EISDIR);
+	assert_null(text);
+	unlink(path);
+	unlink(link);
+	rmdir(folder);
+}
+
+#define KEEPER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		KEEPER_TEST(one_is_answered_when_it_is_stored),
+		KEEPER_TEST(the_newest_stands_for_those_before_it),
+		KEEPER_TEST(one_that_comes_late_is_in_the_file_already),
+		KEEPER_TEST(what_is_not_stored_is_told_so_and_the_next_one_is_tried),
+		KEEPER_TEST(the_end_waits_for_no_disk),
+		cmocka_unit_test(what_is_read_is_a_small_file_or_none),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

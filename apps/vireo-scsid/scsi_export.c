@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "scsi_export.h"
+#include "base/log.h"
+#include "luns.h"
+#include "report.h"
+#include "scsi/scsi.h"
+#include "vireo/mailbox.h"
+#include "vireo/scsi.h"
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#define SEGMENTS 126u /* of a command, each way: as QEMU says to its guests */
+
+/* ---- task management ---- */
+
+/* In the room of the device's request. */
+struct managing {
+	struct scsi_management scsi;
+	struct vireo_scsi_management *vireo;
+	struct vireo_mailbox *mailbox;
+	struct vireo_letter letter;
+};
+
+static uint8_t answer_of(const struct scsi_management *scsi)
+{
+	static const uint8_t answers[] = {
+		[SCSI_FUNCTION_COMPLETE] = VIREO_SCSI_FUNCTION_COMPLETE,
+		[SCSI_FUNCTION_SUCCEEDED] = VIREO_SCSI_FUNCTION_SUCCEEDED,
+		[SCSI_FUNCTION_REJECTED] = VIREO_SCSI_FUNCTION_REJECTED,
+		[SCSI_INCORRECT_LUN] = VIREO_SCSI_INCORRECT_LUN,
+		[SCSI_NO_TARGET] = VIREO_SCSI_BAD_TARGET,
+	};
+
+	return answers[scsi->answer];
+}
+
+static void answer(struct vireo_letter *letter)
+{
+	struct managing *m = container_of(letter, struct managing, letter);
+
+	vireo_scsi_managed(m->vireo, answer_of(&m->scsi));
+}
+
+/* Any thread. */
+static void managed(struct scsi_management *scsi)
+{
+	struct managing *m = container_of(scsi, struct managing, scsi);
+
+	m->letter.deliver = answer;
+	vireo_mailbox_post(m->mailbox, &m->letter);
+}
+
+static uint8_t function_of(uint32_t function)
+{
+	static const uint8_t functions[] = {
+		[VIREO_SCSI_ABORT_TASK] = SCSI_ABORT_TASK,
+		[VIREO_SCSI_ABORT_TASK_SET] = SCSI_ABORT_TASK_SET,
+		[VIREO_SCSI_CLEAR_ACA] = SCSI_CLEAR_ACA,
+		[VIREO_SCSI_CLEAR_TASK_SET] = SCSI_CLEAR_TASK_SET,
+		[VIREO_SCSI_I_T_NEXUS_RESET] = SCSI_I_T_NEXUS_RESET,
+		[VIREO_SCSI_LOGICAL_UNIT_RESET] = SCSI_LOGICAL_UNIT_RESET,
+		[VIREO_SCSI_QUERY_TASK] = SCSI_QUERY_TASK,
+		[VIREO_SCSI_QUERY_TASK_SET] = SCSI_QUERY_TASK_SET,
+	};
+
+	return function < ARRAY_SIZE(functions) ? functions[function] : SCSI_FUNCTIONS;
+}
+
+static void manage(void *opaque, struct vireo_scsi_management *management)
+{
+	struct scsi_export *e = opaque;
+	struct managing *m = management->room;
+
+	m->vireo = management;
+	m->mailbox = e->export.exports->drained;
+	m->scsi = (struct scsi_management){
+		.function = function_of(management->function),
+		.target = management->target,
+		.tag = management->id,
+		.done = managed,
+	};
+	memcpy(m->scsi.lun, management->lun, sizeof(m->scsi.lun));
+	scsi_bus_manage(e->bus, &m->scsi);
+}
+
+/* ---- the device ---- */
+
+static uint8_t unit_look(void *opaque, uint8_t target, const uint8_t lun[8])
+{
+	const struct scsi_export *e = opaque;
+	int number = scsi_lun_decode(lun);
+
+	if (number >= 0 && lun_at(e, target, (unsigned)number))
+		return VIREO_SCSI_FUNCTION_COMPLETE;
+	return lun_target_there(e, target) ? VIREO_SCSI_INCORRECT_LUN : VIREO_SCSI_BAD_TARGET;
+}
+
+static void reset(void *opaque)
+{
+	const struct scsi_export *e = opaque;
+
+	scsi_bus_reset(e->bus);
+}
+
+static const struct vireo_scsi_ops scsi_ops = {
+	.size = sizeof(scsi_ops),
+	.submit = host_queue_submit,
+	.manage = manage,
+	.unit_look = unit_look,
+	.queue_started = export_queue_started,
+	.queue_stop = export_queue_stop,
+	.queue_enabled = export_queue_enabled,
+	.queue_renew = export_queue_renew,
+	.reset = reset,
+};
+
+static int device_new(struct export *export)
+{
+	struct scsi_export *e = scsi_export_of(export);
+	const struct spec *at = &export->spec->at;
+	const struct exports *exports = export->exports;
+	const struct vireo_scsi_config config = {
+		.size = sizeof(config),
+		.queues = export->queue_count,
+		.segments_max = SEGMENTS,
+		.change_untold = true, /* QEMU lets its guests agree on CHANGE without a word to us */
+		.features_off = at->endpoint.ring_features_off | UINT64_C(1) << VIREO_SCSI_F_INOUT_BIT, /* no command moves both ways */
+		.command_room_bytes = host_queue_room_bytes,
+		.management_room_bytes = sizeof(struct managing),
+		.ops = &scsi_ops,
+		.opaque = export,
+		.log = logger_log(&export->peer_logger),
+		.name = at->name,
+		.faults = exports->faults,
+		.notifier = exports->notifier,
+		.memory = exports->memory,
+		.memory_max_bytes = at->endpoint.memory_max_bytes,
+	};
+
+	return vireo_scsi_new(&config, &e->scsi);
+}
+
+static int export_open(struct export *export, char why[SPEC_WHY_BYTES])
+{
+	struct scsi_export *e = scsi_export_of(export);
+	const struct scsi_spec *spec = scsi_spec_of(export->spec);
+	const struct scsi_bus_config config = {
+		.initiator = *spec->initiator ? spec->initiator : export->spec->at.name,
+		.segments_max = SEGMENTS,
+	};
+	int err = scsi_bus_new(&config, &e->bus);
+
+	if (!err)
+		err = device_new(export);
+	if (!err)
+		export->device = vireo_scsi_device(e->scsi);
+	return err;
+}
+
+/* Its queues have left, and with them all that a LUN or a task management function waited for: the rest are letters. */
+static void export_close(struct export *export)
+{
+	struct scsi_export *e = scsi_export_of(export);
+
+	luns_end(e);
+	assert(!e->scsi || !vireo_scsi_managing(e->scsi));
+	vireo_scsi_free(e->scsi);
+	scsi_bus_free(e->bus);
+}
+
+static const struct export_queue_ops *ops_of(const struct export *export, unsigned queue)
+{
+	return &host_queue_ops;
+}
+
+static const char *subject(const struct export *export, char text[SPEC_WHY_BYTES])
+{
+	return "";
+}
+
+const struct export_kind scsi_export_kind = {
+	.specs = &scsi_spec_kinds,
+	.export_bytes = sizeof(struct scsi_export),
+	.queue_bytes = sizeof(struct host_queue),
+	.first_queue = VIREO_SCSI_REQUEST_QUEUE,
+	.queues = scsi_spec_queues,
+	.queue_ops = ops_of,
+	.open = export_open,
+	.close = export_close,
+	.subject = subject,
+	.brief = report_host_brief,
+	.full = report_host_full,
+};

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SCSID_SCSID_H
+#define SCSID_SCSID_H
+
+#include "options.h"
+#include "store/store.h"
+#include "unit.h"
+
+struct scsid {
+	struct store store; /* first */
+	struct units units;
+};
+
+static inline struct scsid *scsid_of(const struct store *store)
+{
+	return (struct scsid *)(uintptr_t)store;
+}
+
+static inline struct scsid_options *scsid_options_of(const struct scsid *scsid)
+{
+	return (struct scsid_options *)scsid->store.options;
+}
+
+#endif

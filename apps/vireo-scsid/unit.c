@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "unit.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define IDENTITY_NAME_BYTES 40
+
+struct unit *units_find(const struct units *units, const struct store_disk *disk)
+{
+	for (struct unit *unit = units->first; unit; unit = unit->next)
+		if (unit->disk == disk)
+			return unit;
+	return NULL;
+}
+
+/* FNV-1a, of what stands before the options. */
+static uint64_t address_hash(const char *text)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	for (; *text && (*text != ',' || text[1] == ','); text++) {
+		hash = (hash ^ (uint8_t)*text) * UINT64_C(0x100000001b3);
+		text += *text == ',';
+	}
+	return hash;
+}
+
+/*
+ * By what drivers know it (VPD page 83): the same after a restart, and where a machine moves to if the disk has the same name and address there; but
+ * not what another daemon's disk of that name has. A serial number that is given stands for all of it.
+ */
+static void identity_write(const struct store_disk *disk, const char *serial, char name[SCSI_NAME_BYTES + 1])
+{
+	if (*serial)
+		snprintf(name, SCSI_NAME_BYTES + 1, "%s", serial);
+	else
+		snprintf(name, SCSI_NAME_BYTES + 1, "%.*s-%016" PRIx64, IDENTITY_NAME_BYTES, disk->spec.name,
+			 address_hash(disk->spec.text));
+}
+
+static int keeper_open(const struct units *units, struct unit *unit, char **ret_text, char *why)
+{
+	struct keeper *keeper = &unit->keeper;
+	int err;
+
+	keeper->errands = units->errands;
+	keeper->mailbox = units->mailbox;
+	keeper->log = units->log;
+	if (!units->state)
+		return 0;
+	if (asprintf(&keeper->path, "%s/%s.reservations", units->state, unit->disk->spec.name) < 0) {
+		keeper->path = NULL;
+		return -ENOMEM;
+	}
+	err = keeper_read(keeper->path, ret_text);
+	if (err)
+		snprintf(why, SPEC_WHY_BYTES, "%.150s: %s: it holds the reservations of the disk", keeper->path, strerror(-err));
+	return err;
+}
+
+static void unit_free(struct unit *unit)
+{
+	scsi_unit_free(unit->scsi);
+	free(unit->keeper.path);
+	free(unit);
+}
+
+static int unit_open(const struct units *units, struct unit *unit, char *why)
+{
+	char name[SCSI_NAME_BYTES + 1], serial[SCSI_SERIAL_BYTES + 1], *kept = NULL;
+	struct scsi_unit_config config = {
+		.disk = unit->disk->disk,
+		.name = name,
+		.serial = serial,
+		.read_only = unit->use.read_only,
+		.opaque = &unit->keeper,
+	};
+	int err = keeper_open(units, unit, &kept, why);
+
+	if (err)
+		return err;
+	identity_write(unit->disk, unit->serial, name);
+	snprintf(serial, sizeof(serial), "%.*s", (int)SCSI_SERIAL_BYTES, *unit->serial ? unit->serial : unit->disk->spec.name);
+	config.reservations = kept;
+	config.keep = unit->keeper.path ? keeper_keep : NULL;
+	err = scsi_unit_new(&config, &unit->scsi);
+	if (err == -EINVAL && kept)
+		snprintf(why, SPEC_WHY_BYTES, "%.150s cannot be understood: remove it if no machine is to have reserved the disk",
+			 unit->keeper.path);
+	free(kept);
+	return err;
+}
+
+static int unit_new(struct units *units, struct store_disk *disk, const struct lun_spec *spec, struct unit **ret_unit, char *why)
+{
+	struct unit *unit = calloc(1, sizeof(*unit));
+	int err = -ENOMEM;
+
+	if (unit) {
+		unit->disk = disk;
+		unit->use = spec->use;
+		memcpy(unit->serial, spec->serial, sizeof(unit->serial));
+		err = unit_open(units, unit, why);
+	}
+	if (!err) {
+		unit->next = units->first;
+		units->first = unit;
+		*ret_unit = unit;
+		return 0;
+	}
+	if (!*why)
+		snprintf(why, SPEC_WHY_BYTES, "disk '%s' cannot be shown: %s", disk->spec.name, strerror(-err));
+	if (unit)
+		unit_free(unit);
+	return err;
+}
+
+int units_get(struct units *units, struct store_disk *disk, const struct lun_spec *spec, struct unit **ret_unit, char why[SPEC_WHY_BYTES])
+{
+	struct unit *unit = units_find(units, disk);
+	int err = 0;
+
+	if (unit && (unit->use.read_only != spec->use.read_only || strcmp(unit->serial, spec->serial) != 0)) {
+		snprintf(why, SPEC_WHY_BYTES, "another LUN shows disk '%s' with other words: give both the same read-only= and serial=",
+			 disk->spec.name);
+		return -EINVAL;
+	}
+	if (!unit)
+		err = unit_new(units, disk, spec, &unit, why);
+	if (err)
+		return err;
+	unit->luns++;
+	*ret_unit = unit;
+	return 0;
+}
+
+void units_put(struct units *units, struct unit *unit)
+{
+	struct unit **at = &units->first;
+
+	if (--unit->luns)
+		return;
+	while (*at != unit)
+		at = &(*at)->next;
+	*at = unit->next;
+	unit_free(unit);
+}
