@@ -8,9 +8,10 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from guest.bootsector import boot_image  # noqa: E402
 from guest.cases import case, case_for, expect, main, need_program  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
-from guest.disks import BACK_S, Blkd, Drive, Writers, arguments, digest, drop_caches, made_file, sectors  # noqa: E402
+from guest.disks import BACK_S, Blkd, Drive, Writers, arguments, digest, drop_caches, made_file, sectors, written_by_every_cpu  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.qemu import QEMU, Guest, acceleration  # noqa: E402
 
@@ -33,19 +34,6 @@ def start(lab, properties, kind="file", mib=MIB, queues=QUEUES, workers=2, more_
                 ["--workers", str(workers)])
     drives = [Drive(lab.path("one"), 1, properties), Drive(lab.path("many"), queues, properties), *more_drives]
     return blkd, Guest(lab, "guest", cpus=cpus, extra=arguments(drives)).ready()
-
-
-def written_by_every_cpu(guest, disk, cpus, mib=1):
-    """Each CPU, and so each queue, writes a stretch of its own and reads it back: {cpu: digest}."""
-    digests = {}
-    for cpu in range(cpus):
-        guest.check(f"dd if=/dev/urandom of=/tmp/d bs=1M count={mib} 2>/dev/null;"
-                    f"taskset {1 << cpu} dd if=/tmp/d of=/dev/{disk} bs=64k seek={cpu * mib * 16} conv=fsync,notrunc 2>/dev/null")
-        drop_caches(guest)
-        theirs = guest.check(f"taskset {1 << cpu} dd if=/dev/{disk} bs=64k skip={cpu * mib * 16} count={mib * 16} 2>/dev/null |"
-                             "cmp - /tmp/d && sha256sum /tmp/d")
-        digests[cpu] = theirs.split()[0]
-    return digests
 
 
 @case_for({ring: (ring, properties) for ring, properties in ROUNDS.items()}, "linux_reads_what_it_has_written_{}",
@@ -134,24 +122,11 @@ def a_guest_goes_on_after_kill_9_of_its_daemon_under_load(lab):
     end_well(blkd)
 
 
-# Reads the second sector by INT 13h, and writes its text to the first serial port.
-BOOT_SECTOR = bytes.fromhex("fa31c08ed88ec08ed0bc007cfbb80102bb007eb90200ba8000cd13721abe007eac84c0741288c4bafd03"
-                            "eca82074fbbaf80388e0eeebe9f4ebfd")
-
-
-def boot_image(path, text):
-    with open(path, "wb") as image:
-        image.write(BOOT_SECTOR.ljust(510, b"\0") + b"\x55\xaa")
-        image.write(text.encode().ljust(512, b"\0"))
-        image.truncate(MIB << 20)
-    return path
-
-
 @case
 def seabios_boots_from_a_disk(lab):
     """By a driver that negotiates no flush."""
     need_program(QEMU)
-    boot_image(lab.path("boot.img"), "booted from vireo\r\n")
+    boot_image(lab.path("boot.img"), "booted from vireo\r\n", MIB)
     blkd = Blkd(lab, [f"boot=file:{lab.path('boot.img')}"], [f"vhost-user:{lab.path('boot')},disk=boot"])
     argv = [QEMU, "-M", "q35,memory-backend=mem", "-accel", acceleration(), "-m", "64", "-object",
             "memory-backend-memfd,id=mem,size=64M,share=on", "-nodefaults", "-no-user-config", "-display", "none",

@@ -11,8 +11,9 @@ from .switch import Switch, program
 from .writers import BACK_S
 
 
-class Blkd(Switch):
-    """A vireo-blkd. `disks` and `exports`: lists of what --disk and --export take."""
+class Daemon(Switch):
+    """A daemon that serves disks. `disks` and `exports`: lists of what --disk and --export take."""
+    PROGRAM = "vireo-blkd"
 
     def __init__(self, lab, disks=(), exports=(), options=(), name="blkd"):
         more = [word for disk in disks for word in ("--disk", disk)]
@@ -20,11 +21,11 @@ class Blkd(Switch):
         super().__init__(lab, (), [*options, *more], name)
 
     def start(self):
-        self.argv[0] = program("vireo-blkd")
+        self.argv[0] = program(self.PROGRAM)
         super().start()
 
     def ctl_run(self, *words):
-        return super().ctl_run("--daemon", "blkd", *words)
+        return super().ctl_run("--daemon", self.PROGRAM.removeprefix("vireo-"), *words)
 
     def export(self, name):
         return self.ask("export", "show", name)["export"]
@@ -32,6 +33,10 @@ class Blkd(Switch):
     def running(self, name):
         """The queues of an export that a driver has started, by number."""
         return {queue["queue"]: queue for queue in self.export(name)["queue_counters"] if queue["worker"] is not None}
+
+
+class Blkd(Daemon):
+    """A vireo-blkd."""
 
 
 @dataclasses.dataclass
@@ -96,3 +101,16 @@ def digest(path, offset=0, length=None):
     with open(path, "rb") as file:
         file.seek(offset)
         return hashlib.sha256(file.read(os.path.getsize(path) - offset if length is None else length)).hexdigest()
+
+
+def written_by_every_cpu(guest, disk, cpus, mib=1):
+    """Each CPU, and so each queue, writes a stretch of its own and reads it back: {cpu: digest}."""
+    digests = {}
+    for cpu in range(cpus):
+        guest.check(f"dd if=/dev/urandom of=/tmp/d bs=1M count={mib} 2>/dev/null;"
+                    f"taskset {1 << cpu} dd if=/tmp/d of=/dev/{disk} bs=64k seek={cpu * mib * 16} conv=fsync,notrunc 2>/dev/null")
+        drop_caches(guest)
+        theirs = guest.check(f"taskset {1 << cpu} dd if=/dev/{disk} bs=64k skip={cpu * mib * 16} count={mib * 16} 2>/dev/null |"
+                             "cmp - /tmp/d && sha256sum /tmp/d")
+        digests[cpu] = theirs.split()[0]
+    return digests

@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""LUNs of vireo-scsid under real drivers: Linux's virtio_scsi in QEMU guests, SeaBIOS, sg3-utils and libiscsi's test suite."""
+import os
+import re
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest.bootsector import boot_image  # noqa: E402
+from guest.cases import case, case_for, expect, main, need_program  # noqa: E402
+from guest.daemon import end_well  # noqa: E402
+from guest.disks import BACK_S, Writers, digest, drop_caches, made_file, sectors, written_by_every_cpu  # noqa: E402
+from guest.lab import wait_until  # noqa: E402
+from guest.qemu import QEMU, Guest, acceleration  # noqa: E402
+from guest.scsi import MODULES, Host, Scsid, addresses, arguments  # noqa: E402
+
+MIB = 16
+
+
+def start(lab, disks, luns, queues=1, cpus=1, options=(), programs=(), found=None, **more):
+    """A daemon with an export "host", and a guest that has found its LUNs."""
+    need_program(QEMU)
+    scsid = Scsid(lab, disks, [f"vhost-user:{lab.path('host')}"], luns, ["--workers", "2", *options])
+    guest = booted(lab, "guest", queues, cpus, programs, len(luns) if found is None else found, **more)
+    return scsid, guest
+
+
+def booted(lab, name, queues=1, cpus=1, programs=(), luns=1, **more):
+    guest = Guest(lab, name, cpus=cpus, extra=arguments([Host(lab.path("host"), queues)]), modules=MODULES, programs=programs, **more).ready()
+    wait_until(lambda: len(addresses(guest)) >= luns, BACK_S, f"the guest finds {luns} LUNs", child=guest.child)
+    return guest
+
+
+@case_for({"one_queue": (1, 1), "four_queues": (4, 4)}, "linux_reads_what_it_has_written_with_{}")
+def linux_reads_what_it_has_written(lab, queues, cpus):
+    """At LUNs of three targets, by every CPU."""
+    names = ("a", "b", "c")
+    for name in names:
+        made_file(lab.path(name + ".img"), MIB)
+    scsid, guest = start(lab, [f"{name}=file:{lab.path(name + '.img')}" for name in names], ["0:0=a", "0:300=b", "255:0=c"], queues, cpus)
+    disks = addresses(guest)
+    expect(set(disks) == {"0:0", "0:300", "255:0"}, f"{disks}")
+    for address, name in (("0:0", "a"), ("0:300", "b"), ("255:0", "c")):
+        expect(sectors(guest, disks[address]) == MIB << 11, f"{address}: {sectors(guest, disks[address])} sectors")
+        digests = written_by_every_cpu(guest, disks[address], cpus)
+        for cpu, want in digests.items():
+            expect(digest(lab.path(name + ".img"), cpu << 20, 1 << 20) == want, f"{address}: what CPU {cpu} wrote is not in the file")
+    running = scsid.running("host")
+    expect(len(running) == queues, f"{queues} queues, and {running}")
+    expect(queues == 1 or {queue["worker"] for queue in running.values()} == {0, 1}, f"one worker has all: {running}")
+    end_well(scsid)
+
+
+@case
+def luns_come_grow_and_go_under_load(lab):
+    scsid, guest = start(lab, [f"a=mem:{MIB}M", f"b=mem:{MIB}M"], ["0:0=a"], queues=2, cpus=2)
+    writers = Writers(guest, addresses(guest)["0:0"])
+    for number in (1, 2):
+        before = writers.rounds()
+        scsid.ctl("lun", "add", f"{number}:{number}=b")
+        at = f"{number}:{number}"
+        wait_until(lambda: at in addresses(guest), BACK_S, f"the guest finds LUN {at}")
+        disk = addresses(guest)[at]
+        size = MIB * (number + 1)
+        scsid.ctl("lun", "resize", at, f"{size}M")
+        wait_until(lambda: sectors(guest, disk) == size << 11, BACK_S, "the guest sees a larger LUN")
+        guest.check(f"dd if=/dev/urandom of=/tmp/d bs=1M count=1 2>/dev/null; dd if=/tmp/d of=/dev/{disk} bs=1M seek={size - 1} conv=fsync,notrunc")
+        drop_caches(guest)
+        guest.check(f"dd if=/dev/{disk} bs=1M skip={size - 1} 2>/dev/null | cmp - /tmp/d")
+        scsid.ctl("lun", "remove", at)
+        wait_until(lambda: at not in addresses(guest), BACK_S, f"the guest forgets LUN {at}")
+        expect(scsid.ask("disk", "show", "b")["disk"]["exports"] == 0, "the disk is in use")
+        writers.go_on(before + 1, scsid.child)
+    counters = scsid.export("host")["counters"]
+    expect(counters["events"] >= 6 and not counters["events_lost"], f"{counters}")
+    writers.end()
+    end_well(scsid)
+
+
+@case
+def a_read_only_lun_is_not_written_to(lab):
+    made_file(lab.path("ro.img"), MIB)
+    scsid, guest = start(lab, [f"ro=file:{lab.path('ro.img')}"], ["0:0=ro,read-only=on"])
+    expect(guest.check("cat /sys/block/sda/ro").strip() == "1", "the guest may write")
+    expect(guest.run("dd if=/dev/urandom of=/dev/sda bs=4k count=1 conv=fsync").status != 0, "it was written to")
+    end_well(scsid)
+
+
+@case
+def what_is_discarded_is_gone(lab):
+    made_file(lab.path("a.img"), MIB)
+    scsid, guest = start(lab, [f"a=file:{lab.path('a.img')}"], ["0:0=a"])
+    guest.check("dd if=/dev/urandom of=/dev/sda bs=1M count=4 conv=fsync 2>/dev/null")
+    before = os.stat(lab.path("a.img")).st_blocks
+    guest.check("blkdiscard -o 0 -l 2097152 /dev/sda")
+    after = os.stat(lab.path("a.img")).st_blocks
+    expect(after <= before - 4000, f"{before} blocks of the file before the discard, {after} after it")
+    drop_caches(guest)
+    guest.check("dd if=/dev/sda bs=1M count=2 2>/dev/null | cmp -n 2097152 - /dev/zero")
+    end_well(scsid)
+
+
+@case
+def a_disk_that_hangs_is_aborted_and_its_neighbour_goes_on(lab):
+    """Linux gives up a read after a second, and aborts it: that is answered at once, though the disk has not answered."""
+    slow = "slow-ms=3600000,slow-op=read,slow-first-sector=16384"
+    scsid, guest = start(lab, [f"a=mem:{MIB}M", f"b=mem:{MIB}M,{slow}"], ["0:0=a", "1:0=b"], queues=2, cpus=2)
+    disks = addresses(guest)
+    guest.check(f"echo 1 >/sys/block/{disks['1:0']}/device/timeout; echo 1 >/sys/block/{disks['1:0']}/queue/read_ahead_kb")
+    writers = Writers(guest, disks["0:0"])
+    before = writers.rounds()
+    done = guest.run(f"dd if=/dev/{disks['1:0']} of=/dev/null bs=4k skip=2048 count=1", seconds=120)
+    expect(done.status == 1 and "error" in done.output, f"{done}")
+    writers.go_on(before + 1, scsid.child)
+    counters = scsid.export("host")["counters"]
+    expect(counters["managements"] >= 1 and counters["aborted"] >= 1, f"{counters}")
+    guest.check("dmesg -c >/dev/null")  # what it says of the other disk is meant
+    writers.end()
+    end_well(scsid)
+
+
+@case
+def reservations_outlive_the_daemon(lab):
+    """With APTPL; and those of a name, which is the export's."""
+    os.mkdir(lab.path("state"))
+    need_program("sg_persist")
+    scsid, guest = start(lab, [f"a=mem:{MIB}M", f"b=mem:{MIB}M"], ["0:0=a", "0:1=b"], options=["--state", lab.path("state")], programs=["sg_persist"])
+    disks = addresses(guest)
+    guest.check(f"sg_persist -n -o -G -S 0xabc -Z /dev/{disks['0:0']} && sg_persist -n -o -R -K 0xabc -T 5 /dev/{disks['0:0']}")
+    guest.check(f"sg_persist -n -o -G -S 0xdef /dev/{disks['0:1']}")  # not to be kept
+    guest.kill()
+    scsid.kill()
+    scsid.start()
+    guest = booted(lab, "after", programs=["sg_persist"], luns=2)
+    disks = addresses(guest)
+    said = guest.check(f"sg_persist -n -r /dev/{disks['0:0']}")
+    expect("Key=0xabc" in said and "registrants only" in said, said)
+    said = guest.check(f"sg_persist -n -k /dev/{disks['0:1']}")
+    expect("NO registered" in said, said)
+    guest.check(f"sg_persist -n -o -L -K 0xabc -T 5 /dev/{disks['0:0']} && sg_persist -n -o -C -K 0xabc /dev/{disks['0:0']}")
+    end_well(scsid)
+
+
+@case
+def seabios_boots_from_a_lun(lab):
+    need_program(QEMU)
+    boot_image(lab.path("boot.img"), "booted from vireo\r\n", MIB)
+    scsid = Scsid(lab, [f"boot=file:{lab.path('boot.img')}"], [f"vhost-user:{lab.path('host')}"], ["0:0=boot"])
+    argv = [QEMU, "-M", "q35,memory-backend=mem", "-accel", acceleration(), "-m", "64", "-object",
+            "memory-backend-memfd,id=mem,size=64M,share=on", "-nodefaults", "-no-user-config", "-display", "none",
+            "-serial", f"file:{lab.path('boot.serial')}", *Host(lab.path("host"), 1, {"bootindex": 1}).arguments(0)]
+    child = lab.start(argv, log="boot.qemu")
+
+    def said():
+        with open(lab.path("boot.serial"), errors="replace") as serial:
+            return "booted from vireo" in serial.read()
+    wait_until(lambda: os.path.exists(lab.path("boot.serial")) and said(), BACK_S, "the boot sector's words", child=child)
+    end_well(scsid)
+
+
+# ---- those who know SCSI ----
+
+ANSWERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "scsi_answers.txt")
+TOOLS = ("sg_inq /dev/sda", "sg_vpd -a /dev/sda", "sg_readcap -l /dev/sda", "sg_opcodes -a /dev/sda", "sg_luns /dev/sda",
+         "sg_rtpg -e /dev/sda", "sg_persist -c /dev/sda", "sg_modes -a /dev/sda", "sg_get_lba_status --lba=0 /dev/sda",
+         "sg_unmap --force --lba=8 --num=8 /dev/sda", "sg_write_same --16 --lba=16 --num=8 /dev/sda",
+         "sg_compare_and_write --in=/tmp/zero --lba=0 --num=1 /dev/sda", "sg_verify --lba=0 --count=8 /dev/sda", "sg_sync /dev/sda",
+         "sg_reset -d /dev/sda", "sg_turs -v /dev/sda", "sg_turs -v /dev/sda")
+
+
+@case
+def the_tools_of_sg3_utils_hear_what_the_golden_file_says(lab):
+    """SCSI_ANSWERS=new makes it anew."""
+    programs = sorted({tool.split()[0] for tool in TOOLS})
+    for name in programs:
+        need_program(name)
+    scsid, guest = start(lab, [f"a=mem:{MIB}M"], ["0:0=a,serial=VIREO-1"], programs=programs)
+    said = guest.check("dd if=/dev/zero of=/tmp/zero bs=1k count=1 2>/dev/null\n" +
+                       "".join(f"echo '$ {tool}'; {tool} 2>&1; echo \"-> $?\"\n" for tool in TOOLS), seconds=120)
+    said = re.sub(r"[ \t]+$", "", said, flags=re.M)
+    if os.environ.get("SCSI_ANSWERS") == "new":
+        with open(ANSWERS, "w") as file:
+            file.write(said)
+    with open(ANSWERS) as file:
+        wanted = file.read()
+    for line, (was, now) in enumerate(zip(wanted.splitlines(), said.splitlines()), 1):
+        expect(was == now, f"scsi_answers.txt:{line}: '{was}' was '{now}'")
+    expect(wanted == said, "one of them is longer")
+    end_well(scsid)
+
+
+if __name__ == "__main__":
+    main()
