@@ -147,7 +147,7 @@ struct vireo_scsi_event {
 	uint32_t kind; /* enum vireo_scsi_event_kind */
 	uint8_t target;
 	uint8_t asc, ascq; /* of UNIT_CHANGED: 2A and 09 are a capacity that has changed */
-	uint8_t lun[8];	   /* as in struct vireo_scsi_command. ADDED and REMOVED with LUN 0 may stand for the whole target */
+	uint8_t lun[8];	   /* in the form that REPORT LUNS has, for Linux knows it by that. ADDED and REMOVED with LUN 0 may stand for the whole target */
 };
 
 /* ---- the device ---- */

@@ -37,6 +37,7 @@ def arguments(hosts):
 
 
 def addresses(guest):
-    """{"TARGET:LUN": name of the disk} of what the guest has found."""
+    """{"TARGET:LUN": name of the disk} of what the guest has found. Linux counts LUNs from 256 on as they are written: 16384 more."""
     found = guest.check("for d in /sys/class/scsi_disk/*; do [ -e $d ] && echo ${d##*/} $(ls $d/device/block); done; true").splitlines()
-    return {":".join(words[0].split(":")[2:]): words[1] for words in map(str.split, found) if len(words) == 2}
+    named = {tuple(words[0].split(":")[2:]): words[1] for words in map(str.split, found) if len(words) == 2}
+    return {f"{target}:{int(lun) & 16383}": disk for (target, lun), disk in named.items()}

@@ -33,10 +33,11 @@ bool vscsi_address_take(const uint8_t lun[8], bool nexus, uint8_t *ret_target, u
 	return true;
 }
 
-/* Linux takes flat space addressing alone: 0x40 in the first byte, whatever the number is. */
+/*
+ * In the form in which the target names it. Linux takes the two bytes as a number, and looks for the unit that it has found by that number in
+ * what REPORT LUNS has told: another form would be another unit.
+ */
 void vscsi_address_put(uint8_t target, const uint8_t lun[8], uint8_t ret_lun[8])
 {
-	const uint8_t first = lun[0] >> 6 ? lun[0] : lun[0] | 0x40;
-
-	memcpy(ret_lun, (const uint8_t[8]){ 1, target, first, lun[1] }, 8);
+	memcpy(ret_lun, (const uint8_t[8]){ 1, target, lun[0], lun[1] }, 8);
 }

@@ -47,7 +47,7 @@ static void check(const struct virtio_scsi_event *event, uint32_t number, uint8_
 {
 	assert_int_equal(le32toh(event->event), number);
 	assert_int_equal(le32toh(event->reason), reason);
-	assert_memory_equal(event->lun, ((const uint8_t[8]){ 1, target, (uint8_t)(0x40 | lun >> 8), (uint8_t)lun }), 8);
+	assert_memory_equal(event->lun, ((const uint8_t[8]){ 1, target, (uint8_t)(lun < 256 ? 0 : 0x40 | lun >> 8), (uint8_t)lun }), 8);
 }
 
 static void events_say_what_has_happened_and_where(void **state)
