@@ -27,6 +27,11 @@ static void inquiry_names_vendor_and_standards(void **state)
 	expect_field(t, ASC_CDB_FIELD, 2, -1);
 	ask(t, "12 02 00 0060 00", 0, 96); /* CMDDT */
 	expect_field(t, ASC_CDB_FIELD, 1, 1);
+	GOOD(t, "12 e0 00 0024 00", 0, 36); /* SCSI-2's LUN, which Linux writes there for targets that it does not know yet */
+	ask(t, "12 e2 00 0060 00", 0, 96);
+	expect_field(t, ASC_CDB_FIELD, 1, 1);
+	ask(t, "00 20 00 0000 00", 0, 0); /* not of others */
+	expect_field(t, ASC_CDB_FIELD, 1, 5);
 	rig_free(t);
 }
 

@@ -299,6 +299,11 @@ struct scsi_command {
 #define COMMAND_ANYWHERE 1u /* answered where there is no logical unit, and before unit attentions */
 #define COMMAND_MEDIUM	 2u /* not while it is stopped */
 #define COMMAND_WRITES	 4u /* not to what is read-only */
+/*
+ * The first three bits of byte 1 are of no meaning: SCSI-2 had the LUN there. Linux still writes it in the INQUIRY by which it looks for a unit of a
+ * target that it knows nothing of.
+ */
+#define COMMAND_OLD_LUN 16u
 #define COMMAND_WELL_KNOWN 8u /* answered by the REPORT LUNS well known logical unit */
 
 extern const struct scsi_command scsi_commands[];

@@ -94,20 +94,32 @@ static __cold bool nowhere_allows(struct scsi_task *task)
 	return false;
 }
 
-/* A bit that no command of this kind has: the first one, from its most significant. */
+/* The first bit that no command of this kind has, from the most significant of its byte. */
+static __cold bool usage_look(struct scsi_task *task)
+{
+	const struct scsi_command *command = task->command;
+
+	for (unsigned at = 1; at < command->cdb_bytes; at++) {
+		unsigned wrong = task->cdb[at] & ~command->usage[at] & 0xffu;
+
+		if (at == 1 && command->flags & COMMAND_OLD_LUN)
+			wrong &= 0x1f;
+		if (!wrong)
+			continue;
+		scsi_end_cdb(task, at, 31 - __builtin_clz(wrong));
+		return false;
+	}
+	return true;
+}
+
 static bool usage_fits(struct scsi_task *task)
 {
 	const struct scsi_command *command = task->command;
-	unsigned wrong = 0, at = 0;
+	unsigned wrong = 0;
 
 	for (unsigned i = 1; i < command->cdb_bytes; i++)
 		wrong |= task->cdb[i] & ~command->usage[i];
-	if (likely(!(wrong & 0xff)))
-		return true;
-	for (at = 1; !(task->cdb[at] & ~command->usage[at] & 0xff);)
-		at++;
-	scsi_end_cdb(task, at, 31 - __builtin_clz(task->cdb[at] & ~command->usage[at] & 0xffu));
-	return false;
+	return likely(!(wrong & 0xff)) || usage_look(task);
 }
 
 static __cold void command_unknown(struct scsi_task *task, unsigned field)

@@ -22,7 +22,7 @@ const struct scsi_command scsi_commands[] = {
 	ROW("REQUEST SENSE", 0x03, NONE, 6, 0, COMMAND_ANYWHERE | COMMAND_WELL_KNOWN, request_sense, 0x01, 0, 0, 0xff),
 	ROW("READ (6)", 0x08, NONE, 6, READS, COMMAND_MEDIUM, read, 0x1f, 0xff, 0xff, 0xff),
 	ROW("WRITE (6)", 0x0a, NONE, 6, WRITES, MEDIUM_WRITES, write, 0x1f, 0xff, 0xff, 0xff),
-	ROW("INQUIRY", 0x12, NONE, 6, 0, COMMAND_ANYWHERE | COMMAND_WELL_KNOWN, inquiry, 0x01, 0xff, 0xff, 0xff),
+	ROW("INQUIRY", 0x12, NONE, 6, 0, COMMAND_ANYWHERE | COMMAND_WELL_KNOWN | COMMAND_OLD_LUN, inquiry, 0x01, 0xff, 0xff, 0xff),
 	ROW("MODE SELECT (6)", 0x15, NONE, 6, WRITES, 0, mode_select, 0x11, 0, 0, 0xff),
 	ROW("RESERVE (6)", 0x16, NONE, 6, BAR_LEGACY, 0, reserve, 0),
 	ROW("RELEASE (6)", 0x17, NONE, 6, 0, 0, release, 0),
