@@ -220,7 +220,8 @@ struct scsi_part {
 /* ---- address.c, bus.c ---- */
 
 struct scsi_lun *scsi_lun_find(struct scsi_bus *bus, unsigned target, unsigned number); /* held; NULL: there is none */
-struct scsi_lun *scsi_lun_from(struct scsi_bus *bus, unsigned target, unsigned number); /* the first of a target from there on, held */
+/* The first one of a target from that number on, held; NULL: none. */
+struct scsi_lun *scsi_lun_from(struct scsi_bus *bus, unsigned target, unsigned number);
 void scsi_lun_put(struct scsi_lun *lun);
 bool scsi_bus_has_target(struct scsi_bus *bus, unsigned target);
 uint64_t scsi_naa(const char *name); /* locally assigned */
@@ -300,8 +301,8 @@ struct scsi_command {
 #define COMMAND_MEDIUM	 2u /* not while it is stopped */
 #define COMMAND_WRITES	 4u /* not to what is read-only */
 /*
- * The first three bits of byte 1 are of no meaning: SCSI-2 had the LUN there. Linux still writes it in the INQUIRY by which it looks for a unit of a
- * target that it knows nothing of.
+ * The first three bits of byte 1 are of no meaning: SCSI-2 had the LUN there. Linux still writes it in the INQUIRY by which it looks for a
+ * unit of a target that it knows nothing of.
  */
 #define COMMAND_OLD_LUN 16u
 #define COMMAND_WELL_KNOWN 8u /* answered by the REPORT LUNS well known logical unit */

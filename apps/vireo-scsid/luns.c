@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "luns.h"
 #include "base/log.h"
+#include "disk/disk.h"
 #include "scsi/scsi.h"
 #include "scsid.h"
 #include "vireo/scsi.h"
@@ -144,6 +145,11 @@ int luns_add(struct scsid *scsid, const struct lun_spec *spec, const struct vire
 	if (!disk) {
 		snprintf(why, SPEC_WHY_BYTES, "there is no disk '%s': add it first", spec->disk);
 		return -ENOENT;
+	}
+	if (disk_changes_hands(disk->disk)) {
+		snprintf(why, SPEC_WHY_BYTES, "disk '%s' has lock=running, and a LUN has its disk as long as it is there: open it with lock=on",
+			 disk->spec.name);
+		return -EINVAL;
 	}
 	export = export_find(scsid, spec->at.export, why);
 	if (!export)
