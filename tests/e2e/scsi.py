@@ -89,61 +89,6 @@ def a_read_only_lun_is_not_written_to(lab):
 
 
 @case
-def what_is_discarded_is_gone(lab):
-    made_file(lab.path("a.img"), MIB)
-    scsid, guest = start(lab, [f"a=file:{lab.path('a.img')}"], ["0:0=a"])
-    guest.check("dd if=/dev/urandom of=/dev/sda bs=1M count=4 conv=fsync 2>/dev/null")
-    before = os.stat(lab.path("a.img")).st_blocks
-    guest.check("blkdiscard -o 0 -l 2097152 /dev/sda")
-    after = os.stat(lab.path("a.img")).st_blocks
-    expect(after <= before - 4000, f"{before} blocks of the file before the discard, {after} after it")
-    drop_caches(guest)
-    guest.check("dd if=/dev/sda bs=1M count=2 2>/dev/null | cmp -n 2097152 - /dev/zero")
-    end_well(scsid)
-
-
-@case
-def a_disk_that_hangs_is_aborted_and_its_neighbour_goes_on(lab):
-    """Linux gives up a read after a second, and aborts it: that is answered at once, though the disk has not answered."""
-    slow = "slow-ms=3600000,slow-op=read,slow-first-sector=16384"
-    scsid, guest = start(lab, [f"a=mem:{MIB}M", f"b=mem:{MIB}M,{slow}"], ["0:0=a", "1:0=b"], queues=2, cpus=2)
-    disks = addresses(guest)
-    guest.check(f"echo 1 >/sys/block/{disks['1:0']}/device/timeout; echo 1 >/sys/block/{disks['1:0']}/queue/read_ahead_kb")
-    writers = Writers(guest, disks["0:0"])
-    before = writers.rounds()
-    done = guest.run(f"dd if=/dev/{disks['1:0']} of=/dev/null bs=4k skip=2048 count=1", seconds=120)
-    expect(done.status == 1 and "error" in done.output, f"{done}")
-    writers.go_on(before + 1, scsid.child)
-    counters = scsid.export("host")["counters"]
-    expect(counters["managements"] >= 1 and counters["aborted"] >= 1, f"{counters}")
-    guest.check("dmesg -c >/dev/null")  # what it says of the other disk is meant
-    writers.end()
-    end_well(scsid)
-
-
-@case
-def reservations_outlive_the_daemon(lab):
-    """With APTPL; and those of a name, which is the export's."""
-    os.mkdir(lab.path("state"))
-    need_program("sg_persist")
-    scsid, guest = start(lab, [f"a=mem:{MIB}M", f"b=mem:{MIB}M"], ["0:0=a", "0:1=b"], options=["--state", lab.path("state")], programs=["sg_persist"])
-    disks = addresses(guest)
-    guest.check(f"sg_persist -n -o -G -S 0xabc -Z /dev/{disks['0:0']} && sg_persist -n -o -R -K 0xabc -T 5 /dev/{disks['0:0']}")
-    guest.check(f"sg_persist -n -o -G -S 0xdef /dev/{disks['0:1']}")  # not to be kept
-    guest.kill()
-    scsid.kill()
-    scsid.start()
-    guest = booted(lab, "after", programs=["sg_persist"], luns=2)
-    disks = addresses(guest)
-    said = guest.check(f"sg_persist -n -r /dev/{disks['0:0']}")
-    expect("Key=0xabc" in said and "registrants only" in said, said)
-    said = guest.check(f"sg_persist -n -k /dev/{disks['0:1']}")
-    expect("NO registered" in said, said)
-    guest.check(f"sg_persist -n -o -L -K 0xabc -T 5 /dev/{disks['0:0']} && sg_persist -n -o -C -K 0xabc /dev/{disks['0:0']}")
-    end_well(scsid)
-
-
-@case
 def seabios_boots_from_a_lun(lab):
     need_program(QEMU)
     boot_image(lab.path("boot.img"), "booted from vireo\r\n", MIB)
