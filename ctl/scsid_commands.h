@@ -38,6 +38,10 @@
 	  serve_export_remove, NULL) \
 	X("export show", "export.show", "NAME", CTL_WATCH, "show an export with its LUNs, queues and counters", \
 	  serve_export_show, NULL) \
+	X("worker list", "worker.list", "", CTL_WATCH, "list the workers, with the queues that each serves", \
+	  serve_worker_list, NULL) \
+	X("worker move", "worker.move", "EXPORT WORKER", 0, "give an export's queues, or with EXPORT:QUEUE one of them, to a worker", \
+	  serve_worker_move, NULL) \
 	X("stats", "stats", "", CTL_WATCH, "show all counters: disks, exports, workers", \
 	  serve_stats, NULL) \
 	X("log level", "log.level", "[LEVEL]", 0, "show what goes to the log, or change it: error, warning, info or debug", \
