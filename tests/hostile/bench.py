@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Runs lies against a live vireo-switchd while an honest pair of ports exchanges frames; those to a disk, against a vireo-blkd (disks.py).
+"""Runs lies against a live vireo-switchd while an honest pair of ports exchanges frames; those to a disk, against a vireo-blkd (disks.py), and those to a
+SCSI host against a vireo-scsid (hosts.py).
 
 After each lie: the daemon lives, the honest pair's frames keep arriving, and the daemon's fds, mappings and
 threads are what they were before.
@@ -24,6 +25,7 @@ import traceback
 
 from cuse import CusePeer
 from disks import Disks
+from hosts import Hosts
 from peer import DATA, GPA, be_patient, few, frame, net_header, patience, pause
 from vdpa import VdpaPeer
 from vhost_user import VhostUserPeer
@@ -32,7 +34,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 TRANSPORTS = {peer.NAME: peer for peer in (VhostUserPeer, VdpaPeer, CusePeer)}
 FILES = ['lies_messages', 'lies_fds', 'lies_tables', 'lies_ioctls', 'lies_inflight', 'lies_log', 'lies_iotlb', 'lies_inband', 'lies_setup', 'lies_memory',
-         'lies_control', 'lies_state', 'lies_postcopy', 'lies_time', 'lies_rings', 'lies_frames', 'lies_blk']
+         'lies_control', 'lies_state', 'lies_postcopy', 'lies_time', 'lies_rings', 'lies_frames', 'lies_blk',
+         'lies_scsi']
 UNAVAILABLE = 77
 NO_CONTROL_QUEUE = 'the kernel gives a VDUSE device none, and a vhost device has none: its front end has it'
 LIES = []
@@ -68,7 +71,7 @@ class Daemon:
 
     def __init__(self, build, transport, rate):
         self.folder = tempfile.mkdtemp(prefix='vireo-hostile-')
-        self.transport, self.build, self.process, self.bench, self.blkd = transport, build, None, None, None
+        self.transport, self.build, self.process, self.bench, self.blkd, self.scsid = transport, build, None, None, None, None
         try:
             self._start(rate)
         except BaseException:
@@ -123,6 +126,12 @@ class Daemon:
         if not self.blkd or not self.blkd.alive():
             self.blkd = Disks(self.build, self.folder)
         return self.blkd
+
+    def hosts(self):
+        """A vireo-scsid, for lies to a SCSI host; from the first of them on."""
+        if not self.scsid or not self.scsid.alive():
+            self.scsid = Hosts(self.build, self.folder)
+        return self.scsid
 
     def text(self):
         """Of the log."""
@@ -197,8 +206,8 @@ class Daemon:
     def finish(self):
         """Ends everything; the honest pair's account must be without a loss."""
         try:
-            if self.blkd:
-                self.blkd.finish()
+            for others in filter(None, (self.blkd, self.scsid)):
+                others.finish()
             self.shouter.close()
             self.bench.send_signal(signal.SIGINT)  # it reports what it saw so far
             out, err = self.bench.communicate(timeout=patience(20))
@@ -219,8 +228,8 @@ class Daemon:
             if process and process.poll() is None:
                 process.kill()
                 process.wait()
-        if self.blkd:
-            self.blkd.kill()
+        for others in filter(None, (self.blkd, self.scsid)):
+            others.kill()
         subprocess.run(['rm', '-rf', self.folder], check=False)
 
 

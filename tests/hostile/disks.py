@@ -23,16 +23,8 @@ UNTOUCHED = 0xEE
 GUARD = 64  # bytes behind the room
 
 
-class DiskPeer(VhostUserPeer):
-    """A driver, with each piece of a request in the test's hands. One request at a time."""
-
-    def begin(self, packed=False, features=FEATURES):
-        """With two queues: one to lie in, and one that goes on."""
-        self.packed = packed
-        self.negotiate(features | (F_PACKED if packed else 0))
-        self.share_memory()
-        self.queues = [self.ring(i, RING_SIZE, packed) for i in range(2)]
-        self.run()
+class Waiting(VhostUserPeer):
+    """A driver that waits for each of its chains. Its rings are in self.queues; self.packed says of which format."""
 
     def comes_back(self, pieces, queue=0):
         """The chain's used length (virtio 1.3, 2.7.8 and 2.8.2)."""
@@ -51,6 +43,18 @@ class DiskPeer(VhostUserPeer):
     def packed_used(self, ring, place, wrap):
         flags, = struct.unpack_from('<H', self.memory, ring.desc + 16 * place + 14)
         return bool(flags & AVAIL) == bool(flags & USED) == bool(wrap)
+
+
+class DiskPeer(Waiting):
+    """A driver, with each piece of a request in the test's hands. One request at a time."""
+
+    def begin(self, packed=False, features=FEATURES):
+        """With two queues: one to lie in, and one that goes on."""
+        self.packed = packed
+        self.negotiate(features | (F_PACKED if packed else 0))
+        self.share_memory()
+        self.queues = [self.ring(i, RING_SIZE, packed) for i in range(2)]
+        self.run()
 
     def header(self, kind, sector=0, reserved=0):
         self.write(HEADER, struct.pack('<IIQ', kind, reserved, sector))
