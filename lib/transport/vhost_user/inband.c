@@ -73,16 +73,19 @@ static void tellers_watch(void *opaque)
 		teller_watch(&inband->tellers[i]);
 }
 
-/* The message stands for all that has been raised before it. */
+/* The message stands for all that has been raised before it, and for nothing that is raised once the front end may have seen it. */
 static int teller_tell(struct teller *teller)
 {
 	struct inband *inband = teller->inband;
 	const uint32_t state[] = { teller->index, 0 };
-	int r = channel_ask(inband->session, teller->request, state, sizeof(state));
+	int r;
 
-	if (r)
-		return r;
 	fd_event_clear(teller->fd);
+	r = channel_ask(inband->session, teller->request, state, sizeof(state));
+	if (r) {
+		fd_event_raise(teller->fd);
+		return r;
+	}
 	teller->unanswered = true;
 	inband->sent[(inband->sent_first + inband->sent_count++) % (inband->count * 2)] = teller;
 	return 0;
