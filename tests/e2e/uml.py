@@ -56,7 +56,15 @@ echo "digest $(sha256sum </tmp/d)"
 """
 
 
-@case_for({"packed": ("",), "split": (",packed=off",)}, "user_mode_linux_reads_what_it_has_written_{}", shows=["vhost-user"])
+def told_by_messages(blkd, name):
+    """It has accepted that kicks and calls are messages."""
+    with open(blkd.child.log) as log:
+        said = [line for line in log if f" {name}: protocol features negotiated" in line]
+    return "INBAND_NOTIFICATIONS" in said[-1]
+
+
+@case_for({"packed": ("",), "split": (",packed=off",), "packed_inband": (",inband=on",), "split_inband": (",packed=off,inband=on",)},
+          "user_mode_linux_reads_what_it_has_written_{}", shows=["vhost-user"])
 def user_mode_linux_reads_what_it_has_written(lab, keys):
     """It takes packed rings where they are offered, and tells them as if they were split: see packed_is_new() in lib/ring/ring.c."""
     sizes = {"raw": MIB, "ext4": 4 * MIB, "xfs": XFS_MIB}
@@ -68,6 +76,7 @@ def user_mode_linux_reads_what_it_has_written(lab, keys):
     theirs = said.partition("digest ")[2].split()[0]
     expect(digest(lab.path("raw"), 2 << 20, 2 << 20) == theirs, "the file has something else")
     for name in sizes:
+        expect(told_by_messages(blkd, name) == ("inband=on" in keys), f"{name}: how are its notifications told?")
         counters = blkd.export(name)["counters"]
         expect(counters["discards"] and counters["flushes"] and not counters["errors"], f"{name}: {counters}")
     end_well(blkd)
