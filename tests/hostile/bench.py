@@ -9,7 +9,6 @@ The lies are the same over each transport; what a transport has no words for is 
 their kernel modules, and root.
 """
 import argparse
-import datetime
 import functools
 import importlib
 import json
@@ -27,7 +26,7 @@ from cuse import CusePeer
 from disks import Disks
 from hosts import Hosts
 from peer import DATA, GPA, be_patient, few, frame, net_header, patience, pause
-from vdpa import VdpaPeer
+from vdpa import VdpaPeer, recent_lines
 from vhost_user import VhostUserPeer
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -124,7 +123,7 @@ class Daemon:
     def disks(self):
         """A vireo-blkd, for lies to a disk; from the first of them on."""
         if not self.blkd or not self.blkd.alive():
-            self.blkd = Disks(self.build, self.folder)
+            self.blkd = Disks(self.build, self.folder, self.transport)
         return self.blkd
 
     def hosts(self):
@@ -144,9 +143,7 @@ class Daemon:
 
     def recent_lines(self, seconds):
         """How many lines the log has had in the last so many seconds."""
-        lines, now = self.text().splitlines(), datetime.datetime.now(datetime.timezone.utc)
-        since, now = ((now - datetime.timedelta(seconds=ago)).isoformat(timespec='milliseconds')[:23] for ago in (seconds, 0))
-        return sum(since <= line[:23] <= now for line in lines)
+        return recent_lines(self.text(), seconds)
 
     def tail(self):
         return '\n'.join(self.text().splitlines()[-40:])

@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A vireo-blkd to lie to: a disk for the liar, the same one read-only, and beside them another one whose driver is honest."""
+"""A vireo-blkd to lie to: a disk for the liar, the same one read-only, and beside them another one whose driver is honest.
+
+The liar is told to be at a vhost-user socket or in front of a VDUSE device; the honest driver is at a socket.
+"""
+import json
 import os
+import re
 import signal
+import socket
 import struct
 import subprocess
 import time
 
 from peer import AVAIL, DATA, F_INDIRECT, F_PACKED, GPA, USED, WRITE, patience
+from vdpa import VdpaPeer, recent_lines
 from vhost_user import VhostUserPeer
 
 IN, OUT, FLUSH, FLUSH_OUT, GET_ID, GET_LIFETIME, DISCARD, WRITE_ZEROES, SECURE_ERASE = 0, 1, 4, 5, 8, 10, 11, 13, 14
@@ -23,7 +30,7 @@ UNTOUCHED = 0xEE
 GUARD = 64  # bytes behind the room
 
 
-class Waiting(VhostUserPeer):
+class Waiting:
     """A driver that waits for each of its chains. Its rings are in self.queues; self.packed says of which format."""
 
     def comes_back(self, pieces, queue=0):
@@ -45,8 +52,8 @@ class Waiting(VhostUserPeer):
         return bool(flags & AVAIL) == bool(flags & USED) == bool(wrap)
 
 
-class DiskPeer(Waiting):
-    """A driver, with each piece of a request in the test's hands. One request at a time."""
+class Driver(Waiting):
+    """With each piece of a request in the test's hands. One request at a time."""
 
     def begin(self, packed=False, features=FEATURES):
         """With two queues: one to lie in, and one that goes on."""
@@ -60,7 +67,7 @@ class DiskPeer(Waiting):
         self.write(HEADER, struct.pack('<IIQ', kind, reserved, sector))
         self.write(STATUS, bytes([NONE]))
 
-    def status(self, pieces, room=0, queue=0):
+    def status_of(self, pieces, room=0, queue=0):
         """Of a chain whose status is at STATUS, behind `room` bytes of data, all of which count as written."""
         length = self.comes_back(pieces, queue)
         assert length == room + 1, f'{length} bytes are said to be written, of {room} and a status'
@@ -76,7 +83,7 @@ class DiskPeer(Waiting):
             pieces.append((GPA + PAYLOAD, len(data), 0))
         if room:
             pieces.append((GPA + ROOM, room, WRITE))
-        status = self.status([*pieces, (GPA + STATUS, 1, WRITE)], room, queue)
+        status = self.status_of([*pieces, (GPA + STATUS, 1, WRITE)], room, queue)
         assert self.memory[ROOM + room:ROOM + room + GUARD] == bytes([UNTOUCHED]) * GUARD, 'it writes beyond the room'
         return status
 
@@ -99,15 +106,48 @@ class DiskPeer(Waiting):
         assert self.request(FLUSH, queue=queue) == OK
 
 
+class DiskPeer(Driver, VhostUserPeer):
+    pass
+
+
+class VduseDisk(Driver, VdpaPeer):
+    """`disks` in the place of the switch."""
+
+
+class VduseLies(VduseDisk):
+    DEVICE = 'lies'
+
+
+class VduseFixed(VduseDisk):
+    DEVICE = 'fixed'
+
+
+class Exported:
+    """What VdpaPeer asks of a daemon, of an export of vireo-blkd."""
+
+    def __init__(self, disks, name):
+        self.disks, self.name, self.folder = disks, name, disks.folder
+
+    def breaks(self):
+        return len(re.findall(rf'{self.name}: (?:broken: |queue \d+ stands still)', self.disks.text()))
+
+    def recent_lines(self, seconds):
+        return recent_lines(self.disks.text(), seconds)
+
+    def port(self, name):
+        export = next(export for export in self.disks.stats()['exports'] if export['name'] == name)
+        return {'queue_counters': [{'running': queue['worker'] is not None} for queue in export['queue_counters']]}
+
+
 class Disks:
     """The daemon. After each lie it lives, and the honest driver's session goes on, which is one and the same all the time."""
 
-    def __init__(self, build, folder):
-        self.folder, self.honest, self.rounds = folder, None, 0
-        argv = [f'{build}/apps/vireo-blkd/vireo-blkd', '--control', os.path.join(folder, 'blkd-control.sock')]
+    def __init__(self, build, folder, transport):
+        self.folder, self.honest, self.rounds, self.vduse = folder, None, 0, transport.NAME == VdpaPeer.NAME
+        argv = [f'{build}/apps/vireo-blkd/vireo-blkd', '--control', self.control_path()]
         for disk in ('lies', 'honest'):
-            argv += ['--disk', f'{disk}=mem:{SECTORS * SECTOR}', '--export', f'vhost-user:{self.path(disk)},disk={disk},inband=on']
-        argv += ['--export', f'vhost-user:{self.path("fixed")},disk=lies,read-only=on']
+            argv += ['--disk', f'{disk}=mem:{SECTORS * SECTOR}', '--export', f'{self.at(disk)},disk={disk}']
+        argv += ['--export', f'{self.at("fixed")},disk=lies,read-only=on']
         with open(os.path.join(folder, 'blkd.log'), 'w') as log:
             self.process = subprocess.Popen(argv, stderr=log, env=dict(os.environ, ASAN_OPTIONS='detect_leaks=1'))
         try:
@@ -121,8 +161,39 @@ class Disks:
     def path(self, name):
         return os.path.join(self.folder, f'disk-{name}.sock')
 
+    def control_path(self):
+        return os.path.join(self.folder, 'blkd-control.sock')
+
+    def over_vduse(self, name):
+        return self.vduse and name != 'honest'
+
+    def at(self, name):
+        """Where an export is, and how."""
+        if self.over_vduse(name):
+            return f'vduse:{name},attach=vhost,queues=2,packed=on'
+        return f'vhost-user:{self.path(name)}' + ('' if name == 'fixed' else ',inband=on')
+
     def connect(self, name):
-        return DiskPeer(self.path(name), 20)
+        if not self.over_vduse(name):
+            return DiskPeer(self.path(name), 20)
+        peer, end = {'lies': VduseLies, 'fixed': VduseFixed}[name], time.monotonic() + patience(20)
+        while not os.path.exists(peer.path(self.folder)):
+            assert self.alive() and time.monotonic() < end, f'the device {name} does not come\n{self.tail()}'
+            time.sleep(0.01)
+        return peer.at(Exported(self, name))
+
+    def stats(self):
+        with socket.socket(socket.AF_UNIX) as control:
+            control.settimeout(patience(10))
+            control.connect(self.control_path())
+            with control.makefile('rw') as lines:
+                lines.write(json.dumps({'jsonrpc': '2.0', 'method': 'stats', 'id': 1}) + '\n')
+                lines.flush()
+                return json.loads(lines.readline())['result']
+
+    def text(self):
+        with open(os.path.join(self.folder, 'blkd.log'), errors='replace') as log:
+            return log.read()
 
     def alive(self):
         return self.process.poll() is None
@@ -133,8 +204,7 @@ class Disks:
         self.honest.goes_on(self.rounds % 251)
 
     def tail(self):
-        with open(os.path.join(self.folder, 'blkd.log'), errors='replace') as log:
-            return ''.join(log.readlines()[-40:])
+        return '\n'.join(self.text().splitlines()[-40:])
 
     def finish(self):
         self.honest.close()

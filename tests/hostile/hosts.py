@@ -8,6 +8,7 @@ import subprocess
 
 from disks import HEADER, PAYLOAD, ROOM, SECTOR, SECTORS, STATUS, Waiting
 from peer import F_INDIRECT, F_PACKED, GPA, WRITE, patience
+from vhost_user import VhostUserPeer
 
 CONTROL, EVENTS, REQUESTS = 0, 1, 2
 F_INOUT, F_HOTPLUG, F_CHANGE, F_T10_PI = 1 << 0, 1 << 1, 1 << 2, 1 << 3
@@ -54,7 +55,7 @@ def rw(opcode, block, count):
     return struct.pack('>BBQIBB', opcode, 0, block, count, 0, 0)
 
 
-class HostPeer(Waiting):
+class HostPeer(Waiting, VhostUserPeer):
     """A driver, with each piece of a request in the test's hands. One request at a time."""
 
     def begin(self, packed=False, features=FEATURES):

@@ -4,6 +4,7 @@
 Nobody hangs up here: a device that has been lied to stands still until it is reset. So does one that hangs: only the
 daemon's log tells them apart.
 """
+import datetime
 import glob
 import os
 import struct
@@ -19,8 +20,16 @@ LOG_BURST, LOG_BURST_S, LOG_NEEDED = 100, 20, 30
 MSG_V2, UPDATE, INVALIDATE, READ_WRITE = 2, 2, 3, 3
 
 
+def recent_lines(text, seconds):
+    """How many lines a log has had in the last so many seconds."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    since, now = ((now - datetime.timedelta(seconds=ago)).isoformat(timespec='milliseconds')[:23] for ago in (seconds, 0))
+    return sum(since <= line[:23] <= now for line in text.splitlines())
+
+
 class VdpaPeer(IoctlPeer):
     NAME = 'vduse'
+    DEVICE = 'hostile'
     RING_MAX = 16384  # what the device offers: the kernel lets a driver ask for more
     LOG_LEVEL = 'error'  # there is room for every break then
     OWN = F_ACCESS_PLATFORM
@@ -35,15 +44,15 @@ class VdpaPeer(IoctlPeer):
         self.status(0)
         self.broken = self.daemon.breaks()
 
-    @staticmethod
-    def path(folder):
+    @classmethod
+    def path(cls, folder):
         """Empty before the kernel has given it a number."""
-        nodes = glob.glob('/sys/bus/vdpa/devices/hostile/vhost-vdpa-*')
+        nodes = glob.glob(f'/sys/bus/vdpa/devices/{cls.DEVICE}/vhost-vdpa-*')
         return os.path.join('/dev', os.path.basename(nodes[0])) if nodes else ''
 
     @classmethod
     def spec(cls, folder):
-        return f'vduse:hostile,attach=vhost,queue-size={cls.RING_MAX}'
+        return f'vduse:{cls.DEVICE},attach=vhost,queue-size={cls.RING_MAX}'
 
     @classmethod
     def at(cls, daemon):
@@ -71,7 +80,7 @@ class VdpaPeer(IoctlPeer):
 
     def running(self):
         """How many of the device's queues the switch serves."""
-        return sum(queue['running'] for queue in self.daemon.port('hostile')['queue_counters'])
+        return sum(queue['running'] for queue in self.daemon.port(self.DEVICE)['queue_counters'])
 
     def hung_up(self, timeout=3.0):
         end = time.monotonic() + patience(timeout)
@@ -83,7 +92,7 @@ class VdpaPeer(IoctlPeer):
 
     def settle(self):
         self.ring_base(0)  # of which the kernel asks the device
-        self.daemon.port('hostile')
+        self.daemon.port(self.DEVICE)
         if self.silent():
             raise Closed()
 

@@ -14,7 +14,7 @@ from guest.switch import ROOT, build_folder  # noqa: E402
 
 MODULES = {"vduse": (["vduse", "vhost_vdpa"],), "cuse": (["cuse"],)}
 SLOWNESS = 4  # of an emulated machine
-SUITE_S = 420
+SUITE_S = 540
 CUT_OFF = (124, 137)  # as timeout(1) says it
 LAST_LINES = 12
 
