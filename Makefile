@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# A short way to what meson and the scripts do. BUILD: the build folder. DESTDIR, PREFIX: for install.
+# A short way to what meson and the scripts do. BUILD: the build folder. KILLS: for killings. DESTDIR, PREFIX: for install.
 BUILD ?= build
 PREFIX ?= /usr/local
+KILLS ?= 100
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,12 +35,15 @@ comeback: build ## kill the switch and take its ports away, 20 times each, under
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' COMEBACK_ROUNDS=20 tests/e2e/qemu.py traffic_comes_back
 
-killings: build ## kill devices that complete in any order 100 times each, in front of a driver's ledger and under a QEMU guest, and vireo-blkd
+killings: build ## kill devices and vireo-blkd KILLS (100) times each: a driver's ledger, fio that verifies over vhost-user and VDUSE, split and packed, and power cuts
 	@scripts/install-deps check
-	@VIREO_KILLS=100 '$(BUILD)/lib/session_killed_test'
-	@VIREO_KILLS=100 '$(BUILD)/lib/vduse_killed_test'
-	@VIREO_BUILD='$(abspath $(BUILD))' INFLIGHT_KILLS=100 tests/e2e/inflight.py
-	@VIREO_BUILD='$(abspath $(BUILD))' BLK_KILLS=100 tests/e2e/blk.py kill_9
+	@VIREO_KILLS=$(KILLS) '$(BUILD)/lib/session_killed_test'
+	@VIREO_KILLS=$(KILLS) '$(BUILD)/lib/vduse_killed_test'
+	@VIREO_BUILD='$(abspath $(BUILD))' INFLIGHT_KILLS=$(KILLS) tests/e2e/inflight.py
+	@VIREO_BUILD='$(abspath $(BUILD))' BLK_KILLS=$(KILLS) tests/e2e/blk.py kill_9
+	@VIREO_BUILD='$(abspath $(BUILD))' BLK_KILLS=$(KILLS) tests/lab/disks.py
+	@VIREO_BUILD='$(abspath $(BUILD))' BLK_KILLS=$(KILLS) tests/lab/blk.py
+	@VIREO_BUILD='$(abspath $(BUILD))' STABLE_CUTS=$(KILLS) tests/e2e/stable.py
 
 disks: build ## fio that verifies, discards, ext4 and XFS on disks of each ring format, one queue and four, in a QEMU guest
 	@scripts/install-deps check

@@ -3,19 +3,22 @@
 """vireo-blkd's disks over VDUSE: block devices of the kernel's own, on virtio_vdpa."""
 import os
 import shlex
+import shutil
 import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from guest.cases import case, case_for, expect, main  # noqa: E402
+from guest.cases import Skip, case_for, expect, main  # noqa: E402
+from guest.fio_load import FIO_LOAD  # noqa: E402
+from guest.kernels import SYSTEM_PATH  # noqa: E402
 from guest.labguest import LabGuest  # noqa: E402
 from guest.switch import program  # noqa: E402
 
 MODULES = ["virtio_blk", "vduse", "virtio_vdpa"]
 RINGS = {"split": ("off",), "packed": ("on",)}
 MANY_S = 280  # an emulated machine, on a loaded one
-KILLS = int(os.environ.get("BLK_KILLS", "3"))
+KILLS, KILL_S = int(os.environ.get("BLK_KILLS", "3")), 30
 
 PRELUDE = """set -e
 start() { $blkd >>/tmp/blkd.log 2>&1 & echo $! >/tmp/blkd.pid; }
@@ -28,20 +31,7 @@ complaints() {
 	absent 'BUG:|WARNING:|I/O error|Oops|blocked for more' /tmp/dmesg
 }
 larger() { [ $(cat /sys/block/vda/size) = $1 ]; }
-writes() { # NAME: a stretch of its own, written, and read back from the disk, until /tmp/stop is there
-	n=0
-	while [ ! -e /tmp/stop ]; do
-		dd if=/dev/urandom of=/tmp/data$1 bs=64k count=8 2>/dev/null
-		dd if=/tmp/data$1 of=/dev/vda bs=64k seek=$(($1 * 16)) oflag=direct conv=notrunc 2>/dev/null || echo write >>/tmp/failed
-		dd if=/dev/vda bs=64k skip=$(($1 * 16)) count=8 iflag=direct 2>/dev/null | cmp - /tmp/data$1 >>/tmp/failed 2>&1
-		n=$((n + 1)); echo $n >/tmp/rounds$1
-	done
-	echo done >/tmp/done$1
-}
-rounds() { cat /tmp/rounds* 2>/dev/null | awk '{ n += $1 } END { print n + 0 }'; }
-goes_on() { was=$(rounds); appears further; }
-further() { [ $(rounds) -gt $((was + 2)) ]; }
-"""
+""" + FIO_LOAD
 
 
 def guest_with(lab, packed, disk):
@@ -53,7 +43,9 @@ def guest_with(lab, packed, disk):
 
 @case_for(RINGS, "the_kernel_has_a_disk_over_{}_rings", shows=["VDUSE virtio"])
 def the_kernel_has_a_disk(lab, packed):
-    """Of two queues, that two workers serve; it grows, is killed under load, and goes away."""
+    """Of two queues, that two workers serve; it grows, is killed under a load that verifies, BLK_KILLS times, and goes away."""
+    if not shutil.which("fio", path=SYSTEM_PATH):
+        raise Skip("fio (package fio) is not installed")
     guest, head = guest_with(lab, packed, "file:/tmp/disk.img")
     try:
         guest.check(f"""{head}truncate -s 32M /tmp/disk.img
@@ -73,23 +65,23 @@ dd if=/dev/vda bs=1M count=2 iflag=direct 2>/dev/null | cmp -n 2097152 - /dev/ze
 $ctl disk resize d 48M
 appears larger {48 << 11}
 complaints""", MANY_S)
-        guest.check(f"""{head}for w in 0 1; do writes $w & done
-goes_on
+        said = guest.check(f"""{head}load_begin vda
+load_goes_on vda
 for kill in $(seq {KILLS}); do
+	sleep 0.$((kill % 7))
 	stop -KILL
 	start
-	goes_on
+	load_goes_on vda
 done
-touch /tmp/stop
-for w in 0 1; do appears test -e /tmp/done$w; done
-[ ! -s /tmp/failed ]
+load_end vda
 [ $(grep -c 'its driver goes on' /tmp/blkd.log) = {KILLS} ]
 complaints
 stop -TERM
 [ ! -e /dev/vduse/d0 ]
-[ ! -e /dev/vda ]""", MANY_S)
+[ ! -e /dev/vda ]""", MANY_S + KILL_S * KILLS)
+        print(f"     {KILLS} kills: {said.strip().splitlines()[-1]}")
     except Exception:
-        print(guest.run("tail -n 60 /tmp/blkd.log; dmesg | tail -n 30; cat /tmp/failed").output)
+        print(guest.run("tail -n 60 /tmp/blkd.log; dmesg | tail -n 30").output)
         raise
 
 

@@ -4,6 +4,7 @@
 import os
 import shutil
 import sys
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -11,6 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from guest.cases import Skip, case, expect, main  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
 from guest.disks import Blkd, Drive, arguments, made_file  # noqa: E402
+from guest.fio_load import FIO_LOAD  # noqa: E402
 from guest.kernels import SYSTEM_PATH  # noqa: E402
 from guest.labguest import LabGuest  # noqa: E402
 
@@ -19,6 +21,7 @@ QUEUES = (1, 4)
 DRIVES = {f"{ring}{queues}": (queues, {"packed": "on"} if ring == "packed" else {}) for ring in ("split", "packed") for queues in QUEUES}
 PROGRAMS = {"fio": "fio", "mkfs.xfs": "xfsprogs", "xfs_repair": "xfsprogs", "mkfs.ext4": "e2fsprogs", "e2fsck": "e2fsprogs",
             "blkdiscard": "util-linux"}
+KILLS = int(os.environ.get("BLK_KILLS", "1"))
 JOB_S = 280  # an emulated machine, on a loaded one
 WHOLE = "DISKS_WHOLE" in os.environ  # `make disks`: more of everything, and file systems, which User-mode Linux has in `make check`
 
@@ -85,6 +88,22 @@ def need_programs():
             raise Skip(f"{program} (package {package}) is not installed")
 
 
+def lives_on(guest, blkd, names):
+    """The daemon is killed under a load that verifies, on all disks at once."""
+    disks = guest.check(PRELUDE + f"for name in {' '.join(names)}; do of $name; done").split()
+    words = " ".join(disks)
+    guest.check(f"{FIO_LOAD}load_begin {words}\nload_goes_on {words}", JOB_S)
+    for kill in range(KILLS):
+        time.sleep(0.05 * (kill % 7))  # anywhere in what they do
+        blkd.kill()
+        blkd.start()
+        guest.check(f"{FIO_LOAD}load_goes_on {words}", JOB_S)
+        if KILLS > 5:
+            print(f"     killed {kill + 1} of {KILLS}", flush=True)
+    said = guest.check(f"{PRELUDE}{FIO_LOAD}load_end {words}\ncomplaints", JOB_S)
+    print(f"     {KILLS} kills with {' '.join(names)}: {'; '.join(said.strip().splitlines())}")
+
+
 @case(shows=[("vhost-user", "split"), ("vhost-user", "packed")])
 def fio_verifies_every_block_and_what_is_discarded_is_gone(lab):
     """On split and packed rings, with one queue and with four, all at once."""
@@ -100,6 +119,7 @@ def fio_verifies_every_block_and_what_is_discarded_is_gone(lab):
     words = {"names": " ".join(names), "large": " ".join(large), "count": len(names), "size": 8 if WHOLE else 1}
     for job in (FIO, ZEROES, *([FILES] if WHOLE else [])):
         guest.check(PRELUDE + job.format(**words), JOB_S)
+    lives_on(guest, blkd, names)
     for name, (queues, _) in drives.items():
         counters, running = blkd.export(name)["counters"], blkd.running(name)
         expect(set(running) == set(range(queues)), f"{name}: the queues {sorted(running)} run")
