@@ -107,11 +107,19 @@ class Driver(Waiting):
 
 
 class DiskPeer(Driver, VhostUserPeer):
-    pass
+
+    def goes_on_after_a_break(self):
+        """The queue that was lied in is lost, and the other one is not."""
+        self.goes_on(queue=1)
 
 
 class VduseDisk(Driver, VdpaPeer):
-    """`disks` in the place of the switch."""
+
+    def goes_on_after_a_break(self):
+        """The device stands still until its driver resets it."""
+        self.reset()
+        self.begin(self.packed)
+        self.goes_on(queue=1)
 
 
 class VduseLies(VduseDisk):

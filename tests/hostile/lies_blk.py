@@ -184,12 +184,12 @@ def disk_status_where_none_is_expected(disk):
         assert disk.memory[ROOM:ROOM + SECTOR] == wanted
 
 
-# ---- chains: a queue that lies about its ring is lost, the other one goes on ----
+# ---- chains: what lies about its ring is lost: a queue, and over VDUSE the device until it is reset ----
 
 def breaks(disk, tell):
     tell(disk.queues[0])
     assert disk.hung_up(20), 'the ring was taken as it is'
-    disk.goes_on(queue=1)
+    disk.goes_on_after_a_break()
 
 
 @told_to('lies')

@@ -119,12 +119,13 @@ def fio_verifies_every_block_and_what_is_discarded_is_gone(lab):
     words = {"names": " ".join(names), "large": " ".join(large), "count": len(names), "size": 8 if WHOLE else 1}
     for job in (FIO, ZEROES, *([FILES] if WHOLE else [])):
         guest.check(PRELUDE + job.format(**words), JOB_S)
-    lives_on(guest, blkd, names)
     for name, (queues, _) in drives.items():
         counters, running = blkd.export(name)["counters"], blkd.running(name)
         expect(set(running) == set(range(queues)), f"{name}: the queues {sorted(running)} run")
         expect(counters["discards"] and counters["flushes"] and not counters["errors"], f"{name}: {counters}")
     expect(all(blkd.export(name)["counters"]["zeroes"] for name in names), "blkdiscard -z has not come as a request of its own")
+    lives_on(guest, blkd, names)
+    expect(not any(blkd.export(name)["counters"]["errors"] for name in names), "a request has failed")
     end_well(blkd)
 
 
