@@ -151,8 +151,15 @@ static void a_unit_is_removed_with_tasks_under_way(void **state)
 
 struct user {
 	struct rig *rig;
+	const char *read, *write; /* of a block of its own: the disk is memory, which two of them would race for */
 	bool stop; /* atomic */
 	unsigned done, odd;
+};
+
+static const struct user user_of[THREADS] = {
+	{.read = "28 00 00000000 00 0001 00", .write = "2a 00 00000000 00 0001 00"},
+	{.read = "28 00 00000001 00 0001 00", .write = "2a 00 00000001 00 0001 00"},
+	{.read = "28 00 00000002 00 0001 00", .write = "2a 00 00000002 00 0001 00"},
 };
 
 static void *user_run(void *opaque)
@@ -162,7 +169,7 @@ static void *user_run(void *opaque)
 
 	for (unsigned i = 0; !__atomic_load_n(&u->stop, __ATOMIC_ACQUIRE) || i < 100; i++) {
 		unsigned lun = i % 3 ? LUN : 1;
-		int status = at(t, TARGET, lun, i % 2 ? "28 00 00000000 00 0001 00" : "2a 00 00000000 00 0001 00", BLOCK, BLOCK);
+		int status = at(t, TARGET, lun, i % 2 ? u->read : u->write, BLOCK, BLOCK);
 
 		if (status == SCSI_GOOD)
 			u->done++;
@@ -180,11 +187,12 @@ static void answered(struct scsi_management *m)
 static void one_that_comes_and_goes_is_seen_by_all_threads_or_none(void **state)
 {
 	struct rig *t = rig_new("mem:1M");
-	struct user users[THREADS] = {{0}};
+	struct user users[THREADS];
 	pthread_t threads[THREADS];
 	struct scsi_unit *other = rig_unit(t->disk, "other");
 
 	for (unsigned i = 0; i < THREADS; i++) {
+		users[i] = user_of[i];
 		users[i].rig = rig_of(t->disk, t->unit, t->bus);
 		assert_int_equal(pthread_create(&threads[i], NULL, user_run, &users[i]), 0);
 	}
