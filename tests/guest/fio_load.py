@@ -2,11 +2,11 @@
 """A load that verifies, for whoever kills daemons under a guest: shell functions for a guest that has this machine's fio."""
 
 FIO_LOAD = r"""
-load_begin() { # DISK...: two jobs for each write a stretch, then read and verify it, again and again
+load_begin() { # DISK...: two jobs for each write a stretch, then read and verify it, again and again; in bursts, so that a shell has a turn
 	jobs=
 	for disk in "$@"; do jobs="$jobs --name=$disk --filename=/dev/$disk"; done
 	rm -f /tmp/load.said
-	fio --ioengine=libaio --direct=1 --thread --iodepth=16 --rw=randwrite --bsrange=4k-64k --numjobs=2 --offset_increment=4M --size=2M --verify=crc32c \
+	fio --ioengine=libaio --direct=1 --thread --iodepth=16 --rw=randwrite --bsrange=4k-64k --thinktime=100ms --thinktime_blocks=16 --numjobs=2 --offset_increment=4M --size=2M --verify=crc32c \
 		--verify_fatal=1 --verify_state_save=0 --do_verify=1 --loops=1000000 --output=/tmp/load.said $jobs >/tmp/load.err 2>&1 &
 	echo $! >/tmp/load.pid
 }
