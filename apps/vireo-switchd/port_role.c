@@ -54,12 +54,13 @@ bool port_set_bond(struct spec *spec, const char *value)
 static bool has_rules(const struct port_spec *spec)
 {
 	static const struct sw_limits no_limits;
-	static const struct sw_guard no_guard;
-	static const struct sw_port_multicast no_multicast;
+	const struct sw_guard *guard = &spec->guard;
+	const struct sw_port_multicast *multicast = &spec->multicast;
 
 	return spec->vlan || spec->trunk || spec->isolated || spec->role_given || spec->vm2vm_given || spec->spoof_given || spec->gro ||
 	       spec->router_given || spec->flood_copies || memcmp(&spec->limits, &no_limits, sizeof(no_limits)) != 0 ||
-	       memcmp(&spec->guard, &no_guard, sizeof(no_guard)) != 0 || memcmp(&spec->multicast, &no_multicast, sizeof(no_multicast)) != 0;
+	       guard->address_count || guard->neighbours || guard->dhcp_servers || guard->routers || multicast->router ||
+	       multicast->fast_leave || multicast->groups_max;
 }
 
 const char *port_role_problem(const struct port_spec *spec)
