@@ -115,12 +115,10 @@ static void take(struct uring_queue *q, const struct file_disk *file, struct dis
 	r->own[0] = 0;
 	if (unlikely(err) || (unlikely(!r->bytes) && r->op != DISK_FLUSH))
 		disk_queue_done(&q->queue, r, err);
-	else if (for_threads(file, r))
+	else if (for_threads(file, r) || (q->in_ring < q->depth && room_lacks(q, file, r)))
 		pool_add(q->pool, r);
 	else if (q->in_ring == q->depth)
 		wait_for_room(q, r);
-	else if (room_lacks(q, file, r))
-		pool_add(q->pool, r);
 	else
 		prepare(q, r);
 }

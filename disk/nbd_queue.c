@@ -108,10 +108,10 @@ static int data_prepare(const struct nbd_disk *disk, struct nbd_op *op)
 	if (err || op->op == DISK_READ)
 		return err;
 	op->op = DISK_WRITE; /* zeroes, where the server has no command for them */
-	if (r->op == DISK_ZERO)
+	if (r->op != DISK_ZERO)
+		return copy_pieces(r, r->own[OWN_DONE], op->data, op->bytes) ? 0 : -EINVAL;
+	if (op->data) /* there is none for no bytes */
 		memset(op->data, 0, op->bytes);
-	else if (!copy_pieces(r, r->own[OWN_DONE], op->data, op->bytes))
-		return -EINVAL;
 	return 0;
 }
 
