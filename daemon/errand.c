@@ -80,8 +80,8 @@ void errands_end(struct errands *errands)
 
 void errands_fini(struct errands *errands)
 {
+	errands->max = 0; /* who comes while the rest of the daemon ends is refused, and so is who asks again in `done` */
 	errands_end(errands);
-	errands->max = 0; /* nobody is refused otherwise who comes while the rest of the daemon ends */
 	if (errands->timer)
 		loop_timer_free(&errands->timer);
 }

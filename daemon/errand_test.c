@@ -154,12 +154,39 @@ static void one_that_hangs_when_the_daemon_ends_is_dropped_by_its_thread(void **
 	assert_int_equal(fate.told, 1);
 }
 
+static struct fate *next_fate;
+static int next_err;
+
+static void done_and_next(struct errand *errand, int err)
+{
+	done(errand, err);
+	next_err = run(next_fate);
+}
+
+/* Who keeps things in order has one at a time: the next one would run beside the one that hangs. */
+static void who_is_told_that_the_daemon_ends_gets_no_other(void **state)
+{
+	static const struct errand_ops again = {.work = work, .done = done_and_next, .drop = drop};
+	struct fate fate, next;
+
+	next_fate = &next;
+	assert_int_equal(run(&fate), 0);
+	errands.first->ops = &again;
+	errands_fini(&errands);
+	assert_int_equal(fate.err, -ECANCELED);
+	assert_int_equal(next_err, -EAGAIN);
+	assert_int_equal(next.told, 0);
+	sem_post(&fate.let);
+	sem_wait(&fate.dropped);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(the_control_thread_hears_of_what_a_thread_has_done, setup, teardown),
 		cmocka_unit_test_setup_teardown(there_are_so_many_at_a_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_that_hangs_when_the_daemon_ends_is_dropped_by_its_thread, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_is_told_that_the_daemon_ends_gets_no_other, setup, teardown),
 	};
 
 	alarm(120);
