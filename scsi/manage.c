@@ -17,8 +17,6 @@ static void management_end(struct scsi_management *m)
 	while (part) {
 		struct scsi_part *next = part->next;
 
-		if (part->lun)
-			scsi_lun_put(part->lun);
 		free(part);
 		part = next;
 	}
@@ -41,12 +39,16 @@ void scsi_part_task_ended(struct scsi_queue *queue, struct scsi_part *part)
 	queue->parts = part;
 }
 
+/* The lun goes with the part, and does not wait for queues of other buses: its own bus may end before these do. */
 void scsi_parts_shown(struct scsi_queue *queue)
 {
 	while (queue->parts) {
 		struct scsi_part *part = queue->parts;
 
 		queue->parts = part->next_of_queue;
+		if (part->lun)
+			scsi_lun_put(part->lun);
+		part->lun = NULL;
 		management_part_done(part->management);
 	}
 }

@@ -463,6 +463,29 @@ static void a_queue_that_goes_answers_what_was_asked_of_it(void **state)
 	rig_free(t);
 }
 
+/* A queue of another bus has not come to it yet: what is over in this one holds nothing of it. */
+static void a_bus_may_go_while_another_one_is_being_reset(void **state)
+{
+	struct rig *t = rig_new(FOREVER), *other = rig_of(t->disk, t->unit, rig_bus("vm2"));
+	struct scsi_management m = function(SCSI_LOGICAL_UNIT_RESET, 0);
+	unsigned removed = 0;
+
+	assert_int_equal(scsi_bus_add(other->bus, TARGET, LUN, t->unit), 0);
+	scsi_bus_manage(t->bus, &m);
+	reaped(other->queue);
+	scsi_queue_shown(other->queue);
+	assert_int_equal(answers, 0);
+	assert_int_equal(scsi_bus_remove(other->bus, TARGET, LUN, removed_count, &removed), 0);
+	scsi_queue_free(other->queue);
+	assert_int_equal(removed, 1);
+	scsi_bus_free(other->bus);
+	free(other);
+	reaped(t->queue);
+	scsi_queue_shown(t->queue);
+	assert_int_equal(answers, 1);
+	rig_free(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -479,6 +502,7 @@ int main(void)
 		cmocka_unit_test(what_a_thread_has_begun_with_is_waited_for),
 		cmocka_unit_test(a_queue_that_sleeps_wakes_for_management),
 		cmocka_unit_test(a_queue_that_goes_answers_what_was_asked_of_it),
+		cmocka_unit_test(a_bus_may_go_while_another_one_is_being_reset),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
