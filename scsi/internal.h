@@ -281,8 +281,8 @@ void scsi_task_abort(struct scsi_task *task, enum scsi_response response, struct
 
 void scsi_part_task_ended(struct scsi_queue *queue, struct scsi_part *part);
 void scsi_parts_shown(struct scsi_queue *queue);
-/* ABORT TASK SET of that lun, wherever it is (PREEMPT AND ABORT): only `done` of it is set. */
-void scsi_lun_abort(struct scsi_lun *lun, struct scsi_management *management);
+/* ABORT TASK SET of all that these see of the unit, wherever it is (PREEMPT AND ABORT): only `done` of it is set. */
+void scsi_unit_abort(struct scsi_unit *unit, const struct scsi_nexus *nexuses, unsigned count, struct scsi_management *management);
 
 /* ---- table.c ---- */
 

@@ -241,10 +241,7 @@ static void kept(struct scsi_queue *queue, struct scsi_message *message)
 {
 	struct scsi_job *job = container_of(message, struct scsi_job, message);
 
-	if (job->task)
-		job->step(job, job->kept);
-	else
-		scsi_job_end(job);
+	job->step(job, job->kept); /* also where its task has been aborted: what it has changed holds */
 }
 
 /* Its text and order are set. */

@@ -223,14 +223,26 @@ static void lun_manage(struct scsi_management *m, struct scsi_lun *lun)
 	}
 }
 
-void scsi_lun_abort(struct scsi_lun *lun, struct scsi_management *m)
+static bool is_of(const struct scsi_lun *lun, const struct scsi_nexus *nexuses, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (nexus_same(&lun->nexus, &nexuses[i]))
+			return true;
+	return false;
+}
+
+void scsi_unit_abort(struct scsi_unit *unit, const struct scsi_nexus *nexuses, unsigned count, struct scsi_management *m)
 {
 	m->function = SCSI_ABORT_TASK_SET;
 	m->answer = SCSI_FUNCTION_COMPLETE;
 	m->left = 1;
 	m->found = 0;
 	m->parts = NULL;
-	lun_post(m, lun, true);
+	pthread_mutex_lock(&unit->lock);
+	for (struct scsi_lun *lun = unit->luns; lun; lun = lun->next_of_unit)
+		if (is_of(lun, nexuses, count))
+			lun_post(m, lun, true);
+	pthread_mutex_unlock(&unit->lock);
 	management_part_done(m);
 }
 

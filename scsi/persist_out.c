@@ -28,7 +28,7 @@ struct order {
 	int bit;
 	/* What is to be done. */
 	bool changed;
-	struct scsi_lun *doomed[SCSI_REGISTRANTS_MAX]; /* held */
+	struct scsi_nexus doomed[SCSI_REGISTRANTS_MAX];
 	unsigned doomed_count;
 };
 
@@ -172,12 +172,8 @@ static enum verdict do_clear(struct order *o)
 
 static void doom(struct order *o, const struct scsi_nexus *nexus)
 {
-	struct scsi_lun *lun = lun_of(o, nexus);
-
-	if (o->action != PREEMPT_ABORT || !lun || lun == o->lun)
-		return;
-	__atomic_fetch_add(&lun->users, 1, __ATOMIC_RELAXED);
-	o->doomed[o->doomed_count++] = lun;
+	if (o->action == PREEMPT_ABORT)
+		o->doomed[o->doomed_count++] = *nexus;
 }
 
 /* Of that key, or of any (all_keys); not of who asks, unless he names himself. Returns how many there were. */
@@ -334,39 +330,28 @@ static void verdict_end(struct scsi_task *task, const struct order *o, enum verd
 
 /* ---- what comes before the answer ---- */
 
-/* What is aborted is asked of each that has been preempted; the last one that is done tells the job. */
+/* In the job's memory. Who is preempted is known by name: a lun of another bus would be kept from ending as long as a text is stored. */
 struct abortion {
 	struct scsi_management management;
 	struct scsi_job *job;
-	struct scsi_lun *lun; /* held */
+	unsigned count;
+	struct scsi_nexus doomed[];
 };
 
 enum { KEEPS, ABORTS, ANSWERS };
 
-static void abortion_done(struct scsi_job *job)
-{
-	if (!__atomic_sub_fetch(&job->flags, 1, __ATOMIC_ACQ_REL))
-		scsi_keep_done(&job->keep, 0); /* a message to the job */
-}
-
 static void aborted(struct scsi_management *management)
 {
-	abortion_done(container_of(management, struct abortion, management)->job);
+	scsi_keep_done(&container_of(management, struct abortion, management)->job->keep, 0); /* a message to the job */
 }
 
 static void abort_all(struct scsi_job *job)
 {
-	struct abortion *each = (struct abortion *)(void *)job->buffer;
-	unsigned count = (unsigned)(job->buffer_bytes / sizeof(*each));
+	struct abortion *abortion = (struct abortion *)(void *)job->buffer;
 
-	job->flags = count + 1;
-	for (unsigned i = 0; i < count; i++) {
-		each[i].job = job;
-		each[i].management.done = aborted;
-		scsi_lun_abort(each[i].lun, &each[i].management);
-		scsi_lun_put(each[i].lun);
-	}
-	abortion_done(job);
+	abortion->job = job;
+	abortion->management.done = aborted;
+	scsi_unit_abort(job->path->lun->unit, abortion->doomed, abortion->count, &abortion->management);
 }
 
 /* Also for a task that has been aborted itself: what it has changed holds. */
@@ -398,20 +383,18 @@ static void order_step(struct scsi_job *job, int result)
 /* False: no memory; it has changed already. */
 static bool dooms_fill(const struct order *o, struct scsi_job *job)
 {
-	struct abortion *each;
+	size_t bytes = o->doomed_count * sizeof(*o->doomed);
+	struct abortion *abortion;
 
-	if (!o->doomed_count)
+	if (!bytes)
 		return true;
-	each = calloc(o->doomed_count, sizeof(*each));
-	for (unsigned i = 0; i < o->doomed_count; i++) {
-		if (each)
-			each[i].lun = o->doomed[i];
-		else
-			scsi_lun_put(o->doomed[i]);
-	}
-	job->buffer = (uint8_t *)each;
-	job->buffer_bytes = o->doomed_count * sizeof(*each);
-	return each;
+	abortion = calloc(1, sizeof(*abortion) + bytes);
+	if (!abortion)
+		return false;
+	abortion->count = o->doomed_count;
+	memcpy(abortion->doomed, o->doomed, bytes);
+	job->buffer = (uint8_t *)abortion;
+	return true;
 }
 
 static void order_carry_out(struct scsi_task *task, struct order *o)

@@ -12,11 +12,17 @@ static char kept[8192];
 static unsigned keeps;
 static int keep_error;
 
+static bool keep_waits;
+static struct scsi_keep *keep_waiting;
+
 static void keep(void *opaque, struct scsi_keep *k)
 {
 	snprintf(kept, sizeof(kept), "%s", k->text);
 	keeps++;
-	scsi_keep_done(k, keep_error);
+	if (keep_waits)
+		keep_waiting = k;
+	else
+		scsi_keep_done(k, keep_error);
 }
 
 struct cluster {
@@ -564,6 +570,105 @@ static void preempt_and_abort_waits_for_what_it_aborts(void **state)
 	cluster_free(&c);
 }
 
+/* One whose text is still being stored: b is to be preempted by a. */
+static struct cluster cluster_preempting(void)
+{
+	struct cluster c = cluster_with("mem:1M", NULL);
+	struct rig *a = c.host[0];
+	struct scsi_task *done;
+
+	keep_error = 0;
+	assert_int_equal(order_with(a, REGISTER, 0, 0, 1, 1), SCSI_GOOD); /* APTPL */
+	assert_int_equal(order_with(c.host[1], REGISTER, 0, 0, 2, 1), SCSI_GOOD);
+	assert_int_equal(order(c.host[1], RESERVE, 1, 2, 0), SCSI_GOOD);
+	keep_waits = true;
+	rig_fill(a, TARGET, LUN, "5f 05 01 0000 00000018 00", 24, 0);
+	memset(a->out, 0, 24);
+	put_be64(a->out, 1);
+	put_be64(a->out + 8, 2);
+	rig_submit(a);
+	assert_int_equal(scsi_queue_reap(a->queue, &done, 1), 0);
+	assert_non_null(keep_waiting);
+	keep_waits = false;
+	return c;
+}
+
+/* What it has changed holds: so what it was to abort is aborted, and let go of. */
+static void preempt_and_abort_that_is_aborted_lets_go_of_whom_it_preempts(void **state)
+{
+	struct cluster c = cluster_preempting();
+	struct rig *a = c.host[0];
+	struct scsi_task *done;
+
+	scsi_queue_cancel(a->queue);
+	assert_int_equal(scsi_queue_reap(a->queue, &done, 1), 1);
+	assert_int_equal(a->task.response, SCSI_ABORTED);
+	scsi_queue_shown(a->queue);
+	scsi_keep_done(keep_waiting, 0);
+	for (unsigned i = 0; i < 10; i++) {
+		settle(a);
+		settle(c.host[1]);
+	}
+	assert_int_equal(scsi_queue_pending(a->queue), 0);
+	cluster_free(&c); /* all of the LUNs are told to be gone */
+}
+
+/* The bus of who is preempted goes meanwhile: nothing of it is held by another one. */
+static void who_is_preempted_may_go_before_that_is_stored(void **state)
+{
+	struct cluster c = cluster_preempting();
+	struct rig *a = c.host[0], *b = c.host[1];
+	unsigned removed = 0;
+
+	assert_int_equal(scsi_bus_remove(b->bus, TARGET, LUN, removed_count, &removed), 0);
+	scsi_queue_free(b->queue);
+	assert_int_equal(removed, 1);
+	scsi_bus_free(b->bus);
+	scsi_keep_done(keep_waiting, 0);
+	assert_ptr_equal(rig_wait(a->queue), &a->task);
+	assert_int_equal(a->task.status, SCSI_GOOD);
+	b->bus = rig_bus("vm1");
+	assert_int_equal(scsi_queue_new(b->bus, 8, &b->queue), 0);
+	assert_int_equal(scsi_bus_add(b->bus, TARGET, LUN, c.unit), 0);
+	cluster_free(&c);
+}
+
+/* A nexus may see the unit at two numbers. */
+static void preempt_and_abort_is_of_all_that_the_nexus_sees(void **state)
+{
+	struct cluster c = cluster_with("mem:1M,slow-ms=3600000,slow-op=read", NULL);
+	struct rig *a = c.host[0], *b = c.host[1];
+	struct scsi_task *done;
+	unsigned removed = 0, ended = 0;
+	struct scsi_task second;
+	struct scsi_task *one = &second;
+
+	assert_int_equal(scsi_bus_add(b->bus, TARGET, LUN + 1, c.unit), 0);
+	at(b, TARGET, LUN + 1, "00 0000000000", 0, 0);
+	at(b, TARGET, LUN, "00 0000000000", 0, 0);
+	assert_int_equal(order(a, REGISTER, 0, 0, 1), SCSI_GOOD);
+	assert_int_equal(order(b, REGISTER, 0, 0, 2), SCSI_GOOD);
+	rig_fill(b, TARGET, LUN + 1, "28 00 00000000 00 0001 00", 0, BLOCK);
+	second = b->task;
+	scsi_queue_submit(b->queue, &one, 1);
+	rig_fill(b, TARGET, LUN, "28 00 00000000 00 0001 00", 0, BLOCK);
+	rig_submit(b);
+	assert_int_equal(scsi_queue_reap(b->queue, &done, 1), 0);
+	rig_fill(a, TARGET, LUN, "5f 05 01 0000 00000018 00", 24, 0);
+	memset(a->out, 0, 24);
+	put_be64(a->out, 1);
+	put_be64(a->out + 8, 2);
+	rig_submit(a);
+	for (unsigned i = 0; i < 1000; i++) {
+		ended += scsi_queue_reap(b->queue, &done, 1);
+		scsi_queue_shown(b->queue);
+	}
+	assert_int_equal(ended, 2);
+	assert_ptr_equal(rig_wait(a->queue), &a->task);
+	assert_int_equal(scsi_bus_remove(b->bus, TARGET, LUN + 1, removed_count, &removed), 0);
+	cluster_free(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -587,6 +692,9 @@ int main(void)
 		cmocka_unit_test(reserve_ends_with_a_reset),
 		cmocka_unit_test(reserve_ends_with_the_nexus_of_its_holder),
 		cmocka_unit_test(preempt_and_abort_waits_for_what_it_aborts),
+		cmocka_unit_test(preempt_and_abort_that_is_aborted_lets_go_of_whom_it_preempts),
+		cmocka_unit_test(who_is_preempted_may_go_before_that_is_stored),
+		cmocka_unit_test(preempt_and_abort_is_of_all_that_the_nexus_sees),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
