@@ -83,8 +83,8 @@ static int serve(struct worker *worker, struct source *source, struct source *ne
 	/* Never dead as long as requests are in flight: the disk's fd is to be heard. */
 	if (q->ending)
 		end_look(q);
-	else if (reaped)
-		q->ops->flush(q);
+	else
+		q->ops->flush(q); /* also if nothing has been reaped: what other machines have asked of a shared unit is answered by it */
 	return (int)reaped;
 }
 
