@@ -16,7 +16,7 @@
  * The order is kept: as long as anything is held, nothing passes it by, and all of this happens under the queue's claim. A frame is
  * held as the port would have got it, cut and with its tag. What is held is a queue's own, of so many bytes and frames; beyond that
  * frames are lost, and counted (tx_hold_limit). It ends with the queue, and frames that it has then are lost (tx_lost). The first queue
- * of a port may hold all that a store takes, the second half of it, the third one a third: all together not much more than one.
+ * of a port may hold all that a store takes, the second half of it, the third one a third: eight of them less than three stores together.
  *
  * Where it does not wait, a queue costs one look at `held`.
  */

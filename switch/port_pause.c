@@ -87,8 +87,8 @@ int sw_queue_pause(struct sw_port *port, unsigned queue, void (*done)(void *opaq
 	out->pause_done = done;
 	out->pause_opaque = opaque;
 	out->paused.fn = queue_paused;
-	/* A grace period later every worker has seen it. */
-	__atomic_fetch_or(&out->held, HELD_PAUSED, __ATOMIC_RELAXED);
+	/* Pairs with look_for_held() in deliver.c: who sees it finds the hold prepared. A grace period later every worker has seen it. */
+	__atomic_fetch_or(&out->held, HELD_PAUSED, __ATOMIC_RELEASE);
 	grace_defer(port->sw->grace, &out->paused);
 	return 0;
 }
