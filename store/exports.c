@@ -75,6 +75,8 @@ void exports_fini(struct exports *exports)
 	assert(!exports->first);
 	lookups_fini(&exports->lookups);
 	loop_timer_free(&exports->reaper);
+	while (vireo_mailbox_deliver(exports->drained)) /* of queues that left last: what their exports did not wait for */
+		;
 	loop_remove(&exports->drained_watch);
 	vireo_mailbox_free(exports->drained);
 	exports->drained = NULL;

@@ -6,21 +6,36 @@
 #include "scsi/scsi.h"
 #include "vireo/mailbox.h"
 #include "vireo/scsi.h"
-#include <assert.h>
-#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SEGMENTS 126u /* of a command, each way: as QEMU says to its guests */
 
 /* ---- task management ---- */
 
-/* In the room of the device's request. */
+/*
+ * Of its own, and not in the room of the device's request: a function on a unit that machines share waits for the queues of their exports,
+ * too, and this export may go before they do.
+ */
 struct managing {
 	struct scsi_management scsi;
+	struct scsi_export *export; /* control thread; NULL: it has gone, and the driver has been answered */
+	struct managing *next;
 	struct vireo_scsi_management *vireo;
 	struct vireo_mailbox *mailbox;
 	struct vireo_letter letter;
 };
+
+static void managing_end(struct managing *m, uint8_t answer)
+{
+	struct managing **at = &m->export->managing;
+
+	while (*at != m)
+		at = &(*at)->next;
+	*at = m->next;
+	m->export = NULL;
+	vireo_scsi_managed(m->vireo, answer);
+}
 
 static uint8_t answer_of(const struct scsi_management *scsi)
 {
@@ -39,7 +54,9 @@ static void answer(struct vireo_letter *letter)
 {
 	struct managing *m = container_of(letter, struct managing, letter);
 
-	vireo_scsi_managed(m->vireo, answer_of(&m->scsi));
+	if (m->export)
+		managing_end(m, answer_of(&m->scsi));
+	free(m);
 }
 
 /* Any thread. */
@@ -70,16 +87,25 @@ static uint8_t function_of(uint32_t function)
 static void manage(void *opaque, struct vireo_scsi_management *management)
 {
 	struct scsi_export *e = opaque;
-	struct managing *m = management->room;
+	struct managing *m = malloc(sizeof(*m));
 
-	m->vireo = management;
-	m->mailbox = e->export.exports->drained;
-	m->scsi = (struct scsi_management){
-		.function = function_of(management->function),
-		.target = management->target,
-		.tag = management->id,
-		.done = managed,
+	if (!m) {
+		vireo_scsi_managed(management, VIREO_SCSI_BUSY);
+		return;
+	}
+	*m = (struct managing){
+		.scsi = {
+			.function = function_of(management->function),
+			.target = management->target,
+			.tag = management->id,
+			.done = managed,
+		},
+		.export = e,
+		.next = e->managing,
+		.vireo = management,
+		.mailbox = e->export.exports->drained,
 	};
+	e->managing = m;
 	memcpy(m->scsi.lun, management->lun, sizeof(m->scsi.lun));
 	scsi_bus_manage(e->bus, &m->scsi);
 }
@@ -127,7 +153,6 @@ static int device_new(struct export *export)
 		.change_untold = true, /* QEMU lets its guests agree on CHANGE without a word to us */
 		.features_off = at->endpoint.ring_features_off | UINT64_C(1) << VIREO_SCSI_F_INOUT_BIT, /* no command moves both ways */
 		.command_room_bytes = host_queue_room_bytes,
-		.management_room_bytes = sizeof(struct managing),
 		.ops = &scsi_ops,
 		.opaque = export,
 		.log = logger_log(&export->peer_logger),
@@ -158,13 +183,14 @@ static int export_open(struct export *export, char why[SPEC_WHY_BYTES])
 	return err;
 }
 
-/* Its queues have left, and with them all that a LUN or a task management function waited for: the rest are letters. */
+/* Its queues have left, and with them all that its LUNs waited for. Functions may still wait for another export's queues. */
 static void export_close(struct export *export)
 {
 	struct scsi_export *e = scsi_export_of(export);
 
 	luns_end(e);
-	assert(!e->scsi || !vireo_scsi_managing(e->scsi));
+	while (e->managing)
+		managing_end(e->managing, VIREO_SCSI_FAILURE);
 	vireo_scsi_free(e->scsi);
 	scsi_bus_free(e->bus);
 }

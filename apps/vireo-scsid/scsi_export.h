@@ -9,6 +9,7 @@
 #include "store/exports.h"
 
 struct lun;
+struct managing;
 struct scsi_bus;
 struct vireo_scsi;
 
@@ -18,6 +19,7 @@ struct scsi_export {
 	struct scsi_bus *bus;
 	struct lun *luns; /* by address: luns.h */
 	unsigned lun_count;
+	struct managing *managing; /* task management that has not been answered */
 };
 
 extern const struct export_kind scsi_export_kind;

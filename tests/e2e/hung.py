@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Disks that do not answer: what else there is goes on, and what merely waits is given up when its queue is stopped."""
+import contextlib
 import os
 import select
 import signal
@@ -16,7 +17,9 @@ from guest.daemon import end_well  # noqa: E402
 from guest.disks import Blkd, made_file  # noqa: E402
 from guest.front import DATA, raw  # noqa: E402
 from guest.front import WRITE  # noqa: E402
+import hosts  # noqa: E402  (beside what guest.front has found)
 from guest.lab import wait_until  # noqa: E402
+from guest.scsi import Scsid  # noqa: E402
 from guest.switch import build_folder, program  # noqa: E402
 
 OK, IOERR, NONE = 0, 1, 0xEE
@@ -53,22 +56,30 @@ class Driver:
         return self.peer.ack(raw.SET_MEM_TABLE, raw.mem_table(regions), [self.peer.memfd] * len(regions)) == 0
 
 
+@contextlib.contextmanager
+def disks_hang_by(hang):
+    """What is started here has disks that hang while that file is there."""
+    module = os.path.join(build_folder(), "tests/daemon/hang.so")
+    if not os.path.exists(module):
+        raise Skip("what makes a disk hang has not been built")
+    if os.environ.get("LD_PRELOAD"):
+        raise Skip("something else is preloaded")
+    os.environ.update(LD_PRELOAD=module, HANG=hang)
+    try:
+        yield
+    finally:
+        del os.environ["LD_PRELOAD"], os.environ["HANG"]
+
+
 class HungDisk:
     """One whose requests hang from now on, one thread for them, beside a disk that works."""
 
     def __init__(self, lab):
-        self.hang, module = lab.path("hang"), os.path.join(build_folder(), "tests/daemon/hang.so")
-        if not os.path.exists(module):
-            raise Skip("what makes a disk hang has not been built")
-        if os.environ.get("LD_PRELOAD"):
-            raise Skip("something else is preloaded")
+        self.hang = lab.path("hang")
         made_file(lab.path("a.img"), 8)
-        os.environ.update(LD_PRELOAD=module, HANG=self.hang)
-        try:
+        with disks_hang_by(self.hang):
             self.blkd = Blkd(lab, [f"a=file:{lab.path('a.img')},io=threads,threads=1", "b=mem:8M"],
                              [f"vhost-user:{lab.path(name)},disk={name}" for name in "ab"])
-        finally:
-            del os.environ["LD_PRELOAD"], os.environ["HANG"]
         self.a, self.b = Driver(lab.path("a")), Driver(lab.path("b"))
         self.answered(self.a, self.a.read(), OK)
         with open(self.hang, "w"):
@@ -262,6 +273,39 @@ def a_server_that_hangs_holds_up_no_driver(lab):
         server.send_signal(signal.SIGCONT)
     HungDisk.answered(a, at, OK)
     end_well(blkd)
+
+
+LOGICAL_UNIT_RESET = 5
+BEHIND = 0x100000  # in a driver's memory, from DATA on: a request that is not waited for lies there, and its descriptors from 32 on
+
+
+@case(shows=["vhost-user"])
+def an_export_goes_while_its_reset_waits_for_another_ones_disk(lab):
+    """Two machines share a unit. One resets it, which has to wait for what the kernel has of the other's; the one may go all the same."""
+    hang = lab.path("hang")
+    made_file(lab.path("a.img"), 1)
+    with disks_hang_by(hang):
+        scsid = Scsid(lab, [f"a=file:{lab.path('a.img')},io=threads,threads=1"], [f"vhost-user:{lab.path(name)},name={name}" for name in "xy"],
+                      [f"{name}/0:0=a,writers=many" for name in "xy"])
+    x, y = (hosts.HostPeer(lab.path(name), 30) for name in "xy")
+    for peer in (x, y):
+        peer.begin()
+        peer.goes_on()
+    with open(hang, "w"):
+        pass
+    at = hosts.HEADER + BEHIND
+    y.write(at, hosts.address() + struct.pack("<QBBB", 1, 0, 0, 0) + hosts.rw(hosts.READ_10, 0, 1).ljust(32, b"\0"))
+    y.queues[hosts.REQUESTS].chain([(raw.GPA + at, hosts.HEAD_BYTES, 0), (raw.GPA + at + 0x1000, hosts.RESPONSE_BYTES, WRITE),
+                                    (raw.GPA + at + 0x2000, hosts.SECTOR, WRITE)], 32)
+    y.good(bytes(6))  # TEST UNIT READY: what was asked before has been taken
+    x.write(hosts.HEADER, struct.pack("<II8sQ", 0, LOGICAL_UNIT_RESET, hosts.address(), 0))
+    x.queues[hosts.CONTROL].chain([(raw.GPA + hosts.HEADER, 24, 0), (raw.GPA + hosts.STATUS, 1, WRITE)])
+    wait_until(lambda: scsid.export("x")["counters"]["managements"] == 1, 20, "the reset to be taken")
+    scsid.ask("export", "remove", "x")
+    expect([export["name"] for export in scsid.ask("export", "list")["exports"]] == ["y"], "the export is still there")
+    os.unlink(hang)
+    y.goes_on()
+    end_well(scsid)
 
 
 if __name__ == "__main__":
