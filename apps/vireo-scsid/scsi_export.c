@@ -20,7 +20,7 @@
 struct managing {
 	struct scsi_management scsi;
 	struct scsi_export *export; /* control thread; NULL: it has gone, and the driver has been answered */
-	struct managing *next;
+	struct managing *next, **at; /* of the export's; `at` is what points to it */
 	struct vireo_scsi_management *vireo;
 	struct vireo_mailbox *mailbox;
 	struct vireo_letter letter;
@@ -28,11 +28,9 @@ struct managing {
 
 static void managing_end(struct managing *m, uint8_t answer)
 {
-	struct managing **at = &m->export->managing;
-
-	while (*at != m)
-		at = &(*at)->next;
-	*at = m->next;
+	*m->at = m->next;
+	if (m->next)
+		m->next->at = m->at;
 	m->export = NULL;
 	vireo_scsi_managed(m->vireo, answer);
 }
@@ -102,9 +100,12 @@ static void manage(void *opaque, struct vireo_scsi_management *management)
 		},
 		.export = e,
 		.next = e->managing,
+		.at = &e->managing,
 		.vireo = management,
 		.mailbox = e->export.exports->drained,
 	};
+	if (m->next)
+		m->next->at = &m->next;
 	e->managing = m;
 	memcpy(m->scsi.lun, management->lun, sizeof(m->scsi.lun));
 	scsi_bus_manage(e->bus, &m->scsi);
