@@ -61,7 +61,7 @@ static void look(const struct vireo_scsi_command *c)
 
 static void end(struct vireo_scsi_command *c, uint8_t how)
 {
-	static const uint8_t sense[252] = {0x70};
+	static const uint8_t sense[UINT8_MAX] = {0x70};
 
 	vireo_scsi_complete(c, &(struct vireo_scsi_result){
 		.response = how % 10,
