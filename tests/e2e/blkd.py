@@ -232,7 +232,8 @@ def a_file_that_somebody_resizes_is_a_disk_of_that_size(lab):
         os.truncate(image, size)
         want = size // 512 * 512
         wait_until(lambda want=want: blkd.ask("disk", "show", "a")["disk"]["size_bytes"] == want, 20, f"a disk of {want} bytes", child=blkd.child)
-        expect(capacity(lab.path("e")) == want, "the driver sees another size")
+        # Exports are told when the control thread hears of what its helper has found.
+        wait_until(lambda want=want: capacity(lab.path("e")) == want, 20, f"a driver that sees {want} bytes", child=blkd.child)
     blkd.ctl("export", "remove", "e")
     blkd.ctl("disk", "remove", "a")
     os.truncate(image, 8 << 20)
