@@ -94,6 +94,12 @@ def channel_that_nobody_reads(daemon):
         peer.settle()
 
 
+def with_shadows(daemon):
+    """AddressSanitizer keeps what has been freed, and a shadow of all: what the daemon takes is not what it holds."""
+    with open(f'/proc/{daemon.process.pid}/maps') as maps:
+        return 'libasan' in maps.read()
+
+
 def resident_kib(daemon):
     with open(f'/proc/{daemon.process.pid}/status') as status:
         return next(int(line.split()[1]) for line in status if line.startswith('VmRSS'))
@@ -117,7 +123,7 @@ def receive_queue_that_never_goes_on(daemon):
             after = daemon.port('hostile')['counters']
             held, beyond = after['tx_held'] - before['tx_held'], after['tx_hold_limit'] - before['tx_hold_limit']
             assert (held, beyond) == (held_most, 2 * burst), (held, beyond)
-            assert resident_kib(daemon) < kib + 4096, 'what is held has no bound'
+            assert with_shadows(daemon) or resident_kib(daemon) < kib + 4096, 'what is held has no bound'
             daemon.check_honest()
             if goes_by_itself:
                 peer.ring_stop(0)
