@@ -15,7 +15,7 @@
 	  serve_port_remove, show_port_remove) \
 	X("port show", "port.show", "NAME", CTL_WATCH, "show a port with all its counters", \
 	  serve_port_show, show_port_show) \
-	X("port set", "port.set", "NAME SETTINGS", 0, "change limits and guards of a port; SETTINGS is key=value[,key=value...]", \
+	X("port set", "port.set", "NAME SETTINGS", 0, "change VLANs, limits, guards, addresses of a port; SETTINGS is key=value[,key=value...]", \
 	  serve_port_set, show_port_set) \
 	X("port link", "port.link", "NAME STATE", 0, "set a port's link up or down: pull its cable, or put it back", \
 	  serve_port_link, show_port_link) \

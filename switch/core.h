@@ -5,7 +5,7 @@
 /*
  * The map of the switch: who runs what, and the header that tells of it.
  *
- *   control thread:  switch.c (core.h)  port.c, port_aside.c, port_move.c, port_pause.c, port_rules.c (port.h)  topology.c builds, publishes (topology.h)  bond.c: who carries (bond.h)  stats.c reads
+ *   control thread:  switch.c (core.h)  port.c, port_addresses.c, port_aside.c, port_move.c, port_pause.c, port_rules.c (port.h)  topology.c builds, publishes (topology.h)  bond.c: who carries (bond.h)  stats.c reads
  *   workers:         which queue next: work/worker.h  forwarder.c: its burst (forwarder.h)  forward.c: where to (groups.h), flood.c, flow.c, reflect.c: what an uplink brings back (forward.h), deliver.c: into the port (forward.h), hold.c: or not yet (hold.h), policing.c (policing.h)
  *                    multicast.c: to which of a group (multicast.h), after what is heard (membership.h), in the database of members (mdb.h), for which querier.c asks
  *                    gro.c: large frames out of small ones (gro.h)
@@ -14,7 +14,7 @@
  *   port threads:    aside.c (aside.h), over store.c (store.h)
  *   between them:    the published topology, letters (inject.c, work/worker.h), the forwarding database (fdb.h), grace periods (work/grace.h)
  *
- * Locks: fdb.lock, grace.lock and that of the multicast database, each innermost. Claims of out queues are held for a burst, one at a time.
+ * Locks: fdb.lock, grace.lock and that of the multicast database, each innermost; fdb.lock also inside a port's `addresses`. Claims of out queues are held for a burst, one at a time.
  */
 
 #include "base/queue.h"

@@ -92,9 +92,11 @@ int fdb_new(uint32_t capacity, uint32_t age_s, uint32_t ports_max, struct fdb **
 		fdb->seed = (uintptr_t)fdb;
 	fdb->seed &= SCRAMBLE_MASK;
 	fdb->owned = calloc(ports_max, sizeof(*fdb->owned));
+	fdb->held_of = calloc(ports_max, sizeof(*fdb->held_of));
 	fdb->fixed = calloc(ports_max, sizeof(*fdb->fixed));
-	if (!fdb->owned || !fdb->fixed || table_map(fdb) < 0) {
+	if (!fdb->owned || !fdb->held_of || !fdb->fixed || table_map(fdb) < 0) {
 		free(fdb->fixed);
+		free(fdb->held_of);
 		free(fdb->owned);
 		free(fdb);
 		return -ENOMEM;
@@ -111,6 +113,7 @@ void fdb_free(struct fdb *fdb)
 	pthread_mutex_destroy(&fdb->lock);
 	munmap(fdb->map, fdb->map_bytes);
 	free(fdb->fixed);
+	free(fdb->held_of);
 	free(fdb->owned);
 	free(fdb);
 }
@@ -132,6 +135,7 @@ void fdb_drop(struct fdb *fdb, struct place place)
 	if (place_fixed(fdb, place))
 		__atomic_store_n(&fdb->fixed_entries, fdb->fixed_entries - 1, __ATOMIC_RELAXED);
 	fdb->held_entries -= held;
+	fdb->held_of[port_at(place)] -= held;
 	fdb->owned[port_at(place)]--;
 	__atomic_store_n(&place.bucket->key[place.way], 0, __ATOMIC_RELAXED);
 	if (held)
@@ -224,22 +228,45 @@ enum fdb_news fdb_learn(struct fdb *fdb, const struct fdb_address *address, uint
 	return news;
 }
 
+/* Under lock. What is held is fixed anyway. */
+static void port_fixed_set(struct fdb *fdb, uint16_t port, bool fixed)
+{
+	uint32_t others = fdb->owned[port] - fdb->held_of[port];
+
+	if (fdb->fixed[port] == fixed)
+		return;
+	__atomic_store_n(&fdb->fixed[port], fixed, __ATOMIC_RELAXED);
+	__atomic_store_n(&fdb->fixed_entries, fdb->fixed_entries + (fixed ? others : 0 - others), __ATOMIC_RELAXED);
+}
+
+void fdb_port_fixed_set(struct fdb *fdb, uint16_t port, bool fixed)
+{
+	pthread_mutex_lock(&fdb->lock);
+	port_fixed_set(fdb, port, fixed);
+	pthread_mutex_unlock(&fdb->lock);
+}
+
 /* Under lock. */
 static int entry_fix(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s)
 {
 	struct place place = fdb_find(fdb, address);
 
+	if (place.bucket && port_at(place) == port) {
+		port_fixed_set(fdb, port, true);
+		return 0;
+	}
 	if (place.bucket && place_fixed(fdb, place))
-		return port_at(place) == port ? 0 : -EADDRINUSE;
+		return -EADDRINUSE;
 	if (place.bucket)
 		fdb_drop(fdb, place); /* whoever has said it first */
 	else
 		place = fdb_room_to_fix(fdb, address);
 	if (!place.bucket)
 		return -ENOSPC;
-	__atomic_store_n(&fdb->fixed[port], true, __ATOMIC_RELAXED);
-	fdb_put(fdb, place, address, port, now_s);
-	__atomic_store_n(&fdb->fixed_entries, fdb->fixed_entries + 1, __ATOMIC_RELAXED);
+	fdb_put(fdb, place, address, port, now_s); /* before others are refused: one that the port sends from meanwhile is none of those */
+	if (port_fixed(fdb, port))
+		__atomic_store_n(&fdb->fixed_entries, fdb->fixed_entries + 1, __ATOMIC_RELAXED);
+	port_fixed_set(fdb, port, true);
 	return 0;
 }
 

@@ -45,6 +45,7 @@ struct fdb {
 
 	pthread_mutex_t lock __attribute__((aligned(64))); /* innermost: nothing else is taken inside */
 	uint32_t *owned;   /* entries of each port; under lock */
+	uint32_t *held_of; /* those of them that are held; under lock */
 	bool *fixed;       /* of each port: its entries are fixed; written under lock, read by anybody */
 	uint32_t fixed_entries; /* in all, those that are held among them; written under lock, read by anybody */
 	uint32_t held_entries, held_max; /* under lock */
@@ -76,9 +77,15 @@ void fdb_sweep(struct fdb *fdb, uint32_t now_s, uint32_t buckets_max); /* forget
 void fdb_flush(struct fdb *fdb, int port); /* what was learned; -1: all */
 /*
  * Fixes an address to a port: until fdb_unfix() it is neither aged, evicted, moved nor flushed, and the port learns no
- * other. A worker may call these two as well: for the first address of a port that locks it. -EADDRINUSE: it is fixed to another port; -ENOSPC: the table has no room where it would have to be.
+ * other; what it has learned by then is fixed, too. A worker may call this, and fdb_unfix_one(), as well: for the first address of a port that
+ * locks it. -EADDRINUSE: it is fixed to another port; -ENOSPC: the table has no room where it would have to be.
  */
 int fdb_fix(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s);
+/*
+ * From now on the port's addresses are fixed, and it learns none; or they are learned. What it has in the table stays there, and is of the new
+ * kind: whoever calls this drops what is not to be (fdb_unfix_one()).
+ */
+void fdb_port_fixed_set(struct fdb *fdb, uint16_t port, bool fixed);
 void fdb_unfix(struct fdb *fdb, uint16_t port); /* forgets all of the port's */
 void fdb_unfix_one(struct fdb *fdb, const struct fdb_address *address, uint16_t port); /* if it is fixed to the port, and not held */
 /*

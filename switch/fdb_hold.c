@@ -34,6 +34,7 @@ static int hold(struct fdb *fdb, const struct fdb_address *address, uint16_t por
 	__atomic_store_n(&place.bucket->held, place.bucket->held | 1u << place.way, __ATOMIC_RELAXED);
 	fdb_put(fdb, place, address, port, now_s);
 	fdb->held_entries++;
+	fdb->held_of[port]++;
 	__atomic_store_n(&fdb->fixed_entries, fdb->fixed_entries + 1, __ATOMIC_RELAXED);
 	return 0;
 }

@@ -112,8 +112,8 @@ static bool learn(struct forwarder *forwarder, const struct burst *burst, const 
 
 	if (unlikely(burst->rules->is & ROLES_APART) && reflect_taken(forwarder, burst, source))
 		return false;
-	if (unlikely(from->lock))
-		return port_lock(from, source->mac);
+	if (unlikely(__atomic_load_n(&from->lock, __ATOMIC_RELAXED)))
+		return port_lock(from, source);
 	news = fdb_learn(forwarder->fdb, source, from->id, forwarder->worker.now_s);
 	if (news == FDB_FIRST)
 		switch_first_entry(forwarder->sw);

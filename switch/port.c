@@ -250,6 +250,7 @@ struct port_counters *port_counters_control(const struct sw_port *port)
 
 static void port_release(struct sw_port *port)
 {
+	pthread_mutex_destroy(&port->addresses);
 	free(port->counters);
 	rules_free(&port->rules);
 	bond_free(port->bond);
@@ -267,6 +268,7 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 
 	if (!port)
 		return -ENOMEM;
+	pthread_mutex_init(&port->addresses, NULL);
 	port->name = strdup(config->name);
 	port->counters = aligned_alloc(CACHE_LINE_BYTES, counters_bytes);
 	port->member_of = config->member_of ? strdup(config->member_of) : NULL;
@@ -287,7 +289,6 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 		port_release(port);
 		return err;
 	}
-	port->lock = config->lock_address;
 	sw_port_limits_set(port, &config->limits);
 	multicast_port_init(port, &config->multicast);
 	*ret_port = port;
@@ -335,64 +336,10 @@ static void port_gone(struct grace_item *item)
 		port_end(port);
 }
 
-/* In each of the port's VLANs. Any thread. */
-static int port_fix_mac(struct sw_port *port, uint64_t mac)
-{
-	struct fdb *fdb = port->sw->fdb;
-	int err = 0;
-
-	for (uint16_t vlan = 0; !err && rules_next_vlan(&port->rules, &vlan); vlan++) {
-		struct fdb_address address = fdb_address(fdb, vlan, mac);
-
-		err = fdb_fix(fdb, &address, port->id, switch_now_s());
-	}
-	return err;
-}
-
-static int port_fix_one(struct sw_port *port, const uint8_t bytes[6])
-{
-	uint64_t mac = 0;
-
-	for (unsigned byte = 0; byte < 6; byte++)
-		mac = mac << 8 | bytes[byte];
-	return port_fix_mac(port, mac);
-}
-
-/*
- * The first worker that gets here has the address fixed, and from then on the database knows. What comes from another address meanwhile,
- * or if it is another port's already, is refused. Who finds it locked, and not in the database, is there before it has been fixed, or an
- * entry was held by an operator, and let go: he fixes it himself, and is told if that may not be.
- */
-bool port_lock(struct sw_port *port, uint64_t mac)
-{
-	uint64_t locked = 0;
-
-	if (!__atomic_compare_exchange_n(&port->locked, &locked, mac, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED) &&
-	    locked != mac)
-		return false;
-	if (!port_fix_mac(port, mac))
-		return true;
-	fdb_unfix(port->sw->fdb, port->id);
-	if (!locked)
-		__atomic_store_n(&port->locked, 0, __ATOMIC_RELAXED);
-	return false;
-}
-
-static int port_fix(struct sw_port *port, const struct sw_port_config *config)
-{
-	int err = 0;
-
-	for (unsigned i = 0; !err && i < config->address_count; i++)
-		err = port_fix_one(port, config->addresses[i]);
-	if (err)
-		fdb_unfix(port->sw->fdb, port->id);
-	return err;
-}
-
 static int port_publish(struct sw_port *port, const struct sw_port_config *config)
 {
 	struct sw *sw = port->sw;
-	int err = port_fix(port, config);
+	int err = port_addresses_begin(port, config);
 
 	if (err)
 		return err;

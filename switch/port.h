@@ -3,13 +3,14 @@
 #define SWITCH_PORT_H
 
 /*
- * Ports and their queues: port.c, port_aside.c for those that are served aside, port_move.c for queues that change their worker, port_pause.c
+ * Ports and their queues: port.c, port_addresses.c for what they may send from, port_aside.c for those that are served aside, port_move.c for queues that change their worker, port_pause.c
  * for those that stop for a moment.
  */
 
 #include "base/bucket.h"
 #include "base/queue.h"
 #include "base/util.h"
+#include "switch/fdb.h"
 #include "switch/hold.h"
 #include "switch/policing.h"
 #include "switch/rules.h"
@@ -17,6 +18,7 @@
 #include "switch/switch.h"
 #include "work/grace.h"
 #include "work/source.h"
+#include <pthread.h>
 
 struct aside;
 struct bond;
@@ -104,8 +106,10 @@ struct sw_port {
 	/* Written by the control thread, read by workers at any time. */
 	unsigned offloads;
 	uint16_t mtu;
-	bool lock;         /* constant: the first address that it sends from is its own, and the only one */
-	uint64_t locked;   /* that address, or 0; any worker (atomic) */
+	bool lock;         /* atomic: the first address that it sends from is its own, and the only one */
+	pthread_mutex_t addresses; /* what is fixed to it, and where, does not change: see port_addresses.c */
+	uint64_t locked;   /* its own address, or 0; written under that (atomic) */
+	unsigned address_count; /* control thread: of those that it has been given */
 	struct port_guard *guard; /* or NULL; see guards.c */
 	uint8_t limited; /* LIMITED_*, PORT_STEERED: what a burst to the port or from it has to be asked for */
 	struct stalls stalls;
@@ -151,8 +155,14 @@ unsigned port_counters_count(const struct sw *sw);
 struct port_counters *port_counters_aside(const struct sw_port *port);
 struct port_counters *port_counters_control(const struct sw_port *port);
 void queue_bury(struct queue *queue); /* nobody uses it any more */
-bool port_lock(struct sw_port *port, uint64_t mac); /* worker: an address that is new. False: it is not the port's */
 void port_end(struct sw_port *port);  /* likewise */
+
+/* ---- port_addresses.c ---- */
+
+/* What is fixed to a port that workers do not know yet. As sw_port_addresses_set(). */
+int port_addresses_begin(struct sw_port *port, const struct sw_port_config *config);
+/* Worker, of a port that locks: an address that is new. False: it is not the port's. */
+bool port_lock(struct sw_port *port, const struct fdb_address *address);
 
 int port_aside_start(struct sw_port *port); /* a new port */
 void port_aside_drop(struct sw_port *port); /* that has not become one */

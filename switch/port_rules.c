@@ -93,6 +93,14 @@ static void set_gone(struct grace_item *item)
 	free(container_of(item, struct vlan_set, gone));
 }
 
+/* A worker that fixes an address reads them: port_addresses.c. */
+static void rules_write(struct sw_port *port, const struct port_rules *rules)
+{
+	pthread_mutex_lock(&port->addresses);
+	port->rules = *rules;
+	pthread_mutex_unlock(&port->addresses);
+}
+
 /* 0, or nothing has changed. The old VLANs go after the topology that has them. */
 static int publish(struct sw_port *port, const struct port_rules *next)
 {
@@ -100,10 +108,10 @@ static int publish(struct sw_port *port, const struct port_rules *next)
 	struct sw *sw = port->sw;
 	int err;
 
-	port->rules = *next;
+	rules_write(port, next);
 	err = topology_publish(sw);
 	if (err)
-		port->rules = old;
+		rules_write(port, &old);
 	if (err || !old.tagged)
 		return err;
 	old.tagged->gone.fn = set_gone;

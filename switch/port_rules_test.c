@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* VLANs and roles that change while the port is there, and frames are on their way. */
+/* VLANs, roles and addresses that change while the port is there, and frames are on their way. */
 
 #include "base/util.h"
 #include "switch/fake_switch.h"
@@ -219,6 +219,125 @@ static void a_change_may_be_held_back_like_others(void **state)
 	expect_got(x, MOVING, 1);
 }
 
+/* ---- addresses ---- */
+
+static void own(struct fixture *x, unsigned p, uint8_t (*macs)[6], unsigned count, bool lock)
+{
+	assert_int_equal(sw_port_addresses_set(x->port[p], (const uint8_t (*)[6])macs, count, lock), 0);
+}
+
+/* Says something from its address i, and whether that has come to port 0. */
+static bool may_say(struct fixture *x, unsigned from, unsigned i)
+{
+	unsigned before = fake_port_got(x->fake[0]);
+	uint8_t source[6];
+
+	mac_of(source, MOVING, i);
+	send_raw(x, from, broadcast, source, 0);
+	settle(x);
+	return fake_port_got(x->fake[0]) > before;
+}
+
+static uint64_t fixed_entries(const struct fixture *x)
+{
+	struct sw_fdb_stats stats;
+
+	sw_fdb_stats(x->sw, &stats);
+	return stats.fixed;
+}
+
+static void a_port_that_learns_gets_addresses_of_its_own_and_learns_again(void **state)
+{
+	struct fixture *x = *state;
+	uint8_t macs[2][6];
+
+	mac_of(macs[0], MOVING, 0);
+	mac_of(macs[1], MOVING, 1);
+	add_port(x, MOVING, 1);
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < 3; i++)
+			assert_true(may_say(x, MOVING, i));
+		own(x, MOVING, macs, 2, false);
+		assert_int_equal(fixed_entries(x), 2); /* what it had learned beside them is forgotten */
+		assert_true(may_say(x, MOVING, 0) && may_say(x, MOVING, 1) && !may_say(x, MOVING, 2));
+		assert_true(!may_say(x, 1, 0) && may_say(x, 1, 2));
+		own(x, MOVING, macs + 1, 1, false);
+		assert_int_equal(fixed_entries(x), 1);
+		assert_true(!may_say(x, MOVING, 0) && may_say(x, MOVING, 1) && may_say(x, 1, 0));
+		own(x, MOVING, macs, 0, false);
+		assert_int_equal(fixed_entries(x), 0);
+		assert_true(may_say(x, 1, 1)); /* nobody's own any more */
+	}
+}
+
+static void a_port_comes_to_lock_and_is_let_loose(void **state)
+{
+	struct fixture *x = *state;
+	uint8_t macs[2][6];
+
+	mac_of(macs[0], MOVING, 0);
+	add_port(x, MOVING, 1);
+	assert_true(may_say(x, MOVING, 0) && may_say(x, MOVING, 1));
+	own(x, MOVING, macs, 0, true);
+	assert_int_equal(fixed_entries(x), 0); /* what it has said before locks nothing */
+	assert_true(may_say(x, MOVING, 1) && !may_say(x, MOVING, 0));
+	own(x, MOVING, macs, 0, true);
+	assert_true(may_say(x, MOVING, 1) && !may_say(x, MOVING, 0)); /* that was no change */
+	own(x, MOVING, macs, 1, false);
+	assert_true(!may_say(x, MOVING, 1) && may_say(x, MOVING, 0));
+	own(x, MOVING, macs, 0, true);
+	assert_true(may_say(x, MOVING, 2) && !may_say(x, MOVING, 0));
+	assert_int_equal(fixed_entries(x), 1);
+	own(x, MOVING, macs, 0, false);
+	assert_true(may_say(x, MOVING, 0) && may_say(x, MOVING, 1) && may_say(x, MOVING, 2));
+	assert_int_equal(fixed_entries(x), 0);
+}
+
+static void addresses_that_are_anothers_change_nothing(void **state)
+{
+	struct fixture *x = *state;
+	uint8_t macs[2][6], theirs[1][6], many[SW_ADDRESSES_MAX + 1][6] = {{0}};
+	struct sw_port_config config = {.addresses = (const uint8_t (*)[6])theirs, .address_count = 1};
+
+	mac_of(macs[0], MOVING, 0);
+	mac_of(macs[1], 4, 0);
+	mac_of(theirs[0], 4, 0);
+	add_port(x, MOVING, 1);
+	add_port_with(x, 4, 1, &config);
+	assert_true(may_say(x, MOVING, 0) && may_say(x, MOVING, 1));
+	assert_int_equal(sw_port_addresses_set(x->port[MOVING], (const uint8_t (*)[6])macs, 2, false), -EADDRINUSE);
+	assert_int_equal(sw_port_addresses_set(x->port[MOVING], (const uint8_t (*)[6])many, SW_ADDRESSES_MAX + 1, false), -EINVAL);
+	assert_true(may_say(x, MOVING, 0) && may_say(x, MOVING, 1) && may_say(x, MOVING, 2)); /* it learns as before */
+	assert_int_equal(fixed_entries(x), 1);
+	own(x, MOVING, macs, 1, false);
+	assert_int_equal(sw_port_addresses_set(x->port[MOVING], (const uint8_t (*)[6])macs, 2, false), -EADDRINUSE);
+	assert_true(may_say(x, MOVING, 0) && !may_say(x, MOVING, 1)); /* it has its own as before */
+	assert_int_equal(fixed_entries(x), 2);
+}
+
+static void an_address_that_a_port_keeps_loses_nothing_while_others_come_and_go(void **state)
+{
+	struct fixture *x = *state;
+	uint8_t macs[2][6], to[6];
+
+	mac_of(macs[0], MOVING, 0);
+	mac_of(macs[1], MOVING, 1);
+	mac_of(to, 1, 0);
+	add_port(x, MOVING, 1);
+	say_all(x, 1);
+	say_all(x, MOVING);
+	fake_port_forget(x->fake[1]);
+	for (unsigned i = 0; i < CHANGES; i++) {
+		send_raw(x, MOVING, to, macs[0], i);
+		own(x, MOVING, macs, i % 3, false);
+		step(x);
+	}
+	settle(x);
+	expect_got(x, 1, CHANGES);
+	assert_int_equal(stats_of(x, MOVING).rx_spoofed, 0);
+	assert_int_equal(fixed_entries(x), (CHANGES - 1) % 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -230,6 +349,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_cannot_be_changes_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_address_that_is_held_keeps_its_port_in_the_vlan, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_change_may_be_held_back_like_others, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_port_that_learns_gets_addresses_of_its_own_and_learns_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_port_comes_to_lock_and_is_let_loose, setup, teardown),
+		cmocka_unit_test_setup_teardown(addresses_that_are_anothers_change_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_address_that_a_port_keeps_loses_nothing_while_others_come_and_go, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,6 +113,7 @@ void sw_free(struct sw *sw); /* all ports are gone; joins the workers; takes NUL
 #define SW_PORTS_MAX 4096u
 #define SW_VLAN_MAX 4095u
 #define SW_VLAN_SET_WORDS 64u
+#define SW_ADDRESSES_MAX 64u /* of a port, that are fixed to it */
 #define SW_FLOOD_DEFAULT 500000u
 #define SW_FLOOD_ANY UINT32_MAX
 
@@ -245,7 +246,7 @@ struct sw_port_config {
 	/*
 	 * Frames from the port must have one of these as their source, and those of no other port may. Copied;
 	 * none: any address that is not another port's in this way. -EADDRINUSE: it is one of another port's already;
-	 * -ENOSPC: the forwarding database has no room for it.
+	 * -ENOSPC: the forwarding database has no room for it; -EINVAL: more than SW_ADDRESSES_MAX.
 	 */
 	const uint8_t (*addresses)[6];
 	unsigned address_count;
@@ -320,6 +321,12 @@ int sw_port_guard_set(struct sw_port *port, const struct sw_guard *guard); /* -E
  * -EBUSY: an address is held behind the port in a VLAN that it would leave; -ENOMEM. After an error nothing has changed.
  */
 int sw_port_rules_set(struct sw_port *port, const struct sw_port_config *config);
+/*
+ * From now on the port may send from these addresses alone, as `addresses` of sw_port_new() says; or, without any and with `lock`, from the first one
+ * that it sends from; or from any, which it learns. One that stays is fixed all the time; one that comes may be refused (rx_spoofed) until this returns,
+ * unless it was known behind the port before. -EADDRINUSE, -ENOSPC: as sw_port_new(), and nothing has changed.
+ */
+int sw_port_addresses_set(struct sw_port *port, const uint8_t (*addresses)[6], unsigned count, bool lock);
 void sw_port_limits_set(struct sw_port *port, const struct sw_limits *limits); /* buckets begin full */
 void sw_port_flood_set(struct sw_port *port, uint32_t copies); /* as flood_copies of the config; the bucket begins full */
 /* From now on the port's steer() is asked, or not any more. A frame that it sends to a queue that does not run is lost: tx_no_queue. */

@@ -97,21 +97,22 @@ static void port_link(struct port *port)
 	*end = port;
 }
 
-static bool any_has(const struct ports *ports, const struct port_spec *spec, char why[SPEC_WHY_BYTES],
+/* Any but this one. */
+static bool any_has(const struct ports *ports, const struct port_spec *spec, const struct port *but, char why[SPEC_WHY_BYTES],
 		    bool (*same)(const struct port_spec *there, const struct port_spec *spec, char why[SPEC_WHY_BYTES]))
 {
 	for (const struct port *p = ports->first; p; p = p->next)
-		if (same(&p->spec, spec, why))
+		if (p != but && same(&p->spec, spec, why))
 			return true;
 	return false;
 }
 
-static bool mac_taken(const struct ports *ports, const struct port_spec *spec, char why[SPEC_WHY_BYTES])
+bool ports_mac_taken(const struct ports *ports, const struct port_spec *spec, const struct port *but, char why[SPEC_WHY_BYTES])
 {
 	const uint8_t *m;
 	const char *rival;
 
-	if (any_has(ports, spec, why, port_spec_same_mac))
+	if (any_has(ports, spec, but, why, port_spec_same_mac))
 		return true;
 	rival = static_entry_against(ports, spec, &m);
 	if (rival)
@@ -129,14 +130,14 @@ int ports_add(struct ports *ports, const struct port_spec *spec, const struct vi
 	bool fixed = spec->at.name_given || port_kind_of(&spec->at)->address_is_name;
 	int err = spec_name_choose(&chosen.at, fixed, name_taken, ports);
 
-	if (any_has(ports, spec, why, port_spec_same_address)) /* asking the system would disturb the port that is there */
+	if (any_has(ports, spec, NULL, why, port_spec_same_address)) /* asking the system would disturb the port that is there */
 		return -EADDRINUSE;
 	if (err) {
 		snprintf(why, SPEC_WHY_BYTES, "there is a port '%s' already: choose another name",
 			 spec->at.name);
 		return err;
 	}
-	if (mac_taken(ports, spec, why))
+	if (ports_mac_taken(ports, spec, NULL, why))
 		return -EADDRINUSE;
 	if (!port_workers_there(ports, spec, why))
 		return -ERANGE;
@@ -279,7 +280,7 @@ int port_join(struct port *port)
 		.lock_address = port->spec.spoof_learned,
 		.addresses = (const uint8_t (*)[6])port->spec.macs,
 		.aside = port->spec.at.endpoint.any_files,
-		.address_count = port->spec.spoof_allowed ? 0 : port->spec.mac_count,
+		.address_count = port_spec_fixed_macs(&port->spec),
 	};
 	int err;
 
@@ -296,10 +297,18 @@ void port_offloads_set(struct port *port, unsigned offloads)
 	sw_port_offloads_set(port->sw, offloads);
 }
 
-void port_mtu_set(struct port *port, uint16_t mtu)
+void port_mtu_settle(struct port *port)
 {
-	port->mtu = mtu;
-	sw_port_mtu_set(port->sw, mtu);
+	uint16_t spec = port->spec.mtu, peer = port->mtu_of_peer;
+
+	port->mtu = peer && (!spec || peer < spec) ? peer : spec;
+	sw_port_mtu_set(port->sw, port->mtu);
+}
+
+void port_mtu_of_peer(struct port *port, uint16_t mtu)
+{
+	port->mtu_of_peer = mtu;
+	port_mtu_settle(port);
 }
 
 static void port_left(void *opaque)

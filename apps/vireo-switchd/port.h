@@ -56,6 +56,8 @@ struct port_kind {
 	void (*report)(const struct port *port, json_t *object);
 	/* Tells who is at the other end that its link is up or down. The switch keeps frames away by itself. NULL: nobody is there. */
 	enum port_told (*link_set)(struct port *port, bool up);
+	/* The SPEC's mtu= has changed, to a number. A negative errno and why; NULL: who is at the other end is not told. */
+	int (*mtu_set)(struct port *port, uint16_t mtu, char why[SPEC_WHY_BYTES]);
 	bool guests;	      /* a guest, or its front end, sends what comes */
 	bool takes_rtnl;      /* open and free do: see daemon/aside.h */
 	bool address_is_name; /* its address is nothing but its name: there is nothing that two of them could fight for */
@@ -97,7 +99,7 @@ struct port {
 	struct sw_port *sw;
 	unsigned in_queues, out_queues;
 	unsigned offloads; /* VIREO_OFFLOAD_* that the port takes */
-	uint16_t mtu;
+	uint16_t mtu, mtu_of_peer; /* longer frames to it are dropped; what its peer has said or is, 0: nothing */
 	bool added, closing, dead;
 	bool renamed; /* the name that its SPEC would have was taken */
 	void (*removed)(void *opaque);
@@ -120,6 +122,9 @@ typedef void ports_added_fn(void *opaque, int err, const struct port *port, cons
 void ports_add_soon(struct ports *ports, const struct port_spec *spec, ports_added_fn *added, void *opaque);
 /* Pulls a port's cable, or puts it back, until that is said again: who comes to the port meanwhile finds it so. */
 enum port_told port_link_set(struct port *port, bool up);
+/* A mac= of the SPEC is another port's than this one's (or NULL), or is held by an operator: and why. */
+bool ports_mac_taken(const struct ports *ports, const struct port_spec *spec, const struct port *but, char why[SPEC_WHY_BYTES]);
+void port_mtu_settle(struct port *port); /* the SPEC's has changed */
 void ports_add_no_more(struct ports *ports); /* what still waits is told -ECANCELED */
 /* `removed` (NULL: no client has asked for it) is called from the loop, when the port and its address are free again. */
 void ports_remove(struct port *port, void (*removed)(void *opaque), void *opaque);
@@ -135,7 +140,7 @@ void port_init(struct port *port, struct ports *ports, const struct port_kind *k
 /* Makes the switch's port. */
 int port_join(struct port *port);
 void port_offloads_set(struct port *port, unsigned offloads);
-void port_mtu_set(struct port *port, uint16_t mtu);
+void port_mtu_of_peer(struct port *port, uint16_t mtu); /* 0: it has said nothing */
 void port_closed(struct port *port);
 /*
  * For open, when it fails after port_join(): the port is closed already; it is freed as soon as the switch

@@ -61,7 +61,7 @@ static void connected(void *opaque, bool is)
 	if (!device->port.sw)
 		return;
 	port_offloads_set(&device->port, 0);
-	port_mtu_set(&device->port, device->port.spec.mtu);
+	port_mtu_of_peer(&device->port, 0);
 	if (!is)
 		sw_fdb_flush(device->port.ports->sw, device->port.sw);
 }
@@ -107,7 +107,7 @@ static void announce(void *opaque, const uint8_t mac[6])
 
 static void mtu_set(void *opaque, uint16_t mtu)
 {
-	port_mtu_set(&device_of(opaque)->port, mtu);
+	port_mtu_of_peer(&device_of(opaque)->port, mtu);
 }
 
 /* A worker that looks at its memory would sleep there: it gets a thread of its own. */

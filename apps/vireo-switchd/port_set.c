@@ -141,6 +141,16 @@ bool port_set_alike(const struct spec_kind *kind, const char *one, const char *o
 	return true;
 }
 
+static void addresses_take(struct port_spec *to, const struct port_spec *from)
+{
+	memcpy(to->macs, from->macs, sizeof(to->macs));
+	to->mac_count = from->mac_count;
+	to->set_mac = from->set_mac;
+	to->spoof_given = from->spoof_given;
+	to->spoof_allowed = from->spoof_allowed;
+	to->spoof_learned = from->spoof_learned;
+}
+
 static void rules_take(struct port_spec *to, const struct port_spec *from)
 {
 	to->vlan = from->vlan;
@@ -167,6 +177,34 @@ static const char *rules_problem(int err)
 	return strerror(-err);
 }
 
+static int addresses_set(struct port *port, const struct port_spec *spec)
+{
+	return sw_port_addresses_set(port->sw, (const uint8_t (*)[6])spec->macs, port_spec_fixed_macs(spec), spec->spoof_learned);
+}
+
+/* One that comes to a VLAN, out of a bond, has none fixed there yet. */
+static bool addresses_differ(const struct port_spec *a, const struct port_spec *b)
+{
+	return a->mac_count != b->mac_count || memcmp(a->macs, b->macs, a->mac_count * sizeof(a->macs[0])) != 0 ||
+	       a->spoof_allowed != b->spoof_allowed || a->spoof_learned != b->spoof_learned || strcmp(a->member_of, b->member_of) != 0;
+}
+
+/* What it may send from, after its VLANs are set; and the MTU, which cannot be refused in the switch. */
+static int addresses_and_mtu_set(struct port *port, const struct port_spec *spec, char why[SPEC_WHY_BYTES])
+{
+	bool differ = addresses_differ(spec, &port->spec);
+	int err = differ ? addresses_set(port, spec) : 0;
+
+	if (err)
+		snprintf(why, SPEC_WHY_BYTES, "%s", rules_problem(err));
+	if (err || !spec->mtu || spec->mtu == port->spec.mtu || !port->kind->mtu_set)
+		return err;
+	err = port->kind->mtu_set(port, spec->mtu, why);
+	if (err && differ)
+		addresses_set(port, &port->spec);
+	return err;
+}
+
 /* What can be refused comes first: after an error the port is as it was. */
 static int apply(struct port *port, const struct port_spec *spec, char why[SPEC_WHY_BYTES])
 {
@@ -175,6 +213,8 @@ static int apply(struct port *port, const struct port_spec *spec, char why[SPEC_
 
 	if (!port_workers_there(port->ports, spec, why))
 		return -ERANGE;
+	if (addresses_differ(spec, &port->spec) && ports_mac_taken(port->ports, spec, port, why))
+		return -EADDRINUSE;
 	port_spec_rules(spec, &config);
 	port_spec_rules(&port->spec, &old);
 	err = sw_port_rules_set(port->sw, &config);
@@ -188,10 +228,12 @@ static int apply(struct port *port, const struct port_spec *spec, char why[SPEC_
 
 		err = sw_bond_set(port->sw, &bond);
 	}
+	snprintf(why, SPEC_WHY_BYTES, "%s", strerror(-err));
+	if (!err)
+		err = addresses_and_mtu_set(port, spec, why);
 	if (err) {
 		sw_port_guard_set(port->sw, &port->spec.guard);
 		sw_port_rules_set(port->sw, &old);
-		snprintf(why, SPEC_WHY_BYTES, "%s", strerror(-err));
 	}
 	return err;
 }
@@ -224,6 +266,9 @@ int port_set(struct port *port, const struct port_spec *spec, const char *text, 
 		sw_port_flood_set(port->sw, spec->flood_copies);
 	port->spec.flood_copies = spec->flood_copies;
 	rules_take(&port->spec, &next);
+	addresses_take(&port->spec, spec);
+	port->spec.mtu = spec->mtu;
+	port_mtu_settle(port);
 	port_link_run(port, &spec->running, names(named, "link") ? NULL : &port->spec.running);
 	port_workers_run(port, &spec->running, names(named, "worker") ? NULL : &port->spec.running);
 	port->spec.running = spec->running;

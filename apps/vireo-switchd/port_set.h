@@ -3,8 +3,9 @@
 #define SWITCHD_PORT_SET_H
 
 /*
- * What of a port's SPEC can be changed while it is there: the keys whose rows say `live`, its limits, how much it floods, its guards, its VLANs and its role. The SPEC
- * is changed as text, and parsed as a whole, so that keys that do not go together are found as they are at the start. Control thread.
+ * What of a port's SPEC can be changed while it is there: the keys whose rows say `live`, its limits, how much it floods, its guards, its
+ * VLANs and its role, its addresses and its MTU. The SPEC is changed as text, and parsed as a whole, so that keys that do not go together are
+ * found as they are at the start. Control thread.
  */
 
 #include "port.h"

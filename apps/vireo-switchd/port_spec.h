@@ -63,10 +63,10 @@ static inline int port_spec_parse_at(const char *text, struct port_spec *ret_spe
 
 /* clang-format off */
 #define PORT_KEY_QUEUES {"queues", port_set_queues, "1 to 128", "N"}
-#define PORT_KEY_MTU {"mtu", port_set_mtu, "68 to 65535", ""}
+#define PORT_KEY_MTU {"mtu", port_set_mtu, "68 to 65535", "", true}
 #define PORT_KEY_MAC \
-	{"mac", port_set_mac, "a unicast address such as 52:54:00:12:34:56, or up to 8 with '+' between them", "A[+B...]"}
-#define PORT_KEY_SPOOF {"spoof", port_set_spoof, "deny, allow or learn", "deny|allow|learn"}
+	{"mac", port_set_mac, "a unicast address such as 52:54:00:12:34:56, or up to 8 with '+' between them", "A[+B...]", true}
+#define PORT_KEY_SPOOF {"spoof", port_set_spoof, "deny, allow or learn", "deny|allow|learn", true}
 #define PORT_KEY_FLOOD_MAX {"flood-max", port_set_flood_max, "1000 to 10000000 copies a second, or any", "N|any", true}
 #define PORT_KEY_RSS {"rss", port_set_rss, "on or off", "on|off"}
 #define PORT_KEY_GRO {"gro", port_set_gro, "on or off", "on|off"}
@@ -97,6 +97,12 @@ bool port_set_flood_max(struct spec *spec, const char *value);
  */
 bool port_spec_same_address(const struct port_spec *there, const struct port_spec *spec, char why[SPEC_WHY_BYTES]);
 bool port_spec_same_mac(const struct port_spec *there, const struct port_spec *spec, char why[SPEC_WHY_BYTES]);
+
+/* How many of `macs` are fixed to the port. */
+static inline unsigned port_spec_fixed_macs(const struct port_spec *spec)
+{
+	return spec->spoof_allowed ? 0 : spec->mac_count;
+}
 
 /* What of it decides where frames go: fills in that part of the config, whose `tagged` lies in the spec. */
 void port_spec_rules(const struct port_spec *spec, struct sw_port_config *config);

@@ -47,7 +47,8 @@ struct tap_port {
 	struct port port;
 	bool lost; /* atomic: the interface has been taken from us */
 	bool carrier; /* as it is to be */
-	struct loop_timer *carrier_timer;
+	uint16_t mtu; /* likewise; 0: as it is */
+	struct loop_timer *later;
 	struct tap_queue queues[];
 };
 
@@ -226,8 +227,8 @@ static void tap_free(struct port *port)
 {
 	struct tap_port *tap = container_of(port, struct tap_port, port);
 
-	if (tap->carrier_timer)
-		loop_timer_free(&tap->carrier_timer);
+	if (tap->later)
+		loop_timer_free(&tap->later);
 	for (unsigned i = 0; i < port->spec.queues; i++) {
 		fd_close(&tap->queues[i].fd);
 		if (tap->queues[i].buffers)
@@ -275,22 +276,42 @@ static int tap_start(struct tap_port *tap, unsigned offloads)
 	return err;
 }
 
-/* The kernel takes RTNL for it, which may have to wait for us: see daemon/aside.h. */
-static int carrier_set(struct tap_port *tap)
+/* The kernel takes RTNL for both, which may have to wait for us: see daemon/aside.h. */
+static bool rtnl_taken(struct tap_port *tap)
 {
-	if (!aside_rtnl())
-		return tap_device_carrier(tap->queues[0].fd, tap->carrier);
-	loop_timer_start(tap->carrier_timer, ASIDE_LOOK_MS);
-	return 0;
+	bool taken = aside_rtnl();
+
+	if (taken)
+		loop_timer_start(tap->later, ASIDE_LOOK_MS);
+	return taken;
 }
 
-static void carrier_again(void *opaque)
+static int carrier_set(struct tap_port *tap)
+{
+	return rtnl_taken(tap) ? 0 : tap_device_carrier(tap->queues[0].fd, tap->carrier);
+}
+
+static int mtu_set(struct tap_port *tap)
+{
+	int err;
+
+	if (!tap->mtu || rtnl_taken(tap))
+		return 0;
+	err = tap_device_mtu(tap->queues[0].fd, tap->mtu);
+	tap->mtu = 0;
+	return err;
+}
+
+static void set_again(void *opaque)
 {
 	struct tap_port *tap = opaque;
 	int err = tap->port.closing ? 0 : carrier_set(tap);
 
 	if (err)
 		log_warning(&tap->port.log, "its carrier could not be set: %s", strerror(-err));
+	err = tap->port.closing ? 0 : mtu_set(tap);
+	if (err)
+		log_warning(&tap->port.log, "its MTU could not be set: %s", strerror(-err));
 }
 
 static enum port_told tap_link_set(struct port *port, bool up)
@@ -299,6 +320,19 @@ static enum port_told tap_link_set(struct port *port, bool up)
 
 	tap->carrier = up;
 	return carrier_set(tap) ? PORT_TOLD_NOT : PORT_TOLD;
+}
+
+static int tap_mtu_set(struct port *port, uint16_t mtu, char why[SPEC_WHY_BYTES])
+{
+	struct tap_port *tap = container_of(port, struct tap_port, port);
+	int err;
+
+	tap->mtu = mtu;
+	err = mtu_set(tap);
+	if (err)
+		snprintf(why, SPEC_WHY_BYTES, "tap '%.15s': cannot set its MTU: %s: let root do it: ip link set dev %.15s mtu %u",
+			 port->spec.at.address, strerror(-err), port->spec.at.address, mtu);
+	return err;
 }
 
 static int tap_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)
@@ -312,9 +346,10 @@ static int tap_open(struct ports *ports, const struct port_spec *spec, struct po
 		return -ENOMEM;
 	port_init(&tap->port, ports, &port_tap, spec);
 	tap->port.in_queues = tap->port.out_queues = spec->queues;
+	tap->carrier = true;
 	for (unsigned i = 0; i < spec->queues; i++)
 		tap->queues[i].fd = -1;
-	err = loop_timer_new(ports->loop, carrier_again, tap, &tap->carrier_timer);
+	err = loop_timer_new(ports->loop, set_again, tap, &tap->later);
 	if (!err)
 		err = tap_buffers(tap);
 	if (!err)
@@ -370,5 +405,6 @@ const struct port_kind port_tap = {
 	.state = tap_state,
 	.report = tap_report,
 	.link_set = tap_link_set,
+	.mtu_set = tap_mtu_set,
 	.takes_rtnl = true,
 };

@@ -254,8 +254,7 @@ static int card_start(struct pci_port *card)
 	if (err)
 		return err;
 	port_offloads_set(&card->port, card->device.offloads);
-	if (card->device.mtu && (!spec->mtu || card->device.mtu < spec->mtu))
-		port_mtu_set(&card->port, card->device.mtu);
+	port_mtu_of_peer(&card->port, card->device.mtu);
 	card->link_up = true; /* until it is known better: a card that is down is news */
 	link_look(card);
 	err = watch_start(card);

@@ -123,7 +123,7 @@ void port_offloads_set(struct port *port, unsigned offloads)
 {
 }
 
-void port_mtu_set(struct port *port, uint16_t mtu)
+void port_mtu_of_peer(struct port *port, uint16_t mtu)
 {
 }
 

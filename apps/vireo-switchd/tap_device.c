@@ -138,6 +138,23 @@ int tap_device_carrier(int fd, bool on)
 	return ioctl(fd, TUNSETCARRIER, &carrier) ? -errno : 0;
 }
 
+int tap_device_mtu(int fd, uint16_t mtu)
+{
+	struct ifreq ifr = {.ifr_flags = 0};
+	int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), err = 0;
+
+	if (sock < 0)
+		return -errno;
+	if (ioctl(fd, TUNGETIFF, &ifr))
+		err = -errno;
+	if (!err && (ioctl(sock, SIOCGIFMTU, &ifr) || ifr.ifr_mtu != mtu)) {
+		ifr.ifr_mtu = mtu;
+		err = ioctl(sock, SIOCSIFMTU, &ifr) ? -errno : 0;
+	}
+	close(sock);
+	return err;
+}
+
 int tap_device_open(const struct port_spec *spec, int *fds, unsigned *ret_offloads, char why[SPEC_WHY_BYTES])
 {
 	unsigned open_count = 0;

@@ -16,6 +16,8 @@ int tap_device_open(const struct port_spec *spec, int *fds, unsigned *ret_offloa
 /* The carrier, as the kernel shows it. -EINVAL: this kernel has no words for it (before Linux 5.0). Takes RTNL. */
 int tap_device_carrier(int fd, bool on);
 
+/* The interface's MTU. A negative errno; -EPERM: it may not be changed by this user. Takes RTNL. */
+int tap_device_mtu(int fd, uint16_t mtu);
 
 /* What the interface is by now, for `vireoctl port show`: {"driver", "interface", "features"}. NULL: it has gone. Takes RTNL. */
 json_t *tap_device_report(int fd);

@@ -102,9 +102,71 @@ def a_reload_changes_them_and_leaves_the_port_alone(lab):
     end_well(switch)
 
 
-@case_for({"mtu": ("mtu=1400", "mtu cannot change"), "mac": ("mac=52:54:00:00:00:09", "mac cannot change"),
-           "queues": ("queues=2", "queues cannot change"), "together": ("role=uplink,vm2vm=off", "vm2vm: expected without role=uplink"),
-           "range": ("trunk=1-5000", "'trunk=1-5000': expected VLANs"), "half": ("vlan=20,mtu=1400", "mtu cannot change"),
+def counter(switch, name, key):
+    return switch.port(name)["counters"][key]
+
+
+def says(front, number, text, other, bytes_=60):
+    """Whether the other one hears it, by the time the switch has taken it."""
+    front.send(text_frame(number, None, text).ljust(bytes_, b"\0"))
+    wait_until(front.drained, WAIT_S, "the switch has taken it")
+    return any(text in frame for _, frame in other.poll())
+
+
+@case
+def a_ports_addresses_change_while_it_talks(lab):
+    own = [f"52:54:00:00:02:{number:02x}" for number in range(10)]
+    written = [spec(lab, "a"), spec(lab, "b", f"mac={own[B]}")]
+    with open(lab.path("conf"), "w") as conf:
+        conf.writelines(f"port {line}\n" for line in written)
+    switch = Switch(lab, (), ["--config", lab.path("conf")])
+    with Front(lab.path("a")) as a, Front(lab.path("b")) as b:
+        wait_until(lambda: says(a, A, b"begin", b), WAIT_S, "A is heard")
+        done = switch.ask("port", "set", "a", f"mac={own[A]}")
+        expect(done["spec"].endswith(f",mac={own[A]}"), f"{done}")
+        expect(says(a, A, b"own", b) and not says(a, C, b"strange", b), "its own address alone")
+        expect(counter(switch, "a", "rx_spoofed") == 1, "and that is counted")
+        for settings, why in ((f"mac={own[B]}", "port 'b' has mac="), (f"mac={own[A]}+{own[B]}", "port 'b' has mac=")):
+            done = switch.ctl_run("port", "set", "a", settings)
+            expect(done.returncode == 1 and why in done.stderr and len(done.stderr.splitlines()) == 1, f"{done}")
+        done = switch.ctl_run("port", "set", "a", "spoof=learn")
+        expect(done.returncode == 2 and "without mac=" in done.stderr, f"{done}")
+        switch.ctl("port", "set", "a", "spoof=allow")
+        expect(says(a, C, b"allowed", b), "any address")
+        switch.ctl("port", "set", "a", "mac=,spoof=learn")
+        expect(says(a, C, b"first", b) and not says(a, A, b"second", b), "the first one")
+        expect(switch.port("a")["session"], "all of it in one session")
+        switch.ctl("save")
+        with open(lab.path("conf")) as conf:
+            expect(",spoof=learn\n" in conf.read(), "save carries it")
+        with open(lab.path("conf"), "w") as conf:
+            conf.writelines(f"port {line}\n" for line in written)
+        expect(switch.ask("reload") == {"added": 0, "removed": 0, "changed": 1, "kept": 1}, "and so does reload")
+        expect(says(a, A, b"again", b) and says(a, C, b"again too", b), "A is as at first")
+        switch.ctl("fdb", "add", own[7], "b")
+        done = switch.ctl_run("port", "set", "a", f"mac={own[7]}")
+        expect(done.returncode == 1 and "fdb del it" in done.stderr, f"{done}")
+    end_well(switch)
+
+
+@case
+def a_ports_mtu_changes_while_others_talk_to_it(lab):
+    switch = Switch(lab, [spec(lab, "a"), spec(lab, "b", "mtu=1000")])
+    with Front(lab.path("a")) as a, Front(lab.path("b")) as b:
+        wait_until(lambda: says(a, A, b"begin", b), WAIT_S, "A is heard")
+        expect(not says(a, A, b"long", b, 1015) and says(a, A, b"fits", b, 1014), "as at the start")
+        for settings, mtu in (("mtu=500", 500), ("mtu=1400", 1400), ("mtu=", None), ("mtu=68", 68)):
+            switch.ctl("port", "set", "b", settings)
+            expect(switch.port("b")["mtu"] == mtu, f"{switch.port('b')['mtu']}")
+            longest = 14 + (mtu or 1486)
+            expect(says(a, A, b"fits", b, longest), f"{settings}: {longest} bytes")
+            expect(says(a, A, b"long", b, longest + 1) == (not mtu), f"{settings}: {longest + 1} bytes")
+        expect(counter(switch, "b", "tx_mtu") == 4 and switch.port("b")["session"], "counted, in one session")
+    end_well(switch)
+
+
+@case_for({"queues": ("queues=2", "queues cannot change"), "together": ("role=uplink,vm2vm=off", "vm2vm: expected without role=uplink"),
+           "range": ("trunk=1-5000", "'trunk=1-5000': expected VLANs"), "half": ("vlan=20,queues=2", "queues cannot change"),
            "tunnel": ("tunnel=on", "tunnel: expected with vlan=")}, "what_cannot_be_leaves_the_port_as_it_is_{}")
 def what_cannot_be_leaves_the_port_as_it_is(lab, settings, why):
     switch = Switch(lab, [spec(lab, "a", "isolated=on")])

@@ -52,7 +52,7 @@ def what_differs_is_done_and_the_rest_is_not_touched(lab):
     switch = switch_with(lab, *(socket_of(lab, name) for name in "abc"), ports=[f"vhost-user:{lab.path('line')}"])
     switch.ctl("port", "add", f"vhost-user:{lab.path('client')}")
     with Front(lab.path("a")) as a, Front(lab.path("client")) as client:
-        written(lab, socket_of(lab, "a"), socket_of(lab, "b", ",mtu=1400"), "", "# c has gone", socket_of(lab, "e"))
+        written(lab, socket_of(lab, "a"), socket_of(lab, "b", ",queues=2,mtu=1400"), "", "# c has gone", socket_of(lab, "e"))
         expect(switch.ask("reload") == {"added": 2, "removed": 2, "changed": 0, "kept": 2}, "counts")
         expect(sorted(names(switch)) == ["a", "b", "client", "e", "line"], f"{names(switch)}")
         expect(switch.port("b")["mtu"] == 1400 and not os.path.exists(lab.path("c")) and os.path.exists(lab.path("e")), "b, c or e")
@@ -185,7 +185,7 @@ def limits_and_guards_change_under_a_port(lab):
     end_well(switch)
 
 
-@case_for({"fixed": ("mtu=1500", "mtu cannot change while the port is there"), "unknown": ("nam=x", "has no key 'nam'"),
+@case_for({"fixed": ("queues=2", "queues cannot change while the port is there"), "unknown": ("nam=x", "has no key 'nam'"),
            "no_value": ("rate-in", "expected rate-in=VALUE"), "bad_value": ("rate-in=none", "'rate-in=none': expected"), "empty": ("", "has no key ''"),
            "twice": ("rate-in=1M,rate-in=2M", "twice")}, "what_cannot_be_set_is_refused_in_a_line_{}")
 def what_cannot_be_set_is_refused_in_a_line(lab, settings, why):

@@ -99,6 +99,29 @@ def hosts_ping(lab, queues, options):
 
 
 @case
+def an_interfaces_mtu_follows_its_port(lab):
+    if os.geteuid() or not os.path.exists("/dev/net/tun"):
+        raise Skip("only root may make interfaces, of /dev/net/tun")
+    switch = WrappedSwitch(lab, QUIET_NETWORK, ["tap:left0,name=left,mtu=1400"])
+    inside = ["nsenter", "-t", str(switch.child.pid), "-n", "ip"]
+
+    def mtu():
+        return int(re.search(r" mtu (\d+) ", subprocess.run(inside + ["link", "show", "left0"], capture_output=True, text=True, check=True,
+                                                            timeout=10).stdout)[1])
+    expect(mtu() == 1400, "as at the start")
+    for settings, then in (("mtu=1300", 1300), ("mtu=9000,rate-in=1G", 9000), ("mtu=", 9000)):
+        switch.ctl("port", "set", "left", settings)
+        expect(mtu() == then, f"{settings}: {mtu()}")
+    expect(switch.port("left")["mtu"] is None, "none for the switch")
+    subprocess.run(inside + ["link", "set", "left0", "name", "other0"], check=True, timeout=10)
+    switch.ctl("port", "set", "left", "mtu=1200")  # the interface is known by what it is, not by what it was called
+    done = switch.ctl_run("port", "set", "left", "mtu=65535")
+    expect(done.returncode == 1 and "cannot set its MTU" in done.stderr and len(done.stderr.splitlines()) == 1, f"{done}")
+    expect(switch.port("left")["mtu"] == 1200, "as it was")
+    end_well(switch)
+
+
+@case
 def a_host_sees_its_port_s_link(lab):
     switch, left, right = start(lab)
 
