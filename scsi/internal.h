@@ -195,7 +195,8 @@ struct scsi_queue {
 	struct scsi_op *ops; /* unused ones */
 	struct scsi_job *jobs_waiting, **jobs_end;
 	unsigned jobs;
-	struct scsi_part *parts; /* whose tasks have all ended */
+	struct scsi_part *parts_open, *parts; /* that wait for tasks; whose tasks have all ended */
+	uint64_t part_number; /* of the last one */
 	bool hurried;
 	struct scsi_path nowhere, well_known;
 	struct scsi_path *buckets[SCSI_PATH_BUCKETS];
@@ -212,6 +213,7 @@ struct scsi_part {
 	struct scsi_management *management;
 	struct scsi_lun *lun; /* held; NULL: of a nexus */
 	bool first; /* it is who has asked */
+	uint64_t number; /* in its queue, from 1 */
 	unsigned left; /* tasks that have not ended */
 	uint8_t response;
 	struct scsi_part *next, *next_of_queue;
@@ -274,12 +276,12 @@ static inline void scsi_path_busy(struct scsi_path *path)
 
 struct scsi_op *scsi_op_new(struct scsi_path *path);
 void scsi_op_free(struct scsi_op *op);
-/* Its response is to be that: at once if nothing holds it. */
-void scsi_task_abort(struct scsi_task *task, enum scsi_response response, struct scsi_part *part);
+/* Its response is to be that: at once if nothing holds it. By a part of task management, or (NULL) by the queue. Once more tries again. */
+void scsi_task_abort(struct scsi_task *task, enum scsi_response response, const struct scsi_part *part);
 
 /* ---- manage.c ---- */
 
-void scsi_part_task_ended(struct scsi_queue *queue, struct scsi_part *part);
+void scsi_parts_task_ended(struct scsi_queue *queue, const struct scsi_task *task); /* that has been aborted */
 void scsi_parts_shown(struct scsi_queue *queue);
 /* ABORT TASK SET of all that these see of the unit, wherever it is (PREEMPT AND ABORT): only `done` of it is set. */
 void scsi_unit_abort(struct scsi_unit *unit, const struct scsi_nexus *nexuses, unsigned count, struct scsi_management *management);

@@ -3,6 +3,9 @@
  * Task management (SAM-5, 7). A function becomes a part for each queue in which it may find tasks, which the
  * queue's thread carries out: it aborts them, and when all have ended, and scsi_queue_shown() says that the
  * initiator has been told, the part is done. The last part answers.
+ *
+ * A task may be aborted by several parts: it ends for all of them. Parts are numbered in their queue, and a task that is being aborted
+ * knows the number of the first part that has found it: that one and those after it have counted it.
  */
 #include "scsi/internal.h"
 
@@ -30,14 +33,6 @@ static void management_part_done(struct scsi_management *m)
 }
 
 /* ---- parts: a queue's thread ---- */
-
-void scsi_part_task_ended(struct scsi_queue *queue, struct scsi_part *part)
-{
-	if (--part->left)
-		return;
-	part->next_of_queue = queue->parts;
-	queue->parts = part;
-}
 
 /* The lun goes with the part, and does not wait for queues of other buses: its own bus may end before these do. */
 void scsi_parts_shown(struct scsi_queue *queue)
@@ -68,7 +63,47 @@ static bool is_query(const struct scsi_management *m)
 	return m->function == SCSI_QUERY_TASK || m->function == SCSI_QUERY_TASK_SET;
 }
 
-/* Of a list; returns how many. What is aborted leaves the list, at once or later, and nothing else does. */
+static void part_open(struct scsi_queue *queue, struct scsi_part *part)
+{
+	part->number = ++queue->part_number;
+	part->left = 1;
+	part->next_of_queue = queue->parts_open;
+	queue->parts_open = part;
+}
+
+static void part_let(struct scsi_queue *queue, struct scsi_part *part)
+{
+	struct scsi_part **at = &queue->parts_open;
+
+	if (--part->left)
+		return;
+	while (*at != part)
+		at = &(*at)->next_of_queue;
+	*at = part->next_of_queue;
+	part->next_of_queue = queue->parts;
+	queue->parts = part;
+}
+
+/* Each part has counted what it has found, but for what began after it: that is aborted by a later one. */
+static bool has_counted(const struct scsi_part *part, const struct scsi_task *task)
+{
+	return part->number >= task->aborted_by && !is_query(part->management) && concerns_path(part, task->path) &&
+	       concerns(part->management, task);
+}
+
+__cold void scsi_parts_task_ended(struct scsi_queue *queue, const struct scsi_task *task)
+{
+	for (struct scsi_part *part = queue->parts_open, *next; part; part = next) {
+		next = part->next_of_queue;
+		if (has_counted(part, task))
+			part_let(queue, part);
+	}
+}
+
+/*
+ * Of a list; returns how many it has found. What is aborted leaves the list, at once or later, and nothing else does. What is being aborted
+ * already is waited for as well (SAM-5, 7).
+ */
 static unsigned tasks_visit(struct scsi_part *part, struct scsi_task *list)
 {
 	const struct scsi_management *m = part->management;
@@ -76,11 +111,13 @@ static unsigned tasks_visit(struct scsi_part *part, struct scsi_task *list)
 
 	for (struct scsi_task *task = list, *next; task; task = next) {
 		next = task->next;
-		if (!concerns(m, task) || task->ends_as != SCSI_OK)
+		if (!concerns(m, task))
 			continue;
-		count++;
-		if (!is_query(m))
-			scsi_task_abort(task, part->response, part);
+		count += task->ends_as == SCSI_OK;
+		if (is_query(m))
+			continue;
+		part->left++;
+		scsi_task_abort(task, part->response, part);
 	}
 	return count;
 }
@@ -110,12 +147,12 @@ static void part_deliver(struct scsi_queue *queue, struct scsi_message *message)
 {
 	struct scsi_part *part = container_of(message, struct scsi_part, message);
 
-	part->left = 1;
+	part_open(queue, part);
 	for (unsigned i = 0; i < SCSI_PATH_BUCKETS; i++)
 		for (struct scsi_path *path = queue->buckets[i]; path; path = path->next)
 			if (concerns_path(part, path))
 				path_visit(part, path);
-	scsi_part_task_ended(queue, part);
+	part_let(queue, part);
 }
 
 /* ---- where they go: any thread ---- */

@@ -387,15 +387,13 @@ static void op_lost(struct scsi_op *op)
 	scsi_op_free(op);
 }
 
-void scsi_task_abort(struct scsi_task *task, enum scsi_response response, struct scsi_part *part)
+void scsi_task_abort(struct scsi_task *task, enum scsi_response response, const struct scsi_part *part)
 {
 	struct scsi_path *path = task->path;
 
-	if (task->ends_as == SCSI_OK)
+	if (task->ends_as == SCSI_OK) {
 		task->ends_as = (uint8_t)response;
-	if (!task->part && part) {
-		task->part = part;
-		part->left++;
+		task->aborted_by = part ? part->number : path->queue->part_number + 1; /* no part that is there already has counted it */
 	}
 	if (task->held) {
 		hold_out(path, task);

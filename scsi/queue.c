@@ -276,7 +276,7 @@ static inline void task_init(struct scsi_task *task)
 	task->command = NULL;
 	task->op = NULL;
 	task->job = NULL;
-	task->part = NULL;
+	task->aborted_by = 0;
 }
 
 void scsi_queue_submit(struct scsi_queue *queue, struct scsi_task *const *tasks, unsigned count)

@@ -103,7 +103,7 @@ struct scsi_task {
 	struct scsi_path *path;
 	struct scsi_op *op;
 	struct scsi_job *job;
-	struct scsi_part *part; /* of what aborts it */
+	uint64_t aborted_by; /* the number of the part of task management that does */
 	struct scsi_task *next, *prev;
 };
 

@@ -12,10 +12,10 @@ void scsi_end(struct scsi_task *task)
 {
 	struct scsi_queue *queue = task->path->queue;
 
-	if (unlikely(task->ends_as != SCSI_OK)) /* aborted while it was under way */
+	if (unlikely(task->ends_as != SCSI_OK)) { /* aborted while it was under way */
 		task->response = task->ends_as;
-	if (unlikely(task->part != NULL))
-		scsi_part_task_ended(queue, task->part);
+		scsi_parts_task_ended(queue, task);
+	}
 	scsi_path_ended(task->path, task);
 	task->next = NULL;
 	*queue->done_end = task;
