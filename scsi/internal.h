@@ -195,6 +195,8 @@ struct scsi_queue {
 	struct scsi_op *ops; /* unused ones */
 	struct scsi_job *jobs_waiting, **jobs_end;
 	unsigned jobs;
+	unsigned still;	  /* so many walks over its tasks are under way: no task and no job begins meanwhile */
+	bool jobs_begin;  /* those that wait, one after the other */
 	struct scsi_part *parts_open, *parts; /* that wait for tasks; whose tasks have all ended */
 	uint64_t part_number; /* of the last one */
 	bool hurried;
@@ -251,6 +253,12 @@ void scsi_modes_default(struct scsi_unit *unit);
 
 void scsi_queue_post(struct scsi_queue *queue, struct scsi_message *message); /* any thread */
 void scsi_queue_sweep(struct scsi_queue *queue); /* any thread: it lets go of what is gone */
+/*
+ * Around a walk over tasks in which some are aborted: nothing but these ends, for nothing begins. Then the paths
+ * are asked to begin what they hold.
+ */
+void scsi_queue_hold_still(struct scsi_queue *queue);
+void scsi_queue_go_on(struct scsi_queue *queue);
 /* NULL: there is no such unit, or no memory. */
 struct scsi_path *scsi_queue_path(struct scsi_queue *queue, unsigned target, unsigned number);
 
@@ -384,6 +392,7 @@ void scsi_job_claim(struct scsi_job *job);
 void scsi_job_keep(struct scsi_job *job);
 void scsi_job_end(struct scsi_job *job); /* the task has ended, or there is none */
 void scsi_job_give_up(struct scsi_job *job); /* its task is ended by somebody else */
+void scsi_jobs_begin(struct scsi_queue *queue); /* those that wait, as many as there is room for */
 
 /* ---- reserve.c ---- */
 

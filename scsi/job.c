@@ -49,7 +49,7 @@ void scsi_job_start(struct scsi_job *job)
 {
 	struct scsi_queue *queue = job->queue;
 
-	if (queue->jobs < JOBS_MAX) {
+	if (queue->jobs < JOBS_MAX && !queue->jobs_waiting) {
 		job_run(job);
 		return;
 	}
@@ -83,16 +83,21 @@ void scsi_job_drop(struct scsi_job *job)
 	job_delete(job);
 }
 
-static void jobs_next(struct scsi_queue *queue)
+/* One that ends at once lets the next one begin here, and not within its own end: any number of them may wait. */
+void scsi_jobs_begin(struct scsi_queue *queue)
 {
-	struct scsi_job *job = queue->jobs_waiting;
-
-	if (!job || queue->jobs >= JOBS_MAX)
+	if (queue->still || queue->jobs_begin)
 		return;
-	queue->jobs_waiting = job->next;
-	if (!job->next)
-		queue->jobs_end = &queue->jobs_waiting;
-	job_run(job);
+	queue->jobs_begin = true;
+	while (queue->jobs_waiting && queue->jobs < JOBS_MAX) {
+		struct scsi_job *job = queue->jobs_waiting;
+
+		queue->jobs_waiting = job->next;
+		if (!job->next)
+			queue->jobs_end = &queue->jobs_waiting;
+		job_run(job);
+	}
+	queue->jobs_begin = false;
 }
 
 static void claim_release(struct scsi_job *job);
@@ -106,7 +111,7 @@ void scsi_job_end(struct scsi_job *job)
 		claim_release(job);
 	job_delete(job);
 	queue->jobs--;
-	jobs_next(queue);
+	scsi_jobs_begin(queue);
 }
 
 static void waiting_out(struct scsi_job *job)

@@ -125,12 +125,12 @@ static unsigned tasks_visit(struct scsi_part *part, struct scsi_task *list)
 static void path_visit(struct scsi_part *part, struct scsi_path *path)
 {
 	struct scsi_management *m = part->management;
-	bool was = path->beginning;
+	struct scsi_queue *queue = path->queue;
 	unsigned count;
 
-	path->beginning = true; /* nothing that is held begins before all have been looked at */
+	scsi_queue_hold_still(queue);
 	count = tasks_visit(part, path->held) + tasks_visit(part, path->tasks);
-	path->beginning = was;
+	scsi_queue_go_on(queue);
 	if (count && is_query(m)) {
 		__atomic_store_n(&m->found, 1, __ATOMIC_RELAXED);
 		return;

@@ -7,6 +7,8 @@
 #include "scsi/test_manage.h"
 #include <stdio.h>
 
+#define JOBS 40u /* more than a queue has at once */
+
 static struct disk_queue_ops held_ops;
 static const struct disk_queue_ops *real_ops;
 
@@ -172,6 +174,78 @@ static void the_first_function_does_not_count_what_came_later(void **state)
 	free(later);
 }
 
+/* ---- nothing begins while tasks are being aborted ---- */
+
+/* A READ that hangs, an ORDERED one that waits for it, and a RESERVE behind that. */
+static struct hanging *hang_ordered(struct rig *t, uint8_t reserve[6])
+{
+	static const uint8_t reserve_6[6] = {0x16};
+	struct hanging *h = hang(t, 1);
+
+	memcpy(reserve, reserve_6, 6);
+	for (unsigned i = 1; i < 3; i++) {
+		struct scsi_task *one = &h->tasks[i];
+
+		*one = h->tasks[0];
+		one->tag = i;
+		one->attribute = i == 1 ? SCSI_ORDERED : SCSI_SIMPLE;
+	}
+	h->tasks[2].cdb = reserve;
+	h->tasks[2].cdb_bytes = 6;
+	h->tasks[2].in_count = 0;
+	h->tasks[2].in_bytes = 0;
+	for (unsigned i = 1; i < 3; i++) {
+		struct scsi_task *one = &h->tasks[i];
+
+		scsi_queue_submit(t->queue, &one, 1);
+	}
+	return h;
+}
+
+static void a_queue_that_is_cancelled_begins_nothing(void **state)
+{
+	struct rig *t = rig_new(FOREVER);
+	uint8_t reserve[6];
+	struct hanging *h = hang_ordered(t, reserve);
+
+	scsi_queue_cancel(t->queue);
+	drain(t);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(h->tasks[i].response, SCSI_ABORTED);
+	rig_free(t);
+	free(h);
+}
+
+/* As many jobs as run at once, which wait for the claim of another queue, and one that waits for one of these to end. */
+static void a_job_does_not_begin_between_two_that_are_aborted(void **state)
+{
+	struct rig *t = rig_new("mem:1M,slow-ms=3600000,slow-op=read"), *second = rig_of(t->disk, t->unit, t->bus);
+	struct scsi_management m = function(SCSI_ABORT_TASK_SET, 0);
+	struct scsi_task *tasks = calloc(JOBS, sizeof(*tasks));
+
+	assert_non_null(tasks);
+	memset(t->out, 0, 2 * BLOCK);
+	rig_fill(t, TARGET, LUN, "89 00 0000000000000000 000000 01 00 00", 2 * BLOCK, 0);
+	rig_submit(t); /* has the claim */
+	rig_fill(second, TARGET, LUN, "89 00 0000000000000000 000000 01 00 00", 2 * BLOCK, 0);
+	for (unsigned i = 0; i < JOBS; i++) {
+		struct scsi_task *one = &tasks[i];
+
+		*one = second->task;
+		scsi_queue_submit(second->queue, &one, 1);
+	}
+	scsi_bus_manage(t->bus, &m);
+	drain(second);
+	drain(t);
+	assert_int_equal(answers, 1);
+	for (unsigned i = 0; i < JOBS; i++)
+		assert_int_equal(tasks[i].response, SCSI_ABORTED);
+	scsi_queue_free(second->queue);
+	free(second);
+	free(tasks);
+	rig_free(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -180,6 +254,8 @@ int main(void)
 		cmocka_unit_test(a_function_waits_for_what_a_queue_has_cancelled),
 		cmocka_unit_test(a_reset_of_the_nexus_waits_for_what_was_removed),
 		cmocka_unit_test(the_first_function_does_not_count_what_came_later),
+		cmocka_unit_test(a_queue_that_is_cancelled_begins_nothing),
+		cmocka_unit_test(a_job_does_not_begin_between_two_that_are_aborted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -195,7 +195,7 @@ void scsi_path_take(struct scsi_path *path, struct scsi_task *task)
 
 void scsi_path_begin_held(struct scsi_path *path)
 {
-	if (path->beginning)
+	if (path->beginning || path->queue->still)
 		return;
 	path->beginning = true;
 	while (path->held && !path->ordered && !(path->held->attribute == SCSI_ORDERED && path->active)) {

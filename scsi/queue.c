@@ -133,18 +133,40 @@ static bool paths_gone(const struct scsi_queue *queue)
 	return false;
 }
 
+/* ---- what is given up ---- */
+
+void scsi_queue_hold_still(struct scsi_queue *queue)
+{
+	queue->still++;
+}
+
+void scsi_queue_go_on(struct scsi_queue *queue)
+{
+	if (!--queue->still)
+		scsi_jobs_begin(queue);
+}
+
+static void path_tasks_abort(struct scsi_path *path)
+{
+	for (struct scsi_task *task = path->tasks, *next; task; task = next) {
+		next = task->next;
+		scsi_task_abort(task, SCSI_ABORTED, NULL);
+	}
+	scsi_path_cancel(path);
+}
+
 static void gone_give_up(struct scsi_queue *queue)
 {
+	scsi_queue_hold_still(queue);
 	for (unsigned i = 0; i < SCSI_PATH_BUCKETS; i++)
 		for (struct scsi_path *path = queue->buckets[i]; path; path = path->next)
-			if (__atomic_load_n(&path->lun->gone, __ATOMIC_ACQUIRE)) {
-				for (struct scsi_task *task = path->tasks, *next; task; task = next) {
-					next = task->next;
-					scsi_task_abort(task, SCSI_ABORTED, NULL);
-				}
-				scsi_path_cancel(path);
+			if (__atomic_load_n(&path->lun->gone, __ATOMIC_ACQUIRE))
+				path_tasks_abort(path);
+	scsi_queue_go_on(queue);
+	for (unsigned i = 0; i < SCSI_PATH_BUCKETS; i++)
+		for (struct scsi_path *path = queue->buckets[i]; path; path = path->next)
+			if (__atomic_load_n(&path->lun->gone, __ATOMIC_ACQUIRE))
 				scsi_path_begin_held(path);
-			}
 }
 
 /* What is gone is given up at once, and let go of when nothing is left of it: until then this comes again. */
@@ -356,16 +378,14 @@ bool scsi_queue_arm(struct scsi_queue *queue, bool on)
 
 void scsi_queue_cancel(struct scsi_queue *queue)
 {
+	scsi_queue_hold_still(queue);
 	for (unsigned i = 0; i < SCSI_PATH_BUCKETS; i++)
 		for (struct scsi_path *path = queue->buckets[i]; path; path = path->next) {
 			while (path->held)
 				scsi_task_abort(path->held, SCSI_ABORTED, NULL);
-			for (struct scsi_task *task = path->tasks, *next; task; task = next) {
-				next = task->next;
-				scsi_task_abort(task, SCSI_ABORTED, NULL);
-			}
-			scsi_path_cancel(path);
+			path_tasks_abort(path);
 		}
+	scsi_queue_go_on(queue);
 }
 
 void scsi_queue_hurry(struct scsi_queue *queue)
