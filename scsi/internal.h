@@ -200,6 +200,7 @@ struct scsi_queue {
 	struct scsi_part *parts_open, *parts; /* that wait for tasks; whose tasks have all ended */
 	uint64_t part_number; /* of the last one */
 	bool hurried;
+	bool gone; /* paths whose logical units are gone are still there: they are looked at at each reap */
 	struct scsi_path nowhere, well_known;
 	struct scsi_path *buckets[SCSI_PATH_BUCKETS];
 	/* Any thread (atomic). */

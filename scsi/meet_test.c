@@ -246,6 +246,55 @@ static void a_job_does_not_begin_between_two_that_are_aborted(void **state)
 	rig_free(t);
 }
 
+/* ---- what is gone ---- */
+
+static struct scsi_keep *kept;
+
+static void keep(void *opaque, struct scsi_keep *k)
+{
+	kept = k;
+}
+
+/* A file system that hangs has its reservations: its worker sleeps meanwhile. */
+static void a_unit_that_is_gone_and_waits_for_its_file_lets_the_worker_sleep(void **state)
+{
+	struct scsi_unit_config config = {.name = "disk1", .keep = keep};
+	struct disk *disk = rig_disk("mem:1M");
+	struct rig *t;
+	struct scsi_unit *unit;
+	unsigned removed = 0;
+
+	config.disk = disk;
+	assert_int_equal(scsi_unit_new(&config, &unit), 0);
+	t = rig_of(disk, unit, rig_bus("vm1"));
+	assert_int_equal(scsi_bus_add(t->bus, TARGET, LUN, unit), 0);
+	ask(t, "00 0000000000", 0, 0);
+	memset(t->out, 0, 24);
+	t->out[15] = 1; /* the new key */
+	t->out[20] = 1; /* APTPL */
+	rig_fill(t, TARGET, LUN, "5f 00 00 00 00 00000018 00", 24, 0);
+	rig_submit(t);
+	assert_non_null(kept);
+	assert_int_equal(scsi_bus_remove(t->bus, TARGET, LUN, removed_count, &removed), 0);
+	assert_true(scsi_queue_arm(t->queue, true)); /* it has been removed: there is something to do */
+	scsi_queue_arm(t->queue, false);
+	assert_int_equal(turn(t), 1);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_false(scsi_queue_arm(t->queue, true));
+		scsi_queue_arm(t->queue, false);
+		assert_int_equal(turn(t), 0);
+	}
+	assert_int_equal(removed, 0);
+	scsi_keep_done(kept, 0);
+	assert_true(scsi_queue_arm(t->queue, true));
+	turn(t);
+	assert_int_equal(removed, 1);
+	assert_int_equal(scsi_queue_pending(t->queue), 0);
+	assert_false(scsi_queue_arm(t->queue, true));
+	assert_int_equal(scsi_bus_add(t->bus, TARGET, LUN, unit), 0);
+	rig_free(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -256,6 +305,7 @@ int main(void)
 		cmocka_unit_test(the_first_function_does_not_count_what_came_later),
 		cmocka_unit_test(a_queue_that_is_cancelled_begins_nothing),
 		cmocka_unit_test(a_job_does_not_begin_between_two_that_are_aborted),
+		cmocka_unit_test(a_unit_that_is_gone_and_waits_for_its_file_lets_the_worker_sleep),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -169,12 +169,16 @@ static void gone_give_up(struct scsi_queue *queue)
 				scsi_path_begin_held(path);
 }
 
-/* What is gone is given up at once, and let go of when nothing is left of it: until then this comes again. */
+/*
+ * What is gone is given up at once, and let go of when nothing is left of it. Until then this comes again, and
+ * nobody has to be awake for it: what is left ends by a disk or by a message.
+ */
 static __cold void sweep(struct scsi_queue *queue)
 {
+	(void)__atomic_exchange_n(&queue->sweep, false, __ATOMIC_SEQ_CST); /* first: what goes while we look is told anew */
 	gone_give_up(queue);
 	paths_free(queue, false);
-	__atomic_store_n(&queue->sweep, paths_gone(queue), __ATOMIC_SEQ_CST);
+	queue->gone = paths_gone(queue);
 }
 
 /* ---- life ---- */
@@ -345,7 +349,7 @@ unsigned scsi_queue_reap(struct scsi_queue *queue, struct scsi_task **ret_done, 
 	if (unlikely(__atomic_load_n(&queue->inbox, __ATOMIC_RELAXED) != NULL))
 		inbox_take(queue);
 	busy_reap(queue);
-	if (unlikely(__atomic_load_n(&queue->sweep, __ATOMIC_RELAXED)))
+	if (unlikely(queue->gone || __atomic_load_n(&queue->sweep, __ATOMIC_RELAXED)))
 		sweep(queue);
 	while (queue->done && count < max) {
 		ret_done[count++] = queue->done;
@@ -373,7 +377,7 @@ bool scsi_queue_arm(struct scsi_queue *queue, bool on)
 	if (!on)
 		return false;
 	return some || queue->done || queue->parts || __atomic_load_n(&queue->inbox, __ATOMIC_SEQ_CST) ||
-	       (__atomic_load_n(&queue->sweep, __ATOMIC_SEQ_CST) && !queue->busy);
+	       __atomic_load_n(&queue->sweep, __ATOMIC_SEQ_CST);
 }
 
 void scsi_queue_cancel(struct scsi_queue *queue)
