@@ -104,6 +104,8 @@ void device_settle(struct vireo_device *device);
 bool device_map_takes_away(const struct vireo_device *device, const struct map *map);
 void device_map_set(struct vireo_device *device, struct map *map);
 struct map *device_map(const struct vireo_device *device); /* borrowed, or NULL */
+/* A control queue that is filled: ops->queue_kicked is called for what it has left, when others had their turn. Control thread. */
+void device_queue_again(struct vireo_queue *queue);
 /* Does what this process sees there lie in the memory that the peer has told? `bytes` are not 0. */
 bool device_memory_has(const struct vireo_device *device, const void *at, uint64_t bytes);
 /*

@@ -51,6 +51,12 @@ static void control_polled(void *opaque)
 	control_serve(opaque);
 }
 
+void device_queue_again(struct vireo_queue *queue)
+{
+	if (queue->running && queue->poll_timer)
+		loop_timer_start(queue->poll_timer, CONTROL_MORE_MS);
+}
+
 static void control_unwatch(struct vireo_queue *queue)
 {
 	loop_remove(&queue->kick_watch);

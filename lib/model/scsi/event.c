@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "model/scsi/scsi_internal.h"
+#include "device/device.h"
 #include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -10,7 +11,8 @@
  * flight when a program that is killed is followed by another one. Events for which there is no buffer wait, SCSI_EVENTS_MAX of them;
  * what goes beyond is lost, and the driver is told so by the next one.
  *
- * A buffer that is too small is given back with NO_EVENT in it, as far as it goes, and the event waits for the next one.
+ * A buffer that is too small is given back with NO_EVENT in it, as far as it goes, and the event waits for the next one. Where there are
+ * many of them the device comes back for the rest: the driver need not kick for an event to get past them.
  */
 
 #define BUFFERS_MAX 256u /* in one go: those that are too small cost a turn each, too */
@@ -92,7 +94,9 @@ static void event_told(struct vireo_scsi *scsi)
 /* Kicks are asked for again where buffers have run out; one that came in between is seen by kick_enable. */
 static void events_tell(struct vireo_scsi *scsi, struct iovec *iov, unsigned iov_max)
 {
-	for (unsigned i = 0; i < BUFFERS_MAX && scsi->waiting_count; i++) {
+	unsigned taken;
+
+	for (taken = 0; taken < BUFFERS_MAX && scsi->waiting_count; taken++) {
 		struct virtio_scsi_event event = next_event(scsi);
 		struct vireo_chain chain;
 		int r = vireo_queue_pop(scsi->events, &chain, 1, iov, iov_max);
@@ -102,6 +106,8 @@ static void events_tell(struct vireo_scsi *scsi, struct iovec *iov, unsigned iov
 		if (r > 0 && buffer_fill(scsi, &chain, &event))
 			event_told(scsi);
 	}
+	if (taken == BUFFERS_MAX && scsi->waiting_count)
+		device_queue_again(scsi->events);
 	vireo_queue_flush(scsi->events);
 }
 

@@ -2,6 +2,7 @@
 
 /* The event queue (virtio 1.3, 5.6.6.3). */
 
+#include "base/loop.h"
 #include "device/device.h"
 #include "model/scsi/scsi_test_guest.h"
 #include <endian.h>
@@ -182,6 +183,35 @@ static void a_buffer_that_is_too_small_has_no_event(void **state)
 	guest_stop(&g);
 }
 
+/* However many lie there: nobody waits for the driver to say something before the one that is large enough is found. */
+static void an_event_gets_past_any_number_of_small_buffers(void **state)
+{
+	struct virtio_scsi_event event = { 0 };
+	void *cookie = NULL;
+	struct guest g;
+
+	guest_start(&g, &(struct guest_config){ .features = V1 | F(HOTPLUG), .queue_size = 1024 });
+	for (unsigned i = 0; i < 1000; i++)
+		buffer_add(&g, 4);
+	buffer_add(&g, 16);
+	assert_int_equal(tell(&g, VIREO_SCSI_UNIT_ADDED, 3, 9), 0);
+	for (unsigned small = 0; small < 1000;) {
+		int bytes = guest_used(&g, SCSI_EVENT_QUEUE, NULL);
+
+		if (bytes == NOT_USED)
+			assert_true(loop_dispatch(g.at.loop, 20000) > 0);
+		else
+			assert_int_equal(bytes, 4);
+		small += bytes == 4;
+	}
+	while (guest_used(&g, SCSI_EVENT_QUEUE, &cookie) == NOT_USED)
+		assert_true(loop_dispatch(g.at.loop, 20000) > 0);
+	memcpy(&event, cookie, sizeof(event));
+	check(&event, 1, 3, 9, 1);
+	assert_int_equal(guest_scsi_stats(&g).events_lost, 0);
+	guest_stop(&g);
+}
+
 static void a_buffer_is_split_as_the_driver_likes(void **state)
 {
 	struct iovec iov[16];
@@ -298,6 +328,7 @@ int main(void)
 		cmocka_unit_test(events_wait_for_buffers_in_their_order),
 		cmocka_unit_test(bit_31_is_set_when_events_were_lost),
 		cmocka_unit_test(a_buffer_that_is_too_small_has_no_event),
+		cmocka_unit_test(an_event_gets_past_any_number_of_small_buffers),
 		cmocka_unit_test(a_buffer_is_split_as_the_driver_likes),
 		cmocka_unit_test(a_driver_that_comes_is_not_told_of_what_was),
 		cmocka_unit_test(events_wait_while_the_queue_is_stopped),
