@@ -12,7 +12,8 @@
  * notifications are a matter of removable media: no unit has any to subscribe to.
  *
  * A queue that is asked back answers in the application's place: FAILURE, which says nothing of what has been aborted. The driver
- * goes on with the next step of its error handling.
+ * goes on with the next step of its error handling. What is abandoned so takes no place from who comes next, which is another driver
+ * perhaps; but it costs memory until the disk answers: beyond SCSI_ABANDONED_MAX of them a function is answered with BUSY at once.
  *
  * A request is taken off the guest's memory once, through the cursor. One with no room for its response is given back without one.
  */
@@ -30,8 +31,11 @@ static void refused_count(struct vireo_scsi *scsi)
 static struct vscsi_managing *managing_new(struct vireo_scsi *scsi)
 {
 	const size_t room_at = align_up(sizeof(struct vscsi_managing), 16);
-	struct vscsi_managing *m = calloc(1, room_at + scsi->management_room_bytes);
+	struct vscsi_managing *m;
 
+	if (scsi->abandoned_count >= SCSI_ABANDONED_MAX)
+		return NULL;
+	m = calloc(1, room_at + scsi->management_room_bytes);
 	if (!m)
 		return NULL;
 	m->scsi = scsi;
@@ -49,7 +53,10 @@ static void managing_free(struct vscsi_managing *m)
 	while (*at != m)
 		at = &(*at)->next;
 	*at = m->next;
-	m->scsi->managing_count--;
+	if (m->abandoned)
+		m->scsi->abandoned_count--;
+	else
+		m->scsi->managing_count--;
 	free(m);
 }
 
@@ -79,7 +86,7 @@ void vireo_scsi_managed(struct vireo_scsi_management *management, uint8_t answer
 {
 	struct vscsi_managing *m = container_of(management, struct vscsi_managing, management);
 	struct vireo_scsi *scsi = m->scsi;
-	bool abandoned = m->abandoned, full = scsi->managing_count == SCSI_MANAGING_MAX;
+	bool abandoned = m->abandoned, full = !abandoned && scsi->managing_count == SCSI_MANAGING_MAX;
 
 	if (!abandoned)
 		managing_answer(m, answer);
@@ -94,7 +101,7 @@ void vireo_scsi_managed(struct vireo_scsi_management *management, uint8_t answer
 
 unsigned vireo_scsi_managing(const struct vireo_scsi *scsi)
 {
-	return scsi->managing_count;
+	return scsi->managing_count + scsi->abandoned_count;
 }
 
 void vscsi_control_stop(struct vireo_scsi *scsi)
@@ -106,6 +113,8 @@ void vscsi_control_stop(struct vireo_scsi *scsi)
 			continue;
 		managing_answer(m, VIREO_SCSI_FAILURE);
 		m->abandoned = some = true;
+		scsi->managing_count--;
+		scsi->abandoned_count++;
 	}
 	if (some)
 		vireo_queue_flush(scsi->control);

@@ -211,6 +211,40 @@ static void a_queue_that_stops_answers_what_hangs(void **state)
 	guest_stop(&g);
 }
 
+static uint8_t reset_begin(struct guest *g)
+{
+	return *guest_tmf_begin(g, VIREO_SCSI_LOGICAL_UNIT_RESET, 0, 0, 0);
+}
+
+/* As many as there may be, of drivers that have gone, and whose disk hangs: who comes next is heard all the same. */
+static void what_was_abandoned_takes_no_place(void **state)
+{
+	struct guest g;
+
+	guest_start(&g, &(struct guest_config){ .features = V1, .queue_size = 256 });
+	g.holds = true;
+	for (unsigned abandoned = 0; abandoned < SCSI_ABANDONED_MAX; abandoned += SCSI_MANAGING_MAX) {
+		for (unsigned i = 0; i < SCSI_MANAGING_MAX; i++)
+			assert_int_equal(reset_begin(&g), NO_RESPONSE);
+		assert_int_equal(g.manages, abandoned + SCSI_MANAGING_MAX);
+		test_guest_quiesce(&g.at);
+		for (unsigned i = 0; i < SCSI_MANAGING_MAX; i++)
+			assert_int_equal(guest_used(&g, SCSI_CONTROL_QUEUE, NULL), 1);
+		device_resume(g.at.device);
+	}
+	assert_int_equal(vireo_scsi_managing(g.scsi), SCSI_ABANDONED_MAX);
+	assert_int_equal(reset_begin(&g), VIREO_SCSI_BUSY); /* and is not kept waiting */
+	assert_int_equal(guest_used(&g, SCSI_CONTROL_QUEUE, NULL), 1);
+	assert_int_equal(g.manages, SCSI_ABANDONED_MAX);
+	manage_end(&g, 0, VIREO_SCSI_FUNCTION_COMPLETE);
+	assert_int_equal(reset_begin(&g), NO_RESPONSE); /* there is room for one */
+	while (g.managed_count)
+		manage_end(&g, 0, VIREO_SCSI_FUNCTION_COMPLETE);
+	assert_int_equal(guest_used(&g, SCSI_CONTROL_QUEUE, NULL), 1);
+	assert_int_equal(vireo_scsi_managing(g.scsi), 0);
+	guest_stop(&g);
+}
+
 static void it_may_be_answered_after_the_session_has_ended(void **state)
 {
 	struct guest g;
@@ -410,6 +444,7 @@ int main(void)
 		cmocka_unit_test(each_function_has_room_of_its_own),
 		cmocka_unit_test(functions_beyond_a_number_wait_in_the_ring),
 		cmocka_unit_test(a_queue_that_stops_answers_what_hangs),
+		cmocka_unit_test(what_was_abandoned_takes_no_place),
 		cmocka_unit_test(it_may_be_answered_after_the_session_has_ended),
 		cmocka_unit_test(memory_goes_while_a_function_hangs),
 		cmocka_unit_test(no_unit_has_asynchronous_events),

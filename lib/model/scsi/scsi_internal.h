@@ -32,7 +32,8 @@
 #define SCSI_EVENT_QUEUE    1u
 #define SCSI_ROOM_BYTES_MAX 4096u
 #define SCSI_HEAD_BYTES_MAX (SCSI_REQUEST_CDB + VIREO_SCSI_CDB_BYTES_MAX + SCSI_REQUEST_PI_BYTES)
-#define SCSI_MANAGING_MAX   64u /* that the application has; more wait in the ring */
+#define SCSI_MANAGING_MAX   64u /* that the application has, and a driver waits for; more wait in the ring */
+#define SCSI_ABANDONED_MAX  256u /* that the application has, and nobody waits for; beyond them a function is BUSY at once */
 #define SCSI_EVENTS_MAX	    64u /* that wait for buffers */
 
 struct vscsi_slot {
@@ -79,7 +80,7 @@ struct vireo_scsi {
 	bool there; /* a driver has agreed on features */
 	struct vireo_queue *control, *events; /* NULL: does not run */
 	struct vscsi_managing *managing;
-	unsigned managing_count;
+	unsigned managing_count, abandoned_count; /* those that are waited for; those that are not */
 	bool in_control; /* requests are being taken: what is answered is shown behind them */
 	struct virtio_scsi_event waiting[SCSI_EVENTS_MAX]; /* a ring */
 	unsigned waiting_first, waiting_count;
