@@ -91,8 +91,10 @@ int vireo_scsi_poll(struct vireo_scsi *scsi, unsigned queue, unsigned max)
 {
 	struct vscsi_queue *q = &scsi->queue[queue];
 
-	if (unlikely(!shelf_open(&q->at)))
+	if (unlikely(!shelf_open(&q->at))) {
+		shelf_show(&q->at); /* what has ended is shown at the end of a poll, whatever it takes: who manages tasks goes by that */
 		return 0;
+	}
 	return queue_poll(q, max);
 }
 

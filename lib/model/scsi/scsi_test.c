@@ -243,6 +243,31 @@ static void a_queue_stops_when_its_commands_have_ended(void **state)
 	guest_stop(&g);
 }
 
+/* Task management is answered after a poll, for that shows what was aborted: also where a poll takes nothing. */
+static void a_poll_of_a_queue_that_takes_nothing_shows_what_has_ended(void **state)
+{
+	struct guest g;
+
+	for (unsigned disabled = 0; disabled < 2; disabled++) {
+		guest_start_features(&g, V1);
+		g.holds = g.stop_waits = true;
+		guest_ask(&g, &(struct ask){ .in_bytes = 512 });
+		guest_poll(&g);
+		if (disabled)
+			device_queue_enable(g.at.device, REQUESTS, false);
+		else
+			test_guest_quiesce(&g.at);
+		held_end(&g, 0, VIREO_SCSI_ABORTED);
+		assert_int_equal(guest_used(&g, REQUESTS, NULL), NOT_USED);
+		assert_int_equal(guest_poll(&g), 0);
+		assert_int_equal(guest_used(&g, REQUESTS, NULL), RESPONSE_BYTES);
+		g.stop_waits = false;
+		if (!disabled)
+			vireo_scsi_queue_quiesced(g.scsi, 0);
+		guest_stop(&g);
+	}
+}
+
 static void renewed(void *opaque)
 {
 	bool *done = opaque;
@@ -393,6 +418,7 @@ int main(void)
 		cmocka_unit_test(each_command_has_room_of_its_own),
 		cmocka_unit_test(queues_go_their_own_ways),
 		cmocka_unit_test(a_queue_stops_when_its_commands_have_ended),
+		cmocka_unit_test(a_poll_of_a_queue_that_takes_nothing_shows_what_has_ended),
 		cmocka_unit_test(memory_goes_when_the_commands_before_have_ended),
 		cmocka_unit_test(memory_goes_while_commands_hang_in_what_stays),
 		cmocka_unit_test(a_disabled_queue_is_left_alone),
