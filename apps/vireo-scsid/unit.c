@@ -15,6 +15,12 @@ struct unit *units_find(const struct units *units, const struct store_disk *disk
 	return NULL;
 }
 
+/* What the driver reads as the serial number. */
+static const char *serial_of(const char *given, const struct store_disk *disk)
+{
+	return *given ? given : disk->spec.name;
+}
+
 /* FNV-1a, of what stands before the options. */
 static uint64_t address_hash(const char *text)
 {
@@ -82,7 +88,7 @@ static int unit_open(const struct units *units, struct unit *unit, char *why)
 	if (err)
 		return err;
 	identity_write(unit->disk, unit->serial, name);
-	snprintf(serial, sizeof(serial), "%.*s", (int)SCSI_SERIAL_BYTES, *unit->serial ? unit->serial : unit->disk->spec.name);
+	snprintf(serial, sizeof(serial), "%.*s", (int)SCSI_SERIAL_BYTES, serial_of(unit->serial, unit->disk));
 	config.reservations = kept;
 	config.keep = unit->keeper.path ? keeper_keep : NULL;
 	err = scsi_unit_new(&config, &unit->scsi);
@@ -117,6 +123,27 @@ static int unit_new(struct units *units, struct store_disk *disk, const struct l
 	return err;
 }
 
+/* Multipath software takes two disks of one serial number for two ways to one disk. NULL: no other one has it. */
+static const struct unit *serial_taken(const struct units *units, const char *serial)
+{
+	for (const struct unit *unit = units->first; unit; unit = unit->next)
+		if (!strcmp(serial_of(unit->serial, unit->disk), serial))
+			return unit;
+	return NULL;
+}
+
+static bool serial_free(const struct units *units, const struct store_disk *disk, const struct lun_spec *spec, char *why)
+{
+	const char *serial = serial_of(spec->serial, disk);
+	const struct unit *other = serial_taken(units, serial);
+
+	if (other)
+		snprintf(why, SPEC_WHY_BYTES,
+			 "disks '%s' and '%s' would both have serial %s, and drivers would take them for one: give each its own serial=",
+			 other->disk->spec.name, disk->spec.name, serial);
+	return !other;
+}
+
 int units_get(struct units *units, struct store_disk *disk, const struct lun_spec *spec, struct unit **ret_unit, char why[SPEC_WHY_BYTES])
 {
 	struct unit *unit = units_find(units, disk);
@@ -127,6 +154,8 @@ int units_get(struct units *units, struct store_disk *disk, const struct lun_spe
 			 disk->spec.name);
 		return -EINVAL;
 	}
+	if (!unit && !serial_free(units, disk, spec, why))
+		return -EINVAL;
 	if (!unit)
 		err = unit_new(units, disk, spec, &unit, why);
 	if (err)

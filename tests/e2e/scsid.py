@@ -57,11 +57,15 @@ def one_line_and_exit_2_for(lab, options, *words):
 def one_line_says_which_lun_cannot_be(lab):
     made_file(lab.path("f.img"), 1)
     first, second = (["--export", f"vhost-user:{lab.path(name)}"] for name in "ef")
+    both = ["--disk", MEM, "--disk", "b=mem:8M"]
     for options, word in ((["--lun", "0:0=a"], "there is no disk 'a'"), (["--disk", MEM, "--lun", "0:0=a"], "there is no export"),
                           (["--disk", MEM, *first, *second, "--lun", "0:0=a"], "there are 2 exports: say which"),
                           (["--disk", MEM, *first, "--lun", "g/0:0=a"], "there is no export 'g'"),
                           (["--disk", MEM, *first, *second, "--lun", "e/0:0=a", "--lun", "f/0:0=a"], "another LUN writes to disk 'a'"),
                           (["--disk", MEM, *first, "--lun", "0:0=a", "--lun", "0:1=a,read-only=on"], "with other words"),
+                          ([*both, *first, "--lun", "0:0=a,serial=S", "--lun", "0:1=b,serial=S"],
+                           "disks 'a' and 'b' would both have serial S"),
+                          ([*both, *first, "--lun", "0:0=a", "--lun", "0:1=b,serial=a"], "disks 'a' and 'b' would both have serial a"),
                           (["--disk", f"r=file:{lab.path('f.img')},lock=running", *first, "--lun", "0:0=r"], "has lock=running"),
                           (["--disk", MEM, *first, "--lun", "0:0=a", "--state", lab.path("nowhere")], "make that folder")):
         done = run(lab, *options)
@@ -85,7 +89,7 @@ def capabilities_are_printed_as_json(lab):
 
 @case
 def luns_come_and_go(lab):
-    scsid = Scsid(lab, [MEM, "b=mem:8M"], [f"vhost-user:{lab.path('e')}"])
+    scsid = Scsid(lab, [MEM, "b=mem:8M", "c=mem:8M"], [f"vhost-user:{lab.path('e')}"])
     for address in ("3:5=a,serial=S", "0:0=b"):
         scsid.ctl("lun", "add", address)
     expect(luns(scsid) == ["e/0:0", "e/3:5"], f"{luns(scsid)}")
@@ -94,12 +98,15 @@ def luns_come_and_go(lab):
     for words, why in ((("lun", "add", "3:5=b"), "has a LUN 3:5 already"), (("lun", "add", "1:0=a"), "another LUN writes"),
                        (("lun", "add", "1:0=z"), "no disk 'z'"), (("lun", "add", "1=a"), "expected [EXPORT/]TARGET:LUN"),
                        (("lun", "remove", "1:0"), "has no LUN 1:0"), (("lun", "remove", "x"), "expected [EXPORT/]TARGET:LUN"),
+                       (("lun", "add", "1:0=c,serial=S"), "disks 'a' and 'c' would both have serial S"),
                        (("disk", "remove", "a"), "used by 1 LUNs"), (("lun", "resize", "3:5", "4M"), "smaller"),
                        (("lun", "resize", "3:5", "huge"), "expected a size"), (("export", "remove", "z"), "no export 'z'")):
         done = scsid.ctl_run(*words)
         expect(done.returncode and why in done.stderr and len(done.stderr.splitlines()) == 1, f"{words}: {done}")
     scsid.ctl("lun", "resize", "e/3:5", "16M")
     expect(scsid.ask("lun", "list")["luns"][1]["size_bytes"] == 16 << 20, "its size")
+    scsid.ctl("lun", "remove", "3:5")
+    scsid.ctl("lun", "add", "3:5=c,serial=S")  # nobody has that any more
     scsid.ctl("lun", "remove", "3:5")
     scsid.ctl("disk", "remove", "a")
     expect(luns(scsid) == ["e/0:0"], f"{luns(scsid)}")
