@@ -260,7 +260,8 @@ VIREO_API void vireo_net_rss(const struct vireo_net *net, struct vireo_net_rss *
 /*
  * Returns how many buffers the driver has offered in the receive queue of `pair` that hold nothing yet; on packed rings, how many
  * descriptors they have, which may be more. The number is a hint: ask for it before you deliver frames that the guest can
- * do without, and leave buffers to the others. Worker.
+ * do without, and leave buffers to the others. While the queue waits for memory (vireo_queue_waits()) it is the queue's size: what
+ * vireo_net_receive_offer() leaves then needs no buffer yet. Worker.
  */
 VIREO_API unsigned vireo_net_receive_room(struct vireo_net *net, unsigned pair);
 

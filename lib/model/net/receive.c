@@ -413,7 +413,11 @@ unsigned vireo_net_receive_room(struct vireo_net *net, unsigned pair)
 	if (unlikely(pair >= net->pairs))
 		return 0;
 	q = net_receive_queue(net, pair);
-	return q->queue ? q->last - q->first + vireo_queue_available(q->queue) : 0;
+	if (!q->queue)
+		return 0;
+	if (unlikely(vireo_queue_waits(q->queue))) /* nobody knows yet, and what comes is left: it is no time to give frames up */
+		return vireo_queue_size(q->queue);
+	return q->last - q->first + vireo_queue_available(q->queue);
 }
 
 /* ---- packets of the caller's own ---- */

@@ -827,6 +827,28 @@ static void frames_from_the_first_that_has_to_wait_are_left(void **state)
 	guest_stop(&g);
 }
 
+/* It is found when the queue pops ahead, behind a frame that has gone. */
+static void a_queue_that_waits_has_room_for_what_is_left_to_the_caller(void **state)
+{
+	const struct guest_config config = {.features = MERGE, .lazy = true};
+	struct vireo_frame *list[LISTED];
+	struct sent sent[LISTED];
+	struct guest g;
+
+	guest_start(&g, &config);
+	list_new(sent, list, LISTED);
+	guest_post(&g, 0, 256);
+	post_nowhere(&g, 1);
+	assert_int_equal(vireo_net_receive_room(g.net, 0), 2);
+	assert_int_equal(vireo_net_receive_offer(g.net, 0, list, 2), 1);
+	vireo_net_receive_flush(g.net, 0);
+	assert_int_equal(vireo_net_receive_left(g.net, 0), 1);
+	assert_true(vireo_queue_waits(vireo_device_queue(g.at.device, 0)));
+	assert_int_equal(vireo_net_receive_room(g.net, 0), vireo_queue_size(vireo_device_queue(g.at.device, 0)));
+	list_free(sent, LISTED);
+	guest_stop(&g);
+}
+
 static void who_delivers_and_does_not_offer_loses_them(void **state)
 {
 	const struct guest_config config = {.features = MERGE, .lazy = true};
@@ -890,6 +912,7 @@ int main(void)
 		cmocka_unit_test(frame_that_needs_a_thousand_buffers_is_too_long),
 		cmocka_unit_test(runt_buffers_are_given_back_some_at_a_time),
 		cmocka_unit_test(frames_from_the_first_that_has_to_wait_are_left),
+		cmocka_unit_test(a_queue_that_waits_has_room_for_what_is_left_to_the_caller),
 		cmocka_unit_test(who_delivers_and_does_not_offer_loses_them),
 		cmocka_unit_test(where_there_is_no_buffer_at_all_nothing_is_left),
 	};
