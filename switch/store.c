@@ -138,8 +138,18 @@ void store_drop_first(struct store *store, unsigned count)
 	store_drop(store);
 }
 
+/* Without it the memory stays, which costs nobody his frames. */
+static void memory_give_back(struct store *store)
+{
+	uint32_t used = store->put < STORE_BYTES ? store->put : STORE_BYTES;
+
+	if (used > STORE_KEPT_BYTES)
+		madvise(store->bytes + STORE_KEPT_BYTES, STORE_BYTES - STORE_KEPT_BYTES, MADV_DONTNEED);
+}
+
 void store_restart(struct store *store)
 {
+	memory_give_back(store);
 	store->put = store->shown = store->seen = store->taken = 0;
 }
 

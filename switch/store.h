@@ -5,7 +5,7 @@
 /*
  * Copies of frames on their way from one thread to another, in order, as many as fit. One thread puts, another takes; who
  * they are may change when both are quiet. A store takes STORE_BYTES of address space, and as much memory as has been
- * used of that, until its end.
+ * used of that, until it begins anew, or its end.
  */
 
 #include "base/util.h"
@@ -16,6 +16,7 @@
 #define STORE_BYTES       (2u << 20)
 #define STORE_FRAME_BYTES (65535u + 78u) /* the longest frame that is taken */
 #define STORE_RECORD_MAX  (STORE_FRAME_BYTES + 128u)
+#define STORE_KEPT_BYTES  (128u << 10) /* of memory, by a store that begins anew */
 
 struct store {
 	uint8_t *bytes; /* STORE_BYTES; constant. Positions below count on for ever. */
@@ -47,7 +48,8 @@ static inline uint32_t store_bytes(const struct store *store) /* that are in use
 {
 	return store->put - store->taken;
 }
-void store_restart(struct store *store); /* empty: the next frame lies where the first one did */
+/* Empty: the next frame lies where the first one did, and the system gets back the memory behind STORE_KEPT_BYTES. */
+void store_restart(struct store *store);
 static inline bool store_empty(const struct store *store)
 {
 	return __atomic_load_n(&store->shown, __ATOMIC_ACQUIRE) == store->seen;

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 /* cmocka wants the four above */
 #include <cmocka.h>
 
@@ -159,6 +161,38 @@ static void what_is_not_taken_is_seen_again(void **state)
 	store_fini(&store);
 }
 
+static uint32_t bytes_resident(const struct store *store)
+{
+	uint32_t page = (uint32_t)sysconf(_SC_PAGESIZE), resident = 0;
+	static unsigned char pages[STORE_BYTES / 4096];
+
+	assert_int_equal(mincore(store->bytes, STORE_BYTES, pages), 0);
+	for (uint32_t i = 0; i < STORE_BYTES / page; i++)
+		resident += pages[i] & 1 ? page : 0;
+	return resident;
+}
+
+static void a_store_that_begins_anew_gives_back_what_it_has_used_but_for_a_little(void **state)
+{
+	struct store store;
+
+	assert_int_equal(store_init(&store), 0);
+	for (uint32_t round = 10; round <= 70; round += 20) { /* the last ones go around */
+		for (uint32_t i = 0; i < round; i++) {
+			assert_true(put(&store, 60000, i));
+			store_show(&store);
+			expect(&store, 60000, i);
+		}
+		assert_true(bytes_resident(&store) > STORE_KEPT_BYTES);
+		store_restart(&store);
+		assert_true(bytes_resident(&store) <= STORE_KEPT_BYTES);
+		assert_true(put(&store, 60000, round));
+		store_show(&store);
+		expect(&store, 60000, round);
+	}
+	store_fini(&store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -168,6 +202,7 @@ int main(void)
 		cmocka_unit_test(edit_goes_in_with_the_frame),
 		cmocka_unit_test(checksum_inside_an_edit_is_refused),
 		cmocka_unit_test(what_is_not_taken_is_seen_again),
+		cmocka_unit_test(a_store_that_begins_anew_gives_back_what_it_has_used_but_for_a_little),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
