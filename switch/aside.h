@@ -23,12 +23,6 @@ struct aside_queue {
 	bool starved; /* had no room when it was asked last */
 };
 
-/* A topology without what was before has been published, or is to be; `passed` is called when nobody sees another one. */
-struct aside_step {
-	struct grace_item passed;
-	STAILQ_ENTRY(aside_step) unpublished; /* sw.unpublished_moves */
-};
-
 struct aside {
 	/* Constant. */
 	struct sw_port *port;
@@ -60,7 +54,7 @@ struct aside {
 	STAILQ_HEAD(, queue) leaving;
 	uint64_t stop_version;
 	bool joined;
-	struct aside_step begin, end;
+	struct topology_step begin, end;
 };
 
 /* What workers call in place of the port's own. */

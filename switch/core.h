@@ -5,7 +5,7 @@
 /*
  * The map of the switch: who runs what, and the header that tells of it.
  *
- *   control thread:  switch.c (core.h)  port.c, port_addresses.c, port_aside.c, port_move.c, port_pause.c, port_rules.c (port.h)  topology.c builds, publishes (topology.h)  bond.c: who carries (bond.h)  stats.c reads
+ *   control thread:  switch.c (core.h)  port.c, port_addresses.c, port_aside.c, port_link.c, port_move.c, port_pause.c, port_rules.c (port.h)  topology.c builds, publishes (topology.h)  bond.c: who carries (bond.h)  stats.c reads
  *   workers:         which queue next: work/worker.h  forwarder.c: its burst (forwarder.h)  forward.c: where to (groups.h), flood.c, flow.c, reflect.c: what an uplink brings back (forward.h), deliver.c: into the port (forward.h), hold.c: or not yet (hold.h), policing.c (policing.h)
  *                    multicast.c: to which of a group (multicast.h), after what is heard (membership.h), in the database of members (mdb.h), for which querier.c asks
  *                    gro.c: large frames out of small ones (gro.h)
@@ -63,7 +63,7 @@ struct sw {
 	STAILQ_HEAD(, queue) unpublished; /* removed, but still in the published topology */
 	STAILQ_HEAD(, sw_port) unpublished_ports;
 	STAILQ_HEAD(, vlan_set) unpublished_sets; /* of rules that have changed: see port_rules.c */
-	STAILQ_HEAD(, aside_step) unpublished_moves; /* of ports aside, and back: see port_aside.c */
+	STAILQ_HEAD(, topology_step) unpublished_steps; /* of ports aside, and back: see port_aside.c */
 	TAILQ_HEAD(, sw_port) asides; /* ports that have one */
 	TAILQ_HEAD(, bond) bonds;
 	char rcu_key; /* its address is what rcu.h needs */

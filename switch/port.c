@@ -447,25 +447,6 @@ struct sw_port *sw_port_next(struct sw *sw, struct sw_port *previous)
 	return previous ? TAILQ_NEXT(previous, link) : TAILQ_FIRST(&sw->ports);
 }
 
-void sw_port_link_set(struct sw_port *port, bool up)
-{
-	if (port->removing || port->cut != up)
-		return;
-	__atomic_store_n(&port->cut, !up, __ATOMIC_RELAXED);
-	__atomic_store_n(&port->gated, !up || port->was_member, __ATOMIC_RELAXED);
-	switch_publish_removal(port->sw);
-	if (up)
-		return;
-	sw_fdb_flush(port->sw, port);
-	multicast_port_remove(port);
-	multicast_port_add(port);
-}
-
-bool sw_port_link(const struct sw_port *port)
-{
-	return !port->cut;
-}
-
 /* Workers see a change at their next burst; nothing else depends on the moment. */
 void sw_port_offloads_set(struct sw_port *port, unsigned offloads)
 {

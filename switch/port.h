@@ -3,8 +3,8 @@
 #define SWITCH_PORT_H
 
 /*
- * Ports and their queues: port.c, port_addresses.c for what they may send from, port_aside.c for those that are served aside, port_move.c for queues that change their worker, port_pause.c
- * for those that stop for a moment.
+ * Ports and their queues: port.c, port_addresses.c for what they may send from, port_aside.c for those that are served aside, port_link.c for
+ * those whose link is down, port_move.c for queues that change their worker, port_pause.c for those that stop for a moment.
  */
 
 #include "base/bucket.h"
@@ -59,6 +59,12 @@ struct queue {
 		void *opaque;
 	} waiter[QUEUE_WAITERS_MAX];
 	struct sw_queue_stats before; /* the port's counters when the queue was added */
+};
+
+/* A topology without what was before has been published, or is to be; `passed` is called when nobody sees another one. */
+struct topology_step {
+	struct grace_item passed;
+	STAILQ_ENTRY(topology_step) unpublished; /* sw.unpublished_steps */
 };
 
 struct in_queue {

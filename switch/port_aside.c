@@ -90,7 +90,7 @@ static void move_commit(struct sw_port *port, struct aside *aside, struct in_que
 		aside_want(aside, false, i);
 	}
 	aside->begin.passed.fn = aside_begins;
-	STAILQ_INSERT_TAIL(&sw->unpublished_moves, &aside->begin, unpublished);
+	STAILQ_INSERT_TAIL(&sw->unpublished_steps, &aside->begin, unpublished);
 	switch_publish_removal(sw);
 	for (unsigned i = 0; i < SW_QUEUES_MAX; i++) {
 		if (fresh[i])
@@ -139,7 +139,7 @@ static void move_back(struct sw_port *port)
 	TAILQ_REMOVE(&port->sw->asides, port, aside_link);
 	port->aside = NULL;
 	aside->end.passed.fn = aside_ends;
-	STAILQ_INSERT_TAIL(&port->sw->unpublished_moves, &aside->end, unpublished);
+	STAILQ_INSERT_TAIL(&port->sw->unpublished_steps, &aside->end, unpublished);
 	switch_publish_removal(port->sw);
 }
 

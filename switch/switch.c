@@ -106,7 +106,7 @@ static void sw_init(struct sw *sw, const struct sw_config *config, struct loop *
 	STAILQ_INIT(&sw->unpublished);
 	STAILQ_INIT(&sw->unpublished_ports);
 	STAILQ_INIT(&sw->unpublished_sets);
-	STAILQ_INIT(&sw->unpublished_moves);
+	STAILQ_INIT(&sw->unpublished_steps);
 	TAILQ_INIT(&sw->asides);
 	TAILQ_INIT(&sw->bonds);
 }

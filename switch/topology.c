@@ -216,10 +216,10 @@ void topology_defer_removed(struct sw *sw)
 		STAILQ_REMOVE_HEAD(&sw->unpublished_sets, unpublished);
 		grace_defer(sw->grace, &set->gone);
 	}
-	while (!STAILQ_EMPTY(&sw->unpublished_moves)) {
-		struct aside_step *step = STAILQ_FIRST(&sw->unpublished_moves);
+	while (!STAILQ_EMPTY(&sw->unpublished_steps)) {
+		struct topology_step *step = STAILQ_FIRST(&sw->unpublished_steps);
 
-		STAILQ_REMOVE_HEAD(&sw->unpublished_moves, unpublished);
+		STAILQ_REMOVE_HEAD(&sw->unpublished_steps, unpublished);
 		grace_defer(sw->grace, &step->passed);
 	}
 	while (!STAILQ_EMPTY(&sw->unpublished_ports)) {
