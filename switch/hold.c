@@ -15,7 +15,8 @@
  *
  * The order is kept: as long as anything is held, nothing passes it by, and all of this happens under the queue's claim. A frame is
  * held as the port would have got it, cut and with its tag. What is held is a queue's own, of so many bytes and frames; beyond that
- * frames are lost, and counted (tx_hold_limit). It ends with the queue, and frames that it has then are lost (tx_lost). The first queue
+ * frames are lost, and counted (tx_hold_limit). It ends with the queue, and frames that it has then are lost (tx_lost), as they are
+ * when the link is cut (tx_link_down). The first queue
  * of a port may hold all that a store takes, the second half of it, the third one a third: eight of them less than three stores together.
  *
  * Where it does not wait, a queue costs one look at `held`.
@@ -49,6 +50,21 @@ void hold_end(struct out_queue *queue)
 		counter_add(&port_counters_control(queue->queue.port)->tx_lost, hold->frames);
 	hold->frames = 0;
 	store_fini(&hold->store);
+}
+
+static void hold_begin_anew(struct out_queue *queue)
+{
+	if (queue->hold.store.bytes)
+		store_restart(&queue->hold.store);
+	__atomic_fetch_and(&queue->held, (uint8_t)~HELD_FRAMES, __ATOMIC_RELAXED);
+}
+
+void hold_cut(struct out_queue *queue)
+{
+	if (queue->hold.frames)
+		counter_add(&port_counters_control(queue->queue.port)->tx_link_down, queue->hold.frames);
+	queue->hold.frames = 0;
+	hold_begin_anew(queue);
 }
 
 /* ---- in place of the port ---- */
@@ -131,9 +147,6 @@ void hold_drain(struct out_queue *queue, const struct sw_port_ops *ops, void *op
 		;
 	if (had)
 		ops->flush(opaque, queue->number);
-	if (hold->frames)
-		return;
-	if (hold->store.bytes)
-		store_restart(&hold->store);
-	__atomic_fetch_and(&queue->held, (uint8_t)~HELD_FRAMES, __ATOMIC_RELAXED);
+	if (!hold->frames)
+		hold_begin_anew(queue);
 }

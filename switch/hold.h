@@ -28,6 +28,8 @@ struct hold {
 int hold_prepare(struct out_queue *queue);
 /* Nobody uses the queue any more: what is held is lost, and counted. */
 void hold_end(struct out_queue *queue);
+/* The link is down, and nobody uses the queue until it is up: what is held is lost, and counted. */
+void hold_cut(struct out_queue *queue);
 
 /*
  * What is called in place of the port's ops, with the out queue as opaque: puts frames there, and counts. The queue is claimed; its hold has

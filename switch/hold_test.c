@@ -332,6 +332,52 @@ static void what_a_queue_holds_when_it_ends_is_lost_and_counted(void **state)
 	expect_numbers(x, 0, 2); /* and none of the others */
 }
 
+static uint64_t link_down(const struct sw_port_stats *stats)
+{
+	return stats->tx_link_down;
+}
+
+static void what_is_held_when_the_link_is_cut_is_lost_and_counted(void **state)
+{
+	struct fixture *x = *state;
+
+	learn_all(x);
+	for (unsigned round = 1; round < 3; round++) {
+		pause_begin(x, 0);
+		send_numbers(x, 0, 7);
+		sw_port_link_set(x->port[P], false);
+		sw_port_link_set(x->port[P], true); /* for no time, as anybody would see: they stay */
+		sw_port_link_set(x->port[P], false);
+		wait_stat(x, link_down, 7ull * round);
+		sw_port_link_set(x->port[P], true);
+		send_to_all(x, P); /* where it is has been forgotten */
+		settle(x);
+		pause_end(x, 0);
+		send_numbers(x, 7, 2);
+		expect_numbers(x, 7, 2);
+	}
+}
+
+/* It has gone on while its link was down, and nothing else comes. */
+static void what_is_held_goes_when_the_link_is_back_soon_enough(void **state)
+{
+	struct fixture *x = *state;
+
+	learn_all(x);
+	for (unsigned round = 0; round < 10; round++) {
+		pause_begin(x, 0);
+		send_numbers(x, 0, 7);
+		sw_port_link_set(x->port[P], false);
+		pause_end(x, 0);
+		sw_port_link_set(x->port[P], true);
+		expect_numbers(x, 0, 7);
+		send_to_all(x, P);
+		settle(x);
+	}
+	wait_stat(x, link_down, 0);
+	wait_stat(x, dropped, 0);
+}
+
 static void a_port_may_go_with_a_full_hold(void **state)
 {
 	struct fixture *x = *state, begun = {0};
@@ -342,6 +388,7 @@ static void a_port_may_go_with_a_full_hold(void **state)
 	assert_int_equal(sw_queue_pause(x->port[2], 0, on_gone, &begun), 0); /* and one whose pause has just begun */
 	remove_port(x, 2);
 	assert_int_equal(begun.gone, 1);
+	sw_port_link_set(x->port[P], false); /* nobody has seen that yet */
 	remove_port(x, P);
 	add_port(x, P, 1);
 	add_port(x, 2, 1);
@@ -553,6 +600,8 @@ int main(void)
 		TEST(so_many_bytes_are_held_and_fewer_for_later_queues),
 		TEST(frames_to_all_leave_a_part_of_the_hold_to_others),
 		TEST(what_a_queue_holds_when_it_ends_is_lost_and_counted),
+		TEST(what_is_held_when_the_link_is_cut_is_lost_and_counted),
+		TEST(what_is_held_goes_when_the_link_is_back_soon_enough),
 		TEST(a_port_may_go_with_a_full_hold),
 		TEST(frames_to_all_reach_who_is_paused_and_who_is_not),
 		TEST(large_frames_are_held_whole_for_who_takes_them_so),

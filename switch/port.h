@@ -134,6 +134,8 @@ struct sw_port {
 	struct aside *aside; /* or NULL: workers call ops */
 	TAILQ_ENTRY(sw_port) aside_link; /* sw.asides, if it has one */
 	bool aside_for_now;           /* see sw_port_slow_set() */
+	struct topology_step cut_step; /* of a link that is down: see port_link.c */
+	bool cut_pending, cut_again;   /* it is under way; the link has been up and down meanwhile */
 	bool removing;
 	bool ending; /* no worker uses it any more, but maybe the aside's thread */
 	struct grace_item gone;
@@ -169,6 +171,9 @@ void port_end(struct sw_port *port);  /* likewise */
 int port_addresses_begin(struct sw_port *port, const struct sw_port_config *config);
 /* Worker, of a port that locks: an address that is new. False: it is not the port's. */
 bool port_lock(struct sw_port *port, const struct fdb_address *address);
+
+/* Control thread. A worker goes to each out queue that holds frames, and may go on, of the topology that is published now or a later one. */
+void port_held_send(const struct sw_port *port);
 
 int port_aside_start(struct sw_port *port); /* a new port */
 void port_aside_drop(struct sw_port *port); /* that has not become one */

@@ -3,7 +3,8 @@
 /*
  * Out queues that stop for a moment and go on: hold.c says what happens to frames meanwhile. The topology does not change: workers
  * look at the queue, and a grace period after it is marked nobody calls its port. When it goes on, a letter sends a worker there, for
- * nothing else may come. A letter names its port by serial number, as those of inject.c do.
+ * nothing else may come. A letter names its port by serial number, as those of inject.c do, and the topology that it needs by version: a
+ * worker that has just taken an older one looks at it in its next round.
  */
 
 #include "switch/aside.h"
@@ -15,7 +16,7 @@
 
 struct resumed {
 	struct worker_letter letter;
-	uint64_t serial;
+	uint64_t serial, version;
 	uint16_t port;
 	unsigned queue;
 };
@@ -37,9 +38,16 @@ static void resumed_deliver(struct vireo_letter *letter)
 {
 	struct resumed *resumed = container_of(letter, struct resumed, letter.letter);
 	struct forwarder *forwarder = container_of(resumed->letter.worker, struct forwarder, worker);
-	const struct topology_port *port = topology_port(topology_of(forwarder->worker.table), resumed->port);
-	struct out_queue *out = port && port->port->serial == resumed->serial ? out_find(port, resumed->queue) : NULL;
+	const struct topology *topology = topology_of(forwarder->worker.table);
+	const struct topology_port *port;
+	struct out_queue *out;
 
+	if (topology->table.version < resumed->version) { /* it has taken its topology just before: in the next round */
+		worker_post(resumed->letter.worker, &resumed->letter);
+		return;
+	}
+	port = topology_port(topology, resumed->port);
+	out = port && port->port->serial == resumed->serial ? out_find(port, resumed->queue) : NULL;
 	if (out)
 		deliver_held(forwarder, port, out);
 	resumed_drop(&resumed->letter);
@@ -56,10 +64,18 @@ static void worker_send(const struct sw_port *port, unsigned queue)
 	*resumed = (struct resumed){
 		.letter = {.letter = {.deliver = resumed_deliver}, .drop = resumed_drop},
 		.serial = port->serial,
+		.version = port->sw->version,
 		.port = port->id,
 		.queue = queue,
 	};
 	worker_post(&forwarder->worker, &resumed->letter);
+}
+
+void port_held_send(const struct sw_port *port)
+{
+	for (unsigned i = 0; i < SW_QUEUES_MAX; i++)
+		if (port->out[i] && __atomic_load_n(&port->out[i]->held, __ATOMIC_RELAXED) & HELD_FRAMES)
+			worker_send(port, i);
 }
 
 static void queue_paused(struct grace_item *item)
