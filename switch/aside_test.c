@@ -659,6 +659,40 @@ static void who_keeps_still_until_an_alert_ends_waits_longer_each_time(void **st
 	assert_in_range(last_s, 30, 60);
 }
 
+static int deliver_and_wait(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
+{
+	spend(true, true);
+	return fake_port_ops.deliver(opaque, queue, frames, count);
+}
+
+/* All that it gets was held: no burst has to do with its memory. */
+static void who_makes_a_worker_wait_with_what_was_held_is_accused(void **state)
+{
+	struct sw_port_ops ops = fake_port_ops;
+	struct fixture *x = make(1, false);
+	struct sw_port_config config = {.ops = &ops, .name = "p1", .opaque = x->fake[1], .flood_copies = SW_FLOOD_ANY};
+	unsigned before = x->gone;
+
+	sw_port_free(x->port[1], on_gone, x);
+	wait_gone(x, before + 1);
+	ops.peer_memory = true;
+	ops.deliver = deliver_and_wait;
+	assert_int_equal(sw_port_new(x->sw, &config, &x->port[1]), 0);
+	assert_int_equal(sw_queue_add(x->port[1], true, 0), 0);
+	for (unsigned i = 0; i < 100 && !sw_port_aside(x->port[1]); i++) {
+		before = x->gone;
+		assert_int_equal(sw_queue_pause(x->port[1], 0, on_gone, x), 0);
+		wait_gone(x, before + 1);
+		send_number(x, 0, PORTS, i, 60);
+		wait_idle(x, 0);
+		sw_queue_resume(x->port[1], 0);
+		wait_got(x, 1, i + 1);
+		step(x);
+	}
+	assert_true(sw_port_aside(x->port[1]));
+	end(x);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -676,6 +710,7 @@ int main(void)
 		cmocka_unit_test(switch_ends_while_a_port_comes_back),
 		cmocka_unit_test(switch_ends_while_a_port_is_going),
 		cmocka_unit_test(who_makes_a_worker_wait_for_memory_is_accused),
+		cmocka_unit_test(who_makes_a_worker_wait_with_what_was_held_is_accused),
 		cmocka_unit_test(who_is_interrupted_is_not),
 		cmocka_unit_test(who_has_no_memory_of_a_peer_is_not),
 		cmocka_unit_test(who_is_served_on_a_busy_machine_is_not),

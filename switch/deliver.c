@@ -23,6 +23,7 @@
  */
 
 #include "switch/bond.h"
+#include "switch/core.h"
 #include "switch/cuts.h"
 #include "switch/forwarder.h"
 #include <errno.h>
@@ -313,12 +314,29 @@ static void deliver_queue(struct forwarder *forwarder, const struct topology_por
 	unclaim(forwarder, queue);
 }
 
-void deliver_held(struct forwarder *forwarder, const struct topology_port *to, struct out_queue *queue)
+static void give_held(struct forwarder *forwarder, const struct topology_port *to, struct out_queue *queue)
 {
 	claim(forwarder, queue);
 	if (!(__atomic_load_n(&queue->held, __ATOMIC_ACQUIRE) & HELD_PAUSED))
 		hold_drain(queue, to->ops, to->opaque, &to->port->counters[forwarder->worker.index]);
 	unclaim(forwarder, queue);
+}
+
+/* No burst: whether it takes long is looked at here. */
+void deliver_held(struct forwarder *forwarder, const struct topology_port *to, struct out_queue *queue)
+{
+	uint64_t begun = cycles_now();
+	struct stall_step step;
+
+	if (forwarder->stall.alert) {
+		stall_begin(forwarder, &step);
+		give_held(forwarder, to, queue);
+		stall_end(forwarder, &step, to->port);
+	} else {
+		give_held(forwarder, to, queue);
+	}
+	if (cycles_now() - begun > forwarder->sw->stall_cycles)
+		stall_suspect(&forwarder->stall);
 }
 
 /* Takes the frames of the first frame's queue out of the list, in order, and leaves the others. */
