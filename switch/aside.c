@@ -13,6 +13,9 @@
  * go. The table of those is under the lock; the thread copies it when it has changed, and says how far it has come
  * by raising the switch's event. The control thread waits for nothing: what has to wait for the thread is a list.
  *
+ * An out queue that is paused (port_pause.c) is not the thread's until it goes on, and what lies in its store stays there, first in order. The port may
+ * have left the first of it: the thread does not ask again before that.
+ *
  * The thread sleeps like a worker: it enables kicks, says that it sleeps, full barrier, looks once more.
  * Who puts a frame for it, makes room for it, or changes its table, does so, full barrier, and looks whether it sleeps.
  */
@@ -134,21 +137,24 @@ static unsigned pull(struct aside *aside, struct aside_queue *q)
 /* To the port. */
 static unsigned push(struct aside *aside, struct aside_queue *q)
 {
-	struct port_counters *counters = port_counters_aside(aside->port);
-	unsigned count = store_see(&q->store, aside->frames, aside->iov, BURST_FRAMES);
+	unsigned count = q->waits ? 0 : store_see(&q->store, aside->frames, aside->iov, BURST_FRAMES), gone, left = 0;
 	struct vireo_frame *list[BURST_FRAMES];
-	int gone;
+	int r;
 
 	if (!count)
 		return 0;
 	for (unsigned i = 0; i < count; i++)
 		list[i] = &aside->frames[i];
-	gone = aside->ops->deliver(aside->opaque, q->number, list, count);
+	r = aside->ops->deliver(aside->opaque, q->number, list, count);
+	gone = r > 0 ? (unsigned)r : 0;
+	if (gone < count && aside->ops->left)
+		left = aside->ops->left(aside->opaque, q->number);
 	aside->ops->flush(aside->opaque, q->number);
-	store_drop(&q->store);
-	if (gone < (int)count)
-		counter_add(&counters->tx_lost, count - (gone > 0 ? (unsigned)gone : 0));
-	return count;
+	store_drop_first(&q->store, count - left);
+	q->waits = left;
+	if (gone + left < count)
+		counter_add(&port_counters_aside(aside->port)->tx_lost, count - left - gone);
+	return count - left;
 }
 
 static unsigned round_all(struct aside *aside)
@@ -183,7 +189,7 @@ static bool anything_new(const struct aside *aside)
 	for (unsigned i = 0; i < aside->held_count; i++) {
 		const struct aside_queue *q = aside->held[i];
 
-		if (q->out ? !store_empty(&q->store) : q->starved && store_room(&q->store))
+		if (q->out ? !q->waits && !store_empty(&q->store) : q->starved && store_room(&q->store))
 			return true;
 	}
 	return false;
@@ -226,8 +232,10 @@ static bool table_adopt(struct aside *aside)
 	pthread_mutex_lock(&aside->lock);
 	aside->held_count = 0;
 	for (unsigned i = 0; i < 2 * SW_QUEUES_MAX && aside->begun; i++) {
-		if (aside->wanted[i % 2][i / 2])
-			aside->held[aside->held_count++] = aside->queues[i % 2][i / 2];
+		if (!aside->wanted[i % 2][i / 2])
+			continue;
+		aside->queues[i % 2][i / 2]->waits = false; /* one that was paused goes on; another one says so again */
+		aside->held[aside->held_count++] = aside->queues[i % 2][i / 2];
 	}
 	aside->held_version = aside->wanted_version;
 	stop = aside->stop;
@@ -363,11 +371,22 @@ void aside_detach(struct aside *aside, struct queue *queue)
 	STAILQ_INSERT_TAIL(&aside->leaving, queue, unpublished);
 }
 
+uint64_t aside_pause(struct aside *aside, unsigned number)
+{
+	return table_change(aside, &aside->wanted[true][number], false);
+}
+
+bool aside_said(const struct aside *aside, uint64_t version)
+{
+	/* Pairs with the release in table_adopt(): the thread does not touch any more what was not wanted then. */
+	return __atomic_load_n(&aside->said_version, __ATOMIC_ACQUIRE) >= version;
+}
+
 struct queue *aside_let_go(struct aside *aside)
 {
 	struct queue *first = STAILQ_FIRST(&aside->leaving);
 
-	if (!first || first->let_go > __atomic_load_n(&aside->said_version, __ATOMIC_ACQUIRE))
+	if (!first || !aside_said(aside, first->let_go))
 		return NULL;
 	STAILQ_REMOVE_HEAD(&aside->leaving, unpublished);
 	return first;
@@ -405,8 +424,7 @@ void aside_stop(struct aside *aside)
 
 bool aside_stopped(const struct aside *aside)
 {
-	return aside->stop_version &&
-	       __atomic_load_n(&aside->said_version, __ATOMIC_ACQUIRE) >= aside->stop_version;
+	return aside->stop_version && aside_said(aside, aside->stop_version);
 }
 
 void aside_join(struct aside *aside)

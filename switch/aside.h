@@ -21,6 +21,7 @@ struct aside_queue {
 	/* The thread's. */
 	bool dead;    /* receive failed */
 	bool starved; /* had no room when it was asked last */
+	bool waits;   /* the port has left frames: until the queue goes on */
 };
 
 struct aside {
@@ -69,6 +70,9 @@ void aside_begin(struct aside *aside); /* no worker uses the port's own ops any 
 /* No worker uses the queue any more: the thread lets it go, and raises the switch's event. */
 void aside_detach(struct aside *aside, struct queue *queue);
 struct queue *aside_let_go(struct aside *aside); /* the next that it has let go; NULL: none */
+/* The thread lets an out queue go for now, keeps what it has for it, and raises the switch's event: as aside_said() tells of the return value. */
+uint64_t aside_pause(struct aside *aside, unsigned number);
+bool aside_said(const struct aside *aside, uint64_t version);
 void aside_queue_free(struct aside *aside, bool out, unsigned number); /* let go, or never wanted */
 void aside_stop(struct aside *aside); /* all queues are let go, and the event is raised */
 bool aside_stopped(const struct aside *aside);

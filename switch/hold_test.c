@@ -50,20 +50,21 @@ static void send_to_all(struct fixture *x, unsigned from)
 	send_raw(x, from, broadcast, source, 0);
 }
 
-static void learn_all(struct fixture *x)
-{
-	for (unsigned p = 0; p < 3; p++)
-		send_to_all(x, p);
-	settle(x);
-	for (unsigned p = 0; p < 3; p++)
-		fake_port_forget(x->fake[p]);
-}
-
 static void wait_got(struct fixture *x, unsigned p, unsigned count)
 {
 	for (unsigned i = 0; i < WAIT_MS_MAX * 5 && fake_port_got(x->fake[p]) < count; i++)
 		step(x);
 	assert_int_equal(fake_port_got(x->fake[p]), count);
+}
+
+static void learn_all(struct fixture *x)
+{
+	for (unsigned p = 0; p < 3; p++)
+		send_to_all(x, p);
+	for (unsigned p = 0; p < 3; p++)
+		wait_got(x, p, 2);
+	for (unsigned p = 0; p < 3; p++)
+		fake_port_forget(x->fake[p]);
 }
 
 static unsigned number_at(struct fixture *x, unsigned p, unsigned i)
@@ -494,17 +495,111 @@ static void a_frame_is_held_with_the_tag_that_it_gets(void **state)
 
 /* ---- what cannot be paused, and what happens to it meanwhile ---- */
 
-static void what_is_not_there_or_served_aside_cannot_be_paused(void **state)
+static void what_is_not_there_cannot_be_paused(void **state)
 {
 	struct fixture *x = *state;
-	struct sw_port_config aside = {.aside = true};
 
 	assert_int_equal(sw_queue_pause(x->port[P], 1, on_gone, x), -ENOENT);
 	assert_int_equal(sw_queue_pause(x->port[P], SW_QUEUES_MAX, on_gone, x), -ENOENT);
 	sw_queue_remove(x->port[P], true, 0, NULL, NULL);
 	assert_int_equal(sw_queue_pause(x->port[P], 0, on_gone, x), -ENOENT);
-	add_port_with(x, 3, 1, &aside);
-	assert_int_equal(sw_queue_pause(x->port[3], 0, on_gone, x), -EOPNOTSUPP);
+}
+
+/* ---- who is served aside ---- */
+
+static void serve_aside(struct fixture *x)
+{
+	struct sw_port_config aside = {.aside = true};
+
+	remove_port(x, P);
+	add_port_with(x, P, 1, &aside);
+	learn_all(x);
+}
+
+static void who_is_served_aside_is_paused_as_well(void **state)
+{
+	struct fixture *x = *state;
+
+	serve_aside(x);
+	for (unsigned round = 0; round < 3; round++) {
+		pause_begin(x, 0);
+		send_numbers(x, 0, 5);
+		assert_int_equal(fake_port_got(x->fake[P]), 0);
+		pause_end(x, 0);
+		wait_got(x, P, 5); /* nothing else has come */
+		send_numbers(x, 5, 3);
+		expect_numbers(x, 0, 8);
+	}
+	wait_stat(x, held, 15);
+	wait_stat(x, dropped, 0);
+}
+
+/* What its thread has taken is the first to go on. */
+static void what_a_delivery_aside_leaves_waits_for_the_queue_to_go_on(void **state)
+{
+	struct fixture *x = *state;
+	struct fake_port *fake;
+	unsigned each = 70;
+
+	serve_aside(x);
+	fake = x->fake[P];
+	pthread_mutex_lock(&fake->lock);
+	fake->goes[0] = each;
+	fake->waits[0] = true;
+	pthread_mutex_unlock(&fake->lock);
+	send_numbers(x, 0, 3 * each);
+	wait_got(x, P, each);
+	pause_begin(x, 0);
+	send_numbers(x, 3 * each, 10);
+	fake->goes[0] = each;
+	pause_end(x, 0);
+	wait_got(x, P, 2 * each);
+	pause_begin(x, 0);
+	fake->waits[0] = false;
+	pause_end(x, 0);
+	expect_numbers(x, 0, 3 * each + 10);
+	wait_stat(x, dropped, 0);
+}
+
+static void what_waits_aside_when_the_queue_ends_is_lost_and_counted(void **state)
+{
+	struct fixture *x = *state;
+	unsigned before;
+
+	serve_aside(x);
+	pthread_mutex_lock(&x->fake[P]->lock);
+	x->fake[P]->waits[0] = true;
+	pthread_mutex_unlock(&x->fake[P]->lock);
+	send_numbers(x, 0, 7);
+	pause_begin(x, 0);
+	send_numbers(x, 7, 3);
+	before = x->gone;
+	sw_queue_remove(x->port[P], true, 0, on_gone, x);
+	wait_gone(x, before + 1);
+	wait_stat(x, dropped, 10);
+	assert_int_equal(stats_of(x, P).tx_lost, 10);
+}
+
+/* Whoever asked for the pause is told first. */
+static void a_queue_or_port_that_is_served_aside_may_go_while_its_pause_begins(void **state)
+{
+	struct fixture *x = *state, begun = {0};
+
+	for (unsigned port = 0; port < 2; port++) {
+		unsigned before;
+
+		serve_aside(x);
+		send_numbers(x, 0, 3);
+		before = x->gone;
+		assert_int_equal(sw_queue_pause(x->port[P], 0, on_gone, &begun), 0);
+		if (port)
+			break;
+		sw_queue_remove(x->port[P], true, 0, on_gone, x);
+		wait_gone(x, before + 1);
+		assert_int_equal(begun.gone, 1);
+	}
+	remove_port(x, P);
+	assert_int_equal(begun.gone, 2);
 }
 
 static void a_queue_that_is_paused_may_be_served_aside_when_it_goes_on(void **state)
@@ -554,14 +649,11 @@ static int setup_two_workers(void **state)
 }
 
 /* Each sender's frames keep their order, and none is lost, whoever delivers while the queue stops, goes on, and leaves frames. */
-static void nothing_is_lost_while_two_workers_send_to_a_queue_that_stops_and_goes_on(void **state)
+static void send_while_it_stops_and_goes_on(struct fixture *x)
 {
-	struct fixture *x = *state;
 	struct fake_port *fake = x->fake[P];
 	unsigned sent = 0, next[2] = {0}, rounds = 150;
 
-	out_queue_renew(x);
-	learn_all(x);
 	for (unsigned round = 0; round < rounds; round++) {
 		for (unsigned i = 0; i < 8; i++, sent++) {
 			send_number(x, 0, P, sent, 64);
@@ -586,6 +678,23 @@ static void nothing_is_lost_while_two_workers_send_to_a_queue_that_stops_and_goe
 	wait_stat(x, dropped, 0);
 }
 
+static void nothing_is_lost_while_two_workers_send_to_a_queue_that_stops_and_goes_on(void **state)
+{
+	struct fixture *x = *state;
+
+	out_queue_renew(x);
+	learn_all(x);
+	send_while_it_stops_and_goes_on(x);
+}
+
+static void nothing_is_lost_while_they_send_to_one_that_is_served_aside(void **state)
+{
+	struct fixture *x = *state;
+
+	serve_aside(x);
+	send_while_it_stops_and_goes_on(x);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -607,11 +716,16 @@ int main(void)
 		TEST(large_frames_are_held_whole_for_who_takes_them_so),
 		TEST(large_frames_are_cut_before_they_are_held_for_who_does_not),
 		TEST(a_frame_is_held_with_the_tag_that_it_gets),
-		TEST(what_is_not_there_or_served_aside_cannot_be_paused),
+		TEST(what_is_not_there_cannot_be_paused),
+		TEST(who_is_served_aside_is_paused_as_well),
+		TEST(what_a_delivery_aside_leaves_waits_for_the_queue_to_go_on),
+		TEST(what_waits_aside_when_the_queue_ends_is_lost_and_counted),
+		TEST(a_queue_or_port_that_is_served_aside_may_go_while_its_pause_begins),
 		TEST(a_queue_that_is_paused_may_be_served_aside_when_it_goes_on),
 		TEST(a_port_may_come_back_from_aside_while_it_is_paused),
 		cmocka_unit_test_setup_teardown(nothing_is_lost_while_two_workers_send_to_a_queue_that_stops_and_goes_on, setup_two_workers,
 						teardown),
+		cmocka_unit_test_setup_teardown(nothing_is_lost_while_they_send_to_one_that_is_served_aside, setup_two_workers, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,6 +95,7 @@ struct out_queue {
 	struct grace_item paused; /* nobody calls the port for it any more */
 	void (*pause_done)(void *opaque); /* NULL: no pause begins */
 	void *pause_opaque;
+	uint64_t pause_said; /* of a port that is served aside: its thread has let go of the queue when it has said so much; 0: not asked yet */
 };
 
 struct sw_port {
@@ -174,6 +175,7 @@ bool port_lock(struct sw_port *port, const struct fdb_address *address);
 
 /* Control thread. A worker goes to each out queue that holds frames, and may go on, of the topology that is published now or a later one. */
 void port_held_send(const struct sw_port *port);
+void port_pauses_look(struct sw_port *port); /* what has the thread of a port that is served aside let go of? */
 
 int port_aside_start(struct sw_port *port); /* a new port */
 void port_aside_drop(struct sw_port *port); /* that has not become one */

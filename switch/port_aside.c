@@ -135,7 +135,7 @@ static void move_back(struct sw_port *port)
 	struct aside *aside = port->aside;
 
 	for (unsigned i = 0; i < SW_QUEUES_MAX; i++)
-		assert(!port->in[i] && (!port->out[i] || port_paused(port, i)));
+		assert(!port->in[i] && (!port->out[i] || (port_paused(port, i) && !port->out[i]->pause_done)));
 	TAILQ_REMOVE(&port->sw->asides, port, aside_link);
 	port->aside = NULL;
 	aside->end.passed.fn = aside_ends;
@@ -181,6 +181,7 @@ static void let_go_look(struct sw_port *port)
 {
 	struct queue *queue;
 
+	port_pauses_look(port); /* before the queues that go: these have been asked for later */
 	/* Who is told that the last one has gone may have the port come back. */
 	while (port->aside && !port->ending && (queue = aside_let_go(port->aside)))
 		queue_bury(queue);
@@ -210,6 +211,7 @@ void asides_end(struct sw *sw)
 	while ((port = TAILQ_FIRST(&sw->asides))) {
 		aside_stop(port->aside);
 		aside_join(port->aside);
+		port_pauses_look(port);
 		port_end(port);
 	}
 }

@@ -2,8 +2,8 @@
 
 /*
  * Out queues that stop for a moment and go on: hold.c says what happens to frames meanwhile. The topology does not change: workers
- * look at the queue, and a grace period after it is marked nobody calls its port. When it goes on, a letter sends a worker there, for
- * nothing else may come. A letter names its port by serial number, as those of inject.c do, and the topology that it needs by version: a
+ * look at the queue, and a grace period after it is marked no worker calls its port. The thread of a port that is served aside is told then,
+ * and says when it has let go (aside.c). When it goes on, a letter sends a worker there, for nothing else may come. A letter names its port by serial number, as those of inject.c do, and the topology that it needs by version: a
  * worker that has just taken an older one looks at it in its next round.
  */
 
@@ -78,13 +78,34 @@ void port_held_send(const struct sw_port *port)
 			worker_send(port, i);
 }
 
-static void queue_paused(struct grace_item *item)
+static void pause_is_done(struct out_queue *out)
 {
-	struct out_queue *out = container_of(item, struct out_queue, paused);
 	void (*done)(void *opaque) = out->pause_done;
 
 	out->pause_done = NULL;
 	done(out->pause_opaque);
+}
+
+/* No worker calls the port for it, or its aside: but its thread may. */
+static void queue_paused(struct grace_item *item)
+{
+	struct out_queue *out = container_of(item, struct out_queue, paused);
+	struct aside *aside = out->queue.port->aside;
+
+	if (aside)
+		out->pause_said = aside_pause(aside, out->number);
+	else
+		pause_is_done(out);
+}
+
+void port_pauses_look(struct sw_port *port)
+{
+	for (unsigned i = 0; i < SW_QUEUES_MAX && port->aside; i++) {
+		struct out_queue *out = port->out[i];
+
+		if (out && out->pause_done && out->pause_said && aside_said(port->aside, out->pause_said))
+			pause_is_done(out);
+	}
 }
 
 int sw_queue_pause(struct sw_port *port, unsigned queue, void (*done)(void *opaque), void *opaque)
@@ -94,14 +115,13 @@ int sw_queue_pause(struct sw_port *port, unsigned queue, void (*done)(void *opaq
 
 	if (!out || out->queue.removing || port->removing)
 		return -ENOENT;
-	if (port->aside)
-		return -EOPNOTSUPP;
 	err = hold_prepare(out);
 	if (err)
 		return err;
 	assert(!out->pause_done && !port_paused(port, queue));
 	out->pause_done = done;
 	out->pause_opaque = opaque;
+	out->pause_said = 0;
 	out->paused.fn = queue_paused;
 	/* Pairs with look_for_held() in deliver.c: who sees it finds the hold prepared. A grace period later every worker has seen it. */
 	__atomic_fetch_or(&out->held, HELD_PAUSED, __ATOMIC_RELEASE);
@@ -116,7 +136,7 @@ void sw_queue_resume(struct sw_port *port, unsigned queue)
 	assert(out && port_paused(port, queue) && !out->pause_done);
 	if (out->queue.removing)
 		return;
-	if (port->aside) /* since it was paused */
+	if (port->aside)
 		aside_want(port->aside, true, queue);
 	/* Pairs with look_for_held() in deliver.c and deliver_held(): what the port has done meanwhile is seen. */
 	__atomic_fetch_and(&out->held, (uint8_t)~HELD_PAUSED, __ATOMIC_RELEASE);

@@ -306,8 +306,7 @@ bool sw_queue_present(const struct sw_port *port, bool out, unsigned queue);
 /*
  * The out queue stops for a moment. When `done` is called (in the control thread, later), nobody calls the port for it. What comes for it is
  * held, up to 2 MiB and 4096 frames (for the n-th queue of a port an n-th of the bytes), until sw_queue_resume() has it delivered in
- * order before anything else, or sw_queue_remove() loses it (tx_lost). -ENOENT: there is no such out queue; -EOPNOTSUPP: the port is
- * served aside; -ENOMEM: remove it instead.
+ * order before anything else, or sw_queue_remove() loses it (tx_lost). -ENOENT: there is no such out queue; -ENOMEM: remove it instead.
  */
 int sw_queue_pause(struct sw_port *port, unsigned queue, void (*done)(void *opaque), void *opaque);
 void sw_queue_resume(struct sw_port *port, unsigned queue); /* after `done` */

@@ -485,7 +485,7 @@ static void a_pause_that_has_not_begun_ends_as_well(void **state)
 	assert_int_equal(resumed, 0);
 }
 
-/* A transmit queue keeps its frames by itself; a port that is served aside cannot be paused. */
+/* A transmit queue keeps its frames by itself; and there may be no memory to hold frames in. */
 static void what_cannot_be_paused_leaves_the_switch(void **state)
 {
 	pausable = true;
