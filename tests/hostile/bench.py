@@ -145,8 +145,16 @@ class Daemon:
         """How many lines the log has had in the last so many seconds."""
         return recent_lines(self.text(), seconds)
 
+    def ended(self):
+        """Has the daemon? A sanitizer takes its time to say why."""
+        try:
+            self.process.wait(patience(2))
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def tail(self):
-        return '\n'.join(self.text().splitlines()[-40:])
+        return '\n'.join(self.text().splitlines()[-120:])
 
     def _connect_control(self):
         control = socket.socket(socket.AF_UNIX)
@@ -255,8 +263,10 @@ def run(make_daemon, wanted, unspoken):
                 failed.append(function.__name__)
                 print(f'FAIL {function.__name__}: {error!r}', flush=True)
                 traceback.print_exc()
+                ended = daemon.ended()
                 print(daemon.tail(), flush=True)
-                if daemon.process.poll() is not None:
+                if ended:
+                    print(f'FAIL {function.__name__}: vireo-switchd has ended with {daemon.process.returncode}', flush=True)
                     daemon.kill()
                     daemon = make_daemon()
         report = daemon.finish()
