@@ -160,7 +160,7 @@ static void receive_write(const struct vireo_net *net, struct net_queue *q, cons
 	if (unlikely(q->hashed))
 		net_rss_report(net, frame, &told.hash);
 	for (unsigned i = 0; i < count; i++) {
-		struct vireo_cursor dst = vireo_chain_writable(&chains[i]);
+		struct vireo_cursor dst = i ? vireo_chain_writable(&chains[i]) : first;
 		uint32_t written = min_u32(left, chains[i].writable_bytes);
 		uint32_t skip = i ? 0 : q->header_bytes;
 
