@@ -87,11 +87,23 @@ def _logs(lab):
                 print(f"---- {name}\n{text.rstrip()}")
 
 
+def _refused(lab):
+    """The first line in which a daemon says that its sandbox lacks a call; a daemon goes on without."""
+    for name in sorted(os.listdir(lab.folder)):
+        if name.endswith(".log") and os.path.isfile(lab.path(name)):
+            with open(lab.path(name), errors="replace") as log:
+                for line in log:
+                    if "the sandbox has refused" in line:
+                        return f"{name}: {line.rstrip()}"
+    return None
+
+
 def _one(name, function, chances=2):
     begin = time.monotonic()
     with Lab("vireo-e2e-") as lab:
         try:
             function(lab)
+            expect(lab.refusals or not _refused(lab), _refused(lab))
         except (Skip, Unavailable) as why:
             print(f"skip {name}: {why}", flush=True)
             return "skip"

@@ -47,6 +47,7 @@ class Lab:
     def __init__(self, prefix="vireo-"):
         self.folder = tempfile.mkdtemp(prefix=prefix)
         self.children = []
+        self.refusals = False  # may a daemon's sandbox refuse a call?
 
     def __enter__(self):
         return self

@@ -82,6 +82,8 @@ class Switch:
 
 # ---- in a lab's guest ----
 
+# Fails if a sandbox lacks a call, and says which.
+NO_REFUSAL = "! grep -h 'the sandbox has refused' /run/*.log /tmp/*.log 2>/dev/null"
 CONTROL, LOG = "/run/switchd.sock", "/run/switchd.log"  # and its pid in /run/switchd.pid
 
 

@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from guest.cases import Skip, case, expect, main, need_program, shared  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.labguest import LabGuest  # noqa: E402
-from guest.switch import CONTROL, LOG, build_folder, program, start_inside  # noqa: E402
+from guest.switch import CONTROL, LOG, NO_REFUSAL, build_folder, program, start_inside  # noqa: E402
 
 CLIENT = os.path.join(build_folder(), "tests/lab/cuse_client")
 
@@ -36,6 +36,7 @@ def switch_end(guest):
     log = guest.check(f"kill $(cat /run/switchd.pid); for i in $(seq 200); do kill -0 $(cat /run/switchd.pid) 2>/dev/null || break; "
                       f"sleep 0.1; done; cat {LOG}; ! kill -0 $(cat /run/switchd.pid) 2>/dev/null")
     expect("Sanitizer" not in log and "Assertion" not in log, log)
+    guest.check(NO_REFUSAL)
     expect(guest.check("ls /sys/class/cuse").strip() == "", "a node was left behind")
     return log
 

@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from guest.cases import Skip, case, case_for, expect, main  # noqa: E402
 from guest.labguest import Bridged, LabGuest  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
-from guest.switch import build_folder, program  # noqa: E402
+from guest.switch import NO_REFUSAL, build_folder, program  # noqa: E402
 
 MACS = [f"52:54:00:00:2c:{index:02x}" for index in range(4)]
 NEAR, FIRST, SECOND, FAR = range(4)
@@ -92,7 +92,7 @@ class Cards(LabGuest):
 
     def stop(self, number=15):
         return self.check(f"kill -{number} $(cat /run/switch.pid); for i in $(seq 100); do [ -d /proc/$(cat /run/switch.pid) ] || "
-                          "exit 0; sleep 0.1; done; exit 1")
+                          "break; sleep 0.1; done; ! [ -d /proc/$(cat /run/switch.pid) ] || exit 1; " + NO_REFUSAL)
 
     def ping(self, count=3):
         self.check(f"ip netns exec near {PING} -c {count} -w 30 10.7.0.2")

@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import Skip, case, expect, main, need_program, shared  # noqa: E402
 from guest.labguest import Hub, LabGuest  # noqa: E402
-from guest.switch import CONTROL, LOG, ROOT, build_folder, program, start_inside  # noqa: E402
+from guest.switch import CONTROL, LOG, NO_REFUSAL, ROOT, build_folder, program, start_inside  # noqa: E402
 
 MODULES = ["cuse", "fuse", "vduse", "virtio_vdpa", "virtio_net", "uio_pci_generic", "macvlan", "8021q", "bridge"]
 MACS = ("52:54:00:00:1c:00", "52:54:00:00:1c:01")
@@ -29,7 +29,7 @@ def usual_guest():
 
 def ended(guest, how="-TERM"):
     """The daemon is gone; returns what it has said."""
-    return guest.check(f"{WAIT}pid=$(cat /run/switchd.pid); kill {how} $pid; wait_for '! [ -e /proc/$pid/exe ]'; cat {LOG}", 60)
+    return guest.check(f"{WAIT}pid=$(cat /run/switchd.pid); kill {how} $pid; wait_for '! [ -e /proc/$pid/exe ]'; cat {LOG}; {NO_REFUSAL}", 60)
 
 
 def refused(guest, spec, words, before="", absent="NAME"):
