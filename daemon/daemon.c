@@ -7,6 +7,7 @@
 #include "daemon/aside.h"
 #include "daemon/fault.h"
 #include "daemon/notify.h"
+#include "daemon/sandbox.h"
 #include "daemon/signals.h"
 #include "daemon/watchdog.h"
 #include "vireo/memory.h"
@@ -127,6 +128,8 @@ int daemon_open(struct daemon *daemon, const struct daemon_options *options)
 	err = loop_new(&daemon->loop);
 	if (!err)
 		err = signals_set(daemon);
+	if (!err && options->rooms && !options->no_sandbox) /* before any thread, for each keeps its own */
+		err = sandbox_enter(options->rooms, daemon->loop, &daemon->control_log, &daemon->refused);
 	if (!err)
 		err = logger_start();
 	if (err) {
@@ -168,6 +171,7 @@ void daemon_stop(struct daemon *daemon)
 void daemon_close(struct daemon *daemon)
 {
 	watchdog_free(daemon->watchdog);
+	sandbox_leave(daemon->refused);
 	loop_remove(&daemon->signal_watch);
 	fd_close(&daemon->signal_fd);
 	loop_free(daemon->loop);

@@ -25,6 +25,7 @@
 
 struct ctl_server;
 struct loop;
+struct refused;
 struct loop_watch;
 struct vireo_fault_table;
 struct vireo_memory;
@@ -48,6 +49,7 @@ struct daemon {
 	struct logger logger, control_logger;
 	struct rate control_rate;
 	struct ctl_server *control;
+	struct refused *refused; /* NULL: no sandbox */
 	int signal_fd;
 	struct loop_watch *signal_watch;
 	struct watchdog *watchdog; /* NULL: no service manager waits for signs of life */

@@ -4,6 +4,7 @@
 #include "base/visible.h"
 #include "ctl/line.h"
 #include "daemon/logger.h"
+#include "daemon/sandbox.h"
 #include <assert.h>
 #include <ctype.h>
 #include <getopt.h>
@@ -11,9 +12,9 @@
 #include <string.h>
 
 /* What getopt_long() returns for a setting is its row + 1, and for these: */
-enum { OPT_CONFIG = SETTINGS_MAX + 1, OPT_CHECK, OPT_VERSION, OPT_HELP };
+enum { OPT_CONFIG = SETTINGS_MAX + 1, OPT_CHECK, OPT_PRINT_SANDBOX, OPT_VERSION, OPT_HELP };
 
-#define LONGS_MAX (SETTINGS_MAX + 5) /* the four, and the end */
+#define LONGS_MAX (SETTINGS_MAX + 6) /* the five, and the end */
 
 struct setting_given {
 	const struct setting *setting;
@@ -94,6 +95,12 @@ bool settings_set_log_level(void *options, const char *value, char *why)
 	struct daemon_options *o = options;
 
 	return logger_level_parse(value, &o->log_level);
+}
+
+bool settings_set_no_sandbox(void *options, const char *value, char *why)
+{
+	((struct daemon_options *)options)->no_sandbox = true;
+	return true;
 }
 
 /* ---- the table ---- */
@@ -221,6 +228,8 @@ static void help(const struct settings *settings, FILE *out)
 		snprintf(text, sizeof(text), "%s%s%s", setting->name, setting->arg ? " " : "", setting->arg ? setting->arg : "");
 		fprintf(out, "  --%-24s %s\n", text, setting->help);
 	}
+	if (settings->rooms)
+		fprintf(out, "  --%-24s %s\n", "print-sandbox", "print what it keeps of capabilities and system calls, and why");
 	fprintf(out, "  --%-24s %s\n  --%-24s %s\n", "version", "print the version", "help, -h", "print this");
 	if (settings->help_more)
 		settings->help_more(out);
@@ -255,8 +264,9 @@ static void long_options(const struct settings *settings, struct option longs[LO
 	}
 	longs[n] = (struct option){"config", required_argument, NULL, OPT_CONFIG};
 	longs[n + 1] = (struct option){"check", required_argument, NULL, OPT_CHECK};
-	longs[n + 2] = (struct option){"version", no_argument, NULL, OPT_VERSION};
-	longs[n + 3] = (struct option){"help", no_argument, NULL, OPT_HELP};
+	longs[n + 2] = (struct option){"print-sandbox", no_argument, NULL, OPT_PRINT_SANDBOX};
+	longs[n + 3] = (struct option){"version", no_argument, NULL, OPT_VERSION};
+	longs[n + 4] = (struct option){"help", no_argument, NULL, OPT_HELP};
 }
 
 /* Nothing is opened, nothing made: what a start would find in the environment is not looked at. */
@@ -284,6 +294,10 @@ static enum settings_verdict option_apply(const struct settings *settings, void 
 	}
 	if (opt == OPT_VERSION) {
 		fprintf(out, "%s %s\n", settings->program, VIREO_VERSION);
+		return SETTINGS_DONE;
+	}
+	if (opt == OPT_PRINT_SANDBOX && settings->rooms) {
+		sandbox_print(settings->rooms, out);
 		return SETTINGS_DONE;
 	}
 	if (opt == OPT_CHECK)
@@ -330,8 +344,10 @@ static enum settings_verdict pass(const struct settings *settings, void *options
 enum settings_verdict settings_parse(const struct settings *settings, void *options, int argc, char *const *argv, FILE *out,
 				     FILE *err)
 {
-	enum settings_verdict verdict = pass(settings, options, argc, argv, true, out, err);
+	enum settings_verdict verdict;
 
+	((struct daemon_options *)options)->rooms = settings->rooms;
+	verdict = pass(settings, options, argc, argv, true, out, err);
 	if (verdict == SETTINGS_RUN)
 		verdict = pass(settings, options, argc, argv, false, out, err);
 	return verdict == SETTINGS_DONE && !line_output_arrived(out, err, settings->program) ? SETTINGS_LOST : verdict;

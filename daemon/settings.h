@@ -5,7 +5,7 @@
 /*
  * The command line and the configuration file of a daemon, from one table: the setting --fdb-age 60 on the command line is
  * "fdb-age 60" in the file. What the command line says holds over the file; of what may be given often, both are taken.
- * --config, --version and --help are every daemon's and stand in no table.
+ * --config, --check, --print-sandbox, --version and --help are every daemon's and stand in no table.
  */
 
 #include "base/given.h"
@@ -38,13 +38,14 @@ struct settings {
 	const struct setting *rows;
 	unsigned count;
 	void (*help_more)(FILE *out); /* below the options; NULL: nothing */
+	const struct calls *const *rooms; /* what --print-sandbox prints, and daemon_open() keeps: daemon/sandbox.h */
 };
 
 enum settings_verdict {
 	SETTINGS_RUN,
-	SETTINGS_DONE, /* --help or --version has been printed: exit 0 */
+	SETTINGS_DONE, /* --help, --version or --print-sandbox has been printed: exit 0 */
 	SETTINGS_BAD,  /* one line has been printed: exit 2 */
-	SETTINGS_LOST, /* --help or --version could not be printed, which one line says: exit 1 */
+	SETTINGS_LOST, /* that could not be printed, which one line says: exit 1 */
 };
 
 /* Fills in `options`, which holds the defaults. Messages go to `err`, --help and --version to `out`. */
@@ -53,6 +54,7 @@ enum settings_verdict settings_parse(const struct settings *settings, void *opti
 
 /* ---- settings that every daemon has: its options begin with them ---- */
 
+struct calls;
 struct setting_given;
 
 struct daemon_options {
@@ -60,6 +62,8 @@ struct daemon_options {
 	bool set_control_group;
 	gid_t control_group;
 	enum vireo_log_level log_level;
+	bool no_sandbox;
+	const struct calls *const *rooms; /* as in struct settings */
 	/* So that what fails later is told by its line, too: */
 	char *config;	       /* the file; NULL: none */
 	bool check;	       /* all that is wrong with it is to be told, and nothing done */
@@ -95,9 +99,13 @@ void settings_write_line(FILE *out, const char *name, const char *value);
 #define SETTING_LOG_LEVEL \
 	{"log-level", "LEVEL", settings_set_log_level, "error, warning, info or debug", "what goes to stderr (info)"}
 
+#define SETTING_NO_SANDBOX \
+	{"no-sandbox", NULL, settings_set_no_sandbox, NULL, "keep all capabilities and system calls, to find a fault"}
+
 bool settings_set_control(void *options, const char *value, char *why);
 bool settings_set_control_group(void *options, const char *value, char *why);
 bool settings_set_log_level(void *options, const char *value, char *why);
+bool settings_set_no_sandbox(void *options, const char *value, char *why);
 
 /* The defaults. */
 void daemon_options_init(struct daemon_options *options);

@@ -2,7 +2,10 @@
 #include "options.h"
 #include "base/util.h"
 #include "blk_spec.h"
+#include "daemon/sandbox_rooms.h"
 #include "disk/disk.h"
+
+static const struct calls *const blkd_rooms[] = {SANDBOX_ROOMS_OF_ALL, &work_calls, &disk_calls, &nbd_calls, NULL};
 
 static const struct setting rows[] = {
 	STORE_SETTINGS_BEGIN("TYPE:ADDRESS,disk=NAME[,key=value...]", "offer a disk at an endpoint (see below); may be given often"),
@@ -23,6 +26,7 @@ static const struct settings settings = {
 	.rows = rows,
 	.count = ARRAY_SIZE(rows),
 	.help_more = help_more,
+	.rooms = blkd_rooms,
 };
 
 static const struct store_settings blkd_settings = {

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "options.h"
 #include "base/util.h"
+#include "daemon/sandbox_rooms.h"
 #include "disk/disk.h"
 #include "scsi_spec.h"
 #include <stdlib.h>
 #include <string.h>
+
+static const struct calls *const scsid_rooms[] = {SANDBOX_ROOMS_OF_ALL, &work_calls, &disk_calls, &nbd_calls, &scsi_calls, NULL};
 
 static bool same_place(const struct lun_address *a, const struct lun_address *b)
 {
@@ -72,6 +75,7 @@ static const struct settings settings = {
 	.rows = rows,
 	.count = ARRAY_SIZE(rows),
 	.help_more = help_more,
+	.rooms = scsid_rooms,
 };
 
 static bool conventional(struct store_options *options, char *why)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "options.h"
 #include "base/util.h"
+#include "commands.h"
 #include "port.h"
 #include "switch/switch.h"
 #include <errno.h>
@@ -145,6 +146,7 @@ static const struct setting rows[] = {
 	{"fdb", "ENTRY", set_fdb, "MAC PORT, or MAC PORT VLAN",
 	 "keep an address behind a port: MAC PORT [VLAN]; may be given often", .many = true},
 	SETTING_LOG_LEVEL,
+	SETTING_NO_SANDBOX,
 };
 
 static void help_ports(FILE *out)
@@ -159,6 +161,7 @@ static const struct settings settings = {
 	.rows = rows,
 	.count = ARRAY_SIZE(rows),
 	.help_more = help_ports,
+	.rooms = switchd_rooms,
 };
 
 enum settings_verdict options_parse(int argc, char *const *argv, FILE *out, FILE *err, struct options *options)

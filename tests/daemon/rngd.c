@@ -9,6 +9,7 @@
 #include "ctl/rpc.h"
 #include "daemon/daemon.h"
 #include "daemon/endpoint.h"
+#include "daemon/sandbox_rooms.h"
 #include "vireo/endpoint.h"
 #include "vireo/rng.h"
 #include <string.h>
@@ -43,6 +44,7 @@ static const struct setting setting_rows[] = {
 	SETTING_CONTROL,
 	SETTING_CONTROL_GROUP,
 	SETTING_LOG_LEVEL,
+	SETTING_NO_SANDBOX,
 };
 
 static void help_more(FILE *out)
@@ -50,12 +52,15 @@ static void help_more(FILE *out)
 	spec_help(&kinds, out);
 }
 
+static const struct calls *const rooms[] = {SANDBOX_ROOMS_OF_ALL, &cuse_calls, NULL};
+
 static const struct settings settings = {
 	.program = "rngd",
 	.usage = "Usage: rngd [OPTION]... --endpoint SPEC\nRandom bytes for a virtual machine.\n",
 	.rows = setting_rows,
 	.count = ARRAY_SIZE(setting_rows),
 	.help_more = help_more,
+	.rooms = rooms,
 };
 
 static void serve_show(struct rpc_call *call, void *opaque)

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* TAP interfaces (tap_device.c), and the list of the rooms that the switch stands on. */
+#include "base/calls.h"
+#include "base/util.h"
+#include "commands.h"
+#include "daemon/sandbox_rooms.h"
+#include <linux/capability.h>
+#include <linux/if_tun.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#ifndef TUNSETCARRIER /* Linux 5.0 */
+#define TUNSETCARRIER _IOW('T', 226, int)
+#endif
+
+static const struct call rows[] = {
+	CALL_IOCTL(TUNSETIFF, "an interface is made, or taken"),
+	CALL_IOCTL(TUNGETIFF, "what it can"),
+	CALL_IOCTL(TUNSETVNETHDRSZ, "frames with a header"),
+	CALL_IOCTL(TUNSETVNETLE, "frames with a header"),
+	CALL_IOCTL(TUNSETOFFLOAD, "frames that are large, or without a checksum"),
+	CALL_IOCTL(TUNSETCARRIER, "port link"),
+	{"socket", "an interface is asked and set by such a socket", "AF_INET, SOCK_DGRAM",
+	 {{0, false, 0xffffffffu, AF_INET}, {1, false, 0xf, SOCK_DGRAM}}, 2},
+	CALL_IOCTL(SIOCGIFFLAGS, "is an interface up?"),
+	CALL_IOCTL(SIOCSIFFLAGS, "an interface is brought up"),
+	CALL_IOCTL(SIOCGIFMTU, "mtu="),
+	CALL_IOCTL(SIOCSIFMTU, "mtu="),
+};
+
+static const struct call_privilege privileges[] = {
+	CALL_PRIVILEGE(CAP_NET_ADMIN, "a TAP interface is made, or set, for a port that is added later"),
+};
+
+static const struct calls tap_calls = {"apps/vireo-switchd", rows, ARRAY_SIZE(rows), privileges, ARRAY_SIZE(privileges)};
+
+const struct calls *const switchd_rooms[] = {
+	SANDBOX_ROOMS_OF_ALL, &work_calls, &cuse_calls, &pci_calls, &tap_calls, NULL,
+};

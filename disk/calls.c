@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Where block requests end: files and block devices, memory, and servers of NBD. */
+#include "base/calls.h"
+#include "base/util.h"
+#include <linux/fs.h>
+#include <sys/socket.h>
+
+static const struct call rows[] = {
+	CALL("io_uring_setup io_uring_enter io_uring_register", "requests to a file"),
+	CALL("fallocate fsync fdatasync sync_file_range fadvise64", "flushes, discards and zeroes"),
+	CALL_IOCTL(BLKGETSIZE64, "a block device"),
+	CALL_IOCTL(BLKSSZGET, "a block device"),
+	CALL_IOCTL(BLKPBSZGET, "a block device"),
+	CALL_IOCTL(BLKIOOPT, "a block device"),
+	CALL_IOCTL(BLKROTATIONAL, "a block device"),
+	CALL_IOCTL(BLKDISCARD, "what a guest discards on a block device"),
+};
+
+extern const struct calls disk_calls;
+const struct calls disk_calls = {"disk", rows, ARRAY_SIZE(rows), NULL, 0};
+
+/* Whatever the flags of its type are. */
+#define NBD_SOCKET(family, type) \
+	{"socket", "servers of NBD, and of names", #family ", " #type, {{0, false, 0xffffffffu, family}, {1, false, 0xf, type}}, 2}
+
+static const struct call nbd_rows[] = {
+	NBD_SOCKET(AF_INET, SOCK_STREAM),
+	NBD_SOCKET(AF_INET, SOCK_DGRAM),
+	NBD_SOCKET(AF_INET6, SOCK_STREAM),
+	NBD_SOCKET(AF_INET6, SOCK_DGRAM),
+	CALL_WITH("socket", 0, AF_VSOCK, "servers of NBD (nbd+vsock)"),
+	{"socket", "getaddrinfo(3) asks which addresses this machine has", "AF_NETLINK, NETLINK_ROUTE",
+	 {{0, false, 0xffffffffu, AF_NETLINK}, {2, false, 0xffffffffu, 0}}, 2},
+};
+
+extern const struct calls nbd_calls;
+const struct calls nbd_calls = {"disk/nbd", nbd_rows, ARRAY_SIZE(nbd_rows), NULL, 0};

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a daemon gives away when it starts, and that what is added later lacks nothing. That no call is missing is looked for in the log of each
+daemon of each test: guest/cases.py."""
+import os
+import re
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest.cases import Skip, case, case_for, expect, main  # noqa: E402
+from guest.daemon import QUIET_NETWORK, WrappedSwitch, end_well, sanitized  # noqa: E402
+from guest.disks import Blkd, made_file  # noqa: E402
+from guest.front import Front, listener, text_frame  # noqa: E402
+from guest.lab import wait_until  # noqa: E402
+from guest.scsi import Scsid  # noqa: E402
+from guest.switch import ROOT, Switch, build_folder, program  # noqa: E402
+
+FILTER = 2  # SECCOMP_MODE_FILTER
+DAEMONS = {"switchd": (Switch,), "blkd": (Blkd,), "scsid": (Scsid,)}
+
+
+def status(pid):
+    with open(f"/proc/{pid}/status") as file:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
+def privileges(pid, field):
+    return int(status(pid)[field], 16)
+
+
+def declared(daemon):
+    """What --print-sandbox says: the lines of capabilities, and those of calls."""
+    done = subprocess.run([program(daemon), "--print-sandbox"], capture_output=True, text=True, timeout=20)
+    expect(done.returncode == 0 and not done.stderr, f"{done}")
+    first, _, second = done.stdout.partition("\nSystem calls:\n")
+    return [line.strip() for line in first.splitlines()[1:]], [line.strip() for line in second.splitlines() if line[:2] == "  "]
+
+
+# Those of linux/capability.h that a room of ours declares.
+NUMBERS = {"CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_FOWNER": 3, "CAP_NET_ADMIN": 12, "CAP_IPC_LOCK": 14, "CAP_SYS_RAWIO": 17,
+           "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_CHECKPOINT_RESTORE": 40}
+
+
+def has_filter(child):
+    """A build without libseccomp has none."""
+    return b"libseccomp" in open(f"/proc/{child.pid}/maps", "rb").read()
+
+
+@case_for(DAEMONS, "{}_keeps_what_it_says_and_nothing_else")
+def a_daemon_keeps_what_it_says(lab, kind):
+    if sanitized():
+        raise Skip("a build with sanitizers has no sandbox")
+    daemon = kind(lab)
+    found = status(daemon.child.pid)
+    lines, calls = declared(os.path.basename(daemon.argv[0]))
+    kept = sum(1 << number for number in {NUMBERS[line.split(":")[0]] for line in lines})
+    expect(found["NoNewPrivs"] == "1", f"{found}")
+    expect(not has_filter(daemon.child) or int(found["Seccomp"]) == FILTER, f"{found}")
+    for field in ("CapPrm", "CapEff"):
+        expect(int(found[field], 16) == kept & privileges(os.getpid(), field), f"{field} {found[field]}, declared {kept:x}")
+    expect(int(found["CapInh"], 16) == int(found["CapAmb"], 16) == 0, f"{found}")
+    if not os.geteuid():
+        expect(int(found["CapBnd"], 16) == kept & privileges(os.getpid(), "CapBnd"), f"{found['CapBnd']}")
+    for task in os.listdir(f"/proc/{daemon.child.pid}/task"):
+        one = status(f"{daemon.child.pid}/task/{task}")
+        for field in ("CapEff", "Seccomp", "NoNewPrivs"):
+            expect(one[field] == found[field], f"{one['Name']}: {field} {one[field]}")
+    expect(not any(re.match(r"(execve|ptrace|mount|bpf|unshare|setns)\b", line) for line in calls), "nobody declares those")
+    end_well(daemon)
+
+
+@case_for(DAEMONS, "the_page_has_what_{}_says")
+def the_page_has_what_it_says(_lab, kind):
+    with open(os.path.join(ROOT, "docs/sandbox.md")) as page:
+        rows = set(page.read().splitlines())
+    for line in sum(declared(getattr(kind, "PROGRAM", "vireo-switchd")), []):
+        expect(f"    {line}" in rows, f"docs/sandbox.md lacks: {line}")
+
+
+@case
+def ports_of_each_kind_are_added_later(lab):
+    taps = not os.geteuid() and os.path.exists("/dev/net/tun")
+    switch = WrappedSwitch(lab, QUIET_NETWORK if taps else (), [], ["--workers", "2"])
+    wanted = listener(lab.path("connected"))
+    specs = [f"vhost-user:{lab.path('a')},queues=2", f"vhost-user:{lab.path('connected')},mode=client", "null:n", "bond:b",
+             f"vhost-user:{lab.path('m')},bond=b", f"vhost-user:{lab.path('g')},perm=0660,group={os.getgid()}"]
+    if not os.geteuid():
+        specs.append(f"vhost-user:{lab.path('other')},user=nobody,group=nogroup,perm=0600")
+    if taps:
+        specs += ["tap:vqs0,mtu=1400,queues=2"]
+    for spec in specs:
+        switch.ask("port", "add", spec)
+    peer, _ = wanted.accept()
+    with Front(lab.path("a")) as front:
+        front.send(text_frame(1, None))
+        wait_until(lambda: switch.port("n")["tx_frames"] == 1, 20, "a frame is at the null port")
+    peer.close()
+    for port in switch.ask("port", "list")["ports"]:
+        if port["name"] != "b":
+            switch.ask("port", "remove", port["name"])
+    end_well(switch)
+
+
+@case
+def disks_of_each_kind_are_added_later(lab):
+    blkd = Blkd(lab)
+    for spec in (f"f=file:{made_file(lab.path('f.img'), 1)}", "m=mem:1M", "n=null:1M"):
+        name = spec.partition("=")[0]
+        blkd.ask("disk", "add", spec)
+        blkd.ask("export", "add", f"vhost-user:{lab.path(name)},disk={name}")
+    done = blkd.ctl_run("disk", "add", "s=nbd:nbd://127.0.0.1:1/x")
+    expect(done.returncode, f"nobody serves there: {done}")
+    end_well(blkd)
+
+
+@case
+def a_call_that_is_missing_costs_one_line_and_nothing_else(lab):
+    if sanitized():
+        raise Skip("a build with sanitizers has no sandbox")
+    if os.geteuid():
+        raise Skip("only root may give a socket away")
+    module = os.path.join(build_folder(), "tests/daemon/forbidden.so")
+    lab.refusals = True
+    os.environ["LD_PRELOAD"] = module
+    try:
+        switch = Switch(lab, [f"vhost-user:{lab.path('a')}", "null:n"])
+    finally:
+        del os.environ["LD_PRELOAD"]
+    if not has_filter(switch.child):
+        raise Skip("a build without libseccomp has no filter")
+
+    def lines():
+        with open(switch.child.log) as log:
+            return [line for line in log if "the sandbox has refused" in line]
+    with Front(lab.path("a")) as front:
+        switch.ask("port", "add", f"vhost-user:{lab.path('b')},user=nobody")
+        wait_until(lines, 20, "it is told of")
+        front.send(text_frame(1, None))
+        wait_until(lambda: switch.port("n")["tx_frames"] == 1, 20, "the others go on")
+    expect(len(lines()) == 1 and ": socket (number " in lines()[0] and "--no-sandbox" in lines()[0], f"{lines()}")
+    end_well(switch)
+
+
+@case
+def without_a_sandbox_all_is_kept(lab):
+    switch = Switch(lab, ["null:n"], ["--no-sandbox"])
+    found = status(switch.child.pid)
+    expect((found["Seccomp"], found["NoNewPrivs"]) == (status(os.getpid())["Seccomp"], status(os.getpid())["NoNewPrivs"]), f"{found}")
+    expect(int(found["CapEff"], 16) == privileges(os.getpid(), "CapEff"), f"{found['CapEff']}")
+    end_well(switch)
+
+
+if __name__ == "__main__":
+    main()

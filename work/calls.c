@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Workers: thread.c. */
+#include "base/calls.h"
+#include "base/util.h"
+#include <linux/prctl.h>
+
+static const struct call rows[] = {
+	CALL_WITH("prctl", 0, PR_SET_TIMERSLACK, "naps of a worker that end in time"),
+};
+
+extern const struct calls work_calls;
+const struct calls work_calls = {"work", rows, ARRAY_SIZE(rows), NULL, 0};
