@@ -135,6 +135,12 @@ struct vireo_device_ops {
 	 * until then, so much of it as it can afford, and has to let go of it now.
 	 */
 	void (*queue_ended)(void *opaque, struct vireo_queue *queue);
+	/*
+	 * Whether something has been lost that the driver was to be told of, and does not know yet (a SCSI host's events): a front end over
+	 * CUSE asks for it where it takes its machine elsewhere, and there has it set. Both or neither.
+	 */
+	bool (*events_missed)(void *opaque);
+	void (*events_missed_set)(void *opaque, bool missed);
 };
 
 /*

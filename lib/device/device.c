@@ -305,6 +305,22 @@ int device_message(struct vireo_device *device, unsigned message, const void *da
 	return device_takes(device, message) ? device->ops.message(device->opaque, message, data, bytes) : -EOPNOTSUPP;
 }
 
+int device_events_missed(const struct vireo_device *device, bool *ret_missed)
+{
+	if (!device->ops.events_missed)
+		return -EOPNOTSUPP;
+	*ret_missed = device->ops.events_missed(device->opaque);
+	return 0;
+}
+
+int device_events_missed_set(struct vireo_device *device, bool missed)
+{
+	if (!device->ops.events_missed_set)
+		return -EOPNOTSUPP;
+	device->ops.events_missed_set(device->opaque, missed);
+	return 0;
+}
+
 const struct vireo_log *device_log(const struct vireo_device *device)
 {
 	return &device->log;

@@ -234,6 +234,10 @@ bool device_config_told(const struct vireo_device *device);
 int device_config_put(struct vireo_device *device, uint32_t offset, const void *data, uint32_t bytes); /* by the device type; nobody is told */
 uint32_t device_config_bytes(const struct vireo_device *device);
 
+/* See vireo_device_ops.events_missed. -EOPNOTSUPP: the device type has no events. */
+int device_events_missed(const struct vireo_device *device, bool *ret_missed);
+int device_events_missed_set(struct vireo_device *device, bool missed);
+
 /* enum vireo_message. -EOPNOTSUPP where the device type takes no such message. */
 bool device_takes(const struct vireo_device *device, unsigned message);
 int device_message(struct vireo_device *device, unsigned message, const void *data, uint32_t bytes);

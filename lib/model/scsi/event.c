@@ -139,6 +139,23 @@ void vscsi_events_forget(struct vireo_scsi *scsi)
 	scsi->missed = false;
 }
 
+bool vscsi_events_missed(void *opaque)
+{
+	return ((const struct vireo_scsi *)opaque)->missed;
+}
+
+/* Another back end lost them: the driver is told by the next event, and by an empty one where none is on its way. */
+void vscsi_events_missed_set(void *opaque, bool missed)
+{
+	struct vireo_scsi *scsi = opaque;
+
+	scsi->missed = missed;
+	if (!missed || scsi->waiting_count)
+		return;
+	scsi->waiting[(scsi->waiting_first + scsi->waiting_count++) % SCSI_EVENTS_MAX] = (struct virtio_scsi_event){.event = SCSI_T_NO_EVENT};
+	events_process(scsi);
+}
+
 int vireo_scsi_tell(struct vireo_scsi *scsi, const struct vireo_scsi_event *user_event)
 {
 	struct vireo_scsi_event event;

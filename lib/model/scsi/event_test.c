@@ -51,6 +51,13 @@ static void check(const struct virtio_scsi_event *event, uint32_t number, uint8_
 	assert_memory_equal(event->lun, ((const uint8_t[8]){ 1, target, (uint8_t)(lun < 256 ? 0 : 0x40 | lun >> 8), (uint8_t)lun }), 8);
 }
 
+static void check_none(const struct virtio_scsi_event *event, uint32_t flags)
+{
+	assert_int_equal(le32toh(event->event), flags);
+	assert_int_equal(event->reason, 0);
+	assert_memory_equal(event->lun, ((const uint8_t[8]){ 0 }), 8);
+}
+
 static void events_say_what_has_happened_and_where(void **state)
 {
 	static const struct { uint32_t kind, event, reason; } kinds[] = {
@@ -155,6 +162,37 @@ static void bit_31_is_set_when_events_were_lost(void **state)
 	assert_int_equal(tell(&g, VIREO_SCSI_UNIT_ADDED, 0, 1), 0);
 	event = next(&g);
 	check(&event, 1, 0, 1, 1);
+	guest_stop(&g);
+}
+
+/* A back end that the machine comes from has lost some: the driver learns of it at once, or by what is on its way. */
+static void events_that_another_back_end_lost_are_told(void **state)
+{
+	struct virtio_scsi_event event;
+	bool missed = true;
+	struct guest g;
+
+	guest_start_features(&g, V1 | F(HOTPLUG));
+	assert_int_equal(device_events_missed(g.at.device, &missed), 0);
+	assert_false(missed);
+	assert_int_equal(device_events_missed_set(g.at.device, true), 0);
+	assert_int_equal(device_events_missed(g.at.device, &missed), 0);
+	assert_true(missed); /* there is no buffer yet */
+	buffer_add(&g, 16);
+	event = next(&g);
+	check_none(&event, SCSI_T_EVENTS_MISSED);
+	assert_int_equal(device_events_missed(g.at.device, &missed), 0);
+	assert_false(missed);
+
+	assert_int_equal(tell(&g, VIREO_SCSI_UNIT_ADDED, 0, 9), 0);
+	assert_int_equal(device_events_missed_set(g.at.device, true), 0);
+	buffer_add(&g, 16);
+	event = next(&g);
+	check(&event, 1 | SCSI_T_EVENTS_MISSED, 0, 9, 1);
+	buffer_add(&g, 16);
+	assert_int_equal(guest_used(&g, SCSI_EVENT_QUEUE, NULL), NOT_USED);
+	assert_int_equal(device_events_missed_set(g.at.device, false), 0);
+	assert_int_equal(guest_used(&g, SCSI_EVENT_QUEUE, NULL), NOT_USED);
 	guest_stop(&g);
 }
 
@@ -327,6 +365,7 @@ int main(void)
 		cmocka_unit_test(changes_are_told_to_who_has_agreed_on_them),
 		cmocka_unit_test(events_wait_for_buffers_in_their_order),
 		cmocka_unit_test(bit_31_is_set_when_events_were_lost),
+		cmocka_unit_test(events_that_another_back_end_lost_are_told),
 		cmocka_unit_test(a_buffer_that_is_too_small_has_no_event),
 		cmocka_unit_test(an_event_gets_past_any_number_of_small_buffers),
 		cmocka_unit_test(a_buffer_is_split_as_the_driver_likes),

@@ -204,6 +204,8 @@ static const struct vireo_device_ops vscsi_device_ops = {
 	.reset = vscsi_reset,
 	.memory_changed = vscsi_memory_changed,
 	.postcopy = vscsi_postcopy,
+	.events_missed = vscsi_events_missed,
+	.events_missed_set = vscsi_events_missed_set,
 };
 
 static int vscsi_device_new(struct vireo_scsi *scsi, const struct vireo_scsi_config *config)

@@ -137,6 +137,8 @@ bool vscsi_control_kept(const struct vireo_scsi *scsi); /* is what is to be writ
 /* ---- event.c ---- */
 
 void vscsi_events_kicked(struct vireo_scsi *scsi, struct vireo_queue *queue);
+bool vscsi_events_missed(void *opaque);
+void vscsi_events_missed_set(void *opaque, bool missed);
 void vscsi_events_forget(struct vireo_scsi *scsi); /* a driver that comes looks for itself */
 
 #endif
