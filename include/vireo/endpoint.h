@@ -25,7 +25,8 @@ extern "C" {
  *					letters, digits, '.', '_', '-'. The kernel accepts network and block
  *					devices, and refuses others (-EOPNOTSUPP)
  *	cuse:vhost0			a character device, /dev/vhost0, that speaks the VHOST_* ioctls of
- *					linux/vhost.h as /dev/vhost-net does; needs root, the kernel's module
+ *					linux/vhost.h as /dev/vhost-net does, or, with cuse.target, as /dev/vhost-scsi
+ *					does; needs root, the kernel's module
  *					cuse, and a library that was built with libfuse3 (which may write to stderr
  *					by itself: fuse_set_log_func() is the program's to call)
  *
@@ -130,7 +131,13 @@ struct vireo_cuse_config {
 	 * (VHOST_GET_FEATURES) is answered with this one's features, and device_new is not called for it. NULL: device_new is called.
 	 */
 	const struct vireo_device *device_like;
-	uint64_t reserved[8];
+	/*
+	 * The name of the SCSI target that the node is, as its caller says it: QEMU's wwpn=. Copied; 1 to 223 bytes. All rings begin with
+	 * VHOST_SCSI_SET_ENDPOINT, which has to name it, and end with VHOST_SCSI_CLEAR_ENDPOINT. NULL: each ring begins and ends by
+	 * itself, with VHOST_NET_SET_BACKEND, whatever sort of device it is.
+	 */
+	const char *target;
+	uint64_t reserved[7];
 };
 
 struct vireo_endpoint_config {
@@ -182,7 +189,7 @@ struct vireo_endpoint_config {
  * -ENOTCONN: it neither listens nor is connected; -EINVAL: no number, or vhost_user.client or .access is set: the socket
  * itself says whether it listens, and has a mode and an owner.
  *
- * CUSE: -ENOENT, -ENODEV, -ENXIO: /dev/cuse is not there (modprobe cuse); -EACCES, -EPERM: no access to it; -ESRCH: /proc is
+ * CUSE: -EINVAL: the name of the target is empty or too long; -ENOENT, -ENODEV, -ENXIO: /dev/cuse is not there (modprobe cuse); -EACCES, -EPERM: no access to it; -ESRCH: /proc is
  * not mounted, or of another pid namespace; -ETIMEDOUT: the kernel has not asked for the device.
  *
  * VDUSE: -ENOENT: /dev/vduse/control is not there (modprobe vduse); -EACCES, -EPERM: no access to it, or a network

@@ -11,7 +11,7 @@
  *	opener.c	one open of it as a machine: its device, quiet queues, the end
  *	requests.c	one request: whose it is, what it waits for, its answer
  *	table.c		a row per ioctl: its sizes, who may, what must be quiet
- *	handlers.c	ioctls about the device, ring_handlers.c: about one ring
+ *	handlers.c	ioctls about the device, ring_handlers.c: about one ring, target_handlers.c: a SCSI target's
  *	messages.c	what is read from and written to an opener: addresses as they are asked for
  *	caller.c	the process behind a request, memory.c: its memory, files.c: the files behind that,
  *			maps.c: /proc's text
@@ -89,6 +89,13 @@ enum row_who {
 	ROW_ANYBODY,
 };
 
+/* Of which nodes. */
+enum row_node {
+	ROW_NODE_ANY,
+	ROW_NODE_RINGS, /* each ring begins by itself, as /dev/vhost-net's do */
+	ROW_NODE_TARGET, /* it is a SCSI target, whose rings begin together, as /dev/vhost-scsi's do */
+};
+
 struct ioctl_row {
 	uint32_t command;
 	const char *name;
@@ -96,13 +103,14 @@ struct ioctl_row {
 	uint16_t in_bytes, out_bytes;
 	uint8_t quiet; /* enum row_quiet */
 	uint8_t who; /* enum row_who */
+	uint8_t node; /* enum row_node */
 	bool mends; /* a broken device takes it */
 	bool asks; /* a device like it will do: opener_model() */
 	bool table; /* what follows in_bytes is as long as they say: struct vhost_memory */
 };
 
-/* NULL: there is no such ioctl. */
-const struct ioctl_row *ioctl_row(uint32_t command);
+/* NULL: there is no such ioctl, of a node that is a target or of one that is none. */
+const struct ioctl_row *ioctl_row(uint32_t command, bool target);
 
 /*
  * Is all there that the row needs? 1: yes; 0: ask for *ret_in_bytes and *ret_out_bytes; or a negative errno.
@@ -137,6 +145,7 @@ struct opener {
 	bool busy; /* opener_run() is on the stack */
 	bool quiet; /* the quiesce asked for has been granted */
 	bool ending, breaking, missed; /* as soon as nothing else is under way */
+	bool endpoint_set; /* a SCSI target's rings have begun */
 	bool broken; /* until RESET_OWNER, or SET_OWNER of the first owner */
 
 	struct request *first; /* that wait for their turn */
@@ -209,6 +218,7 @@ struct cuse_endpoint {
 	struct vireo_device *device; /* the only one, or NULL: each opener gets one of its own */
 	struct vireo_endpoint_config config;
 	char *name; /* of the node, without /dev/ */
+	char *target; /* that it is; or NULL */
 	struct loop *loop;
 	struct drop *drop; /* or NULL */
 	struct node *node;
@@ -230,7 +240,7 @@ void endpoint_device_give(struct cuse_endpoint *endpoint, struct vireo_device *d
 void endpoint_node_lost(struct cuse_endpoint *endpoint, int err); /* no request comes any more, and no release */
 const struct vireo_log *endpoint_log(const struct cuse_endpoint *endpoint);
 
-/* ---- handlers.c, ring_handlers.c ---- */
+/* ---- handlers.c, ring_handlers.c, target_handlers.c ---- */
 
 /* r, and if it is an error, the text that says why. */
 static inline int refuse(int r, const char *text, const char **why)
@@ -246,6 +256,8 @@ row_handler ioctl_set_vring_num, ioctl_set_vring_addr, ioctl_set_vring_base, ioc
 row_handler ioctl_set_vring_kick, ioctl_set_vring_call, ioctl_set_vring_err;
 row_handler ioctl_set_vring_endian, ioctl_get_vring_endian, ioctl_set_busyloop, ioctl_get_busyloop;
 row_handler ioctl_net_set_backend;
+row_handler ioctl_scsi_set_endpoint, ioctl_scsi_clear_endpoint, ioctl_scsi_get_abi_version;
+row_handler ioctl_scsi_set_events_missed, ioctl_scsi_get_events_missed;
 
 /* ---- node.c ---- */
 

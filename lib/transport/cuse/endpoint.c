@@ -90,6 +90,13 @@ void endpoint_device_give(struct cuse_endpoint *endpoint, struct vireo_device *d
 
 /* ---- life ---- */
 
+static void endpoint_free(struct cuse_endpoint *endpoint)
+{
+	free(endpoint->target);
+	free(endpoint->name);
+	free(endpoint);
+}
+
 static void endpoint_gone(struct cuse_endpoint *endpoint)
 {
 	void (*done)(void *opaque) = endpoint->done;
@@ -102,8 +109,7 @@ static void endpoint_gone(struct cuse_endpoint *endpoint)
 	/* The fd that the caller may still be watching goes last. */
 	loop_free(endpoint->loop);
 	drop_unref(endpoint->drop);
-	free(endpoint->name);
-	free(endpoint);
+	endpoint_free(endpoint);
 }
 
 void endpoint_opener_gone(struct cuse_endpoint *endpoint, struct opener *opener)
@@ -150,13 +156,30 @@ static bool name_valid(const char *name)
 	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == chars;
 }
 
+static bool target_valid(const char *target)
+{
+	size_t chars = target ? strlen(target) : 1;
+
+	return chars && chars < sizeof(((struct vhost_scsi_target *)NULL)->vhost_wwpn);
+}
+
+static int names_copy(struct cuse_endpoint *endpoint, const char *name)
+{
+	const char *target = endpoint->config.cuse.target;
+
+	endpoint->name = strdup(name);
+	endpoint->target = target ? strdup(target) : NULL;
+	endpoint->config.cuse.target = endpoint->target;
+	return endpoint->name && (!target || endpoint->target) ? 0 : -ENOMEM;
+}
+
 int cuse_endpoint_new(struct vireo_device *device, const char *name,
 		      const struct vireo_endpoint_config *config, struct cuse_endpoint **ret_endpoint)
 {
 	struct cuse_endpoint *endpoint;
 	int r;
 
-	if (!name_valid(name))
+	if (!name_valid(name) || !target_valid(config->cuse.target))
 		return -EINVAL;
 	endpoint = calloc(1, sizeof(*endpoint));
 	if (!endpoint)
@@ -164,14 +187,14 @@ int cuse_endpoint_new(struct vireo_device *device, const char *name,
 	endpoint->base.ops = &cuse_endpoint_ops;
 	endpoint->device = device;
 	endpoint->config = *config;
-	endpoint->name = strdup(name);
-	r = endpoint->name ? endpoint_drop_new(config, true, &endpoint->drop) : -ENOMEM;
+	r = names_copy(endpoint, name);
+	if (!r)
+		r = endpoint_drop_new(config, true, &endpoint->drop);
 	if (!r)
 		r = loop_new(&endpoint->loop);
 	if (r) {
 		drop_unref(endpoint->drop);
-		free(endpoint->name);
-		free(endpoint);
+		endpoint_free(endpoint);
 		return r;
 	}
 	*ret_endpoint = endpoint;

@@ -15,7 +15,7 @@
 /*
  * Front ends set it when their tap takes frames without a virtio header (VHOST_NET_F_VIRTIO_NET_HDR): then
  * the guest is offered nothing that a header would tell. In the ring there is a header in any case, so there
- * is nothing to do.
+ * is nothing to do. Where the node is a SCSI target the same bit is VIRTIO_F_ANY_LAYOUT, which holds as well.
  */
 #define F_NET_HEADER VIREO_FEATURE(VHOST_NET_F_VIRTIO_NET_HDR)
 #define F_IOMMU                                                                                             \

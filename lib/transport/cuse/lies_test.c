@@ -510,7 +510,7 @@ static void table_that_grows_while_it_is_read_is_refused(void **state)
 /* The kernel brings what we ask for; who else would speak to us may bring less. */
 static void short_requests_are_asked_for_again(void **state)
 {
-	const struct ioctl_row *row = ioctl_row(VHOST_GET_VRING_BASE);
+	const struct ioctl_row *row = ioctl_row(VHOST_GET_VRING_BASE, false);
 	struct request *request = calloc(1, sizeof(*request) + 64);
 	size_t in_bytes, out_bytes;
 	const char *why;

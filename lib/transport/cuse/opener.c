@@ -111,7 +111,7 @@ static void device_drop(struct opener *opener)
 	if (!device)
 		return;
 	messages_forget(opener);
-	opener->missed = opener->breaking = false;
+	opener->missed = opener->breaking = opener->endpoint_set = false;
 	opener->device = NULL;
 	free(opener->busyloop_us);
 	opener->busyloop_us = NULL;
@@ -143,7 +143,7 @@ static int device_make(struct opener *opener, pid_t process)
 void opener_session_renew(struct opener *opener)
 {
 	messages_forget(opener);
-	opener->missed = opener->breaking = false; /* they were of the session that ends */
+	opener->missed = opener->breaking = opener->endpoint_set = false; /* they were of the session that ends */
 	device_session_end(opener->device);
 	memset(opener->busyloop_us, 0, device_queue_count(opener->device) * sizeof(uint32_t));
 	device_session_begin(opener->device);

@@ -45,6 +45,7 @@ struct lab_device {
 	struct vireo_device *device;
 	struct lab_type type;
 	pid_t process;
+	bool missed; /* events, by a device that has some */
 };
 
 /* An ioctl on its way. */
@@ -75,6 +76,7 @@ struct lab {
 	unsigned call_count;
 	int fds_before;
 	bool closed, released;
+	bool has_events; /* its devices have */
 	int loop_fd; /* the endpoint's */
 	bool watchable; /* ... was still open when it closed */
 	char log[LAB_LOG_BYTES];
@@ -93,6 +95,26 @@ static const struct vireo_device_ops ops = {
 	.features_set = type_features,
 };
 
+static inline bool lab_events_missed(void *opaque)
+{
+	return container_of((struct lab_type *)opaque, struct lab_device, type)->missed;
+}
+
+static inline void lab_events_missed_set(void *opaque, bool missed)
+{
+	container_of((struct lab_type *)opaque, struct lab_device, type)->missed = missed;
+}
+
+static const struct vireo_device_ops ops_with_events = {
+	.size = sizeof(ops_with_events),
+	.queue_started = type_started,
+	.queue_stop = type_stop,
+	.connected = type_connected,
+	.features_set = type_features,
+	.events_missed = lab_events_missed,
+	.events_missed_set = lab_events_missed_set,
+};
+
 static inline struct vireo_device *lab_device_make(struct lab *lab, struct lab_device *device)
 {
 	struct vireo_device_config config = {
@@ -101,7 +123,7 @@ static inline struct vireo_device *lab_device_make(struct lab *lab, struct lab_d
 		.features_untold = UNTOLD,
 		.queue_count = QUEUES,
 		.queue_size_max = 256,
-		.ops = &ops,
+		.ops = lab->has_events ? &ops_with_events : &ops,
 		.opaque = &device->type,
 		.log = { lab_log, lab->log, VIREO_LOG_INFO },
 		.name = "lab",
@@ -293,7 +315,7 @@ static inline void pump(struct lab *lab)
 /* ---- the lab ---- */
 
 /* With one device, or with one for each opener; one of these is there. */
-static inline struct lab *lab_make(bool many)
+static inline struct lab *lab_make_as(bool many, const char *target)
 {
 	struct lab *lab = test_calloc(1, sizeof(*lab));
 	struct lab_device like = { 0 };
@@ -303,10 +325,12 @@ static inline struct lab *lab_make(bool many)
 			.device_new = many ? lab_device_for : NULL,
 			.device_gone = lab_device_gone,
 			.device_opaque = lab,
+			.target = target,
 		},
 		.log = { lab_log, lab->log, VIREO_LOG_INFO },
 	};
 
+	lab->has_events = target;
 	assert_int_equal(vireo_notifier_new(&lab->notifier), 0);
 	lab->fds_before = count_fds();
 	lab->memfd = lab->kick = lab->call = -1;
@@ -318,6 +342,11 @@ static inline struct lab *lab_make(bool many)
 	lab->opener = lab_open(lab);
 	assert_non_null(lab->opener);
 	return lab;
+}
+
+static inline struct lab *lab_make(bool many)
+{
+	return lab_make_as(many, NULL);
 }
 
 static inline struct lab *lab_new(void)

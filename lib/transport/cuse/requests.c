@@ -66,7 +66,7 @@ static void ioctl_begin(struct opener *opener, const struct ioctl_row *row, stru
 
 static void ioctl_take(struct opener *opener, struct request *request)
 {
-	const struct ioctl_row *row = ioctl_row(request->command);
+	const struct ioctl_row *row = ioctl_row(request->command, opener->endpoint->target);
 	const char *why = "refused";
 	size_t in_bytes, out_bytes;
 	int r;

@@ -11,10 +11,11 @@
 typedef struct vhost_vring_state state;
 typedef struct vhost_vring_addr addr;
 typedef struct vhost_vring_file file;
+typedef struct vhost_scsi_target scsi_target;
 
 /*
- * All ioctls that linux/vhost.h has for a network device; others (vDPA's, SCSI's, vsock's, vhost workers) end
- * in ENOTTY. The layouts are the same for callers of 32 bits: nothing here is a pointer or a long.
+ * All ioctls that linux/vhost.h has for a network device or, where the node is a target, for a SCSI host; others
+ * (vDPA's, vsock's, vhost workers) end in ENOTTY. The layouts are the same for callers of 32 bits: nothing here is a pointer or a long.
  *
  * The sizes are not those that the numbers encode: the GET ioctls of one ring take its index, whatever
  * direction their numbers tell.
@@ -54,13 +55,23 @@ static const struct ioctl_row rows[] = {
 	{ VHOST_SET_BACKEND_FEATURES, "VHOST_SET_BACKEND_FEATURES", ioctl_set_backend_features, IN(uint64_t),
 	  .who = ROW_FIRST },
 	{ VHOST_NET_SET_BACKEND, "VHOST_NET_SET_BACKEND", ioctl_net_set_backend, IN(file),
-	  .quiet = ROW_QUIET_RING },
+	  .quiet = ROW_QUIET_RING, .node = ROW_NODE_RINGS },
+	{ VHOST_SCSI_SET_ENDPOINT, "VHOST_SCSI_SET_ENDPOINT", ioctl_scsi_set_endpoint, IN(scsi_target),
+	  .quiet = ROW_QUIET_ALL, .node = ROW_NODE_TARGET },
+	{ VHOST_SCSI_CLEAR_ENDPOINT, "VHOST_SCSI_CLEAR_ENDPOINT", ioctl_scsi_clear_endpoint, IN(scsi_target),
+	  .quiet = ROW_QUIET_ALL, .node = ROW_NODE_TARGET },
+	{ VHOST_SCSI_GET_ABI_VERSION, "VHOST_SCSI_GET_ABI_VERSION", ioctl_scsi_get_abi_version, OUT(int),
+	  .who = ROW_ANYBODY, .asks = true, .node = ROW_NODE_TARGET },
+	{ VHOST_SCSI_SET_EVENTS_MISSED, "VHOST_SCSI_SET_EVENTS_MISSED", ioctl_scsi_set_events_missed, IN(uint32_t),
+	  .node = ROW_NODE_TARGET },
+	{ VHOST_SCSI_GET_EVENTS_MISSED, "VHOST_SCSI_GET_EVENTS_MISSED", ioctl_scsi_get_events_missed, OUT(uint32_t),
+	  .node = ROW_NODE_TARGET },
 };
 
-const struct ioctl_row *ioctl_row(uint32_t command)
+const struct ioctl_row *ioctl_row(uint32_t command, bool target)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		if (rows[i].command == command)
+		if (rows[i].command == command && rows[i].node != (target ? ROW_NODE_RINGS : ROW_NODE_TARGET))
 			return &rows[i];
 	return NULL;
 }
