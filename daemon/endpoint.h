@@ -76,8 +76,10 @@ int endpoint_handed_fd(const struct spec *spec);
 	.keys = (own_keys), .key_count = ARRAY_SIZE(own_keys), .endpoint = &endpoint_vduse}
 
 #define ENDPOINT_CUSE_KEYS ENDPOINT_ACCESS_KEYS, ENDPOINT_KEYS
-#define ENDPOINT_CUSE(own_keys) { \
-	.type = "cuse", .address = "NAME", .address_problem = endpoint_cuse_name_problem, \
+#define ENDPOINT_CUSE(own_keys) ENDPOINT_CUSE_AND(own_keys, NULL)
+/* With what is wrong among keys of the daemon's own. */
+#define ENDPOINT_CUSE_AND(own_keys, own_problem) { \
+	.type = "cuse", .address = "NAME", .address_problem = endpoint_cuse_name_problem, .problem = (own_problem), \
 	.keys = (own_keys), .key_count = ARRAY_SIZE(own_keys), .endpoint = &endpoint_cuse}
 /* clang-format on */
 

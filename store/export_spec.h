@@ -36,6 +36,7 @@ struct export_spec {
 	{"attach", endpoint_set_attach, "virtio, vhost or none", "virtio|vhost|none"}, \
 	{"queue-size", endpoint_set_queue_size, "a power of two from 2 to 32768", "N"}, \
 	EXPORT_RING_KEYS
+#define EXPORT_CUSE_KEYS ENDPOINT_ACCESS_KEYS, EXPORT_RING_KEYS
 /* clang-format on */
 
 bool export_set_queues(struct spec *spec, const char *value);

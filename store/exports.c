@@ -164,6 +164,17 @@ static struct export *export_new(struct exports *exports, const struct export_sp
 	return NULL;
 }
 
+static int offer(struct export *export, char *why)
+{
+	const struct export_kind *kind = export->exports->kind;
+	struct vireo_endpoint_config config;
+
+	endpoint_config(&export->spec->at, &config);
+	if (kind->config)
+		kind->config(export, &config);
+	return endpoint_open(&export->spec->at, export->device, &config, &export->endpoint, why);
+}
+
 static int export_start(struct export *export, char *why)
 {
 	const struct spec *spec = &export->spec->at;
@@ -172,7 +183,7 @@ static int export_start(struct export *export, char *why)
 	if (!err)
 		err = export->exports->kind->open(export, why);
 	if (!err)
-		err = endpoint_open(spec, export->device, NULL, &export->endpoint, why);
+		err = offer(export, why);
 	if (!err)
 		err = watch(export);
 	if (err && !*why)

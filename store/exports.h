@@ -28,6 +28,7 @@ struct loop_watch;
 struct store;
 struct vireo_device;
 struct vireo_endpoint;
+struct vireo_endpoint_config;
 struct vireo_fault_table;
 struct vireo_memory;
 struct vireo_memory_use;
@@ -47,6 +48,8 @@ struct export_kind {
 	 * one of vireo_endpoint_open()'s.
 	 */
 	int (*open)(struct export *export, char why[SPEC_WHY_BYTES]);
+	/* What its endpoint is to know beyond what the SPEC says of all endpoints; may be NULL. It borrows from the export's spec. */
+	void (*config)(const struct export *export, struct vireo_endpoint_config *config);
 	void (*close)(struct export *export); /* undoes what open() has done, perhaps half; its queues have left */
 	json_t *(*brief)(const struct export *export); /* what is told of it; report_export() has what is told of all */
 	json_t *(*full)(const struct export *export);

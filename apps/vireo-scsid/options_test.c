@@ -115,6 +115,37 @@ static void a_lun_that_makes_no_sense_is_told(void **state)
 	}
 }
 
+static void a_cuse_node_is_a_target_with_a_name(void **state)
+{
+	static const struct {
+		const char *text, *says;
+	} bad[] = {
+		{"cuse:n", "wwpn: expected with cuse"},
+		{"cuse:n,wwpn=", "naa. and 16 digits"},
+		{"cuse:n,wwpn=naa.5001405bd453b1d", "naa. and 16 digits"},
+		{"cuse:n,wwpn=naa.5001405bd453b1d77", "naa. and 16 digits"},
+		{"cuse:n,wwpn=naa.5001405BD453B1D7", "naa. and 16 digits"},
+		{"cuse:n,wwpn=eui.5001405bd453b1d7", "naa. and 16 digits"},
+		{"cuse:n,wwpn=naa.5001405bd453b1dg", "naa. and 16 digits"},
+		{"vhost-user:/x/s,wwpn=naa.5001405bd453b1d7", "unknown key 'wwpn'"},
+		{"vduse:n", "expected vhost-user:PATH"},
+	};
+	char why[SPEC_WHY_BYTES];
+	struct scsi_spec spec;
+
+	assert_int_equal(spec_parse(&scsi_spec_kinds, "cuse:n,wwpn=naa.5001405bd453b1d7,initiator=me,queues=2,perm=0600",
+				    &spec.export.at, why), 0);
+	assert_string_equal(spec.wwpn, "naa.5001405bd453b1d7");
+	assert_string_equal(spec.initiator, "me");
+	assert_int_equal(spec.export.at.endpoint.perm, 0600);
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		*why = '\0';
+		assert_int_equal(spec_parse(&scsi_spec_kinds, bad[i].text, &spec.export.at, why), -EINVAL);
+		if (!strstr(why, bad[i].says))
+			fail_msg("%s: %s", bad[i].text, why);
+	}
+}
+
 static void an_address_is_taken_once(void **state)
 {
 	static const char *const words[] = {"--disk", "a=mem:1M", "--lun", "0:0=a", "--lun", "0:0=a", NULL};
@@ -132,6 +163,7 @@ int main(void)
 		cmocka_unit_test(disks_exports_and_luns_are_kept_in_order),
 		cmocka_unit_test(the_conventions_are_one_lun_at_one_socket),
 		cmocka_unit_test(a_lun_that_makes_no_sense_is_told),
+		cmocka_unit_test(a_cuse_node_is_a_target_with_a_name),
 		cmocka_unit_test(an_address_is_taken_once),
 	};
 

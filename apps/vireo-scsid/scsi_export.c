@@ -4,6 +4,7 @@
 #include "luns.h"
 #include "report.h"
 #include "scsi/scsi.h"
+#include "vireo/endpoint.h"
 #include "vireo/mailbox.h"
 #include "vireo/scsi.h"
 #include <stdlib.h>
@@ -184,6 +185,14 @@ static int export_open(struct export *export, char why[SPEC_WHY_BYTES])
 	return err;
 }
 
+static void config(const struct export *export, struct vireo_endpoint_config *ret_config)
+{
+	const struct scsi_spec *spec = scsi_spec_of(export->spec);
+
+	if (spec->export.at.kind->endpoint == &endpoint_cuse)
+		ret_config->cuse.target = spec->wwpn;
+}
+
 /* Its queues have left, and with them all that its LUNs waited for. Functions may still wait for another export's queues. */
 static void export_close(struct export *export)
 {
@@ -214,6 +223,7 @@ const struct export_kind scsi_export_kind = {
 	.queues = scsi_spec_queues,
 	.queue_ops = ops_of,
 	.open = export_open,
+	.config = config,
 	.close = export_close,
 	.subject = subject,
 	.brief = report_host_brief,

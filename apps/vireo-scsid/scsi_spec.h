@@ -6,9 +6,12 @@
 
 #include "store/export_spec.h"
 
+#define SCSI_SPEC_WWPN_BYTES 21u /* naa., 16 digits and the end */
+
 struct scsi_spec {
 	struct export_spec export; /* first */
 	char initiator[SPEC_NAME_BYTES]; /* empty: the export's name */
+	char wwpn[SCSI_SPEC_WWPN_BYTES]; /* CUSE: what the target is called there */
 };
 
 extern const struct spec_kinds scsi_spec_kinds;
