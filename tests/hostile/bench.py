@@ -129,7 +129,7 @@ class Daemon:
     def hosts(self):
         """A vireo-scsid, for lies to a SCSI host; from the first of them on."""
         if not self.scsid or not self.scsid.alive():
-            self.scsid = Hosts(self.build, self.folder)
+            self.scsid = Hosts(self.build, self.folder, self.transport)
         return self.scsid
 
     def text(self):

@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A vireo-scsid to lie to: a SCSI host for the liar, and beside it another one whose driver is honest."""
+"""A vireo-scsid to lie to: a SCSI host for the liar, and beside it another one whose driver is honest.
+
+The liar is told to be at a vhost-user socket or at a node that speaks vhost-scsi's ioctls (CUSE); the honest driver is at a socket.
+"""
 import dataclasses
 import os
 import signal
 import struct
 import subprocess
+import time
 
+from cuse import CusePeer
 from disks import HEADER, PAYLOAD, ROOM, SECTOR, SECTORS, STATUS, Waiting
+from ioctls import SCSI_CLEAR_ENDPOINT, SCSI_SET_ENDPOINT
 from peer import F_INDIRECT, F_PACKED, GPA, WRITE, patience
 from vhost_user import VhostUserPeer
 
@@ -55,8 +61,8 @@ def rw(opcode, block, count):
     return struct.pack('>BBQIBB', opcode, 0, block, count, 0, 0)
 
 
-class HostPeer(Waiting, VhostUserPeer):
-    """A driver, with each piece of a request in the test's hands. One request at a time."""
+class Driver(Waiting):
+    """With each piece of a request in the test's hands. One request at a time."""
 
     def begin(self, packed=False, features=FEATURES):
         """With two request queues: one to lie in, and one that goes on."""
@@ -130,14 +136,39 @@ class HostPeer(Waiting, VhostUserPeer):
         self.good(bytes([SYNC_10]) + bytes(9), queue=queue)
 
 
+class HostPeer(Driver, VhostUserPeer):
+    pass
+
+
+class CuseHost(Driver, CusePeer):
+    """At a node that is a target: its rings begin together."""
+    WWPN = 'naa.5001405bd453b1d7'
+
+    @staticmethod
+    def path(folder):
+        return '/dev/hostile-scsi'
+
+    def endpoint(self, request=SCSI_SET_ENDPOINT, name=WWPN.encode(), reserved=0, tpgt=0):
+        self.do(request, 0, name, tpgt, reserved, layout='=i224sHH')
+
+    def ring_enable(self, index):
+        """With all others: see run()."""
+
+    def run(self):
+        self.endpoint()
+
+    def stop(self):
+        self.endpoint(SCSI_CLEAR_ENDPOINT)
+
+
 class Hosts:
     """The daemon. After each lie it lives, and the honest driver's session goes on, which is one and the same all the time."""
 
-    def __init__(self, build, folder):
-        self.folder, self.honest, self.rounds = folder, None, 0
+    def __init__(self, build, folder, transport):
+        self.folder, self.honest, self.rounds, self.cuse = folder, None, 0, transport.NAME == CusePeer.NAME
         argv = [f'{build}/apps/vireo-scsid/vireo-scsid', '--control', os.path.join(folder, 'scsid-control.sock')]
         for host in ('lies', 'honest'):
-            argv += ['--disk', f'{host}=mem:{SECTORS * SECTOR}', '--export', f'vhost-user:{self.path(host)}', '--lun', f'host-{host}/0:0={host}']
+            argv += ['--disk', f'{host}=mem:{SECTORS * SECTOR}', '--export', f'{self.at(host)},name={host}', '--lun', f'{host}/0:0={host}']
         with open(os.path.join(folder, 'scsid.log'), 'w') as log:
             self.process = subprocess.Popen(argv, stderr=log, env=dict(os.environ, ASAN_OPTIONS='detect_leaks=1'))
         try:
@@ -151,8 +182,23 @@ class Hosts:
     def path(self, name):
         return os.path.join(self.folder, f'host-{name}')
 
+    def over_cuse(self, name):
+        return self.cuse and name != 'honest'
+
+    def at(self, name):
+        """Where an export is, and how."""
+        if self.over_cuse(name):
+            return f'cuse:{os.path.basename(CuseHost.path(self.folder))},wwpn={CuseHost.WWPN}'
+        return f'vhost-user:{self.path(name)}'
+
     def connect(self, name):
-        return HostPeer(self.path(name), 20)
+        if not self.over_cuse(name):
+            return HostPeer(self.path(name), 20)
+        end = time.monotonic() + patience(20)
+        while not os.path.exists(CuseHost.path(self.folder)):
+            assert self.alive() and time.monotonic() < end, f'the node does not come\n{self.tail()}'
+            time.sleep(0.01)
+        return CuseHost(CuseHost.path(self.folder))
 
     def alive(self):
         return self.process.poll() is None

@@ -25,6 +25,9 @@ SET_VRING_BASE, GET_VRING_BASE = ioctl_number(TELL, 0x12, 8), ioctl_number(BOTH,
 SET_VRING_KICK, SET_VRING_CALL, SET_VRING_ERR = (ioctl_number(TELL, number, 8) for number in (0x20, 0x21, 0x22))
 GET_BACKEND_FEATURES, SET_BACKEND_FEATURES = ioctl_number(ASK, 0x26, 8), ioctl_number(TELL, 0x25, 8)
 NET_SET_BACKEND = ioctl_number(TELL, 0x30, 8)
+SCSI_SET_ENDPOINT, SCSI_CLEAR_ENDPOINT = ioctl_number(TELL, 0x40, 232), ioctl_number(TELL, 0x41, 232)
+SCSI_GET_ABI_VERSION = ioctl_number(TELL, 0x42, 4)
+SCSI_SET_EVENTS_MISSED, SCSI_GET_EVENTS_MISSED = ioctl_number(TELL, 0x43, 4), ioctl_number(TELL, 0x44, 4)
 VDPA_GET_STATUS, VDPA_SET_STATUS = ioctl_number(ASK, 0x71, 1), ioctl_number(TELL, 0x72, 1)
 VDPA_SET_VRING_ENABLE = ioctl_number(TELL, 0x75, 8)
 

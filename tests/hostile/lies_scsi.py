@@ -6,22 +6,27 @@ Where the specification leaves a case open, the response is the one that docs/sc
 import functools
 import struct
 
-from bench import lie
+from bench import Skipped, lie
 from disks import HEADER, PAYLOAD, ROOM, SECTOR, SECTORS, STATUS
 from hosts import *
+from ioctls import NET_SET_BACKEND, SCSI_CLEAR_ENDPOINT, SCSI_GET_ABI_VERSION, SCSI_GET_EVENTS_MISSED, SCSI_SET_EVENTS_MISSED
 from lies_blk import pieces_of
-from peer import GPA, WRITE
+from peer import GPA, NO, WRITE
 from vhost_user import GET_CONFIG, SET_CONFIG
 
-ONLY_OVER = (('vhost-user',), 'the SCSI host that is lied to is a vhost-user one')
+ONLY_OVER = (('vhost-user', 'cuse'), 'the kernel takes no SCSI host over VDUSE')
+HAS_CONFIG = ('vhost-user', 'a vhost device has no config space: its front end has it')
+IS_A_TARGET = ('cuse', 'a vhost-user device has no name to be asked for by')
 NO_OPCODE, NO_BLOCK, BAD_FIELD, NO_LUN, BAD_LIST = (0x20, 0), (0x21, 0), (0x24, 0), (0x25, 0), (0x26, 0)
 
 
-def told(function):
-    """In both ring formats; then this session's other queue goes on, and the honest one's does."""
+def told(function, only=None):
+    """In both ring formats; then this session's other queue goes on, and the honest one's does. `only`: over this transport, and why."""
     @lie
     @functools.wraps(function)
     def teller(daemon):
+        if only and daemon.transport.NAME != only[0]:
+            raise Skipped(only[1])
         hosts = daemon.hosts()
         for packed in (False, True):
             with hosts.connect('lies') as host:
@@ -226,7 +231,7 @@ def scsi_functions_again_and_again(host):
 
 # ---- config space ----
 
-@told
+@functools.partial(told, only=HAS_CONFIG)
 def scsi_sizes_that_lie(host):
     """What is refused changes nothing: the next commands are laid as before."""
     for offset, size in ((20, 4097), (20, 0xFFFFFFFF), (24, 0), (24, 261), (24, 0xFFFFFFFF), (0, 7), (32, 1)):
@@ -236,7 +241,7 @@ def scsi_sizes_that_lie(host):
     assert struct.unpack_from('<2I', said, 20) == (96, 32), f'{said.hex()}'
 
 
-@told
+@functools.partial(told, only=HAS_CONFIG)
 def scsi_sizes_that_are_other_ones(host):
     """And honoured."""
     wanted = host.fill(1, 0x21)
@@ -246,3 +251,46 @@ def scsi_sizes_that_are_other_ones(host):
     assert host.comes_back(pieces, REQUESTS) == 30 + SECTOR
     assert host.memory[STATUS + 10:STATUS + 12] == b'\0\0' and host.memory[ROOM:ROOM + SECTOR] == wanted
     assert not host.ack(SET_CONFIG, struct.pack('=III', 20, 8, 0) + struct.pack('<II', 96, 32))
+
+
+# ---- a node of vhost-scsi's (CUSE) ----
+
+@functools.partial(told, only=IS_A_TARGET)
+def scsi_endpoint_that_lies(host):
+    """Who names another target, names it twice or says more than there is to say changes nothing: the rings run on, and can end."""
+    def no(verb, *words, **names):
+        try:
+            verb(*words, **names)
+        except NO:
+            return
+        raise AssertionError(f'{words} {names} was taken')
+    no(host.endpoint)
+    no(host.endpoint, reserved=1)
+    for name in (b'', b'naa.5001405bd453b1d8', host.WWPN.encode() + b'7', host.WWPN[:-1].encode(), b'n' * 224):
+        no(host.endpoint, name=name)
+        no(host.endpoint, SCSI_CLEAR_ENDPOINT, name=name)
+    no(host.endpoint, SCSI_CLEAR_ENDPOINT, reserved=0xffff)
+    for index in (0, REQUESTS, REQUESTS + 60):
+        no(host.ring_num, index, RING_SIZE)
+        no(host.do, NET_SET_BACKEND, index, -1, layout='=Ii')
+    host.goes_on(queue=REQUESTS)
+    host.stop()
+    for name in (b'naa.5001405bd453b1d8', b'n' * 224):
+        no(host.endpoint, name=name)
+    host.stop()
+    host.endpoint(tpgt=0xffff)
+    host.goes_on(queue=REQUESTS)
+
+
+@functools.partial(told, only=IS_A_TARGET)
+def scsi_events_that_were_missed(host):
+    """Whatever is said of them, it is a flag; and a buffer that comes is told of it once."""
+    assert struct.unpack('=i', host.do(SCSI_GET_ABI_VERSION, 0, layout='=i')) == (1,)
+    for said in (1, 0xffffffff, 0):
+        host.do(SCSI_SET_EVENTS_MISSED, said, layout='=I')
+        assert struct.unpack('=I', host.do(SCSI_GET_EVENTS_MISSED, 7, layout='=I')) == (bool(said),)
+    host.do(SCSI_SET_EVENTS_MISSED, 1, layout='=I')
+    host.write(ROOM, bytes([UNTOUCHED]) * 32)
+    assert host.comes_back([(GPA + ROOM, 16, WRITE)], EVENTS) == 16
+    assert host.memory[ROOM:ROOM + 32] == struct.pack('<I', 1 << 31) + bytes(12) + bytes([UNTOUCHED]) * 16
+    assert struct.unpack('=I', host.do(SCSI_GET_EVENTS_MISSED, 7, layout='=I')) == (0,)
