@@ -173,9 +173,13 @@ int port_addresses_begin(struct sw_port *port, const struct sw_port_config *conf
 /* Worker, of a port that locks: an address that is new. False: it is not the port's. */
 bool port_lock(struct sw_port *port, const struct fdb_address *address);
 
+/* ---- port_pause.c ---- */
+
 /* Control thread. A worker goes to each out queue that holds frames, and may go on, of the topology that is published now or a later one. */
 void port_held_send(const struct sw_port *port);
 void port_pauses_look(struct sw_port *port); /* what has the thread of a port that is served aside let go of? */
+
+/* ---- port_aside.c ---- */
 
 int port_aside_start(struct sw_port *port); /* a new port */
 void port_aside_drop(struct sw_port *port); /* that has not become one */
