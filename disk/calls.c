@@ -3,6 +3,7 @@
 #include "base/calls.h"
 #include "base/util.h"
 #include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 static const struct call rows[] = {
@@ -28,6 +29,7 @@ static const struct call nbd_rows[] = {
 	NBD_SOCKET(AF_INET, SOCK_DGRAM),
 	NBD_SOCKET(AF_INET6, SOCK_STREAM),
 	NBD_SOCKET(AF_INET6, SOCK_DGRAM),
+	CALL_IOCTL(SIOCGIFINDEX, "a link-local address of a server names an interface"),
 	CALL_WITH("socket", 0, AF_VSOCK, "servers of NBD (nbd+vsock)"),
 	{"socket", "getaddrinfo(3) asks which addresses this machine has", "AF_NETLINK, NETLINK_ROUTE",
 	 {{0, false, 0xffffffffu, AF_NETLINK}, {2, false, 0xffffffffu, 0}}, 2},

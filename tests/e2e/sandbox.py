@@ -4,6 +4,7 @@
 daemon of each test: guest/cases.py."""
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -78,6 +79,31 @@ def the_page_has_what_it_says(_lab, kind):
         rows = set(page.read().splitlines())
     for line in sum(declared(getattr(kind, "PROGRAM", "vireo-switchd")), []):
         expect(f"    {line}" in rows, f"docs/sandbox.md lacks: {line}")
+
+
+# Functions of C libraries that are called otherwise than the call that they make.
+MADE_BY = {"posix_fallocate": "fallocate", "send": "sendto", "recv": "recvfrom", "opendir": "openat", "readdir": "getdents64", "scandir": "getdents64",
+           "realpath": "readlink", "eventfd": "eventfd2", "signalfd": "signalfd4", "getaddrinfo": "socket", "pthread_create": "clone",
+           "preadv64v2": "preadv2", "pwritev64v2": "pwritev2", "sigaction": "rt_sigaction",
+           "sigprocmask": "rt_sigprocmask", "pthread_sigmask": "rt_sigprocmask", "nanosleep": "clock_nanosleep", "raise": "tgkill",
+           "fork": "fork", "vfork": "fork", "system": "execve", "popen": "execve", "posix_spawn": "execve"}
+
+
+@case_for(DAEMONS, "what_{}_is_linked_with_is_declared")
+def what_it_is_linked_with_is_declared(_lab, kind):
+    """Each function of the C library that is a system call by its name: a call in a place that no test comes to is found so, too."""
+    path = program(getattr(kind, "PROGRAM", "vireo-switchd"))
+    header = f"/usr/include/{os.uname().machine}-linux-gnu/asm/unistd_64.h"
+    if not shutil.which("nm") or not os.path.exists(header) or sanitized():
+        raise Skip("needs nm, the kernel's list of calls, and a build without sanitizers")
+    with open(header) as text:
+        known = set(re.findall(r"__NR_(\w+)", text.read()))
+    _, calls = declared(os.path.basename(path))
+    allowed = {name for line in calls for name in re.split(r" \(|: ", line)[0].split()}
+    symbols = subprocess.run(["nm", "-D", "--undefined-only", path], capture_output=True, text=True, check=True).stdout
+    for symbol in {line.split()[-1].split("@")[0] for line in symbols.splitlines()}:
+        call = MADE_BY.get(symbol) or MADE_BY.get(symbol.removesuffix("64")) or (symbol if symbol in allowed else symbol.removesuffix("64"))
+        expect(call not in known or call in allowed, f"{symbol}() makes the call {call}, which no room declares")
 
 
 @case

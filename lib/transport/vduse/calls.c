@@ -10,6 +10,7 @@
 static const struct call rows[] = {
 	{"socket", "the vdpa bus is told of a device", "AF_NETLINK, NETLINK_GENERIC",
 	 {{0, false, 0xffffffffu, AF_NETLINK}, {2, false, 0xffffffffu, NETLINK_GENERIC}}, 2},
+	CALL("fallocate", "where queues stand is kept in a file, whose room is made beforehand"),
 	CALL_IOCTL(VDUSE_WIRE_GET_API_VERSION, "the control file"),
 	CALL_IOCTL(VDUSE_WIRE_SET_API_VERSION, "the control file"),
 	CALL_IOCTL(VDUSE_WIRE_GET_FEATURES, "the control file"),
