@@ -149,6 +149,8 @@ static unsigned push(struct aside *aside, struct aside_queue *q)
 	gone = r > 0 ? (unsigned)r : 0;
 	if (gone < count && aside->ops->left)
 		left = aside->ops->left(aside->opaque, q->number);
+	if (left && aside->ops->starves && aside->ops->starves(aside->opaque, q->number))
+		left = 0; /* nobody would say when there are buffers: lost at once */
 	aside->ops->flush(aside->opaque, q->number);
 	store_drop_first(&q->store, count - left);
 	q->waits = left;

@@ -14,7 +14,7 @@
  * some offer fewer than they did.
  *
  * A queue is claimed for all this, since other workers may deliver into it as well. A port that cannot
- * take more loses frames at once: nothing here waits for a port.
+ * take more loses frames at once, or they are held for it (retry.c): nothing here waits for a port.
  *
  * A sender chooses how small the pieces are, and could have a burst cut into more than a hundred thousand of them
  * while other ports wait. So there is a limit for each burst, whoever receives it: far more than an honest sender
@@ -23,11 +23,12 @@
  */
 
 #include "switch/bond.h"
+#include "switch/claim.h"
 #include "switch/core.h"
 #include "switch/cuts.h"
 #include "switch/forwarder.h"
+#include "switch/retry.h"
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 
 #define ETH_BYTES          14u
@@ -35,7 +36,6 @@
 #define KEPT_PART          4u
 #define FADES_BY           8u
 #define BUFFER_BYTES       1536u /* of most drivers, where a frame may go into several */
-#define SPINS_MAX          256u /* then the holder may well be off its CPU */
 
 struct outbox {
 	struct forwarder *forwarder;
@@ -51,38 +51,6 @@ struct outbox {
 	struct vireo_frame *frames[BURST_FRAMES];
 };
 
-static inline void cpu_relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
-#endif
-}
-
-static void claim(const struct forwarder *forwarder, struct out_queue *queue)
-{
-	unsigned spins = 0;
-
-	if (forwarder->alone)
-		return;
-	/* Pairs with the release in unclaim(): what the queue's last user did is seen. */
-	while (__atomic_exchange_n(&queue->claimed, 1, __ATOMIC_ACQUIRE)) {
-		while (__atomic_load_n(&queue->claimed, __ATOMIC_RELAXED)) {
-			if (++spins % SPINS_MAX)
-				cpu_relax();
-			else
-				sched_yield();
-		}
-	}
-}
-
-static void unclaim(const struct forwarder *forwarder, struct out_queue *queue)
-{
-	if (!forwarder->alone)
-		__atomic_store_n(&queue->claimed, 0, __ATOMIC_RELEASE);
-}
-
 /* From here on frames are held: those that the port has left, and what comes after them. */
 static void outbox_hold(struct outbox *box)
 {
@@ -93,7 +61,9 @@ static void outbox_hold(struct outbox *box)
 
 static __cold void put_rest(struct outbox *box, struct vireo_frame *const *frames, unsigned count, int went)
 {
+	const struct sw_port_ops *ops = box->ops;
 	unsigned gone = went > 0 ? (unsigned)went : 0, left = 0;
+	void *opaque = box->opaque;
 
 	if (box->ops->left)
 		left = box->ops->left(box->opaque, box->queue->number);
@@ -104,6 +74,7 @@ static __cold void put_rest(struct outbox *box, struct vireo_frame *const *frame
 	box->ops->flush(box->opaque, box->queue->number);
 	outbox_hold(box);
 	box->ops->deliver(box->opaque, box->queue->number, frames + count - left, left);
+	retry_left(box->forwarder, box->queue, ops, opaque);
 }
 
 static void put(struct outbox *box, struct vireo_frame *const *frames, unsigned count)
@@ -283,7 +254,7 @@ static __cold void look_for_held(struct outbox *box)
 	struct out_queue *queue = box->queue;
 
 	if (!(__atomic_load_n(&queue->held, __ATOMIC_ACQUIRE) & HELD_PAUSED))
-		hold_drain(queue, box->ops, box->opaque, box->counters);
+		retry_drain(box->forwarder, queue, box->ops, box->opaque);
 	if (__atomic_load_n(&queue->held, __ATOMIC_RELAXED))
 		outbox_hold(box);
 }
@@ -317,8 +288,9 @@ static void deliver_queue(struct forwarder *forwarder, const struct topology_por
 static void give_held(struct forwarder *forwarder, const struct topology_port *to, struct out_queue *queue)
 {
 	claim(forwarder, queue);
+	queue->late = false; /* somebody may have looked after it, and have lost sight of it */
 	if (!(__atomic_load_n(&queue->held, __ATOMIC_ACQUIRE) & HELD_PAUSED))
-		hold_drain(queue, to->ops, to->opaque, &to->port->counters[forwarder->worker.index]);
+		retry_drain(forwarder, queue, to->ops, to->opaque);
 	unclaim(forwarder, queue);
 }
 

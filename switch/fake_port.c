@@ -144,6 +144,7 @@ static int fake_deliver(void *opaque, unsigned queue, struct vireo_frame *const 
 	fake->owner[queue] = pthread_self();
 	assert(!fake->stopped[queue]);
 	fake->left[queue] = 0;
+	fake->goes[queue] += fake->drips;
 	for (unsigned i = 0; i < count; i++) {
 		if (fake->waits[queue] && !fake->goes[queue]) {
 			fake->left[queue] = count - i;
@@ -185,6 +186,17 @@ static unsigned fake_left(void *opaque, unsigned queue)
 	fake->left[queue] = 0;
 	pthread_mutex_unlock(&fake->lock);
 	return left;
+}
+
+static bool fake_starves(void *opaque, unsigned queue)
+{
+	struct fake_port *fake = opaque;
+	bool starves;
+
+	pthread_mutex_lock(&fake->lock);
+	starves = fake->starves;
+	pthread_mutex_unlock(&fake->lock);
+	return starves;
 }
 
 static bool fake_leaves(void *opaque, unsigned queue)
@@ -254,6 +266,7 @@ const struct sw_port_ops fake_port_ops = {
 	.release = fake_release,
 	.deliver = fake_deliver,
 	.left = fake_left,
+	.starves = fake_starves,
 	.leaves = fake_leaves,
 	.flush = fake_flush,
 	.kick_fd = fake_kick_fd,

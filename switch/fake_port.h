@@ -42,7 +42,9 @@ struct fake_port {
 	uint64_t room;                  /* frames that still go in */
 	bool steers;                    /* frames are wanted in the queue that their byte 14 names */
 	bool waits[FAKE_QUEUES];        /* its memory is yet to come: after `goes` more frames everything is left */
+	bool starves;                   /* or it has no buffers */
 	unsigned goes[FAKE_QUEUES];
+	bool drips;                     /* each delivery lets one more go */
 	unsigned left[FAKE_QUEUES];     /* by the last delivery */
 	bool may_wait;                  /* of queues that are added from now on */
 	bool stopped[FAKE_QUEUES];      /* whoever calls it for that out queue fails */

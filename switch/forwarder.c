@@ -133,6 +133,7 @@ static int forwarder_init(struct forwarder *forwarder, struct sw *sw, unsigned i
 		.rcu_key = &sw->rcu_key,
 		.long_cycles = turn_cycles(sw),
 		.took_long = took_long,
+		.due = retry_due,
 	};
 	int err;
 
@@ -176,6 +177,7 @@ void forwarder_free(struct forwarder *forwarder)
 	worker_fini(&forwarder->worker);
 	offload_arena_free(forwarder->arena);
 	cuts_free(forwarder->cuts);
+	retry_list_free(&forwarder->retries);
 	free(forwarder->guard_room);
 	free(forwarder->gro_room);
 	free(forwarder->multicast_room);

@@ -6,6 +6,7 @@
 
 #include "switch/forward.h"
 #include "switch/offload.h"
+#include "switch/retry.h"
 #include "switch/stall.h"
 #include "work/worker.h"
 
@@ -31,6 +32,7 @@ struct forwarder {
 	struct gro_room *gro_room;
 	struct multicast_room *multicast_room; /* NULL: no snooping */
 	struct stall stall;
+	struct retry_list retries;
 	unsigned pieces_left; /* that may still be cut out of this burst */
 	struct burst burst;
 	struct vireo_frame frames[BURST_FRAMES];

@@ -3,8 +3,8 @@
 /*
  * Theory of operation
  *
- * A receiver may have to stop for a moment, and go on: its queue has met an address that its IOMMU has not told yet, or its memory
- * table changes. What comes for it meanwhile is held, and goes first when it goes on:
+ * A receiver may have to stop for a moment, and go on: its queue has met an address that its IOMMU has not told yet, its memory
+ * table changes, or it has no buffers (retry.c). What comes for it meanwhile is held, and goes first when it goes on:
  *
  *	control thread				who has claimed the out queue
  *						deliver() leaves frames: they are held		HELD_FRAMES
@@ -64,6 +64,7 @@ void hold_cut(struct out_queue *queue)
 	if (queue->hold.frames)
 		counter_add(&port_counters_control(queue->queue.port)->tx_link_down, queue->hold.frames);
 	queue->hold.frames = 0;
+	queue->late = false; /* the worker that was to look again has not found it any more */
 	hold_begin_anew(queue);
 }
 
@@ -135,7 +136,17 @@ static unsigned drain_some(struct out_queue *queue, const struct sw_port_ops *op
 		counter_add(&counters->tx_lost, count - left - gone);
 	store_drop_first(&hold->store, count - left);
 	hold->frames -= count - left;
+	hold->gone += count - left;
 	return left;
+}
+
+unsigned hold_drop(struct out_queue *queue)
+{
+	unsigned frames = queue->hold.frames;
+
+	queue->hold.frames = 0;
+	hold_begin_anew(queue);
+	return frames;
 }
 
 void hold_drain(struct out_queue *queue, const struct sw_port_ops *ops, void *opaque, struct port_counters *counters)

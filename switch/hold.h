@@ -20,6 +20,7 @@ struct sw_port;
 struct hold {
 	struct store store;  /* without bytes: nothing can be held. Whoever has claimed the queue puts, and takes. */
 	uint32_t frames;     /* in it */
+	uint32_t gone;       /* the port has taken so many out of it, or lost them */
 	uint32_t bytes_max;  /* constant: of the store */
 	struct port_counters *counters; /* of who has claimed the queue */
 };
@@ -36,6 +37,8 @@ void hold_cut(struct out_queue *queue);
  * counters.
  */
 extern const struct sw_port_ops hold_ops;
+/* The queue is claimed. What is held is dropped. Returns how many frames that were, for the caller to count. */
+unsigned hold_drop(struct out_queue *queue);
 /* The queue is claimed. Gives the port what is held, in order, as far as it goes. */
 void hold_drain(struct out_queue *queue, const struct sw_port_ops *ops, void *opaque, struct port_counters *counters);
 

@@ -493,6 +493,174 @@ static void a_frame_is_held_with_the_tag_that_it_gets(void **state)
 	assert_memory_equal(got->data + 12, ((const uint8_t[]){0x81, 0, 0, 7, 0x88, 0xb5}), 6);
 }
 
+/* ---- no buffers: retry.c ---- */
+
+#define PATIENT {.looks = SW_RETRY_LOOKS_MAX, .delay_us = 5000} /* for longer than a test takes */
+
+static uint64_t given_up(const struct sw_port_stats *stats)
+{
+	return stats->tx_retry_limit;
+}
+
+static uint64_t cut(const struct sw_port_stats *stats)
+{
+	return stats->tx_link_down;
+}
+
+static void starve(struct fixture *x, bool on)
+{
+	struct fake_port *fake = x->fake[P];
+
+	pthread_mutex_lock(&fake->lock);
+	fake->starves = fake->waits[0] = on;
+	pthread_mutex_unlock(&fake->lock);
+}
+
+static void retry(struct fixture *x, struct sw_retry retry)
+{
+	assert_int_equal(sw_port_retry_set(x->port[P], &retry), 0);
+}
+
+static void what_finds_no_buffers_waits_and_comes_in_order(void **state)
+{
+	struct fixture *x = *state;
+
+	learn_all(x);
+	retry(x, (struct sw_retry)PATIENT);
+	for (unsigned round = 0; round < 3; round++) {
+		starve(x, true);
+		send_numbers(x, 0, 5);
+		wait_stat(x, held, 5 + 5ull * round);
+		assert_int_equal(fake_port_got(x->fake[P]), 0);
+		starve(x, false);
+		wait_got(x, P, 5); /* nothing else has come */
+		send_numbers(x, 5, 3);
+		expect_numbers(x, 0, 8);
+	}
+	wait_stat(x, dropped, 0);
+	wait_stat(x, given_up, 0);
+}
+
+static void a_guest_that_never_has_buffers_loses_what_has_waited(void **state)
+{
+	struct fixture *x = *state;
+
+	learn_all(x);
+	retry(x, (struct sw_retry){.looks = 3, .delay_us = 1000});
+	for (unsigned round = 1; round < 4; round++) {
+		starve(x, true);
+		send_numbers(x, 0, 5);
+		wait_stat(x, given_up, 5ull * round);
+		starve(x, false);
+		send_numbers(x, 0, 2);
+		expect_numbers(x, 0, 2);
+	}
+	wait_stat(x, dropped, 0);
+}
+
+static void a_guest_that_has_a_buffer_now_and_then_loses_nothing(void **state)
+{
+	struct fixture *x = *state;
+
+	learn_all(x);
+	retry(x, (struct sw_retry){.looks = 1, .delay_us = 1000});
+	x->fake[P]->drips = true;
+	starve(x, true);
+	for (unsigned i = 0; i < 40; i++)
+		send_number(x, 0, P, i, 64);
+	expect_numbers(x, 0, 40);
+	wait_stat(x, given_up, 0);
+	wait_stat(x, dropped, 0);
+}
+
+static void so_much_waits_for_buffers_and_no_more(void **state)
+{
+	struct fixture *x = *state;
+
+	learn_all(x);
+	retry(x, (struct sw_retry)PATIENT);
+	starve(x, true);
+	send_numbers(x, 0, HOLD_FRAMES_MAX + 10);
+	wait_stat(x, dropped, 10);
+	starve(x, false);
+	expect_numbers(x, 0, HOLD_FRAMES_MAX);
+	wait_stat(x, given_up, 0);
+}
+
+static void what_waits_for_memory_is_not_given_up(void **state)
+{
+	struct fixture *x = *state;
+
+	out_queue_renew(x);
+	learn_all(x);
+	retry(x, (struct sw_retry){.looks = 1, .delay_us = 1});
+	x->fake[P]->waits[0] = true;
+	send_numbers(x, 0, 5);
+	wait_stat(x, held, 5);
+	for (unsigned i = 0; i < 20; i++)
+		step(x);
+	pause_begin(x, 0);
+	x->fake[P]->waits[0] = false;
+	pause_end(x, 0);
+	expect_numbers(x, 0, 5);
+	wait_stat(x, given_up, 0);
+}
+
+static void a_queue_without_buffers_may_be_paused_and_its_link_be_cut(void **state)
+{
+	struct fixture *x = *state;
+
+	learn_all(x);
+	retry(x, (struct sw_retry)PATIENT);
+	starve(x, true);
+	send_numbers(x, 0, 5);
+	wait_stat(x, held, 5);
+	pause_begin(x, 0);
+	send_numbers(x, 5, 1);
+	for (unsigned i = 0; i < 20; i++)
+		step(x);
+	pause_end(x, 0); /* there are no buffers yet */
+	sw_port_link_set(x->port[P], false);
+	wait_stat(x, cut, 6);
+	sw_port_link_set(x->port[P], true);
+	pass_grace(x);
+	send_numbers(x, 0, 5);
+	wait_stat(x, held, 11);
+	starve(x, false);
+	expect_numbers(x, 0, 5); /* it is looked at again, as before */
+	wait_stat(x, given_up, 0);
+}
+
+static void retries_end_where_they_are_taken_back_and_with_the_queue(void **state)
+{
+	struct fixture *x = *state;
+	unsigned before;
+
+	learn_all(x);
+	retry(x, (struct sw_retry)PATIENT);
+	starve(x, true);
+	send_numbers(x, 0, 5);
+	wait_stat(x, held, 5);
+	retry(x, (struct sw_retry){0});
+	wait_stat(x, given_up, 5);
+	retry(x, (struct sw_retry)PATIENT);
+	send_numbers(x, 0, 4);
+	wait_stat(x, held, 9);
+	before = x->gone;
+	sw_queue_remove(x->port[P], true, 0, on_gone, x);
+	wait_gone(x, before + 1);
+	wait_stat(x, dropped, 4);
+	assert_int_equal(sw_queue_add(x->port[P], true, 0), 0);
+	pass_grace(x);
+	send_numbers(x, 0, 3);
+	wait_stat(x, held, 12);
+	remove_port(x, P); /* with all that waits for it */
+	add_port(x, P, 1);
+	learn_all(x);
+	send_numbers(x, 0, 1);
+	expect_numbers(x, 0, 1);
+}
+
 /* ---- what cannot be paused, and what happens to it meanwhile ---- */
 
 static void what_is_not_there_cannot_be_paused(void **state)
@@ -641,6 +809,22 @@ static void a_port_may_come_back_from_aside_while_it_is_paused(void **state)
 	wait_stat(x, dropped, 0);
 }
 
+/* Its thread would not hear of buffers. */
+static void who_is_served_aside_loses_at_once_what_finds_none(void **state)
+{
+	struct fixture *x = *state;
+
+	serve_aside(x);
+	retry(x, (struct sw_retry)PATIENT);
+	starve(x, true);
+	send_numbers(x, 0, 5);
+	wait_stat(x, dropped, 5);
+	starve(x, false);
+	send_numbers(x, 5, 2);
+	expect_numbers(x, 5, 2);
+	wait_stat(x, given_up, 0);
+}
+
 /* ---- several workers ---- */
 
 static int setup_two_workers(void **state)
@@ -695,6 +879,37 @@ static void nothing_is_lost_while_they_send_to_one_that_is_served_aside(void **s
 	send_while_it_stops_and_goes_on(x);
 }
 
+static void nothing_is_lost_while_two_workers_send_to_a_queue_that_has_buffers_now_and_then(void **state)
+{
+	struct fixture *x = *state;
+	struct fake_port *fake = x->fake[P];
+	unsigned sent = 0, next[2] = {0}, rounds = 150;
+
+	learn_all(x);
+	retry(x, (struct sw_retry){.looks = SW_RETRY_LOOKS_MAX, .delay_us = 1000});
+	for (unsigned round = 0; round < rounds; round++) {
+		for (unsigned i = 0; i < 8; i++, sent++) {
+			send_number(x, 0, P, sent, 64);
+			send_number(x, 2, P, sent | 1u << 31, 64);
+		}
+		pthread_mutex_lock(&fake->lock);
+		fake->goes[0] = round % 5;
+		fake->starves = fake->waits[0] = round & 1;
+		pthread_mutex_unlock(&fake->lock);
+		if (round % 3)
+			step(x);
+	}
+	starve(x, false);
+	wait_got(x, P, 2 * sent);
+	for (unsigned i = 0; i < 2 * sent; i++) {
+		unsigned number = number_at(x, P, i), from = number >> 31;
+
+		assert_int_equal(number & ~(1u << 31), next[from]++);
+	}
+	wait_stat(x, dropped, 0);
+	wait_stat(x, given_up, 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -721,11 +936,21 @@ int main(void)
 		TEST(what_a_delivery_aside_leaves_waits_for_the_queue_to_go_on),
 		TEST(what_waits_aside_when_the_queue_ends_is_lost_and_counted),
 		TEST(a_queue_or_port_that_is_served_aside_may_go_while_its_pause_begins),
+		TEST(what_finds_no_buffers_waits_and_comes_in_order),
+		TEST(a_guest_that_never_has_buffers_loses_what_has_waited),
+		TEST(a_guest_that_has_a_buffer_now_and_then_loses_nothing),
+		TEST(so_much_waits_for_buffers_and_no_more),
+		TEST(what_waits_for_memory_is_not_given_up),
+		TEST(a_queue_without_buffers_may_be_paused_and_its_link_be_cut),
+		TEST(who_is_served_aside_loses_at_once_what_finds_none),
+		TEST(retries_end_where_they_are_taken_back_and_with_the_queue),
 		TEST(a_queue_that_is_paused_may_be_served_aside_when_it_goes_on),
 		TEST(a_port_may_come_back_from_aside_while_it_is_paused),
 		cmocka_unit_test_setup_teardown(nothing_is_lost_while_two_workers_send_to_a_queue_that_stops_and_goes_on, setup_two_workers,
 						teardown),
 		cmocka_unit_test_setup_teardown(nothing_is_lost_while_they_send_to_one_that_is_served_aside, setup_two_workers, teardown),
+		cmocka_unit_test_setup_teardown(nothing_is_lost_while_two_workers_send_to_a_queue_that_has_buffers_now_and_then,
+						setup_two_workers, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

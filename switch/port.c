@@ -144,6 +144,11 @@ int in_queue_new(struct sw_port *port, struct aside *aside, unsigned number, str
 	return 0;
 }
 
+static bool may_hold(const struct sw_port *port, unsigned number)
+{
+	return port->retry_looks || (port->ops->leaves && port->ops->leaves(port->opaque, number));
+}
+
 static int out_add(struct sw_port *port, unsigned number)
 {
 	struct out_queue *out = aligned_alloc(CACHE_LINE_BYTES, sizeof(*out));
@@ -153,7 +158,7 @@ static int out_add(struct sw_port *port, unsigned number)
 	memset(out, 0, sizeof(*out));
 	queue_init(&out->queue, port, true, number);
 	out->number = number;
-	if (port->ops->leaves && port->ops->leaves(port->opaque, number) && hold_prepare(out)) {
+	if (may_hold(port, number) && hold_prepare(out)) {
 		free(out);
 		return -ENOMEM;
 	}
@@ -290,6 +295,7 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 		return err;
 	}
 	sw_port_limits_set(port, &config->limits);
+	sw_port_retry_set(port, &config->retry);
 	multicast_port_init(port, &config->multicast);
 	*ret_port = port;
 	return 0;
@@ -464,6 +470,17 @@ void sw_port_limits_set(struct sw_port *port, const struct sw_limits *limits)
 	uint8_t steered = port->limited & PORT_STEERED;
 
 	__atomic_store_n(&port->limited, (uint8_t)(limits_set(&port->limits, limits) | steered), __ATOMIC_RELAXED);
+}
+
+int sw_port_retry_set(struct sw_port *port, const struct sw_retry *retry)
+{
+	for (unsigned i = 0; retry->looks && i < SW_QUEUES_MAX; i++)
+		if (port->out[i] && hold_prepare(port->out[i]))
+			return -ENOMEM;
+	__atomic_store_n(&port->retry_delay_us, retry->delay_us, __ATOMIC_RELAXED);
+	/* Pairs with looks_of() in retry.c: who looks again finds the holds prepared. */
+	__atomic_store_n(&port->retry_looks, retry->looks, __ATOMIC_RELEASE);
+	return 0;
 }
 
 void sw_port_flood_set(struct sw_port *port, uint32_t copies)

@@ -35,7 +35,7 @@ struct port_counters {
 	uint64_t bond_rx_frames, bond_rx_bytes, bond_tx_frames, bond_tx_bytes; /* of a bond: what its members have brought, and been given */
 	uint64_t rx_inactive, rx_lacp, rx_lacp_bad, rx_lacp_limit;
 	uint64_t rx_spoofed_ip, rx_spoofed_arp, rx_spoofed_nd, rx_dhcp_server, rx_router, rx_unreadable;
-	uint64_t tx_held, tx_hold_limit;
+	uint64_t tx_held, tx_hold_limit, tx_retry_limit;
 	uint64_t tx_no_queue, tx_link_down, tx_flood_room, tx_mtu, tx_segment_error, tx_segmented, tx_lost;
 } __attribute__((aligned(CACHE_LINE_BYTES)));
 
@@ -88,6 +88,7 @@ struct out_queue {
 	/* Held by the worker that delivers; unused if there is only one. */
 	uint32_t claimed __attribute__((aligned(CACHE_LINE_BYTES)));
 	uint8_t held; /* HELD_* (atomic): see hold.c */
+	bool late;    /* a worker looks at it again: see retry.c */
 	const struct sw_port_ops *room_of; /* whose room() it was: another's, when the port has moved aside */
 	uint32_t room_max, room_s;         /* the most that it has said, which fades with the seconds; as of then */
 	struct hold hold;
@@ -119,6 +120,7 @@ struct sw_port {
 	unsigned address_count; /* control thread: of those that it has been given */
 	struct port_guard *guard; /* or NULL; see guards.c */
 	uint8_t limited; /* LIMITED_*, PORT_STEERED: what a burst to the port or from it has to be asked for */
+	uint32_t retry_looks, retry_delay_us; /* atomic; 0 looks: none */
 	struct stalls stalls;
 	struct bucket flood; /* constant rate: of copies of its frames for several ports */
 	struct port_limits limits;

@@ -21,14 +21,6 @@ struct resumed {
 	unsigned queue;
 };
 
-static struct out_queue *out_find(const struct topology_port *port, unsigned number)
-{
-	for (uint32_t i = 0; i < port->out_count; i++)
-		if (port->out[i]->number == number)
-			return port->out[i];
-	return NULL;
-}
-
 static void resumed_drop(struct worker_letter *letter)
 {
 	free(container_of(letter, struct resumed, letter));
@@ -47,7 +39,7 @@ static void resumed_deliver(struct vireo_letter *letter)
 		return;
 	}
 	port = topology_port(topology, resumed->port);
-	out = port && port->port->serial == resumed->serial ? out_find(port, resumed->queue) : NULL;
+	out = port && port->port->serial == resumed->serial ? topology_out(port, resumed->queue) : NULL;
 	if (out)
 		deliver_held(forwarder, port, out);
 	resumed_drop(&resumed->letter);

@@ -55,6 +55,7 @@ static void add_counters(struct sw_port_stats *sum, const struct port_counters *
 	sum->tx_rate_limit += counter_read(&from->tx_rate_limit);
 	sum->tx_held += counter_read(&from->tx_held);
 	sum->tx_hold_limit += counter_read(&from->tx_hold_limit);
+	sum->tx_retry_limit += counter_read(&from->tx_retry_limit);
 	sum->tx_no_queue += counter_read(&from->tx_no_queue);
 	sum->tx_link_down += counter_read(&from->tx_link_down);
 	sum->tx_flood_room += counter_read(&from->tx_flood_room);

@@ -49,6 +49,8 @@ struct sw_port_ops {
 	 * come in a moment. They are held, and what comes after them, until sw_queue_pause() and sw_queue_resume(). NULL: none ever.
 	 */
 	unsigned (*left)(void *opaque, unsigned queue);
+	/* Of what left() has said: it is for want of buffers, and nobody says when there are some (sw_port_retry_set()). NULL: never. */
+	bool (*starves)(void *opaque, unsigned queue);
 	/* Control thread: may left() say so of this out queue, as it is now? NULL: no. */
 	bool (*leaves)(void *opaque, unsigned queue);
 	/* End of a burst: show, signal. */
@@ -132,6 +134,18 @@ struct sw_limits {
 	struct sw_limit bytes_out, frames_out; /* to it */
 	struct sw_limit broadcast, multicast, unknown; /* frames from the port; unknown: unicast that goes to all */
 };
+
+/*
+ * What finds no buffers at a port whose ops have starves() is held, as much as sw_queue_pause() says, and tried again: each `delay_us`, and
+ * whenever more comes for the queue. After so many looks in a row that found no buffer all of it is dropped: tx_retry_limit. No worker
+ * waits. 0 looks: it is dropped at once.
+ */
+struct sw_retry {
+	unsigned looks; /* up to SW_RETRY_LOOKS_MAX */
+	unsigned delay_us;
+};
+
+#define SW_RETRY_LOOKS_MAX 10000u
 
 #define SW_GUARD_ADDRESSES_MAX 16u
 
@@ -256,6 +270,7 @@ struct sw_port_config {
 	 */
 	uint32_t flood_copies;
 	struct sw_limits limits;
+	struct sw_retry retry;
 	struct sw_guard guard;
 	struct sw_port_multicast multicast;
 	bool gro; /* TCP segments from the port that follow one another become large frames; for receivers that take none they are cut again */
@@ -327,6 +342,7 @@ int sw_port_rules_set(struct sw_port *port, const struct sw_port_config *config)
  */
 int sw_port_addresses_set(struct sw_port *port, const uint8_t (*addresses)[6], unsigned count, bool lock);
 void sw_port_limits_set(struct sw_port *port, const struct sw_limits *limits); /* buckets begin full */
+int sw_port_retry_set(struct sw_port *port, const struct sw_retry *retry); /* -ENOMEM: nothing has changed */
 void sw_port_flood_set(struct sw_port *port, uint32_t copies); /* as flood_copies of the config; the bucket begins full */
 /* From now on the port's steer() is asked, or not any more. A frame that it sends to a queue that does not run is lost: tx_no_queue. */
 void sw_port_steered_set(struct sw_port *port, bool on);
@@ -376,8 +392,9 @@ struct sw_port_stats {
 	uint64_t rx_lacp_bad;         /* of those, such as lie, or are cut short (not a drop again) */
 	uint64_t rx_lacp_limit;       /* too many of them */
 	uint64_t tx_rate_limit;       /* beyond bytes_out or frames_out */
-	uint64_t tx_held;             /* kept until the port's queue went on (not a drop) */
-	uint64_t tx_hold_limit;       /* the port's queue has stopped for a moment, and no more can be kept for it */
+	uint64_t tx_held;             /* kept until the port's queue went on, or had buffers (not a drop) */
+	uint64_t tx_hold_limit;       /* the port's queue has stopped for a moment, or has no buffers, and no more can be kept for it */
+	uint64_t tx_retry_limit;      /* kept until the port's queue had buffers, and it got none in all that time: see sw_retry */
 	uint64_t tx_no_queue;         /* port has no running out queue, or the one that its receiver wants the frame in does not run */
 	uint64_t tx_link_down;        /* see sw_port_link_set() */
 	uint64_t tx_flood_room;       /* to several ports; the port's last free buffers are for what goes to it alone */

@@ -82,6 +82,15 @@ static inline struct topology_port *topology_port(const struct topology *topolog
 	return likely(id < topology->id_limit) ? topology->by_id[id] : NULL;
 }
 
+/* Its out queue of that number, if it runs; or NULL. */
+static inline struct out_queue *topology_out(const struct topology_port *port, unsigned number)
+{
+	for (uint32_t i = 0; i < port->out_count; i++)
+		if (port->out[i]->number == number)
+			return port->out[i];
+	return NULL;
+}
+
 /* NULL: no such port, or not in this VLAN. */
 static inline struct topology_port *topology_port_in(const struct topology *topology, uint16_t vlan, unsigned id)
 {

@@ -34,10 +34,20 @@ static int wait_ns(struct worker *worker, uint64_t timeout_ns)
 	return system_epoll_wait_ns(worker->epoll_fd, worker->events, WORKER_EVENTS, timeout_ns);
 }
 
+/* What is due is looked at between two rounds. */
+static uint64_t until_due_ns(const struct worker *worker, uint64_t timeout_ns)
+{
+	uint64_t now_ns = worker->now_ns;
+
+	return min_u64(timeout_ns, worker->due_ns > now_ns ? worker->due_ns - now_ns : 0);
+}
+
 static void worker_sleep(struct worker *worker, uint64_t timeout_ns)
 {
 	int count;
 
+	if (worker->due_ns)
+		timeout_ns = until_due_ns(worker, timeout_ns);
 	counter_add(&worker->stats.sleeps, 1);
 	patience_slept(&worker->patience, worker->now_ns - worker->woke_ns);
 	worker->found = worker->napped ? PATIENCE_DOZING : PATIENCE_ASLEEP;

@@ -23,6 +23,8 @@
  * While off-line the worker holds no pointer into the table: events name slots, and are handled in the next
  * round, on the table of then. Slots are used again only a grace period after their source went.
  *
+ * The worker's owner may have something to do at a time of its own (due_ns): no sleep is longer than until then.
+ *
  * A source without an fd cannot be armed. When nothing but such sources is active and all are idle, the worker
  * sleeps a little between rounds, longer and longer; fds and letters still wake it.
  */
@@ -186,6 +188,15 @@ static void nap_end(struct worker *worker)
 		source_activate(worker, worker->active[at]);
 }
 
+static __attribute__((noinline)) void due_look(struct worker *worker)
+{
+	worker_clock_read(worker);
+	if (worker->now_ns < worker->due_ns)
+		return;
+	worker->due_ns = 0;
+	worker->due(worker);
+}
+
 static void round_begin(struct worker *worker)
 {
 	rcu_quiet(worker->rcu_key);
@@ -195,6 +206,8 @@ static void round_begin(struct worker *worker)
 		table_adopt(worker);
 	if (!(worker->stats.loops % CLOCK_ROUNDS))
 		worker_clock_read(worker);
+	if (unlikely(worker->due_ns))
+		due_look(worker);
 	if (worker->event_count)
 		events_handle(worker);
 	else if (worker->napping_count)
@@ -284,6 +297,7 @@ int worker_init(struct worker *worker, const struct worker_config *config)
 	worker->published = config->published;
 	worker->rcu_key = config->rcu_key;
 	worker->took_long = config->took_long;
+	worker->due = config->due;
 	worker->long_cycles = config->took_long ? config->long_cycles : UINT64_MAX;
 	worker->index = config->index;
 	worker->cpu = config->cpu;

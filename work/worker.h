@@ -44,6 +44,7 @@ struct worker_config {
 	void *rcu_key;                  /* the owner's: see rcu.h */
 	uint64_t long_cycles;           /* serve() took longer than so many cycles: */
 	void (*took_long)(struct worker *worker, struct source *source, uint64_t cycles); /* the worker's owner may look into it */
+	void (*due)(struct worker *worker); /* worker.due_ns has come, and is 0; NULL: it never is anything else */
 };
 
 struct worker {
@@ -51,6 +52,7 @@ struct worker {
 	struct work_table **published;
 	void *rcu_key;
 	void (*took_long)(struct worker *worker, struct source *source, uint64_t cycles);
+	void (*due)(struct worker *worker);
 	uint64_t long_cycles;
 	unsigned index, spin_us, spin_percent;
 	int cpu;
@@ -65,6 +67,7 @@ struct worker {
 	uint64_t version;
 	uint64_t now_ns; /* as of some rounds ago, at most */
 	uint32_t now_s;
+	uint64_t due_ns; /* its owner has something to do then, between two rounds; 0: nothing */
 	struct source **active;
 	unsigned active_count;
 	unsigned armed_count;

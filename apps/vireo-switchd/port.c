@@ -275,6 +275,7 @@ int port_join(struct port *port)
 		.gro = port->spec.gro,
 		.flood_copies = port->spec.flood_copies,
 		.limits = port->spec.limits,
+		.retry = port_retry_settings(&port->spec),
 		.guard = port->spec.guard,
 		.multicast = port_multicast_settings(port),
 		.lock_address = port->spec.spoof_learned,

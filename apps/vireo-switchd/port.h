@@ -58,6 +58,8 @@ struct port_kind {
 	enum port_told (*link_set)(struct port *port, bool up);
 	/* The SPEC's mtu= has changed, to a number. A negative errno and why; NULL: who is at the other end is not told. */
 	int (*mtu_set)(struct port *port, uint16_t mtu, char why[SPEC_WHY_BYTES]);
+	/* What is left for want of buffers will be offered again from now on, or not. NULL: the kind has no such keys. */
+	void (*retry_set)(struct port *port, bool on);
 	bool guests;	      /* a guest, or its front end, sends what comes */
 	bool takes_rtnl;      /* open and free do: see daemon/aside.h */
 	bool address_is_name; /* its address is nothing but its name: there is nothing that two of them could fight for */

@@ -239,7 +239,7 @@ static void report(const struct port *port, json_t *object)
 	port_session_report((const struct device_port *)port, cuse_peer(port), object);
 }
 
-static const struct spec_key keys[] = {SPEC_KEY_NAME, PORT_KEY_QUEUES, PORT_KEY_MTU, PORT_KEY_MAC, PORT_KEY_FLOOD_MAX, PORT_KEYS_VLAN, PORT_KEYS_ROLE, PORT_KEYS_LIMITS, PORT_KEYS_GUARD, PORT_KEYS_MULTICAST, PORT_KEYS_RUNNING,
+static const struct spec_key keys[] = {SPEC_KEY_NAME, PORT_KEY_QUEUES, PORT_KEY_MTU, PORT_KEY_MAC, PORT_KEY_FLOOD_MAX, PORT_KEYS_VLAN, PORT_KEYS_ROLE, PORT_KEYS_LIMITS, PORT_KEYS_RETRY, PORT_KEYS_GUARD, PORT_KEYS_MULTICAST, PORT_KEYS_RUNNING,
 					ENDPOINT_CUSE_KEYS};
 
 const struct port_kind port_cuse = {
@@ -253,5 +253,6 @@ const struct port_kind port_cuse = {
 	.memory_use = device_port_memory_use,
 	.report = report,
 	.link_set = device_port_link_set,
+	.retry_set = device_port_retry_set,
 	.guests = true,
 };

@@ -213,6 +213,14 @@ static int net_open(struct device_pair *first, unsigned pairs)
 	return err;
 }
 
+void device_port_retry_set(struct port *port, bool on)
+{
+	struct device_port *device = container_of(port, struct device_port, port);
+
+	for (unsigned i = 0; i < port->spec.queues; i++)
+		vireo_net_receive_keep(device->pairs[i].net, on);
+}
+
 /* How many pairs a device has. */
 static unsigned net_pairs(const struct device_port *device)
 {
@@ -247,6 +255,8 @@ static int device_start(struct device_port *device, char *why)
 		err = device->sort->init(device);
 	for (unsigned i = 0; !err && i < device->port.spec.queues; i += net_pairs(device))
 		err = net_open(&device->pairs[i], net_pairs(device));
+	if (!err)
+		device_port_retry_set(&device->port, device->port.spec.retry.looks);
 	if (!err)
 		err = port_join(&device->port);
 	if (!err)

@@ -59,6 +59,13 @@ static unsigned left(void *opaque, unsigned queue)
 	return vireo_net_receive_left(pair->net, pair->at);
 }
 
+static bool starves(void *opaque, unsigned queue)
+{
+	const struct device_pair *pair = pair_of(opaque, queue);
+
+	return !vireo_queue_waits(vireo_device_queue(vireo_net_device(pair->net), 2 * pair->at));
+}
+
 static bool leaves(void *opaque, unsigned queue)
 {
 	const struct device_pair *pair = pair_of(opaque, queue);
@@ -126,6 +133,7 @@ const struct sw_port_ops device_port_ops = {
 	.release = release,
 	.deliver = deliver,
 	.left = left,
+	.starves = starves,
 	.leaves = leaves,
 	.flush = flush,
 	.kick_fd = kick_fd,

@@ -76,6 +76,11 @@ bool vireo_queue_enabled(const struct vireo_queue *queue)
 	return !disabled;
 }
 
+bool vireo_queue_waits(const struct vireo_queue *queue)
+{
+	return false;
+}
+
 bool vireo_queue_may_wait(const struct vireo_queue *queue)
 {
 	return false;
@@ -187,6 +192,10 @@ void vireo_net_transmit_expect(struct vireo_net *net, uint32_t pair)
 }
 
 void vireo_net_transmit_complete(struct vireo_net *net, uint32_t pair)
+{
+}
+
+void vireo_net_receive_keep(struct vireo_net *net, bool on)
 {
 }
 

@@ -205,6 +205,22 @@ static int addresses_and_mtu_set(struct port *port, const struct port_spec *spec
 	return err;
 }
 
+/* On: the switch is ready before the device leaves anything. Off: the other way round. */
+static int retry_set(struct port *port, const struct port_spec *spec)
+{
+	struct sw_retry retry = port_retry_settings(spec);
+	int err;
+
+	if (!port->kind->retry_set)
+		return 0;
+	if (!retry.looks)
+		port->kind->retry_set(port, false);
+	err = sw_port_retry_set(port->sw, &retry);
+	if (!err && retry.looks)
+		port->kind->retry_set(port, true);
+	return err;
+}
+
 /* What can be refused comes first: after an error the port is as it was. */
 static int apply(struct port *port, const struct port_spec *spec, char why[SPEC_WHY_BYTES])
 {
@@ -231,6 +247,8 @@ static int apply(struct port *port, const struct port_spec *spec, char why[SPEC_
 	snprintf(why, SPEC_WHY_BYTES, "%s", strerror(-err));
 	if (!err)
 		err = addresses_and_mtu_set(port, spec, why);
+	if (!err)
+		err = retry_set(port, spec);
 	if (err) {
 		sw_port_guard_set(port->sw, &port->spec.guard);
 		sw_port_rules_set(port->sw, &old);
@@ -262,6 +280,7 @@ int port_set(struct port *port, const struct port_spec *spec, const char *text, 
 	sw_port_limits_set(port->sw, &spec->limits);
 	port->spec.guard = spec->guard;
 	port->spec.limits = spec->limits;
+	port->spec.retry = spec->retry;
 	if (port->spec.flood_copies != spec->flood_copies)
 		sw_port_flood_set(port->sw, spec->flood_copies);
 	port->spec.flood_copies = spec->flood_copies;

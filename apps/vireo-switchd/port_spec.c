@@ -32,6 +32,8 @@ const char *port_spec_problem(const struct spec *spec)
 		return "vlan-tag: expected with trunk=, or with vlan= and without tunnel=on";
 	if (port_role_problem(port))
 		return port_role_problem(port);
+	if (port_retry_problem(port))
+		return port_retry_problem(port);
 	return port_running_problem(port);
 }
 

@@ -8,6 +8,7 @@
 #include "port_bond.h"
 #include "port_guard.h"
 #include "port_limits.h"
+#include "port_retry.h"
 #include "port_role.h"
 #include "port_running.h"
 #include "port_multicast.h"
@@ -24,6 +25,7 @@ struct port_spec {
 	unsigned mac_count;
 	uint32_t flood_copies; /* as in struct sw_port_config */
 	struct sw_limits limits;
+	struct sw_retry retry; /* as given: see port_retry_settings() */
 	struct sw_guard guard;
 	struct sw_port_multicast multicast;
 	bool router_given; /* multicast.router is what the user wants */

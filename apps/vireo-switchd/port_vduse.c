@@ -16,7 +16,7 @@ static const struct spec_key keys[] = {
 	PORT_KEY_MAC,
 	PORT_KEY_SPOOF,
 	PORT_KEY_FLOOD_MAX,
-	PORT_KEYS_VLAN, PORT_KEYS_ROLE, PORT_KEYS_LIMITS, PORT_KEYS_GUARD, PORT_KEYS_MULTICAST, PORT_KEYS_RUNNING,
+	PORT_KEYS_VLAN, PORT_KEYS_ROLE, PORT_KEYS_LIMITS, PORT_KEYS_RETRY, PORT_KEYS_GUARD, PORT_KEYS_MULTICAST, PORT_KEYS_RUNNING,
 	ENDPOINT_VDUSE_KEYS,
 };
 
@@ -36,4 +36,5 @@ const struct port_kind port_vduse = {
 	.memory_use = device_port_memory_use,
 	.report = report,
 	.link_set = device_port_link_set,
+	.retry_set = device_port_retry_set,
 };

@@ -549,7 +549,7 @@ static void bad_vduse_keys_and_names_are_named(void **state)
 	assert_bad("vduse:a,queues=2", "'queues=2': expected 1: the kernel takes no control queue");
 	assert_int_equal(good("vduse:a,queues=1").queues, 1);
 	assert_bad("vduse:a,user=me",
-		   "unknown key 'user': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm bond rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups link worker attach queue-size packed event-idx indirect in-order files memory-max");
+		   "unknown key 'user': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm bond rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast rx-retry rx-retry-delay ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups link worker attach queue-size packed event-idx indirect in-order files memory-max");
 	assert_bad("vduse:a,attach=vdpa", "'attach=vdpa': expected virtio, vhost or none");
 	assert_bad("vduse:a,queue-size=0", "expected a power of two from 2 to 32768");
 	assert_bad("vduse:a,queue-size=1000", "expected a power of two from 2 to 32768");
@@ -624,7 +624,7 @@ static void bad_keys_and_values_are_named(void **state)
 	assert_bad("vhost-user:/tmp/\xff", "bytes that are UTF-8");
 	assert_bad("tap:\xff", "bytes that are UTF-8");
 	assert_bad("vhost-user:/a,colour=red",
-		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm bond rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups rss link worker mode");
+		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm bond rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast rx-retry rx-retry-delay ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups rss link worker mode");
 	assert_bad("vhost-user:/a,", "unknown key ''");
 	assert_bad("vhost-user:/a,queues", "'queues=': expected 1 to 128");
 	assert_bad("vhost-user:/a,queues=0", "'queues=0': expected 1 to 128");
@@ -633,6 +633,12 @@ static void bad_keys_and_values_are_named(void **state)
 	assert_bad("vhost-user:/a,queues=-1", "1 to 128");
 	assert_bad("vhost-user:/a,queues= 1", "1 to 128");
 	assert_bad("vhost-user:/a,queues=99999999999999999999", "1 to 128");
+	assert_bad("vhost-user:/a,rx-retry=0", "1 to 10000 looks");
+	assert_bad("vhost-user:/a,rx-retry=10001", "1 to 10000 looks");
+	assert_bad("vhost-user:/a,rx-retry=4,rx-retry-delay=100001", "1 to 100000 microseconds");
+	assert_bad("vhost-user:/a,rx-retry-delay=15", "expected with rx-retry=");
+	assert_bad("tap:t,rx-retry=4", "unknown key 'rx-retry'");
+	assert_int_equal(port_retry_settings((struct port_spec[]){good("cuse:c,rx-retry=4")}).delay_us, 15);
 	assert_bad("vhost-user:/a,mtu=67", "68 to 65535");
 	assert_bad("vhost-user:/a,mtu=65536", "68 to 65535");
 	assert_bad("vhost-user:/a,mode=both", "server or client");

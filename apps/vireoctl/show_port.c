@@ -193,6 +193,9 @@ void port_details(const json_t *port, FILE *out)
 		vlan_details(json_object_get(port, "vlan"), out);
 	guard_details(json_object_get(port, "guard"), out);
 	limits_details(json_object_get(port, "limits"), out);
+	if (json_is_object(json_object_get(port, "retry")))
+		fprintf(out, "\nretry: %lld looks for buffers, one each %lld us", number_of(json_object_get(port, "retry"), "looks"),
+			number_of(json_object_get(port, "retry"), "delay_us"));
 	if (memory)
 		memory_details(memory, out);
 	fprintf(out, "\n\n");

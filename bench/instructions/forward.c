@@ -23,6 +23,7 @@ struct port {
 	struct guest guest;
 	struct sw_port *sw; /* the one that others know: the bond, if it is one */
 	unsigned sent_bursts; /* the worker's */
+	unsigned left, kept;  /* likewise, of "retried": by the last delivery, and waiting in the switch */
 };
 
 struct forward {
@@ -61,7 +62,7 @@ static void drive(void *opaque)
 	struct guest *g = &port->guest;
 
 	guest_sent(g, port->sent_bursts ? BURST : 0);
-	guest_take(g, other->guest.number, other->guest.to_send - g->to_take);
+	guest_take(g, other->guest.number, other->guest.to_send - g->to_take - port->kept);
 	if (port == port->forward->ports)
 		round_count(port);
 	guest_send_burst(g, other->guest.number);
@@ -92,9 +93,26 @@ static void port_release(void *opaque, unsigned queue)
 
 static int port_deliver(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
 {
-	const struct port *port = opaque;
+	struct port *port = opaque;
+	bool whole = port->guest.c->retried && count == BURST; /* the half that has waited is none */
 
-	return vireo_net_receive_offer(port->guest.net, queue, frames, count);
+	port->left = whole ? BURST / 2 : 0;
+	port->kept = port->left;
+	return vireo_net_receive_offer(port->guest.net, queue, frames, count - port->left);
+}
+
+static unsigned port_left(void *opaque, unsigned queue)
+{
+	struct port *port = opaque;
+	unsigned left = port->left;
+
+	port->left = 0;
+	return left;
+}
+
+static bool port_starves(void *opaque, unsigned queue)
+{
+	return true;
 }
 
 static bool port_steer(void *opaque, struct vireo_frame *const *frames, unsigned count, uint8_t *ret_queues)
@@ -136,6 +154,8 @@ static const struct sw_port_ops port_ops = {
 	.receive = port_receive,
 	.release = port_release,
 	.deliver = port_deliver,
+	.left = port_left,
+	.starves = port_starves,
 	.flush = port_flush,
 	.kick_fd = port_kick_fd,
 	.kick_enable = port_kick_enable,
@@ -172,6 +192,8 @@ static void port_add(struct forward *f, struct sw *sw, unsigned i, const struct 
 	if (c->guarded)
 		config.guard = (struct sw_guard){.addresses = {{.family = 4}}, .address_count = 1, .dhcp_servers = true, .routers = true};
 	config.gro = c->gro;
+	if (c->retried)
+		config.retry = (struct sw_retry){.looks = SW_RETRY_LOOKS_MAX, .delay_us = 1000000000}; /* never in time */
 	if (c->relayed && !i)
 		config.uplink = true;
 	else if (c->relayed)
@@ -195,8 +217,9 @@ static void forwarded_check(struct forward *f)
 	for (unsigned i = 0; i < 2; i++) {
 		sw_port_stats(f->ports[i].sw, &stats);
 		must(stats.rx_frames == (uint64_t)BURST * (WARM_BURSTS + BURSTS), "the switch has lost count");
-		must(stats.tx_frames == stats.rx_frames, "the switch has lost frames");
+		must(stats.tx_frames + f->ports[i].kept == stats.rx_frames, "the switch has lost frames");
 		must(!f->ports[i].guest.c->gro || stats.rx_merged == stats.rx_frames / BURST * (BURST - 1), "segments were not joined");
+		must(!f->ports[i].guest.c->retried || stats.tx_held >= stats.tx_frames / 2, "nothing has waited");
 		must(stats.rx_flooded <= BURST, "frames were flooded whose address had been learned");
 	}
 }

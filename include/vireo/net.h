@@ -235,6 +235,12 @@ VIREO_API int vireo_net_receive_offer(struct vireo_net *net, unsigned pair, stru
 				      unsigned count);
 /* Returns how many frames the last vireo_net_receive_offer() at this pair has left; once, and 0 from then on. The same worker. */
 VIREO_API unsigned vireo_net_receive_left(struct vireo_net *net, unsigned pair);
+/*
+ * On: from now on vireo_net_receive_offer() leaves frames also where the driver has offered too few buffers for the first of them, for a caller
+ * that offers them again later. vireo_queue_waits() says false then, and nothing tells when there are more. Off, as at first: such a frame is counted as
+ * no_buffer, and skipped. Any thread: workers see it in their next call.
+ */
+VIREO_API void vireo_net_receive_keep(struct vireo_net *net, bool on);
 VIREO_API void vireo_net_receive_flush(struct vireo_net *net, unsigned pair);
 /*
  * Fills in for each frame the pair whose receive queue the driver wants it in (RSS: virtio 1.3, 5.1.6.5.7). ret_pairs has room for `count`.

@@ -9,12 +9,13 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import case, case_for, expect, main  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
-from guest.front import Front, text_frame  # noqa: E402
+from guest.front import RX_BUFFERS, Front, text_frame  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.switch import Switch  # noqa: E402
 
 A, B, C = 1, 2, 3
 WAIT_S = 20
+EXCESS = 100
 ROUND = 12
 TAG = bytes.fromhex("81000014")  # VLAN 20
 
@@ -162,6 +163,71 @@ def a_ports_mtu_changes_while_others_talk_to_it(lab):
             expect(says(a, A, b"fits", b, longest), f"{settings}: {longest} bytes")
             expect(says(a, A, b"long", b, longest + 1) == (not mtu), f"{settings}: {longest + 1} bytes")
         expect(counter(switch, "b", "tx_mtu") == 4 and switch.port("b")["session"], "counted, in one session")
+    end_well(switch)
+
+
+def send_many(front, target, begin, count):
+    for number in range(begin, begin + count):
+        front.send(text_frame(A, target, b"%06d" % number))
+    wait_until(front.drained, WAIT_S, "the switch has taken them")
+
+
+def numbers(frames):
+    return [int(frame[14:20]) for _, frame in frames if frame[14:20].isdigit()]
+
+
+@case
+def a_slow_guest_loses_nothing_and_disturbs_nobody(lab):
+    switch = Switch(lab, [spec(lab, "a"), spec(lab, "b"), spec(lab, "c")])
+    with Front(lab.path("a")) as a, Front(lab.path("b")) as b, Front(lab.path("c")) as c:
+        c.send(text_frame(C, None, b"here"))
+        wait_until(lambda: any(b"here" in frame for _, frame in a.receive(0.2)), WAIT_S, "A hears of C")
+        talk = Talk(a, b)
+        wait_until(lambda: any(b"here" in frame for _, frame in c.receive(0.2)), WAIT_S, "C hears of B, and has all its buffers")
+        send_many(a, C, 0, RX_BUFFERS + EXCESS)
+        expect(numbers(c.poll()) == list(range(RX_BUFFERS)), "without retries what is too much is lost,")
+        expect(counter(switch, "c", "tx_lost") == EXCESS, "and counted")
+        expect(switch.port("c")["retry"] is None, "it has none")
+        switch.ctl("port", "set", "c", "rx-retry=10000,rx-retry-delay=50000")  # for minutes: a worker that waited would end this test
+        expect(switch.port("c")["retry"] == {"looks": 10000, "delay_us": 50000}, f"{switch.port('c')['retry']}")
+        send_many(a, C, 0, RX_BUFFERS + EXCESS)
+        expect(counter(switch, "c", "tx_held") == EXCESS, "what is too much waits")
+        for _ in range(20):
+            begun = talk.said
+            talk.some()
+            talk.check(begun)
+        got = []
+        while len(got) < RX_BUFFERS + EXCESS:
+            more = c.receive(WAIT_S)
+            expect(more, f"{len(got)} have come")
+            got += numbers(more)
+        expect(got == list(range(RX_BUFFERS + EXCESS)), "all has come, in order, though nothing else is sent to it")
+        expect(counter(switch, "c", "tx_lost") == EXCESS, "nothing was lost")
+        switch.ctl("port", "set", "c", "rx-retry=,rx-retry-delay=")
+        send_many(a, C, 0, RX_BUFFERS + EXCESS)
+        expect(counter(switch, "c", "tx_lost") == 2 * EXCESS, "without them, it is again")
+    end_well(switch)
+
+
+@case
+def a_port_that_never_has_buffers_holds_up_nobody(lab):
+    switch = Switch(lab, [spec(lab, "a"), spec(lab, "b"), spec(lab, "c", "rx-retry=3,rx-retry-delay=1000")])
+    with Front(lab.path("a")) as a, Front(lab.path("b")) as b, Front(lab.path("c")) as c:
+        c.send(text_frame(C, None, b"here"))
+        wait_until(lambda: any(b"here" in frame for _, frame in a.receive(0.2)), WAIT_S, "A hears of C")
+        talk = Talk(a, b)
+        wait_until(lambda: any(b"here" in frame for _, frame in c.receive(0.2)), WAIT_S, "C hears of B, and has all its buffers")
+        for turn in range(1, 8):
+            begun = talk.said
+            for _ in range(3):
+                send_many(a, C, 0, RX_BUFFERS)
+                talk.some()
+            talk.check(begun)
+            wait_until(lambda: sum(counter(switch, "c", key) for key in ("tx_retry_limit", "tx_hold_limit")) ==
+                       (3 * turn - 1) * RX_BUFFERS, WAIT_S, "all but what it had buffers for is given up, and counted")
+        expect(len(numbers(c.poll())) == RX_BUFFERS and switch.port("c")["session"], "it is served on")
+        send_many(a, C, 7, 1)
+        wait_until(lambda: 7 in numbers(c.poll()), WAIT_S, "by what it has now")
     end_well(switch)
 
 

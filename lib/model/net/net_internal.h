@@ -134,6 +134,7 @@ struct vireo_net {
 	unsigned pairs;
 	uint64_t features;     /* as accepted; constant while queues run */
 	bool controlled;       /* the control queue has run since features were agreed on */
+	bool keep;             /* atomic: see vireo_net_receive_keep() */
 	uint32_t pairs_active; /* atomic: written by the control thread, read by workers */
 	uint16_t mtu;	       /* as configured; 0: none */
 	uint16_t mtu_told;     /* by the peer; 0: it has not */

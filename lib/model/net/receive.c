@@ -321,6 +321,17 @@ static void receive_end(struct net_queue *q, uint64_t frames, uint64_t bytes)
 	}
 }
 
+/* There is no buffer for a frame: is the caller to keep it? */
+static bool receive_leaves(const struct vireo_net *net, const struct net_queue *q)
+{
+	return __atomic_load_n(&net->keep, __ATOMIC_RELAXED) || vireo_queue_waits(q->queue);
+}
+
+void vireo_net_receive_keep(struct vireo_net *net, bool on)
+{
+	__atomic_store_n(&net->keep, on, __ATOMIC_RELAXED);
+}
+
 int vireo_net_receive_offer(struct vireo_net *net, unsigned pair, struct vireo_frame *const *frames, unsigned count)
 {
 	uint64_t delivered = 0, bytes = 0, lost = 0;
@@ -355,7 +366,7 @@ int vireo_net_receive_offer(struct vireo_net *net, unsigned pair, struct vireo_f
 			bytes += frames[i]->len_bytes;
 		} else if (r == -EMSGSIZE) {
 			counter_add(&q->stats.too_long, 1);
-		} else if (!r && vireo_queue_waits(q->queue)) {
+		} else if (!r && receive_leaves(net, q)) {
 			q->left = count - i;
 			break;
 		} else if (r != NOT_WANTED) {

@@ -886,9 +886,41 @@ static void where_there_is_no_buffer_at_all_nothing_is_left(void **state)
 	guest_stop(&g);
 }
 
+static void who_keeps_frames_is_left_those_without_a_buffer(void **state)
+{
+	const struct guest_config config = {.features = MERGE};
+	struct vireo_frame *list[LISTED];
+	struct sent sent[LISTED];
+	struct guest g;
+
+	guest_start(&g, &config);
+	list_new(sent, list, LISTED);
+	vireo_net_receive_keep(g.net, true);
+	guest_post(&g, 0, 256);
+	guest_kick(&g, 0);
+	assert_int_equal(vireo_net_receive_offer(g.net, 0, list, LISTED), 1);
+	vireo_net_receive_flush(g.net, 0);
+	assert_false(vireo_queue_waits(vireo_device_queue(g.at.device, 0)));
+	assert_int_equal(vireo_net_receive_left(g.net, 0), LISTED - 1);
+	assert_int_equal(vireo_net_receive_left(g.net, 0), 0); /* once */
+	for (unsigned i = 1; i < LISTED; i++)
+		guest_post(&g, 0, 256);
+	guest_kick(&g, 0);
+	assert_int_equal(vireo_net_receive_offer(g.net, 0, list + 1, LISTED - 1), LISTED - 1); /* again, when there are some */
+	vireo_net_receive_flush(g.net, 0);
+	assert_int_equal(guest_stats(&g, 0).no_buffer, 0);
+	vireo_net_receive_keep(g.net, false);
+	assert_int_equal(vireo_net_receive_offer(g.net, 0, list, LISTED), 0);
+	assert_int_equal(vireo_net_receive_left(g.net, 0), 0);
+	assert_int_equal(guest_stats(&g, 0).no_buffer, LISTED);
+	list_free(sent, LISTED);
+	guest_stop(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_keeps_frames_is_left_those_without_a_buffer),
 		cmocka_unit_test(frame_goes_behind_its_header_into_one_buffer),
 		cmocka_unit_test(legacy_header_has_ten_bytes),
 		cmocka_unit_test(receiver_gets_the_private_head),
