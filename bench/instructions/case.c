@@ -10,8 +10,8 @@ static const char *const kinds[] = {"dequeue", "enqueue", "forward", "request", 
 static const char *const rings[] = {"split", "split-in-order", "packed", "packed-in-order"};
 static const uint32_t sizes_bytes[] = {64, 1518, 4096};
 
-enum option { NONE, TWO, INDIRECT, PLAIN, FLOWS, LOGGED, TRACKED, TRANSLATED, LIMITED, GUARDED, RELAYED, BONDED, RSS, HASHED, GRO, RETRIED };
-static const char *const options[] = {"", "/two", "/indirect", "/plain", "/flows", "/logged", "/tracked", "/translated", "/limited", "/guarded", "/relayed", "/bonded", "/rss", "/hashed", "/gro", "/retried"};
+enum option { NONE, TWO, INDIRECT, PLAIN, FLOWS, LOGGED, TRACKED, TRANSLATED, LIMITED, GUARDED, RELAYED, BONDED, RSS, HASHED, GRO, RETRIED, SNOOPED };
+static const char *const options[] = {"", "/two", "/indirect", "/plain", "/flows", "/logged", "/tracked", "/translated", "/limited", "/guarded", "/relayed", "/bonded", "/rss", "/hashed", "/gro", "/retried", "/snooped"};
 
 /* Options are measured with short frames, where they weigh most, on the two basic rings. */
 static bool exists(unsigned kind, unsigned ring, unsigned size, enum option option)
@@ -63,6 +63,7 @@ static bool case_at(unsigned number, char *name, struct bench_case *ret)
 		.hashed = option == HASHED,
 		.gro = option == GRO,
 		.retried = option == RETRIED,
+		.snooped = option == SNOOPED,
 		.size_bytes = sizes_bytes[size],
 	};
 	return true;

@@ -17,7 +17,8 @@
  *		uplink, the other's is vm2vm=hardware; bonded: one guest is behind an uplink that is a bond of two ports, which balances by
  *		layer3+4; rss: UDP over IPv4, whose hash chooses the queue by the driver's table; hashed: the same, and the hash is told to
  *		the receiver; gro: the segments of a burst, of ten bytes of TCP each, become one frame, which is cut again for the receiver;
- *		retried: half of each burst finds no buffers, and waits until the next one comes
+ *		retried: half of each burst finds no buffers, and waits until the next one comes; snooped: UDP to a group of
+ *		IPv4, in a switch that snoops, before anybody has asked for members: each frame is looked into, and goes to all
  *
  * Without an option header and frame are one descriptor, buffers are mergeable, and all frames have the same
  * addresses.
@@ -39,7 +40,7 @@ enum case_kind { CASE_DEQUEUE, CASE_ENQUEUE, CASE_FORWARD, CASE_REQUEST, CASE_SC
 struct bench_case {
 	enum case_kind kind;
 	bool packed, in_order;
-	bool two, indirect, plain, flows, logged, tracked, translated, limited, guarded, relayed, bonded, rss, hashed, gro, retried;
+	bool two, indirect, plain, flows, logged, tracked, translated, limited, guarded, relayed, bonded, rss, hashed, gro, retried, snooped;
 	uint32_t size_bytes;
 };
 

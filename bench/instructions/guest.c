@@ -277,10 +277,14 @@ void frame_make(uint8_t *frame, const struct bench_case *c, uint8_t from, uint8_
 		return;
 	}
 	memcpy(frame, head, sizeof(head));
-	if (c->rss || c->hashed) {
+	if (c->rss || c->hashed || c->snooped) {
 		memcpy(frame + 12, "\x08", 2); /* IPv4 */
 		memcpy(frame + at, udp, sizeof(udp));
 		at += sizeof(udp);
+	}
+	if (c->snooped) { /* 239.1.1.1 */
+		memcpy(frame, "\x01\x00\x5e\x01\x01\x01", 6);
+		memcpy(frame + 30, "\xef\x01\x01\x01", 4);
 	}
 	memcpy(frame + at, &number, sizeof(number));
 	for (uint32_t i = at + sizeof(number); i < c->size_bytes; i++)
