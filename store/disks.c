@@ -5,6 +5,7 @@
 #include "disk/disk.h"
 #include "disk/forget.h"
 #include "disk/latency.h"
+#include "store/ending.h"
 #include "store/sizes.h"
 #include "vireo/memory.h"
 #include <errno.h>
@@ -67,18 +68,21 @@ static void groups_put(struct store_groups *groups)
 	free(groups);
 }
 
-void disks_fini(struct disks *disks)
+bool disks_fini(struct disks *disks, unsigned patience_ms)
 {
+	struct disks_end *end = disks->first ? disks_end_new() : NULL;
+
 	sizes_fini(disks);
 	while (disks->first) {
 		struct store_disk *disk = disks->first;
 
 		disks->first = disk->next;
 		if (!disk->resizing && !disk->holding && !store_disk_leave(disk)) /* else a thread has it, which the end of the process ends */
-			store_disk_free(disk);
+			disks_end_close(end, disk);
 	}
 	groups_put(disks->groups);
 	disks->groups = NULL;
+	return disks_end_wait(end, patience_ms);
 }
 
 struct store_disk *disks_find(const struct disks *disks, const char *name)

@@ -87,7 +87,11 @@ int store_spec_parse(const char *text, struct store_spec *ret_spec, char why[SPE
 bool store_spec_relative(const struct store_spec *spec); /* it names a file by a path that depends on the working directory */
 
 int disks_init(struct disks *disks, const char *user_called); /* 0 or -ENOMEM */
-void disks_fini(struct disks *disks); /* nobody uses any */
+/*
+ * Nobody uses any. Threads close them, for a file system or a server may let that wait: no longer than this. False: some are not closed yet, and
+ * the process has to end with _exit(), with those threads in what is left of them.
+ */
+bool disks_fini(struct disks *disks, unsigned patience_ms);
 
 /* 0, or a negative errno and why; -EEXIST: the name is taken. */
 int disks_add(struct disks *disks, const struct store_spec *spec, const struct vireo_log *log, struct store_disk **ret_disk,

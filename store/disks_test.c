@@ -24,7 +24,7 @@ static void a_disk_that_a_thread_has_outlives_the_daemon(void **state)
 	assert_int_equal(store_spec_parse("e=mem:1M,throttle-group=g", &spec, why), 0);
 	assert_int_equal(disks_add(disks, &spec, &quiet, &other, why), 0);
 	disk->look = LOOK_BUSY;
-	disks_fini(disks);
+	assert_true(disks_fini(disks, 60000));
 	memset(disks, 0xa5, sizeof(*disks));
 	free(disks);
 	assert_int_equal(disk->look, LOOK_GONE);
@@ -45,7 +45,7 @@ static void a_disk_that_is_being_resized_or_held_is_not_closed(void **state)
 		assert_int_equal(disks_add(&disks, &spec, &quiet, &disk, why), 0);
 		disk->resizing = !what;
 		disk->holding = what;
-		disks_fini(&disks);
+		assert_true(disks_fini(&disks, 60000));
 		assert_true(store_disk_bytes(disk) == 1 << 20);
 		store_disk_free(disk);
 	}

@@ -138,9 +138,11 @@ static void exports_stop(struct store *store)
 		loop_dispatch(store->daemon.loop, (int)(end_ms - now));
 }
 
-/* Everything is given back, unless a disk holds requests for too long: then the kernel does it. */
+/* Everything is given back, unless a disk holds requests for too long, or is not closed in time: then the kernel does it. */
 static void stop(struct store *store, int exit_code)
 {
+	bool closed;
+
 	daemon_stop(&store->daemon); /* nobody may add anything any more */
 	if (store->exports.reaper)
 		exports_stop(store);
@@ -153,9 +155,15 @@ static void stop(struct store *store, int exit_code)
 	if (store->exports.reaper)
 		exports_fini(&store->exports);
 	crew_free(store->exports.crew);
-	disks_fini(&store->disks);
+	closed = disks_fini(&store->disks, SHUTDOWN_MS);
+	if (!closed)
+		log_warning(&store->daemon.log, "a disk is not closed, for its file system or server does not answer: ending without that");
 	daemon_close(&store->daemon);
 	store_options_free(store->options);
+	if (!closed) {
+		logger_end();
+		_exit(exit_code);
+	}
 }
 
 int store_run(struct store *store, const struct store_kind *kind, struct store_options *options)

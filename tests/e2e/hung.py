@@ -163,6 +163,29 @@ def a_daemon_ends_while_a_disk_hangs(lab):
 
 
 @case
+def a_daemon_ends_while_its_disks_cannot_be_closed(lab):
+    """To give a lock back waits for a file server that does not answer: that holds SIGTERM up for a moment, and no longer."""
+    module, hang = os.path.join(build_folder(), "tests/daemon/hang.so"), lab.path("hang")
+    if not os.path.exists(module) or os.environ.get("LD_PRELOAD"):
+        raise Skip("what makes a disk hang has not been built, or something else is preloaded")
+    made_file(lab.path("a.img"), 8)
+    for daemon, hangs in ((Blkd, True), (Scsid, True), (Blkd, False)):
+        os.environ.update(LD_PRELOAD=module, HANG_LOCKS=hang)
+        try:
+            store = daemon(lab, [f"a=file:{lab.path('a.img')},lock=on", "b=mem:8M"])
+        finally:
+            del os.environ["LD_PRELOAD"], os.environ["HANG_LOCKS"]
+        if hangs:
+            open(hang, "w", encoding="utf-8").close()
+        store.child.terminate()
+        expect(store.child.wait(20) == 0, "another exit status")
+        with open(store.child.log, errors="replace") as log:
+            expect(("a disk is not closed" in log.read()) == hangs, f"what {daemon.PROGRAM} says of a disk that hangs: {hangs}")
+        if hangs:
+            os.unlink(hang)
+
+
+@case
 def a_disk_that_is_resized_for_long_holds_up_nobody_else(lab):
     """Its file system does not answer. Nobody resizes or removes it meanwhile, and nobody is given what becomes smaller."""
     disk = HungDisk(lab)
