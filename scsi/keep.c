@@ -105,10 +105,14 @@ static int whole_write(int fd, const char *text)
 	return fsync(fd) ? -errno : 0;
 }
 
+/* What has been left there, or put there, is not written to: a link would lead elsewhere, a FIFO would wait for a reader. */
 static int file_make(const char *path, const char *text)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), err;
+	int fd, err;
 
+	if (unlink(path) && errno != ENOENT)
+		return -errno;
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	err = whole_write(fd, text);

@@ -4,6 +4,7 @@
  * process.
  */
 #include "scsi/test_scsi.h"
+#include <sys/stat.h>
 #include <pthread.h>
 
 #define HOSTS 3u
@@ -455,9 +456,16 @@ static void a_file_has_the_old_text_or_the_new_one(void **state)
 	assert_string_equal(text, "second\n");
 	snprintf(new, sizeof(new), "%s.new", path);
 	assert_int_equal(access(new, F_OK), -1);
+	assert_int_equal(symlink("victim", new), 0); /* what lies where the new one is made is no way to somewhere else */
+	assert_int_equal(scsi_keep_file(path, "third\n"), 0);
+	snprintf(text, sizeof(text), "%s/victim", folder);
+	assert_int_equal(access(text, F_OK), -1);
+	assert_int_equal(mkfifo(new, 0600), 0); /* nor does it hold anybody up */
+	assert_int_equal(scsi_keep_file(path, "fourth\n"), 0);
+	assert_int_equal(access(new, F_OK), -1);
 	unlink(path);
 	rmdir(folder);
-	assert_int_equal(scsi_keep_file(path, "third\n"), -ENOENT);
+	assert_int_equal(scsi_keep_file(path, "fifth\n"), -ENOENT);
 }
 
 /* ---- RESERVE, RELEASE ---- */
