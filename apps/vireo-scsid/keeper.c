@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define KEPT_BYTES_MAX 65536u
@@ -34,6 +35,16 @@ struct storing {
 
 /* ---- reading ---- */
 
+/* A folder says so when it is read; all else that is no file has no text. */
+static int text_look(int fd)
+{
+	struct stat found;
+
+	if (fstat(fd, &found))
+		return -errno;
+	return S_ISREG(found.st_mode) || S_ISDIR(found.st_mode) ? 0 : -EINVAL;
+}
+
 static int whole_read(int fd, char *text, size_t bytes)
 {
 	size_t have = 0;
@@ -47,7 +58,7 @@ static int whole_read(int fd, char *text, size_t bytes)
 			return -EFBIG;
 	}
 	text[have] = '\0';
-	return 0;
+	return memchr(text, '\0', have) ? -EINVAL : 0; /* what comes behind it would be forgotten */
 }
 
 int keeper_read(const char *path, char **ret_text)
@@ -58,7 +69,9 @@ int keeper_read(const char *path, char **ret_text)
 	if (fd < 0)
 		return errno == ENOENT ? 0 : -errno;
 	text = malloc(KEPT_BYTES_MAX);
-	err = text ? whole_read(fd, text, KEPT_BYTES_MAX) : -ENOMEM;
+	err = text ? text_look(fd) : -ENOMEM;
+	if (!err)
+		err = whole_read(fd, text, KEPT_BYTES_MAX);
 	close(fd);
 	if (err)
 		free(text);

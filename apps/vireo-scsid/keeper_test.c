@@ -15,6 +15,7 @@
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define KEEPS 4u
@@ -195,6 +196,12 @@ static void what_is_read_is_a_small_file_or_none(void **state)
 	file_write(path, 65536);
 	assert_int_equal(keeper_read(path, &text), -EFBIG);
 	assert_int_equal(keeper_read(folder, &text), -EISDIR);
+	assert_int_equal(truncate(path, 0), 0);
+	assert_int_equal(truncate(path, 9), 0);
+	assert_int_equal(keeper_read(path, &text), -EINVAL); /* NULs */
+	unlink(path);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(keeper_read(path, &text), -EINVAL);
 	assert_null(text);
 	unlink(path);
 	unlink(link);

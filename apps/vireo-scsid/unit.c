@@ -46,6 +46,11 @@ static void identity_write(const struct store_disk *disk, const char *serial, ch
 			 address_hash(disk->spec.text));
 }
 
+static void not_understood(const struct unit *unit, char *why)
+{
+	snprintf(why, SPEC_WHY_BYTES, "%.150s cannot be understood: remove it if no machine is to have reserved the disk", unit->keeper.path);
+}
+
 static int keeper_open(const struct units *units, struct unit *unit, char **ret_text, char *why)
 {
 	struct keeper *keeper = &unit->keeper;
@@ -61,7 +66,9 @@ static int keeper_open(const struct units *units, struct unit *unit, char **ret_
 		return -ENOMEM;
 	}
 	err = keeper_read(keeper->path, ret_text);
-	if (err)
+	if (err == -EINVAL)
+		not_understood(unit, why);
+	else if (err)
 		snprintf(why, SPEC_WHY_BYTES, "%.150s: %s: it holds the reservations of the disk", keeper->path, strerror(-err));
 	return err;
 }
@@ -93,8 +100,7 @@ static int unit_open(const struct units *units, struct unit *unit, char *why)
 	config.keep = unit->keeper.path ? keeper_keep : NULL;
 	err = scsi_unit_new(&config, &unit->scsi);
 	if (err == -EINVAL && kept)
-		snprintf(why, SPEC_WHY_BYTES, "%.150s cannot be understood: remove it if no machine is to have reserved the disk",
-			 unit->keeper.path);
+		not_understood(unit, why);
 	free(kept);
 	return err;
 }
