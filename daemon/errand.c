@@ -4,6 +4,10 @@
 #include "daemon/aside.h"
 #include <errno.h>
 #include <stddef.h>
+#include <time.h>
+
+#define NAP_NS	   100000 /* grows to ... */
+#define NAP_NS_MAX 10000000
 
 static void errand_put(struct errand *errand)
 {
@@ -63,6 +67,20 @@ int errands_run(struct errands *errands, struct errand *errand)
 	errands->first = errand;
 	errands->count++;
 	loop_timer_start(errands->timer, ASIDE_LOOK_MS);
+	return 0;
+}
+
+int errands_wait(struct errands *errands, const struct errand *errand, bool (*ending)(void *opaque), void *opaque)
+{
+	struct timespec nap = {.tv_nsec = NAP_NS};
+
+	while (!__atomic_load_n(&errand->ready, __ATOMIC_ACQUIRE)) {
+		if (ending(opaque))
+			return -ECANCELED;
+		nanosleep(&nap, NULL);
+		nap.tv_nsec += nap.tv_nsec < NAP_NS_MAX ? nap.tv_nsec : 0;
+	}
+	look(errands);
 	return 0;
 }
 

@@ -44,6 +44,11 @@ struct errands {
 int errands_init(struct errands *errands, struct loop *loop, unsigned max);
 /* errand->ops is set. 0; -EAGAIN: too many are under way; or another -errno: there is no thread. Then nothing is called. */
 int errands_run(struct errands *errands, struct errand *errand);
+/*
+ * Waits for one that is under way, without dispatching the loop: for the start of a daemon, when nobody is to be served yet. 0: `done` has
+ * been called. -ECANCELED: `ending`, which is asked again and again, has said so, and it is under way still.
+ */
+int errands_wait(struct errands *errands, const struct errand *errand, bool (*ending)(void *opaque), void *opaque);
 /* What is under way is told -ECANCELED. */
 void errands_end(struct errands *errands);
 void errands_fini(struct errands *errands); /* takes one that is all zeroes; errands_run() says -EAGAIN from then on */

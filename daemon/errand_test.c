@@ -159,6 +159,38 @@ static void one_that_hangs_when_the_daemon_ends_is_dropped_by_its_thread(void **
 	assert_int_equal(fate.told, 1);
 }
 
+static bool ending(void *opaque)
+{
+	unsigned *asked = opaque;
+
+	return ++*asked > 3;
+}
+
+static void one_is_waited_for_until_the_end(void **state)
+{
+	struct fate fate, hangs;
+	struct errand *errand;
+	unsigned asked = 0;
+
+	assert_int_equal(run(&hangs), 0);
+	errand = errands.first;
+	assert_int_equal(errands_wait(&errands, errand, ending, &asked), -ECANCELED);
+	assert_int_equal(asked, 4);
+	assert_int_equal(hangs.told, 0);
+	assert_int_equal(run(&fate), 0);
+	errand = errands.first;
+	sem_post(&fate.let);
+	while (errands_wait(&errands, errand, ending, &(unsigned){0}))
+		;
+	assert_int_equal(fate.told, 1);
+	assert_int_equal(fate.err, 0);
+	assert_int_equal(hangs.told, 0);
+	sem_post(&hangs.let);
+	while (errands_wait(&errands, errands.first, ending, &(unsigned){0}))
+		;
+	assert_int_equal(hangs.told, 1);
+}
+
 static struct fate *next_fate;
 static int next_err;
 
@@ -189,6 +221,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(the_control_thread_hears_of_what_a_thread_has_done, setup, teardown),
 		cmocka_unit_test_setup_teardown(there_are_so_many_at_a_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_is_waited_for_until_the_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_that_hangs_when_the_daemon_ends_is_dropped_by_its_thread, setup, teardown),
 		cmocka_unit_test_setup_teardown(who_is_told_that_the_daemon_ends_gets_no_other, setup, teardown),
 	};
