@@ -88,8 +88,8 @@ bool store_spec_relative(const struct store_spec *spec); /* it names a file by a
 
 int disks_init(struct disks *disks, const char *user_called); /* 0 or -ENOMEM */
 /*
- * Nobody uses any. Threads close them, for a file system or a server may let that wait: no longer than this. False: some are not closed yet, and
- * the process has to end with _exit(), with those threads in what is left of them.
+ * Nobody uses any. Threads close them, for a file system or a server may let that wait: no longer than this. False: some are not closed
+ * yet, and the process has to end with _exit(), with those threads in what is left of them.
  */
 bool disks_fini(struct disks *disks, unsigned patience_ms);
 

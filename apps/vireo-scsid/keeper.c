@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reservations in a file. A worker brings a text and its order (keeper_keep()); the control thread gathers what has come, and has the text with
+ * Reservations that are stored in a file. A worker brings a text and its order (keeper_keep()); the control thread gathers what has come, and has the text with
  * the highest order stored by a thread, for that waits for the disk; then all that it stands for are answered. What comes late with an order lower
  * than that is in the file already.
  */
@@ -9,13 +9,8 @@
 #include "daemon/errand.h"
 #include "vireo/mailbox.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#define KEPT_BYTES_MAX 65536u
 
 struct keep_note {
 	struct vireo_letter letter; /* first */
@@ -32,55 +27,6 @@ struct storing {
 	char *path, *text;
 	int err;
 };
-
-/* ---- reading ---- */
-
-/* A folder says so when it is read; all else that is no file has no text. */
-static int text_look(int fd)
-{
-	struct stat found;
-
-	if (fstat(fd, &found))
-		return -errno;
-	return S_ISREG(found.st_mode) || S_ISDIR(found.st_mode) ? 0 : -EINVAL;
-}
-
-static int whole_read(int fd, char *text, size_t bytes)
-{
-	size_t have = 0;
-	ssize_t n;
-
-	while ((n = read(fd, text + have, bytes - have)) != 0) {
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		have += n > 0 ? (size_t)n : 0;
-		if (have == bytes)
-			return -EFBIG;
-	}
-	text[have] = '\0';
-	return memchr(text, '\0', have) ? -EINVAL : 0; /* what comes behind it would be forgotten */
-}
-
-int keeper_read(const char *path, char **ret_text)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), err;
-	char *text;
-
-	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
-	text = malloc(KEPT_BYTES_MAX);
-	err = text ? text_look(fd) : -ENOMEM;
-	if (!err)
-		err = whole_read(fd, text, KEPT_BYTES_MAX);
-	close(fd);
-	if (err)
-		free(text);
-	else
-		*ret_text = text;
-	return err;
-}
-
-/* ---- storing ---- */
 
 static void notes_done(struct keep_note *note, int err)
 {

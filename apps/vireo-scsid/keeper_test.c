@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include "base/fd.h"
 #include "base/loop.h"
 #include "base/util.h"
 #include "daemon/errand.h"
@@ -20,7 +21,7 @@
 
 #define KEEPS 4u
 
-struct kept {
+struct outcome {
 	struct scsi_keep keep;
 	unsigned told;
 	int err;
@@ -29,7 +30,7 @@ struct kept {
 static struct loop *loop;
 static struct errands errands;
 static struct keeper keeper;
-static struct kept kept[KEEPS];
+static struct outcome kept[KEEPS];
 /* The disk. */
 static sem_t begun, let;
 static int disk_err;
@@ -38,7 +39,7 @@ static unsigned stores;
 
 void scsi_keep_done(struct scsi_keep *keep, int err)
 {
-	struct kept *k = container_of(keep, struct kept, keep);
+	struct outcome *k = container_of(keep, struct outcome, keep);
 
 	k->told++;
 	k->err = err;
@@ -177,34 +178,73 @@ static void file_write(const char *path, size_t bytes)
 	assert_int_equal(fclose(file), 0);
 }
 
+/* Returns what is said, and gives back what was had. */
+static int take(const char *path, char *ret_text, size_t bytes)
+{
+	struct kept taken = KEPT_NONE;
+	int err = kept_take(path, &taken);
+
+	if (!err)
+		snprintf(ret_text, bytes, "%s", taken.text ? taken.text : "none");
+	fd_close(&taken.lock_fd);
+	free(taken.text);
+	return err;
+}
+
 static void what_is_read_is_a_small_file_or_none(void **state)
 {
-	char folder[] = "/tmp/vireo-keeper-XXXXXX", path[64], link[64], *text = NULL;
+	char folder[] = "/tmp/vireo-keeper-XXXXXX", path[64], link[64], other[72], text[16] = "";
 
 	assert_non_null(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/a", folder);
 	snprintf(link, sizeof(link), "%s/b", folder);
-	assert_int_equal(keeper_read(path, &text), 0);
-	assert_null(text);
+	assert_int_equal(take(path, text, sizeof(text)), 0);
+	assert_string_equal(text, "none");
 	file_write(path, 3);
-	assert_int_equal(keeper_read(path, &text), 0);
+	assert_int_equal(take(path, text, sizeof(text)), 0);
 	assert_string_equal(text, "xxx");
-	free(text);
-	text = NULL;
 	assert_int_equal(symlink(path, link), 0);
-	assert_int_equal(keeper_read(link, &text), -ELOOP);
+	assert_int_equal(take(link, text, sizeof(text)), -ELOOP);
 	file_write(path, 65536);
-	assert_int_equal(keeper_read(path, &text), -EFBIG);
-	assert_int_equal(keeper_read(folder, &text), -EISDIR);
+	assert_int_equal(take(path, text, sizeof(text)), -EFBIG);
 	assert_int_equal(truncate(path, 0), 0);
 	assert_int_equal(truncate(path, 9), 0);
-	assert_int_equal(keeper_read(path, &text), -EINVAL); /* NULs */
+	assert_int_equal(take(path, text, sizeof(text)), -EINVAL); /* NULs */
 	unlink(path);
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_int_equal(keeper_read(path, &text), -EINVAL);
-	assert_null(text);
+	assert_int_equal(take(path, text, sizeof(text)), -EINVAL);
 	unlink(path);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(take(path, text, sizeof(text)), -EISDIR);
+	rmdir(path);
 	unlink(link);
+	snprintf(other, sizeof(other), "%s.lock", link);
+	unlink(other);
+	assert_int_equal(symlink(path, other), 0); /* no way to somewhere else */
+	assert_int_equal(take(link, text, sizeof(text)), -ELOOP);
+	unlink(other);
+	assert_int_equal(mkfifo(other, 0600), 0);
+	assert_int_equal(take(link, text, sizeof(text)), -EINVAL);
+	unlink(other);
+	snprintf(other, sizeof(other), "%s.lock", path);
+	unlink(other);
+	rmdir(folder);
+	assert_int_equal(take(path, text, sizeof(text)), -ENOENT);
+}
+
+static void one_process_keeps_it(void **state)
+{
+	char folder[] = "/tmp/vireo-keeper-XXXXXX", path[64], other[72], text[16];
+	struct kept mine = KEPT_NONE;
+
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/a", folder);
+	assert_int_equal(kept_take(path, &mine), 0);
+	assert_int_equal(take(path, text, sizeof(text)), -EBUSY);
+	fd_close(&mine.lock_fd);
+	assert_int_equal(take(path, text, sizeof(text)), 0);
+	snprintf(other, sizeof(other), "%s.lock", path);
+	unlink(other);
 	rmdir(folder);
 }
 
@@ -219,6 +259,7 @@ int main(void)
 		KEEPER_TEST(what_is_not_stored_is_told_so_and_the_next_one_is_tried),
 		KEEPER_TEST(the_end_waits_for_no_disk),
 		cmocka_unit_test(what_is_read_is_a_small_file_or_none),
+		cmocka_unit_test(one_process_keeps_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

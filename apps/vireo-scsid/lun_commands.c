@@ -18,24 +18,29 @@ void serve_lun_list(struct rpc_call *call, void *opaque)
 	rpc_call_reply(call, json_pack("{s:o}", "luns", list));
 }
 
-void serve_lun_add(struct rpc_call *call, void *opaque)
+static void added(void *opaque, int err, const struct lun *lun, const char *why)
 {
-	struct scsid *scsid = scsid_of(opaque);
-	const char *text = rpc_call_param(call, "spec");
-	char why[SPEC_WHY_BYTES] = "", name[LUN_NAME_BYTES];
-	struct lun_spec spec;
-	struct lun *lun;
-	int err = lun_spec_parse(text, &spec, why);
+	struct rpc_call *call = opaque;
+	char name[LUN_NAME_BYTES];
 
-	if (err) {
-		rpc_call_error(call, RPC_INVALID_PARAMS, "SPEC %.100s: %s", text, why);
-		return;
-	}
-	err = luns_add(scsid, &spec, &scsid->store.daemon.control_log, &lun, why);
 	if (err)
 		rpc_call_error(call, err == -EEXIST ? RPC_EXISTS : err == -ENOENT ? RPC_NOT_FOUND : RPC_FAILED, "%s", why);
 	else
 		rpc_call_reply(call, json_pack("{s:s}", "name", lun_name(lun, name)));
+}
+
+void serve_lun_add(struct rpc_call *call, void *opaque)
+{
+	struct scsid *scsid = scsid_of(opaque);
+	const char *text = rpc_call_param(call, "spec");
+	char why[SPEC_WHY_BYTES] = "";
+	struct lun_spec spec;
+	int err = lun_spec_parse(text, &spec, why);
+
+	if (err)
+		rpc_call_error(call, RPC_INVALID_PARAMS, "SPEC %.100s: %s", text, why);
+	else
+		luns_add_aside(scsid, &spec, &scsid->store.daemon.control_log, added, call);
 }
 
 /* NULL: there is none, and the call has been answered. */

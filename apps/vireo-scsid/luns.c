@@ -108,11 +108,11 @@ static void link_out(struct lun *lun)
 	lun->export->lun_count--;
 }
 
-static int lun_new(struct scsid *scsid, struct scsi_export *export, const struct lun_spec *spec, struct store_disk *disk,
+static int lun_new(struct scsid *scsid, struct scsi_export *export, const struct lun_spec *spec, struct store_disk *disk, struct kept *kept,
 		   struct lun **ret_lun, char *why)
 {
 	struct lun *lun = calloc(1, sizeof(*lun));
-	int err = lun ? units_get(&scsid->units, disk, spec, &lun->unit, why) : -ENOMEM;
+	int err = lun ? units_get(&scsid->units, disk, spec, kept, &lun->unit, why) : -ENOMEM;
 
 	if (!err) {
 		lun->export = export;
@@ -133,7 +133,8 @@ static int lun_new(struct scsid *scsid, struct scsi_export *export, const struct
 	return err;
 }
 
-int luns_add(struct scsid *scsid, const struct lun_spec *spec, const struct vireo_log *log, struct lun **ret_lun, char why[SPEC_WHY_BYTES])
+int luns_add(struct scsid *scsid, const struct lun_spec *spec, struct kept *kept, const struct vireo_log *log, struct lun **ret_lun,
+	     char why[SPEC_WHY_BYTES])
 {
 	struct scsi_export *export;
 	struct store_disk *disk = disks_find(&scsid->store.disks, spec->disk);
@@ -161,7 +162,7 @@ int luns_add(struct scsid *scsid, const struct lun_spec *spec, const struct vire
 	}
 	err = disk_may_use(&scsid->store.disks, disk, &spec->use, why);
 	if (!err)
-		err = lun_new(scsid, export, spec, disk, &lun, why);
+		err = lun_new(scsid, export, spec, disk, kept, &lun, why);
 	if (err)
 		return err;
 	link_in(lun);

@@ -2,6 +2,7 @@
 /* vireo-scsid: exit codes: 0 ended by a signal, 1 the environment failed, 2 bad usage. Most of it is store/store.h's. */
 #include "base/log.h"
 #include "ctl/scsid_commands.h"
+#include "daemon/errand.h"
 #include "lun_commands.h"
 #include "luns.h"
 #include "scsid.h"
@@ -29,6 +30,38 @@ static int state_check(const struct scsid *scsid)
 	return err;
 }
 
+static bool ending(void *opaque)
+{
+	struct store *store = opaque;
+
+	return daemon_ending(&store->daemon);
+}
+
+static void lun_opened(void *opaque, int err, const struct lun *lun, const char *why)
+{
+	struct scsid *scsid = opaque;
+
+	scsid->start_err = err;
+	if (err != 0 && err != -ECANCELED)
+		snprintf(scsid->start_why, sizeof(scsid->start_why), "%s", why);
+}
+
+/* Nobody is served yet: the loop stands still, and a file system that hangs lets the end be asked for all the same. */
+static int lun_open(struct scsid *scsid, unsigned index)
+{
+	struct store *store = &scsid->store;
+	const struct scsid_options *options = scsid_options_of(scsid);
+	char where[SETTINGS_WHERE_BYTES];
+	const struct errand *errand = luns_add_aside(scsid, &options->luns[index], &store->daemon.log, lun_opened, scsid);
+
+	if (errand && errands_wait(&store->disks.errands, errand, ending, store))
+		return 0;
+	if (scsid->start_err)
+		log_error(&store->daemon.log, "%s%s", settings_where(&options->store.run.daemon, options->lun_lines[index], where),
+			  scsid->start_why);
+	return scsid->start_err;
+}
+
 static int luns_open(struct store *store)
 {
 	struct scsid *scsid = scsid_of(store);
@@ -41,15 +74,8 @@ static int luns_open(struct store *store)
 		.mailbox = store->exports.drained,
 		.log = store->daemon.log,
 	};
-	for (unsigned i = 0; i < options->lun_count && !err && !daemon_ending(&store->daemon); i++) {
-		char why[SPEC_WHY_BYTES] = "", where[SETTINGS_WHERE_BYTES];
-		struct lun *lun;
-
-		err = luns_add(scsid, &options->luns[i], &store->daemon.log, &lun, why);
-		if (err)
-			log_error(&store->daemon.log, "%s%s", settings_where(&options->store.run.daemon, options->lun_lines[i], where),
-				  why);
-	}
+	for (unsigned i = 0; i < options->lun_count && !err && !daemon_ending(&store->daemon); i++)
+		err = lun_open(scsid, i);
 	return err;
 }
 

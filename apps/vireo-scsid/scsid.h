@@ -9,6 +9,9 @@
 struct scsid {
 	struct store store; /* first */
 	struct units units;
+	/* Of the LUN that has been opened last, when the daemon starts. */
+	int start_err;
+	char start_why[SPEC_WHY_BYTES];
 };
 
 static inline struct scsid *scsid_of(const struct store *store)

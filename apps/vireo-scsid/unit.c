@@ -46,43 +46,62 @@ static void identity_write(const struct store_disk *disk, const char *serial, ch
 			 address_hash(disk->spec.text));
 }
 
-static void not_understood(const struct unit *unit, char *why)
+/* ---- what is kept ---- */
+
+char *units_kept_path(const struct units *units, const char *disk)
 {
-	snprintf(why, SPEC_WHY_BYTES, "%.150s cannot be understood: remove it if no machine is to have reserved the disk", unit->keeper.path);
+	char *path = NULL;
+
+	if (!units->state || asprintf(&path, "%s/%s.reservations", units->state, disk) < 0)
+		return NULL;
+	return path;
 }
 
-static int keeper_open(const struct units *units, struct unit *unit, char **ret_text, char *why)
+void units_kept_explain(const char *path, int err, char why[SPEC_WHY_BYTES])
+{
+	if (err == -EINVAL)
+		snprintf(why, SPEC_WHY_BYTES, "%.150s cannot be understood: remove it if no machine is to have reserved the disk", path);
+	else if (err == -EBUSY)
+		snprintf(why, SPEC_WHY_BYTES,
+			 "another process keeps %.150s: give the disk another name, or one of the two daemons another --state", path);
+	else
+		snprintf(why, SPEC_WHY_BYTES, "%.150s: %s: it holds the reservations of the disk", path, strerror(-err));
+}
+
+/* Without its lock, nothing is kept: somebody else may do that. */
+static int keeper_open(const struct units *units, struct unit *unit, struct kept *kept)
 {
 	struct keeper *keeper = &unit->keeper;
-	int err;
 
 	keeper->errands = units->errands;
 	keeper->mailbox = units->mailbox;
 	keeper->log = units->log;
+	keeper->kept = KEPT_NONE;
 	if (!units->state)
 		return 0;
-	if (asprintf(&keeper->path, "%s/%s.reservations", units->state, unit->disk->spec.name) < 0) {
-		keeper->path = NULL;
+	if (kept->lock_fd < 0)
+		return -EAGAIN;
+	keeper->path = units_kept_path(units, unit->disk->spec.name);
+	if (!keeper->path)
 		return -ENOMEM;
-	}
-	err = keeper_read(keeper->path, ret_text);
-	if (err == -EINVAL)
-		not_understood(unit, why);
-	else if (err)
-		snprintf(why, SPEC_WHY_BYTES, "%.150s: %s: it holds the reservations of the disk", keeper->path, strerror(-err));
-	return err;
+	keeper->kept = *kept;
+	*kept = KEPT_NONE;
+	return 0;
 }
+
+/* ---- units ---- */
 
 static void unit_free(struct unit *unit)
 {
 	scsi_unit_free(unit->scsi);
+	kept_drop(&unit->keeper.kept);
 	free(unit->keeper.path);
 	free(unit);
 }
 
-static int unit_open(const struct units *units, struct unit *unit, char *why)
+static int unit_open(const struct units *units, struct unit *unit, struct kept *kept, char *why)
 {
-	char name[SCSI_NAME_BYTES + 1], serial[SCSI_SERIAL_BYTES + 1], *kept = NULL;
+	char name[SCSI_NAME_BYTES + 1], serial[SCSI_SERIAL_BYTES + 1];
 	struct scsi_unit_config config = {
 		.disk = unit->disk->disk,
 		.name = name,
@@ -90,31 +109,34 @@ static int unit_open(const struct units *units, struct unit *unit, char *why)
 		.read_only = unit->use.read_only,
 		.opaque = &unit->keeper,
 	};
-	int err = keeper_open(units, unit, &kept, why);
+	int err = keeper_open(units, unit, kept);
 
 	if (err)
 		return err;
 	identity_write(unit->disk, unit->serial, name);
 	snprintf(serial, sizeof(serial), "%.*s", (int)SCSI_SERIAL_BYTES, serial_of(unit->serial, unit->disk));
-	config.reservations = kept;
+	config.reservations = unit->keeper.kept.text;
 	config.keep = unit->keeper.path ? keeper_keep : NULL;
 	err = scsi_unit_new(&config, &unit->scsi);
-	if (err == -EINVAL && kept)
-		not_understood(unit, why);
-	free(kept);
+	if (err == -EINVAL && unit->keeper.kept.text)
+		units_kept_explain(unit->keeper.path, err, why);
+	free(unit->keeper.kept.text);
+	unit->keeper.kept.text = NULL;
 	return err;
 }
 
-static int unit_new(struct units *units, struct store_disk *disk, const struct lun_spec *spec, struct unit **ret_unit, char *why)
+static int unit_new(struct units *units, struct store_disk *disk, const struct lun_spec *spec, struct kept *kept, struct unit **ret_unit,
+		    char *why)
 {
 	struct unit *unit = calloc(1, sizeof(*unit));
 	int err = -ENOMEM;
 
 	if (unit) {
 		unit->disk = disk;
+		unit->keeper.kept = KEPT_NONE;
 		unit->use = spec->use;
 		memcpy(unit->serial, spec->serial, sizeof(unit->serial));
-		err = unit_open(units, unit, why);
+		err = unit_open(units, unit, kept, why);
 	}
 	if (!err) {
 		unit->next = units->first;
@@ -150,7 +172,8 @@ static bool serial_free(const struct units *units, const struct store_disk *disk
 	return !other;
 }
 
-int units_get(struct units *units, struct store_disk *disk, const struct lun_spec *spec, struct unit **ret_unit, char why[SPEC_WHY_BYTES])
+int units_get(struct units *units, struct store_disk *disk, const struct lun_spec *spec, struct kept *kept, struct unit **ret_unit,
+	      char why[SPEC_WHY_BYTES])
 {
 	struct unit *unit = units_find(units, disk);
 	int err = 0;
@@ -163,7 +186,7 @@ int units_get(struct units *units, struct store_disk *disk, const struct lun_spe
 	if (!unit && !serial_free(units, disk, spec, why))
 		return -EINVAL;
 	if (!unit)
-		err = unit_new(units, disk, spec, &unit, why);
+		err = unit_new(units, disk, spec, kept, &unit, why);
 	if (err)
 		return err;
 	unit->luns++;

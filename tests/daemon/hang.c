@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * To be preloaded: preadv2(2), pwritev2(2) and ftruncate(2) do not return while the file that HANG names is there, and the locks of fcntl(2) while the
- * one that HANG_LOCKS names is, as on a file system whose server does not answer.
+ * To be preloaded: preadv2(2), pwritev2(2) and ftruncate(2) do not return while the file that HANG names is there, and the locks of
+ * fcntl(2) and flock(2) while the one that HANG_LOCKS names is, as on a file system whose server does not answer.
  */
 #define _GNU_SOURCE
 #ifndef _FILE_OFFSET_BITS
@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -53,6 +54,17 @@ int ftruncate(int fd, off_t bytes)
 
 	hang();
 	return next(fd, bytes);
+}
+
+/* Of files alone: folders of sockets are locked, too. */
+int flock(int fd, int operation)
+{
+	int (*next)(int fd, int operation) = (int (*)(int fd, int operation))dlsym(RTLD_NEXT, "flock");
+	struct stat found;
+
+	if (!fstat(fd, &found) && S_ISREG(found.st_mode))
+		hang_by("HANG_LOCKS");
+	return next(fd, operation);
 }
 
 /* As who is built with large file offsets calls it. */

@@ -186,6 +186,44 @@ def a_daemon_ends_while_its_disks_cannot_be_closed(lab):
 
 
 @case
+def a_folder_of_reservations_that_hangs_holds_up_nobody(lab):
+    """Neither who asks for something else, nor the end: also of a daemon that has not begun yet."""
+    module, hang = os.path.join(build_folder(), "tests/daemon/hang.so"), lab.path("hang")
+    if not os.path.exists(module) or os.environ.get("LD_PRELOAD"):
+        raise Skip("what makes a disk hang has not been built, or something else is preloaded")
+    os.mkdir(lab.path("state"))
+    options = ["--state", lab.path("state")]
+    os.environ.update(LD_PRELOAD=module, HANG_LOCKS=hang)
+    try:
+        scsid = Scsid(lab, ["a=mem:8M", "b=mem:8M"], [f"vhost-user:{lab.path('e')}"], ["0:0=a"], options)
+        open(hang, "w", encoding="utf-8").close()
+        late = lab.start([program("vireo-scsid"), "--disk", "c=mem:8M", "--export", f"vhost-user:{lab.path('f')}", "--lun", "0:0=c", *options,
+                          "--control", lab.path("late.sock")], log="late.log")
+    finally:
+        del os.environ["LD_PRELOAD"], os.environ["HANG_LOCKS"]
+    add = subprocess.Popen([program("vireoctl"), "--daemon", "scsid", "-s", scsid.control, "lun", "add", "0:1=b"],
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: os.path.exists(lab.path("state/c.reservations.lock")), 20, "its lock's file", child=late)
+    late.terminate()
+    expect(late.wait(20) == 0, "another exit status of the one that was starting")
+    for _ in range(20):
+        expect([lun["name"] for lun in scsid.ask("lun", "list")["luns"]] == ["e/0:0"], "other LUNs")
+    expect(add.poll() is None, "it did not hang: this shows nothing")
+    os.unlink(hang)
+    said = add.communicate(timeout=60)
+    expect(add.returncode == 0 and len(scsid.ask("lun", "list")["luns"]) == 2, f"{said}")
+    open(hang, "w", encoding="utf-8").close()
+    scsid.ctl("disk", "add", "d=mem:8M")
+    add = subprocess.Popen([program("vireoctl"), "--daemon", "scsid", "-s", scsid.control, "lun", "add", "0:2=d"],
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: os.path.exists(lab.path("state/d.reservations.lock")), 20, "its lock's file", child=add)
+    scsid.child.terminate()
+    expect(scsid.child.wait(20) == 0, "another exit status")
+    said = add.communicate(timeout=60)
+    expect(add.returncode != 0, f"{said}")
+
+
+@case
 def a_disk_that_is_resized_for_long_holds_up_nobody_else(lab):
     """Its file system does not answer. Nobody resizes or removes it meanwhile, and nobody is given what becomes smaller."""
     disk = HungDisk(lab)

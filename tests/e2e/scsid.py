@@ -137,5 +137,19 @@ def reservations_that_cannot_be_read_are_told(lab):
     expect(done.returncode == 1 and "cannot be understood: remove it" in done.stderr, f"{done}")
 
 
+@case
+def one_daemon_keeps_the_reservations_of_a_disk(lab):
+    os.mkdir(lab.path("state"))
+    words = ("--export", f"vhost-user:{lab.path('f')}", "--lun", "0:0=a", "--state", lab.path("state"))
+    scsid = Scsid(lab, [MEM], [f"vhost-user:{lab.path('e')}"], ["0:0=a"], ["--state", lab.path("state")])
+    done = run(lab, "--disk", MEM, *words)
+    said = [line for line in done.stderr.splitlines() if " error " in line]
+    expect(done.returncode == 1 and len(said) == 1 and "another process keeps" in said[0], f"{done}")
+    scsid.ctl("lun", "remove", "0:0")
+    scsid.ctl("lun", "add", "0:0=a")  # it takes its lock anew
+    end_well(scsid)
+    end_well(Scsid(lab, [MEM], [f"vhost-user:{lab.path('e')}"], ["0:0=a"], ["--state", lab.path("state")], name="again"))
+
+
 if __name__ == "__main__":
     main()
