@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* bench-blk: the driver of a vhost-user block device, which measures whoever serves it. Without a guest. */
+/* bench-blk: the driver of a vhost-user block device or SCSI host, which measures whoever serves it. Without a guest. */
 
 #include "bench/common/clock.h"
 #include "bench/common/options.h"
@@ -25,6 +25,7 @@ static const char usage[] =
 	"  --queues N        that many, each with a thread of its own (1)\n"
 	"  --ring split|packed\n"
 	"  --cpu N           where the threads run (anywhere)\n"
+	"  --scsi            it is a SCSI host: target 0, LUN 0 of it\n"
 	"  --verify          each block names itself, and is looked at when it is read\n"
 	"then on standard input: window read|write DEPTH poll|sleep MS\n";
 
@@ -32,7 +33,7 @@ struct blk_options {
 	const char *socket;
 	unsigned queues, packed;
 	int cpu;
-	bool verify;
+	bool scsi, verify;
 };
 
 struct blk {
@@ -48,7 +49,8 @@ static void options_parse(int argc, char **argv, struct blk_options *o)
 	static const struct option long_options[] = {
 		{"socket", required_argument, NULL, 's'}, {"queues", required_argument, NULL, 'q'},
 		{"ring", required_argument, NULL, 'r'},	  {"cpu", required_argument, NULL, 'c'},
-		{"verify", no_argument, NULL, 'v'},	  {NULL, 0, NULL, 0},
+		{"scsi", no_argument, NULL, 'S'},	  {"verify", no_argument, NULL, 'v'},
+		{NULL, 0, NULL, 0},
 	};
 	static const char *const rings[] = {"split", "packed", NULL};
 	int option;
@@ -68,6 +70,9 @@ static void options_parse(int argc, char **argv, struct blk_options *o)
 		case 'c':
 			o->cpu = (int)options_number(&program, "--cpu", optarg, 0, 1023);
 			break;
+		case 'S':
+			o->scsi = true;
+			break;
 		case 'v':
 			o->verify = true;
 			break;
@@ -80,6 +85,11 @@ static void options_parse(int argc, char **argv, struct blk_options *o)
 
 /* ---- the device ---- */
 
+static const struct load_format *format_of(const struct blk *blk)
+{
+	return blk->options.scsi ? &load_scsi : &load_blk;
+}
+
 static int front_open(struct blk *blk)
 {
 	const struct blk_options *o = &blk->options;
@@ -88,12 +98,12 @@ static int front_open(struct blk *blk)
 	struct vireo_front_config config = {
 		.size = sizeof(config),
 		.path = o->socket,
-		.features = needed | VIREO_FEATURE(VIREO_F_RING_EVENT_IDX_BIT) | VIREO_FEATURE(VIREO_BLK_F_FLUSH_BIT) |
-			    (o->queues > 1 ? VIREO_FEATURE(VIREO_BLK_F_MQ_BIT) : 0),
+		.features = needed | VIREO_FEATURE(VIREO_F_RING_EVENT_IDX_BIT) | format_of(blk)->features |
+			    (o->queues > 1 && !o->scsi ? VIREO_FEATURE(VIREO_BLK_F_MQ_BIT) : 0),
 		.features_required = needed,
-		.queue_count = o->queues,
+		.queue_count = format_of(blk)->first_ring + o->queues,
 		.queue_size = QUEUE_SIZE,
-		.memory_bytes = o->queues * load_memory_bytes(BLOCK_BYTES),
+		.memory_bytes = o->queues * load_memory_bytes(format_of(blk), BLOCK_BYTES),
 	};
 
 	return vireo_front_open(&config, &blk->front);
@@ -101,20 +111,24 @@ static int front_open(struct blk *blk)
 
 static int loads_init(struct blk *blk)
 {
-	uint64_t capacity;
-	int err = vireo_front_config_read(blk->front, 0, &capacity, sizeof(capacity));
+	const struct load_format *format = format_of(blk);
+	uint64_t sectors = 0;
+	int err = 0;
 
 	for (unsigned i = 0; i < blk->options.queues && !err; i++) {
 		struct load *load = &blk->loads[i];
 
-		load->ring = vireo_front_ring(blk->front, i);
-		load->memory = (uint8_t *)vireo_front_memory(blk->front) + i * load_memory_bytes(BLOCK_BYTES);
+		load->format = format;
+		load->ring = vireo_front_ring(blk->front, format->first_ring + i);
+		load->memory = (uint8_t *)vireo_front_memory(blk->front) + i * load_memory_bytes(format, BLOCK_BYTES);
 		load->block_bytes = BLOCK_BYTES;
-		load->blocks = capacity / (BLOCK_BYTES / BLK_SECTOR_BYTES);
+		err = i ? 0 : format->sectors_find(blk->front, load, &sectors);
+		load->blocks = sectors / (BLOCK_BYTES / BLK_SECTOR_BYTES);
 		load->verify = blk->options.verify;
 		load->random = i + 1;
 		load->cpu = blk->options.cpu;
-		err = load->blocks ? load_init(load) : -EINVAL;
+		if (!err)
+			err = load->blocks ? load_init(load) : -EINVAL;
 	}
 	return err;
 }
@@ -198,7 +212,7 @@ int main(int argc, char **argv)
 	if (!err)
 		err = loads_init(&blk);
 	if (err) {
-		fprintf(stderr, "bench-blk: no block device at %s: %s\n", blk.options.socket, strerror(-err));
+		fprintf(stderr, "bench-blk: no disk at %s: %s\n", blk.options.socket, strerror(-err));
 	} else {
 		protocol_ready();
 		protocol_serve(commands, &blk);

@@ -1,44 +1,42 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* Keeps so many requests of a block device under way in one queue: the next one leaves when one has come back. */
+/* Keeps so many requests of a device with a disk under way in one queue: the next one leaves when one has come back. */
 
 #include "load.h"
 #include "base/affinity.h"
 #include "base/util.h"
 #include "bench/common/clock.h"
 #include "bench/common/cpu.h"
-#include "vireo/blk.h"
 #include "wire/virtio_blk.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define HEAD_BYTES 64u /* header and status of a slot: a cache line */
-#define STATUS_AT  16u
-#define STALL_MS   20000
+#define STALL_MS 20000
 
 struct load_slot {
 	uint8_t *head, *data;
 	uint64_t begin, block;
 };
 
-size_t load_memory_bytes(uint32_t block_bytes)
+size_t load_memory_bytes(const struct load_format *format, uint32_t block_bytes)
 {
-	return (size_t)LOAD_DEPTH_MAX * (HEAD_BYTES + block_bytes);
+	return (size_t)LOAD_DEPTH_MAX * (format->head_bytes + block_bytes);
 }
 
 int load_init(struct load *load)
 {
-	uint8_t *data = load->memory + (size_t)LOAD_DEPTH_MAX * HEAD_BYTES;
+	const uint32_t head_bytes = load->format->head_bytes;
+	uint8_t *data = load->memory + (size_t)LOAD_DEPTH_MAX * head_bytes;
 
 	load->slots = calloc(LOAD_DEPTH_MAX, sizeof(*load->slots));
 	if (!load->slots)
 		return -ENOMEM;
 	for (unsigned i = 0; i < LOAD_DEPTH_MAX; i++)
-		load->slots[i] = (struct load_slot){.head = load->memory + (size_t)i * HEAD_BYTES,
+		load->slots[i] = (struct load_slot){.head = load->memory + (size_t)i * head_bytes,
 						    .data = data + (size_t)i * load->block_bytes};
-	memset(load->memory, 0x5a, load_memory_bytes(load->block_bytes));
+	memset(load->memory, 0x5a, load_memory_bytes(load->format, load->block_bytes));
 	load->random = load->random * 7919 + 88172645463325252u;
 	return 0;
 }
@@ -81,26 +79,29 @@ static bool block_right(const struct load *load, const struct load_slot *slot)
 
 static int slot_submit(struct load *load, struct load_slot *slot)
 {
-	struct iovec iov[3] = {{.iov_base = slot->head, .iov_len = sizeof(struct virtio_blk_header)}};
-	struct virtio_blk_header header = {.type = load->job.write ? VIREO_BLK_OUT : VIREO_BLK_IN};
+	const struct load_format *f = load->format;
+	const struct iovec answer = {.iov_base = slot->head + f->answer_at, .iov_len = f->answer_bytes};
+	const struct iovec data = {.iov_base = slot->data, .iov_len = load->block_bytes};
+	const bool write = load->job.write;
+	struct iovec iov[3] = {{.iov_base = slot->head, .iov_len = f->request_bytes}};
+	const uint32_t sectors = load->block_bytes / BLK_SECTOR_BYTES;
 
 	slot->block = random_next(load) % load->blocks;
-	header.sector = slot->block * (load->block_bytes / BLK_SECTOR_BYTES);
-	memcpy(slot->head, &header, sizeof(header));
-	slot->head[STATUS_AT] = 0xff;
-	if (load->job.write && load->verify)
+	f->request_put(slot->head, write, slot->block * sectors, sectors);
+	memset(slot->head + f->answer_at, 0xff, 12); /* what is looked at */
+	if (write && load->verify)
 		block_mark(load, slot);
-	iov[1] = (struct iovec){.iov_base = slot->data, .iov_len = load->block_bytes};
-	iov[2] = (struct iovec){.iov_base = slot->head + STATUS_AT, .iov_len = 1};
+	iov[1] = write || !f->answer_first ? data : answer;
+	iov[2] = write || !f->answer_first ? answer : data;
 	slot->begin = clock_now();
-	return vireo_driver_ring_add(load->ring, iov, load->job.write ? 2 : 1, load->job.write ? 1 : 2, true, slot);
+	return vireo_driver_ring_add(load->ring, iov, write ? 2 : 1, write ? 1 : 2, true, slot);
 }
 
 static void slot_done(struct load *load, const struct load_slot *slot, uint64_t now)
 {
 	histogram_add(&load->latency, now - slot->begin);
 	load->done++;
-	if (slot->head[STATUS_AT] != BLK_S_OK || (load->verify && !load->job.write && !block_right(load, slot)))
+	if (!load->format->answer_good(slot->head + load->format->answer_at) || (load->verify && !load->job.write && !block_right(load, slot)))
 		load->failed++;
 }
 

@@ -10,7 +10,23 @@
 
 #define LOAD_DEPTH_MAX 256u
 
+struct load;
 struct load_slot; /* a request that may be under way: its header, its status, its bytes, in the front end's memory */
+
+/* How a request and its answer look, by the type of the device. Both lie in one piece of memory, the answer behind the request. */
+struct load_format {
+	uint32_t first_ring;	/* of the device, that carries requests */
+	uint32_t head_bytes;	/* of both, in cache lines */
+	uint32_t request_bytes, answer_at, answer_bytes;
+	bool answer_first;	/* before the bytes that are read */
+	uint64_t features;	/* that it is asked for */
+	/* Of so many sectors, from that one on. */
+	void (*request_put)(uint8_t *head, bool write, uint64_t sector, uint32_t sectors);
+	bool (*answer_good)(const uint8_t *answer);
+	int (*sectors_find)(struct vireo_front *front, const struct load *load, uint64_t *ret_sectors); /* before load_start() */
+};
+
+extern const struct load_format load_blk, load_scsi;
 
 /* What one window asks for. */
 struct load_job {
@@ -21,6 +37,7 @@ struct load_job {
 
 /* One queue, and the thread that fills it. */
 struct load {
+	const struct load_format *format;
 	struct vireo_driver_ring *ring;
 	struct load_slot *slots;
 	uint8_t *memory; /* load_memory_bytes() of it */
@@ -36,7 +53,7 @@ struct load {
 	struct histogram latency; /* ticks of clock_now() */
 };
 
-size_t load_memory_bytes(uint32_t block_bytes);
+size_t load_memory_bytes(const struct load_format *format, uint32_t block_bytes);
 
 /* 0 or -ENOMEM. The caller has set what stands above `thread`. */
 int load_init(struct load *load);

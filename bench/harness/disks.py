@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """disk: requests of 4 KiB at random places of a virtio-blk device over vhost-user, vireo-blkd beside qemu-storage-daemon.
 
-disk/STORE/QUEUES/OP/DEPTH/WAIT
+disk/STORE/QUEUES/OP/DEPTH/WAIT, and disk/lun/STORE/OP/DEPTH/WAIT: a LUN of vireo-scsid beside a disk of vireo-blkd
   STORE   null (nothing is kept), memory (ours only), tmpfs (a file there), file (in the folder for temporary files, past the page cache)
   QUEUES  1-queue; 2-queues: vireo-blkd has a worker for each, and is compared with itself with one queue, too
   DEPTH   so many requests are under way in each queue
@@ -89,6 +89,17 @@ class Blkd(Program):
         wait_sockets(self.sockets, self.child, "vireo-blkd")
 
 
+class Scsid(Program):
+    """vireo-scsid as it is by default, with one worker: target 0, LUN 0 is the disk."""
+
+    def __init__(self, bench, lab, spec, cpu=None, name="scsid"):
+        self.sockets = [lab.path(f"{name}.sock")]
+        argv = [bench.program("vireo-scsid"), "--log-level", "warning", "--control", lab.path(f"{name}.control"), "--disk", f"d={spec}",
+                "--export", f"vhost-user:{self.sockets[0]}", "--lun", "0:0=d"]
+        super().__init__(lab, name, on_cpu(cpu, argv))
+        wait_sockets(self.sockets, self.child, "vireo-scsid")
+
+
 class Qsd(Program):
     """qemu-storage-daemon, whose one thread serves all queues."""
 
@@ -130,7 +141,8 @@ def on_cpu(cpu, argv):
 class Driver(Asked):
     def __init__(self, bench, lab, back, queues=1, cpu=None, verify=False):
         argv = [bench.program("bench-blk"), "--socket", back.sockets[0], "--queues", str(queues)]
-        argv += [*(["--cpu", str(cpu)] if cpu is not None else []), *(["--verify"] if verify else [])]
+        argv += [*(["--cpu", str(cpu)] if cpu is not None else []), *(["--verify"] if verify else []),
+                 *(["--scsi"] if isinstance(back, Scsid) else [])]
         super().__init__(lab, "driver-of-" + back.name, argv)
         self.ready()
 
@@ -184,6 +196,9 @@ class Cell:
         spec = our_spec(self.settings["store"], self.files, name)
         return self.side(Blkd(self.bench, self.lab, spec, queues, self.cpus[1], name), queues)
 
+    def lun(self):
+        return self.side(Scsid(self.bench, self.lab, our_spec(self.settings["store"], self.files), self.cpus[1]), 1)
+
     def peers(self):
         """(peer_name, side), each made when it is needed."""
         store, queues = self.settings["store"], self.settings["queues"]
@@ -211,11 +226,15 @@ def measure(bench, case):
 
 
 def verify(bench, case):
+    return verified(bench, case, lambda cell: [("vireo", cell.ours(case.settings["queues"])), *cell.peers()])
+
+
+def verified(bench, case, sides):
     """Each block that was written is read as itself; of a disk that keeps nothing, each request is done."""
     results, settings = [], case.settings
     with Files(settings["store"]) as files, bench.lab() as lab:
         cell = Cell(bench, lab, files, case)
-        for name, side in [("vireo", cell.ours(settings["queues"])), *cell.peers()]:
+        for name, side in sides(cell):
             side.resume()
             why = None
             for op in ("write", "read"):
@@ -225,6 +244,18 @@ def verify(bench, case):
             results.append((f"{case.name} {name}", why))
             side.pause()
     return results
+
+
+# ---- a LUN beside a disk ----
+
+def measure_lun(bench, case):
+    with Files(case.settings["store"]) as files, bench.lab() as lab:
+        cell = Cell(bench, lab, files, case)
+        return rows(case, bench.alternate(cell.lun(), cell.ours(1, "vireo-blkd")), "vireo-blkd")
+
+
+def verify_lun(bench, case):
+    return verified(bench, case, lambda cell: [("vireo-scsid", cell.lun())])
 
 
 # ---- ten disks ----
@@ -278,5 +309,8 @@ def cases(kind):
                         quick=(store, queues, op, depth, wait) in QUICK, seconds=8, peers=() if store == "memory" else ("qsd",),
                         check=verify, settings={"store": store, "queues": queues, "op": op, "depth": depth, "wait": wait})
              for store in STORES for queues in QUEUES for op in OPS for depth in DEPTHS for wait in WAITS]
+    found += [cells.Case(f"{kind}/lun/{store}/{op}/{depth}/{wait}", "requests_per_second", measure_lun, seconds=8,
+                         check=verify_lun, settings={"store": store, "queues": 1, "op": op, "depth": depth, "wait": wait})
+              for store in ("null", "memory") for op in OPS for depth in DEPTHS for wait in WAITS]
     return found + [cells.Case(f"{kind}/ten/{what}", unit, measure_ten, quick=True, seconds=10, peers=("qsd",), settings={"what": what})
                     for what, unit in (("start", "ms"), ("rss", "bytes"), ("idle", "percent"))]
