@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Disks of vireo-blkd under User-mode Linux: Linux's virtio_blk behind a front end that is neither QEMU nor ours."""
+"""Disks of vireo-blkd and LUNs of vireo-scsid under User-mode Linux: Linux's drivers behind a front end that is neither QEMU nor ours."""
 import os
 import sys
 
@@ -8,28 +8,39 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest import uml  # noqa: E402
-from guest.cases import case_for, expect, main  # noqa: E402
+from guest.cases import case, case_for, expect, main  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
 from guest.disks import Blkd, digest, made_file  # noqa: E402
+from guest.scsi import Scsid  # noqa: E402
 
 MIB, XFS_MIB = 16, 320  # mkfs.xfs makes none below 300
-BLOCK = 2  # virtio's number of the type
+BLOCK, SCSI = 2, 8  # virtio's numbers of the types
+SIZES = {"raw": MIB, "ext4": 4 * MIB, "xfs": XFS_MIB}
 PROGRAMS = ("mkfs.ext4", "e2fsck", "mkfs.xfs", "xfs_repair", "blkdiscard")
+
+BLOCK_DISKS = """
+raw=vda ext4=vdb xfs=vdc
+[ "$(cat /sys/block/vda/serial)" = raw ]
+"""
+
+LUNS = """
+of() { n=0; until ls /sys/class/scsi_disk/0:0:$1/device/block 2>/dev/null; do n=$((n + 1)); [ $n -lt 300 ] || return 1; sleep 0.1; done; }
+raw=$(of 0:0) ext4=$(of 1:7) xfs=$(of 255:0)
+"""
 
 JOB = """
 fresh() { sync; echo 3 >/proc/sys/vm/drop_caches; }
-[ $(cat /sys/block/vda/size) = %(sectors)d ]
-[ "$(cat /sys/block/vda/serial)" = raw ]
+[ $(cat /sys/block/$raw/size) = %(sectors)d ]
 dd if=/dev/urandom of=/tmp/d bs=1M count=2 2>/dev/null
-for at in 2 8 12; do dd if=/tmp/d of=/dev/vda bs=1M seek=$at conv=fsync,notrunc 2>/dev/null; done
+for at in 2 8 12; do dd if=/tmp/d of=/dev/$raw bs=1M seek=$at conv=fsync,notrunc 2>/dev/null; done
 fresh
-dd if=/dev/vda bs=1M skip=2 count=2 2>/dev/null | cmp - /tmp/d
-/bin/blkdiscard -o 8388608 -l 1048576 /dev/vda
-/bin/blkdiscard -z -o 12582912 -l 1048576 /dev/vda
+dd if=/dev/$raw bs=1M skip=2 count=2 2>/dev/null | cmp - /tmp/d
+/bin/blkdiscard -o 8388608 -l 1048576 /dev/$raw
+/bin/blkdiscard -z -o 12582912 -l 1048576 /dev/$raw
 fresh
 for at in 8 12; do
-	dd if=/dev/vda bs=1M skip=$at count=1 2>/dev/null | cmp -n 1048576 - /dev/zero
-	dd if=/dev/vda bs=1M skip=$((at + 1)) count=1 2>/dev/null >/tmp/rest
+	dd if=/dev/$raw bs=1M skip=$at count=1 2>/dev/null | cmp -n 1048576 - /dev/zero
+	dd if=/dev/$raw bs=1M skip=$((at + 1)) count=1 2>/dev/null >/tmp/rest
 	dd if=/tmp/d bs=1M skip=1 2>/dev/null | cmp - /tmp/rest
 done
 mkdir /tmp/m
@@ -49,8 +60,8 @@ holds() { # DISK TYPE MKFS... -- FSCK...
 	[ ! -e /tmp/m/gone ]
 	umount /tmp/m
 }
-holds vdb ext4 'mkfs.ext4 -q' 'e2fsck -fn'
-holds vdc xfs 'mkfs.xfs -q' 'xfs_repair -n'
+holds $ext4 ext4 'mkfs.ext4 -q' 'e2fsck -fn'
+holds $xfs xfs 'mkfs.xfs -q' 'xfs_repair -n'
 dmesg | grep -E 'I/O error|Oops|BUG:' && exit 1
 echo "digest $(sha256sum </tmp/d)"
 """
@@ -67,19 +78,32 @@ def told_by_messages(blkd, name):
           "user_mode_linux_reads_what_it_has_written_{}", shows=["vhost-user"])
 def user_mode_linux_reads_what_it_has_written(lab, keys):
     """It takes packed rings where they are offered, and tells them as if they were split: see packed_is_new() in lib/ring/ring.c."""
-    sizes = {"raw": MIB, "ext4": 4 * MIB, "xfs": XFS_MIB}
-    for name, mib in sizes.items():
+    for name, mib in SIZES.items():
         made_file(lab.path(name), mib)
-    blkd = Blkd(lab, [f"{name}=file:{lab.path(name)}" for name in sizes],
-                [f"vhost-user:{lab.path(name + '.sock')},disk={name}{keys}" for name in sizes])
-    said = uml.run(lab, "uml", JOB % {"sectors": MIB << 11}, [(lab.path(name + ".sock"), BLOCK) for name in sizes], programs=PROGRAMS)
+    blkd = Blkd(lab, [f"{name}=file:{lab.path(name)}" for name in SIZES],
+                [f"vhost-user:{lab.path(name + '.sock')},disk={name}{keys}" for name in SIZES])
+    said = uml.run(lab, "uml", BLOCK_DISKS + JOB % {"sectors": MIB << 11}, [(lab.path(name + ".sock"), BLOCK) for name in SIZES], programs=PROGRAMS)
     theirs = said.partition("digest ")[2].split()[0]
     expect(digest(lab.path("raw"), 2 << 20, 2 << 20) == theirs, "the file has something else")
-    for name in sizes:
+    for name in SIZES:
         expect(told_by_messages(blkd, name) == ("inband=on" in keys), f"{name}: how are its notifications told?")
         counters = blkd.export(name)["counters"]
         expect(counters["discards"] and counters["flushes"] and not counters["errors"], f"{name}: {counters}")
     end_well(blkd)
+
+
+@case(shows=["vhost-user"])
+def user_mode_linux_has_luns(lab):
+    """It asks the back end for the config space, which QEMU does not."""
+    for name, mib in SIZES.items():
+        made_file(lab.path(name), mib)
+    scsid = Scsid(lab, [f"{name}=file:{lab.path(name)}" for name in SIZES], [f"vhost-user:{lab.path('host')}"],
+                  ["0:0=raw", "1:7=ext4", "255:0=xfs"])
+    said = uml.run(lab, "uml", LUNS + JOB % {"sectors": MIB << 11}, [(lab.path("host"), SCSI)], ("virtio_scsi", "sd_mod"), PROGRAMS)
+    theirs = said.partition("digest ")[2].split()[0]
+    expect(digest(lab.path("raw"), 2 << 20, 2 << 20) == theirs, "the file has something else")
+    expect(scsid.export("host")["counters"]["out_bytes"] > 6 << 20, f"{scsid.export('host')['counters']}")
+    end_well(scsid)
 
 
 if __name__ == "__main__":
