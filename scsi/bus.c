@@ -87,6 +87,7 @@ void scsi_lun_put(struct scsi_lun *lun)
 		return;
 	removed = lun->removed;
 	opaque = lun->opaque;
+	free(lun->copies);
 	free(lun);
 	if (removed)
 		removed(opaque);
@@ -276,6 +277,7 @@ static void lun_reset(struct scsi_lun *lun)
 {
 	pthread_mutex_lock(&lun->unit->lock);
 	scsi_release_legacy(lun->unit, &lun->nexus);
+	scsi_copies_forget(lun);
 	pthread_mutex_unlock(&lun->unit->lock);
 	__atomic_store_n(&lun->attentions, 1u << ATTENTION_POWER_ON, __ATOMIC_RELAXED);
 }

@@ -14,6 +14,7 @@
 #define KEY_ILLEGAL_REQUEST 0x5
 #define KEY_UNIT_ATTENTION  0x6
 #define KEY_DATA_PROTECT    0x7
+#define KEY_COPY_ABORTED    0xa
 #define KEY_ABORTED_COMMAND 0xb
 #define KEY_MISCOMPARE	    0xe
 

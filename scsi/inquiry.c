@@ -7,6 +7,7 @@
 #define SPC_4	   0x06u
 #define FORMAT	   0x12u /* HISUP, and this format of data */
 #define IMPLICIT   0x10u /* TPGS: who has access changes without being asked */
+#define COPIES	   0x08u /* 3PC */
 #define QUEUES	   0x02u /* CMDQUE */
 
 /* The standards: SAM-5, SPC-4, SBC-3. */
@@ -21,7 +22,7 @@ static void text_put(uint8_t *to, size_t bytes, const char *text)
 static void inquiry_unit(const struct scsi_unit *unit, uint8_t *data)
 {
 	data[0] = 0;
-	data[5] = IMPLICIT;
+	data[5] = IMPLICIT | COPIES;
 	text_put(data + 8, 8, unit->vendor);
 	text_put(data + 16, 16, unit->product);
 }

@@ -16,7 +16,7 @@ static void inquiry_names_vendor_and_standards(void **state)
 	struct rig *t = rig_new("mem:1M");
 
 	GOOD(t, "12 00 00 00ff 00", 0, 255);
-	expect_bytes(t, "00 00 06 12 5b 10 00 02 564952454f202020 6469736b202020202020202020202020 31202020"
+	expect_bytes(t, "00 00 06 12 5b 18 00 02 564952454f202020 6469736b202020202020202020202020 31202020"
 			"0000000000000000 0000000000000000 0000000000 00 00a0 0460 04c0"
 			"00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000");
 	GOOD(t, "12 00 00 0005 00", 0, 255);
@@ -50,7 +50,7 @@ static void vital_product_data_is_as_the_disk_is(void **state)
 	struct rig *t = rig_new("mem:1M");
 
 	GOOD(t, "12 01 00 00ff 00", 0, 255);
-	expect_bytes(t, "00 00 0007 00 80 83 86 b0 b1 b2");
+	expect_bytes(t, "00 00 0008 00 80 83 86 8f b0 b1 b2");
 	GOOD(t, "12 01 80 00ff 00", 0, 255);
 	expect_bytes(t, "00 80 0002 5331");
 	GOOD(t, "12 01 83 00ff 00", 0, 255);

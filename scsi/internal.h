@@ -17,6 +17,7 @@
  *	medium.c	READ, WRITE, SYNCHRONIZE CACHE, PRE-FETCH
  *	compare.c	VERIFY, WRITE AND VERIFY, COMPARE AND WRITE, ORWRITE
  *	unmap.c		UNMAP, WRITE SAME
+ *	copy.c, copy_list.c, copy_report.c	EXTENDED COPY (copy.h)
  *	inquiry.c, vpd.c, capacity.c, mode.c, report.c	what a unit says of itself
  *	reserve.c	reservations: who is kept out
  *	persist_in.c, persist_out.c, keep.c	persistent ones
@@ -128,6 +129,7 @@ struct scsi_lun {
 	bool gone;
 	uint32_t attentions;
 	uint32_t barred; /* written under the unit's lock */
+	struct scsi_copy_records *copies; /* unit.lock; NULL: there were none yet */
 	void (*removed)(void *opaque);
 	void *opaque;
 	struct scsi_lun *next;	       /* of the bus, by address: bus.lock */
@@ -199,6 +201,8 @@ struct scsi_queue {
 	bool jobs_begin;  /* those that wait, one after the other */
 	struct scsi_part *parts_open, *parts; /* that wait for tasks; whose tasks have all ended */
 	uint64_t part_number; /* of the last one */
+	struct scsi_copy *copies; /* that have not ended */
+	unsigned copy_count;
 	bool hurried;
 	bool gone; /* paths whose logical units are gone are still there: they are looked at at each reap */
 	struct scsi_path nowhere, well_known;
@@ -336,7 +340,9 @@ void scsi_end_check_at(struct scsi_task *task, uint8_t key, uint16_t asc_ascq, u
 /* ILLEGAL REQUEST: a field of the CDB (bit -1: the byte as a whole), or of the parameter list. */
 void scsi_end_cdb(struct scsi_task *task, unsigned byte, int bit);
 void scsi_end_list(struct scsi_task *task, unsigned byte, int bit);
+void scsi_end_list_as(struct scsi_task *task, uint16_t asc_ascq, unsigned byte, int bit); /* with another code */
 void scsi_end_errno(struct scsi_task *task, int err, bool wrote, uint64_t block);
+void scsi_errno_sense(int err, bool wrote, uint8_t *ret_key, uint16_t *ret_asc_ascq);
 /* Data to the initiator: as much as the command allows; ends the task. */
 void scsi_end_data(struct scsi_task *task, const void *data, size_t bytes, size_t allowed);
 
@@ -372,6 +378,7 @@ struct scsi_job {
 	uint32_t state, flags;
 	bool waits;	      /* for room in the queue */
 	bool claiming, claimed;
+	struct scsi_copy *copy; /* NULL: it is none */
 	struct scsi_message message;
 	struct scsi_keep keep;
 	int kept;
@@ -394,6 +401,15 @@ void scsi_job_keep(struct scsi_job *job);
 void scsi_job_end(struct scsi_job *job); /* the task has ended, or there is none */
 void scsi_job_give_up(struct scsi_job *job); /* its task is ended by somebody else */
 void scsi_jobs_begin(struct scsi_queue *queue); /* those that wait, as many as there is room for */
+
+/* ---- copy.c, copy_report.c ---- */
+
+/* Copies from or to that path end at once, since it is gone or its tasks are aborted. Returns how many. Outside of scsi_queue_hold_still(). */
+unsigned scsi_copies_end(struct scsi_path *path, bool gone);
+void scsi_copies_forget(struct scsi_lun *lun); /* how those have gone that have ended; unit.lock is held */
+void scsi_copy_given_up(struct scsi_copy *copy);
+void scsi_copy_free(struct scsi_copy *copy); /* its job ends */
+size_t scsi_copy_page(const struct scsi_lun *lun, uint8_t *data); /* of INQUIRY */
 
 /* ---- reserve.c ---- */
 
@@ -453,6 +469,10 @@ SCSI_HANDLER(compare_write);
 SCSI_HANDLER(orwrite);
 SCSI_HANDLER(unmap);
 SCSI_HANDLER(write_same);
+SCSI_HANDLER(extended_copy);
+SCSI_HANDLER(copy_status);
+SCSI_HANDLER(copy_parameters);
+SCSI_HANDLER(copy_failure);
 SCSI_HANDLER(report_luns);
 SCSI_HANDLER(report_opcodes);
 SCSI_HANDLER(report_tmfs);

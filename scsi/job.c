@@ -17,6 +17,8 @@ static void job_delete(struct scsi_job *job)
 {
 	struct scsi_queue *queue = job->queue;
 
+	if (job->copy)
+		scsi_copy_free(job->copy);
 	job->path->jobs--;
 	if (!job->task)
 		queue->orphans--;
@@ -206,6 +208,8 @@ void scsi_job_give_up(struct scsi_job *job)
 {
 	struct scsi_queue *queue = job->queue;
 
+	if (job->copy)
+		scsi_copy_given_up(job->copy);
 	job->task = NULL;
 	queue->orphans++;
 	if (job->waits) {

@@ -131,6 +131,8 @@ static void path_visit(struct scsi_part *part, struct scsi_path *path)
 	scsi_queue_hold_still(queue);
 	count = tasks_visit(part, path->held) + tasks_visit(part, path->tasks);
 	scsi_queue_go_on(queue);
+	if (m->function != SCSI_ABORT_TASK && !is_query(m))
+		count += scsi_copies_end(path, false);
 	if (count && is_query(m)) {
 		__atomic_store_n(&m->found, 1, __ATOMIC_RELAXED);
 		return;
@@ -200,8 +202,10 @@ static void unit_post(struct scsi_management *m, struct scsi_lun *first)
 		scsi_modes_default(unit);
 	}
 	for (struct scsi_lun *lun = unit->luns; lun; lun = lun->next_of_unit) {
-		if (reset)
+		if (reset) {
 			scsi_attend(lun, ATTENTION_RESET);
+			scsi_copies_forget(lun);
+		}
 		lun_post(m, lun, lun == first);
 	}
 	pthread_mutex_unlock(&unit->lock);

@@ -165,8 +165,10 @@ static void gone_give_up(struct scsi_queue *queue)
 	scsi_queue_go_on(queue);
 	for (unsigned i = 0; i < SCSI_PATH_BUCKETS; i++)
 		for (struct scsi_path *path = queue->buckets[i]; path; path = path->next)
-			if (__atomic_load_n(&path->lun->gone, __ATOMIC_ACQUIRE))
+			if (__atomic_load_n(&path->lun->gone, __ATOMIC_ACQUIRE)) {
+				scsi_copies_end(path, true);
 				scsi_path_begin_held(path);
+			}
 }
 
 /*

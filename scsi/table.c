@@ -66,6 +66,12 @@ const struct scsi_command scsi_commands[] = {
 	    BLOCK8, 0, 0, 0, 0, 0, 0, 0, 0, BLOCK4),
 	ROW("WRITE SAME (32)", 0x7f, 0x0d, 32, WRITES, MEDIUM_WRITES, write_same, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0x09, 0, BLOCK8,
 	    0, 0, 0, 0, 0, 0, 0, 0, BLOCK4),
+	ROW("EXTENDED COPY", 0x83, 0x00, 16, WRITES, 0, extended_copy, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0, BLOCK4),
+#define COPY_RESULTS(text, action, do_) \
+	ROW("RECEIVE COPY RESULTS, " text, 0x84, action, 16, WRITES, 0, do_, 0x1f, 0xff, 0, 0, 0, 0, 0, 0, 0, BLOCK4)
+	COPY_RESULTS("COPY STATUS", 0x00, copy_status),
+	COPY_RESULTS("OPERATING PARAMETERS", 0x03, copy_parameters),
+	COPY_RESULTS("FAILED SEGMENT DETAILS", 0x04, copy_failure),
 	ROW("READ (16)", 0x88, NONE, 16, READS, COMMAND_MEDIUM, read, 0x1a, BLOCK8, BLOCK4),
 	ROW("COMPARE AND WRITE", 0x89, NONE, 16, WRITES, MEDIUM_WRITES, compare_write, 0x1a, BLOCK8, 0, 0, 0, 0xff),
 	ROW("WRITE (16)", 0x8a, NONE, 16, WRITES, MEDIUM_WRITES, write, 0x1a, BLOCK8, BLOCK4),

@@ -128,28 +128,47 @@ void scsi_end_list(struct scsi_task *task, unsigned byte, int bit)
 	end_field(task, ASC_LIST_FIELD, OF_LIST, byte, bit);
 }
 
-void scsi_end_errno(struct scsi_task *task, int err, bool wrote, uint64_t block)
+void scsi_end_list_as(struct scsi_task *task, uint16_t asc_ascq, unsigned byte, int bit)
+{
+	end_field(task, asc_ascq, OF_LIST, byte, bit);
+}
+
+void scsi_errno_sense(int err, bool wrote, uint8_t *ret_key, uint16_t *ret_asc_ascq)
 {
 	switch (err) {
-	case -ECANCELED:
-		scsi_end_response(task, SCSI_ABORTED);
-		break;
 	case -EINVAL: /* the disk has become smaller meanwhile */
-		scsi_end_check(task, KEY_ILLEGAL_REQUEST, ASC_LBA);
+		*ret_key = KEY_ILLEGAL_REQUEST;
+		*ret_asc_ascq = ASC_LBA;
 		break;
 	case -EROFS:
-		scsi_end_check(task, KEY_DATA_PROTECT, ASC_WRITE_PROTECTED);
+		*ret_key = KEY_DATA_PROTECT;
+		*ret_asc_ascq = ASC_WRITE_PROTECTED;
 		break;
 	case -ENOSPC:
 	case -EDQUOT:
-		scsi_end_check(task, KEY_DATA_PROTECT, ASC_SPACE);
-		break;
-	case -ENOMEM:
-		scsi_end_status(task, SCSI_BUSY);
+		*ret_key = KEY_DATA_PROTECT;
+		*ret_asc_ascq = ASC_SPACE;
 		break;
 	default:
-		scsi_end_check_at(task, KEY_MEDIUM_ERROR, wrote ? ASC_WRITE_ERROR : ASC_READ_ERROR, block);
+		*ret_key = KEY_MEDIUM_ERROR;
+		*ret_asc_ascq = wrote ? ASC_WRITE_ERROR : ASC_READ_ERROR;
 	}
+}
+
+void scsi_end_errno(struct scsi_task *task, int err, bool wrote, uint64_t block)
+{
+	uint16_t asc_ascq;
+	uint8_t key;
+
+	scsi_errno_sense(err, wrote, &key, &asc_ascq);
+	if (err == -ECANCELED)
+		scsi_end_response(task, SCSI_ABORTED);
+	else if (err == -ENOMEM)
+		scsi_end_status(task, SCSI_BUSY);
+	else if (key == KEY_MEDIUM_ERROR)
+		scsi_end_check_at(task, key, asc_ascq, block);
+	else
+		scsi_end_check(task, key, asc_ascq);
 }
 
 /* ---- data ---- */

@@ -114,7 +114,7 @@ static size_t page_provisioning(const struct scsi_lun *lun, uint8_t *data)
 
 static const struct page pages[] = {
 	{0x00, page_list}, {0x80, page_serial}, {0x83, page_identification}, {0x86, page_extended},
-	{0xb0, page_limits}, {0xb1, page_characteristics}, {0xb2, page_provisioning},
+	{0x8f, scsi_copy_page}, {0xb0, page_limits}, {0xb1, page_characteristics}, {0xb2, page_provisioning},
 };
 
 static size_t page_list(const struct scsi_lun *lun, uint8_t *data)

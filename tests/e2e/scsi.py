@@ -112,6 +112,8 @@ TOOLS = ("sg_inq /dev/sda", "sg_vpd -a /dev/sda", "sg_readcap -l /dev/sda", "sg_
          "sg_rtpg -e /dev/sda", "sg_persist -c /dev/sda", "sg_modes -a /dev/sda", "sg_get_lba_status --lba=0 /dev/sda",
          "sg_unmap --force --lba=8 --num=8 /dev/sda", "sg_write_same --16 --lba=16 --num=8 /dev/sda",
          "sg_compare_and_write --in=/tmp/zero --lba=0 --num=1 /dev/sda", "sg_verify --lba=0 --count=8 /dev/sda", "sg_sync /dev/sda",
+         "sg_copy_results -p /dev/sda", "sg_xcopy if=/dev/sg0 of=/dev/sg0 bs=512 skip=1024 seek=2048 count=128 list_id=9 id_usage=hold",
+         "sg_copy_results -s --list_id=9 /dev/sda", "sg_xcopy if=/dev/sg0 of=/dev/sg0 bs=512 seek=32700 count=69 list_id=8 id_usage=hold",
          "sg_reset -d /dev/sda", "sg_turs -v /dev/sda", "sg_turs -v /dev/sda")
 
 
@@ -122,8 +124,10 @@ def the_tools_of_sg3_utils_hear_what_the_golden_file_says(lab):
     for name in programs:
         need_program(name)
     scsid, guest = start(lab, [f"a=mem:{MIB}M"], ["0:0=a,serial=VIREO-1"], programs=programs)
-    said = guest.check("dd if=/dev/zero of=/tmp/zero bs=1k count=1 2>/dev/null\n" +
-                       "".join(f"echo '$ {tool}'; {tool} 2>&1; echo \"-> $?\"\n" for tool in TOOLS), seconds=120)
+    guest.check("dd if=/dev/zero of=/tmp/zero bs=1k count=1; dd if=/dev/urandom of=/tmp/random bs=64k count=1; "
+                "dd if=/tmp/random of=/dev/sda bs=64k seek=8 conv=fsync")
+    said = guest.check("".join(f"echo '$ {tool}'; {tool} 2>&1; echo \"-> $?\"\n" for tool in TOOLS), seconds=120)
+    copied = guest.run("blockdev --flushbufs /dev/sda; dd if=/dev/sda bs=64k skip=16 count=1 2>/dev/null | cmp - /tmp/random")  # by sg_xcopy
     said = re.sub(r"[ \t]+$", "", said, flags=re.M)
     if os.environ.get("SCSI_ANSWERS") == "new":
         with open(ANSWERS, "w") as file:
@@ -133,6 +137,7 @@ def the_tools_of_sg3_utils_hear_what_the_golden_file_says(lab):
     for line, (was, now) in enumerate(zip(wanted.splitlines(), said.splitlines()), 1):
         expect(was == now, f"scsi_answers.txt:{line}: '{was}' was '{now}'")
     expect(wanted == said, "one of them is longer")
+    expect(copied.status == 0, "what sg_xcopy has copied is not there")
     end_well(scsid)
 
 

@@ -9,7 +9,7 @@
 #include "disk/kind.h"
 #include "disk/limit.h"
 #include "fuzz.h"
-#include "scsi/internal.h"
+#include "scsi/copy.h"
 #include <assert.h>
 #include <stdlib.h>
 
@@ -118,6 +118,43 @@ static void pieces_write(struct fuzz_input *in, uint8_t *room, struct iovec *iov
 	*ret_bytes = bytes;
 }
 
+/* A list for EXTENDED COPY that is nearly right: both units, and segments near the beginning of each. */
+static void copy_write(struct fuzz_input *in, struct one *one)
+{
+	unsigned segments = fuzz_u8(in) % 4 + 1, bytes = COPY_HEADER_BYTES + 2 * COPY_CSCD_BYTES + segments * COPY_SEGMENT_BYTES;
+	uint8_t *list = one->out_room;
+
+	memset(list, 0, bytes);
+	list[0] = fuzz_u8(in) % 4;
+	put_be16(list + 2, 2 * COPY_CSCD_BYTES);
+	put_be32(list + 8, segments * COPY_SEGMENT_BYTES);
+	for (unsigned i = 0; i < 2; i++) {
+		uint8_t *cscd = list + copy_cscd_offset(i);
+
+		memcpy(cscd, "\xe4\0\0\0\1\3\0\x8", 8);
+		put_be64(cscd + 8, t.units[i]->naa);
+		put_be24(cscd + 29, 512);
+	}
+	for (unsigned i = 0; i < segments; i++) {
+		uint8_t *segment = list + copy_cscd_offset(2) + i * (size_t)COPY_SEGMENT_BYTES;
+
+		memcpy(segment, "\x02\0\0\x18", 4);
+		segment[5] = fuzz_u8(in) % 2;
+		segment[7] = fuzz_u8(in) % 2;
+		segment[11] = fuzz_u8(in);
+		segment[19] = fuzz_u8(in);
+		segment[27] = fuzz_u8(in);
+	}
+	if (fuzz_u8(in) % 2) /* and a lie */
+		list[fuzz_u16(in) % bytes] = fuzz_u8(in);
+	memset(one->cdb, 0, sizeof(one->cdb));
+	one->cdb[0] = 0x83;
+	one->task.cdb_bytes = 16;
+	put_be32(one->cdb + 10, bytes);
+	one->out[0].iov_len = one->task.out_bytes = bytes;
+	one->task.out_count = 1;
+}
+
 static void address_write(struct fuzz_input *in, uint8_t *target, uint8_t *lun)
 {
 	uint8_t how = fuzz_u8(in);
@@ -132,7 +169,7 @@ static void address_write(struct fuzz_input *in, uint8_t *target, uint8_t *lun)
 		memcpy(lun, "\xc1\x01\0\0\0\0\0\0", 8);
 }
 
-static void submit(struct fuzz_input *in, struct host *host)
+static void submit(struct fuzz_input *in, struct host *host, bool copy)
 {
 	struct scsi_task *burst[TASKS];
 	unsigned count = 0, most = fuzz_u8(in) % 4 + 1;
@@ -153,6 +190,8 @@ static void submit(struct fuzz_input *in, struct host *host)
 		pieces_write(in, one->out_room, one->out, &one->task.out, &one->task.out_count, &one->task.out_bytes);
 		pieces_write(in, one->in_room, one->in, &one->task.in, &one->task.in_count, &one->task.in_bytes);
 		fuzz_take(in, one->out_room, fuzz_u8(in));
+		if (copy)
+			copy_write(in, one);
 		memset(one->in_room, FENCE, sizeof(one->in_room));
 		one->under_way = true;
 		burst[count++] = &one->task;
@@ -320,7 +359,8 @@ static void step(struct fuzz_input *in)
 	case 9:
 	case 10: reap(host, true); break;
 	case 11: reap(host, false); break;
-	default: submit(in, host); break;
+	case 12: submit(in, host, true); break;
+	default: submit(in, host, false); break;
 	}
 }
 
