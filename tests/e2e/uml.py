@@ -7,11 +7,11 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from guest import uml  # noqa: E402
-from guest.cases import case, case_for, expect, main  # noqa: E402
+from guest import libiscsi, uml  # noqa: E402
+from guest.cases import case, case_for, expect, main, need_program  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
 from guest.disks import Blkd, digest, made_file  # noqa: E402
-from guest.scsi import Scsid  # noqa: E402
+from guest.scsi import MODULES, Scsid  # noqa: E402
 
 MIB, XFS_MIB = 16, 320  # mkfs.xfs makes none below 300
 BLOCK, SCSI = 2, 8  # virtio's numbers of the types
@@ -104,6 +104,56 @@ def user_mode_linux_has_luns(lab):
     expect(digest(lab.path("raw"), 2 << 20, 2 << 20) == theirs, "the file has something else")
     expect(scsid.export("host")["counters"]["out_bytes"] > 6 << 20, f"{scsid.export('host')['counters']}")
     end_well(scsid)
+
+
+FOUND = """
+for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do [ -e /dev/sg%(last)d ] && [ -e /dev/sd%(name)s ] || sleep 0.5; done
+"""
+
+
+def said_of_luns(lab, count, script, programs):
+    """What User-mode Linux says of so many LUNs, of a disk each."""
+    for program in programs:
+        need_program(program)
+    names = "abc"[:count]
+    scsid = Scsid(lab, [f"{name}=mem:{MIB}M" for name in names], [f"vhost-user:{lab.path('host')}"],
+                  [f"0:{number}={name}" for number, name in enumerate(names)], ["--workers", "2"])
+    found = FOUND % {"last": count - 1, "name": names[-1]}
+    said = uml.run(lab, "luns", found + script, [(lab.path("host"), SCSI)], MODULES, programs)
+    end_well(scsid)
+    return said
+
+
+# By the numbers of the LUNs: which is /dev/sda depends on who was found first.
+COPY = """
+named() { ls /sys/class/scsi_device/0:0:0:$1/device/$2; }
+from=/dev/$(named 0 scsi_generic) to=/dev/$(named 1 scsi_generic) other=/dev/$(named 1 block)
+dd if=/dev/urandom of=/tmp/d bs=1M count=8 2>/dev/null
+dd if=/tmp/d of=/dev/$(named 0 block) bs=1M conv=fsync 2>/dev/null
+/bin/sg_xcopy if=$from of=$to bs=512 count=16384 bpt=4096 seek=4096
+/bin/sg_xcopy if=$to of=$from bs=512 count=2048 skip=4096 seek=30720 --on_src
+echo 3 >/proc/sys/vm/drop_caches
+dd if=$other bs=1M skip=2 count=8 2>/dev/null | cmp - /tmp/d
+dd if=/dev/$(named 0 block) bs=1M skip=15 count=1 2>/dev/null | cmp -n 1048576 - /tmp/d
+"""
+
+
+@case
+def sg_xcopy_copies_from_one_lun_to_the_other_and_back(lab):
+    said_of_luns(lab, 2, COPY, ["sg_xcopy"])
+
+
+@case
+def families_of_libiscsi_pass(lab):
+    """LIBISCSI=all: also those that take longer (`make libiscsi`)."""
+    everything = os.environ.get("LIBISCSI") == "all"
+    families = libiscsi.QUICK + (libiscsi.LONG + libiscsi.SKIPPED if everything else ())
+    uml.JOB_S = 600 if everything else uml.JOB_S
+    results = libiscsi.came_of(said_of_luns(lab, 1, libiscsi.job(families, "/dev/sda"), [libiscsi.PROGRAM]))
+    expect(set(results) == set(families), f"{set(families) - set(results)} has not run")
+    for family, (tests, failed) in sorted(results.items() if everything else ()):
+        print(f"     {family}: {tests} tests" + "".join(f"; {test}: {libiscsi.KNOWN.get(f'{family}.{test}', 'FAILED')}" for test in failed))
+    expect(not libiscsi.surprises(results), f"not as it is known: {', '.join(libiscsi.surprises(results))}")
 
 
 if __name__ == "__main__":
