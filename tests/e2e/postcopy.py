@@ -76,7 +76,7 @@ def move(place, source, target, held):
     target.boots = 1
     expect(target.check(f"sha256sum <{HELD}").split()[0] == held, "what the guest held is damaged")
     target.check(f"ping -c 3 -W 5 {HOST}")
-    longest, pings, answered, _ = map(int, said(pinger).split())
+    longest, pings, answered, _, _ = map(int, said(pinger).split())
     print(f"     moved: no answer for {longest} ms, {answered} of {pings} pings answered", flush=True)
     expect(answered, "no ping was answered")
     return longest

@@ -9,7 +9,9 @@ from guest.daemon import QUIET_NETWORK, WrappedSwitch
 
 MAC, GUEST, HOST = "52:54:00:00:00:01", "10.7.0.1", "10.7.0.2"
 
-# Pings every 5 ms, and sees who announces itself by RARP. At the end: longest pause in ms, sent, answered, RARP frames of the guest's.
+# Pings every 5 ms, and sees who announces itself; if nobody has when it is told to end, it waits for a while. At the end: longest pause in ms,
+# sent, answered, and of the guest's frames those of RARP, as its switch sends for it, and those of ARP that ask for its own address, as
+# it sends by itself.
 PINGER = r"""
 import os, select, socket, struct, sys, time
 def checksum(data):
@@ -17,7 +19,8 @@ def checksum(data):
     return ~(total + (total >> 16)) & 0xffff
 icmp = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
 rarp = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x8035)); rarp.bind((sys.argv[2], 0x8035))
-mac, sent, answered, announced, longest, last = bytes.fromhex(sys.argv[3].replace(":", "")), 0, set(), 0, 0.0, None
+arp = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806)); arp.bind((sys.argv[2], 0x0806))
+mac, sent, answered, announced, itself, longest, last, end = bytes.fromhex(sys.argv[3].replace(":", "")), 0, set(), 0, 0, 0.0, None, None
 print("pinging", flush=True); due = time.monotonic()
 while True:
     now = time.monotonic()
@@ -26,18 +29,21 @@ while True:
         try: icmp.sendto(body[:2] + struct.pack("!H", checksum(body)) + body[4:], (sys.argv[1], 0)); sent += 1
         except OSError: pass
         due = max(due + 0.005, now - 0.1)
-    ready = select.select([icmp, rarp, 0], [], [], max(0, due - time.monotonic()))[0]
+    ready = select.select([icmp, rarp, arp] + [0] * (end is None), [], [], max(0, due - time.monotonic()))[0]
     if rarp in ready:
         frame = rarp.recv(2048); announced += frame[6:12] == mac
+    if arp in ready:
+        frame = arp.recv(2048); itself += frame[6:12] == mac and frame[28:32] == frame[38:42]
     if icmp in ready:
         data = icmp.recv(2048)[20:]
         if data[0] == 0 and data[4:6] == b"\0M":
             now = time.monotonic(); answered.add(data[6:8])
             if last: longest = max(longest, now - last)
             last = now
-    if 0 in ready: break
+    if 0 in ready: end = time.monotonic() + 20
+    if end and (announced or itself or time.monotonic() > end): break
 longest = max(longest, time.monotonic() - last) if last else -1
-print("%.0f %d %d %d" % (longest * 1000, sent, len(answered), announced), flush=True)
+print("%.0f %d %d %d %d" % (longest * 1000, sent, len(answered), announced, itself), flush=True)
 """
 
 
