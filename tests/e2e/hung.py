@@ -169,10 +169,10 @@ def a_daemon_ends_while_its_disks_cannot_be_closed(lab):
     if not os.path.exists(module) or os.environ.get("LD_PRELOAD"):
         raise Skip("what makes a disk hang has not been built, or something else is preloaded")
     made_file(lab.path("a.img"), 8)
-    for daemon, hangs in ((Blkd, True), (Scsid, True), (Blkd, False)):
+    for name, daemon, hangs in (("blkd", Blkd, True), ("scsid", Scsid, True), ("other", Blkd, False)):
         os.environ.update(LD_PRELOAD=module, HANG_LOCKS=hang)
         try:
-            store = daemon(lab, [f"a=file:{lab.path('a.img')},lock=on", "b=mem:8M"])
+            store = daemon(lab, [f"a=file:{lab.path('a.img')},lock=on", "b=mem:8M"], name=name)
         finally:
             del os.environ["LD_PRELOAD"], os.environ["HANG_LOCKS"]
         if hangs:
@@ -183,6 +183,12 @@ def a_daemon_ends_while_its_disks_cannot_be_closed(lab):
             expect(("a disk is not closed" in log.read()) == hangs, f"what {daemon.PROGRAM} says of a disk that hangs: {hangs}")
         if hangs:
             os.unlink(hang)
+
+
+def lun_add(scsid, address):
+    """Waits for its answer as long as a loaded machine may need."""
+    return subprocess.Popen([program("vireoctl"), "--timeout", "120", "--daemon", "scsid", "-s", scsid.control, "lun", "add", address],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @case
@@ -201,11 +207,11 @@ def a_folder_of_reservations_that_hangs_holds_up_nobody(lab):
                           "--control", lab.path("late.sock")], log="late.log")
     finally:
         del os.environ["LD_PRELOAD"], os.environ["HANG_LOCKS"]
-    add = subprocess.Popen([program("vireoctl"), "--daemon", "scsid", "-s", scsid.control, "lun", "add", "0:1=b"],
-                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: os.path.exists(lab.path("state/c.reservations.lock")), 20, "its lock's file", child=late)
     late.terminate()
     expect(late.wait(20) == 0, "another exit status of the one that was starting")
+    add = lun_add(scsid, "0:1=b")
+    wait_until(lambda: os.path.exists(lab.path("state/b.reservations.lock")), 20, "its lock's file", child=add)
     for _ in range(20):
         expect([lun["name"] for lun in scsid.ask("lun", "list")["luns"]] == ["e/0:0"], "other LUNs")
     expect(add.poll() is None, "it did not hang: this shows nothing")
@@ -214,8 +220,7 @@ def a_folder_of_reservations_that_hangs_holds_up_nobody(lab):
     expect(add.returncode == 0 and len(scsid.ask("lun", "list")["luns"]) == 2, f"{said}")
     open(hang, "w", encoding="utf-8").close()
     scsid.ctl("disk", "add", "d=mem:8M")
-    add = subprocess.Popen([program("vireoctl"), "--daemon", "scsid", "-s", scsid.control, "lun", "add", "0:2=d"],
-                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    add = lun_add(scsid, "0:2=d")
     wait_until(lambda: os.path.exists(lab.path("state/d.reservations.lock")), 20, "its lock's file", child=add)
     scsid.child.terminate()
     expect(scsid.child.wait(20) == 0, "another exit status")
