@@ -265,7 +265,7 @@ def with_the_rest(values, found):
     for name, offer in found:
         if name not in values and name not in ELSEWHERE:
             choice = offer.split("|")
-            expect(len(choice) > 1 or offer in ("", "N", "S", "MS"), f"{name}={offer}: this test needs a value for it")
+            expect(len(choice) > 1 or offer in ("", "N", "S", "MS", "US"), f"{name}={offer}: this test needs a value for it")
             values[name] = "off" if "off" in choice else choice[0] if len(choice) > 1 else "8" if offer else ""
     return values
 
