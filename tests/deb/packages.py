@@ -156,7 +156,7 @@ def an_upgrade_brings_machines_back_and_a_removal_tells_of_them(lab):
     ping(left, address)
     expect("before the upgrade" in left.check("dd if=/dev/vda iflag=direct bs=512 count=1 2>/dev/null"), "the disk")
     said = system.check("dpkg --purge vireo")
-    expect("machines at 2 ports lose their network now" in said and "machines at 1 exports lose their disks now" in said, said)
+    expect("machines at 2 ports lose their network now" in said and "machines at 1 exports of vireo-blkd lose their disks now" in said, said)
     expect("/var/lib/vireo stays" in said, said)
     left_over = files(system) - system.before
     expect(left_over == {"/var/lib/vireo", "/var/lib/vireo/d.raw"}, f"left: {sorted(left_over)}")
