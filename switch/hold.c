@@ -59,13 +59,22 @@ static void hold_begin_anew(struct out_queue *queue)
 	__atomic_fetch_and(&queue->held, (uint8_t)~HELD_FRAMES, __ATOMIC_RELAXED);
 }
 
+unsigned hold_drop(struct out_queue *queue)
+{
+	unsigned frames = queue->hold.frames;
+
+	queue->hold.frames = 0;
+	hold_begin_anew(queue);
+	return frames;
+}
+
 void hold_cut(struct out_queue *queue)
 {
-	if (queue->hold.frames)
-		counter_add(&port_counters_control(queue->queue.port)->tx_link_down, queue->hold.frames);
-	queue->hold.frames = 0;
+	unsigned frames = hold_drop(queue);
+
+	if (frames)
+		counter_add(&port_counters_control(queue->queue.port)->tx_link_down, frames);
 	queue->late = false; /* the worker that was to look again has not found it any more */
-	hold_begin_anew(queue);
 }
 
 /* ---- in place of the port ---- */
@@ -138,15 +147,6 @@ static unsigned drain_some(struct out_queue *queue, const struct sw_port_ops *op
 	hold->frames -= count - left;
 	hold->gone += count - left;
 	return left;
-}
-
-unsigned hold_drop(struct out_queue *queue)
-{
-	unsigned frames = queue->hold.frames;
-
-	queue->hold.frames = 0;
-	hold_begin_anew(queue);
-	return frames;
 }
 
 void hold_drain(struct out_queue *queue, const struct sw_port_ops *ops, void *opaque, struct port_counters *counters)
