@@ -12,7 +12,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -100,10 +99,7 @@ static void say(struct refused *refused, const struct refused_call *call)
 
 static void on_refused(void *opaque, uint32_t events)
 {
-	uint64_t count;
-
-	if (read(table.event_fd, &count, sizeof(count)) < 0)
-		return;
+	fd_event_clear(table.event_fd);
 	for (unsigned i = 0; i < PLACES; i++) {
 		struct refused_call *call = &table.calls[i];
 
@@ -118,13 +114,14 @@ int refused_open(struct loop *loop, const struct vireo_log *log, struct refused 
 {
 	const struct sigaction action = {.sa_sigaction = on_sigsys, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_RESTART};
 	struct refused *refused = calloc(1, sizeof(*refused));
-	int err = -ENOMEM;
+	int err;
 
 	if (!refused)
-		return err;
+		return -ENOMEM;
 	refused->log = log;
-	table.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	err = table.event_fd < 0 ? -errno : loop_add(loop, table.event_fd, EPOLLIN, on_refused, refused, &refused->watch);
+	err = fd_event_new(&table.event_fd);
+	if (!err)
+		err = loop_add(loop, table.event_fd, EPOLLIN, on_refused, refused, &refused->watch);
 	if (!err && sigaction(SIGSYS, &action, &refused->before))
 		err = -errno;
 	if (err) {

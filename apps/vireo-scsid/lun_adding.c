@@ -69,6 +69,6 @@ const struct errand *luns_add_aside(struct scsid *scsid, const struct lun_spec *
 		adding->path = units_kept_path(&scsid->units, spec->disk);
 	if (adding->path)
 		return take(adding);
-	kept_taken(adding, 0, &(struct kept){.lock_fd = -1});
+	kept_taken(adding, 0, &KEPT_NONE);
 	return NULL;
 }
