@@ -2,7 +2,7 @@
 
 /*
  * A group of links, at which anything may be said at any time, and whose cables come and go. Whatever that is: who carries is up, agreed with, and has the
- * same partner as all others who carry; nobody carries with ourselves; nobody speaks more than three times a second, and what is said can be
+ * same partner as all others who carry; nobody carries with ourselves; no member speaks more than three times a second, and what is said can be
  * read; and time alone ends: a run at the time that is due makes the due time move on.
  */
 #include "fuzz.h"
@@ -84,6 +84,13 @@ static void hear(struct world *w, struct fuzz_input *in, unsigned member, uint8_
 	free(exact);
 }
 
+/* The operator has put a port into the group: whoever was in this place before, this one has not spoken yet. */
+static void member_come(struct world *w, unsigned member)
+{
+	lacp_member_add(&w->lacp, member, (uint16_t)(member + 1));
+	w->spoken[member] = 0;
+}
+
 static void step(struct world *w, struct fuzz_input *in)
 {
 	uint8_t what = fuzz_u8(in), how = what >> 3;
@@ -116,7 +123,7 @@ static void step(struct world *w, struct fuzz_input *in)
 		if (w->lacp.members[member].there)
 			lacp_member_remove(&w->lacp, member, w->now_ms);
 		else
-			lacp_member_add(&w->lacp, member, (uint16_t)(member + 1));
+			member_come(w, member);
 		break;
 	default:
 		hear(w, in, member, how);
