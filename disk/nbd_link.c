@@ -5,14 +5,6 @@
  * or does not do, a worker never waits. A server that takes one client at a time is served with one link, however many
  * queues there are.
  *
- *   incoming  handed over by a queue; under the lock, nobody has looked at it
- *   pending   to be sent, in that order
- *   sent      the server owes an answer. When it is gone they are pending again, in the order in which they were sent
- *   heard     answered, and not yet given to its queue
- *
- * What its queue has cancelled (the driver has stopped it, and waits) is not sent; and what is sent is given up: its request is done, and it stays
- * in `sent`, without a queue, until the server has answered, which nobody hears then.
- *
  * What a server has acknowledged and not flushed may be gone when it comes back. So the disk counts its acknowledged writes
  * and which of them a flush covers; a server that is lost in between makes the disk `unsynced`, and no flush succeeds any
  * more. With several links they must agree on when that was: the first to find the server gone begins a new epoch of the disk, and
@@ -22,8 +14,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "disk/nbd_fence.h"
-#include "disk/nbd_list.h"
+#include "disk/nbd_link.h"
 #include "work/thread.h"
 #include <errno.h>
 #include <libnbd.h>
@@ -33,77 +24,15 @@
 #define TRY_FIRST_MS 20u  /* between two attempts to connect, doubled each time */
 #define TRY_LAST_MS 1000u
 #define CONNECT_MS 10000u /* an attempt takes no longer */
-#define LIES_MAX 3u	  /* a request that was answered by nonsense so often is not sent again */
 
-struct nbd_link {
-	struct nbd_disk *disk;
-	int wake_fd;
-	pthread_t thread;
-	bool started;
-	/* Under the lock. */
-	pthread_mutex_t lock; /* held while answers are given to queues, too: nbd_link_part() */
-	struct op_list incoming;
-	bool end;
-	/* Under the disk's lock. */
-	uint64_t renewed;
-	/* The thread's. */
-	struct nbd_handle *handle; /* NULL: none */
-	bool ready, away, shutdown, told;
-	uint64_t epoch, renewing;
-	uint64_t try_at_ms, try_pause_ms, trying_since_ms;
-	struct op_list pending, sent, heard;
-	unsigned given_up; /* of those */
-};
+/* ---- a server that is gone ---- */
 
-/* ---- to the queues ---- */
-
-/* The op is in no list. */
-static void answer(struct nbd_link *link, struct nbd_op *op, int result)
+bool nbd_link_gone(const struct nbd_link *link)
 {
-	op->result = result;
-	pthread_mutex_lock(&link->lock);
-	nbd_queue_answered(op);
-	pthread_mutex_unlock(&link->lock);
+	return nbd_aio_is_dead(link->handle) || nbd_aio_is_closed(link->handle);
 }
 
-static void take_incoming(struct nbd_link *link)
-{
-	struct op_list incoming;
-	uint64_t now = clock_now_ms();
-
-	pthread_mutex_lock(&link->lock);
-	incoming = link->incoming;
-	link->incoming = (struct op_list){0};
-	pthread_mutex_unlock(&link->lock);
-	for (struct nbd_op *op = incoming.first; op; op = op->next) {
-		op->since_ms = now;
-		op->lies = 0;
-	}
-	list_move(&link->pending, &incoming);
-}
-
-/* What is cancelled is not sent. While nobody is there what has waited for long enough, or met nonsense, has failed. */
-static void pending_prune(struct nbd_link *link)
-{
-	const struct nbd_disk *disk = link->disk;
-	uint64_t now = clock_now_ms();
-	struct nbd_op *next;
-
-	for (struct nbd_op *op = link->pending.first; op; op = next) {
-		bool late = link->away && disk->reconnect_ms != NBD_FOREVER && now - op->since_ms >= disk->reconnect_ms;
-		bool cancelled = nbd_queue_cancelled(op);
-
-		next = op->next;
-		if (!late && !cancelled && op->lies < LIES_MAX)
-			continue;
-		list_remove(&link->pending, op);
-		answer(link, op, cancelled ? -ECANCELED : -EIO);
-	}
-}
-
-/* ---- what is given up ---- */
-
-static void wake_others(struct nbd_link *link)
+void nbd_links_wake_others(struct nbd_link *link)
 {
 	struct nbd_disk *disk = link->disk;
 
@@ -114,175 +43,12 @@ static void wake_others(struct nbd_link *link)
 	pthread_mutex_unlock(&disk->lock);
 }
 
-static void sent_prune(struct nbd_link *link)
-{
-	for (struct nbd_op *op = link->sent.first; op && link->given_up < NBD_GIVEN_UP_MAX; op = op->next) {
-		if (!op->queue || !nbd_queue_cancelled(op))
-			continue;
-		link->given_up++;
-		if (nbd_op_changes(op))
-			nbd_fence_raise(link->disk, op);
-		pthread_mutex_lock(&link->lock);
-		nbd_queue_given_up(op);
-		pthread_mutex_unlock(&link->lock);
-	}
-}
-
-/* In no list any more: the server has answered it, or never will. */
-static void forget(struct nbd_link *link, struct nbd_op *op)
-{
-	bool fence = op->fence;
-
-	if (fence)
-		nbd_fence_drop(link->disk, op);
-	link->given_up--;
-	nbd_op_free(op);
-	if (fence && link->started)
-		wake_others(link);
-}
-
-static void list_forget(struct nbd_link *link, struct op_list *list)
-{
-	struct nbd_op *next;
-
-	for (struct nbd_op *op = list->first; op; op = next) {
-		next = op->next;
-		if (op->queue)
-			continue;
-		list_remove(list, op);
-		forget(link, op);
-	}
-}
-
-/* ---- answers ---- */
-
-/* libnbd's callback, from within its own calls. */
-static int op_heard(void *opaque, int *error)
-{
-	struct nbd_op *op = opaque;
-
-	op->result = -*error;
-	list_remove(&op->link->sent, op);
-	list_append(&op->link->heard, op);
-	return 1;
-}
-
-/* What it means for what is stable. False: the server was lost meanwhile, so that it is no answer. */
-static bool account(struct nbd_link *link, struct nbd_op *op)
-{
-	struct nbd_disk *disk = link->disk;
-	bool valid;
-
-	pthread_mutex_lock(&disk->lock);
-	valid = link->epoch == disk->epoch;
-	if (valid && op->op == DISK_FLUSH) {
-		disk->unsynced |= op->result != 0;
-		if (!op->result && op->covers > disk->flushed)
-			disk->flushed = op->covers;
-		if (disk->unsynced)
-			op->result = -EIO;
-	} else if (valid && !op->result && op->op != DISK_READ && op->op != DISK_DISCARD && !(op->flags & DISK_FUA)) {
-		disk->written++;
-	}
-	pthread_mutex_unlock(&disk->lock);
-	return valid;
-}
-
-static int result_of(int err)
-{
-	return err == -ENOSPC || err == -ENOMEM || err == -EINVAL || !err ? err : -EIO;
-}
-
-/* ENOTCONN and ESHUTDOWN: it did not do it. The order in which they are repeated does not matter: all were under way. */
-static void hear(struct nbd_link *link)
-{
-	while (link->heard.first) {
-		struct nbd_op *op = link->heard.first;
-
-		list_remove(&link->heard, op);
-		link->shutdown |= op->result == -ESHUTDOWN;
-		if (op->result == -ENOTCONN || op->result == -ESHUTDOWN || !account(link, op))
-			list_append(&link->sent, op); /* until the connection is let go, in a moment */
-		else if (!op->queue)
-			forget(link, op);
-		else
-			answer(link, op, result_of(op->result));
-	}
-}
-
-/* ---- commands ---- */
-
-static int64_t command(struct nbd_handle *h, struct nbd_op *op, nbd_completion_callback done)
-{
-	uint32_t fua = op->flags & DISK_FUA ? LIBNBD_CMD_FLAG_FUA : 0;
-
-	switch (op->op) {
-	case DISK_READ:
-		return nbd_aio_pread(h, op->data, op->bytes, op->offset, done, 0);
-	case DISK_WRITE:
-		return nbd_aio_pwrite(h, op->data, op->bytes, op->offset, done, fua);
-	case DISK_ZERO:
-		return nbd_aio_zero(h, op->bytes, op->offset, done, fua | (op->flags & DISK_UNMAP ? 0 : LIBNBD_CMD_FLAG_NO_HOLE));
-	case DISK_DISCARD:
-		return nbd_aio_trim(h, op->bytes, op->offset, done, 0);
-	default:
-		return nbd_aio_flush(h, done, 0);
-	}
-}
-
-static bool gone(const struct nbd_link *link)
-{
-	return nbd_aio_is_dead(link->handle) || nbd_aio_is_closed(link->handle);
-}
-
-static void send_one(struct nbd_link *link, struct nbd_op *op, uint64_t now)
-{
-	nbd_completion_callback done = {.callback = op_heard, .user_data = op};
-
-	list_remove(&link->pending, op);
-	list_append(&link->sent, op);
-	op->link = link;
-	op->sent_ms = now;
-	if (op->op == DISK_FLUSH) {
-		pthread_mutex_lock(&link->disk->lock);
-		op->covers = link->disk->written;
-		pthread_mutex_unlock(&link->disk->lock);
-	}
-	if (command(link->handle, op, done) >= 0 || gone(link))
-		return;
-	list_remove(&link->sent, op);
-	answer(link, op, -EIO); /* the handle would not have it */
-}
-
-static void send_pending(struct nbd_link *link)
-{
-	uint64_t now = clock_now_ms();
-	struct nbd_op *next;
-
-	for (struct nbd_op *op = link->pending.first; op && !gone(link); op = next) {
-		next = op->next;
-		if (!nbd_fence_holds(link->disk, op))
-			send_one(link, op, now);
-	}
-	hear(link);
-}
-
-/* ---- a server that is gone ---- */
-
 static void handle_close(struct nbd_link *link)
 {
-	struct op_list rest;
-
-	nbd_close(link->handle); /* may call op_heard() */
+	nbd_close(link->handle); /* what is under way is heard meanwhile, as done with an error */
 	link->handle = NULL;
 	link->ready = false;
-	list_forget(link, &link->heard);
-	list_forget(link, &link->sent);
-	rest = link->pending;
-	link->pending = (struct op_list){0};
-	list_move(&link->pending, &link->heard);
-	list_move(&link->pending, &link->sent);
-	list_move(&link->pending, &rest);
+	nbd_commands_again(link);
 }
 
 /* True: this is news. The lock orders it before any answer of a later connection. */
@@ -321,7 +87,7 @@ static void lose(struct nbd_link *link, const char *why, bool lie)
 		log_warning(&link->disk->log, "its server is lost: %s; trying to connect again", why);
 	link->told |= news;
 	if (news)
-		wake_others(link);
+		nbd_links_wake_others(link);
 }
 
 /* An attempt that failed: the next one later. */
@@ -445,9 +211,9 @@ static void serve(struct nbd_link *link)
 	if (!link->handle)
 		return;
 	if (!renewal_waits(link))
-		send_pending(link);
+		nbd_commands_send(link);
 	oldest = link->sent.first;
-	if (gone(link) || link->shutdown) {
+	if (nbd_link_gone(link) || link->shutdown) {
 		lose(link, "it has ended the connection", false);
 	} else if (oldest && disk->timeout_ms != NBD_FOREVER && clock_now_ms() - oldest->sent_ms >= disk->timeout_ms) {
 		snprintf(why, sizeof(why), "it has owed an answer for %llu s", (unsigned long long)disk->timeout_ms / 1000);
@@ -479,8 +245,8 @@ static void wait_for_server(struct nbd_link *link)
 	if (!link->ready && done < 0) {
 		try_later(link, why);
 	} else if (link->ready) {
-		hear(link);
-		if (done < 0 || gone(link))
+		nbd_commands_hear(link);
+		if (done < 0 || nbd_link_gone(link))
 			lose(link, *why ? why : "it has ended the connection", done == -EPROTO);
 	}
 }
@@ -508,16 +274,16 @@ static void *link_main(void *opaque)
 	struct nbd_link *link = opaque;
 
 	while (!ends(link)) {
-		take_incoming(link);
-		pending_prune(link);
-		sent_prune(link);
+		nbd_commands_take(link);
+		nbd_commands_prune(link);
+		nbd_commands_give_up(link);
 		if (!link->handle && clock_now_ms() >= link->try_at_ms)
 			start_connecting(link);
 		else if (link->handle && !link->ready)
 			go_on_connecting(link);
 		if (link->handle && link->ready)
 			serve(link);
-		pending_prune(link);
+		nbd_commands_prune(link);
 		if (link->handle)
 			wait_for_server(link);
 		else
@@ -596,8 +362,7 @@ void nbd_link_free(struct nbd_link *link)
 		pthread_join(link->thread, NULL);
 	}
 	link->started = false;
-	list_forget(link, &link->heard);
-	list_forget(link, &link->sent);
+	nbd_commands_forget(link);
 	fd_close(&link->wake_fd);
 	pthread_mutex_destroy(&link->lock);
 	free(link);
