@@ -3,84 +3,16 @@
 /* A file, by each way that there is to reach one. */
 
 #include "disk/file.h"
-#include "disk/test_disk.h"
+#include "disk/test_file.h"
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
-
-#define MIB (1u << 20)
-
-struct place {
-	char path[64];
-	char spec[160];
-};
-
-static const char *const all_ways[] = {"io=uring", "io=threads", "io=uring,direct=on", "io=threads,direct=on,threads=2"};
-
-/* Not inlined: with sanitizers the compiler sees places that are NULL, which place_make() has ruled out. */
-static __attribute__((noinline)) const char *way_spec(struct place *place, const char *way)
-{
-	snprintf(place->spec, sizeof(place->spec), "file:%s%s%s", place->path, *way ? "," : "", way);
-	return place->spec;
-}
-
-static int place_make(void **state)
-{
-	struct place *place = calloc(1, sizeof(*place));
-	int fd;
-
-	assert_non_null(place);
-	snprintf(place->path, sizeof(place->path), "/var/tmp/vireo-disk-XXXXXX");
-	fd = mkstemp(place->path);
-	assert_true(fd >= 0);
-	assert_int_equal(ftruncate(fd, MIB), 0);
-	close(fd);
-	*state = place;
-	return 0;
-}
-
-static int place_clear(void **state)
-{
-	struct place *place = *state;
-
-	unlink(place->path);
-	free(place);
-	return 0;
-}
-
-/* Is there what this way needs? */
-static bool can(struct place *place, const char *way)
-{
-	struct disk_config config = {0};
-	char why[DISK_WHY_BYTES] = "";
-	struct disk *disk;
-	int err = disk_open(way_spec(place, way), &config, &disk, why);
-
-	if (!err)
-		disk_close(disk);
-	else if (strstr(why, "io_uring") || strstr(why, "direct"))
-		print_message("left out: %s\n", why);
-	else
-		fail_msg("%s", why);
-	return !err;
-}
-
-static void for_all_ways(void **state, void (*check)(struct place *place, const char *spec))
-{
-	struct place *place = *state;
-
-	for (unsigned i = 0; i < ARRAY_SIZE(all_ways); i++)
-		if (can(place, all_ways[i]))
-			check(place, way_spec(place, all_ways[i]));
-}
 
 /* ---- what every disk does ---- */
 
@@ -400,176 +332,6 @@ static void flush_after_one_that_failed_fails_too(void **state)
 
 /* ---- what cannot be opened ---- */
 
-static void refused(const char *spec, int err, const char *because)
-{
-	struct disk_config config = {0};
-	char why[DISK_WHY_BYTES] = "";
-	struct disk *disk;
-
-	assert_int_equal(disk_open(spec, &config, &disk, why), err);
-	if (!strstr(why, because))
-		print_error("'%s': '%s' is not in '%s'\n", spec, because, why);
-	assert_non_null(strstr(why, because));
-}
-
-static void two_writers_are_refused_but_by_option(void **state)
-{
-	struct place *place = *state;
-	struct test_disk t = test_disk_open(way_spec(place, ""));
-	struct test_disk other;
-	char ours_uses[60], ours_writes[60];
-
-	snprintf(ours_uses, sizeof(ours_uses), "process %d (disk_file_test) uses it", (int)getpid());
-	snprintf(ours_writes, sizeof(ours_writes), "process %d (disk_file_test) writes to it", (int)getpid());
-	refused(way_spec(place, ""), -EBUSY, ours_uses);
-	refused(way_spec(place, "read-only=on"), -EBUSY, ours_writes);
-	refused(way_spec(place, "lock=shared"), -EBUSY, "lock=shared for both");
-	other = test_disk_open(way_spec(place, "lock=off"));
-	test_disk_close(&other);
-	test_disk_close(&t);
-	t = test_disk_open(way_spec(place, "lock=shared"));
-	other = test_disk_open(way_spec(place, "lock=shared"));
-	refused(way_spec(place, ""), -EBUSY, ours_uses);
-	test_disk_close(&other);
-	test_disk_close(&t);
-	t = test_disk_open(way_spec(place, "read-only=on"));
-	other = test_disk_open(way_spec(place, "read-only=on"));
-	test_disk_close(&other);
-	test_disk_close(&t);
-}
-
-/* As QEMU does. A process may call itself what a terminal would obey. */
-static void another_kind_of_lock_is_named_too(void **state)
-{
-	struct place *place = *state;
-	struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 1};
-	int ready[2], end[2];
-	char because[60];
-	pid_t child;
-
-	assert_int_equal(pipe(ready) | pipe(end), 0);
-	child = fork();
-	assert_true(child >= 0);
-	if (!child) {
-		int fd = open(place->path, O_RDWR);
-		bool locked = fd >= 0 && !prctl(PR_SET_NAME, "a\033b") && !fcntl(fd, F_SETLK, &range) && write(ready[1], "x", 1) == 1;
-
-		close(end[1]);
-		_exit(!locked || read(end[0], ready, 1) < 0);
-	}
-	assert_int_equal(read(ready[0], because, 1), 1);
-	snprintf(because, sizeof(because), "process %d (a\\x1bb) uses it", (int)child);
-	refused(way_spec(place, ""), -EBUSY, because);
-	close(end[1]);
-	assert_int_equal(waitpid(child, NULL, 0), child);
-	close(end[0]);
-	close(ready[0]);
-	close(ready[1]);
-}
-
-/* Each file system has a file with inode 12. */
-static void a_lock_elsewhere_is_not_this_one(void **state)
-{
-	static const struct file_place at = {0xfe, 1, 395};
-	static const struct {
-		const char *line;
-		bool any, writers;
-	} lines[] = {
-		{"lock:\t1: OFDLCK  ADVISORY  WRITE -1 fe:01:395 0 EOF\n", true, true},
-		{"lock:\t17: OFDLCK  ADVISORY  READ -1 fe:01:395 0 EOF\n", true, false},
-		{"lock:\t1: OFDLCK  ADVISORY  WRITE -1 fe:02:395 0 EOF\n", false, false},
-		{"lock:\t1: OFDLCK  ADVISORY  WRITE -1 fd:01:395 0 EOF\n", false, false},
-		{"lock:\t1: OFDLCK  ADVISORY  WRITE -1 fe:01:396 0 EOF\n", false, false},
-		{"lock:\t1: POSIX  ADVISORY  WRITE 77 fe:01:395 0 EOF\n", false, false},
-		{"lock:\t1: OFDLCK  ADVISORY  WRITE -1 <none>:0 0 EOF\n", false, false},
-		{"ino:\t395\n", false, false},
-	};
-
-	for (unsigned i = 0; i < ARRAY_SIZE(lines); i++) {
-		assert_int_equal(file_owner_line(lines[i].line, &at, false), lines[i].any);
-		assert_int_equal(file_owner_line(lines[i].line, &at, true), lines[i].writers);
-	}
-}
-
-/* Whoever has queues has the lock; what is merely open has not, and waits for it. */
-static void check_running(struct place *place, const char *spec)
-{
-	char running[sizeof(place->spec) + 40];
-	struct disk_config config = {0};
-	struct disk *there;
-	struct disk_queue *queue;
-	struct test_disk here;
-	char why[DISK_WHY_BYTES];
-
-	snprintf(running, sizeof(running), "%s,lock=running", spec);
-	here = test_disk_open(running);
-	refused(spec, -EBUSY, "uses it");
-	assert_int_equal(disk_open(running, &config, &there, why), 0);
-	assert_int_equal(disk_queue_open(there, 8, &queue), -EBUSY);
-	assert_int_equal(disk_resize(there, 2 * MIB), -EBUSY);
-	assert_int_equal(disk_resize(here.disk, 2 * MIB), 0);
-	disk_queue_close(here.queue);
-	assert_int_equal(disk_queue_open(there, 8, &queue), 0);
-	assert_int_equal(disk_queue_open(here.disk, 8, &here.queue), -EBUSY);
-	disk_queue_close(queue);
-	assert_int_equal(disk_queue_open(here.disk, 8, &here.queue), 0);
-	assert_int_equal(disk_queue_open(here.disk, 8, &queue), 0);
-	disk_queue_close(here.queue);
-	assert_int_equal(disk_queue_open(there, 8, &here.queue), -EBUSY);
-	disk_queue_close(queue);
-	disk_close(here.disk);
-	disk_close(there);
-	here = test_disk_open(spec);
-	test_disk_close(&here);
-	snprintf(running, sizeof(running), "%s,lock=running,forget=64K", spec);
-	refused(running, -EINVAL, "leave one of them out");
-}
-
-/* Who holds a disk has its lock between two queues as well. */
-static void check_holding(struct place *place, const char *spec)
-{
-	char running[sizeof(place->spec) + 40];
-	struct disk_config config = {0};
-	struct test_disk here, plain;
-	struct disk_queue *queue;
-	struct disk *there;
-	char why[DISK_WHY_BYTES];
-
-	snprintf(running, sizeof(running), "%s,lock=running", spec);
-	here = test_disk_open(running);
-	assert_true(disk_changes_hands(here.disk));
-	assert_int_equal(disk_open(running, &config, &there, why), 0);
-	assert_int_equal(disk_hold(there), -EBUSY);
-	assert_int_equal(disk_hold(here.disk), 0);
-	disk_queue_close(here.queue);
-	assert_int_equal(disk_hold(there), -EBUSY);
-	assert_int_equal(disk_queue_open(there, 8, &queue), -EBUSY);
-	assert_int_equal(disk_queue_open(here.disk, 8, &here.queue), 0);
-	disk_let_go(here.disk);
-	assert_int_equal(disk_hold(there), -EBUSY);
-	disk_queue_close(here.queue);
-	assert_int_equal(disk_hold(there), 0);
-	assert_int_equal(disk_queue_open(here.disk, 8, &here.queue), -EBUSY);
-	disk_let_go(there);
-	disk_close(here.disk);
-	disk_close(there);
-	plain = test_disk_open(spec);
-	assert_false(disk_changes_hands(plain.disk));
-	assert_int_equal(disk_hold(plain.disk), 0);
-	disk_let_go(plain.disk);
-	test_disk_close(&plain);
-}
-
-static void a_disk_that_is_held_is_nobody_elses(void **state)
-{
-	for_all_ways(state, check_holding);
-}
-
-static void a_lock_that_is_held_while_queues_are_there_is_handed_over(void **state)
-{
-	for_all_ways(state, check_running);
-}
-
 static void what_does_not_open_is_refused_with_the_fix(void **state)
 {
 	struct place *place = *state;
@@ -646,8 +408,6 @@ static void threads_do_it_where_rings_are_forbidden(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, place_make, place_clear)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -663,11 +423,6 @@ int main(void)
 		CASE(memory_that_the_kernel_cannot_reach_is_touched_once),
 		CASE(errors_of_the_file_are_passed_on),
 		CASE(flush_after_one_that_failed_fails_too),
-		CASE(two_writers_are_refused_but_by_option),
-		CASE(another_kind_of_lock_is_named_too),
-		CASE(a_lock_elsewhere_is_not_this_one),
-		CASE(a_lock_that_is_held_while_queues_are_there_is_handed_over),
-		CASE(a_disk_that_is_held_is_nobody_elses),
 		CASE(what_does_not_open_is_refused_with_the_fix),
 		CASE(path_may_have_commas),
 		CASE(threads_do_it_where_rings_are_forbidden),
