@@ -19,7 +19,7 @@
  *               enable_cb]
  *
  * KICK and SIGNAL are the store-load pattern that needs a full barrier on both sides: whoever comes second
- * sees the other's store, so either the notification is sent or the sleeper-to-be sees the work.
+ * sees the other's store, so either the notification is sent or the sleeper-to-be sees the work. wakeup_test.c goes through every order.
  */
 
 /* ThreadSanitizer knows C's memory model, and nothing of what a CPU promises beyond it. */
