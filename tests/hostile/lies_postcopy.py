@@ -101,6 +101,20 @@ def userfaultfd_that_is_kept(daemon):
 
 
 @lie
+def userfaultfd_that_is_none(daemon):
+    """It is the daemon that makes one: none is taken from a front end, be it one or not."""
+    for request in (ADVISE, LISTEN, END):
+        for make in (lambda _: os.eventfd(0), lambda _: os.open('/dev/null', os.O_RDWR), os.dup):
+            peer, fd = advised(daemon)
+            with peer:
+                handed = peer.keep(make(fd))
+                peer.send(request, b'', [handed])
+                assert peer.hung_up(), f'message {request} with an fd was taken'
+            os.close(fd)
+    daemon.check_honest()
+
+
+@lie
 def table_that_is_never_acknowledged(daemon):
     peer, fd = table_told(daemon)
     for _ in range(3):

@@ -767,6 +767,63 @@ static void record_beyond_the_ring_is_not_believed(void **state)
 	fake_free(f);
 }
 
+/* A split ring's ledger is laid out as vhost-user's in-flight region is: a header, and what is known of each head. */
+static void write_to_last_ledger(struct fake *f, off_t at, const void *data, size_t bytes)
+{
+	struct lab *lab = lab_new_of(f, 1, f->out_of_order);
+	off_t ledger = (off_t)device_queue_record_bytes(lab->device, 256);
+	char path[128];
+	struct stat st;
+	int fd;
+
+	lab_free(lab);
+	snprintf(path, sizeof(path), "%s/vduse-" FAKE_NAME, f->folder);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(pwrite(fd, data, bytes, st.st_size - ledger + at), bytes);
+	close(fd);
+}
+
+/* Nothing of it is served, with one line, until the driver resets its device. */
+static void ledger_that_lies_breaks_its_device(void **state)
+{
+	static const uint16_t version = 2, too_long = 2 * SIZE, far_away = 0x4000, outside[] = { SIZE, 1 };
+	static const uint64_t twice[] = { 1, 7, 1, 7 }, half = 2;
+	static const struct {
+		off_t at;
+		const void *data;
+		size_t bytes;
+	} lies[] = {
+		{ 8, &version, sizeof(version) },
+		{ 10, &too_long, sizeof(too_long) },
+		{ 12, outside, sizeof(outside) }, /* a burst of one: where its list begins, and what the ring showed before it */
+		{ 14, &far_away, sizeof(far_away) }, /* which is not what the ring shows */
+		{ 16, twice, sizeof(twice) }, /* two were popped at once */
+		{ 16, &half, sizeof(half) },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
+		struct fake *f = fake_new();
+		struct fake_driver driver;
+		struct lab *lab;
+
+		f->out_of_order = true;
+		driver_new(f, &driver, 0, SIZE);
+		add_eight(&driver);
+		up_and_killed(f, serve_out_of_order);
+		write_to_last_ledger(f, lies[i].at, lies[i].data, lies[i].bytes);
+		lab = lab_new_of(f, 1, true);
+		lab_open(lab);
+		lab_pump(lab);
+		if (!strstr(lab->log, "broken"))
+			fail_msg("lie %zu was believed: %s", i, lab->log);
+		assert_null(lab->type.running[1]);
+		driver_free(&driver);
+		lab_free(lab);
+		fake_free(f);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -793,6 +850,7 @@ int main(void)
 		cmocka_unit_test(second_daemon_is_kept_out),
 		cmocka_unit_test(file_of_somebody_else_is_not_touched),
 		cmocka_unit_test(record_beyond_the_ring_is_not_believed),
+		cmocka_unit_test(ledger_that_lies_breaks_its_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
