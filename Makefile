@@ -33,7 +33,7 @@ properties: build ## each property of QEMU's virtio-net-pci changed alone: does 
 
 comeback: build ## kill the switch and take its ports away, 20 times each, under QEMU guests with packed rings
 	@scripts/install-deps check
-	@VIREO_BUILD='$(abspath $(BUILD))' COMEBACK_ROUNDS=20 tests/e2e/qemu.py traffic_comes_back
+	@VIREO_BUILD='$(abspath $(BUILD))' COMEBACK_ROUNDS=20 tests/e2e/comeback.py traffic_comes_back
 
 killings: build ## kill devices and vireo-blkd KILLS (100) times each: a driver's ledger, fio that verifies over vhost-user and VDUSE, split and packed, and power cuts
 	@scripts/install-deps check

@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Two QEMU guests on a switch that ends, by SIGTERM or by kill -9, and is there again: how long that takes them."""
+import os
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest.cases import case, case_for, expect, main, need_program  # noqa: E402
+from guest.couple import MACS, both_ways, end_well, start  # noqa: E402
+from guest.qemu import Guest, Nic  # noqa: E402
+from guest.switch import Switch  # noqa: E402
+from guest.traffic import pair, ping  # noqa: E402
+
+
+def kill_and_restart(switch, specs):
+    switch.kill()
+    switch.start()
+
+
+def remove_and_add_ports(switch, specs):
+    for spec in specs:
+        switch.ctl("port", "remove", spec.partition("name=")[2].partition(",")[0])
+    for spec in specs:
+        switch.ctl("port", "add", spec)
+
+
+@case_for({"which_listens": (False,), "which_connects": (True,)}, "traffic_comes_back_after_kill_9_of_a_switch_{}")
+def traffic_comes_back_after_kill_9(lab, connects):
+    """And after its ports were removed and added. The guests are not told, and nobody helps them; one has packed rings.
+
+    `make comeback` does it COMEBACK_ROUNDS times, with packed rings in both.
+    """
+    need_program("qemu-system-x86_64")
+    rounds = int(os.environ.get("COMEBACK_ROUNDS", "1"))
+    mode = ",mode=client" if connects else ""
+    specs = [f"vhost-user:{lab.path(name)},name={name}{mode}" for name in ("left", "right")]
+    switch = Switch(lab, specs)
+    properties = {"packed": "on"}, {"packed": "on" if rounds > 1 else "off"}
+    left, right = [Guest(lab, name, [Nic(lab.path(name), MACS[i], server=connects, properties=properties[i])])
+                   for i, name in enumerate(("left", "right"))]
+    for guest in (left, right):
+        guest.ready()
+    addresses = pair(left, right)
+    both_ways(left, right, *addresses)
+    for n in range(rounds):
+        for befalls in (kill_and_restart, remove_and_add_ports):
+            load = left.begin(f"ping -i 0.005 -w 2 {addresses[1]} >/dev/null")  # something is on its way
+            time.sleep(0.5)
+            befalls(switch, specs)
+            left.wait(load)
+            ping(left, addresses[1], count=50, lost=40)  # 10 s for QEMU to come back; then nothing is lost
+            ping(right, addresses[0])
+            if rounds > 1:
+                print(f"     {befalls.__name__}: {n + 1} of {rounds}", flush=True)
+    both_ways(left, right, *addresses)
+    end_well(switch)
+
+
+@case
+def sigterm_ends_the_switch_within_a_second_under_load(lab):
+    switch, left, right, *addresses = start(lab)
+    right.check("cd /tmp; rm -f hold; mkfifo hold; (nc -l -p 5000 0<>hold >/dev/null) & sleep 0.3")
+    left.check(f"(dd if=/dev/zero bs=64k | nc {addresses[1]} 5000) >/dev/null 2>&1 & sleep 2")
+    before = switch.port("left")["rx_bytes"]
+    time.sleep(0.5)
+    expect(switch.port("left")["rx_bytes"] > before + 100000, "there is no load")
+    begin = time.monotonic()
+    switch.child.terminate()
+    status = switch.child.wait(5)
+    seconds = time.monotonic() - begin
+    expect(status == 0 and seconds < 1, f"it ended with {status} after {seconds:.2f} s")
+    expect(not os.path.exists(lab.path("left")), "its socket is still there")
+
+
+if __name__ == "__main__":
+    main()
