@@ -29,6 +29,8 @@ calls themselves (`dequeue`, `enqueue`, `loop`), or the turns of its loop that h
 and Open vSwitch's pmd-stats-show count). **ping-pong** is what a cache line costs from one CPU to the other and back, in cycles,
 beside each pair: machines with another distance have other figures, and only ratios compare. `+mbuf`: with what librte_vhost's
 users pay beside the call for packet buffers. What each of them does as a switch, beside how fast it is: [switches.md](switches.md).
+VPP is not among the peers: no package of that name is in Debian 11, 12 with its backports, 13 or sid (each one's lists were searched on
+29 November 2026), and who measures again has to be able to install what was measured.
 """
 
 
