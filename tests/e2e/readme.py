@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What stands in README.md, in the man pages' examples and at the end of `make demo` is run as it stands. Only /tmp and
-/run become folders of the test, and what needs hardware, or changes the machine, is named in LEFT_OUT."""
+"""What stands in README.md, in the man pages' examples and at the end of `make demo` is run as it stands. Only /tmp,
+/run, /srv and /var become folders of the test, and what needs hardware, or changes the machine, is named in LEFT_OUT."""
 import json
 import os
 import re
@@ -26,18 +26,19 @@ LEFT_OUT = ("modprobe", "vireoctl pci", "vireoctl port add virtio-pci:", "vireoc
 MACHINE = "-S -M q35,accel=tcg -display none -nodefaults -no-user-config"  # what "..." stands for: a machine that never runs
 NOBODY = 65534
 SECONDS = 30
+LISTED = {"vireo-switchd": "port", "vireo-blkd": "export", "vireo-scsid": "export"}  # what a front end connects to
 
 
 class Shell:
     """Runs command lines in a folder of its own, as `user` (None: as who we are)."""
 
     def __init__(self, lab, user=None):
-        self.lab, self.user, self.control = lab, user, None
+        self.lab, self.user, self.control, self.daemon = lab, user, None, None
         os.chmod(lab.folder, 0o755)
-        for name in ("tmp", "run/vireo"):
+        for name in ("tmp", "run/vireo", "srv", "var/lib/vireo/scsi"):
             os.makedirs(lab.path(name), exist_ok=True)
             os.chmod(lab.path(name), 0o777)
-        for name in ("vireo-switchd", "vireoctl", "vireo-bench"):
+        for name in (*LISTED, "vireoctl", "vireo-bench"):
             folder = lab.path(f"build/apps/{name}")
             os.makedirs(folder)
             shutil.copy(program(name), folder)
@@ -46,15 +47,15 @@ class Shell:
         self.identity = {} if user is None else {"user": user, "group": user, "extra_groups": []}
 
     def place(self, text):
-        return re.sub(r"(?<![\w/])/(tmp|run)/", lambda found: self.lab.path(found.group(1)) + "/", text)
+        return re.sub(r"(?<![\w/])/(tmp|run|srv|var)/", lambda found: self.lab.path(found.group(1)) + "/", text)
 
     def argv(self, line):
         words = shlex.split(self.place(line.replace("...", MACHINE)).rstrip("&"))
         name = os.path.basename(words[0])
-        if name == "vireo-switchd" and "--control" not in words:
-            words += ["--control", self.lab.path("run/vireo/control")]
-        if name == "vireo-switchd":
-            self.control = words[words.index("--control") + 1]
+        if name in LISTED and "--control" not in words:
+            words += ["--control", self.lab.path(f"run/vireo/{len(os.listdir(self.lab.path('run/vireo')))}")]
+        if name in LISTED:
+            self.control, self.daemon = words[words.index("--control") + 1], name
         if name == "vireoctl" and "-s" not in words:
             words[1:1] = ["-s", self.control]
         return words
@@ -71,13 +72,15 @@ class Shell:
         return ended.stdout
 
     def ports(self):
-        """{name: state}"""
-        return {port["name"]: port["state"] for port in json.loads(self.done("vireoctl --json port list"))["ports"]}
+        """{name: state}, of exports as well."""
+        what = LISTED[self.daemon]
+        said = json.loads(self.done(f"vireoctl --daemon {self.daemon.removeprefix('vireo-')} --json {what} list"))
+        return {port["name"]: port["state"] for port in said[what + "s"]}
 
     def run(self, line):
         """One line, as whoever reads it would: what does not end by itself goes on in the background."""
         name = os.path.basename(line.split()[0])
-        if name == "vireo-switchd":
+        if name in LISTED:
             child = self.start(line)
             wait_until(lambda: "ready:" in open(child.log).read(), SECONDS, f"{line} is ready", child=child)
         elif name.startswith("qemu-system"):
@@ -91,6 +94,13 @@ class Shell:
             self.lab.kill(child)
         else:
             self.done(line)
+
+
+    def files(self, *names):
+        """Disks of a machine, with nothing on them."""
+        for name in names:
+            with open(self.lab.path("srv/" + name), "wb") as file:
+                file.truncate(1 << 30)
 
 
 def joined(lines):
@@ -178,6 +188,31 @@ def the_examples_of_vireoctl_work(lab):
         if not left_out(line):
             shell.run(line)
     expect(set(shell.ports()) == {"vm1", "vm3"}, shell.ports())
+
+
+@case
+def the_examples_of_vireo_blkd_work(lab):
+    """The page speaks of a second disk and of worker 2, too."""
+    shell = Shell(lab)
+    shell.files("vm1.img")
+    for line in (line for block in man_blocks("vireo-blkd.8") for line in joined(block)):
+        shell.run(line + (" --disk scratch=mem:1M --workers 3" if line.startswith("vireo-blkd") else ""))
+
+
+@case
+def the_examples_of_vireo_scsid_work(lab):
+    shell = Shell(lab)
+    shell.files("vm1.img", "data.img", "more.img", "quorum.img")
+    for line in (line for block in man_blocks("vireo-scsid.8") for line in joined(block)):
+        shell.run(line)
+
+
+@case
+def no_page_has_examples_that_are_not_run(lab):
+    run = {"vireo-bench.1", "vireo-blkd.8", "vireo-scsid.8", "vireo-switchd.8", "vireo-switchd.conf.5", "vireoctl.1"}
+    for page in os.listdir(os.path.join(ROOT, "man")):
+        with open(os.path.join(ROOT, "man", page), encoding="utf-8") as file:
+            expect(".Sh EXAMPLES" not in file.read() or page in run, f"{page} has examples: run them here")
 
 
 @case
