@@ -6,6 +6,7 @@ two honest ports exchange frames (vireo-bench), the control socket is asked, and
 """
 import contextlib
 import ctypes
+import itertools
 import json
 import os
 import select
@@ -58,26 +59,38 @@ def row(ports=("liar",), options=(), log=True, memory_bytes=None):
 
 class Cgroup:
     """A memory cgroup, of version 1 or 2, where this machine lets us make one."""
+    made = itertools.count()
 
     def __init__(self, limit_bytes):
-        name = f"vireo-neighbours-{os.getpid()}"
-        for folder, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
-            self.folder = os.path.join(folder, name)
+        name = f"vireo-neighbours-{os.getpid()}-{next(self.made)}"
+        for self.root, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+            self.folder = os.path.join(self.root, name)
+            if not os.path.exists(os.path.join(self.root, "cgroup.procs")):
+                continue  # what lies there is no cgroup, and a file of any name may be written in it
             with contextlib.suppress(OSError):
                 os.mkdir(self.folder)
                 try:
-                    with open(os.path.join(self.folder, limit), "w") as file:
-                        file.write(str(limit_bytes))
+                    self._write(self.folder, limit, limit_bytes)
                     return
                 except OSError:
                     os.rmdir(self.folder)
         raise OSError("no memory cgroup can be made here")
 
+    @staticmethod
+    def _write(folder, name, value):
+        with open(os.path.join(folder, name), "w") as file:
+            file.write(str(value))
+
     def take(self, pid):
-        with open(os.path.join(self.folder, "cgroup.procs"), "w") as file:
-            file.write(str(pid))
+        self._write(self.folder, "cgroup.procs", pid)
 
     def close(self):
+        """The daemon, which may live on for a moment, goes back to where everybody is."""
+        with open(os.path.join(self.folder, "cgroup.procs")) as file:
+            pids = file.read().split()
+        for pid in pids:
+            with contextlib.suppress(OSError):
+                self._write(self.root, "cgroup.procs", pid)
         for _ in range(50):
             with contextlib.suppress(OSError):
                 return os.rmdir(self.folder)
@@ -139,8 +152,16 @@ def burst(peer, addresses, length):
     peer.write(ring.driver + 2, struct.pack("<H", ring.avail_index))
     ring.ring_kick()
     end = time.monotonic() + 2
-    while ring.used_now() != ring.avail_index and time.monotonic() < end:
+    while ring.used_now() != ring.avail_index and not given_up(peer) and time.monotonic() < end:
         time.sleep(0.0005)
+
+
+def given_up(peer):
+    """The session has been ended, or the ring is not served any more."""
+    poll = select.poll()
+    poll.register(peer.sock, select.POLLRDHUP)
+    poll.register(peer.halted, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 FRAME_BYTES = 12 + 60
@@ -186,17 +207,28 @@ def sockets_that_linger(scene, lie):
 
 @row(memory_bytes=64 << 20)
 def memory_that_nobody_has_touched(scene, lie):
-    """descriptors walk through a sparse memfd; the daemon's memory cgroup has 64 MiB"""
-    peer, page = scene.ready(), 0
-    fd = peer.keep(os.memfd_create("sparse"))
-    os.ftruncate(fd, 1 << 36)
-    scene.add_region(peer, fd, 1 << 36)
+    """descriptors walk through a sparse memfd, over and over in new sessions; the daemon's memory cgroup has 64 MiB"""
+    size = 1 << 30
+
+    def begin():
+        peer = scene.ready()
+        fd = peer.keep(os.memfd_create("sparse"))
+        os.ftruncate(fd, size)
+        if not scene.add_region(peer, fd, size):
+            raise OSError("the region is refused")
+        return peer
+    peer, page = begin(), 0
 
     def step():
-        nonlocal page
+        nonlocal peer, page
         with contextlib.suppress(raw.Closed):
+            if peer and given_up(peer):
+                peer.close()
+                peer = None
+            if not peer:
+                peer, page = begin(), 0
             burst(peer, [FAR + (page + i) * PAGE for i in range(RING)], FRAME_BYTES)
-        page = page + RING if lie else 0
+        page = (page + RING) % (size // PAGE) if lie else 0
     return step
 
 
