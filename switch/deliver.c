@@ -46,7 +46,8 @@ struct outbox {
 	unsigned offloads;
 	uint32_t mtu; /* 0: no limit */
 	bool flooded;  /* the frame in hand is */
-	uint32_t room; /* so many buffers may still be filled with what is */
+	uint8_t leaves; /* parts of the buffers, whatever the frame in hand is: see priority.c */
+	uint32_t room; /* so many buffers may still be filled with what leaves some */
 	unsigned count;
 	struct vireo_frame *frames[BURST_FRAMES];
 };
@@ -55,6 +56,7 @@ struct outbox {
 static void outbox_hold(struct outbox *box)
 {
 	box->queue->hold.counters = box->counters;
+	box->queue->hold.urgency = box->forwarder->urgency;
 	box->ops = &hold_ops;
 	box->opaque = box->queue;
 }
@@ -110,7 +112,7 @@ static uint32_t buffers(uint32_t frame_bytes)
 	return 1 + frame_bytes / BUFFER_BYTES;
 }
 
-/* For what is flooded. */
+/* For what is flooded, or less urgent. */
 static uint32_t room_of(const struct outbox *box)
 {
 	struct out_queue *queue = box->queue;
@@ -127,14 +129,16 @@ static uint32_t room_of(const struct outbox *box)
 		queue->room_of = box->ops;
 		queue->room_max = room;
 	}
-	kept = queue->room_max / KEPT_PART;
+	kept = (uint32_t)parts_left(queue->room_max, box->leaves);
+	if (box->forwarder->burst.flooded)
+		kept = (uint32_t)max_u64(kept, queue->room_max / KEPT_PART);
 	return room > kept ? room - kept : 0;
 }
 
 static bool outbox_take_room(struct outbox *box, const struct vireo_frame *frame)
 {
 	if (!box->room) {
-		counter_add(&box->counters->tx_flood_room, 1);
+		counter_add(box->leaves ? &box->counters->tx_less_urgent : &box->counters->tx_flood_room, 1);
 		return false;
 	}
 	box->room -= min_u32(box->room, buffers(frame->len_bytes));
@@ -144,7 +148,7 @@ static bool outbox_take_room(struct outbox *box, const struct vireo_frame *frame
 /* The outbox has room for one. */
 static void outbox_add(struct outbox *box, struct vireo_frame *frame)
 {
-	if (unlikely(box->flooded) && !outbox_take_room(box, frame))
+	if (unlikely(box->flooded || box->leaves) && !outbox_take_room(box, frame))
 		return;
 	if (box->mtu && frame->offload.gso == VIREO_GSO_NONE && payload_bytes(frame) > box->mtu) {
 		counter_add(&box->counters->tx_mtu, 1);
@@ -237,12 +241,23 @@ static bool burst_fits(const struct burst *burst, unsigned offloads, uint32_t mt
 	return !(burst->needs & ~offloads) && (!mtu || burst->longest_bytes <= mtu + ETH_BYTES);
 }
 
+/* Where frames are held that find no buffers, those of lower classes find their limit there. */
+static unsigned leaves_of(const struct outbox *box)
+{
+	bool holds = box->ops == &hold_ops || (box->ops->starves && __atomic_load_n(&box->queue->queue.port->retry_looks, __ATOMIC_RELAXED));
+
+	return holds ? 0 : box->forwarder->urgency.leaves;
+}
+
 /* Need nobody look at each frame for the room that it takes? */
 static bool burst_has_room(struct outbox *box, unsigned count)
 {
 	const struct burst *burst = &box->forwarder->burst;
 
-	if (likely(!burst->flooded))
+	if (likely(!burst->flooded && !box->forwarder->urgency.leaves))
+		return true;
+	box->leaves = (uint8_t)leaves_of(box);
+	if (!burst->flooded && !box->leaves)
 		return true;
 	box->room = room_of(box);
 	return !burst->needs && box->room >= count * buffers(burst->longest_bytes);
@@ -272,6 +287,7 @@ static void deliver_queue(struct forwarder *forwarder, const struct topology_por
 	box.offloads = __atomic_load_n(&to->port->offloads, __ATOMIC_RELAXED);
 	box.mtu = __atomic_load_n(&to->port->mtu, __ATOMIC_RELAXED);
 	box.count = 0;
+	box.leaves = 0;
 	box.room = 0;
 	box.flooded = false;
 	claim(forwarder, queue);
@@ -448,14 +464,35 @@ void deliver_ready(struct forwarder *forwarder, const struct topology_port *to, 
 	deliver_now(forwarder, to, frames, count);
 }
 
-void deliver(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count)
+static inline void deliver_presented(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames,
+				     unsigned count)
 {
-	if (unlikely(__atomic_load_n(&to->port->limited, __ATOMIC_RELAXED) & LIMITED_OUT)) {
-		count = limits_out(forwarder, to->port, frames, count);
-		if (!count)
-			return;
-	}
 	if (unlikely(to->rules.tagged || forwarder->burst.tagged))
 		vlan_present(forwarder, to, frames, count);
 	deliver_now(forwarder, to, frames, count);
+}
+
+void deliver_limited(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count)
+{
+	deliver_presented(forwarder, to, frames, count);
+}
+
+/* Returns how many frames are left of the list. */
+static __attribute__((noinline)) unsigned deliver_fewer(struct forwarder *forwarder, const struct topology_port *to,
+							struct vireo_frame **frames, unsigned count)
+{
+	if (likely(!(__atomic_load_n(&to->port->limited, __ATOMIC_RELAXED) & LIMITED_PRIORITY)))
+		return limits_out(forwarder, to->port, frames, count);
+	priority_deliver(forwarder, to, frames, count);
+	return 0;
+}
+
+void deliver(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count)
+{
+	if (unlikely(__atomic_load_n(&to->port->limited, __ATOMIC_RELAXED) & (LIMITED_OUT | LIMITED_PRIORITY))) {
+		count = deliver_fewer(forwarder, to, frames, count);
+		if (!count)
+			return;
+	}
+	deliver_presented(forwarder, to, frames, count);
 }

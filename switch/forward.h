@@ -89,6 +89,9 @@ void reflect_apart(struct forwarder *forwarder, struct burst *burst, uint16_t vl
 /* Worker. Frames go to a port in this order: what the port lacks is made up for, what cannot go is counted. */
 void deliver(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count);
 
+/* Worker. The same for frames that the port may get: its limits have been looked at. */
+void deliver_limited(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count);
+
 /* Worker. The same for frames that are as the port is to get them: its limits and VLANs have been looked at. */
 void deliver_ready(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count);
 

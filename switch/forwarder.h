@@ -6,6 +6,7 @@
 
 #include "switch/forward.h"
 #include "switch/offload.h"
+#include "switch/priority.h"
 #include "switch/retry.h"
 #include "switch/stall.h"
 #include "work/worker.h"
@@ -33,6 +34,7 @@ struct forwarder {
 	struct multicast_room *multicast_room; /* NULL: no snooping */
 	struct stall stall;
 	struct retry_list retries;
+	struct urgency urgency; /* of the list on its way: see priority.c */
 	unsigned pieces_left; /* that may still be cut out of this burst */
 	struct burst burst;
 	struct vireo_frame frames[BURST_FRAMES];

@@ -4,6 +4,7 @@
 
 /* Frames that an out queue holds while its port is paused, or waits for memory: hold.c. */
 
+#include "switch/priority.h"
 #include "switch/store.h"
 #include "switch/switch.h"
 
@@ -17,16 +18,27 @@ struct sw_port;
 
 #define HOLD_FRAMES_MAX 4096u /* of one queue */
 
+/* What is held of a class. */
+struct lane {
+	struct store store; /* whoever has claimed the queue puts, and takes */
+	bool ready;	    /* atomic: the store is there; else the first lane's takes its frames */
+	bool used;	    /* since it was empty */
+	uint32_t frames;
+};
+
 struct hold {
-	struct store store;  /* without bytes: nothing can be held. Whoever has claimed the queue puts, and takes. */
-	uint32_t frames;     /* in it */
+	struct lane lane[CLASSES]; /* the first one is not ready: nothing can be held */
+	struct urgency urgency;    /* of what comes */
+	uint32_t frames;     /* in all of them */
 	uint32_t gone;       /* the port has taken so many out of it, or lost them */
-	uint32_t bytes_max;  /* constant: of the store */
+	uint32_t bytes_max;  /* constant: of all stores together */
 	struct port_counters *counters; /* of who has claimed the queue */
 };
 
 /* Control thread. Makes room; 0 also where it has been made before. -ENOMEM */
 int hold_prepare(struct out_queue *queue);
+/* Control thread. Where something can be held, and its port has classes, each class gets a place of its own, if there is memory. */
+void hold_classes(struct out_queue *queue);
 /* Nobody uses the queue any more: what is held is lost, and counted. */
 void hold_end(struct out_queue *queue);
 /* The link is down, and nobody uses the queue until it is up: what is held is lost, and counted. */

@@ -41,6 +41,8 @@ unsigned limits_set(struct port_limits *limits, const struct sw_limits *to)
 	limited |= set(&limits->storm[STORM_BROADCAST], &to->broadcast, BURST_FRAMES_MIN) ? LIMITED_STORM : 0;
 	limited |= set(&limits->storm[STORM_MULTICAST], &to->multicast, BURST_FRAMES_MIN) ? LIMITED_STORM : 0;
 	limited |= set(&limits->storm[STORM_UNICAST], &to->unknown, BURST_FRAMES_MIN) ? LIMITED_STORM : 0;
+	limited |= to->priority != SW_PRIORITY_OFF ? LIMITED_PRIORITY : 0;
+	__atomic_store_n(&limits->priority, (uint8_t)to->priority, __ATOMIC_RELAXED);
 	return limited;
 }
 
@@ -75,7 +77,7 @@ static void purse_open(struct purse *purse, struct forwarder *forwarder, struct 
 	};
 }
 
-static bool purse_pay(struct purse *purse, const struct vireo_frame *frame)
+__attribute__((always_inline)) static inline bool purse_pay(struct purse *purse, const struct vireo_frame *frame)
 {
 	if (purse->bytes_left <= bucket_cost(&purse->pair->bytes, purse->bytes) ||
 	    purse->frames_left <= bucket_cost(&purse->pair->frames, purse->frames))
@@ -125,6 +127,35 @@ unsigned limits_out(struct forwarder *forwarder, struct sw_port *to, struct vire
 	purse_close(&purse);
 	if (left < count)
 		counter_add(&counters_of(forwarder, to)->tx_rate_limit, count - left);
+	return left;
+}
+
+static int64_t kept(const struct bucket *bucket, unsigned leaves)
+{
+	return bucket_limits(bucket) ? (int64_t)parts_left(__atomic_load_n(&bucket->full, __ATOMIC_RELAXED), leaves) : 0;
+}
+
+/* What a class leaves is taken out of the purse, and looked at again for what finds nothing in it. */
+unsigned limits_out_of_class(struct forwarder *forwarder, struct sw_port *to, struct vireo_frame **frames, unsigned count)
+{
+	struct limit_pair *pair = &to->limits.out;
+	unsigned left = 0, less_urgent = 0;
+	int64_t bytes_kept = kept(&pair->bytes, forwarder->urgency.leaves), frames_kept = kept(&pair->frames, forwarder->urgency.leaves);
+	struct purse purse;
+
+	purse_open(&purse, forwarder, pair);
+	purse.bytes_left -= bytes_kept;
+	purse.frames_left -= frames_kept;
+	for (unsigned i = 0; i < count; i++) {
+		if (purse_pay(&purse, frames[i]))
+			frames[left++] = frames[i];
+		else if (purse.bytes_left + bytes_kept > bucket_cost(&pair->bytes, purse.bytes) &&
+			 purse.frames_left + frames_kept > bucket_cost(&pair->frames, purse.frames))
+			less_urgent += forwarder->urgency.leaves != 0;
+	}
+	purse_close(&purse);
+	counter_add(&counters_of(forwarder, to)->tx_rate_limit, count - left - less_urgent);
+	counter_add(&counters_of(forwarder, to)->tx_less_urgent, less_urgent);
 	return left;
 }
 

@@ -470,6 +470,9 @@ void sw_port_limits_set(struct sw_port *port, const struct sw_limits *limits)
 	uint8_t steered = port->limited & PORT_STEERED;
 
 	__atomic_store_n(&port->limited, (uint8_t)(limits_set(&port->limits, limits) | steered), __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < SW_QUEUES_MAX; i++)
+		if (port->out[i])
+			hold_classes(port->out[i]);
 }
 
 int sw_port_retry_set(struct sw_port *port, const struct sw_retry *retry)

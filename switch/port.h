@@ -36,6 +36,7 @@ struct port_counters {
 	uint64_t rx_inactive, rx_lacp, rx_lacp_bad, rx_lacp_limit;
 	uint64_t rx_spoofed_ip, rx_spoofed_arp, rx_spoofed_nd, rx_dhcp_server, rx_router, rx_unreadable;
 	uint64_t tx_held, tx_hold_limit, tx_retry_limit;
+	uint64_t tx_class1, tx_class2, tx_class3, tx_less_urgent;
 	uint64_t tx_no_queue, tx_link_down, tx_flood_room, tx_mtu, tx_segment_error, tx_segmented, tx_lost;
 } __attribute__((aligned(CACHE_LINE_BYTES)));
 
@@ -119,7 +120,7 @@ struct sw_port {
 	uint64_t locked;   /* its own address, or 0; written under that (atomic) */
 	unsigned address_count; /* control thread: of those that it has been given */
 	struct port_guard *guard; /* or NULL; see guards.c */
-	uint8_t limited; /* LIMITED_*, PORT_STEERED: what a burst to the port or from it has to be asked for */
+	uint8_t limited; /* (atomic) LIMITED_*, PORT_STEERED: what a burst to the port or from it has to be asked for */
 	uint32_t retry_looks, retry_delay_us; /* atomic; 0 looks: none */
 	struct stalls stalls;
 	struct bucket flood; /* constant rate: of copies of its frames for several ports */

@@ -56,6 +56,10 @@ static void add_counters(struct sw_port_stats *sum, const struct port_counters *
 	sum->tx_held += counter_read(&from->tx_held);
 	sum->tx_hold_limit += counter_read(&from->tx_hold_limit);
 	sum->tx_retry_limit += counter_read(&from->tx_retry_limit);
+	sum->tx_class1 += counter_read(&from->tx_class1);
+	sum->tx_class2 += counter_read(&from->tx_class2);
+	sum->tx_class3 += counter_read(&from->tx_class3);
+	sum->tx_less_urgent += counter_read(&from->tx_less_urgent);
 	sum->tx_no_queue += counter_read(&from->tx_no_queue);
 	sum->tx_link_down += counter_read(&from->tx_link_down);
 	sum->tx_flood_room += counter_read(&from->tx_flood_room);

@@ -125,6 +125,13 @@ struct sw_limit {
 	uint64_t burst;
 };
 
+/* Which frames to a port are more urgent than others, and go first: four classes (priority.c). */
+enum sw_priority {
+	SW_PRIORITY_OFF,
+	SW_PRIORITY_PCP,  /* by the priority of their tag */
+	SW_PRIORITY_DSCP, /* by the differentiated services codepoint of IPv4 and IPv6 */
+};
+
 /*
  * What is beyond is dropped and counted. A frame passes if there is anything left, and what it takes beyond that is owed: with a
  * burst smaller than a frame, frames still come at the rate that is given. One that is to be cut counts as the frames it is cut into.
@@ -133,6 +140,7 @@ struct sw_limits {
 	struct sw_limit bytes_in, frames_in;   /* from the port */
 	struct sw_limit bytes_out, frames_out; /* to it */
 	struct sw_limit broadcast, multicast, unknown; /* frames from the port; unknown: unicast that goes to all */
+	enum sw_priority priority; /* of frames to it, where there is not enough for all */
 };
 
 /*
@@ -395,6 +403,8 @@ struct sw_port_stats {
 	uint64_t tx_held;             /* kept until the port's queue went on, or had buffers (not a drop) */
 	uint64_t tx_hold_limit;       /* the port's queue has stopped for a moment, or has no buffers, and no more can be kept for it */
 	uint64_t tx_retry_limit;      /* kept until the port's queue had buffers, and it got none in all that time: see sw_retry */
+	uint64_t tx_class1, tx_class2, tx_class3; /* of a port with priorities: of this class, and not beyond a limit (not a drop) */
+	uint64_t tx_less_urgent;      /* what is left is for classes above: of what the port may get in a second, of its buffers, or of what can be kept */
 	uint64_t tx_no_queue;         /* port has no running out queue, or the one that its receiver wants the frame in does not run */
 	uint64_t tx_link_down;        /* see sw_port_link_set() */
 	uint64_t tx_flood_room;       /* to several ports; the port's last free buffers are for what goes to it alone */

@@ -87,6 +87,24 @@ bool port_set_storm_unicast(struct spec *spec, const char *value)
 	return limit_parse(value, frames_parse, 1, &of(spec)->unknown);
 }
 
+static const char *const priority_names[] = {[SW_PRIORITY_OFF] = "off", [SW_PRIORITY_PCP] = "pcp", [SW_PRIORITY_DSCP] = "dscp"};
+
+bool port_set_priority(struct spec *spec, const char *value)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(priority_names); i++) {
+		if (strcmp(value, priority_names[i]) != 0)
+			continue;
+		of(spec)->priority = (enum sw_priority)i;
+		return true;
+	}
+	return false;
+}
+
+const char *port_priority_name(const struct sw_limits *limits)
+{
+	return priority_names[limits->priority];
+}
+
 json_t *port_limits_report(const struct sw_limits *limits)
 {
 	const struct {

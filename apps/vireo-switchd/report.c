@@ -45,6 +45,8 @@ static const struct field port_fields[] = {
 	PORT_FIELD(tx_frames, false),	     PORT_FIELD(tx_bytes, false),
 	PORT_FIELD(tx_segmented, false),     PORT_FIELD(tx_held, false),	     PORT_FIELD(tx_hold_limit, true),
 	PORT_FIELD(tx_retry_limit, true),
+	PORT_FIELD(tx_class1, false),	     PORT_FIELD(tx_class2, false),	  PORT_FIELD(tx_class3, false),
+	PORT_FIELD(tx_less_urgent, true),
 	PORT_FIELD(tx_no_queue, true),	     PORT_FIELD(tx_link_down, true),	  PORT_FIELD(tx_flood_room, true),
 	PORT_FIELD(tx_mtu, true),
 	PORT_FIELD(tx_segment_error, true), /* tx_lost has in it what the out queues have dropped */
@@ -220,6 +222,7 @@ json_t *report_port_full(const struct port *port)
 	json_object_set_new(object, "vm2vm", port->spec.uplink ? json_null() : json_string(port_vm2vm_name(&port->spec)));
 	json_object_set_new(object, "guard", port_guard_report(&port->spec.guard));
 	json_object_set_new(object, "limits", port_limits_report(&port->spec.limits));
+	json_object_set_new(object, "priority", json_string(port_priority_name(&port->spec.limits)));
 	json_object_set_new(object, "retry", port_retry_report(&port->spec));
 	json_object_set_new(object, "multicast", port_multicast_report(port));
 	json_object_set_new(object, "aside", json_boolean(sw_port_aside(port->sw)));

@@ -114,6 +114,12 @@ static void a_port_has_limits(void **state)
 	assert_int_equal(good("tap:a").limits.bytes_in.per_second, 0);
 	assert_int_equal(good("tap:a,rate-out=1G").limits.bytes_out.per_second, 1 << 30);
 	assert_int_equal(good("vduse:a,storm-unicast=5").limits.unknown.per_second, 5);
+	assert_int_equal(good("tap:a").limits.priority, SW_PRIORITY_OFF);
+	assert_int_equal(good("tap:a,priority=off").limits.priority, SW_PRIORITY_OFF);
+	assert_int_equal(good("vhost-user:/a,priority=pcp").limits.priority, SW_PRIORITY_PCP);
+	assert_int_equal(good("cuse:a,priority=dscp").limits.priority, SW_PRIORITY_DSCP);
+	assert_bad("tap:a,priority=on", "expected off, pcp or dscp");
+	assert_bad("tap:a,priority=", "expected off, pcp or dscp");
 	assert_int_equal(good("cuse:a,frames-in=5").limits.frames_in.per_second, 5);
 	assert_int_equal(good("virtio-pci:0000:00:04.0,storm-broadcast=5").limits.broadcast.per_second, 5);
 }
@@ -549,7 +555,7 @@ static void bad_vduse_keys_and_names_are_named(void **state)
 	assert_bad("vduse:a,queues=2", "'queues=2': expected 1: the kernel takes no control queue");
 	assert_int_equal(good("vduse:a,queues=1").queues, 1);
 	assert_bad("vduse:a,user=me",
-		   "unknown key 'user': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm bond rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast rx-retry rx-retry-delay ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups link worker attach queue-size packed event-idx indirect in-order files memory-max");
+		   "unknown key 'user': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm bond rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast priority rx-retry rx-retry-delay ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups link worker attach queue-size packed event-idx indirect in-order files memory-max");
 	assert_bad("vduse:a,attach=vdpa", "'attach=vdpa': expected virtio, vhost or none");
 	assert_bad("vduse:a,queue-size=0", "expected a power of two from 2 to 32768");
 	assert_bad("vduse:a,queue-size=1000", "expected a power of two from 2 to 32768");
@@ -624,7 +630,7 @@ static void bad_keys_and_values_are_named(void **state)
 	assert_bad("vhost-user:/tmp/\xff", "bytes that are UTF-8");
 	assert_bad("tap:\xff", "bytes that are UTF-8");
 	assert_bad("vhost-user:/a,colour=red",
-		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm bond rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast rx-retry rx-retry-delay ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups rss link worker mode");
+		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm bond rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast priority rx-retry rx-retry-delay ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups rss link worker mode");
 	assert_bad("vhost-user:/a,", "unknown key ''");
 	assert_bad("vhost-user:/a,queues", "'queues=': expected 1 to 128");
 	assert_bad("vhost-user:/a,queues=0", "'queues=0': expected 1 to 128");

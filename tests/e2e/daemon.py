@@ -355,14 +355,14 @@ def an_answer_without_an_end_is_given_up_in_one_line(lab):
 
 
 PORT = {"name", "type", "address", "state", "link", "rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_drops", "tx_drops"}
-PORT_FULL = PORT | {"queues", "mtu", "vlan", "isolated", "role", "bond", "vm2vm", "gro", "guard", "limits", "retry", "multicast", "offloads", "aside", "counters", "queue_counters"}
+PORT_FULL = PORT | {"queues", "mtu", "vlan", "isolated", "role", "bond", "vm2vm", "gro", "guard", "limits", "priority", "retry", "multicast", "offloads", "aside", "counters", "queue_counters"}
 PORT_VHOST_USER = {"mode", "memory", "session"}
 MEMORY = {"mapped_bytes", "mapped_max_bytes", "mappings", "mappings_max", "made_bytes", "made_max_bytes"}
 COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_reserved", "rx_hairpin", "rx_bad_source", "rx_vlan", "rx_isolated", "rx_reflected", "rx_spoofed",
             "rx_segment_limit", "rx_flood_limit", "rx_no_destination", "rx_link_down", "rx_lost", "rx_spoofed_ip", "rx_spoofed_arp",
             "rx_spoofed_nd", "rx_dhcp_server", "rx_router", "rx_unreadable", "rx_merged", "rx_membership", "rx_membership_bad",
             "rx_membership_limit", "rx_membership_full", "rx_no_member", "rx_inactive", "rx_lacp", "rx_lacp_bad", "rx_lacp_limit", "rx_rate_limit", "rx_storm_broadcast", "rx_storm_multicast",
-            "rx_storm_unicast", "tx_rate_limit", "tx_segmented", "tx_held", "tx_hold_limit", "tx_retry_limit", "tx_no_queue", "tx_link_down", "tx_flood_room",
+            "rx_storm_unicast", "tx_rate_limit", "tx_segmented", "tx_held", "tx_hold_limit", "tx_retry_limit", "tx_class1", "tx_class2", "tx_class3", "tx_less_urgent", "tx_no_queue", "tx_link_down", "tx_flood_room",
             "tx_mtu", "tx_segment_error", "tx_lost"}
 QUEUE = {"direction", "queue", "running", "frames", "bytes", "signals", "disabled", "too_long", "error"}
 QUEUE_OF = {"rx": QUEUE | {"kicks", "runt", "bad_offload"}, "tx": QUEUE | {"no_buffer", "offload_refused", "filtered"}}

@@ -231,6 +231,32 @@ def a_port_that_never_has_buffers_holds_up_nobody(lab):
     end_well(switch)
 
 
+@case
+def urgent_frames_go_first_to_a_slow_guest(lab):
+    """They have been sent last, and tagged with priority 6; what waits in front of them is not urgent."""
+    switch = Switch(lab, [spec(lab, "a"), spec(lab, "c", "rx-retry=10000,rx-retry-delay=1000")])
+    with Front(lab.path("a")) as a, Front(lab.path("c")) as c:
+        c.send(text_frame(C, None, b"here"))
+        wait_until(lambda: any(b"here" in frame for _, frame in a.receive(0.2)), WAIT_S, "A hears of C")
+        expect(switch.port("c")["priority"] == "off", "as it begins")
+        for settings, urgent in (("priority=pcp", True), ("priority=dscp", False), ("priority=", False)):
+            switch.ctl("port", "set", "c", settings)
+            send_many(a, C, 0, RX_BUFFERS + EXCESS)
+            for number in range(EXCESS):
+                data = text_frame(A, C, b"%06d" % number)
+                a.send(data[:12] + b"\x81\0\xc0\0" + data[12:])
+            wait_until(a.drained, WAIT_S, "the switch has taken them")
+            got = []
+            while len(got) < RX_BUFFERS + 2 * EXCESS:
+                more = c.receive(WAIT_S)
+                expect(more, f"{len(got)} have come")
+                got += [frame[12:14] == b"\x81\0" for _, frame in more]
+            first = got[RX_BUFFERS:RX_BUFFERS + EXCESS]
+            expect(not any(got[:RX_BUFFERS]) and all(first) == urgent and any(first) == urgent, f"{settings}: {got}")
+        expect(counter(switch, "c", "tx_class3") == EXCESS and not counter(switch, "c", "tx_less_urgent"), f"{switch.port('c')['counters']}")
+    end_well(switch)
+
+
 @case_for({"queues": ("queues=2", "queues cannot change"), "together": ("role=uplink,vm2vm=off", "vm2vm: expected without role=uplink"),
            "range": ("trunk=1-5000", "'trunk=1-5000': expected VLANs"), "half": ("vlan=20,queues=2", "queues cannot change"),
            "tunnel": ("tunnel=on", "tunnel: expected with vlan=")}, "what_cannot_be_leaves_the_port_as_it_is_{}")
