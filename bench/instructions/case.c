@@ -10,8 +10,8 @@ static const char *const kinds[] = {"dequeue", "enqueue", "forward", "request", 
 static const char *const rings[] = {"split", "split-in-order", "packed", "packed-in-order"};
 static const uint32_t sizes_bytes[] = {64, 1518, 4096};
 
-enum option { NONE, TWO, INDIRECT, PLAIN, FLOWS, LOGGED, TRACKED, TRANSLATED, LIMITED, GUARDED, RELAYED, BONDED, RSS, HASHED, GRO, RETRIED, SNOOPED };
-static const char *const options[] = {"", "/two", "/indirect", "/plain", "/flows", "/logged", "/tracked", "/translated", "/limited", "/guarded", "/relayed", "/bonded", "/rss", "/hashed", "/gro", "/retried", "/snooped"};
+enum option { NONE, TWO, INDIRECT, PLAIN, FLOWS, LOGGED, TRACKED, TRANSLATED, LIMITED, GUARDED, RELAYED, BONDED, RSS, HASHED, GRO, RETRIED, SNOOPED, CLASSED };
+static const char *const options[] = {"", "/two", "/indirect", "/plain", "/flows", "/logged", "/tracked", "/translated", "/limited", "/guarded", "/relayed", "/bonded", "/rss", "/hashed", "/gro", "/retried", "/snooped", "/classed"};
 
 /* Options are measured with short frames, where they weigh most, on the two basic rings. */
 static bool exists(unsigned kind, unsigned ring, unsigned size, enum option option)
@@ -64,6 +64,7 @@ static bool case_at(unsigned number, char *name, struct bench_case *ret)
 		.gro = option == GRO,
 		.retried = option == RETRIED,
 		.snooped = option == SNOOPED,
+		.classed = option == CLASSED,
 		.size_bytes = sizes_bytes[size],
 	};
 	return true;

@@ -18,7 +18,8 @@
  *		layer3+4; rss: UDP over IPv4, whose hash chooses the queue by the driver's table; hashed: the same, and the hash is told to
  *		the receiver; gro: the segments of a burst, of ten bytes of TCP each, become one frame, which is cut again for the receiver;
  *		retried: half of each burst finds no buffers, and waits until the next one comes; snooped: UDP to a group of
- *		IPv4, in a switch that snoops, before anybody has asked for members: each frame is looked into, and goes to all
+ *		IPv4, in a switch that snoops, before anybody has asked for members: each frame is looked into, and goes to all; classed: the receiver's
+ *		port has priorities by DSCP, which are looked for in each frame
  *
  * Without an option header and frame are one descriptor, buffers are mergeable, and all frames have the same
  * addresses.
@@ -40,7 +41,7 @@ enum case_kind { CASE_DEQUEUE, CASE_ENQUEUE, CASE_FORWARD, CASE_REQUEST, CASE_SC
 struct bench_case {
 	enum case_kind kind;
 	bool packed, in_order;
-	bool two, indirect, plain, flows, logged, tracked, translated, limited, guarded, relayed, bonded, rss, hashed, gro, retried, snooped;
+	bool two, indirect, plain, flows, logged, tracked, translated, limited, guarded, relayed, bonded, rss, hashed, gro, retried, snooped, classed;
 	uint32_t size_bytes;
 };
 

@@ -188,7 +188,9 @@ static void port_add(struct forward *f, struct sw *sw, unsigned i, const struct 
 	struct sw_port *bond = NULL;
 
 	if (c->limited)
-		config.limits = (struct sw_limits){plenty, plenty, plenty, plenty, plenty, plenty, plenty};
+		config.limits = (struct sw_limits){plenty, plenty, plenty, plenty, plenty, plenty, plenty, SW_PRIORITY_OFF};
+	if (c->classed)
+		config.limits.priority = SW_PRIORITY_DSCP;
 	if (c->guarded)
 		config.guard = (struct sw_guard){.addresses = {{.family = 4}}, .address_count = 1, .dhcp_servers = true, .routers = true};
 	config.gro = c->gro;
