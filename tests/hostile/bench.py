@@ -9,6 +9,7 @@ The lies are the same over each transport; what a transport has no words for is 
 their kernel modules, and root.
 """
 import argparse
+import contextlib
 import functools
 import importlib
 import json
@@ -164,11 +165,21 @@ class Daemon:
         control.connect(self.control_path)
         return control.makefile('rw')
 
-    def ctl(self, method):
+    def ctl(self, method, **params):
         """What the daemon answers to a method of docs/control-protocol.md."""
-        self.control.write(json.dumps({'jsonrpc': '2.0', 'method': method, 'id': 1}) + '\n')
+        self.control.write(json.dumps({'jsonrpc': '2.0', 'method': method, 'params': params, 'id': 1}) + '\n')
         self.control.flush()
         return json.loads(self.control.readline())['result']
+
+    @contextlib.contextmanager
+    def port_set(self, name, **settings):
+        """Settings that a port has meanwhile: key_with_underscores='value'."""
+        keys = [key.replace('_', '-') for key in settings]
+        self.ctl('port.set', name=name, settings=','.join(f'{key}={value}' for key, value in zip(keys, settings.values())))
+        try:
+            yield
+        finally:
+            self.ctl('port.set', name=name, settings=','.join(f'{key}=' for key in keys))
 
     def port(self, name):
         return next(port for port in self.ctl('stats')['ports'] if port['name'] == name)

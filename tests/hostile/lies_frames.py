@@ -177,6 +177,87 @@ def announcement_of_another_ports_address(daemon):
         assert owner_of(daemon, b'\x02shout') == ['shout'], 'the address was learned from a liar'
 
 
+def wait_for_more(daemon, port, counters, before, count):
+    """Until they are so much more, together."""
+    def more():
+        now = daemon.port(port)['counters']
+        return sum(now[key] - before[key] for key in counters) >= count
+    daemon.wait_for(more, 5, f'{" + ".join(counters)} of {port} are not {count} more than {before}')
+
+
+def goes_away(peer, receive):
+    pass
+
+
+def offers_what_no_frame_fits_in(peer, receive):
+    for i in range(8):
+        receive.chain([(GPA + DATA + 4096, 1, WRITE)], i)
+
+
+def offers_no_memory(peer, receive):
+    receive.chain([(1 << 60, 2048, WRITE)])
+
+
+def offers_what_is_read_only(peer, receive):
+    receive.chain([(GPA + DATA + 4096, 2048, 0)])
+
+
+@lie
+@only_over('vhost-user', because='the switch keeps frames alike, whoever brings its buffers')
+def frames_wait_for_a_liar(daemon):
+    """With rx-retry: so much waits and no more, whatever is offered in the end, and nobody waits with it."""
+    for what_it_does, packed in ((goes_away, False), (offers_what_no_frame_fits_in, True), (offers_no_memory, False),
+                                 (offers_no_memory, True), (offers_what_is_read_only, True)):
+        with daemon.port_set('hostile', rx_retry=10000, rx_retry_delay=1000), daemon.connect() as peer:
+            receive, transmit = peer.ready(F_MRG_RXBUF, packed)
+            peer.write(DATA, net_header() + frame(destination=b'\x02shout'))
+            known, before = daemon.port('hostile')['rx_frames'], daemon.port('hostile')['counters']
+            transmit.chain([(GPA + DATA, 72, 0)])
+            daemon.wait_for(lambda: daemon.port('hostile')['rx_frames'] > known, 3, 'its frame was not taken')
+            for _ in range(4096 // 32 + 1):
+                daemon.shout(b'\x02lies\x01', 32)
+            wait_for_more(daemon, 'hostile', ('tx_hold_limit',), before, 32)
+            wait_for_more(daemon, 'hostile', ('tx_held',), before, 4096)
+            daemon.check_honest()
+            what_it_does(peer, receive)
+            daemon.check_honest()
+        wait_for_more(daemon, 'hostile', ('tx_lost', 'tx_retry_limit'), before, 4096)  # with the session, or with the setting
+
+
+TAGS_THAT_LIE = ['8100', '8100e0', '8100e00788a8e0', '8100000781000007810000070800 45e0', '0800 65e0', '86dd 4e0000', '0800', '86dd6e',
+                 '0800 45']
+
+
+@lie
+def priorities_that_lie(daemon):
+    """Headers that are cut short, or of another version, are not urgent; what says nothing but that it is urgent holds up nobody."""
+    for by in ('pcp', 'dscp'):
+        with daemon.port_set('shout', priority=by, frames_out='1/20'), daemon.connect() as peer:
+            _, ring = peer.ready(FEATURES)
+            before = daemon.port('shout')['counters']
+            for tag in TAGS_THAT_LIE:
+                counted_taken(daemon, peer, ring, net_header() + b'\x02shout\x02lies\x01' + bytes.fromhex(tag))
+            urgent = daemon.port('shout')['counters']['tx_class3'] - before['tx_class3']
+            assert urgent == (1 if by == 'pcp' else 0), urgent  # a whole tag, and half of the next one
+            data = net_header() + b'\x02shout\x02lies\x01' + bytes.fromhex('8100e007 0800 45e00014').ljust(60, b'\0')
+            peer.write(DATA, data)
+            for _ in range(few(40)):
+                taken = daemon.port('hostile')['rx_frames']
+                for i in range(64):
+                    ring.chain([(GPA + DATA, len(data), 0)], start=i)
+                daemon.wait_for(lambda: daemon.port('hostile')['rx_frames'] >= taken + 64, 5, 'its frames are not taken')
+            now = daemon.port('shout')['counters']
+            assert now['tx_class3'] - before['tx_class3'] > urgent and now['tx_rate_limit'] > before['tx_rate_limit'], (before, now)
+            daemon.check_honest()
+
+
+def counted_taken(daemon, peer, ring, data):
+    taken = sum(daemon.port('hostile')[key] for key in ('rx_frames', 'rx_drops'))
+    peer.write(DATA, data)
+    ring.chain([(GPA + DATA, len(data), 0)])
+    daemon.wait_for(lambda: sum(daemon.port('hostile')[key] for key in ('rx_frames', 'rx_drops')) > taken, 3, f'not taken: {data.hex()}')
+
+
 @lie
 def addresses_by_the_hundred_thousand(daemon):
     """A guest that fills the forwarding database evicts only its own addresses."""
