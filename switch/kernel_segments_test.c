@@ -2,12 +2,14 @@
 
 /*
  * What is cut and summed here is what the kernel makes of the same frames: random ones go into a TAP interface, over a bridge, and out of
- * another whose reader takes no offloads. Each segment is the same, byte by byte. KERNEL_FRAMES: how many frames; KERNEL_SEED: which.
+ * another whose reader takes no offloads. Each segment is the same, byte by byte. And what the kernel has cut is joined here (gro.c), and
+ * cut by the kernel again: each segment is what it was. KERNEL_FRAMES: how many frames; KERNEL_SEED: which.
  *
  * In a network namespace of its own; without the right to one, or without TAP, it is skipped.
  */
 
 #include "switch/checksum.h"
+#include "switch/gro.h"
 #include "switch/headers.h"
 #include "switch/offload.h"
 #include <errno.h>
@@ -30,6 +32,7 @@
 #define PAYLOAD_MAX    60000u
 #define PIECES_MAX     200u /* far fewer than an interface's queue holds */
 #define QUEUE_FRAMES   1000
+#define SEGMENT_BYTES_MAX 2048u /* with all headers */
 /* What stands before each frame at a TAP interface; not all headers have all of its numbers. */
 struct tap_header {
 	uint8_t flags, gso;
@@ -319,13 +322,30 @@ static void print_bytes(const char *who, const uint8_t *at, uint32_t bytes)
 	fputc('\n', stderr);
 }
 
-static void same_as_the_kernels(const struct kernel *k, const struct vireo_frame *ours, unsigned frame, unsigned piece)
+/* The first segments of one frame, as the kernel has cut them. */
+struct segments {
+	unsigned count;
+	uint32_t bytes[BURST_FRAMES];
+	uint8_t at[BURST_FRAMES][SEGMENT_BYTES_MAX];
+};
+
+static void keep(struct segments *kept, const uint8_t *theirs, uint32_t bytes)
 {
-	static uint8_t theirs[4096], mine[4096];
+	if (kept->count == BURST_FRAMES)
+		return;
+	memcpy(kept->at[kept->count], theirs, bytes);
+	kept->bytes[kept->count++] = bytes;
+}
+
+static void same_as_the_kernels(const struct kernel *k, const struct vireo_frame *ours, unsigned frame, unsigned piece,
+				struct segments *kept)
+{
+	static uint8_t theirs[SEGMENT_BYTES_MAX], mine[SEGMENT_BYTES_MAX];
 	uint32_t bytes = kernels_next(k, theirs, sizeof(theirs));
 
 	if (ours->len_bytes <= sizeof(mine))
 		offload_linearise(mine, ours);
+	keep(kept, theirs, bytes);
 	if (bytes == ours->len_bytes && !memcmp(theirs, mine, bytes))
 		return;
 	fprintf(stderr, "frame %u, piece %u differs (gso %u)\n", frame, piece, ours->offload.gso);
@@ -334,7 +354,65 @@ static void same_as_the_kernels(const struct kernel *k, const struct vireo_frame
 	exit(1);
 }
 
-static void check(const struct kernel *k, struct offload_arena *arena, struct made *m, unsigned number)
+/* ---- and joined again ---- */
+
+static void same_as_before(const struct segments *kept, unsigned at, const uint8_t *bytes, uint32_t count, unsigned frame)
+{
+	if (at < kept->count && count == kept->bytes[at] && !memcmp(bytes, kept->at[at], count))
+		return;
+	fprintf(stderr, "frame %u, segment %u is another when it has been joined, and cut by the kernel\n", frame, at);
+	print_bytes("it is ", bytes, count);
+	if (at < kept->count)
+		print_bytes("it was", kept->at[at], kept->bytes[at]);
+	exit(1);
+}
+
+/* One that gro.c has made, or left alone, of the segments from `at` on. Returns how many these were. */
+static unsigned cut_again(const struct kernel *k, const struct segments *kept, const struct vireo_frame *frame, unsigned at,
+			  unsigned number)
+{
+	static uint8_t segment[SEGMENT_BYTES_MAX];
+	static struct made whole;
+	uint32_t bytes, done = 0;
+	unsigned count = 0;
+
+	whole.bytes = frame->len_bytes;
+	whole.offload = frame->offload;
+	offload_linearise(whole.at, frame);
+	if (frame->offload.gso == VIREO_GSO_NONE) {
+		same_as_before(kept, at, whole.at, whole.bytes, number);
+		return 1;
+	}
+	send_to_kernel(k, &whole);
+	for (uint32_t payload = whole.bytes - whole.offload.header_bytes; done < payload; count++) {
+		bytes = kernels_next(k, segment, sizeof(segment));
+		same_as_before(kept, at + count, segment, bytes, number);
+		done += bytes - whole.offload.header_bytes;
+	}
+	return count;
+}
+
+/* Returns how many frames they have become. */
+static unsigned join(const struct kernel *k, struct segments *kept, unsigned number)
+{
+	static struct vireo_frame frames[BURST_FRAMES];
+	static struct iovec pieces[BURST_FRAMES];
+	static struct gro_room room;
+	unsigned left, at = 0;
+
+	for (unsigned i = 0; i < kept->count; i++) {
+		pieces[i] = (struct iovec){kept->at[i], kept->bytes[i]};
+		frames[i] = (struct vireo_frame){.iov = &pieces[i], .iov_count = 1, .len_bytes = kept->bytes[i]};
+		memcpy(frames[i].head, kept->at[i], VIREO_FRAME_HEAD_BYTES);
+	}
+	left = gro_merge(&room, frames, kept->count);
+	for (unsigned i = 0; i < left; i++)
+		at += cut_again(k, kept, &frames[i], at, number);
+	must(at == kept->count, "all segments are there again");
+	return left;
+}
+
+static void check(const struct kernel *k, struct offload_arena *arena, struct made *m, unsigned number, struct segments *kept)
 {
 	struct iovec piece = {m->at, m->bytes};
 	struct vireo_frame frame = {.iov = &piece, .iov_count = 1, .len_bytes = m->bytes, .offload = m->offload}, *next;
@@ -342,16 +420,19 @@ static void check(const struct kernel *k, struct offload_arena *arena, struct ma
 
 	memcpy(frame.head, m->at, VIREO_FRAME_HEAD_BYTES);
 	offload_reset(arena);
+	kept->count = 0;
 	send_to_kernel(k, m);
 	must(!offload_begin(&job, arena, &frame), "a frame is cut");
 	for (unsigned pieces = 0; !job.finished && (next = offload_next(&job)); pieces++)
-		same_as_the_kernels(k, next, number, pieces);
+		same_as_the_kernels(k, next, number, pieces, kept);
 }
 
 int main(void)
 {
 	const char *frames = getenv("KERNEL_FRAMES"), *given = getenv("KERNEL_SEED");
 	unsigned count = frames ? (unsigned)strtoul(frames, NULL, 10) : FRAMES_DEFAULT;
+	unsigned segments = 0, joined = 0;
+	static struct segments kept;
 	static struct made made;
 	struct offload_arena *arena;
 	struct kernel kernel;
@@ -361,9 +442,13 @@ int main(void)
 	must(!offload_arena_new(PIECES_MAX + 56, 128u * 1024, &arena), "an arena");
 	for (unsigned i = 0; i < count; i++) {
 		make(&made, kernel.uso);
-		check(&kernel, arena, &made, i);
+		check(&kernel, arena, &made, i, &kept);
+		segments += kept.count;
+		joined += kept.count - join(&kernel, &kept, i);
 	}
 	offload_arena_free(arena);
-	printf("%u frames were cut as the kernel cuts them%s\n", count, kernel.uso ? "" : "; it takes no datagrams to be cut");
+	printf("%u frames were cut as the kernel cuts them%s; of %u segments %u joined the one before\n", count,
+	       kernel.uso ? "" : "; it takes no datagrams to be cut", segments, joined);
+	must(joined > segments / 4 || count < 1000, "segments are joined");
 	return 0;
 }
