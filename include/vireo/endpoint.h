@@ -99,7 +99,12 @@ struct vireo_vhost_user_config {
 	 * without): such a thread reads the peer's answers.
 	 */
 	uint64_t inband; /* 0 or 1 */
-	uint64_t reserved[6];
+	/*
+	 * Keep open what a successor needs (the files of guest memory), so that vireo_endpoint_hold() can be called. That is one fd more
+	 * for each region.
+	 */
+	uint64_t handover; /* 0 or 1 */
+	uint64_t reserved[5];
 };
 
 struct vireo_vduse_config {
@@ -140,6 +145,15 @@ struct vireo_cuse_config {
 	uint64_t reserved[7];
 };
 
+/* What an endpoint has that another process is to go on with. */
+struct vireo_endpoint_state {
+	size_t size;
+	const void *data;
+	size_t bytes;
+	const int *fds; /* belong to `data`, in this order */
+	unsigned fd_count;
+};
+
 struct vireo_endpoint_config {
 	size_t size;
 	struct vireo_log log; /* without a device: what concerns the endpoint itself */
@@ -173,6 +187,13 @@ struct vireo_endpoint_config {
 	struct vireo_vhost_user_config vhost_user;
 	struct vireo_vduse_config vduse;
 	struct vireo_cuse_config cuse;
+	/*
+	 * vhost-user: what vireo_endpoint_export() has said of an endpoint at the same address, with a device of the same kind (borrowed
+	 * during the call; the fds stay the caller's). Nothing is bound and nobody connected to: the endpoint begins held, and
+	 * nothing happens before vireo_endpoint_go_on(). The bytes are checked as what a peer says is. -EINVAL, with a line of log: they
+	 * are cut short, foreign, of another version, or say what cannot be; -EOPNOTSUPP: not this transport.
+	 */
+	const struct vireo_endpoint_state *state;
 };
 
 /*
@@ -224,6 +245,29 @@ VIREO_API bool vireo_endpoint_connected(const struct vireo_endpoint *endpoint);
  * Returns false and leaves *ret_peer alone if no peer is connected, or if the transport cannot tell.
  */
 VIREO_API bool vireo_endpoint_peer(const struct vireo_endpoint *endpoint, struct vireo_endpoint_peer *ret_peer);
+
+/*
+ * Hand-over to another process, which is to go on without the peer's notice (vhost-user, with vhost_user.handover):
+ *
+ *	vireo_endpoint_hold()	all queues are quiesced, and the peer's messages left unread
+ *	vireo_endpoint_export()	what another process needs, for it to open the endpoint with config.state
+ *	vireo_endpoint_go_on()	in one of the two processes. In the other one vireo_endpoint_close(), or the end of the process:
+ *				as long as an endpoint is held, neither touches the connection or the path
+ *
+ * hold: held(opaque, 0) is called when it stands still, in this call or later; or held(opaque, errno): it does not, and goes
+ * on: -EBUSY: the session's machine is migrating, its driver is behind an IOMMU, its notifications are messages, or too many files
+ * are open, as a line of log says. A peer that has said half a message, or has not read a reply, is disconnected after 20 ms.
+ * `held` is not called any more once the endpoint is closed. Returns 0; or a negative errno, and calls nobody: -EOPNOTSUPP: this
+ * transport cannot, or vhost_user.handover is not set; -EBUSY: it is held, closed or lost already.
+ *
+ * export: ret_state->size is the caller's; what the other fields point to is the endpoint's, until the next export, go_on or close.
+ * -EBUSY: it is not held; -ENOMEM; -E2BIG.
+ *
+ * go_on: 0, or -EBUSY: it is not held.
+ */
+VIREO_API int vireo_endpoint_hold(struct vireo_endpoint *endpoint, void (*held)(void *opaque, int err), void *opaque);
+VIREO_API int vireo_endpoint_export(struct vireo_endpoint *endpoint, struct vireo_endpoint_state *ret_state);
+VIREO_API int vireo_endpoint_go_on(struct vireo_endpoint *endpoint);
 
 /*
  * Ends the session, quiesces all queues and removes the address. `done` (may be NULL) is called when the endpoint has been freed, in

@@ -157,6 +157,7 @@ void device_detach(struct vireo_device *device)
 	assert(!device->session);
 	loop_remove(&device->event_watch);
 	device_disks_permit(device, false);
+	device_files_keep(device, false);
 	device_drop_set(device, NULL);
 	device->transport = NULL;
 	device->loop = NULL;
@@ -185,6 +186,7 @@ void device_session_end(struct vireo_device *device)
 	device->features = 0;
 	device->status = 0;
 	device->status_required = false;
+	device->held = false;
 	device_patient_set(device, false);
 	device->session = false;
 	device_break_forget(device);
@@ -248,6 +250,11 @@ struct drop *device_drop_get(const struct vireo_device *device)
 void device_disks_permit(struct vireo_device *device, bool on)
 {
 	device->faults.disks = on;
+}
+
+void device_files_keep(struct vireo_device *device, bool on)
+{
+	device->faults.keep = on;
 }
 
 const struct map_faults *device_faults(const struct vireo_device *device)

@@ -125,6 +125,8 @@ int device_late_set(struct vireo_device *device, struct late *late);
 bool device_late(const struct vireo_device *device);
 /* Attached: maps from now on may have files on disks, until it is detached. */
 void device_disks_permit(struct vireo_device *device, bool on);
+/* Attached: maps from now on keep their files for a successor (backing_file()), until it is detached. */
+void device_files_keep(struct vireo_device *device, bool on);
 /* Attached: where what the peer owns is let go of (borrowed), until it is detached. None: here and now. */
 void device_drop_set(struct vireo_device *device, struct drop *drop);
 struct drop *device_drop_get(const struct vireo_device *device);
@@ -225,6 +227,34 @@ bool device_queue_missed(const struct vireo_device *device, uint32_t index, unsi
 bool device_misses_settle(struct vireo_device *device);
 /* Something has been taken away: queues look for what they will miss, when they start or, if they run, at the next resume. */
 void device_misses_look(struct vireo_device *device);
+
+/*
+ * A session goes from one process to another: handed.c. While a device is held, no queue starts; all are quiet when it begins. It ends
+ * with the session. Going on is device_resume()'s.
+ */
+void device_hold(struct vireo_device *device, bool on);
+const char *device_hold_refused(const struct vireo_device *device); /* NULL, or (static) what no other process can go on with now */
+bool device_status_is_required(const struct vireo_device *device);
+
+#define DEVICE_QUEUE_RAN 1u
+#define DEVICE_QUEUE_HALTED 2u
+#define DEVICE_QUEUE_SURE 4u /* it has stopped where its base says */
+#define DEVICE_QUEUE_CARRIED 8u
+#define DEVICE_QUEUE_OWES 16u
+
+struct device_queue_state {
+	uint32_t size; /* 0: none */
+	uint64_t desc, driver, device_area; /* if addressed */
+	uint32_t base; /* if based */
+	int kick_fd, call_fd, error_fd; /* borrowed, or -1 */
+	uint32_t flags; /* DEVICE_QUEUE_* */
+	bool addressed, based, kickable, enabled;
+};
+
+/* Quiet. False: there is no such queue. */
+bool device_queue_state(const struct vireo_device *device, uint32_t index, struct device_queue_state *ret_state);
+/* Held. What no verb tells: flags as above. -EINVAL: it makes no sense; the last thing that is told of a queue. */
+int device_queue_go_on(struct vireo_device *device, uint32_t index, uint32_t flags);
 
 /* Config space. -EINVAL: outside it; write: -EPERM and what the type says. */
 int device_config_read(const struct vireo_device *device, uint32_t offset, void *data, uint32_t bytes);

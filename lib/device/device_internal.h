@@ -21,6 +21,7 @@
  *	queue_setup.c	what the peer says about queues
  *	queue_run.c	start, control queues
  *	quiesce.c	taking queues back, and having them renew
+ *	handed.c	a session that goes on in another process
  *	iommu.c		behind a guest's IOMMU: windows, and the questions that they answer (iommu.h)
  *	log.c		what the front end is told that has been written to guest memory
  *	map.c		the memory table, and which of them a running queue goes by
@@ -141,6 +142,7 @@ struct vireo_device {
 	uint64_t features;
 	uint8_t status;
 	bool status_required;
+	bool held; /* see device_hold() */
 	bool patient; /* see device_patient_set() */
 	bool pops_specially; /* patient, or chain_pieces_max */
 	struct map *map;

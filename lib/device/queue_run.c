@@ -485,7 +485,7 @@ static bool queue_awaits(const struct vireo_queue *queue)
 
 void device_resume(struct vireo_device *device)
 {
-	for (unsigned i = 0; i < device->queue_count && device->session && !device->broken; i++) {
+	for (unsigned i = 0; i < device->queue_count && device->session && !device->broken && !device->held; i++) {
 		struct vireo_queue *queue = &device->queues[i];
 
 		if (queue->running) {

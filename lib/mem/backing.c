@@ -7,9 +7,11 @@
 #include "mem/kind.h"
 #include "mem/late.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
@@ -20,6 +22,7 @@ struct map_backing {
 	ino_t ino;
 	uint64_t mmap_offset;
 	enum backing_kind kind;
+	int fd; /* kept for a successor; -1: not */
 	void *start;
 	size_t bytes;
 	struct vireo_fault_table *table; /* or NULL */
@@ -145,6 +148,20 @@ static struct mem_account *backing_account(const struct map_faults *faults)
 	return faults ? faults->account : NULL;
 }
 
+/*
+ * Peers that tell of many regions leave half of the fds that this process may have to whatever else needs some: the number of a new
+ * one says how many there are. Without it there is no hand-over of this session, and nothing else is missed.
+ */
+static int file_keep(int fd)
+{
+	struct rlimit limit;
+	int kept = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	if (kept >= 0 && (getrlimit(RLIMIT_NOFILE, &limit) || (rlim_t)kept >= limit.rlim_cur / 2))
+		fd_close(&kept); /* the caller has it as well: it is not the last */
+	return kept;
+}
+
 int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, enum backing_kind kind,
 		const struct map_faults *faults, struct map_backing **ret_backing, uint8_t **ret_host,
 		const char **why)
@@ -173,6 +190,7 @@ int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, enum backing_
 	backing->ino = extent.ino;
 	backing->mmap_offset = mmap_offset;
 	backing->kind = kind;
+	backing->fd = -1;
 	backing->bytes = extent.bytes;
 	err = mem_account_take(backing_account(faults), extent.bytes, 1, why);
 	if (err) {
@@ -190,6 +208,8 @@ int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, enum backing_
 		return err;
 	}
 	backing->drop = file != FILE_KERNELS && faults ? drop_ref(faults->drop) : NULL;
+	if (faults && faults->keep)
+		backing->fd = file_keep(fd);
 	/* A guest's secrets do not belong in our core file. */
 	madvise(backing->start, backing->bytes, MADV_DONTDUMP);
 	complaint = "the userfaultfd does not take a region: its file is no shared memory, or another one has it";
@@ -216,6 +236,12 @@ bool backing_is(const struct map_backing *backing, int fd, uint64_t mmap_offset,
 	       file.dev == backing->dev && file.ino == backing->ino;
 }
 
+int backing_file(const struct map_backing *backing, uint64_t *ret_mmap_offset)
+{
+	*ret_mmap_offset = backing->mmap_offset;
+	return backing->fd;
+}
+
 struct map_backing *backing_ref(struct map_backing *backing)
 {
 	__atomic_fetch_add(&backing->refs, 1, __ATOMIC_RELAXED);
@@ -237,7 +263,8 @@ void backing_unref(struct map_backing *backing)
 	if (backing->late)
 		late_leave(backing->late, &backing->range);
 	late_unref(backing->late);
-	/* It may be the last that holds the file. */
+	/* They may be the last that hold the file. */
+	drop_fd(backing->drop, &backing->fd);
 	drop_memory(backing->drop, backing->start, backing->bytes, unmapped, backing->account);
 	drop_unref(backing->drop);
 	free(backing);

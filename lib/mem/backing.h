@@ -25,6 +25,12 @@ int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, enum backing_
 /* Was it made of this stretch of this file, in this way? */
 bool backing_is(const struct map_backing *backing, int fd, uint64_t mmap_offset, enum backing_kind kind);
 
+/*
+ * The file that it is of (borrowed), and where the region begins there. -1: it has not been kept, because faults->keep said so, or there
+ * was no fd for it.
+ */
+int backing_file(const struct map_backing *backing, uint64_t *ret_mmap_offset);
+
 /* Any thread. */
 struct map_backing *backing_ref(struct map_backing *backing);
 void backing_unref(struct map_backing *backing);

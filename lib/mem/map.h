@@ -73,6 +73,7 @@ struct map_faults {
 	unsigned *faulted; /* set to `session` before the eventfd is raised; outlives every map made with it */
 	unsigned session; /* of the device, from 1 on: whose memory it is */
 	struct drop *drop; /* where mappings are let go of; or NULL */
+	bool keep; /* their fds are kept, for a successor: backing_file() */
 	bool disks; /* files on a disk are taken, too: whoever touches their pages may wait for it */
 	struct mem_account *account; /* what is mapped is held against it; or NULL */
 	struct late *late; /* what is mapped from now on has pages that come late (mem/late.h); or NULL */

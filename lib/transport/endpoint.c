@@ -41,6 +41,7 @@ int vireo_endpoint_open(struct vireo_device *device, const char *address,
 			const struct vireo_endpoint_config *user_config, struct vireo_endpoint **ret_endpoint)
 {
 	struct vireo_endpoint_config config = { .size = sizeof(config) };
+	struct vireo_endpoint_state state;
 
 	if (user_config) {
 		int r = config_copy(&config, sizeof(config), user_config);
@@ -50,6 +51,9 @@ int vireo_endpoint_open(struct vireo_device *device, const char *address,
 	}
 	if (!config_valid(&config))
 		return -EINVAL;
+	if (config.state && config_copy(&state, sizeof(state), config.state))
+		return -EINVAL;
+	config.state = config.state ? &state : NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(transports); i++) {
 		size_t prefix_chars = strlen(transports[i]->prefix);
 
@@ -57,6 +61,8 @@ int vireo_endpoint_open(struct vireo_device *device, const char *address,
 			continue;
 		if (!device && !(transports[i]->many && config.cuse.device_new))
 			return -EINVAL;
+		if (config.state && !transports[i]->go_on)
+			return -EOPNOTSUPP;
 		return transports[i]->open(device, address + prefix_chars, &config, ret_endpoint);
 	}
 	return left_out(address) ? -EOPNOTSUPP : -EINVAL;
@@ -96,6 +102,28 @@ bool vireo_endpoint_peer(const struct vireo_endpoint *endpoint, struct vireo_end
 	peer.size = min_u64(peer.size, ret_peer->size);
 	memcpy(ret_peer, &peer, peer.size);
 	return true;
+}
+
+int vireo_endpoint_hold(struct vireo_endpoint *endpoint, void (*held)(void *opaque, int err), void *opaque)
+{
+	return endpoint->ops->hold ? endpoint->ops->hold(endpoint, held, opaque) : -EOPNOTSUPP;
+}
+
+int vireo_endpoint_export(struct vireo_endpoint *endpoint, struct vireo_endpoint_state *ret_state)
+{
+	struct vireo_endpoint_state state = { .size = sizeof(state) };
+	int r = endpoint->ops->export ? endpoint->ops->export(endpoint, &state) : -EOPNOTSUPP;
+
+	if (r)
+		return r;
+	state.size = min_u64(state.size, ret_state->size);
+	memcpy(ret_state, &state, state.size);
+	return 0;
+}
+
+int vireo_endpoint_go_on(struct vireo_endpoint *endpoint)
+{
+	return endpoint->ops->go_on ? endpoint->ops->go_on(endpoint) : -EOPNOTSUPP;
 }
 
 void vireo_endpoint_close(struct vireo_endpoint *endpoint, void (*done)(void *opaque), void *opaque)

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "transport/endpoint.h"
 #include "base/fd.h"
 #include "base/loop.h"
 #include "base/system.h"
-#include "transport/vhost_user/session_internal.h"
+#include "transport/vhost_user/endpoint_internal.h"
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
@@ -32,46 +31,15 @@
 #define RETRY_MAX_MS 1000u
 #define HELLO_MS 10000u
 
-struct vhost_user_endpoint {
-	struct vireo_endpoint base;
-	struct vireo_device *device;
-	struct loop *loop;
-	struct loop_timer *timer;
-	char *path;
-	bool client;
-	bool handed;
-	int connected_fd; /* handed, before its session has begun; or -1 */
-	int lost; /* what each turn returns: its only session is over */
-	bool closing;
-	bool told; /* that it cannot connect, or accept */
-	struct unix_listener listener; /* server */
-	struct loop_watch *listen_watch;
-	uint64_t retry_min_ms, retry_max_ms, retry_ms;
-	uint64_t hello_ms; /* see vireo_endpoint_config */
-	uint64_t offered; /* see session_new() */
-	bool somebody_waits; /* has been logged in this session */
-	struct drop *drop; /* or NULL */
-	struct session *session;
-	void (*done)(void *opaque);
-	void *done_opaque;
-};
-
-static struct vhost_user_endpoint *endpoint_of(struct vireo_endpoint *base)
-{
-	return container_of(base, struct vhost_user_endpoint, base);
-}
-
-static const struct vhost_user_endpoint *endpoint_of_const(const struct vireo_endpoint *base)
-{
-	return (const struct vhost_user_endpoint *)base;
-}
-
 static void listener_close(struct vhost_user_endpoint *endpoint)
 {
-	if (endpoint->handed) /* who waits in it may be another process's client */
+	if (endpoint->handed || endpoint->still) { /* who waits in it may be another process's client */
 		drop_fd(endpoint->drop, &endpoint->listener.fd);
-	else
+		free(endpoint->listener.path);
+		endpoint->listener.path = NULL;
+	} else {
 		unix_unlisten(&endpoint->listener, endpoint->drop);
+	}
 }
 
 static void endpoint_free(struct vhost_user_endpoint *endpoint)
@@ -79,7 +47,10 @@ static void endpoint_free(struct vhost_user_endpoint *endpoint)
 	assert(!endpoint->session);
 	loop_remove(&endpoint->listen_watch);
 	listener_close(endpoint);
+	if (endpoint->still)
+		drop_fd(endpoint->drop, &endpoint->connected_fd);
 	drop_socket(endpoint->drop, &endpoint->connected_fd);
+	handover_free(&endpoint->state);
 	drop_unref(endpoint->drop);
 	loop_timer_free(&endpoint->timer);
 	loop_free(endpoint->loop);
@@ -98,8 +69,6 @@ static void endpoint_gone(struct vhost_user_endpoint *endpoint)
 		done(opaque);
 	endpoint_free(endpoint);
 }
-
-static void session_ended(void *opaque, bool fruitful);
 
 static void retry_later(struct vhost_user_endpoint *endpoint)
 {
@@ -172,20 +141,26 @@ static void endpoint_look_at_peer(struct vhost_user_endpoint *endpoint)
 	session_end(endpoint->session);
 }
 
+/* There is a session: it is told of those that come from now on; one that is there already counts, too. */
+void vhost_user_look_on(struct vhost_user_endpoint *endpoint)
+{
+	loop_remove(&endpoint->listen_watch);
+	endpoint->somebody_waits = false;
+	if (!endpoint->client)
+		loop_add(endpoint->loop, endpoint->listener.fd, EPOLLIN | EPOLLET, listener_somebody_waits, endpoint,
+			 &endpoint->listen_watch);
+}
+
 /* The last thing to do with the endpoint: see session_new(). */
 static void endpoint_connected_to(struct vhost_user_endpoint *endpoint, int fd)
 {
 	int r;
 
-	loop_remove(&endpoint->listen_watch);
 	endpoint->told = false;
-	endpoint->somebody_waits = false;
-	if (!endpoint->client) /* it is told of those that come from now on; one that is there already counts, too */
-		loop_add(endpoint->loop, endpoint->listener.fd, EPOLLIN | EPOLLET, listener_somebody_waits, endpoint,
-			 &endpoint->listen_watch);
+	vhost_user_look_on(endpoint);
 	log_info(device_log(endpoint->device), "%s: connected at %s", device_name(endpoint->device),
 		 endpoint->path);
-	r = session_new(endpoint->device, endpoint->loop, fd, endpoint->offered, session_ended, endpoint, &endpoint->session);
+	r = session_new(endpoint->device, endpoint->loop, fd, endpoint->offered, vhost_user_session_ended, endpoint, &endpoint->session);
 	if (r) {
 		complain(endpoint, "session", r);
 		if (endpoint->client && endpoint->handed)
@@ -226,10 +201,14 @@ static void listener_readable(void *opaque, uint32_t events)
 	retry_later(endpoint);
 }
 
-/* Waits for the next peer. */
-static void endpoint_await(struct vhost_user_endpoint *endpoint)
+/* Waits for the next peer, where there can be one. */
+void vhost_user_await(struct vhost_user_endpoint *endpoint)
 {
 	loop_remove(&endpoint->listen_watch);
+	if (endpoint->client && endpoint->handed) {
+		endpoint_lose(endpoint, -ENOTCONN);
+		return;
+	}
 	if (endpoint->client) {
 		retry_later(endpoint);
 		return;
@@ -244,12 +223,16 @@ static void endpoint_retry(void *opaque)
 	struct vhost_user_endpoint *endpoint = opaque;
 	int fd, r;
 
+	if (endpoint->holds) {
+		vhost_user_hold_late(endpoint);
+		return;
+	}
 	if (endpoint->session) {
 		endpoint_look_at_peer(endpoint);
 		return;
 	}
 	if (!endpoint->client) {
-		endpoint_await(endpoint);
+		vhost_user_await(endpoint);
 		return;
 	}
 	if (endpoint->lost || endpoint_crowded(endpoint))
@@ -267,7 +250,7 @@ static void endpoint_retry(void *opaque)
 	retry_later(endpoint);
 }
 
-static void session_ended(void *opaque, bool fruitful)
+void vhost_user_session_ended(void *opaque, bool fruitful)
 {
 	struct vhost_user_endpoint *endpoint = opaque;
 
@@ -276,13 +259,12 @@ static void session_ended(void *opaque, bool fruitful)
 		endpoint_gone(endpoint);
 		return;
 	}
-	if (endpoint->client && endpoint->handed) {
-		endpoint_lose(endpoint, -ENOTCONN);
-		return;
-	}
 	if (fruitful)
 		endpoint->retry_ms = endpoint->retry_min_ms;
-	endpoint_await(endpoint);
+	if (endpoint->held)
+		vhost_user_hold_ended(endpoint, 0);
+	else if (!endpoint->holds)
+		vhost_user_await(endpoint);
 }
 
 /* ---- what the device tells ---- */
@@ -333,7 +315,8 @@ static const struct device_transport endpoint_transport = {
 static int endpoint_offer(struct vhost_user_endpoint *endpoint, const struct vireo_vhost_user_config *config)
 {
 	endpoint->offered = config->postcopy << VU_PROTO_PAGEFAULT_BIT | config->inband << VU_PROTO_INBAND_NOTIFICATIONS_BIT;
-	return config->postcopy > 1 || config->inband > 1 || (endpoint->offered && !endpoint->drop) ? -EINVAL : 0;
+	endpoint->keeps = config->handover;
+	return config->handover > 1 || config->postcopy > 1 || config->inband > 1 || (endpoint->offered && !endpoint->drop) ? -EINVAL : 0;
 }
 
 /* What can fail before the device is attached; endpoint_free() undoes any part of it. */
@@ -352,7 +335,7 @@ static int endpoint_prepare(struct vhost_user_endpoint *endpoint, const char *pa
 		r = loop_new(&endpoint->loop);
 	if (!r)
 		r = loop_timer_new(endpoint->loop, endpoint_retry, endpoint, &endpoint->timer);
-	if (!r && !endpoint->client && !endpoint->handed)
+	if (!r && !endpoint->client && !endpoint->handed && !config->state)
 		r = listener_open(path, config, endpoint->drop, &endpoint->listener);
 	return r;
 }
@@ -366,7 +349,6 @@ static int endpoint_look_at_handed(struct vhost_user_endpoint *endpoint, const c
 
 	if (!r && (config->client || config->access.mode || config->access.set_owner))
 		r = -EINVAL;
-	endpoint->handed = true;
 	endpoint->client = !listening;
 	return r;
 }
@@ -385,6 +367,23 @@ static int endpoint_attach(struct vhost_user_endpoint *endpoint, int handed_fd)
 	else
 		endpoint->listener.fd = handed_fd;
 	return r;
+}
+
+static void vhost_user_close(struct vireo_endpoint *base, void (*done)(void *opaque), void *opaque)
+{
+	struct vhost_user_endpoint *endpoint = endpoint_of(base);
+
+	assert(!endpoint->closing);
+	endpoint->closing = true;
+	endpoint->done = done;
+	endpoint->done_opaque = opaque;
+	loop_remove(&endpoint->listen_watch);
+	listener_close(endpoint);
+	loop_timer_stop(endpoint->timer);
+	if (endpoint->session)
+		session_end(endpoint->session);
+	else
+		endpoint_gone(endpoint);
 }
 
 static int vhost_user_open(struct vireo_device *device, const char *path,
@@ -408,7 +407,9 @@ static int vhost_user_open(struct vireo_device *device, const char *path,
 		endpoint->retry_max_ms = endpoint->retry_min_ms;
 	endpoint->retry_ms = endpoint->retry_min_ms;
 	endpoint->hello_ms = config->vhost_user.hello_ms ? config->vhost_user.hello_ms : HELLO_MS;
-	if (handed_is(path))
+	endpoint->holds = endpoint->still = config->state;
+	endpoint->handed = handed_is(path);
+	if (endpoint->handed && !config->state)
 		r = endpoint_look_at_handed(endpoint, path, &config->vhost_user, &handed_fd);
 	if (!r)
 		r = endpoint_prepare(endpoint, path, config);
@@ -420,7 +421,13 @@ static int vhost_user_open(struct vireo_device *device, const char *path,
 	}
 	device_drop_set(device, endpoint->drop);
 	device_disks_permit(device, config->files == VIREO_FILES_ANY);
-	loop_timer_start(endpoint->timer, 0);
+	device_files_keep(device, config->vhost_user.handover);
+	if (!config->state)
+		loop_timer_start(endpoint->timer, 0);
+	else if ((r = vhost_user_import(endpoint, config->state))) {
+		vhost_user_close(&endpoint->base, NULL, NULL);
+		return r;
+	}
 	*ret_endpoint = &endpoint->base;
 	return 0;
 }
@@ -455,23 +462,6 @@ static bool vhost_user_peer(const struct vireo_endpoint *base, struct vireo_endp
 	return true;
 }
 
-static void vhost_user_close(struct vireo_endpoint *base, void (*done)(void *opaque), void *opaque)
-{
-	struct vhost_user_endpoint *endpoint = endpoint_of(base);
-
-	assert(!endpoint->closing);
-	endpoint->closing = true;
-	endpoint->done = done;
-	endpoint->done_opaque = opaque;
-	loop_remove(&endpoint->listen_watch);
-	listener_close(endpoint);
-	loop_timer_stop(endpoint->timer);
-	if (endpoint->session)
-		session_end(endpoint->session);
-	else
-		endpoint_gone(endpoint);
-}
-
 const struct endpoint_ops vhost_user_endpoint_ops = {
 	.prefix = "vhost-user:",
 	.open = vhost_user_open,
@@ -479,5 +469,8 @@ const struct endpoint_ops vhost_user_endpoint_ops = {
 	.dispatch = vhost_user_dispatch,
 	.connected = vhost_user_connected,
 	.peer = vhost_user_peer,
+	.hold = vhost_user_hold,
+	.export = vhost_user_export,
+	.go_on = vhost_user_go_on,
 	.close = vhost_user_close,
 };

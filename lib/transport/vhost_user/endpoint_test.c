@@ -22,7 +22,7 @@ static void bad_addresses_are_refused(void **state)
 static void reserved_word_that_is_not_zero_is_refused(void **state)
 {
 	struct vireo_endpoint_config config = { .size = sizeof(config) };
-	uint64_t *const words[] = { &config.vhost_user.reserved[5], &config.vduse.reserved[0], &config.cuse.reserved[3] };
+	uint64_t *const words[] = { &config.vhost_user.reserved[4], &config.vduse.reserved[0], &config.cuse.reserved[3] };
 	struct lab *lab = lab_make(&ops);
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {

@@ -37,12 +37,12 @@ static int socket_option(int fd, int option, int *ret_value)
 }
 
 /* A socket of another family may make whoever closes it wait, and carries no fds. */
-int handed_look(const char *where, int *ret_fd, bool *ret_listening)
+int handed_check(int fd, bool *ret_listening)
 {
-	int fd = handed_number(where + 3), domain = 0, type = 0, listening = 0;
+	int domain = 0, type = 0, listening = 0;
 	struct sockaddr_storage peer;
 	socklen_t bytes = sizeof(peer);
-	int r = fd < 0 ? fd : socket_option(fd, SO_DOMAIN, &domain);
+	int r = socket_option(fd, SO_DOMAIN, &domain);
 
 	if (!r)
 		r = socket_option(fd, SO_TYPE, &type);
@@ -54,9 +54,18 @@ int handed_look(const char *where, int *ret_fd, bool *ret_listening)
 		return -EPROTONOSUPPORT;
 	if (!listening && getpeername(fd, (struct sockaddr *)&peer, &bytes))
 		return -errno;
-	*ret_fd = fd;
 	*ret_listening = listening;
 	return 0;
+}
+
+int handed_look(const char *where, int *ret_fd, bool *ret_listening)
+{
+	int fd = handed_number(where + 3);
+	int r = fd < 0 ? fd : handed_check(fd, ret_listening);
+
+	if (!r)
+		*ret_fd = fd;
+	return r;
 }
 
 int handed_take(int fd)

@@ -285,5 +285,7 @@ int handle_net_set_mtu(struct session *session, struct message *message, const c
 		return r;
 	told = (uint16_t)mtu;
 	r = told != mtu ? -EINVAL : device_message(session->device, VIREO_MESSAGE_NET_MTU, &told, sizeof(told));
+	if (!r)
+		session->mtu_told = told;
 	return refuse(r, "the device does not take this MTU", why);
 }

@@ -7,6 +7,7 @@
 #include "mem/map.h"
 #include "transport/vhost_user/session_internal.h"
 #include <assert.h>
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
  *
  *	RECEIVE -> QUIESCE -> (handle) -> REPLY -> RECEIVE
  *	RECEIVE -> MISS -> RECEIVE	a queue has met an address that its guest's IOMMU has not told (iommu.c)
+ *	RECEIVE -> HOLD -> HELD -> RECEIVE	it stands still, to go on here or in another process (hold.c)
  *	   any -> END -> gone
  *
  * RECEIVE collects one message, in whatever pieces it comes. What its row prepares (a map) is made then. QUIESCE
@@ -48,7 +50,8 @@ static void session_run(struct session *session);
 /* It waits for queues, or goes on without them in this turn. */
 static bool session_holds(const struct session *session)
 {
-	return session->state == SESSION_QUIESCE || session->state == SESSION_MISS;
+	return session->state == SESSION_QUIESCE || session->state == SESSION_MISS || session->state == SESSION_HOLD ||
+	       session->state == SESSION_HELD;
 }
 
 /*
@@ -89,14 +92,23 @@ static int session_watch(struct session *session)
 	return loop_add(session->loop, session->fd, session_events(session), session_readable, session, &session->watch);
 }
 
-int session_new(struct vireo_device *device, struct loop *loop, int fd, uint64_t offered,
-		void (*ended)(void *opaque, bool fruitful), void *opaque, struct session **ret_session)
+/* Another process may go on with one that is held: then the peer is to see nothing. */
+static void session_socket_drop(struct session *session)
+{
+	if (session->state == SESSION_HELD)
+		drop_fd(session->message.drop, &session->fd);
+	else
+		drop_socket(session->message.drop, &session->fd);
+}
+
+static int session_make(struct vireo_device *device, struct loop *loop, int fd, uint64_t offered, enum session_state state,
+			void (*ended)(void *opaque, bool fruitful), void *opaque, struct session **ret_session)
 {
 	struct session *session = calloc(1, sizeof(*session));
 	int r;
 
 	if (!session) {
-		drop_socket(device_drop_get(device), &fd);
+		drop_fd(device_drop_get(device), &fd);
 		return -ENOMEM;
 	}
 	session->message.drop = device_drop_get(device);
@@ -109,15 +121,29 @@ int session_new(struct vireo_device *device, struct loop *loop, int fd, uint64_t
 	session->channel_fd = -1;
 	session->reply.fd = -1;
 	session->heard_ms = clock_now_ms();
+	session->state = state;
+	device_hold(device, state == SESSION_HELD);
 	r = session_watch(session);
 	if (r) {
-		drop_socket(device_drop_get(device), &session->fd);
+		session_socket_drop(session);
 		free(session);
 		return r;
 	}
 	*ret_session = session;
 	device_session_begin(device);
 	return 0;
+}
+
+int session_new(struct vireo_device *device, struct loop *loop, int fd, uint64_t offered,
+		void (*ended)(void *opaque, bool fruitful), void *opaque, struct session **ret_session)
+{
+	return session_make(device, loop, fd, offered, SESSION_RECEIVE, ended, opaque, ret_session);
+}
+
+int session_new_held(struct vireo_device *device, struct loop *loop, int fd, uint64_t offered,
+		     void (*ended)(void *opaque, bool fruitful), void *opaque, struct session **ret_session)
+{
+	return session_make(device, loop, fd, offered, SESSION_HELD, ended, opaque, ret_session);
 }
 
 /* ---- the end ---- */
@@ -139,7 +165,7 @@ static void session_gone(struct session *session)
 static void session_finish(struct session *session)
 {
 	loop_remove(&session->watch);
-	drop_socket(session->message.drop, &session->fd); /* with what the peer has sent, and we have not read */
+	session_socket_drop(session); /* with what the peer has sent, and we have not read */
 	inband_free(session->inband);
 	session->inband = NULL;
 	drop_fd(session->message.drop, &session->channel_fd);
@@ -397,6 +423,14 @@ static void session_missed_quiet(struct session *session)
 	session->state = SESSION_RECEIVE;
 }
 
+static void session_hold_begin(struct session *session)
+{
+	session->state = SESSION_HOLD;
+	session->quiet = false;
+	device_quiesce(session->device, DEVICE_ALL_QUEUES, session_quiet, session);
+	session_watch_end(session);
+}
+
 /* One step. False: nothing more can be done now. */
 static bool session_step(struct session *session)
 {
@@ -404,6 +438,10 @@ static bool session_step(struct session *session)
 	case SESSION_RECEIVE:
 		if (session->missed) {
 			session_miss(session);
+			return true;
+		}
+		if (session->held && !message_begun(&session->message)) {
+			session_hold_begin(session);
 			return true;
 		}
 		if (!session_receive(session))
@@ -420,8 +458,13 @@ static bool session_step(struct session *session)
 			return false;
 		session_missed_quiet(session);
 		return true;
+	case SESSION_HOLD:
+		if (session->quiet)
+			session_hold_end(session);
+		return false;
 	case SESSION_REPLY:
 		return session_reply(session);
+	case SESSION_HELD:
 	case SESSION_END:
 		break;
 	}
@@ -462,6 +505,23 @@ static void session_run(struct session *session)
 	session->busy = false;
 	if (session->state == SESSION_END && session->quiet)
 		session_gone(session);
+}
+
+void session_hold(struct session *session, void (*held)(void *opaque, int err))
+{
+	session->held = held;
+	session_run(session);
+}
+
+void session_go_on(struct session *session)
+{
+	assert(session->state == SESSION_HELD);
+	session->state = SESSION_RECEIVE;
+	session->quiet = false;
+	device_hold(session->device, false);
+	device_resume(session->device);
+	session->ran = session->ran || device_running(session->device);
+	session_run(session);
 }
 
 void session_missed(struct session *session)

@@ -6,6 +6,7 @@
  * Map of this room:
  *
  *	endpoint.c	where a device is offered: sessions come and go
+ *	endpoint_handover.c	it stands still, and goes on in another process
  *	listen.c	the socket: take over, bind, connect
  *	handed.c	a socket that the program was handed
  *	session.c	one connection: receive a message, quiet queues, handle, reply
@@ -17,6 +18,8 @@
  *	postcopy.c	a machine starts here before its memory has come
  *	absent.c	messages about a ring that the device does not have
  *	channel.c	messages to the front end
+ *	hold.c		a session that stands still, to go on here or in another process
+ *	handover.c	what it has been told, as a list of messages
  *	state.c		the device's state, to and from another back end
  *	iommu.c		addresses behind a guest's IOMMU: messages both ways
  *	inband.c	kicks and calls as messages, acks.c: what the front end answers to them (acks.h)
@@ -120,6 +123,8 @@ enum session_state {
 	SESSION_QUIESCE, /* the message waits for queues to be quiet */
 	SESSION_MISS, /* queues that have missed an address are about to be quiet */
 	SESSION_REPLY, /* the reply waits for room in the socket */
+	SESSION_HOLD, /* waits for all queues to be quiet, to be held */
+	SESSION_HELD, /* nothing is read, no queue runs, until it goes on or ends (hold.c) */
 	SESSION_END, /* closed; waits for all queues to be quiet */
 };
 
@@ -180,6 +185,9 @@ struct session {
 	struct inband *inband; /* inband.c's; NULL: not negotiated */
 	struct transfer *transfer; /* state.c's: of the device's state; or NULL */
 
+	void (*held)(void *opaque, int err); /* whom session_hold() is to tell; or NULL */
+	uint16_t mtu_told; /* by NET_SET_MTU; 0: not */
+
 	uint64_t offered; /* protocol features that the program has said its peers may have */
 	enum postcopy_state postcopy;
 	struct late *late; /* NULL while it is off */
@@ -194,6 +202,9 @@ struct session {
  */
 int session_new(struct vireo_device *device, struct loop *loop, int fd, uint64_t offered,
 		void (*ended)(void *opaque, bool fruitful), void *opaque, struct session **ret_session);
+/* The same, of one that comes from another process: held. Nothing is read before session_go_on(). */
+int session_new_held(struct vireo_device *device, struct loop *loop, int fd, uint64_t offered,
+		     void (*ended)(void *opaque, bool fruitful), void *opaque, struct session **ret_session);
 /* Ends it; `ended` is called inside or later. */
 void session_end(struct session *session);
 void session_lies(struct session *session, const char *why); /* the same, with a line: what its peer has sent beside its messages */
@@ -274,6 +285,32 @@ message_handler handle_absent_ring;
 message_handler handle_set_device_state_fd, handle_check_device_state;
 void state_forget(struct session *session); /* what is under way, or done, is no more */
 
+bool state_pending(const struct session *session); /* a transfer whose outcome the front end has not asked for */
+
+/* ---- hold.c ---- */
+
+/*
+ * As soon as it is between two messages, all queues are made quiet, and held(opaque, 0) is called, here or later; a negative errno:
+ * it cannot be held, and goes on. If it ends first, `ended` is called alone.
+ */
+void session_hold(struct session *session, void (*held)(void *opaque, int err));
+bool session_hold_waits(const struct session *session); /* for its peer: half a message has come, or a reply is not read */
+void session_hold_end(struct session *session); /* session.c's: its queues are quiet */
+void session_go_on(struct session *session); /* held */
+
+/* ---- handover.c ---- */
+
+struct handover_reader;
+struct handover_writer;
+
+const char *session_handover_refused(const struct session *session); /* quiet; NULL: session_export() can tell all of it */
+void session_export(const struct session *session, struct handover_writer *writer); /* held */
+/*
+ * Of a session that is held, and nothing else has been told: what the list says, with copies of `fds`. A negative errno, and *why: it
+ * says what it may not, or this process lacks something; the session is to be ended.
+ */
+int session_import(struct session *session, struct handover_reader *reader, const int *fds, const char **why);
+
 /* ---- channel.c ---- */
 
 int channel_set(struct session *session, int fd); /* takes fd over on success */
@@ -327,6 +364,7 @@ bool handed_is(const char *where); /* "fd:N", and no path */
  * it neither listens nor is connected.
  */
 int handed_look(const char *where, int *ret_fd, bool *ret_listening);
+int handed_check(int fd, bool *ret_listening); /* the same, of an fd */
 int handed_take(int fd); /* non-blocking and close-on-exec from now on */
 
 #endif

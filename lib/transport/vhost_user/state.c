@@ -39,6 +39,7 @@ struct transfer {
 	int fd; /* loading: our end, else -1 */
 	struct loop_watch *watch;
 	struct message carrier; /* of fds that somebody sends with it */
+	bool told; /* the outcome */
 	size_t bytes, room;
 	uint8_t data[];
 };
@@ -214,6 +215,11 @@ int handle_set_device_state_fd(struct session *session, struct message *message,
 	return 0;
 }
 
+bool state_pending(const struct session *session)
+{
+	return session->transfer && !session->transfer->told;
+}
+
 int handle_check_device_state(struct session *session, struct message *message, const char **why)
 {
 	struct transfer *transfer = session->transfer;
@@ -225,6 +231,8 @@ int handle_check_device_state(struct session *session, struct message *message, 
 	if (!transfer)
 		log_warning(device_log(session->device), "%s: CHECK_DEVICE_STATE: no state has been transferred",
 			    device_name(session->device));
+	if (transfer)
+		transfer->told = true;
 	reply_u64(session, transfer && transfer->outcome == DONE ? 0 : 1);
 	return 0;
 }
