@@ -15,7 +15,7 @@
 #include "daemon/aside.h"
 #include "port.h"
 #include "tap_device.h"
-#include "tap_frame.h"
+#include "kernel_frame.h"
 #include "vireo/memory.h"
 #include "wire/virtio_net.h"
 #include <errno.h>
@@ -30,7 +30,7 @@
 #include <unistd.h>
 
 #define TAP_BURST 32u
-#define TAP_BUFFER_BYTES (NET_HDR_BYTES + TAP_FRAME_BYTES)
+#define TAP_BUFFER_BYTES (NET_HDR_BYTES + KERNEL_FRAME_BYTES)
 
 struct tap_queue {
 	int fd;
@@ -39,7 +39,7 @@ struct tap_queue {
 	struct iovec iov[TAP_BURST];
 	struct sw_queue_stats in;
 	/* Who has claimed the out queue. */
-	uint8_t *bounce; /* TAP_FRAME_BYTES, made when first needed */
+	uint8_t *bounce; /* KERNEL_FRAME_BYTES, made when first needed */
 	struct sw_queue_stats out;
 };
 
@@ -156,8 +156,8 @@ static void count_unlaid(struct tap_queue *q, int err)
 /* True: it went; else it is counted. */
 static bool tap_send(struct tap_queue *q, const struct vireo_frame *frame)
 {
-	struct tap_frame out;
-	int err = tap_frame_lay(&out, frame, &q->bounce);
+	struct kernel_frame out;
+	int err = kernel_frame_lay(&out, frame, NET_HDR_BYTES, &q->bounce);
 	ssize_t n;
 
 	if (err) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* What a TAP interface is written, byte for byte, whatever pieces the frame lies in. */
+/* What the kernel is given, byte for byte, whatever pieces the frame lies in. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +10,7 @@
 #include <string.h>
 /* after the above: */
 #include "base/util.h"
-#include "tap_frame.h"
+#include "kernel_frame.h"
 #include "wire/virtio_ring.h"
 #include <cmocka.h>
 #include <errno.h>
@@ -20,7 +20,7 @@
 
 struct sent {
 	uint8_t bytes[FRAME_BYTES];
-	struct iovec iov[TAP_PIECES + 44];
+	struct iovec iov[KERNEL_PIECES + 44];
 	struct vireo_frame frame;
 };
 
@@ -56,12 +56,12 @@ static void sent_lies(struct sent *s)
 static void assert_written(const struct vireo_frame *frame, const uint8_t *expected, uint32_t bytes)
 {
 	uint8_t written[FRAME_BYTES + 64];
-	struct tap_frame out;
+	struct kernel_frame out;
 	uint32_t at = 0;
 
-	assert_int_equal(tap_frame_lay(&out, frame, &bounce), 0);
+	assert_int_equal(kernel_frame_lay(&out, frame, NET_HDR_BYTES, &bounce), 0);
 	assert_int_equal(out.iov[0].iov_len, NET_HDR_BYTES);
-	assert_in_range(out.pieces, 2, TAP_PIECES);
+	assert_in_range(out.pieces, 2, KERNEL_PIECES);
 	for (unsigned i = 1; i < out.pieces; i++) {
 		assert_true(at + out.iov[i].iov_len <= sizeof(written));
 		memcpy(written + at, out.iov[i].iov_base, out.iov[i].iov_len);
@@ -72,7 +72,7 @@ static void assert_written(const struct vireo_frame *frame, const uint8_t *expec
 }
 
 /* One piece, some, as many as one write takes, more. */
-static const unsigned pieces[] = {1, 2, 5, TAP_PIECES - 2, TAP_PIECES - 1, TAP_PIECES + 44};
+static const unsigned pieces[] = {1, 2, 5, KERNEL_PIECES - 2, KERNEL_PIECES - 1, KERNEL_PIECES + 44};
 
 static void head_is_the_one_that_decisions_were_taken_on(void **state)
 {
@@ -121,40 +121,52 @@ static void tag_is_pushed_and_popped(void **state)
 
 static void offload_moves_with_the_edit(void **state)
 {
-	struct tap_frame out;
+	struct kernel_frame out;
 	struct sent s;
 
 	sent_new(&s, FRAME_BYTES, 2);
 	s.frame.offload = (struct vireo_frame_offload){.gso = VIREO_GSO_TCP4, .flags = VIREO_FRAME_NEEDS_CSUM, .header_bytes = 54,
 						       .segment_bytes = 500, .csum_start = 34, .csum_offset = 16};
 	assert_true(vireo_frame_tag_push(&s.frame, 0x8100, TCI));
-	assert_int_equal(tap_frame_lay(&out, &s.frame, &bounce), 0);
+	assert_int_equal(kernel_frame_lay(&out, &s.frame, NET_HDR_BYTES, &bounce), 0);
 	assert_int_equal(le16(out.header.csum_start), 38);
 	assert_int_equal(le16(out.header.csum_offset), 16);
 	assert_int_equal(le16(out.header.hdr_len), 58);
 	assert_int_equal(le16(out.header.gso_size), 500);
 }
 
+static void header_is_as_long_as_is_asked_for(void **state)
+{
+	struct kernel_frame out;
+	struct sent s;
+
+	sent_new(&s, FRAME_BYTES, 1);
+	assert_int_equal(kernel_frame_lay(&out, &s.frame, 10, &bounce), 0);
+	assert_ptr_equal(out.iov[0].iov_base, &out.header);
+	assert_int_equal(out.iov[0].iov_len, 10);
+	assert_int_equal(out.iov[1].iov_len, VIREO_FRAME_HEAD_BYTES);
+}
+
 static void checksum_inside_an_edit_is_refused(void **state)
 {
-	struct tap_frame out;
+	struct kernel_frame out;
 	struct sent s;
 
 	sent_new(&s, FRAME_BYTES, 1);
 	s.frame.offload = (struct vireo_frame_offload){.flags = VIREO_FRAME_NEEDS_CSUM, .csum_start = 17};
-	assert_int_equal(tap_frame_lay(&out, &s.frame, &bounce), 0);
+	assert_int_equal(kernel_frame_lay(&out, &s.frame, NET_HDR_BYTES, &bounce), 0);
 	assert_true(vireo_frame_tag_push(&s.frame, 0x8100, TCI));
-	assert_int_equal(tap_frame_lay(&out, &s.frame, &bounce), -EINVAL);
+	assert_int_equal(kernel_frame_lay(&out, &s.frame, NET_HDR_BYTES, &bounce), -EINVAL);
 }
 
 static void what_is_too_long_to_be_laid_together_is_refused(void **state)
 {
-	struct tap_frame out;
+	struct kernel_frame out;
 	struct sent s;
 
-	sent_new(&s, FRAME_BYTES, TAP_PIECES);
-	s.frame.len_bytes = TAP_FRAME_BYTES + 1;
-	assert_int_equal(tap_frame_lay(&out, &s.frame, &bounce), -EMSGSIZE);
+	sent_new(&s, FRAME_BYTES, KERNEL_PIECES);
+	s.frame.len_bytes = KERNEL_FRAME_BYTES + 1;
+	assert_int_equal(kernel_frame_lay(&out, &s.frame, NET_HDR_BYTES, &bounce), -EMSGSIZE);
 }
 
 int main(void)
@@ -164,6 +176,7 @@ int main(void)
 		cmocka_unit_test_teardown(short_frame_is_written_as_it_is, teardown),
 		cmocka_unit_test_teardown(tag_is_pushed_and_popped, teardown),
 		cmocka_unit_test_teardown(offload_moves_with_the_edit, teardown),
+		cmocka_unit_test_teardown(header_is_as_long_as_is_asked_for, teardown),
 		cmocka_unit_test_teardown(checksum_inside_an_edit_is_refused, teardown),
 		cmocka_unit_test_teardown(what_is_too_long_to_be_laid_together_is_refused, teardown),
 	};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "tap_frame.h"
+#include "kernel_frame.h"
 #include "vireo/cursor.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -29,10 +29,10 @@ static int lay_together(struct iovec *out, const struct vireo_frame *frame, uint
 	struct vireo_cursor rest = vireo_cursor_of(frame->iov, frame->iov_count);
 	uint32_t skip = vireo_frame_skip_bytes(frame);
 
-	if (frame->len_bytes > TAP_FRAME_BYTES)
+	if (frame->len_bytes > KERNEL_FRAME_BYTES)
 		return -EMSGSIZE;
 	if (!*bounce)
-		*bounce = malloc(TAP_FRAME_BYTES);
+		*bounce = malloc(KERNEL_FRAME_BYTES);
 	if (!*bounce)
 		return -ENOMEM;
 	vireo_cursor_skip(&rest, skip);
@@ -41,7 +41,7 @@ static int lay_together(struct iovec *out, const struct vireo_frame *frame, uint
 	return 1;
 }
 
-int tap_frame_lay(struct tap_frame *out, const struct vireo_frame *frame, uint8_t **bounce)
+int kernel_frame_lay(struct kernel_frame *out, const struct vireo_frame *frame, unsigned header_bytes, uint8_t **bounce)
 {
 	struct vireo_frame_offload offload;
 	int n;
@@ -49,9 +49,9 @@ int tap_frame_lay(struct tap_frame *out, const struct vireo_frame *frame, uint8_
 	if (!vireo_frame_offload_moved(frame, &offload))
 		return -EINVAL;
 	out->header = net_header_build(&offload);
-	out->iov[0] = (struct iovec){&out->header, sizeof(out->header)};
+	out->iov[0] = (struct iovec){&out->header, header_bytes};
 	out->iov[1] = (struct iovec){(void *)(uintptr_t)frame->head, vireo_frame_head_bytes(frame)};
-	if (frame->iov_count > TAP_PIECES - 2)
+	if (frame->iov_count > KERNEL_PIECES - 2)
 		n = lay_together(&out->iov[2], frame, bounce);
 	else
 		n = (int)lay_pieces(&out->iov[2], frame);

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCHD_KERNEL_FRAME_H
+#define SWITCHD_KERNEL_FRAME_H
+
+#include "vireo/frame.h"
+#include "wire/virtio_net.h"
+
+/* A frame as the host's kernel takes it, in one writev(2) or sendmsg(2): virtio-net header, the private head, what follows that. */
+
+#define KERNEL_FRAME_BYTES (65536u + 256u) /* the largest GSO frame is 64 KiB and a link header */
+#define KERNEL_PIECES 256u /* more pieces are first laid together */
+
+struct kernel_frame {
+	struct virtio_net_header header;
+	struct iovec iov[KERNEL_PIECES];
+	unsigned pieces;
+};
+
+/*
+ * Lays a frame out with its edit (vireo/frame.h). Refers to the frame and its pieces. header_bytes: so much of the header, as the
+ * fd takes it. *bounce: KERNEL_FRAME_BYTES, the queue's, made when first needed. -EINVAL: its edit leaves no place for its
+ * checksum; -EMSGSIZE: too many pieces, and too long to be laid together; -ENOMEM.
+ */
+int kernel_frame_lay(struct kernel_frame *out, const struct vireo_frame *frame, unsigned header_bytes, uint8_t **bounce);
+
+#endif
