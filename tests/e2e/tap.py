@@ -18,26 +18,10 @@ from guest.hosts import PEER, Host  # noqa: E402
 from guest.front import TX, Front, mac, raw  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.packets import UDP, Packet, TcpSink  # noqa: E402
+from guest.uplink import CLIENT, MIB, no_losses, transfer  # noqa: E402
 
-MIB = 1 << 20
-TRANSFER_MIB = 16
 GUEST_CSUM = 1 << 1
 
-SERVER = """
-import hashlib, socket, sys
-s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET)
-s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-s.bind((sys.argv[1], 5000)); s.listen(); print('listening', flush=True)
-c, digest = s.accept()[0], hashlib.sha256()
-while data := c.recv(1 << 18): digest.update(data)
-print(digest.hexdigest(), flush=True)
-"""
-CLIENT = """
-import hashlib, random, socket, sys
-data = random.Random(7).randbytes(int(sys.argv[2]))
-c = socket.create_connection((sys.argv[1], 5000), 10); c.sendall(data); c.shutdown(socket.SHUT_WR)
-print(hashlib.sha256(data).hexdigest()); c.settimeout(30); c.recv(1)
-"""
 DATAGRAMS = """
 import socket, sys
 s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
@@ -61,26 +45,6 @@ def start(lab, queues=1, mtu=None, peer=False, options=(), keys=""):
     for number, host in enumerate(hosts, 1):
         host.adopt(switch, f"{host.name}0", number)
     return (switch, *hosts)
-
-
-def transfer(lab, source, target, address, mib=TRANSFER_MIB):
-    server = lab.start(target.argv(sys.executable, "-c", SERVER, address), stdout=subprocess.PIPE, text=True)
-    expect(server.stdout.readline() == "listening\n", "the server does not listen")
-    sent = source.run(sys.executable, "-c", CLIENT, address, str(mib * MIB)).strip()
-    received = server.stdout.readline().strip()
-    lab.kill(server)
-    server.stdout.close()
-    expect(sent == received and len(sent) == 64, f"{mib} MiB to {address}: sent {sent}, received {received}")
-
-
-def no_losses(switch, *names):
-    for name in names:
-        port = switch.port(name)
-        bad = {reason: count for reason, count in port["counters"].items()
-               if count and reason in ("rx_bad_source", "tx_segment_error", "tx_mtu")}
-        bad.update({reason: queue[reason] for queue in port["queue_counters"]
-                    for reason in ("runt", "bad_offload", "too_long", "error", "offload_refused") if queue.get(reason)})
-        expect(not bad, f"{name}: {bad}")
 
 
 @case_for({"": (1, ()), "_with_two_queues_and_workers": (2, ("--workers", "2"))}, "hosts_ping{}")
