@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* TAP interfaces (tap_device.c), and the list of the rooms that the switch stands on. */
+/* TAP interfaces (tap_device.c), interfaces of the host (packet_socket.c), and the list of the rooms that the switch stands on. */
 #include "base/calls.h"
 #include "base/util.h"
 #include "commands.h"
@@ -26,14 +26,20 @@ static const struct call rows[] = {
 	CALL_IOCTL(SIOCSIFFLAGS, "an interface is brought up"),
 	CALL_IOCTL(SIOCGIFMTU, "mtu="),
 	CALL_IOCTL(SIOCSIFMTU, "mtu="),
+	{"socket", "an interface of the host is a port", "AF_PACKET, SOCK_RAW",
+	 {{0, false, 0xffffffffu, AF_PACKET}, {1, false, 0xf, SOCK_RAW}}, 2},
+	CALL_IOCTL(SIOCGIFINDEX, "which interface it is"),
+	CALL_IOCTL(SIOCGIFHWADDR, "does it speak Ethernet?"),
+	CALL_IOCTL(SIOCGIFNAME, "what it is called by now"),
 };
 
 static const struct call_privilege privileges[] = {
 	CALL_PRIVILEGE(CAP_NET_ADMIN, "a TAP interface is made, or set, for a port that is added later"),
+	CALL_PRIVILEGE(CAP_NET_RAW, "an interface of the host is a port that is added later"),
 };
 
-static const struct calls tap_calls = {"apps/vireo-switchd", rows, ARRAY_SIZE(rows), privileges, ARRAY_SIZE(privileges)};
+static const struct calls interface_calls = {"apps/vireo-switchd", rows, ARRAY_SIZE(rows), privileges, ARRAY_SIZE(privileges)};
 
 const struct calls *const switchd_rooms[] = {
-	SANDBOX_ROOMS_OF_ALL, &work_calls, &cuse_calls, &pci_calls, &tap_calls, NULL,
+	SANDBOX_ROOMS_OF_ALL, &work_calls, &cuse_calls, &pci_calls, &interface_calls, NULL,
 };

@@ -89,11 +89,6 @@ static const char *keys_problem(const struct spec *spec)
 	return NULL;
 }
 
-static const char *name_problem(const char *address)
-{
-	return spec_name_valid(address) ? NULL : "a name has " SPEC_NAME_EXPECTED;
-}
-
 struct sw_bond_config port_bond_config(const struct port_bond_spec *spec)
 {
 	struct sw_bond_config config = {
@@ -184,7 +179,7 @@ const struct port_kind port_bond = {
 	.spec = {
 		.type = "bond",
 		.address = "NAME",
-		.address_problem = name_problem,
+		.address_problem = port_name_problem,
 		.problem = keys_problem,
 		.keys = keys,
 		.key_count = ARRAY_SIZE(keys),

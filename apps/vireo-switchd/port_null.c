@@ -11,11 +11,6 @@ struct null_port {
 	struct sw_queue_stats stats; /* written by who has claimed the out queue */
 };
 
-static const char *name_problem(const char *address)
-{
-	return spec_name_valid(address) ? NULL : "a name has " SPEC_NAME_EXPECTED;
-}
-
 static int null_receive(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max)
 {
 	return 0;
@@ -102,7 +97,7 @@ static const char *null_state(const struct port *port)
 static const struct spec_key keys[] = {PORT_KEY_LINK};
 
 const struct port_kind port_null = {
-	.spec = {.type = "null", .address = "NAME", .address_problem = name_problem, .keys = keys, .key_count = ARRAY_SIZE(keys)},
+	.spec = {.type = "null", .address = "NAME", .address_problem = port_name_problem, .keys = keys, .key_count = ARRAY_SIZE(keys)},
 	.address_is_name = true,
 	.ops = &null_ops,
 	.open = null_open,

@@ -6,6 +6,7 @@
 #include "switch/vlan.h"
 #include <ctype.h>
 #include <stdlib.h>
+#include <net/if.h>
 #include <string.h>
 
 static struct port_spec *of(struct spec *spec)
@@ -258,4 +259,16 @@ bool port_spec_same_mac(const struct port_spec *there, const struct port_spec *s
 			 "port '%s' has mac=%02x:%02x:%02x:%02x:%02x:%02x already: choose another, or give both spoof=allow",
 			 there->at.name, m[0], m[1], m[2], m[3], m[4], m[5]);
 	return m;
+}
+
+const char *port_name_problem(const char *address)
+{
+	return spec_name_valid(address) ? NULL : "a name has " SPEC_NAME_EXPECTED;
+}
+
+const char *port_interface_problem(const char *address)
+{
+	if (strlen(address) >= IFNAMSIZ || strpbrk(address, "/ %:"))
+		return "an interface's name has 1 to 15 characters, no '/', ':', '%' or blank";
+	return NULL;
 }

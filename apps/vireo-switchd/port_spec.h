@@ -109,6 +109,10 @@ static inline unsigned port_spec_fixed_macs(const struct port_spec *spec)
 /* What of it decides where frames go: fills in that part of the config, whose `tagged` lies in the spec. */
 void port_spec_rules(const struct port_spec *spec, struct sw_port_config *config);
 
+/* As address_problem of a kind whose address is nothing but a name, or a network interface. */
+const char *port_name_problem(const char *address);
+const char *port_interface_problem(const char *address);
+
 /* A unicast address that is not zero, and nothing else. */
 bool port_mac_parse(const char *text, uint8_t mac[6]);
 

@@ -381,20 +381,13 @@ static void tap_report(const struct port *port, json_t *object)
 	json_object_set_new(object, "session", session ? session : json_null());
 }
 
-static const char *interface_problem(const char *address)
-{
-	if (strlen(address) >= IFNAMSIZ || strpbrk(address, "/ %:"))
-		return "an interface's name has 1 to 15 characters, no '/', ':', '%' or blank";
-	return NULL;
-}
-
 static const struct spec_key keys[] = {SPEC_KEY_NAME, PORT_KEY_QUEUES, PORT_KEY_MTU, PORT_KEY_FLOOD_MAX, PORT_KEYS_VLAN, PORT_KEYS_ROLE, PORT_KEYS_LIMITS, PORT_KEYS_GUARD, PORT_KEYS_MULTICAST, PORT_KEYS_RUNNING, PORT_KEY_GRO};
 
 const struct port_kind port_tap = {
 	.spec = {
 		.type = "tap",
 		.address = "INTERFACE",
-		.address_problem = interface_problem,
+		.address_problem = port_interface_problem,
 		.keys = keys,
 		.key_count = ARRAY_SIZE(keys),
 	},

@@ -14,7 +14,7 @@ typedef int call(const char *name, struct passwd *entry, char *buffer, size_t by
 int getpwnam_r(const char *name, struct passwd *entry, char *buffer, size_t bytes, struct passwd **found)
 {
 	call *next = (call *)dlsym(RTLD_NEXT, "getpwnam_r");
-	int fd = socket(AF_PACKET, SOCK_RAW, 0);
+	int fd = socket(AF_ALG, SOCK_RAW, 0);
 
 	if (fd >= 0)
 		close(fd);

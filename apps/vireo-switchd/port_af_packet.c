@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * An interface that the host has, as a port: packet sockets (packet_socket.c) take what comes in at it, and send out of it. The host keeps
+ * the interface, and sees what comes as well; what the host itself sends there the switch does not see.
+ *
+ * An in queue takes up to PACKET_BURST frames by one recvmmsg(2) into buffers of its own, which stay the switch's until release; memory that
+ * has never been needed is never touched. Before each frame there is room for the tag that the interface may have taken out of it. An out
+ * queue writes straight from the sender's pieces, as a TAP queue does.
+ */
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "kernel_frame.h"
+#include "packet_socket.h"
+#include "port.h"
+#include "vireo/memory.h"
+#include "wire/virtio_net.h"
+#include "wire/virtio_ring.h"
+#include <errno.h>
+#include <linux/if_packet.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define PACKET_BURST 32u
+#define PACKET_GIVES (VIREO_OFFLOAD_USO4 | VIREO_OFFLOAD_USO6) /* beyond what it takes */
+#define PACKET_BUFFER_BYTES (PACKET_TAG_BYTES + KERNEL_FRAME_BYTES)
+
+struct packet_slot {
+	struct virtio_net_header header;
+	struct sockaddr_ll from;
+	struct iovec asked[2]; /* header and frame, as the kernel is to fill them */
+	struct iovec frame;    /* as the switch sees it */
+	union {
+		uint8_t bytes[PACKET_CONTROL_BYTES];
+		struct cmsghdr aligned;
+	} control;
+};
+
+struct packet_queue {
+	int fd;
+	/* The in queue's worker. */
+	uint8_t *buffers; /* PACKET_BURST of PACKET_BUFFER_BYTES */
+	struct mmsghdr messages[PACKET_BURST];
+	struct packet_slot slots[PACKET_BURST];
+	struct sw_queue_stats in;
+	/* Who has claimed the out queue. */
+	uint8_t *bounce; /* KERNEL_FRAME_BYTES, made when first needed */
+	struct sw_queue_stats out;
+	uint64_t lost; /* atomic: of what has come, what the kernel had no room for */
+};
+
+struct packet_port {
+	struct port port;
+	bool told_gone; /* atomic: that the interface is; once */
+	struct packet_queue queues[];
+};
+
+/* ---- in ---- */
+
+static void ask(struct packet_queue *q, unsigned max)
+{
+	for (unsigned i = 0; i < max; i++) {
+		struct packet_slot *slot = &q->slots[i];
+
+		slot->asked[0] = (struct iovec){&slot->header, PACKET_HDR_BYTES};
+		slot->asked[1] = (struct iovec){q->buffers + (size_t)i * PACKET_BUFFER_BYTES + PACKET_TAG_BYTES, KERNEL_FRAME_BYTES};
+		q->messages[i].msg_hdr = (struct msghdr){
+			.msg_name = &slot->from,
+			.msg_namelen = sizeof(slot->from),
+			.msg_iov = slot->asked,
+			.msg_iovlen = 2,
+			.msg_control = slot->control.bytes,
+			.msg_controllen = sizeof(slot->control.bytes),
+		};
+	}
+}
+
+/* Puts a tag back in front of the type; what the header says of places moves with it. */
+static void tag_insert(struct packet_slot *slot, const uint8_t tag[PACKET_TAG_BYTES])
+{
+	uint8_t *frame = slot->frame.iov_base;
+
+	memmove(frame - PACKET_TAG_BYTES, frame, 12);
+	memcpy(frame + 12 - PACKET_TAG_BYTES, tag, PACKET_TAG_BYTES);
+	slot->frame = (struct iovec){frame - PACKET_TAG_BYTES, slot->frame.iov_len + PACKET_TAG_BYTES};
+	slot->header.csum_start = le16(le16(slot->header.csum_start) + PACKET_TAG_BYTES);
+	if (slot->header.hdr_len)
+		slot->header.hdr_len = le16(le16(slot->header.hdr_len) + PACKET_TAG_BYTES);
+}
+
+static bool frame_fill(struct packet_port *port, struct packet_slot *slot, struct vireo_frame *frame)
+{
+	uint32_t len = (uint32_t)slot->frame.iov_len, head = min_u32(len, VIREO_FRAME_HEAD_BYTES);
+	const char *why;
+
+	frame->iov = &slot->frame;
+	frame->iov_count = 1;
+	frame->len_bytes = len;
+	frame->head_bytes = frame->head_skip = 0;
+	memcpy(frame->head, slot->frame.iov_base, head);
+	if (net_header_parse(&slot->header, len, frame->head, head, port->port.offloads | PACKET_GIVES, &frame->offload, &why))
+		return false;
+	if (slot->header.flags & NET_HDR_F_DATA_VALID && !(slot->header.flags & NET_HDR_F_NEEDS_CSUM))
+		frame->offload.flags |= VIREO_FRAME_DATA_VALID; /* the interface has looked at it */
+	return true;
+}
+
+/* True: *frame holds; else it is not to be shown, and counted if it was for us. */
+static bool take(struct packet_port *port, struct packet_queue *q, unsigned number, struct vireo_frame *frame)
+{
+	struct packet_slot *slot = &q->slots[number];
+	struct mmsghdr *message = &q->messages[number];
+	uint8_t tag[PACKET_TAG_BYTES];
+
+	if (slot->from.sll_pkttype == PACKET_OUTGOING)
+		return false;
+	if (message->msg_hdr.msg_flags & MSG_TRUNC) {
+		counter_add(&q->in.too_long, 1);
+		return false;
+	}
+	if (message->msg_len < PACKET_HDR_BYTES + 14) {
+		counter_add(&q->in.runt, 1);
+		return false;
+	}
+	slot->frame = (struct iovec){slot->asked[1].iov_base, message->msg_len - PACKET_HDR_BYTES};
+	if (packet_socket_tag(&message->msg_hdr, tag))
+		tag_insert(slot, tag);
+	if (!frame_fill(port, slot, frame)) {
+		counter_add(&q->in.bad_offload, 1);
+		return false;
+	}
+	counter_add(&q->in.frames, 1);
+	counter_add(&q->in.bytes, frame->len_bytes);
+	return true;
+}
+
+/*
+ * Of a call that took nothing. The kernel says once that the interface is down (ENETDOWN), and shows frames again when it is up; of one that
+ * goes away it says nothing more: packet_socket_bound().
+ */
+static void nothing_taken(struct packet_queue *q, int err)
+{
+	if (err != EAGAIN && err != EINTR && err != ENETDOWN)
+		counter_add(&q->in.error, 1); /* one frame, that the header has no words for */
+}
+
+static int packet_receive(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max)
+{
+	struct packet_port *port = opaque;
+	struct packet_queue *q = &port->queues[queue];
+	int count, shown = 0;
+
+	ask(q, min_u32(max, PACKET_BURST));
+	count = recvmmsg(q->fd, q->messages, min_u32(max, PACKET_BURST), MSG_DONTWAIT, NULL);
+	if (count < 0)
+		nothing_taken(q, errno);
+	for (int i = 0; i < count; i++)
+		shown += take(port, q, (unsigned)i, &frames[shown]);
+	return shown;
+}
+
+static void packet_release(void *opaque, unsigned queue)
+{
+	/* The buffers are ours, and the next receive writes over them. */
+}
+
+static int packet_kick_fd(void *opaque, unsigned queue)
+{
+	const struct packet_port *port = opaque;
+
+	return port->queues[queue].fd;
+}
+
+static bool packet_kick_enable(void *opaque, unsigned queue, bool on)
+{
+	const struct packet_port *port = opaque;
+	struct pollfd poll_fd = {.fd = port->queues[queue].fd, .events = POLLIN};
+
+	return on && poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & POLLIN);
+}
+
+/* ---- out ---- */
+
+static void count_refusal(struct sw_queue_stats *out, int err)
+{
+	switch (err) {
+	case EAGAIN:
+	case ENOBUFS:
+	case ENOMEM:
+		counter_add(&out->no_buffer, 1);
+		break;
+	case ENETDOWN:
+	case ENXIO: /* gone */
+		counter_add(&out->disabled, 1);
+		break;
+	case EMSGSIZE:
+		counter_add(&out->too_long, 1);
+		break;
+	case EINVAL:
+		counter_add(&out->offload_refused, 1);
+		break;
+	default:
+		counter_add(&out->error, 1);
+	}
+}
+
+static bool refused(struct packet_port *port, struct packet_queue *q, int err)
+{
+	if (err == ENXIO && !__atomic_exchange_n(&port->told_gone, true, __ATOMIC_RELAXED))
+		log_error(&port->port.log, "the interface is gone: remove and add the port when it is back");
+	count_refusal(&q->out, err);
+	return false;
+}
+
+/* True: it went; else it is counted. */
+static bool packet_send(struct packet_port *port, struct packet_queue *q, const struct vireo_frame *frame)
+{
+	struct kernel_frame out;
+	struct msghdr message = {.msg_iov = out.iov};
+	int err = kernel_frame_lay(&out, frame, PACKET_HDR_BYTES, &q->bounce);
+	ssize_t n;
+
+	if (err)
+		return refused(port, q, -err);
+	message.msg_iovlen = out.pieces;
+	n = sendmsg(q->fd, &message, MSG_DONTWAIT);
+	if (unlikely(n < 0 && errno == EFAULT)) { /* pages that the guest has never touched: see vireo/memory.h */
+		vireo_memory_touch(out.iov, out.pieces);
+		n = sendmsg(q->fd, &message, MSG_DONTWAIT);
+	}
+	if (n < 0)
+		return refused(port, q, errno);
+	counter_add(&q->out.frames, 1);
+	counter_add(&q->out.bytes, vireo_frame_bytes(frame));
+	return true;
+}
+
+static int packet_deliver(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
+{
+	struct packet_port *port = opaque;
+	int sent = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		sent += packet_send(port, &port->queues[queue], frames[i]);
+	return sent;
+}
+
+static void packet_flush(void *opaque, unsigned queue)
+{
+	/* Each frame is on its way at once. */
+}
+
+static bool packet_carrier(void *opaque)
+{
+	const struct packet_port *port = opaque;
+
+	return packet_socket_running(port->queues[0].fd);
+}
+
+static void packet_stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
+{
+	struct packet_port *port = opaque;
+	struct packet_queue *q = &port->queues[queue];
+
+	sw_queue_stats_read(out ? &q->out : &q->in, ret);
+	if (!out)
+		ret->no_buffer += __atomic_add_fetch(&q->lost, packet_socket_lost(q->fd), __ATOMIC_RELAXED);
+}
+
+static const struct sw_port_ops packet_ops = {
+	.receive = packet_receive,
+	.release = packet_release,
+	.deliver = packet_deliver,
+	.flush = packet_flush,
+	.kick_fd = packet_kick_fd,
+	.kick_enable = packet_kick_enable,
+	.carrier = packet_carrier,
+	.stats = packet_stats,
+};
+
+/* ---- making and ending it ---- */
+
+static void packet_free(struct port *port)
+{
+	struct packet_port *packet = container_of(port, struct packet_port, port);
+
+	for (unsigned i = 0; i < port->spec.queues; i++) {
+		fd_close(&packet->queues[i].fd);
+		if (packet->queues[i].buffers)
+			munmap(packet->queues[i].buffers, PACKET_BURST * PACKET_BUFFER_BYTES);
+		free(packet->queues[i].bounce);
+	}
+	free(packet);
+}
+
+static int packet_fds(struct packet_port *packet, char *why)
+{
+	int fds[SW_QUEUES_MAX];
+	int err = packet_socket_open(&packet->port.spec, fds, why);
+
+	for (unsigned i = 0; !err && i < packet->port.spec.queues; i++)
+		packet->queues[i].fd = fds[i];
+	return err;
+}
+
+static int packet_buffers(struct packet_port *packet)
+{
+	for (unsigned i = 0; i < packet->port.spec.queues; i++) {
+		void *buffers = mmap(NULL, PACKET_BURST * PACKET_BUFFER_BYTES, PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+		if (buffers == MAP_FAILED)
+			return -errno;
+		packet->queues[i].buffers = buffers;
+	}
+	return 0;
+}
+
+static int packet_start(struct packet_port *packet)
+{
+	int err = port_join(&packet->port);
+
+	if (err)
+		return err;
+	/* Not UDP segmentation: whether this kernel has words for it in such a header (Linux 6.2) cannot be asked. */
+	port_offloads_set(&packet->port, VIREO_OFFLOAD_CSUM | VIREO_OFFLOAD_TSO4 | VIREO_OFFLOAD_TSO6 | VIREO_OFFLOAD_ECN);
+	for (unsigned i = 0; !err && i < packet->port.spec.queues; i++) {
+		err = sw_queue_add(packet->port.sw, true, i);
+		if (!err)
+			err = sw_queue_add(packet->port.sw, false, i);
+	}
+	return err;
+}
+
+static int packet_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)
+{
+	struct packet_port *packet = calloc(1, sizeof(*packet) + spec->queues * sizeof(packet->queues[0]));
+	int err;
+
+	snprintf(why, SPEC_WHY_BYTES, "af_packet '%.15s': out of memory or ports", spec->at.address);
+	if (!packet)
+		return -ENOMEM;
+	port_init(&packet->port, ports, &port_af_packet, spec);
+	packet->port.in_queues = packet->port.out_queues = spec->queues;
+	for (unsigned i = 0; i < spec->queues; i++)
+		packet->queues[i].fd = -1;
+	err = packet_buffers(packet);
+	if (!err)
+		err = packet_fds(packet, why);
+	if (!err)
+		err = packet_start(packet);
+	if (!err)
+		*ret_port = &packet->port;
+	else if (packet->port.sw)
+		port_abandon(&packet->port);
+	else
+		packet_free(&packet->port);
+	return err;
+}
+
+static const char *packet_state(const struct port *port)
+{
+	const struct packet_port *packet = (const struct packet_port *)port;
+
+	if (!packet_socket_bound(packet->queues[0].fd))
+		return "failed";
+	return packet_socket_running(packet->queues[0].fd) ? "up" : "down";
+}
+
+static void packet_report(const struct port *port, json_t *object)
+{
+	const struct packet_port *packet = (const struct packet_port *)port;
+	json_t *session = packet_socket_report(packet->queues[0].fd);
+
+	json_object_set_new(object, "session", session ? session : json_null());
+}
+
+static const struct spec_key keys[] = {SPEC_KEY_NAME, PORT_KEY_QUEUES, PORT_KEY_MTU, PORT_KEY_FLOOD_MAX, PORT_KEYS_VLAN, PORT_KEYS_ROLE,
+				      PORT_KEYS_LIMITS, PORT_KEYS_GUARD, PORT_KEYS_MULTICAST, PORT_KEYS_RUNNING, PORT_KEY_GRO};
+
+const struct port_kind port_af_packet = {
+	.spec = {
+		.type = "af_packet",
+		.address = "INTERFACE",
+		.address_problem = port_interface_problem,
+		.keys = keys,
+		.key_count = ARRAY_SIZE(keys),
+	},
+	.ops = &packet_ops,
+	.open = packet_open,
+	.close = port_closed,
+	.free = packet_free,
+	.state = packet_state,
+	.report = packet_report,
+	.takes_rtnl = true,
+};
