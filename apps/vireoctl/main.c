@@ -24,7 +24,10 @@
 
 static const struct ctl_command switchd_commands[] = {CTL_SWITCHD_COMMANDS(CTL_ROW_SHOW)};
 /* Beside the commands of a daemon whose table it tells. */
-static const struct ctl_command own_commands[] = {{"help", NULL, "", 0, "show this list", NULL, show_help}};
+static const struct ctl_command own_commands[] = {
+	{"metrics", "stats", "", 0, "print all counters as OpenMetrics text, for Prometheus", NULL, show_metrics},
+	{"help", NULL, "", 0, "show this list", NULL, show_help},
+};
 
 /* Of its first two words, or else of the first alone. */
 static const char *command_hint(const struct invocation *inv, int argc, char *const *argv, char *hint)
