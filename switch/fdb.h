@@ -201,7 +201,8 @@ static inline unsigned fdb_bucket_way(const struct fdb_bucket *bucket, uint64_t 
 
 /*
  * An address was seen on a port. False: that is news, call fdb_learn(). At most one store a second and
- * address; should the place change hands in between, then its new entry merely lives a little longer.
+ * address; should the place change hands in between, then its new entry merely lives a little longer. A time before the one that
+ * is known changes nothing.
  */
 static inline bool fdb_saw(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s)
 {
@@ -215,7 +216,7 @@ static inline bool fdb_saw(struct fdb *fdb, const struct fdb_address *address, u
 		if (unlikely(way == FDB_WAYS))
 			return false;
 	}
-	if (unlikely(__atomic_load_n(&bucket->seen_s[way], __ATOMIC_RELAXED) != now_s))
+	if (unlikely((int32_t)(now_s - __atomic_load_n(&bucket->seen_s[way], __ATOMIC_RELAXED)) > 0))
 		__atomic_store_n(&bucket->seen_s[way], now_s, __ATOMIC_RELAXED);
 	return true;
 }

@@ -43,6 +43,15 @@ static int lookup(const struct fdb *fdb, uint64_t mac)
 	return lookup_in(fdb, 0, mac);
 }
 
+static bool sure(const struct fdb *fdb, uint64_t mac, uint32_t now_s, uint32_t recent_s)
+{
+	struct fdb_address address = fdb_address(fdb, 0, mac);
+	bool is_sure = false;
+
+	assert_true(fdb_owner(fdb, &address, now_s, recent_s, &is_sure) >= 0);
+	return is_sure;
+}
+
 static enum fdb_news learn_in(struct fdb *fdb, uint16_t vlan, uint64_t mac, uint16_t port, uint32_t now_s)
 {
 	struct fdb_address address = fdb_address(fdb, vlan, mac);
@@ -271,6 +280,19 @@ static void table_is_bounded_at_any_capacity(void **state)
 		assert_int_equal(stats_of(fdb).learned, 200 - stats_of(fdb).refused);
 		fdb_free(fdb);
 	}
+}
+
+static void what_was_seen_is_not_seen_earlier(void **state)
+{
+	struct fdb *fdb = make(1024, 300);
+
+	assert_int_equal(learn(fdb, mac_of(1, 1), 1, 1000), FDB_FIRST);
+	assert_true(known(fdb, mac_of(1, 1), 1, 970));
+	assert_true(sure(fdb, mac_of(1, 1), 1030, 30));
+	assert_false(sure(fdb, mac_of(1, 1), 1031, 30));
+	assert_true(known(fdb, mac_of(1, 1), 1, 1001));
+	assert_true(sure(fdb, mac_of(1, 1), 1031, 30));
+	fdb_free(fdb);
 }
 
 static void equal_owner_is_not_evicted(void **state)
@@ -599,6 +621,7 @@ int main(void)
 		cmocka_unit_test(million_addresses_evict_only_their_own),
 		cmocka_unit_test(newcomer_finds_room_while_another_floods),
 		cmocka_unit_test(table_is_bounded_at_any_capacity),
+		cmocka_unit_test(what_was_seen_is_not_seen_earlier),
 		cmocka_unit_test(equal_owner_is_not_evicted),
 		cmocka_unit_test(too_old_goes_first),
 		cmocka_unit_test(each_shows_all_but_the_too_old),

@@ -79,7 +79,7 @@ static void forward_of(struct forwarder *forwarder, struct burst *burst, const s
 		back.relayed = 0;
 		burst->rules = &back;
 		burst->origin = sender->port;
-		burst->heard_s -= OURS_S; /* it was not heard of by that */
+		burst->heard_s -= OURS_S; /* it was not heard of by that: the database knows of a later time */
 	}
 	forward_admitted(forwarder, burst);
 	burst->heard_s = forwarder->worker.now_s;

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 /* cmocka wants the four above */
 #include <cmocka.h>
 
@@ -138,6 +139,32 @@ static void what_comes_back_goes_to_its_receiver(void **state)
 	for (unsigned i = 0; i < MANY; i++)
 		assert_memory_equal(x->fake[B]->got.frames[i]->data + 14, &i, sizeof(i));
 	assert_int_equal(stats_of(x, UPLINK).rx_reflected, MANY + 1);
+}
+
+/* It is no stranger a second later, and so what it sends then is no lie. */
+static void who_is_silent_while_frames_come_back_is_still_their_sender(void **state)
+{
+	struct fixture *x = *state;
+
+	add_relayed(x);
+	say_all(x, B, B);
+	for (unsigned i = 0; i < 4; i++) {
+		send_as(x, UPLINK, B, A, i); /* a stranger's: A has said nothing yet */
+		settle(x);
+	}
+	expect_owner(x, A, UPLINK);
+	sw_fdb_flush(x->sw, NULL);
+	say_all(x, A, A);
+	for (unsigned i = 0; i < 4; i++) {
+		send_as(x, UPLINK, B, A, i);
+		settle(x);
+		nanosleep(&(struct timespec){.tv_nsec = 600000000}, NULL); /* seconds change meanwhile */
+	}
+	assert_int_equal(stats_of(x, UPLINK).rx_reflected, 4);
+	expect_owner(x, A, A);
+	send_as(x, A, B, A, 4);
+	settle(x);
+	assert_int_equal(stats_of(x, A).rx_spoofed, 0);
 }
 
 static void what_comes_back_does_not_go_to_its_sender(void **state)
@@ -425,6 +452,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(frames_of_a_relayed_guest_go_to_the_uplink_only, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_comes_back_goes_to_its_receiver, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_is_silent_while_frames_come_back_is_still_their_sender, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_comes_back_does_not_go_to_its_sender, setup, teardown),
 		cmocka_unit_test_setup_teardown(strangers_reach_relayed_guests_by_the_uplink, setup, teardown),
 		cmocka_unit_test_setup_teardown(each_gets_what_an_open_guest_sends_once, setup, teardown),
