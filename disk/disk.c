@@ -72,6 +72,16 @@ void disk_info_get(const struct disk *disk, struct disk_info *ret_info)
 	*ret_info = info;
 }
 
+int disk_zone_get(const struct disk *disk, uint64_t offset, struct disk_zone *ret_zone)
+{
+	if (!disk->ops->zone_get || !disk->info.zones.zone_bytes)
+		return -EOPNOTSUPP;
+	if (offset >= disk_size(disk))
+		return -EINVAL;
+	disk->ops->zone_get(disk, offset, ret_zone);
+	return 0;
+}
+
 bool disk_size_moves(const struct disk *disk)
 {
 	return disk->ops->size;

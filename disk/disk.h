@@ -46,12 +46,48 @@ enum disk_op {
 	DISK_FLUSH,   /* what was done before it was submitted is stable when it is done; no bytes */
 	DISK_DISCARD, /* what is there is not needed any more: it may read as anything; advice, and done where it can be */
 	DISK_ZERO,    /* reads as zeroes afterwards; no iovecs */
+	DISK_ZONE,    /* of a zoned disk: flags is an enum disk_zone_act, offset is where a zone begins; no bytes, no iovecs */
 	DISK_OPS,
 };
 
 /* Flags of a request. */
 #define DISK_FUA 1u   /* DISK_WRITE, DISK_ZERO: it is stable when it is done */
 #define DISK_UNMAP 2u /* DISK_ZERO: the blocks may be given back */
+#define DISK_APPEND 4u /* DISK_WRITE, of a zoned disk: offset is where a zone begins, and becomes where its data went */
+
+/*
+ * A zoned disk is a row of zones of one length, and each of them is written from its beginning on, at its pointer. Zones that are
+ * conventional are an exception; they come first. What its zones do not allow is done with -EILSEQ (a write that is not at the pointer),
+ * -ETOOMANYREFS (one open zone too many), -EOVERFLOW (one active zone too many) or -EBADRQC (the rest).
+ */
+enum disk_zone_act {
+	DISK_ZONE_OPEN,
+	DISK_ZONE_CLOSE,
+	DISK_ZONE_FINISH,    /* it is full, whatever has been written */
+	DISK_ZONE_RESET,     /* it is empty, and what is read there are zeroes */
+	DISK_ZONE_RESET_ALL, /* all of them, whatever the offset; conventional ones stay */
+};
+
+enum disk_zone_state {
+	DISK_ZONE_CONVENTIONAL, /* written anywhere; it has no pointer */
+	DISK_ZONE_EMPTY,
+	DISK_ZONE_OPENED_BY_WRITE,
+	DISK_ZONE_OPENED, /* by DISK_ZONE_OPEN */
+	DISK_ZONE_CLOSED, /* neither empty nor full, and not open */
+	DISK_ZONE_FULL,
+};
+
+struct disk_zone {
+	uint64_t start_bytes, length_bytes;
+	uint64_t capacity_bytes; /* so much can be written to it */
+	uint64_t pointer_bytes;	 /* on the disk: where the next write has to go; of full ones nothing */
+	enum disk_zone_state state;
+};
+
+struct disk_zones_info {
+	uint64_t zone_bytes;	       /* of all but the last zone; 0: the disk is not zoned */
+	uint32_t open_max, active_max; /* zones; active is what is open or closed. 0: no limit */
+};
 
 struct disk_request {
 	/* The caller's. */
@@ -80,6 +116,7 @@ struct disk_info {
 	bool zero_unmaps; /* DISK_ZERO with DISK_UNMAP gives blocks back. DISK_ZERO itself every disk can */
 	uint32_t discard_granularity_bytes; /* 0: can_discard is false */
 	uint64_t discard_max_bytes, zero_max_bytes; /* of one request; 0: no limit */
+	struct disk_zones_info zones; /* a zoned disk does neither DISK_DISCARD nor DISK_ZERO */
 };
 
 struct disk_config {
@@ -105,6 +142,9 @@ int disk_open(const char *spec, const struct disk_config *config, struct disk **
 void disk_close(struct disk *disk);
 
 void disk_info_get(const struct disk *disk, struct disk_info *ret_info);
+
+/* The zone in which this byte of the disk is. 0; -EINVAL: there is no such byte; -EOPNOTSUPP: the disk has no zones. Any thread. */
+int disk_zone_get(const struct disk *disk, uint64_t offset, struct disk_zone *ret_zone);
 
 /* Whether somebody else may resize what lies below, so that it is worth while to look now and then. */
 bool disk_size_moves(const struct disk *disk);

@@ -47,17 +47,17 @@ static void what_cannot_be_is_refused(void **state)
 static void every_sort_fails_or_one_alone(void **state)
 {
 	struct test_disk t = opened("null:1M,fail=EIO");
-	static const char *const names[DISK_OPS] = {"read", "write", "flush", "discard", "zero"};
+	static const char *const names[DISK_ZONE] = {"read", "write", "flush", "discard", "zero"};
 	char spec[60];
 
-	for (unsigned op = 0; op < DISK_OPS; op++)
+	for (unsigned op = 0; op < DISK_ZONE; op++)
 		assert_int_equal(result(&t, op, 0), -EIO);
 	assert_int_equal(result(&t, DISK_READ, 2048), -EINVAL); /* beyond the end */
 	test_disk_close(&t);
-	for (unsigned only = 0; only < DISK_OPS; only++) {
+	for (unsigned only = 0; only < DISK_ZONE; only++) {
 		snprintf(spec, sizeof(spec), "null:1M,fail=ENOSPC,fail-op=%s", names[only]);
 		t = opened(spec);
-		for (unsigned op = 0; op < DISK_OPS; op++)
+		for (unsigned op = 0; op < DISK_ZONE; op++)
 			assert_int_equal(result(&t, op, 0), op == only ? -ENOSPC : 0);
 		test_disk_close(&t);
 	}

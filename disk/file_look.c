@@ -51,6 +51,35 @@ static uint64_t queue_limit(dev_t dev, const char *name)
 	return 0;
 }
 
+/* Of the device, or of the one that it is a part of. */
+static bool is_host_managed(dev_t dev)
+{
+	static const char *const ways[] = {"queue", "../queue"};
+	char path[PATH_MAX], model[32] = "";
+
+	for (unsigned i = 0; i < ARRAY_SIZE(ways); i++) {
+		FILE *in;
+
+		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s/zoned", major(dev), minor(dev), ways[i]);
+		in = fopen(path, "re");
+		if (!in)
+			continue;
+		if (!fgets(model, sizeof(model), in))
+			*model = '\0';
+		fclose(in);
+	}
+	return !strncmp(model, "host-managed", strlen("host-managed"));
+}
+
+static int zones_check(const struct file_disk *file, dev_t dev, const char *path, char *why)
+{
+	if (file->disk.info.read_only || !is_host_managed(dev))
+		return 0;
+	snprintf(why, DISK_WHY_BYTES,
+		 "file '%.100s': it is a host-managed zoned device, and takes sequential writes alone: put dm-zoned upon it, or say read-only=on", path);
+	return -EINVAL;
+}
+
 static void look_at_device(struct file_disk *file, dev_t dev)
 {
 	struct disk_info *info = &file->disk.info;
@@ -152,10 +181,12 @@ int file_look(struct file_disk *file, const char *path, char *why)
 		return -errno;
 	info->logical_block_bytes = SECTOR_BYTES;
 	file->memory_align = 1;
-	if (file->block_device)
+	if (file->block_device) {
+		err = zones_check(file, st.st_rdev, path, why);
 		look_at_device(file, st.st_rdev);
-	else
+	} else {
 		err = look_at_file(file, &st, path, why);
+	}
 	if (err)
 		return err;
 	info->volatile_cache = true;

@@ -468,6 +468,10 @@ static int forget_open(const struct disk_spec *spec, struct disk *disk, struct d
 		snprintf(why, DISK_WHY_BYTES, "forget: the blocks of this disk are larger than %u bytes: leave it out", FORGET_PAGE_BYTES);
 		return -EINVAL;
 	}
+	if (disk->info.zones.zone_bytes) {
+		snprintf(why, DISK_WHY_BYTES, "forget: a disk with zones has no such cache: leave one of them out");
+		return -EINVAL;
+	}
 	forget = calloc(1, sizeof(*forget));
 	if (!forget)
 		return -ENOMEM;

@@ -32,6 +32,7 @@ struct disk_ops {
 	int64_t (*size)(const struct disk *disk);	   /* as it is below now, or -errno; any thread. NULL: nobody else changes it */
 	int (*refresh)(struct disk *disk);		   /* NULL: it never changes */
 	int (*resize)(struct disk *disk, uint64_t bytes); /* NULL: -ENOTSUP */
+	void (*zone_get)(const struct disk *disk, uint64_t offset, struct disk_zone *ret_zone); /* NULL: there are none */
 	int (*hold)(struct disk *disk);			   /* NULL, and let_go as well: it never changes hands */
 	void (*let_go)(struct disk *disk);
 	void (*close)(struct disk *disk);
@@ -113,6 +114,16 @@ static inline void disk_queue_done_all(struct disk_queue *queue, struct disk_req
 	}
 }
 
+/* Zones have their own ways, and what goes around their pointers is not for them. */
+static inline int disk_zone_ops_problem(const struct disk *disk, const struct disk_request *r)
+{
+	bool zoned = disk->info.zones.zone_bytes;
+
+	if (r->op == DISK_ZONE || (r->op == DISK_WRITE && r->flags & DISK_APPEND))
+		return zoned ? 0 : -EOPNOTSUPP;
+	return zoned && r->op != DISK_READ ? -EOPNOTSUPP : 0;
+}
+
 /* Does it fit the disk as it is now? 0, or what it is done with. */
 static inline int disk_request_problem(const struct disk *disk, const struct disk_request *r)
 {
@@ -126,6 +137,8 @@ static inline int disk_request_problem(const struct disk *disk, const struct dis
 		return -EINVAL;
 	if (unlikely(disk->info.read_only) && r->op != DISK_READ)
 		return -EROFS;
+	if (unlikely(r->op > DISK_WRITE || r->flags & DISK_APPEND))
+		return disk_zone_ops_problem(disk, r);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
  */
 #include "base/copy.h"
 #include "disk/kind.h"
+#include "disk/zones.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -21,6 +22,8 @@ struct mem_disk {
 	uint64_t room_bytes;
 	uint32_t string_from_bytes;
 	uint64_t page_bytes;
+	struct zones *zones; /* NULL: it is not zoned */
+	uint64_t sequential_from; /* conventional zones end there */
 };
 
 struct mem_queue {
@@ -74,9 +77,24 @@ static int mem_zero(const struct mem_disk *mem, uint64_t offset, uint64_t bytes,
 	return madvise(mem->at + first, last - first, MADV_DONTNEED) ? -errno : 0;
 }
 
-static int mem_do(const struct mem_disk *mem, const struct disk_request *r)
+/* May it begin? A write of a zoned disk has its place then. */
+static inline int mem_begin(const struct mem_disk *mem, struct disk_request *r)
 {
 	int err = disk_request_problem(&mem->disk, r);
+
+	if (likely(!mem->zones) || err || r->op == DISK_FLUSH)
+		return err;
+	if (r->op == DISK_ZONE)
+		return zones_act_problem(mem->zones, r->flags, r->offset);
+	if (!r->bytes)
+		return r->flags & DISK_APPEND ? -EBADRQC : 0;
+	return r->op == DISK_READ ? zones_read(mem->zones, r->offset, r->bytes) :
+				    zones_write(mem->zones, &r->offset, r->bytes, r->flags & DISK_APPEND);
+}
+
+static int mem_do(const struct mem_disk *mem, struct disk_request *r)
+{
+	int err = mem_begin(mem, r);
 
 	if (err)
 		return err;
@@ -95,6 +113,42 @@ static int mem_do(const struct mem_disk *mem, const struct disk_request *r)
 }
 
 /* ---- by turns ---- */
+
+/*
+ * What a zone holds is given back before it is empty: whoever writes to it then writes to zeroes. The first byte, and how many; none for
+ * what no data are touched by.
+ */
+static uint64_t zone_clear(const struct mem_disk *mem, const struct disk_request *r, uint64_t *ret_offset)
+{
+	uint64_t size = disk_size(&mem->disk), zone = mem->disk.info.zones.zone_bytes;
+
+	*ret_offset = r->flags == DISK_ZONE_RESET_ALL ? mem->sequential_from : r->offset;
+	if (r->flags == DISK_ZONE_RESET_ALL)
+		return size - mem->sequential_from;
+	return r->flags == DISK_ZONE_RESET ? min_u64(zone, size - r->offset) : 0;
+}
+
+/* True: it is done. */
+static bool zone_go_on(const struct mem_disk *mem, struct disk_request *r, uint64_t *room)
+{
+	uint64_t offset, left, bytes;
+
+	r->result = r->own[0] ? 0 : mem_begin(mem, r);
+	if (r->result)
+		return true;
+	left = zone_clear(mem, r, &offset) - r->own[0];
+	bytes = min_u64(left, *room);
+	if (bytes)
+		r->result = mem_zero(mem, offset + r->own[0], bytes, true);
+	*room -= bytes;
+	r->own[0] += bytes;
+	if (r->result)
+		return true;
+	if (bytes < left)
+		return false;
+	r->result = zones_act(mem->zones, r->flags, r->offset);
+	return true;
+}
 
 /* What is left of the piece in which the byte behind the first `skip` lies. */
 static struct iovec piece_at(const struct disk_request *r, uint64_t skip)
@@ -140,7 +194,9 @@ static bool mem_go_on(const struct mem_disk *mem, struct disk_request *r, uint64
 {
 	uint64_t done = r->own[0], bytes;
 
-	r->result = done ? 0 : disk_request_problem(&mem->disk, r);
+	if (unlikely(r->op == DISK_ZONE && mem->zones))
+		return zone_go_on(mem, r, room);
+	r->result = done ? 0 : mem_begin(mem, r);
 	if (r->result || r->bytes == done || r->op == DISK_FLUSH)
 		return true;
 	bytes = part_bytes(mem, r, done, *room);
@@ -185,7 +241,7 @@ static void mem_submit(struct disk_queue *queue, struct disk_request *const *req
 	uint64_t room = DISK_TURN_BYTES;
 
 	for (unsigned i = 0; i < count; i++) {
-		if (unlikely(q->waiting || requests[i]->bytes > room)) {
+		if (unlikely(q->waiting || requests[i]->bytes > room || requests[i]->op == DISK_ZONE)) {
 			mem_wait(q, requests[i]);
 			continue;
 		}
@@ -243,6 +299,8 @@ static int mem_resize(struct disk *disk, uint64_t bytes)
 	struct mem_disk *mem = container_of(disk, struct mem_disk, disk);
 	uint64_t old = disk_size(disk);
 
+	if (mem->zones)
+		return -ENOTSUP;
 	if (bytes > mem->room_bytes)
 		return -ENOSPC;
 	if (bytes > old)
@@ -255,13 +313,20 @@ static void mem_close(struct disk *disk)
 {
 	struct mem_disk *mem = container_of(disk, struct mem_disk, disk);
 
+	zones_free(mem->zones);
 	munmap(mem->at, mem->room_bytes);
 	free(mem);
+}
+
+static void mem_zone_get(const struct disk *disk, uint64_t offset, struct disk_zone *ret_zone)
+{
+	zones_get(((const struct mem_disk *)disk)->zones, offset, ret_zone); /* which it begins with */
 }
 
 static const struct disk_ops mem_ops = {
 	.queue_open = mem_queue_open,
 	.resize = mem_resize,
+	.zone_get = mem_zone_get,
 	.close = mem_close,
 };
 
@@ -273,6 +338,33 @@ static void *mem_map(uint64_t bytes)
 		at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	return at == MAP_FAILED ? NULL : at;
 }
+
+static int mem_zones_open(struct mem_disk *mem, const struct disk_spec *spec)
+{
+	struct disk_info *info = &mem->disk.info;
+	struct zones_setup setup;
+	char why[DISK_WHY_BYTES];
+	int err = zones_setup_of(spec, info->size_bytes, &setup, why); /* which was found right when the SPEC was read */
+
+	if (!err && setup.zone_bytes)
+		err = zones_new(&setup, &mem->zones);
+	if (err || !mem->zones)
+		return err;
+	mem->sequential_from = setup.conventional * setup.zone_bytes;
+	info->zones = (struct disk_zones_info){setup.zone_bytes, setup.open_max, setup.active_max};
+	info->can_discard = info->zero_unmaps = false;
+	info->discard_granularity_bytes = 0;
+	return 0;
+}
+
+static int mem_keys_problem(const struct disk_spec *spec, char *why)
+{
+	struct zones_setup setup;
+
+	return zones_setup_of(spec, disk_size_of(spec->address), &setup, why);
+}
+
+static const struct disk_key mem_keys[] = {ZONES_KEYS};
 
 static int mem_open(const struct disk_spec *spec, const struct disk_config *config, struct disk **ret_disk, char *why)
 {
@@ -302,6 +394,10 @@ static int mem_open(const struct disk_spec *spec, const struct disk_config *conf
 		.zero_unmaps = true,
 		.discard_granularity_bytes = (uint32_t)mem->page_bytes,
 	};
+	if (mem_zones_open(mem, spec)) {
+		mem_close(&mem->disk);
+		return -ENOMEM;
+	}
 	*ret_disk = &mem->disk;
 	return 0;
 }
@@ -309,6 +405,9 @@ static int mem_open(const struct disk_spec *spec, const struct disk_config *conf
 const struct disk_kind disk_mem = {
 	.name = "mem",
 	.address = "SIZE",
+	.keys = mem_keys,
+	.key_count = ARRAY_SIZE(mem_keys),
+	.keys_problem = mem_keys_problem,
 	.address_problem = disk_size_problem,
 	.open = mem_open,
 };

@@ -33,7 +33,8 @@ static void each_mistake_is_named(void **state)
 	refused("mem:9223372036854775808", "a size in bytes");
 	refused("mem:8388608T", "a size in bytes");
 	refused("mem:18446744073709551616", "a size in bytes");
-	refused("mem:1M,colour=red", "unknown key 'colour': mem takes read-only");
+	refused("mem:1M,colour=red", "unknown key 'colour': mem takes zone-size");
+	refused("null:1M,colour=red", "unknown key 'colour': null takes read-only");
 	refused("mem:1M,read-only", "one of off|on");
 	refused("mem:1M,read-only=", "one of off|on");
 	refused("mem:1M,read-only=o", "one of off|on");

@@ -235,7 +235,7 @@ bool store_disk_read_only(const struct store_disk *disk)
 
 static json_t *latency_report(const struct disk *disk)
 {
-	static const char *const names[DISK_OPS] = {"read", "write", "flush", "discard", "zero"};
+	static const char *const names[DISK_OPS] = {"read", "write", "flush", "discard", "zero", "zone"};
 	json_t *object;
 
 	if (!disk_latency_measured(disk))

@@ -136,7 +136,7 @@ static void submit(struct fuzz_input *in)
 
 		if (t.taken[i])
 			continue;
-		*r = (struct disk_request){.op = op % (DISK_OPS + 1), .flags = op / 8 % 4, .result = 1};
+		*r = (struct disk_request){.op = op % (DISK_OPS + 1), .flags = op / 8 % 8, .result = 1};
 		r->offset = shape & 1 ? fuzz_u32(in) : fuzz_u8(in) * UINT64_C(512);
 		r->bytes = shape & 2 ? fuzz_u16(in) % (ROOM_BYTES + 1) : fuzz_u8(in) % 65 * UINT64_C(512);
 		if (r->op == DISK_READ || r->op == DISK_WRITE) {
