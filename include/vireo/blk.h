@@ -45,6 +45,7 @@ struct vireo_notifier;
 #define VIREO_BLK_F_WRITE_ZEROES_BIT 14
 #define VIREO_BLK_F_LIFETIME_BIT     15
 #define VIREO_BLK_F_SECURE_ERASE_BIT 16
+#define VIREO_BLK_F_ZONED_BIT	     17
 
 /* The types that are submitted, by the specification's numbers (5.2.6). An application completes an unknown one with -EOPNOTSUPP. */
 enum vireo_blk_type {
@@ -54,6 +55,17 @@ enum vireo_blk_type {
 	VIREO_BLK_DISCARD = 11,	     /* what lies there may be forgotten; reads return anything */
 	VIREO_BLK_WRITE_ZEROES = 13, /* reads return zeroes */
 	VIREO_BLK_SECURE_ERASE = 14, /* what lies there, and copies of it, cannot be read from the medium by any means */
+	/*
+	 * Of a zoned disk, see struct vireo_blk_zoned. offset_bytes, but for REPORT and RESET_ALL, is to be where a zone begins: the
+	 * application checks that.
+	 */
+	VIREO_BLK_ZONE_APPEND = 15, /* write where the zone's pointer is, and set offset_bytes to where that was, before it is completed */
+	VIREO_BLK_ZONE_REPORT = 16, /* tell the zones, from the one that has offset_bytes on, by vireo_blk_zone_report() */
+	VIREO_BLK_ZONE_OPEN = 18,
+	VIREO_BLK_ZONE_CLOSE = 20,
+	VIREO_BLK_ZONE_FINISH = 22,
+	VIREO_BLK_ZONE_RESET = 24,
+	VIREO_BLK_ZONE_RESET_ALL = 26, /* offset_bytes is 0 */
 };
 
 /*
@@ -68,8 +80,8 @@ struct vireo_blk_request {
 	uint32_t type;	       /* enum vireo_blk_type */
 	uint32_t flags;	       /* VIREO_BLK_FUA, VIREO_BLK_UNMAP */
 	uint64_t offset_bytes; /* on the disk; a multiple of 512 and of the config's request_align_bytes ... */
-	uint64_t bytes;	       /* ... as this is; the end is within the capacity. 0 for FLUSH, else at least 512 */
-	const struct iovec *iov; /* IN: to be filled, OUT: to be written: `bytes` in all */
+	uint64_t bytes;	       /* ... as this is; the end is within the capacity. 0 for FLUSH and ZONE_ but APPEND, else at least 512 */
+	const struct iovec *iov; /* IN: to be filled, OUT and ZONE_APPEND: to be written: `bytes` in all */
 	uint32_t iov_count;    /* 0 for the other types */
 	uint32_t queue;	       /* the queue's index */
 	void *room;	       /* the application's own: request_room_bytes of the config, aligned to 16; zero when the queue starts */
@@ -116,6 +128,43 @@ struct vireo_blk_lifetime {
 	uint16_t used_b;       /* MLC cells: likewise */
 };
 
+/*
+ * A zoned disk, of the model host-managed (5.2.4): a row of zones, which are written sequentially. DISCARD, WRITE_ZEROES and
+ * SECURE_ERASE are not offered, and a driver that does not accept ZONED cannot use the device. The application keeps the zones'
+ * states and write pointers, and says by the result of a request what the specification says by a status: vireo_blk_complete().
+ */
+struct vireo_blk_zoned {
+	uint64_t zone_bytes;	   /* of each zone but the last: a multiple of 512. Linux takes powers of two alone */
+	uint32_t open_max;	   /* zones that may be open; 0: no limit */
+	uint32_t active_max;	   /* zones that may be open or closed; 0: no limit */
+	uint64_t append_bytes_max; /* of one ZONE_APPEND, no more than segments_max * segment_bytes_max; 0: none is taken, and Linux not served */
+	uint32_t write_bytes;	   /* what writes to sequential zones are multiples of: itself one of 512 */
+};
+
+enum vireo_blk_zone_type {
+	VIREO_BLK_ZT_CONV = 1, /* conventional: written anywhere */
+	VIREO_BLK_ZT_SWR = 2,  /* sequential writes required */
+};
+
+enum vireo_blk_zone_state {
+	VIREO_BLK_ZS_NOT_WP = 0, /* conventional ones */
+	VIREO_BLK_ZS_EMPTY = 1,
+	VIREO_BLK_ZS_IOPEN = 2, /* by a write */
+	VIREO_BLK_ZS_EOPEN = 3, /* by ZONE_OPEN */
+	VIREO_BLK_ZS_CLOSED = 4,
+	VIREO_BLK_ZS_RDONLY = 13,
+	VIREO_BLK_ZS_FULL = 14,
+	VIREO_BLK_ZS_OFFLINE = 15,
+};
+
+struct vireo_blk_zone {
+	uint64_t start_bytes;
+	uint64_t capacity_bytes; /* so much can be written to it when it is empty */
+	uint64_t pointer_bytes;	 /* on the disk: where the next write has to go */
+	uint8_t type;		 /* enum vireo_blk_zone_type */
+	uint8_t state;		 /* enum vireo_blk_zone_state */
+};
+
 struct vireo_blk_config {
 	size_t size;
 	uint64_t capacity_bytes; /* a multiple of 512 */
@@ -159,6 +208,7 @@ struct vireo_blk_config {
 	struct vireo_notifier *notifier;
 	struct vireo_memory *memory;
 	uint64_t memory_max_bytes;
+	const struct vireo_blk_zoned *zoned; /* copied; NULL: the disk has no zones */
 };
 
 /* Makes a block device; the caller's thread is its control thread. -EINVAL: a field of the config is not valid; -ENOMEM. */
@@ -191,10 +241,17 @@ VIREO_API bool vireo_blk_writeback(const struct vireo_blk *blk); /* false: reque
 VIREO_API int vireo_blk_poll(struct vireo_blk *blk, unsigned queue, unsigned max);
 /*
  * Completes a request and ends the application's use of it. `result` is 0, which the driver sees as OK; -EOPNOTSUPP, which it sees
- * as UNSUPP; or another negative errno, which it sees as IOERR. An IN that failed may have written anything to its iov: the library
- * overwrites that with zeroes, unless it is longer than 64 KiB. The driver sees the completion after the next flush.
+ * as UNSUPP; or another negative errno, which it sees as IOERR. Of a zoned disk it sees -EILSEQ as ZONE_UNALIGNED_WP, -ETOOMANYREFS
+ * as ZONE_OPEN_RESOURCE, -EOVERFLOW as ZONE_ACTIVE_RESOURCE, and -EBADRQC as ZONE_INVALID_CMD. An IN that failed may have written
+ * anything to its iov: the library overwrites that with zeroes, unless it is longer than 64 KiB. The driver sees the completion after
+ * the next flush.
  */
 VIREO_API void vireo_blk_complete(struct vireo_blk_request *request, int result);
+/*
+ * Adds a zone to the answer of a ZONE_REPORT that the application has. False: there is no room for it, or for any other: complete
+ * the request. The queue's worker.
+ */
+VIREO_API bool vireo_blk_zone_report(struct vireo_blk_request *request, const struct vireo_blk_zone *zone);
 /*
  * Shows the driver what has been completed, and signals the driver if it has asked for that. The call may also submit requests:
  * further ranges of a request, or chains that had no room before.
@@ -230,6 +287,7 @@ struct vireo_blk_queue_stats {
 	uint64_t unsupported; /* answered UNSUPP by the device: no such type, no such flag, or not negotiated */
 	uint64_t refused;     /* answered IOERR by the device: beyond the end, not aligned, read-only, ... */
 	uint64_t no_status;   /* chains without room for a status: given back without an answer */
+	uint64_t zone_commands; /* ZONE_ but APPEND, which counts as a write; completed without an error */
 };
 /* Fills in the counters. The caller sets ret_stats->size to sizeof(*ret_stats). Of a queue that does not exist they are 0. */
 VIREO_API void vireo_blk_queue_stats(const struct vireo_blk *blk, unsigned queue, struct vireo_blk_queue_stats *ret_stats);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/log.h"
 #include "base/util.h"
 #include "device/device.h"
 #include "model/blk/blk_internal.h"
@@ -73,10 +74,23 @@ static void blk_features_apply(struct vireo_blk *blk, uint64_t features)
 	writeback_begin(blk);
 }
 
+/* 5.2.5.2: a host-managed device is not for a driver that does not accept it; and a legacy driver cannot. */
+static bool zones_known(uint64_t features)
+{
+	const uint64_t needed = VIREO_FEATURE(VIREO_BLK_F_ZONED_BIT) | VIREO_FEATURE(VIREO_F_VERSION_1_BIT);
+
+	return (features & needed) == needed;
+}
+
 static int blk_features_set(void *opaque, uint64_t features)
 {
 	struct vireo_blk *blk = opaque;
 
+	if (blk->zoned.zone_bytes && !zones_known(features)) {
+		log_warning(device_log(blk->device), "%s: its driver does not know ZONED, and a disk that is written by zones is for drivers that do: "
+			    "Linux from 6.3 on, behind a front end that passes the feature on", device_name(blk->device));
+		return -EINVAL;
+	}
 	blk_features_apply(blk, features);
 	if (blk->ops.negotiated)
 		blk->ops.negotiated(blk->opaque, features);
@@ -258,6 +272,8 @@ static void blk_fill(struct vireo_blk *blk, const struct vireo_blk_config *confi
 	blk->discard = (struct blk_range_limit){ config->discard_bytes_max, config->discard_ranges_max };
 	blk->zeroes = (struct blk_range_limit){ config->zeroes_bytes_max, config->zeroes_ranges_max };
 	blk->erase = (struct blk_range_limit){ config->erase_bytes_max, config->erase_ranges_max };
+	if (config->zoned)
+		blk->zoned = *config->zoned;
 	blk->sectors = config->capacity_bytes / BLK_SECTOR_BYTES;
 	if (config->serial)
 		memcpy(blk->id, config->serial, strnlen(config->serial, sizeof(blk->id)));
@@ -350,7 +366,7 @@ void vireo_blk_queue_stats(const struct vireo_blk *blk, unsigned queue, struct v
 	struct vireo_blk_queue_stats stats = { .size = sizeof(stats) };
 	const uint64_t *from = queue < blk->queues ? &blk->queue[queue].stats.reads : NULL;
 
-	_Static_assert(sizeof(stats) == offsetof(struct vireo_blk_queue_stats, no_status) + sizeof(uint64_t), "counters alone");
+	_Static_assert(sizeof(stats) == offsetof(struct vireo_blk_queue_stats, zone_commands) + sizeof(uint64_t), "counters alone");
 	for (size_t at = offsetof(struct vireo_blk_queue_stats, reads); from && at < sizeof(stats); at += sizeof(*from)) {
 		uint64_t value = counter_read(from++);
 

@@ -10,6 +10,7 @@
  *	queue.c		a queue in its worker's hands: chains in, requests out, and back
  *	request.c	a chain becomes a request, or is answered
  *	ranges.c	DISCARD, WRITE_ZEROES and SECURE_ERASE, which name ranges in their data
+ *	zones.c		what a disk that is written by zones is asked
  *
  * What the application has lies on the shelf of its queue (model/shelf.h).
  *
@@ -41,7 +42,11 @@ struct blk_slot {
 	uint8_t *status;
 	struct iovec *status_piece; /* ends one byte short, until the chain is pushed */
 	struct blk_slot *again;	    /* the next one in blk_queue.again */
-	struct vireo_cursor ranges; /* those that have not been submitted */
+	union {
+		struct vireo_cursor ranges; /* those that have not been submitted */
+		struct vireo_cursor report; /* where the next zone is told */
+	};
+	uint32_t reported; /* zones */
 };
 
 _Static_assert(sizeof(struct vireo_blk_request) == 64, "one line");
@@ -68,6 +73,7 @@ struct vireo_blk {
 	bool read_only;
 	uint8_t id[BLK_ID_BYTES];
 	struct blk_range_limit discard, zeroes, erase;
+	struct vireo_blk_zoned zoned;
 	uint64_t features; /* as accepted; constant while queues run */
 	/* Written by the control thread, read by any (atomic). */
 	uint64_t sectors;
@@ -112,11 +118,31 @@ bool blk_request_take(struct blk_slot *slot); /* true: submit it; false: it has 
 /* Ends a request: the driver is told with the next push. `fill`: what has been asked for is not there, but zeroes. */
 void blk_answer(struct blk_slot *slot, uint8_t status, bool fill);
 bool blk_refuse(struct blk_slot *slot, uint8_t status); /* false, for callers of callers */
+void blk_data_clear(struct blk_slot *slot); /* all that is writable, but the status */
+
+/* Without the empty pieces at both ends: there is a byte. */
+static inline void blk_request_iov(struct blk_slot *slot, struct iovec *first, uint32_t count)
+{
+	while (!first->iov_len) {
+		first++;
+		count--;
+	}
+	while (!first[count - 1].iov_len)
+		count--;
+	slot->request.iov = first;
+	slot->request.iov_count = count;
+}
 
 /* ---- ranges.c ---- */
 
 bool blk_ranges_take(struct blk_slot *slot, const struct blk_range_limit *limit); /* as blk_request_take(), of the first one */
 bool blk_range_next(struct blk_slot *slot); /* of the next one, if any are left */
+
+/* ---- zones.c ---- */
+
+bool blk_zone_take(struct blk_slot *slot, uint32_t type, uint64_t sector); /* as blk_request_take() */
+void blk_zone_answer(struct blk_slot *slot); /* the application has done it */
+uint8_t blk_status_of(const struct vireo_blk *blk, int result); /* of any request: what the driver sees of an error */
 
 /* ---- queue.c ---- */
 

@@ -35,7 +35,7 @@ void disk_do(struct guest *g, struct vireo_blk_request *request)
 		disk_read(g, request);
 	else if (!g->result && request->type == VIREO_BLK_OUT)
 		disk_write(g, request);
-	else if (!g->result && request->type != VIREO_BLK_FLUSH)
+	else if (!g->result && request->type != VIREO_BLK_FLUSH && request->type < VIREO_BLK_ZONE_APPEND)
 		memset(g->disk + request->offset_bytes, 0, request->bytes);
 	vireo_blk_complete(request, g->result);
 }
@@ -65,7 +65,7 @@ static void request_look(struct guest *g, const struct vireo_blk_request *reques
 	assert_int_equal(request->offset_bytes % 512 + request->bytes % 512, 0);
 	for (uint32_t i = 0; i < request->iov_count; i++)
 		bytes += request->iov[i].iov_len;
-	assert_int_equal(bytes, request->type <= VIREO_BLK_OUT ? request->bytes : 0);
+	assert_int_equal(bytes, request->type <= VIREO_BLK_OUT || request->type == VIREO_BLK_ZONE_APPEND ? request->bytes : 0);
 	if (g->seen_count < GUEST_HELD_MAX)
 		g->seen[g->seen_count++] = (struct seen){ request->type, request->flags, request->offset_bytes, request->bytes,
 							  request->iov_count, request->queue };

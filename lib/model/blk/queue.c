@@ -147,7 +147,7 @@ static inline void done_count(struct vireo_blk_queue_stats *stats, const struct 
 static __cold void request_failed(struct blk_slot *slot, int result)
 {
 	counter_add(&blk_queue_of(slot)->stats.errors, 1);
-	blk_answer(slot, result == -EOPNOTSUPP ? BLK_S_UNSUPP : BLK_S_IOERR, true);
+	blk_answer(slot, blk_status_of(blk_queue_of(slot)->blk, result), true);
 }
 
 void vireo_blk_complete(struct vireo_blk_request *request, int result)
@@ -159,6 +159,10 @@ void vireo_blk_complete(struct vireo_blk_request *request, int result)
 	q->at.in_flight--;
 	if (unlikely(result)) {
 		request_failed(slot, result);
+		return;
+	}
+	if (unlikely(request->type >= VIREO_BLK_ZONE_APPEND)) {
+		blk_zone_answer(slot);
 		return;
 	}
 	done_count(&q->stats, request);

@@ -15,7 +15,7 @@
 #define FILL_BYTES_MAX (64u << 10) /* of a request that is no request, or has failed: a guest asks for that as often as it likes */
 
 /* All before a status counts as written, so it has to be (2.7.8.2). */
-static void data_fill(const struct blk_slot *slot)
+void blk_data_clear(struct blk_slot *slot)
 {
 	const struct vireo_chain *chain = &slot->at.chain;
 
@@ -29,7 +29,7 @@ static void data_fill(const struct blk_slot *slot)
 void blk_answer(struct blk_slot *slot, uint8_t status, bool fill)
 {
 	if (unlikely(fill) && slot->at.chain.writable_bytes > 1 && slot->at.chain.writable_bytes <= FILL_BYTES_MAX)
-		data_fill(slot);
+		blk_data_clear(slot);
 	__atomic_store_n(slot->status, status, __ATOMIC_RELAXED);
 	slot->status_piece->iov_len++;
 	shelf_end(&slot->at, slot->at.chain.writable_bytes);
@@ -96,19 +96,6 @@ static inline void header_cut(struct blk_slot *slot, struct virtio_blk_header *h
 	__asm__ volatile("" : : : "memory"); /* guest memory has been copied, and is not read again */
 }
 
-/* Without the empty pieces at both ends: there is a byte. */
-static inline void request_iov(struct blk_slot *slot, struct iovec *first, uint32_t count)
-{
-	while (!first->iov_len) {
-		first++;
-		count--;
-	}
-	while (!first[count - 1].iov_len)
-		count--;
-	slot->request.iov = first;
-	slot->request.iov_count = count;
-}
-
 /* READ and WRITE: `bytes` of data, from `sector` on. */
 static inline bool data_take(struct blk_slot *slot, uint32_t type, uint64_t sector, uint64_t bytes)
 {
@@ -134,7 +121,7 @@ static inline bool read_take(struct blk_slot *slot, uint64_t sector)
 	if (!data_take(slot, VIREO_BLK_IN, sector, chain->writable_bytes - 1))
 		return false;
 	slot->request.flags = 0;
-	request_iov(slot, chain->iov + chain->readable_count, chain->writable_count);
+	blk_request_iov(slot, chain->iov + chain->readable_count, chain->writable_count);
 	return true;
 }
 
@@ -148,7 +135,7 @@ static inline bool write_take(struct blk_slot *slot, uint64_t sector)
 	if (!data_take(slot, VIREO_BLK_OUT, sector, chain->readable_bytes - sizeof(struct virtio_blk_header)))
 		return false;
 	slot->request.flags = __atomic_load_n(&blk->write_flags, __ATOMIC_RELAXED);
-	request_iov(slot, chain->iov, chain->readable_count);
+	blk_request_iov(slot, chain->iov, chain->readable_count);
 	return true;
 }
 
@@ -167,7 +154,7 @@ static bool told(struct blk_slot *slot, const void *data, size_t bytes)
 {
 	struct vireo_cursor c = vireo_chain_writable(&slot->at.chain); /* without the status */
 
-	data_fill(slot);
+	blk_data_clear(slot);
 	vireo_cursor_put(&c, data, min_u64(bytes, c.left_bytes));
 	blk_answer(slot, BLK_S_OK, false);
 	return false;
@@ -187,11 +174,19 @@ static bool lifetime_told(struct blk_slot *slot)
 	return told(slot, &lifetime, sizeof(lifetime));
 }
 
+/* Those from ZONE_REPORT on are even numbers, and 16 and 18 are the first two. */
+static bool zone_type(uint32_t type)
+{
+	return type == VIREO_BLK_ZONE_APPEND || (type >= VIREO_BLK_ZONE_REPORT && type <= VIREO_BLK_ZONE_RESET_ALL && !(type & 1));
+}
+
 /* What has not been negotiated is not known. */
-static __cold bool other_take(struct blk_slot *slot, uint32_t type)
+static __cold bool other_take(struct blk_slot *slot, uint32_t type, uint64_t sector)
 {
 	const struct vireo_blk *blk = blk_queue_of(slot)->blk;
 
+	if (zone_type(type) && blk_has(blk, VIREO_BLK_F_ZONED_BIT))
+		return blk_zone_take(slot, type, sector);
 	if (slot->at.chain.writable_bytes > FILL_BYTES_MAX)
 		return blk_refuse(slot, BLK_S_IOERR);
 	if (type == VIREO_BLK_FLUSH || (type == BLK_T_FLUSH_OUT && !blk_has(blk, VIREO_F_VERSION_1_BIT)))
@@ -227,5 +222,5 @@ bool blk_request_take(struct blk_slot *slot)
 		return read_take(slot, le64toh(header.sector));
 	if (type == VIREO_BLK_OUT)
 		return write_take(slot, le64toh(header.sector));
-	return other_take(slot, type);
+	return other_take(slot, type, le64toh(header.sector));
 }

@@ -88,13 +88,28 @@ int blk_lifetime_check(const struct vireo_blk_lifetime *lifetime)
 	return lifetime->pre_eol_info > 3 || lifetime->used_a > 11 || lifetime->used_b > 11 ? -EINVAL : 0;
 }
 
+static int zoned_check(const struct vireo_blk_config *c)
+{
+	const struct vireo_blk_zoned *z = c->zoned;
+
+	if (!z)
+		return 0;
+	if (!z->zone_bytes || z->zone_bytes % BLK_SECTOR_BYTES || z->zone_bytes / BLK_SECTOR_BYTES > UINT32_MAX)
+		return -EINVAL;
+	if (!z->write_bytes || z->write_bytes % BLK_SECTOR_BYTES || z->append_bytes_max % z->write_bytes)
+		return -EINVAL;
+	if (z->append_bytes_max > (uint64_t)c->segments_max * c->segment_bytes_max)
+		return -EINVAL;
+	return c->features_off & VIREO_FEATURE(VIREO_BLK_F_ZONED_BIT) ? -EINVAL : 0;
+}
+
 int blk_config_check(struct vireo_blk_config *config)
 {
 	if (!config->ops)
 		return -EINVAL;
 	if (config->lifetime && blk_lifetime_check(config->lifetime))
 		return -EINVAL;
-	return blocks_check(config) || queues_check(config) || ranges_check(config) ? -EINVAL : 0;
+	return blocks_check(config) || queues_check(config) || ranges_check(config) || zoned_check(config) ? -EINVAL : 0;
 }
 
 static uint64_t when(bool offered, unsigned bit)
@@ -105,6 +120,7 @@ static uint64_t when(bool offered, unsigned bit)
 /* IN_ORDER is not offered: requests end in any order. */
 uint64_t blk_features_offered(const struct vireo_blk_config *c)
 {
+	bool anywhere = !c->read_only && !c->zoned; /* may be written */
 	uint64_t features = VIREO_FEATURE(VIREO_F_RING_INDIRECT_DESC_BIT) | VIREO_FEATURE(VIREO_F_RING_EVENT_IDX_BIT) |
 			    VIREO_FEATURE(VIREO_F_RING_PACKED_BIT) | VIREO_FEATURE(VIREO_F_RING_RESET_BIT);
 
@@ -114,9 +130,10 @@ uint64_t blk_features_offered(const struct vireo_blk_config *c)
 	features |= when(c->geometry.cylinders || c->geometry.heads || c->geometry.sectors, VIREO_BLK_F_GEOMETRY_BIT);
 	features |= when(c->read_only, VIREO_BLK_F_RO_BIT);
 	features |= when(!c->write_cache_fixed, VIREO_BLK_F_CONFIG_WCE_BIT);
-	features |= when(c->discard && !c->read_only, VIREO_BLK_F_DISCARD_BIT);
-	features |= when(c->zeroes && !c->read_only, VIREO_BLK_F_WRITE_ZEROES_BIT);
-	features |= when(c->secure_erase && !c->read_only, VIREO_BLK_F_SECURE_ERASE_BIT);
+	features |= when(c->discard && anywhere, VIREO_BLK_F_DISCARD_BIT);
+	features |= when(c->zeroes && anywhere, VIREO_BLK_F_WRITE_ZEROES_BIT);
+	features |= when(c->secure_erase && anywhere, VIREO_BLK_F_SECURE_ERASE_BIT);
+	features |= when(c->zoned, VIREO_BLK_F_ZONED_BIT);
 	features |= when(c->lifetime, VIREO_BLK_F_LIFETIME_BIT);
 	features &= ~c->features_off;
 	if (!(features & VIREO_FEATURE(VIREO_BLK_F_FLUSH_BIT))) /* who switches the cache has to be able to flush it (5.2.5.2) */
@@ -143,6 +160,16 @@ static void space_ranges(struct virtio_blk_config_space *space, const struct vir
 	}
 }
 
+static void space_zoned(struct virtio_blk_config_space *space, const struct vireo_blk_zoned *z)
+{
+	space->zoned.zone_sectors = htole32((uint32_t)(z->zone_bytes / BLK_SECTOR_BYTES));
+	space->zoned.max_open_zones = htole32(z->open_max);
+	space->zoned.max_active_zones = htole32(z->active_max);
+	space->zoned.max_append_sectors = htole32((uint32_t)(z->append_bytes_max / BLK_SECTOR_BYTES));
+	space->zoned.write_granularity = htole32(z->write_bytes);
+	space->zoned.model = BLK_Z_HM;
+}
+
 struct virtio_blk_config_space blk_space(const struct vireo_blk_config *c)
 {
 	uint64_t features = blk_features_offered(c);
@@ -163,5 +190,7 @@ struct virtio_blk_config_space blk_space(const struct vireo_blk_config *c)
 	};
 
 	space_ranges(&space, c, features);
+	if (c->zoned)
+		space_zoned(&space, c->zoned);
 	return space;
 }
