@@ -6,6 +6,7 @@
 #include "blk_export.h"
 #include "base/log.h"
 #include "disk/disk.h"
+#include "blk_zones.h"
 #include "report.h"
 #include "store/export_queue.h"
 #include "store/holding.h"
@@ -45,6 +46,8 @@ static unsigned reap(struct export_queue *queue)
 	for (unsigned i = 0; i < count; i++) {
 		struct room *room = container_of(done[i], struct room, disk);
 
+		if (unlikely(room->disk.flags & DISK_APPEND) && room->disk.op == DISK_WRITE)
+			room->blk->offset_bytes = room->disk.offset;
 		vireo_blk_complete(room->blk, room->disk.result);
 	}
 	return count;
@@ -56,6 +59,7 @@ static uint8_t disk_op(uint32_t type)
 	case VIREO_BLK_IN:
 		return DISK_READ;
 	case VIREO_BLK_OUT:
+	case VIREO_BLK_ZONE_APPEND:
 		return DISK_WRITE;
 	case VIREO_BLK_FLUSH:
 		return DISK_FLUSH;
@@ -64,8 +68,16 @@ static uint8_t disk_op(uint32_t type)
 	case VIREO_BLK_WRITE_ZEROES:
 		return DISK_ZERO;
 	default:
-		return DISK_OPS;
+		return blk_zone_act(type) >= 0 ? DISK_ZONE : DISK_OPS;
 	}
+}
+
+static uint8_t disk_flags(const struct vireo_blk_request *request, uint8_t op)
+{
+	if (unlikely(op == DISK_ZONE))
+		return (uint8_t)blk_zone_act(request->type);
+	return (request->flags & VIREO_BLK_FUA ? DISK_FUA : 0) | (request->flags & VIREO_BLK_UNMAP ? DISK_UNMAP : 0) |
+	       (request->type == VIREO_BLK_ZONE_APPEND ? DISK_APPEND : 0);
 }
 
 static struct disk_request *room_fill(struct vireo_blk_request *request)
@@ -75,7 +87,7 @@ static struct disk_request *room_fill(struct vireo_blk_request *request)
 	room->blk = request;
 	room->disk = (struct disk_request){
 		.op = disk_op(request->type),
-		.flags = (request->flags & VIREO_BLK_FUA ? DISK_FUA : 0) | (request->flags & VIREO_BLK_UNMAP ? DISK_UNMAP : 0),
+		.flags = disk_flags(request, disk_op(request->type)),
 		.iov = request->iov,
 		.iov_count = request->iov_count,
 		.offset = request->offset_bytes,
@@ -92,6 +104,10 @@ static void submit(void *opaque, unsigned queue, struct vireo_blk_request *const
 	unsigned filled = 0;
 
 	for (unsigned i = 0; i < count; i++) {
+		if (unlikely(requests[i]->type == VIREO_BLK_ZONE_REPORT)) {
+			blk_zones_report(blk_export_of(q->queue.export)->disk->disk, requests[i]);
+			continue;
+		}
 		if (unlikely(disk_op(requests[i]->type) == DISK_OPS || requests[i]->iov_count > IOV_MAX)) {
 			vireo_blk_complete(requests[i], disk_op(requests[i]->type) == DISK_OPS ? -EOPNOTSUPP : -EINVAL);
 			continue;
@@ -267,6 +283,7 @@ static int blk_new(struct export *export)
 		.memory_max_bytes = at->endpoint.memory_max_bytes,
 	};
 	char serial[BLK_SERIAL_BYTES + 1];
+	struct vireo_blk_zoned zoned;
 
 	snprintf(serial, sizeof(serial), "%.*s", (int)BLK_SERIAL_BYTES, config.serial);
 	config.serial = serial;
@@ -281,6 +298,10 @@ static int blk_new(struct export *export)
 	config.zeroes = true;
 	config.zeroes_unmap = info.zero_unmaps;
 	config.zeroes_bytes_max = info.zero_max_bytes;
+	if (info.zones.zone_bytes) {
+		zoned = blk_zoned(&info);
+		config.zoned = &zoned;
+	}
 	return vireo_blk_new(&config, &e->blk);
 }
 

@@ -22,6 +22,7 @@ static const struct field brief_fields[] = {
 static const struct field fields[] = {
 	FIELD(reads),  FIELD(read_bytes), FIELD(writes), FIELD(written_bytes), FIELD(flushes),	 FIELD(discards),
 	FIELD(zeroes), FIELD(erases),	  FIELD(errors), FIELD(refused),       FIELD(unsupported), FIELD(no_status),
+	FIELD(zone_commands),
 };
 
 static uint64_t *value(struct vireo_blk_queue_stats *stats, const struct field *field)

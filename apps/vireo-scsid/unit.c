@@ -109,8 +109,15 @@ static int unit_open(const struct units *units, struct unit *unit, struct kept *
 		.read_only = unit->use.read_only,
 		.opaque = &unit->keeper,
 	};
-	int err = keeper_open(units, unit, kept);
+	struct disk_info info;
+	int err;
 
+	disk_info_get(unit->disk->disk, &info);
+	if (info.zones.zone_bytes) {
+		snprintf(why, SPEC_WHY_BYTES, "disk '%s' has zones, and no LUN has: export it by vireo-blkd", unit->disk->spec.name);
+		return -EINVAL;
+	}
+	err = keeper_open(units, unit, kept);
 	if (err)
 		return err;
 	identity_write(unit->disk, unit->serial, name);

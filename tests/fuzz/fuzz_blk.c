@@ -2,7 +2,7 @@
 
 /*
  * The block device's content: requests of any kind, split in any way, in a ring whose descriptors are honest. The application keeps some
- * of what it is handed, and the guest changes its memory before they are completed.
+ * of what it is handed, and the guest changes its memory before they are completed. One of two disks is written by zones.
  */
 #include "base/loop.h"
 #include "device/device.h"
@@ -22,7 +22,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct {
-	struct vireo_blk *blk;
+	struct vireo_blk *blk; /* one of these */
+	struct vireo_blk *plain, *zoned;
 	struct loop *loop;
 	struct fuzz_memory memory;
 	bool running;
@@ -42,8 +43,9 @@ static void look(const struct vireo_blk_request *request)
 		if (request->type == VIREO_BLK_IN)
 			memset(request->iov[i].iov_base, 0x5a, request->iov[i].iov_len);
 	}
-	assert(bytes == (request->type <= VIREO_BLK_OUT ? request->bytes : 0));
-	assert(request->bytes || request->type == VIREO_BLK_FLUSH);
+	assert(bytes == (request->type <= VIREO_BLK_OUT || request->type == VIREO_BLK_ZONE_APPEND ? request->bytes : 0));
+	assert(request->bytes || request->type == VIREO_BLK_FLUSH || request->type > VIREO_BLK_ZONE_APPEND);
+	assert(request->type < VIREO_BLK_ZONE_APPEND || target.blk == target.zoned);
 }
 
 static void submit(void *opaque, unsigned queue, struct vireo_blk_request *const *requests, unsigned count)
@@ -51,6 +53,9 @@ static void submit(void *opaque, unsigned queue, struct vireo_blk_request *const
 	for (unsigned i = 0; i < count; i++) {
 		look(requests[i]);
 		assert(target.held_count < SIZE);
+		if (requests[i]->type == VIREO_BLK_ZONE_REPORT)
+			while (vireo_blk_zone_report(requests[i], &(struct vireo_blk_zone){.state = VIREO_BLK_ZS_FULL}))
+				;
 		if (target.how >> i % 8 & 1)
 			target.held[target.held_count++] = requests[i];
 		else
@@ -115,7 +120,7 @@ static unsigned offer(struct fuzz_input *in, unsigned at)
 /* What a header may look like, and a range behind it. */
 static void lay(struct fuzz_input *in, uint32_t at)
 {
-	static const uint8_t types[] = {0, 1, 4, 8, 10, 11, 13, 14, 5, 15};
+	static const uint8_t types[] = {0, 1, 4, 8, 10, 11, 13, 14, 5, 15, 16, 18, 20, 22, 24, 26};
 	struct virtio_blk_header header = {.type = fuzz_u8(in), .sector = fuzz_u8(in) & 1 ? fuzz_u16(in) % SECTORS : fuzz_u32(in)};
 	struct virtio_blk_range range = {.sector = fuzz_u16(in), .num_sectors = fuzz_u16(in), .flags = fuzz_u8(in) & 1};
 	uint8_t stretch[64];
@@ -164,17 +169,23 @@ static void quiet(void *opaque)
 static void init(void)
 {
 	static const struct vireo_blk_lifetime lifetime = {.used_a = 1};
-	const struct vireo_blk_config config = {.size = sizeof(config), .ops = &blk_ops, .capacity_bytes = SECTORS * 512u, .discard = true,
+	static const struct vireo_blk_zoned zoned = {.zone_bytes = 65536, .write_bytes = 512, .append_bytes_max = 4096};
+	struct vireo_blk_config config = {.size = sizeof(config), .ops = &blk_ops, .capacity_bytes = SECTORS * 512u, .discard = true,
 		.zeroes = true, .secure_erase = true, .zeroes_ranges_max = 8, .lifetime = &lifetime, .serial = "fuzz"};
 	int ret;
 
 	fuzz_memory_init(&target.memory);
 	ret = loop_new(&target.loop);
 	assert(ret == 0);
-	ret = vireo_blk_new(&config, &target.blk);
-	assert(ret == 0);
-	ret = device_attach(vireo_blk_device(target.blk), target.loop, &transport, NULL);
-	assert(ret == 0);
+	for (unsigned i = 0; i < 2; i++) {
+		struct vireo_blk **blk = i ? &target.zoned : &target.plain;
+
+		config.zoned = i ? &zoned : NULL;
+		ret = vireo_blk_new(&config, blk);
+		assert(ret == 0);
+		ret = device_attach(vireo_blk_device(*blk), target.loop, &transport, NULL);
+		assert(ret == 0);
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -185,11 +196,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint64_t features;
 	uint8_t config[96];
 
-	if (!target.blk)
+	if (!target.plain)
 		init();
-	device = vireo_blk_device(target.blk);
 	fuzz_memory_clear(&target.memory);
 	fuzz_take(&in, &features, sizeof(features));
+	target.blk = features >> 63 ? target.zoned : target.plain;
+	if (features >> 63)
+		features |= VIREO_FEATURE(VIREO_BLK_F_ZONED_BIT);
+	device = vireo_blk_device(target.blk);
 	target.how = fuzz_u8(&in);
 	requests_lay(&in);
 	start(device, (features | VIREO_FEATURE(VIREO_F_VERSION_1_BIT)) & ~VIREO_FEATURE(VIREO_F_RING_PACKED_BIT));

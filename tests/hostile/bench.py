@@ -34,7 +34,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 TRANSPORTS = {peer.NAME: peer for peer in (VhostUserPeer, VdpaPeer, CusePeer)}
 FILES = ['lies_messages', 'lies_fds', 'lies_tables', 'lies_ioctls', 'lies_inflight', 'lies_log', 'lies_iotlb', 'lies_inband', 'lies_setup', 'lies_memory',
-         'lies_control', 'lies_state', 'lies_postcopy', 'lies_time', 'lies_rings', 'lies_frames', 'lies_blk',
+         'lies_control', 'lies_state', 'lies_postcopy', 'lies_time', 'lies_rings', 'lies_frames', 'lies_blk', 'lies_zones',
          'lies_scsi']
 UNAVAILABLE = 77
 BENCH_S = 3600  # longer than all lies take

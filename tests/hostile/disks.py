@@ -22,6 +22,7 @@ F_RO, F_FLUSH, F_CONFIG_WCE, F_MQ, F_DISCARD, F_WRITE_ZEROES = 1 << 5, 1 << 9, 1
 FEATURES = F_RO | F_FLUSH | F_CONFIG_WCE | F_MQ | F_DISCARD | F_WRITE_ZEROES | F_INDIRECT
 SECTOR = 512
 SECTORS = 2048  # of each disk
+ZONE_SECTORS = 128  # of the one with zones
 RING_SIZE = 64
 
 HEADER, STATUS, PAYLOAD, ROOM, TABLE = DATA, DATA + 0x1000, DATA + 0x10000, DATA + 0x40000, DATA + 0x80000
@@ -107,7 +108,6 @@ class Driver(Waiting):
 
 
 class DiskPeer(Driver, VhostUserPeer):
-
     def goes_on_after_a_break(self):
         """The queue that was lied in is lost, and the other one is not."""
         self.goes_on(queue=1)
@@ -156,6 +156,8 @@ class Disks:
         for disk in ('lies', 'honest'):
             argv += ['--disk', f'{disk}=mem:{SECTORS * SECTOR}', '--export', f'{self.at(disk)},disk={disk}']
         argv += ['--export', f'{self.at("fixed")},disk=lies,read-only=on']
+        zones = f'zone-size={ZONE_SECTORS * SECTOR},zone-conventional=1,zone-max-open=2,zone-max-active=3'
+        argv += ['--disk', f'zoned=mem:{SECTORS * SECTOR},{zones}', '--export', f'{self.at("zoned")},disk=zoned']
         with open(os.path.join(folder, 'blkd.log'), 'w') as log:
             self.process = subprocess.Popen(argv, stderr=log, env=dict(os.environ, ASAN_OPTIONS='detect_leaks=1'))
         try:
@@ -173,7 +175,7 @@ class Disks:
         return os.path.join(self.folder, 'blkd-control.sock')
 
     def over_vduse(self, name):
-        return self.vduse and name != 'honest'
+        return self.vduse and name not in ('honest', 'zoned')
 
     def at(self, name):
         """Where an export is, and how."""
