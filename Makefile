@@ -61,6 +61,10 @@ libiscsi: build ## each family of libiscsi's test suite on a LUN, in a User-mode
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' LIBISCSI=all tests/e2e/uml.py libiscsi
 
+prove: ## what CBMC, fetched from Debian 13, proves of parsers, translation and rings; and three checks taken out, each missed
+	@scripts/prove
+	@scripts/prove --mutants
+
 migrate: build ## move a QEMU guest between two switches, 20 times each by precopy and postcopy, with split and packed rings
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' MIGRATE_ROUNDS=20 MIGRATE_BACK_S=1 tests/e2e/migrate.py
@@ -101,4 +105,4 @@ deb-check: deb ## install, upgrade and purge the package vireo in a Debian folde
 clean: ## remove what building made
 	rm -rf '$(BUILD)' build-check build-deb
 
-.PHONY: help demo demo-disk check figures neighbours properties comeback killings disks blkio blktests libiscsi migrate matrix bench build compile install deb deb-check clean
+.PHONY: help demo demo-disk check figures neighbours properties comeback killings disks blkio blktests libiscsi prove migrate matrix bench build compile install deb deb-check clean

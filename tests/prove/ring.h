@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef PROVE_RING_H
+#define PROVE_RING_H
+
+/*
+ * A ring whose memory is its driver's: whatever is read there may be something else each time. So le16(), le32() and le64(),
+ * which the sources use for all that lies there, make sure that the bytes are there, and return anything.
+ *
+ * Stubs:
+ *	map_gpa(), map_at()	promise what map.c has proved of the real ones, and no more: memory of any length, or none, another
+ *				each time; no more regions in a row than `stretches_left`
+ *	map_pieces()		the same for a range: up to PIECES_AT_ONCE pieces, none of them empty
+ *	ring_map_take()		finds a new map once, or not at all
+ *	memcpy()		makes sure that both sides are there
+ * The sources are compiled in without AVX2, whose way quad_test.c holds against the plain one.
+ */
+
+#include "prove.h"
+#include <errno.h>
+#include <string.h>
+#include "base/util.h"
+#include "mem/map.h"
+#include "wire/virtio_ring.h"
+
+#define PIECES_AT_ONCE 2u
+#define USABLE_MAX     (UINT64_C(1) << 33) /* longer than any descriptor */
+
+static uint16_t driver_u16(uint16_t seen)
+{
+	return nondet_u16();
+}
+
+static uint32_t driver_u32(uint32_t seen)
+{
+	return nondet_u32();
+}
+
+static uint64_t driver_u64(uint64_t seen)
+{
+	return nondet_u64();
+}
+
+#define le16(seen) driver_u16(seen)
+#define le32(seen) driver_u32(seen)
+#define le64(seen) driver_u64(seen)
+
+static uint8_t *guest; /* USABLE_MAX bytes: what is found somewhere in it ends where it ends */
+static unsigned stretches_left; /* of map_at() */
+static bool map_offered; /* once */
+
+static void *stretch_of_map(uint64_t *ret_usable)
+{
+	uint64_t usable = nondet_u64();
+
+	if (nondet_bool())
+		return NULL;
+	assume(usable >= 1 && usable <= USABLE_MAX);
+	*ret_usable = usable;
+	return guest + (USABLE_MAX - usable);
+}
+
+static void *next_stretch_of_map(uint64_t *ret_usable)
+{
+	if (!stretches_left)
+		return NULL;
+	stretches_left--;
+	return stretch_of_map(ret_usable);
+}
+
+static int pieces_of_map(uint32_t len_bytes, struct iovec *iov, unsigned iov_max)
+{
+	unsigned count = nondet_u32();
+
+	if (nondet_bool())
+		return -EFAULT;
+	if (nondet_bool())
+		return -ENOBUFS;
+	assume(count >= 1 && count <= iov_max && count <= PIECES_AT_ONCE);
+	for (unsigned i = 0; i < count; i++) {
+		uint32_t bytes = i + 1 < count ? nondet_u32() : len_bytes;
+
+		assume(bytes >= 1 && bytes <= len_bytes);
+		iov[i].iov_base = guest + (USABLE_MAX - bytes);
+		iov[i].iov_len = bytes;
+		len_bytes -= bytes;
+	}
+	return (int)count;
+}
+
+static void *copy_of(void *to, const void *from, size_t bytes)
+{
+	assert(__CPROVER_r_ok(from, bytes) && __CPROVER_w_ok(to, bytes));
+	return to;
+}
+
+#define map_gpa(map, cache, gpa, ret_usable) stretch_of_map(ret_usable)
+#define map_at(map, cache, gpa, write, ret_usable) next_stretch_of_map(ret_usable)
+#define map_pieces(map, cache, gpa, len, write, iov, iov_max) pieces_of_map(len, iov, iov_max)
+#define memcpy(to, from, bytes) copy_of(to, from, bytes)
+
+#undef __x86_64__
+
+#include "ring/lay.c"
+
+/* ---- what all of them begin and end with ---- */
+
+/* The guest's memory, and a map with one region, or none: where the last payload was. */
+static void any_memory(struct ring *ring)
+{
+	static struct map map;
+	struct map *all;
+
+	guest = any_bytes(USABLE_MAX);
+	all = any_bytes(sizeof(map) + sizeof(map.regions[0]));
+
+	all->count = nondet_bool();
+	all->limited = 0;
+	if (all->count) {
+		all->regions[0].gpa = nondet_u64();
+		all->regions[0].size_bytes = nondet_u64();
+		assume(all->regions[0].size_bytes <= USABLE_MAX);
+		all->regions[0].host = guest + (USABLE_MAX - all->regions[0].size_bytes);
+	}
+	ring->map = all;
+	ring->buffers.last = nondet_bool();
+}
+
+bool ring_map_take(struct ring *ring)
+{
+	bool taken = map_offered && nondet_bool();
+
+	map_offered = map_offered && !taken;
+	return taken;
+}
+
+int ring_break(struct ring *ring, const char *why)
+{
+	ring->error = why;
+	return -EPROTO;
+}
+
+int ring_look_note(struct ring *ring, uint64_t gpa, uint32_t len, bool write)
+{
+	return nondet_bool() ? 0 : -EFAULT;
+}
+
+#endif
