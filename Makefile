@@ -31,9 +31,9 @@ properties: build ## each property of QEMU's virtio-net-pci changed alone: does 
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' VIREO_PROPERTIES=all tests/e2e/properties.py
 
-comeback: build ## kill the switch and take its ports away, 20 times each, under QEMU guests with packed rings
+comeback: build ## kill the switch and take its ports away, 25 times each, under QEMU guests: it listens or connects, split rings or packed ones
 	@scripts/install-deps check
-	@VIREO_BUILD='$(abspath $(BUILD))' COMEBACK_ROUNDS=20 tests/e2e/comeback.py traffic_comes_back
+	@VIREO_BUILD='$(abspath $(BUILD))' COMEBACK_ROUNDS=25 tests/e2e/comeback.py traffic_comes_back
 
 killings: build ## kill devices and vireo-blkd KILLS (100) times each: a driver's ledger, fio that verifies over vhost-user and VDUSE, split and packed, and power cuts
 	@scripts/install-deps check
