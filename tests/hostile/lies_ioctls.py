@@ -18,6 +18,7 @@ PAGE = 4096
 OWNERS = (SET_MEM_TABLE, SET_LOG_BASE, SET_LOG_FD, SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE, SET_VRING_KICK,
           SET_VRING_CALL, SET_VRING_ERR, NET_SET_BACKEND)
 OTHERS = (GET_FEATURES, SET_FEATURES, GET_BACKEND_FEATURES, SET_BACKEND_FEATURES)
+F_LOG_ALL = 1 << 26
 IOTLB_MISS, IOTLB_UPDATE, IOTLB_INVALIDATE = 1, 2, 3
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -146,6 +147,25 @@ def iotlb_messages_that_lie(daemon):
         assert taken(message(IOTLB_UPDATE)) and taken(message(IOTLB_INVALIDATE))
         for i in range(few(5000)):  # more windows than are kept, or a map has room for
             assert taken(message(IOTLB_UPDATE, iova=(1 << 40) + i * 2 * PAGE)), i
+        for size in (PAGE, MEMORY_BYTES // 2, MEMORY_BYTES):  # over one another, and over what was told before
+            for iova in ((1 << 40) + PAGE, GPA):
+                assert taken(message(IOTLB_UPDATE, iova=iova, size=size)), (iova, size)
+        assert taken(message(IOTLB_INVALIDATE, iova=0, size=0)), 'all of it'
+        peer.settle()
+
+
+@lie
+def dirty_log_where_none_is_kept(daemon):
+    with daemon.connect() as peer:
+        peer.ready()
+        assert not peer.offered() & F_LOG_ALL
+        refused(peer, peer.features_set, peer.features | F_LOG_ALL)
+        room = ctypes.create_string_buffer(4096)
+        for at in (ctypes.addressof(room), 0, 1, 1 << 46, 2**64 - 8):  # not looked at: no log may be too small
+            refused(peer, peer.do, SET_LOG_BASE, at)
+        for fd in (peer.eventfd(), peer.memfd, 1 << 20, -2):
+            refused(peer, lambda fd=fd: peer.do(SET_LOG_FD, fd, layout='=i'))
+        peer.do(SET_LOG_FD, -1, layout='=i')
         peer.settle()
 
 
