@@ -10,6 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import case, case_for, expect, main, need_program  # noqa: E402
 from guest.couple import MACS, both_ways, end_well, start  # noqa: E402
+from guest.lab import wait_until  # noqa: E402
 from guest.qemu import Guest, Nic  # noqa: E402
 from guest.switch import Switch  # noqa: E402
 from guest.traffic import pair, ping  # noqa: E402
@@ -82,8 +83,7 @@ def sigterm_ends_the_switch_within_a_second_under_load(lab):
     right.check("cd /tmp; rm -f hold; mkfifo hold; (nc -l -p 5000 0<>hold >/dev/null) & sleep 0.3")
     left.check(f"(dd if=/dev/zero bs=64k | nc {addresses[1]} 5000) >/dev/null 2>&1 & sleep 2")
     before = switch.port("left")["rx_bytes"]
-    time.sleep(0.5)
-    expect(switch.port("left")["rx_bytes"] > before + 100000, "there is no load")
+    wait_until(lambda: switch.port("left")["rx_bytes"] > before + 100000, 60, "there is load")
     begin = time.monotonic()
     switch.child.terminate()
     status = switch.child.wait(5)
