@@ -50,15 +50,25 @@ bool port_set_bond(struct spec *spec, const char *value)
 	return true;
 }
 
+static bool has_limits(const struct sw_limits *limits)
+{
+	const struct sw_limit *const rates[] = {&limits->bytes_in,  &limits->frames_in, &limits->bytes_out, &limits->frames_out,
+						&limits->broadcast, &limits->multicast, &limits->unknown};
+	bool any = limits->priority != SW_PRIORITY_OFF;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rates); i++)
+		any |= rates[i]->per_second || rates[i]->burst;
+	return any;
+}
+
 /* What is the bond's affair, and would say nothing here. */
 static bool has_rules(const struct port_spec *spec)
 {
-	static const struct sw_limits no_limits;
 	const struct sw_guard *guard = &spec->guard;
 	const struct sw_port_multicast *multicast = &spec->multicast;
 
 	return spec->vlan || spec->trunk || spec->isolated || spec->role_given || spec->vm2vm_given || spec->spoof_given || spec->gro ||
-	       spec->router_given || spec->flood_copies || memcmp(&spec->limits, &no_limits, sizeof(no_limits)) != 0 ||
+	       spec->router_given || spec->flood_copies || has_limits(&spec->limits) ||
 	       guard->address_count || guard->neighbours || guard->dhcp_servers || guard->routers || multicast->router ||
 	       multicast->fast_leave || multicast->groups_max;
 }
