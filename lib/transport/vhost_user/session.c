@@ -7,7 +7,6 @@
 #include "mem/map.h"
 #include "transport/vhost_user/session_internal.h"
 #include <assert.h>
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
