@@ -8,7 +8,7 @@
  */
 
 #define F_PACKED VIREO_FEATURE(VIREO_F_RING_PACKED_BIT)
-#define CONFIG { .size = sizeof(struct vireo_endpoint_config), .vhost_user.handover = 1 }
+#define ENDPOINT_CONFIG { .size = sizeof(struct vireo_endpoint_config), .vhost_user.handover = 1 }
 
 struct two {
 	struct lab *old, *new;
@@ -74,7 +74,7 @@ static void carry(struct two *t)
 
 static struct two two_of(bool client)
 {
-	struct vireo_endpoint_config config = CONFIG;
+	struct vireo_endpoint_config config = ENDPOINT_CONFIG;
 	struct two t = { .old = lab_make(&ops), .channel = -1, .held = 1 };
 
 	config.vhost_user.client = client;
@@ -136,7 +136,7 @@ static struct vireo_endpoint_state exported(struct two *t)
 
 static int import_as(struct two *t, const struct vireo_endpoint_state *state, bool client)
 {
-	struct vireo_endpoint_config config = CONFIG;
+	struct vireo_endpoint_config config = ENDPOINT_CONFIG;
 
 	config.vhost_user.client = client;
 	config.state = state;
