@@ -113,6 +113,7 @@ def receive_queue_that_never_goes_on(daemon):
         with behind_an_iommu(daemon) as (peer, _):
             assert peer.ack(IOTLB_MSG, iotlb(UPDATE, iova=UADDR, address=UADDR, size=MEMORY)) == 0
             receive, transmit = peer.ring(0), peer.ring(1)
+            peer.settle()  # what comes before its ring is enabled is taken, and dropped
             peer.write(at, net_header() + frame(destination=b'\x02shout'))
             known, before, kib = daemon.port('hostile')['rx_frames'], daemon.port('hostile')['counters'], resident_kib(daemon)
             transmit.chain([(UADDR + at, 72, 0)])
