@@ -26,7 +26,7 @@ static const struct sort sorts[] = {
 /* What goes up and down; all other numbers only go up while the daemon lives. */
 static const char *const gauges[] = {
 	"mapped_bytes", "mapped_max_bytes", "mappings", "mappings_max", "made_bytes", "made_max_bytes", "size_bytes", "exports", "writers",
-	"logical_block_bytes", "physical_block_bytes", "queues", "mtu", "entries", "capacity", "static", "cpu", "peer_pid", "running",
+	"logical_block_bytes", "physical_block_bytes", "queues", "mtu", "entries", "capacity", "static", "cpu", "peer_pid",
 };
 
 static bool is_gauge(const char *key)
@@ -43,13 +43,10 @@ struct metrics {
 	const char *part; /* of the family's name, between the sort and the key: "_queue" or "" */
 };
 
-static void put_label(FILE *out, const char *name, const json_t *value)
+/* `text` is a daemon's, or who says that he is one; NULL: nothing. */
+static void put_text(FILE *out, const char *name, const char *text)
 {
-	const char *text = json_string_value(value);
-
 	fprintf(out, "%s=\"", name);
-	if (json_is_integer(value))
-		fprintf(out, "%lld", (long long)json_integer_value(value));
 	for (; text && *text; text++) {
 		if (*text == '\\' || *text == '"')
 			fputc('\\', out);
@@ -59,6 +56,14 @@ static void put_label(FILE *out, const char *name, const json_t *value)
 			fputc(*text, out);
 	}
 	fputc('"', out);
+}
+
+static void put_label(FILE *out, const char *name, const json_t *value)
+{
+	if (json_is_integer(value))
+		fprintf(out, "%s=\"%lld\"", name, (long long)json_integer_value(value));
+	else
+		put_text(out, name, json_string_value(value));
 }
 
 /* {port="vm1"} and what tells parts of it apart; nothing if there is nothing. */
@@ -80,8 +85,10 @@ static void put_labels(const struct metrics *m, const json_t *object, const json
 		put_label(m->out, "queue", json_object_get(queue, "queue"));
 		first = false;
 	}
-	if (name)
-		fprintf(m->out, "%s%s=\"%s\"", first ? "" : ",", name, value);
+	if (name) {
+		fputs(first ? "" : ",", m->out);
+		put_text(m->out, name, value);
+	}
 	fputc('}', m->out);
 }
 
@@ -95,13 +102,15 @@ static void put_sample(const struct metrics *m, const char *key, const json_t *o
 {
 	fprintf(m->out, "%s%s_%s%s", m->sort->prefix, m->part, key, is_gauge(key) ? "" : "_total");
 	put_labels(m, object, queue, NULL, NULL);
-	fprintf(m->out, " %lld\n", json_is_boolean(value) ? (long long)json_is_true(value) : (long long)json_integer_value(value));
+	fprintf(m->out, " %lld\n", (long long)json_integer_value(value));
 }
 
-/* Is it a number that is to be told? What tells objects apart is none. */
+/* Is it a number that is to be told? What tells objects apart is none, and no daemon of ours has a key that a family's name cannot have. */
 static bool told(const struct metrics *m, const char *key, const json_t *value)
 {
-	return json_is_integer(value) && (!m->sort->label_key || strcmp(key, m->sort->label_key) != 0) && strcmp(key, "queue") != 0;
+	if (!json_is_integer(value) || key[strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789_")])
+		return false;
+	return (!m->sort->label_key || strcmp(key, m->sort->label_key) != 0) && strcmp(key, "queue") != 0;
 }
 
 /* An object's own numbers, those of an object `inside` it, or those of each queue in the list `inside`. */
@@ -190,7 +199,9 @@ static void put_latency(const struct metrics *m, const json_t *objects)
 			for (size_t q = 0; q < ARRAY_SIZE(quantiles); q++) {
 				fprintf(m->out, "%s_latency_seconds{", m->sort->prefix);
 				put_label(m->out, m->sort->label, json_object_get(object, m->sort->label_key));
-				fprintf(m->out, ",op=\"%s\",quantile=\"%s\"} %.9f\n", op, quantiles[q].quantile,
+				fputc(',', m->out);
+				put_text(m->out, "op", op);
+				fprintf(m->out, ",quantile=\"%s\"} %.9f\n", quantiles[q].quantile,
 					(double)json_integer_value(json_object_get(of_op, quantiles[q].key)) / 1e9);
 			}
 			fprintf(m->out, "%s_latency_seconds_count", m->sort->prefix);

@@ -157,7 +157,8 @@ EVIL_PORT = {"name": "vm" + EVIL, "type": EVIL, "address": EVIL, "state": EVIL, 
 ANSWERS = {
     ("port", "list"): {"ports": [EVIL_PORT]}, ("port", "show", "x"): {"port": dict(EVIL_PORT, counters={EVIL: 1}, offloads=[EVIL])},
     ("fdb", "show"): {"total": 1, "entries": [{"mac": EVIL, "port": EVIL, "age_s": 1}]}, ("port", "add", "null:x"): {"name": EVIL},
-    ("stats",): {"time_us": 1, "ports": [EVIL_PORT], "workers": [], "fdb": {}}, ("version",): {"daemon": EVIL, "version": EVIL},
+    ("stats",): {"time_us": 1, "ports": [EVIL_PORT], "workers": [], "fdb": {}}, ("metrics",): {"ports": [EVIL_PORT]},
+    ("version",): {"daemon": EVIL, "version": EVIL},
 }
 
 
@@ -195,6 +196,26 @@ def what_a_server_answers_is_shown_and_not_obeyed(lab):
     answer = json.dumps({"jsonrpc": "2.0", "id": 1, "error": {"code": -1, "message": EVIL}}).encode() + b"\n"
     status, out, err = told_by_a_server(lab, answer, "port", "list")
     expect((status, out, err.count(b"\n")) == (1, b"", 1) and one_line_each(err), f"exit status {status}, {out} {err}")
+
+
+SAMPLE = re.compile(r'vireo_[a-z0-9_]+(\{[a-z_]+="([^"\\]|\\.)*"(,[a-z_]+="([^"\\]|\\.)*")*\})? -?[0-9.]+')
+
+
+@case
+def what_a_server_answers_makes_no_samples_of_its_own(lab):
+    lie = 'x"} 1\nvireo_owned{a="\\'
+    port = {"name": lie, "state": lie, "link": lie, "rx_frames": 7, lie: 8, "counters": {lie: 9, "rx_bytes": 10}, "queue_counters":
+            [{"direction": lie, "queue": lie, "frames": 11, lie: 12}]}
+    disk = {"name": lie, "latency": {lie: {"count": 13, "p50_ns": 14}}, "size_bytes": 15}
+    result = {"ports": [port, {"name": "without a state", "rx_frames": 16}], "disks": [disk], "fdb": {lie: 17, "entries": 18}}
+    answer = json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode() + b"\n"
+    status, out, err = told_by_a_server(lab, answer, "metrics")
+    lines = out.decode().splitlines()
+    expect(status == 0 and not err and lines[-1] == "# EOF", f"exit status {status}, {out} {err}")
+    for line in lines[:-1]:
+        expect(line.startswith(("# TYPE vireo_", "# HELP vireo_", "# UNIT vireo_")) or SAMPLE.fullmatch(line), f"no sample: {line}")
+    values = sorted(int(line.rpartition(" ")[2]) for line in lines if not line.startswith("#") and "." not in line.rpartition(" ")[2])
+    expect(values == [0, 0, 1, 1, 7, 10, 11, 13, 15, 16, 18], f"{values}: what keys of its own say is left out")
 
 
 @case
