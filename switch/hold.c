@@ -38,7 +38,7 @@ static int lane_prepare(struct lane *lane)
 	int err = store_init(&lane->store);
 
 	if (!err)
-		__atomic_store_n(&lane->ready, true, __ATOMIC_RELEASE); /* pairs with lane_of() */
+		__atomic_store_n(&lane->ready, true, __ATOMIC_RELEASE); /* pairs with place_of() */
 	return err;
 }
 
@@ -195,7 +195,6 @@ static void held_flush(void *opaque, unsigned number)
 static unsigned held_room(void *opaque, unsigned number)
 {
 	const struct hold *hold = &((struct out_queue *)opaque)->hold;
-
 	uint64_t bytes = bytes_held(hold);
 
 	if (!__atomic_load_n(&hold->lane[0].ready, __ATOMIC_ACQUIRE) || bytes >= hold->bytes_max)
