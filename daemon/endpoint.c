@@ -120,6 +120,11 @@ void endpoint_config(const struct spec *spec, struct vireo_endpoint_config *ret_
 	spec->kind->endpoint->config(spec, ret_config);
 }
 
+bool endpoint_held_up(const struct spec *spec)
+{
+	return spec->kind->endpoint && spec->kind->endpoint->held_up && spec->kind->endpoint->held_up(spec);
+}
+
 int endpoint_open(const struct spec *spec, struct vireo_device *device, const struct vireo_endpoint_config *config,
 		  struct vireo_endpoint **ret_endpoint, char why[SPEC_WHY_BYTES])
 {

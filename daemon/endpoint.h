@@ -22,6 +22,7 @@ struct endpoint_kind {
 	const char *what; /* the thing that the endpoint holds, for the log */
 	int (*permit)(const struct spec *spec); /* may be NULL; an error is what opening it has come to, for explain() */
 	void (*config)(const struct spec *spec, struct vireo_endpoint_config *ret_config);
+	bool (*held_up)(const struct spec *spec); /* a stranger holds something that opening it would wait for; NULL: never */
 	/* What vireo_endpoint_open() has said, and what to do about it. */
 	void (*explain)(int err, const struct spec *spec, char why[SPEC_WHY_BYTES]);
 	const char *(*waiting)(const struct spec *spec); /* the state without a peer */
@@ -39,6 +40,13 @@ void endpoint_config(const struct spec *spec, struct vireo_endpoint_config *ret_
  */
 int endpoint_open(const struct spec *spec, struct vireo_device *device, const struct vireo_endpoint_config *config,
 		  struct vireo_endpoint **ret_endpoint, char why[SPEC_WHY_BYTES]);
+
+/*
+ * Control thread: would endpoint_open() wait for a stranger now, who holds a lock? Does not wait itself. Ask again some
+ * milliseconds later, and give up after ENDPOINT_HELD_UP_MS: explain() has a line for -EBUSY.
+ */
+bool endpoint_held_up(const struct spec *spec);
+#define ENDPOINT_HELD_UP_MS 1000u
 
 /* vhost-user:fd:N, a socket that the daemon was handed when it was started: N, or -1. */
 int endpoint_handed_fd(const struct spec *spec);

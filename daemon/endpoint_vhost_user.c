@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* vhost-user:PATH, a UNIX socket, or vhost-user:fd:N, one that the daemon was handed. */
+#include "base/unix_socket.h"
 #include "daemon/endpoint.h"
 #include "vireo/endpoint.h"
 #include <errno.h>
@@ -95,6 +96,11 @@ static int permit(const struct spec *spec)
 	return flags < 0 || (flags & FD_CLOEXEC) ? -EBADF : 0;
 }
 
+static bool held_up(const struct spec *spec)
+{
+	return !spec->endpoint.client && !address_is_handed(spec->address) && unix_listen_waits(spec->address);
+}
+
 #define NO_FOLDER "its folder does not exist: make it first"
 #define NO_SOCKET "something that is no socket is there: remove it, or choose another path"
 
@@ -136,6 +142,7 @@ static const char *waiting(const struct spec *spec)
 const struct endpoint_kind endpoint_vhost_user = {
 	.what = "socket",
 	.permit = permit,
+	.held_up = held_up,
 	.config = config,
 	.explain = explain,
 	.waiting = waiting,

@@ -86,6 +86,15 @@ static int folder_lock(const char *path)
 	return fd;
 }
 
+bool unix_listen_waits(const char *path)
+{
+	int fd = folder_open(path);
+	bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
+
+	fd_close(&fd);
+	return held;
+}
+
 /* ---- under the lock ---- */
 
 /* Does somebody answer? Of somebody else's socket we cannot tell, and a full backlog is an answer, too. */

@@ -4,6 +4,7 @@
 
 /* UNIX stream sockets by path, of any length (see fd_unix_address()). All are non-blocking and close-on-exec. */
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct drop;
@@ -32,6 +33,12 @@ struct unix_listener {
  * bind and chown say. *ret_listener is untouched then.
  */
 int unix_listen(const struct unix_listen_config *config, struct unix_listener *ret_listener);
+
+/*
+ * Does somebody hold the lock on the path's folder, which unix_listen() would wait for? Does not wait; false if the folder cannot be
+ * opened, because unix_listen() says why.
+ */
+bool unix_listen_waits(const char *path);
 
 /*
  * Takes the socket away if it is still ours, then refuses whoever comes. Takes an empty one (fd -1). Those who wait for their

@@ -219,10 +219,14 @@ static void a_stranger_with_the_lock_is_waited_for_and_then_told(void **state)
 	struct unix_listener listener;
 	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
+	assert_false(unix_listen_waits(path));
 	assert_int_equal(flock(fd, LOCK_SH), 0);
+	assert_true(unix_listen_waits(path));
 	assert_int_equal(listen_at(path, &listener), -EBUSY);
 	assert_int_equal(access(path, F_OK), -1);
 	close(fd);
+	assert_false(unix_listen_waits(path)); /* it has not kept the lock itself */
+	assert_false(unix_listen_waits("/nowhere/at/all"));
 	assert_int_equal(listen_at(path, &listener), 0);
 	unix_unlisten(&listener, NULL);
 }

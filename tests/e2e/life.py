@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """vireo-switchd from its sockets to its end: who gets a socket, what signals do, and that no peer holds the end up."""
+import fcntl
 import grp
+import json
 import os
 import pwd
 import re
+import select
 import signal
 import socket
 import stat
@@ -144,6 +147,52 @@ def relative_paths_are_those_of_the_working_folder(lab):
     finally:
         os.chdir("/")
     expect(name == "other" and os.path.exists(lab.path("other")), "vireoctl's")
+    end_well(switch)
+
+
+def asks(switch, method, **params):
+    """A connection on which that has been asked."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(20)
+    sock.connect(switch.control)
+    sock.sendall(json.dumps({"jsonrpc": "2.0", "method": method, "params": params, "id": 1}).encode() + b"\n")
+    return sock
+
+
+def answer(sock):
+    with sock, sock.makefile("r") as stream:
+        return json.loads(stream.readline())
+
+
+@case
+def a_lock_on_a_ports_folder_holds_up_that_port_alone(lab):
+    """The daemon waits for it a second, and answers others meanwhile: in one of some tries, of which a busy machine may take a few."""
+    switch = Switch(lab)
+    folder = lab.path("locked")
+    os.mkdir(folder)
+    lock = os.open(folder, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    served = 0
+    for _ in range(8):
+        adding = asks(switch, "port.add", spec=f"vhost-user:{folder}/a")
+        time.sleep(0.05)  # else the other question may be read first
+        answer(asks(switch, "version"))
+        served += not select.select([adding], [], [], 0)[0]
+        told = answer(adding)
+        expect(told["error"]["code"] == -32000 and "holds a lock on its folder" in told["error"]["message"], told)
+        if served:
+            break
+    expect(served, "nobody was answered while a port waited for the lock of its folder")
+    for _ in range(8):
+        adding = asks(switch, "port.add", spec=f"vhost-user:{folder}/a")
+        time.sleep(0.05)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        told = answer(adding)
+        if told.get("result") == {"name": "a"}:
+            break
+        fcntl.flock(lock, fcntl.LOCK_SH)
+    expect(told.get("result") == {"name": "a"}, f"the lock is free, and {told}")
+    os.close(lock)
     end_well(switch)
 
 
