@@ -228,12 +228,22 @@ int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, enum backing_
 	return 0;
 }
 
-bool backing_is(const struct map_backing *backing, int fd, uint64_t mmap_offset, enum backing_kind kind)
+/* Its end did not wrap round when it was mapped. */
+static bool file_reaches(int fd, uint64_t end)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && end <= (uint64_t)st.st_size;
+}
+
+bool backing_is(const struct map_backing *backing, int fd, uint64_t mmap_offset, uint64_t size_bytes, enum backing_kind kind)
 {
 	struct fd_file file;
 
-	return mmap_offset == backing->mmap_offset && kind == backing->kind && !fd_look(fd, &file) &&
-	       file.dev == backing->dev && file.ino == backing->ino;
+	if (mmap_offset != backing->mmap_offset || kind != backing->kind || fd_look(fd, &file) || file.dev != backing->dev ||
+	    file.ino != backing->ino)
+		return false;
+	return kind != BACKING_FILE || file_reaches(fd, mmap_offset + size_bytes); /* nobody else serves it: fstat(2) does not wait */
 }
 
 int backing_file(const struct map_backing *backing, uint64_t *ret_mmap_offset)

@@ -22,8 +22,8 @@ int backing_new(int fd, uint64_t mmap_offset, uint64_t size_bytes, enum backing_
 		const struct map_faults *faults, struct map_backing **ret_backing, uint8_t **ret_host,
 		const char **why);
 
-/* Was it made of this stretch of this file, in this way? */
-bool backing_is(const struct map_backing *backing, int fd, uint64_t mmap_offset, enum backing_kind kind);
+/* Was it made of these size_bytes of this file, in this way, and does the file (BACKING_FILE) still have them? */
+bool backing_is(const struct map_backing *backing, int fd, uint64_t mmap_offset, uint64_t size_bytes, enum backing_kind kind);
 
 /*
  * The file that it is of (borrowed), and where the region begins there. -1: it has not been kept, because faults->keep said so, or there

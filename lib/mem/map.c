@@ -75,7 +75,7 @@ static bool backing_share(struct map_region *region, const struct map *old, cons
 {
 	const struct map_region *same = old ? map_find(old, spec->gpa) : NULL;
 
-	if (!matches(same, spec) || !backing_is(same->backing, fd, spec->mmap_offset, kind))
+	if (!matches(same, spec) || !backing_is(same->backing, fd, spec->mmap_offset, spec->size_bytes, kind))
 		return false;
 	region->backing = backing_ref(same->backing);
 	region->host = same->host;
@@ -199,7 +199,8 @@ int map_with(const struct map *old, const struct map_spec *spec, int fd, const s
 	struct map *map;
 	int err;
 
-	if (matches(same, spec) && same->times < TIMES_MAX && backing_is(same->backing, fd, spec->mmap_offset, BACKING_FILE)) {
+	if (matches(same, spec) && same->times < TIMES_MAX &&
+	    backing_is(same->backing, fd, spec->mmap_offset, spec->size_bytes, BACKING_FILE)) {
 		*why = "out of memory";
 		return map_again(old, same, 1, ret_map);
 	}

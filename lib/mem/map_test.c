@@ -518,6 +518,26 @@ static void region_that_is_as_it_was_keeps_its_mmap(void **state)
 	close(other);
 }
 
+/* To the byte, and not to the page that is mapped. */
+static void region_whose_file_has_been_cut_short_is_not_as_it_was(void **state)
+{
+	const struct map_spec spec = { .gpa = 0, .size_bytes = MIB, .uaddr = UADDR };
+	struct map *old = NULL, *map = NULL;
+	int fd = memory(MIB);
+	const char *why = NULL;
+
+	assert_int_equal(map_new(NULL, &spec, &fd, 1, NULL, &old, &why), 0);
+	assert_int_equal(map_new(old, &spec, &fd, 1, NULL, &map, &why), 0);
+	assert_ptr_equal(map->regions[0].host, old->regions[0].host);
+	map_unref(map);
+	assert_int_equal(ftruncate(fd, MIB - 1), 0);
+	assert_int_equal(map_new(old, &spec, &fd, 1, NULL, &map, &why), -EINVAL);
+	assert_non_null(strstr(why, "beyond the end of its file"));
+	assert_int_equal(map_with(old, &spec, fd, NULL, &map, &why), -EINVAL);
+	map_unref(old);
+	close(fd);
+}
+
 static void map_keeps_what_lies_where_it_lay(void **state)
 {
 	const struct map_spec specs[] = {
@@ -575,6 +595,7 @@ int main(void)
 		cmocka_unit_test(memory_without_a_file_is_taken_where_it_is_vouched_for),
 		cmocka_unit_test(memory_that_is_read_only_is_read_and_not_written),
 		cmocka_unit_test(region_that_is_as_it_was_keeps_its_mmap),
+		cmocka_unit_test(region_whose_file_has_been_cut_short_is_not_as_it_was),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
