@@ -48,12 +48,12 @@ int caller_has_fd(const struct caller *caller, int fd, const char **why);
 int caller_eventfd(const struct caller *caller, int fd, int *ret_fd, const char **why);
 
 /*
- * The map of these regions. Errors as maps_pieces() and map_new(), and -EPERM, -ESRCH, -EAGAIN (the caller
+ * The map of these regions, with the mmaps of `old` (may be NULL) for those that are as they were. Errors as maps_pieces() and map_new(), and -EPERM, -ESRCH, -EAGAIN (the caller
  * keeps changing its mappings), -EOPNOTSUPP (a file that cannot be told by its mapping). 0: *why is NULL, or
  * what there is to say nevertheless.
  */
-int caller_map(const struct caller *caller, const struct vhost_memory_region *regions, unsigned count,
-	       const struct map_faults *faults, struct map **ret_map, const char **why);
+int caller_map(const struct caller *caller, const struct map *old, const struct vhost_memory_region *regions,
+	       unsigned count, const struct map_faults *faults, struct map **ret_map, const char **why);
 
 /* ---- for caller_map(): what /proc has of the caller's memory ---- */
 

@@ -74,7 +74,11 @@ enum row_quiet {
 	ROW_QUIET_NONE,
 	ROW_QUIET_ALL,
 	ROW_QUIET_RING, /* the one whose index is the first u32 */
+	ROW_QUIET_MEMORY, /* those that may use what goes, if what `prepare` has made takes memory away: opener_memory_change() */
 };
+
+/* What is done before anything is made quiet; what it refuses disturbs no queue. Returns as row_handler does. */
+typedef int row_prepare(struct opener *opener, const struct request *request, const char **why);
 
 /*
  * `out` has the row's size, and is zero. Returns 0 or a negative errno, which is the ioctl's; *why (static)
@@ -100,6 +104,7 @@ struct ioctl_row {
 	uint32_t command;
 	const char *name;
 	row_handler *handle;
+	row_prepare *prepare; /* or NULL */
 	uint16_t in_bytes, out_bytes;
 	uint8_t quiet; /* enum row_quiet */
 	uint8_t who; /* enum row_who */
@@ -158,6 +163,8 @@ struct opener {
 	uint32_t *busyloop_us; /* per queue of the device */
 	struct caller *owner; /* NULL: nobody */
 	struct map *memory; /* of the last table, or NULL; the device's map is this or a view of it */
+	struct map *memory_next; /* of a table whose request is under way, or NULL */
+	bool memory_changed; /* the device's map is that already */
 
 	/* messages.c */
 	struct iommu *iommu; /* VIRTIO_F_ACCESS_PLATFORM has been accepted, or NULL */
@@ -170,7 +177,10 @@ struct opener {
 int opener_new(struct cuse_endpoint *endpoint, unsigned number, struct opener **ret_opener);
 /* Takes the request over. The opener may be gone afterwards. */
 void opener_request(struct opener *opener, struct request *request);
-/* The caller of `request`, a read that has not been answered, has been interrupted. */
+/*
+ * The caller of `request`, which has not been answered, has been interrupted: a read ends, and what waits for queues that renew waits no longer than
+ * they take to stop.
+ */
 void opener_interrupt(struct opener *opener, struct request *request);
 /* Ends it: endpoint_opener_gone() is called inside or later. */
 void opener_end(struct opener *opener);
@@ -178,6 +188,7 @@ void opener_end(struct opener *opener);
 /* Asks for what is to be quiet in `state`. */
 void opener_quiesce(struct opener *opener, enum opener_state state, uint32_t queue);
 void opener_iommu_change(struct opener *opener); /* after messages_write() has said -EAGAIN */
+void opener_memory_change(struct opener *opener); /* where memory_next takes something away */
 /* What has no address to start, or goes on waiting for one, says so. */
 void opener_resume(struct opener *opener);
 /* A queue may start that waited for what others ask for. */
@@ -200,8 +211,9 @@ void request_handle(struct opener *opener); /* in QUIESCE, as soon as that is gr
 
 /* ---- messages.c ---- */
 
-/* All queues are quiet: the device's map is what the opener's memory and IOMMU make. -ENOMEM. */
+/* All queues are quiet, or nothing is taken from them: the device's map is what the opener's memory and IOMMU make. -ENOMEM. */
 int messages_memory_set(struct opener *opener, const char **why);
+bool messages_memory_takes_away(const struct opener *opener, struct map *memory);
 int messages_iommu_set(struct opener *opener, bool on, const char **why);
 /* -EAGAIN: it takes something away from queues that run: opener_iommu_change() does it. */
 int messages_write(struct opener *opener, const struct request *request, const char **why);
@@ -250,6 +262,7 @@ static inline int refuse(int r, const char *text, const char **why)
 	return r;
 }
 
+row_prepare ioctl_prepare_mem_table;
 row_handler ioctl_get_features, ioctl_set_features, ioctl_set_owner, ioctl_reset_owner, ioctl_set_mem_table;
 row_handler ioctl_set_log_base, ioctl_set_log_fd, ioctl_get_backend_features, ioctl_set_backend_features;
 row_handler ioctl_set_vring_num, ioctl_set_vring_addr, ioctl_set_vring_base, ioctl_get_vring_base;

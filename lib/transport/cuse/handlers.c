@@ -97,25 +97,34 @@ int ioctl_reset_owner(struct opener *opener, const struct request *request, void
 
 /* ---- memory ---- */
 
-int ioctl_set_mem_table(struct opener *opener, const struct request *request, void *out, const char **why)
+int ioctl_prepare_mem_table(struct opener *opener, const struct request *request, const char **why)
 {
 	struct vhost_memory_region regions[MAP_REGIONS_MAX];
 	struct vhost_memory head;
-	struct map *map;
 	int r;
 
 	memcpy(&head, request->in, sizeof(head));
 	if (head.padding)
 		return refuse(-EOPNOTSUPP, "its padding is not zero", why);
 	memcpy(regions, request->in + sizeof(head), head.nregions * sizeof(regions[0]));
-	r = caller_map(opener->owner, regions, head.nregions, device_faults(opener->device), &map, why);
-	if (r)
-		return r;
-	if (*why)
+	r = caller_map(opener->owner, opener->memory, regions, head.nregions, device_faults(opener->device),
+		       &opener->memory_next, why);
+	if (!r && *why)
 		log_info(opener_log(opener), "%s: VHOST_SET_MEM_TABLE: %s", opener_name(opener), *why);
-	map_unref(opener->memory);
-	opener->memory = map;
-	return messages_memory_set(opener, why);
+	return r;
+}
+
+int ioctl_set_mem_table(struct opener *opener, const struct request *request, void *out, const char **why)
+{
+	struct map *old = opener->memory;
+	int r;
+
+	opener->memory = opener->memory_next;
+	opener->memory_next = NULL;
+	r = opener->memory_changed ? 0 : messages_memory_set(opener, why);
+	opener->memory_changed = false;
+	map_unref(old);
+	return r;
 }
 
 /*

@@ -725,7 +725,7 @@ static void process_without_its_first_thread_is_told_so(void **state)
 		usleep(1000);
 	}
 	assert_int_equal(caller_new(child, &caller, &why), 0);
-	assert_int_equal(caller_map(caller, &region, 1, NULL, &map, &why), -ESRCH);
+	assert_int_equal(caller_map(caller, NULL, &region, 1, NULL, &map, &why), -ESRCH);
 	assert_non_null(strstr(why, "first thread"));
 	caller_free(caller);
 	kill(child, SIGKILL);
@@ -760,7 +760,7 @@ static int map_without_capabilities(bool keep_fd, const char **why)
 	r = caller_new(getpid(), &caller, why);
 	if (r)
 		return r;
-	r = caller_map(caller, &region, 1, NULL, &map, why);
+	r = caller_map(caller, NULL, &region, 1, NULL, &map, why);
 	if (!r)
 		map_unref(map);
 	caller_free(caller);
@@ -835,7 +835,7 @@ static void who_is_out_of_fds_says_so(void **state)
 		why = "";
 		r = caller_new(getpid(), &caller, &why);
 		if (!r)
-			r = caller_map(caller, &region, 1, NULL, &map, &why);
+			r = caller_map(caller, NULL, &region, 1, NULL, &map, &why);
 		assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 		map_unref(map);
 		caller_free(caller);
@@ -873,7 +873,7 @@ static void caller_that_dies_meanwhile_is_gone(void **state)
 	assert_false(caller_has_thread(caller, child));
 	assert_int_equal(caller_has_fd(caller, 1, &why), -ESRCH);
 	assert_int_equal(caller_eventfd(caller, 1, &fd, &why), -ESRCH);
-	assert_int_equal(caller_map(caller, &region, 1, NULL, &map, &why), -ESRCH);
+	assert_int_equal(caller_map(caller, NULL, &region, 1, NULL, &map, &why), -ESRCH);
 	caller_free(caller);
 	assert_int_equal(caller_new(child, &caller, &why), -ESRCH);
 }

@@ -79,7 +79,7 @@ static void files_close(const struct maps_piece *pieces, unsigned count, int *fd
 	}
 }
 
-static int pieces_map(const struct maps_piece *pieces, unsigned count, const int *fds,
+static int pieces_map(const struct map *old, const struct maps_piece *pieces, unsigned count, const int *fds,
 		      const struct map_faults *faults, struct map **ret_map, const char **why)
 {
 	struct map_spec specs[MAP_REGIONS_MAX];
@@ -97,7 +97,7 @@ static int pieces_map(const struct maps_piece *pieces, unsigned count, const int
 			.mmap_offset = pieces[i].file_offset,
 		};
 	}
-	return map_new(NULL, specs, spec_fds, specs_count, faults, ret_map, why);
+	return map_new(old, specs, spec_fds, specs_count, faults, ret_map, why);
 }
 
 /* Has the caller still what the pieces were laid from? */
@@ -118,8 +118,8 @@ static int unchanged(const struct caller *caller, const struct table *table, con
 }
 
 /* One try. `pieces` has room for twice MAP_REGIONS_MAX. */
-static int table_map(const struct caller *caller, const struct table *table, struct maps_piece *pieces,
-		     const struct map_faults *faults, struct map **ret_map, const char **why)
+static int table_map(const struct caller *caller, const struct map *old, const struct table *table,
+		     struct maps_piece *pieces, const struct map_faults *faults, struct map **ret_map, const char **why)
 {
 	int fds[MAP_REGIONS_MAX];
 	struct maps_vma *vmas;
@@ -138,7 +138,7 @@ static int table_map(const struct caller *caller, const struct table *table, str
 	if (r == -EAGAIN && !unchanged(caller, table, pieces, count, pieces + MAP_REGIONS_MAX, &changed))
 		r = -EOPNOTSUPP; /* as it would be next time */
 	if (!r)
-		r = pieces_map(pieces, count, fds, faults, &map, why);
+		r = pieces_map(old, pieces, count, fds, faults, &map, why);
 	files_close(pieces, count, fds, faults ? faults->drop : NULL);
 	free(vmas);
 	if (!r)
@@ -152,8 +152,8 @@ static int table_map(const struct caller *caller, const struct table *table, str
 	return 0;
 }
 
-int caller_map(const struct caller *caller, const struct vhost_memory_region *regions, unsigned count,
-	       const struct map_faults *faults, struct map **ret_map, const char **why)
+int caller_map(const struct caller *caller, const struct map *old, const struct vhost_memory_region *regions,
+	       unsigned count, const struct map_faults *faults, struct map **ret_map, const char **why)
 {
 	const struct table table = { regions, count };
 	struct maps_piece *pieces = calloc(2 * MAP_REGIONS_MAX, sizeof(*pieces));
@@ -163,7 +163,7 @@ int caller_map(const struct caller *caller, const struct vhost_memory_region *re
 	if (!pieces)
 		return -ENOMEM;
 	for (unsigned try = 0; r == -EAGAIN && try < TRIES; try++)
-		r = table_map(caller, &table, pieces, faults, ret_map, why);
+		r = table_map(caller, old, &table, pieces, faults, ret_map, why);
 	free(pieces);
 	return r;
 }

@@ -39,6 +39,13 @@ int messages_memory_set(struct opener *opener, const char **why)
 	return 0;
 }
 
+bool messages_memory_takes_away(const struct opener *opener, struct map *memory)
+{
+	if (opener->iommu)
+		return iommu_memory_takes_away(opener->iommu, memory);
+	return device_map_takes_away(opener->device, memory);
+}
+
 /*
  * Also if it was on before: as with the kernel's vhost the table begins empty whenever it is asked for. The
  * driver may be a new one by then, and what its predecessor unmapped while the rings stood still, nobody has

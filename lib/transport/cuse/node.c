@@ -47,7 +47,7 @@ struct node {
 struct node_request {
 	fuse_req_t fuse;
 	void *arg; /* ioctl: an address in the caller */
-	struct opener *reader; /* read */
+	struct opener *opener; /* of what may be interrupted */
 	struct request request; /* the last one: it has no fixed end */
 };
 
@@ -166,6 +166,20 @@ static void on_release(fuse_req_t fuse, struct fuse_file_info *file)
 		opener_end(opener_of(file));
 }
 
+/* libfuse asks only about requests that have not been answered. */
+static void on_interrupt(fuse_req_t fuse, void *opaque)
+{
+	struct node_request *n = opaque;
+
+	opener_interrupt(n->opener, &n->request);
+}
+
+static void request_interruptible(struct node_request *n, const struct fuse_file_info *file)
+{
+	n->opener = opener_of(file);
+	fuse_req_interrupt_func(n->fuse, on_interrupt, n);
+}
+
 static void on_ioctl(fuse_req_t fuse, int command, void *arg, struct fuse_file_info *file, unsigned flags,
 		     const void *in, size_t in_bytes, size_t out_bytes)
 {
@@ -176,15 +190,8 @@ static void on_ioctl(fuse_req_t fuse, int command, void *arg, struct fuse_file_i
 	n->arg = arg;
 	n->request.command = (uint32_t)command;
 	n->request.room_bytes = out_bytes;
+	request_interruptible(n, file);
 	opener_request(opener_of(file), &n->request);
-}
-
-/* libfuse asks only about requests that have not been answered. */
-static void on_interrupt(fuse_req_t fuse, void *opaque)
-{
-	struct node_request *n = opaque;
-
-	opener_interrupt(n->reader, &n->request);
 }
 
 static void poll_wake(void *handle)
@@ -221,8 +228,7 @@ static void on_read(fuse_req_t fuse, size_t bytes, off_t offset, struct fuse_fil
 		return;
 	n->request.room_bytes = bytes;
 	n->request.nonblocking = file->flags & O_NONBLOCK;
-	n->reader = opener_of(file);
-	fuse_req_interrupt_func(fuse, on_interrupt, n);
+	request_interruptible(n, file);
 	if (fuse_req_interrupted(fuse)) /* before: there will be no other call */
 		answer_error(&n->request, -EINTR);
 	else
@@ -234,8 +240,10 @@ static void on_write(fuse_req_t fuse, const char *data, size_t bytes, off_t offs
 {
 	struct node_request *n = request_new(fuse, REQUEST_WRITE, data, bytes);
 
-	if (n)
-		opener_request(opener_of(file), &n->request);
+	if (!n)
+		return;
+	request_interruptible(n, file);
+	opener_request(opener_of(file), &n->request);
 }
 
 static const struct cuse_lowlevel_ops node_ops = {

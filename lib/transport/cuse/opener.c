@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "device/iommu.h"
+#include "mem/map.h"
 #include "transport/cuse/cuse_internal.h"
 #include <assert.h>
 #include <errno.h>
@@ -102,6 +103,22 @@ void opener_iommu_change(struct opener *opener)
 	opener->state = OPENER_QUIESCE;
 	opener->quiet = false;
 	iommu_change(opener->iommu, opener_quiet, opener);
+}
+
+/*
+ * The same for memory. Behind an IOMMU nobody sees it but by windows, all of which are looked for in it again: all queues are quiet
+ * meanwhile.
+ */
+void opener_memory_change(struct opener *opener)
+{
+	if (opener->iommu) {
+		opener_quiesce(opener, OPENER_QUIESCE, DEVICE_ALL_QUEUES);
+		return;
+	}
+	opener->state = OPENER_QUIESCE;
+	opener->quiet = false;
+	opener->memory_changed = true;
+	device_map_change(opener->device, map_ref(opener->memory_next), true, opener_quiet, opener);
 }
 
 static void device_drop(struct opener *opener)
@@ -296,25 +313,53 @@ void opener_request(struct opener *opener, struct request *request)
 
 	if (request->kind == REQUEST_RELEASE) {
 		opener->release = request;
-		opener->ending = true;
-	} else {
-		while (*end)
-			end = &(*end)->next;
-		*end = request;
+		opener_end(opener);
+		return;
 	}
+	while (*end)
+		end = &(*end)->next;
+	*end = request;
 	opener_run(opener);
 }
 
+static bool opener_waits(const struct opener *opener)
+{
+	return !opener->busy && opener->device && device_quiescing(opener->device);
+}
+
+/*
+ * Queues that were only asked to renew, which may last for as long as a disk hangs, are asked back as well: who holds them gives up
+ * then what can be given up.
+ */
 void opener_end(struct opener *opener)
 {
 	opener->ending = true;
-	opener_run(opener);
+	if (opener_waits(opener))
+		device_quiesce_rest(opener->device);
+	else
+		opener_run(opener);
+}
+
+/*
+ * The kernel keeps the caller, who may have been killed, until he is answered; and what he waits for may be held by a disk that hangs: as in
+ * opener_end().
+ */
+static void opener_hurry(struct opener *opener, const struct request *request)
+{
+	bool renews = !opener->row || opener->row->quiet == ROW_QUIET_MEMORY;
+
+	if (request == opener->current && renews && opener_waits(opener))
+		device_quiesce_rest(opener->device);
 }
 
 void opener_interrupt(struct opener *opener, struct request *request)
 {
 	struct request **at = &opener->first;
 
+	if (request->kind != REQUEST_READ) {
+		opener_hurry(opener, request);
+		return;
+	}
 	while (*at && *at != request)
 		at = &(*at)->next;
 	if (*at)

@@ -91,6 +91,7 @@ static const struct vireo_device_ops ops = {
 	.size = sizeof(ops),
 	.queue_started = type_started,
 	.queue_stop = type_stop,
+	.queue_renew = type_renew,
 	.connected = type_connected,
 	.features_set = type_features,
 };
@@ -109,6 +110,7 @@ static const struct vireo_device_ops ops_with_events = {
 	.size = sizeof(ops_with_events),
 	.queue_started = type_started,
 	.queue_stop = type_stop,
+	.queue_renew = type_renew,
 	.connected = type_connected,
 	.features_set = type_features,
 	.events_missed = lab_events_missed,

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "transport/cuse/opener_lab.h"
-#include <sys/syscall.h>
+#include "transport/cuse/driver_test.h"
 
 /* What honest callers of the VHOST_* ioctls get. */
 
@@ -55,17 +54,6 @@ static void ring_runs_while_it_has_a_back_end(void **state)
 	lab_free(lab);
 }
 
-static void put_chain(struct lab *lab, uint16_t slot, uint64_t gpa, uint32_t bytes)
-{
-	struct vhost_vring_addr addr = ring_addr(lab, 0);
-	struct split_desc *desc = (struct split_desc *)(uintptr_t)addr.desc_user_addr;
-	struct split_avail *avail = (struct split_avail *)(uintptr_t)addr.avail_user_addr;
-
-	desc[slot] = (struct split_desc){ .addr = gpa, .len = bytes };
-	avail->ring[avail->idx % SIZE] = slot;
-	__atomic_store_n(&avail->idx, avail->idx + 1, __ATOMIC_RELEASE);
-}
-
 static void chains_are_the_callers_memory(void **state)
 {
 	struct lab *lab = lab_new();
@@ -77,7 +65,7 @@ static void chains_are_the_callers_memory(void **state)
 	ready(lab);
 	queue = lab->devices[0].type.running[0];
 	memcpy(lab->memory + 0x9000, "hello", 5);
-	put_chain(lab, 3, GPA + 0x9000, 5);
+	put_readable(lab, 3, GPA + 0x9000, 5);
 	assert_int_equal(vireo_queue_pop(queue, &chain, 1, iov, ARRAY_SIZE(iov)), 1);
 	assert_int_equal(chain.readable_bytes, 5);
 	assert_memory_equal(iov[0].iov_base, "hello", 5);
@@ -99,7 +87,7 @@ static void base_is_told_and_the_ring_goes_on(void **state)
 
 	ready(lab);
 	queue = lab->devices[0].type.running[0];
-	put_chain(lab, 0, GPA + 0x9000, 5);
+	put_readable(lab, 0, GPA + 0x9000, 5);
 	assert_int_equal(vireo_queue_pop(queue, &chain, 1, iov, ARRAY_SIZE(iov)), 1);
 	vireo_queue_push(queue, &chain, 0);
 	vireo_queue_flush(queue);
@@ -171,123 +159,6 @@ static void callers_fds_stay_as_they_are(void **state)
 	assert_int_equal(ask_fd(lab, VHOST_SET_VRING_ERR, 0, lab->call), 0);
 	assert_false(fcntl(lab->kick, F_GETFL) & O_NONBLOCK);
 	assert_false(fcntl(lab->call, F_GETFL) & O_NONBLOCK);
-	lab_free(lab);
-}
-
-static void new_table_takes_effect_while_rings_run(void **state)
-{
-	struct lab *lab = lab_new();
-
-	ready(lab);
-	assert_int_equal(share_memory(lab), 0);
-	assert_int_equal(type_total(lab->devices[0].type.started), 2);
-	assert_non_null(lab->devices[0].type.running[0]);
-	lab_free(lab);
-}
-
-/* The second table has what the first had not. */
-static void new_table_is_the_one_that_counts(void **state)
-{
-	struct lab *lab = lab_new();
-	int other = memfd_create("other", MFD_CLOEXEC);
-	struct iovec iov[VIREO_CHAIN_PIECES_MAX(SIZE)];
-	struct vireo_chain chain;
-	struct table table;
-	void *at;
-
-	assert_int_equal(ftruncate(other, 0x1000), 0);
-	assert_int_equal(pwrite(other, "other", 5, 0), 5);
-	at = mmap(NULL, 0x1000, PROT_READ | PROT_WRITE, MAP_SHARED, other, 0);
-	assert_ptr_not_equal(at, MAP_FAILED);
-	ready(lab);
-	table = one_region(lab);
-	table.count = 2;
-	table.regions[1] = (struct vhost_memory_region){ .guest_phys_addr = 4 * GPA,
-							 .memory_size = 0x1000,
-							 .userspace_addr = (uintptr_t)at };
-	assert_int_equal(ask(lab, VHOST_SET_MEM_TABLE, &table), 0);
-	put_chain(lab, 0, 4 * GPA, 5);
-	assert_int_equal(vireo_queue_pop(lab->devices[0].type.running[0], &chain, 1, iov, ARRAY_SIZE(iov)),
-			 1);
-	assert_memory_equal(iov[0].iov_base, "other", 5);
-	vireo_queue_unpop(lab->devices[0].type.running[0], &chain, 1);
-	munmap(at, 0x1000);
-	close(other);
-	lab_free(lab);
-}
-
-/* A guest's memory may be several files, and a file mapped in pieces. */
-static void regions_may_span_mappings(void **state)
-{
-	struct lab *lab = lab_new();
-	struct table table;
-	int other = memfd_create("other", MFD_CLOEXEC);
-
-	assert_int_equal(ask(lab, VHOST_SET_OWNER, NULL), 0);
-	make_memory(lab);
-	assert_int_equal(ftruncate(other, 0x10000), 0);
-	assert_ptr_not_equal(mmap(lab->memory + 0x40000, 0x10000, PROT_READ | PROT_WRITE,
-				  MAP_SHARED | MAP_FIXED, other, 0),
-			     MAP_FAILED);
-	memcpy(lab->memory + 0x40000, "other", 5);
-	table = one_region(lab);
-	assert_int_equal(ask(lab, VHOST_SET_MEM_TABLE, &table), 0);
-	close(other);
-	ring_set_up(lab, 0);
-	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 0, lab->memfd), 0);
-	put_chain(lab, 0, GPA + 0x3ffff, 5);
-	{
-		struct iovec iov[VIREO_CHAIN_PIECES_MAX(SIZE)];
-		struct vireo_chain chain;
-
-		assert_int_equal(
-			vireo_queue_pop(lab->devices[0].type.running[0], &chain, 1, iov, ARRAY_SIZE(iov)), 1);
-		assert_int_equal(chain.readable_count, 2);
-		assert_memory_equal(iov[1].iov_base, "othe", 4);
-		vireo_queue_unpop(lab->devices[0].type.running[0], &chain, 1);
-	}
-	lab_free(lab);
-}
-
-/* A passed-through card's registers are told as memory: they are shared, writable, and no file. */
-static void regions_of_devices_are_left_out(void **state)
-{
-	struct lab *lab = lab_new();
-	unsigned long ring = 0; /* of asynchronous I/O, mapped by the kernel: the same kind of thing */
-	struct iovec iov[VIREO_CHAIN_PIECES_MAX(SIZE)];
-	struct vireo_chain chain;
-	struct table table;
-
-	assert_int_equal(syscall(SYS_io_setup, 1, &ring), 0);
-	owned(lab);
-	table = one_region(lab);
-	table.count = 2;
-	table.regions[1] = (struct vhost_memory_region){ .guest_phys_addr = 2 * GPA,
-							 .memory_size = 0x1000,
-							 .userspace_addr = ring };
-	assert_int_equal(ask(lab, VHOST_SET_MEM_TABLE, &table), 0);
-	assert_true(logged(lab, "no file of memory"));
-	ring_set_up(lab, 0);
-	assert_int_equal(ask_fd(lab, VHOST_NET_SET_BACKEND, 0, lab->memfd), 0);
-	put_chain(lab, 0, 2 * GPA, 16);
-	assert_int_equal(vireo_queue_pop(lab->devices[0].type.running[0], &chain, 1, iov, ARRAY_SIZE(iov)),
-			 0);
-	pump(lab);
-	assert_true(logged(lab, "outside guest memory"));
-	syscall(SYS_io_destroy, ring);
-	lab_free(lab);
-}
-
-static void empty_table_is_no_memory(void **state)
-{
-	struct lab *lab = lab_new();
-	struct table table = { 0 };
-
-	ready(lab);
-	assert_int_equal(ask(lab, VHOST_SET_MEM_TABLE, &table), 0);
-	assert_null(lab->devices[0].type.running[0]); /* it waits */
-	assert_int_equal(share_memory(lab), 0);
-	assert_non_null(lab->devices[0].type.running[0]);
 	lab_free(lab);
 }
 
@@ -584,11 +455,6 @@ int main(void)
 		cmocka_unit_test(ring_without_a_kick_stands_still),
 		cmocka_unit_test(kick_reaches_the_queue),
 		cmocka_unit_test(callers_fds_stay_as_they_are),
-		cmocka_unit_test(new_table_takes_effect_while_rings_run),
-		cmocka_unit_test(new_table_is_the_one_that_counts),
-		cmocka_unit_test(regions_may_span_mappings),
-		cmocka_unit_test(regions_of_devices_are_left_out),
-		cmocka_unit_test(empty_table_is_no_memory),
 		cmocka_unit_test(busy_loop_and_byte_order_are_kept),
 		cmocka_unit_test(reset_owner_begins_anew),
 		cmocka_unit_test(ioctl_is_answered_when_its_ring_is_quiet),

@@ -43,25 +43,37 @@ static int ioctl_allowed(const struct opener *opener, const struct ioctl_row *ro
 	return -EPERM;
 }
 
-static void ioctl_begin(struct opener *opener, const struct ioctl_row *row, struct request *request)
+/* False: nothing has to be quiet. */
+static bool ioctl_quiesce(struct opener *opener, const struct ioctl_row *row, const struct request *request)
 {
 	uint32_t queue = DEVICE_ALL_QUEUES;
-	bool quiet = row->quiet == ROW_QUIET_NONE;
 
+	if (row->quiet == ROW_QUIET_NONE)
+		return false;
+	if (row->quiet == ROW_QUIET_MEMORY) {
+		if (!messages_memory_takes_away(opener, opener->memory_next))
+			return false;
+		opener_memory_change(opener);
+		return true;
+	}
+	if (row->quiet == ROW_QUIET_RING) {
+		memcpy(&queue, request->in, sizeof(queue));
+		if (queue >= device_queue_count(opener->device)) /* no such ring, as the handler will say */
+			return false;
+	}
+	opener_quiesce(opener, OPENER_QUIESCE, queue);
+	return true;
+}
+
+static void ioctl_begin(struct opener *opener, const struct ioctl_row *row, struct request *request)
+{
 	opener->current = request;
 	opener->row = row;
 	log_debug(opener_log(opener), "%s: opener %u: %s", opener_name(opener), opener->number, row->name);
-	if (row->quiet == ROW_QUIET_RING) {
-		memcpy(&queue, request->in, sizeof(queue));
-		if (queue >= device_queue_count(opener->device))
-			quiet = true; /* no such ring, as the handler will say */
-	}
-	if (quiet) {
-		opener->state = OPENER_QUIESCE;
-		opener->quiet = true;
-	} else {
-		opener_quiesce(opener, OPENER_QUIESCE, queue);
-	}
+	if (ioctl_quiesce(opener, row, request))
+		return;
+	opener->state = OPENER_QUIESCE;
+	opener->quiet = true;
 }
 
 static void ioctl_take(struct opener *opener, struct request *request)
@@ -86,6 +98,8 @@ static void ioctl_take(struct opener *opener, struct request *request)
 		r = ioctl_allowed(opener, row, request, &why);
 	if (!r && !(row->asks && opener_model(opener)))
 		r = opener_device_need(opener, request, &why);
+	if (!r && row->prepare)
+		r = row->prepare(opener, request, &why);
 	if (r)
 		request_refuse(opener, request, row->name, r, why);
 	else

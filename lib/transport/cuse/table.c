@@ -28,7 +28,7 @@ static const struct ioctl_row rows[] = {
 	{ VHOST_SET_OWNER, "VHOST_SET_OWNER", ioctl_set_owner, .who = ROW_ANYBODY, .mends = true },
 	{ VHOST_RESET_OWNER, "VHOST_RESET_OWNER", ioctl_reset_owner, .quiet = ROW_QUIET_ALL, .mends = true },
 	{ VHOST_SET_MEM_TABLE, "VHOST_SET_MEM_TABLE", ioctl_set_mem_table, IN(struct vhost_memory),
-	  .quiet = ROW_QUIET_ALL, .table = true },
+	  .prepare = ioctl_prepare_mem_table, .quiet = ROW_QUIET_MEMORY, .table = true },
 	{ VHOST_SET_LOG_BASE, "VHOST_SET_LOG_BASE", ioctl_set_log_base, IN(uint64_t) },
 	{ VHOST_SET_LOG_FD, "VHOST_SET_LOG_FD", ioctl_set_log_fd, IN(int) },
 	{ VHOST_SET_VRING_NUM, "VHOST_SET_VRING_NUM", ioctl_set_vring_num, IN(state),
