@@ -199,7 +199,7 @@ int topology_new(const struct sw *sw, struct topology **ret_topology)
 
 static void topology_gone(struct grace_item *item)
 {
-	free(container_of(item, struct topology, gone));
+	free(topology_of(container_of(item, struct work_table, gone)));
 }
 
 void topology_defer_removed(struct sw *sw)
@@ -232,7 +232,6 @@ void topology_defer_removed(struct sw *sw)
 
 int topology_publish(struct sw *sw)
 {
-	struct work_table *old = sw->published;
 	struct topology *topology;
 	int err;
 
@@ -243,12 +242,8 @@ int topology_publish(struct sw *sw)
 	if (err)
 		return err;
 	sw->version = topology->table.version;
-	/* Pairs with the acquire in work/worker.c (round_begin). */
-	__atomic_store_n(&sw->published, &topology->table, __ATOMIC_RELEASE);
-	if (old) {
-		topology_of(old)->gone.fn = topology_gone;
-		grace_defer(sw->grace, &topology_of(old)->gone);
-	}
+	topology->table.gone.fn = topology_gone;
+	work_table_publish(&sw->published, &topology->table, sw->grace);
 	topology_defer_removed(sw);
 	/* What came with a change that could not be published is news to workers, which may sleep. */
 	for (unsigned i = 0; i < sw->started && sw->stale; i++)

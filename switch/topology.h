@@ -51,7 +51,6 @@ struct topology_vlan {
  */
 struct topology {
 	struct work_table table; /* the in queues, as sources */
-	struct grace_item gone;
 	uint32_t port_count;
 	uint32_t id_limit;
 	uint32_t vlan_limit;

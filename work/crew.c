@@ -10,12 +10,6 @@
 
 #define AGAIN_MS 100u
 
-/* What is published: immutable but for `active`. */
-struct crew_table {
-	struct work_table table;
-	struct grace_item gone;
-};
-
 struct crew {
 	struct loop *loop;
 	struct loop_watch *watch;
@@ -32,10 +26,10 @@ struct crew {
 
 /* ---- tables ---- */
 
-static struct crew_table *table_allocate(const struct crew *crew)
+static struct work_table *table_allocate(const struct crew *crew)
 {
 	size_t slots = 0, lists_bytes = crew->worker_count * sizeof(struct work_list);
-	struct crew_table *table;
+	struct work_table *table;
 	struct source **at;
 
 	for (unsigned i = 0; i < crew->worker_count; i++)
@@ -43,10 +37,10 @@ static struct crew_table *table_allocate(const struct crew *crew)
 	table = calloc(1, sizeof(*table) + lists_bytes + 2 * slots * sizeof(struct source *));
 	if (!table)
 		return NULL;
-	table->table.lists = (struct work_list *)(void *)(table + 1);
-	at = (struct source **)(void *)(table->table.lists + crew->worker_count);
+	table->lists = (struct work_list *)(void *)(table + 1);
+	at = (struct source **)(void *)(table->lists + crew->worker_count);
 	for (unsigned i = 0; i < crew->worker_count; i++) {
-		struct work_list *list = &table->table.lists[i];
+		struct work_list *list = &table->lists[i];
 
 		list->slot_count = crew->workers[i].slot_count;
 		list->slots = at;
@@ -56,20 +50,20 @@ static struct crew_table *table_allocate(const struct crew *crew)
 	return table;
 }
 
-static void table_fill(const struct crew *crew, struct crew_table *table)
+static void table_fill(const struct crew *crew, struct work_table *table)
 {
 	for (unsigned i = 0; i < crew->worker_count; i++) {
 		const struct worker *worker = &crew->workers[i];
 
 		for (unsigned slot = 0; slot < worker->slot_count; slot++)
 			if (worker->slots[slot] && !container_of(worker->slots[slot], struct crew_member, source)->removing)
-				table->table.lists[i].slots[slot] = worker->slots[slot];
+				table->lists[i].slots[slot] = worker->slots[slot];
 	}
 }
 
 static void table_gone(struct grace_item *item)
 {
-	free(container_of(item, struct crew_table, gone));
+	free(container_of(item, struct work_table, gone));
 }
 
 static void leaving_defer(struct crew *crew)
@@ -84,19 +78,14 @@ static void leaving_defer(struct crew *crew)
 
 static int publish(struct crew *crew)
 {
-	struct work_table *old = crew->published;
-	struct crew_table *table = table_allocate(crew);
+	struct work_table *table = table_allocate(crew);
 
 	if (!table)
 		return -ENOMEM;
 	table_fill(crew, table);
-	table->table.version = ++crew->version;
-	/* Pairs with the acquire in worker.c (round_begin). */
-	__atomic_store_n(&crew->published, &table->table, __ATOMIC_RELEASE);
-	if (old) {
-		container_of(old, struct crew_table, table)->gone.fn = table_gone;
-		grace_defer(crew->grace, &container_of(old, struct crew_table, table)->gone);
-	}
+	table->version = ++crew->version;
+	table->gone.fn = table_gone;
+	work_table_publish(&crew->published, table, crew->grace);
 	leaving_defer(crew);
 	return 0;
 }
@@ -259,8 +248,7 @@ void crew_free(struct crew *crew)
 	for (unsigned i = 0; i < crew->worker_count; i++)
 		worker_fini(&crew->workers[i]);
 	free(crew->workers);
-	if (crew->published)
-		free(container_of(crew->published, struct crew_table, table));
+	free(crew->published);
 	loop_timer_free(&crew->again);
 	loop_remove(&crew->watch);
 	fd_close(&crew->event_fd);

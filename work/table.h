@@ -8,6 +8,7 @@
  * a grace period after its successor was published.
  */
 
+#include "work/grace.h"
 #include <stdint.h>
 
 struct source;
@@ -21,6 +22,18 @@ struct work_list {
 struct work_table {
 	uint64_t version; /* each table has another one, and none has 0 */
 	struct work_list *lists; /* by the worker's index */
+	struct grace_item gone; /* fn, of its owner: no worker has it any more */
 };
+
+/* Control thread. Workers go by `table` from their next round on; the one before, if any, has gone a grace period later. */
+static inline void work_table_publish(struct work_table **published, struct work_table *table, struct grace *grace)
+{
+	struct work_table *old = *published;
+
+	/* Pairs with the acquire in worker.c (round_begin). */
+	__atomic_store_n(published, table, __ATOMIC_RELEASE);
+	if (old)
+		grace_defer(grace, &old->gone);
+}
 
 #endif

@@ -44,7 +44,6 @@ struct fixture {
 
 struct table {
 	struct work_table table;
-	struct grace_item gone;
 	struct fixture *fixture;
 	struct work_list list;
 	struct source *slots[SOURCES_MAX], *active[SOURCES_MAX];
@@ -91,7 +90,7 @@ static const struct source_ops jobs_ops = {.serve = serve, .arm = arm};
 
 static void table_gone(struct grace_item *item)
 {
-	struct table *table = container_of(item, struct table, gone);
+	struct table *table = container_of(container_of(item, struct work_table, gone), struct table, table);
 
 	table->fixture->grace_left--;
 	free(table);
@@ -99,22 +98,17 @@ static void table_gone(struct grace_item *item)
 
 static void publish(struct fixture *x)
 {
-	struct table *table = calloc(1, sizeof(*table)), *old;
+	struct table *table = calloc(1, sizeof(*table));
 
 	assert_non_null(table);
 	table->fixture = x;
-	table->gone.fn = table_gone;
 	table->list = (struct work_list){.slot_count = SOURCES_MAX, .slots = table->slots, .active = table->active};
-	table->table = (struct work_table){.version = ++x->version, .lists = &table->list};
+	table->table = (struct work_table){.version = ++x->version, .lists = &table->list, .gone = {.fn = table_gone}};
 	for (unsigned i = 0; i < SOURCES_MAX; i++)
 		if (x->jobs[i])
 			table->slots[x->jobs[i]->source.slot] = &x->jobs[i]->source;
-	old = x->published ? container_of(x->published, struct table, table) : NULL;
-	__atomic_store_n(&x->published, &table->table, __ATOMIC_RELEASE);
-	if (!old)
-		return;
-	x->grace_left++;
-	grace_defer(x->grace, &old->gone);
+	x->grace_left += x->published != NULL;
+	work_table_publish(&x->published, &table->table, x->grace);
 }
 
 static void pass_grace(struct fixture *x)
