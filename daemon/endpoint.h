@@ -41,12 +41,8 @@ void endpoint_config(const struct spec *spec, struct vireo_endpoint_config *ret_
 int endpoint_open(const struct spec *spec, struct vireo_device *device, const struct vireo_endpoint_config *config,
 		  struct vireo_endpoint **ret_endpoint, char why[SPEC_WHY_BYTES]);
 
-/*
- * Control thread: would endpoint_open() wait for a stranger now, who holds a lock? Does not wait itself. Ask again some
- * milliseconds later, and give up after ENDPOINT_HELD_UP_MS: explain() has a line for -EBUSY.
- */
+/* Any thread: would endpoint_open() wait for a stranger now, who holds a lock? Does not wait itself: lookups_held_up() does. */
 bool endpoint_held_up(const struct spec *spec);
-#define ENDPOINT_HELD_UP_MS 1000u
 
 /* vhost-user:fd:N, a socket that the daemon was handed when it was started: N, or -1. */
 int endpoint_handed_fd(const struct spec *spec);

@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "daemon/lookup.h"
 #include "base/util.h"
+#include "daemon/endpoint.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#define HELD_UP_MS 1000u
+#define HELD_UP_PAUSE_MS 10u
 
 struct lookup {
 	struct errand errand;
 	lookup_done_fn *done;
 	void *opaque;
 	const struct spec_kinds *kinds;
-	char *text;
+	char *text; /* NULL: it has been parsed, and waits for who holds something */
 	/* Of the outcome. */
 	int err;
 	struct spec *spec;
@@ -49,6 +54,22 @@ static void lookup_done(struct errand *errand, int err)
 		lookup->done(lookup->opaque, lookup->err, lookup->spec, lookup->why);
 }
 
+static void held_up_do(struct errand *errand)
+{
+	const struct timespec pause = {.tv_nsec = HELD_UP_PAUSE_MS * 1000000L};
+	struct lookup *lookup = lookup_of(errand);
+	bool held = endpoint_held_up(lookup->spec);
+
+	for (unsigned ms = 0; held && ms < HELD_UP_MS; ms += HELD_UP_PAUSE_MS) {
+		nanosleep(&pause, NULL);
+		held = endpoint_held_up(lookup->spec);
+	}
+	lookup->err = held ? -EBUSY : 0;
+	if (held)
+		lookup->spec->kind->endpoint->explain(-EBUSY, lookup->spec, lookup->why);
+}
+
+static const struct errand_ops held_up_ops = {.work = held_up_do, .done = lookup_done, .drop = lookup_free};
 static const struct errand_ops lookup_ops = {.work = lookup_do, .done = lookup_done, .drop = lookup_free};
 
 int lookups_init(struct lookups *lookups, struct loop *loop, const struct spec_kinds *kinds)
@@ -67,20 +88,23 @@ void lookups_fini(struct lookups *lookups)
 	errands_fini(&lookups->errands);
 }
 
-static int lookup_run(struct lookups *lookups, const char *text, lookup_done_fn *done, void *opaque)
+/* `text` is parsed, or `spec` waits. */
+static int lookup_run(struct lookups *lookups, const char *text, const struct spec *spec, lookup_done_fn *done, void *opaque)
 {
 	struct lookup *lookup = calloc(1, sizeof(*lookup));
 	int err = -ENOMEM;
 
 	if (!lookup)
 		return err;
-	lookup->errand.ops = &lookup_ops;
+	lookup->errand.ops = text ? &lookup_ops : &held_up_ops;
 	lookup->done = done;
 	lookup->opaque = opaque;
 	lookup->kinds = lookups->kinds;
-	lookup->text = strdup(text);
+	lookup->text = text ? strdup(text) : NULL;
 	lookup->spec = malloc(lookups->kinds->spec_bytes);
-	if (lookup->text && lookup->spec)
+	if (lookup->spec && spec)
+		memcpy(lookup->spec, spec, lookups->kinds->spec_bytes);
+	if (lookup->spec && (lookup->text || spec))
 		err = errands_run(&lookups->errands, &lookup->errand);
 	if (err)
 		lookup_free(&lookup->errand);
@@ -101,7 +125,15 @@ void lookups_spec(struct lookups *lookups, const char *text, lookup_done_fn *don
 {
 	if (!spec_has_names(text))
 		parse_now(lookups, text, done, opaque);
-	else if (lookup_run(lookups, text, done, opaque))
+	else if (lookup_run(lookups, text, NULL, done, opaque))
 		done(opaque, -EAGAIN, NULL,
 		     "users and groups are being looked up for other ports: give numbers, or try again later");
+}
+
+void lookups_held_up(struct lookups *lookups, const struct spec *spec, lookup_done_fn *done, void *opaque)
+{
+	if (!endpoint_held_up(spec))
+		done(opaque, 0, spec, "");
+	else if (lookup_run(lookups, NULL, spec, done, opaque))
+		done(opaque, -EAGAIN, NULL, "too many wait for a lock on a folder: try again later");
 }

@@ -3,6 +3,8 @@
 #define DAEMON_LOOKUP_H
 
 /*
+ * What a SPEC may have to wait for before a daemon can act on it, which waits aside.
+ *
  * A SPEC in which a user or a group has a name is parsed aside: the machine's databases of them (nsswitch.conf(5)) may be
  * on a network, and wait for it. Control thread.
  */
@@ -30,5 +32,11 @@ void lookups_fini(struct lookups *lookups);
  */
 typedef void lookup_done_fn(void *opaque, int err, const struct spec *spec, const char *why);
 void lookups_spec(struct lookups *lookups, const char *text, lookup_done_fn *done, void *opaque);
+
+/*
+ * Calls `done` once, here or from the loop, when nobody holds what opening the endpoint of `spec` would wait for (endpoint_held_up()).
+ * -EBUSY: somebody still does, a second later; -EAGAIN: as above. `spec`, one of those kinds, is copied.
+ */
+void lookups_held_up(struct lookups *lookups, const struct spec *spec, lookup_done_fn *done, void *opaque);
 
 #endif

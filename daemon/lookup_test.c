@@ -8,9 +8,13 @@
 #include "daemon/endpoint.h"
 #include "daemon/lookup.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <pwd.h>
 #include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 /* Takes the C library's place: a database that answers when the test lets it. */
@@ -115,10 +119,44 @@ static void what_is_looked_up_for_ever_is_bounded_and_ends_with_the_daemon(void 
 	}
 }
 
+/* A stranger's lock on the folder of a socket. */
+static void a_lock_on_a_folder_is_waited_for_while_others_are_served(void **state)
+{
+	struct outcome slow = {0}, other = {0}, never = {0};
+	char folder[] = "/tmp/vireo-lookup-XXXXXX";
+	struct spec here = {.kind = &vhost_user, .address = "/nowhere/a"}, there = {.kind = &vhost_user};
+	int fd;
+
+	assert_non_null(mkdtemp(folder));
+	snprintf(there.address, sizeof(there.address), "%s/a", folder);
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(flock(fd, LOCK_SH), 0);
+	lookups_held_up(&lookups, &there, told, &slow);
+	assert_int_equal(slow.told, 0);
+	lookups_held_up(&lookups, &here, told, &other);
+	assert_int_equal(other.told, 1);
+	assert_int_equal(other.err, 0);
+	there.endpoint.client = true; /* a socket that somebody else makes */
+	lookups_held_up(&lookups, &there, told, &other);
+	assert_int_equal(other.told, 2);
+	there.endpoint.client = false;
+	await(&slow); /* the lock stays for longer than the daemon likes */
+	assert_int_equal(slow.err, -EBUSY);
+	assert_non_null(strstr(slow.why, "holds a lock on its folder"));
+	lookups_held_up(&lookups, &there, told, &never);
+	assert_int_equal(flock(fd, LOCK_UN), 0);
+	await(&never);
+	if (never.err) /* this machine stood still for a second */
+		assert_int_equal(never.err, -EBUSY);
+	close(fd);
+	assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_name_is_looked_up_while_others_are_served, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_lock_on_a_folder_is_waited_for_while_others_are_served, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_looked_up_for_ever_is_bounded_and_ends_with_the_daemon, setup, teardown),
 	};
 

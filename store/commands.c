@@ -192,17 +192,39 @@ void serve_export_list(struct rpc_call *call, void *opaque)
 	rpc_call_reply(call, json_pack("{s:o}", "exports", report_exports(&store->exports, store->kind->exports->brief)));
 }
 
+struct export_call {
+	struct store *store;
+	struct rpc_call *call;
+};
+
+static void export_free_to_add(void *opaque, int err, const struct spec *spec, const char *said)
+{
+	struct export_call c = *(struct export_call *)opaque;
+	char why[SPEC_WHY_BYTES] = "";
+	struct export *export;
+
+	free(opaque);
+	if (!err) {
+		err = exports_add(&c.store->exports, (const struct export_spec *)spec, &c.store->daemon.control_log, &export, why);
+		said = why;
+	}
+	if (err)
+		rpc_call_error(c.call, err == -EEXIST ? RPC_EXISTS : RPC_FAILED, "%s", said);
+	else
+		rpc_call_reply(c.call, json_pack("{s:s}", "name", export->spec->at.name));
+}
+
 static void export_add(void *opaque, struct rpc_call *call, const struct spec *spec)
 {
 	struct store *store = opaque;
-	char why[SPEC_WHY_BYTES] = "";
-	struct export *export;
-	int err = exports_add(&store->exports, (const struct export_spec *)spec, &store->daemon.control_log, &export, why);
+	struct export_call *c = malloc(sizeof(*c));
 
-	if (err)
-		rpc_call_error(call, err == -EEXIST ? RPC_EXISTS : RPC_FAILED, "%s", why);
-	else
-		rpc_call_reply(call, json_pack("{s:s}", "name", export->spec->at.name));
+	if (!c) {
+		rpc_call_error(call, RPC_INTERNAL_ERROR, "out of memory");
+		return;
+	}
+	*c = (struct export_call){store, call};
+	lookups_held_up(&store->exports.lookups, spec, export_free_to_add, c);
 }
 
 void serve_export_add(struct rpc_call *call, void *opaque)

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "port.h"
 #include "daemon/aside.h"
-#include "daemon/endpoint.h"
 #include "static_entries.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include <assert.h>
@@ -17,7 +15,6 @@ static void wait_over(void *opaque);
 struct ports_waiting {
 	struct ports_waiting *next;
 	struct port_spec spec;
-	uint64_t until_ms; /* it waits for a stranger no longer */
 	ports_added_fn *added;
 	void *opaque;
 };
@@ -166,15 +163,6 @@ static void add_now(struct ports *ports, const struct port_spec *spec, ports_add
 	added(opaque, err, port, why);
 }
 
-/* Not later than this a stranger has let go of what the port's endpoint waits for, or the port is refused. */
-static void refuse_held_up(const struct port_spec *spec, ports_added_fn *added, void *opaque)
-{
-	char why[SPEC_WHY_BYTES];
-
-	spec->at.kind->endpoint->explain(-EBUSY, &spec->at, why);
-	added(opaque, -EBUSY, NULL, why);
-}
-
 static void waiting_drop(struct ports *ports, struct ports_waiting *ret)
 {
 	struct ports_waiting *first = ports->waiting;
@@ -188,28 +176,51 @@ static void wait_over(void *opaque)
 {
 	struct ports *ports = opaque;
 	struct ports_waiting first;
-	bool held_up;
 
 	while (ports->waiting && !must_wait(port_kind_of(&ports->waiting->spec.at))) {
-		held_up = endpoint_held_up(&ports->waiting->spec.at);
-		if (held_up && clock_now_ms() < ports->waiting->until_ms)
-			break;
 		waiting_drop(ports, &first);
-		if (held_up)
-			refuse_held_up(&first.spec, first.added, first.opaque);
-		else
-			add_now(ports, &first.spec, first.added, first.opaque);
+		add_now(ports, &first.spec, first.added, first.opaque);
 	}
 	if (ports->waiting)
 		loop_timer_start(ports->waiter, ASIDE_LOOK_MS);
+}
+
+struct ports_held_up {
+	struct ports *ports;
+	ports_added_fn *added;
+	void *opaque;
+};
+
+static void held_up_over(void *opaque, int err, const struct spec *spec, const char *why)
+{
+	struct ports_held_up held = *(struct ports_held_up *)opaque;
+
+	free(opaque);
+	if (err)
+		held.added(held.opaque, err, NULL, why);
+	else
+		add_now(held.ports, (const struct port_spec *)spec, held.added, held.opaque);
+}
+
+/* Of ports that wait for nothing most are added before this returns. */
+static void add_held_up(struct ports *ports, const struct port_spec *spec, ports_added_fn *added, void *opaque)
+{
+	struct ports_held_up *held = malloc(sizeof(*held));
+
+	if (!held) {
+		added(opaque, -ENOMEM, NULL, "out of memory");
+		return;
+	}
+	*held = (struct ports_held_up){ports, added, opaque};
+	lookups_held_up(&ports->lookups, &spec->at, held_up_over, held);
 }
 
 void ports_add_soon(struct ports *ports, const struct port_spec *spec, ports_added_fn *added, void *opaque)
 {
 	struct ports_waiting **end = &ports->waiting, *waiting;
 
-	if (!must_wait(port_kind_of(&spec->at)) && !endpoint_held_up(&spec->at)) {
-		add_now(ports, spec, added, opaque);
+	if (!must_wait(port_kind_of(&spec->at))) {
+		add_held_up(ports, spec, added, opaque);
 		return;
 	}
 	waiting = calloc(1, sizeof(*waiting));
@@ -217,12 +228,7 @@ void ports_add_soon(struct ports *ports, const struct port_spec *spec, ports_add
 		added(opaque, -ENOMEM, NULL, "out of memory");
 		return;
 	}
-	*waiting = (struct ports_waiting){
-		.spec = *spec,
-		.until_ms = clock_now_ms() + ENDPOINT_HELD_UP_MS,
-		.added = added,
-		.opaque = opaque,
-	};
+	*waiting = (struct ports_waiting){.spec = *spec, .added = added, .opaque = opaque};
 	while (*end)
 		end = &(*end)->next;
 	*end = waiting;
