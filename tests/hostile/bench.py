@@ -68,18 +68,20 @@ def only_over(*transports, because):
 
 
 class Daemon:
-    """vireo-switchd with a hostile port and an honest pair that vireo-bench keeps busy."""
+    """vireo-switchd with a hostile port and an honest pair that vireo-bench keeps busy. `load`: how, in vireo-bench's words; `more`: words of
+    the daemon's command line; it ends within `seconds`."""
 
-    def __init__(self, build, transport, rate):
+    def __init__(self, build, transport, load, more=(), seconds=BENCH_S):
+        self.more, self.seconds = more, seconds
         self.folder = tempfile.mkdtemp(prefix='vireo-hostile-')
         self.transport, self.build, self.process, self.bench, self.blkd, self.scsid = transport, build, None, None, None, None
         try:
-            self._start(rate)
+            self._start(load)
         except BaseException:
             self.kill()
             raise
 
-    def _start(self, rate):
+    def _start(self, load):
         build, transport = self.build, self.transport
         self.honest = [os.path.join(self.folder, f'honest{i}.sock') for i in range(2)]
         self.shouting = os.path.join(self.folder, 'shout.sock')
@@ -88,27 +90,38 @@ class Daemon:
         self.process = subprocess.Popen(
             [f'{build}/apps/vireo-switchd/vireo-switchd', '--control', self.control_path,
              '--log-level', transport.LOG_LEVEL,
-             '--fdb-age', str(BENCH_S),  # one of the honest pair only listens: it is heard of at the beginning
+             '--fdb-age', str(self.seconds),  # one of the honest pair only listens: it is heard of at the beginning
              '--fdb-entries', str(few(65536)),  # all of them are listed, which takes an emulated machine 7 s
              '--port', f'{transport.spec(self.folder)},name=hostile,mtu=9000',
              '--port', f'vhost-user:{self.shouting},name=shout,mac=02:73:68:6f:75:74',  # b'\x02shout'
              '--port', f'vhost-user:{self.honest[0]},name=honest0',
-             '--port', f'vhost-user:{self.honest[1]},name=honest1'],
+             '--port', f'vhost-user:{self.honest[1]},name=honest1', *self.more],
             stderr=self.log, env=dict(os.environ, ASAN_OPTIONS='detect_leaks=1'))
         sockets = [*self.honest, self.control_path]
         self.wait_for(lambda: all(map(os.path.exists, [*sockets, transport.path(self.folder)])), 10,
                       'vireo-switchd does not listen')
         self.control = self._connect_control()
-        self.bench = subprocess.Popen(
-            [f'{build}/apps/vireo-bench/vireo-bench', 'net', '--from', self.honest[0], '--to', self.honest[1],
-             '--rate', str(rate), '--ring-size', '1024', '--seconds', str(BENCH_S), '--verify', '--json', '--wait', 'event',
-             '--timeout', str(int(patience(10)))],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.bench = self.exchange(*self.honest, '--ring-size', '1024', *load)
         self.wait_for(lambda: self.honest_frames() > 50, 10, 'the honest pair passes no frames')
         self.shouter = VhostUserPeer(self.shouting)
         self.shouter.ready()
         pause(0.3)
         self.before = self.resources()
+
+    def exchange(self, sender, receiver, *load):
+        """A vireo-bench between two sockets, until report_of() ends it."""
+        return subprocess.Popen(
+            [f'{self.build}/apps/vireo-bench/vireo-bench', 'net', '--from', sender, '--to', receiver, '--seconds', str(self.seconds), '--verify',
+             '--json', '--wait', 'event', '--timeout', str(int(patience(10))), *load],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def report_of(self, exchange):
+        """What it has seen so far, with which it ends."""
+        exchange.send_signal(signal.SIGINT)
+        out, err = exchange.communicate(timeout=patience(20))
+        if exchange.returncode:
+            raise Failure(f'an honest pair: vireo-bench exit {exchange.returncode}: {out}{err}\n{self.tail()}')
+        return json.loads(out)
 
     def wait_for(self, condition, seconds, what):
         end = time.monotonic() + patience(seconds)
@@ -227,19 +240,19 @@ class Daemon:
             for others in filter(None, (self.blkd, self.scsid)):
                 others.finish()
             self.shouter.close()
-            self.bench.send_signal(signal.SIGINT)  # it reports what it saw so far
-            out, err = self.bench.communicate(timeout=patience(20))
-            if self.bench.returncode:
-                raise Failure(f'the honest pair: vireo-bench exit {self.bench.returncode}: {err}\n{self.tail()}')
-            report = json.loads(out)
+            report = self.report_of(self.bench)
             if report['lost'] or report['corrupted'] or not report['received']['frames']:
-                raise Failure(f'the honest pair was disturbed: {out}')
-            self.process.send_signal(signal.SIGTERM)
-            if self.process.wait(patience(10)):
-                raise Failure(f'vireo-switchd: exit {self.process.returncode}\n{self.tail()}')
+                raise Failure(f'the honest pair was disturbed: {report}')
+            self.end()
             return report
         finally:
             self.kill()
+
+    def end(self):
+        """The daemon ends when asked to. A sanitizer says then what was never given back."""
+        self.process.send_signal(signal.SIGTERM)
+        if self.process.wait(patience(10)):
+            raise Failure(f'vireo-switchd: exit {self.process.returncode}\n{self.tail()}')
 
     def kill(self):
         for process in (self.bench, self.process):
@@ -328,4 +341,4 @@ def main():
     be_patient(options.slow)
     build = os.environ.get('VIREO_BUILD', os.path.join(ROOT, 'build'))
     unspoken = load(transport)
-    sys.exit(run(lambda: Daemon(build, transport, int(1000 / options.slow)), options.name, [] if options.name else unspoken))
+    sys.exit(run(lambda: Daemon(build, transport, ['--rate', str(int(1000 / options.slow))]), options.name, [] if options.name else unspoken))
