@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# A short way to what meson and the scripts do. BUILD: the build folder. KILLS: for killings. DESTDIR, PREFIX: for install.
+# A short way to what meson and the scripts do. BUILD: the build folder. KILLS: for killings. SECONDS, SEED: for soak. DESTDIR, PREFIX: for install.
 BUILD ?= build
 PREFIX ?= /usr/local
 KILLS ?= 100
@@ -44,6 +44,13 @@ killings: build ## kill devices and vireo-blkd KILLS (100) times each: a driver'
 	@VIREO_BUILD='$(abspath $(BUILD))' BLK_KILLS=$(KILLS) tests/lab/disks.py
 	@VIREO_BUILD='$(abspath $(BUILD))' BLK_KILLS=$(KILLS) tests/lab/blk.py
 	@VIREO_BUILD='$(abspath $(BUILD))' STABLE_CUTS=$(KILLS) tests/e2e/stable.py
+
+# The shell that runs make may have a SECONDS of its own: only that of the command line counts.
+soak: build ## honest and hostile peers, kills and moves mixed at random for SECONDS (600): nothing may be lost, or leak (SEED: the same dice again)
+	@VIREO_BUILD='$(abspath $(BUILD))' tests/soak/run --seconds '$(if $(filter command line,$(origin SECONDS)),$(SECONDS),600)' $(if $(SEED),--seed '$(SEED)')
+
+beside: build ## what an honest pair at full speed loses, in frames and in speed, while all lies are told beside it
+	@VIREO_BUILD='$(abspath $(BUILD))' tests/soak/run --beside --seconds 60 $(if $(SEED),--seed '$(SEED)')
 
 disks: build ## fio that verifies, discards, ext4 and XFS on disks of each ring format, one queue and four, in a QEMU guest
 	@scripts/install-deps check
@@ -105,4 +112,4 @@ deb-check: deb ## install, upgrade and purge the package vireo in a Debian folde
 clean: ## remove what building made
 	rm -rf '$(BUILD)' build-check build-deb
 
-.PHONY: help demo demo-disk check figures neighbours properties comeback killings disks blkio blktests libiscsi prove migrate matrix bench build compile install deb deb-check clean
+.PHONY: help demo demo-disk check figures neighbours properties comeback killings soak beside disks blkio blktests libiscsi prove migrate matrix bench build compile install deb deb-check clean
