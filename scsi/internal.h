@@ -431,10 +431,11 @@ static inline bool reservation_registrants(uint8_t type)
 
 /* ---- keep.c ---- */
 
-#define SCSI_KEEP_BYTES (SCSI_REGISTRANTS_MAX * 64u + 128u)
+#define SCSI_KEEP_BYTES (SCSI_REGISTRANTS_MAX * 64u + 192u)
 
-void scsi_keep_write(const struct scsi_reservations *r, char *text); /* of SCSI_KEEP_BYTES */
-int scsi_keep_read(const char *text, struct scsi_reservations *ret_reservations); /* -EINVAL */
+void scsi_keep_write(const struct scsi_reservations *r, uint64_t naa, char *text); /* of SCSI_KEEP_BYTES */
+/* 0; -EINVAL: it cannot be understood; -ESTALE: it is of a unit with another `naa`; -ENOMEM. */
+int scsi_keep_read(const char *text, uint64_t naa, struct scsi_reservations *ret_reservations);
 
 /* ---- transport identifiers, as SAS has them ---- */
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Persistent reservations as a text, a line for each fact, for who keeps them over the end of the process
- * (APTPL).
+ * (APTPL). The text says of which unit they are (VPD page 83), so that another disk of the same name does not
+ * get them; a text without that line is one of before, and is taken.
  */
 #include "scsi/internal.h"
 #include <fcntl.h>
@@ -12,9 +13,10 @@
 
 #define VERSION "vireo-reservations 1\n"
 
-void scsi_keep_write(const struct scsi_reservations *r, char *text)
+void scsi_keep_write(const struct scsi_reservations *r, uint64_t naa, char *text)
 {
-	size_t n = (size_t)snprintf(text, SCSI_KEEP_BYTES, VERSION "generation %" PRIu32 "\n", r->generation);
+	size_t n = (size_t)snprintf(text, SCSI_KEEP_BYTES, VERSION "unit naa.%016" PRIx64 "\ngeneration %" PRIu32 "\n", naa,
+				    r->generation);
 
 	if (r->type)
 		n += (size_t)snprintf(text + n, SCSI_KEEP_BYTES - n, "reserved %u %016" PRIx64 " %u\n", r->type, r->holder.initiator,
@@ -56,13 +58,24 @@ static bool line_read(const char *line, struct scsi_reservations *r)
 	return line[end] == '\n';
 }
 
+/* 1: it is such a line; 0: it is another one; -ESTALE: it names another unit. */
+static int unit_line_read(const char *line, uint64_t naa)
+{
+	uint64_t found;
+	int end = 0;
+
+	if (sscanf(line, "unit naa.%" SCNx64 "%n", &found, &end) != 1 || line[end] != '\n')
+		return 0;
+	return found == naa ? 1 : -ESTALE;
+}
+
 /* Who has reserved is registered. */
 static bool consistent(struct scsi_reservations *r)
 {
 	return !r->type || (r->count && (reservation_all_registrants(r->type) || scsi_registrant(r, &r->holder)));
 }
 
-int scsi_keep_read(const char *text, struct scsi_reservations *ret_reservations)
+int scsi_keep_read(const char *text, uint64_t naa, struct scsi_reservations *ret_reservations)
 {
 	struct scsi_reservations *r;
 	int err = 0;
@@ -72,10 +85,14 @@ int scsi_keep_read(const char *text, struct scsi_reservations *ret_reservations)
 	r = calloc(1, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
-	for (const char *line = text + strlen(VERSION), *end; !err && *line; line = end + 1) {
+	for (const char *line = text + strlen(VERSION), *end; *line; line = end + 1) {
 		end = strchr(line, '\n');
-		if (!end || !line_read(line, r))
+		err = end ? unit_line_read(line, naa) : -EINVAL;
+		if (!err && !line_read(line, r))
 			err = -EINVAL;
+		err = err > 0 ? 0 : err;
+		if (err)
+			break;
 	}
 	if (!err && !consistent(r))
 		err = -EINVAL;

@@ -299,7 +299,7 @@ static bool keep_fill(struct order *o, bool was_kept, struct scsi_keep *keep)
 		return false;
 	*text = '\0';
 	if (o->r->kept)
-		scsi_keep_write(o->r, text);
+		scsi_keep_write(o->r, unit->naa, text);
 	keep->text = text;
 	keep->order = ++unit->keep_order;
 	return true;

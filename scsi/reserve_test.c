@@ -411,6 +411,31 @@ static void what_is_kept_outlives_the_process(void **state)
 	cluster_free(&c);
 }
 
+/* Whoever has the name of a file now: another disk. A text from before units were named in it is taken. */
+static void what_was_kept_of_another_unit_is_not_taken(void **state)
+{
+	struct cluster c = cluster_new();
+	struct scsi_unit_config config = {.disk = c.disk, .name = "another", .keep = keep};
+	struct scsi_unit *unit;
+	char before[sizeof(kept)];
+	char *line;
+
+	assert_int_equal(order_with(c.host[0], REGISTER, 0, 0, 0x10, 1), SCSI_GOOD);
+	config.reservations = kept;
+	assert_int_equal(scsi_unit_new(&config, &unit), -ESTALE);
+	config.name = "shared";
+	assert_int_equal(scsi_unit_new(&config, &unit), 0);
+	scsi_unit_free(unit);
+	line = strstr(kept, "unit naa.");
+	assert_non_null(line);
+	snprintf(before, sizeof(before), "%.*s%s", (int)(line - kept), kept, strchr(line, '\n') + 1);
+	config.name = "another";
+	config.reservations = before;
+	assert_int_equal(scsi_unit_new(&config, &unit), 0);
+	scsi_unit_free(unit);
+	cluster_free(&c);
+}
+
 static void what_cannot_be_kept_is_an_error(void **state)
 {
 	struct cluster c = cluster_new();
@@ -428,6 +453,7 @@ static void texts_that_cannot_be_are_refused(void **state)
 		"vireo-reservations 1\nkey 0 2 3\n", "vireo-reservations 1\nkey 1 2 3\nkey 4 2 3\n", "vireo-reservations 1\nreserved 1 2 3\n",
 		"vireo-reservations 1\nkey 1 2 3\nreserved 1 2 4\n", "vireo-reservations 1\nkey 1 2 3\nreserved 2 2 3\n",
 		"vireo-reservations 1\ngeneration 1 \n", "vireo-reservations 1\n\n", "vireo-reservations 1\nkey 1 2 3\nreserved 261 2 3\n",
+		"vireo-reservations 1\nunit naa.", "vireo-reservations 1\nunit naa.\n", "vireo-reservations 1\nunit naa.3000000000000000 \n",
 	};
 	struct disk *disk = rig_disk("mem:1M");
 
@@ -693,6 +719,7 @@ int main(void)
 		cmocka_unit_test(capabilities_are_those_that_are_there),
 		cmocka_unit_test(the_65th_registrant_has_no_room),
 		cmocka_unit_test(what_is_kept_outlives_the_process),
+		cmocka_unit_test(what_was_kept_of_another_unit_is_not_taken),
 		cmocka_unit_test(what_cannot_be_kept_is_an_error),
 		cmocka_unit_test(texts_that_cannot_be_are_refused),
 		cmocka_unit_test(a_file_has_the_old_text_or_the_new_one),

@@ -138,7 +138,7 @@ struct scsi_unit_config {
 	void *opaque;
 };
 
-/* 0; -EINVAL: what was kept cannot be understood, or a text is too long; -ENOMEM. */
+/* 0; -EINVAL: what was kept cannot be understood, or a text is too long; -ESTALE: it is of a unit of another name; -ENOMEM. */
 int scsi_unit_new(const struct scsi_unit_config *config, struct scsi_unit **ret_unit);
 /* It is on no bus any more. Takes NULL. */
 void scsi_unit_free(struct scsi_unit *unit);

@@ -51,7 +51,7 @@ int scsi_unit_new(const struct scsi_unit_config *config, struct scsi_unit **ret_
 	if (!unit_texts(unit, config))
 		err = -EINVAL;
 	else if (config->reservations && *config->reservations)
-		err = scsi_keep_read(config->reservations, &unit->reservations);
+		err = scsi_keep_read(config->reservations, scsi_naa(config->name), &unit->reservations);
 	if (err) {
 		free(unit);
 		return err;

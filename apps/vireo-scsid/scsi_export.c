@@ -168,16 +168,32 @@ static int device_new(struct export *export)
 	return vireo_scsi_new(&config, &e->scsi);
 }
 
+static const char *initiator_of(const struct export *export)
+{
+	const struct scsi_spec *spec = scsi_spec_of(export->spec);
+
+	return *spec->initiator ? spec->initiator : export->spec->at.name;
+}
+
+/* As a machine has it that moves from one of them to the other; two machines would be let through by each other's reservations. */
+static void initiator_look(const struct export *export)
+{
+	for (const struct export *other = export->exports->first; other; other = other->next)
+		if (other != export && !other->closing && !strcmp(initiator_of(other), initiator_of(export)))
+			log_warning(&export->log, "initiator '%s' is export '%s', too: to reservations the two are one machine",
+				    initiator_of(export), other->spec->at.name);
+}
+
 static int export_open(struct export *export, char why[SPEC_WHY_BYTES])
 {
 	struct scsi_export *e = scsi_export_of(export);
-	const struct scsi_spec *spec = scsi_spec_of(export->spec);
 	const struct scsi_bus_config config = {
-		.initiator = *spec->initiator ? spec->initiator : export->spec->at.name,
+		.initiator = initiator_of(export),
 		.segments_max = SEGMENTS,
 	};
 	int err = scsi_bus_new(&config, &e->bus);
 
+	initiator_look(export);
 	if (!err)
 		err = device_new(export);
 	if (!err)

@@ -61,6 +61,9 @@ void units_kept_explain(const char *path, int err, char why[SPEC_WHY_BYTES])
 {
 	if (err == -EINVAL)
 		snprintf(why, SPEC_WHY_BYTES, "%.150s cannot be understood: remove it if no machine is to have reserved the disk", path);
+	else if (err == -ESTALE)
+		snprintf(why, SPEC_WHY_BYTES,
+			 "%.120s is of a disk with another serial= or address: remove it if no machine is to have reserved this one", path);
 	else if (err == -EBUSY)
 		snprintf(why, SPEC_WHY_BYTES,
 			 "another process keeps %.150s: give the disk another name, or one of the two daemons another --state", path);
@@ -125,7 +128,7 @@ static int unit_open(const struct units *units, struct unit *unit, struct kept *
 	config.reservations = unit->keeper.kept.text;
 	config.keep = unit->keeper.path ? keeper_keep : NULL;
 	err = scsi_unit_new(&config, &unit->scsi);
-	if (err == -EINVAL && unit->keeper.kept.text)
+	if ((err == -EINVAL || err == -ESTALE) && unit->keeper.kept.text)
 		units_kept_explain(unit->keeper.path, err, why);
 	free(unit->keeper.kept.text);
 	unit->keeper.kept.text = NULL;

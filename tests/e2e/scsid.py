@@ -123,6 +123,9 @@ def a_cluster_shares_a_disk_if_all_say_so(lab):
     expect(luns(scsid) == ["e/0:0", "f/0:0"], f"{luns(scsid)}")
     done = scsid.ctl_run("lun", "add", "e/0:1=a")
     expect(done.returncode and "another LUN writes" in done.stderr, f"{done}")
+    scsid.ctl("export", "add", f"vhost-user:{lab.path('g')},initiator=e")
+    with open(lab.path("scsid.log")) as log:
+        expect("initiator 'e' is export 'e', too" in log.read(), "that two exports are one machine to reservations")
     scsid.ctl("export", "remove", "e")
     expect(scsid.ask("disk", "show", "a")["disk"]["exports"] == 1, "who uses it")
     end_well(scsid)
@@ -131,10 +134,12 @@ def a_cluster_shares_a_disk_if_all_say_so(lab):
 @case
 def reservations_that_cannot_be_read_are_told(lab):
     os.mkdir(lab.path("state"))
-    with open(lab.path("state/a.reservations"), "w") as file:
-        file.write("nonsense\n")
-    done = run(lab, "--disk", MEM, "--export", f"vhost-user:{lab.path('e')}", "--lun", "0:0=a", "--state", lab.path("state"))
-    expect(done.returncode == 1 and "cannot be understood: remove it" in done.stderr, f"{done}")
+    for text, why in (("nonsense\n", "cannot be understood: remove it"),
+                      ("vireo-reservations 1\nunit naa.3000000000000001\ngeneration 1\n", "is of a disk with another serial= or address")):
+        with open(lab.path("state/a.reservations"), "w") as file:
+            file.write(text)
+        done = run(lab, "--disk", MEM, "--export", f"vhost-user:{lab.path('e')}", "--lun", "0:0=a", "--state", lab.path("state"))
+        expect(done.returncode == 1 and why in done.stderr, f"{done}")
 
 
 @case

@@ -66,7 +66,7 @@ static void keep(void *opaque, struct scsi_keep *k)
 {
 	struct scsi_reservations r = {0};
 
-	assert(!*k->text || !scsi_keep_read(k->text, &r));
+	assert(!*k->text || !scsi_keep_read(k->text, scsi_naa("one"), &r));
 	assert(t.keep_count < ARRAY_SIZE(t.keeps));
 	t.keeps[t.keep_count++] = k;
 }
