@@ -190,6 +190,8 @@ struct scsi_queue {
 	unsigned depth;
 	int fd, event_fd;
 	struct scsi_path *last;
+	uint64_t last_address; /* of its LUN, as the task had it */
+	uint8_t rows[256]; /* of each opcode, where it was found in the table last */
 	struct scsi_path *busy; /* those with requests at their disks */
 	struct scsi_task *done, **done_end;
 	unsigned tasks, orphans; /* not reaped; without a task */

@@ -47,7 +47,7 @@ static inline void move(struct scsi_task *task, uint8_t disk_op, uint8_t flags, 
 		scsi_end(task);
 		return;
 	}
-	op = unlikely(scsi_path_open(path)) ? NULL : scsi_op_new(path);
+	op = unlikely(!path->disk && scsi_path_open(path)) ? NULL : scsi_op_new(path);
 	if (op && unlikely(bytes != room))
 		iov = pieces_fit(op, iov, &count, bytes);
 	if (unlikely(!op || !iov)) {

@@ -95,7 +95,7 @@ static __cold bool nowhere_allows(struct scsi_task *task)
 }
 
 /* The first bit that no command of this kind has, from the most significant of its byte. */
-static __cold bool usage_look(struct scsi_task *task)
+static bool usage_look(struct scsi_task *task)
 {
 	const struct scsi_command *command = task->command;
 
@@ -112,14 +112,41 @@ static __cold bool usage_look(struct scsi_task *task)
 	return true;
 }
 
-static bool usage_fits(struct scsi_task *task)
+static inline uint64_t usage_wrong(const struct scsi_task *task, unsigned at)
 {
-	const struct scsi_command *command = task->command;
-	unsigned wrong = 0;
+	uint64_t bits, used;
 
-	for (unsigned i = 1; i < command->cdb_bytes; i++)
-		wrong |= task->cdb[i] & ~command->usage[i];
-	return likely(!(wrong & 0xff)) || usage_look(task);
+	memcpy(&bits, task->cdb + at, sizeof(bits));
+	memcpy(&used, task->command->usage + at, sizeof(used));
+	return bits & ~used;
+}
+
+/* Eight bytes at a time, some of them twice. */
+static inline bool usage_fits(struct scsi_task *task)
+{
+	unsigned bytes = task->command->cdb_bytes;
+	uint64_t wrong;
+
+	if (bytes < 10)
+		return usage_look(task);
+	wrong = usage_wrong(task, 1) | usage_wrong(task, bytes - 8);
+	for (unsigned at = 9; at + 8 < bytes; at += 8)
+		wrong |= usage_wrong(task, at);
+	return likely(!wrong) || usage_look(task);
+}
+
+/* As scsi_command_find(), which is asked once for each opcode without service actions. */
+static inline const struct scsi_command *command_of(const struct scsi_task *task, unsigned *ret_field)
+{
+	uint8_t opcode = task->cdb[0], *row = &task->path->queue->rows[opcode];
+	const struct scsi_command *command = &scsi_commands[*row];
+
+	if (likely(command->opcode == opcode && command->service_action < 0 && task->cdb_bytes >= command->cdb_bytes))
+		return command;
+	command = scsi_command_find(task->cdb, task->cdb_bytes, ret_field);
+	if (command)
+		*row = (uint8_t)(command - scsi_commands);
+	return command;
 }
 
 static __cold void command_unknown(struct scsi_task *task, unsigned field)
@@ -147,7 +174,7 @@ static void task_begin(struct scsi_path *path, struct scsi_task *task)
 		scsi_end_cdb(task, 0, -1);
 		return;
 	}
-	task->command = scsi_command_find(task->cdb, task->cdb_bytes, &field);
+	task->command = command_of(task, &field);
 	if (unlikely(!task->command)) {
 		command_unknown(task, field);
 		return;

@@ -277,20 +277,31 @@ static inline int number_of(const struct scsi_task *task)
 	return scsi_lun_decode(task->lun);
 }
 
-static inline struct scsi_path *path_of(struct scsi_queue *queue, const struct scsi_task *task)
+static struct scsi_path *path_look(struct scsi_queue *queue, const struct scsi_task *task, uint64_t address)
 {
 	int number = number_of(task);
-	struct scsi_path *path = queue->last;
+	struct scsi_path *path;
 
 	if (unlikely(number < 0))
 		return number == -ENOTSUP ? &queue->well_known : &queue->nowhere;
-	if (likely(path && path_is(path, task->target, (unsigned)number)))
-		return path;
 	path = scsi_queue_path(queue, task->target, (unsigned)number);
 	if (!path)
 		return &queue->nowhere;
 	queue->last = path;
+	queue->last_address = address;
 	return path;
+}
+
+/* Most are for the unit of the one before. */
+static inline struct scsi_path *path_of(struct scsi_queue *queue, const struct scsi_task *task)
+{
+	struct scsi_path *path = queue->last;
+	uint64_t address;
+
+	memcpy(&address, task->lun, sizeof(address));
+	if (likely(path && address == queue->last_address && path_is(path, task->target, path->lun->number)))
+		return path;
+	return path_look(queue, task, address);
 }
 
 static inline void task_init(struct scsi_task *task)

@@ -94,6 +94,7 @@ const struct scsi_command scsi_commands[] = {
 };
 
 const unsigned scsi_command_count = ARRAY_SIZE(scsi_commands);
+static_assert(ARRAY_SIZE(scsi_commands) <= 256, "a row has its place in a byte"); /* scsi_queue.rows */
 
 /* ---- looking one up ---- */
 

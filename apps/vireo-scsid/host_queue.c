@@ -69,23 +69,22 @@ static unsigned reap(struct export_queue *queue)
 static struct scsi_task *room_fill(struct vireo_scsi_command *command)
 {
 	struct room *room = command->room;
+	struct scsi_task *task = &room->task;
 
-	room->command = command;
-	room->task = (struct scsi_task){
-		.target = command->target,
-		.attribute = command->attribute,
-		.cdb_bytes = (uint16_t)min_u32(command->cdb_bytes, SCSI_CDB_BYTES),
-		.cdb = command->cdb,
-		.tag = command->id,
-		.out = command->out,
-		.in = command->in,
-		.out_count = command->out_count,
-		.in_count = command->in_count,
-		.out_bytes = command->out_bytes,
-		.in_bytes = command->in_bytes,
-	};
-	memcpy(room->task.lun, command->lun, sizeof(room->task.lun));
-	return &room->task;
+	room->command = command; /* what is not the caller's in a task the bus fills in */
+	task->target = command->target;
+	task->attribute = command->attribute;
+	task->cdb_bytes = (uint16_t)min_u32(command->cdb_bytes, SCSI_CDB_BYTES);
+	task->cdb = command->cdb;
+	task->tag = command->id;
+	task->out = command->out;
+	task->in = command->in;
+	task->out_count = command->out_count;
+	task->in_count = command->in_count;
+	task->out_bytes = command->out_bytes;
+	task->in_bytes = command->in_bytes;
+	memcpy(task->lun, command->lun, sizeof(task->lun));
+	return task;
 }
 
 /* What the disks have done by the time they have taken them is shown to the driver with the burst. */
