@@ -14,7 +14,8 @@ from guest.daemon import end_well  # noqa: E402
 from guest.disks import Blkd, Drive, arguments, made_file  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.qemu import QEMU, Guest  # noqa: E402
-from guest.requests import F_FLUSH, FLUSH, IN, OK, OUT, Requests  # noqa: E402
+from guest.requests import F_FLUSH, FLUSH, IN, OK, OUT, Requests, ScsiRequests  # noqa: E402
+from guest.scsi import Scsid  # noqa: E402
 
 SECTORS = 96
 CUTS = int(os.environ.get("STABLE_CUTS", "5"))
@@ -24,8 +25,8 @@ REQUESTS = 400  # between two cuts
 class Witness:
     """A driver with many requests under way, which knows what each sector may hold when the power has been cut."""
 
-    def __init__(self, path, features):
-        self.path, self.features = path, features
+    def __init__(self, path, features, front=Requests):
+        self.path, self.features, self.front = path, features, front
         self.stamp = 0
         self.stable = {sector: 0 for sector in range(SECTORS)}  # this, or what was written later
         self.written = {sector: [0] for sector in range(SECTORS)}  # in this order, done or not
@@ -34,7 +35,7 @@ class Witness:
     def run(self, seed, requests):
         """Sectors in any order, one request each; now and then a flush. Leaves what is under way to itself."""
         chance = random.Random(seed)
-        with Requests(self.path, features=self.features) as front:
+        with self.front(self.path, features=self.features) as front:
             self.under_way = {}
             for _ in range(requests):
                 wait_until(lambda: self.answered(front) < front.depth, 20, "a request is done")
@@ -73,7 +74,7 @@ class Witness:
     def look(self):
         """After a cut. Returns how many sectors have lost what was done."""
         lost = 0
-        with Requests(self.path, features=self.features) as front:
+        with self.front(self.path, features=self.features) as front:
             for sector in range(SECTORS):
                 expect(front.one(IN, sector) == OK, "a read has failed")
                 words = {front.data(0)[i:i + 8] for i in range(0, 512, 8)}
@@ -88,16 +89,24 @@ class Witness:
         return lost
 
 
-DRIVERS = {"with_flush": F_FLUSH, "without_flush": 0}
+def blkd_with(lab, disk):
+    return Blkd(lab, [disk], [f"vhost-user:{lab.path('d')},disk=d"])
 
 
-@case_for({name: (features,) for name, features in DRIVERS.items()}, "a_driver_{}_loses_nothing_that_was_stable",
-          shows=[("vhost-user", "split")])
-def a_driver_loses_nothing_that_was_stable(lab, features):
+def scsid_with(lab, disk):
+    return Scsid(lab, [disk], [f"vhost-user:{lab.path('d')}"], ["0:0=d"])
+
+
+DRIVERS = {"with_flush": (F_FLUSH, Requests, blkd_with), "without_flush": (0, Requests, blkd_with),
+           "of_a_lun": (F_FLUSH, ScsiRequests, scsid_with)}
+
+
+@case_for(DRIVERS, "a_driver_{}_loses_nothing_that_was_stable", shows=[("vhost-user", "split")])
+def a_driver_loses_nothing_that_was_stable(lab, features, front, daemon_with):
     """The daemon is killed with requests in flight, and what it has not flushed goes with it."""
     made_file(lab.path("d.img"), 1)
-    blkd = Blkd(lab, [f"d=file:{lab.path('d.img')},forget=1M"], [f"vhost-user:{lab.path('d')},disk=d"])
-    witness, lost, in_flight = Witness(lab.path("d"), features), 0, 0
+    blkd = daemon_with(lab, f"d=file:{lab.path('d.img')},forget=1M")
+    witness, lost, in_flight = Witness(lab.path("d"), features, front), 0, 0
     for cut in range(CUTS):
         in_flight += witness.run(cut, REQUESTS)
         forget = blkd.ask("disk", "show", "d")["disk"]["forget"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A front end of a block device in Python: one ring, so many requests in flight, each of which is asked anew when it is done."""
+"""Front ends of a block device and of a SCSI host in Python: one ring, so many requests in flight, each asked anew when it is done."""
 import struct
 import time
 
@@ -14,6 +14,8 @@ SECTOR = 512
 
 
 class Requests:
+    QUEUE = 0
+
     def __init__(self, path, depth=32, features=F_FLUSH):
         self.peer = Connection(path, 20.0)
         self.done = 0
@@ -21,7 +23,7 @@ class Requests:
         try:
             self.peer.negotiate(features)
             self.peer.share_memory()
-            self.ring = self.peer.ring(0, 256)
+            self.ring = self.peer.ring(self.QUEUE, 256)
             self.peer.settle()
         except BaseException:
             self.peer.close()
@@ -81,7 +83,36 @@ class Requests:
         return self.status(0)
 
     def stop(self):
-        return self.peer.ring_stop(0)
+        return self.peer.ring_stop(self.QUEUE)
+
+
+class ScsiRequests(Requests):
+    """The same asked of target 0, LUN 0 of a SCSI host. A status is that of the command, and its response in the upper byte."""
+    QUEUE = 2  # those before are for control and for events
+    HEAD_BYTES, RESPONSE_BYTES, RESPONSE = 51, 108, 128
+    OPCODES = {IN: 0x28, OUT: 0x2a, FLUSH: 0x35}
+
+    def __init__(self, path, depth=32, features=0):
+        super().__init__(path, depth, features)
+        self.one(FLUSH)  # is told that the power has been off
+
+    def ask(self, slot, kind=IN, sector=0, data=None):
+        at = DATA + slot * SLOT_BYTES
+        moves = kind != FLUSH
+        cdb = struct.pack(">BBIBHB", self.OPCODES[kind], 0, sector if moves else 0, 0, int(moves), 0)
+        self.peer.write(at, bytes([1, 0, 0x40, 0, 0, 0, 0, 0]) + struct.pack("<QBBB", slot, 0, 0, 0) + cdb.ljust(32, b"\0"))
+        self.peer.write(at + self.RESPONSE, b"\xff" * self.RESPONSE_BYTES)
+        if data:
+            self.peer.write(at + SECTOR, data)
+        head = (GPA + at, self.HEAD_BYTES, 0)
+        response = (GPA + at + self.RESPONSE, self.RESPONSE_BYTES, WRITE)
+        pieces = {OUT: [head, (GPA + at + SECTOR, SECTOR, 0), response], IN: [head, response, (GPA + at + SECTOR, SECTOR, WRITE)],
+                  FLUSH: [head, response]}
+        self.ring.chain(pieces[kind], 3 * slot)
+
+    def status(self, slot):
+        at = DATA + slot * SLOT_BYTES + self.RESPONSE
+        return self.peer.memory[at + 10] | self.peer.memory[at + 11] << 8
 
 
 def together(fronts, until, seconds=20):
