@@ -35,6 +35,41 @@ static void cdbs_are_as_long_as_their_group_says(void **state)
 	}
 }
 
+static void bit_is_refused(struct rig *t, const struct scsi_command *c, unsigned byte, unsigned bit)
+{
+	rig_fill(t, TARGET, LUN, "", 0, 0);
+	t->cdb[0] = c->opcode;
+	if (c->opcode == 0x7f) {
+		t->cdb[7] = 24;
+		put_be16(t->cdb + 8, (uint16_t)c->service_action);
+	} else if (c->service_action >= 0) {
+		t->cdb[1] = (uint8_t)c->service_action;
+	}
+	t->cdb[byte] |= (uint8_t)(1u << bit);
+	t->task.cdb_bytes = c->cdb_bytes;
+	rig_submit(t);
+	assert_ptr_equal(rig_wait(t->queue), &t->task);
+	expect_field(t, ASC_CDB_FIELD, byte, (int)bit);
+}
+
+/* Each bit that a command does not have, alone: with a pointer to it. */
+static void every_bit_that_is_not_used_is_refused(void **state)
+{
+	struct rig *t = rig_new("mem:1M");
+
+	for (unsigned i = 0; i < scsi_command_count; i++) {
+		const struct scsi_command *c = &scsi_commands[i];
+
+		for (unsigned at = 8; at < c->cdb_bytes * 8u; at++) {
+			bool of_old = c->flags & COMMAND_OLD_LUN && at / 8 == 1 && at % 8 >= 5;
+
+			if (!(c->usage[at / 8] >> at % 8 & 1) && !of_old)
+				bit_is_refused(t, c, at / 8, at % 8);
+		}
+	}
+	rig_free(t);
+}
+
 static void every_row_is_found_by_its_cdb(void **state)
 {
 	for (unsigned i = 0; i < scsi_command_count; i++) {
@@ -88,6 +123,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(commands_are_sorted_and_named_once),
 		cmocka_unit_test(cdbs_are_as_long_as_their_group_says),
+		cmocka_unit_test(every_bit_that_is_not_used_is_refused),
 		cmocka_unit_test(every_row_is_found_by_its_cdb),
 		cmocka_unit_test(the_page_has_the_table),
 	};
