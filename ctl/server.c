@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LINES_PER_TURN 16
@@ -55,7 +56,7 @@ struct ctl_server {
 	struct loop_timer *timer;
 	struct client *clients;
 	unsigned client_count;
-	bool accept_paused, ticking;
+	bool accept_paused, ticking, paused;
 };
 
 static void tick_start(struct ctl_server *s)
@@ -287,6 +288,11 @@ static void client_run(struct client *c)
 {
 	int ret = 1;
 
+	if (c->server->paused) { /* ctl_server_pause() comes back here */
+		if (c->watch)
+			loop_change(c->watch, 0);
+		return;
+	}
 	c->depth++;
 	for (int turn = 0; ret > 0 && turn < 4 * LINES_PER_TURN && !c->dead; turn++)
 		ret = client_step(c);
@@ -399,6 +405,26 @@ static void server_tick(void *opaque)
 		tick_start(s);
 }
 
+/* What is unlinked in the end is what lies there now. */
+static int server_adopt(struct ctl_server *s)
+{
+	struct stat st;
+	int err = fd_nonblocking(*s->config.listener_fd);
+
+	if (err)
+		return err;
+	s->listener.path = strdup(s->config.path);
+	if (!s->listener.path)
+		return -ENOMEM;
+	if (!lstat(s->config.path, &st)) {
+		s->listener.device = st.st_dev;
+		s->listener.inode = st.st_ino;
+	}
+	s->listener.fd = fd_take(s->config.listener_fd);
+	s->config.listener_fd = NULL;
+	return 0;
+}
+
 static int server_listen(struct ctl_server *s)
 {
 	const struct unix_listen_config config = {
@@ -410,7 +436,7 @@ static int server_listen(struct ctl_server *s)
 		.drop = s->drop,
 	};
 
-	return unix_listen(&config, &s->listener);
+	return s->config.listener_fd ? server_adopt(s) : unix_listen(&config, &s->listener);
 }
 
 int ctl_server_new(const struct ctl_server_config *config, struct loop *loop, struct ctl_server **ret_server)
@@ -438,6 +464,21 @@ int ctl_server_new(const struct ctl_server_config *config, struct loop *loop, st
 	}
 	*ret_server = s;
 	return 0;
+}
+
+void ctl_server_pause(struct ctl_server *server, bool on)
+{
+	server->paused = on;
+	loop_change(server->watch, on ? 0 : EPOLLIN);
+	for (struct client *c = on ? NULL : server->clients, *next; c; c = next) {
+		next = c->next;
+		client_run(c);
+	}
+}
+
+int ctl_server_fd(const struct ctl_server *server)
+{
+	return server->listener.fd;
 }
 
 void ctl_server_free(struct ctl_server *server)

@@ -27,6 +27,7 @@ struct ctl_server_config {
 	void *opaque; /* for the rows' serve functions */
 	struct vireo_log log;
 	unsigned stall_ms; /* 0: CTL_STALL_MS */
+	int *listener_fd;  /* a socket that listens at `path` already, and is taken out of there; NULL: one is made */
 	/*
 	 * As in vireo/endpoint.h, with NULL for its opaque: closes the clients' sockets, and the fds that they send, which
 	 * nobody has a use for. NULL: the loop's thread closes them, and waits for as long as their owner likes.
@@ -38,6 +39,10 @@ struct ctl_server_config {
  * -EADDRINUSE: a daemon answers there; -EEXIST: something that is no socket is there; or what unix_listen() says.
  */
 int ctl_server_new(const struct ctl_server_config *config, struct loop *loop, struct ctl_server **ret_server);
+
+/* Clients wait: nothing is read of them, nobody is accepted. */
+void ctl_server_pause(struct ctl_server *server, bool on);
+int ctl_server_fd(const struct ctl_server *server); /* the listening socket (borrowed), for a successor */
 
 /* Drops all clients and takes the socket away if it is still ours. Takes NULL. */
 void ctl_server_free(struct ctl_server *server);

@@ -339,6 +339,46 @@ static void one_client_too_many_drops_the_idlest(void **state)
 	}
 }
 
+static void clients_of_a_server_that_pauses_wait(void **state)
+{
+	int early = connect_raw(), late;
+	char byte;
+
+	turn(0);
+	ctl_server_pause(server, true);
+	late = connect_raw();
+	assert_int_equal(write(early, PING, strlen(PING)), strlen(PING));
+	assert_int_equal(write(late, PING, strlen(PING)), strlen(PING));
+	turn(0);
+	assert_int_equal(recv(early, &byte, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(recv(late, &byte, 1, MSG_DONTWAIT), -1);
+	ctl_server_pause(server, false);
+	turn(0);
+	assert_reads(early, PONG);
+	assert_reads(late, PONG);
+	close(early);
+	close(late);
+}
+
+static void a_socket_that_is_handed_over_is_served_on(void **state)
+{
+	int listener = dup(ctl_server_fd(server)), fd;
+	const struct ctl_server_config config = {
+		.path = path, .commands = commands, .command_count = ARRAY_SIZE(commands), .listener_fd = &listener};
+	struct ctl_server *successor;
+
+	ctl_server_pause(server, true);
+	fd = connect_raw(); /* in between */
+	assert_int_equal(ctl_server_new(&config, loop, &successor), 0);
+	assert_int_equal(listener, -1);
+	assert_int_equal(write(fd, PING, strlen(PING)), strlen(PING));
+	turn(0);
+	assert_reads(fd, PONG);
+	close(fd);
+	ctl_server_free(successor); /* and takes it away */
+	assert_int_equal(access(path, F_OK), -1);
+}
+
 static void a_socket_that_is_served_is_not_taken_over(void **state)
 {
 	struct ctl_server *second = NULL;
@@ -621,6 +661,8 @@ int main(void)
 		TEST(a_client_may_leave_before_its_reply),
 		TEST(a_server_that_ends_abandons_pending_calls),
 		TEST(one_client_too_many_drops_the_idlest),
+		TEST(clients_of_a_server_that_pauses_wait),
+		TEST(a_socket_that_is_handed_over_is_served_on),
 		TEST(a_socket_that_is_served_is_not_taken_over),
 		TEST(a_stale_socket_is_taken_over),
 		TEST(a_file_that_is_no_socket_is_left_alone),

@@ -58,6 +58,17 @@ static const char *advice(int err)
 	}
 }
 
+int daemon_control_path(struct daemon *daemon, const char *name)
+{
+	char where[SETTINGS_WHERE_BYTES];
+	int err = control_path(daemon, name);
+
+	if (err)
+		log_error(&daemon->log, "%scontrol socket '%s': %s",
+			  settings_where(daemon->options, daemon->options->control_line, where), daemon->control_path, advice(err));
+	return err;
+}
+
 int daemon_control(struct daemon *daemon, const char *name, const struct ctl_command *commands, size_t count, void *opaque)
 {
 	const struct ctl_server_config config = {
@@ -69,6 +80,7 @@ int daemon_control(struct daemon *daemon, const char *name, const struct ctl_com
 		.opaque = opaque,
 		.log = daemon->control_log,
 		.close_aside = aside_run,
+		.listener_fd = daemon->taken_fd >= 0 ? &daemon->taken_fd : NULL,
 	};
 	char where[SETTINGS_WHERE_BYTES];
 	int err = control_path(daemon, name);

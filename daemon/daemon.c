@@ -120,7 +120,7 @@ int daemon_open(struct daemon *daemon, const struct daemon_options *options)
 {
 	int err;
 
-	*daemon = (struct daemon){.signal_fd = -1, .options = options};
+	*daemon = (struct daemon){.signal_fd = -1, .taken_fd = -1, .options = options};
 	daemon->control_logger = (struct logger){.rate = &daemon->control_rate, .rated = "control"};
 	logger_level_set(options->log_level);
 	daemon->log = logger_log(&daemon->logger);
@@ -174,6 +174,7 @@ void daemon_close(struct daemon *daemon)
 	sandbox_leave(daemon->refused);
 	loop_remove(&daemon->signal_watch);
 	fd_close(&daemon->signal_fd);
+	fd_close(&daemon->taken_fd);
 	loop_free(daemon->loop);
 	vireo_notifier_free(daemon->notifier);
 	if (daemon->faults)

@@ -36,6 +36,7 @@ struct daemon {
 	struct loop *loop;
 	struct vireo_log log;	      /* the daemon's own lines */
 	struct vireo_log control_log; /* what clients of the control socket can have said again and again: at a rate */
+	int taken_fd;		      /* -1, or a control socket that another process has handed over: daemon_control() takes it */
 	bool stop;		      /* the end has been asked for */
 	void (*reload)(void *opaque); /* SIGHUP; NULL: it has no meaning */
 	void *reload_opaque;
@@ -66,6 +67,9 @@ int daemon_open(struct daemon *daemon, const struct daemon_options *options);
  * /run/vireo/switchd.sock.
  */
 int daemon_control(struct daemon *daemon, const char *name, const struct ctl_command *commands, size_t count, void *opaque);
+
+/* Where daemon_control() is going to serve: fills in control_path. 0, or a line has been logged. */
+int daemon_control_path(struct daemon *daemon, const char *name);
 
 /* From now on SIGHUP calls `reload`, in the control thread. */
 void daemon_on_reload(struct daemon *daemon, void (*reload)(void *opaque), void *opaque);

@@ -184,6 +184,8 @@ void settings_write(const struct daemon_options *options, FILE *out)
 		const struct setting_given *g = &options->given[i];
 		bool is_level = g->setting->set == settings_set_log_level;
 
+		if (g->setting->once)
+			continue;
 		level |= is_level;
 		settings_write_line(out, g->setting->name, is_level ? logger_level_name(logger_level()) : g->value);
 	}

@@ -29,6 +29,7 @@ struct setting {
 	const char *expected;
 	const char *help;
 	bool many;	   /* may be given often; else a second one is an error, not the one that counts */
+	bool once;	   /* what is done at the start, on the command line: not what is, and not in a file */
 	const char *rival; /* the setting that contradicts it; NULL: there is none */
 };
 

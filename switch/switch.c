@@ -266,6 +266,16 @@ int sw_fdb_hold(struct sw_port *port, uint16_t vlan, const uint8_t mac[6])
 	return fdb_hold(fdb, &address, port->id, switch_now_s());
 }
 
+void sw_fdb_learned(struct sw_port *port, uint16_t vlan, const uint8_t mac[6])
+{
+	struct fdb_address address;
+
+	if (mac[0] & 1 || !mac_number(mac) || port->removing || vlan > SW_VLAN_MAX || !rules_in_vlan(&port->rules, vlan))
+		return;
+	address = fdb_address(port->sw->fdb, vlan, mac_number(mac));
+	fdb_learn(port->sw->fdb, &address, port->id, switch_now_s());
+}
+
 int sw_fdb_let_go(struct sw *sw, uint16_t vlan, const uint8_t mac[6])
 {
 	struct fdb_address address;

@@ -462,6 +462,8 @@ void sw_fdb_flush(struct sw *sw, struct sw_port *port); /* what was learned; NUL
  * by its config; -ENOBUFS: as many are held as may be, a quarter of the capacity or 1024; -ENOSPC: no room where it would have to be.
  */
 int sw_fdb_hold(struct sw_port *port, uint16_t vlan, const uint8_t mac[6]);
+/* As if a frame with this source had come from the port, which was so elsewhere: an address that cannot be learned is not. */
+void sw_fdb_learned(struct sw_port *port, uint16_t vlan, const uint8_t mac[6]);
 int sw_fdb_let_go(struct sw *sw, uint16_t vlan, const uint8_t mac[6]); /* -ENOENT: it is not known; -EPERM: it is not held */
 void sw_fdb_let_go_all(struct sw *sw, struct sw_port *port); /* NULL: of all ports */
 struct sw_fdb_stats {
