@@ -22,8 +22,10 @@
 struct loop;
 struct loop_timer;
 struct port;
+struct handover;
 struct ports;
 struct reload;
+struct vireo_endpoint_state;
 struct vireo_fault_table;
 struct vireo_memory;
 struct vireo_memory_use;
@@ -60,6 +62,16 @@ struct port_kind {
 	int (*mtu_set)(struct port *port, uint16_t mtu, char why[SPEC_WHY_BYTES]);
 	/* What is left for want of buffers will be offered again from now on, or not. NULL: the kind has no such keys. */
 	void (*retry_set)(struct port *port, bool on);
+	/*
+	 * Another process is to go on with the port, see handover.h: as in vireo/endpoint.h. NULL, all of them: it cannot, unless
+	 * nothing_to_hand_over.
+	 */
+	const char *(*hold_refused)(const struct port *port); /* why this one cannot be, which is known beforehand; or NULL */
+	void (*silence)(struct port *port, void (*silenced)(void *port)); /* first: nothing that its peer sends is taken any more */
+	int (*hold)(struct port *port, void (*held)(void *opaque, int err), void *opaque);
+	int (*export)(struct port *port, struct vireo_endpoint_state *ret_state);
+	void (*go_on)(struct port *port); /* the end of both */
+	bool nothing_to_hand_over; /* its SPEC is all that there is */
 	bool guests;	      /* a guest, or its front end, sends what comes */
 	bool takes_rtnl;      /* open and free do: see daemon/aside.h */
 	bool address_is_name; /* its address is nothing but its name: there is nothing that two of them could fight for */
@@ -85,6 +97,8 @@ struct ports {
 	struct loop_timer *waiter;
 	struct lookups lookups;
 	struct reload *reload; /* NULL: not yet */
+	struct handover *handover;
+	const struct vireo_endpoint_state *state; /* what the port that is being added was in another process; or NULL */
 	enum sw_vm2vm vm2vm;   /* of guests that say nothing */
 	struct port *first; /* in order of their making, those that are being removed included */
 };

@@ -234,6 +234,8 @@ static int device_endpoint_open(struct device_port *device, char *why)
 	int err;
 
 	endpoint_config(spec, &config);
+	config.vhost_user.handover = device->port.kind->hold != NULL;
+	config.state = device->port.ports->state;
 	if (device->sort->config)
 		device->sort->config(device, &config);
 	err = endpoint_open(spec, device->sort->config ? NULL : vireo_net_device(device->pairs[0].net), &config,
@@ -348,6 +350,31 @@ void device_port_close(struct port *port)
 	if (!device->watch && watch(device))
 		log_error(&device->port.log, "its %s cannot be closed in order", port->kind->spec.endpoint->what);
 	vireo_endpoint_close(device->endpoint, closed, device);
+}
+
+/* ---- to another process ---- */
+
+void device_port_silence(struct port *port, void (*silenced)(void *port))
+{
+	port_silence(container_of(port, struct device_port, port), silenced);
+}
+
+int device_port_hold(struct port *port, void (*held)(void *opaque, int err), void *opaque)
+{
+	return vireo_endpoint_hold(container_of(port, struct device_port, port)->endpoint, held, opaque);
+}
+
+int device_port_export(struct port *port, struct vireo_endpoint_state *ret_state)
+{
+	return vireo_endpoint_export(container_of(port, struct device_port, port)->endpoint, ret_state);
+}
+
+void device_port_go_on(struct port *port)
+{
+	struct device_port *device = container_of(port, struct device_port, port);
+
+	vireo_endpoint_go_on(device->endpoint);
+	port_silence(device, NULL);
 }
 
 /* ---- what is told of it ---- */

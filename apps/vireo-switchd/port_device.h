@@ -50,6 +50,8 @@ struct device_port {
 	struct retry retry; /* of queues that the switch could not take */
 	bool lost;	    /* the endpoint has failed for good */
 	bool closing;
+	bool silent; /* nothing that it sends is taken: see port_silence() */
+	void (*silenced)(void *opaque);
 	struct device_pair *pairs; /* so many as the spec has queues */
 };
 
@@ -78,6 +80,10 @@ int device_port_open_as(const struct device_sort *sort, struct ports *ports, con
 int device_port_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char why[SPEC_WHY_BYTES]);
 extern const struct sw_port_ops device_port_ops;
 void device_port_close(struct port *port);
+void device_port_silence(struct port *port, void (*silenced)(void *port));
+int device_port_hold(struct port *port, void (*held)(void *opaque, int err), void *opaque);
+int device_port_export(struct port *port, struct vireo_endpoint_state *ret_state);
+void device_port_go_on(struct port *port);
 void device_port_free(struct port *port);
 const char *device_port_state(const struct port *port);
 const char *device_port_end_state(const struct port *port); /* NULL: it neither closes nor has failed */
@@ -96,6 +102,11 @@ void device_port_retry_set(struct port *port, bool on);
 /* ---- port_device_queue.c: queues come and go; net ops ---- */
 
 void port_queue_settle(struct device_queue *queue);
+/*
+ * What the peer sends stays in its rings; silenced(port) is called, here or later, when what has been taken is where it belongs. NULL: not
+ * any more.
+ */
+void port_silence(struct device_port *device, void (*silenced)(void *opaque));
 void port_queues_settle(struct device_port *device);
 void port_queue_started(void *opaque, unsigned queue);
 void port_queue_stop(void *opaque, unsigned queue);

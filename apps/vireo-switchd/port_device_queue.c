@@ -146,18 +146,40 @@ const struct sw_port_ops device_port_ops = {
 
 /* ---- queues come and go ---- */
 
+static void silent_look(struct device_port *device)
+{
+	void (*silenced)(void *opaque) = device->silenced;
+
+	for (unsigned i = 0; i < device->port.spec.queues; i++)
+		if (device->pairs[i].queues[1].leaving || sw_queue_present(device->port.sw, false, i))
+			return;
+	device->silenced = NULL;
+	if (silenced)
+		silenced(&device->port);
+}
+
+void port_silence(struct device_port *device, void (*silenced)(void *opaque))
+{
+	device->silent = silenced;
+	device->silenced = silenced;
+	port_queues_settle(device);
+	if (silenced)
+		silent_look(device);
+}
+
 static void queue_left(void *opaque)
 {
 	struct device_queue *q = opaque;
 
 	q->leaving = false;
 	port_queue_settle(q);
+	silent_look(q->pair->device);
 }
 
 /* A transmit queue that is disabled is still emptied. */
 static bool queue_wanted(const struct device_queue *q)
 {
-	return q->running && (!q->out || q->pair->device->sort->receives(q->pair));
+	return q->running && (q->out ? q->pair->device->sort->receives(q->pair) : !q->pair->device->silent);
 }
 
 /* It is in the switch, and will be again: its frames wait there. */

@@ -147,6 +147,21 @@ void vireo_endpoint_close(struct vireo_endpoint *endpoint, void (*done)(void *op
 		done(done_opaque);
 }
 
+int vireo_endpoint_hold(struct vireo_endpoint *endpoint, void (*held)(void *opaque, int err), void *held_opaque)
+{
+	return -EOPNOTSUPP;
+}
+
+int vireo_endpoint_export(struct vireo_endpoint *endpoint, struct vireo_endpoint_state *ret_state)
+{
+	return -EOPNOTSUPP;
+}
+
+int vireo_endpoint_go_on(struct vireo_endpoint *endpoint)
+{
+	return -EOPNOTSUPP;
+}
+
 int vireo_endpoint_dispatch(struct vireo_endpoint *endpoint)
 {
 	return 0;
@@ -420,6 +435,31 @@ static void queue_that_was_stopped_meanwhile_is_not(void **state)
 	assert_int_equal(asked, 2);
 }
 
+static unsigned silences;
+
+static void note_silence(void *of_port)
+{
+	silences++;
+}
+
+static void port_that_is_silenced_takes_nothing_until_it_goes_on(void **state)
+{
+	silences = 0;
+	ops.queue_started(opaque, 0);
+	ops.queue_started(opaque, 1);
+	device_port_silence(*state, note_silence);
+	assert_int_equal(silences, 1);
+	assert_false(present[false][0]);
+	assert_true(present[true][0]); /* what comes for it is still delivered */
+	ops.queue_stop(opaque, 1);
+	assert_int_equal(quiesced, 1);
+	ops.queue_started(opaque, 1);
+	assert_false(present[false][0]);
+	device_port_go_on(*state);
+	assert_true(present[false][0]);
+	assert_int_equal(silences, 1);
+}
+
 static void queues_that_go_on_are_answered_for_when_workers_have_been_quiet(void **state)
 {
 	renewed = 0;
@@ -591,6 +631,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(queue_that_could_not_be_added_is_tried_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(queue_that_was_stopped_meanwhile_is_not, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(port_that_is_silenced_takes_nothing_until_it_goes_on, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(queues_that_go_on_are_answered_for_when_workers_have_been_quiet, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(frames_are_held_while_a_receive_queue_may_come_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_pause_that_has_not_begun_ends_as_well, set_up, tear_down),

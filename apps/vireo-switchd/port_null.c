@@ -99,6 +99,7 @@ static const struct spec_key keys[] = {PORT_KEY_LINK};
 const struct port_kind port_null = {
 	.spec = {.type = "null", .address = "NAME", .address_problem = port_name_problem, .keys = keys, .key_count = ARRAY_SIZE(keys)},
 	.address_is_name = true,
+	.nothing_to_hand_over = true,
 	.ops = &null_ops,
 	.open = null_open,
 	.close = port_closed,

@@ -15,6 +15,14 @@ static void report(const struct port *port, json_t *object)
 	port_session_report((const struct device_port *)port, device_port_peer(port), object);
 }
 
+/* The number of an fd is this process's own. */
+static const char *hold_refused(const struct port *port)
+{
+	if (endpoint_handed_fd(&port->spec.at) >= 0)
+		return "its socket has no path";
+	return device_port_end_state(port) ? "it has failed" : NULL;
+}
+
 const struct port_kind port_vhost_user = {
 	.spec = ENDPOINT_VHOST_USER(keys),
 	.ops = &device_port_ops,
@@ -27,5 +35,10 @@ const struct port_kind port_vhost_user = {
 	.report = report,
 	.link_set = device_port_link_set,
 	.retry_set = device_port_retry_set,
+	.hold_refused = hold_refused,
+	.silence = device_port_silence,
+	.hold = device_port_hold,
+	.export = device_port_export,
+	.go_on = device_port_go_on,
 	.guests = true,
 };
