@@ -6,6 +6,7 @@
 #include "ctl/switchd_commands.h"
 #include "daemon/daemon.h"
 #include "daemon/spec_call.h"
+#include "handover.h"
 #include "port.h"
 #include "port_bond.h"
 #include "port_multicast.h"

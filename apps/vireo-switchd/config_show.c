@@ -26,17 +26,15 @@ static void workers_write(const struct port *port, FILE *out)
 }
 
 /* What it was given, with what holds now in place of what it began with. */
-static void port_write(const struct port *port, FILE *out)
+char *config_show_spec(const struct port *port)
 {
 	static const char *const without[] = {"link", "worker", NULL};
 	char *text = NULL;
 	size_t bytes;
 	FILE *spec = open_memstream(&text, &bytes);
 
-	if (!spec) {
-		fprintf(out, "# cannot be written in a file: port '%s', for there is no memory\n", port->spec.at.name);
-		return;
-	}
+	if (!spec)
+		return NULL;
 	port_set_write_without(spec, port->text, without);
 	if (port->renamed) /* the one whose name it would have may have gone */
 		fprintf(spec, ",name=%s", port->spec.at.name);
@@ -44,7 +42,17 @@ static void port_write(const struct port *port, FILE *out)
 		fprintf(spec, ",link=down");
 	workers_write(port, spec);
 	fclose(spec);
-	settings_write_line(out, "port", text);
+	return text;
+}
+
+static void port_write(const struct port *port, FILE *out)
+{
+	char *text = config_show_spec(port);
+
+	if (text)
+		settings_write_line(out, "port", text);
+	else
+		fprintf(out, "# cannot be written in a file: port '%s', for there is no memory\n", port->spec.at.name);
 	free(text);
 }
 

@@ -9,6 +9,7 @@
 #include "commands.h"
 #include "daemon/daemon.h"
 #include "daemon/endpoint.h"
+#include "handover.h"
 #include "options.h"
 #include "port.h"
 #include "reload.h"
@@ -93,7 +94,18 @@ static void on_reload(void *opaque)
 {
 	const struct switchd *d = opaque;
 
+	if (handover_delays_reload(d->ports.handover))
+		return;
 	reload_begin(d->ports.reload, NULL);
+}
+
+static int make_all(struct switchd *d)
+{
+	int err;
+
+	/* before the ports: a second daemon must not touch their sockets */
+	err = daemon_control(&d->daemon, "switchd", switchd_commands, switchd_command_count, &d->ports);
+	return err ? err : ports_start(d);
 }
 
 static int start(struct switchd *d, int argc, char *const *argv)
@@ -102,12 +114,12 @@ static int start(struct switchd *d, int argc, char *const *argv)
 
 	if (!err)
 		err = switch_start(d);
-	if (!err) /* before the ports: a second daemon must not touch their sockets */
-		err = daemon_control(&d->daemon, "switchd", switchd_commands, switchd_command_count, &d->ports);
 	if (!err)
-		err = ports_start(d);
-	if (!err)
+		err = handover_open(&d->ports, &d->daemon, &d->ports.handover);
+	if (!err) /* before another process gives up what it has */
 		err = reload_new(&d->ports, argc, argv, &d->options, &d->daemon.log, &d->ports.reload);
+	if (!err)
+		err = make_all(d);
 	if (!err)
 		daemon_on_reload(&d->daemon, on_reload, d);
 	return err;
@@ -135,6 +147,8 @@ static void ports_stop(struct switchd *d)
 /* Everything is given back, unless a worker cannot leave a port in time: then the kernel does it. */
 static void stop(struct switchd *d, int exit_code)
 {
+	handover_close(d->ports.handover);
+	d->ports.handover = NULL;
 	daemon_stop(&d->daemon); /* nobody may add a port any more */
 	reload_end(d->ports.reload);
 	if (d->ports.sw)

@@ -398,6 +398,11 @@ void reload_begin(struct reload *reload, struct rpc_call *call)
 	reload->added = reload->removed = reload->changed = reload->kept = reload->failed = 0;
 }
 
+bool reload_runs(const struct reload *reload)
+{
+	return reload && reload->under_way;
+}
+
 int reload_new(struct ports *ports, int argc, char *const *argv, const struct options *options, const struct vireo_log *log,
 	       struct reload **ret_reload)
 {

@@ -25,6 +25,7 @@ void reload_free(struct reload *reload);
 
 /* `call` is answered when all is done; NULL: nobody has asked but a signal, and lines of the log tell of it. */
 void reload_begin(struct reload *reload, struct rpc_call *call);
+bool reload_runs(const struct reload *reload); /* takes NULL */
 
 /* Writes the file of settings that would start the switch as it is now: with its settings, and the ports that it has. */
 void reload_config(const struct reload *reload, FILE *out);

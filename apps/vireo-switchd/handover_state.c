@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "handover_state.h"
+#include "config_show.h"
+#include "handover.h"
+#include "static_entries.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- to tell ---- */
+
+static json_t *port_json(const struct port *port)
+{
+	char *spec = config_show_spec(port);
+	json_t *json = spec && port->text
+			       ? json_pack("{s:s, s:s, s:b, s:b}", "spec", spec, "text", port->text, "settings", port->in_settings, "endpoint",
+					   port->kind->export != NULL)
+			       : NULL;
+
+	free(spec);
+	return json;
+}
+
+static json_t *ports_json(const struct ports *ports)
+{
+	json_t *list = json_array();
+
+	for (const struct port *p = ports->first; list && p; p = p->next)
+		if (json_array_append_new(list, port_json(p))) {
+			json_decref(list);
+			list = NULL;
+		}
+	return list;
+}
+
+struct entries {
+	json_t *list;
+	bool held; /* or learned */
+};
+
+static json_t *entry_json(const struct sw_fdb_entry *entry, bool held)
+{
+	const uint8_t *m = entry->mac;
+	char mac[18];
+
+	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+	if (!held)
+		return json_pack("{s:s, s:s, s:i}", "mac", mac, "port", entry->port, "vlan", (int)entry->vlan);
+	return entry->vlan ? json_sprintf("%s %s %u", mac, entry->port, entry->vlan) : json_sprintf("%s %s", mac, entry->port);
+}
+
+static void entry_tell(void *opaque, const struct sw_fdb_entry *entry)
+{
+	const struct entries *entries = opaque;
+
+	if (entries->held ? entry->held : !entry->held && !entry->fixed)
+		json_array_append_new(entries->list, entry_json(entry, entries->held));
+}
+
+static json_t *entries_json(const struct ports *ports, bool held)
+{
+	struct entries entries = {json_array(), held};
+
+	sw_fdb_each(ports->sw, entry_tell, &entries);
+	return entries.list;
+}
+
+static char *text_of(json_t *json)
+{
+	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+
+	json_decref(json);
+	return text;
+}
+
+char *handover_state_text(const struct ports *ports)
+{
+	return text_of(json_pack("{s:i, s:o, s:o}", "version", HANDOVER_VERSION, "ports", ports_json(ports), "held", entries_json(ports, true)));
+}
+
+char *handover_state_learned(const struct ports *ports)
+{
+	return text_of(entries_json(ports, false));
+}
+
+/* ---- to be told ---- */
+
+json_t *handover_state_parse(const char *text, size_t bytes, char why[SPEC_WHY_BYTES])
+{
+	json_error_t error;
+	json_t *state = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
+	json_int_t version = json_integer_value(json_object_get(state, "version"));
+
+	if (!state) {
+		snprintf(why, SPEC_WHY_BYTES, "what it says of itself is no JSON: %.80s", error.text);
+		return NULL;
+	}
+	if (version == HANDOVER_VERSION && json_is_array(json_object_get(state, "ports")))
+		return state;
+	snprintf(why, SPEC_WHY_BYTES, "what it says of itself is of version %lld, and not of %d", (long long)version, HANDOVER_VERSION);
+	json_decref(state);
+	return NULL;
+}
+
+size_t handover_state_ports(const json_t *state)
+{
+	return json_array_size(json_object_get(state, "ports"));
+}
+
+int handover_state_port(const json_t *state, size_t index, struct handover_port *ret_port, char why[SPEC_WHY_BYTES])
+{
+	const json_t *port = json_array_get(json_object_get(state, "ports"), index);
+	const char *spec = json_string_value(json_object_get(port, "spec"));
+
+	ret_port->text = json_string_value(json_object_get(port, "text"));
+	ret_port->in_settings = json_is_true(json_object_get(port, "settings"));
+	ret_port->endpoint = json_is_true(json_object_get(port, "endpoint"));
+	if (spec && ret_port->text)
+		return port_spec_parse(spec, &ret_port->spec, why) ? -EINVAL : 0;
+	snprintf(why, SPEC_WHY_BYTES, "a port without its SPEC");
+	return -EINVAL;
+}
+
+static void entry_learn(const struct ports *ports, const json_t *entry)
+{
+	const char *mac = json_string_value(json_object_get(entry, "mac")), *name = json_string_value(json_object_get(entry, "port"));
+	json_int_t vlan = json_integer_value(json_object_get(entry, "vlan"));
+	const struct port *port = mac && name ? ports_find(ports, name) : NULL;
+	uint8_t number[6];
+
+	if (port && port_mac_parse(mac, number) && vlan >= 0 && vlan <= SW_VLAN_MAX)
+		sw_fdb_learned(port->sw, (uint16_t)vlan, number);
+}
+
+static void entry_hold(const struct ports *ports, const json_t *entry)
+{
+	const char *text = json_string_value(entry);
+	struct static_entry held;
+	char why[SPEC_WHY_BYTES];
+
+	if (text && static_entry_parse(text, &held, why))
+		static_entry_hold(ports, &held, why);
+}
+
+void handover_state_hold(const json_t *state, const struct ports *ports)
+{
+	const json_t *held = json_object_get(state, "held");
+
+	for (size_t i = 0; i < json_array_size(held); i++)
+		entry_hold(ports, json_array_get(held, i));
+}
+
+void handover_state_learn(const char *text, size_t bytes, const struct ports *ports)
+{
+	json_t *learned = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, NULL);
+
+	for (size_t i = 0; i < json_array_size(learned); i++)
+		entry_learn(ports, json_array_get(learned, i));
+	json_decref(learned);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCHD_HANDOVER_STATE_H
+#define SWITCHD_HANDOVER_STATE_H
+
+/*
+ * What one process tells the next of a switch, as JSON:
+ *
+ *	{"version": 1, "ports": [{"spec": SPEC, "text": SPEC, "settings": true, "endpoint": true}], "held": ["MAC PORT [VLAN]"]}
+ *
+ * "spec" is the port as it is now, "text" as it was given, and from a file of settings or not. And when all goes on, which thousands of
+ * addresses are not to delay:
+ *
+ *	[{"mac": MAC, "port": NAME, "vlan": VLAN}]
+ */
+
+#include "port.h"
+
+struct handover_port {
+	struct port_spec spec;
+	const char *text; /* the JSON's */
+	bool in_settings, endpoint;
+};
+
+/* To be freed, or NULL. */
+char *handover_state_text(const struct ports *ports);
+char *handover_state_learned(const struct ports *ports);
+
+/* To be decref'd; NULL, and why: it is no such text, or one of another version. */
+json_t *handover_state_parse(const char *text, size_t bytes, char why[SPEC_WHY_BYTES]);
+size_t handover_state_ports(const json_t *state);
+int handover_state_port(const json_t *state, size_t index, struct handover_port *ret_port, char why[SPEC_WHY_BYTES]); /* -EINVAL */
+/* Entries of the forwarding database; those of ports that there are not are left out, and what makes no sense. */
+void handover_state_hold(const json_t *state, const struct ports *ports);
+void handover_state_learn(const char *text, size_t bytes, const struct ports *ports);
+
+#endif
