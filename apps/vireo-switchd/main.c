@@ -13,6 +13,7 @@
 #include "options.h"
 #include "port.h"
 #include "reload.h"
+#include "takeover.h"
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -99,10 +100,39 @@ static void on_reload(void *opaque)
 	reload_begin(d->ports.reload, NULL);
 }
 
+/* As a start does it, but that what cannot be (of the ports that there are) costs a line only: nobody else has the ports any more. */
+static void taken_over(struct switchd *d)
+{
+	if (daemon_control(&d->daemon, "switchd", switchd_commands, switchd_command_count, &d->ports))
+		log_error(&d->daemon.log, "ports are served on, without a control socket");
+	written_entries_hold(&d->ports, &d->options.entries, &d->options.run.daemon, &d->daemon.log);
+}
+
+/* The ports of the settings are not looked at: those that there are count, and a reload does what differs. */
+static int take_over(struct switchd *d)
+{
+	struct takeover *takeover;
+	int err = daemon_control_path(&d->daemon, "switchd");
+
+	if (!err)
+		err = takeover_begin(&d->ports, &d->daemon, &takeover);
+	if (err)
+		return err;
+	err = takeover_end(takeover);
+	if (!err) {
+		d->daemon.taken_fd = takeover_control_fd(takeover);
+		taken_over(d);
+	}
+	takeover_free(takeover);
+	return err;
+}
+
 static int make_all(struct switchd *d)
 {
 	int err;
 
+	if (d->options.takeover)
+		return take_over(d);
 	/* before the ports: a second daemon must not touch their sockets */
 	err = daemon_control(&d->daemon, "switchd", switchd_commands, switchd_command_count, &d->ports);
 	return err ? err : ports_start(d);
@@ -123,6 +153,15 @@ static int start(struct switchd *d, int argc, char *const *argv)
 	if (!err)
 		daemon_on_reload(&d->daemon, on_reload, d);
 	return err;
+}
+
+static unsigned ports_count(const struct ports *ports)
+{
+	unsigned count = 0;
+
+	for (const struct port *p = ports->first; p; p = p->next)
+		count++;
+	return count;
 }
 
 static void ports_stop(struct switchd *d)
@@ -184,7 +223,7 @@ int main(int argc, char **argv)
 	}
 	if (!start(&d, argc, argv)) {
 		if (!d.daemon.stop)
-			log_info(&d.daemon.log, "ready: %u ports, %u workers, control socket %s", d.options.port_count,
+			log_info(&d.daemon.log, "ready: %u ports, %u workers, control socket %s", ports_count(&d.ports),
 				 d.options.run.workers, d.daemon.control_path);
 		ret = daemon_run(&d.daemon);
 	}

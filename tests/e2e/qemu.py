@@ -71,6 +71,13 @@ def both_queue_pairs_carry_frames(lab, properties):
     used = {queue["queue"] for queue in switch.port("left")["queue_counters"]
             if queue["direction"] == "rx" and queue["frames"]}
     expect(used == {0, 1}, f"only the queues {used} of left brought frames")
+    left.check(f"ping -i 0.01 -c 400 {addresses[1]} >/tmp/pings 2>&1 &")
+    for _ in range(3):  # nobody is disconnected, and no ping is lost
+        switch.hand_over()
+    both_ways(left, right, *addresses)
+    said = left.check("while pidof ping >/dev/null; do sleep 0.1; done; cat /tmp/pings")
+    expect(" 0% packet loss" in said, f"pings were lost: {said}")
+    print(f"    pings while three processes took over: {said.strip().splitlines()[-1]}", flush=True)
     for guest in (left, right):  # the control queue takes them back to one pair
         guest.check(f"ethtool -L {guest.interface()} combined 1")
     both_ways(left, right, *addresses)

@@ -36,7 +36,7 @@ class Switch:
         self.argv = [program("vireo-switchd"), "--control", self.control, *options]
         for spec in ports:
             self.argv += ["--port", spec]
-        self.child = None
+        self.child, self.successors = None, 0
         self.start()
 
     def start(self):
@@ -68,6 +68,24 @@ class Switch:
     def port(self, name):
         """Counters of one port."""
         return self.ask("port", "show", name)["port"]
+
+    def successor(self, *options):
+        """Another process that is to take over from it."""
+        self.successors += 1
+        argv = [program("vireo-switchd"), "--control", self.control, "--takeover", *options]
+        return self.lab.start(argv, log=f"{self.name}.{self.successors}.log", cwd=self.lab.folder)
+
+    def hand_over(self, *options):
+        """To one that does, and that this is from then on. On a slow machine the old one may go on, and is asked again."""
+        for _ in range(3):
+            child = self.successor(*options)
+            wait_until(lambda: self.child.poll() is not None or child.poll() is not None, 30, "one of the two ends", step=0.001)
+            if self.child.poll() is not None:
+                break
+        if self.child.poll():
+            raise ControlError(f"the old vireo-switchd ended with {self.child.poll()}")
+        self.child = child
+        wait_until(self.listening, LISTEN_S, "the new vireo-switchd answers", step=0.01, child=child)
 
     def kill(self):
         self.lab.kill(self.child)

@@ -1,0 +1,477 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""A switch is replaced by another process under traffic (--takeover): nothing is lost, and what fails leaves the old one."""
+import array
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest.cases import case, case_for, expect, main  # noqa: E402
+from guest.daemon import end_well  # noqa: E402
+from guest.front import Front, listener, text_frame  # noqa: E402
+from guest.lab import wait_until  # noqa: E402
+from guest.switch import Switch, program  # noqa: E402
+
+ROUNDS = 10
+PORTS = 2
+MAGIC = 0x6c637270  # daemon/parcel.h; kinds: apps/vireo-switchd/handover.h
+SWITCH, PORT, READY, GO, NOT = 1, 2, 3, 4, 5
+VERSION = 1
+
+
+def is_connected(front):
+    return not select.select([front.peer.sock], [], [], 0)[0] or front.peer.sock.recv(1, socket.MSG_PEEK) != b""
+
+
+class Pings(threading.Thread):
+    """Frames from one front end to another, one at a time: each has to arrive, and how long the slowest took is told."""
+
+    def __init__(self, one, other):
+        super().__init__(daemon=True)
+        self.one, self.other, self.count, self.slowest_s, self.problem, self.over = one, other, 0, 0.0, None, False
+
+    def run(self):
+        try:
+            while not self.over:
+                self.ping(text_frame(1, 2, struct.pack("<Q", self.count)))
+        except Exception as problem:  # pylint: disable=broad-except
+            self.problem = problem
+
+    def ping(self, frame):
+        begin = time.monotonic()
+        self.one.send(frame, seconds=20)
+        while not any(data == frame for _, data in self.other.receive(1)):
+            expect(time.monotonic() - begin < 20, f"frame {self.count} is lost")
+        self.slowest_s = max(self.slowest_s, time.monotonic() - begin)
+        self.count += 1
+
+    def goes_on(self):
+        before = self.count
+        wait_until(lambda: self.count > before + 3 or self.problem, 20, "frames arrive")
+        expect(not self.problem, f"{self.problem}")
+
+    def end(self):
+        self.over = True
+        self.join(30)
+        expect(not self.problem and not self.is_alive(), f"{self.problem}")
+        expect(all(is_connected(front) for front in (self.one, self.other)), "a front end was disconnected")
+
+
+def two(lab, *more, client=False):
+    """A switch with a port for each of two front ends, which speak to each other."""
+    listeners = [listener(lab.path(name)) for name in "ab"] if client else []
+    mode = ",mode=client" if client else ""
+    switch = Switch(lab, [f"vhost-user:{lab.path(name)},name={name}{mode}" for name in "ab"] + list(more))
+    pings = Pings(*(Front(where) for where in listeners or [lab.path(name) for name in "ab"]))
+    pings.other.send(text_frame(2, 1))  # it is known from now on
+    pings.start()
+    pings.goes_on()
+    return switch, pings
+
+
+def says(child, *words):
+    with open(child.log, errors="replace") as log:
+        text = log.read()
+    for word in words:
+        expect(word in text, f"'{word}' is not in:\n{text}")
+
+
+def fails(switch, pings, *words):
+    """A new one that cannot have it ends, and the old one goes on."""
+    child = switch.successor()
+    expect(child.wait(30) == 1, "it has ended well")
+    says(child, "not taken over", *words)
+    pings.goes_on()
+
+
+def bench(lab, ring):
+    argv = [program("vireo-bench"), "net", "--from", lab.path("left"), "--to", lab.path("right"), "--seconds", "4", "--rate", "5000",
+            "--ring", ring, "--ring-size", "1024", "--verify", "--no-loss", "--json"]
+    with open(lab.path("report.json"), "wb") as report, open(lab.path("bench.log"), "ab") as log:
+        return lab.start(argv, stdout=report, stderr=log)
+
+
+@case_for({"split": ("split",), "packed": ("packed",)}, "ten_hand_overs_under_traffic_{}", shows=["vhost-user"])
+def ten_hand_overs_under_traffic(lab, ring):
+    """Frames of front ends of our own, each verified, at a rate and one by one."""
+    switch, pings = two(lab, *(f"vhost-user:{lab.path(name)},name={name}" for name in ("left", "right")))
+    child = bench(lab, ring)
+    wait_until(lambda: switch.port("left")["rx_frames"] > 100, 20, "frames flow", child=child)
+    for _ in range(ROUNDS):
+        switch.hand_over()
+        pings.goes_on()
+    status = child.wait(60)
+    with open(lab.path("report.json")) as text:
+        report = text.read()
+    expect(status == 0, f"vireo-bench ended with {status}: {report}")
+    pings.end()
+    print(f"    {ring}: {ROUNDS} hand-overs, {json.loads(report)['received']['frames']} frames verified, {pings.count} pings, "
+          f"the slowest took {pings.slowest_s * 1000:.1f} ms", flush=True)
+    end_well(switch)
+
+
+@case
+def ports_that_connect_are_handed_over(lab):
+    switch, pings = two(lab, client=True)
+    for _ in range(3):
+        switch.hand_over()
+        pings.goes_on()
+    pings.end()
+    end_well(switch)
+
+
+@case
+def all_that_the_switch_knows_goes_with_it(lab):
+    """Ports as they are now and as they were given, addresses learned and held; and the sockets accept the next front end."""
+    switch, pings = two(lab, "null:n", f"vhost-user:{lab.path('c')},name=c")
+    switch.ctl("port", "add", f"vhost-user:{lab.path('late')},name=late,mtu=1400")
+    switch.ctl("port", "set", "c", "vlan=7")
+    switch.ctl("port", "link", "late", "down")
+    switch.ctl("fdb", "add", "52:54:00:00:09:09", "a")
+    config, known = switch.ctl("config", "show"), switch.ask("fdb", "show")
+    switch.hand_over("--port", f"vhost-user:{lab.path('of-the-settings')}")
+    expect(switch.ctl("config", "show") == config, f"{switch.ctl('config', 'show')}\nis not\n{config}")
+    now = switch.ask("fdb", "show")
+    ports = lambda fdb: sorted((entry["mac"], entry["port"]) for entry in fdb["entries"])  # noqa: E731
+    expect(ports(now) == ports(known), f"{now} is not {known}")
+    with Front(lab.path("c")):
+        wait_until(lambda: switch.port("c")["state"] == "connected", 20, "the socket accepts the next one")
+    pings.goes_on()
+    pings.end()
+    end_well(switch)
+    expect(not any(os.path.exists(lab.path(name)) for name in ("a", "b", "c", "late", "switchd.control")), "sockets are left")
+
+
+# ---- what fails ----
+
+
+def receive(sock, wanted):
+    """Bytes, and the fds that come with them are closed."""
+    data = b""
+    while len(data) < wanted:
+        part, ancillary, _, _ = sock.recvmsg(wanted - len(data), socket.CMSG_SPACE(4 * 64))
+        for _, _, raw in ancillary:
+            fds = array.array("i")
+            fds.frombytes(raw[:len(raw) - len(raw) % 4])
+            for fd in fds:
+                os.close(fd)
+        if not part:
+            return data
+        data += part
+    return data
+
+
+def parcel(sock):
+    magic, kind, length, fds = struct.unpack("=IIII", receive(sock, 16))
+    expect(magic == MAGIC, "no parcel")
+    for _ in range((fds + 63) // 64):
+        receive(sock, 1)
+    return kind, receive(sock, length)
+
+
+def asks(switch, path, version=VERSION):
+    """As vireo-switchd --takeover does it: the answer."""
+    call = {"jsonrpc": "2.0", "id": 1, "method": "handover", "params": {"socket": path, "version": str(version)}}
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(switch.control)
+        client.sendall(json.dumps(call).encode() + b"\n")
+        return json.loads(client.makefile().readline())
+
+
+class Taker:
+    """A successor of our own."""
+
+    def __init__(self, switch):
+        path = switch.lab.path("taker")
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path)
+            server.listen(1)
+            answer = asks(switch, path)
+            expect("result" in answer, f"{answer}")
+            self.sock = server.accept()[0]
+        os.unlink(path)
+
+    def dies_after(self, parcels, answer=b""):
+        for _ in range(parcels):
+            parcel(self.sock)
+        try:
+            self.sock.sendall(answer)
+        except BrokenPipeError:
+            pass  # on a slow machine it has been too late
+        self.sock.close()
+
+
+def head(kind, length=0, fds=0):
+    return struct.pack("=IIII", MAGIC, kind, length, fds)
+
+
+@case
+def successor_that_dies_half_way_leaves_the_old_one_running(lab):
+    """Or that says what it should not, or nothing."""
+    switch, pings = two(lab)
+    for parcels in range(4):
+        Taker(switch).dies_after(parcels)
+        pings.goes_on()
+    for answer in (b"x", head(77), head(READY, 1 << 31), b"x" * 64):
+        Taker(switch).dies_after(1 + PORTS, answer)
+        pings.goes_on()
+    taker = Taker(switch)
+    for _ in range(1 + PORTS):
+        parcel(taker.sock)
+    expect(parcel(taker.sock) == (NOT, b"the process that was to take over does not answer"), "it says something else")
+    try:
+        taker.sock.sendall(head(READY))
+        raise AssertionError("an answer that comes too late is taken")
+    except BrokenPipeError:
+        pass
+    pings.goes_on()
+    wait_until(lambda: open(switch.child.log).read().count("not handed over, and going on") == 9, 20, "it says so each time")
+    switch.hand_over()
+    pings.goes_on()
+    pings.end()
+    end_well(switch)
+
+
+def another_users_socket(path):
+    """A process of nobody that listens there, and its pipe: it ends when that is closed."""
+    ready, end = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.close(end[1])
+            os.setgid(65534)
+            os.setuid(65534)
+            with socket.socket(socket.AF_UNIX) as server:
+                server.bind(path)
+                server.listen(1)
+                os.write(ready[1], b"x")
+                os.read(end[0], 1)
+        finally:
+            os._exit(0)  # pylint: disable=protected-access
+    os.close(end[0])
+    os.close(ready[1])
+    expect(os.read(ready[0], 1) == b"x", "nobody listens")
+    os.close(ready[0])
+    return child, end[1]
+
+
+@case
+def what_is_asked_for_wrongly_stops_nothing(lab):
+    """Of another version, at no socket, or at another user's."""
+    switch, pings = two(lab)
+    folder = lab.path("public")
+    os.mkdir(folder)
+    for version in (0, VERSION + 1, "x"):
+        expect("hands over as version 1" in asks(switch, lab.path("a"), version)["error"]["message"], f"version {version}")
+    for path in (lab.path("none"), lab.path("switchd.log"), ""):
+        expect("SOCKET: " in asks(switch, path)["error"]["message"], path)
+    if not os.geteuid():
+        os.chmod(folder, 0o777)
+        os.chmod(lab.folder, 0o711)
+        child, end = another_users_socket(f"{folder}/taker")
+        expect("belongs to another user" in asks(switch, f"{folder}/taker")["error"]["message"], "it is not asked whose it is")
+        os.close(end)
+        os.waitpid(child, 0)
+    expect("not handed over" not in open(switch.child.log).read(), "something was stopped")
+    pings.goes_on()
+    pings.end()
+    end_well(switch)
+
+
+@case
+def two_successors_at_once_are_one_in_the_end(lab):
+    switch, pings = two(lab)
+    both = [switch.successor(), switch.successor()]
+    expect(switch.child.wait(30) == 0, "the old one goes on")
+    wait_until(lambda: any(child.poll() is not None for child in both), 30, "one of them has ended, too")
+    wait_until(switch.listening, 20, "the other one answers")
+    pings.goes_on()
+    pid = switch.ask("version")["pid"]
+    switch.child = next(child for child in both if child.pid == pid)
+    pings.end()
+    end_well(switch)
+
+
+@case
+def port_that_cannot_be_handed_over_keeps_the_old_one(lab):
+    """And nothing is stopped for that."""
+    switch, pings = two(lab, "bond:x")
+    fails(switch, pings, "port 'x' cannot be handed over: its type is bond")
+    switch.ctl("port", "remove", "x")
+    switch.ctl("port", "add", "loop:y")
+    fails(switch, pings, "port 'y' cannot be handed over: its type is loop")
+    switch.ctl("port", "remove", "y")
+    expect("not handed over" not in open(switch.child.log).read(), "something was stopped")
+    switch.hand_over()
+    pings.end()
+    end_well(switch)
+
+
+@case
+def reload_that_comes_meanwhile_waits(lab):
+    """SIGHUP, which comes at any time: it is one of the two that has to wait for the other, and nothing is lost."""
+    switch, pings = two(lab)
+    with open(lab.path("switch.conf"), "w") as settings:
+        settings.writelines(f"port vhost-user:{lab.path(name)},name={name}\n" for name in "ab")
+        settings.write("port null:of-the-file\n")
+    for _ in range(3):
+        old = switch.child
+        child = switch.successor("--config", lab.path("switch.conf"))
+        while old.poll() is None and child.poll() is None:
+            old.send_signal(signal.SIGHUP)
+            time.sleep(0.001)
+        if child.poll() is not None:
+            says(child, "the settings are being read again: try again")
+            continue
+        expect(old.wait(30) == 0, "the old one goes on")
+        switch.child = child
+        wait_until(switch.listening, 20, "the new one answers", child=child)
+        pings.goes_on()
+    if switch.child.args[-2] == "--config":
+        wait_until(lambda: switch.ctl_run("reload").returncode == 0, 20, "it is done at last")
+    else:
+        switch.hand_over("--config", lab.path("switch.conf"))
+        switch.ctl("reload")
+    expect({port["name"] for port in switch.ask("port", "list")["ports"]} >= {"a", "b", "of-the-file"}, "ports are missing")
+    pings.end()
+    end_well(switch)
+
+
+# ---- an old one of our own ----
+
+
+class Old:
+    """What a process finds that is to take over from it."""
+
+    def __init__(self, lab):
+        self.lab, self.control, self.rounds = lab, lab.path("old.control"), 0
+        self.server = socket.socket(socket.AF_UNIX)
+        self.server.bind(self.control)
+        self.server.listen(4)
+        self.server.settimeout(30)  # and whoever takes over makes it non-blocking
+
+    def start(self, *options):
+        self.rounds += 1
+        argv = [program("vireo-switchd"), "--control", self.control, "--takeover", *options]
+        return self.lab.start(argv, log=f"new.{self.rounds}.log", cwd=self.lab.folder)
+
+    def asked(self):
+        """The connection to whom has asked, and the call."""
+        client = self.server.accept()[0]
+        return client, json.loads(client.makefile().readline())
+
+    def answers(self, **what):
+        client, call = self.asked()
+        expect(call["method"] == "handover" and call["params"]["version"] == str(VERSION), f"{call}")
+        taker = socket.socket(socket.AF_UNIX)
+        taker.connect(call["params"]["socket"])
+        client.sendall(json.dumps({"jsonrpc": "2.0", "id": call["id"], **what}).encode() + b"\n")
+        client.close()
+        return taker
+
+
+def give(taker, kind, data=b"", fds=()):
+    try:
+        taker.sendall(head(kind, len(data), len(fds)))
+        if fds:
+            taker.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+        if data:
+            taker.sendall(data)
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # it has refused what came before
+
+
+def state(*ports, version=VERSION, **more):
+    return json.dumps({"version": version, "ports": list(ports), **more}).encode()
+
+
+def port(spec, endpoint, **more):
+    return {"spec": spec, "text": spec, "settings": False, "endpoint": endpoint, **more}
+
+
+@case
+def state_that_lies_is_refused_and_its_owner_goes_on(lab):
+    """Cut, foreign, of another version, or saying what cannot be: one line, and the path is left alone."""
+    old, null, guest = Old(lab), port("null:n", False), port(f"vhost-user:{lab.path('g')}", True)
+    control, junk = [old.server.fileno()], bytes(range(256)) * 4
+    lies = [
+        ([(SWITCH, b"{", control)], "no JSON"),
+        ([(SWITCH, b"[]", control)], "of version 0"),
+        ([(SWITCH, state(version=VERSION + 1), control)], f"of version {VERSION + 1}"),
+        ([(SWITCH, state(null), [])], "no control socket"),
+        ([(SWITCH, state(null), [sys.stdin.fileno()])], "no control socket"),
+        ([(SWITCH, state({"spec": 7}), control)], "a port without its SPEC"),
+        ([(SWITCH, state(port("null:", False)), control)], "nothing after the colon"),
+        ([(SWITCH, state(port("null:n", True)), control)], "not handed over so"),
+        ([(SWITCH, state(port("loop:n", False)), control)], "not handed over so"),
+        ([(SWITCH, state(port(guest["spec"], False)), control)], "not handed over so"),
+        ([(SWITCH, state(null, null), control)], "there is a port 'n' already"),
+        ([(SWITCH, state(guest), control), (PORT, b"", [])], "is refused: it is cut short"),
+        ([(SWITCH, state(guest), control), (PORT, junk, control)], "is refused: it is no state of an endpoint"),
+        ([(SWITCH, state(guest), control), (PORT, b"vireohnd" + struct.pack("=IIII", 9, 1, 0, 0), [])], "its version is not known"),
+        ([(SWITCH, state(guest), control)], "does not come"),
+        ([(PORT, b"", [])], "something else"),
+        ([(NOT, b"for a reason", [])], "for a reason"),
+        ([], "does not come"),
+    ]
+    for parcels, why in lies:
+        child = old.start()
+        with old.answers(result={}) as taker:
+            for kind, data, fds in parcels:
+                give(taker, kind, data, fds)
+            taker.shutdown(socket.SHUT_WR)
+            expect(child.wait(30) == 1, f"it has ended well: {why}")
+        says(child, "not taken over", why)
+        expect(os.listdir(lab.folder).count("g") == 0 and os.path.exists(old.control), f"paths are not what they were: {why}")
+
+
+@case
+def last_word_decides_who_goes_on(lab):
+    """If there is none the one that handed over was killed, and whoever has answered has everything."""
+    old = Old(lab)
+    whole = state(port("null:n", False), held=["52:54:00:00:00:09 n", "junk", 7], more="of a later one")
+    for words, status in (([NOT], 1), ([77], 1), ([], None), ([GO], None)):
+        child = old.start()
+        with old.answers(result={}) as taker:
+            give(taker, SWITCH, whole, [old.server.fileno()])
+            expect(parcel(taker)[0] == READY, "it does not answer")
+            for word in words:
+                give(taker, word)
+            if status is not None:
+                expect(child.wait(30) == status, f"{words}: it has ended well")
+                says(child, "not taken over")
+        if status is None:
+            known = subprocess.run([program("vireoctl"), "-s", old.control, "fdb", "show"], capture_output=True, text=True, timeout=30)
+            expect("52:54:00:00:00:09" in known.stdout, f"{known}")
+            wait_until(lambda: "ready: 1 ports" in open(child.log).read(), 20, "it says what it has")
+            child.kill()
+            child.wait(30)
+
+
+@case
+def switch_of_a_version_that_cannot_hand_over_is_left_alone(lab):
+    """And so is nobody."""
+    argv = [program("vireo-switchd"), "--control", lab.path("nobody"), "--takeover"]
+    child = lab.start(argv, log="nobody.log")
+    expect(child.wait(30) == 1, "there is nobody")
+    says(child, "no switch answers at")
+    old = Old(lab)
+    child = old.start()
+    with old.answers(error={"code": -32601, "message": "there is no method 'handover'"}):
+        expect(child.wait(30) == 1, "it has ended well")
+    says(child, "it is of a version that cannot hand over")
+    expect(os.path.exists(old.control), "its socket was taken away")
+
+
+if __name__ == "__main__":
+    main()
