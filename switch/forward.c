@@ -61,12 +61,13 @@ static inline void expect_addresses(const struct fdb_vlan *vlan, const struct vi
 __attribute__((always_inline)) static inline void survey_in(const struct forwarder *forwarder, struct burst *burst, bool aware)
 {
 	const struct vireo_frame *frames = burst->frames;
-	struct addresses last = {0};
+	struct addresses last = addresses_of(&frames[0]);
 	struct fdb_vlan vlan = fdb_vlan(forwarder->fdb, frames_vlan(burst, 0));
 	uint32_t longest_bytes = 0;
 	uint64_t fresh = 0;
 	unsigned needs = 0;
 
+	last.first = ~last.first; /* nobody's: the first is looked up in any case */
 	for (unsigned i = 0; i < burst->count; i++) {
 		struct addresses these = addresses_of(&frames[i]);
 
@@ -74,7 +75,7 @@ __attribute__((always_inline)) static inline void survey_in(const struct forward
 			needs |= offload_needs(&frames[i].offload);
 		if (likely(frames[i].offload.gso == VIREO_GSO_NONE) && frames[i].len_bytes > longest_bytes)
 			longest_bytes = frames[i].len_bytes;
-		if (!((these.first ^ last.first) | (these.rest ^ last.rest)) && i &&
+		if (these.first == last.first && these.rest == last.rest &&
 		    !(aware && burst->vlan[i] != burst->vlan[i - 1]))
 			continue;
 		if (aware)
