@@ -308,8 +308,8 @@ static inline bool transmit_plain_copy(const struct net_queue *q, const struct v
 static unsigned transmit_copy_all(struct net_queue *q, unsigned chains, struct vireo_packet *packets)
 {
 	uint32_t header_bytes = q->header_bytes;
-	uint64_t bytes = 0, plain = 0;
-	unsigned filled = 0;
+	uint64_t bytes = 0;
+	unsigned filled = 0, counted = 0;
 
 	for (unsigned i = 0; i < chains; i++) {
 		struct vireo_chain *chain = &q->chains[i];
@@ -317,12 +317,14 @@ static unsigned transmit_copy_all(struct net_queue *q, unsigned chains, struct v
 
 		if (likely(transmit_plain_copy(q, chain, header_bytes, &packets[filled]))) {
 			bytes += packets[filled++].len_bytes;
-			plain++;
 		} else if (transmit_parse_slowly(q, chain, &frame)) {
-			filled += transmit_copy(q, &frame, &packets[filled]);
+			unsigned copied = transmit_copy(q, &frame, &packets[filled]);
+
+			filled += copied;
+			counted += copied;
 		}
 	}
-	counter_add(&q->stats.frames, plain);
+	counter_add(&q->stats.frames, filled - counted);
 	counter_add(&q->stats.bytes, bytes);
 	return filled;
 }

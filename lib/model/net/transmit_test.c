@@ -367,6 +367,33 @@ static void burst_may_have_any_size(void **state)
 	free(frames);
 }
 
+/* Those that are copied the usual way and those that are not, in one burst. */
+static void each_dequeued_frame_is_counted_once(void **state)
+{
+	static const unsigned cut = 40;
+	const struct guest_config config = {.features = PLAIN};
+	uint8_t data[5][100], packet[12 + 100] = {0};
+	struct vireo_packet packets[5];
+	struct guest g;
+
+	guest_start(&g, &config);
+	for (unsigned i = 0; i < ARRAY_SIZE(packets); i++) {
+		packets[i] = (struct vireo_packet){.data = data[i], .capacity_bytes = sizeof(data[i])};
+		frame_fill(packet + 12, 60 + i, (uint8_t)i);
+		guest_send(&g, 1, packet, 12 + 60 + i, &cut, i % 2); /* every second in two pieces */
+	}
+	guest_kick(&g, 1);
+	assert_int_equal(vireo_net_dequeue_burst(g.net, 0, packets, ARRAY_SIZE(packets)), ARRAY_SIZE(packets));
+	for (unsigned i = 0; i < ARRAY_SIZE(packets); i++) {
+		frame_fill(packet + 12, 60 + i, (uint8_t)i);
+		assert_int_equal(packets[i].len_bytes, 60 + i);
+		assert_memory_equal(data[i], packet + 12, 60 + i);
+	}
+	assert_int_equal(guest_stats(&g, 1).frames, ARRAY_SIZE(packets));
+	assert_int_equal(guest_stats(&g, 1).bytes, 60 + 61 + 62 + 63 + 64);
+	guest_stop(&g);
+}
+
 /* With indirect tables each of the ring's entries can hold more pieces than the arena has room for together.
  */
 static void more_pieces_than_the_arena_holds_come_in_several_looks(void **state)
@@ -550,6 +577,7 @@ int main(void)
 		cmocka_unit_test(fields_without_their_flag_are_not_used),
 		cmocka_unit_test(burst_of_nothing_but_bad_frames_is_given_back_at_once),
 		cmocka_unit_test(burst_may_have_any_size),
+		cmocka_unit_test(each_dequeued_frame_is_counted_once),
 		cmocka_unit_test(more_pieces_than_the_arena_holds_come_in_several_looks),
 		cmocka_unit_test(disabled_queue_consumes_and_drops),
 		cmocka_unit_test(dequeue_copies_bursts_of_any_size),
