@@ -24,6 +24,9 @@ check: ## install what is missing, build, and pass all tests
 figures: build ## start-up time, memory, idle CPU and latency of the switch, measured here
 	@VIREO_BUILD='$(abspath $(BUILD))' bench/figures
 
+cycles: build ## cycles a frame with a second worker, and beside 254 silent ports; idle CPU with 256 (ROWS: some only)
+	@VIREO_BUILD='$(abspath $(BUILD))' bench/cycles $(ROWS)
+
 neighbours: build ## what a hostile port costs the others, lie by lie, measured here (ROWS: some only)
 	@VIREO_BUILD='$(abspath $(BUILD))' bench/neighbours $(ROWS)
 
@@ -112,4 +115,4 @@ deb-check: deb ## install, upgrade and purge the package vireo in a Debian folde
 clean: ## remove what building made
 	rm -rf '$(BUILD)' build-check build-deb
 
-.PHONY: help demo demo-disk check figures neighbours properties comeback killings soak beside disks blkio blktests libiscsi prove migrate matrix bench build compile install deb deb-check clean
+.PHONY: help demo demo-disk check figures cycles neighbours properties comeback killings soak beside disks blkio blktests libiscsi prove migrate matrix bench build compile install deb deb-check clean

@@ -10,8 +10,11 @@ static const char *const kinds[] = {"dequeue", "enqueue", "forward", "request", 
 static const char *const rings[] = {"split", "split-in-order", "packed", "packed-in-order"};
 static const uint32_t sizes_bytes[] = {64, 1518, 4096};
 
-enum option { NONE, TWO, INDIRECT, PLAIN, FLOWS, LOGGED, TRACKED, TRANSLATED, LIMITED, GUARDED, RELAYED, BONDED, RSS, HASHED, GRO, RETRIED, SNOOPED, CLASSED };
-static const char *const options[] = {"", "/two", "/indirect", "/plain", "/flows", "/logged", "/tracked", "/translated", "/limited", "/guarded", "/relayed", "/bonded", "/rss", "/hashed", "/gro", "/retried", "/snooped", "/classed"};
+enum option { NONE, TWO, INDIRECT, PLAIN, FLOWS, LOGGED, TRACKED, TRANSLATED, LIMITED, GUARDED, RELAYED,
+	      BONDED, RSS, HASHED, GRO, RETRIED, SNOOPED, CLASSED, ADAPTIVE, PAIRED, CROWDED };
+static const char *const options[] = {"", "/two", "/indirect", "/plain", "/flows", "/logged", "/tracked", "/translated", "/limited", "/guarded",
+				      "/relayed", "/bonded", "/rss", "/hashed", "/gro", "/retried", "/snooped",
+				      "/classed", "/adaptive", "/paired", "/crowded"};
 
 /* Options are measured with short frames, where they weigh most, on the two basic rings. */
 static bool exists(unsigned kind, unsigned ring, unsigned size, enum option option)
@@ -65,6 +68,9 @@ static bool case_at(unsigned number, char *name, struct bench_case *ret)
 		.retried = option == RETRIED,
 		.snooped = option == SNOOPED,
 		.classed = option == CLASSED,
+		.adaptive = option == ADAPTIVE,
+		.paired = option == PAIRED,
+		.crowded = option == CROWDED,
 		.size_bytes = sizes_bytes[size],
 	};
 	return true;

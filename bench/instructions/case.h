@@ -19,7 +19,8 @@
  *		the receiver; gro: the segments of a burst, of ten bytes of TCP each, become one frame, which is cut again for the receiver;
  *		retried: half of each burst finds no buffers, and waits until the next one comes; snooped: UDP to a group of
  *		IPv4, in a switch that snoops, before anybody has asked for members: each frame is looked into, and goes to all; classed: the receiver's
- *		port has priorities by DSCP, which are looked for in each frame
+ *		port has priorities by DSCP, which are looked for in each frame; adaptive: the worker is one that would sleep; paired: two workers, each
+ *		with a pair of guests; crowded: as adaptive, beside 254 more ports, whose guests are silent
  *
  * Without an option header and frame are one descriptor, buffers are mergeable, and all frames have the same
  * addresses.
@@ -41,7 +42,9 @@ enum case_kind { CASE_DEQUEUE, CASE_ENQUEUE, CASE_FORWARD, CASE_REQUEST, CASE_SC
 struct bench_case {
 	enum case_kind kind;
 	bool packed, in_order;
-	bool two, indirect, plain, flows, logged, tracked, translated, limited, guarded, relayed, bonded, rss, hashed, gro, retried, snooped, classed;
+	bool two, indirect, plain, flows, logged, tracked, translated, limited, guarded, relayed;
+	bool bonded, rss, hashed, gro, retried, snooped, classed, adaptive, paired, crowded;
+	bool silent; /* of a guest: it never sends, and has a notifier */
 	uint32_t size_bytes;
 };
 

@@ -10,7 +10,7 @@
 /* What fn does counts if it would not count outside, and does not if it would. */
 void count_toggled(void (*fn)(void *opaque), void *opaque);
 
-/* Forgets what has been counted. */
+/* Forgets what has been counted of the calling thread. */
 void count_from_zero(void);
 
 #endif

@@ -1,169 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/*
- * forward: the whole switch with one worker, and two guests that send each other a burst in each of its rounds.
- *
- * The worker's thread is the only one that runs: both drivers do their part inside the receive operation of
- * their port, where nothing is counted. So the worker never finds a queue without frames, and nothing
- * depends on time. Having done its share it is held there for ever, and the program ends around it.
- */
+/* forward: the whole switch, with a worker for each pair of guests. */
 
+#include "bench/instructions/forward.h"
 #include "base/loop.h"
-#include "bench/instructions/count.h"
-#include "bench/instructions/guest.h"
-#include "switch/switch.h"
-#include <semaphore.h>
 #include <stdio.h>
 #include <unistd.h>
 
-struct forward;
-
-struct port {
-	struct forward *forward;
-	struct guest guest;
-	struct sw_port *sw; /* the one that others know: the bond, if it is one */
-	unsigned sent_bursts; /* the worker's */
-	unsigned left, kept;  /* likewise, of "retried": by the last delivery, and waiting in the switch */
-};
-
 struct forward {
-	struct port ports[2];
-	bool begun; /* the worker's: it has got both ports, the drivers send */
+	const struct bench_case *c;
+	struct sw *sw;
+	struct pair pairs[PAIRS_MAX];
+	struct bench_port silent[SILENT_PORTS];
+	unsigned pair_count, greeted;
 	sem_t added, done;
 };
 
-/* ---- what the drivers do ---- */
-
-/* The first port is asked first in each round: between two such moments both have sent as much. */
-static void round_count(struct port *first)
-{
-	if (first->sent_bursts == WARM_BURSTS)
-		count_from_zero();
-	if (first->sent_bursts < WARM_BURSTS + BURSTS)
-		return;
-	sem_post(&first->forward->done);
-	for (;;)
-		pause();
-}
-
-/* So that the worker does not go round and round, and be counted, while the second port is still missing. */
-static void await_ports(void *opaque)
-{
-	struct forward *f = opaque;
-
-	while (sem_wait(&f->added))
-		;
-	sem_post(&f->added); /* holds for good */
-}
-
-static void drive(void *opaque)
-{
-	struct port *port = opaque, *other = &port->forward->ports[port == port->forward->ports];
-	struct guest *g = &port->guest;
-
-	guest_sent(g, port->sent_bursts ? BURST : 0);
-	guest_take(g, other->guest.number, other->guest.to_send - g->to_take - port->kept);
-	if (port == port->forward->ports)
-		round_count(port);
-	guest_send_burst(g, other->guest.number);
-	port->sent_bursts++;
-}
-
-/* ---- a port, as vireo-switchd makes them ---- */
-
-static int port_receive(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max)
-{
-	struct port *port = opaque;
-
-	if (!port->forward->begun) {
-		count_toggled(await_ports, port->forward);
-		port->forward->begun = port != port->forward->ports; /* the one that was added last */
-		return 0;
-	}
-	count_toggled(drive, port);
-	return vireo_net_transmit_look(port->guest.net, queue, frames, max);
-}
-
-static void port_release(void *opaque, unsigned queue)
-{
-	const struct port *port = opaque;
-
-	vireo_net_transmit_complete(port->guest.net, queue);
-}
-
-static int port_deliver(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
-{
-	struct port *port = opaque;
-	bool whole = port->guest.c->retried && count == BURST; /* the half that has waited is none */
-
-	port->left = whole ? BURST / 2 : 0;
-	port->kept = port->left;
-	return vireo_net_receive_offer(port->guest.net, queue, frames, count - port->left);
-}
-
-static unsigned port_left(void *opaque, unsigned queue)
-{
-	struct port *port = opaque;
-	unsigned left = port->left;
-
-	port->left = 0;
-	return left;
-}
-
-static bool port_starves(void *opaque, unsigned queue)
-{
-	return true;
-}
-
-static bool port_steer(void *opaque, struct vireo_frame *const *frames, unsigned count, uint8_t *ret_queues)
-{
-	const struct port *port = opaque;
-
-	return vireo_net_steer(port->guest.net, frames, count, ret_queues);
-}
-
-static void port_flush(void *opaque, unsigned queue)
-{
-	const struct port *port = opaque;
-
-	vireo_net_receive_flush(port->guest.net, queue);
-}
-
-static int port_kick_fd(void *opaque, unsigned queue)
-{
-	return -1;
-}
-
-static bool port_kick_enable(void *opaque, unsigned queue, bool on)
-{
-	const struct port *port = opaque;
-
-	return vireo_net_kick_enable(port->guest.net, 2 * queue + 1, on);
-}
-
-static void port_stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
-{
-	const struct port *port = opaque;
-	struct vireo_net_queue_stats stats = { .size = sizeof(stats) };
-
-	vireo_net_queue_stats(port->guest.net, 2 * queue + (out ? 0 : 1), &stats);
-	*ret = (struct sw_queue_stats){.frames = stats.frames, .bytes = stats.bytes};
-}
-
-static const struct sw_port_ops port_ops = {
-	.receive = port_receive,
-	.release = port_release,
-	.deliver = port_deliver,
-	.left = port_left,
-	.starves = port_starves,
-	.flush = port_flush,
-	.kick_fd = port_kick_fd,
-	.kick_enable = port_kick_enable,
-	.steer = port_steer,
-	.stats = port_stats,
-};
-
-/* ---- the whole ---- */
+static struct forward f;
 
 static const struct sw_limit plenty = {.per_second = 100000000, .burst = 100000000};
 
@@ -180,11 +33,12 @@ static void bond_add(struct sw *sw, struct sw_port_config *member, struct sw_por
 	member->member_of = "bond";
 }
 
-static void port_add(struct forward *f, struct sw *sw, unsigned i, const struct bench_case *c)
+static void port_add(struct pair *pair, unsigned i)
 {
-	char name[] = {'p', (char)('0' + i), '\0'};
-	struct port *port = &f->ports[i];
-	struct sw_port_config config = {.name = name, .ops = &port_ops, .opaque = port, .mtu = 1504};
+	const struct bench_case *c = f.c;
+	char name[] = {'p', (char)('0' + 2 * pair->number + i), '\0'};
+	struct bench_port *port = &pair->ports[i];
+	struct sw_port_config config = {.name = name, .ops = &bench_port_ops, .opaque = port, .mtu = 1504};
 	struct sw_port *bond = NULL;
 
 	if (c->limited)
@@ -202,47 +56,91 @@ static void port_add(struct forward *f, struct sw *sw, unsigned i, const struct 
 		config.uplink = true;
 	else if (c->relayed)
 		config.vm2vm = SW_VM2VM_HARDWARE;
-	port->forward = f;
-	guest_start(&port->guest, c, (uint8_t)i);
+	port->pair = pair;
+	guest_start(&port->guest, c, (uint8_t)(2 * pair->number + i));
 	if (c->bonded && !i)
-		bond_add(sw, &config, &bond);
-	must(!sw_port_new(sw, &config, &port->sw), "no port");
+		bond_add(f.sw, &config, &bond);
+	must(!sw_port_new(f.sw, &config, &port->sw), "no port");
 	sw_port_steered_set(port->sw, c->rss);
+	must(!sw_queue_move(port->sw, 0, pair->number, NULL, NULL), "no worker");
 	must(!sw_queue_add(port->sw, true, 0) && !sw_queue_add(port->sw, false, 0), "no queue");
 	if (bond)
 		port->sw = bond;
 }
 
-/* Only the first burst of each guest may have been flooded. */
-static void forwarded_check(struct forward *f)
+/* Posts buffers, and never sends: it has a notifier, which nobody rings. */
+static void silent_add(struct bench_port *port, unsigned i)
 {
+	static struct bench_case c;
+	char name[16];
+	struct sw_port_config config = {.name = name, .ops = &bench_port_ops, .opaque = port, .mtu = 1504};
+
+	c = *f.c;
+	c.silent = true;
+	snprintf(name, sizeof(name), "silent%u", i);
+	port->silent = true;
+	guest_start(&port->guest, &c, (uint8_t)(2 * PAIRS_MAX + i % 200)); /* which nobody hears of */
+	must(!sw_port_new(f.sw, &config, &port->sw), "no port");
+	must(!sw_queue_add(port->sw, true, 0) && !sw_queue_add(port->sw, false, 0), "no queue");
+}
+
+/* Only the first burst of each guest, or what it says first, may have been flooded. */
+static void forwarded_check(const struct pair *pair, bool exactly)
+{
+	uint64_t sent = pair->to_greet ? 2 * (pair->to_greet - 2) : 0, got = 0; /* what other pairs have said first */
 	struct sw_port_stats stats;
 
 	for (unsigned i = 0; i < 2; i++) {
-		sw_port_stats(f->ports[i].sw, &stats);
-		must(stats.rx_frames == (uint64_t)BURST * (WARM_BURSTS + BURSTS), "the switch has lost count");
-		must(stats.tx_frames + f->ports[i].kept == stats.rx_frames, "the switch has lost frames");
-		must(!f->ports[i].guest.c->gro || stats.rx_merged == stats.rx_frames / BURST * (BURST - 1), "segments were not joined");
-		must(!f->ports[i].guest.c->retried || stats.tx_held >= stats.tx_frames / 2, "nothing has waited");
-		must(f->ports[i].guest.c->snooped || stats.rx_flooded <= BURST, "frames were flooded whose address had been learned");
+		const struct bench_port *port = &pair->ports[i];
+
+		sw_port_stats(port->sw, &stats);
+		must(!exactly || stats.rx_frames == (uint64_t)BURST * (WARM_BURSTS + BURSTS) + port->greeted, "the switch has lost count");
+		must(!f.c->gro || stats.rx_merged == stats.rx_frames / BURST * (BURST - 1), "segments were not joined");
+		must(!f.c->retried || stats.tx_held >= stats.tx_frames / 2, "nothing has waited");
+		must(f.c->snooped || stats.rx_flooded <= BURST, "frames were flooded whose address had been learned");
+		sent += stats.rx_frames;
+		got += stats.tx_frames + port->kept;
 	}
+	must(sent == got, "the switch has lost frames");
 }
 
-uint64_t run_forward(const struct bench_case *c)
+void forward_done(void)
 {
-	static struct forward f;
-	struct sw_config config = {.workers = 1, .mode = SW_POLL, .multicast.snooping = c->snooped};
-	struct loop *loop;
-	struct sw *sw;
+	sem_post(&f.done);
+	for (;;)
+		pause();
+}
 
+static void ports_add(void (*round)(struct pair *pair), void *opaque, bool exactly)
+{
+	for (unsigned i = 0; i < f.pair_count; i++) {
+		struct pair *pair = &f.pairs[i];
+
+		*pair = (struct pair){.added = &f.added, .to_greet = f.pair_count > 1 || !exactly ? 2 * f.pair_count : 0, .greeted = &f.greeted,
+				      .round = round, .opaque = opaque, .number = i, .by_clock = !exactly};
+		for (unsigned j = 0; j < 2; j++)
+			port_add(pair, j);
+	}
+	for (unsigned i = 0; f.c->crowded && i < SILENT_PORTS; i++)
+		silent_add(&f.silent[i], i);
+}
+
+void forward_run(const struct bench_case *c, const int *cpus, void (*round)(struct pair *pair), void *opaque, bool exactly)
+{
+	struct sw_config config = {.workers = c->paired ? PAIRS_MAX : 1, .cpus = cpus, .mode = c->adaptive || c->crowded ? SW_ADAPTIVE : SW_POLL,
+				   .multicast.snooping = c->snooped};
+	struct loop *loop;
+
+	f.c = c;
+	f.pair_count = config.workers;
 	must(!sem_init(&f.added, 0, 0) && !sem_init(&f.done, 0, 0), "no semaphore");
 	must(!loop_new(&loop), "no loop");
-	must(!sw_new(&config, loop, &sw), "no switch");
-	for (unsigned i = 0; i < 2; i++)
-		port_add(&f, sw, i, c);
+	must(!sw_new(&config, loop, &f.sw), "no switch");
+	ports_add(round, opaque, exactly);
 	sem_post(&f.added);
-	while (sem_wait(&f.done))
-		;
-	forwarded_check(&f);
-	return 2ull * BURSTS * BURST;
+	for (unsigned i = 0; i < f.pair_count; i++)
+		while (sem_wait(&f.done))
+			;
+	for (unsigned i = 0; i < f.pair_count; i++)
+		forwarded_check(&f.pairs[i], exactly);
 }

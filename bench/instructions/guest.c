@@ -107,8 +107,12 @@ static void memory_tell(struct guest *g)
 /* The device learns of the ring what a front end would tell it. */
 static void ring_announce(struct guest *g, unsigned index, const struct driver_ring_setup *setup)
 {
-	int fd, err = fd_event_new(&fd);
+	int kick_fd = -1, fd = -1, err = 0;
 
+	if (!g->c->silent)
+		err = fd_event_new(&fd);
+	else if (index)
+		err = fd_event_new(&kick_fd);
 	must(!err, "no eventfd");
 	err |= device_queue_size_set(g->device, index, setup->size);
 	err |= device_queue_address_set(g->device, index, guest_uaddr(g, setup->desc), guest_uaddr(g, setup->driver),
@@ -118,7 +122,7 @@ static void ring_announce(struct guest *g, unsigned index, const struct driver_r
 	if (g->c->tracked) /* in memory of its own in a real life; where it lies costs the same */
 		err |= device_queue_inflight_set(g->device, index,
 						 guest_alloc(g, device_queue_inflight_bytes(g->device, setup->size)), setup->size);
-	err |= device_queue_kick_set(g->device, index, -1);
+	err |= device_queue_kick_set(g->device, index, kick_fd);
 	err |= device_queue_enable(g->device, index, true);
 	must(!err, "the device refused a queue");
 }
@@ -230,12 +234,13 @@ static void rss_begin(struct guest *g)
 void guest_start(struct guest *g, const struct bench_case *c, uint8_t number)
 {
 	const struct vireo_net_config config = {.size = sizeof(config), .name = "net"};
+	static struct loop *loop; /* of all; nobody dispatches it */
 
 	*g = (struct guest){.c = c, .number = number};
 	must(!vireo_net_new(&config, &g->net), "no net device");
 	g->device = vireo_net_device(g->net);
-	must(!loop_new(&g->loop), "no loop");
-	must(!device_attach(g->device, g->loop, &transport, g), "the device is attached already");
+	must(loop || !loop_new(&loop), "no loop");
+	must(!device_attach(g->device, loop, &transport, g), "the device is attached already");
 	device_session_begin(g->device);
 	must(!device_features_set(g->device, features_of(c)), "the device refused the features");
 	memory_new(g);
@@ -333,5 +338,54 @@ void guest_take(struct guest *g, uint8_t from, unsigned count)
 		must(add(g->receive, g->c, cookie, FRAME_BYTES_MAX, true), "no room for a receive buffer");
 	}
 	must(vireo_driver_ring_get(g->receive, &cookie, &len_bytes) == 0, "a frame too many");
+	vireo_driver_ring_kick(g->receive);
+}
+
+unsigned guest_sent_some(struct guest *g)
+{
+	uint32_t len_bytes;
+	void *cookie;
+
+	while (vireo_driver_ring_get(g->transmit, &cookie, &len_bytes) == 1)
+		g->to_reclaim++;
+	return g->to_send - g->to_reclaim;
+}
+
+unsigned guest_take_some(struct guest *g, uint8_t from)
+{
+	uint32_t len_bytes;
+	unsigned taken = 0;
+	void *cookie;
+
+	for (; vireo_driver_ring_get(g->receive, &cookie, &len_bytes) == 1; taken++) {
+		frame_check(frame_in(g->c, cookie), len_bytes - header_bytes(g->c), g->c, from, g->number, g->to_take++);
+		must(add(g->receive, g->c, cookie, FRAME_BYTES_MAX, true), "no room for a receive buffer");
+	}
+	vireo_driver_ring_kick(g->receive);
+	return taken;
+}
+
+/* The buffer is the last one that will be used for a frame. */
+static uint8_t *greeting_make(struct guest *g)
+{
+	uint8_t *buffer = g->buffers[GUEST_QUEUE_SIZE - 1];
+
+	frame_make(frame_in(g->c, buffer), g->c, g->number, 0xfe, 0);
+	return buffer;
+}
+
+void guest_greet(struct guest *g)
+{
+	must(add(g->transmit, g->c, greeting_make(g), g->c->size_bytes, false), "no room for a frame to send");
+	vireo_driver_ring_kick(g->transmit);
+}
+
+void guest_forget(struct guest *g)
+{
+	uint32_t len_bytes;
+	void *cookie;
+
+	while (vireo_driver_ring_get(g->receive, &cookie, &len_bytes) == 1)
+		must(add(g->receive, g->c, cookie, FRAME_BYTES_MAX, true), "no room for a receive buffer");
 	vireo_driver_ring_kick(g->receive);
 }

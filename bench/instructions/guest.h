@@ -15,7 +15,6 @@
 #define GUEST_QUEUE_SIZE 256u
 #define FRAME_BYTES_MAX	 1536u
 
-struct loop;
 struct map;
 
 struct guest {
@@ -23,13 +22,12 @@ struct guest {
 	uint8_t number; /* part of its addresses */
 	struct vireo_net *net;
 	struct vireo_device *device;
-	struct loop *loop;
 	uint8_t *memory;
 	struct map *map; /* of its memory, until the device has it */
 	size_t used_bytes, rings_bytes; /* of it; the rings', where they are apart */
 	uint64_t device_areas[2]; /* where they lie in it */
 	struct vireo_driver_ring *receive, *transmit;
-	uint32_t to_send, to_take; /* numbers of the next frames */
+	uint32_t to_send, to_take, to_reclaim; /* numbers of the next frames */
 	uint8_t *buffers[GUEST_QUEUE_SIZE]; /* for frames to send, used in turn */
 };
 
@@ -47,6 +45,14 @@ void guest_send_burst(struct guest *g, uint8_t to);
 void guest_sent(struct guest *g, unsigned count);
 /* The driver takes `count` frames from `from`, checks each byte, and gives the buffers to the device again. */
 void guest_take(struct guest *g, uint8_t from, unsigned count);
+
+/* By the clock the device may take less in a turn: what there is is taken back; frames on their way. And taken; how many that were. */
+unsigned guest_sent_some(struct guest *g);
+unsigned guest_take_some(struct guest *g, uint8_t from);
+/* The driver makes one frame available, to an address that nobody has. */
+void guest_greet(struct guest *g);
+/* The driver takes what there is, whatever it is, and gives the buffers to the device again. */
+void guest_forget(struct guest *g);
 
 /* Ends the program if `ok` does not hold. */
 void must(bool ok, const char *what);
