@@ -15,6 +15,7 @@
 
 struct ctl_client {
 	int fd;
+	int given; /* goes with the first byte of the next call; -1: none */
 	unsigned timeout_ms;
 	uint64_t end_ms; /* of the call */
 	json_int_t id;
@@ -48,6 +49,7 @@ int ctl_client_new(const char *path, unsigned timeout_ms, struct ctl_client **re
 	if (!client)
 		return -ENOMEM;
 	client->timeout_ms = timeout_ms;
+	client->given = -1;
 	client->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	err = client->fd < 0 ? -errno : connect_to(path, client->fd, timeout_ms);
 	if (err) {
@@ -80,10 +82,40 @@ static int wait_for(const struct ctl_client *client, short events)
 	return ready < 0 && errno != EINTR ? -errno : 0;
 }
 
-static int send_all(const struct ctl_client *client, const char *text, size_t bytes)
+/* As send(2), with the fd that is to go along. */
+static ssize_t send_some(struct ctl_client *client, const char *text, size_t bytes)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {.space = {0}};
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)text, .iov_len = bytes};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n;
+
+	if (client->given >= 0) {
+		struct cmsghdr *header = &control.align;
+
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control.space);
+		*header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+		memcpy(CMSG_DATA(header), &client->given, sizeof(int));
+	}
+	n = sendmsg(client->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (n > 0)
+		client->given = -1;
+	return n;
+}
+
+void ctl_client_fd_give(struct ctl_client *client, int fd)
+{
+	client->given = fd;
+}
+
+static int send_all(struct ctl_client *client, const char *text, size_t bytes)
 {
 	while (bytes) {
-		ssize_t n = send(client->fd, text, bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = send_some(client, text, bytes);
 		int err = 0;
 
 		if (n < 0 && errno == EAGAIN)

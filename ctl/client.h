@@ -23,6 +23,9 @@ struct ctl_failure {
 int ctl_client_new(const char *path, unsigned timeout_ms, struct ctl_client **ret_client);
 void ctl_client_free(struct ctl_client *client); /* takes NULL */
 
+/* Sends a file descriptor (borrowed until then) with the next call. */
+void ctl_client_fd_give(struct ctl_client *client, int fd);
+
 /*
  * Calls `method`; `params` is taken over. 0 and *ret_result (the caller's), or -EREMOTEIO: the daemon said
  * no, *failure says why; -EPROTO: it talks nonsense, -ECONNRESET: it has gone, -ETIMEDOUT; -EMSGSIZE: CTL_ANSWER_MAX_BYTES have

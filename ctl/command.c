@@ -7,19 +7,32 @@
 #include <string.h>
 #include <unistd.h>
 
-bool ctl_command_param(const struct ctl_command *command, unsigned index, char name[CTL_PARAM_NAME_BYTES],
-		       bool *ret_required)
+static const char *param_at(const struct ctl_command *command, unsigned index)
 {
 	const char *at = command->params;
-	size_t n = 0;
 
 	while (index-- && *at)
 		at += strcspn(at, " ") + (at[strcspn(at, " ")] == ' ');
+	return at;
+}
+
+bool ctl_command_param_is_option(const struct ctl_command *command, unsigned index)
+{
+	return !strncmp(param_at(command, index), "[--", 3);
+}
+
+bool ctl_command_param(const struct ctl_command *command, unsigned index, char name[CTL_PARAM_NAME_BYTES],
+		       bool *ret_required)
+{
+	const char *at = param_at(command, index);
+	size_t n = 0;
+
 	if (!*at)
 		return false;
 	*ret_required = *at != '[';
 	at += *at == '[';
-	for (; n < CTL_PARAM_NAME_BYTES - 1 && at[n] && !strchr(" ]", at[n]); n++)
+	at += strncmp(at, "--", 2) ? 0 : 2;
+	for (; n < CTL_PARAM_NAME_BYTES - 1 && at[n] && !strchr(" ]=", at[n]); n++)
 		name[n] = (char)tolower((unsigned char)at[n]);
 	name[n] = '\0';
 	return true;

@@ -25,7 +25,7 @@ typedef void ctl_show_fn(struct show *show);
 struct ctl_command {
 	const char *words;  /* on vireoctl's command line: "port add" */
 	const char *method; /* in JSON-RPC: "port.add"; NULL: vireoctl answers alone */
-	/* "SPEC" or "[PORT]", separated by blanks; in JSON-RPC in lower case; all are strings */
+	/* "SPEC", "[PORT]" or, as an option of vireoctl's, "[--to=WHERE]", separated by blanks; in JSON-RPC in lower case; all are strings */
 	const char *params;
 	unsigned flags;
 	const char *help;
@@ -40,11 +40,16 @@ struct ctl_command {
 #define CTL_ROW_TEXT(words, method, params, flags, help, serve, show) \
 	{words, method, params, flags, help, NULL, NULL},
 
+#define CTL_FD (1u << 3) /* a file descriptor may come with the call; see rpc_call_fd_take() */
+
 #define CTL_PARAM_NAME_BYTES 16u
 
 /* Parameter `index` of a row: its name in lower case. False: there are not so many. */
 bool ctl_command_param(const struct ctl_command *command, unsigned index, char name[CTL_PARAM_NAME_BYTES],
 		       bool *ret_required);
+
+/* Parameter `index` of a row is an option on the command line: those come last. */
+bool ctl_command_param_is_option(const struct ctl_command *command, unsigned index);
 
 /* NULL: there is none. */
 const struct ctl_command *ctl_command_by_method(const struct ctl_command *commands, size_t count,

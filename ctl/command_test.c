@@ -26,8 +26,13 @@ static void man_item(const struct ctl_command *row, char *item, size_t bytes)
 	while (*params) {
 		size_t len = strcspn(params, " ");
 		bool optional = *params == '[';
+		int name = (int)strcspn(params, "=") - 3;
 
-		n += (size_t)snprintf(item + n, bytes - n, " %sAr %.*s", optional ? "Op " : "",
+		if (!strncmp(params, "[--", 3)) /* "[--to=WHERE]" */
+			n += (size_t)snprintf(item + n, bytes - n, " Op Fl -%.*s Ar %.*s", name, params + 3, (int)len - name - 5,
+					      params + name + 4);
+		else
+			n += (size_t)snprintf(item + n, bytes - n, " %sAr %.*s", optional ? "Op " : "",
 				      (int)len - (optional ? 2 : 0), params + optional);
 		params += len + (params[len] == ' ');
 	}
@@ -38,7 +43,7 @@ static void man_item(const struct ctl_command *row, char *item, size_t bytes)
 static void the_man_page_lists_the_commands_in_the_tables_order(void **state)
 {
 	FILE *man = fopen(man_path, "re");
-	char *line = NULL, item[128];
+	char *line = NULL, item[256];
 	size_t capacity = 0, row = 0;
 
 	assert_non_null(man);
@@ -86,6 +91,21 @@ static void params_have_names_and_may_be_optional(void **state)
 	assert_string_equal(name, "last");
 	assert_true(required);
 	assert_false(ctl_command_param(&row, 3, name, &required));
+	assert_false(ctl_command_param_is_option(&row, 1));
+}
+
+static void a_param_may_be_an_option(void **state)
+{
+	const struct ctl_command row = {.params = "PORT [--to=WHERE]"};
+	char name[CTL_PARAM_NAME_BYTES];
+	bool required = true;
+
+	assert_true(ctl_command_param(&row, 1, name, &required));
+	assert_string_equal(name, "to");
+	assert_false(required);
+	assert_true(ctl_command_param_is_option(&row, 1));
+	assert_false(ctl_command_param_is_option(&row, 0));
+	assert_false(ctl_command_param_is_option(&row, 2));
 }
 
 static void no_two_rows_have_the_same_words(void **state)
@@ -112,6 +132,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(the_man_page_lists_the_commands_in_the_tables_order),
 		cmocka_unit_test(words_find_their_row_and_no_other),
 		cmocka_unit_test(params_have_names_and_may_be_optional),
+		cmocka_unit_test(a_param_may_be_an_option),
 		cmocka_unit_test(no_two_rows_have_the_same_words),
 		cmocka_unit_test(the_default_path_is_under_run_for_root_only),
 	};

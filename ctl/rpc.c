@@ -29,6 +29,7 @@ struct rpc_call {
 	struct rpc_batch *batch;
 	json_t *id;	/* NULL: a notification, nobody waits for the answer */
 	json_t *params; /* an object of strings, checked against the table's row */
+	int *fd;        /* NULL: none can come; valid until its serve function returns */
 };
 
 static json_t *error_json(int code, const char *message, json_t *id)
@@ -121,6 +122,17 @@ const char *rpc_call_param(const struct rpc_call *call, const char *name)
 	return json_string_value(json_object_get(call->params, name));
 }
 
+int rpc_call_fd(const struct rpc_call *call)
+{
+	return call->fd ? *call->fd : -1;
+}
+
+void rpc_call_fd_take(struct rpc_call *call)
+{
+	if (call->fd)
+		*call->fd = -1;
+}
+
 void rpc_call_reply(struct rpc_call *call, json_t *result)
 {
 	if (!result) {
@@ -189,6 +201,7 @@ struct rpc_context {
 	const struct ctl_command *commands;
 	size_t command_count;
 	void *serve_opaque;
+	int *fd;
 };
 
 static void serve_catalogue(struct rpc_call *call, void *opaque)
@@ -239,6 +252,7 @@ static void request_serve(const struct rpc_context *context, struct rpc_batch *b
 		return;
 	}
 	call->params = params_check(row, json_object_get(request, "params"), why, sizeof(why));
+	call->fd = row->flags & CTL_FD ? context->fd : NULL;
 	if (!call->params)
 		rpc_call_error(call, RPC_INVALID_PARAMS, "%s", why);
 	else
@@ -265,9 +279,9 @@ static void requests_serve(const struct rpc_context *context, struct rpc_batch *
 }
 
 struct rpc_batch *rpc_handle(const struct ctl_command *commands, size_t command_count, void *serve_opaque,
-			     const char *text, size_t text_bytes, rpc_done_fn *done, void *done_opaque)
+			     const char *text, size_t text_bytes, int *fd, rpc_done_fn *done, void *done_opaque)
 {
-	const struct rpc_context context = {commands, command_count, serve_opaque};
+	const struct rpc_context context = {commands, command_count, serve_opaque, fd};
 	struct rpc_batch *batch = calloc(1, sizeof(*batch));
 	json_error_t error;
 	json_t *root;

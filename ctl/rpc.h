@@ -32,10 +32,10 @@ typedef void rpc_done_fn(void *opaque, char *reply, size_t reply_bytes);
 
 /*
  * Serves a text. `done` is called exactly once, possibly before this returns. Returns the batch while calls
- * are pending, NULL when done has been called.
+ * are pending, NULL when done has been called. `fd` is what came with the text, or -1, and is -1 if a call has taken it; NULL: nothing can come.
  */
 struct rpc_batch *rpc_handle(const struct ctl_command *commands, size_t command_count, void *serve_opaque,
-			     const char *text, size_t text_bytes, rpc_done_fn *done, void *done_opaque);
+			     const char *text, size_t text_bytes, int *fd, rpc_done_fn *done, void *done_opaque);
 
 /* Nobody wants the reply any more: done will not be called. Pending calls are still to be answered. */
 void rpc_batch_abandon(struct rpc_batch *batch);
@@ -44,6 +44,12 @@ void rpc_batch_abandon(struct rpc_batch *batch);
 
 /* A parameter of the call, or NULL if it was left out (only optional ones can be). */
 const char *rpc_call_param(const struct rpc_call *call, const char *name);
+/*
+ * The file descriptor that came with the call, borrowed until the call is answered or the serve function returns; -1: none, as of all rows without
+ * CTL_FD. It is a stranger's: whoever closes, reads or writes it may have to wait.
+ */
+int rpc_call_fd(const struct rpc_call *call);
+void rpc_call_fd_take(struct rpc_call *call); /* the caller owns it from now on */
 /* `result` is taken over; NULL (out of memory while building it) is answered with an internal error. */
 void rpc_call_reply(struct rpc_call *call, json_t *result);
 void rpc_call_error(struct rpc_call *call, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);

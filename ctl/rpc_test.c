@@ -72,7 +72,7 @@ static int reset(void **state)
 
 static struct rpc_batch *handle(const char *text)
 {
-	return rpc_handle(commands, ARRAY_SIZE(commands), NULL, text, strlen(text), on_done, NULL);
+	return rpc_handle(commands, ARRAY_SIZE(commands), NULL, text, strlen(text), NULL, on_done, NULL);
 }
 
 /* `expected` is JSON with the blanks that read well. */
@@ -115,7 +115,7 @@ static void text_that_is_no_json_is_a_parse_error(void **state)
 
 static void bytes_after_a_nul_are_not_ignored(void **state)
 {
-	rpc_handle(commands, ARRAY_SIZE(commands), NULL, "{}\0{}", 5, on_done, NULL);
+	rpc_handle(commands, ARRAY_SIZE(commands), NULL, "{}\0{}", 5, NULL, on_done, NULL);
 	assert_reply(ERROR(-32700, "not JSON", null));
 }
 

@@ -36,6 +36,7 @@ struct client {
 	struct ctl_server *server;
 	struct client *next;
 	int fd;
+	int given; /* a file descriptor that came, for the line that it came with; -1: none */
 	struct loop_watch *watch; /* NULL: the peer has hung up, what it sent is still served */
 	struct rpc_batch *batch;
 	char *in;
@@ -57,6 +58,7 @@ struct ctl_server {
 	struct client *clients;
 	unsigned client_count;
 	bool accept_paused, ticking, paused;
+	bool takes_fds; /* a command does */
 };
 
 static void tick_start(struct ctl_server *s)
@@ -74,6 +76,7 @@ static void client_destroy(struct client *c)
 		rpc_batch_abandon(c->batch);
 	loop_remove(&c->watch);
 	drop_socket(c->server->drop, &c->fd);
+	drop_fd(c->server->drop, &c->given);
 	free(c->in);
 	free(c->out);
 	free(c);
@@ -130,7 +133,8 @@ static void client_serve_line(struct client *c, const char *line, size_t bytes)
 		blank++;
 	if (blank < bytes)
 		c->batch = rpc_handle(config->commands, config->command_count, config->opaque, line, bytes,
-				      client_replied, c);
+				      &c->given, client_replied, c);
+	drop_fd(c->server->drop, &c->given); /* nobody had a use for it */
 }
 
 /* Serves one line out of `in`. False: there is no whole one. */
@@ -176,7 +180,8 @@ static int in_grow(struct client *c)
 	return 0;
 }
 
-static void fds_drop(struct drop *drop, struct msghdr *msg)
+/* The last one is kept for the line that it came with, where there is a command that takes one. */
+static void fds_take(struct client *c, struct msghdr *msg)
 {
 	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
 		size_t count = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -187,7 +192,10 @@ static void fds_drop(struct drop *drop, struct msghdr *msg)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(fd), sizeof(fd));
-			drop_fd(drop, &fd);
+			drop_fd(c->server->drop, &c->given);
+			if (c->server->takes_fds)
+				c->given = fd_take(&fd);
+			drop_fd(c->server->drop, &fd);
 		}
 	}
 }
@@ -209,7 +217,7 @@ static ssize_t receive(struct client *c, void *data, size_t bytes)
 	ssize_t n = recvmsg(c->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 
 	if (n >= 0)
-		fds_drop(c->server->drop, &msg);
+		fds_take(c, &msg);
 	return n;
 }
 
@@ -339,6 +347,7 @@ static void client_new(struct ctl_server *s, int *fd)
 	}
 	c->server = s;
 	c->fd = fd_take(fd);
+	c->given = -1;
 	c->active_ms = clock_now_ms();
 	c->next = s->clients;
 	s->clients = c;
@@ -449,6 +458,8 @@ int ctl_server_new(const struct ctl_server_config *config, struct loop *loop, st
 	s->config = *config;
 	s->config.stall_ms = config->stall_ms ? config->stall_ms : CTL_STALL_MS;
 	s->loop = loop;
+	for (size_t i = 0; i < config->command_count; i++)
+		s->takes_fds |= (config->commands[i].flags & CTL_FD) != 0;
 	s->listener.fd = -1;
 	if (config->close_aside)
 		err = drop_new(config->close_aside, NULL, &s->drop);

@@ -50,7 +50,17 @@ static void serve_big(struct rpc_call *call, void *opaque)
 	free(text);
 }
 
+static int taken_fd;
+
+static void serve_take(struct rpc_call *call, void *opaque)
+{
+	taken_fd = rpc_call_fd(call);
+	rpc_call_fd_take(call);
+	rpc_call_reply(call, json_boolean(taken_fd >= 0));
+}
+
 static const struct ctl_command commands[] = {
+	{"take", "take", "", CTL_FD, "", serve_take, NULL},
 	{"ping", "ping", "", 0, "", serve_ping, NULL},
 	{"park", "park", "", 0, "", serve_park, NULL},
 	{"big", "big", "", 0, "", serve_big, NULL},
@@ -59,6 +69,9 @@ static const struct ctl_command commands[] = {
 #define PING "{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"id\":1}\n"
 #define PARK "{\"jsonrpc\":\"2.0\",\"method\":\"park\",\"id\":1}\n"
 #define BIG "{\"jsonrpc\":\"2.0\",\"method\":\"big\",\"id\":1}\n"
+#define TAKE "{\"jsonrpc\":\"2.0\",\"method\":\"take\",\"id\":1}\n"
+#define TAKEN "{\"jsonrpc\":\"2.0\",\"result\":true,\"id\":1}\n"
+#define NOTHING "{\"jsonrpc\":\"2.0\",\"result\":false,\"id\":1}\n"
 #define PONG "{\"jsonrpc\":\"2.0\",\"result\":\"pong\",\"id\":1}\n"
 
 /* What is to be done aside, until the test does it: see what_clients_hand_over_is_closed_aside(). */
@@ -98,6 +111,7 @@ static int server_start(struct ctl_server **ret)
 
 static int setup(void **state)
 {
+	taken_fd = -1;
 	strcpy(folder, "/tmp/ctl-test-XXXXXX");
 	assert_non_null(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/sock", folder);
@@ -615,6 +629,33 @@ static void hand(int fd, const char *text, int given)
 	close(given);
 }
 
+/* One descriptor, with the line that it came with; what no command has taken is closed aside. */
+static void a_command_takes_what_comes_with_it_and_others_do_not(void **state)
+{
+	int taken[2], first[2], other[2], fd = connect_raw();
+
+	assert_int_equal(pipe2(taken, O_CLOEXEC) | pipe2(first, O_CLOEXEC) | pipe2(other, O_CLOEXEC), 0);
+	hand(fd, "{\"jsonrpc\":\"2.0\",", first[1]);
+	turn(0);
+	hand(fd, TAKE + strlen("{\"jsonrpc\":\"2.0\","), taken[1]);
+	turn(0);
+	assert_reads(fd, TAKEN);
+	asides_do();
+	assert_false(held(first[0])); /* the last one counts */
+	assert_true(held(taken[0]));
+	close(taken_fd);
+	assert_false(held(taken[0]));
+	hand(fd, PING TAKE, other[1]);
+	turn(0);
+	assert_reads(fd, PONG NOTHING);
+	asides_do();
+	assert_false(held(other[0]));
+	close(fd);
+	close(taken[0]);
+	close(first[0]);
+	close(other[0]);
+}
+
 /* To close it may take as long as its owner likes, so that is done where nobody waits for it. */
 static void what_clients_hand_over_is_closed_aside(void **state)
 {
@@ -673,6 +714,7 @@ int main(void)
 		TEST(the_client_gives_up_a_server_that_drips_bytes),
 		TEST(the_client_gives_up_a_server_that_reads_nothing),
 		TEST(what_clients_hand_over_is_closed_aside),
+		TEST(a_command_takes_what_comes_with_it_and_others_do_not),
 	};
 
 	return cmocka_run_group_tests_name("server", tests, NULL, NULL);
