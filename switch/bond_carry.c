@@ -11,6 +11,7 @@
 #include "switch/bond.h"
 #include "base/fd.h"
 #include "switch/core.h"
+#include "switch/drops.h"
 #include "switch/forwarder.h"
 #include "switch/frame_first.h"
 #include "switch/headers.h"
@@ -63,12 +64,14 @@ static void hear(struct forwarder *forwarder, struct burst *burst)
 	unsigned left = 0;
 
 	for (unsigned i = 0; i < burst->count; i++) {
-		if (likely(!is_slow(&burst->frames[i])))
+		if (likely(!is_slow(&burst->frames[i]))) {
 			burst->frames[left++] = burst->frames[i];
-		else if (lacpdu_take(forwarder, burst->from, &burst->frames[i]))
+		} else if (lacpdu_take(forwarder, burst->from, &burst->frames[i])) {
 			counter_add(&counters->rx_lacp, 1);
-		else
+		} else {
 			counter_add(&counters->rx_lacp_limit, 1);
+			dropped(forwarder, burst->from, &counters->rx_lacp_limit, &burst->frames[i]);
+		}
 	}
 	burst->count = left;
 }
@@ -85,6 +88,12 @@ static void count_in(struct forwarder *forwarder, const struct burst *burst)
 	counter_add(&counters->bond_rx_bytes, bytes);
 }
 
+static void drop_all(struct forwarder *forwarder, const struct burst *burst, uint64_t *counter)
+{
+	counter_add(counter, burst->count);
+	dropped_set(forwarder, burst, counter, burst->count ? UINT64_MAX >> (64 - burst->count) : 0);
+}
+
 static bool come_in(struct forwarder *forwarder, struct burst *burst, const struct topology_port *member)
 {
 	const struct topology_bond *bond = member->bond;
@@ -92,7 +101,7 @@ static bool come_in(struct forwarder *forwarder, struct burst *burst, const stru
 	if (bond && bond->lacp)
 		hear(forwarder, burst);
 	if (!bond || member->member != MEMBER_TAKEN) {
-		counter_add(&burst->from->counters[forwarder->worker.index].rx_inactive, burst->count);
+		drop_all(forwarder, burst, &burst->from->counters[forwarder->worker.index].rx_inactive);
 		return false;
 	}
 	burst->from = burst->origin = bond->port->port;
@@ -106,7 +115,7 @@ bool bond_gate(struct forwarder *forwarder, struct burst *burst)
 	const struct topology_port *from = topology_port(burst->topology, burst->from->id);
 
 	if (__atomic_load_n(&burst->from->cut, __ATOMIC_RELAXED)) {
-		counter_add(&burst->from->counters[forwarder->worker.index].rx_link_down, burst->count);
+		drop_all(forwarder, burst, &burst->from->counters[forwarder->worker.index].rx_link_down);
 		return false;
 	}
 	return from->member == MEMBER_NOT || come_in(forwarder, burst, from);

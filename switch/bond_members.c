@@ -40,7 +40,7 @@ static void gate(struct sw_port *port)
 	port->was_member = true;
 	bucket_fill(&port->lacpdus, LACPDUS_PER_S, LACPDUS_AT_ONCE);
 	/* A worker that knows of it by the topology sees this: it is published with release. */
-	__atomic_store_n(&port->gated, true, __ATOMIC_RELAXED);
+	port_gate_set(port, GATE_BOND, true);
 }
 
 static void join(struct bond *bond, struct sw_port *port)

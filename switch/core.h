@@ -9,6 +9,7 @@
  *   workers:         which queue next: work/worker.h  forwarder.c: its burst (forwarder.h)  forward.c: where to (groups.h), flood.c, flow.c, reflect.c: what an uplink brings back (forward.h), deliver.c: into the port (forward.h), hold.c: or not yet (hold.h), retry.c: or when it has buffers (retry.h), policing.c (policing.h), priority.c: which of them first (priority.h)
  *                    multicast.c: to which of a group (multicast.h), after what is heard (membership.h), in the database of members (mdb.h), for which querier.c asks
  *                    gro.c: large frames out of small ones (gro.h)
+ *                    mirror_burst.c: copies of what a port sends and gets (mirror.h, which mirror.c and mirror_writer.c carry out)
  *                    bond_carry.c: from and to the members of a bond (bond.h), which bond.c tells, and lacp.c: who they are (lacp.h)
  *                    offload.c (offload.h)  cuts.c (cuts.h)  stall.c: who makes it wait (stall.h)
  *   port threads:    aside.c (aside.h), over store.c (store.h)
@@ -30,6 +31,7 @@ struct loop_watch;
 struct loop_timer;
 struct multicast;
 struct queue;
+struct sw_mirror;
 struct work_table;
 
 struct sw {
@@ -66,6 +68,8 @@ struct sw {
 	STAILQ_HEAD(, topology_step) unpublished_steps; /* of ports aside, and back: see port_aside.c */
 	TAILQ_HEAD(, sw_port) asides; /* ports that have one */
 	TAILQ_HEAD(, bond) bonds;
+	TAILQ_HEAD(, sw_mirror) mirrors;
+	unsigned last_mirror; /* its number */
 	char rcu_key; /* its address is what rcu.h needs */
 };
 

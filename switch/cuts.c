@@ -10,6 +10,7 @@
  */
 
 #include "switch/cuts.h"
+#include "switch/drops.h"
 #include "switch/forwarder.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -55,6 +56,14 @@ static void cut_all(struct cut *cut, struct offload_job *job)
 	cut->count = (uint16_t)(job->arena->slots_used - cut->first);
 }
 
+static void over(struct forwarder *forwarder, unsigned index)
+{
+	uint64_t *counter = &forwarder->burst.from->counters[forwarder->worker.index].rx_segment_limit;
+
+	counter_add(counter, 1);
+	dropped_set(forwarder, &forwarder->burst, counter, 1ull << index);
+}
+
 bool cuts_add(struct forwarder *forwarder, unsigned index)
 {
 	struct cuts *cuts = forwarder->cuts;
@@ -71,7 +80,7 @@ bool cuts_add(struct forwarder *forwarder, unsigned index)
 	} else if (!forwarder->pieces_left || offload_pieces(&job) > forwarder->pieces_left) {
 		cut->state = CUT_OVER;
 		arena->linear_used = linear_used;
-		counter_add(&forwarder->burst.from->counters[forwarder->worker.index].rx_segment_limit, 1);
+		over(forwarder, index);
 	} else if (offload_pieces(&job) >= arena->slot_count - arena->slots_used) {
 		arena->linear_used = linear_used;
 		return false;

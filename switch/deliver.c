@@ -26,7 +26,9 @@
 #include "switch/claim.h"
 #include "switch/core.h"
 #include "switch/cuts.h"
+#include "switch/drops.h"
 #include "switch/forwarder.h"
+#include "switch/mirror_internal.h"
 #include "switch/retry.h"
 #include <errno.h>
 #include <string.h>
@@ -56,6 +58,7 @@ struct outbox {
 static void outbox_hold(struct outbox *box)
 {
 	box->queue->hold.counters = box->counters;
+	box->queue->hold.forwarder = box->forwarder;
 	box->queue->hold.urgency = box->forwarder->urgency;
 	box->ops = &hold_ops;
 	box->opaque = box->queue;
@@ -69,8 +72,11 @@ static __cold void put_rest(struct outbox *box, struct vireo_frame *const *frame
 
 	if (box->ops->left)
 		left = box->ops->left(box->opaque, box->queue->number);
-	if (gone + left < count)
+	if (gone + left < count) {
 		counter_add(&box->counters->tx_lost, count - left - gone);
+		/* Which they were, the port does not say: mostly the last ones, for which there are no buffers. */
+		dropped_list(box->forwarder, box->queue->queue.port, &box->counters->tx_lost, frames + gone, count - left - gone);
+	}
 	if (!left)
 		return;
 	box->ops->flush(box->opaque, box->queue->number);
@@ -135,10 +141,16 @@ static uint32_t room_of(const struct outbox *box)
 	return room > kept ? room - kept : 0;
 }
 
-static bool outbox_take_room(struct outbox *box, const struct vireo_frame *frame)
+static __attribute__((noinline)) void drop(struct outbox *box, uint64_t *counter, struct vireo_frame *frame)
+{
+	counter_add(counter, 1);
+	dropped(box->forwarder, box->queue->queue.port, counter, frame);
+}
+
+static bool outbox_take_room(struct outbox *box, struct vireo_frame *frame)
 {
 	if (!box->room) {
-		counter_add(box->leaves ? &box->counters->tx_less_urgent : &box->counters->tx_flood_room, 1);
+		drop(box, box->leaves ? &box->counters->tx_less_urgent : &box->counters->tx_flood_room, frame);
 		return false;
 	}
 	box->room -= min_u32(box->room, buffers(frame->len_bytes));
@@ -151,19 +163,19 @@ static void outbox_add(struct outbox *box, struct vireo_frame *frame)
 	if (unlikely(box->flooded || box->leaves) && !outbox_take_room(box, frame))
 		return;
 	if (box->mtu && frame->offload.gso == VIREO_GSO_NONE && payload_bytes(frame) > box->mtu) {
-		counter_add(&box->counters->tx_mtu, 1);
+		drop(box, &box->counters->tx_mtu, frame);
 		return;
 	}
 	box->frames[box->count++] = frame;
 }
 
 /* The pieces are there already. */
-static void outbox_give(struct outbox *box, const struct vireo_frame *frame, const struct cut *cut)
+static void outbox_give(struct outbox *box, struct vireo_frame *frame, const struct cut *cut)
 {
 	struct offload_slot *slots = box->forwarder->cuts->arena->slots;
 
 	if (cut->state == CUT_LIES)
-		counter_add(&box->counters->tx_segment_error, 1);
+		drop(box, &box->counters->tx_segment_error, frame);
 	if (cut->state != CUT_MADE)
 		return;
 	if (frame->offload.gso != VIREO_GSO_NONE)
@@ -175,7 +187,17 @@ static void outbox_give(struct outbox *box, const struct vireo_frame *frame, con
 	}
 }
 
-static void outbox_cut(struct outbox *box, const struct vireo_frame *frame)
+/* More pieces than the burst's sender may have. */
+static void outbox_over(struct outbox *box, struct vireo_frame *frame)
+{
+	const struct sw_port *from = box->forwarder->burst.from;
+	uint64_t *counter = &from->counters[box->forwarder->worker.index].rx_segment_limit;
+
+	counter_add(counter, 1);
+	dropped(box->forwarder, from, counter, frame);
+}
+
+static void outbox_cut(struct outbox *box, struct vireo_frame *frame)
 {
 	struct offload_arena *arena = box->forwarder->arena;
 	struct vireo_frame *made;
@@ -187,11 +209,11 @@ static void outbox_cut(struct outbox *box, const struct vireo_frame *frame)
 		err = offload_begin(&job, arena, frame);
 	}
 	if (err) {
-		counter_add(&box->counters->tx_segment_error, 1);
+		drop(box, &box->counters->tx_segment_error, frame);
 		return;
 	}
 	if (offload_pieces(&job) > box->forwarder->pieces_left) {
-		counter_add(&box->forwarder->burst.from->counters[box->forwarder->worker.index].rx_segment_limit, 1);
+		outbox_over(box, frame);
 		return;
 	}
 	box->forwarder->pieces_left -= offload_pieces(&job);
@@ -208,7 +230,7 @@ static void outbox_cut(struct outbox *box, const struct vireo_frame *frame)
 	}
 }
 
-static void outbox_work(struct outbox *box, const struct vireo_frame *frame)
+static void outbox_work(struct outbox *box, struct vireo_frame *frame)
 {
 	const struct cuts *cuts = box->forwarder->cuts;
 	ptrdiff_t index = frame - box->forwarder->burst.frames;
@@ -372,12 +394,13 @@ static void deliver_spread(struct forwarder *forwarder, const struct topology_po
 	deliver_chosen(forwarder, to, frames, queue_of, count);
 }
 
-static __cold void count_unsent(const struct sw_port *port, struct port_counters *counters, unsigned count)
+static __cold void count_unsent(struct forwarder *forwarder, const struct sw_port *port, struct vireo_frame *const *frames, unsigned count)
 {
-	if (__atomic_load_n(&port->cut, __ATOMIC_RELAXED))
-		counter_add(&counters->tx_link_down, count);
-	else
-		counter_add(&counters->tx_no_queue, count);
+	struct port_counters *counters = &port->counters[forwarder->worker.index];
+	uint64_t *counter = __atomic_load_n(&port->cut, __ATOMIC_RELAXED) ? &counters->tx_link_down : &counters->tx_no_queue;
+
+	counter_add(counter, count);
+	dropped_list(forwarder, port, counter, frames, count);
 }
 
 /* Where it is among the queues that run; out_count: it is not. Usually all do. */
@@ -406,13 +429,13 @@ static __attribute__((noinline)) bool deliver_steered(struct forwarder *forwarde
 	for (unsigned i = 0; i < count; i++) {
 		unsigned at = running(to, queue_of[i]);
 
-		if (at == to->out_count)
+		if (at == to->out_count) {
+			count_unsent(forwarder, port, &list[i], 1);
 			continue;
+		}
 		frames[kept] = list[i];
 		queue_of[kept++] = (uint8_t)at;
 	}
-	if (kept < count)
-		count_unsent(port, &port->counters[forwarder->worker.index], count - kept);
 	deliver_chosen(forwarder, to, frames, queue_of, kept);
 	return true;
 }
@@ -426,18 +449,37 @@ static void deliver_many(struct forwarder *forwarder, const struct topology_port
 		deliver_spread(forwarder, to, frames, count);
 }
 
-static inline void deliver_queues(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames,
-				  unsigned count)
+/* Into any of its queues. */
+static inline void deliver_any(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count)
 {
-	if (unlikely(__atomic_load_n(&to->port->limited, __ATOMIC_RELAXED) & PORT_STEERED) &&
-	    deliver_steered(forwarder, to, frames, count))
-		return;
 	if (likely(to->out_count == 1))
 		deliver_queue(forwarder, to, to->out[0], frames, count);
 	else if (to->out_count)
 		deliver_many(forwarder, to, frames, count);
 	else
-		count_unsent(to->port, &to->port->counters[forwarder->worker.index], count);
+		count_unsent(forwarder, to->port, frames, count);
+}
+
+/* To a port whose receiver chooses the queues, or that is mirrored. */
+static __attribute__((noinline)) void deliver_apart(struct forwarder *forwarder, const struct topology_port *to,
+						    struct vireo_frame **frames, unsigned count)
+{
+	unsigned limited = __atomic_load_n(&to->port->limited, __ATOMIC_RELAXED);
+	bool begun = limited & PORT_MIRRORED && mirror_out_begin(forwarder, frames, count);
+
+	if (!(limited & PORT_STEERED) || !deliver_steered(forwarder, to, frames, count))
+		deliver_any(forwarder, to, frames, count);
+	if (limited & PORT_MIRRORED)
+		mirror_out_end(forwarder, to, frames, count, begun);
+}
+
+static inline void deliver_queues(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames,
+				  unsigned count)
+{
+	if (unlikely(__atomic_load_n(&to->port->limited, __ATOMIC_RELAXED) & (PORT_STEERED | PORT_MIRRORED)))
+		deliver_apart(forwarder, to, frames, count);
+	else
+		deliver_any(forwarder, to, frames, count);
 }
 
 /* The same as without being watched, see stall.c. */

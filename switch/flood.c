@@ -14,6 +14,7 @@
  */
 
 #include "switch/cuts.h"
+#include "switch/drops.h"
 #include "switch/forwarder.h"
 
 #define FLOOD_PIECES_MIN 64u
@@ -73,23 +74,28 @@ static uint64_t flood_admit(struct forwarder *forwarder, const struct burst *bur
 	for (; refused && bucket_cost(copies, taken) < left; refused &= refused - 1)
 		taken += flood_copies(&burst->frames[__builtin_ctzll(refused)], receivers, cutters);
 	bucket_draw(copies, taken, forwarder->worker.now_ns, (uint64_t)full + FLOOD_DEBT_MAX);
-	if (unlikely(refused))
-		counter_add(&burst->from->counters[forwarder->worker.index].rx_flood_limit,
-			    (unsigned)__builtin_popcountll(refused));
+	if (unlikely(refused)) {
+		uint64_t *counter = &burst->from->counters[forwarder->worker.index].rx_flood_limit;
+
+		counter_add(counter, (unsigned)__builtin_popcountll(refused));
+		dropped_set(forwarder, burst, counter, refused);
+	}
 	return frames & ~refused;
 }
 
 static void count_flooded(struct forwarder *forwarder, const struct burst *burst, uint16_t vlan, const struct topology_vlan *in,
-			  unsigned count)
+			  uint64_t frames)
 {
 	struct port_counters *counters = &burst->from->counters[forwarder->worker.index];
 	const struct topology_port *origin = topology_port_in(burst->topology, vlan, burst->origin->id);
-	unsigned others = heard(burst, in->of_role, origin);
+	unsigned others = heard(burst, in->of_role, origin), count = (unsigned)__builtin_popcountll(frames);
 
-	if (!others)
+	if (!others) {
 		counter_add(&counters->rx_no_destination, count);
-	else if (others > 1)
+		dropped_set(forwarder, burst, &counters->rx_no_destination, frames);
+	} else if (others > 1) {
 		counter_add(&counters->rx_flooded, count);
+	}
 }
 
 /* What is on its way to several ports. */
@@ -186,7 +192,7 @@ static void flood_to(struct forwarder *forwarder, struct burst *burst, struct fl
 		lacks = flood_lacks(burst, flood->to, &ports);
 	if (receivers > 1)
 		burst->flooded = flood->frames = flood_admit(forwarder, burst, flood->frames, receivers, ports);
-	count_flooded(forwarder, burst, flood->vlan, flood->to, (unsigned)__builtin_popcountll(flood->frames));
+	count_flooded(forwarder, burst, flood->vlan, flood->to, flood->frames);
 	if (likely(!lacks))
 		flood_frames(forwarder, burst, flood, UINT64_MAX);
 	else

@@ -19,9 +19,11 @@
 
 #include "switch/bond.h"
 #include "switch/core.h"
+#include "switch/drops.h"
 #include "switch/forwarder.h"
 #include "switch/gro.h"
 #include "switch/guards.h"
+#include "switch/mirror_internal.h"
 #include "switch/multicast.h"
 #include <string.h>
 
@@ -189,8 +191,9 @@ static bool judge_all(struct forwarder *forwarder, struct burst *burst)
 	return likely(!burst->rules->aware) ? judge_all_in(forwarder, burst, false) : judge_tags(forwarder, burst);
 }
 
-static void count_dropped(struct port_counters *counters, unsigned fate, unsigned count)
+static void count_dropped(struct forwarder *forwarder, const struct burst *burst, unsigned fate, uint64_t frames)
 {
+	struct port_counters *counters = &burst->from->counters[forwarder->worker.index];
 	uint64_t *const of[] = {
 		[FATE_RESERVED - FATE_FLOOD] = &counters->rx_reserved,
 		[FATE_HAIRPIN - FATE_FLOOD] = &counters->rx_hairpin,
@@ -203,8 +206,10 @@ static void count_dropped(struct port_counters *counters, unsigned fate, unsigne
 		[FATE_NO_MEMBER - FATE_FLOOD] = &counters->rx_no_member,
 	};
 
-	if (fate != FATE_UNHEARD)
-		counter_add(of[fate - FATE_FLOOD], count);
+	if (fate == FATE_UNHEARD)
+		return;
+	counter_add(of[fate - FATE_FLOOD], (unsigned)__builtin_popcountll(frames));
+	dropped_set(forwarder, burst, of[fate - FATE_FLOOD], frames);
 }
 
 static void forward_to(struct forwarder *forwarder, struct burst *burst, verdict_t verdict, unsigned count)
@@ -243,8 +248,7 @@ static void forward_groups(struct forwarder *forwarder, struct burst *burst)
 		if (unlikely(fate >= FATE_MULTICAST))
 			multicast_forward(forwarder, burst, group);
 		else if (fate > FATE_FLOOD)
-			count_dropped(&burst->from->counters[forwarder->worker.index], fate,
-				      (unsigned)__builtin_popcountll(group->frames));
+			count_dropped(forwarder, burst, fate, group->frames);
 		else if (fate < FATE_FLOOD)
 			forward_own(forwarder, burst, group);
 	}
@@ -285,12 +289,8 @@ void forward_admitted(struct forwarder *forwarder, struct burst *burst)
 	groups_reset(&burst->groups);
 }
 
-void forward_burst(struct forwarder *forwarder, struct burst *burst)
+__attribute__((always_inline)) static inline void forward_open(struct forwarder *forwarder, struct burst *burst)
 {
-	burst->origin = burst->from;
-	burst->heard_s = forwarder->worker.now_s;
-	if (unlikely(__atomic_load_n(&burst->from->gated, __ATOMIC_RELAXED)) && !bond_gate(forwarder, burst))
-		return;
 	if (unlikely(!admit(forwarder, burst)))
 		return;
 	if (unlikely(burst->from->gro))
@@ -300,4 +300,30 @@ void forward_burst(struct forwarder *forwarder, struct burst *burst)
 		reflect_burst(forwarder, burst);
 	else
 		forward_admitted(forwarder, burst);
+}
+
+/* Of a port that is mirrored, whose link is down, or that is a member of a bond: what comes in is the bond's by then. */
+static __attribute__((noinline)) void forward_gated(struct forwarder *forwarder, struct burst *burst)
+{
+	struct sw_port *port = burst->from;
+	bool in = true;
+
+	mirror_in_begin(forwarder, burst, port);
+	if (__atomic_load_n(&port->gated, __ATOMIC_RELAXED) & GATE_BOND)
+		in = bond_gate(forwarder, burst);
+	if (in && burst->from != port)
+		mirror_in_begin(forwarder, burst, burst->from);
+	if (in)
+		forward_open(forwarder, burst);
+	mirror_in_end(forwarder, burst);
+}
+
+void forward_burst(struct forwarder *forwarder, struct burst *burst)
+{
+	burst->origin = burst->from;
+	burst->heard_s = forwarder->worker.now_s;
+	if (unlikely(__atomic_load_n(&burst->from->gated, __ATOMIC_RELAXED)))
+		forward_gated(forwarder, burst);
+	else
+		forward_open(forwarder, burst);
 }

@@ -14,6 +14,7 @@
 #include "switch/cuts.h"
 #include "switch/gro.h"
 #include "switch/guards.h"
+#include "switch/mirror_internal.h"
 #include "switch/multicast.h"
 #include <errno.h>
 #include <stdio.h>
@@ -145,9 +146,10 @@ static int forwarder_init(struct forwarder *forwarder, struct sw *sw, unsigned i
 	err = worker_init(&forwarder->worker, &config);
 	forwarder->guard_room = malloc(sizeof(*forwarder->guard_room)); /* pages that no guard needs are never touched */
 	forwarder->gro_room = malloc(sizeof(*forwarder->gro_room));
+	forwarder->mirror_room = malloc(sizeof(*forwarder->mirror_room));
 	if (sw->multicast)
 		forwarder->multicast_room = malloc(sizeof(*forwarder->multicast_room));
-	if (!err && (!forwarder->guard_room || !forwarder->gro_room || (sw->multicast && !forwarder->multicast_room)))
+	if (!err && (!forwarder->guard_room || !forwarder->gro_room || !forwarder->mirror_room || (sw->multicast && !forwarder->multicast_room)))
 		err = -ENOMEM;
 	if (!err)
 		err = cuts_new(&forwarder->cuts);
@@ -181,5 +183,6 @@ void forwarder_free(struct forwarder *forwarder)
 	free(forwarder->guard_room);
 	free(forwarder->gro_room);
 	free(forwarder->multicast_room);
+	free(forwarder->mirror_room);
 	free(forwarder);
 }

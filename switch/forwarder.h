@@ -15,6 +15,7 @@ struct cuts;
 struct gro_room;
 struct guard_room;
 struct in_queue;
+struct mirror_room;
 struct multicast;
 struct multicast_room;
 struct sw;
@@ -32,6 +33,8 @@ struct forwarder {
 	struct guard_room *guard_room;
 	struct gro_room *gro_room;
 	struct multicast_room *multicast_room; /* NULL: no snooping */
+	struct mirror_room *mirror_room;
+	uint8_t mirroring; /* MIRRORING_*: 0 unless a frame in hand is mirrored */
 	struct stall stall;
 	struct retry_list retries;
 	struct urgency urgency; /* of the list on its way: see priority.c */

@@ -15,6 +15,7 @@
 
 #include "switch/guards.h"
 #include "switch/core.h"
+#include "switch/drops.h"
 #include "switch/forwarder.h"
 #include "switch/frame_first.h"
 #include "switch/guard.h"
@@ -68,8 +69,9 @@ static enum guard_verdict look(struct vireo_frame *frame, const struct sw_guard 
 	return verdict;
 }
 
-static void count(struct port_counters *counters, enum guard_verdict verdict)
+static __attribute__((noinline)) void refuse(struct forwarder *forwarder, const struct sw_port *from, enum guard_verdict verdict, struct vireo_frame *frame)
 {
+	struct port_counters *counters = &from->counters[forwarder->worker.index];
 	uint64_t *const of[] = {
 		[GUARD_MORE] = &counters->rx_unreadable,    [GUARD_IP] = &counters->rx_spoofed_ip,
 		[GUARD_ARP] = &counters->rx_spoofed_arp,    [GUARD_ND] = &counters->rx_spoofed_nd,
@@ -78,11 +80,11 @@ static void count(struct port_counters *counters, enum guard_verdict verdict)
 	};
 
 	counter_add(of[verdict], 1);
+	dropped(forwarder, from, of[verdict], frame);
 }
 
 unsigned guards_admit(struct forwarder *forwarder, struct burst *burst, const struct sw_guard *rules)
 {
-	struct port_counters *counters = &burst->from->counters[forwarder->worker.index];
 	struct vireo_frame *frames = burst->frames;
 	struct guard_room *room = forwarder->guard_room;
 	unsigned left = 0, all = burst->count;
@@ -91,7 +93,7 @@ unsigned guards_admit(struct forwarder *forwarder, struct burst *burst, const st
 		enum guard_verdict verdict = look(&frames[i], rules, room->pieces[i], room->bytes[i]);
 
 		if (verdict != GUARD_PASS) {
-			count(counters, verdict);
+			refuse(forwarder, burst->from, verdict, &frames[i]);
 			continue;
 		}
 		if (left != i)

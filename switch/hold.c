@@ -27,6 +27,7 @@
 
 #include "switch/hold.h"
 #include "switch/core.h"
+#include "switch/drops.h"
 #include "switch/forward.h"
 #include "switch/port.h"
 #include <errno.h>
@@ -159,12 +160,14 @@ static bool put_one(struct hold *hold, const struct place *place, const struct v
 }
 
 /* What finds no place although there is some is less urgent than what that is for. */
-static void count_lost(const struct hold *hold, unsigned count)
+static __attribute__((noinline)) void lose(const struct out_queue *queue, struct vireo_frame *frame)
 {
-	if (hold->urgency.leaves && hold->frames < HOLD_FRAMES_MAX && bytes_held(hold) < hold->bytes_max)
-		counter_add(&hold->counters->tx_less_urgent, count);
-	else
-		counter_add(&hold->counters->tx_hold_limit, count);
+	const struct hold *hold = &queue->hold;
+	bool yields = hold->urgency.leaves && hold->frames < HOLD_FRAMES_MAX && bytes_held(hold) < hold->bytes_max;
+	uint64_t *counter = yields ? &hold->counters->tx_less_urgent : &hold->counters->tx_hold_limit;
+
+	counter_add(counter, 1);
+	dropped(hold->forwarder, queue->queue.port, counter, frame);
 }
 
 static int held_deliver(void *opaque, unsigned number, struct vireo_frame *const *frames, unsigned count)
@@ -174,8 +177,12 @@ static int held_deliver(void *opaque, unsigned number, struct vireo_frame *const
 	struct place place = place_of(hold);
 	unsigned put = 0;
 
-	for (unsigned i = 0; place.lane && i < count; i++)
-		put += put_one(hold, &place, frames[i]);
+	for (unsigned i = 0; i < count; i++) {
+		if (place.lane && put_one(hold, &place, frames[i]))
+			put++;
+		else
+			lose(queue, frames[i]);
+	}
 	if (put) {
 		place.lane->used = true;
 		place.lane->frames += put;
@@ -183,8 +190,6 @@ static int held_deliver(void *opaque, unsigned number, struct vireo_frame *const
 		counter_add(&hold->counters->tx_held, put);
 		__atomic_fetch_or(&queue->held, HELD_FRAMES, __ATOMIC_RELAXED);
 	}
-	if (put < count)
-		count_lost(hold, count - put);
 	return (int)count;
 }
 

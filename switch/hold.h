@@ -32,7 +32,8 @@ struct hold {
 	uint32_t frames;     /* in all of them */
 	uint32_t gone;       /* the port has taken so many out of it, or lost them */
 	uint32_t bytes_max;  /* constant: of all stores together */
-	struct port_counters *counters; /* of who has claimed the queue */
+	struct port_counters *counters; /* of who has claimed the queue, */
+	struct forwarder *forwarder;    /* who is that */
 };
 
 /* Control thread. Makes room; 0 also where it has been made before. -ENOMEM */

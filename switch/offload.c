@@ -259,6 +259,7 @@ int offload_begin(struct offload_job *job, struct offload_arena *arena, const st
 		.request = request,
 		.bytes = arena->linear + arena->linear_used,
 		.frame_bytes = bytes,
+		.mark = frame->mark,
 	};
 	offload_linearise(job->bytes, frame);
 	err = job->request.gso == VIREO_GSO_NONE ? fill_checksum(job) : begin_cut(job);
@@ -432,6 +433,7 @@ struct vireo_frame *offload_next(struct offload_job *job)
 	slot->frame.iov = slot->iov;
 	slot->frame.head_bytes = slot->frame.head_skip = 0; /* the edit is in what it is made of */
 	slot->frame.offload = (struct vireo_frame_offload){0};
+	slot->frame.mark = job->mark;
 	if (job->request.gso == VIREO_GSO_NONE)
 		whole_frame(job, slot);
 	else

@@ -46,6 +46,7 @@ struct offload_job {
 	uint32_t done_bytes;
 	uint32_t piece;         /* index of the next */
 	uint32_t fragment_id;
+	uint32_t mark;          /* the frame's, and of all that it is cut into */
 	bool finished;
 	bool udp_checksum;      /* USO: the datagrams get one */
 };

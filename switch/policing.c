@@ -15,7 +15,9 @@
  */
 
 #include "switch/core.h"
+#include "switch/drops.h"
 #include "switch/forwarder.h"
+#include "switch/mirror_internal.h"
 #include <string.h>
 
 #define BURST_PART       10u    /* of a second's tokens, where no burst is given */
@@ -93,6 +95,11 @@ static void purse_close(const struct purse *purse)
 	bucket_draw(&purse->pair->frames, purse->frames, purse->now_ns, BUCKET_DEBT_MAX);
 }
 
+static __attribute__((noinline)) void refused_in(struct forwarder *forwarder, const struct sw_port *from, struct vireo_frame *frame)
+{
+	dropped(forwarder, from, &counters_of(forwarder, from)->rx_rate_limit, frame);
+}
+
 unsigned limits_in(struct forwarder *forwarder, struct burst *burst)
 {
 	struct vireo_frame *frames = burst->frames;
@@ -101,8 +108,10 @@ unsigned limits_in(struct forwarder *forwarder, struct burst *burst)
 
 	purse_open(&purse, forwarder, &burst->from->limits.in);
 	for (unsigned i = 0; i < count; i++) {
-		if (!purse_pay(&purse, &frames[i]))
+		if (!purse_pay(&purse, &frames[i])) {
+			refused_in(forwarder, burst->from, &frames[i]);
 			continue;
+		}
 		if (left != i)
 			frames[left] = frames[i];
 		left++;
@@ -114,6 +123,15 @@ unsigned limits_in(struct forwarder *forwarder, struct burst *burst)
 	return left;
 }
 
+/* To a port, before the list that goes there: whoever mirrors the port sees that, too. */
+static __attribute__((noinline)) void refused_out(struct forwarder *forwarder, struct sw_port *to, const uint64_t *counter,
+						  struct vireo_frame *frame)
+{
+	dropped(forwarder, to, counter, frame);
+	if (unlikely(__atomic_load_n(&to->limited, __ATOMIC_RELAXED) & PORT_MIRRORED))
+		mirror_out_dropped(forwarder, to, counter, frame);
+}
+
 unsigned limits_out(struct forwarder *forwarder, struct sw_port *to, struct vireo_frame **frames, unsigned count)
 {
 	unsigned left = 0;
@@ -123,6 +141,8 @@ unsigned limits_out(struct forwarder *forwarder, struct sw_port *to, struct vire
 	for (unsigned i = 0; i < count; i++) {
 		if (purse_pay(&purse, frames[i]))
 			frames[left++] = frames[i];
+		else
+			refused_out(forwarder, to, &counters_of(forwarder, to)->tx_rate_limit, frames[i]);
 	}
 	purse_close(&purse);
 	if (left < count)
@@ -138,6 +158,7 @@ static int64_t kept(const struct bucket *bucket, unsigned leaves)
 /* What a class leaves is taken out of the purse, and looked at again for what finds nothing in it. */
 unsigned limits_out_of_class(struct forwarder *forwarder, struct sw_port *to, struct vireo_frame **frames, unsigned count)
 {
+	struct port_counters *counters = counters_of(forwarder, to);
 	struct limit_pair *pair = &to->limits.out;
 	unsigned left = 0, less_urgent = 0;
 	int64_t bytes_kept = kept(&pair->bytes, forwarder->urgency.leaves), frames_kept = kept(&pair->frames, forwarder->urgency.leaves);
@@ -147,15 +168,19 @@ unsigned limits_out_of_class(struct forwarder *forwarder, struct sw_port *to, st
 	purse.bytes_left -= bytes_kept;
 	purse.frames_left -= frames_kept;
 	for (unsigned i = 0; i < count; i++) {
-		if (purse_pay(&purse, frames[i]))
+		bool pays = purse_pay(&purse, frames[i]), yields;
+
+		yields = !pays && forwarder->urgency.leaves && purse.bytes_left + bytes_kept > bucket_cost(&pair->bytes, purse.bytes) &&
+			 purse.frames_left + frames_kept > bucket_cost(&pair->frames, purse.frames);
+		less_urgent += yields;
+		if (pays)
 			frames[left++] = frames[i];
-		else if (purse.bytes_left + bytes_kept > bucket_cost(&pair->bytes, purse.bytes) &&
-			 purse.frames_left + frames_kept > bucket_cost(&pair->frames, purse.frames))
-			less_urgent += forwarder->urgency.leaves != 0;
+		else
+			refused_out(forwarder, to, yields ? &counters->tx_less_urgent : &counters->tx_rate_limit, frames[i]);
 	}
 	purse_close(&purse);
-	counter_add(&counters_of(forwarder, to)->tx_rate_limit, count - left - less_urgent);
-	counter_add(&counters_of(forwarder, to)->tx_less_urgent, less_urgent);
+	counter_add(&counters->tx_rate_limit, count - left - less_urgent);
+	counter_add(&counters->tx_less_urgent, less_urgent);
 	return left;
 }
 
@@ -168,14 +193,19 @@ static enum storm storm_of(const struct vireo_frame *frame)
 	return memcmp(frame->head, broadcast, sizeof(broadcast)) == 0 ? STORM_BROADCAST : STORM_MULTICAST;
 }
 
-static void count_storm(struct port_counters *counters, enum storm storm)
+static uint64_t *storm_counter(struct port_counters *counters, enum storm storm)
 {
 	if (storm == STORM_BROADCAST)
-		counter_add(&counters->rx_storm_broadcast, 1);
-	else if (storm == STORM_MULTICAST)
-		counter_add(&counters->rx_storm_multicast, 1);
-	else
-		counter_add(&counters->rx_storm_unicast, 1);
+		return &counters->rx_storm_broadcast;
+	return storm == STORM_MULTICAST ? &counters->rx_storm_multicast : &counters->rx_storm_unicast;
+}
+
+static void refuse_storm(struct forwarder *forwarder, const struct burst *burst, enum storm storm, uint64_t frame)
+{
+	uint64_t *counter = storm_counter(counters_of(forwarder, burst->from), storm);
+
+	counter_add(counter, 1);
+	dropped_set(forwarder, burst, counter, frame);
 }
 
 uint64_t limits_storm(struct forwarder *forwarder, const struct burst *burst, uint64_t flooded)
@@ -195,7 +225,7 @@ uint64_t limits_storm(struct forwarder *forwarder, const struct burst *burst, ui
 			taken[storm] += frames_of(frame);
 		} else {
 			passed &= ~(flooded & -flooded);
-			count_storm(counters_of(forwarder, burst->from), storm);
+			refuse_storm(forwarder, burst, storm, flooded & -flooded);
 		}
 	}
 	for (unsigned i = 0; i < STORM_KINDS; i++)

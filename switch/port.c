@@ -19,6 +19,7 @@
 #include "switch/aside.h"
 #include "switch/bond.h"
 #include "switch/guards.h"
+#include "switch/mirror_internal.h"
 #include "switch/multicast.h"
 #include <assert.h>
 #include <errno.h>
@@ -409,6 +410,7 @@ void sw_port_free(struct sw_port *port, void (*done)(void *opaque), void *opaque
 	}
 	TAILQ_REMOVE(&sw->ports, port, link);
 	bond_port_left(port);
+	mirrors_port_left(port);
 	STAILQ_INSERT_TAIL(&sw->unpublished_ports, port, unpublished);
 	switch_publish_removal(sw);
 }
@@ -467,9 +469,9 @@ void sw_port_mtu_set(struct sw_port *port, uint16_t mtu)
 
 void sw_port_limits_set(struct sw_port *port, const struct sw_limits *limits)
 {
-	uint8_t steered = port->limited & PORT_STEERED;
+	uint8_t kept = port->limited & (PORT_STEERED | PORT_MIRRORED);
 
-	__atomic_store_n(&port->limited, (uint8_t)(limits_set(&port->limits, limits) | steered), __ATOMIC_RELAXED);
+	__atomic_store_n(&port->limited, (uint8_t)(limits_set(&port->limits, limits) | kept), __ATOMIC_RELAXED);
 	for (unsigned i = 0; i < SW_QUEUES_MAX; i++)
 		if (port->out[i])
 			hold_classes(port->out[i]);
@@ -495,7 +497,5 @@ void sw_port_flood_set(struct sw_port *port, uint32_t copies)
 
 void sw_port_steered_set(struct sw_port *port, bool on)
 {
-	uint8_t limited = port->limited & (uint8_t)~PORT_STEERED;
-
-	__atomic_store_n(&port->limited, (uint8_t)(limited | (on ? PORT_STEERED : 0)), __ATOMIC_RELAXED);
+	port_limited_set(port, PORT_STEERED, on);
 }

@@ -12,6 +12,7 @@
 #include "base/util.h"
 #include "switch/fdb.h"
 #include "switch/hold.h"
+#include "switch/mirror.h"
 #include "switch/policing.h"
 #include "switch/rules.h"
 #include "switch/stall.h"
@@ -23,6 +24,7 @@
 struct aside;
 struct bond;
 struct port_guard;
+struct sw_mirror;
 
 /* What one worker counts for one port: written by that worker only. Other threads that count have their own. */
 struct port_counters {
@@ -40,7 +42,13 @@ struct port_counters {
 	uint64_t tx_no_queue, tx_link_down, tx_flood_room, tx_mtu, tx_segment_error, tx_segmented, tx_lost;
 } __attribute__((aligned(CACHE_LINE_BYTES)));
 
-#define PORT_STEERED (1u << 7) /* in sw_port.limited: see sw_port_steered_set() */
+/* In sw_port.limited, beside LIMITED_*. */
+#define PORT_STEERED  (1u << 7) /* see sw_port_steered_set() */
+#define PORT_MIRRORED (1u << 6) /* see mirror.h */
+
+/* In sw_port.gated. */
+#define GATE_BOND     (1u << 0) /* its link is down, or it is a member of a bond, or has been */
+#define GATE_MIRRORED (1u << 1)
 
 #define QUEUE_WAITERS_MAX 4u
 
@@ -109,7 +117,7 @@ struct sw_port {
 	uint16_t id;
 	bool gro;
 	bool cut; /* atomic: its link is down; written by the control thread */
-	bool gated; /* atomic: what it brings does not just come in: its link is down, or it is a member of a bond, or has been */
+	uint8_t gated; /* (atomic) GATE_*: what it brings does not just come in */
 	uint64_t serial; /* never used twice, as opposed to the id */
 	struct port_counters *counters; /* one per worker, one for the aside's thread, and one for the control thread */
 	/* Written by the control thread, read by workers at any time. */
@@ -120,7 +128,8 @@ struct sw_port {
 	uint64_t locked;   /* its own address, or 0; written under that (atomic) */
 	unsigned address_count; /* control thread: of those that it has been given */
 	struct port_guard *guard; /* or NULL; see guards.c */
-	uint8_t limited; /* (atomic) LIMITED_*, PORT_STEERED: what a burst to the port or from it has to be asked for */
+	struct sw_mirror *mirrors[SW_PORT_MIRRORS_MAX]; /* atomic: what copies its frames; NULL in between */
+	uint8_t limited; /* (atomic) LIMITED_*, PORT_*: what a burst to the port or from it has to be asked for */
 	uint32_t retry_looks, retry_delay_us; /* atomic; 0 looks: none */
 	struct stalls stalls;
 	struct bucket flood; /* constant rate: of copies of its frames for several ports */
@@ -157,6 +166,17 @@ struct sw_port {
 static inline bool port_paused(const struct sw_port *port, unsigned number)
 {
 	return __atomic_load_n(&port->out[number]->held, __ATOMIC_RELAXED) & HELD_PAUSED;
+}
+
+/* Control thread, who alone writes them. */
+static inline void port_gate_set(struct sw_port *port, unsigned gate, bool on)
+{
+	__atomic_store_n(&port->gated, (uint8_t)((port->gated & ~gate) | (on ? gate : 0)), __ATOMIC_RELAXED);
+}
+
+static inline void port_limited_set(struct sw_port *port, unsigned what, bool on)
+{
+	__atomic_store_n(&port->limited, (uint8_t)((port->limited & ~what) | (on ? what : 0)), __ATOMIC_RELAXED);
 }
 
 /* Of an in queue that takes the place of none, or of one: `aside` is the port's, or is to be. Not published. */

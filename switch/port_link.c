@@ -47,7 +47,7 @@ void sw_port_link_set(struct sw_port *port, bool up)
 	if (port->removing || port->cut != up)
 		return;
 	__atomic_store_n(&port->cut, !up, __ATOMIC_RELAXED);
-	__atomic_store_n(&port->gated, !up || port->was_member, __ATOMIC_RELAXED);
+	port_gate_set(port, GATE_BOND, !up || port->was_member);
 	if (up) {
 		switch_publish_removal(port->sw);
 		port_held_send(port);

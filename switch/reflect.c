@@ -19,6 +19,7 @@
  */
 
 #include "switch/core.h"
+#include "switch/drops.h"
 #include "switch/forwarder.h"
 #include "switch/headers.h"
 #include <string.h>
@@ -146,10 +147,13 @@ void reflect_apart(struct forwarder *forwarder, struct burst *burst, uint16_t vl
 
 	if (!(burst->rules->relayed & to->rules.is)) {
 		counter_add(&counters->rx_isolated, count);
+		dropped_list(forwarder, burst->from, &counters->rx_isolated, burst->list, count);
 		return;
 	}
-	if (!in->of_role[ROLE_UPLINK])
+	if (!in->of_role[ROLE_UPLINK]) {
 		counter_add(&counters->rx_no_destination, count);
+		dropped_list(forwarder, burst->from, &counters->rx_no_destination, burst->list, count);
+	}
 	for (unsigned i = 0; i < in->of_role[ROLE_UPLINK]; i++) {
 		memcpy(list, burst->list, count * sizeof(list[0]));
 		deliver(forwarder, in->ports[i], list, count);

@@ -8,6 +8,7 @@
 
 #include "switch/bond.h"
 #include "switch/core.h"
+#include "switch/mirror_internal.h"
 #include "switch/multicast.h"
 #include "switch/port.h"
 #include "switch/topology.h"
@@ -88,6 +89,7 @@ static void on_event(void *opaque, uint32_t events)
 	asides_look(sw);
 	multicast_look(sw);
 	bonds_look(sw);
+	mirrors_look(sw);
 	tick_start(sw);
 }
 
@@ -109,6 +111,7 @@ static void sw_init(struct sw *sw, const struct sw_config *config, struct loop *
 	STAILQ_INIT(&sw->unpublished_steps);
 	TAILQ_INIT(&sw->asides);
 	TAILQ_INIT(&sw->bonds);
+	TAILQ_INIT(&sw->mirrors);
 }
 
 static int open_control(struct sw *sw, const struct sw_config *config)
@@ -181,6 +184,7 @@ void sw_free(struct sw *sw)
 	grace_free(sw->grace);
 	asides_end(sw);
 	bonds_end(sw);
+	mirrors_end(sw);
 	for (unsigned i = 0; sw->forwarders && i < sw->worker_count; i++)
 		forwarder_free(sw->forwarders[i]);
 	free(sw->forwarders);

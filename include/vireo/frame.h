@@ -66,11 +66,12 @@ struct vireo_frame {
 	 * receivers get this copy, too: the sender may change the original meanwhile.
 	 */
 	uint8_t head[VIREO_FRAME_HEAD_ROOM];
+	uint32_t mark; /* whatever the owner of the array keeps here of the frame: the library neither reads nor changes it */
 	/*
 	 * Fields to come: the owner of the array sets them to 0 once, and the library does not touch them. The struct has 64 bytes,
 	 * since the data path has arrays of it.
 	 */
-	uint32_t reserved[3];
+	uint32_t reserved[2];
 };
 
 /* ---- for receivers: what they get is vireo_frame_head_bytes() of `head`, then the pieces without their first bytes ---- */
