@@ -35,6 +35,12 @@
 	  serve_fdb_clear, show_nothing) \
 	X("mdb show", "mdb.show", "", CTL_WATCH, "show the multicast database: members of groups, routers, who asks", \
 	  serve_mdb_show, show_mdb_show) \
+	X("mirror add", "mirror.add", "PORT [--to=WHERE] [--filter=EXPR] [--program=BPF] [--snaplen=BYTES]", CTL_FD, \
+	  "copy a port's frames to a port, a FILE.pcapng or, as pcapng, to standard output (-)", serve_mirror_add, show_mirror_add) \
+	X("mirror list", "mirror.list", "", CTL_WATCH, "list the mirrors, with what they have copied", \
+	  serve_mirror_list, show_mirror_list) \
+	X("mirror remove", "mirror.remove", "ID", 0, "remove a mirror, and return when its file is whole", \
+	  serve_mirror_remove, show_nothing) \
 	X("worker list", "worker.list", "", CTL_WATCH, "list the workers, with the queues that each serves", \
 	  serve_worker_list, show_worker_list) \
 	X("worker move", "worker.move", "PORT WORKER", 0, "give a port's queues, or with PORT:QUEUE one of them, to a worker", \

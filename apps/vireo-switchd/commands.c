@@ -7,6 +7,7 @@
 #include "daemon/daemon.h"
 #include "daemon/spec_call.h"
 #include "handover.h"
+#include "mirrors.h"
 #include "port.h"
 #include "port_bond.h"
 #include "port_multicast.h"

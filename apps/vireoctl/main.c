@@ -13,6 +13,7 @@
 #include "ctl/switchd_commands.h"
 #include "foreign.h"
 #include "local.h"
+#include "mirror.h"
 #include "options.h"
 #include "screen.h"
 #include "show.h"
@@ -46,6 +47,29 @@ static const char *command_hint(const struct invocation *inv, int argc, char *co
 	return ";";
 }
 
+/* Is it a parameter of the command? */
+static bool named_belongs(const struct ctl_command *command, const char *option)
+{
+	char name[CTL_PARAM_NAME_BYTES];
+	bool required;
+
+	for (unsigned i = 0; ctl_command_param(command, i, name, &required); i++)
+		if (ctl_command_param_is_option(command, i) && !strcmp(name, option))
+			return true;
+	return false;
+}
+
+static bool named_belong(const struct invocation *inv)
+{
+	for (unsigned i = 0; i < NAMED_COUNT; i++) {
+		if (!inv->named[i] || named_belongs(inv->command, named_options[i]))
+			continue;
+		line_print(stderr, "vireoctl: %s: expected no --%s", inv->command->words, named_options[i]);
+		return false;
+	}
+	return true;
+}
+
 static bool parse_command(struct invocation *inv, int argc, char *const *argv)
 {
 	char name[CTL_PARAM_NAME_BYTES], hint[NEAREST_HINT_BYTES];
@@ -60,13 +84,15 @@ static bool parse_command(struct invocation *inv, int argc, char *const *argv)
 	}
 	inv->argc = argc - words;
 	inv->argv = argv + words;
-	for (; ctl_command_param(inv->command, (unsigned)max, name, &required); max++)
+	for (; ctl_command_param(inv->command, (unsigned)max, name, &required) && !ctl_command_param_is_option(inv->command, (unsigned)max); max++)
 		min += required;
 	if (inv->argc < min || inv->argc > max) {
 		line_print(stderr, "vireoctl: %s: expected %s after it; see vireoctl help",
 			   inv->command->words, max ? inv->command->params : "nothing");
 		return false;
 	}
+	if (!named_belong(inv))
+		return false;
 	if (inv->watch && !(inv->command->flags & (CTL_WATCH | CTL_REPEAT))) {
 		line_print(stderr, "vireoctl: %s: expected no --watch", inv->command->words);
 		return false;
@@ -100,6 +126,12 @@ static json_t *params_of(const struct invocation *inv)
 		json_t *value = strcmp(name, "spec") ? json_string(inv->argv[i]) : spec_value(inv->argv[i]);
 
 		if (!json_object_set_new(params, name, value))
+			continue;
+		json_decref(params);
+		return NULL;
+	}
+	for (unsigned i = 0; i < NAMED_COUNT; i++) {
+		if (!inv->named[i] || !json_object_set_new(params, named_options[i], json_string(inv->named[i])))
 			continue;
 		json_decref(params);
 		return NULL;
@@ -240,6 +272,31 @@ static int run_watch(const struct invocation *inv, struct ctl_client *client)
 	return err ? explain_call(inv, err, &failure) : 0;
 }
 
+/* What it writes goes to us, and through us to standard output: nothing else is printed there. */
+static int run_mirror(struct invocation *inv, struct ctl_client *client)
+{
+	struct mirror_way way;
+	struct ctl_failure failure;
+	json_t *result;
+	int ret = mirror_way_open(inv, &way), err;
+
+	if (ret)
+		return ret;
+	ctl_client_fd_give(client, way.fd);
+	err = call(inv, client, &result, &failure);
+	mirror_way_given(&way);
+	if (err)
+		ret = explain_call(inv, err, &failure);
+	else if (!way.streams)
+		ret = !print_result(inv, stdout, result, NULL, NULL);
+	else
+		ret = mirror_way_follow(&way);
+	if (!err)
+		json_decref(result);
+	mirror_way_close(&way);
+	return ret;
+}
+
 static int run_local(const struct invocation *inv)
 {
 	struct invocation text = *inv; /* what has no result is no JSON either */
@@ -312,8 +369,10 @@ static int understand(struct invocation *inv, int argc, char *const *argv)
 	return parse_command(inv, argc, argv) && check_words(inv) ? 0 : 2;
 }
 
-static int carry_out(const struct invocation *inv, struct ctl_client *client)
+static int carry_out(struct invocation *inv, struct ctl_client *client)
 {
+	if (inv->command->flags & CTL_FD)
+		return run_mirror(inv, client);
 	return inv->watch ? run_watch(inv, client) : run_once(inv, client);
 }
 

@@ -39,8 +39,24 @@ static const struct option longs[] = {
 	{"count", required_argument, NULL, 'n'},  {"version", no_argument, NULL, 'v'},
 	{"root", required_argument, NULL, 'r'},	  {"help", no_argument, NULL, 'h'},
 	{"timeout", required_argument, NULL, 't'}, {"daemon", required_argument, NULL, 'd'},
+	{"to", required_argument, NULL, 'o'},	  {"filter", required_argument, NULL, 'f'},
+	{"program", required_argument, NULL, 'p'}, {"snaplen", required_argument, NULL, 'l'},
 	{NULL, 0, NULL, 0},
 };
+
+const char *const named_options[NAMED_COUNT] = {"to", "filter", "program", "snaplen"};
+static const char named_letters[NAMED_COUNT] = {'o', 'f', 'p', 'l'};
+
+static bool named_set(int opt, struct invocation *inv)
+{
+	for (unsigned i = 0; i < NAMED_COUNT; i++) {
+		if (named_letters[i] != opt)
+			continue;
+		inv->named[i] = optarg;
+		return true;
+	}
+	return false;
+}
 
 static int unknown(int opt, const char *culprit)
 {
@@ -72,6 +88,8 @@ static int parse_option(int opt, struct invocation *inv, char *const *argv)
 {
 	double n;
 
+	if (named_set(opt, inv))
+		return 0;
 	switch (opt) {
 	case 's':
 		inv->socket = optarg;

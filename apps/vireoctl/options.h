@@ -5,6 +5,10 @@
 #include "ctl/command.h"
 #include <limits.h>
 
+/* Options that are parameters of a command, which has them in its row as "[--to=WHERE]". */
+enum { NAMED_TO, NAMED_FILTER, NAMED_PROGRAM, NAMED_SNAPLEN, NAMED_COUNT };
+extern const char *const named_options[NAMED_COUNT];
+
 /* What vireoctl was called for. */
 struct invocation {
 	const char *daemon;  /* as in its socket's name: "switchd" */
@@ -14,6 +18,7 @@ struct invocation {
 	bool json, watch;
 	double interval_s, timeout_s;
 	unsigned long count; /* 0: for ever */
+	const char *named[NAMED_COUNT]; /* values of the options that are parameters, of named_options; NULL: not given */
 	const struct ctl_command *commands; /* of the daemon */
 	size_t command_count;
 	const struct ctl_command *command;

@@ -21,6 +21,7 @@ struct show {
 
 ctl_show_fn show_bond_list, show_bond_show;
 ctl_show_fn show_mdb_show;
+ctl_show_fn show_mirror_add, show_mirror_list;
 ctl_show_fn show_metrics; /* of "stats", whichever daemon's */
 ctl_show_fn show_save;
 ctl_show_fn show_port_list, show_port_add, show_port_remove, show_port_show, show_port_link, show_port_set, show_nothing, show_worker_list, show_worker_move, show_log_level, show_reload, show_config, show_fdb_show, show_fdb_flush,
