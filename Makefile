@@ -21,6 +21,10 @@ check: ## install what is missing, build, and pass all tests
 	@scripts/install-deps build demo check
 	@scripts/check
 
+tidy: ## clang-tidy on all files, with clang's analyzer as deep as it goes: a quarter of an hour
+	@scripts/install-deps build demo check
+	@TIDY_NODES=225000 scripts/check clang-tidy
+
 figures: build ## start-up time, memory, idle CPU and latency of the switch, measured here
 	@VIREO_BUILD='$(abspath $(BUILD))' bench/figures
 
@@ -115,4 +119,4 @@ deb-check: deb ## install, upgrade and purge the package vireo in a Debian folde
 clean: ## remove what building made
 	rm -rf '$(BUILD)' build-check build-deb
 
-.PHONY: help demo demo-disk check figures cycles neighbours properties comeback killings soak beside disks blkio blktests libiscsi prove migrate matrix bench build compile install deb deb-check clean
+.PHONY: help demo demo-disk check tidy figures cycles neighbours properties comeback killings soak beside disks blkio blktests libiscsi prove migrate matrix bench build compile install deb deb-check clean
