@@ -136,7 +136,7 @@ static void cut(struct came *came, struct offload_arena *arena, const struct vir
 	}
 }
 
-static uint32_t draw(uint32_t *seed, uint32_t below)
+uint32_t gframe_draw(uint32_t *seed, uint32_t below)
 {
 	*seed = *seed * 1664525 + 1013904223;
 	return (*seed >> 8) % below;
@@ -149,7 +149,7 @@ static void scatter(struct vireo_frame *frame, struct iovec *pieces, const struc
 
 	*frame = (struct vireo_frame){.iov = pieces, .len_bytes = from->bytes};
 	while (left) {
-		uint32_t bytes = frame->iov_count == 4 || !draw(seed, 2) ? left : 1 + draw(seed, left);
+		uint32_t bytes = frame->iov_count == 4 || !gframe_draw(seed, 2) ? left : 1 + gframe_draw(seed, left);
 
 		pieces[frame->iov_count++] = (struct iovec){(void *)(uintptr_t)(from->at + at), bytes};
 		at += bytes;

@@ -24,6 +24,7 @@ struct gburst {
 void gframe_make(struct gframe *f, unsigned flow, unsigned number, uint32_t sequence, uint32_t payload);
 void gframe_sum(struct gframe *f); /* checksums and lengths are right again */
 uint32_t gframe_transport(const struct gframe *f); /* offset */
+uint32_t gframe_draw(uint32_t *seed, uint32_t below); /* a number at random; the same seed, the same numbers */
 
 /* Returns into how many frames the burst was joined. Aborts if what is cut out of them differs. */
 unsigned gburst_check(const struct gburst *burst, struct offload_arena *arena);

@@ -114,12 +114,11 @@ static void a_wrong_checksum_stays_wrong(void **state)
 	}
 }
 
-static uint32_t seed = 4711;
+static uint32_t next_draw = 4711;
 
-static uint32_t draw(uint32_t below)
+static uint32_t draw_next(uint32_t below)
 {
-	seed = seed * 1664525 + 1013904223;
-	return (seed >> 8) % below;
+	return gframe_draw(&next_draw, below);
 }
 
 /* Several flows, lost and repeated segments, bytes that are changed. */
@@ -127,18 +126,18 @@ static void random_make(struct gburst *b, unsigned flows)
 {
 	uint32_t sequence[8] = {0}, number[8] = {0};
 
-	*b = (struct gburst){.count = 1 + draw(BURST_FRAMES), .pieces_seed = draw(1u << 24)};
+	*b = (struct gburst){.count = 1 + draw_next(BURST_FRAMES), .pieces_seed = draw_next(1u << 24)};
 	for (unsigned i = 0; i < b->count; i++) {
-		unsigned flow = draw(flows);
-		uint32_t payload = draw(8) ? 700 : draw(900);
+		unsigned flow = draw_next(flows);
+		uint32_t payload = draw_next(8) ? 700 : draw_next(900);
 
 		gframe_make(&b->frames[i], flow, number[flow], sequence[flow], payload);
-		if (!draw(12)) {
-			b->frames[i].at[draw(b->frames[i].bytes)] ^= (uint8_t)(1u << draw(8));
-			if (draw(2) && b->frames[i].at[12] == 8)
+		if (!draw_next(12)) {
+			b->frames[i].at[draw_next(b->frames[i].bytes)] ^= (uint8_t)(1u << draw_next(8));
+			if (draw_next(2) && b->frames[i].at[12] == 8)
 				gframe_sum(&b->frames[i]);
 		}
-		if (!draw(20))
+		if (!draw_next(20))
 			continue; /* the same once more */
 		sequence[flow] += payload;
 		number[flow]++;

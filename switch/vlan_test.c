@@ -73,7 +73,7 @@ static uint32_t frame_make(uint8_t frame[FRAME_BYTES], const uint8_t to[6], cons
 	return FRAME_BYTES;
 }
 
-static void send(struct fixture *x, unsigned from, int type, uint16_t tci)
+static void frame_send(struct fixture *x, unsigned from, int type, uint16_t tci)
 {
 	uint8_t frame[FRAME_BYTES], source[6];
 
@@ -117,14 +117,14 @@ static void frame_without_a_tag_reaches_its_vlan_only(void **state)
 	add_access(x, 4, 10);
 	add_access(x, 5, 20);
 	add_trunk(x, 6, 0, 10, 20);
-	send(x, 3, UNTAGGED, 0);
+	frame_send(x, 3, UNTAGGED, 0);
 	expect_last(x, 4, 1, UNTAGGED, 0);
 	expect_last(x, 6, 1, 0x8100, 10);
 	assert_int_equal(fake_port_got(x->fake[5]), 0);
 	assert_int_equal(fake_port_got(x->fake[0]), 0);
-	send(x, 5, UNTAGGED, 0);
+	frame_send(x, 5, UNTAGGED, 0);
 	expect_last(x, 6, 2, 0x8100, 20);
-	send(x, 0, UNTAGGED, 0);
+	frame_send(x, 0, UNTAGGED, 0);
 	expect_last(x, 1, 1, UNTAGGED, 0);
 	assert_int_equal(fake_port_got(x->fake[6]), 2);
 }
@@ -161,12 +161,12 @@ static void what_may_not_come_in_is_counted_and_not_learned(void **state)
 
 	add_access(x, 3, 10);
 	add_trunk(x, 4, 0, 10, 20);
-	send(x, 4, UNTAGGED, 0);
-	send(x, 4, 0x8100, 30);
-	send(x, 4, 0x8100, 0);	     /* a priority, and no VLAN to lie in */
-	send(x, 4, 0x8100, 0xffff);  /* reserved */
-	send(x, 4, 0x88a8, 10);	     /* not its kind of tag */
-	send(x, 3, 0x8100, 20);
+	frame_send(x, 4, UNTAGGED, 0);
+	frame_send(x, 4, 0x8100, 30);
+	frame_send(x, 4, 0x8100, 0);	     /* a priority, and no VLAN to lie in */
+	frame_send(x, 4, 0x8100, 0xffff);  /* reserved */
+	frame_send(x, 4, 0x88a8, 10);	     /* not its kind of tag */
+	frame_send(x, 3, 0x8100, 20);
 	fake_port_send(x->fake[4], 0, cut, sizeof(cut), NULL);
 	settle(x);
 	assert_int_equal(stats_of(x, 4).rx_vlan, 6);
@@ -184,7 +184,7 @@ static void priority_tag_lies_in_the_ports_own_vlan(void **state)
 	add_access(x, 3, 10);
 	add_trunk(x, 4, 0, 10, 20);
 	add_access(x, 5, 10);
-	send(x, 3, 0x8100, 0xa000);
+	frame_send(x, 3, 0x8100, 0xa000);
 	expect_tagged_in(x, 4, 0xa00a);
 	assert_int_equal(x->fake[5]->got.frames[0]->bytes, FRAME_BYTES - 4);
 }
@@ -195,11 +195,11 @@ static void own_vlan_with_tags_goes_out_with_them(void **state)
 
 	add_access(x, 3, 10);
 	add_trunk(x, 4, 10, 10, 20);
-	send(x, 3, UNTAGGED, 0);
+	frame_send(x, 3, UNTAGGED, 0);
 	expect_last(x, 4, 1, 0x8100, 10);
-	send(x, 4, UNTAGGED, 0);
+	frame_send(x, 4, UNTAGGED, 0);
 	expect_last(x, 3, 1, UNTAGGED, 0);
-	send(x, 4, 0x8100, 10);
+	frame_send(x, 4, 0x8100, 10);
 	assert_int_equal(fake_port_got(x->fake[3]), 2);
 }
 

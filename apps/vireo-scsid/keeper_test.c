@@ -179,7 +179,7 @@ static void file_write(const char *path, size_t bytes)
 }
 
 /* Returns what is said, and gives back what was had. */
-static int take(const char *path, char *ret_text, size_t bytes)
+static int kept_text(const char *path, char *ret_text, size_t bytes)
 {
 	struct kept taken = KEPT_NONE;
 	int err = kept_take(path, &taken);
@@ -198,38 +198,38 @@ static void what_is_read_is_a_small_file_or_none(void **state)
 	assert_non_null(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/a", folder);
 	snprintf(link, sizeof(link), "%s/b", folder);
-	assert_int_equal(take(path, text, sizeof(text)), 0);
+	assert_int_equal(kept_text(path, text, sizeof(text)), 0);
 	assert_string_equal(text, "none");
 	file_write(path, 3);
-	assert_int_equal(take(path, text, sizeof(text)), 0);
+	assert_int_equal(kept_text(path, text, sizeof(text)), 0);
 	assert_string_equal(text, "xxx");
 	assert_int_equal(symlink(path, link), 0);
-	assert_int_equal(take(link, text, sizeof(text)), -ELOOP);
+	assert_int_equal(kept_text(link, text, sizeof(text)), -ELOOP);
 	file_write(path, 65536);
-	assert_int_equal(take(path, text, sizeof(text)), -EFBIG);
+	assert_int_equal(kept_text(path, text, sizeof(text)), -EFBIG);
 	assert_int_equal(truncate(path, 0), 0);
 	assert_int_equal(truncate(path, 9), 0);
-	assert_int_equal(take(path, text, sizeof(text)), -EINVAL); /* NULs */
+	assert_int_equal(kept_text(path, text, sizeof(text)), -EINVAL); /* NULs */
 	unlink(path);
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_int_equal(take(path, text, sizeof(text)), -EINVAL);
+	assert_int_equal(kept_text(path, text, sizeof(text)), -EINVAL);
 	unlink(path);
 	assert_int_equal(mkdir(path, 0700), 0);
-	assert_int_equal(take(path, text, sizeof(text)), -EISDIR);
+	assert_int_equal(kept_text(path, text, sizeof(text)), -EISDIR);
 	rmdir(path);
 	unlink(link);
 	snprintf(other, sizeof(other), "%s.lock", link);
 	unlink(other);
 	assert_int_equal(symlink(path, other), 0); /* no way to somewhere else */
-	assert_int_equal(take(link, text, sizeof(text)), -ELOOP);
+	assert_int_equal(kept_text(link, text, sizeof(text)), -ELOOP);
 	unlink(other);
 	assert_int_equal(mkfifo(other, 0600), 0);
-	assert_int_equal(take(link, text, sizeof(text)), -EINVAL);
+	assert_int_equal(kept_text(link, text, sizeof(text)), -EINVAL);
 	unlink(other);
 	snprintf(other, sizeof(other), "%s.lock", path);
 	unlink(other);
 	rmdir(folder);
-	assert_int_equal(take(path, text, sizeof(text)), -ENOENT);
+	assert_int_equal(kept_text(path, text, sizeof(text)), -ENOENT);
 }
 
 static void one_process_keeps_it(void **state)
@@ -240,9 +240,9 @@ static void one_process_keeps_it(void **state)
 	assert_non_null(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/a", folder);
 	assert_int_equal(kept_take(path, &mine), 0);
-	assert_int_equal(take(path, text, sizeof(text)), -EBUSY);
+	assert_int_equal(kept_text(path, text, sizeof(text)), -EBUSY);
 	fd_close(&mine.lock_fd);
-	assert_int_equal(take(path, text, sizeof(text)), 0);
+	assert_int_equal(kept_text(path, text, sizeof(text)), 0);
 	snprintf(other, sizeof(other), "%s.lock", path);
 	unlink(other);
 	rmdir(folder);
