@@ -37,8 +37,8 @@ def fault(function):
 
 def lost_at(port):
     """Why a port has lost frames."""
-    of_queues = {name: count for queue in port["queue_counters"] for name, count in queue.items() if name not in ("queue", "direction", "running")}
-    return {name: count for name, count in (*port["counters"].items(), *of_queues.items()) if count}
+    of_queues = {f"{queue['direction']} {name}": count for queue in port["queue_counters"] for name, count in queue.items()}
+    return {name: count for name, count in (*port["counters"].items(), *of_queues.items()) if count and isinstance(count, int)}
 
 
 class Fragile:
