@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# A short way to what meson and the scripts do. BUILD: the build folder. KILLS: for killings. SECONDS, SEED: for soak. DESTDIR, PREFIX: for install.
+# A short way to what meson and the scripts do. BUILD: the build folder. KILLS: for killings. SECONDS, SEED: for soak. HOURS: for fuzz. DESTDIR, PREFIX: for install.
 BUILD ?= build
 PREFIX ?= /usr/local
 KILLS ?= 100
+HOURS ?= 8
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -79,6 +80,10 @@ prove: ## what CBMC, fetched from Debian 13, proves of parsers, translation and 
 	@scripts/prove
 	@scripts/prove --mutants
 
+fuzz: ## all fuzzers for HOURS (8), with a corpus that is kept
+	@scripts/install-deps build check
+	@scripts/fuzz $(HOURS)
+
 migrate: build ## move a QEMU guest between two switches, 20 times each by precopy and postcopy, with split and packed rings
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' MIGRATE_ROUNDS=20 MIGRATE_BACK_S=1 tests/e2e/migrate.py
@@ -119,4 +124,4 @@ deb-check: deb ## install, upgrade and purge the package vireo in a Debian folde
 clean: ## remove what building made
 	rm -rf '$(BUILD)' build-check build-deb
 
-.PHONY: help demo demo-disk check tidy figures cycles neighbours properties comeback killings soak beside disks blkio blktests libiscsi prove migrate matrix bench build compile install deb deb-check clean
+.PHONY: help demo demo-disk check tidy figures cycles neighbours properties comeback killings soak beside disks blkio blktests libiscsi prove fuzz migrate matrix bench build compile install deb deb-check clean
