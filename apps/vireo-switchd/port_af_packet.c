@@ -3,7 +3,7 @@
  * An interface that the host has, as a port: packet sockets (packet_socket.c) take what comes in at it, and send out of it. The host keeps
  * the interface, and sees what comes as well; what the host itself sends there the switch does not see.
  *
- * An in queue takes up to PACKET_BURST frames by one recvmmsg(2) into buffers of its own, which stay the switch's until release; memory that
+ * An in queue takes up to KERNEL_BURST frames by one recvmmsg(2) into buffers of its own, which stay the switch's until release; memory that
  * has never been needed is never touched. Before each frame there is room for the tag that the interface may have taken out of it. An out
  * queue writes straight from the sender's pieces, as a TAP queue does.
  */
@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "kernel_frame.h"
+#include "kernel_port.h"
 #include "packet_socket.h"
 #include "port.h"
 #include "vireo/memory.h"
@@ -18,14 +19,12 @@
 #include "wire/virtio_ring.h"
 #include <errno.h>
 #include <linux/if_packet.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#define PACKET_BURST 32u
+/* Not UDP segmentation: whether this kernel has words for it in such a header (Linux 6.2) cannot be asked. */
+#define PACKET_TAKES (VIREO_OFFLOAD_CSUM | VIREO_OFFLOAD_TSO4 | VIREO_OFFLOAD_TSO6 | VIREO_OFFLOAD_ECN)
 #define PACKET_GIVES (VIREO_OFFLOAD_USO4 | VIREO_OFFLOAD_USO6) /* beyond what it takes */
 #define PACKET_BUFFER_BYTES (PACKET_TAG_BYTES + KERNEL_FRAME_BYTES)
 
@@ -43,9 +42,9 @@ struct packet_slot {
 struct packet_queue {
 	int fd;
 	/* The in queue's worker. */
-	uint8_t *buffers; /* PACKET_BURST of PACKET_BUFFER_BYTES */
-	struct mmsghdr messages[PACKET_BURST];
-	struct packet_slot slots[PACKET_BURST];
+	uint8_t *buffers; /* KERNEL_BURST of PACKET_BUFFER_BYTES */
+	struct mmsghdr messages[KERNEL_BURST];
+	struct packet_slot slots[KERNEL_BURST];
 	struct sw_queue_stats in;
 	/* Who has claimed the out queue. */
 	uint8_t *bounce; /* KERNEL_FRAME_BYTES, made when first needed */
@@ -154,8 +153,8 @@ static int packet_receive(void *opaque, unsigned queue, struct vireo_frame *fram
 	struct packet_queue *q = &port->queues[queue];
 	int count, shown = 0;
 
-	ask(q, min_u32(max, PACKET_BURST));
-	count = recvmmsg(q->fd, q->messages, min_u32(max, PACKET_BURST), MSG_DONTWAIT, NULL);
+	ask(q, min_u32(max, KERNEL_BURST));
+	count = recvmmsg(q->fd, q->messages, min_u32(max, KERNEL_BURST), MSG_DONTWAIT, NULL);
 	if (count < 0)
 		nothing_taken(q, errno);
 	for (int i = 0; i < count; i++)
@@ -178,41 +177,17 @@ static int packet_kick_fd(void *opaque, unsigned queue)
 static bool packet_kick_enable(void *opaque, unsigned queue, bool on)
 {
 	const struct packet_port *port = opaque;
-	struct pollfd poll_fd = {.fd = port->queues[queue].fd, .events = POLLIN};
 
-	return on && poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & POLLIN);
+	return kernel_kick_enable(port->queues[queue].fd, on);
 }
 
 /* ---- out ---- */
-
-static void count_refusal(struct sw_queue_stats *out, int err)
-{
-	switch (err) {
-	case EAGAIN:
-	case ENOBUFS:
-	case ENOMEM:
-		counter_add(&out->no_buffer, 1);
-		break;
-	case ENETDOWN:
-	case ENXIO: /* gone */
-		counter_add(&out->disabled, 1);
-		break;
-	case EMSGSIZE:
-		counter_add(&out->too_long, 1);
-		break;
-	case EINVAL:
-		counter_add(&out->offload_refused, 1);
-		break;
-	default:
-		counter_add(&out->error, 1);
-	}
-}
 
 static bool refused(struct packet_port *port, struct packet_queue *q, int err)
 {
 	if (err == ENXIO && !__atomic_exchange_n(&port->told_gone, true, __ATOMIC_RELAXED))
 		log_error(&port->port.log, "the interface is gone: remove and add the port when it is back");
-	count_refusal(&q->out, err);
+	kernel_refusal_count(&q->out, err);
 	return false;
 }
 
@@ -290,8 +265,7 @@ static void packet_free(struct port *port)
 
 	for (unsigned i = 0; i < port->spec.queues; i++) {
 		fd_close(&packet->queues[i].fd);
-		if (packet->queues[i].buffers)
-			munmap(packet->queues[i].buffers, PACKET_BURST * PACKET_BUFFER_BYTES);
+		kernel_buffers_free(&packet->queues[i].buffers, KERNEL_BURST * PACKET_BUFFER_BYTES);
 		free(packet->queues[i].bounce);
 	}
 	free(packet);
@@ -309,30 +283,10 @@ static int packet_fds(struct packet_port *packet, char *why)
 
 static int packet_buffers(struct packet_port *packet)
 {
-	for (unsigned i = 0; i < packet->port.spec.queues; i++) {
-		void *buffers = mmap(NULL, PACKET_BURST * PACKET_BUFFER_BYTES, PROT_READ | PROT_WRITE,
-				     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	int err = 0;
 
-		if (buffers == MAP_FAILED)
-			return -errno;
-		packet->queues[i].buffers = buffers;
-	}
-	return 0;
-}
-
-static int packet_start(struct packet_port *packet)
-{
-	int err = port_join(&packet->port);
-
-	if (err)
-		return err;
-	/* Not UDP segmentation: whether this kernel has words for it in such a header (Linux 6.2) cannot be asked. */
-	port_offloads_set(&packet->port, VIREO_OFFLOAD_CSUM | VIREO_OFFLOAD_TSO4 | VIREO_OFFLOAD_TSO6 | VIREO_OFFLOAD_ECN);
-	for (unsigned i = 0; !err && i < packet->port.spec.queues; i++) {
-		err = sw_queue_add(packet->port.sw, true, i);
-		if (!err)
-			err = sw_queue_add(packet->port.sw, false, i);
-	}
+	for (unsigned i = 0; !err && i < packet->port.spec.queues; i++)
+		err = kernel_buffers_new(KERNEL_BURST * PACKET_BUFFER_BYTES, &packet->queues[i].buffers);
 	return err;
 }
 
@@ -352,7 +306,7 @@ static int packet_open(struct ports *ports, const struct port_spec *spec, struct
 	if (!err)
 		err = packet_fds(packet, why);
 	if (!err)
-		err = packet_start(packet);
+		err = kernel_port_start(&packet->port, PACKET_TAKES);
 	if (!err)
 		*ret_port = &packet->port;
 	else if (packet->port.sw)
@@ -379,8 +333,7 @@ static void packet_report(const struct port *port, json_t *object)
 	json_object_set_new(object, "session", session ? session : json_null());
 }
 
-static const struct spec_key keys[] = {SPEC_KEY_NAME, PORT_KEY_QUEUES, PORT_KEY_MTU, PORT_KEY_FLOOD_MAX, PORT_KEYS_VLAN, PORT_KEYS_ROLE,
-				      PORT_KEYS_LIMITS, PORT_KEYS_GUARD, PORT_KEYS_MULTICAST, PORT_KEYS_RUNNING, PORT_KEY_GRO};
+static const struct spec_key keys[] = {KERNEL_PORT_KEYS};
 
 const struct port_kind port_af_packet = {
 	.spec = {

@@ -8,16 +8,16 @@
  */
 #include "base/fd.h"
 #include "base/util.h"
+#include "kernel_frame.h"
+#include "kernel_port.h"
 #include "port.h"
 #include "vireo/cursor.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define LOOP_SLOTS 64u
-#define LOOP_FRAME_BYTES (65536u + 256u) /* the largest GSO frame is 64 KiB and a link header */
 
 struct loop_slot {
 	struct iovec iov; /* into the buffers */
@@ -26,7 +26,7 @@ struct loop_slot {
 
 struct loop_port {
 	struct port port;
-	uint8_t *buffers; /* LOOP_SLOTS of LOOP_FRAME_BYTES; what has never been needed is never touched */
+	uint8_t *buffers; /* LOOP_SLOTS of KERNEL_FRAME_BYTES; what has never been needed is never touched */
 	struct loop_slot slots[LOOP_SLOTS];
 	int kick_fd;
 	bool kicks; /* atomic: the in queue's worker sleeps, or is about to */
@@ -63,7 +63,7 @@ static bool take(struct loop_port *loop, const struct vireo_frame *frame)
 
 	if (filled - __atomic_load_n(&loop->emptied, __ATOMIC_ACQUIRE) == LOOP_SLOTS) {
 		counter_add(&loop->out.no_buffer, 1);
-	} else if (vireo_frame_bytes(frame) > LOOP_FRAME_BYTES) {
+	} else if (vireo_frame_bytes(frame) > KERNEL_FRAME_BYTES) {
 		counter_add(&loop->out.too_long, 1);
 	} else if (!vireo_frame_offload_moved(frame, &offload)) {
 		counter_add(&loop->out.offload_refused, 1);
@@ -72,7 +72,7 @@ static bool take(struct loop_port *loop, const struct vireo_frame *frame)
 		counter_add(&loop->out.bytes, vireo_frame_bytes(frame));
 		if (frame->head[0] & 1)
 			return true;
-		slot_fill(&loop->slots[slot], loop->buffers + (size_t)slot * LOOP_FRAME_BYTES, frame, &offload);
+		slot_fill(&loop->slots[slot], loop->buffers + (size_t)slot * KERNEL_FRAME_BYTES, frame, &offload);
 		__atomic_store_n(&loop->filled, filled + 1, __ATOMIC_RELEASE);
 		return true;
 	}
@@ -174,28 +174,18 @@ static void loop_free(struct port *port)
 {
 	struct loop_port *loop = container_of(port, struct loop_port, port);
 
-	if (loop->buffers)
-		munmap(loop->buffers, LOOP_SLOTS * LOOP_FRAME_BYTES);
+	kernel_buffers_free(&loop->buffers, LOOP_SLOTS * KERNEL_FRAME_BYTES);
 	fd_close(&loop->kick_fd);
 	free(loop);
 }
 
 static int loop_start(struct loop_port *loop)
 {
-	void *buffers = mmap(NULL, LOOP_SLOTS * LOOP_FRAME_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	int err;
+	int err = kernel_buffers_new(LOOP_SLOTS * KERNEL_FRAME_BYTES, &loop->buffers);
 
-	if (buffers == MAP_FAILED)
-		return -errno;
-	loop->buffers = buffers;
-	err = fd_event_new(&loop->kick_fd);
 	if (!err)
-		err = port_join(&loop->port);
-	if (err)
-		return err;
-	port_offloads_set(&loop->port, ~0u);
-	err = sw_queue_add(loop->port.sw, true, 0);
-	return err ? err : sw_queue_add(loop->port.sw, false, 0);
+		err = fd_event_new(&loop->kick_fd);
+	return err ? err : kernel_port_start(&loop->port, ~0u);
 }
 
 static int loop_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)

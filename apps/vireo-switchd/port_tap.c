@@ -4,7 +4,7 @@
  * comes from the host (the switch's in queue), what is written to it goes to the host (out queue). Frames
  * carry a virtio-net header, so that large and unchecksummed ones pass as they are.
  *
- * An in queue reads up to TAP_BURST frames into buffers of its own, which stay the switch's until release;
+ * An in queue reads up to KERNEL_BURST frames into buffers of its own, which stay the switch's until release;
  * memory that has never been needed is never touched. An out queue writes straight from the sender's pieces,
  * but for the first bytes: decisions were taken on the private copy, so that is what goes out.
  */
@@ -16,6 +16,7 @@
 #include "port.h"
 #include "tap_device.h"
 #include "kernel_frame.h"
+#include "kernel_port.h"
 #include "vireo/memory.h"
 #include "wire/virtio_net.h"
 #include <errno.h>
@@ -25,18 +26,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define TAP_BURST 32u
 #define TAP_BUFFER_BYTES (NET_HDR_BYTES + KERNEL_FRAME_BYTES)
 
 struct tap_queue {
 	int fd;
 	/* The in queue's worker. */
-	uint8_t *buffers; /* TAP_BURST of TAP_BUFFER_BYTES */
-	struct iovec iov[TAP_BURST];
+	uint8_t *buffers; /* KERNEL_BURST of TAP_BUFFER_BYTES */
+	struct iovec iov[KERNEL_BURST];
 	struct sw_queue_stats in;
 	/* Who has claimed the out queue. */
 	uint8_t *bounce; /* KERNEL_FRAME_BYTES, made when first needed */
@@ -90,7 +89,7 @@ static int tap_receive(void *opaque, unsigned queue, struct vireo_frame *frames,
 	unsigned shown = 0;
 
 	/* A frame that is not shown leaves its slot to the next one, so reads are bounded apart from it. */
-	for (unsigned reads = 0; reads < 2 * TAP_BURST && shown < min_u32(max, TAP_BURST); reads++) {
+	for (unsigned reads = 0; reads < 2 * KERNEL_BURST && shown < min_u32(max, KERNEL_BURST); reads++) {
 		ssize_t n = read(q->fd, q->buffers + (size_t)shown * TAP_BUFFER_BYTES, TAP_BUFFER_BYTES);
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -126,32 +125,11 @@ static int tap_kick_fd(void *opaque, unsigned queue)
 static bool tap_kick_enable(void *opaque, unsigned queue, bool on)
 {
 	struct tap_port *tap = opaque;
-	struct pollfd poll_fd = {.fd = tap->queues[queue].fd, .events = POLLIN};
 
-	return on && poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & POLLIN);
+	return kernel_kick_enable(tap->queues[queue].fd, on);
 }
 
 /* ---- out ---- */
-
-static void count_refusal(struct tap_queue *q, int err)
-{
-	if (err == EAGAIN || err == ENOBUFS || err == ENOMEM)
-		counter_add(&q->out.no_buffer, 1);
-	else if (err == EIO)
-		counter_add(&q->out.disabled, 1); /* the interface is down */
-	else
-		counter_add(&q->out.error, 1);
-}
-
-static void count_unlaid(struct tap_queue *q, int err)
-{
-	if (err == -EMSGSIZE)
-		counter_add(&q->out.too_long, 1);
-	else if (err == -EINVAL)
-		counter_add(&q->out.offload_refused, 1);
-	else
-		counter_add(&q->out.no_buffer, 1);
-}
 
 /* True: it went; else it is counted. */
 static bool tap_send(struct tap_queue *q, const struct vireo_frame *frame)
@@ -161,7 +139,7 @@ static bool tap_send(struct tap_queue *q, const struct vireo_frame *frame)
 	ssize_t n;
 
 	if (err) {
-		count_unlaid(q, err);
+		kernel_refusal_count(&q->out, -err);
 		return false;
 	}
 	n = writev(q->fd, out.iov, (int)out.pieces);
@@ -170,7 +148,7 @@ static bool tap_send(struct tap_queue *q, const struct vireo_frame *frame)
 		n = writev(q->fd, out.iov, (int)out.pieces);
 	}
 	if (n < 0) {
-		count_refusal(q, errno);
+		kernel_refusal_count(&q->out, errno);
 		return false;
 	}
 	counter_add(&q->out.frames, 1);
@@ -231,8 +209,7 @@ static void tap_free(struct port *port)
 		loop_timer_free(&tap->later);
 	for (unsigned i = 0; i < port->spec.queues; i++) {
 		fd_close(&tap->queues[i].fd);
-		if (tap->queues[i].buffers)
-			munmap(tap->queues[i].buffers, TAP_BURST * TAP_BUFFER_BYTES);
+		kernel_buffers_free(&tap->queues[i].buffers, KERNEL_BURST * TAP_BUFFER_BYTES);
 		free(tap->queues[i].bounce);
 	}
 	free(tap);
@@ -250,29 +227,10 @@ static int tap_fds(struct tap_port *tap, unsigned *ret_offloads, char *why)
 
 static int tap_buffers(struct tap_port *tap)
 {
-	for (unsigned i = 0; i < tap->port.spec.queues; i++) {
-		void *buffers = mmap(NULL, TAP_BURST * TAP_BUFFER_BYTES, PROT_READ | PROT_WRITE,
-				     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	int err = 0;
 
-		if (buffers == MAP_FAILED)
-			return -errno;
-		tap->queues[i].buffers = buffers;
-	}
-	return 0;
-}
-
-static int tap_start(struct tap_port *tap, unsigned offloads)
-{
-	int err = port_join(&tap->port);
-
-	if (err)
-		return err;
-	port_offloads_set(&tap->port, offloads);
-	for (unsigned i = 0; !err && i < tap->port.spec.queues; i++) {
-		err = sw_queue_add(tap->port.sw, true, i);
-		if (!err)
-			err = sw_queue_add(tap->port.sw, false, i);
-	}
+	for (unsigned i = 0; !err && i < tap->port.spec.queues; i++)
+		err = kernel_buffers_new(KERNEL_BURST * TAP_BUFFER_BYTES, &tap->queues[i].buffers);
 	return err;
 }
 
@@ -355,7 +313,7 @@ static int tap_open(struct ports *ports, const struct port_spec *spec, struct po
 	if (!err)
 		err = tap_fds(tap, &offloads, why);
 	if (!err)
-		err = tap_start(tap, offloads);
+		err = kernel_port_start(&tap->port, offloads);
 	if (!err)
 		*ret_port = &tap->port;
 	else if (tap->port.sw)
@@ -381,7 +339,7 @@ static void tap_report(const struct port *port, json_t *object)
 	json_object_set_new(object, "session", session ? session : json_null());
 }
 
-static const struct spec_key keys[] = {SPEC_KEY_NAME, PORT_KEY_QUEUES, PORT_KEY_MTU, PORT_KEY_FLOOD_MAX, PORT_KEYS_VLAN, PORT_KEYS_ROLE, PORT_KEYS_LIMITS, PORT_KEYS_GUARD, PORT_KEYS_MULTICAST, PORT_KEYS_RUNNING, PORT_KEY_GRO};
+static const struct spec_key keys[] = {KERNEL_PORT_KEYS};
 
 const struct port_kind port_tap = {
 	.spec = {
