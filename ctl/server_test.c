@@ -637,7 +637,7 @@ static void a_command_takes_what_comes_with_it_and_others_do_not(void **state)
 	assert_int_equal(pipe2(taken, O_CLOEXEC) | pipe2(first, O_CLOEXEC) | pipe2(other, O_CLOEXEC), 0);
 	hand(fd, "{\"jsonrpc\":\"2.0\",", first[1]);
 	turn(0);
-	hand(fd, TAKE + strlen("{\"jsonrpc\":\"2.0\","), taken[1]);
+	hand(fd, &TAKE[strlen("{\"jsonrpc\":\"2.0\",")], taken[1]);
 	turn(0);
 	assert_reads(fd, TAKEN);
 	asides_do();

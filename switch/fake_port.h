@@ -38,7 +38,7 @@ struct fake_port {
 	unsigned asked_for;             /* ... and for how many frames at last */
 	unsigned slow_us;               /* a frame takes so long to deliver */
 	struct fake_list got;           /* delivered */
-	bool keep;                      /* record what is delivered */
+	bool keep;                      /* record what is delivered: true, unless a test says otherwise before the port is added */
 	uint64_t room;                  /* frames that still go in */
 	bool steers;                    /* frames are wanted in the queue that their byte 14 names */
 	bool waits[FAKE_QUEUES];        /* its memory is yet to come: after `goes` more frames everything is left */

@@ -56,7 +56,6 @@ static void what_passes_is_whole(void **state)
 	struct fixture *x = *state;
 
 	add_guarded(x, (struct sw_port_config){.guard = ten});
-	x->fake[0]->keep = true;
 	for (unsigned i = 0; i < 10; i++)
 		send_ipv4(x, 5, lengths[i]);
 	settle(x);

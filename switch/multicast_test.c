@@ -118,10 +118,8 @@ static unsigned got_frame(struct fixture *x, const struct mframe *f)
 static unsigned sent_to(struct fixture *x, unsigned from, const struct mframe *f)
 {
 	for (unsigned p = 0; p < PORTS; p++)
-		if (x->fake[p]) {
+		if (x->fake[p])
 			fake_port_forget(x->fake[p]);
-			x->fake[p]->keep = true;
-		}
 	send_frame(x, from, f);
 	settle(x);
 	return got_frame(x, f);
@@ -389,8 +387,6 @@ static void the_querier_asks_all_and_whoever_is_left_behind(void **state)
 {
 	struct fixture *x = *state;
 
-	for (unsigned p = 0; p < 3; p++)
-		x->fake[p]->keep = true;
 	for (unsigned p = 0; p < 3; p++) {
 		wait_question(x, p, 4, 0, 2);
 		wait_question(x, p, 6, 0, 2);
