@@ -465,11 +465,12 @@ static __attribute__((noinline)) void deliver_apart(struct forwarder *forwarder,
 						    struct vireo_frame **frames, unsigned count)
 {
 	unsigned limited = __atomic_load_n(&to->port->limited, __ATOMIC_RELAXED);
-	bool begun = limited & PORT_MIRRORED && mirror_out_begin(forwarder, frames, count);
+	bool mirrored = limited & PORT_MIRRORED && !(forwarder->mirroring & MIRRORING_COPY);
+	bool begun = mirrored && mirror_out_begin(forwarder, frames, count);
 
 	if (!(limited & PORT_STEERED) || !deliver_steered(forwarder, to, frames, count))
 		deliver_any(forwarder, to, frames, count);
-	if (limited & PORT_MIRRORED)
+	if (mirrored)
 		mirror_out_end(forwarder, to, frames, count, begun);
 }
 

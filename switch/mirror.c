@@ -128,12 +128,14 @@ static void ended(struct sw_mirror *mirror)
 
 void mirrors_look(struct sw *sw)
 {
-	struct sw_mirror *next;
+	struct sw_mirror *mirror = TAILQ_FIRST(&sw->mirrors);
 
-	for (struct sw_mirror *mirror = TAILQ_FIRST(&sw->mirrors); mirror; mirror = next) {
-		next = TAILQ_NEXT(mirror, link);
-		if (!mirror->to_port && !mirror->writer.joined && mirror_writer_finished(&mirror->writer))
-			ended(mirror);
+	while (mirror) {
+		bool now = !mirror->to_port && !mirror->writer.joined && mirror_writer_finished(&mirror->writer);
+
+		if (now)
+			ended(mirror); /* whoever hears of it may remove others, and the next one is not there any more */
+		mirror = now ? TAILQ_FIRST(&sw->mirrors) : TAILQ_NEXT(mirror, link);
 	}
 }
 

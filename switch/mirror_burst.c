@@ -23,9 +23,15 @@
 
 /* ---- notes ---- */
 
+/* The first is of whatever is none of the burst's. */
+static unsigned place(const struct vireo_frame *frame)
+{
+	return frame->mark <= BURST_FRAMES ? frame->mark : 0;
+}
+
 static void note(struct mirror_note *notes, const struct vireo_frame *frame, const struct sw_port *at, uint16_t reason)
 {
-	struct mirror_note *to = &notes[frame->mark <= BURST_FRAMES ? frame->mark : 0];
+	struct mirror_note *to = &notes[place(frame)];
 
 	if (!to->reason) /* what came first is why */
 		*to = (struct mirror_note){reason, at};
@@ -101,7 +107,7 @@ static void into_ring(const struct copying *c, struct sw_mirror *mirror)
 	uint64_t bytes = 0;
 
 	for (unsigned i = 0; i < c->count; i++) {
-		const struct mirror_note *note = &c->notes[c->frames[i]->mark];
+		const struct mirror_note *note = &c->notes[place(c->frames[i])];
 
 		if (!wanted(mirror, c->forwarder->mirror_room, c->frames[i]))
 			continue;
@@ -122,11 +128,13 @@ static void into_ring(const struct copying *c, struct sw_mirror *mirror)
 	mirror_writer_wake(&mirror->writer);
 }
 
-/* Nobody looks on meanwhile: what the copies suffer is not the frames' affair. */
+/* Nobody looks on meanwhile: what the copies suffer is not the frames' affair. Nor are they copied again, though their port is mirrored, or
+ * carries for a port that is (a bond and its members, two switches' worth of mirrors to each other): it would have no end. */
 static void into_port(const struct copying *c, const struct sw_mirror *mirror)
 {
 	const struct topology_port *to = topology_port(c->forwarder->burst.topology, mirror->to_id);
 	struct mirror_counters *counters = &mirror->counters[c->forwarder->worker.index];
+	unsigned pieces_left = c->forwarder->pieces_left; /* of the sender of these frames, who has not sent the copies */
 	uint8_t mirroring = c->forwarder->mirroring;
 	struct vireo_frame *list[BURST_FRAMES];
 	unsigned count = 0;
@@ -143,9 +151,11 @@ static void into_port(const struct copying *c, const struct sw_mirror *mirror)
 		return;
 	}
 	count_copied(counters, count, bytes, 0);
-	c->forwarder->mirroring = 0;
+	c->forwarder->mirroring = MIRRORING_COPY;
+	c->forwarder->pieces_left = PIECES_MAX;
 	if (count)
 		deliver_ready(c->forwarder, to, list, count);
+	c->forwarder->pieces_left = pieces_left;
 	c->forwarder->mirroring = mirroring;
 }
 
@@ -225,7 +235,6 @@ void mirror_in_end(struct forwarder *forwarder, struct burst *burst)
 		c.count = 0;
 		for (uint64_t left = room->source[s].frames; left; left &= left - 1)
 			list[c.count++] = &room->came[__builtin_ctzll(left)];
-		forwarder->pieces_left = PIECES_MAX;
 		copy(&c);
 	}
 }
@@ -271,8 +280,10 @@ void mirror_out_dropped(struct forwarder *forwarder, const struct sw_port *to, c
 	struct copying c = {.forwarder = forwarder, .port = to, .frames = &frame, .count = 1, .notes = room->out, .out = true};
 	bool marked = frame->mark;
 
+	if (forwarder->mirroring & MIRRORING_COPY)
+		return;
 	marks_set(forwarder, frame);
-	room->out[frame->mark] = (struct mirror_note){reason_of(&to->counters[forwarder->worker.index], counter), to};
+	room->out[place(frame)] = (struct mirror_note){reason_of(&to->counters[forwarder->worker.index], counter), to};
 	copy(&c);
 	if (!marked)
 		frame->mark = 0;

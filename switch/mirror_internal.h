@@ -65,6 +65,7 @@ struct sw_mirror {
 
 #define MIRRORING_IN  (1u << 0) /* in forwarder.mirroring: a burst comes from a port that is mirrored */
 #define MIRRORING_OUT (1u << 1) /* a list goes to one */
+#define MIRRORING_COPY (1u << 2) /* copies go to a port: whose copies they are has been looked at, and nobody copies them again */
 
 /* Why a frame was dropped, and where. */
 struct mirror_note {

@@ -8,11 +8,18 @@
 #include "switch/mirror_ring.h"
 #include "base/util.h"
 #include "switch/frame_first.h"
+#include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #define GAP UINT32_MAX /* in `bytes` */
+
+#define ALIGN 8u /* of records: the smallest gap */
+
+static_assert(offsetof(struct mirror_record, bytes) + sizeof(uint32_t) <= ALIGN, "a gap says that it is one in the bytes that it has");
+static_assert(MIRROR_RING_BYTES % ALIGN == 0, "no gap is smaller");
 
 int mirror_ring_init(struct mirror_ring *ring)
 {
@@ -34,7 +41,7 @@ void mirror_ring_fini(struct mirror_ring *ring)
 
 static uint32_t whole_bytes(uint32_t bytes, uint32_t at_bytes)
 {
-	return ((uint32_t)sizeof(struct mirror_record) + bytes + at_bytes + 7) & ~7u;
+	return ((uint32_t)sizeof(struct mirror_record) + bytes + at_bytes + ALIGN - 1) & ~(ALIGN - 1);
 }
 
 static struct mirror_record *record_at(const struct mirror_ring *ring, uint32_t position)

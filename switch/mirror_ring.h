@@ -16,9 +16,9 @@
 
 /* What is known of a frame beside its bytes. */
 struct mirror_record {
-	uint64_t ns;          /* of the system's clock, since 1970 */
-	uint32_t bytes;       /* that are kept of it */
+	uint32_t bytes;       /* that are kept of it; the first, for a gap may have no more than its 4 bytes and 4 more */
 	uint32_t frame_bytes; /* that it had */
+	uint64_t ns;          /* of the system's clock, since 1970 */
 	uint16_t reason;      /* why it was dropped: see reasons.h; 0: it was not */
 	uint8_t out;          /* it went to the port, and did not come from it */
 	uint8_t at_bytes;     /* of the name of the port that dropped it, behind the frame's bytes */

@@ -4,6 +4,7 @@
 
 #include "switch/mirror.h"
 #include "switch/fake_switch.h"
+#include "switch/mirror_ring.h"
 #include "switch/pcapng.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -395,6 +396,28 @@ static void a_target_is_no_source_and_a_source_no_target(void **state)
 	mirror_remove(x, mirror);
 }
 
+/* Two ways round in a circle that no look at the mirrors alone shows: a bond carries by its member, whose copies go to the bond. */
+static void copies_are_not_copied_again(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_bond_config as = {.mode = SW_BOND_ACTIVE_BACKUP};
+	struct sw_port_config config = {.name = "b", .bond = &as, .flood_copies = SW_FLOOD_ANY}, member = {.member_of = "b"};
+	struct sw_mirror *mirror;
+	struct sw_port *bond;
+	unsigned before;
+
+	assert_int_equal(sw_port_new(x->sw, &config, &bond), 0);
+	add_port_with(x, SPY, 1, &member);
+	mirror = mirror_add(x, SPY, (struct sw_mirror_config){.to = bond});
+	send_one(x, 0, broadcast, 1);
+	assert_int_equal(fake_port_got(x->fake[SPY]), 2);
+	mirror_remove(x, mirror);
+	remove_port(x, SPY);
+	before = x->gone;
+	sw_port_free(bond, on_gone, x);
+	wait_gone(x, before + 1);
+}
+
 static void there_are_so_many_of_a_port_and_no_more(void **state)
 {
 	struct fixture *x = *state;
@@ -518,6 +541,35 @@ static void a_full_disk_stops_the_mirror(void **state)
 	assert_null(sw_mirror_next(x->sw, NULL));
 }
 
+static void on_removed_remove(void *opaque)
+{
+	struct sw_mirror **other = opaque;
+	static bool removed;
+
+	assert_int_equal(sw_mirror_remove(*other, on_removed, &removed), 0);
+	*other = NULL;
+}
+
+/* As a client does whose next line is there already. */
+static void whoever_hears_of_an_end_may_remove_the_next_one(void **state)
+{
+	struct fixture *x = *state;
+	int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+	struct sw_mirror *first, *failed;
+
+	if (full < 0)
+		skip();
+	first = mirror_add(x, 0, (struct sw_mirror_config){.fd = file_new()});
+	failed = mirror_add(x, 0, (struct sw_mirror_config){.fd = full});
+	send_one(x, 0, broadcast, 1);
+	for (unsigned i = 0; i < WAIT_MS_MAX * 5 && !status_of(failed).err; i++)
+		step(x);
+	pass_grace(x);
+	assert_int_equal(sw_mirror_remove(first, on_removed_remove, &failed), 0);
+	wait_mirrors(x, 0);
+	assert_null(failed);
+}
+
 static void a_switch_that_ends_waits_for_no_reader(void **state)
 {
 	struct fixture *x = *state;
@@ -531,6 +583,40 @@ static void a_switch_that_ends_waits_for_no_reader(void **state)
 	teardown(state);
 	close(fds[0]); /* now it does, and finds nobody who wants to hear of it */
 	*state = NULL;
+}
+
+/* Records of 88 bytes: at the end of the ring 8 are left, which is the smallest gap. What the ring has written there is the ring's own. */
+static void the_smallest_gap_is_within_the_ring(void **state)
+{
+	uint8_t *behind, bytes[60] = {0};
+	struct iovec piece = {bytes, sizeof(bytes)};
+	struct vireo_frame frame = {.iov = &piece, .iov_count = 1, .len_bytes = sizeof(bytes)};
+	struct mirror_record record = {.bytes = sizeof(bytes), .frame_bytes = sizeof(bytes)};
+	const struct mirror_record *came;
+	struct mirror_ring ring = {0};
+	const uint8_t *data;
+
+	behind = mmap(NULL, 2 * MIRROR_RING_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	assert_ptr_not_equal(behind, MAP_FAILED);
+	ring.bytes = behind;
+	behind += MIRROR_RING_BYTES;
+	for (uint32_t i = 0; i < 250000; i++) {
+		memcpy(bytes, &i, sizeof(i));
+		memcpy(frame.head, &i, sizeof(i));
+		record.ns = i;
+		assert_true(mirror_ring_put(&ring, &record, &frame, NULL));
+		mirror_ring_show(&ring);
+		came = mirror_ring_first(&ring, &data);
+		assert_non_null(came);
+		assert_int_equal(came->ns, i);
+		assert_int_equal(came->bytes, sizeof(bytes));
+		assert_memory_equal(data, &i, sizeof(i));
+		mirror_ring_drop(&ring);
+	}
+	assert_true(ring.put < UINT32_MAX && ring.put / MIRROR_RING_BYTES >= 2);
+	for (unsigned i = 0; i < 64; i++)
+		assert_int_equal(behind[i], 0);
+	munmap(ring.bytes, 2 * MIRROR_RING_BYTES);
 }
 
 static int teardown_if_left(void **state)
@@ -554,12 +640,15 @@ int main(void)
 		TEST(copies_go_to_a_port_both_ways_and_dropped_ones_too),
 		TEST(a_port_without_room_for_copies_costs_the_source_nothing),
 		TEST(a_target_is_no_source_and_a_source_no_target),
+		TEST(copies_are_not_copied_again),
 		TEST(there_are_so_many_of_a_port_and_no_more),
 		TEST(a_port_that_goes_takes_its_mirrors_along),
 		TEST(a_reader_that_goes_ends_the_mirror),
 		TEST(a_reader_that_stops_loses_copies_only),
 		TEST(a_full_disk_stops_the_mirror),
+		TEST(whoever_hears_of_an_end_may_remove_the_next_one),
 		TEST(a_switch_that_ends_waits_for_no_reader),
+		cmocka_unit_test(the_smallest_gap_is_within_the_ring),
 	};
 
 	signal(SIGPIPE, SIG_IGN); /* as the daemon does */
