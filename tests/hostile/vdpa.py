@@ -65,7 +65,7 @@ class VdpaPeer(IoctlPeer):
         try:
             return super().do(request, *words, layout=layout)
         except Closed as error:
-            assert self.silent(), f'the device does not answer to ioctl {request:#x}'
+            self.daemon.wait_for(self.silent, 5, f'the device does not answer to ioctl {request:#x}')
             raise Closed() from error
 
     def status(self, value):
