@@ -257,8 +257,8 @@ VIREO_API bool vireo_endpoint_peer(const struct vireo_endpoint *endpoint, struct
  * hold: held(opaque, 0) is called when it stands still, in this call or later; or held(opaque, errno): it does not, and goes
  * on: -EBUSY: the session's machine is migrating, its driver is behind an IOMMU, its notifications are messages, or too many files
  * are open, as a line of log says. A peer that has said half a message, or has not read a reply, is disconnected after 20 ms.
- * `held` is not called any more once the endpoint is closed. Returns 0; or a negative errno, and calls nobody: -EOPNOTSUPP: this
- * transport cannot, or vhost_user.handover is not set; -EBUSY: it is held, closed or lost already.
+ * Where it is closed meanwhile, held(opaque, -ECANCELED) is called in that call. Returns 0; or a negative errno, and calls nobody:
+ * -EOPNOTSUPP: this transport cannot, or vhost_user.handover is not set; -EBUSY: it is held, closed or lost already.
  *
  * export: ret_state->size is the caller's; what the other fields point to is the endpoint's, until the next export, go_on or close.
  * -EBUSY: it is not held; -ENOMEM; -E2BIG.

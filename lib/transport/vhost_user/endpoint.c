@@ -377,6 +377,8 @@ static void vhost_user_close(struct vireo_endpoint *base, void (*done)(void *opa
 	endpoint->closing = true;
 	endpoint->done = done;
 	endpoint->done_opaque = opaque;
+	if (endpoint->held)
+		vhost_user_hold_ended(endpoint, -ECANCELED);
 	loop_remove(&endpoint->listen_watch);
 	listener_close(endpoint);
 	loop_timer_stop(endpoint->timer);

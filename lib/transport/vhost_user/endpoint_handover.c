@@ -32,11 +32,15 @@ static void session_is_held(void *opaque, int err)
 	vhost_user_hold_ended(opaque, err);
 }
 
-/* Half a message has come, or a reply is not read: nobody waits for that. */
+/* Half a message has come, or a reply is not read, by now or later, when queues have come to rest: nobody waits for that. */
 void vhost_user_hold_late(struct vhost_user_endpoint *endpoint)
 {
-	if (endpoint->held && endpoint->session && session_hold_waits(endpoint->session))
+	if (!endpoint->held || !endpoint->session)
+		return;
+	if (session_hold_waits(endpoint->session))
 		session_lies(endpoint->session, "its peer has left a message unsaid, or a reply unread, and it is to be handed over");
+	else
+		loop_timer_start(endpoint->timer, HOLD_PATIENCE_MS);
 }
 
 int vhost_user_hold(struct vireo_endpoint *base, void (*held)(void *opaque, int err), void *opaque)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "transport/vhost_user/endpoint_internal.h"
 #include "transport/vhost_user/session_lab.h"
 #include "wire/handover.h"
 
@@ -364,6 +365,48 @@ static void half_a_message_ends_its_session(void **unused)
 	two_free(&t);
 }
 
+/* Nor for a reply that finds no room only when queues have come to rest, however long that takes. */
+static void reply_that_is_not_read_later_ends_its_session(void **unused)
+{
+	struct two t = two_running(false);
+	int fd = endpoint_of(t.old->endpoint)->session->fd;
+
+	t.old->type.late = true;
+	say_pair(t.old, VU_GET_VRING_BASE, 0, 0);
+	while (send(fd, "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+		;
+	hold(&t);
+	for (unsigned i = 0; i < 3; i++)
+		pump_wait(t.old, 50);
+	assert_int_equal(t.held, 1);
+	type_quiesced_all(&t.old->type);
+	for (unsigned i = 0; i < 100 && t.held == 1; i++)
+		pump_wait(t.old, 100);
+	assert_int_equal(exported(&t).fd_count, 1);
+	assert_non_null(strstr(t.old->log, "a reply unread"));
+	assert_int_equal(vireo_endpoint_go_on(t.old->endpoint), 0);
+	two_free(&t);
+}
+
+/* Its queues do not come to rest meanwhile. */
+static void hold_ends_with_its_endpoint(void **unused)
+{
+	struct two t = two_running(false);
+
+	t.old->type.late = true;
+	hold(&t);
+	assert_int_equal(t.held, 1);
+	vireo_endpoint_close(t.old->endpoint, on_closed, t.old);
+	assert_int_equal(t.held, -ECANCELED);
+	assert_int_equal(t.old->closed, 0);
+	t.held = 1;
+	type_quiesced_all(&t.old->type);
+	assert_int_equal(t.old->closed, 1);
+	assert_int_equal(t.held, 1);
+	t.old->endpoint = NULL;
+	two_free(&t);
+}
+
 static void migration_is_not_interrupted(void **unused)
 {
 	struct two t = two_running(false);
@@ -549,6 +592,8 @@ int main(void)
 		cmocka_unit_test(successor_that_ends_leaves_the_old_one),
 		cmocka_unit_test(messages_wait_until_somebody_goes_on),
 		cmocka_unit_test(half_a_message_ends_its_session),
+		cmocka_unit_test(reply_that_is_not_read_later_ends_its_session),
+		cmocka_unit_test(hold_ends_with_its_endpoint),
 		cmocka_unit_test(migration_is_not_interrupted),
 		cmocka_unit_test(endpoint_that_keeps_nothing_cannot_be_held),
 		cmocka_unit_test(each_lie_is_refused_and_the_old_one_goes_on),
