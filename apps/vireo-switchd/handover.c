@@ -62,10 +62,16 @@ static void ports_go_on(const struct handover *h)
 	sw_release(h->ports->sw);
 }
 
+/*
+ * It has been given up. Clients, and a reload, do not wait for ports whose hold ends late or never; only the next hand-over does. From the
+ * timer alone: what clients ask for may take away the ports that somebody goes through.
+ */
 static void handover_over(struct handover *h)
 {
-	fd_close(&h->fd);
-	h->under_way = h->given_up = false;
+	if (!h->waits) {
+		fd_close(&h->fd);
+		h->under_way = h->given_up = false;
+	}
 	ctl_server_pause(h->daemon->control, false);
 	if (h->reload)
 		reload_begin(h->ports->reload, NULL);
@@ -83,9 +89,7 @@ static void handover_give_up(struct handover *h, const char *why)
 	if (h->phase == SILENCING)
 		h->waits = 0; /* nobody answers any more */
 	log_warning(&h->daemon->log, "not handed over, and going on: %s", why);
-	loop_timer_stop(h->timer);
-	if (!h->waits)
-		handover_over(h);
+	loop_timer_start(h->timer, 0);
 }
 
 /* ---- what cannot be handed over ---- */
@@ -198,11 +202,7 @@ static void hand_over(struct handover *h)
 
 static void held_one(struct handover *h)
 {
-	if (--h->waits)
-		return;
-	if (h->given_up)
-		handover_over(h);
-	else
+	if (!--h->waits)
 		loop_timer_start(h->timer, 0);
 }
 
@@ -213,7 +213,8 @@ static void port_held(void *opaque, int err)
 	char why[SPEC_WHY_BYTES];
 
 	if (!h) { /* the daemon is ending */
-		port->kind->go_on(port);
+		if (!err)
+			port->kind->go_on(port);
 		return;
 	}
 	if (err && !h->given_up) {
@@ -277,9 +278,11 @@ static void handover_due(void *opaque)
 {
 	struct handover *h = opaque;
 	char why[SPEC_WHY_BYTES];
-	const char *text = h->phase == ASKED ? refused(h->ports, why) : NULL; /* by now: clients have been served since */
+	const char *text = !h->given_up && h->phase == ASKED ? refused(h->ports, why) : NULL; /* by now: clients have been served since */
 
-	if (text)
+	if (h->given_up)
+		handover_over(h);
+	else if (text)
 		handover_give_up(h, text);
 	else if (h->phase == ASKED)
 		silence_all(h);
@@ -341,7 +344,7 @@ void serve_handover(struct rpc_call *call, void *opaque)
 
 bool handover_delays_reload(struct handover *handover)
 {
-	if (!handover || !handover->under_way)
+	if (!handover || !handover->under_way || handover->given_up)
 		return false;
 	handover->reload = true;
 	return true;

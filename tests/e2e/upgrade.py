@@ -16,9 +16,9 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from guest.cases import case, case_for, expect, main  # noqa: E402
+from guest.cases import Skip, case, case_for, expect, main  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
-from guest.front import Front, listener, text_frame  # noqa: E402
+from guest.front import Front, listener, raw, text_frame  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.switch import Switch, program  # noqa: E402
 
@@ -344,6 +344,56 @@ def reload_that_comes_meanwhile_waits(lab):
         switch.hand_over("--config", lab.path("switch.conf"))
         switch.ctl("reload")
     expect({port["name"] for port in switch.ask("port", "list")["ports"]} >= {"a", "b", "of-the-file"}, "ports are missing")
+    pings.end()
+    end_well(switch)
+
+
+class Sleeper:
+    """A front end whose memory comes later (postcopy) and never does: its port holds a queue in which somebody sleeps for it."""
+
+    def __init__(self, where, pings):
+        self.peer = peer = raw.VhostUserPeer(where)
+        peer.negotiate(protocol=raw.P_REPLY_ACK | 1 << 8)
+        peer.send(28)  # POSTCOPY_ADVISE; LISTEN is 29
+        self.uffd = socket.recv_fds(peer.sock, 20, 1)[1][0]
+        expect(not peer.ack(29), "it does not listen")
+        peer.make_memory()
+        peer.ask(raw.SET_MEM_TABLE, raw.mem_table([(raw.GPA, len(peer.memory), raw.UADDR, 0)]), [peer.memfd])
+        peer.send(raw.SET_MEM_TABLE, bytes(8))
+        peer.ring(0)
+        peer.settle()
+        pings.other.send(text_frame(2, None))
+        expect(select.select([self.uffd], [], [], 20)[0], "nobody has touched a page")
+
+    def end(self):
+        self.peer.hang_up()
+        os.close(self.uffd)
+
+
+@case
+def port_that_does_not_come_to_rest_keeps_nobody_waiting(lab):
+    """Its hold ends when its front end goes, or the port does. Only the next one that takes over waits for it: no client, no reload."""
+    if os.geteuid():
+        raise Skip("this user may have no userfaultfd that the kernel's own faults wait for")
+    switch, pings = two(lab, f"vhost-user:{lab.path('late')},name=late,postcopy=on")
+    reloads = lambda: open(switch.child.log).read().count("nothing is reloaded")  # noqa: E731
+    sleeper = Sleeper(lab.path("late"), pings)
+    taker = Taker(switch)
+    switch.child.send_signal(signal.SIGHUP)
+    expect(parcel(taker.sock) == (NOT, b"a port's queues do not come to rest"), "it says something else")
+    wait_until(lambda: reloads() == 1, 20, "what was to be reloaded meanwhile is")
+    switch.child.send_signal(signal.SIGHUP)
+    wait_until(lambda: reloads() == 2, 20, "it reloads")
+    fails(switch, pings, "another process is taking over already")
+    sleeper.end()
+    wait_until(lambda: "SOCKET: " in asks(switch, lab.path("none"))["error"]["message"], 20, "the next one may ask")
+    pings.goes_on()
+    sleeper = Sleeper(lab.path("late"), pings)
+    fails(switch, pings, "a port's queues do not come to rest")
+    switch.ctl("port", "remove", "late")
+    sleeper.end()
+    switch.hand_over()
+    pings.goes_on()
     pings.end()
     end_well(switch)
 
