@@ -231,7 +231,7 @@ void device_reset(struct vireo_device *device)
 	for (unsigned i = 0; i < device->queue_count; i++)
 		queue_reset(&device->queues[i]);
 	device->features = 0;
-	device->log_all = false;
+	device_log_reset(device);
 	device->status = 0;
 	if (device->ops.reset)
 		device->ops.reset(device->opaque);

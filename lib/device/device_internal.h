@@ -160,6 +160,7 @@ struct vireo_device {
 	struct dirty_log *dirty_log; /* or NULL */
 	bool log_all; /* what is written is logged ... */
 	bool log_ran; /* ... and queues ran while there was no log */
+	bool log_named; /* there is a log, and it is still to be said that anything is logged there */
 	uint64_t maps_set; /* counts them; read by workers (atomic) */
 	unsigned quiesce_waits;
 	void (*quiesce_done)(void *opaque); /* NULL: no quiesce is pending */
@@ -204,6 +205,7 @@ bool maps_settle(struct vireo_device *device); /* queues have renewed: false: so
 const char *queue_log_begin(struct vireo_queue *queue); /* of a queue that has a ring; NULL, or why it cannot run */
 void queue_log_end(struct vireo_queue *queue); /* its ring has gone */
 void device_log_memory_changed(struct vireo_device *device); /* before a queue can write to what is new */
+void device_log_reset(struct vireo_device *device); /* nothing is logged until it is said again; the log itself stays */
 void device_log_forget(struct vireo_device *device);
 
 /* begin.c */

@@ -24,7 +24,7 @@ const char *device_hold_refused(const struct vireo_device *device)
 {
 	if (device_late(device))
 		return "its memory has not all come (postcopy)";
-	return device->log_all ? "what is written to its memory is logged (a migration)" : NULL;
+	return device->log_all || device->log_named ? "what is written to its memory is logged, or about to be (a migration)" : NULL;
 }
 
 bool device_status_is_required(const struct vireo_device *device)

@@ -222,6 +222,7 @@ int device_log_set(struct vireo_device *device, struct dirty_log *log, const cha
 	else if (device->log_all && device->log_ran && device_memory(device))
 		dirty_log_mark_map(log, device_memory(device));
 	device->log_ran = false;
+	device->log_named = !device->log_all;
 	device->dirty_log = dirty_log_ref(log);
 	dirty_log_unref(old);
 	*why = "out of memory";
@@ -236,6 +237,7 @@ int device_log_switch(struct vireo_device *device, bool on, const char **why)
 	if (*why)
 		return -EINVAL;
 	device->log_all = on;
+	device->log_named = false;
 	if (on)
 		device->log_ran = !device->dirty_log && device_running(device);
 	*why = "out of memory";
@@ -268,9 +270,15 @@ bool device_queue_logs(const struct vireo_device *device, uint32_t index)
 	return index < device->queue_count && device->queues[index].log_areas;
 }
 
+void device_log_reset(struct vireo_device *device)
+{
+	device->log_named |= device->log_all && device->dirty_log;
+	device->log_all = false;
+}
+
 void device_log_forget(struct vireo_device *device)
 {
-	device->log_all = device->log_ran = false;
+	device->log_all = device->log_ran = device->log_named = false;
 	dirty_log_unref(device->dirty_log);
 	device->dirty_log = NULL;
 }

@@ -407,22 +407,50 @@ static void hold_ends_with_its_endpoint(void **unused)
 	two_free(&t);
 }
 
-static void migration_is_not_interrupted(void **unused)
+static void name_log(struct two *t)
 {
-	struct two t = two_running(false);
 	const uint64_t log[2] = { 4096, 0 };
 	int fd = memfd_create("log", MFD_CLOEXEC);
 
 	assert_int_equal(ftruncate(fd, 4096), 0);
-	say_fds(t.old, VU_SET_LOG_BASE, 0, log, sizeof(log), &fd, 1);
-	assert_int_equal(hear_u64(t.old, VU_SET_LOG_BASE), 0);
+	say_fds(t->old, VU_SET_LOG_BASE, 0, log, sizeof(log), &fd, 1);
+	assert_int_equal(hear_u64(t->old, VU_SET_LOG_BASE), 0);
 	close(fd);
+}
+
+static void migration_is_not_interrupted(void **unused)
+{
+	struct two t = two_running(false);
+
+	name_log(&t);
 	assert_int_equal(ack_u64(t.old, VU_SET_FEATURES, F_PROTOCOL | F_VERSION_1 | VU_FEATURE_LOG_ALL), 0);
 	hold(&t);
 	assert_int_equal(t.held, -EBUSY);
 	assert_non_null(strstr(t.old->log, "(a migration)"));
 	assert_non_null(t.old->type.running[0]);
 	assert_int_equal(vireo_endpoint_go_on(t.old->endpoint), -EBUSY);
+	assert_int_equal(ack_u64(t.old, VU_SET_FEATURES, F_PROTOCOL | F_VERSION_1), 0);
+	hold(&t);
+	assert_int_equal(t.held, 0);
+	assert_int_equal(vireo_endpoint_go_on(t.old->endpoint), 0);
+	two_free(&t);
+}
+
+/* The front end has its answer: it says LOG_ALL next, or again after a reset, and does not name the log once more. */
+static void log_that_is_named_is_not_lost(void **unused)
+{
+	struct two t = two_running(false);
+
+	name_log(&t);
+	hold(&t);
+	assert_int_equal(t.held, -EBUSY);
+	assert_non_null(strstr(t.old->log, "(a migration)"));
+	assert_non_null(t.old->type.running[0]);
+	assert_int_equal(ack_u64(t.old, VU_SET_FEATURES, F_PROTOCOL | F_VERSION_1 | VU_FEATURE_LOG_ALL), 0);
+	say(t.old, VU_RESET_DEVICE, NULL, 0);
+	hold(&t);
+	assert_int_equal(t.held, -EBUSY);
+	assert_int_equal(ack_u64(t.old, VU_SET_FEATURES, F_PROTOCOL | F_VERSION_1 | VU_FEATURE_LOG_ALL), 0);
 	assert_int_equal(ack_u64(t.old, VU_SET_FEATURES, F_PROTOCOL | F_VERSION_1), 0);
 	hold(&t);
 	assert_int_equal(t.held, 0);
@@ -595,6 +623,7 @@ int main(void)
 		cmocka_unit_test(reply_that_is_not_read_later_ends_its_session),
 		cmocka_unit_test(hold_ends_with_its_endpoint),
 		cmocka_unit_test(migration_is_not_interrupted),
+		cmocka_unit_test(log_that_is_named_is_not_lost),
 		cmocka_unit_test(endpoint_that_keeps_nothing_cannot_be_held),
 		cmocka_unit_test(each_lie_is_refused_and_the_old_one_goes_on),
 		cmocka_unit_test(lie_is_named),
