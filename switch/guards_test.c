@@ -190,6 +190,60 @@ static void a_locked_address_that_was_held_is_fixed_again(void **state)
 	assert_int_equal(stats_of(x, GUARDED).rx_spoofed, 0);
 }
 
+/* In another process: nobody takes it before the port has said anything here. */
+static void an_address_that_was_locked_elsewhere_is_locked(void **state)
+{
+	struct sw_port_config locks = {.lock_address = true};
+	struct fixture *x = *state;
+	uint8_t own[6], other[6], mac[6];
+	bool everywhere = false;
+
+	add_guarded(x, locks);
+	add_port_with(x, 4, 1, &locks);
+	mac_of(own, GUARDED, 0);
+	mac_of(other, GUARDED, 1);
+	send_raw(x, 0, broadcast, own, 0);
+	settle(x);
+	assert_false(sw_port_locked(x->port[GUARDED], mac, &everywhere));
+	assert_int_equal(sw_port_locked_set(x->port[GUARDED], broadcast), -EINVAL);
+	assert_int_equal(sw_port_locked_set(x->port[GUARDED], (const uint8_t[6]){0}), -EINVAL);
+	assert_int_equal(sw_port_locked_set(x->port[0], own), -EINVAL); /* which learns */
+	assert_int_equal(sw_port_locked_set(x->port[GUARDED], own), 0);
+	assert_int_equal(sw_port_locked_set(x->port[GUARDED], own), 0);
+	assert_int_equal(sw_port_locked_set(x->port[GUARDED], other), -EINVAL);
+	assert_true(sw_port_locked(x->port[GUARDED], mac, &everywhere));
+	assert_memory_equal(mac, own, 6);
+	assert_true(everywhere);
+	send_raw(x, 0, broadcast, own, 0);
+	send_raw(x, GUARDED, broadcast, other, 0);
+	send_raw(x, GUARDED, broadcast, own, 0);
+	settle(x);
+	assert_int_equal(stats_of(x, 0).rx_spoofed, 1);
+	assert_int_equal(stats_of(x, GUARDED).rx_spoofed, 1);
+	assert_int_equal(fake_port_got(x->fake[1]), 2);
+	assert_int_equal(fixed_entries(x), 1);
+}
+
+/* As it may be since an entry was held and let go. */
+static void an_address_that_two_have_locked_is_that_of_the_first(void **state)
+{
+	static const uint64_t tagged[SW_VLAN_SET_WORDS] = {1u << 20};
+	struct fixture *x = *state;
+	uint8_t own[6], mac[6];
+	bool everywhere = true;
+
+	add_guarded(x, (struct sw_port_config){.lock_address = true, .vlan_aware = true, .vlan = 10, .tagged = tagged});
+	add_port_with(x, 4, 1, &(struct sw_port_config){.lock_address = true, .vlan_aware = true, .vlan = 20});
+	mac_of(own, GUARDED, 0);
+	assert_int_equal(sw_port_locked_set(x->port[4], own), 0);
+	assert_int_equal(sw_port_locked_set(x->port[GUARDED], own), 0);
+	assert_true(sw_port_locked(x->port[GUARDED], mac, &everywhere));
+	assert_false(everywhere);
+	assert_true(sw_port_locked(x->port[4], mac, &everywhere));
+	assert_true(everywhere);
+	assert_int_equal(fixed_entries(x), 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -200,6 +254,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_first_address_is_locked_to_its_port, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_address_of_another_ports_own_cannot_be_locked, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_locked_address_that_was_held_is_fixed_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_address_that_was_locked_elsewhere_is_locked, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_address_that_two_have_locked_is_that_of_the_first, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

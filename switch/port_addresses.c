@@ -7,6 +7,8 @@
  * from, which the worker that sees it fixes. All of it may change while frames come. The database tells workers what is the port's (fdb.c): a
  * port whose addresses are fixed learns none, and one that locks is of that kind from the start, when it has none yet.
  *
+ * What a port has locked may go on in another process, which fixes it before the port says anything there (sw_port_locked_set()).
+ *
  * A change fixes what is new first. Then nothing is learned behind the port any more, and what was, or was fixed and is not to be, is let go
  * of. Where a port comes to learn, what was fixed to it counts as learned.
  *
@@ -82,13 +84,18 @@ struct given {
 	unsigned count;
 };
 
-static uint64_t given_mac(const struct given *given, unsigned i)
+static uint64_t mac_number(const uint8_t mac[6])
 {
-	uint64_t mac = 0;
+	uint64_t number = 0;
 
 	for (unsigned byte = 0; byte < 6; byte++)
-		mac = mac << 8 | given->addresses[i][byte];
-	return mac;
+		number = number << 8 | mac[byte];
+	return number;
+}
+
+static uint64_t given_mac(const struct given *given, unsigned i)
+{
+	return mac_number(given->addresses[i]);
 }
 
 /* It is in the first of its VLANs, and so in each. */
@@ -185,4 +192,62 @@ int sw_port_addresses_set(struct sw_port *port, const uint8_t (*addresses)[6], u
 	if (!count && !port->address_count && lock == port->lock)
 		return 0; /* what has been locked stays */
 	return addresses_set(&given, lock && !count);
+}
+
+/* ---- what it has locked, from one process to another ---- */
+
+static bool is_fixed_everywhere(const struct sw_port *port, uint64_t mac)
+{
+	for (uint16_t vlan = 0; rules_next_vlan(&port->rules, &vlan); vlan++) {
+		struct fdb_address address = fdb_address(port->sw->fdb, vlan, mac);
+
+		if (fdb_lookup(port->sw->fdb, &address) != port->id)
+			return false;
+	}
+	return true;
+}
+
+bool sw_port_locked(const struct sw_port *port, uint8_t ret_mac[6], bool *ret_everywhere)
+{
+	uint64_t mac = __atomic_load_n(&port->locked, __ATOMIC_RELAXED);
+
+	if (!port->lock || !mac)
+		return false;
+	for (unsigned byte = 0; byte < 6; byte++)
+		ret_mac[byte] = (uint8_t)(mac >> (40 - 8 * byte));
+	*ret_everywhere = is_fixed_everywhere(port, mac);
+	return true;
+}
+
+/* Where it is another port's it was so before: this one has it locked, and not fixed there. */
+static int locked_fix(struct sw_port *port, uint64_t mac)
+{
+	struct fdb *fdb = port->sw->fdb;
+
+	for (uint16_t vlan = 0; rules_next_vlan(&port->rules, &vlan); vlan++) {
+		struct fdb_address address = fdb_address(fdb, vlan, mac);
+		int err = fdb_fix(fdb, &address, port->id, switch_now_s());
+
+		if (!err || err == -EADDRINUSE)
+			continue;
+		mac_let_go(port, mac, vlan);
+		return err;
+	}
+	return 0;
+}
+
+int sw_port_locked_set(struct sw_port *port, const uint8_t mac[6])
+{
+	uint64_t number = mac_number(mac);
+	int err = -EINVAL;
+
+	if (mac[0] & 1 || !number || port->removing)
+		return err;
+	pthread_mutex_lock(&port->addresses);
+	if (port->lock && (!port->locked || port->locked == number))
+		err = locked_fix(port, number);
+	if (!err)
+		__atomic_store_n(&port->locked, number, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&port->addresses);
+	return err;
 }

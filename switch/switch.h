@@ -349,6 +349,13 @@ int sw_port_rules_set(struct sw_port *port, const struct sw_port_config *config)
  * unless it was known behind the port before. -EADDRINUSE, -ENOSPC: as sw_port_new(), and nothing has changed.
  */
 int sw_port_addresses_set(struct sw_port *port, const uint8_t (*addresses)[6], unsigned count, bool lock);
+/* What a port that locks the first address has locked; everywhere: in each of its VLANs nobody else has it. False: none yet. */
+bool sw_port_locked(const struct sw_port *port, uint8_t ret_mac[6], bool *ret_everywhere);
+/*
+ * As if the first address that the port has sent from had been this one, which was so elsewhere. In VLANs where it is fixed to another port
+ * it stays there. -EINVAL: no unicast address, the port locks none, or has locked another one; -ENOSPC: no room where it would have to be.
+ */
+int sw_port_locked_set(struct sw_port *port, const uint8_t mac[6]);
 void sw_port_limits_set(struct sw_port *port, const struct sw_limits *limits); /* buckets begin full */
 int sw_port_retry_set(struct sw_port *port, const struct sw_retry *retry); /* -ENOMEM: nothing has changed */
 void sw_port_flood_set(struct sw_port *port, uint32_t copies); /* as flood_copies of the config; the bucket begins full */

@@ -26,7 +26,7 @@
 #include <stdbool.h>
 
 /* One more whenever what is said changes: here, in handover_state.h, or of an endpoint (wire/handover.h). */
-#define HANDOVER_VERSION 1
+#define HANDOVER_VERSION 2
 
 /* Kinds of parcels (daemon/parcel.h). */
 #define HANDOVER_SWITCH	 1u /* JSON, and the control socket */

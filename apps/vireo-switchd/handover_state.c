@@ -39,12 +39,17 @@ struct entries {
 	bool held; /* or learned */
 };
 
+static const char *mac_text(const uint8_t m[6], char text[18])
+{
+	snprintf(text, 18, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+	return text;
+}
+
 static json_t *entry_json(const struct sw_fdb_entry *entry, bool held)
 {
-	const uint8_t *m = entry->mac;
 	char mac[18];
 
-	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+	mac_text(entry->mac, mac);
 	if (!held)
 		return json_pack("{s:s, s:s, s:i}", "mac", mac, "port", entry->port, "vlan", (int)entry->vlan);
 	return entry->vlan ? json_sprintf("%s %s %u", mac, entry->port, entry->vlan) : json_sprintf("%s %s", mac, entry->port);
@@ -66,6 +71,28 @@ static json_t *entries_json(const struct ports *ports, bool held)
 	return entries.list;
 }
 
+static void locked_tell(const struct ports *ports, bool everywhere, json_t *list)
+{
+	for (const struct port *p = ports->first; p; p = p->next) {
+		uint8_t number[6];
+		char mac[18];
+		bool whole = false;
+
+		if (sw_port_locked(p->sw, number, &whole) && whole == everywhere)
+			json_array_append_new(list, json_pack("{s:s, s:s}", "mac", mac_text(number, mac), "port", p->spec.at.name));
+	}
+}
+
+/* Of two that have locked the same one, since an entry was held and let go, first the one whose it is. */
+static json_t *locked_json(const struct ports *ports)
+{
+	json_t *list = json_array();
+
+	locked_tell(ports, true, list);
+	locked_tell(ports, false, list);
+	return list;
+}
+
 static char *text_of(json_t *json)
 {
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
@@ -76,7 +103,8 @@ static char *text_of(json_t *json)
 
 char *handover_state_text(const struct ports *ports)
 {
-	return text_of(json_pack("{s:i, s:o, s:o}", "version", HANDOVER_VERSION, "ports", ports_json(ports), "held", entries_json(ports, true)));
+	return text_of(json_pack("{s:i, s:o, s:o, s:o}", "version", HANDOVER_VERSION, "ports", ports_json(ports), "held",
+				 entries_json(ports, true), "locked", locked_json(ports)));
 }
 
 char *handover_state_learned(const struct ports *ports)
@@ -149,6 +177,30 @@ void handover_state_hold(const json_t *state, const struct ports *ports)
 
 	for (size_t i = 0; i < json_array_size(held); i++)
 		entry_hold(ports, json_array_get(held, i));
+}
+
+static int entry_lock(const struct ports *ports, const json_t *entry, char why[SPEC_WHY_BYTES])
+{
+	const char *mac = json_string_value(json_object_get(entry, "mac")), *name = json_string_value(json_object_get(entry, "port"));
+	const struct port *port = mac && name ? ports_find(ports, name) : NULL;
+	uint8_t number[6];
+	int err = port && port_mac_parse(mac, number) ? sw_port_locked_set(port->sw, number) : -EINVAL;
+
+	if (err == -ENOSPC)
+		snprintf(why, SPEC_WHY_BYTES, "there is no room for what port '%.64s' has locked: give --fdb-entries more", name);
+	else if (err)
+		snprintf(why, SPEC_WHY_BYTES, "what a port has locked is none of its addresses");
+	return err;
+}
+
+int handover_state_lock(const json_t *state, const struct ports *ports, char why[SPEC_WHY_BYTES])
+{
+	const json_t *locked = json_object_get(state, "locked");
+	int err = 0;
+
+	for (size_t i = 0; !err && i < json_array_size(locked); i++)
+		err = entry_lock(ports, json_array_get(locked, i), why);
+	return err;
 }
 
 void handover_state_learn(const char *text, size_t bytes, const struct ports *ports)

@@ -5,10 +5,11 @@
 /*
  * What one process tells the next of a switch, as JSON:
  *
- *	{"version": 1, "ports": [{"spec": SPEC, "text": SPEC, "settings": true, "endpoint": true}], "held": ["MAC PORT [VLAN]"]}
+ *	{"version": 2, "ports": [{"spec": SPEC, "text": SPEC, "settings": true, "endpoint": true}], "held": ["MAC PORT [VLAN]"],
+ *	 "locked": [{"mac": MAC, "port": NAME}]}
  *
- * "spec" is the port as it is now, "text" as it was given, and from a file of settings or not. And when all goes on, which thousands of
- * addresses are not to delay:
+ * "spec" is the port as it is now, "text" as it was given, and from a file of settings or not. "locked" is what ports with spoof=learn
+ * may send from, which nobody else is to take in between. And when all goes on, which thousands of addresses are not to delay:
  *
  *	[{"mac": MAC, "port": NAME, "vlan": VLAN}]
  */
@@ -31,6 +32,8 @@ size_t handover_state_ports(const json_t *state);
 int handover_state_port(const json_t *state, size_t index, struct handover_port *ret_port, char why[SPEC_WHY_BYTES]); /* -EINVAL */
 /* Entries of the forwarding database; those of ports that there are not are left out, and what makes no sense. */
 void handover_state_hold(const json_t *state, const struct ports *ports);
+/* After that. 0, or a negative errno and why: one that cannot be locked is somebody else's soon. */
+int handover_state_lock(const json_t *state, const struct ports *ports, char why[SPEC_WHY_BYTES]);
 void handover_state_learn(const char *text, size_t bytes, const struct ports *ports);
 
 #endif

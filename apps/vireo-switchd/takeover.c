@@ -198,9 +198,10 @@ static int switch_take(struct takeover *t)
 		err = port_take(t, i);
 	if (sw_release(t->ports->sw) && !err)
 		err = complain(t, "out of memory");
-	if (!err)
-		handover_state_hold(t->state, t->ports);
-	return err;
+	if (err)
+		return err;
+	handover_state_hold(t->state, t->ports);
+	return handover_state_lock(t->state, t->ports, why) ? complain(t, why) : 0;
 }
 
 int takeover_begin(struct ports *ports, struct daemon *daemon, struct takeover **ret_takeover)

@@ -26,7 +26,7 @@ ROUNDS = 10
 PORTS = 2
 MAGIC = 0x6c637270  # daemon/parcel.h; kinds: apps/vireo-switchd/handover.h
 SWITCH, PORT, READY, GO, NOT = 1, 2, 3, 4, 5
-VERSION = 1
+VERSION = 2
 
 
 def is_connected(front):
@@ -153,6 +153,32 @@ def all_that_the_switch_knows_goes_with_it(lab):
     expect(not any(os.path.exists(lab.path(name)) for name in ("a", "b", "c", "late", "switchd.control")), "sockets are left")
 
 
+@case
+def what_a_port_has_locked_stays_its_own(lab):
+    """No other guest can take its address while it is silent, nor can it have another one; a port that has locked none locks its next."""
+    specs = (f"vhost-user:{lab.path(name)},name={name}" for name in "cde")
+    switch, pings = two(lab, *(spec + ",spoof=learn" * (not spec.endswith("e")) for spec in specs))
+    spoofed = lambda name: switch.port(name)["counters"]["rx_spoofed"]  # noqa: E731
+    owners = lambda: {(entry["mac"], entry["port"]) for entry in switch.ask("fdb", "show")["entries"]}  # noqa: E731
+    with Front(lab.path("c")) as owner, Front(lab.path("d")) as silent, Front(lab.path("e")) as thief:
+        owner.send(text_frame(5, None))
+        wait_until(lambda: ("52:54:00:00:02:05", "c") in owners(), 20, "its address is locked")
+        for name in "de":
+            switch.hand_over()
+            expect(("52:54:00:00:02:05", "c") in owners(), f"{owners()}")
+            {"d": silent, "e": thief}[name].send(text_frame(5, None))
+            wait_until(lambda: spoofed(name) == 1, 20, "another one cannot have it")  # noqa: B023  # pylint: disable=cell-var-from-loop
+        owner.send(text_frame(6, None))
+        wait_until(lambda: spoofed("c") == 1, 20, "it has no other one")
+        owner.send(text_frame(5, None))
+        silent.send(text_frame(7, None))
+        wait_until(lambda: ("52:54:00:00:02:07", "d") in owners(), 20, "what had none locks one")
+        expect(spoofed("c") == 1, "its own is refused")
+    pings.goes_on()
+    pings.end()
+    end_well(switch)
+
+
 # ---- what fails ----
 
 
@@ -273,7 +299,7 @@ def what_is_asked_for_wrongly_stops_nothing(lab):
     folder = lab.path("public")
     os.mkdir(folder)
     for version in (0, VERSION + 1, "x"):
-        expect("hands over as version 1" in asks(switch, lab.path("a"), version)["error"]["message"], f"version {version}")
+        expect(f"hands over as version {VERSION}" in asks(switch, lab.path("a"), version)["error"]["message"], f"version {version}")
     for path in (lab.path("none"), lab.path("switchd.log"), ""):
         expect("SOCKET: " in asks(switch, path)["error"]["message"], path)
     if not os.geteuid():
@@ -471,6 +497,9 @@ def state_that_lies_is_refused_and_its_owner_goes_on(lab):
         ([(SWITCH, state(guest), control), (PORT, junk, control)], "is refused: it is no state of an endpoint"),
         ([(SWITCH, state(guest), control), (PORT, b"vireohnd" + struct.pack("=IIII", 9, 1, 0, 0), [])], "its version is not known"),
         ([(SWITCH, state(guest), control)], "does not come"),
+        ([(SWITCH, state(null, locked=[7]), control)], "none of its addresses"),
+        ([(SWITCH, state(null, locked=[{"mac": "52:54:00:00:00:09", "port": "m"}]), control)], "none of its addresses"),
+        ([(SWITCH, state(null, locked=[{"mac": "52:54:00:00:00:09", "port": "n"}]), control)], "none of its addresses"),
         ([(PORT, b"", [])], "something else"),
         ([(NOT, b"for a reason", [])], "for a reason"),
         ([], "does not come"),
