@@ -353,6 +353,11 @@ struct sw_mirror *sw_mirror_next(struct sw *sw, struct sw_mirror *previous)
 	return mirror;
 }
 
+bool sw_mirrors_there(const struct sw *sw)
+{
+	return !TAILQ_EMPTY(&sw->mirrors);
+}
+
 struct sw_mirror *sw_mirror_find(struct sw *sw, unsigned id)
 {
 	struct sw_mirror *mirror = sw_mirror_next(sw, NULL);

@@ -54,6 +54,7 @@ int sw_mirror_add(struct sw *sw, const struct sw_mirror_config *config, struct s
 int sw_mirror_remove(struct sw_mirror *mirror, void (*done)(void *opaque), void *opaque);
 struct sw_mirror *sw_mirror_find(struct sw *sw, unsigned id); /* NULL: there is none, or it is going */
 struct sw_mirror *sw_mirror_next(struct sw *sw, struct sw_mirror *previous); /* NULL: the first; ends with NULL */
+bool sw_mirrors_there(const struct sw *sw); /* any, or one that is going, and whose file is not whole yet */
 void sw_mirror_status(const struct sw_mirror *mirror, struct sw_mirror_status *ret_status);
 
 #endif

@@ -16,6 +16,7 @@
 #include "handover_state.h"
 #include "port.h"
 #include "reload.h"
+#include "switch/mirror.h"
 #include "vireo/endpoint.h"
 #include <errno.h>
 #include <stdio.h>
@@ -118,6 +119,10 @@ static const char *refused(const struct ports *ports, char why[SPEC_WHY_BYTES])
 		return "ports are about to be added: try again";
 	if (reload_runs(ports->reload))
 		return "the settings are being read again: try again";
+	if (sw_mirror_next(ports->sw, NULL))
+		return "a mirror copies frames: remove it first (vireoctl mirror remove)";
+	if (sw_mirrors_there(ports->sw))
+		return "a mirror that was removed is still writing: try again";
 	for (const struct port *p = ports->first; p && !text; p = p->next)
 		text = port_refused(p, why);
 	return text;

@@ -345,6 +345,23 @@ def port_that_cannot_be_handed_over_keeps_the_old_one(lab):
 
 
 @case
+def mirror_keeps_the_old_one(lab):
+    """Its file would be cut, and nobody would hear that it is gone."""
+    switch, pings = two(lab, "null:n")
+    for where in (lab.path("copy.pcapng"), "n"):
+        switch.ctl("mirror", "add", "a", "--to", where)
+        fails(switch, pings, "a mirror copies frames: remove it first (vireoctl mirror remove)")
+        mirrors = switch.ask("mirror", "list")["mirrors"]
+        expect(len(mirrors) == 1 and mirrors[0]["state"] == "on", f"{mirrors}")
+        switch.ctl("mirror", "remove", str(mirrors[0]["id"]))
+    expect("not handed over" not in open(switch.child.log).read(), "something was stopped")
+    switch.hand_over()
+    pings.goes_on()
+    pings.end()
+    end_well(switch)
+
+
+@case
 def reload_that_comes_meanwhile_waits(lab):
     """SIGHUP, which comes at any time: it is one of the two that has to wait for the other, and nothing is lost."""
     switch, pings = two(lab)
