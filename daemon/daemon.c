@@ -151,7 +151,8 @@ int daemon_run(struct daemon *daemon)
 		log_error(&daemon->log, "cannot start: %s", strerror(-ret));
 		return 1;
 	}
-	if (!daemon->stop)
+	daemon->ready = !daemon->stop;
+	if (daemon->ready)
 		notify("READY=1", true);
 	while (!daemon->stop && (ret >= 0 || ret == -EINTR))
 		ret = loop_dispatch(daemon->loop, -1);
@@ -163,7 +164,8 @@ int daemon_run(struct daemon *daemon)
 
 void daemon_stop(struct daemon *daemon)
 {
-	notify("STOPPING=1", false);
+	if (daemon->ready) /* else there may be another one that runs, and is none that stops */
+		notify("STOPPING=1", false);
 	ctl_server_free(daemon->control);
 	daemon->control = NULL;
 }

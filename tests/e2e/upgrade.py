@@ -441,6 +441,21 @@ def port_that_does_not_come_to_rest_keeps_nobody_waiting(lab):
     end_well(switch)
 
 
+@case
+def one_that_fails_does_not_say_that_the_service_stops(lab):
+    """To the service manager, who believes it of the service."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
+        notices.bind(lab.path("notify"))
+        notices.setblocking(False)
+        argv = [program("vireo-switchd"), "--control", lab.path("nobody"), "--takeover"]
+        child = lab.start(argv, log="nobody.log", env={**os.environ, "NOTIFY_SOCKET": lab.path("notify")})
+        expect(child.wait(30) == 1, "there is nobody")
+        try:
+            raise AssertionError(f"it says {notices.recv(100)}")
+        except BlockingIOError:
+            pass
+
+
 # ---- an old one of our own ----
 
 
