@@ -90,12 +90,13 @@ static void start(struct scene *s)
 	say_pair(s->lab, VU_SET_VRING_ENABLE, 0, 1);
 }
 
-static struct scene *scene_new(bool packed, bool tracked)
+static struct scene *scene_of(bool packed, bool tracked, bool handover)
 {
+	const struct vireo_endpoint_config config = { .size = sizeof(config), .vhost_user.handover = handover };
 	struct scene *s = test_calloc(1, sizeof(*s));
 
 	s->lab = lab_make_of(&ops, true);
-	assert_int_equal(vireo_endpoint_open(s->lab->device, s->lab->address, NULL, &s->lab->endpoint), 0);
+	assert_int_equal(vireo_endpoint_open(s->lab->device, s->lab->address, &config, &s->lab->endpoint), 0);
 	s->packed = packed;
 	s->used = packed ? 0x8000 : 0;
 	s->region_fd = -1;
@@ -108,6 +109,11 @@ static struct scene *scene_new(bool packed, bool tracked)
 	assert_ptr_not_equal(s->region, MAP_FAILED);
 	give_region(s);
 	return s;
+}
+
+static struct scene *scene_new(bool packed, bool tracked)
+{
+	return scene_of(packed, tracked, false);
 }
 
 static void scene_free(struct scene *s)
@@ -369,6 +375,31 @@ static void what_lies_in_the_region_ends_the_session(void **state)
 	}
 }
 
+static void on_held(void *opaque, int err)
+{
+	*(int *)opaque = err;
+}
+
+/* It was good when the session was held: the ring is refused when it goes on, and that ends the session. */
+static void what_lies_in_the_region_ends_a_session_that_goes_on(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct scene *s = scene_of(packed, true, true);
+		int held = 1;
+
+		start(s);
+		assert_non_null(s->lab->type.running[0]);
+		assert_int_equal(vireo_endpoint_hold(s->lab->endpoint, on_held, &held), 0);
+		assert_int_equal(held, 0);
+		((struct inflight_split *)(void *)s->region)->version = 7;
+		assert_int_equal(vireo_endpoint_go_on(s->lab->endpoint), 0);
+		assert_true(hung_up(s->lab));
+		assert_non_null(strstr(s->lab->log, "broken: queue 0: the in-flight region is of a version that nobody knows"));
+		assert_false(vireo_endpoint_connected(s->lab->endpoint));
+		scene_free(s);
+	}
+}
+
 static void a_region_has_room_for_the_queues_that_were_named(void **state)
 {
 	for (unsigned packed = 0; packed < 2; packed++) {
@@ -527,6 +558,7 @@ int main(void)
 		cmocka_unit_test(taking_along_without_memory_is_refused),
 		cmocka_unit_test(a_reset_device_owes_nothing),
 		cmocka_unit_test(what_lies_in_the_region_ends_the_session),
+		cmocka_unit_test(what_lies_in_the_region_ends_a_session_that_goes_on),
 		cmocka_unit_test(a_region_has_room_for_the_queues_that_were_named),
 		cmocka_unit_test(a_region_that_does_not_fit_is_refused),
 		cmocka_unit_test(who_asks_for_a_region_of_no_size_is_a_liar),

@@ -518,7 +518,9 @@ void session_go_on(struct session *session)
 	session->state = SESSION_RECEIVE;
 	session->quiet = false;
 	device_hold(session->device, false);
+	session->busy = true; /* a ring may be refused now: it ends below */
 	device_resume(session->device);
+	session->busy = false;
 	session->ran = session->ran || device_running(session->device);
 	session_run(session);
 }
