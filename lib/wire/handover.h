@@ -34,6 +34,7 @@
 #define HANDOVER_LISTENS 1u /* there is a listening socket */
 #define HANDOVER_CONNECTED 2u /* there is a connection */
 #define HANDOVER_RAN 4u /* a ring of it has run */
+#define HANDOVER_TELLS 8u /* the peer is still to be told that the config space has changed */
 
 struct handover_endpoint {
 	uint64_t socket_device, socket_inode; /* of the path */

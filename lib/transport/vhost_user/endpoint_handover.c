@@ -83,6 +83,8 @@ int vhost_user_export(struct vireo_endpoint *base, struct vireo_endpoint_state *
 		fds[count++] = endpoint->session->fd;
 	if (endpoint->session && endpoint->session->ran)
 		record.flags |= HANDOVER_RAN;
+	if (endpoint->session && endpoint->session->config_changed)
+		record.flags |= HANDOVER_TELLS;
 	handover_free(writer);
 	handover_begin(writer);
 	handover_add(writer, HANDOVER_ENDPOINT, &record, sizeof(record), fds, count);
@@ -157,6 +159,7 @@ static int connection_import(struct vhost_user_endpoint *endpoint, const struct 
 	if (r)
 		return refuse(r, "there is no memory for its session", why);
 	endpoint->session->ran = told->flags & HANDOVER_RAN;
+	endpoint->session->config_changed = told->flags & HANDOVER_TELLS;
 	return session_import(endpoint->session, reader, fds, why);
 }
 
@@ -165,8 +168,10 @@ static const char *endpoint_wrong(const struct vhost_user_endpoint *endpoint, co
 {
 	bool listens = told->flags & HANDOVER_LISTENS, connected = told->flags & HANDOVER_CONNECTED;
 
-	if (told->flags & ~(HANDOVER_LISTENS | HANDOVER_CONNECTED | HANDOVER_RAN) || told->zero)
+	if (told->flags & ~(HANDOVER_LISTENS | HANDOVER_CONNECTED | HANDOVER_RAN | HANDOVER_TELLS) || told->zero)
 		return "it says what is not known here";
+	if (told->flags & (HANDOVER_RAN | HANDOVER_TELLS) && !connected)
+		return "it has no session, and says more of it";
 	if (record->fd_count != (unsigned)listens + connected)
 		return "its sockets are not all there";
 	if (endpoint->handed && !listens && !connected)

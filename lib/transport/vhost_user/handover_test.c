@@ -222,6 +222,38 @@ static void packed_ring_goes_on_where_it_stood(void **state)
 	goes_on(true);
 }
 
+static bool config_is_told(const struct two *t)
+{
+	uint32_t words[3];
+
+	if (recv(t->channel, words, sizeof(words), MSG_DONTWAIT) != sizeof(words))
+		return false;
+	assert_int_equal(words[0], VU_BACKEND_CONFIG_CHANGE_MSG);
+	return true;
+}
+
+/* What its peer is still to be told, since it changes while all stands still, or found no room: by whoever goes on. */
+static void config_that_changes_meanwhile_is_told(void **unused)
+{
+	struct two t = two_running(false);
+	struct vireo_endpoint_state state;
+
+	hold(&t);
+	assert_int_equal(vireo_device_config_set(t.old->device, 0, "Q", 1), 0);
+	assert_false(config_is_told(&t));
+	assert_int_equal(vireo_endpoint_go_on(t.old->endpoint), 0);
+	assert_true(config_is_told(&t));
+	hold(&t);
+	assert_int_equal(vireo_device_config_set(t.old->device, 0, "R", 1), 0);
+	state = exported(&t);
+	assert_int_equal(import(&t, &state), 0);
+	assert_false(config_is_told(&t));
+	switch_over(&t);
+	assert_true(config_is_told(&t));
+	assert_false(config_is_told(&t));
+	two_free(&t);
+}
+
 /* The next front end finds the socket, and the successor's end takes the path away. */
 static void socket_goes_with_it(void **unused)
 {
@@ -523,6 +555,7 @@ static void lie_is_named(void **unused)
 	static const struct {
 		size_t at;
 		const char *why;
+		uint8_t flip; /* 0: the lowest bit */
 	} lies[] = {
 		{ 0, "no state of an endpoint" },
 		{ 8, "version is not known" },
@@ -532,6 +565,9 @@ static void lie_is_named(void **unused)
 		{ 24, "does not begin with its endpoint" },
 		{ 28, "sockets are not all there" },
 		{ 52, "one that listens and one that connects" },
+		{ 52, "more of it", HANDOVER_TELLS },
+		{ 52, "more of it", HANDOVER_RAN },
+		{ 53, "not known here" },
 	};
 	struct two t = two_of(false);
 	struct vireo_endpoint_state state;
@@ -544,11 +580,11 @@ static void lie_is_named(void **unused)
 		struct vireo_endpoint_state lie = state;
 
 		memcpy(bytes, state.data, state.bytes);
-		bytes[lies[i].at] ^= 1;
+		bytes[lies[i].at] ^= lies[i].flip ? lies[i].flip : 1;
 		lie.data = bytes;
 		*t.new->log = '\0';
 		assert_int_equal(import(&t, &lie), -EINVAL);
-		if (lies[i].at == 28 || lies[i].at == 52) /* one fewer than there are, or than it says */
+		if (lies[i].at == 28 || (lies[i].at == 52 && !lies[i].flip)) /* one fewer than there are, or than it says */
 			continue;
 		if (!strstr(t.new->log, lies[i].why))
 			fail_msg("%zu: %s", i, t.new->log);
@@ -614,6 +650,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(split_ring_goes_on_where_it_stood),
 		cmocka_unit_test(packed_ring_goes_on_where_it_stood),
+		cmocka_unit_test(config_that_changes_meanwhile_is_told),
 		cmocka_unit_test(socket_goes_with_it),
 		cmocka_unit_test(client_goes_on),
 		cmocka_unit_test(regions_and_rings_that_do_not_run_go_on),

@@ -520,6 +520,7 @@ void session_go_on(struct session *session)
 	device_hold(session->device, false);
 	session->busy = true; /* a ring may be refused now: it ends below */
 	device_resume(session->device);
+	channel_tell(session);
 	session->busy = false;
 	session->ran = session->ran || device_running(session->device);
 	session_run(session);
