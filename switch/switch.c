@@ -277,7 +277,8 @@ void sw_fdb_learned(struct sw_port *port, uint16_t vlan, const uint8_t mac[6])
 	if (mac[0] & 1 || !mac_number(mac) || port->removing || vlan > SW_VLAN_MAX || !rules_in_vlan(&port->rules, vlan))
 		return;
 	address = fdb_address(port->sw->fdb, vlan, mac_number(mac));
-	fdb_learn(port->sw->fdb, &address, port->id, switch_now_s());
+	if (fdb_learn(port->sw->fdb, &address, port->id, switch_now_s()) == FDB_FIRST)
+		switch_first_entry(port->sw);
 }
 
 int sw_fdb_let_go(struct sw *sw, uint16_t vlan, const uint8_t mac[6])

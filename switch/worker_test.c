@@ -675,24 +675,49 @@ static void worker_is_pinned_or_refused(void **state)
 	loop_free(loop);
 }
 
+/* The only one that there is. */
+static void assert_ages(const struct bench *bench)
+{
+	uint64_t end_ms = now_ms() + WAIT_S_MAX * 1000;
+	struct sw_fdb_stats stats;
+
+	sw_fdb_stats(bench->sw, &stats);
+	assert_int_equal(stats.entries, 1);
+	while (stats.entries && now_ms() < end_ms) {
+		loop_dispatch(bench->loop, 100);
+		sw_fdb_stats(bench->sw, &stats);
+	}
+	assert_int_equal(stats.entries, 0);
+	assert_int_equal(stats.aged, 1);
+}
+
 static void addresses_age_without_traffic(void **state)
 {
 	struct bench bench = bench_new(&(struct sw_config){.workers = 1, .fdb_age_s = 1});
 	struct fake_port *a = fake_port_new(true), *b = fake_port_new(true);
 	struct sw_port *port_a = port_add(&bench, a, 0), *port_b = port_add(&bench, b, 1);
-	uint64_t end_ms = now_ms() + WAIT_S_MAX * 1000;
-	struct sw_fdb_stats stats;
 
 	send_frame(a, 0, 1, 0);
 	wait_idle(a);
-	sw_fdb_stats(bench.sw, &stats);
-	assert_int_equal(stats.entries, 1);
-	while (stats.entries && now_ms() < end_ms) {
-		loop_dispatch(bench.loop, 100);
-		sw_fdb_stats(bench.sw, &stats);
-	}
-	assert_int_equal(stats.entries, 0);
-	assert_int_equal(stats.aged, 1);
+	assert_ages(&bench);
+	port_remove(&bench, port_a);
+	port_remove(&bench, port_b);
+	bench_free(&bench);
+	fake_port_free(a);
+	fake_port_free(b);
+}
+
+/* And nothing else happens here any more that would have the clock looked at. */
+static void addresses_that_were_learned_elsewhere_age(void **state)
+{
+	struct bench bench = bench_new(&(struct sw_config){.workers = 1, .fdb_age_s = 1});
+	struct fake_port *a = fake_port_new(true), *b = fake_port_new(true);
+	struct sw_port *port_a = port_add(&bench, a, 0), *port_b = port_add(&bench, b, 1);
+
+	for (unsigned i = 0; i < 3; i++)
+		loop_dispatch(bench.loop, 50);
+	sw_fdb_learned(port_a, 0, (const uint8_t[6]){2, 0, 0, 0, 0, 1});
+	assert_ages(&bench);
 	port_remove(&bench, port_a);
 	port_remove(&bench, port_b);
 	bench_free(&bench);
@@ -718,6 +743,7 @@ int main(void)
 		cmocka_unit_test(queues_may_share_a_kick_fd),
 		cmocka_unit_test(worker_is_pinned_or_refused),
 		cmocka_unit_test(addresses_age_without_traffic),
+		cmocka_unit_test(addresses_that_were_learned_elsewhere_age),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
