@@ -61,6 +61,7 @@ struct request {
 	enum request_kind kind;
 	pid_t pid; /* the calling thread, as our pid namespace numbers it; 0: it is not in there */
 	bool nonblocking; /* read */
+	bool interrupted; /* ioctl, write: it is not to wait for queues that renew when its turn comes */
 	uint32_t command; /* ioctl */
 	size_t room_bytes; /* ioctl, read: for the answer */
 	size_t in_bytes; /* ioctl, write: what the caller brought */
@@ -189,6 +190,7 @@ void opener_end(struct opener *opener);
 void opener_quiesce(struct opener *opener, enum opener_state state, uint32_t queue);
 void opener_iommu_change(struct opener *opener); /* after messages_write() has said -EAGAIN */
 void opener_memory_change(struct opener *opener); /* where memory_next takes something away */
+void opener_hurry(struct opener *opener); /* the current request's caller has been interrupted */
 /* What has no address to start, or goes on waiting for one, says so. */
 void opener_resume(struct opener *opener);
 /* A queue may start that waited for what others ask for. */

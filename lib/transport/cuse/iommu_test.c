@@ -752,6 +752,38 @@ static void invalidate_takes_the_window_away_before_it_returns(void **state)
 	lab_free(lab);
 }
 
+static void invalidate_that_was_interrupted_before_its_turn_waits_for_no_renewal(void **state)
+{
+	struct lab *lab = running();
+	struct lab_type *type = &lab->devices[0].type;
+	struct iovec iov[VIREO_CHAIN_PIECES_MAX(SIZE)] = { 0 };
+	struct vireo_chain chain = { 0 };
+	struct call *first;
+	unsigned stopped = type->stopped[0];
+
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(update(lab, IOVA_BASE + 0x9000 + i * PAGE, PAGE), 0);
+	type->late = type->renews = true;
+	assert_int_equal(tell(lab, VHOST_IOTLB_INVALIDATE, IOVA_BASE + 0x9000, 0, PAGE), PENDING);
+	first = last_call(lab);
+	assert_int_equal(tell(lab, VHOST_IOTLB_INVALIDATE, IOVA_BASE + 0xa000, 0, PAGE), PENDING);
+	opener_interrupt(lab->opener, last_call(lab)->request);
+	assert_int_equal(type->stopped[0], stopped);
+	put_chain(lab, IOVA_BASE + 0xb000, 5, 0);
+	assert_int_equal(pop(lab, &chain, iov), 1);
+	vireo_queue_unpop(type->running[0], &chain, 1);
+	type_renewed(type, 0);
+	assert_true(first->answered);
+	assert_false(last_call(lab)->answered);
+	assert_int_equal(type->stopped[0], stopped + 1);
+	type->late = false;
+	type->renewals[0] = 0; /* never answered: the queue is given back instead */
+	type_quiesced(type, 0);
+	assert_true(last_call(lab)->answered);
+	assert_int_equal(last_call(lab)->r, 0);
+	lab_free(lab);
+}
+
 /* The same address twice: the second time it is asked for again. */
 static void window_that_goes_and_is_missed_again_is_asked_for_again(void **state)
 {
@@ -1005,6 +1037,7 @@ int main(void)
 		cmocka_unit_test(table_without_the_windows_memory_forgets_them),
 		cmocka_unit_test(reader_waits_for_a_miss),
 		cmocka_unit_test(reader_may_be_interrupted),
+		cmocka_unit_test(invalidate_that_was_interrupted_before_its_turn_waits_for_no_renewal),
 		cmocka_unit_test(reader_does_not_outlive_the_opener),
 		cmocka_unit_test(short_read_gets_nothing),
 		cmocka_unit_test(first_version_is_told_unless_the_second_was_asked_for),

@@ -209,6 +209,51 @@ static void interrupted_table_waits_for_no_renewal(void **state)
 	lab_free(lab);
 }
 
+/* Who has ring 0, where a chain waits, goes by the last table. */
+static void take_map(struct lab *lab)
+{
+	struct iovec iov[VIREO_CHAIN_PIECES_MAX(SIZE)];
+	struct vireo_chain chain;
+
+	assert_int_equal(pop(lab, &chain, iov), 1);
+	vireo_queue_unpop(lab->devices[0].type.running[0], &chain, 1);
+}
+
+static void table_that_was_interrupted_before_its_turn_waits_for_no_renewal(void **state)
+{
+	void *page = page_new("page"), *more = page_new("more");
+	struct lab *lab = hung(page);
+	struct lab_type *type = &lab->devices[0].type;
+	struct table both = and_page(lab, page), table = and_page(lab, page), alone = one_region(lab);
+	struct call *first, *second;
+
+	both.regions[both.count++] = (struct vhost_memory_region){
+		.guest_phys_addr = MORE_GPA + PAGE, .memory_size = PAGE, .userspace_addr = (uintptr_t)more
+	};
+	put_readable(lab, 0, GPA + 0x9000, 5);
+	assert_int_equal(ask(lab, VHOST_SET_MEM_TABLE, &both), 0);
+	take_map(lab);
+	assert_int_equal(ask(lab, VHOST_SET_MEM_TABLE, &table), PENDING);
+	first = last_call(lab);
+	second = call_new(lab, lab->opener, getpid(), VHOST_SET_MEM_TABLE, &alone);
+	call_send(lab, second, offsetof(struct table, regions[1]), 0); /* the kernel knows its size already */
+	opener_interrupt(lab->opener, second->request);
+	assert_int_equal(type_total(type->stopped), 0); /* the first one's caller has time */
+	take_map(lab);
+	type_renewed(type, 0);
+	assert_true(first->answered);
+	assert_false(second->answered);
+	assert_int_equal(type_total(type->stopped), 1);
+	type->late = false;
+	type->renewals[0] = 0; /* never answered: the queue is given back instead */
+	type_quiesced(type, 0);
+	assert_true(second->answered);
+	assert_int_equal(second->r, 0);
+	munmap(page, PAGE);
+	munmap(more, PAGE);
+	lab_free(lab);
+}
+
 static void end_waits_for_no_renewal(void **state)
 {
 	void *page = page_new("page");
@@ -344,6 +389,7 @@ int main(void)
 		cmocka_unit_test(memory_that_is_another_file_stops_its_rings),
 		cmocka_unit_test(refused_table_disturbs_nobody),
 		cmocka_unit_test(interrupted_table_waits_for_no_renewal),
+		cmocka_unit_test(table_that_was_interrupted_before_its_turn_waits_for_no_renewal),
 		cmocka_unit_test(end_waits_for_no_renewal),
 		cmocka_unit_test(new_table_is_the_one_that_counts),
 		cmocka_unit_test(regions_may_span_mappings),

@@ -344,11 +344,11 @@ void opener_end(struct opener *opener)
  * The kernel keeps the caller, who may have been killed, until he is answered; and what he waits for may be held by a disk that hangs: as in
  * opener_end().
  */
-static void opener_hurry(struct opener *opener, const struct request *request)
+void opener_hurry(struct opener *opener)
 {
 	bool renews = !opener->row || opener->row->quiet == ROW_QUIET_MEMORY;
 
-	if (request == opener->current && renews && opener_waits(opener))
+	if (renews && opener->device && device_quiescing(opener->device))
 		device_quiesce_rest(opener->device);
 }
 
@@ -357,7 +357,9 @@ void opener_interrupt(struct opener *opener, struct request *request)
 	struct request **at = &opener->first;
 
 	if (request->kind != REQUEST_READ) {
-		opener_hurry(opener, request);
+		request->interrupted = true;
+		if (request == opener->current && !opener->busy)
+			opener_hurry(opener);
 		return;
 	}
 	while (*at && *at != request)

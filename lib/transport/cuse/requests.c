@@ -70,8 +70,11 @@ static void ioctl_begin(struct opener *opener, const struct ioctl_row *row, stru
 	opener->current = request;
 	opener->row = row;
 	log_debug(opener_log(opener), "%s: opener %u: %s", opener_name(opener), opener->number, row->name);
-	if (ioctl_quiesce(opener, row, request))
+	if (ioctl_quiesce(opener, row, request)) {
+		if (request->interrupted)
+			opener_hurry(opener);
 		return;
+	}
 	opener->state = OPENER_QUIESCE;
 	opener->quiet = true;
 }
@@ -157,6 +160,8 @@ static void write_take(struct opener *opener, struct request *request)
 	opener->current = request;
 	opener->row = NULL;
 	opener_iommu_change(opener);
+	if (request->interrupted)
+		opener_hurry(opener);
 }
 
 /* It takes something away, which nobody uses any more. */
