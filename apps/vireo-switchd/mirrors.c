@@ -14,8 +14,20 @@
 #include <sys/stat.h>
 
 #define SNAPLEN_MIN 14u
+#define TEXT_MAX    4096u /* a path's length, and what a file has of a filter (switch/pcapng.h) */
 
 /* ---- parameters ---- */
+
+/* What is kept as long as the mirror is there. False: the call has been answered. */
+static bool text_fits(struct rpc_call *call, const char *name)
+{
+	const char *text = rpc_call_param(call, name);
+
+	if (!text || strnlen(text, TEXT_MAX + 1) <= TEXT_MAX)
+		return true;
+	rpc_call_error(call, RPC_INVALID_PARAMS, "%s '%.40s...': expected %u bytes at most", name, text, TEXT_MAX);
+	return false;
+}
 
 /* From 0 to max; its end is where the next one begins. */
 static bool number_take(const char **text, unsigned long max, uint32_t *ret)
@@ -165,7 +177,7 @@ static bool config_take(struct rpc_call *call, const struct ports *ports, struct
 {
 	struct port *port = port_named(call, ports, rpc_call_param(call, "port"));
 
-	if (!port)
+	if (!port || !text_fits(call, "to") || !text_fits(call, "filter"))
 		return false;
 	config->source = port->sw;
 	return snaplen_take(call, config) && filter_take(call, config, ret_steps) && target_take(call, ports, config);

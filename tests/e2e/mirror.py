@@ -164,6 +164,8 @@ def readers_that_stop_or_go_and_full_disks_cost_the_port_nothing(lab):
     expect("result" in ask_with(switch, broken, {"port": "vm1", "to": "gone"}), "another")
     for fd, what in ((full, "a device"), (seen, "the wrong end"), (os.open("/", os.O_RDONLY), "a folder")):
         expect(ask_with(switch, fd, {"port": "vm1"})["error"]["code"] == -32602, what)
+    for params in ({"to": "x" * 4097}, {"filter": "x" * 4097, "program": "1,6 0 0 1"}):
+        expect(ask_with(switch, given, {"port": "vm1", **params})["error"]["code"] == -32602, "a text that would be kept")
     os.close(gone)
     os.close(broken)
     wait_until(lambda: [m["to"] for m in switch.ask("mirror", "list")["mirrors"]] == ["stopped"], 20, "who reads it has gone, and so does the mirror")
