@@ -460,25 +460,35 @@ static inline void deliver_any(struct forwarder *forwarder, const struct topolog
 		count_unsent(forwarder, to->port, frames, count);
 }
 
-/* To a port whose receiver chooses the queues, or that is mirrored. */
+/* To a port whose receiver chooses the queues, or that is mirrored. Watched, the port is; where its copies go to is watched by itself. */
 static __attribute__((noinline)) void deliver_apart(struct forwarder *forwarder, const struct topology_port *to,
-						    struct vireo_frame **frames, unsigned count)
+						    struct vireo_frame **frames, unsigned count, bool watched)
 {
 	unsigned limited = __atomic_load_n(&to->port->limited, __ATOMIC_RELAXED);
 	bool mirrored = limited & PORT_MIRRORED && !(forwarder->mirroring & MIRRORING_COPY);
 	bool begun = mirrored && mirror_out_begin(forwarder, frames, count);
+	struct stall_step step;
 
+	if (watched)
+		stall_begin(forwarder, &step);
 	if (!(limited & PORT_STEERED) || !deliver_steered(forwarder, to, frames, count))
 		deliver_any(forwarder, to, frames, count);
+	if (watched)
+		stall_end(forwarder, &step, to->port);
 	if (mirrored)
 		mirror_out_end(forwarder, to, frames, count, begun);
+}
+
+static inline bool goes_apart(const struct topology_port *to)
+{
+	return __atomic_load_n(&to->port->limited, __ATOMIC_RELAXED) & (PORT_STEERED | PORT_MIRRORED);
 }
 
 static inline void deliver_queues(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames,
 				  unsigned count)
 {
-	if (unlikely(__atomic_load_n(&to->port->limited, __ATOMIC_RELAXED) & (PORT_STEERED | PORT_MIRRORED)))
-		deliver_apart(forwarder, to, frames, count);
+	if (unlikely(goes_apart(to)))
+		deliver_apart(forwarder, to, frames, count, false);
 	else
 		deliver_any(forwarder, to, frames, count);
 }
@@ -489,8 +499,12 @@ static __attribute__((noinline)) void deliver_watched(struct forwarder *forwarde
 {
 	struct stall_step step;
 
+	if (unlikely(goes_apart(to))) {
+		deliver_apart(forwarder, to, frames, count, true);
+		return;
+	}
 	stall_begin(forwarder, &step);
-	deliver_queues(forwarder, to, frames, count);
+	deliver_any(forwarder, to, frames, count);
 	stall_end(forwarder, &step, to->port);
 }
 

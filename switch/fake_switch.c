@@ -58,7 +58,8 @@ void add_port_with(struct fixture *x, unsigned p, unsigned outs, struct sw_port_
 	char name[8] = {'p', (char)('0' + p)};
 
 	x->fake[p] = fake_port_new(true);
-	config->ops = &fake_port_ops;
+	if (!config->ops)
+		config->ops = &fake_port_ops;
 	config->flood_copies = SW_FLOOD_ANY;
 	config->name = name;
 	config->opaque = x->fake[p];

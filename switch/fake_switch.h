@@ -32,7 +32,7 @@ void settle(struct fixture *x);
  * When another port is gone, it is over.
  */
 void pass_grace(struct fixture *x);
-/* Name and opaque are filled in. */
+/* Name and opaque are filled in, and where there are none, ops. */
 void add_port_with(struct fixture *x, unsigned p, unsigned outs, struct sw_port_config *config);
 void add_port_in(struct fixture *x, unsigned p, unsigned outs, uint16_t vlan);
 void add_port(struct fixture *x, unsigned p, unsigned outs);

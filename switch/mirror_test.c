@@ -6,6 +6,7 @@
 #include "switch/fake_switch.h"
 #include "switch/mirror_ring.h"
 #include "switch/pcapng.h"
+#include "switch/port.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -379,6 +380,45 @@ static void a_port_without_room_for_copies_costs_the_source_nothing(void **state
 	mirror_remove(x, mirror);
 }
 
+/* As if a page of the port's memory had to come from a disk. */
+static int deliver_late(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
+{
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page != MAP_FAILED) {
+		*(volatile char *)page = 1;
+		nanosleep(&(struct timespec){.tv_nsec = 8000000}, NULL);
+		munmap(page, 4096);
+	}
+	return fake_port_ops.deliver(opaque, queue, frames, count);
+}
+
+static unsigned stalls_of(const struct fixture *x, unsigned p)
+{
+	return __atomic_load_n(&x->port[p]->stalls.count, __ATOMIC_RELAXED);
+}
+
+static void a_target_that_waits_for_memory_accuses_itself_and_not_its_source(void **state)
+{
+	struct sw_port_ops prompt = fake_port_ops, late = fake_port_ops;
+	struct sw_port_config source = {.ops = &prompt}, target = {.ops = &late, .vlan = 9};
+	struct fixture *x = *state;
+	struct sw_mirror *mirror;
+
+	prompt.peer_memory = late.peer_memory = true;
+	late.deliver = deliver_late;
+	add_port_with(x, SPY, 1, &target);
+	add_port_with(x, SPY + 1, 1, &source);
+	mirror = mirror_add(x, SPY + 1, (struct sw_mirror_config){.to = x->port[SPY]});
+	for (unsigned i = 0; i < 100 && stalls_of(x, SPY) < STALLS_MAX - 1; i++) /* the first has the worker watch */
+		send_one(x, 0, broadcast, i);
+	assert_in_range(stalls_of(x, SPY), 1, STALLS_MAX - 1);
+	assert_true(stalls_of(x, SPY + 1) < stalls_of(x, SPY));
+	mirror_remove(x, mirror);
+	remove_port(x, SPY + 1);
+	remove_port(x, SPY);
+}
+
 static void a_target_is_no_source_and_a_source_no_target(void **state)
 {
 	struct fixture *x = *state;
@@ -639,6 +679,7 @@ int main(void)
 		TEST(what_is_no_program_is_refused),
 		TEST(copies_go_to_a_port_both_ways_and_dropped_ones_too),
 		TEST(a_port_without_room_for_copies_costs_the_source_nothing),
+		TEST(a_target_that_waits_for_memory_accuses_itself_and_not_its_source),
 		TEST(a_target_is_no_source_and_a_source_no_target),
 		TEST(copies_are_not_copied_again),
 		TEST(there_are_so_many_of_a_port_and_no_more),
