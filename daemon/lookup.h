@@ -12,13 +12,16 @@
 #include "daemon/errand.h"
 #include "daemon/spec.h"
 
-#define LOOKUPS_MAX 32u /* under way at a time */
+#define LOOKUPS_MAX 32u /* under way at a time, of each kind */
 
+struct lookup;
 struct loop;
 
 struct lookups {
 	const struct spec_kinds *kinds;
-	struct errands errands;
+	struct errands errands; /* for names, as long as a database likes */
+	struct errands locks;
+	struct lookup *first; /* for a lock, when there is a place for one more of these */
 };
 
 /* `kinds` (borrowed): what SPECs there are. */
@@ -35,7 +38,8 @@ void lookups_spec(struct lookups *lookups, const char *text, lookup_done_fn *don
 
 /*
  * Calls `done` once, here or from the loop, when nobody holds what opening the endpoint of `spec` would wait for (endpoint_held_up()).
- * -EBUSY: somebody still does, a second later; -EAGAIN: as above. `spec`, one of those kinds, is copied.
+ * -EBUSY: somebody still does, a second later; -EAGAIN: there is no thread. Those that are too many have their turn when others are over.
+ * `spec`, one of those kinds, is copied.
  */
 void lookups_held_up(struct lookups *lookups, const struct spec *spec, lookup_done_fn *done, void *opaque);
 

@@ -152,11 +152,48 @@ static void a_lock_on_a_folder_is_waited_for_while_others_are_served(void **stat
 	assert_int_equal(rmdir(folder), 0);
 }
 
+/* More than there may be under way. */
+static void each_waits_for_a_lock_in_its_turn(void **state)
+{
+	struct outcome outcomes[3 * LOOKUPS_MAX] = {0};
+	char folder[] = "/tmp/vireo-lookup-XXXXXX";
+	struct spec there = {.kind = &vhost_user};
+	int fd;
+
+	assert_non_null(mkdtemp(folder));
+	snprintf(there.address, sizeof(there.address), "%s/a", folder);
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(flock(fd, LOCK_SH), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(outcomes); i++)
+		lookups_held_up(&lookups, &there, told, &outcomes[i]);
+	for (unsigned i = 0; i < ARRAY_SIZE(outcomes); i++)
+		if (outcomes[i].told) /* this machine stood still for a second */
+			assert_int_equal(outcomes[i].err, -EBUSY);
+	assert_int_equal(flock(fd, LOCK_UN), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(outcomes); i++) {
+		await(&outcomes[i]);
+		assert_int_equal(outcomes[i].told, 1);
+		if (outcomes[i].err)
+			assert_int_equal(outcomes[i].err, -EBUSY);
+	}
+	assert_int_equal(flock(fd, LOCK_SH), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(outcomes); i++)
+		lookups_held_up(&lookups, &there, told, &outcomes[i]);
+	lookups_end(&lookups);
+	for (unsigned i = 0; i < ARRAY_SIZE(outcomes); i++) {
+		assert_int_equal(outcomes[i].told, 2);
+		assert_int_equal(outcomes[i].err, -ECANCELED);
+	}
+	close(fd);
+	assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_name_is_looked_up_while_others_are_served, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_lock_on_a_folder_is_waited_for_while_others_are_served, setup, teardown),
+		cmocka_unit_test_setup_teardown(each_waits_for_a_lock_in_its_turn, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_looked_up_for_ever_is_bounded_and_ends_with_the_daemon, setup, teardown),
 	};
 
