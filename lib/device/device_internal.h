@@ -155,7 +155,6 @@ struct vireo_device {
 	bool held; /* see device_hold() */
 	bool patient; /* see device_patient_set() */
 	bool pops_specially; /* patient, or chain_pieces_max */
-	uint64_t aside_since_ns, aside_total_ns; /* of slow signals here: since when, and what they have taken; outlive the session */
 	struct map *map;
 	struct map *memory; /* by guest physical addresses; NULL: that is what `map` is */
 	struct dirty_log *dirty_log; /* or NULL */

@@ -831,17 +831,12 @@ static void slow_raise_of_a_bells_own_thread_counts_once(void **state)
 	called_by_socket_end(lab, notifier, &aside, fd);
 }
 
-static uint64_t now_ns(clockid_t clock)
+static uint64_t cpu_ns(void)
 {
 	struct timespec now;
 
-	clock_gettime(clock, &now);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-static uint64_t cpu_ns(void)
-{
-	return now_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
 static uint64_t send_costs_ns(struct lab *lab)
@@ -873,73 +868,6 @@ static void slow_raises_of_a_bells_own_thread_break_the_device(void **state)
 		assert_int_equal(lab->broken, 1);
 	waiters_free(&waiters);
 	called_by_socket_end(lab, notifier, &aside, fd);
-}
-
-struct turns {
-	uint64_t cpu_ns, most_cpu_ns; /* that the control thread has spent on slow signals: in all, and at once */
-	uint64_t wall_ns; /* since they began */
-};
-
-/* As if each slow signal were another queue's: no three of them in a row. */
-static struct turns slow_signals_take_turns(struct lab *lab, uint64_t most_cpu_ns, unsigned pause_times)
-{
-	struct signal_aside *aside = &vireo_device_queue(lab->device, 0)->signal_aside;
-	uint64_t began_ns = now_ns(CLOCK_MONOTONIC), start_ns, took_ns;
-	struct turns turns = { 0 };
-
-	for (unsigned i = 0; i < 1000 && turns.cpu_ns < most_cpu_ns && !lab->broken; i++) {
-		__atomic_store_n(&aside->on, true, __ATOMIC_RELAXED);
-		assert_true(signal_alone(lab));
-		start_ns = cpu_ns();
-		loop_dispatch(lab->loop, 0);
-		took_ns = cpu_ns() - start_ns;
-		if (aside->slow)
-			turns.cpu_ns += took_ns;
-		turns.most_cpu_ns = max_u64(turns.most_cpu_ns, took_ns);
-		aside->slow = 0;
-		usleep((useconds_t)(pause_times * took_ns / 1000));
-	}
-	turns.wall_ns = now_ns(CLOCK_MONOTONIC) - began_ns;
-	return turns;
-}
-
-#define TOGETHER_NS UINT64_C(500000000)
-
-static void slow_signals_of_many_queues_break_the_device(void **state)
-{
-	struct lab *lab = lab_new(0);
-	struct waiters waiters;
-	struct turns turns;
-
-	share_memory(lab, MEMORY_BYTES);
-	queue_set(lab, 0);
-	device_resume(lab->device);
-	waiters_new(&waiters, lab->call[0]);
-	turns = slow_signals_take_turns(lab, TOGETHER_NS, 0);
-	/* Not where so many cost next to nothing, or a busy machine leaves them too little of the time. */
-	if (turns.cpu_ns >= TOGETHER_NS && turns.wall_ns < 2 * turns.cpu_ns)
-		fail_msg("%llu ms of CPU, and nobody minds", (unsigned long long)turns.cpu_ns / 1000000);
-	if (lab->broken)
-		assert_non_null(strstr(lab->why, "too many wait for its call eventfd"));
-	waiters_free(&waiters);
-	lab_free(lab);
-}
-
-static void slow_signals_of_many_queues_that_are_rare_are_nobodys_fault(void **state)
-{
-	struct lab *lab = lab_new(0);
-	struct waiters waiters;
-	struct turns turns;
-
-	share_memory(lab, MEMORY_BYTES);
-	queue_set(lab, 0);
-	device_resume(lab->device);
-	waiters_new(&waiters, lab->call[0]);
-	turns = slow_signals_take_turns(lab, TOGETHER_NS / 2, 8);
-	if (turns.most_cpu_ns < TOGETHER_NS / 5) /* some are slow enough at once */
-		assert_int_equal(lab->broken, 0);
-	waiters_free(&waiters);
-	lab_free(lab);
 }
 
 static void cpu_burn(uint64_t ns)
@@ -1644,8 +1572,6 @@ int main(void)
 		cmocka_unit_test(signal_that_is_owed_while_signals_are_paused_breaks_the_device),
 		cmocka_unit_test(call_that_is_set_anew_has_no_slow_signals_behind_it),
 		cmocka_unit_test(slow_raise_of_a_bells_own_thread_counts_once),
-		cmocka_unit_test(slow_signals_of_many_queues_break_the_device),
-		cmocka_unit_test(slow_signals_of_many_queues_that_are_rare_are_nobodys_fault),
 		cmocka_unit_test(slow_raises_of_a_bells_own_thread_break_the_device),
 		cmocka_unit_test(signal_that_burns_cpu_elsewhere_breaks_the_device),
 		cmocka_unit_test(signal_that_takes_long_and_no_cpu_is_nobodys_fault),

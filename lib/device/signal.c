@@ -19,9 +19,7 @@
  *
  * A signal that takes milliseconds holds up all that its worker serves, and is not made there a second time: the control thread makes
  * the queue's signals from then on, which guests do not wait for, measures each in CPU time, and gives them back to the worker
- * after a quick one. Three slow ones in a row accuse the device, of which the second follows the first at once. So do those of all its
- * queues together, two or more of each in a row, that come to an eighth of a second and to a fifth of the time: many queues, each slow and rare,
- * would hold the control thread up for good.
+ * after a quick one. Three slow ones in a row accuse the device, of which the second follows the first at once.
  *
  *	inline -> aside     the worker: one took HELD_UP_NS on the clock, or HELD_UP_CPU_NS of CPU
  *	aside               the worker: owed = true, event_fd raised; the control thread: owed = false, then it signals
@@ -50,7 +48,6 @@
 #define HELD_UP_CPU_NS UINT64_C(2000000)
 #define ASIDE_SLOW 3u /* in a row, of those that the control thread makes, ... */
 #define ASIDE_SLOW_NS (HELD_UP_CPU_NS / 2) /* ... each: below that a worker is not held up */
-#define ASIDE_SUM_NS (25 * SUM_NS) /* of all queues of a device there: about as long as the control thread is held up */
 #define SHARE 5u /* slow signals take a fifth of the time at least */
 #define PAUSE_TIMES 100u
 
@@ -185,26 +182,6 @@ static void signals_come_back(struct vireo_queue *queue)
 	__atomic_store_n(&queue->signal_aside.on, false, __ATOMIC_RELAXED);
 }
 
-/* Queues that are slow rarely, each by itself, may hold the control thread up together. True: the device is accused, and convicted. */
-static bool asides_convict(struct vireo_queue *queue, uint64_t took_ns, uint64_t more_ns, uint64_t now)
-{
-	struct vireo_device *device = queue->device;
-
-	if (now - device->aside_since_ns > SHARE * device->aside_total_ns) {
-		device->aside_since_ns = now - more_ns;
-		device->aside_total_ns = 0;
-	}
-	device->aside_total_ns += more_ns;
-	if (device->aside_total_ns < ASIDE_SUM_NS)
-		return false;
-	more_ns = device->aside_total_ns;
-	device->aside_total_ns = 0;
-	if (took_ns < SLOW_TIMES * own_cost_ns(device))
-		return false;
-	signals_convict(queue, took_ns, more_ns);
-	return true;
-}
-
 static void aside_slow(struct vireo_queue *queue, uint64_t took_ns)
 {
 	struct signal_aside *aside = &queue->signal_aside;
@@ -215,9 +192,6 @@ static void aside_slow(struct vireo_queue *queue, uint64_t took_ns)
 		aside->total_ns = 0;
 	}
 	aside->total_ns += took_ns;
-	/* The first may have woken somebody: it counts as soon as the second is as slow. */
-	if (aside->slow > 1 && asides_convict(queue, took_ns, aside->slow == 2 ? aside->total_ns : took_ns, now))
-		return;
 	if (aside->slow < ASIDE_SLOW || aside->total_ns < SUM_NS)
 		return;
 	if (took_ns < SLOW_TIMES * own_cost_ns(queue->device))
