@@ -26,8 +26,7 @@
  *	aside -> inline     the control thread: one was quick, or our own eventfd is as slow. What is owed by then is still signalled
  *	                    by the control thread, so nothing is lost
  *
- * A transport that signals by itself stays inline: its call is the worker's to make. So does a bell with a thread of its own (bell.c), which
- * holds no worker up: what each of its raises has taken is told once and judged by the next signal, and it is raised for no check.
+ * A transport that signals by itself stays inline: its call is the worker's to make.
  *
  * A front end that comes again with the same eventfd would get as much again. So the device's signals pause for a hundred
  * times of what they have cost: a queue that would signal meanwhile breaks the device, at no cost. All of them together
@@ -102,7 +101,7 @@ static uint64_t own_cost_ns(const struct vireo_device *device)
 	return most;
 }
 
-/* Returns what it has taken by that clock; where a thread of the bell's own does it, what its last one took. 0: none since. */
+/* Returns what it has taken by that clock. */
 static uint64_t signal_raise(struct vireo_queue *queue, clockid_t clock)
 {
 	struct vireo_device *device = queue->device;
@@ -112,7 +111,7 @@ static uint64_t signal_raise(struct vireo_queue *queue, clockid_t clock)
 		bell_raise(&queue->call);
 	else
 		device->transport->signal(device->transport_opaque, queue->index);
-	return queue->call.raiser ? bell_cost_take_ns(&queue->call) : now_ns(clock) - start;
+	return max_u64(now_ns(clock) - start, bell_cost_ns(&queue->call));
 }
 
 /* The least that one takes of some. */
@@ -136,19 +135,18 @@ static void signals_convict(struct vireo_queue *queue, uint64_t each_ns, uint64_
 	device_break_raise(queue->device, queue, why);
 }
 
-static void signals_too_slow(struct vireo_queue *queue, uint64_t took_ns)
+static void signals_too_slow(struct vireo_queue *queue)
 {
 	struct signal_cost *cost = &queue->signal_cost;
-	uint64_t each = queue->call.raiser ? took_ns : signal_probe(queue); /* a thread of the bell's own answers too late for that */
-	uint64_t probes_ns = queue->call.raiser ? 0 : PROBES * each;
+	uint64_t each = signal_probe(queue);
 
 	if (each < SLOW_NS || each < SLOW_TIMES * own_cost_ns(queue->device)) { /* the machine is slow, not its peer */
 		*cost = (struct signal_cost){ 0 };
 		return;
 	}
 	if (!cost->confirmed)
-		cost->since_ns = now_ns(CLOCK_MONOTONIC) - cost->sum_ns - probes_ns;
-	cost->total_ns += cost->sum_ns + probes_ns;
+		cost->since_ns = now_ns(CLOCK_MONOTONIC) - cost->sum_ns - PROBES * each;
+	cost->total_ns += cost->sum_ns + PROBES * each;
 	cost->sum_ns = 0;
 	if (++cost->confirmed < ACCUSATIONS)
 		return;
@@ -240,9 +238,7 @@ static __cold void signal_suspect(struct vireo_queue *queue, uint64_t took_ns)
 {
 	struct signal_cost *cost = &queue->signal_cost;
 
-	if (!took_ns)
-		return;
-	if (queue->call.fd >= 0 && !queue->call.raiser && took_ns >= (cost->close_look ? HELD_UP_CPU_NS : HELD_UP_NS)) {
+	if (queue->call.fd >= 0 && took_ns >= (cost->close_look ? HELD_UP_CPU_NS : HELD_UP_NS)) {
 		signals_go_aside(queue);
 		return;
 	}
@@ -256,7 +252,7 @@ static __cold void signal_suspect(struct vireo_queue *queue, uint64_t took_ns)
 	}
 	cost->sum_ns += took_ns;
 	if (cost->sum_ns >= SUM_NS)
-		signals_too_slow(queue, took_ns);
+		signals_too_slow(queue);
 }
 
 void queue_signal(struct vireo_queue *queue)
@@ -289,7 +285,7 @@ void queue_error_signal(struct vireo_queue *queue)
 	if (queue->error.fd < 0 || signals_paused_ns(queue->device))
 		return;
 	bell_raise(&queue->error);
-	took = max_u64(now_ns(CLOCK_THREAD_CPUTIME_ID) - start, bell_cost_take_ns(&queue->error));
+	took = max_u64(now_ns(CLOCK_THREAD_CPUTIME_ID) - start, bell_cost_ns(&queue->error));
 	if (took >= SLOW_NS)
 		signals_pause(queue->device, took);
 }
