@@ -745,20 +745,6 @@ static void signal_that_is_owed_while_signals_are_paused_breaks_the_device(void 
 	lab_free(lab);
 }
 
-static void call_that_is_set_anew_has_no_slow_signals_behind_it(void **state)
-{
-	struct lab *lab = lab_new(0);
-	struct vireo_queue *queue = vireo_device_queue(lab->device, 0);
-
-	queue->signal_aside = (struct signal_aside){ .on = true, .slow = 2, .since_ns = 1, .total_ns = 1 };
-	queue_set(lab, 0);
-	assert_false(queue->signal_aside.on);
-	assert_int_equal(queue->signal_aside.slow, 0);
-	assert_int_equal(queue->signal_aside.since_ns, 0);
-	assert_int_equal(queue->signal_aside.total_ns, 0);
-	lab_free(lab);
-}
-
 static void cpu_burn(uint64_t ns)
 {
 	struct timespec now, start;
@@ -1461,7 +1447,6 @@ int main(void)
 		cmocka_unit_test(slow_signal_is_owed_and_made_elsewhere_until_one_is_quick),
 		cmocka_unit_test(signal_that_is_owed_is_made_before_the_queue_is_quiet),
 		cmocka_unit_test(signal_that_is_owed_while_signals_are_paused_breaks_the_device),
-		cmocka_unit_test(call_that_is_set_anew_has_no_slow_signals_behind_it),
 		cmocka_unit_test(signal_that_burns_cpu_elsewhere_breaks_the_device),
 		cmocka_unit_test(signal_that_takes_long_and_no_cpu_is_nobodys_fault),
 		cmocka_unit_test(signal_that_is_quick_when_it_is_made_again_is_nobodys_fault),

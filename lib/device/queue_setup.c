@@ -217,7 +217,7 @@ int device_queue_call_set(struct vireo_device *device, uint32_t index, int fd)
 
 	if (!queue)
 		return -EINVAL;
-	queue->signal_aside = (struct signal_aside){ 0 }; /* whoever waits for this one is not known yet; a quiet queue owes nothing */
+	queue->signal_aside.on = false; /* whoever waits for this one is not known yet */
 	return queue_bell_set(device, &queue->call, fd);
 }
 
