@@ -725,26 +725,6 @@ static void signal_that_is_owed_is_made_before_the_queue_is_quiet(void **state)
 	lab_free(lab);
 }
 
-/* An error fd's signal may pause them while the device goes on: the driver would never hear of these buffers. */
-static void signal_that_is_owed_while_signals_are_paused_breaks_the_device(void **state)
-{
-	struct lab *lab = lab_new(0);
-
-	share_memory(lab, MEMORY_BYTES);
-	queue_set(lab, 0);
-	device_resume(lab->device);
-	raised(lab->call[0]);
-	vireo_device_queue(lab->device, 0)->signal_aside.on = true;
-	assert_true(signal_alone(lab));
-	assert_false(raised(lab->call[0]));
-	lab->device->signals_paused_until_ns = UINT64_MAX;
-	loop_dispatch(lab->loop, 0);
-	assert_int_equal(lab->broken, 1);
-	assert_non_null(strstr(lab->why, "there are none for another"));
-	assert_false(raised(lab->call[0]));
-	lab_free(lab);
-}
-
 static void cpu_burn(uint64_t ns)
 {
 	struct timespec now, start;
@@ -1446,7 +1426,6 @@ int main(void)
 		cmocka_unit_test(eventfd_with_too_many_waiters_breaks_the_device),
 		cmocka_unit_test(slow_signal_is_owed_and_made_elsewhere_until_one_is_quick),
 		cmocka_unit_test(signal_that_is_owed_is_made_before_the_queue_is_quiet),
-		cmocka_unit_test(signal_that_is_owed_while_signals_are_paused_breaks_the_device),
 		cmocka_unit_test(signal_that_burns_cpu_elsewhere_breaks_the_device),
 		cmocka_unit_test(signal_that_takes_long_and_no_cpu_is_nobodys_fault),
 		cmocka_unit_test(signal_that_is_quick_when_it_is_made_again_is_nobodys_fault),

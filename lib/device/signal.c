@@ -78,15 +78,6 @@ static uint64_t signals_paused_ns(struct vireo_device *device)
 	return 0;
 }
 
-static __cold void signal_while_paused(struct vireo_queue *queue, uint64_t left_ns)
-{
-	char why[128];
-
-	snprintf(why, sizeof(why), "its signals took too much CPU: there are none for another %llu ms",
-		 (unsigned long long)left_ns / 1000000 + 1);
-	device_break_raise(queue->device, queue, why);
-}
-
 /* The most that the device's own eventfd takes of some, which wakes the control thread for nothing. */
 static uint64_t own_cost_ns(const struct vireo_device *device)
 {
@@ -202,16 +193,11 @@ static void aside_slow(struct vireo_queue *queue, uint64_t took_ns)
 
 void queue_signal_settle(struct vireo_queue *queue)
 {
-	uint64_t took, paused;
+	uint64_t took;
 
 	while (__atomic_exchange_n(&queue->signal_aside.owed, false, __ATOMIC_ACQUIRE)) {
-		if (queue->call.fd < 0)
+		if (queue->call.fd < 0 || signals_paused_ns(queue->device))
 			return;
-		paused = signals_paused_ns(queue->device);
-		if (paused) {
-			signal_while_paused(queue, paused);
-			return;
-		}
 		took = signal_raise(queue, CLOCK_THREAD_CPUTIME_ID);
 		if (took >= ASIDE_SLOW_NS && !queue->signal_aside.slow) { /* whoever has just been woken is not woken again */
 			aside_slow(queue, took);
@@ -253,6 +239,15 @@ static __cold void signal_suspect(struct vireo_queue *queue, uint64_t took_ns)
 	cost->sum_ns += took_ns;
 	if (cost->sum_ns >= SUM_NS)
 		signals_too_slow(queue);
+}
+
+static __cold void signal_while_paused(struct vireo_queue *queue, uint64_t left_ns)
+{
+	char why[128];
+
+	snprintf(why, sizeof(why), "its signals took too much CPU: there are none for another %llu ms",
+		 (unsigned long long)left_ns / 1000000 + 1);
+	device_break_raise(queue->device, queue, why);
 }
 
 void queue_signal(struct vireo_queue *queue)
