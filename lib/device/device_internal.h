@@ -42,15 +42,6 @@ struct signal_cost {
 	uint64_t since_ns, total_ns; /* when that began, and what they have taken since */
 };
 
-/* While the control thread makes them. */
-struct signal_aside {
-	bool on; /* atomic: the worker sets it, the control thread clears it */
-	bool owed; /* atomic: the worker sets it, the control thread clears it and signals */
-	/* Control thread. */
-	unsigned slow; /* in a row; since when, and what they have taken */
-	uint64_t since_ns, total_ns;
-};
-
 struct vireo_queue {
 	/* Constant. */
 	struct vireo_device *device;
@@ -110,7 +101,6 @@ struct vireo_queue {
 	/* Written by the control thread, read by any (atomic). */
 	bool enabled;
 
-	struct signal_aside signal_aside;
 	bool lied; /* any thread sets it (atomic), the control thread acts on it: see broken.c */
 
 	/* The worker's while the queue runs, then the control thread's. */
@@ -136,7 +126,7 @@ struct vireo_device {
 	unsigned queue_count, queue_num_told, queue_size_max, queues_absent;
 	uint64_t control_features; /* 0: control queues are there always */
 	bool control_keeps; /* chains of control queues stay popped */
-	int event_fd; /* raised from any thread: look at break_state, faulted, missed, lied and signals_owed */
+	int event_fd; /* raised from any thread: look at break_state, faulted and missed */
 	struct map_faults faults;
 	struct mem_account *account;
 	struct queue_miss *misses; /* miss.c's: one for each queue */
@@ -177,7 +167,6 @@ struct vireo_device {
 	bool missed;
 	uint64_t signals_paused_until_ns; /* 0: they do not; outlives the session */
 	bool lied; /* one of the queues */
-	bool signals_owed; /* by one of the queues */
 
 	struct vireo_queue queues[];
 };
@@ -242,9 +231,6 @@ uint32_t queue_base(const struct vireo_queue *queue);
 /* signal.c */
 void queue_signal(struct vireo_queue *queue); /* any thread while the queue runs, one at a time */
 void queue_error_signal(struct vireo_queue *queue); /* control thread */
-/* Control thread: what the worker owes its driver is signalled. */
-void queue_signal_settle(struct vireo_queue *queue);
-void signals_act(struct vireo_device *device); /* of all queues */
 
 static inline bool device_accepted(const struct vireo_device *device, unsigned feature_bit)
 {

@@ -215,10 +215,7 @@ int device_queue_call_set(struct vireo_device *device, uint32_t index, int fd)
 {
 	struct vireo_queue *queue = queue_quiet(device, index);
 
-	if (!queue)
-		return -EINVAL;
-	queue->signal_aside.on = false; /* whoever waits for this one is not known yet */
-	return queue_bell_set(device, &queue->call, fd);
+	return queue ? queue_bell_set(device, &queue->call, fd) : -EINVAL;
 }
 
 /* Only the control thread uses it: the queue may run. */

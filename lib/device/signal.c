@@ -17,17 +17,6 @@
  * these is quick, or our own eventfd is as slow once, the device is acquitted. It takes three accusations with no quick signal
  * between them, and a fifth of the time in which they came.
  *
- * A signal that takes milliseconds holds up all that its worker serves, and is not made there a second time: the control thread makes
- * the queue's signals from then on, which guests do not wait for, measures each in CPU time, and gives them back to the worker
- * after a quick one. Three slow ones in a row accuse the device, of which the second follows the first at once.
- *
- *	inline -> aside     the worker: one took HELD_UP_NS on the clock, or HELD_UP_CPU_NS of CPU
- *	aside               the worker: owed = true, event_fd raised; the control thread: owed = false, then it signals
- *	aside -> inline     the control thread: one was quick, or our own eventfd is as slow. What is owed by then is still signalled
- *	                    by the control thread, so nothing is lost
- *
- * A transport that signals by itself stays inline: its call is the worker's to make.
- *
  * A front end that comes again with the same eventfd would get as much again. So the device's signals pause for a hundred
  * times of what they have cost: a queue that would signal meanwhile breaks the device, at no cost. All of them together
  * take one percent of a CPU in the long run.
@@ -43,10 +32,6 @@
 #define SUM_NS UINT64_C(5000000) /* of slow ones in a row */
 #define PROBES 4u
 #define ACCUSATIONS 3u
-#define HELD_UP_NS UINT64_C(10000000)
-#define HELD_UP_CPU_NS UINT64_C(2000000)
-#define ASIDE_SLOW 3u /* in a row, of those that the control thread makes, ... */
-#define ASIDE_SLOW_NS (HELD_UP_CPU_NS / 2) /* ... each: below that a worker is not held up */
 #define SHARE 5u /* slow signals take a fifth of the time at least */
 #define PAUSE_TIMES 100u
 
@@ -115,21 +100,11 @@ static uint64_t signal_probe(struct vireo_queue *queue)
 	return least;
 }
 
-/* Who waits in a call eventfd for so long may do so no more for a while. */
-static void signals_convict(struct vireo_queue *queue, uint64_t each_ns, uint64_t total_ns)
-{
-	char why[128];
-
-	signals_pause(queue->device, total_ns);
-	snprintf(why, sizeof(why), "each signal takes %llu us of CPU: too many wait for its call eventfd",
-		 (unsigned long long)each_ns / 1000);
-	device_break_raise(queue->device, queue, why);
-}
-
 static void signals_too_slow(struct vireo_queue *queue)
 {
 	struct signal_cost *cost = &queue->signal_cost;
 	uint64_t each = signal_probe(queue);
+	char why[128];
 
 	if (each < SLOW_NS || each < SLOW_TIMES * own_cost_ns(queue->device)) { /* the machine is slow, not its peer */
 		*cost = (struct signal_cost){ 0 };
@@ -145,89 +120,17 @@ static void signals_too_slow(struct vireo_queue *queue)
 		*cost = (struct signal_cost){ 0 };
 		return;
 	}
-	signals_convict(queue, each, cost->total_ns);
+	signals_pause(queue->device, cost->total_ns);
+	snprintf(why, sizeof(why), "each signal takes %llu us of CPU: too many wait for its call eventfd",
+		 (unsigned long long)each / 1000);
 	*cost = (struct signal_cost){ 0 };
+	device_break_raise(queue->device, queue, why);
 }
-
-/* ---- by the control thread ---- */
-
-static void signals_go_aside(struct vireo_queue *queue)
-{
-	queue->signal_cost = (struct signal_cost){ 0 };
-	__atomic_store_n(&queue->signal_aside.on, true, __ATOMIC_RELAXED); /* the worker's own flag, but for its end */
-}
-
-/* The release pairs with the acquire in queue_signal_settle(): what the driver is told of has been written. */
-static __cold void signal_owe(struct vireo_queue *queue)
-{
-	__atomic_store_n(&queue->signal_aside.owed, true, __ATOMIC_RELEASE);
-	__atomic_store_n(&queue->device->signals_owed, true, __ATOMIC_RELEASE);
-	fd_event_raise(queue->device->event_fd);
-}
-
-static void signals_come_back(struct vireo_queue *queue)
-{
-	queue->signal_aside.slow = 0;
-	__atomic_store_n(&queue->signal_aside.on, false, __ATOMIC_RELAXED);
-}
-
-static void aside_slow(struct vireo_queue *queue, uint64_t took_ns)
-{
-	struct signal_aside *aside = &queue->signal_aside;
-	uint64_t now = now_ns(CLOCK_MONOTONIC);
-
-	if (!aside->slow++) {
-		aside->since_ns = now - took_ns;
-		aside->total_ns = 0;
-	}
-	aside->total_ns += took_ns;
-	if (aside->slow < ASIDE_SLOW || aside->total_ns < SUM_NS)
-		return;
-	if (took_ns < SLOW_TIMES * own_cost_ns(queue->device))
-		signals_come_back(queue);
-	else if (aside->total_ns < (now - aside->since_ns) / SHARE) /* who signals so rarely holds nobody up here */
-		aside->slow = 0;
-	else
-		signals_convict(queue, took_ns, aside->total_ns);
-}
-
-void queue_signal_settle(struct vireo_queue *queue)
-{
-	uint64_t took;
-
-	while (__atomic_exchange_n(&queue->signal_aside.owed, false, __ATOMIC_ACQUIRE)) {
-		if (queue->call.fd < 0 || signals_paused_ns(queue->device))
-			return;
-		took = signal_raise(queue, CLOCK_THREAD_CPUTIME_ID);
-		if (took >= ASIDE_SLOW_NS && !queue->signal_aside.slow) { /* whoever has just been woken is not woken again */
-			aside_slow(queue, took);
-			took = signal_raise(queue, CLOCK_THREAD_CPUTIME_ID);
-		}
-		if (took < ASIDE_SLOW_NS)
-			signals_come_back(queue);
-		else
-			aside_slow(queue, took);
-	}
-}
-
-void signals_act(struct vireo_device *device)
-{
-	if (!__atomic_exchange_n(&device->signals_owed, false, __ATOMIC_ACQUIRE))
-		return;
-	for (unsigned i = 0; i < device->queue_count; i++)
-		queue_signal_settle(&device->queues[i]);
-}
-
-/* ---- by the worker ---- */
 
 static __cold void signal_suspect(struct vireo_queue *queue, uint64_t took_ns)
 {
 	struct signal_cost *cost = &queue->signal_cost;
 
-	if (queue->call.fd >= 0 && took_ns >= (cost->close_look ? HELD_UP_CPU_NS : HELD_UP_NS)) {
-		signals_go_aside(queue);
-		return;
-	}
 	if (!cost->close_look) {
 		*cost = (struct signal_cost){ .close_look = true };
 		return;
@@ -263,10 +166,6 @@ void queue_signal(struct vireo_queue *queue)
 		return;
 	}
 	counter_add(&queue->signals, 1);
-	if (unlikely(__atomic_load_n(&queue->signal_aside.on, __ATOMIC_RELAXED)) && queue->call.fd >= 0) {
-		signal_owe(queue);
-		return;
-	}
 	took = signal_raise(queue, clock);
 	if (unlikely(took >= SUSPECT_NS || queue->signal_cost.close_look))
 		signal_suspect(queue, took);
