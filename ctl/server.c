@@ -483,7 +483,11 @@ void ctl_server_pause(struct ctl_server *server, bool on)
 	loop_change(server->watch, on ? 0 : EPOLLIN);
 	for (struct client *c = on ? NULL : server->clients, *next; c; c = next) {
 		next = c->next;
+		if (next)
+			next->depth++; /* whose answer comes of this line waits for its turn, and does not go meanwhile */
 		client_run(c);
+		if (next)
+			next->depth--;
 	}
 }
 
