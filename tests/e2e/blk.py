@@ -109,12 +109,11 @@ def a_guest_goes_on_after_kill_9_of_its_daemon_under_load(lab):
                         more_drives=[Drive(lab.path("packed"), 2, PACKED)])
     writers = [Writers(guest, "vdb"), Writers(guest, "vdc")]
     for n in range(kills):
-        before = [w.rounds() for w in writers]
         time.sleep(0.05 * (n % 7))  # anywhere in what they do
-        blkd.kill()
-        blkd.start()
+        blkd.kill_and_come_back(("one", "many", "packed"))
+        before = [w.rounds() for w in writers]
         for w, was in zip(writers, before):
-            w.go_on(was + 1, blkd.child)
+            w.go_on(was + w.count, blkd.child)  # each of them may have had only its count left to write
         if kills > 5:
             print(f"     killed {n + 1} of {kills}", flush=True)
     for w in writers:

@@ -45,7 +45,25 @@ class Witness:
                     front.ask(slot, FLUSH)
                 else:
                     self.write(front, slot, chance.choice(sorted(set(range(SECTORS)) - set(self.sectors()))))
-            return self.answered(front)
+            self.last_words(front)
+            return len(self.under_way)
+
+    def last_words(self, front):
+        """A write that is done after the last flush: what is lost of all others depends on how fast the daemon is. And as many as may be under way."""
+        wait_until(lambda: self.answered(front) < front.depth and not self.flushing(), 20, "the flushes are done")
+        sector = self.write_anywhere(front)
+        wait_until(lambda: self.answered(front) >= 0 and self.done[sector] == self.stamp, 20, "the last write is done")
+        while len(self.under_way) < front.depth:
+            self.write_anywhere(front)
+
+    def write_anywhere(self, front):
+        """With a free slot, to a sector that no other request is about: which it is."""
+        sector = min(set(range(SECTORS)) - set(self.sectors()))
+        self.write(front, next(slot for slot in range(front.depth) if slot not in self.under_way), sector)
+        return sector
+
+    def flushing(self):
+        return any(isinstance(is_about, dict) for is_about in self.under_way.values())
 
     def sectors(self):
         return [is_about[0] for is_about in self.under_way.values() if isinstance(is_about, tuple)]

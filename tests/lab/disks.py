@@ -95,8 +95,7 @@ def lives_on(guest, blkd, names):
     guest.check(f"{FIO_LOAD}load_begin {words}\nload_goes_on {words}", JOB_S)
     for kill in range(KILLS):
         time.sleep(0.05 * (kill % 7))  # anywhere in what they do
-        blkd.kill()
-        blkd.start()
+        blkd.kill_and_come_back(names)
         guest.check(f"{FIO_LOAD}load_goes_on {words}", JOB_S)
         if KILLS > 5:
             print(f"     killed {kill + 1} of {KILLS}", flush=True)
