@@ -17,10 +17,7 @@ static const char *const states[] = {
 
 static json_t *mac_json(const uint8_t mac[6])
 {
-	char text[18];
-
-	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
-	return json_string(text);
+	return json_string(port_mac_text(mac).text);
 }
 
 static json_t *name_json(const char *name)

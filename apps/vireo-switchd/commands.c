@@ -169,13 +169,10 @@ struct fdb_listing {
 static void fdb_list_entry(void *opaque, const struct sw_fdb_entry *entry)
 {
 	struct fdb_listing *listing = opaque;
-	char mac[18];
 
 	if (listing->total++ >= FDB_SHOWN_MAX)
 		return;
-	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", entry->mac[0], entry->mac[1],
-		 entry->mac[2], entry->mac[3], entry->mac[4], entry->mac[5]);
-	json_array_append_new(listing->list, json_pack("{s:s, s:i, s:s, s:i, s:b}", "mac", mac, "vlan", (int)entry->vlan,
+	json_array_append_new(listing->list, json_pack("{s:s, s:i, s:s, s:i, s:b}", "mac", port_mac_text(entry->mac).text, "vlan", (int)entry->vlan,
 						       "port", entry->port, "age_s", (int)entry->age_s, "static", entry->fixed));
 }
 

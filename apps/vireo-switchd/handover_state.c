@@ -34,52 +34,47 @@ static json_t *ports_json(const struct ports *ports)
 	return list;
 }
 
-struct entries {
-	json_t *list;
-	bool held; /* or learned */
-};
-
-static const char *mac_text(const uint8_t m[6], char text[18])
+/* As `fdb add` takes it. */
+static json_t *held_json(const struct sw_fdb_entry *entry)
 {
-	snprintf(text, 18, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
-	return text;
+	struct port_mac_text mac = port_mac_text(entry->mac);
+
+	return entry->vlan ? json_sprintf("%s %s %u", mac.text, entry->port, entry->vlan) : json_sprintf("%s %s", mac.text, entry->port);
 }
 
-static json_t *entry_json(const struct sw_fdb_entry *entry, bool held)
+static void held_tell(void *opaque, const struct sw_fdb_entry *entry)
 {
-	char mac[18];
+	json_t *list = opaque;
 
-	mac_text(entry->mac, mac);
-	if (!held)
-		return json_pack("{s:s, s:s, s:i}", "mac", mac, "port", entry->port, "vlan", (int)entry->vlan);
-	return entry->vlan ? json_sprintf("%s %s %u", mac, entry->port, entry->vlan) : json_sprintf("%s %s", mac, entry->port);
+	if (entry->held)
+		json_array_append_new(list, held_json(entry));
 }
 
-static void entry_tell(void *opaque, const struct sw_fdb_entry *entry)
+static void learned_tell(void *opaque, const struct sw_fdb_entry *entry)
 {
-	const struct entries *entries = opaque;
+	json_t *list = opaque;
 
-	if (entries->held ? entry->held : !entry->held && !entry->fixed)
-		json_array_append_new(entries->list, entry_json(entry, entries->held));
+	if (!entry->held && !entry->fixed)
+		json_array_append_new(list, json_pack("{s:s, s:s, s:i}", "mac", port_mac_text(entry->mac).text, "port", entry->port, "vlan",
+						      (int)entry->vlan));
 }
 
-static json_t *entries_json(const struct ports *ports, bool held)
+static json_t *entries_json(const struct ports *ports, void (*tell)(void *opaque, const struct sw_fdb_entry *entry))
 {
-	struct entries entries = {json_array(), held};
+	json_t *list = json_array();
 
-	sw_fdb_each(ports->sw, entry_tell, &entries);
-	return entries.list;
+	sw_fdb_each(ports->sw, tell, list);
+	return list;
 }
 
 static void locked_tell(const struct ports *ports, bool everywhere, json_t *list)
 {
 	for (const struct port *p = ports->first; p; p = p->next) {
 		uint8_t number[6];
-		char mac[18];
 		bool whole = false;
 
 		if (sw_port_locked(p->sw, number, &whole) && whole == everywhere)
-			json_array_append_new(list, json_pack("{s:s, s:s}", "mac", mac_text(number, mac), "port", p->spec.at.name));
+			json_array_append_new(list, json_pack("{s:s, s:s}", "mac", port_mac_text(number).text, "port", p->spec.at.name));
 	}
 }
 
@@ -104,12 +99,12 @@ static char *text_of(json_t *json)
 char *handover_state_text(const struct ports *ports)
 {
 	return text_of(json_pack("{s:i, s:o, s:o, s:o}", "version", HANDOVER_VERSION, "ports", ports_json(ports), "held",
-				 entries_json(ports, true), "locked", locked_json(ports)));
+				 entries_json(ports, held_tell), "locked", locked_json(ports)));
 }
 
 char *handover_state_learned(const struct ports *ports)
 {
-	return text_of(entries_json(ports, false));
+	return text_of(entries_json(ports, learned_tell));
 }
 
 /* ---- to be told ---- */

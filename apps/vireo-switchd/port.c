@@ -117,8 +117,7 @@ bool ports_mac_taken(const struct ports *ports, const struct port_spec *spec, co
 	rival = static_entry_against(ports, spec, &m);
 	if (rival)
 		snprintf(why, SPEC_WHY_BYTES,
-			 "%02x:%02x:%02x:%02x:%02x:%02x is static behind port '%.64s': fdb del it, or choose another mac=", m[0], m[1],
-			 m[2], m[3], m[4], m[5], rival);
+			 "%s is static behind port '%.64s': fdb del it, or choose another mac=", port_mac_text(m).text, rival);
 	return rival;
 }
 

@@ -83,6 +83,14 @@ bool port_mac_parse(const char *text, uint8_t mac[6])
 	return mac_parse(&text, mac) && !*text;
 }
 
+struct port_mac_text port_mac_text(const uint8_t mac[6])
+{
+	struct port_mac_text ret;
+
+	snprintf(ret.text, sizeof(ret.text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+	return ret;
+}
+
 /* A, or A+B+... */
 bool port_set_mac(struct spec *spec, const char *value)
 {
@@ -256,8 +264,8 @@ bool port_spec_same_mac(const struct port_spec *there, const struct port_spec *s
 
 	if (m)
 		snprintf(why, SPEC_WHY_BYTES,
-			 "port '%s' has mac=%02x:%02x:%02x:%02x:%02x:%02x already: choose another, or give both spoof=allow",
-			 there->at.name, m[0], m[1], m[2], m[3], m[4], m[5]);
+			 "port '%s' has mac=%s already: choose another, or give both spoof=allow",
+			 there->at.name, port_mac_text(m).text);
 	return m;
 }
 

@@ -116,6 +116,12 @@ const char *port_interface_problem(const char *address);
 /* A unicast address that is not zero, and nothing else. */
 bool port_mac_parse(const char *text, uint8_t mac[6]);
 
+/* An address as people write it: port_mac_text(mac).text lives to the end of the statement. */
+struct port_mac_text {
+	char text[18];
+};
+struct port_mac_text port_mac_text(const uint8_t mac[6]);
+
 void port_spec_defaults(struct spec *spec);
 const char *port_spec_problem(const struct spec *spec);
 

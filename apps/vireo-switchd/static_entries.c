@@ -46,18 +46,17 @@ static bool vlan_default(const struct port *port, uint16_t *vlan)
 static int held(const struct port *port, const struct static_entry *entry, uint16_t vlan, char why[SPEC_WHY_BYTES])
 {
 	int err = sw_fdb_hold(port->sw, vlan, entry->mac);
-	const uint8_t *m = entry->mac;
 
 	if (err == -EINVAL)
 		snprintf(why, SPEC_WHY_BYTES, "port '%.64s' is not in VLAN %u: port show names its VLANs", entry->port, vlan);
 	else if (err == -EADDRINUSE)
-		snprintf(why, SPEC_WHY_BYTES, "%02x:%02x:%02x:%02x:%02x:%02x is static behind another port: fdb show names it; fdb del it, or choose another",
-			 m[0], m[1], m[2], m[3], m[4], m[5]);
+		snprintf(why, SPEC_WHY_BYTES, "%s is static behind another port: fdb show names it; fdb del it, or choose another",
+			 port_mac_text(entry->mac).text);
 	else if (err == -ENOBUFS)
 		snprintf(why, SPEC_WHY_BYTES, "as many static entries are there as may be: delete some, or give --fdb-entries more");
 	else if (err)
-		snprintf(why, SPEC_WHY_BYTES, "there is no room where %02x:%02x:%02x:%02x:%02x:%02x would have to be: give --fdb-entries more",
-			 m[0], m[1], m[2], m[3], m[4], m[5]);
+		snprintf(why, SPEC_WHY_BYTES, "there is no room where %s would have to be: give --fdb-entries more",
+			 port_mac_text(entry->mac).text);
 	return err;
 }
 
@@ -77,8 +76,7 @@ int static_entry_hold(const struct ports *ports, const struct static_entry *entr
 	}
 	err = held(port, entry, vlan, why);
 	if (!err)
-		log_debug(&ports->control_log, "%s: static address %02x:%02x:%02x:%02x:%02x:%02x in VLAN %u", entry->port, entry->mac[0],
-			  entry->mac[1], entry->mac[2], entry->mac[3], entry->mac[4], entry->mac[5], vlan);
+		log_debug(&ports->control_log, "%s: static address %s in VLAN %u", entry->port, port_mac_text(entry->mac).text, vlan);
 	return err;
 }
 

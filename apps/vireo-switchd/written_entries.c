@@ -128,9 +128,8 @@ void written_entries_write(const struct ports *ports, FILE *out)
 		qsort(listing.of, listing.count, sizeof(*listing.of), in_order);
 	for (size_t i = 0; i < listing.count; i++) {
 		const struct static_entry *e = &listing.of[i];
-		const uint8_t *m = e->mac;
 
-		fprintf(out, "fdb %02x:%02x:%02x:%02x:%02x:%02x %s", m[0], m[1], m[2], m[3], m[4], m[5], e->port);
+		fprintf(out, "fdb %s %s", port_mac_text(e->mac).text, e->port);
 		if (e->vlan)
 			fprintf(out, " %u", e->vlan);
 		fprintf(out, "\n");
