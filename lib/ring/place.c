@@ -40,6 +40,15 @@ static bool avail_bit(const struct place_look *look, uint32_t pos)
 }
 
 /*
+ * The first and the last descriptor differ from all that lie between them: a chain of two is being added at the ring's end. Else it
+ * would be one that takes the whole ring but for its last descriptor.
+ */
+static bool goes_round(const uint32_t *starts, uint32_t size)
+{
+	return starts[1] == 1 && starts[2] == size - 1 && size > 3;
+}
+
+/*
  * AVAIL changes once, where the driver stands. It changes oftener if the driver is just adding a chain, whose head it writes
  * last: then the head, a single descriptor that differs, is where it stands. False: this is no ring.
  */
@@ -61,7 +70,7 @@ static bool driver_find(struct place_look *look)
 	look->driver = (struct packed_place){ .pos = (uint16_t)starts[1], .wrap = avail_bit(look, 0) };
 	if (count == 2)
 		return true;
-	for (head = count == 3 ? 0 : 1; head < count; head++)
+	for (head = count == 3 && !goes_round(starts, size) ? 0 : 1; head < count; head++)
 		if (starts[head + 1] - starts[head] == 1)
 			break;
 	if (head == count)

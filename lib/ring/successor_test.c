@@ -518,42 +518,47 @@ static void a_ring_that_is_none_breaks_nobody(void **state)
 	driver_free(d);
 }
 
-/* The driver is in the middle of adding a chain: all but its head's flags are there. */
-static void a_chain_that_is_just_being_added_does_not_mislead(void **state)
+/* The driver is in the middle of adding a chain of so many pieces: all but its head's flags are there. */
+static void a_chain_is_just_being_added(unsigned start, unsigned count)
 {
 	struct test_piece pieces[3] = { { ADDR, 4, false }, { ADDR + 8, 4, false }, { ADDR + 16, 4, false } };
+	struct test_driver *d = driver_new((struct test_options){ .packed = true, .size = 8 });
+	struct ring_setup setup = driver_setup(d);
+	struct vireo_chain chain;
+	struct ring *next;
+	const char *why;
+	uint16_t head;
+	uint32_t len;
+	bool skipped;
 
-	for (unsigned start = 0; start < 16; start++) {
-		struct test_driver *d = driver_new((struct test_options){ .packed = true, .size = 8 });
-		struct ring_setup setup = driver_setup(d);
-		struct vireo_chain chain;
-		struct ring *next;
-		const char *why;
-		uint16_t head;
-		uint32_t len;
-		bool skipped;
-
-		for (unsigned i = 0; i < start; i++) {
-			driver_add(d, pieces, 1, 1, 0);
-			assert_int_equal(driver_pop(d, &chain, 1), 1);
-			test_push(d->ring, &chain, 0);
-			ring_publish(d->ring);
-			assert_true(driver_used(d, &len, &skipped) >= 0);
-		}
-		head = d->pos;
-		setup.base = d->pos | (uint32_t)d->wrap << 15;
-		setup.base |= setup.base << 16;
-		driver_add(d, pieces, 3, 3, 0);
-		d->pdesc[head].flags ^= le16(PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK);
-		d->pdesc[head].flags = d->pdesc[head].flags & PACKED_DESC_AVAIL_MASK ? 0x8080 : 0; /* as it was used before */
-		for (unsigned known = 0; known < 2; known++) {
-			setup.sure = known;
-			assert_int_equal(ring_new(&setup, &next, &why), 0);
-			assert_int_equal(ring_base(next), setup.base);
-			ring_free(next);
-		}
-		driver_free(d);
+	for (unsigned i = 0; i < start; i++) {
+		driver_add(d, pieces, 1, 1, 0);
+		assert_int_equal(driver_pop(d, &chain, 1), 1);
+		test_push(d->ring, &chain, 0);
+		ring_publish(d->ring);
+		assert_true(driver_used(d, &len, &skipped) >= 0);
 	}
+	head = d->pos;
+	setup.base = d->pos | (uint32_t)d->wrap << 15;
+	setup.base |= setup.base << 16;
+	driver_add(d, pieces, count, count, 0);
+	d->pdesc[head].flags ^= le16(PACKED_DESC_AVAIL_MASK | PACKED_DESC_USED_MASK);
+	d->pdesc[head].flags = d->pdesc[head].flags & PACKED_DESC_AVAIL_MASK ? 0x8080 : 0; /* as it was used before */
+	for (unsigned known = 0; known < 2; known++) {
+		setup.sure = known;
+		assert_int_equal(ring_new(&setup, &next, &why), 0);
+		assert_int_equal(ring_base(next), setup.base);
+		ring_free(next);
+	}
+	driver_free(d);
+}
+
+/* Of two pieces, too, the first of which is the ring's last descriptor. */
+static void a_chain_that_is_just_being_added_does_not_mislead(void **state)
+{
+	for (unsigned start = 0; start < 16; start++)
+		for (unsigned count = 2; count <= 3; count++)
+			a_chain_is_just_being_added(start, count);
 }
 
 #define FOREIGN_SIZE 8u
