@@ -18,6 +18,8 @@ static const struct call rows[] = {
 	CALL_IOCTL(TUNGETIFF, "what it can"),
 	CALL_IOCTL(TUNSETVNETHDRSZ, "frames with a header"),
 	CALL_IOCTL(TUNSETVNETLE, "frames with a header"),
+	CALL_IOCTL(TUNGETVNETHDRSZ, "is an interface that another process hands over set so?"),
+	CALL_IOCTL(TUNGETVNETLE, "is an interface that another process hands over set so?"),
 	CALL_IOCTL(TUNSETOFFLOAD, "frames that are large, or without a checksum"),
 	CALL_IOCTL(TUNSETCARRIER, "port link"),
 	{"socket", "an interface is asked and set by such a socket", "AF_INET, SOCK_DGRAM",

@@ -19,18 +19,18 @@
  *
  * Whatever fails, or takes too long, before HANDOVER_GO: all ports go on in the old one, which says HANDOVER_NOT, and why. If it is killed
  * after HANDOVER_READY, before it has said either, the new one goes on. What is said of the switch is JSON, checked like any client's;
- * what is said of a port is its endpoint's, see vireo/endpoint.h.
+ * what is said of a port is its endpoint's, see vireo/endpoint.h, or of its interface's queues, see kernel_state.h.
  */
 
 #include "ctl/command.h"
 #include <stdbool.h>
 
-/* One more whenever what is said changes: here, in handover_state.h, or of an endpoint (wire/handover.h). */
-#define HANDOVER_VERSION 2
+/* One more whenever what is said changes: here, in handover_state.h, of an endpoint (wire/handover.h) or of a port at the kernel (kernel_state.h). */
+#define HANDOVER_VERSION 3
 
 /* Kinds of parcels (daemon/parcel.h). */
 #define HANDOVER_SWITCH	 1u /* JSON, and the control socket */
-#define HANDOVER_PORT	 2u /* for each port of the JSON that has an endpoint, in order: what vireo_endpoint_export() has said */
+#define HANDOVER_PORT	 2u /* for each port of the JSON with more than its SPEC, in order: what its kind's export() has said */
 #define HANDOVER_READY	 3u
 #define HANDOVER_GO	 4u
 #define HANDOVER_NOT	 5u /* a text: why not */

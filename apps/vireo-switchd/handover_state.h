@@ -5,10 +5,11 @@
 /*
  * What one process tells the next of a switch, as JSON:
  *
- *	{"version": 2, "ports": [{"spec": SPEC, "text": SPEC, "settings": true, "endpoint": true}], "held": ["MAC PORT [VLAN]"],
+ *	{"version": 3, "ports": [{"spec": SPEC, "text": SPEC, "settings": true, "endpoint": true}], "held": ["MAC PORT [VLAN]"],
  *	 "locked": [{"mac": MAC, "port": NAME}]}
  *
- * "spec" is the port as it is now, "text" as it was given, and from a file of settings or not. "locked" is what ports with spoof=learn
+ * "spec" is the port as it is now, "text" as it was given, and from a file of settings or not; "endpoint": a parcel of its own
+ * follows. "locked" is what ports with spoof=learn
  * may send from, which nobody else is to take in between. And when all goes on, which thousands of addresses are not to delay:
  *
  *	[{"mac": MAC, "port": NAME, "vlan": VLAN}]

@@ -2,8 +2,9 @@
 #ifndef SWITCHD_KERNEL_PORT_H
 #define SWITCHD_KERNEL_PORT_H
 
-/* What ports have in common whose frames the host's kernel takes and gives: tap, af_packet, af_xdp. */
+/* What ports have in common whose frames the host's kernel takes and gives: tap, af_packet. */
 
+#include "daemon/retry.h"
 #include "port.h"
 #include <stddef.h>
 
@@ -15,6 +16,15 @@
 	PORT_KEYS_LIMITS, PORT_KEYS_GUARD, PORT_KEYS_MULTICAST, PORT_KEYS_RUNNING, PORT_KEY_GRO
 /* clang-format on */
 
+/* What such a port begins with. Control thread. */
+struct kernel_port {
+	struct port port;
+	struct retry retry; /* of in queues that the switch had no memory for */
+	unsigned leaving;   /* in queues that the switch is still to let go of */
+	bool silent;	    /* what comes is left to the kernel */
+	void (*silenced)(void *port);
+};
+
 /* Memory of `bytes` that costs nothing until it is touched. On failure a negative errno. */
 int kernel_buffers_new(size_t bytes, uint8_t **ret_buffers);
 void kernel_buffers_free(uint8_t **buffers, size_t bytes); /* or NULL */
@@ -25,7 +35,19 @@ bool kernel_kick_enable(int fd, bool on);
 /* Counts a frame that did not go out, by the errno (positive) of the call, or of what was to lay it out. */
 void kernel_refusal_count(struct sw_queue_stats *out, int err);
 
-/* Joins the switch, with as many pairs of queues as the SPEC has. On failure a negative errno; port->sw says whether to abandon it. */
-int kernel_port_start(struct port *port, unsigned offloads);
+/*
+ * Joins the switch, with as many pairs of queues as the SPEC has; if it was another process's until now (ports->state), without those
+ * that bring frames, until it goes on. On failure a negative errno; port->sw says whether to abandon it.
+ */
+int kernel_port_start(struct kernel_port *kernel, unsigned offloads);
+void kernel_port_fini(struct kernel_port *kernel); /* takes one that is all zeroes */
+
+/*
+ * As port.h has them. Frames that come meanwhile wait where the kernel keeps them, as they do for a worker that is late: so many as it
+ * has room for (of a TAP interface its txqueuelen, of a packet socket its buffer).
+ */
+void kernel_port_silence(struct port *port, void (*silenced)(void *port));
+int kernel_port_hold(struct port *port, void (*held)(void *opaque, int err), void *opaque);
+void kernel_port_go_on(struct port *port);
 
 #endif

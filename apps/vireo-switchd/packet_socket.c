@@ -162,6 +162,27 @@ bool packet_socket_bound(int fd)
 	return interface_of(fd) > 0;
 }
 
+static int option_get(int fd, int level, int option)
+{
+	int value = -1;
+	socklen_t bytes = sizeof(value);
+
+	return getsockopt(fd, level, option, &value, &bytes) ? -1 : value;
+}
+
+const char *packet_socket_problem(const struct port_spec *spec, int first, int fd)
+{
+	if (option_get(fd, SOL_SOCKET, SO_DOMAIN) != AF_PACKET || option_get(fd, SOL_SOCKET, SO_TYPE) != SOCK_RAW)
+		return "what is to be a queue is no packet socket";
+	if (interface_of(fd) <= 0 || interface_of(fd) != interface_of(first))
+		return "its sockets are of several interfaces, or of one that is gone";
+	if (option_get(fd, SOL_PACKET, PACKET_VNET_HDR) != 1 || option_get(fd, SOL_PACKET, PACKET_AUXDATA) != 1)
+		return "a socket is not set as ours are";
+	if (option_get(fd, SOL_PACKET, PACKET_FANOUT) != (spec->queues == 1 ? 0 : option_get(first, SOL_PACKET, PACKET_FANOUT)))
+		return "what comes is shared with other sockets than its own";
+	return NULL;
+}
+
 static bool name_of(int fd, struct ifreq *ret_ifr)
 {
 	*ret_ifr = (struct ifreq){.ifr_ifindex = interface_of(fd)};

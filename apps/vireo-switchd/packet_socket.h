@@ -23,6 +23,9 @@
  */
 int packet_socket_open(const struct port_spec *spec, int *fds, char why[SPEC_WHY_BYTES]);
 
+/* NULL, or what is wrong (static) with an fd that another process hands over as such a socket; `first` is the one of the first queue. */
+const char *packet_socket_problem(const struct port_spec *spec, int first, int fd);
+
 /* Is its interface still there? It may be down. */
 bool packet_socket_bound(int fd);
 /* Is it up, with a cable? */

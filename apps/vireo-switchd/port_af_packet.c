@@ -12,6 +12,7 @@
 #include "base/util.h"
 #include "kernel_frame.h"
 #include "kernel_port.h"
+#include "kernel_state.h"
 #include "packet_socket.h"
 #include "port.h"
 #include "vireo/memory.h"
@@ -53,8 +54,10 @@ struct packet_queue {
 };
 
 struct packet_port {
-	struct port port;
+	struct kernel_port kernel;
 	bool told_gone; /* atomic: that the interface is; once */
+	struct kernel_state told; /* to another process, with */
+	int told_fds[SW_QUEUES_MAX];
 	struct packet_queue queues[];
 };
 
@@ -101,7 +104,7 @@ static bool frame_fill(struct packet_port *port, struct packet_slot *slot, struc
 	frame->len_bytes = len;
 	frame->head_bytes = frame->head_skip = 0;
 	memcpy(frame->head, slot->frame.iov_base, head);
-	if (net_header_parse(&slot->header, len, frame->head, head, port->port.offloads | PACKET_GIVES, &frame->offload, &why))
+	if (net_header_parse(&slot->header, len, frame->head, head, port->kernel.port.offloads | PACKET_GIVES, &frame->offload, &why))
 		return false;
 	if (slot->header.flags & NET_HDR_F_DATA_VALID && !(slot->header.flags & NET_HDR_F_NEEDS_CSUM))
 		frame->offload.flags |= VIREO_FRAME_DATA_VALID; /* the interface has looked at it */
@@ -186,7 +189,7 @@ static bool packet_kick_enable(void *opaque, unsigned queue, bool on)
 static bool refused(struct packet_port *port, struct packet_queue *q, int err)
 {
 	if (err == ENXIO && !__atomic_exchange_n(&port->told_gone, true, __ATOMIC_RELAXED))
-		log_error(&port->port.log, "the interface is gone: remove and add the port when it is back");
+		log_error(&port->kernel.port.log, "the interface is gone: remove and add the port when it is back");
 	kernel_refusal_count(&q->out, err);
 	return false;
 }
@@ -261,8 +264,9 @@ static const struct sw_port_ops packet_ops = {
 
 static void packet_free(struct port *port)
 {
-	struct packet_port *packet = container_of(port, struct packet_port, port);
+	struct packet_port *packet = container_of(port, struct packet_port, kernel.port);
 
+	kernel_port_fini(&packet->kernel);
 	for (unsigned i = 0; i < port->spec.queues; i++) {
 		fd_close(&packet->queues[i].fd);
 		kernel_buffers_free(&packet->queues[i].buffers, KERNEL_BURST * PACKET_BUFFER_BYTES);
@@ -273,10 +277,14 @@ static void packet_free(struct port *port)
 
 static int packet_fds(struct packet_port *packet, char *why)
 {
+	const struct vireo_endpoint_state *state = packet->kernel.port.ports->state;
+	const struct port_spec *spec = &packet->kernel.port.spec;
 	int fds[SW_QUEUES_MAX];
-	int err = packet_socket_open(&packet->port.spec, fds, why);
+	unsigned offloads;
+	int err = state ? kernel_state_take(state, spec, KERNEL_STATE_AF_PACKET, PACKET_TAKES, packet_socket_problem, fds, &offloads, why)
+			: packet_socket_open(spec, fds, why);
 
-	for (unsigned i = 0; !err && i < packet->port.spec.queues; i++)
+	for (unsigned i = 0; !err && i < packet->kernel.port.spec.queues; i++)
 		packet->queues[i].fd = fds[i];
 	return err;
 }
@@ -285,7 +293,7 @@ static int packet_buffers(struct packet_port *packet)
 {
 	int err = 0;
 
-	for (unsigned i = 0; !err && i < packet->port.spec.queues; i++)
+	for (unsigned i = 0; !err && i < packet->kernel.port.spec.queues; i++)
 		err = kernel_buffers_new(KERNEL_BURST * PACKET_BUFFER_BYTES, &packet->queues[i].buffers);
 	return err;
 }
@@ -298,21 +306,21 @@ static int packet_open(struct ports *ports, const struct port_spec *spec, struct
 	snprintf(why, SPEC_WHY_BYTES, "af_packet '%.15s': out of memory or ports", spec->at.address);
 	if (!packet)
 		return -ENOMEM;
-	port_init(&packet->port, ports, &port_af_packet, spec);
-	packet->port.in_queues = packet->port.out_queues = spec->queues;
+	port_init(&packet->kernel.port, ports, &port_af_packet, spec);
+	packet->kernel.port.in_queues = packet->kernel.port.out_queues = spec->queues;
 	for (unsigned i = 0; i < spec->queues; i++)
 		packet->queues[i].fd = -1;
 	err = packet_buffers(packet);
 	if (!err)
 		err = packet_fds(packet, why);
 	if (!err)
-		err = kernel_port_start(&packet->port, PACKET_TAKES);
+		err = kernel_port_start(&packet->kernel, PACKET_TAKES);
 	if (!err)
-		*ret_port = &packet->port;
-	else if (packet->port.sw)
-		port_abandon(&packet->port);
+		*ret_port = &packet->kernel.port;
+	else if (packet->kernel.port.sw)
+		port_abandon(&packet->kernel.port);
 	else
-		packet_free(&packet->port);
+		packet_free(&packet->kernel.port);
 	return err;
 }
 
@@ -333,6 +341,25 @@ static void packet_report(const struct port *port, json_t *object)
 	json_object_set_new(object, "session", session ? session : json_null());
 }
 
+/* ---- to another process ---- */
+
+static const char *packet_hold_refused(const struct port *port)
+{
+	const struct packet_port *packet = (const struct packet_port *)port;
+
+	return packet_socket_bound(packet->queues[0].fd) ? NULL : "it has failed";
+}
+
+static int packet_export(struct port *port, struct vireo_endpoint_state *ret_state)
+{
+	struct packet_port *packet = container_of(port, struct packet_port, kernel.port);
+
+	for (unsigned i = 0; i < port->spec.queues; i++)
+		packet->told_fds[i] = packet->queues[i].fd;
+	kernel_state_say(&packet->told, KERNEL_STATE_AF_PACKET, port->offloads, packet->told_fds, port->spec.queues, ret_state);
+	return 0;
+}
+
 static const struct spec_key keys[] = {KERNEL_PORT_KEYS};
 
 const struct port_kind port_af_packet = {
@@ -349,5 +376,10 @@ const struct port_kind port_af_packet = {
 	.free = packet_free,
 	.state = packet_state,
 	.report = packet_report,
+	.hold_refused = packet_hold_refused,
+	.silence = kernel_port_silence,
+	.hold = kernel_port_hold,
+	.export = packet_export,
+	.go_on = kernel_port_go_on,
 	.takes_rtnl = true,
 };

@@ -25,7 +25,7 @@ struct loop_slot {
 };
 
 struct loop_port {
-	struct port port;
+	struct kernel_port kernel;
 	uint8_t *buffers; /* LOOP_SLOTS of KERNEL_FRAME_BYTES; what has never been needed is never touched */
 	struct loop_slot slots[LOOP_SLOTS];
 	int kick_fd;
@@ -172,8 +172,9 @@ static const struct sw_port_ops loop_ops = {
 
 static void loop_free(struct port *port)
 {
-	struct loop_port *loop = container_of(port, struct loop_port, port);
+	struct loop_port *loop = container_of(port, struct loop_port, kernel.port);
 
+	kernel_port_fini(&loop->kernel);
 	kernel_buffers_free(&loop->buffers, LOOP_SLOTS * KERNEL_FRAME_BYTES);
 	fd_close(&loop->kick_fd);
 	free(loop);
@@ -185,7 +186,7 @@ static int loop_start(struct loop_port *loop)
 
 	if (!err)
 		err = fd_event_new(&loop->kick_fd);
-	return err ? err : kernel_port_start(&loop->port, ~0u);
+	return err ? err : kernel_port_start(&loop->kernel, ~0u);
 }
 
 static int loop_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)
@@ -198,15 +199,15 @@ static int loop_open(struct ports *ports, const struct port_spec *spec, struct p
 		return -ENOMEM;
 	memset(loop, 0, sizeof(*loop));
 	loop->kick_fd = -1;
-	port_init(&loop->port, ports, &port_loop, spec);
-	loop->port.in_queues = loop->port.out_queues = 1;
+	port_init(&loop->kernel.port, ports, &port_loop, spec);
+	loop->kernel.port.in_queues = loop->kernel.port.out_queues = 1;
 	err = loop_start(loop);
 	if (!err)
-		*ret_port = &loop->port;
-	else if (loop->port.sw)
-		port_abandon(&loop->port);
+		*ret_port = &loop->kernel.port;
+	else if (loop->kernel.port.sw)
+		port_abandon(&loop->kernel.port);
 	else
-		loop_free(&loop->port);
+		loop_free(&loop->kernel.port);
 	return err;
 }
 

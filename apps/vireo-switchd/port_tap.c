@@ -17,6 +17,7 @@
 #include "tap_device.h"
 #include "kernel_frame.h"
 #include "kernel_port.h"
+#include "kernel_state.h"
 #include "vireo/memory.h"
 #include "wire/virtio_net.h"
 #include <errno.h>
@@ -43,11 +44,14 @@ struct tap_queue {
 };
 
 struct tap_port {
-	struct port port;
+	struct kernel_port kernel;
 	bool lost; /* atomic: the interface has been taken from us */
 	bool carrier; /* as it is to be */
 	uint16_t mtu; /* likewise; 0: as it is */
+	bool late; /* one of the two is still to be set */
 	struct loop_timer *later;
+	struct kernel_state told; /* to another process, with */
+	int told_fds[SW_QUEUES_MAX];
 	struct tap_queue queues[];
 };
 
@@ -73,7 +77,7 @@ static int frame_of(struct tap_port *tap, struct tap_queue *q, unsigned slot, si
 	frame->len_bytes = len;
 	frame->head_bytes = frame->head_skip = 0;
 	memcpy(frame->head, buffer + NET_HDR_BYTES, head);
-	if (net_header_parse(&header, len, frame->head, head, tap->port.offloads, &frame->offload, &why)) {
+	if (net_header_parse(&header, len, frame->head, head, tap->kernel.port.offloads, &frame->offload, &why)) {
 		counter_add(&q->in.bad_offload, 1);
 		return 0;
 	}
@@ -100,7 +104,7 @@ static int tap_receive(void *opaque, unsigned queue, struct vireo_frame *frames,
 			int err = -errno;
 
 			if (!__atomic_exchange_n(&tap->lost, true, __ATOMIC_RELAXED))
-				log_error(&tap->port.log,
+				log_error(&tap->kernel.port.log,
 					  "the interface is gone: %s; remove and add the port",
 					  strerror(-err));
 			return shown ? (int)shown : err;
@@ -203,10 +207,11 @@ static const struct sw_port_ops tap_ops = {
 
 static void tap_free(struct port *port)
 {
-	struct tap_port *tap = container_of(port, struct tap_port, port);
+	struct tap_port *tap = container_of(port, struct tap_port, kernel.port);
 
 	if (tap->later)
 		loop_timer_free(&tap->later);
+	kernel_port_fini(&tap->kernel);
 	for (unsigned i = 0; i < port->spec.queues; i++) {
 		fd_close(&tap->queues[i].fd);
 		kernel_buffers_free(&tap->queues[i].buffers, KERNEL_BURST * TAP_BUFFER_BYTES);
@@ -217,10 +222,13 @@ static void tap_free(struct port *port)
 
 static int tap_fds(struct tap_port *tap, unsigned *ret_offloads, char *why)
 {
+	const struct vireo_endpoint_state *state = tap->kernel.port.ports->state;
+	const struct port_spec *spec = &tap->kernel.port.spec;
 	int fds[SW_QUEUES_MAX];
-	int err = tap_device_open(&tap->port.spec, fds, ret_offloads, why);
+	int err = state ? kernel_state_take(state, spec, KERNEL_STATE_TAP, TAP_OFFLOADS, tap_device_problem, fds, ret_offloads, why)
+			: tap_device_open(spec, fds, ret_offloads, why);
 
-	for (unsigned i = 0; !err && i < tap->port.spec.queues; i++)
+	for (unsigned i = 0; !err && i < tap->kernel.port.spec.queues; i++)
 		tap->queues[i].fd = fds[i];
 	return err;
 }
@@ -229,7 +237,7 @@ static int tap_buffers(struct tap_port *tap)
 {
 	int err = 0;
 
-	for (unsigned i = 0; !err && i < tap->port.spec.queues; i++)
+	for (unsigned i = 0; !err && i < tap->kernel.port.spec.queues; i++)
 		err = kernel_buffers_new(KERNEL_BURST * TAP_BUFFER_BYTES, &tap->queues[i].buffers);
 	return err;
 }
@@ -241,6 +249,7 @@ static bool rtnl_taken(struct tap_port *tap)
 
 	if (taken)
 		loop_timer_start(tap->later, ASIDE_LOOK_MS);
+	tap->late |= taken;
 	return taken;
 }
 
@@ -263,18 +272,21 @@ static int mtu_set(struct tap_port *tap)
 static void set_again(void *opaque)
 {
 	struct tap_port *tap = opaque;
-	int err = tap->port.closing ? 0 : carrier_set(tap);
+	int err;
+
+	tap->late = false;
+	err = tap->kernel.port.closing ? 0 : carrier_set(tap);
 
 	if (err)
-		log_warning(&tap->port.log, "its carrier could not be set: %s", strerror(-err));
-	err = tap->port.closing ? 0 : mtu_set(tap);
+		log_warning(&tap->kernel.port.log, "its carrier could not be set: %s", strerror(-err));
+	err = tap->kernel.port.closing ? 0 : mtu_set(tap);
 	if (err)
-		log_warning(&tap->port.log, "its MTU could not be set: %s", strerror(-err));
+		log_warning(&tap->kernel.port.log, "its MTU could not be set: %s", strerror(-err));
 }
 
 static enum port_told tap_link_set(struct port *port, bool up)
 {
-	struct tap_port *tap = container_of(port, struct tap_port, port);
+	struct tap_port *tap = container_of(port, struct tap_port, kernel.port);
 
 	tap->carrier = up;
 	return carrier_set(tap) ? PORT_TOLD_NOT : PORT_TOLD;
@@ -282,7 +294,7 @@ static enum port_told tap_link_set(struct port *port, bool up)
 
 static int tap_mtu_set(struct port *port, uint16_t mtu, char why[SPEC_WHY_BYTES])
 {
-	struct tap_port *tap = container_of(port, struct tap_port, port);
+	struct tap_port *tap = container_of(port, struct tap_port, kernel.port);
 	int err;
 
 	tap->mtu = mtu;
@@ -302,8 +314,8 @@ static int tap_open(struct ports *ports, const struct port_spec *spec, struct po
 	snprintf(why, SPEC_WHY_BYTES, "tap '%.15s': out of memory or ports", spec->at.address);
 	if (!tap)
 		return -ENOMEM;
-	port_init(&tap->port, ports, &port_tap, spec);
-	tap->port.in_queues = tap->port.out_queues = spec->queues;
+	port_init(&tap->kernel.port, ports, &port_tap, spec);
+	tap->kernel.port.in_queues = tap->kernel.port.out_queues = spec->queues;
 	tap->carrier = true;
 	for (unsigned i = 0; i < spec->queues; i++)
 		tap->queues[i].fd = -1;
@@ -313,13 +325,13 @@ static int tap_open(struct ports *ports, const struct port_spec *spec, struct po
 	if (!err)
 		err = tap_fds(tap, &offloads, why);
 	if (!err)
-		err = kernel_port_start(&tap->port, offloads);
+		err = kernel_port_start(&tap->kernel, offloads);
 	if (!err)
-		*ret_port = &tap->port;
-	else if (tap->port.sw)
-		port_abandon(&tap->port);
+		*ret_port = &tap->kernel.port;
+	else if (tap->kernel.port.sw)
+		port_abandon(&tap->kernel.port);
 	else
-		tap_free(&tap->port);
+		tap_free(&tap->kernel.port);
 	return err;
 }
 
@@ -337,6 +349,27 @@ static void tap_report(const struct port *port, json_t *object)
 	json_t *session = aside_rtnl() ? NULL : tap_device_report(tap->queues[0].fd);
 
 	json_object_set_new(object, "session", session ? session : json_null());
+}
+
+/* ---- to another process ---- */
+
+static const char *tap_hold_refused(const struct port *port)
+{
+	const struct tap_port *tap = (const struct tap_port *)port;
+
+	if (__atomic_load_n(&tap->lost, __ATOMIC_RELAXED))
+		return "it has failed";
+	return tap->late ? "its carrier or its MTU is about to be set: try again" : NULL;
+}
+
+static int tap_export(struct port *port, struct vireo_endpoint_state *ret_state)
+{
+	struct tap_port *tap = container_of(port, struct tap_port, kernel.port);
+
+	for (unsigned i = 0; i < port->spec.queues; i++)
+		tap->told_fds[i] = tap->queues[i].fd;
+	kernel_state_say(&tap->told, KERNEL_STATE_TAP, port->offloads, tap->told_fds, port->spec.queues, ret_state);
+	return 0;
 }
 
 static const struct spec_key keys[] = {KERNEL_PORT_KEYS};
@@ -357,5 +390,10 @@ const struct port_kind port_tap = {
 	.report = tap_report,
 	.link_set = tap_link_set,
 	.mtu_set = tap_mtu_set,
+	.hold_refused = tap_hold_refused,
+	.silence = kernel_port_silence,
+	.hold = kernel_port_hold,
+	.export = tap_export,
+	.go_on = kernel_port_go_on,
 	.takes_rtnl = true,
 };

@@ -183,6 +183,31 @@ int tap_device_open(const struct port_spec *spec, int *fds, unsigned *ret_offloa
 	return err;
 }
 
+static bool reads(int fd, unsigned long request, int wanted)
+{
+	int value = -1;
+
+	return !ioctl(fd, request, &value) && value == wanted;
+}
+
+/* Whether frames have packet information before them (IFF_NO_PI) the kernel does not tell: what it says there is IFF_NOFILTER. */
+const char *tap_device_problem(const struct port_spec *spec, int first, int fd)
+{
+	struct ifreq ifr = {.ifr_flags = 0}, of_first = {.ifr_flags = 0};
+	unsigned wanted = IFF_TAP | IFF_VNET_HDR | (spec->queues > 1 ? IFF_MULTI_QUEUE : 0u);
+	int flags = fcntl(fd, F_GETFL);
+
+	if (ioctl(fd, TUNGETIFF, &ifr) || ioctl(first, TUNGETIFF, &of_first))
+		return "what is to be a queue is of no TAP interface, or of one that is gone";
+	if (((unsigned short)ifr.ifr_flags & (wanted | IFF_TUN | IFF_MULTI_QUEUE)) != wanted)
+		return "its interface is of another sort";
+	if (memcmp(ifr.ifr_name, of_first.ifr_name, IFNAMSIZ))
+		return "its queues are of several interfaces";
+	if (!reads(fd, TUNGETVNETHDRSZ, NET_HDR_BYTES) || !reads(fd, TUNGETVNETLE, 1) || flags < 0 || !(flags & O_NONBLOCK))
+		return "a queue is not set as ours are";
+	return NULL;
+}
+
 json_t *tap_device_report(int fd)
 {
 	static const struct {

@@ -13,6 +13,16 @@
  */
 int tap_device_open(const struct port_spec *spec, int *fds, unsigned *ret_offloads, char why[SPEC_WHY_BYTES]);
 
+/*
+ * NULL, or what is wrong (static) with an fd that another process hands over as a queue of the interface of spec; `first` is the one of
+ * the first queue. The interface may be called otherwise by now, and lie in another network namespace. Takes RTNL.
+ */
+const char *tap_device_problem(const struct port_spec *spec, int first, int fd);
+
+#define TAP_OFFLOADS                                                                                                       \
+	(VIREO_OFFLOAD_CSUM | VIREO_OFFLOAD_TSO4 | VIREO_OFFLOAD_TSO6 | VIREO_OFFLOAD_ECN | VIREO_OFFLOAD_UFO | \
+	 VIREO_OFFLOAD_USO4 | VIREO_OFFLOAD_USO6) /* that there may be */
+
 /* The carrier, as the kernel shows it. -EINVAL: this kernel has no words for it (before Linux 5.0). Takes RTNL. */
 int tap_device_carrier(int fd, bool on);
 

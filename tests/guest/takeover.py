@@ -16,7 +16,7 @@ from .switch import Switch, program
 
 MAGIC = 0x6c637270  # daemon/parcel.h; kinds: apps/vireo-switchd/handover.h
 SWITCH, PORT, READY, GO, NOT = 1, 2, 3, 4, 5
-VERSION = 2
+VERSION = 3
 
 
 def is_connected(front):
