@@ -98,7 +98,7 @@ static char *text_of(json_t *json)
 
 char *handover_state_text(const struct ports *ports)
 {
-	return text_of(json_pack("{s:i, s:o, s:o, s:o}", "version", HANDOVER_VERSION, "ports", ports_json(ports), "held",
+	return text_of(json_pack("{s:i, s:o, s:o, s:o}", "version", SWITCH_HANDOVER_VERSION, "ports", ports_json(ports), "held",
 				 entries_json(ports, held_tell), "locked", locked_json(ports)));
 }
 
@@ -119,9 +119,9 @@ json_t *handover_state_parse(const char *text, size_t bytes, char why[SPEC_WHY_B
 		snprintf(why, SPEC_WHY_BYTES, "what it says of itself is no JSON: %.80s", error.text);
 		return NULL;
 	}
-	if (version == HANDOVER_VERSION && json_is_array(json_object_get(state, "ports")))
+	if (version == SWITCH_HANDOVER_VERSION && json_is_array(json_object_get(state, "ports")))
 		return state;
-	snprintf(why, SPEC_WHY_BYTES, "what it says of itself is of version %lld, and not of %d", (long long)version, HANDOVER_VERSION);
+	snprintf(why, SPEC_WHY_BYTES, "what it says of itself is of version %lld, and not of %d", (long long)version, SWITCH_HANDOVER_VERSION);
 	json_decref(state);
 	return NULL;
 }

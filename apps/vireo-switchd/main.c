@@ -9,6 +9,7 @@
 #include "commands.h"
 #include "daemon/daemon.h"
 #include "daemon/endpoint.h"
+#include "daemon/takeover.h"
 #include "handover.h"
 #include "options.h"
 #include "port.h"
@@ -95,7 +96,7 @@ static void on_reload(void *opaque)
 {
 	const struct switchd *d = opaque;
 
-	if (handover_delays_reload(d->ports.handover))
+	if (switch_handover_delays_reload(d->ports.handover))
 		return;
 	reload_begin(d->ports.reload, NULL);
 }
@@ -111,19 +112,17 @@ static void taken_over(struct switchd *d)
 /* The ports of the settings are not looked at: those that there are count, and a reload does what differs. */
 static int take_over(struct switchd *d)
 {
-	struct takeover *takeover;
-	int err = daemon_control_path(&d->daemon, "switchd");
+	struct switch_takeover takeover;
+	int err = switch_takeover_begin(&d->ports, &d->daemon, &takeover);
 
-	if (!err)
-		err = takeover_begin(&d->ports, &d->daemon, &takeover);
 	if (err)
 		return err;
-	err = takeover_end(takeover);
+	err = switch_takeover_end(&takeover);
 	if (!err) {
-		d->daemon.taken_fd = takeover_control_fd(takeover);
+		d->daemon.taken_fd = takeover_control_fd(takeover.takeover);
 		taken_over(d);
 	}
-	takeover_free(takeover);
+	switch_takeover_free(&takeover);
 	return err;
 }
 
@@ -145,7 +144,7 @@ static int start(struct switchd *d, int argc, char *const *argv)
 	if (!err)
 		err = switch_start(d);
 	if (!err)
-		err = handover_open(&d->ports, &d->daemon, &d->ports.handover);
+		err = switch_handover_open(&d->ports, &d->daemon, &d->ports.handover);
 	if (!err) /* before another process gives up what it has */
 		err = reload_new(&d->ports, argc, argv, &d->options, &d->daemon.log, &d->ports.reload);
 	if (!err)
@@ -186,7 +185,7 @@ static void ports_stop(struct switchd *d)
 /* Everything is given back, unless a worker cannot leave a port in time: then the kernel does it. */
 static void stop(struct switchd *d, int exit_code)
 {
-	handover_close(d->ports.handover);
+	switch_handover_close(d->ports.handover);
 	d->ports.handover = NULL;
 	daemon_stop(&d->daemon); /* nobody may add a port any more */
 	reload_end(d->ports.reload);

@@ -22,9 +22,9 @@
 struct loop;
 struct loop_timer;
 struct port;
-struct handover;
 struct ports;
 struct reload;
+struct switch_handover;
 struct vireo_endpoint_state;
 struct vireo_fault_table;
 struct vireo_memory;
@@ -97,7 +97,7 @@ struct ports {
 	struct loop_timer *waiter;
 	struct lookups lookups;
 	struct reload *reload; /* NULL: not yet */
-	struct handover *handover;
+	struct switch_handover *handover;
 	const struct vireo_endpoint_state *state; /* what the port that is being added was in another process; or NULL */
 	enum sw_vm2vm vm2vm;   /* of guests that say nothing */
 	struct port *first; /* in order of their making, those that are being removed included */

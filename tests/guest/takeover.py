@@ -14,7 +14,7 @@ from .front import Front, listener, text_frame
 from .lab import wait_until
 from .switch import Switch, program
 
-MAGIC = 0x6c637270  # daemon/parcel.h; kinds: apps/vireo-switchd/handover.h
+MAGIC = 0x6c637270  # daemon/parcel.h; kinds: daemon/handover.h
 SWITCH, PORT, READY, GO, NOT = 1, 2, 3, 4, 5
 VERSION = 3
 

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "daemon/takeover.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/unix_socket.h"
+#include "ctl/client.h"
+#include "ctl/rpc.h"
+#include "daemon/daemon.h"
+#include "daemon/handover.h"
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define MESSAGE_US 10000000u /* what the other one says next, or takes, is waited for so long: what it has may be much */
+#define LAST_US 2000000u
+
+struct takeover {
+	struct daemon *daemon;
+	const char *what;
+	unsigned version;
+	int fd; /* to the one that is there */
+	int control_fd;
+};
+
+int takeover_complain(const struct takeover *t, const char *why)
+{
+	log_error(&t->daemon->log, "not taken over: %s; the %s that runs goes on", why, t->what);
+	return -1;
+}
+
+/* ---- to ask ---- */
+
+static int ask(const struct takeover *t, const char *socket)
+{
+	struct ctl_client *client;
+	struct ctl_failure failure;
+	char why[HANDOVER_WHY_BYTES];
+	json_t *result;
+	int err = ctl_client_new(t->daemon->control_path, CTL_CLIENT_TIMEOUT_MS, &client);
+
+	if (err) {
+		snprintf(why, sizeof(why), "no %s answers at '%.200s': %s", t->what, t->daemon->control_path, strerror(-err));
+		return takeover_complain(t, why);
+	}
+	err = ctl_client_call(client, "handover", json_pack("{s:s, s:o}", "socket", socket, "version", json_sprintf("%u", t->version)),
+			      &result, &failure);
+	ctl_client_free(client);
+	if (!err) {
+		json_decref(result);
+		return 0;
+	}
+	if (err == -EREMOTEIO && failure.code == RPC_METHOD_NOT_FOUND)
+		return takeover_complain(t, "it is of a version that cannot hand over: end it, and start this one without --takeover");
+	snprintf(why, sizeof(why), "%.*s", (int)sizeof(why) - 1, err == -EREMOTEIO ? failure.message : strerror(-err));
+	return takeover_complain(t, why);
+}
+
+static int listen_beside(const struct takeover *t, struct unix_listener *ret_listener)
+{
+	char path[DAEMON_PATH_BYTES + 32];
+	const struct unix_listen_config config = {.path = path, .mode = 0600, .uid = (uid_t)-1, .gid = (gid_t)-1, .backlog = 1};
+
+	snprintf(path, sizeof(path), "%s.%d", t->daemon->control_path, (int)getpid());
+	return unix_listen(&config, ret_listener);
+}
+
+/* It has connected before it has answered. */
+static int connected(const struct unix_listener *listener)
+{
+	struct pollfd poll_fd = {.fd = listener->fd, .events = POLLIN};
+
+	return poll(&poll_fd, 1, MESSAGE_US / 1000) > 0 ? accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC) : -1;
+}
+
+static int takeover_connect(struct takeover *t)
+{
+	struct unix_listener listener;
+	int err = listen_beside(t, &listener);
+
+	if (err)
+		return takeover_complain(t, strerror(-err));
+	err = ask(t, listener.path);
+	if (!err)
+		t->fd = connected(&listener);
+	unix_unlisten(&listener, NULL);
+	if (!err && t->fd < 0)
+		err = takeover_complain(t, "it does not connect");
+	else if (!err && parcel_socket(t->fd))
+		err = takeover_complain(t, "it belongs to another user");
+	return err;
+}
+
+int takeover_new(struct daemon *daemon, const char *name, const char *what, unsigned version, struct takeover **ret_takeover)
+{
+	struct takeover *t = daemon_control_path(daemon, name) ? NULL : calloc(1, sizeof(*t));
+
+	if (!t)
+		return -1;
+	*t = (struct takeover){.daemon = daemon, .what = what, .version = version, .fd = -1, .control_fd = -1};
+	if (takeover_connect(t)) {
+		takeover_free(t);
+		return -1;
+	}
+	*ret_takeover = t;
+	return 0;
+}
+
+/* ---- what is told ---- */
+
+static int told(const struct takeover *t, int err, uint32_t kind, struct parcel *parcel)
+{
+	char why[HANDOVER_WHY_BYTES];
+
+	if (err) {
+		snprintf(why, sizeof(why), "what it hands over does not come: %s", strerror(-err));
+		return takeover_complain(t, why);
+	}
+	if (parcel->kind == kind)
+		return 0;
+	snprintf(why, sizeof(why), "%.*s", (int)sizeof(why) - 1,
+		 parcel->kind == HANDOVER_NOT ? (const char *)parcel->data : "it hands over something else");
+	parcel_free(parcel);
+	return takeover_complain(t, why);
+}
+
+int takeover_next(const struct takeover *t, uint32_t kind, struct parcel *ret_parcel)
+{
+	return told(t, parcel_receive(t->fd, clock_now_us() + MESSAGE_US, ret_parcel), kind, ret_parcel);
+}
+
+static bool listens(int fd)
+{
+	int domain = 0, listening = 0;
+	socklen_t bytes = sizeof(domain);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) && domain == AF_UNIX &&
+	       !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &bytes) && listening;
+}
+
+int takeover_state(struct takeover *t, struct parcel *ret_parcel)
+{
+	if (takeover_next(t, HANDOVER_STATE, ret_parcel))
+		return -1;
+	if (ret_parcel->fd_count)
+		t->control_fd = fd_take(&ret_parcel->fds[0]);
+	if (listens(t->control_fd))
+		return 0;
+	parcel_free(ret_parcel);
+	return takeover_complain(t, "it hands over no control socket");
+}
+
+/* ---- the end ---- */
+
+/* It has given up, and has said why. */
+static int not_wanted(const struct takeover *t)
+{
+	struct parcel parcel;
+
+	if (takeover_next(t, HANDOVER_GO, &parcel))
+		return -1;
+	parcel_free(&parcel);
+	return takeover_complain(t, "it does not take an answer");
+}
+
+/*
+ * Who goes on? The other one does if it says so, or does not say anything in time: this process listens no more then, and looks whether
+ * it has been told just before. If the other one has gone without a word, it was killed, and nobody else has what it had.
+ */
+static int decision(const struct takeover *t)
+{
+	struct parcel parcel;
+	int err = parcel_receive(t->fd, clock_now_us() + MESSAGE_US, &parcel);
+
+	if (err == -ETIMEDOUT && !shutdown(t->fd, SHUT_RD)) {
+		err = parcel_receive(t->fd, 0, &parcel);
+		if (err == -ECONNRESET)
+			err = -ETIMEDOUT;
+	}
+	if (err == -ECONNRESET) {
+		log_warning(&t->daemon->log, "the %s that handed over ended before its last word: taking over", t->what);
+		return 0;
+	}
+	err = told(t, err, HANDOVER_GO, &parcel);
+	if (!err)
+		parcel_free(&parcel);
+	return err;
+}
+
+int takeover_answer(const struct takeover *t)
+{
+	if (parcel_send(t->fd, clock_now_us() + MESSAGE_US, HANDOVER_READY, NULL, 0, NULL, 0))
+		return not_wanted(t);
+	return decision(t);
+}
+
+int takeover_last(const struct takeover *t, struct parcel *ret_parcel)
+{
+	if (parcel_receive(t->fd, clock_now_us() + LAST_US, ret_parcel))
+		return -1;
+	if (ret_parcel->kind == HANDOVER_LAST)
+		return 0;
+	parcel_free(ret_parcel);
+	return -1;
+}
+
+int takeover_control_fd(struct takeover *t)
+{
+	return fd_take(&t->control_fd);
+}
+
+void takeover_free(struct takeover *t)
+{
+	if (!t)
+		return;
+	fd_close(&t->control_fd);
+	fd_close(&t->fd);
+	free(t);
+}
