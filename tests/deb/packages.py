@@ -99,7 +99,7 @@ def it_runs_when_it_has_been_installed_and_a_purge_leaves_nothing(lab):
 @case
 def systemd_takes_its_units_and_they_are_exposed_to_less_than_3_of_10(lab):
     system = installed(lab)
-    for unit in "vireo-switchd", "vireo-blkd":
+    for unit in "vireo-switchd", "vireo-blkd", "vireo-scsid":
         path = f"/lib/systemd/system/{unit}.service"
         said = system.check(f"systemd-analyze --no-pager verify --man=no --recursive-errors=no {path}")
         expect("vireo" not in said, said)
@@ -108,17 +108,28 @@ def systemd_takes_its_units_and_they_are_exposed_to_less_than_3_of_10(lab):
         print(f"     exposure of {unit}: {found[1]} of 10")
 
 
+def luns(system):
+    return system.check("vireoctl -d scsid -s /run/vireo/scsid.sock --json lun list")
+
+
 @case
-def ports_that_were_added_by_hand_keep_the_old_daemon_until_somebody_says_so(lab):
+def what_was_added_by_hand_keeps_the_old_daemon_until_somebody_says_so(lab):
     system = installed(lab)
-    system.check("vireoctl -s /run/vireo/switchd.sock port add vhost-user:/run/vireo/hand.sock")
-    before = system.main_pid("vireo-switchd")
+    system.append("/etc/vireo/scsid.conf", ["disk d=mem:1M", "export vhost-user:/run/vireo/host.sock"])
+    system.check("vireoctl -s /run/vireo/switchd.sock port add vhost-user:/run/vireo/hand.sock; systemctl start vireo-scsid; "
+                 "vireoctl -d scsid -s /run/vireo/scsid.sock lun add 0:0=d")
+    before = {unit: system.main_pid(unit) for unit in ("vireo-switchd", "vireo-scsid")}
     said = upgraded(system)
     expect("1 ports are there and /etc/vireo/switchd.conf has 0" in said and "systemctl restart vireo-switchd" in said, said)
-    expect(system.main_pid("vireo-switchd") == before and "hand" in listed(system, "switchd", "port"), "it was started anew")
+    expect("1 luns are there and /etc/vireo/scsid.conf has 0" in said and "systemctl restart vireo-scsid" in said, said)
+    expect({unit: system.main_pid(unit) for unit in before} == before, "one was started anew")
+    expect("hand" in listed(system, "switchd", "port") and "host/0:0" in luns(system), "what was added has gone")
     system.append("/etc/vireo/switchd.conf", ["port vhost-user:/run/vireo/hand.sock"])
+    system.append("/etc/vireo/scsid.conf", ["lun 0:0=d"])
     system.check("dpkg --force-downgrade --install /tmp/vireo.deb")
-    expect(system.main_pid("vireo-switchd") != before and "hand" in listed(system, "switchd", "port"), "it was not started anew")
+    for unit, pid in before.items():
+        expect(system.main_pid(unit) not in ("0", pid), f"{unit} was not started anew")
+    expect("hand" in listed(system, "switchd", "port") and "host/0:0" in luns(system), "what the files have is not there")
 
 
 def machines(lab, system):
