@@ -108,6 +108,16 @@ def systemd_takes_its_units_and_they_are_exposed_to_less_than_3_of_10(lab):
         print(f"     exposure of {unit}: {found[1]} of 10")
 
 
+@case
+def a_service_without_its_user_is_tried_once_and_comes_with_the_user(lab):
+    system = installed(lab)
+    system.check("systemctl stop vireo-switchd; userdel vireo")
+    expect(system.run("systemctl start vireo-switchd").returncode, "it runs without its user")
+    shown = system.check("systemctl show --property ActiveState,NRestarts,ExecMainStatus vireo-switchd").split()
+    expect(sorted(shown) == ["ActiveState=failed", "ExecMainStatus=217", "NRestarts=0"], f"{shown}")
+    system.check("systemd-sysusers && systemctl start vireo-switchd && systemctl is-active vireo-switchd")
+
+
 def luns(system):
     return system.check("vireoctl -d scsid -s /run/vireo/scsid.sock --json lun list")
 

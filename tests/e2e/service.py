@@ -121,7 +121,7 @@ def a_service_without_its_folder_says_one_line(lab, daemon):
 def a_file_that_makes_no_sense(lab, daemon, word):
     service = Service(lab, [f"{word} nonsense"], daemon=daemon)
     status = str(service.child.wait(START_S))
-    expect(status in service.unit["RestartPreventExitStatus"], f"exit status {status}")
+    expect(status in service.unit["RestartPreventExitStatus"][0].split(), f"exit status {status}")
     lines = tail(lab.path("service.log")).strip().splitlines()
     expect(len(lines) == 1 and re.search(daemon + r"\.conf:\d+:\d+: ", lines[0]), str(lines))
 
