@@ -30,15 +30,17 @@ def settings(text):
     return found
 
 
-# $1: a folder with passwd and group, $2: the folder of the service below /run, $3: its user; what follows is its command.
+# $1: a folder with passwd and group, in which what has been built, $5, is there for everybody; $2: the folder of the service below /run,
+# $3: its user, $4: that folder's mode; what follows is its command.
 AS_THE_UNIT = r"""
 set -e
 mount --bind "$1/passwd" /etc/passwd
 mount --bind "$1/group" /etc/group
+mount --bind "$5" "$1/built"
 mount --bind "$1/run" /run
 install -d -m "$4" -o "$3" -g "$3" "/run/$2"
 user=$3
-shift 4
+shift 5
 umask 0077
 exec setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all -- \
     env -i NOTIFY_SOCKET="$NOTIFY_SOCKET" WATCHDOG_USEC="$WATCHDOG_USEC" RUNTIME_DIRECTORY=/run/vireo "$@"
@@ -56,7 +58,8 @@ class Service:
         self.place = place_for(lab, USER_ID, "--net")
         self.lab, self.daemon, self.unit, self.said = lab, daemon, settings(unit_text(daemon)), ""
         os.chmod(lab.folder, 0o755)
-        os.mkdir(lab.path("run"))
+        for folder in "run", "built":
+            os.mkdir(lab.path(folder))
         self.users()
         self.state()
         self.config(lines)
@@ -91,11 +94,12 @@ class Service:
     def start(self, make_folder=True):
         words = self.unit["ExecStart"][0].split()
         expect(words[1:2] == ["--config"] and words[2].endswith(f"/vireo/{self.daemon}.conf"), f"ExecStart={words}")
-        words = [program("vireo-" + self.daemon), "--config", self.lab.path(self.daemon + ".conf"), *words[3:]]
+        built = os.path.join("built", os.path.relpath(program("vireo-" + self.daemon), build_folder()))
+        words = [self.lab.path(built), "--config", self.lab.path(self.daemon + ".conf"), *words[3:]]
         folder = self.unit["RuntimeDirectory"][0] if make_folder else "another"
         env = {**os.environ, "NOTIFY_SOCKET": self.lab.path("notify"), "WATCHDOG_USEC": "200000"}
         self.child = self.lab.start([*self.place, "bash", "-c", AS_THE_UNIT, "service", self.lab.folder, folder,
-                                     str(USER_ID), self.unit["RuntimeDirectoryMode"][0], *words], log="service.log", env=env, cwd="/")
+                                     str(USER_ID), self.unit["RuntimeDirectoryMode"][0], build_folder(), *words], log="service.log", env=env, cwd="/")
 
     def hear(self, what):
         def heard():
