@@ -23,6 +23,7 @@ static void port_cells(struct table *t, const json_t *port)
 		number_cell(t, port, counters[i]);
 }
 
+#define USAGE_HELP_COLUMN 30
 #define PORT_HEADINGS "PORT|TYPE|STATE|>RX FRAMES|>RX BYTES|>RX DROPS|>TX FRAMES|>TX BYTES|>TX DROPS"
 
 void show_port_list(struct show *show)
@@ -280,6 +281,19 @@ void show_version(struct show *show)
 		text_of(show->result, "version"));
 }
 
+/* What is longer than its column has its help on the next line. */
+static void usage_row(FILE *out, const struct ctl_command *command)
+{
+	int width = fprintf(out, "  %s%s%s%s", command->words, *command->params ? " " : "", command->params,
+			    command->flags & CTL_WATCH ? " [--watch]" : "");
+
+	if (width >= USAGE_HELP_COLUMN) {
+		fputc('\n', out);
+		width = 0;
+	}
+	fprintf(out, "%*s%s\n", USAGE_HELP_COLUMN - width, "", command->help);
+}
+
 void show_usage(FILE *out, const char *daemon, const struct ctl_command *commands, size_t count)
 {
 	fprintf(out,
@@ -296,13 +310,8 @@ void show_usage(FILE *out, const char *daemon, const struct ctl_command *command
 		"      --version        print vireoctl's version\n"
 		"  -h, --help           print this\n\n",
 		daemon);
-	for (size_t i = 0; i < count; i++) {
-		char text[64];
-
-		snprintf(text, sizeof(text), "%s%s%s%s", commands[i].words, *commands[i].params ? " " : "",
-			 commands[i].params, commands[i].flags & CTL_WATCH ? " [--watch]" : "");
-		fprintf(out, "  %-27s %s\n", text, commands[i].help);
-	}
+	for (size_t i = 0; i < count; i++)
+		usage_row(out, &commands[i]);
 }
 
 void show_help(struct show *show)

@@ -244,6 +244,7 @@ def each_program_helps_with_a_letter(lab):
         short, long = said(program(name), "-h"), said(program(name), "--help")
         expect((short.returncode, short.stderr) == (0, ""), f"{name} -h: {short}")
         expect(short.stdout == long.stdout and "--help" in short.stdout, f"{name}: -h says something else than --help")
+        expect(short.stdout.count("[") == short.stdout.count("]"), f"{name}: something is not told to its end: {short.stdout}")
 
 
 @case
