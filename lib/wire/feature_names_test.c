@@ -30,7 +30,7 @@ static void bits_have_the_names_of_the_systems_headers(void **state)
 	assert_string_equal(feature_name(2, VIRTIO_RING_F_INDIRECT_DESC), "RING_INDIRECT_DESC");
 	assert_string_equal(feature_name(4, VIRTIO_F_VERSION_1), "VERSION_1");
 	assert_string_equal(feature_name(1, VIRTIO_F_RING_PACKED), "RING_PACKED");
-	assert_string_equal(feature_name(1, VIRTIO_F_IN_ORDER), "IN_ORDER");
+	assert_string_equal(feature_name(1, 35), "IN_ORDER"); /* Linux 5.10's headers do not name it */
 }
 
 static void a_type_does_not_lend_its_names_to_another(void **state)
