@@ -3,6 +3,7 @@
 #include "base/util.h"
 #include "daemon/sandbox.h"
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -79,6 +80,25 @@ static int clone3_add(scmp_filter_ctx filter)
 	return number == __NR_SCMP_ERROR ? 0 : seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), number, 0);
 }
 
+/*
+ * Newer C libraries block all signals before they ask for a child, and where SIGSYS is blocked a trap kills. So children are refused
+ * without one, and without a line in the log.
+ */
+static int children_add(scmp_filter_ctx filter)
+{
+	static const char *const names[] = {"fork", "vfork", "clone"};
+	const struct scmp_arg_cmp no_thread = SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0);
+	int err = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names) && !err; i++) {
+		int number = seccomp_syscall_resolve_name(names[i]);
+
+		if (number != __NR_SCMP_ERROR)
+			err = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), number, !strcmp(names[i], "clone"), &no_thread);
+	}
+	return err;
+}
+
 int filter_load(const struct calls *const *rooms)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_TRAP);
@@ -89,6 +109,8 @@ int filter_load(const struct calls *const *rooms)
 	err = deadly_add(filter);
 	if (!err)
 		err = clone3_add(filter);
+	if (!err)
+		err = children_add(filter);
 	for (; *rooms && !err; rooms++)
 		for (unsigned i = 0; i < (*rooms)->count && !err; i++)
 			err = row_add(filter, &(*rooms)->rows[i]);

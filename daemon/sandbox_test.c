@@ -175,6 +175,22 @@ static void arguments_are_looked_at(void **state)
 	assert_int_equal(in_sandbox(arguments), 0);
 }
 
+/* As newer C libraries ask for one. */
+static void child_without_signals(struct loop *loop)
+{
+	sigset_t all;
+
+	must_fit(filtered());
+	sigfillset(&all);
+	MUST(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, (size_t)8) == 0);
+	MUST(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) == -1 && errno == EPERM);
+}
+
+static void child_is_refused_where_all_signals_are_blocked(void **state)
+{
+	assert_int_equal(in_sandbox(child_without_signals), 0);
+}
+
 static void processes(struct loop *loop)
 {
 	must_fit(filtered());
@@ -345,6 +361,7 @@ int main(void)
 		cmocka_unit_test(threads_are_made_and_are_in_it_too),
 		cmocka_unit_test(arguments_are_looked_at),
 		cmocka_unit_test(there_are_no_children_and_no_namespaces),
+		cmocka_unit_test(child_is_refused_where_all_signals_are_blocked),
 		cmocka_unit_test(of_newer_calls_it_is_said_that_there_are_none),
 		cmocka_unit_test(users_are_still_found_by_name),
 		cmocka_unit_test(whoever_has_taken_it_over_ends_it),
