@@ -126,6 +126,11 @@ static void steering_set(void *opaque, bool on)
 		sw_port_steered_set(device->port.sw, on);
 }
 
+static void offloads_set(void *opaque)
+{
+	port_offloads_settle(device_of(opaque));
+}
+
 static const struct vireo_net_ops net_ops = {
 	.size = sizeof(net_ops),
 	.queue_started = port_queue_started,
@@ -140,6 +145,7 @@ static const struct vireo_net_ops net_ops = {
 	.mtu_set = mtu_set,
 	.postcopy = postcopy,
 	.steering_set = steering_set,
+	.offloads_set = offloads_set,
 };
 
 static const struct device_sort one_device = {

@@ -101,6 +101,11 @@ struct vireo_net_ops {
 	 */
 	void (*steering_set)(void *opaque, bool on);
 	void (*queue_ended)(void *opaque, unsigned queue); /* stopped, it does not start again by itself: see vireo_device_ops */
+	/*
+	 * The driver has changed what it takes: ask vireo_net_offloads(), and give it such frames from now on. Frames that need what it
+	 * has given up are refused as soon as this returns. NULL: the driver is not offered to change it (CTRL_GUEST_OFFLOADS).
+	 */
+	void (*offloads_set)(void *opaque);
 };
 
 struct vireo_net_config {
@@ -147,7 +152,10 @@ VIREO_API bool vireo_net_link_told(const struct vireo_net *net);
  * GUEST_ANNOUNCE (and has no control queue to answer by); send an RARP for it.
  */
 VIREO_API int vireo_net_announce(struct vireo_net *net);
-/* Returns the offloads that the driver accepts in frames it receives, VIREO_OFFLOAD_*. They are constant while queues run. */
+/*
+ * Returns the offloads that the driver accepts in frames it receives, VIREO_OFFLOAD_*. They change with ops->negotiated, and while queues
+ * run with ops->offloads_set alone. Control thread.
+ */
 VIREO_API unsigned vireo_net_offloads(const struct vireo_net *net);
 
 /*

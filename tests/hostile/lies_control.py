@@ -10,7 +10,7 @@ ONLY_OVER = ('vhost-user',), NO_CONTROL_QUEUE
 
 CONTROL_QUEUE = 4
 ALL = F_CTRL_VQ | F_CTRL_RX | F_CTRL_VLAN | F_MQ | F_CTRL_MAC_ADDR | 1 << 20 | 1 << 21
-RX, MAC, VLAN, ANNOUNCE, MULTIQUEUE = range(5)
+RX, MAC, VLAN, ANNOUNCE, MULTIQUEUE, GUEST_OFFLOADS = range(6)
 COMMAND, ANSWER = 0x300000, 0x308000  # beyond the ring's area
 OK, ERR, NONE = 0, 1, 0xEE
 
@@ -122,6 +122,31 @@ def tables_without_end(daemon):
         control = Commands(peer, False, ALL | F_RSS | F_HASH_REPORT)
         for turn in range(3000):
             assert control.answer(rss(table=(turn & 1,) * 128, mask=127, key=40 - turn % 40)) == OK
+        daemon.check_honest()
+
+
+def offloads(taken):
+    return bytes([GUEST_OFFLOADS, 0]) + struct.pack('<Q', taken)
+
+
+@lie
+def offloads_that_cannot_be(daemon):
+    """Not accepted, not the driver's to take, none at all, of another length."""
+    accepted = F_CTRL_GUEST_OFFLOADS | F_GUEST_CSUM | F_GUEST_TSO4
+    refuses(daemon, *(offloads(bit) for bit in (1 << 8, 1 << 9, 1 << 10, 1 << 54, 1 << 55, 1 << 0, 1 << 11, 1 << 2, 1 << 63, (1 << 64) - 1)),
+            offloads(F_GUEST_CSUM | 1 << 8), offloads(0)[:9], offloads(0) + b'\0', bytes([GUEST_OFFLOADS, 0]), offloads(0) + bytes(4000),
+            bytes([GUEST_OFFLOADS, 1]) + bytes(8), features=ALL | accepted)
+    refuses(daemon, offloads(0), offloads(F_GUEST_CSUM), features=ALL | F_GUEST_CSUM)
+    refuses(daemon, offloads(F_GUEST_CSUM), features=ALL | F_CTRL_GUEST_OFFLOADS)
+
+
+@lie
+def offloads_without_end(daemon):
+    """No lie but its number: a driver that gives up and takes offloads as fast as it can, and nobody else loses a frame."""
+    with daemon.connect() as peer:
+        control = Commands(peer, True, ALL | F_CTRL_GUEST_OFFLOADS | F_GUEST_CSUM | F_GUEST_TSO4)
+        for turn in range(1000):
+            assert control.answer(offloads((0, F_GUEST_CSUM, F_GUEST_CSUM | F_GUEST_TSO4, F_GUEST_TSO4)[turn % 4])) == OK
         daemon.check_honest()
 
 

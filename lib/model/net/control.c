@@ -111,6 +111,14 @@ static bool control_pairs(struct vireo_net *net, uint32_t argument, const uint8_
 	return true;
 }
 
+static bool control_guest_offloads(struct vireo_net *net, uint32_t argument, const uint8_t *data)
+{
+	uint64_t features;
+
+	memcpy(&features, data, sizeof(features));
+	return net_offloads_wanted(net, le64toh(features));
+}
+
 static bool control_rss(struct vireo_net *net, struct vireo_cursor *data)
 {
 	struct net_rss_config config;
@@ -151,6 +159,7 @@ static const struct control_command control_commands[] = {
 	{NET_CTRL_MQ, NET_CTRL_MQ_VQ_PAIRS_SET, VIREO_NET_F_MQ_BIT, 2, 0, control_pairs, NULL},
 	{NET_CTRL_MQ, NET_CTRL_MQ_RSS_CONFIG, VIREO_NET_F_RSS_BIT, CONTROL_VARIABLE, 0, NULL, control_rss},
 	{NET_CTRL_MQ, NET_CTRL_MQ_HASH_CONFIG, VIREO_NET_F_HASH_REPORT_BIT, CONTROL_VARIABLE, 0, NULL, control_hash},
+	{NET_CTRL_GUEST_OFFLOADS, NET_CTRL_GUEST_OFFLOADS_SET, VIREO_NET_F_CTRL_GUEST_OFFLOADS_BIT, 8, 0, control_guest_offloads, NULL},
 };
 
 static const struct control_command *control_find(const struct vireo_net *net,

@@ -31,10 +31,22 @@ static void told_filter(void *opaque, const struct vireo_net_filter *filter)
 	filter_told = *filter;
 }
 
+static struct guest *offloads_of; /* whose offloads_told are */
+static unsigned offloads_told, times_told;
+
+/* The application learns of them before frames are refused, and may send what it could before it was told. */
+static void told_offloads(void *opaque)
+{
+	times_told++;
+	offloads_told = vireo_net_offloads(offloads_of->net);
+	assert_int_equal(net_receive_queue(offloads_of->net, 0)->offloads & offloads_told, offloads_told);
+}
+
 static const struct vireo_net_ops ops = {
 	.size = sizeof(ops),
 	.pairs_set = told_pairs,
 	.filter_changed = told_filter,
+	.offloads_set = told_offloads,
 };
 
 /* Sends one command in pieces of `cut` bytes (0: one piece) and returns its answer; 0xee: none. */
@@ -126,6 +138,138 @@ static bool passes(struct guest *g, const uint8_t *mac, int vlan)
 	packet = reaches(g, data, sizeof(data), false);
 	assert_int_equal(reaches(g, data, sizeof(data), true), packet);
 	return packet;
+}
+
+#define SEGMENTS (V1 | F(CTRL_VQ) | F(CTRL_GUEST_OFFLOADS) | F(GUEST_CSUM) | F(GUEST_TSO4) | F(GUEST_USO4))
+#define TAKES_ALL (VIREO_OFFLOAD_CSUM | VIREO_OFFLOAD_TSO4 | VIREO_OFFLOAD_USO4)
+
+static uint8_t offloads_wanted(struct guest *g, uint64_t features)
+{
+	return command(g, NET_CTRL_GUEST_OFFLOADS, NET_CTRL_GUEST_OFFLOADS_SET, &features, sizeof(features));
+}
+
+/* Does a frame that is to be cut, or only summed, come as it is? Its header's flags in *ret_flags. */
+static bool takes(struct guest *g, uint8_t gso, uint8_t flags, uint8_t *ret_flags)
+{
+	struct virtio_net_header header;
+	uint8_t data[200] = {0};
+	struct iovec iov = {data, sizeof(data)};
+	struct vireo_frame frame = {
+		.iov = &iov, .iov_count = 1, .len_bytes = sizeof(data),
+		.offload = {.flags = flags, .gso = gso, .segment_bytes = gso ? 100 : 0, .csum_start = 34, .csum_offset = gso == VIREO_GSO_UDP4 ? 6 : 16}};
+	struct vireo_frame *pointer = &frame;
+	uint64_t refused = guest_stats(g, 0).offload_refused;
+	void *buffer;
+
+	guest_post(g, 0, 400);
+	memcpy(frame.head, data, VIREO_FRAME_HEAD_BYTES);
+	guest_kick(g, 0);
+	vireo_net_receive_deliver(g->net, 0, &pointer, 1);
+	vireo_net_receive_flush(g->net, 0);
+	if (guest_used(g, 0, &buffer) < 0) {
+		assert_int_equal(guest_stats(g, 0).offload_refused, refused + 1);
+		return false;
+	}
+	memcpy(&header, buffer, sizeof(header));
+	*ret_flags = header.flags;
+	return true;
+}
+
+static void assert_takes(struct guest *g, unsigned offloads)
+{
+	uint8_t flags = 0;
+
+	assert_int_equal(vireo_net_offloads(g->net), offloads);
+	assert_int_equal(takes(g, VIREO_GSO_NONE, VIREO_FRAME_NEEDS_CSUM, &flags), !!(offloads & VIREO_OFFLOAD_CSUM));
+	assert_int_equal(takes(g, VIREO_GSO_TCP4, VIREO_FRAME_NEEDS_CSUM, &flags), (offloads & VIREO_OFFLOAD_TSO4) && (offloads & VIREO_OFFLOAD_CSUM));
+	assert_true(takes(g, VIREO_GSO_NONE, VIREO_FRAME_DATA_VALID, &flags));
+	assert_int_equal(flags, offloads & VIREO_OFFLOAD_CSUM ? NET_HDR_F_DATA_VALID : 0);
+}
+
+static void segments_start(struct guest *g, uint64_t features)
+{
+	const struct guest_config config = {.features = features, .ops = &ops};
+
+	offloads_of = g;
+	times_told = 0;
+	guest_start(g, &config);
+}
+
+static void what_the_driver_gives_up_is_refused_until_it_takes_it_again(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct guest g;
+
+		segments_start(&g, SEGMENTS | (packed ? VIREO_FEATURE(VIREO_F_RING_PACKED_BIT) : 0));
+		assert_takes(&g, TAKES_ALL);
+		assert_int_equal(offloads_wanted(&g, F(GUEST_CSUM)), NET_OK);
+		assert_takes(&g, VIREO_OFFLOAD_CSUM);
+		assert_int_equal(offloads_told, VIREO_OFFLOAD_CSUM);
+		assert_int_equal(offloads_wanted(&g, 0), NET_OK);
+		assert_takes(&g, 0);
+		assert_int_equal(offloads_wanted(&g, F(GUEST_TSO4)), NET_OK); /* without a checksum no frame is to be cut */
+		assert_takes(&g, VIREO_OFFLOAD_TSO4);
+		assert_int_equal(times_told, 3);
+		assert_int_equal(offloads_wanted(&g, F(GUEST_TSO4)), NET_OK);
+		assert_int_equal(times_told, 3); /* nothing new */
+		assert_int_equal(offloads_wanted(&g, F(GUEST_CSUM) | F(GUEST_TSO4) | F(GUEST_USO4)), NET_OK);
+		assert_takes(&g, TAKES_ALL);
+		guest_stop(&g);
+	}
+}
+
+static void offloads_that_were_not_agreed_on_are_refused_as_a_whole(void **state)
+{
+	static const uint64_t lies[] = {F(GUEST_TSO6), F(GUEST_CSUM) | F(GUEST_UFO), F(CSUM), F(HOST_TSO4), F(CTRL_VQ), 1ull << 63, 1ull << 2, ~0ull};
+	struct guest g;
+
+	segments_start(&g, SEGMENTS);
+	assert_int_equal(offloads_wanted(&g, F(GUEST_CSUM) | F(GUEST_USO4)), NET_OK);
+	for (unsigned i = 0; i < ARRAY_SIZE(lies); i++)
+		assert_int_equal(offloads_wanted(&g, lies[i]), NET_ERR);
+	for (unsigned bytes = 0; bytes < 20; bytes++)
+		assert_int_equal(command(&g, NET_CTRL_GUEST_OFFLOADS, NET_CTRL_GUEST_OFFLOADS_SET, (uint8_t[20]){0}, bytes), bytes == 8 ? NET_OK : NET_ERR);
+	assert_int_equal(command(&g, NET_CTRL_GUEST_OFFLOADS, 1, (uint8_t[8]){0}, 8), NET_ERR);
+	assert_takes(&g, 0); /* what the one of 8 bytes said */
+	assert_int_equal(times_told, 2);
+	guest_stop(&g);
+
+	segments_start(&g, SEGMENTS & ~F(CTRL_GUEST_OFFLOADS));
+	assert_int_equal(offloads_wanted(&g, F(GUEST_CSUM)), NET_ERR);
+	assert_takes(&g, TAKES_ALL);
+	guest_stop(&g);
+}
+
+/* The next driver begins with what it accepts; a queue that stops and starts keeps what was said. */
+static void what_was_given_up_holds_until_a_reset(void **state)
+{
+	struct guest g;
+
+	segments_start(&g, SEGMENTS);
+	assert_int_equal(offloads_wanted(&g, 0), NET_OK);
+	guest_quiesce(&g);
+	guest_resume(&g);
+	assert_takes(&g, 0);
+	guest_quiesce(&g);
+	device_reset(g.at.device);
+	assert_int_equal(device_features_set(g.at.device, SEGMENTS), 0);
+	assert_int_equal(vireo_net_offloads(g.net), TAKES_ALL);
+	guest_stop(&g);
+}
+
+/* Who would go on with what it knew before is not to be surprised. */
+static void an_application_that_does_not_listen_offers_no_such_command(void **state)
+{
+	static const struct vireo_net_ops deaf = {.size = sizeof(deaf), .pairs_set = told_pairs};
+	const struct vireo_net_config config = {.size = sizeof(config), .ops = &deaf}, listens = {.size = sizeof(listens), .ops = &ops};
+	struct vireo_net *net;
+
+	assert_int_equal(vireo_net_new(&config, &net), 0);
+	assert_false(device_features_offered(vireo_net_device(net)) & F(CTRL_GUEST_OFFLOADS));
+	vireo_net_free(net);
+	assert_int_equal(vireo_net_new(&listens, &net), 0);
+	assert_true(device_features_offered(vireo_net_device(net)) & F(CTRL_GUEST_OFFLOADS));
+	vireo_net_free(net);
 }
 
 static void control_start(struct guest *g)
@@ -634,6 +778,10 @@ int main(void)
 		cmocka_unit_test(all_pairs_are_used_when_the_front_end_keeps_the_control_queue),
 		cmocka_unit_test(announce_stays_until_the_driver_acknowledges_it),
 		cmocka_unit_test(frame_that_old_and_new_filter_want_is_never_lost),
+		cmocka_unit_test(what_the_driver_gives_up_is_refused_until_it_takes_it_again),
+		cmocka_unit_test(offloads_that_were_not_agreed_on_are_refused_as_a_whole),
+		cmocka_unit_test(what_was_given_up_holds_until_a_reset),
+		cmocka_unit_test(an_application_that_does_not_listen_offers_no_such_command),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* Feature bits of the network device: what is offered, what fits together, what it means for offloads. */
+/* Feature bits of the network device: what is offered, what fits together. What they mean for offloads: offloads.c. */
 
 #include "model/net/net_internal.h"
 
@@ -14,7 +14,7 @@
 	 BIT(GUEST_UFO) | BIT(HOST_TSO4) | BIT(HOST_TSO6) | BIT(HOST_ECN) | BIT(HOST_UFO) | BIT(MRG_RXBUF) | \
 	 BIT(STATUS) | BIT(CTRL_VQ) | BIT(CTRL_RX) | BIT(CTRL_VLAN) | BIT(CTRL_RX_EXTRA) |                   \
 	 BIT(GUEST_ANNOUNCE) | BIT(MQ) | BIT(CTRL_MAC_ADDR) | BIT(GUEST_USO4) | BIT(GUEST_USO6) |            \
-	 BIT(HOST_USO) | BIT(RSS) | BIT(HASH_REPORT))
+	 BIT(HOST_USO) | BIT(RSS) | BIT(HASH_REPORT) | BIT(CTRL_GUEST_OFFLOADS))
 
 /* virtio 1.3, 5.1.3.1. */
 static const struct vireo_feature_rule feature_rules[] = {
@@ -44,6 +44,7 @@ static const struct vireo_feature_rule offer_rules[] = {
 	{BIT(GUEST_ANNOUNCE), BIT(CTRL_VQ), "GUEST_ANNOUNCE without CTRL_VQ"},
 	{BIT(MQ), BIT(CTRL_VQ), "MQ without CTRL_VQ"},
 	{BIT(HASH_REPORT), BIT(CTRL_VQ), "HASH_REPORT without CTRL_VQ"},
+	{BIT(CTRL_GUEST_OFFLOADS), BIT(CTRL_VQ), "CTRL_GUEST_OFFLOADS without CTRL_VQ"},
 };
 
 const struct vireo_feature_rule *net_feature_rules(size_t *ret_count)
@@ -61,10 +62,12 @@ static uint64_t features_fit(const struct vireo_feature_rule *rules, size_t coun
 	return features;
 }
 
-uint64_t net_features_offered(const struct vireo_net_config *config)
+uint64_t net_features_offered(const struct vireo_net_config *config, bool hears_of_offloads)
 {
 	uint64_t features = NET_FEATURES_ALL & ~config->features_off;
 
+	if (!hears_of_offloads)
+		features &= ~BIT(CTRL_GUEST_OFFLOADS);
 	if (config->pairs <= 1)
 		features &= ~(BIT(MQ) | BIT(RSS));
 	if (!config->mtu)
@@ -87,45 +90,4 @@ uint32_t net_features_header_bytes(uint64_t features)
 uint64_t net_features_untold(uint64_t offered)
 {
 	return offered & (BIT(CSUM) | BIT(HOST_TSO4) | BIT(HOST_TSO6) | BIT(HOST_ECN) | BIT(HOST_UFO) | BIT(HOST_USO));
-}
-
-struct feature_offload {
-	uint64_t feature;
-	unsigned offloads;
-};
-
-static unsigned features_offloads(const struct feature_offload *map, size_t count, uint64_t features)
-{
-	unsigned offloads = 0;
-
-	for (size_t i = 0; i < count; i++)
-		if (features & map[i].feature)
-			offloads |= map[i].offloads;
-	return offloads;
-}
-
-unsigned net_features_receive_offloads(uint64_t features)
-{
-	static const struct feature_offload map[] = {
-		{BIT(GUEST_CSUM), VIREO_OFFLOAD_CSUM}, {BIT(GUEST_TSO4), VIREO_OFFLOAD_TSO4},
-		{BIT(GUEST_TSO6), VIREO_OFFLOAD_TSO6}, {BIT(GUEST_ECN), VIREO_OFFLOAD_ECN},
-		{BIT(GUEST_UFO), VIREO_OFFLOAD_UFO},   {BIT(GUEST_USO4), VIREO_OFFLOAD_USO4},
-		{BIT(GUEST_USO6), VIREO_OFFLOAD_USO6},
-	};
-
-	return features_offloads(map, ARRAY_SIZE(map), features);
-}
-
-unsigned net_features_transmit_offloads(uint64_t features)
-{
-	static const struct feature_offload map[] = {
-		{BIT(CSUM), VIREO_OFFLOAD_CSUM},
-		{BIT(HOST_TSO4), VIREO_OFFLOAD_TSO4},
-		{BIT(HOST_TSO6), VIREO_OFFLOAD_TSO6},
-		{BIT(HOST_ECN), VIREO_OFFLOAD_ECN},
-		{BIT(HOST_UFO), VIREO_OFFLOAD_UFO},
-		{BIT(HOST_USO), VIREO_OFFLOAD_USO4 | VIREO_OFFLOAD_USO6},
-	};
-
-	return features_offloads(map, ARRAY_SIZE(map), features);
 }

@@ -10,7 +10,7 @@
  *
  * In between the queue belongs to one worker. What it needs of the negotiated features is put into struct
  * net_queue when it starts; features cannot change while a queue runs. What can change under a worker is read
- * atomically: the filter, pairs_active, frame_bytes_max and vireo_queue_enabled().
+ * atomically: the filter, pairs_active, frame_bytes_max, a receive queue's offloads and vireo_queue_enabled().
  */
 
 #include "base/log.h"
@@ -93,6 +93,7 @@ static void net_features_apply(struct vireo_net *net, uint64_t features)
 {
 	net->features = features;
 	net->controlled = false;
+	net->offloads_off = 0;
 	net_rss_forget(net);
 	__atomic_store_n(&net->pairs_active, net->pairs, __ATOMIC_RELAXED);
 	net_frame_max_set(net);
@@ -234,11 +235,9 @@ static int net_data_queue_start(struct vireo_net *net, unsigned index, struct vi
 	q->string_from_bytes = copy_string_from_bytes();
 	q->header_bytes = net_features_header_bytes(net->features);
 	q->hashed = net_has(net, VIREO_NET_F_HASH_REPORT_BIT);
-	q->offloads = index & 1 ? net_features_transmit_offloads(net->features)
-				: net_features_receive_offloads(net->features);
+	q->offloads = index & 1 ? net_features_transmit_offloads(net->features) : vireo_net_offloads(net);
 	q->indirect = net_has(net, VIREO_F_RING_INDIRECT_DESC_BIT);
 	q->merge = net_has(net, VIREO_NET_F_MRG_RXBUF_BIT);
-	q->guest_csum = net_has(net, VIREO_NET_F_GUEST_CSUM_BIT);
 	/* What the IOMMU has not told is found when it is popped: early, so that it has come when it is needed. */
 	q->stock_min = device_patient(net->device) ? NET_BATCH / 2 : 0;
 	q->queue = queue;
@@ -364,7 +363,7 @@ static const struct vireo_device_ops net_device_ops = {
 
 static int net_device_new(struct vireo_net *net, const struct vireo_net_config *config)
 {
-	uint64_t features = net_features_offered(config);
+	uint64_t features = net_features_offered(config, net->ops.offloads_set);
 	bool has_control = features & VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT);
 	struct virtio_net_config_space space = {
 		.status = htole16(NET_S_LINK_UP),
@@ -496,11 +495,6 @@ int vireo_net_announce(struct vireo_net *net)
 	if ((net->features & needed) != needed)
 		return -EOPNOTSUPP;
 	return net_status_set(net, net->status | NET_S_ANNOUNCE);
-}
-
-unsigned vireo_net_offloads(const struct vireo_net *net)
-{
-	return net_features_receive_offloads(net->features);
 }
 
 int vireo_net_kick_fd(struct vireo_net *net, unsigned queue)

@@ -115,11 +115,10 @@ struct net_queue {
 	uint32_t runt_work;	  /* receive: what may still be spent on runt buffers in this call */
 	uint32_t string_from_bytes; /* see base/copy.h */
 	uint32_t header_bytes;	  /* of the header in front of each frame */
-	unsigned offloads;	  /* receive: what the driver takes; transmit: what it may ask for */
+	unsigned offloads;	  /* receive: what the driver takes, atomic: changed by the control thread; transmit: what it may ask for */
 	uint32_t frame_bytes_max; /* receive: untagged, without GSO; atomic: changed by the control thread */
 	bool merge;		  /* receive: MRG_RXBUF */
 	bool indirect;		  /* INDIRECT_DESC */
-	bool guest_csum;	  /* receive: DATA_VALID may be said */
 	bool hashed;		  /* receive: HASH_REPORT */
 	uint32_t left;		  /* receive: of the last offer, frames that had to wait; see vireo_net_receive_left() */
 	bool runts_pushed;	  /* receive: given back and not yet shown to the driver */
@@ -133,6 +132,7 @@ struct vireo_net {
 	void *opaque;
 	unsigned pairs;
 	uint64_t features;     /* as accepted; constant while queues run */
+	unsigned offloads_off; /* VIREO_OFFLOAD_* that it would take, and does not want now (control queue) */
 	bool controlled;       /* the control queue has run since features were agreed on */
 	bool keep;             /* atomic: see vireo_net_receive_keep() */
 	uint32_t pairs_active; /* atomic: written by the control thread, read by workers */
@@ -263,13 +263,21 @@ void net_state_forget(struct vireo_net *net); /* the driver goes on by itself, o
 
 /* ---- features.c ---- */
 
-uint64_t net_features_offered(const struct vireo_net_config *config);
+/* hears_of_offloads: the caller has an op for drivers that change what they take. */
+uint64_t net_features_offered(const struct vireo_net_config *config, bool hears_of_offloads);
 /* Offloads that a guest may ask for on transmit although its front end has not told us: see vireo_device_config. */
 uint64_t net_features_untold(uint64_t offered);
 uint32_t net_features_header_bytes(uint64_t features); /* in front of each frame */
 const struct vireo_feature_rule *net_feature_rules(size_t *ret_count); /* see vireo_device_config */
+
+/* ---- offloads.c ---- */
+
 unsigned net_features_receive_offloads(uint64_t features);  /* what the driver takes */
 unsigned net_features_transmit_offloads(uint64_t features); /* what it may ask the device for */
+/* Control thread: from now on the driver takes what its features say, but for those. -> ops->offloads_set */
+void net_offloads_off_set(struct vireo_net *net, unsigned off);
+/* The same, in the words of GUEST_OFFLOADS_SET: those of these features alone. False: it has not accepted all of them, and nothing changes. */
+bool net_offloads_wanted(struct vireo_net *net, uint64_t features);
 
 /* ---- control.c ---- */
 

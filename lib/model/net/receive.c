@@ -32,7 +32,8 @@ static __attribute__((noinline)) bool receive_offload_taken(const struct net_que
 {
 	struct vireo_frame_offload moved;
 
-	return !(net_offloads_needed(&frame->offload) & ~q->offloads) && vireo_frame_offload_moved(frame, &moved);
+	return !(net_offloads_needed(&frame->offload) & ~__atomic_load_n(&q->offloads, __ATOMIC_RELAXED)) &&
+	       vireo_frame_offload_moved(frame, &moved);
 }
 
 static bool receive_wanted(const struct vireo_net *net, struct net_queue *q, const struct vireo_frame *frame)
@@ -64,7 +65,7 @@ static __attribute__((noinline)) struct virtio_net_header receive_header_offload
 	struct vireo_frame_offload offload = {0};
 
 	vireo_frame_offload_moved(frame, &offload); /* it has passed receive_wanted() */
-	if (!q->guest_csum)
+	if (!(__atomic_load_n(&q->offloads, __ATOMIC_RELAXED) & VIREO_OFFLOAD_CSUM))
 		offload.flags &= (uint8_t)~VIREO_FRAME_DATA_VALID;
 	return net_header_build(&offload);
 }

@@ -6,9 +6,10 @@
  *	0	version, 1 or 2		12	pairs in use
  *	2	STATE_*			14	addresses in the unicast table
  *	4	NET_FILTER_*		16	... in the multicast table
- *	6	the MAC address		18	0
+ *	6	the MAC address		18	offloads that the driver does not want now, VIREO_OFFLOAD_*
  *	20	unicast addresses, multicast addresses (6 bytes each), then a bit for each VLAN (512 bytes)
  *
+ * The offloads came later: where they are not 0, who does not know them refuses the whole, for it could not carry them out.
  * Version 2 has hashes and what they choose behind that, as rss_config.c writes it; it is written where the driver has said something of them,
  * so that whoever knows version 1 alone takes all that it can carry out.
  *
@@ -34,17 +35,21 @@
 #define FILTER_BY_RX_EXTRA (NET_FILTER_ALL_UNICAST | NET_FILTER_NO_MULTICAST | NET_FILTER_NO_UNICAST | NET_FILTER_NO_BROADCAST)
 #define FILTER_ALL (FILTER_BY_RX | FILTER_BY_RX_EXTRA | NET_FILTER_VLAN)
 
+#define OFFLOADS_ALL                                                                                                               \
+	(VIREO_OFFLOAD_CSUM | VIREO_OFFLOAD_TSO4 | VIREO_OFFLOAD_TSO6 | VIREO_OFFLOAD_ECN | VIREO_OFFLOAD_UFO | VIREO_OFFLOAD_USO4 | \
+	 VIREO_OFFLOAD_USO6)
+
 struct wire_head {
 	uint16_t version, flags, filter;
 	uint8_t mac[6];
-	uint16_t pairs, unicast_count, multicast_count, zero;
+	uint16_t pairs, unicast_count, multicast_count, offloads_off;
 };
 
 _Static_assert(sizeof(struct wire_head) == 20, "head of a network device's state");
 _Static_assert(NET_STATE_BYTES_MAX == sizeof(struct wire_head) + 2 * 6 * NET_FILTER_ENTRIES + 512 + NET_RSS_STATE_BYTES, "its longest");
 
 struct net_state {
-	uint16_t flags, filter, pairs;
+	uint16_t flags, filter, pairs, offloads_off;
 	uint8_t mac[6];
 	struct net_filter_table unicast, multicast;
 	uint64_t vlans[4096 / 64];
@@ -70,6 +75,7 @@ static int state_write(const struct net_state *state, uint8_t *to)
 		.pairs = htole16(state->pairs),
 		.unicast_count = htole16((uint16_t)state->unicast.count),
 		.multicast_count = htole16((uint16_t)state->multicast.count),
+		.offloads_off = htole16(state->offloads_off),
 	};
 	uint8_t *at = to + sizeof(head);
 
@@ -97,9 +103,9 @@ static const uint8_t *take_table(const uint8_t *from, uint32_t count, struct net
 
 static const char *head_wrong(const struct net_state *state, const struct wire_head *head)
 {
-	if ((le16toh(head->version) != STATE_VERSION && !state->has_rss) || head->zero)
+	if (le16toh(head->version) != STATE_VERSION && !state->has_rss)
 		return "its network part is of a version that is not known here";
-	if (state->flags & ~(STATE_CONTROLLED | STATE_ANNOUNCE) || state->filter & ~FILTER_ALL)
+	if (state->flags & ~(STATE_CONTROLLED | STATE_ANNOUNCE) || state->filter & ~FILTER_ALL || state->offloads_off & ~OFFLOADS_ALL)
 		return "it has flags that are not known here";
 	if (le16toh(head->unicast_count) > NET_FILTER_ENTRIES || le16toh(head->multicast_count) > NET_FILTER_ENTRIES)
 		return "an address table holds more than a table can";
@@ -119,6 +125,7 @@ static const char *state_read(const uint8_t *from, size_t bytes, unsigned pairs,
 	state->flags = le16toh(head.flags);
 	state->filter = le16toh(head.filter);
 	state->pairs = le16toh(head.pairs);
+	state->offloads_off = le16toh(head.offloads_off);
 	memcpy(state->mac, head.mac, 6);
 	why = head_wrong(state, &head);
 	if (why)
@@ -152,6 +159,7 @@ static void state_of(const struct vireo_net *net, struct net_state *state)
 		.flags = (uint16_t)((net->controlled ? STATE_CONTROLLED : 0) | (net->status & NET_S_ANNOUNCE ? STATE_ANNOUNCE : 0)),
 		.filter = (uint16_t)filter->mode,
 		.pairs = (uint16_t)(net->controlled ? net->pairs_active : 1),
+		.offloads_off = (uint16_t)net->offloads_off,
 	};
 	memcpy(state->mac, net->mac, 6);
 	memcpy(state->vlans, filter->vlans, sizeof(state->vlans));
@@ -204,6 +212,8 @@ void net_state_apply(struct vireo_net *net)
 	if (net_has(net, VIREO_NET_F_MQ_BIT) || net_has(net, VIREO_NET_F_RSS_BIT))
 		net_pairs_set(net, state->pairs);
 	rss_apply(net, state);
+	if (net_has(net, VIREO_NET_F_CTRL_GUEST_OFFLOADS_BIT))
+		net_offloads_off_set(net, state->offloads_off);
 	if (net_has(net, VIREO_NET_F_GUEST_ANNOUNCE_BIT) && state->flags & STATE_ANNOUNCE)
 		net_status_set(net, net->status | NET_S_ANNOUNCE);
 	net_filter_tell(net);

@@ -23,7 +23,14 @@ static void told_pairs(void *opaque, unsigned pairs)
 	pairs_told = pairs;
 }
 
-static const struct vireo_net_ops ops = { .size = sizeof(ops), .pairs_set = told_pairs };
+static unsigned offloads_told;
+
+static void told_offloads(void *opaque)
+{
+	offloads_told++;
+}
+
+static const struct vireo_net_ops ops = { .size = sizeof(ops), .pairs_set = told_pairs, .offloads_set = told_offloads };
 
 static void start(struct guest *g, uint64_t features)
 {
@@ -279,7 +286,8 @@ static void state_that_no_driver_could_have_made_is_refused(void **state)
 		{ 14, 1, "its tables are not as long" },
 		{ 14, 3, "its tables are not as long" },
 		{ 16, 64, "its tables are not as long" },
-		{ 18, 1, "its network part is of a version" },
+		{ 18, 0x80, "it has flags that are not known" },
+		{ 19, 1, "it has flags that are not known" },
 	};
 	uint8_t data[STATE_ROOM];
 	struct guest from, to;
@@ -372,6 +380,45 @@ static void hashes_that_no_driver_could_have_said_are_refused(void **state)
 	guest_stop(&from);
 }
 
+/* With bit 2, the driver takes what it does not want any more; without it, the device does as if it had never been said. */
+static void offloads_that_the_driver_gave_up_go_along(void **state)
+{
+	const uint64_t takes = FEATURES | F(GUEST_CSUM) | F(GUEST_TSO4) | F(GUEST_TSO6), features = takes | F(CTRL_GUEST_OFFLOADS), wants_csum = F(GUEST_CSUM);
+	uint8_t data[STATE_ROOM];
+	struct guest from, to;
+	int bytes;
+
+	start(&from, features);
+	command(&from, NET_CTRL_GUEST_OFFLOADS, NET_CTRL_GUEST_OFFLOADS_SET, &wants_csum, 8);
+	suspend(&from);
+	bytes = device_state_save(from.at.device, data, sizeof(data));
+	assert_int_equal(data[HEADER_BYTES], 1);
+	assert_int_equal(data[HEADER_BYTES + 18], VIREO_OFFLOAD_TSO4 | VIREO_OFFLOAD_TSO6);
+	assert_int_equal(device_features_set(from.at.device, features), 0); /* it goes on by itself */
+	assert_int_equal(vireo_net_offloads(from.net), VIREO_OFFLOAD_CSUM);
+
+	start(&to, features);
+	suspend(&to);
+	offloads_told = 0;
+	assert_loads(&to, data, bytes);
+	assert_int_equal(vireo_net_offloads(to.net), VIREO_OFFLOAD_CSUM);
+	assert_int_equal(device_features_set(to.at.device, features), 0);
+	assert_int_equal(vireo_net_offloads(to.net), VIREO_OFFLOAD_CSUM);
+	assert_int_equal(offloads_told, 2); /* loaded, and after the features */
+	wake(&to);
+	assert_int_equal(net_receive_queue(to.net, 0)->offloads, VIREO_OFFLOAD_CSUM);
+	suspend(&to);
+	device_reset(to.at.device);
+	assert_int_equal(device_features_set(to.at.device, features), 0);
+	assert_int_equal(vireo_net_offloads(to.net), VIREO_OFFLOAD_CSUM | VIREO_OFFLOAD_TSO4 | VIREO_OFFLOAD_TSO6);
+	guest_stop(&to);
+
+	successor(&to, takes, data, bytes);
+	assert_int_equal(vireo_net_offloads(to.net), VIREO_OFFLOAD_CSUM | VIREO_OFFLOAD_TSO4 | VIREO_OFFLOAD_TSO6);
+	guest_stop(&to);
+	guest_stop(&from);
+}
+
 static void tables_that_are_full_or_more_travel_as_such(void **state)
 {
 	uint8_t data[STATE_ROOM], tables[8 + 6 * 70] = { 64 };
@@ -414,6 +461,7 @@ int main(void)
 		cmocka_unit_test(state_that_no_driver_could_have_made_is_refused),
 		cmocka_unit_test(hashes_and_the_queues_that_they_choose_go_along),
 		cmocka_unit_test(hashes_that_no_driver_could_have_said_are_refused),
+		cmocka_unit_test(offloads_that_the_driver_gave_up_go_along),
 		cmocka_unit_test(tables_that_are_full_or_more_travel_as_such),
 	};
 
