@@ -263,8 +263,10 @@ static int device_start(struct device_port *device, char *why)
 		err = device->sort->init(device);
 	for (unsigned i = 0; !err && i < device->port.spec.queues; i += net_pairs(device))
 		err = net_open(&device->pairs[i], net_pairs(device));
-	if (!err)
+	if (!err) {
 		device_port_retry_set(&device->port, device->port.spec.retry.looks);
+		device_port_speed_set(&device->port);
+	}
 	if (!err)
 		err = port_join(&device->port);
 	if (!err)

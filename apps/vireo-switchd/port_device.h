@@ -97,6 +97,7 @@ void port_offloads_settle(struct device_port *device);
 /* ---- port_link.c ---- */
 
 enum port_told device_port_link_set(struct port *port, bool up);
+void device_port_speed_set(struct port *port); /* as the SPEC has it */
 void device_port_retry_set(struct port *port, bool on);
 
 /* ---- port_device_queue.c: queues come and go; net ops ---- */

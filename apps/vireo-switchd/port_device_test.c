@@ -112,6 +112,16 @@ int vireo_net_link_set(struct vireo_net *net, bool up)
 	return 0;
 }
 
+static unsigned speeds; /* set, as decimal digits: 1 unknown, 2 half, 3 full duplex */
+static uint32_t last_mbits;
+
+int vireo_net_speed_set(struct vireo_net *net, uint32_t mbits, enum vireo_net_duplex duplex)
+{
+	speeds = speeds * 10 + (duplex == VIREO_NET_DUPLEX_UNKNOWN ? 1 : duplex == VIREO_NET_DUPLEX_HALF ? 2 : 3);
+	last_mbits = mbits;
+	return 0;
+}
+
 bool vireo_net_link_told(const struct vireo_net *net)
 {
 	return net != deaf;
@@ -605,6 +615,23 @@ static void link_of_a_device_with_several_pairs_is_one(void **state)
 	assert_int_equal(links, 12);
 }
 
+static void speed_is_told_to_each_device_once_as_the_spec_has_it(void **state)
+{
+	struct port *port = *state;
+
+	speeds = 0;
+	device_port_speed_set(port);
+	assert_int_equal(speeds, port->kind == &kind ? 1 : 11);
+	assert_int_equal(last_mbits, VIREO_NET_SPEED_UNKNOWN);
+	speeds = 0;
+	port->spec.speed = (struct port_speed){.mbits = 2500};
+	device_port_speed_set(port);
+	port->spec.speed.half = true;
+	device_port_speed_set(port);
+	assert_int_equal(speeds, port->kind == &kind ? 32 : 3322);
+	assert_int_equal(last_mbits, 2500);
+}
+
 /* Who opens the node later finds the link as it is; who has it and is deaf, is said to be. */
 static void link_of_a_node_is_that_of_all_its_devices(void **state)
 {
@@ -641,6 +668,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(node_is_one_process_and_has_so_many_pairs, set_up_node, tear_down),
 		cmocka_unit_test_setup_teardown(link_of_a_device_with_several_pairs_is_one, set_up_two, tear_down),
 		cmocka_unit_test_setup_teardown(link_of_a_node_is_that_of_all_its_devices, set_up_node, tear_down),
+		cmocka_unit_test_setup_teardown(speed_is_told_to_each_device_once_as_the_spec_has_it, set_up_two, tear_down),
+		cmocka_unit_test_setup_teardown(speed_is_told_to_each_device_once_as_the_spec_has_it, set_up_node, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -263,6 +263,21 @@ static bool names(const char *settings, const char *key)
 	return settings && is_given(settings, &wanted);
 }
 
+static bool speeds_differ(const struct port_speed *a, const struct port_speed *b)
+{
+	return a->mbits != b->mbits || a->half != b->half;
+}
+
+/* What nothing can refuse. */
+static void settings_take(struct port *port, const struct port_spec *spec)
+{
+	bool news = speeds_differ(&port->spec.speed, &spec->speed);
+
+	port->spec.speed = spec->speed;
+	if (news && port->kind->speed_set)
+		port->kind->speed_set(port);
+}
+
 int port_set(struct port *port, const struct port_spec *spec, const char *text, const char *named, char why[SPEC_WHY_BYTES])
 {
 	struct port_spec next = *spec;
@@ -288,6 +303,7 @@ int port_set(struct port *port, const struct port_spec *spec, const char *text, 
 	addresses_take(&port->spec, spec);
 	port->spec.mtu = spec->mtu;
 	port_mtu_settle(port);
+	settings_take(port, spec);
 	port_link_run(port, &spec->running, names(named, "link") ? NULL : &port->spec.running);
 	port_workers_run(port, &spec->running, names(named, "worker") ? NULL : &port->spec.running);
 	port->spec.running = spec->running;

@@ -11,6 +11,7 @@
 #include "port_retry.h"
 #include "port_role.h"
 #include "port_running.h"
+#include "port_speed.h"
 #include "port_multicast.h"
 #include "switch/switch.h"
 
@@ -20,6 +21,7 @@ struct port_spec {
 	struct spec at;	 /* first */
 	unsigned queues; /* pairs */
 	uint16_t mtu;	 /* 0: not given */
+	struct port_speed speed;
 	bool set_mac;
 	uint8_t macs[SPEC_MACS_MAX][6]; /* the first is the one that the driver is told */
 	unsigned mac_count;

@@ -13,6 +13,7 @@ static const struct spec_key keys[] = {
 	SPEC_KEY_NAME,
 	{"queues", set_one_queue, "1: the kernel takes no control queue, and so no second pair", "1"},
 	PORT_KEY_MTU,
+	PORT_KEY_SPEED,
 	PORT_KEY_MAC,
 	PORT_KEY_SPOOF,
 	PORT_KEY_FLOOD_MAX,
@@ -36,5 +37,6 @@ const struct port_kind port_vduse = {
 	.memory_use = device_port_memory_use,
 	.report = report,
 	.link_set = device_port_link_set,
+	.speed_set = device_port_speed_set,
 	.retry_set = device_port_retry_set,
 };

@@ -5,7 +5,7 @@
 #include "port_session.h"
 
 static const struct spec_key keys[] = {
-	SPEC_KEY_NAME, PORT_KEY_QUEUES, PORT_KEY_MTU, PORT_KEY_MAC, PORT_KEY_SPOOF, PORT_KEY_FLOOD_MAX, PORT_KEYS_VLAN, PORT_KEYS_ROLE, PORT_KEYS_LIMITS, PORT_KEYS_RETRY, PORT_KEYS_GUARD, PORT_KEYS_MULTICAST, PORT_KEY_RSS, PORT_KEYS_RUNNING, ENDPOINT_VHOST_USER_KEYS,
+	SPEC_KEY_NAME, PORT_KEY_QUEUES, PORT_KEY_MTU, PORT_KEY_SPEED, PORT_KEY_MAC, PORT_KEY_SPOOF, PORT_KEY_FLOOD_MAX, PORT_KEYS_VLAN, PORT_KEYS_ROLE, PORT_KEYS_LIMITS, PORT_KEYS_RETRY, PORT_KEYS_GUARD, PORT_KEYS_MULTICAST, PORT_KEY_RSS, PORT_KEYS_RUNNING, ENDPOINT_VHOST_USER_KEYS,
 };
 
 static void report(const struct port *port, json_t *object)
@@ -34,6 +34,7 @@ const struct port_kind port_vhost_user = {
 	.memory_use = device_port_memory_use,
 	.report = report,
 	.link_set = device_port_link_set,
+	.speed_set = device_port_speed_set,
 	.retry_set = device_port_retry_set,
 	.hold_refused = hold_refused,
 	.silence = device_port_silence,

@@ -216,6 +216,7 @@ json_t *report_port_full(const struct port *port)
 		json_object_set_new(object, "memory", memory_report(port));
 	json_object_set_new(object, "vlan", vlan_report(&port->spec));
 	json_object_set_new(object, "isolated", json_boolean(port->spec.isolated));
+	json_object_set_new(object, "speed", port_speed_report(&port->spec.speed));
 	json_object_set_new(object, "gro", json_boolean(port->spec.gro));
 	json_object_set_new(object, "role", json_string(port->spec.uplink ? "uplink" : "guest"));
 	json_object_set_new(object, "bond", port->spec.member_of[0] ? json_string(port->spec.member_of) : json_null());

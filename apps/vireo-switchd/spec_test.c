@@ -533,7 +533,14 @@ static void a_name_is_derived_from_the_address(void **state)
 
 static void a_vduse_port_has_all_its_keys(void **state)
 {
-	struct port_spec spec = good("vduse:host0,name=h,mtu=1400,mac=52:54:00:12:34:56,attach=vhost,queue-size=512");
+	struct port_spec spec = good("vduse:host0,name=h,mtu=1400,mac=52:54:00:12:34:56,attach=vhost,queue-size=512,speed=2500M/half");
+
+	assert_true(spec.speed.mbits == 2500 && spec.speed.half);
+	assert_int_equal(good("vhost-user:/a").speed.mbits, 0);
+	assert_int_equal(good("vhost-user:/a,speed=1M").speed.mbits, 1);
+	assert_int_equal(good("vhost-user:/a,speed=2000000M").speed.mbits, 2000000);
+	assert_int_equal(good("vhost-user:/a,speed=25G").speed.mbits, 25000);
+	assert_true(good("vhost-user:/a,speed=2T/full").speed.mbits == 2000000 && !good("vhost-user:/a,speed=2T/full").speed.half);
 
 	assert_ptr_equal(spec.at.kind, &port_vduse.spec);
 	assert_string_equal(spec.at.address, "host0");
@@ -555,7 +562,7 @@ static void bad_vduse_keys_and_names_are_named(void **state)
 	assert_bad("vduse:a,queues=2", "'queues=2': expected 1: the kernel takes no control queue");
 	assert_int_equal(good("vduse:a,queues=1").queues, 1);
 	assert_bad("vduse:a,user=me",
-		   "unknown key 'user': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm bond rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast priority rx-retry rx-retry-delay ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups link worker attach queue-size packed event-idx indirect in-order files memory-max");
+		   "unknown key 'user': expected one of: name queues mtu speed mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm bond rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast priority rx-retry rx-retry-delay ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups link worker attach queue-size packed event-idx indirect in-order files memory-max");
 	assert_bad("vduse:a,attach=vdpa", "'attach=vdpa': expected virtio, vhost or none");
 	assert_bad("vduse:a,queue-size=0", "expected a power of two from 2 to 32768");
 	assert_bad("vduse:a,queue-size=1000", "expected a power of two from 2 to 32768");
@@ -623,6 +630,9 @@ static void bad_types_and_addresses_are_named(void **state)
 
 static void bad_keys_and_values_are_named(void **state)
 {
+	static const char *const slow[] = {"0M", "1", "1000", "1K", "2001G", "3T", "99999999M", "M", "-1M",
+					   "1.5G", "1G/", "1G/half/", "/half", "1G/both", "1GG"};
+
 	assert_bad("vhost-user:/tmp/a\nb", "no control characters");
 	assert_bad("vhost-user:/tmp/a,name=\x1b[2J", "no control characters");
 	assert_bad("vhost-user:/tmp/a\xc2\x9b" "31m", "no control characters");
@@ -630,7 +640,7 @@ static void bad_keys_and_values_are_named(void **state)
 	assert_bad("vhost-user:/tmp/\xff", "bytes that are UTF-8");
 	assert_bad("tap:\xff", "bytes that are UTF-8");
 	assert_bad("vhost-user:/a,colour=red",
-		   "unknown key 'colour': expected one of: name queues mtu mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm bond rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast priority rx-retry rx-retry-delay ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups rss link worker mode");
+		   "unknown key 'colour': expected one of: name queues mtu speed mac spoof flood-max vlan trunk vlan-tag tunnel isolated role vm2vm bond rate-in rate-out frames-in frames-out storm-broadcast storm-multicast storm-unicast priority rx-retry rx-retry-delay ip arp-guard dhcp-guard ra-guard mcast-router fast-leave mcast-groups rss link worker mode");
 	assert_bad("vhost-user:/a,", "unknown key ''");
 	assert_bad("vhost-user:/a,queues", "'queues=': expected 1 to 128");
 	assert_bad("vhost-user:/a,queues=0", "'queues=0': expected 1 to 128");
@@ -646,6 +656,14 @@ static void bad_keys_and_values_are_named(void **state)
 	assert_bad("tap:t,rx-retry=4", "unknown key 'rx-retry'");
 	assert_int_equal(port_retry_settings((struct port_spec[]){good("cuse:c,rx-retry=4")}).delay_us, 15);
 	assert_bad("vhost-user:/a,mtu=67", "68 to 65535");
+	for (unsigned i = 0; i < ARRAY_SIZE(slow); i++) {
+		char text[80];
+
+		snprintf(text, sizeof(text), "vhost-user:/a,speed=%s", slow[i]);
+		assert_bad(text, "expected 1M to 2T bits a second");
+	}
+	assert_bad("tap:a,speed=1G", "unknown key 'speed'");
+	assert_bad("cuse:a,speed=1G", "unknown key 'speed'");
 	assert_bad("vhost-user:/a,mtu=65536", "68 to 65535");
 	assert_bad("vhost-user:/a,mode=both", "server or client");
 	assert_bad("vhost-user:/a,mac=52:54:00:12:34", "a unicast address");

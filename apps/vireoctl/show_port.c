@@ -182,6 +182,9 @@ void port_details(const json_t *port, FILE *out)
 		fprintf(out, "not limited");
 	if (json_object_get(port, "mode"))
 		fprintf(out, ", mode %s", text_of(port, "mode"));
+	if (json_is_object(json_object_get(port, "speed")))
+		fprintf(out, ", %lld Mbit/s %s duplex", number_of(json_object_get(port, "speed"), "mbits"),
+			text_of(json_object_get(port, "speed"), "duplex"));
 	fprintf(out, "\noffloads taken:%s", json_array_size(offloads) ? "" : " none");
 	for (i = 0; (offload = json_array_get(offloads, i)); i++)
 		fprintf(out, " %s", json_string_value(offload));

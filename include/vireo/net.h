@@ -57,6 +57,7 @@ struct vireo_notifier;
 #define VIREO_NET_F_HOST_USO_BIT          56
 #define VIREO_NET_F_HASH_REPORT_BIT       57
 #define VIREO_NET_F_RSS_BIT               60
+#define VIREO_NET_F_SPEED_DUPLEX_BIT      63
 
 /* What the driver wants to receive (control queue: RX mode, MAC and VLAN tables). */
 struct vireo_net_filter {
@@ -147,6 +148,19 @@ VIREO_API int vireo_net_link_set(struct vireo_net *net, bool up);
  * thread.
  */
 VIREO_API bool vireo_net_link_told(const struct vireo_net *net);
+/* As config space has them (virtio 1.3, 5.1.4). */
+enum vireo_net_duplex {
+	VIREO_NET_DUPLEX_HALF = 0,
+	VIREO_NET_DUPLEX_FULL = 1,
+	VIREO_NET_DUPLEX_UNKNOWN = 0xff,
+};
+#define VIREO_NET_SPEED_UNKNOWN UINT32_MAX
+/*
+ * Says how fast the link is, in 10^6 bits a second, and notifies the driver, as vireo_net_link_set() does; whoever comes later reads it. At first
+ * both are unknown. It bounds nothing. Control thread. Returns 0. -EINVAL: more than 2147483647, and not VIREO_NET_SPEED_UNKNOWN, or
+ * another duplex than those; nothing has changed.
+ */
+VIREO_API int vireo_net_speed_set(struct vireo_net *net, uint32_t mbits, enum vireo_net_duplex duplex);
 /*
  * Asks the driver to announce itself to the network. Control thread. -EOPNOTSUPP: the driver has not accepted STATUS and
  * GUEST_ANNOUNCE (and has no control queue to answer by); send an RARP for it.

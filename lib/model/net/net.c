@@ -24,8 +24,6 @@
 #include <string.h>
 
 #define NET_DEVICE_ID 1u
-#define NET_SPEED_UNKNOWN 0xffffffffu
-#define NET_DUPLEX_UNKNOWN 0xffu
 
 /* ---- config space ---- */
 
@@ -369,8 +367,8 @@ static int net_device_new(struct vireo_net *net, const struct vireo_net_config *
 		.status = htole16(NET_S_LINK_UP),
 		.max_virtqueue_pairs = htole16((uint16_t)config->pairs),
 		.mtu = htole16(config->mtu),
-		.speed = NET_SPEED_UNKNOWN,
-		.duplex = NET_DUPLEX_UNKNOWN,
+		.speed = htole32(VIREO_NET_SPEED_UNKNOWN),
+		.duplex = VIREO_NET_DUPLEX_UNKNOWN,
 		.rss_max_key_size = NET_HASH_KEY_BYTES,
 		.rss_max_indirection_table_length = htole16(NET_RSS_TABLE_MAX),
 		.supported_hash_types = htole32(NET_HASH_TYPES_ALL),
@@ -474,16 +472,6 @@ struct vireo_device *vireo_net_device(struct vireo_net *net)
 }
 
 /* ---- for the application ---- */
-
-int vireo_net_link_set(struct vireo_net *net, bool up)
-{
-	return net_status_set(net, up ? net->status | NET_S_LINK_UP : net->status & ~NET_S_LINK_UP);
-}
-
-bool vireo_net_link_told(const struct vireo_net *net)
-{
-	return net_has(net, VIREO_NET_F_STATUS_BIT) && device_config_told(net->device);
-}
 
 /* Without CTRL_VQ the driver could never say that it has done so. */
 int vireo_net_announce(struct vireo_net *net)

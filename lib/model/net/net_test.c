@@ -5,6 +5,7 @@
 #include "base/loop.h"
 #include "device/device.h"
 #include "model/net/net_test_guest.h"
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
@@ -335,6 +336,42 @@ static void link_change_is_told_once(void **state)
 	guest_stop(&g);
 }
 
+static void assert_speed(struct guest *g, uint32_t mbits, uint8_t duplex)
+{
+	struct virtio_net_config_space space;
+
+	assert_int_equal(device_config_read(g->at.device, 0, &space, sizeof(space)), 0);
+	assert_int_equal(le32toh(space.speed), mbits);
+	assert_int_equal(space.duplex, duplex);
+	assert_int_equal(space.rss_max_key_size, NET_HASH_KEY_BYTES); /* its neighbours stay */
+	assert_int_equal(le16toh(space.mtu), 0);
+}
+
+static void speed_is_told_once_and_stays_over_a_reset(void **state)
+{
+	const struct guest_config config = {.features = V1 | F(SPEED_DUPLEX)};
+	struct guest g;
+
+	guest_start(&g, &config);
+	assert_speed(&g, VIREO_NET_SPEED_UNKNOWN, VIREO_NET_DUPLEX_UNKNOWN);
+	assert_int_equal(vireo_net_speed_set(g.net, VIREO_NET_SPEED_UNKNOWN, VIREO_NET_DUPLEX_UNKNOWN), 0);
+	assert_int_equal(g.at.config_changes, 0);
+	assert_int_equal(vireo_net_speed_set(g.net, 25000, VIREO_NET_DUPLEX_FULL), 0);
+	assert_int_equal(vireo_net_speed_set(g.net, 25000, VIREO_NET_DUPLEX_FULL), 0);
+	assert_int_equal(g.at.config_changes, 1);
+	assert_speed(&g, 25000, VIREO_NET_DUPLEX_FULL);
+	assert_int_equal(vireo_net_speed_set(g.net, 25000, VIREO_NET_DUPLEX_HALF), 0);
+	assert_int_equal(vireo_net_speed_set(g.net, 0x7fffffff, VIREO_NET_DUPLEX_HALF), 0);
+	assert_int_equal(g.at.config_changes, 3);
+	assert_int_equal(vireo_net_speed_set(g.net, 0x80000000u, VIREO_NET_DUPLEX_FULL), -EINVAL);
+	assert_int_equal(vireo_net_speed_set(g.net, 1, (enum vireo_net_duplex)2), -EINVAL);
+	guest_quiesce(&g);
+	device_reset(g.at.device);
+	assert_speed(&g, 0x7fffffff, VIREO_NET_DUPLEX_HALF);
+	assert_int_equal(g.at.config_changes, 3);
+	guest_stop(&g);
+}
+
 static void link_is_told_to_who_has_accepted_status_and_can_hear(void **state)
 {
 	const struct guest_config with = {.features = V1 | F(STATUS)}, without = {.features = V1};
@@ -544,6 +581,7 @@ int main(void)
 		cmocka_unit_test(config_space_shows_what_was_configured),
 		cmocka_unit_test(config_space_is_read_only_but_for_a_legacy_address),
 		cmocka_unit_test(link_change_is_told_once),
+		cmocka_unit_test(speed_is_told_once_and_stays_over_a_reset),
 		cmocka_unit_test(link_is_told_to_who_has_accepted_status_and_can_hear),
 		cmocka_unit_test(announce_needs_a_driver_that_can_acknowledge_it),
 		cmocka_unit_test(announce_bit_does_not_survive_a_reset),
