@@ -4,14 +4,15 @@
 import os
 import re
 import sys
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import Skip, case_for, expect, main, need_program  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
-from guest.moving import Moving  # noqa: E402
-from guest.place import GUEST, HOST, MAC, Place, said  # noqa: E402
+from guest.moving import Moving, cpu_share  # noqa: E402
+from guest.place import GUEST, HOST, MAC, Place, pinged  # noqa: E402
 from guest.qemu import Guest, Nic  # noqa: E402
 
 HELD = "/tmp/held"  # in memory: the guest has no disk
@@ -58,7 +59,7 @@ if os.environ.get("POSTCOPY_ALL"):
 
 
 def move(place, source, target, held):
-    """Its memory comes after it. Returns the longest time without an answer to a ping, in ms."""
+    """Its memory comes after it. Returns the longest time without an answer to a ping until all of it has come, in ms."""
     for machine in (source, target):
         machine.monitor("migrate_set_capability postcopy-ram on")
     source.monitor("migrate_set_parameter max-bandwidth 8M")
@@ -66,19 +67,23 @@ def move(place, source, target, held):
     pinger = place.pinger()
     source.monitor(f"migrate -d unix:{target.way}")
     wait_until(lambda: source.status() == "active", 60, "it begins")
+    begin, before = time.monotonic(), target.cpu_ms()
     source.monitor("migrate_start_postcopy")
     wait_until(lambda: source.status() in ("postcopy-active", "completed", "failed"), 60, "it goes over to postcopy")
     was = source.status()
     expect(was == "postcopy-active", f"it is {was}: {source.monitor('info migrate')}")
     wait_until(lambda: source.status() in ("completed", "failed"), 120, "all of its memory has come")
     expect(source.status() == "completed", source.monitor("info migrate"))
+    end, after = time.monotonic(), target.cpu_ms()
     source.kill()
     target.boots = 1
     expect(target.check(f"sha256sum <{HELD}").split()[0] == held, "what the guest held is damaged")
     target.check(f"ping -c 3 -W 5 {HOST}")
-    longest, pings, answered, _, _ = map(int, said(pinger).split())
-    print(f"     moved: no answer for {longest} ms, {answered} of {pings} pings answered", flush=True)
-    expect(answered, "no ping was answered")
+    pings = pinged(pinger)
+    longest = pings.longest_ms(begin, end)
+    print(f"     moved: no answer for {longest} ms ({pings.longest_ms()} ms at any time), {pings.answered} of {pings.sent} pings answered; "
+          f"QEMU got {cpu_share(before, after)} of the CPU it wanted", flush=True)
+    expect(pings.answered, "no ping was answered")
     return longest
 
 

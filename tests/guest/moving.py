@@ -7,6 +7,12 @@ from guest.lab import Timeout, wait_until
 from guest.qemu import Guest
 
 
+def cpu_share(before, after):
+    """Of the CPU time that a machine wanted between two of its cpu_ms()."""
+    had, waited = (now - then for now, then in zip(after, before))
+    return f"{100 * had // max(1, had + waited)} %"
+
+
 class Moving(Guest):
     """`way`: a socket's path. It waits there for the guest that comes; None: it is the first."""
     def __init__(self, lab, name, nics=(), way=None, extra=(), **more):
@@ -51,6 +57,19 @@ class Moving(Guest):
         # that is emulated too slowly to write to many arrives no earlier for that.
         self.monitor("migrate_set_parameter max-bandwidth 1M")
         wait_until(lambda: self.passes() >= 2, 60, f"all memory has been copied once: {self.monitor('info migrate')}")
+
+    def cpu_ms(self):
+        """(what its QEMU has had of CPUs, what it has waited for one) since it began, of all its threads together."""
+        had = waited = 0
+        folder = f"/proc/{self.child.pid}/task"
+        for task in os.listdir(folder):
+            try:
+                with open(f"{folder}/{task}/schedstat") as file:
+                    words = file.read().split()
+            except OSError:  # it has ended, or this kernel does not count it
+                continue
+            had, waited = had + int(words[0]) // 10**6, waited + int(words[1]) // 10**6
+        return had, waited
 
     def has_arrived(self):
         return "completed" in self.migration().get("Migration status", "")

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Where a guest moves from one switch to another: both on one bridge, and somebody who pings it and sees who announces it."""
+import dataclasses
+import math
 import os
 import subprocess
 import sys
@@ -9,9 +11,9 @@ from guest.daemon import QUIET_NETWORK, WrappedSwitch
 
 MAC, GUEST, HOST = "52:54:00:00:00:01", "10.7.0.1", "10.7.0.2"
 
-# Pings every 5 ms, and sees who announces itself; if nobody has when it is told to end, it waits for a while. At the end: longest pause in ms,
-# sent, answered, and of the guest's frames those of RARP, as its switch sends for it, and those of ARP that ask for its own address, as
-# it sends by itself.
+# Pings every 5 ms, and sees who announces itself; if nobody has when it is told to end, it waits for a while. At the end: pings sent,
+# answered, and of the guest's frames those of RARP, as its switch sends for it, and those of ARP that ask for its own address, as it sends
+# by itself. Then the times without an answer, in seconds of the monotonic clock: since-until.
 PINGER = r"""
 import os, select, socket, struct, sys, time
 def checksum(data):
@@ -20,8 +22,8 @@ def checksum(data):
 icmp = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
 rarp = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x8035)); rarp.bind((sys.argv[2], 0x8035))
 arp = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806)); arp.bind((sys.argv[2], 0x0806))
-mac, sent, answered, announced, itself, longest, last, end = bytes.fromhex(sys.argv[3].replace(":", "")), 0, set(), 0, 0, 0.0, None, None
-print("pinging", flush=True); due = time.monotonic()
+mac, sent, answered, announced, itself, pauses, end = bytes.fromhex(sys.argv[3].replace(":", "")), 0, set(), 0, 0, [], None
+print("pinging", flush=True); due = last = time.monotonic()
 while True:
     now = time.monotonic()
     if now >= due:
@@ -38,13 +40,27 @@ while True:
         data = icmp.recv(2048)[20:]
         if data[0] == 0 and data[4:6] == b"\0M":
             now = time.monotonic(); answered.add(data[6:8])
-            if last: longest = max(longest, now - last)
+            if now - last > 0.02: pauses.append((last, now))
             last = now
     if 0 in ready: end = time.monotonic() + 20
     if end and (announced or itself or time.monotonic() > end): break
-longest = max(longest, time.monotonic() - last) if last else -1
-print("%.0f %d %d %d %d" % (longest * 1000, sent, len(answered), announced, itself), flush=True)
+pauses.append((last, time.monotonic()))
+print(sent, len(answered), announced, itself, *("%.4f-%.4f" % pause for pause in pauses), flush=True)
 """
+
+
+@dataclasses.dataclass
+class Pinged:
+    """What a pinger has seen. `announced`: by the guest's switch; `itself`: by the guest. `pauses`: (since, until), by time.monotonic()."""
+    sent: int
+    answered: int
+    announced: int
+    itself: int
+    pauses: list
+
+    def longest_ms(self, begin=0.0, end=math.inf):
+        """The longest time without an answer of those that lie there, or reach into it."""
+        return round(1000 * max((until - since for since, until in self.pauses if until > begin and since < end), default=0))
 
 
 class Place:
@@ -81,6 +97,12 @@ class Place:
                                text=True)
         expect(child.stdout.readline().strip() in ("listening", "pinging"), "the peer does not start")
         return child
+
+
+def pinged(pinger):
+    """It is told to end."""
+    counts, pauses = (words := said(pinger).split())[:4], words[4:]
+    return Pinged(*map(int, counts), [tuple(map(float, pause.split("-"))) for pause in pauses])
 
 
 def said(child):
