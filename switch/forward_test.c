@@ -241,6 +241,31 @@ static void long_turns_get_shorter_and_longer_again(void **state)
 	expect(x, 0, 70 + sent, 0);
 }
 
+static void send_and_settle(struct fixture *x, unsigned frames, unsigned slow_us)
+{
+	x->fake[1]->slow_us = slow_us;
+	for (unsigned i = 0; i < frames; i++) {
+		send_numbered(x, 0, 1, i);
+		settle(x);
+	}
+	x->fake[1]->slow_us = 0;
+}
+
+/* Somebody else may have had the CPU. That may happen to any turn here, too: once it has not, the next one is as long as ever. */
+static void one_long_turn_among_many_changes_nothing(void **state)
+{
+	struct fixture *x = *state;
+	unsigned asked = 0;
+
+	learn_all(x);
+	for (unsigned i = 0; i < 1000 && asked < 64; i++) {
+		send_and_settle(x, 40, 0);
+		send_and_settle(x, 1, 1000);
+		asked = asked_for(x, 0);
+	}
+	assert_int_equal(asked, 64);
+}
+
 static void slow_receiver_loses_only_its_own(void **state)
 {
 	struct fixture *x = *state;
@@ -1221,6 +1246,7 @@ int main(void)
 		forward_test(mixed_burst_is_sorted_and_keeps_order),
 		forward_test(flooded_and_known_frames_keep_their_order),
 		forward_test(long_turns_get_shorter_and_longer_again),
+		forward_test(one_long_turn_among_many_changes_nothing),
 		forward_test(slow_receiver_loses_only_its_own),
 		forward_test(flows_keep_to_one_of_several_queues),
 		forward_test(longer_than_the_mtu_is_dropped_and_tags_do_not_count),

@@ -5,8 +5,11 @@
  * port's ops for them, has them forwarded (forward.c), and gives them back.
  *
  * A burst is of up to BURST_FRAMES. It is the sender who says how long one takes: frames of 64 KiB, copies for fifty ports, a page
- * to be made for each frame. Others wait for that, so a queue whose turn was long gets fewer frames in the next, and by and by more
+ * to be made for each frame. Others wait for that, so a queue whose turns are long gets fewer frames in the next, and by and by more
  * again. Turns come as often as before: who has large frames to send moves as many of them.
+ *
+ * One long turn says nothing of the sender: somebody else may have had the CPU meanwhile, another process or another machine. Two of its
+ * turns among WARY_TURNS do: a sender whose frames take long has a long turn each time.
  */
 
 #include "switch/forwarder.h"
@@ -22,6 +25,7 @@
 #include <string.h>
 
 #define TURNS_OF_A_STALL   80u /* a turn of 62 us is a long one */
+#define WARY_TURNS         8u
 #define ARENA_LINEAR_BYTES (128u * 1024) /* one of the longest frames, and some of others */
 
 /* The same as without being watched, see stall.c. */
@@ -56,6 +60,14 @@ static inline void expect(struct source *next)
 		in->ops->expect(in->opaque, in->number);
 }
 
+/* A turn has been long: more frames again, and in the end it is forgotten. */
+static __attribute__((noinline)) void turn_eases(struct in_queue *in)
+{
+	in->turn_frames = min_u32(in->turn_frames + 1 + in->turn_frames / 4, BURST_FRAMES);
+	if (in->turn_frames == BURST_FRAMES)
+		in->wary_turns--;
+}
+
 /* One burst of one queue. Returns the frames, or what receive said. */
 static int serve(struct worker *worker, struct source *source, struct source *next)
 {
@@ -66,13 +78,13 @@ static int serve(struct worker *worker, struct source *source, struct source *ne
 
 	if (next)
 		expect(next);
-	if (unlikely(in->turn_frames < BURST_FRAMES))
-		in->turn_frames = min_u32(in->turn_frames + 1 + in->turn_frames / 4, BURST_FRAMES);
 	count = likely(!forwarder->stall.alert)
 			? in->ops->receive(in->opaque, in->number, forwarder->frames, in->turn_frames)
 			: receive_watched(forwarder, in);
 	if (count <= 0)
 		return count;
+	if (unlikely(in->wary_turns))
+		turn_eases(in);
 	burst->topology = topology_of(worker->table);
 	burst->from = in->port;
 	burst->rules = &topology_port(burst->topology, in->port->id)->rules;
@@ -106,7 +118,9 @@ static void took_long(struct worker *worker, struct source *source, uint64_t cyc
 	struct in_queue *in = container_of(source, struct in_queue, source);
 	uint64_t frames = in->turn_frames * turn_cycles(forwarder->sw) / cycles;
 
-	in->turn_frames = frames ? (unsigned)frames : 1;
+	if (in->wary_turns)
+		in->turn_frames = frames ? (unsigned)frames : 1;
+	in->wary_turns = WARY_TURNS;
 	if (cycles > forwarder->sw->stall_cycles)
 		stall_suspect(&forwarder->stall);
 }

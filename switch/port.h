@@ -89,6 +89,7 @@ struct in_queue {
 	bool waits;            /* not in any topology yet: see port_move.c */
 	/* The worker's. */
 	unsigned turn_frames; /* so many at most in the next turn */
+	unsigned wary_turns;  /* in so many more a long one is the second: see forwarder.c */
 };
 
 struct out_queue {
