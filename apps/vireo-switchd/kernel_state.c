@@ -26,7 +26,7 @@ static const char *bytes_problem(const struct vireo_endpoint_state *state, uint3
 	if (state->bytes < sizeof(*told))
 		return "it is cut short";
 	memcpy(told, state->data, sizeof(*told));
-	if (memcmp(told->magic, MAGIC, sizeof(told->magic)))
+	if (memcmp(told->magic, MAGIC, sizeof(told->magic)) != 0)
 		return "it is no state of a port at the kernel";
 	if (told->version != VERSION)
 		return "its version is not known";

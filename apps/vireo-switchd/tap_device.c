@@ -201,7 +201,7 @@ const char *tap_device_problem(const struct port_spec *spec, int first, int fd)
 		return "what is to be a queue is of no TAP interface, or of one that is gone";
 	if (((unsigned short)ifr.ifr_flags & (wanted | IFF_TUN | IFF_MULTI_QUEUE)) != wanted)
 		return "its interface is of another sort";
-	if (memcmp(ifr.ifr_name, of_first.ifr_name, IFNAMSIZ))
+	if (memcmp(ifr.ifr_name, of_first.ifr_name, IFNAMSIZ) != 0)
 		return "its queues are of several interfaces";
 	if (!reads(fd, TUNGETVNETHDRSZ, NET_HDR_BYTES) || !reads(fd, TUNGETVNETLE, 1) || flags < 0 || !(flags & O_NONBLOCK))
 		return "a queue is not set as ours are";
