@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import statistics
 import subprocess
 import sys
 
@@ -28,7 +29,9 @@ above 1. The front end is DPDK's virtio-user for both. **cycles_per_frame** coun
 calls themselves (`dequeue`, `enqueue`, `loop`), or the turns of its loop that had frames (`vm2vm`; as testpmd's --record-core-cycles
 and Open vSwitch's pmd-stats-show count). **ping-pong** is what a cache line costs from one CPU to the other and back, in cycles,
 beside each pair: machines with another distance have other figures, and only ratios compare. `+mbuf`: with what librte_vhost's
-users pay beside the call for packet buffers. What each of them does as a switch, beside how fast it is: [switches.md](switches.md).
+users pay beside the call for packet buffers. In figures of values, ours is measured beside each peer anew: the bar is the median of
+these, the line on it goes from the least to the most, and what belongs together stands in the rows. What each of them does as a
+switch, beside how fast it is: [switches.md](switches.md).
 VPP is not among the peers: no package of that name is in Debian 11, 12 with its backports, 13 or sid (each one's lists were searched on
 29 November 2026), and who measures again has to be able to install what was measured.
 """
@@ -180,10 +183,11 @@ def _values(kind, unit, rows, under="", end=""):
         parts = dict.fromkeys(name.split("/")[0] for name in names)
         return "".join(_values(kind, unit, rows, f"{under}{part}/") for part in parts)
     label = {name: name.replace("/", "\n").replace("-", "\n") for name in names}
-    series = {}
+    series, ours = {"vireo": {}}, {}
     for row in rows:
         group = label[row["case"][len(start):].removesuffix(end)]
-        series.setdefault("vireo", {})[group] = (row["ours"],) * 3
+        ours.setdefault(group, []).append(row["ours"])
+        series["vireo"][group] = (statistics.median(ours[group]), min(ours[group]), max(ours[group]))
         if row["peer"] is not None:
             series.setdefault(row["peer_name"], {})[group] = (row["peer"],) * 3
     title = start.rstrip("/") + end

@@ -44,12 +44,12 @@ def _short(number):
 
 
 def _numbers(groups, series, floor):
-    """A label for each bar, at its top, and for each 0, at its foot: a bar that nobody sees is none that is missing."""
+    """A label for each bar, above it and its line, and for each 0, at its foot: a bar that nobody sees is none that is missing."""
     width = 1 / (len(series) + 1)
     for i, (_label, values) in enumerate(series):
         for group, numbers in values.items():
-            at = groups.index(group) + (i - (len(series) - 1) / 2) * width
-            yield f'set label {_quoted(_short(numbers[0]))} at {at:.4f},{max(numbers[0], floor):g} center offset 0,0.5 font ",10" front noenhanced'
+            at, top = groups.index(group) + (i - (len(series) - 1) / 2) * width, max(numbers[-1], floor)
+            yield f'set label {_quoted(_short(numbers[0]))} at {at:.4f},{top:g} center offset 0,0.5 font ",10" front noenhanced'
 
 
 def script(path, title, axis, groups, series, bounds):
