@@ -39,6 +39,7 @@ int disk_open(const char *text, const struct disk_config *config, struct disk **
 	err = spec.kind->open(&spec, &copy, &disk, why);
 	if (!err) {
 		disk->config = copy;
+		disk->config.handed_fd = NULL;
 		disk->info.read_only |= copy.read_only;
 		info_complete(&disk->info, spec.kind->name);
 		err = disk_layers_open(&spec, disk, why);
@@ -126,6 +127,36 @@ void disk_let_go(struct disk *disk)
 {
 	if (disk->changes_hands)
 		disk->ops->let_go(disk);
+}
+
+/* ---- disks that go over to another process ---- */
+
+static const char *handed(const struct disk *disk, int *ret_fd)
+{
+	*ret_fd = -1;
+	if (disk->layers[DISK_LAYER_FORGET])
+		return "forget= holds back what is to be read there";
+	return disk->ops->hand_over ? disk->ops->hand_over(disk, ret_fd) : "what it holds is in this process alone";
+}
+
+const char *disk_hand_over_problem(const struct disk *disk)
+{
+	int fd;
+
+	return handed(disk, &fd);
+}
+
+int disk_handed_fd(const struct disk *disk)
+{
+	int fd;
+
+	return handed(disk, &fd) ? -1 : fd;
+}
+
+void disk_take(struct disk *disk)
+{
+	if (disk->ops->take)
+		disk->ops->take(disk);
 }
 
 /* ---- sizes as addresses ---- */

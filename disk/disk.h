@@ -127,6 +127,12 @@ struct disk_config {
 	 * guests. Any thread. NULL: nothing is to be done.
 	 */
 	void (*touch)(const struct iovec *iov, size_t count);
+	/*
+	 * What disk_handed_fd() was in another process, whose disk of the same SPEC this one is to be as well: see
+	 * disk_hand_over_problem(). Borrowed, NULL: there is none. -EINVAL: it is not that file, opened as the SPEC says. Kinds that hand
+	 * over no fd do not look at it.
+	 */
+	const int *handed_fd;
 	struct disk_groups *groups; /* of disks that share limits (disk/limit.h), which outlive them; NULL: there are none */
 	uint64_t (*now_ns)(void);   /* any thread; NULL: CLOCK_MONOTONIC */
 };
@@ -156,13 +162,23 @@ int disk_refresh(struct disk *disk);
 int disk_resize(struct disk *disk, uint64_t bytes);
 
 /*
- * Another process may have it meanwhile (file: with lock=running). Each queue holds it while it is open, so to open the first one and to close the
- * last one may wait for a network. Who must not wait has a helper hold it before the first, and let it go after the last. Holds
+ * Another process may have it meanwhile (file: with lock=running). Each queue holds it while it is open, so to open the first one and to
+ * close the last one may wait for a network. Who must not wait has a helper hold it before the first, and let it go after the last. Holds
  * count. disk_hold(): 0; -EBUSY: another process has it; or another -errno. Any thread.
  */
 bool disk_changes_hands(const struct disk *disk);
 int disk_hold(struct disk *disk);
 void disk_let_go(struct disk *disk);
+
+/*
+ * Another process is to go on with a disk, while this one still has it: it opens the same SPEC, with the fd. Neither has requests under
+ * way until one of the two goes on, and the lock is never free in between: it is that of the open file, which both have. The other one
+ * may close its disk without a trace; or it calls disk_take(), and this process ends without closing its own.
+ */
+/* NULL; or why that cannot be done with this disk (static). */
+const char *disk_hand_over_problem(const struct disk *disk);
+int disk_handed_fd(const struct disk *disk); /* borrowed; -1: none is needed */
+void disk_take(struct disk *disk); /* from here on it is this process's alone. Opened without handed_fd: nothing */
 
 /* `depth`: so many requests are under way at once; what is submitted beyond waits in the queue. Any thread. 0 or -errno. */
 int disk_queue_open(struct disk *disk, unsigned depth, struct disk_queue **ret_queue);

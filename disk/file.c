@@ -94,6 +94,22 @@ static void file_let_go(struct disk *disk)
 	file_lock_put(container_of(disk, struct file_disk, disk));
 }
 
+/* With lock=running the lock is free meanwhile, and whoever goes on asks for it as ever. */
+static const char *file_hand_over(const struct disk *disk, int *ret_fd)
+{
+	const struct file_disk *file = (const struct file_disk *)disk;
+
+	if (file_unsynced(file))
+		return "a flush has failed, which only this process knows";
+	*ret_fd = file->lock.running ? -1 : file->fd;
+	return NULL;
+}
+
+static void file_take(struct disk *disk)
+{
+	container_of(disk, struct file_disk, disk)->handed = false;
+}
+
 static void file_free(struct file_disk *file)
 {
 	fd_close(&file->fd);
@@ -106,7 +122,8 @@ static void file_close(struct disk *disk)
 {
 	struct file_disk *file = container_of(disk, struct file_disk, disk);
 
-	file_lock_end(file);
+	if (!file->handed)
+		file_lock_end(file);
 	file_free(file);
 }
 
@@ -117,6 +134,8 @@ static const struct disk_ops file_ops = {
 	.resize = file_resize,
 	.hold = file_hold,
 	.let_go = file_let_go,
+	.hand_over = file_hand_over,
+	.take = file_take,
 	.close = file_close,
 };
 
@@ -149,7 +168,29 @@ static int open_flags(const struct file_disk *file, const struct disk_spec *spec
 	return flags;
 }
 
-static int open_path(struct file_disk *file, const struct disk_spec *spec, char *why)
+/* `at` is what the path leads to: the same file, in another process's words. */
+static int open_handed(struct file_disk *file, const struct disk_spec *spec, int fd, const struct stat *at, char *why)
+{
+	int flags = fcntl(fd, F_GETFL), wanted = open_flags(file, spec);
+	struct stat st;
+
+	if (flags < 0 || fstat(fd, &st) || (st.st_mode & S_IFMT) != (at->st_mode & S_IFMT) || st.st_dev != at->st_dev || st.st_ino != at->st_ino ||
+	    ((flags ^ wanted) & (O_ACCMODE | O_DIRECT))) {
+		snprintf(why, DISK_WHY_BYTES, "file '%.100s': what is handed over is not this file, opened as it is to be", spec->address);
+		return -EINVAL;
+	}
+	file->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (file->fd < 0) {
+		int err = -errno;
+
+		open_refused(spec, err, why);
+		return err;
+	}
+	file->handed = true;
+	return 0;
+}
+
+static int open_path(struct file_disk *file, const struct disk_spec *spec, const int *handed_fd, char *why)
 {
 	unsigned tries = 0;
 	struct stat st;
@@ -165,6 +206,8 @@ static int open_path(struct file_disk *file, const struct disk_spec *spec, char 
 		return -EINVAL;
 	}
 	file->block_device = S_ISBLK(st.st_mode);
+	if (handed_fd)
+		return open_handed(file, spec, *handed_fd, &st, why);
 	do
 		file->fd = open(spec->address, open_flags(file, spec));
 	while (file->fd < 0 && errno == EBUSY && file_lock_nap(&tries));
@@ -204,7 +247,7 @@ static int file_open(const struct disk_spec *spec, const struct disk_config *con
 	pthread_mutex_init(&file->lock.mutex, NULL);
 	file->direct = disk_spec_number(spec, "direct", 0);
 	file->discard = disk_spec_number(spec, "discard", 1);
-	err = open_path(file, spec, why);
+	err = open_path(file, spec, config->handed_fd, why);
 	if (!err)
 		err = file_lock_open(file, spec, why);
 	if (!err)

@@ -17,6 +17,7 @@ struct file_disk {
 	struct disk disk;
 	int fd;
 	bool block_device, direct, discard;
+	bool handed; /* another process has the open file as well, and may go on with it */
 	uint32_t memory_align; /* direct: of each piece of memory, and of its length; else 1 */
 	unsigned threads_max;
 	bool uring; /* queues have a ring; else threads do it all */

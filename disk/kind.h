@@ -35,6 +35,9 @@ struct disk_ops {
 	void (*zone_get)(const struct disk *disk, uint64_t offset, struct disk_zone *ret_zone); /* NULL: there are none */
 	int (*hold)(struct disk *disk);			   /* NULL, and let_go as well: it never changes hands */
 	void (*let_go)(struct disk *disk);
+	/* Of disk_hand_over_problem(): NULL, and the fd (-1: none); or why not. NULL: what it has lies in this process. */
+	const char *(*hand_over)(const struct disk *disk, int *ret_fd);
+	void (*take)(struct disk *disk); /* NULL: nothing */
 	void (*close)(struct disk *disk);
 };
 

@@ -47,9 +47,15 @@ static void null_close(struct disk *disk)
 	free(disk);
 }
 
+static const char *null_hand_over(const struct disk *disk, int *ret_fd)
+{
+	return NULL;
+}
+
 static const struct disk_ops null_ops = {
 	.queue_open = null_queue_open,
 	.resize = null_resize,
+	.hand_over = null_hand_over,
 	.close = null_close,
 };
 

@@ -208,10 +208,12 @@ static void export_free_to_add(void *opaque, int err, const struct spec *spec, c
 		err = exports_add(&c.store->exports, (const struct export_spec *)spec, &c.store->daemon.control_log, &export, why);
 		said = why;
 	}
-	if (err)
+	if (err) {
 		rpc_call_error(c.call, err == -EEXIST ? RPC_EXISTS : RPC_FAILED, "%s", said);
-	else
-		rpc_call_reply(c.call, json_pack("{s:s}", "name", export->spec->at.name));
+		return;
+	}
+	export_text_set(export, rpc_call_param(c.call, "spec"));
+	rpc_call_reply(c.call, json_pack("{s:s}", "name", export->spec->at.name));
 }
 
 static void export_add(void *opaque, struct rpc_call *call, const struct spec *spec)

@@ -14,6 +14,7 @@ ctl_serve_fn serve_disk_list, serve_disk_add, serve_disk_remove, serve_disk_resi
 ctl_serve_fn serve_export_list, serve_export_add, serve_export_remove, serve_export_show;
 ctl_serve_fn serve_worker_list, serve_worker_move;
 ctl_serve_fn serve_stats, serve_log_level, serve_version;
+ctl_serve_fn serve_store_handover;
 
 /* The one that the parameter `param` names; NULL: there is none, and the call has been answered. */
 struct store_disk *command_disk(struct rpc_call *call, const struct store *store, const char *param);

@@ -111,9 +111,9 @@ struct store_disk *store_disk_new(struct disks *disks, const struct store_spec *
 	return disk;
 }
 
-int store_disk_open(struct store_disk *disk, char why[SPEC_WHY_BYTES])
+int store_disk_open(struct store_disk *disk, const int *handed_fd, char why[SPEC_WHY_BYTES])
 {
-	const struct disk_config config = {.log = disk->log, .touch = touch, .groups = &disk->groups->at};
+	const struct disk_config config = {.log = disk->log, .touch = touch, .groups = &disk->groups->at, .handed_fd = handed_fd};
 	char problem[DISK_WHY_BYTES] = "";
 	int err = disk_open(disk->spec.text, &config, &disk->disk, problem);
 
@@ -144,8 +144,8 @@ void disks_link(struct disks *disks, struct store_disk *disk, const struct vireo
 	log_info(log, "%s: opened: %s", disk->spec.name, disk->spec.text);
 }
 
-int disks_add(struct disks *disks, const struct store_spec *spec, const struct vireo_log *log, struct store_disk **ret_disk,
-	      char why[SPEC_WHY_BYTES])
+int disks_add(struct disks *disks, const struct store_spec *spec, const int *handed_fd, const struct vireo_log *log,
+	      struct store_disk **ret_disk, char why[SPEC_WHY_BYTES])
 {
 	struct store_disk *disk;
 	int err;
@@ -159,7 +159,7 @@ int disks_add(struct disks *disks, const struct store_spec *spec, const struct v
 		snprintf(why, SPEC_WHY_BYTES, "out of memory");
 		return -ENOMEM;
 	}
-	err = store_disk_open(disk, why);
+	err = store_disk_open(disk, handed_fd, why);
 	if (err) {
 		store_disk_free(disk);
 		return err;

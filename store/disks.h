@@ -94,11 +94,12 @@ int disks_init(struct disks *disks, const char *user_called); /* 0 or -ENOMEM */
 bool disks_fini(struct disks *disks, unsigned patience_ms);
 
 /* 0, or a negative errno and why; -EEXIST: the name is taken. */
-int disks_add(struct disks *disks, const struct store_spec *spec, const struct vireo_log *log, struct store_disk **ret_disk,
-	      char why[SPEC_WHY_BYTES]);
+int disks_add(struct disks *disks, const struct store_spec *spec, const int *handed_fd, const struct vireo_log *log,
+	      struct store_disk **ret_disk, char why[SPEC_WHY_BYTES]);
 /*
- * The same, by a thread, between disks_aside_init() and disks_aside_end(): `done` is called once, here or from the loop, with the disk or with -errno and why. -EAGAIN: there is no
- * thread. disks_aside_end() tells those that are under way -ECANCELED, and none can be added any more.
+ * The same, by a thread, between disks_aside_init() and disks_aside_end(): `done` is called once, here or from the loop, with the disk or
+ * with -errno and why. -EAGAIN: there is no thread. disks_aside_end() tells those that are under way -ECANCELED, and none can be added
+ * any more.
  */
 typedef void disk_opened_fn(void *opaque, int err, struct store_disk *disk, const char *why);
 int disks_aside_init(struct disks *disks, struct loop *loop); /* 0 or -errno */
@@ -115,7 +116,8 @@ struct store_disk *disks_find(const struct disks *disks, const char *name);
 
 /* For those who add: a disk that is in no list yet. */
 struct store_disk *store_disk_new(struct disks *disks, const struct store_spec *spec); /* NULL: no memory */
-int store_disk_open(struct store_disk *disk, char why[SPEC_WHY_BYTES]);		       /* any thread; may wait */
+/* handed_fd: as of struct disk_config. Any thread; may wait. */
+int store_disk_open(struct store_disk *disk, const int *handed_fd, char why[SPEC_WHY_BYTES]);
 void store_disk_free(struct store_disk *disk);					       /* likewise */
 /* It is in no list any more. True: a thread looks at its size, and frees it; else who calls does. */
 bool store_disk_leave(struct store_disk *disk);

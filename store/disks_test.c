@@ -20,9 +20,9 @@ static void a_disk_that_a_thread_has_outlives_the_daemon(void **state)
 	assert_non_null(disks);
 	assert_int_equal(disks_init(disks, "export"), 0);
 	assert_int_equal(store_spec_parse("d=mem:1M,iops=10,throttle-group=g", &spec, why), 0);
-	assert_int_equal(disks_add(disks, &spec, &quiet, &disk, why), 0);
+	assert_int_equal(disks_add(disks, &spec, NULL, &quiet, &disk, why), 0);
 	assert_int_equal(store_spec_parse("e=mem:1M,throttle-group=g", &spec, why), 0);
-	assert_int_equal(disks_add(disks, &spec, &quiet, &other, why), 0);
+	assert_int_equal(disks_add(disks, &spec, NULL, &quiet, &other, why), 0);
 	disk->look = LOOK_BUSY;
 	assert_true(disks_fini(disks, 60000));
 	memset(disks, 0xa5, sizeof(*disks));
@@ -42,7 +42,7 @@ static void a_disk_that_is_being_resized_or_held_is_not_closed(void **state)
 
 		assert_int_equal(disks_init(&disks, "export"), 0);
 		assert_int_equal(store_spec_parse("d=mem:1M", &spec, why), 0);
-		assert_int_equal(disks_add(&disks, &spec, &quiet, &disk, why), 0);
+		assert_int_equal(disks_add(&disks, &spec, NULL, &quiet, &disk, why), 0);
 		disk->resizing = !what;
 		disk->holding = what;
 		assert_true(disks_fini(&disks, 60000));

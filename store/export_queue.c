@@ -197,6 +197,12 @@ static void letter_send(struct export_queue *q, struct worker_letter *letter, vo
 
 static bool wanted(const struct export_queue *q);
 
+/* Its driver waits for the results, and so do we. */
+static bool comes_back(const struct export_queue *q)
+{
+	return wanted(q) || (q->export->held && !q->export->closing);
+}
+
 static void leave(struct export_queue *q)
 {
 	struct export *export = q->export;
@@ -216,7 +222,7 @@ static bool leaving_look(struct export_queue *q)
 		return false;
 	if (q->drained) {
 		drained_look(q);
-	} else if (!q->cancel_sent && !wanted(q) && clock_now_ms() >= q->cancel_at_ms) { /* one that comes back waits for its results */
+	} else if (!q->cancel_sent && !comes_back(q) && clock_now_ms() >= q->cancel_at_ms) {
 		log_warning(&q->export->log, "its disk does not answer: what waits in queue %u, which is being stopped, gets an I/O error; what the disk holds is waited for",
 			    q->index);
 		q->cancel_sent = true;

@@ -22,6 +22,7 @@ static void export_free(struct export *export)
 	retry_fini(&export->retry);
 	export_queues_free(export);
 	free(export->spec);
+	free(export->text);
 	free(export);
 }
 
@@ -170,6 +171,8 @@ static int offer(struct export *export, char *why)
 	struct vireo_endpoint_config config;
 
 	endpoint_config(&export->spec->at, &config);
+	config.vhost_user.handover = kind->handed_over;
+	config.state = export->exports->state;
 	if (kind->config)
 		kind->config(export, &config);
 	return endpoint_open(&export->spec->at, export->device, &config, &export->endpoint, why);
@@ -245,6 +248,12 @@ int exports_add(struct exports *exports, const struct export_spec *spec, const s
 		 exports->kind->subject(export, subject));
 	*ret_export = export;
 	return 0;
+}
+
+void export_text_set(struct export *export, const char *text)
+{
+	free(export->text);
+	export->text = strdup(text);
 }
 
 /* ---- ending it ---- */

@@ -37,6 +37,7 @@ struct vireo_notifier;
 /* What a daemon says of its exports. */
 struct export_kind {
 	const struct spec_kinds *specs; /* which begin with struct export_spec */
+	bool handed_over; /* its exports go over to another process (store/handover.h): nothing of them lies in this one but in the device */
 	size_t export_bytes;	/* of what begins with struct export, ... */
 	size_t queue_bytes;	/* ... and with struct export_queue */
 	unsigned first_queue;	/* of the device, that is the export's: those before it are the device's own */
@@ -72,12 +73,14 @@ struct exports {
 	struct export *first; /* in order of their making, those that are being removed included */
 	void (*lost)(void *opaque, struct export *export); /* an endpoint has failed for good; may be NULL */
 	void *lost_opaque;
+	const struct vireo_endpoint_state *state; /* what the export that is being added was in another process; or NULL */
 };
 
 struct export {
 	struct export *next;
 	struct exports *exports;
 	struct export_spec *spec; /* its own; spec_bytes of the kind */
+	char *text; /* as it was given; NULL: nobody has said, or there was no memory for it */
 	struct logger logger, peer_logger;
 	struct rate log_rate;
 	struct vireo_log log; /* what is said about the export once */
@@ -89,6 +92,7 @@ struct export {
 	unsigned queue_count;
 	struct export_queue *queues; /* see export_queue() */
 	bool added, closing, lost, dead;
+	bool held; /* it is, or comes to rest for that: nobody gives up what its disk is asked for */
 	void (*removed)(void *opaque);
 	void *removed_opaque;
 };
@@ -99,6 +103,7 @@ void exports_fini(struct exports *exports); /* none is left */
 /* 0, or a negative errno and why, a line for the user; -EEXIST: the name is taken. `log` is told of the export. */
 int exports_add(struct exports *exports, const struct export_spec *spec, const struct vireo_log *log,
 		struct export **ret_export, char why[SPEC_WHY_BYTES]);
+void export_text_set(struct export *export, const char *text);
 /* `removed` (may be NULL) is called from the loop, when the export and its address are free again. */
 void exports_remove(struct export *export, void (*removed)(void *opaque), void *opaque);
 /* Not one that is being removed. */

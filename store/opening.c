@@ -41,7 +41,7 @@ static void open_disk(struct errand *errand)
 {
 	struct disk_opening *opening = opening_of(errand);
 
-	opening->err = store_disk_open(opening->disk, opening->why);
+	opening->err = store_disk_open(opening->disk, NULL, opening->why);
 }
 
 static void opened(struct errand *errand, int err)

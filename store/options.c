@@ -70,9 +70,10 @@ static bool export_given(const struct store_options *o, const char *name)
 	return false;
 }
 
-static bool export_keep(struct store_options *o, struct export_spec *spec, char *why)
+static bool export_keep(struct store_options *o, struct export_spec *spec, const char *text, char *why)
 {
 	struct export_spec **exports;
+	char **texts;
 
 	if (spec->at.name_given && export_given(o, spec->at.name)) {
 		snprintf(why, PARSE_WHY_BYTES, "expected another name: there is an export '%s' already", spec->at.name);
@@ -82,8 +83,15 @@ static bool export_keep(struct store_options *o, struct export_spec *spec, char 
 	if (!exports)
 		return store_out_of_memory(why);
 	o->exports = exports;
+	texts = realloc(o->export_texts, (o->export_count + 1) * sizeof(*texts));
+	if (!texts)
+		return store_out_of_memory(why);
+	o->export_texts = texts;
 	if (!store_line_note(&o->export_lines, o->export_count, o, why))
 		return false;
+	texts[o->export_count] = strdup(text);
+	if (!texts[o->export_count])
+		return store_out_of_memory(why);
 	exports[o->export_count++] = spec;
 	return true;
 }
@@ -99,7 +107,7 @@ bool store_set_export(void *options, const char *value, char *why)
 		return store_out_of_memory(why);
 	if (spec_parse_at(kinds, value, &spec->at, why, &at))
 		o->run.daemon.config_at += at;
-	else if (export_keep(o, spec, why))
+	else if (export_keep(o, spec, value, why))
 		return true;
 	free(spec);
 	return false;
@@ -143,6 +151,16 @@ bool store_set_read_only(void *options, const char *value, char *why)
 {
 	((struct store_options *)options)->read_only = true;
 	return true;
+}
+
+bool store_set_takeover(void *options, const char *value, char *why)
+{
+	struct store_options *o = options;
+
+	if (o->run.daemon.config_line)
+		snprintf(why, PARSE_WHY_BYTES, "expected on the command line only");
+	o->takeover = !o->run.daemon.config_line;
+	return o->takeover;
 }
 
 bool store_set_print_capabilities(void *options, const char *value, char *why)
@@ -246,10 +264,13 @@ void store_options_free(struct store_options *options)
 	daemon_options_free(&options->run.daemon);
 	for (unsigned i = 0; i < options->disk_count; i++)
 		free(options->disks[i]);
-	for (unsigned i = 0; i < options->export_count; i++)
+	for (unsigned i = 0; i < options->export_count; i++) {
 		free(options->exports[i]);
+		free(options->export_texts[i]);
+	}
 	free(options->disks);
 	free(options->exports);
+	free(options->export_texts);
 	free(options->disk_lines);
 	free(options->export_lines);
 	free(options->socket_path);

@@ -20,6 +20,7 @@ struct store_options {
 	unsigned *disk_lines; /* of the file of settings; 0: on the command line */
 	unsigned disk_count;
 	struct export_spec **exports;
+	char **export_texts; /* as they were given */
 	unsigned *export_lines;
 	unsigned export_count;
 	/* QEMU's conventions: one disk at one socket. */
@@ -27,6 +28,7 @@ struct store_options {
 	unsigned fd; /* 0: not given */
 	bool read_only;
 	bool print_capabilities;
+	bool takeover;
 };
 
 /* What a daemon says of them. */
@@ -43,6 +45,11 @@ struct store_settings {
 	{"disk", "NAME=SPEC", store_set_disk, "NAME=TYPE:ADDRESS[,key=value...]", "open a disk (see below); may be given often", \
 	 .many = true}, \
 	{"export", "SPEC", store_set_export, export_expected, export_help, .many = true}
+/* Of a daemon whose exports can be handed over (struct export_kind). */
+#define STORE_SETTING_TAKEOVER \
+	{"takeover", NULL, store_set_takeover, NULL, \
+	 "take over from the daemon that runs: its disks, its exports with their sessions and\n" \
+	 "rings, its control socket. Those of these settings are not looked at", .once = true}
 #define STORE_SETTINGS_END \
 	SETTING_CONTROL, \
 	SETTING_CONTROL_GROUP, \
@@ -63,6 +70,7 @@ bool store_set_socket_path(void *options, const char *value, char *why);
 bool store_set_fd(void *options, const char *value, char *why);
 bool store_set_blk_file(void *options, const char *value, char *why);
 bool store_set_read_only(void *options, const char *value, char *why);
+bool store_set_takeover(void *options, const char *value, char *why);
 bool store_set_print_capabilities(void *options, const char *value, char *why);
 
 /*

@@ -4,6 +4,8 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "daemon/endpoint.h"
+#include "daemon/handover.h"
+#include "store/handover.h"
 #include <string.h>
 #include <unistd.h>
 
@@ -64,12 +66,19 @@ static void disk_resized(void *opaque, struct store_disk *disk)
 	store->kind->disk_resized(store, disk);
 }
 
-static int disks_open(struct store *store)
+static int disks_start(struct store *store)
 {
-	int err = disks_aside_init(&store->disks, store->daemon.loop);
+	int err = disks_init(&store->disks, store->kind->disk_user);
 
 	store->disks.resized = disk_resized;
 	store->disks.resized_opaque = store;
+	return err ? err : disks_aside_init(&store->disks, store->daemon.loop);
+}
+
+static int disks_open(struct store *store)
+{
+	int err = 0;
+
 	for (unsigned i = 0; i < store->options->disk_count && !err && !daemon_ending(&store->daemon); i++) {
 		char why[SPEC_WHY_BYTES] = "", where[SETTINGS_WHERE_BYTES];
 		struct store_spec spec;
@@ -77,7 +86,7 @@ static int disks_open(struct store *store)
 
 		err = store_spec_parse(store->options->disks[i], &spec, why);
 		if (!err)
-			err = disks_add(&store->disks, &spec, &store->daemon.log, &disk, why);
+			err = disks_add(&store->disks, &spec, NULL, &store->daemon.log, &disk, why);
 		if (err)
 			log_error(&store->daemon.log, "%s%s",
 				  settings_where(&store->options->run.daemon, store->options->disk_lines[i], where), why);
@@ -97,29 +106,59 @@ static int exports_open(struct store *store)
 		if (err)
 			log_error(&store->daemon.log, "%s%s",
 				  settings_where(&store->options->run.daemon, store->options->export_lines[i], where), why);
+		else
+			export_text_set(export, store->options->export_texts[i]);
 	}
 	return err;
 }
 
-static int start(struct store *store)
+static int control_open(struct store *store)
+{
+	const struct store_kind *kind = store->kind;
+
+	return daemon_control(&store->daemon, kind->name, kind->commands, kind->command_count, store);
+}
+
+/* The disks and exports of the settings are not looked at: those that there are count. */
+static int take_over(struct store *store)
+{
+	int err = store_take_over(store);
+
+	if (!err && control_open(store)) /* nobody else has them any more */
+		log_error(&store->daemon.log, "disks are served on, without a control socket");
+	return err;
+}
+
+static int make_all(struct store *store)
 {
 	const struct store_options *options = store->options;
+	int err = 0;
+
+	if (options->takeover)
+		return take_over(store);
+	/* Before disks and exports: a second daemon must not touch them. */
+	if (!store_options_conventional(options) || options->run.daemon.control)
+		err = control_open(store);
+	if (!err)
+		err = disks_open(store);
+	return err ? err : exports_open(store);
+}
+
+static int start(struct store *store)
+{
 	const struct store_kind *kind = store->kind;
-	int err = daemon_open(&store->daemon, &options->run.daemon);
+	int err = daemon_open(&store->daemon, &store->options->run.daemon);
 
 	if (!err)
-		err = disks_init(&store->disks, kind->disk_user);
+		err = disks_start(store);
 	if (!err)
 		err = workers_start(store);
 	if (!err)
 		err = exports_start(store);
-	/* Before disks and exports: a second daemon must not touch them. */
-	if (!err && (!store_options_conventional(options) || options->run.daemon.control))
-		err = daemon_control(&store->daemon, kind->name, kind->commands, kind->command_count, store);
+	if (!err && kind->exports->handed_over)
+		err = store_handover_open(store);
 	if (!err)
-		err = disks_open(store);
-	if (!err)
-		err = exports_open(store);
+		err = make_all(store);
 	return !err && kind->open ? kind->open(store) : err;
 }
 
@@ -143,6 +182,8 @@ static void stop(struct store *store, int exit_code)
 {
 	bool closed;
 
+	handover_close(store->handover);
+	store->handover = NULL;
 	daemon_stop(&store->daemon); /* nobody may add anything any more */
 	if (store->exports.reaper)
 		exports_stop(store);
@@ -166,6 +207,24 @@ static void stop(struct store *store, int exit_code)
 	}
 }
 
+static unsigned disks_count(const struct disks *disks)
+{
+	unsigned count = 0;
+
+	for (const struct store_disk *d = disks->first; d; d = d->next)
+		count++;
+	return count;
+}
+
+static unsigned exports_count(const struct exports *exports)
+{
+	unsigned count = 0;
+
+	for (const struct export *e = exports->first; e; e = e->next)
+		count++;
+	return count;
+}
+
 int store_run(struct store *store, const struct store_kind *kind, struct store_options *options)
 {
 	int ret = 1;
@@ -174,8 +233,8 @@ int store_run(struct store *store, const struct store_kind *kind, struct store_o
 	store->options = options;
 	if (!start(store)) {
 		if (!store->daemon.stop)
-			log_info(&store->daemon.log, "ready: %u disks, %u exports, %u workers%s%s", options->disk_count,
-				 options->export_count, options->run.workers,
+			log_info(&store->daemon.log, "ready: %u disks, %u exports, %u workers%s%s", disks_count(&store->disks),
+				 exports_count(&store->exports), options->run.workers,
 				 *store->daemon.control_path ? ", control socket " : "", store->daemon.control_path);
 		ret = daemon_run(&store->daemon);
 	}

@@ -13,6 +13,8 @@
 #include "store/exports.h"
 #include "store/options.h"
 
+struct handover;
+
 struct store_kind {
 	const char *name;      /* of its control socket: "blkd" */
 	const char *program;   /* "vireo-blkd" */
@@ -39,6 +41,7 @@ struct store {
 	struct daemon daemon;
 	struct disks disks;
 	struct exports exports;
+	struct handover *handover; /* NULL: it cannot be handed over, or is ending */
 };
 
 /*

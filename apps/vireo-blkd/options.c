@@ -9,6 +9,7 @@ static const struct calls *const blkd_rooms[] = {SANDBOX_ROOMS_OF_ALL, &work_cal
 
 static const struct setting rows[] = {
 	STORE_SETTINGS_BEGIN("TYPE:ADDRESS,disk=NAME[,key=value...]", "offer a disk at an endpoint (see below); may be given often"),
+	STORE_SETTING_TAKEOVER,
 	STORE_SETTINGS_END,
 };
 

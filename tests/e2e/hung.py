@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -21,6 +22,7 @@ import hosts  # noqa: E402  (beside what guest.front has found)
 from guest.lab import wait_until  # noqa: E402
 from guest.scsi import Scsid  # noqa: E402
 from guest.switch import build_folder, program  # noqa: E402
+from guest.takeover import asks, says  # noqa: E402
 
 OK, IOERR, NONE = 0, 1, 0xEE
 DEVICE_REGION = (1 << 40, 1 << 20)  # memory beside the ring's, that can be taken away
@@ -78,7 +80,7 @@ class HungDisk:
         self.hang = lab.path("hang")
         made_file(lab.path("a.img"), 8)
         with disks_hang_by(self.hang):
-            self.blkd = Blkd(lab, [f"a=file:{lab.path('a.img')},io=threads,threads=1", "b=mem:8M"],
+            self.blkd = Blkd(lab, [f"a=file:{lab.path('a.img')},io=threads,threads=1", "b=null:8M"],
                              [f"vhost-user:{lab.path(name)},disk={name}" for name in "ab"])
         self.a, self.b = Driver(lab.path("a")), Driver(lab.path("b"))
         self.answered(self.a, self.a.read(), OK)
@@ -120,6 +122,29 @@ def a_queue_is_stopped_while_its_disk_hangs(lab):
     answered, data = disk.a.peer.receive()
     expect(answered == raw.GET_VRING_BASE and struct.unpack("=II", data) == (0, 6), f"{answered}: {data}")
     expect(disk.a.status(disk.held) == OK, "the request that hung has another status")
+    end_well(disk.blkd)
+
+
+@case(shows=["vhost-user"])
+def a_daemon_is_not_handed_over_while_its_disk_hangs(lab):
+    """And what waits is not given up for that: the driver has all of it when the disk answers, and the next hand-over takes place."""
+    disk = HungDisk(lab)
+    child = disk.blkd.successor()
+    expect(child.wait(30) == 1, "it has ended well")
+    says(child, "not taken over", "an export's queues do not come to rest")
+    for _ in range(5):  # until it would have been given up
+        time.sleep(0.3)
+        disk.goes_on()
+    child = disk.blkd.successor()
+    expect(child.wait(30) == 1, "it has ended well")
+    says(child, "another process is taking over already")
+    disk.release()
+    for at in (disk.held, *disk.waiting, disk.a.read()):
+        disk.answered(disk.a, at, OK)
+    wait_until(lambda: "SOCKET: " in asks(disk.blkd, lab.path("none"), 1)["error"]["message"], 20, "the next one may ask")
+    disk.blkd.hand_over()
+    for driver in (disk.a, disk.b):
+        disk.answered(driver, driver.read(), OK)
     end_well(disk.blkd)
 
 

@@ -19,7 +19,7 @@ from guest.daemon import end_well  # noqa: E402
 from guest.front import Front, raw, text_frame  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.switch import program  # noqa: E402
-from guest.takeover import (GO, NOT, PORT, READY, SWITCH, VERSION, Old, Taker, asks, fails, give, head, parcel, port, says, state,  # noqa: E402
+from guest.takeover import (GO, NOT, PART, READY, STATE, VERSION, Old, Taker, asks, fails, give, head, parcel, port, says, state,  # noqa: E402
                             two)
 
 ROUNDS = 10
@@ -343,25 +343,25 @@ def state_that_lies_is_refused_and_its_owner_goes_on(lab):
     old, null, guest = Old(lab), port("null:n", False), port(f"vhost-user:{lab.path('g')}", True)
     control, junk = [old.server.fileno()], bytes(range(256)) * 4
     lies = [
-        ([(SWITCH, b"{", control)], "no JSON"),
-        ([(SWITCH, b"[]", control)], "of version 0"),
-        ([(SWITCH, state(version=VERSION + 1), control)], f"of version {VERSION + 1}"),
-        ([(SWITCH, state(null), [])], "no control socket"),
-        ([(SWITCH, state(null), [sys.stdin.fileno()])], "no control socket"),
-        ([(SWITCH, state({"spec": 7}), control)], "a port without its SPEC"),
-        ([(SWITCH, state(port("null:", False)), control)], "nothing after the colon"),
-        ([(SWITCH, state(port("null:n", True)), control)], "not handed over so"),
-        ([(SWITCH, state(port("loop:n", False)), control)], "not handed over so"),
-        ([(SWITCH, state(port(guest["spec"], False)), control)], "not handed over so"),
-        ([(SWITCH, state(null, null), control)], "there is a port 'n' already"),
-        ([(SWITCH, state(guest), control), (PORT, b"", [])], "is refused: it is cut short"),
-        ([(SWITCH, state(guest), control), (PORT, junk, control)], "is refused: it is no state of an endpoint"),
-        ([(SWITCH, state(guest), control), (PORT, b"vireohnd" + struct.pack("=IIII", 9, 1, 0, 0), [])], "its version is not known"),
-        ([(SWITCH, state(guest), control)], "does not come"),
-        ([(SWITCH, state(null, locked=[7]), control)], "none of its addresses"),
-        ([(SWITCH, state(null, locked=[{"mac": "52:54:00:00:00:09", "port": "m"}]), control)], "none of its addresses"),
-        ([(SWITCH, state(null, locked=[{"mac": "52:54:00:00:00:09", "port": "n"}]), control)], "none of its addresses"),
-        ([(PORT, b"", [])], "something else"),
+        ([(STATE, b"{", control)], "no JSON"),
+        ([(STATE, b"[]", control)], "of version 0"),
+        ([(STATE, state(version=VERSION + 1), control)], f"of version {VERSION + 1}"),
+        ([(STATE, state(null), [])], "no control socket"),
+        ([(STATE, state(null), [sys.stdin.fileno()])], "no control socket"),
+        ([(STATE, state({"spec": 7}), control)], "a port without its SPEC"),
+        ([(STATE, state(port("null:", False)), control)], "nothing after the colon"),
+        ([(STATE, state(port("null:n", True)), control)], "not handed over so"),
+        ([(STATE, state(port("loop:n", False)), control)], "not handed over so"),
+        ([(STATE, state(port(guest["spec"], False)), control)], "not handed over so"),
+        ([(STATE, state(null, null), control)], "there is a port 'n' already"),
+        ([(STATE, state(guest), control), (PART, b"", [])], "is refused: it is cut short"),
+        ([(STATE, state(guest), control), (PART, junk, control)], "is refused: it is no state of an endpoint"),
+        ([(STATE, state(guest), control), (PART, b"vireohnd" + struct.pack("=IIII", 9, 1, 0, 0), [])], "its version is not known"),
+        ([(STATE, state(guest), control)], "does not come"),
+        ([(STATE, state(null, locked=[7]), control)], "none of its addresses"),
+        ([(STATE, state(null, locked=[{"mac": "52:54:00:00:00:09", "port": "m"}]), control)], "none of its addresses"),
+        ([(STATE, state(null, locked=[{"mac": "52:54:00:00:00:09", "port": "n"}]), control)], "none of its addresses"),
+        ([(PART, b"", [])], "something else"),
         ([(NOT, b"for a reason", [])], "for a reason"),
         ([], "does not come"),
     ]
@@ -384,7 +384,7 @@ def last_word_decides_who_goes_on(lab):
     for words, status in (([NOT], 1), ([77], 1), ([], None), ([GO], None)):
         child = old.start()
         with old.answers(result={}) as taker:
-            give(taker, SWITCH, whole, [old.server.fileno()])
+            give(taker, STATE, whole, [old.server.fileno()])
             expect(parcel(taker)[0] == READY, "it does not answer")
             for word in words:
                 give(taker, word)

@@ -17,7 +17,7 @@ from guest.daemon import QUIET_NETWORK, WrappedSwitch, end_well  # noqa: E402
 from guest.front import Front, text_frame  # noqa: E402
 from guest.hosts import Host  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
-from guest.takeover import PORT, READY, SWITCH, Old, Pings, Taker, give, head, port, says, state  # noqa: E402
+from guest.takeover import PART, READY, STATE, Old, Pings, Taker, give, head, port, says, state  # noqa: E402
 from guest.uplink import no_losses  # noqa: E402
 
 NAMES = ("left", "right")
@@ -224,10 +224,10 @@ def told(what=1, offloads=0, version=1, zero=0, magic=b"vireokrn"):
 def each_is_refused(old, spec, rows):
     """A switch that takes over what is told so ends with one line."""
     for data, fds, why in rows:
-        child = old.start("--no-sandbox")
+        child = old.start()
         with old.answers(result={}) as taker:
-            give(taker, SWITCH, state(port(spec, True)), [old.server.fileno()])
-            give(taker, PORT, data, fds)
+            give(taker, STATE, state(port(spec, True)), [old.server.fileno()])
+            give(taker, PART, data, fds)
             taker.shutdown(socket.SHUT_WR)
             expect(child.wait(30) == 1, f"it has ended well: {why}")
         says(child, "not taken over", why)

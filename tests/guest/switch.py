@@ -29,11 +29,12 @@ class ControlError(Exception):
 class Switch:
     """A vireo-switchd with `ports` (a list of SPECs). Relative socket paths in SPECs lie in the lab's folder. `handed`: fds that it
     is started with."""
+    PROGRAM = "vireo-switchd"
 
     def __init__(self, lab, ports=(), options=(), name="switchd", handed=()):
         self.lab, self.name, self.handed = lab, name, handed
         self.control = lab.path(name + ".control")
-        self.argv = [program("vireo-switchd"), "--control", self.control, *options]
+        self.argv = [program(Switch.PROGRAM), "--control", self.control, *options]
         for spec in ports:
             self.argv += ["--port", spec]
         self.child, self.successors = None, 0
@@ -72,7 +73,7 @@ class Switch:
     def successor(self, *options):
         """Another process that is to take over from it."""
         self.successors += 1
-        argv = [program("vireo-switchd"), "--control", self.control, "--takeover", *options]
+        argv = [program(self.PROGRAM), "--control", self.control, "--takeover", *options]
         return self.lab.start(argv, log=f"{self.name}.{self.successors}.log", cwd=self.lab.folder)
 
     def hand_over(self, *options):
@@ -83,9 +84,9 @@ class Switch:
             if self.child.poll() is not None:
                 break
         if self.child.poll():
-            raise ControlError(f"the old vireo-switchd ended with {self.child.poll()}")
+            raise ControlError(f"the old {self.PROGRAM} ended with {self.child.poll()}")
         self.child = child
-        wait_until(self.listening, LISTEN_S, "the new vireo-switchd answers", step=0.01, child=child)
+        wait_until(self.listening, LISTEN_S, f"the new {self.PROGRAM} answers", step=0.01, child=child)
 
     def kill(self):
         self.lab.kill(self.child)

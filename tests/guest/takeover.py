@@ -15,7 +15,7 @@ from .lab import wait_until
 from .switch import Switch, program
 
 MAGIC = 0x6c637270  # daemon/parcel.h; kinds: daemon/handover.h
-SWITCH, PORT, READY, GO, NOT = 1, 2, 3, 4, 5
+STATE, PART, READY, GO, NOT = 1, 2, 3, 4, 5
 VERSION = 3
 
 
@@ -120,12 +120,12 @@ def asks(switch, path, version=VERSION):
 class Taker:
     """A successor of our own."""
 
-    def __init__(self, switch):
+    def __init__(self, switch, version=VERSION):
         path = switch.lab.path("taker")
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(path)
             server.listen(1)
-            answer = asks(switch, path)
+            answer = asks(switch, path, version)
             expect("result" in answer, f"{answer}")
             self.sock = server.accept()[0]
         os.unlink(path)
@@ -150,8 +150,8 @@ def head(kind, length=0, fds=0):
 class Old:
     """What a process finds that is to take over from it."""
 
-    def __init__(self, lab):
-        self.lab, self.control, self.rounds = lab, lab.path("old.control"), 0
+    def __init__(self, lab, name="vireo-switchd", version=VERSION):
+        self.lab, self.name, self.version, self.control, self.rounds = lab, name, version, lab.path("old.control"), 0
         self.server = socket.socket(socket.AF_UNIX)
         self.server.bind(self.control)
         self.server.listen(4)
@@ -159,7 +159,7 @@ class Old:
 
     def start(self, *options):
         self.rounds += 1
-        argv = [program("vireo-switchd"), "--control", self.control, "--takeover", *options]
+        argv = [program(self.name), "--control", self.control, "--takeover", *options]
         return self.lab.start(argv, log=f"new.{self.rounds}.log", cwd=self.lab.folder)
 
     def asked(self):
@@ -169,7 +169,7 @@ class Old:
 
     def answers(self, **what):
         client, call = self.asked()
-        expect(call["method"] == "handover" and call["params"]["version"] == str(VERSION), f"{call}")
+        expect(call["method"] == "handover" and call["params"]["version"] == str(self.version), f"{call}")
         taker = socket.socket(socket.AF_UNIX)
         taker.connect(call["params"]["socket"])
         client.sendall(json.dumps({"jsonrpc": "2.0", "id": call["id"], **what}).encode() + b"\n")
