@@ -8,8 +8,9 @@
  * to be made for each frame. Others wait for that, so a queue whose turns are long gets fewer frames in the next, and by and by more
  * again. Turns come as often as before: who has large frames to send moves as many of them.
  *
- * One long turn says nothing of the sender: somebody else may have had the CPU meanwhile, another process or another machine. Two of its
- * turns among WARY_TURNS do: a sender whose frames take long has a long turn each time.
+ * One long turn says nothing of the sender: somebody else may have had the CPU meanwhile, another process or another machine. A second
+ * one within WARY_TURNS does: a sender whose frames take long has a long turn each time. Who mixes in short ones to hide it has one long
+ * turn in three.
  */
 
 #include "switch/forwarder.h"
@@ -25,7 +26,7 @@
 #include <string.h>
 
 #define TURNS_OF_A_STALL   80u /* a turn of 62 us is a long one */
-#define WARY_TURNS         8u
+#define WARY_TURNS         2u /* after a long one, in which the next long one is no accident */
 #define ARENA_LINEAR_BYTES (128u * 1024) /* one of the longest frames, and some of others */
 
 /* The same as without being watched, see stall.c. */
@@ -120,7 +121,7 @@ static void took_long(struct worker *worker, struct source *source, uint64_t cyc
 
 	if (in->wary_turns)
 		in->turn_frames = frames ? (unsigned)frames : 1;
-	in->wary_turns = WARY_TURNS;
+	in->wary_turns = WARY_TURNS + 1; /* each of them eases before it can be long */
 	if (cycles > forwarder->sw->stall_cycles)
 		stall_suspect(&forwarder->stall);
 }
