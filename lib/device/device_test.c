@@ -673,41 +673,46 @@ static void lie_then_come_again(struct lab *lab, int error)
 	loop_dispatch(lab->loop, 0);
 }
 
+/* Where a machine takes our CPU away our own eventfd may look as slow, and nobody is accused: then it is tried again. */
 static void error_eventfd_with_too_many_waiters_pauses_signals(void **state)
 {
-	struct lab *lab = lab_new(0);
 	int error = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	struct waiters waiters;
+	bool broken = false;
 
 	waiters_new(&waiters, error);
-	lie_then_come_again(lab, error);
-	assert_int_equal(lab->broken, 1);
-	assert_non_null(strstr(lab->why, "there are none for another"));
+	for (unsigned i = 0; i < 100 && !broken; i++) {
+		struct lab *lab = lab_new(0);
+
+		lie_then_come_again(lab, error);
+		broken = lab->broken;
+		assert_true(!broken || strstr(lab->why, "there are none for another"));
+		lab_free(lab);
+	}
+	assert_true(broken);
 	waiters_free(&waiters);
 	close(error);
-	lab_free(lab);
 }
 
-/* A machine that takes a CPU away and counts it as ours: from some reading of our CPU time on it is later. */
-static unsigned readings_till_later;
-static uint64_t later_ns;
+/*
+ * A machine that takes a CPU away and counts it as ours: while it is played a reading of our CPU time is a microsecond later than the one
+ * before, but some reading is 10 ms later.
+ */
+#define READINGS 1000u
+static unsigned readings; /* that are still played; the second is the late one */
+static uint64_t played_ns;
 
 int clock_gettime(clockid_t clock, struct timespec *ret)
 {
 	static int (*next)(clockid_t, struct timespec *);
-	int r;
 
 	if (!next)
 		next = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
-	r = next(clock, ret);
-	if (clock != CLOCK_THREAD_CPUTIME_ID)
-		return r;
-	if (readings_till_later && !--readings_till_later)
-		later_ns += 10000000;
-	ret->tv_nsec += (long)later_ns;
-	ret->tv_sec += ret->tv_nsec / 1000000000;
-	ret->tv_nsec %= 1000000000;
-	return r;
+	if (!readings || clock != CLOCK_THREAD_CPUTIME_ID)
+		return next(clock, ret);
+	played_ns += readings-- == READINGS - 1 ? 10000000 : 1000;
+	*ret = (struct timespec){ .tv_sec = (time_t)(played_ns / 1000000000), .tv_nsec = (long)(played_ns % 1000000000) };
+	return 0;
 }
 
 static void error_signal_that_is_slow_once_is_nobodys_fault(void **state)
@@ -715,12 +720,13 @@ static void error_signal_that_is_slow_once_is_nobodys_fault(void **state)
 	struct lab *lab = lab_new(0);
 	int error = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
-	readings_till_later = 2; /* the first is before the signal */
+	readings = READINGS; /* the first is before the signal */
 	lie_then_come_again(lab, error);
-	assert_int_equal(readings_till_later, 0);
 	assert_int_equal(lab->broken, 0);
 	assert_true(signal_once(lab));
 	assert_int_equal(lab->broken, 0);
+	assert_in_range(readings, 1, READINGS - 4);
+	readings = 0;
 	close(error);
 	lab_free(lab);
 }
