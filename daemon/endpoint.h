@@ -56,7 +56,7 @@ int endpoint_handed_fd(const struct spec *spec);
 	{"indirect", endpoint_set_indirect, "on or off", "on|off"}, \
 	{"in-order", endpoint_set_in_order, "on or off", "on|off"}, \
 	{"files", endpoint_set_files, "memory or any", "memory|any"}, \
-	{"memory-max", endpoint_set_memory_max, "a size such as 512M, 64G or 2T", "SIZE"}
+	{"memory-max", endpoint_set_memory_max, "a size such as 512M, 64G or 2T", "SIZE", true}
 #define ENDPOINT_ACCESS_KEYS \
 	{"user", endpoint_set_user, "a user's name or number", ""}, \
 	{"group", endpoint_set_group, "a group's name or number", ""}, \

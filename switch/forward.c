@@ -293,7 +293,7 @@ __attribute__((always_inline)) static inline void forward_open(struct forwarder 
 {
 	if (unlikely(!admit(forwarder, burst)))
 		return;
-	if (unlikely(burst->from->gro))
+	if (unlikely(__atomic_load_n(&burst->from->gro, __ATOMIC_RELAXED)))
 		merge(forwarder, burst);
 	forwarder->pieces_left = PIECES_MAX;
 	if (unlikely(burst->topology->guests_apart) && burst->rules->is == ROLE_BIT(ROLE_UPLINK))

@@ -196,7 +196,7 @@ enum mdb_news mdb_query(struct mdb *mdb, uint16_t vlan, uint16_t port, const str
 
 	pthread_mutex_lock(&mdb->lock);
 	in = mdb_vlan_get(mdb, vlan);
-	if (in && mdb->ports[port].there && query_heard(mdb, in, port, query, now_ms))
+	if (in && mdb->ports[port].there && mdb->ports[port].settings.router != SW_ROUTER_NEVER && query_heard(mdb, in, port, query, now_ms))
 		news = MDB_CHANGED;
 	pthread_mutex_unlock(&mdb->lock);
 	return news;
@@ -391,6 +391,29 @@ void mdb_port_add(struct mdb *mdb, uint16_t port, const struct sw_port_multicast
 {
 	pthread_mutex_lock(&mdb->lock);
 	mdb->ports[port] = (struct mdb_port){.there = true, .settings = *settings};
+	pthread_mutex_unlock(&mdb->lock);
+}
+
+static void routers_forget(struct mdb *mdb, uint16_t port)
+{
+	for (unsigned i = 0; i <= SW_VLAN_MAX; i++) {
+		for (unsigned side = 0; side < 2 && mdb->vlans[i]; side++) {
+			struct mdb_list *routers = &mdb->vlans[i]->side[side].routers;
+			struct mdb_port_entry *router = list_find(routers, port);
+
+			if (router)
+				list_remove(routers, router);
+		}
+	}
+}
+
+void mdb_port_set(struct mdb *mdb, uint16_t port, const struct sw_port_multicast *settings)
+{
+	pthread_mutex_lock(&mdb->lock);
+	mdb->ports[port].settings = *settings;
+	mdb->ports[port].told = false; /* of another bound it is another line */
+	if (settings->router == SW_ROUTER_NEVER)
+		routers_forget(mdb, port);
 	pthread_mutex_unlock(&mdb->lock);
 }
 

@@ -29,6 +29,7 @@ void mdb_free(struct mdb *mdb); /* takes NULL */
 
 /* A port comes, with what it may; or goes, and with it all that is known of it. */
 void mdb_port_add(struct mdb *mdb, uint16_t port, const struct sw_port_multicast *settings);
+void mdb_port_set(struct mdb *mdb, uint16_t port, const struct sw_port_multicast *settings); /* one that is there may something else */
 void mdb_port_remove(struct mdb *mdb, uint16_t port);
 
 enum mdb_news {

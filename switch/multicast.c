@@ -113,7 +113,7 @@ static unsigned hear_query(const struct sorting *s, uint16_t vlan, const struct 
 {
 	struct sw_port *from = s->burst->from;
 
-	if (from->multicast.router == SW_ROUTER_NEVER)
+	if (__atomic_load_n(&from->multicast.router, __ATOMIC_RELAXED) == SW_ROUTER_NEVER)
 		return FATE_ROUTER;
 	hear_news(s, mdb_query(s->forwarder->multicast->mdb, vlan, from->id, query, clock_now_ms()));
 	return FATE_FLOOD;

@@ -506,6 +506,42 @@ static void who_is_no_router_may_not_ask(void **state)
 	assert_int_equal(search(x, NULL).routers, 0);
 }
 
+static void what_a_port_may_changes_while_it_is_there(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_port_config config = {0};
+	struct mframe f;
+
+	add_port_with(x, OTHER, 1, &config);
+	begin(x);
+	ask(x, OTHER);
+	assert_data_goes_to(x, 0, 8, 1 << 2 | 1 << OTHER);
+	sw_port_multicast_set(x->port[OTHER], &(struct sw_port_multicast){.router = SW_ROUTER_NEVER});
+	assert_data_goes_to(x, 0, 8, 1 << 2); /* what was heard before does not count any more */
+	igmp(&f, 0x11, 1, 0);
+	assert_int_equal(sent_to(x, OTHER, &f), 0);
+	assert_int_equal(stats_of(x, OTHER).rx_router, 1);
+	sw_port_multicast_set(x->port[OTHER], &(struct sw_port_multicast){.router = SW_ROUTER_ALWAYS});
+	assert_data_goes_to(x, 0, 8, 1 << 2 | 1 << OTHER);
+	sw_port_multicast_set(x->port[OTHER], &(struct sw_port_multicast){.groups_max = 1});
+	assert_data_goes_to(x, 0, 8, 1 << 2); /* it would have to ask again */
+	join(x, OTHER, 7); /* two groups, of a family each */
+	settle(x);
+	wait_members(x, "p3", 1);
+	assert_int_equal(stats_of(x, OTHER).rx_membership_full, 1);
+	sw_port_multicast_set(x->port[OTHER], &(struct sw_port_multicast){.groups_max = 2});
+	join(x, OTHER, 7);
+	settle(x);
+	wait_members(x, "p3", 2);
+	leave(x, OTHER, 7);
+	settle(x);
+	assert_int_equal(search(x, "p3").members, 2);
+	sw_port_multicast_set(x->port[OTHER], &(struct sw_port_multicast){.fast_leave = true});
+	leave(x, OTHER, 7);
+	settle(x);
+	wait_members(x, "p3", 0);
+}
+
 static void a_router_that_is_named_gets_everything(void **state)
 {
 	struct fixture *x = *state;
@@ -585,6 +621,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_port_says_no_more_than_it_may, setup_refusing, teardown),
 		cmocka_unit_test_setup_teardown(what_lies_reaches_nobody_and_is_counted, setup_flooding, teardown),
 		cmocka_unit_test_setup_teardown(who_is_no_router_may_not_ask, setup_refusing, teardown),
+		cmocka_unit_test_setup_teardown(what_a_port_may_changes_while_it_is_there, setup_refusing, teardown),
 		cmocka_unit_test_setup_teardown(a_router_that_is_named_gets_everything, setup_refusing, teardown),
 		cmocka_unit_test_setup_teardown(a_port_that_goes_takes_what_is_known_with_it, setup_refusing, teardown),
 		cmocka_unit_test_setup_teardown(groups_are_a_vlans_own, setup_refusing, teardown),

@@ -467,6 +467,11 @@ void sw_port_mtu_set(struct sw_port *port, uint16_t mtu)
 	__atomic_store_n(&port->mtu, mtu, __ATOMIC_RELAXED);
 }
 
+void sw_port_gro_set(struct sw_port *port, bool on)
+{
+	__atomic_store_n(&port->gro, on, __ATOMIC_RELAXED);
+}
+
 void sw_port_limits_set(struct sw_port *port, const struct sw_limits *limits)
 {
 	uint8_t kept = port->limited & (PORT_STEERED | PORT_MIRRORED);

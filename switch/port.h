@@ -116,7 +116,7 @@ struct sw_port {
 	const struct sw_port_ops *ops;
 	void *opaque;
 	uint16_t id;
-	bool gro;
+	bool gro; /* atomic; written by the control thread */
 	bool cut; /* atomic: its link is down; written by the control thread */
 	uint8_t gated; /* (atomic) GATE_*: what it brings does not just come in */
 	uint64_t serial; /* never used twice, as opposed to the id */
@@ -135,7 +135,7 @@ struct sw_port {
 	struct stalls stalls;
 	struct bucket flood; /* constant rate: of copies of its frames for several ports */
 	struct port_limits limits;
-	struct sw_port_multicast multicast; /* constant */
+	struct sw_port_multicast multicast; /* the control thread's; workers read `router` (atomic) */
 	struct bucket memberships; /* messages about them */
 	struct bucket lacpdus;     /* of a member of a bond: frames of the slow protocols */
 	/* Control thread. */

@@ -109,6 +109,20 @@ void multicast_port_init(struct sw_port *port, const struct sw_port_multicast *s
 	bucket_fill(&port->memberships, MESSAGES_PER_S, MESSAGES_AT_ONCE);
 }
 
+void sw_port_multicast_set(struct sw_port *port, const struct sw_port_multicast *settings)
+{
+	struct multicast *multicast = port->sw->multicast;
+
+	__atomic_store_n(&port->multicast.router, settings->router, __ATOMIC_RELAXED);
+	port->multicast.fast_leave = settings->fast_leave;
+	port->multicast.groups_max = settings_valid(settings) ? settings->groups_max : SW_GROUPS_DEFAULT;
+	if (!multicast)
+		return;
+	mdb_port_set(multicast->mdb, port->id, &port->multicast);
+	__atomic_store_n(&multicast->news, true, __ATOMIC_RELAXED);
+	multicast_look(port->sw);
+}
+
 /* A trunk's other VLANs are asked when somebody there has said something. */
 void multicast_port_add(struct sw_port *port)
 {

@@ -336,6 +336,12 @@ void sw_queue_resume(struct sw_port *port, unsigned queue); /* after `done` */
 
 void sw_port_offloads_set(struct sw_port *port, unsigned offloads); /* VIREO_OFFLOAD_*; initially 0 */
 void sw_port_mtu_set(struct sw_port *port, uint16_t mtu);
+void sw_port_gro_set(struct sw_port *port, bool on);
+/*
+ * As `multicast` of sw_port_new(). A port that may not have a router has none from now on; groups beyond a smaller bound stay until their members
+ * leave or are forgotten.
+ */
+void sw_port_multicast_set(struct sw_port *port, const struct sw_port_multicast *multicast);
 int sw_port_guard_set(struct sw_port *port, const struct sw_guard *guard); /* -EINVAL, -ENOMEM */
 /*
  * From the next round on the port's VLANs, isolated, uplink, vm2vm and member_of are those of the config; nothing else of that is looked at. What was

@@ -253,6 +253,7 @@ const struct port_kind port_cuse = {
 	.memory_use = device_port_memory_use,
 	.report = report,
 	.link_set = device_port_link_set,
+	.memory_max_set = device_port_memory_max_set,
 	.retry_set = device_port_retry_set,
 	.guests = true,
 };

@@ -418,6 +418,14 @@ pid_t device_port_peer(const struct port *port)
 }
 
 /* Each device has a table and a limit of its own. */
+void device_port_memory_max_set(struct port *port)
+{
+	const struct device_port *device = (const struct device_port *)port;
+
+	for (unsigned i = 0; i < port->spec.queues; i += net_pairs(device))
+		vireo_device_memory_max_set(vireo_net_device(device->pairs[i].net), port->spec.at.endpoint.memory_max_bytes);
+}
+
 void device_port_memory_use(const struct port *port, struct vireo_memory_use *ret_use)
 {
 	const struct device_port *device = (const struct device_port *)port;

@@ -112,6 +112,15 @@ int vireo_net_link_set(struct vireo_net *net, bool up)
 	return 0;
 }
 
+static unsigned limits; /* set */
+static uint64_t last_limit;
+
+void vireo_device_memory_max_set(struct vireo_device *device, uint64_t memory_max_bytes)
+{
+	limits++;
+	last_limit = memory_max_bytes;
+}
+
 static unsigned speeds; /* set, as decimal digits: 1 unknown, 2 half, 3 full duplex */
 static uint32_t last_mbits;
 
@@ -615,7 +624,7 @@ static void link_of_a_device_with_several_pairs_is_one(void **state)
 	assert_int_equal(links, 12);
 }
 
-static void speed_is_told_to_each_device_once_as_the_spec_has_it(void **state)
+static void speed_and_limit_go_to_each_device_once_as_the_spec_has_them(void **state)
 {
 	struct port *port = *state;
 
@@ -624,6 +633,11 @@ static void speed_is_told_to_each_device_once_as_the_spec_has_it(void **state)
 	assert_int_equal(speeds, port->kind == &kind ? 1 : 11);
 	assert_int_equal(last_mbits, VIREO_NET_SPEED_UNKNOWN);
 	speeds = 0;
+	limits = 0;
+	port->spec.at.endpoint.memory_max_bytes = 7;
+	device_port_memory_max_set(port);
+	assert_int_equal(limits, port->kind == &kind ? 1 : 2);
+	assert_int_equal(last_limit, 7);
 	port->spec.speed = (struct port_speed){.mbits = 2500};
 	device_port_speed_set(port);
 	port->spec.speed.half = true;
@@ -668,8 +682,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(node_is_one_process_and_has_so_many_pairs, set_up_node, tear_down),
 		cmocka_unit_test_setup_teardown(link_of_a_device_with_several_pairs_is_one, set_up_two, tear_down),
 		cmocka_unit_test_setup_teardown(link_of_a_node_is_that_of_all_its_devices, set_up_node, tear_down),
-		cmocka_unit_test_setup_teardown(speed_is_told_to_each_device_once_as_the_spec_has_it, set_up_two, tear_down),
-		cmocka_unit_test_setup_teardown(speed_is_told_to_each_device_once_as_the_spec_has_it, set_up_node, tear_down),
+		cmocka_unit_test_setup_teardown(speed_and_limit_go_to_each_device_once_as_the_spec_has_them, set_up_two, tear_down),
+		cmocka_unit_test_setup_teardown(speed_and_limit_go_to_each_device_once_as_the_spec_has_them, set_up_node, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,9 +13,9 @@ struct rpc_call;
 
 /* clang-format off */
 #define PORT_KEYS_MULTICAST \
-	{"mcast-router", port_set_mcast_router, "auto, on or off", "auto|on|off"}, \
-	{"fast-leave", port_set_fast_leave, "on or off", "on|off"}, \
-	{"mcast-groups", port_set_mcast_groups, "1 to 4096", "N"}
+	{"mcast-router", port_set_mcast_router, "auto, on or off", "auto|on|off", true}, \
+	{"fast-leave", port_set_fast_leave, "on or off", "on|off", true}, \
+	{"mcast-groups", port_set_mcast_groups, "1 to 4096", "N", true}
 /* clang-format on */
 
 bool port_set_mcast_router(struct spec *spec, const char *value);

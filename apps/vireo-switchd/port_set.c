@@ -268,6 +268,18 @@ static bool speeds_differ(const struct port_speed *a, const struct port_speed *b
 	return a->mbits != b->mbits || a->half != b->half;
 }
 
+static void multicast_take(struct port *port, const struct port_spec *spec)
+{
+	const struct sw_port_multicast was = port_multicast_settings(port);
+	struct sw_port_multicast next;
+
+	port->spec.multicast = spec->multicast;
+	port->spec.router_given = spec->router_given;
+	next = port_multicast_settings(port);
+	if (next.router != was.router || next.fast_leave != was.fast_leave || next.groups_max != was.groups_max)
+		sw_port_multicast_set(port->sw, &next);
+}
+
 /* What nothing can refuse. */
 static void settings_take(struct port *port, const struct port_spec *spec)
 {
@@ -276,6 +288,12 @@ static void settings_take(struct port *port, const struct port_spec *spec)
 	port->spec.speed = spec->speed;
 	if (news && port->kind->speed_set)
 		port->kind->speed_set(port);
+	port->spec.at.endpoint.memory_max_bytes = spec->at.endpoint.memory_max_bytes;
+	if (port->kind->memory_max_set)
+		port->kind->memory_max_set(port);
+	port->spec.gro = spec->gro;
+	sw_port_gro_set(port->sw, spec->gro);
+	multicast_take(port, spec);
 }
 
 int port_set(struct port *port, const struct port_spec *spec, const char *text, const char *named, char why[SPEC_WHY_BYTES])

@@ -73,7 +73,7 @@ static inline int port_spec_parse_at(const char *text, struct port_spec *ret_spe
 #define PORT_KEY_SPOOF {"spoof", port_set_spoof, "deny, allow or learn", "deny|allow|learn", true}
 #define PORT_KEY_FLOOD_MAX {"flood-max", port_set_flood_max, "1000 to 10000000 copies a second, or any", "N|any", true}
 #define PORT_KEY_RSS {"rss", port_set_rss, "on or off", "on|off"}
-#define PORT_KEY_GRO {"gro", port_set_gro, "on or off", "on|off"}
+#define PORT_KEY_GRO {"gro", port_set_gro, "on or off", "on|off", true}
 #define PORT_KEYS_VLAN \
 	{"vlan", port_set_vlan, "1 to 4094", "1-4094", true}, \
 	{"trunk", port_set_trunk, "VLANs such as 10, 10-19 or 10-19+30, or all", "N[-M][+...]|all", true}, \

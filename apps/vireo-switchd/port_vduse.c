@@ -38,5 +38,6 @@ const struct port_kind port_vduse = {
 	.report = report,
 	.link_set = device_port_link_set,
 	.speed_set = device_port_speed_set,
+	.memory_max_set = device_port_memory_max_set,
 	.retry_set = device_port_retry_set,
 };

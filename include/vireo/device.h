@@ -240,6 +240,10 @@ VIREO_API void vireo_device_free(struct vireo_device *device);
 
 /* Fills in what the device's peer has of the program's memory budget (memory.h). */
 VIREO_API void vireo_device_memory_use(const struct vireo_device *device, struct vireo_memory_use *ret_use);
+/*
+ * As memory_max_bytes of the config, for memory that the peer brings from now on; what is mapped stays. 0: its share. Control thread.
+ */
+VIREO_API void vireo_device_memory_max_set(struct vireo_device *device, uint64_t memory_max_bytes);
 
 VIREO_API uint64_t vireo_device_features(const struct vireo_device *device); /* the features that the driver has accepted */
 VIREO_API uint8_t vireo_device_status(const struct vireo_device *device); /* VIREO_STATUS_* */

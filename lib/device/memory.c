@@ -59,3 +59,8 @@ bool device_memory_has(const struct vireo_device *device, const void *at, uint64
 
 	return device->map && map_host(device->map, &cache, at, &gpa, &usable) && bytes <= usable;
 }
+
+void vireo_device_memory_max_set(struct vireo_device *device, uint64_t memory_max_bytes)
+{
+	mem_account_max_set(device->account, memory_max_bytes);
+}

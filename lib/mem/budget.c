@@ -205,7 +205,7 @@ static uint64_t mapped_max(const struct mem_account *account)
 {
 	const struct vireo_memory *m = account->memory;
 
-	if (account->max_bytes || !m) /* who was given a number of its own has that */
+	if (load(&account->max_bytes) || !m) /* who was given a number of its own has that */
 		return UINT64_MAX;
 	return share(m, load(&m->address_total), load(&m->mapped_bytes), load(&account->mapped_bytes));
 }
@@ -217,13 +217,21 @@ static uint64_t mappings_max(const struct mem_account *account)
 	return m ? share(m, m->mappings_total, load(&m->mappings), load(&account->mappings)) : UINT_MAX;
 }
 
+void mem_account_max_set(struct mem_account *account, uint64_t max_bytes)
+{
+	if (account)
+		__atomic_store_n(&account->max_bytes, max_bytes, __ATOMIC_RELAXED);
+}
+
 int mem_account_map_check(struct mem_account *account, uint64_t bytes, const char **why)
 {
-	if (!account || !account->max_bytes || bytes <= account->max_bytes)
+	uint64_t max = account ? load(&account->max_bytes) : 0;
+
+	if (!max || bytes <= max)
 		return 0;
 	snprintf(account->why, sizeof(account->why),
 		 "guest memory of %" PRIu64 " bytes, and at most %" PRIu64 " are permitted: raise memory-max=", bytes,
-		 account->max_bytes);
+		 max);
 	*why = account->why;
 	return -ENOMEM;
 }
@@ -389,7 +397,7 @@ bool mem_account_make(struct mem_account *account, void *page, size_t page_bytes
 
 void mem_account_use(const struct mem_account *account, struct vireo_memory_use *ret_use)
 {
-	uint64_t max = account->max_bytes ? account->max_bytes : mapped_max(account);
+	uint64_t given = load(&account->max_bytes), max = given ? given : mapped_max(account);
 
 	*ret_use = (struct vireo_memory_use){
 		.mapped_bytes = load(&account->mapped_bytes),

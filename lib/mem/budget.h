@@ -21,7 +21,7 @@ enum mem_refusal {
 struct mem_account {
 	unsigned refs; /* atomic: whoever has opened it, and each that has taken from it */
 	struct vireo_memory *memory; /* a reference, or NULL: nobody shares anything out */
-	uint64_t max_bytes; /* what a map may hold; 0: what is the account's share */
+	uint64_t max_bytes; /* atomic: what a map may hold; 0: what is the account's share */
 	uint64_t mapped_bytes; /* atomic, as the next */
 	uint64_t mappings;
 	uint64_t made_bytes;
@@ -33,6 +33,9 @@ struct mem_account {
 struct mem_account *mem_account_open(struct vireo_memory *memory, uint64_t max_bytes);
 /* Takes NULL. It is gone when all has been given back, which may be later; so may be vireo_memory. */
 void mem_account_close(struct mem_account *account);
+
+/* Maps that come from now on may hold so much. Any thread. Takes NULL. */
+void mem_account_max_set(struct mem_account *account, uint64_t max_bytes);
 
 /* All these take NULL for the account: nothing is refused. -ENOMEM, and *why (which lives as long as the account). */
 

@@ -110,6 +110,15 @@ static void refusal_names_the_limit_and_what_to_do(void **state)
 	assert_int_equal(mem_account_map_check(limited, 4 << 20, &why), 0);
 	assert_int_equal(mem_account_map_check(limited, (4 << 20) + 1, &why), -ENOMEM);
 	assert_non_null(strstr(why, "at most 4194304 are permitted: raise memory-max="));
+	mem_account_max_set(limited, (4 << 20) + 1);
+	assert_int_equal(mem_account_map_check(limited, (4 << 20) + 1, &why), 0);
+	mem_account_max_set(limited, 1 << 20); /* less than it has: that stays, and the next one is judged */
+	assert_int_equal(mem_account_map_check(limited, (1 << 20) + 1, &why), -ENOMEM);
+	assert_non_null(strstr(why, "at most 1048576 are permitted"));
+	mem_account_max_set(limited, 0);
+	assert_int_equal(mem_account_map_check(limited, UINT64_MAX, &why), 0); /* its share decides */
+	assert_int_equal(mem_account_take(limited, 1 << 20, 1, &why), -ENOMEM);
+	mem_account_max_set(NULL, 1);
 	assert_int_equal(limited->mapped_bytes, 2 << 20); /* what was refused was not taken */
 	assert_int_equal(port->mapped_bytes, 0);
 	assert_int_equal(other->mappings, 0);

@@ -9,7 +9,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import case, case_for, expect, main  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
-from guest.front import RX_BUFFERS, Front, text_frame  # noqa: E402
+from guest.front import RX_BUFFERS, Front, raw, text_frame  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.switch import Switch  # noqa: E402
 
@@ -259,6 +259,7 @@ def urgent_frames_go_first_to_a_slow_guest(lab):
 
 @case_for({"queues": ("queues=2", "queues cannot change"), "together": ("role=uplink,vm2vm=off", "vm2vm: expected without role=uplink"),
            "range": ("trunk=1-5000", "'trunk=1-5000': expected VLANs"), "half": ("vlan=20,queues=2", "queues cannot change"),
+           "hello": ("memory-max=1M,hello-ms=5", "hello-ms cannot change"), "rss": ("rss=off", "rss cannot change"),
            "tunnel": ("tunnel=on", "tunnel: expected with vlan=")}, "what_cannot_be_leaves_the_port_as_it_is_{}")
 def what_cannot_be_leaves_the_port_as_it_is(lab, settings, why):
     switch = Switch(lab, [spec(lab, "a", "isolated=on")])
@@ -292,6 +293,43 @@ def a_ports_flooding_is_bounded_and_let_loose_while_it_sends(lab):
         wait_until(lambda: counters(200)[1] > 0, 5 * WAIT_S, "copies are too many")
         switch.ctl("port", "set", "a", "flood-max=")
         expect(counters(600) == [600, 0], "the default holds again")
+    end_well(switch)
+
+
+@case
+def what_nothing_refuses_changes_while_others_talk(lab):
+    """Settings of multicast and memory; a table that is there stays, and the next one is judged by what holds then."""
+    switch = Switch(lab, [spec(lab, "a"), spec(lab, "b"), spec(lab, "c")], ["--mcast-snooping", "on"])
+    with Front(lab.path("a")) as a, Front(lab.path("b")) as b:
+        talk = Talk(a, b)
+        with Front(lab.path("c")):
+            share = switch.port("c")["memory"]["mapped_max_bytes"]
+            for settings, part, then in (
+                    ("mcast-router=on,fast-leave=on,mcast-groups=7", "multicast", {"router": "on", "fast_leave": True, "groups_max": 7}),
+                    ("mcast-router=auto,fast-leave=", "multicast", {"router": "auto", "fast_leave": False, "groups_max": 7}),
+                    ("mcast-router=,mcast-groups=", "multicast", {"router": "off", "fast_leave": False, "groups_max": 128}),
+                    ("speed=10G", "speed", {"mbits": 10000, "duplex": "full"}), ("speed=", "speed", None)):
+                begun = talk.said
+                talk.some()
+                switch.ctl("port", "set", "c", settings)
+                talk.check(begun)
+                expect(switch.port("c")[part] == then, f"{settings}: {switch.port('c')[part]}")
+            switch.ctl("port", "set", "c", "memory-max=1M")
+            port = switch.port("c")
+            expect(port["session"] and port["memory"]["mapped_max_bytes"] == 1 << 20, f"{port}")
+        wait_until(lambda: not switch.port("c")["session"], WAIT_S, "C has gone")
+        try:
+            with Front(lab.path("c")):
+                expect(False, "a table of 6 MiB is taken")
+        except (raw.Refused, OSError, EOFError):
+            pass  # it may be gone before the next message
+        wait_until(lambda: "at most 1048576 are permitted: raise memory-max=" in open(switch.child.log).read(), WAIT_S, "and the log says why")
+        switch.ctl("port", "set", "c", "memory-max=")
+        expect(switch.port("c")["memory"]["mapped_max_bytes"] >= share // 2, "its share again")
+        with Front(lab.path("c")):
+            begun = talk.said
+            talk.some()
+            talk.check(begun)
     end_well(switch)
 
 

@@ -143,8 +143,11 @@ def tcp_between_hosts(lab, of_left, of_right):
 @case
 def small_segments_become_large_ones(lab):
     """As they come from an uplink without offloads. A receiver that takes no large frames gets them cut again."""
-    switch, left, right = start(lab, keys=",gro=on")
+    switch, left, right = start(lab)
     left.offloads("off")
+    transfer(lab, left, right, "10.7.0.2")
+    expect(switch.port("left")["counters"]["rx_merged"] == 0, "without gro nothing is merged")
+    switch.ctl("port", "set", "left", "gro=on")
     for of_right in ("on", "off"):
         right.offloads(of_right)
         for address in ("10.7.0.2", "fd07::2"):
