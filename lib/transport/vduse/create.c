@@ -149,6 +149,8 @@ static int create_or_take(struct vduse *v, int control_fd, bool *ret_taken)
 	if (vduse_state_matches(&v->state, &found))
 		return take(v, control_fd, &found, ret_taken);
 	r = control_destroy(v, control_fd);
+	if (r == -EBUSY && vduse_state_is_older(&v->state, &found))
+		return take(v, control_fd, &found, ret_taken);
 	return r ? (r == -EBUSY ? -EEXIST : r) : control_create(v, control_fd);
 }
 

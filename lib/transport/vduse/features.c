@@ -20,6 +20,7 @@
 static const struct taken_type {
 	uint32_t device_id;
 	uint64_t forbidden;
+	uint64_t newer; /* offered since there are daemons that took devices over: nothing else depends on them */
 	unsigned queues; /* at most, or 0 */
 	const char *once; /* what `parts` are, or NULL */
 	struct part {
@@ -31,10 +32,10 @@ static const struct taken_type {
 		  BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | BIT(VIRTIO_NET_F_MQ) |
 		  BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) |
 		  BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_HASH_REPORT) | BIT(53 /* notification coalescing */),
-	  2,
+	  BIT(63 /* SPEED_DUPLEX */), 2,
 	  "address (mac) or MTU",
 	  { { offsetof(struct virtio_net_config, mac), 6 }, { offsetof(struct virtio_net_config, mtu), 2 } } },
-	{ VIRTIO_ID_BLOCK, BIT(VIRTIO_BLK_F_CONFIG_WCE), 0, NULL, { { 0, 0 } } },
+	{ VIRTIO_ID_BLOCK, BIT(VIRTIO_BLK_F_CONFIG_WCE), 0, 0, NULL, { { 0, 0 } } },
 };
 
 static const struct taken_type *type_of(const struct vireo_device *device)
@@ -58,6 +59,7 @@ int vduse_offer(const struct vireo_device *device, struct vduse_key *key)
 	key->device_id = type->device_id;
 	key->features = device_features_offered(device) & ~type->forbidden & ~VIREO_FEATURE(VIREO_F_RING_RESET_BIT);
 	key->features |= VIREO_FEATURE(VDUSE_F_ACCESS_PLATFORM_BIT);
+	key->newer = key->features & type->newer;
 	key->queue_count = type->queues ? min_u32(queues, type->queues) : queues;
 	key->config_bytes = device_config_bytes(device);
 	return 0;

@@ -12,6 +12,7 @@
 	(F(VERSION_1) | F(RING_INDIRECT_DESC) | F(RING_EVENT_IDX) | F(RING_PACKED) | F(RING_RESET) | NET_CTRL | NET_MAC)
 #define NET_CTRL (UINT64_C(1) << 17 | UINT64_C(1) << 18 | UINT64_C(1) << 22) /* CTRL_VQ, CTRL_RX, MQ */
 #define NET_MAC (UINT64_C(1) << 5)
+#define NET_SPEED (UINT64_C(1) << 63)
 
 struct lab {
 	struct fake *f;
@@ -34,6 +35,7 @@ static const struct vireo_device_ops lab_ops = {
 };
 
 static const char *lab_config = "0123456789abcdef"; /* a test may offer another */
+static uint64_t lab_features = FEATURES_ALL; /* or others */
 
 static struct lab *lab_new_of(struct fake *f, uint32_t device_id, bool out_of_order)
 {
@@ -41,7 +43,7 @@ static struct lab *lab_new_of(struct fake *f, uint32_t device_id, bool out_of_or
 	struct vireo_device_config config = {
 		.size = sizeof(config),
 		.device_id = device_id,
-		.features = FEATURES_ALL,
+		.features = lab_features,
 		.queue_count = QUEUES,
 		.queue_num_told = 1,
 		.queue_size_max = 256,

@@ -104,16 +104,37 @@ int vduse_state_open(struct vduse_state *state, const char *folder, const char *
 	return r;
 }
 
+static bool matches_but_features(const struct vduse_state_file *f, const struct vduse_key *key)
+{
+	return f && f->magic == STATE_MAGIC && f->device_id == key->device_id && f->queue_count == key->queue_count &&
+	       f->queue_size == key->queue_size && f->out_of_order == key->out_of_order && f->config_bytes == key->config_bytes &&
+	       f->api <= VDUSE_WIRE_API_MAX;
+}
+
+static void key_found(struct vduse_key *key, const struct vduse_state_file *f)
+{
+	key->features = f->features;
+	key->api = f->api;
+	key->vduse_features = f->vduse_features;
+}
+
 bool vduse_state_matches(const struct vduse_state *state, struct vduse_key *key)
 {
 	const struct vduse_state_file *f = state->file;
 
-	if (!f || f->magic != STATE_MAGIC || f->features != key->features || f->device_id != key->device_id ||
-	    f->queue_count != key->queue_count || f->queue_size != key->queue_size ||
-	    f->out_of_order != key->out_of_order || f->config_bytes != key->config_bytes || f->api > VDUSE_WIRE_API_MAX)
+	if (!matches_but_features(f, key) || f->features != key->features)
 		return false;
-	key->api = f->api;
-	key->vduse_features = f->vduse_features;
+	key_found(key, f);
+	return true;
+}
+
+bool vduse_state_is_older(const struct vduse_state *state, struct vduse_key *key)
+{
+	const struct vduse_state_file *f = state->file;
+
+	if (!matches_but_features(f, key) || f->features & ~key->features || key->features & ~f->features & ~key->newer)
+		return false;
+	key_found(key, f);
 	return true;
 }
 

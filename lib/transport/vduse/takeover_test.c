@@ -616,6 +616,46 @@ static void device_made_otherwise_is_made_anew_or_refused(void **state)
 	fake_free(f);
 }
 
+/* A newer daemon offers more, and the device has a user, who has never heard of that. Not so an address: it was not offered before. */
+static void device_of_an_older_daemon_is_taken_over_as_it_is(void **state)
+{
+	static const struct {
+		uint64_t made, wanted;
+		bool taken;
+	} rows[] = {
+		{ FEATURES_ALL, FEATURES_ALL | NET_SPEED, true },
+		{ FEATURES_ALL | NET_SPEED, FEATURES_ALL, false },
+		{ FEATURES_ALL & ~NET_MAC, FEATURES_ALL, false },
+		{ FEATURES_ALL & ~NET_MAC, FEATURES_ALL | NET_SPEED, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct fake *f = fake_new();
+		struct fake_driver driver;
+		struct lab *lab;
+
+		lab_features = rows[i].made;
+		driver_new(f, &driver, 0, SIZE);
+		add_eight(&driver);
+		up_and_killed(f, serve_nothing);
+		f->attached = true;
+		lab_features = rows[i].wanted;
+		lab = lab_new(f, 1);
+		assert_int_equal(lab_open(lab), rows[i].taken ? 0 : -EEXIST);
+		assert_int_equal(f->destroyed, 0);
+		lab_pump(lab);
+		if (rows[i].taken)
+			serve_all(lab);
+		for (uintptr_t n = 1; rows[i].taken && n <= 8; n++)
+			assert_int_equal(driver_get(&driver, 1), n);
+		f->attached = false;
+		lab_free(lab);
+		driver_free(&driver);
+		fake_free(f);
+	}
+	lab_features = FEATURES_ALL;
+}
+
 static void device_without_a_state_is_made_anew_if_nobody_uses_it(void **state)
 {
 	struct fake *f = fake_new();
@@ -843,6 +883,7 @@ int main(void)
 		cmocka_unit_test(device_that_the_kernel_has_given_up_is_lost_at_once_on_the_bus),
 		cmocka_unit_test(driver_that_was_half_done_is_bound_anew),
 		cmocka_unit_test(device_made_otherwise_is_made_anew_or_refused),
+		cmocka_unit_test(device_of_an_older_daemon_is_taken_over_as_it_is),
 		cmocka_unit_test(device_without_a_state_is_made_anew_if_nobody_uses_it),
 		cmocka_unit_test(api_version_and_features_are_the_devices_for_life),
 		cmocka_unit_test(config_space_is_the_successors),

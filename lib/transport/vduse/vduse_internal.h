@@ -62,6 +62,7 @@ extern const struct vduse_kernel vduse_kernel_real;
 /* What a device was made with. A successor has to ask for the same. */
 struct vduse_key {
 	uint64_t features;
+	uint64_t newer; /* of these: a device that lacks them was made before they were offered, and is as good */
 	uint32_t device_id, queue_count, queue_size, config_bytes;
 	bool out_of_order; /* decides what a record is */
 	size_t record_bytes; /* of a queue */
@@ -84,6 +85,8 @@ struct vduse_state {
 int vduse_state_open(struct vduse_state *state, const char *folder, const char *name, const struct vduse_key *key);
 /* Was it left by a daemon that offered the same? Then api and vduse_features are filled in. */
 bool vduse_state_matches(const struct vduse_state *state, struct vduse_key *key);
+/* Or by one that did not offer `newer` ones yet? Then `features` are those that it did offer. */
+bool vduse_state_is_older(const struct vduse_state *state, struct vduse_key *key);
 bool vduse_state_begun(const struct vduse_state *state); /* by us or a predecessor */
 int vduse_state_begin(struct vduse_state *state, const struct vduse_key *key); /* all else is 0 */
 void *vduse_state_record(const struct vduse_state *state, unsigned queue); /* device_queue_record_set() */
