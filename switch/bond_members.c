@@ -32,7 +32,7 @@ void bond_offloads_look(struct sw_port *port)
 	for (unsigned i = 0; bond && i < SW_BOND_MEMBERS_MAX; i++)
 		offloads &= bond->member[i] ? bond->member[i]->offloads : ~0u;
 	if (bond)
-		__atomic_store_n(&bond->port->offloads, offloads, __ATOMIC_RELAXED);
+		__atomic_store_n(&bond->port->offloads, offloads, __ATOMIC_RELEASE);
 }
 
 static void gate(struct sw_port *port)

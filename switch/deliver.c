@@ -306,7 +306,7 @@ static void deliver_queue(struct forwarder *forwarder, const struct topology_por
 	box.opaque = to->opaque;
 	box.queue = queue;
 	box.counters = &to->port->counters[forwarder->worker.index];
-	box.offloads = __atomic_load_n(&to->port->offloads, __ATOMIC_RELAXED);
+	box.offloads = __atomic_load_n(&to->port->offloads, __ATOMIC_ACQUIRE); /* pairs with sw_port_offloads_set() */
 	box.mtu = __atomic_load_n(&to->port->mtu, __ATOMIC_RELAXED);
 	box.count = 0;
 	box.leaves = 0;

@@ -142,7 +142,7 @@ static unsigned flood_lacks(const struct burst *burst, const struct topology_vla
 		unsigned missing = 0;
 
 		if (to->port != burst->origin && to->out_count && !kept_apart(burst, to))
-			missing = burst->needs & ~__atomic_load_n(&to->port->offloads, __ATOMIC_RELAXED);
+			missing = burst->needs & ~__atomic_load_n(&to->port->offloads, __ATOMIC_ACQUIRE);
 		lacks |= missing;
 		ports += missing != 0;
 	}

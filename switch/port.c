@@ -455,10 +455,13 @@ struct sw_port *sw_port_next(struct sw *sw, struct sw_port *previous)
 	return previous ? TAILQ_NEXT(previous, link) : TAILQ_FIRST(&sw->ports);
 }
 
-/* Workers see a change at their next burst; nothing else depends on the moment. */
+/*
+ * Workers see a change at their next burst. Frames that they have looked at by then, or hold, are delivered as they are: the port's queue may
+ * refuse them. Release: who sees it sees what the port's queues take by now, too.
+ */
 void sw_port_offloads_set(struct sw_port *port, unsigned offloads)
 {
-	__atomic_store_n(&port->offloads, offloads, __ATOMIC_RELAXED);
+	__atomic_store_n(&port->offloads, offloads, __ATOMIC_RELEASE);
 	bond_offloads_look(port);
 }
 

@@ -103,8 +103,9 @@ struct vireo_net_ops {
 	void (*steering_set)(void *opaque, bool on);
 	void (*queue_ended)(void *opaque, unsigned queue); /* stopped, it does not start again by itself: see vireo_device_ops */
 	/*
-	 * The driver has changed what it takes: ask vireo_net_offloads(), and give it such frames from now on. Frames that need what it
-	 * has given up are refused as soon as this returns. NULL: the driver is not offered to change it (CTRL_GUEST_OFFLOADS).
+	 * The driver has changed what it takes: ask vireo_net_offloads(), and give it such frames from now on. Once this has returned a
+	 * frame that needs what it has given up is refused, and counted: one on its way when the driver says so may be lost so, or still
+	 * come to it, as on a wire. NULL: the driver is not offered to change it (CTRL_GUEST_OFFLOADS).
 	 */
 	void (*offloads_set)(void *opaque);
 };

@@ -39,8 +39,8 @@ large() { # STEP FRAMES: how many the large one of then is
 }
 ip link set eth0 up
 ip addr add 10.1.0.1/24 dev eth0
-has 'Speed: 10000Mb/s'
-has 'Duplex: Full'
+soon has 'Speed: 10000Mb/s'
+soon has 'Duplex: Full'
 large 2 1
 ethtool -K eth0 rx-gro-hw off
 large 3 %(segments)d
