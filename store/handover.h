@@ -15,7 +15,7 @@
 struct store;
 
 /* One more whenever what is said changes: in daemon/handover.h, here, or of an endpoint (wire/handover.h). */
-#define STORE_HANDOVER_VERSION 1
+#define STORE_HANDOVER_VERSION 2
 
 int store_handover_open(struct store *store); /* 0 or -errno; store->handover, which handover_close() ends */
 

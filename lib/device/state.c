@@ -7,7 +7,8 @@
 
 /*
  * The state of a device, as it travels to another one of its type: a header, and what the type has to say (ops->state_save).
- * Features, queues and config space are no part of it: the front end tells those again.
+ * Features, queues and what the device says in its config space are no part of it: the front end tells those again. What a driver has
+ * written there is the type's to save.
  *
  *	0	"vireodev"
  *	8	version of this header, 1

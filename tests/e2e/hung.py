@@ -141,7 +141,7 @@ def a_daemon_is_not_handed_over_while_its_disk_hangs(lab):
     disk.release()
     for at in (disk.held, *disk.waiting, disk.a.read()):
         disk.answered(disk.a, at, OK)
-    wait_until(lambda: "SOCKET: " in asks(disk.blkd, lab.path("none"), 1)["error"]["message"], 20, "the next one may ask")
+    wait_until(lambda: "SOCKET: " in asks(disk.blkd, lab.path("none"), 2)["error"]["message"], 20, "the next one may ask")
     disk.blkd.hand_over()
     for driver in (disk.a, disk.b):
         disk.answered(driver, driver.read(), OK)

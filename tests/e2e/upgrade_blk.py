@@ -19,12 +19,14 @@ from guest.cases import case, expect, main  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
 from guest.disks import Blkd, made_file  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
-from guest.requests import FLUSH, IN, OK, OUT, SECTOR, Requests  # noqa: E402
+from guest.requests import F_FLUSH, FLUSH, IN, OK, OUT, SECTOR, Requests  # noqa: E402
 from guest.switch import program  # noqa: E402
 from guest.takeover import NOT, PART, READY, STATE, Old, Taker, give, head, parcel, says  # noqa: E402
+from vhost_user import GET_CONFIG, SET_CONFIG  # noqa: E402  # of the hostile tests, which guest/front.py has found
 
 ROUNDS = 10
-VERSION = 1
+VERSION = 2
+F_CONFIG_WCE, WRITEBACK = 1 << 11, 32  # virtio 1.3, 5.2.3 and 5.2.4
 
 
 class Load(threading.Thread):
@@ -164,6 +166,30 @@ def all_that_the_daemon_knows_goes_with_it(lab):
         expect(driver.one(FLUSH) == OK, "the next driver is not served")
     end_well(blkd)
     expect(not any(os.path.exists(lab.path(name)) for name in ("e", "late", "blkd.control")), "sockets are left")
+
+
+@case
+def cache_that_a_driver_has_switched_off_stays_off(lab):
+    """And then on again: the front end does not say it once more. The next driver begins as ever."""
+    made_file(lab.path("disk.img"), 1)
+    blkd = Blkd(lab, [f"a=file:{lab.path('disk.img')}"], [f"vhost-user:{lab.path('e')},disk=a"])
+
+    def field(driver):
+        return driver.peer.ask(GET_CONFIG, struct.pack("=III", WRITEBACK, 1, 0) + b"\0")[12:]
+    with Requests(lab.path("e"), features=F_FLUSH | F_CONFIG_WCE) as driver:
+        expect(field(driver) == b"\1", "it begins otherwise")
+        for value in (b"\0", b"\1"):
+            expect(not driver.peer.ack(SET_CONFIG, struct.pack("=III", WRITEBACK, 1, 0) + value), "it cannot be switched")
+            Taker(blkd, VERSION).dies_after(2)
+            expect(driver.one(OUT, data=bytes(SECTOR)) == OK and field(driver) == value, "the old one has forgotten it")
+            for _ in range(2):
+                blkd.hand_over()
+                expect(driver.one(OUT, data=bytes(SECTOR)) == OK and field(driver) == value, f"it was {value} before the hand-over")
+        driver.peer.ack(SET_CONFIG, struct.pack("=III", WRITEBACK, 1, 0) + b"\0")
+        blkd.hand_over()
+    with Requests(lab.path("e"), features=F_FLUSH | F_CONFIG_WCE) as driver:
+        expect(driver.one(OUT, data=bytes(SECTOR)) == OK and field(driver) == b"\1", "the next driver has its setting")
+    end_well(blkd)
 
 
 @case

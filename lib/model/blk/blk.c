@@ -16,6 +16,10 @@
  * The write cache. A driver that can flush gets completions from the cache. One that cannot - it has not accepted FLUSH, as firmware does
  * not - takes what is completed for stable, and so does one that has switched the cache off (CONFIG_WCE). Then all that writes is
  * submitted with VIREO_BLK_FUA.
+ *
+ * What the driver has said of the cache is all the state that goes to a device which goes on from this one: one byte, as the field in the
+ * config space has it, or none where it holds what a driver begins with. It is kept, and put in its place again after each SET_FEATURES,
+ * until a queue runs or the driver says something else. A reset forgets it.
  */
 
 #define BLK_DEVICE_ID 2u
@@ -63,6 +67,44 @@ static int blk_config_write(void *opaque, uint32_t offset, const void *data, uin
 	if (memcmp(&space, data, bytes) != 0)
 		return -EPERM;
 	writeback_apply(blk, new[at - offset]);
+	blk->cache_kept = BLK_CACHE_UNSAID;
+	return 0;
+}
+
+static void writeback_put_back(struct vireo_blk *blk)
+{
+	uint8_t told = blk->cache_kept == BLK_CACHE_ON;
+
+	if (blk->cache_kept == BLK_CACHE_UNSAID || !blk_has(blk, VIREO_BLK_F_CONFIG_WCE_BIT))
+		return;
+	device_config_put(blk->device, offsetof(struct virtio_blk_config_space, writeback), &told, 1);
+	writeback_apply(blk, told);
+}
+
+static int blk_state_save(void *opaque, void *data, size_t room)
+{
+	struct vireo_blk *blk = opaque;
+	bool on = vireo_blk_writeback(blk), said = blk_has(blk, VIREO_BLK_F_CONFIG_WCE_BIT) && on != blk_has(blk, VIREO_BLK_F_FLUSH_BIT);
+
+	if (blk->cache_kept == BLK_CACHE_UNSAID && said)
+		blk->cache_kept = on ? BLK_CACHE_ON : BLK_CACHE_OFF;
+	if (blk->cache_kept == BLK_CACHE_UNSAID)
+		return 0;
+	*(uint8_t *)data = blk->cache_kept == BLK_CACHE_ON;
+	return 1;
+}
+
+static int blk_state_load(void *opaque, const void *data, size_t bytes, const char **why)
+{
+	struct vireo_blk *blk = opaque;
+	uint8_t on = bytes ? *(const uint8_t *)data : 0;
+
+	if (bytes > BLK_STATE_BYTES_MAX || on > 1) {
+		*why = "its write cache is neither on nor off";
+		return -EINVAL;
+	}
+	blk->cache_kept = !bytes ? BLK_CACHE_UNSAID : on ? BLK_CACHE_ON : BLK_CACHE_OFF;
+	writeback_put_back(blk);
 	return 0;
 }
 
@@ -92,6 +134,7 @@ static int blk_features_set(void *opaque, uint64_t features)
 		return -EINVAL;
 	}
 	blk_features_apply(blk, features);
+	writeback_put_back(blk);
 	if (blk->ops.negotiated)
 		blk->ops.negotiated(blk->opaque, features);
 	return 0;
@@ -101,6 +144,7 @@ static void blk_reset(void *opaque)
 {
 	struct vireo_blk *blk = opaque;
 
+	blk->cache_kept = BLK_CACHE_UNSAID;
 	blk_features_apply(blk, 0);
 	if (blk->ops.reset)
 		blk->ops.reset(blk->opaque);
@@ -110,6 +154,7 @@ static void blk_connected(void *opaque, bool connected)
 {
 	struct vireo_blk *blk = opaque;
 
+	blk->cache_kept = BLK_CACHE_UNSAID;
 	blk_features_apply(blk, 0);
 	if (blk->ops.connected)
 		blk->ops.connected(blk->opaque, connected);
@@ -137,6 +182,7 @@ static void blk_queue_started(void *opaque, struct vireo_queue *queue)
 	struct vireo_blk *blk = opaque;
 	struct blk_queue *q = &blk->queue[vireo_queue_index(queue)];
 
+	blk->cache_kept = BLK_CACHE_UNSAID;
 	if (blk_slots_new(q, vireo_queue_size(queue))) {
 		vireo_device_break(blk->device, "no memory for a queue");
 		return;
@@ -218,6 +264,8 @@ static const struct vireo_device_ops blk_device_ops = {
 	.reset = blk_reset,
 	.memory_changed = blk_memory_changed,
 	.postcopy = blk_postcopy,
+	.state_save = blk_state_save,
+	.state_load = blk_state_load,
 };
 
 /* Requests of these types may come without a word from a peer that keeps the negotiation to itself. */
@@ -239,6 +287,7 @@ static int blk_device_new(struct vireo_blk *blk, const struct vireo_blk_config *
 		.queue_size_max = config->queue_size_max,
 		.config = &space,
 		.config_bytes = sizeof(space),
+		.state_bytes_max = BLK_STATE_BYTES_MAX,
 		.ops = &blk_device_ops,
 		.opaque = blk,
 		.out_of_order = true,

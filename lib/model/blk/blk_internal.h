@@ -29,6 +29,7 @@
 #define BLK_BATCH	 SHELF_BATCH
 #define BLK_RANGES_MAX	 256u
 #define BLK_ROOM_BYTES_MAX 4096u
+#define BLK_STATE_BYTES_MAX 1u
 
 /* What the ranges of one type may be; constant. */
 struct blk_range_limit {
@@ -75,6 +76,7 @@ struct vireo_blk {
 	struct blk_range_limit discard, zeroes, erase;
 	struct vireo_blk_zoned zoned;
 	uint64_t features; /* as accepted; constant while queues run */
+	enum { BLK_CACHE_UNSAID, BLK_CACHE_OFF, BLK_CACHE_ON } cache_kept; /* what goes to another device, or came from one */
 	/* Written by the control thread, read by any (atomic). */
 	uint64_t sectors;
 	uint64_t lifetime;    /* three words of 16 bits, as on the wire */
