@@ -173,7 +173,8 @@ void disk_let_go(struct disk *disk);
 /*
  * Another process is to go on with a disk, while this one still has it: it opens the same SPEC, with the fd. Neither has requests under
  * way until one of the two goes on, and the lock is never free in between: it is that of the open file, which both have. The other one
- * may close its disk without a trace; or it calls disk_take(), and this process ends without closing its own.
+ * may close its disk without a trace; or it calls disk_take(), and this process ends without closing its own. With lock=running the fd
+ * only says which file it is: the other one opens it anew, and the lock is free until one of them goes on.
  */
 /* NULL; or why that cannot be done with this disk (static). */
 const char *disk_hand_over_problem(const struct disk *disk);

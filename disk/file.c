@@ -94,14 +94,14 @@ static void file_let_go(struct disk *disk)
 	file_lock_put(container_of(disk, struct file_disk, disk));
 }
 
-/* With lock=running the lock is free meanwhile, and whoever goes on asks for it as ever. */
+/* With lock=running it only says which file it is: the lock is free meanwhile, and whoever goes on opens the file anew and asks for it. */
 static const char *file_hand_over(const struct disk *disk, int *ret_fd)
 {
 	const struct file_disk *file = (const struct file_disk *)disk;
 
 	if (file_unsynced(file))
 		return "a flush has failed, which only this process knows";
-	*ret_fd = file->lock.running ? -1 : file->fd;
+	*ret_fd = file->fd;
 	return NULL;
 }
 
@@ -168,17 +168,26 @@ static int open_flags(const struct file_disk *file, const struct disk_spec *spec
 	return flags;
 }
 
-/* `at` is what the path leads to: the same file, in another process's words. */
-static int open_handed(struct file_disk *file, const struct disk_spec *spec, int fd, const struct stat *at, char *why)
+/* Is what another process hands over the file that this process has found at the path, opened as the SPEC says? */
+static bool is_handed(const struct file_disk *file, const struct disk_spec *spec, int handed_fd, const struct stat *ours)
 {
-	int flags = fcntl(fd, F_GETFL), wanted = open_flags(file, spec);
+	int flags = fcntl(handed_fd, F_GETFL), wanted = open_flags(file, spec);
 	struct stat st;
 
-	if (flags < 0 || fstat(fd, &st) || (st.st_mode & S_IFMT) != (at->st_mode & S_IFMT) || st.st_dev != at->st_dev || st.st_ino != at->st_ino ||
-	    ((flags ^ wanted) & (O_ACCMODE | O_DIRECT))) {
-		snprintf(why, DISK_WHY_BYTES, "file '%.100s': what is handed over is not this file, opened as it is to be", spec->address);
-		return -EINVAL;
-	}
+	return flags >= 0 && !fstat(handed_fd, &st) && (st.st_mode & S_IFMT) == (ours->st_mode & S_IFMT) && st.st_dev == ours->st_dev &&
+	       st.st_ino == ours->st_ino && !((flags ^ wanted) & (O_ACCMODE | O_DIRECT));
+}
+
+static int not_handed(const struct disk_spec *spec, char *why)
+{
+	snprintf(why, DISK_WHY_BYTES, "file '%.100s': what is handed over is not this file, opened as it is to be", spec->address);
+	return -EINVAL;
+}
+
+static int open_handed(struct file_disk *file, const struct disk_spec *spec, int fd, const struct stat *at, char *why)
+{
+	if (!is_handed(file, spec, fd, at))
+		return not_handed(spec, why);
 	file->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (file->fd < 0) {
 		int err = -errno;
@@ -190,24 +199,10 @@ static int open_handed(struct file_disk *file, const struct disk_spec *spec, int
 	return 0;
 }
 
-static int open_path(struct file_disk *file, const struct disk_spec *spec, const int *handed_fd, char *why)
+static int open_anew(struct file_disk *file, const struct disk_spec *spec, char *why)
 {
 	unsigned tries = 0;
-	struct stat st;
 
-	if (stat(spec->address, &st)) {
-		int err = -errno;
-
-		open_refused(spec, err, why);
-		return err;
-	}
-	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
-		snprintf(why, DISK_WHY_BYTES, "file '%.100s': it is neither a file nor a block device: name one of these", spec->address);
-		return -EINVAL;
-	}
-	file->block_device = S_ISBLK(st.st_mode);
-	if (handed_fd)
-		return open_handed(file, spec, *handed_fd, &st, why);
 	do
 		file->fd = open(spec->address, open_flags(file, spec));
 	while (file->fd < 0 && errno == EBUSY && file_lock_nap(&tries));
@@ -218,6 +213,30 @@ static int open_path(struct file_disk *file, const struct disk_spec *spec, const
 		return err;
 	}
 	return 0;
+}
+
+static int open_path(struct file_disk *file, const struct disk_spec *spec, const int *handed_fd, char *why)
+{
+	bool running = disk_spec_number(spec, "lock", FILE_LOCK_ON) == FILE_LOCK_RUNNING;
+	struct stat st;
+	int err;
+
+	if (stat(spec->address, &st)) {
+		err = -errno;
+		open_refused(spec, err, why);
+		return err;
+	}
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
+		snprintf(why, DISK_WHY_BYTES, "file '%.100s': it is neither a file nor a block device: name one of these", spec->address);
+		return -EINVAL;
+	}
+	file->block_device = S_ISBLK(st.st_mode);
+	if (handed_fd && !running)
+		return open_handed(file, spec, *handed_fd, &st, why);
+	err = open_anew(file, spec, why);
+	if (!err && handed_fd && (fstat(file->fd, &st) || !is_handed(file, spec, *handed_fd, &st)))
+		err = not_handed(spec, why);
+	return err;
 }
 
 static int io_choose(struct file_disk *file, const struct disk_spec *spec, char *why)

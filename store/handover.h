@@ -6,10 +6,10 @@
  * What a daemon that serves disks gives to another process, by daemon/handover.h: all exports are held, so that nothing is under way at
  * any disk, and none of them is written to before one of the two processes goes on. Then come what there is, as JSON:
  *
- *	{"version": 1, "disks": [{"spec": "NAME=SPEC", "limits": LIMITS, "size": BYTES, "fd": true}], "exports": [{"spec": SPEC}]}
+ *	{"version": 2, "disks": [{"spec": "NAME=SPEC", "limits": LIMITS, "size": BYTES, "fd": true}], "exports": [{"spec": SPEC}]}
  *
- * and as parts, in order: for each disk with "fd" the open file, with the lock that it has, and no bytes; for each export what its
- * endpoint has said (vireo/endpoint.h). The JSON is checked like any client's.
+ * and as parts, in order: for each disk with "fd" the open file, with the lock that it has (none with lock=running), and no bytes; for each
+ * export what its endpoint has said (vireo/endpoint.h). The JSON is checked like any client's.
  */
 
 struct store;

@@ -243,6 +243,22 @@ def what_cannot_be_handed_over_keeps_the_old_one(lab):
     end_well(blkd)
 
 
+@case
+def another_file_at_the_path_keeps_the_old_one(lab):
+    """Of the same size. With lock=running the new one opens the path itself: it has to be the file that its driver writes to."""
+    for key in ("", ",lock=running"):
+        blkd, load = one(lab, key)
+        os.link(lab.path("disk.img"), lab.path("kept.img"))
+        made_file(lab.path("other.img"), 1)
+        os.rename(lab.path("other.img"), lab.path("disk.img"))
+        fails(blkd, load, "what is handed over is not this file, opened as it is to be")
+        os.rename(lab.path("kept.img"), lab.path("disk.img"))
+        blkd.hand_over()
+        load.goes_on()
+        load.end()
+        end_well(blkd)
+
+
 # ---- an old one of our own ----
 
 
@@ -264,6 +280,7 @@ def state_that_lies_is_refused_and_its_owner_goes_on(lab):
     fcntl.fcntl(owner, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))  # F_OFD_SETLK
     reader, other, folder = open(path, "rb"), open(lab.path("other.img"), "rb+"), os.open(lab.folder, os.O_RDONLY)
     held, null = (STATE, state([disk(file, True)]), control), disk("a=null:1M")
+    running = (STATE, state([disk(file + ",lock=running", True)]), control)
     not_this = "what is handed over is not this file, opened as it is to be"
     lies = [
         ([(STATE, b"{", control)], "no JSON"),
@@ -287,6 +304,9 @@ def state_that_lies_is_refused_and_its_owner_goes_on(lab):
         ([held, (PART, b"", [folder])], not_this),
         ([held, (PART, b"", control)], not_this),
         ([(STATE, state([disk(file + ",direct=on", True)]), control), (PART, b"", [owner.fileno()])], not_this),
+        ([running, (PART, b"", [other.fileno()])], not_this),
+        ([running, (PART, b"", [reader.fileno()])], not_this),
+        ([running, (PART, b"", [])], "a disk is not handed over so"),
         ([held], "does not come"),
         ([(STATE, state([disk(file, True)], [export]), control), (PART, b"", [owner.fileno()]), (PART, b"", [])], "is refused: it is cut short"),
         ([(STATE, state([null], [7]), control)], "an export without its SPEC"),
