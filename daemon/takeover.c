@@ -193,6 +193,8 @@ static int decision(const struct takeover *t)
 
 int takeover_answer(const struct takeover *t)
 {
+	if (daemon_ending(t->daemon))
+		return takeover_complain(t, "this process was asked to end");
 	if (parcel_send(t->fd, clock_now_us() + MESSAGE_US, HANDOVER_READY, NULL, 0, NULL, 0))
 		return not_wanted(t);
 	return decision(t);

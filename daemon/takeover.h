@@ -25,7 +25,7 @@ int takeover_next(const struct takeover *takeover, uint32_t kind, struct parcel 
 /* The first one, and the control socket that comes with it is kept; or -1 and a line. */
 int takeover_state(struct takeover *takeover, struct parcel *ret_parcel);
 
-/* All is made: 0: from here on this process is the one. -1 and a line: the other one is. */
+/* All is made: 0: from here on this process is the one. -1 and a line: the other one is, as it is when this one was asked to end. */
 int takeover_answer(const struct takeover *takeover);
 /* 0: a parcel of what may as well be lost, to be freed; -1: there is none. After takeover_answer(). */
 int takeover_last(const struct takeover *takeover, struct parcel *ret_parcel);

@@ -5,6 +5,7 @@ processes that write to it, and what fails leaves the old one."""
 import fcntl
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -21,7 +22,7 @@ from guest.disks import Blkd, made_file  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.requests import F_FLUSH, FLUSH, IN, OK, OUT, SECTOR, Requests  # noqa: E402
 from guest.switch import program  # noqa: E402
-from guest.takeover import NOT, PART, READY, STATE, Old, Taker, give, head, parcel, says  # noqa: E402
+from guest.takeover import NOT, PART, READY, STATE, Old, Taker, give, head, parcel, receive, says  # noqa: E402
 from vhost_user import GET_CONFIG, SET_CONFIG  # noqa: E402  # of the hostile tests, which guest/front.py has found
 
 ROUNDS = 10
@@ -360,6 +361,21 @@ def last_word_decides_who_goes_on(lab):
             expect("file" in known.stdout and locked(path), f"{known}")
             lab.stop(child)
             expect(not locked(path), "it ends, and keeps the lock")
+
+
+@case
+def successor_that_is_asked_to_end_leaves_the_old_one(lab):
+    """While it waits for what a slow one hands over: it does not take it, only to end."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        old = Old(lab, "vireo-blkd", VERSION, f"{number}.control")
+        child = old.start()
+        with old.answers(result={}) as taker:
+            child.send_signal(number)
+            give(taker, STATE, state([disk("a=null:1M")]), [old.server.fileno()])
+            expect(receive(taker, 1) == b"", "it answers")
+        expect(child.wait(30) == 1, "it has ended well")
+        says(child, "not taken over: this process was asked to end")
+        expect(os.path.exists(old.control), "its socket was taken away")
 
 
 if __name__ == "__main__":

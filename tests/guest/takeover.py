@@ -150,8 +150,8 @@ def head(kind, length=0, fds=0):
 class Old:
     """What a process finds that is to take over from it."""
 
-    def __init__(self, lab, name="vireo-switchd", version=VERSION):
-        self.lab, self.name, self.version, self.control, self.rounds = lab, name, version, lab.path("old.control"), 0
+    def __init__(self, lab, name="vireo-switchd", version=VERSION, control="old.control"):
+        self.lab, self.name, self.version, self.control, self.rounds = lab, name, version, lab.path(control), 0
         self.server = socket.socket(socket.AF_UNIX)
         self.server.bind(self.control)
         self.server.listen(4)
