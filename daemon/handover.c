@@ -127,11 +127,17 @@ static void handover_leave(struct handover *h)
 	_exit(0);
 }
 
+/* Is there a reason not to that has come meanwhile? What came to rest may have failed, as a last flush. */
 static void hand_over(struct handover *h)
 {
 	char why[HANDOVER_WHY_BYTES];
+	const char *text = h->ops->refused(h->opaque, why);
 	int err;
 
+	if (text) {
+		handover_give_up(h, text);
+		return;
+	}
 	h->until_us = clock_now_us() + ANSWER_US;
 	err = h->ops->give(h, h->opaque);
 	if (!err)

@@ -44,7 +44,10 @@ struct handover_ops {
 	const char *what; /* "switch" */
 	const char *late; /* it does not come to rest in time: "a port's queues do not come to rest" */
 	unsigned version; /* of all that is said; who says another one is refused */
-	/* NULL: all of it can be handed over, as far as can be known before anything has stopped; or what is to be done first. */
+	/*
+	 * NULL: all of it can be handed over, as far as can be known by now; or what is to be done first. Asked before anything has
+	 * stopped, and again when all is held: what was under way may have failed.
+	 */
 	const char *(*refused)(void *opaque, char why[HANDOVER_WHY_BYTES]);
 	/*
 	 * First: nothing new is taken in anywhere, and what has been taken comes to its end. Then: everything is held. Each calls
