@@ -137,18 +137,23 @@ static json_t *export_json(const struct export *export)
 	return json_pack("{s:o}", "spec", spec);
 }
 
+/* NULL: some of it could not be said. */
 static char *state_text(const struct store *store)
 {
-	json_t *disks = json_array(), *exports = json_array(), *json;
+	json_t *disks = json_array(), *exports = json_array(), *json = NULL;
+	bool said = disks && exports;
 	char *text;
 
-	for (const struct store_disk *d = store->disks.first; d; d = d->next)
-		json_array_append_new(disks, disk_json(d));
-	for (const struct export *e = store->exports.first; e; e = e->next)
-		json_array_append_new(exports, export_json(e));
-	json = json_pack("{s:i, s:o, s:o}", "version", STORE_HANDOVER_VERSION, "disks", disks, "exports", exports);
+	for (const struct store_disk *d = store->disks.first; said && d; d = d->next)
+		said = !json_array_append_new(disks, disk_json(d));
+	for (const struct export *e = store->exports.first; said && e; e = e->next)
+		said = !json_array_append_new(exports, export_json(e));
+	if (said)
+		json = json_pack("{s:i, s:O, s:O}", "version", STORE_HANDOVER_VERSION, "disks", disks, "exports", exports);
 	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	json_decref(json);
+	json_decref(disks);
+	json_decref(exports);
 	return text;
 }
 

@@ -10,6 +10,17 @@
 
 /* ---- to tell ---- */
 
+/* A list that lacks something is none: NULL from then on. */
+static void append(json_t **list, json_t *item)
+{
+	if (!*list) {
+		json_decref(item);
+	} else if (json_array_append_new(*list, item)) {
+		json_decref(*list);
+		*list = NULL;
+	}
+}
+
 static json_t *port_json(const struct port *port)
 {
 	char *spec = config_show_spec(port);
@@ -27,10 +38,7 @@ static json_t *ports_json(const struct ports *ports)
 	json_t *list = json_array();
 
 	for (const struct port *p = ports->first; list && p; p = p->next)
-		if (json_array_append_new(list, port_json(p))) {
-			json_decref(list);
-			list = NULL;
-		}
+		append(&list, port_json(p));
 	return list;
 }
 
@@ -44,37 +52,32 @@ static json_t *held_json(const struct sw_fdb_entry *entry)
 
 static void held_tell(void *opaque, const struct sw_fdb_entry *entry)
 {
-	json_t *list = opaque;
-
 	if (entry->held)
-		json_array_append_new(list, held_json(entry));
+		append(opaque, held_json(entry));
 }
 
 static void learned_tell(void *opaque, const struct sw_fdb_entry *entry)
 {
-	json_t *list = opaque;
-
 	if (!entry->held && !entry->fixed)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:i}", "mac", port_mac_text(entry->mac).text, "port", entry->port, "vlan",
-						      (int)entry->vlan));
+		append(opaque, json_pack("{s:s, s:s, s:i}", "mac", port_mac_text(entry->mac).text, "port", entry->port, "vlan", (int)entry->vlan));
 }
 
 static json_t *entries_json(const struct ports *ports, void (*tell)(void *opaque, const struct sw_fdb_entry *entry))
 {
 	json_t *list = json_array();
 
-	sw_fdb_each(ports->sw, tell, list);
+	sw_fdb_each(ports->sw, tell, &list);
 	return list;
 }
 
-static void locked_tell(const struct ports *ports, bool everywhere, json_t *list)
+static void locked_tell(const struct ports *ports, bool everywhere, json_t **list)
 {
 	for (const struct port *p = ports->first; p; p = p->next) {
 		uint8_t number[6];
 		bool whole = false;
 
 		if (sw_port_locked(p->sw, number, &whole) && whole == everywhere)
-			json_array_append_new(list, json_pack("{s:s, s:s}", "mac", port_mac_text(number).text, "port", p->spec.at.name));
+			append(list, json_pack("{s:s, s:s}", "mac", port_mac_text(number).text, "port", p->spec.at.name));
 	}
 }
 
@@ -83,8 +86,8 @@ static json_t *locked_json(const struct ports *ports)
 {
 	json_t *list = json_array();
 
-	locked_tell(ports, true, list);
-	locked_tell(ports, false, list);
+	locked_tell(ports, true, &list);
+	locked_tell(ports, false, &list);
 	return list;
 }
 
