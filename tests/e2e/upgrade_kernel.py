@@ -143,6 +143,7 @@ def interface_stays_as_it_is(lab):
     def seen():
         return [left.run("ip", "link", "show", "other0"), left.run("ethtool", "-k", "other0"), right.run("ip", "link", "show", "right0"),
                 switch.port("left")["session"]]
+    wait_until(lambda: "NO-CARRIER" in right.run("ip", "link", "show", "right0"), 20, "the kernel has heard of it, which it does aside")
     before = seen()
     switch.hand_over()
     expect(seen() == before, f"{seen()}\nis not\n{before}")
