@@ -319,7 +319,9 @@ static void check_unsynced(struct place *place, const char *spec)
 	struct test_disk t = test_disk_open(spec);
 
 	assert_int_equal(test_do(&t, DISK_FLUSH, 0, 0, 0, NULL, 0), 0);
+	assert_null(disk_hand_over_problem(t.disk));
 	file_synced(container_of(t.disk, struct file_disk, disk), -EIO);
+	assert_non_null(strstr(disk_hand_over_problem(t.disk), "a flush has failed"));
 	assert_int_equal(test_do(&t, DISK_FLUSH, 0, 0, 0, NULL, 0), -EIO);
 	assert_int_equal(test_do(&t, DISK_ZERO, DISK_FUA, 0, 4096, NULL, 0), -EIO);
 	test_disk_close(&t);
