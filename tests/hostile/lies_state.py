@@ -41,7 +41,7 @@ def state_of_another_kind(daemon):
         honest = peer.save_state()
         for at, value in ((0, b'V'), (8, b'\2'), (12, b'\2'), (16, b'\xff\xff\xff\xff'), (20, b'\1'), (HEADER, b'\2'), (HEADER + 2, b'\xff'),
                           (HEADER + 6, b'\1'), (HEADER + 12, b'\0\0'), (HEADER + 12, b'\xff\xff'), (HEADER + 14, b'\xff\xff'),
-                          (HEADER + 16, b'\x41\0'), (HEADER + 18, b'\1')):
+                          (HEADER + 16, b'\x41\0'), (HEADER + 18, b'\x80'), (HEADER + 19, b'\1')):
             refuses(peer, honest[:at] + value + honest[at + len(value):])
         dice = random.Random(11)
         for _ in range(few(50)):
