@@ -544,7 +544,7 @@ static void lies_without_owner(const struct client *client)
 	REFUSED(client, VHOST_GET_FEATURES, NULL, EFAULT);
 	REFUSED(client, VHOST_SET_FEATURES, NULL, EFAULT);
 	REFUSED(client, VHOST_SET_FEATURES, (void *)UINT64_C(0xffff800000000000), EFAULT);
-	words[0] = UINT64_C(1) << 63;
+	words[0] = UINT64_C(1) << 62;
 	REFUSED(client, VHOST_SET_FEATURES, words, EOPNOTSUPP);
 }
 
