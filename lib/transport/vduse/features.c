@@ -32,7 +32,7 @@ static const struct taken_type {
 		  BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | BIT(VIRTIO_NET_F_MQ) |
 		  BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) |
 		  BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_HASH_REPORT) | BIT(53 /* notification coalescing */),
-	  BIT(63 /* SPEED_DUPLEX */), 2,
+	  BIT(VIRTIO_NET_F_SPEED_DUPLEX), 2,
 	  "address (mac) or MTU",
 	  { { offsetof(struct virtio_net_config, mac), 6 }, { offsetof(struct virtio_net_config, mtu), 2 } } },
 	{ VIRTIO_ID_BLOCK, BIT(VIRTIO_BLK_F_CONFIG_WCE), 0, 0, NULL, { { 0, 0 } } },
