@@ -92,9 +92,9 @@ int bell_set(struct bell *bell, struct vireo_notifier *notifier, int fd)
 	return 0;
 }
 
-uint64_t bell_cost_ns(const struct bell *bell)
+uint64_t bell_cost_take_ns(const struct bell *bell)
 {
-	return unlikely(bell->raiser) ? raiser_cost_ns(bell->raiser) : 0;
+	return unlikely(bell->raiser) ? raiser_cost_take_ns(bell->raiser) : 0;
 }
 
 void bell_raise(const struct bell *bell)

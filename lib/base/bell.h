@@ -39,7 +39,10 @@ void bell_forget(struct bell *bell);
 
 /* Any thread. Nothing where it is not set. */
 void bell_raise(const struct bell *bell);
-/* What its thread's last raise took, of CPU time; 0: it has none, and bell_raise() took it. Any thread. */
-uint64_t bell_cost_ns(const struct bell *bell);
+/*
+ * What its thread's last raise took, of CPU time, told once. 0: none has come to an end since, or it has no thread, and bell_raise() took it.
+ * Any thread.
+ */
+uint64_t bell_cost_take_ns(const struct bell *bell);
 
 #endif

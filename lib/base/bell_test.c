@@ -310,6 +310,32 @@ static void socket_is_sent_to_and_never_waits(void **state)
 	socket_is_sent_to(NULL);
 }
 
+/* Whoever asks more often than its thread raises would count one slow raise as many. */
+static void cost_of_a_raise_is_told_once(void **state)
+{
+	struct vireo_notifier_config config = { .size = sizeof(config), .run_aside = run_aside };
+	struct vireo_notifier *notifier;
+	struct bell bell = BELL_INIT;
+	uint64_t cost = 0;
+	int pair[2];
+
+	assert_int_equal(vireo_notifier_open(&config, &notifier, NULL), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(bell_set(&bell, notifier, pair[1]), 0);
+	assert_int_equal(bell_cost_take_ns(&bell), 0);
+	bell_raise(&bell);
+	for (int ms = 0; ms < PATIENCE_MS && !cost; ms++) {
+		usleep(1000);
+		cost = bell_cost_take_ns(&bell);
+	}
+	assert_true(cost > 0);
+	assert_int_equal(bell_cost_take_ns(&bell), 0);
+	bell_forget(&bell);
+	assert_true(threads_become(0));
+	fd_close(&pair[0]);
+	vireo_notifier_free(notifier);
+}
+
 static void assert_refused(int fd)
 {
 	struct bell bell = BELL_INIT;
@@ -385,6 +411,7 @@ int main(void)
 		cmocka_unit_test(eventfd_is_refused_where_there_is_neither_aio_nor_a_thread),
 		cmocka_unit_test(aio_is_asked_for_again),
 		cmocka_unit_test(socket_is_sent_to_and_never_waits),
+		cmocka_unit_test(cost_of_a_raise_is_told_once),
 		cmocka_unit_test(socket_with_something_in_it_is_refused_and_gets_nothing_later),
 		cmocka_unit_test(other_sockets_are_no_bells),
 	};

@@ -122,9 +122,9 @@ static void raiser_wake(struct raiser *raiser)
 	fd_event_raise(raiser->wake_fd); /* nobody else has it: there is room */
 }
 
-uint64_t raiser_cost_ns(const struct raiser *raiser)
+uint64_t raiser_cost_take_ns(struct raiser *raiser)
 {
-	return __atomic_load_n(&raiser->cost_ns, __ATOMIC_RELAXED);
+	return __atomic_exchange_n(&raiser->cost_ns, 0, __ATOMIC_RELAXED);
 }
 
 void raiser_raise(struct raiser *raiser)

@@ -16,7 +16,8 @@ struct vireo_notifier;
 int raiser_new(struct vireo_notifier *notifier, int fd, bool socket, struct raiser **ret_raiser);
 /* Any thread: soon. Raises that come together become one. */
 void raiser_raise(struct raiser *raiser);
-uint64_t raiser_cost_ns(const struct raiser *raiser); /* CPU time of the last raise that has come to an end; any thread */
+/* CPU time of the last raise that has come to an end, told once: 0 until the next one has; any thread. */
+uint64_t raiser_cost_take_ns(struct raiser *raiser);
 /* It is to raise nothing any more. True: it is gone, or will be. False: it waits in a raise. */
 bool raiser_end(struct raiser *raiser);
 /* After raiser_end() has said false: has it come out of the raise? Then it is gone. Helps it out of there. */

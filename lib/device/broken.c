@@ -167,6 +167,7 @@ void device_event(void *opaque, uint32_t events)
 	}
 	if (__atomic_load_n(&device->faulted, __ATOMIC_ACQUIRE) == device->faults.session)
 		memory_fault_tell(device);
+	signals_act(device);
 	lies_act(device);
 	if (__atomic_load_n(&device->break_state, __ATOMIC_RELAXED) == BREAK_NONE)
 		miss_act(device);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/fd.h"
+#include "base/loop.h"
 #include "device/miss.h"
 #include <assert.h>
 #include <errno.h>
@@ -178,6 +179,7 @@ void device_session_end(struct vireo_device *device)
 	assert(device->session && !device_quiescing(device));
 	assert(!device_running(device) && !device_beginning(device));
 	device_late_set(device, NULL);
+	loop_timer_free(&device->rest_timer); /* queues that are quiet owe nothing */
 	for (unsigned i = 0; i < device->queue_count; i++)
 		queue_forget(&device->queues[i]);
 	device_log_forget(device);

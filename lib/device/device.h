@@ -33,7 +33,8 @@ struct device_transport {
 	/* The device is broken: log has been written; end the session. May be called inside any verb. */
 	void (*broken)(void *transport, const char *why);
 	/*
-	 * Any thread, while the queue runs: signal the driver for this queue. NULL: the queue's call fd is raised.
+	 * Any thread, and two at once, while the queue runs: signal the driver for this queue. Used where it has no call fd; NULL: there
+	 * are no signals then.
 	 */
 	void (*signal)(void *transport, unsigned queue);
 	/*

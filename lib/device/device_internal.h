@@ -37,9 +37,16 @@
 /* What a queue's signals have cost lately: signal.c. */
 struct signal_cost {
 	bool close_look; /* the next one is measured in CPU time */
-	uint64_t sum_ns; /* of slow ones in a row, by CPU time, since it was accused last */
-	unsigned confirmed; /* so often accused, and not acquitted */
-	uint64_t since_ns, total_ns; /* when that began, and what they have taken since */
+	uint64_t sum_ns; /* of slow ones in a row, by CPU time */
+};
+
+/* While the control thread makes them. */
+struct signal_aside {
+	bool on; /* atomic: the worker sets it, the control thread clears it */
+	bool owed; /* atomic: the worker sets it, the control thread clears it and signals */
+	/* Control thread. */
+	unsigned slow; /* in a row, ... */
+	uint64_t sum_ns; /* ... and what they have taken */
 };
 
 struct vireo_queue {
@@ -101,6 +108,7 @@ struct vireo_queue {
 	/* Written by the control thread, read by any (atomic). */
 	bool enabled;
 
+	struct signal_aside signal_aside;
 	bool lied; /* any thread sets it (atomic), the control thread acts on it: see broken.c */
 
 	/* The worker's while the queue runs, then the control thread's. */
@@ -126,7 +134,7 @@ struct vireo_device {
 	unsigned queue_count, queue_num_told, queue_size_max, queues_absent;
 	uint64_t control_features; /* 0: control queues are there always */
 	bool control_keeps; /* chains of control queues stay popped */
-	int event_fd; /* raised from any thread: look at break_state, faulted and missed */
+	int event_fd; /* raised from any thread: look at break_state, faulted, missed, lied and signals_owed */
 	struct map_faults faults;
 	struct mem_account *account;
 	struct queue_miss *misses; /* miss.c's: one for each queue */
@@ -145,6 +153,8 @@ struct vireo_device {
 	bool held; /* see device_hold() */
 	bool patient; /* see device_patient_set() */
 	bool pops_specially; /* patient, or chain_pieces_max */
+	unsigned signal_rests; /* in a row: signal.c; outlives the session */
+	struct loop_timer *rest_timer; /* while signals are owed and rest; or NULL */
 	struct map *map;
 	struct map *memory; /* by guest physical addresses; NULL: that is what `map` is */
 	struct dirty_log *dirty_log; /* or NULL */
@@ -165,8 +175,11 @@ struct vireo_device {
 	char break_text[DEVICE_BREAK_TEXT_BYTES];
 	unsigned faulted; /* the last session whose memory has turned out to be gone: faults.session is the one of now */
 	bool missed;
-	uint64_t signals_paused_until_ns; /* 0: they do not; outlives the session */
+	/* signal.c's; 0: no longer. They outlive the session. */
+	uint64_t signals_paused_until_ns; /* until then nobody makes any */
+	uint64_t signals_aside_until_ns; /* until then the control thread makes all */
 	bool lied; /* one of the queues */
+	bool signals_owed; /* by one of the queues */
 
 	struct vireo_queue queues[];
 };
@@ -231,6 +244,9 @@ uint32_t queue_base(const struct vireo_queue *queue);
 /* signal.c */
 void queue_signal(struct vireo_queue *queue); /* any thread while the queue runs, one at a time */
 void queue_error_signal(struct vireo_queue *queue); /* control thread */
+/* Control thread: what the worker owes the queue's driver is signalled. */
+void queue_signal_settle(struct vireo_queue *queue);
+void signals_act(struct vireo_device *device); /* control thread: of all queues, but not while they rest */
 
 static inline bool device_accepted(const struct vireo_device *device, unsigned feature_bit)
 {

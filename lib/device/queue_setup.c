@@ -215,7 +215,10 @@ int device_queue_call_set(struct vireo_device *device, uint32_t index, int fd)
 {
 	struct vireo_queue *queue = queue_quiet(device, index);
 
-	return queue ? queue_bell_set(device, &queue->call, fd) : -EINVAL;
+	if (!queue)
+		return -EINVAL;
+	queue->signal_aside = (struct signal_aside){ 0 }; /* whoever waits for this one is not known yet; a quiet queue owes nothing */
+	return queue_bell_set(device, &queue->call, fd);
 }
 
 /* Only the control thread uses it: the queue may run. */

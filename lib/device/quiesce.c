@@ -99,6 +99,7 @@ void vireo_queue_quiesced(struct vireo_queue *queue)
 	queue->stopping = queue->quiesced = queue->renewing = false;
 	queue->running = false;
 	queue->paused = !queue->control;
+	queue_signal_settle(queue);
 	queue->carried |= ring_carried(queue->ring);
 	if (!ring_error(queue->ring))
 		queue_base_note(queue, queue->ring);

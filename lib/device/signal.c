@@ -7,23 +7,37 @@
  * seen. An eventfd behind an ioctl (VDUSE) is no different.
  *
  * So the time of each signal is looked at. One that takes long may have been preempted, which is nobody's fault: after it the
- * queue's next ones are measured in the thread's own CPU time, until one is quick. Those that are slow by that add up, and
- * their sum accuses the device. What is slow depends on the machine: twenty times what our own eventfd costs, which wakes
- * a thread as well.
+ * queue's next ones are measured in the thread's own CPU time, until one is quick. Those that are slow by that add up.
  *
- * An accusation is checked, because there are machines on which CPU time is not our own: an emulator, or a hypervisor that does not
- * tell of stolen time, runs the CPU on which the peer wakes up, and ours stands still meanwhile. So the eventfd is raised again,
- * some times at once: a long queue is walked each time, while a peer that is awake by now is not woken again. If one of
- * these is quick, or our own eventfd is as slow once, the device is acquitted. It takes three accusations with no quick signal
- * between them, and a fifth of the time in which they came.
+ * CPU time is not our own on every machine: an emulator, or a hypervisor that does not tell of stolen time, runs the CPU on
+ * which the peer wakes up, and ours stands still meanwhile. No measure of ours tells that from a long queue for certain, so a
+ * slow eventfd accuses nobody. It is raised where it holds nobody up, and seldom:
  *
- * A front end that comes again with the same eventfd would get as much again. So the device's signals pause for a hundred
- * times of what they have cost: a queue that would signal meanwhile breaks the device, at no cost. All of them together
- * take one percent of a CPU in the long run.
+ *	inline -> aside     the worker: one took HELD_UP_NS on the clock or HELD_UP_CPU_NS of CPU, or slow ones have added
+ *	                    up to SUM_NS. It owes one more
+ *	aside               the worker: owed = true, event_fd raised; the control thread: owed = false, then it signals
+ *	aside -> inline     the control thread: one was quick
+ *	aside -> rest       the control thread: RAISES of them at once were slow, and each far slower than our own eventfd at the
+ *	                    same moment (a long queue is walked each time, while a peer that is awake by now is not woken again).
+ *	                    No queue of the device is signalled for REST_TIMES as long, twice that if it comes to that again, and
+ *	                    so on up to PAUSE_TIMES; when it has come to that TELL_RESTS times in a row, a line tells of it.
+ *	                    Nothing is lost: what is owed is signalled when the rest is over
+ *
+ * A front end that comes again with the same eventfd would hold its worker up once more. So after such a rest all signals of
+ * the device are made aside for PAUSE_TIMES as long as they have taken: in the long run they take a worker one percent of its
+ * time.
+ *
+ * A queue that stops gets what it is owed before it is quiet, unless its device rests again and again: who stops and starts its
+ * queues does not cut a rest short. It is signalled when it starts again, here or in another process (queue_run.c).
+ *
+ * A bell with a thread of its own (bell.c) holds no worker up; what each of its raises has taken is told once, and judged by the
+ * next signal.
+ *
+ * A rest outlives the session, but not the process: one that takes over measures anew.
  */
 #include "base/fd.h"
+#include "base/loop.h"
 #include "device/device_internal.h"
-#include <stdio.h>
 #include <time.h>
 
 #define SUSPECT_NS UINT64_C(50000) /* on the clock; honest ones take 1000 to 20,000 */
@@ -32,9 +46,12 @@
 #define SUM_NS UINT64_C(5000000) /* of slow ones in a row */
 #define PROBES 4u
 #define ERROR_PROBES 2u /* the control thread makes them */
-#define ACCUSATIONS 3u
-#define SHARE 5u /* slow signals take a fifth of the time at least */
 #define PAUSE_TIMES 100u
+#define HELD_UP_NS UINT64_C(10000000)
+#define HELD_UP_CPU_NS UINT64_C(2000000)
+#define RAISES 2u /* at once */
+#define REST_TIMES 10u
+#define TELL_RESTS 4u
 
 static uint64_t now_ns(clockid_t clock)
 {
@@ -44,27 +61,35 @@ static uint64_t now_ns(clockid_t clock)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-static void signals_pause(struct vireo_device *device, uint64_t cost_ns)
+static uint64_t left_ns(uint64_t *until_ns)
 {
-	__atomic_store_n(&device->signals_paused_until_ns, now_ns(CLOCK_MONOTONIC) + PAUSE_TIMES * cost_ns,
-			 __ATOMIC_RELAXED);
-}
-
-/* How long from now on; 0: they do not. */
-static uint64_t signals_paused_ns(struct vireo_device *device)
-{
-	uint64_t until = __atomic_load_n(&device->signals_paused_until_ns, __ATOMIC_RELAXED), now;
+	uint64_t until = __atomic_load_n(until_ns, __ATOMIC_RELAXED), now;
 
 	if (likely(!until))
 		return 0;
 	now = now_ns(CLOCK_MONOTONIC);
 	if (now < until)
 		return until - now;
-	__atomic_store_n(&device->signals_paused_until_ns, 0, __ATOMIC_RELAXED);
+	__atomic_compare_exchange_n(until_ns, &until, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 	return 0;
 }
 
-/* The most that the device's own eventfd takes of some, which wakes the control thread for nothing. */
+static void until_set(uint64_t *until_ns, uint64_t ns)
+{
+	if (ns > __atomic_load_n(until_ns, __ATOMIC_RELAXED))
+		__atomic_store_n(until_ns, ns, __ATOMIC_RELAXED);
+}
+
+/* `times` as long as they have taken there are none, and none inline for PAUSE_TIMES as long. */
+static void signals_pause(struct vireo_device *device, uint64_t cost_ns, unsigned times)
+{
+	uint64_t now = now_ns(CLOCK_MONOTONIC);
+
+	until_set(&device->signals_paused_until_ns, now + times * cost_ns);
+	until_set(&device->signals_aside_until_ns, now + PAUSE_TIMES * cost_ns);
+}
+
+/* The most that the device's own eventfd takes of some; the control thread looks at it for nothing. */
 static uint64_t own_cost_ns(const struct vireo_device *device)
 {
 	uint64_t most = 0;
@@ -78,7 +103,17 @@ static uint64_t own_cost_ns(const struct vireo_device *device)
 	return most;
 }
 
-/* Returns what it has taken by that clock. */
+static bool is_slow(const struct vireo_device *device, uint64_t took_ns)
+{
+	return took_ns >= SLOW_NS && took_ns >= SLOW_TIMES * own_cost_ns(device);
+}
+
+static bool has_bell(const struct vireo_queue *queue)
+{
+	return queue->call.fd >= 0 || queue->device->transport->signal;
+}
+
+/* Returns what it has taken by that clock; where a thread of the bell's own does it, what its last one took. 0: none since. */
 static uint64_t signal_raise(struct vireo_queue *queue, clockid_t clock)
 {
 	struct vireo_device *device = queue->device;
@@ -88,50 +123,135 @@ static uint64_t signal_raise(struct vireo_queue *queue, clockid_t clock)
 		bell_raise(&queue->call);
 	else
 		device->transport->signal(device->transport_opaque, queue->index);
-	return max_u64(now_ns(clock) - start, bell_cost_ns(&queue->call));
+	return queue->call.raiser ? bell_cost_take_ns(&queue->call) : now_ns(clock) - start;
 }
 
-/* The least that one takes of some. */
-static uint64_t signal_probe(struct vireo_queue *queue)
-{
-	uint64_t least = UINT64_MAX;
+/* ---- by the control thread ---- */
 
-	for (unsigned i = 0; i < PROBES && least >= SLOW_NS; i++)
-		least = min_u64(least, signal_raise(queue, CLOCK_THREAD_CPUTIME_ID));
-	return least;
+/* The worker's too. The release pairs with the acquire of who takes it: what the driver is told of has been written. */
+static __cold void signal_owe(struct vireo_queue *queue)
+{
+	if (__atomic_exchange_n(&queue->signal_aside.owed, true, __ATOMIC_ACQ_REL))
+		return;
+	__atomic_store_n(&queue->device->signals_owed, true, __ATOMIC_RELEASE);
+	fd_event_raise(queue->device->event_fd);
 }
 
-static void signals_too_slow(struct vireo_queue *queue)
+static void signals_rest(struct vireo_queue *queue, uint64_t took_ns, uint64_t each_ns)
 {
-	struct signal_cost *cost = &queue->signal_cost;
-	uint64_t each = signal_probe(queue);
-	char why[128];
+	struct vireo_device *device = queue->device;
+	unsigned times = REST_TIMES << min_u64(device->signal_rests, TELL_RESTS);
 
-	if (each < SLOW_NS || each < SLOW_TIMES * own_cost_ns(queue->device)) { /* the machine is slow, not its peer */
-		*cost = (struct signal_cost){ 0 };
+	signals_pause(device, took_ns, times < PAUSE_TIMES ? times : PAUSE_TIMES);
+	if (++device->signal_rests == TELL_RESTS)
+		log_warning(&device->log,
+			    "%s: queue %u: each signal takes %llu us of CPU: too many wait for its call eventfd, which is raised seldom from now on",
+			    device->name, queue->index, (unsigned long long)each_ns / 1000);
+}
+
+static void signal_is_quick(struct vireo_queue *queue)
+{
+	queue->signal_aside.slow = 0;
+	queue->signal_aside.sum_ns = 0;
+	if (__atomic_exchange_n(&queue->signal_aside.on, false, __ATOMIC_RELAXED))
+		queue->device->signal_rests = 0;
+}
+
+/* Where the bell has a thread of its own each signal tells of one before it. */
+static void signal_make_aside(struct vireo_queue *queue)
+{
+	struct signal_aside *aside = &queue->signal_aside;
+	uint64_t took;
+
+	do {
+		took = signal_raise(queue, CLOCK_THREAD_CPUTIME_ID);
+		if (!took && queue->call.raiser)
+			return;
+		if (!is_slow(queue->device, took)) {
+			signal_is_quick(queue);
+			return;
+		}
+		aside->sum_ns += took;
+		if (++aside->slow == RAISES) {
+			__atomic_store_n(&aside->on, true, __ATOMIC_RELAXED);
+			signals_rest(queue, aside->sum_ns, took);
+			aside->slow = 0;
+			aside->sum_ns = 0;
+			return;
+		}
+	} while (!queue->call.raiser);
+}
+
+static void rest_is_over(void *opaque)
+{
+	struct vireo_device *device = opaque;
+
+	loop_timer_free(&device->rest_timer); /* its fd is no longer the port's */
+	__atomic_store_n(&device->signals_owed, true, __ATOMIC_RELAXED);
+	signals_act(device);
+}
+
+/* False: there is no timer, and nothing would be signalled behind the rest. */
+static bool rest_goes_on(struct vireo_device *device)
+{
+	uint64_t ns = left_ns(&device->signals_paused_until_ns);
+
+	if (!ns || (!device->rest_timer && loop_timer_new(device->loop, rest_is_over, device, &device->rest_timer)))
+		return false;
+	loop_timer_start(device->rest_timer, ns / 1000000 + 1);
+	return true;
+}
+
+void signals_act(struct vireo_device *device)
+{
+	if (!__atomic_exchange_n(&device->signals_owed, false, __ATOMIC_ACQUIRE))
 		return;
+	for (unsigned i = 0; i < device->queue_count; i++) {
+		struct vireo_queue *queue = &device->queues[i];
+
+		if (!__atomic_load_n(&queue->signal_aside.owed, __ATOMIC_RELAXED))
+			continue;
+		if (rest_goes_on(device))
+			return;
+		if (__atomic_exchange_n(&queue->signal_aside.owed, false, __ATOMIC_ACQUIRE))
+			signal_make_aside(queue);
 	}
-	if (!cost->confirmed)
-		cost->since_ns = now_ns(CLOCK_MONOTONIC) - cost->sum_ns - PROBES * each;
-	cost->total_ns += cost->sum_ns + PROBES * each;
-	cost->sum_ns = 0;
-	if (++cost->confirmed < ACCUSATIONS)
+}
+
+void queue_signal_settle(struct vireo_queue *queue)
+{
+	struct vireo_device *device = queue->device;
+
+	if (!__atomic_exchange_n(&queue->signal_aside.owed, false, __ATOMIC_ACQUIRE) || !has_bell(queue))
 		return;
-	if (cost->total_ns < (now_ns(CLOCK_MONOTONIC) - cost->since_ns) / SHARE) { /* who signals so rarely may take so long */
-		*cost = (struct signal_cost){ 0 };
-		return;
-	}
-	signals_pause(queue->device, cost->total_ns);
-	snprintf(why, sizeof(why), "each signal takes %llu us of CPU: too many wait for its call eventfd",
-		 (unsigned long long)each / 1000);
-	*cost = (struct signal_cost){ 0 };
-	device_break_raise(queue->device, queue, why);
+	if (device->signal_rests < TELL_RESTS || !left_ns(&device->signals_paused_until_ns))
+		signal_make_aside(queue);
+}
+
+/* ---- by the worker ---- */
+
+static void signals_go_aside(struct vireo_queue *queue)
+{
+	queue->signal_cost = (struct signal_cost){ 0 };
+	__atomic_store_n(&queue->signal_aside.on, true, __ATOMIC_RELAXED);
+	signal_owe(queue); /* is it slow? */
+}
+
+static bool holds_up(const struct vireo_queue *queue, uint64_t took_ns)
+{
+	return !queue->call.raiser && took_ns >= (queue->signal_cost.close_look ? HELD_UP_CPU_NS : HELD_UP_NS);
 }
 
 static __cold void signal_suspect(struct vireo_queue *queue, uint64_t took_ns)
 {
 	struct signal_cost *cost = &queue->signal_cost;
 
+	if (!took_ns)
+		return;
+	if (holds_up(queue, took_ns)) {
+		signals_go_aside(queue);
+		return;
+	}
 	if (!cost->close_look) {
 		*cost = (struct signal_cost){ .close_look = true };
 		return;
@@ -142,31 +262,26 @@ static __cold void signal_suspect(struct vireo_queue *queue, uint64_t took_ns)
 	}
 	cost->sum_ns += took_ns;
 	if (cost->sum_ns >= SUM_NS)
-		signals_too_slow(queue);
+		signals_go_aside(queue);
 }
 
-static __cold void signal_while_paused(struct vireo_queue *queue, uint64_t left_ns)
+static bool signal_elsewhere(const struct vireo_queue *queue)
 {
-	char why[128];
-
-	snprintf(why, sizeof(why), "its signals took too much CPU: there are none for another %llu ms",
-		 (unsigned long long)left_ns / 1000000 + 1);
-	device_break_raise(queue->device, queue, why);
+	return __atomic_load_n(&queue->signal_aside.on, __ATOMIC_RELAXED) || left_ns(&queue->device->signals_aside_until_ns);
 }
 
 void queue_signal(struct vireo_queue *queue)
 {
-	struct vireo_device *device = queue->device;
 	clockid_t clock = unlikely(queue->signal_cost.close_look) ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
-	uint64_t took, paused = signals_paused_ns(device);
+	uint64_t took;
 
-	if (queue->call.fd < 0 && !device->transport->signal)
+	if (!has_bell(queue))
 		return;
-	if (unlikely(paused)) {
-		signal_while_paused(queue, paused);
+	counter_add(&queue->signals, 1);
+	if (unlikely(signal_elsewhere(queue))) {
+		signal_owe(queue);
 		return;
 	}
-	counter_add(&queue->signals, 1);
 	took = signal_raise(queue, clock);
 	if (unlikely(took >= SUSPECT_NS || queue->signal_cost.close_look))
 		signal_suspect(queue, took);
@@ -178,15 +293,18 @@ static uint64_t error_raise(const struct vireo_queue *queue)
 	uint64_t start = now_ns(CLOCK_THREAD_CPUTIME_ID);
 
 	bell_raise(&queue->error);
-	return max_u64(now_ns(CLOCK_THREAD_CPUTIME_ID) - start, bell_cost_ns(&queue->error));
+	return max_u64(now_ns(CLOCK_THREAD_CPUTIME_ID) - start, bell_cost_take_ns(&queue->error));
 }
 
-/* Control thread. There is one for a queue that lies, and no sum of them: one that is slow is made again at once, for the same reason as others. */
+/*
+ * Control thread. There is one for a queue that lies, and no sum of them: one that is slow is made again at once, for the same
+ * reason as others.
+ */
 void queue_error_signal(struct vireo_queue *queue)
 {
 	uint64_t took, sum = 0;
 
-	if (queue->error.fd < 0 || signals_paused_ns(queue->device))
+	if (queue->error.fd < 0 || left_ns(&queue->device->signals_paused_until_ns))
 		return;
 	for (unsigned i = 0; i < ERROR_PROBES; i++) {
 		took = error_raise(queue);
@@ -195,5 +313,5 @@ void queue_error_signal(struct vireo_queue *queue)
 		sum += took;
 	}
 	if (took >= SLOW_TIMES * own_cost_ns(queue->device))
-		signals_pause(queue->device, sum);
+		signals_pause(queue->device, sum, PAUSE_TIMES);
 }
