@@ -14,6 +14,8 @@
 
 /* As long as the driver has not said otherwise, which hardly one does. */
 #define USUAL_HEAD_BYTES (SCSI_REQUEST_CDB + SCSI_CDB_SIZE)
+#define USUAL_SIZES	 ((uint64_t)SCSI_CDB_SIZE << 32 | SCSI_SENSE_SIZE) /* as vireo_scsi.sizes has them */
+#define USUAL_RESPONSE_BYTES ((uint32_t)sizeof(struct virtio_scsi_response) + SCSI_SENSE_SIZE)
 #define FILL_BYTES_MAX	 (64u << 10) /* a guest asks for that as often as it likes */
 
 static __cold bool request_mute(struct vscsi_slot *slot)
@@ -81,24 +83,26 @@ static __cold void parts_lay(struct vscsi_slot *slot, uint32_t head_bytes, uint3
 
 	vireo_cursor_skip(&out, head_bytes);
 	vireo_cursor_skip(&in, response_bytes);
-	command->pi_out = views;
+	command->pi_out = command->pi_out_bytes ? views : NULL;
 	command->pi_out_count = view_lay(&out, command->pi_out_bytes, &views);
 	command->out = views;
 	command->out_count = view_lay(&out, command->out_bytes, &views);
-	command->pi_in = views;
+	command->pi_in = command->pi_in_bytes ? views : NULL;
 	command->pi_in_count = view_lay(&in, command->pi_in_bytes, &views);
 	command->in = views;
 	command->in_count = view_lay(&in, command->in_bytes, &views);
 }
 
-/* Header and response are a piece each, as drivers make them, and the rest is data. */
-static inline void parts_take(struct vscsi_slot *slot, uint32_t head_bytes, uint32_t response_bytes)
+/*
+ * Header and response are a piece each, as drivers make them, and the rest is data. Of protection information a command says nothing then:
+ * where the driver has not agreed on it nobody has written to these fields since the queue has started.
+ */
+static inline void parts_take(struct vscsi_slot *slot, uint32_t head_bytes, uint32_t response_bytes, bool protection)
 {
 	const struct vireo_chain *chain = &slot->at.chain;
 	struct vireo_scsi_command *command = &slot->command;
 
-	if (unlikely(chain->iov[0].iov_len != head_bytes || chain->iov[chain->readable_count].iov_len != response_bytes ||
-		     (command->pi_out_bytes | command->pi_in_bytes))) {
+	if (unlikely(chain->iov[0].iov_len != head_bytes || chain->iov[chain->readable_count].iov_len != response_bytes || protection)) {
 		parts_lay(slot, head_bytes, response_bytes);
 		return;
 	}
@@ -106,8 +110,6 @@ static inline void parts_take(struct vscsi_slot *slot, uint32_t head_bytes, uint
 	command->out_count = command->out_bytes ? chain->readable_count - 1 : 0;
 	command->in = chain->iov + chain->readable_count + 1;
 	command->in_count = command->in_bytes ? chain->writable_count - 1 : 0;
-	command->pi_out = command->pi_in = NULL;
-	command->pi_out_count = command->pi_in_count = 0;
 }
 
 /* ---- a request ---- */
@@ -131,17 +133,21 @@ static __cold bool protection_take(struct vscsi_slot *slot)
 	return true;
 }
 
+static __cold void head_copy_slowly(struct vscsi_slot *slot, uint32_t head_bytes)
+{
+	struct vireo_cursor c = vireo_chain_readable(&slot->at.chain);
+
+	vireo_cursor_take(&c, slot->head, head_bytes);
+}
+
 static inline void head_copy(struct vscsi_slot *slot, uint32_t head_bytes)
 {
 	const struct iovec *first = slot->at.chain.iov;
 
-	if (likely(first->iov_len >= USUAL_HEAD_BYTES && head_bytes == USUAL_HEAD_BYTES)) {
+	if (likely(first->iov_len >= USUAL_HEAD_BYTES && head_bytes == USUAL_HEAD_BYTES))
 		memcpy(slot->head, first->iov_base, USUAL_HEAD_BYTES);
-	} else {
-		struct vireo_cursor c = vireo_chain_readable(&slot->at.chain);
-
-		vireo_cursor_take(&c, slot->head, head_bytes);
-	}
+	else
+		head_copy_slowly(slot, head_bytes);
 	__asm__ volatile("" : : : "memory"); /* guest memory has been copied, and is not read again */
 }
 
@@ -158,36 +164,51 @@ static inline void head_take(struct vscsi_slot *slot)
 	command->crn = head[SCSI_REQUEST_CRN];
 }
 
-bool vscsi_request_take(struct vscsi_slot *slot)
+/* Of constants where nearly all drivers leave the sizes as they are. */
+static inline __attribute__((always_inline)) bool request_take(struct vscsi_slot *slot, uint32_t cdb_bytes, uint32_t sense_size,
+							       bool protection)
 {
+	const uint32_t head_bytes = SCSI_REQUEST_CDB + cdb_bytes + (protection ? SCSI_REQUEST_PI_BYTES : 0);
+	const uint32_t response_bytes = (uint32_t)sizeof(struct virtio_scsi_response) + sense_size;
 	const struct vireo_scsi *scsi = vscsi_queue_of(slot)->scsi;
 	const struct vireo_chain *chain = &slot->at.chain;
 	struct vireo_scsi_command *command = &slot->command;
-	uint64_t sizes = __atomic_load_n(&scsi->sizes, __ATOMIC_RELAXED);
-	bool protection = vscsi_has(scsi, VIREO_SCSI_F_T10_PI_BIT);
-	uint32_t cdb_bytes = (uint32_t)(sizes >> 32);
-	uint32_t head_bytes = SCSI_REQUEST_CDB + cdb_bytes + (protection ? SCSI_REQUEST_PI_BYTES : 0);
-	uint32_t response_bytes = (uint32_t)sizeof(struct virtio_scsi_response) + (uint32_t)sizes;
 
-	slot->sense_size = (uint32_t)sizes;
-	if (unlikely(chain->writable_bytes < sizeof(struct virtio_scsi_response)))
-		return request_mute(slot);
-	if (unlikely(chain->writable_bytes < response_bytes || chain->readable_bytes < head_bytes))
+	slot->sense_size = sense_size;
+	if (unlikely(chain->writable_bytes < response_bytes || chain->readable_bytes < head_bytes)) {
+		if (chain->writable_bytes < sizeof(struct virtio_scsi_response))
+			return request_mute(slot);
 		return request_refuse(slot, VIREO_SCSI_FAILURE, 0);
+	}
 	head_copy(slot, head_bytes);
 	head_take(slot);
 	command->cdb_bytes = cdb_bytes;
 	command->out_bytes = chain->readable_bytes - head_bytes;
 	command->in_bytes = chain->writable_bytes - response_bytes;
-	command->pi_out_bytes = command->pi_in_bytes = 0;
-	if (unlikely(protection) && !protection_take(slot))
+	if (protection && !protection_take(slot))
 		return request_refuse(slot, VIREO_SCSI_FAILURE, 0);
 	if (unlikely(command->out_bytes && command->in_bytes) && !vscsi_has(scsi, VIREO_SCSI_F_INOUT_BIT))
 		return request_refuse(slot, VIREO_SCSI_FAILURE, (uint64_t)command->out_bytes + command->in_bytes);
-	if (unlikely(!vscsi_address_take(slot->head, false, &command->target, command->lun)))
+	if (unlikely(!vscsi_address_of(slot->head, &command->target, command->lun)))
 		return request_refuse(slot, VIREO_SCSI_BAD_TARGET, (uint64_t)command->out_bytes + command->in_bytes);
-	parts_take(slot, head_bytes, response_bytes);
+	parts_take(slot, head_bytes, response_bytes, protection);
 	return true;
+}
+
+static __attribute__((noinline)) bool request_take_as_agreed(struct vscsi_slot *slot, uint64_t sizes, bool protection)
+{
+	return request_take(slot, (uint32_t)(sizes >> 32), (uint32_t)sizes, protection);
+}
+
+bool vscsi_request_take(struct vscsi_slot *slot)
+{
+	const struct vireo_scsi *scsi = vscsi_queue_of(slot)->scsi;
+	uint64_t sizes = __atomic_load_n(&scsi->sizes, __ATOMIC_RELAXED);
+	bool protection = vscsi_has(scsi, VIREO_SCSI_F_T10_PI_BIT);
+
+	if (unlikely(sizes != USUAL_SIZES || protection))
+		return request_take_as_agreed(slot, sizes, protection);
+	return request_take(slot, SCSI_CDB_SIZE, SCSI_SENSE_SIZE, false);
 }
 
 /* ---- its response ---- */
@@ -235,46 +256,60 @@ static inline void done_count(struct vireo_scsi_queue_stats *stats, const struct
 	counter_add(&stats->in_bytes, result->in_moved);
 }
 
-static inline struct virtio_scsi_response response_of(const struct vscsi_slot *slot, const struct vireo_scsi_result *result)
+static inline uint32_t residual_of(const struct vscsi_slot *slot, const struct vireo_scsi_result *result)
 {
 	const struct vireo_scsi_command *command = &slot->command;
-	uint64_t residual = (uint64_t)command->out_bytes + command->in_bytes - result->out_moved - result->in_moved;
 
-	return (struct virtio_scsi_response){
-		.sense_len = htole32(min_u32(result->sense_bytes, slot->sense_size)),
-		.residual = htole32((uint32_t)residual),
+	return (uint32_t)((uint64_t)command->out_bytes + command->in_bytes - result->out_moved - result->in_moved);
+}
+
+/* With sense data, with room for them that is not the usual one, or with protection information. */
+static __attribute__((noinline)) void response_put_slowly(struct vscsi_slot *slot, const struct vireo_scsi_result *result)
+{
+	uint8_t bytes[sizeof(struct virtio_scsi_response) + VIREO_SCSI_SENSE_BYTES_MAX];
+	uint32_t sense_bytes = min_u32(result->sense_bytes, slot->sense_size);
+	const struct virtio_scsi_response head = {
+		.sense_len = htole32(sense_bytes),
+		.residual = htole32(residual_of(slot, result)),
 		.status_qualifier = htole16(result->status_qualifier),
 		.status = result->status,
 		.response = result->response,
 	};
-}
-
-/* With sense data, or room for them that is not the usual one. */
-static __cold void response_put_slowly(const struct vscsi_slot *slot, const struct vireo_scsi_result *result)
-{
-	uint8_t bytes[sizeof(struct virtio_scsi_response) + VIREO_SCSI_SENSE_BYTES_MAX];
-	const struct virtio_scsi_response head = response_of(slot, result);
-	uint32_t sense_bytes = min_u32(result->sense_bytes, slot->sense_size);
 
 	memcpy(bytes, &head, sizeof(head));
 	memset(bytes + sizeof(head), 0, slot->sense_size);
 	if (sense_bytes)
 		memcpy(bytes + sizeof(head), result->sense, sense_bytes);
 	bytes_put(slot, bytes, sizeof(head) + slot->sense_size);
+	shelf_end(&slot->at, written_bytes(slot, result));
 }
 
-static inline void response_put(const struct vscsi_slot *slot, const struct vireo_scsi_result *result)
+/* By 32 bytes: of one memset() gcc makes a rep stos, which takes longer to begin than all of this. */
+static inline void sense_clear(uint8_t *sense)
+{
+	_Static_assert(SCSI_SENSE_SIZE == 96, "three times 32");
+	memset(sense, 0, 32);
+	memset(sense + 32, 0, 32);
+	memset(sense + 64, 0, 32);
+}
+
+/* As response_put_slowly() has it, in two words: sense_len and residual; status_qualifier, status and response. */
+static inline void response_put(struct vscsi_slot *slot, const struct vireo_scsi_result *result)
 {
 	const struct iovec *first = &slot->at.chain.iov[slot->at.chain.readable_count];
-	struct virtio_scsi_response head;
+	uint64_t residual = htole64((uint64_t)residual_of(slot, result) << 32);
+	uint32_t status = htole32((uint32_t)result->response << 24 | (uint32_t)result->status << 16 | result->status_qualifier);
+	uint8_t *at = first->iov_base;
 
-	if (unlikely(result->sense_bytes || slot->sense_size != SCSI_SENSE_SIZE || first->iov_len < sizeof(head) + SCSI_SENSE_SIZE)) {
+	if (unlikely(result->sense_bytes || slot->sense_size != SCSI_SENSE_SIZE || first->iov_len < USUAL_RESPONSE_BYTES ||
+		     slot->command.pi_in_bytes)) {
 		response_put_slowly(slot, result);
 		return;
 	}
-	head = response_of(slot, result);
-	memcpy(first->iov_base, &head, sizeof(head));
-	memset((uint8_t *)first->iov_base + sizeof(head), 0, SCSI_SENSE_SIZE);
+	memcpy(at, &residual, sizeof(residual));
+	memcpy(at + sizeof(residual), &status, sizeof(status));
+	sense_clear(at + sizeof(struct virtio_scsi_response));
+	shelf_end(&slot->at, USUAL_RESPONSE_BYTES + result->in_moved);
 }
 
 void vireo_scsi_complete(struct vireo_scsi_command *command, const struct vireo_scsi_result *result)
@@ -288,5 +323,4 @@ void vireo_scsi_complete(struct vireo_scsi_command *command, const struct vireo_
 	q->at.in_flight--;
 	done_count(&q->stats, result);
 	response_put(slot, result);
-	shelf_end(&slot->at, written_bytes(slot, result));
 }

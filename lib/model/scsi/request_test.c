@@ -188,6 +188,25 @@ static void every_response_reaches_the_driver(void **state)
 	guest_stop(&g);
 }
 
+/* RESERVATION CONFLICT, BUSY, TASK SET FULL come with none. */
+static void a_status_without_sense_data_is_told(void **state)
+{
+	struct asked a;
+	struct guest g;
+
+	guest_start_features(&g, V1);
+	g.result = (struct vireo_scsi_result){ .status = 0x18, .status_qualifier = 0x1234, .out_moved = 512 };
+	a = guest_ask(&g, &(struct ask){ .out_bytes = 4096 });
+	assert_int_equal(guest_poll(&g), 1);
+	assert_int_equal(a.response->response, VIREO_SCSI_OK);
+	assert_int_equal(a.response->status, 0x18);
+	assert_int_equal(le16toh(a.response->status_qualifier), 0x1234);
+	assert_int_equal(le32toh(a.response->sense_len), 0);
+	assert_int_equal(residual(&a), 3584);
+	assert_true(all(a.sense, SCSI_SENSE_SIZE, 0));
+	guest_stop(&g);
+}
+
 static void residual_is_the_data_less_what_was_moved(void **state)
 {
 	struct asked a;
@@ -424,6 +443,7 @@ int main(void)
 		cmocka_unit_test(an_address_of_no_format_is_a_bad_target),
 		cmocka_unit_test(the_response_has_what_the_target_says),
 		cmocka_unit_test(every_response_reaches_the_driver),
+		cmocka_unit_test(a_status_without_sense_data_is_told),
 		cmocka_unit_test(residual_is_the_data_less_what_was_moved),
 		cmocka_unit_test(the_used_length_is_what_was_written),
 		cmocka_unit_test(both_directions_without_inout_fail_at_once),

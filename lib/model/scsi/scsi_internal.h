@@ -27,6 +27,8 @@
 #include "vireo/device.h"
 #include "vireo/scsi.h"
 #include "wire/virtio_scsi.h"
+#include <endian.h>
+#include <string.h>
 
 #define SCSI_CONTROL_QUEUE  0u
 #define SCSI_EVENT_QUEUE    1u
@@ -118,6 +120,21 @@ void vscsi_sizes_reset(struct vireo_scsi *scsi);
  * 5.6.6.1. False: no address of a kind that there is. `nexus`: of a target; what it says of a logical unit is ignored, and is 0 then.
  */
 bool vscsi_address_take(const uint8_t lun[8], bool nexus, uint8_t *ret_target, uint8_t ret_lun[8]);
+
+/* The same of a request, most of which are for a logical unit of a target. */
+static inline bool vscsi_address_of(const uint8_t lun[8], uint8_t *ret_target, uint8_t ret_lun[8])
+{
+	uint64_t address;
+
+	memcpy(&address, lun, sizeof(address));
+	address = le64toh(address);
+	if (unlikely((address & UINT64_C(0xffffffff000000ff)) != 1))
+		return vscsi_address_take(lun, false, ret_target, ret_lun);
+	*ret_target = (uint8_t)(address >> 8);
+	address = htole64(address >> 16); /* the rest is zero */
+	memcpy(ret_lun, &address, sizeof(address));
+	return true;
+}
 void vscsi_address_put(uint8_t target, const uint8_t lun[8], uint8_t ret_lun[8]);
 
 /* ---- request.c ---- */
