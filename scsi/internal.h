@@ -10,6 +10,7 @@
  *	address.c	the forms of a LUN address
  *	queue.c		a queue: tasks in and out, and its paths
  *	path.c		a logical unit in a queue's hands: order, requests of the disk, what is given up
+ *	way.h		what each READ and WRITE passes on its way, inline
  *	manage.c	task management
  *	task.c		how a task ends: data, sense
  *	table.c		the commands
@@ -44,6 +45,7 @@
 #define SCSI_UNMAP_RANGES_MAX 64u
 #define SCSI_SAME_BYTES_MAX  (UINT64_C(1) << 30)
 #define SCSI_PATH_BUCKETS    256u
+#define SCSI_PATH_BURST	     32u
 
 /* ---- logical units ---- */
 
@@ -159,8 +161,8 @@ struct scsi_message {
 struct scsi_op {
 	struct disk_request disk;
 	struct scsi_path *path;
-	struct scsi_task *task; /* NULL: of a job, or of a task that has been given up */
 	struct scsi_job *job;
+	struct scsi_task *task; /* NULL: of a job, or of a task that has been given up */
 	struct scsi_op *next;
 	struct iovec *trimmed; /* to be freed */
 	void *lost;	       /* where data goes that nobody waits for */
@@ -180,7 +182,7 @@ struct scsi_path {
 	struct scsi_task *tasks; /* these */
 	struct scsi_task *held, **held_end; /* those that have not begun */
 	unsigned burst_count;
-	struct disk_request *burst[32];
+	struct disk_request *burst[SCSI_PATH_BURST];
 	struct scsi_path *next;	     /* of its bucket */
 	struct scsi_path *next_busy;
 };
@@ -191,7 +193,7 @@ struct scsi_queue {
 	int fd, event_fd;
 	struct scsi_path *last;
 	uint64_t last_address; /* of its LUN, as the task had it */
-	uint8_t rows[256]; /* of each opcode, where it was found in the table last */
+	const struct scsi_command *plain[256]; /* of each opcode that has come: its command if it is of a plain kind, else NULL. path.c */
 	struct scsi_path *busy; /* those with requests at their disks */
 	struct scsi_task *done, **done_end;
 	unsigned tasks, orphans; /* not reaped; without a task */
@@ -272,7 +274,6 @@ struct scsi_path *scsi_queue_path(struct scsi_queue *queue, unsigned target, uns
 /* ---- path.c ---- */
 
 void scsi_path_take(struct scsi_path *path, struct scsi_task *task); /* it begins, or is held */
-void scsi_path_ended(struct scsi_path *path, struct scsi_task *task);
 void scsi_path_begin_held(struct scsi_path *path);
 void scsi_path_go(struct scsi_path *path); /* what has been gathered goes to the disk */
 void scsi_path_reap(struct scsi_path *path);
@@ -289,7 +290,7 @@ static inline void scsi_path_busy(struct scsi_path *path)
 	path->queue->busy = path;
 }
 
-struct scsi_op *scsi_op_new(struct scsi_path *path);
+struct scsi_op *scsi_op_new(struct scsi_path *path); /* NULL: no memory */
 void scsi_op_free(struct scsi_op *op);
 /* Its response is to be that: at once if nothing holds it. By a part of task management, or (NULL) by the queue. Once more tries again. */
 void scsi_task_abort(struct scsi_task *task, enum scsi_response response, const struct scsi_part *part);
@@ -489,7 +490,7 @@ SCSI_HANDLER(removal);
 
 /* ---- medium.c ---- */
 
-void scsi_medium_done(struct scsi_task *task, const struct disk_request *r); /* of a task without a job */
+void scsi_medium_failed(struct scsi_task *task, const struct disk_request *r); /* of a task without a job */
 unsigned scsi_write_flags(const struct scsi_task *task); /* DISK_FUA, if the command or the unit asks for it */
 
 unsigned scsi_compare_blocks_max(const struct scsi_unit *unit);

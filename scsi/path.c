@@ -9,38 +9,16 @@
  * anew), what touches the data in this thread alone gets other memory instead (disk_queue.in_thread), and
  * what the kernel has is waited for, since it may write to the data at any moment.
  */
-#include "scsi/internal.h"
+#include "scsi/way.h"
 #include <limits.h>
 #include <sys/epoll.h>
 
-#define BURST	       32u
 #define LOST_BYTES_MAX (UINT64_C(64) << 20) /* of a queue, that aborted tasks have left with disks */
 
 /* ---- the order of tasks (SAM-5, 8) ---- */
 
-static void link_in(struct scsi_path *path, struct scsi_task *task)
-{
-	task->prev = NULL;
-	task->next = path->tasks;
-	if (path->tasks)
-		path->tasks->prev = task;
-	path->tasks = task;
-	path->active++;
-}
-
-static void link_out(struct scsi_path *path, struct scsi_task *task)
-{
-	if (task->next)
-		task->next->prev = task->prev;
-	if (task->prev)
-		task->prev->next = task->next;
-	else
-		path->tasks = task->next;
-	path->active--;
-}
-
 /* What keeps a command from being carried out at all. False: it has ended. */
-static __cold bool unit_allows(struct scsi_task *task, const struct scsi_lun *lun)
+static bool unit_allows(struct scsi_task *task, const struct scsi_lun *lun)
 {
 	const struct scsi_command *command = task->command;
 	int attention;
@@ -71,17 +49,15 @@ static __cold bool unit_allows(struct scsi_task *task, const struct scsi_lun *lu
 	return true;
 }
 
-/* One look at what is nearly always zero. */
+/* Words of others that are nearly always zero. Whether it is gone has been looked at when the task's path was found. */
 static inline bool unit_special(const struct scsi_lun *lun)
 {
-	return __atomic_load_n(&lun->attentions, __ATOMIC_RELAXED) | __atomic_load_n(&lun->barred, __ATOMIC_RELAXED) |
-	       (uint32_t)__atomic_load_n(&lun->gone, __ATOMIC_RELAXED) |
-	       (uint32_t)__atomic_load_n(&lun->unit->stopped, __ATOMIC_RELAXED) |
-	       (uint32_t)__atomic_load_n(&lun->unit->write_protect, __ATOMIC_RELAXED);
+	return __atomic_load_n(&lun->attentions, __ATOMIC_RELAXED) || __atomic_load_n(&lun->barred, __ATOMIC_RELAXED) ||
+	       __atomic_load_n(&lun->unit->stopped, __ATOMIC_RELAXED) || __atomic_load_n(&lun->unit->write_protect, __ATOMIC_RELAXED);
 }
 
 /* Where there is no logical unit. False: it has ended. */
-static __cold bool nowhere_allows(struct scsi_task *task)
+static bool nowhere_allows(struct scsi_task *task)
 {
 	const struct scsi_path *path = task->path;
 
@@ -112,44 +88,7 @@ static bool usage_look(struct scsi_task *task)
 	return true;
 }
 
-static inline uint64_t usage_wrong(const struct scsi_task *task, unsigned at)
-{
-	uint64_t bits, used;
-
-	memcpy(&bits, task->cdb + at, sizeof(bits));
-	memcpy(&used, task->command->usage + at, sizeof(used));
-	return bits & ~used;
-}
-
-/* Eight bytes at a time, some of them twice. */
-static inline bool usage_fits(struct scsi_task *task)
-{
-	unsigned bytes = task->command->cdb_bytes;
-	uint64_t wrong;
-
-	if (bytes < 10)
-		return usage_look(task);
-	wrong = usage_wrong(task, 1) | usage_wrong(task, bytes - 8);
-	for (unsigned at = 9; at + 8 < bytes; at += 8)
-		wrong |= usage_wrong(task, at);
-	return likely(!wrong) || usage_look(task);
-}
-
-/* As scsi_command_find(), which is asked once for each opcode without service actions. */
-static inline const struct scsi_command *command_of(const struct scsi_task *task, unsigned *ret_field)
-{
-	uint8_t opcode = task->cdb[0], *row = &task->path->queue->rows[opcode];
-	const struct scsi_command *command = &scsi_commands[*row];
-
-	if (likely(command->opcode == opcode && command->service_action < 0 && task->cdb_bytes >= command->cdb_bytes))
-		return command;
-	command = scsi_command_find(task->cdb, task->cdb_bytes, ret_field);
-	if (command)
-		*row = (uint8_t)(command - scsi_commands);
-	return command;
-}
-
-static __cold void command_unknown(struct scsi_task *task, unsigned field)
+static void command_unknown(struct scsi_task *task, unsigned field)
 {
 	const struct scsi_path *path = task->path;
 
@@ -161,32 +100,66 @@ static __cold void command_unknown(struct scsi_task *task, unsigned field)
 		scsi_end_check(task, KEY_ILLEGAL_REQUEST, ASC_OPCODE);
 }
 
-static void task_begin(struct scsi_path *path, struct scsi_task *task)
+/*
+ * Commands of a plain kind take 10, 12 or 16 bytes, and their opcode has no service actions: for these there is a shorter way when they
+ * come again, on which nothing has to be looked for.
+ */
+static void plain_note(struct scsi_queue *queue, const struct scsi_command *command)
+{
+	if (command->service_action < 0 && command->cdb_bytes >= 10 && command->cdb_bytes <= 16)
+		queue->plain[command->opcode] = command;
+}
+
+/* What speaks against it, one after the other; or it is carried out. */
+static __attribute__((noinline)) void look_and_begin(struct scsi_path *path, struct scsi_task *task)
 {
 	unsigned field = 0;
 
-	link_in(path, task);
-	if (unlikely(!path->lun) && !scsi_bus_has_target(path->queue->bus, task->target)) {
+	if (!path->lun && !scsi_bus_has_target(path->queue->bus, task->target)) {
 		scsi_end_response(task, SCSI_BAD_TARGET);
 		return;
 	}
-	if (unlikely(task->cdb_bytes < 6)) {
+	if (task->cdb_bytes < 6) {
 		scsi_end_cdb(task, 0, -1);
 		return;
 	}
-	task->command = command_of(task, &field);
-	if (unlikely(!task->command)) {
+	task->command = scsi_command_find(task->cdb, task->cdb_bytes, &field);
+	if (!task->command) {
 		command_unknown(task, field);
 		return;
 	}
-	if (unlikely(!path->lun) ? !nowhere_allows(task) : (unlikely(unit_special(path->lun)) && !unit_allows(task, path->lun)))
+	plain_note(path->queue, task->command);
+	if (path->lun ? !unit_allows(task, path->lun) : !nowhere_allows(task))
 		return;
-	if (unlikely(task->attribute >= SCSI_ACA)) {
+	if (task->attribute >= SCSI_ACA) {
 		scsi_end_check(task, KEY_ABORTED_COMMAND, ASC_MESSAGE);
 		return;
 	}
-	if (usage_fits(task))
+	if (usage_look(task))
 		task->command->handler(task);
+}
+
+static inline uint64_t usage_wrong(const struct scsi_task *task, const struct scsi_command *command, unsigned at)
+{
+	uint64_t bits, used;
+
+	memcpy(&bits, task->cdb + at, sizeof(bits));
+	memcpy(&used, command->usage + at, sizeof(used));
+	return bits & ~used;
+}
+
+/* The same at once, where nothing speaks against it: by eight bytes of the CDB at a time, some of them twice. Its unit is there. */
+static inline void begin_plain(struct scsi_path *path, struct scsi_task *task)
+{
+	const struct scsi_command *command = path->queue->plain[task->cdb[0]];
+
+	if (unlikely(!command || task->cdb_bytes < command->cdb_bytes || unit_special(path->lun) ||
+		     usage_wrong(task, command, 1) | usage_wrong(task, command, command->cdb_bytes - 8u))) {
+		look_and_begin(path, task);
+		return;
+	}
+	task->command = command;
+	command->handler(task);
 }
 
 static void hold(struct scsi_path *path, struct scsi_task *task)
@@ -208,16 +181,28 @@ static void hold_out(struct scsi_path *path, struct scsi_task *task)
 		path->held_end = at;
 }
 
-void scsi_path_take(struct scsi_path *path, struct scsi_task *task)
+/* It has an attribute, or waits for one that has, or there is no unit. */
+static __attribute__((noinline)) void take_in_order(struct scsi_path *path, struct scsi_task *task)
 {
 	bool ordered = task->attribute == SCSI_ORDERED;
 
-	if (unlikely((path->held || path->ordered || (ordered && path->active)) && task->attribute != SCSI_HEAD_OF_QUEUE)) {
+	if ((path->held || path->ordered || (ordered && path->active)) && task->attribute != SCSI_HEAD_OF_QUEUE) {
 		hold(path, task);
 		return;
 	}
 	path->ordered |= ordered;
-	task_begin(path, task);
+	way_link_in(path, task);
+	look_and_begin(path, task);
+}
+
+void scsi_path_take(struct scsi_path *path, struct scsi_task *task)
+{
+	if (unlikely(task->attribute != SCSI_SIMPLE || path->held || path->ordered || !path->lun)) {
+		take_in_order(path, task);
+		return;
+	}
+	way_link_in(path, task);
+	begin_plain(path, task);
 }
 
 void scsi_path_begin_held(struct scsi_path *path)
@@ -231,23 +216,11 @@ void scsi_path_begin_held(struct scsi_path *path)
 		hold_out(path, task);
 		task->held = false;
 		path->ordered = task->attribute == SCSI_ORDERED;
-		task_begin(path, task);
+		way_link_in(path, task);
+		look_and_begin(path, task);
 	}
 	path->beginning = false;
 	scsi_path_go(path);
-}
-
-void scsi_path_ended(struct scsi_path *path, struct scsi_task *task)
-{
-	if (unlikely(task->held)) { /* it has never begun */
-		task->held = false;
-	} else {
-		link_out(path, task);
-		if (unlikely(task->attribute == SCSI_ORDERED))
-			path->ordered = false;
-	}
-	if (unlikely(path->held != NULL))
-		scsi_path_begin_held(path);
 }
 
 /* ---- requests of the disk ---- */
@@ -277,31 +250,19 @@ int scsi_path_open(struct scsi_path *path)
 
 struct scsi_op *scsi_op_new(struct scsi_path *path)
 {
-	struct scsi_queue *queue = path->queue;
-	struct scsi_op *op = queue->ops;
+	struct scsi_op *op = way_op(path);
 
-	if (likely(op != NULL)) {
-		queue->ops = op->next;
-	} else {
-		op = malloc(sizeof(*op));
-		if (!op)
-			return NULL;
-	}
-	op->path = path;
-	op->job = NULL;
-	op->trimmed = NULL;
-	op->lost = NULL;
+	if (op)
+		return op;
+	op = calloc(1, sizeof(*op));
+	if (op)
+		op->path = path;
 	return op;
 }
 
 void scsi_op_free(struct scsi_op *op)
 {
-	struct scsi_queue *queue = op->path->queue;
-
-	if (unlikely(op->trimmed != NULL))
-		free(op->trimmed);
-	op->next = queue->ops;
-	queue->ops = op;
+	way_op_free(op->path->queue, op);
 }
 
 void scsi_path_go(struct scsi_path *path)
@@ -317,8 +278,8 @@ void scsi_path_go(struct scsi_path *path)
 
 void scsi_path_submit(struct scsi_path *path, struct scsi_op *op)
 {
-	path->burst[path->burst_count++] = &op->disk;
-	if (path->burst_count == BURST || op->job)
+	way_submit(path, op);
+	if (op->job)
 		scsi_path_go(path);
 }
 
@@ -332,11 +293,12 @@ static bool is_to_be_done_anew(const struct scsi_op *op)
 
 static void op_lost(struct scsi_op *op);
 
-static void op_done(struct scsi_op *op)
+/* Of a job, of a task that has been given up or is being aborted, or without success. */
+static __attribute__((noinline)) void other_op_done(struct scsi_op *op)
 {
 	struct scsi_task *task = op->task;
 
-	if (unlikely(is_to_be_done_anew(op))) {
+	if (is_to_be_done_anew(op)) {
 		scsi_path_submit(op->path, op);
 		return;
 	}
@@ -344,28 +306,43 @@ static void op_done(struct scsi_op *op)
 		op->job->step(op->job, op->disk.result);
 		return;
 	}
-	if (unlikely(!task)) {
+	if (!task) {
 		op_lost(op);
 		return;
 	}
 	task->op = NULL;
-	if (unlikely(task->ends_as != SCSI_OK))
+	if (task->ends_as != SCSI_OK)
 		scsi_end_response(task, task->ends_as);
 	else
-		scsi_medium_done(task, &op->disk);
+		scsi_medium_failed(task, &op->disk);
 	scsi_op_free(op);
+}
+
+/* An op with a task has no job. What moves nothing has no bytes. */
+static inline void op_done(struct scsi_path *path, struct scsi_op *op)
+{
+	struct scsi_task *task = op->task;
+
+	if (unlikely(!task || op->disk.result || task->ends_as != SCSI_OK)) {
+		other_op_done(op);
+		return;
+	}
+	task->moved = op->disk.bytes;
+	way_op_free(path->queue, op);
+	way_out(path, task);
+	way_done(path->queue, task);
 }
 
 void scsi_path_reap(struct scsi_path *path)
 {
-	struct disk_request *done[BURST];
+	struct disk_request *done[SCSI_PATH_BURST];
 	unsigned count;
 
 	do {
-		count = disk_queue_reap(path->disk, done, BURST);
+		count = disk_queue_reap(path->disk, done, SCSI_PATH_BURST);
 		for (unsigned i = 0; i < count; i++)
-			op_done(container_of(done[i], struct scsi_op, disk));
-	} while (count == BURST);
+			op_done(path, container_of(done[i], struct scsi_op, disk));
+	} while (count == SCSI_PATH_BURST);
 }
 
 /* ---- what is given up ---- */
@@ -411,6 +388,7 @@ static void op_lost(struct scsi_op *op)
 	if (op->lost)
 		queue->lost_bytes -= op->disk.bytes;
 	free(op->lost);
+	op->lost = NULL;
 	scsi_op_free(op);
 }
 

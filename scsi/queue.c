@@ -309,13 +309,11 @@ static inline void task_init(struct scsi_task *task)
 	task->response = SCSI_OK;
 	task->status = SCSI_GOOD;
 	task->sense_bytes = 0;
-	task->moved = 0;
 	task->ends_as = SCSI_OK;
 	task->held = false;
-	task->command = NULL;
+	task->moved = 0;
 	task->op = NULL;
 	task->job = NULL;
-	task->aborted_by = 0;
 }
 
 void scsi_queue_submit(struct scsi_queue *queue, struct scsi_task *const *tasks, unsigned count)

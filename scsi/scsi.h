@@ -85,7 +85,7 @@ struct scsi_task {
 	uint8_t attribute; /* enum scsi_attribute */
 	uint8_t lun[8];	   /* SAM-5, 4.7: of any form */
 	uint16_t cdb_bytes;
-	const uint8_t *cdb; /* private: nobody else changes it */
+	const uint8_t *cdb; /* private: nobody else changes it. Its first byte can be read whatever cdb_bytes is */
 	uint64_t tag;	    /* by which task management names it */
 	const struct iovec *out, *in; /* data to the logical unit, and from it ... */
 	uint32_t out_count, in_count;
@@ -94,17 +94,18 @@ struct scsi_task {
 	uint8_t response; /* enum scsi_response */
 	uint8_t status;	  /* enum scsi_status; of SCSI_OK */
 	uint8_t sense_bytes;
-	uint8_t sense[SCSI_SENSE_BYTES];
-	uint64_t moved; /* bytes of `out` or `in` */
 	/* The queue's, from submit to reap. */
 	uint8_t ends_as; /* it is being aborted: the response; else SCSI_OK */
 	bool held;
-	const struct scsi_command *command;
-	struct scsi_path *path;
+	uint64_t moved; /* when it is done: bytes of `out` or `in` */
 	struct scsi_op *op;
 	struct scsi_job *job;
-	uint64_t aborted_by; /* the number of the part of task management that does */
-	struct scsi_task *next, *prev;
+	const struct scsi_command *command; /* once it has begun */
+	struct scsi_path *path;
+	struct scsi_task *next;
+	uint64_t aborted_by;   /* the number of the part of task management that does */
+	struct scsi_task **at; /* what points to it, of those that have begun */
+	uint8_t sense[SCSI_SENSE_BYTES]; /* when it is done: sense_bytes of it */
 };
 
 /* ---- logical units ---- */

@@ -4,7 +4,7 @@
  * looked at; one with any other bit set is refused, with a pointer to that bit. docs/scsi.md has this as a
  * table, and REPORT SUPPORTED OPERATION CODES answers from it.
  */
-#include "scsi/internal.h"
+#include "scsi/way.h"
 
 #define NONE (-1)
 #define READS (BAR_READ | BAR_LEGACY)
@@ -182,9 +182,7 @@ unsigned scsi_length_field(const struct scsi_command *command)
 
 bool scsi_extent_check(struct scsi_task *task, const struct scsi_extent *extent)
 {
-	uint64_t blocks = scsi_unit_blocks(unit_of(task));
-
-	if (likely(extent->block <= blocks && extent->count <= blocks - extent->block))
+	if (likely(way_extent_fits(unit_of(task), extent)))
 		return true;
 	scsi_end_check_at(task, KEY_ILLEGAL_REQUEST, ASC_LBA, extent->block);
 	return false;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* How a task ends: its data, its status, and sense data (SPC-4, 4.5), of fixed or of descriptor format. */
-#include "scsi/internal.h"
+#include "scsi/way.h"
 
 #define NO_FIELD 0u
 #define OF_CDB	 0xc0u /* sense key specific: valid, and of the CDB */
@@ -10,16 +10,20 @@
 
 void scsi_end(struct scsi_task *task)
 {
-	struct scsi_queue *queue = task->path->queue;
+	struct scsi_path *path = task->path;
 
 	if (unlikely(task->ends_as != SCSI_OK)) { /* aborted while it was under way */
 		task->response = task->ends_as;
-		scsi_parts_task_ended(queue, task);
+		scsi_parts_task_ended(path->queue, task);
 	}
-	scsi_path_ended(task->path, task);
-	task->next = NULL;
-	*queue->done_end = task;
-	queue->done_end = &task->next;
+	if (likely(!task->held)) {
+		way_out(path, task);
+	} else { /* it has never begun */
+		task->held = false;
+		if (path->held)
+			scsi_path_begin_held(path);
+	}
+	way_done(path->queue, task);
 }
 
 void scsi_end_status(struct scsi_task *task, enum scsi_status status)

@@ -42,16 +42,17 @@ static uint8_t response_of(const struct scsi_task *task)
 static void complete(struct room *room)
 {
 	const struct scsi_task *task = &room->task;
-	struct vireo_scsi_result result = {.response = response_of(task)};
+	struct vireo_scsi_result result = {.sense = task->sense};
 
 	if (likely(task->response == SCSI_OK)) {
 		result.status = task->status;
 		result.sense_bytes = task->sense_bytes;
-		result.sense = task->sense;
 		if (task->in_bytes)
 			result.in_moved = (uint32_t)task->moved;
 		else
 			result.out_moved = (uint32_t)task->moved;
+	} else {
+		result.response = response_of(task);
 	}
 	vireo_scsi_complete(room->command, &result);
 }
