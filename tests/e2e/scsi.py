@@ -13,6 +13,7 @@ from guest.cases import case, case_for, expect, main, need_program  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
 from guest.disks import BACK_S, Writers, digest, drop_caches, made_file, sectors, written_by_every_cpu  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
+from guest.moving import Moving  # noqa: E402
 from guest.qemu import QEMU, Guest, acceleration  # noqa: E402
 from guest.scsi import MODULES, Host, Scsid, addresses, arguments  # noqa: E402
 
@@ -77,6 +78,31 @@ def luns_come_grow_and_go_under_load(lab):
     expect(counters["events"] >= 6 and not counters["events_lost"], f"{counters}")
     writers.end()
     end_well(scsid)
+
+
+@case(shows=[("vhost-user", "split")])
+def a_guest_moves_with_its_lun_under_load(lab):
+    """From one daemon to another that has the same file, as two hosts have it; nothing that it has written is lost."""
+    need_program(QEMU)
+    made_file(lab.path("d.img"), MIB)
+    here, there = (Scsid(lab, [f"d=file:{lab.path('d.img')},lock=off"], [f"vhost-user:{lab.path(name)},initiator=vm"], ["0:0=d,serial=D"],
+                         name="scsid-" + name) for name in ("here", "there"))
+    guest = Moving(lab, "guest", extra=arguments([Host(lab.path("here"))]), modules=MODULES).ready()
+    wait_until(lambda: addresses(guest), BACK_S, "the guest finds its LUN", child=guest.child)
+    load = Writers(guest, "sda")
+    load.go_on(0, here.child)
+    target = Moving(lab, "target", way=lab.path("way"), extra=arguments([Host(lab.path("there"))]), modules=MODULES)
+    target.waits()
+    guest.sets_out(target)
+    before = load.rounds()
+    guest.arrives(target)
+    load.guest = target
+    load.go_on(before + 2, there.child)
+    expect(there.running("there") and not here.running("here"), "who serves it?")
+    load.end()
+    expect(there.export("there")["counters"]["errors"] == 0, "a command has failed")
+    end_well(here)
+    end_well(there)
 
 
 @case
