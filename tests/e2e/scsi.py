@@ -105,6 +105,32 @@ def a_guest_moves_with_its_lun_under_load(lab):
     end_well(there)
 
 
+TARGETS, LUNS = 255, 3
+ASKED_MAX = 30  # commands of a scan for each logical unit; 27 are usual
+SCAN_S = 300  # virtio_scsi scans before its insmod ends: 4 s on a quiet machine, 12 on a loaded one
+
+
+@case
+def linux_finds_many_luns(lab):
+    """Of 255 targets, by a scan at its boot. How long that takes is printed: the clock of a guest on a loaded machine proves nothing."""
+    need_program(QEMU)
+    places = [f"{target}:{lun}" for target in range(TARGETS) for lun in range(LUNS)]
+    scsid = Scsid(lab, [f"d{number}=null:1M" for number in range(len(places))], [f"vhost-user:{lab.path('host')}"],
+                  [f"{place}=d{number}" for number, place in enumerate(places)])
+    guest = Guest(lab, "guest", extra=arguments([Host(lab.path("host"))]), modules=("virtio_scsi",)).ready(seconds=SCAN_S)
+    wait_until(lambda: guest.check("ls /sys/class/scsi_device | wc -l").strip() == str(len(places)), 2 * BACK_S,
+               f"the guest finds {len(places)} LUNs", child=guest.child)
+    found = guest.check("ls /sys/class/scsi_device").split()
+    expect(sorted(found) == sorted(f"0:0:{place}" for place in places), f"{found}")
+    times = guest.check("dmesg | sed -n -e 's/^\\[ *\\([0-9.]*\\)\\] scsi host0: .*/\\1/p' -e "
+                        "'s/^\\[ *\\([0-9.]*\\)\\] scsi 0:0:[0-9:]*: Direct-Access .*/\\1/p'").split()
+    counters = scsid.export("host")["counters"]
+    print(f"     {len(places)} LUNs of {TARGETS} targets in {float(times[-1]) - float(times[0]):.2f} s by the guest's clock, "
+          f"{counters['commands']} commands")
+    expect(counters["commands"] <= ASKED_MAX * len(places), f"{counters}")
+    end_well(scsid)
+
+
 @case
 def a_read_only_lun_is_not_written_to(lab):
     made_file(lab.path("ro.img"), MIB)
