@@ -9,6 +9,7 @@
 #include "daemon/notify.h"
 #include "daemon/sandbox.h"
 #include "daemon/signals.h"
+#include "daemon/upgrade.h"
 #include "daemon/watchdog.h"
 #include "vireo/memory.h"
 #include "vireo/notifier.h"
@@ -120,7 +121,7 @@ int daemon_open(struct daemon *daemon, const struct daemon_options *options)
 {
 	int err;
 
-	*daemon = (struct daemon){.signal_fd = -1, .taken_fd = -1, .options = options};
+	*daemon = (struct daemon){.signal_fd = -1, .taken_fd = -1, .options = options, .watchdog_us = watchdog_us()};
 	daemon->control_logger = (struct logger){.rate = &daemon->control_rate, .rated = "control"};
 	logger_level_set(options->log_level);
 	daemon->log = logger_log(&daemon->logger);
@@ -145,15 +146,17 @@ int daemon_open(struct daemon *daemon, const struct daemon_options *options)
 
 int daemon_run(struct daemon *daemon)
 {
-	int ret = watchdog_open(daemon->loop, &daemon->watchdog);
+	int ret = watchdog_open(daemon->loop, daemon->watchdog_us, &daemon->watchdog);
 
 	if (ret) {
 		log_error(&daemon->log, "cannot start: %s", strerror(-ret));
 		return 1;
 	}
 	daemon->ready = !daemon->stop;
-	if (daemon->ready)
+	if (daemon->ready) {
 		notify("READY=1", true);
+		upgrade_done(daemon->options);
+	}
 	while (!daemon->stop && (ret >= 0 || ret == -EINTR))
 		ret = loop_dispatch(daemon->loop, -1);
 	if (daemon->stop)

@@ -38,6 +38,7 @@ struct daemon {
 	struct vireo_log control_log; /* what clients of the control socket can have said again and again: at a rate */
 	int taken_fd;		      /* -1, or a control socket that another process has handed over: daemon_control() takes it */
 	bool stop;		      /* the end has been asked for */
+	uint64_t watchdog_us;	      /* how long the service manager waits for a sign of life; 0: for none. A takeover is told it */
 	bool ready;		      /* the service manager has been told so */
 	void (*reload)(void *opaque); /* SIGHUP; NULL: it has no meaning */
 	void *reload_opaque;

@@ -113,16 +113,14 @@ static void handover_leave(struct handover *h)
 {
 	struct ucred peer = {0};
 	socklen_t bytes = sizeof(peer);
-	char main_pid[32];
 
 	getsockopt(h->fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes);
 	log_info(&h->daemon->log, "handed over to process %d, %u ms after the first ring was stopped: ending", (int)peer.pid,
 		 (unsigned)((clock_now_us() - h->since_us) / 1000));
-	snprintf(main_pid, sizeof(main_pid), "MAINPID=%d", (int)peer.pid);
-	notify(main_pid, false);
 	h->until_us = clock_now_us() + LAST_US;
 	if (h->ops->last)
 		text_give(h, HANDOVER_LAST, h->ops->last(h->opaque), NULL, 0);
+	notify_main_pid(peer.pid); /* before the manager sees that the main process has ended */
 	logger_end();
 	_exit(0);
 }
@@ -250,7 +248,7 @@ void handover_serve(struct handover *h, struct rpc_call *call)
 	}
 	h->under_way = true;
 	h->phase = ASKED;
-	rpc_call_reply(call, json_object());
+	rpc_call_reply(call, json_pack("{s:I}", "watchdog_us", (json_int_t)h->daemon->watchdog_us));
 	loop_timer_start(h->timer, 0);
 }
 

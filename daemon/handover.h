@@ -9,7 +9,8 @@
  *	the old one					the new one
  *							workers run; listens at a socket of its own
  *	"handover SOCKET VERSION", by the control socket <--	asks
- *	connects there, and looks whose it is
+ *	connects there, and looks whose it is;
+ *	{"watchdog_us": N}, by the control socket ------>	signs of life for the service manager: struct daemon has N
  *	ops->silence, ops->hold: all comes to rest
  *	HANDOVER_STATE, HANDOVER_PART... ------------>	makes all of it as it was, held
  *			  <---------------------------	HANDOVER_READY, or it ends

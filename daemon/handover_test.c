@@ -33,6 +33,7 @@ static struct {
 	const char *fails; /* what is wrong once all has come to rest; NULL: nothing */
 	const char *problem; /* what is wrong by now */
 	unsigned asked, held, given, went_on;
+	char answer[256]; /* of the control socket */
 } t;
 
 static const char *refused(void *opaque, char why[HANDOVER_WHY_BYTES])
@@ -112,6 +113,9 @@ static int asks(void)
 	assert_int_equal(write(client, call, (size_t)bytes), bytes);
 	for (uint64_t end = clock_now_us() + LATER_US; !t.went_on && clock_now_us() < end;)
 		loop_dispatch(t.daemon.loop, 10);
+	bytes = (int)read(client, t.answer, sizeof(t.answer) - 1);
+	assert_true(bytes > 0);
+	t.answer[bytes] = '\0';
 	close(client);
 	fd = accept(t.listener.fd, NULL, NULL);
 	assert_true(fd >= 0);
@@ -128,6 +132,15 @@ static void assert_is_told(int fd, const char *why)
 	assert_string_equal((const char *)parcel.data, why);
 	parcel_free(&parcel);
 	close(fd);
+}
+
+/* The manager tells the first process only. */
+static void what_the_manager_waits_is_handed_over(void **state)
+{
+	t.daemon.watchdog_us = 30000000;
+	t.fails = "enough";
+	assert_is_told(asks(), "enough");
+	assert_non_null(strstr(t.answer, "\"watchdog_us\":30000000"));
 }
 
 static void what_fails_while_all_comes_to_rest_keeps_the_old_one(void **state)
@@ -158,6 +171,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_fails_while_all_comes_to_rest_keeps_the_old_one, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_comes_to_rest_well_is_given, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_the_manager_waits_is_handed_over, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

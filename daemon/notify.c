@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "daemon/notify.h"
+#include "base/clock.h"
 #include "daemon/aside.h"
 #include <errno.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#define MAIN_PID_MS 1000u
 
 struct notice {
 	int fd;
@@ -66,5 +72,19 @@ void notify(const char *state, bool for_certain)
 			return;
 		free(late);
 	}
+	close(notice.fd);
+}
+
+void notify_main_pid(pid_t pid)
+{
+	uint64_t end_ms = clock_now_ms() + MAIN_PID_MS;
+	struct notice notice;
+	char state[32];
+
+	snprintf(state, sizeof(state), "MAINPID=%d", (int)pid);
+	if (!notice_open(&notice, state))
+		return;
+	while (notice_send(&notice, MSG_DONTWAIT) == -EAGAIN && clock_now_ms() < end_ms)
+		poll(NULL, 0, 5); /* a socket that is not connected does not say when there is room */
 	close(notice.fd);
 }

@@ -3,6 +3,7 @@
 #define DAEMON_NOTIFY_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 /*
  * Tells the service manager ("READY=1"; a literal) as sd_notify(3) describes; nothing happens without $NOTIFY_SOCKET. A
@@ -10,5 +11,11 @@
  * have it `for_certain`.
  */
 void notify(const char *state, bool for_certain);
+
+/*
+ * Tells it which process is the service's main one from now on. For whoever ends next, or tells others: waits for a manager that is busy, for a
+ * second at most.
+ */
+void notify_main_pid(pid_t pid);
 
 #endif

@@ -103,6 +103,24 @@ bool settings_set_no_sandbox(void *options, const char *value, char *why)
 	return true;
 }
 
+bool settings_set_takeover(void *options, const char *value, char *why)
+{
+	struct daemon_options *o = options;
+
+	if (o->config_line)
+		snprintf(why, PARSE_WHY_BYTES, "expected on the command line only");
+	o->takeover = !o->config_line;
+	return o->takeover;
+}
+
+bool settings_set_upgrade(void *options, const char *value, char *why)
+{
+	struct daemon_options *o = options;
+
+	o->upgrade = settings_set_takeover(options, value, why);
+	return o->upgrade;
+}
+
 /* ---- the table ---- */
 
 const struct setting *settings_find(const struct settings *settings, const char *name)

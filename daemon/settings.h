@@ -64,6 +64,9 @@ struct daemon_options {
 	gid_t control_group;
 	enum vireo_log_level log_level;
 	bool no_sandbox;
+	bool takeover;	/* from the process that serves `control` */
+	bool upgrade;	/* and as daemon/upgrade.h does it; `takeover` is set, too */
+	int upgrade_fd; /* daemon/upgrade.h's: to the process that waits; 0: none does */
 	const struct calls *const *rooms; /* as in struct settings */
 	/* So that what fails later is told by its line, too: */
 	char *config;	       /* the file; NULL: none */
@@ -103,10 +106,19 @@ void settings_write_line(FILE *out, const char *name, const char *value);
 #define SETTING_NO_SANDBOX \
 	{"no-sandbox", NULL, settings_set_no_sandbox, NULL, "keep all capabilities and system calls, to find a fault"}
 
+/* Of a daemon that hands over: `what` it is, and what of it ("its ports, ..."). */
+#define SETTING_TAKEOVER(what, rest) \
+	{"takeover", NULL, settings_set_takeover, NULL, "take over from the " what " that runs: " rest, .once = true}, \
+	{"upgrade", NULL, settings_set_upgrade, NULL, \
+	 "the same in the background, unless this program is the one that runs; exit code 0:\n" \
+	 "it is from now on. What ExecReload= of a service says", .once = true}
+
 bool settings_set_control(void *options, const char *value, char *why);
 bool settings_set_control_group(void *options, const char *value, char *why);
 bool settings_set_log_level(void *options, const char *value, char *why);
 bool settings_set_no_sandbox(void *options, const char *value, char *why);
+bool settings_set_takeover(void *options, const char *value, char *why);
+bool settings_set_upgrade(void *options, const char *value, char *why);
 
 /* The defaults. */
 void daemon_options_init(struct daemon_options *options);

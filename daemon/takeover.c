@@ -8,6 +8,7 @@
 #include "ctl/rpc.h"
 #include "daemon/daemon.h"
 #include "daemon/handover.h"
+#include "daemon/watchdog.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -35,6 +36,15 @@ int takeover_complain(const struct takeover *t, const char *why)
 
 /* ---- to ask ---- */
 
+/* The environment of the service is the other one's, or has nothing of it for another process than the first: a manager waits all the same. */
+static void watchdog_take(const struct takeover *t, const json_t *result)
+{
+	json_int_t us = json_integer_value(json_object_get(result, "watchdog_us"));
+
+	if (!t->daemon->watchdog_us && us > 0 && (uint64_t)us <= WATCHDOG_US_MAX)
+		t->daemon->watchdog_us = (uint64_t)us;
+}
+
 static int ask(const struct takeover *t, const char *socket)
 {
 	struct ctl_client *client;
@@ -51,6 +61,7 @@ static int ask(const struct takeover *t, const char *socket)
 			      &result, &failure);
 	ctl_client_free(client);
 	if (!err) {
+		watchdog_take(t, result);
 		json_decref(result);
 		return 0;
 	}

@@ -22,16 +22,21 @@ static bool number_from(const char *name, unsigned long *ret)
 	return text && parse_number(text, 0, ULONG_MAX, ret);
 }
 
-uint64_t watchdog_period_ms(void)
+uint64_t watchdog_us(void)
 {
 	unsigned long usec, pid;
 
-	if (!number_from("WATCHDOG_USEC", &usec) || !usec)
+	if (!number_from("WATCHDOG_USEC", &usec) || usec > WATCHDOG_US_MAX)
 		return 0;
 	/* What stands there for our parent is none of ours. */
 	if (getenv("WATCHDOG_PID") && (!number_from("WATCHDOG_PID", &pid) || pid != (unsigned long)getpid()))
 		return 0;
-	return usec / 2000 ? usec / 2000 : 1;
+	return usec;
+}
+
+uint64_t watchdog_period_ms(uint64_t us)
+{
+	return us && us < 2000 ? 1 : us / 2000;
 }
 
 static void on_period(void *opaque)
@@ -42,10 +47,10 @@ static void on_period(void *opaque)
 	loop_timer_start(watchdog->timer, watchdog->period_ms);
 }
 
-int watchdog_open(struct loop *loop, struct watchdog **ret_watchdog)
+int watchdog_open(struct loop *loop, uint64_t us, struct watchdog **ret_watchdog)
 {
 	struct watchdog *watchdog;
-	uint64_t period_ms = watchdog_period_ms();
+	uint64_t period_ms = watchdog_period_ms(us);
 	int err;
 
 	if (!period_ms)

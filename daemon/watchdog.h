@@ -12,11 +12,15 @@
 struct loop;
 struct watchdog;
 
-/* Milliseconds between two signs of life: half of what the manager waits. 0: it does not wait for any. */
-uint64_t watchdog_period_ms(void);
+#define WATCHDOG_US_MAX UINT64_C(1000000000000) /* eleven days; more is nonsense */
 
-/* Signs of life from the loop, from now on; *ret_watchdog stays NULL if nobody waits for them. -ENOMEM and the like. */
-int watchdog_open(struct loop *loop, struct watchdog **ret_watchdog);
+/* How long the manager waits for one, as the environment has it; 0: it does not wait for any of this process. */
+uint64_t watchdog_us(void);
+/* Between two signs of life: half of that. */
+uint64_t watchdog_period_ms(uint64_t us);
+
+/* Signs of life from the loop, from now on, for who waits that long; *ret_watchdog stays NULL if nobody does (0). -ENOMEM and the like. */
+int watchdog_open(struct loop *loop, uint64_t us, struct watchdog **ret_watchdog);
 void watchdog_free(struct watchdog *watchdog); /* takes NULL */
 
 #endif

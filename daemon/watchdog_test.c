@@ -2,6 +2,8 @@
 /* What the environment says is foreign, too; and signs of life that reach a manager's socket. */
 #include "daemon/watchdog.h"
 #include "base/loop.h"
+#include "daemon/notify.h"
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,7 +23,7 @@ static uint64_t period(const char *usec, const char *pid)
 		setenv("WATCHDOG_USEC", usec, 1);
 	if (pid)
 		setenv("WATCHDOG_PID", pid, 1);
-	return watchdog_period_ms();
+	return watchdog_period_ms(watchdog_us());
 }
 
 static void the_period_is_half_of_what_the_manager_waits(void **state)
@@ -38,7 +40,7 @@ static void the_period_is_half_of_what_the_manager_waits(void **state)
 
 static void what_is_no_number_is_no_watchdog(void **state)
 {
-	const char *const bad[] = {"", "0", "-1", " 1000000", "1000000x", "1e6", "99999999999999999999999"};
+	const char *const bad[] = {"", "0", "-1", " 1000000", "1000000x", "1e6", "1000000000001", "99999999999999999999999"};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(period(bad[i], NULL), 0);
@@ -71,7 +73,7 @@ static void signs_of_life_come_again_and_again(void **state)
 
 	assert_int_equal(period("2000", NULL), 1);
 	assert_int_equal(loop_new(&loop), 0);
-	assert_int_equal(watchdog_open(loop, &watchdog), 0);
+	assert_int_equal(watchdog_open(loop, watchdog_us(), &watchdog), 0);
 	assert_non_null(watchdog);
 	for (int turn = 0; turn < 1000 && signs < 3; turn++) {
 		ssize_t n;
@@ -89,12 +91,49 @@ static void signs_of_life_come_again_and_again(void **state)
 	close(manager);
 }
 
+/* Whose socket is full first: this ends when there is room, and it is told. */
+static void *reads_later(void *argument)
+{
+	const int *manager = argument;
+	char text[64];
+	ssize_t n;
+
+	usleep(50000);
+	do {
+		n = recv(*manager, text, sizeof(text) - 1, 0);
+		if (n < 0)
+			usleep(1000);
+		else
+			text[n] = '\0';
+	} while (n < 0 || !strncmp(text, "WATCHDOG", 8));
+	return strdup(text);
+}
+
+static void the_manager_is_told_who_is_the_main_process(void **state)
+{
+	int manager = manager_open();
+	char wanted[32];
+	void *said;
+	pthread_t reader;
+
+	for (unsigned i = 0; i < 2000; i++) /* more than any kernel keeps for it */
+		notify("WATCHDOG=1", false);
+	assert_int_equal(pthread_create(&reader, NULL, reads_later, &manager), 0);
+	notify_main_pid(4711);
+	assert_int_equal(pthread_join(reader, &said), 0);
+	snprintf(wanted, sizeof(wanted), "MAINPID=%d", 4711);
+	assert_string_equal(said, wanted);
+	free(said);
+	close(manager);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_period_is_half_of_what_the_manager_waits),
 		cmocka_unit_test(what_is_no_number_is_no_watchdog),
 		cmocka_unit_test(signs_of_life_come_again_and_again),
+		cmocka_unit_test(the_manager_is_told_who_is_the_main_process),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

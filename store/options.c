@@ -153,16 +153,6 @@ bool store_set_read_only(void *options, const char *value, char *why)
 	return true;
 }
 
-bool store_set_takeover(void *options, const char *value, char *why)
-{
-	struct store_options *o = options;
-
-	if (o->run.daemon.config_line)
-		snprintf(why, PARSE_WHY_BYTES, "expected on the command line only");
-	o->takeover = !o->run.daemon.config_line;
-	return o->takeover;
-}
-
 bool store_set_print_capabilities(void *options, const char *value, char *why)
 {
 	((struct store_options *)options)->print_capabilities = true;

@@ -28,7 +28,6 @@ struct store_options {
 	unsigned fd; /* 0: not given */
 	bool read_only;
 	bool print_capabilities;
-	bool takeover;
 };
 
 /* What a daemon says of them. */
@@ -47,9 +46,8 @@ struct store_settings {
 	{"export", "SPEC", store_set_export, export_expected, export_help, .many = true}
 /* Of a daemon whose exports can be handed over (struct export_kind). */
 #define STORE_SETTING_TAKEOVER \
-	{"takeover", NULL, store_set_takeover, NULL, \
-	 "take over from the daemon that runs: its disks, its exports with their sessions and\n" \
-	 "rings, its control socket. Those of these settings are not looked at", .once = true}
+	SETTING_TAKEOVER("daemon", "its disks, its exports with their sessions and\n" \
+			 "rings, its control socket. Those of these settings are not looked at")
 #define STORE_SETTINGS_END \
 	SETTING_CONTROL, \
 	SETTING_CONTROL_GROUP, \
@@ -70,7 +68,6 @@ bool store_set_socket_path(void *options, const char *value, char *why);
 bool store_set_fd(void *options, const char *value, char *why);
 bool store_set_blk_file(void *options, const char *value, char *why);
 bool store_set_read_only(void *options, const char *value, char *why);
-bool store_set_takeover(void *options, const char *value, char *why);
 bool store_set_print_capabilities(void *options, const char *value, char *why);
 
 /*

@@ -5,6 +5,7 @@
 #include "base/loop.h"
 #include "daemon/endpoint.h"
 #include "daemon/handover.h"
+#include "daemon/upgrade.h"
 #include "store/handover.h"
 #include <string.h>
 #include <unistd.h>
@@ -134,7 +135,7 @@ static int make_all(struct store *store)
 	const struct store_options *options = store->options;
 	int err = 0;
 
-	if (options->takeover)
+	if (options->run.daemon.takeover)
 		return take_over(store);
 	/* Before disks and exports: a second daemon must not touch them. */
 	if (!store_options_conventional(options) || options->run.daemon.control)
@@ -231,6 +232,10 @@ int store_run(struct store *store, const struct store_kind *kind, struct store_o
 
 	store->kind = kind;
 	store->options = options;
+	if (upgrade_aside(&options->run.daemon, kind->program, kind->name, &ret)) {
+		store_options_free(options);
+		return ret;
+	}
 	if (!start(store)) {
 		if (!store->daemon.stop)
 			log_info(&store->daemon.log, "ready: %u disks, %u exports, %u workers%s%s", disks_count(&store->disks),

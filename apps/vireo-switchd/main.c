@@ -10,6 +10,7 @@
 #include "daemon/daemon.h"
 #include "daemon/endpoint.h"
 #include "daemon/takeover.h"
+#include "daemon/upgrade.h"
 #include "handover.h"
 #include "options.h"
 #include "port.h"
@@ -130,7 +131,7 @@ static int make_all(struct switchd *d)
 {
 	int err;
 
-	if (d->options.takeover)
+	if (d->options.run.daemon.takeover)
 		return take_over(d);
 	/* before the ports: a second daemon must not touch their sockets */
 	err = daemon_control(&d->daemon, "switchd", switchd_commands, switchd_command_count, &d->ports);
@@ -219,6 +220,10 @@ int main(int argc, char **argv)
 		return 1;
 	case SETTINGS_RUN:
 		break;
+	}
+	if (upgrade_aside(&d.options.run.daemon, "vireo-switchd", "switchd", &ret)) {
+		options_free(&d.options);
+		return ret;
 	}
 	if (!start(&d, argc, argv)) {
 		if (!d.daemon.stop)

@@ -128,16 +128,6 @@ static bool set_vm2vm(void *options, const char *value, char *why)
 	return port_vm2vm_parse(value, &((struct options *)options)->vm2vm);
 }
 
-static bool set_takeover(void *options, const char *value, char *why)
-{
-	struct options *o = options;
-
-	if (o->run.daemon.config_line)
-		snprintf(why, PARSE_WHY_BYTES, "expected on the command line only");
-	o->takeover = !o->run.daemon.config_line;
-	return o->takeover;
-}
-
 static const struct setting rows[] = {
 	{"port", "SPEC", set_port, "TYPE:ADDRESS[,key=value...]",
 	 "add a port (see below); may be given often", .many = true},
@@ -155,9 +145,8 @@ static const struct setting rows[] = {
 	 "hardware: the bridge behind the uplinks forwards"},
 	{"fdb", "ENTRY", set_fdb, "MAC PORT, or MAC PORT VLAN",
 	 "keep an address behind a port: MAC PORT [VLAN]; may be given often", .many = true},
-	{"takeover", NULL, set_takeover, NULL,
-	 "take over from the switch that runs: its ports, their sessions and rings, its control\n"
-	 "socket. Ports of these settings come with the next reload", .once = true},
+	SETTING_TAKEOVER("switch", "its ports, their sessions and rings, its control\n"
+			 "socket. Ports of these settings come with the next reload"),
 	SETTING_LOG_LEVEL,
 	SETTING_NO_SANDBOX,
 };

@@ -13,7 +13,6 @@
 struct options {
 	struct worker_options run; /* first; spin_us and spin_percent are as in struct sw_config */
 	unsigned fdb_entries, fdb_age_s;
-	bool takeover;
 	enum sw_vm2vm vm2vm;
 	struct sw_multicast multicast;
 	struct option_port *ports;
