@@ -126,7 +126,7 @@ def luns(system):
 def what_was_added_by_hand_keeps_the_old_daemon_until_somebody_says_so(lab):
     system = installed(lab)
     system.append("/etc/vireo/scsid.conf", ["disk d=mem:1M", "export vhost-user:/run/vireo/host.sock"])
-    system.check("vireoctl -s /run/vireo/switchd.sock port add vhost-user:/run/vireo/hand.sock; systemctl start vireo-scsid; "
+    system.check("vireoctl -s /run/vireo/switchd.sock port add loop:hand; systemctl start vireo-scsid; "
                  "vireoctl -d scsid -s /run/vireo/scsid.sock lun add 0:0=d")
     before = {unit: system.main_pid(unit) for unit in ("vireo-switchd", "vireo-scsid")}
     said = upgraded(system)
@@ -134,7 +134,7 @@ def what_was_added_by_hand_keeps_the_old_daemon_until_somebody_says_so(lab):
     expect("1 luns are there and /etc/vireo/scsid.conf has 0" in said and "systemctl restart vireo-scsid" in said, said)
     expect({unit: system.main_pid(unit) for unit in before} == before, "one was started anew")
     expect("hand" in listed(system, "switchd", "port") and "host/0:0" in luns(system), "what was added has gone")
-    system.append("/etc/vireo/switchd.conf", ["port vhost-user:/run/vireo/hand.sock"])
+    system.append("/etc/vireo/switchd.conf", ["port loop:hand"])
     system.append("/etc/vireo/scsid.conf", ["lun 0:0=d"])
     system.check("dpkg --force-downgrade --install /tmp/vireo.deb")
     for unit, pid in before.items():
@@ -160,7 +160,7 @@ def attached(system):
 
 
 @case
-def an_upgrade_brings_machines_back_and_a_removal_tells_of_them(lab):
+def an_upgrade_disconnects_no_machine_and_a_removal_tells_of_them(lab):
     need_program("qemu-system-x86_64")
     system = installed(lab)
     left, right = machines(lab, system)
@@ -170,8 +170,13 @@ def an_upgrade_brings_machines_back_and_a_removal_tells_of_them(lab):
     wait_until(lambda: attached(system), BACK_S, "all are attached")
     before = {unit: system.main_pid(unit) for unit in ("vireo-switchd", "vireo-blkd")}
     upgraded(system)
+    expect(attached(system), "a machine was disconnected")
     for unit, pid in before.items():
-        expect(system.main_pid(unit) not in ("0", pid), f"{unit} was not started anew")
+        expect(system.main_pid(unit) not in ("0", pid), f"{unit} was not upgraded")
+        expect("handed over to process" in system.check(f"journalctl --unit {unit}"), f"{unit} was started anew")
+        expect(system.check(f"systemctl show --property NRestarts,ActiveState {unit}").split() == ["NRestarts=0", "ActiveState=active"], unit)
+    for unit, pid in before.items():  # it is the manager's child: killed, it comes again
+        system.check(f"kill -9 {system.main_pid(unit)}")
     wait_until(lambda: attached(system), BACK_S, "all are attached again")
     left.check(f"for i in $(seq 30); do ping -c 1 -W 2 {address} >/dev/null && exit 0; done; exit 1", 90)
     ping(left, address)

@@ -24,7 +24,7 @@ SERVICES = {"switchd": ("switchd",), "blkd": ("blkd",), "scsid": ("scsid",)}  # 
 
 def unit_here(lab, daemon):
     """The unit with the program that has been built."""
-    text = re.sub(r"^ExecStart=\S+", f"ExecStart={program('vireo-' + daemon)}", unit_text(daemon), flags=re.M)
+    text = re.sub(rf"^(ExecStart=|ExecReload=-?)\S+/vireo-{daemon}\b", rf"\g<1>{program('vireo-' + daemon)}", unit_text(daemon), flags=re.M)
     path = lab.path(f"vireo-{daemon}.service")
     with open(path, "w") as unit:
         unit.write(text)
@@ -95,9 +95,59 @@ def the_service_starts_as_its_unit_says(lab, daemon, lines, what):
         wait_until(attached, START_S, f"the {what} is served", child=service.child)
     service.child.send_signal(signal.SIGTERM)
     expect(service.child.wait(START_S) == 0, "the service ends in order")
-    service.said = ""
+    service.said = []
     service.start()  # as a restart does
     service.hear("READY=1")
+
+
+@case_for({"switchd": ("switchd", port_lines, "port"), "blkd": ("blkd", disk_lines, "export")}, "{}_is_upgraded_by_its_unit_and_nobody_is_disconnected")
+def the_service_is_upgraded_by_its_unit(lab, daemon, lines, what):
+    """By systemctl reload: the manager knows the new process, hears its signs of life and is told of its end."""
+    service = Service(lab, lines(lab), daemon=daemon)
+    service.hear("READY=1")
+    with raw.VhostUserPeer(lab.path("run/vireo/vm1.sock")) as peer:
+        peer.negotiate(0)
+        old = service.child
+        expect(service.reload(program("vireo-" + daemon)) == 0 and service.child is old, "it was replaced by the program that it is")
+        says(service, "runs this program already")
+        expect(service.reload(service.another_program()) == 0, tail(service.child.log))
+        expect(service.child is not old and old.wait(START_S) == 0, "it was not replaced")
+        service.hear("WATCHDOG=1", service.child.pid)
+        expect(peer.offered(), "the machine is served by the new one, at its old connection")
+        expect(f'"pid": {service.child.pid}' in service.ctl("--json", "version").stdout, "the control socket")
+    service.child.send_signal(signal.SIGTERM)
+    expect(service.child.wait(START_S) == 0, "the new one ends in order")
+
+
+def says(service, *words):
+    def said():
+        with open(service.child.log, errors="replace") as log:
+            text = log.read()
+        return all(word in text for word in words)
+    wait_until(said, START_S, f"{words} in the log: {tail(service.child.log)}")
+
+
+@case
+def an_upgrade_that_cannot_be_fails_and_the_old_one_goes_on(lab):
+    """A disk in memory goes over to nobody."""
+    service = Service(lab, ["disk m=mem:1M", "export vhost-user:/run/vireo/vm1.sock,disk=m"], daemon="blkd")
+    service.hear("READY=1")
+    old = service.child
+    expect(service.reload(service.another_program()) == 1 and service.child is old, "the manager is told of it")
+    says(service, "not taken over: disk 'm' cannot be handed over")
+    expect(f'"pid": {old.pid}' in service.ctl("--json", "version").stdout, "the old one serves")
+
+
+@case
+def a_switch_that_cannot_be_upgraded_reads_its_file_all_the_same(lab):
+    service = Service(lab, ["port loop:a"])
+    service.hear("READY=1")
+    old = service.child
+    with open(lab.path("switchd.conf"), "a") as config:
+        config.write("port null:more\n")
+    expect(service.reload(service.another_program()) == 0 and service.child is old, "the reload")
+    says(service, "not taken over: port 'a' cannot be handed over")
+    wait_until(lambda: "more" in service.ctl("port", "list").stdout, START_S, "the new port")
 
 
 @case

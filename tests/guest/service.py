@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A daemon as its unit starts it, where no systemd runs."""
+import ctypes
 import os
 import re
+import shlex
+import shutil
 import socket
+import struct
 import subprocess
 
 from .cases import Skip, expect, need_program
@@ -47,16 +51,48 @@ exec setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs --bou
 """
 
 
+# $1: the main process, in whose namespaces a command of the unit runs, as that does; $2: the user.
+AS_A_COMMAND = r"""
+set -e
+main=$1 user=$2
+shift 2
+exec nsenter --target "$main" --mount --net --root --wd=/ -- \
+    setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all -- \
+    env -i NOTIFY_SOCKET="$NOTIFY_SOCKET" MAINPID="$main" RUNTIME_DIRECTORY=/run/vireo "$@"
+"""
+PR_SET_CHILD_SUBREAPER = 36
+
+
+class Adopted:
+    """A process whose parent has ended, and whose parent this one is: as of subprocess.Popen."""
+
+    def __init__(self, pid, log):
+        self.pid, self.log, self.returncode = pid, log, None
+
+    def poll(self):
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def wait(self, timeout=30):
+        wait_until(lambda: self.poll() is not None, timeout, f"process {self.pid} ends", step=0.01)
+        return self.returncode
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+
 class Service:
     """The unit's user, folders, limits and command line, without systemd: in namespaces of mounts and networks of its own. What is
-    said to the manager is in `said`."""
+    said to the manager is in `said`, and who has said it: (pid, text) each."""
 
     def __init__(self, lab, lines=(), make_folder=True, daemon="switchd"):
         need_program("setpriv")
         if os.geteuid():
             raise Skip("only root can start a service")
         self.place = place_for(lab, USER_ID, "--net")
-        self.lab, self.daemon, self.unit, self.said = lab, daemon, settings(unit_text(daemon)), ""
+        self.lab, self.daemon, self.unit, self.said = lab, daemon, settings(unit_text(daemon)), []
         os.chmod(lab.folder, 0o755)
         for folder in "run", "built":
             os.mkdir(lab.path(folder))
@@ -64,6 +100,7 @@ class Service:
         self.state()
         self.config(lines)
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.manager.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.manager.bind(lab.path("notify"))
         os.chmod(lab.path("notify"), 0o777)
         self.start(make_folder)
@@ -101,15 +138,66 @@ class Service:
         self.child = self.lab.start([*self.place, "bash", "-c", AS_THE_UNIT, "service", self.lab.folder, folder,
                                      str(USER_ID), self.unit["RuntimeDirectoryMode"][0], build_folder(), *words], log="service.log", env=env, cwd="/")
 
-    def hear(self, what):
+    def listen(self):
+        """To one word to the manager, which takes a new main process from any process of the service."""
+        self.manager.settimeout(0.1)
+        try:
+            data, ancillary, _, _ = self.manager.recvmsg(4096, socket.CMSG_SPACE(12))
+        except socket.timeout:
+            return
+        said = struct.unpack("=iII", ancillary[0][2])[0], data.decode()
+        self.said.append(said)
+        found = re.fullmatch(r"MAINPID=(\d+)", said[1])
+        if found and int(found[1]) != self.child.pid:
+            self.become(int(found[1]))
+
+    def become(self, pid):
+        """As systemd does: it is to be a child of the manager's, which has adopted it."""
+        with open(f"/proc/{pid}/stat") as stat:
+            parent = int(stat.read().rsplit(")", 1)[1].split()[1])
+        expect(parent == os.getpid(), f"the new main process {pid} is a child of {parent}: the manager is not told of its end")
+        self.before, self.child = self.child, Adopted(pid, self.child.log)
+        self.lab.children.append(self.child)
+
+    def hear(self, what, pid=None):
         def heard():
-            self.manager.settimeout(0.1)
-            try:
-                self.said += self.manager.recv(4096).decode() + "\n"
-            except socket.timeout:
-                pass
-            return what in self.said
+            self.listen()
+            return any(what in text and pid in (None, sender) for sender, text in self.said)
         wait_until(heard, START_S, f"the service says {what}: {tail(self.lab.path('service.log'))}", child=self.child)
+
+    def another_program(self):
+        """What a package brings: the same in another file."""
+        path = self.lab.path("another-" + self.daemon)
+        shutil.copy(program("vireo-" + self.daemon), path)
+        os.chmod(path, 0o755)
+        return path
+
+    def reload(self, path):
+        """ExecReload=, with the daemon's program at `path`: the exit status of the last command, where each could go on."""
+        expect(self.unit["NotifyAccess"] == ["all"], "no command of the unit may say anything to the manager")
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        env = {**os.environ, "NOTIFY_SOCKET": self.lab.path("notify")}  # and nothing of the watchdog: systemd tells the main process alone
+        status = 0
+        for line in self.unit["ExecReload"]:
+            words = shlex.split(line.lstrip("-").replace("$MAINPID", str(self.child.pid)))
+            if words[0].endswith("/vireo-" + self.daemon):
+                words = [path, "--config", self.lab.path(self.daemon + ".conf"), *words[3:]]
+            command = self.lab.start(["bash", "-c", AS_A_COMMAND, "command", str(self.child.pid), str(USER_ID), *words], log="service.log", env=env,
+                                     cwd="/")
+            status = command.wait(60)
+            self.hear_all()
+            if status and not line.startswith("-"):
+                break
+        return status
+
+    def hear_all(self):
+        """What has been said by now: the manager reads it before it looks who has ended."""
+        before = -1
+        while before != len(self.said):
+            before = len(self.said)
+            self.listen()
+            if any(text == "WATCHDOG=1" for _, text in self.said[before:]):
+                break
 
     def ctl(self, *words):
         return subprocess.run([program("vireoctl"), "-d", self.daemon, "-s", self.lab.path(f"run/vireo/{self.daemon}.sock"), *words], capture_output=True,
