@@ -53,6 +53,7 @@ struct source {
 	struct source_fd fds[SOURCE_FDS];
 	/* The worker's. */
 	uint64_t called; /* how often one of its fds has told of work; others read it (counter_read()) */
+	uint64_t busy_cycles; /* in calls of serve() that did something; others read it */
 	bool resting; /* it cannot be armed, and has been idle for long */
 	enum source_state state;
 	uint64_t idle_since_ns; /* 0: it had work when asked last */

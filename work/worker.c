@@ -233,13 +233,14 @@ static unsigned round_sources(struct worker *worker)
 	while (at < worker->active_count) {
 		struct source *source = worker->active[at];
 		int count = source->ops->serve(worker, source, source_next(worker, at));
-		uint64_t now = cycles_now();
+		uint64_t now = cycles_now(), took = now - before;
 
-		busy_cycles += count > 0 ? now - before : 0;
-		if (unlikely(now - before > worker->long_cycles))
-			worker->took_long(worker, source, now - before);
 		before = now;
+		if (unlikely(took > worker->long_cycles))
+			worker->took_long(worker, source, took);
 		if (likely(count > 0)) {
+			busy_cycles += took;
+			counter_add(&source->busy_cycles, took);
 			source_busy(worker, source);
 			served += (unsigned)count;
 			at++;
