@@ -43,7 +43,7 @@
 	  serve_mirror_remove, show_nothing) \
 	X("worker list", "worker.list", "", CTL_WATCH, "list the workers, with the queues that each serves", \
 	  serve_worker_list, show_worker_list) \
-	X("worker move", "worker.move", "PORT WORKER", 0, "give a port's queues, or with PORT:QUEUE one of them, to a worker", \
+	X("worker move", "worker.move", "PORT WORKER", 0, "give a port's queues, or with PORT:QUEUE one of them, to a worker, or to any", \
 	  serve_worker_move, show_worker_move) \
 	X("stats", "stats", "", CTL_WATCH, "show all counters: ports, workers, forwarding database", \
 	  serve_stats, show_stats) \

@@ -64,6 +64,14 @@ bool settings_set_spin_percent(void *options, const char *value, char *why)
 	return true;
 }
 
+bool settings_set_worker_balance(void *options, const char *value, char *why)
+{
+	struct worker_options *o = options;
+
+	o->stay = !strcmp(value, "off");
+	return o->stay || !strcmp(value, "on");
+}
+
 void worker_options_init(struct worker_options *options)
 {
 	*options = (struct worker_options){.workers = 1};

@@ -16,6 +16,7 @@ struct worker_options {
 	int cpus[WORKERS_MAX];
 	bool poll;
 	unsigned spin_us, spin_percent; /* see patience_setting() */
+	bool stay;			/* work does not go from worker to worker by itself */
 };
 
 /* Rows for the daemon's table. `what` is what workers wait for: "frames". */
@@ -30,6 +31,10 @@ struct worker_options {
 	{"spin-us", "US", settings_set_spin_us, "0 to 1000000", \
 	 "adaptive: wait awake for " what " that usually come within US (as a sleep costs)"}, \
 	{"spin-percent", "P", settings_set_spin_percent, "0 to 100", "adaptive: and for P percent of the time at most (10)"}
+/* Of a daemon that has one: `what` goes to other workers. */
+#define SETTING_WORKER_BALANCE(what) \
+	{"worker-balance", "on|off", settings_set_worker_balance, "on or off", \
+	 what " go from busy workers to others by themselves (on)"}
 /* clang-format on */
 
 bool settings_set_workers(void *options, const char *value, char *why);
@@ -37,6 +42,7 @@ bool settings_set_poll(void *options, const char *value, char *why);
 bool settings_set_adaptive(void *options, const char *value, char *why);
 bool settings_set_spin_us(void *options, const char *value, char *why);
 bool settings_set_spin_percent(void *options, const char *value, char *why);
+bool settings_set_worker_balance(void *options, const char *value, char *why);
 
 /* The defaults, and those of struct daemon_options. */
 void worker_options_init(struct worker_options *options);

@@ -4,6 +4,7 @@
 
 #include "base/loop.h"
 #include "switch/fake_port.h"
+#include "switch/port.h"
 #include "switch/switch.h"
 #include <errno.h>
 #include <setjmp.h>
@@ -74,17 +75,20 @@ static struct sw_port *port_new(struct bench *b, struct fake_port *fake, const c
 }
 
 /* Who sends comes last: no round that knows its queues does not know the receiver. */
-static void begin(struct bench *b, bool kicks, bool aside)
+static void begin_with(struct bench *b, const struct sw_config *config, bool kicks, bool aside)
 {
-	const struct sw_config config = {.workers = WORKERS};
-
 	*b = (struct bench){.from = fake_port_new(kicks), .to = fake_port_new(true)};
 	assert_int_equal(loop_new(&b->loop), 0);
-	assert_int_equal(sw_new(&config, b->loop, &b->sw), 0);
+	assert_int_equal(sw_new(config, b->loop, &b->sw), 0);
 	b->receiver = port_new(b, b->to, "to", false);
 	b->sender = port_new(b, b->from, "from", aside);
 	for (unsigned i = 0; i < QUEUES; i++)
 		assert_int_equal(sw_queue_add(b->sender, false, i), 0);
+}
+
+static void begin(struct bench *b, bool kicks, bool aside)
+{
+	begin_with(b, &(struct sw_config){.workers = WORKERS}, kicks, aside);
 }
 
 static void end(struct bench *b)
@@ -132,7 +136,12 @@ static void queues_are_moved_to_and_fro(struct bench *b, bool wait)
 
 		send_some(b, 0);
 		send_some(b, 1);
-		assert_int_equal(sw_queue_move(b->sender, queue, worker, on_count, &b->done), 0);
+		if (i % 5 < 3) {
+			assert_int_equal(sw_queue_move(b->sender, queue, worker, on_count, &b->done), 0);
+		} else { /* as the switch does it by itself */
+			assert_int_equal(port_queue_give(b->sender, queue, worker), 0);
+			b->done++;
+		}
 		assert_int_equal(sw_queue_worker(b->sender, queue), worker);
 		if (wait)
 			wait_count(b, &b->done, i + 1);
@@ -261,6 +270,74 @@ static void what_is_not_there_is_refused(void **state)
 	end(&b);
 }
 
+/* ---- by itself ---- */
+
+#define LOOK_MS 200u
+
+static unsigned waiting(const struct bench *b, unsigned queue)
+{
+	unsigned count;
+
+	pthread_mutex_lock(&b->from->lock);
+	count = b->from->sent[queue].end - b->from->sent[queue].first;
+	pthread_mutex_unlock(&b->from->lock);
+	return count;
+}
+
+/* Both queues always have frames. */
+static void keep_busy(struct bench *b)
+{
+	for (unsigned i = 0; i < QUEUES; i++)
+		if (waiting(b, i) < 2 * BURST)
+			send_some(b, i);
+	loop_dispatch(b->loop, 1);
+}
+
+static uint64_t moved_by_itself(const struct bench *b)
+{
+	uint64_t in = 0, out = 0;
+
+	for (unsigned i = 0; i < WORKERS; i++) {
+		struct sw_worker_stats stats;
+
+		sw_worker_stats(b->sw, i, &stats);
+		assert_true(stats.has_cpu && stats.busy_percent <= 100);
+		in += stats.moved_in;
+		out += stats.moved_out;
+	}
+	assert_int_equal(in, out);
+	return in;
+}
+
+/* Frames take long to deliver: whoever has both queues has no moment to spare, and a look's time is that of many bursts. */
+static void who_is_busy_gives_a_queue_away_by_itself_and_loses_nothing(void **state)
+{
+	struct timespec begun, now;
+	struct bench b;
+
+	begin_with(&b, &(struct sw_config){.workers = WORKERS, .balance = true, .balance_ms = LOOK_MS}, true, false);
+	b.to->slow_us = 200;
+	for (unsigned i = 0; i < QUEUES; i++)
+		assert_int_equal(sw_queue_move(b.sender, i, 1, NULL, NULL), 0);
+	clock_gettime(CLOCK_MONOTONIC, &begun);
+	for (now = begun; (now.tv_sec - begun.tv_sec) * 1000 + (now.tv_nsec - begun.tv_nsec) / 1000000 < 5 * (long)LOOK_MS;
+	     clock_gettime(CLOCK_MONOTONIC, &now))
+		keep_busy(&b);
+	assert_int_equal(moved_by_itself(&b), 0); /* they stay where they were put, */
+	for (unsigned i = 0; i < QUEUES; i++)
+		sw_queue_anywhere(b.sender, i);
+	clock_gettime(CLOCK_MONOTONIC, &begun);
+	while (!moved_by_itself(&b) && in_time(&begun)) /* until that is taken back */
+		keep_busy(&b);
+	assert_int_equal(moved_by_itself(&b), 1);
+	assert_int_not_equal(sw_queue_worker(b.sender, 0), sw_queue_worker(b.sender, 1));
+	assert_int_equal(sw_queue_home(b.sender, 0), -1);
+	b.to->slow_us = 0;
+	wait_idle(&b);
+	all_came(&b);
+	end(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -272,6 +349,7 @@ int main(void)
 		cmocka_unit_test(it_is_still_that_workers_when_it_comes_again),
 		cmocka_unit_test(a_port_may_go_while_its_queues_move),
 		cmocka_unit_test(what_is_not_there_is_refused),
+		cmocka_unit_test(who_is_busy_gives_a_queue_away_by_itself_and_loses_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

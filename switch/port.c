@@ -21,6 +21,7 @@
 #include "switch/guards.h"
 #include "switch/mirror_internal.h"
 #include "switch/multicast.h"
+#include "switch/spread.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -109,6 +110,8 @@ static struct worker *least_loaded(const struct sw *sw)
 {
 	struct worker *best = &sw->forwarders[0]->worker;
 
+	if (sw->spread)
+		return &sw->forwarders[spread_place(sw->spread)]->worker;
 	for (unsigned i = 1; i < sw->worker_count; i++) {
 		if (sw->forwarders[i]->worker.source_count < best->source_count)
 			best = &sw->forwarders[i]->worker;
@@ -117,12 +120,15 @@ static struct worker *least_loaded(const struct sw *sw)
 }
 
 /* Who is to serve an in queue. */
-static struct worker *worker_for(const struct sw_port *port, unsigned number)
+static struct worker *worker_for(const struct sw_port *port, unsigned number, const struct in_queue *before)
 {
-	return port->home[number] ? &port->sw->forwarders[port->home[number] - 1]->worker : least_loaded(port->sw);
+	if (port->home[number])
+		return &port->sw->forwarders[port->home[number] - 1]->worker;
+	return before ? before->source.worker : least_loaded(port->sw);
 }
 
-int in_queue_new(struct sw_port *port, struct aside *aside, unsigned number, struct in_queue **ret_in)
+int in_queue_new(struct sw_port *port, struct aside *aside, unsigned number, const struct in_queue *before, struct worker *worker,
+		 struct in_queue **ret_in)
 {
 	struct in_queue *in = aligned_alloc(CACHE_LINE_BYTES, sizeof(*in));
 	int err;
@@ -131,12 +137,16 @@ int in_queue_new(struct sw_port *port, struct aside *aside, unsigned number, str
 		return -ENOMEM;
 	memset(in, 0, sizeof(*in));
 	queue_init(&in->queue, port, false, number);
+	if (before) {
+		in->queue.before = before->queue.before;
+		in->balance = before->balance;
+	}
 	in->ops = aside ? &aside_ops : port->ops;
 	in->opaque = aside ? aside : port->opaque;
 	in->port = port;
 	in->number = number;
 	forwarder_source_init(in);
-	err = worker_adopt(worker_for(port, number), &in->source);
+	err = worker_adopt(worker ? worker : worker_for(port, number, before), &in->source);
 	if (err) {
 		free(in);
 		return err;
@@ -180,7 +190,7 @@ int sw_queue_add(struct sw_port *port, bool out, unsigned queue)
 	err = port->aside ? aside_attach(port->aside, out, queue) : 0;
 	if (err)
 		return err;
-	err = out ? out_add(port, queue) : in_queue_new(port, port->aside, queue, &port->in[queue]);
+	err = out ? out_add(port, queue) : in_queue_new(port, port->aside, queue, NULL, NULL, &port->in[queue]);
 	if (err) {
 		if (port->aside)
 			aside_queue_free(port->aside, out, queue);

@@ -17,6 +17,7 @@
 #include "switch/rules.h"
 #include "switch/stall.h"
 #include "switch/switch.h"
+#include "work/balance.h"
 #include "work/grace.h"
 #include "work/source.h"
 #include <pthread.h>
@@ -25,6 +26,7 @@ struct aside;
 struct bond;
 struct port_guard;
 struct sw_mirror;
+struct worker;
 
 /* What one worker counts for one port: written by that worker only. Other threads that count have their own. */
 struct port_counters {
@@ -85,6 +87,8 @@ struct in_queue {
 	unsigned number;
 	struct source source; /* as its worker sees it */
 	/* Control thread. */
+	struct balance_source balance; /* see spread.c; goes with the queue to another worker, */
+	uint64_t busy_seen;	       /* and this does not: the source's busy_cycles at the last look */
 	struct in_queue *next; /* replaced: who waits for this one to be gone, or NULL */
 	bool waits;            /* not in any topology yet: see port_move.c */
 	/* The worker's. */
@@ -180,9 +184,12 @@ static inline void port_limited_set(struct sw_port *port, unsigned what, bool on
 	__atomic_store_n(&port->limited, (uint8_t)((port->limited & ~what) | (on ? what : 0)), __ATOMIC_RELAXED);
 }
 
-/* Of an in queue that takes the place of none, or of one: `aside` is the port's, or is to be. Not published. */
-int in_queue_new(struct sw_port *port, struct aside *aside, unsigned number, struct in_queue **ret_in);
-void queue_replaced_free(struct in_queue *old); /* no worker uses it any more: who waits for that is published */
+/*
+ * Of an in queue that takes the place of none, or of `before`, whose worker it has unless another one is given (NULL: none is): `aside` is the port's,
+ * or is to be. Not published.
+ */
+int in_queue_new(struct sw_port *port, struct aside *aside, unsigned number, const struct in_queue *before, struct worker *worker,
+		 struct in_queue **ret_in);
 /* How many threads count, and who they are beside the workers, which come first. */
 unsigned port_counters_count(const struct sw *sw);
 struct port_counters *port_counters_aside(const struct sw_port *port);
@@ -196,6 +203,12 @@ void port_end(struct sw_port *port);  /* likewise */
 int port_addresses_begin(struct sw_port *port, const struct sw_port_config *config);
 /* Worker, of a port that locks: an address that is new. False: it is not the port's. */
 bool port_lock(struct sw_port *port, const struct fdb_address *address);
+
+/* ---- port_move.c ---- */
+
+/* Control thread. Another worker's from now on, until it goes; where it is to be when it comes again is as before. -ENOMEM: nothing has changed. */
+int port_queue_give(struct sw_port *port, unsigned queue, unsigned worker);
+void queue_replaced_free(struct in_queue *old); /* no worker uses it any more: who waits for that is published */
 
 /* ---- port_pause.c ---- */
 

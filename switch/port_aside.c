@@ -67,7 +67,7 @@ static int move_prepare(struct sw_port *port, struct aside *aside, struct in_que
 			continue;
 		err = aside_attach(aside, false, i);
 		if (!err)
-			err = in_queue_new(port, aside, i, &fresh[i]);
+			err = in_queue_new(port, aside, i, port->in[i], NULL, &fresh[i]);
 	}
 	return err;
 }
@@ -83,7 +83,6 @@ static void move_commit(struct sw_port *port, struct aside *aside, struct in_que
 			aside_want(aside, true, i);
 		if (!fresh[i])
 			continue;
-		fresh[i]->queue.before = port->in[i]->queue.before;
 		port->in[i]->queue.replaced = port->in[i]->queue.removing = true;
 		STAILQ_INSERT_TAIL(&sw->unpublished, &port->in[i]->queue, unpublished);
 		port->in[i] = fresh[i];

@@ -40,7 +40,6 @@ void queue_replaced_free(struct in_queue *old)
 
 static void replace(struct sw_port *port, struct in_queue *old, struct in_queue *fresh)
 {
-	fresh->queue.before = old->queue.before;
 	fresh->waits = true;
 	old->next = fresh;
 	old->queue.replaced = old->queue.removing = true;
@@ -69,28 +68,38 @@ void sw_queue_anywhere(struct sw_port *port, unsigned queue)
 		port->home[queue] = 0;
 }
 
-int sw_queue_move(struct sw_port *port, unsigned queue, unsigned worker, void (*done)(void *opaque), void *opaque)
+/* `done` is called in any case but an error. */
+static int give(struct sw_port *port, unsigned queue, struct worker *worker, void (*done)(void *opaque), void *opaque)
 {
-	uint16_t home;
-	struct in_queue *old, *fresh;
+	struct in_queue *old = port->in[queue], *fresh;
 	int err;
 
-	if (queue >= SW_QUEUES_MAX || worker >= port->sw->worker_count)
-		return -ERANGE;
-	old = port->in[queue];
-	home = port->home[queue];
-	port->home[queue] = (uint16_t)(worker + 1);
-	if (!old || old->queue.removing || old->source.worker == &port->sw->forwarders[worker]->worker) {
+	if (!old || old->queue.removing || old->source.worker == worker) {
 		if (done)
 			done(opaque);
 		return 0;
 	}
-	err = in_queue_new(port, port->aside, queue, &fresh);
-	if (err) {
-		port->home[queue] = home;
+	err = in_queue_new(port, port->aside, queue, old, worker, &fresh);
+	if (err)
 		return err;
-	}
 	waiter_add(&old->queue, done, opaque);
 	replace(port, old, fresh);
 	return 0;
+}
+
+int sw_queue_move(struct sw_port *port, unsigned queue, unsigned worker, void (*done)(void *opaque), void *opaque)
+{
+	int err;
+
+	if (queue >= SW_QUEUES_MAX || worker >= port->sw->worker_count)
+		return -ERANGE;
+	err = give(port, queue, &port->sw->forwarders[worker]->worker, done, opaque);
+	if (!err)
+		port->home[queue] = (uint16_t)(worker + 1);
+	return err;
+}
+
+int port_queue_give(struct sw_port *port, unsigned queue, unsigned worker)
+{
+	return give(port, queue, &port->sw->forwarders[worker]->worker, NULL, NULL);
 }

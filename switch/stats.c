@@ -8,6 +8,7 @@
 #include "switch/aside.h"
 #include "switch/core.h"
 #include "switch/forwarder.h"
+#include "switch/spread.h"
 #include <errno.h>
 #include <string.h>
 
@@ -144,6 +145,16 @@ unsigned sw_worker_count(const struct sw *sw)
 	return sw->worker_count;
 }
 
+bool sw_balances(const struct sw *sw)
+{
+	return sw->spread;
+}
+
+unsigned sw_queue_busy(const struct sw_port *port, unsigned queue)
+{
+	return sw_queue_present(port, false, queue) ? port->in[queue]->balance.load / 10 : 0;
+}
+
 void sw_worker_stats(const struct sw *sw, unsigned worker, struct sw_worker_stats *ret_stats)
 {
 	const struct worker *of = &sw->forwarders[worker]->worker;
@@ -158,4 +169,6 @@ void sw_worker_stats(const struct sw *sw, unsigned worker, struct sw_worker_stat
 		.busy_cycles = counter_read(&from->busy_cycles),
 		.cpu = of->cpu,
 	};
+	if (sw->spread)
+		spread_stats(sw->spread, worker, ret_stats);
 }

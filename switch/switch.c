@@ -11,6 +11,7 @@
 #include "switch/mirror_internal.h"
 #include "switch/multicast.h"
 #include "switch/port.h"
+#include "switch/spread.h"
 #include "switch/topology.h"
 #include "switch/forwarder.h"
 #include "base/fd.h"
@@ -163,6 +164,8 @@ int sw_new(const struct sw_config *config, struct loop *loop, struct sw **ret_sw
 	err = open_control(sw, config);
 	if (!err)
 		err = open_workers(sw, config->cpus);
+	if (!err && config->balance && (sw->worker_count > 1 || config->cpus))
+		err = spread_new(sw, config->balance_ms, &sw->spread);
 	if (err)
 		sw_free(sw);
 	else
@@ -178,6 +181,8 @@ void sw_free(struct sw *sw)
 	for (unsigned i = 0; i < sw->started; i++)
 		worker_stop(&sw->forwarders[i]->worker);
 	assert(TAILQ_EMPTY(&sw->ports));
+	spread_free(sw->spread);
+	sw->spread = NULL;
 	/* Completions that are still out run now: no worker is left to wait for. */
 	if (sw->grace)
 		topology_defer_removed(sw);

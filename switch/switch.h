@@ -102,6 +102,12 @@ struct sw_config {
 	/* Adaptive, SW_SPIN_NEVER for none: how long to wait awake for frames that usually come so soon (0: as long as a
 	 * sleep is measured to cost), and for how much of the time, without what is cheaper than to sleep (0: 10). */
 	unsigned spin_us, spin_percent;
+	/*
+	 * In queues that nobody has moved go from a worker that is busy to one that has room, and from one whose CPU is gone to others, by themselves. It
+	 * costs the control thread a look each balance_ms (0: 1000).
+	 */
+	bool balance;
+	unsigned balance_ms;
 	unsigned fdb_entries; /* 0: 65536 */
 	unsigned fdb_age_s; /* 0: 300 */
 	struct sw_multicast multicast;
@@ -441,8 +447,14 @@ struct sw_worker_stats {
 	uint64_t frames;
 	uint64_t busy_cycles; /* of the CPU's time stamp counter, in polls that brought frames; see base/util.h */
 	int cpu; /* -1: not pinned */
+	/* Of a switch with `balance`: */
+	bool has_cpu;		    /* its CPU is there; or, where workers are not pinned, one of as many as there are */
+	unsigned busy_percent;	    /* of the last second or so, in polls that brought frames */
+	uint64_t moved_in, moved_out; /* queues that have moved by themselves */
 };
 unsigned sw_worker_count(const struct sw *sw);
+bool sw_balances(const struct sw *sw);
+unsigned sw_queue_busy(const struct sw_port *port, unsigned queue); /* of its worker's busy_percent, with `balance` */
 /* Who serves an in queue; -1: it is not there. (Out queues are whoever's has frames for them.) */
 int sw_queue_worker(const struct sw_port *port, unsigned queue);
 /*

@@ -200,7 +200,9 @@ static void serve_fdb_flush(struct rpc_call *call, void *opaque)
 
 static void serve_worker_list(struct rpc_call *call, void *opaque)
 {
-	rpc_call_reply(call, json_pack("{s:o}", "workers", report_worker_list(opaque)));
+	const struct ports *ports = opaque;
+
+	rpc_call_reply(call, json_pack("{s:b, s:o}", "balance", sw_balances(ports->sw), "workers", report_worker_list(ports)));
 }
 
 static void serve_stats(struct rpc_call *call, void *opaque)

@@ -134,6 +134,7 @@ static const struct setting rows[] = {
 	SETTING_CONTROL,
 	SETTING_CONTROL_GROUP,
 	SETTING_WORKERS("frames"),
+	SETTING_WORKER_BALANCE("queues"),
 	{"fdb-entries", "N", set_fdb_entries, "16 to 1048576", "room in the forwarding database (65536)"},
 	{"fdb-age", "S", set_fdb_age, "1 to 1000000", "forget an address after S seconds of silence (300)"},
 	{"mcast-snooping", "on|off", set_mcast_snooping, "on or off", "multicast goes to ports that have asked for it (off)"},

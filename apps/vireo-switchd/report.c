@@ -232,26 +232,34 @@ json_t *report_port_full(const struct port *port)
 	return object;
 }
 
+/* What is known of a worker where queues move by themselves. */
+static void add_balance(json_t *worker, const struct sw_worker_stats *s, bool balances)
+{
+	json_object_set_new(worker, "has_cpu", balances ? json_boolean(s->has_cpu) : json_null());
+	json_object_set_new(worker, "busy_percent", balances ? json_integer(s->busy_percent) : json_null());
+	json_object_set_new(worker, "moved_in", json_integer((json_int_t)s->moved_in));
+	json_object_set_new(worker, "moved_out", json_integer((json_int_t)s->moved_out));
+}
+
 json_t *report_workers(const struct sw *sw)
 {
-	json_t *list = json_array();
+	json_t *list = json_array(), *worker;
 
 	for (unsigned i = 0; i < sw_worker_count(sw); i++) {
 		struct sw_worker_stats s;
 
 		sw_worker_stats(sw, i, &s);
-		json_array_append_new(list,
-				      json_pack("{s:i, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "worker", (int)i,
-						"cpu", s.cpu < 0 ? json_null() : json_integer(s.cpu), "loops",
-						(json_int_t)s.loops, "busy_loops", (json_int_t)s.busy_loops,
-						"wakeups", (json_int_t)s.wakeups, "sleeps",
-						(json_int_t)s.sleeps, "frames", (json_int_t)s.frames,
-						"busy_cycles", (json_int_t)s.busy_cycles));
+		worker = json_pack("{s:i, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "worker", (int)i, "cpu",
+				   s.cpu < 0 ? json_null() : json_integer(s.cpu), "loops", (json_int_t)s.loops, "busy_loops",
+				   (json_int_t)s.busy_loops, "wakeups", (json_int_t)s.wakeups, "sleeps", (json_int_t)s.sleeps, "frames",
+				   (json_int_t)s.frames, "busy_cycles", (json_int_t)s.busy_cycles);
+		add_balance(worker, &s, sw_balances(sw));
+		json_array_append_new(list, worker);
 	}
 	return list;
 }
 
-static void add_queues(json_t *workers, const struct port *port)
+static void add_queues(json_t *workers, const struct port *port, bool balances)
 {
 	for (unsigned i = 0; i < port->in_queues; i++) {
 		int worker = sw_queue_worker(port->sw, i);
@@ -259,7 +267,9 @@ static void add_queues(json_t *workers, const struct port *port)
 		if (worker < 0)
 			continue;
 		json_array_append_new(json_object_get(json_array_get(workers, (size_t)worker), "queues"),
-				      json_pack("{s:s, s:i}", "port", port->spec.at.name, "queue", (int)i));
+				      json_pack("{s:s, s:i, s:b, s:o}", "port", port->spec.at.name, "queue", (int)i, "kept",
+						sw_queue_home(port->sw, i) >= 0, "busy_percent",
+						balances ? json_integer(sw_queue_busy(port->sw, i)) : json_null()));
 	}
 }
 
@@ -272,7 +282,7 @@ json_t *report_worker_list(const struct ports *ports)
 		json_object_set_new(worker, "queues", json_array());
 	for (const struct port *port = ports->first; port; port = port->next)
 		if (!port->closing)
-			add_queues(workers, port);
+			add_queues(workers, port, sw_balances(ports->sw));
 	return workers;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A port, or one of its queues, is given to a worker while frames come. The answer is sent when the workers that served the queues have let go
+ * A port, or one of its queues, is given to a worker while frames come, or to none in particular. The answer is sent when the workers that served the queues have let go
  * of them. Queues that are not there (their driver has not come yet, or uses fewer) go to that worker when they come.
  */
 #include "worker_move.h"
@@ -19,6 +19,7 @@
 struct wish {
 	struct port *port;
 	unsigned first, end; /* queues */
+	bool any;	     /* they are nobody's in particular any more */
 	unsigned worker;
 };
 
@@ -58,8 +59,11 @@ static bool worker_of(struct rpc_call *call, const struct ports *ports, struct w
 	unsigned count = sw_worker_count(ports->sw);
 	unsigned long worker;
 
+	wish->any = !strcmp(text, "any");
+	if (wish->any)
+		return true;
 	if (!parse_number(text, 0, count - 1, &worker)) {
-		rpc_call_error(call, RPC_INVALID_PARAMS, "WORKER '%.20s': expected a number below %u: there %s", text, count,
+		rpc_call_error(call, RPC_INVALID_PARAMS, "WORKER '%.20s': expected a number below %u, or any: there %s", text, count,
 			       count == 1 ? "is one worker; --workers gives more" : "are so many workers; worker list names them");
 		return false;
 	}
@@ -107,6 +111,22 @@ static void move_all(struct move *move, const struct wish *wish)
 	move_end(move);
 }
 
+static json_t *answer_of(const struct wish *wish)
+{
+	return json_pack("{s:s, s:o, s:i, s:i}", "name", wish->port->spec.at.name, "worker",
+			 wish->any ? json_null() : json_integer((json_int_t)wish->worker), "first_queue", (int)wish->first, "queues",
+			 (int)(wish->end - wish->first));
+}
+
+/* Who serves them goes on, until there is a reason that somebody else does. */
+static void let_go(struct rpc_call *call, const struct ports *ports, const struct wish *wish)
+{
+	for (unsigned i = wish->first; i < wish->end; i++)
+		sw_queue_anywhere(wish->port->sw, i);
+	log_info(&ports->control_log, "%s: queues %u to %u may go to any worker", wish->port->spec.at.name, wish->first, wish->end - 1);
+	rpc_call_reply(call, answer_of(wish));
+}
+
 void serve_worker_move(struct rpc_call *call, void *opaque)
 {
 	const struct ports *ports = opaque;
@@ -115,14 +135,17 @@ void serve_worker_move(struct rpc_call *call, void *opaque)
 
 	if (!queues_of(call, ports, &wish) || !worker_of(call, ports, &wish))
 		return;
+	if (wish.any) {
+		let_go(call, ports, &wish);
+		return;
+	}
 	move = malloc(sizeof(*move));
 	if (!move) {
 		rpc_call_error(call, RPC_FAILED, "out of memory");
 		return;
 	}
 	*move = (struct move){.call = call};
-	move->answer = json_pack("{s:s, s:i, s:i, s:i}", "name", wish.port->spec.at.name, "worker", (int)wish.worker, "first_queue",
-				 (int)wish.first, "queues", (int)(wish.end - wish.first));
+	move->answer = answer_of(&wish);
 	log_info(&ports->control_log, "%s: queues %u to %u go to worker %u", wish.port->spec.at.name, wish.first,
 		 wish.end - 1, wish.worker);
 	move_all(move, &wish);

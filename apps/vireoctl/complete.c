@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Words of commands come from the command table, and what a parameter may be from the daemon: NAME of "port remove" is a name of
- * what "port list" lists, and PORT of "fdb flush" is, too; WORKER of "worker move" a number of "worker list"; ADDRESS of "pci bind" is an address of what "pci list" lists.
+ * what "port list" lists, and PORT of "fdb flush" is, too; WORKER of "worker move" a number of "worker list", or any; ADDRESS of "pci bind" is an address of what "pci list" lists.
  */
 #include "complete.h"
 #include "base/util.h"
@@ -164,6 +164,16 @@ static void offer_all(const struct completion *c, const char *const *list, size_
 		offer(c, list[i], strlen(list[i]));
 }
 
+/* A switch's queues may be any worker's as well. */
+static void offer_workers(struct completion *c, const struct ctl_command *row, const struct ctl_command *list)
+{
+	static const char *const any[] = {"any"};
+
+	offer_listed(c, list, "worker");
+	if (!strncmp(row->params, "PORT ", 5))
+		offer_all(c, any, ARRAY_SIZE(any));
+}
+
 static void offer_parameter(struct completion *c, const struct ctl_command *row, unsigned index)
 {
 	char name[CTL_PARAM_NAME_BYTES];
@@ -176,7 +186,7 @@ static void offer_parameter(struct completion *c, const struct ctl_command *row,
 	if (!strcmp(row->words, "port link") && index == 1)
 		offer_all(c, links, ARRAY_SIZE(links));
 	else if (!strcmp(row->words, "worker move") && index == 1 && list)
-		offer_listed(c, list, "worker");
+		offer_workers(c, row, list);
 	else if (!strcmp(row->words, "log level"))
 		offer_all(c, levels, ARRAY_SIZE(levels));
 	else if (list)

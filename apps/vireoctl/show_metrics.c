@@ -26,7 +26,7 @@ static const struct sort sorts[] = {
 /* What goes up and down; all other numbers only go up while the daemon lives. */
 static const char *const gauges[] = {
 	"mapped_bytes", "mapped_max_bytes", "mappings", "mappings_max", "made_bytes", "made_max_bytes", "size_bytes", "exports", "writers",
-	"logical_block_bytes", "physical_block_bytes", "queues", "mtu", "entries", "capacity", "static", "cpu", "peer_pid",
+	"logical_block_bytes", "physical_block_bytes", "queues", "mtu", "entries", "capacity", "static", "cpu", "peer_pid", "busy_percent",
 };
 
 static bool is_gauge(const char *key)

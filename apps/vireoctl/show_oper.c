@@ -57,6 +57,16 @@ void show_nothing(struct show *show)
 {
 }
 
+static void busy_cell(struct table *t, const json_t *of)
+{
+	const json_t *busy = json_object_get(of, "busy_percent");
+
+	if (json_is_integer(busy))
+		table_cell(t, "%lld", (long long)json_integer_value(busy));
+	else
+		table_cell(t, "-");
+}
+
 static void worker_row(struct table *t, const json_t *worker)
 {
 	const json_t *cpu = json_object_get(worker, "cpu");
@@ -66,6 +76,7 @@ static void worker_row(struct table *t, const json_t *worker)
 		table_cell(t, "%lld", (long long)json_integer_value(cpu));
 	else
 		table_cell(t, "-");
+	busy_cell(t, worker);
 	table_cell(t, "%lld", number_of(worker, "frames"));
 	table_cell(t, "%lld", number_of(worker, "sleeps"));
 }
@@ -74,7 +85,7 @@ static void queue_cell(struct table *t, const json_t *queue)
 {
 	const char *port = json_string_value(json_object_get(queue, "port"));
 
-	table_cell(t, "%s %lld", port ? port : "-", number_of(queue, "queue"));
+	table_cell(t, "%s %lld%s", port ? port : "-", number_of(queue, "queue"), json_is_true(json_object_get(queue, "kept")) ? ", kept" : "");
 }
 
 void show_worker_move(struct show *show)
@@ -87,14 +98,17 @@ void show_worker_move(struct show *show)
 		fprintf(show->out, "queues %lld to %lld are", first, first + count - 1);
 	else
 		fprintf(show->out, "queue %lld is", first);
-	fprintf(show->out, " worker %lld's\n", number_of(show->result, "worker"));
+	if (json_is_integer(json_object_get(show->result, "worker")))
+		fprintf(show->out, " worker %lld's\n", number_of(show->result, "worker"));
+	else
+		fprintf(show->out, " any worker's\n");
 }
 
 /* A line a queue; whoever serves none has one all the same. */
 void show_worker_list(struct show *show)
 {
 	const json_t *workers = json_object_get(show->result, "workers"), *worker;
-	struct table *t = table_new("WORKER|>CPU|>FRAMES|>SLEEPS|SERVES (PORT, QUEUE)");
+	struct table *t = table_new("WORKER|>CPU|>BUSY%|>FRAMES|>SLEEPS|SERVES (PORT, QUEUE)");
 	size_t i;
 
 	for (i = 0; (worker = json_array_get(workers, i)); i++) {
@@ -112,4 +126,6 @@ void show_worker_list(struct show *show)
 	show->fixed_lines = 1;
 	table_within(t, show->columns);
 	table_print(t, show->out);
+	if (json_is_false(json_object_get(show->result, "balance")))
+		fprintf(show->out, "queues stay with their workers (worker-balance off)\n");
 }

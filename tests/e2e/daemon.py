@@ -68,6 +68,7 @@ BAD_OPTIONS = {
     "workers_no_such_cpu": (["--workers", "1022,"], "workers '1022,'", "expected CPUs"),
     "fdb_small": (["--fdb-entries", "15"], "fdb-entries '15'", "expected 16 to"),
     "fdb_age": (["--fdb-age", "0"], "fdb-age '0'", "expected 1 to"),
+    "worker_balance": (["--worker-balance", "yes"], "worker-balance 'yes'", "expected on or off"),
     "spin_us": (["--spin-us", "soon"], "spin-us 'soon'", "expected 0 to"),
     "spin_percent": (["--spin-percent", "101"], "spin-percent '101'", "expected 0 to 100"),
     "log_level": (["--log-level", "loud"], "log-level 'loud'", "expected error, warning, info or debug"),
@@ -366,7 +367,7 @@ COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_
             "tx_mtu", "tx_segment_error", "tx_lost"}
 QUEUE = {"direction", "queue", "running", "frames", "bytes", "signals", "disabled", "too_long", "error"}
 QUEUE_OF = {"rx": QUEUE | {"kicks", "runt", "bad_offload"}, "tx": QUEUE | {"no_buffer", "offload_refused", "filtered"}}
-WORKER = {"worker", "cpu", "loops", "busy_loops", "sleeps", "wakeups", "frames", "busy_cycles"}
+WORKER = {"worker", "cpu", "loops", "busy_loops", "sleeps", "wakeups", "frames", "busy_cycles", "has_cpu", "busy_percent", "moved_in", "moved_out"}
 FDB = {"entries", "static", "capacity", "learned", "moved", "aged", "evicted", "refused"}
 
 

@@ -339,7 +339,7 @@ def a_queue_is_given_to_another_worker_while_frames_come(lab):
     switch = Switch(lab, [f"vhost-user:{lab.path('a')}", f"vhost-user:{lab.path('b')}"], ["--workers", "3"])
 
     def server_of(port):
-        return [w["worker"] for w in switch.ask("worker", "list")["workers"] if {"port": port, "queue": 0} in w["queues"]]
+        return [w["worker"] for w in switch.ask("worker", "list")["workers"] if any((q["port"], q["queue"]) == (port, 0) for q in w["queues"])]
     with Front(lab.path("a")) as a, Front(lab.path("b")) as b:
         passes(b, a, 2)  # its address is learned
         passes(a, b, 1)
@@ -359,6 +359,12 @@ def a_queue_is_given_to_another_worker_while_frames_come(lab):
         wait_until(rest, 20, "all frames arrive")
         expect(numbers == list(range(sent)), "each once, in order")
         expect(switch.ctl("worker", "move", "a", "1") == "a: queue 0 is worker 1's\n", "for people")
+        kept = {q["port"]: q["kept"] for w in switch.ask("worker", "list")["workers"] for q in w["queues"]}
+        expect(kept == {"a": True, "b": False} and "a 0, kept" in switch.ctl("worker", "list"), f"who has been placed stays: {kept}")
+        expect(switch.ask("worker", "move", "a:0", "any") == {"name": "a", "worker": None, "first_queue": 0, "queues": 1}, "it may go")
+        expect(server_of("a") == [1] and switch.ctl("worker", "move", "a", "any") == "a: queue 0 is any worker's\n", "and stays meanwhile")
+        expect("kept" not in switch.ctl("worker", "list"), switch.ctl("worker", "list"))
+        switch.ctl("worker", "move", "a", "1")
     wait_until(lambda: switch.port("a")["state"] == "listening", 20, "it listens again")
     switch.ask("worker", "move", "b", "2")  # nobody is there: it holds for who comes
     with Front(lab.path("b")) as b, Front(lab.path("a")) as a:
@@ -379,7 +385,7 @@ def what_cannot_be_moved_is_refused_in_one_line(lab):
     for port in ("none", "none:0", "", ":0", "x" * 400):
         expect("no port" in refused(switch, 1, "worker", "move", port, "0"), port[:20])
     expect("brings no frames" in refused(switch, 1, "worker", "move", "n", "0"), "nothing to serve")
-    expect(offered(switch, "worker", "move", "") == ["a", "n"] and offered(switch, "worker", "move", "a", "") == ["0", "1"], "completion")
+    expect(offered(switch, "worker", "move", "") == ["a", "n"] and offered(switch, "worker", "move", "a", "") == ["0", "1", "any"], "completion")
     end_well(switch)
 
 

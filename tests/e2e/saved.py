@@ -49,7 +49,7 @@ def links(switch):
 
 
 def server_of(switch, port):
-    return [worker["worker"] for worker in switch.ask("worker", "list")["workers"] if {"port": port, "queue": 0} in worker["queues"]]
+    return [worker["worker"] for worker in switch.ask("worker", "list")["workers"] if any((q["port"], q["queue"]) == (port, 0) for q in worker["queues"])]
 
 
 def passes(sender, receiver, source):

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Theory of operation
+ *
+ * Each second the control thread reads how long each worker was busy, and with which of its in queues (both counted by the worker, work/worker.c),
+ * and whether it has a CPU; asks the policy (work/balance.c) what should move, and moves it (port_move.c), with a line for each. A queue that somebody
+ * has moved by hand, or by its port's worker=, stays (sw_port.home).
+ *
+ * A worker that is pinned has lost its CPU when that is off-line or taken from the process (work/places.c). Where workers are not pinned, the kernel
+ * finds CPUs for them; if there are fewer than at the start, and than workers, the last workers are left without queues, since two that poll
+ * on one CPU wait for each other.
+ */
+
+#include "switch/spread.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "switch/core.h"
+#include "switch/forwarder.h"
+#include "switch/port.h"
+#include "work/balance.h"
+#include "work/places.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define LOOK_MS	  1000u
+#define NS_PER_S  UINT64_C(1000000000)
+#define MOVES_MAX 16u /* in one look */
+
+struct spread_worker {
+	uint64_t busy_seen; /* the worker's busy_cycles at the last look */
+	uint64_t moved_in, moved_out;
+	unsigned busy; /* thousandths */
+};
+
+struct spread {
+	struct sw *sw;
+	struct loop_timer *timer;
+	struct balance balance;
+	struct spread_worker *workers;
+	unsigned look_ms;
+	unsigned cpus_begun; /* CPUs that the process had at the start */
+	uint64_t looked_cycles;
+	struct balance_source **list; /* of this look */
+	unsigned list_room;
+};
+
+/* ---- what is told to the policy ---- */
+
+/* Of the time since the last look. A thread that counts at this moment may have said a little more than there was. */
+static unsigned share(uint64_t cycles, uint64_t interval_cycles)
+{
+	return interval_cycles ? (unsigned)min_u64(cycles * 1000 / interval_cycles, 1000) : 0;
+}
+
+static bool has_cpu(const struct spread *spread, unsigned index, unsigned cpus)
+{
+	const struct worker *worker = &spread->sw->forwarders[index]->worker;
+
+	if (worker->cpu >= 0)
+		return worker_has_cpu(worker);
+	return index < cpus || cpus >= min_u32(spread->cpus_begun, spread->sw->worker_count);
+}
+
+static void cpu_tell(const struct spread *spread, unsigned index, bool there)
+{
+	const struct worker *worker = &spread->sw->forwarders[index]->worker;
+	const struct vireo_log *log = &spread->sw->log;
+
+	if (worker->cpu >= 0 && there)
+		log_info(log, "worker %u: CPU %d is there again: the queues that it had come back", index, worker->cpu);
+	else if (worker->cpu >= 0)
+		log_warning(log, "worker %u: CPU %d is gone: its queues go to other workers", index, worker->cpu);
+	else if (there)
+		log_info(log, "worker %u: there are CPUs enough for it again", index);
+	else
+		log_warning(log, "worker %u: there are fewer CPUs than workers: its queues go to others", index);
+}
+
+static void workers_read(struct spread *spread, uint64_t interval_cycles)
+{
+	unsigned cpus = places_count();
+
+	for (unsigned i = 0; i < spread->sw->worker_count; i++) {
+		const struct worker *worker = &spread->sw->forwarders[i]->worker;
+		struct balance_worker *told = &spread->balance.workers[i];
+		uint64_t busy = counter_read(&worker->stats.busy_cycles);
+		bool there = has_cpu(spread, i, cpus);
+
+		if (there != told->there)
+			cpu_tell(spread, i, there);
+		told->there = there;
+		told->busy = spread->workers[i].busy = share(busy - spread->workers[i].busy_seen, interval_cycles);
+		told->sources = worker->source_count;
+		spread->workers[i].busy_seen = busy;
+	}
+}
+
+static bool list_fits(struct spread *spread)
+{
+	struct balance_source **list;
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < spread->sw->worker_count; i++)
+		count += spread->sw->forwarders[i]->worker.source_count;
+	if (count <= spread->list_room)
+		return true;
+	list = realloc(spread->list, 2 * count * sizeof(*list));
+	if (!list)
+		return false;
+	spread->list = list;
+	spread->list_room = 2 * count;
+	return true;
+}
+
+static void queue_read(struct in_queue *in, unsigned worker, uint64_t interval_cycles)
+{
+	uint64_t busy = counter_read(&in->source.busy_cycles);
+
+	in->balance.worker = worker;
+	in->balance.kept = in->port->home[in->number];
+	in->balance.node = -1;
+	in->balance.load = share(busy - in->busy_seen, interval_cycles);
+	in->busy_seen = busy;
+}
+
+/* Returns how many queues there are, in spread->list; 0 without memory for it. */
+static unsigned queues_read(struct spread *spread, uint64_t interval_cycles)
+{
+	unsigned count = 0;
+
+	if (!list_fits(spread))
+		return 0;
+	for (unsigned i = 0; i < spread->sw->worker_count; i++) {
+		const struct worker *worker = &spread->sw->forwarders[i]->worker;
+
+		for (unsigned slot = 0; slot < worker->slot_count; slot++) {
+			struct in_queue *in = worker->slots[slot] ? container_of(worker->slots[slot], struct in_queue, source) : NULL;
+
+			if (!in || in->queue.removing)
+				continue;
+			queue_read(in, i, interval_cycles);
+			spread->list[count++] = &in->balance;
+		}
+	}
+	return count;
+}
+
+/* ---- and what it answers ---- */
+
+static void move_tell(const struct spread *spread, const struct in_queue *in, const struct balance_move *m, unsigned from)
+{
+	static const char *const whys[] = {
+		[BALANCE_CPU_GONE] = "its worker has no CPU",
+		[BALANCE_CPU_BACK] = "that one has its CPU again",
+		[BALANCE_MEMORY] = "its memory is there",
+	};
+	const struct vireo_log *log = &spread->sw->log;
+
+	if (m->why == BALANCE_BUSY)
+		log_info(log, "port %s: queue %u goes from worker %u, which is %u %% busy, to worker %u, which is %u %% busy", in->port->name,
+			 in->number, from, m->busy_from / 10, m->to, m->busy_to / 10);
+	else
+		log_info(log, "port %s: queue %u goes from worker %u to worker %u: %s", in->port->name, in->number, from, m->to, whys[m->why]);
+}
+
+static void carry_out(struct spread *spread, const struct balance_move *m)
+{
+	struct in_queue *in = container_of(m->source, struct in_queue, balance);
+	unsigned from = in->source.worker->index;
+
+	/* Without memory it stays until it has rested. The old in queue is there until the workers have been quiet. */
+	if (port_queue_give(in->port, in->number, m->to)) {
+		log_warning(&spread->sw->log, "port %s: queue %u stays with worker %u: out of memory", in->port->name, in->number, from);
+		return;
+	}
+	move_tell(spread, in, m, from);
+	spread->workers[from].moved_out++;
+	spread->workers[m->to].moved_in++;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+static void look(void *opaque)
+{
+	struct spread *spread = opaque;
+	uint64_t cycles = cycles_now(), interval_cycles = cycles - spread->looked_cycles;
+	struct balance_move moves[MOVES_MAX];
+	unsigned count;
+
+	loop_timer_start(spread->timer, spread->look_ms);
+	spread->looked_cycles = cycles;
+	workers_read(spread, interval_cycles);
+	count = queues_read(spread, interval_cycles);
+	if (!count)
+		return;
+	count = balance_look(&spread->balance, now_ns(), spread->list, count, moves, MOVES_MAX);
+	for (unsigned i = 0; i < count; i++)
+		carry_out(spread, &moves[i]);
+}
+
+/* ---- for others ---- */
+
+unsigned spread_place(const struct spread *spread)
+{
+	for (unsigned i = 0; i < spread->sw->worker_count; i++)
+		spread->balance.workers[i].sources = spread->sw->forwarders[i]->worker.source_count;
+	return balance_place(&spread->balance, -1);
+}
+
+void spread_stats(const struct spread *spread, unsigned worker, struct sw_worker_stats *stats)
+{
+	stats->has_cpu = spread->balance.workers[worker].there;
+	stats->busy_percent = spread->workers[worker].busy / 10;
+	stats->moved_in = spread->workers[worker].moved_in;
+	stats->moved_out = spread->workers[worker].moved_out;
+}
+
+int spread_new(struct sw *sw, unsigned look_ms, struct spread **ret_spread)
+{
+	struct spread *spread = calloc(1, sizeof(*spread));
+	int err = -ENOMEM;
+
+	if (!spread)
+		return err;
+	spread->sw = sw;
+	spread->look_ms = look_ms ? look_ms : LOOK_MS;
+	spread->cpus_begun = places_count();
+	spread->looked_cycles = cycles_now();
+	spread->workers = calloc(sw->worker_count, sizeof(*spread->workers));
+	spread->balance.workers = calloc(sw->worker_count, sizeof(*spread->balance.workers));
+	spread->balance.worker_count = sw->worker_count;
+	if (spread->workers && spread->balance.workers)
+		err = loop_timer_new(sw->loop, look, spread, &spread->timer);
+	if (err) {
+		spread_free(spread);
+		return err;
+	}
+	for (unsigned i = 0; i < sw->worker_count; i++)
+		spread->balance.workers[i] = (struct balance_worker){.there = true, .node = -1};
+	loop_timer_start(spread->timer, spread->look_ms);
+	*ret_spread = spread;
+	return 0;
+}
+
+void spread_free(struct spread *spread)
+{
+	if (!spread)
+		return;
+	loop_timer_free(&spread->timer);
+	free(spread->balance.workers);
+	free(spread->workers);
+	free(spread->list);
+	free(spread);
+}
