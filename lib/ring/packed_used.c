@@ -45,6 +45,24 @@ static void packed_push_in_order(struct ring *ring, const struct vireo_chain *ch
 	}
 }
 
+/* Where the next used entry goes, and the flags of this lap. */
+struct packed_used_at {
+	struct packed_desc *desc;
+	const struct packed_desc *end; /* of the ring */
+	unsigned lap;
+	bool wrap;
+};
+
+__attribute__((always_inline)) static inline void packed_used_skip(struct packed_used_at *at, unsigned span, unsigned size)
+{
+	at->desc += span;
+	if (likely(at->desc < at->end))
+		return;
+	at->desc -= size;
+	at->wrap = !at->wrap;
+	at->lap = packed_used_flags(at->wrap, 0);
+}
+
 /*
  * Used entries go to the used position in the order of completion, however the chains were popped; the
  * position then skips what the completed chain took (2.8.6). Made twice, with and without lengths.
@@ -53,27 +71,26 @@ __attribute__((always_inline)) static inline void packed_push_free(struct ring *
 								   const uint32_t *written_bytes, unsigned count)
 {
 	struct packed_state *s = &ring->packed;
-	struct packed_desc *descs = s->desc;
-	uint32_t pos = s->used.pos, span = s->staged_span, size = ring->size;
-	bool wrap = s->used.wrap;
-	unsigned lap = packed_used_flags(wrap, 0);
+	unsigned size = ring->size, i = 0;
+	struct packed_used_at at = { &s->desc[s->used.pos], &s->desc[size], packed_used_flags(s->used.wrap, 0), s->used.wrap };
+	uint32_t span = s->staged_span;
 
-	for (unsigned i = 0; i < count; i++) {
-		uint32_t written = ring_written(chains, written_bytes, i), step = chains[i].span;
-		unsigned flags = lap | (written ? DESC_F_WRITE : 0);
+	if (!span && count) {
+		uint32_t written = ring_written(chains, written_bytes, 0);
 
-		if (unlikely(!span))
-			packed_write_first(s, chains[i].id, written, flags);
-		else
-			packed_write_used(&descs[pos], chains[i].id, written, flags);
-		span += step;
-		pos += step;
-		if (unlikely(pos >= size)) {
-			pos -= size;
-			lap = packed_used_flags(wrap = !wrap, 0);
-		}
+		packed_write_first(s, chains[0].id, written, at.lap | (written ? DESC_F_WRITE : 0));
+		span = chains[0].span;
+		packed_used_skip(&at, span, size);
+		i = 1;
 	}
-	s->used = (struct packed_place){ .pos = (uint16_t)pos, .wrap = wrap };
+	for (; i < count; i++) {
+		uint32_t written = ring_written(chains, written_bytes, i);
+
+		packed_write_used(at.desc, chains[i].id, written, at.lap | (written ? DESC_F_WRITE : 0));
+		span += chains[i].span;
+		packed_used_skip(&at, chains[i].span, size);
+	}
+	s->used = (struct packed_place){ .pos = (uint16_t)(at.desc - s->desc), .wrap = at.wrap };
 	s->staged_span = span;
 }
 
