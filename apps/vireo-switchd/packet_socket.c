@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "packet_socket.h"
 #include "base/fd.h"
+#include "host_interface.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
-#include <net/if.h>
-#include <net/if_arp.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #ifndef PACKET_IGNORE_OUTGOING /* Linux 4.20 */
 #define PACKET_IGNORE_OUTGOING 23
@@ -26,14 +24,11 @@ static int explain(int err, const char *name, char *why)
 		snprintf(why, SPEC_WHY_BYTES,
 			 "af_packet '%.15s': needs CAP_NET_RAW: run as root, or give the unit AmbientCapabilities=CAP_NET_RAW", name);
 		break;
-	case ENODEV:
-		snprintf(why, SPEC_WHY_BYTES, "af_packet '%.15s': there is no such interface here: ip link shows those that there are", name);
-		break;
 	case EAFNOSUPPORT:
 		snprintf(why, SPEC_WHY_BYTES, "af_packet '%.15s': this kernel has no packet sockets: load the module (modprobe af_packet)", name);
 		break;
 	default:
-		snprintf(why, SPEC_WHY_BYTES, "af_packet '%.15s': %s", name, strerror(-err));
+		host_interface_explain("af_packet", name, err, why);
 	}
 	return err;
 }
@@ -52,33 +47,15 @@ static void buffer_set(int fd, int forced, int asked)
 		(void)setsockopt(fd, SOL_SOCKET, asked, &bytes, sizeof(bytes));
 }
 
-/* The interface's number, if it is one that speaks Ethernet. */
-static int interface_find(int fd, const char *name, int *ret_interface, char *why)
-{
-	struct ifreq ifr = {.ifr_flags = 0};
-
-	memcpy(ifr.ifr_name, name, strlen(name) + 1); /* whose length spec_parse() has checked */
-	if (ioctl(fd, SIOCGIFINDEX, &ifr))
-		return explain(-errno, name, why);
-	*ret_interface = ifr.ifr_ifindex;
-	if (ioctl(fd, SIOCGIFHWADDR, &ifr))
-		return explain(-errno, name, why);
-	if (ifr.ifr_hwaddr.sa_family == ARPHRD_ETHER || ifr.ifr_hwaddr.sa_family == ARPHRD_LOOPBACK)
-		return 0;
-	snprintf(why, SPEC_WHY_BYTES, "af_packet '%.15s': it is no Ethernet interface: choose one that has link/ether in ip link", name);
-	return -EINVAL;
-}
-
 /* Not bound yet, so that nothing comes before all is set. */
 static int options_set(int fd, int interface)
 {
-	struct packet_mreq promiscuous = {.mr_ifindex = interface, .mr_type = PACKET_MR_PROMISC};
 	int err = option_set(fd, PACKET_VNET_HDR, 1);
 
 	if (!err)
 		err = option_set(fd, PACKET_AUXDATA, 1);
-	if (!err && setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promiscuous, sizeof(promiscuous)))
-		err = -errno;
+	if (!err)
+		err = host_interface_promiscuous(fd, interface);
 	(void)option_set(fd, PACKET_IGNORE_OUTGOING, 1); /* an older kernel shows what is sent, and receivers look at where it goes */
 	buffer_set(fd, SO_RCVBUFFORCE, SO_RCVBUF);
 	buffer_set(fd, SO_SNDBUFFORCE, SO_SNDBUF);
@@ -102,17 +79,15 @@ static int socket_open(const char *name, int *ret_fd, char *why)
 
 	if (fd < 0)
 		return explain(-errno, name, why);
-	err = interface_find(fd, name, &interface, why);
-	if (!err) {
+	err = host_interface_find(fd, name, &interface);
+	if (!err)
 		err = socket_bind(fd, interface);
-		if (err)
-			explain(err, name, why);
-	}
-	if (err)
+	if (err) {
 		fd_close(&fd);
-	else
-		*ret_fd = fd;
-	return err;
+		return explain(err, name, why);
+	}
+	*ret_fd = fd;
+	return 0;
 }
 
 /* Each frame to one of them, those of a flow to the same. The first finds a number that no other group has. */
@@ -183,17 +158,11 @@ const char *packet_socket_problem(const struct port_spec *spec, int first, int f
 	return NULL;
 }
 
-static bool name_of(int fd, struct ifreq *ret_ifr)
-{
-	*ret_ifr = (struct ifreq){.ifr_ifindex = interface_of(fd)};
-	return ret_ifr->ifr_ifindex > 0 && !ioctl(fd, SIOCGIFNAME, ret_ifr);
-}
-
 bool packet_socket_running(int fd)
 {
-	struct ifreq ifr;
+	struct host_interface interface;
 
-	return name_of(fd, &ifr) && !ioctl(fd, SIOCGIFFLAGS, &ifr) && ifr.ifr_flags & IFF_UP && ifr.ifr_flags & IFF_RUNNING;
+	return host_interface_look(fd, interface_of(fd), &interface) && interface.running;
 }
 
 bool packet_socket_tag(struct msghdr *message, uint8_t tag[PACKET_TAG_BYTES])
@@ -227,10 +196,9 @@ uint64_t packet_socket_lost(int fd)
 
 json_t *packet_socket_report(int fd)
 {
-	struct ifreq ifr;
+	struct host_interface interface;
 
-	if (!name_of(fd, &ifr))
+	if (!host_interface_look(fd, interface_of(fd), &interface))
 		return NULL;
-	ifr.ifr_name[IFNAMSIZ - 1] = '\0';
-	return json_pack("{s:s, s:s%}", "driver", "af_packet", "interface", ifr.ifr_name, strlen(ifr.ifr_name));
+	return json_pack("{s:s, s:s%}", "driver", "af_packet", "interface", interface.name, strlen(interface.name));
 }
