@@ -18,6 +18,7 @@
 #include "takeover.h"
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SHUTDOWN_MS 800
@@ -59,13 +60,26 @@ static int switch_start(struct switchd *d)
 	return ports_init(&d->ports);
 }
 
+/* Nobody is served yet, and so what a daemon before this one has given back is waited for here. */
+static int port_start(struct switchd *d, const struct port_spec *spec, struct port **ret_port, char *why)
+{
+	for (unsigned looks = 0;; looks++) {
+		int err = ports_add(&d->ports, spec, &d->daemon.log, ret_port, why);
+		unsigned ms = port_busy_ms(spec, err, looks);
+
+		if (!ms)
+			return err;
+		nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
+	}
+}
+
 static int ports_open(struct switchd *d)
 {
 	/* Many ports take a while. */
 	for (unsigned i = 0; i < d->options.port_count && !daemon_ending(&d->daemon); i++) {
 		char why[SPEC_WHY_BYTES], where[SETTINGS_WHERE_BYTES];
 		struct port *port;
-		int err = ports_add(&d->ports, &d->options.ports[i].spec, &d->daemon.log, &port, why);
+		int err = port_start(d, &d->options.ports[i].spec, &port, why);
 
 		if (err) {
 			log_error(&d->daemon.log, "%s%s",
@@ -142,7 +156,6 @@ static int make_all(struct switchd *d)
 static int start(struct switchd *d, int argc, char *const *argv)
 {
 	int err = daemon_open(&d->daemon, &d->options.run.daemon);
-
 	if (!err)
 		err = switch_start(d);
 	if (!err)

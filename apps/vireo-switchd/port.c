@@ -15,6 +15,7 @@ static void wait_over(void *opaque);
 struct ports_waiting {
 	struct ports_waiting *next;
 	struct port_spec spec;
+	unsigned busy; /* how often it was */
 	ports_added_fn *added;
 	void *opaque;
 };
@@ -153,13 +154,43 @@ int ports_add(struct ports *ports, const struct port_spec *spec, const struct vi
 	return 0;
 }
 
-static void add_now(struct ports *ports, const struct port_spec *spec, ports_added_fn *added, void *opaque)
+/* Twice as long each time: 3 seconds in all. A try is dear: it attaches a program, and sets the interface. */
+#define BUSY_LOOKS 6u
+#define BUSY_LOOK_MS 50u
+
+unsigned port_busy_ms(const struct port_spec *spec, int err, unsigned looks)
+{
+	return err == -EBUSY && port_kind_of(&spec->at)->given_back_late && looks < BUSY_LOOKS ? BUSY_LOOK_MS << looks : 0;
+}
+
+static bool waiting_put(struct ports *ports, const struct ports_waiting *what, unsigned ms)
+{
+	struct ports_waiting **end = &ports->waiting, *waiting = malloc(sizeof(*waiting));
+
+	if (!waiting)
+		return false;
+	*waiting = *what;
+	waiting->next = NULL;
+	while (*end)
+		end = &(*end)->next;
+	*end = waiting;
+	loop_timer_start(ports->waiter, ms);
+	return true;
+}
+
+/* False: it waits on. */
+static bool add_now(struct ports *ports, struct ports_waiting *what)
 {
 	char why[SPEC_WHY_BYTES] = "";
 	struct port *port = NULL;
-	int err = ports_add(ports, spec, &ports->control_log, &port, why);
+	int err = ports_add(ports, &what->spec, &ports->control_log, &port, why);
+	unsigned ms = port_busy_ms(&what->spec, err, what->busy);
 
-	added(opaque, err, port, why);
+	what->busy++;
+	if (ms && waiting_put(ports, what, ms))
+		return false;
+	what->added(what->opaque, err, port, why);
+	return true;
 }
 
 static void waiting_drop(struct ports *ports, struct ports_waiting *ret)
@@ -178,7 +209,8 @@ static void wait_over(void *opaque)
 
 	while (ports->waiting && !must_wait(port_kind_of(&ports->waiting->spec.at))) {
 		waiting_drop(ports, &first);
-		add_now(ports, &first.spec, first.added, first.opaque);
+		if (!add_now(ports, &first))
+			return; /* its time has begun, and others wait no longer */
 	}
 	if (ports->waiting)
 		loop_timer_start(ports->waiter, ASIDE_LOOK_MS);
@@ -198,7 +230,7 @@ static void held_up_over(void *opaque, int err, const struct spec *spec, const c
 	if (err)
 		held.added(held.opaque, err, NULL, why);
 	else
-		add_now(held.ports, (const struct port_spec *)spec, held.added, held.opaque);
+		add_now(held.ports, &(struct ports_waiting){.spec = *(const struct port_spec *)spec, .added = held.added, .opaque = held.opaque});
 }
 
 /* Of ports that wait for nothing most are added before this returns. */
@@ -216,22 +248,10 @@ static void add_held_up(struct ports *ports, const struct port_spec *spec, ports
 
 void ports_add_soon(struct ports *ports, const struct port_spec *spec, ports_added_fn *added, void *opaque)
 {
-	struct ports_waiting **end = &ports->waiting, *waiting;
-
-	if (!must_wait(port_kind_of(&spec->at))) {
+	if (!must_wait(port_kind_of(&spec->at)))
 		add_held_up(ports, spec, added, opaque);
-		return;
-	}
-	waiting = calloc(1, sizeof(*waiting));
-	if (!waiting) {
+	else if (!waiting_put(ports, &(struct ports_waiting){.spec = *spec, .added = added, .opaque = opaque}, ASIDE_LOOK_MS))
 		added(opaque, -ENOMEM, NULL, "out of memory");
-		return;
-	}
-	*waiting = (struct ports_waiting){.spec = *spec, .added = added, .opaque = opaque};
-	while (*end)
-		end = &(*end)->next;
-	*end = waiting;
-	loop_timer_start(ports->waiter, ASIDE_LOOK_MS);
 }
 
 void ports_add_no_more(struct ports *ports)

@@ -77,6 +77,7 @@ struct port_kind {
 	bool nothing_to_hand_over; /* its SPEC is all that there is */
 	bool guests;	      /* a guest, or its front end, sends what comes */
 	bool takes_rtnl;      /* open and free do: see daemon/aside.h */
+	bool given_back_late; /* open may say -EBUSY for a moment after the kernel has been given the same back: it is tried again */
 	bool address_is_name; /* its address is nothing but its name: there is nothing that two of them could fight for */
 };
 
@@ -133,6 +134,8 @@ void ports_fini(struct ports *ports); /* none is left */
 /* -EEXIST: the name is taken; otherwise what the kind says. `why` is a line for the user; `log` is told of the port. */
 int ports_add(struct ports *ports, const struct port_spec *spec, const struct vireo_log *log, struct port **ret_port,
 	      char why[SPEC_WHY_BYTES]);
+/* After ports_add() has said err: in how many milliseconds to try again, what was tried `looks` times before; 0: no more. */
+unsigned port_busy_ms(const struct port_spec *spec, int err, unsigned looks);
 /*
  * The same for a client of the control socket, but what would take RTNL waits until no call is under way aside. `added` is called once, here or from the
  * loop; after an error there is no port, and `why`.
