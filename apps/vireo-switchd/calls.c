@@ -4,8 +4,11 @@
 #include "base/util.h"
 #include "commands.h"
 #include "daemon/sandbox_rooms.h"
+#include <linux/bpf.h>
 #include <linux/capability.h>
 #include <linux/if_tun.h>
+#include <linux/netlink.h>
+#include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -42,6 +45,31 @@ static const struct call_privilege privileges[] = {
 
 static const struct calls interface_calls = {"apps/vireo-switchd", rows, ARRAY_SIZE(rows), privileges, ARRAY_SIZE(privileges)};
 
-const struct calls *const switchd_rooms[] = {
-	SANDBOX_ROOMS_OF_ALL, &work_calls, &cuse_calls, &pci_calls, &interface_calls, NULL,
+/* What an af_xdp port needs beyond it, where the XDP program could be loaded. */
+#if VIREO_HAS_XDP
+static const struct call xdp_rows[] = {
+	CALL_WITH("socket", 0, AF_XDP, "an interface of the host is a port by AF_XDP"),
+	{"socket", "an interface changes", "AF_NETLINK, NETLINK_ROUTE",
+	 {{0, false, 0xffffffffu, AF_NETLINK}, {2, false, 0xffffffffu, NETLINK_ROUTE}}, 2},
+	CALL_IOCTL(SIOCETHTOOL, "tags of VLANs stay in frames"),
+	CALL_WITH("bpf", 0, BPF_LINK_CREATE, "the program that has been loaded before is attached to an interface"),
+	CALL_WITH("bpf", 0, BPF_MAP_UPDATE_ELEM, "it is told of a socket"),
+	CALL_WITH("bpf", 0, BPF_MAP_DELETE_ELEM, "and that it is no longer there"),
 };
+
+static const struct call_privilege xdp_privileges[] = {
+	CALL_PRIVILEGE(CAP_BPF, "kernels before 5.19 let nobody else tell a program of a socket"),
+};
+
+static const struct calls xdp_calls = {
+	"apps/vireo-switchd, for af_xdp", xdp_rows, ARRAY_SIZE(xdp_rows), xdp_privileges, ARRAY_SIZE(xdp_privileges),
+};
+#define XDP_ROOM &xdp_calls,
+#else
+#define XDP_ROOM
+#endif
+
+#define ROOMS SANDBOX_ROOMS_OF_ALL, &work_calls, &cuse_calls, &pci_calls, &interface_calls
+
+const struct calls *const switchd_rooms[] = {ROOMS, XDP_ROOM NULL};
+const struct calls *const switchd_rooms_without_xdp[] = {ROOMS, NULL};

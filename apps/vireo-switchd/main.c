@@ -16,6 +16,7 @@
 #include "port.h"
 #include "reload.h"
 #include "takeover.h"
+#include "xdp_program.h"
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -155,7 +156,11 @@ static int make_all(struct switchd *d)
 
 static int start(struct switchd *d, int argc, char *const *argv)
 {
-	int err = daemon_open(&d->daemon, &d->options.run.daemon);
+	int err;
+
+	if (xdp_program_load())
+		d->options.run.daemon.rooms = switchd_rooms_without_xdp;
+	err = daemon_open(&d->daemon, &d->options.run.daemon); /* which enters the sandbox */
 	if (!err)
 		err = switch_start(d);
 	if (!err)

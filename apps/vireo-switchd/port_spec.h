@@ -13,6 +13,7 @@
 #include "port_running.h"
 #include "port_speed.h"
 #include "port_multicast.h"
+#include "port_xdp.h"
 #include "switch/switch.h"
 
 #define SPEC_MACS_MAX 8u
@@ -46,6 +47,7 @@ struct port_spec {
 	uint64_t tagged[SW_VLAN_SET_WORDS]; /* the trunk's VLANs, as in struct sw_port_config */
 	bool spoof_given, spoof_allowed; /* denied: frames from the port have one of `macs` as their source */
 	bool spoof_learned;		 /* or the first one that it sends from */
+	struct port_xdp_spec xdp;	 /* of a port that is one */
 	struct port_running running; /* how it begins */
 };
 

@@ -616,7 +616,7 @@ static void a_card_is_named_by_its_address(void **state)
 
 static void bad_types_and_addresses_are_named(void **state)
 {
-	assert_bad("", "expected vhost-user:PATH|fd:N, vduse:NAME, cuse:NAME, tap:INTERFACE, af_packet:INTERFACE, virtio-pci:ADDRESS, bond:NAME, loop:NAME or null:NAME");
+	assert_bad("", "expected vhost-user:PATH|fd:N, vduse:NAME, cuse:NAME, tap:INTERFACE, af_packet:INTERFACE, af_xdp:INTERFACE, virtio-pci:ADDRESS, bond:NAME, loop:NAME or null:NAME");
 	assert_bad("vhost-user", "'vhost-user': expected vhost-user:PATH");
 	assert_bad("Tap:x", "'Tap:x': expected");
 	assert_bad("tap:", "nothing after the colon");
@@ -626,6 +626,22 @@ static void bad_types_and_addresses_are_named(void **state)
 	assert_bad("tap:a/b", "1 to 15 characters");
 	assert_bad("tap:tap%d", "1 to 15 characters");
 	assert_bad("null:a b", "a name has 1 to 63");
+}
+
+static void an_interface_by_af_xdp_has_queues_and_a_mode(void **state)
+{
+	struct port_spec spec = good("af_xdp:eth1,queue=4,queues=2,mode=zerocopy,role=uplink");
+
+	assert_int_equal(spec.xdp.queue, 4);
+	assert_int_equal(spec.queues, 2);
+	assert_int_equal(spec.xdp.mode, PORT_XDP_ZEROCOPY);
+	assert_int_equal(good("af_xdp:eth1,mode=copy").xdp.mode, PORT_XDP_COPY);
+	assert_int_equal(good("af_xdp:eth1,mode=skb").xdp.mode, PORT_XDP_SKB);
+	assert_int_equal(good("af_xdp:eth1").xdp.mode, PORT_XDP_ANY);
+	assert_bad("af_xdp:eth1,mode=native", "'mode=native': expected zerocopy, copy or skb");
+	assert_bad("af_xdp:eth1,queue=65536", "'queue=65536': expected 0 to 65535");
+	assert_bad("af_packet:eth1,queue=1", "did you mean 'queues'?");
+	assert_bad("af_xdp:sixteen-letters-", "1 to 15 characters");
 }
 
 static void bad_keys_and_values_are_named(void **state)
@@ -1016,6 +1032,7 @@ int main(void)
 		cmocka_unit_test(users_and_groups_go_by_name),
 		cmocka_unit_test(a_card_is_named_by_its_address),
 		cmocka_unit_test(bad_types_and_addresses_are_named),
+		cmocka_unit_test(an_interface_by_af_xdp_has_queues_and_a_mode),
 		cmocka_unit_test(bad_keys_and_values_are_named),
 		cmocka_unit_test(a_key_is_given_once),
 		cmocka_unit_test(slips_get_a_hint_and_others_none),

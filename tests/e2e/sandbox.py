@@ -41,8 +41,14 @@ def declared(daemon):
 
 
 # Those of linux/capability.h that a room of ours declares.
-NUMBERS = {"CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_FOWNER": 3, "CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_IPC_LOCK": 14, "CAP_SYS_RAWIO": 17,
+NUMBERS = {"CAP_BPF": 39, "CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_FOWNER": 3, "CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_IPC_LOCK": 14, "CAP_SYS_RAWIO": 17,
            "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_CHECKPOINT_RESTORE": 40}
+
+
+def has_program(child):
+    """The one of af_xdp ports has been loaded: this machine's kernel, and who runs this, may not be able to."""
+    fds = f"/proc/{child.pid}/fd"
+    return any(os.readlink(f"{fds}/{fd}") == "anon_inode:bpf-prog" for fd in os.listdir(fds))
 
 
 def has_filter(child):
@@ -57,6 +63,8 @@ def a_daemon_keeps_what_it_says(lab, kind):
     daemon = kind(lab)
     found = status(daemon.child.pid)
     lines, calls = declared(os.path.basename(daemon.argv[0]))
+    if os.path.basename(daemon.argv[0]) == "vireo-switchd" and not has_program(daemon.child):
+        lines = [line for line in lines if "for af_xdp" not in line]
     kept = sum(1 << number for number in {NUMBERS[line.split(":")[0]] for line in lines})
     expect(found["NoNewPrivs"] == "1", f"{found}")
     expect(not has_filter(daemon.child) or int(found["Seccomp"]) == FILTER, f"{found}")
@@ -69,7 +77,7 @@ def a_daemon_keeps_what_it_says(lab, kind):
         one = status(f"{daemon.child.pid}/task/{task}")
         for field in ("CapEff", "Seccomp", "NoNewPrivs"):
             expect(one[field] == found[field], f"{one['Name']}: {field} {one[field]}")
-    expect(not any(re.match(r"(execve|ptrace|mount|bpf|unshare|setns)\b", line) for line in calls), "nobody declares those")
+    expect(not any(re.match(r"(execve|ptrace|mount|unshare|setns)\b|bpf(?! \(BPF_(LINK_CREATE|MAP_UPDATE_ELEM|MAP_DELETE_ELEM)\):)", line) for line in calls), "nobody declares those")
     end_well(daemon)
 
 

@@ -1,0 +1,356 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Interfaces that the host has as ports, by packet sockets and by AF_XDP: one end of veth pairs whose other ends are hosts. What tap.py
+asks of TAP interfaces."""
+import ctypes
+import os
+import re
+import socket
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest.cases import Skip, case, case_for, expect, main, need_program  # noqa: E402
+from guest.daemon import QUIET_NETWORK, WrappedSwitch, end_well  # noqa: E402
+from guest.hosts import Host  # noqa: E402
+from guest.lab import wait_until  # noqa: E402
+from guest.switch import program  # noqa: E402
+from guest.uplink import no_losses, transfer  # noqa: E402
+
+NAMES = ("left", "right")
+KINDS = {"af_packet": "af_packet:{0}1,name={0}", "af_xdp": "af_xdp:{0}1,name={0}", "af_xdp_skb": "af_xdp:{0}1,name={0},mode=skb"}
+BOTH = {f"_{kind}": (kind,) for kind in ("af_packet", "af_xdp")}
+
+
+BPF = {"x86_64": 321, "aarch64": 280}  # the number of the call
+PRIVILEGES = (12, 13, 39)  # CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF
+
+
+def may_bpf():
+    """Makes a map, as the daemon does. A container may keep even root off."""
+    number = BPF.get(os.uname().machine)
+    libc = ctypes.CDLL(None, use_errno=True)
+    attributes = (ctypes.c_uint32 * 18)(1, 4, 4, 1)  # BPF_MAP_TYPE_HASH of one entry
+    fd = libc.syscall(number, 0, attributes, ctypes.sizeof(attributes)) if number else -1
+    if fd >= 0:
+        os.close(fd)
+    return fd >= 0 or not number
+
+
+def need_kind(kind, pieces=False):
+    if "xdp" not in kind:
+        return
+    if b"af_xdp '%.15s': not built in" in open(program("vireo-switchd"), "rb").read():
+        raise Skip("af_xdp is not built in")
+    with open("/proc/self/status") as status:
+        mine = int(re.search(r"CapEff:\s*(\w+)", status.read())[1], 16)
+    if not all(mine >> number & 1 for number in PRIVILEGES) or not may_bpf():
+        raise Skip("nobody here may load an XDP program")
+    try:
+        socket.socket(44, socket.SOCK_RAW).close()  # AF_XDP
+    except OSError as error:
+        raise Skip(f"this kernel has no AF_XDP: {error}") from None
+    version = tuple(int(part) for part in re.match(r"(\d+)\.(\d+)", os.uname().release).groups())
+    if version < (5, 9) or pieces and version < (6, 6):
+        raise Skip(f"Linux {os.uname().release} is too old")
+
+
+def need_veth(script, what="veth pairs"):
+    if os.geteuid():
+        raise Skip("only root may make interfaces")
+    if subprocess.run(["unshare", "-n", "sh", "-c", script + ":"], capture_output=True).returncode:
+        raise Skip(f"this kernel has no {what}")
+
+
+def start(lab, kind, queues=1, mtu=1500, keys="", options=(), kinds=None):
+    """(switch, host, host): NAME0 is a host's end of a pair, NAME1 the switch's port. XDP sees what a host sends as it leaves it, with open
+    checksums that nothing says are open: a host at such a port closes its own, and one of a real cable has done so."""
+    kinds = kinds or (kind, kind)
+    for each in kinds:
+        need_kind(each, mtu > 3800)
+    many = f"numrxqueues {queues} numtxqueues {queues}" if queues > 1 else ""
+    pairs = "".join(f"ip link add {name}0 mtu {mtu} {many} type veth peer name {name}1 mtu {mtu} {many} && ip link set {name}1 up && "
+                    for name in NAMES)
+    need_veth(pairs)
+    wrapped = [*QUIET_NETWORK[:-1], QUIET_NETWORK[-1].replace("exec", pairs + "exec")]
+    specs = [KINDS[kind].format(name) + f",queues={queues}{keys}" for name, kind in zip(NAMES, kinds)]
+    switch = WrappedSwitch(lab, wrapped, specs, options)
+    hosts = [Host(lab, name) for name in NAMES]
+    for number, host in enumerate(hosts, 1):
+        host.adopt(switch, f"{host.name}0", number)
+        if "xdp" in kinds[number - 1]:
+            host.offloads("off")
+    return (switch, *hosts)
+
+
+def inside(switch, *words):
+    return subprocess.run(["nsenter", "-t", str(switch.child.pid), "-n", *words], check=True, capture_output=True, text=True, timeout=10)
+
+
+def refused(switch, spec, line):
+    """In one line, and nobody else is hurt by it."""
+    done = switch.ctl_run("port", "add", spec)
+    expect(done.returncode in (1, 2) and line in done.stderr and len(done.stderr.splitlines()) == 1, f"{spec}: {done}")
+
+
+def ether(text):
+    return re.search(r"link/ether (\S+)", text)[1]
+
+
+def received(text):
+    return int(re.search(r"RX:.*\n *\d+ +(\d+)", text)[1])
+
+
+SESSIONS = {
+    "af_packet": {"driver": "af_packet", "interface": "left1"},
+    "af_xdp": {"driver": "af_xdp", "interface": "left1", "mode": "copy", "queue": 0},
+    "af_xdp_skb": {"driver": "af_xdp", "interface": "left1", "mode": "skb", "queue": 0},
+}
+
+
+@case_for({**{f"_{kind}": (kind, 1, ()) for kind in KINDS},
+           **{f"_{kind}_with_two_queues_and_workers": (kind, 2, ("--workers", "2")) for kind in ("af_packet", "af_xdp")}}, "hosts_ping{}")
+def hosts_ping(lab, kind, queues, options):
+    switch, left, right = start(lab, kind, queues, options=options)
+    port = switch.port("left")
+    expect(port["session"] == SESSIONS[kind] and port["state"] == "up", f"what it is: {port}")
+    for host, number in ((left, 2), (right, 1)):
+        host.ping(f"10.7.0.{number}")
+        host.ping(f"10.7.0.{number}", payload=1400)
+        host.ping(f"10.7.0.{number}", payload=20000)  # in fragments
+    no_losses(switch, *NAMES)
+    end_well(switch)
+
+
+@case_for({
+    "on_af_packet": (("af_packet", "af_packet"), "on"),
+    "off_af_packet": (("af_packet", "af_packet"), "off"),
+    "off_af_xdp": (("af_xdp", "af_xdp"), "off"),
+    "on_to_af_xdp": (("af_packet", "af_xdp"), "on"),
+    "on_to_af_xdp_skb": (("af_packet", "af_xdp_skb"), "on"),
+}, "tcp_between_hosts_with_offloads_{}")
+def tcp_between_hosts(lab, kinds, setting):
+    """What a host with offloads sends is cut, and its checksums are filled in, for a port that takes none."""
+    switch, left, right = start(lab, kinds[1], kinds=kinds)
+    left.offloads(setting)
+    if "xdp" not in kinds[1]:
+        right.offloads(setting)
+    for version in ("10.7.0.", "fd07::"):
+        before = switch.port("left")
+        transfer(lab, left, right, version + "2", 4)
+        after = switch.port("left")
+        mean = (after["rx_bytes"] - before["rx_bytes"]) / (after["rx_frames"] - before["rx_frames"])
+        expect((mean > 3000) == (setting == "on"), f"frames of {mean:.0f} bytes in the mean, with offloads {setting}")
+        transfer(lab, right, left, version + "1", 4)
+    no_losses(switch, *NAMES)
+    end_well(switch)
+
+
+@case_for(BOTH, "tcp_over_many_queues{}")
+def tcp_over_many_queues(lab, kind):
+    switch, left, right = start(lab, kind, 4, options=("--workers", "2"))
+    transfer(lab, left, right, "10.7.0.2", 4)
+    transfer(lab, right, left, "10.7.0.1", 4)
+    no_losses(switch, *NAMES)
+    end_well(switch)
+
+
+@case_for(BOTH, "jumbo_frames_pass_in_one_piece{}")
+def jumbo_frames_pass_in_one_piece(lab, kind):
+    switch, left, right = start(lab, kind, mtu=9000)
+    for host in (left, right):
+        host.offloads("off")
+    before = switch.port("left")
+    left.ping("10.7.0.2", payload=8972, count=5)
+    after = switch.port("left")
+    octets, frames = after["rx_bytes"] - before["rx_bytes"], after["rx_frames"] - before["rx_frames"]
+    expect(octets >= 5 * 9014 and frames < 16, f"{octets} bytes in {frames} frames")
+    no_losses(switch, *NAMES)
+    end_well(switch)
+
+
+@case_for(BOTH, "a_frame_that_is_too_long_for_the_interface_is_counted{}")
+def a_frame_that_is_too_long_for_the_interface_is_counted(lab, kind):
+    switch, left, _ = start(lab, kind, mtu=9000)
+    inside(switch, "ip", "link", "set", "right1", "mtu", "1400")
+    left.offloads("off")
+    left.ping("10.7.0.2", payload=1372)
+    left.ping("10.7.0.2", payload=3000, count=2, lost=True)
+    dropped = sum(queue["too_long"] for queue in switch.port("right")["queue_counters"] if queue["direction"] == "tx")
+    expect(dropped == 2, f"{dropped} of 2 frames are counted as too long")
+    end_well(switch)
+
+
+# Sends a frame with a tag of VLAN 10 each 50 ms, if it has been given one, and else without; prints the tag of the first frame of type 0x88b5 that comes.
+TALKER = """
+import select, socket, struct, sys
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)); s.bind((sys.argv[1], 0)); s.setsockopt(263, 8, 1)  # PACKET_AUXDATA
+mine, other = (bytes.fromhex(word) for word in sys.argv[2:4])
+frame = other + mine + bytes.fromhex(sys.argv[4]) + bytes.fromhex("88b5") + bytes(50)
+while True:
+    s.send(frame)
+    while select.select([s], [], [], 0.05)[0]:
+        data, more, _, address = s.recvmsg(2048, 256)
+        if address[1] != 0x88b5 or address[2] == 4: continue  # its own
+        status, _, _, _, _, tci, tpid = struct.unpack("=IIIHHHH", more[0][2][:20])
+        print("tag %04x %d" % (tpid, tci & 4095) if status & 16 else "no tag", data[6:12].hex(), flush=True)
+        s.setblocking(False)
+"""
+
+
+@case_for(BOTH, "a_tag_that_the_interface_has_taken_out_is_in_its_frame_again{}")
+def a_tag_that_the_interface_has_taken_out_is_in_its_frame_again(lab, kind):
+    """One port is a trunk, the other is in VLAN 10: tags go and come on the way. The kernel takes tags out of what veth brings."""
+    switch, left, right = start(lab, kind, keys=",trunk=all")
+    switch.ctl("port", "set", "right", "trunk=,vlan=10")
+    addresses = [ether(host.run("ip", "link", "show", f"{host.name}0")).replace(":", "") for host in (left, right)]
+    talkers = [lab.start(host.argv(sys.executable, "-c", TALKER, f"{host.name}0", mine, other, tag), stdout=subprocess.PIPE, text=True)
+               for host, mine, other, tag in ((left, *addresses, "8100600a"), (right, *reversed(addresses), ""))]
+    heard = [talker.stdout.readline().split() for talker in talkers]
+    expect(heard == [["tag", "8100", "10", addresses[1]], ["no", "tag", addresses[0]]], f"{heard}")
+    places = {(entry["mac"].replace(":", ""), entry["vlan"], entry["port"]) for entry in switch.ask("fdb", "show")["entries"]}
+    expect(places >= {(addresses[0], 10, "left"), (addresses[1], 10, "right")}, f"learned: {places}")
+    for talker in talkers:
+        lab.kill(talker)
+        talker.stdout.close()
+    no_losses(switch, *NAMES)
+    end_well(switch)
+
+
+@case_for(BOTH, "what_the_interface_sends_does_not_come_in{}")
+def what_the_interface_sends_does_not_come_in(lab, kind):
+    """A frame of the host's own goes out of the interface, and is no frame from there."""
+    switch, left, _ = start(lab, kind)
+    inside(switch, "ip", "addr", "add", "10.9.0.1/24", "dev", "left1")
+    own = ether(inside(switch, "ip", "link", "show", "left1").stdout)
+    before = received(left.run("ip", "-s", "link", "show", "left0"))
+    inside(switch, "sh", "-c", "busybox ping -c 3 -i 0.1 -W 1 10.9.0.77 || true")  # asks who has that address
+    expect(received(left.run("ip", "-s", "link", "show", "left0")) > before, "nothing went out")
+    left.ping("10.7.0.2")  # what comes after it has come
+    expect(own not in [entry["mac"] for entry in switch.ask("fdb", "show")["entries"]], "the host's own frames have come in")
+    end_well(switch)
+
+
+@case_for(BOTH, "an_interface_goes_down_and_up_and_goes_away{}")
+def an_interface_goes_down_and_up_and_goes_away(lab, kind):
+    switch, left, right = start(lab, kind)
+    left.ping("10.7.0.2")
+    inside(switch, "ip", "link", "set", "right1", "down")
+    wait_until(lambda: switch.port("right")["state"] == "down", 10, "it is down")
+    left.ping("10.7.0.2", count=1, lost=True)
+    dropped = sum(queue["disabled"] for queue in switch.port("right")["queue_counters"])
+    expect(dropped >= 1, "what is sent to it is counted")
+    inside(switch, "ip", "link", "set", "right1", "up")
+    wait_until(lambda: switch.port("right")["state"] == "up", 10, "it is up")
+    wait_until(lambda: "bytes from" in left.run("sh", "-c", "busybox ping -c 1 -W 2 10.7.0.2 || true"), 20, "pings pass again")
+    inside(switch, "ip", "link", "del", "right1")
+    wait_until(lambda: switch.port("right")["state"] == "failed", 10, "it is gone")
+    expect(switch.port("right")["session"] is None, "it is gone")
+    left.ping("10.7.0.2", count=2, lost=True)
+    wait_until(lambda: open(switch.child.log).read().count("the interface is gone") == 1, 10, "one line says so")
+    switch.ctl("port", "remove", "right")
+    refused(switch, KINDS[kind].format("right"), "there is no such interface here")
+    refused(switch, f"{kind}:left1,name=again", "")  # two ports of one interface
+    end_well(switch)
+
+
+@case
+def a_program_that_is_there_already_stays_there(lab):
+    """The other's is that of another daemon, which shows as well that one that is killed leaves none behind."""
+    switch, left, _ = start(lab, "af_xdp")
+    other = WrappedSwitch(lab, ["nsenter", "-t", str(switch.child.pid), "-n"], ["null:n"], name="other")
+    refused(other, "af_xdp:left1", "there is an XDP program already")
+    refused(other, "af_xdp:left1,mode=skb", "there is an XDP program already")
+    left.ping("10.7.0.2")
+    switch.kill()
+    for name in NAMES:
+        other.ctl("port", "add", KINDS["af_xdp"].format(name))
+    left.ping("10.7.0.2")
+    end_well(other)
+
+
+@case
+def a_port_is_removed_and_added_at_once(lab):
+    """The kernel gives a queue back a moment after its socket is closed. That of somebody else is not waited for longer than it is told."""
+    switch, left, _ = start(lab, "af_xdp")
+    for _ in range(6):
+        switch.ctl("port", "remove", "right")
+        switch.ctl("port", "add", KINDS["af_xdp"].format("right"))
+    left.ping("10.7.0.2")
+    end_well(switch)
+
+
+@case
+def tags_are_kept_before_the_first_frame_comes(lab):
+    """The kernel tells of each change: when the interface's features change, the program is not there yet."""
+    switch, *_ = start(lab, "af_xdp")
+    switch.ctl("port", "remove", "right")
+    watch = lab.start(["nsenter", "-t", str(switch.child.pid), "-n", "ip", "-o", "monitor", "link", "dev", "right1"], stdout=subprocess.PIPE, text=True)
+    netlink = f"/proc/{watch.pid}/net/netlink"
+    wait_until(lambda: re.search(rf"^\S+ 0 +{watch.pid} ", open(netlink).read(), re.M), 10, "somebody listens")
+    switch.ctl("port", "add", "af_xdp:right1,name=right,mode=skb")
+    inside(switch, "ip", "link", "set", "right1", "mtu", "1400")  # ends what is looked at
+    lines = [""]
+    while "mtu 1400" not in lines[-1]:
+        lines.append(watch.stdout.readline())
+        expect(lines[-1], f"the monitor has ended: {lines}")
+    lab.kill(watch)
+    watch.stdout.close()
+    changes = [number for number, line in enumerate(lines) if "FEATURE CHANGE" in line]
+    expect(changes and "xdpgeneric" not in lines[changes[0]] and "xdpgeneric" in lines[-1], f"{lines}")
+    end_well(switch)
+
+
+MASTERS = {"bridge": "ip link add over type bridge", "bond": "ip link add over type bond mode active-backup"}
+
+
+@case_for({f"a_{kind}": (kind,) for kind in MASTERS}, "{}_has_no_driver_and_one_line_says_so")
+def what_has_no_driver(lab, kind):
+    """An interface that is made of others: frames come to it by the kernel alone."""
+    need_veth(MASTERS[kind] + " && ", f"{kind}s")
+    switch, left, _ = start(lab, "af_xdp")
+    switch.ctl("port", "remove", "right")
+    inside(switch, "sh", "-c", f"ip link set right1 down && {MASTERS[kind]} && ip link set right1 master over && ip link set right1 up && ip link set over up")
+    refused(switch, "af_xdp:over,mode=copy", "no XDP program can be attached")
+    switch.ctl("port", "add", "af_xdp:over,name=right,mode=skb")
+    left.ping("10.7.0.2")
+    switch.ctl("port", "remove", "right")
+    switch.ctl("port", "add", "af_xdp:over,name=right")
+    expect(switch.port("right")["session"]["mode"] == "skb", f"{switch.port('right')}")
+    left.ping("10.7.0.2", payload=3000)
+    wait_until(lambda: open(switch.child.log).read().count("driver has no XDP") == 1, 10, "one line says so, of the one that was not asked for")
+    end_well(switch)
+
+
+@case
+def what_an_interface_has_not_is_told_in_one_line(lab):
+    switch, left, _ = start(lab, "af_xdp")
+    switch.ctl("port", "remove", "right")
+    refused(switch, "af_xdp:right1,queue=3", "it has no queue 3")
+    refused(switch, "af_xdp:right1,mode=zerocopy", "its driver cannot do mode=zerocopy")
+    refused(switch, "af_xdp:right1,mode=fast", "expected zerocopy, copy or skb")
+    refused(switch, "af_xdp:right1,queue=-1", "expected 0 to 65535")
+    switch.ctl("port", "add", KINDS["af_xdp"].format("right"))
+    left.ping("10.7.0.2")
+    end_well(switch)
+
+
+@case_for({
+    "no_privilege": (["setpriv", "--bounding-set=-net_raw,-net_admin,-bpf,-sys_admin"], "needs CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF"),
+    "no_program": (["setpriv", "--bounding-set=-bpf,-sys_admin"], "needs CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF"),
+    "no_locked_memory": (["prlimit", "--memlock=65536:65536", "setpriv", "--bounding-set=-ipc_lock"], "let it lock 6 MiB a queue"),
+}, "{}_is_told_in_one_line")
+def what_the_daemon_may_not(lab, wrap, line):
+    need_program("setpriv")
+    need_kind("af_xdp")
+    link = "ip link add left0 type veth peer name left1 && ip link set left1 up && "
+    need_veth(link)
+    switch = WrappedSwitch(lab, [*QUIET_NETWORK[:-1], QUIET_NETWORK[-1].replace("exec", link + "exec"), *wrap], ["null:n"])
+    refused(switch, "af_xdp:left1", line)
+    end_well(switch)
+
+
+if __name__ == "__main__":
+    main()
