@@ -202,7 +202,7 @@ static void late_look(void *opaque)
 	struct xdp_port *xdp = opaque;
 	bool all = true;
 
-	__atomic_store_n(&xdp->late, false, __ATOMIC_SEQ_CST); /* a flush that comes now calls anew */
+	(void)__atomic_exchange_n(&xdp->late, false, __ATOMIC_SEQ_CST); /* a flush that comes now calls anew; what one before has left is seen */
 	for (unsigned i = 0; i < xdp->kernel.port.spec.queues; i++)
 		all &= xdp_socket_push(&xdp->queues[i]);
 	if (all || !__atomic_load_n(&xdp->longest, __ATOMIC_RELAXED)) {

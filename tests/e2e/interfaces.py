@@ -17,6 +17,7 @@ from guest.daemon import QUIET_NETWORK, WrappedSwitch, end_well  # noqa: E402
 from guest.hosts import Host  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.switch import program  # noqa: E402
+from guest.takeover import says  # noqa: E402
 from guest.uplink import no_losses, transfer  # noqa: E402
 
 NAMES = ("left", "right")
@@ -279,6 +280,24 @@ def a_port_is_removed_and_added_at_once(lab):
         switch.ctl("port", "remove", "right")
         switch.ctl("port", "add", KINDS["af_xdp"].format("right"))
     left.ping("10.7.0.2")
+    end_well(switch)
+
+
+@case
+def ports_by_xdp_keep_the_old_process(lab):
+    """They go on under traffic, and nothing is stopped for that: their frames lie in memory of that process alone."""
+    switch, left, right = start(lab, "af_xdp")
+    pinging = lab.start(right.argv("busybox", "ping", "-c", "40", "-i", "0.05", "-W", "20", "10.7.0.1"), stdout=subprocess.PIPE, text=True)
+    child = switch.successor()
+    expect(child.wait(30) == 1, "it has ended well")
+    says(child, "not taken over", "port 'left' cannot be handed over: its type is af_xdp")
+    expect(len(open(child.log).read().splitlines()) == 1 and "not handed over" not in open(switch.child.log).read(), "something was stopped")
+    said = pinging.communicate(timeout=60)[0]
+    expect("40 packets transmitted, 40 packets received" in said, said)
+    left.ping("10.7.0.2")
+    for name in NAMES:
+        switch.ctl("port", "remove", name)
+    switch.hand_over()
     end_well(switch)
 
 
