@@ -42,6 +42,8 @@ struct ctl_command {
 
 #define CTL_FD (1u << 3) /* a file descriptor may come with the call; see rpc_call_fd_take() */
 
+#define CTL_JUDGED (1u << 4) /* vireoctl looks for what is wrong in the answer, and shows that */
+
 #define CTL_PARAM_NAME_BYTES 16u
 
 /* Parameter `index` of a row: its name in lower case. False: there are not so many. */

@@ -51,6 +51,8 @@
 	  serve_stats, show_top) \
 	X("metrics", "stats", "", 0, "print all counters as OpenMetrics text, for Prometheus", \
 	  NULL, show_metrics) \
+	X("doctor", "stats", "", CTL_JUDGED, "tell what is wrong with the switch or this machine, and what to do about it, a line each", \
+	  NULL, show_doctor) \
 	X("pci list", NULL, "", 0, "list the virtio functions of this machine, and who drives them", \
 	  NULL, show_pci_list) \
 	X("pci bind", NULL, "ADDRESS [DRIVER]", 0, "give a function to vfio-pci or uio_pci_generic", \

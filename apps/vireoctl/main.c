@@ -10,6 +10,7 @@
 #include "ctl/line.h"
 #include "ctl/rpc.h"
 #include "complete.h"
+#include "doctor.h"
 #include "ctl/switchd_commands.h"
 #include "foreign.h"
 #include "local.h"
@@ -297,6 +298,40 @@ static int run_mirror(struct invocation *inv, struct ctl_client *client)
 	return ret;
 }
 
+/* Takes `stats` over; *ret_result is what is to be shown. */
+static int judge(const struct invocation *inv, struct ctl_client *client, json_t *stats, json_t **ret_result, struct ctl_failure *failure)
+{
+	json_t *version = NULL;
+	int err = ctl_client_call(client, "version", json_object(), &version, failure);
+
+	if (!err)
+		*ret_result = doctor_findings(inv->root, stats, (long)json_integer_value(json_object_get(version, "pid")));
+	json_decref(version);
+	json_decref(stats);
+	return err ? err : *ret_result ? 0 : -ENOMEM;
+}
+
+/* 1, too, when something is wrong. */
+static int run_doctor(const struct invocation *inv, struct ctl_client *client)
+{
+	struct ctl_failure failure;
+	json_t *stats, *result = NULL;
+	int err = ctl_client_call(client, inv->command->method, params_of(inv), &stats, &failure);
+	bool healthy;
+
+	if (!err)
+		err = judge(inv, client, stats, &result, &failure);
+	if (err)
+		return explain_call(inv, err, &failure);
+	healthy = !json_array_size(json_object_get(result, "findings"));
+	result = presentable(inv, result);
+	if (!result)
+		return explain_call(inv, -ENOMEM, &failure);
+	print_result(inv, stdout, result, NULL, NULL);
+	json_decref(result);
+	return !healthy;
+}
+
 static int run_local(const struct invocation *inv)
 {
 	struct invocation text = *inv; /* what has no result is no JSON either */
@@ -373,6 +408,8 @@ static int carry_out(struct invocation *inv, struct ctl_client *client)
 {
 	if (inv->command->flags & CTL_FD)
 		return run_mirror(inv, client);
+	if (inv->command->flags & CTL_JUDGED)
+		return run_doctor(inv, client);
 	return inv->watch ? run_watch(inv, client) : run_once(inv, client);
 }
 

@@ -20,6 +20,7 @@ struct show {
 };
 
 ctl_show_fn show_bond_list, show_bond_show;
+ctl_show_fn show_doctor;
 ctl_show_fn show_mdb_show;
 ctl_show_fn show_mirror_add, show_mirror_list;
 ctl_show_fn show_metrics; /* of "stats", whichever daemon's */

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What an operator sets while a daemon runs: links of ports, the log's level, static entries; who serves what."""
 import json
+import mmap
 import os
 import socket
 import struct
@@ -386,6 +387,49 @@ def what_cannot_be_moved_is_refused_in_one_line(lab):
         expect("no port" in refused(switch, 1, "worker", "move", port, "0"), port[:20])
     expect("brings no frames" in refused(switch, 1, "worker", "move", "n", "0"), "nothing to serve")
     expect(offered(switch, "worker", "move", "") == ["a", "n"] and offered(switch, "worker", "move", "a", "") == ["0", "1", "any"], "completion")
+    end_well(switch)
+
+
+# ---- what is wrong ----
+
+def doctor(switch):
+    """{(check, port): line}, of what it says to people and to programs; nothing, and no failure, of what is healthy."""
+    done, told = switch.ctl_run("doctor"), switch.ctl_run("--json", "doctor")
+    found = json.loads(told.stdout)["findings"]
+    lines = done.stdout.splitlines()
+    expect(not done.stderr and done.returncode == told.returncode == bool(found) and len(lines) == len(found), f"{done}, {told}")
+    expect(all(one["what"] + ": " + one["fix"] in line for one, line in zip(found, lines)), f"{lines}")
+    return {(one["check"], one["port"]): line for one, line in zip(found, lines)}
+
+
+@case
+def a_healthy_switch_has_no_findings_and_each_fault_is_one_with_its_fix(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path(name)}" for name in "abc"] + ["null:n"])
+    with Front(lab.path("a")) as a, Front(lab.path("b")) as b:
+        passes(a, b, 1)
+        passes(b, a, 2)
+        expect(doctor(switch) == {}, f"{doctor(switch)}")
+        switch.ctl("port", "set", "a", "mtu=1500")
+        expect(doctor(switch) == {}, f"the other one is not limited: {doctor(switch)}")
+        switch.ctl("port", "set", "b", "mtu=9000")
+        found = doctor(switch)
+        expect(set(found) == {("mtu", "a")}, f"{found}")
+        switch.ctl(*found["mtu", "a"].rpartition("vireoctl ")[2].split())  # the fix, as it is written
+        expect(doctor(switch) == {}, f"{doctor(switch)}")
+        a.send(text_frame(1, 2, bytes(3000)))
+        wait_until(lambda: set(doctor(switch)) == {("mtu", "b")}, 20, "a frame that was lost is told of")
+        with Front(lab.path("c")) as c:
+            def kicked():
+                c.transmit_ring.ring_kick()
+                return ("guest", "c") in doctor(switch)
+            wait_until(kicked, 20, "who kicks for nothing is told of")
+        wait_until(lambda: switch.port("c")["state"] == "listening", 20, "it listens again")
+        os.unlink(lab.path("c"))
+        expect("somebody has removed its socket" in doctor(switch)["socket", "c"], "a socket that has gone is told of")
+        if not os.geteuid():
+            a.peer.memory.close()
+            a.peer.memory = mmap.mmap(a.peer.memfd, os.fstat(a.peer.memfd).st_size, flags=mmap.MAP_PRIVATE)
+            expect("share=on" in doctor(switch)["memory", "a"], "memory that is private is told of")
     end_well(switch)
 
 
