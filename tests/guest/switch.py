@@ -78,13 +78,14 @@ class Switch:
 
     def hand_over(self, *options):
         """To one that does, and that this is from then on. On a slow machine the old one may go on, and is asked again."""
-        for _ in range(3):
+        for _ in range(5):
             child = self.successor(*options)
             wait_until(lambda: self.child.poll() is not None or child.poll() is not None, 30, "one of the two ends", step=0.001)
             if self.child.poll() is not None:
                 break
-        if self.child.poll():
-            raise ControlError(f"the old {self.PROGRAM} ended with {self.child.poll()}")
+        if self.child.poll() != 0:
+            raise ControlError(f"the old {self.PROGRAM} goes on" if self.alive() else f"the old {self.PROGRAM} ended with {self.child.poll()}")
+        self.lab.children.remove(self.child)  # its number may be another's in a long run
         self.child = child
         wait_until(self.listening, LISTEN_S, f"the new {self.PROGRAM} answers", step=0.01, child=child)
 

@@ -204,12 +204,24 @@ class Writer:
         self.done += 1
 
     def leave_under_way(self, dice):
-        """A write that nobody waits for."""
+        """A write that nobody waits for; returns its sector."""
         driver, sector = self.driver, dice.randrange(self.BLOCKS)
         self.unsure[sector] = self.data(dice)
         driver.header(disks.OUT, sector)
         driver.write(disks.PAYLOAD, self.unsure[sector])
         driver.queues[0].chain([(GPA + disks.HEADER, 16, 0), (GPA + disks.PAYLOAD, disks.SECTOR, 0), (GPA + disks.STATUS, 1, disks.WRITE)])
+        return sector
+
+    def take_under_way(self, sector):
+        """It is done, once, by whoever serves the ring by now."""
+        ring, end, used = self.driver.queues[0], time.monotonic() + 60, []
+        while not used:
+            used = ring.used()
+            expect(time.monotonic() < end, f"the write to sector {sector} is not done")
+            time.sleep(0.001)
+        expect(used == [(0, 1)] and self.driver.memory[disks.STATUS] == disks.OK, f"the write to sector {sector} ended as {used}")
+        self.blocks[sector] = self.unsure.pop(sector)
+        self.look(sector)
 
     def disconnect(self):
         if self.driver:

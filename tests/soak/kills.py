@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""kills.py SECONDS SEED SLOWNESS: daemons that are killed, started again, and whose ports go and come, under front ends that come back.
+"""kills.py SECONDS SEED SLOWNESS: daemons that are killed, started again or handed over, and whose ports go and come, under front ends that come back.
 
 A program of its own, for it starts processes all the time. It prints an object of JSON about once a second, the last one when it has ended
 everything: frames passed, cut off and lost, requests done, faults by kind, and what was wrong. SIGTERM ends it early. See couple.py for
@@ -165,6 +165,21 @@ def moved_to_the_other_switch(all_of_it):
     all_of_it.couple.turn()
     all_of_it.at = 1 - all_of_it.at
     all_of_it.couple.move(all_of_it.paths())
+
+
+@fault
+def switch_handed_over(all_of_it):
+    """To a process that goes on with both sessions: nothing is cut off."""
+    all_of_it.couple.turn()
+    all_of_it.switch().hand_over("--log-level", "warning")
+
+
+@fault
+def disk_handed_over(all_of_it):
+    """With a request under way, which is done once."""
+    sector = all_of_it.writer.leave_under_way(all_of_it.dice)
+    all_of_it.blkd.hand_over("--log-level", "warning")
+    all_of_it.writer.take_under_way(sector)
 
 
 @fault
