@@ -31,6 +31,7 @@
 #define HOLD_MS 1000u
 #define ANSWER_US 3000000u
 #define LAST_US 1000000u /* and for what may as well be lost */
+#define MANAGER_MS 20000u /* nobody waits for this process any more */
 
 struct handover {
 	struct daemon *daemon;
@@ -120,7 +121,7 @@ static void handover_leave(struct handover *h)
 	h->until_us = clock_now_us() + LAST_US;
 	if (h->ops->last)
 		text_give(h, HANDOVER_LAST, h->ops->last(h->opaque), NULL, 0);
-	notify_main_pid(peer.pid); /* before the manager sees that the main process has ended */
+	notify_main_pid(peer.pid, MANAGER_MS); /* before the manager sees that the main process has ended */
 	logger_end();
 	_exit(0);
 }

@@ -14,8 +14,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define MAIN_PID_MS 1000u
-
 struct notice {
 	int fd;
 	struct sockaddr_un addr;
@@ -75,9 +73,9 @@ void notify(const char *state, bool for_certain)
 	close(notice.fd);
 }
 
-void notify_main_pid(pid_t pid)
+void notify_main_pid(pid_t pid, unsigned wait_ms)
 {
-	uint64_t end_ms = clock_now_ms() + MAIN_PID_MS;
+	uint64_t end_ms = clock_now_ms() + wait_ms;
 	struct notice notice;
 	char state[32];
 

@@ -12,10 +12,7 @@
  */
 void notify(const char *state, bool for_certain);
 
-/*
- * Tells it which process is the service's main one from now on. For whoever ends next, or tells others: waits for a manager that is busy, for a
- * second at most.
- */
-void notify_main_pid(pid_t pid);
+/* Tells it which process is the service's main one from now on. Waits for a manager that is busy, so long at most. */
+void notify_main_pid(pid_t pid, unsigned wait_ms);
 
 #endif

@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define MANAGER_MS 1000u /* the control thread stands still meanwhile; the old process has more time */
+
 /* ---- is it another program? ---- */
 
 /* Who serves the control socket; 0: nobody who says so, and whoever takes over will find out why. */
@@ -112,7 +114,7 @@ void upgrade_done(const struct daemon_options *options)
 {
 	if (!options->upgrade_fd)
 		return;
-	notify_main_pid(getpid());
+	notify_main_pid(getpid(), MANAGER_MS);
 	send(options->upgrade_fd, "", 1, MSG_NOSIGNAL);
 	close(options->upgrade_fd);
 }

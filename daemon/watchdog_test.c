@@ -119,7 +119,7 @@ static void the_manager_is_told_who_is_the_main_process(void **state)
 	for (unsigned i = 0; i < 2000; i++) /* more than any kernel keeps for it */
 		notify("WATCHDOG=1", false);
 	assert_int_equal(pthread_create(&reader, NULL, reads_later, &manager), 0);
-	notify_main_pid(4711);
+	notify_main_pid(4711, 60000);
 	assert_int_equal(pthread_join(reader, &said), 0);
 	snprintf(wanted, sizeof(wanted), "MAINPID=%d", 4711);
 	assert_string_equal(said, wanted);
