@@ -9,7 +9,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from guest.cases import Skip, case_for, expect, main  # noqa: E402
+from guest.cases import Skip, case, case_for, expect, main  # noqa: E402
 from guest.fio_load import FIO_LOAD  # noqa: E402
 from guest.kernels import SYSTEM_PATH  # noqa: E402
 from guest.labguest import LabGuest  # noqa: E402
@@ -83,6 +83,64 @@ stop -TERM
     except Exception:
         print(guest.run("tail -n 60 /tmp/blkd.log; dmesg | tail -n 30").output)
         raise
+
+
+ZONES = """modprobe null_blk nr_devices=1 zoned=1 gb=1 zone_size=64
+fails() { if "$@" 2>&1; then echo "done all the same: $*"; exit 1; fi; }
+fails timeout 20 $program --control /tmp/refused --disk a=file:/dev/nullb0 >/tmp/said
+grep -q host-managed /tmp/said || { cat /tmp/said; exit 1; }
+start
+appears test -b /dev/vda
+[ "$(cat /sys/block/vda/queue/zoned)" = host-managed ]
+[ $(cat /sys/block/vda/queue/chunk_sectors) = 2048 ]
+[ "$(cat /sys/block/vda/queue/max_open_zones) $(cat /sys/block/vda/queue/max_active_zones)" = '3 4' ]
+[ $(cat /sys/block/vda/queue/nr_zones) = 16 ]
+zone() { blkzone report -o $(($1 * 2048)) -c 1 /dev/vda; }
+is() { zone $1 | grep -qF "$2" || { echo "zone $1 is not $2: $(zone $1)"; exit 1; }; }
+write() { dd if=/tmp/d of=/dev/vda bs=4k seek=$(($1 * 256 + $2)) count=$3 oflag=direct conv=notrunc 2>/dev/null; }
+dd if=/dev/urandom of=/tmp/d bs=4k count=64 2>/dev/null
+[ $(blkzone report /dev/vda | wc -l) = 16 ]
+is 0 'CONVENTIONAL'
+is 15 'zcond: 1(em)'
+write 0 7 8
+write 2 0 4
+is 2 'wptr 0x000020'
+is 2 'zcond: 2(oi)'
+fails write 2 0 4 >/dev/null
+is 2 'wptr 0x000020' # the kernel does not write there again before it has looked where the pointer is
+write 2 4 4
+dd if=/dev/vda bs=4k skip=$((2 * 256)) count=4 iflag=direct 2>/dev/null | cmp -n 16384 - /tmp/d
+blkzone open -o $((3 * 2048)) -l 2048 /dev/vda
+is 3 'zcond: 3(oe)'
+blkzone close -o $((2 * 2048)) -l 2048 /dev/vda
+is 2 'zcond: 4(cl)'
+blkzone finish -o $((2 * 2048)) -l 2048 /dev/vda
+is 2 'zcond:14(fu)'
+fails write 2 8 1 >/dev/null
+is 2 'zcond:14(fu)'
+for zone in 4 5; do blkzone open -o $((zone * 2048)) -l 2048 /dev/vda; done
+fails blkzone open -o $((6 * 2048)) -l 2048 /dev/vda >/dev/null
+blkzone reset -o $((2 * 2048)) -l 2048 /dev/vda
+is 2 'zcond: 1(em)'
+dd if=/dev/vda bs=4k skip=$((2 * 256)) count=4 iflag=direct 2>/dev/null | cmp -n 16384 - /dev/zero
+blkzone reset /dev/vda
+is 3 'zcond: 1(em)'
+fio --name=zones --filename=/dev/vda --direct=1 --zonemode=zbd --rw=randwrite --bs=16k --offset=2M --size=14M --io_size=12M \
+	--max_open_zones=3 --verify=crc32c --verify_fatal=1 --ioengine=psync >/tmp/fio.log 2>&1 || { tail -n 20 /tmp/fio.log; exit 1; }
+stop -TERM"""
+
+
+@case(shows=["VDUSE virtio"])
+def the_kernel_writes_by_zones(lab):
+    """Linux's virtio_blk knows a zoned disk (from 6.3 on): its zones, their states and limits, and what they do not allow."""
+    for tool, package in (("fio", "fio"), ("blkzone", "util-linux")):
+        if not shutil.which(tool, path=SYSTEM_PATH):
+            raise Skip(f"{tool} (package {package}) is not installed")
+    guest, head = guest_with(lab, "off", "mem:16M,zone-size=1M,zone-conventional=2,zone-max-open=3,zone-max-active=4")
+    done = guest.run(f"{head}program={program('vireo-blkd')}\n{ZONES}", MANY_S)
+    if done.status:
+        print(guest.run("tail -n 60 /tmp/blkd.log /tmp/said; dmesg | tail -n 30").output)
+    expect(done.status == 0, done.output)
 
 
 if __name__ == "__main__":
