@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""vhost character devices (CUSE) under a real kernel: a client of our own for every call and every lie. QEMU's are in doors.py and
-machines.py."""
+"""vhost character devices (CUSE) under a real kernel: a client of our own for every call and every lie, and QEMU's vhost-scsi. Its
+network cards are in doors.py and machines.py."""
 import os
+import shlex
 import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from guest.bootsector import writer_image  # noqa: E402
 from guest.cases import Skip, case, expect, main, need_program, shared  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.labguest import LabGuest  # noqa: E402
+from guest.qemu import QEMU  # noqa: E402
 from guest.switch import CONTROL, LOG, NO_REFUSAL, build_folder, program, start_inside  # noqa: E402
 
 CLIENT = os.path.join(build_folder(), "tests/lab/cuse_client")
@@ -206,6 +209,56 @@ def a_caller_outside_our_pid_namespace_is_refused(_lab):
     expect(result.status == 1, f"taken: {result}")
     expect("pid namespace" in guest.check(f"cat {LOG}"), "no line in the log")
     guest.check("/run/lab/busybox killall vireo-switchd; for i in $(seq 200); do test -c /dev/vm1 || exit 0; sleep 0.1; done; exit 1")
+
+
+# ---- vhost-scsi ----
+
+WWPN = "naa.5001405bd453b1d7"
+MACHINE_S = 300  # an emulated machine in an emulated machine, on a loaded one; 10 to 25 are usual
+MACHINE = shlex.join([QEMU, "-M", "q35,memory-backend=mem", "-accel", "tcg,tb-size=64", "-cpu", "qemu64", "-m", "32",
+                      "-object", "memory-backend-memfd,id=mem,size=32M,share=on", "-nodefaults", "-no-user-config", "-display", "none",
+                      "-serial", "file:/tmp/machine.serial", "-device",
+                      f"vhost-scsi-pci,vhostfd=5,wwpn={WWPN},num_queues=1,vectors=0,disable-legacy=on,bootindex=1"])
+
+
+def scsid_run(lab):
+    """The shell's commands for a target with one LUN, and a machine that boots from it until it says how that has ended."""
+    writer_image(lab.path("boot.img"), 4, lab.path("wanted.img"))
+    return f"""rm -f /tmp/machine.serial
+cp {lab.path("boot.img")} /tmp/boot.img
+ctl="timeout 30 {program("vireoctl")} --daemon scsid"
+{program("vireo-scsid")} --disk boot=file:/tmp/boot.img --export cuse:host,wwpn={WWPN},perm=0600 --lun 0:0=boot >/tmp/scsid.log 2>&1 &
+scsid=$!
+until grep -q ready: /tmp/scsid.log && test -c /dev/host; do kill -0 $scsid; sleep 0.1; done
+[ $(stat -c %a /dev/host) = 600 ]
+exec 5<>/dev/host
+{MACHINE} >/tmp/machine.log 2>&1 &
+machine=$!
+exec 5>&-
+until grep -q '^written and read back' /tmp/machine.serial; do kill -0 $machine; if grep 'not as it' /tmp/machine.serial; then exit 1; fi; sleep 0.2; done
+"""
+
+
+@case(shows=[("CUSE", "split")])
+def a_machine_of_qemu_boots_from_a_lun_of_vhost_scsi(_lab):
+    """SeaBIOS finds it among 256 targets; what its boot sector writes it reads back, and it is in the file when the machine has ended."""
+    need_program(QEMU)
+    need_program("as")
+    guest = usual_guest()
+    done = guest.run(f"""set -e
+{scsid_run(guest.lab)}
+$ctl export list | grep -q connected
+kill $machine
+wait $machine || true
+cmp /tmp/boot.img {guest.lab.path("wanted.img")}
+until $ctl export list | grep -q waiting; do sleep 0.2; done
+kill $scsid
+wait $scsid
+if grep -E ' (error|warning) |broken|Sanitizer' /tmp/scsid.log; then exit 1; fi
+[ ! -e /dev/host ]""", MACHINE_S)
+    if done.status:
+        print(guest.run("cat /tmp/scsid.log /tmp/machine.log /tmp/machine.serial").output)
+    expect(done.status == 0, done.output)
 
 
 if __name__ == "__main__":
