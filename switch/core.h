@@ -71,6 +71,7 @@ struct sw {
 	TAILQ_HEAD(, bond) bonds;
 	TAILQ_HEAD(, sw_mirror) mirrors;
 	unsigned last_mirror; /* its number */
+	bool samples;	       /* constant: there are nodes to choose from, see spread.c */
 	struct spread *spread; /* NULL: queues stay with their workers */
 	char rcu_key; /* its address is what rcu.h needs */
 };

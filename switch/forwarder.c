@@ -86,6 +86,8 @@ static int serve(struct worker *worker, struct source *source, struct source *ne
 		return count;
 	if (unlikely(in->wary_turns))
 		turn_eases(in);
+	if (unlikely(forwarder->samples) && in->ops->peer_memory)
+		__atomic_store_n(&in->sample, forwarder->frames[0].iov[0].iov_base, __ATOMIC_RELAXED);
 	burst->topology = topology_of(worker->table);
 	burst->from = in->port;
 	burst->rules = &topology_port(burst->topology, in->port->id)->rules;
@@ -158,6 +160,7 @@ static int forwarder_init(struct forwarder *forwarder, struct sw *sw, unsigned i
 	forwarder->fdb = sw->fdb;
 	forwarder->multicast = sw->multicast;
 	forwarder->alone = sw->worker_count == 1;
+	forwarder->samples = sw->samples;
 	err = worker_init(&forwarder->worker, &config);
 	forwarder->guard_room = malloc(sizeof(*forwarder->guard_room)); /* pages that no guard needs are never touched */
 	forwarder->gro_room = malloc(sizeof(*forwarder->gro_room));

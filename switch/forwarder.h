@@ -27,6 +27,7 @@ struct forwarder {
 	struct fdb *fdb;
 	struct multicast *multicast; /* NULL: no snooping */
 	bool alone; /* the only one: out queues need no claim */
+	bool samples; /* in queues are to tell where their frames lie: see spread.c */
 	/* The worker's. */
 	struct offload_arena *arena;
 	struct cuts *cuts;

@@ -11,7 +11,10 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 /* cmocka wants the four above */
 #include <cmocka.h>
@@ -64,9 +67,11 @@ static void wait_idle(struct bench *b)
 	assert_true(fake_port_idle(b->from));
 }
 
-static struct sw_port *port_new(struct bench *b, struct fake_port *fake, const char *name, bool aside)
+static struct sw_port_ops guest_ops; /* the same, of a port whose frames lie in a peer's memory */
+
+static struct sw_port *port_new(struct bench *b, struct fake_port *fake, const char *name, const struct sw_port_ops *ops, bool aside)
 {
-	struct sw_port_config config = {.name = name, .ops = &fake_port_ops, .opaque = fake, .flood_copies = SW_FLOOD_ANY, .aside = aside};
+	struct sw_port_config config = {.name = name, .ops = ops, .opaque = fake, .flood_copies = SW_FLOOD_ANY, .aside = aside};
 	struct sw_port *port;
 
 	assert_int_equal(sw_port_new(b->sw, &config, &port), 0);
@@ -80,8 +85,8 @@ static void begin_with(struct bench *b, const struct sw_config *config, bool kic
 	*b = (struct bench){.from = fake_port_new(kicks), .to = fake_port_new(true)};
 	assert_int_equal(loop_new(&b->loop), 0);
 	assert_int_equal(sw_new(config, b->loop, &b->sw), 0);
-	b->receiver = port_new(b, b->to, "to", false);
-	b->sender = port_new(b, b->from, "from", aside);
+	b->receiver = port_new(b, b->to, "to", &fake_port_ops, false);
+	b->sender = port_new(b, b->from, "from", config->nodes ? &guest_ops : &fake_port_ops, aside);
 	for (unsigned i = 0; i < QUEUES; i++)
 		assert_int_equal(sw_queue_add(b->sender, false, i), 0);
 }
@@ -338,6 +343,126 @@ static void who_is_busy_gives_a_queue_away_by_itself_and_loses_nothing(void **st
 	end(&b);
 }
 
+/* ---- nodes ---- */
+
+static unsigned nodes_asked;
+
+/* What is played: all memory lies on node 1. */
+static int all_on_node_1(unsigned count, void *const *addresses, int *ret_nodes)
+{
+	nodes_asked += count;
+	for (unsigned i = 0; i < count; i++)
+		ret_nodes[i] = addresses[i] ? 1 : -ENOENT;
+	return 0;
+}
+
+static void file_write(const char *folder, const char *name, const char *text)
+{
+	char path[256];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+/* A machine whose CPUs `first` and `second` lie on two nodes, or the same one. */
+static void machine_play(const char *folder, int first, int second, bool two)
+{
+	char path[256], list[32];
+
+	file_write(folder, "possible", two ? "0-1\n" : "0\n");
+	for (int node = 0; node < (two ? 2 : 1); node++) {
+		snprintf(path, sizeof(path), "%s/node%d", folder, node);
+		assert_int_equal(mkdir(path, 0700), 0);
+		snprintf(list, sizeof(list), two ? "%d\n" : "%d,%d\n", node ? second : first, second);
+		file_write(path, "cpulist", list);
+	}
+}
+
+static void machine_end(const char *folder)
+{
+	static const char *const names[] = {"node0/cpulist", "node1/cpulist", "node0", "node1", "possible", ""};
+	char path[256];
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
+		remove(path);
+	}
+}
+
+static bool two_cpus(int cpus[2])
+{
+	cpu_set_t set;
+	int count = 0;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(set), &set), 0);
+	for (int cpu = 0; cpu < CPU_SETSIZE && count < 2; cpu++)
+		if (CPU_ISSET(cpu, &set))
+			cpus[count++] = cpu;
+	return count == 2;
+}
+
+static void begin_on(struct bench *b, const int cpus[2], const char *folder)
+{
+	const struct sw_nodes nodes = {folder, all_on_node_1};
+
+	nodes_asked = 0;
+	guest_ops = fake_port_ops;
+	guest_ops.peer_memory = true;
+	begin_with(b, &(struct sw_config){.workers = 2, .cpus = cpus, .balance = true, .balance_ms = 10, .nodes = &nodes}, true, false);
+	for (unsigned i = 0; i < QUEUES; i++) {
+		assert_int_equal(sw_queue_move(b->sender, i, 0, NULL, NULL), 0);
+		sw_queue_anywhere(b->sender, i);
+	}
+}
+
+static void queues_go_to_the_node_of_their_memory(void **state)
+{
+	char folder[] = "/tmp/vireo-move-XXXXXX";
+	struct timespec begun;
+	struct bench b;
+	int cpus[2];
+
+	if (!two_cpus(cpus))
+		skip();
+	assert_non_null(mkdtemp(folder));
+	machine_play(folder, cpus[0], cpus[1], true);
+	begin_on(&b, cpus, folder);
+	machine_end(folder);
+	clock_gettime(CLOCK_MONOTONIC, &begun);
+	while ((sw_queue_worker(b.sender, 0) != 1 || sw_queue_worker(b.sender, 1) != 1) && in_time(&begun))
+		keep_busy(&b);
+	for (unsigned i = 0; i < QUEUES; i++)
+		assert_int_equal(sw_queue_worker(b.sender, i), 1);
+	assert_true(nodes_asked >= QUEUES * NODES_VOTES_KNOWN);
+	wait_idle(&b);
+	all_came(&b);
+	end(&b);
+}
+
+static void where_there_is_one_node_nobody_asks(void **state)
+{
+	char folder[] = "/tmp/vireo-move-XXXXXX";
+	struct bench b;
+	int cpus[2];
+
+	if (!two_cpus(cpus))
+		skip();
+	assert_non_null(mkdtemp(folder));
+	machine_play(folder, cpus[0], cpus[1], false);
+	begin_on(&b, cpus, folder);
+	machine_end(folder);
+	for (unsigned i = 0; i < 200; i++)
+		keep_busy(&b);
+	assert_int_equal(nodes_asked, 0);
+	wait_idle(&b);
+	all_came(&b);
+	end(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -350,6 +475,8 @@ int main(void)
 		cmocka_unit_test(a_port_may_go_while_its_queues_move),
 		cmocka_unit_test(what_is_not_there_is_refused),
 		cmocka_unit_test(who_is_busy_gives_a_queue_away_by_itself_and_loses_nothing),
+		cmocka_unit_test(queues_go_to_the_node_of_their_memory),
+		cmocka_unit_test(where_there_is_one_node_nobody_asks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -140,6 +140,7 @@ int in_queue_new(struct sw_port *port, struct aside *aside, unsigned number, con
 	if (before) {
 		in->queue.before = before->queue.before;
 		in->balance = before->balance;
+		in->vote = before->vote;
 	}
 	in->ops = aside ? &aside_ops : port->ops;
 	in->opaque = aside ? aside : port->opaque;

@@ -19,6 +19,7 @@
 #include "switch/switch.h"
 #include "work/balance.h"
 #include "work/grace.h"
+#include "work/nodes.h"
 #include "work/source.h"
 #include <pthread.h>
 
@@ -88,12 +89,14 @@ struct in_queue {
 	struct source source; /* as its worker sees it */
 	/* Control thread. */
 	struct balance_source balance; /* see spread.c; goes with the queue to another worker, */
+	struct nodes_vote vote;	       /* likewise: where its peer's memory lies */
 	uint64_t busy_seen;	       /* and this does not: the source's busy_cycles at the last look */
 	struct in_queue *next; /* replaced: who waits for this one to be gone, or NULL */
 	bool waits;            /* not in any topology yet: see port_move.c */
 	/* The worker's. */
 	unsigned turn_frames; /* so many at most in the next turn */
 	unsigned wary_turns;  /* in so many more a long one is the second: see forwarder.c */
+	void *sample;	      /* atomic, read by the control thread: where a frame lay; only where it wants to know */
 };
 
 struct out_queue {

@@ -10,6 +10,10 @@
  * A worker that is pinned has lost its CPU when that is off-line or taken from the process (work/places.c). Where workers are not pinned, the kernel
  * finds CPUs for them; if there are fewer than at the start, and than workers, the last workers are left without queues, since two that poll
  * on one CPU wait for each other.
+ *
+ * Where workers are pinned to CPUs of several nodes, they leave the address of a frame with each in queue whose frames lie in a peer's memory. The control
+ * thread asks the kernel for the node of that page (work/nodes.c), which touches nothing and may be asked of memory that is gone; what
+ * most answers say is where the queue's memory lies.
  */
 
 #include "switch/spread.h"
@@ -19,6 +23,7 @@
 #include "switch/forwarder.h"
 #include "switch/port.h"
 #include "work/balance.h"
+#include "work/nodes.h"
 #include "work/places.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -41,6 +46,7 @@ struct spread {
 	struct spread_worker *workers;
 	unsigned look_ms;
 	unsigned cpus_begun; /* CPUs that the process had at the start */
+	nodes_ask_fn *ask; /* NULL: there is one node for all workers, as far as is known */
 	uint64_t looked_cycles;
 	struct balance_source **list; /* of this look */
 	unsigned list_room;
@@ -114,13 +120,24 @@ static bool list_fits(struct spread *spread)
 	return true;
 }
 
-static void queue_read(struct in_queue *in, unsigned worker, uint64_t interval_cycles)
+static void node_read(const struct spread *spread, struct in_queue *in)
+{
+	void *sample = __atomic_load_n(&in->sample, __ATOMIC_RELAXED);
+	int node;
+
+	if (sample && !spread->ask(1, &sample, &node))
+		nodes_vote(&in->vote, node);
+}
+
+static void queue_read(const struct spread *spread, struct in_queue *in, unsigned worker, uint64_t interval_cycles)
 {
 	uint64_t busy = counter_read(&in->source.busy_cycles);
 
 	in->balance.worker = worker;
 	in->balance.kept = in->port->home[in->number];
-	in->balance.node = -1;
+	if (spread->ask)
+		node_read(spread, in);
+	in->balance.node = nodes_voted(&in->vote);
 	in->balance.load = share(busy - in->busy_seen, interval_cycles);
 	in->busy_seen = busy;
 }
@@ -140,7 +157,7 @@ static unsigned queues_read(struct spread *spread, uint64_t interval_cycles)
 
 			if (!in || in->queue.removing)
 				continue;
-			queue_read(in, i, interval_cycles);
+			queue_read(spread, in, i, interval_cycles);
 			spread->list[count++] = &in->balance;
 		}
 	}
@@ -223,7 +240,26 @@ void spread_stats(const struct spread *spread, unsigned worker, struct sw_worker
 	stats->moved_out = spread->workers[worker].moved_out;
 }
 
-int spread_new(struct sw *sw, unsigned look_ms, struct spread **ret_spread)
+/* The nodes of the workers' CPUs, if they are not all on the same. */
+static void nodes_begin(struct spread *spread, const struct sw_config *config)
+{
+	struct balance_worker *workers = spread->balance.workers;
+	struct nodes nodes;
+	bool differ = false;
+
+	if (!config->cpus)
+		return;
+	nodes_read(config->nodes ? config->nodes->path : NODES_PATH, &nodes);
+	for (unsigned i = 0; i < spread->sw->worker_count; i++) {
+		workers[i].node = config->cpus[i] < CPU_SETSIZE ? nodes.of_cpu[config->cpus[i]] : -1;
+		differ = differ || workers[i].node != workers[0].node;
+	}
+	if (differ)
+		spread->ask = config->nodes ? config->nodes->ask : nodes_ask;
+	spread->sw->samples = differ;
+}
+
+int spread_new(struct sw *sw, const struct sw_config *config, struct spread **ret_spread)
 {
 	struct spread *spread = calloc(1, sizeof(*spread));
 	int err = -ENOMEM;
@@ -231,7 +267,7 @@ int spread_new(struct sw *sw, unsigned look_ms, struct spread **ret_spread)
 	if (!spread)
 		return err;
 	spread->sw = sw;
-	spread->look_ms = look_ms ? look_ms : LOOK_MS;
+	spread->look_ms = config->balance_ms ? config->balance_ms : LOOK_MS;
 	spread->cpus_begun = places_count();
 	spread->looked_cycles = cycles_now();
 	spread->workers = calloc(sw->worker_count, sizeof(*spread->workers));
@@ -245,6 +281,7 @@ int spread_new(struct sw *sw, unsigned look_ms, struct spread **ret_spread)
 	}
 	for (unsigned i = 0; i < sw->worker_count; i++)
 		spread->balance.workers[i] = (struct balance_worker){.there = true, .node = -1};
+	nodes_begin(spread, config);
 	loop_timer_start(spread->timer, spread->look_ms);
 	*ret_spread = spread;
 	return 0;

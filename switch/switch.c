@@ -162,10 +162,10 @@ int sw_new(const struct sw_config *config, struct loop *loop, struct sw **ret_sw
 		return -ENOMEM;
 	sw_init(sw, config, loop);
 	err = open_control(sw, config);
+	if (!err && config->balance && (sw->worker_count > 1 || config->cpus))
+		err = spread_new(sw, config, &sw->spread);
 	if (!err)
 		err = open_workers(sw, config->cpus);
-	if (!err && config->balance && (sw->worker_count > 1 || config->cpus))
-		err = spread_new(sw, config->balance_ms, &sw->spread);
 	if (err)
 		sw_free(sw);
 	else

@@ -95,6 +95,12 @@ struct sw_multicast {
 	unsigned query_interval_s; /* 0: 125 */
 };
 
+/* Who knows where CPUs and memory lie: work/nodes.h. For tests, on machines that have one node. */
+struct sw_nodes {
+	const char *path;
+	int (*ask)(unsigned count, void *const *addresses, int *ret_nodes);
+};
+
 struct sw_config {
 	unsigned workers;   /* 0: 1 */
 	const int *cpus;    /* one per worker, or NULL: not pinned */
@@ -103,11 +109,13 @@ struct sw_config {
 	 * sleep is measured to cost), and for how much of the time, without what is cheaper than to sleep (0: 10). */
 	unsigned spin_us, spin_percent;
 	/*
-	 * In queues that nobody has moved go from a worker that is busy to one that has room, and from one whose CPU is gone to others, by themselves. It
+	 * In queues that nobody has moved go from a worker that is busy to one that has room, from one whose CPU is gone to others, and, where workers are pinned
+	 * to CPUs of more than one node, to that of their guest's memory, by themselves. It
 	 * costs the control thread a look each balance_ms (0: 1000).
 	 */
 	bool balance;
 	unsigned balance_ms;
+	const struct sw_nodes *nodes; /* NULL: this machine's; borrowed until sw_new() returns */
 	unsigned fdb_entries; /* 0: 65536 */
 	unsigned fdb_age_s; /* 0: 300 */
 	struct sw_multicast multicast;
