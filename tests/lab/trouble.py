@@ -180,15 +180,17 @@ def a_forked_child_that_keeps_a_node_from_others_is_named(_lab):
 def a_node_whose_connection_was_aborted_is_told_and_its_queues_stop(_lab):
     need_client()
     guest = usual_guest()
+    ctl = f"{program('vireoctl')} -s {CONTROL}"
+    runs = f"{ctl} --json port show vm1 | grep -q \"running.: true\""
     start_inside(guest, ["cuse:vm1"])
-    guest.check(f"{WAIT}{CLIENT} hold /dev/vm1 >/run/hold.log 2>&1 & echo $! >/run/hold.pid; wait_for 'grep -q held /run/hold.log'", 60)
+    guest.check(f"{WAIT}{CLIENT} hold /dev/vm1 >/run/hold.log 2>&1 & echo $! >/run/hold.pid; wait_for 'grep -q held /run/hold.log'; "
+                f"wait_for '{runs}'", 60)
     guest.check(f"{WAIT}echo 1 >/sys/class/cuse/vm1/abort; wait_for 'grep -q \"remove and add the port\" {LOG}'; "
-                f"wait_for 'grep -q \"opener 1 has gone\" {LOG}'", 60)
+                f"wait_for 'grep -q \"opener 1 has gone\" {LOG}'; wait_for '! {runs}'", 60)
     log = guest.check(f"cat {LOG}")
     expect("aborted" in log and "is to open /dev/vm1 anew" in log, log)
-    ctl = f"{program('vireoctl')} -s {CONTROL}"
     shown = json.loads(guest.check(f"{ctl} --json port show vm1"))["port"]
-    expect(shown["state"] == "failed" and not shown["session"] and "queue" in str(shown), shown)
+    expect(shown["state"] == "failed" and not shown["session"] and not any(queue["running"] for queue in shown["queue_counters"]), shown)
     guest.check(f"[ -e /proc/$(cat /run/hold.pid)/exe ] && {ctl} port remove vm1 && {ctl} port add cuse:vm1 && "
                 f"{CLIENT} second /dev/vm1; kill $(cat /run/hold.pid)", 60)
     ended(guest)
