@@ -16,16 +16,18 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from guest.cases import case, expect, main  # noqa: E402
+from guest.cases import case, expect, main, need_program  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
-from guest.disks import Blkd, made_file  # noqa: E402
+from guest.disks import Blkd, Drive, Writers, arguments, made_file  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
+from guest.qemu import QEMU, Guest  # noqa: E402
 from guest.requests import F_FLUSH, FLUSH, IN, OK, OUT, SECTOR, Requests  # noqa: E402
 from guest.switch import program  # noqa: E402
 from guest.takeover import NOT, PART, READY, STATE, Old, Taker, give, head, parcel, receive, says  # noqa: E402
 from vhost_user import GET_CONFIG, SET_CONFIG  # noqa: E402  # of the hostile tests, which guest/front.py has found
 
 ROUNDS = 10
+GUEST_ROUNDS = 3  # a guest may be emulated
 VERSION = 2
 F_CONFIG_WCE, WRITEBACK = 1 << 11, 32  # virtio 1.3, 5.2.3 and 5.2.4
 
@@ -210,6 +212,34 @@ def cache_that_a_driver_has_switched_off_stays_off(lab):
         blkd.hand_over()
     with Requests(lab.path("e"), features=F_FLUSH | F_CONFIG_WCE) as driver:
         expect(driver.one(OUT, data=bytes(SECTOR)) == OK and field(driver) == b"\1", "the next driver has its setting")
+    end_well(blkd)
+
+
+@case
+def a_qemu_guest_reads_what_it_has_written_over_hand_overs(lab):
+    """Linux's own driver, on split and packed rings of two queues each: QEMU is told nothing, and connects to nobody anew."""
+    need_program(QEMU)
+    rings = {"split": {}, "packed": {"packed": "on"}}
+    for name in rings:
+        made_file(lab.path(name + ".img"), 16)
+    blkd = Blkd(lab, [f"{name}=file:{lab.path(name + '.img')}" for name in rings], [f"vhost-user:{lab.path(name)},disk={name}" for name in rings],
+                ["--workers", "2"])
+    drives = [Drive(lab.path(name), 2, properties) for name, properties in rings.items()]
+    guest = Guest(lab, "guest", cpus=2, extra=arguments(drives)).ready()
+    writers = [Writers(guest, disk, 1) for disk in ("vda", "vdb")]
+    for load in writers:
+        load.go_on(0, blkd.child)
+    for _ in range(GUEST_ROUNDS):
+        before = [load.rounds() for load in writers]
+        blkd.hand_over("--workers", "2")
+        for load, rounds in zip(writers, before):
+            load.go_on(rounds, blkd.child)
+        with open(blkd.child.log, errors="replace") as log:
+            text = log.read()
+        expect("connected at" not in text and "disconnected" not in text, text)
+    for load in writers:
+        load.end()
+    print(f"    {GUEST_ROUNDS} hand-overs, {sum(load.rounds() for load in writers)} rounds of writes read back", flush=True)
     end_well(blkd)
 
 
