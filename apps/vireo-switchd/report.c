@@ -56,7 +56,7 @@ static const struct field port_fields[] = {
 static const struct field rx_fields[] = {
 	QUEUE_FIELD(frames, false),	QUEUE_FIELD(bytes, false),   QUEUE_FIELD(runt, true),
 	QUEUE_FIELD(bad_offload, true), QUEUE_FIELD(too_long, true), QUEUE_FIELD(disabled, true),
-	QUEUE_FIELD(error, true),
+	QUEUE_FIELD(error, true),	QUEUE_FIELD(no_buffer, true),
 };
 static const struct field tx_fields[] = {
 	QUEUE_FIELD(frames, false),	    QUEUE_FIELD(bytes, false),	 QUEUE_FIELD(no_buffer, true),

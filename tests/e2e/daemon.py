@@ -366,7 +366,7 @@ COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_
             "rx_storm_unicast", "tx_rate_limit", "tx_segmented", "tx_held", "tx_hold_limit", "tx_retry_limit", "tx_class1", "tx_class2", "tx_class3", "tx_less_urgent", "tx_no_queue", "tx_link_down", "tx_flood_room",
             "tx_mtu", "tx_segment_error", "tx_lost"}
 QUEUE = {"direction", "queue", "running", "frames", "bytes", "signals", "disabled", "too_long", "error"}
-QUEUE_OF = {"rx": QUEUE | {"kicks", "runt", "bad_offload"}, "tx": QUEUE | {"no_buffer", "offload_refused", "filtered"}}
+QUEUE_OF = {"rx": QUEUE | {"kicks", "runt", "bad_offload", "no_buffer"}, "tx": QUEUE | {"no_buffer", "offload_refused", "filtered"}}
 WORKER = {"worker", "cpu", "loops", "busy_loops", "sleeps", "wakeups", "frames", "busy_cycles", "has_cpu", "busy_percent", "moved_in", "moved_out"}
 FDB = {"entries", "static", "capacity", "learned", "moved", "aged", "evicted", "refused"}
 

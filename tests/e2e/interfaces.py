@@ -5,6 +5,7 @@ asks of TAP interfaces."""
 import ctypes
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -257,6 +258,41 @@ def an_interface_goes_down_and_up_and_goes_away(lab, kind):
     switch.ctl("port", "remove", "right")
     refused(switch, KINDS[kind].format("right"), "there is no such interface here")
     refused(switch, f"{kind}:left1,name=again", "")  # two ports of one interface
+    end_well(switch)
+
+
+# Sends so many frames as fast as it can.
+FLOOD = """
+import socket, sys
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind((sys.argv[1], 0))
+for _ in range(int(sys.argv[2])): s.send(bytes.fromhex("ffffffffffff02000000000788b5") + bytes(1400))
+"""
+FLOOD_FRAMES = 8000
+
+
+@case_for(BOTH, "what_the_kernel_has_no_room_for_is_counted{}")
+def what_the_kernel_has_no_room_for_is_counted(lab, kind):
+    """While the switch does not run at all. On a loaded machine the pair of interfaces may lose them before that."""
+    switch, left, _ = start(lab, kind)
+    sent = 0
+
+    def counted():
+        port = switch.port("left")
+        queue = next(queue for queue in port["queue_counters"] if queue["direction"] == "rx")
+        return queue["frames"], queue["no_buffer"], port["rx_drops"]
+
+    def lost():
+        nonlocal sent
+        switch.child.send_signal(signal.SIGSTOP)
+        left.run(sys.executable, "-c", FLOOD, "left0", str(FLOOD_FRAMES))
+        switch.child.send_signal(signal.SIGCONT)
+        sent += FLOOD_FRAMES
+        return counted()[1]
+    wait_until(lost, 60, "what there was no room for is counted")
+    wait_until(lambda: counted()[0] > 0, 20, "and the rest has come")
+    frames, without, drops = counted()
+    expect(frames + without <= sent + 100 and drops >= without, f"of {sent} {frames} came, {without} were lost, {drops} dropped")
+    left.ping("10.7.0.2")
     end_well(switch)
 
 
