@@ -332,8 +332,17 @@ VIREO_API void vireo_queue_push(struct vireo_queue *queue, const struct vireo_ch
 VIREO_API void vireo_queue_push_burst(struct vireo_queue *queue, const struct vireo_chain *chains,
 				      const uint32_t *written_bytes, unsigned count);
 
-/* Shows the driver the chains that were pushed, and signals the driver if it has asked for signals. */
+/* Shows the driver the chains that were pushed, and signals the driver if it has asked for signals, or (vireo_queue_signal_look()) in a while. */
 VIREO_API void vireo_queue_flush(struct vireo_queue *queue);
+
+/*
+ * Whether a signal is held back for a while, as some device types do where their drivers ask for it (network: vireo_net_ops.signals_set). Signals if it
+ * is due by now, and the driver wants it. Returns when it is due, in nanoseconds of CLOCK_MONOTONIC: call it again by then. 0: none is held
+ * any more. A queue that is stopped signals by itself.
+ */
+VIREO_API uint64_t vireo_queue_signal_look(struct vireo_queue *queue);
+/* A signal that is held back is due now: for who would not come back to look. */
+VIREO_API void vireo_queue_signal_now(struct vireo_queue *queue);
 
 /*
  * Asks the driver to kick (true) or not to (false) when it makes chains available. After true: returns

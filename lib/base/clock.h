@@ -6,12 +6,17 @@
 #include <time.h>
 
 /* Of a clock that only goes on, for deadlines. Any thread. */
-static inline uint64_t clock_now_us(void)
+static inline uint64_t clock_now_ns(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static inline uint64_t clock_now_us(void)
+{
+	return clock_now_ns() / 1000;
 }
 
 static inline uint64_t clock_now_ms(void)

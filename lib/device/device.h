@@ -257,6 +257,20 @@ bool device_queue_state(const struct vireo_device *device, uint32_t index, struc
 /* Held. What no verb tells: flags as above. -EINVAL: it makes no sense; the last thing that is told of a queue. */
 int device_queue_go_on(struct vireo_device *device, uint32_t index, uint32_t flags);
 
+/*
+ * Signals of a data queue are held back until max_packets have been shown, or max_us have gone since the first; 0 of either: they are not.
+ * Needs no quiet: the worker goes by it from its next flush or look on (vireo_queue_signal_look()). It outlives the queue's runs.
+ */
+struct device_coalesce {
+	uint32_t max_packets, max_us;
+};
+void device_queue_coalesce(struct vireo_device *device, uint32_t index, struct device_coalesce limits);
+/* From ops->queue_started: what counts the queue's packets, up to those that the next flush shows (borrowed). NULL: chains are packets. */
+void device_queue_counter_set(struct vireo_queue *queue, const uint64_t *counter);
+bool device_queue_set_up(const struct vireo_device *device, uint32_t index); /* its driver has set it up, and has not stopped it */
+/* From ops->queue_started: its driver has not set it up anew since it ran last, be it that it was stopped for a while. */
+bool device_queue_goes_on(const struct vireo_queue *queue);
+
 /* Config space. -EINVAL: outside it; write: -EPERM and what the type says. */
 int device_config_read(const struct vireo_device *device, uint32_t offset, void *data, uint32_t bytes);
 int device_config_write(struct vireo_device *device, uint32_t offset, const void *data, uint32_t bytes);

@@ -17,6 +17,7 @@
  *	device.c	life, features, status
  *	begin.c		memory that comes late, and how queues start there
  *	broken.c	what workers find out, told to the control thread: the guest lied, memory is missing
+ *	coalesce.c	signals that are held back for a while
  *	config_space.c
  *	queue_setup.c	what the peer says about queues
  *	queue_run.c	start, control queues
@@ -47,6 +48,17 @@ struct signal_aside {
 	/* Control thread. */
 	unsigned slow; /* in a row, ... */
 	uint64_t sum_ns; /* ... and what they have taken */
+};
+
+/* Signals that are held back: coalesce.c. */
+struct coalesce {
+	uint64_t limits; /* written by the control thread (atomic): packets, then microseconds; 0: none are held */
+	uint64_t from; /* the same: what the counter said when that began */
+	const uint64_t *counter; /* constant while the queue runs: of packets, or NULL: each slot is one */
+	/* The worker's. */
+	bool held; /* something has been shown, and the driver not been told */
+	uint64_t since_ns; /* it is held */
+	uint64_t counted; /* by the counter, when the driver was told last */
 };
 
 struct vireo_queue {
@@ -92,6 +104,7 @@ struct vireo_queue {
 	bool fresh; /* set up anew, and not checked against memory since */
 	bool ran; /* since it was set up or given a kick */
 	bool waiting; /* told the log that memory is missing */
+	bool goes_on; /* its ring is the one that it was when it ran last */
 	bool running;
 	bool stopping; /* ops->queue_stop has been called, the answer is awaited */
 	bool paused; /* it has been given back, and neither started again nor ended (ops->queue_ended) */
@@ -113,6 +126,7 @@ struct vireo_queue {
 
 	/* The worker's while the queue runs, then the control thread's. */
 	struct signal_cost signal_cost;
+	struct coalesce coalesce;
 	uint64_t signals; /* sent so far; any thread reads it (counter_read()) */
 	struct queue_miss *miss; /* miss.c's: what it waits for */
 };
@@ -240,6 +254,11 @@ void queue_forget(struct vireo_queue *queue); /* to the initial state */
 void queue_fini(struct vireo_queue *queue); /* of a device that ends */
 void queue_format_changed(struct vireo_queue *queue);
 uint32_t queue_base(const struct vireo_queue *queue);
+
+/* coalesce.c */
+void queue_coalesce_begin(struct vireo_queue *queue); /* control thread; it has a ring */
+void queue_coalesce_end(struct vireo_queue *queue); /* control thread; its worker has let go, and its ring is there */
+void queue_signal_later(struct vireo_queue *queue); /* worker: a burst has been shown, and the driver not been asked */
 
 /* signal.c */
 void queue_signal(struct vireo_queue *queue); /* any thread while the queue runs, one at a time */

@@ -133,8 +133,14 @@ void vireo_queue_push_burst(struct vireo_queue *queue, const struct vireo_chain 
 
 void vireo_queue_flush(struct vireo_queue *queue)
 {
-	if (ring_publish(queue->ring))
+	enum ring_signal wanted = ring_publish(queue->ring);
+
+	if (likely(wanted == RING_QUIET))
+		return;
+	if (likely(wanted == RING_SIGNAL))
 		queue_signal(queue);
+	else
+		queue_signal_later(queue);
 }
 
 bool vireo_queue_kick_enable(struct vireo_queue *queue, bool on)

@@ -398,7 +398,9 @@ void queue_run_begun(struct vireo_queue *queue, struct map *map)
 	}
 	queue_remark(queue);
 	queue_tell_owed(queue);
+	queue->goes_on = queue->sure;
 	queue_base_note(queue, queue->ring);
+	queue_coalesce_begin(queue);
 	queue->running = true; /* what it is offered goes to its ring */
 	queue_map_begin(queue, map);
 	why = queue_log_begin(queue);

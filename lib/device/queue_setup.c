@@ -155,6 +155,18 @@ bool device_queue_kickable(const struct vireo_device *device, uint32_t index)
 	return index < device->queue_count && device->queues[index].kickable;
 }
 
+bool device_queue_set_up(const struct vireo_device *device, uint32_t index)
+{
+	const struct vireo_queue *queue = index < device->queue_count ? &device->queues[index] : NULL;
+
+	return queue && queue->size && queue->addressed && queue->kickable && !queue->halted;
+}
+
+bool device_queue_goes_on(const struct vireo_queue *queue)
+{
+	return queue->goes_on;
+}
+
 bool device_queue_runs(const struct vireo_device *device, uint32_t index)
 {
 	return index < device->queue_count && device->queues[index].running;

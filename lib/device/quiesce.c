@@ -96,6 +96,7 @@ void vireo_queue_quiesced(struct vireo_queue *queue)
 	unsigned waits = queue->quiesced + queue->renewing;
 
 	assert(queue->running && queue->stopping);
+	queue_coalesce_end(queue);
 	queue->stopping = queue->quiesced = queue->renewing = false;
 	queue->running = false;
 	queue->paused = !queue->control;

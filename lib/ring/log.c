@@ -210,15 +210,12 @@ uint32_t log_place(const struct ring *ring)
 
 void log_shown(struct ring *ring, uint32_t from)
 {
-	struct packed_place first = place_decode(from), used = ring->packed.used;
-	uint32_t count = (uint16_t)(ring->split.next_used - from);
+	uint32_t first = ring->is_packed ? place_decode(from).pos : from & (ring->size - 1);
 
 	if (!ring->log->device.pages)
 		return;
-	if (ring->is_packed)
-		count = used.pos + (used.wrap == first.wrap ? 0 : ring->size) - first.pos;
 	ring_fence();
-	mark_entries(ring, ring->is_packed ? first.pos : from & (ring->size - 1), count);
+	mark_entries(ring, first, ring_slots_since(ring, from));
 	mark_event(ring);
 }
 

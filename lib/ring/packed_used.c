@@ -165,10 +165,18 @@ static inline void packed_show_first(const struct packed_state *s)
 	__atomic_store_n(&desc->flags, le16((uint16_t)(s->first_word >> 48)), __ATOMIC_RELEASE);
 }
 
+inline bool packed_asks_signal(const struct ring *ring, uint32_t span)
+{
+	const struct packed_state *s = &ring->packed;
+	uint32_t event = le32(__atomic_load_n((const event_word *)s->driver, __ATOMIC_RELAXED));
+
+	return packed_wants_signal(ring, event, s->used, span);
+}
+
 bool packed_publish(struct ring *ring)
 {
 	struct packed_state *s = &ring->packed;
-	uint32_t span = s->staged_span, event;
+	uint32_t span = s->staged_span;
 
 	packed_show_first(s);
 	s->first = s->used;
@@ -177,8 +185,7 @@ bool packed_publish(struct ring *ring)
 	s->staged_span = 0;
 	s->in_flight -= span;
 	ring_fence(); /* pair SIGNAL */
-	event = le32(__atomic_load_n((const event_word *)s->driver, __ATOMIC_RELAXED));
-	return packed_wants_signal(ring, event, s->used, span);
+	return packed_asks_signal(ring, span);
 }
 
 /* The event goes out in one store: the driver never sees half of it. */

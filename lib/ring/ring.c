@@ -399,13 +399,13 @@ static inline bool ring_show(struct ring *ring)
 	return ring->is_packed ? packed_publish(ring) : split_publish(ring);
 }
 
-static bool ring_publish_specially(struct ring *ring)
+static enum ring_signal ring_publish_specially(struct ring *ring)
 {
-	bool passed, first = ring->signal_next;
+	bool passed, first = ring->signal_next, later = ring_special(ring) & RING_LATER;
 	uint32_t from = log_place(ring);
 
 	if (ring->error)
-		return false;
+		return RING_QUIET;
 	ring_log_take(ring);
 	ring->signal_next = false;
 	ring->carried = true;
@@ -413,16 +413,19 @@ static bool ring_publish_specially(struct ring *ring)
 	passed = ring->witness.ops ? witness_publish(ring) : ring_show(ring);
 	if (ring->log)
 		log_shown(ring, from);
-	return passed || first;
+	if (!later)
+		return passed || first ? RING_SIGNAL : RING_QUIET;
+	later_shown(ring, from, first);
+	return RING_SIGNAL_LATER;
 }
 
-bool ring_publish(struct ring *ring)
+enum ring_signal ring_publish(struct ring *ring)
 {
 	if (!ring->staged)
-		return false;
+		return RING_QUIET;
 	if (unlikely(ring_special(ring) || ring->publish_specially))
 		return ring_publish_specially(ring);
-	return ring_show(ring);
+	return ring_show(ring) ? RING_SIGNAL : RING_QUIET;
 }
 
 static bool ring_kick_enable_specially(struct ring *ring, bool on)

@@ -151,8 +151,22 @@ bool ring_misses_next(struct ring *ring);
 uint64_t ring_missed(const struct ring *ring);
 bool ring_missed_write(const struct ring *ring); /* is it to be written to? */
 
-/* Makes pushed entries visible. Returns whether the driver is to be signalled for them. */
-bool ring_publish(struct ring *ring);
+/* Makes pushed entries visible. Returns whether the driver is to be signalled for them, or (ring_signals_later()) may be. */
+enum ring_signal {
+	RING_QUIET,
+	RING_SIGNAL,
+	RING_SIGNAL_LATER, /* the driver has not been asked: ring_wants_signal() asks, for all that has been shown since it was called last */
+};
+enum ring_signal ring_publish(struct ring *ring);
+
+/*
+ * Who uses the ring may signal later than at each publish, which from its next one on returns RING_SIGNAL_LATER for all that it shows. Any thread;
+ * for as long as the ring is there. later.c
+ */
+void ring_signals_later(struct ring *ring);
+/* Whether the driver wants a signal for what has been shown since this was asked last; it is forgotten then. Who uses the ring. */
+bool ring_wants_signal(struct ring *ring);
+uint32_t ring_unsignalled(const struct ring *ring); /* how much that is: entries of a split ring, descriptors of a packed one */
 
 /*
  * Kicks are on in a new ring. While they are on, a pop that returned 0 has asked for a kick for the next

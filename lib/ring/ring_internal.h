@@ -81,14 +81,18 @@ struct ring {
 	const struct ring_log *log; /* see log.c; NULL: none */
 	struct ring_log *log_offered; /* any thread (atomic): to be taken by the next call, or NULL */
 	struct map_cache log_buffers; /* of its memory: the last region hit by payload */
+	uint32_t unsignalled; /* slots that have been shown since ring_wants_signal() was asked, see later.c */
+	uint32_t unsignalled_from; /* and where they begin, as log_place() says */
 	uint16_t order[]; /* IN_ORDER: ids as popped, by slot of the head; checks our own pushes */
 };
 
 #define RING_BROKEN    1u
 #define RING_WITNESSED 2u
 #define RING_LOGGED    4u /* or a log, or its end, has been offered */
+#define RING_LATER     8u /* see ring_signals_later() */
 
-static inline bool ring_special(const struct ring *ring)
+/* RING_*; 0: none. */
+static inline uint8_t ring_special(const struct ring *ring)
 {
 	return __atomic_load_n(&ring->special, __ATOMIC_RELAXED);
 }
@@ -110,7 +114,12 @@ static inline uint32_t ring_shown(const struct ring *ring)
 /* Goes by the map that has been offered. False: none has. What has been found by the one before still holds. */
 bool ring_map_take(struct ring *ring);
 
+/* later.c: what ring.c calls in place of a look at the driver's event. */
+void later_shown(struct ring *ring, uint32_t from, bool first);
+uint32_t ring_slots_since(const struct ring *ring, uint32_t from); /* shown since log_place() said so, once round a ring at most */
+
 /* split.c */
+bool split_wants_signal(const struct ring *ring, uint16_t was); /* of what has been shown since then */
 int split_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
 	      unsigned iov_max);
 void split_unpop(struct ring *ring, unsigned count);
@@ -131,6 +140,7 @@ int packed_chain_owed(struct ring *ring, const struct packed_desc *descs, const 
 unsigned packed_available(struct ring *ring);
 
 /* packed_used.c */
+bool packed_asks_signal(const struct ring *ring, uint32_t span); /* of so many descriptors that have been shown last */
 void packed_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes, unsigned count);
 bool packed_publish(struct ring *ring);
 bool packed_kick_enable(struct ring *ring, bool on);

@@ -389,6 +389,18 @@ void split_push(struct ring *ring, const struct vireo_chain *chains, const uint3
 	s->next_used = (uint16_t)(next + count);
 }
 
+inline bool split_wants_signal(const struct ring *ring, uint16_t was)
+{
+	const struct split_state *s = &ring->split;
+
+	if (ring->event_idx) {
+		uint16_t event = le16(__atomic_load_n(&s->avail->ring[ring->size], __ATOMIC_RELAXED));
+
+		return split_event_passed(event, s->published, was);
+	}
+	return !(le16(__atomic_load_n(&s->avail->flags, __ATOMIC_RELAXED)) & SPLIT_AVAIL_F_NO_INTERRUPT);
+}
+
 bool split_publish(struct ring *ring)
 {
 	struct split_state *s = &ring->split;
@@ -397,12 +409,7 @@ bool split_publish(struct ring *ring)
 	__atomic_store_n(&s->published, s->next_used, __ATOMIC_RELAXED); /* see ring_shown() */
 	__atomic_store_n(&s->used->idx, le16(s->published), __ATOMIC_RELEASE); /* pair USED */
 	ring_fence(); /* pair SIGNAL */
-	if (ring->event_idx) {
-		uint16_t event = le16(__atomic_load_n(&s->avail->ring[ring->size], __ATOMIC_RELAXED));
-
-		return split_event_passed(event, s->published, was);
-	}
-	return !(le16(__atomic_load_n(&s->avail->flags, __ATOMIC_RELAXED)) & SPLIT_AVAIL_F_NO_INTERRUPT);
+	return split_wants_signal(ring, was);
 }
 
 /*
