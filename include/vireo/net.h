@@ -52,6 +52,8 @@ struct vireo_notifier;
 #define VIREO_NET_F_GUEST_ANNOUNCE_BIT    21
 #define VIREO_NET_F_MQ_BIT                22
 #define VIREO_NET_F_CTRL_MAC_ADDR_BIT     23
+#define VIREO_NET_F_VQ_NOTF_COAL_BIT      52
+#define VIREO_NET_F_NOTF_COAL_BIT         53
 #define VIREO_NET_F_GUEST_USO4_BIT        54
 #define VIREO_NET_F_GUEST_USO6_BIT        55
 #define VIREO_NET_F_HOST_USO_BIT          56
@@ -108,6 +110,14 @@ struct vireo_net_ops {
 	 * come to it, as on a wire. NULL: the driver is not offered to change it (CTRL_GUEST_OFFLOADS).
 	 */
 	void (*offloads_set)(void *opaque);
+	/*
+	 * The driver has said for how long signals may be held back (virtio 1.3, 5.1.6.5.8: NOTF_COAL, VQ_NOTF_COAL). held: from now on, and before
+	 * the first one is, call vireo_net_signal_look() for a queue after each of its calls that flushes (vireo_net_receive_flush(),
+	 * vireo_net_transmit_complete(), vireo_net_enqueue_burst(), vireo_net_dequeue_burst()), and again by the time that it returns: nobody else
+	 * signals what is held then. Called again after each change: have each queue that runs looked at soon by its worker, for what is held may be
+	 * due by now. !held: nothing new is held; what was is to be looked at once more. NULL: the driver is not offered to ask for it.
+	 */
+	void (*signals_set)(void *opaque, bool held);
 };
 
 struct vireo_net_config {
@@ -185,6 +195,14 @@ VIREO_API int vireo_net_kick_fd(struct vireo_net *net, unsigned queue);
  * system call.
  */
 VIREO_API bool vireo_net_kick_enable(struct vireo_net *net, unsigned queue, bool on);
+
+/*
+ * Whether a signal of this queue is held back: see ops->signals_set. Signals if it is due, and the driver wants it. Returns when it is due, in
+ * nanoseconds of CLOCK_MONOTONIC; 0: none is held any more, or the queue does not run. Worker.
+ */
+VIREO_API uint64_t vireo_net_signal_look(struct vireo_net *net, unsigned queue);
+/* A signal of this queue that is held back is due now: for who could not come back to look. Worker. */
+VIREO_API void vireo_net_signal_now(struct vireo_net *net, unsigned queue);
 
 /* The counters of one queue. Any thread may read them; each field is read by itself. */
 struct vireo_net_queue_stats {

@@ -79,6 +79,11 @@ struct net_ctrl_header {
 #define NET_CTRL_MQ_HASH_CONFIG 2u
 #define NET_CTRL_GUEST_OFFLOADS 5u
 #define NET_CTRL_GUEST_OFFLOADS_SET 0u
+#define NET_CTRL_NOTF_COAL 6u
+#define NET_CTRL_NOTF_COAL_TX_SET 0u
+#define NET_CTRL_NOTF_COAL_RX_SET 1u
+#define NET_CTRL_NOTF_COAL_VQ_SET 2u
+#define NET_CTRL_NOTF_COAL_VQ_GET 3u
 
 /* Device config space (5.1.4). */
 struct virtio_net_config_space {

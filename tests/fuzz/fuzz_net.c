@@ -34,10 +34,21 @@ static void queue_stop(void *opaque, unsigned queue)
 	vireo_net_queue_quiesced(target.net, queue);
 }
 
+/* What it is told of, the caller does: pump(). */
+static void offloads_set(void *opaque)
+{
+}
+
+static void signals_set(void *opaque, bool held)
+{
+}
+
 static const struct vireo_net_ops net_ops = {
 	.size = sizeof(net_ops),
 	.queue_started = queue_started,
 	.queue_stop = queue_stop,
+	.offloads_set = offloads_set,
+	.signals_set = signals_set,
 };
 
 static void broken(void *transport, const char *why)
@@ -108,6 +119,8 @@ static void pump(void)
 		vireo_net_receive_flush(target.net, 0);
 		vireo_net_transmit_complete(target.net, 0);
 	}
+	for (unsigned queue = 0; queue < 2; queue++)
+		(void)vireo_net_signal_look(target.net, queue);
 }
 
 static void quiet(void *opaque)

@@ -2,7 +2,8 @@
 
 /*
  * The control queue (virtio 1.3, 5.1.6.5): commands are rows of a table. A command is a header, data that the
- * row says the size of, and one writable byte for the answer. Control thread only.
+ * row says the size of, room for what the row has to tell, and one writable byte behind it for the answer (5.1.6.5: what a command has in
+ * its data for the driver to read lies before the answer). Control thread only.
  *
  * A command is taken off the guest's memory once, through the cursor, and takes effect only as a whole.
  */
@@ -16,8 +17,13 @@
 #define CONTROL_VARIABLE UINT32_MAX
 #define CONTROL_WORK_MAX 1024u /* commands, and pieces of them, in one go */
 
-/* `data`: a private copy of the row's data_bytes (at most 8), or, CONTROL_VARIABLE, a cursor at the data.
- * False: refused. */
+#define CONTROL_DATA_BYTES 12u
+#define CONTROL_TOLD_BYTES NET_COALESCE_BYTES
+
+/*
+ * `data`: a private copy of the row's data_bytes (at most CONTROL_DATA_BYTES), or, CONTROL_VARIABLE, a cursor at the data; `told`: what the driver
+ * reads, CONTROL_TOLD_BYTES, zeroes at first. False: refused.
+ */
 struct control_command {
 	uint8_t class;
 	uint8_t command;
@@ -26,6 +32,7 @@ struct control_command {
 	uint32_t argument;
 	bool (*run)(struct vireo_net *net, uint32_t argument, const uint8_t *data);
 	bool (*run_variable)(struct vireo_net *net, struct vireo_cursor *data);
+	bool (*ask)(const struct vireo_net *net, const uint8_t *data, uint8_t *told); /* in place of both */
 };
 
 static uint16_t control_le16(const uint8_t *data)
@@ -136,10 +143,35 @@ static bool control_hash(struct vireo_net *net, struct vireo_cursor *data)
 	return net_rss_parse_hash(data, &config) && net_rss_set(net, &config);
 }
 
+static bool control_coalesce_all(struct vireo_net *net, uint32_t transmit, const uint8_t *data)
+{
+	net_coalesce_all_set(net, transmit, net_coalesce_of(data));
+	return true;
+}
+
+/* The index of a queue, two bytes that are reserved and not looked at, and its limits. */
+static bool control_coalesce_queue(struct vireo_net *net, uint32_t argument, const uint8_t *data)
+{
+	return net_coalesce_queue_set(net, control_le16(data), net_coalesce_of(data + 4));
+}
+
+static bool control_coalesce_ask(const struct vireo_net *net, const uint8_t *data, uint8_t *told)
+{
+	struct net_coalesce limits;
+	uint32_t words[2];
+
+	if (!net_coalesce_queue_get(net, control_le16(data), &limits))
+		return false;
+	words[0] = htole32(limits.max_packets);
+	words[1] = htole32(limits.max_us);
+	memcpy(told, words, sizeof(words));
+	return true;
+}
+
 #define RX_MODE(name, feature, mode)                                                                \
 	{                                                                                           \
 		NET_CTRL_RX, NET_CTRL_RX_##name, VIREO_NET_F_##feature##_BIT, 1, NET_FILTER_##mode, \
-			control_mode, NULL                                                          \
+			control_mode, NULL, NULL                                                    \
 	}
 
 static const struct control_command control_commands[] = {
@@ -150,16 +182,21 @@ static const struct control_command control_commands[] = {
 	RX_MODE(NOUNI, CTRL_RX_EXTRA, NO_UNICAST),
 	RX_MODE(NOBCAST, CTRL_RX_EXTRA, NO_BROADCAST),
 	{NET_CTRL_MAC, NET_CTRL_MAC_TABLE_SET, VIREO_NET_F_CTRL_RX_BIT, CONTROL_VARIABLE, 0, NULL,
-	 control_mac_tables},
-	{NET_CTRL_MAC, NET_CTRL_MAC_ADDR_SET, VIREO_NET_F_CTRL_MAC_ADDR_BIT, 6, 0, control_mac_address, NULL},
-	{NET_CTRL_VLAN, NET_CTRL_VLAN_ADD, VIREO_NET_F_CTRL_VLAN_BIT, 2, 1, control_vlan, NULL},
-	{NET_CTRL_VLAN, NET_CTRL_VLAN_DEL, VIREO_NET_F_CTRL_VLAN_BIT, 2, 0, control_vlan, NULL},
+	 control_mac_tables, NULL},
+	{NET_CTRL_MAC, NET_CTRL_MAC_ADDR_SET, VIREO_NET_F_CTRL_MAC_ADDR_BIT, 6, 0, control_mac_address, NULL, NULL},
+	{NET_CTRL_VLAN, NET_CTRL_VLAN_ADD, VIREO_NET_F_CTRL_VLAN_BIT, 2, 1, control_vlan, NULL, NULL},
+	{NET_CTRL_VLAN, NET_CTRL_VLAN_DEL, VIREO_NET_F_CTRL_VLAN_BIT, 2, 0, control_vlan, NULL, NULL},
 	{NET_CTRL_ANNOUNCE, NET_CTRL_ANNOUNCE_ACK, VIREO_NET_F_GUEST_ANNOUNCE_BIT, 0, 0, control_announce_ack,
+	 NULL, NULL},
+	{NET_CTRL_MQ, NET_CTRL_MQ_VQ_PAIRS_SET, VIREO_NET_F_MQ_BIT, 2, 0, control_pairs, NULL, NULL},
+	{NET_CTRL_MQ, NET_CTRL_MQ_RSS_CONFIG, VIREO_NET_F_RSS_BIT, CONTROL_VARIABLE, 0, NULL, control_rss, NULL},
+	{NET_CTRL_MQ, NET_CTRL_MQ_HASH_CONFIG, VIREO_NET_F_HASH_REPORT_BIT, CONTROL_VARIABLE, 0, NULL, control_hash, NULL},
+	{NET_CTRL_GUEST_OFFLOADS, NET_CTRL_GUEST_OFFLOADS_SET, VIREO_NET_F_CTRL_GUEST_OFFLOADS_BIT, 8, 0, control_guest_offloads, NULL,
 	 NULL},
-	{NET_CTRL_MQ, NET_CTRL_MQ_VQ_PAIRS_SET, VIREO_NET_F_MQ_BIT, 2, 0, control_pairs, NULL},
-	{NET_CTRL_MQ, NET_CTRL_MQ_RSS_CONFIG, VIREO_NET_F_RSS_BIT, CONTROL_VARIABLE, 0, NULL, control_rss},
-	{NET_CTRL_MQ, NET_CTRL_MQ_HASH_CONFIG, VIREO_NET_F_HASH_REPORT_BIT, CONTROL_VARIABLE, 0, NULL, control_hash},
-	{NET_CTRL_GUEST_OFFLOADS, NET_CTRL_GUEST_OFFLOADS_SET, VIREO_NET_F_CTRL_GUEST_OFFLOADS_BIT, 8, 0, control_guest_offloads, NULL},
+	{NET_CTRL_NOTF_COAL, NET_CTRL_NOTF_COAL_TX_SET, VIREO_NET_F_NOTF_COAL_BIT, 8, 1, control_coalesce_all, NULL, NULL},
+	{NET_CTRL_NOTF_COAL, NET_CTRL_NOTF_COAL_RX_SET, VIREO_NET_F_NOTF_COAL_BIT, 8, 0, control_coalesce_all, NULL, NULL},
+	{NET_CTRL_NOTF_COAL, NET_CTRL_NOTF_COAL_VQ_SET, VIREO_NET_F_VQ_NOTF_COAL_BIT, 12, 0, control_coalesce_queue, NULL, NULL},
+	{NET_CTRL_NOTF_COAL, NET_CTRL_NOTF_COAL_VQ_GET, VIREO_NET_F_VQ_NOTF_COAL_BIT, 4, 0, NULL, NULL, control_coalesce_ask},
 };
 
 static const struct control_command *control_find(const struct vireo_net *net,
@@ -174,11 +211,12 @@ static const struct control_command *control_find(const struct vireo_net *net,
 	return NULL;
 }
 
-static bool control_run(struct vireo_net *net, struct vireo_cursor *c)
+/* *ret_told: in front of the answer go so many bytes, of `told`. */
+static bool control_run(struct vireo_net *net, struct vireo_cursor *c, uint8_t *told, uint32_t *ret_told)
 {
 	const struct control_command *row;
 	struct net_ctrl_header header;
-	uint8_t data[8];
+	uint8_t data[CONTROL_DATA_BYTES];
 
 	if (!net_has(net, VIREO_NET_F_CTRL_VQ_BIT) || !vireo_cursor_take(c, &header, sizeof(header)))
 		return false;
@@ -186,29 +224,40 @@ static bool control_run(struct vireo_net *net, struct vireo_cursor *c)
 	row = control_find(net, &header);
 	if (!row)
 		return false;
+	*ret_told = row->ask ? CONTROL_TOLD_BYTES : 0;
 	if (row->data_bytes == CONTROL_VARIABLE)
 		return row->run_variable(net, c);
 	if (c->left_bytes != row->data_bytes || !vireo_cursor_take(c, data, row->data_bytes))
 		return false;
 	net_copied();
-	return row->run(net, row->argument, data);
+	return row->ask ? row->ask(net, data, told) : row->run(net, row->argument, data);
 }
 
-/* The answer is the chain's first writable byte. Without one the driver could never learn it: it lies. */
+/*
+ * The answer is the chain's first writable byte behind what the command tells. Without any the driver could never learn it: it lies. One that has
+ * room for an answer and not for what is told before is refused in the first.
+ */
 static int control_chain(struct vireo_net *net, struct vireo_queue *queue, const struct vireo_chain *chain)
 {
 	struct vireo_cursor in = vireo_chain_readable(chain);
 	struct vireo_cursor out = vireo_chain_writable(chain);
-	uint8_t ack;
+	uint8_t told[CONTROL_TOLD_BYTES + 1] = {0};
+	uint32_t bytes = 0;
+	bool done;
 
 	if (!chain->writable_bytes) {
 		vireo_queue_push(queue, chain, 0);
 		vireo_device_break(net->device, "control queue: a command has no room for its answer");
 		return -EPROTO;
 	}
-	ack = control_run(net, &in) ? NET_OK : NET_ERR;
-	vireo_cursor_put(&out, &ack, sizeof(ack));
-	vireo_queue_push(queue, chain, sizeof(ack));
+	done = control_run(net, &in, told, &bytes);
+	if (bytes >= chain->writable_bytes) {
+		bytes = 0;
+		done = false;
+	}
+	told[bytes++] = done ? NET_OK : NET_ERR;
+	vireo_cursor_put(&out, told, bytes);
+	vireo_queue_push(queue, chain, bytes);
 	return 0;
 }
 

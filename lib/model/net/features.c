@@ -15,7 +15,7 @@
 	 BIT(STATUS) | BIT(CTRL_VQ) | BIT(CTRL_RX) | BIT(CTRL_VLAN) | BIT(CTRL_RX_EXTRA) |                   \
 	 BIT(GUEST_ANNOUNCE) | BIT(MQ) | BIT(CTRL_MAC_ADDR) | BIT(GUEST_USO4) | BIT(GUEST_USO6) |            \
 	 BIT(HOST_USO) | BIT(RSS) | BIT(HASH_REPORT) | BIT(CTRL_GUEST_OFFLOADS) |    \
-	 BIT(SPEED_DUPLEX))
+	 BIT(SPEED_DUPLEX) | BIT(NOTF_COAL) | BIT(VQ_NOTF_COAL))
 
 /* virtio 1.3, 5.1.3.1. */
 static const struct vireo_feature_rule feature_rules[] = {
@@ -46,6 +46,8 @@ static const struct vireo_feature_rule offer_rules[] = {
 	{BIT(MQ), BIT(CTRL_VQ), "MQ without CTRL_VQ"},
 	{BIT(HASH_REPORT), BIT(CTRL_VQ), "HASH_REPORT without CTRL_VQ"},
 	{BIT(CTRL_GUEST_OFFLOADS), BIT(CTRL_VQ), "CTRL_GUEST_OFFLOADS without CTRL_VQ"},
+	{BIT(NOTF_COAL), BIT(CTRL_VQ), "NOTF_COAL without CTRL_VQ"},
+	{BIT(VQ_NOTF_COAL), BIT(CTRL_VQ), "VQ_NOTF_COAL without CTRL_VQ"},
 };
 
 const struct vireo_feature_rule *net_feature_rules(size_t *ret_count)
@@ -63,12 +65,14 @@ static uint64_t features_fit(const struct vireo_feature_rule *rules, size_t coun
 	return features;
 }
 
-uint64_t net_features_offered(const struct vireo_net_config *config, bool hears_of_offloads)
+uint64_t net_features_offered(const struct vireo_net_config *config, const struct vireo_net_ops *ops)
 {
 	uint64_t features = NET_FEATURES_ALL & ~config->features_off;
 
-	if (!hears_of_offloads)
+	if (!ops->offloads_set)
 		features &= ~BIT(CTRL_GUEST_OFFLOADS);
+	if (!ops->signals_set)
+		features &= ~(BIT(NOTF_COAL) | BIT(VQ_NOTF_COAL));
 	if (config->pairs <= 1)
 		features &= ~(BIT(MQ) | BIT(RSS));
 	if (!config->mtu)

@@ -93,6 +93,7 @@ static void net_features_apply(struct vireo_net *net, uint64_t features)
 	net->controlled = false;
 	net->offloads_off = 0;
 	net_rss_forget(net);
+	net_coalesce_forget(net);
 	__atomic_store_n(&net->pairs_active, net->pairs, __ATOMIC_RELAXED);
 	net_frame_max_set(net);
 	net_filter_mode_set(&net->filter, NET_FILTER_VLAN, false);
@@ -239,6 +240,7 @@ static int net_data_queue_start(struct vireo_net *net, unsigned index, struct vi
 	/* What the IOMMU has not told is found when it is popped: early, so that it has come when it is needed. */
 	q->stock_min = device_patient(net->device) ? NET_BATCH / 2 : 0;
 	q->queue = queue;
+	net_coalesce_queue_starts(net, index, queue);
 	/*
 	 * Nobody waits for receive buffers: a driver need not tell of each of them. It is told so in its memory, which must not be
 	 * waited for here.
@@ -361,7 +363,7 @@ static const struct vireo_device_ops net_device_ops = {
 
 static int net_device_new(struct vireo_net *net, const struct vireo_net_config *config)
 {
-	uint64_t features = net_features_offered(config, net->ops.offloads_set);
+	uint64_t features = net_features_offered(config, &net->ops);
 	bool has_control = features & VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT);
 	struct virtio_net_config_space space = {
 		.status = htole16(NET_S_LINK_UP),
@@ -500,6 +502,17 @@ bool vireo_net_kick_enable(struct vireo_net *net, unsigned queue, bool on)
 		return false;
 	more = vireo_queue_kick_enable(net->queues[queue].queue, on);
 	return more || (on && net->queues[queue].first < net->queues[queue].last); /* popped ahead */
+}
+
+uint64_t vireo_net_signal_look(struct vireo_net *net, unsigned queue)
+{
+	return queue < 2 * net->pairs && net->queues[queue].queue ? vireo_queue_signal_look(net->queues[queue].queue) : 0;
+}
+
+void vireo_net_signal_now(struct vireo_net *net, unsigned queue)
+{
+	if (queue < 2 * net->pairs && net->queues[queue].queue)
+		vireo_queue_signal_now(net->queues[queue].queue);
 }
 
 void vireo_net_queue_stats(const struct vireo_net *net, unsigned queue,

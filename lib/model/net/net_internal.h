@@ -87,6 +87,22 @@ static inline bool net_filter_passes(const struct net_filter *filter, const uint
 	return likely(mode & NET_FILTER_PROMISCUOUS) || net_filter_match(filter, head);
 }
 
+/* ---- coalesce.c: how long signals may be held back ---- */
+
+/* Until so many packets, or so many microseconds; 0 of either: not at all. */
+struct net_coalesce {
+	uint32_t max_packets, max_us;
+};
+#define NET_COALESCE_BYTES 8u /* of one in a command, or in a state */
+
+/* In a device's state: 32 bits for queue_count, then `all` (receive, transmit) and so many queues. */
+struct net_coalesce_state {
+	struct net_coalesce all[2];
+	uint32_t queue_count; /* those behind have none */
+	struct net_coalesce queues[2 * NET_PAIRS_MAX];
+};
+#define NET_COALESCE_STATE_BYTES_MAX (4u + (2 + 2 * NET_PAIRS_MAX) * NET_COALESCE_BYTES)
+
 /* ---- net.c ---- */
 
 /*
@@ -122,6 +138,8 @@ struct net_queue {
 	bool hashed;		  /* receive: HASH_REPORT */
 	uint32_t left;		  /* receive: of the last offer, frames that had to wait; see vireo_net_receive_left() */
 	bool runts_pushed;	  /* receive: given back and not yet shown to the driver */
+	bool coalesce_kept;	  /* control thread: `coalesce` is what a state has said, and holds where the queue starts */
+	struct net_coalesce coalesce; /* control thread: device/coalesce.c has what the worker goes by */
 	bool renew;		  /* atomic: what is popped ahead may lie in memory that has gone; see net_queue_renew() */
 	struct vireo_net_queue_stats stats;
 } __attribute__((aligned(64)));
@@ -133,6 +151,7 @@ struct vireo_net {
 	unsigned pairs;
 	uint64_t features;     /* as accepted; constant while queues run */
 	unsigned offloads_off; /* VIREO_OFFLOAD_* that it would take, and does not want now (control queue) */
+	struct net_coalesce coalesce_all[2]; /* of receive and transmit queues, as said of all of them */
 	bool controlled;       /* the control queue has run since features were agreed on */
 	bool keep;             /* atomic: see vireo_net_receive_keep() */
 	uint32_t pairs_active; /* atomic: written by the control thread, read by workers */
@@ -250,9 +269,25 @@ void net_receive_push(struct net_queue *q); /* what has been used */
 /* Chains for the next call, which will hardly be longer than this one: they come near while others are served. */
 void net_receive_stock(struct net_queue *q, unsigned count);
 
+/* ---- coalesce.c. Control thread ---- */
+
+struct net_coalesce net_coalesce_of(const uint8_t *data); /* NET_COALESCE_BYTES of a command */
+void net_coalesce_all_set(struct vireo_net *net, bool transmit, struct net_coalesce limits);
+/* False: it is no receive or transmit queue that the driver has set up. */
+bool net_coalesce_queue_set(struct vireo_net *net, unsigned index, struct net_coalesce limits);
+bool net_coalesce_queue_get(const struct vireo_net *net, unsigned index, struct net_coalesce *ret_limits);
+void net_coalesce_forget(struct vireo_net *net); /* the driver begins anew */
+void net_coalesce_queue_starts(struct vireo_net *net, unsigned index, struct vireo_queue *queue);
+bool net_coalesce_said(const struct vireo_net *net); /* anything but 0 */
+void net_coalesce_read_out(const struct vireo_net *net, struct net_coalesce_state *ret);
+void net_coalesce_apply(struct vireo_net *net, const struct net_coalesce_state *state);
+uint8_t *net_coalesce_write(const struct net_coalesce_state *state, uint8_t *to); /* returns its end */
+/* False: that cannot be. */
+bool net_coalesce_read(const uint8_t *from, size_t bytes, unsigned pairs, struct net_coalesce_state *ret);
+
 /* ---- state.c ---- */
 
-#define NET_STATE_BYTES_MAX (20u + 2 * 6 * NET_FILTER_ENTRIES + 512 + NET_RSS_STATE_BYTES)
+#define NET_STATE_BYTES_MAX (20u + 2 * 6 * NET_FILTER_ENTRIES + 512 + NET_RSS_STATE_BYTES + NET_COALESCE_STATE_BYTES_MAX)
 
 struct net_state;
 /* vireo_device_ops */
@@ -263,8 +298,8 @@ void net_state_forget(struct vireo_net *net); /* the driver goes on by itself, o
 
 /* ---- features.c ---- */
 
-/* hears_of_offloads: the caller has an op for drivers that change what they take. */
-uint64_t net_features_offered(const struct vireo_net_config *config, bool hears_of_offloads);
+/* Some are for a caller that has an op for what the driver says then. */
+uint64_t net_features_offered(const struct vireo_net_config *config, const struct vireo_net_ops *ops);
 /* Offloads that a guest may ask for on transmit although its front end has not told us: see vireo_device_config. */
 uint64_t net_features_untold(uint64_t offered);
 uint32_t net_features_header_bytes(uint64_t features); /* in front of each frame */

@@ -377,8 +377,10 @@ int vireo_net_receive_offer(struct vireo_net *net, unsigned pair, struct vireo_f
 	if (lost)
 		counter_add(&q->stats.no_buffer, lost);
 	receive_end(q, delivered, bytes);
-	if (unlikely(q->runts_pushed && !delivered)) /* nobody flushes after nothing */
+	if (unlikely(q->runts_pushed && !delivered)) { /* nobody flushes after nothing, or looks */
 		vireo_net_receive_flush(net, pair);
+		vireo_queue_signal_now(q->queue);
+	}
 	return r == -EPROTO ? r : (int)delivered;
 }
 

@@ -3,7 +3,7 @@
 /*
  * What a driver has said on the control queue and will not say again when another device takes over from this one.
  *
- *	0	version, 1 or 2		12	pairs in use
+ *	0	version, 1 to 3		12	pairs in use
  *	2	STATE_*			14	addresses in the unicast table
  *	4	NET_FILTER_*		16	... in the multicast table
  *	6	the MAC address		18	offloads that the driver does not want now, VIREO_OFFLOAD_*
@@ -11,7 +11,8 @@
  *
  * The offloads came later: where they are not 0, who does not know them refuses the whole, for it could not carry them out.
  * Version 2 has hashes and what they choose behind that, as rss_config.c writes it; it is written where the driver has said something of them,
- * so that whoever knows version 1 alone takes all that it can carry out.
+ * so that whoever knows version 1 alone takes all that it can carry out. For the same reason version 3, whether there are hashes or not
+ * (STATE_RSS), is written only where signals are held back: how long, lies behind all else, as coalesce.c writes it.
  *
  * Numbers have 16 bits and are little-endian. The bytes are anybody's: what a driver could not have said is refused, and what
  * it may not say without a feature that has not been agreed on is left out.
@@ -28,8 +29,10 @@
 
 #define STATE_VERSION 1u
 #define STATE_VERSION_RSS 2u
+#define STATE_VERSION_COALESCE 3u
 #define STATE_CONTROLLED 1u
 #define STATE_ANNOUNCE 2u
+#define STATE_RSS 4u /* version 3 */
 
 #define FILTER_BY_RX (NET_FILTER_PROMISCUOUS | NET_FILTER_ALL_MULTICAST | NET_FILTER_UNICAST_OVERFLOW | NET_FILTER_MULTICAST_OVERFLOW)
 #define FILTER_BY_RX_EXTRA (NET_FILTER_ALL_UNICAST | NET_FILTER_NO_MULTICAST | NET_FILTER_NO_UNICAST | NET_FILTER_NO_BROADCAST)
@@ -46,7 +49,8 @@ struct wire_head {
 };
 
 _Static_assert(sizeof(struct wire_head) == 20, "head of a network device's state");
-_Static_assert(NET_STATE_BYTES_MAX == sizeof(struct wire_head) + 2 * 6 * NET_FILTER_ENTRIES + 512 + NET_RSS_STATE_BYTES, "its longest");
+_Static_assert(NET_STATE_BYTES_MAX == sizeof(struct wire_head) + 2 * 6 * NET_FILTER_ENTRIES + 512 + NET_RSS_STATE_BYTES +
+					      NET_COALESCE_STATE_BYTES_MAX, "its longest");
 
 struct net_state {
 	uint16_t flags, filter, pairs, offloads_off;
@@ -55,6 +59,8 @@ struct net_state {
 	uint64_t vlans[4096 / 64];
 	bool has_rss;
 	struct net_rss_config rss;
+	bool has_coalesce;
+	struct net_coalesce_state coalesce;
 };
 
 /* ---- to bytes ---- */
@@ -66,11 +72,18 @@ static uint8_t *put_table(uint8_t *to, const struct net_filter_table *table)
 	return to;
 }
 
+static uint16_t version_of(const struct net_state *state)
+{
+	if (state->has_coalesce)
+		return STATE_VERSION_COALESCE;
+	return state->has_rss ? STATE_VERSION_RSS : STATE_VERSION;
+}
+
 static int state_write(const struct net_state *state, uint8_t *to)
 {
 	struct wire_head head = {
-		.version = htole16(state->has_rss ? STATE_VERSION_RSS : STATE_VERSION),
-		.flags = htole16(state->flags),
+		.version = htole16(version_of(state)),
+		.flags = htole16((uint16_t)(state->flags | (state->has_coalesce && state->has_rss ? STATE_RSS : 0))),
 		.filter = htole16(state->filter),
 		.pairs = htole16(state->pairs),
 		.unicast_count = htole16((uint16_t)state->unicast.count),
@@ -89,6 +102,8 @@ static int state_write(const struct net_state *state, uint8_t *to)
 		net_rss_write(&state->rss, at);
 		at += NET_RSS_STATE_BYTES;
 	}
+	if (state->has_coalesce)
+		at = net_coalesce_write(&state->coalesce, at);
 	return (int)(at - to);
 }
 
@@ -103,7 +118,7 @@ static const uint8_t *take_table(const uint8_t *from, uint32_t count, struct net
 
 static const char *head_wrong(const struct net_state *state, const struct wire_head *head)
 {
-	if (le16toh(head->version) != STATE_VERSION && !state->has_rss)
+	if (le16toh(head->version) < STATE_VERSION || le16toh(head->version) > STATE_VERSION_COALESCE)
 		return "its network part is of a version that is not known here";
 	if (state->flags & ~(STATE_CONTROLLED | STATE_ANNOUNCE) || state->filter & ~FILTER_ALL || state->offloads_off & ~OFFLOADS_ALL)
 		return "it has flags that are not known here";
@@ -115,14 +130,18 @@ static const char *head_wrong(const struct net_state *state, const struct wire_h
 static const char *state_read(const uint8_t *from, size_t bytes, unsigned pairs, struct net_state *state)
 {
 	struct wire_head head;
+	size_t fixed_bytes;
 	const char *why;
 
 	*state = (struct net_state){ 0 };
 	if (bytes < sizeof(head))
 		return "its network part is cut short";
 	memcpy(&head, from, sizeof(head));
-	state->has_rss = le16toh(head.version) == STATE_VERSION_RSS;
 	state->flags = le16toh(head.flags);
+	state->has_coalesce = le16toh(head.version) == STATE_VERSION_COALESCE;
+	state->has_rss = le16toh(head.version) == STATE_VERSION_RSS || (state->has_coalesce && state->flags & STATE_RSS);
+	if (state->has_coalesce)
+		state->flags &= (uint16_t)~STATE_RSS;
 	state->filter = le16toh(head.filter);
 	state->pairs = le16toh(head.pairs);
 	state->offloads_off = le16toh(head.offloads_off);
@@ -130,9 +149,12 @@ static const char *state_read(const uint8_t *from, size_t bytes, unsigned pairs,
 	why = head_wrong(state, &head);
 	if (why)
 		return why;
-	if (bytes != sizeof(head) + 6u * (le16toh(head.unicast_count) + le16toh(head.multicast_count)) + 512 +
-			     (state->has_rss ? NET_RSS_STATE_BYTES : 0))
+	fixed_bytes = sizeof(head) + 6u * (le16toh(head.unicast_count) + le16toh(head.multicast_count)) + 512 +
+		      (state->has_rss ? NET_RSS_STATE_BYTES : 0);
+	if (state->has_coalesce ? bytes < fixed_bytes : bytes != fixed_bytes)
 		return "its tables are not as long as it says";
+	if (state->has_coalesce && !net_coalesce_read(from + fixed_bytes, bytes - fixed_bytes, pairs, &state->coalesce))
+		return "how long signals are held back is not told as it has to be";
 	from = take_table(from + sizeof(head), le16toh(head.unicast_count), &state->unicast);
 	from = take_table(from, le16toh(head.multicast_count), &state->multicast);
 	for (unsigned i = 0; i < 512; i++)
@@ -166,6 +188,9 @@ static void state_of(const struct vireo_net *net, struct net_state *state)
 	state->has_rss = said;
 	if (said)
 		state->rss = *said;
+	state->has_coalesce = net_coalesce_said(net);
+	if (state->has_coalesce)
+		net_coalesce_read_out(net, &state->coalesce);
 	table_of(&state->unicast, filter->unicast, filter->unicast_count);
 	table_of(&state->multicast, filter->multicast, filter->multicast_count);
 	state->unicast.overflow = filter->mode & NET_FILTER_UNICAST_OVERFLOW;
@@ -214,6 +239,8 @@ void net_state_apply(struct vireo_net *net)
 	rss_apply(net, state);
 	if (net_has(net, VIREO_NET_F_CTRL_GUEST_OFFLOADS_BIT))
 		net_offloads_off_set(net, state->offloads_off);
+	if (state->has_coalesce)
+		net_coalesce_apply(net, &state->coalesce);
 	if (net_has(net, VIREO_NET_F_GUEST_ANNOUNCE_BIT) && state->flags & STATE_ANNOUNCE)
 		net_status_set(net, net->status | NET_S_ANNOUNCE);
 	net_filter_tell(net);

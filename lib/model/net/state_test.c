@@ -272,7 +272,8 @@ static void state_that_no_driver_could_have_made_is_refused(void **state)
 		const char *why;
 	} lies[] = {
 		{ 0, 2, "its tables are not as long" },
-		{ 0, 3, "its network part is of a version" },
+		{ 0, 3, "how long signals are held back" },
+		{ 0, 4, "its network part is of a version" },
 		{ 1, 1, "its network part is of a version" },
 		{ 2, 4, "it has flags" },
 		{ 5, 2, "it has flags" },

@@ -171,6 +171,13 @@ static uint32_t transmit_work(const struct net_queue *q)
 	return 16 + q->first + q->iov_used;
 }
 
+/* Of chains that bring the caller nothing: it does not look whether a signal is held back. */
+static void transmit_return_vain(struct net_queue *q)
+{
+	transmit_return(q);
+	vireo_queue_signal_now(q->queue);
+}
+
 /* A disabled queue is processed without side effects: frames are consumed and lost. */
 static int transmit_discard(struct net_queue *q)
 {
@@ -181,7 +188,7 @@ static int transmit_discard(struct net_queue *q)
 			return n;
 		counter_add(&q->stats.disabled, (uint64_t)n);
 		work += transmit_work(q);
-		transmit_return(q);
+		transmit_return_vain(q);
 	}
 	return 0;
 }
@@ -195,7 +202,7 @@ static int transmit_look(struct net_queue *q, struct vireo_frame *frames, unsign
 	assert(!q->first); /* the last look has been completed */
 	if (unlikely(!vireo_queue_enabled(q->queue)))
 		return transmit_discard(q);
-	for (uint32_t work = 0; work < VAIN_WORK_MAX; work += transmit_work(q), transmit_return(q)) {
+	for (uint32_t work = 0; work < VAIN_WORK_MAX; work += transmit_work(q), transmit_return_vain(q)) {
 		int chains = transmit_fill(q, count);
 		int good = 0;
 

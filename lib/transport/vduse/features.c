@@ -31,7 +31,8 @@ static const struct taken_type {
 	  BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_VLAN) |
 		  BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | BIT(VIRTIO_NET_F_MQ) |
 		  BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) |
-		  BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_HASH_REPORT) | BIT(53 /* notification coalescing */),
+		  BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_HASH_REPORT) |
+		  BIT(52 /* VQ_NOTF_COAL, which no older header has */) | BIT(53 /* NOTF_COAL */),
 	  BIT(VIRTIO_NET_F_SPEED_DUPLEX), 2,
 	  "address (mac) or MTU",
 	  { { offsetof(struct virtio_net_config, mac), 6 }, { offsetof(struct virtio_net_config, mtu), 2 } } },
