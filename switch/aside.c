@@ -21,15 +21,18 @@
  */
 
 #include "switch/aside.h"
+#include "base/clock.h"
 #include "base/fd.h"
+#include "base/system.h"
 #include "switch/core.h"
+#include "switch/signals.h"
 #include "work/thread.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 
-#define POLL_MS      1 /* queues that cannot be watched */
+#define POLL_NS      UINT64_C(1000000) /* queues that cannot be watched */
 #define STORE_BUFFER_BYTES 2048u /* of a store there are as many as of a ring: for the switch to count in */
 
 static void wake(struct aside *aside)
@@ -159,12 +162,28 @@ static unsigned push(struct aside *aside, struct aside_queue *q)
 	return count - left;
 }
 
+/* When the first signal is due that the port holds back; 0: it holds none. */
+static uint64_t signals_look(const struct aside *aside)
+{
+	uint64_t first_ns = 0;
+
+	for (unsigned i = 0; i < aside->held_count && aside->ops->signal_look; i++) {
+		uint64_t at_ns = aside->ops->signal_look(aside->opaque, aside->held[i]->out, aside->held[i]->number, false);
+
+		if (at_ns && (!first_ns || at_ns < first_ns))
+			first_ns = at_ns;
+	}
+	return first_ns;
+}
+
 static unsigned round_all(struct aside *aside)
 {
 	unsigned frames = 0;
 
 	for (unsigned i = 0; i < aside->held_count; i++)
 		frames += aside->held[i]->out ? push(aside, aside->held[i]) : pull(aside, aside->held[i]);
+	if (unlikely(signals_held(aside->port)))
+		signals_look(aside);
 	return frames;
 }
 
@@ -197,30 +216,44 @@ static bool anything_new(const struct aside *aside)
 	return false;
 }
 
-static int sleep_ms(struct aside *aside)
+static uint64_t sleep_ns(struct aside *aside)
 {
-	int ms = -1;
+	uint64_t ns = UINT64_MAX, due_ns = signals_held(aside->port) ? signals_look(aside) : 0;
 
 	for (unsigned i = 0; i < aside->held_count; i++) {
 		struct aside_queue *q = aside->held[i];
 
 		q->starved = !q->out && !store_room(&q->store);
 		if (!q->out && !q->dead && q->real_kick_fd < 0)
-			ms = POLL_MS;
+			ns = POLL_NS;
 	}
-	return ms;
+	if (due_ns) {
+		uint64_t now_ns = clock_now_ns();
+
+		ns = min_u64(ns, due_ns > now_ns ? due_ns - now_ns : 0);
+	}
+	return ns;
+}
+
+static void wait_events(struct aside *aside, uint64_t ns)
+{
+	struct epoll_event events[16];
+
+	if (ns == UINT64_MAX)
+		epoll_wait(aside->epoll_fd, events, ARRAY_SIZE(events), -1);
+	else
+		system_epoll_wait_ns(aside->epoll_fd, events, ARRAY_SIZE(events), ns);
 }
 
 static void aside_sleep(struct aside *aside)
 {
-	struct epoll_event events[16];
-	int ms = sleep_ms(aside);
+	uint64_t ns = sleep_ns(aside);
 
 	if (!kicks_enable(aside, true)) {
 		__atomic_store_n(&aside->sleeping, true, __ATOMIC_RELAXED);
 		__atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with that in wake() */
 		if (!anything_new(aside))
-			epoll_wait(aside->epoll_fd, events, ARRAY_SIZE(events), ms);
+			wait_events(aside, ns);
 		__atomic_store_n(&aside->sleeping, false, __ATOMIC_RELAXED);
 	}
 	kicks_enable(aside, false);
@@ -376,6 +409,11 @@ void aside_detach(struct aside *aside, struct queue *queue)
 uint64_t aside_pause(struct aside *aside, unsigned number)
 {
 	return table_change(aside, &aside->wanted[true][number], false);
+}
+
+void aside_look(struct aside *aside)
+{
+	fd_event_raise(aside->wake_fd);
 }
 
 bool aside_said(const struct aside *aside, uint64_t version)

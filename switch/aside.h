@@ -73,6 +73,7 @@ struct queue *aside_let_go(struct aside *aside); /* the next that it has let go;
 /* The thread lets an out queue go for now, keeps what it has for it, and raises the switch's event: as aside_said() tells of the return value. */
 uint64_t aside_pause(struct aside *aside, unsigned number);
 bool aside_said(const struct aside *aside, uint64_t version);
+void aside_look(struct aside *aside); /* the thread looks at all its queues once more */
 void aside_queue_free(struct aside *aside, bool out, unsigned number); /* let go, or never wanted */
 void aside_stop(struct aside *aside); /* all queues are let go, and the event is raised */
 bool aside_stopped(const struct aside *aside);

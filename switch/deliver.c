@@ -320,6 +320,8 @@ static void deliver_queue(struct forwarder *forwarder, const struct topology_por
 	else
 		deliver_with_work(&box, frames, count);
 	box.ops->flush(box.opaque, queue->number);
+	if (unlikely(signals_held(to->port)))
+		signals_out(forwarder, to, queue);
 	unclaim(forwarder, queue);
 }
 
@@ -327,8 +329,11 @@ static void give_held(struct forwarder *forwarder, const struct topology_port *t
 {
 	claim(forwarder, queue);
 	queue->late = false; /* somebody may have looked after it, and have lost sight of it */
-	if (!(__atomic_load_n(&queue->held, __ATOMIC_ACQUIRE) & HELD_PAUSED))
+	if (!(__atomic_load_n(&queue->held, __ATOMIC_ACQUIRE) & HELD_PAUSED)) {
 		retry_drain(forwarder, queue, to->ops, to->opaque);
+		if (unlikely(signals_held(to->port)))
+			signals_out(forwarder, to, queue);
+	}
 	unclaim(forwarder, queue);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "switch/fake_port.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/util.h"
 #include <assert.h>
@@ -86,11 +87,37 @@ static int fake_receive(void *opaque, unsigned queue, struct vireo_frame *frames
 	return (int)count;
 }
 
+/* Something has been shown to the driver. Locked. */
+static void hold_signal(struct fake_port *fake, bool out, unsigned queue)
+{
+	if (fake->holds_ns && !fake->since_ns[out][queue])
+		fake->since_ns[out][queue] = clock_now_ns();
+}
+
+static uint64_t fake_signal_look(void *opaque, bool out, unsigned queue, bool now)
+{
+	struct fake_port *fake = opaque;
+	uint64_t since_ns, due_ns = 0;
+
+	pthread_mutex_lock(&fake->lock);
+	assert(!out || !fake->stopped[queue]);
+	since_ns = fake->since_ns[out][queue];
+	if (since_ns && (now || since_ns + fake->holds_ns <= clock_now_ns())) {
+		fake->signals[out][queue]++;
+		fake->since_ns[out][queue] = 0;
+	} else if (since_ns) {
+		due_ns = since_ns + fake->holds_ns;
+	}
+	pthread_mutex_unlock(&fake->lock);
+	return due_ns;
+}
+
 static void fake_release(void *opaque, unsigned queue)
 {
 	struct fake_port *fake = opaque;
 
 	pthread_mutex_lock(&fake->lock);
+	hold_signal(fake, false, queue);
 	assert(fake->shown[queue]);
 	list_drop(&fake->sent[queue], fake->shown[queue]);
 	fake->shown[queue] = 0;
@@ -170,6 +197,7 @@ static void fake_flush(void *opaque, unsigned queue)
 
 	pthread_mutex_lock(&fake->lock);
 	fake->flushes++;
+	hold_signal(fake, true, queue);
 	assert(!fake->stopped[queue]);
 	assert(!fake->claimed[queue] || pthread_equal(fake->owner[queue], pthread_self()));
 	fake->claimed[queue] = false;
@@ -269,6 +297,7 @@ const struct sw_port_ops fake_port_ops = {
 	.starves = fake_starves,
 	.leaves = fake_leaves,
 	.flush = fake_flush,
+	.signal_look = fake_signal_look,
 	.kick_fd = fake_kick_fd,
 	.kick_enable = fake_kick_enable,
 	.room = fake_room,

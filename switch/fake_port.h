@@ -48,6 +48,9 @@ struct fake_port {
 	unsigned left[FAKE_QUEUES];     /* by the last delivery */
 	bool may_wait;                  /* of queues that are added from now on */
 	bool stopped[FAKE_QUEUES];      /* whoever calls it for that out queue fails */
+	uint64_t holds_ns;              /* signals are held back so long, 0: not at all; see signals.c */
+	uint64_t since_ns[2][FAKE_QUEUES]; /* of in and out queues: since then one is held, 0: none is */
+	unsigned signals[2][FAKE_QUEUES]; /* so many have gone */
 	unsigned flushes;
 	bool claimed[FAKE_QUEUES];      /* from deliver to flush nobody but the owner may come */
 	pthread_t owner[FAKE_QUEUES];

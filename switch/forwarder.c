@@ -98,13 +98,18 @@ static int serve(struct worker *worker, struct source *source, struct source *ne
 		in->ops->release(in->opaque, in->number);
 	else
 		release_watched(forwarder, in);
+	if (unlikely(signals_held(in->port)))
+		signals_in(forwarder, in);
 	return count;
 }
 
+/* One that comes from another worker may bring a signal that is held back. */
 static bool arm(struct source *source, bool on)
 {
-	const struct in_queue *in = container_of(source, struct in_queue, source);
+	struct in_queue *in = container_of(source, struct in_queue, source);
 
+	if (unlikely(signals_held(in->port)))
+		signals_in(container_of(source->worker, struct forwarder, worker), in);
 	return in->ops->kick_enable(in->opaque, in->number, on);
 }
 
@@ -126,6 +131,14 @@ static void took_long(struct worker *worker, struct source *source, uint64_t cyc
 	in->wary_turns = WARY_TURNS + 1; /* each of them eases before it can be long */
 	if (cycles > forwarder->sw->stall_cycles)
 		stall_suspect(&forwarder->stall);
+}
+
+static void due(struct worker *worker)
+{
+	struct forwarder *forwarder = container_of(worker, struct forwarder, worker);
+
+	retry_due(forwarder);
+	signals_due(forwarder);
 }
 
 /* ---- control thread ---- */
@@ -151,7 +164,7 @@ static int forwarder_init(struct forwarder *forwarder, struct sw *sw, unsigned i
 		.rcu_key = &sw->rcu_key,
 		.long_cycles = turn_cycles(sw),
 		.took_long = took_long,
-		.due = retry_due,
+		.due = due,
 	};
 	int err;
 
@@ -198,6 +211,7 @@ void forwarder_free(struct forwarder *forwarder)
 	offload_arena_free(forwarder->arena);
 	cuts_free(forwarder->cuts);
 	retry_list_free(&forwarder->retries);
+	signal_list_free(&forwarder->signals);
 	free(forwarder->guard_room);
 	free(forwarder->gro_room);
 	free(forwarder->multicast_room);

@@ -8,6 +8,7 @@
 #include "switch/offload.h"
 #include "switch/priority.h"
 #include "switch/retry.h"
+#include "switch/signals.h"
 #include "switch/stall.h"
 #include "work/worker.h"
 
@@ -38,6 +39,7 @@ struct forwarder {
 	uint8_t mirroring; /* MIRRORING_*: 0 unless a frame in hand is mirrored */
 	struct stall stall;
 	struct retry_list retries;
+	struct signal_list signals;
 	struct urgency urgency; /* of the list on its way: see priority.c */
 	unsigned pieces_left; /* that may still be cut out of this burst */
 	struct burst burst;

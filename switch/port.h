@@ -48,6 +48,7 @@ struct port_counters {
 /* In sw_port.limited, beside LIMITED_*. */
 #define PORT_STEERED  (1u << 7) /* see sw_port_steered_set() */
 #define PORT_MIRRORED (1u << 6) /* see mirror.h */
+#define PORT_HOLDS_SIGNALS (1u << 5) /* see signals.c */
 
 /* In sw_port.gated. */
 #define GATE_BOND     (1u << 0) /* its link is down, or it is a member of a bond, or has been */
@@ -97,6 +98,7 @@ struct in_queue {
 	unsigned turn_frames; /* so many at most in the next turn */
 	unsigned wary_turns;  /* in so many more a long one is the second: see forwarder.c */
 	void *sample;	      /* atomic, read by the control thread: where a frame lay; only where it wants to know */
+	uint64_t look_ns;     /* see signals.c */
 };
 
 struct out_queue {
@@ -108,6 +110,7 @@ struct out_queue {
 	bool late;    /* a worker looks at it again: see retry.c */
 	const struct sw_port_ops *room_of; /* whose room() it was: another's, when the port has moved aside */
 	uint32_t room_max, room_s;         /* the most that it has said, which fades with the seconds; as of then */
+	uint64_t look_ns;          /* see signals.c */
 	struct hold hold;
 	/* Control thread. */
 	struct grace_item paused; /* nobody calls the port for it any more */
@@ -157,6 +160,8 @@ struct sw_port {
 	bool aside_for_now;           /* see sw_port_slow_set() */
 	struct topology_step cut_step; /* of a link that is down: see port_link.c */
 	bool cut_pending, cut_again;   /* it is under way; the link has been up and down meanwhile */
+	struct grace_item looked;      /* of signals that are held back: see signals.c */
+	bool looks_pending, looks_again;
 	bool removing;
 	bool ending; /* no worker uses it any more, but maybe the aside's thread */
 	struct grace_item gone;

@@ -11,6 +11,7 @@
 #include "switch/core.h"
 #include "switch/multicast.h"
 #include "switch/port.h"
+#include "switch/signals.h"
 
 static void cut_begin(struct sw_port *port);
 
@@ -29,6 +30,7 @@ static void cut_seen(struct grace_item *item)
 	for (unsigned i = 0; i < SW_QUEUES_MAX; i++)
 		if (port->out[i])
 			hold_cut(port->out[i]);
+	signals_cut(port);
 }
 
 static void cut_begin(struct sw_port *port)

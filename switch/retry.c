@@ -48,12 +48,6 @@ static uint64_t next_look_ns(const struct forwarder *forwarder, const struct sw_
 	return forwarder->worker.now_ns + (uint64_t)__atomic_load_n(&port->retry_delay_us, __ATOMIC_RELAXED) * NS_OF_US;
 }
 
-static void due_at(struct worker *worker, uint64_t at_ns)
-{
-	if (!worker->due_ns || at_ns < worker->due_ns)
-		worker->due_ns = at_ns;
-}
-
 /* False: there is no memory. */
 static bool late_add(struct forwarder *forwarder, struct out_queue *queue, unsigned looks)
 {
@@ -80,7 +74,7 @@ static bool late_add(struct forwarder *forwarder, struct out_queue *queue, unsig
 		.gone = queue->hold.gone,
 		.at_ns = next_look_ns(forwarder, port),
 	};
-	due_at(&forwarder->worker, late->at_ns);
+	worker_due_at(&forwarder->worker, late->at_ns);
 	queue->late = true;
 	return true;
 }
@@ -122,6 +116,8 @@ static bool look_at(struct forwarder *forwarder, struct late *late, const struct
 	if (__atomic_load_n(&queue->held, __ATOMIC_ACQUIRE) & HELD_PAUSED)
 		return false;
 	retry_drain(forwarder, queue, to->ops, to->opaque);
+	if (unlikely(signals_held(to->port)))
+		signals_out(forwarder, to, queue);
 	if (!queue->hold.frames || !starves(queue, to->ops, to->opaque))
 		return false;
 	if (queue->hold.gone != late->gone)
@@ -150,9 +146,9 @@ static bool look(struct forwarder *forwarder, struct late *late)
 	return again;
 }
 
-void retry_due(struct worker *worker)
+void retry_due(struct forwarder *forwarder)
 {
-	struct forwarder *forwarder = container_of(worker, struct forwarder, worker);
+	struct worker *worker = &forwarder->worker;
 	struct retry_list *list = &forwarder->retries;
 	unsigned kept = 0;
 
@@ -162,7 +158,7 @@ void retry_due(struct worker *worker)
 		if (late.at_ns <= worker->now_ns && !look(forwarder, &late))
 			continue;
 		list->list[kept++] = late;
-		due_at(worker, late.at_ns);
+		worker_due_at(worker, late.at_ns);
 	}
 	list->count = kept;
 }

@@ -10,7 +10,6 @@ struct forwarder;
 struct late;
 struct out_queue;
 struct sw_port_ops;
-struct worker;
 
 /* What a worker is to look at again. */
 struct retry_list {
@@ -22,7 +21,7 @@ struct retry_list {
 void retry_drain(struct forwarder *forwarder, struct out_queue *queue, const struct sw_port_ops *ops, void *opaque);
 /* The queue is claimed, and frames are held that the port has left. If it is for want of buffers, they are tried again, or lost. */
 void retry_left(struct forwarder *forwarder, struct out_queue *queue, const struct sw_port_ops *ops, void *opaque);
-void retry_due(struct worker *worker); /* a forwarder's: it is time */
+void retry_due(struct forwarder *forwarder); /* it may be time */
 void retry_list_free(struct retry_list *list); /* takes one that is all zeroes */
 
 #endif

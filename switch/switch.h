@@ -64,6 +64,12 @@ struct sw_port_ops {
 	 * is sent to it alone. NULL: that cannot be told.
 	 */
 	unsigned (*room)(void *opaque, unsigned queue);
+	/*
+	 * After a flush, or a release, of a port whose signals may be held back (sw_port_signals_set()): until when one is, in nanoseconds of
+	 * CLOCK_MONOTONIC; it is called again by then, and signals. 0: none is. now: what is held is signalled at once. The control thread calls it
+	 * as well, of an out queue that no worker uses. NULL: none ever is.
+	 */
+	uint64_t (*signal_look)(void *opaque, bool out, unsigned queue, bool now);
 	/* Control thread: is there a cable? Asked of members of bonds, which have no other way to know. NULL: there is, while queues run. */
 	bool (*carrier)(void *opaque);
 	/*
@@ -381,6 +387,11 @@ int sw_port_retry_set(struct sw_port *port, const struct sw_retry *retry); /* -E
 void sw_port_flood_set(struct sw_port *port, uint32_t copies); /* as flood_copies of the config; the bucket begins full */
 /* From now on the port's steer() is asked, or not any more. A frame that it sends to a queue that does not run is lost: tx_no_queue. */
 void sw_port_steered_set(struct sw_port *port, bool on);
+/*
+ * Held: the port may hold signals to its driver back, and workers ask signal_look() from now on; each time that this is called they look at all
+ * its queues once more, soon: what is held may be due by now. Not held: they do not ask any more, and the port has no queue that holds anything.
+ */
+void sw_port_signals_set(struct sw_port *port, bool held);
 /*
  * Down: no frame goes to the port or comes from it, as if its cable were pulled, and what was learned behind it is forgotten; its queues
  * are emptied all the same. Up at first. Workers see it at their next round.

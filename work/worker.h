@@ -106,6 +106,13 @@ int worker_start(struct worker *worker);
 void worker_stop(struct worker *worker); /* and wait for its end */
 void worker_fini(struct worker *worker); /* stopped, or never started: drops its letters. */
 
+/* The worker: its owner has something to do at that time, or before (`due`). */
+static inline void worker_due_at(struct worker *worker, uint64_t at_ns)
+{
+	if (!worker->due_ns || at_ns < worker->due_ns)
+		worker->due_ns = at_ns;
+}
+
 void worker_clock_read(struct worker *worker); /* the worker: now_ns and now_s are old, and are not then */
 void worker_wake(struct worker *worker); /* any thread: look at table and letters */
 /* Any thread: the worker will deliver the letter. */

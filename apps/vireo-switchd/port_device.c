@@ -62,6 +62,8 @@ static void connected(void *opaque, bool is)
 		return;
 	port_offloads_set(&device->port, 0);
 	port_mtu_of_peer(&device->port, 0);
+	sw_port_signals_set(device->port.sw, false);
+	device->signals_held = false;
 	if (!is)
 		sw_fdb_flush(device->port.ports->sw, device->port.sw);
 }
@@ -131,6 +133,16 @@ static void offloads_set(void *opaque)
 	port_offloads_settle(device_of(opaque));
 }
 
+/* Once said it holds until the driver goes: a worker that is at it may have seen the limits of before. */
+static void signals_set(void *opaque, bool held)
+{
+	struct device_port *device = device_of(opaque);
+
+	if (device->port.sw && (held || device->signals_held))
+		sw_port_signals_set(device->port.sw, true);
+	device->signals_held |= held;
+}
+
 static const struct vireo_net_ops net_ops = {
 	.size = sizeof(net_ops),
 	.queue_started = port_queue_started,
@@ -146,6 +158,7 @@ static const struct vireo_net_ops net_ops = {
 	.postcopy = postcopy,
 	.steering_set = steering_set,
 	.offloads_set = offloads_set,
+	.signals_set = signals_set,
 };
 
 static const struct device_sort one_device = {

@@ -47,6 +47,7 @@ struct device_port {
 	time_t connected_since_s; /* CLOCK_MONOTONIC; 0: nobody is there */
 	struct logger logger; /* what the library says: mostly about the peer, as often as the peer likes */
 	struct rate announce_rate;
+	bool signals_held;   /* since its driver has said so: see signals_set() */
 	struct retry retry; /* of queues that the switch could not take */
 	bool lost;	    /* the endpoint has failed for good */
 	bool closing;

@@ -80,6 +80,17 @@ static void flush(void *opaque, unsigned queue)
 	vireo_net_receive_flush(pair->net, pair->at);
 }
 
+static uint64_t signal_look(void *opaque, bool out, unsigned queue, bool now)
+{
+	const struct device_pair *pair = pair_of(opaque, queue);
+	unsigned index = 2 * pair->at + !out;
+
+	if (!now)
+		return vireo_net_signal_look(pair->net, index);
+	vireo_net_signal_now(pair->net, index);
+	return 0;
+}
+
 static int kick_fd(void *opaque, unsigned queue)
 {
 	const struct device_pair *pair = pair_of(opaque, queue);
@@ -136,6 +147,7 @@ const struct sw_port_ops device_port_ops = {
 	.starves = starves,
 	.leaves = leaves,
 	.flush = flush,
+	.signal_look = signal_look,
 	.kick_fd = kick_fd,
 	.expect = expect,
 	.kick_enable = kick_enable,

@@ -243,6 +243,15 @@ int vireo_net_receive_offer(struct vireo_net *net, uint32_t pair, struct vireo_f
 	return 0;
 }
 
+uint64_t vireo_net_signal_look(struct vireo_net *net, unsigned queue)
+{
+	return 0;
+}
+
+void vireo_net_signal_now(struct vireo_net *net, unsigned queue)
+{
+}
+
 unsigned vireo_net_receive_room(struct vireo_net *net, unsigned pair)
 {
 	return 0;
@@ -327,6 +336,10 @@ int sw_port_slow_set(struct sw_port *port, bool slow)
 }
 
 void sw_port_steered_set(struct sw_port *port, bool on)
+{
+}
+
+void sw_port_signals_set(struct sw_port *port, bool held)
 {
 }
 

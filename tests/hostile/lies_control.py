@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Lies on the control queue (virtio 1.3, 5.1.6.5): refused in the answer, or, without room for one, at the session's cost."""
+import os
+import select
 import struct
 import time
 
@@ -10,8 +12,9 @@ ONLY_OVER = ('vhost-user',), NO_CONTROL_QUEUE
 
 CONTROL_QUEUE = 4
 ALL = F_CTRL_VQ | F_CTRL_RX | F_CTRL_VLAN | F_MQ | F_CTRL_MAC_ADDR | 1 << 20 | 1 << 21
-RX, MAC, VLAN, ANNOUNCE, MULTIQUEUE, GUEST_OFFLOADS = range(6)
-COMMAND, ANSWER = 0x300000, 0x308000  # beyond the ring's area
+RX, MAC, VLAN, ANNOUNCE, MULTIQUEUE, GUEST_OFFLOADS, NOTF_COAL = range(7)
+TX_SET, RX_SET, VQ_SET, VQ_GET = range(4)
+COMMAND, ANSWER, FRAME = 0x300000, 0x308000, 0x310000  # beyond the ring's area
 OK, ERR, NONE = 0, 1, 0xEE
 
 
@@ -148,6 +151,54 @@ def offloads_without_end(daemon):
         for turn in range(1000):
             assert control.answer(offloads((0, F_GUEST_CSUM, F_GUEST_CSUM | F_GUEST_TSO4, F_GUEST_TSO4)[turn % 4])) == OK
         daemon.check_honest()
+
+
+def held(command, packets, usecs, queue=None):
+    """How long signals may be held back: of all queues of a direction, or of one."""
+    return bytes([NOTF_COAL, command]) + (b'' if queue is None else struct.pack('<HH', queue, 0xBEEF)) + struct.pack('<II', packets, usecs)
+
+
+@lie
+def limits_of_queues_that_are_not_there(daemon):
+    """Data queues that the driver has not set up, the control queue, none at all; of another length; not accepted."""
+    both = F_NOTF_COAL | F_VQ_NOTF_COAL
+    refuses(daemon, *(held(VQ_SET, 1, 1, queue) for queue in (0, 1, 2, 3, 4, 5, 0x8000, 0xFFFF)),
+            *(bytes([NOTF_COAL, VQ_GET]) + struct.pack('<HH', queue, 0) for queue in (0, 4, 5, 0xFFFF)),
+            held(RX_SET, 1, 1)[:9], held(TX_SET, 1, 1) + b'\0', held(VQ_SET, 1, 1, 0)[:13], held(VQ_SET, 1, 1, 0) + b'\0', bytes([NOTF_COAL, RX_SET]),
+            bytes([NOTF_COAL, 4]) + bytes(8), held(RX_SET, 1, 1) + bytes(4000), features=ALL | both)
+    refuses(daemon, held(RX_SET, 1, 1), held(TX_SET, 1, 1), features=ALL | F_VQ_NOTF_COAL)
+    refuses(daemon, held(VQ_SET, 1, 1, 0), bytes([NOTF_COAL, VQ_GET, 0, 0, 0, 0]), features=ALL | F_NOTF_COAL)
+
+
+def signalled(ring):
+    """How often since it was asked last."""
+    return os.eventfd_read(ring.call) if select.select([ring.call], [], [], 0)[0] else 0
+
+
+@lie
+def signals_that_are_held_for_ever(daemon):
+    """A driver that lets its signals be held for an hour, and changes its mind without end: it hears of its frames, and nobody else waits."""
+    hour, data = 3600 * 10**6, net_header() + frame()
+    for packed in (False, True):
+        with daemon.connect() as peer:
+            control = Commands(peer, packed, ALL | F_NOTF_COAL | F_VQ_NOTF_COAL | F_MRG_RXBUF)
+            ring = peer.ring(1, 64, packed)
+            peer.write(FRAME, data)
+            daemon.wait_for(lambda ring=ring: signalled(ring), 3, 'no signal of its beginning')
+            before = daemon.port('hostile')['rx_frames']
+            assert control.answer(held(VQ_SET, 2, hour, 1)) == OK
+            ring.chain([(GPA + FRAME, len(data), 0)], 1)
+            daemon.wait_for(lambda before=before: daemon.port('hostile')['rx_frames'] > before, 3, 'its frame is not taken')
+            assert not signalled(ring), 'it is told of one frame'
+            ring.chain([(GPA + FRAME, len(data), 0)], 2)
+            daemon.wait_for(lambda ring=ring: signalled(ring), 3, 'no signal for the second frame')
+            assert control.answer(held(TX_SET, 0xFFFFFFFF, hour)) == OK
+            ring.chain([(GPA + FRAME, len(data), 0)], 3)
+            assert control.answer(held(TX_SET, 0xFFFFFFFF, 1)) == OK
+            daemon.wait_for(lambda ring=ring: signalled(ring), 3, 'no signal by a limit that was changed')
+            for turn in range(500):
+                assert control.answer(held((TX_SET, RX_SET)[turn % 2], 0xFFFFFFFF, (0xFFFFFFFF, 0, 1)[turn % 3])) == OK
+            daemon.check_honest()
 
 
 @lie

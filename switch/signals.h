@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SWITCH_SIGNALS_H
+#define SWITCH_SIGNALS_H
+
+/* Signals to a port's driver that the port holds back for a while: signals.c. A worker, but for signals_cut() and signal_list_free(). */
+
+#include "switch/port.h"
+
+struct forwarder;
+struct owed_signal;
+struct topology_port;
+
+/* Where a worker is to look again. */
+struct signal_list {
+	struct owed_signal *list;
+	unsigned count, room;
+};
+
+/* May the port hold signals back? Asked after a flush, and a release: who holds the first one sees it. */
+static inline bool signals_held(const struct sw_port *port)
+{
+	return __atomic_load_n(&port->limited, __ATOMIC_RELAXED) & PORT_HOLDS_SIGNALS;
+}
+
+/* It is claimed, and has been flushed; or it is paused. */
+void signals_out(struct forwarder *forwarder, const struct topology_port *to, struct out_queue *queue);
+void signals_in(struct forwarder *forwarder, struct in_queue *in); /* it is the worker's */
+void signals_due(struct forwarder *forwarder); /* it may be time */
+void signals_cut(const struct sw_port *port); /* control thread; the link is down, and nobody uses the out queues */
+void signal_list_free(struct signal_list *list); /* takes one that is all zeroes */
+
+#endif
