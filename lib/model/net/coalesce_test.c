@@ -513,7 +513,7 @@ static void what_cannot_be_is_refused(void **state)
 		assert_int_equal(set_one(&g, no_data_queues[i], 1, 1), NET_ERR);
 		assert_int_equal(get_one(&g, no_data_queues[i]).ack, NET_ERR);
 	}
-	for (uint8_t bytes = 0; bytes < sizeof(data); bytes++) {
+	for (size_t bytes = 0; bytes < sizeof(data); bytes++) {
 		assert_int_equal(ask(&g, NET_CTRL_NOTF_COAL_TX_SET, data, bytes, 1).ack, bytes == 8 ? NET_OK : NET_ERR);
 		assert_int_equal(ask(&g, NET_CTRL_NOTF_COAL_RX_SET, data, bytes, 1).ack, bytes == 8 ? NET_OK : NET_ERR);
 		assert_int_equal(ask(&g, NET_CTRL_NOTF_COAL_VQ_SET, data, bytes, 1).ack, bytes == 12 ? NET_OK : NET_ERR);
