@@ -96,9 +96,6 @@ MADE_BY = {"posix_fallocate": "fallocate", "send": "sendto", "recv": "recvfrom",
            "sigprocmask": "rt_sigprocmask", "pthread_sigmask": "rt_sigprocmask", "nanosleep": "clock_nanosleep", "raise": "tgkill",
            "fork": "fork", "vfork": "fork", "system": "execve", "popen": "execve", "posix_spawn": "execve"}
 
-# What --upgrade does before there is a sandbox (daemon/upgrade.c).
-BEFORE = ("fork", "setsid")
-
 
 # Calls of --upgrade (daemon/upgrade.c), which makes them before there is a filter.
 UNFILTERED = {"fork", "setsid"}
@@ -118,7 +115,7 @@ def what_it_is_linked_with_is_declared(_lab, kind):
     symbols = subprocess.run(["nm", "-D", "--undefined-only", path], capture_output=True, text=True, check=True).stdout
     for symbol in {line.split()[-1].split("@")[0] for line in symbols.splitlines()}:
         call = MADE_BY.get(symbol) or MADE_BY.get(symbol.removesuffix("64")) or (symbol if symbol in allowed else symbol.removesuffix("64"))
-        expect(call not in known or call in allowed or symbol in BEFORE, f"{symbol}() makes the call {call}, which no room declares")
+        expect(call not in known or call in allowed, f"{symbol}() makes the call {call}, which no room declares")
 
 
 @case
