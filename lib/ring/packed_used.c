@@ -165,7 +165,7 @@ static inline void packed_show_first(const struct packed_state *s)
 	__atomic_store_n(&desc->flags, le16((uint16_t)(s->first_word >> 48)), __ATOMIC_RELEASE);
 }
 
-inline bool packed_asks_signal(const struct ring *ring, uint32_t span)
+static inline bool packed_event_wants(const struct ring *ring, uint32_t span)
 {
 	const struct packed_state *s = &ring->packed;
 	uint32_t event = le32(__atomic_load_n((const event_word *)s->driver, __ATOMIC_RELAXED));
@@ -173,7 +173,12 @@ inline bool packed_asks_signal(const struct ring *ring, uint32_t span)
 	return packed_wants_signal(ring, event, s->used, span);
 }
 
-bool packed_publish(struct ring *ring)
+bool packed_asks_signal(const struct ring *ring, uint32_t span)
+{
+	return packed_event_wants(ring, span);
+}
+
+enum ring_signal packed_publish(struct ring *ring)
 {
 	struct packed_state *s = &ring->packed;
 	uint32_t span = s->staged_span;
@@ -185,7 +190,7 @@ bool packed_publish(struct ring *ring)
 	s->staged_span = 0;
 	s->in_flight -= span;
 	ring_fence(); /* pair SIGNAL */
-	return packed_asks_signal(ring, span);
+	return packed_event_wants(ring, span) ? RING_SIGNAL : RING_QUIET;
 }
 
 /* The event goes out in one store: the driver never sees half of it. */

@@ -392,7 +392,7 @@ void ring_push(struct ring *ring, const struct vireo_chain *chains, const uint32
 		split_push(ring, chains, written_bytes, count);
 }
 
-static inline bool ring_show(struct ring *ring)
+static inline enum ring_signal ring_show(struct ring *ring)
 {
 	ring->staged = 0;
 	ring->merge = ring->in_order;
@@ -410,7 +410,7 @@ static enum ring_signal ring_publish_specially(struct ring *ring)
 	ring->signal_next = false;
 	ring->carried = true;
 	ring->publish_specially = false;
-	passed = ring->witness.ops ? witness_publish(ring) : ring_show(ring);
+	passed = ring->witness.ops ? witness_publish(ring) : ring_show(ring) == RING_SIGNAL;
 	if (ring->log)
 		log_shown(ring, from);
 	if (!later)
@@ -425,7 +425,7 @@ enum ring_signal ring_publish(struct ring *ring)
 		return RING_QUIET;
 	if (unlikely(ring_special(ring) || ring->publish_specially))
 		return ring_publish_specially(ring);
-	return ring_show(ring) ? RING_SIGNAL : RING_QUIET;
+	return ring_show(ring);
 }
 
 static bool ring_kick_enable_specially(struct ring *ring, bool on)

@@ -124,7 +124,7 @@ int split_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struc
 	      unsigned iov_max);
 void split_unpop(struct ring *ring, unsigned count);
 void split_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes, unsigned count);
-bool split_publish(struct ring *ring);
+enum ring_signal split_publish(struct ring *ring);
 int split_chain_owed(struct ring *ring, uint16_t head, struct vireo_chain *chain, struct iovec *iov, unsigned room);
 bool split_kick_enable(struct ring *ring, bool on);
 unsigned split_available(struct ring *ring);
@@ -142,7 +142,7 @@ unsigned packed_available(struct ring *ring);
 /* packed_used.c */
 bool packed_asks_signal(const struct ring *ring, uint32_t span); /* of so many descriptors that have been shown last */
 void packed_push(struct ring *ring, const struct vireo_chain *chains, const uint32_t *written_bytes, unsigned count);
-bool packed_publish(struct ring *ring);
+enum ring_signal packed_publish(struct ring *ring);
 bool packed_kick_enable(struct ring *ring, bool on);
 
 /* witness.c: what ring.c calls instead of the above where there is a witness. */

@@ -389,7 +389,7 @@ void split_push(struct ring *ring, const struct vireo_chain *chains, const uint3
 	s->next_used = (uint16_t)(next + count);
 }
 
-inline bool split_wants_signal(const struct ring *ring, uint16_t was)
+static inline bool split_event_wants(const struct ring *ring, uint16_t was)
 {
 	const struct split_state *s = &ring->split;
 
@@ -401,7 +401,12 @@ inline bool split_wants_signal(const struct ring *ring, uint16_t was)
 	return !(le16(__atomic_load_n(&s->avail->flags, __ATOMIC_RELAXED)) & SPLIT_AVAIL_F_NO_INTERRUPT);
 }
 
-bool split_publish(struct ring *ring)
+bool split_wants_signal(const struct ring *ring, uint16_t was)
+{
+	return split_event_wants(ring, was);
+}
+
+enum ring_signal split_publish(struct ring *ring)
 {
 	struct split_state *s = &ring->split;
 	uint16_t was = s->published;
@@ -409,7 +414,7 @@ bool split_publish(struct ring *ring)
 	__atomic_store_n(&s->published, s->next_used, __ATOMIC_RELAXED); /* see ring_shown() */
 	__atomic_store_n(&s->used->idx, le16(s->published), __ATOMIC_RELEASE); /* pair USED */
 	ring_fence(); /* pair SIGNAL */
-	return split_wants_signal(ring, was);
+	return split_event_wants(ring, was) ? RING_SIGNAL : RING_QUIET;
 }
 
 /*

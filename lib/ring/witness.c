@@ -121,7 +121,7 @@ static bool burst_show(struct ring *ring, const struct ring_burst *burst)
 	bool passed;
 
 	completions_write(ring, burst->completions, burst->count);
-	passed = ring->is_packed ? packed_publish(ring) : split_publish(ring);
+	passed = (ring->is_packed ? packed_publish(ring) : split_publish(ring)) == RING_SIGNAL;
 	ring->merge = ring->in_order;
 	tell_shown(ring, burst);
 	return passed;
