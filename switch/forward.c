@@ -72,11 +72,13 @@ __attribute__((always_inline)) static inline void survey_in(const struct forward
 	last.first = ~last.first; /* nobody's: the first is looked up in any case */
 	for (unsigned i = 0; i < burst->count; i++) {
 		struct addresses these = addresses_of(&frames[i]);
+		uint32_t len_bytes = frames[i].len_bytes;
 
-		if (unlikely(frames[i].offload.gso | frames[i].offload.flags))
+		if (unlikely(!offload_is_plain(&frames[i].offload))) {
 			needs |= offload_needs(&frames[i].offload);
-		if (likely(frames[i].offload.gso == VIREO_GSO_NONE) && frames[i].len_bytes > longest_bytes)
-			longest_bytes = frames[i].len_bytes;
+			len_bytes = frames[i].offload.gso == VIREO_GSO_NONE ? len_bytes : 0; /* each segment is short enough */
+		}
+		longest_bytes = len_bytes > longest_bytes ? len_bytes : longest_bytes;
 		if (these.first == last.first && these.rest == last.rest &&
 		    !(aware && burst->vlan[i] != burst->vlan[i - 1]))
 			continue;

@@ -11,7 +11,9 @@
 #include "switch/headers.h"
 #include "vireo/frame.h"
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define OFFLOAD_HEADER_BYTES 256u          /* longest pile of headers that is cut; options and extensions included */
 #define OFFLOAD_FRAME_BYTES  (65535u + 78u) /* longest frame that is worked on: an IPv6 packet with tags */
@@ -75,6 +77,16 @@ struct vireo_frame *offload_next(struct offload_job *job);
 /* All of a frame in one piece, vireo_frame_bytes() long. The head is the frame's own;
  * the rest is read from the sender's memory, once. */
 void offload_linearise(uint8_t *dst, const struct vireo_frame *frame);
+
+/* Does the frame ask for nothing? Both of its bytes are looked at at once. */
+static inline bool offload_is_plain(const struct vireo_frame_offload *request)
+{
+	uint16_t gso_and_flags;
+
+	_Static_assert(offsetof(struct vireo_frame_offload, gso) == 0 && offsetof(struct vireo_frame_offload, flags) == 1, "one word");
+	memcpy(&gso_and_flags, request, sizeof(gso_and_flags));
+	return !gso_and_flags;
+}
 
 /* What a receiver must take to get this frame as it is (VIREO_OFFLOAD_*). */
 static inline unsigned offload_needs(const struct vireo_frame_offload *request)
