@@ -10,8 +10,7 @@ Each has rows for requests per second, for the CPU time that the daemon spends o
 of a request's time. disk/ten/start, /rss and /idle: ten disks of null, until all sockets listen, attached, and silent. One driver,
 bench-blk, meets both daemons. With one queue of null or memory it is pinned to one CPU and the daemon to another; else both run where they
 like. qemu-storage-daemon takes files by io_uring, its faster way. --peer-socket PATH names one more back end, which runs already and serves
-the same store; signals stop and continue it.
-
+the same store; signals stop and continue it. scsi:PATH is one of SCSI, whose target 0 has the store as LUN 0: disk/lun meets that one.
 """
 import os
 import shutil
@@ -34,6 +33,7 @@ TEN, SETTLE_S = 10, 0.5
 WARM_MS, WINDOW_MS, QUICK_MS = 50, 300, 100
 QSD = "qemu-storage-daemon"
 PEERCRED_FORMAT = "3i"
+SCSI_PREFIX = "scsi:"  # of --peer-socket
 
 
 # ---- stores ----
@@ -91,6 +91,7 @@ class Blkd(Program):
 
 class Scsid(Program):
     """vireo-scsid as it is by default, with one worker: target 0, LUN 0 is the disk."""
+    scsi = True
 
     def __init__(self, bench, lab, spec, cpu=None, name="scsid"):
         self.sockets = [lab.path(f"{name}.sock")]
@@ -114,10 +115,12 @@ class Qsd(Program):
 
 
 class Running:
-    """Somebody's back end: nothing is known of it but its socket, and who listens there."""
+    """Somebody's back end: nothing is known of it but its socket, whether it is one of SCSI, and who listens there."""
     name = "other"
 
-    def __init__(self, path):
+    def __init__(self, address):
+        self.scsi = is_scsi(address)
+        path = address.removeprefix(SCSI_PREFIX)
         self.sockets = [path]
         with socket.socket(socket.AF_UNIX) as visit:
             try:
@@ -134,6 +137,10 @@ class Running:
         os.kill(self.pid, signal.SIGCONT)
 
 
+def is_scsi(address):
+    return bool(address) and address.startswith(SCSI_PREFIX)
+
+
 def on_cpu(cpu, argv):
     return argv if cpu is None else ["taskset", "-c", str(cpu), *argv]
 
@@ -142,7 +149,7 @@ class Driver(Asked):
     def __init__(self, bench, lab, back, queues=1, cpu=None, verify=False):
         argv = [bench.program("bench-blk"), "--socket", back.sockets[0], "--queues", str(queues)]
         argv += [*(["--cpu", str(cpu)] if cpu is not None else []), *(["--verify"] if verify else []),
-                 *(["--scsi"] if isinstance(back, Scsid) else [])]
+                 *(["--scsi"] if getattr(back, "scsi", False) else [])]
         super().__init__(lab, "driver-of-" + back.name, argv)
         self.ready()
 
@@ -199,13 +206,17 @@ class Cell:
     def lun(self):
         return self.side(Scsid(self.bench, self.lab, our_spec(self.settings["store"], self.files), self.cpus[1]), 1)
 
+    def other(self, scsi):
+        """The back end of --peer-socket, if it is of this kind."""
+        if self.bench.peer_socket and is_scsi(self.bench.peer_socket) == scsi:
+            yield "other", self.side(Running(self.bench.peer_socket), self.settings["queues"])
+
     def peers(self):
         """(peer_name, side), each made when it is needed."""
         store, queues = self.settings["store"], self.settings["queues"]
         if self.bench.has("qsd") and store != "memory":
             yield "qsd", self.side(Qsd(self.bench, self.lab, their_node(store, self.files), queues, self.cpus[1]), queues)
-        if self.bench.peer_socket:
-            yield "other", self.side(Running(self.bench.peer_socket), queues)
+        yield from self.other(scsi=False)
         if queues > 1:
             yield "vireo-1-queue", self.ours(1, "vireo-1-queue")
 
@@ -251,11 +262,15 @@ def verified(bench, case, sides):
 def measure_lun(bench, case):
     with Files(case.settings["store"]) as files, bench.lab() as lab:
         cell = Cell(bench, lab, files, case)
-        return rows(case, bench.alternate(cell.lun(), cell.ours(1, "vireo-blkd")), "vireo-blkd")
+        lun = cell.lun()
+        found = rows(case, bench.alternate(lun, cell.ours(1, "vireo-blkd")), "vireo-blkd")
+        for name, peer in cell.other(scsi=True):
+            found += rows(case, bench.alternate(lun, peer), name)
+        return found
 
 
 def verify_lun(bench, case):
-    return verified(bench, case, lambda cell: [("vireo-scsid", cell.lun())])
+    return verified(bench, case, lambda cell: [("vireo-scsid", cell.lun()), *cell.other(scsi=True)])
 
 
 # ---- ten disks ----
