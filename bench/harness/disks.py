@@ -12,6 +12,7 @@ bench-blk, meets both daemons. With one queue of null or memory it is pinned to 
 like. qemu-storage-daemon takes files by io_uring, its faster way. --peer-socket PATH names one more back end, which runs already and serves
 the same store; signals stop and continue it. scsi:PATH is one of SCSI, whose target 0 has the store as LUN 0: disk/lun meets that one.
 """
+import itertools
 import os
 import shutil
 import signal
@@ -207,9 +208,14 @@ class Cell:
         return self.side(Scsid(self.bench, self.lab, our_spec(self.settings["store"], self.files), self.cpus[1]), 1)
 
     def other(self, scsi):
-        """The back end of --peer-socket, if it is of this kind."""
-        if self.bench.peer_socket and is_scsi(self.bench.peer_socket) == scsi:
-            yield "other", self.side(Running(self.bench.peer_socket), self.settings["queues"])
+        """The back end of --peer-socket, if it is of this kind. It goes on when it has been measured."""
+        if not self.bench.peer_socket or is_scsi(self.bench.peer_socket) != scsi:
+            return
+        back = Running(self.bench.peer_socket)
+        try:
+            yield "other", self.side(back, self.settings["queues"])
+        finally:
+            back.resume()
 
     def peers(self):
         """(peer_name, side), each made when it is needed."""
@@ -237,7 +243,7 @@ def measure(bench, case):
 
 
 def verify(bench, case):
-    return verified(bench, case, lambda cell: [("vireo", cell.ours(case.settings["queues"])), *cell.peers()])
+    return verified(bench, case, lambda cell: itertools.chain([("vireo", cell.ours(case.settings["queues"]))], cell.peers()))
 
 
 def verified(bench, case, sides):
@@ -270,7 +276,7 @@ def measure_lun(bench, case):
 
 
 def verify_lun(bench, case):
-    return verified(bench, case, lambda cell: [("vireo-scsid", cell.lun()), *cell.other(scsi=True)])
+    return verified(bench, case, lambda cell: itertools.chain([("vireo-scsid", cell.lun())], cell.other(scsi=True)))
 
 
 # ---- ten disks ----
