@@ -305,6 +305,13 @@ const struct sw_port_ops fake_port_ops = {
 	.stats = fake_stats,
 };
 
+void fake_port_slow(struct fake_port *fake, unsigned slow_us)
+{
+	pthread_mutex_lock(&fake->lock);
+	fake->slow_us = slow_us;
+	pthread_mutex_unlock(&fake->lock);
+}
+
 struct fake_port *fake_port_new(bool with_kick_fds)
 {
 	struct fake_port *fake = calloc(1, sizeof(*fake));

@@ -68,5 +68,6 @@ void fake_port_send_late(struct fake_port *fake, const void *data, uint32_t byte
 unsigned fake_port_got(struct fake_port *fake);
 bool fake_port_idle(struct fake_port *fake); /* all sent frames were taken and released */
 void fake_port_forget(struct fake_port *fake); /* what was delivered */
+void fake_port_slow(struct fake_port *fake, unsigned slow_us); /* from now on, while workers deliver to it, too */
 
 #endif

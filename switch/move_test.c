@@ -321,7 +321,7 @@ static void who_is_busy_gives_a_queue_away_by_itself_and_loses_nothing(void **st
 	struct bench b;
 
 	begin_with(&b, &(struct sw_config){.workers = WORKERS, .balance = true, .balance_ms = LOOK_MS}, true, false);
-	b.to->slow_us = 200;
+	fake_port_slow(b.to, 200);
 	for (unsigned i = 0; i < QUEUES; i++)
 		assert_int_equal(sw_queue_move(b.sender, i, 1, NULL, NULL), 0);
 	clock_gettime(CLOCK_MONOTONIC, &begun);
@@ -337,7 +337,7 @@ static void who_is_busy_gives_a_queue_away_by_itself_and_loses_nothing(void **st
 	assert_int_equal(moved_by_itself(&b), 1);
 	assert_int_not_equal(sw_queue_worker(b.sender, 0), sw_queue_worker(b.sender, 1));
 	assert_int_equal(sw_queue_home(b.sender, 0), -1);
-	b.to->slow_us = 0;
+	fake_port_slow(b.to, 0);
 	wait_idle(&b);
 	all_came(&b);
 	end(&b);
