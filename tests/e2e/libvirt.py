@@ -95,7 +95,7 @@ def pulls_the_cable(service, guest, address):
 def is_killed(service):
     expect(service.unit["Restart"] == ["on-failure"], f"its unit says Restart={service.unit['Restart']}")
     service.lab.kill(service.child)
-    service.said = ""
+    service.said = []
     service.start()
     service.hear("READY=1")
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A daemon as its unit starts it, where no systemd runs."""
 import ctypes
+import glob
 import os
 import re
 import shlex
@@ -67,7 +68,7 @@ class Adopted:
     """A process whose parent has ended, and whose parent this one is: as of subprocess.Popen."""
 
     def __init__(self, pid, log):
-        self.pid, self.log, self.returncode = pid, log, None
+        self.pid, self.log, self.returncode, self.args = pid, log, None, [f"process {pid}"]
 
     def poll(self):
         if self.returncode is None:
@@ -138,31 +139,49 @@ class Service:
         self.child = self.lab.start([*self.place, "bash", "-c", AS_THE_UNIT, "service", self.lab.folder, folder,
                                      str(USER_ID), self.unit["RuntimeDirectoryMode"][0], build_folder(), *words], log="service.log", env=env, cwd="/")
 
-    def listen(self):
-        """To one word to the manager, which takes a new main process from any process of the service."""
-        self.manager.settimeout(0.1)
+    def listen(self, wait_s=0.1):
+        """To one word to the manager, which takes a new main process from any process of the service. False: there is none."""
+        self.manager.settimeout(wait_s)
         try:
             data, ancillary, _, _ = self.manager.recvmsg(4096, socket.CMSG_SPACE(12))
-        except socket.timeout:
-            return
+        except (socket.timeout, BlockingIOError):
+            return False
         said = struct.unpack("=iII", ancillary[0][2])[0], data.decode()
         self.said.append(said)
-        found = re.fullmatch(r"MAINPID=(\d+)", said[1])
+        found = re.search(r"^MAINPID=(\d+)$", said[1], re.M)
         if found and int(found[1]) != self.child.pid:
             self.become(int(found[1]))
+        return True
 
     def become(self, pid):
         """As systemd does: it is to be a child of the manager's, which has adopted it."""
         with open(f"/proc/{pid}/stat") as stat:
             parent = int(stat.read().rsplit(")", 1)[1].split()[1])
         expect(parent == os.getpid(), f"the new main process {pid} is a child of {parent}: the manager is not told of its end")
-        self.before, self.child = self.child, Adopted(pid, self.child.log)
-        self.lab.children.append(self.child)
+        self.child = self.adopted(pid)
+
+    def adopted(self, pid):
+        """It is the lab's to end."""
+        found = [child for child in self.lab.children if child.pid == pid]
+        if not found:
+            found = [Adopted(pid, self.child.log)]
+            self.lab.children += found
+        return found[0]
+
+    def adopt(self, path):
+        """Whoever runs the program at `path` and has become a child of this process, whatever the manager has heard of it."""
+        for name in glob.glob("/proc/self/task/*/children"):
+            with open(name) as children:
+                pids = children.read().split()
+            for pid in pids:
+                with open(f"/proc/{pid}/cmdline") as words:
+                    if words.read().split("\0")[0] == path:
+                        self.adopted(int(pid))
 
     def hear(self, what, pid=None):
         def heard():
             self.listen()
-            return any(what in text and pid in (None, sender) for sender, text in self.said)
+            return any(what == text and pid in (None, sender) for sender, text in self.said)
         wait_until(heard, START_S, f"the service says {what}: {tail(self.lab.path('service.log'))}", child=self.child)
 
     def another_program(self):
@@ -184,20 +203,32 @@ class Service:
                 words = [path, "--config", self.lab.path(self.daemon + ".conf"), *words[3:]]
             command = self.lab.start(["bash", "-c", AS_A_COMMAND, "command", str(self.child.pid), str(USER_ID), *words], log="service.log", env=env,
                                      cwd="/")
-            status = command.wait(60)
-            self.hear_all()
+            try:
+                status = self.hear_out(command)
+            finally:
+                self.adopt(path)
             if status and not line.startswith("-"):
                 break
         return status
 
-    def hear_all(self):
-        """What has been said by now: the manager reads it before it looks who has ended."""
-        before = -1
-        while before != len(self.said):
-            before = len(self.said)
+    def hear_out(self, command):
+        """Its exit status. The manager listens meanwhile, for its socket takes a few words only; and to all that has been said before it
+        looks who has ended."""
+        def over():
             self.listen()
-            if any(text == "WATCHDOG=1" for _, text in self.said[before:]):
-                break
+            return command.poll() is not None
+        wait_until(over, 60, f"the command ends: {tail(command.log)}", step=0)
+        while self.listen(0):
+            pass
+        return command.returncode
+
+    def replaces(self, old):
+        """Another process than `old` is the main one, by what has been said, and `old` ends in order."""
+        def replaced():
+            self.listen()
+            return self.child is not old and old.poll() is not None
+        wait_until(replaced, START_S, f"the service has a new main process: {tail(old.log)}", step=0)
+        expect(old.returncode == 0, f"the old process ended with {old.returncode}")
 
     def ctl(self, *words):
         return subprocess.run([program("vireoctl"), "-d", self.daemon, "-s", self.lab.path(f"run/vireo/{self.daemon}.sock"), *words], capture_output=True,
