@@ -76,8 +76,9 @@ def files(system):
 
 
 def listed(system, daemon, what):
-    said = system.check(f"vireoctl -d {daemon} -s /run/vireo/{daemon}.sock --json {what} list")
-    return {entry["name"]: entry["state"] for entry in json.loads(said[:said.rindex("}") + 1])[what + "s"]}
+    """{name: state}; of a daemon that does not run (yet) nothing."""
+    done = system.run(f"vireoctl -d {daemon} -s /run/vireo/{daemon}.sock --json {what} list")
+    return {} if done.returncode else {entry["name"]: entry["state"] for entry in json.loads(done.stdout)[what + "s"]}
 
 
 @case
@@ -173,10 +174,13 @@ def an_upgrade_disconnects_no_machine_and_a_removal_tells_of_them(lab):
     expect(attached(system), "a machine was disconnected")
     for unit, pid in before.items():
         expect(system.main_pid(unit) not in ("0", pid), f"{unit} was not upgraded")
-        expect("handed over to process" in system.check(f"journalctl --unit {unit}"), f"{unit} was started anew")
-        expect(system.check(f"systemctl show --property NRestarts,ActiveState {unit}").split() == ["NRestarts=0", "ActiveState=active"], unit)
-    for unit, pid in before.items():  # it is the manager's child: killed, it comes again
-        system.check(f"kill -9 {system.main_pid(unit)}")
+        wait_until(lambda unit=unit: "handed over to process" in system.check(f"journalctl --unit {unit}"), 20, f"{unit} was started anew")
+        shown = system.check(f"systemctl show --property NRestarts,ActiveState {unit}").split()
+        expect(sorted(shown) == ["ActiveState=active", "NRestarts=0"], f"{unit}: {shown}")
+    killed = {unit: system.main_pid(unit) for unit in before}
+    for pid in killed.values():  # it is the manager's child: killed, it comes again
+        system.check(f"kill -9 {pid}")
+    wait_until(lambda: all(system.main_pid(unit) not in ("0", pid) for unit, pid in killed.items()), BACK_S, "both are started again")
     wait_until(lambda: attached(system), BACK_S, "all are attached again")
     left.check(f"for i in $(seq 30); do ping -c 1 -W 2 {address} >/dev/null && exit 0; done; exit 1", 90)
     ping(left, address)
