@@ -320,6 +320,7 @@ static void settings_look(const struct reload *reload)
 				      daemon_was->control_group == daemon_is->control_group, "control-group");
 	needs_restart(reload, daemon_was->no_sandbox == daemon_is->no_sandbox, "no-sandbox");
 	needs_restart(reload, workers_same(&was->run, &is->run), "workers");
+	needs_restart(reload, was->run.stay == is->run.stay, "worker-balance");
 	needs_restart(reload, was->run.poll == is->run.poll, "poll or adaptive");
 	needs_restart(reload, was->run.spin_us == is->run.spin_us && was->run.spin_percent == is->run.spin_percent,
 		      "spin-us or spin-percent");

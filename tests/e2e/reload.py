@@ -115,9 +115,9 @@ def ports_that_are_in_each_others_way(lab, more, why):
 @case
 def what_holds_at_the_start_only_is_said(lab):
     switch = switch_with(lab, socket_of(lab, "a"), "workers 1", "log-level warning")
-    written(lab, socket_of(lab, "a"), "workers 2", "fdb-age 7", "log-level info")
+    written(lab, socket_of(lab, "a"), "workers 2", "worker-balance off", "fdb-age 7", "log-level info")
     switch.ctl("reload")
-    says(switch, "workers is written otherwise", "fdb-age is written otherwise")
+    says(switch, "workers is written otherwise", "worker-balance is written otherwise", "fdb-age is written otherwise")
     expect(switch.ask("log", "level")["level"] == "info", "the level of the log")
     expect("poll or adaptive" not in log_of(switch), "a setting that is the same")
     end_well(switch)
