@@ -10,11 +10,22 @@ static doctor_check_fn *const checks[] = {
 	doctor_mtu, doctor_long_frames, doctor_modules, doctor_cpus,
 };
 
-void doctor_find(struct doctor *doctor, const char *check, const json_t *port, json_t *what, json_t *fix)
+static void finding_add(struct doctor *doctor, const char *check, const json_t *port, bool hint, json_t *what, json_t *fix)
 {
 	json_t *name = port ? json_copy(json_object_get(port, "name")) : json_null();
 
-	json_array_append_new(doctor->findings, json_pack("{s:s, s:o, s:o, s:o}", "check", check, "port", name, "what", what, "fix", fix));
+	json_array_append_new(doctor->findings, json_pack("{s:s, s:o, s:b, s:o, s:o}", "check", check, "port", name, "hint", hint, "what", what,
+				   "fix", fix));
+}
+
+void doctor_find(struct doctor *doctor, const char *check, const json_t *port, json_t *what, json_t *fix)
+{
+	finding_add(doctor, check, port, false, what, fix);
+}
+
+void doctor_hint(struct doctor *doctor, const char *check, const json_t *port, json_t *what, json_t *fix)
+{
+	finding_add(doctor, check, port, true, what, fix);
 }
 
 const json_t *doctor_port(const struct doctor *doctor, size_t index)
@@ -34,6 +45,16 @@ json_t *doctor_findings(const char *root, const json_t *stats, long daemon)
 	for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
 		checks[i](&doctor);
 	return json_pack("{s:o}", "findings", doctor.findings);
+}
+
+bool doctor_healthy(const json_t *findings)
+{
+	const json_t *list = json_object_get(findings, "findings"), *finding;
+
+	for (size_t i = 0; (finding = json_array_get(list, i)); i++)
+		if (!json_is_true(json_object_get(finding, "hint")))
+			return false;
+	return true;
 }
 
 void show_doctor(struct show *show)

@@ -21,9 +21,13 @@ struct doctor {
 
 /* {"findings": [...]}, the caller's; NULL: out of memory. `root`: NULL: /. */
 json_t *doctor_findings(const char *root, const json_t *stats, long daemon);
+/* Nothing is wrong by now: there are hints at most. */
+bool doctor_healthy(const json_t *findings);
 
 /* For checks. `port`: NULL: it is of none. `what` and `fix` (texts) are taken over. */
 void doctor_find(struct doctor *doctor, const char *check, const json_t *port, json_t *what, json_t *fix);
+/* The same, of what counters alone tell: it has been, and may be over. */
+void doctor_hint(struct doctor *doctor, const char *check, const json_t *port, json_t *what, json_t *fix);
 const json_t *doctor_port(const struct doctor *doctor, size_t index); /* NULL: there are not so many */
 bool doctor_port_is(const json_t *port, const char *key, const char *text);
 

@@ -108,6 +108,7 @@ static long long queues_sum(const json_t *port, const char *direction, const cha
 	return sum;
 }
 
+/* Nobody knows whether more will come: these counters never fall. */
 void doctor_long_frames(struct doctor *doctor)
 {
 	const json_t *port;
@@ -116,7 +117,7 @@ void doctor_long_frames(struct doctor *doctor)
 		long long count = number_of(json_object_get(port, "counters"), "tx_mtu") + queues_sum(port, "tx", "too_long");
 
 		if (count)
-			doctor_find(doctor, "mtu", port, json_sprintf("%lld frames were longer than it takes, and are lost", count),
+			doctor_hint(doctor, "mtu", port, json_sprintf("since it is there, %lld frames were longer than it takes, and are lost", count),
 				    json_string("let those who send to it have its MTU: mtu= at their ports, and ip link set dev INTERFACE mtu in their guests"));
 	}
 }

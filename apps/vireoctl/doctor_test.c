@@ -59,6 +59,7 @@ static void put(const char *path, const char *text)
 
 /* Takes the answer over. What is wrong, a line each "CHECK PORT", with blanks between; the last one's `what` and `fix` beside it. */
 static char found[256], what[512], fix[512];
+static bool healthy;
 
 static const char *look(json_t *stats)
 {
@@ -74,6 +75,7 @@ static const char *look(json_t *stats)
 		snprintf(what, sizeof(what), "%s", text_of(finding, "what"));
 		snprintf(fix, sizeof(fix), "%s", text_of(finding, "fix"));
 	}
+	healthy = doctor_healthy(findings);
 	json_decref(findings);
 	json_decref(stats);
 	return found;
@@ -138,6 +140,7 @@ static void mtus_that_differ_are_told_of_ports_that_speak(void **state)
 	assert_string_equal(two(plain("a", "tap", 1500, json_null(), false), plain("b", "tap", 9000, json_null(), false)), "mtu a");
 	assert_non_null(strstr(what, "its MTU is 1500, and that of port b is 9000"));
 	assert_non_null(strstr(fix, "vireoctl port set b mtu=1500"));
+	assert_false(healthy);
 	assert_string_equal(two(plain("a", "tap", 1500, json_null(), true), plain("b", "tap", 9000, json_null(), true)), "");
 	assert_string_equal(two(plain("a", "tap", 1500, json_null(), false), plain("b", "tap", 0, json_null(), false)), "");
 	assert_string_equal(two(plain("a", "tap", 1500, json_null(), false), plain("b", "null", 9000, json_null(), false)), "");
@@ -157,6 +160,7 @@ static void frames_that_were_too_long_are_told(void **state)
 	json_object_set_new(json_array_get(json_object_get(port, "queue_counters"), 1), "too_long", json_integer(3));
 	assert_string_equal(of(port), "mtu a");
 	assert_non_null(strstr(what, "7 frames were longer"));
+	assert_true(healthy); /* it may be over */
 }
 
 static void a_guest_that_never_kicks_is_told_after_a_while(void **state)

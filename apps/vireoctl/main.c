@@ -323,7 +323,7 @@ static int run_doctor(const struct invocation *inv, struct ctl_client *client)
 		err = judge(inv, client, stats, &result, &failure);
 	if (err)
 		return explain_call(inv, err, &failure);
-	healthy = !json_array_size(json_object_get(result, "findings"));
+	healthy = doctor_healthy(result);
 	result = presentable(inv, result);
 	if (!result)
 		return explain_call(inv, -ENOMEM, &failure);
