@@ -77,9 +77,9 @@ void notify_main_pid(pid_t pid, unsigned wait_ms)
 {
 	uint64_t end_ms = clock_now_ms() + wait_ms;
 	struct notice notice;
-	char state[32];
+	char state[48];
 
-	snprintf(state, sizeof(state), "MAINPID=%d", (int)pid);
+	snprintf(state, sizeof(state), "MAINPID=%d\nWATCHDOG=1", (int)pid);
 	if (!notice_open(&notice, state))
 		return;
 	while (notice_send(&notice, MSG_DONTWAIT) == -EAGAIN && clock_now_ms() < end_ms)

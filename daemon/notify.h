@@ -12,7 +12,10 @@
  */
 void notify(const char *state, bool for_certain);
 
-/* Tells it which process is the service's main one from now on. Waits for a manager that is busy, so long at most. */
+/*
+ * Tells it which process is the service's main one from now on, and that the service lives: the last sign of life may be a while ago, and
+ * the next one be lost. Waits for a manager that is busy, so long at most.
+ */
 void notify_main_pid(pid_t pid, unsigned wait_ms);
 
 #endif

@@ -64,7 +64,7 @@ int watchdog_open(struct loop *loop, uint64_t us, struct watchdog **ret_watchdog
 		free(watchdog);
 		return err;
 	}
-	loop_timer_start(watchdog->timer, period_ms);
+	loop_timer_start(watchdog->timer, 0); /* a process before this one may have given its last one a period ago */
 	*ret_watchdog = watchdog;
 	return 0;
 }

@@ -19,7 +19,10 @@ uint64_t watchdog_us(void);
 /* Between two signs of life: half of that. */
 uint64_t watchdog_period_ms(uint64_t us);
 
-/* Signs of life from the loop, from now on, for who waits that long; *ret_watchdog stays NULL if nobody does (0). -ENOMEM and the like. */
+/*
+ * Signs of life from the loop, the first one as soon as it is dispatched, for who waits that long; *ret_watchdog stays NULL if nobody
+ * does (0). -ENOMEM and the like.
+ */
 int watchdog_open(struct loop *loop, uint64_t us, struct watchdog **ret_watchdog);
 void watchdog_free(struct watchdog *watchdog); /* takes NULL */
 

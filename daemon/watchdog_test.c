@@ -91,6 +91,23 @@ static void signs_of_life_come_again_and_again(void **state)
 	close(manager);
 }
 
+/* Whoever takes over comes when the last one is nearly due. */
+static void the_first_sign_of_life_comes_at_once(void **state)
+{
+	struct watchdog *watchdog = NULL;
+	int manager = manager_open();
+	struct loop *loop;
+	char text[64];
+
+	assert_int_equal(loop_new(&loop), 0);
+	assert_int_equal(watchdog_open(loop, UINT64_C(600000000), &watchdog), 0);
+	assert_int_equal(loop_dispatch(loop, 20000), 1);
+	assert_int_equal(recv(manager, text, sizeof(text), 0), strlen("WATCHDOG=1"));
+	watchdog_free(watchdog);
+	loop_free(loop);
+	close(manager);
+}
+
 /* Whose socket is full first: this ends when there is room, and it is told. */
 static void *reads_later(void *argument)
 {
@@ -121,7 +138,7 @@ static void the_manager_is_told_who_is_the_main_process(void **state)
 	assert_int_equal(pthread_create(&reader, NULL, reads_later, &manager), 0);
 	notify_main_pid(4711, 60000);
 	assert_int_equal(pthread_join(reader, &said), 0);
-	snprintf(wanted, sizeof(wanted), "MAINPID=%d", 4711);
+	snprintf(wanted, sizeof(wanted), "MAINPID=%d\nWATCHDOG=1", 4711);
 	assert_string_equal(said, wanted);
 	free(said);
 	close(manager);
@@ -133,6 +150,7 @@ int main(void)
 		cmocka_unit_test(the_period_is_half_of_what_the_manager_waits),
 		cmocka_unit_test(what_is_no_number_is_no_watchdog),
 		cmocka_unit_test(signs_of_life_come_again_and_again),
+		cmocka_unit_test(the_first_sign_of_life_comes_at_once),
 		cmocka_unit_test(the_manager_is_told_who_is_the_main_process),
 	};
 
