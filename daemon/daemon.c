@@ -144,14 +144,21 @@ int daemon_open(struct daemon *daemon, const struct daemon_options *options)
 	return err ? err : memory_open(daemon);
 }
 
+int daemon_watchdog(struct daemon *daemon)
+{
+	int err = daemon->watchdog ? 0 : watchdog_open(daemon->loop, daemon->watchdog_us, &daemon->watchdog);
+
+	if (err)
+		log_error(&daemon->log, "cannot start: %s", strerror(-err));
+	return err;
+}
+
 int daemon_run(struct daemon *daemon)
 {
-	int ret = watchdog_open(daemon->loop, daemon->watchdog_us, &daemon->watchdog);
+	int ret = daemon_watchdog(daemon);
 
-	if (ret) {
-		log_error(&daemon->log, "cannot start: %s", strerror(-ret));
+	if (ret)
 		return 1;
-	}
 	daemon->ready = !daemon->stop;
 	if (daemon->ready) {
 		notify("READY=1", true);

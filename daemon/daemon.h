@@ -55,7 +55,7 @@ struct daemon {
 	struct refused *refused; /* NULL: no sandbox */
 	int signal_fd;
 	struct loop_watch *signal_watch;
-	struct watchdog *watchdog; /* NULL: no service manager waits for signs of life */
+	struct watchdog *watchdog; /* NULL: no service manager waits for signs of life, or none are given yet */
 };
 
 /*
@@ -78,6 +78,12 @@ void daemon_on_reload(struct daemon *daemon, void (*reload)(void *opaque), void 
 
 /* Has the end been asked for? For whoever is busy for long and does not dispatch the loop. */
 bool daemon_ending(struct daemon *daemon);
+
+/*
+ * Signs of life for the service manager, if it waits for them; once. daemon_run() does this, but for who takes over it is too late then to
+ * fail: takeover_answer() does. 0, or a line has been logged.
+ */
+int daemon_watchdog(struct daemon *daemon);
 
 /* The exit code: 0: a signal has asked for the end; 1: the loop has failed. */
 int daemon_run(struct daemon *daemon);

@@ -39,10 +39,9 @@ int takeover_complain(const struct takeover *t, const char *why)
 /* The environment of the service is the other one's, or has nothing of it for another process than the first: a manager waits all the same. */
 static void watchdog_take(const struct takeover *t, const json_t *result)
 {
-	json_int_t us = json_integer_value(json_object_get(result, "watchdog_us"));
+	const json_t *told = json_object_get(result, "watchdog_us");
 
-	if (!t->daemon->watchdog_us && us > 0 && (uint64_t)us <= WATCHDOG_US_MAX)
-		t->daemon->watchdog_us = (uint64_t)us;
+	t->daemon->watchdog_us = watchdog_us_taken(t->daemon->watchdog_us, told ? json_integer_value(told) : WATCHDOG_UNTOLD);
 }
 
 static int ask(const struct takeover *t, const char *socket)
@@ -206,6 +205,8 @@ int takeover_answer(const struct takeover *t)
 {
 	if (daemon_ending(t->daemon))
 		return takeover_complain(t, "this process was asked to end");
+	if (daemon_watchdog(t->daemon))
+		return takeover_complain(t, "the service manager would hear no signs of life");
 	if (parcel_send(t->fd, clock_now_us() + MESSAGE_US, HANDOVER_READY, NULL, 0, NULL, 0))
 		return not_wanted(t);
 	return decision(t);

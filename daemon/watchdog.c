@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define USUAL_US UINT64_C(30000000) /* WatchdogSec= of the units */
+
 struct watchdog {
 	struct loop_timer *timer;
 	uint64_t period_ms;
@@ -32,6 +34,15 @@ uint64_t watchdog_us(void)
 	if (getenv("WATCHDOG_PID") && (!number_from("WATCHDOG_PID", &pid) || pid != (unsigned long)getpid()))
 		return 0;
 	return usec;
+}
+
+uint64_t watchdog_us_taken(uint64_t own, int64_t told)
+{
+	if (own)
+		return own;
+	if (told == WATCHDOG_UNTOLD)
+		return getenv("NOTIFY_SOCKET") ? USUAL_US : 0;
+	return told > 0 && (uint64_t)told <= WATCHDOG_US_MAX ? (uint64_t)told : 0;
 }
 
 uint64_t watchdog_period_ms(uint64_t us)

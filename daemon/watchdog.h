@@ -13,9 +13,16 @@ struct loop;
 struct watchdog;
 
 #define WATCHDOG_US_MAX UINT64_C(1000000000000) /* eleven days; more is nonsense */
+#define WATCHDOG_UNTOLD -1
 
 /* How long the manager waits for one, as the environment has it; 0: it does not wait for any of this process. */
 uint64_t watchdog_us(void);
+/*
+ * The same for a process that takes over: `own` is what its own environment has, `told` what the one before it says. One that knows of no
+ * watchdog yet (WATCHDOG_UNTOLD) says nothing, and may have one all the same: where there is a manager, it is taken to wait as long as
+ * the units say. A sign too many does no harm.
+ */
+uint64_t watchdog_us_taken(uint64_t own, int64_t told);
 /* Between two signs of life: half of that. */
 uint64_t watchdog_period_ms(uint64_t us);
 

@@ -49,6 +49,21 @@ static void what_is_no_number_is_no_watchdog(void **state)
 	assert_int_equal(period(NULL, NULL), 0);
 }
 
+static void who_takes_over_gives_signs_as_the_one_before_did(void **state)
+{
+	unsetenv("NOTIFY_SOCKET");
+	assert_int_equal(watchdog_us_taken(0, 7000000), 7000000);
+	assert_int_equal(watchdog_us_taken(5000000, 7000000), 5000000);
+	assert_int_equal(watchdog_us_taken(0, 0), 0);
+	assert_int_equal(watchdog_us_taken(0, -7), 0);
+	assert_int_equal(watchdog_us_taken(0, INT64_MAX), 0);
+	assert_int_equal(watchdog_us_taken(0, WATCHDOG_UNTOLD), 0); /* nobody hears them */
+	setenv("NOTIFY_SOCKET", "@nobody", 1);
+	assert_int_equal(watchdog_us_taken(0, WATCHDOG_UNTOLD), 30000000);
+	assert_int_equal(watchdog_us_taken(5000000, WATCHDOG_UNTOLD), 5000000);
+	assert_int_equal(watchdog_us_taken(0, 0), 0);
+}
+
 /* An abstract address, which nobody has to remove. */
 static int manager_open(void)
 {
@@ -149,6 +164,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_period_is_half_of_what_the_manager_waits),
 		cmocka_unit_test(what_is_no_number_is_no_watchdog),
+		cmocka_unit_test(who_takes_over_gives_signs_as_the_one_before_did),
 		cmocka_unit_test(signs_of_life_come_again_and_again),
 		cmocka_unit_test(the_first_sign_of_life_comes_at_once),
 		cmocka_unit_test(the_manager_is_told_who_is_the_main_process),
