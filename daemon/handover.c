@@ -11,6 +11,7 @@
 #include "daemon/daemon.h"
 #include "daemon/notify.h"
 #include "daemon/parcel.h"
+#include "daemon/signals.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,8 +122,9 @@ static void handover_leave(struct handover *h)
 	h->until_us = clock_now_us() + LAST_US;
 	if (h->ops->last)
 		text_give(h, HANDOVER_LAST, h->ops->last(h->opaque), NULL, 0);
-	notify_main_pid(peer.pid, MANAGER_MS); /* before the manager sees that the main process has ended */
 	logger_end();
+	signals_end_at_once(); /* what this process has copies of, as of disks' locks, is not to be kept from whoever ends the service */
+	notify_main_pid(peer.pid, MANAGER_MS); /* before the manager sees that the main process has ended */
 	_exit(0);
 }
 

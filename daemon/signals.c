@@ -2,6 +2,7 @@
 #include "daemon/signals.h"
 #include "base/util.h"
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/signalfd.h>
@@ -57,6 +58,17 @@ int signals_open(void)
 		return -errno;
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return fd < 0 ? -errno : fd;
+}
+
+void signals_end_at_once(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (known[i].verdict == SIGNALS_END)
+			add_default(&set, known[i].number);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 enum signals_verdict signals_next(int fd, int *ret_number)

@@ -20,6 +20,9 @@ enum signals_verdict {
  */
 int signals_open(void);
 
+/* For the end of a process that has nothing to end in order any more: what ends it does so at once, in the calling thread. */
+void signals_end_at_once(void);
+
 /* The next signal that has come. */
 enum signals_verdict signals_next(int fd, int *ret_number);
 
