@@ -763,6 +763,14 @@ static void error_eventfd_with_too_many_waiters_pauses_signals(void **state)
 
 static bool cpu_played;
 static uint64_t stolen_at, stolen_ns = STOLEN_NS, cpu_read_ns;
+static uint64_t played_ns; /* what CLOCK_MONOTONIC says, or 0: what it does */
+
+static int clock_plays(uint64_t ns, struct timespec *ret)
+{
+	ret->tv_sec = (time_t)(ns / 1000000000);
+	ret->tv_nsec = (long)(ns % 1000000000);
+	return 0;
+}
 
 int clock_gettime(clockid_t clock, struct timespec *ret)
 {
@@ -770,13 +778,13 @@ int clock_gettime(clockid_t clock, struct timespec *ret)
 
 	if (!next)
 		next = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+	if (clock == CLOCK_MONOTONIC && cpu_played && played_ns)
+		return clock_plays(played_ns, ret);
 	if (clock != CLOCK_THREAD_CPUTIME_ID || !cpu_played)
 		return next(clock, ret);
 	cpu_read_ns += READING_NS + (stolen_at & 1 ? stolen_ns : 0);
 	stolen_at >>= 1;
-	ret->tv_sec = (time_t)(cpu_read_ns / 1000000000);
-	ret->tv_nsec = (long)(cpu_read_ns % 1000000000);
-	return 0;
+	return clock_plays(cpu_read_ns, ret);
 }
 
 static void error_signal_that_is_slow_once_is_nobodys_fault(void **state)
@@ -808,6 +816,7 @@ static struct lab *lab_played(void)
 	vireo_device_queue(lab->device, 0)->signal_cost.close_look = true; /* CPU time is looked at from the first one on */
 	cpu_played = true;
 	stolen_at = 0;
+	played_ns = 0;
 	return lab;
 }
 
@@ -905,28 +914,76 @@ static void signals_that_are_slow_by_whatever_reason_come_later(void **state)
 	played_end(lab);
 }
 
+#define SLOW_COST_NS (UINT64_C(2) * (STOLEN_NS + READING_NS))
+
+/* The clock stands still but for what the tests wait. */
+static struct lab *lab_played_slow(void)
+{
+	struct lab *lab = lab_played_aside();
+
+	played_ns = 1000000000;
+	return lab;
+}
+
+/* As soon as the rest before is over. Returns how long the next one is. */
 static uint64_t slow_signals_rest_ns(struct lab *lab)
 {
 	struct vireo_device *device = lab->device;
 
-	device->signals_paused_until_ns = device->signals_aside_until_ns = 0;
+	played_ns = max_u64(played_ns, device->signals_paused_until_ns);
 	stolen_at = SLOW_ALL_ASIDE;
 	assert_true(signal_once(lab));
-	assert_true(device->signals_paused_until_ns);
-	return device->signals_aside_until_ns - device->signals_paused_until_ns; /* of 100 times as long as they have taken */
+	assert_int_equal(stolen_at, 0);
+	return device->signals_paused_until_ns - played_ns;
 }
 
 static void rests_that_follow_each_other_grow_and_are_told_once(void **state)
 {
-	struct lab *lab = lab_played_aside();
-	const uint64_t cost_ns = UINT64_C(2) * (STOLEN_NS + READING_NS);
+	struct lab *lab = lab_played_slow();
 	const unsigned times[] = { 10, 20, 40, 80, 100, 100 };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(times); i++) {
 		lab->log[0] = '\0';
-		assert_int_equal(slow_signals_rest_ns(lab), (100 - times[i]) * cost_ns);
+		assert_int_equal(slow_signals_rest_ns(lab), times[i] * SLOW_COST_NS);
 		assert_int_equal(!!strstr(lab->log, "too many wait for its call eventfd"), i == 3);
 	}
+	played_ns = lab->device->signals_aside_until_ns;
+	vireo_device_queue(lab->device, 0)->signal_aside.on = true;
+	assert_int_equal(slow_signals_rest_ns(lab), times[0] * SLOW_COST_NS); /* all that they have taken was one percent: a new row */
+	played_end(lab);
+}
+
+static void who_is_quick_between_slow_signals_takes_one_percent_all_the_same(void **state)
+{
+	struct lab *lab = lab_played_slow();
+	struct vireo_device *device = lab->device;
+	uint64_t begun_ns = played_ns;
+
+	for (unsigned i = 0; i < 100; i++) {
+		vireo_device_queue(device, 0)->signal_aside.on = true;
+		slow_signals_rest_ns(lab);
+		played_ns = device->signals_paused_until_ns;
+		assert_true(signal_once(lab));
+		assert_false(vireo_device_queue(device, 0)->signal_aside.on);
+	}
+	assert_true(played_ns - begun_ns >= UINT64_C(97) * 100 * SLOW_COST_NS);
+	played_end(lab);
+}
+
+/* Each stop signals what is owed, and each start owes one. */
+static void so_does_who_is_quick_between_slow_stops(void **state)
+{
+	struct lab *lab = lab_played_slow();
+	uint64_t begun_ns = played_ns;
+
+	for (unsigned i = 0; i < 40; i++) {
+		assert_true(i || signal_alone(lab));
+		stolen_at = i % 4 == 3 ? 0 : SLOW_ALL_ASIDE;
+		quiesce(lab);
+		device_queue_enable(lab->device, 0, true);
+		device_resume(lab->device);
+	}
+	assert_int_equal(lab->device->signals_aside_until_ns - begun_ns, 4 * 100 * SLOW_COST_NS); /* four of them have cost something */
 	played_end(lab);
 }
 
@@ -947,7 +1004,7 @@ static void queue_that_stops_does_not_cut_rests_short_again_and_again(void **sta
 	struct lab *lab = lab_played_aside();
 
 	assert_true(signal_alone(lab));
-	lab->device->signals_paused_until_ns = UINT64_MAX;
+	lab->device->signals_paused_until_ns = lab->device->signals_aside_until_ns = UINT64_MAX;
 	lab->device->signal_rests = 4;
 	quiesce(lab);
 	assert_false(raised(lab->call[0]));
@@ -1787,6 +1844,8 @@ int main(void)
 		cmocka_unit_test(signal_that_is_quick_when_it_is_made_aside_again_is_nobodys_fault),
 		cmocka_unit_test(signals_that_are_slow_by_whatever_reason_come_later),
 		cmocka_unit_test(rests_that_follow_each_other_grow_and_are_told_once),
+		cmocka_unit_test(who_is_quick_between_slow_signals_takes_one_percent_all_the_same),
+		cmocka_unit_test(so_does_who_is_quick_between_slow_stops),
 		cmocka_unit_test(signal_that_is_owed_is_made_before_the_queue_is_quiet),
 		cmocka_unit_test(queue_that_stops_does_not_cut_rests_short_again_and_again),
 		cmocka_unit_test(front_end_that_comes_again_is_signalled_aside),

@@ -24,8 +24,9 @@
  *	                    Nothing is lost: what is owed is signalled when the rest is over
  *
  * A front end that comes again with the same eventfd would hold its worker up once more. So after such a rest all signals of
- * the device are made aside for PAUSE_TIMES as long as they have taken: in the long run they take a worker one percent of its
- * time.
+ * the device are made aside for PAUSE_TIMES as long as they have taken, all rests together. A row of rests ends when that time is over,
+ * and not when one signal is quick: a peer may be slow and quick as it likes. So in the long run slow signals take one percent of the time,
+ * of a worker's and of the control thread's.
  *
  * A queue that stops gets what it is owed before it is quiet, unless its device rests again and again: who stops and starts its
  * queues does not cut a rest short. It is signalled when it starts again, here or in another process (queue_run.c).
@@ -80,13 +81,20 @@ static void until_set(uint64_t *until_ns, uint64_t ns)
 		__atomic_store_n(until_ns, ns, __ATOMIC_RELAXED);
 }
 
-/* `times` as long as they have taken there are none, and none inline for PAUSE_TIMES as long. */
+/* `times` as long as they have taken there are none, and none inline for PAUSE_TIMES as long, behind the time for those before. */
 static void signals_pause(struct vireo_device *device, uint64_t cost_ns, unsigned times)
 {
-	uint64_t now = now_ns(CLOCK_MONOTONIC);
+	uint64_t now = now_ns(CLOCK_MONOTONIC), aside_until = __atomic_load_n(&device->signals_aside_until_ns, __ATOMIC_RELAXED);
 
 	until_set(&device->signals_paused_until_ns, now + times * cost_ns);
-	until_set(&device->signals_aside_until_ns, now + PAUSE_TIMES * cost_ns);
+	until_set(&device->signals_aside_until_ns, max_u64(now, aside_until) + PAUSE_TIMES * cost_ns);
+}
+
+static unsigned rests_in_a_row(struct vireo_device *device)
+{
+	if (!left_ns(&device->signals_aside_until_ns))
+		device->signal_rests = 0;
+	return device->signal_rests;
 }
 
 /* The most that the device's own eventfd takes of some; the control thread looks at it for nothing. */
@@ -140,7 +148,7 @@ static __cold void signal_owe(struct vireo_queue *queue)
 static void signals_rest(struct vireo_queue *queue, uint64_t took_ns, uint64_t each_ns)
 {
 	struct vireo_device *device = queue->device;
-	unsigned times = REST_TIMES << min_u64(device->signal_rests, TELL_RESTS);
+	unsigned times = REST_TIMES << min_u64(rests_in_a_row(device), TELL_RESTS);
 
 	signals_pause(device, took_ns, times < PAUSE_TIMES ? times : PAUSE_TIMES);
 	if (++device->signal_rests == TELL_RESTS)
@@ -153,8 +161,7 @@ static void signal_is_quick(struct vireo_queue *queue)
 {
 	queue->signal_aside.slow = 0;
 	queue->signal_aside.sum_ns = 0;
-	if (__atomic_exchange_n(&queue->signal_aside.on, false, __ATOMIC_RELAXED))
-		queue->device->signal_rests = 0;
+	__atomic_store_n(&queue->signal_aside.on, false, __ATOMIC_RELAXED);
 }
 
 /* Where the bell has a thread of its own each signal tells of one before it. */
@@ -224,7 +231,7 @@ void queue_signal_settle(struct vireo_queue *queue)
 
 	if (!__atomic_exchange_n(&queue->signal_aside.owed, false, __ATOMIC_ACQUIRE) || !has_bell(queue))
 		return;
-	if (device->signal_rests < TELL_RESTS || !left_ns(&device->signals_paused_until_ns))
+	if (rests_in_a_row(device) < TELL_RESTS || !left_ns(&device->signals_paused_until_ns))
 		signal_make_aside(queue);
 }
 
