@@ -97,14 +97,15 @@ uint64_t bell_cost_take_ns(const struct bell *bell)
 	return unlikely(bell->raiser) ? raiser_cost_take_ns(bell->raiser) : 0;
 }
 
-void bell_raise(const struct bell *bell)
+bool bell_raise(const struct bell *bell)
 {
 	if (bell->fd < 0 || (!bell->socket && notifier_raise_aio(bell->notifier, bell->fd)))
-		return;
+		return false;
 	if (bell->raiser)
 		raiser_raise(bell->raiser);
 	else if (bell->socket)
 		fd_socket_raise(bell->fd);
 	else
 		notifier_raise(bell->notifier, bell->fd);
+	return bell->raiser;
 }

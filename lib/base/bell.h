@@ -21,7 +21,7 @@ struct bell {
 	bool socket;
 	struct vireo_notifier *notifier; /* borrowed, or NULL */
 	struct drop *drop; /* where its fds are let go of: the owner's to set, before bell_set(); or NULL */
-	struct raiser *raiser; /* a thread that raises it, or NULL */
+	struct raiser *raiser; /* a thread that raises it where there is no kernel AIO, or NULL */
 	struct raiser *held[BELL_HELD_MAX]; /* of its fds before this one: a peer may still hold them */
 };
 
@@ -37,11 +37,13 @@ void bell_unset(struct bell *bell);
 /* The bell is used no more: unset, and threads that a peer holds are left to themselves. */
 void bell_forget(struct bell *bell);
 
-/* Any thread. Nothing where it is not set. */
-void bell_raise(const struct bell *bell);
 /*
- * What its thread's last raise took, of CPU time, told once. 0: none has come to an end since, or it has no thread, and bell_raise() took it.
- * Any thread.
+ * Any thread. Nothing where it is not set. True: a thread of its own does it. False: it has been done here; so it is also where there is a
+ * thread, for an eventfd, when kernel AIO has come since bell_set().
+ */
+bool bell_raise(const struct bell *bell);
+/*
+ * What its thread's last raise took, of CPU time, told once. 0: none has come to an end since, or there was none. Any thread.
  */
 uint64_t bell_cost_take_ns(const struct bell *bell);
 

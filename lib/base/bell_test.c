@@ -194,7 +194,7 @@ static void raise_without_aio(void)
 
 	assert_int_equal(bell_set(&bell, notifier, dup(fd)), 0);
 	for (unsigned i = 0; i < 100; i++) {
-		bell_raise(&bell);
+		assert_true(bell_raise(&bell));
 		assert_true(readable(fd, PATIENCE_MS));
 		fd_event_clear(fd);
 	}

@@ -6,6 +6,7 @@
 /* after the above: */
 #include "base/fd.h"
 #include "base/loop.h"
+#include "base/refused_test.h"
 #include "device/device.h"
 #include "device/device_internal.h"
 #include "device/device_test_lab.h"
@@ -764,6 +765,7 @@ static void error_eventfd_with_too_many_waiters_pauses_signals(void **state)
 static bool cpu_played;
 static uint64_t stolen_at, stolen_ns = STOLEN_NS, cpu_read_ns;
 static uint64_t played_ns; /* what CLOCK_MONOTONIC says, or 0: what it does */
+static uint64_t coarse_played_ns; /* likewise, CLOCK_MONOTONIC_COARSE */
 
 static int clock_plays(uint64_t ns, struct timespec *ret)
 {
@@ -780,6 +782,8 @@ int clock_gettime(clockid_t clock, struct timespec *ret)
 		next = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
 	if (clock == CLOCK_MONOTONIC && cpu_played && played_ns)
 		return clock_plays(played_ns, ret);
+	if (clock == CLOCK_MONOTONIC_COARSE && coarse_played_ns)
+		return clock_plays(coarse_played_ns, ret);
 	if (clock != CLOCK_THREAD_CPUTIME_ID || !cpu_played)
 		return next(clock, ret);
 	cpu_read_ns += READING_NS + (stolen_at & 1 ? stolen_ns : 0);
@@ -1151,6 +1155,59 @@ static void slow_raises_of_a_bells_own_thread_are_made_seldom(void **state)
 	assert_int_equal(lab->broken, 0);
 	waiters_free(&waiters);
 	called_by_socket_end(lab, notifier, &aside, fd);
+}
+
+static struct vireo_notifier *aio_comes_later;
+static struct aside aio_aside;
+
+static void notifier_open_without_aio(void)
+{
+	struct vireo_notifier_config config = { .size = sizeof(config), .run_aside = aside_run, .run_opaque = &aio_aside };
+
+	assert_int_equal(vireo_notifier_open(&config, &aio_comes_later, NULL), 0);
+}
+
+/* Its call is set where there is no AIO, which is asked for again when the clock says another second. */
+static struct lab *lab_whose_aio_comes_later(void)
+{
+	struct lab *lab;
+
+	coarse_played_ns = 1000000000;
+	if (!refused_run(SYS_io_setup, EAGAIN, notifier_open_without_aio)) {
+		coarse_played_ns = 0;
+		print_message("skipped: no system call can be refused here\n");
+		skip();
+	}
+	lab = lab_new(0);
+	lab->device->notifier = aio_comes_later;
+	share_memory(lab, MEMORY_BYTES);
+	queue_set(lab, 0);
+	coarse_played_ns += 1000000000;
+	device_resume(lab->device);
+	signals_unmeasured(lab);
+	raised(lab->call[0]);
+	return lab;
+}
+
+static void bell_that_needs_its_thread_no_more_is_measured(void **state)
+{
+	struct lab *lab = lab_whose_aio_comes_later();
+	struct vireo_queue *queue = vireo_device_queue(lab->device, 0);
+
+	assert_non_null(queue->call.raiser);
+	cpu_played = queue->signal_cost.close_look = true;
+	stolen_at = SLOW_INLINE;
+	assert_true(signal_alone(lab));
+	assert_true(raised(lab->call[0])); /* by AIO */
+	assert_true(queue->signal_aside.on);
+	assert_true(signal_once(lab));
+	assert_false(queue->signal_aside.on);
+	assert_int_equal(lab->broken, 0);
+	cpu_played = false;
+	lab_free(lab);
+	pthread_join(aio_aside.thread, NULL);
+	vireo_notifier_free(aio_comes_later);
+	coarse_played_ns = 0;
 }
 
 static unsigned signals_told;
@@ -1853,6 +1910,7 @@ int main(void)
 		cmocka_unit_test(call_that_is_set_anew_is_signalled_inline),
 		cmocka_unit_test(slow_raise_of_a_bells_own_thread_counts_once),
 		cmocka_unit_test(slow_raises_of_a_bells_own_thread_are_made_seldom),
+		cmocka_unit_test(bell_that_needs_its_thread_no_more_is_measured),
 		cmocka_unit_test(error_eventfd_with_too_many_waiters_pauses_signals),
 		cmocka_unit_test(error_signal_that_is_slow_once_is_nobodys_fault),
 		cmocka_unit_test(slow_signals_of_a_transport_are_made_elsewhere_and_seldom),

@@ -31,8 +31,8 @@
  * A queue that stops gets what it is owed before it is quiet, unless its device rests again and again: who stops and starts its
  * queues does not cut a rest short. It is signalled when it starts again, here or in another process (queue_run.c).
  *
- * A bell with a thread of its own (bell.c) holds no worker up; what each of its raises has taken is told once, and judged by the
- * next signal.
+ * A bell's own thread (bell.c) holds no worker up; what each of its raises has taken is told once, and judged by the next signal. A
+ * bell that has one may be raised without it all the same, when kernel AIO has come.
  *
  * A rest outlives the session, but not the process: one that takes over measures anew.
  */
@@ -121,17 +121,18 @@ static bool has_bell(const struct vireo_queue *queue)
 	return queue->call.fd >= 0 || queue->device->transport->signal;
 }
 
-/* Returns what it has taken by that clock; where a thread of the bell's own does it, what its last one took. 0: none since. */
-static uint64_t signal_raise(struct vireo_queue *queue, clockid_t clock)
+/* Returns what it has taken by that clock; where a thread of the bell's own does it (*ret_own), what its last one took. 0: none since. */
+static uint64_t signal_raise(struct vireo_queue *queue, clockid_t clock, bool *ret_own)
 {
 	struct vireo_device *device = queue->device;
 	uint64_t start = now_ns(clock);
 
+	*ret_own = false;
 	if (queue->call.fd >= 0)
-		bell_raise(&queue->call);
+		*ret_own = bell_raise(&queue->call);
 	else
 		device->transport->signal(device->transport_opaque, queue->index);
-	return queue->call.raiser ? bell_cost_take_ns(&queue->call) : now_ns(clock) - start;
+	return *ret_own ? bell_cost_take_ns(&queue->call) : now_ns(clock) - start;
 }
 
 /* ---- by the control thread ---- */
@@ -169,10 +170,11 @@ static void signal_make_aside(struct vireo_queue *queue)
 {
 	struct signal_aside *aside = &queue->signal_aside;
 	uint64_t took;
+	bool own;
 
 	do {
-		took = signal_raise(queue, CLOCK_THREAD_CPUTIME_ID);
-		if (!took && queue->call.raiser)
+		took = signal_raise(queue, CLOCK_THREAD_CPUTIME_ID, &own);
+		if (!took && own)
 			return;
 		if (!is_slow(queue->device, took)) {
 			signal_is_quick(queue);
@@ -186,7 +188,7 @@ static void signal_make_aside(struct vireo_queue *queue)
 			aside->sum_ns = 0;
 			return;
 		}
-	} while (!queue->call.raiser);
+	} while (!own);
 }
 
 static void rest_is_over(void *opaque)
@@ -244,18 +246,13 @@ static void signals_go_aside(struct vireo_queue *queue)
 	signal_owe(queue); /* is it slow? */
 }
 
-static bool holds_up(const struct vireo_queue *queue, uint64_t took_ns)
-{
-	return !queue->call.raiser && took_ns >= (queue->signal_cost.close_look ? HELD_UP_CPU_NS : HELD_UP_NS);
-}
-
-static __cold void signal_suspect(struct vireo_queue *queue, uint64_t took_ns)
+static __cold void signal_suspect(struct vireo_queue *queue, uint64_t took_ns, bool own)
 {
 	struct signal_cost *cost = &queue->signal_cost;
 
 	if (!took_ns)
 		return;
-	if (holds_up(queue, took_ns)) {
+	if (!own && took_ns >= (cost->close_look ? HELD_UP_CPU_NS : HELD_UP_NS)) {
 		signals_go_aside(queue);
 		return;
 	}
@@ -281,6 +278,7 @@ void queue_signal(struct vireo_queue *queue)
 {
 	clockid_t clock = unlikely(queue->signal_cost.close_look) ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
 	uint64_t took;
+	bool own;
 
 	if (!has_bell(queue))
 		return;
@@ -289,9 +287,9 @@ void queue_signal(struct vireo_queue *queue)
 		signal_owe(queue);
 		return;
 	}
-	took = signal_raise(queue, clock);
+	took = signal_raise(queue, clock, &own);
 	if (unlikely(took >= SUSPECT_NS || queue->signal_cost.close_look))
-		signal_suspect(queue, took);
+		signal_suspect(queue, took, own);
 }
 
 /* Returns what it has taken, of CPU time. */
