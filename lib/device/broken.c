@@ -10,6 +10,10 @@
  *	CLAIMED -> TOLD   the text is written (release; pairs with the acquire in break_act()), event_fd raised
  *	TOLD -> NONE      when the session ends: all queues are quiet, no worker is left to find anything
  *
+ * What is of many queues - lied, missed, signals_owed - is set by an exchange: of two workers who set it one after the other, with nobody
+ * acting in between, the control thread sees what both have written. By a store it need not see the first one's, whose flag would stay set
+ * and tell nobody any more.
+ *
  * Memory that is gone is told by the SIGBUS handler, which only sets `faulted` and raises the same fd. A miss - memory
  * that is not there yet - sets `missed`, which is told to the transport once; the queue that met it pops nothing until it
  * is started again.
@@ -72,7 +76,7 @@ void device_break_now(struct vireo_device *device, const struct vireo_queue *que
 void queue_lie_raise(struct vireo_queue *queue)
 {
 	__atomic_store_n(&queue->lied, true, __ATOMIC_RELEASE);
-	__atomic_store_n(&queue->device->lied, true, __ATOMIC_RELEASE);
+	(void)__atomic_exchange_n(&queue->device->lied, true, __ATOMIC_ACQ_REL);
 	fd_event_raise(queue->device->event_fd);
 }
 
@@ -101,7 +105,7 @@ static void lies_act(struct vireo_device *device)
 
 void device_miss_raise(struct vireo_device *device)
 {
-	__atomic_store_n(&device->missed, true, __ATOMIC_RELEASE);
+	(void)__atomic_exchange_n(&device->missed, true, __ATOMIC_ACQ_REL);
 	fd_event_raise(device->event_fd);
 }
 

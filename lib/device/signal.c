@@ -142,7 +142,7 @@ static __cold void signal_owe(struct vireo_queue *queue)
 {
 	if (__atomic_exchange_n(&queue->signal_aside.owed, true, __ATOMIC_ACQ_REL))
 		return;
-	__atomic_store_n(&queue->device->signals_owed, true, __ATOMIC_RELEASE);
+	(void)__atomic_exchange_n(&queue->device->signals_owed, true, __ATOMIC_ACQ_REL); /* why an exchange: broken.c */
 	fd_event_raise(queue->device->event_fd);
 }
 
@@ -196,7 +196,7 @@ static void rest_is_over(void *opaque)
 	struct vireo_device *device = opaque;
 
 	loop_timer_free(&device->rest_timer); /* its fd is no longer the port's */
-	__atomic_store_n(&device->signals_owed, true, __ATOMIC_RELAXED);
+	(void)__atomic_exchange_n(&device->signals_owed, true, __ATOMIC_ACQ_REL);
 	signals_act(device);
 }
 
