@@ -30,7 +30,7 @@
 #include <time.h>
 
 #define LOOK_MS	  1000u
-#define NS_PER_S  UINT64_C(1000000000)
+#define SECOND_NS  UINT64_C(1000000000)
 #define MOVES_MAX 16u /* in one look */
 
 struct spread_worker {
@@ -202,7 +202,7 @@ static uint64_t now_ns(void)
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+	return (uint64_t)now.tv_sec * SECOND_NS + (uint64_t)now.tv_nsec;
 }
 
 static void look(void *opaque)

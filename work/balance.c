@@ -20,15 +20,15 @@
 #include "base/util.h"
 #include <stddef.h>
 
-#define NS_PER_S   UINT64_C(1000000000)
+#define SECOND_NS  UINT64_C(1000000000)
 #define FULL	   700u
 #define FULL_LOOKS 3u
 #define ROOM	   650u /* less than FULL: what was moved does not make full */
 #define GAIN	   50u
-#define GAP_NS	   (10 * NS_PER_S)
-#define REST_NS	   (30 * NS_PER_S)
+#define GAP_NS	   (10 * SECOND_NS)
+#define REST_NS	   (30 * SECOND_NS)
 #define RESTS_MAX  7u /* the longest is 32 minutes */
-#define SETTLE_NS  (10 * NS_PER_S)
+#define SETTLE_NS  (10 * SECOND_NS)
 
 struct look {
 	struct balance *balance;
