@@ -166,8 +166,10 @@ static void node_look(struct look *look, struct balance_source *source)
 		if (worker->node == source->node && has_room(worker, source) && (!best || is_better(worker, best, source->node)))
 			best = worker;
 	}
-	if (best)
-		move(look, source, (unsigned)(best - balance->workers), BALANCE_MEMORY);
+	if (!best)
+		return;
+	move(look, source, (unsigned)(best - balance->workers), BALANCE_MEMORY);
+	source->driven_from = 0; /* where it belongs is told by its memory now */
 }
 
 static void nodes_look(struct look *look)

@@ -370,6 +370,24 @@ static void it_waits_for_room_there(void **state)
 	assert_int_equal(source->worker, 3);
 }
 
+/* Its memory is known late: it does not go back to where it was before. */
+static void what_was_driven_out_belongs_where_its_memory_lies(void **state)
+{
+	struct world w;
+	struct balance_source *source;
+
+	two_nodes(&w);
+	source = source_add(&w, 0, 10);
+	w.workers[0].there = false;
+	assert_int_equal(second(&w), 1);
+	assert_int_equal(source->worker, 1);
+	source->node = 1;
+	assert_int_equal(seconds(&w, 60), 1);
+	assert_int_equal(w.whys[BALANCE_MEMORY], 1);
+	w.workers[0].there = true;
+	assert_int_equal(seconds(&w, HOUR_S), 0);
+}
+
 static void a_full_worker_gives_to_its_own_node_first(void **state)
 {
 	struct world w;
@@ -423,6 +441,7 @@ int main(void)
 		cmocka_unit_test(without_any_cpu_all_stays),
 		cmocka_unit_test(a_source_goes_where_its_memory_lies),
 		cmocka_unit_test(it_waits_for_room_there),
+		cmocka_unit_test(what_was_driven_out_belongs_where_its_memory_lies),
 		cmocka_unit_test(a_full_worker_gives_to_its_own_node_first),
 		cmocka_unit_test(who_comes_goes_to_who_has_the_fewest),
 	};
