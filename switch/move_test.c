@@ -405,6 +405,29 @@ static bool two_cpus(int cpus[2])
 	return count == 2;
 }
 
+/* As taskset does it, which sets one thread if it is not told otherwise. */
+static void who_narrows_the_control_thread_takes_no_cpu_from_workers(void **state)
+{
+	cpu_set_t before, one;
+	struct bench b;
+	int cpus[2];
+
+	if (!two_cpus(cpus))
+		skip();
+	assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+	begin_with(&b, &(struct sw_config){.workers = WORKERS, .balance = true, .balance_ms = 10}, true, false);
+	CPU_ZERO(&one);
+	CPU_SET(cpus[0], &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	for (unsigned i = 0; i < 200; i++)
+		keep_busy(&b);
+	moved_by_itself(&b); /* asserts that each has one */
+	assert_int_equal(sched_setaffinity(0, sizeof(before), &before), 0);
+	wait_idle(&b);
+	all_came(&b);
+	end(&b);
+}
+
 static void begin_on(struct bench *b, const int cpus[2], const char *folder)
 {
 	const struct sw_nodes nodes = {folder, all_on_node_1};
@@ -475,6 +498,7 @@ int main(void)
 		cmocka_unit_test(a_port_may_go_while_its_queues_move),
 		cmocka_unit_test(what_is_not_there_is_refused),
 		cmocka_unit_test(who_is_busy_gives_a_queue_away_by_itself_and_loses_nothing),
+		cmocka_unit_test(who_narrows_the_control_thread_takes_no_cpu_from_workers),
 		cmocka_unit_test(queues_go_to_the_node_of_their_memory),
 		cmocka_unit_test(where_there_is_one_node_nobody_asks),
 	};

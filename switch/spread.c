@@ -8,7 +8,7 @@
  * has moved by hand, or by its port's worker=, stays (sw_port.home).
  *
  * A worker that is pinned has lost its CPU when that is off-line or taken from the process (work/places.c). Where workers are not pinned, the kernel
- * finds CPUs for them; if there are fewer than at the start, and than workers, the last workers are left without queues, since two that poll
+ * finds CPUs for them; if all of them together may run on fewer than at the start, and than workers, the last workers are left without queues, since two that poll
  * on one CPU wait for each other.
  *
  * Where workers are pinned to CPUs of several nodes, they leave the address of a frame with each in queue whose frames lie in a peer's memory. The control
@@ -45,7 +45,7 @@ struct spread {
 	struct balance balance;
 	struct spread_worker *workers;
 	unsigned look_ms;
-	unsigned cpus_begun; /* CPUs that the process had at the start */
+	unsigned cpus_begun; /* CPUs that the process had at the start, and so the workers */
 	nodes_ask_fn *ask; /* NULL: there is one node for all workers, as far as is known */
 	uint64_t looked_cycles;
 	struct balance_source **list; /* of this look */
@@ -60,12 +60,23 @@ static unsigned share(uint64_t cycles, uint64_t interval_cycles)
 	return interval_cycles ? (unsigned)min_u64(cycles * 1000 / interval_cycles, 1000) : 0;
 }
 
+/* CPUs that the workers may run on; 1 or more. */
+static unsigned cpus_count(const struct spread *spread)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	for (unsigned i = 0; i < spread->sw->worker_count; i++)
+		worker_places_add(&spread->sw->forwarders[i]->worker, &set);
+	return CPU_COUNT(&set) ? (unsigned)CPU_COUNT(&set) : 1;
+}
+
 static bool has_cpu(const struct spread *spread, unsigned index, unsigned cpus)
 {
 	const struct worker *worker = &spread->sw->forwarders[index]->worker;
 
 	if (worker->cpu >= 0)
-		return worker_has_cpu(worker);
+		return worker_has_cpu(worker, spread->balance.workers[index].there);
 	return index < cpus || cpus >= min_u32(spread->cpus_begun, spread->sw->worker_count);
 }
 
@@ -86,7 +97,7 @@ static void cpu_tell(const struct spread *spread, unsigned index, bool there)
 
 static void workers_read(struct spread *spread, uint64_t interval_cycles)
 {
-	unsigned cpus = places_count();
+	unsigned cpus = cpus_count(spread);
 
 	for (unsigned i = 0; i < spread->sw->worker_count; i++) {
 		const struct worker *worker = &spread->sw->forwarders[i]->worker;

@@ -35,9 +35,10 @@ static void what_the_kernel_says_of_a_pinned_thread_is_understood(void **state)
 		{4, 15, PLACE_OWN},	/* it is pinned to CPU 2, */
 		{4, 4, PLACE_OWN},	/* the only one there is; */
 		{0, 11, PLACE_GONE},	/* that has gone while it slept, */
-		{11, 11, PLACE_WIDER},	/* and the kernel has let it run elsewhere */
+		{11, 11, PLACE_GONE},	/* and the kernel has let it run elsewhere */
 		{15, 15, PLACE_WIDER},	/* until it came back; */
 		{15, 11, PLACE_WIDER},	/* or in what there might be; */
+		{1, 1, PLACE_GONE},	/* or all of the process has been put elsewhere; */
 		{2, 15, PLACE_OTHER},	/* or somebody has said where it runs: */
 		{12, 15, PLACE_OTHER},	/* there, too */
 	};
@@ -83,7 +84,7 @@ static cpu_set_t runs_on(const struct bench *b)
 	return set;
 }
 
-static void a_worker_that_may_run_anywhere_is_pinned_again(void **state)
+static void a_worker_that_may_run_anywhere_is_pinned_again_if_its_cpu_was_gone(void **state)
 {
 	struct bench b;
 	cpu_set_t own, set;
@@ -91,11 +92,37 @@ static void a_worker_that_may_run_anywhere_is_pinned_again(void **state)
 	begin(&b, true);
 	own = runs_on(&b);
 	assert_int_equal(CPU_COUNT(&own), 1);
-	assert_true(worker_has_cpu(b.worker));
+	assert_true(worker_has_cpu(b.worker, true));
 	assert_int_equal(pthread_setaffinity_np(b.worker->thread, sizeof(b.process), &b.process), 0);
-	assert_true(worker_has_cpu(b.worker));
+	assert_true(worker_has_cpu(b.worker, true)); /* it was not: somebody has said so */
+	set = runs_on(&b);
+	assert_true(CPU_EQUAL(&set, &b.process));
+	assert_true(worker_has_cpu(b.worker, false));
 	set = runs_on(&b);
 	assert_true(CPU_EQUAL(&set, &own));
+	end(&b);
+}
+
+/* As taskset -a does it. */
+static void where_all_of_the_process_is_put_elsewhere_it_has_none_and_stays_there(void **state)
+{
+	struct bench b;
+	cpu_set_t other, set;
+
+	begin(&b, true);
+	if (b.first == b.last) {
+		end(&b);
+		skip();
+	}
+	CPU_ZERO(&other);
+	CPU_SET(b.last, &other);
+	assert_int_equal(pthread_setaffinity_np(b.worker->thread, sizeof(other), &other), 0);
+	assert_int_equal(sched_setaffinity(0, sizeof(other), &other), 0);
+	assert_false(worker_has_cpu(b.worker, true));
+	assert_false(worker_has_cpu(b.worker, false));
+	assert_int_equal(sched_setaffinity(0, sizeof(b.process), &b.process), 0);
+	set = runs_on(&b);
+	assert_true(CPU_EQUAL(&set, &other));
 	end(&b);
 }
 
@@ -108,7 +135,7 @@ static void where_somebody_else_has_put_it_it_stays(void **state)
 	CPU_ZERO(&other);
 	CPU_SET(b.last, &other);
 	assert_int_equal(pthread_setaffinity_np(b.worker->thread, sizeof(other), &other), 0);
-	assert_true(worker_has_cpu(b.worker));
+	assert_true(worker_has_cpu(b.worker, true));
 	set = runs_on(&b);
 	assert_true(CPU_EQUAL(&set, &other));
 	end(&b);
@@ -120,10 +147,26 @@ static void who_is_not_pinned_has_a_cpu(void **state)
 	cpu_set_t set;
 
 	begin(&b, false);
-	assert_true(worker_has_cpu(b.worker));
+	assert_true(worker_has_cpu(b.worker, true));
 	set = runs_on(&b);
 	assert_true(CPU_EQUAL(&set, &b.process));
 	assert_int_equal(places_count(), CPU_COUNT(&b.process));
+	end(&b);
+}
+
+static void who_narrows_the_control_thread_takes_no_cpu_from_workers(void **state)
+{
+	struct bench b;
+	cpu_set_t one, set;
+
+	begin(&b, false);
+	CPU_ZERO(&one);
+	CPU_SET(b.first, &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	CPU_ZERO(&set);
+	worker_places_add(b.worker, &set);
+	assert_int_equal(sched_setaffinity(0, sizeof(b.process), &b.process), 0);
+	assert_true(CPU_EQUAL(&set, &b.process));
 	end(&b);
 }
 
@@ -131,9 +174,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_the_kernel_says_of_a_pinned_thread_is_understood),
-		cmocka_unit_test(a_worker_that_may_run_anywhere_is_pinned_again),
+		cmocka_unit_test(a_worker_that_may_run_anywhere_is_pinned_again_if_its_cpu_was_gone),
+		cmocka_unit_test(where_all_of_the_process_is_put_elsewhere_it_has_none_and_stays_there),
 		cmocka_unit_test(where_somebody_else_has_put_it_it_stays),
 		cmocka_unit_test(who_is_not_pinned_has_a_cpu),
+		cmocka_unit_test(who_narrows_the_control_thread_takes_no_cpu_from_workers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
