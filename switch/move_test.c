@@ -6,7 +6,9 @@
 #include "switch/fake_port.h"
 #include "switch/port.h"
 #include "switch/switch.h"
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -428,6 +430,21 @@ static void who_narrows_the_control_thread_takes_no_cpu_from_workers(void **stat
 	end(&b);
 }
 
+static bool refused; /* a queue cannot be watched */
+
+static int kick_fd_or_refused(void *opaque, unsigned queue)
+{
+	return refused ? INT_MAX : fake_port_ops.kick_fd(opaque, queue);
+}
+
+static unsigned told_stuck; /* atomic */
+
+static void stuck_note(void *opaque, enum vireo_log_level level, const char *line)
+{
+	if (strstr(line, "until it can go to worker 1: Bad file descriptor"))
+		__atomic_add_fetch(&told_stuck, 1, __ATOMIC_RELAXED);
+}
+
 static void begin_on(struct bench *b, const int cpus[2], const char *folder)
 {
 	const struct sw_nodes nodes = {folder, all_on_node_1};
@@ -435,7 +452,10 @@ static void begin_on(struct bench *b, const int cpus[2], const char *folder)
 	nodes_asked = 0;
 	guest_ops = fake_port_ops;
 	guest_ops.peer_memory = true;
-	begin_with(b, &(struct sw_config){.workers = 2, .cpus = cpus, .balance = true, .balance_ms = 10, .nodes = &nodes}, true, false);
+	guest_ops.kick_fd = kick_fd_or_refused;
+	begin_with(b,
+		   &(struct sw_config){.workers = 2, .cpus = cpus, .balance = true, .balance_ms = 10, .nodes = &nodes, .log = {stuck_note, NULL, VIREO_LOG_WARNING}},
+		   true, false);
 	for (unsigned i = 0; i < QUEUES; i++) {
 		assert_int_equal(sw_queue_move(b->sender, i, 0, NULL, NULL), 0);
 		sw_queue_anywhere(b->sender, i);
@@ -486,6 +506,61 @@ static void where_there_is_one_node_nobody_asks(void **state)
 	end(&b);
 }
 
+/* taskset -a */
+static void all_threads_run_on(const cpu_set_t *set)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	const struct dirent *entry;
+
+	assert_non_null(tasks);
+	while ((entry = readdir(tasks)))
+		if (atoi(entry->d_name) > 0)
+			sched_setaffinity(atoi(entry->d_name), sizeof(*set), set);
+	closedir(tasks);
+}
+
+static bool both_with(const struct bench *b, int worker)
+{
+	return sw_queue_worker(b->sender, 0) == worker && sw_queue_worker(b->sender, 1) == worker;
+}
+
+static void what_cannot_leave_a_worker_without_a_cpu_is_told_of_once_and_goes_later(void **state)
+{
+	char folder[] = "/tmp/vireo-move-XXXXXX";
+	cpu_set_t before, one;
+	struct timespec begun;
+	struct bench b;
+	int cpus[2];
+
+	if (!two_cpus(cpus))
+		skip();
+	assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+	assert_non_null(mkdtemp(folder));
+	machine_play(folder, cpus[0], cpus[1], false);
+	begin_on(&b, cpus, folder);
+	machine_end(folder);
+	__atomic_store_n(&told_stuck, 0, __ATOMIC_RELAXED);
+	refused = true;
+	CPU_ZERO(&one);
+	CPU_SET(cpus[1], &one);
+	all_threads_run_on(&one);
+	clock_gettime(CLOCK_MONOTONIC, &begun);
+	while (__atomic_load_n(&told_stuck, __ATOMIC_RELAXED) < QUEUES && in_time(&begun))
+		keep_busy(&b);
+	for (unsigned i = 0; i < 200; i++)
+		keep_busy(&b);
+	assert_int_equal(__atomic_load_n(&told_stuck, __ATOMIC_RELAXED), QUEUES);
+	assert_true(both_with(&b, 0));
+	refused = false;
+	while (!both_with(&b, 1) && in_time(&begun))
+		keep_busy(&b);
+	assert_true(both_with(&b, 1));
+	all_threads_run_on(&before);
+	wait_idle(&b);
+	all_came(&b);
+	end(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -501,6 +576,7 @@ int main(void)
 		cmocka_unit_test(who_narrows_the_control_thread_takes_no_cpu_from_workers),
 		cmocka_unit_test(queues_go_to_the_node_of_their_memory),
 		cmocka_unit_test(where_there_is_one_node_nobody_asks),
+		cmocka_unit_test(what_cannot_leave_a_worker_without_a_cpu_is_told_of_once_and_goes_later),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -92,6 +92,7 @@ struct in_queue {
 	struct balance_source balance; /* see spread.c; goes with the queue to another worker, */
 	struct nodes_vote vote;	       /* likewise: where its peer's memory lies */
 	uint64_t busy_seen;	       /* and this does not: the source's busy_cycles at the last look */
+	bool stuck;	       /* nor does this: it was to move, could not, and a line has said so */
 	struct in_queue *next; /* replaced: who waits for this one to be gone, or NULL */
 	bool waits;            /* not in any topology yet: see port_move.c */
 	/* The worker's. */

@@ -27,6 +27,7 @@
 #include "work/places.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define LOOK_MS	  1000u
@@ -193,16 +194,27 @@ static void move_tell(const struct spread *spread, const struct in_queue *in, co
 		log_info(log, "port %s: queue %u goes from worker %u to worker %u: %s", in->port->name, in->number, from, m->to, whys[m->why]);
 }
 
+static void stays(const struct spread *spread, struct in_queue *in, const struct balance_move *m, int err)
+{
+	balance_undone(m);
+	if (in->stuck)
+		return;
+	in->stuck = true;
+	log_warning(&spread->sw->log, "port %s: queue %u stays with worker %u until it can go to worker %u: %s", in->port->name, in->number,
+		    in->source.worker->index, m->to, strerror(-err));
+}
+
 static void carry_out(struct spread *spread, const struct balance_move *m)
 {
 	struct in_queue *in = container_of(m->source, struct in_queue, balance);
 	unsigned from = in->source.worker->index;
+	int err = port_queue_give(in->port, in->number, m->to);
 
-	/* Without memory it stays until it has rested. The old in queue is there until the workers have been quiet. */
-	if (port_queue_give(in->port, in->number, m->to)) {
-		log_warning(&spread->sw->log, "port %s: queue %u stays with worker %u: out of memory", in->port->name, in->number, from);
+	if (err) {
+		stays(spread, in, m, err);
 		return;
 	}
+	/* The old in queue is there until the workers have been quiet. */
 	move_tell(spread, in, m, from);
 	spread->workers[from].moved_out++;
 	spread->workers[m->to].moved_in++;

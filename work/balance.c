@@ -56,7 +56,7 @@ static void move(struct look *look, struct balance_source *source, unsigned to, 
 	struct balance_worker *workers = look->balance->workers, *from = &workers[source->worker];
 	bool long_ago = look->now_ns - source->moved_ns > 4 * rest_ns(source);
 
-	look->moves[look->move_count++] = (struct balance_move){source, to, why, from->busy, workers[to].busy};
+	look->moves[look->move_count++] = (struct balance_move){source, to, why, from->busy, workers[to].busy, source->moves, source->driven_from};
 	source->moves = long_ago ? 1 : source->moves + 1;
 	source->moved_ns = look->now_ns;
 	/* What comes next in this look goes by what will be. */
@@ -249,6 +249,13 @@ unsigned balance_look(struct balance *balance, uint64_t now_ns, struct balance_s
 	if (!look.move_count)
 		loads_look(&look);
 	return look.move_count;
+}
+
+/* The first rest remains: it has been tried. */
+void balance_undone(const struct balance_move *move)
+{
+	move->source->moves = (unsigned)max_u64(move->moves, 1);
+	move->source->driven_from = move->driven_from;
 }
 
 static bool is_roomier(const struct balance_worker *a, const struct balance_worker *b, int node)

@@ -47,6 +47,7 @@ struct balance_move {
 	unsigned to;
 	enum balance_why why;
 	unsigned busy_from, busy_to; /* before it */
+	unsigned moves, driven_from; /* the source's, before it */
 };
 
 struct balance {
@@ -56,11 +57,14 @@ struct balance {
 };
 
 /*
- * What should move now: up to `max` moves, 1 or more. The caller carries out each of them, or leaves it: what is left undone is
- * answered again once the source has rested. now_ns is never 0.
+ * What should move now: up to `max` moves, 1 or more. The caller carries out each of them, or says that it could not: balance_undone().
+ * now_ns is never 0.
  */
 unsigned balance_look(struct balance *balance, uint64_t now_ns, struct balance_source *const *sources, unsigned count,
 		      struct balance_move *moves, unsigned max);
+
+/* It is answered again once the source has rested; at the next look where a CPU has gone or come back. */
+void balance_undone(const struct balance_move *move);
 
 /* Who should have a source that comes, with memory on `node`: who has the fewest of those that have a CPU, on that node if one of them is. */
 unsigned balance_place(const struct balance *balance, int node);

@@ -29,6 +29,8 @@ struct world {
 	unsigned moved[SOURCES_MAX]; /* how often */
 	unsigned been[SOURCES_MAX];  /* a bit for each worker that it has left */
 	unsigned count, second, moves;
+	bool refused; /* nothing can be moved */
+	unsigned undone;
 	unsigned whys[BALANCE_MEMORY + 1];
 };
 
@@ -84,11 +86,17 @@ static unsigned second(struct world *w)
 		assert_int_not_equal(moves[i].to, source->worker);
 		assert_false(source->kept);
 		assert_true(w->workers[moves[i].to].there);
+		if (w->refused) {
+			balance_undone(&moves[i]);
+			w->undone++;
+			continue;
+		}
 		w->been[source - w->sources] |= 1u << source->worker;
 		source->worker = moves[i].to;
 		w->moved[source - w->sources]++;
 		w->whys[moves[i].why]++;
 	}
+	count = w->refused ? 0 : count;
 	w->moves += count;
 	return count;
 }
@@ -314,6 +322,38 @@ static void a_cpu_that_comes_and_goes_moves_what_it_had_once(void **state)
 	assert_int_equal(w.moves, 1);
 }
 
+static void what_cannot_go_home_yet_does_so_later(void **state)
+{
+	struct world w;
+	const struct balance_source *source;
+
+	world_init(&w, 2);
+	source = source_add(&w, 1, 100);
+	w.workers[1].there = false;
+	assert_int_equal(second(&w), 1);
+	w.workers[1].there = w.refused = true;
+	seconds(&w, 60);
+	assert_true(w.undone > 40); /* each second, */
+	w.refused = false;
+	assert_int_equal(second(&w), 1);
+	assert_int_equal(source->worker, 1);
+	w.wants[0] = 600;
+	source_add(&w, 1, 300)->kept = true;
+	assert_int_equal(seconds(&w, 70), 1); /* and what was tried in vain does not make it rest longer */
+}
+
+static void what_cannot_be_moved_is_tried_again_as_often_as_before(void **state)
+{
+	struct world w;
+
+	world_init(&w, 2);
+	source_add(&w, 0, 500);
+	source_add(&w, 0, 500);
+	w.refused = true;
+	seconds(&w, HOUR_S);
+	assert_in_range(w.undone, HOUR_S / 30, HOUR_S / 10);
+}
+
 static void without_any_cpu_all_stays(void **state)
 {
 	struct world w;
@@ -438,6 +478,8 @@ int main(void)
 		cmocka_unit_test(a_worker_without_a_cpu_is_left_at_once),
 		cmocka_unit_test(what_it_had_comes_back_with_its_cpu),
 		cmocka_unit_test(a_cpu_that_comes_and_goes_moves_what_it_had_once),
+		cmocka_unit_test(what_cannot_go_home_yet_does_so_later),
+		cmocka_unit_test(what_cannot_be_moved_is_tried_again_as_often_as_before),
 		cmocka_unit_test(without_any_cpu_all_stays),
 		cmocka_unit_test(a_source_goes_where_its_memory_lies),
 		cmocka_unit_test(it_waits_for_room_there),
