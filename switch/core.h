@@ -72,7 +72,8 @@ struct sw {
 	TAILQ_HEAD(, sw_mirror) mirrors;
 	unsigned last_mirror; /* its number */
 	bool samples;	       /* constant: there are nodes to choose from, see spread.c */
-	struct spread *spread; /* NULL: queues stay with their workers */
+	bool balance;	       /* constant: as it was set; */
+	struct spread *spread; /* NULL: queues stay with their workers, also of one that has no other */
 	char rcu_key; /* its address is what rcu.h needs */
 };
 

@@ -345,6 +345,21 @@ static void who_is_busy_gives_a_queue_away_by_itself_and_loses_nothing(void **st
 	end(&b);
 }
 
+/* What was set is told, also where there is nobody to give anything to, and nothing is looked at. */
+static void who_has_no_other_worker_balances_all_the_same(void **state)
+{
+	for (unsigned workers = 1; workers <= 2; workers++) {
+		for (unsigned balance = 0; balance <= 1; balance++) {
+			struct bench b;
+
+			begin_with(&b, &(struct sw_config){.workers = workers, .balance = balance}, true, false);
+			assert_int_equal(sw_balances(b.sw), balance);
+			assert_int_equal(sw_looks(b.sw), balance && workers > 1);
+			end(&b);
+		}
+	}
+}
+
 /* ---- nodes ---- */
 
 static unsigned nodes_asked;
@@ -573,6 +588,7 @@ int main(void)
 		cmocka_unit_test(a_port_may_go_while_its_queues_move),
 		cmocka_unit_test(what_is_not_there_is_refused),
 		cmocka_unit_test(who_is_busy_gives_a_queue_away_by_itself_and_loses_nothing),
+		cmocka_unit_test(who_has_no_other_worker_balances_all_the_same),
 		cmocka_unit_test(who_narrows_the_control_thread_takes_no_cpu_from_workers),
 		cmocka_unit_test(queues_go_to_the_node_of_their_memory),
 		cmocka_unit_test(where_there_is_one_node_nobody_asks),

@@ -147,6 +147,11 @@ unsigned sw_worker_count(const struct sw *sw)
 
 bool sw_balances(const struct sw *sw)
 {
+	return sw->balance;
+}
+
+bool sw_looks(const struct sw *sw)
+{
 	return sw->spread;
 }
 

@@ -100,6 +100,7 @@ static void sw_init(struct sw *sw, const struct sw_config *config, struct loop *
 	sw->loop = loop;
 	sw->log = config->log;
 	sw->mode = config->mode;
+	sw->balance = config->balance;
 	sw->spin_us = config->spin_us;
 	sw->spin_percent = config->spin_percent;
 	sw->worker_count = config->workers ? config->workers : 1;

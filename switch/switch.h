@@ -466,14 +466,15 @@ struct sw_worker_stats {
 	uint64_t frames;
 	uint64_t busy_cycles; /* of the CPU's time stamp counter, in polls that brought frames; see base/util.h */
 	int cpu; /* -1: not pinned */
-	/* Of a switch with `balance`: */
+	/* Of a switch that looks at them (sw_looks()): */
 	bool has_cpu;		    /* its CPU is there; or, where workers are not pinned, one of as many as there are */
 	unsigned busy_percent;	    /* of the last second or so, in polls that brought frames */
 	uint64_t moved_in, moved_out; /* queues that have moved by themselves */
 };
 unsigned sw_worker_count(const struct sw *sw);
-bool sw_balances(const struct sw *sw);
-unsigned sw_queue_busy(const struct sw_port *port, unsigned queue); /* of its worker's busy_percent, with `balance` */
+bool sw_balances(const struct sw *sw); /* as it was set */
+bool sw_looks(const struct sw *sw);    /* at how busy they are: with `balance`, but not for one worker that is not pinned */
+unsigned sw_queue_busy(const struct sw_port *port, unsigned queue); /* of its worker's busy_percent, if sw_looks() */
 /* Who serves an in queue; -1: it is not there. (Out queues are whoever's has frames for them.) */
 int sw_queue_worker(const struct sw_port *port, unsigned queue);
 /*

@@ -232,11 +232,11 @@ json_t *report_port_full(const struct port *port)
 	return object;
 }
 
-/* What is known of a worker where queues move by themselves. */
-static void add_balance(json_t *worker, const struct sw_worker_stats *s, bool balances)
+/* What is known of a worker that is looked at. */
+static void add_balance(json_t *worker, const struct sw_worker_stats *s, bool looks)
 {
-	json_object_set_new(worker, "has_cpu", balances ? json_boolean(s->has_cpu) : json_null());
-	json_object_set_new(worker, "busy_percent", balances ? json_integer(s->busy_percent) : json_null());
+	json_object_set_new(worker, "has_cpu", looks ? json_boolean(s->has_cpu) : json_null());
+	json_object_set_new(worker, "busy_percent", looks ? json_integer(s->busy_percent) : json_null());
 	json_object_set_new(worker, "moved_in", json_integer((json_int_t)s->moved_in));
 	json_object_set_new(worker, "moved_out", json_integer((json_int_t)s->moved_out));
 }
@@ -253,13 +253,13 @@ json_t *report_workers(const struct sw *sw)
 				   s.cpu < 0 ? json_null() : json_integer(s.cpu), "loops", (json_int_t)s.loops, "busy_loops",
 				   (json_int_t)s.busy_loops, "wakeups", (json_int_t)s.wakeups, "sleeps", (json_int_t)s.sleeps, "frames",
 				   (json_int_t)s.frames, "busy_cycles", (json_int_t)s.busy_cycles);
-		add_balance(worker, &s, sw_balances(sw));
+		add_balance(worker, &s, sw_looks(sw));
 		json_array_append_new(list, worker);
 	}
 	return list;
 }
 
-static void add_queues(json_t *workers, const struct port *port, bool balances)
+static void add_queues(json_t *workers, const struct port *port, bool looks)
 {
 	for (unsigned i = 0; i < port->in_queues; i++) {
 		int worker = sw_queue_worker(port->sw, i);
@@ -269,7 +269,7 @@ static void add_queues(json_t *workers, const struct port *port, bool balances)
 		json_array_append_new(json_object_get(json_array_get(workers, (size_t)worker), "queues"),
 				      json_pack("{s:s, s:i, s:b, s:o}", "port", port->spec.at.name, "queue", (int)i, "kept",
 						sw_queue_home(port->sw, i) >= 0, "busy_percent",
-						balances ? json_integer(sw_queue_busy(port->sw, i)) : json_null()));
+						looks ? json_integer(sw_queue_busy(port->sw, i)) : json_null()));
 	}
 }
 
@@ -282,7 +282,7 @@ json_t *report_worker_list(const struct ports *ports)
 		json_object_set_new(worker, "queues", json_array());
 	for (const struct port *port = ports->first; port; port = port->next)
 		if (!port->closing)
-			add_queues(workers, port, sw_balances(ports->sw));
+			add_queues(workers, port, sw_looks(ports->sw));
 	return workers;
 }
 
