@@ -16,6 +16,7 @@ struct sw_port;
 #define LIMITED_OUT   (1u << 1)
 #define LIMITED_STORM (1u << 2)
 #define LIMITED_PRIORITY (1u << 3) /* there are classes: priority.c */
+#define LIMITED_ANY   (LIMITED_IN | LIMITED_OUT | LIMITED_STORM | LIMITED_PRIORITY)
 
 enum storm { STORM_BROADCAST, STORM_MULTICAST, STORM_UNICAST, STORM_KINDS };
 

@@ -488,7 +488,7 @@ void sw_port_gro_set(struct sw_port *port, bool on)
 
 void sw_port_limits_set(struct sw_port *port, const struct sw_limits *limits)
 {
-	uint8_t kept = port->limited & (PORT_STEERED | PORT_MIRRORED);
+	unsigned kept = port->limited & ~LIMITED_ANY;
 
 	__atomic_store_n(&port->limited, (uint8_t)(limits_set(&port->limits, limits) | kept), __ATOMIC_RELAXED);
 	for (unsigned i = 0; i < SW_QUEUES_MAX; i++)

@@ -152,6 +152,22 @@ static void what_is_held_is_looked_at_when_limits_change(void **state)
 	}
 }
 
+/* Frames have limits of their own, which come and go. */
+static void new_limits_of_frames_change_nothing_about_it(void **state)
+{
+	const struct sw_limits some = {.frames_in = {.per_second = 1000000}, .frames_out = {.per_second = 1000000}}, none = {0};
+	struct fixture *x = *state;
+
+	begin(x, SOON_NS);
+	for (unsigned i = 1; i <= 2; i++) {
+		sw_port_limits_set(x->port[P], i == 1 ? &some : &none);
+		carry(x, OUT);
+		wait_signals(x, OUT, i);
+		carry(x, IN);
+		wait_signals(x, IN, i);
+	}
+}
+
 static void a_link_that_goes_down_leaves_nothing_held(void **state)
 {
 	struct fixture *x = *state;
@@ -277,6 +293,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_worker_that_sleeps_wakes_when_it_is_due, setup_two, teardown),
 		cmocka_unit_test_setup_teardown(frames_that_come_meanwhile_are_told_of_at_once, setup_two, teardown),
 		cmocka_unit_test_setup_teardown(what_is_held_is_looked_at_when_limits_change, setup_two, teardown),
+		cmocka_unit_test_setup_teardown(new_limits_of_frames_change_nothing_about_it, setup_two, teardown),
 		cmocka_unit_test_setup_teardown(a_link_that_goes_down_leaves_nothing_held, setup_two, teardown),
 		cmocka_unit_test_setup_teardown(a_queue_that_moves_takes_its_signal_along, setup_two, teardown),
 		cmocka_unit_test_setup_teardown(a_queue_that_is_paused_is_left_alone, setup_two, teardown),
