@@ -4,7 +4,7 @@
  * Theory of operation
  *
  * A port's driver may let signals be held back (sw_port_signals_set()): the port holds them when it is flushed or released, and is asked right
- * after that until when (signal_look()). The worker that asks looks again by then: it notes the queue in its list, and sleeps no longer
+ * after that until when (signal_look()). The worker that asks looks again by then: it notes the queue in its list, once, and sleeps no longer
  * (worker.due_ns).
  *
  *	queue.look_ns	of the last entry that names the queue, in whoever's list; under the claim, or the worker's. An entry that is not
@@ -12,6 +12,10 @@
  *			is not there any more.
  *	port.looked	the limits have changed, and a letter has gone to each worker, who looks at its queues once; one of them at the
  *			out queues. The next letters go a grace period later, however often the limits change.
+ *
+ * A list is a table, at most half full, in which a queue is found by what names it. Its place stays when nothing is owed to it any more: a driver
+ * that has its limits changed all the time uses no more of them. What is not needed, or is of ports that are gone, is left out when the table
+ * is made anew: if it is half full, or there is another topology.
  *
  * Lists and letters name ports by their serial numbers. A queue that is stopped signals by itself. Of one that is in no topology as the
  * port's link is down, the control thread thinks, when nobody uses it (signals_cut()). A queue that comes to another worker is looked at when that
@@ -29,7 +33,8 @@
 #define SIGNALS_FIRST 16u
 
 struct owed_signal {
-	uint64_t serial, at_ns;
+	uint64_t serial; /* 0: a free place */
+	uint64_t at_ns; /* 0: there is nothing to look for */
 	uint16_t port, queue;
 	bool out;
 	unsigned slot; /* of an in queue */
@@ -43,21 +48,71 @@ struct look_letter {
 
 /* ---- the list ---- */
 
+/* Where it is, or is to be. */
+static struct owed_signal *owed_place(const struct signal_list *list, const struct owed_signal *owed)
+{
+	uint64_t name = owed->serial * 2 * SW_QUEUES_MAX + 2u * owed->queue + owed->out;
+	uint64_t at = name * UINT64_C(0x9e3779b97f4a7c15) >> 32;
+
+	for (;; at++) {
+		struct owed_signal *place = &list->list[at & (list->room - 1)];
+
+		if (!place->serial || (place->serial == owed->serial && place->queue == owed->queue && place->out == owed->out))
+			return place;
+	}
+}
+
+static bool remains(const struct topology *topology, const struct owed_signal *owed)
+{
+	const struct topology_port *to = owed->at_ns ? topology_port(topology, owed->port) : NULL;
+
+	return to && to->port->serial == owed->serial;
+}
+
+/* Where what remains takes a quarter at most. False: there is no memory, and nothing has changed. */
+static bool list_renew(struct forwarder *forwarder)
+{
+	const struct topology *topology = topology_of(forwarder->worker.table);
+	struct signal_list *list = &forwarder->signals;
+	struct signal_list fresh = {.room = SIGNALS_FIRST, .due_ns = list->due_ns, .version = topology->table.version};
+
+	for (unsigned i = 0; i < list->room; i++)
+		fresh.count += remains(topology, &list->list[i]);
+	while (fresh.room < 4 * fresh.count)
+		fresh.room *= 2;
+	fresh.list = calloc(fresh.room, sizeof(*fresh.list));
+	if (!fresh.list)
+		return false;
+	for (unsigned i = 0; i < list->room; i++)
+		if (remains(topology, &list->list[i]))
+			*owed_place(&fresh, &list->list[i]) = list->list[i];
+	free(list->list);
+	*list = fresh;
+	return true;
+}
+
+static void list_due_at(struct signal_list *list, uint64_t at_ns)
+{
+	if (!list->due_ns || at_ns < list->due_ns)
+		list->due_ns = at_ns;
+}
+
 /* False: there is no memory. */
 static bool owed_add(struct forwarder *forwarder, const struct owed_signal *owed)
 {
 	struct signal_list *list = &forwarder->signals;
+	struct owed_signal *place;
+	uint64_t before_ns;
 
-	if (list->count == list->room) {
-		unsigned room = list->room ? 2 * list->room : SIGNALS_FIRST;
-		struct owed_signal *more = realloc(list->list, room * sizeof(*more));
-
-		if (!more)
-			return false;
-		list->list = more;
-		list->room = room;
-	}
-	list->list[list->count++] = *owed;
+	if (list->count >= list->room / 2 && !list_renew(forwarder))
+		return false;
+	place = owed_place(list, owed);
+	list->count += !place->serial;
+	before_ns = place->at_ns;
+	*place = *owed;
+	if (before_ns)
+		place->at_ns = min_u64(before_ns, owed->at_ns);
+	list_due_at(list, owed->at_ns);
 	worker_due_at(&forwarder->worker, owed->at_ns);
 	return true;
 }
@@ -139,22 +194,31 @@ static uint64_t look_in(struct forwarder *forwarder, const struct owed_signal *o
 	return in->look_ns = look(in->ops, in->opaque, false, in->number);
 }
 
+static void list_look(struct forwarder *forwarder)
+{
+	struct signal_list *list = &forwarder->signals;
+
+	list->due_ns = 0;
+	for (struct owed_signal *owed = list->list; owed < list->list + list->room; owed++) {
+		if (owed->at_ns && owed->at_ns <= forwarder->worker.now_ns)
+			owed->at_ns = owed->out ? look_out(forwarder, owed) : look_in(forwarder, owed);
+		if (owed->at_ns)
+			list_due_at(list, owed->at_ns);
+	}
+}
+
 void signals_due(struct forwarder *forwarder)
 {
 	struct signal_list *list = &forwarder->signals;
-	unsigned kept = 0;
 
-	for (unsigned i = 0; i < list->count; i++) {
-		struct owed_signal owed = list->list[i];
-
-		if (owed.at_ns <= forwarder->worker.now_ns)
-			owed.at_ns = owed.out ? look_out(forwarder, &owed) : look_in(forwarder, &owed);
-		if (!owed.at_ns)
-			continue;
-		list->list[kept++] = owed;
-		worker_due_at(&forwarder->worker, owed.at_ns);
-	}
-	list->count = kept;
+	if (!list->due_ns)
+		return;
+	if (list->version != forwarder->worker.table->version)
+		list_renew(forwarder);
+	if (list->due_ns <= forwarder->worker.now_ns)
+		list_look(forwarder);
+	if (list->due_ns)
+		worker_due_at(&forwarder->worker, list->due_ns);
 }
 
 void signal_list_free(struct signal_list *list)

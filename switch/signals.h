@@ -13,7 +13,9 @@ struct topology_port;
 /* Where a worker is to look again. */
 struct signal_list {
 	struct owed_signal *list;
-	unsigned count, room;
+	unsigned count, room; /* places that are taken, and all: a power of two */
+	uint64_t due_ns; /* the first of them is, or a later one; 0: none */
+	uint64_t version; /* of the topology by which it was made */
 };
 
 /* May the port hold signals back? Asked after a flush, and a release: who holds the first one sees it. */

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "switch/core.h"
 #include "switch/fake_switch.h"
+#include "switch/forwarder.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -125,7 +126,7 @@ static void frames_that_come_meanwhile_are_told_of_at_once(void **state)
 	}
 }
 
-static void limits_set(struct fixture *x, uint64_t holds_ns)
+static void holds_set(struct fixture *x, uint64_t holds_ns)
 {
 	pthread_mutex_lock(&x->fake[P]->lock);
 	x->fake[P]->holds_ns = holds_ns;
@@ -144,11 +145,11 @@ static void what_is_held_is_looked_at_when_limits_change(void **state)
 		wait_held(x, OUT, true);
 		wait_held(x, IN, true);
 		for (unsigned again = 0; again < 3; again++)
-			limits_set(x, EVER_NS);
-		limits_set(x, 0);
+			holds_set(x, EVER_NS);
+		holds_set(x, 0);
 		wait_signals(x, OUT, i);
 		wait_signals(x, IN, i);
-		limits_set(x, EVER_NS);
+		holds_set(x, EVER_NS);
 	}
 }
 
@@ -226,7 +227,7 @@ static void a_queue_that_is_paused_is_left_alone(void **state)
 	pthread_mutex_unlock(&x->fake[P]->lock);
 	carry(x, OUT);
 	settle(x);
-	limits_set(x, SOON_NS);
+	holds_set(x, SOON_NS);
 	for (unsigned i = 0; i < 50; i++)
 		step(x);
 	pthread_mutex_lock(&x->fake[P]->lock);
@@ -250,10 +251,10 @@ static void a_port_with_a_thread_of_its_own_looks_by_itself(void **state)
 		carry(x, IN);
 		wait_signals(x, IN, i);
 	}
-	limits_set(x, EVER_NS);
+	holds_set(x, EVER_NS);
 	carry(x, OUT);
 	wait_held(x, OUT, true);
-	limits_set(x, 0);
+	holds_set(x, 0);
 	wait_signals(x, OUT, 11);
 }
 
@@ -270,7 +271,7 @@ static void nothing_stays_held_however_much_goes_on(void **state)
 		frame(x, 2, P);
 		frame(x, P, 0);
 		if (i % 7 == 0)
-			limits_set(x, i % 2 ? EVER_NS : SOON_NS / 10);
+			holds_set(x, i % 2 ? EVER_NS : SOON_NS / 10);
 		if (i % 50 == 0) {
 			assert_int_equal(sw_queue_move(x->port[P], 0, i / 50 % 2, on_moved, &moved), 0);
 			for (unsigned waits = 0; waits < WAIT_MS_MAX * 5 && !moved; waits++)
@@ -278,13 +279,94 @@ static void nothing_stays_held_however_much_goes_on(void **state)
 		}
 		step(x);
 	}
-	limits_set(x, SOON_NS);
+	holds_set(x, SOON_NS);
 	settle(x);
 	carry(x, IN);
 	carry(x, OUT);
 	settle(x);
 	for (unsigned way = 0; way < 2; way++)
 		wait_held(x, way, false);
+}
+
+/* ---- lists ---- */
+
+struct asked {
+	struct worker_letter letter;
+	unsigned count;
+	bool told; /* atomic */
+};
+
+static void asked_deliver(struct vireo_letter *letter)
+{
+	struct asked *asked = container_of(letter, struct asked, letter.letter);
+
+	asked->count = container_of(asked->letter.worker, struct forwarder, worker)->signals.count;
+	__atomic_store_n(&asked->told, true, __ATOMIC_RELEASE);
+}
+
+static void asked_drop(struct worker_letter *letter)
+{
+}
+
+/* In the longer one of both workers' lists. */
+static unsigned noted(struct fixture *x)
+{
+	unsigned most = 0;
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct asked asked = {.letter = {.letter = {.deliver = asked_deliver}, .drop = asked_drop}};
+
+		worker_post(&x->sw->forwarders[i]->worker, &asked.letter);
+		for (unsigned waits = 0; waits < WAIT_MS_MAX * 5 && !__atomic_load_n(&asked.told, __ATOMIC_ACQUIRE); waits++)
+			step(x);
+		assert_true(__atomic_load_n(&asked.told, __ATOMIC_ACQUIRE));
+		if (asked.count > most)
+			most = asked.count;
+	}
+	return most;
+}
+
+static void carry_both(struct fixture *x, bool held)
+{
+	carry(x, OUT);
+	carry(x, IN);
+	settle(x);
+	wait_held(x, OUT, held);
+	wait_held(x, IN, held);
+}
+
+/* A driver that wants to hear now in an hour, now at once, leaves something for in an hour behind each time. */
+static void a_queue_is_noted_once_whatever_its_driver_says(void **state)
+{
+	struct fixture *x = *state;
+
+	begin(x, EVER_NS);
+	for (unsigned i = 0; i < 40; i++) {
+		holds_set(x, EVER_NS);
+		carry_both(x, true);
+		holds_set(x, SOON_NS);
+		wait_held(x, OUT, false);
+		wait_held(x, IN, false);
+		carry_both(x, false);
+	}
+	assert_in_range(noted(x), 1, 2);
+}
+
+static void what_is_noted_of_ports_that_are_gone_goes(void **state)
+{
+	struct fixture *x = *state;
+
+	for (unsigned i = 0; i < 30; i++) {
+		begin(x, EVER_NS);
+		carry_both(x, true);
+		assert_in_range(noted(x), 1, 8); /* all the room that there is at first */
+		remove_port(x, P);
+		add_port(x, P, 1);
+	}
+	begin(x, SOON_NS);
+	for (unsigned i = 0; i < 1000 && noted(x) > 2; i++) /* when something is due for which a worker has to come back */
+		carry_both(x, false);
+	assert_in_range(noted(x), 1, 2);
 }
 
 int main(void)
@@ -299,6 +381,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_queue_that_is_paused_is_left_alone, setup_two, teardown),
 		cmocka_unit_test_setup_teardown(a_port_with_a_thread_of_its_own_looks_by_itself, setup_two, teardown),
 		cmocka_unit_test_setup_teardown(nothing_stays_held_however_much_goes_on, setup_two, teardown),
+		cmocka_unit_test_setup_teardown(a_queue_is_noted_once_whatever_its_driver_says, setup_two, teardown),
+		cmocka_unit_test_setup_teardown(what_is_noted_of_ports_that_are_gone_goes, setup_two, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
