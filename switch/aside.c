@@ -163,12 +163,12 @@ static unsigned push(struct aside *aside, struct aside_queue *q)
 }
 
 /* When the first signal is due that the port holds back; 0: it holds none. */
-static uint64_t signals_look(const struct aside *aside)
+static uint64_t signals_look(const struct aside *aside, bool now)
 {
 	uint64_t first_ns = 0;
 
 	for (unsigned i = 0; i < aside->held_count && aside->ops->signal_look; i++) {
-		uint64_t at_ns = aside->ops->signal_look(aside->opaque, aside->held[i]->out, aside->held[i]->number, false);
+		uint64_t at_ns = aside->ops->signal_look(aside->opaque, aside->held[i]->out, aside->held[i]->number, now);
 
 		if (at_ns && (!first_ns || at_ns < first_ns))
 			first_ns = at_ns;
@@ -183,7 +183,7 @@ static unsigned round_all(struct aside *aside)
 	for (unsigned i = 0; i < aside->held_count; i++)
 		frames += aside->held[i]->out ? push(aside, aside->held[i]) : pull(aside, aside->held[i]);
 	if (unlikely(signals_held(aside->port)))
-		signals_look(aside);
+		signals_look(aside, false);
 	return frames;
 }
 
@@ -218,7 +218,7 @@ static bool anything_new(const struct aside *aside)
 
 static uint64_t sleep_ns(struct aside *aside)
 {
-	uint64_t ns = UINT64_MAX, due_ns = signals_held(aside->port) ? signals_look(aside) : 0;
+	uint64_t ns = UINT64_MAX, due_ns = signals_held(aside->port) ? signals_look(aside, false) : 0;
 
 	for (unsigned i = 0; i < aside->held_count; i++) {
 		struct aside_queue *q = aside->held[i];
@@ -259,11 +259,12 @@ static void aside_sleep(struct aside *aside)
 	kicks_enable(aside, false);
 }
 
-/* Whose are the queues now? What is not in the table any more is not touched from here on. */
+/* Whose are the queues now? What is not in the table any more is not touched from here on: nothing that is held back is left to nobody. */
 static bool table_adopt(struct aside *aside)
 {
 	bool stop;
 
+	signals_look(aside, true);
 	pthread_mutex_lock(&aside->lock);
 	aside->held_count = 0;
 	for (unsigned i = 0; i < 2 * SW_QUEUES_MAX && aside->begun; i++) {

@@ -19,7 +19,7 @@
  *
  * Lists and letters name ports by their serial numbers. A queue that is stopped signals by itself. Of one that is in no topology as the
  * port's link is down, the control thread thinks, when nobody uses it (signals_cut()). A queue that comes to another worker is looked at when that
- * one sees it first. The thread of a port that is served aside looks by itself (aside.c).
+ * one sees it first. The thread of a port that is served aside looks by itself, and for the last time when it lets a queue go (aside.c).
  */
 
 #include "switch/signals.h"

@@ -258,6 +258,33 @@ static void a_port_with_a_thread_of_its_own_looks_by_itself(void **state)
 	wait_signals(x, OUT, 11);
 }
 
+static void on_removed(void *opaque)
+{
+	*(bool *)opaque = true;
+}
+
+static void a_thread_of_its_own_lets_no_queue_go_that_holds_something(void **state)
+{
+	struct sw_port_config config = {.aside = true};
+	struct fixture *x = *state;
+
+	remove_port(x, P);
+	add_port_with(x, P, 1, &config);
+	begin(x, EVER_NS);
+	for (unsigned way = 0; way < 2; way++) {
+		bool removed = false, held;
+
+		carry(x, !way);
+		wait_held(x, !way, true);
+		sw_queue_remove(x->port[P], !way, 0, on_removed, &removed);
+		for (unsigned i = 0; i < WAIT_MS_MAX * 5 && !removed; i++)
+			step(x);
+		assert_true(removed);
+		assert_int_equal(signals(x, !way, &held), 1);
+		assert_false(held);
+	}
+}
+
 /* Both workers have frames for the port, its limits change all the time, its own queue moves. */
 static void nothing_stays_held_however_much_goes_on(void **state)
 {
@@ -380,6 +407,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_queue_that_moves_takes_its_signal_along, setup_two, teardown),
 		cmocka_unit_test_setup_teardown(a_queue_that_is_paused_is_left_alone, setup_two, teardown),
 		cmocka_unit_test_setup_teardown(a_port_with_a_thread_of_its_own_looks_by_itself, setup_two, teardown),
+		cmocka_unit_test_setup_teardown(a_thread_of_its_own_lets_no_queue_go_that_holds_something, setup_two, teardown),
 		cmocka_unit_test_setup_teardown(nothing_stays_held_however_much_goes_on, setup_two, teardown),
 		cmocka_unit_test_setup_teardown(a_queue_is_noted_once_whatever_its_driver_says, setup_two, teardown),
 		cmocka_unit_test_setup_teardown(what_is_noted_of_ports_that_are_gone_goes, setup_two, teardown),

@@ -343,6 +343,10 @@ struct sw_port *sw_port_find(struct sw *sw, const char *name);
 struct sw_port *sw_port_next(struct sw *sw, struct sw_port *previous); /* NULL: the first; ends with NULL */
 
 int sw_queue_add(struct sw_port *port, bool out, unsigned queue); /* -EEXIST, -ERANGE, -ENOMEM */
+/*
+ * done: nobody calls the port for the queue any more. A signal that is held back (signal_look()) is the caller's from then on; the thread of a port
+ * that is served aside has signalled.
+ */
 void sw_queue_remove(struct sw_port *port, bool out, unsigned queue, void (*done)(void *opaque), void *opaque);
 bool sw_queue_present(const struct sw_port *port, bool out, unsigned queue);
 

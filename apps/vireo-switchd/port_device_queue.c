@@ -184,6 +184,8 @@ static void queue_left(void *opaque)
 	struct device_queue *q = opaque;
 
 	q->leaving = false;
+	if (!q->stopping) /* its device goes on with it, and no worker would look any more whether a signal that is held back is due */
+		vireo_net_signal_now(q->pair->net, 2 * q->pair->at + !q->out);
 	port_queue_settle(q);
 	silent_look(q->pair->device);
 }

@@ -248,8 +248,12 @@ uint64_t vireo_net_signal_look(struct vireo_net *net, unsigned queue)
 	return 0;
 }
 
+static unsigned signalled; /* queues, as decimal digits */
+
 void vireo_net_signal_now(struct vireo_net *net, unsigned queue)
 {
+	assert_false(present[!(queue & 1)][queue / 2]); /* or a worker might be at it */
+	signalled = signalled * 10 + queue;
 }
 
 unsigned vireo_net_receive_room(struct vireo_net *net, unsigned pair)
@@ -402,7 +406,7 @@ static int open_port(void **state, const struct port_kind *of_kind, unsigned que
 	pausable = false;
 	paused = resumed = 0;
 	pause_done = NULL;
-	refuse = asked = quiesced = line_count = nets = available = 0;
+	refuse = asked = quiesced = line_count = nets = available = signalled = 0;
 	memset(present, 0, sizeof(present));
 	if (loop_new(&ports.loop))
 		return -1;
@@ -510,6 +514,29 @@ static void queues_that_go_on_are_answered_for_when_workers_have_been_quiet(void
 	aside = false;
 	present[true][0] = 0;
 	assert_int_equal(ops.queue_renew(opaque, 0), -EOPNOTSUPP);
+}
+
+/* The driver uses fewer pairs, or a ring is disabled, or the port is silenced: no worker comes back to what is held, and nobody stops the queue. */
+static void what_a_queue_holds_that_leaves_the_switch_and_runs_on_is_signalled(void **state)
+{
+	for (unsigned i = 0; i < 4; i++)
+		ops.queue_started(opaque, i);
+	ops.pairs_set(opaque, 1);
+	assert_int_equal(signalled, 2);
+	ops.pairs_set(opaque, 2);
+	assert_true(present[true][1]);
+	disabled = true;
+	ops.queue_enabled(opaque, 2, false);
+	disabled = false;
+	assert_int_equal(signalled, 22);
+	ops.queue_enabled(opaque, 2, true);
+	device_port_silence(*state, note_silence);
+	assert_int_equal(signalled, 2213);
+	device_port_go_on(*state);
+	ops.queue_stop(opaque, 1); /* which signals by itself */
+	ops.queue_stop(opaque, 2);
+	assert_int_equal(quiesced, 2);
+	assert_int_equal(signalled, 2213);
 }
 
 static void pause_passes(void)
@@ -687,6 +714,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(queue_that_was_stopped_meanwhile_is_not, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(port_that_is_silenced_takes_nothing_until_it_goes_on, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(queues_that_go_on_are_answered_for_when_workers_have_been_quiet, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_a_queue_holds_that_leaves_the_switch_and_runs_on_is_signalled, set_up_two, tear_down),
 		cmocka_unit_test_setup_teardown(frames_are_held_while_a_receive_queue_may_come_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_pause_that_has_not_begun_ends_as_well, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_cannot_be_paused_leaves_the_switch, set_up, tear_down),

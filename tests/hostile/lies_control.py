@@ -7,6 +7,7 @@ import time
 
 from bench import NO_CONTROL_QUEUE, lie
 from peer import *
+from vhost_user import SET_VRING_ENABLE
 
 ONLY_OVER = ('vhost-user',), NO_CONTROL_QUEUE
 
@@ -198,6 +199,30 @@ def signals_that_are_held_for_ever(daemon):
             daemon.wait_for(lambda ring=ring: signalled(ring), 3, 'no signal by a limit that was changed')
             for turn in range(500):
                 assert control.answer(held((TX_SET, RX_SET)[turn % 2], 0xFFFFFFFF, (0xFFFFFFFF, 0, 1)[turn % 3])) == OK
+            daemon.check_honest()
+
+
+@lie
+def signals_that_are_held_when_their_ring_leaves(daemon):
+    """A receive ring that may hold its signals for an hour is taken out of use, by fewer pairs or disabled, and runs on: it hears of its frames."""
+    for packed, pairs in ((False, True), (False, False), (True, True)):
+        with daemon.connect() as peer:
+            control = Commands(peer, packed, ALL | F_NOTF_COAL | F_VQ_NOTF_COAL)
+            ring = peer.ring(2, 64, packed)
+            for i in range(32):
+                ring.chain([(GPA + FRAME, 2048, WRITE)], i)
+            assert control.answer(held(VQ_SET, 0xFFFFFFFF, 3600 * 10**6, 2)) == OK
+            assert control.answer(bytes([MULTIQUEUE, 0, 2, 0])) == OK
+            signalled(ring)
+            before = daemon.port('hostile')['tx_frames']
+            daemon.broadcast(4)
+            daemon.wait_for(lambda before=before: daemon.port('hostile')['tx_frames'] >= before + 4, 3, 'the frames have not come')
+            assert not signalled(ring), 'it is told of four frames'
+            if pairs:
+                assert control.answer(bytes([MULTIQUEUE, 0, 1, 0])) == OK
+            else:
+                peer.tell(SET_VRING_ENABLE, struct.pack('=II', 2, 0))
+            daemon.wait_for(lambda ring=ring: signalled(ring), 3, 'no signal from a ring that nobody serves')
             daemon.check_honest()
 
 
