@@ -53,6 +53,8 @@ void sw_port_link_set(struct sw_port *port, bool up)
 	if (up) {
 		switch_publish_removal(port->sw);
 		port_held_send(port);
+		if (signals_held(port)) /* what has been due meanwhile has found no queue */
+			sw_port_signals_set(port, true);
 		return;
 	}
 	cut_begin(port);

@@ -18,8 +18,9 @@
  * is made anew: if it is half full, or there is another topology.
  *
  * Lists and letters name ports by their serial numbers. A queue that is stopped signals by itself. Of one that is in no topology as the
- * port's link is down, the control thread thinks, when nobody uses it (signals_cut()). A queue that comes to another worker is looked at when that
- * one sees it first. The thread of a port that is served aside looks by itself, and for the last time when it lets a queue go (aside.c).
+ * port's link is down, the control thread thinks, when nobody uses it (signals_cut()); if the link is up again before that, workers look at it once
+ * more. A queue that comes to another worker is looked at when that one sees it first. The thread of a port that is served aside looks by itself,
+ * and for the last time when it lets a queue go (aside.c).
  */
 
 #include "switch/signals.h"
@@ -241,7 +242,9 @@ static bool keeps_out(const struct sw_port *port, const struct worker *worker)
 
 static void look_at_out(struct forwarder *forwarder, const struct topology_port *to)
 {
-	for (uint32_t i = 0; i < to->out_count && !to->bond; i++) {
+	bool has_queues = !to->bond || to->member; /* or it is a bond */
+
+	for (uint32_t i = 0; i < to->out_count && has_queues; i++) {
 		struct out_queue *queue = to->out[i];
 
 		claim(forwarder, queue);

@@ -181,6 +181,40 @@ static void a_link_that_goes_down_leaves_nothing_held(void **state)
 	sw_port_link_set(x->port[P], true);
 }
 
+/* What is due in between finds no queue, and the link is up again before anybody has thought of it. */
+static void a_link_that_comes_back_at_once_leaves_nothing_held(void **state)
+{
+	struct fixture *x = *state;
+
+	begin(x, 10 * SOON_NS);
+	carry(x, OUT);
+	settle(x);
+	sw_port_link_set(x->port[P], false);
+	nanosleep(&(struct timespec){.tv_nsec = 15 * SOON_NS}, NULL);
+	sw_port_link_set(x->port[P], true);
+	wait_signals(x, OUT, 1);
+}
+
+static void a_member_of_a_bond_is_looked_at_when_limits_change(void **state)
+{
+	struct sw_bond_config as = {.mode = SW_BOND_ACTIVE_BACKUP};
+	struct sw_port_config config = {.name = "b", .bond = &as, .flood_copies = SW_FLOOD_ANY}, member = {.member_of = "b"};
+	struct fixture *x = *state;
+	struct sw_port *bond;
+
+	remove_port(x, P);
+	assert_int_equal(sw_port_new(x->sw, &config, &bond), 0);
+	add_port_with(x, P, 1, &member);
+	begin(x, EVER_NS);
+	carry(x, OUT);
+	wait_held(x, OUT, true);
+	holds_set(x, 0);
+	wait_signals(x, OUT, 1);
+	remove_port(x, P);
+	sw_port_free(bond, on_gone, x);
+	wait_gone(x, 3);
+}
+
 static void on_moved(void *opaque)
 {
 	*(bool *)opaque = true;
@@ -404,6 +438,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_held_is_looked_at_when_limits_change, setup_two, teardown),
 		cmocka_unit_test_setup_teardown(new_limits_of_frames_change_nothing_about_it, setup_two, teardown),
 		cmocka_unit_test_setup_teardown(a_link_that_goes_down_leaves_nothing_held, setup_two, teardown),
+		cmocka_unit_test_setup_teardown(a_link_that_comes_back_at_once_leaves_nothing_held, setup_two, teardown),
+		cmocka_unit_test_setup_teardown(a_member_of_a_bond_is_looked_at_when_limits_change, setup_two, teardown),
 		cmocka_unit_test_setup_teardown(a_queue_that_moves_takes_its_signal_along, setup_two, teardown),
 		cmocka_unit_test_setup_teardown(a_queue_that_is_paused_is_left_alone, setup_two, teardown),
 		cmocka_unit_test_setup_teardown(a_port_with_a_thread_of_its_own_looks_by_itself, setup_two, teardown),
