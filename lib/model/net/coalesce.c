@@ -13,10 +13,15 @@
 #include "model/net/net_internal.h"
 #include <endian.h>
 
+static bool holds(const struct net_coalesce *limits)
+{
+	return limits->max_packets && limits->max_us;
+}
+
 static bool said_any(const struct vireo_net *net)
 {
 	for (unsigned i = 0; i < 2 * net->pairs; i++)
-		if (net->queues[i].coalesce.max_packets && net->queues[i].coalesce.max_us)
+		if (holds(&net->queues[i].coalesce))
 			return true;
 	return false;
 }
@@ -89,7 +94,10 @@ void net_coalesce_queue_starts(struct vireo_net *net, unsigned index, struct vir
 	device_queue_counter_set(queue, &q->stats.frames);
 	if (!q->coalesce_kept && !device_queue_goes_on(queue)) {
 		q->coalesce = net->coalesce_all[index & 1];
-		queue_carry_out(net, index);
+		if (holds(&q->coalesce)) /* it may be the only one that does */
+			carry_out(net, index, 1, 1);
+		else
+			queue_carry_out(net, index);
 	}
 	q->coalesce_kept = false;
 }

@@ -20,9 +20,11 @@ static const uint64_t rings[] = {0, EVENTS, PACKED, PACKED | EVENTS, VIREO_FEATU
 				 PACKED | VIREO_FEATURE(VIREO_F_IN_ORDER_BIT)};
 
 static unsigned told, told_held;
+static bool last_told;
 
 static void signals_set(void *opaque, bool held)
 {
+	last_told = held;
 	told++;
 	told_held += held;
 }
@@ -595,6 +597,34 @@ static void what_was_said_goes_along_to_another_device(void **state)
 	guest_stop(&b);
 }
 
+/* Of all queues that there were none did, whatever had been said of all. Then one is set up anew. */
+static void the_first_queue_that_holds_again_is_told_of_before_it_runs(void **state)
+{
+	for (unsigned elsewhere = 0; elsewhere < 2; elsewhere++) {
+		uint8_t bytes[8192];
+		struct guest a, b, *g = elsewhere ? &b : &a;
+
+		start_with(&a, COALESCE, 1, 0);
+		assert_int_equal(set_all(&a, false, 5, EVER), NET_OK);
+		assert_int_equal(set_one(&a, 0, 0, 0), NET_OK);
+		assert_false(last_told);
+		if (elsewhere) {
+			start_with(&b, COALESCE, 1, 0);
+			state_between(&a, &b, bytes, sizeof(bytes));
+			assert_int_equal(told_held, 0);
+		}
+		begin(g, 0);
+		queue_set_up_anew(g, 0);
+		assert_true(last_told);
+		assert_limits(g, 0, 5, EVER);
+		carry(g, 0, 1);
+		assert_true(vireo_net_signal_look(g->net, 0) > 0);
+		guest_stop(&a);
+		if (elsewhere)
+			guest_stop(&b);
+	}
+}
+
 static void a_state_that_lies_of_it_is_refused(void **state)
 {
 	uint8_t bytes[8192], lie[8192];
@@ -646,6 +676,7 @@ int main(void)
 		cmocka_unit_test(what_was_not_agreed_on_is_refused),
 		cmocka_unit_test(an_application_that_does_not_look_offers_neither),
 		cmocka_unit_test(what_was_said_goes_along_to_another_device),
+		cmocka_unit_test(the_first_queue_that_holds_again_is_told_of_before_it_runs),
 		cmocka_unit_test(a_state_that_lies_of_it_is_refused),
 	};
 
