@@ -22,6 +22,7 @@ GUEST, WIRE = bytes.fromhex("525400000009"), bytes.fromhex("525400000001")
 ARP = b"\x08\x06"
 CSUM, HOST_TSO4 = 1 << 0, 1 << 11
 SEGMENT, SEGMENTS = 1000, 3
+TOGETHER = 8  # frames of which one signal tells
 
 # It says where it is by asking for a neighbour, 10.1.0.STEP, and goes on when it has seen what follows.
 JOB = """
@@ -46,6 +47,14 @@ ethtool -K eth0 rx-gro-hw off
 large 3 %(segments)d
 ethtool -K eth0 rx-gro-hw on
 large 4 1
+before=$(rx)
+ethtool -C eth0 tx-frames 1 rx-frames %(together)d rx-usecs 600000000 # without tx-frames it would have to be down for that
+say 6
+soon got $((before + %(together)d))
+ethtool -C eth0 tx-frames 1 rx-frames 1000 rx-usecs 3000
+say 7
+soon got $((before + %(together)d + 1))
+ethtool -C eth0 tx-frames 1 rx-frames 0 rx-usecs 0
 say 5
 soon has 'Speed: 2500Mb/s'
 soon has 'Duplex: Half'
@@ -79,9 +88,27 @@ class Steps:
 
 def run_guest(lab, result):
     try:
-        result.append(uml.run(lab, "uml", JOB % {"segments": SEGMENTS}, [(lab.path("guest"), NET)], modules=("virtio_net",), programs=("ethtool",)))
+        result.append(uml.run(lab, "uml", JOB % {"segments": SEGMENTS, "together": TOGETHER}, [(lab.path("guest"), NET)], modules=("virtio_net",), programs=("ethtool",)))
     except BaseException as error:  # noqa: BLE001 - told by who waits
         result.append(error)
+
+
+def signals(switch):
+    return sum(queue["signals"] for queue in switch.port("guest")["queue_counters"] if queue["direction"] == "tx")
+
+
+def together(switch, wire, steps):
+    """So many frames one by one, of which the guest wants to hear by one signal, and then one, of which it hears a little later. The signals."""
+    told = []
+    for step, frames in ((6, TOGETHER), (7, 1)):
+        steps.wait(step)
+        before, there = signals(switch), switch.port("guest")["counters"]["tx_frames"]
+        for count in range(1, frames + 1):
+            wire.send(GUEST + WIRE + b"\x88\xb5" + bytes(46), bytes(12))
+            wait_until(lambda there=there, count=count: steps.ended or switch.port("guest")["counters"]["tx_frames"] >= there + count, uml.JOB_S,
+                       "it is with the guest")
+            told.append(signals(switch) - before)
+    return told
 
 
 def serve(switch, wire, steps):
@@ -93,10 +120,11 @@ def serve(switch, wire, steps):
         wait_until(wire.drained, uml.JOB_S, "the switch has taken it")
         port = switch.port("guest")
         said.append((set(port["offloads"]), port["counters"]["tx_segmented"]))
+    told = together(switch, wire, steps)
     steps.wait(5)
     switch.ctl("port", "set", "guest", "speed=2500M/half")
     wait_until(lambda: ends_when_its_link_comes_up(switch, steps), uml.JOB_S, "the guest has seen the new speed")
-    return said
+    return said, told
 
 
 def ends_when_its_link_comes_up(switch, steps):
@@ -114,7 +142,7 @@ def what_linux_says_of_offloads_and_hears_of_its_link(lab, keys):
     thread = threading.Thread(target=run_guest, args=(lab, result), daemon=True)
     thread.start()
     with Front(lab.path("wire"), raw.F_MRG_RXBUF | CSUM | HOST_TSO4) as wire:
-        said = serve(switch, wire, Steps(wire, result))
+        said, told = serve(switch, wire, Steps(wire, result))
         thread.join(uml.JOB_S)
     if isinstance(result[0], BaseException):
         raise result[0]
@@ -122,6 +150,7 @@ def what_linux_says_of_offloads_and_hears_of_its_link(lab, keys):
     expect([{"tso4", "csum"} <= offloads for offloads, _ in said] == [True, False, True], f"{said}")
     expect([cut for _, cut in said] == [0, 1, 1], f"only the one of then was cut: {said}")
     expect("csum" in said[1][0], f"checksums it takes all the time: {said}")
+    expect(told[:TOGETHER] == [0] * (TOGETHER - 1) + [1], f"one signal tells of {TOGETHER} frames: {told}")
     for step, frames in ((2, 1), (3, SEGMENTS), (4, 1)):
         expect(f"step {step}: {frames} frames" in result[0], f"{result[0]}")
     expect(not any(queue.get("offload_refused") for queue in counters[1]), f"{counters}")
