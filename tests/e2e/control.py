@@ -107,6 +107,8 @@ def together(switch, wire, steps):
             wire.send(GUEST + WIRE + b"\x88\xb5" + bytes(46), bytes(12))
             wait_until(lambda there=there, count=count: steps.ended or switch.port("guest")["counters"]["tx_frames"] >= there + count, uml.JOB_S,
                        "it is with the guest")
+            if count == TOGETHER:  # frames are counted before the guest is told of them
+                wait_until(lambda before=before: steps.ended or signals(switch) > before, uml.JOB_S, "the guest is told of the last one")
             told.append(signals(switch) - before)
     return told
 
