@@ -70,7 +70,6 @@ static void a_lie_in_a_ledger_breaks_nobody(void **state)
 			random = random * UINT64_C(6364136223846793005) + 1;
 			region[(random >> 40) % bytes] = (uint8_t)(random >> 33 & (round & 8 ? 0x0f : 0xff));
 		}
-		setup.out_of_order = true;
 		ring_free(d->ring);
 		d->ring = NULL;
 		if (ring_new(&setup, &d->ring, &why))
@@ -133,7 +132,6 @@ static void what_was_in_flight_before_anything_was_shown_is_owed(void **state)
 			ring_free(d->ring);
 			setup.witness = ring_ledger_witness(l.ledger);
 			setup.sure = !life; /* the driver begins there; after that the ledger says so */
-			setup.out_of_order = true;
 			assert_int_equal(ring_new(&setup, &d->ring, &why), 0);
 			assert_int_equal(ring_owes(d->ring), life > 1 ? 4 : 0);
 			if (!life)

@@ -23,7 +23,6 @@ static inline void succeed(struct test_driver *d, const struct ring_witness *wit
 	const char *why;
 
 	setup.witness = *witness;
-	setup.out_of_order = true;
 	ring_free(d->ring);
 	assert_int_equal(ring_new(&setup, &d->ring, &why), 0);
 }

@@ -202,7 +202,7 @@ static uint32_t place_choose(const struct place_look *look, struct packed_place 
 			return mark;
 		return told;
 	}
-	if (marked && !is_used(look, mark) && !look->setup->out_of_order)
+	if (marked && !is_used(look, mark) && look->setup->keeps_order)
 		burst_return(look, mark);
 	return agreed ? told : end; /* if nothing is used, all of it is available */
 }

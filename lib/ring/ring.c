@@ -177,7 +177,7 @@ static bool ring_in_doubt(const struct ring_setup *setup)
 	uint32_t waiting;
 	uint16_t idx;
 
-	if (!setup->out_of_order || setup->sure)
+	if (setup->keeps_order || setup->sure)
 		return false;
 	if (setup->packed)
 		return !packed_place_find(setup, base, &place, &waiting) ||

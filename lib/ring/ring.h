@@ -44,11 +44,11 @@ struct ring_setup {
 	 */
 	uint32_t base;
 	/*
-	 * The device may complete chains in another order than it popped them. Where one like it was killed, nothing but a witness
-	 * that knows what was in flight could tell which are done: without one, and unless `sure`, a ring in which chains wait that
-	 * has carried something before is refused by ring_new().
+	 * The device completes chains in the order in which it popped them. Where one that does not say so was killed, nothing but a
+	 * witness that knows what was in flight could tell which are done: without one, and unless `sure`, a ring in which chains wait
+	 * that has carried something before is refused by ring_new().
 	 */
-	bool out_of_order;
+	bool keeps_order;
 	bool sure; /* the base is where a ring like this one was stopped: nothing else is looked at */
 	bool plain; /* without the CPU's vector instructions, as on one that has none: for tests */
 	/*

@@ -142,6 +142,15 @@ static inline struct ring_setup driver_setup(const struct test_driver *d)
 	};
 }
 
+/* Of a device that completes chains in order. */
+static inline struct ring_setup driver_setup_in_order(const struct test_driver *d)
+{
+	struct ring_setup setup = driver_setup(d);
+
+	setup.keeps_order = true;
+	return setup;
+}
+
 static inline void driver_positions(struct test_driver *d)
 {
 	uint32_t base = d->opt.base;

@@ -13,7 +13,7 @@ static struct ring_record *record_new(uint32_t size)
 
 static struct ring_setup setup_with(const struct test_driver *d, struct ring_record *record)
 {
-	struct ring_setup setup = driver_setup(d);
+	struct ring_setup setup = driver_setup_in_order(d);
 
 	setup.witness = ring_record_witness(record);
 	setup.base = 0x80008000; /* as the driver set it up, long ago */
@@ -392,7 +392,7 @@ static void a_life_with_kills(struct test_options opt, uint64_t seed, bool exact
 
 	ring_kick_enable(l.d->ring, false);
 	for (unsigned i = 0; i < LIFE_KILLS; i++) {
-		struct ring_setup setup = driver_setup(l.d);
+		struct ring_setup setup = driver_setup_in_order(l.d);
 
 		life_goes_on(&l);
 		life_adds(&l, life_random(&l, 4));
@@ -437,7 +437,6 @@ static void a_new_packed_ring_is_served_whose_base_is_that_of_a_split_one(void *
 	struct ring *next;
 	const char *why;
 
-	setup.out_of_order = true;
 	setup.base = 0;
 	for (unsigned made = 0; made < 3; made++) {
 		assert_int_equal(ring_new(&setup, &next, &why), 0);
@@ -467,7 +466,6 @@ static void what_was_in_flight_out_of_order_is_not_guessed(void **state)
 		for (unsigned i = 0; i < 3; i++)
 			driver_add(d, &piece, 1, 1, 0);
 		setup = driver_setup(d);
-		setup.out_of_order = true;
 		assert_int_equal(ring_new(&setup, &next, &why), 0); /* nothing has been used in it */
 		ring_free(next);
 		assert_int_equal(driver_pop(d, chains, 3), 3);
@@ -497,7 +495,7 @@ static void a_ring_that_is_none_breaks_nobody(void **state)
 	uint64_t random = 1;
 
 	for (unsigned round = 0; round < 20000; round++) {
-		struct ring_setup setup = driver_setup(d);
+		struct ring_setup setup = driver_setup_in_order(d);
 		struct vireo_chain chains[8];
 		struct ring *next;
 		const char *why;
@@ -523,7 +521,7 @@ static void a_chain_is_just_being_added(unsigned start, unsigned count)
 {
 	struct test_piece pieces[3] = { { ADDR, 4, false }, { ADDR + 8, 4, false }, { ADDR + 16, 4, false } };
 	struct test_driver *d = driver_new((struct test_options){ .packed = true, .size = 8 });
-	struct ring_setup setup = driver_setup(d);
+	struct ring_setup setup = driver_setup_in_order(d);
 	struct vireo_chain chain;
 	struct ring *next;
 	const char *why;
@@ -584,7 +582,7 @@ static void taken_over_from_another_program(unsigned start, unsigned done)
 	fill(d, true);
 	pop_and_push(d, done);
 	ring_publish(d->ring);
-	setup = driver_setup(d);
+	setup = driver_setup_in_order(d);
 	setup.base = ring_base(d->ring);
 	for (unsigned left = 0; left < 4 * FOREIGN_SIZE; left++) {
 		d->device_event->off_wrap = htole16((uint16_t)(left / 4 | (left & 1) << 15));
@@ -608,7 +606,7 @@ static void what_another_program_has_left_does_not_overrule_a_base_that_fits(voi
 
 static void lazily(struct test_driver *d)
 {
-	struct ring_setup setup = driver_setup(d);
+	struct ring_setup setup = driver_setup_in_order(d);
 	const char *why;
 
 	setup.lazy = true;

@@ -82,6 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.indirect = flags & 1,
 		.event_idx = flags & 2,
 		.in_order = flags & 4,
+		.keeps_order = !(flags & 8),
 		.size = FUZZ_PACKED ? 1 + shape : 1u << (shape % 9),
 		.base = fuzz_u16(&in) | (FUZZ_PACKED ? (uint32_t)fuzz_u16(&in) << 16 : 0),
 	};
