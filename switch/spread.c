@@ -17,6 +17,7 @@
  */
 
 #include "switch/spread.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "switch/core.h"
@@ -28,10 +29,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define LOOK_MS	  1000u
-#define SECOND_NS  UINT64_C(1000000000)
 #define MOVES_MAX 16u /* in one look */
 
 struct spread_worker {
@@ -220,14 +219,6 @@ static void carry_out(struct spread *spread, const struct balance_move *m)
 	spread->workers[m->to].moved_in++;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * SECOND_NS + (uint64_t)now.tv_nsec;
-}
-
 static void look(void *opaque)
 {
 	struct spread *spread = opaque;
@@ -241,7 +232,7 @@ static void look(void *opaque)
 	count = queues_read(spread, interval_cycles);
 	if (!count)
 		return;
-	count = balance_look(&spread->balance, now_ns(), spread->list, count, moves, MOVES_MAX);
+	count = balance_look(&spread->balance, clock_now_ns(), spread->list, count, moves, MOVES_MAX);
 	for (unsigned i = 0; i < count; i++)
 		carry_out(spread, &moves[i]);
 }

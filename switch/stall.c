@@ -29,10 +29,10 @@
 #include "switch/core.h"
 #include "switch/port.h"
 #include "switch/forwarder.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "work/thread.h"
 #include <sys/resource.h>
-#include <time.h>
 
 #define NS_PER_S       1000000000u
 #define STALL_NS       5000000u
@@ -44,20 +44,12 @@
 #define LOOKS_MAX      1000000u /* at a clock, which stands still in bench/instructions */
 #define PAGE_BYTES     4096u
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
 uint64_t stall_limit_cycles(void)
 {
-	uint64_t start_ns = now_ns(), start = cycles_now(), ns = 0;
+	uint64_t start_ns = clock_now_ns(), start = cycles_now(), ns = 0;
 
 	for (unsigned i = 0; i < LOOKS_MAX && ns < MEASURE_NS; i++)
-		ns = now_ns() - start_ns;
+		ns = clock_now_ns() - start_ns;
 	return ns < MEASURE_NS ? UINT64_MAX : (cycles_now() - start) * (STALL_NS / 1000) / (ns / 1000);
 }
 
@@ -68,7 +60,7 @@ static void usage(struct stall_step *ret)
 	getrusage(RUSAGE_THREAD, &usage);
 	ret->faults = (uint64_t)usage.ru_minflt + (uint64_t)usage.ru_majflt;
 	ret->waits = (uint64_t)usage.ru_nvcsw;
-	ret->ns = now_ns();
+	ret->ns = clock_now_ns();
 }
 
 /* An alert begins: soon after the last, it is to last longer than that. */
@@ -96,7 +88,7 @@ void stall_suspect(struct stall *stall)
 void stall_begin(struct forwarder *forwarder, struct stall_step *ret_step)
 {
 	struct stall_step *last = &forwarder->stall.last;
-	uint64_t now = now_ns();
+	uint64_t now = clock_now_ns();
 
 	if (now - last->ns >= USAGE_EVERY_NS) {
 		usage(last);
@@ -152,7 +144,7 @@ static void alert_end(struct stall *stall)
 
 void stall_end(struct forwarder *forwarder, const struct stall_step *begun, struct sw_port *port)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_now_ns();
 
 	if (unlikely(now - begun->ns >= STALL_NS && port->ops->peer_memory))
 		stall_judge(forwarder, begun, port);
