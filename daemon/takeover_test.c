@@ -124,26 +124,26 @@ static pid_t begin(const char *result)
 	return old;
 }
 
-static void signs_of_life_are_given_as_the_old_one_says(void **state)
+/* What the old one answers is taken, and it goes when there is a timer for that. */
+static void expect_signs_of_life(const char *result, uint64_t watchdog_us)
 {
-	pid_t old = begin("{\"watchdog_us\":7000000}");
+	pid_t old = begin(result);
 
-	assert_int_equal(t.daemon.watchdog_us, 7000000);
+	assert_int_equal(t.daemon.watchdog_us, watchdog_us);
 	assert_int_equal(takeover_answer(t.takeover), 0);
 	assert_non_null(t.daemon.watchdog);
 	takeover_free(t.takeover);
 	assert_int_equal(exit_status(old), ANSWERED);
 }
 
+static void signs_of_life_are_given_as_the_old_one_says(void **state)
+{
+	expect_signs_of_life("{\"watchdog_us\":7000000}", 7000000);
+}
+
 static void an_older_one_that_says_nothing_of_them_may_have_given_some(void **state)
 {
-	pid_t old = begin("{}");
-
-	assert_int_equal(t.daemon.watchdog_us, 30000000);
-	assert_int_equal(takeover_answer(t.takeover), 0);
-	assert_non_null(t.daemon.watchdog);
-	takeover_free(t.takeover);
-	assert_int_equal(exit_status(old), ANSWERED);
+	expect_signs_of_life("{}", 30000000);
 }
 
 /* Else it would end with all that it has taken over. */
