@@ -602,15 +602,15 @@ static void the_first_queue_that_holds_again_is_told_of_before_it_runs(void **st
 {
 	for (unsigned elsewhere = 0; elsewhere < 2; elsewhere++) {
 		uint8_t bytes[8192];
-		struct guest a, b, *g = elsewhere ? &b : &a;
+		struct guest both[2], *a = &both[0], *b = &both[1], *g = &both[elsewhere];
 
-		start_with(&a, COALESCE, 1, 0);
-		assert_int_equal(set_all(&a, false, 5, EVER), NET_OK);
-		assert_int_equal(set_one(&a, 0, 0, 0), NET_OK);
+		start_with(a, COALESCE, 1, 0);
+		assert_int_equal(set_all(a, false, 5, EVER), NET_OK);
+		assert_int_equal(set_one(a, 0, 0, 0), NET_OK);
 		assert_false(last_told);
 		if (elsewhere) {
-			start_with(&b, COALESCE, 1, 0);
-			state_between(&a, &b, bytes, sizeof(bytes));
+			start_with(b, COALESCE, 1, 0);
+			state_between(a, b, bytes, sizeof(bytes));
 			assert_int_equal(told_held, 0);
 		}
 		begin(g, 0);
@@ -619,9 +619,9 @@ static void the_first_queue_that_holds_again_is_told_of_before_it_runs(void **st
 		assert_limits(g, 0, 5, EVER);
 		carry(g, 0, 1);
 		assert_true(vireo_net_signal_look(g->net, 0) > 0);
-		guest_stop(&a);
+		guest_stop(a);
 		if (elsewhere)
-			guest_stop(&b);
+			guest_stop(b);
 	}
 }
 
