@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 
@@ -17,36 +16,11 @@ from guest.cases import Skip, case, expect, main  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
 from guest.front import Front, mac, text_frame  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
+from guest.pcapng import read_pcapng  # noqa: E402
 from guest.switch import Switch, program  # noqa: E402
 
 INBOUND, OUTBOUND = 1, 2
 RESERVED = b"\x01\x80\xc2\0\0\3" + mac(1) + b"\x88\xb5" + bytes(46)
-
-
-def options(data):
-    found, at = {}, 0
-    while at < len(data):
-        code, size = struct.unpack_from("=HH", data, at)
-        found.setdefault(code, data[at + 4:at + 4 + size])
-        at += 4 + (size + 3) // 4 * 4
-    return found
-
-
-def read_pcapng(data):
-    """(the interface's options, [(direction, comment, frame)]); what is no whole block fails."""
-    interface, packets, at = None, [], 0
-    while at < len(data):
-        kind, size = struct.unpack_from("=II", data, at)
-        expect(size % 4 == 0 and struct.unpack_from("=I", data, at + size - 4)[0] == size, f"a block at {at}")
-        body = data[at + 8:at + size - 4]
-        if kind == 1:
-            interface = options(body[8:])
-        if kind == 6:
-            kept = struct.unpack_from("=I", body, 12)[0]
-            said = options(body[20 + (kept + 3) // 4 * 4:])
-            packets.append((struct.unpack("=I", said[2])[0] & 3, said.get(1, b"").decode(), body[20:20 + kept]))
-        at += size
-    return interface, packets
 
 
 def two_ports(lab):
