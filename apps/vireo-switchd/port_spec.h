@@ -10,6 +10,7 @@
 #include "port_limits.h"
 #include "port_retry.h"
 #include "port_role.h"
+#include "port_pcap.h"
 #include "port_running.h"
 #include "port_speed.h"
 #include "port_multicast.h"
@@ -48,6 +49,7 @@ struct port_spec {
 	bool spoof_given, spoof_allowed; /* denied: frames from the port have one of `macs` as their source */
 	bool spoof_learned;		 /* or the first one that it sends from */
 	struct port_xdp_spec xdp;	 /* of a port that is one */
+	struct port_pcap_spec pcap;	 /* likewise */
 	struct port_running running; /* how it begins */
 };
 

@@ -616,7 +616,7 @@ static void a_card_is_named_by_its_address(void **state)
 
 static void bad_types_and_addresses_are_named(void **state)
 {
-	assert_bad("", "expected vhost-user:PATH|fd:N, vduse:NAME, cuse:NAME, tap:INTERFACE, af_packet:INTERFACE, af_xdp:INTERFACE, virtio-pci:ADDRESS, bond:NAME, loop:NAME or null:NAME");
+	assert_bad("", "expected vhost-user:PATH|fd:N, vduse:NAME, cuse:NAME, tap:INTERFACE, af_packet:INTERFACE, af_xdp:INTERFACE, virtio-pci:ADDRESS, bond:NAME, pcap-in:FILE, pcap-out:FILE, loop:NAME or null:NAME");
 	assert_bad("vhost-user", "'vhost-user': expected vhost-user:PATH");
 	assert_bad("Tap:x", "'Tap:x': expected");
 	assert_bad("tap:", "nothing after the colon");
@@ -626,6 +626,25 @@ static void bad_types_and_addresses_are_named(void **state)
 	assert_bad("tap:a/b", "1 to 15 characters");
 	assert_bad("tap:tap%d", "1 to 15 characters");
 	assert_bad("null:a b", "a name has 1 to 63");
+}
+
+static void captures_are_files_with_keys_of_their_own(void **state)
+{
+	struct port_spec spec = good("pcap-in:/var/tmp/a.pcap,pace=max,loop=7,vlan=3");
+
+	assert_string_equal(spec.at.name, "a.pcap");
+	assert_true(spec.pcap.at_once && spec.pcap.times == 7 && !spec.pcap.endless);
+	assert_true(good("pcap-in:a,loop=on").pcap.endless);
+	assert_false(good("pcap-in:a,pace=recorded").pcap.at_once);
+	assert_int_equal(good("pcap-out:/a").pcap.bytes_max, 0); /* the port's default */
+	assert_int_equal(good("pcap-out:/a,size-max=64K").pcap.bytes_max, 65536);
+	assert_true(good("pcap-out:/a,size-max=any").pcap.bytes_max == INT64_MAX);
+	assert_bad("pcap-in:a,pace=fast", "'pace=fast': expected recorded or max");
+	assert_bad("pcap-in:a,loop=0", "expected 1 to 1000000000 times, or on");
+	assert_bad("pcap-in:a,size-max=1G", "unknown key 'size-max'");
+	assert_bad("pcap-out:a,size-max=65535", "expected 64K or more bytes");
+	assert_bad("pcap-out:a/", "expected the path of a file");
+	assert_bad("pcap-in:", "nothing after the colon");
 }
 
 static void an_interface_by_af_xdp_has_queues_and_a_mode(void **state)
@@ -1032,6 +1051,7 @@ int main(void)
 		cmocka_unit_test(users_and_groups_go_by_name),
 		cmocka_unit_test(a_card_is_named_by_its_address),
 		cmocka_unit_test(bad_types_and_addresses_are_named),
+		cmocka_unit_test(captures_are_files_with_keys_of_their_own),
 		cmocka_unit_test(an_interface_by_af_xdp_has_queues_and_a_mode),
 		cmocka_unit_test(bad_keys_and_values_are_named),
 		cmocka_unit_test(a_key_is_given_once),

@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A port that writes what it gets into a file, as pcapng.
+ *
+ * Who delivers copies a frame into a ring; a thread of the port's own takes it from there and writes it, and may wait for the file as long as it
+ * takes: what finds no room in the ring meanwhile is lost, and counted. The thread ends when the port does, when the file is as long as it
+ * may be, or when it cannot be written; the port stays, and takes no more.
+ *
+ * A file that is there already is written over only if it is one of these, or empty: whoever may add ports cannot destroy others by it.
+ */
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "kernel_frame.h"
+#include "port.h"
+#include "port_thread.h"
+#include "switch/mirror_ring.h"
+#include "switch/pcapng.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BUFFER_BYTES (256u << 10) /* more than the longest frame with all that is said of it */
+#define NAP_MS	     1
+#define PCAPNG_MAGIC 0x0a0d0d0au
+#define BYTES_LEAST  (64u << 10)
+
+struct out_port {
+	struct port port;
+	struct port_thread thread;
+	struct mirror_ring ring; /* put by who has claimed the out queue */
+	bool sleeping;		 /* atomic; the thread's: whoever puts something has to wake it */
+	bool over;		 /* atomic; the thread's: no more is taken */
+	bool failed;		 /* atomic; the thread's: and the file is not what it was to be */
+	/* Who has claimed the out queue counts what it refuses; the thread what it has written, and what it could not write. */
+	struct sw_queue_stats out;
+	/* The thread. */
+	int fd;
+	uint64_t written, received;
+	char *buffer; /* whole blocks */
+	size_t buffer_bytes;
+};
+
+/* ---- workers ---- */
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static bool take(struct out_port *out, const struct vireo_frame *frame, uint64_t ns)
+{
+	uint32_t bytes = vireo_frame_bytes(frame);
+	const struct mirror_record record = {.bytes = bytes, .frame_bytes = bytes, .ns = ns, .out = 1};
+
+	if (__atomic_load_n(&out->over, __ATOMIC_RELAXED))
+		counter_add(&out->out.disabled, 1);
+	else if (bytes > KERNEL_FRAME_BYTES)
+		counter_add(&out->out.too_long, 1);
+	else if (!mirror_ring_put(&out->ring, &record, frame, NULL))
+		counter_add(&out->out.no_buffer, 1);
+	else
+		return true;
+	return false;
+}
+
+static int out_deliver(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
+{
+	uint64_t ns = now_ns();
+	int taken = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		taken += take(opaque, frames[i], ns);
+	return taken;
+}
+
+static void out_flush(void *opaque, unsigned queue)
+{
+	struct out_port *out = opaque;
+
+	mirror_ring_show(&out->ring);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with that in rest() */
+	if (__atomic_load_n(&out->sleeping, __ATOMIC_RELAXED) && __atomic_exchange_n(&out->sleeping, false, __ATOMIC_RELAXED))
+		fd_event_raise(out->thread.wake_fd);
+}
+
+static int out_receive(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max)
+{
+	return 0;
+}
+
+static void out_nothing(void *opaque, unsigned queue)
+{
+}
+
+static int out_kick_fd(void *opaque, unsigned queue)
+{
+	return -1;
+}
+
+static bool out_kick_enable(void *opaque, unsigned queue, bool on)
+{
+	return false;
+}
+
+static void out_stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
+{
+	const struct out_port *port = opaque;
+
+	sw_queue_stats_read(&port->out, ret);
+}
+
+static const struct sw_port_ops out_ops = {
+	.receive = out_receive,
+	.release = out_nothing,
+	.deliver = out_deliver,
+	.flush = out_flush,
+	.kick_fd = out_kick_fd,
+	.kick_enable = out_kick_enable,
+	.stats = out_stats,
+};
+
+/* ---- the thread ---- */
+
+/* A negative errno. The file ends with a whole block, whatever happens. */
+static int write_out(struct out_port *out)
+{
+	size_t done = 0;
+
+	while (done < out->buffer_bytes) {
+		ssize_t n = write(out->fd, out->buffer + done, out->buffer_bytes - done);
+		int err = errno;
+
+		if (n > 0) {
+			done += (size_t)n;
+		} else if (n == 0 || err != EINTR) {
+			(void)!ftruncate(out->fd, (off_t)out->written); /* if that fails as well, readers stop at half a block */
+			return n == 0 ? -EIO : -err;
+		}
+	}
+	out->written += done;
+	out->buffer_bytes = 0;
+	return 0;
+}
+
+static int need(struct out_port *out, size_t bytes)
+{
+	return out->buffer_bytes + bytes > BUFFER_BYTES ? write_out(out) : 0;
+}
+
+static uint8_t *buffer_at(const struct out_port *out)
+{
+	return (uint8_t *)out->buffer + out->buffer_bytes;
+}
+
+static void head_add(struct out_port *out)
+{
+	const struct pcapng_head head = {
+		.program = "vireo-switchd " VIREO_VERSION,
+		.interface = out->port.spec.at.name,
+		.snaplen = KERNEL_FRAME_BYTES,
+	};
+
+	out->buffer_bytes += pcapng_head(buffer_at(out), &head);
+}
+
+/* -ECANCELED: the file is as long as it may be. */
+static int record_add(struct out_port *out, const struct mirror_record *record, const uint8_t *bytes)
+{
+	const struct pcapng_packet packet = {.ns = record->ns, .bytes = record->bytes, .frame_bytes = record->frame_bytes, .out = true};
+	size_t most = record->bytes + PCAPNG_EXTRA_MAX;
+	int err = need(out, most);
+
+	if (!err && out->written + out->buffer_bytes + most + PCAPNG_END_MAX > out->port.spec.pcap.bytes_max)
+		err = -ECANCELED;
+	if (err)
+		return err;
+	out->buffer_bytes += pcapng_packet(buffer_at(out), &packet, bytes);
+	counter_add(&out->out.frames, 1);
+	counter_add(&out->out.bytes, record->bytes);
+	return 0;
+}
+
+/* What is in the ring. Returns how many, or a negative errno. */
+static int drain(struct out_port *out)
+{
+	const struct mirror_record *record;
+	const uint8_t *bytes;
+	int taken = 0;
+
+	while ((record = mirror_ring_first(&out->ring, &bytes))) {
+		int err = record_add(out, record, bytes);
+
+		if (err)
+			return err;
+		mirror_ring_drop(&out->ring);
+		out->received++;
+		taken++;
+	}
+	if (out->buffer_bytes) {
+		int err = write_out(out);
+
+		if (err)
+			return err;
+	}
+	return taken;
+}
+
+/* It naps first, so that steady traffic does not make workers wake it for each burst. */
+static void rest(struct out_port *out, int ms)
+{
+	struct pollfd poll_fd = {.fd = out->thread.wake_fd, .events = POLLIN};
+	const uint8_t *bytes;
+
+	if (ms < 0) {
+		__atomic_store_n(&out->sleeping, true, __ATOMIC_RELAXED);
+		__atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with that in out_flush() */
+		if (mirror_ring_first(&out->ring, &bytes) || port_thread_stopping(&out->thread))
+			ms = 0;
+	}
+	if (poll(&poll_fd, 1, ms) > 0)
+		fd_event_clear(out->thread.wake_fd);
+	__atomic_store_n(&out->sleeping, false, __ATOMIC_RELAXED);
+}
+
+/* What the ring has left, and comes meanwhile, is not written. */
+static void rest_drop(struct out_port *out)
+{
+	const uint8_t *bytes;
+
+	while (mirror_ring_first(&out->ring, &bytes)) {
+		mirror_ring_drop(&out->ring);
+		out->received++;
+		counter_add(&out->out.error, 1);
+	}
+}
+
+static int end_write(struct out_port *out)
+{
+	const struct pcapng_end end = {
+		.ns = now_ns(),
+		.received = out->received + counter_read(&out->out.no_buffer),
+		.dropped = counter_read(&out->out.no_buffer) + counter_read(&out->out.error),
+	};
+	int err = need(out, PCAPNG_END_MAX);
+
+	if (err)
+		return err;
+	out->buffer_bytes += pcapng_end(buffer_at(out), &end);
+	return write_out(out);
+}
+
+static int serve(struct out_port *out)
+{
+	int taken;
+	bool stop;
+
+	do {
+		stop = port_thread_stopping(&out->thread); /* what was put before that is taken below */
+		taken = drain(out);
+		if (taken >= 0 && !stop)
+			rest(out, taken ? NAP_MS : -1);
+	} while (taken >= 0 && (!stop || taken));
+	return taken < 0 ? taken : 0;
+}
+
+static void out_main(void *opaque)
+{
+	struct out_port *out = opaque;
+	int err;
+
+	head_add(out);
+	err = serve(out);
+	__atomic_store_n(&out->over, true, __ATOMIC_RELAXED);
+	rest_drop(out);
+	if (err == -ECANCELED) {
+		log_warning(&out->port.log, "the file is as long as size-max= lets it be: nothing is written any more; remove and add the port");
+		err = 0;
+	}
+	if (!err)
+		err = end_write(out);
+	if (err) {
+		log_error(&out->port.log, "cannot write into '%.200s': %s: nothing is written any more; remove and add the port", out->port.spec.at.address,
+			  strerror(-err));
+		__atomic_store_n(&out->failed, true, __ATOMIC_RELAXED);
+	}
+	fd_close(&out->fd); /* which may wait, too */
+}
+
+static void out_ended(void *opaque)
+{
+	struct out_port *out = opaque;
+
+	if (out->port.closing)
+		port_closed(&out->port);
+}
+
+/* ---- making and ending it ---- */
+
+static int explain(const struct port_spec *spec, int err, char *why)
+{
+	const char *text = err == -EEXIST ? "there is a file already that is no pcapng file: choose another, or remove it"
+			 : err == -EMEDIUMTYPE ? "it is no plain file: choose another"
+			 : err == -ELOOP ? "it is a symbolic link: give the path of what it points to"
+			 : strerror(-err);
+
+	snprintf(why, SPEC_WHY_BYTES, "pcap-out '%.200s': %s", spec->at.address, text);
+	return err;
+}
+
+/* One that may be written over: empty, or what such a port has written. */
+static int file_look(int fd)
+{
+	uint32_t magic = 0;
+	struct stat st;
+	ssize_t n;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EMEDIUMTYPE;
+	n = pread(fd, &magic, sizeof(magic), 0);
+	if (n < 0)
+		return -errno;
+	if (n && (n < (ssize_t)sizeof(magic) || magic != PCAPNG_MAGIC))
+		return -EEXIST;
+	return ftruncate(fd, 0) ? -errno : 0;
+}
+
+/* What guests say is nobody else's to read. */
+static int file_open(const char *path, int *ret_fd)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+	int err = fd < 0 ? -errno : file_look(fd);
+
+	if (err)
+		fd_close(&fd);
+	else
+		*ret_fd = fd;
+	return err == -ENXIO || err == -EISDIR ? -EMEDIUMTYPE : err;
+}
+
+static void out_free(struct port *port)
+{
+	struct out_port *out = container_of(port, struct out_port, port);
+
+	port_thread_fini(&out->thread);
+	fd_close(&out->fd);
+	mirror_ring_fini(&out->ring);
+	free(out->buffer);
+	free(out);
+}
+
+/* First no more is delivered; then the thread writes what is there; then the port goes. */
+static void queue_left(void *opaque)
+{
+	struct out_port *out = opaque;
+
+	if (!port_thread_stop(&out->thread))
+		port_closed(&out->port);
+}
+
+static void out_close(struct port *port)
+{
+	struct out_port *out = container_of(port, struct out_port, port);
+
+	sw_queue_remove(port->sw, true, 0, queue_left, out);
+}
+
+static int out_start(struct out_port *out, char *why)
+{
+	int err = file_open(out->port.spec.at.address, &out->fd);
+
+	if (err)
+		return explain(&out->port.spec, err, why);
+	snprintf(why, SPEC_WHY_BYTES, "pcap-out '%.200s': out of memory or ports", out->port.spec.at.address);
+	out->buffer = malloc(BUFFER_BYTES);
+	err = out->buffer ? mirror_ring_init(&out->ring) : -ENOMEM;
+	if (!err)
+		err = port_join(&out->port);
+	if (!err)
+		err = sw_queue_add(out->port.sw, true, 0);
+	if (!err)
+		err = port_thread_start(&out->thread, out->port.ports->loop, "pcap-out", out_main, out_ended, out);
+	return err;
+}
+
+static int out_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)
+{
+	struct out_port *out = aligned_alloc(CACHE_LINE_BYTES, sizeof(*out));
+	int err;
+
+	snprintf(why, SPEC_WHY_BYTES, "pcap-out '%.200s': out of memory or ports", spec->at.address);
+	if (!out)
+		return -ENOMEM;
+	memset(out, 0, sizeof(*out));
+	out->fd = -1;
+	port_thread_init(&out->thread);
+	port_init(&out->port, ports, &port_pcap_out, spec);
+	if (!spec->pcap.bytes_max)
+		out->port.spec.pcap.bytes_max = PORT_PCAP_BYTES_DEFAULT;
+	out->port.out_queues = 1;
+	err = out_start(out, why);
+	if (!err)
+		*ret_port = &out->port;
+	else if (out->port.sw)
+		port_abandon(&out->port);
+	else
+		out_free(&out->port);
+	return err;
+}
+
+static const char *out_state(const struct port *port)
+{
+	const struct out_port *out = (const struct out_port *)port;
+
+	if (__atomic_load_n(&out->failed, __ATOMIC_RELAXED))
+		return "failed";
+	return __atomic_load_n(&out->over, __ATOMIC_RELAXED) ? "ended" : "up";
+}
+
+/* ---- its SPEC ---- */
+
+const char *port_file_problem(const char *address)
+{
+	return address[strlen(address) - 1] == '/' ? "expected the path of a file" : NULL;
+}
+
+static bool set_size_max(struct spec *spec, const char *value)
+{
+	struct port_pcap_spec *pcap = &container_of(spec, struct port_spec, at)->pcap;
+
+	if (strcmp(value, "any") != 0)
+		return parse_size(value, &pcap->bytes_max) && pcap->bytes_max >= BYTES_LEAST && pcap->bytes_max <= INT64_MAX;
+	pcap->bytes_max = INT64_MAX;
+	return true;
+}
+
+static const struct spec_key keys[] = {
+	SPEC_KEY_NAME,
+	{"size-max", set_size_max, "64K or more bytes, such as 100M, or any", "BYTES|any"},
+	PORT_KEYS_VLAN,
+	PORT_KEYS_ROLE_ALONE,
+	PORT_KEYS_LIMITS,
+	PORT_KEY_LINK,
+};
+
+const struct port_kind port_pcap_out = {
+	.spec = {
+		.type = "pcap-out",
+		.address = "FILE",
+		.address_is_path = true,
+		.address_problem = port_file_problem,
+		.keys = keys,
+		.key_count = ARRAY_SIZE(keys),
+	},
+	.ops = &out_ops,
+	.open = out_open,
+	.close = out_close,
+	.free = out_free,
+	.state = out_state,
+};
