@@ -40,6 +40,7 @@ static bool is_gauge(const char *key)
 struct metrics {
 	FILE *out;
 	const struct sort *sort;
+	bool plain; /* the text format that came before OpenMetrics: a family is named as its samples are, and units have no line */
 	const char *part; /* of the family's name, between the sort and the key: "_queue" or "" */
 };
 
@@ -94,8 +95,10 @@ static void put_labels(const struct metrics *m, const json_t *object, const json
 
 static void put_type(const struct metrics *m, const char *key, const char *type)
 {
-	fprintf(m->out, "# HELP %s%s_%s %s of %s%s, as the daemon's control protocol has it.\n# TYPE %s%s_%s %s\n", m->sort->prefix, m->part, key,
-		key, *m->part ? "queues of " : "", m->sort->list, m->sort->prefix, m->part, key, type);
+	const char *total = m->plain && !strcmp(type, "counter") ? "_total" : "";
+
+	fprintf(m->out, "# HELP %s%s_%s%s %s of %s%s, as the daemon's control protocol has it.\n# TYPE %s%s_%s%s %s\n", m->sort->prefix, m->part, key,
+		total, key, *m->part ? "queues of " : "", m->sort->list, m->sort->prefix, m->part, key, total, type);
 }
 
 static void put_sample(const struct metrics *m, const char *key, const json_t *object, const json_t *queue, const json_t *value)
@@ -193,8 +196,10 @@ static void put_latency(const struct metrics *m, const json_t *objects)
 	for (size_t i = 0; (object = json_array_get(objects, i)); i++) {
 		json_object_foreach(json_object_get(object, "latency"), op, of_op) {
 			if (!typed)
-				fprintf(m->out, "# HELP %s_latency_seconds How long requests have taken.\n# TYPE %s_latency_seconds summary\n"
-					"# UNIT %s_latency_seconds seconds\n", m->sort->prefix, m->sort->prefix, m->sort->prefix);
+				fprintf(m->out, "# HELP %s_latency_seconds How long requests have taken.\n# TYPE %s_latency_seconds summary\n",
+					m->sort->prefix, m->sort->prefix);
+			if (!typed && !m->plain)
+				fprintf(m->out, "# UNIT %s_latency_seconds seconds\n", m->sort->prefix);
 			typed = true;
 			for (size_t q = 0; q < ARRAY_SIZE(quantiles); q++) {
 				fprintf(m->out, "%s_latency_seconds{", m->sort->prefix);
@@ -211,11 +216,11 @@ static void put_latency(const struct metrics *m, const json_t *objects)
 	}
 }
 
-void show_metrics(struct show *show)
+void metrics_print(const json_t *stats, bool plain, FILE *out)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(sorts); i++) {
-		struct metrics m = {show->out, &sorts[i], ""}, of_queues = {show->out, &sorts[i], "_queue"};
-		json_t *part = json_object_get(show->result, sorts[i].list);
+		struct metrics m = {out, &sorts[i], plain, ""}, of_queues = {out, &sorts[i], plain, "_queue"};
+		json_t *part = json_object_get(stats, sorts[i].list);
 		json_t *objects = json_is_array(part) ? json_incref(part) : part ? json_pack("[O]", part) : NULL;
 
 		if (objects && json_array_size(objects)) {
@@ -228,5 +233,11 @@ void show_metrics(struct show *show)
 		}
 		json_decref(objects);
 	}
-	fputs("# EOF\n", show->out);
+	if (!plain)
+		fputs("# EOF\n", out);
+}
+
+void show_metrics(struct show *show)
+{
+	metrics_print(show->result, false, show->out);
 }
