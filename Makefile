@@ -4,6 +4,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 KILLS ?= 100
 HOURS ?= 8
+SCREENS ?= $(BUILD)/screens
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +35,11 @@ cycles: build ## cycles a frame with a second worker, and beside 254 silent port
 
 neighbours: build ## what a hostile port costs the others, lie by lie, measured here (ROWS: some only)
 	@VIREO_BUILD='$(abspath $(BUILD))' bench/neighbours $(ROWS)
+
+page: build ## the live page in a headless browser, with screenshots in SCREENS (build/screens); promtool on metrics and alert rules
+	@scripts/install-deps build page
+	@VIREO_BUILD='$(abspath $(BUILD))' VIREO_SCREENS='$(abspath $(SCREENS))' tests/e2e/page.py
+	@VIREO_BUILD='$(abspath $(BUILD))' tests/e2e/serve.py promtool
 
 properties: build ## each property of QEMU's virtio-net-pci changed alone: does the guest have a network
 	@scripts/install-deps check
@@ -124,4 +130,4 @@ deb-check: deb ## install, upgrade and purge the package vireo in a Debian folde
 clean: ## remove what building made
 	rm -rf '$(BUILD)' build-check build-deb
 
-.PHONY: help demo demo-disk check tidy figures cycles neighbours properties comeback killings soak beside disks blkio blktests libiscsi prove fuzz migrate matrix bench build compile install deb deb-check clean
+.PHONY: help demo demo-disk check tidy figures cycles neighbours page properties comeback killings soak beside disks blkio blktests libiscsi prove fuzz migrate matrix bench build compile install deb deb-check clean

@@ -44,6 +44,8 @@ struct ctl_command {
 
 #define CTL_JUDGED (1u << 4) /* vireoctl looks for what is wrong in the answer, and shows that */
 
+#define CTL_SERVES (1u << 5) /* vireoctl shows the answer to others, again and again; the parameters are its own */
+
 #define CTL_PARAM_NAME_BYTES 16u
 
 /* Parameter `index` of a row: its name in lower case. False: there are not so many. */

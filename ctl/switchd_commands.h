@@ -51,6 +51,8 @@
 	  serve_stats, show_top) \
 	X("metrics", "stats", "", 0, "print all counters as OpenMetrics text, for Prometheus", \
 	  NULL, show_metrics) \
+	X("serve", "stats", "[--listen=WHERE] [--hosts=NAMES]", CTL_SERVES | CTL_OWN_PARAMS, \
+	  "show a live page and metrics over HTTP, at 127.0.0.1:9871 or ADDRESS:PORT or unix:PATH", NULL, show_nothing) \
 	X("doctor", "stats", "", CTL_JUDGED, "tell what is wrong with the switch or this machine, and what to do about it, a line each", \
 	  NULL, show_doctor) \
 	X("pci list", NULL, "", 0, "list the virtio functions of this machine, and who drives them", \

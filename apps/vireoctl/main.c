@@ -17,6 +17,7 @@
 #include "mirror.h"
 #include "options.h"
 #include "screen.h"
+#include "serve/serve.h"
 #include "show.h"
 #include <errno.h>
 #include <limits.h>
@@ -28,6 +29,8 @@ static const struct ctl_command switchd_commands[] = {CTL_SWITCHD_COMMANDS(CTL_R
 /* Beside the commands of a daemon whose table it tells. */
 static const struct ctl_command own_commands[] = {
 	{"metrics", "stats", "", 0, "print all counters as OpenMetrics text, for Prometheus", NULL, show_metrics},
+	{"serve", "stats", "[--listen=WHERE] [--hosts=NAMES]", CTL_SERVES | CTL_OWN_PARAMS,
+	 "show a live page and metrics over HTTP, at 127.0.0.1:9871 or ADDRESS:PORT or unix:PATH", NULL, show_nothing},
 	{"help", NULL, "", 0, "show this list", NULL, show_help},
 };
 
@@ -398,6 +401,14 @@ static int ask_for_commands(struct invocation *inv, struct ctl_client *client, s
 	return 0;
 }
 
+/* The daemon need not be there yet. */
+static int run_serve(struct invocation *inv)
+{
+	int ret = find_socket(inv);
+
+	return ret ? ret : serve_run(inv);
+}
+
 /* 0: it is a command, to be carried out. */
 static int understand(struct invocation *inv, int argc, char *const *argv)
 {
@@ -423,6 +434,8 @@ static int run_known(struct invocation *inv, int argc, char *const *argv)
 		return ret;
 	if (!inv->command->method)
 		return run_local(inv);
+	if (inv->command->flags & CTL_SERVES)
+		return run_serve(inv);
 	ret = connect_to(inv, &client);
 	if (ret)
 		return ret;
@@ -431,13 +444,35 @@ static int run_known(struct invocation *inv, int argc, char *const *argv)
 	return ret;
 }
 
+/* Its table is not asked for, since the daemon need not be there. */
+static bool serves(const struct invocation *inv, int argc, char *const *argv)
+{
+	int words;
+	const struct ctl_command *command = ctl_command_by_words(own_commands, ARRAY_SIZE(own_commands), argc, argv, &words);
+
+	return command && command->flags & CTL_SERVES;
+}
+
+static int run_told_serve(struct invocation *inv, int argc, char *const *argv)
+{
+	int ret;
+
+	inv->commands = own_commands;
+	inv->command_count = ARRAY_SIZE(own_commands);
+	ret = understand(inv, argc, argv);
+	return ret ? ret : run_serve(inv);
+}
+
 /* Any other tells its table first. */
 static int run_told(struct invocation *inv, int argc, char *const *argv)
 {
 	struct ctl_catalogue *catalogue = NULL;
 	struct ctl_client *client;
-	int ret = connect_to(inv, &client);
+	int ret;
 
+	if (serves(inv, argc, argv))
+		return run_told_serve(inv, argc, argv);
+	ret = connect_to(inv, &client);
 	if (ret)
 		return ret;
 	ret = ask_for_commands(inv, client, &catalogue);

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The daemon is asked when somebody wants to know, and twice a second at most: a flood of requests costs it no more than one reader does.
+ * Each question has a connection of its own, so a daemon that was started anew is found again. That it does not answer is remembered as long.
+ */
+#include "serve/serve.h"
+#include "base/clock.h"
+#include "base/visible.h"
+#include "ctl/client.h"
+#include "ctl/rpc.h"
+#include "foreign.h"
+#include "show.h"
+#include <errno.h>
+#include <microhttpd.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SERVE_FRESH_MS 500u
+
+struct serve_snapshot {
+	const char *socket, *program;
+	unsigned timeout_ms;
+	uint64_t asked_ns; /* 0: never */
+	json_t *state;	   /* all strings visible; NULL: nobody has answered */
+	char why[512];	   /* of that */
+	struct MHD_Response *response[SERVE_FORMS]; /* NULL: nobody has wanted it yet */
+};
+
+struct serve_snapshot *serve_snapshot_new(const char *socket, const char *program, unsigned timeout_ms)
+{
+	struct serve_snapshot *snapshot = calloc(1, sizeof(*snapshot));
+
+	if (snapshot) {
+		snapshot->socket = socket;
+		snapshot->program = program;
+		snapshot->timeout_ms = timeout_ms;
+	}
+	return snapshot;
+}
+
+/* Who still reads one of the responses keeps that. */
+static void forget(struct serve_snapshot *snapshot)
+{
+	for (unsigned i = 0; i < SERVE_FORMS; i++) {
+		if (snapshot->response[i])
+			MHD_destroy_response(snapshot->response[i]);
+		snapshot->response[i] = NULL;
+	}
+	json_decref(snapshot->state);
+	snapshot->state = NULL;
+}
+
+void serve_snapshot_free(struct serve_snapshot *snapshot)
+{
+	if (snapshot)
+		forget(snapshot);
+	free(snapshot);
+}
+
+/* ---- asking ---- */
+
+static int call(struct ctl_client *client, const char *method, json_t **ret_answer, struct ctl_failure *failure)
+{
+	json_t *answer;
+	int err = ctl_client_call(client, method, json_object(), &answer, failure);
+
+	if (err)
+		return err;
+	*ret_answer = foreign_visible(answer);
+	json_decref(answer);
+	return *ret_answer ? 0 : -ENOMEM;
+}
+
+static int ask_client(struct ctl_client *client, json_t **ret_state, struct ctl_failure *failure)
+{
+	json_t *stats, *version;
+	int err = call(client, "stats", &stats, failure);
+
+	if (err)
+		return err;
+	err = call(client, "version", &version, failure);
+	if (err) {
+		json_decref(stats);
+		return err;
+	}
+	*ret_state = json_pack("{s:o, s:o}", "version", version, "stats", stats);
+	return *ret_state ? 0 : -ENOMEM;
+}
+
+static void ask(struct serve_snapshot *snapshot)
+{
+	struct ctl_failure failure = {.message = ""};
+	struct ctl_client *client;
+	int err = ctl_client_new(snapshot->socket, snapshot->timeout_ms, &client);
+
+	if (!err) {
+		err = ask_client(client, &snapshot->state, &failure);
+		ctl_client_free(client);
+	}
+	if (err == -EREMOTEIO)
+		visible_copy(snapshot->why, sizeof(snapshot->why), failure.message);
+	else if (err)
+		snprintf(snapshot->why, sizeof(snapshot->why), "%s does not answer: %s", snapshot->program, strerror(-err));
+}
+
+static void refresh(struct serve_snapshot *snapshot)
+{
+	uint64_t now_ns = clock_now_ns();
+
+	if (snapshot->asked_ns && now_ns - snapshot->asked_ns < SERVE_FRESH_MS * UINT64_C(1000000))
+		return;
+	forget(snapshot);
+	ask(snapshot);
+	snapshot->asked_ns = clock_now_ns(); /* a daemon that is slow to answer is not asked again at once */
+}
+
+/* ---- answering ---- */
+
+static void print(const struct serve_snapshot *snapshot, enum serve_form form, FILE *out)
+{
+	json_t *failed;
+
+	if (snapshot->state && form != SERVE_STATE) {
+		metrics_print(json_object_get(snapshot->state, "stats"), form == SERVE_PLAIN, out);
+	} else if (snapshot->state) {
+		foreign_dump(snapshot->state, out, JSON_COMPACT);
+	} else if (form == SERVE_STATE) {
+		failed = json_pack("{s:s}", "error", snapshot->why);
+		foreign_dump(failed, out, JSON_COMPACT);
+		json_decref(failed);
+	} else {
+		fprintf(out, "%s\n", snapshot->why);
+	}
+}
+
+/* NULL: memory is short. */
+static struct MHD_Response *render(const struct serve_snapshot *snapshot, enum serve_form form)
+{
+	static const char *const types[SERVE_FORMS] = {
+		[SERVE_STATE] = "application/json",
+		[SERVE_OPENMETRICS] = "application/openmetrics-text; version=1.0.0; charset=utf-8",
+		[SERVE_PLAIN] = "text/plain; version=0.0.4; charset=utf-8",
+	};
+	const char *type = snapshot->state || form == SERVE_STATE ? types[form] : "text/plain; charset=utf-8";
+	char *bytes = NULL;
+	size_t count = 0;
+	FILE *out = open_memstream(&bytes, &count);
+	bool whole;
+
+	if (!out)
+		return NULL;
+	print(snapshot, form, out);
+	whole = !ferror(out);
+	if (fclose(out) || !whole) {
+		free(bytes);
+		return NULL;
+	}
+	return serve_response_new(bytes, count, false, type);
+}
+
+unsigned serve_snapshot_get(struct serve_snapshot *snapshot, enum serve_form form, struct MHD_Response **ret_response)
+{
+	refresh(snapshot);
+	if (!snapshot->response[form])
+		snapshot->response[form] = render(snapshot, form);
+	if (!snapshot->response[form])
+		return MHD_HTTP_INTERNAL_SERVER_ERROR;
+	*ret_response = snapshot->response[form];
+	return snapshot->state ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
+}
