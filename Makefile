@@ -9,10 +9,10 @@ SCREENS ?= $(BUILD)/screens
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: ## install what is missing, build, and let two virtual machines talk through the switch
+demo: ## install what is missing, build, and let two virtual machines talk through the switch (KEEP=1: until Ctrl-C, to watch the page)
 	@scripts/install-deps build demo
 	@$(MAKE) --no-print-directory compile
-	@VIREO_BUILD='$(BUILD)' demo/run
+	@VIREO_BUILD='$(BUILD)' VIREO_DEMO_KEEP='$(KEEP)' demo/run
 
 demo-disk: ## install what is missing, build, and boot a virtual machine from a disk whose daemon is killed meanwhile
 	@scripts/install-deps build demo
