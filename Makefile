@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# A short way to what meson and the scripts do. BUILD: the build folder. KILLS: for killings. SECONDS, SEED: for soak. HOURS: for fuzz. DESTDIR, PREFIX: for install.
+# A short way to what meson and the scripts do. BUILD: the build folder. KILLS: for killings. ROUNDS: for migrate. SECONDS, SEED: for soak. HOURS: for fuzz. DESTDIR, PREFIX: for install.
 BUILD ?= build
 PREFIX ?= /usr/local
 KILLS ?= 100
+ROUNDS ?= 20
 HOURS ?= 8
 SCREENS ?= $(BUILD)/screens
 
@@ -90,10 +91,10 @@ fuzz: ## all fuzzers for HOURS (8), with a corpus that is kept
 	@scripts/install-deps build check
 	@scripts/fuzz $(HOURS)
 
-migrate: build ## move a QEMU guest between two switches, 20 times each by precopy and postcopy, with split and packed rings
+migrate: build ## move a QEMU guest between two switches, ROUNDS (20) times each by precopy and postcopy, with split and packed rings
 	@scripts/install-deps check
-	@VIREO_BUILD='$(abspath $(BUILD))' MIGRATE_ROUNDS=20 MIGRATE_BACK_S=1 tests/e2e/migrate.py
-	@VIREO_BUILD='$(abspath $(BUILD))' POSTCOPY_ROUNDS=20 POSTCOPY_ALL=1 tests/e2e/postcopy.py
+	@VIREO_BUILD='$(abspath $(BUILD))' MIGRATE_ROUNDS='$(ROUNDS)' MIGRATE_BACK_S=1 tests/e2e/migrate.py
+	@VIREO_BUILD='$(abspath $(BUILD))' POSTCOPY_ROUNDS='$(ROUNDS)' POSTCOPY_ALL=1 POSTCOPY_BACK_S=1 tests/e2e/postcopy.py
 	@VIREO_BUILD='$(abspath $(BUILD))' MIGRATE_DISK=1 tests/e2e/migrate_disk.py
 
 matrix: ## build and run the unit tests on other systems, C libraries and compilers; as root (ROWS: some only)
