@@ -142,7 +142,12 @@ struct vireo_cuse_config {
 	 * itself, with VHOST_NET_SET_BACKEND, whatever sort of device it is.
 	 */
 	const char *target;
-	uint64_t reserved[7];
+	/*
+	 * Keep open what a successor needs (the files of guest memory), so that vireo_endpoint_hold() can be called; not for a target. That is
+	 * one fd more for each region.
+	 */
+	uint64_t handover; /* 0 or 1 */
+	uint64_t reserved[6];
 };
 
 /* What an endpoint has that another process is to go on with. */
@@ -188,7 +193,7 @@ struct vireo_endpoint_config {
 	struct vireo_vduse_config vduse;
 	struct vireo_cuse_config cuse;
 	/*
-	 * vhost-user: what vireo_endpoint_export() has said of an endpoint at the same address, with a device of the same kind (borrowed
+	 * vhost-user, CUSE: what vireo_endpoint_export() has said of an endpoint at the same address, with a device of the same kind (borrowed
 	 * during the call; the fds stay the caller's). Nothing is bound and nobody connected to: the endpoint begins held, and
 	 * nothing happens before vireo_endpoint_go_on(). The bytes are checked as what a peer says is. -EINVAL, with a line of log: they
 	 * are cut short, foreign, of another version, or say what cannot be; -EOPNOTSUPP: not this transport.
@@ -247,7 +252,7 @@ VIREO_API bool vireo_endpoint_connected(const struct vireo_endpoint *endpoint);
 VIREO_API bool vireo_endpoint_peer(const struct vireo_endpoint *endpoint, struct vireo_endpoint_peer *ret_peer);
 
 /*
- * Hand-over to another process, which is to go on without the peer's notice (vhost-user, with vhost_user.handover):
+ * Hand-over to another process, which is to go on without the peer's notice (vhost-user and CUSE, with their .handover):
  *
  *	vireo_endpoint_hold()	all queues are quiesced, and the peer's messages left unread
  *	vireo_endpoint_export()	what another process needs, for it to open the endpoint with config.state
@@ -256,9 +261,9 @@ VIREO_API bool vireo_endpoint_peer(const struct vireo_endpoint *endpoint, struct
  *
  * hold: held(opaque, 0) is called when it stands still, in this call or later; or held(opaque, errno): it does not, and goes
  * on: -EBUSY: the session's machine is migrating, its driver is behind an IOMMU, its notifications are messages, or too many files
- * are open, as a line of log says. A peer that has said half a message, or has not read a reply, is disconnected after 20 ms.
+ * are open, as a line of log says; CUSE: also that its caller has ended, and another process has its file open. A peer that has said half a message, or has not read a reply, is disconnected after 20 ms.
  * Where it is closed meanwhile, held(opaque, -ECANCELED) is called in that call. Returns 0; or a negative errno, and calls nobody:
- * -EOPNOTSUPP: this transport cannot, or vhost_user.handover is not set; -EBUSY: it is held, closed or lost already.
+ * -EOPNOTSUPP: this transport cannot, or its .handover is not set; -EBUSY: it is held, closed or lost already.
  *
  * export: ret_state->size is the caller's; what the other fields point to is the endpoint's, until the next export, go_on or close.
  * -EBUSY: it is not held; -ENOMEM; -E2BIG.

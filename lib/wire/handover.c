@@ -28,13 +28,13 @@ static int refuse(const char *text, const char **why)
 	return -EINVAL;
 }
 
-static const char *header_wrong(const struct header *header, size_t bytes, unsigned fd_count)
+static const char *header_wrong(const struct header *header, uint32_t transport, size_t bytes, unsigned fd_count)
 {
 	if (memcmp(header->magic, magic, sizeof(magic)) != 0)
 		return "it is no state of an endpoint";
 	if (header->version != HANDOVER_VERSION)
 		return "its version is not known here";
-	if (header->transport != HANDOVER_VHOST_USER)
+	if (header->transport != transport)
 		return "it belongs to an endpoint of another transport";
 	if (header->bytes > bytes)
 		return "it is cut short";
@@ -45,7 +45,8 @@ static const char *header_wrong(const struct header *header, size_t bytes, unsig
 	return NULL;
 }
 
-int handover_read(const void *data, size_t bytes, unsigned fd_count, struct handover_reader *ret_reader, const char **why)
+int handover_read(uint32_t transport, const void *data, size_t bytes, unsigned fd_count, struct handover_reader *ret_reader,
+		  const char **why)
 {
 	struct header header;
 	const char *wrong;
@@ -54,7 +55,7 @@ int handover_read(const void *data, size_t bytes, unsigned fd_count, struct hand
 		return refuse("it is cut short", why);
 	memcpy(&header, data, sizeof(header));
 	bytes -= sizeof(header);
-	wrong = header_wrong(&header, bytes, fd_count);
+	wrong = header_wrong(&header, transport, bytes, fd_count);
 	if (wrong)
 		return refuse(wrong, why);
 	*ret_reader = (struct handover_reader){ .at = (const uint8_t *)data + sizeof(header), .left = bytes, .fd_count = fd_count };
@@ -135,11 +136,11 @@ static void add_fds(struct handover_writer *writer, const int *fds, unsigned cou
 	writer->fd_count += count;
 }
 
-void handover_begin(struct handover_writer *writer)
+void handover_begin(struct handover_writer *writer, uint32_t transport)
 {
-	const struct header header = { .version = HANDOVER_VERSION, .transport = HANDOVER_VHOST_USER };
+	const struct header header = { .version = HANDOVER_VERSION, .transport = transport };
 
-	*writer = (struct handover_writer){ 0 };
+	*writer = (struct handover_writer){ .transport = transport };
 	add_bytes(writer, &header, sizeof(header));
 }
 
@@ -158,7 +159,7 @@ void handover_add(struct handover_writer *writer, uint32_t what, const void *pay
 
 int handover_end(struct handover_writer *writer)
 {
-	struct header header = { .version = HANDOVER_VERSION, .transport = HANDOVER_VHOST_USER };
+	struct header header = { .version = HANDOVER_VERSION, .transport = writer->transport };
 
 	if (writer->err)
 		return writer->err;

@@ -228,7 +228,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz_take(&in, stretch, sizeof(stretch));
 		fuzz_memory_write(&target.memory, fuzz_u16(&in), stretch, sizeof(stretch));
 	}
-	handover_begin(&writer);
+	handover_begin(&writer, HANDOVER_VHOST_USER);
 	handover_add(&writer, HANDOVER_ENDPOINT, &endpoint, sizeof(endpoint), (int[]){target.listener, target.pair[0]}, 2);
 	for (unsigned i = 0; i < RECORDS_MAX && in.left; i++)
 		add_record(&in, &writer);

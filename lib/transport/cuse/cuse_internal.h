@@ -8,6 +8,7 @@
  *	endpoint.c	what the program asks; the openers, and which device each of them gets
  *	node.c		the character device: libfuse's CUSE, and the only file that knows it
  *	place.c		where that lies, and whose it is
+ *	endpoint_handover.c	an endpoint that stands still, and goes on here or in another process; handover.c: its openers
  *	opener.c	one open of it as a machine: its device, quiet queues, the end
  *	requests.c	one request: whose it is, what it waits for, its answer
  *	table.c		a row per ioctl: its sizes, who may, what must be quiet
@@ -21,6 +22,7 @@
 #include "device/device.h"
 #include "transport/cuse/caller.h"
 #include "transport/endpoint.h"
+#include "wire/handover.h"
 #include <linux/vhost.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -139,6 +141,7 @@ enum opener_state {
 	OPENER_QUIESCE, /* the current request waits for its queues to be quiet */
 	OPENER_MISS, /* a queue has missed an address: waits for it to be quiet, asks, and goes on */
 	OPENER_BREAK, /* the device is broken: waits for all queues, then begins anew */
+	OPENER_HELD, /* to be handed over: waits for all queues, then stands still */
 	OPENER_END, /* closed: waits for all queues */
 };
 
@@ -150,7 +153,8 @@ struct opener {
 	enum opener_state state;
 	bool busy; /* opener_run() is on the stack */
 	bool quiet; /* the quiesce asked for has been granted */
-	bool ending, breaking, missed; /* as soon as nothing else is under way */
+	bool ending, breaking, missed, holding; /* as soon as nothing else is under way */
+	bool still; /* HELD, and all is quiet */
 	bool endpoint_set; /* a SCSI target's rings have begun */
 	bool broken; /* until RESET_OWNER, or SET_OWNER of the first owner */
 
@@ -188,6 +192,12 @@ void opener_end(struct opener *opener);
 
 /* Asks for what is to be quiet in `state`. */
 void opener_quiesce(struct opener *opener, enum opener_state state, uint32_t queue);
+/*
+ * With the requests that have come it is done first; then it stands still, which endpoint_opener_still() is told, here or later. Off: it goes on, and may
+ * be gone afterwards.
+ */
+void opener_hold(struct opener *opener, bool on);
+int opener_device_make(struct opener *opener, pid_t process); /* for that process */
 void opener_iommu_change(struct opener *opener); /* after messages_write() has said -EAGAIN */
 void opener_memory_change(struct opener *opener); /* where memory_next takes something away */
 void opener_hurry(struct opener *opener); /* the current request's caller has been interrupted */
@@ -223,7 +233,15 @@ void messages_tell(struct opener *opener); /* to those who wait for one */
 void messages_read(struct opener *opener, struct request *request); /* takes the request over */
 bool messages_reader_leave(struct opener *opener, struct request *request); /* false: it does not wait to read */
 bool messages_readable(const struct opener *opener);
+void messages_poll_wake(struct opener *opener); /* whoever polls asks again */
 void messages_forget(struct opener *opener); /* as after open */
+
+/* ---- handover.c: what another process needs to go on with openers ---- */
+
+const char *opener_handover_refused(const struct opener *opener); /* still. NULL, or (static) what no other process can go on with */
+void openers_export(const struct cuse_endpoint *endpoint, struct handover_writer *writer); /* all of them are still */
+/* Openers that are still; -EINVAL and *why (static), or another errno: what has been made of them is the endpoint's all the same. */
+int openers_import(struct cuse_endpoint *endpoint, struct handover_reader *reader, const int *fds, const char **why);
 
 /* ---- endpoint.c ---- */
 
@@ -239,6 +257,10 @@ struct cuse_endpoint {
 	struct opener *openers;
 	unsigned opened; /* so far */
 	bool closing;
+	bool holds, still; /* is about to be handed over, and stands still */
+	void (*held)(void *opaque, int err); /* who waits for that, or NULL */
+	void *held_opaque;
+	struct handover_writer state; /* as it was exported */
 	void (*done)(void *opaque);
 	void *done_opaque;
 };
@@ -246,6 +268,7 @@ struct cuse_endpoint {
 int cuse_endpoint_new(struct vireo_device *device, const char *name,
 		      const struct vireo_endpoint_config *config, struct cuse_endpoint **ret_endpoint);
 int endpoint_opener_new(struct cuse_endpoint *endpoint, struct opener **ret_opener);
+struct opener *endpoint_opener(const struct cuse_endpoint *endpoint, uint64_t number); /* or NULL */
 void endpoint_opener_gone(struct cuse_endpoint *endpoint, struct opener *opener);
 /* The device for an opener whose process is known now, attached and in a session; and back. */
 int endpoint_device_take(struct cuse_endpoint *endpoint, struct opener *opener,
@@ -253,6 +276,15 @@ int endpoint_device_take(struct cuse_endpoint *endpoint, struct opener *opener,
 void endpoint_device_give(struct cuse_endpoint *endpoint, struct vireo_device *device);
 void endpoint_node_lost(struct cuse_endpoint *endpoint, int err); /* no request comes any more, and no release */
 const struct vireo_log *endpoint_log(const struct cuse_endpoint *endpoint);
+
+/* ---- endpoint_handover.c: to another process, and from one ---- */
+
+int cuse_hold(struct vireo_endpoint *base, void (*held)(void *opaque, int err), void *opaque);
+int cuse_export(struct vireo_endpoint *base, struct vireo_endpoint_state *ret_state);
+int cuse_go_on(struct vireo_endpoint *base);
+int cuse_import(struct cuse_endpoint *endpoint, const struct vireo_endpoint_state *state); /* its node, and its openers */
+void endpoint_opener_still(struct cuse_endpoint *endpoint); /* one more, or one that waited has gone */
+void cuse_hold_forget(struct cuse_endpoint *endpoint); /* it is closed meanwhile */
 
 /* ---- handlers.c, ring_handlers.c, target_handlers.c ---- */
 
@@ -278,6 +310,13 @@ row_handler ioctl_scsi_set_events_missed, ioctl_scsi_get_events_missed;
 
 /* Makes /dev/NAME: it appears soon, in a turn of the endpoint's loop. */
 int node_new(struct cuse_endpoint *endpoint, struct node **ret_node);
+#define NODE_FIRST_BYTES_MAX 256u
+
+/* The same node, which another process has made, and hands over with the kernel's first request. It hears nothing yet. */
+int node_new_handed(struct cuse_endpoint *endpoint, int fd, const void *first, size_t first_bytes, struct node **ret_node);
+int node_fd(const struct node *node);
+const void *node_first(const struct node *node, size_t *ret_bytes); /* the kernel's first request */
+void node_pause(struct node *node, bool on); /* requests stay with the kernel; takes NULL */
 /* Takes NULL. From now on no request comes any more; the node is there until node_free(). */
 void node_mute(struct node *node);
 bool node_lost(const struct node *node); /* the kernel has let go of it */

@@ -57,6 +57,15 @@ int endpoint_opener_new(struct cuse_endpoint *endpoint, struct opener **ret_open
 	return 0;
 }
 
+struct opener *endpoint_opener(const struct cuse_endpoint *endpoint, uint64_t number)
+{
+	struct opener *opener = endpoint->openers;
+
+	while (opener && opener->number != number)
+		opener = opener->next;
+	return opener;
+}
+
 int endpoint_device_take(struct cuse_endpoint *endpoint, struct opener *opener,
 			 struct vireo_device **ret_device)
 {
@@ -77,6 +86,7 @@ int endpoint_device_take(struct cuse_endpoint *endpoint, struct opener *opener,
 		return r;
 	device_drop_set(device, endpoint->drop);
 	device_disks_permit(device, endpoint->config.files == VIREO_FILES_ANY);
+	device_files_keep(device, endpoint->config.cuse.handover);
 	*ret_device = device;
 	return 0;
 }
@@ -92,6 +102,7 @@ void endpoint_device_give(struct cuse_endpoint *endpoint, struct vireo_device *d
 
 static void endpoint_free(struct cuse_endpoint *endpoint)
 {
+	handover_free(&endpoint->state);
 	free(endpoint->target);
 	free(endpoint->name);
 	free(endpoint);
@@ -122,6 +133,8 @@ void endpoint_opener_gone(struct cuse_endpoint *endpoint, struct opener *opener)
 	log_info(endpoint_log(endpoint), "%s: opener %u has gone", endpoint->name, opener->number);
 	if (endpoint->closing && !endpoint->openers)
 		endpoint_gone(endpoint);
+	else
+		endpoint_opener_still(endpoint);
 }
 
 static void openers_end(struct cuse_endpoint *endpoint)
@@ -201,6 +214,23 @@ int cuse_endpoint_new(struct vireo_device *device, const char *name,
 	return 0;
 }
 
+static void cuse_close(struct vireo_endpoint *base, void (*done)(void *opaque), void *opaque)
+{
+	struct cuse_endpoint *endpoint = endpoint_of(base);
+
+	assert(!endpoint->closing);
+	endpoint->closing = true;
+	endpoint->done = done;
+	endpoint->done_opaque = opaque;
+	cuse_hold_forget(endpoint);
+	node_mute(endpoint->node);
+	if (!endpoint->openers) {
+		endpoint_gone(endpoint);
+		return;
+	}
+	openers_end(endpoint);
+}
+
 static int cuse_open(struct vireo_device *device, const char *name,
 		     const struct vireo_endpoint_config *config, struct vireo_endpoint **ret_endpoint)
 {
@@ -209,9 +239,10 @@ static int cuse_open(struct vireo_device *device, const char *name,
 
 	if (r)
 		return r;
-	r = node_new(endpoint, &endpoint->node);
+	r = config->state ? cuse_import(endpoint, config->state) : node_new(endpoint, &endpoint->node);
+	endpoint->config.state = NULL; /* it was the caller's */
 	if (r) {
-		endpoint_gone(endpoint);
+		cuse_close(&endpoint->base, NULL, NULL); /* no queue runs: it is gone at once */
 		return r;
 	}
 	*ret_endpoint = &endpoint->base;
@@ -240,22 +271,6 @@ static bool cuse_connected(const struct vireo_endpoint *base)
 	return endpoint_of_const(base)->openers;
 }
 
-static void cuse_close(struct vireo_endpoint *base, void (*done)(void *opaque), void *opaque)
-{
-	struct cuse_endpoint *endpoint = endpoint_of(base);
-
-	assert(!endpoint->closing);
-	endpoint->closing = true;
-	endpoint->done = done;
-	endpoint->done_opaque = opaque;
-	node_mute(endpoint->node);
-	if (!endpoint->openers) {
-		endpoint_gone(endpoint);
-		return;
-	}
-	openers_end(endpoint);
-}
-
 const struct endpoint_ops cuse_endpoint_ops = {
 	.prefix = "cuse:",
 	.many = true,
@@ -263,5 +278,8 @@ const struct endpoint_ops cuse_endpoint_ops = {
 	.fd = cuse_fd,
 	.dispatch = cuse_dispatch,
 	.connected = cuse_connected,
+	.hold = cuse_hold,
+	.export = cuse_export,
+	.go_on = cuse_go_on,
 	.close = cuse_close,
 };

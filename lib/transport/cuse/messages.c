@@ -22,6 +22,15 @@ static void iommu_questioned(void *opaque)
 		opener->poll_ops->wake(opener->poll_handle);
 }
 
+void messages_poll_wake(struct opener *opener)
+{
+	if (!opener->poll_handle)
+		return;
+	opener->poll_ops->wake(opener->poll_handle);
+	opener->poll_ops->free(opener->poll_handle);
+	opener->poll_handle = NULL;
+}
+
 static void iommu_renewed(void *opaque)
 {
 	opener_renew(opaque);

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +41,8 @@ struct node {
 	bool doomed; /* as soon as it is not */
 	bool ready; /* the kernel has had our answer to its first request */
 	bool lost;
+	_Alignas(uint64_t) uint8_t first[NODE_FIRST_BYTES_MAX]; /* the kernel's first request, of so many bytes: a successor is told it */
+	size_t first_bytes;
 };
 
 /* ---- requests and answers ---- */
@@ -118,9 +121,14 @@ static struct node_request *request_new(fuse_req_t fuse, enum request_kind kind,
 	return n;
 }
 
-static struct opener *opener_of(const struct fuse_file_info *file)
+/* The kernel knows an opener by its number, which stays the same in another process. It is there until its release has been answered. */
+static struct opener *opener_of(fuse_req_t fuse, const struct fuse_file_info *file)
 {
-	return (struct opener *)(uintptr_t)file->fh;
+	const struct node *node = fuse_req_userdata(fuse);
+	struct opener *opener = endpoint_opener(node->endpoint, file->fh);
+
+	assert(opener);
+	return opener;
 }
 
 /* ---- what the kernel asks ---- */
@@ -151,7 +159,7 @@ static void on_open(fuse_req_t fuse, struct fuse_file_info *file)
 	}
 	log_info(endpoint_log(endpoint), "%s: opener %u: opened by thread %d", endpoint->name, opener->number,
 		 (int)pid);
-	file->fh = (uintptr_t)opener;
+	file->fh = opener->number;
 	if (fuse_reply_open(fuse, file) == -ENOENT) /* interrupted: nobody will close it */
 		opener_end(opener);
 }
@@ -161,9 +169,9 @@ static void on_release(fuse_req_t fuse, struct fuse_file_info *file)
 	struct node_request *n = request_new(fuse, REQUEST_RELEASE, NULL, 0);
 
 	if (n)
-		opener_request(opener_of(file), &n->request);
+		opener_request(opener_of(fuse, file), &n->request);
 	else
-		opener_end(opener_of(file));
+		opener_end(opener_of(fuse, file));
 }
 
 /* libfuse asks only about requests that have not been answered. */
@@ -176,7 +184,7 @@ static void on_interrupt(fuse_req_t fuse, void *opaque)
 
 static void request_interruptible(struct node_request *n, const struct fuse_file_info *file)
 {
-	n->opener = opener_of(file);
+	n->opener = opener_of(n->fuse, file);
 	fuse_req_interrupt_func(n->fuse, on_interrupt, n);
 }
 
@@ -191,7 +199,7 @@ static void on_ioctl(fuse_req_t fuse, int command, void *arg, struct fuse_file_i
 	n->request.command = (uint32_t)command;
 	n->request.room_bytes = out_bytes;
 	request_interruptible(n, file);
-	opener_request(opener_of(file), &n->request);
+	opener_request(n->opener, &n->request);
 }
 
 static void poll_wake(void *handle)
@@ -209,7 +217,7 @@ static const struct poll_ops poll_ops = { poll_wake, poll_free };
 /* One handle for all who poll this open file: a single wake wakes them. */
 static void on_poll(fuse_req_t fuse, struct fuse_file_info *file, struct fuse_pollhandle *handle)
 {
-	struct opener *opener = opener_of(file);
+	struct opener *opener = opener_of(fuse, file);
 
 	if (handle) {
 		if (opener->poll_handle)
@@ -232,7 +240,7 @@ static void on_read(fuse_req_t fuse, size_t bytes, off_t offset, struct fuse_fil
 	if (fuse_req_interrupted(fuse)) /* before: there will be no other call */
 		answer_error(&n->request, -EINTR);
 	else
-		opener_request(opener_of(file), &n->request);
+		opener_request(n->opener, &n->request);
 }
 
 static void on_write(fuse_req_t fuse, const char *data, size_t bytes, off_t offset,
@@ -243,7 +251,7 @@ static void on_write(fuse_req_t fuse, const char *data, size_t bytes, off_t offs
 	if (!n)
 		return;
 	request_interruptible(n, file);
-	opener_request(opener_of(file), &n->request);
+	opener_request(n->opener, &n->request);
 }
 
 static const struct cuse_lowlevel_ops node_ops = {
@@ -266,8 +274,8 @@ static void node_destroy(struct node *node)
 	free(node);
 }
 
-/* One request. 1: handled; 0: none is there; or a negative errno. */
-static int node_take(struct node *node)
+/* 1: it is in the buffer; 0: none is there; or a negative errno. */
+static int node_receive(struct node *node)
 {
 	int r = fuse_session_receive_buf(node->session, &node->buf);
 
@@ -275,8 +283,17 @@ static int node_take(struct node *node)
 		return 0;
 	if (r <= 0)
 		return r ? r : -ENODEV;
-	fuse_session_process_buf(node->session, &node->buf);
 	return 1;
+}
+
+/* One request. 1: handled; or as above. */
+static int node_take(struct node *node)
+{
+	int r = node_receive(node);
+
+	if (r > 0)
+		fuse_session_process_buf(node->session, &node->buf);
+	return r;
 }
 
 static void node_readable(void *opaque, uint32_t events)
@@ -300,7 +317,8 @@ static void node_readable(void *opaque, uint32_t events)
 
 /* ---- the node ---- */
 
-static int session_new(struct node *node)
+/* Takes the fd over, if it says 0. */
+static int session_new(struct node *node, int fd)
 {
 	char program[] = "vireo", *arguments[] = { program, NULL }, name[128], path[32];
 	const char *info[] = { name };
@@ -310,18 +328,35 @@ static int session_new(struct node *node)
 		.dev_info_argv = info,
 		.flags = CUSE_UNRESTRICTED_IOCTL,
 	};
-	int fd = open("/dev/cuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 
-	if (fd < 0)
-		return -errno;
 	snprintf(name, sizeof(name), "DEVNAME=%s", node->endpoint->name);
 	node->session = cuse_lowlevel_new(&args, &cuse, &node_ops, node);
 	fuse_opt_free_args(&args);
 	snprintf(path, sizeof(path), "/dev/fd/%d", fd);
 	if (node->session && !fuse_session_mount(node->session, path))
 		return 0; /* the file is the session's now */
-	fd_close(&fd);
 	return -ENOMEM;
+}
+
+static int session_open(struct node *node, const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK), r;
+
+	if (fd < 0)
+		return -errno;
+	r = session_new(node, fd);
+	if (r)
+		fd_close(&fd);
+	return r;
+}
+
+/* ---- the kernel's first request ---- */
+
+static void first_answer(struct node *node)
+{
+	struct fuse_buf buf = { .mem = node->first, .size = node->first_bytes };
+
+	fuse_session_process_buf(node->session, &buf);
 }
 
 /* The kernel's first request, and what became of our answer. */
@@ -334,9 +369,14 @@ static int session_begin(struct node *node)
 		return -errno;
 	if (!r)
 		return -ETIMEDOUT;
-	r = node_take(node);
-	if (r < 0)
-		return r;
+	r = node_receive(node);
+	if (r <= 0)
+		return r ? r : -ETIMEDOUT;
+	if (node->buf.size > sizeof(node->first))
+		return -EPROTO;
+	node->first_bytes = node->buf.size;
+	memcpy(node->first, node->buf.mem, node->first_bytes);
+	first_answer(node);
 	poll_fd.events = 0;
 	if (!node->ready || (poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & POLLERR)))
 		return -EADDRINUSE; /* the one reason that is not memory */
@@ -369,7 +409,7 @@ int node_new(struct cuse_endpoint *endpoint, struct node **ret_node)
 	if (!node)
 		return -ENOMEM;
 	node->endpoint = endpoint;
-	r = session_new(node);
+	r = session_open(node, "/dev/cuse");
 	if (!r)
 		r = session_begin(node);
 	if (!r)
@@ -384,6 +424,65 @@ int node_new(struct cuse_endpoint *endpoint, struct node **ret_node)
 	log_info(endpoint_log(endpoint), "%s: /dev/%s is there", endpoint->name, endpoint->name);
 	*ret_node = node;
 	return 0;
+}
+
+/* What another process says that the kernel has said. */
+static bool first_valid(const void *data, size_t bytes)
+{
+	struct fuse_in_header header;
+
+	if (bytes < sizeof(header) + sizeof(struct cuse_init_in) || bytes > NODE_FIRST_BYTES_MAX)
+		return false;
+	memcpy(&header, data, sizeof(header));
+	return header.len == bytes && header.opcode == CUSE_INIT;
+}
+
+/*
+ * The session is told once more what the kernel has said first, and answers it to nobody: to /dev/null, in whose place the node's file
+ * comes then.
+ */
+int node_new_handed(struct cuse_endpoint *endpoint, int fd, const void *first, size_t first_bytes, struct node **ret_node)
+{
+	struct node *node = proc_is_ours() && first_valid(first, first_bytes) ? calloc(1, sizeof(*node)) : NULL;
+	int r = node ? 0 : -EINVAL;
+
+	if (!r) {
+		node->endpoint = endpoint;
+		node->first_bytes = first_bytes;
+		memcpy(node->first, first, first_bytes);
+		r = session_open(node, "/dev/null");
+	}
+	if (!r) {
+		first_answer(node);
+		r = node->ready ? 0 : -EINVAL;
+	}
+	if (!r && dup3(fd, fuse_session_fd(node->session), O_CLOEXEC) < 0)
+		r = -errno;
+	fd_close(&fd);
+	if (!r)
+		r = loop_add(endpoint->loop, fuse_session_fd(node->session), 0, node_readable, node, &node->watch);
+	if (!r)
+		*ret_node = node;
+	else if (node)
+		node_destroy(node);
+	return r;
+}
+
+int node_fd(const struct node *node)
+{
+	return node ? fuse_session_fd(node->session) : -1;
+}
+
+const void *node_first(const struct node *node, size_t *ret_bytes)
+{
+	*ret_bytes = node->first_bytes;
+	return node->first;
+}
+
+void node_pause(struct node *node, bool on)
+{
+	if (node && node->watch)
+		loop_change(node->watch, on ? 0 : EPOLLIN);
 }
 
 void node_mute(struct node *node)

@@ -13,6 +13,7 @@
  *	IDLE -> QUIESCE -> (handle, answer) -> IDLE
  *	IDLE -> MISS -> IDLE		a queue has met an address that is not in the map (messages.c); no other stops for it
  *	IDLE -> BREAK -> IDLE		the device is broken
+ *	IDLE -> HELD -> IDLE		it stands still, for another process to go on with (handover.c)
  *	IDLE -> END -> gone		closed, by the caller or by us
  *
  * Requests are handled one at a time, in the order of their coming: a process may send several at once, from
@@ -136,7 +137,7 @@ static void device_drop(struct opener *opener)
 	endpoint_device_give(opener->endpoint, device);
 }
 
-static int device_make(struct opener *opener, pid_t process)
+int opener_device_make(struct opener *opener, pid_t process)
 {
 	struct vireo_device *device;
 	int r;
@@ -194,7 +195,7 @@ int opener_device_need(struct opener *opener, const struct request *request, con
 		return 0;
 	device_drop(opener); /* nothing runs before there is an owner */
 	*why = "there is no device for it";
-	return device_make(opener, process);
+	return opener_device_make(opener, process);
 }
 
 /* What has no address to start, or goes on waiting for one, says so. */
@@ -259,6 +260,8 @@ static bool opener_begin(struct opener *opener)
 		miss_begin(opener);
 	else if (opener->first)
 		request_take(opener);
+	else if (opener->holding)
+		opener_quiesce(opener, OPENER_HELD, DEVICE_ALL_QUEUES);
 	else
 		return false;
 	return true;
@@ -277,6 +280,28 @@ static void opener_granted(struct opener *opener)
 	}
 }
 
+/* It stands still, until it goes on or ends. False: it does. */
+static bool held_step(struct opener *opener)
+{
+	if (opener->holding && !opener->ending) {
+		if (opener->still)
+			return false;
+		opener->still = true;
+		messages_poll_wake(opener);
+		if (opener->device)
+			device_hold(opener->device, true);
+		endpoint_opener_still(opener->endpoint);
+		return true;
+	}
+	opener->still = false;
+	opener->state = OPENER_IDLE;
+	if (opener->device)
+		device_hold(opener->device, false);
+	if (opener->device && !opener->ending)
+		opener_resume(opener);
+	return true;
+}
+
 /* One step. False: nothing more can be done now. */
 static bool opener_step(struct opener *opener)
 {
@@ -284,6 +309,8 @@ static bool opener_step(struct opener *opener)
 		return opener_begin(opener);
 	if (!opener->quiet || opener->state == OPENER_END)
 		return false;
+	if (opener->state == OPENER_HELD)
+		return held_step(opener);
 	opener_granted(opener);
 	opener->state = OPENER_IDLE;
 	return true;
@@ -305,6 +332,12 @@ static void opener_run(struct opener *opener)
 	opener->busy = opener->state == OPENER_END && opener->quiet; /* what comes now comes too late */
 	if (opener->busy)
 		opener_gone(opener);
+}
+
+void opener_hold(struct opener *opener, bool on)
+{
+	opener->holding = on;
+	opener_run(opener);
 }
 
 void opener_request(struct opener *opener, struct request *request)

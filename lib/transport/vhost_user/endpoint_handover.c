@@ -86,7 +86,7 @@ int vhost_user_export(struct vireo_endpoint *base, struct vireo_endpoint_state *
 	if (endpoint->session && endpoint->session->config_changed)
 		record.flags |= HANDOVER_TELLS;
 	handover_free(writer);
-	handover_begin(writer);
+	handover_begin(writer, HANDOVER_VHOST_USER);
 	handover_add(writer, HANDOVER_ENDPOINT, &record, sizeof(record), fds, count);
 	if (endpoint->session)
 		session_export(endpoint->session, writer);
@@ -212,7 +212,7 @@ int vhost_user_import(struct vhost_user_endpoint *endpoint, const struct vireo_e
 {
 	struct handover_reader reader;
 	const char *why = "refused";
-	int r = handover_read(state->data, state->bytes, state->fd_count, &reader, &why);
+	int r = handover_read(HANDOVER_VHOST_USER, state->data, state->bytes, state->fd_count, &reader, &why);
 
 	if (!r)
 		r = endpoint_import(endpoint, &reader, state->fds, &why);

@@ -629,7 +629,7 @@ static void other_messages_are_refused(void **unused)
 		struct handover_writer writer;
 		const uint64_t payload = 0;
 
-		handover_begin(&writer);
+		handover_begin(&writer, HANDOVER_VHOST_USER);
 		handover_add(&writer, HANDOVER_ENDPOINT, &endpoint, sizeof(endpoint), state.fds, 2);
 		handover_add(&writer, request, &payload, sizeof(payload), NULL, 0);
 		assert_int_equal(handover_end(&writer), 0);
