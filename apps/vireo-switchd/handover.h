@@ -14,7 +14,7 @@
 
 /*
  * One more whenever what is said changes: in daemon/handover.h, in handover_state.h, of an endpoint (wire/handover.h) or of a port at the
- * kernel (kernel_state.h).
+ * kernel (kernel_state.h). Not for a kind of port that was not handed over before: who does not know it refuses it.
  */
 #define SWITCH_HANDOVER_VERSION 3
 

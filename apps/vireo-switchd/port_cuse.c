@@ -239,6 +239,11 @@ static void report(const struct port *port, json_t *object)
 	port_session_report((const struct device_port *)port, cuse_peer(port), object);
 }
 
+static const char *hold_refused(const struct port *port)
+{
+	return device_port_end_state(port) ? "it has failed" : NULL;
+}
+
 static const struct spec_key keys[] = {SPEC_KEY_NAME, PORT_KEY_QUEUES, PORT_KEY_MTU, PORT_KEY_MAC, PORT_KEY_FLOOD_MAX, PORT_KEYS_VLAN, PORT_KEYS_ROLE, PORT_KEYS_LIMITS, PORT_KEYS_RETRY, PORT_KEYS_GUARD, PORT_KEYS_MULTICAST, PORT_KEYS_RUNNING,
 					ENDPOINT_CUSE_KEYS};
 
@@ -255,5 +260,10 @@ const struct port_kind port_cuse = {
 	.link_set = device_port_link_set,
 	.memory_max_set = device_port_memory_max_set,
 	.retry_set = device_port_retry_set,
+	.hold_refused = hold_refused,
+	.silence = device_port_silence,
+	.hold = device_port_hold,
+	.export = device_port_export,
+	.go_on = device_port_go_on,
 	.guests = true,
 };

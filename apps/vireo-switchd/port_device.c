@@ -253,7 +253,7 @@ static int device_endpoint_open(struct device_port *device, char *why)
 	int err;
 
 	endpoint_config(spec, &config);
-	config.vhost_user.handover = device->port.kind->hold != NULL;
+	config.vhost_user.handover = config.cuse.handover = device->port.kind->hold != NULL;
 	config.state = device->port.ports->state;
 	if (device->sort->config)
 		device->sort->config(device, &config);

@@ -16,6 +16,7 @@ from guest.labguest import LabGuest  # noqa: E402
 from guest.qemu import QEMU  # noqa: E402
 from guest.switch import CONTROL, LOG, NO_REFUSAL, build_folder, program, start_inside  # noqa: E402
 
+HAND_OVERS = 3
 CLIENT = os.path.join(build_folder(), "tests/lab/cuse_client")
 
 
@@ -59,6 +60,35 @@ def frames_pass_between_two_nodes(_lab):
     listed = guest.check(f"{program('vireoctl')} -s {CONTROL} port list")
     expect("cuse" in listed and "waiting" in listed, listed)
     switch_end(guest)
+
+
+def hand_over(guest):
+    """To a new process, which is the switch from then on."""
+    guest.check(f"old=$(cat /run/switchd.pid); {program('vireo-switchd')} --control {CONTROL} --takeover >>{LOG} 2>&1 & new=$!\n"
+                "for i in $(seq 400); do kill -0 $old 2>/dev/null || break; kill -0 $new 2>/dev/null || break; sleep 0.05; done\n"
+                f"if kill -0 $old 2>/dev/null || ! kill -0 $new; then cat {LOG}; exit 1; fi; echo $new >/run/switchd.pid", seconds=60)
+
+
+@case(shows=[("CUSE", "split")])
+def a_switch_is_replaced_under_its_callers(_lab):
+    """Rings go on where they stood, open files go on being what they were, and new ones are opened of the same nodes."""
+    guest = usual_guest()
+    switch_start(guest, "cuse:vm1", "cuse:vm2", "cuse:other,queues=2")
+    guest.check(f"{CLIENT} frames /dev/vm1 /dev/vm2 1000000 >/run/frames.log 2>&1 & echo $! >/run/frames.pid; "
+                f"{CLIENT} hold /dev/other >/run/hold.log 2>&1 & echo $! >/run/hold.pid")
+    listed = f"{program('vireoctl')} -s {CONTROL} --json port show vm2"
+    guest.check(f"for i in $(seq 200); do {listed} | grep -q '\"rx_frames\": *[1-9][0-9]' && exit 0; sleep 0.1; done; exit 1", seconds=40)
+    for _ in range(HAND_OVERS):
+        hand_over(guest)
+        expect("connected" in guest.check(listed), "its caller is not there any more")
+    said = guest.check("kill $(cat /run/frames.pid) $(cat /run/hold.pid); for i in $(seq 100); do kill -0 $(cat /run/frames.pid) 2>/dev/null "
+                       "|| break; sleep 0.1; done; cat /run/frames.log", seconds=40)
+    expect("frames: " in said and "each way" in said, said)
+    print(f"    {HAND_OVERS} hand-overs, {said.strip()}", flush=True)
+    expect("frames: 20" in client(guest, "frames /dev/vm1 /dev/vm2 20"), "frames")
+    client(guest, "pairs /dev/other 2")
+    log = switch_end(guest)
+    expect(log.count("handed over to process") == HAND_OVERS, log)
 
 
 @case

@@ -228,6 +228,14 @@ static unsigned take(struct queue *queue, uint32_t *ret_bytes, const char *what)
 	return elem.id;
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 /* ---- what it does ---- */
 
 static void rng(const char *node)
@@ -371,15 +379,35 @@ static void send_and_receive(struct client *from, struct client *to, unsigned nu
 	take(transmit, &bytes, "the buffer has not been given back");
 }
 
+/* SIGTERM has come, which is blocked: it interrupts nothing. */
+static bool told_to_stop(void)
+{
+	sigset_t pending;
+
+	return !sigpending(&pending) && sigismember(&pending, SIGTERM) == 1;
+}
+
+/* As many as that, or until SIGTERM. */
 static void frames(const char *one_node, const char *other_node, unsigned count)
 {
+	uint64_t slowest_ms = 0;
 	struct client one, other;
+	sigset_t mask;
+	unsigned i;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGTERM);
+	sigprocmask(SIG_BLOCK, &mask, NULL);
 
 	client_start(&one, one_node, QUEUES);
 	client_start(&other, other_node, QUEUES);
-	for (unsigned i = 0; i < count; i++) {
+	for (i = 0; i < count && !told_to_stop(); i++) {
+		uint64_t begin_ms = now_ms();
+
 		send_and_receive(&one, &other, i, 0);
 		send_and_receive(&other, &one, i, 1);
+		if (now_ms() - begin_ms > slowest_ms)
+			slowest_ms = now_ms() - begin_ms;
 		if (i == count / 2) { /* in the middle: the rings stop, are asked, and go on */
 			struct vhost_vring_state state = { 1, 0 };
 
@@ -389,7 +417,7 @@ static void frames(const char *one_node, const char *other_node, unsigned count)
 			back_end(&one, 1, one.memfd);
 		}
 	}
-	printf("frames: %u each way\n", count);
+	printf("frames: %u each way, the slowest two took %u ms\n", i, (unsigned)slowest_ms);
 }
 
 /* Sends a frame, and waits for its answer; where that lies, behind its header. */
@@ -735,14 +763,6 @@ static void rings(const char *node)
 }
 
 /* ---- files whose server has been stopped ---- */
-
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* Whoever asks the file's server for anything does not come back. */
 static void refused_soon(const struct client *client, unsigned long command, void *arg, const char *name)
