@@ -170,8 +170,8 @@ static void choose(struct bond *bond)
 	for (unsigned i = 0; bond->config.mode == SW_BOND_LACP && i < SW_BOND_MEMBERS_MAX; i++)
 		lacp_link_set(&bond->lacp, i, up >> i & 1, now_ms);
 	bond->roles = roles_of(bond);
-	if (bond->config.mode == SW_BOND_ACTIVE_BACKUP)
-		bond->active = bond->roles.carries ? __builtin_ctz(bond->roles.carries) : -1;
+	if (bond->config.mode == SW_BOND_ACTIVE_BACKUP && bond->roles.carries)
+		bond->active = __builtin_ctz(bond->roles.carries);
 	if (bond->roles.carries != carried || bond->moved) {
 		bond->moved = false;
 		bond->announce = bond->config.mode == SW_BOND_ACTIVE_BACKUP && bond->roles.carries;

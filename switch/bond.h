@@ -34,7 +34,7 @@ struct bond {
 	char *primary;
 	struct sw_port *member[SW_BOND_MEMBERS_MAX]; /* NULL: the number is free */
 	struct bond_roles roles; /* as they are published, or will be with the next topology */
-	int active; /* SW_BOND_ACTIVE_BACKUP: who carries; -1: nobody */
+	int active; /* SW_BOND_ACTIVE_BACKUP: who carries, or has last; -1: nobody */
 	bool moved;    /* shares are to be given anew: a member has gone */
 	bool heard;    /* a LACPDU, and nobody has looked at what follows from it */
 	bool announce; /* another one carries, and the other end is to be told who is behind us */

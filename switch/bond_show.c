@@ -36,7 +36,8 @@ void sw_bond_status(const struct sw_port *port, struct sw_bond_status *ret_statu
 		.mode = bond->config.mode,
 		.hash = bond->config.hash,
 		.primary = bond->primary,
-		.active = bond->active < 0 ? NULL : bond->member[bond->active]->name,
+		.active = bond->active < 0 || !bond->roles.carries ? NULL : bond->member[bond->active]->name,
+		.last = bond->active < 0 ? NULL : bond->member[bond->active]->name,
 		.lacp_passive = bond->config.lacp_passive,
 		.lacp_fast = bond->config.lacp_fast,
 		.lacp_key = bond->lacp.config.key,
@@ -52,6 +53,15 @@ void sw_bond_status(const struct sw_port *port, struct sw_bond_status *ret_statu
 		status.partner_key = partner->key;
 	}
 	*ret_status = status;
+}
+
+void sw_bond_last_set(struct sw_port *port, const char *member)
+{
+	struct bond *bond = port->bond;
+
+	for (unsigned i = 0; bond && i < SW_BOND_MEMBERS_MAX; i++)
+		if (bond->member[i] && !strcmp(bond->member[i]->name, member))
+			bond->active = (int)i;
 }
 
 static struct sw_bond_end end_told(const struct lacp_end *end)

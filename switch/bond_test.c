@@ -329,6 +329,29 @@ static void expect_active(struct fixture *x, unsigned active)
 	assert_int_equal(got(x, active), 20);
 }
 
+/* As when another process has gone on with all ports, whose links come up together. */
+static void who_carried_last_carries_again(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_bond_status status;
+
+	add_members(x, (struct sw_bond_config){.mode = SW_BOND_ACTIVE_BACKUP});
+	sw_bond_last_set(bond, "nobody");
+	expect_active(x, FIRST);
+	for (unsigned i = 0; i < MEMBERS; i++)
+		set_link(x, FIRST + i, false);
+	sw_bond_status(bond, &status);
+	assert_null(status.active);
+	assert_non_null(status.last);
+	sw_bond_last_set(bond, sw_port_name(x->port[FIRST + 1]));
+	sw_hold(x->sw);
+	for (unsigned i = 0; i < MEMBERS; i++)
+		sw_port_link_set(x->port[FIRST + i], true);
+	sw_release(x->sw);
+	pass_grace(x);
+	expect_active(x, FIRST + 1);
+}
+
 static void one_member_carries_and_another_when_it_is_down(void **state)
 {
 	struct fixture *x = *state;
@@ -797,6 +820,7 @@ int main(void)
 		TEST(a_bond_is_no_member),
 		TEST(a_bond_has_so_many_members),
 		TEST(one_member_carries_and_another_when_it_is_down),
+		TEST(who_carried_last_carries_again),
 		TEST(the_primary_member_carries_when_it_is_up),
 		TEST(what_others_bring_is_dropped),
 		TEST(another_member_tells_who_is_behind_us),

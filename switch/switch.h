@@ -526,6 +526,7 @@ struct sw_bond_status {
 	enum sw_bond_mode mode;
 	enum sw_bond_hash hash;
 	const char *active, *primary; /* names, or NULL; valid until the loop goes on */
+	const char *last; /* the same: who was active last, while none is */
 	unsigned member_count;
 	bool lacp_passive, lacp_fast;
 	uint8_t lacp_system[6];
@@ -565,6 +566,8 @@ bool sw_port_is_bond(const struct sw_port *port);
 int sw_bond_set(struct sw_port *port, const struct sw_bond_config *config);
 /* Of a port that is a bond. */
 void sw_bond_status(const struct sw_port *port, struct sw_bond_status *ret_status);
+/* Of one that is active-backup: that member has carried, in another process, and is to go on if its link is up. Others are left alone. */
+void sw_bond_last_set(struct sw_port *port, const char *member);
 void sw_bond_each(const struct sw_port *port, void (*fn)(void *opaque, const struct sw_bond_member *member), void *opaque);
 
 /* ---- multicast database ---- */

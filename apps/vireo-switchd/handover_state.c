@@ -91,6 +91,23 @@ static json_t *locked_json(const struct ports *ports)
 	return list;
 }
 
+/* Who carries of each active-backup bond; or has carried, since by now nobody's link is up. */
+static json_t *bonds_json(const struct ports *ports)
+{
+	json_t *list = json_array();
+
+	for (const struct port *p = ports->first; p; p = p->next) {
+		struct sw_bond_status status;
+
+		if (!sw_port_is_bond(p->sw))
+			continue;
+		sw_bond_status(p->sw, &status);
+		if (status.last)
+			append(&list, json_pack("{s:s, s:s}", "bond", p->spec.at.name, "last", status.last));
+	}
+	return list;
+}
+
 static char *text_of(json_t *json)
 {
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
@@ -101,8 +118,8 @@ static char *text_of(json_t *json)
 
 char *handover_state_text(const struct ports *ports)
 {
-	return text_of(json_pack("{s:i, s:o, s:o, s:o}", "version", SWITCH_HANDOVER_VERSION, "ports", ports_json(ports), "held",
-				 entries_json(ports, held_tell), "locked", locked_json(ports)));
+	return text_of(json_pack("{s:i, s:o, s:o, s:o, s:o}", "version", SWITCH_HANDOVER_VERSION, "ports", ports_json(ports), "held",
+				 entries_json(ports, held_tell), "locked", locked_json(ports), "bonds", bonds_json(ports)));
 }
 
 char *handover_state_learned(const struct ports *ports)
@@ -175,6 +192,20 @@ void handover_state_hold(const json_t *state, const struct ports *ports)
 
 	for (size_t i = 0; i < json_array_size(held); i++)
 		entry_hold(ports, json_array_get(held, i));
+}
+
+void handover_state_bonds(const json_t *state, const struct ports *ports)
+{
+	const json_t *bonds = json_object_get(state, "bonds");
+
+	for (size_t i = 0; i < json_array_size(bonds); i++) {
+		const json_t *bond = json_array_get(bonds, i);
+		const char *name = json_string_value(json_object_get(bond, "bond")), *last = json_string_value(json_object_get(bond, "last"));
+		const struct port *port = name && last ? ports_find(ports, name) : NULL;
+
+		if (port)
+			sw_bond_last_set(port->sw, last);
+	}
 }
 
 static int entry_lock(const struct ports *ports, const json_t *entry, char why[SPEC_WHY_BYTES])

@@ -36,5 +36,7 @@ void handover_state_hold(const json_t *state, const struct ports *ports);
 /* After that. 0, or a negative errno and why: one that cannot be locked is somebody else's soon. */
 int handover_state_lock(const json_t *state, const struct ports *ports, char why[SPEC_WHY_BYTES]);
 void handover_state_learn(const char *text, size_t bytes, const struct ports *ports);
+/* Of active-backup bonds, who carries: as the ports go on, in the same round (sw_hold()). */
+void handover_state_bonds(const json_t *state, const struct ports *ports);
 
 #endif

@@ -141,6 +141,11 @@ static const char *bond_state(const struct port *port)
 	return carries ? "up" : "down";
 }
 
+static const char *bond_hold_refused(const struct port *port)
+{
+	return port->spec.bond.mode == SW_BOND_LACP ? "what its members have agreed on with the other end (LACP) would begin anew" : NULL;
+}
+
 /* The cables of a bond are those of its members. */
 static enum port_told bond_link_set(struct port *port, bool up)
 {
@@ -189,5 +194,7 @@ const struct port_kind port_bond = {
 	.close = port_closed,
 	.free = bond_free,
 	.state = bond_state,
+	.hold_refused = bond_hold_refused,
+	.nothing_to_hand_over = true, /* but who carries: handover_state.c */
 	.link_set = bond_link_set,
 };

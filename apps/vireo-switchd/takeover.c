@@ -112,6 +112,7 @@ int switch_takeover_end(const struct switch_takeover *t)
 	for (struct port *p = t->ports->first; p; p = p->next)
 		if (p->kind->go_on)
 			p->kind->go_on(p);
+	handover_state_bonds(t->state, t->ports);
 	if (sw_release(t->ports->sw))
 		log_warning(&t->daemon->log, "out of memory: ports start a little later");
 	learn(t);

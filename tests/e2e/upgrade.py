@@ -213,8 +213,8 @@ def two_successors_at_once_are_one_in_the_end(lab):
 @case
 def port_that_cannot_be_handed_over_keeps_the_old_one(lab):
     """And nothing is stopped for that."""
-    switch, pings = two(lab, "bond:x")
-    fails(switch, pings, "port 'x' cannot be handed over: its type is bond")
+    switch, pings = two(lab, "bond:x,mode=lacp")
+    fails(switch, pings, "port 'x' cannot be handed over: what its members have agreed on with the other end (LACP) would begin anew")
     switch.ctl("port", "remove", "x")
     switch.ctl("port", "add", "loop:y")
     fails(switch, pings, "port 'y' cannot be handed over: its type is loop")
@@ -222,6 +222,33 @@ def port_that_cannot_be_handed_over_keeps_the_old_one(lab):
     expect("not handed over" not in open(switch.child.log).read(), "something was stopped")
     switch.hand_over()
     pings.end()
+    end_well(switch)
+
+
+@case
+def a_bond_goes_on_by_the_member_that_carried(lab):
+    """And not by its first one, which has come back since; what is learned behind it stays."""
+    members = ("m1", "m2")
+    switch, pings = two(lab, "bond:up", *(f"vhost-user:{lab.path(name)},name={name},bond=up" for name in members))
+    fronts = [Front(lab.path(name)) for name in members]
+
+    def active():
+        return switch.ask("bond", "show", "up")["bond"]["active"]
+    wait_until(lambda: active() in members, 20, "one of them carries")
+    switch.ctl("port", "link", "m1", "down")
+    wait_until(lambda: active() == "m2", 20, "the other one carries")
+    switch.ctl("port", "link", "m1", "up")
+    fronts[1].send(text_frame(9, 1))
+    wait_until(lambda: any(entry["port"] == "up" for entry in switch.ask("fdb", "show")["entries"]), 20, "it is learned")
+    for _ in range(2):
+        switch.hand_over()
+        pings.goes_on()
+        wait_until(lambda: active() is not None, 20, "one of them carries")
+        expect(active() == "m2", f"{active()} carries")
+        expect(any(entry["port"] == "up" for entry in switch.ask("fdb", "show")["entries"]), "what was learned is forgotten")
+    fronts[1].send(text_frame(8, 255))
+    pings.end()
+    expect(switch.port("up")["rx_frames"] > 0, "nothing comes in by the bond")
     end_well(switch)
 
 
