@@ -22,6 +22,7 @@
  *	inquiry.c, vpd.c, capacity.c, mode.c, report.c	what a unit says of itself
  *	reserve.c	reservations: who is kept out
  *	persist_in.c, persist_out.c, keep.c	persistent ones
+ *	state.c		what another process goes on with
  *
  * Locks: unit.lock, then bus.lock. No command takes one but those that are about reservations, modes and
  * addresses: what a queue needs to know of a unit is in atomic words. A queue's thread owns its paths, and a

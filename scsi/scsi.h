@@ -239,6 +239,23 @@ int scsi_queue_fd(const struct scsi_queue *queue); /* borrowed; any thread */
 /* Tasks that have not been reaped, and what aborted tasks have left with disks. */
 unsigned scsi_queue_pending(const struct scsi_queue *queue);
 
+/* ---- another process goes on with it ---- */
+
+/*
+ * What a unit, and a lun, hold beside the disk: reservations, mode pages and whether it is stopped; unit attentions
+ * and how copies have ended. Texts, to be freed; NULL: no memory, or there is no such lun. Nothing is under way at
+ * any queue.
+ */
+char *scsi_unit_save(struct scsi_unit *unit);
+char *scsi_lun_save(struct scsi_bus *bus, unsigned target, unsigned lun);
+/*
+ * They are that from now on, or as they were: a text is anybody's. 0; -EINVAL: it cannot be understood, or says what
+ * cannot be; -ESTALE: it is of a unit of another name; -ENOENT: there is no such lun; -ENOMEM. When all luns have been
+ * added, since each of these says that to others, and before any command.
+ */
+int scsi_unit_load(struct scsi_unit *unit, const char *text);
+int scsi_lun_load(struct scsi_bus *bus, unsigned target, unsigned lun, const char *text);
+
 /* ---- addresses ---- */
 
 /*
