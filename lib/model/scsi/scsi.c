@@ -206,6 +206,8 @@ static const struct vireo_device_ops vscsi_device_ops = {
 	.postcopy = vscsi_postcopy,
 	.events_missed = vscsi_events_missed,
 	.events_missed_set = vscsi_events_missed_set,
+	.state_save = vscsi_state_save,
+	.state_load = vscsi_state_load,
 };
 
 static int vscsi_device_new(struct vireo_scsi *scsi, const struct vireo_scsi_config *config)
@@ -225,6 +227,7 @@ static int vscsi_device_new(struct vireo_scsi *scsi, const struct vireo_scsi_con
 		.ops = &vscsi_device_ops,
 		.opaque = scsi,
 		.out_of_order = true,
+		.state_bytes_max = VSCSI_STATE_BYTES_MAX,
 		.log = config->log,
 		.name = config->name ? config->name : "scsi",
 		.faults = config->faults,

@@ -12,6 +12,7 @@
  *	address.c	the driver's addresses of logical units
  *	control.c	the control queue: task management and what is asked beside it
  *	event.c		the event queue
+ *	state.c		what another device goes on with
  *
  * What the application has of a request queue lies on its shelf (model/shelf.h). Task management is bounded in number, and so are events
  * that wait.
@@ -37,6 +38,7 @@
 #define SCSI_MANAGING_MAX   64u /* that the application has, and a driver waits for; more wait in the ring */
 #define SCSI_ABANDONED_MAX  256u /* that the application has, and nobody waits for; beyond them a function is BUSY at once */
 #define SCSI_EVENTS_MAX	    64u /* that wait for buffers */
+#define VSCSI_STATE_BYTES_MAX 1040u
 
 struct vscsi_slot {
 	struct vireo_scsi_command command; /* first: what the application has is the slot */
@@ -112,6 +114,7 @@ int vscsi_config_check(struct vireo_scsi_config *config); /* and fills in what i
 uint64_t vscsi_features_offered(const struct vireo_scsi_config *config);
 struct virtio_scsi_config_space vscsi_space(const struct vireo_scsi_config *config);
 int vscsi_config_write(void *opaque, uint32_t offset, const void *data, uint32_t bytes);
+void vscsi_sizes_put(struct vireo_scsi *scsi, uint32_t sense_size, uint32_t cdb_size); /* as if the driver had written them */
 void vscsi_sizes_reset(struct vireo_scsi *scsi);
 
 /* ---- address.c ---- */
@@ -157,5 +160,10 @@ void vscsi_events_kicked(struct vireo_scsi *scsi, struct vireo_queue *queue);
 bool vscsi_events_missed(void *opaque);
 void vscsi_events_missed_set(void *opaque, bool missed);
 void vscsi_events_forget(struct vireo_scsi *scsi); /* a driver that comes looks for itself */
+
+/* ---- state.c ---- */
+
+int vscsi_state_save(void *opaque, void *data, size_t room);
+int vscsi_state_load(void *opaque, const void *data, size_t bytes, const char **why);
 
 #endif

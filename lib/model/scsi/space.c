@@ -77,13 +77,18 @@ static void sizes_store(struct vireo_scsi *scsi, uint32_t sense_size, uint32_t c
 	__atomic_store_n(&scsi->sizes, sense_size | (uint64_t)cdb_size << 32, __ATOMIC_RELAXED);
 }
 
+void vscsi_sizes_put(struct vireo_scsi *scsi, uint32_t sense_size, uint32_t cdb_size)
+{
+	const uint32_t sizes[2] = { htole32(sense_size), htole32(cdb_size) };
+
+	device_config_put(scsi->device, offsetof(struct virtio_scsi_config_space, sense_size), sizes, sizeof(sizes));
+	sizes_store(scsi, sense_size, cdb_size);
+}
+
 /* 5.6.4.2 */
 void vscsi_sizes_reset(struct vireo_scsi *scsi)
 {
-	const uint32_t sizes[2] = { htole32(SCSI_SENSE_SIZE), htole32(SCSI_CDB_SIZE) };
-
-	device_config_put(scsi->device, offsetof(struct virtio_scsi_config_space, sense_size), sizes, sizeof(sizes));
-	sizes_store(scsi, SCSI_SENSE_SIZE, SCSI_CDB_SIZE);
+	vscsi_sizes_put(scsi, SCSI_SENSE_SIZE, SCSI_CDB_SIZE);
 }
 
 /* The driver may write two fields (5.6.4.1); what is around them may come along, if it stays what it is. */
