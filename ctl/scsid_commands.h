@@ -28,6 +28,8 @@
 	  serve_export_remove, NULL) \
 	X("export show", "export.show", "NAME", CTL_WATCH, "show an export with its LUNs, queues and counters", \
 	  serve_export_show, NULL) \
+	X("handover", "handover", "SOCKET VERSION", 0, \
+	  "give everything to the process that listens at SOCKET: vireo-scsid --takeover asks for it", serve_store_handover, NULL) \
 	CTL_STORE_DAEMON_COMMANDS(X)
 /* clang-format on */
 

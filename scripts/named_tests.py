@@ -34,7 +34,7 @@ def sections(page):
 def tests():
     """Names of cases; a case that has variants has the name without them."""
     found = set()
-    for path in files("lib/**/*_test.c", "lib/**/*_test_both.h", "lib/**/killed_test.h", "work/*_test.c", "switch/*_test.c", "daemon/*_test.c", "disk/*_test.c", "apps/**/*_test.c",
+    for path in files("lib/**/*_test.c", "lib/**/*_test_both.h", "lib/**/killed_test.h", "work/*_test.c", "switch/*_test.c", "daemon/*_test.c", "disk/*_test.c", "scsi/*_test.c", "apps/**/*_test.c",
                       "tests/**/*.py"):
         found |= set(re.findall(r"^(?:static (?:inline )?void|def) (\w+)\(", text(path), re.M))
         found |= {m.replace("{}", "") for m in re.findall(r'"(\w+_\{\}\w*)"', text(path))}

@@ -60,7 +60,7 @@ static const char *refused(void *opaque, char why[SPEC_WHY_BYTES])
 		text = disk_refused(d, why);
 	for (const struct export *e = store->exports.first; e && !text; e = e->next)
 		text = export_refused(e, why);
-	return text;
+	return text || !store->kind->more ? text : store->kind->more->refused(store, why);
 }
 
 /* ---- to hold them ---- */
@@ -137,6 +137,18 @@ static json_t *export_json(const struct export *export)
 	return json_pack("{s:o}", "spec", spec);
 }
 
+static bool more_said(const struct store *store, json_t *json)
+{
+	const struct store_more *more = store->kind->more;
+
+	return json && (!more || !json_object_set_new(json, "more", more->tell(store)));
+}
+
+unsigned store_handover_version(const struct store *store)
+{
+	return store->kind->more ? store->kind->more->version : STORE_HANDOVER_VERSION;
+}
+
 /* NULL: some of it could not be said. */
 static char *state_text(const struct store *store)
 {
@@ -149,8 +161,8 @@ static char *state_text(const struct store *store)
 	for (const struct export *e = store->exports.first; said && e; e = e->next)
 		said = !json_array_append_new(exports, export_json(e));
 	if (said)
-		json = json_pack("{s:i, s:O, s:O}", "version", STORE_HANDOVER_VERSION, "disks", disks, "exports", exports);
-	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+		json = json_pack("{s:i, s:O, s:O}", "version", (int)store_handover_version(store), "disks", disks, "exports", exports);
+	text = more_said(store, json) ? json_dumps(json, JSON_COMPACT) : NULL;
 	json_decref(json);
 	json_decref(disks);
 	json_decref(exports);
@@ -178,24 +190,23 @@ static int give(struct handover *handover, void *opaque)
 	}
 	for (const struct export *e = store->exports.first; e && !err; e = e->next)
 		err = export_give(handover, e);
-	return err;
+	return err || !store->kind->more ? err : store->kind->more->give(store, handover);
 }
 
 /* ---- the command ---- */
 
-static const struct handover_ops ops = {
-	.what = "daemon",
-	.late = "an export's queues do not come to rest: its disk has not answered",
-	.version = STORE_HANDOVER_VERSION,
-	.refused = refused,
-	.hold = hold_all,
-	.go_on = exports_go_on,
-	.give = give,
-};
-
 int store_handover_open(struct store *store)
 {
-	return handover_new(&store->daemon, &ops, store, &store->handover);
+	store->handover_ops = (struct handover_ops){
+		.what = "daemon",
+		.late = "an export's queues do not come to rest: its disk has not answered",
+		.version = store_handover_version(store),
+		.refused = refused,
+		.hold = hold_all,
+		.go_on = exports_go_on,
+		.give = give,
+	};
+	return handover_new(&store->daemon, &store->handover_ops, store, &store->handover);
 }
 
 void serve_store_handover(struct rpc_call *call, void *opaque)

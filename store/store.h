@@ -9,11 +9,12 @@
 
 #include "ctl/command.h"
 #include "daemon/daemon.h"
+#include "daemon/handover.h"
 #include "store/disks.h"
 #include "store/exports.h"
 #include "store/options.h"
 
-struct handover;
+struct store_more;
 
 struct store_kind {
 	const char *name;      /* of its control socket: "blkd" */
@@ -32,6 +33,7 @@ struct store_kind {
 	void (*disk_held)(struct store *store, const struct store_disk *disk, int err);
 	bool (*disk_wanted)(const struct store *store, const struct store_disk *disk);
 	int (*open)(struct store *store); /* NULL: nothing; what else it has. Disks and exports are open; 0, or -errno and it has logged why */
+	const struct store_more *more; /* NULL: nothing; how that is handed over, which open() does not make anew then */
 };
 
 /* What a daemon knows of itself begins with this. */
@@ -41,6 +43,7 @@ struct store {
 	struct daemon daemon;
 	struct disks disks;
 	struct exports exports;
+	struct handover_ops handover_ops;
 	struct handover *handover; /* NULL: it cannot be handed over, or is ending */
 };
 

@@ -29,12 +29,12 @@ static int state_parse(struct store_takeover *t, const struct parcel *parcel)
 	version = json_integer_value(json_object_get(t->state, "version"));
 	if (!t->state)
 		snprintf(why, sizeof(why), "what it says of itself is no JSON: %.80s", error.text);
-	else if (version == STORE_HANDOVER_VERSION && json_is_array(json_object_get(t->state, "disks")) &&
+	else if (version == store_handover_version(t->store) && json_is_array(json_object_get(t->state, "disks")) &&
 		 json_is_array(json_object_get(t->state, "exports")))
 		return 0;
 	else
-		snprintf(why, sizeof(why), "what it says of itself is of version %" JSON_INTEGER_FORMAT ", and not of %d", version,
-			 STORE_HANDOVER_VERSION);
+		snprintf(why, sizeof(why), "what it says of itself is of version %" JSON_INTEGER_FORMAT ", and not of %u", version,
+			 store_handover_version(t->store));
 	return takeover_complain(t->takeover, why);
 }
 
@@ -177,6 +177,8 @@ static int all_take(struct store_takeover *t)
 		err = disk_take_over(t, json_array_get(disks, i));
 	for (size_t i = 0; !err && i < json_array_size(exports); i++)
 		err = export_take_over(t, json_array_get(exports, i));
+	if (!err && t->store->kind->more)
+		err = t->store->kind->more->take(t->store, t->takeover, json_object_get(t->state, "more"));
 	return err ? err : takeover_answer(t->takeover);
 }
 
@@ -191,7 +193,7 @@ static void all_go_on(struct store *store)
 int store_take_over(struct store *store)
 {
 	struct store_takeover t = {.store = store};
-	int err = takeover_new(&store->daemon, store->kind->name, "daemon", STORE_HANDOVER_VERSION, &t.takeover);
+	int err = takeover_new(&store->daemon, store->kind->name, "daemon", store_handover_version(store), &t.takeover);
 
 	if (!err)
 		err = all_take(&t);

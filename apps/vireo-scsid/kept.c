@@ -101,6 +101,20 @@ static int lock_take(const char *path, int *ret_fd)
 	return err;
 }
 
+int kept_lock_look(const char *path, int fd)
+{
+	char name[PATH_MAX];
+	struct stat there, given;
+
+	if (snprintf(name, sizeof(name), "%s.lock", path) >= (int)sizeof(name))
+		return -ENAMETOOLONG;
+	if (fstat(fd, &given) || lstat(name, &there))
+		return -errno;
+	if (!S_ISREG(given.st_mode) || given.st_dev != there.st_dev || given.st_ino != there.st_ino)
+		return -EINVAL;
+	return flock(fd, LOCK_EX | LOCK_NB) ? -EBUSY : 0; /* it is had already, by all who have this open file */
+}
+
 int kept_take(const char *path, struct kept *ret_kept)
 {
 	struct kept kept = KEPT_NONE;

@@ -24,6 +24,7 @@ static bool first_of_disk(const struct scsid *scsid, const struct lun_spec *spec
 
 static void adding_free(struct lun_adding *adding)
 {
+	adding->scsid->lun_adds--;
 	free(adding->path);
 	free(adding);
 }
@@ -64,6 +65,7 @@ const struct errand *luns_add_aside(struct scsid *scsid, const struct lun_spec *
 		done(opaque, -ENOMEM, NULL, "out of memory");
 		return NULL;
 	}
+	scsid->lun_adds++;
 	*adding = (struct lun_adding){.scsid = scsid, .spec = *spec, .log = *log, .done = done, .opaque = opaque};
 	if (first_of_disk(scsid, spec))
 		adding->path = units_kept_path(&scsid->units, spec->disk);

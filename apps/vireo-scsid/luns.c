@@ -133,7 +133,7 @@ static int lun_new(struct scsid *scsid, struct scsi_export *export, const struct
 	return err;
 }
 
-int luns_add(struct scsid *scsid, const struct lun_spec *spec, struct kept *kept, const struct vireo_log *log, struct lun **ret_lun,
+int luns_put(struct scsid *scsid, const struct lun_spec *spec, struct kept *kept, const struct vireo_log *log, struct lun **ret_lun,
 	     char why[SPEC_WHY_BYTES])
 {
 	struct scsi_export *export;
@@ -166,10 +166,19 @@ int luns_add(struct scsid *scsid, const struct lun_spec *spec, struct kept *kept
 	if (err)
 		return err;
 	link_in(lun);
-	tell(lun, VIREO_SCSI_UNIT_ADDED, 0, 0);
 	log_info(log, "%s: added: disk %s", lun_name(lun, name), disk->spec.name);
 	*ret_lun = lun;
 	return 0;
+}
+
+int luns_add(struct scsid *scsid, const struct lun_spec *spec, struct kept *kept, const struct vireo_log *log, struct lun **ret_lun,
+	     char why[SPEC_WHY_BYTES])
+{
+	int err = luns_put(scsid, spec, kept, log, ret_lun, why);
+
+	if (!err)
+		tell(*ret_lun, VIREO_SCSI_UNIT_ADDED, 0, 0);
+	return err;
 }
 
 /* ---- ending it ---- */

@@ -34,6 +34,9 @@ struct lun {
 /* With what was kept of its disk, if that has no unit yet. 0, or -errno and why; -EEXIST: there is one. */
 int luns_add(struct scsid *scsid, const struct lun_spec *spec, struct kept *kept, const struct vireo_log *log, struct lun **ret_lun,
 	     char why[SPEC_WHY_BYTES]);
+/* The same, and its driver is not told: it knows. */
+int luns_put(struct scsid *scsid, const struct lun_spec *spec, struct kept *kept, const struct vireo_log *log, struct lun **ret_lun,
+	     char why[SPEC_WHY_BYTES]);
 /* NULL and why: there is none. */
 struct lun *luns_find(const struct scsid *scsid, const struct lun_address *at, char why[SPEC_WHY_BYTES]);
 void lun_remove(struct lun *lun, const struct vireo_log *log, lun_removed_fn *removed, void *opaque);

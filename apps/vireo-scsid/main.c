@@ -3,12 +3,14 @@
 #include "base/log.h"
 #include "ctl/scsid_commands.h"
 #include "daemon/errand.h"
+#include "handover.h"
 #include "lun_commands.h"
 #include "luns.h"
 #include "scsid.h"
 #include "store/commands.h"
 #include <sys/stat.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- what it has beside disks and exports ---- */
@@ -66,14 +68,12 @@ static int luns_open(struct store *store)
 {
 	struct scsid *scsid = scsid_of(store);
 	const struct scsid_options *options = scsid_options_of(scsid);
-	int err = state_check(scsid);
+	int err;
 
-	scsid->units = (struct units){
-		.state = options->state,
-		.errands = &store->disks.errands,
-		.mailbox = store->exports.drained,
-		.log = store->daemon.log,
-	};
+	if (options->store.run.daemon.takeover)
+		return 0; /* they are there: takeover.c */
+	err = state_check(scsid);
+	scsid_units_begin(scsid, options->state);
 	for (unsigned i = 0; i < options->lun_count && !err && !daemon_ending(&store->daemon); i++)
 		err = lun_open(scsid, i);
 	return err;
@@ -108,6 +108,7 @@ static const struct store_kind kind = {
 	.disk_resized = disk_resized,
 	.disk_layered = disk_layered,
 	.open = luns_open,
+	.more = &scsid_more,
 };
 
 int main(int argc, char **argv)
@@ -127,6 +128,7 @@ int main(int argc, char **argv)
 		break;
 	}
 	ret = store_run(&scsid.store, &kind, &options.store);
+	free(scsid.state_taken);
 	scsid_options_free(&options);
 	return ret;
 }

@@ -57,6 +57,8 @@ static const struct setting rows[] = {
 	{"lun", "SPEC", set_lun, "[EXPORT/]TARGET:LUN=DISK[,key=value...]", "show a disk there (see below); may be given often",
 	 .many = true},
 	{"state", "FOLDER", set_state, "an absolute path", "keep persistent reservations there over the end of the daemon"},
+	SETTING_TAKEOVER("daemon", "its disks and LUNs with what machines have\n"
+			 "reserved, its exports with their sessions and rings, its control socket. Those of these settings are not looked at"),
 	STORE_SETTINGS_END,
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "unit.h"
+#include "scsid.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -93,6 +94,18 @@ static int keeper_open(const struct units *units, struct unit *unit, struct kept
 }
 
 /* ---- units ---- */
+
+void scsid_units_begin(struct scsid *scsid, const char *state)
+{
+	struct store *store = &scsid->store;
+
+	scsid->units = (struct units){
+		.state = state,
+		.errands = &store->disks.errands,
+		.mailbox = store->exports.drained,
+		.log = store->daemon.log,
+	};
+}
 
 static void unit_free(struct unit *unit)
 {

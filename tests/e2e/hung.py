@@ -226,7 +226,7 @@ def a_folder_of_reservations_that_hangs_holds_up_nobody(lab):
     options = ["--state", lab.path("state")]
     os.environ.update(LD_PRELOAD=module, HANG_LOCKS=hang)
     try:
-        scsid = Scsid(lab, ["a=mem:8M", "b=mem:8M"], [f"vhost-user:{lab.path('e')}"], ["0:0=a"], options)
+        scsid = Scsid(lab, ["a=null:8M", "b=null:8M"], [f"vhost-user:{lab.path('e')}"], ["0:0=a"], options)
         open(hang, "w", encoding="utf-8").close()
         late = lab.start([program("vireo-scsid"), "--disk", "c=mem:8M", "--export", f"vhost-user:{lab.path('f')}", "--lun", "0:0=c", *options,
                           "--control", lab.path("late.sock")], log="late.log")
@@ -239,6 +239,7 @@ def a_folder_of_reservations_that_hangs_holds_up_nobody(lab):
     wait_until(lambda: os.path.exists(lab.path("state/b.reservations.lock")), 20, "its lock's file", child=add)
     for _ in range(20):
         expect([lun["name"] for lun in scsid.ask("lun", "list")["luns"]] == ["e/0:0"], "other LUNs")
+    expect("a LUN is being added: try again" in asks(scsid, lab.path("none"), 1002)["error"]["message"], "it would be handed over without that LUN")
     expect(add.poll() is None, "it did not hang: this shows nothing")
     os.unlink(hang)
     said = add.communicate(timeout=60)

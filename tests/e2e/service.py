@@ -100,7 +100,8 @@ def the_service_starts_as_its_unit_says(lab, daemon, lines, what):
     service.hear("READY=1")
 
 
-@case_for({"switchd": ("switchd", port_lines, "port"), "blkd": ("blkd", disk_lines, "export")}, "the_service_is_upgraded_by_its_unit_{}")
+@case_for({"switchd": ("switchd", port_lines, "port"), "blkd": ("blkd", disk_lines, "export"), "scsid": ("scsid", lun_lines, "export")},
+          "the_service_is_upgraded_by_its_unit_{}")
 def the_service_is_upgraded_by_its_unit(lab, daemon, lines, what):
     """By systemctl reload: the manager knows the new process, hears its signs of life and is told of its end."""
     service = Service(lab, lines(lab), daemon=daemon)

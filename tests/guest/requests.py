@@ -110,6 +110,23 @@ class ScsiRequests(Requests):
                   FLUSH: [head, response]}
         self.ring.chain(pieces[kind], 3 * slot)
 
+    def command(self, cdb, data=b"", room=0, seconds=20):
+        """Any command, alone: its status, its sense data, and what has come into `room` bytes."""
+        at = DATA
+        self.peer.write(at, bytes([1, 0, 0x40, 0, 0, 0, 0, 0]) + struct.pack("<QBBB", 0, 0, 0, 0) + bytes(cdb).ljust(32, b"\0"))
+        self.peer.write(at + self.RESPONSE, b"\xff" * self.RESPONSE_BYTES)
+        self.peer.write(at + SECTOR, data.ljust(room, b"\0"))
+        head, response = (GPA + at, self.HEAD_BYTES, 0), (GPA + at + self.RESPONSE, self.RESPONSE_BYTES, WRITE)
+        out, into = [(GPA + at + SECTOR, len(data), 0)] if data else [], [(GPA + at + SECTOR, room, WRITE)] if room else []
+        self.ring.chain([head, *out, response, *into], 0)
+        end = time.monotonic() + seconds
+        while not self.ring.used():
+            if time.monotonic() > end:
+                raise AssertionError("a command is not answered")
+            time.sleep(0.001)
+        sense = bytes(self.peer.memory[at + self.RESPONSE + 12:at + self.RESPONSE + 12 + self.peer.memory[at + self.RESPONSE]])
+        return self.status(0), sense, bytes(self.peer.memory[at + SECTOR:at + SECTOR + room])
+
     def status(self, slot):
         at = DATA + slot * SLOT_BYTES + self.RESPONSE
         return self.peer.memory[at + 10] | self.peer.memory[at + 11] << 8
