@@ -1,47 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A TAP interface: the host's own kernel as a port. Each queue is an fd of /dev/net/tun; what is read from it
- * comes from the host (the switch's in queue), what is written to it goes to the host (out queue). Frames
- * carry a virtio-net header, so that large and unchecksummed ones pass as they are.
- *
- * An in queue reads up to KERNEL_BURST frames into buffers of its own, which stay the switch's until release;
- * memory that has never been needed is never touched. An out queue writes straight from the sender's pieces,
- * but for the first bytes: decisions were taken on the private copy, so that is what goes out.
+ * A TAP interface: the host's own kernel as a port. Each queue is an fd of /dev/net/tun; what is read from it comes from the host (the switch's in
+ * queue), what is written to it goes to the host (out queue): tap_queue.h.
  */
-#include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/util.h"
 #include "daemon/aside.h"
-#include "port.h"
-#include "tap_device.h"
-#include "kernel_frame.h"
 #include "kernel_port.h"
 #include "kernel_state.h"
-#include "vireo/memory.h"
-#include "wire/virtio_net.h"
+#include "port.h"
+#include "tap_device.h"
+#include "tap_queue.h"
 #include <errno.h>
-#include <limits.h>
-#include <net/if.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
-#include <unistd.h>
-
-#define TAP_BUFFER_BYTES (NET_HDR_BYTES + KERNEL_FRAME_BYTES)
-
-struct tap_queue {
-	int fd;
-	/* The in queue's worker. */
-	uint8_t *buffers; /* KERNEL_BURST of TAP_BUFFER_BYTES */
-	struct iovec iov[KERNEL_BURST];
-	struct sw_queue_stats in;
-	/* Who has claimed the out queue. */
-	uint8_t *bounce; /* KERNEL_FRAME_BYTES, made when first needed */
-	struct sw_queue_stats out;
-};
 
 struct tap_port {
 	struct kernel_port kernel;
@@ -57,61 +32,14 @@ struct tap_port {
 
 /* ---- in ---- */
 
-/* 1: *frame holds, 0: a frame that is not to be shown (counted). */
-static int frame_of(struct tap_port *tap, struct tap_queue *q, unsigned slot, size_t bytes,
-		    struct vireo_frame *frame)
-{
-	uint8_t *buffer = q->buffers + (size_t)slot * TAP_BUFFER_BYTES;
-	struct virtio_net_header header;
-	uint32_t len = (uint32_t)(bytes - NET_HDR_BYTES), head = min_u32(len, VIREO_FRAME_HEAD_BYTES);
-	const char *why;
-
-	if (bytes < NET_HDR_BYTES + 14) {
-		counter_add(&q->in.runt, 1);
-		return 0;
-	}
-	memcpy(&header, buffer, sizeof(header));
-	q->iov[slot] = (struct iovec){buffer + NET_HDR_BYTES, len};
-	frame->iov = &q->iov[slot];
-	frame->iov_count = 1;
-	frame->len_bytes = len;
-	frame->head_bytes = frame->head_skip = 0;
-	memcpy(frame->head, buffer + NET_HDR_BYTES, head);
-	if (net_header_parse(&header, len, frame->head, head, tap->kernel.port.offloads, &frame->offload, &why)) {
-		counter_add(&q->in.bad_offload, 1);
-		return 0;
-	}
-	counter_add(&q->in.frames, 1);
-	counter_add(&q->in.bytes, len);
-	return 1;
-}
-
 static int tap_receive(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max)
 {
 	struct tap_port *tap = opaque;
-	struct tap_queue *q = &tap->queues[queue];
-	unsigned shown = 0;
+	int ret = tap_queue_receive(&tap->queues[queue], tap->kernel.port.offloads, frames, max);
 
-	/* A frame that is not shown leaves its slot to the next one, so reads are bounded apart from it. */
-	for (unsigned reads = 0; reads < 2 * KERNEL_BURST && shown < min_u32(max, KERNEL_BURST); reads++) {
-		ssize_t n = read(q->fd, q->buffers + (size_t)shown * TAP_BUFFER_BYTES, TAP_BUFFER_BYTES);
-
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			break;
-		if (n < 0 && errno == EIO) /* down */
-			break;
-		if (n < 0) {
-			int err = -errno;
-
-			if (!__atomic_exchange_n(&tap->lost, true, __ATOMIC_RELAXED))
-				log_error(&tap->kernel.port.log,
-					  "the interface is gone: %s; remove and add the port",
-					  strerror(-err));
-			return shown ? (int)shown : err;
-		}
-		shown += (unsigned)frame_of(tap, q, shown, (size_t)n, &frames[shown]);
-	}
-	return (int)shown;
+	if (unlikely(ret < 0) && !__atomic_exchange_n(&tap->lost, true, __ATOMIC_RELAXED))
+		log_error(&tap->kernel.port.log, "the interface is gone: %s; remove and add the port", strerror(-ret));
+	return ret;
 }
 
 static void tap_release(void *opaque, unsigned queue)
@@ -135,38 +63,13 @@ static bool tap_kick_enable(void *opaque, unsigned queue, bool on)
 
 /* ---- out ---- */
 
-/* True: it went; else it is counted. */
-static bool tap_send(struct tap_queue *q, const struct vireo_frame *frame)
-{
-	struct kernel_frame out;
-	int err = kernel_frame_lay(&out, frame, NET_HDR_BYTES, &q->bounce);
-	ssize_t n;
-
-	if (err) {
-		kernel_refusal_count(&q->out, -err);
-		return false;
-	}
-	n = writev(q->fd, out.iov, (int)out.pieces);
-	if (unlikely(n < 0 && errno == EFAULT)) { /* pages that the guest has never touched: see vireo/memory.h */
-		vireo_memory_touch(out.iov, out.pieces);
-		n = writev(q->fd, out.iov, (int)out.pieces);
-	}
-	if (n < 0) {
-		kernel_refusal_count(&q->out, errno);
-		return false;
-	}
-	counter_add(&q->out.frames, 1);
-	counter_add(&q->out.bytes, vireo_frame_bytes(frame));
-	return true;
-}
-
 static int tap_deliver(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
 {
 	struct tap_port *tap = opaque;
 	int sent = 0;
 
 	for (unsigned i = 0; i < count; i++)
-		sent += tap_send(&tap->queues[queue], frames[i]);
+		sent += tap_queue_send(&tap->queues[queue], frames[i]);
 	return sent;
 }
 
@@ -212,11 +115,8 @@ static void tap_free(struct port *port)
 	if (tap->later)
 		loop_timer_free(&tap->later);
 	kernel_port_fini(&tap->kernel);
-	for (unsigned i = 0; i < port->spec.queues; i++) {
-		fd_close(&tap->queues[i].fd);
-		kernel_buffers_free(&tap->queues[i].buffers, KERNEL_BURST * TAP_BUFFER_BYTES);
-		free(tap->queues[i].bounce);
-	}
+	for (unsigned i = 0; i < port->spec.queues; i++)
+		tap_queue_fini(&tap->queues[i]);
 	free(tap);
 }
 
@@ -238,7 +138,7 @@ static int tap_buffers(struct tap_port *tap)
 	int err = 0;
 
 	for (unsigned i = 0; !err && i < tap->kernel.port.spec.queues; i++)
-		err = kernel_buffers_new(KERNEL_BURST * TAP_BUFFER_BYTES, &tap->queues[i].buffers);
+		err = tap_queue_init(&tap->queues[i]);
 	return err;
 }
 
