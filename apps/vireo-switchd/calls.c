@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* TAP interfaces (tap_device.c), interfaces of the host (packet_socket.c), and the list of the rooms that the switch stands on. */
+/* TAP and macvtap interfaces (tap_device.c), interfaces of the host (packet_socket.c), and the list of the rooms that the switch stands on. */
 #include "base/calls.h"
 #include "base/util.h"
 #include "commands.h"

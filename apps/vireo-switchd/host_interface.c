@@ -64,6 +64,20 @@ int host_interface_promiscuous(int fd, int number)
 	return setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promiscuous, sizeof(promiscuous)) ? -errno : 0;
 }
 
+int host_interface_all_multicast(int fd, int number)
+{
+	struct ifreq ifr;
+
+	if (!name_of(fd, number, &ifr))
+		return -ENODEV;
+	if (ioctl(fd, SIOCGIFFLAGS, &ifr))
+		return -errno;
+	if (ifr.ifr_flags & (IFF_ALLMULTI | IFF_PROMISC))
+		return 0;
+	ifr.ifr_flags |= IFF_ALLMULTI;
+	return ioctl(fd, SIOCSIFFLAGS, &ifr) ? -errno : 0;
+}
+
 static int flags_of(int fd, int number, uint32_t command, struct ethtool_value *flags)
 {
 	struct ifreq ifr;

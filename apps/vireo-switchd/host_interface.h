@@ -24,6 +24,8 @@ bool host_interface_look(int fd, int number, struct host_interface *ret_interfac
 
 /* What comes for others comes, too, until fd, which is a packet socket, is closed. A negative errno. */
 int host_interface_promiscuous(int fd, int number);
+/* All multicast comes in from now on, until somebody sets it otherwise. -EPERM, or another negative errno: it does not. */
+int host_interface_all_multicast(int fd, int number);
 /*
  * Lets it leave the tags of VLANs in their frames, or take them out. *ret_changed: it did otherwise before. A negative errno: it is left as
  * it is; -EOPNOTSUPP: it cannot do otherwise than it does.

@@ -616,7 +616,7 @@ static void a_card_is_named_by_its_address(void **state)
 
 static void bad_types_and_addresses_are_named(void **state)
 {
-	assert_bad("", "expected vhost-user:PATH|fd:N, vduse:NAME, cuse:NAME, tap:INTERFACE, af_packet:INTERFACE, af_xdp:INTERFACE, virtio-pci:ADDRESS, bond:NAME, pcap-in:FILE, pcap-out:FILE, loop:NAME or null:NAME");
+	assert_bad("", "expected vhost-user:PATH|fd:N, vduse:NAME, cuse:NAME, tap:INTERFACE, macvtap:INTERFACE, af_packet:INTERFACE, af_xdp:INTERFACE, virtio-pci:ADDRESS, bond:NAME, pcap-in:FILE, pcap-out:FILE, loop:NAME or null:NAME");
 	assert_bad("vhost-user", "'vhost-user': expected vhost-user:PATH");
 	assert_bad("Tap:x", "'Tap:x': expected");
 	assert_bad("tap:", "nothing after the colon");

@@ -66,11 +66,11 @@ static void explain(int err, const struct port_spec *spec, char *why)
 	}
 }
 
-static int queue_open(const struct port_spec *spec, int *ret_fd)
+static int queue_open(const struct port_spec *spec, const char *path, int *ret_fd)
 {
 	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
 	int header_bytes = NET_HDR_BYTES, little_endian = 1;
-	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
@@ -163,7 +163,7 @@ int tap_device_open(const struct port_spec *spec, int *fds, unsigned *ret_offloa
 
 	for (; !err && open_count < spec->queues; open_count++) {
 		fds[open_count] = -1;
-		err = queue_open(spec, &fds[open_count]);
+		err = queue_open(spec, "/dev/net/tun", &fds[open_count]);
 	}
 	for (unsigned i = 0; !err && i < open_count; i++)
 		err = offloads_set(fds[i], ret_offloads);
@@ -180,6 +180,34 @@ int tap_device_open(const struct port_spec *spec, int *fds, unsigned *ret_offloa
 	}
 	for (unsigned i = 0; err && i < open_count; i++)
 		fd_close(&fds[i]);
+	return err;
+}
+
+/* The nodes are of all network namespaces together, and the numbers of each. */
+static int name_check(const struct port_spec *spec, int fd)
+{
+	struct ifreq ifr = {.ifr_flags = 0};
+
+	if (ioctl(fd, TUNGETIFF, &ifr))
+		return -errno;
+	return strncmp(ifr.ifr_name, spec->at.address, IFNAMSIZ) != 0 ? -EXDEV : 0;
+}
+
+int tap_device_open_number(const struct port_spec *spec, int number, int *ret_fd, unsigned *ret_offloads)
+{
+	char path[32];
+	int fd = -1, err;
+
+	snprintf(path, sizeof(path), "/dev/tap%d", number);
+	err = queue_open(spec, path, &fd);
+	if (!err)
+		err = name_check(spec, fd);
+	if (!err)
+		err = offloads_set(fd, ret_offloads);
+	if (err)
+		fd_close(&fd);
+	else
+		*ret_fd = fd;
 	return err;
 }
 

@@ -14,6 +14,12 @@
 int tap_device_open(const struct port_spec *spec, int *fds, unsigned *ret_offloads, char why[SPEC_WHY_BYTES]);
 
 /*
+ * Opens a queue of the macvtap interface that spec names, whose number is given: non-blocking, with headers and offloads as above. Nothing of
+ * the interface is changed. -errno of open(2); -EXDEV: /dev/tapN is of an interface of another name. Takes RTNL.
+ */
+int tap_device_open_number(const struct port_spec *spec, int number, int *ret_fd, unsigned *ret_offloads);
+
+/*
  * NULL, or what is wrong (static) with an fd that another process hands over as a queue of the interface of spec; `first` is the one of
  * the first queue. The interface may be called otherwise by now, and lie in another network namespace. Takes RTNL.
  */

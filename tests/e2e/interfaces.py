@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Interfaces that the host has as ports, by packet sockets and by AF_XDP: one end of veth pairs whose other ends are hosts. What tap.py
+"""Interfaces that the host has as ports, by packet sockets, by AF_XDP, and by macvtap interfaces above them: one end of veth pairs whose other ends are hosts. What tap.py
 asks of TAP interfaces."""
 import ctypes
+import itertools
 import os
 import re
 import signal
@@ -22,8 +23,12 @@ from guest.takeover import says  # noqa: E402
 from guest.uplink import no_losses, transfer  # noqa: E402
 
 NAMES = ("left", "right")
-KINDS = {"af_packet": "af_packet:{0}1,name={0}", "af_xdp": "af_xdp:{0}1,name={0}", "af_xdp_skb": "af_xdp:{0}1,name={0},mode=skb"}
+KINDS = {"af_packet": "af_packet:{0}1,name={0}", "af_xdp": "af_xdp:{0}1,name={0}", "af_xdp_skb": "af_xdp:{0}1,name={0},mode=skb",
+         "macvtap": "macvtap:{0}2,name={0}"}
 BOTH = {f"_{kind}": (kind,) for kind in ("af_packet", "af_xdp")}
+ALL = {**BOTH, "_macvtap": ("macvtap",)}
+# Of macvtap interfaces: /dev/tapN is of all network namespaces together, whose numbers are their own, and goes a moment after them.
+NUMBERS = itertools.count(100000 + 200 * (os.getpid() % 100000))
 
 
 BPF = {"x86_64": 321, "aarch64": 280}  # the number of the call
@@ -41,7 +46,18 @@ def may_bpf():
     return fd >= 0 or not number
 
 
+def need_macvtap():
+    number = next(NUMBERS)
+    node = f"/dev/tap{number}"
+    made = (f"ip link add probe0 type veth peer name probe1 && ip link add link probe1 name probe2 index {number} type macvtap mode passthru "
+            f"&& test -c {node} && exec 3<>{node}")
+    if subprocess.run(["unshare", "-n", "sh", "-c", made], capture_output=True).returncode:
+        raise Skip("this kernel, or this container, has no macvtap interfaces")
+
+
 def need_kind(kind, pieces=False):
+    if kind == "macvtap":
+        need_macvtap()
     if "xdp" not in kind:
         return
     if b"af_xdp '%.15s': not built in" in open(program("vireo-switchd"), "rb").read():
@@ -76,6 +92,8 @@ def start(lab, kind, queues=1, mtu=1500, keys="", options=(), kinds=None):
     pairs = "".join(f"ip link add {name}0 mtu {mtu} {many} type veth peer name {name}1 mtu {mtu} {many} && ip link set {name}1 up && "
                     for name in NAMES)
     need_veth(pairs)
+    pairs += "".join(f"ip link add link {name}1 name {name}2 index {next(NUMBERS)} type macvtap mode passthru && ip link set {name}2 up && "
+                     for name, each in zip(NAMES, kinds) if each == "macvtap")
     wrapped = [*QUIET_NETWORK[:-1], QUIET_NETWORK[-1].replace("exec", pairs + "exec")]
     specs = [KINDS[kind].format(name) + f",queues={queues}{keys}" for name, kind in zip(NAMES, kinds)]
     switch = WrappedSwitch(lab, wrapped, specs, options)
@@ -105,7 +123,13 @@ def received(text):
     return int(re.search(r"RX:.*\n *\d+ +(\d+)", text)[1])
 
 
+def interface_of(kind, name):
+    """The port's own."""
+    return name + ("2" if kind == "macvtap" else "1")
+
+
 SESSIONS = {
+    "macvtap": {"driver": "macvtap", "interface": "left2", "mtu": 1500},
     "af_packet": {"driver": "af_packet", "interface": "left1"},
     "af_xdp": {"driver": "af_xdp", "interface": "left1", "mode": "copy", "queue": 0},
     "af_xdp_skb": {"driver": "af_xdp", "interface": "left1", "mode": "skb", "queue": 0},
@@ -113,11 +137,12 @@ SESSIONS = {
 
 
 @case_for({**{f"_{kind}": (kind, 1, ()) for kind in KINDS},
-           **{f"_{kind}_with_two_queues_and_workers": (kind, 2, ("--workers", "2")) for kind in ("af_packet", "af_xdp")}}, "hosts_ping{}")
+           **{f"_{kind}_with_two_queues_and_workers": (kind, 2, ("--workers", "2")) for kind in ("af_packet", "af_xdp", "macvtap")}}, "hosts_ping{}")
 def hosts_ping(lab, kind, queues, options):
     switch, left, right = start(lab, kind, queues, options=options)
+    wait_until(lambda: switch.port("left")["state"] == "up", 20, "the switch has seen that it is up")
     port = switch.port("left")
-    expect(port["session"] == SESSIONS[kind] and port["state"] == "up", f"what it is: {port}")
+    expect(port["session"] == SESSIONS[kind], f"what it is: {port}")
     for host, number in ((left, 2), (right, 1)):
         host.ping(f"10.7.0.{number}")
         host.ping(f"10.7.0.{number}", payload=1400)
@@ -130,6 +155,8 @@ def hosts_ping(lab, kind, queues, options):
     "on_af_packet": (("af_packet", "af_packet"), "on"),
     "off_af_packet": (("af_packet", "af_packet"), "off"),
     "off_af_xdp": (("af_xdp", "af_xdp"), "off"),
+    "on_macvtap": (("macvtap", "macvtap"), "on"),
+    "on_macvtap_to_af_xdp": (("macvtap", "af_xdp"), "on"),
     "on_to_af_xdp": (("af_packet", "af_xdp"), "on"),
     "on_to_af_xdp_skb": (("af_packet", "af_xdp_skb"), "on"),
 }, "tcp_between_hosts_with_offloads_{}")
@@ -150,7 +177,7 @@ def tcp_between_hosts(lab, kinds, setting):
     end_well(switch)
 
 
-@case_for(BOTH, "tcp_over_many_queues{}")
+@case_for(ALL, "tcp_over_many_queues{}")
 def tcp_over_many_queues(lab, kind):
     """With no more under way than a queue has buffers for: where no worker runs for a while, what is beyond would be lost, and TCP wait."""
     switch, left, right = start(lab, kind, 4, options=("--workers", "2"))
@@ -162,7 +189,7 @@ def tcp_over_many_queues(lab, kind):
     end_well(switch)
 
 
-@case_for(BOTH, "jumbo_frames_pass_in_one_piece{}")
+@case_for(ALL, "jumbo_frames_pass_in_one_piece{}")
 def jumbo_frames_pass_in_one_piece(lab, kind):
     switch, left, right = start(lab, kind, mtu=9000)
     for host in (left, right):
@@ -176,10 +203,12 @@ def jumbo_frames_pass_in_one_piece(lab, kind):
     end_well(switch)
 
 
-@case_for(BOTH, "a_frame_that_is_too_long_for_the_interface_is_counted{}")
+@case_for(ALL, "a_frame_that_is_too_long_for_the_interface_is_counted{}")
 def a_frame_that_is_too_long_for_the_interface_is_counted(lab, kind):
     switch, left, _ = start(lab, kind, mtu=9000)
-    inside(switch, "ip", "link", "set", "right1", "mtu", "1400")
+    inside(switch, "ip", "link", "set", interface_of(kind, "right"), "mtu", "1400")
+    if kind == "macvtap":
+        wait_until(lambda: switch.port("right")["session"]["mtu"] == 1400, 20, "it has been looked at")
     left.offloads("off")
     left.ping("10.7.0.2", payload=1372)
     left.ping("10.7.0.2", payload=3000, count=2, lost=True)
@@ -205,7 +234,7 @@ while True:
 """
 
 
-@case_for(BOTH, "a_tag_that_the_interface_has_taken_out_is_in_its_frame_again{}")
+@case_for(ALL, "a_tag_that_the_interface_has_taken_out_is_in_its_frame_again{}")
 def a_tag_that_the_interface_has_taken_out_is_in_its_frame_again(lab, kind):
     """One port is a trunk, the other is in VLAN 10: tags go and come on the way. The kernel takes tags out of what veth brings."""
     switch, left, right = start(lab, kind, keys=",trunk=all")
@@ -238,26 +267,26 @@ def what_the_interface_sends_does_not_come_in(lab, kind):
     end_well(switch)
 
 
-@case_for(BOTH, "an_interface_goes_down_and_up_and_goes_away{}")
+@case_for(ALL, "an_interface_goes_down_and_up_and_goes_away{}")
 def an_interface_goes_down_and_up_and_goes_away(lab, kind):
     switch, left, right = start(lab, kind)
     left.ping("10.7.0.2")
-    inside(switch, "ip", "link", "set", "right1", "down")
+    inside(switch, "ip", "link", "set", interface_of(kind, "right"), "down")
     wait_until(lambda: switch.port("right")["state"] == "down", 10, "it is down")
     left.ping("10.7.0.2", count=1, lost=True)
     dropped = sum(queue["disabled"] for queue in switch.port("right")["queue_counters"])
     expect(dropped >= 1, "what is sent to it is counted")
-    inside(switch, "ip", "link", "set", "right1", "up")
+    inside(switch, "ip", "link", "set", interface_of(kind, "right"), "up")
     wait_until(lambda: switch.port("right")["state"] == "up", 10, "it is up")
     wait_until(lambda: "bytes from" in left.run("sh", "-c", "busybox ping -c 1 -W 2 10.7.0.2 || true"), 20, "pings pass again")
-    inside(switch, "ip", "link", "del", "right1")
+    inside(switch, "ip", "link", "del", interface_of(kind, "right"))
     wait_until(lambda: switch.port("right")["state"] == "failed", 10, "it is gone")
     expect(switch.port("right")["session"] is None, "it is gone")
     left.ping("10.7.0.2", count=2, lost=True)
     wait_until(lambda: open(switch.child.log).read().count("the interface is gone") == 1, 10, "one line says so")
     switch.ctl("port", "remove", "right")
     refused(switch, KINDS[kind].format("right"), "there is no such interface here")
-    refused(switch, f"{kind}:left1,name=again", "")  # two ports of one interface
+    refused(switch, f"{kind}:{interface_of(kind, 'left')},name=again", "")  # two ports of one interface
     end_well(switch)
 
 
@@ -293,6 +322,38 @@ def what_the_kernel_has_no_room_for_is_counted(lab, kind):
     frames, without, drops = counted()
     expect(frames + without <= sent + 100 and drops >= without, f"of {sent} {frames} came, {without} were lost, {drops} dropped")
     left.ping("10.7.0.2")
+    end_well(switch)
+
+
+@case
+def what_is_no_macvtap_interface_is_told_in_one_line(lab):
+    switch, left, _ = start(lab, "macvtap")
+    switch.ctl("port", "remove", "right")
+    refused(switch, "macvtap:right1", "which a macvtap interface has: ip link add link LOWER name NAME type macvtap mode passthru")
+    refused(switch, "macvtap:nobody", "there is no such interface here")
+    refused(switch, "macvtap:right2,mode=passthru", "unknown key 'mode'")
+    number = re.match(r"\d+", inside(switch, "ip", "-o", "link", "show", "left2").stdout)[0]
+    other = WrappedSwitch(lab, ["unshare", "-n", "sh", "-c", f"ip link add other index {number} type veth peer name peer && exec \"$0\" \"$@\""],
+                          ["null:n"], name="other")
+    refused(other, "macvtap:other", "of another network namespace")
+    end_well(other)
+    end_well(switch)
+
+
+@case
+def a_macvtap_interface_needs_no_capability(lab):
+    need_program("setpriv")
+    switch, left, _ = start(lab, "macvtap")
+    for name in NAMES:
+        switch.ctl("port", "remove", name)
+        inside(switch, "ip", "link", "set", f"{name}2", "allmulticast", "off")
+    inside(switch, "ip", "link", "set", "left2", "allmulticast", "on")
+    other = WrappedSwitch(lab, ["nsenter", "-t", str(switch.child.pid), "-n", "setpriv", "--bounding-set=-net_raw,-net_admin"],
+                          [KINDS["macvtap"].format(name) for name in NAMES], name="other")
+    wait_until(lambda: "right: multicast does not come in" in open(other.child.log).read(), 10, "one line says what does not come")
+    expect("left: multicast" not in open(other.child.log).read(), "and only where it does not")
+    left.ping("10.7.0.2")
+    end_well(other)
     end_well(switch)
 
 
