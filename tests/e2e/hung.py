@@ -19,6 +19,7 @@ from guest.disks import Blkd, made_file  # noqa: E402
 from guest.front import DATA, raw  # noqa: E402
 from guest.front import WRITE  # noqa: E402
 import hosts  # noqa: E402  (beside what guest.front has found)
+from guest.requests import IN, OUT, ScsiRequests  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.scsi import Scsid  # noqa: E402
 from guest.switch import build_folder, program  # noqa: E402
@@ -367,8 +368,52 @@ def a_server_that_hangs_holds_up_no_driver(lab):
     end_well(blkd)
 
 
-LOGICAL_UNIT_RESET = 5
+ABORT_TASK, LOGICAL_UNIT_RESET = 0, 5
+ABORTED, RESET = 2, 4  # responses of the commands that end so
 BEHIND = 0x100000  # in a driver's memory, from DATA on: a request that is not waited for lies there, and its descriptors from 32 on
+
+
+class Managed(ScsiRequests):
+    """With a control queue."""
+    FUNCTION = 0x30000  # in a driver's memory, from DATA on
+
+    def __init__(self, path):
+        super().__init__(path, 4)
+        self.control = self.peer.ring(0, 8)
+
+    def manage(self, function, tag):
+        """Its answer, and what of the commands had been shown by then."""
+        at = DATA + self.FUNCTION
+        self.peer.write(at, struct.pack("<II8sQ", 0, function, hosts.address(), tag) + b"\xff")
+        before = self.control.used_now()
+        self.control.chain([(raw.GPA + at, 24, 0), (raw.GPA + at + 24, 1, WRITE)])
+        wait_until(lambda: self.control.used_now() != before, 20, "the function is answered")
+        return self.peer.memory[at + 24], [(id_ // 3, self.status(id_ // 3) >> 8) for id_, _ in self.ring.used()]
+
+
+@case(shows=["vhost-user"])
+def what_a_hung_server_has_is_aborted_at_once(lab):
+    """What was aborted is shown before the function is answered, and what the server says later touches its buffer no more."""
+    need_program("nbdkit")
+    server = lab.start(["nbdkit", "-f", "-U", lab.path("nbd"), "--filter=delay", "memory", "8M", "delay-read=1"], log="nbdkit.log")
+    wait_until(lambda: os.path.exists(lab.path("nbd")), 20, "nbdkit's socket", child=server)
+    scsid = Scsid(lab, [f"a=nbd:nbd+unix:///?socket={lab.path('nbd')},timeout=0"], [f"vhost-user:{lab.path('e')}"], ["0:0=a"])
+    ours, theirs = b"\xee" * 512, b"\x11" * 512
+    with Managed(lab.path("e")) as front:
+        expect(front.one(OUT, 0, theirs) == OK, "a write has failed")
+        for function, ends in ((ABORT_TASK, ABORTED), (LOGICAL_UNIT_RESET, RESET)):
+            server.send_signal(signal.SIGSTOP)
+            try:
+                front.ask(1, IN, 0, ours)
+                expect(front.command(bytes(6))[0] == OK, "the one before has been taken, and this one is answered")
+                answer, shown = front.manage(function, 1)
+                expect(answer == 0 and shown == [(1, ends)], f"answered with {answer} when these had been shown: {shown}")
+            finally:
+                server.send_signal(signal.SIGCONT)
+            front.command(bytes(6))  # who has reset it is not told so, others are
+            expect(front.one(IN, 0) == OK and front.data(0) == theirs, "the next one is not served")  # behind what was aborted
+            expect(front.data(1) == ours, "the buffer of the one that was aborted has been written to")
+    end_well(scsid)
 
 
 @case(shows=["vhost-user"])
