@@ -233,7 +233,8 @@ static const char *filled(const char *text, const char *name, char ret_text[1024
 static void units_that_lie_are_refused(void **state)
 {
 	static const char *const lies[] = {
-		"", "vireo-unit 1\n", "vireo-unit 2\nmodes 0 0 0\nstopped 0\nkept 0\n" NAA, NAA, HEAD, "vireo-unit 1\nmodes 0 0\nstopped 0\nkept 0\n" NAA,
+		"", "vireo-unit 1\n", "vireo-unit 2\nmodes 0 0 0\nstopped 0\nkept 0\n" NAA, NAA, HEAD,
+		"vireo-unit 1\nmodes 0 0\nstopped 0\nkept 0\n" NAA,
 		"vireo-unit 1\nmodes 2 0 0\nstopped 0\nkept 0\n" NAA, "vireo-unit 1\nmodes 0 0 0\nstopped 9\nkept 0\n" NAA,
 		"vireo-unit 1\nmodes 0 0 0\nstopped 0\nkept 0x\n" NAA, HEAD "legacy \n" NAA, HEAD "legacy 1 2", HEAD "legacy zz 1\n" NAA,
 		HEAD "legacy 1 1\n" NAA "key 1 1 1\n", HEAD NAA "reserved 3 1 1\n", HEAD NAA "reserved 2 1 1\nkey 1 1 1\n",

@@ -171,7 +171,7 @@ static int offer(struct export *export, char *why)
 	struct vireo_endpoint_config config;
 
 	endpoint_config(&export->spec->at, &config);
-	config.vhost_user.handover = kind->handed_over;
+	config.vhost_user.handover = true;
 	config.state = export->exports->state;
 	if (kind->config)
 		kind->config(export, &config);

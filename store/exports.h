@@ -37,7 +37,6 @@ struct vireo_notifier;
 /* What a daemon says of its exports. */
 struct export_kind {
 	const struct spec_kinds *specs; /* which begin with struct export_spec */
-	bool handed_over; /* its exports go over to another process (store/handover.h): nothing of them lies in this one but in the device */
 	size_t export_bytes;	/* of what begins with struct export, ... */
 	size_t queue_bytes;	/* ... and with struct export_queue */
 	unsigned first_queue;	/* of the device, that is the export's: those before it are the device's own */

@@ -9,8 +9,8 @@
  *	{"version": 2, "disks": [{"spec": "NAME=SPEC", "limits": LIMITS, "size": BYTES, "fd": true}], "exports": [{"spec": SPEC}]}
  *
  * and as parts, in order: for each disk with "fd" the open file, with the lock that it has (none with lock=running), and no bytes; for each
- * export what its endpoint has said (vireo/endpoint.h). What a daemon has beside them (struct store_more) is "more", and its parts come last. The JSON
- * is checked like any client's.
+ * export what its endpoint has said (vireo/endpoint.h). What a daemon has beside them (struct store_more) is "more", and its parts come last.
+ * The JSON is checked like any client's.
  */
 
 #include "daemon/parse.h"

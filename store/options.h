@@ -44,7 +44,7 @@ struct store_settings {
 	{"disk", "NAME=SPEC", store_set_disk, "NAME=TYPE:ADDRESS[,key=value...]", "open a disk (see below); may be given often", \
 	 .many = true}, \
 	{"export", "SPEC", store_set_export, export_expected, export_help, .many = true}
-/* Of a daemon whose exports can be handed over (struct export_kind). */
+/* Of a daemon that has nothing beside disks and exports to be taken over. */
 #define STORE_SETTING_TAKEOVER \
 	SETTING_TAKEOVER("daemon", "its disks, its exports with their sessions and\n" \
 			 "rings, its control socket. Those of these settings are not looked at")

@@ -156,7 +156,7 @@ static int start(struct store *store)
 		err = workers_start(store);
 	if (!err)
 		err = exports_start(store);
-	if (!err && kind->exports->handed_over)
+	if (!err)
 		err = store_handover_open(store);
 	if (!err)
 		err = make_all(store);

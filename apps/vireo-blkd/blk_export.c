@@ -345,7 +345,6 @@ static const char *subject(const struct export *export, char text[SPEC_WHY_BYTES
 
 const struct export_kind blk_export_kind = {
 	.specs = &blk_spec_kinds,
-	.handed_over = true,
 	.export_bytes = sizeof(struct blk_export),
 	.queue_bytes = sizeof(struct blk_queue),
 	.queues = blk_spec_queues,

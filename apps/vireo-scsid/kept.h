@@ -19,8 +19,8 @@ struct kept {
 /* May wait; any thread. 0; -EBUSY: another process has the lock; -EINVAL: it cannot be understood; or another -errno. */
 int kept_take(const char *path, struct kept *ret_kept);
 /*
- * Is that open file the lock of that text, had by whoever has the file open? 0; -EINVAL: it is another file; -EBUSY: another process has the lock. May
- * wait.
+ * Is that open file the lock of that text, had by whoever has the file open? 0; -EINVAL: it is another file; -EBUSY: another process has
+ * the lock. May wait.
  */
 int kept_lock_look(const char *path, int fd);
 /* Gives back what is left of it. A thread closes the lock. */

@@ -233,7 +233,6 @@ static const char *subject(const struct export *export, char text[SPEC_WHY_BYTES
 
 const struct export_kind scsi_export_kind = {
 	.specs = &scsi_spec_kinds,
-	.handed_over = true,
 	.export_bytes = sizeof(struct scsi_export),
 	.queue_bytes = sizeof(struct host_queue),
 	.first_queue = VIREO_SCSI_REQUEST_QUEUE,

@@ -50,7 +50,8 @@ static int unit_make(struct scsid *scsid, const json_t *told, struct kept *kept,
 }
 
 /* The lock is of the file that this process would lock: both have it, and it is never free. */
-static int lock_take(const struct scsid *scsid, const struct takeover *takeover, const char *disk, struct kept *kept, char why[SPEC_WHY_BYTES])
+static int lock_take(const struct scsid *scsid, const struct takeover *takeover, const char *disk, struct kept *kept,
+		     char why[SPEC_WHY_BYTES])
 {
 	char *path = disk ? units_kept_path(&scsid->units, disk) : NULL;
 	struct parcel parcel;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /*
- * What another process says that a unit and a lun hold (scsi/state.c). The first byte says which of the two it is, and whether it begins as it
- * has to. Whatever is taken can be said again, and is the same then.
+ * What another process says that a unit and a lun hold (scsi/state.c). The first byte says which of the two it is, and whether it begins as
+ * it has to. Whatever is taken can be said again, and is the same then.
  */
 #include "fuzz.h"
 #include "scsi/internal.h"

@@ -6,8 +6,8 @@
 #include <string.h>
 
 /*
- * What another device of this type goes on with (vireo_device_ops.state_save): what the driver has written to config space, and the events that
- * wait for its buffers. Nothing at all where that is as with a driver that comes, so that a version that knows of no state takes it, too.
+ * What another device of this type goes on with (vireo_device_ops.state_save): what the driver has written to config space, and the events
+ * that wait for its buffers. Nothing at all where that is as with a driver that comes, so that a version that knows of no state takes it, too.
  *
  *	0	sense_size, cdb_size
  *	8	1: events have been lost, and the driver does not know

@@ -43,7 +43,9 @@ static void rings_go_on(struct guest *g)
 
 static void tell(struct guest *g, uint32_t kind, uint8_t target)
 {
-	assert_int_equal(vireo_scsi_tell(g->scsi, &(struct vireo_scsi_event){.size = sizeof(struct vireo_scsi_event), .kind = kind, .target = target}), 0);
+	const struct vireo_scsi_event event = {.size = sizeof(event), .kind = kind, .target = target};
+
+	assert_int_equal(vireo_scsi_tell(g->scsi, &event), 0);
 }
 
 static void sizes_write(struct guest *g, uint32_t sense_size, uint32_t cdb_size)
