@@ -2,6 +2,7 @@
 /* Where block requests end: files and block devices, memory, and servers of NBD. */
 #include "base/calls.h"
 #include "base/util.h"
+#include <linux/blkzoned.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -15,6 +16,12 @@ static const struct call rows[] = {
 	CALL_IOCTL(BLKIOOPT, "a block device"),
 	CALL_IOCTL(BLKROTATIONAL, "a block device"),
 	CALL_IOCTL(BLKDISCARD, "what a guest discards on a block device"),
+	CALL_IOCTL(BLKGETZONESZ, "a zoned block device"),
+	CALL_IOCTL(BLKREPORTZONE, "a zoned block device"),
+	CALL_IOCTL(BLKOPENZONE, "zones of a block device"),
+	CALL_IOCTL(BLKCLOSEZONE, "zones of a block device"),
+	CALL_IOCTL(BLKFINISHZONE, "zones of a block device"),
+	CALL_IOCTL(BLKRESETZONE, "zones of a block device"),
 };
 
 extern const struct calls disk_calls;

@@ -75,6 +75,9 @@ enum disk_zone_state {
 	DISK_ZONE_OPENED, /* by DISK_ZONE_OPEN */
 	DISK_ZONE_CLOSED, /* neither empty nor full, and not open */
 	DISK_ZONE_FULL,
+	DISK_ZONE_READ_ONLY, /* and DISK_ZONE_OFFLINE, which cannot be read either: a device has worn out there */
+	DISK_ZONE_OFFLINE,
+	DISK_ZONE_STATES,
 };
 
 struct disk_zone {
@@ -87,6 +90,7 @@ struct disk_zone {
 struct disk_zones_info {
 	uint64_t zone_bytes;	       /* of all but the last zone; 0: the disk is not zoned */
 	uint32_t open_max, active_max; /* zones; active is what is open or closed. 0: no limit */
+	uint32_t write_bytes;	       /* what is written to sequential zones is a multiple of; 0: of a logical block */
 };
 
 struct disk_request {

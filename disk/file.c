@@ -16,6 +16,7 @@ static const struct disk_key file_keys[] = {
 	DISK_KEY_SWITCH("discard"),
 	{"io", DISK_KEY_CHOICE, "auto|uring|threads", 0, 0},
 	{"threads", DISK_KEY_NUMBER, "1-64", 1, 64},
+	DISK_KEY_SWITCH("zones"),
 };
 
 #define THREADS_DEFAULT 8u
@@ -37,12 +38,14 @@ static int file_queue_open(struct disk *disk, unsigned depth, struct disk_queue 
 
 static int64_t file_size_below(const struct disk *disk)
 {
-	return file_size((const struct file_disk *)disk); /* which it begins with */
+	const struct file_disk *file = (const struct file_disk *)disk; /* which it begins with */
+
+	return file->zones ? (int64_t)disk_size(disk) : file_size(file); /* zones are those that were found */
 }
 
 static int file_refresh(struct disk *disk)
 {
-	int64_t size = file_size(container_of(disk, struct file_disk, disk));
+	int64_t size = file_size_below(disk);
 	uint64_t bytes;
 
 	if (size < 0)
@@ -113,6 +116,7 @@ static void file_take(struct disk *disk)
 static void file_free(struct file_disk *file)
 {
 	fd_close(&file->fd);
+	file_zones_free(file->zones);
 	pthread_mutex_destroy(&file->lock.mutex);
 	free(file);
 }
@@ -127,11 +131,17 @@ static void file_close(struct disk *disk)
 	file_free(file);
 }
 
+static void file_zone_get(const struct disk *disk, uint64_t offset, struct disk_zone *ret_zone)
+{
+	file_zones_get((const struct file_disk *)disk, offset, ret_zone);
+}
+
 static const struct disk_ops file_ops = {
 	.queue_open = file_queue_open,
 	.size = file_size_below,
 	.refresh = file_refresh,
 	.resize = file_resize,
+	.zone_get = file_zone_get,
 	.hold = file_hold,
 	.let_go = file_let_go,
 	.hand_over = file_hand_over,
@@ -215,6 +225,26 @@ static int open_anew(struct file_disk *file, const struct disk_spec *spec, char 
 	return 0;
 }
 
+/* Whose zones are followed here: nobody else may write to them. The page cache keeps no order of writes, so it is left out. */
+static int zones_choose(struct file_disk *file, const struct disk_spec *spec, char *why)
+{
+	const char *problem = NULL;
+
+	file->zoned = disk_spec_number(spec, "zones", 1);
+	if (!file->zoned && !file->disk.info.read_only)
+		problem = "it takes sequential writes alone: leave zones=off out, or say read-only=on";
+	else if (file->zoned && disk_spec_number(spec, "lock", FILE_LOCK_ON) != FILE_LOCK_ON)
+		problem = "nobody else may write to its zones meanwhile: leave lock= out";
+	else if (file->zoned && disk_spec_number(spec, "threads", 0))
+		problem = "its writes go one after the other: leave threads= out";
+	if (problem) {
+		snprintf(why, DISK_WHY_BYTES, "file '%.100s': it is a host-managed zoned device; %s", spec->address, problem);
+		return -EINVAL;
+	}
+	file->direct |= file->zoned;
+	return 0;
+}
+
 static int open_path(struct file_disk *file, const struct disk_spec *spec, const int *handed_fd, char *why)
 {
 	bool running = disk_spec_number(spec, "lock", FILE_LOCK_ON) == FILE_LOCK_RUNNING;
@@ -231,6 +261,9 @@ static int open_path(struct file_disk *file, const struct disk_spec *spec, const
 		return -EINVAL;
 	}
 	file->block_device = S_ISBLK(st.st_mode);
+	err = file_is_zoned(&st) ? zones_choose(file, spec, why) : 0;
+	if (err)
+		return err;
 	if (handed_fd && !running)
 		return open_handed(file, spec, *handed_fd, &st, why);
 	err = open_anew(file, spec, why);
@@ -245,6 +278,8 @@ static int io_choose(struct file_disk *file, const struct disk_spec *spec, char 
 	int err = io == IO_THREADS ? -ENOSYS : file_uring_probe(&file->uring_flags);
 
 	file->threads_max = (unsigned)disk_spec_number(spec, "threads", THREADS_DEFAULT);
+	if (file->zoned)
+		file->threads_max = 1; /* they keep the order */
 	file->uring = !err;
 	if (!err || io != IO_URING)
 		return 0;

@@ -13,10 +13,14 @@
 
 enum file_lock { FILE_LOCK_ON, FILE_LOCK_OFF, FILE_LOCK_SHARED, FILE_LOCK_RUNNING };
 
+struct file_zones;
+
 struct file_disk {
 	struct disk disk;
 	int fd;
 	bool block_device, direct, discard;
+	bool zoned; /* a device that is written by zones, and shown as one */
+	struct file_zones *zones; /* those */
 	bool handed; /* another process has the open file as well, and may go on with it */
 	uint32_t memory_align; /* direct: of each piece of memory, and of its length; else 1 */
 	unsigned threads_max;
@@ -41,6 +45,8 @@ void file_do(void *file_disk, struct disk_request *r);
 /* What a flush, or what is to be stable at once, is done with: an error is remembered. */
 int file_synced(struct file_disk *file, int err);
 bool file_unsynced(const struct file_disk *file);
+/* Reads or writes what is behind the first `done` bytes: 0 or -errno. */
+int file_transfer(struct file_disk *file, const struct disk_request *r, uint64_t done);
 /* Must the memory be copied, for the device to reach it? */
 bool file_memory_unaligned(const struct file_disk *file, const struct disk_request *r);
 /* As disk_request_problem(), and whether iovecs and bytes agree: more would lie behind the end. */
@@ -84,7 +90,23 @@ struct file_place {
 /* Does that line of /proc/PID/fdinfo/FD say that an open file has a lock there? */
 bool file_owner_line(const char *line, const struct file_place *at, bool writers_only);
 
+/* ---- file_zones.c ---- */
+
+/* The device has zones: looks at them. Opened to be written to, and O_DIRECT. 0, or -errno and a phrase in `why`. May wait. */
+int file_zones_open(struct file_disk *file, dev_t dev, const char *path, char *why);
+void file_zones_free(struct file_zones *zones); /* takes NULL */
+/* May a request go to the device, as far as zones are concerned? 0, or what it is done with. Any thread. */
+int file_zones_problem(const struct file_disk *file, const struct disk_request *r);
+/* A write, or DISK_ZONE. In threads, where it may wait; the writes of a zone one after the other. What it is done with. */
+int file_zones_do(struct file_disk *file, struct disk_request *r);
+void file_zones_get(const struct file_disk *file, uint64_t offset, struct disk_zone *ret_zone); /* any thread */
+
 /* ---- file_look.c ---- */
+
+/* Is it a block device that takes sequential writes alone? */
+bool file_is_zoned(const struct stat *st);
+/* A number that the kernel shows of the device's queue, or of the one that it is a part of; 0: none. */
+uint64_t file_queue_limit(dev_t dev, const char *name);
 
 /* What the file or block device is: fills in the disk's info. 0, or -errno and a phrase in `why`. */
 int file_look(struct file_disk *file, const char *path, char *why);

@@ -22,6 +22,8 @@ int file_problem(const struct file_disk *file, const struct disk_request *r)
 	uint64_t sum = 0;
 	int err = disk_request_problem(&file->disk, r);
 
+	if (!err && unlikely(file->zones))
+		err = file_zones_problem(file, r);
 	if (err || r->op > DISK_WRITE)
 		return err;
 	for (uint32_t i = 0; i < r->iov_count; i++)
@@ -152,6 +154,11 @@ static int bounce(struct file_disk *file, const struct disk_request *r, uint64_t
 	return err;
 }
 
+int file_transfer(struct file_disk *file, const struct disk_request *r, uint64_t done)
+{
+	return file_memory_unaligned(file, r) ? bounce(file, r, done) : transfer(file, r, done);
+}
+
 /* ---- zeroes and discards ---- */
 
 static int allocate(const struct file_disk *file, int mode, const struct disk_request *r)
@@ -219,19 +226,21 @@ static int do_discard(const struct file_disk *file, const struct disk_request *r
 	return cannot(err) ? 0 : err;
 }
 
-static int do_op(struct file_disk *file, const struct disk_request *r)
+static int do_op(struct file_disk *file, struct disk_request *r)
 {
 	if (r->op == DISK_FLUSH)
 		return do_flush(file);
+	if (r->op == DISK_ZONE)
+		return file_zones_do(file, r);
 	if (!r->bytes)
 		return 0;
+	if (r->op == DISK_WRITE && file->zones)
+		return file_zones_do(file, r);
 	if (r->op == DISK_DISCARD)
 		return do_discard(file, r);
 	if (r->op == DISK_ZERO)
 		return do_zero(file, r);
-	if (file_memory_unaligned(file, r))
-		return bounce(file, r, r->own[0]);
-	return transfer(file, r, r->own[0]);
+	return file_transfer(file, r, r->own[0]);
 }
 
 void file_do(void *file_disk, struct disk_request *r)

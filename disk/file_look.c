@@ -28,8 +28,7 @@ int64_t file_size(const struct file_disk *file)
 
 /* ---- block devices ---- */
 
-/* A number that the kernel shows of the device, or of the one that it is a part of; 0: none. */
-static uint64_t queue_limit(dev_t dev, const char *name)
+uint64_t file_queue_limit(dev_t dev, const char *name)
 {
 	static const char *const ways[] = {"queue", "../queue"};
 	uint64_t value = 0;
@@ -71,13 +70,9 @@ static bool is_host_managed(dev_t dev)
 	return !strncmp(model, "host-managed", strlen("host-managed"));
 }
 
-static int zones_check(const struct file_disk *file, dev_t dev, const char *path, char *why)
+bool file_is_zoned(const struct stat *st)
 {
-	if (file->disk.info.read_only || !is_host_managed(dev))
-		return 0;
-	snprintf(why, DISK_WHY_BYTES,
-		 "file '%.100s': it is a host-managed zoned device, and takes sequential writes alone: put dm-zoned upon it, or say read-only=on", path);
-	return -EINVAL;
+	return S_ISBLK(st->st_mode) && is_host_managed(st->st_rdev);
 }
 
 static void look_at_device(struct file_disk *file, dev_t dev)
@@ -97,8 +92,8 @@ static void look_at_device(struct file_disk *file, dev_t dev)
 	/* Some disks tell of what is no whole number of their blocks: it is a hint, and is left out. */
 	info->optimal_io_bytes = logical > 0 && optimal % (unsigned)logical ? 0 : optimal;
 	info->rotational = rotational;
-	info->discard_max_bytes = queue_limit(dev, "discard_max_bytes");
-	info->discard_granularity_bytes = (uint32_t)queue_limit(dev, "discard_granularity");
+	info->discard_max_bytes = file_queue_limit(dev, "discard_max_bytes");
+	info->discard_granularity_bytes = (uint32_t)file_queue_limit(dev, "discard_granularity");
 	file->discard &= info->discard_max_bytes > 0;
 }
 
@@ -182,8 +177,8 @@ int file_look(struct file_disk *file, const char *path, char *why)
 	info->logical_block_bytes = SECTOR_BYTES;
 	file->memory_align = 1;
 	if (file->block_device) {
-		err = zones_check(file, st.st_rdev, path, why);
 		look_at_device(file, st.st_rdev);
+		err = file->zoned ? file_zones_open(file, st.st_rdev, path, why) : 0;
 	} else {
 		err = look_at_file(file, &st, path, why);
 	}

@@ -105,6 +105,8 @@ static bool for_threads(const struct file_disk *file, const struct disk_request 
 {
 	if (r->op == DISK_FLUSH)
 		return file_unsynced(file);
+	if (unlikely(file->zones) && r->op == DISK_WRITE)
+		return true; /* at the pointer, one after the other */
 	return r->op > DISK_WRITE || r->bytes > INT32_MAX || file_memory_unaligned(file, r);
 }
 
@@ -113,7 +115,7 @@ static void take(struct uring_queue *q, const struct file_disk *file, struct dis
 	int err = file_problem(file, r);
 
 	r->own[0] = 0;
-	if (unlikely(err) || (unlikely(!r->bytes) && r->op != DISK_FLUSH))
+	if (unlikely(err) || (unlikely(!r->bytes) && r->op != DISK_FLUSH && r->op != DISK_ZONE))
 		disk_queue_done(&q->queue, r, err);
 	else if (for_threads(file, r) || (q->in_ring < q->depth && room_lacks(q, file, r)))
 		pool_add(q->pool, r);

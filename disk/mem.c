@@ -351,7 +351,7 @@ static int mem_zones_open(struct mem_disk *mem, const struct disk_spec *spec)
 	if (err || !mem->zones)
 		return err;
 	mem->sequential_from = setup.conventional * setup.zone_bytes;
-	info->zones = (struct disk_zones_info){setup.zone_bytes, setup.open_max, setup.active_max};
+	info->zones = (struct disk_zones_info){setup.zone_bytes, setup.open_max, setup.active_max, 0};
 	info->can_discard = info->zero_unmaps = false;
 	info->discard_granularity_bytes = 0;
 	return 0;

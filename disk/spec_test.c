@@ -53,6 +53,7 @@ static void each_mistake_is_named(void **state)
 	refused("mem:1M,slow-first-sector=-1", "a number from 0 to ");
 	refused("mem:1M\n", "control characters");
 	refused("file:/nowhere,lock=running,forget=64K", "leave one of them out");
+	refused("file:/nowhere,zones=maybe", "one of off|on");
 }
 
 static void sizes_have_units(void **state)

@@ -11,7 +11,7 @@
  *
  * Whatever is written up to its capacity is full. An open zone takes up one of the open zones there may be, and an open or closed one
  * takes up one of the active ones. If there is no open one left, one that was opened by itself is closed for it. That is why a closed
- * zone can be finished: its driver may not know that it was closed.
+ * zone can be finished: its driver may not know that it was closed. Where a device has worn out (read-only, offline) all of that is refused.
  */
 #include "disk/zones.h"
 #include <errno.h>
@@ -19,8 +19,13 @@
 #include <stdlib.h>
 
 struct zone {
-	uint64_t written; /* bytes from its beginning to the write pointer */
+	/* Constant once there are requests. */
+	uint64_t capacity;
+	bool conventional;
+	/* Under the lock. */
+	bool found;	  /* what it holds was there at the beginning */
 	uint8_t state;	  /* enum disk_zone_state */
+	uint64_t written; /* bytes from its beginning to the write pointer */
 	struct zone *next, *prev; /* of those that were opened by a write */
 };
 
@@ -48,11 +53,9 @@ static uint64_t length_of(const struct zones *zones, uint32_t index)
 	return min_u64(zones->setup.zone_bytes, zones->setup.disk_bytes - start_of(zones, index));
 }
 
-static uint64_t capacity_of(const struct zones *zones, uint32_t index)
+static bool is_worn_out(uint8_t state)
 {
-	uint64_t length = length_of(zones, index);
-
-	return index < zones->setup.conventional ? length : min_u64(zones->setup.capacity_bytes, length);
+	return state == DISK_ZONE_READ_ONLY || state == DISK_ZONE_OFFLINE;
 }
 
 static bool is_open(uint8_t state)
@@ -129,10 +132,10 @@ static int open_problem(struct zones *zones, const struct zone *zone)
 static int zone_write(struct zones *zones, uint32_t index, uint64_t at, uint64_t bytes, uint64_t *ret_at)
 {
 	struct zone *zone = &zones->zone[index];
-	uint64_t capacity = capacity_of(zones, index);
+	uint64_t capacity = zone->capacity;
 	int err;
 
-	if (zone->state == DISK_ZONE_FULL)
+	if (zone->state == DISK_ZONE_FULL || is_worn_out(zone->state))
 		return -EBADRQC;
 	if (at != zone->written)
 		return -EILSEQ;
@@ -143,6 +146,7 @@ static int zone_write(struct zones *zones, uint32_t index, uint64_t at, uint64_t
 		return err;
 	*ret_at = zone->written;
 	zone->written += bytes;
+	zone->found = false;
 	if (zone->written == capacity)
 		state_set(zones, zone, DISK_ZONE_FULL);
 	else if (!is_open(zone->state))
@@ -170,17 +174,27 @@ static int zone_close(struct zones *zones, struct zone *zone)
 static void zone_reset(struct zones *zones, struct zone *zone)
 {
 	zone->written = 0;
+	zone->found = false;
 	state_set(zones, zone, DISK_ZONE_EMPTY);
+}
+
+static void zone_reset_of_all(struct zones *zones, struct zone *zone)
+{
+	if (!zone->conventional && !is_worn_out(zone->state))
+		zone_reset(zones, zone);
 }
 
 static int zone_act(struct zones *zones, struct zone *zone, enum disk_zone_act act)
 {
+	if (is_worn_out(zone->state))
+		return -EBADRQC;
 	switch (act) {
 	case DISK_ZONE_OPEN:
 		return zone_open(zones, zone);
 	case DISK_ZONE_CLOSE:
 		return zone_close(zones, zone);
 	case DISK_ZONE_FINISH:
+		zone->found = false;
 		state_set(zones, zone, DISK_ZONE_FULL);
 		return 0;
 	default:
@@ -191,17 +205,20 @@ static int zone_act(struct zones *zones, struct zone *zone, enum disk_zone_act a
 
 /* ---- requests ---- */
 
-/* Conventional zones are one stretch; nothing crosses from them to others, or from one of the others to the next. */
+/* Conventional zones in a row are one stretch; nothing crosses from them to others, or from one of the others to the next. */
 static bool crosses(const struct zones *zones, uint64_t offset, uint64_t bytes)
 {
 	uint32_t first = index_of(zones, offset), last = index_of(zones, offset + bytes - 1);
 
-	return first != last && last >= zones->setup.conventional;
+	for (uint32_t i = first; first != last && i <= last; i++)
+		if (!zones->zone[i].conventional)
+			return true;
+	return false;
 }
 
 int zones_read(const struct zones *zones, uint64_t offset, uint64_t bytes)
 {
-	return index_of(zones, offset) >= zones->setup.conventional && crosses(zones, offset, bytes) ? -EBADRQC : 0;
+	return !zones->zone[index_of(zones, offset)].conventional && crosses(zones, offset, bytes) ? -EBADRQC : 0;
 }
 
 int zones_write(struct zones *zones, uint64_t *offset, uint64_t bytes, bool append)
@@ -210,7 +227,7 @@ int zones_write(struct zones *zones, uint64_t *offset, uint64_t bytes, bool appe
 	uint64_t start = start_of(zones, index), at = *offset - start;
 	int err;
 
-	if (index < zones->setup.conventional)
+	if (zones->zone[index].conventional)
 		return append || crosses(zones, *offset, bytes) ? -EBADRQC : 0;
 	if (append ? at != 0 : crosses(zones, *offset, bytes))
 		return -EBADRQC;
@@ -230,7 +247,7 @@ int zones_act_problem(const struct zones *zones, enum disk_zone_act act, uint64_
 		return 0;
 	if (act > DISK_ZONE_RESET_ALL || offset >= zones->setup.disk_bytes || offset % zones->setup.zone_bytes)
 		return -EBADRQC;
-	return index_of(zones, offset) < zones->setup.conventional ? -EBADRQC : 0;
+	return zones->zone[index_of(zones, offset)].conventional ? -EBADRQC : 0;
 }
 
 int zones_act(struct zones *zones, enum disk_zone_act act, uint64_t offset)
@@ -241,8 +258,8 @@ int zones_act(struct zones *zones, enum disk_zone_act act, uint64_t offset)
 		return err;
 	pthread_mutex_lock(&zones->lock);
 	if (act == DISK_ZONE_RESET_ALL)
-		for (uint32_t i = zones->setup.conventional; i < zones->count; i++)
-			zone_reset(zones, &zones->zone[i]);
+		for (uint32_t i = 0; i < zones->count; i++)
+			zone_reset_of_all(zones, &zones->zone[i]);
 	else
 		err = zone_act(zones, &zones->zone[index_of(zones, offset)], act);
 	pthread_mutex_unlock(&zones->lock);
@@ -260,10 +277,38 @@ void zones_get(struct zones *zones, uint64_t offset, struct disk_zone *ret_zone)
 	*ret_zone = (struct disk_zone){
 		.start_bytes = start_of(zones, index),
 		.length_bytes = length_of(zones, index),
-		.capacity_bytes = capacity_of(zones, index),
+		.capacity_bytes = zone.capacity,
 		.pointer_bytes = start_of(zones, index) + zone.written,
 		.state = zone.state,
 	};
+}
+
+/* ---- zones that somebody else keeps ---- */
+
+void zones_put(struct zones *zones, const struct disk_zone *as, bool first)
+{
+	struct zone *zone = &zones->zone[index_of(zones, as->start_bytes)];
+
+	pthread_mutex_lock(&zones->lock);
+	if (first) {
+		zone->capacity = as->capacity_bytes;
+		zone->conventional = as->state == DISK_ZONE_CONVENTIONAL;
+	}
+	zone->found = first && as->pointer_bytes > as->start_bytes;
+	zone->written = as->pointer_bytes - as->start_bytes;
+	state_set(zones, zone, (uint8_t)as->state);
+	pthread_mutex_unlock(&zones->lock);
+}
+
+uint64_t zones_found(struct zones *zones, uint64_t offset)
+{
+	const struct zone *zone = &zones->zone[index_of(zones, offset)];
+	uint64_t to;
+
+	pthread_mutex_lock(&zones->lock);
+	to = zone->found ? start_of(zones, index_of(zones, offset)) + zone->written : 0;
+	pthread_mutex_unlock(&zones->lock);
+	return to;
 }
 
 /* ---- as the user writes it ---- */
@@ -322,8 +367,14 @@ int zones_new(const struct zones_setup *setup, struct zones **ret_zones)
 	if (!zones->setup.capacity_bytes)
 		zones->setup.capacity_bytes = setup->zone_bytes;
 	zones->count = count;
-	for (uint32_t i = 0; i < count; i++)
-		zones->zone[i].state = i < setup->conventional ? DISK_ZONE_CONVENTIONAL : DISK_ZONE_EMPTY;
+	for (uint32_t i = 0; i < count; i++) {
+		struct zone *zone = &zones->zone[i];
+		uint64_t length = length_of(zones, i);
+
+		zone->conventional = i < setup->conventional;
+		zone->state = zone->conventional ? DISK_ZONE_CONVENTIONAL : DISK_ZONE_EMPTY;
+		zone->capacity = zone->conventional ? length : min_u64(zones->setup.capacity_bytes, length);
+	}
 	pthread_mutex_init(&zones->lock, NULL);
 	*ret_zones = zones;
 	return 0;

@@ -61,4 +61,14 @@ int zones_act_problem(const struct zones *zones, enum disk_zone_act act, uint64_
 /* Of the zone in which the byte is, which is on the disk. */
 void zones_get(struct zones *zones, uint64_t offset, struct disk_zone *ret_zone);
 
+/* ---- zones that somebody else keeps, as those of a device are ---- */
+
+/*
+ * The zone that begins at zone->start_bytes is as it says. `first`: no request has been made yet, and what it holds has been found there;
+ * only then may its capacity, and whether it is conventional, be another one.
+ */
+void zones_put(struct zones *zones, const struct disk_zone *zone, bool first);
+/* Up to which byte the zone that has `offset` was written when it was found; 0: it has been written to or reset since. */
+uint64_t zones_found(struct zones *zones, uint64_t offset);
+
 #endif

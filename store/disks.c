@@ -264,6 +264,30 @@ static json_t *forget_report(const struct disk *disk)
 			 "passed", (json_int_t)info.passed, "forgotten_bytes", (json_int_t)info.forgotten_bytes);
 }
 
+/* NULL: it has none. */
+static json_t *zones_report(const struct disk *disk, const struct disk_info *info)
+{
+	static const char *const names[DISK_ZONE_STATES] = {
+		[DISK_ZONE_CONVENTIONAL] = "conventional", [DISK_ZONE_EMPTY] = "empty",	 [DISK_ZONE_OPENED_BY_WRITE] = "opened_by_write",
+		[DISK_ZONE_OPENED] = "opened",		   [DISK_ZONE_CLOSED] = "closed", [DISK_ZONE_FULL] = "full",
+		[DISK_ZONE_READ_ONLY] = "read_only",	   [DISK_ZONE_OFFLINE] = "offline",
+	};
+	uint64_t counts[DISK_ZONE_STATES] = {0}, count = 0;
+	struct disk_zone zone;
+	json_t *states;
+
+	if (!info->zones.zone_bytes)
+		return json_null();
+	for (uint64_t at = 0; !disk_zone_get(disk, at, &zone); at = zone.start_bytes + zone.length_bytes, count++)
+		counts[zone.state]++;
+	states = json_object();
+	for (unsigned i = 0; i < DISK_ZONE_STATES; i++)
+		json_object_set_new(states, names[i], json_integer((json_int_t)counts[i]));
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "model", "host-managed", "zone_bytes", (json_int_t)info->zones.zone_bytes, "count",
+			 (json_int_t)count, "open_max", (json_int_t)info->zones.open_max, "active_max",
+			 (json_int_t)info->zones.active_max, "states", states);
+}
+
 void store_disk_report(const struct store_disk *disk, json_t *object)
 {
 	struct disk_limits_info limits;
@@ -283,4 +307,5 @@ void store_disk_report(const struct store_disk *disk, json_t *object)
 	json_object_set_new(object, "resizing", json_boolean(disk->resizing));
 	json_object_set_new(object, "latency", latency_report(disk->disk));
 	json_object_set_new(object, "forget", forget_report(disk->disk));
+	json_object_set_new(object, "zones", zones_report(disk->disk, &info));
 }

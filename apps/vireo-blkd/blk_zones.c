@@ -12,7 +12,7 @@ struct vireo_blk_zoned blk_zoned(const struct disk_info *info)
 		.open_max = info->zones.open_max,
 		.active_max = info->zones.active_max,
 		.append_bytes_max = min_u64(APPEND_BYTES_MAX, info->zones.zone_bytes),
-		.write_bytes = info->logical_block_bytes,
+		.write_bytes = info->zones.write_bytes ? info->zones.write_bytes : info->logical_block_bytes,
 	};
 }
 
@@ -43,6 +43,8 @@ static uint8_t state_of(enum disk_zone_state state)
 		[DISK_ZONE_OPENED] = VIREO_BLK_ZS_EOPEN,
 		[DISK_ZONE_CLOSED] = VIREO_BLK_ZS_CLOSED,
 		[DISK_ZONE_FULL] = VIREO_BLK_ZS_FULL,
+		[DISK_ZONE_READ_ONLY] = VIREO_BLK_ZS_RDONLY,
+		[DISK_ZONE_OFFLINE] = VIREO_BLK_ZS_OFFLINE,
 	};
 
 	return states[state];
