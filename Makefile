@@ -75,6 +75,10 @@ blkio: build ## libblkio's driver, fetched from Debian 13, on disks of ours
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' VIREO_BLKIO=1 tests/e2e/blkio.py
 
+rbd: build ## images of a Ceph cluster, which is made on this machine, of one monitor and one storage server in memory
+	@scripts/install-deps check rbd
+	@VIREO_BUILD='$(abspath $(BUILD))' tests/e2e/rbd.py
+
 blktests: build ## blktests' block group on our disk and on qemu-storage-daemon's, in a QEMU guest (BLKTESTS: its folder, built)
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' tests/lab/blktests '$(BLKTESTS)'
@@ -131,4 +135,4 @@ deb-check: deb ## install, upgrade and purge the package vireo in a Debian folde
 clean: ## remove what building made
 	rm -rf '$(BUILD)' build-check build-deb
 
-.PHONY: help demo demo-disk check tidy figures cycles neighbours page properties comeback killings soak beside disks blkio blktests libiscsi prove fuzz migrate matrix bench build compile install deb deb-check clean
+.PHONY: help demo demo-disk check tidy figures cycles neighbours page properties comeback killings soak beside disks blkio rbd blktests libiscsi prove fuzz migrate matrix bench build compile install deb deb-check clean

@@ -6,8 +6,8 @@
 
 #include "base/calls.h"
 
-extern const struct calls base_calls, mem_calls, vduse_calls, cuse_calls, work_calls, daemon_calls, disk_calls, nbd_calls, scsi_calls,
-	pci_calls;
+extern const struct calls base_calls, mem_calls, vduse_calls, cuse_calls, work_calls, daemon_calls, disk_calls, nbd_calls, rbd_calls,
+	scsi_calls, pci_calls;
 
 #define SANDBOX_ROOMS_OF_ALL &base_calls, &mem_calls, &vduse_calls, &daemon_calls
 

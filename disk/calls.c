@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Where block requests end: files and block devices, memory, and servers of NBD. */
+/* Where block requests end: files and block devices, memory, servers of NBD, and clusters of Ceph. */
 #include "base/calls.h"
 #include "base/util.h"
 #include <linux/blkzoned.h>
@@ -28,14 +28,16 @@ extern const struct calls disk_calls;
 const struct calls disk_calls = {"disk", rows, ARRAY_SIZE(rows), NULL, 0};
 
 /* Whatever the flags of its type are. */
-#define NBD_SOCKET(family, type) \
-	{"socket", "servers of NBD, and of names", #family ", " #type, {{0, false, 0xffffffffu, family}, {1, false, 0xf, type}}, 2}
+#define SERVER_SOCKET(family, type, why) \
+	{"socket", why, #family ", " #type, {{0, false, 0xffffffffu, family}, {1, false, 0xf, type}}, 2}
+
+#define NBD_SERVERS "servers of NBD, and of names"
 
 static const struct call nbd_rows[] = {
-	NBD_SOCKET(AF_INET, SOCK_STREAM),
-	NBD_SOCKET(AF_INET, SOCK_DGRAM),
-	NBD_SOCKET(AF_INET6, SOCK_STREAM),
-	NBD_SOCKET(AF_INET6, SOCK_DGRAM),
+	SERVER_SOCKET(AF_INET, SOCK_STREAM, NBD_SERVERS),
+	SERVER_SOCKET(AF_INET, SOCK_DGRAM, NBD_SERVERS),
+	SERVER_SOCKET(AF_INET6, SOCK_STREAM, NBD_SERVERS),
+	SERVER_SOCKET(AF_INET6, SOCK_DGRAM, NBD_SERVERS),
 	CALL_IOCTL(SIOCGIFINDEX, "a link-local address of a server names an interface"),
 	CALL_WITH("socket", 0, AF_VSOCK, "servers of NBD (nbd+vsock)"),
 	{"socket", "getaddrinfo(3) asks which addresses this machine has", "AF_NETLINK, NETLINK_ROUTE",
@@ -44,3 +46,18 @@ static const struct call nbd_rows[] = {
 
 extern const struct calls nbd_calls;
 const struct calls nbd_calls = {"disk/nbd", nbd_rows, ARRAY_SIZE(nbd_rows), NULL, 0};
+
+#define RBD_SERVERS "monitors and storage servers of Ceph, and servers of names"
+
+static const struct call rbd_rows[] = {
+	SERVER_SOCKET(AF_INET, SOCK_STREAM, RBD_SERVERS),
+	SERVER_SOCKET(AF_INET, SOCK_DGRAM, RBD_SERVERS),
+	SERVER_SOCKET(AF_INET6, SOCK_STREAM, RBD_SERVERS),
+	SERVER_SOCKET(AF_INET6, SOCK_DGRAM, RBD_SERVERS),
+	{"socket", "librados: which addresses this machine has", "AF_NETLINK, NETLINK_ROUTE",
+	 {{0, false, 0xffffffffu, AF_NETLINK}, {2, false, 0xffffffffu, 0}}, 2},
+	CALL("epoll_create pipe", "librados: its threads' loops"),
+};
+
+extern const struct calls rbd_calls;
+const struct calls rbd_calls = {"disk/rbd", rbd_rows, ARRAY_SIZE(rbd_rows), NULL, 0};

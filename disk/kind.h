@@ -64,7 +64,7 @@ struct disk_kind {
 extern const struct disk_kind *const disk_kinds[];
 extern const unsigned disk_kind_count;
 
-extern const struct disk_kind disk_file, disk_mem, disk_nbd, disk_null;
+extern const struct disk_kind disk_file, disk_mem, disk_nbd, disk_null, disk_rbd;
 
 static inline uint64_t disk_size(const struct disk *disk)
 {

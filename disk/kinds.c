@@ -8,6 +8,7 @@ const struct disk_kind *const disk_kinds[] = {
 	&disk_mem,
 	&disk_nbd,
 	&disk_null,
+	&disk_rbd,
 };
 
 const unsigned disk_kind_count = ARRAY_SIZE(disk_kinds);

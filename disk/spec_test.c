@@ -54,6 +54,14 @@ static void each_mistake_is_named(void **state)
 	refused("mem:1M\n", "control characters");
 	refused("file:/nowhere,lock=running,forget=64K", "leave one of them out");
 	refused("file:/nowhere,zones=maybe", "one of off|on");
+	refused("rbd:pool", "POOL/IMAGE");
+	refused("rbd:/image", "POOL/IMAGE");
+	refused("rbd:pool/", "POOL/IMAGE");
+	refused("rbd:pool//image", "POOL/IMAGE");
+	refused("rbd:pool/@before", "POOL/IMAGE");
+	refused("rbd:pool/image@", "POOL/IMAGE");
+	refused("rbd:pool/a/b/image", "POOL/IMAGE");
+	refused("rbd:pool/image,cluster=a", "unknown key 'cluster': rbd takes conf");
 }
 
 static void sizes_have_units(void **state)

@@ -5,7 +5,7 @@
 #include "daemon/sandbox_rooms.h"
 #include "disk/disk.h"
 
-static const struct calls *const blkd_rooms[] = {SANDBOX_ROOMS_OF_ALL, &work_calls, &disk_calls, &nbd_calls, NULL};
+static const struct calls *const blkd_rooms[] = {SANDBOX_ROOMS_OF_ALL, &work_calls, &disk_calls, &nbd_calls, &rbd_calls, NULL};
 
 static const struct setting rows[] = {
 	STORE_SETTINGS_BEGIN("TYPE:ADDRESS,disk=NAME[,key=value...]", "offer a disk at an endpoint (see below); may be given often"),

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct calls *const scsid_rooms[] = {SANDBOX_ROOMS_OF_ALL, &work_calls, &disk_calls, &nbd_calls, &cuse_calls, &scsi_calls, NULL};
+static const struct calls *const scsid_rooms[] = {SANDBOX_ROOMS_OF_ALL, &work_calls, &disk_calls, &nbd_calls, &rbd_calls, &cuse_calls, &scsi_calls, NULL};
 
 static bool same_place(const struct lun_address *a, const struct lun_address *b)
 {
