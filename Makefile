@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# A short way to what meson and the scripts do. BUILD: the build folder. KILLS: for killings. ROUNDS: for migrate. SECONDS, SEED: for soak. HOURS: for fuzz. DESTDIR, PREFIX: for install.
+# A short way to what meson and the scripts do. BUILD: the build folder. KILLS, PIECES: for killings (tests/killings has their names). ROUNDS: for migrate. SECONDS, SEED: for soak. HOURS: for fuzz. DESTDIR, PREFIX: for install.
 BUILD ?= build
 PREFIX ?= /usr/local
 KILLS ?= 100
@@ -50,15 +50,9 @@ comeback: build ## kill the switch and take its ports away, 25 times each, under
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' COMEBACK_ROUNDS=25 tests/e2e/comeback.py traffic_comes_back
 
-killings: build ## kill devices and vireo-blkd KILLS (100) times each: a driver's ledger, fio that verifies over vhost-user and VDUSE, split and packed, and power cuts
+killings: build ## kill devices and vireo-blkd KILLS (100) times each: a driver's ledger, fio that verifies over vhost-user and VDUSE, split and packed, and power cuts (PIECES: some only)
 	@scripts/install-deps check
-	@VIREO_KILLS=$(KILLS) '$(BUILD)/lib/session_killed_test'
-	@VIREO_KILLS=$(KILLS) '$(BUILD)/lib/vduse_killed_test'
-	@VIREO_BUILD='$(abspath $(BUILD))' INFLIGHT_KILLS=$(KILLS) tests/e2e/inflight.py
-	@VIREO_BUILD='$(abspath $(BUILD))' BLK_KILLS=$(KILLS) tests/e2e/blk.py kill_9
-	@VIREO_BUILD='$(abspath $(BUILD))' BLK_KILLS=$(KILLS) tests/lab/disks.py
-	@VIREO_BUILD='$(abspath $(BUILD))' BLK_KILLS=$(KILLS) tests/lab/blk.py
-	@VIREO_BUILD='$(abspath $(BUILD))' STABLE_CUTS=$(KILLS) tests/e2e/stable.py
+	@VIREO_BUILD='$(abspath $(BUILD))' tests/killings $(KILLS) $(PIECES)
 
 # The shell that runs make may have a SECONDS of its own: only that of the command line counts.
 soak: build ## honest and hostile peers, kills and moves mixed at random for SECONDS (600): nothing may be lost, or leak (SEED: the same dice again)
