@@ -8,13 +8,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { IO_AUTO, IO_URING, IO_THREADS };
+enum { IO_AUTO, IO_URING, IO_SQPOLL, IO_THREADS };
 
 static const struct disk_key file_keys[] = {
 	DISK_KEY_SWITCH("direct"),
 	{"lock", DISK_KEY_CHOICE, FILE_LOCK_CHOICES, 0, 0},
 	DISK_KEY_SWITCH("discard"),
-	{"io", DISK_KEY_CHOICE, "auto|uring|threads", 0, 0},
+	{"io", DISK_KEY_CHOICE, "auto|uring|sqpoll|threads", 0, 0},
 	{"threads", DISK_KEY_NUMBER, "1-64", 1, 64},
 	DISK_KEY_SWITCH("zones"),
 };
@@ -275,16 +275,16 @@ static int open_path(struct file_disk *file, const struct disk_spec *spec, const
 static int io_choose(struct file_disk *file, const struct disk_spec *spec, char *why)
 {
 	uint64_t io = disk_spec_number(spec, "io", IO_AUTO);
-	int err = io == IO_THREADS ? -ENOSYS : file_uring_probe(&file->uring_flags);
+	int err = io == IO_THREADS ? -ENOSYS : file_uring_probe(io == IO_SQPOLL, &file->uring_flags);
 
 	file->threads_max = (unsigned)disk_spec_number(spec, "threads", THREADS_DEFAULT);
 	if (file->zoned)
 		file->threads_max = 1; /* they keep the order */
 	file->uring = !err;
-	if (!err || io != IO_URING)
+	if (!err || io == IO_AUTO || io == IO_THREADS)
 		return 0;
-	snprintf(why, DISK_WHY_BYTES, "file '%.100s': there is no io_uring here: %s: leave io=uring out, and threads do it", spec->address,
-		 strerror(-err));
+	snprintf(why, DISK_WHY_BYTES, "file '%.100s': there is no io_uring here: %s: leave io=%s out, and threads do it", spec->address,
+		 strerror(-err), io == IO_URING ? "uring" : "sqpoll");
 	return err;
 }
 

@@ -56,8 +56,8 @@ int file_problem(const struct file_disk *file, const struct disk_request *r);
 
 int file_threads_queue_open(struct file_disk *file, unsigned depth, struct disk_queue **ret_queue);
 
-/* Whether there can be rings, and which flags they take: 0, or -errno of the kernel; -ENOSYS: built without. */
-int file_uring_probe(uint32_t *ret_flags);
+/* Whether there can be rings, and which flags they take: 0, or -errno of the kernel; -ENOSYS: built without. `sqpoll`: a thread of the kernel's takes requests. */
+int file_uring_probe(bool sqpoll, uint32_t *ret_flags);
 int file_uring_queue_open(struct file_disk *file, unsigned depth, struct disk_queue **ret_queue);
 
 /* ---- file_lock.c ---- */

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #define FIXED_FD 0 /* the disk's fd among the registered ones */
+#define SQPOLL_IDLE_MS 10u /* the kernel's thread looks at the ring for so long, then it sleeps until it is called */
 #define OWNED_FLAGS \
 	(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED)
 
@@ -34,14 +35,21 @@ struct uring_queue {
 	struct disk_request *waiting, **waiting_end; /* for room in the ring */
 };
 
-int file_uring_probe(uint32_t *ret_flags)
+static int ring_new(unsigned depth, struct io_uring *ring, uint32_t flags)
 {
-	static const uint32_t tries[] = {OWNED_FLAGS, 0};
+	struct io_uring_params params = {.flags = flags, .sq_thread_idle = SQPOLL_IDLE_MS};
+
+	return io_uring_queue_init_params(depth, ring, &params);
+}
+
+int file_uring_probe(bool sqpoll, uint32_t *ret_flags)
+{
+	static const uint32_t tries[] = {OWNED_FLAGS, 0, IORING_SETUP_SQPOLL};
 	struct io_uring ring;
 	int err = 0;
 
-	for (unsigned i = 0; i < ARRAY_SIZE(tries); i++) {
-		err = io_uring_queue_init(4, &ring, tries[i]);
+	for (unsigned i = sqpoll ? ARRAY_SIZE(tries) - 1 : 0; i < ARRAY_SIZE(tries) - !sqpoll; i++) {
+		err = ring_new(4, &ring, tries[i]);
 		if (err)
 			continue;
 		io_uring_queue_exit(&ring);
@@ -284,7 +292,9 @@ static const struct disk_queue_ops uring_ops = {
 
 static int ring_open(struct uring_queue *q, const struct file_disk *file)
 {
-	int err = io_uring_queue_init(q->depth, &q->ring, file->uring_flags);
+	/* The kernel's thread gives places back when it has been through what it found; by then as many more may have come. */
+	unsigned places = file->uring_flags & IORING_SETUP_SQPOLL ? 2 * q->depth : q->depth;
+	int err = ring_new(places, &q->ring, file->uring_flags);
 
 	if (err)
 		return err;
@@ -326,7 +336,7 @@ int file_uring_queue_open(struct file_disk *file, unsigned depth, struct disk_qu
 
 #else
 
-int file_uring_probe(uint32_t *ret_flags)
+int file_uring_probe(bool sqpoll, uint32_t *ret_flags)
 {
 	return -ENOSYS;
 }

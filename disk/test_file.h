@@ -15,7 +15,7 @@ struct place {
 	char spec[160];
 };
 
-static const char *const all_ways[] = {"io=uring", "io=threads", "io=uring,direct=on", "io=threads,direct=on,threads=2"};
+static const char *const all_ways[] = {"io=uring", "io=sqpoll", "io=threads", "io=uring,direct=on", "io=threads,direct=on,threads=2"};
 
 /* Not inlined: with sanitizers the compiler sees places that are NULL, which place_make() has ruled out. */
 static __attribute__((noinline, unused)) const char *way_spec(struct place *place, const char *way)
