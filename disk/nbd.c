@@ -234,8 +234,10 @@ static void info_fill(struct nbd_disk *nbd)
 static int nbd_reach(struct nbd_disk *nbd, const struct disk_spec *spec, char *why)
 {
 	char problem[DISK_WHY_BYTES] = "";
-	int err = nbd_way_connect(&nbd->way, min_u64(OPEN_MS, nbd->timeout_ms), &nbd->handle, &nbd->export, problem);
+	int err = nbd_library_load(problem);
 
+	if (!err)
+		err = nbd_way_connect(&nbd->way, min_u64(OPEN_MS, nbd->timeout_ms), &nbd->handle, &nbd->export, problem);
 	if (err)
 		snprintf(why, DISK_WHY_BYTES, "nbd '%.80s': %.150s", spec->address, problem);
 	if (!err && nbd->export.block_min > 0 && nbd->export.size_bytes < nbd->export.block_min) {

@@ -90,6 +90,11 @@ struct nbd_op {
 	uint64_t room_bytes; /* of `data` */
 };
 
+/* ---- nbd_library.c ---- */
+
+/* Before anything else of libnbd is called; it stays till the process ends. 0, or -ENOSYS and a phrase in `why` (DISK_WHY_BYTES). May wait. */
+int nbd_library_load(char *why);
+
 /* ---- nbd_connect.c; `why` is DISK_WHY_BYTES ---- */
 
 /* Begins; a name is looked up in here, which may wait. 0, or -errno and why. */

@@ -6,8 +6,8 @@
 #include "base/clock.h"
 #include "disk/nbd_fence.h"
 #include "disk/nbd_link.h"
+#include "disk/nbd_library.h"
 #include <errno.h>
-#include <libnbd.h>
 
 #define LIES_MAX 3u /* a request that was answered by nonsense so often is not sent again */
 

@@ -4,8 +4,8 @@
 #include "base/util.h"
 #include "base/visible.h"
 #include "disk/nbd.h"
+#include "disk/nbd_library.h"
 #include <errno.h>
-#include <libnbd.h>
 #include <limits.h>
 #include <poll.h>
 #include <string.h>

@@ -15,9 +15,9 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "disk/nbd_link.h"
+#include "disk/nbd_library.h"
 #include "work/thread.h"
 #include <errno.h>
-#include <libnbd.h>
 #include <poll.h>
 #include <stdlib.h>
 
