@@ -29,7 +29,7 @@ def _axis(series):
     numbers = [values[0] for _label, groups in series for values in groups.values() if values[0] > 0]
     if numbers and max(numbers) >= LOG_FROM * min(numbers):
         return ["set logscale y 10", f"set yrange [{min(numbers) / 2:g}:*]"]
-    return ["set yrange [0:*]"]
+    return ["set yrange [0:*]" if numbers else "set yrange [0:1]"]  # gnuplot complains of a plot of nothing
 
 
 LABELS_MAX = 30  # bars whose numbers can be read above them
