@@ -35,6 +35,8 @@
 	  serve_fdb_clear, show_nothing) \
 	X("mdb show", "mdb.show", "", CTL_WATCH, "show the multicast database: members of groups, routers, who asks", \
 	  serve_mdb_show, show_mdb_show) \
+	X("talk show", "talk.show", "", CTL_WATCH, "show who talks to whom: frames from port to port, counted while somebody asks", \
+	  serve_talk_show, show_talk) \
 	X("mirror add", "mirror.add", "PORT [--to=WHERE] [--filter=EXPR] [--program=BPF] [--snaplen=BYTES]", CTL_FD, \
 	  "copy a port's frames to a port, a FILE.pcapng or, as pcapng, to standard output (-)", serve_mirror_add, show_mirror_add) \
 	X("mirror list", "mirror.list", "", CTL_WATCH, "list the mirrors, with what they have copied", \

@@ -33,6 +33,7 @@ struct multicast;
 struct queue;
 struct spread;
 struct sw_mirror;
+struct talk;
 struct work_table;
 
 struct sw {
@@ -71,6 +72,9 @@ struct sw {
 	TAILQ_HEAD(, bond) bonds;
 	TAILQ_HEAD(, sw_mirror) mirrors;
 	unsigned last_mirror; /* its number */
+	struct talk *talk;	       /* atomic, read by workers: what they count in; NULL: nobody has asked yet */
+	struct loop_timer *talk_timer; /* NULL: likewise */
+	bool talk_counts;	       /* somebody has asked not long ago */
 	bool samples;	       /* constant: there are nodes to choose from, see spread.c */
 	bool balance;	       /* constant: as it was set; */
 	struct spread *spread; /* NULL: queues stay with their workers, also of one that has no other */

@@ -30,6 +30,7 @@
 #include "switch/forwarder.h"
 #include "switch/mirror_internal.h"
 #include "switch/retry.h"
+#include "switch/talk.h"
 #include <errno.h>
 #include <string.h>
 
@@ -543,15 +544,20 @@ void deliver_limited(struct forwarder *forwarder, const struct topology_port *to
 static __attribute__((noinline)) unsigned deliver_fewer(struct forwarder *forwarder, const struct topology_port *to,
 							struct vireo_frame **frames, unsigned count)
 {
-	if (likely(!(__atomic_load_n(&to->port->limited, __ATOMIC_RELAXED) & LIMITED_PRIORITY)))
-		return limits_out(forwarder, to->port, frames, count);
-	priority_deliver(forwarder, to, frames, count);
-	return 0;
+	unsigned limited = __atomic_load_n(&to->port->limited, __ATOMIC_RELAXED);
+
+	if (limited & PORT_COUNTED)
+		talk_count(forwarder, to->port, frames, count);
+	if (limited & LIMITED_PRIORITY) {
+		priority_deliver(forwarder, to, frames, count);
+		return 0;
+	}
+	return limited & LIMITED_OUT ? limits_out(forwarder, to->port, frames, count) : count;
 }
 
 void deliver(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count)
 {
-	if (unlikely(__atomic_load_n(&to->port->limited, __ATOMIC_RELAXED) & (LIMITED_OUT | LIMITED_PRIORITY))) {
+	if (unlikely(__atomic_load_n(&to->port->limited, __ATOMIC_RELAXED) & (LIMITED_OUT | LIMITED_PRIORITY | PORT_COUNTED))) {
 		count = deliver_fewer(forwarder, to, frames, count);
 		if (!count)
 			return;

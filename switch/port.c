@@ -22,6 +22,7 @@
 #include "switch/mirror_internal.h"
 #include "switch/multicast.h"
 #include "switch/spread.h"
+#include "switch/talk.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -307,6 +308,7 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 		return err;
 	}
 	sw_port_limits_set(port, &config->limits);
+	talk_port_init(port);
 	sw_port_retry_set(port, &config->retry);
 	multicast_port_init(port, &config->multicast);
 	*ret_port = port;

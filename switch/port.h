@@ -48,6 +48,7 @@ struct port_counters {
 /* In sw_port.limited, beside LIMITED_*. */
 #define PORT_STEERED  (1u << 7) /* see sw_port_steered_set() */
 #define PORT_MIRRORED (1u << 6) /* see mirror.h */
+#define PORT_COUNTED  (1u << 4) /* somebody wants to know who talks to whom: talk.c */
 #define PORT_HOLDS_SIGNALS (1u << 5) /* see signals.c */
 
 /* In sw_port.gated. */

@@ -14,6 +14,7 @@
 #include "switch/spread.h"
 #include "switch/topology.h"
 #include "switch/forwarder.h"
+#include "switch/talk.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -191,6 +192,7 @@ void sw_free(struct sw *sw)
 	asides_end(sw);
 	bonds_end(sw);
 	mirrors_end(sw);
+	talk_end(sw);
 	for (unsigned i = 0; sw->forwarders && i < sw->worker_count; i++)
 		forwarder_free(sw->forwarders[i]);
 	free(sw->forwarders);

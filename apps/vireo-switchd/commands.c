@@ -15,6 +15,7 @@
 #include "reload.h"
 #include "report.h"
 #include "static_entries.h"
+#include "talk_show.h"
 #include "worker_move.h"
 #include <errno.h>
 #include <stdio.h>

@@ -90,6 +90,7 @@ def the_page_is_alive(lab, dark):
         shown(browser, "#drops", ["build-7", "behind the sender itself"])
         shown(browser, "#workers tbody", ["%"])
         wait_until(lambda: browser.value("document.querySelectorAll('#picture .node').length") == len(NAMES) + 2, 30, "a node for each port")
+        wait_until(lambda: browser.value("document.querySelectorAll('#picture .flow').length") >= len(Talk.PAIRS), 30, "a line for each pair that talks")
         expect(browser.value("document.documentElement.scrollWidth <= window.innerWidth"), "it is wider than the window")
         if SCREENS:
             time.sleep(12)  # a while of rates

@@ -117,6 +117,30 @@ def state_and_metrics_are_the_daemon_s(lab):
     end_well(switch)
 
 
+@case
+def who_talks_to_whom_is_counted_for_who_looks(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path(name)},name={name}" for name in "ab"] + ["null:n"], options=["--workers", "2"])
+    served = serve_or_skip(lab, switch.control)
+    with Front(lab.path("a")) as a, Front(lab.path("b")) as b:
+        for number, front in enumerate((a, b)):
+            front.send(text_frame(number, None))
+        wait_until(lambda: switch.port("n")["tx_frames"] == 2, 20, "frames pass")
+        served.ask("/metrics")
+        expect("talk" not in switch.ctl("metrics") and served.state()["talk"] == {"pairs": []}, "counted before somebody looked")
+        there, back = text_frame(0, 1, bytes(100)), text_frame(1, 0)
+
+        def counted():  # who is slow to ask again finds that counting has begun anew
+            a.send(there)
+            b.send(back)
+            pairs = {(pair["from"], pair["to"]): pair for pair in served.state()["talk"]["pairs"]}
+            return set(pairs) == {("a", "b"), ("b", "a")} and all(
+                pairs[way]["frames"] and pairs[way]["bytes"] == pairs[way]["frames"] * len(frame) for way, frame in ((("a", "b"), there), (("b", "a"), back)))
+        wait_until(counted, 20, "both ways have their frames and bytes")
+        expect("FRAMES" in switch.ctl("talk", "show"), "a table for people")
+    ends_well(served)
+    end_well(switch)
+
+
 def promtool(*words, text=None):
     tool = os.environ.get("PROMTOOL") or shutil.which("promtool")
     if not tool:

@@ -73,7 +73,7 @@ class Served:
 
 
 class FakeDaemon:
-    """Sits on a control socket and answers each call with answers[method]; a method that is not there gets no answer."""
+    """Sits on a control socket and answers each call with answers[method]; a method that is not there is not found, and without any it says nothing."""
 
     def __init__(self, path, answers):
         self.answers, self.calls, self.server = answers, 0, listener(path)
@@ -96,9 +96,11 @@ class FakeDaemon:
             for line in lines:
                 call = json.loads(line)
                 self.calls += call["method"] == "stats"
+                said = {"error": {"code": -32601, "message": "no such method"}}
                 if call["method"] in self.answers:
-                    answer = {"jsonrpc": "2.0", "id": call["id"], "result": self.answers[call["method"]]}
-                    connection.sendall(json.dumps(answer).encode() + b"\n")
+                    said = {"result": self.answers[call["method"]]}
+                if self.answers:
+                    connection.sendall(json.dumps({"jsonrpc": "2.0", "id": call["id"], **said}).encode() + b"\n")
         except OSError:
             pass
 

@@ -87,6 +87,21 @@ static int ask_client(struct ctl_client *client, json_t **ret_state, struct ctl_
 	return *ret_state ? 0 : -ENOMEM;
 }
 
+/* Who talks to whom, of a daemon that knows. It is counted only while somebody looks: so who wants metrics does not ask for it. */
+static void ask_talk(struct serve_snapshot *snapshot)
+{
+	struct ctl_failure failure;
+	struct ctl_client *client;
+	json_t *talk;
+
+	if (ctl_client_new(snapshot->socket, snapshot->timeout_ms, &client))
+		return;
+	if (!call(client, "talk.show", &talk, &failure))
+		json_object_set_new(snapshot->state, "talk", talk);
+	ctl_client_free(client);
+	snapshot->asked_ns = clock_now_ns(); /* as in refresh() */
+}
+
 static void ask(struct serve_snapshot *snapshot)
 {
 	struct ctl_failure failure = {.message = ""};
@@ -161,6 +176,8 @@ static struct MHD_Response *render(const struct serve_snapshot *snapshot, enum s
 unsigned serve_snapshot_get(struct serve_snapshot *snapshot, enum serve_form form, struct MHD_Response **ret_response)
 {
 	refresh(snapshot);
+	if (form == SERVE_STATE && snapshot->state && !snapshot->response[form] && json_object_get(json_object_get(snapshot->state, "stats"), "ports"))
+		ask_talk(snapshot);
 	if (!snapshot->response[form])
 		snapshot->response[form] = render(snapshot, form);
 	if (!snapshot->response[form])
