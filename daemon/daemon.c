@@ -6,6 +6,7 @@
 #include "ctl/server.h"
 #include "daemon/aside.h"
 #include "daemon/fault.h"
+#include "daemon/landlock.h"
 #include "daemon/notify.h"
 #include "daemon/sandbox.h"
 #include "daemon/signals.h"
@@ -129,6 +130,8 @@ int daemon_open(struct daemon *daemon, const struct daemon_options *options)
 	err = loop_new(&daemon->loop);
 	if (!err)
 		err = signals_set(daemon);
+	if (!err && options->beneath && !options->no_sandbox)
+		err = landlock_enter(options, &daemon->log);
 	if (!err && options->rooms && !options->no_sandbox) /* before any thread, for each keeps its own */
 		err = sandbox_enter(options->rooms, daemon->loop, &daemon->control_log, &daemon->refused);
 	if (!err)

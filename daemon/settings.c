@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "daemon/settings.h"
+#include "daemon/landlock.h"
 #include "base/nearest.h"
 #include "base/visible.h"
 #include "ctl/line.h"
@@ -34,6 +35,8 @@ void daemon_options_free(struct daemon_options *options)
 	options->control = NULL;
 	free(options->config);
 	options->config = NULL;
+	free(options->beneath);
+	options->beneath = NULL;
 	for (unsigned i = 0; i < options->given_count; i++)
 		free(options->given[i].value);
 	free(options->given);
@@ -95,6 +98,18 @@ bool settings_set_log_level(void *options, const char *value, char *why)
 	struct daemon_options *o = options;
 
 	return logger_level_parse(value, &o->log_level);
+}
+
+bool settings_set_beneath(void *options, const char *value, char *why)
+{
+	struct daemon_options *o = options;
+	char *copy = landlock_paths_valid(value) ? strdup(value) : NULL;
+
+	if (!copy)
+		return false;
+	free(o->beneath);
+	o->beneath = copy;
+	return true;
 }
 
 bool settings_set_no_sandbox(void *options, const char *value, char *why)

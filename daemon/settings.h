@@ -64,6 +64,7 @@ struct daemon_options {
 	gid_t control_group;
 	enum vireo_log_level log_level;
 	bool no_sandbox;
+	char *beneath; /* daemon/landlock.h; NULL: all files */
 	bool takeover;	/* from the process that serves `control` */
 	bool upgrade;	/* and as daemon/upgrade.h does it; `takeover` is set, too */
 	int upgrade_fd; /* daemon/upgrade.h's: to the process that waits; 0: none does */
@@ -105,6 +106,9 @@ void settings_write_line(FILE *out, const char *name, const char *value);
 
 #define SETTING_NO_SANDBOX \
 	{"no-sandbox", NULL, settings_set_no_sandbox, NULL, "keep all capabilities and system calls, to find a fault"}
+#define SETTING_BENEATH \
+	{"beneath", "PATHS", settings_set_beneath, "absolute paths, with ':' in between", \
+	 "open files beneath PATHS only, and where any daemon has to (Landlock)"}
 
 /* Of a daemon that hands over: `what` it is, and what of it ("its ports, ..."). */
 #define SETTING_TAKEOVER(what, rest) \
@@ -116,6 +120,7 @@ void settings_write_line(FILE *out, const char *name, const char *value);
 bool settings_set_control(void *options, const char *value, char *why);
 bool settings_set_control_group(void *options, const char *value, char *why);
 bool settings_set_log_level(void *options, const char *value, char *why);
+bool settings_set_beneath(void *options, const char *value, char *why);
 bool settings_set_no_sandbox(void *options, const char *value, char *why);
 bool settings_set_takeover(void *options, const char *value, char *why);
 bool settings_set_upgrade(void *options, const char *value, char *why);

@@ -53,6 +53,7 @@ struct store_settings {
 	SETTING_CONTROL_GROUP, \
 	SETTING_WORKERS("requests"), \
 	SETTING_LOG_LEVEL, \
+	SETTING_BENEATH, \
 	SETTING_NO_SANDBOX, \
 	{"socket-path", "PATH", store_set_socket_path, "the path of a UNIX socket", \
 	 "QEMU's conventions: one disk at this vhost-user socket"}, \

@@ -149,6 +149,7 @@ static const struct setting rows[] = {
 	SETTING_TAKEOVER("switch", "its ports, their sessions and rings, its control\n"
 			 "socket. Ports of these settings come with the next reload"),
 	SETTING_LOG_LEVEL,
+	SETTING_BENEATH,
 	SETTING_NO_SANDBOX,
 };
 

@@ -318,6 +318,7 @@ static void settings_look(const struct reload *reload)
 	needs_restart(reload, text_same(daemon_was->control, daemon_is->control), "control");
 	needs_restart(reload, daemon_was->set_control_group == daemon_is->set_control_group &&
 				      daemon_was->control_group == daemon_is->control_group, "control-group");
+	needs_restart(reload, text_same(daemon_was->beneath, daemon_is->beneath), "beneath");
 	needs_restart(reload, daemon_was->no_sandbox == daemon_is->no_sandbox, "no-sandbox");
 	needs_restart(reload, workers_same(&was->run, &is->run), "workers");
 	needs_restart(reload, was->run.stay == is->run.stay, "worker-balance");

@@ -239,7 +239,7 @@ def the_file_that_is_shown_starts_the_same_switch(lab):
 
 SETTINGS = {"workers": "2", "adaptive": "", "spin-us": "7", "spin-percent": "3", "fdb-entries": "64", "fdb-age": "9",
             "mcast-snooping": "on", "mcast-querier": "on", "mcast-unknown": "routers", "mcast-interval": "77",
-            "log-level": "warning", "control-group": str(os.getgid()), "fdb": "52:54:00:00:00:09 full 30"}
+            "log-level": "warning", "control-group": str(os.getgid()), "beneath": "/tmp:/run", "fdb": "52:54:00:00:00:09 full 30"}
 VHOST_USER = {"name": "full", "queues": "2", "mtu": "1400", "speed": "2500M/half", "mac": "52:54:00:00:00:01+52:54:00:00:00:02", "spoof": "allow", "flood-max": "7777",
               "vlan": "7", "trunk": "10-12+30", "vlan-tag": "802.1ad", "isolated": "on", "rate-in": "8M/64K", "rate-out": "9M", "frames-in": "1000",
               "frames-out": "1001/20", "storm-broadcast": "1", "storm-multicast": "2/3", "storm-unicast": "4", "priority": "dscp", "ip": "10.0.0.1+fe80::/10",

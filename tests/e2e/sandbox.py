@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a daemon gives away when it starts, and that what is added later lacks nothing. That no call is missing is looked for in the log of each
 daemon of each test: guest/cases.py."""
+import ctypes
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -180,6 +182,51 @@ def a_call_that_is_missing_costs_one_line_and_nothing_else(lab):
         wait_until(lambda: switch.port("n")["tx_frames"] == 1, 20, "the others go on")
     expect(len(lines()) == 1 and ": socket (number " in lines()[0] and "--no-sandbox" in lines()[0], f"{lines()}")
     end_well(switch)
+
+
+def need_landlock():
+    if ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) < 1:  # landlock_create_ruleset(), its version
+        raise Skip("this kernel has no Landlock")
+
+
+def elsewhere():
+    """Beside the folder of the control socket, which is allowed anyway."""
+    return tempfile.TemporaryDirectory(prefix="vireo-e2e-beneath-")  # pylint: disable=consider-using-with
+
+
+@case
+def files_are_opened_beneath_its_folders_only(lab):
+    """What is added later at another place is refused, and the rest goes on; so it does in another process."""
+    need_landlock()
+    with elsewhere() as inside, elsewhere() as also, elsewhere() as outside:
+        switch = Switch(lab, [f"vhost-user:{inside}/a", "null:n"], ["--beneath", f"{inside}:{also}"])
+        blkd = Blkd(lab, options=["--beneath", inside])
+        for folder in (inside, also, outside):
+            made_file(f"{folder}/d.img", 1)
+        with Front(f"{inside}/a") as front:
+            for again in (False, True):
+                switch.ctl("port", "add", f"vhost-user:{also}/b{again}")
+                done = switch.ctl_run("port", "add", f"vhost-user:{outside}/c")
+                expect(done.returncode and "ermission" in done.stderr and not os.path.exists(f"{outside}/c"), f"{done}")
+                before = switch.port("n")["tx_frames"]
+                front.send(text_frame(1, None))
+                wait_until(lambda: switch.port("n")["tx_frames"] > before, 20, "the others go on")
+                if not again:
+                    switch.hand_over("--beneath", f"{inside}:{also}")
+        blkd.ctl("disk", "add", f"d=file:{inside}/d.img")
+        done = blkd.ctl_run("disk", "add", f"e=file:{outside}/d.img")
+        expect(done.returncode and "ermission" in done.stderr, f"{done}")
+        end_well(switch)
+        end_well(blkd)
+
+
+@case
+def folders_that_are_not_there_end_it(lab):
+    need_landlock()
+    for beneath, code, why in (("/run:/nobody/has/made", 1, "beneath /nobody/has/made: No such file"), ("run", 2, "absolute paths"), ("/run:", 2, "absolute paths")):
+        done = subprocess.run([program("vireo-switchd"), "--control", lab.path("c"), "--port", "null:n", "--beneath", beneath], capture_output=True, text=True,
+                              timeout=20)
+        expect(done.returncode == code and why in done.stderr, f"{done}")
 
 
 @case
