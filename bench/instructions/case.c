@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "bench/instructions/case.h"
 #include "base/util.h"
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,28 +11,55 @@ static const char *const kinds[] = {"dequeue", "enqueue", "forward", "request", 
 static const char *const rings[] = {"split", "split-in-order", "packed", "packed-in-order"};
 static const uint32_t sizes_bytes[] = {64, 1518, 4096};
 
-enum option { NONE, TWO, INDIRECT, PLAIN, FLOWS, LOGGED, TRACKED, TRANSLATED, LIMITED, GUARDED, RELAYED,
-	      BONDED, RSS, HASHED, GRO, RETRIED, SNOOPED, CLASSED, ADAPTIVE, PAIRED, CROWDED };
-static const char *const options[] = {"", "/two", "/indirect", "/plain", "/flows", "/logged", "/tracked", "/translated", "/limited", "/guarded",
-				      "/relayed", "/bonded", "/rss", "/hashed", "/gro", "/retried", "/snooped",
-				      "/classed", "/adaptive", "/paired", "/crowded"};
+#define BURSTS_TOO  (1u << CASE_DEQUEUE | 1u << CASE_ENQUEUE)
+#define FORWARDS    (1u << CASE_FORWARD)
+#define REQUESTS    (1u << CASE_REQUEST | 1u << CASE_SCSI)
+#define SET(member) offsetof(struct bench_case, member)
+
+/* What is measured by itself, the members that say so, and of which kinds there are such cases. */
+static const struct {
+	const char *name;
+	unsigned kinds;
+	unsigned count;
+	size_t sets[2];
+} options[] = {
+	{"", BURSTS_TOO | FORWARDS | REQUESTS, 0, {0}},
+	{"/two", BURSTS_TOO | FORWARDS, 1, {SET(two)}},
+	{"/indirect", BURSTS_TOO | FORWARDS | REQUESTS, 2, {SET(two), SET(indirect)}},
+	{"/plain", 1u << CASE_ENQUEUE | FORWARDS, 1, {SET(plain)}},
+	{"/flows", FORWARDS, 1, {SET(flows)}},
+	{"/logged", FORWARDS, 1, {SET(logged)}},
+	{"/tracked", FORWARDS | REQUESTS, 1, {SET(tracked)}},
+	{"/translated", FORWARDS, 1, {SET(translated)}},
+	{"/limited", FORWARDS, 1, {SET(limited)}},
+	{"/guarded", FORWARDS, 1, {SET(guarded)}},
+	{"/relayed", FORWARDS, 1, {SET(relayed)}},
+	{"/bonded", FORWARDS, 1, {SET(bonded)}},
+	{"/rss", FORWARDS, 1, {SET(rss)}},
+	{"/hashed", FORWARDS, 1, {SET(hashed)}},
+	{"/gro", FORWARDS, 1, {SET(gro)}},
+	{"/retried", FORWARDS, 1, {SET(retried)}},
+	{"/snooped", FORWARDS, 1, {SET(snooped)}},
+	{"/classed", FORWARDS, 1, {SET(classed)}},
+	{"/adaptive", FORWARDS, 1, {SET(adaptive)}},
+	{"/paired", FORWARDS, 1, {SET(paired)}},
+	{"/crowded", FORWARDS, 1, {SET(crowded)}},
+};
 
 /* Options are measured with short frames, where they weigh most, on the two basic rings. */
-static bool exists(unsigned kind, unsigned ring, unsigned size, enum option option)
+static bool exists(unsigned kind, unsigned ring, unsigned size, unsigned option)
 {
-	bool request = kind == CASE_REQUEST || kind == CASE_SCSI;
+	bool request = REQUESTS >> kind & 1;
 
-	if (request != (sizes_bytes[size] == 4096))
+	if (request != (sizes_bytes[size] == 4096) || !(options[option].kinds >> kind & 1))
 		return false;
-	if (request)
-		return ring % 2 == 0 && (option == NONE || option == INDIRECT || option == TRACKED);
-	if (option == NONE)
-		return true;
-	if (size || ring % 2)
-		return false;
-	if (option == FLOWS || option >= LOGGED)
-		return kind == CASE_FORWARD;
-	return option != PLAIN || kind != CASE_DEQUEUE;
+	return request ? ring % 2 == 0 : !option || (!size && ring % 2 == 0);
+}
+
+static void option_set(struct bench_case *c, unsigned option)
+{
+	for (unsigned i = 0; i < options[option].count; i++)
+		*(bool *)((char *)c + options[option].sets[i]) = true;
 }
 
 /* The number-th case, from 0 on. False: there are not so many. */
@@ -46,33 +74,9 @@ static bool case_at(unsigned number, char *name, struct bench_case *ret)
 		return false;
 	if (!exists(kind, ring, size, option))
 		return true;
-	snprintf(name, NAME_BYTES, "%s/%s/%u%s", kinds[kind], rings[ring], sizes_bytes[size], options[option]);
-	*ret = (struct bench_case){
-		.kind = kind,
-		.packed = ring / 2,
-		.in_order = ring % 2,
-		.two = option == TWO || option == INDIRECT,
-		.indirect = option == INDIRECT,
-		.plain = option == PLAIN,
-		.flows = option == FLOWS,
-		.logged = option == LOGGED,
-		.tracked = option == TRACKED,
-		.translated = option == TRANSLATED,
-		.limited = option == LIMITED,
-		.guarded = option == GUARDED,
-		.relayed = option == RELAYED,
-		.bonded = option == BONDED,
-		.rss = option == RSS,
-		.hashed = option == HASHED,
-		.gro = option == GRO,
-		.retried = option == RETRIED,
-		.snooped = option == SNOOPED,
-		.classed = option == CLASSED,
-		.adaptive = option == ADAPTIVE,
-		.paired = option == PAIRED,
-		.crowded = option == CROWDED,
-		.size_bytes = sizes_bytes[size],
-	};
+	snprintf(name, NAME_BYTES, "%s/%s/%u%s", kinds[kind], rings[ring], sizes_bytes[size], options[option].name);
+	*ret = (struct bench_case){.kind = kind, .packed = ring / 2, .in_order = ring % 2, .size_bytes = sizes_bytes[size]};
+	option_set(ret, option);
 	return true;
 }
 
