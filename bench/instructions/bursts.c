@@ -46,8 +46,7 @@ static void step_enqueue(struct bursts *b)
 	struct guest *g = &b->guest;
 
 	for (unsigned i = 0; i < BURST; i++) {
-		frame_make(b->packets[i].data, g->c, OUTSIDE, g->number, b->number++);
-		b->packets[i].len_bytes = g->c->size_bytes;
+		b->packets[i].len_bytes = frame_make(b->packets[i].data, g->c, OUTSIDE, OUTSIDE, g->number, b->number++);
 	}
 	count_toggled(enqueue, b);
 	must(b->result == (int)BURST, "not all frames were enqueued");

@@ -44,6 +44,18 @@ static const struct {
 	{"/adaptive", FORWARDS, 1, {SET(adaptive)}},
 	{"/paired", FORWARDS, 1, {SET(paired)}},
 	{"/crowded", FORWARDS, 1, {SET(crowded)}},
+	{"/off", FORWARDS, 1, {SET(off)}},
+	{"/fixed", FORWARDS, 1, {SET(fixed)}},
+	{"/locked", FORWARDS, 1, {SET(locked)}},
+	{"/addressed", FORWARDS, 1, {SET(addressed)}},
+	{"/stormed", FORWARDS, 1, {SET(stormed)}},
+	{"/tagged", FORWARDS, 1, {SET(tagged)}},
+	{"/trunked", FORWARDS, 1, {SET(trunked)}},
+	{"/qinq", FORWARDS, 1, {SET(qinq)}},
+	{"/spread", FORWARDS, 1, {SET(spread)}},
+	{"/passed", FORWARDS, 1, {SET(passed)}},
+	{"/summed", FORWARDS, 1, {SET(summed)}},
+	{"/coalesced", FORWARDS, 1, {SET(coalesced)}},
 };
 
 /* Options are measured with short frames, where they weigh most, on the two basic rings. */

@@ -20,7 +20,12 @@
  *		retried: half of each burst finds no buffers, and waits until the next one comes; snooped: UDP to a group of
  *		IPv4, in a switch that snoops, before anybody has asked for members: each frame is looked into, and goes to all; classed: the receiver's
  *		port has priorities by DSCP, which are looked for in each frame; adaptive: the worker is one that would sleep; paired: two workers, each
- *		with a pair of guests; crowded: as adaptive, beside 254 more ports, whose guests are silent
+ *		with a pair of guests; crowded: as adaptive, beside 254 more ports, whose guests are silent; off: one guest's port is an uplink, the other's is
+ *		vm2vm=off; fixed: each port has an address that alone it may send from; locked: the first one that it sends from; addressed: UDP whose
+ *		source must be the port's, all guards are on; stormed: frames to all, counted against a limit that is never reached; tagged: one guest
+ *		has a trunk, whose tag is put in and taken out; trunked: both have, and tags are looked at; qinq: as tagged, with 0x88a8 around the
+ *		guests' own tags; spread: UDP to a port of two queues, of which the flow keeps one; passed: UDP whose checksum the sender leaves
+ *		to the receiver; summed: the same, and the receiver wants it; coalesced: drivers ask for one signal for two bursts
  *
  * Without an option header and frame are one descriptor, buffers are mergeable, and all frames have the same
  * addresses.
@@ -44,6 +49,7 @@ struct bench_case {
 	bool packed, in_order;
 	bool two, indirect, plain, flows, logged, tracked, translated, limited, guarded, relayed;
 	bool bonded, rss, hashed, gro, retried, snooped, classed, adaptive, paired, crowded;
+	bool off, fixed, locked, addressed, stormed, tagged, trunked, qinq, spread, passed, summed, coalesced;
 	bool silent; /* of a guest: it never sends, and has a notifier */
 	uint32_t size_bytes;
 };

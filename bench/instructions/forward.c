@@ -5,6 +5,7 @@
 #include "bench/instructions/forward.h"
 #include "base/loop.h"
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 struct forward {
@@ -33,37 +34,80 @@ static void bond_add(struct sw *sw, struct sw_port_config *member, struct sw_por
 	member->member_of = "bond";
 }
 
+/* Who may say what to whom. */
+static void port_rules(struct sw_port_config *config, const struct bench_case *c, uint8_t number)
+{
+	static uint8_t macs[2 * PAIRS_MAX][6];
+
+	memcpy(macs[number], (uint8_t[6]){2, 0, 0, 0, 0, number}, 6);
+	if (c->fixed) {
+		config->addresses = &macs[number];
+		config->address_count = 1;
+	}
+	config->lock_address = c->locked;
+	if (c->guarded || c->addressed)
+		config->guard = (struct sw_guard){.addresses = {{.family = 4}}, .address_count = 1, .dhcp_servers = true, .routers = true};
+	if (c->addressed) {
+		config->guard.neighbours = true;
+		config->guard.addresses[0] = (struct sw_prefix){.family = 4, .bits = 32, .address = {10, 0, 0, number}};
+	}
+	config->uplink = (c->relayed || c->off) && number % 2 == 0;
+	if (number % 2 && c->relayed)
+		config->vm2vm = SW_VM2VM_HARDWARE;
+	if (number % 2 && c->off)
+		config->vm2vm = SW_VM2VM_OFF;
+}
+
+static void port_vlans(struct sw_port_config *config, const struct bench_case *c, uint8_t number)
+{
+	static const uint64_t tagged[SW_VLAN_SET_WORDS] = {UINT64_C(1) << BENCH_VLAN};
+
+	if (c->trunked || ((c->tagged || c->qinq) && number % 2 == 0)) {
+		config->vlan_aware = true;
+		config->tagged = tagged;
+		config->tag_type = c->qinq ? 0x88a8 : 0x8100;
+	} else if (c->tagged || c->qinq) {
+		config->vlan = BENCH_VLAN;
+	}
+}
+
+static void port_limits(struct sw_port_config *config, const struct bench_case *c)
+{
+	if (c->limited)
+		config->limits = (struct sw_limits){plenty, plenty, plenty, plenty, plenty, plenty, plenty, SW_PRIORITY_OFF};
+	if (c->stormed)
+		config->limits.broadcast = plenty;
+	if (c->classed)
+		config->limits.priority = SW_PRIORITY_DSCP;
+	if (c->snooped || c->stormed)
+		config->flood_copies = SW_FLOOD_ANY;
+	if (c->retried)
+		config->retry = (struct sw_retry){.looks = SW_RETRY_LOOKS_MAX, .delay_us = 1000000000}; /* never in time */
+}
+
 static void port_add(struct pair *pair, unsigned i)
 {
 	const struct bench_case *c = f.c;
 	char name[] = {'p', (char)('0' + 2 * pair->number + i), '\0'};
 	struct bench_port *port = &pair->ports[i];
-	struct sw_port_config config = {.name = name, .ops = &bench_port_ops, .opaque = port, .mtu = 1504};
+	struct sw_port_config config = {.name = name, .ops = &bench_port_ops, .opaque = port, .mtu = 1504, .gro = c->gro};
+	uint8_t number = (uint8_t)(2 * pair->number + i);
 	struct sw_port *bond = NULL;
 
-	if (c->limited)
-		config.limits = (struct sw_limits){plenty, plenty, plenty, plenty, plenty, plenty, plenty, SW_PRIORITY_OFF};
-	if (c->classed)
-		config.limits.priority = SW_PRIORITY_DSCP;
-	if (c->guarded)
-		config.guard = (struct sw_guard){.addresses = {{.family = 4}}, .address_count = 1, .dhcp_servers = true, .routers = true};
-	config.gro = c->gro;
-	if (c->snooped)
-		config.flood_copies = SW_FLOOD_ANY;
-	if (c->retried)
-		config.retry = (struct sw_retry){.looks = SW_RETRY_LOOKS_MAX, .delay_us = 1000000000}; /* never in time */
-	if (c->relayed && !i)
-		config.uplink = true;
-	else if (c->relayed)
-		config.vm2vm = SW_VM2VM_HARDWARE;
+	port_rules(&config, c, number);
+	port_vlans(&config, c, number);
+	port_limits(&config, c);
 	port->pair = pair;
-	guest_start(&port->guest, c, (uint8_t)(2 * pair->number + i));
+	guest_start(&port->guest, c, number);
 	if (c->bonded && !i)
 		bond_add(f.sw, &config, &bond);
 	must(!sw_port_new(f.sw, &config, &port->sw), "no port");
 	sw_port_steered_set(port->sw, c->rss);
+	sw_port_signals_set(port->sw, c->coalesced);
+	sw_port_offloads_set(port->sw, vireo_net_offloads(port->guest.net));
 	must(!sw_queue_move(port->sw, 0, pair->number, NULL, NULL), "no worker");
 	must(!sw_queue_add(port->sw, true, 0) && !sw_queue_add(port->sw, false, 0), "no queue");
+	must(!c->spread || !sw_queue_add(port->sw, true, 1), "no second queue");
 	if (bond)
 		port->sw = bond;
 }
@@ -97,7 +141,7 @@ static void forwarded_check(const struct pair *pair, bool exactly)
 		must(!exactly || stats.rx_frames == (uint64_t)BURST * (WARM_BURSTS + BURSTS) + port->greeted, "the switch has lost count");
 		must(!f.c->gro || stats.rx_merged == stats.rx_frames / BURST * (BURST - 1), "segments were not joined");
 		must(!f.c->retried || stats.tx_held >= stats.tx_frames / 2, "nothing has waited");
-		must(f.c->snooped || stats.rx_flooded <= BURST, "frames were flooded whose address had been learned");
+		must(f.c->snooped || f.c->stormed || stats.rx_flooded <= BURST, "frames were flooded whose address had been learned");
 		sent += stats.rx_frames;
 		got += stats.tx_frames + port->kept;
 	}

@@ -6,9 +6,11 @@
 #include "mem/dirty.h"
 #include "mem/map.h"
 #include "mem/view.h"
+#include "model/net/net_internal.h"
 #include "model/net/rss.h"
 #include "ring/ring.h"
 #include "wire/virtio_net.h"
+#include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,7 +150,7 @@ static struct vireo_driver_ring *ring_add(struct guest *g, unsigned index)
 	}
 	must(!driver_ring_new(&setup, &ring), "no driver ring");
 	ring_announce(g, index, &setup);
-	vireo_driver_ring_signal_enable(ring, false);
+	vireo_driver_ring_signal_enable(ring, g->c->coalesced);
 	return ring;
 }
 
@@ -185,6 +187,12 @@ static uint64_t features_of(const struct bench_case *c)
 		features |= VIREO_FEATURE(VIREO_F_RING_INDIRECT_DESC_BIT);
 	if (c->hashed)
 		features |= VIREO_FEATURE(VIREO_NET_F_HASH_REPORT_BIT);
+	if (c->summed || c->passed)
+		features |= VIREO_FEATURE(VIREO_NET_F_CSUM_BIT);
+	if (c->passed)
+		features |= VIREO_FEATURE(VIREO_NET_F_GUEST_CSUM_BIT);
+	if (c->coalesced)
+		features |= VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT) | VIREO_FEATURE(VIREO_NET_F_NOTF_COAL_BIT);
 	return features;
 }
 
@@ -229,9 +237,24 @@ static void rss_begin(struct guest *g)
 	must(net_rss_set(g->net, &config), "no memory for the table");
 }
 
+/* A signal for two bursts: as if the driver had said so. */
+static void coalesce_begin(struct guest *g)
+{
+	const struct net_coalesce limits = {.max_packets = 2 * BURST, .max_us = 10000000};
+
+	for (unsigned transmit = 0; transmit < 2; transmit++)
+		net_coalesce_all_set(g->net, transmit, limits);
+}
+
+/* NOTF_COAL is offered to who has it. The worker asks signal_look() at all times in such a case. */
+static void signals_set(void *opaque, bool held)
+{
+}
+
 void guest_start(struct guest *g, const struct bench_case *c, uint8_t number)
 {
-	const struct vireo_net_config config = {.size = sizeof(config), .name = "net"};
+	static const struct vireo_net_ops ops = {.size = sizeof(ops), .signals_set = signals_set};
+	const struct vireo_net_config config = {.size = sizeof(config), .name = "net", .ops = c->coalesced ? &ops : NULL};
 	static struct loop *loop; /* of all; nobody dispatches it */
 
 	*g = (struct guest){.c = c, .number = number};
@@ -253,8 +276,19 @@ void guest_start(struct guest *g, const struct bench_case *c, uint8_t number)
 	device_resume(g->device);
 	if (c->rss || c->hashed)
 		rss_begin(g);
+	if (c->coalesced)
+		coalesce_begin(g);
 	vireo_net_kick_enable(g->net, 0, false);
 	vireo_net_kick_enable(g->net, 1, false);
+}
+
+/* The checksum is left to the device. */
+static void request_put(uint8_t *header)
+{
+	const struct virtio_net_header request = {.flags = NET_HDR_F_NEEDS_CSUM, .csum_start = htole16(BENCH_SUM_START),
+						  .csum_offset = htole16(BENCH_SUM_OFFSET)};
+
+	memcpy(header, &request, NET_HDR_BYTES);
 }
 
 void guest_send_burst(struct guest *g, uint8_t to)
@@ -262,8 +296,11 @@ void guest_send_burst(struct guest *g, uint8_t to)
 	for (unsigned i = 0; i < BURST; i++) {
 		uint8_t *buffer = g->buffers[g->to_send % GUEST_QUEUE_SIZE];
 
-		frame_make(frame_in(g->c, buffer), g->c, g->number, to, g->to_send);
-		must(add(g->transmit, g->c, buffer, g->c->size_bytes, false), "no room for a frame to send");
+		uint32_t bytes = frame_make(frame_in(g->c, buffer), g->c, g->number, g->number, to, g->to_send);
+
+		if (g->c->summed || g->c->passed)
+			request_put(buffer);
+		must(add(g->transmit, g->c, buffer, bytes, false), "no room for a frame to send");
 		g->to_send++;
 	}
 	vireo_driver_ring_kick(g->transmit);
@@ -287,6 +324,7 @@ void guest_take(struct guest *g, uint8_t from, unsigned count)
 	for (unsigned i = 0; i < count; i++) {
 		must(vireo_driver_ring_get(g->receive, &cookie, &len_bytes) == 1, "a frame is missing");
 		frame_check(frame_in(g->c, cookie), len_bytes - header_bytes(g->c), g->c, from, g->number, g->to_take++);
+		must(!g->c->passed || *(uint8_t *)cookie == NET_HDR_F_NEEDS_CSUM, "a request for a checksum was not passed on");
 		must(add(g->receive, g->c, cookie, FRAME_BYTES_MAX, true), "no room for a receive buffer");
 	}
 	must(vireo_driver_ring_get(g->receive, &cookie, &len_bytes) == 0, "a frame too many");
@@ -322,7 +360,7 @@ static uint8_t *greeting_make(struct guest *g)
 {
 	uint8_t *buffer = g->buffers[GUEST_QUEUE_SIZE - 1];
 
-	frame_make(frame_in(g->c, buffer), g->c, g->number, 0xfe, 0);
+	frame_make(frame_in(g->c, buffer), g->c, g->number, g->number, 0xfe, 0);
 	return buffer;
 }
 

@@ -14,6 +14,9 @@
 
 #define GUEST_QUEUE_SIZE 256u
 #define FRAME_BYTES_MAX	 1536u
+#define BENCH_VLAN	 10u
+#define BENCH_SUM_START	 34u /* of UDP over IPv4 */
+#define BENCH_SUM_OFFSET 6u
 
 struct map;
 
@@ -33,9 +36,9 @@ struct guest {
 
 void guest_start(struct guest *g, const struct bench_case *c, uint8_t number);
 
-/* The frame with this number, from one guest to the other. */
-void frame_make(uint8_t *frame, const struct bench_case *c, uint8_t from, uint8_t to, uint32_t number);
-/* Ends the program if it is not that one. */
+/* The frame with this number, from one guest to the other, as the one of them sees it that is `side`; returns its bytes. */
+uint32_t frame_make(uint8_t *frame, const struct bench_case *c, uint8_t side, uint8_t from, uint8_t to, uint32_t number);
+/* Ends the program if it is not that one, as `to` is to get it. */
 void frame_check(const uint8_t *frame, uint32_t len_bytes, const struct bench_case *c, uint8_t from, uint8_t to,
 		 uint32_t number);
 

@@ -139,7 +139,7 @@ static int port_deliver(void *opaque, unsigned queue, struct vireo_frame *const 
 
 	port->left = whole ? BURST / 2 : 0;
 	port->kept = port->left;
-	return vireo_net_receive_offer(port->guest.net, queue, frames, count - port->left);
+	return vireo_net_receive_offer(port->guest.net, 0, frames, count - port->left); /* "spread": both are the guest's one */
 }
 
 static unsigned port_left(void *opaque, unsigned queue)
@@ -167,7 +167,14 @@ static void port_flush(void *opaque, unsigned queue)
 {
 	const struct bench_port *port = opaque;
 
-	vireo_net_receive_flush(port->guest.net, queue);
+	vireo_net_receive_flush(port->guest.net, 0);
+}
+
+static uint64_t port_signal_look(void *opaque, bool out, unsigned queue, bool now)
+{
+	const struct bench_port *port = opaque;
+
+	return vireo_net_signal_look(port->guest.net, out ? 0 : 1);
 }
 
 static int port_kick_fd(void *opaque, unsigned queue)
@@ -189,6 +196,8 @@ static void port_stats(void *opaque, bool out, unsigned queue, struct sw_queue_s
 	const struct bench_port *port = opaque;
 	struct vireo_net_queue_stats stats = { .size = sizeof(stats) };
 
+	if (out && queue) /* the first one has it all */
+		return;
 	vireo_net_queue_stats(port->guest.net, 2 * queue + (out ? 0 : 1), &stats);
 	*ret = (struct sw_queue_stats){.frames = stats.frames, .bytes = stats.bytes};
 }
@@ -200,6 +209,7 @@ const struct sw_port_ops bench_port_ops = {
 	.left = port_left,
 	.starves = port_starves,
 	.flush = port_flush,
+	.signal_look = port_signal_look,
 	.kick_fd = port_kick_fd,
 	.kick_enable = port_kick_enable,
 	.steer = port_steer,
