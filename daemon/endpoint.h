@@ -64,7 +64,7 @@ int endpoint_handed_fd(const struct spec *spec);
 
 #define ENDPOINT_VHOST_USER_KEYS \
 	{"mode", endpoint_set_mode, "server or client", "server|client"}, ENDPOINT_ACCESS_KEYS, \
-	{"hello-ms", endpoint_set_hello_ms, "1 to 3600000", "MS"}, \
+	{"hello-ms", endpoint_set_hello_ms, "1 to 3600000", "MS", true}, \
 	{"postcopy", endpoint_set_postcopy, "on or off", "on|off"}, \
 	{"inband", endpoint_set_inband, "on or off", "on|off"}, ENDPOINT_KEYS
 #define ENDPOINT_VHOST_USER(own_keys) { \

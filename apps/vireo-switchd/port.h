@@ -61,6 +61,7 @@ struct port_kind {
 	/* The SPEC's speed= has changed: tells who is at the other end. NULL: the kind has no such key. */
 	void (*speed_set)(struct port *port);
 	void (*memory_max_set)(struct port *port); /* the same of memory-max= */
+	void (*hello_set)(struct port *port);	   /* and of hello-ms= */
 	/* The SPEC's mtu= has changed, to a number. A negative errno and why; NULL: who is at the other end is not told. */
 	int (*mtu_set)(struct port *port, uint16_t mtu, char why[SPEC_WHY_BYTES]);
 	/* What is left for want of buffers will be offered again from now on, or not. NULL: the kind has no such keys. */

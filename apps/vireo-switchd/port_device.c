@@ -439,6 +439,14 @@ void device_port_memory_max_set(struct port *port)
 		vireo_device_memory_max_set(vireo_net_device(device->pairs[i].net), port->spec.at.endpoint.memory_max_bytes);
 }
 
+void device_port_hello_set(struct port *port)
+{
+	const struct device_port *device = (const struct device_port *)port;
+
+	if (!device_port_end_state(port) && !port->spec.at.endpoint.client)
+		vireo_endpoint_hello_set(device->endpoint, port->spec.at.endpoint.hello_ms);
+}
+
 void device_port_memory_use(const struct port *port, struct vireo_memory_use *ret_use)
 {
 	const struct device_port *device = (const struct device_port *)port;

@@ -90,6 +90,7 @@ const char *device_port_state(const struct port *port);
 const char *device_port_end_state(const struct port *port); /* NULL: it neither closes nor has failed */
 pid_t device_port_peer(const struct port *port);
 void device_port_memory_max_set(struct port *port); /* as the SPEC has it */
+void device_port_hello_set(struct port *port); /* the same; of a client, which has none, nothing */
 void device_port_memory_use(const struct port *port, struct vireo_memory_use *ret_use);
 void device_port_connected_set(struct device_port *device, bool is); /* somebody has come, or is gone: since now */
 

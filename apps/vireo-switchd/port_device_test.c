@@ -121,6 +121,14 @@ void vireo_device_memory_max_set(struct vireo_device *device, uint64_t memory_ma
 	last_limit = memory_max_bytes;
 }
 
+static unsigned last_hello_ms = 1;
+
+int vireo_endpoint_hello_set(struct vireo_endpoint *endpoint, unsigned hello_ms)
+{
+	last_hello_ms = hello_ms;
+	return 0;
+}
+
 static unsigned speeds; /* set, as decimal digits: 1 unknown, 2 half, 3 full duplex */
 static uint32_t last_mbits;
 
@@ -664,6 +672,19 @@ static void link_of_a_device_with_several_pairs_is_one(void **state)
 	assert_int_equal(links, 12);
 }
 
+static void time_to_say_hello_goes_to_who_listens_as_the_spec_has_it(void **state)
+{
+	struct port *port = *state;
+
+	port->spec.at.endpoint.hello_ms = 20;
+	device_port_hello_set(port);
+	assert_int_equal(last_hello_ms, 20);
+	port->spec.at.endpoint.client = true;
+	port->spec.at.endpoint.hello_ms = 30;
+	device_port_hello_set(port);
+	assert_int_equal(last_hello_ms, 20);
+}
+
 static void speed_and_limit_go_to_each_device_once_as_the_spec_has_them(void **state)
 {
 	struct port *port = *state;
@@ -723,6 +744,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(node_is_one_process_and_has_so_many_pairs, set_up_node, tear_down),
 		cmocka_unit_test_setup_teardown(link_of_a_device_with_several_pairs_is_one, set_up_two, tear_down),
 		cmocka_unit_test_setup_teardown(link_of_a_node_is_that_of_all_its_devices, set_up_node, tear_down),
+		cmocka_unit_test_setup_teardown(time_to_say_hello_goes_to_who_listens_as_the_spec_has_it, set_up_two, tear_down),
 		cmocka_unit_test_setup_teardown(speed_and_limit_go_to_each_device_once_as_the_spec_has_them, set_up_two, tear_down),
 		cmocka_unit_test_setup_teardown(speed_and_limit_go_to_each_device_once_as_the_spec_has_them, set_up_node, tear_down),
 	};

@@ -291,6 +291,9 @@ static void settings_take(struct port *port, const struct port_spec *spec)
 	port->spec.at.endpoint.memory_max_bytes = spec->at.endpoint.memory_max_bytes;
 	if (port->kind->memory_max_set)
 		port->kind->memory_max_set(port);
+	port->spec.at.endpoint.hello_ms = spec->at.endpoint.hello_ms;
+	if (port->kind->hello_set)
+		port->kind->hello_set(port);
 	port->spec.gro = spec->gro;
 	sw_port_gro_set(port->sw, spec->gro);
 	multicast_take(port, spec);

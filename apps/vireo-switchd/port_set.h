@@ -4,7 +4,8 @@
 
 /*
  * What of a port's SPEC can be changed while it is there: the keys whose rows say `live`, its limits, how much it floods, its guards, its
- * VLANs and its role, its addresses, its MTU and what it tells of its speed, multicast, gro and its share of memory. The SPEC is changed as text, and parsed as a whole, so that keys that do not go together are
+ * VLANs and its role, its addresses, its MTU and what it tells of its speed, multicast, gro, its share of memory and how long its peer may
+ * say nothing. The SPEC is changed as text, and parsed as a whole, so that keys that do not go together are
  * found as they are at the start. Control thread.
  */
 

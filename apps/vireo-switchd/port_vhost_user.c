@@ -36,6 +36,7 @@ const struct port_kind port_vhost_user = {
 	.link_set = device_port_link_set,
 	.speed_set = device_port_speed_set,
 	.memory_max_set = device_port_memory_max_set,
+	.hello_set = device_port_hello_set,
 	.retry_set = device_port_retry_set,
 	.hold_refused = hold_refused,
 	.silence = device_port_silence,

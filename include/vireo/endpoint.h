@@ -252,6 +252,13 @@ VIREO_API bool vireo_endpoint_connected(const struct vireo_endpoint *endpoint);
 VIREO_API bool vireo_endpoint_peer(const struct vireo_endpoint *endpoint, struct vireo_endpoint_peer *ret_peer);
 
 /*
+ * As vhost_user.hello_ms of the config (0: the default) from now on, for a peer that is there already, too: one that has owed something for
+ * longer is hung up on by the next vireo_endpoint_dispatch() if somebody waits. Returns 0; -EOPNOTSUPP: the endpoint listens at no
+ * vhost-user socket, and nothing has changed. Control thread.
+ */
+VIREO_API int vireo_endpoint_hello_set(struct vireo_endpoint *endpoint, unsigned hello_ms);
+
+/*
  * Hand-over to another process, which is to go on without the peer's notice (vhost-user and CUSE, with their .handover):
  *
  *	vireo_endpoint_hold()	all queues are quiesced, and the peer's messages left unread

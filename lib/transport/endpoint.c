@@ -104,6 +104,11 @@ bool vireo_endpoint_peer(const struct vireo_endpoint *endpoint, struct vireo_end
 	return true;
 }
 
+int vireo_endpoint_hello_set(struct vireo_endpoint *endpoint, unsigned hello_ms)
+{
+	return endpoint->ops->hello_set ? endpoint->ops->hello_set(endpoint, hello_ms) : -EOPNOTSUPP;
+}
+
 int vireo_endpoint_hold(struct vireo_endpoint *endpoint, void (*held)(void *opaque, int err), void *opaque)
 {
 	return endpoint->ops->hold ? endpoint->ops->hold(endpoint, held, opaque) : -EOPNOTSUPP;

@@ -20,6 +20,7 @@ struct endpoint_ops {
 	bool (*connected)(const struct vireo_endpoint *endpoint);
 	/* May be NULL; of *ret_peer, zeroes but for its size, fills in what it knows. False: nobody is there. */
 	bool (*peer)(const struct vireo_endpoint *endpoint, struct vireo_endpoint_peer *ret_peer);
+	int (*hello_set)(struct vireo_endpoint *endpoint, unsigned hello_ms); /* may be NULL */
 	/* All may be NULL: see vireo_endpoint_hold(). `export` leaves ret_state->size alone. */
 	int (*hold)(struct vireo_endpoint *endpoint, void (*held)(void *opaque, int err), void *opaque);
 	int (*export)(struct vireo_endpoint *endpoint, struct vireo_endpoint_state *ret_state);

@@ -259,7 +259,7 @@ def urgent_frames_go_first_to_a_slow_guest(lab):
 
 @case_for({"queues": ("queues=2", "queues cannot change"), "together": ("role=uplink,vm2vm=off", "vm2vm: expected without role=uplink"),
            "range": ("trunk=1-5000", "'trunk=1-5000': expected VLANs"), "half": ("vlan=20,queues=2", "queues cannot change"),
-           "hello": ("memory-max=1M,hello-ms=5", "hello-ms cannot change"), "rss": ("rss=off", "rss cannot change"),
+           "inband": ("memory-max=1M,inband=on", "inband cannot change"), "rss": ("rss=off", "rss cannot change"),
            "tunnel": ("tunnel=on", "tunnel: expected with vlan=")}, "what_cannot_be_leaves_the_port_as_it_is_{}")
 def what_cannot_be_leaves_the_port_as_it_is(lab, settings, why):
     switch = Switch(lab, [spec(lab, "a", "isolated=on")])

@@ -388,6 +388,11 @@ static void vhost_user_close(struct vireo_endpoint *base, void (*done)(void *opa
 		endpoint_gone(endpoint);
 }
 
+static uint64_t hello_or_default(unsigned hello_ms)
+{
+	return hello_ms ? hello_ms : HELLO_MS;
+}
+
 static int vhost_user_open(struct vireo_device *device, const char *path,
 			   const struct vireo_endpoint_config *config, struct vireo_endpoint **ret_endpoint)
 {
@@ -408,7 +413,7 @@ static int vhost_user_open(struct vireo_device *device, const char *path,
 	if (endpoint->retry_max_ms < endpoint->retry_min_ms)
 		endpoint->retry_max_ms = endpoint->retry_min_ms;
 	endpoint->retry_ms = endpoint->retry_min_ms;
-	endpoint->hello_ms = config->vhost_user.hello_ms ? config->vhost_user.hello_ms : HELLO_MS;
+	endpoint->hello_ms = hello_or_default(config->vhost_user.hello_ms);
 	endpoint->holds = endpoint->still = config->state;
 	endpoint->handed = handed_is(path);
 	if (endpoint->handed && !config->state)
@@ -464,6 +469,18 @@ static bool vhost_user_peer(const struct vireo_endpoint *base, struct vireo_endp
 	return true;
 }
 
+static int vhost_user_hello_set(struct vireo_endpoint *base, unsigned hello_ms)
+{
+	struct vhost_user_endpoint *endpoint = endpoint_of(base);
+
+	if (endpoint->client)
+		return -EOPNOTSUPP;
+	endpoint->hello_ms = hello_or_default(hello_ms);
+	if (endpoint->session && endpoint->somebody_waits && !endpoint->holds)
+		loop_timer_start(endpoint->timer, 0); /* looks, and goes by the new one */
+	return 0;
+}
+
 const struct endpoint_ops vhost_user_endpoint_ops = {
 	.prefix = "vhost-user:",
 	.open = vhost_user_open,
@@ -471,6 +488,7 @@ const struct endpoint_ops vhost_user_endpoint_ops = {
 	.dispatch = vhost_user_dispatch,
 	.connected = vhost_user_connected,
 	.peer = vhost_user_peer,
+	.hello_set = vhost_user_hello_set,
 	.hold = vhost_user_hold,
 	.export = vhost_user_export,
 	.go_on = vhost_user_go_on,

@@ -371,6 +371,42 @@ static void peer_that_says_nothing_gives_way_to_one_that_waits(void **state)
 	}
 }
 
+/* Whoever waits for the socket already profits, too; and a longer time takes nobody's turn away. */
+static void peer_that_says_nothing_has_the_time_that_is_set_last(void **state)
+{
+	struct lab *lab = lab_hello(3600000);
+	int first = unix_dial(lab->path), second;
+
+	pump(lab);
+	second = unix_dial(lab->path);
+	for (int i = 0; i < 5; i++)
+		pump_wait(lab, 5);
+	assert_non_null(strstr(lab->log, "another front end waits; process "));
+	assert_int_equal(lab->type.disconnected, 0);
+	assert_int_equal(vireo_endpoint_hello_set(lab->endpoint, 1), 0);
+	for (unsigned i = 0; i < 2000 && lab->type.connected < 2; i++)
+		pump_wait(lab, 10);
+	assert_int_equal(lab->type.connected, 2);
+	assert_int_equal(vireo_endpoint_hello_set(lab->endpoint, 0), 0); /* the default: 10 s */
+	lab->fd = unix_dial(lab->path);
+	for (int i = 0; i < 5; i++)
+		pump_wait(lab, 5);
+	assert_int_equal(lab->type.disconnected, 1);
+	close(first);
+	close(second);
+	lab_free(lab);
+}
+
+static void who_listens_nowhere_has_no_time_to_set(void **state)
+{
+	struct lab *lab = lab_make(&ops);
+	struct vireo_endpoint_config config = { .size = sizeof(config), .vhost_user.client = true };
+
+	assert_int_equal(vireo_endpoint_open(lab->device, lab->address, &config, &lab->endpoint), 0);
+	assert_int_equal(vireo_endpoint_hello_set(lab->endpoint, 1), -EOPNOTSUPP);
+	lab_free(lab);
+}
+
 /* It may be a machine in its firmware, whatever else waits. */
 static void peer_that_has_negotiated_stays(void **state)
 {
@@ -425,6 +461,8 @@ int main(void)
 		cmocka_unit_test(client_keeps_trying_and_comes_back),
 		cmocka_unit_test(only_a_session_whose_rings_ran_shortens_the_pause),
 		cmocka_unit_test(peer_that_says_nothing_gives_way_to_one_that_waits),
+		cmocka_unit_test(peer_that_says_nothing_has_the_time_that_is_set_last),
+		cmocka_unit_test(who_listens_nowhere_has_no_time_to_set),
 		cmocka_unit_test(peer_that_has_negotiated_stays),
 		cmocka_unit_test(peer_that_says_nothing_may_take_its_time),
 	};
