@@ -4,7 +4,9 @@
 
 #include "device/device.h"
 #include "model/net/net_test_guest.h"
+#include <endian.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
 #define CONTROL                                                                                       \
@@ -753,6 +755,117 @@ static void frame_that_old_and_new_filter_want_is_never_lost(void **state)
 	assert_null(lost);
 }
 
+/* ---- offloads, while they change ---- */
+
+#define BUFFERS	     64u
+#define BUFFER_BYTES 256u
+
+/* A worker that delivers, and the guest's own thread for its receive queue in one. */
+struct deliverer {
+	struct guest *g;
+	bool done;
+	uint64_t came, wrong;
+	unsigned seen; /* bits: a request for a checksum has come, one to cut, a mark that it is right, the same without */
+};
+
+static struct vireo_frame_offload offload_at(unsigned number)
+{
+	static const struct vireo_frame_offload offloads[] = {
+		{.flags = VIREO_FRAME_NEEDS_CSUM, .csum_start = 34, .csum_offset = 16},
+		{.flags = VIREO_FRAME_NEEDS_CSUM, .gso = VIREO_GSO_TCP4, .segment_bytes = 100, .csum_start = 34, .csum_offset = 16},
+		{.flags = VIREO_FRAME_DATA_VALID},
+	};
+
+	return offloads[number % ARRAY_SIZE(offloads)];
+}
+
+/* What has come is one of the three as it was sent, or the mark alone is gone. */
+static void header_judge(struct deliverer *d, const struct virtio_net_header *header)
+{
+	d->came++;
+	if (header->flags == NET_HDR_F_NEEDS_CSUM && le16toh(header->csum_start) == 34 && le16toh(header->csum_offset) == 16 &&
+	    (!header->gso_type || le16toh(header->gso_size) == 100))
+		d->seen |= header->gso_type ? 2 : 1;
+	else if (!header->gso_type && !header->csum_start && (!header->flags || header->flags == NET_HDR_F_DATA_VALID))
+		d->seen |= header->flags ? 4 : 8;
+	else
+		d->wrong++;
+}
+
+static void deliver_three(struct deliverer *d)
+{
+	struct virtio_net_header header;
+	uint8_t data[200] = {0};
+	struct iovec iov = {data, sizeof(data)};
+	struct vireo_frame frames[3], *list[3];
+	void *buffer;
+
+	for (unsigned i = 0; i < 3; i++) {
+		frames[i] = (struct vireo_frame){.iov = &iov, .iov_count = 1, .len_bytes = sizeof(data), .offload = offload_at(i)};
+		list[i] = &frames[i];
+	}
+	vireo_net_receive_deliver(d->g->net, 0, list, 3);
+	vireo_net_receive_flush(d->g->net, 0);
+	while (guest_used(d->g, 0, &buffer) >= 0) {
+		struct iovec again = {.iov_base = buffer, .iov_len = BUFFER_BYTES};
+
+		memcpy(&header, buffer, sizeof(header));
+		header_judge(d, &header);
+		guest_add(d->g, 0, &again, 0, 1, buffer);
+	}
+	guest_kick(d->g, 0);
+}
+
+static void *deliver_on(void *opaque)
+{
+	struct deliverer *d = opaque;
+
+	while (!__atomic_load_n(&d->done, __ATOMIC_ACQUIRE))
+		deliver_three(d);
+	return NULL;
+}
+
+/* Until the worker has had its time with what was said last. */
+static void delivered_some(const struct guest *g)
+{
+	struct vireo_net_queue_stats stats = {.size = sizeof(stats)};
+	uint64_t until = 0;
+
+	do {
+		vireo_net_queue_stats(g->net, 0, &stats);
+		until = until ? until : stats.frames + stats.offload_refused + 6;
+		sched_yield();
+	} while (stats.frames + stats.offload_refused < until);
+}
+
+/* Each frame goes by what was said before or by what is said now: none comes with half of a request, none is lost uncounted. */
+static void worker_delivers_while_the_driver_gives_up_and_takes_again(void **state)
+{
+	static const uint64_t said[] = {F(GUEST_CSUM) | F(GUEST_TSO4) | F(GUEST_USO4), 0, F(GUEST_CSUM), F(GUEST_TSO4)};
+	struct deliverer d = {0};
+	pthread_t thread;
+	struct guest g;
+
+	segments_start(&g, SEGMENTS);
+	d.g = &g;
+	for (unsigned i = 0; i < BUFFERS; i++)
+		guest_post(&g, 0, BUFFER_BYTES);
+	guest_kick(&g, 0);
+	assert_int_equal(pthread_create(&thread, NULL, deliver_on, &d), 0);
+	for (unsigned i = 0; i < 400; i++) {
+		assert_int_equal(offloads_wanted(&g, said[i % ARRAY_SIZE(said)]), NET_OK);
+		delivered_some(&g);
+	}
+	__atomic_store_n(&d.done, true, __ATOMIC_RELEASE);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(d.wrong, 0);
+	assert_int_equal(d.seen, 15);
+	assert_int_equal(d.came, guest_stats(&g, 0).frames);
+	assert_true(guest_stats(&g, 0).offload_refused > 0 && !guest_stats(&g, 0).no_buffer);
+	assert_takes(&g, VIREO_OFFLOAD_TSO4); /* what was said last */
+	guest_stop(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -778,6 +891,7 @@ int main(void)
 		cmocka_unit_test(all_pairs_are_used_when_the_front_end_keeps_the_control_queue),
 		cmocka_unit_test(announce_stays_until_the_driver_acknowledges_it),
 		cmocka_unit_test(frame_that_old_and_new_filter_want_is_never_lost),
+		cmocka_unit_test(worker_delivers_while_the_driver_gives_up_and_takes_again),
 		cmocka_unit_test(what_the_driver_gives_up_is_refused_until_it_takes_it_again),
 		cmocka_unit_test(offloads_that_were_not_agreed_on_are_refused_as_a_whole),
 		cmocka_unit_test(what_was_given_up_holds_until_a_reset),
