@@ -19,12 +19,19 @@
 
 /* ---- sleep ---- */
 
+/* What is found says that more may come soon; where nothing is, for long, looking is all that armed sources cost, and is done seldom. */
+static void events_found(struct worker *worker, int count)
+{
+	worker->event_count = count > 0 ? count : 0;
+	if (count > 0)
+		worker->events_found_ns = worker->now_ns;
+	worker->peek_ns = worker->now_ns - worker->events_found_ns < PEEK_QUIET_NS ? PEEK_NS : PEEK_RARELY_NS;
+}
+
 void wait_peek(struct worker *worker)
 {
-	int count = epoll_wait(worker->epoll_fd, worker->events, WORKER_EVENTS, 0);
-
-	worker->event_count = count > 0 ? count : 0;
 	worker->events_checked_ns = worker->now_ns;
+	events_found(worker, epoll_wait(worker->epoll_fd, worker->events, WORKER_EVENTS, 0));
 }
 
 static int wait_ns(struct worker *worker, uint64_t timeout_ns)
@@ -54,8 +61,8 @@ static void worker_sleep(struct worker *worker, uint64_t timeout_ns)
 	rcu_leave(worker->rcu_key);
 	count = wait_ns(worker, timeout_ns);
 	rcu_enter();
-	worker->event_count = count > 0 ? count : 0;
 	worker_clock_read(worker);
+	events_found(worker, count);
 	worker->woke_ns = worker->awake_since_ns = worker->now_ns;
 	if (count > 0)
 		counter_add(&worker->stats.wakeups, 1);

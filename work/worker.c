@@ -25,6 +25,9 @@
  *
  * The worker's owner may have something to do at a time of its own (due_ns): no sleep is longer than until then.
  *
+ * A worker that polls arms nothing, and never sleeps. What has been silent for long is asked once in some rounds, a few in each: many silent
+ * sources cost the others little, and one that speaks again is heard of within SILENT_ROUNDS rounds.
+ *
  * A source without an fd cannot be armed. When nothing but such sources is active and all are idle, the worker
  * sleeps a little between rounds, longer and longer; fds and letters still wake it.
  */
@@ -39,9 +42,10 @@
 #include <string.h>
 #include <time.h>
 
-#define CLOCK_ROUNDS    16u               /* rounds between two looks at the clock */
-#define EVENTS_EVERY_NS (40u * NS_PER_US) /* how often a busy worker looks for events */
-#define KEEP_NS         (50u * NS_PER_US) /* so long a source without work stays active while others have some */
+#define CLOCK_ROUNDS  16u /* rounds between two looks at the clock */
+#define KEEP_NS	      (50u * NS_PER_US) /* so long a source without work stays active while others have some */
+#define SILENT_NS     (10u * NS_PER_MS) /* polled: after so long without work it is asked once in */
+#define SILENT_ROUNDS 256u		/* rounds, or more often */
 
 void worker_clock_read(struct worker *worker)
 {
@@ -63,15 +67,50 @@ static void source_activate(struct worker *worker, struct source *source)
 	worker->active[worker->active_count++] = source;
 }
 
-/* Takes a source out of the active ones; order does not matter. */
+/* How many are asked in each round: the first ones. */
+static inline unsigned asked_count(const struct worker *worker)
+{
+	return worker->active_count - worker->silent_count;
+}
+
+/* Takes a source out of the active ones; order does not matter, but that silent ones are the last. */
 static void source_deactivate(struct worker *worker, unsigned at, enum source_state state)
 {
 	struct source *source = worker->active[at];
+	unsigned asked = asked_count(worker), last = --worker->active_count;
 
 	source->state = state;
 	worker->resting_count -= source->resting;
 	source->resting = false;
-	worker->active[at] = worker->active[--worker->active_count];
+	if (at < asked) {
+		worker->active[at] = worker->active[asked - 1];
+		worker->active[asked - 1] = worker->active[last];
+	} else {
+		worker->active[at] = worker->active[last];
+		worker->silent_count--;
+	}
+}
+
+static void swap(struct worker *worker, unsigned a, unsigned b)
+{
+	struct source *source = worker->active[a];
+
+	worker->active[a] = worker->active[b];
+	worker->active[b] = source;
+}
+
+/* Polled. True: it is asked in each round, as it was. */
+static bool source_listened_to(struct worker *worker, unsigned at)
+{
+	struct source *source = worker->active[at];
+
+	if (!source->idle_since_ns)
+		source->idle_since_ns = worker->now_ns;
+	if (worker->now_ns - source->idle_since_ns < SILENT_NS)
+		return true;
+	swap(worker, at, asked_count(worker) - 1);
+	worker->silent_count++;
+	return false;
 }
 
 bool worker_arm(struct worker *worker, unsigned at)
@@ -93,7 +132,9 @@ static bool source_idle(struct worker *worker, unsigned at)
 {
 	struct source *source = worker->active[at];
 
-	if (worker->poll || source->resting)
+	if (worker->poll)
+		return source_listened_to(worker, at);
+	if (source->resting)
 		return true;
 	if (!source->idle_since_ns) {
 		worker_clock_read(worker); /* what it said may be many busy rounds old */
@@ -141,6 +182,7 @@ static void table_adopt(struct worker *worker)
 	worker->armed_count = 0;
 	worker->resting_count = 0;
 	worker->napping_count = 0;
+	worker->silent_count = worker->silent_next = 0; /* soon again: they have been idle for as long as they have */
 	worker->served = worker->dry_after = NULL;
 	for (uint32_t slot = 0; slot < mine->slot_count; slot++) {
 		struct source *source = mine->slots[slot];
@@ -220,38 +262,78 @@ static void round_begin(struct worker *worker)
 /* The one that is served after this place; NULL: it is the only one. */
 static inline struct source *source_next(const struct worker *worker, unsigned at)
 {
-	unsigned next = at + 1 < worker->active_count ? at + 1 : 0;
+	unsigned next = at + 1 < asked_count(worker) ? at + 1 : 0;
 
 	return next != at ? worker->active[next] : NULL;
 }
 
-static unsigned round_sources(struct worker *worker)
+struct round {
+	uint64_t before, busy_cycles;
+	unsigned served;
+};
+
+/* One burst, and what it took. Returns what serve() does. */
+static inline int source_serve(struct worker *worker, struct source *source, struct source *next, struct round *round)
 {
-	uint64_t before = cycles_now(), busy_cycles = 0;
-	unsigned served = 0, at = 0;
+	int count = source->ops->serve(worker, source, next);
+	uint64_t now = cycles_now(), took = now - round->before;
 
-	while (at < worker->active_count) {
-		struct source *source = worker->active[at];
-		int count = source->ops->serve(worker, source, source_next(worker, at));
-		uint64_t now = cycles_now(), took = now - before;
+	round->before = now;
+	if (unlikely(took > worker->long_cycles))
+		worker->took_long(worker, source, took);
+	if (likely(count > 0)) {
+		round->busy_cycles += took;
+		counter_add(&source->busy_cycles, took);
+		source_busy(worker, source);
+		round->served += (unsigned)count;
+	}
+	return count;
+}
 
-		before = now;
-		if (unlikely(took > worker->long_cycles))
-			worker->took_long(worker, source, took);
-		if (likely(count > 0)) {
-			busy_cycles += took;
-			counter_add(&source->busy_cycles, took);
-			source_busy(worker, source);
-			served += (unsigned)count;
-			at++;
+/*
+ * Some of the silent ones, in turn. One that has work takes the first place among them, from where all are asked; who was there comes to its
+ * place, and is asked next. So none is passed over.
+ */
+static __attribute__((noinline)) void silent_ask(struct worker *worker, struct round *round)
+{
+	for (unsigned asks = (worker->silent_count + SILENT_ROUNDS - 1) / SILENT_ROUNDS; asks && worker->silent_count; asks--) {
+		unsigned at;
+		int count;
+
+		if (worker->silent_next >= worker->silent_count)
+			worker->silent_next = 0;
+		at = worker->active_count - 1 - worker->silent_next;
+		count = source_serve(worker, worker->active[at], NULL, round);
+		if (count > 0) {
+			swap(worker, at, asked_count(worker));
+			worker->silent_count--;
 		} else if (count < 0) {
 			source_dead(worker, at);
-		} else if (source_idle(worker, at)) {
-			at++;
+		} else {
+			worker->silent_next++;
 		}
 	}
-	counter_add(&worker->stats.busy_cycles, busy_cycles);
-	return served;
+}
+
+static unsigned round_sources(struct worker *worker)
+{
+	struct round round = {.before = cycles_now()};
+	unsigned at = 0;
+
+	while (at < asked_count(worker)) {
+		int count = source_serve(worker, worker->active[at], source_next(worker, at), &round);
+
+		if (likely(count > 0))
+			at++;
+		else if (count < 0)
+			source_dead(worker, at);
+		else if (source_idle(worker, at))
+			at++;
+	}
+	if (unlikely(worker->silent_count))
+		silent_ask(worker, &round);
+	counter_add(&worker->stats.busy_cycles, round.busy_cycles);
+	return round.served;
 }
 
 static void round_end(struct worker *worker, unsigned served)
@@ -268,7 +350,7 @@ static void round_end(struct worker *worker, unsigned served)
 		wait_asleep(worker);
 	else if (worker->resting_count == worker->active_count)
 		wait_resting(worker);
-	else if (worker->armed_count && worker->now_ns - worker->events_checked_ns >= EVENTS_EVERY_NS)
+	else if (worker->armed_count && worker->now_ns - worker->events_checked_ns >= worker->peek_ns)
 		wait_peek(worker);
 }
 
@@ -310,6 +392,7 @@ int worker_init(struct worker *worker, const struct worker_config *config)
 	if (worker->spin_us != PATIENCE_MEASURED && (uint64_t)worker->spin_us * NS_PER_US > KEEP_NS)
 		worker->keep_ns = (uint64_t)worker->spin_us * NS_PER_US;
 	worker->rest_ns = REST_NS_MIN;
+	worker->peek_ns = PEEK_NS;
 	worker->epoll_fd = worker->wake_fd = worker->schedstat_fd = -1;
 	return worker_watch_wakes(worker);
 }

@@ -75,7 +75,11 @@ struct worker {
 	unsigned rest_ns;       /* how long to sleep when all are resting */
 	unsigned napping_count; /* sources that were armed for a nap, and are still listed in `active` */
 	struct source *served; /* had work last; NULL: unknown */
-	uint64_t events_checked_ns;
+	uint64_t events_checked_ns, events_found_ns;
+	uint32_t peek_ns; /* how long a busy worker does not look for events: see wait_peek() */
+	/* Polled, and silent for long: the last ones of the active, of which a few are asked in each round. */
+	unsigned silent_count;
+	unsigned silent_next; /* who is asked next, counted from the last one of the active */
 	int event_count;
 	struct epoll_event events[WORKER_EVENTS];
 	struct worker_stats stats;

@@ -7,8 +7,12 @@
 #include "work/worker.h"
 
 #define NS_PER_US   1000u
+#define NS_PER_MS   1000000u
 #define NS_PER_S    1000000000u
 #define REST_NS_MIN (20u * NS_PER_US)
+#define PEEK_NS	    (40u * NS_PER_US)  /* how often a busy worker looks for events; */
+#define PEEK_RARELY_NS (160u * NS_PER_US) /* after none has come for PEEK_QUIET_NS */
+#define PEEK_QUIET_NS  (10u * NS_PER_MS)
 
 /* ---- worker.c ---- */
 

@@ -7,6 +7,7 @@
 #include "work/grace.h"
 #include "work/test_threads.h"
 #include <errno.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@
 #include <cmocka.h>
 
 #define WAIT_S_MAX  20u
-#define SOURCES_MAX 4u
+#define SOURCES_MAX 40u
 #define BURST       8u
 
 struct jobs {
@@ -28,6 +29,8 @@ struct jobs {
 	unsigned failed; /* calls of serve() */
 	unsigned late;   /* jobs that come at the moment when the source is armed */
 	bool armed, fails;
+	bool endless; /* has work whenever it is asked */
+	unsigned asked;
 	struct source *next; /* as it was told last; the worker's */
 };
 
@@ -67,6 +70,9 @@ static int serve(struct worker *worker, struct source *source, struct source *ne
 		return -EIO;
 	}
 	__atomic_store_n(&jobs->next, next, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&jobs->asked, 1, __ATOMIC_RELEASE);
+	if (__atomic_load_n(&jobs->endless, __ATOMIC_RELAXED))
+		return (int)BURST;
 	__atomic_sub_fetch(&jobs->waiting, count, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&jobs->done, count, __ATOMIC_RELEASE);
 	return (int)count;
@@ -193,6 +199,15 @@ static void wait_for(const unsigned *value, unsigned count)
 	for (unsigned i = 0; i < WAIT_S_MAX * 1000 && __atomic_load_n(value, __ATOMIC_ACQUIRE) < count; i++)
 		usleep(1000);
 	assert_int_equal(__atomic_load_n(value, __ATOMIC_ACQUIRE), count);
+}
+
+static void wait_more(const unsigned *value, unsigned more)
+{
+	unsigned before = __atomic_load_n(value, __ATOMIC_ACQUIRE);
+
+	for (unsigned i = 0; i < WAIT_S_MAX * 1000 && __atomic_load_n(value, __ATOMIC_ACQUIRE) - before < more; i++)
+		usleep(1000);
+	assert_true(__atomic_load_n(value, __ATOMIC_ACQUIRE) - before >= more);
 }
 
 static void wait_done(const struct jobs *jobs, unsigned count)
@@ -353,26 +368,118 @@ static void dead_source_takes_no_watch_along_when_it_goes(void **state)
 	fd_close(&fd);
 }
 
+/* The first one has work in each round, which its `asked` counts; the others are silent. */
+static void crowd_start(struct fixture *x, int *fds)
+{
+	for (unsigned i = 0; i < SOURCES_MAX; i++) {
+		fds[i] = event();
+		jobs_new(x, i, fds[i], -1);
+	}
+	__atomic_store_n(&x->jobs[0]->endless, true, __ATOMIC_RELAXED);
+}
+
+static void crowd_end(struct fixture *x, int *fds)
+{
+	end(x);
+	for (unsigned i = 0; i < SOURCES_MAX; i++)
+		fd_close(&fds[i]);
+}
+
+static unsigned asked(const struct fixture *x, unsigned at)
+{
+	return __atomic_load_n(&x->jobs[at]->asked, __ATOMIC_ACQUIRE);
+}
+
+/* Over so many rounds, as seen from here: how often those were asked that were asked least, and all silent ones together. */
+static void rounds_watch(const struct fixture *x, unsigned rounds, unsigned *ret_least, unsigned *ret_all)
+{
+	unsigned before[SOURCES_MAX], begin;
+
+	for (unsigned i = 1; i < SOURCES_MAX; i++)
+		before[i] = asked(x, i);
+	begin = asked(x, 0);
+	for (unsigned i = 0; i < WAIT_S_MAX * 10000 && asked(x, 0) - begin < rounds; i++)
+		usleep(100);
+	assert_true(asked(x, 0) - begin >= rounds);
+	*ret_least = UINT_MAX;
+	*ret_all = 0;
+	for (unsigned i = 1; i < SOURCES_MAX; i++) {
+		*ret_least = min_u32(*ret_least, asked(x, i) - before[i]);
+		*ret_all += asked(x, i) - before[i];
+	}
+}
+
+static void polled_silent_sources_are_asked_seldom_and_each_in_its_turn(void **state)
+{
+	struct fixture *x = make(true);
+	unsigned least, all, rounds = 100 * SOURCES_MAX, begin, end;
+	int fds[SOURCES_MAX];
+
+	crowd_start(x, fds);
+	for (unsigned tries = 0; tries < 1000; tries++) {
+		begin = asked(x, 0);
+		rounds_watch(x, rounds, &least, &all);
+		end = asked(x, 0);
+		assert_true(least >= 98); /* of all of them none is passed over: each comes once in so many rounds as there are */
+		if (all <= 2 * (end - begin))
+			break;
+	}
+	assert_true(all <= 2 * (end - begin)); /* and not all in each round */
+	/* Who speaks again is heard, and so is who dies. */
+	for (unsigned turn = 1; turn <= 3; turn++)
+		for (unsigned i = 1; i < SOURCES_MAX; i += turn) {
+			unsigned done = __atomic_load_n(&x->jobs[i]->done, __ATOMIC_RELAXED);
+
+			add(x->jobs[i], 1, 0);
+			wait_done(x->jobs[i], done + 1);
+		}
+	__atomic_store_n(&x->jobs[7]->fails, true, __ATOMIC_RELAXED);
+	wait_for(&x->jobs[7]->failed, 1);
+	add(x->jobs[8], 1, 0);
+	wait_for(&x->jobs[7]->failed, 1);
+	crowd_end(x, fds);
+}
+
+/* Armed long ago, and for a moment. */
+static void busy_worker_hears_of_others_however_long_they_were_silent(void **state)
+{
+	struct fixture *x = make(false);
+	int fds[SOURCES_MAX];
+
+	crowd_start(x, fds);
+	for (unsigned i = 1; i <= 30; i++) {
+		struct jobs *jobs = x->jobs[1 + i % 3];
+		unsigned done = __atomic_load_n(&jobs->done, __ATOMIC_RELAXED);
+
+		for (unsigned wait = 0; wait < WAIT_S_MAX * 1000 && !__atomic_load_n(&jobs->armed, __ATOMIC_RELAXED); wait++)
+			usleep(1000);
+		assert_true(__atomic_load_n(&jobs->armed, __ATOMIC_RELAXED));
+		usleep(i % 10 ? 0 : 20000); /* seldom looked for by now, or not yet */
+		add(jobs, 1, 0);
+		wait_done(jobs, done + 1);
+	}
+	crowd_end(x, fds);
+}
+
+/* Both always have work, so that none comes to be silent. */
 static void polling_worker_arms_nothing_and_tells_who_is_next(void **state)
 {
 	struct fixture *x = make(true);
 	int fds[2] = {event(), event()};
 	struct jobs *jobs[2];
-	uint64_t sleeps;
+	uint64_t sleeps = 0;
 
-	jobs[0] = jobs_new(x, 0, fds[0], -1);
-	add(jobs[0], 1, 0);
-	wait_done(jobs[0], 1);
-	sleeps = counter_read(&x->worker.stats.sleeps); /* before there was a source */
-	assert_null(__atomic_load_n(&jobs[0]->next, __ATOMIC_RELAXED));
-	jobs[1] = jobs_new(x, 1, fds[1], -1);
-	pass_grace(x); /* all rounds are of the table with both, */
-	add(jobs[1], 1, 0);
-	wait_done(jobs[1], 1);
-	add(jobs[0], 1, 0);
-	wait_done(jobs[0], 2);
-	assert_ptr_equal(__atomic_load_n(&jobs[0]->next, __ATOMIC_RELAXED), &jobs[1]->source);
+	for (unsigned i = 0; i < 2; i++) {
+		jobs[i] = jobs_new(x, i, fds[i], -1);
+		__atomic_store_n(&jobs[i]->endless, true, __ATOMIC_RELAXED);
+		pass_grace(x); /* all rounds are of the table with it, */
+		sleeps = i ? sleeps : counter_read(&x->worker.stats.sleeps); /* before there was a source */
+		for (unsigned each = 0; each <= i; each++)
+			wait_more(&jobs[each]->asked, 3);
+		assert_ptr_equal(__atomic_load_n(&jobs[0]->next, __ATOMIC_RELAXED), i ? &jobs[1]->source : NULL);
+	}
 	assert_ptr_equal(__atomic_load_n(&jobs[1]->next, __ATOMIC_RELAXED), &jobs[0]->source);
+	assert_false(__atomic_load_n(&jobs[0]->armed, __ATOMIC_RELAXED) || __atomic_load_n(&jobs[1]->armed, __ATOMIC_RELAXED));
 	assert_int_equal(counter_read(&x->worker.stats.sleeps), sleeps);
 	end(x);
 	fd_close(&fds[0]);
@@ -446,6 +553,8 @@ int main(void)
 		cmocka_unit_test(work_that_comes_while_arming_is_not_left_behind),
 		cmocka_unit_test(dead_source_is_never_asked_again),
 		cmocka_unit_test(dead_source_takes_no_watch_along_when_it_goes),
+		cmocka_unit_test(polled_silent_sources_are_asked_seldom_and_each_in_its_turn),
+		cmocka_unit_test(busy_worker_hears_of_others_however_long_they_were_silent),
 		cmocka_unit_test(polling_worker_arms_nothing_and_tells_who_is_next),
 		cmocka_unit_test(letters_are_delivered_in_order_and_the_last_are_dropped),
 	};

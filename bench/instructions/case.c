@@ -44,6 +44,7 @@ static const struct {
 	{"/adaptive", FORWARDS, 1, {SET(adaptive)}},
 	{"/paired", FORWARDS, 1, {SET(paired)}},
 	{"/crowded", FORWARDS, 1, {SET(crowded)}},
+	{"/polled", FORWARDS, 2, {SET(crowded), SET(polled)}},
 	{"/off", FORWARDS, 1, {SET(off)}},
 	{"/fixed", FORWARDS, 1, {SET(fixed)}},
 	{"/locked", FORWARDS, 1, {SET(locked)}},

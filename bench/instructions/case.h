@@ -20,7 +20,8 @@
  *		retried: half of each burst finds no buffers, and waits until the next one comes; snooped: UDP to a group of
  *		IPv4, in a switch that snoops, before anybody has asked for members: each frame is looked into, and goes to all; classed: the receiver's
  *		port has priorities by DSCP, which are looked for in each frame; adaptive: the worker is one that would sleep; paired: two workers, each
- *		with a pair of guests; crowded: as adaptive, beside 254 more ports, whose guests are silent; off: one guest's port is an uplink, the other's is
+ *		with a pair of guests; crowded: as adaptive, beside 254 more ports, whose guests are silent; polled: beside as many, and the worker never
+ *		sleeps; off: one guest's port is an uplink, the other's is
  *		vm2vm=off; fixed: each port has an address that alone it may send from; locked: the first one that it sends from; addressed: UDP whose
  *		source must be the port's, all guards are on; stormed: frames to all, counted against a limit that is never reached; tagged: one guest
  *		has a trunk, whose tag is put in and taken out; trunked: both have, and tags are looked at; qinq: as tagged, with 0x88a8 around the
@@ -49,6 +50,7 @@ struct bench_case {
 	bool packed, in_order;
 	bool two, indirect, plain, flows, logged, tracked, translated, limited, guarded, relayed;
 	bool bonded, rss, hashed, gro, retried, snooped, classed, adaptive, paired, crowded;
+	bool polled; /* of crowded: the worker does not sleep */
 	bool off, fixed, locked, addressed, stormed, tagged, trunked, qinq, spread, passed, summed, coalesced;
 	bool silent; /* of a guest: it never sends, and has a notifier */
 	uint32_t size_bytes;

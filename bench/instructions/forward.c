@@ -171,7 +171,7 @@ static void ports_add(void (*round)(struct pair *pair), void *opaque, bool exact
 
 void forward_run(const struct bench_case *c, const int *cpus, void (*round)(struct pair *pair), void *opaque, bool exactly)
 {
-	struct sw_config config = {.workers = c->paired ? PAIRS_MAX : 1, .cpus = cpus, .mode = c->adaptive || c->crowded ? SW_ADAPTIVE : SW_POLL,
+	struct sw_config config = {.workers = c->paired ? PAIRS_MAX : 1, .cpus = cpus, .mode = c->adaptive || (c->crowded && !c->polled) ? SW_ADAPTIVE : SW_POLL,
 				   .multicast.snooping = c->snooped};
 	struct loop *loop;
 

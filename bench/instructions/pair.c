@@ -9,7 +9,9 @@
 #include "bench/common/clock.h"
 #include "bench/instructions/count.h"
 
-#define STEP_NS 20000u /* of the bursts that are not counted: what is silent comes to be left alone */
+/* Of the bursts that are not counted: what is silent comes to be left alone, */
+#define STEP_NS	      20000u
+#define POLL_STEP_NS 500000u /* and where it is polled, to be asked seldom */
 
 /* ---- what the drivers do ---- */
 
@@ -49,7 +51,7 @@ static void drive(void *opaque)
 
 	if (port == first) { /* it is asked first in each round: between two such moments both have sent as much */
 		if (g->c->crowded && port->sent_bursts < WARM_BURSTS)
-			clock_step(STEP_NS);
+			clock_step(g->c->polled ? POLL_STEP_NS : STEP_NS);
 		drove(port->pair, begin);
 		port->pair->round(port->pair);
 		begin = clock_now();
