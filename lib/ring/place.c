@@ -158,12 +158,23 @@ static bool mark_read(const struct place_look *look, uint32_t *ret_back)
 	return back_of(look, place, ret_back);
 }
 
-/* The burst from `mark` on is shown, and nothing has been written in it. */
+/* One chain comes back with nothing written in it, whoever looks there. */
+static void chain_return(const struct place_look *look, uint32_t head)
+{
+	struct packed_place place = place_of(look, head);
+	uint64_t id = id_at(look, chain_last(look, head));
+
+	__atomic_store_n((packed_word *)&look->descs[place.pos].len,
+			 le64(id << 32 | (uint64_t)packed_used_flags(place.wrap, 0) << 48), __ATOMIC_RELEASE); /* pair USED */
+}
+
+/*
+ * The burst from `mark` on is shown, and nothing has been written in it: its first chain, and those behind it up to the first used
+ * one. There are some where somebody else has used chains at a place of his own (QEMU 7.2 drops what a guest sends while its back
+ * end is away, from the base on that it told last). The first is the last to be written: until then a driver sees none.
+ */
 static void burst_return(const struct place_look *look, uint32_t mark)
 {
-	struct packed_place place = place_of(look, mark);
-	uint64_t id = id_at(look, chain_last(look, mark));
-
 	for (uint32_t back = mark - 1; back >= look->last_used; back--) {
 		struct packed_desc *desc = &look->descs[place_of(look, back).pos];
 
@@ -172,8 +183,10 @@ static void burst_return(const struct place_look *look, uint32_t mark)
 		__atomic_store_n(&desc->len, 0, __ATOMIC_RELAXED);
 		__atomic_store_n(&desc->flags, le16((uint16_t)packed_used_flags(place_of(look, back).wrap, 0)), __ATOMIC_RELAXED);
 	}
-	__atomic_store_n((packed_word *)&look->descs[place.pos].len,
-			 le64(id << 32 | (uint64_t)packed_used_flags(place.wrap, 0) << 48), __ATOMIC_RELEASE); /* pair USED */
+	for (uint32_t back = chain_last(look, mark) - 1; back > look->last_used && !is_used(look, back);
+	     back = chain_last(look, back) - 1)
+		chain_return(look, back);
+	chain_return(look, mark);
 }
 
 /* Is everything behind the mark used, and nothing in front of it? `end`, `other`: behind the last used entry, if there is one. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "ring/place.h"
 #include "ring/ring_test_driver.h"
 #include <endian.h>
 
@@ -602,6 +603,53 @@ static void what_another_program_has_left_does_not_overrule_a_base_that_fits(voi
 			taken_over_from_another_program(start, done);
 }
 
+/*
+ * Somebody else has used a chain at a place of his own, with chains before it that nobody has served, and the base is behind it: so
+ * does QEMU 7.2 with what a guest sends while its back end is away.
+ */
+static void chain_used_by_somebody_else(unsigned start, unsigned served, unsigned skipped)
+{
+	struct test_driver *d = driver_new((struct test_options){ .packed = true, .size = FOREIGN_SIZE });
+	bool seen[FOREIGN_SIZE] = { false };
+	struct packed_place place;
+	struct ring_setup setup;
+	const char *why;
+
+	for (unsigned i = 0; i < start; i++) {
+		struct test_piece piece = { ADDR, 64, false };
+		bool once[FOREIGN_SIZE] = { false };
+
+		driver_add(d, &piece, 1, 1, 0);
+		pop_and_push(d, 1);
+		ring_publish(d->ring);
+		assert_int_equal(used_count(d, once), 1);
+	}
+	fill(d, false);
+	pop_and_push(d, served);
+	ring_publish(d->ring);
+	place = place_forward(place_decode(ring_base(d->ring) >> 16), skipped, FOREIGN_SIZE);
+	d->pdesc[place.pos].flags = htole16((uint16_t)packed_used_flags(place.wrap, 0));
+	setup = driver_setup_in_order(d);
+	setup.base = place_encode(place_forward(place, 1, FOREIGN_SIZE)) * 0x10001u;
+	ring_free(d->ring);
+	assert_int_equal(ring_new(&setup, &d->ring, &why), 0);
+	while (ring_available(d->ring)) {
+		pop_and_push(d, 1);
+		ring_publish(d->ring);
+	}
+	assert_int_equal(used_count(d, seen), FOREIGN_SIZE);
+	assert_null(ring_error(d->ring));
+	driver_free(d);
+}
+
+static void what_was_passed_over_by_somebody_else_comes_back(void **state)
+{
+	for (unsigned start = 0; start < 2 * FOREIGN_SIZE; start++)
+		for (unsigned served = 1; served < FOREIGN_SIZE; served++)
+			for (unsigned skipped = 1; served + skipped < FOREIGN_SIZE; skipped++)
+				chain_used_by_somebody_else(start, served, skipped);
+}
+
 /* ---- addresses that are not there yet ---- */
 
 static void lazily(struct test_driver *d)
@@ -706,6 +754,7 @@ int main(void)
 		cmocka_unit_test(a_ring_that_is_none_breaks_nobody),
 		cmocka_unit_test(a_chain_that_is_just_being_added_does_not_mislead),
 		cmocka_unit_test(what_another_program_has_left_does_not_overrule_a_base_that_fits),
+		cmocka_unit_test(what_was_passed_over_by_somebody_else_comes_back),
 		cmocka_unit_test(a_record_that_is_no_place_is_not_believed),
 		cmocka_unit_test(a_chain_that_is_not_in_memory_yet_stays_where_it_is),
 		cmocka_unit_test(a_table_that_is_not_in_memory_yet_is_no_lie),
