@@ -82,6 +82,7 @@ int vireo_device_new(const struct vireo_device_config *user_config, struct vireo
 	if (!device)
 		return -ENOMEM;
 	device->event_fd = -1;
+	device->log_bell.bell = (struct bell)BELL_INIT;
 	device->opaque = config.opaque;
 	device->log = config.log;
 	device->notifier = config.notifier;
@@ -129,6 +130,7 @@ void vireo_device_free(struct vireo_device *device)
 	assert(!device->transport);
 	for (unsigned i = 0; i < device->queue_count; i++)
 		queue_fini(&device->queues[i]);
+	log_bell_fini(device);
 	misses_free(device);
 	mem_account_close(device->account);
 	fd_close(&device->event_fd);

@@ -141,6 +141,12 @@ bool device_log_replaces(const struct vireo_device *device); /* it would: all qu
 int device_log_switch(struct vireo_device *device, bool on, const char **why); /* all data, and rings for which it is set: */
 int device_queue_log_set(struct vireo_device *device, uint32_t index, bool on, uint64_t gpa, const char **why);
 /*
+ * The peer hears by it, soon, of pages that are logged and were not; see log_bell.c. Taken over on success; -EINVAL: no notifier; -ENOMEM,
+ * or another errno: there is no timer. It goes with the session.
+ */
+int device_log_bell_set(struct vireo_device *device, int fd);
+int device_log_bell_fd(const struct vireo_device *device); /* borrowed; -1: it has none */
+/*
  * Behind an IOMMU the map is one by the driver's addresses: this is the memory (borrowed until it is told anew) that it shows parts of.
  * NULL: the map is by guest physical addresses. Before the map that shows it.
  */

@@ -50,6 +50,14 @@ struct signal_aside {
 	uint64_t sum_ns; /* ... and what they have taken */
 };
 
+/* log_bell.c's. Control thread. */
+struct log_bell {
+	struct bell bell;
+	struct loop_timer *timer; /* NULL: the peer does not want to hear of what is logged */
+	bool looks; /* the timer runs */
+	uint64_t quiet_until_ns; /* outlives the session */
+};
+
 /* Signals that are held back: coalesce.c. */
 struct coalesce {
 	uint64_t limits; /* written by the control thread (atomic): packets, then microseconds; 0: none are held */
@@ -175,6 +183,7 @@ struct vireo_device {
 	bool log_all; /* what is written is logged ... */
 	bool log_ran; /* ... and queues ran while there was no log */
 	bool log_named; /* there is a log, and it is still to be said that anything is logged there */
+	struct log_bell log_bell;
 	uint64_t maps_set; /* counts them; read by workers (atomic) */
 	unsigned quiesce_waits;
 	void (*quiesce_done)(void *opaque); /* NULL: no quiesce is pending */
@@ -224,6 +233,12 @@ void device_log_memory_changed(struct vireo_device *device); /* before a queue c
 void device_log_reset(struct vireo_device *device); /* nothing is logged until it is said again; the log itself stays */
 void device_log_forget(struct vireo_device *device);
 
+/* log_bell.c */
+void log_bell_begin(struct vireo_device *device); /* something is logged from now on, or the peer wants to hear of it */
+void log_bell_tell(struct vireo_device *device); /* a queue has stopped: what it has marked is told of before the peer hears that */
+void log_bell_end(struct vireo_device *device);
+void log_bell_fini(struct vireo_device *device); /* of a device that ends */
+
 /* begin.c */
 /* A helper sets the ring up; a negative errno, and *why: there is none. */
 int queue_begin_aside(struct vireo_queue *queue, const struct ring_setup *setup, const char **why);
@@ -266,6 +281,11 @@ void queue_error_signal(struct vireo_queue *queue); /* control thread */
 /* Control thread: what the worker owes the queue's driver is signalled. */
 void queue_signal_settle(struct vireo_queue *queue);
 void signals_act(struct vireo_device *device); /* control thread: of all queues, but not while they rest */
+
+static inline bool device_logs(const struct vireo_device *device)
+{
+	return device->log_all && device->dirty_log;
+}
 
 static inline bool device_accepted(const struct vireo_device *device, unsigned feature_bit)
 {

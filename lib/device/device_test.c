@@ -755,6 +755,53 @@ static void error_eventfd_with_too_many_waiters_pauses_signals(void **state)
 	lab_free(lab);
 }
 
+static struct dirty_log *log_begun(struct lab *lab)
+{
+	int fd = memfd_create("log", MFD_CLOEXEC);
+	struct dirty_log *log;
+	const char *why = "";
+
+	assert_int_equal(ftruncate(fd, 4096), 0); /* of 128 MiB */
+	assert_int_equal(dirty_log_new(fd, 0, 4096, device_faults(lab->device), &log, &why), 0);
+	assert_int_equal(device_log_set(lab->device, log, &why), 0);
+	assert_int_equal(device_log_switch(lab->device, true, &why), 0);
+	close(fd);
+	return log;
+}
+
+static void log_s_eventfd_with_too_many_waiters_is_raised_seldom(void **state)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct lab *lab = lab_that_signals();
+	struct dirty_log *log = log_begun(lab);
+	struct log_bell *bell = &lab->device->log_bell;
+	struct waiters waiters;
+	uint64_t page = 0;
+
+	waiters_new(&waiters, fd);
+	assert_int_equal(device_log_bell_set(lab->device, dup(fd)), 0);
+	for (; page < 1000 && !bell->quiet_until_ns; page++) {
+		dirty_log_mark(log, page * DIRTY_PAGE_BYTES, 1);
+		log_bell_tell(lab->device);
+	}
+	if (bell->quiet_until_ns) {
+		bell->quiet_until_ns = UINT64_MAX;
+		assert_true(raised(fd));
+		dirty_log_mark(log, page * DIRTY_PAGE_BYTES, 1);
+		log_bell_tell(lab->device);
+		assert_false(raised(fd));
+		bell->quiet_until_ns = 0;
+		log_bell_tell(lab->device);
+		assert_true(raised(fd));
+	} else {
+		print_message("so many waiters cost next to nothing here\n");
+	}
+	waiters_free(&waiters);
+	dirty_log_unref(log);
+	close(fd);
+	lab_free(lab);
+}
+
 /*
  * A machine that takes a CPU away and counts it as ours. While it is played a reading of our CPU time is a microsecond later than the last
  * one, and stolen_ns more for each bit of stolen_at, the lowest first.
@@ -1912,6 +1959,7 @@ int main(void)
 		cmocka_unit_test(slow_raises_of_a_bells_own_thread_are_made_seldom),
 		cmocka_unit_test(bell_that_needs_its_thread_no_more_is_measured),
 		cmocka_unit_test(error_eventfd_with_too_many_waiters_pauses_signals),
+		cmocka_unit_test(log_s_eventfd_with_too_many_waiters_is_raised_seldom),
 		cmocka_unit_test(error_signal_that_is_slow_once_is_nobodys_fault),
 		cmocka_unit_test(slow_signals_of_a_transport_are_made_elsewhere_and_seldom),
 		cmocka_unit_test(signal_that_takes_long_and_no_cpu_is_nobodys_fault),

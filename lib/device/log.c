@@ -24,11 +24,6 @@
  * run, everything is marked.
  */
 
-static bool device_logs(const struct vireo_device *device)
-{
-	return device->log_all && device->dirty_log;
-}
-
 static struct map *device_memory(const struct vireo_device *device)
 {
 	return device->memory ? device->memory : device->map;
@@ -226,6 +221,7 @@ int device_log_set(struct vireo_device *device, struct dirty_log *log, const cha
 	device->dirty_log = dirty_log_ref(log);
 	dirty_log_unref(old);
 	*why = "out of memory";
+	log_bell_begin(device);
 	return device_log_offer(device);
 }
 
@@ -241,6 +237,7 @@ int device_log_switch(struct vireo_device *device, bool on, const char **why)
 	if (on)
 		device->log_ran = !device->dirty_log && device_running(device);
 	*why = "out of memory";
+	log_bell_begin(device);
 	return device->dirty_log ? device_log_offer(device) : 0;
 }
 
@@ -279,6 +276,7 @@ void device_log_reset(struct vireo_device *device)
 void device_log_forget(struct vireo_device *device)
 {
 	device->log_all = device->log_ran = device->log_named = false;
+	log_bell_end(device);
 	dirty_log_unref(device->dirty_log);
 	device->dirty_log = NULL;
 }

@@ -107,6 +107,7 @@ void vireo_queue_quiesced(struct vireo_queue *queue)
 	if (__atomic_exchange_n(&queue->lied, false, __ATOMIC_ACQUIRE))
 		queue_halt(queue, ring_error(queue->ring));
 	ring_log_settle(queue->ring);
+	log_bell_tell(queue->device);
 	queue_ring_free(queue);
 	queue_unstitch(queue);
 	if (queue->halted)

@@ -11,6 +11,7 @@ struct dirty_log {
 	struct map_backing *backing;
 	uint8_t *bits; /* of bytes, as the file may have it at any address: bit n of byte m is page 8 * m + n */
 	uint64_t size_bytes;
+	bool news; /* atomic: a bit has been set that was not there */
 };
 
 int dirty_log_new(int fd, uint64_t offset, uint64_t size_bytes, const struct map_faults *faults, struct dirty_log **ret_log,
@@ -71,14 +72,27 @@ bool dirty_log_covers_map(const struct dirty_log *log, const struct map *map)
 	return true;
 }
 
-/* Release: whoever takes the bit sees what was written to its page. */
-static void byte_mark(uint8_t *byte, uint8_t bits)
+/*
+ * Whoever takes the bit sees what was written to its page. News that are there already are left alone, for all who mark would write to
+ * one place otherwise: if they are seen before dirty_log_news_take() takes them, the bit is seen after it (both orders are sequential).
+ */
+static void byte_mark(struct dirty_log *log, uint64_t index, uint8_t bits)
 {
-	if ((__atomic_load_n(byte, __ATOMIC_RELAXED) & bits) != bits)
-		__atomic_fetch_or(byte, bits, __ATOMIC_RELEASE);
+	uint8_t *byte = &log->bits[index];
+
+	if ((__atomic_load_n(byte, __ATOMIC_RELAXED) & bits) == bits)
+		return;
+	__atomic_fetch_or(byte, bits, __ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&log->news, __ATOMIC_SEQ_CST))
+		__atomic_store_n(&log->news, true, __ATOMIC_RELEASE); /* pairs with dirty_log_news_take() */
 }
 
-void dirty_log_mark(const struct dirty_log *log, uint64_t gpa, uint64_t size_bytes)
+bool dirty_log_news_take(struct dirty_log *log)
+{
+	return __atomic_load_n(&log->news, __ATOMIC_RELAXED) && __atomic_exchange_n(&log->news, false, __ATOMIC_SEQ_CST);
+}
+
+void dirty_log_mark(struct dirty_log *log, uint64_t gpa, uint64_t size_bytes)
 {
 	uint64_t page = gpa / DIRTY_PAGE_BYTES, last;
 
@@ -89,18 +103,18 @@ void dirty_log_mark(const struct dirty_log *log, uint64_t gpa, uint64_t size_byt
 		unsigned from = (unsigned)(page % PAGES_PER_BYTE);
 		unsigned count = (unsigned)min_u64(PAGES_PER_BYTE - from, last - page + 1);
 
-		byte_mark(&log->bits[page / PAGES_PER_BYTE], (uint8_t)(((1u << count) - 1) << from));
+		byte_mark(log, page / PAGES_PER_BYTE, (uint8_t)(((1u << count) - 1) << from));
 		page += count;
 	}
 }
 
-void dirty_log_mark_map(const struct dirty_log *log, const struct map *map)
+void dirty_log_mark_map(struct dirty_log *log, const struct map *map)
 {
 	for (unsigned i = 0; i < map->count; i++)
 		dirty_log_mark(log, map->regions[i].gpa, map->regions[i].size_bytes);
 }
 
-void dirty_log_carry(const struct dirty_log *log, const struct dirty_log *old)
+void dirty_log_carry(struct dirty_log *log, const struct dirty_log *old)
 {
 	uint64_t bytes = min_u64(log->size_bytes, old->size_bytes);
 
@@ -108,6 +122,6 @@ void dirty_log_carry(const struct dirty_log *log, const struct dirty_log *old)
 		uint8_t bits = __atomic_load_n(&old->bits[i], __ATOMIC_RELAXED);
 
 		if (bits)
-			byte_mark(&log->bits[i], bits);
+			byte_mark(log, i, bits);
 	}
 }

@@ -33,9 +33,11 @@ bool dirty_log_covers(const struct dirty_log *log, uint64_t gpa, uint64_t size_b
 bool dirty_log_covers_map(const struct dirty_log *log, const struct map *map); /* NULL: an empty one */
 
 /* Any thread. size_bytes from gpa on, which the log covers, have been written to; see above. */
-void dirty_log_mark(const struct dirty_log *log, uint64_t gpa, uint64_t size_bytes);
-void dirty_log_mark_map(const struct dirty_log *log, const struct map *map); /* all of it, which the log covers */
+void dirty_log_mark(struct dirty_log *log, uint64_t gpa, uint64_t size_bytes);
+void dirty_log_mark_map(struct dirty_log *log, const struct map *map); /* all of it, which the log covers */
 /* What `old` has had marked and nobody has taken yet is marked here as well, as far as this one goes. */
-void dirty_log_carry(const struct dirty_log *log, const struct dirty_log *old);
+void dirty_log_carry(struct dirty_log *log, const struct dirty_log *old);
+/* Any thread. Has a bit been set that was not there, since this was asked last? Whoever is told of it then finds that bit. */
+bool dirty_log_news_take(struct dirty_log *log);
 
 #endif

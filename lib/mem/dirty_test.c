@@ -158,7 +158,7 @@ static void all_of_a_map_is_marked(void **state)
 /* ---- two queues ---- */
 
 struct marker {
-	const struct dirty_log *log;
+	struct dirty_log *log;
 	uint8_t *byte;
 	unsigned page, lost;
 };

@@ -14,7 +14,7 @@
  * that only a front end has a reason to send are refused. Nothing starts meanwhile: the session is held (hold.c).
  *
  *	SET_PROTOCOL_FEATURES	before all that they gate
- *	SET_BACKEND_REQ_FD, SET_STATUS, NET_SET_MTU
+ *	SET_BACKEND_REQ_FD, SET_LOG_FD, SET_STATUS, NET_SET_MTU
  *	SET_FEATURES, then the device's state (device/state.c), which is put in its place after them
  *	SET_MEM_TABLE, or ADD_MEM_REG as often as each region was added
  *	SET_INFLIGHT_FD		when the rings' format is known
@@ -92,11 +92,20 @@ static void tell_state(const struct session *session, struct handover_writer *wr
 	free(data);
 }
 
+static void tell_log_fd(const struct session *session, struct handover_writer *writer)
+{
+	int fd = device_log_bell_fd(session->device);
+
+	if (fd >= 0)
+		handover_add(writer, VU_SET_LOG_FD, NULL, 0, &fd, 1);
+}
+
 static void tell_device(const struct session *session, struct handover_writer *writer)
 {
 	tell_u64(writer, VU_SET_PROTOCOL_FEATURES, session->protocol_features);
 	if (session->channel_fd >= 0 && session_accepted(session, VU_PROTO_BACKEND_REQ_BIT))
 		handover_add(writer, VU_SET_BACKEND_REQ_FD, NULL, 0, &session->channel_fd, 1);
+	tell_log_fd(session, writer);
 	if (device_status_is_required(session->device))
 		tell_u64(writer, VU_SET_STATUS, vireo_device_status(session->device));
 	if (session->mtu_told)
@@ -214,6 +223,7 @@ static bool is_told(uint32_t request)
 	switch (request) {
 	case VU_SET_PROTOCOL_FEATURES:
 	case VU_SET_BACKEND_REQ_FD:
+	case VU_SET_LOG_FD:
 	case VU_SET_STATUS:
 	case VU_NET_SET_MTU:
 	case VU_SET_FEATURES:

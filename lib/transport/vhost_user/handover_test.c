@@ -439,14 +439,14 @@ static void hold_ends_with_its_endpoint(void **unused)
 	two_free(&t);
 }
 
-static void name_log(struct two *t)
+static void name_log(struct lab *lab)
 {
 	const uint64_t log[2] = { 4096, 0 };
 	int fd = memfd_create("log", MFD_CLOEXEC);
 
 	assert_int_equal(ftruncate(fd, 4096), 0);
-	say_fds(t->old, VU_SET_LOG_BASE, 0, log, sizeof(log), &fd, 1);
-	assert_int_equal(hear_u64(t->old, VU_SET_LOG_BASE), 0);
+	say_fds(lab, VU_SET_LOG_BASE, 0, log, sizeof(log), &fd, 1);
+	assert_int_equal(hear_u64(lab, VU_SET_LOG_BASE), 0);
 	close(fd);
 }
 
@@ -454,7 +454,7 @@ static void migration_is_not_interrupted(void **unused)
 {
 	struct two t = two_running(false);
 
-	name_log(&t);
+	name_log(t.old);
 	assert_int_equal(ack_u64(t.old, VU_SET_FEATURES, F_PROTOCOL | F_VERSION_1 | VU_FEATURE_LOG_ALL), 0);
 	hold(&t);
 	assert_int_equal(t.held, -EBUSY);
@@ -473,7 +473,7 @@ static void log_that_is_named_is_not_lost(void **unused)
 {
 	struct two t = two_running(false);
 
-	name_log(&t);
+	name_log(t.old);
 	hold(&t);
 	assert_int_equal(t.held, -EBUSY);
 	assert_non_null(strstr(t.old->log, "(a migration)"));
@@ -487,6 +487,29 @@ static void log_that_is_named_is_not_lost(void **unused)
 	hold(&t);
 	assert_int_equal(t.held, 0);
 	assert_int_equal(vireo_endpoint_go_on(t.old->endpoint), 0);
+	two_free(&t);
+}
+
+static void who_is_to_hear_of_what_is_logged_hears_of_it_from_the_successor(void **unused)
+{
+	struct two t = two_running(false);
+	int bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct vireo_endpoint_state state;
+	uint64_t count = 0;
+
+	assert_int_equal(ack_fds(t.old, VU_SET_LOG_FD, NULL, 0, &bell, 1), 0);
+	hold(&t);
+	state = exported(&t);
+	assert_int_equal(import(&t, &state), 0);
+	switch_over(&t);
+	name_log(t.new);
+	assert_int_equal(ack_u64(t.new, VU_SET_FEATURES, F_PROTOCOL | F_VERSION_1 | VU_FEATURE_LOG_ALL), 0);
+	offer(&t);
+	assert_int_equal(serve(t.new), 1);
+	for (int i = 0; i < 100 && read(bell, &count, sizeof(count)) < 0; i++)
+		pump_wait(t.new, 100);
+	assert_int_equal(count, 1);
+	close(bell);
 	two_free(&t);
 }
 
@@ -661,6 +684,7 @@ int main(void)
 		cmocka_unit_test(hold_ends_with_its_endpoint),
 		cmocka_unit_test(migration_is_not_interrupted),
 		cmocka_unit_test(log_that_is_named_is_not_lost),
+		cmocka_unit_test(who_is_to_hear_of_what_is_logged_hears_of_it_from_the_successor),
 		cmocka_unit_test(endpoint_that_keeps_nothing_cannot_be_held),
 		cmocka_unit_test(each_lie_is_refused_and_the_old_one_goes_on),
 		cmocka_unit_test(lie_is_named),

@@ -154,6 +154,9 @@ static void wrong_number_of_fds_closes_the_session(void **state)
 	closes_fds(VU_ADD_MEM_REG, VU_VERSION, region_message, 40, P_ALL, NULL, 0);
 	closes_fds(VU_REM_MEM_REG, VU_VERSION, region_message, 40, P_ALL, fds, 2);
 	closes_fds(VU_SET_BACKEND_REQ_FD, VU_VERSION, NULL, 0, P_ALL, NULL, 0);
+	closes_fds(VU_SET_LOG_FD, VU_VERSION, NULL, 0, P_ALL, NULL, 0);
+	closes_fds(VU_SET_LOG_FD, VU_VERSION, NULL, 0, P_ALL, fds, 2);
+	closes_fds(VU_SET_LOG_FD, VU_VERSION, zeroes, 8, P_ALL, fds, 1);
 	closes_fds(VU_SET_DEVICE_STATE_FD, VU_VERSION, zeroes, 8, P_ALL, NULL, 0);
 	closes_fds(VU_SET_DEVICE_STATE_FD, VU_VERSION, zeroes, 8, P_ALL, fds, 2);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
@@ -259,6 +262,8 @@ static void notifier_that_is_no_notifier_is_refused_and_closed(void **state)
 		assert_int_equal(ack_fds(lab, request, zeroes, 8, &lab->memfd, 1), 1);
 		assert_int_equal(ack_fds(lab, request, zeroes, 8, &pair[0], 1), 1);
 	}
+	assert_int_equal(ack_fds(lab, VU_SET_LOG_FD, NULL, 0, &lab->memfd, 1), 1);
+	assert_int_equal(ack_fds(lab, VU_SET_LOG_FD, NULL, 0, &pair[0], 1), 1);
 	assert_int_equal(ack_fds(lab, VU_SET_BACKEND_REQ_FD, NULL, 0, &lab->memfd, 1), 1);
 	close(pair[0]);
 	close(pair[1]);

@@ -39,6 +39,17 @@ int handle_set_log_base(struct session *session, struct message *message, const 
 	return r;
 }
 
+/* ---- SET_LOG_FD ---- */
+
+int handle_set_log_fd(struct session *session, struct message *message, const char **why)
+{
+	int fd = message_fd_take(message, 0), r = device_log_bell_set(session->device, fd);
+
+	if (r)
+		message->fds[0] = fd; /* refused: the message's again */
+	return refuse(r, r == -EINVAL ? "no eventfd or UNIX stream socket" : "the front end cannot be told of what is logged", why);
+}
+
 /* ---- SET_FEATURES ---- */
 
 /* A reset device, or one whose driver has accepted nothing, is told everything anew; and who says the same again for no such reason. */

@@ -385,6 +385,123 @@ static void nothing_is_logged_of_a_suspended_device(void **state)
 	lab_free(lab);
 }
 
+/* ---- SET_LOG_FD ---- */
+
+static int bell_set_by(struct lab *lab)
+{
+	int bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	assert_int_equal(ack_fds(lab, VU_SET_LOG_FD, NULL, 0, &bell, 1), 0);
+	return bell;
+}
+
+static bool raised(int bell)
+{
+	uint64_t count;
+
+	return read(bell, &count, sizeof(count)) == sizeof(count);
+}
+
+static bool hears(struct lab *lab, int bell)
+{
+	for (int i = 0; i < 100 && !raised(bell); i++)
+		if (i == 99)
+			return false;
+		else
+			pump_wait(lab, 100);
+	return true;
+}
+
+/* For some of the times at which somebody looks whether there is something to tell. */
+static bool silent(struct lab *lab, int bell)
+{
+	for (int i = 0; i < 3; i++)
+		pump_wait(lab, 25);
+	return !raised(bell);
+}
+
+static void who_wants_to_hear_of_what_is_logged_does(void **state)
+{
+	struct lab *lab = lab_new();
+	struct log log = log_new();
+	int bell, other;
+
+	ready(lab);
+	bell = bell_set_by(lab);
+	log_set(lab, &log);
+	frame(lab);
+	assert_true(silent(lab, bell)); /* nothing is logged yet */
+	assert_int_equal(ack_u64(lab, VU_SET_FEATURES, FEATURES | VU_FEATURE_LOG_ALL), 0);
+	frame(lab);
+	assert_true(hears(lab, bell));
+	frame(lab);
+	assert_true(silent(lab, bell)); /* it is there already */
+	assert_true(take(&log, GPA + BUFFER));
+	frame(lab);
+	assert_true(hears(lab, bell));
+	other = bell_set_by(lab);
+	assert_true(take(&log, GPA + BUFFER));
+	frame(lab);
+	assert_true(hears(lab, other));
+	assert_false(raised(bell));
+	assert_int_equal(ack_u64(lab, VU_SET_FEATURES, FEATURES), 0);
+	assert_true(take(&log, GPA + BUFFER));
+	frame(lab);
+	assert_true(silent(lab, other));
+	close(bell);
+	close(other);
+	log_free(&log);
+	lab_free(lab);
+}
+
+/* What a ring has marked is told before the front end hears where it stands; the next log has that in it, and says so when rings run. */
+static void a_suspended_device_has_told_of_what_it_has_logged(void **state)
+{
+	struct lab *lab = lab_new();
+	struct log log = log_new(), next = log_new();
+	uint32_t base[2];
+	int bell;
+
+	ready(lab);
+	bell = bell_set_by(lab);
+	log_set(lab, &log);
+	assert_int_equal(ack_u64(lab, VU_SET_FEATURES, FEATURES | VU_FEATURE_LOG_ALL), 0);
+	frame(lab);
+	say_pair(lab, VU_GET_VRING_BASE, 0, 0);
+	assert_true(raised(bell));
+	assert_int_equal(hear(lab, VU_GET_VRING_BASE, base, sizeof(base)), sizeof(base));
+	log_set(lab, &next); /* what was left in the other one is carried over */
+	assert_true(silent(lab, bell));
+	assert_true(take(&next, GPA + BUFFER));
+	ring(lab, 0);
+	assert_true(hears(lab, bell));
+	close(bell);
+	log_free(&log);
+	log_free(&next);
+	lab_free(lab);
+}
+
+/* The next front end's log is nothing that this one hears of. */
+static void a_log_s_bell_goes_with_its_session(void **state)
+{
+	struct lab *lab = lab_new();
+	struct log log = log_new();
+	int bell;
+
+	ready(lab);
+	bell = bell_set_by(lab);
+	front_close(lab);
+	pump(lab);
+	ready(lab);
+	log_set(lab, &log);
+	assert_int_equal(ack_u64(lab, VU_SET_FEATURES, FEATURES | VU_FEATURE_LOG_ALL), 0);
+	frame(lab);
+	assert_true(silent(lab, bell));
+	close(bell);
+	log_free(&log);
+	lab_free(lab);
+}
+
 /* The device has taken those that were refused for want of a channel. */
 static void features_after_refused_ones_are_looked_at_in_full(void **state)
 {
@@ -511,6 +628,9 @@ int main(void)
 		cmocka_unit_test(features_after_refused_ones_are_looked_at_in_full),
 		cmocka_unit_test(memory_that_comes_and_goes_while_it_is_logged_is_logged_where_the_guest_sees_it),
 		cmocka_unit_test(nothing_is_logged_of_a_suspended_device),
+		cmocka_unit_test(who_wants_to_hear_of_what_is_logged_does),
+		cmocka_unit_test(a_suspended_device_has_told_of_what_it_has_logged),
+		cmocka_unit_test(a_log_s_bell_goes_with_its_session),
 		cmocka_unit_test(log_without_its_protocol_feature_ends_the_session),
 		cmocka_unit_test(what_is_written_behind_an_iommu_is_logged_where_the_guest_sees_it),
 		cmocka_unit_test(ring_that_moves_behind_its_iommu_is_logged_where_it_has_gone),

@@ -270,7 +270,7 @@ void postcopy_forget(struct session *session); /* and there was none */
 
 /* ---- log.c ---- */
 
-message_handler prepare_set_log_base, handle_set_log_base, prepare_set_vring_addr;
+message_handler prepare_set_log_base, handle_set_log_base, handle_set_log_fd, prepare_set_vring_addr;
 bool log_features_alone(const struct session *session, uint64_t features); /* SET_FEATURES changes logging, or nothing */
 int log_features(struct session *session, uint64_t features, const char **why); /* logging, as SET_FEATURES says */
 int log_vring(struct session *session, const struct vu_vring_addr *addr, const char **why);

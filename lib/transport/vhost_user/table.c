@@ -26,6 +26,7 @@ static const struct message_row rows[] = {
 			       FDS(0, VU_BASELINE_REGIONS_MAX), .quiet = QUIET_MEMORY },
 	[VU_SET_LOG_BASE] = { handle_set_log_base, prepare_set_log_base, PAYLOAD(LOG_BYTES), FDS(1, 1), .gate = GATE(LOG_SHMFD),
 			      .quiet = QUIET_ALL, .replies = true },
+	[VU_SET_LOG_FD] = { handle_set_log_fd, FDS(1, 1) },
 	[VU_SET_VRING_NUM] = { handle_set_vring_num, PAYLOAD(STATE_BYTES), .quiet = QUIET_STATE },
 	[VU_SET_VRING_ADDR] = { handle_set_vring_addr, prepare_set_vring_addr, PAYLOAD(ADDR_BYTES), .quiet = QUIET_STATE },
 	[VU_SET_VRING_BASE] = { handle_set_vring_base, PAYLOAD(STATE_BYTES), .quiet = QUIET_STATE },
@@ -73,7 +74,6 @@ static const struct message_row rows[] = {
 
 /* Messages that there are, and that make no sense to a device of ours: docs/vhost-user.md has the same list. */
 static const char *const reasons[] = {
-	[VU_SET_LOG_FD] = "who keeps a dirty log looks at it when it likes: nobody is signalled",
 	[VU_SET_VRING_ENDIAN] = "rings of another byte order are legacy's, and VERSION_1 is always offered: CROSS_ENDIAN is not",
 	[VU_CREATE_CRYPTO_SESSION] = "the device is no crypto device",
 	[VU_CLOSE_CRYPTO_SESSION] = "the device is no crypto device",
