@@ -65,6 +65,19 @@ static void blocks_beyond_the_end_are_out_of_range(void **state)
 	rig_free(t);
 }
 
+/* Beyond what 32 bits count; the last two blocks, and one more. */
+static void blocks_beyond_two_tebibytes_are_there(void **state)
+{
+	struct rig *t = rig_new("null:4T");
+
+	GOOD(t, "28 00 ffffffff 00 0002 00", 0, 2 * BLOCK);
+	GOOD(t, "88 00 0000000100000000 00000001 00 00", 0, BLOCK);
+	GOOD(t, "8a 00 00000001fffffffe 00000002 00 00", 2 * BLOCK, 0);
+	CHECK(t, "8a 00 00000001fffffffe 00000003 00 00", 3 * BLOCK, 0, KEY_ILLEGAL_REQUEST, ASC_LBA);
+	CHECK(t, "88 00 0000000200000000 00000001 00 00", 0, BLOCK, KEY_ILLEGAL_REQUEST, ASC_LBA);
+	rig_free(t);
+}
+
 static void more_than_there_is_room_for_is_an_overrun(void **state)
 {
 	struct rig *t = rig_new("mem:1M");
@@ -78,6 +91,42 @@ static void more_than_there_is_room_for_is_an_overrun(void **state)
 	assert_int_equal(ask(t, "93 00 0000000000000000 00000002 00 00", BLOCK - 1, 0), 0x100 | SCSI_OVERRUN);
 	read_blocks(t, 0, 2);
 	assert_true(all(t->in, 2 * BLOCK, 0));
+	rig_free(t);
+}
+
+/* One byte less than the CDB says, and none at all; the medium is as it was. */
+static void no_length_of_a_cdb_is_believed_over_the_buffers(void **state)
+{
+	static const struct {
+		const char *cdb;
+		size_t out, in;
+	} rows[] = {
+		{"08 000008 02 00", 0, 2 * BLOCK}, {"0a 000008 02 00", 2 * BLOCK, 0}, {"15 10 0000 18 00", 24, 0},
+		{"28 00 00000008 00 0002 00", 0, 2 * BLOCK}, {"2a 00 00000008 00 0002 00", 2 * BLOCK, 0},
+		{"2e 02 00000008 00 0002 00", 2 * BLOCK, 0}, {"2f 02 00000008 00 0002 00", 2 * BLOCK, 0},
+		{"41 00 00000008 00 0002 00", BLOCK, 0}, {"42 00 00000000 00 0018 00", 24, 0}, {"55 10 0000000000 001c 00", 28, 0},
+		{"5f 00 00 0000 00000018 00", 24, 0}, {"83 00 0000000000000000 00000010 00 00", 16, 0},
+		{"88 00 0000000000000008 00000002 00 00", 0, 2 * BLOCK}, {"89 00 0000000000000008 000000 02 00 00", 4 * BLOCK, 0},
+		{"8a 00 0000000000000008 00000002 00 00", 2 * BLOCK, 0}, {"8b 00 0000000000000008 00000002 00 00", 2 * BLOCK, 0},
+		{"8e 02 0000000000000008 00000002 00 00", 2 * BLOCK, 0}, {"8f 02 0000000000000008 00000002 00 00", 2 * BLOCK, 0},
+		{"93 00 0000000000000008 00000002 00 00", BLOCK, 0}, {"a8 00 00000008 00000002 00 00", 0, 2 * BLOCK},
+		{"aa 00 00000008 00000002 00 00", 2 * BLOCK, 0}, {"ae 02 00000008 00000002 00 00", 2 * BLOCK, 0},
+		{"af 02 00000008 00000002 00 00", 2 * BLOCK, 0},
+		{"7f 00 00000000 00 18 0009 00 00 0000000000000008 00000000 0000 0000 00000002", 0, 2 * BLOCK},
+		{"7f 00 00000000 00 18 000b 00 00 0000000000000008 00000000 0000 0000 00000002", 2 * BLOCK, 0},
+		{"7f 00 00000000 00 18 000d 00 00 0000000000000008 00000000 0000 0000 00000002", BLOCK, 0},
+	};
+	struct rig *t = rig_new("mem:1M");
+
+	memset(t->out, 9, 4 * BLOCK);
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		assert_int_equal(ask(t, rows[i].cdb, rows[i].out - !!rows[i].out, rows[i].in - !!rows[i].in), 0x100 | SCSI_OVERRUN);
+		assert_int_equal(t->task.moved, 0);
+		assert_int_equal(ask(t, rows[i].cdb, 0, 0), 0x100 | SCSI_OVERRUN);
+		assert_int_equal(ask(t, rows[i].cdb, rows[i].in, rows[i].out), 0x100 | SCSI_OVERRUN); /* the wrong way */
+		assert_int_equal(t->task.moved, 0);
+		assert_true(ask(t, "28 00 00000000 00 0010 00", 0, 16 * BLOCK) == SCSI_GOOD && all(t->in, 16 * BLOCK, 0));
+	}
 	rig_free(t);
 }
 
@@ -170,6 +219,12 @@ static void a_transfer_that_is_too_long_is_pointed_at(void **state)
 	expect_field(t, ASC_CDB_FIELD, 6, -1);
 	assert_int_equal(ask(t, "88 00 0000000000000000 00010000 00 00", 0, BLOCK), 0x100 | SCSI_OVERRUN);
 	rig_free(t);
+	t = rig_new("null:8G");
+	ask(t, "88 00 0000000000000000 00800001 00 00", 0, BLOCK); /* which are 512 bytes, in 32 bits */
+	expect_field(t, ASC_CDB_FIELD, 10, -1);
+	ask(t, "8a 00 0000000000000000 00800001 00 00", BLOCK, 0);
+	expect_field(t, ASC_CDB_FIELD, 10, -1);
+	rig_free(t);
 }
 
 static void unknown_commands_say_what_is_unknown(void **state)
@@ -259,7 +314,8 @@ static void a_unit_that_is_stopped_is_not_ready(void **state)
 static void others_without_data_succeed(void **state)
 {
 	static const char *const cdbs[] = {
-		"35 00 00000000 00 0000 00", "35 02 00000000 00 0010 00", "91 00 0000000000000000 00000000 00 00",
+		"35 00 00000000 00 0000 00", "35 02 00000000 00 0010 00", "35 00 00000007 00 0001 00",
+		"91 00 0000000000000000 00000000 00 00", "91 00 0000000000000007 00000001 00 00",
 		"34 00 00000000 00 0010 00", "90 02 0000000000000000 00000000 00 00", "1e 00 00 00 01 00", "2f 00 00000000 00 0010 00",
 		"af 00 00000000 00000010 00 00", "8f 00 0000000000000000 00000800 00 00",
 	};
@@ -363,7 +419,9 @@ int main(void)
 		cmocka_unit_test(every_write_is_read_by_every_read),
 		cmocka_unit_test(zero_blocks_are_256_of_six_bytes_and_none_of_others),
 		cmocka_unit_test(blocks_beyond_the_end_are_out_of_range),
+		cmocka_unit_test(blocks_beyond_two_tebibytes_are_there),
 		cmocka_unit_test(more_than_there_is_room_for_is_an_overrun),
+		cmocka_unit_test(no_length_of_a_cdb_is_believed_over_the_buffers),
 		cmocka_unit_test(a_lie_is_refused_before_and_after_a_truth),
 		cmocka_unit_test(room_that_is_too_large_is_left_alone),
 		cmocka_unit_test(bits_that_are_not_of_a_command_are_pointed_at),

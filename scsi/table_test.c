@@ -35,16 +35,22 @@ static void cdbs_are_as_long_as_their_group_says(void **state)
 	}
 }
 
+static void cdb_begin(uint8_t *cdb, const struct scsi_command *c)
+{
+	memset(cdb, 0, SCSI_CDB_BYTES);
+	cdb[0] = c->opcode;
+	if (c->opcode == 0x7f) {
+		cdb[7] = 24;
+		put_be16(cdb + 8, (uint16_t)c->service_action);
+	} else if (c->service_action >= 0) {
+		cdb[1] = (uint8_t)c->service_action;
+	}
+}
+
 static void bit_is_refused(struct rig *t, const struct scsi_command *c, unsigned byte, unsigned bit)
 {
 	rig_fill(t, TARGET, LUN, "", 0, 0);
-	t->cdb[0] = c->opcode;
-	if (c->opcode == 0x7f) {
-		t->cdb[7] = 24;
-		put_be16(t->cdb + 8, (uint16_t)c->service_action);
-	} else if (c->service_action >= 0) {
-		t->cdb[1] = (uint8_t)c->service_action;
-	}
+	cdb_begin(t->cdb, c);
 	t->cdb[byte] |= (uint8_t)(1u << bit);
 	t->task.cdb_bytes = c->cdb_bytes;
 	rig_submit(t);
@@ -74,18 +80,113 @@ static void every_row_is_found_by_its_cdb(void **state)
 {
 	for (unsigned i = 0; i < scsi_command_count; i++) {
 		const struct scsi_command *c = &scsi_commands[i];
-		uint8_t cdb[SCSI_CDB_BYTES] = {c->opcode};
+		uint8_t cdb[SCSI_CDB_BYTES];
 		unsigned field;
 
-		if (c->opcode == 0x7f) {
-			cdb[7] = 24;
-			put_be16(cdb + 8, (uint16_t)c->service_action);
-		} else if (c->service_action >= 0) {
-			cdb[1] = (uint8_t)c->service_action;
-		}
+		cdb_begin(cdb, c);
 		assert_ptr_equal(scsi_command_find(cdb, c->cdb_bytes, &field), c);
 		assert_null(scsi_command_find(cdb, c->cdb_bytes - 1u, &field));
 	}
+}
+
+/* Of so many bytes, in memory that has no more of them. */
+static void cdb_ask(struct rig *t, const uint8_t *cdb, unsigned bytes)
+{
+	uint8_t *cut = malloc(bytes + !bytes);
+
+	assert_non_null(cut);
+	memcpy(cut, cdb, bytes);
+	rig_fill(t, TARGET, LUN, "", 0, 0);
+	t->task.cdb = cut;
+	t->task.cdb_bytes = (uint16_t)bytes;
+	rig_submit(t);
+	assert_ptr_equal(rig_wait(t->queue), &t->task);
+	free(cut);
+}
+
+/* The pointer is to the first byte that is missing. */
+static void a_cdb_of_any_length_is_whole_or_refused(void **state)
+{
+	struct rig *t = rig_new("mem:1M");
+
+	for (unsigned i = 0; i < scsi_command_count; i++) {
+		const struct scsi_command *c = &scsi_commands[i];
+		uint8_t cdb[260] = {0};
+		unsigned field;
+
+		cdb_begin(cdb, c);
+		for (unsigned bytes = 0; bytes < c->cdb_bytes; bytes++) {
+			cdb_ask(t, cdb, bytes);
+			expect_field(t, ASC_CDB_FIELD, bytes < 6 ? 0 : bytes, -1);
+		}
+		for (unsigned bytes = c->cdb_bytes; bytes <= sizeof(cdb); bytes++)
+			assert_ptr_equal(scsi_command_find(cdb, bytes, &field), c);
+	}
+	rig_free(t);
+}
+
+static bool opcode_is_there(unsigned opcode)
+{
+	for (unsigned i = 0; i < scsi_command_count; i++)
+		if (scsi_commands[i].opcode == opcode)
+			return true;
+	return false;
+}
+
+static void every_opcode_that_is_not_there_is_refused_as_such(void **state)
+{
+	struct rig *t = rig_new("mem:1M");
+	unsigned absent = 0;
+
+	for (unsigned opcode = 0; opcode < 256; opcode++) {
+		uint8_t cdb[SCSI_CDB_BYTES] = {(uint8_t)opcode};
+
+		if (opcode_is_there(opcode))
+			continue;
+		absent++;
+		for (unsigned bytes = 6; bytes <= sizeof(cdb); bytes++) {
+			cdb_ask(t, cdb, bytes);
+			expect_sense(t, KEY_ILLEGAL_REQUEST, ASC_OPCODE);
+		}
+	}
+	assert_true(absent > 128);
+	rig_free(t);
+}
+
+static bool action_is_there(const struct scsi_command *of, unsigned action)
+{
+	for (unsigned i = 0; i < scsi_command_count; i++)
+		if (scsi_commands[i].opcode == of->opcode && scsi_commands[i].service_action == (int)action)
+			return true;
+	return false;
+}
+
+/* With a pointer to the service action, not to the opcode. */
+static void every_service_action_that_is_not_there_is_pointed_at(void **state)
+{
+	struct rig *t = rig_new("mem:1M");
+
+	for (unsigned i = 0; i < scsi_command_count; i++) {
+		const struct scsi_command *c = &scsi_commands[i];
+		unsigned actions = c->opcode == 0x7f ? 65536 : 32;
+
+		if (c->service_action < 0 || (i && c[-1].opcode == c->opcode))
+			continue;
+		for (unsigned action = 0; action < actions; action++) {
+			uint8_t cdb[SCSI_CDB_BYTES];
+
+			if (action_is_there(c, action))
+				continue;
+			cdb_begin(cdb, c);
+			if (c->opcode == 0x7f)
+				put_be16(cdb + 8, (uint16_t)action);
+			else
+				cdb[1] = (uint8_t)action;
+			cdb_ask(t, cdb, c->cdb_bytes);
+			expect_field(t, ASC_CDB_FIELD, c->opcode == 0x7f ? 8 : 1, -1);
+		}
+	}
+	rig_free(t);
 }
 
 static char *file_read(const char *path)
@@ -125,6 +226,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(cdbs_are_as_long_as_their_group_says),
 		cmocka_unit_test(every_bit_that_is_not_used_is_refused),
 		cmocka_unit_test(every_row_is_found_by_its_cdb),
+		cmocka_unit_test(a_cdb_of_any_length_is_whole_or_refused),
+		cmocka_unit_test(every_opcode_that_is_not_there_is_refused_as_such),
+		cmocka_unit_test(every_service_action_that_is_not_there_is_pointed_at),
 		cmocka_unit_test(the_page_has_the_table),
 	};
 

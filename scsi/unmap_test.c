@@ -75,6 +75,55 @@ static void lengths_of_an_unmap_list_may_disagree(void **state)
 	rig_free(t);
 }
 
+/* Each byte of it somewhere else. */
+static void an_unmap_list_is_split_as_the_initiator_likes(void **state)
+{
+	struct rig *t = rig_new("mem:1M");
+	struct iovec pieces[40];
+	uint8_t bytes[40][2];
+
+	write_blocks(t, 8, 5);
+	header_put(t, 2);
+	range_put(t, 0, 1, 2);
+	range_put(t, 1, 6, 1);
+	rig_fill(t, TARGET, LUN, "42 00 00000000 00 0028 00", sizeof(bytes) / 2, 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(pieces); i++) {
+		bytes[i][0] = t->out[i];
+		bytes[i][1] = 0xff;
+		pieces[i] = (struct iovec){bytes[i], 1};
+	}
+	t->task.out = pieces;
+	t->task.out_count = ARRAY_SIZE(pieces);
+	rig_submit(t);
+	assert_ptr_equal(rig_wait(t->queue), &t->task);
+	assert_int_equal(t->task.status, SCSI_GOOD);
+	read_blocks(t, 0, 8);
+	for (unsigned i = 0; i < 8; i++)
+		assert_true(all(t->in + i * (size_t)BLOCK, BLOCK, i == 1 || i == 2 || i == 6 ? 0 : 5));
+	rig_free(t);
+}
+
+/* 4 GiB and a block: as bytes in 32 bits they are one block. Memory that nobody touches costs nothing. */
+static void a_range_of_more_than_four_gibibytes_is_unmapped_whole(void **state)
+{
+	static const char *const writes[] = {"2a 00 00000000 00 0001 00", "2a 00 00000001 00 0001 00", "2a 00 00800000 00 0001 00",
+					     "2a 00 00800001 00 0001 00"};
+	struct rig *t = rig_new("mem:5G");
+
+	for (unsigned i = 0; i < ARRAY_SIZE(writes); i++) {
+		memset(t->out, 5, BLOCK);
+		GOOD(t, writes[i], BLOCK, 0);
+	}
+	header_put(t, 1);
+	range_put(t, 0, 0, 0x800001);
+	GOOD(t, "42 00 00000000 00 0018 00", 24, 0);
+	read_blocks(t, 0, 2);
+	assert_true(all(t->in, 2 * BLOCK, 0));
+	read_blocks(t, 0x800000, 2);
+	assert_true(all(t->in, BLOCK, 0) && all(t->in + BLOCK, BLOCK, 5)); /* and the block behind it is not */
+	rig_free(t);
+}
+
 static void write_same_repeats_its_block(void **state)
 {
 	static const char *const cdbs[] = {
@@ -149,6 +198,8 @@ int main(void)
 		cmocka_unit_test(what_is_unmapped_reads_as_zeroes),
 		cmocka_unit_test(a_range_beyond_the_end_unmaps_nothing),
 		cmocka_unit_test(lengths_of_an_unmap_list_may_disagree),
+		cmocka_unit_test(an_unmap_list_is_split_as_the_initiator_likes),
+		cmocka_unit_test(a_range_of_more_than_four_gibibytes_is_unmapped_whole),
 		cmocka_unit_test(write_same_repeats_its_block),
 		cmocka_unit_test(write_same_of_zeroes_and_without_data_zeroes),
 		cmocka_unit_test(write_same_of_no_blocks_or_too_many_is_pointed_at),

@@ -58,6 +58,7 @@ static void a_plain_host_offers_all_that_there_is(void **state)
 	space = space_of(&g);
 	assert_int_equal(le32toh(space.num_queues), 1);
 	assert_int_equal(le32toh(space.seg_max), 126);
+	assert_true(space.num_queues && space.max_sectors && space.cmd_per_lun); /* no limit is zero */
 	assert_int_equal(le16toh(space.max_target), 255);
 	assert_int_equal(le32toh(space.max_lun), 16383);
 	assert_int_equal(device_features_offered(g.at.device) & 0xf, 0xf);
