@@ -11,7 +11,7 @@ from disks import HEADER, PAYLOAD, ROOM, SECTOR, SECTORS, STATUS
 from hosts import *
 from ioctls import NET_SET_BACKEND, SCSI_CLEAR_ENDPOINT, SCSI_GET_ABI_VERSION, SCSI_GET_EVENTS_MISSED, SCSI_SET_EVENTS_MISSED
 from lies_blk import pieces_of
-from peer import GPA, NO, WRITE
+from peer import GPA, NEXT, NO, WRITE
 from vhost_user import GET_CONFIG, SET_CONFIG
 
 ONLY_OVER = (('vhost-user', 'cuse'), 'the kernel takes no SCSI host over VDUSE')
@@ -190,6 +190,32 @@ def scsi_unmap_lists_that_lie(host):
     assert host.read(20, 4) == before
 
 
+# ---- rings ----
+
+@lie
+def scsi_ring_that_is_broken(daemon):
+    """That of task management, or one of requests, in a session in which each has carried something: it costs the device, which is lost to
+    its driver and to nobody else; and the next driver of that device finds it whole.
+
+    Split: a chain comes back to its beginning. Packed: each descriptor says that another follows."""
+    hosts = daemon.hosts()
+    for packed, index in ((False, CONTROL), (True, REQUESTS)):
+        with hosts.connect('lies') as host:
+            host.begin(packed)
+            host.goes_on(queue=REQUESTS)
+            host.manage(6, tag=12345)
+            ring = host.queues[index]
+            if packed:
+                ring.chain([(GPA + HEADER, 1, NEXT)] * RING_SIZE)
+            else:
+                for i in range(RING_SIZE):
+                    ring.descriptor(i, GPA + HEADER, 1, NEXT, (i + 1) % RING_SIZE)
+                ring.offer(0)
+                ring.ring_kick()
+            assert host.hung_up(20), f'ring {index} was taken as it is'
+        hosts.check()
+
+
 # ---- the control queue ----
 
 @told
@@ -251,6 +277,23 @@ def scsi_sizes_that_are_other_ones(host):
     assert host.comes_back(pieces, REQUESTS) == 30 + SECTOR
     assert host.memory[STATUS + 10:STATUS + 12] == b'\0\0' and host.memory[ROOM:ROOM + SECTOR] == wanted
     assert not host.ack(SET_CONFIG, struct.pack('=III', 20, 8, 0) + struct.pack('<II', 96, 32))
+
+
+@functools.partial(told, only=HAS_CONFIG)
+def scsi_cdbs_of_every_length(host):
+    """As the driver has it by cdb_size: what is cut off is refused, and what follows a CDB is of no meaning."""
+    wanted = host.fill(4, 0x44)
+    for size in (*range(1, 34), 64, 259, 260):
+        assert not host.ack(SET_CONFIG, struct.pack('=III', 24, 4, 0) + struct.pack('<I', size))
+        for cdb in (rw(READ_10, 4, 1), rw(READ_16, 4, 1)):
+            host.write(HEADER, address() + struct.pack('<QBBB', 1, 0, 0, 0) + cdb.ljust(size, b'\xff')[:size])
+            host.write(STATUS, bytes([UNTOUCHED]) * (RESPONSE_BYTES + GUARD))
+            answer, _ = host.answer([(GPA + HEADER, 19 + size, 0), (GPA + STATUS, RESPONSE_BYTES, WRITE), (GPA + ROOM, SECTOR, WRITE)])
+            if size < len(cdb):
+                refused(answer, BAD_FIELD, f'{cdb.hex()} cut to {size} bytes')
+            else:
+                assert answer == Answer(OK, GOOD, 0, ()) and host.memory[ROOM:ROOM + SECTOR] == wanted, f'{cdb.hex()} in {size} bytes: {answer}'
+    assert not host.ack(SET_CONFIG, struct.pack('=III', 24, 4, 0) + struct.pack('<I', 32))
 
 
 # ---- a node of vhost-scsi's (CUSE) ----
