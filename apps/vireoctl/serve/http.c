@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What is asked for, and who may ask. Nothing of a request is kept or repeated, and nothing can be changed by one: there is GET and HEAD.
- * What one connection may take: 16 KiB for its head (a longer one: 431), ten seconds of silence, a minute in all (guests.h).
+ * What one connection may take: 16 KiB for its head (a longer one: 431), ten seconds of silence, a minute in all (readers.h).
  */
 #include "serve/serve.h"
 #include "base/util.h"
-#include "serve/guests.h"
+#include "serve/readers.h"
 #include <errno.h>
 #include <microhttpd.h>
 #include <stdlib.h>
@@ -30,7 +30,7 @@ static const struct {
 struct serve_http {
 	struct serve_http_config config;
 	struct MHD_Daemon *server;
-	struct guests guests;
+	struct readers readers;
 	struct MHD_Response *word[WORDS];
 	struct MHD_Response *file[]; /* of serve_files */
 };
@@ -110,16 +110,16 @@ struct serve_http *serve_http_new(const struct serve_http_config *config)
 	if (!http)
 		return NULL;
 	http->config = *config;
-	guests_init(&http->guests);
+	readers_init(&http->readers);
 	if (!responses_make(http)) {
 		serve_http_free(http);
 		errno = ENOMEM;
 		return NULL;
 	}
 	http->server = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, answer, http, MHD_OPTION_LISTEN_SOCKET, config->door->fd,
-					MHD_OPTION_CONNECTION_LIMIT, GUESTS_LIMIT, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_BYTES,
+					MHD_OPTION_CONNECTION_LIMIT, READERS_LIMIT, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_BYTES,
 					MHD_OPTION_CONNECTION_TIMEOUT, SILENCE_S, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-					MHD_OPTION_NOTIFY_CONNECTION, guests_notify, &http->guests, MHD_OPTION_END);
+					MHD_OPTION_NOTIFY_CONNECTION, readers_notify, &http->readers, MHD_OPTION_END);
 	if (!http->server) {
 		serve_http_free(http);
 		return NULL;
@@ -152,12 +152,12 @@ unsigned serve_http_timeout_ms(const struct serve_http *http)
 	MHD_UNSIGNED_LONG_LONG ms;
 
 	if (MHD_get_timeout(http->server, &ms) != MHD_YES)
-		return http->guests.count ? LOOK_MS : UINT32_MAX;
+		return http->readers.count ? LOOK_MS : UINT32_MAX;
 	return ms < LOOK_MS ? (unsigned)ms : LOOK_MS;
 }
 
 void serve_http_work(struct serve_http *http)
 {
 	MHD_run(http->server);
-	guests_look(&http->guests);
+	readers_look(&http->readers);
 }
