@@ -180,10 +180,12 @@ static bool device_has(struct file_disk *file, const struct disk_request *r, uin
 	return same;
 }
 
-/* How much of it a process before us has written. */
+/* How much of it a process before us has written: nothing, of one that runs into the next zone, for none has ever been done. */
 static uint64_t done_before(struct file_disk *file, const struct disk_request *r)
 {
-	uint64_t found = r->flags & DISK_APPEND ? 0 : zones_found(file->zones->zones, r->offset);
+	const struct file_zones *z = file->zones;
+	bool could = !(r->flags & DISK_APPEND) && r->bytes <= z->zone_bytes - r->offset % z->zone_bytes;
+	uint64_t found = could ? zones_found(z->zones, r->offset) : 0;
 	uint64_t count = found > r->offset ? min_u64(found - r->offset, r->bytes) : 0;
 
 	return count && device_has(file, r, count) ? count : 0;

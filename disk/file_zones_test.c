@@ -122,7 +122,7 @@ ssize_t __wrap_pwritev64v2(int fd, const struct iovec *iov, int count, off_t off
 /* ---- the disk ---- */
 
 static struct file_disk file;
-static uint8_t data[ZONE];
+static uint8_t data[2 * ZONE];
 
 static int setup(void **state)
 {
@@ -346,6 +346,22 @@ static void what_a_process_before_has_written_is_not_written_again(void **state)
 	}
 }
 
+/* It begins with what is there, but what is behind that goes to another zone, whose lock nobody holds then. */
+static void what_runs_into_the_next_zone_was_never_written(void **state)
+{
+	unsigned writes;
+
+	device.zones[1].capacity = SECTORS;
+	assert_int_equal(opened(), 0);
+	assert_int_equal(write_at(ZONE, ZONE, 0), 0);
+	writes = device.writes;
+	assert_int_equal(opened(), 0);
+	assert_int_equal(write_at(2 * ZONE - BLOCK, BLOCK, ZONE - BLOCK), 0);
+	assert_int_equal(write_at(2 * ZONE - BLOCK, 3 * BLOCK, ZONE - BLOCK), -EBADRQC);
+	assert_int_equal(device.writes, writes);
+	assert_int_equal(zone_at(2 * ZONE).pointer_bytes, 2 * ZONE);
+}
+
 #define THREADS 4u
 #define APPENDS 5u
 
@@ -392,6 +408,7 @@ int main(void)
 		CASE(after_a_write_that_failed_the_pointer_is_the_device_s),
 		CASE(zones_are_opened_and_reset_at_the_device),
 		CASE(what_a_process_before_has_written_is_not_written_again),
+		CASE(what_runs_into_the_next_zone_was_never_written),
 		CASE(appends_of_many_queues_go_one_behind_the_other),
 	};
 
