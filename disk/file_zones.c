@@ -133,6 +133,14 @@ static void look_again(const struct file_disk *file, uint64_t offset)
 
 /* ---- requests ---- */
 
+/* Blocks of the device's writes are those of sequential zones. */
+static bool is_unaligned(const struct file_zones *z, const struct disk_request *r)
+{
+	uint64_t at = r->flags & DISK_APPEND ? 0 : r->offset;
+
+	return ((at | r->bytes) & z->write_mask) && !zones_is_conventional(z->zones, r->offset);
+}
+
 int file_zones_problem(const struct file_disk *file, const struct disk_request *r)
 {
 	const struct file_zones *z = file->zones;
@@ -145,7 +153,7 @@ int file_zones_problem(const struct file_disk *file, const struct disk_request *
 		return r->flags & DISK_APPEND ? -EBADRQC : 0;
 	if (r->op == DISK_READ)
 		return zones_read(z->zones, r->offset, r->bytes);
-	return r->bytes & z->write_mask || (r->offset & z->write_mask && !(r->flags & DISK_APPEND)) ? -EILSEQ : 0;
+	return is_unaligned(z, r) ? -EILSEQ : 0;
 }
 
 /* Is that what the request's memory has from its beginning on? */

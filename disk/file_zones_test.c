@@ -221,6 +221,7 @@ static void zones_are_those_of_the_device(void **state)
 	assert_int_equal(zone_at(ZONE).capacity_bytes, ZONE - 32 * 512);
 	assert_int_equal(zone_at(3 * ZONE).state, DISK_ZONE_CONVENTIONAL);
 	assert_int_equal(write_at(3 * ZONE + BLOCK, BLOCK, 0), 0);
+	assert_int_equal(write_at(3 * ZONE + 512, 512, 0), 0); /* such a zone takes any logical block */
 	assert_int_equal(write_at(4 * ZONE - BLOCK, 2 * BLOCK, 0), -EBADRQC); /* into one that is not */
 }
 

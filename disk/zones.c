@@ -216,9 +216,14 @@ static bool crosses(const struct zones *zones, uint64_t offset, uint64_t bytes)
 	return false;
 }
 
+bool zones_is_conventional(const struct zones *zones, uint64_t offset)
+{
+	return zones->zone[index_of(zones, offset)].conventional;
+}
+
 int zones_read(const struct zones *zones, uint64_t offset, uint64_t bytes)
 {
-	return !zones->zone[index_of(zones, offset)].conventional && crosses(zones, offset, bytes) ? -EBADRQC : 0;
+	return !zones_is_conventional(zones, offset) && crosses(zones, offset, bytes) ? -EBADRQC : 0;
 }
 
 int zones_write(struct zones *zones, uint64_t *offset, uint64_t bytes, bool append)

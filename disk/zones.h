@@ -55,6 +55,8 @@ int zones_read(const struct zones *zones, uint64_t offset, uint64_t bytes);
 int zones_write(struct zones *zones, uint64_t *offset, uint64_t bytes, bool append);
 /* DISK_ZONE_RESET_ALL: `offset` is not looked at. Who keeps data has made it read as zeroes before a reset. */
 int zones_act(struct zones *zones, enum disk_zone_act act, uint64_t offset);
+/* Is the zone in which the byte is written anywhere? */
+bool zones_is_conventional(const struct zones *zones, uint64_t offset);
 /* Would it be refused, whatever the zone's state? 0 or -EBADRQC. */
 int zones_act_problem(const struct zones *zones, enum disk_zone_act act, uint64_t offset);
 
