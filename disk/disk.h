@@ -64,7 +64,7 @@ enum disk_zone_act {
 	DISK_ZONE_OPEN,
 	DISK_ZONE_CLOSE,
 	DISK_ZONE_FINISH,    /* it is full, whatever has been written */
-	DISK_ZONE_RESET,     /* it is empty, and what is read there are zeroes */
+	DISK_ZONE_RESET,     /* it is empty; what is read there from now on the kind of disk says: zeroes, in memory */
 	DISK_ZONE_RESET_ALL, /* all of them, whatever the offset; conventional ones stay */
 };
 

@@ -347,6 +347,33 @@ static void what_a_process_before_has_written_is_not_written_again(void **state)
 	}
 }
 
+/* Behind its pointers this device has what was there before. That is read, but nobody takes it for written, in the next process either. */
+static void what_was_there_before_a_reset_counts_as_nothing(void **state)
+{
+	uint64_t offset = ZONE;
+	uint8_t before[BLOCK];
+	unsigned writes;
+
+	assert_int_equal(opened(), 0);
+	assert_int_equal(write_at(ZONE, 3 * BLOCK, 0), 0);
+	assert_int_equal(zone_do(DISK_ZONE_RESET, ZONE), 0);
+	memcpy(before, data, BLOCK);
+	memset(data, 0x55, BLOCK);
+	assert_int_equal(ask(DISK_READ, 0, &offset, BLOCK, 0), 0);
+	assert_memory_equal(data, before, BLOCK);
+	assert_int_equal(opened(), 0);
+	assert_int_equal(zone_at(ZONE).pointer_bytes, ZONE);
+	assert_int_equal(write_at(ZONE + BLOCK, BLOCK, BLOCK), -EILSEQ);
+	writes = device.writes;
+	assert_int_equal(write_at(ZONE, BLOCK, 0), 0); /* at the pointer: again */
+	assert_int_equal(device.writes, writes + 1);
+	assert_int_equal(opened(), 0);
+	assert_int_equal(write_at(ZONE + 2 * BLOCK, BLOCK, 2 * BLOCK), -EILSEQ);
+	assert_int_equal(write_at(ZONE, 2 * BLOCK, 0), 0); /* the first is there, the second is not */
+	assert_int_equal(device.writes, writes + 2);
+	assert_int_equal(zone_at(ZONE).pointer_bytes, ZONE + 2 * BLOCK);
+}
+
 /* It begins with what is there, but what is behind that goes to another zone, whose lock nobody holds then. */
 static void what_runs_into_the_next_zone_was_never_written(void **state)
 {
@@ -409,6 +436,7 @@ int main(void)
 		CASE(after_a_write_that_failed_the_pointer_is_the_device_s),
 		CASE(zones_are_opened_and_reset_at_the_device),
 		CASE(what_a_process_before_has_written_is_not_written_again),
+		CASE(what_was_there_before_a_reset_counts_as_nothing),
 		CASE(what_runs_into_the_next_zone_was_never_written),
 		CASE(appends_of_many_queues_go_one_behind_the_other),
 	};

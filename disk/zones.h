@@ -53,7 +53,7 @@ int zones_read(const struct zones *zones, uint64_t offset, uint64_t bytes);
  * are. `append`: *offset is where a zone begins, and becomes where its data go.
  */
 int zones_write(struct zones *zones, uint64_t *offset, uint64_t bytes, bool append);
-/* DISK_ZONE_RESET_ALL: `offset` is not looked at. Who keeps data has made it read as zeroes before a reset. */
+/* DISK_ZONE_RESET_ALL: `offset` is not looked at. Who keeps the data in memory has zeroed them before a reset. */
 int zones_act(struct zones *zones, enum disk_zone_act act, uint64_t offset);
 /* Is the zone in which the byte is written anywhere? */
 bool zones_is_conventional(const struct zones *zones, uint64_t offset);
