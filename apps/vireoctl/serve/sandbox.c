@@ -54,6 +54,9 @@ static const char *const calls[] = {
 	"getrandom", "tgkill", "exit", "exit_group", "uname",
 };
 
+/* O_TMPFILE, which makes a file, has the bit of O_DIRECTORY in it. */
+#define OPEN_BITS ((unsigned)(O_ACCMODE | O_CREAT | O_TMPFILE))
+
 static int call_add(scmp_filter_ctx filter, const char *name, unsigned tests, struct scmp_arg_cmp test)
 {
 	int number = seccomp_syscall_resolve_name(name);
@@ -71,7 +74,7 @@ static int filter_fill(scmp_filter_ctx filter)
 	err = err ? err : call_add(filter, "socket", 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
 	err = err ? err : call_add(filter, "mmap", 1, SCMP_A2(SCMP_CMP_MASKED_EQ, 4 /* PROT_EXEC */, 0));
 	err = err ? err : call_add(filter, "mprotect", 1, SCMP_A2(SCMP_CMP_MASKED_EQ, 4, 0));
-	return err ? err : call_add(filter, "openat", 1, SCMP_A2(SCMP_CMP_MASKED_EQ, O_DIRECTORY, O_DIRECTORY));
+	return err ? err : call_add(filter, "openat", 1, SCMP_A2(SCMP_CMP_MASKED_EQ, OPEN_BITS, O_DIRECTORY));
 }
 
 static void filter_put_on(void)
@@ -92,10 +95,11 @@ static void filter_put_on(void)
 
 #endif
 
-void serve_sandbox_enter(void)
+bool serve_sandbox_enter(void)
 {
 	if (LOOKS_FOR_OUR_MISTAKES)
-		return;
+		return false;
 	privileges_keep(CAP_DAC_OVERRIDE);
 	filter_put_on();
+	return true;
 }

@@ -77,8 +77,8 @@ void serve_http_work(struct serve_http *http);
 /* responses.c: what all of them have. Takes `bytes` over, or, `lent`, borrows them for good. NULL: memory is short. */
 struct MHD_Response *serve_response_new(char *bytes, size_t count, bool lent, const char *type);
 
-/* sandbox.c: gives away what is not needed from here on. */
-void serve_sandbox_enter(void);
+/* sandbox.c: gives away what is not needed from here on. False: this build keeps all, for a sanitizer's sake. */
+bool serve_sandbox_enter(void);
 
 /* page.c is made of page/ (scripts/embed): the files of the page. */
 struct serve_file {
