@@ -74,6 +74,7 @@ struct sw {
 	unsigned last_mirror; /* its number */
 	struct talk *talk;	       /* atomic, read by workers: what they count in; NULL: nobody has asked yet */
 	struct loop_timer *talk_timer; /* NULL: likewise */
+	uint64_t talk_since_us;	       /* when counting has begun */
 	bool talk_counts;	       /* somebody has asked not long ago */
 	bool samples;	       /* constant: there are nodes to choose from, see spread.c */
 	bool balance;	       /* constant: as it was set; */

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "switch/talk.h"
+#include "base/clock.h"
 #include "switch/core.h"
 #include "switch/fake_switch.h"
+#include "switch/forwarder.h"
 #include "switch/port.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 /* cmocka.h wants those before it */
 #include <cmocka.h>
@@ -139,6 +142,104 @@ static void a_port_that_has_gone_leaves_nothing_to_the_next(void **state)
 	assert_int_equal(told_of(x, 0, 1).frames, 2);
 }
 
+/* ---- many ports, with a worker that only counts ---- */
+
+#define CROWD 64u
+
+static void crowd_add(struct fixture *x, struct sw_port **crowd)
+{
+	for (unsigned i = 0; i < CROWD; i++) {
+		char name[8];
+		struct sw_port_config config = {.ops = &fake_port_ops, .name = name};
+
+		snprintf(name, sizeof(name), "c%u", i);
+		assert_int_equal(sw_port_new(x->sw, &config, &crowd[i]), 0);
+	}
+}
+
+static void crowd_remove(struct fixture *x, struct sw_port **crowd)
+{
+	unsigned before = x->gone;
+
+	for (unsigned i = 0; i < CROWD; i++)
+		sw_port_free(crowd[i], on_gone, x);
+	wait_gone(x, before + CROWD);
+}
+
+/* A frame of each to each other. */
+static void crowd_talk(struct fixture *x, struct sw_port *const *crowd)
+{
+	static struct forwarder forwarder;
+	struct vireo_frame frame = {.len_bytes = 64}, *const frames[] = {&frame};
+
+	forwarder.sw = x->sw;
+	for (unsigned i = 0; i < CROWD; i++) {
+		forwarder.burst.from = crowd[i];
+		for (unsigned j = 0; j < CROWD; j++)
+			talk_count(&forwarder, crowd[j], frames, 1);
+	}
+}
+
+static void count_pair(void *opaque, const struct sw_talk_pair *pair)
+{
+	unsigned *pairs = opaque;
+
+	assert_int_equal(pair->bytes, pair->frames * 64);
+	++*pairs;
+}
+
+static unsigned pairs_of(struct fixture *x)
+{
+	unsigned pairs = 0;
+
+	sw_talk_each(x->sw, count_pair, &pairs);
+	return pairs;
+}
+
+static void all_pairs_of_many_ports_are_counted(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_port *crowd[CROWD];
+
+	crowd_add(x, crowd);
+	ask(x);
+	for (unsigned i = 0; i < 3; i++)
+		crowd_talk(x, crowd);
+	assert_int_equal(pairs_of(x), CROWD * (CROWD - 1));
+	assert_int_equal(sw_talk_uncounted(x->sw), 0);
+	crowd_remove(x, crowd);
+}
+
+/* Rows stay with ports that have gone until there is no room; who asks then gets new ones, but not each time. */
+static void who_finds_no_room_is_told_and_gets_some(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_port *crowd[CROWD];
+	unsigned others = 0;
+
+	ask(x);
+	crowd_add(x, crowd);
+	crowd_talk(x, crowd);
+	while (!sw_talk_uncounted(x->sw)) {
+		crowd_remove(x, crowd);
+		crowd_add(x, crowd);
+		crowd_talk(x, crowd);
+		assert_in_range(++others, 1, 9);
+	}
+	assert_in_range(others, 1, 9);
+	x->sw->talk_since_us = clock_now_us(); /* however slow the machine is */
+	ask(x);
+	assert_true(sw_talk_uncounted(x->sw) > 0);
+	x->sw->talk_since_us -= SW_TALK_MS * 1000;
+	ask(x);
+	assert_int_equal(sw_talk_uncounted(x->sw), 0);
+	assert_int_equal(pairs_of(x), 0);
+	crowd_talk(x, crowd);
+	assert_int_equal(pairs_of(x), CROWD * (CROWD - 1));
+	assert_int_equal(sw_talk_uncounted(x->sw), 0);
+	crowd_remove(x, crowd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -146,6 +247,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(each_pair_has_its_frames_and_bytes, setup, teardown),
 		cmocka_unit_test_setup_teardown(who_asks_after_a_while_begins_anew, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_port_that_has_gone_leaves_nothing_to_the_next, setup, teardown),
+		cmocka_unit_test_setup_teardown(all_pairs_of_many_ports_are_counted, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_finds_no_room_is_told_and_gets_some, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,7 +51,8 @@ void serve_talk_show(struct rpc_call *call, void *opaque)
 		sw_talk_each(ports->sw, list_pair, &listing);
 	json_decref(listing.by_from);
 	if (!err) {
-		rpc_call_reply(call, json_pack("{s:o}", "pairs", listing.pairs));
+		rpc_call_reply(call, json_pack("{s:I, s:I, s:o}", "since_us", (json_int_t)sw_talk_since_us(ports->sw), "uncounted",
+					       (json_int_t)sw_talk_uncounted(ports->sw), "pairs", listing.pairs));
 		return;
 	}
 	json_decref(listing.pairs);

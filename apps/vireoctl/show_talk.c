@@ -7,6 +7,7 @@
 void show_talk(struct show *show)
 {
 	struct table *t = table_new("FROM|TO|>FRAMES|>BYTES");
+	json_int_t uncounted = json_integer_value(json_object_get(show->result, "uncounted"));
 	const json_t *pair;
 	size_t i;
 
@@ -19,4 +20,6 @@ void show_talk(struct show *show)
 	show->fixed_lines = 1;
 	table_within(t, show->columns);
 	table_print(t, show->out);
+	if (uncounted > 0)
+		fprintf(show->out, "not counted, for there is no room for so many pairs: %" JSON_INTEGER_FORMAT " frames\n", uncounted);
 }

@@ -309,10 +309,12 @@ function draw_node(picture, place, count) {
 }
 
 function pairs_now() {
-	const then = new Map(list(before && before.talk && before.talk.pairs).map(pair => [JSON.stringify([pair.from, pair.to]), pair]));
-	return list(now.talk && now.talk.pairs).map(pair => {
-		const was = then.get(JSON.stringify([pair.from, pair.to])) || {frames: 0, bytes: 0};
-		return {from: pair.from, to: pair.to, frames: before ? rate(pair.frames, was.frames) : null, bytes: before ? rate(pair.bytes, was.bytes) : null};
+	const talk = now.talk || {}, last = before && before.talk || {};
+	const anew = talk.since_us !== last.since_us, s = anew && before ? (now.stats.time_us - talk.since_us) / 1e6 : elapsed();
+	const then = new Map(anew ? [] : list(last.pairs).map(pair => [JSON.stringify([pair.from, pair.to]), pair]));
+	return list(talk.pairs).map(pair => {
+		const was = then.get(JSON.stringify([pair.from, pair.to])) || {frames: 0, bytes: 0}, each = key => s > 0 && pair[key] >= was[key] ? (pair[key] - was[key]) / s : null;
+		return {from: pair.from, to: pair.to, frames: each("frames"), bytes: each("bytes")};
 	});
 }
 
@@ -327,7 +329,8 @@ function show_talk(ports, old) {
 	picture.append(...labels);
 	$("talk-note").textContent = (shown.length < ports.length ? `The busiest ${shown.length} of ${ports.length} ports. ` : "") +
 		(now.talk ? (pairs.length ? "A line is as thick as there are many frames; a dashed one is silent by now." : "Nobody has sent a frame to another port yet.") :
-			"This daemon does not tell who talks to whom.");
+			"The daemon has not told who talks to whom.") +
+		(now.talk && now.talk.uncounted > 0 ? ` There is no room to count so many pairs: ${whole(now.talk.uncounted)} frames are not shown.` : "");
 	$("talk").hidden = false;
 }
 
