@@ -69,6 +69,11 @@ void ctl_client_free(struct ctl_client *client)
 	free(client);
 }
 
+void ctl_client_timeout_set(struct ctl_client *client, unsigned timeout_ms)
+{
+	client->timeout_ms = timeout_ms;
+}
+
 /* 0: something can be done, or a signal came. */
 static int wait_for(const struct ctl_client *client, short events)
 {

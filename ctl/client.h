@@ -23,6 +23,9 @@ struct ctl_failure {
 int ctl_client_new(const char *path, unsigned timeout_ms, struct ctl_client **ret_client);
 void ctl_client_free(struct ctl_client *client); /* takes NULL */
 
+/* How long each call takes at most, from here on. 0: it fails with -ETIMEDOUT where the answer is not there already. */
+void ctl_client_timeout_set(struct ctl_client *client, unsigned timeout_ms);
+
 /* Sends a file descriptor (borrowed until then) with the next call. */
 void ctl_client_fd_give(struct ctl_client *client, int fd);
 

@@ -353,6 +353,23 @@ def a_daemon_that_hangs_costs_an_answer_and_not_the_server(lab):
 
 
 @case
+def a_slow_daemon_has_one_time_for_all_questions(lab):
+    answers = {"stats": {"time_us": 1, "ports": []}, "version": VERSION, "talk.show": {"pairs": []}}
+    daemon = FakeDaemon(lab.path("c"), answers, delays={"stats": 0.6, "version": 0.6})
+    served = serve_or_skip(lab, lab.path("c"), "--timeout=1")
+    answer = served.ask("/state.json")
+    expect(answer.status == 503 and "does not answer" in json.loads(answer.body)["error"], f"each question had a second: {answer}")
+    daemon.delays = {"talk.show": 600}
+    answers = []
+    wait_until(lambda: answers.append(served.ask("/state.json")) or answers[-1].status == 200, 60, "it answers without what comes too late")
+    expect("talk" not in served.state() and "stats" in json.loads(answers[-1].body), f"{answers[-1]}")
+    daemon.delays = {}
+    wait_until(lambda: served.state().get("talk") == {"pairs": []}, 60, "all is there in time again")
+    ends_well(served)
+    daemon.close()
+
+
+@case
 def what_a_daemon_says_stays_text(lab):
     port = {"name": EVIL, "type": EVIL, "state": EVIL, "link": "up", "rx_frames": 7, "counters": {EVIL: 8}}
     daemon = FakeDaemon(lab.path("c"), {"stats": {"time_us": 1, "ports": [port]}, "version": VERSION})

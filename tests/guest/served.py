@@ -5,6 +5,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 
 from .front import listener
 from .lab import wait_until
@@ -73,10 +74,11 @@ class Served:
 
 
 class FakeDaemon:
-    """Sits on a control socket and answers each call with answers[method]; a method that is not there is not found, and without any it says nothing."""
+    """Sits on a control socket and answers each call with answers[method], after delays[method] seconds; a method that is not there is not found,
+    and without any it says nothing."""
 
-    def __init__(self, path, answers):
-        self.answers, self.calls, self.server = answers, 0, listener(path)
+    def __init__(self, path, answers, delays=None):
+        self.answers, self.delays, self.calls, self.server = answers, delays or {}, 0, listener(path)
         self.server.settimeout(None)
         self.open = []
         threading.Thread(target=self._serve, daemon=True).start()
@@ -99,6 +101,7 @@ class FakeDaemon:
                 said = {"error": {"code": -32601, "message": "no such method"}}
                 if call["method"] in self.answers:
                     said = {"result": self.answers[call["method"]]}
+                time.sleep(self.delays.get(call["method"], 0))
                 if self.answers:
                     connection.sendall(json.dumps({"jsonrpc": "2.0", "id": call["id"], **said}).encode() + b"\n")
         except OSError:

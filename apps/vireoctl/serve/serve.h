@@ -48,7 +48,7 @@ struct MHD_Response;
 
 enum serve_form { SERVE_STATE, SERVE_OPENMETRICS, SERVE_PLAIN, SERVE_FORMS };
 
-/* `socket`, `program`: borrowed. NULL: memory is short. */
+/* `socket`, `program`: borrowed. `timeout_ms`: of all that a daemon is asked for one answer. NULL: memory is short. */
 struct serve_snapshot *serve_snapshot_new(const char *socket, const char *program, unsigned timeout_ms);
 void serve_snapshot_free(struct serve_snapshot *snapshot); /* takes NULL */
 /*

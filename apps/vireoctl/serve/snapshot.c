@@ -19,8 +19,9 @@
 
 struct serve_snapshot {
 	const char *socket, *program;
-	unsigned timeout_ms;
-	uint64_t asked_ns; /* 0: never */
+	unsigned timeout_ms; /* of all questions together */
+	uint64_t end_ms;     /* of those for this state */
+	uint64_t asked_ns;   /* 0: never */
 	json_t *state;	   /* all strings visible; NULL: nobody has answered */
 	char why[512];	   /* of that */
 	struct MHD_Response *response[SERVE_FORMS]; /* NULL: nobody has wanted it yet */
@@ -59,11 +60,29 @@ void serve_snapshot_free(struct serve_snapshot *snapshot)
 
 /* ---- asking ---- */
 
-static int call(struct ctl_client *client, const char *method, json_t **ret_answer, struct ctl_failure *failure)
+static unsigned left_ms(const struct serve_snapshot *snapshot)
+{
+	uint64_t now_ms = clock_now_ms();
+
+	return now_ms < snapshot->end_ms ? (unsigned)(snapshot->end_ms - now_ms) : 0;
+}
+
+/* -ETIMEDOUT: the time for questions is used up, too. */
+static int client_new(const struct serve_snapshot *snapshot, struct ctl_client **ret_client)
+{
+	unsigned ms = left_ms(snapshot);
+
+	return ms ? ctl_client_new(snapshot->socket, ms, ret_client) : -ETIMEDOUT;
+}
+
+static int call(const struct serve_snapshot *snapshot, struct ctl_client *client, const char *method, json_t **ret_answer,
+		struct ctl_failure *failure)
 {
 	json_t *answer;
-	int err = ctl_client_call(client, method, json_object(), &answer, failure);
+	int err;
 
+	ctl_client_timeout_set(client, left_ms(snapshot));
+	err = ctl_client_call(client, method, json_object(), &answer, failure);
 	if (err)
 		return err;
 	*ret_answer = foreign_visible(answer);
@@ -71,14 +90,14 @@ static int call(struct ctl_client *client, const char *method, json_t **ret_answ
 	return *ret_answer ? 0 : -ENOMEM;
 }
 
-static int ask_client(struct ctl_client *client, json_t **ret_state, struct ctl_failure *failure)
+static int ask_client(const struct serve_snapshot *snapshot, struct ctl_client *client, json_t **ret_state, struct ctl_failure *failure)
 {
 	json_t *stats, *version;
-	int err = call(client, "stats", &stats, failure);
+	int err = call(snapshot, client, "stats", &stats, failure);
 
 	if (err)
 		return err;
-	err = call(client, "version", &version, failure);
+	err = call(snapshot, client, "version", &version, failure);
 	if (err) {
 		json_decref(stats);
 		return err;
@@ -87,16 +106,19 @@ static int ask_client(struct ctl_client *client, json_t **ret_state, struct ctl_
 	return *ret_state ? 0 : -ENOMEM;
 }
 
-/* Who talks to whom, of a daemon that knows. It is counted only while somebody looks: so who wants metrics does not ask for it. */
+/*
+ * Who talks to whom, of a daemon that knows, where the other questions have left the time. It is counted only while somebody looks: so who
+ * wants metrics does not ask for it.
+ */
 static void ask_talk(struct serve_snapshot *snapshot)
 {
 	struct ctl_failure failure;
 	struct ctl_client *client;
 	json_t *talk;
 
-	if (ctl_client_new(snapshot->socket, snapshot->timeout_ms, &client))
+	if (client_new(snapshot, &client))
 		return;
-	if (!call(client, "talk.show", &talk, &failure))
+	if (!call(snapshot, client, "talk.show", &talk, &failure))
 		json_object_set_new(snapshot->state, "talk", talk);
 	ctl_client_free(client);
 	snapshot->asked_ns = clock_now_ns(); /* as in refresh() */
@@ -106,10 +128,12 @@ static void ask(struct serve_snapshot *snapshot)
 {
 	struct ctl_failure failure = {.message = ""};
 	struct ctl_client *client;
-	int err = ctl_client_new(snapshot->socket, snapshot->timeout_ms, &client);
+	int err;
 
+	snapshot->end_ms = clock_now_ms() + snapshot->timeout_ms;
+	err = client_new(snapshot, &client);
 	if (!err) {
-		err = ask_client(client, &snapshot->state, &failure);
+		err = ask_client(snapshot, client, &snapshot->state, &failure);
 		ctl_client_free(client);
 	}
 	if (err == -EREMOTEIO)
