@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`vireoctl serve`: the page's files, metrics and state over HTTP, and what strangers get who flood, wait, or lie."""
 import html.parser
+import http.client
 import json
 import os
 import re
@@ -304,6 +305,46 @@ def who_never_reads_holds_up_nobody(lab):
     for connection in deaf:
         connection.close()
     wait_until(lambda: holds(served)[0] < 32, 20, f"what it held is given back: {holds(served)}")
+    ends_well(served)
+    daemon.close()
+
+
+def begin_to_read(served, path, headers):
+    """No more than the head: (connection, answer)."""
+    client = http.client.HTTPConnection("localhost", timeout=20)
+    client.sock = served.connect()
+    client.request("GET", path, headers=headers)
+    return client, client.getresponse()
+
+
+def read_whole(answer):
+    try:
+        return len(answer.read()) == int(answer.headers["content-length"])
+    except (http.client.IncompleteRead, ConnectionResetError):
+        return False
+
+
+@case
+def slow_readers_keep_no_more_than_eight_answers(lab):
+    with open("/proc/sys/net/core/wmem_default") as file:
+        kept = int(file.read())  # by the kernel, for who does not read
+    ports = [{"name": f"p{i}", "counters": {f"rx_{j}": j for j in range(200)}} for i in range(max(100, kept // 1600))]
+    daemon = FakeDaemon(lab.path("c"), {"stats": {"time_us": 1, "ports": ports}, "version": VERSION})
+    served = serve_or_skip(lab, lab.path("c"), listen=f"unix:{lab.path('page.sock')}")
+    slow, begin = [], time.monotonic()
+    while len(slow) < 10:  # each has an answer of its own
+        seen = daemon.calls
+        wait_until(lambda: served.ask("/metrics", "HEAD").status == 200 and daemon.calls > seen, 20, "a new answer")
+        for form in ({}, {"Accept": "text/plain"}, None):
+            client, answer = begin_to_read(served, "/state.json" if form is None else "/metrics", form or {})
+            if answer.status == 200:
+                expect(int(answer.headers["content-length"]) > kept, f"it fits into a socket: {answer.headers}")
+                slow.append((client, answer))
+    whole, seconds = [read_whole(answer) for _, answer in slow], time.monotonic() - begin
+    expect(not any(whole[:-8]), f"who has read an answer to its end: {whole}")
+    expect(all(whole[-3:]) or seconds > 8, f"who has read an answer to its end, within {seconds:.1f} s: {whole}")  # ten silent seconds end one, too
+    for client, _ in slow:
+        client.close()
     ends_well(served)
     daemon.close()
 

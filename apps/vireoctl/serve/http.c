@@ -50,16 +50,18 @@ static enum serve_form metrics_form(struct MHD_Connection *connection)
 	return SERVE_OPENMETRICS;
 }
 
-static enum MHD_Result answer_snapshot(const struct serve_http *http, struct MHD_Connection *connection, enum serve_form form)
+static enum MHD_Result answer_snapshot(struct serve_http *http, struct MHD_Connection *connection, enum serve_form form)
 {
-	struct MHD_Response *response;
-	unsigned status = serve_snapshot_get(http->config.snapshot, form, &response);
+	struct serve_answer answer;
+	unsigned status = serve_snapshot_get(http->config.snapshot, form, &answer);
 
-	/* Without memory the connection is closed. */
-	return status == MHD_HTTP_INTERNAL_SERVER_ERROR ? MHD_NO : MHD_queue_response(connection, status, response);
+	if (status == MHD_HTTP_INTERNAL_SERVER_ERROR)
+		return MHD_NO; /* without memory the connection is closed */
+	readers_given(&http->readers, connection, answer.number);
+	return MHD_queue_response(connection, status, answer.response);
 }
 
-static enum MHD_Result answer_path(const struct serve_http *http, struct MHD_Connection *connection, const char *path)
+static enum MHD_Result answer_path(struct serve_http *http, struct MHD_Connection *connection, const char *path)
 {
 	if (!strcmp(path, "/metrics"))
 		return answer_snapshot(http, connection, metrics_form(connection));
@@ -74,7 +76,7 @@ static enum MHD_Result answer_path(const struct serve_http *http, struct MHD_Con
 static enum MHD_Result answer(void *opaque, struct MHD_Connection *connection, const char *path, const char *method, const char *version,
 			      const char *upload, size_t *upload_bytes, void **request)
 {
-	const struct serve_http *http = opaque;
+	struct serve_http *http = opaque;
 	const char *host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
 
 	if (!http->config.door->local && !serve_host_is_ours(host, http->config.names))
@@ -119,7 +121,8 @@ struct serve_http *serve_http_new(const struct serve_http_config *config)
 	http->server = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, answer, http, MHD_OPTION_LISTEN_SOCKET, config->door->fd,
 					MHD_OPTION_CONNECTION_LIMIT, READERS_LIMIT, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_BYTES,
 					MHD_OPTION_CONNECTION_TIMEOUT, SILENCE_S, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-					MHD_OPTION_NOTIFY_CONNECTION, readers_notify, &http->readers, MHD_OPTION_END);
+					MHD_OPTION_NOTIFY_CONNECTION, readers_notify, &http->readers,
+					MHD_OPTION_NOTIFY_COMPLETED, readers_completed, &http->readers, MHD_OPTION_END);
 	if (!http->server) {
 		serve_http_free(http);
 		return NULL;

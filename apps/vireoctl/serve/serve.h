@@ -48,14 +48,19 @@ struct MHD_Response;
 
 enum serve_form { SERVE_STATE, SERVE_OPENMETRICS, SERVE_PLAIN, SERVE_FORMS };
 
+struct serve_answer {
+	struct MHD_Response *response; /* the snapshot's; whoever queues it shares it */
+	uint64_t number;	       /* not 0; a later answer has a greater one */
+};
+
 /* `socket`, `program`: borrowed. `timeout_ms`: of all that a daemon is asked for one answer. NULL: memory is short. */
 struct serve_snapshot *serve_snapshot_new(const char *socket, const char *program, unsigned timeout_ms);
 void serve_snapshot_free(struct serve_snapshot *snapshot); /* takes NULL */
 /*
- * Asks the daemon if its last answer is half a second old, however many want to know. 200 or 503, the status that goes with *ret_response
- * (which is the snapshot's); 500: memory is short, and there is none.
+ * Asks the daemon if its last answer is half a second old, however many want to know. 200 or 503, the status that goes with *ret_answer;
+ * 500: memory is short, and there is none.
  */
-unsigned serve_snapshot_get(struct serve_snapshot *snapshot, enum serve_form form, struct MHD_Response **ret_response);
+unsigned serve_snapshot_get(struct serve_snapshot *snapshot, enum serve_form form, struct serve_answer *ret_answer);
 
 /* http.c: the server. */
 struct serve_http;

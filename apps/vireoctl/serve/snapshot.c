@@ -24,7 +24,8 @@ struct serve_snapshot {
 	uint64_t asked_ns;   /* 0: never */
 	json_t *state;	   /* all strings visible; NULL: nobody has answered */
 	char why[512];	   /* of that */
-	struct MHD_Response *response[SERVE_FORMS]; /* NULL: nobody has wanted it yet */
+	struct serve_answer answer[SERVE_FORMS]; /* without a response: nobody has wanted it yet */
+	uint64_t answers;	   /* in all */
 };
 
 struct serve_snapshot *serve_snapshot_new(const char *socket, const char *program, unsigned timeout_ms)
@@ -43,9 +44,9 @@ struct serve_snapshot *serve_snapshot_new(const char *socket, const char *progra
 static void forget(struct serve_snapshot *snapshot)
 {
 	for (unsigned i = 0; i < SERVE_FORMS; i++) {
-		if (snapshot->response[i])
-			MHD_destroy_response(snapshot->response[i]);
-		snapshot->response[i] = NULL;
+		if (snapshot->answer[i].response)
+			MHD_destroy_response(snapshot->answer[i].response);
+		snapshot->answer[i].response = NULL;
 	}
 	json_decref(snapshot->state);
 	snapshot->state = NULL;
@@ -197,15 +198,17 @@ static struct MHD_Response *render(const struct serve_snapshot *snapshot, enum s
 	return serve_response_new(bytes, count, false, type);
 }
 
-unsigned serve_snapshot_get(struct serve_snapshot *snapshot, enum serve_form form, struct MHD_Response **ret_response)
+unsigned serve_snapshot_get(struct serve_snapshot *snapshot, enum serve_form form, struct serve_answer *ret_answer)
 {
+	struct serve_answer *answer = &snapshot->answer[form];
+
 	refresh(snapshot);
-	if (form == SERVE_STATE && snapshot->state && !snapshot->response[form] && json_object_get(json_object_get(snapshot->state, "stats"), "ports"))
+	if (form == SERVE_STATE && snapshot->state && !answer->response && json_object_get(json_object_get(snapshot->state, "stats"), "ports"))
 		ask_talk(snapshot);
-	if (!snapshot->response[form])
-		snapshot->response[form] = render(snapshot, form);
-	if (!snapshot->response[form])
+	if (!answer->response)
+		*answer = (struct serve_answer){.response = render(snapshot, form), .number = ++snapshot->answers};
+	if (!answer->response)
 		return MHD_HTTP_INTERNAL_SERVER_ERROR;
-	*ret_response = snapshot->response[form];
+	*ret_answer = *answer;
 	return snapshot->state ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
 }
