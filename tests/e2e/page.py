@@ -130,14 +130,21 @@ def a_disk_s_page_is_alive(lab):
 @case
 def names_are_text(lab):
     browser = browser_or_skip(lab)
-    port = {"name": EVIL, "type": EVIL, "state": EVIL, "link": "up", "rx_frames": 7, "tx_frames": 0, "counters": {EVIL: 8}}
-    fdb = {"entries": 0, "capacity": 1}
-    daemon = FakeDaemon(lab.path("c"), {"stats": {"time_us": 1, "ports": [port], "fdb": fdb, "workers": []}, "version": {"daemon": EVIL, "version": EVIL}})
+    def answers(seconds, name):
+        port = {"name": name, "type": EVIL, "state": EVIL, "link": "up", "rx_frames": 7, "tx_frames": 0, "counters": {EVIL: 8}}
+        return {"stats": {"time_us": seconds * 1000000, "ports": [port], "fdb": {"entries": 0, "capacity": 1}, "workers": []},
+                "version": {"daemon": EVIL, "version": EVIL}}
+    daemon = FakeDaemon(lab.path("c"), answers(1, EVIL))
     served = serve_or_skip(lab, lab.path("c"))
     browser.go(served.url)
     shown(browser, "#ports tbody", [EVIL])
     expect(browser.value("document.querySelectorAll('main img').length") == 0, "a name has become an element")
     expect("owned'" in browser.value("document.title") and browser.value("document.title") != "owned", "a name has been obeyed")
+    for seconds, name in ((2, "passing"), (3, "staying")):
+        daemon.answers = answers(seconds, name)
+        shown(browser, "#ports tbody", [name])
+    kept = browser.value("[...history.keys()].filter(name => name.startsWith('port ')).join()")
+    expect(kept == "port staying", f"rates are kept of ports that have gone: {kept}")
     nothing_amiss(browser, served)
     daemon.close()
 

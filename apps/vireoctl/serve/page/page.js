@@ -60,10 +60,11 @@ function seconds(ns) {
 // ---- what was before ----
 
 let before = null, now = null, paused = false;
-const history = new Map(); // a name: the last rates
+const history = new Map(), seen = new Set(); // a name: the last rates; the names of this second
 
 function remember(name, value) {
 	const values = history.get(name) || [];
+	seen.add(name);
 	if (!before)
 		return values; // there is no rate yet
 	values.push(value);
@@ -73,8 +74,24 @@ function remember(name, value) {
 	return values;
 }
 
+// What has gone leaves nothing in a page that stays open.
+function forget_unseen() {
+	for (const name of history.keys())
+		if (!seen.has(name))
+			history.delete(name);
+	seen.clear();
+}
+
 const elapsed = () => before ? (now.stats.time_us - before.stats.time_us) / 1e6 : 0;
-const named = (objects, name) => list(objects).find(object => object.name === name);
+const by_name = new WeakMap(); // a list of an answer's: its objects by name
+
+function named(objects, name) {
+	if (!Array.isArray(objects))
+		return undefined;
+	if (!by_name.has(objects))
+		by_name.set(objects, new Map(objects.map(object => [object.name, object])));
+	return by_name.get(objects).get(name);
+}
 
 // A second; null: there is no rate yet.
 function rate(value, old) {
@@ -353,6 +370,7 @@ function show() {
 		show_disks(stats.disks);
 	if (stats.exports)
 		show_exports(stats.exports, old.exports);
+	forget_unseen();
 }
 
 function live(text, gone) {
