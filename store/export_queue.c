@@ -98,7 +98,14 @@ static bool arm(struct source *source, bool on)
 	return q->ops->kick_enable(q, on) || done;
 }
 
-static const struct source_ops source_ops = {.serve = serve, .arm = arm};
+static bool expects(struct source *source)
+{
+	const struct export_queue *q = queue_of(source);
+
+	return !q->ops->idle(q);
+}
+
+static const struct source_ops source_ops = {.serve = serve, .arm = arm, .expects = expects};
 
 static void end(struct vireo_letter *letter)
 {

@@ -28,6 +28,8 @@ struct source_ops {
 	int (*serve)(struct worker *worker, struct source *source, struct source *next);
 	/* Its fds are to tell of work from now on (returns true if there is work already), or need not. */
 	bool (*arm)(struct source *source, bool on);
+	/* Something is bound to come, such as what a disk has been asked for: a worker that polls asks it in each round. NULL: never. */
+	bool (*expects)(struct source *source);
 };
 
 #define SOURCE_FDS 2u

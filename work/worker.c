@@ -25,8 +25,9 @@
  *
  * The worker's owner may have something to do at a time of its own (due_ns): no sleep is longer than until then.
  *
- * A worker that polls arms nothing, and never sleeps. What has been silent for long is asked once in some rounds, a few in each: many silent
- * sources cost the others little, and one that speaks again is heard of within SILENT_ROUNDS rounds.
+ * A worker that polls arms nothing, and never sleeps. What has been silent for long is asked in some rounds only, a few in each: many
+ * silent sources cost the others little, and one that speaks again is heard of within SILENT_TURN_NS and a round, however long rounds are. What
+ * expects something is never one of them.
  *
  * A source without an fd cannot be armed. When nothing but such sources is active and all are idle, the worker
  * sleeps a little between rounds, longer and longer; fds and letters still wake it.
@@ -45,7 +46,7 @@
 #define CLOCK_ROUNDS  16u /* rounds between two looks at the clock */
 #define KEEP_NS	      (50u * NS_PER_US) /* so long a source without work stays active while others have some */
 #define SILENT_NS     (10u * NS_PER_MS) /* polled: after so long without work it is asked once in */
-#define SILENT_ROUNDS 256u		/* rounds, or more often */
+#define SILENT_TURN_NS NS_PER_MS	/* so long, or more often */
 
 void worker_clock_read(struct worker *worker)
 {
@@ -104,10 +105,16 @@ static bool source_listened_to(struct worker *worker, unsigned at)
 {
 	struct source *source = worker->active[at];
 
-	if (!source->idle_since_ns)
+	if (!source->idle_since_ns) {
+		worker_clock_read(worker); /* what it said may be many long rounds old */
 		source->idle_since_ns = worker->now_ns;
+	}
 	if (worker->now_ns - source->idle_since_ns < SILENT_NS)
 		return true;
+	if (source->ops->expects && source->ops->expects(source)) {
+		source->idle_since_ns = worker->now_ns;
+		return true;
+	}
 	swap(worker, at, asked_count(worker) - 1);
 	worker->silent_count++;
 	return false;
@@ -291,12 +298,28 @@ static inline int source_serve(struct worker *worker, struct source *source, str
 }
 
 /*
+ * How many silent ones to ask in this round: one, and more if a turn of all of them would take too long otherwise. All, where there is
+ * nobody whom that holds up.
+ */
+static unsigned silent_asks(struct worker *worker)
+{
+	uint64_t before_ns = worker->silent_asked_ns, passed_ns;
+
+	if (!asked_count(worker))
+		return worker->silent_count;
+	worker_clock_read(worker);
+	worker->silent_asked_ns = worker->now_ns;
+	passed_ns = min_u64(worker->now_ns - before_ns, SILENT_TURN_NS);
+	return min_u32(worker->silent_count, 1 + (unsigned)(worker->silent_count * passed_ns / SILENT_TURN_NS));
+}
+
+/*
  * Some of the silent ones, in turn. One that has work takes the first place among them, from where all are asked; who was there comes to its
  * place, and is asked next. So none is passed over.
  */
 static __attribute__((noinline)) void silent_ask(struct worker *worker, struct round *round)
 {
-	for (unsigned asks = (worker->silent_count + SILENT_ROUNDS - 1) / SILENT_ROUNDS; asks && worker->silent_count; asks--) {
+	for (unsigned asks = silent_asks(worker); asks && worker->silent_count; asks--) {
 		unsigned at;
 		int count;
 

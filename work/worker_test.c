@@ -20,6 +20,7 @@
 #define WAIT_S_MAX  20u
 #define SOURCES_MAX 40u
 #define BURST       8u
+#define SLOW_US     1000u /* as long as a turn of all silent ones may take */
 
 struct jobs {
 	struct source source;
@@ -30,6 +31,8 @@ struct jobs {
 	unsigned late;   /* jobs that come at the moment when the source is armed */
 	bool armed, fails;
 	bool endless; /* has work whenever it is asked */
+	bool slow;    /* SLOW_US in each call of serve() */
+	bool expecting;
 	unsigned asked;
 	struct source *next; /* as it was told last; the worker's */
 };
@@ -71,6 +74,8 @@ static int serve(struct worker *worker, struct source *source, struct source *ne
 	}
 	__atomic_store_n(&jobs->next, next, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&jobs->asked, 1, __ATOMIC_RELEASE);
+	if (__atomic_load_n(&jobs->slow, __ATOMIC_RELAXED))
+		usleep(SLOW_US);
 	if (__atomic_load_n(&jobs->endless, __ATOMIC_RELAXED))
 		return (int)BURST;
 	__atomic_sub_fetch(&jobs->waiting, count, __ATOMIC_RELAXED);
@@ -90,7 +95,12 @@ static bool arm(struct source *source, bool on)
 	return on && __atomic_load_n(&jobs->waiting, __ATOMIC_RELAXED);
 }
 
-static const struct source_ops jobs_ops = {.serve = serve, .arm = arm};
+static bool expects(struct source *source)
+{
+	return __atomic_load_n(&container_of(source, struct jobs, source)->expecting, __ATOMIC_RELAXED);
+}
+
+static const struct source_ops jobs_ops = {.serve = serve, .arm = arm, .expects = expects};
 
 /* ---- the owner ---- */
 
@@ -409,22 +419,28 @@ static void rounds_watch(const struct fixture *x, unsigned rounds, unsigned *ret
 	}
 }
 
+/* A quarter of them are asked in a round by then, or fewer. None is passed over: each comes once in so many rounds as there are sources. */
+static void crowd_comes_to_be_silent(const struct fixture *x)
+{
+	unsigned least, all = UINT_MAX, rounds = 0;
+
+	for (unsigned tries = 0; tries < 1000 && all > SOURCES_MAX / 4 * rounds; tries++) {
+		unsigned begin = asked(x, 0);
+
+		rounds_watch(x, 100 * SOURCES_MAX, &least, &all);
+		rounds = asked(x, 0) - begin;
+		assert_true(least >= 98);
+	}
+	assert_true(all <= SOURCES_MAX / 4 * rounds);
+}
+
 static void polled_silent_sources_are_asked_seldom_and_each_in_its_turn(void **state)
 {
 	struct fixture *x = make(true);
-	unsigned least, all, rounds = 100 * SOURCES_MAX, begin, end;
 	int fds[SOURCES_MAX];
 
 	crowd_start(x, fds);
-	for (unsigned tries = 0; tries < 1000; tries++) {
-		begin = asked(x, 0);
-		rounds_watch(x, rounds, &least, &all);
-		end = asked(x, 0);
-		assert_true(least >= 98); /* of all of them none is passed over: each comes once in so many rounds as there are */
-		if (all <= 2 * (end - begin))
-			break;
-	}
-	assert_true(all <= 2 * (end - begin)); /* and not all in each round */
+	crowd_comes_to_be_silent(x);
 	/* Who speaks again is heard, and so is who dies. */
 	for (unsigned turn = 1; turn <= 3; turn++)
 		for (unsigned i = 1; i < SOURCES_MAX; i += turn) {
@@ -437,6 +453,40 @@ static void polled_silent_sources_are_asked_seldom_and_each_in_its_turn(void **s
 	wait_for(&x->jobs[7]->failed, 1);
 	add(x->jobs[8], 1, 0);
 	wait_for(&x->jobs[7]->failed, 1);
+	crowd_end(x, fds);
+}
+
+/* By rounds alone it would be the last one's turn after 39 ms, and with many more sources after seconds. */
+static void polled_silent_sources_are_heard_soon_however_long_a_round_takes(void **state)
+{
+	struct fixture *x = make(true);
+	unsigned least, all;
+	int fds[SOURCES_MAX];
+
+	crowd_start(x, fds);
+	crowd_comes_to_be_silent(x);
+	__atomic_store_n(&x->jobs[0]->slow, true, __ATOMIC_RELAXED);
+	wait_more(&x->jobs[0]->asked, 2); /* each round takes as long from here on */
+	rounds_watch(x, 20, &least, &all);
+	assert_true(least >= 19); /* the last one may not have come to its end */
+	crowd_end(x, fds);
+}
+
+static void polled_source_that_expects_something_is_asked_in_each_round(void **state)
+{
+	struct fixture *x = make(true);
+	int fds[SOURCES_MAX];
+	unsigned before;
+
+	crowd_start(x, fds);
+	__atomic_store_n(&x->jobs[1]->expecting, true, __ATOMIC_RELAXED);
+	add(x->jobs[1], 1, 0); /* it is silent no more, if it was */
+	wait_done(x->jobs[1], 1);
+	crowd_comes_to_be_silent(x);
+	usleep(20000); /* long enough for it to be, too */
+	before = asked(x, 1);
+	wait_more(&x->jobs[0]->asked, 100 * SOURCES_MAX);
+	assert_true(asked(x, 1) - before >= 100 * SOURCES_MAX - 1);
 	crowd_end(x, fds);
 }
 
@@ -554,6 +604,8 @@ int main(void)
 		cmocka_unit_test(dead_source_is_never_asked_again),
 		cmocka_unit_test(dead_source_takes_no_watch_along_when_it_goes),
 		cmocka_unit_test(polled_silent_sources_are_asked_seldom_and_each_in_its_turn),
+		cmocka_unit_test(polled_silent_sources_are_heard_soon_however_long_a_round_takes),
+		cmocka_unit_test(polled_source_that_expects_something_is_asked_in_each_round),
 		cmocka_unit_test(busy_worker_hears_of_others_however_long_they_were_silent),
 		cmocka_unit_test(polling_worker_arms_nothing_and_tells_who_is_next),
 		cmocka_unit_test(letters_are_delivered_in_order_and_the_last_are_dropped),
