@@ -2,6 +2,7 @@
 
 /* The control queue and the receive filter that it sets. */
 
+#include "base/clock.h"
 #include "device/device.h"
 #include "model/net/net_test_guest.h"
 #include <endian.h>
@@ -829,11 +830,12 @@ static void *deliver_on(void *opaque)
 static void delivered_some(const struct guest *g)
 {
 	struct vireo_net_queue_stats stats = {.size = sizeof(stats)};
-	uint64_t until = 0;
+	uint64_t until = 0, end_ns = clock_now_ns() + UINT64_C(20000000000);
 
 	do {
 		vireo_net_queue_stats(g->net, 0, &stats);
 		until = until ? until : stats.frames + stats.offload_refused + 6;
+		assert_true(clock_now_ns() < end_ns); /* 20 s */
 		sched_yield();
 	} while (stats.frames + stats.offload_refused < until);
 }
