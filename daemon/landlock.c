@@ -157,12 +157,18 @@ int landlock_enter(const struct daemon_options *options, const struct vireo_log 
 	struct ruleset ruleset = {.fd = -1};
 	int err = ruleset_new(&ruleset);
 
-	if (err) {
+	if (err == -EPERM) {
+		log_error(log, "beneath: Landlock is refused by a filter of system calls: let the service manager, or the container, allow landlock_create_ruleset, "
+			       "landlock_add_rule and landlock_restrict_self");
+		return err;
+	}
+	if (err == -ENOSYS || err == -EOPNOTSUPP) {
 		log_warning(log, "beneath: all files are left open to this daemon: %s: the kernel has Landlock from Linux 5.13 on, by lsm=landlock,...",
 			    strerror(-err));
 		return 0;
 	}
-	err = rules_of_setting(&ruleset, options->beneath, log);
+	if (!err)
+		err = rules_of_setting(&ruleset, options->beneath, log);
 	if (!err)
 		err = rules_of_machine(&ruleset, options);
 	if (!err && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_landlock_restrict_self, ruleset.fd, 0u)))

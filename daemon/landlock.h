@@ -20,8 +20,8 @@ struct daemon_options;
 bool landlock_paths_valid(const char *paths);
 
 /*
- * Before any other thread is made, and before a filter. 0: it is so; or the kernel has no Landlock, as a line says. A negative errno, and a line: a path of
- * the setting's cannot be had, and the daemon is not to start.
+ * Before any other thread is made, and before a filter. 0: it is so; or the kernel has no Landlock, as a line says. A negative errno: the daemon is not
+ * to start; a line says which path of the setting's cannot be had, or, with -EPERM, that somebody's filter keeps Landlock from us.
  */
 int landlock_enter(const struct daemon_options *options, const struct vireo_log *log);
 

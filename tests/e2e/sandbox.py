@@ -6,6 +6,7 @@ import ctypes
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -227,6 +228,24 @@ def folders_that_are_not_there_end_it(lab):
         done = subprocess.run([program("vireo-switchd"), "--control", lab.path("c"), "--port", "null:n", "--beneath", beneath], capture_output=True, text=True,
                               timeout=20)
         expect(done.returncode == code and why in done.stderr, f"{done}")
+
+
+def landlock_refused():
+    """A filter around the daemon, as a service manager's: landlock_create_ruleset() fails with EPERM."""
+    program_of = [(0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7fff0000)]  # its number; is it that; ERRNO | EPERM; ALLOW
+    rules = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in program_of))
+    libc = ctypes.CDLL(None, use_errno=True)
+    # PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP
+    if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, FILTER, struct.pack("HxxxxxxP", len(program_of), ctypes.addressof(rules)), 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+@case
+def landlock_that_a_filter_refuses_ends_it(lab):
+    need_landlock()
+    done = subprocess.run([program("vireo-switchd"), "--control", lab.path("c"), "--port", "null:n", "--beneath", "/run"], capture_output=True, text=True,
+                          preexec_fn=landlock_refused, timeout=20)  # pylint: disable=subprocess-popen-preexec-fn
+    expect(done.returncode == 1 and "refused by a filter" in done.stderr, f"{done}")
 
 
 @case
