@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* cuse:NAME, a character device /dev/NAME that takes the kernel's vhost ioctls. */
 #include "daemon/endpoint.h"
+#include "daemon/landlock.h"
 #include "vireo/endpoint.h"
 #include <errno.h>
 #include <stdio.h>
@@ -18,6 +19,13 @@ static void config(const struct spec *spec, struct vireo_endpoint_config *ret)
 	ret->cuse.access = endpoint_access(spec);
 }
 
+/* The kernel lets nobody who is restricted look at a caller's memory and fds, and each ioctl would fail. */
+static int permit(const struct spec *spec)
+{
+	return landlock_in_force() ? -EACCES : 0;
+}
+
+#define BENEATH "none can be had with --beneath, by which the kernel lets this daemon look at no caller: leave that out"
 #define NO_CUSE "there is no /dev/cuse: load the kernel's module (modprobe cuse)"
 #define NO_PERMISSION "no permission for /dev/cuse: run as root"
 
@@ -52,7 +60,8 @@ static const char *name_is_taken(const char *name)
 
 static void explain(int err, const struct spec *spec, char *why)
 {
-	const char *advice = err == -EADDRINUSE ? name_is_taken(spec->address) : endpoint_advice(advices, ARRAY_SIZE(advices), err);
+	const char *advice = err == -EADDRINUSE ? name_is_taken(spec->address)
+			     : err == -EACCES && landlock_in_force() ? BENEATH : endpoint_advice(advices, ARRAY_SIZE(advices), err);
 	int n = snprintf(why, SPEC_WHY_BYTES, "CUSE node '%.63s': ", spec->address);
 
 	endpoint_advice_fill(why + n, SPEC_WHY_BYTES - (size_t)n, advice, spec->address);
@@ -65,6 +74,7 @@ static const char *waiting(const struct spec *spec)
 
 const struct endpoint_kind endpoint_cuse = {
 	.what = "node",
+	.permit = permit,
 	.config = config,
 	.explain = explain,
 	.waiting = waiting,

@@ -40,6 +40,8 @@ struct ruleset {
 	uint64_t handled;
 };
 
+static bool in_force; /* written before any thread is made */
+
 static const char *const readable[] = {"/etc", "/usr", "/lib", "/lib32", "/lib64", "/libx32"};
 static const char *const kernels[] = {"/dev", "/proc", "/sys"};
 
@@ -174,5 +176,11 @@ int landlock_enter(const struct daemon_options *options, const struct vireo_log 
 	if (!err && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_landlock_restrict_self, ruleset.fd, 0u)))
 		err = -errno;
 	fd_close(&ruleset.fd);
+	in_force = !err;
 	return err;
+}
+
+bool landlock_in_force(void)
+{
+	return in_force;
 }

@@ -25,4 +25,7 @@ bool landlock_paths_valid(const char *paths);
  */
 int landlock_enter(const struct daemon_options *options, const struct vireo_log *log);
 
+/* The kernel restricts this process: it may not look into another one (ptrace(2)). */
+bool landlock_in_force(void);
+
 #endif

@@ -230,6 +230,19 @@ def folders_that_are_not_there_end_it(lab):
         expect(done.returncode == code and why in done.stderr, f"{done}")
 
 
+@case
+def no_cuse_port_can_be_had_beneath(lab):
+    need_landlock()
+    switch = Switch(lab, ["null:n"], ["--beneath", "/run"])
+    done = switch.ctl_run("port", "add", "cuse:vireo-nobodys")
+    expect(done.returncode and "none can be had with --beneath" in done.stderr, f"{done}")
+    scsid = Scsid(lab, options=["--beneath", "/run"])
+    done = scsid.ctl_run("export", "add", "cuse:vireo-nobodys,wwpn=naa.5001405bd453b1d7")
+    expect(done.returncode and "none can be had with --beneath" in done.stderr, f"{done}")
+    end_well(switch)
+    end_well(scsid)
+
+
 def landlock_refused():
     """A filter around the daemon, as a service manager's: landlock_create_ruleset() fails with EPERM."""
     program_of = [(0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7fff0000)]  # its number; is it that; ERRNO | EPERM; ALLOW
