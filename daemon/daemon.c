@@ -130,7 +130,9 @@ int daemon_open(struct daemon *daemon, const struct daemon_options *options)
 	err = loop_new(&daemon->loop);
 	if (!err)
 		err = signals_set(daemon);
-	if (!err && options->beneath && !options->no_sandbox)
+	if (!err && options->beneath && options->no_sandbox)
+		log_warning(&daemon->log, "beneath: all files are left open to this daemon: no-sandbox says so");
+	else if (!err && options->beneath)
 		err = landlock_enter(options, &daemon->log);
 	if (!err && options->rooms && !options->no_sandbox) /* before any thread, for each keeps its own */
 		err = sandbox_enter(options->rooms, daemon->loop, &daemon->control_log, &daemon->refused);

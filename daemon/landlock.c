@@ -6,6 +6,7 @@
 #include "daemon/settings.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,8 @@
 #endif
 #define CREATE_RULESET_VERSION 1u
 #define RULE_PATH_BENEATH      1
+
+#define RUN_FOLDER "/run/vireo"
 
 #define FS_EXECUTE    (UINT64_C(1) << 0)
 #define FS_WRITE_FILE (UINT64_C(1) << 1)
@@ -95,21 +98,46 @@ static int rules_add(const struct ruleset *ruleset, const char *const *paths, un
 	return err == -ENOENT ? 0 : err;
 }
 
-/* The folder of the control socket, and who has none named may make one of the usual ones. */
-static int rule_of_control(const struct ruleset *ruleset, const char *control)
+/* Returns the folder of a path, of which it takes the rest away. */
+static const char *folder_of(char *path)
+{
+	char *slash = strrchr(path, '/');
+
+	if (!slash)
+		return ".";
+	slash[slash == path] = '\0';
+	return path;
+}
+
+/*
+ * RUN_FOLDER has the state of VDUSE devices, and the control socket of root, who makes it: a rule is about what is there when it is made.
+ * Another user may make what is usual for that beneath its own.
+ */
+static int rules_of_run(const struct ruleset *ruleset, const char *control)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
-	const char *const usual[] = {"/run/vireo", runtime ? runtime : "/run/vireo"};
-	char folder[4096];
-	char *slash;
+	const char *const usual[] = {RUN_FOLDER, runtime && !control ? runtime : RUN_FOLDER};
 
-	if (!control)
-		return rules_add(ruleset, usual, ARRAY_SIZE(usual), UINT64_MAX);
-	snprintf(folder, sizeof(folder), "%s", control);
-	slash = strrchr(folder, '/');
-	if (slash)
-		slash[slash == folder] = '\0';
-	return rule_add(ruleset, slash ? folder : ".", UINT64_MAX);
+	if (geteuid() == 0)
+		(void)!mkdir(RUN_FOLDER, 0755); /* who needs it complains */
+	return rules_add(ruleset, usual, ARRAY_SIZE(usual), UINT64_MAX);
+}
+
+static int rule_of_control(const struct ruleset *ruleset, const char *control)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s", control);
+	return rule_add(ruleset, folder_of(path), UINT64_MAX);
+}
+
+/* It may be a link to where a program keeps it that makes it anew: then its folder is to be read. */
+static int rule_of_names(const struct ruleset *ruleset)
+{
+	char path[PATH_MAX];
+	const char *const folder = realpath("/etc/resolv.conf", path) ? folder_of(path) : "/etc";
+
+	return rules_add(ruleset, &folder, 1, FS_READ);
 }
 
 static int rules_of_setting(const struct ruleset *ruleset, const char *beneath, const struct vireo_log *log)
@@ -134,6 +162,10 @@ static int rules_of_machine(const struct ruleset *ruleset, const struct daemon_o
 	if (!err)
 		err = rules_add(ruleset, kernels, ARRAY_SIZE(kernels), UINT64_MAX);
 	if (!err)
+		err = rule_of_names(ruleset);
+	if (!err)
+		err = rules_of_run(ruleset, options->control);
+	if (!err && options->control)
 		err = rule_of_control(ruleset, options->control);
 	if (!err && options->config)
 		err = rule_add(ruleset, options->config, FS_READ);
@@ -160,8 +192,8 @@ int landlock_enter(const struct daemon_options *options, const struct vireo_log 
 	int err = ruleset_new(&ruleset);
 
 	if (err == -EPERM) {
-		log_error(log, "beneath: Landlock is refused by a filter of system calls: let the service manager, or the container, allow landlock_create_ruleset, "
-			       "landlock_add_rule and landlock_restrict_self");
+		log_error(log, "beneath: Landlock is refused by a filter of system calls: let the service manager, or the container, allow "
+			       "landlock_create_ruleset, landlock_add_rule and landlock_restrict_self");
 		return err;
 	}
 	if (err == -ENOSYS || err == -EOPNOTSUPP) {

@@ -7,8 +7,8 @@
  * landlock(7)). It lays itself on top of what the daemon's user may. What is open already, and what comes by fd, is left alone, and so is who
  * connects to a UNIX socket.
  *
- * Allowed are: the folders that the setting names and all beneath them; the folder of the control socket; what the kernel shows of itself (/dev, /proc,
- * /sys); and, to be read, /etc, /usr and libraries. Nothing may be executed anywhere.
+ * Allowed are: the folders that the setting names and all beneath them; the folder of the control socket, and /run/vireo; what the kernel
+ * shows of itself (/dev, /proc, /sys); and, to be read, /etc, /usr, libraries, and the folder to which /etc/resolv.conf leads. Nothing may be executed anywhere.
  */
 
 #include "vireo/base.h"
@@ -20,8 +20,8 @@ struct daemon_options;
 bool landlock_paths_valid(const char *paths);
 
 /*
- * Before any other thread is made, and before a filter. 0: it is so; or the kernel has no Landlock, as a line says. A negative errno: the daemon is not
- * to start; a line says which path of the setting's cannot be had, or, with -EPERM, that somebody's filter keeps Landlock from us.
+ * Before any other thread is made, and before a filter. 0: it is so; or the kernel has no Landlock, as a line says. A negative errno: the
+ * daemon is not to start; a line says which path of the setting's cannot be had, or, with -EPERM, that somebody's filter keeps Landlock from us.
  */
 int landlock_enter(const struct daemon_options *options, const struct vireo_log *log);
 

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "daemon/takeover.h"
+#include "base/fd.h"
 #include "daemon/handover.h"
+#include "daemon/landlock.h"
 #include "handover.h"
 #include "luns.h"
 #include "scsid.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -120,13 +123,27 @@ static int unit_fill(const struct scsid *scsid, const struct takeover *takeover,
 
 /* ---- all of it ---- */
 
+static bool folder_barred(const char *folder)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool barred = fd < 0 && errno == EACCES;
+
+	fd_close(&fd);
+	return barred;
+}
+
 static int state_take(struct scsid *scsid, const struct takeover *takeover, const json_t *more)
 {
 	const json_t *state = json_object_get(more, "state");
 	const char *folder = json_string_value(state);
+	char why[SPEC_WHY_BYTES];
 
 	if (!json_is_array(json_object_get(more, "units")) || (!json_is_null(state) && (!folder || *folder != '/')))
 		return takeover_complain(takeover, "it does not say which logical units it has, or where it keeps their reservations");
+	if (folder && landlock_in_force() && folder_barred(folder)) {
+		snprintf(why, sizeof(why), "it keeps reservations in '%.100s': --beneath is to name that folder", folder);
+		return takeover_complain(takeover, why);
+	}
 	scsid->state_taken = folder ? strdup(folder) : NULL;
 	if (folder && !scsid->state_taken)
 		return takeover_complain(takeover, strerror(ENOMEM));

@@ -230,6 +230,23 @@ def folders_that_are_not_there_end_it(lab):
         expect(done.returncode == code and why in done.stderr, f"{done}")
 
 
+def said(daemon):
+    with open(daemon.child.log) as log:
+        return log.read()
+
+
+@case
+def folder_of_reservations_that_is_not_beneath_keeps_the_old_one_running(lab):
+    need_landlock()
+    with elsewhere() as kept, elsewhere() as inside:
+        scsid = Scsid(lab, options=["--state", kept])
+        argv = [program("vireo-scsid"), "--control", scsid.control, "--takeover", "--beneath", inside]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=20)
+        expect(done.returncode == 1 and f"it keeps reservations in '{kept}': --beneath is to name that folder" in done.stderr, f"{done}")
+        scsid.ctl("version")
+        end_well(scsid)
+
+
 @case
 def no_cuse_port_can_be_had_beneath(lab):
     need_landlock()
@@ -245,7 +262,8 @@ def no_cuse_port_can_be_had_beneath(lab):
 
 def landlock_refused():
     """A filter around the daemon, as a service manager's: landlock_create_ruleset() fails with EPERM."""
-    program_of = [(0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7fff0000)]  # its number; is it that; ERRNO | EPERM; ALLOW
+    # Its number; is it that one; ERRNO | EPERM; ALLOW.
+    program_of = [(0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7fff0000)]
     rules = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in program_of))
     libc = ctypes.CDLL(None, use_errno=True)
     # PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP
@@ -256,17 +274,18 @@ def landlock_refused():
 @case
 def landlock_that_a_filter_refuses_ends_it(lab):
     need_landlock()
-    done = subprocess.run([program("vireo-switchd"), "--control", lab.path("c"), "--port", "null:n", "--beneath", "/run"], capture_output=True, text=True,
-                          preexec_fn=landlock_refused, timeout=20)  # pylint: disable=subprocess-popen-preexec-fn
+    argv = [program("vireo-switchd"), "--control", lab.path("c"), "--port", "null:n", "--beneath", "/run"]
+    done = subprocess.run(argv, capture_output=True, text=True, preexec_fn=landlock_refused, timeout=20)  # pylint: disable=subprocess-popen-preexec-fn
     expect(done.returncode == 1 and "refused by a filter" in done.stderr, f"{done}")
 
 
 @case
 def without_a_sandbox_all_is_kept(lab):
-    switch = Switch(lab, ["null:n"], ["--no-sandbox"])
+    switch = Switch(lab, ["null:n"], ["--no-sandbox", "--beneath", "/run"])
     found = status(switch.child.pid)
     expect((found["Seccomp"], found["NoNewPrivs"]) == (status(os.getpid())["Seccomp"], status(os.getpid())["NoNewPrivs"]), f"{found}")
     expect(int(found["CapEff"], 16) == privileges(os.getpid(), "CapEff"), f"{found['CapEff']}")
+    wait_until(lambda: "beneath: all files are left open to this daemon: no-sandbox" in said(switch), 20, "what is left out is said")
     end_well(switch)
 
 
