@@ -11,10 +11,12 @@
  * that every LOG_BELL_LOOK_MS while something is logged and the peer wants to hear of it. So a frame costs nothing for it, and
  * whatever the workers mark in that time is one signal. A bit that the peer has not taken is no news.
  *
- * Nothing is told while all queues stand still, and what a queue has marked is told of before the peer hears that it has stopped.
+ * Nothing is told while all queues stand still, and what a queue has marked is told of before the peer hears that it has stopped: at
+ * each stop there is one signal more, if there is news.
  *
- * The bell is the peer's, and may be slow (signal.c): then there is none for LOG_BELL_PAUSE_TIMES as long as it has taken, also in
- * the sessions that follow. It is told of later what is left out meanwhile.
+ * The bell is the peer's, and may be slow (signal.c): then there is none for LOG_BELL_PAUSE_TIMES as long as it has taken, not at a stop
+ * either, and also in the sessions that follow. What is left out meanwhile is told of later, by the first look after the pause at which
+ * a queue goes round.
  */
 
 #define LOG_BELL_LOOK_MS 10u
