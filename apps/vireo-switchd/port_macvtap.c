@@ -6,6 +6,7 @@
  * The kernel takes what is written whether the interface is up or not, and however long it is, and says nothing when it has gone. So the control
  * thread looks at it several times a second, and the queues look at what it has seen.
  */
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -31,6 +32,7 @@ struct macvtap_port {
 	int interface;
 	uint32_t longest; /* atomic: bytes of a frame without a tag that the interface takes; 0: it is down */
 	bool gone;	  /* atomic */
+	uint64_t asked_ms; /* atomic: when a queue last looked at the interface for itself */
 	struct loop_timer *look;
 	struct tap_queue queues[];
 };
@@ -94,14 +96,24 @@ static void interface_look(struct macvtap_port *macvtap)
 	log_error(&macvtap->kernel.port.log, "the interface is gone: remove and add the port when it is back");
 }
 
-/* Who has something to send to one that is down looks whether it still is. */
+/* Who has something to send to one that is down looks whether it still is; but a look is three calls of the kernel, and a flood thousands of bursts. */
+static void down_look(struct macvtap_port *macvtap)
+{
+	uint64_t now_ms = clock_now_ms(), asked_ms = __atomic_load_n(&macvtap->asked_ms, __ATOMIC_RELAXED);
+
+	if (__atomic_load_n(&macvtap->gone, __ATOMIC_RELAXED) || asked_ms == now_ms)
+		return;
+	if (__atomic_compare_exchange_n(&macvtap->asked_ms, &asked_ms, now_ms, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		interface_look(macvtap);
+}
+
 static int macvtap_deliver(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
 {
 	struct macvtap_port *macvtap = opaque;
 	int sent = 0;
 
-	if (unlikely(!__atomic_load_n(&macvtap->longest, __ATOMIC_RELAXED)) && !__atomic_load_n(&macvtap->gone, __ATOMIC_RELAXED))
-		interface_look(macvtap);
+	if (unlikely(!__atomic_load_n(&macvtap->longest, __ATOMIC_RELAXED)))
+		down_look(macvtap);
 	for (unsigned i = 0; i < count; i++)
 		sent += send_one(macvtap, &macvtap->queues[queue], frames[i]);
 	return sent;
