@@ -216,7 +216,7 @@ static const char *loop_state(const struct port *port)
 	return "up";
 }
 
-static const struct spec_key keys[] = {PORT_KEY_FLOOD_MAX, PORT_KEYS_VLAN, PORT_KEYS_ROLE, PORT_KEYS_LIMITS, PORT_KEYS_RUNNING};
+static const struct spec_key keys[] = {PORT_KEY_FLOOD_MAX, PORT_KEYS_VLAN, PORT_KEYS_ROLE_ALONE, PORT_KEYS_LIMITS, PORT_KEYS_RUNNING};
 
 const struct port_kind port_loop = {
 	.spec = {

@@ -329,6 +329,10 @@ static void a_member_of_a_bond_leaves_to_it_what_is_its_own(void **state)
 	assert_string_equal(good("vduse:a,bond=up").member_of, "up");
 	assert_string_equal(good("cuse:a,bond=up").member_of, "up");
 	assert_bad("tap:a,bond=a b", "expected a bond's name");
+	assert_bad("loop:a,bond=up", "unknown key 'bond'");
+	assert_bad("null:a,bond=up", "unknown key 'bond'");
+	assert_bad("pcap-in:/a,bond=up", "unknown key 'bond'");
+	assert_bad("pcap-out:/a,bond=up", "unknown key 'bond'");
 	for (unsigned i = 0; i < ARRAY_SIZE(refused); i++) {
 		snprintf(text, sizeof(text), "tap:a,bond=up,%s", refused[i]);
 		assert_bad(text, "give those to the bond");
