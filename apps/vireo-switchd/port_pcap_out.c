@@ -45,6 +45,7 @@ struct out_port {
 	uint64_t written, received;
 	char *buffer; /* whole blocks */
 	size_t buffer_bytes;
+	uint64_t held_frames, held_bytes; /* which are in those blocks, and count when they are in the file */
 };
 
 /* ---- workers ---- */
@@ -132,7 +133,7 @@ static const struct sw_port_ops out_ops = {
 /* ---- the thread ---- */
 
 /* A negative errno. The file ends with a whole block, whatever happens. */
-static int write_out(struct out_port *out)
+static int buffer_write(struct out_port *out)
 {
 	size_t done = 0;
 
@@ -148,8 +149,23 @@ static int write_out(struct out_port *out)
 		}
 	}
 	out->written += done;
-	out->buffer_bytes = 0;
 	return 0;
+}
+
+/* A negative errno: nothing of what was in the buffer is in the file. */
+static int write_out(struct out_port *out)
+{
+	int err = buffer_write(out);
+
+	if (err) {
+		counter_add(&out->out.error, out->held_frames);
+	} else {
+		counter_add(&out->out.frames, out->held_frames);
+		counter_add(&out->out.bytes, out->held_bytes);
+	}
+	out->buffer_bytes = 0;
+	out->held_frames = out->held_bytes = 0;
+	return err;
 }
 
 static int need(struct out_port *out, size_t bytes)
@@ -185,8 +201,8 @@ static int record_add(struct out_port *out, const struct mirror_record *record, 
 	if (err)
 		return err;
 	out->buffer_bytes += pcapng_packet(buffer_at(out), &packet, bytes);
-	counter_add(&out->out.frames, 1);
-	counter_add(&out->out.bytes, record->bytes);
+	out->held_frames++;
+	out->held_bytes += record->bytes;
 	return 0;
 }
 
