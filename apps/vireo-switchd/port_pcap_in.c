@@ -70,6 +70,7 @@ static const struct spec_key keys[] = {
 #define IN_SLOTS       128u
 #define ETHERNET_BYTES 14u
 #define SECOND_NS      UINT64_C(1000000000)
+#define GAP_NS_LEAST   UINT64_C(1000000) /* between two passes with pauses */
 
 struct in_port {
 	struct port port;
@@ -86,6 +87,8 @@ struct in_port {
 	/* The thread. */
 	uint32_t filled __attribute__((aligned(CACHE_LINE_BYTES))); /* atomic: slots, since the beginning */
 	uint64_t first_ns, begin_ns; /* of this pass: the first frame's time in the file, and ours */
+	uint64_t last_ns;	     /* of this pass: how long after the first frame the last one was due */
+	uint64_t not_before_ns;	     /* when the next pass may begin */
 	bool begun;
 	uint64_t played;
 	/* The worker. */
@@ -202,20 +205,37 @@ static bool room_wait(struct in_port *in)
 	return false;
 }
 
-/* A frame that is older than the one before it is due at once. */
+static void pass_begin(struct in_port *in, uint64_t ns)
+{
+	uint64_t now = clock_now_ns();
+
+	in->begun = true;
+	in->first_ns = ns;
+	in->begin_ns = now > in->not_before_ns ? now : in->not_before_ns;
+	in->last_ns = 0;
+}
+
+/* Of so many frames. The next one's first frame comes after the pause that was between these on average: a capture of one frame is no flood. */
+static void pass_end(struct in_port *in, uint64_t frames)
+{
+	uint64_t gap = frames > 1 ? in->last_ns / (frames - 1) : 0;
+
+	in->not_before_ns = clock_now_ns() + (gap > GAP_NS_LEAST ? gap : GAP_NS_LEAST);
+}
+
+/* A frame that is older than one before it is due at once. */
 static bool due_wait(struct in_port *in, uint64_t ns)
 {
-	uint64_t now = clock_now_ns(), due;
+	uint64_t now, due;
 
 	if (in->port.spec.pcap.at_once)
 		return true;
-	if (!in->begun) {
-		in->begun = true;
-		in->first_ns = ns;
-		in->begin_ns = now;
-	}
-	due = in->begin_ns + (ns > in->first_ns ? ns - in->first_ns : 0);
-	for (; now < due && !port_thread_stopping(&in->thread); now = clock_now_ns())
+	if (!in->begun)
+		pass_begin(in, ns);
+	if (ns > in->first_ns && ns - in->first_ns > in->last_ns)
+		in->last_ns = ns - in->first_ns;
+	due = in->begin_ns + in->last_ns;
+	for (now = clock_now_ns(); now < due && !port_thread_stopping(&in->thread); now = clock_now_ns())
 		nap(in, &(struct timespec){.tv_sec = (time_t)((due - now) / SECOND_NS), .tv_nsec = (long)((due - now) % SECOND_NS)});
 	return now >= due;
 }
@@ -300,6 +320,7 @@ static bool pass_play(struct in_port *in)
 		snprintf(text, sizeof(text), "%s", pcap_geterr(capture));
 		pcap_close(capture);
 	}
+	pass_end(in, in->played - before);
 	if (ret == PCAP_ERROR) {
 		log_error(&in->port.log, "cannot read the capture further: %s", text);
 		__atomic_store_n(&in->failed, true, __ATOMIC_RELAXED);

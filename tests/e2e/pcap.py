@@ -75,23 +75,36 @@ def what_is_played_is_written(lab, more):
     end_well(switch)
 
 
-@case
-def pauses_are_kept(lab):
-    """Those of the file, one of which goes back in time."""
-    need_player()
-    times = [0, SECOND // 4, SECOND // 8, SECOND // 2]
+def expect_pauses(lab, times, count, dues):
+    """Of a capture with frames at those times, played so many times: no frame comes before it is due, in nanoseconds."""
     path = capture(lab, "in", pcap([(START + time, text_frame(1, 2, b"%d" % time)) for time in times]))
     out = lab.path("out")
     switch = Switch(lab, [f"pcap-out:{out},name=out"])
     begin = time.time_ns()
-    switch.ctl("port", "add", f"pcap-in:{path},loop=2,name=in")
-    wait_until(lambda: ended(switch, "in") and counted(switch, "out", "frames") == 8, 30, "all are written")
+    switch.ctl("port", "add", f"pcap-in:{path},loop={count},name=in")
+    wait_until(lambda: ended(switch, "in") and counted(switch, "out", "frames") == len(dues), 30, "all are written")
     switch.ctl("port", "remove", "out")
     with open(out, "rb") as file:
         found = packet_times(file.read())
-    for number, due in enumerate(SECOND * quarters // 4 for quarters in (0, 1, 1, 2, 2, 3, 3, 4)):
+    for number, due in enumerate(dues):
         expect(found[number] - begin >= due * 99 // 100, f"frame {number}: {found[number] - begin} ns after the beginning")
     end_well(switch)
+
+
+@case
+def pauses_are_kept(lab):
+    """Those of the file, one of which goes back in time; and between two passes the mean one."""
+    need_player()
+    times, mean = [0, SECOND // 4, SECOND // 8, SECOND // 2], SECOND // 6
+    once = [0, SECOND // 4, SECOND // 4, SECOND // 2]
+    expect_pauses(lab, times, 2, once + [once[-1] + mean + due for due in once])
+
+
+@case
+def one_frame_again_and_again_is_no_flood(lab):
+    """There is no pause in its capture that could be kept."""
+    need_player()
+    expect_pauses(lab, [0], 200, [number * SECOND // 1000 for number in range(200)])
 
 
 @case
