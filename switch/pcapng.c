@@ -3,7 +3,9 @@
 #include "base/util.h"
 #include <string.h>
 
-#define SECTION    0x0a0d0d0au
+#define SECTION	      0x0a0d0d0au
+#define SECTION_ORDER 0x1a2b3c4du
+#define SECTION_FIXED 24u /* bytes before its options */
 #define INTERFACE  1u
 #define STATISTICS 5u
 #define PACKET     6u
@@ -97,7 +99,7 @@ static size_t section(uint8_t *to, const char *program)
 {
 	struct block block = begin(to, SECTION);
 
-	put_u32(&block, 0x1a2b3c4d);
+	put_u32(&block, SECTION_ORDER);
 	put_u16(&block, 1);
 	put_u16(&block, 0);
 	put_u32(&block, UINT32_MAX); /* how long the section is, is not said */
@@ -158,4 +160,23 @@ size_t pcapng_end(uint8_t *to, const struct pcapng_end *counters)
 	put_option(&block, ISB_IFRECV, &counters->received, sizeof(counters->received));
 	put_option(&block, ISB_IFDROP, &counters->dropped, sizeof(counters->dropped));
 	return end(&block);
+}
+
+static uint32_t word(const uint8_t *at)
+{
+	uint32_t value;
+
+	memcpy(&value, at, sizeof(value));
+	return value;
+}
+
+bool pcapng_is_by(const uint8_t *bytes, size_t count, const char *program)
+{
+	size_t length = strlen(program);
+	uint16_t option[2]; /* its code, and how many bytes it has */
+
+	if (count < SECTION_FIXED + sizeof(option) + length || word(bytes) != SECTION || word(bytes + 8) != SECTION_ORDER)
+		return false;
+	memcpy(option, bytes + SECTION_FIXED, sizeof(option)); /* the program is the first that section() puts */
+	return option[0] == SHB_USERAPPL && option[1] >= length && !memcmp(bytes + SECTION_FIXED + sizeof(option), program, length);
 }

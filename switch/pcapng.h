@@ -34,4 +34,8 @@ size_t pcapng_head(uint8_t *to, const struct pcapng_head *head);
 size_t pcapng_packet(uint8_t *to, const struct pcapng_packet *packet, const uint8_t *bytes);
 size_t pcapng_end(uint8_t *to, const struct pcapng_end *end); /* the interface's counters */
 
+/* Do these bytes (any) begin with a section's header of pcapng_head(), whose program begins so? They are enough if they are PCAPNG_LOOK_BYTES. */
+#define PCAPNG_LOOK_BYTES 320u
+bool pcapng_is_by(const uint8_t *bytes, size_t count, const char *program);
+
 #endif

@@ -6,7 +6,8 @@
  * takes: what finds no room in the ring meanwhile is lost, and counted. The thread ends when the port does, when the file is as long as it
  * may be, or when it cannot be written; the port stays, and takes no more.
  *
- * A file that is there already is written over only if it is one of these, or empty: whoever may add ports cannot destroy others by it.
+ * A file that is there already is written over only if it is one of these, as its head says, or empty: whoever may add ports cannot destroy others
+ * by it. It is locked as long as it is written, by whatever path: two that write it would destroy each other's.
  */
 #include "base/fd.h"
 #include "base/log.h"
@@ -22,13 +23,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #define BUFFER_BYTES (256u << 10) /* more than the longest frame with all that is said of it */
 #define NAP_MS	     1
-#define PCAPNG_MAGIC 0x0a0d0d0au
+#define PROGRAM	     "vireo-switchd pcap-out "
 #define BYTES_LEAST  (64u << 10)
 
 struct out_port {
@@ -181,7 +183,7 @@ static uint8_t *buffer_at(const struct out_port *out)
 static void head_add(struct out_port *out)
 {
 	const struct pcapng_head head = {
-		.program = "vireo-switchd " VIREO_VERSION,
+		.program = PROGRAM VIREO_VERSION,
 		.interface = out->port.spec.at.name,
 		.snaplen = KERNEL_FRAME_BYTES,
 	};
@@ -324,7 +326,8 @@ static void out_ended(void *opaque)
 
 static int explain(const struct port_spec *spec, int err, char *why)
 {
-	const char *text = err == -EEXIST ? "there is a file already that is no pcapng file: choose another, or remove it"
+	const char *text = err == -EEXIST ? "there is a file already that no pcap-out port has written: choose another, or remove it"
+			 : err == -EWOULDBLOCK ? "another port or program is writing it: choose another"
 			 : err == -EMEDIUMTYPE ? "it is no plain file: choose another"
 			 : err == -ELOOP ? "it is a symbolic link: give the path of what it points to"
 			 : strerror(-err);
@@ -333,10 +336,10 @@ static int explain(const struct port_spec *spec, int err, char *why)
 	return err;
 }
 
-/* One that may be written over: empty, or what such a port has written. */
+/* One that may be written over: empty, or what such a port has written, and nobody writes it. */
 static int file_look(int fd)
 {
-	uint32_t magic = 0;
+	uint8_t head[PCAPNG_LOOK_BYTES];
 	struct stat st;
 	ssize_t n;
 
@@ -344,10 +347,12 @@ static int file_look(int fd)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return -EMEDIUMTYPE;
-	n = pread(fd, &magic, sizeof(magic), 0);
+	if (flock(fd, LOCK_EX | LOCK_NB))
+		return -errno;
+	n = pread(fd, head, sizeof(head), 0);
 	if (n < 0)
 		return -errno;
-	if (n && (n < (ssize_t)sizeof(magic) || magic != PCAPNG_MAGIC))
+	if (n && !pcapng_is_by(head, (size_t)n, PROGRAM))
 		return -EEXIST;
 	return ftruncate(fd, 0) ? -errno : 0;
 }

@@ -165,11 +165,17 @@ def frames_that_are_none_are_counted(lab):
 @case
 def files_of_others_stay_as_they_are(lab):
     switch, out = Switch(lab, ["null:sink"]), lab.path("out")
+    other_switch = Switch(lab, ["null:sink"], name="other")
     other = capture(lab, "other", b"a letter to somebody")
     os.symlink(out, lab.path("link"))
     os.mkfifo(lab.path("fifo"))
-    refused(switch, f"pcap-out:{other}", "a file already that is no pcapng file")
+    refused(switch, f"pcap-out:{other}", "a file already that no pcap-out port has written")
     expect(open(other, "rb").read() == b"a letter to somebody", "it is as it was")
+    copy = lab.path("copy")
+    switch.ctl("mirror", "add", "sink", "--to", copy)
+    wait_until(lambda: os.path.getsize(copy), 30, "what a mirror writes")
+    refused(switch, f"pcap-out:{copy}", "a file already that no pcap-out port has written")
+    expect(os.path.getsize(copy), "it is as it was")
     refused(switch, f"pcap-out:{lab.path('link')}", "it is a symbolic link")
     expect(not os.path.exists(out), "nothing was made behind it")
     refused(switch, f"pcap-out:{lab.path('fifo')}", "it is no plain file")
@@ -179,9 +185,14 @@ def files_of_others_stay_as_they_are(lab):
     for _ in range(2):  # one of its own is written anew
         switch.ctl("port", "add", f"pcap-out:{out},name=out")
         refused(switch, f"pcap-out:{out},name=twice", "has the address")
+        refused(switch, f"pcap-out:{lab.path('./out')},name=twice", "another port or program is writing it")
+        os.link(out, lab.path("same"))
+        refused(other_switch, f"pcap-out:{lab.path('same')}", "another port or program is writing it")
+        os.unlink(lab.path("same"))
         switch.ctl("port", "remove", "out")
         expect(frames_of(out) == [], "a whole file without frames")
     end_well(switch)
+    end_well(other_switch)
 
 
 @case_for({"limit": (["size-max=64K"], "ended", "as long as size-max= lets it be"),
