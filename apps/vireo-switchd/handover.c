@@ -60,7 +60,7 @@ static const char *refused(void *opaque, char why[SPEC_WHY_BYTES])
 	const struct ports *ports = ((const struct switch_handover *)opaque)->ports;
 	const char *text = NULL;
 
-	if (ports->waiting)
+	if (ports->waiting || ports->files.first)
 		return "ports are about to be added: try again";
 	if (reload_runs(ports->reload))
 		return "the settings are being read again: try again";

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "port.h"
 #include "daemon/aside.h"
+#include "port_file.h"
 #include "static_entries.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -65,6 +66,8 @@ int ports_init(struct ports *ports)
 
 	if (!err)
 		err = lookups_init(&ports->lookups, ports->loop, &port_kinds);
+	if (!err)
+		err = errands_init(&ports->files, ports->loop, PORT_FILES_MAX);
 	return err ? err : loop_timer_new(ports->loop, wait_over, ports, &ports->waiter);
 }
 
@@ -75,6 +78,7 @@ void ports_fini(struct ports *ports)
 	if (ports->reaper)
 		loop_timer_free(&ports->reaper);
 	lookups_fini(&ports->lookups);
+	errands_fini(&ports->files);
 	if (ports->waiter)
 		loop_timer_free(&ports->waiter);
 }
@@ -122,14 +126,14 @@ bool ports_mac_taken(const struct ports *ports, const struct port_spec *spec, co
 	return rival;
 }
 
-int ports_add(struct ports *ports, const struct port_spec *spec, const struct vireo_log *log, struct port **ret_port,
-	      char why[SPEC_WHY_BYTES])
+/* A negative errno and why; or with its name in `ret_chosen`. */
+static int add_allowed(const struct ports *ports, const struct port_spec *spec, struct port_spec *ret_chosen, char why[SPEC_WHY_BYTES])
 {
-	struct port_spec chosen = *spec;
-	struct port *port;
 	bool fixed = spec->at.name_given || port_kind_of(&spec->at)->address_is_name;
-	int err = spec_name_choose(&chosen.at, fixed, name_taken, ports);
+	int err;
 
+	*ret_chosen = *spec;
+	err = spec_name_choose(&ret_chosen->at, fixed, name_taken, ports);
 	if (any_has(ports, spec, NULL, why, port_spec_same_address)) /* asking the system would disturb the port that is there */
 		return -EADDRINUSE;
 	if (err) {
@@ -139,19 +143,50 @@ int ports_add(struct ports *ports, const struct port_spec *spec, const struct vi
 	}
 	if (ports_mac_taken(ports, spec, NULL, why))
 		return -EADDRINUSE;
-	if (!port_workers_there(ports, spec, why))
-		return -ERANGE;
-	err = port_kind_of(&spec->at)->open(ports, &chosen, &port, why);
-	if (err)
-		return err;
+	return port_workers_there(ports, spec, why) ? 0 : -ERANGE;
+}
+
+static void port_begin(struct port *port, const struct port_spec *spec, const struct vireo_log *log)
+{
 	port_link(port);
 	port->added = true;
 	port->renamed = strcmp(port->spec.at.name, spec->at.name) != 0;
 	if (spec->running.link_down)
 		port_link_set(port, false);
 	log_info(log, "%s: added: %s:%s", port->spec.at.name, spec->at.kind->type, spec->at.address);
+}
+
+/* `fd`: its file, of a kind that has one; it is taken. */
+static int add_on(struct ports *ports, const struct port_spec *spec, int fd, const struct vireo_log *log, struct port **ret_port,
+		  char why[SPEC_WHY_BYTES])
+{
+	const struct port_kind *kind = port_kind_of(&spec->at);
+	struct port_spec chosen;
+	struct port *port;
+	int err = add_allowed(ports, spec, &chosen, why);
+
+	if (err) {
+		port_file_close(&fd);
+		return err;
+	}
+	err = kind->open_on ? kind->open_on(ports, &chosen, fd, &port, why) : kind->open(ports, &chosen, &port, why);
+	if (err)
+		return err;
+	port_begin(port, spec, log);
 	*ret_port = port;
 	return 0;
+}
+
+int ports_add(struct ports *ports, const struct port_spec *spec, const struct vireo_log *log, struct port **ret_port,
+	      char why[SPEC_WHY_BYTES])
+{
+	const struct port_kind *kind = port_kind_of(&spec->at);
+	struct port_spec chosen;
+	int fd = -1, err = kind->file_open ? add_allowed(ports, spec, &chosen, why) : 0;
+
+	if (!err && kind->file_open)
+		err = kind->file_open(spec, &fd, why);
+	return err ? err : add_on(ports, spec, fd, log, ret_port, why);
 }
 
 /* Twice as long each time: 3 seconds in all. A try is dear: it attaches a program, and sets the interface. */
@@ -216,16 +251,50 @@ static void wait_over(void *opaque)
 		loop_timer_start(ports->waiter, ASIDE_LOOK_MS);
 }
 
+/* What is to be added, and waits for somebody aside. */
 struct ports_held_up {
 	struct ports *ports;
+	struct port_spec spec; /* of one that has a file */
 	ports_added_fn *added;
 	void *opaque;
 };
+
+static void file_over(void *opaque, int err, int fd, const char *why)
+{
+	struct ports_held_up *held = opaque;
+	char refused[SPEC_WHY_BYTES] = "";
+	struct port *port = NULL;
+
+	if (!err) {
+		err = add_on(held->ports, &held->spec, fd, &held->ports->control_log, &port, refused);
+		why = refused;
+	}
+	held->added(held->opaque, err, port, why);
+	free(held);
+}
+
+/* Whether it is allowed is looked at before, so that no file is made for nothing, and again when it is open. */
+static void file_begin(struct ports_held_up *held, const struct port_spec *spec)
+{
+	char why[SPEC_WHY_BYTES] = "";
+	struct port_spec chosen;
+	int err = add_allowed(held->ports, spec, &chosen, why);
+
+	held->spec = *spec;
+	if (err)
+		file_over(held, err, -1, why);
+	else
+		port_file_open(&held->ports->files, spec, file_over, held);
+}
 
 static void held_up_over(void *opaque, int err, const struct spec *spec, const char *why)
 {
 	struct ports_held_up held = *(struct ports_held_up *)opaque;
 
+	if (!err && port_kind_of(spec)->file_open) {
+		file_begin(opaque, (const struct port_spec *)spec);
+		return;
+	}
 	free(opaque);
 	if (err)
 		held.added(held.opaque, err, NULL, why);
@@ -242,7 +311,7 @@ static void add_held_up(struct ports *ports, const struct port_spec *spec, ports
 		added(opaque, -ENOMEM, NULL, "out of memory");
 		return;
 	}
-	*held = (struct ports_held_up){ports, added, opaque};
+	*held = (struct ports_held_up){.ports = ports, .added = added, .opaque = opaque};
 	lookups_held_up(&ports->lookups, &spec->at, held_up_over, held);
 }
 
@@ -259,6 +328,7 @@ void ports_add_no_more(struct ports *ports)
 	struct ports_waiting first;
 
 	lookups_end(&ports->lookups);
+	errands_end(&ports->files);
 	while (ports->waiting) {
 		waiting_drop(ports, &first);
 		first.added(first.opaque, -ECANCELED, NULL, "the daemon is ending");

@@ -11,6 +11,7 @@
  * go of it -> kind->free. Everything in the control thread; only sw_port_ops run in workers.
  */
 
+#include "daemon/errand.h"
 #include "daemon/logger.h"
 #include "daemon/lookup.h"
 #include "port_spec.h"
@@ -46,6 +47,13 @@ struct port_kind {
 	 */
 	int (*open)(struct ports *ports, const struct port_spec *spec, struct port **ret_port,
 		    char why[SPEC_WHY_BYTES]);
+	/*
+	 * Instead of open, of a port whose address is a file, which may keep whoever asks for it waiting for ever: file_open opens it and looks at it, in
+	 * any thread, and changes nothing in one that is there: the port may be refused yet. open_on makes the port, which has `fd` then, whatever is
+	 * returned.
+	 */
+	int (*file_open)(const struct port_spec *spec, int *ret_fd, char why[SPEC_WHY_BYTES]);
+	int (*open_on)(struct ports *ports, const struct port_spec *spec, int fd, struct port **ret_port, char why[SPEC_WHY_BYTES]);
 	/* Lets go of the peer, then calls port_closed(). */
 	void (*close)(struct port *port);
 	/* No worker uses it any more. */
@@ -101,6 +109,7 @@ struct ports {
 	struct ports_waiting *waiting; /* to be added, in order */
 	struct loop_timer *waiter;
 	struct lookups lookups;
+	struct errands files; /* of ports to be added: port_file.h */
 	struct reload *reload; /* NULL: not yet */
 	struct switch_handover *handover;
 	const struct vireo_endpoint_state *state; /* what the port that is being added was in another process; or NULL */
@@ -132,14 +141,14 @@ struct port {
 int ports_init(struct ports *ports);
 void ports_fini(struct ports *ports); /* none is left */
 
-/* -EEXIST: the name is taken; otherwise what the kind says. `why` is a line for the user; `log` is told of the port. */
+/* -EEXIST: the name is taken; otherwise what the kind says. `why` is a line for the user; `log` is told of the port. Waits for its file, if it has one. */
 int ports_add(struct ports *ports, const struct port_spec *spec, const struct vireo_log *log, struct port **ret_port,
 	      char why[SPEC_WHY_BYTES]);
 /* After ports_add() has said err: in how many milliseconds to try again, what was tried `looks` times before; 0: no more. */
 unsigned port_busy_ms(const struct port_spec *spec, int err, unsigned looks);
 /*
- * The same for a client of the control socket, but what would take RTNL waits until no call is under way aside. `added` is called once, here or from the
- * loop; after an error there is no port, and `why`.
+ * The same for a client of the control socket, but what would take RTNL waits until no call is under way aside, and files are opened aside. `added` is
+ * called once, here or from the loop; after an error there is no port, and `why`.
  */
 typedef void ports_added_fn(void *opaque, int err, const struct port *port, const char *why);
 void ports_add_soon(struct ports *ports, const struct port_spec *spec, ports_added_fn *added, void *opaque);

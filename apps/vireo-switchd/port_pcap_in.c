@@ -59,6 +59,7 @@ static const struct spec_key keys[] = {
 #include "base/log.h"
 #include "kernel_frame.h"
 #include "kernel_port.h"
+#include "port_file.h"
 #include "port_thread.h"
 #include <fcntl.h>
 #include <pcap/pcap.h>
@@ -75,7 +76,7 @@ static const struct spec_key keys[] = {
 struct in_port {
 	struct port port;
 	struct port_thread thread;
-	int fd;		  /* the file: the control thread's until the thread runs */
+	int fd;		  /* the file: the thread's */
 	uint8_t *buffers; /* IN_SLOTS of KERNEL_FRAME_BYTES; what has never been needed is never touched */
 	struct iovec slots[IN_SLOTS]; /* into the buffers */
 	int kick_fd;
@@ -340,6 +341,7 @@ static void in_main(void *opaque)
 	if (!__atomic_load_n(&in->failed, __ATOMIC_RELAXED) && !port_thread_stopping(&in->thread))
 		log_info(&in->port.log, "the capture has been played: %llu frames", (unsigned long long)in->played);
 	__atomic_store_n(&in->over, true, __ATOMIC_RELAXED);
+	fd_close(&in->fd); /* which may wait, too */
 }
 
 static void in_ended(void *opaque)
@@ -383,7 +385,7 @@ static int file_look(const struct port_spec *spec, int fd, char *why)
 	return -EMEDIUMTYPE;
 }
 
-static int file_open(const struct port_spec *spec, int *ret_fd, char *why)
+static int in_file_open(const struct port_spec *spec, int *ret_fd, char *why)
 {
 	int fd = open(spec->at.address, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	int err = fd < 0 ? explain(spec, -errno, strerror(errno), why) : file_look(spec, fd, why);
@@ -402,7 +404,7 @@ static void in_free(struct port *port)
 	port_thread_fini(&in->thread);
 	kernel_buffers_free(&in->buffers, IN_SLOTS * KERNEL_FRAME_BYTES);
 	fd_close(&in->kick_fd);
-	fd_close(&in->fd);
+	port_file_close(&in->fd);
 	free(in);
 }
 
@@ -414,14 +416,10 @@ static void in_close(struct port *port)
 		port_closed(port);
 }
 
-static int in_start(struct in_port *in, char *why)
+static int in_start(struct in_port *in)
 {
-	int err = file_open(&in->port.spec, &in->fd, why);
+	int err = kernel_buffers_new(IN_SLOTS * KERNEL_FRAME_BYTES, &in->buffers);
 
-	if (err)
-		return err;
-	explain(&in->port.spec, 0, "out of memory or ports", why);
-	err = kernel_buffers_new(IN_SLOTS * KERNEL_FRAME_BYTES, &in->buffers);
 	if (!err)
 		err = fd_event_new(&in->kick_fd);
 	if (!err)
@@ -433,20 +431,23 @@ static int in_start(struct in_port *in, char *why)
 	return err;
 }
 
-static int in_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)
+static int in_open_on(struct ports *ports, const struct port_spec *spec, int fd, struct port **ret_port, char *why)
 {
 	struct in_port *in = aligned_alloc(CACHE_LINE_BYTES, sizeof(*in));
 	int err;
 
 	explain(spec, 0, "out of memory or ports", why);
-	if (!in)
+	if (!in) {
+		port_file_close(&fd);
 		return -ENOMEM;
+	}
 	memset(in, 0, sizeof(*in));
-	in->fd = in->kick_fd = -1;
+	in->fd = fd;
+	in->kick_fd = -1;
 	port_thread_init(&in->thread);
 	port_init(&in->port, ports, &port_pcap_in, spec);
 	in->port.in_queues = 1;
-	err = in_start(in, why);
+	err = in_start(in);
 	if (!err)
 		*ret_port = &in->port;
 	else if (in->port.sw)
@@ -469,7 +470,9 @@ static const char *in_state(const struct port *port)
 
 static const struct sw_port_ops in_ops;
 
-static int in_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)
+#define in_open_on NULL
+
+static int in_file_open(const struct port_spec *spec, int *ret_fd, char *why)
 {
 	snprintf(why, SPEC_WHY_BYTES, "pcap-in '%.200s': not built in: build with libpcap (-Dpcap=enabled)", spec->at.address);
 	return -EOPNOTSUPP;
@@ -500,7 +503,8 @@ const struct port_kind port_pcap_in = {
 		.key_count = ARRAY_SIZE(keys),
 	},
 	.ops = &in_ops,
-	.open = in_open,
+	.file_open = in_file_open,
+	.open_on = in_open_on,
 	.close = in_close,
 	.free = in_free,
 	.state = in_state,

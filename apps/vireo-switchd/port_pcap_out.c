@@ -14,6 +14,7 @@
 #include "base/util.h"
 #include "kernel_frame.h"
 #include "port.h"
+#include "port_file.h"
 #include "port_thread.h"
 #include "switch/mirror_ring.h"
 #include "switch/pcapng.h"
@@ -296,8 +297,11 @@ static void out_main(void *opaque)
 	struct out_port *out = opaque;
 	int err;
 
-	head_add(out);
-	err = serve(out);
+	err = ftruncate(out->fd, 0) ? -errno : 0; /* which was there may be long, and take long */
+	if (!err) {
+		head_add(out);
+		err = serve(out);
+	}
 	__atomic_store_n(&out->over, true, __ATOMIC_RELAXED);
 	rest_drop(out);
 	if (err == -ECANCELED) {
@@ -336,7 +340,7 @@ static int explain(const struct port_spec *spec, int err, char *why)
 	return err;
 }
 
-/* One that may be written over: empty, or what such a port has written, and nobody writes it. */
+/* One that may be written over: empty, or what such a port has written, and nobody writes it. The thread empties it. */
 static int file_look(int fd)
 {
 	uint8_t head[PCAPNG_LOOK_BYTES];
@@ -352,22 +356,21 @@ static int file_look(int fd)
 	n = pread(fd, head, sizeof(head), 0);
 	if (n < 0)
 		return -errno;
-	if (n && !pcapng_is_by(head, (size_t)n, PROGRAM))
-		return -EEXIST;
-	return ftruncate(fd, 0) ? -errno : 0;
+	return n && !pcapng_is_by(head, (size_t)n, PROGRAM) ? -EEXIST : 0;
 }
 
 /* What guests say is nobody else's to read. */
-static int file_open(const char *path, int *ret_fd)
+static int out_file_open(const struct port_spec *spec, int *ret_fd, char *why)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+	int fd = open(spec->at.address, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
 	int err = fd < 0 ? -errno : file_look(fd);
 
-	if (err)
-		fd_close(&fd);
-	else
+	if (!err) {
 		*ret_fd = fd;
-	return err == -ENXIO || err == -EISDIR ? -EMEDIUMTYPE : err;
+		return 0;
+	}
+	fd_close(&fd);
+	return explain(spec, err == -ENXIO || err == -EISDIR ? -EMEDIUMTYPE : err, why);
 }
 
 static void out_free(struct port *port)
@@ -375,7 +378,7 @@ static void out_free(struct port *port)
 	struct out_port *out = container_of(port, struct out_port, port);
 
 	port_thread_fini(&out->thread);
-	fd_close(&out->fd);
+	port_file_close(&out->fd);
 	mirror_ring_fini(&out->ring);
 	free(out->buffer);
 	free(out);
@@ -397,13 +400,10 @@ static void out_close(struct port *port)
 	sw_queue_remove(port->sw, true, 0, queue_left, out);
 }
 
-static int out_start(struct out_port *out, char *why)
+static int out_start(struct out_port *out)
 {
-	int err = file_open(out->port.spec.at.address, &out->fd);
+	int err;
 
-	if (err)
-		return explain(&out->port.spec, err, why);
-	snprintf(why, SPEC_WHY_BYTES, "pcap-out '%.200s': out of memory or ports", out->port.spec.at.address);
 	out->buffer = malloc(BUFFER_BYTES);
 	err = out->buffer ? mirror_ring_init(&out->ring) : -ENOMEM;
 	if (!err)
@@ -415,22 +415,24 @@ static int out_start(struct out_port *out, char *why)
 	return err;
 }
 
-static int out_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)
+static int out_open_on(struct ports *ports, const struct port_spec *spec, int fd, struct port **ret_port, char *why)
 {
 	struct out_port *out = aligned_alloc(CACHE_LINE_BYTES, sizeof(*out));
 	int err;
 
 	snprintf(why, SPEC_WHY_BYTES, "pcap-out '%.200s': out of memory or ports", spec->at.address);
-	if (!out)
+	if (!out) {
+		port_file_close(&fd);
 		return -ENOMEM;
+	}
 	memset(out, 0, sizeof(*out));
-	out->fd = -1;
+	out->fd = fd;
 	port_thread_init(&out->thread);
 	port_init(&out->port, ports, &port_pcap_out, spec);
 	if (!spec->pcap.bytes_max)
 		out->port.spec.pcap.bytes_max = PORT_PCAP_BYTES_DEFAULT;
 	out->port.out_queues = 1;
-	err = out_start(out, why);
+	err = out_start(out);
 	if (!err)
 		*ret_port = &out->port;
 	else if (out->port.sw)
@@ -485,7 +487,8 @@ const struct port_kind port_pcap_out = {
 		.key_count = ARRAY_SIZE(keys),
 	},
 	.ops = &out_ops,
-	.open = out_open,
+	.file_open = out_file_open,
+	.open_on = out_open_on,
 	.close = out_close,
 	.free = out_free,
 	.state = out_state,

@@ -17,7 +17,7 @@ from guest.hosts import Host  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.packets import Packet  # noqa: E402
 from guest.pcapng import packet_times, pcap, read_pcapng  # noqa: E402
-from guest.switch import Switch, program  # noqa: E402
+from guest.switch import Switch, build_folder, program  # noqa: E402
 from guest.uplink import transfer  # noqa: E402
 
 SECOND = 10 ** 9
@@ -193,6 +193,49 @@ def files_of_others_stay_as_they_are(lab):
         expect(frames_of(out) == [], "a whole file without frames")
     end_well(switch)
     end_well(other_switch)
+
+
+@case
+def a_file_that_hangs_holds_up_nobody(lab):
+    """Its server does not answer: when it is locked, when it is emptied, and when the daemon ends."""
+    module, locks, hang, out = os.path.join(build_folder(), "tests/daemon/hang.so"), lab.path("locks"), lab.path("hang"), lab.path("out")
+    if not os.path.exists(module) or os.environ.get("LD_PRELOAD"):
+        raise Skip("what makes a file hang has not been built, or something else is preloaded")
+    capture(lab, "locks", b"")
+    capture(lab, "hang", b"")
+    os.environ.update(LD_PRELOAD=module, HANG=hang, HANG_LOCKS=locks)
+    try:
+        switch = Switch(lab, ["null:sink"])
+    finally:
+        del os.environ["LD_PRELOAD"], os.environ["HANG"], os.environ["HANG_LOCKS"]
+
+    def add(path):
+        child = subprocess.Popen([program("vireoctl"), "--timeout", "120", "-s", switch.control, "port", "add", f"pcap-out:{path},name=out"],
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        wait_until(lambda: os.path.exists(path), 20, "it is open", child=child)
+        for _ in range(20):
+            expect([port["name"] for port in switch.ask("port", "list")["ports"]] == ["sink"], "another port is there")
+        expect(child.poll() is None, "it did not hang: this shows nothing")
+        return child
+
+    child = add(out)
+    refused(switch, f"pcap-out:{lab.path('x')},name=sink", "there is a port 'sink' already")
+    expect(not os.path.exists(lab.path("x")), "a file was made for a port that could not be")
+    done = subprocess.run([program("vireo-switchd"), "--control", switch.control, "--takeover"], stderr=subprocess.PIPE, text=True, timeout=60)
+    expect(done.returncode and "ports are about to be added: try again" in done.stderr, f"it would be handed over without that port: {done}")
+    os.unlink(locks)
+    said = child.communicate(timeout=60)[1]
+    expect(child.returncode == 0 and switch.port("out")["state"] == "up", f"{said}")
+    expect(not os.path.getsize(out), "it did not hang: this shows nothing")
+    os.unlink(hang)
+    switch.ctl("port", "remove", "out")
+    expect(frames_of(out) == [], "a whole file without frames")
+    capture(lab, "locks", b"")
+    child = add(lab.path("late"))
+    switch.child.terminate()
+    expect(switch.child.wait(20) == 0, "another exit status")
+    said = child.communicate(timeout=60)[1]
+    expect(child.returncode != 0, f"{said}")
 
 
 @case_for({"limit": (["size-max=64K"], "ended", "as long as size-max= lets it be"),
