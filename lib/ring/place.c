@@ -12,8 +12,8 @@
  *				says nothing). It is written after each burst
  *	the last used one	looking back from the driver's place. A chain that took several descriptors has one used entry,
  *				and the rest of it looks available: where the mark is older than that entry, a list with the same
- *				buffer id behind it is taken for the rest only if the base says so (IN_ORDER: always, one
- *				entry stands for many)
+ *				buffer id behind it is taken for the rest only if the base says so, or the mark is still
+ *				available: the driver waits there (IN_ORDER: always, one entry stands for many)
  *
  * Used entries are written into the ring before the first of their burst, which shows them: killed in between, a ring has used
  * descriptors behind an available one at our mark. What they have overwritten cannot be served again. The burst is shown with
@@ -122,7 +122,8 @@ static uint32_t chain_last(const struct place_look *look, uint32_t back)
 
 /*
  * Behind the chain, or the burst, for which the entry at `used` stands. `other`: the same if what follows, and has its id, is
- * a part of it.
+ * a part of it. Neither goes past another used entry: who steps from one to the next looks at each descriptor a bounded number of times,
+ * whatever the ring says.
  */
 static uint32_t used_end(const struct place_look *look, uint32_t used, uint32_t *ret_other)
 {
@@ -130,7 +131,7 @@ static uint32_t used_end(const struct place_look *look, uint32_t used, uint32_t 
 	uint32_t back = used - 1;
 
 	*ret_other = back;
-	while (back && (in_order || !(flags_at(look, back) & DESC_F_INDIRECT))) {
+	while (back && !is_used(look, back) && (in_order || !(flags_at(look, back) & DESC_F_INDIRECT))) {
 		uint32_t last = chain_last(look, back);
 
 		back = last - 1;
@@ -169,9 +170,10 @@ static void chain_return(const struct place_look *look, uint32_t head)
 }
 
 /*
- * The burst from `mark` on is shown, and nothing has been written in it: its first chain, and those behind it up to the first used
- * one. There are some where somebody else has used chains at a place of his own (QEMU 7.2 drops what a guest sends while its back
- * end is away, from the base on that it told last). The first is the last to be written: until then a driver sees none.
+ * The burst from `mark` on is shown, and nothing has been written in it: its first chain, and whatever is available between that and
+ * the last used entry. There is something where somebody else has used chains at a place of his own (QEMU 7.2 drops what a guest sends
+ * while its back end is away, from the base on that it told last), maybe behind entries of the burst that are in the ring already.
+ * Those are stepped over, with the rest of their chains. The first is the last to be written: until then a driver sees none.
  */
 static void burst_return(const struct place_look *look, uint32_t mark)
 {
@@ -183,9 +185,14 @@ static void burst_return(const struct place_look *look, uint32_t mark)
 		__atomic_store_n(&desc->len, 0, __ATOMIC_RELAXED);
 		__atomic_store_n(&desc->flags, le16((uint16_t)packed_used_flags(place_of(look, back).wrap, 0)), __ATOMIC_RELAXED);
 	}
-	for (uint32_t back = chain_last(look, mark) - 1; back > look->last_used && !is_used(look, back);
-	     back = chain_last(look, back) - 1)
-		chain_return(look, back);
+	for (uint32_t back = chain_last(look, mark) - 1, behind; back > look->last_used; back = behind) { /* behind < back */
+		if (is_used(look, back)) {
+			used_end(look, back, &behind);
+		} else {
+			chain_return(look, back);
+			behind = chain_last(look, back) - 1;
+		}
+	}
 	chain_return(look, mark);
 }
 
@@ -215,8 +222,10 @@ static uint32_t place_choose(const struct place_look *look, struct packed_place 
 			return mark;
 		return told;
 	}
-	if (marked && !is_used(look, mark) && look->setup->keeps_order)
+	if (marked && !is_used(look, mark) && look->setup->keeps_order) {
 		burst_return(look, mark);
+		end = other; /* the driver still waits at the mark, and has had no buffer id back to give it to another chain */
+	}
 	return agreed ? told : end; /* if nothing is used, all of it is available */
 }
 

@@ -603,51 +603,110 @@ static void what_another_program_has_left_does_not_overrule_a_base_that_fits(voi
 			taken_over_from_another_program(start, done);
 }
 
-/*
- * Somebody else has used a chain at a place of his own, with chains before it that nobody has served, and the base is behind it: so
- * does QEMU 7.2 with what a guest sends while its back end is away.
- */
-static void chain_used_by_somebody_else(unsigned start, unsigned served, unsigned skipped)
+/* Somebody else has used a chain at a place of his own: `skipped` of them before it have been served by nobody. */
+struct passing {
+	unsigned start;	 /* the ring has gone so far round */
+	unsigned served; /* by the one who was killed, and shown */
+	unsigned burst;	 /* of which all but the first entry was in the ring when he was killed */
+	unsigned skipped;
+	unsigned pieces; /* a chain */
+	bool in_order, writable;
+	bool based; /* the base that is told is behind that chain; else it is behind what was shown */
+};
+
+#define PASSING_SIZE 16u
+
+static void passing_fill(struct test_driver *d, const struct passing *p)
 {
-	struct test_driver *d = driver_new((struct test_options){ .packed = true, .size = FOREIGN_SIZE });
-	bool seen[FOREIGN_SIZE] = { false };
-	struct packed_place place;
-	struct ring_setup setup;
-	const char *why;
+	struct test_piece pieces[3] = { { ADDR, 64, p->writable }, { ADDR + 64, 64, p->writable }, { ADDR + 128, 64, p->writable } };
 
-	for (unsigned i = 0; i < start; i++) {
-		struct test_piece piece = { ADDR, 64, false };
-		bool once[FOREIGN_SIZE] = { false };
+	for (unsigned i = 0; i < p->start; i++) {
+		bool once[PASSING_SIZE] = { false };
 
-		driver_add(d, &piece, 1, 1, 0);
+		driver_add(d, pieces, 1, 1, 0);
 		pop_and_push(d, 1);
 		ring_publish(d->ring);
 		assert_int_equal(used_count(d, once), 1);
 	}
-	fill(d, false);
-	pop_and_push(d, served);
-	ring_publish(d->ring);
-	place = place_forward(place_decode(ring_base(d->ring) >> 16), skipped, FOREIGN_SIZE);
+	while (d->free_descs >= p->pieces)
+		driver_add(d, pieces, p->pieces, p->pieces, 0);
+}
+
+/* He uses the chain that begins at `place`, as its buffer id says. */
+static void passing_use(struct test_driver *d, const struct passing *p, struct packed_place place)
+{
+	struct packed_place last = place_forward(place, p->pieces - 1, PASSING_SIZE);
+
+	d->pdesc[place.pos].id = d->pdesc[last.pos].id;
+	d->pdesc[place.pos].len = 0;
 	d->pdesc[place.pos].flags = htole16((uint16_t)packed_used_flags(place.wrap, 0));
+}
+
+/* A driver looks at heads alone; what it has written elsewhere stays. */
+static void rests_are_untouched(const struct test_driver *d, const struct passing *p, const struct packed_desc *before)
+{
+	struct packed_place start = place_forward(place_decode(0x8000), p->start % PASSING_SIZE, PASSING_SIZE);
+
+	for (unsigned i = 0; i < PASSING_SIZE / p->pieces * p->pieces; i++) {
+		unsigned pos = place_forward(start, i, PASSING_SIZE).pos;
+
+		if (i % p->pieces)
+			assert_memory_equal(&d->pdesc[pos], &before[pos], sizeof(*before));
+	}
+}
+
+/* Every buffer comes back once, and what was behind his is served, as so many chains. */
+static void passed_over(const struct passing *p)
+{
+	struct test_driver *d =
+		driver_new((struct test_options){ .packed = true, .size = PASSING_SIZE, .in_order = p->in_order });
+	unsigned chains = PASSING_SIZE / p->pieces, got = 0;
+	bool seen[PASSING_SIZE] = { false };
+	struct packed_desc before[PASSING_SIZE];
+	struct packed_place shown, place;
+	struct ring_setup setup;
+	const char *why;
+
+	ring_kick_enable(d->ring, false); /* as a worker begins: a mark is there from the start */
+	passing_fill(d, p);
+	if (p->served) {
+		pop_and_push(d, p->served);
+		ring_publish(d->ring);
+	}
+	shown = place_decode(ring_base(d->ring) >> 16);
+	place = place_forward(shown, (p->burst + p->skipped) * p->pieces, PASSING_SIZE);
+	if (p->burst)
+		pop_and_push(d, p->burst);
+	passing_use(d, p, place);
 	setup = driver_setup_in_order(d);
-	setup.base = place_encode(place_forward(place, 1, FOREIGN_SIZE)) * 0x10001u;
+	setup.base = place_encode(p->based ? place_forward(place, p->pieces, PASSING_SIZE) : shown) * 0x10001u;
 	ring_free(d->ring);
+	memcpy(before, d->pdesc, sizeof(before));
 	assert_int_equal(ring_new(&setup, &d->ring, &why), 0);
-	while (ring_available(d->ring)) {
+	rests_are_untouched(d, p, before);
+	for (; ring_available(d->ring); got++) {
 		pop_and_push(d, 1);
 		ring_publish(d->ring);
 	}
-	assert_int_equal(used_count(d, seen), FOREIGN_SIZE);
+	assert_int_equal(got, chains - p->served - p->burst - p->skipped - 1);
+	assert_int_equal(used_count(d, seen), chains);
 	assert_null(ring_error(d->ring));
 	driver_free(d);
 }
 
+/* So does QEMU 7.2 with what a guest sends while its back end is away. */
 static void what_was_passed_over_by_somebody_else_comes_back(void **state)
 {
-	for (unsigned start = 0; start < 2 * FOREIGN_SIZE; start++)
-		for (unsigned served = 1; served < FOREIGN_SIZE; served++)
-			for (unsigned skipped = 1; served + skipped < FOREIGN_SIZE; skipped++)
-				chain_used_by_somebody_else(start, served, skipped);
+	struct passing p;
+
+	for (unsigned kind = 0; kind < 8; kind++)
+		for (unsigned start = 0; start < 2 * PASSING_SIZE; start += 3)
+			for (unsigned pieces = 1; pieces <= 3; pieces++)
+				for (unsigned parts = 0; parts < 64; parts++) {
+					p = (struct passing){ start, parts & 3, parts >> 2 & 3, parts >> 4 & 3, pieces, kind & 1, kind & 2, kind & 4 };
+					if (p.burst + p.skipped && p.served + p.burst + p.skipped < PASSING_SIZE / pieces)
+						passed_over(&p);
+				}
 }
 
 /* ---- addresses that are not there yet ---- */
