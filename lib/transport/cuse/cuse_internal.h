@@ -255,7 +255,7 @@ struct cuse_endpoint {
 	struct drop *drop; /* or NULL */
 	struct node *node;
 	struct opener *openers;
-	unsigned opened; /* so far */
+	uint32_t opened; /* so far: the number of the last opener; 0 is nobody's */
 	bool closing;
 	bool holds, still; /* is about to be handed over, and stands still */
 	void (*held)(void *opaque, int err); /* who waits for that, or NULL */
@@ -267,6 +267,7 @@ struct cuse_endpoint {
 
 int cuse_endpoint_new(struct vireo_device *device, const char *name,
 		      const struct vireo_endpoint_config *config, struct cuse_endpoint **ret_endpoint);
+/* -ENODEV: it closes; -EBUSY: it has one device, which is somebody's; -EOVERFLOW: there is no number left; -ENOMEM. */
 int endpoint_opener_new(struct cuse_endpoint *endpoint, struct opener **ret_opener);
 struct opener *endpoint_opener(const struct cuse_endpoint *endpoint, uint64_t number); /* or NULL */
 void endpoint_opener_gone(struct cuse_endpoint *endpoint, struct opener *opener);

@@ -47,6 +47,8 @@ int endpoint_opener_new(struct cuse_endpoint *endpoint, struct opener **ret_open
 		return -ENODEV;
 	if (endpoint->device && endpoint->openers)
 		return -EBUSY;
+	if (endpoint->opened == UINT32_MAX) /* the next one's number would be another's, who may be there still */
+		return -EOVERFLOW;
 	r = opener_new(endpoint, endpoint->opened + 1, &opener);
 	if (r)
 		return r;

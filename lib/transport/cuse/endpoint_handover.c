@@ -173,7 +173,7 @@ static int node_import(struct cuse_endpoint *endpoint, const struct handover_rec
 		return refuse(-EINVAL, "its callers are numbered in another pid namespace", why);
 	if (!is_cuse(fd))
 		return refuse(-EINVAL, "its node is no open file of /dev/cuse", why);
-	endpoint->opened = told.opened;
+	endpoint->opened = told.opened; /* no opener's number is above it (handover.c), and the next one's is */
 	copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (copy < 0)
 		return refuse(-errno, "a file descriptor cannot be had", why);

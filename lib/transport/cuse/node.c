@@ -4,7 +4,6 @@
 #include "base/system.h"
 #include "base/util.h"
 #include "transport/cuse/cuse_internal.h"
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
@@ -121,14 +120,15 @@ static struct node_request *request_new(fuse_req_t fuse, enum request_kind kind,
 	return n;
 }
 
-/* The kernel knows an opener by its number, which stays the same in another process. It is there until its release has been answered. */
+/*
+ * The kernel knows an opener by its number, which stays the same in another process. It is there until its release has been answered. NULL: what
+ * another process has handed over says nothing of it (handover.c); whoever has it open is told that there is no device, and closes it.
+ */
 static struct opener *opener_of(fuse_req_t fuse, const struct fuse_file_info *file)
 {
 	const struct node *node = fuse_req_userdata(fuse);
-	struct opener *opener = endpoint_opener(node->endpoint, file->fh);
 
-	assert(opener);
-	return opener;
+	return endpoint_opener(node->endpoint, file->fh);
 }
 
 /* ---- what the kernel asks ---- */
@@ -166,12 +166,18 @@ static void on_open(fuse_req_t fuse, struct fuse_file_info *file)
 
 static void on_release(fuse_req_t fuse, struct fuse_file_info *file)
 {
-	struct node_request *n = request_new(fuse, REQUEST_RELEASE, NULL, 0);
+	struct opener *opener = opener_of(fuse, file);
+	struct node_request *n;
 
+	if (!opener) {
+		fuse_reply_err(fuse, 0);
+		return;
+	}
+	n = request_new(fuse, REQUEST_RELEASE, NULL, 0);
 	if (n)
-		opener_request(opener_of(fuse, file), &n->request);
+		opener_request(opener, &n->request);
 	else
-		opener_end(opener_of(fuse, file));
+		opener_end(opener);
 }
 
 /* libfuse asks only about requests that have not been answered. */
@@ -182,10 +188,16 @@ static void on_interrupt(fuse_req_t fuse, void *opaque)
 	opener_interrupt(n->opener, &n->request);
 }
 
-static void request_interruptible(struct node_request *n, const struct fuse_file_info *file)
+/* False: it is nobody's, is answered with that, and is gone. */
+static bool request_interruptible(struct node_request *n, const struct fuse_file_info *file)
 {
 	n->opener = opener_of(n->fuse, file);
+	if (!n->opener) {
+		answer_error(&n->request, -ENODEV);
+		return false;
+	}
 	fuse_req_interrupt_func(n->fuse, on_interrupt, n);
+	return true;
 }
 
 static void on_ioctl(fuse_req_t fuse, int command, void *arg, struct fuse_file_info *file, unsigned flags,
@@ -198,8 +210,8 @@ static void on_ioctl(fuse_req_t fuse, int command, void *arg, struct fuse_file_i
 	n->arg = arg;
 	n->request.command = (uint32_t)command;
 	n->request.room_bytes = out_bytes;
-	request_interruptible(n, file);
-	opener_request(n->opener, &n->request);
+	if (request_interruptible(n, file))
+		opener_request(n->opener, &n->request);
 }
 
 static void poll_wake(void *handle)
@@ -219,6 +231,12 @@ static void on_poll(fuse_req_t fuse, struct fuse_file_info *file, struct fuse_po
 {
 	struct opener *opener = opener_of(fuse, file);
 
+	if (!opener) {
+		if (handle)
+			poll_free(handle);
+		fuse_reply_err(fuse, ENODEV);
+		return;
+	}
 	if (handle) {
 		if (opener->poll_handle)
 			poll_free(opener->poll_handle);
@@ -236,7 +254,8 @@ static void on_read(fuse_req_t fuse, size_t bytes, off_t offset, struct fuse_fil
 		return;
 	n->request.room_bytes = bytes;
 	n->request.nonblocking = file->flags & O_NONBLOCK;
-	request_interruptible(n, file);
+	if (!request_interruptible(n, file))
+		return;
 	if (fuse_req_interrupted(fuse)) /* before: there will be no other call */
 		answer_error(&n->request, -EINTR);
 	else
@@ -250,8 +269,8 @@ static void on_write(fuse_req_t fuse, const char *data, size_t bytes, off_t offs
 
 	if (!n)
 		return;
-	request_interruptible(n, file);
-	opener_request(n->opener, &n->request);
+	if (request_interruptible(n, file))
+		opener_request(n->opener, &n->request);
 }
 
 static const struct cuse_lowlevel_ops node_ops = {
