@@ -124,6 +124,7 @@ struct vireo_vduse_config {
  * device_new for each, with the first ioctl that needs a device: it hands one out that is on no endpoint, or
  * a negative errno, which the ioctl gets. device_gone (may be NULL): the device is not used by the endpoint
  * any more; it may free it, but not a device whose op is being called.
+ * A node is open 1024 times at most: a further open gets EMFILE, until somebody has closed it.
  * An opener may change processes between its first ioctl and VHOST_SET_OWNER: device_gone, device_new again.
  */
 struct vireo_cuse_config {

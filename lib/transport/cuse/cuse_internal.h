@@ -154,7 +154,7 @@ struct opener {
 	bool busy; /* opener_run() is on the stack */
 	bool quiet; /* the quiesce asked for has been granted */
 	bool ending, breaking, missed, holding; /* as soon as nothing else is under way */
-	bool still; /* HELD, and all is quiet */
+	bool still; /* HELD, and all is quiet: opener_still_set() */
 	bool endpoint_set; /* a SCSI target's rings have begun */
 	bool broken; /* until RESET_OWNER, or SET_OWNER of the first owner */
 
@@ -197,6 +197,7 @@ void opener_quiesce(struct opener *opener, enum opener_state state, uint32_t que
  * be gone afterwards.
  */
 void opener_hold(struct opener *opener, bool on);
+void opener_still_set(struct opener *opener, bool still); /* and its endpoint counts it */
 int opener_device_make(struct opener *opener, pid_t process); /* for that process */
 void opener_iommu_change(struct opener *opener); /* after messages_write() has said -EAGAIN */
 void opener_memory_change(struct opener *opener); /* where memory_next takes something away */
@@ -245,6 +246,13 @@ int openers_import(struct cuse_endpoint *endpoint, struct handover_reader *reade
 
 /* ---- endpoint.c ---- */
 
+/*
+ * So often is a node open at most. A machine opens it once for each pair of queues (128 at most, of vireo-switchd), and whoever starts
+ * the machine may have it open as well. Who has the node could open it as often as it likes otherwise: openers cost memory here, each
+ * request looks through them, and all of them go over in the time that a hand-over has.
+ */
+#define ENDPOINT_OPENERS_MAX 1024u
+
 struct cuse_endpoint {
 	struct vireo_endpoint base;
 	struct vireo_device *device; /* the only one, or NULL: each opener gets one of its own */
@@ -254,7 +262,8 @@ struct cuse_endpoint {
 	struct loop *loop;
 	struct drop *drop; /* or NULL */
 	struct node *node;
-	struct opener *openers;
+	struct opener *openers; /* the last one first */
+	unsigned opener_count, still_count; /* of them; and those that are still */
 	uint32_t opened; /* so far: the number of the last opener; 0 is nobody's */
 	bool closing;
 	bool holds, still; /* is about to be handed over, and stands still */
@@ -267,8 +276,12 @@ struct cuse_endpoint {
 
 int cuse_endpoint_new(struct vireo_device *device, const char *name,
 		      const struct vireo_endpoint_config *config, struct cuse_endpoint **ret_endpoint);
-/* -ENODEV: it closes; -EBUSY: it has one device, which is somebody's; -EOVERFLOW: there is no number left; -ENOMEM. */
+/*
+ * -ENODEV: it closes; -EBUSY: it has one device, which is somebody's; -EMFILE: ENDPOINT_OPENERS_MAX; -EOVERFLOW: there is no number left;
+ * -ENOMEM.
+ */
 int endpoint_opener_new(struct cuse_endpoint *endpoint, struct opener **ret_opener);
+void endpoint_opener_add(struct cuse_endpoint *endpoint, struct opener *opener); /* there is room for it */
 struct opener *endpoint_opener(const struct cuse_endpoint *endpoint, uint64_t number); /* or NULL */
 void endpoint_opener_gone(struct cuse_endpoint *endpoint, struct opener *opener);
 /* The device for an opener whose process is known now, attached and in a session; and back. */
@@ -308,6 +321,8 @@ row_handler ioctl_scsi_set_endpoint, ioctl_scsi_clear_endpoint, ioctl_scsi_get_a
 row_handler ioctl_scsi_set_events_missed, ioctl_scsi_get_events_missed;
 
 /* ---- node.c ---- */
+
+#define NODE_FULL_QUIET_S 5u /* for so long no second line says that the node has been opened too often */
 
 /* Makes /dev/NAME: it appears soon, in a turn of the endpoint's loop. */
 int node_new(struct cuse_endpoint *endpoint, struct node **ret_node);

@@ -38,6 +38,14 @@ const struct vireo_log *endpoint_log(const struct cuse_endpoint *endpoint)
 
 /* ---- openers ---- */
 
+void endpoint_opener_add(struct cuse_endpoint *endpoint, struct opener *opener)
+{
+	assert(endpoint->opener_count < ENDPOINT_OPENERS_MAX);
+	endpoint->opener_count++;
+	opener->next = endpoint->openers;
+	endpoint->openers = opener;
+}
+
 int endpoint_opener_new(struct cuse_endpoint *endpoint, struct opener **ret_opener)
 {
 	struct opener *opener;
@@ -47,14 +55,15 @@ int endpoint_opener_new(struct cuse_endpoint *endpoint, struct opener **ret_open
 		return -ENODEV;
 	if (endpoint->device && endpoint->openers)
 		return -EBUSY;
+	if (endpoint->opener_count >= ENDPOINT_OPENERS_MAX)
+		return -EMFILE;
 	if (endpoint->opened == UINT32_MAX) /* the next one's number would be another's, who may be there still */
 		return -EOVERFLOW;
 	r = opener_new(endpoint, endpoint->opened + 1, &opener);
 	if (r)
 		return r;
 	endpoint->opened++;
-	opener->next = endpoint->openers;
-	endpoint->openers = opener;
+	endpoint_opener_add(endpoint, opener);
 	*ret_opener = opener;
 	return 0;
 }
@@ -132,6 +141,7 @@ void endpoint_opener_gone(struct cuse_endpoint *endpoint, struct opener *opener)
 	while (*at != opener)
 		at = &(*at)->next;
 	*at = opener->next;
+	endpoint->opener_count--;
 	log_info(endpoint_log(endpoint), "%s: opener %u has gone", endpoint->name, opener->number);
 	if (endpoint->closing && !endpoint->openers)
 		endpoint_gone(endpoint);

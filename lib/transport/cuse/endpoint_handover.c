@@ -64,10 +64,7 @@ void endpoint_opener_still(struct cuse_endpoint *endpoint)
 	void (*held)(void *opaque, int err) = endpoint->held;
 	bool refused;
 
-	for (const struct opener *opener = endpoint->openers; opener; opener = opener->next)
-		if (!opener->still)
-			return;
-	if (!held)
+	if (!held || endpoint->still_count < endpoint->opener_count)
 		return;
 	endpoint->held = NULL;
 	refused = any_refused(endpoint);

@@ -4,6 +4,7 @@
 #include "mem/backing.h"
 #include "mem/map.h"
 #include "transport/cuse/cuse_internal.h"
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -134,19 +135,14 @@ static void opener_export(const struct opener *opener, struct handover_writer *w
 /* The oldest one first, as they have come to their devices. */
 void openers_export(const struct cuse_endpoint *endpoint, struct handover_writer *writer)
 {
-	unsigned told = 0;
+	const struct opener *all[ENDPOINT_OPENERS_MAX];
+	unsigned count = 0;
 
-	for (;;) {
-		const struct opener *next = NULL;
-
-		for (const struct opener *opener = endpoint->openers; opener; opener = opener->next)
-			if (opener->number > told && (!next || opener->number < next->number))
-				next = opener;
-		if (!next)
-			return;
-		opener_export(next, writer);
-		told = next->number;
-	}
+	assert(endpoint->opener_count <= ENDPOINT_OPENERS_MAX);
+	for (const struct opener *opener = endpoint->openers; opener; opener = opener->next)
+		all[count++] = opener;
+	while (count)
+		opener_export(all[--count], writer);
 }
 
 /* ---- to be told ---- */
@@ -184,6 +180,8 @@ static const char *opener_wrong(const struct import *import, const struct handov
 		return "its openers are not numbered in their order";
 	if (import->endpoint->device && before)
 		return "it has more openers than a device can have";
+	if (import->endpoint->opener_count >= ENDPOINT_OPENERS_MAX)
+		return "it has more openers than a node can have";
 	return (told->owner || told->features || told->flags & HANDOVER_OPENER_BROKEN) && !(told->flags & HANDOVER_OPENER_DEVICE)
 		       ? "an opener without a device says more of it"
 		       : NULL;
@@ -203,9 +201,10 @@ static int import_opener(struct import *import, const struct handover_record *re
 	if (opener_new(import->endpoint, told.number, &opener))
 		return refuse(-ENOMEM, "out of memory", why);
 	opener->state = OPENER_HELD;
-	opener->quiet = opener->holding = opener->still = true;
-	opener->next = import->endpoint->openers;
-	import->endpoint->openers = import->opener = opener;
+	opener->quiet = opener->holding = true;
+	opener_still_set(opener, true);
+	endpoint_opener_add(import->endpoint, opener);
+	import->opener = opener;
 	opener->broken = told.flags & HANDOVER_OPENER_BROKEN;
 	opener->backend_features = told.backend_features;
 	import->regions = 0;

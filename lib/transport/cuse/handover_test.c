@@ -188,6 +188,55 @@ static void openers_of_each_sort_go_on(void **state)
 	two_free(&t);
 }
 
+/* As many as a node can have, some of which take their time to be still. */
+static void all_openers_of_a_full_node_go_on(void **state)
+{
+	struct two t = two_running();
+	unsigned count = 0;
+
+	while (lab_open(t.old))
+		count++;
+	assert_int_equal(count, ENDPOINT_OPENERS_MAX - 1);
+	release(t.old, endpoint_opener(t.old->endpoint, 3));
+	assert_int_equal(lab_open(t.old)->number, ENDPOINT_OPENERS_MAX + 1);
+	t.old->devices[0].type.late = true;
+	assert_int_equal(ask_hold(&t), 0);
+	assert_int_equal(t.held, 1);
+	assert_int_equal(t.old->endpoint->still_count, ENDPOINT_OPENERS_MAX - 1);
+	release(t.old, endpoint_opener(t.old->endpoint, 4)); /* one that was still goes */
+	assert_int_equal(t.old->endpoint->still_count, ENDPOINT_OPENERS_MAX - 2);
+	type_quiesced_all(&t.old->devices[0].type);
+	assert_int_equal(t.held, 0);
+	assert_int_equal(vireo_endpoint_go_on(&t.old->endpoint->base), 0);
+	assert_int_equal(t.old->endpoint->still_count, 0);
+	t.old->devices[0].type.late = false;
+	hold(&t);
+	switch_over(&t);
+	assert_int_equal(t.new->endpoint->opener_count, ENDPOINT_OPENERS_MAX - 1);
+	assert_int_equal(t.new->endpoint->still_count, 0);
+	assert_null(endpoint_opener(t.new->endpoint, 3));
+	assert_int_equal(lab_open(t.new)->number, ENDPOINT_OPENERS_MAX + 2);
+	assert_null(lab_open(t.new));
+	two_free(&t);
+}
+
+static void list_of_more_openers_than_a_node_has_is_refused(void **state)
+{
+	struct two t = two_running();
+	struct handover_writer lie;
+
+	handover_begin(&lie, HANDOVER_CUSE);
+	for (uint32_t i = 1; i <= ENDPOINT_OPENERS_MAX + 1; i++)
+		handover_add(&lie, HANDOVER_OPENER, &(struct handover_opener){ .number = i }, sizeof(struct handover_opener), NULL, 0);
+	assert_int_equal(handover_end(&lie), 0);
+	t.old->endpoint->opened = ENDPOINT_OPENERS_MAX + 1;
+	assert_int_equal(import(&t, lie.data, lie.bytes, NULL), -EINVAL);
+	assert_true(logged(t.new, "more openers than a node can have"));
+	new_forget(&t);
+	handover_free(&lie);
+	two_free(&t);
+}
+
 static void successor_that_ends_leaves_the_old_one(void **state)
 {
 	struct two t = two_running();
@@ -413,6 +462,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ring_goes_on_where_it_stood),
 		cmocka_unit_test(openers_of_each_sort_go_on),
+		cmocka_unit_test(all_openers_of_a_full_node_go_on),
+		cmocka_unit_test(list_of_more_openers_than_a_node_has_is_refused),
 		cmocka_unit_test(successor_that_ends_leaves_the_old_one),
 		cmocka_unit_test(what_has_been_asked_is_done_first),
 		cmocka_unit_test(opener_that_goes_meanwhile_is_not_waited_for),

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/loop.h"
 #include "base/system.h"
@@ -40,6 +41,7 @@ struct node {
 	bool doomed; /* as soon as it is not */
 	bool ready; /* the kernel has had our answer to its first request */
 	bool lost;
+	uint64_t full_ns; /* when it was last said that it has been opened too often */
 	_Alignas(uint64_t) uint8_t first[NODE_FIRST_BYTES_MAX]; /* the kernel's first request, of so many bytes: a successor is told it */
 	size_t first_bytes;
 };
@@ -140,6 +142,35 @@ static void on_init_done(void *opaque)
 	node->ready = true;
 }
 
+/* Of what whoever has the node may cause as often as it likes, a line in NODE_FULL_QUIET_S. */
+static bool open_refusal_is_told(struct node *node, int r)
+{
+	uint64_t now = clock_now_ns();
+
+	if (r != -EMFILE && r != -EOVERFLOW)
+		return true;
+	if (node->full_ns && now - node->full_ns < NODE_FULL_QUIET_S * UINT64_C(1000000000))
+		return false;
+	node->full_ns = now;
+	return true;
+}
+
+_Static_assert(ENDPOINT_OPENERS_MAX == 1024, "as the line below says");
+
+static const char *open_refusal(int r)
+{
+	switch (r) {
+	case -EPERM:
+		return "it lives in another pid namespace, so its memory and fds cannot be found: run in its namespace, or in one above it";
+	case -EMFILE:
+		return "the node is open as often as it can be (1024 times): have somebody close it (fuser shows who has it)";
+	case -EOVERFLOW:
+		return "the node has been opened as often as it can be: make it anew";
+	default:
+		return system_errno_text(-r);
+	}
+}
+
 static void on_open(fuse_req_t fuse, struct fuse_file_info *file)
 {
 	struct node *node = fuse_req_userdata(fuse);
@@ -149,11 +180,8 @@ static void on_open(fuse_req_t fuse, struct fuse_file_info *file)
 	int r = pid ? endpoint_opener_new(node->endpoint, &opener) : -EPERM;
 
 	if (r) {
-		log_error(
-			endpoint_log(endpoint), "%s: open by thread %d refused: %s", endpoint->name, (int)pid,
-			pid ? system_errno_text(-r)
-			    : "it lives in another pid namespace, so its memory and fds cannot be found: run "
-			      "in its namespace, or in one above it");
+		if (open_refusal_is_told(node, r))
+			log_error(endpoint_log(endpoint), "%s: open by thread %d refused: %s", endpoint->name, (int)pid, open_refusal(r));
 		fuse_reply_err(fuse, -r);
 		return;
 	}

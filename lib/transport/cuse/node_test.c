@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/clock.h"
 #include "transport/cuse/opener_lab.h"
 /* after the above: */
 #include <linux/fuse.h>
@@ -140,11 +141,36 @@ static void no_two_openers_have_one_number(void **state)
 	kernel_free(&kernel);
 }
 
+/* Whoever has the node may open it and open it: it is told so, and the log a few times. */
+static void node_is_not_opened_without_end(void **state)
+{
+	struct kernel kernel = kernel_new();
+	uint64_t before_ns = clock_now_ns(), number = 0, lines = 0;
+
+	while (kernel.lab->endpoint->opener_count < ENDPOINT_OPENERS_MAX)
+		assert_int_equal(ask_open(&kernel, &number), 0);
+	assert_true(number == 1024);
+	for (unsigned i = 0; i < 100; i++) {
+		uint64_t none;
+
+		kernel.lab->log[0] = '\0';
+		assert_int_equal(ask_open(&kernel, &none), -EMFILE);
+		lines += logged(kernel.lab, "refused: the node is open as often as it can be");
+	}
+	assert_in_range(lines, 1, 2 + (clock_now_ns() - before_ns) / (NODE_FULL_QUIET_S * UINT64_C(1000000000)));
+	assert_int_equal(ask_release(&kernel, 512), 0);
+	assert_int_equal(ask_open(&kernel, &number), 0);
+	assert_true(number == 1025);
+	assert_int_equal(ask_ioctl(&kernel, number), 0);
+	kernel_free(&kernel);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(opener_that_nobody_knows_gets_enodev),
 		cmocka_unit_test(no_two_openers_have_one_number),
+		cmocka_unit_test(node_is_not_opened_without_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -280,20 +280,27 @@ static void opener_granted(struct opener *opener)
 	}
 }
 
+void opener_still_set(struct opener *opener, bool still)
+{
+	opener->endpoint->still_count += still;
+	opener->endpoint->still_count -= opener->still;
+	opener->still = still;
+}
+
 /* It stands still, until it goes on or ends. False: it does. */
 static bool held_step(struct opener *opener)
 {
 	if (opener->holding && !opener->ending) {
 		if (opener->still)
 			return false;
-		opener->still = true;
+		opener_still_set(opener, true);
 		messages_poll_wake(opener);
 		if (opener->device)
 			device_hold(opener->device, true);
 		endpoint_opener_still(opener->endpoint);
 		return true;
 	}
-	opener->still = false;
+	opener_still_set(opener, false);
 	opener->state = OPENER_IDLE;
 	if (opener->device)
 		device_hold(opener->device, false);
