@@ -84,6 +84,26 @@ static struct device_pair *pair_free(struct device_port *device)
 	return NULL;
 }
 
+/* The one that it had in the process before: a guest that uses one pair of two has frames come to that. */
+static struct device_pair *pair_for(struct device_port *device, const struct vireo_endpoint_opener *opener)
+{
+	unsigned told = opener->device;
+
+	if (told && told <= device->port.spec.queues && !device->pairs[told - 1].taken)
+		return &device->pairs[told - 1];
+	return pair_free(device);
+}
+
+static unsigned pair_number(void *opaque, const struct vireo_device *device)
+{
+	const struct device_port *port = &((const struct cuse_port *)opaque)->device;
+
+	for (unsigned i = 0; i < port->port.spec.queues; i++)
+		if (vireo_net_device(port->pairs[i].net) == device)
+			return i + 1;
+	return 0;
+}
+
 /* Whoever is refused may come again and again, and to look for a process takes a while: once in LOOK_HOLDER_S. */
 static bool may_look(struct cuse_port *cuse)
 {
@@ -135,7 +155,7 @@ static int opener_new(void *opaque, const struct vireo_endpoint_opener *opener, 
 {
 	struct cuse_port *cuse = opaque;
 	struct port *port = &cuse->device.port;
-	struct device_pair *pair = pair_free(&cuse->device);
+	struct device_pair *pair = pair_for(&cuse->device, opener);
 
 	if (cuse->process && cuse->process != opener->process) {
 		refuse(cuse, opener->process);
@@ -197,6 +217,7 @@ static void config(struct device_port *device, struct vireo_endpoint_config *ret
 {
 	ret->cuse.device_new = opener_new;
 	ret->cuse.device_gone = opener_gone;
+	ret->cuse.device_number = pair_number;
 	ret->cuse.device_opaque = container_of(device, struct cuse_port, device);
 	ret->cuse.device_like = vireo_net_device(device->pairs[0].net);
 	ret->log = logger_log(&device->logger);

@@ -663,6 +663,23 @@ static void node_is_one_process_and_has_so_many_pairs(void **state)
 	assert_ptr_equal(third, first);
 }
 
+/* Its second pair was of the first opener, as another process has had it; and numbers may lie. */
+static void opener_that_was_handed_over_has_the_pair_that_it_had(void **state)
+{
+	struct vireo_endpoint_opener opener = {.size = sizeof(opener), .number = 1, .process = 7, .device = 2};
+	struct vireo_device *first, *second;
+
+	assert_int_equal(node.device_new(node.device_opaque, &opener, &second), 0);
+	assert_int_equal(node.device_number(node.device_opaque, second), 2);
+	assert_int_equal(node.device_new(node.device_opaque, &opener, &first), 0); /* it is another's: any */
+	assert_int_equal(node.device_number(node.device_opaque, first), 1);
+	node.device_gone(node.device_opaque, first);
+	opener.device = 3;
+	assert_int_equal(node.device_new(node.device_opaque, &opener, &first), 0);
+	assert_int_equal(node.device_number(node.device_opaque, first), 1);
+	assert_int_equal(node.device_number(node.device_opaque, NULL), 0);
+}
+
 static void link_of_a_device_with_several_pairs_is_one(void **state)
 {
 	assert_int_equal(device_port_link_set(*state, false), PORT_TOLD);
@@ -742,6 +759,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(second_pair_of_a_node_gets_frames_when_its_guest_has_put_a_buffer_there,
 						set_up_node, tear_down),
 		cmocka_unit_test_setup_teardown(node_is_one_process_and_has_so_many_pairs, set_up_node, tear_down),
+		cmocka_unit_test_setup_teardown(opener_that_was_handed_over_has_the_pair_that_it_had, set_up_node, tear_down),
 		cmocka_unit_test_setup_teardown(link_of_a_device_with_several_pairs_is_one, set_up_two, tear_down),
 		cmocka_unit_test_setup_teardown(link_of_a_node_is_that_of_all_its_devices, set_up_node, tear_down),
 		cmocka_unit_test_setup_teardown(time_to_say_hello_goes_to_who_listens_as_the_spec_has_it, set_up_two, tear_down),

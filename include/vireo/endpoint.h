@@ -54,6 +54,8 @@ struct vireo_endpoint_opener {
 	size_t size;
 	unsigned number; /* counts the opens of this node, from 1 on */
 	pid_t process; /* in our own pid namespace: the one that owns the device, or is about to (VHOST_SET_OWNER) */
+	/* Another process has handed the opener over, whose cuse.device_number said this of its device: hand out the same one. 0: any. */
+	unsigned device;
 };
 
 /* The peer at the other end of a vhost-user socket. */
@@ -148,7 +150,12 @@ struct vireo_cuse_config {
 	 * one fd more for each region.
 	 */
 	uint64_t handover; /* 0 or 1 */
-	uint64_t reserved[6];
+	/*
+	 * Which one of its devices that is, from 1 on, or 0: with vireo_endpoint_export() a successor is told it, whose device_new is called
+	 * with it. For who tells his devices apart. NULL: a successor is told nothing.
+	 */
+	unsigned (*device_number)(void *opaque, const struct vireo_device *device);
+	uint64_t reserved[5];
 };
 
 /* What an endpoint has that another process is to go on with. */

@@ -63,6 +63,8 @@ struct handover_opener {
 	uint32_t number, flags;
 	uint32_t process, owner; /* 0: nobody */
 	uint64_t features, backend_features;
+	uint32_t device; /* which one it has, as the program numbers them; 0: not told */
+	uint32_t zero;
 };
 
 struct handover_region {

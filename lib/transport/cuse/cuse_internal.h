@@ -165,6 +165,7 @@ struct opener {
 
 	struct vireo_device *device; /* NULL until it is needed */
 	pid_t process; /* whom the device was made for */
+	unsigned device_told; /* of the opener's device in another process: for struct vireo_endpoint_opener; else 0 */
 	uint32_t *busyloop_us; /* per queue of the device */
 	struct caller *owner; /* NULL: nobody */
 	struct map *memory; /* of the last table, or NULL; the device's map is this or a view of it */
@@ -287,6 +288,7 @@ void endpoint_opener_gone(struct cuse_endpoint *endpoint, struct opener *opener)
 /* The device for an opener whose process is known now, attached and in a session; and back. */
 int endpoint_device_take(struct cuse_endpoint *endpoint, struct opener *opener,
 			 struct vireo_device **ret_device);
+unsigned endpoint_device_number(const struct cuse_endpoint *endpoint, const struct opener *opener); /* of the one it has; 0: none */
 void endpoint_device_give(struct cuse_endpoint *endpoint, struct vireo_device *device);
 void endpoint_node_lost(struct cuse_endpoint *endpoint, int err); /* no request comes any more, and no release */
 const struct vireo_log *endpoint_log(const struct cuse_endpoint *endpoint);

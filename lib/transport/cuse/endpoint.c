@@ -84,6 +84,7 @@ int endpoint_device_take(struct cuse_endpoint *endpoint, struct opener *opener,
 		.size = sizeof(who),
 		.number = opener->number,
 		.process = opener->process,
+		.device = opener->device_told,
 	};
 	struct vireo_device *device = endpoint->device;
 	int r = device ? 0 : endpoint->config.cuse.device_new(endpoint->config.cuse.device_opaque, &who, &device);
@@ -100,6 +101,13 @@ int endpoint_device_take(struct cuse_endpoint *endpoint, struct opener *opener,
 	device_files_keep(device, endpoint->config.cuse.handover);
 	*ret_device = device;
 	return 0;
+}
+
+unsigned endpoint_device_number(const struct cuse_endpoint *endpoint, const struct opener *opener)
+{
+	if (!opener->device || endpoint->device || !endpoint->config.cuse.device_number)
+		return 0;
+	return endpoint->config.cuse.device_number(endpoint->config.cuse.device_opaque, opener->device);
 }
 
 void endpoint_device_give(struct cuse_endpoint *endpoint, struct vireo_device *device)

@@ -60,6 +60,7 @@ static void tell_opener(const struct opener *opener, struct handover_writer *wri
 		.owner = opener->owner ? (uint32_t)caller_process(opener->owner) : 0,
 		.features = opener->device ? vireo_device_features(opener->device) : 0,
 		.backend_features = opener->backend_features,
+		.device = endpoint_device_number(opener->endpoint, opener),
 	};
 
 	handover_add(writer, HANDOVER_OPENER, &told, sizeof(told), NULL, 0);
@@ -132,7 +133,7 @@ static void opener_export(const struct opener *opener, struct handover_writer *w
 		tell_ring(opener, i, &state, writer);
 }
 
-/* The oldest one first, as they have come to their devices. */
+/* The oldest one first. They may have come to their devices in another order: each says which one it has. */
 void openers_export(const struct cuse_endpoint *endpoint, struct handover_writer *writer)
 {
 	const struct opener *all[ENDPOINT_OPENERS_MAX];
@@ -160,8 +161,11 @@ struct import {
 
 static int import_device(struct opener *opener, const struct handover_opener *told, const char **why)
 {
-	int r = opener_device_make(opener, (pid_t)told->process);
+	int r;
 
+	opener->device_told = told->device;
+	r = opener_device_make(opener, (pid_t)told->process);
+	opener->device_told = 0; /* it is of this device, and of none that may be made later */
 	if (r)
 		return refuse(r, "there is no device for it", why);
 	device_hold(opener->device, true);
@@ -174,7 +178,7 @@ static const char *opener_wrong(const struct import *import, const struct handov
 {
 	const struct opener *before = import->endpoint->openers;
 
-	if (told->flags & ~OPENER_FLAGS || told->process > INT32_MAX || told->owner > INT32_MAX)
+	if (told->zero || told->flags & ~OPENER_FLAGS || told->process > INT32_MAX || told->owner > INT32_MAX)
 		return "it says of an opener what is not known here";
 	if (told->number <= (before ? before->number : 0) || told->number > import->endpoint->opened)
 		return "its openers are not numbered in their order";
@@ -182,7 +186,7 @@ static const char *opener_wrong(const struct import *import, const struct handov
 		return "it has more openers than a device can have";
 	if (import->endpoint->opener_count >= ENDPOINT_OPENERS_MAX)
 		return "it has more openers than a node can have";
-	return (told->owner || told->features || told->flags & HANDOVER_OPENER_BROKEN) && !(told->flags & HANDOVER_OPENER_DEVICE)
+	return (told->owner || told->features || told->device || told->flags & HANDOVER_OPENER_BROKEN) && !(told->flags & HANDOVER_OPENER_DEVICE)
 		       ? "an opener without a device says more of it"
 		       : NULL;
 }

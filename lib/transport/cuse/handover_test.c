@@ -188,6 +188,27 @@ static void openers_of_each_sort_go_on(void **state)
 	two_free(&t);
 }
 
+/* Devices are given to openers as these ask for something, whoever was opened first, and one may have been given back. */
+static void each_opener_gets_the_device_that_it_had(void **state)
+{
+	struct two t = two_running();
+	struct opener *second = lab_open(t.old), *third = lab_open(t.old);
+
+	assert_int_equal(ask_as(t.old, third, getpid(), VHOST_SET_OWNER, NULL), 0);
+	assert_int_equal(ask_as(t.old, second, getpid(), VHOST_SET_OWNER, NULL), 0);
+	release(t.old, t.old->opener);
+	hold(&t);
+	switch_over(&t);
+	assert_int_equal(t.new->device_count, 2);
+	assert_int_equal(t.new->devices[0].told, 3); /* the second opener's: it is told first */
+	assert_int_equal(t.new->devices[1].told, 2);
+	t.new->opener = endpoint_opener(t.new->endpoint, 2);
+	assert_int_equal(ask(t.new, VHOST_RESET_OWNER, NULL), 0);
+	assert_int_equal(ask_as(t.new, lab_open(t.new), getpid(), VHOST_SET_OWNER, NULL), 0);
+	assert_int_equal(t.new->devices[2].told, 0);
+	two_free(&t);
+}
+
 /* As many as a node can have, some of which take their time to be still. */
 static void all_openers_of_a_full_node_go_on(void **state)
 {
@@ -432,6 +453,8 @@ static void lie_is_named(void **state)
 		{ { 2, 0, 0, 0, 0, 0 }, "not numbered in their order" },
 		{ { 1, 4, 0, 0, 0, 0 }, "not known here" },
 		{ { 1, 0, 1u << 31, 0, 0, 0 }, "not known here" },
+		{ { .number = 1, .zero = 1 }, "not known here" },
+		{ { .number = 1, .device = 1 }, "without a device says more" },
 		{ { 1, 0, 0, me, 0, 0 }, "without a device says more" },
 		{ { 1, HANDOVER_OPENER_BROKEN, 0, 0, 0, 0 }, "without a device says more" },
 		{ { 1, HANDOVER_OPENER_DEVICE, me, INT32_MAX, 0, 0 }, "process cannot be found" },
@@ -462,6 +485,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ring_goes_on_where_it_stood),
 		cmocka_unit_test(openers_of_each_sort_go_on),
+		cmocka_unit_test(each_opener_gets_the_device_that_it_had),
 		cmocka_unit_test(all_openers_of_a_full_node_go_on),
 		cmocka_unit_test(list_of_more_openers_than_a_node_has_is_refused),
 		cmocka_unit_test(successor_that_ends_leaves_the_old_one),

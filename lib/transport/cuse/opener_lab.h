@@ -45,6 +45,7 @@ struct lab_device {
 	struct vireo_device *device;
 	struct lab_type type;
 	pid_t process;
+	unsigned told; /* which one another process had */
 	bool missed; /* events, by a device that has some */
 };
 
@@ -151,7 +152,18 @@ static inline int lab_device_for(void *opaque, const struct vireo_endpoint_opene
 		return lab->device_new_r;
 	*ret_device = lab_device_new(lab);
 	lab->devices[lab->device_count - 1].process = opener->process;
+	lab->devices[lab->device_count - 1].told = opener->device;
 	return 0;
+}
+
+static inline unsigned lab_device_number(void *opaque, const struct vireo_device *device)
+{
+	const struct lab *lab = opaque;
+	unsigned i = 0;
+
+	while (lab->devices[i].device != device)
+		i++;
+	return i + 1;
 }
 
 static inline void lab_device_gone(void *opaque, struct vireo_device *device)
@@ -326,6 +338,7 @@ static inline struct lab *lab_make_as(bool many, const char *target)
 		.cuse = {
 			.device_new = many ? lab_device_for : NULL,
 			.device_gone = lab_device_gone,
+			.device_number = lab_device_number,
 			.device_opaque = lab,
 			.target = target,
 		},
