@@ -15,8 +15,10 @@
  * of each ring what ioctls have said. Who takes them over tells all that to a fresh device, by the verbs that ioctls come to, and in an order in
  * which each finds what it needs. Nothing starts meanwhile: the openers are held (opener.c).
  *
- * The owner is looked for again by his number. He was alive when that was told, and his number is nobody else's as long as his
- * file is open; the kernel keeps what he asks meanwhile.
+ * The owner is looked for again by his number. He was alive when his openers were still, and the kernel keeps what he asks meanwhile. He may die
+ * before he is looked for, with the file open in a child of his; his number may be another process's then, which is taken for the owner. That
+ * one has nothing to do with the device unless it has that very file open, too: the memory is by the files that are handed over, and not the
+ * other process's. Of the child nothing is taken either way, as of any process that is not the owner.
  */
 
 #define OPENER_FLAGS (HANDOVER_OPENER_DEVICE | HANDOVER_OPENER_BROKEN)
