@@ -92,7 +92,10 @@ struct nbd_op {
 
 /* ---- nbd_library.c ---- */
 
-/* Before anything else of libnbd is called; it stays till the process ends. 0, or -ENOSYS and a phrase in `why` (DISK_WHY_BYTES). May wait. */
+/*
+ * Before anything else of libnbd is called; it stays till the process ends. 0, or -ENOSYS and in `why` (DISK_WHY_BYTES) what is lacking: the next call tries again.
+ * Any thread; may wait.
+ */
 int nbd_library_load(char *why);
 
 /* ---- nbd_connect.c; `why` is DISK_WHY_BYTES ---- */

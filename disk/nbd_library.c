@@ -5,43 +5,31 @@
  */
 #define NBD_LIBRARY_NAMES /* here they are what the header declares */
 #include "disk/nbd_library.h"
+#include "disk/library.h"
 #include "disk/nbd.h"
-#include <dlfcn.h>
-#include <pthread.h>
-#include <string.h>
 
 struct nbd_library nbd_library;
 
-static bool loaded;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool loaded; /* under the lock */
 
-static void load(void)
+int nbd_library_load(char *why)
 {
-	static const struct {
-		const char *name;
-		void *at; /* a function's address of `nbd_library` */
-	} names[] = {
+	static const struct library_name names[] = {
 #define NAME(name) {#name, &nbd_library.name},
 		NBD_LIBRARY(NAME)
 #undef NAME
 	};
-	void *handle = dlopen("libnbd.so.0", RTLD_NOW);
+	char problem[DISK_WHY_BYTES];
+	int err = 0;
 
-	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
-		void *function = handle ? dlsym(handle, names[i].name) : NULL;
-
-		if (!function)
-			return;
-		memcpy(names[i].at, &function, sizeof(function));
+	pthread_mutex_lock(&lock);
+	if (!loaded)
+		loaded = library_open("libnbd.so.0", names, ARRAY_SIZE(names), problem);
+	if (!loaded) {
+		snprintf(why, DISK_WHY_BYTES, "install libnbd0 (1.14 or later): %.200s", problem);
+		err = -ENOSYS;
 	}
-	loaded = true;
-}
-
-int nbd_library_load(char *why)
-{
-	pthread_once(&once, load);
-	if (loaded)
-		return 0;
-	snprintf(why, DISK_WHY_BYTES, "libnbd.so.0 cannot be loaded: install libnbd0 (1.14 or later)");
-	return -ENOSYS;
+	pthread_mutex_unlock(&lock);
+	return err;
 }

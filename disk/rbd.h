@@ -46,7 +46,10 @@ struct rbd_library {
 #undef RBD_LIBRARY_MEMBER
 };
 
-/* Loaded when it is asked for first, and there till the process ends. NULL, and a phrase in `why`. May wait. */
+/*
+ * Loaded when it is asked for first, and there till the process ends. NULL, and in `why` (DISK_WHY_BYTES) what is lacking: the next call tries again. Any thread;
+ * may wait.
+ */
 const struct rbd_library *rbd_library(char *why);
 
 /* ---- rbd.c ---- */
