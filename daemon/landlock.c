@@ -140,6 +140,27 @@ static int rule_of_names(const struct ruleset *ruleset)
 	return rules_add(ruleset, &folder, 1, FS_READ);
 }
 
+/*
+ * The file, and what lies in its folder: an editor makes a new file of that name, and the rule of a file would be the old one's. So does who puts
+ * another link in the place of a link. The folder / would be all files: there it is the file alone.
+ */
+static int rules_of_config(const struct ruleset *ruleset, const char *config)
+{
+	char file[PATH_MAX], path[PATH_MAX];
+	const char *const paths[] = {config, realpath(config, file) ? file : config};
+	int err = rule_add(ruleset, config, FS_READ_FILE);
+
+	for (unsigned i = 0; i < ARRAY_SIZE(paths) && !err; i++) {
+		const char *at;
+
+		snprintf(path, sizeof(path), "%s", paths[i]);
+		at = folder_of(path);
+		if (strcmp(at, "/") != 0)
+			err = rule_add(ruleset, at, FS_READ_FILE);
+	}
+	return err;
+}
+
 static int rules_of_setting(const struct ruleset *ruleset, const char *beneath, const struct vireo_log *log)
 {
 	char *paths = strdup(beneath), *rest = paths;
@@ -168,7 +189,7 @@ static int rules_of_machine(const struct ruleset *ruleset, const struct daemon_o
 	if (!err && options->control)
 		err = rule_of_control(ruleset, options->control);
 	if (!err && options->config)
-		err = rule_add(ruleset, options->config, FS_READ);
+		err = rules_of_config(ruleset, options->config);
 	return err;
 }
 

@@ -222,6 +222,35 @@ def files_are_opened_beneath_its_folders_only(lab):
 
 
 @case
+def its_file_of_settings_may_be_a_new_file(lab):
+    """An editor makes one and gives it the old one's name; so does who links. What lies elsewhere is still not read."""
+    need_landlock()
+    with elsewhere() as settings, elsewhere() as targets, elsewhere() as outside:
+        def put(folder, *ports):
+            with open(f"{folder}/new", "w") as new:
+                new.writelines(f"port null:{name}\n" for name in ports)
+            os.rename(f"{folder}/new", f"{folder}/conf")
+
+        def names():
+            return sorted(port["name"] for port in switch.ask("port", "list")["ports"])
+        put(targets, "a")
+        os.symlink(f"{targets}/conf", f"{settings}/conf")
+        switch = Switch(lab, [], ["--config", f"{settings}/conf", "--beneath", lab.folder])
+        put(targets, "a", "b")
+        switch.ctl("reload")
+        expect(names() == ["a", "b"], f"{names()}")
+        put(settings, "a", "c")
+        switch.ctl("reload")
+        expect(names() == ["a", "c"], f"{names()}")
+        put(outside, "d")
+        os.unlink(f"{settings}/conf")
+        os.symlink(f"{outside}/conf", f"{settings}/conf")
+        done = switch.ctl_run("reload")
+        expect(done.returncode and "ermission" in done.stderr and names() == ["a", "c"], f"{done}")
+        end_well(switch)
+
+
+@case
 def folders_that_are_not_there_end_it(lab):
     need_landlock()
     for beneath, code, why in (("/run:/nobody/has/made", 1, "beneath /nobody/has/made: No such file"), ("run", 2, "absolute paths"), ("/run:", 2, "absolute paths")):
