@@ -69,8 +69,11 @@ blkio: build ## libblkio's driver, fetched from Debian 13, on disks of ours
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' VIREO_BLKIO=1 tests/e2e/blkio.py
 
-rbd: build ## images of a Ceph cluster, which is made on this machine, of one monitor and one storage server in memory
-	@scripts/install-deps check rbd
+rbd: ## images of a Ceph cluster, which is made on this machine, of one monitor and one storage server in memory
+	@scripts/install-deps build check rbd
+	@$(MAKE) --no-print-directory compile
+	@# A folder that was set up before librbd was there remembers that it was not.
+	@test -x '$(BUILD)/disk/disk_rbd_test' || { meson setup --wipe '$(BUILD)' && meson compile -C '$(BUILD)'; }
 	@VIREO_BUILD='$(abspath $(BUILD))' tests/e2e/rbd.py
 
 blktests: build ## blktests' block group on our disk and on qemu-storage-daemon's, in a QEMU guest (BLKTESTS: its folder, built)
