@@ -26,10 +26,46 @@ static const char *image_problem(const char *address)
 
 #include "disk/rbd.h"
 
-#define CONNECT_S "10" /* nobody who opens a disk waits for longer */
+#define CONNECT_S "10" /* for the monitors to take us */
+#define OPEN_S	  "8"  /* for each answer while a disk is opened: vireoctl waits for 10 s */
+#define CLOSE_S	  "2"  /* and while it is closed: what is not given back the cluster takes by itself, half a minute later */
 #define PHYSICAL_BYTES 4096u /* what the servers allocate by, since BlueStore */
 #define DISCARD_BYTES 65536u /* what librbd rounds discards to, at least */
 #define SPAN_BYTES (UINT64_C(256) << 20) /* of one discard or zeroes: an operation for each of the image's objects is made at once */
+
+/* ---- how long an answer is waited for ---- */
+
+/* librados looks at them anew for each thing it asks. */
+static const char *const limits[RBD_LIMITS] = {"rados_mon_op_timeout", "rados_osd_op_timeout"};
+
+static int limits_set(struct rbd_disk *rbd, const char *seconds)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < RBD_LIMITS && err >= 0; i++)
+		err = rbd->library->rados_conf_set(rbd->cluster, limits[i], seconds);
+	return err;
+}
+
+/* It is connected: what the monitors say of the configuration is known, too. */
+static int limits_begin(struct rbd_disk *rbd)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < RBD_LIMITS && err >= 0; i++)
+		err = rbd->library->rados_conf_get(rbd->cluster, limits[i], rbd->patience[i], sizeof(rbd->patience[i]));
+	return err < 0 ? err : limits_set(rbd, OPEN_S);
+}
+
+/* A guest's request that took longer would have failed. */
+static int limits_end(struct rbd_disk *rbd)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < RBD_LIMITS && err >= 0; i++)
+		err = rbd->library->rados_conf_set(rbd->cluster, limits[i], rbd->patience[i]);
+	return err;
+}
 
 /* ---- the disk ---- */
 
@@ -73,6 +109,8 @@ static void rbd_free(struct rbd_disk *rbd)
 {
 	const struct rbd_library *library = rbd->library;
 
+	if (rbd->image)
+		limits_set(rbd, CLOSE_S); /* nothing of a guest is under way */
 	if (rbd->locked)
 		library->rbd_lock_release(rbd->image);
 	if (rbd->image)
@@ -106,6 +144,12 @@ static int refused(const struct disk_spec *spec, int err, const char *what, cons
 	return err;
 }
 
+/* By what has to be asked of the storage servers. */
+static int unanswered(const struct disk_spec *spec, int err, const char *what, const char *fix, char *why)
+{
+	return refused(spec, err, what, err == -ETIMEDOUT ? ": do the storage servers answer? ceph -s tells" : fix, why);
+}
+
 /* librbd's own cache is left out: what is acknowledged then is with the servers. */
 static int connect_to(struct rbd_disk *rbd, const struct disk_spec *spec, char *why)
 {
@@ -120,8 +164,9 @@ static int connect_to(struct rbd_disk *rbd, const struct disk_spec *spec, char *
 		return refused(spec, err, conf ? conf : "/etc/ceph/ceph.conf", ": name the cluster's configuration by conf=FILE", why);
 	library->rados_conf_set(rbd->cluster, "rbd_cache", "false");
 	library->rados_conf_set(rbd->cluster, "client_mount_timeout", CONNECT_S);
-	return refused(spec, library->rados_connect(rbd->cluster), "the cluster",
-		       ": are its monitors, conf= and user= right, and may its key be read?", why);
+	err = refused(spec, library->rados_connect(rbd->cluster), "the cluster",
+		      ": are its monitors, conf= and user= right, and may its key be read?", why);
+	return err < 0 ? err : refused(spec, limits_begin(rbd), "its time limits", "", why);
 }
 
 static int pool_open(struct rbd_disk *rbd, const struct disk_spec *spec, char *name, const char **ret_image, char *why)
@@ -151,7 +196,7 @@ static int image_lock(struct rbd_disk *rbd, const struct disk_spec *spec, char *
 	rbd->locked = err >= 0;
 	if (err == -EINVAL || err == -EOPNOTSUPP)
 		return refused(spec, err, "the lock", ": rbd feature enable IMAGE exclusive-lock, or say lock=off", why);
-	return refused(spec, err, "the lock", ": another client has it (rbd lock list): end that, or say read-only=on", why);
+	return unanswered(spec, err, "the lock", ": another client has it (rbd lock list): end that, or say read-only=on", why);
 }
 
 static int image_open(struct rbd_disk *rbd, const struct disk_spec *spec, const char *image, char *why)
@@ -165,7 +210,7 @@ static int image_open(struct rbd_disk *rbd, const struct disk_spec *spec, const 
 	rbd->disk.info.read_only |= snapshot != NULL;
 	err = rbd->disk.info.read_only ? library->rbd_open_read_only(rbd->pool, image, &rbd->image, snapshot) :
 					 library->rbd_open(rbd->pool, image, &rbd->image, snapshot);
-	err = refused(spec, err, "the image", err == -ENOENT ? ": make it first, as rbd create --size 10G does" : "", why);
+	err = unanswered(spec, err, "the image", err == -ENOENT ? ": make it first, as rbd create --size 10G does" : "", why);
 	return err < 0 ? err : image_lock(rbd, spec, why);
 }
 
@@ -197,6 +242,8 @@ static int parts_open(struct rbd_disk *rbd, const struct disk_spec *spec, char *
 		err = image_open(rbd, spec, image, why);
 	if (err >= 0)
 		err = info_fill(rbd, spec, why);
+	if (err >= 0)
+		err = refused(spec, limits_end(rbd), "its time limits", "", why);
 	free(name);
 	return err < 0 ? err : 0;
 }

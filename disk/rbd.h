@@ -31,6 +31,7 @@
 #define RBD_LIBRARY_OF_RADOS(X) \
 	X(rados_create) \
 	X(rados_conf_read_file) \
+	X(rados_conf_get) \
 	X(rados_conf_set) \
 	X(rados_connect) \
 	X(rados_shutdown) \
@@ -47,12 +48,14 @@ struct rbd_library {
 };
 
 /*
- * Loaded when it is asked for first, and there till the process ends. NULL, and in `why` (DISK_WHY_BYTES) what is lacking: the next call tries again. Any thread;
- * may wait.
+ * Loaded when it is asked for first, and there till the process ends. NULL, and in `why` (DISK_WHY_BYTES) what is lacking: the next
+ * call tries again. Any thread; may wait.
  */
 const struct rbd_library *rbd_library(char *why);
 
 /* ---- rbd.c ---- */
+
+#define RBD_LIMITS 2u
 
 struct rbd_disk {
 	struct disk disk;
@@ -62,6 +65,7 @@ struct rbd_disk {
 	rados_ioctx_t pool;
 	rbd_image_t image;
 	bool locked;
+	char patience[RBD_LIMITS][24]; /* the cluster's own limits, of which opening has others: rbd.c */
 	/* Any thread (atomic). */
 	bool unsynced; /* a flush has failed: never again is one done without an error */
 };

@@ -15,10 +15,11 @@ from guest.daemon import end_well  # noqa: E402
 from guest.disks import Blkd  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.requests import FLUSH, IN, OK, OUT, Requests  # noqa: E402
-from guest.switch import build_folder  # noqa: E402
+from guest.switch import build_folder, program  # noqa: E402
 
 MIB = 16
 UNITS = os.path.join(build_folder(), "disk", "disk_rbd_test")
+OPEN_S = 60  # at most: disk/rbd.c gives each answer 8 s
 LOCK_S = 60  # so long the cluster may keep the lock of a client that was killed: half a minute, as it comes
 
 
@@ -90,6 +91,38 @@ def an_image_outlives_its_daemon_and_has_one_writer(lab):
         expect(driver.one(IN, 7) == OK and driver.data(0) == b"\7" * 512, "what was flushed is gone")
         expect(driver.one(OUT, 8, b"\x08" * 512) == OK, "it is not written to any more")
     end_well(second)
+    end_well(blkd)
+
+
+def begun(*argv):
+    return subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+@case
+def servers_that_are_silent_hold_nobody_up_for_long(lab):
+    """A disk is not opened, at a start and later, and one is removed; what a driver asks for is waited for, longer than any of these."""
+    ceph = cluster(lab)
+    more = ceph.image("more", MIB)
+    blkd = Blkd(lab, [f"d={ceph.image('d', MIB)}", f"gone={ceph.image('gone', MIB)}"], [f"vhost-user:{lab.path('d')},disk=d"])
+    with Requests(lab.path("d")) as driver:
+        expect(driver.one(OUT, 5, b"\4" * 512) == OK, "it is not written")
+        ceph.stand_still()
+        driver.ask(0, OUT, 5, b"\5" * 512)
+        began = time.monotonic()
+        ctl = program("vireoctl"), "-s", blkd.control, "--daemon", "blkd", "--timeout", str(OPEN_S), "disk"
+        opening = begun(*ctl, "add", f"more={more}"), begun(blkd.argv[0], "--disk", f"m={more}", "--control", lab.path("other"))
+        removing = begun(*ctl, "remove", "gone")
+        for child in opening:
+            _, why = child.communicate(timeout=OPEN_S)
+            expect(child.returncode == 1 and "do the storage servers answer?" in why, f"{child.args}: {child.returncode}: {why}")
+        _, why = removing.communicate(timeout=OPEN_S)
+        expect(removing.returncode == 0, why)
+        print(f"     two that are not opened and one that is removed: {time.monotonic() - began:.0f} s")
+        expect(not driver.ring.used(), "a request is done that nobody can have done")
+        ceph.stand_still(False)
+        wait_until(driver.ring.used, 30, "the request that hung is done", child=blkd.child)
+        expect(driver.status(0) == OK, "the request that hung has failed")
+        blkd.ctl("disk", "add", f"more={more}")
     end_well(blkd)
 
 
