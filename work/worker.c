@@ -346,12 +346,10 @@ static unsigned round_sources(struct worker *worker)
 	while (at < asked_count(worker)) {
 		int count = source_serve(worker, worker->active[at], source_next(worker, at), &round);
 
-		if (likely(count > 0))
+		if (likely(count > 0) || (!count && source_idle(worker, at)))
 			at++;
 		else if (count < 0)
 			source_dead(worker, at);
-		else if (source_idle(worker, at))
-			at++;
 	}
 	if (unlikely(worker->silent_count))
 		silent_ask(worker, &round);
