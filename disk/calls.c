@@ -31,6 +31,10 @@ const struct calls disk_calls = {"disk", rows, ARRAY_SIZE(rows), NULL, 0};
 #define SERVER_SOCKET(family, type, why) \
 	{"socket", why, #family ", " #type, {{0, false, 0xffffffffu, family}, {1, false, 0xf, type}}, 2}
 
+/* The kernel is asked for them by its routing messages. */
+#define OWN_ADDRESSES(why) \
+	{"socket", why, "AF_NETLINK, NETLINK_ROUTE", {{0, false, 0xffffffffu, AF_NETLINK}, {2, false, 0xffffffffu, 0}}, 2}
+
 #define NBD_SERVERS "servers of NBD, and of names"
 
 static const struct call nbd_rows[] = {
@@ -40,8 +44,7 @@ static const struct call nbd_rows[] = {
 	SERVER_SOCKET(AF_INET6, SOCK_DGRAM, NBD_SERVERS),
 	CALL_IOCTL(SIOCGIFINDEX, "a link-local address of a server names an interface"),
 	CALL_WITH("socket", 0, AF_VSOCK, "servers of NBD (nbd+vsock)"),
-	{"socket", "getaddrinfo(3) asks which addresses this machine has", "AF_NETLINK, NETLINK_ROUTE",
-	 {{0, false, 0xffffffffu, AF_NETLINK}, {2, false, 0xffffffffu, 0}}, 2},
+	OWN_ADDRESSES("getaddrinfo(3) asks which addresses this machine has"),
 };
 
 extern const struct calls nbd_calls;
@@ -54,8 +57,7 @@ static const struct call rbd_rows[] = {
 	SERVER_SOCKET(AF_INET, SOCK_DGRAM, RBD_SERVERS),
 	SERVER_SOCKET(AF_INET6, SOCK_STREAM, RBD_SERVERS),
 	SERVER_SOCKET(AF_INET6, SOCK_DGRAM, RBD_SERVERS),
-	{"socket", "librados: which addresses this machine has", "AF_NETLINK, NETLINK_ROUTE",
-	 {{0, false, 0xffffffffu, AF_NETLINK}, {2, false, 0xffffffffu, 0}}, 2},
+	OWN_ADDRESSES("librados: which addresses this machine has"),
 	CALL("epoll_create pipe", "librados: its threads' loops"),
 };
 
