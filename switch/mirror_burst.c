@@ -14,12 +14,12 @@
  * nothing: a burst from one is recognised by sw_port.gated, one to it by sw_port.limited, which are looked at anyway.
  */
 
+#include "base/clock.h"
 #include "switch/core.h"
 #include "switch/drops.h"
 #include "switch/frame_first.h"
 #include "switch/mirror_internal.h"
 #include <string.h>
-#include <time.h>
 
 /* ---- notes ---- */
 
@@ -63,14 +63,6 @@ void drop_tell_set(struct forwarder *forwarder, const struct burst *burst, const
 
 /* ---- copies ---- */
 
-static uint64_t wall_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /* Reads no more of the frame than the filter could look at. */
 static bool wanted(const struct sw_mirror *mirror, struct mirror_room *room, const struct vireo_frame *frame)
 {
@@ -102,7 +94,7 @@ struct copying {
 static void into_ring(const struct copying *c, struct sw_mirror *mirror)
 {
 	struct mirror_ring *ring = &mirror->rings[c->forwarder->worker.index];
-	struct mirror_record record = {.ns = wall_ns(), .out = c->out};
+	struct mirror_record record = {.ns = clock_wall_ns(), .out = c->out};
 	unsigned put = 0, lost = 0;
 	uint64_t bytes = 0;
 

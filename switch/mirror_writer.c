@@ -13,6 +13,7 @@
  */
 
 #include "switch/mirror_internal.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "switch/pcapng.h"
 #include "work/thread.h"
@@ -21,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BUFFER_BYTES (256u << 10) /* more than a packet of the longest with all that is said of it */
@@ -147,12 +147,9 @@ static int drain(const struct sw_mirror *mirror, struct mirror_writer *w)
 
 static int end_write(const struct sw_mirror *mirror, struct mirror_writer *w)
 {
-	struct pcapng_end end = {0};
-	struct timespec now;
+	struct pcapng_end end = {.ns = clock_wall_ns()};
 	int err = need(w, PCAPNG_END_MAX);
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	end.ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	for (unsigned i = 0; i < mirror->workers; i++) {
 		end.received += counter_read(&mirror->counters[i].frames) + counter_read(&mirror->counters[i].lost);
 		end.dropped += counter_read(&mirror->counters[i].lost);

@@ -9,6 +9,7 @@
  * A file that is there already is written over only if it is one of these, as its head says, or empty: whoever may add ports cannot destroy others
  * by it. It is locked as long as it is written, by whatever path: two that write it would destroy each other's.
  */
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -26,7 +27,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BUFFER_BYTES (256u << 10) /* more than the longest frame with all that is said of it */
@@ -53,14 +53,6 @@ struct out_port {
 
 /* ---- workers ---- */
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static bool take(struct out_port *out, const struct vireo_frame *frame, uint64_t ns)
 {
 	uint32_t bytes = vireo_frame_bytes(frame);
@@ -79,7 +71,7 @@ static bool take(struct out_port *out, const struct vireo_frame *frame, uint64_t
 
 static int out_deliver(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
 {
-	uint64_t ns = now_ns();
+	uint64_t ns = clock_wall_ns();
 	int taken = 0;
 
 	for (unsigned i = 0; i < count; i++)
@@ -266,7 +258,7 @@ static void rest_drop(struct out_port *out)
 static int end_write(struct out_port *out)
 {
 	const struct pcapng_end end = {
-		.ns = now_ns(),
+		.ns = clock_wall_ns(),
 		.received = out->received + counter_read(&out->out.no_buffer),
 		.dropped = counter_read(&out->out.no_buffer) + counter_read(&out->out.error),
 	};
