@@ -20,6 +20,13 @@ from guest.switch import Switch  # noqa: E402
 SECONDS = os.environ.get("SOAK_SECONDS", "15")
 
 
+def what_was_wrong(log):
+    """In one line, which is all that many readers of a failed case see."""
+    with open(log, errors="replace") as lines:
+        said = [line.rstrip() for line in lines if line.startswith(("WRONG ", "LEAK ", "FAILED: "))]
+    return "; ".join(dict.fromkeys(said)) or "nothing is said of why"  # what is wrong is said at once, and again at the end
+
+
 @case
 def honest_and_hostile_peers_mixed_lose_nothing_and_leak_nothing(lab):
     child = lab.start([os.path.join(SOAK, "run"), "--seconds", SECONDS, "--seed", os.environ.get("SOAK_SEED", "1")], log="soak.log")
@@ -29,7 +36,7 @@ def honest_and_hostile_peers_mixed_lose_nothing_and_leak_nothing(lab):
         status = "no end"
     said = tail(lab.path("soak.log"), 60)
     print("".join(f"     {line}" for line in said.splitlines(True)))
-    expect(status == 0, f"it ended with {status}")
+    expect(status == 0, f"it ended with {status}: {what_was_wrong(lab.path('soak.log'))}")
     expect("nothing lost, nothing leaked" in said, "and does not say so")
 
 

@@ -6,6 +6,7 @@ A program of its own, for it starts processes all the time. It prints an object 
 everything: frames passed, cut off and lost, requests done, faults by kind, and what was wrong. SIGTERM ends it early. See couple.py for
 what counts as lost.
 """
+import contextlib
 import json
 import os
 import random
@@ -41,19 +42,32 @@ def lost_at(port):
     return {name: count for name, count in (*port["counters"].items(), *of_queues.items()) if count and isinstance(count, int)}
 
 
+def in_a_line(error):
+    """With what a daemon said that has ended: it is all that the soak tells."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' | '.join(lines[:1] + lines[1:][-3:])[:1000]}"
+
+
 class Fragile:
     """Two switches, with a couple at one of them, and a vireo-blkd with a writer."""
 
     def __init__(self, lab, seed):
         self.lab, self.dice = lab, random.Random(seed)
-        self.at, self.faults, self.wrong = 0, {}, []
-        self.switches = [Switch(lab, [self.spec(i, port) for port in PORTS], ["--log-level", "warning"], name=f"switch{i}") for i in range(2)]
-        with open(lab.path("disk"), "wb") as disk:
-            disk.truncate(DISK_BYTES)
-        self.blkd = Blkd(lab, [f"d=file:{lab.path('disk')}"], [f"vhost-user:{lab.path('d.sock')},name=e,disk=d"], ["--log-level", "warning"])
+        self.at, self.faults, self.wrong, self.within = 0, {}, [], ""
+        self.switches, self.blkd = [], None
         self.couple, self.writer = Couple(self.paths()), Writer(lab.path("d.sock"))
+
+    def begin(self):
+        for i in range(2):
+            self.switches.append(Switch(self.lab, [self.spec(i, port) for port in PORTS], ["--log-level", "warning"], name=f"switch{i}"))
+        with open(self.lab.path("disk"), "wb") as disk:
+            disk.truncate(DISK_BYTES)
+        self.blkd = Blkd(self.lab, [f"d=file:{self.lab.path('disk')}"], [f"vhost-user:{self.writer.path},name=e,disk=d"], ["--log-level", "warning"])
         self.couple.connect()
         self.writer.connect()
+
+    def daemons(self):
+        return [*self.switches, *([self.blkd] if self.blkd else [])]
 
     def path(self, i, port):
         return self.lab.path(f"{port}{i}.sock")
@@ -84,9 +98,11 @@ class Fragile:
             self.couple.settle()
             expect(not self.couple.lost, f"{self.couple.lost} frames are lost: {self.couple.account()}")
         except Exception:
-            print(f"in {kind.__name__}, after {self.faults}", file=sys.stderr)
+            self.within = f"in {kind.__name__}: "
+            print(f"{self.within}after {self.faults}", file=sys.stderr)
             for switch in self.switches:
-                print(f"{switch.name}: {[(port['name'], lost_at(port)) for port in switch.ask('stats')['ports']]}", file=sys.stderr)
+                with contextlib.suppress(Exception):  # it may be the one that does not answer
+                    print(f"{switch.name}: {[(port['name'], lost_at(port)) for port in switch.ask('stats')['ports']]}", file=sys.stderr)
             raise
 
     def begin_anew(self):
@@ -101,7 +117,7 @@ class Fragile:
         self.couple.settle()
         self.couple.disconnect()
         self.writer.disconnect()
-        for daemon in (*self.switches, self.blkd):
+        for daemon in self.daemons():
             end_well(daemon)
 
 
@@ -209,13 +225,14 @@ def main():
     with Lab("vireo-kills-") as lab:
         fragile = Fragile(lab, seed)
         try:
+            fragile.begin()
             go_on(fragile, seconds, stop)
             fragile.end()
             expect(fragile.couple.passed and fragile.writer.done, "nothing has passed at all")
         except Exception as error:
             traceback.print_exc()
-            fragile.wrong.append(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
-            for daemon in (*fragile.switches, fragile.blkd):
+            fragile.wrong.append(fragile.within + in_a_line(error))
+            for daemon in fragile.daemons():
                 print(f"---- {daemon.name}\n{tail(daemon.child.log, 20)}", file=sys.stderr)
         print(json.dumps(fragile.report()), flush=True)
         sys.exit(1 if fragile.wrong or fragile.couple.lost else 0)
