@@ -82,8 +82,8 @@ class Lab:
         self.children.append(child)
         return child
 
-    def stop(self, child, grace_s=2.0):
-        """Asks, then kills. Returns the exit status."""
+    def stop(self, child, grace_s=30.0):
+        """Asks, then kills one that does not come to an end. Returns the exit status."""
         if child.poll() is None:
             child.terminate()
             try:
