@@ -41,6 +41,17 @@ def honest_and_hostile_peers_mixed_lose_nothing_and_leak_nothing(lab):
 
 
 @case
+def kills_that_are_asked_to_end_when_they_have_ended_end_well(lab):
+    """The soak asks them in any case, and its time and theirs are over at about the same moment."""
+    child = lab.start([sys.executable, os.path.join(SOAK, "kills.py"), "0.1", "1", "3"], stdout=subprocess.PIPE)
+    said = child.stdout.readline(), child.stdout.readline()  # of its fault, and its last word
+    while child.poll() is None:  # in each moment that is left
+        child.terminate()
+        time.sleep(0.001)
+    expect(all(said) and child.returncode == 0, f"it ended with {child.returncode}")
+
+
+@case
 def a_frame_that_goes_missing_is_counted(lab):
     """By the couple whose switch is killed: of a cable that was pulled in secret."""
     switch = Switch(lab, [f"vhost-user:{lab.path(name)},name={name}" for name in ("left", "right")])

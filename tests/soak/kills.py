@@ -234,6 +234,7 @@ def main():
             fragile.wrong.append(fragile.within + in_a_line(error))
             for daemon in fragile.daemons():
                 print(f"---- {daemon.name}\n{tail(daemon.child.log, 20)}", file=sys.stderr)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Python, when it ends, gives it its default action back, and what is ignored stays ignored
         print(json.dumps(fragile.report()), flush=True)
         sys.exit(1 if fragile.wrong or fragile.couple.lost else 0)
 
