@@ -225,7 +225,8 @@ def the_file_of_settings_is_another(actor):
 def reads_file(actor, numbers):
     """And has the ports of these numbers then, and no others of the file's."""
     actor.steady.written(numbers)
-    answer = actor.call("reload")
+    with actor.steady.settings:
+        answer = actor.call("reload")
     actor.tally.count("reload")
     names = {port["name"] for port in actor.call("port.list")["ports"]}
     expected = {f"file{n}" for n in numbers}

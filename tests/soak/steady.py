@@ -4,9 +4,11 @@ must lose nothing, and ports where others come and go.
 
 Those have a VLAN of their own: what they flood is not what a lie counts.
 """
+import contextlib
 import json
 import os
 import socket
+import threading
 
 import bench  # of tests/hostile
 from peer import patience
@@ -43,6 +45,7 @@ class Control:
 class Steady(bench.Daemon):
     def __init__(self, build, transport, rate, seconds):
         self.pairs, self.base, self.asked = {}, {}, None
+        self.settings = threading.Lock()  # of whoever needs ports to keep the settings that they have: a reload gives back those that are written
         super().__init__(build, transport, ["--rate", str(rate)], seconds=seconds)
         try:
             self._add_ports(rate)
@@ -59,6 +62,12 @@ class Steady(bench.Daemon):
 
     def control_of_its_own(self):
         return Control(self.control_path)
+
+    @contextlib.contextmanager
+    def port_set(self, name, **settings):
+        """Nobody reloads meanwhile."""
+        with self.settings, super().port_set(name, **settings):
+            yield
 
     def written(self, numbers):
         """The file of settings, with these of its ports."""
