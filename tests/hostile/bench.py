@@ -264,6 +264,14 @@ class Daemon:
         subprocess.run(['rm', '-rf', self.folder], check=False)
 
 
+def wait_for_more(daemon, port, counters, before, count):
+    """Until they are so much more, together. A frame that is counted as received may not have arrived yet where it goes to."""
+    def more():
+        now = daemon.port(port)['counters']
+        return sum(now[key] - before[key] for key in counters) >= count
+    daemon.wait_for(more, 5, f'{" + ".join(counters)} of {port} are not {count} more than {before}')
+
+
 def run(make_daemon, wanted, unspoken):
     passed, skipped, failed = 0, 0, []
     for name, why in unspoken:

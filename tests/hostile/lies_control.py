@@ -213,7 +213,7 @@ def signals_that_are_held_when_their_ring_leaves(daemon):
                 ring.chain([(GPA + FRAME, 2048, WRITE)], i)
             assert control.answer(held(VQ_SET, 0xFFFFFFFF, 3600 * 10**6, 2)) == OK
             assert control.answer(bytes([MULTIQUEUE, 0, 2, 0])) == OK
-            signalled(ring)
+            daemon.wait_for(lambda ring=ring: signalled(ring), 3, 'no signal of its beginning')
             before = daemon.port('hostile')['tx_frames']
             daemon.broadcast(4)
             daemon.wait_for(lambda before=before: daemon.port('hostile')['tx_frames'] >= before + 4, 3, 'the frames have not come')

@@ -3,7 +3,7 @@
 import struct
 import time
 
-from bench import lie, only_over
+from bench import lie, only_over, wait_for_more
 from peer import *
 from vhost_user import SEND_RARP
 
@@ -177,14 +177,6 @@ def announcement_of_another_ports_address(daemon):
         assert owner_of(daemon, b'\x02shout') == ['shout'], 'the address was learned from a liar'
 
 
-def wait_for_more(daemon, port, counters, before, count):
-    """Until they are so much more, together."""
-    def more():
-        now = daemon.port(port)['counters']
-        return sum(now[key] - before[key] for key in counters) >= count
-    daemon.wait_for(more, 5, f'{" + ".join(counters)} of {port} are not {count} more than {before}')
-
-
 def goes_away(peer, receive):
     pass
 
@@ -214,9 +206,9 @@ def frames_wait_for_a_liar(daemon):
             known, before = daemon.port('hostile')['rx_frames'], daemon.port('hostile')['counters']
             transmit.chain([(GPA + DATA, 72, 0)])
             daemon.wait_for(lambda: daemon.port('hostile')['rx_frames'] > known, 3, 'its frame was not taken')
-            for _ in range(4096 // 32 + 1):
-                daemon.shout(b'\x02lies\x01', 32)
-            wait_for_more(daemon, 'hostile', ('tx_hold_limit',), before, 32)
+            for _ in range(4096 // 256 + 1):  # a whole ring each time: long before the first is given up
+                daemon.shout(b'\x02lies\x01', 256)
+            wait_for_more(daemon, 'hostile', ('tx_hold_limit',), before, 256)
             wait_for_more(daemon, 'hostile', ('tx_held',), before, 4096)
             daemon.check_honest()
             what_it_does(peer, receive)

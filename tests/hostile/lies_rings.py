@@ -376,6 +376,12 @@ def receive_buffer_that_is_not_memory(daemon):
             feed_receive(daemon, packed, [(address, 2048, WRITE)], True)
 
 
+def came(daemon, before):
+    """Frames since then, those that found too little room included."""
+    now = daemon.port('hostile')
+    return now['tx_frames'] - before['tx_frames'] + now['counters']['tx_flood_room'] - before['counters']['tx_flood_room']
+
+
 @lie
 def receive_buffers_that_are_never_emptied(daemon):
     """What is sent to all leaves some of them for what is sent to this port alone."""
@@ -390,6 +396,7 @@ def receive_buffers_that_are_never_emptied(daemon):
             daemon.wait_for(lambda: daemon.port('hostile')['rx_frames'] > known, 3, 'its frame was not taken')
             before = daemon.port('hostile')
             daemon.broadcast(40)
+            daemon.wait_for(lambda before=before: came(daemon, before) >= 40, 5, 'not all of them are counted')
             after = daemon.port('hostile')
             left = after['counters']['tx_flood_room'] - before['counters']['tx_flood_room']
             taken = after['tx_frames'] - before['tx_frames']  # more where seconds pass: what was seen free fades
