@@ -5,7 +5,7 @@
 /*
  * The map of the switch: who runs what, and the header that tells of it.
  *
- *   control thread:  switch.c (core.h)  port.c, port_addresses.c, port_aside.c, port_link.c, port_move.c, port_pause.c, port_rules.c (port.h)  spread.c: which worker has which queue (spread.h)  topology.c builds, publishes (topology.h)  bond.c: who carries (bond.h)  stats.c reads
+ *   control thread:  switch.c (core.h)  port.c, port_addresses.c, port_aside.c, port_link.c, port_move.c, port_pause.c, port_rules.c (port.h)  spread.c: which worker has which queue (spread.h)  topology.c builds, publishes (topology.h)  bond.c: who carries (bond.h)  stats.c reads  watch.c: who keeps a copy of the database
  *   workers:         which queue next: work/worker.h  forwarder.c: its burst (forwarder.h)  forward.c: where to (groups.h), flood.c, flow.c, reflect.c: what an uplink brings back (forward.h), deliver.c: into the port (forward.h), hold.c: or not yet (hold.h), retry.c: or when it has buffers (retry.h), signals.c: whose driver hears of it later (signals.h), policing.c (policing.h), priority.c: which of them first (priority.h)
  *                    multicast.c: to which of a group (multicast.h), after what is heard (membership.h), in the database of members (mdb.h), for which querier.c asks
  *                    gro.c: large frames out of small ones (gro.h)
@@ -85,6 +85,8 @@ struct sw {
 uint32_t switch_now_s(void); /* any thread */
 /* Any worker: the database has got its first entry. */
 void switch_first_entry(struct sw *sw);
+/* Control thread: a port has got or lost queues, its link or VLANs, and who watches the database (watch.c) is to look at it. */
+void switch_port_changed(struct sw *sw);
 /* Control thread: publishes, now or (when memory is short) later. */
 void switch_publish_removal(struct sw *sw);
 

@@ -20,6 +20,8 @@
  *
  * Ageing is done by the sweep, from the control thread, a slice at a time.
  *
+ * Who keeps a copy of the table is told which addresses have changed their place (fdb_watch.c).
+ *
  * Fixed addresses. A port either learns or has fixed addresses, so a flag of the port says which of its entries are what.
  * One by one, addresses of ports that learn are held, too (fdb_hold.c): a bit of the bucket says so, which only those ask for who would
  * drop or move the entry.
@@ -28,6 +30,7 @@
  */
 
 #include "switch/fdb_place.h"
+#include "switch/fdb_watch.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,6 +121,32 @@ void fdb_free(struct fdb *fdb)
 	free(fdb);
 }
 
+/* What a key and the bucket it lies in say together; false: that the place is free. */
+static bool entry_read(const struct fdb *fdb, uint32_t bucket, uint64_t key, struct fdb_entry *ret_entry)
+{
+	uint64_t tag = (key & FDB_TAG_MASK) | FDB_TAKEN_MASK, first = bucket, top, number;
+
+	if (!key)
+		return false;
+	if (key & FDB_SECOND_MASK)
+		first = fdb_other(fdb, bucket, tag);
+	top = first << fdb->shift >> (64 - FDB_BITS_MIN);
+	number = unscramble(top << (64 - FDB_BITS_MIN) | (key & FDB_TAG_MASK) >> FDB_BITS_MIN, fdb->seed);
+	*ret_entry = (struct fdb_entry){
+		.mac = number >> 16, .vlan = number >> 4 & 0xfff, .port = key & FDB_PORT_MASK};
+	return true;
+}
+
+/* Under lock. Who watches is to look at the place's address again. */
+static void place_changes(struct fdb *fdb, struct place place)
+{
+	struct fdb_entry entry;
+
+	if (likely(!fdb->watches) || !entry_read(fdb, (uint32_t)(place.bucket - fdb->buckets), key_at(place), &entry))
+		return;
+	fdb_watches_tell(fdb, (struct fdb_change){.mac = entry.mac, .vlan = entry.vlan});
+}
+
 void fdb_put(struct fdb *fdb, struct place place, const struct fdb_address *address, uint16_t port, uint32_t now_s)
 {
 	uint64_t which = place.bucket == address->first ? 0 : FDB_SECOND_MASK;
@@ -126,12 +155,14 @@ void fdb_put(struct fdb *fdb, struct place place, const struct fdb_address *addr
 	__atomic_store_n(&place.bucket->key[place.way], address->tag | which | port, __ATOMIC_RELAXED);
 	fdb->owned[port]++;
 	counter_add(&fdb->stats.entries, 1);
+	place_changes(fdb, place);
 }
 
 void fdb_drop(struct fdb *fdb, struct place place)
 {
 	bool held = place_held(place);
 
+	place_changes(fdb, place);
 	if (place_fixed(fdb, place))
 		__atomic_store_n(&fdb->fixed_entries, fdb->fixed_entries - 1, __ATOMIC_RELAXED);
 	fdb->held_entries -= held;
@@ -174,6 +205,7 @@ static void entry_move(struct fdb *fdb, struct place place, uint16_t port, uint3
 	fdb->owned[port]++;
 	__atomic_store_n(&place.bucket->key[place.way], (key ^ old_port) | port, __ATOMIC_RELAXED);
 	counter_add(&fdb->stats.moved, 1);
+	place_changes(fdb, place);
 }
 
 static bool entry_insert(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s)
@@ -366,22 +398,6 @@ void fdb_flush(struct fdb *fdb, int port)
 {
 	if (port < 0 || fdb_owned(fdb, (uint16_t)port))
 		fdb_drop_each(fdb, is_learned, port);
-}
-
-/* What a key and the bucket it lies in say together; false: that the place is free. */
-static bool entry_read(const struct fdb *fdb, uint32_t bucket, uint64_t key, struct fdb_entry *ret_entry)
-{
-	uint64_t tag = (key & FDB_TAG_MASK) | FDB_TAKEN_MASK, first = bucket, top, number;
-
-	if (!key)
-		return false;
-	if (key & FDB_SECOND_MASK)
-		first = fdb_other(fdb, bucket, tag);
-	top = first << fdb->shift >> (64 - FDB_BITS_MIN);
-	number = unscramble(top << (64 - FDB_BITS_MIN) | (key & FDB_TAG_MASK) >> FDB_BITS_MIN, fdb->seed);
-	*ret_entry = (struct fdb_entry){
-		.mac = number >> 16, .vlan = number >> 4 & 0xfff, .port = key & FDB_PORT_MASK};
-	return true;
 }
 
 void fdb_each(const struct fdb *fdb, uint32_t now_s, fdb_fn *fn, void *opaque)

@@ -32,6 +32,8 @@ struct fdb_bucket {
 	uint32_t held; /* places, a bit each, whose entries fdb_hold() has made; written under lock, read by anybody */
 } __attribute__((aligned(64)));
 
+struct fdb_watch;
+
 struct fdb {
 	struct fdb_bucket *buckets; /* keys written under lock, read by anybody; seen_s by anybody */
 	uint32_t bucket_count; /* a power of two */
@@ -49,6 +51,7 @@ struct fdb {
 	bool *fixed;       /* of each port: its entries are fixed; written under lock, read by anybody */
 	uint32_t fixed_entries; /* in all, those that are held among them; written under lock, read by anybody */
 	uint32_t held_entries, held_max; /* under lock */
+	struct fdb_watch *watches; /* NULL: nobody; under lock: see fdb_watch.c */
 	uint32_t sweep_at; /* next bucket to sweep; control thread */
 	struct sw_fdb_stats stats; /* written under lock, read by anybody */
 };

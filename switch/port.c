@@ -205,7 +205,9 @@ int sw_queue_add(struct sw_port *port, bool out, unsigned queue)
 	}
 	if (port->aside)
 		aside_want(port->aside, out, queue);
-	if (!out)
+	if (out)
+		switch_port_changed(port->sw);
+	else
 		worker_wake(port->in[queue]->source.worker);
 	return 0;
 }
@@ -227,6 +229,8 @@ void sw_queue_remove(struct sw_port *port, bool out, unsigned queue, void (*done
 	if (victim->removing)
 		return;
 	victim->removing = true;
+	if (out)
+		switch_port_changed(port->sw);
 	STAILQ_INSERT_TAIL(&port->sw->unpublished, victim, unpublished);
 	switch_publish_removal(port->sw);
 }
@@ -424,6 +428,7 @@ void sw_port_free(struct sw_port *port, void (*done)(void *opaque), void *opaque
 	TAILQ_REMOVE(&sw->ports, port, link);
 	bond_port_left(port);
 	mirrors_port_left(port);
+	switch_port_changed(sw);
 	STAILQ_INSERT_TAIL(&sw->unpublished_ports, port, unpublished);
 	switch_publish_removal(sw);
 }

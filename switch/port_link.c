@@ -50,6 +50,7 @@ void sw_port_link_set(struct sw_port *port, bool up)
 		return;
 	__atomic_store_n(&port->cut, !up, __ATOMIC_RELAXED);
 	port_gate_set(port, GATE_BOND, !up || port->was_member);
+	switch_port_changed(port->sw);
 	if (up) {
 		switch_publish_removal(port->sw);
 		port_held_send(port);

@@ -194,5 +194,7 @@ int sw_port_rules_set(struct sw_port *port, const struct sw_port_config *config)
 		err = change_bond(port, &next, config->member_of);
 	if (err)
 		rules_free(&next);
+	else
+		switch_port_changed(port->sw);
 	return err;
 }

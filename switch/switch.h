@@ -520,6 +520,35 @@ struct sw_fdb_stats {
 };
 void sw_fdb_stats(const struct sw *sw, struct sw_fdb_stats *ret_stats);
 
+/* ---- who keeps a copy of the forwarding database, or of a part ---- */
+
+struct sw_watch;
+
+struct sw_watch_place {
+	uint8_t mac[6];
+	uint16_t vlan;
+	const struct sw_port *port; /* where it is now; NULL: nowhere, or behind a port that is being removed */
+};
+typedef void sw_watch_fn(void *opaque, const struct sw_watch_place *place);
+
+/*
+ * Control thread. `news` is called from the loop when there is something to take, the first time soon, and not again before sw_watch_take() has
+ * been told that there is no more. -ENOMEM; -ENOSPC: there are as many watches as may be, 8.
+ */
+int sw_watch_new(struct sw *sw, void (*news)(void *opaque), void *opaque, struct sw_watch **ret_watch);
+void sw_watch_free(struct sw_watch *watch); /* takes NULL */
+/*
+ * Calls fn with some of the addresses that have come, moved or gone: an address may be told twice. True: there may be more. *ret_all: what has
+ * changed was more than there is room for, or a port has got or lost its queues, its link or VLANs: sw_watch_walk() is to be called.
+ */
+bool sw_watch_take(struct sw_watch *watch, sw_watch_fn *fn, void *opaque, bool *ret_all);
+void sw_watch_walk(const struct sw_watch *watch, sw_watch_fn *fn, void *opaque); /* all that are behind some port now */
+
+bool sw_port_serves(const struct sw_port *port); /* somebody gets what goes to it: its link is up, and it has an out queue, or is a bond */
+bool sw_port_is_uplink(const struct sw_port *port);
+unsigned sw_port_number(const struct sw_port *port); /* below SW_PORTS_MAX; another port has it later */
+int sw_port_tag(const struct sw_port *port, uint16_t vlan); /* with which frames of the VLAN go to it: 0: none; -ENOENT: it is not in the VLAN */
+
 /* ---- bonds ---- */
 
 struct sw_bond_status {
