@@ -159,14 +159,16 @@ static bool mark_read(const struct place_look *look, uint32_t *ret_back)
 	return back_of(look, place, ret_back);
 }
 
-/* One chain comes back with nothing written in it, whoever looks there. */
+/* One chain comes back with nothing written in it, whoever looks there. Not if its driver, who looks elsewhere, has another one there by now. */
 static void chain_return(const struct place_look *look, uint32_t head)
 {
 	struct packed_place place = place_of(look, head);
-	uint64_t id = id_at(look, chain_last(look, head));
+	packed_word *word = (packed_word *)&look->descs[place.pos].len;
+	uint64_t was = __atomic_load_n(word, __ATOMIC_RELAXED), id = id_at(look, chain_last(look, head));
 
-	__atomic_store_n((packed_word *)&look->descs[place.pos].len,
-			 le64(id << 32 | (uint64_t)packed_used_flags(place.wrap, 0) << 48), __ATOMIC_RELEASE); /* pair USED */
+	if (le64(was) >> 48 == look->flags[place.pos])
+		__atomic_compare_exchange_n(word, &was, le64(id << 32 | (uint64_t)packed_used_flags(place.wrap, 0) << 48), false,
+					    __ATOMIC_RELEASE, __ATOMIC_RELAXED); /* pair USED */
 }
 
 /*
@@ -196,6 +198,22 @@ static void burst_return(const struct place_look *look, uint32_t mark)
 	chain_return(look, mark);
 }
 
+/*
+ * The burst from `mark` on has been shown, and the mark was not written any more. Whatever is available between that burst and the last used
+ * entry somebody else has passed over, as above, or it is the rest of a chain: no driver looks there.
+ */
+static void passed_return(const struct place_look *look, uint32_t mark)
+{
+	for (uint32_t back = mark, other; back > look->last_used;) {
+		if (is_used(look, back)) {
+			back = used_end(look, back, &other);
+		} else {
+			chain_return(look, back);
+			back = chain_last(look, back) - 1;
+		}
+	}
+}
+
 /* Is everything behind the mark used, and nothing in front of it? `end`, `other`: behind the last used entry, if there is one. */
 static bool mark_fits(const struct place_look *look, uint32_t mark, uint32_t end, uint32_t other)
 {
@@ -222,7 +240,9 @@ static uint32_t place_choose(const struct place_look *look, struct packed_place 
 			return mark;
 		return told;
 	}
-	if (marked && !is_used(look, mark) && look->setup->keeps_order) {
+	if (marked && look->setup->keeps_order && is_used(look, mark)) {
+		passed_return(look, mark);
+	} else if (marked && look->setup->keeps_order) {
 		burst_return(look, mark);
 		end = other; /* the driver still waits at the mark, and has had no buffer id back to give it to another chain */
 	}
