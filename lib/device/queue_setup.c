@@ -188,7 +188,7 @@ int device_queue_base_set(struct vireo_device *device, uint32_t index, uint32_t 
 		return -EINVAL;
 	if (device->features && !device_accepted(device, VIREO_F_RING_PACKED_BIT) && base > UINT16_MAX)
 		return -EINVAL;
-	if (queue->sure && base == queue->base)
+	if (queue->sure && base == queue->base && !queue->halted)
 		return 0; /* what we have told */
 	queue->sure = false;
 	queue->told_base = base;

@@ -464,6 +464,27 @@ static void a_lie_on_a_disabled_ring_halts_it(void **state)
 	lab_free(g.lab);
 }
 
+/* By itself: who has mended a ring need not tell all of it anew. */
+static void a_halted_ring_starts_again_with_any_word_of_its_set_up(void **state)
+{
+	static const enum step words[] = { NUM, BASE, ADDR, KICK, DISABLE };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(words); i++) {
+		struct guest g = lying_guest(false);
+
+		assert_int_equal(pop(g.lab), -EPROTO);
+		assert_null(g.lab->type.running[0]);
+		guest_new(&g);
+		ring_says(&g, CALL);
+		assert_null(g.lab->type.running[0]); /* this one says nothing of the ring */
+		ring_says(&g, words[i]);
+		if (words[i] == DISABLE)
+			ring_says(&g, ENABLE);
+		traffic(&g);
+		lab_free(g.lab);
+	}
+}
+
 static void a_message_that_waits_for_a_halted_ring_is_answered(void **state)
 {
 	struct guest g = lying_guest(false);
@@ -519,6 +540,7 @@ int main(void)
 		cmocka_unit_test(a_lie_on_a_ring_that_has_carried_nothing_halts_it_and_not_the_device),
 		cmocka_unit_test(a_lie_on_a_ring_that_has_carried_something_ends_the_session),
 		cmocka_unit_test(a_lie_on_a_disabled_ring_halts_it),
+		cmocka_unit_test(a_halted_ring_starts_again_with_any_word_of_its_set_up),
 		cmocka_unit_test(a_message_that_waits_for_a_halted_ring_is_answered),
 		cmocka_unit_test(a_session_that_ends_waits_for_a_halted_ring),
 		cmocka_unit_test(a_base_that_the_ring_does_not_fit_is_one_warning),
