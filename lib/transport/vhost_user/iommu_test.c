@@ -340,6 +340,24 @@ static void front_end_that_goes_meanwhile_is_waited_for_no_longer(void **state)
 	end(lab);
 }
 
+static void front_end_that_goes_while_a_queue_that_misses_is_stopped_is_let_go(void **state)
+{
+	struct lab *lab = running();
+
+	lab->type.late = true;
+	put_chain(lab, IOVA + 0x9000, 5, 0);
+	assert_int_equal(take(lab), -1);
+	pump(lab);
+	assert_int_equal(lab->type.stopped[0], 1); /* and its worker has not given it back */
+	fd_close(&lab->fd);
+	pump(lab);
+	assert_int_equal(lab->type.disconnected, 0);
+	type_quiesced(&lab->type, 0);
+	assert_int_equal(lab->type.disconnected, 1);
+	lab->type.late = false;
+	end(lab);
+}
+
 static void page_that_may_only_be_read_is_not_written_to(void **state)
 {
 	struct lab *lab = running();
@@ -610,6 +628,7 @@ int main(void)
 		cmocka_unit_test(queue_that_pops_nothing_is_not_stopped_either),
 		cmocka_unit_test(queue_whose_ring_goes_is_stopped_and_the_other_is_not),
 		cmocka_unit_test(front_end_that_goes_meanwhile_is_waited_for_no_longer),
+		cmocka_unit_test(front_end_that_goes_while_a_queue_that_misses_is_stopped_is_let_go),
 		cmocka_unit_test(page_that_may_only_be_read_is_not_written_to),
 		cmocka_unit_test(nothing_is_asked_in_the_middle_of_a_message),
 		cmocka_unit_test(channel_that_is_full_holds_nobody_up_and_is_tried_again),

@@ -434,6 +434,23 @@ static void replies_that_nobody_reads_fill_the_peers_socket_only(void **state)
 	lab_free(lab);
 }
 
+static void front_end_that_goes_without_reading_its_replies_is_let_go(void **state)
+{
+	struct lab *lab = lab_new();
+	struct packet p = packet(VU_GET_FEATURES, 0, NULL, 0);
+
+	ready(lab);
+	fcntl(lab->fd, F_SETFL, O_NONBLOCK);
+	while (send_raw(lab->fd, &p, 12, NULL, 0) == 12)
+		pump(lab);
+	assert_int_equal(lab->type.disconnected, 0); /* a reply has no room, and what follows is not read */
+	front_close(lab);
+	pump(lab);
+	assert_int_equal(lab->type.disconnected, 1);
+	assert_null(lab->type.running[0]);
+	lab_free(lab);
+}
+
 /* ---- quiesce that takes its time ---- */
 
 static void message_waits_until_the_queue_is_quiet(void **state)
@@ -556,6 +573,7 @@ int main(void)
 		cmocka_unit_test(many_messages_in_one_write),
 		cmocka_unit_test(one_dispatch_handles_a_bounded_number_of_messages),
 		cmocka_unit_test(replies_that_nobody_reads_fill_the_peers_socket_only),
+		cmocka_unit_test(front_end_that_goes_without_reading_its_replies_is_let_go),
 		cmocka_unit_test(message_waits_until_the_queue_is_quiet),
 		cmocka_unit_test(waiting_for_a_queue_does_not_spin_on_a_hung_up_peer),
 		cmocka_unit_test(next_client_waits_until_the_last_queue_is_quiet),
