@@ -143,20 +143,28 @@ static uint32_t used_end(const struct place_look *look, uint32_t used, uint32_t 
 	return in_order ? *ret_other : used - 1;
 }
 
-/* What we have left in the device event area. */
+/*
+ * What we have left in the device event area. Who has turned kicks off meanwhile and left the offset as it was (QEMU does, when it is about to look)
+ * has made a mark of the place itself: we see it one descriptor further back, where a chain is used, or a lap away.
+ */
 static bool mark_read(const struct place_look *look, uint32_t *ret_back)
 {
 	const struct packed_event *event = look->setup->device;
 	uint16_t off_wrap = le16(__atomic_load_n(&event->off_wrap, __ATOMIC_RELAXED));
-	uint16_t flags = le16(__atomic_load_n(&event->flags, __ATOMIC_RELAXED));
+	uint16_t flags = le16(__atomic_load_n(&event->flags, __ATOMIC_RELAXED)) & PACKED_EVENT_FLAGS_MASK;
 	struct packed_place place = place_decode(off_wrap);
+	bool there;
 
-	if ((flags & PACKED_EVENT_FLAGS_MASK) != PACKED_EVENT_DESC) {
-		if (!place.pos)
-			return false;
-		place.pos--;
-	}
-	return back_of(look, place, ret_back);
+	if (flags == PACKED_EVENT_DESC)
+		return back_of(look, place, ret_back);
+	if (!place.pos && flags != PACKED_EVENT_DISABLE)
+		return false;
+	place.pos -= place.pos > 0;
+	there = back_of(look, place, ret_back);
+	if (*ret_back != look->setup->size + 1)
+		return there;
+	*ret_back = look->setup->size;
+	return true;
 }
 
 /* One chain comes back with nothing written in it, whoever looks there. Not if its driver, who looks elsewhere, has another one there by now. */

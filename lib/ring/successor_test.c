@@ -390,7 +390,13 @@ static void life_is_whole(struct life *l)
 /* As QEMU 7.2 does with what a guest sends. Chains are single descriptors. */
 static void life_is_passed_over(struct life *l)
 {
+	struct packed_event *event = l->d->device_event;
+	struct packed_place asked = place_decode(le16toh(event->off_wrap));
+
 	life_adds(l, life_random(l, LIFE_SIZE));
+	/* He turns kicks off first. What he would tell by chance of a chain of two that we had shown is not told apart from what he knows. */
+	if (life_random(l, 2) && !place_equal(l->his, place_forward(asked, 1, l->d->opt.size)))
+		event->flags = htole16(PACKED_EVENT_DISABLE);
 	for (unsigned count = life_random(l, LIFE_SIZE); count; count--) {
 		struct packed_desc *desc = &l->d->pdesc[l->his.pos];
 
