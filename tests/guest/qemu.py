@@ -11,12 +11,12 @@ import socket
 import subprocess
 import time
 
-from . import image, kernels
+from . import image, kernels, tsc
 from .lab import Gone, Hung, Lab, tail
 
 QEMU = "qemu-system-x86_64"
 # no_timer_check: whether the old timer ticks is looked at during the boot, and on a loaded machine it may not have by then.
-KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 oops=panic mitigations=off tsc=reliable no_timer_check"
+KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 oops=panic mitigations=off tsc=reliable no_timer_check" + tsc.kernel_option()
 DEATH = re.compile(r"(Oops: |BUG: |int3: |Kernel panic).*")  # the first of these lines names the cause
 LESS_WORK = "init_on_alloc=0 lsm= randomize_kstack_offset=off audit=0"  # of what nobody looks at, and an emulator is slow at
 BOOT_S = 90  # a TCG guest on a loaded machine; 2 to 9 s are usual
