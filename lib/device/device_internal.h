@@ -105,6 +105,7 @@ struct vireo_queue {
 	void *region; /* of a ledger: there, or device_queue_inflight_set() */
 	uint32_t region_entries;
 	bool region_ours; /* the queue has run with it */
+	bool region_kept; /* by the peer, see ring_setup */
 	struct ring_ledger *ledger; /* while it runs, if there is a region */
 
 	/* Control thread. */

@@ -344,6 +344,7 @@ static struct ring_setup queue_setup(const struct vireo_queue *queue)
 		.size = queue->size,
 		.base = queue_base(queue),
 		.sure = queue->sure,
+		.region_kept = queue->region_kept && queue->told,
 		.keeps_order = !device->out_of_order,
 		.lazy = device_lazy(device),
 		.map = device->map,

@@ -255,6 +255,13 @@ int device_queue_enable(struct vireo_device *device, uint32_t index, bool on)
 	return 0;
 }
 
+static void queue_region_set(struct vireo_queue *queue, void *region, uint32_t entries)
+{
+	queue->region_ours = queue->region_ours && region == queue->region && entries == queue->region_entries;
+	queue->region = region;
+	queue->region_entries = entries;
+}
+
 int device_queue_record_set(struct vireo_device *device, uint32_t index, void *record, bool again)
 {
 	struct vireo_queue *queue = queue_quiet(device, index);
@@ -265,10 +272,11 @@ int device_queue_record_set(struct vireo_device *device, uint32_t index, void *r
 		ring_ledger_clear(record);
 	else if (record && !again)
 		ring_record_clear(record);
-	queue->region_ours = false; /* the caller knows */
+	queue->region_ours = queue->region_kept = false; /* the caller knows, and made it: a new one may be there because the last one is lost */
 	if (device->out_of_order)
-		return device_queue_inflight_set(device, index, record, queue->size);
-	queue->record = record;
+		queue_region_set(queue, record, queue->size);
+	else
+		queue->record = record;
 	return 0;
 }
 
@@ -289,9 +297,8 @@ int device_queue_inflight_set(struct vireo_device *device, uint32_t index, void 
 
 	if (!queue)
 		return -EINVAL;
-	queue->region_ours = queue->region_ours && region == queue->region && entries == queue->region_entries;
-	queue->region = region;
-	queue->region_entries = entries;
+	queue_region_set(queue, region, entries);
+	queue->region_kept = true;
 	return 0;
 }
 

@@ -184,7 +184,8 @@ const char *ledger_begin(void *self, const struct ring_setup *setup, struct ring
 	if (r.copy && r.chains && r.over && r.taken && r.named) {
 		memcpy(r.copy, ledger->region, bytes);
 		wrong = header_wrong(ledger, setup, r.copy);
-		if (!wrong && ((const struct region_header *)r.copy)->version)
+		stand->says_nothing = !((const struct region_header *)r.copy)->version;
+		if (!wrong && !stand->says_nothing)
 			wrong = ledger_read(&r, stand);
 		stand->lies = wrong && wrong != NO_MEMORY && wrong != TOO_SMALL;
 	}

@@ -169,9 +169,10 @@ static bool packed_is_new(const struct ring_setup *setup, struct packed_place fo
 }
 
 /* Whether chains may have been in flight that nothing tells apart from those that wait. */
-static bool ring_in_doubt(const struct ring_setup *setup)
+static bool ring_in_doubt(const struct ring_setup *setup, const struct ring_stand *stand)
 {
 	struct packed_place begin = place_decode(RING_BASE_PACKED_NEW), base = place_decode(setup->base >> 16), place;
+	bool wait_alone = setup->region_kept && stand->says_nothing; /* those at the base do */
 	const struct split_avail *avail = setup->driver;
 	const struct split_used *used = setup->device;
 	uint32_t waiting;
@@ -182,9 +183,9 @@ static bool ring_in_doubt(const struct ring_setup *setup)
 	if (setup->packed)
 		return !packed_place_find(setup, base, &place, &waiting) ||
 		       (!packed_is_new(setup, place, waiting) &&
-			(!place_equal(place, base) || (waiting && !place_equal(place, begin))));
+			(!place_equal(place, base) || (waiting && !wait_alone && !place_equal(place, begin))));
 	idx = le16(__atomic_load_n(&used->idx, __ATOMIC_RELAXED));
-	return idx != setup->base || (idx && idx != le16(__atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE)));
+	return idx != setup->base || (idx && !wait_alone && idx != le16(__atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE)));
 }
 
 static struct ring *ring_alloc(const struct ring_setup *setup, const struct ring_stand *stand)
@@ -236,7 +237,7 @@ int ring_new(const struct ring_setup *setup, struct ring **ret_ring, const char 
 	assert(setup->map);
 	if (!wrong)
 		wrong = witness_begin(setup, &stand);
-	if (!wrong && !stand.known && ring_in_doubt(setup))
+	if (!wrong && !stand.known && ring_in_doubt(setup, &stand))
 		wrong = "chains were in flight, and nothing tells which: the device completes them in any order; reset it";
 	if (!wrong)
 		ring = ring_alloc(setup, &stand);

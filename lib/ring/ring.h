@@ -50,6 +50,11 @@ struct ring_setup {
 	 */
 	bool keeps_order;
 	bool sure; /* the base is where a ring like this one was stopped: nothing else is looked at */
+	/*
+	 * The witness writes to memory that the peer has kept for as long as chains may have been in flight. So if it says nothing yet, nothing is
+	 * in flight at the base, and chains that wait there have never been popped: a guest that has moved here has such rings.
+	 */
+	bool region_kept;
 	bool plain; /* without the CPU's vector instructions, as on one that has none: for tests */
 	/*
 	 * The map is filled as it is asked for: an address that is not in it is no lie yet. ring_pop() returns -EFAULT for

@@ -62,6 +62,7 @@ struct ring_owed {
 struct ring_stand {
 	bool known; /* the place is: where the next used entry goes, and where `redo` begins */
 	uint32_t place; /* split: an index; packed: a half of what ring_base() returns */
+	bool says_nothing; /* not known: nobody has written anything down there yet */
 	/*
 	 * A burst of which `showing` was told, and which the driver does not see yet: it is shown before ring_new() returns, and
 	 * `shown` is told of it. Read until then.

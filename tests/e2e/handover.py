@@ -55,6 +55,22 @@ def a_disk_is_handed_over_when_its_queues_stop(lab):
     end_well(here)
 
 
+@case
+def a_request_that_nobody_has_taken_moves_with_its_disk(lab):
+    """Its queue was stopped before anybody looked."""
+    here, there = two(lab)
+    with Requests(lab.path("here")) as a:
+        for sector in range(5):
+            expect(a.one(OUT, sector, b"a" * 512) == OK, "a write has failed")
+        base = a.stop()
+        a.ask(0, OUT, 5, b"b" * 512)
+        a.moves_to(lab.path("there"), base)
+        wait_until(a.ring.used, 20, "it is done by the other one", child=there.child)
+        expect(a.status(0) == OK and a.one(IN, 5) == OK and a.data(0) == b"b" * 512, "it was not written")
+    end_well(here)
+    end_well(there)
+
+
 @case(shows=[("vhost-user", "split")])
 def a_guest_moves_with_its_disk_under_load(lab):
     """Nothing that it has written is lost, and nothing is written by two."""

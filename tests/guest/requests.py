@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Front ends of a block device and of a SCSI host in Python: one ring, so many requests in flight, each asked anew when it is done."""
+import os
+import socket
 import struct
 import time
 
-from .front import Connection
+from .front import Connection, raw
 from peer import DATA, GPA, WRITE  # of the hostile tests, which front.py has found
 
 IN, OUT, FLUSH = 0, 1, 4
@@ -84,6 +86,26 @@ class Requests:
 
     def stop(self):
         return self.peer.ring_stop(self.QUEUE)
+
+    def moves_to(self, path, base):
+        """To another daemon, as a machine does: memory and ring are what they were, and what is in flight there has memory of its own."""
+        old, new, ring = self.peer, Connection(path, 20.0), self.ring
+        new.negotiate(old.features)
+        new.send(raw.GET_INFLIGHT_FD, raw.inflight(0, 0, self.QUEUE + 1, ring.size))
+        data, fds, _, _ = socket.recv_fds(new.sock, 64, 1)
+        new.send(raw.SET_INFLIGHT_FD, data[12:], fds)
+        os.close(fds[0])
+        new.fds, old.fds, new.memory, new.memfd, old.memory = old.fds, [], old.memory, old.memfd, None
+        old.close()
+        new.asked(new.tell_memory)
+        self.peer = ring.peer = new
+        new.ring_num(self.QUEUE, ring.size)
+        new.ring_base_set(self.QUEUE, base)
+        new.ring_addr(self.QUEUE, ring.desc, ring.driver, ring.device)
+        new.ring_call(self.QUEUE, ring.call)
+        new.ring_kick(self.QUEUE, ring.kick)
+        new.ring_enable(self.QUEUE)
+        new.settle()
 
 
 class ScsiRequests(Requests):

@@ -39,7 +39,7 @@ static uint64_t bytes_needed(const struct session *session, const struct vu_infl
 	return told->num_queues * (uint64_t)device_queue_inflight_bytes(session->device, told->queue_size);
 }
 
-/* All zero, which says that nothing is known; its length stays. */
+/* All zero, which says nothing yet: who asks for it has had none, and nothing in flight. Its length stays. */
 static int memory_new(uint64_t bytes, int *ret_fd)
 {
 	int fd = memfd_create("vireo-inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING), saved;

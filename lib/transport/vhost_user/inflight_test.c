@@ -72,16 +72,21 @@ static void connect_front(struct scene *s)
 	connect_front_with(s, P_ALL);
 }
 
-/* What a front end knows of the base, that has lost its back end: nothing new. */
-static void start_disabled(struct scene *s)
+static void start_disabled_at(struct scene *s, uint32_t base)
 {
 	struct addr_message addr = ring_addr(0);
 
 	share_memory(s->lab);
 	say_pair(s->lab, VU_SET_VRING_NUM, 0, SIZE);
-	say_pair(s->lab, VU_SET_VRING_BASE, 0, s->packed ? 0x80008000 : 0);
+	say_pair(s->lab, VU_SET_VRING_BASE, 0, base);
 	say(s->lab, VU_SET_VRING_ADDR, &addr, sizeof(addr));
 	kick_set(s->lab, 0);
+}
+
+/* What a front end knows of the base, that has lost its back end: nothing new. */
+static void start_disabled(struct scene *s)
+{
+	start_disabled_at(s, s->packed ? 0x80008000 : 0);
 }
 
 static void start(struct scene *s)
@@ -266,6 +271,56 @@ static void without_it_a_queue_in_which_chains_were_in_flight_does_not_start(voi
 		assert_null(s->lab->type.running[0]);
 		assert_non_null(strstr(s->lab->log, "chains were in flight, and nothing tells which"));
 		assert_false(hung_up(s->lab));
+		scene_free(s);
+	}
+}
+
+/* Three are done, out of order, and two wait; then the ring is somebody's who has had other memory for what is in flight from the beginning. */
+static struct scene *moves_while_chains_wait(unsigned packed, uint32_t base)
+{
+	struct scene *s = scene_new(packed, true);
+
+	start(s);
+	add(s, 3);
+	assert_int_equal(pop(s), 3);
+	for (unsigned i = 3; i--;)
+		complete(s, i);
+	assert_int_equal(take(s), 3);
+	add(s, 2);
+	killed(s, 0);
+	fd_close(&s->region_fd);
+	ask_region(s, 2, SIZE, VU_INFLIGHT_PADDED_BYTES);
+	give_region(s);
+	start_disabled_at(s, base);
+	say_pair(s->lab, VU_SET_VRING_ENABLE, 0, 1);
+	return s;
+}
+
+/* As a guest has them that has moved here. */
+static void chains_that_wait_at_the_base_were_not_in_flight_where_new_memory_says_nothing(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct scene *s = moves_while_chains_wait(packed, packed ? 0x80038003 : 3);
+
+		assert_non_null(s->lab->type.running[0]);
+		assert_int_equal(pop(s), 2);
+		complete(s, 1);
+		complete(s, 0);
+		assert_int_equal(take(s), 2);
+		for (unsigned i = 0; i < 5; i++)
+			assert_int_equal(s->back[i], 1);
+		scene_free(s);
+	}
+}
+
+/* Who does not know where the ring stands does not know either what was in flight there. */
+static void new_memory_says_nothing_of_a_ring_that_stands_elsewhere(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct scene *s = moves_while_chains_wait(packed, packed ? 0x80028002 : 2);
+
+		assert_null(s->lab->type.running[0]);
+		assert_non_null(strstr(s->lab->log, "chains were in flight, and nothing tells which"));
 		scene_free(s);
 	}
 }
@@ -552,6 +607,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_successor_completes_what_was_in_flight_and_none_twice),
 		cmocka_unit_test(without_it_a_queue_in_which_chains_were_in_flight_does_not_start),
+		cmocka_unit_test(chains_that_wait_at_the_base_were_not_in_flight_where_new_memory_says_nothing),
+		cmocka_unit_test(new_memory_says_nothing_of_a_ring_that_stands_elsewhere),
 		cmocka_unit_test(a_base_is_told_when_what_was_in_flight_has_been_served),
 		cmocka_unit_test(a_base_is_told_at_once_where_the_front_end_takes_what_is_in_flight_along),
 		cmocka_unit_test(a_front_end_that_hangs_up_while_its_base_waits_is_let_go),
