@@ -78,8 +78,8 @@ bool file_lock_nap(unsigned *tries);
 
 #define FILE_OWNER_BYTES 96u
 
-/* Who has a lock on the file that `refused` was refused by, as far as this machine tells: "process 123 (NAME)", else "somebody else". */
-void file_owner(int fd, const struct flock *refused, char text[FILE_OWNER_BYTES]);
+/* Who has a lock on the file that `refused` was refused by: "process 123 (NAME)", else false and "somebody else", as far as this machine tells. */
+bool file_owner(int fd, const struct flock *refused, char text[FILE_OWNER_BYTES]);
 
 /* A file, as the kernel names it in its lists of locks. */
 struct file_place {

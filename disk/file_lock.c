@@ -10,17 +10,23 @@
 #include <string.h>
 #include <time.h>
 
-#define NAP_MS 20
-#define NAPS   50u
+#define NAP_MS	  20
+#define NAPS	  50u
+#define NAPS_LONG 500u
+
+static bool nap(unsigned *tries, unsigned most)
+{
+	const struct timespec pause = {0, NAP_MS * 1000000L};
+
+	if (++*tries > most)
+		return false;
+	nanosleep(&pause, NULL);
+	return true;
+}
 
 bool file_lock_nap(unsigned *tries)
 {
-	struct timespec nap = {0, NAP_MS * 1000000L};
-
-	if (++*tries > NAPS)
-		return false;
-	nanosleep(&nap, NULL);
-	return true;
+	return nap(tries, NAPS);
 }
 
 static int lock_set(const struct file_disk *file, short type)
@@ -56,6 +62,17 @@ static int running_open(const struct file_disk *file)
 	return err == -EBUSY ? 0 : err;
 }
 
+/* On a machine with much to do the kernel takes seconds to end the rings of a process that was killed, and its lock is nobody's meanwhile. */
+static bool lock_nap(const struct file_disk *file, unsigned *tries)
+{
+	const struct flock range = {.l_type = file->lock.type, .l_whence = SEEK_SET};
+	char owner[FILE_OWNER_BYTES];
+
+	if (*tries && !(*tries % NAPS) && file_owner(file->fd, &range, owner))
+		return false;
+	return nap(tries, NAPS_LONG);
+}
+
 /* What is held back above us would stay here when the lock goes, and lie over what another process has written when it comes back. */
 int file_lock_problem(const struct disk_spec *spec, char *why)
 {
@@ -81,7 +98,7 @@ int file_lock_open(struct file_disk *file, const struct disk_spec *spec, char *w
 	} else {
 		do
 			err = lock_set(file, file->lock.type);
-		while (err == -EBUSY && file_lock_nap(&tries));
+		while (err == -EBUSY && lock_nap(file, &tries));
 	}
 	if (err)
 		refused(file, spec->address, err, why);

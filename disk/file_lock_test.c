@@ -6,6 +6,7 @@
 #include "disk/test_file.h"
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 /* "process PID (NAME)", as the kernel has it: under an emulator of programs the name is the emulator's. */
@@ -73,6 +74,47 @@ static void another_kind_of_lock_is_named_too(void **state)
 	close(end[0]);
 	close(ready[0]);
 	close(ready[1]);
+}
+
+static void fd_send(int sock, int fd)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = {.header = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))}};
+	char byte = 0;
+	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+	assert_int_equal(sendmsg(sock, &message, 0), 1);
+}
+
+/* As that of a process that was killed is until the kernel has ended its rings: the open file is in no process. */
+static void a_lock_that_nobody_has_is_waited_for(void **state)
+{
+	struct place *place = *state;
+	struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd = open(place->path, O_RDWR | O_CLOEXEC), ends[2];
+	struct test_disk t;
+	pid_t child;
+
+	assert_true(fd >= 0);
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &range), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	fd_send(ends[0], fd);
+	close(fd);
+	child = fork();
+	assert_true(child >= 0);
+	if (!child) {
+		usleep(1500000); /* longer than one that somebody has is waited for */
+		_exit(0); /* who has the ends until then: what lies in them goes with the last one */
+	}
+	close(ends[0]);
+	close(ends[1]);
+	t = test_disk_open(way_spec(place, ""));
+	test_disk_close(&t);
+	assert_int_equal(waitpid(child, NULL, 0), child);
 }
 
 /* Each file system has a file with inode 12. */
@@ -183,6 +225,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(two_writers_are_refused_but_by_option),
 		CASE(another_kind_of_lock_is_named_too),
+		CASE(a_lock_that_nobody_has_is_waited_for),
 		CASE(a_lock_elsewhere_is_not_this_one),
 		CASE(a_lock_that_is_held_while_queues_are_there_is_handed_over),
 		CASE(a_disk_that_is_held_is_nobody_elses),

@@ -139,7 +139,7 @@ static void process_name(pid_t pid, char name[64])
 	visible_copy(name, 64, comm);
 }
 
-void file_owner(int fd, const struct flock *refused, char text[FILE_OWNER_BYTES])
+bool file_owner(int fd, const struct flock *refused, char text[FILE_OWNER_BYTES])
 {
 	struct flock owner = *refused;
 	struct file_place place;
@@ -152,8 +152,9 @@ void file_owner(int fd, const struct flock *refused, char text[FILE_OWNER_BYTES]
 		pid = process_find(&place, refused->l_type == F_RDLCK);
 	if (!pid) {
 		snprintf(text, FILE_OWNER_BYTES, "somebody else");
-		return;
+		return false;
 	}
 	process_name(pid, name);
 	snprintf(text, FILE_OWNER_BYTES, "process %d (%.63s)", (int)pid, name);
+	return true;
 }
