@@ -280,6 +280,7 @@ static int io_choose(struct file_disk *file, const struct disk_spec *spec, char 
 	file->threads_max = (unsigned)disk_spec_number(spec, "threads", THREADS_DEFAULT);
 	if (file->zoned)
 		file->threads_max = 1; /* they keep the order */
+	file->at_once = io == IO_AUTO && !file->direct && file_in_memory(file);
 	file->uring = !err;
 	if (!err || io == IO_AUTO || io == IO_THREADS)
 		return 0;

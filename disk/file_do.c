@@ -159,6 +159,37 @@ int file_transfer(struct file_disk *file, const struct disk_request *r, uint64_t
 	return file_memory_unaligned(file, r) ? bounce(file, r, done) : transfer(file, r, done);
 }
 
+bool file_ended(struct file_disk *file, struct disk_request *r, int64_t result)
+{
+	if (r->op == DISK_FLUSH && result != -EINTR && result != -EAGAIN) {
+		r->result = file_synced(file, (int)result);
+		return true;
+	}
+	if (likely(result > 0 && (uint64_t)result == r->bytes)) {
+		r->result = 0;
+		return true;
+	}
+	if (result >= 0 || result == -EINTR || result == -EAGAIN || result == -EFAULT) {
+		r->own[0] = result > 0 ? (uint64_t)result : 0;
+		return false;
+	}
+	r->result = r->op == DISK_WRITE && (r->flags & DISK_FUA) ? file_synced(file, (int)result) : (int)result;
+	return true;
+}
+
+bool file_do_at_once(struct file_disk *file, struct disk_request *r)
+{
+	ssize_t n;
+
+	if (r->op == DISK_READ)
+		n = preadv2(file->fd, r->iov, (int)r->iov_count, (off_t)r->offset, 0);
+	else if (r->op == DISK_WRITE)
+		n = pwritev2(file->fd, r->iov, (int)r->iov_count, (off_t)r->offset, r->flags & DISK_FUA ? RWF_DSYNC : 0);
+	else
+		n = fdatasync(file->fd);
+	return file_ended(file, r, n < 0 ? -errno : n);
+}
+
 /* ---- zeroes and discards ---- */
 
 static int allocate(const struct file_disk *file, int mode, const struct disk_request *r)

@@ -6,10 +6,12 @@
 #include <limits.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -98,6 +100,16 @@ static void look_at_device(struct file_disk *file, dev_t dev)
 }
 
 /* ---- files ---- */
+
+/* The file system of a device's name says nothing of the device. */
+bool file_in_memory(const struct file_disk *file)
+{
+	struct statfs fs;
+
+	if (file->block_device || fstatfs(file->fd, &fs))
+		return false;
+	return (uint32_t)fs.f_type == TMPFS_MAGIC || (uint32_t)fs.f_type == RAMFS_MAGIC;
+}
 
 /* Direct I/O: what it takes is found out by trying. 0: nothing that we would try. */
 static uint32_t direct_align(int fd)

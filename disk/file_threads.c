@@ -11,10 +11,20 @@ struct threads_queue {
 	int fd;
 };
 
+/* What a thread of ours would wait for nothing at, as long as other queues of the worker do not wait for it. */
+static bool done_at_once(struct file_disk *file, struct disk_request *r, uint64_t *room)
+{
+	if (!file->at_once || r->op > DISK_FLUSH || r->bytes > *room || (r->op == DISK_FLUSH && file_unsynced(file)))
+		return false;
+	*room -= r->bytes;
+	return file_do_at_once(file, r);
+}
+
 static void threads_submit(struct disk_queue *queue, struct disk_request *const *requests, unsigned count)
 {
 	struct threads_queue *q = container_of(queue, struct threads_queue, queue);
 	struct file_disk *file = container_of(queue->disk, struct file_disk, disk);
+	uint64_t room = DISK_TURN_BYTES;
 
 	for (unsigned i = 0; i < count; i++) {
 		int err = file_problem(file, requests[i]);
@@ -22,6 +32,8 @@ static void threads_submit(struct disk_queue *queue, struct disk_request *const 
 		requests[i]->own[0] = 0;
 		if (err)
 			disk_queue_done(queue, requests[i], err);
+		else if (done_at_once(file, requests[i], &room))
+			disk_queue_done(queue, requests[i], requests[i]->result);
 		else
 			pool_add(q->pool, requests[i]);
 	}

@@ -5,6 +5,9 @@
  * half done go to threads of ours (pool.h), which do it to its end. So does what is beyond DISK_TURN_BYTES of a burst, if it goes through the page cache:
  * what lies there already the kernel copies within the system call.
  *
+ * Of a file whose contents lie in memory the ring gets reads alone, and of these no single one: what the kernel would give to a thread of its own from the
+ * ring (a write, a flush), or would cost more by way of it (one read), this thread does itself.
+ *
  * The ring belongs to the queue's thread alone, and completions are brought when that thread asks for them, where the kernel
  * can have it so (SINGLE_ISSUER, DEFER_TASKRUN); so it is made disabled, and enabled by the first submission.
  */
@@ -118,15 +121,31 @@ static bool for_threads(const struct file_disk *file, const struct disk_request 
 	return r->op > DISK_WRITE || r->bytes > INT32_MAX || file_memory_unaligned(file, r);
 }
 
-static void take(struct uring_queue *q, const struct file_disk *file, struct disk_request *r)
+/* Is it cheaper here than by way of the ring? `alone`: nothing else comes with it, that a system call could be shared with. */
+static bool for_us(const struct file_disk *file, const struct disk_request *r, bool alone)
+{
+	return file->at_once && (alone || r->op != DISK_READ);
+}
+
+static void do_at_once(struct uring_queue *q, struct file_disk *file, struct disk_request *r)
+{
+	if (likely(file_do_at_once(file, r)))
+		disk_queue_done(&q->queue, r, r->result);
+	else
+		pool_add(q->pool, r);
+}
+
+static void take(struct uring_queue *q, struct file_disk *file, struct disk_request *r, bool alone)
 {
 	int err = file_problem(file, r);
 
 	r->own[0] = 0;
 	if (unlikely(err) || (unlikely(!r->bytes) && r->op != DISK_FLUSH && r->op != DISK_ZONE))
 		disk_queue_done(&q->queue, r, err);
-	else if (for_threads(file, r) || (q->in_ring < q->depth && room_lacks(q, file, r)))
+	else if (for_threads(file, r) || ((q->in_ring < q->depth || file->at_once) && room_lacks(q, file, r)))
 		pool_add(q->pool, r);
+	else if (for_us(file, r, alone))
+		do_at_once(q, file, r);
 	else if (q->in_ring == q->depth)
 		wait_for_room(q, r);
 	else
@@ -148,35 +167,16 @@ static void go(struct uring_queue *q)
 static void uring_submit(struct disk_queue *queue, struct disk_request *const *requests, unsigned count)
 {
 	struct uring_queue *q = container_of(queue, struct uring_queue, queue);
-	const struct file_disk *file = container_of(queue->disk, const struct file_disk, disk);
+	struct file_disk *file = container_of(queue->disk, struct file_disk, disk);
 
 	q->room = DISK_TURN_BYTES;
 	for (unsigned i = 0; i < count; i++)
-		take(q, file, requests[i]);
+		take(q, file, requests[i], count == 1);
 	go(q);
 	pool_go(q->pool);
 }
 
 /* ---- from the ring ---- */
-
-/* True: done. False: the rest is for the threads. */
-static bool finish(struct file_disk *file, struct disk_request *r, int result)
-{
-	if (r->op == DISK_FLUSH && result != -EINTR && result != -EAGAIN) {
-		r->result = file_synced(file, result);
-		return true;
-	}
-	if (likely(result > 0 && (uint64_t)result == r->bytes)) {
-		r->result = 0;
-		return true;
-	}
-	if (result >= 0 || result == -EINTR || result == -EAGAIN || result == -EFAULT) {
-		r->own[0] = result > 0 ? (uint64_t)result : 0;
-		return false;
-	}
-	r->result = r->op == DISK_WRITE && (r->flags & DISK_FUA) ? file_synced(file, result) : result;
-	return true;
-}
 
 static unsigned reap_ring(struct uring_queue *q, struct file_disk *file, struct disk_request **ret_done, unsigned max)
 {
@@ -191,7 +191,7 @@ static unsigned reap_ring(struct uring_queue *q, struct file_disk *file, struct 
 		if (count == max)
 			break;
 		seen++;
-		if (likely(finish(file, r, cqe->res)))
+		if (likely(file_ended(file, r, cqe->res)))
 			ret_done[count++] = r;
 		else
 			pool_add(q->pool, r);

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* A file whose contents lie in memory: the queue's thread moves them by itself, and no more of them at a time than others can wait for. */
+
+#include "disk/file.h"
+#include "disk/kind.h"
+#include "disk/test_file.h"
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+
+#define PART (DISK_TURN_BYTES / 4)
+#define PARTS 16u
+#define FILE_BYTES ((off_t)PART * PARTS)
+
+/* ---- who writes ---- */
+
+static pthread_t queue_thread;
+static uint64_t written_here, written_elsewhere; /* atomic: the second one is threads' */
+
+ssize_t __real_pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags);
+ssize_t __wrap_pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags);
+ssize_t __wrap_pwritev64v2(int fd, const struct iovec *iov, int count, off_t offset, int flags);
+
+ssize_t __wrap_pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
+{
+	ssize_t n = __real_pwritev2(fd, iov, count, offset, flags);
+
+	if (n > 0)
+		__atomic_fetch_add(pthread_equal(pthread_self(), queue_thread) ? &written_here : &written_elsewhere, (uint64_t)n, __ATOMIC_RELAXED);
+	return n;
+}
+
+ssize_t __wrap_pwritev64v2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
+{
+	return __wrap_pwritev2(fd, iov, count, offset, flags);
+}
+
+/* ---- the file ---- */
+
+struct in_memory {
+	int fd;
+	char spec[80];
+};
+
+static int file_make(void **state)
+{
+	struct in_memory *memory = calloc(1, sizeof(*memory));
+
+	assert_non_null(memory);
+	memory->fd = memfd_create("disk_test", MFD_ALLOW_SEALING | MFD_CLOEXEC);
+	assert_int_equal(ftruncate(memory->fd, FILE_BYTES), 0);
+	snprintf(memory->spec, sizeof(memory->spec), "file:/proc/self/fd/%d", memory->fd);
+	queue_thread = pthread_self();
+	written_here = written_elsewhere = 0;
+	*state = memory;
+	return 0;
+}
+
+static int file_clear(void **state)
+{
+	struct in_memory *memory = *state;
+
+	close(memory->fd);
+	free(memory);
+	return 0;
+}
+
+static struct file_disk *file_of(const struct test_disk *t)
+{
+	return container_of(t->disk, struct file_disk, disk);
+}
+
+/* With rings where there can be any, and as where they are forbidden. */
+static struct test_disk in_memory_open(const struct in_memory *memory, bool rings)
+{
+	struct test_disk t = test_disk_open(memory->spec);
+
+	disk_queue_close(t.queue);
+	file_of(&t)->uring &= rings;
+	assert_int_equal(disk_queue_open(t.disk, PARTS, &t.queue), 0);
+	return t;
+}
+
+static void both_ways(void **state, void (*check)(const struct in_memory *memory, struct test_disk *t))
+{
+	const struct in_memory *memory = *state;
+
+	for (int rings = 1; rings >= 0; rings--) {
+		struct test_disk t = in_memory_open(memory, rings);
+
+		check(memory, &t);
+		test_disk_close(&t);
+	}
+}
+
+/* Done by the time it has been submitted: what it is done with. */
+static int now(struct test_disk *t, enum disk_op op, uint8_t flags, uint64_t offset, const struct iovec *iov, uint32_t count)
+{
+	struct disk_request r = {.op = (uint8_t)op, .flags = flags, .offset = offset, .iov = iov, .iov_count = count, .result = 1}, *one = &r, *done;
+
+	for (uint32_t i = 0; i < count; i++)
+		r.bytes += iov[i].iov_len;
+	disk_queue_submit(t->queue, &one, 1);
+	assert_int_equal(disk_queue_reap(t->queue, &done, 1), 1);
+	assert_ptr_equal(done, &r);
+	assert_int_equal(disk_queue_pending(t->queue), 0);
+	return r.result;
+}
+
+/* ---- what it does ---- */
+
+static void check_now(const struct in_memory *memory, struct test_disk *t)
+{
+	uint8_t out[8192], in[8192];
+	struct iovec write[] = {{out, 1}, {out + 1, 0}, {out + 1, 4095}, {out + 4096, 4096}};
+	struct iovec read[] = {{in, 5001}, {in + 5001, 3191}};
+
+	test_fill(out, sizeof(out), 1);
+	for (uint8_t flags = 0; flags <= DISK_FUA; flags++) {
+		memset(in, 0, sizeof(in));
+		assert_int_equal(now(t, DISK_WRITE, flags, 4096 + 8192 * flags, write, ARRAY_SIZE(write)), 0);
+		assert_int_equal(now(t, DISK_READ, 0, 4096 + 8192 * flags, read, ARRAY_SIZE(read)), 0);
+		assert_memory_equal(in, out, sizeof(in));
+		assert_int_equal(pread(memory->fd, in, sizeof(in), 4096 + 8192 * flags), sizeof(in));
+		assert_memory_equal(in, out, sizeof(in));
+	}
+	assert_int_equal(now(t, DISK_FLUSH, 0, 0, NULL, 0), 0);
+}
+
+static void one_request_is_done_by_the_time_it_has_been_submitted(void **state)
+{
+	both_ways(state, check_now);
+}
+
+static void burst(struct test_disk *t, enum disk_op op, uint8_t *bytes)
+{
+	struct disk_request requests[PARTS], *all[PARTS];
+	struct iovec iov[PARTS];
+
+	for (unsigned i = 0; i < PARTS; i++) {
+		iov[i] = (struct iovec){bytes + i * (size_t)PART, PART};
+		requests[i] = (struct disk_request){.op = (uint8_t)op, .offset = i * (uint64_t)PART, .bytes = PART, .iov = &iov[i], .iov_count = 1};
+		all[i] = &requests[i];
+	}
+	disk_queue_submit(t->queue, all, PARTS);
+	for (unsigned i = 0; i < PARTS; i++)
+		assert_int_equal(test_wait(t->queue)->result, 0);
+}
+
+static void check_turn(const struct in_memory *memory, struct test_disk *t)
+{
+	uint8_t *out = malloc(FILE_BYTES), *in = malloc(FILE_BYTES);
+
+	assert_true(out && in);
+	test_fill(out, FILE_BYTES, 7);
+	written_here = written_elsewhere = 0;
+	burst(t, DISK_WRITE, out);
+	assert_int_equal(written_here, DISK_TURN_BYTES);
+	assert_int_equal(written_elsewhere, FILE_BYTES - DISK_TURN_BYTES);
+	burst(t, DISK_READ, in);
+	assert_memory_equal(in, out, FILE_BYTES);
+	free(out);
+	free(in);
+}
+
+static void a_burst_is_moved_by_the_queues_thread_up_to_a_turn_and_by_others_beyond(void **state)
+{
+	both_ways(state, check_turn);
+}
+
+/* ---- what goes wrong ---- */
+
+static void check_end(const struct in_memory *memory, struct test_disk *t)
+{
+	uint8_t bytes[8192];
+	struct iovec iov = {bytes, sizeof(bytes)};
+
+	assert_int_equal(ftruncate(memory->fd, PART + 4096), 0);
+	assert_int_equal(test_do(t, DISK_READ, 0, 2 * PART, sizeof(bytes), &iov, 1), -EIO);
+	assert_int_equal(test_do(t, DISK_READ, 0, PART, sizeof(bytes), &iov, 1), -EIO);
+	assert_int_equal(ftruncate(memory->fd, FILE_BYTES), 0);
+	assert_int_equal(now(t, DISK_READ, 0, PART, &iov, 1), 0);
+	iov.iov_len = 512;
+	assert_int_equal(test_do(t, DISK_READ, 0, 0, 1024, &iov, 1), -EINVAL);
+	assert_int_equal(test_do(t, DISK_READ, 0, FILE_BYTES, 512, &iov, 1), -EINVAL);
+}
+
+static void what_is_behind_the_end_is_an_error(void **state)
+{
+	both_ways(state, check_end);
+}
+
+static void check_sealed(const struct in_memory *memory, struct test_disk *t)
+{
+	uint8_t bytes[4096] = {0};
+	struct iovec iov = {bytes, sizeof(bytes)};
+
+	fcntl(memory->fd, F_ADD_SEALS, F_SEAL_WRITE);
+	for (uint8_t flags = 0; flags <= DISK_FUA; flags++)
+		assert_int_equal(now(t, DISK_WRITE, flags, 0, &iov, 1), -EPERM);
+	assert_int_equal(now(t, DISK_READ, 0, 0, &iov, 1), 0);
+	assert_int_equal(test_do(t, DISK_FLUSH, 0, 0, 0, NULL, 0), -EIO); /* a write that was to be stable has failed */
+}
+
+static void errors_are_those_of_the_file_and_a_flush_after_one_fails(void **state)
+{
+	both_ways(state, check_sealed);
+}
+
+static void *untouched;
+
+static void touch(const struct iovec *iov, size_t count)
+{
+	mprotect(untouched, 8192, PROT_READ | PROT_WRITE);
+}
+
+static void check_touch(const struct in_memory *memory, struct test_disk *t)
+{
+	struct iovec iov;
+
+	untouched = mmap(NULL, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(untouched != MAP_FAILED);
+	iov = (struct iovec){untouched, 8192};
+	for (enum disk_op op = DISK_READ; op <= DISK_WRITE; op++) {
+		file_of(t)->disk.config.touch = NULL;
+		assert_int_equal(test_do(t, op, 0, 0, 8192, &iov, 1), -EFAULT);
+		file_of(t)->disk.config.touch = touch;
+		assert_int_equal(test_do(t, op, 0, 0, 8192, &iov, 1), 0);
+		assert_int_equal(mprotect(untouched, 8192, PROT_NONE), 0);
+	}
+	munmap(untouched, 8192);
+}
+
+static void memory_that_the_kernel_cannot_reach_is_touched_by_who_may_wait(void **state)
+{
+	both_ways(state, check_touch);
+}
+
+/* ---- which files ---- */
+
+static bool at_once(const char *spec, const char *key)
+{
+	char text[120];
+	struct test_disk t;
+	bool is;
+
+	snprintf(text, sizeof(text), "%s%s", spec, key);
+	t = test_disk_open(text);
+	is = file_of(&t)->at_once;
+	test_disk_close(&t);
+	return is;
+}
+
+static void only_what_lies_in_memory_and_only_where_nothing_else_was_asked_for(void **state)
+{
+	const struct in_memory *memory = *state;
+	struct file_disk device = {.fd = memory->fd, .block_device = true};
+
+	assert_true(at_once(memory->spec, ""));
+	assert_true(at_once(memory->spec, ",io=auto"));
+	assert_false(at_once(memory->spec, ",io=threads"));
+	assert_false(file_in_memory(&device)); /* its name lies in memory as a rule, at /dev */
+	device.block_device = false;
+	assert_true(file_in_memory(&device));
+	device.fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	assert_true(device.fd >= 0);
+	assert_false(file_in_memory(&device));
+	close(device.fd);
+}
+
+#define IN_MEMORY(name) cmocka_unit_test_setup_teardown(name, file_make, file_clear)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		IN_MEMORY(one_request_is_done_by_the_time_it_has_been_submitted),
+		IN_MEMORY(a_burst_is_moved_by_the_queues_thread_up_to_a_turn_and_by_others_beyond),
+		IN_MEMORY(what_is_behind_the_end_is_an_error),
+		IN_MEMORY(errors_are_those_of_the_file_and_a_flush_after_one_fails),
+		IN_MEMORY(memory_that_the_kernel_cannot_reach_is_touched_by_who_may_wait),
+		IN_MEMORY(only_what_lies_in_memory_and_only_where_nothing_else_was_asked_for),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
