@@ -75,6 +75,18 @@ static inline void ring_fetch_start(const void *start, bool writable, bool is_pa
 }
 
 /*
+ * From a guest address to where this process sees it, if it lies in the region that an indirect table was found in last. The tables of a burst are asked
+ * for by that before the first is read, so that they come in together: each has been written by another CPU. What the ring and its descriptors say is
+ * only a hint then, and is read again: an address that is wrong is asked for in vain.
+ */
+static inline uintptr_t ring_tables_shift(const struct ring *ring)
+{
+	const struct map_region *r = &ring->map->regions[ring->tables.last];
+
+	return likely(ring->tables.last < ring->map->count) ? (uintptr_t)r->host - (uintptr_t)r->gpa : 0;
+}
+
+/*
  * The region that payload was found in last, in registers for as long as a burst lasts. Empty if there is none.
  * The ring's own cache goes on from it: take it anew after whatever may have moved that.
  */

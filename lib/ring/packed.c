@@ -343,12 +343,27 @@ static inline void packed_note(struct ring *ring, const struct vireo_chain *chai
 	ring->outstanding += count;
 }
 
-/* Does the next chain seem to be of several descriptors? A hint: it is read again when it is laid. */
+/* The first lines of the indirect tables of what is there, `count` chains at most, up to the end of the lap: as in split.c. */
+static __attribute__((noinline)) void packed_fetch_tables(const struct ring *ring, unsigned count)
+{
+	const uintptr_t shift = ring_tables_shift(ring);
+	const struct packed_place at = ring->packed.avail;
+	const struct packed_desc *desc = &ring->packed.desc[at.pos], *end = desc + min_u32(min_u32(count, FETCH_MAX), ring->size - at.pos);
+
+	for (; desc < end && packed_is_available(le16(__atomic_load_n(&desc->flags, __ATOMIC_RELAXED)), at.wrap); desc++)
+		__builtin_prefetch((const void *)(shift + le64(__atomic_load_n(&desc->addr, __ATOMIC_RELAXED))));
+}
+
+/* The flags of the next descriptor. A hint: they are read again when it is laid. */
+static inline uint16_t packed_flags(const struct ring *ring)
+{
+	return le16(__atomic_load_n(&ring->packed.desc[ring->packed.avail.pos].flags, __ATOMIC_RELAXED));
+}
+
+/* Does the next chain seem to be of several descriptors? */
 static inline bool packed_seems_long(const struct ring *ring)
 {
-	const struct packed_desc *desc = &ring->packed.desc[ring->packed.avail.pos];
-
-	return le16(__atomic_load_n(&desc->flags, __ATOMIC_RELAXED)) & (DESC_F_NEXT | DESC_F_INDIRECT);
+	return packed_flags(ring) & (DESC_F_NEXT | DESC_F_INDIRECT);
 }
 
 static int packed_take(struct ring *ring, struct vireo_chain *chains, unsigned max, struct iovec *iov,
@@ -407,6 +422,8 @@ int packed_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, stru
 
 	if (!packed_is_empty(ring)) {
 		packed_fetch(ring, max);
+		if (packed_flags(ring) & DESC_F_INDIRECT)
+			packed_fetch_tables(ring, max);
 		done = packed_take(ring, chains, max, iov, iov_max, &err);
 	}
 	if (!done && !err && max && packed_rearm(ring))

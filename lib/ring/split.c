@@ -275,14 +275,33 @@ static int split_lay_usual(const struct ring *ring, uint16_t from, struct vireo_
 	}
 }
 
-/* Does the chain at `from` seem to be of several descriptors? A hint: it is read again when it is laid. */
-static inline bool split_seems_long(const struct ring *ring, uint16_t from)
+/* The flags of the first descriptor of the chain at `from`. A hint: they are read again when it is laid. */
+static inline uint16_t split_flags_at(const struct ring *ring, uint16_t from)
 {
 	uint32_t mask = ring->size - 1;
 	uint16_t head = le16(__atomic_load_n(&ring->split.avail->ring[from & mask], __ATOMIC_RELAXED));
-	uint16_t flags = le16(__atomic_load_n(&ring->split.desc[head & mask].flags, __ATOMIC_RELAXED));
 
-	return flags & (DESC_F_NEXT | DESC_F_INDIRECT);
+	return le16(__atomic_load_n(&ring->split.desc[head & mask].flags, __ATOMIC_RELAXED));
+}
+
+/* Does it seem to be of several descriptors? */
+static inline bool split_seems_long(const struct ring *ring, uint16_t from)
+{
+	return split_flags_at(ring, from) & (DESC_F_NEXT | DESC_F_INDIRECT);
+}
+
+/* The first lines of the indirect tables of the next `count` chains: see ring_tables_shift(). Not inlined: who has none would pay for its registers. */
+static __attribute__((noinline)) void split_fetch_tables(const struct ring *ring, int count)
+{
+	const struct split_state *s = &ring->split;
+	const uintptr_t shift = ring_tables_shift(ring);
+	const uint32_t mask = ring->size - 1;
+
+	for (int i = 0; i < count; i++) {
+		uint16_t head = le16(__atomic_load_n(&s->avail->ring[(s->next_avail + (uint32_t)i) & mask], __ATOMIC_RELAXED));
+
+		__builtin_prefetch((const void *)(shift + le64(__atomic_load_n(&s->desc[head & mask].addr, __ATOMIC_RELAXED))));
+	}
 }
 
 static int split_lay(struct ring *ring, struct vireo_chain *chains, int count, struct iovec *iov, unsigned room,
@@ -334,6 +353,8 @@ int split_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struc
 	if (count <= 0)
 		return count;
 	split_fetch(ring, (unsigned)count);
+	if (split_flags_at(ring, s->next_avail) & DESC_F_INDIRECT)
+		split_fetch_tables(ring, count);
 	done = split_lay(ring, chains, count, iov, iov_max, &err);
 	if (ring->in_order)
 		split_note_order(ring, chains, done);
