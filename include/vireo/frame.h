@@ -136,10 +136,12 @@ static inline bool vireo_frame_tag_push(struct vireo_frame *frame, uint16_t type
 {
 	const uint8_t tag[VIREO_FRAME_TAG_BYTES] = { (uint8_t)(type >> 8), (uint8_t)type, (uint8_t)(tci >> 8), (uint8_t)tci };
 	uint32_t bytes = vireo_frame_head_bytes(frame);
+	uint8_t rest[8]; /* all that can lie behind the addresses of a head that has room for a tag */
 
 	if (bytes + sizeof(tag) > sizeof(frame->head))
 		return false;
-	memmove(frame->head + 12 + sizeof(tag), frame->head + 12, bytes - 12);
+	memcpy(rest, frame->head + 12, sizeof(rest));
+	memcpy(frame->head + 12 + sizeof(tag), rest, sizeof(rest));
 	memcpy(frame->head + 12, tag, sizeof(tag));
 	vireo_frame_head_bytes_set(frame, bytes + (uint32_t)sizeof(tag));
 	return true;
@@ -149,10 +151,12 @@ static inline bool vireo_frame_tag_push(struct vireo_frame *frame, uint16_t type
 static inline bool vireo_frame_tag_pop(struct vireo_frame *frame)
 {
 	uint32_t bytes = vireo_frame_head_bytes(frame), type = (uint32_t)frame->head[12] << 8 | frame->head[13];
+	uint8_t rest[VIREO_FRAME_HEAD_ROOM - 12 - VIREO_FRAME_TAG_BYTES];
 
 	if (bytes < 14 + VIREO_FRAME_TAG_BYTES || (type != 0x8100 && type != 0x88a8))
 		return false;
-	memmove(frame->head + 12, frame->head + 12 + VIREO_FRAME_TAG_BYTES, bytes - 12 - VIREO_FRAME_TAG_BYTES);
+	memcpy(rest, frame->head + 12 + VIREO_FRAME_TAG_BYTES, sizeof(rest));
+	memcpy(frame->head + 12, rest, sizeof(rest));
 	vireo_frame_head_bytes_set(frame, bytes - VIREO_FRAME_TAG_BYTES);
 	return true;
 }

@@ -2,7 +2,7 @@
 
 /*
  * The network device's content: headers, frames and control commands of any kind, in rings whose descriptors are
- * honest. What comes out of the transmit queue is delivered into the receive queue.
+ * honest. What comes out of the transmit queue is delivered into the receive queue, some of it with a tag more or fewer.
  */
 #include "base/loop.h"
 #include "device/device.h"
@@ -21,6 +21,7 @@ static struct {
 	struct loop *loop;
 	struct fuzz_memory memory;
 	bool running[QUEUES];
+	uint16_t edits; /* bit i: frame i gets one */
 } target;
 
 static void queue_started(void *opaque, unsigned queue)
@@ -113,6 +114,8 @@ static void pump(void)
 			sum += frames[i].iov[j].iov_len;
 		assert(sum == frames[i].len_bytes && sum >= 14);
 		pointers[i] = &frames[i];
+		if (target.edits >> i & 1 && !vireo_frame_tag_pop(&frames[i]))
+			(void)vireo_frame_tag_push(&frames[i], 0x8100, 5);
 	}
 	if (n > 0) {
 		(void)vireo_net_receive_deliver(target.net, 0, pointers, (unsigned)n);
@@ -166,6 +169,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_memory_write(&target.memory, 0x3800, stretch, bytes / 2);
 	fuzz_take(&in, stretch, bytes);
 	fuzz_memory_write(&target.memory, 0x9000, stretch, bytes);
+	target.edits = fuzz_u16(&in);
 	start(device, features | VIREO_FEATURE(VIREO_F_VERSION_1_BIT));
 	pump();
 	loop_dispatch(target.loop, 0);

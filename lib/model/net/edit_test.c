@@ -166,6 +166,75 @@ static void tags_are_pushed_and_popped_however_sender_and_receiver_cut_the_frame
 	guest_stop(&g);
 }
 
+#define RUN 48u
+
+/* Frames of one call, each in one piece: edited ones beside others, short ones, those with something to say of their offload. */
+static void run_make(struct sent *sent, uint8_t expected[][ROOM], uint32_t *want)
+{
+	static const enum edit edits[] = { PUSH, PUSH, POP, POP, PUSH_AND_BACK, PUSH_ON_TAG, CHANGE, POP, PUSH };
+	static const uint32_t lengths[] = { 64, 14, 17, 18, 60, 20, 21, 22, 25, 599, 60, 26, 34, 65, 100, 500 };
+
+	for (unsigned i = 0; i < RUN; i++) {
+		enum edit edit = edits[i % ARRAY_SIZE(edits)];
+		uint32_t bytes = lengths[i * 5 % ARRAY_SIZE(lengths)];
+
+		if (bytes < 18)
+			edit = PUSH; /* no place for a whole tag, to be taken out */
+		sent_new(&sent[i], bytes, edit_tag(edit), 0, 0);
+		want[i] = edit_do(&sent[i], edit, expected[i]);
+		if (i % 7 == 6)
+			sent[i].frame.offload.flags = VIREO_FRAME_DATA_VALID;
+	}
+}
+
+static void assert_run_arrives(struct guest *g, uint32_t header_bytes)
+{
+	static uint8_t expected[RUN][ROOM];
+	static struct sent sent[RUN];
+	struct vireo_frame *pointers[RUN];
+	uint8_t *buffers[RUN];
+	uint32_t want[RUN];
+
+	run_make(sent, expected, want);
+	for (unsigned i = 0; i < RUN; i++) {
+		pointers[i] = &sent[i].frame;
+		buffers[i] = guest_post(g, 0, i % 11 == 10 ? header_bytes + want[i] : 1024); /* some hold just so much */
+	}
+	guest_kick(g, 0);
+	assert_int_equal(vireo_net_receive_deliver(g->net, 0, pointers, RUN), RUN);
+	vireo_net_receive_flush(g->net, 0);
+	for (unsigned i = 0; i < RUN; i++) {
+		static const uint8_t untouched[16];
+		void *cookie;
+
+		assert_int_equal(guest_used(g, 0, &cookie), header_bytes + want[i]);
+		assert_ptr_equal(cookie, buffers[i]);
+		assert_memory_equal(buffers[i] + header_bytes, expected[i], want[i]);
+		if (i % 11 != 10)
+			assert_memory_equal(buffers[i] + header_bytes + want[i], untouched, sizeof(untouched));
+	}
+}
+
+static void a_run_of_edited_frames_arrives_as_each_alone_would(void **state)
+{
+	static const struct { uint64_t features; uint32_t header_bytes; } rows[] = {
+		{ MERGE, 12 }, { V1, 12 }, { MERGE | VIREO_FEATURE(VIREO_F_RING_PACKED_BIT), 12 },
+		{ V1 | VIREO_FEATURE(VIREO_F_RING_PACKED_BIT), 12 }, { V1 | VIREO_FEATURE(VIREO_F_IN_ORDER_BIT), 12 },
+		{ F(MRG_RXBUF), 12 }, { 0, 10 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct guest_config config = { .features = rows[i].features };
+		struct guest g;
+
+		guest_start(&g, &config);
+		for (unsigned round = 0; round < 8; round++)
+			assert_run_arrives(&g, rows[i].header_bytes);
+		assert_int_equal(guest_stats(&g, 0).frames, 8 * RUN);
+		guest_stop(&g);
+	}
+}
+
 static void shortest_frames_are_edited_too(void **state)
 {
 	const struct guest_config config = { .features = MERGE };
@@ -239,8 +308,10 @@ static void offloads_move_with_the_edit(void **state)
 	const struct guest_config config = { .features = MERGE | F(GUEST_CSUM) | F(GUEST_TSO4) | F(GUEST_TSO6) | F(GUEST_ECN) |
 							 F(GUEST_UFO) | F(GUEST_USO4) | F(GUEST_USO6) };
 
-	for (size_t i = 0; i < 2 * ARRAY_SIZE(rows); i++) {
-		const struct vireo_frame_offload *row = &rows[i / 2];
+	for (size_t i = 0; i < 4 * ARRAY_SIZE(rows); i++) {
+		const struct vireo_frame_offload *row = &rows[i / 4];
+		bool whole = i & 2; /* in one piece, here and there */
+		uint32_t each = whole ? 1024 : 100;
 		int by = i & 1 ? -4 : 4;
 		uint8_t expected[ROOM], got[ROOM];
 		struct virtio_net_header header;
@@ -250,13 +321,13 @@ static void offloads_move_with_the_edit(void **state)
 
 		guest_start(&g, &config);
 		for (unsigned n = 0; n < 10; n++)
-			guest_post(&g, 0, 100);
+			guest_post(&g, 0, each);
 		guest_kick(&g, 0);
-		sent_new(&s, 200, TAGGED, 9, 20);
+		sent_new(&s, 200, TAGGED, whole ? 0 : 9, whole ? 0 : 20);
 		s.frame.offload = *row;
 		want = edit_do(&s, i & 1 ? POP : PUSH_ON_TAG, expected);
 		assert_int_equal(deliver(&g, &s), 1);
-		assert_int_equal(collect(&g, 100, &header, got), want);
+		assert_int_equal(collect(&g, each, &header, got), want);
 		assert_memory_equal(got, expected, want);
 		assert_int_equal(header.flags, NET_HDR_F_NEEDS_CSUM);
 		assert_int_equal(header.csum_start, row->csum_start + by);
@@ -335,6 +406,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tags_are_pushed_and_popped_however_sender_and_receiver_cut_the_frame),
+		cmocka_unit_test(a_run_of_edited_frames_arrives_as_each_alone_would),
 		cmocka_unit_test(shortest_frames_are_edited_too),
 		cmocka_unit_test(head_has_room_for_one_tag_more_and_none_is_popped_that_is_not_there),
 		cmocka_unit_test(each_receiver_has_its_own_edit),
