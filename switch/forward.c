@@ -78,6 +78,8 @@ __attribute__((always_inline)) static inline void survey_in(const struct forward
 			needs |= offload_needs(&frames[i].offload);
 			len_bytes = frames[i].offload.gso == VIREO_GSO_NONE ? len_bytes : 0; /* each segment is short enough */
 		}
+		if (aware && burst->tagged >> i & 1 && len_bytes)
+			len_bytes -= VIREO_FRAME_TAG_BYTES; /* no MTU counts it, and who gets the frame without it, gets so much */
 		longest_bytes = len_bytes > longest_bytes ? len_bytes : longest_bytes;
 		if (these.first == last.first && these.rest == last.rest &&
 		    !(aware && burst->vlan[i] != burst->vlan[i - 1]))

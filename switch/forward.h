@@ -38,7 +38,7 @@ struct burst {
 	struct vireo_frame *frames;
 	unsigned count;
 	unsigned needs;         /* all offloads that any frame asks for */
-	uint32_t longest_bytes; /* of frames that are not to be cut */
+	uint32_t longest_bytes; /* of frames that are not to be cut, without the tags of their VLANs */
 	uint64_t flooded;       /* bit i: frame i is on its way to several ports; 0 unless flood() is at work */
 	uint64_t fresh;         /* bit i: frame i has other addresses than its predecessor, or lies in another VLAN */
 	uint64_t tagged;        /* bit i: frame i has the tag of its VLAN at the moment; see vlan.c */

@@ -66,33 +66,38 @@ static void present(struct vireo_frame *frame, bool has, bool wants, uint16_t ty
 		vireo_frame_tag_pop(frame);
 }
 
-static void present_all(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame *frame, bool wants)
+/* What the frame has been cut into. */
+static __cold void present_pieces(struct offload_slot *slots, const struct cut *cut, bool has, bool wants, uint16_t type, uint16_t tci)
 {
-	const struct burst *burst = &forwarder->burst;
-	const struct cuts *cuts = forwarder->cuts;
-	unsigned i = (unsigned)(frame - burst->frames);
-	bool has = burst->tagged >> i & 1;
-	uint16_t type = to->rules.tag_type, tci = burst->rules->aware ? burst->tci[i] : burst->rules->vlan;
-
-	present(frame, has, wants, type, tci);
-	if (!(cuts->frames >> i & 1) || cuts->of[i].state != CUT_MADE)
-		return;
-	for (unsigned piece = 0; piece < cuts->of[i].count; piece++)
-		present(&cuts->arena->slots[cuts->of[i].first + piece].frame, has, wants, type, tci);
+	for (unsigned piece = 0; cut->state == CUT_MADE && piece < cut->count; piece++)
+		present(&slots[cut->first + piece].frame, has, wants, type, tci);
 }
 
 void vlan_present(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame *const *frames, unsigned count)
 {
+	const struct vlan_set *own = to->rules.tagged;
+	const struct cuts *cuts = forwarder->cuts;
 	struct burst *burst = &forwarder->burst;
+	const struct vireo_frame *first = burst->frames;
+	uint64_t tagged = burst->tagged, cut = cuts->frames; /* a frame's head may be anything, to the compiler */
+	const bool aware = burst->rules->aware;
+	uint16_t type = to->rules.tag_type, vlan = burst->rules->vlan, tci = vlan;
 
 	for (unsigned k = 0; k < count; k++) {
-		unsigned i = (unsigned)(frames[k] - burst->frames);
-		bool has = burst->tagged >> i & 1;
-		bool wants = to->rules.tagged && vlan_set_has(to->rules.tagged->words, frames_vlan(burst, i));
+		unsigned i = (unsigned)(frames[k] - first);
+		bool has = tagged >> i & 1, wants;
 
+		if (aware) {
+			vlan = burst->vlan[i];
+			tci = burst->tci[i];
+		}
+		wants = own && vlan_set_has(own->words, vlan);
 		if (!has && !wants)
 			continue;
-		present_all(forwarder, to, frames[k], wants);
-		burst->tagged = (burst->tagged & ~(1ull << i)) | (uint64_t)wants << i;
+		present(frames[k], has, wants, type, tci);
+		if (unlikely(cut >> i & 1))
+			present_pieces(cuts->arena->slots, &cuts->of[i], has, wants, type, tci);
+		tagged ^= (uint64_t)(has != wants) << i;
 	}
+	burst->tagged = tagged;
 }

@@ -203,6 +203,28 @@ static void own_vlan_with_tags_goes_out_with_them(void **state)
 	assert_int_equal(fake_port_got(x->fake[3]), 2);
 }
 
+static void the_tag_of_a_frames_vlan_counts_in_no_mtu(void **state)
+{
+	struct fixture *x = *state;
+
+	add_access(x, 3, 10);
+	add_trunk(x, 4, 0, 10, 20);
+	sw_port_mtu_set(x->port[3], FRAME_BYTES - 18);
+	sw_port_mtu_set(x->port[4], FRAME_BYTES - 14);
+	frame_send(x, 4, 0x8100, 10);
+	frame_send(x, 3, UNTAGGED, 0);
+	assert_int_equal(fake_port_got(x->fake[3]), 1);
+	assert_int_equal(fake_port_got(x->fake[4]), 1);
+	sw_port_mtu_set(x->port[3], FRAME_BYTES - 19);
+	sw_port_mtu_set(x->port[4], FRAME_BYTES - 15);
+	frame_send(x, 4, 0x8100, 10);
+	frame_send(x, 3, UNTAGGED, 0);
+	assert_int_equal(fake_port_got(x->fake[3]), 1);
+	assert_int_equal(fake_port_got(x->fake[4]), 1);
+	assert_int_equal(stats_of(x, 3).tx_mtu, 1);
+	assert_int_equal(stats_of(x, 4).tx_mtu, 1);
+}
+
 /* QinQ: the customers' tags are payload, and lie behind the provider's. */
 static void customers_tag_stays_behind_the_providers(void **state)
 {
@@ -577,6 +599,7 @@ int main(void)
 		vlan_test(what_may_not_come_in_is_counted_and_not_learned),
 		vlan_test(priority_tag_lies_in_the_ports_own_vlan),
 		vlan_test(own_vlan_with_tags_goes_out_with_them),
+		vlan_test(the_tag_of_a_frames_vlan_counts_in_no_mtu),
 		vlan_test(customers_tag_stays_behind_the_providers),
 		vlan_test(address_is_fixed_in_each_vlan_of_its_port),
 		vlan_test(vlans_that_no_tag_can_say_are_refused),
