@@ -51,6 +51,7 @@ static const struct {
 	{"/addressed", FORWARDS, 1, {SET(addressed)}},
 	{"/stormed", FORWARDS, 1, {SET(stormed)}},
 	{"/tagged", FORWARDS, 1, {SET(tagged)}},
+	{"/access", FORWARDS, 2, {SET(tagged), SET(access)}},
 	{"/trunked", FORWARDS, 1, {SET(trunked)}},
 	{"/qinq", FORWARDS, 1, {SET(qinq)}},
 	{"/spread", FORWARDS, 1, {SET(spread)}},

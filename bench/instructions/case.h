@@ -24,7 +24,8 @@
  *		sleeps; off: one guest's port is an uplink, the other's is
  *		vm2vm=off; fixed: each port has an address that alone it may send from; locked: the first one that it sends from; addressed: UDP whose
  *		source must be the port's, all guards are on; stormed: frames to all, counted against a limit that is never reached; tagged: one guest
- *		has a trunk, whose tag is put in and taken out; trunked: both have, and tags are looked at; qinq: as tagged, with 0x88a8 around the
+ *		has a trunk, whose tag is put in and taken out, and the other's port looks at no tags; access: the other's looks at
+ *		tags, as vlan= makes it; trunked: both have trunks, and tags are looked at; qinq: as tagged, with 0x88a8 around the
  *		guests' own tags; spread: UDP to a port of two queues, of which the flow keeps one; passed: UDP whose checksum the sender leaves
  *		to the receiver; summed: the same, and the receiver wants it; coalesced: drivers ask for one signal for two bursts
  *
@@ -52,6 +53,7 @@ struct bench_case {
 	bool bonded, rss, hashed, gro, retried, snooped, classed, adaptive, paired, crowded;
 	bool polled; /* of crowded: the worker does not sleep */
 	bool off, fixed, locked, addressed, stormed, tagged, trunked, qinq, spread, passed, summed, coalesced;
+	bool access; /* of tagged: both ports look at tags */
 	bool silent; /* of a guest: it never sends, and has a notifier */
 	uint32_t size_bytes;
 };

@@ -68,6 +68,7 @@ static void port_vlans(struct sw_port_config *config, const struct bench_case *c
 		config->tag_type = c->qinq ? 0x88a8 : 0x8100;
 	} else if (c->tagged || c->qinq) {
 		config->vlan = BENCH_VLAN;
+		config->vlan_aware = c->access;
 	}
 }
 
