@@ -126,7 +126,7 @@ def guest_with(lab, ports, modules=tuple(MODULES), **keywords):
 
 def settled(lab, packed):
     """Two interfaces of the kernel's own, each in a namespace."""
-    guest, head = guest_with(lab, [f"vduse:{name},mac={mac},packed={packed}" for name, mac in MACS.items()])
+    guest, head = guest_with(lab, [f"vduse:{name},mac={mac},packed={packed},speed=2500M/full" for name, mac in MACS.items()])
     guest.check(f"""{head}start
 settle h0 {MACS["h0"]} 10.7.0.1
 settle h1 {MACS["h1"]} 10.7.0.2
@@ -145,6 +145,7 @@ sent 0 1024
 for n in h0 h1; do inside $n ethtool -K eth0 tx on rx on tso on gso on gro on; done
 sent 0 1024
 talk
+[ "$(inside h0 cat /sys/class/net/eth0/speed /sys/class/net/eth0/duplex | xargs)" = "2500 full" ]
 [ "$({CTL} port link h0 down)" = "h0: link down" ]
 appears inside h0 grep -q 0 /sys/class/net/eth0/carrier
 [ "$({CTL} port link h0 up)" = "h0: link up" ]
