@@ -84,7 +84,7 @@ libiscsi: build ## each family of libiscsi's test suite on a LUN, in a User-mode
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' LIBISCSI=all tests/e2e/uml.py libiscsi
 
-prove: ## what CBMC, fetched from Debian 13, proves of parsers, translation and rings; and three checks taken out, each missed
+prove: ## what CBMC, fetched from Debian 13, proves of parsers, translation and rings; and checks of bounds taken out, each missed
 	@scripts/prove
 	@scripts/prove --mutants
 
