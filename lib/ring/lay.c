@@ -7,6 +7,8 @@
  * An address that is not in it may have come after the map was looked for, at the beginning of the burst: the driver learns of new
  * memory by way of others, and is as quick as we are. So a newer map is looked for where one fails. That look comes after the driver has
  * been seen to name the address (pair AVAIL), and so it finds what was offered before the driver heard of it.
+ *
+ * What is proved of one descriptor is in tests/prove/lay.c, and of the walks upon that in split.c and packed.c there.
  */
 
 #include "ring/lay.h"

@@ -16,6 +16,8 @@
  * ones written down are always the first of those made available.
  *
  * A driver that has two chains in flight with one id is a liar, and the ledger knows the second of them.
+ *
+ * That a successor is owed no chain twice, whatever a region holds, is proved in tests/prove/inflight.c.
  */
 
 #include "ring/ledger.h"

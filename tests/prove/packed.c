@@ -2,16 +2,18 @@
 
 /*
  * The packed ring: from any state that the invariant of its places permits, with a driver that writes anything at any moment, the walk through
- * a chain, what gives one back, and what asks for kicks keep to the ring and to the indirect tables, end, and leave a state that the invariant
- * permits: no more descriptors are in flight than the ring has. A chain that is walked through has an id of the ring, no more descriptors
- * than are not in flight, and no more pieces than there is room for.
- * Bounds: rings of 1 to SIZE_MAX_ descriptors and indirect tables as long; ROOM pieces. Not IN_ORDER. Pops and pushes of several chains at
- * once are not among what is proved: fuzz_packed carries them out.
+ * a chain and each call but pop keep to the ring and to the indirect tables, end, and leave a state that the invariant permits: no more
+ * descriptors are in flight than the ring has, and no more are shown than have been pushed. A chain that is walked through has an id of
+ * the ring, no more descriptors than are not in flight, and no more pieces than there is room for. One that is completed has one used
+ * entry, where the chain completed before it ended, the first of a burst not before it is published, and no other descriptor changes.
+ * Bounds: rings of 1 to SIZE_MAX_ descriptors (for what completes: 2 and 3) and indirect tables as long; POP chains a push; ROOM pieces. Not
+ * IN_ORDER. A pop of several chains at once is not among what is proved: fuzz_packed carries them out.
  */
 
 #include "ring.h"
 
 #define SIZE_MAX_ 4u
+#define POP	  2u
 #define ROOM	  3u
 
 #define ring_desc_read(at) desc_of_driver(at)
@@ -42,12 +44,10 @@ static struct packed_place any_place(void)
 	return (struct packed_place){ nondet_u16(), nondet_bool() };
 }
 
-static struct ring *any_ring(void)
+static struct ring *any_ring_of(uint32_t size, struct packed_desc *descs)
 {
 	static struct ring one, *ring = &one;
-	uint32_t size = nondet_u32();
 
-	assume(size >= 1 && size <= SIZE_MAX_);
 	ring->size = size;
 	ring->is_packed = true;
 	ring->indirect = nondet_bool();
@@ -55,7 +55,7 @@ static struct ring *any_ring(void)
 	ring->lazy = nondet_bool();
 	ring->kick_on = nondet_bool();
 	ring->buffers_writable = nondet_bool();
-	ring->packed.desc = any_bytes(size * sizeof(struct packed_desc));
+	ring->packed.desc = descs ? descs : any_bytes(size * sizeof(struct packed_desc));
 	ring->packed.driver = any_bytes(sizeof(struct packed_event));
 	ring->packed.device = any_bytes(sizeof(struct packed_event));
 	ring->packed.avail = any_place();
@@ -71,6 +71,14 @@ static struct ring *any_ring(void)
 	stretches_left = 2;
 	map_offered = true;
 	return ring;
+}
+
+static struct ring *any_ring(void)
+{
+	uint32_t size = nondet_u32();
+
+	assume(size >= 1 && size <= SIZE_MAX_);
+	return any_ring_of(size, NULL);
 }
 
 void prove_packed_chain(void)
@@ -109,6 +117,61 @@ void prove_packed_chain_owed(void)
 		return;
 	assert(chain.id == owed.id && chain.span == owed.span);
 	assert(chain.readable_count <= room && chain.writable_count <= room - chain.readable_count);
+}
+
+static bool entry_is(const struct packed_desc *desc, const struct vireo_chain *chain, bool wrap)
+{
+	return desc->id == chain->id && !packed_is_available(desc->flags, wrap) &&
+	       !(desc->flags & PACKED_DESC_AVAIL_MASK) == !(desc->flags & PACKED_DESC_USED_MASK) && !(desc->flags & PACKED_DESC_USED_MASK) == !wrap;
+}
+
+/* Where an entry would lie behind the ring's end, a pointer goes there before it comes back: there is memory, too, which nothing is written to. */
+static void complete(uint32_t size)
+{
+	struct packed_desc descs[2 * SIZE_MAX_], before[2 * SIZE_MAX_];
+	struct ring *ring = any_ring_of(size, descs);
+	struct packed_state *s = &ring->packed;
+	struct packed_place at = s->used;
+	struct vireo_chain chains[POP];
+	uint32_t written[POP], span = 0;
+	bool changed[2 * SIZE_MAX_] = { false };
+	unsigned count = nondet_u32();
+
+	assume(count >= 1 && count <= POP && !s->staged_span);
+	for (unsigned i = 0; i < 2 * size; i++)
+		before[i] = descs[i];
+	for (unsigned i = 0; i < POP; i++) {
+		chains[i].id = nondet_u16();
+		chains[i].span = nondet_u16();
+		chains[i].writable_bytes = nondet_u32();
+		written[i] = nondet_u32();
+		assume(written[i] <= chains[i].writable_bytes && chains[i].span >= 1 && chains[i].span <= size);
+		span += i < count ? chains[i].span : 0;
+	}
+	assume(span <= s->in_flight);
+	driver_is_quiet = true;
+	packed_push(ring, chains, nondet_bool() ? written : NULL, count);
+	assert(holds(ring) && s->staged_span == span);
+	assert(descs[at.pos].flags == before[at.pos].flags); /* the driver sees nothing yet */
+	packed_publish(ring);
+	assert(holds(ring) && !s->staged_span);
+	for (unsigned i = 0; i < count; i++) {
+		assert(entry_is(&descs[at.pos], &chains[i], at.wrap) && !changed[at.pos]);
+		changed[at.pos] = true;
+		at = place_forward(at, chains[i].span, size);
+	}
+	for (unsigned i = 0; i < 2 * size; i++)
+		assert(changed[i] || (descs[i].id == before[i].id && descs[i].flags == before[i].flags && descs[i].len == before[i].len));
+}
+
+void prove_packed_complete(void)
+{
+	complete(3);
+}
+
+void prove_packed_complete_two(void)
+{
+	complete(2);
 }
 
 void prove_packed_unpop(void)
