@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /*
- * The packed ring: from any state that the invariant of its places permits, with a driver that writes anything at any moment, the walk through
- * a chain and each call but pop keep to the ring and to the indirect tables, end, and leave a state that the invariant permits: no more
- * descriptors are in flight than the ring has, and no more are shown than have been pushed. A chain that is walked through has an id of
- * the ring, no more descriptors than are not in flight, and no more pieces than there is room for. One that is completed has one used
- * entry, where the chain completed before it ended, the first of a burst not before it is published, and no other descriptor changes.
- * Bounds: rings of 1 to SIZE_MAX_ descriptors (for what completes: 2 and 3) and indirect tables as long; POP chains a push; ROOM pieces. Not
- * IN_ORDER. A pop of several chains at once is not among what is proved: fuzz_packed carries them out.
+ * The packed ring: from any state that the invariant of its places permits, with a driver that writes anything at any moment, each call keeps
+ * to the ring and to the indirect tables, ends, and leaves a state that the invariant permits: no more descriptors are in flight than the ring
+ * has, and no more are shown than have been pushed. A chain that is popped has an id of the ring, no more descriptors than are not in
+ * flight, and its pieces, and no others, behind those of the chain before. One that is completed has one used entry, where the chain
+ * completed before it ended, the first of a burst not before it is published, and no other descriptor changes.
+ * Bounds: rings of 1 to SIZE_MAX_ descriptors (for what completes: 2 and 3) and indirect tables as long; POP chains a call; ROOM pieces. Not
+ * IN_ORDER.
  */
 
 #include "ring.h"
@@ -117,6 +117,31 @@ void prove_packed_chain_owed(void)
 		return;
 	assert(chain.id == owed.id && chain.span == owed.span);
 	assert(chain.readable_count <= room && chain.writable_count <= room - chain.readable_count);
+}
+
+void prove_packed_pop(void)
+{
+	struct ring *ring = any_ring();
+	unsigned max = nondet_u32(), room = nondet_u32(), pieces = 0;
+	uint32_t outstanding = ring->outstanding, span = 0, free_before = ring->size - ring->packed.in_flight;
+	struct vireo_chain chains[POP];
+	struct iovec iov[ROOM];
+	int r;
+
+	assume(max <= POP && room <= ROOM);
+	any_pieces(iov, ROOM);
+	r = packed_pop(ring, chains, max, iov, room);
+	assert(holds(ring));
+	assert(r >= 0 ? r <= (int)max : r == -EPROTO || r == -ENOBUFS || r == -EFAULT);
+	assert(ring->outstanding == outstanding + (uint32_t)(r > 0 ? r : 0));
+	for (int i = 0; i < r; i++) {
+		assert(chains[i].id < ring->size && chains[i].span >= 1 && chains[i].iov == iov + pieces);
+		assert(chains[i].readable_count <= room - pieces);
+		assert(chains[i].writable_count <= room - pieces - chains[i].readable_count);
+		pieces += chains[i].readable_count + chains[i].writable_count;
+		span += chains[i].span;
+	}
+	assert(span == free_before - (ring->size - ring->packed.in_flight));
 }
 
 static bool entry_is(const struct packed_desc *desc, const struct vireo_chain *chain, bool wrap)
