@@ -36,10 +36,12 @@ static const struct call rows[] = {
 	CALL_IOCTL(SIOCGIFINDEX, "which interface it is"),
 	CALL_IOCTL(SIOCGIFHWADDR, "does it speak Ethernet?"),
 	CALL_IOCTL(SIOCGIFNAME, "what it is called by now"),
+	{"socket", "a bridge is told of addresses, and an interface changes", "AF_NETLINK, NETLINK_ROUTE",
+	 {{0, false, 0xffffffffu, AF_NETLINK}, {2, false, 0xffffffffu, NETLINK_ROUTE}}, 2},
 };
 
 static const struct call_privilege privileges[] = {
-	CALL_PRIVILEGE(CAP_NET_ADMIN, "a TAP interface is made, or set, for a port that is added later"),
+	CALL_PRIVILEGE(CAP_NET_ADMIN, "a TAP interface is made, or set, for a port that is added later; a bridge is told of addresses"),
 	CALL_PRIVILEGE(CAP_NET_RAW, "an interface of the host is a port that is added later"),
 };
 
@@ -49,8 +51,6 @@ static const struct calls interface_calls = {"apps/vireo-switchd", rows, ARRAY_S
 #if VIREO_HAS_XDP
 static const struct call xdp_rows[] = {
 	CALL_WITH("socket", 0, AF_XDP, "an interface of the host is a port by AF_XDP"),
-	{"socket", "an interface changes", "AF_NETLINK, NETLINK_ROUTE",
-	 {{0, false, 0xffffffffu, AF_NETLINK}, {2, false, 0xffffffffu, NETLINK_ROUTE}}, 2},
 	CALL_IOCTL(SIOCETHTOOL, "tags of VLANs stay in frames"),
 	CALL_WITH("bpf", 0, BPF_LINK_CREATE, "the program that has been loaded before is attached to an interface"),
 	CALL_WITH("bpf", 0, BPF_MAP_UPDATE_ELEM, "it is told of a socket"),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "port_role.h"
 #include "base/util.h"
+#include "daemon/parse.h"
 #include "port_spec.h"
 #include <stdio.h>
 #include <string.h>
@@ -50,6 +51,18 @@ bool port_set_bond(struct spec *spec, const char *value)
 	return true;
 }
 
+bool port_set_learning_sync(struct spec *spec, const char *value)
+{
+	unsigned long n = 0;
+
+	if (!strcmp(value, "on"))
+		n = PORT_LEARNING_SYNC_DEFAULT;
+	else if (strcmp(value, "off") != 0 && !parse_number(value, 1, PORT_LEARNING_SYNC_MAX, &n))
+		return false;
+	of(spec)->learning_sync = (uint32_t)n;
+	return true;
+}
+
 static bool has_limits(const struct sw_limits *limits)
 {
 	const struct sw_limit *const rates[] = {&limits->bytes_in,  &limits->frames_in, &limits->bytes_out, &limits->frames_out,
@@ -79,6 +92,8 @@ const char *port_role_problem(const struct port_spec *spec)
 		return "bond: expected without keys of VLANs, roles, limits, guards and multicast, gro, spoof and flood-max: give those to the bond";
 	if (spec->uplink && spec->vm2vm_given)
 		return "vm2vm: expected without role=uplink: it is for guests";
+	if (spec->learning_sync && !spec->uplink)
+		return "learning-sync: expected with role=uplink: the bridge is told who is behind the other ports";
 	if (spec->uplink && spec->isolated)
 		return "isolated: expected without role=uplink: uplinks do not hear of each other anyway";
 	if (spec->isolated && spec->vm2vm_given && spec->vm2vm != SW_VM2VM_SOFTWARE)

@@ -25,6 +25,12 @@ bool port_set_vm2vm(struct spec *spec, const char *value);
 
 bool port_vm2vm_parse(const char *text, enum sw_vm2vm *ret);
 const char *port_vm2vm_name(const struct port_spec *spec); /* NULL: an uplink has none */
+#define PORT_LEARNING_SYNC_DEFAULT 4096u
+#define PORT_LEARNING_SYNC_MAX	   65536u
+#define PORT_KEY_LEARNING_SYNC \
+	{"learning-sync", port_set_learning_sync, "on, off, or 1 to 65536 addresses", "on|off|N"}
+
+bool port_set_learning_sync(struct spec *spec, const char *value);
 const char *port_role_problem(const struct port_spec *spec);
 /* What it does not say, the switch's setting says. */
 void port_vm2vm_settle(struct port_spec *spec, enum sw_vm2vm setting);

@@ -39,6 +39,7 @@ struct port_spec {
 	bool gro;
 	bool rss_off;
 	bool uplink;
+	uint32_t learning_sync; /* of a tap port: so many addresses; 0: none */
 	bool role_given;
 	bool vm2vm_given; /* or the switch's setting holds */
 	enum sw_vm2vm vm2vm;

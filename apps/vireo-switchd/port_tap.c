@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/util.h"
+#include "bridge_sync.h"
 #include "daemon/aside.h"
 #include "kernel_port.h"
 #include "kernel_state.h"
@@ -25,6 +26,7 @@ struct tap_port {
 	uint16_t mtu; /* likewise; 0: as it is */
 	bool late; /* one of the two is still to be set */
 	struct loop_timer *later;
+	struct bridge_sync *sync; /* NULL: none */
 	struct kernel_state told; /* to another process, with */
 	int told_fds[SW_QUEUES_MAX];
 	struct tap_queue queues[];
@@ -112,6 +114,7 @@ static void tap_free(struct port *port)
 {
 	struct tap_port *tap = container_of(port, struct tap_port, kernel.port);
 
+	bridge_sync_free(tap->sync);
 	if (tap->later)
 		loop_timer_free(&tap->later);
 	kernel_port_fini(&tap->kernel);
@@ -205,6 +208,21 @@ static int tap_mtu_set(struct port *port, uint16_t mtu, char why[SPEC_WHY_BYTES]
 	return err;
 }
 
+/* One whose interface is in another network namespace by now tells nobody, until it is made anew. */
+static int sync_begin(struct tap_port *tap, char *why)
+{
+	struct port *port = &tap->kernel.port;
+	int number = 0, err = port->spec.learning_sync ? tap_device_interface(tap->queues[0].fd, &number) : 0;
+
+	if (!port->spec.learning_sync)
+		return 0;
+	if (err && err != -ENODEV) {
+		snprintf(why, SPEC_WHY_BYTES, "tap '%.15s': learning-sync: %s", port->spec.at.address, strerror(-err));
+		return err;
+	}
+	return bridge_sync_new(port, number, port->ports->state, &tap->sync, why);
+}
+
 static int tap_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)
 {
 	struct tap_port *tap = calloc(1, sizeof(*tap) + spec->queues * sizeof(tap->queues[0]));
@@ -227,12 +245,25 @@ static int tap_open(struct ports *ports, const struct port_spec *spec, struct po
 	if (!err)
 		err = kernel_port_start(&tap->kernel, offloads);
 	if (!err)
+		err = sync_begin(tap, why);
+	if (!err)
 		*ret_port = &tap->kernel.port;
 	else if (tap->kernel.port.sw)
 		port_abandon(&tap->kernel.port);
 	else
 		tap_free(&tap->kernel.port);
 	return err;
+}
+
+/* What the bridge has been told is taken back before the interface goes. */
+static void tap_close(struct port *port)
+{
+	struct tap_port *tap = container_of(port, struct tap_port, kernel.port);
+
+	if (tap->sync)
+		bridge_sync_stop(tap->sync, port_closed);
+	else
+		port_closed(port);
 }
 
 static const char *tap_state(const struct port *port)
@@ -249,6 +280,7 @@ static void tap_report(const struct port *port, json_t *object)
 	json_t *session = aside_rtnl() ? NULL : tap_device_report(tap->queues[0].fd);
 
 	json_object_set_new(object, "session", session ? session : json_null());
+	json_object_set_new(object, "learning_sync", bridge_sync_report(tap->sync));
 }
 
 /* ---- to another process ---- */
@@ -262,6 +294,24 @@ static const char *tap_hold_refused(const struct port *port)
 	return tap->late ? "its carrier or its MTU is about to be set: try again" : NULL;
 }
 
+static void tap_silence(struct port *port, void (*silenced)(void *port))
+{
+	struct tap_port *tap = container_of(port, struct tap_port, kernel.port);
+
+	if (tap->sync)
+		bridge_sync_hold(tap->sync);
+	kernel_port_silence(port, silenced);
+}
+
+static void tap_go_on(struct port *port)
+{
+	struct tap_port *tap = container_of(port, struct tap_port, kernel.port);
+
+	kernel_port_go_on(port);
+	if (tap->sync)
+		bridge_sync_go_on(tap->sync);
+}
+
 static int tap_export(struct port *port, struct vireo_endpoint_state *ret_state)
 {
 	struct tap_port *tap = container_of(port, struct tap_port, kernel.port);
@@ -272,7 +322,7 @@ static int tap_export(struct port *port, struct vireo_endpoint_state *ret_state)
 	return 0;
 }
 
-static const struct spec_key keys[] = {KERNEL_PORT_KEYS};
+static const struct spec_key keys[] = {KERNEL_PORT_KEYS, PORT_KEY_LEARNING_SYNC};
 
 const struct port_kind port_tap = {
 	.spec = {
@@ -284,16 +334,16 @@ const struct port_kind port_tap = {
 	},
 	.ops = &tap_ops,
 	.open = tap_open,
-	.close = port_closed,
+	.close = tap_close,
 	.free = tap_free,
 	.state = tap_state,
 	.report = tap_report,
 	.link_set = tap_link_set,
 	.mtu_set = tap_mtu_set,
 	.hold_refused = tap_hold_refused,
-	.silence = kernel_port_silence,
+	.silence = tap_silence,
 	.hold = kernel_port_hold,
 	.export = tap_export,
-	.go_on = kernel_port_go_on,
+	.go_on = tap_go_on,
 	.takes_rtnl = true,
 };

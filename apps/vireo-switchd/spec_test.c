@@ -643,6 +643,14 @@ static void captures_are_files_with_keys_of_their_own(void **state)
 	assert_int_equal(good("pcap-out:/a").pcap.bytes_max, 0); /* the port's default */
 	assert_int_equal(good("pcap-out:/a,size-max=64K").pcap.bytes_max, 65536);
 	assert_true(good("pcap-out:/a,size-max=any").pcap.bytes_max == INT64_MAX);
+	assert_int_equal(good("tap:t0,role=uplink").learning_sync, 0);
+	assert_int_equal(good("tap:t0,role=uplink,learning-sync=on").learning_sync, 4096);
+	assert_int_equal(good("tap:t0,role=uplink,learning-sync=65536").learning_sync, 65536);
+	assert_int_equal(good("tap:t0,learning-sync=off").learning_sync, 0);
+	assert_bad("tap:t0,role=uplink,learning-sync=0", "expected on, off, or 1 to 65536 addresses");
+	assert_bad("tap:t0,role=uplink,learning-sync=65537", "expected on, off, or 1 to 65536 addresses");
+	assert_bad("tap:t0,learning-sync=on", "learning-sync: expected with role=uplink");
+	assert_bad("macvtap:t0,role=uplink,learning-sync=on", "unknown key 'learning-sync'");
 	assert_bad("pcap-in:a,pace=fast", "'pace=fast': expected recorded or max");
 	assert_bad("pcap-in:a,loop=0", "expected 1 to 1000000000 times, or on");
 	assert_bad("pcap-in:a,size-max=1G", "unknown key 'size-max'");

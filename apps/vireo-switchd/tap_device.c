@@ -131,6 +131,21 @@ static int interface_set(const struct port_spec *spec)
 	return err;
 }
 
+int tap_device_interface(int fd, int *ret_number)
+{
+	struct ifreq ifr = {.ifr_flags = 0};
+	int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), err = 0;
+
+	if (sock < 0)
+		return -errno;
+	if (ioctl(fd, TUNGETIFF, &ifr) || ioctl(sock, SIOCGIFINDEX, &ifr))
+		err = -errno;
+	else
+		*ret_number = ifr.ifr_ifindex;
+	close(sock);
+	return err;
+}
+
 int tap_device_carrier(int fd, bool on)
 {
 	int carrier = on;

@@ -30,6 +30,7 @@ const char *tap_device_problem(const struct port_spec *spec, int first, int fd);
 	 VIREO_OFFLOAD_USO4 | VIREO_OFFLOAD_USO6) /* that there may be */
 
 /* The carrier, as the kernel shows it. -EINVAL: this kernel has no words for it (before Linux 5.0). Takes RTNL. */
+int tap_device_interface(int fd, int *ret_number); /* of the interface, as it is called by now, in this network namespace */
 int tap_device_carrier(int fd, bool on);
 
 /* The interface's MTU. A negative errno; -EPERM: it may not be changed by this user. Takes RTNL. */

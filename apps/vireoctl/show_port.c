@@ -162,6 +162,15 @@ static void limits_details(json_t *limits, FILE *out)
 	}
 }
 
+static void learning_sync_details(const json_t *sync, FILE *out)
+{
+	if (json_is_string(json_object_get(sync, "bridge")))
+		fprintf(out, "\nlearning-sync: bridge %s has %lld addresses, of %lld at most%s", text_of(sync, "bridge"), number_of(sync, "told"),
+			number_of(sync, "max"), json_is_true(json_object_get(sync, "refused")) ? ": there are more" : "");
+	else
+		fprintf(out, "\nlearning-sync: it is no port of a bridge");
+}
+
 void port_details(const json_t *port, FILE *out)
 {
 	const json_t *offloads = json_object_get(port, "offloads"), *offload,
@@ -190,6 +199,8 @@ void port_details(const json_t *port, FILE *out)
 		fprintf(out, " %s", json_string_value(offload));
 	if (json_is_object(json_object_get(port, "session")))
 		session_details(json_object_get(port, "session"), out);
+	if (json_is_object(json_object_get(port, "learning_sync")))
+		learning_sync_details(json_object_get(port, "learning_sync"), out);
 	if (json_is_true(json_object_get(port, "isolated")))
 		fprintf(out, "\nisolated: hears only of ports that are not");
 	if (json_is_object(json_object_get(port, "vlan")))
