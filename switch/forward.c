@@ -111,6 +111,18 @@ static void survey(const struct forwarder *forwarder, struct burst *burst)
 		survey_tags(forwarder, burst);
 }
 
+/*
+ * An address is fixed to a port at which nobody is, and comes from an uplink: its guest runs on another host, or has moved there. It stays
+ * fixed to its port, and is not learned.
+ */
+static bool is_away(const struct forwarder *forwarder, const struct burst *burst, const struct fdb_address *source)
+{
+	int id = burst->rules->is == ROLE_BIT(ROLE_UPLINK) ? fdb_lookup(forwarder->fdb, source) : -1;
+	const struct topology_port *owner = id < 0 ? NULL : topology_port(burst->topology, (unsigned)id);
+
+	return owner && owner->port != burst->from && !owner->out_count;
+}
+
 /* True: learned. False: it is not the port's to use. */
 static bool learn(struct forwarder *forwarder, const struct burst *burst, const struct fdb_address *source)
 {
@@ -124,7 +136,7 @@ static bool learn(struct forwarder *forwarder, const struct burst *burst, const 
 	news = fdb_learn(forwarder->fdb, source, from->id, forwarder->worker.now_s);
 	if (news == FDB_FIRST)
 		switch_first_entry(forwarder->sw);
-	return news != FDB_FOREIGN;
+	return news != FDB_FOREIGN || is_away(forwarder, burst, source);
 }
 
 /* To a group address: whose it is, multicast.c says of those that IP has. */
@@ -135,11 +147,22 @@ static unsigned judge_group(const struct forwarder *forwarder, uint64_t destinat
 	return unlikely(forwarder->multicast) && multicast_is_ip(destination) ? FATE_MULTICAST : FATE_FLOOD;
 }
 
+/* To a port at which nobody is: who has been there may be on another host by now, and uplinks are asked. */
+static __attribute__((noinline)) unsigned judge_away(const struct burst *burst, uint16_t vlan, unsigned to)
+{
+	const struct topology_vlan *in = topology_vlan(burst->topology, vlan);
+
+	if (burst->rules->is == ROLE_BIT(ROLE_UPLINK) || !in->open_of_role[ROLE_UPLINK])
+		return to;
+	return in->of_role[ROLE_UPLINK] == 1 ? in->ports[0]->port->id : FATE_FLOOD;
+}
+
 /* What becomes of a frame in its VLAN. */
 static unsigned judge(struct forwarder *forwarder, const struct burst *burst, uint16_t vlan,
 		      const struct addressed *addressed)
 {
 	uint64_t destination = addressed->to.mac, source = addressed->from.mac;
+	const struct topology_port *port;
 	uint16_t from = burst->origin->id;
 	int to;
 
@@ -153,9 +176,10 @@ static unsigned judge(struct forwarder *forwarder, const struct burst *burst, ui
 	to = fdb_lookup(forwarder->fdb, &addressed->to);
 	if (unlikely(to == from))
 		return FATE_HAIRPIN;
-	if (unlikely(to < 0 || !topology_port_in(burst->topology, vlan, (unsigned)to)))
+	port = to < 0 ? NULL : topology_port_in(burst->topology, vlan, (unsigned)to);
+	if (unlikely(!port))
 		return FATE_FLOOD;
-	return (unsigned)to;
+	return likely(port->out_count) ? (unsigned)to : judge_away(burst, vlan, (unsigned)to);
 }
 
 static inline verdict_t judge_frame(struct forwarder *forwarder, const struct burst *burst, bool aware, unsigned frame)

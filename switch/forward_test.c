@@ -1231,9 +1231,71 @@ static void dead_queue_is_not_asked_again(void **state)
 
 #define forward_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
+static void set_uplink(struct fixture *x, unsigned p)
+{
+	assert_int_equal(sw_port_rules_set(x->port[p], &(struct sw_port_config){.uplink = true}), 0);
+	pass_grace(x);
+}
+
+/* Its address is fixed to port 3, which has no queue while the guest is on another host, behind the uplink. */
+static void a_guest_whose_address_is_fixed_is_reached_where_it_has_moved(void **state)
+{
+	struct fixture *x = *state;
+	const uint8_t its[1][6] = {{2, 0, 0, 3, 0, 1}};
+	uint8_t other[6];
+
+	set_uplink(x, 0);
+	add_port_with(x, 3, 0, &(struct sw_port_config){.addresses = its, .address_count = 1});
+	mac_of(other, 1, 1);
+	send_raw(x, 0, broadcast, its[0], 1); /* it says that it is there */
+	settle(x);
+	assert_int_equal(stats_of(x, 0).rx_spoofed, 0);
+	assert_int_equal(fake_port_got(x->fake[1]), 1);
+	send_raw(x, 1, its[0], other, 2);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[0]), 1);
+	assert_int_equal(fake_port_got(x->fake[2]), 1); /* nobody else gets what is for it */
+	assert_int_equal(stats_of(x, 3).tx_no_queue, 1); /* the broadcast */
+	send_raw(x, 2, other, its[0], 3); /* but no guest may say that he is it */
+	settle(x);
+	assert_int_equal(stats_of(x, 2).rx_spoofed, 1);
+
+	assert_int_equal(sw_queue_add(x->port[3], true, 0), 0); /* it comes back */
+	pass_grace(x);
+	send_raw(x, 1, its[0], other, 4);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[3]), 1);
+	send_raw(x, 0, other, its[0], 5);
+	settle(x);
+	assert_int_equal(stats_of(x, 0).rx_spoofed, 1);
+}
+
+static void what_is_for_a_guest_that_is_away_goes_nowhere_without_an_uplink(void **state)
+{
+	struct fixture *x = *state;
+	const uint8_t its[1][6] = {{2, 0, 0, 3, 0, 1}};
+	uint8_t other[6];
+
+	add_port_with(x, 3, 0, &(struct sw_port_config){.addresses = its, .address_count = 1});
+	mac_of(other, 1, 1);
+	send_raw(x, 1, its[0], other, 1);
+	settle(x);
+	assert_int_equal(stats_of(x, 3).tx_no_queue, 1);
+	send_raw(x, 0, other, its[0], 2);
+	settle(x);
+	assert_int_equal(stats_of(x, 0).rx_spoofed, 1);
+	set_uplink(x, 0);
+	send_raw(x, 0, its[0], other, 3); /* what comes from the uplink does not go back */
+	settle(x);
+	assert_int_equal(stats_of(x, 3).tx_no_queue, 2);
+	assert_int_equal(fake_port_got(x->fake[0]), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_guest_whose_address_is_fixed_is_reached_where_it_has_moved, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_for_a_guest_that_is_away_goes_nowhere_without_an_uplink, setup, teardown),
 		forward_test(unknown_unicast_goes_to_all_but_the_sender),
 		forward_test(broadcast_and_multicast_go_to_all_but_the_sender),
 		forward_test(known_unicast_goes_to_its_port_only),
