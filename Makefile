@@ -20,6 +20,11 @@ demo-disk: ## install what is missing, build, and boot a virtual machine from a 
 	@$(MAKE) --no-print-directory compile
 	@VIREO_BUILD='$(BUILD)' demo/disk
 
+demo-evpn: ## install what is missing, build, and let a virtual machine move between two hosts that FRR's EVPN joins (as root)
+	@scripts/install-deps build evpn
+	@$(MAKE) --no-print-directory compile
+	@VIREO_BUILD='$(BUILD)' demo/evpn
+
 check: ## install what is missing, build, and pass all tests
 	@scripts/install-deps build demo check
 	@scripts/check
