@@ -10,6 +10,7 @@
  *                    multicast.c: to which of a group (multicast.h), after what is heard (membership.h), in the database of members (mdb.h), for which querier.c asks
  *                    gro.c: large frames out of small ones (gro.h)
  *                    mirror_burst.c: copies of what a port sends and gets (mirror.h, which mirror.c and mirror_writer.c carry out)
+ *                    trace_burst.c: why each frame of a port goes where it goes (trace.h, which trace.c tells the control thread)
  *                    bond_carry.c: from and to the members of a bond (bond.h), which bond.c tells, and lacp.c: who they are (lacp.h)
  *                    offload.c (offload.h)  cuts.c (cuts.h)  stall.c: who makes it wait (stall.h)
  *   port threads:    aside.c (aside.h), over store.c (store.h)
@@ -33,6 +34,7 @@ struct multicast;
 struct queue;
 struct spread;
 struct sw_mirror;
+struct sw_trace;
 struct talk;
 struct work_table;
 
@@ -72,6 +74,8 @@ struct sw {
 	TAILQ_HEAD(, bond) bonds;
 	TAILQ_HEAD(, sw_mirror) mirrors;
 	unsigned last_mirror; /* its number */
+	TAILQ_HEAD(, sw_trace) traces;
+	unsigned last_trace; /* its number */
 	struct talk *talk;	       /* atomic, read by workers: what they count in; NULL: nobody has asked yet */
 	struct loop_timer *talk_timer; /* NULL: likewise */
 	uint64_t talk_since_us;	       /* when counting has begun */

@@ -31,6 +31,7 @@
 #include "switch/mirror_internal.h"
 #include "switch/retry.h"
 #include "switch/talk.h"
+#include "switch/trace_internal.h"
 #include <errno.h>
 #include <string.h>
 
@@ -181,6 +182,8 @@ static void outbox_give(struct outbox *box, struct vireo_frame *frame, const str
 		return;
 	if (frame->offload.gso != VIREO_GSO_NONE)
 		counter_add(&box->counters->tx_segmented, 1);
+	if (traced(box->forwarder))
+		trace_cut(box->forwarder, frame, cut->count);
 	for (unsigned i = 0; i < cut->count; i++) {
 		if (box->count == BURST_FRAMES)
 			outbox_empty(box);
@@ -220,6 +223,8 @@ static void outbox_cut(struct outbox *box, struct vireo_frame *frame)
 	box->forwarder->pieces_left -= offload_pieces(&job);
 	if (frame->offload.gso != VIREO_GSO_NONE)
 		counter_add(&box->counters->tx_segmented, 1);
+	if (traced(box->forwarder))
+		trace_cut(box->forwarder, frame, offload_pieces(&job));
 	while (!job.finished) {
 		if (box->count == BURST_FRAMES || !offload_has_slot(arena)) {
 			put(box, box->frames, box->count);
@@ -384,6 +389,8 @@ static void deliver_chosen(struct forwarder *forwarder, const struct topology_po
 		struct out_queue *queue = to->out[queue_of[0]];
 		unsigned same = take_same(queue_of, frames, &count, taken);
 
+		if (traced(forwarder))
+			trace_list(forwarder, taken, same, &(struct sw_trace_step){.what = SW_TRACE_QUEUE, .n = queue->number});
 		deliver_queue(forwarder, to, queue, taken, same);
 	}
 }
@@ -466,7 +473,7 @@ static inline void deliver_any(struct forwarder *forwarder, const struct topolog
 		count_unsent(forwarder, to->port, frames, count);
 }
 
-/* To a port whose receiver chooses the queues, or that is mirrored. Watched, the port is; where its copies go to is watched by itself. */
+/* To a port whose receiver chooses the queues, or that is mirrored, or while something is traced. Watched, the port is; where its copies go to is watched by itself. */
 static __attribute__((noinline)) void deliver_apart(struct forwarder *forwarder, const struct topology_port *to,
 						    struct vireo_frame **frames, unsigned count, bool watched)
 {
@@ -475,19 +482,23 @@ static __attribute__((noinline)) void deliver_apart(struct forwarder *forwarder,
 	bool begun = mirrored && mirror_out_begin(forwarder, frames, count);
 	struct stall_step step;
 
+	if (traced(forwarder))
+		trace_out_begin(forwarder, to, frames, count);
 	if (watched)
 		stall_begin(forwarder, &step);
 	if (!(limited & PORT_STEERED) || !deliver_steered(forwarder, to, frames, count))
 		deliver_any(forwarder, to, frames, count);
 	if (watched)
 		stall_end(forwarder, &step, to->port);
+	if (traced(forwarder))
+		trace_out_end(forwarder, to, frames, count);
 	if (mirrored)
 		mirror_out_end(forwarder, to, frames, count, begun);
 }
 
 static inline bool goes_apart(const struct topology_port *to)
 {
-	return __atomic_load_n(&to->port->limited, __ATOMIC_RELAXED) & (PORT_STEERED | PORT_MIRRORED);
+	return __atomic_load_n(&to->port->limited, __ATOMIC_RELAXED) & (PORT_STEERED | PORT_MIRRORED | PORT_TRACED);
 }
 
 static inline void deliver_queues(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames,
@@ -544,20 +555,28 @@ void deliver_limited(struct forwarder *forwarder, const struct topology_port *to
 static __attribute__((noinline)) unsigned deliver_fewer(struct forwarder *forwarder, const struct topology_port *to,
 							struct vireo_frame **frames, unsigned count)
 {
+	const struct sw_trace_step receiver = trace_of_port(SW_TRACE_TO, to->port, 0), in_rate = {.what = SW_TRACE_RATE_OUT};
 	unsigned limited = __atomic_load_n(&to->port->limited, __ATOMIC_RELAXED);
 
 	if (limited & PORT_COUNTED)
 		talk_count(forwarder, to->port, frames, count);
+	if (traced(forwarder))
+		trace_list(forwarder, frames, count, &receiver);
 	if (limited & LIMITED_PRIORITY) {
 		priority_deliver(forwarder, to, frames, count);
 		return 0;
 	}
-	return limited & LIMITED_OUT ? limits_out(forwarder, to->port, frames, count) : count;
+	if (limited & LIMITED_OUT) {
+		count = limits_out(forwarder, to->port, frames, count);
+		if (traced(forwarder))
+			trace_list(forwarder, frames, count, &in_rate);
+	}
+	return count;
 }
 
 void deliver(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count)
 {
-	if (unlikely(__atomic_load_n(&to->port->limited, __ATOMIC_RELAXED) & (LIMITED_OUT | LIMITED_PRIORITY | PORT_COUNTED))) {
+	if (unlikely(__atomic_load_n(&to->port->limited, __ATOMIC_RELAXED) & (LIMITED_OUT | LIMITED_PRIORITY | PORT_COUNTED | PORT_TRACED))) {
 		count = deliver_fewer(forwarder, to, frames, count);
 		if (!count)
 			return;

@@ -16,6 +16,7 @@
 #include "switch/cuts.h"
 #include "switch/drops.h"
 #include "switch/forwarder.h"
+#include "switch/trace_internal.h"
 
 #define FLOOD_PIECES_MIN 64u
 #define FLOOD_COPY_BYTES   2048u /* a longer copy counts as several */
@@ -182,6 +183,14 @@ static void flood_in_stretches(struct forwarder *forwarder, struct burst *burst,
 	}
 }
 
+static __attribute__((noinline)) void flood_trace(struct forwarder *forwarder, const struct burst *burst, const struct flood *flood)
+{
+	const struct topology_port *origin = topology_port_in(burst->topology, flood->vlan, burst->origin->id);
+	unsigned all = flood->to->port_count - (origin != NULL), hear = heard(burst, flood->to->of_role, origin);
+
+	trace_flooded(forwarder, burst, flood->vlan, flood->frames, hear, all - hear);
+}
+
 static void flood_to(struct forwarder *forwarder, struct burst *burst, struct flood *flood)
 {
 	unsigned receivers = flood_receivers(burst, flood->vlan, flood->to), ports = 0, lacks = 0;
@@ -192,6 +201,8 @@ static void flood_to(struct forwarder *forwarder, struct burst *burst, struct fl
 		lacks = flood_lacks(burst, flood->to, &ports);
 	if (receivers > 1)
 		burst->flooded = flood->frames = flood_admit(forwarder, burst, flood->frames, receivers, ports);
+	if (traced(forwarder))
+		flood_trace(forwarder, burst, flood);
 	count_flooded(forwarder, burst, flood->vlan, flood->to, flood->frames);
 	if (likely(!lacks))
 		flood_frames(forwarder, burst, flood, UINT64_MAX);

@@ -25,6 +25,7 @@
 #include "switch/guards.h"
 #include "switch/mirror_internal.h"
 #include "switch/multicast.h"
+#include "switch/trace_internal.h"
 #include <string.h>
 
 #define MAC_MASK         0xffffffffffffu
@@ -219,6 +220,27 @@ static bool judge_all(struct forwarder *forwarder, struct burst *burst)
 	return likely(!burst->rules->aware) ? judge_all_in(forwarder, burst, false) : judge_tags(forwarder, burst);
 }
 
+/* The same as judge_all(), of a burst that is traced. */
+static bool judge_traced(struct forwarder *forwarder, struct burst *burst)
+{
+	bool same = true;
+
+	for (unsigned i = 0; i < burst->count; i++) {
+		if (burst->fresh >> i & 1) {
+			int before = fdb_lookup(forwarder->fdb, &burst->addressed[i].from);
+
+			burst->verdict[i] = judge_frame(forwarder, burst, burst->rules->aware, i);
+			trace_source(forwarder, burst, i, before);
+		} else {
+			burst->verdict[i] = burst->verdict[i - 1];
+			burst->addressed[i] = burst->addressed[i - 1];
+			trace_source_known(forwarder, burst, i);
+		}
+		same &= burst->verdict[i] == burst->verdict[0];
+	}
+	return same;
+}
+
 static void count_dropped(struct forwarder *forwarder, const struct burst *burst, unsigned fate, uint64_t frames)
 {
 	struct port_counters *counters = &burst->from->counters[forwarder->worker.index];
@@ -288,23 +310,46 @@ static __attribute__((noinline)) void merge(struct forwarder *forwarder, struct 
 
 	counter_add(&burst->from->counters[forwarder->worker.index].rx_merged, burst->count - left);
 	burst->count = left;
+	if (traced(forwarder))
+		trace_merged(forwarder, burst);
+}
+
+static __attribute__((noinline)) void trace_admitted(struct forwarder *forwarder, const struct burst *burst, const struct port_guard *guard)
+{
+	const struct sw_trace_step guarded = {.what = SW_TRACE_GUARDED}, in_rate = {.what = SW_TRACE_RATE_IN};
+
+	if (guard)
+		trace_burst(forwarder, burst, &guarded);
+	if (__atomic_load_n(&burst->from->limited, __ATOMIC_RELAXED) & LIMITED_IN)
+		trace_burst(forwarder, burst, &in_rate);
 }
 
 /* False: nothing is left that may come in. */
-static bool admit(struct forwarder *forwarder, struct burst *burst)
+__attribute__((always_inline)) static inline bool admit(struct forwarder *forwarder, struct burst *burst, bool gated)
 {
+	bool in;
 	/* Pairs with the release in guards.c (sw_port_guard_set). */
 	const struct port_guard *guard = __atomic_load_n(&burst->from->guard, __ATOMIC_ACQUIRE);
 
 	if (unlikely(guard) && !guards_admit(forwarder, burst, &guard->rules))
 		return false;
-	return likely(!(__atomic_load_n(&burst->from->limited, __ATOMIC_RELAXED) & LIMITED_IN)) || limits_in(forwarder, burst);
+	in = likely(!(__atomic_load_n(&burst->from->limited, __ATOMIC_RELAXED) & LIMITED_IN)) || limits_in(forwarder, burst);
+	if (gated && traced(forwarder))
+		trace_admitted(forwarder, burst, guard);
+	return in;
 }
 
-void forward_admitted(struct forwarder *forwarder, struct burst *burst)
+__attribute__((always_inline)) static inline void forward_in(struct forwarder *forwarder, struct burst *burst, bool tracing)
 {
+	bool same;
+
 	survey(forwarder, burst);
-	if (likely(judge_all(forwarder, burst) && verdict_fate(burst->verdict[0]) < FATE_FLOOD)) {
+	if (tracing)
+		trace_vlans(forwarder, burst);
+	same = tracing ? judge_traced(forwarder, burst) : judge_all(forwarder, burst);
+	if (likely(same && verdict_fate(burst->verdict[0]) < FATE_FLOOD)) {
+		if (tracing)
+			trace_destinations(forwarder, burst);
 		for (unsigned i = 0; i < burst->count; i++)
 			burst->list[i] = &burst->frames[i];
 		forward_to(forwarder, burst, burst->verdict[0], burst->count);
@@ -312,37 +357,64 @@ void forward_admitted(struct forwarder *forwarder, struct burst *burst)
 	}
 	if (unlikely(forwarder->multicast))
 		multicast_sort(forwarder, burst);
+	if (tracing)
+		trace_destinations(forwarder, burst);
 	groups_make(&burst->groups, burst->verdict, burst->count);
 	forward_groups(forwarder, burst);
 	groups_reset(&burst->groups);
 }
 
-__attribute__((always_inline)) static inline void forward_open(struct forwarder *forwarder, struct burst *burst)
+void forward_admitted(struct forwarder *forwarder, struct burst *burst)
 {
-	if (unlikely(!admit(forwarder, burst)))
+	forward_in(forwarder, burst, false);
+}
+
+void forward_traced(struct forwarder *forwarder, struct burst *burst)
+{
+	forward_in(forwarder, burst, true);
+}
+
+__attribute__((always_inline)) static inline void forward_open(struct forwarder *forwarder, struct burst *burst, bool gated)
+{
+	if (unlikely(!admit(forwarder, burst, gated)))
 		return;
 	if (unlikely(__atomic_load_n(&burst->from->gro, __ATOMIC_RELAXED)))
 		merge(forwarder, burst);
 	forwarder->pieces_left = PIECES_MAX;
 	if (unlikely(burst->topology->guests_apart) && burst->rules->is == ROLE_BIT(ROLE_UPLINK))
 		reflect_burst(forwarder, burst);
+	else if (gated && traced(forwarder))
+		forward_traced(forwarder, burst);
 	else
 		forward_admitted(forwarder, burst);
 }
 
-/* Of a port that is mirrored, whose link is down, or that is a member of a bond: what comes in is the bond's by then. */
+static void trace_bond(struct forwarder *forwarder, const struct burst *burst)
+{
+	const struct sw_trace_step bond = trace_of_port(SW_TRACE_BOND, burst->from, 0);
+
+	if (traced(forwarder))
+		trace_burst(forwarder, burst, &bond);
+}
+
+/* Of a port that is mirrored or traced, whose link is down, or that is a member of a bond: what comes in is the bond's by then. */
 static __attribute__((noinline)) void forward_gated(struct forwarder *forwarder, struct burst *burst)
 {
 	struct sw_port *port = burst->from;
 	bool in = true;
 
+	trace_begin(forwarder, burst, port);
 	mirror_in_begin(forwarder, burst, port);
 	if (__atomic_load_n(&port->gated, __ATOMIC_RELAXED) & GATE_BOND)
 		in = bond_gate(forwarder, burst);
-	if (in && burst->from != port)
+	if (in && burst->from != port) {
+		trace_begin(forwarder, burst, port);
+		trace_bond(forwarder, burst);
 		mirror_in_begin(forwarder, burst, burst->from);
+	}
 	if (in)
-		forward_open(forwarder, burst);
+		forward_open(forwarder, burst, true);
+	trace_end(forwarder);
 	mirror_in_end(forwarder, burst);
 }
 
@@ -353,5 +425,5 @@ void forward_burst(struct forwarder *forwarder, struct burst *burst)
 	if (unlikely(__atomic_load_n(&burst->from->gated, __ATOMIC_RELAXED)))
 		forward_gated(forwarder, burst);
 	else
-		forward_open(forwarder, burst);
+		forward_open(forwarder, burst, false);
 }

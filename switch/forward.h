@@ -37,6 +37,7 @@ struct burst {
 	struct sw_port *origin; /* that port; or, of what an uplink brings back, who has sent it: see reflect.c */
 	struct vireo_frame *frames;
 	unsigned count;
+	uint16_t queue; /* of that port, from which they came */
 	unsigned needs;         /* all offloads that any frame asks for */
 	uint32_t longest_bytes; /* of frames that are not to be cut, without the tags of their VLANs */
 	uint64_t flooded;       /* bit i: frame i is on its way to several ports; 0 unless flood() is at work */
@@ -78,6 +79,8 @@ void forward_burst(struct forwarder *forwarder, struct burst *burst);
 
 /* Worker. The same for frames that may come in, and have one origin. */
 void forward_admitted(struct forwarder *forwarder, struct burst *burst);
+/* Worker. The same for a burst that is traced. */
+void forward_traced(struct forwarder *forwarder, struct burst *burst);
 
 /* Worker. A burst that has come from an uplink, where some ports are kept apart. */
 void reflect_burst(struct forwarder *forwarder, struct burst *burst);

@@ -20,6 +20,7 @@
 #include "switch/guards.h"
 #include "switch/mirror_internal.h"
 #include "switch/multicast.h"
+#include "switch/trace_internal.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,6 +94,7 @@ static int serve(struct worker *worker, struct source *source, struct source *ne
 	burst->rules = &topology_port(burst->topology, in->port->id)->rules;
 	burst->frames = forwarder->frames;
 	burst->count = (unsigned)count;
+	burst->queue = (uint16_t)in->number;
 	forward_burst(forwarder, burst);
 	if (likely(!forwarder->stall.alert))
 		in->ops->release(in->opaque, in->number);
@@ -178,9 +180,10 @@ static int forwarder_init(struct forwarder *forwarder, struct sw *sw, unsigned i
 	forwarder->guard_room = malloc(sizeof(*forwarder->guard_room)); /* pages that no guard needs are never touched */
 	forwarder->gro_room = malloc(sizeof(*forwarder->gro_room));
 	forwarder->mirror_room = malloc(sizeof(*forwarder->mirror_room));
+	forwarder->trace_room = malloc(sizeof(*forwarder->trace_room));
 	if (sw->multicast)
 		forwarder->multicast_room = malloc(sizeof(*forwarder->multicast_room));
-	if (!err && (!forwarder->guard_room || !forwarder->gro_room || !forwarder->mirror_room || (sw->multicast && !forwarder->multicast_room)))
+	if (!err && (!forwarder->guard_room || !forwarder->gro_room || !forwarder->mirror_room || !forwarder->trace_room || (sw->multicast && !forwarder->multicast_room)))
 		err = -ENOMEM;
 	if (!err)
 		err = cuts_new(&forwarder->cuts);
@@ -216,5 +219,6 @@ void forwarder_free(struct forwarder *forwarder)
 	free(forwarder->gro_room);
 	free(forwarder->multicast_room);
 	free(forwarder->mirror_room);
+	free(forwarder->trace_room);
 	free(forwarder);
 }

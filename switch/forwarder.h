@@ -20,6 +20,7 @@ struct mirror_room;
 struct multicast;
 struct multicast_room;
 struct sw;
+struct trace_room;
 
 struct forwarder {
 	struct worker worker;
@@ -36,7 +37,8 @@ struct forwarder {
 	struct gro_room *gro_room;
 	struct multicast_room *multicast_room; /* NULL: no snooping */
 	struct mirror_room *mirror_room;
-	uint8_t mirroring; /* MIRRORING_*: 0 unless a frame in hand is mirrored */
+	struct trace_room *trace_room;
+	uint8_t mirroring; /* MIRRORING_*: 0 unless a frame in hand is mirrored or traced */
 	struct stall stall;
 	struct retry_list retries;
 	struct signal_list signals;

@@ -30,6 +30,7 @@
 #include "switch/drops.h"
 #include "switch/forward.h"
 #include "switch/port.h"
+#include "switch/trace_internal.h"
 #include <errno.h>
 
 #define HOLD_BUFFER_BYTES 2048u /* the hold counts as so many buffers, for what is sent to many */
@@ -178,10 +179,13 @@ static int held_deliver(void *opaque, unsigned number, struct vireo_frame *const
 	unsigned put = 0;
 
 	for (unsigned i = 0; i < count; i++) {
-		if (place.lane && put_one(hold, &place, frames[i]))
-			put++;
-		else
+		if (!place.lane || !put_one(hold, &place, frames[i])) {
 			lose(queue, frames[i]);
+			continue;
+		}
+		put++;
+		if (traced(hold->forwarder))
+			trace_held(hold->forwarder, frames[i]);
 	}
 	if (put) {
 		place.lane->used = true;

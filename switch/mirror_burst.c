@@ -19,6 +19,7 @@
 #include "switch/drops.h"
 #include "switch/frame_first.h"
 #include "switch/mirror_internal.h"
+#include "switch/trace_internal.h"
 #include <string.h>
 
 /* ---- notes ---- */
@@ -46,6 +47,8 @@ void drop_tell(struct forwarder *forwarder, const struct sw_port *port, const ui
 		note(room->in, frame, port, reason);
 	if (forwarder->mirroring & MIRRORING_OUT)
 		note(room->out, frame, port, reason);
+	if (forwarder->mirroring & MIRRORING_TRACED)
+		trace_dropped(forwarder, frame, port, reason);
 }
 
 void drop_tell_list(struct forwarder *forwarder, const struct sw_port *port, const uint64_t *counter, struct vireo_frame *const *frames,
@@ -166,13 +169,17 @@ static void copy(const struct copying *c)
 
 /* ---- from a port ---- */
 
-static uint64_t marks_of(const struct burst *burst)
+/* Of those that came, which are still in the burst: bit i, number i. Their order is as it was. */
+static uint64_t still_there(const struct mirror_room *room, const struct burst *burst)
 {
-	uint64_t marks = 0;
+	uint64_t there = 0;
 
-	for (unsigned i = 0; i < burst->count; i++)
-		marks |= 1ull << (burst->frames[i].mark - 1);
-	return marks;
+	for (unsigned i = 0, at = 0; i < burst->count; i++) {
+		while (room->came[at].mark != burst->frames[i].mark)
+			at++;
+		there |= 1ull << at;
+	}
+	return there;
 }
 
 void mirror_in_begin(struct forwarder *forwarder, struct burst *burst, const struct sw_port *port)
@@ -186,13 +193,13 @@ void mirror_in_begin(struct forwarder *forwarder, struct burst *burst, const str
 		room->sources = 0;
 		room->count = burst->count;
 		room->frames = burst->frames;
-		for (unsigned i = 0; i < burst->count; i++)
+		for (unsigned i = 0; i < burst->count && !traced(forwarder); i++)
 			burst->frames[i].mark = i + 1;
 		memcpy(room->came, burst->frames, burst->count * sizeof(room->came[0]));
 		memset(room->in, 0, sizeof(room->in));
 	}
 	room->source[room->sources].port = port;
-	room->source[room->sources++].frames = marks_of(burst);
+	room->source[room->sources++].frames = still_there(room, burst);
 }
 
 /* What is delivered now are frames of another burst, of which nobody has said what it needs. */
@@ -262,7 +269,7 @@ void mirror_out_end(struct forwarder *forwarder, const struct topology_port *to,
 	if (!begun)
 		return;
 	forwarder->mirroring &= (uint8_t)~MIRRORING_OUT;
-	for (unsigned i = 0; i < count && !(forwarder->mirroring & MIRRORING_IN); i++)
+	for (unsigned i = 0; i < count && !(forwarder->mirroring & (MIRRORING_IN | MIRRORING_TRACED)); i++)
 		frames[i]->mark = 0;
 }
 

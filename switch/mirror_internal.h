@@ -66,6 +66,7 @@ struct sw_mirror {
 #define MIRRORING_IN  (1u << 0) /* in forwarder.mirroring: a burst comes from a port that is mirrored */
 #define MIRRORING_OUT (1u << 1) /* a list goes to one */
 #define MIRRORING_COPY (1u << 2) /* copies go to a port: whose copies they are has been looked at, and nobody copies them again */
+#define MIRRORING_TRACED (1u << 3) /* a burst comes from a port that is traced: trace_burst.c */
 
 /* Why a frame was dropped, and where. */
 struct mirror_note {

@@ -23,6 +23,7 @@
 #include "switch/multicast.h"
 #include "switch/spread.h"
 #include "switch/talk.h"
+#include "switch/trace_internal.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -313,6 +314,7 @@ static int port_allocate(struct sw *sw, const struct sw_port_config *config, str
 	}
 	sw_port_limits_set(port, &config->limits);
 	talk_port_init(port);
+	trace_port_init(port);
 	sw_port_retry_set(port, &config->retry);
 	multicast_port_init(port, &config->multicast);
 	*ret_port = port;
@@ -428,6 +430,7 @@ void sw_port_free(struct sw_port *port, void (*done)(void *opaque), void *opaque
 	TAILQ_REMOVE(&sw->ports, port, link);
 	bond_port_left(port);
 	mirrors_port_left(port);
+	traces_port_left(port);
 	switch_port_changed(sw);
 	STAILQ_INSERT_TAIL(&sw->unpublished_ports, port, unpublished);
 	switch_publish_removal(sw);
@@ -497,7 +500,7 @@ void sw_port_limits_set(struct sw_port *port, const struct sw_limits *limits)
 {
 	unsigned kept = port->limited & ~LIMITED_ANY;
 
-	__atomic_store_n(&port->limited, (uint8_t)(limits_set(&port->limits, limits) | kept), __ATOMIC_RELAXED);
+	__atomic_store_n(&port->limited, (uint16_t)(limits_set(&port->limits, limits) | kept), __ATOMIC_RELAXED);
 	for (unsigned i = 0; i < SW_QUEUES_MAX; i++)
 		if (port->out[i])
 			hold_classes(port->out[i]);

@@ -17,6 +17,7 @@
 #include "switch/rules.h"
 #include "switch/stall.h"
 #include "switch/switch.h"
+#include "switch/trace.h"
 #include "work/balance.h"
 #include "work/grace.h"
 #include "work/nodes.h"
@@ -50,10 +51,12 @@ struct port_counters {
 #define PORT_MIRRORED (1u << 6) /* see mirror.h */
 #define PORT_COUNTED  (1u << 4) /* somebody wants to know who talks to whom: talk.c */
 #define PORT_HOLDS_SIGNALS (1u << 5) /* see signals.c */
+#define PORT_TRACED   (1u << 8) /* what some port sends is traced: trace_burst.c */
 
 /* In sw_port.gated. */
 #define GATE_BOND     (1u << 0) /* its link is down, or it is a member of a bond, or has been */
 #define GATE_MIRRORED (1u << 1)
+#define GATE_TRACED   (1u << 2)
 
 #define QUEUE_WAITERS_MAX 4u
 
@@ -142,7 +145,8 @@ struct sw_port {
 	unsigned address_count; /* control thread: of those that it has been given */
 	struct port_guard *guard; /* or NULL; see guards.c */
 	struct sw_mirror *mirrors[SW_PORT_MIRRORS_MAX]; /* atomic: what copies its frames; NULL in between */
-	uint8_t limited; /* (atomic) LIMITED_*, PORT_*: what a burst to the port or from it has to be asked for */
+	struct sw_trace *traces[SW_PORT_TRACES_MAX]; /* atomic: who is told what becomes of its frames; NULL in between */
+	uint16_t limited; /* (atomic) LIMITED_*, PORT_*: what a burst to the port or from it has to be asked for */
 	uint32_t retry_looks, retry_delay_us; /* atomic; 0 looks: none */
 	struct stalls stalls;
 	struct bucket flood; /* constant rate: of copies of its frames for several ports */
@@ -191,7 +195,7 @@ static inline void port_gate_set(struct sw_port *port, unsigned gate, bool on)
 
 static inline void port_limited_set(struct sw_port *port, unsigned what, bool on)
 {
-	__atomic_store_n(&port->limited, (uint8_t)((port->limited & ~what) | (on ? what : 0)), __ATOMIC_RELAXED);
+	__atomic_store_n(&port->limited, (uint16_t)((port->limited & ~what) | (on ? what : 0)), __ATOMIC_RELAXED);
 }
 
 /*

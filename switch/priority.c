@@ -33,6 +33,7 @@
 #include "switch/frame_first.h"
 #include "switch/headers.h"
 #include "switch/port.h"
+#include "switch/trace_internal.h"
 #include <net/ethernet.h>
 
 #define TYPE_AT	      12u
@@ -138,19 +139,28 @@ static unsigned take(struct vireo_frame *const *frames, unsigned count, const ui
 	return same;
 }
 
+static inline void trace_in_rate(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame *const *frames, unsigned count)
+{
+	const struct sw_trace_step in_rate = {.what = SW_TRACE_RATE_OUT};
+
+	if (traced(forwarder) && __atomic_load_n(&to->port->limited, __ATOMIC_RELAXED) & LIMITED_OUT)
+		trace_list(forwarder, frames, count, &in_rate);
+}
+
 static void deliver_class(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count)
 {
 	if (__atomic_load_n(&to->port->limited, __ATOMIC_RELAXED) & LIMITED_OUT)
 		count = limits_out_of_class(forwarder, to->port, frames, count);
 	if (!count)
 		return;
+	trace_in_rate(forwarder, to, frames, count);
 	count_class(&to->port->counters[forwarder->worker.index], forwarder->urgency.class, count);
 	deliver_limited(forwarder, to, frames, count);
 }
 
 void priority_deliver(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame *const *frames, unsigned count)
 {
-	unsigned by = __atomic_load_n(&to->port->limits.priority, __ATOMIC_RELAXED), classes;
+	unsigned by = __atomic_load_n(&to->port->limits.priority, __ATOMIC_RELAXED), classes, same;
 	struct vireo_frame *list[BURST_FRAMES];
 	uint8_t class_of[BURST_FRAMES];
 
@@ -159,7 +169,10 @@ void priority_deliver(struct forwarder *forwarder, const struct topology_port *t
 		if (!(classes >> class & 1))
 			continue;
 		forwarder->urgency = (struct urgency){(uint8_t)class, (uint8_t)(CLASSES - 1 - class)};
-		deliver_class(forwarder, to, list, take(frames, count, class_of, class, list));
+		same = take(frames, count, class_of, class, list);
+		if (traced(forwarder))
+			trace_list(forwarder, list, same, &(struct sw_trace_step){.what = SW_TRACE_CLASS, .n = class});
+		deliver_class(forwarder, to, list, same);
 	}
 	forwarder->urgency = (struct urgency){0};
 }

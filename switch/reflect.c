@@ -22,6 +22,7 @@
 #include "switch/drops.h"
 #include "switch/forwarder.h"
 #include "switch/headers.h"
+#include "switch/trace_internal.h"
 #include <string.h>
 
 #define OURS_S	  30u /* after so long without a frame of ours, a frame of an uplink with its source is a stranger's */
@@ -82,7 +83,10 @@ static void forward_of(struct forwarder *forwarder, struct burst *burst, const s
 		burst->origin = sender->port;
 		burst->heard_s -= OURS_S; /* it was not heard of by that: the database knows of a later time */
 	}
-	forward_admitted(forwarder, burst);
+	if (traced(forwarder))
+		forward_traced(forwarder, burst);
+	else
+		forward_admitted(forwarder, burst);
 	burst->heard_s = forwarder->worker.now_s;
 	burst->rules = rules;
 	burst->origin = burst->from;
@@ -139,12 +143,22 @@ bool reflect_taken(const struct forwarder *forwarder, const struct burst *burst,
 	return owner && owner->rules.is == ROLE_BIT(ROLE_UPLINK) && sure;
 }
 
+static void trace_apart(struct forwarder *forwarder, const struct burst *burst, const struct topology_port *to, unsigned count)
+{
+	bool relayed = burst->rules->relayed & to->rules.is;
+	const struct sw_trace_step step = trace_of_port(relayed ? SW_TRACE_RELAYED : SW_TRACE_APART, to->port, 0);
+
+	trace_list(forwarder, burst->list, count, &step);
+}
+
 void reflect_apart(struct forwarder *forwarder, struct burst *burst, uint16_t vlan, const struct topology_port *to, unsigned count)
 {
 	const struct topology_vlan *in = topology_vlan(burst->topology, vlan);
 	struct port_counters *counters = &burst->from->counters[forwarder->worker.index];
 	struct vireo_frame *list[BURST_FRAMES];
 
+	if (traced(forwarder))
+		trace_apart(forwarder, burst, to, count);
 	if (!(burst->rules->relayed & to->rules.is)) {
 		counter_add(&counters->rx_isolated, count);
 		dropped_list(forwarder, burst->from, &counters->rx_isolated, burst->list, count);

@@ -15,6 +15,7 @@
 #include "switch/topology.h"
 #include "switch/forwarder.h"
 #include "switch/talk.h"
+#include "switch/trace_internal.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -115,6 +116,7 @@ static void sw_init(struct sw *sw, const struct sw_config *config, struct loop *
 	TAILQ_INIT(&sw->asides);
 	TAILQ_INIT(&sw->bonds);
 	TAILQ_INIT(&sw->mirrors);
+	TAILQ_INIT(&sw->traces);
 }
 
 static int open_control(struct sw *sw, const struct sw_config *config)
@@ -193,6 +195,7 @@ void sw_free(struct sw *sw)
 	bonds_end(sw);
 	mirrors_end(sw);
 	talk_end(sw);
+	traces_end(sw);
 	for (unsigned i = 0; sw->forwarders && i < sw->worker_count; i++)
 		forwarder_free(sw->forwarders[i]);
 	free(sw->forwarders);
