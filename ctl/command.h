@@ -46,6 +46,8 @@ struct ctl_command {
 
 #define CTL_SERVES (1u << 5) /* vireoctl shows the answer to others, again and again; the parameters are its own */
 
+#define CTL_FOLLOWED (1u << 6) /* vireoctl calls again and again, each time for what has come since; see apps/vireoctl/trace.h */
+
 #define CTL_PARAM_NAME_BYTES 16u
 
 /* Parameter `index` of a row: its name in lower case. False: there are not so many. */

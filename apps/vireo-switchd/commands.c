@@ -16,6 +16,7 @@
 #include "report.h"
 #include "static_entries.h"
 #include "talk_show.h"
+#include "trace_show.h"
 #include "worker_move.h"
 #include <errno.h>
 #include <stdio.h>

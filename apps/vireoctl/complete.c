@@ -16,7 +16,7 @@
 #define ANSWER_MS 1000u /* somebody sits at the keyboard */
 
 /* Options whose value is the next word, and all others. */
-static const char *const with_value[] = {"-s", "--socket", "-d", "--daemon", "--interval", "--count", "--timeout", "--root", "--to", "--filter", "--program", "--snaplen"};
+static const char *const with_value[] = {"-s", "--socket", "-d", "--daemon", "--interval", "--count", "--timeout", "--root", "--to", "--filter", "--program", "--snaplen", "--id"};
 static const char *const levels[] = {"error", "warning", "info", "debug"}; /* LEVEL of "log level", whatever daemon */
 static const char *const links[] = {"up", "down"}; /* STATE of "port link" */
 static const char *const alone[] = {"--json", "--watch", "--version", "--help"};

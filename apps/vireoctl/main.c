@@ -19,6 +19,7 @@
 #include "screen.h"
 #include "serve/serve.h"
 #include "show.h"
+#include "trace.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -101,7 +102,7 @@ static bool parse_command(struct invocation *inv, int argc, char *const *argv)
 		line_print(stderr, "vireoctl: %s: expected no --watch", inv->command->words);
 		return false;
 	}
-	inv->watch |= (inv->command->flags & CTL_REPEAT) != 0;
+	inv->watch |= (inv->command->flags & (CTL_REPEAT | CTL_FOLLOWED)) != 0;
 	return true;
 }
 
@@ -276,6 +277,43 @@ static int run_watch(const struct invocation *inv, struct ctl_client *client)
 	return err ? explain_call(inv, err, &failure) : 0;
 }
 
+static int call_trace(const struct invocation *inv, struct ctl_client *client, const json_t *previous, json_t **ret_result,
+		      struct ctl_failure *failure)
+{
+	int err = ctl_client_call(client, inv->command->method, trace_params(inv, previous), ret_result, failure);
+
+	if (!err)
+		*ret_result = presentable(inv, *ret_result);
+	return err || *ret_result ? err : -ENOMEM;
+}
+
+/* Until as many frames have come as are wanted, or the port has gone. */
+static int run_trace(const struct invocation *inv, struct ctl_client *client)
+{
+	json_t *previous = NULL, *result;
+	struct ctl_failure failure;
+	bool goes_on = true, done = false;
+	int err = 0;
+
+	while (goes_on) {
+		err = call_trace(inv, client, previous, &result, &failure);
+		if (err)
+			break;
+		if (trace_news(result, previous))
+			print_result(inv, stdout, result, previous, NULL);
+		goes_on = !fflush(stdout) && trace_goes_on(result);
+		done = trace_done(result);
+		if (goes_on)
+			trace_rest(result);
+		json_decref(previous);
+		previous = result;
+	}
+	json_decref(previous);
+	if (!err && !goes_on && !done && !ferror(stdout))
+		line_print(stderr, "vireoctl: trace: port '%s' has gone", inv->argv[0]);
+	return err ? explain_call(inv, err, &failure) : !done;
+}
+
 /* What it writes goes to us, and through us to standard output: nothing else is printed there. */
 static int run_mirror(struct invocation *inv, struct ctl_client *client)
 {
@@ -421,6 +459,8 @@ static int carry_out(struct invocation *inv, struct ctl_client *client)
 		return run_mirror(inv, client);
 	if (inv->command->flags & CTL_JUDGED)
 		return run_doctor(inv, client);
+	if (inv->command->flags & CTL_FOLLOWED)
+		return run_trace(inv, client);
 	return inv->watch ? run_watch(inv, client) : run_once(inv, client);
 }
 

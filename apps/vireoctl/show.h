@@ -27,6 +27,7 @@ ctl_show_fn show_metrics; /* of "stats", whichever daemon's */
 void metrics_print(const json_t *stats, bool plain, FILE *out); /* the same; `plain`: as Prometheus's older text format */
 ctl_show_fn show_save;
 ctl_show_fn show_talk;
+ctl_show_fn show_trace; /* of `previous`: how many frames were lost by then */
 ctl_show_fn show_port_list, show_port_add, show_port_remove, show_port_show, show_port_link, show_port_set, show_nothing, show_worker_list, show_worker_move, show_log_level, show_reload, show_config, show_fdb_show, show_fdb_flush,
 	show_stats, show_top, show_version, show_pci_list, show_pci_function, show_help,
 	show_any;
