@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "pci_device.h"
 #include "base/util.h"
+#include "net_driver.h"
 #include "vireo/device.h"
 #include "vireo/net.h"
 #include "wire/virtio_net.h"
@@ -13,69 +14,12 @@
  */
 #define PATIENCE_MS 2000u
 
-/* What the device and we must both know, by our name for it: to be sent to it (HOST), to be taken from it
- * (GUEST). */
-static const struct offload_bits {
-	unsigned offload;
-	uint64_t host, guest;
-} offload_bits[] = {
-	{VIREO_OFFLOAD_CSUM, VIREO_FEATURE(VIREO_NET_F_CSUM_BIT), VIREO_FEATURE(VIREO_NET_F_GUEST_CSUM_BIT)},
-	{VIREO_OFFLOAD_TSO4, VIREO_FEATURE(VIREO_NET_F_HOST_TSO4_BIT),
-	 VIREO_FEATURE(VIREO_NET_F_GUEST_TSO4_BIT)},
-	{VIREO_OFFLOAD_TSO6, VIREO_FEATURE(VIREO_NET_F_HOST_TSO6_BIT),
-	 VIREO_FEATURE(VIREO_NET_F_GUEST_TSO6_BIT)},
-	{VIREO_OFFLOAD_ECN, VIREO_FEATURE(VIREO_NET_F_HOST_ECN_BIT),
-	 VIREO_FEATURE(VIREO_NET_F_GUEST_ECN_BIT)},
-	{VIREO_OFFLOAD_UFO, VIREO_FEATURE(VIREO_NET_F_HOST_UFO_BIT),
-	 VIREO_FEATURE(VIREO_NET_F_GUEST_UFO_BIT)},
-	{VIREO_OFFLOAD_USO4, VIREO_FEATURE(VIREO_NET_F_HOST_USO_BIT),
-	 VIREO_FEATURE(VIREO_NET_F_GUEST_USO4_BIT)},
-	{VIREO_OFFLOAD_USO6, VIREO_FEATURE(VIREO_NET_F_HOST_USO_BIT),
-	 VIREO_FEATURE(VIREO_NET_F_GUEST_USO6_BIT)},
-};
-
-static uint64_t features_wanted(const struct port_spec *spec)
-{
-	uint64_t features = VIREO_FEATURE(VIREO_F_RING_INDIRECT_DESC_BIT) |
-			    VIREO_FEATURE(VIREO_F_RING_EVENT_IDX_BIT) |
-			    VIREO_FEATURE(VIREO_F_RING_PACKED_BIT) | VIREO_FEATURE(VIREO_F_IN_ORDER_BIT) |
-			    VIREO_FEATURE(VIREO_NET_F_MTU_BIT) | VIREO_FEATURE(VIREO_NET_F_MRG_RXBUF_BIT) |
-			    VIREO_FEATURE(VIREO_NET_F_STATUS_BIT) | VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT) |
-			    VIREO_FEATURE(VIREO_NET_F_CTRL_RX_BIT);
-
-	if (spec->queues > 1)
-		features |= VIREO_FEATURE(VIREO_NET_F_MQ_BIT);
-	for (size_t i = 0; i < ARRAY_SIZE(offload_bits); i++)
-		features |= offload_bits[i].host | offload_bits[i].guest;
-	return features;
-}
-
-static unsigned offloads_of(uint64_t features, bool host)
-{
-	unsigned offloads = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(offload_bits); i++)
-		if (features & (host ? offload_bits[i].host : offload_bits[i].guest))
-			offloads |= offload_bits[i].offload;
-	return offloads;
-}
-
-/* Frames that are larger than one buffer: without MRG_RXBUF there is no place for them. */
-static uint64_t features_large(void)
-{
-	uint64_t features = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(offload_bits); i++)
-		if (offload_bits[i].offload != VIREO_OFFLOAD_CSUM)
-			features |= offload_bits[i].guest;
-	return features;
-}
-
 static uint64_t features_choose(void *opaque, uint64_t offered)
 {
-	uint64_t features = features_wanted(opaque) & offered;
+	const struct port_spec *spec = opaque;
+	uint64_t features = net_driver_features(spec->queues) & offered;
 
-	return features & VIREO_FEATURE(VIREO_NET_F_MRG_RXBUF_BIT) ? features : features & ~features_large();
+	return features & VIREO_FEATURE(VIREO_NET_F_MRG_RXBUF_BIT) ? features : features & ~net_driver_features_large();
 }
 
 static int function_open(const struct port_spec *spec, const struct vireo_log *log, struct vireo_pci **ret_pci)
@@ -130,7 +74,7 @@ static int queue_open(struct vireo_pci *pci, unsigned index, uint32_t bytes, str
 		.buffer_bytes = bytes,
 		.mergeable = features & VIREO_FEATURE(VIREO_NET_F_MRG_RXBUF_BIT),
 		.indirect = features & VIREO_FEATURE(VIREO_F_RING_INDIRECT_DESC_BIT),
-		.offloads = offloads_of(features, false),
+		.offloads = net_driver_offloads(features, false),
 	};
 
 	return pci_queue_init(q, &setup);
@@ -166,7 +110,7 @@ int pci_device_open(const struct port_spec *spec, const struct vireo_log *log, s
 		pci_device_close(spec, queues, &device);
 		return err;
 	}
-	device.offloads = offloads_of(vireo_pci_features(device.pci), true);
+	device.offloads = net_driver_offloads(vireo_pci_features(device.pci), true);
 	*ret = device;
 	return 0;
 }

@@ -620,7 +620,7 @@ static void a_card_is_named_by_its_address(void **state)
 
 static void bad_types_and_addresses_are_named(void **state)
 {
-	assert_bad("", "expected vhost-user:PATH|fd:N, vduse:NAME, cuse:NAME, tap:INTERFACE, macvtap:INTERFACE, af_packet:INTERFACE, af_xdp:INTERFACE, virtio-pci:ADDRESS, bond:NAME, pcap-in:FILE, pcap-out:FILE, loop:NAME or null:NAME");
+	assert_bad("", "expected vhost-user:PATH|fd:N, vduse:NAME, cuse:NAME, tap:INTERFACE, macvtap:INTERFACE, af_packet:INTERFACE, af_xdp:INTERFACE, virtio-pci:ADDRESS, virtio-user:PATH, bond:NAME, pcap-in:FILE, pcap-out:FILE, loop:NAME or null:NAME");
 	assert_bad("vhost-user", "'vhost-user': expected vhost-user:PATH");
 	assert_bad("Tap:x", "'Tap:x': expected");
 	assert_bad("tap:", "nothing after the colon");
@@ -657,6 +657,16 @@ static void captures_are_files_with_keys_of_their_own(void **state)
 	assert_bad("pcap-out:a,size-max=65535", "expected 64K or more bytes");
 	assert_bad("pcap-out:a/", "expected the path of a file");
 	assert_bad("pcap-in:", "nothing after the colon");
+}
+
+static void the_other_end_of_a_vhost_user_port_is_named_after_its_socket(void **state)
+{
+	struct port_spec spec = good("virtio-user:/run/up.sock,queues=2,role=uplink");
+
+	assert_string_equal(spec.at.name, "up");
+	assert_int_equal(spec.queues, 2);
+	assert_bad("virtio-user:/run/", "expected the path of a socket");
+	assert_bad("virtio-user:/run/a,mode=client", "unknown key 'mode'");
 }
 
 static void an_interface_by_af_xdp_has_queues_and_a_mode(void **state)
@@ -1064,6 +1074,7 @@ int main(void)
 		cmocka_unit_test(a_card_is_named_by_its_address),
 		cmocka_unit_test(bad_types_and_addresses_are_named),
 		cmocka_unit_test(captures_are_files_with_keys_of_their_own),
+		cmocka_unit_test(the_other_end_of_a_vhost_user_port_is_named_after_its_socket),
 		cmocka_unit_test(an_interface_by_af_xdp_has_queues_and_a_mode),
 		cmocka_unit_test(bad_keys_and_values_are_named),
 		cmocka_unit_test(a_key_is_given_once),

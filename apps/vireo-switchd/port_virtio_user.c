@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The other end of somebody's vhost-user port, as a port: we are the front end, and the driver of the device that is offered at its socket. So two switches are
+ * patched together, and so a back end that is no switch of ours serves as uplink. Receive queue i is the switch's in queue i, transmit queue i the out queue i.
+ *
+ *	connecting	a thread aside connects and negotiates, again and again
+ *	connected	the switch has the queues; the control thread watches the socket
+ *	leaving		the back end has gone, or has broken a rule: the switch lets go of the queues; then the front end is closed, aside, and it begins again
+ *
+ * The memory is ours and the back end's: what it writes there, and says of it, is input (pci_queue.h).
+ */
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/util.h"
+#include "daemon/aside.h"
+#include "daemon/errand.h"
+#include "net_driver.h"
+#include "pci_queue.h"
+#include "port.h"
+#include "vireo/device.h"
+#include "vireo/driver.h"
+#include "vireo/net.h"
+#include "wire/virtio_net.h"
+#include "wire/virtio_ring.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#define PATIENCE_MS 2000u
+#define AGAIN_MS    250u
+#define RING_SIZE   256u
+#define WHY_BYTES   160u
+/* There is no control queue, and the link is whether somebody is there. */
+#define NOT_HERE (VIREO_FEATURE(VIREO_NET_F_STATUS_BIT) | VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT) | VIREO_FEATURE(VIREO_NET_F_CTRL_RX_BIT))
+
+struct user_port {
+	struct port port;
+	struct errands errands;
+	struct loop_timer *again;
+	struct loop_watch *watch, *lost_watch;
+	struct vireo_front *front; /* NULL: connecting */
+	char why[WHY_BYTES];	   /* the last attempt has failed for; a line of the log for each that is new */
+	unsigned leaving;	   /* queues that the switch is still to let go of */
+	int lost_fd;
+	int lost;     /* atomic: 0, or the errno of why the front end is of no use any more */
+	bool link_up; /* atomic */
+	struct pci_queue queues[];
+};
+
+/* ---- workers ---- */
+
+/* Any thread. */
+static void mark_lost(struct user_port *user, int err)
+{
+	int none = 0;
+
+	if (__atomic_compare_exchange_n(&user->lost, &none, err, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		fd_event_raise(user->lost_fd);
+}
+
+static int user_receive(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max)
+{
+	struct user_port *user = opaque;
+	int ret = pci_queue_receive(&user->queues[queue], frames, max);
+
+	if (unlikely(ret < 0))
+		mark_lost(user, ret);
+	return ret;
+}
+
+static void user_release(void *opaque, unsigned queue)
+{
+	struct user_port *user = opaque;
+	int err = pci_queue_release(&user->queues[queue]);
+
+	if (unlikely(err))
+		mark_lost(user, err);
+}
+
+static int user_deliver(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
+{
+	struct user_port *user = opaque;
+	int sent = pci_queue_deliver(&user->queues[queue], frames, count);
+
+	if (unlikely(sent < 0)) {
+		mark_lost(user, sent);
+		return 0;
+	}
+	return sent;
+}
+
+static void user_flush(void *opaque, unsigned queue)
+{
+	struct user_port *user = opaque;
+
+	pci_queue_flush(&user->queues[queue]);
+}
+
+static int user_kick_fd(void *opaque, unsigned queue)
+{
+	const struct user_port *user = opaque;
+
+	return vireo_driver_ring_call_fd(user->queues[queue].s.rx);
+}
+
+static bool user_kick_enable(void *opaque, unsigned queue, bool on)
+{
+	const struct user_port *user = opaque;
+
+	return vireo_driver_ring_signal_enable(user->queues[queue].s.rx, on);
+}
+
+static void user_stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
+{
+	const struct user_port *user = opaque;
+	const struct pci_queue *q = &user->queues[queue];
+
+	sw_queue_stats_read(out ? &q->out : &q->in, ret);
+}
+
+static bool user_carrier(void *opaque)
+{
+	const struct user_port *user = opaque;
+
+	return __atomic_load_n(&user->link_up, __ATOMIC_RELAXED);
+}
+
+static const struct sw_port_ops user_ops = {
+	.receive = user_receive,
+	.release = user_release,
+	.deliver = user_deliver,
+	.flush = user_flush,
+	.kick_fd = user_kick_fd,
+	.kick_enable = user_kick_enable,
+	.carrier = user_carrier,
+	.stats = user_stats,
+};
+
+/* ---- connecting, aside ---- */
+
+/* An attempt. It knows the port no more once the port has let go of it. */
+struct attempt {
+	struct errand errand; /* first */
+	struct user_port *user; /* the control thread's */
+	char path[SPEC_ADDRESS_BYTES];
+	unsigned pairs;
+	struct vireo_front *front;
+	uint16_t mtu;
+	int err;
+	char why[WHY_BYTES];
+};
+
+static void attempt_log(void *opaque, enum vireo_log_level level, const char *line)
+{
+	struct attempt *attempt = opaque;
+
+	if (!*attempt->why)
+		snprintf(attempt->why, sizeof(attempt->why), "%s", line);
+}
+
+static int mtu_read(struct attempt *attempt)
+{
+	uint16_t mtu;
+	int err;
+
+	if (!(vireo_front_features(attempt->front) & VIREO_FEATURE(VIREO_NET_F_MTU_BIT)))
+		return 0;
+	err = vireo_front_config_read(attempt->front, offsetof(struct virtio_net_config_space, mtu), &mtu, sizeof(mtu));
+	if (!err)
+		attempt->mtu = le16(mtu);
+	return err == -ENOTSUP || err == -EINVAL ? 0 : err;
+}
+
+static void attempt_work(struct errand *errand)
+{
+	struct attempt *attempt = (struct attempt *)errand;
+	const struct vireo_front_config config = {
+		.size = sizeof(config),
+		.path = attempt->path,
+		.timeout_ms = PATIENCE_MS,
+		.features = (net_driver_features(attempt->pairs) & ~NOT_HERE) | VIREO_FEATURE(VIREO_F_VERSION_1_BIT),
+		.features_required = VIREO_FEATURE(VIREO_F_VERSION_1_BIT) | VIREO_FEATURE(VIREO_NET_F_MRG_RXBUF_BIT),
+		.queue_count = 2 * attempt->pairs,
+		.queue_size = RING_SIZE,
+		.memory_bytes = (size_t)attempt->pairs * 2 * RING_SIZE * PCI_BUFFER_BYTES,
+		.log = {.write = attempt_log, .opaque = attempt, .max_level = VIREO_LOG_ERROR},
+	};
+
+	attempt->err = vireo_front_open(&config, &attempt->front);
+	if (!attempt->err)
+		attempt->err = mtu_read(attempt);
+}
+
+static void attempt_drop(struct errand *errand)
+{
+	struct attempt *attempt = (struct attempt *)errand;
+
+	vireo_front_close(attempt->front);
+	free(attempt);
+}
+
+/* ---- control thread: who is there ---- */
+
+static void front_closed_aside(void *front)
+{
+	vireo_front_close(front);
+}
+
+/* It asks the back end to stop, who may not answer. */
+static void front_leave(struct user_port *user)
+{
+	struct vireo_front *front = user->front;
+
+	user->front = NULL;
+	for (unsigned i = 0; i < user->port.spec.queues; i++) {
+		struct sw_queue_stats in = user->queues[i].in, out = user->queues[i].out;
+
+		pci_queue_fini(&user->queues[i]);
+		user->queues[i].in = in; /* the port's, and not the session's */
+		user->queues[i].out = out;
+	}
+	if (front && aside_run(NULL, front_closed_aside, front))
+		vireo_front_close(front);
+}
+
+static void queue_left(void *opaque)
+{
+	struct user_port *user = opaque;
+
+	if (--user->leaving || user->port.closing)
+		return;
+	front_leave(user);
+	loop_timer_start(user->again, AGAIN_MS);
+}
+
+/* Once for a front end. */
+static void queues_leave(struct user_port *user)
+{
+	struct port *port = &user->port;
+
+	loop_remove(&user->watch);
+	__atomic_store_n(&user->link_up, false, __ATOMIC_RELAXED);
+	user->leaving = 1;
+	for (unsigned i = 0; i < port->spec.queues; i++)
+		for (unsigned out = 0; out < 2; out++)
+			if (sw_queue_present(port->sw, out, i)) {
+				user->leaving++;
+				sw_queue_remove(port->sw, out, i, queue_left, user);
+			}
+	queue_left(user);
+}
+
+static void user_lost(void *opaque, uint32_t events)
+{
+	struct user_port *user = opaque;
+	int err = __atomic_load_n(&user->lost, __ATOMIC_RELAXED);
+
+	fd_event_clear(user->lost_fd);
+	if (!user->watch || !err)
+		return;
+	if (err == -EPIPE)
+		log_info(&user->port.peer_log, "disconnected");
+	else
+		log_error(&user->port.peer_log, "the back end breaks the rules of its rings: disconnected");
+	queues_leave(user);
+}
+
+static void socket_event(void *opaque, uint32_t events)
+{
+	mark_lost(opaque, -EPIPE);
+	user_lost(opaque, 0);
+}
+
+/* What a back end may leave to us, and we to it. */
+static int queue_open(struct user_port *user, unsigned index)
+{
+	uint64_t features = vireo_front_features(user->front);
+	uint8_t *memory = vireo_front_memory(user->front);
+	size_t bytes = (size_t)RING_SIZE * PCI_BUFFER_BYTES;
+	struct sw_queue_stats in = user->queues[index].in, out = user->queues[index].out;
+	const struct pci_queue_setup setup = {
+		.rx = vireo_front_ring(user->front, 2 * index),
+		.tx = vireo_front_ring(user->front, 2 * index + 1),
+		.rx_memory = memory + 2 * index * bytes,
+		.tx_memory = memory + (2 * index + 1) * bytes,
+		.buffer_bytes = PCI_BUFFER_BYTES,
+		.mergeable = true,
+		.indirect = features & VIREO_FEATURE(VIREO_F_RING_INDIRECT_DESC_BIT),
+		.offloads = net_driver_offloads(features, false),
+	};
+	int err = pci_queue_init(&user->queues[index], &setup);
+
+	user->queues[index].in = in;
+	user->queues[index].out = out;
+	return err;
+}
+
+static int queues_enter(struct user_port *user)
+{
+	struct port *port = &user->port;
+	int err = 0;
+
+	for (unsigned i = 0; i < port->spec.queues && !err; i++)
+		err = queue_open(user, i);
+	for (unsigned i = 0; i < port->spec.queues && !err; i++) {
+		err = sw_queue_add(port->sw, true, i);
+		if (!err)
+			err = sw_queue_add(port->sw, false, i);
+	}
+	return err;
+}
+
+static void front_come(struct user_port *user, struct attempt *attempt)
+{
+	int err;
+
+	user->front = attempt->front;
+	attempt->front = NULL;
+	user->why[0] = '\0';
+	__atomic_store_n(&user->lost, 0, __ATOMIC_RELAXED);
+	port_offloads_set(&user->port, net_driver_offloads(vireo_front_features(user->front), true));
+	port_mtu_of_peer(&user->port, attempt->mtu);
+	err = loop_add(user->port.ports->loop, vireo_front_socket(user->front), EPOLLRDHUP, socket_event, user, &user->watch);
+	if (!err)
+		err = queues_enter(user);
+	if (err) {
+		log_warning(&user->port.peer_log, "cannot be served: %s: tries again", strerror(-err));
+		queues_leave(user);
+		return;
+	}
+	__atomic_store_n(&user->link_up, true, __ATOMIC_RELAXED);
+	log_info(&user->port.peer_log, "connected");
+}
+
+static void attempt_done(struct errand *errand, int err)
+{
+	struct attempt *attempt = (struct attempt *)errand;
+	struct user_port *user = attempt->user;
+
+	if (err)
+		return;
+	if (!attempt->err) {
+		front_come(user, attempt);
+		return;
+	}
+	if (!*attempt->why)
+		snprintf(attempt->why, sizeof(attempt->why), "%s", strerror(-attempt->err));
+	if (strcmp(attempt->why, user->why) != 0)
+		log_info(&user->port.peer_log, "waits for its back end: %s", attempt->why);
+	memcpy(user->why, attempt->why, sizeof(user->why));
+	loop_timer_start(user->again, AGAIN_MS);
+}
+
+static const struct errand_ops attempt_ops = {.work = attempt_work, .done = attempt_done, .drop = attempt_drop};
+
+static void connect_begin(void *opaque)
+{
+	struct user_port *user = opaque;
+	struct attempt *attempt = calloc(1, sizeof(*attempt));
+
+	if (attempt) {
+		attempt->errand.ops = &attempt_ops;
+		attempt->user = user;
+		attempt->pairs = user->port.spec.queues;
+		snprintf(attempt->path, sizeof(attempt->path), "%s", user->port.spec.at.address);
+		if (!errands_run(&user->errands, &attempt->errand))
+			return;
+	}
+	free(attempt);
+	loop_timer_start(user->again, AGAIN_MS);
+}
+
+/* ---- making and ending it ---- */
+
+static void user_free(struct port *port)
+{
+	struct user_port *user = container_of(port, struct user_port, port);
+
+	front_leave(user);
+	errands_fini(&user->errands);
+	fd_close(&user->lost_fd);
+	free(user);
+}
+
+static void user_stop(struct user_port *user)
+{
+	loop_remove(&user->watch);
+	loop_remove(&user->lost_watch);
+	loop_timer_free(&user->again);
+	errands_end(&user->errands);
+}
+
+static void user_close(struct port *port)
+{
+	user_stop(container_of(port, struct user_port, port));
+	port_closed(port);
+}
+
+static int user_start(struct user_port *user)
+{
+	struct loop *loop = user->port.ports->loop;
+	int err = fd_event_new(&user->lost_fd);
+
+	if (!err)
+		err = errands_init(&user->errands, loop, 1);
+	if (!err)
+		err = loop_timer_new(loop, connect_begin, user, &user->again);
+	if (!err)
+		err = loop_add(loop, user->lost_fd, EPOLLIN, user_lost, user, &user->lost_watch);
+	if (!err)
+		err = port_join(&user->port);
+	if (!err)
+		connect_begin(user);
+	return err;
+}
+
+static int user_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)
+{
+	struct user_port *user = calloc(1, sizeof(*user) + spec->queues * sizeof(user->queues[0]));
+	int err;
+
+	snprintf(why, SPEC_WHY_BYTES, "virtio-user '%.100s': out of memory, fds or ports", spec->at.address);
+	if (!user)
+		return -ENOMEM;
+	user->lost_fd = -1;
+	port_init(&user->port, ports, &port_virtio_user, spec);
+	user->port.in_queues = user->port.out_queues = spec->queues;
+	err = user_start(user);
+	if (!err) {
+		*ret_port = &user->port;
+	} else {
+		user_stop(user);
+		user_free(&user->port);
+	}
+	return err;
+}
+
+static const char *user_state(const struct port *port)
+{
+	return user_carrier((void *)(uintptr_t)port) ? "connected" : "connecting";
+}
+
+static void user_report(const struct port *port, json_t *object)
+{
+	const struct user_port *user = (const struct user_port *)port;
+
+	json_object_set_new(object, "session", user->front && !user->leaving ? net_driver_session(port->spec.queues, vireo_front_features(user->front), user->queues) : json_null());
+}
+
+/* We are the device's driver, and a driver cannot pull its device's cable. */
+static enum port_told user_link_set(struct port *port, bool up)
+{
+	return PORT_TOLD_NOT;
+}
+
+static const char *path_problem(const char *address)
+{
+	return address[strlen(address) - 1] == '/' ? "expected the path of a socket" : NULL;
+}
+
+static const struct spec_key keys[] = {SPEC_KEY_NAME, PORT_KEY_QUEUES, PORT_KEY_MTU, PORT_KEY_FLOOD_MAX, PORT_KEYS_VLAN, PORT_KEYS_ROLE, PORT_KEYS_LIMITS, PORT_KEYS_GUARD, PORT_KEYS_MULTICAST, PORT_KEYS_RUNNING, PORT_KEY_GRO};
+
+const struct port_kind port_virtio_user = {
+	.spec = {
+		.type = "virtio-user",
+		.address = "PATH",
+		.address_is_path = true,
+		.address_problem = path_problem,
+		.keys = keys,
+		.key_count = ARRAY_SIZE(keys),
+	},
+	.ops = &user_ops,
+	.open = user_open,
+	.close = user_close,
+	.free = user_free,
+	.state = user_state,
+	.report = user_report,
+	.link_set = user_link_set,
+};
