@@ -132,6 +132,14 @@ static int key_unknown(const struct spec_kind *kind, const char *name, char *why
 	return -EINVAL;
 }
 
+static int other_key(struct spec *spec, const char *name, const char *value, char *why)
+{
+	if (spec->kind->other_key(spec, name, value))
+		return 0;
+	snprintf(why, SPEC_WHY_BYTES, "'%.20s=%.60s': expected %s", name, value, spec->kind->other_expected);
+	return -EINVAL;
+}
+
 /* *at moves on to the value if that is what is wrong. */
 static int key_parse(struct spec *spec, char *text, uint64_t *given, char *why, size_t *at)
 {
@@ -141,6 +149,8 @@ static int key_parse(struct spec *spec, char *text, uint64_t *given, char *why, 
 	if (value)
 		*value++ = '\0';
 	key = spec_key_find(spec->kind, text, strlen(text));
+	if (!key && value && spec->kind->other_key)
+		return other_key(spec, text, value, why);
 	if (!key)
 		return key_unknown(spec->kind, text, why);
 	if (!given_first(given, (unsigned)(key - spec->kind->keys))) {
@@ -295,9 +305,10 @@ static void kind_help(const struct spec_kind *kind, FILE *out)
 
 	for (unsigned i = 0; i < kind->key_count; i++) {
 		const struct spec_key *key = &kind->keys[i];
+		const char *end = kind->other_key ? ",ARGUMENT=VALUE...]" : "]";
 		char text[80];
 		int n = snprintf(text, sizeof(text), "%s%s=%s%s", i ? "" : "[,", key->name, key->shown,
-				 i + 1 < kind->key_count ? "," : "]");
+				 i + 1 < kind->key_count ? "," : end);
 
 		if (column + n > HELP_COLUMNS)
 			column = fprintf(out, "\n             ") - 1;

@@ -65,6 +65,9 @@ struct spec_kind {
 	const char *(*problem)(const struct spec *spec);     /* the same of keys that do not go together; may be NULL */
 	const struct spec_key *keys;
 	unsigned key_count;
+	/* A key=value that is none of `keys`; false: not what is expected. NULL: there is no other. */
+	bool (*other_key)(struct spec *spec, const char *name, const char *value);
+	const char *other_expected;
 	const struct endpoint_kind *endpoint; /* NULL: it is none */
 };
 

@@ -69,7 +69,27 @@ static const struct calls xdp_calls = {
 #define XDP_ROOM
 #endif
 
+#if VIREO_HAS_DPDK
+static const struct call dpdk_rows[] = {
+	CALL("epoll_create", "DPDK's thread begins anew with each fd that its drivers bring or take"),
+};
+
+static const struct calls dpdk_calls = {"apps/vireo-switchd, for dpdk", dpdk_rows, ARRAY_SIZE(dpdk_rows), NULL, 0};
+#define DPDK_ROOM &dpdk_calls,
+#else
+#define DPDK_ROOM
+#endif
+
 #define ROOMS SANDBOX_ROOMS_OF_ALL, &work_calls, &cuse_calls, &pci_calls, &interface_calls
 
-const struct calls *const switchd_rooms[] = {ROOMS, XDP_ROOM NULL};
-const struct calls *const switchd_rooms_without_xdp[] = {ROOMS, NULL};
+const struct calls *const switchd_rooms[] = {ROOMS, XDP_ROOM DPDK_ROOM NULL};
+static const struct calls *const without_dpdk[] = {ROOMS, XDP_ROOM NULL};
+static const struct calls *const without_xdp[] = {ROOMS, DPDK_ROOM NULL};
+static const struct calls *const without_both[] = {ROOMS, NULL};
+
+const struct calls *const *switchd_rooms_of(bool xdp, bool dpdk)
+{
+	if (xdp)
+		return dpdk ? switchd_rooms : without_dpdk;
+	return dpdk ? without_xdp : without_both;
+}

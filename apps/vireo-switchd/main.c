@@ -11,6 +11,7 @@
 #include "daemon/endpoint.h"
 #include "daemon/takeover.h"
 #include "daemon/upgrade.h"
+#include "dpdk_devices.h"
 #include "handover.h"
 #include "options.h"
 #include "port.h"
@@ -156,10 +157,10 @@ static int make_all(struct switchd *d)
 
 static int start(struct switchd *d, int argc, char *const *argv)
 {
+	bool dpdk_ports = !d->options.run.daemon.takeover && dpdk_devices_make(&d->options); /* none is taken over */
 	int err;
 
-	if (xdp_program_load())
-		d->options.run.daemon.rooms = switchd_rooms_without_xdp;
+	d->options.run.daemon.rooms = switchd_rooms_of(!xdp_program_load(), dpdk_ports);
 	err = daemon_open(&d->daemon, &d->options.run.daemon); /* which enters the sandbox */
 	if (!err)
 		err = switch_start(d);

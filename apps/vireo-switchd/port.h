@@ -96,7 +96,7 @@ static inline const struct port_kind *port_kind_of(const struct spec *spec)
 	return (const struct port_kind *)(const void *)spec->kind;
 }
 
-extern const struct port_kind port_vhost_user, port_vduse, port_cuse, port_tap, port_macvtap, port_af_packet, port_af_xdp, port_virtio_pci, port_virtio_user, port_bond, port_pcap_in, port_pcap_out, port_loop, port_null;
+extern const struct port_kind port_vhost_user, port_vduse, port_cuse, port_tap, port_macvtap, port_af_packet, port_af_xdp, port_dpdk, port_virtio_pci, port_virtio_user, port_bond, port_pcap_in, port_pcap_out, port_loop, port_null;
 
 struct ports {
 	struct sw *sw;

@@ -5,7 +5,7 @@
 
 static const struct spec_kind *const rows[] = {
 	&port_vhost_user.spec, &port_vduse.spec, &port_cuse.spec, &port_tap.spec, &port_macvtap.spec, &port_af_packet.spec, &port_af_xdp.spec,
-	&port_virtio_pci.spec, &port_virtio_user.spec, &port_bond.spec, &port_pcap_in.spec, &port_pcap_out.spec, &port_loop.spec, &port_null.spec,
+	&port_dpdk.spec, &port_virtio_pci.spec, &port_virtio_user.spec, &port_bond.spec, &port_pcap_in.spec, &port_pcap_out.spec, &port_loop.spec, &port_null.spec,
 };
 
 const struct spec_kinds port_kinds = {

@@ -6,6 +6,7 @@
 
 #include "daemon/spec.h"
 #include "port_bond.h"
+#include "port_dpdk.h"
 #include "port_guard.h"
 #include "port_limits.h"
 #include "port_retry.h"
@@ -49,6 +50,7 @@ struct port_spec {
 	uint64_t tagged[SW_VLAN_SET_WORDS]; /* the trunk's VLANs, as in struct sw_port_config */
 	bool spoof_given, spoof_allowed; /* denied: frames from the port have one of `macs` as their source */
 	bool spoof_learned;		 /* or the first one that it sends from */
+	struct port_dpdk_spec dpdk;	 /* of a port that is one */
 	struct port_xdp_spec xdp;	 /* of a port that is one */
 	struct port_pcap_spec pcap;	 /* likewise */
 	struct port_running running; /* how it begins */

@@ -620,7 +620,7 @@ static void a_card_is_named_by_its_address(void **state)
 
 static void bad_types_and_addresses_are_named(void **state)
 {
-	assert_bad("", "expected vhost-user:PATH|fd:N, vduse:NAME, cuse:NAME, tap:INTERFACE, macvtap:INTERFACE, af_packet:INTERFACE, af_xdp:INTERFACE, virtio-pci:ADDRESS, virtio-user:PATH, bond:NAME, pcap-in:FILE, pcap-out:FILE, loop:NAME or null:NAME");
+	assert_bad("", "expected vhost-user:PATH|fd:N, vduse:NAME, cuse:NAME, tap:INTERFACE, macvtap:INTERFACE, af_packet:INTERFACE, af_xdp:INTERFACE, dpdk:DEVICE, virtio-pci:ADDRESS, virtio-user:PATH, bond:NAME, pcap-in:FILE, pcap-out:FILE, loop:NAME or null:NAME");
 	assert_bad("vhost-user", "'vhost-user': expected vhost-user:PATH");
 	assert_bad("Tap:x", "'Tap:x': expected");
 	assert_bad("tap:", "nothing after the colon");
@@ -667,6 +667,27 @@ static void the_other_end_of_a_vhost_user_port_is_named_after_its_socket(void **
 	assert_int_equal(spec.queues, 2);
 	assert_bad("virtio-user:/run/", "expected the path of a socket");
 	assert_bad("virtio-user:/run/a,mode=client", "unknown key 'mode'");
+}
+
+static void a_key_that_a_dpdk_port_does_not_know_is_its_devices(void **state)
+{
+	struct port_spec spec = good("dpdk:net_memif0,role=uplink,id=7,queues=2,device-role=server,socket=/run/memif.sock,vlan=3");
+	char text[PORT_DPDK_BYTES + 32];
+
+	assert_string_equal(spec.at.address, "net_memif0");
+	assert_string_equal(spec.dpdk.arguments, ",id=7,role=server,socket=/run/memif.sock");
+	assert_int_equal(spec.queues, 2);
+	assert_true(spec.uplink);
+	assert_string_equal(good("dpdk:0000:03:00.0").at.name, "0000-03-00.0");
+	assert_bad("dpdk:net_tap0,iface", "unknown key 'iface'");
+	assert_bad("dpdk:net_tap0,device-=x", "'device-=x': expected an argument of the device");
+	assert_bad("dpdk:net_tap0,iface=[x", "'iface=[x': expected an argument of the device");
+	assert_bad("dpdk:net_tap0,queues=0", "expected 1 to 128");
+	assert_bad("dpdk:", "nothing after the colon");
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	memcpy(text, "dpdk:net_tap0,iface=", 20);
+	assert_bad(text, "of 500 bytes at most");
 }
 
 static void an_interface_by_af_xdp_has_queues_and_a_mode(void **state)
@@ -1075,6 +1096,7 @@ int main(void)
 		cmocka_unit_test(bad_types_and_addresses_are_named),
 		cmocka_unit_test(captures_are_files_with_keys_of_their_own),
 		cmocka_unit_test(the_other_end_of_a_vhost_user_port_is_named_after_its_socket),
+		cmocka_unit_test(a_key_that_a_dpdk_port_does_not_know_is_its_devices),
 		cmocka_unit_test(an_interface_by_af_xdp_has_queues_and_a_mode),
 		cmocka_unit_test(bad_keys_and_values_are_named),
 		cmocka_unit_test(a_key_is_given_once),

@@ -76,7 +76,7 @@ BAD_OPTIONS = {
     "control_empty": (["--control="], "control ''", "expected the path"),
     "config_missing": (["--config", "/nonexistent/file"], "/nonexistent/file", "expected a readable file"),
     "config_folder": (["--config", "/"], "--config '/'", "expected a readable file"),
-    "type": (["--port", "ivshmem:x"], "ivshmem:x", "expected vhost-user:PATH|fd:N, vduse:NAME, cuse:NAME, tap:INTERFACE, macvtap:INTERFACE, af_packet:INTERFACE, af_xdp:INTERFACE, virtio-pci:ADDRESS, virtio-user:PATH, bond:NAME, pcap-in:FILE, pcap-out:FILE, loop:NAME or null:NAME"),
+    "type": (["--port", "ivshmem:x"], "ivshmem:x", "expected vhost-user:PATH|fd:N, vduse:NAME, cuse:NAME, tap:INTERFACE, macvtap:INTERFACE, af_packet:INTERFACE, af_xdp:INTERFACE, dpdk:DEVICE, virtio-pci:ADDRESS, virtio-user:PATH, bond:NAME, pcap-in:FILE, pcap-out:FILE, loop:NAME or null:NAME"),
     "empty_spec": (["--port", ""], "port ''", "expected"),
     "no_address": (["--port", "vhost-user:"], "nothing after the colon"),
     "ends_in_slash": (["--port", "vhost-user:/tmp/"], "/tmp/", "expected the path of a socket"),

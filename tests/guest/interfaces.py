@@ -8,13 +8,13 @@ import socket
 import subprocess
 
 from .cases import Skip, expect
-from .daemon import QUIET_NETWORK, WrappedSwitch
+from .daemon import QUIET_NETWORK, WrappedSwitch, sanitized
 from .hosts import Host
 from .switch import program
 
 NAMES = ("left", "right")
 KINDS = {"af_packet": "af_packet:{0}1,name={0}", "af_xdp": "af_xdp:{0}1,name={0}", "af_xdp_skb": "af_xdp:{0}1,name={0},mode=skb",
-         "macvtap": "macvtap:{0}2,name={0}"}
+         "macvtap": "macvtap:{0}2,name={0}", "dpdk": "dpdk:net_af_packet_{0},iface={0}1,name={0}"}
 # Of macvtap interfaces: /dev/tapN is of all network namespaces together, whose numbers are their own, and goes a moment after them.
 NUMBERS = itertools.count(100000 + 200 * (os.getpid() % 100000))
 
@@ -43,9 +43,23 @@ def need_macvtap():
         raise Skip("this kernel, or this container, has no macvtap interfaces")
 
 
+def need_dpdk():
+    if b"dpdk '%.40s': not built in" in open(program("vireo-switchd"), "rb").read():
+        raise Skip("dpdk is not built in")
+    if sanitized():
+        raise Skip("DPDK gives nothing back at its end, which a build with sanitizers calls a leak")
+
+
+def spec_of(kind, name, queues, keys):
+    """DPDK's driver has as many queues as it is told."""
+    return KINDS[kind].format(name) + f",queues={queues}{keys}" + (f",qpairs={queues}" if kind == "dpdk" and queues > 1 else "")
+
+
 def need_kind(kind, pieces=False):
     if kind == "macvtap":
         need_macvtap()
+    if kind == "dpdk":
+        need_dpdk()
     if "xdp" not in kind:
         return
     if b"af_xdp '%.15s': not built in" in open(program("vireo-switchd"), "rb").read():
@@ -72,7 +86,7 @@ def need_veth(script, what="veth pairs"):
 
 def start(lab, kind, queues=1, mtu=1500, keys="", options=(), kinds=None):
     """(switch, host, host): NAME0 is a host's end of a pair, NAME1 the switch's port. XDP sees what a host sends as it leaves it, with open
-    checksums that nothing says are open: a host at such a port closes its own, and one of a real cable has done so."""
+    checksums that nothing says are open: a host at such a port closes its own, and one of a real cable has done so. DPDK's driver for packet sockets knows of none as well."""
     kinds = kinds or (kind, kind)
     for each in kinds:
         need_kind(each, mtu > 3800)
@@ -83,12 +97,12 @@ def start(lab, kind, queues=1, mtu=1500, keys="", options=(), kinds=None):
     pairs += "".join(f"ip link add link {name}1 name {name}2 index {next(NUMBERS)} type macvtap mode passthru && ip link set {name}2 up && "
                      for name, each in zip(NAMES, kinds) if each == "macvtap")
     wrapped = [*QUIET_NETWORK[:-1], QUIET_NETWORK[-1].replace("exec", pairs + "exec")]
-    specs = [KINDS[kind].format(name) + f",queues={queues}{keys}" for name, kind in zip(NAMES, kinds)]
+    specs = [spec_of(kind, name, queues, keys) for name, kind in zip(NAMES, kinds)]
     switch = WrappedSwitch(lab, wrapped, specs, options)
     hosts = [Host(lab, name) for name in NAMES]
     for number, host in enumerate(hosts, 1):
         host.adopt(switch, f"{host.name}0", number)
-        if "xdp" in kinds[number - 1]:
+        if "xdp" in kinds[number - 1] or kinds[number - 1] == "dpdk":
             host.offloads("off")
     return (switch, *hosts)
 
