@@ -6,6 +6,7 @@ It prints a line every ten seconds, and at the end frames passed, faults by kind
 of visitors have been there, and at the end; with all of them gone both times.
 """
 import argparse
+import gc
 import json
 import os
 import random
@@ -111,6 +112,7 @@ class Soak:
         return True
 
     def _tell_alone(self, lie):
+        gc.collect()  # a peer and its rings name each other: without that it stays connected
         self._rest()
         try:
             lie(self.steady)
