@@ -36,6 +36,7 @@ enum sw_trace_what {
 	SW_TRACE_SOURCE_LEARNED,
 	SW_TRACE_SOURCE_MOVED,	/* port: where it was before */
 	SW_TRACE_SOURCE_FULL,	/* it is not learned, for there is no room */
+	SW_TRACE_SOURCE_AWAY,	/* port: it is this port's, whose guest is behind the uplink by now */
 	SW_TRACE_SOURCE_THERE,	/* port: it is this port's, and not to be used here */
 	SW_TRACE_SOURCE_NONE,	/* the port has addresses of its own, and this is none */
 	SW_TRACE_TO_KNOWN,	/* port: its destination is known behind it */

@@ -274,7 +274,9 @@ static struct sw_trace_step refused_source(const struct burst *burst, int owner)
 
 static struct sw_trace_step new_source(const struct forwarder *forwarder, const struct burst *burst, int before, int now)
 {
-	if (now != burst->origin->id)
+	if (now >= 0 && now != burst->origin->id)
+		return of_id(SW_TRACE_SOURCE_AWAY, burst, (unsigned)now);
+	if (now < 0)
 		return (struct sw_trace_step){.what = SW_TRACE_SOURCE_FULL};
 	if (fixed(forwarder, burst->origin->id))
 		return (struct sw_trace_step){.what = SW_TRACE_SOURCE_LOCKED};

@@ -365,6 +365,17 @@ static void brings_back(struct fixture *x)
 	introduce(x, 1);
 }
 
+/* An address is fixed to port 1, where nobody is any more, and port 0 is the uplink. */
+static void gone_away(struct fixture *x)
+{
+	uint8_t mac[1][6];
+
+	remade(x, (struct sw_port_config){.uplink = true});
+	mac_of(mac[0], 1, 0);
+	remove_port(x, 1);
+	add_port_with(x, 1, 0, &(struct sw_port_config){.addresses = (const uint8_t(*)[6])mac, .address_count = 1});
+}
+
 static void many_queues(struct fixture *x)
 {
 	add_port(x, 3, 2);
@@ -501,6 +512,8 @@ static const struct row rows[] = {
 	{"by way of an uplink", relayed, to_one, {PLAIN_IN, LEARNED, KNOWN(1), {SW_TRACE_RELAYED, 1, 0, NULL}, REACHES(3)}},
 	{"back from there", brings_back, as_one,
 	 {PLAIN_IN, {SW_TRACE_REFLECTED, 1, 0, NULL}, SAYS(SOURCE_KNOWN), ALL, FLOODED(1), {SW_TRACE_FLOOD_APART, -1, ANY_NUMBER, NULL}, REACHES(2)}},
+	{"from a guest that is on another host by now", gone_away, as_one,
+	 {PLAIN_IN, {SW_TRACE_SOURCE_AWAY, 1, 0, NULL}, ALL, FLOODED(2), REACHES(2), TO(1), LOST(1, "tx_no_queue")}},
 	{"one of several queues", many_queues, to_three, {PLAIN_IN, LEARNED, KNOWN(3), TO(3), {SW_TRACE_QUEUE, -1, ANY_NUMBER, NULL}, GOES(3)}},
 	{"a queue that pauses", paused, to_one, {PLAIN_IN, LEARNED, KNOWN(1), TO(1), QUEUE, {SW_TRACE_HELD, 1, 1, NULL}}},
 	{"longer than the receiver's MTU", short_mtu, to_one, {PLAIN_IN, LEARNED, KNOWN(1), TO(1), QUEUE, LOST(1, "tx_mtu")}},

@@ -41,6 +41,7 @@ static const struct {
 	[SW_TRACE_SOURCE_LEARNED] = {"source_learned", "source: learned"},
 	[SW_TRACE_SOURCE_MOVED] = {"source_moved", "source: learned, and has moved here from %p"},
 	[SW_TRACE_SOURCE_FULL] = {"source_full", "source: not learned, there is no room"},
+	[SW_TRACE_SOURCE_AWAY] = {"source_away", "source: not learned, it is fixed to %p, whose guest is behind this uplink by now"},
 	[SW_TRACE_SOURCE_THERE] = {"source_elsewhere", "source: refused, it is behind %p"},
 	[SW_TRACE_SOURCE_NONE] = {"source_foreign", "source: refused, it is none of the port's own"},
 	[SW_TRACE_TO_KNOWN] = {"to_known", "destination: known behind %p"},
