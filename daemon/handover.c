@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/parse.h"
+#include "base/probe.h"
 #include "base/unix_socket.h"
 #include "ctl/rpc.h"
 #include "ctl/server.h"
@@ -72,6 +73,7 @@ void handover_give_up(struct handover *h, const char *why)
 	h->ops->go_on(h->opaque);
 	if (h->phase == SILENCING)
 		h->waits = 0; /* nobody answers any more */
+	PROBE1(handover_failed, why);
 	log_warning(&h->daemon->log, "not handed over, and going on: %s", why);
 	loop_timer_start(h->timer, 0);
 }
@@ -117,6 +119,7 @@ static void handover_leave(struct handover *h)
 	socklen_t bytes = sizeof(peer);
 
 	getsockopt(h->fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes);
+	PROBE1(handed_over, peer.pid);
 	log_info(&h->daemon->log, "handed over to process %d, %u ms after the first ring was stopped: ending", (int)peer.pid,
 		 (unsigned)((clock_now_us() - h->since_us) / 1000));
 	h->until_us = clock_now_us() + LAST_US;

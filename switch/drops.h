@@ -7,6 +7,7 @@
  * worker's for the port. Costs a test where frames are dropped, and nothing elsewhere.
  */
 
+#include "switch/drop_probe.h"
 #include "switch/forwarder.h"
 
 void drop_tell(struct forwarder *forwarder, const struct sw_port *port, const uint64_t *counter, struct vireo_frame *frame);
@@ -18,6 +19,8 @@ static inline void dropped(struct forwarder *forwarder, const struct sw_port *po
 {
 	if (unlikely(forwarder->mirroring))
 		drop_tell(forwarder, port, counter, frame);
+	if (drop_probed())
+		drop_probe(port, forwarder->worker.index, counter, 1);
 }
 
 static inline void dropped_list(struct forwarder *forwarder, const struct sw_port *port, const uint64_t *counter,
@@ -25,6 +28,8 @@ static inline void dropped_list(struct forwarder *forwarder, const struct sw_por
 {
 	if (unlikely(forwarder->mirroring))
 		drop_tell_list(forwarder, port, counter, frames, count);
+	if (drop_probed())
+		drop_probe(port, forwarder->worker.index, counter, count);
 }
 
 /* Of the burst's frames those of the set, at the port that has sent them. */
@@ -32,6 +37,8 @@ static inline void dropped_set(struct forwarder *forwarder, const struct burst *
 {
 	if (unlikely(forwarder->mirroring))
 		drop_tell_set(forwarder, burst, counter, frames);
+	if (drop_probed())
+		drop_probe(burst->from, forwarder->worker.index, counter, (unsigned)__builtin_popcountll(frames));
 }
 
 #endif

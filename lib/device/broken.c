@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/fd.h"
+#include "base/probe.h"
 #include "device/device_internal.h"
 #include <stdio.h>
 
@@ -61,6 +62,7 @@ static void break_act(struct vireo_device *device)
 		return;
 	device->broken = true;
 	device->status |= VIREO_STATUS_NEEDS_RESET;
+	PROBE2(device_broken, device->name, device->break_text);
 	log_error(&device->log, "%s: broken: %s", device->name, device->break_text);
 	if (device->break_queue >= 0)
 		queue_error_signal(&device->queues[device->break_queue]);
@@ -86,6 +88,7 @@ void queue_halt(struct vireo_queue *queue, const char *why)
 	const struct vireo_device *device = queue->device;
 
 	queue->halted = true;
+	PROBE3(ring_halt, device->name, queue->index, why);
 	log_warning(&device->log, "%s: queue %u stands still until it is set up or enabled again: %s", device->name,
 		    queue->index, why);
 	queue_error_signal(queue);

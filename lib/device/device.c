@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/fd.h"
 #include "base/loop.h"
+#include "base/probe.h"
 #include "device/miss.h"
 #include <assert.h>
 #include <errno.h>
@@ -172,6 +173,7 @@ void device_session_begin(struct vireo_device *device)
 	device_break_forget(device);
 	mem_account_session(device->account);
 	device->session = true;
+	PROBE1(session_begin, device->name);
 	if (device->ops.connected)
 		device->ops.connected(device->opaque, true);
 }
@@ -193,6 +195,7 @@ void device_session_end(struct vireo_device *device)
 	device->held = false;
 	device_patient_set(device, false);
 	device->session = false;
+	PROBE1(session_end, device->name);
 	device_break_forget(device);
 	if (device->ops.connected)
 		device->ops.connected(device->opaque, false);

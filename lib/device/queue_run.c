@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/fd.h"
+#include "base/probe.h"
 #include "base/system.h"
 #include "device/miss.h"
 #include <assert.h>
@@ -306,6 +307,7 @@ static void queue_run(struct vireo_queue *queue)
 	if (!device_late(device)) /* else its helper has done it, unlogged: it is done again when that is over */
 		ring_kick_enable(queue->ring, true);
 	queue_signal(queue);
+	PROBE3(ring_start, device->name, queue->index, queue->size);
 	log_debug(&device->log, "%s: queue %u started, %u entries, base %#x", device->name, queue->index,
 		  queue->size, queue->base);
 	if (queue->control)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "device/miss.h"
+#include "base/probe.h"
 #include <assert.h>
 
 /*
@@ -99,6 +100,7 @@ void vireo_queue_quiesced(struct vireo_queue *queue)
 	queue_coalesce_end(queue);
 	queue->stopping = queue->quiesced = queue->renewing = false;
 	queue->running = false;
+	PROBE2(ring_stop, queue->device->name, queue->index);
 	queue->paused = !queue->control;
 	queue_signal_settle(queue);
 	queue->carried |= ring_carried(queue->ring);
