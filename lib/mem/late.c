@@ -145,12 +145,17 @@ static void range_unlink(struct late_range *range)
 	range->link = NULL;
 }
 
-/* Unregistering wakes. What the kernel refuses to unregister is gone from it already. */
+/*
+ * The kernel wakes who sleeps there before it disarms the mapping: who is just falling asleep in between (per-VMA locks) would not wake any
+ * more. Who has seen it armed is asleep when it is disarmed, so it is woken once more then. What the kernel refuses to unregister is gone
+ * from it already.
+ */
 static void range_end(const struct late *late, struct late_range *range)
 {
 	struct uffdio_range area = { .start = (uintptr_t)range->start, .len = range->bytes };
 
 	ioctl(late->fd, UFFDIO_UNREGISTER, &area);
+	ioctl(late->fd, UFFDIO_WAKE, &area);
 	range_unlink(range);
 }
 

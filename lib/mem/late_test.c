@@ -6,16 +6,20 @@
 #include "mem/budget.h"
 #include "mem/map.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <linux/memfd.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -152,6 +156,96 @@ static void a_mapping_that_goes_wakes_whoever_waits_in_it(void **state)
 	guest_free(&guest);
 }
 
+#define FALLERS	    3u
+#define FALL_PAGES  4096u /* one a round; then they are taken away, and it goes on */
+#define FALL_MS	    1000 /* no further round begins after that */
+
+/* Threads that touch a page at about the time when nobody waits for pages any more. */
+struct fall {
+	const uint8_t *ours;
+	unsigned round, done; /* atomic. Rounds that have begun, UINT_MAX: there are no more; touches, of all rounds */
+};
+
+static void fall_delay(unsigned *random)
+{
+	*random = *random * 1103515245 + 12345;
+	for (volatile unsigned i = *random >> 16 & 2047; i; i--)
+		;
+}
+
+static void *falls(void *self)
+{
+	struct fall *fall = self;
+	unsigned random = (unsigned)((uintptr_t)&random >> 12), round;
+
+	for (unsigned mine = 0;; mine++) {
+		while ((round = __atomic_load_n(&fall->round, __ATOMIC_ACQUIRE)) <= mine)
+			sched_yield();
+		if (round == UINT_MAX)
+			return NULL;
+		fall_delay(&random);
+		look((void *)(uintptr_t)(fall->ours + 0x1000 * (size_t)(mine % FALL_PAGES)));
+		__atomic_fetch_add(&fall->done, 1, __ATOMIC_RELEASE);
+	}
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static bool all_have_touched(const struct fall *fall, unsigned rounds)
+{
+	uint64_t deadline = now_ms() + 30000;
+
+	while (__atomic_load_n(&fall->done, __ATOMIC_ACQUIRE) < rounds * FALLERS && now_ms() < deadline)
+		sched_yield();
+	return __atomic_load_n(&fall->done, __ATOMIC_ACQUIRE) == rounds * FALLERS;
+}
+
+/* The peer holds its fd, and wakes nobody. */
+static void nobody_falls_asleep_while_a_range_ends(void **state)
+{
+	struct late *late = late_or_skip();
+	int peer = late_fd_dup(late), memfd = memfd_create("late", MFD_CLOEXEC);
+	struct late_range range = { .bytes = 0x1000 * FALL_PAGES };
+	struct uffdio_range all = { .len = range.bytes };
+	struct fall fall = { .round = 0 };
+	pthread_t threads[FALLERS];
+	unsigned random = 1;
+	bool woken = true;
+
+	assert_int_equal(ftruncate(memfd, (off_t)range.bytes), 0);
+	range.start = mmap(NULL, range.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
+	assert_ptr_not_equal(range.start, MAP_FAILED);
+	fall.ours = range.start;
+	all.start = (uintptr_t)range.start;
+	for (unsigned i = 0; i < FALLERS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, falls, &fall), 0);
+	for (uint64_t end = now_ms() + FALL_MS; woken && now_ms() < end;) {
+		if (fall.round % FALL_PAGES == 0)
+			assert_int_equal(fallocate(memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)range.bytes), 0);
+		assert_int_equal(late_begin(late, &range), 0);
+		__atomic_fetch_add(&fall.round, 1, __ATOMIC_RELEASE);
+		fall_delay(&random);
+		late_leave(late, &range);
+		woken = all_have_touched(&fall, fall.round);
+	}
+	ioctl(peer, UFFDIO_WAKE, &all);
+	__atomic_store_n(&fall.round, UINT_MAX, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < FALLERS; i++)
+		pthread_join(threads[i], NULL);
+	assert_true(woken);
+	munmap(range.start, range.bytes);
+	late_end(late);
+	late_unref(late);
+	fd_close(&memfd);
+	fd_close(&peer);
+}
+
 /* What the budget watches has one userfaultfd already, and Linux allows no second. */
 static void the_budget_watches_what_has_been_late(void **state)
 {
@@ -219,6 +313,7 @@ int main(void)
 		cmocka_unit_test(page_is_waited_for_until_the_peer_has_brought_it),
 		cmocka_unit_test(the_end_wakes_whoever_waits_while_the_peer_holds_its_fd),
 		cmocka_unit_test(a_mapping_that_goes_wakes_whoever_waits_in_it),
+		cmocka_unit_test(nobody_falls_asleep_while_a_range_ends),
 		cmocka_unit_test(the_budget_watches_what_has_been_late),
 		cmocka_unit_test(huge_pages_come_late_too),
 	};
