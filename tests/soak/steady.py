@@ -45,7 +45,7 @@ class Control:
 class Steady(bench.Daemon):
     def __init__(self, build, transport, rate, seconds):
         self.pairs, self.base, self.asked = {}, {}, None
-        self.settings = threading.Lock()  # of whoever needs ports to keep the settings that they have: a reload gives back those that are written
+        self.settings = threading.RLock()  # of whoever needs ports to keep the settings that they have (maybe of several, one in the other): a reload gives back those that are written
         super().__init__(build, transport, ["--rate", str(rate)], seconds=seconds)
         try:
             self._add_ports(rate)
