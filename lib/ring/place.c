@@ -29,14 +29,19 @@
 struct place_look {
 	const struct ring_setup *setup;
 	struct packed_desc *descs;
-	uint16_t *flags; /* a copy: the driver may be making more available */
+	struct packed_desc *copy; /* the driver may be making more available */
 	struct packed_place driver;
 	uint32_t last_used; /* 0: none */
 };
 
+static uint16_t flags_of(const struct place_look *look, uint32_t pos)
+{
+	return le16(look->copy[pos].flags);
+}
+
 static bool avail_bit(const struct place_look *look, uint32_t pos)
 {
-	return look->flags[pos] & PACKED_DESC_AVAIL_MASK;
+	return flags_of(look, pos) & PACKED_DESC_AVAIL_MASK;
 }
 
 /*
@@ -95,21 +100,21 @@ static bool back_of(const struct place_look *look, struct packed_place place, ui
 	return place.pos < size && back <= size;
 }
 
+static uint16_t flags_at(const struct place_look *look, uint32_t back)
+{
+	return flags_of(look, place_of(look, back).pos);
+}
+
 static bool is_used(const struct place_look *look, uint32_t back)
 {
-	uint16_t flags = look->flags[place_of(look, back).pos];
+	uint16_t flags = flags_at(look, back);
 
 	return !(flags & PACKED_DESC_AVAIL_MASK) == !(flags & PACKED_DESC_USED_MASK);
 }
 
-static uint16_t flags_at(const struct place_look *look, uint32_t back)
-{
-	return look->flags[place_of(look, back).pos];
-}
-
 static uint16_t id_at(const struct place_look *look, uint32_t back)
 {
-	return le16(__atomic_load_n(&look->descs[place_of(look, back).pos].id, __ATOMIC_RELAXED));
+	return le16(look->copy[place_of(look, back).pos].id);
 }
 
 /* The last descriptor of the chain that begins there: its id counts. */
@@ -167,16 +172,25 @@ static bool mark_read(const struct place_look *look, uint32_t *ret_back)
 	return true;
 }
 
-/* One chain comes back with nothing written in it, whoever looks there. Not if its driver, who looks elsewhere, has another one there by now. */
+static packed_word *word_of(struct packed_desc *desc)
+{
+	return (packed_word *)&desc->len;
+}
+
+/*
+ * One chain comes back with nothing written in it, whoever looks there. Not if its driver, who looks elsewhere, has begun to write another
+ * one there by now: the flags are what it writes last.
+ */
 static void chain_return(const struct place_look *look, uint32_t head)
 {
 	struct packed_place place = place_of(look, head);
-	packed_word *word = (packed_word *)&look->descs[place.pos].len;
-	uint64_t was = __atomic_load_n(word, __ATOMIC_RELAXED), id = id_at(look, chain_last(look, head));
+	struct packed_desc *desc = &look->descs[place.pos];
+	uint64_t was = *word_of(&look->copy[place.pos]), id = id_at(look, chain_last(look, head));
 
-	if (le64(was) >> 48 == look->flags[place.pos])
-		__atomic_compare_exchange_n(word, &was, le64(id << 32 | (uint64_t)packed_used_flags(place.wrap, 0) << 48), false,
-					    __ATOMIC_RELEASE, __ATOMIC_RELAXED); /* pair USED */
+	if (packed_is_available(flags_at(look, head), place.wrap) &&
+	    __atomic_load_n(&desc->addr, __ATOMIC_RELAXED) == look->copy[place.pos].addr)
+		__atomic_compare_exchange_n(word_of(desc), &was, le64(id << 32 | (uint64_t)packed_used_flags(place.wrap, 0) << 48),
+					    false, __ATOMIC_RELEASE, __ATOMIC_RELAXED); /* pair USED */
 }
 
 /*
@@ -206,15 +220,26 @@ static void burst_return(const struct place_look *look, uint32_t mark)
 	chain_return(look, mark);
 }
 
+/* The driver stands there, and has begun to: a used entry has a length only if something was written (2.8.4), and then it says so. */
+static bool is_written_over(const struct place_look *look, uint32_t back)
+{
+	const struct packed_desc *desc = &look->copy[place_of(look, back).pos];
+
+	return back == look->setup->size && desc->len && !(flags_at(look, back) & DESC_F_WRITE);
+}
+
 /*
  * The burst from `mark` on has been shown, and the mark was not written any more. Whatever is available between that burst and the last used
- * entry somebody else has passed over, as above, or it is the rest of a chain: no driver looks there.
+ * entry somebody else has passed over, as above, or it is the rest of a chain: no driver looks there. Where the driver is just
+ * writing a new chain over the entry, it writes over the rest as well: what has the same id is left alone there.
  */
 static void passed_return(const struct place_look *look, uint32_t mark)
 {
 	for (uint32_t back = mark, other; back > look->last_used;) {
 		if (is_used(look, back)) {
-			back = used_end(look, back, &other);
+			uint32_t end = used_end(look, back, &other);
+
+			back = is_written_over(look, back) ? other : end;
 		} else {
 			chain_return(look, back);
 			back = chain_last(look, back) - 1;
@@ -263,11 +288,13 @@ bool packed_place_find(const struct ring_setup *setup, struct packed_place base,
 	struct place_look look = { .setup = setup, .descs = setup->desc };
 	bool found;
 
-	look.flags = calloc(setup->size, sizeof(*look.flags));
-	if (!look.flags)
+	look.copy = calloc(setup->size, sizeof(*look.copy));
+	if (!look.copy)
 		return false;
-	for (uint32_t i = 0; i < setup->size; i++)
-		look.flags[i] = le16(__atomic_load_n(&look.descs[i].flags, __ATOMIC_ACQUIRE));
+	for (uint32_t i = 0; i < setup->size; i++) {
+		*word_of(&look.copy[i]) = __atomic_load_n(word_of(&look.descs[i]), __ATOMIC_ACQUIRE);
+		look.copy[i].addr = __atomic_load_n(&look.descs[i].addr, __ATOMIC_RELAXED);
+	}
 	found = driver_find(&look);
 	if (found) {
 		for (uint32_t back = 1; back <= setup->size && !look.last_used; back++)
@@ -275,6 +302,6 @@ bool packed_place_find(const struct ring_setup *setup, struct packed_place base,
 		*ret_waiting = place_choose(&look, base);
 		*ret_place = place_of(&look, *ret_waiting);
 	}
-	free(look.flags);
+	free(look.copy);
 	return found;
 }

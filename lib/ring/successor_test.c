@@ -735,6 +735,103 @@ static void what_was_passed_over_by_somebody_else_comes_back(void **state)
 				}
 }
 
+#define OVER_SIZE 8u
+
+/* A driver that has a chain of two back, and stopped while it wrote another one over it; its device was killed, and somebody else came by. */
+struct over {
+	unsigned start;
+	bool rest_done; /* the flags of all but the head are there */
+	bool other_id;
+};
+
+static void over_fill(struct test_driver *d, const struct over *o)
+{
+	struct test_piece pieces[2] = { { ADDR, 64, false }, { ADDR + 64, 64, false } };
+	struct packed_event event;
+	bool seen[OVER_SIZE] = { false };
+
+	ring_kick_enable(d->ring, false);
+	for (unsigned i = 0; i < o->start; i++) {
+		driver_add(d, pieces, 1, 1, 0);
+		pop_and_push(d, 1);
+		ring_publish(d->ring);
+		memset(seen, 0, sizeof(seen));
+		assert_int_equal(used_count(d, seen), 1);
+	}
+	driver_add(d, pieces, 2, 2, 0);
+	fill(d, false);
+	event = *d->device_event;
+	pop_and_push(d, 1);
+	ring_publish(d->ring);
+	*d->device_event = event; /* killed */
+	memset(seen, 0, sizeof(seen));
+	assert_int_equal(used_count(d, seen), 1);
+}
+
+/* Its flags are not there yet. Returns those of head and rest that will be. */
+static void over_begin(struct test_driver *d, const struct over *o, uint16_t *flags)
+{
+	struct test_piece pieces[2] = { { ADDR + 1024, 512, false }, { ADDR + 2048, 512, false } };
+	unsigned at[2] = { d->pos, (d->pos + 1) % OVER_SIZE };
+	uint16_t was[2] = { d->pdesc[at[0]].flags, d->pdesc[at[1]].flags }, *top = &d->free_ids[d->free_count - 1], id = *top;
+
+	if (o->other_id) {
+		*top = top[-1];
+		top[-1] = id;
+	}
+	driver_add(d, pieces, 2, 2, 0);
+	d->pdesc[at[0]].id = d->pdesc[at[1]].id; /* as Linux does */
+	for (unsigned i = 0; i < 2; i++) {
+		flags[i] = d->pdesc[at[i]].flags;
+		if (!i || !o->rest_done)
+			d->pdesc[at[i]].flags = was[i];
+	}
+}
+
+static void written_over(const struct over *o)
+{
+	struct test_driver *d = driver_new((struct test_options){ .packed = true, .size = OVER_SIZE });
+	const struct passing single = { .pieces = 1 };
+	struct packed_place place, skipped;
+	struct packed_desc before[2];
+	struct vireo_chain chains[OVER_SIZE];
+	bool seen[OVER_SIZE] = { false };
+	struct ring_setup setup;
+	uint16_t flags[2];
+	const char *why;
+
+	over_fill(d, o);
+	place = (struct packed_place){ .pos = d->pos, .wrap = !d->wrap };
+	over_begin(d, o, flags);
+	skipped = place_forward(place, 4, OVER_SIZE);
+	passing_use(d, &single, skipped);
+	setup = driver_setup_in_order(d);
+	setup.base = place_encode(place_forward(skipped, 1, OVER_SIZE)) * 0x10001u;
+	for (unsigned i = 0; i < 2; i++)
+		before[i] = d->pdesc[(place.pos + i) % OVER_SIZE];
+	ring_free(d->ring);
+	assert_int_equal(ring_new(&setup, &d->ring, &why), 0);
+	for (unsigned i = 2; i--;) {
+		struct packed_desc *desc = &d->pdesc[(place.pos + i) % OVER_SIZE];
+
+		assert_memory_equal(desc, &before[i], sizeof(*desc));
+		desc->flags = flags[i];
+	}
+	assert_int_equal(driver_pop(d, chains, OVER_SIZE), 4);
+	assert_int_equal(chains[3].readable_bytes, 1024);
+	ring_push(d->ring, chains, NULL, 4);
+	ring_publish(d->ring);
+	assert_int_equal(used_count(d, seen), 7); /* two that were passed over, his, and ours */
+	driver_free(d);
+}
+
+static void a_chain_that_is_written_over_one_that_was_shown_is_left_alone(void **state)
+{
+	for (unsigned start = 0; start < 2 * OVER_SIZE; start++)
+		for (unsigned parts = 0; parts < 4; parts++)
+			written_over(&(struct over){ start, parts & 1, parts & 2 });
+}
+
 /* ---- addresses that are not there yet ---- */
 
 static void lazily(struct test_driver *d)
@@ -840,6 +937,7 @@ int main(void)
 		cmocka_unit_test(a_chain_that_is_just_being_added_does_not_mislead),
 		cmocka_unit_test(what_another_program_has_left_does_not_overrule_a_base_that_fits),
 		cmocka_unit_test(what_was_passed_over_by_somebody_else_comes_back),
+		cmocka_unit_test(a_chain_that_is_written_over_one_that_was_shown_is_left_alone),
 		cmocka_unit_test(a_record_that_is_no_place_is_not_believed),
 		cmocka_unit_test(a_chain_that_is_not_in_memory_yet_stays_where_it_is),
 		cmocka_unit_test(a_table_that_is_not_in_memory_yet_is_no_lie),
