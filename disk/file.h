@@ -24,7 +24,7 @@ struct file_disk {
 	bool handed; /* another process has the open file as well, and may go on with it */
 	uint32_t memory_align; /* direct: of each piece of memory, and of its length; else 1 */
 	unsigned threads_max;
-	bool at_once; /* what it has lies in memory, and a queue's thread moves it by itself: see file_do_at_once() */
+	bool at_once; /* what it has stays in memory, and a queue's thread moves it by itself: see file_do_at_once() */
 	bool uring; /* queues have a ring; else threads do it all */
 	uint32_t uring_flags;
 	struct {
@@ -56,7 +56,8 @@ int file_problem(const struct file_disk *file, const struct disk_request *r);
 bool file_ended(struct file_disk *file, struct disk_request *r, int64_t result);
 
 /*
- * Of a file with `at_once` a read, a write or a flush waits for nothing but the copy, so the queue's thread does it by itself. That costs less than to
+ * Of a file with `at_once` a read, a write or a flush waits for no disk, as there was no swap when it was opened, so the queue's thread does it by itself.
+ * It waits for the copy, and, of a page that the file did not have, for the kernel to find memory, as whoever takes memory does. That costs less than to
  * have it done: what writes through the page cache the kernel gives to a thread of its own, however it is asked. Returns as file_ended().
  */
 bool file_do_at_once(struct file_disk *file, struct disk_request *r);
@@ -119,8 +120,10 @@ uint64_t file_queue_limit(dev_t dev, const char *name);
 
 /* What the file or block device is: fills in the disk's info. 0, or -errno and a phrase in `why`. */
 int file_look(struct file_disk *file, const char *path, char *why);
-/* Does all that the file has lie in memory (tmpfs)? May wait. */
+/* Does all that the file has lie in memory, and stay there (tmpfs without swap)? May wait. */
 bool file_in_memory(const struct file_disk *file);
+/* Does that text of /proc/swaps, or its beginning, name what pages go to? Not even its first line there: they may. */
+bool file_swaps_named(const char *swaps);
 /* Its size now, or -errno. */
 int64_t file_size(const struct file_disk *file);
 

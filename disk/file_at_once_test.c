@@ -76,6 +76,7 @@ static struct test_disk in_memory_open(const struct in_memory *memory, bool ring
 {
 	struct test_disk t = test_disk_open(memory->spec);
 
+	file_of(&t)->at_once = true; /* on a machine with swap, too */
 	disk_queue_close(t.queue);
 	file_of(&t)->uring &= rings;
 	assert_int_equal(disk_queue_open(t.disk, PARTS, &t.queue), 0);
@@ -252,17 +253,44 @@ static bool at_once(const char *spec, const char *key)
 	return is;
 }
 
+/* As swapon(8) has it. */
+static bool machine_swaps(void)
+{
+	FILE *in = fopen("/proc/swaps", "re");
+	char line[200];
+	unsigned lines = 0;
+
+	while (in && fgets(line, sizeof(line), in))
+		lines++;
+	if (in)
+		fclose(in);
+	return lines != 1;
+}
+
+#define SWAPS "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+
+static void what_may_be_swapped_out_does_not_stay_in_memory(void **state)
+{
+	assert_false(file_swaps_named(SWAPS));
+	assert_true(file_swaps_named(SWAPS "/dev/sda2                               partition\t1000444\t\t0\t\t-2\n"));
+	assert_true(file_swaps_named(SWAPS "/swap\\040file                           file\t\t524284\t\t1024\t\t-3\n/dev/zram0 partition 1 0 100\n"));
+	assert_true(file_swaps_named(SWAPS "/")); /* the beginning of it */
+	assert_true(file_swaps_named("")); /* nobody can tell */
+	assert_true(file_swaps_named("Filename\t\t\t\tType"));
+}
+
 static void only_what_lies_in_memory_and_only_where_nothing_else_was_asked_for(void **state)
 {
 	const struct in_memory *memory = *state;
 	struct file_disk device = {.fd = memory->fd, .block_device = true};
+	bool stays = !machine_swaps();
 
-	assert_true(at_once(memory->spec, ""));
-	assert_true(at_once(memory->spec, ",io=auto"));
+	assert_int_equal(at_once(memory->spec, ""), stays);
+	assert_int_equal(at_once(memory->spec, ",io=auto"), stays);
 	assert_false(at_once(memory->spec, ",io=threads"));
 	assert_false(file_in_memory(&device)); /* its name lies in memory as a rule, at /dev */
 	device.block_device = false;
-	assert_true(file_in_memory(&device));
+	assert_int_equal(file_in_memory(&device), stays);
 	device.fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
 	assert_true(device.fd >= 0);
 	assert_false(file_in_memory(&device));
@@ -279,6 +307,7 @@ int main(void)
 		IN_MEMORY(what_is_behind_the_end_is_an_error),
 		IN_MEMORY(errors_are_those_of_the_file_and_a_flush_after_one_fails),
 		IN_MEMORY(memory_that_the_kernel_cannot_reach_is_touched_by_who_may_wait),
+		cmocka_unit_test(what_may_be_swapped_out_does_not_stay_in_memory),
 		IN_MEMORY(only_what_lies_in_memory_and_only_where_nothing_else_was_asked_for),
 	};
 

@@ -101,6 +101,26 @@ static void look_at_device(struct file_disk *file, dev_t dev)
 
 /* ---- files ---- */
 
+/* "Filename Type Size Used Priority", and a line for each. */
+bool file_swaps_named(const char *swaps)
+{
+	const char *end = strchr(swaps, '\n');
+
+	return !end || end[1];
+}
+
+static bool machine_swaps(void)
+{
+	FILE *in = fopen("/proc/swaps", "re");
+	char text[160] = ""; /* longer than the first line */
+
+	if (in) {
+		text[fread(text, 1, sizeof(text) - 1, in)] = '\0';
+		fclose(in);
+	}
+	return file_swaps_named(text);
+}
+
 /* The file system of a device's name says nothing of the device. */
 bool file_in_memory(const struct file_disk *file)
 {
@@ -108,7 +128,7 @@ bool file_in_memory(const struct file_disk *file)
 
 	if (file->block_device || fstatfs(file->fd, &fs))
 		return false;
-	return (uint32_t)fs.f_type == TMPFS_MAGIC || (uint32_t)fs.f_type == RAMFS_MAGIC;
+	return (uint32_t)fs.f_type == RAMFS_MAGIC || ((uint32_t)fs.f_type == TMPFS_MAGIC && !machine_swaps());
 }
 
 /* Direct I/O: what it takes is found out by trying. 0: nothing that we would try. */
