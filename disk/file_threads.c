@@ -11,7 +11,7 @@ struct threads_queue {
 	int fd;
 };
 
-/* What a thread of ours would wait for nothing at, as long as other queues of the worker do not wait for it. */
+/* Moves it here and now, if that waits for nothing and this burst has room left. */
 static bool done_at_once(struct file_disk *file, struct disk_request *r, uint64_t *room)
 {
 	if (!file->at_once || r->op > DISK_FLUSH || r->bytes > *room || (r->op == DISK_FLUSH && file_unsynced(file)))
