@@ -118,10 +118,12 @@ static inline struct ring_desc desc_of_driver(const void *at)
 
 /*
  * What lay.c's proofs have shown of ring_table_read() and ring_lay(), and no more; but the pieces are in `iov` already. Who walks through
- * chains has these in place of what lay.h has, from before its source is compiled in.
+ * chains has these in place of what lay.h has, from before its source is compiled in. Of a table there is no entry
+ * to be asked for that it does not have.
  */
-static inline int table_promised(struct ring *ring, struct ring_desc *ret)
+static inline int table_promised(struct ring *ring, uint32_t index, uint32_t count, struct ring_desc *ret)
 {
+	assert(index < count);
 	if (nondet_bool())
 		return nondet_bool() ? ring_break(ring, "any reason") : -EFAULT;
 	*ret = (struct ring_desc){ nondet_u64(), nondet_u32(), nondet_u16(), nondet_u16() };

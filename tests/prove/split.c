@@ -16,7 +16,7 @@
 #define ROOM	  3u
 
 #define ring_desc_read(at) desc_of_driver(at)
-#define ring_table_read(ring, table, index, ret) table_promised(ring, ret)
+#define ring_table_read(ring, table, index, ret) table_promised(ring, index, count, ret) /* `count`: of the walk */
 #define ring_lay(ring, pieces, addr, len, writable) lay_promised(ring, pieces, len, writable)
 
 #include "ring/split.c"
