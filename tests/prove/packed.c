@@ -6,8 +6,8 @@
  * has, and no more are shown than have been pushed. A chain that is popped has an id of the ring, no more descriptors than are not in
  * flight, and its pieces, and no others, behind those of the chain before. One that is completed has one used entry, where the chain
  * completed before it ended, the first of a burst not before it is published, and no other descriptor changes.
- * Bounds: rings of 1 to SIZE_MAX_ descriptors (for what completes: 2 and 3) and indirect tables as long; POP chains a call; ROOM pieces. Not
- * IN_ORDER.
+ * Bounds: rings of 1 to SIZE_MAX_ descriptors (for what completes: 2 and 3) and indirect tables as long; POP chains a call,
+ * and a burst; ROOM pieces. Not IN_ORDER, and not a ring that merely looks ahead (`look`, absent.c).
  */
 
 #include "ring.h"
@@ -159,10 +159,10 @@ static void complete(uint32_t size)
 	struct packed_place at = s->used;
 	struct vireo_chain chains[POP];
 	uint32_t written[POP], span = 0;
-	bool changed[2 * SIZE_MAX_] = { false };
-	unsigned count = nondet_u32();
+	bool changed[2 * SIZE_MAX_] = { false }, with_lengths = nondet_bool();
+	unsigned count = nondet_u32(), first = nondet_u32(); /* of a burst, and of its first push */
 
-	assume(count >= 1 && count <= POP && !s->staged_span);
+	assume(count >= 1 && count <= POP && first >= 1 && first <= count && !s->staged_span);
 	for (unsigned i = 0; i < 2 * size; i++)
 		before[i] = descs[i];
 	for (unsigned i = 0; i < POP; i++) {
@@ -175,7 +175,9 @@ static void complete(uint32_t size)
 	}
 	assume(span <= s->in_flight);
 	driver_is_quiet = true;
-	packed_push(ring, chains, nondet_bool() ? written : NULL, count);
+	packed_push(ring, chains, with_lengths ? written : NULL, first);
+	if (count > first)
+		packed_push(ring, chains + first, with_lengths ? written + first : NULL, count - first);
 	assert(holds(ring) && s->staged_span == span);
 	assert(descs[at.pos].flags == before[at.pos].flags); /* the driver sees nothing yet */
 	packed_publish(ring);
