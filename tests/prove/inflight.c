@@ -3,7 +3,9 @@
 /*
  * In-flight regions: whatever the copy of one holds, and whatever lies in the ring, a successor that reads it keeps to both, ends, and is told of
  * no chain twice and of none that the ring has no room for; what it writes down anew stays in the region.
- * Bounds: regions of four (split) and three (packed) entries, for rings that are as long, and shorter. An allocation may fail.
+ * Bounds: regions of four (split) and three (packed) entries, for rings that are as long, and shorter.
+ * Assumed: what ledger_begin() sees to before it calls ledger_read(), which is not proved: its copy and its lists have been allocated, and
+ * header_wrong() has let the region through, so it has the ring's format, and no fewer entries than the ring. What is allocated after that may fail.
  *
  * Stub: qsort() is a simple sort. The region is read once, into the copy, so what a peer writes meanwhile is no other case.
  */

@@ -4,7 +4,8 @@
  * One descriptor: wherever it says that it lies, and however it lies there, what is laid of it are pieces of the guest's memory that
  * together are as long as it says, in the room that there is; a readable one after a writable one is refused. And an entry of an
  * indirect table that lies in many regions is read inside them.
- * Bounds: ROOM pieces; up to PIECES_AT_ONCE of them for one descriptor; a new map comes once.
+ * Bounds: ROOM pieces; up to PIECES_AT_ONCE of them for one descriptor; a new map comes once. Not a ring that merely looks ahead
+ * (`look`, absent.c).
  */
 
 #include "ring.h"

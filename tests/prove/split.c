@@ -6,7 +6,8 @@
  * than the ring holds, nothing is shown that has not been popped, and used entries that the driver does not know of yet are not written over.
  * A chain that is popped names a descriptor of the ring and has its pieces, and no others, behind those of the chain before; one that is
  * completed has one used entry, and no other entry changes.
- * Bounds: rings of up to SIZE_MAX_ descriptors and indirect tables as long; POP chains a call; ROOM pieces. Not IN_ORDER.
+ * Bounds: rings of up to SIZE_MAX_ descriptors and indirect tables as long; POP chains a call; ROOM pieces. Not IN_ORDER, and not a ring that merely looks
+ * ahead (`look`, absent.c).
  */
 
 #include "ring.h"
