@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* A file whose contents lie in memory: the queue's thread moves them by itself, and no more of them at a time than others can wait for. */
+/* A file whose contents lie in memory: the queue's thread moves them by itself, and of a burst no more than others can wait for: DISK_TURN_BYTES. */
 
 #include "disk/file.h"
 #include "disk/kind.h"
@@ -10,7 +10,7 @@
 #include <sys/uio.h>
 
 #define PART (DISK_TURN_BYTES / 4)
-#define PARTS 16u
+#define PARTS 16u /* of one burst */
 #define FILE_BYTES ((off_t)PART * PARTS)
 
 /* ---- who writes ---- */
