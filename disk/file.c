@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* file:PATH: a regular file or a block device. */
 #include "disk/file.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include <fcntl.h>
 #include <stdlib.h>
@@ -211,11 +212,12 @@ static int open_handed(struct file_disk *file, const struct disk_spec *spec, int
 
 static int open_anew(struct file_disk *file, const struct disk_spec *spec, char *why)
 {
-	unsigned tries = 0;
+	uint64_t begin_ms = clock_now_ms(), waited_ms;
 
-	do
+	do {
+		waited_ms = clock_now_ms() - begin_ms;
 		file->fd = open(spec->address, open_flags(file, spec));
-	while (file->fd < 0 && errno == EBUSY && file_lock_nap(&tries));
+	} while (file->fd < 0 && errno == EBUSY && file_lock_nap(waited_ms));
 	if (file->fd < 0) {
 		int err = -errno;
 

@@ -81,15 +81,21 @@ int file_lock_open(struct file_disk *file, const struct disk_spec *spec, char *w
 int file_lock_get(struct file_disk *file);
 void file_lock_put(struct file_disk *file);
 void file_lock_end(const struct file_disk *file);
-/* Whoever was killed a moment ago may still have it: the kernel ends his rings later than him. False: long enough. */
-bool file_lock_nap(unsigned *tries);
+/* Whoever was killed a moment ago may still have it: the kernel ends his rings later than him. `waited_ms`: before the last try. False: long enough. */
+bool file_lock_nap(uint64_t waited_ms);
 
 /* ---- file_owner.c ---- */
 
 #define FILE_OWNER_BYTES 96u
 
-/* Who has a lock on the file that `refused` was refused by: "process 123 (NAME)", else false and "somebody else", as far as this machine tells. */
-bool file_owner(int fd, const struct flock *refused, char text[FILE_OWNER_BYTES]);
+enum file_owner {
+	FILE_OWNER_NONE,   /* no process that this machine shows */
+	FILE_OWNER_UNSEEN, /* none that may be looked into, and not all may be */
+	FILE_OWNER_FOUND,
+};
+
+/* Who has a lock on the file that `refused` was refused by. In `text`: "process 123 (NAME)" if he is found, else "somebody else". */
+enum file_owner file_owner(int fd, const struct flock *refused, char text[FILE_OWNER_BYTES]);
 
 /* A file, as the kernel names it in its lists of locks. */
 struct file_place {

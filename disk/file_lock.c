@@ -5,28 +5,29 @@
  * of two processes that have the file open the one whose driver runs has it.
  */
 #include "disk/file.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include <errno.h>
 #include <string.h>
 #include <time.h>
 
-#define NAP_MS	  20
-#define NAPS	  50u
-#define NAPS_LONG 500u
+#define NAP_MS	     20
+#define WAIT_MS	     1000u
+#define WAIT_LONG_MS 10000u
 
-static bool nap(unsigned *tries, unsigned most)
+static bool nap(uint64_t waited_ms, uint64_t most_ms)
 {
 	const struct timespec pause = {0, NAP_MS * 1000000L};
 
-	if (++*tries > most)
+	if (waited_ms >= most_ms)
 		return false;
 	nanosleep(&pause, NULL);
 	return true;
 }
 
-bool file_lock_nap(unsigned *tries)
+bool file_lock_nap(uint64_t waited_ms)
 {
-	return nap(tries, NAPS);
+	return nap(waited_ms, WAIT_MS);
 }
 
 static int lock_set(const struct file_disk *file, short type)
@@ -62,15 +63,33 @@ static int running_open(const struct file_disk *file)
 	return err == -EBUSY ? 0 : err;
 }
 
-/* On a machine with much to do the kernel takes seconds to end the rings of a process that was killed, and its lock is nobody's meanwhile. */
-static bool lock_nap(const struct file_disk *file, unsigned *tries)
+/*
+ * On a machine with much to do the kernel takes seconds to end the rings of a process that was killed, and its lock is nobody's meanwhile. Whether it
+ * is costs a look at each open file of the machine: after 1, 2, 4 and 8 seconds.
+ */
+static bool lock_nap(const struct file_disk *file, uint64_t waited_ms, uint64_t *look_ms)
 {
 	const struct flock range = {.l_type = file->lock.type, .l_whence = SEEK_SET};
 	char owner[FILE_OWNER_BYTES];
 
-	if (*tries && !(*tries % NAPS) && file_owner(file->fd, &range, owner))
-		return false;
-	return nap(tries, NAPS_LONG);
+	if (waited_ms >= *look_ms) {
+		*look_ms *= 2;
+		if (file_owner(file->fd, &range, owner) != FILE_OWNER_NONE)
+			return false;
+	}
+	return nap(waited_ms, WAIT_LONG_MS);
+}
+
+static int lock_wait(const struct file_disk *file)
+{
+	uint64_t begin_ms = clock_now_ms(), look_ms = WAIT_MS, waited_ms;
+	int err;
+
+	do {
+		waited_ms = clock_now_ms() - begin_ms;
+		err = lock_set(file, file->lock.type);
+	} while (err == -EBUSY && lock_nap(file, waited_ms, &look_ms));
+	return err;
 }
 
 /* What is held back above us would stay here when the lock goes, and lie over what another process has written when it comes back. */
@@ -86,20 +105,13 @@ int file_lock_problem(const struct disk_spec *spec, char *why)
 int file_lock_open(struct file_disk *file, const struct disk_spec *spec, char *why)
 {
 	uint64_t lock = disk_spec_number(spec, "lock", FILE_LOCK_ON);
-	unsigned tries = 0;
 	int err;
 
 	file->lock.running = file->disk.changes_hands = lock == FILE_LOCK_RUNNING;
 	file->lock.type = lock != FILE_LOCK_SHARED && !file->disk.info.read_only ? F_WRLCK : F_RDLCK;
 	if (lock == FILE_LOCK_OFF)
 		return 0;
-	if (file->lock.running) {
-		err = running_open(file);
-	} else {
-		do
-			err = lock_set(file, file->lock.type);
-		while (err == -EBUSY && lock_nap(file, &tries));
-	}
+	err = file->lock.running ? running_open(file) : lock_wait(file);
 	if (err)
 		refused(file, spec->address, err, why);
 	return err;

@@ -4,10 +4,14 @@
 
 #include "disk/file.h"
 #include "disk/test_file.h"
+#include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 /* "process PID (NAME)", as the kernel has it: under an emulator of programs the name is the emulator's. */
 static void say_ours(char *text, size_t bytes, const char *what)
@@ -90,32 +94,165 @@ static void fd_send(int sock, int fd)
 	assert_int_equal(sendmsg(sock, &message, 0), 1);
 }
 
-/* As that of a process that was killed is until the kernel has ended its rings: the open file is in no process. */
-static void a_lock_that_nobody_has_is_waited_for(void **state)
+/* ---- a lock that no process has ---- */
+
+/* As that of a process that was killed is until the kernel has ended its rings: the open file is in no process, but under way in a socket. */
+static int under_way[2];
+
+static void lock_nobody_has(const struct place *place)
 {
-	struct place *place = *state;
 	struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	int fd = open(place->path, O_RDWR | O_CLOEXEC), ends[2];
-	struct test_disk t;
-	pid_t child;
+	int fd = open(place->path, O_RDWR | O_CLOEXEC);
 
 	assert_true(fd >= 0);
 	assert_int_equal(fcntl(fd, F_OFD_SETLK, &range), 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-	fd_send(ends[0], fd);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, under_way), 0);
+	fd_send(under_way[0], fd);
 	close(fd);
-	child = fork();
+}
+
+static void lock_gone(void)
+{
+	close(under_way[0]);
+	close(under_way[1]);
+}
+
+/* The clock of a machine with so much to do that a nap takes 300 ms. The lock goes at gone_ms, and each look at all processes is counted. */
+static struct {
+	bool goes;
+	uint64_t now_ms, gone_ms;
+	unsigned looks;
+} slow;
+
+int __real_clock_gettime(clockid_t id, struct timespec *now);
+int __wrap_clock_gettime(clockid_t id, struct timespec *now);
+int __real_nanosleep(const struct timespec *pause, struct timespec *rest);
+int __wrap_nanosleep(const struct timespec *pause, struct timespec *rest);
+DIR *__real_opendir(const char *path);
+DIR *__wrap_opendir(const char *path);
+
+int __wrap_clock_gettime(clockid_t id, struct timespec *now)
+{
+	if (!slow.goes || id != CLOCK_MONOTONIC)
+		return __real_clock_gettime(id, now);
+	*now = (struct timespec){(time_t)(slow.now_ms / 1000), (long)(slow.now_ms % 1000) * 1000000};
+	return 0;
+}
+
+int __wrap_nanosleep(const struct timespec *pause, struct timespec *rest)
+{
+	if (!slow.goes)
+		return __real_nanosleep(pause, rest);
+	if (slow.now_ms < slow.gone_ms && slow.now_ms + 300 >= slow.gone_ms)
+		lock_gone();
+	slow.now_ms += 300;
+	return 0;
+}
+
+DIR *__wrap_opendir(const char *path)
+{
+	slow.looks += !strcmp(path, "/proc");
+	return __real_opendir(path);
+}
+
+static void slow_begin(uint64_t gone_ms)
+{
+	slow.goes = true;
+	slow.now_ms = slow.looks = 0;
+	slow.gone_ms = gone_ms;
+}
+
+static enum file_owner owner_now(const struct place *place)
+{
+	const struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char text[FILE_OWNER_BYTES];
+	int fd = open(place->path, O_RDWR | O_CLOEXEC);
+	enum file_owner owner;
+
+	assert_true(fd >= 0);
+	owner = file_owner(fd, &range, text);
+	assert_string_equal(text, "somebody else");
+	close(fd);
+	return owner;
+}
+
+static void skip_unless_all_are_seen(const struct place *place)
+{
+	if (owner_now(place) == FILE_OWNER_NONE)
+		return;
+	print_message("left out: not all processes may be looked into\n");
+	lock_gone();
+	skip();
+}
+
+static void a_lock_that_nobody_has_is_waited_for(void **state)
+{
+	struct place *place = *state;
+	struct test_disk t;
+
+	lock_nobody_has(place);
+	skip_unless_all_are_seen(place);
+	slow_begin(9000);
+	t = test_disk_open(way_spec(place, ""));
+	slow.goes = false;
+	assert_int_equal(slow.now_ms, 9000);
+	assert_int_equal(slow.looks, 4); /* after 1, 2, 4 and 8 seconds */
+	test_disk_close(&t);
+}
+
+static void a_lock_that_nobody_has_is_waited_for_ten_seconds(void **state)
+{
+	struct place *place = *state;
+
+	lock_nobody_has(place);
+	skip_unless_all_are_seen(place);
+	slow_begin(0);
+	refused(way_spec(place, ""), -EBUSY, "somebody else uses it");
+	slow.goes = false;
+	assert_in_range(slow.now_ms, 10000, 10300);
+	assert_int_equal(slow.looks, 5); /* and for the line that says why */
+	lock_gone();
+}
+
+/* Whom another user may not look into. */
+static pid_t process_of_ours(void)
+{
+	pid_t child = fork();
+
 	assert_true(child >= 0);
 	if (!child) {
-		usleep(1500000); /* longer than one that somebody has is waited for */
-		_exit(0); /* who has the ends until then: what lies in them goes with the last one */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
 	}
-	close(ends[0]);
-	close(ends[1]);
-	t = test_disk_open(way_spec(place, ""));
-	test_disk_close(&t);
+	return child;
+}
+
+/* Another user's process may have it. */
+static void a_lock_is_not_waited_for_where_not_all_processes_may_be_looked_into(void **state)
+{
+	struct place *place = *state;
+	pid_t child;
+
+	if (geteuid() || seteuid(65534))
+		skip();
+	assert_int_equal(seteuid(0), 0);
+	assert_int_equal(chmod(place->path, 0666), 0);
+	lock_nobody_has(place);
+	child = process_of_ours();
+	assert_int_equal(seteuid(65534), 0);
+	assert_int_equal(owner_now(place), FILE_OWNER_UNSEEN);
+	slow_begin(0);
+	refused(way_spec(place, ""), -EBUSY, "somebody else uses it");
+	slow.goes = false;
+	assert_in_range(slow.now_ms, 1000, 1300);
+	assert_int_equal(seteuid(0) | prctl(PR_SET_DUMPABLE, 1), 0);
+	lock_gone();
+	kill(child, SIGKILL);
 	assert_int_equal(waitpid(child, NULL, 0), child);
 }
+
+/* ---- whose it is ---- */
 
 /* Each file system has a file with inode 12. */
 static void a_lock_elsewhere_is_not_this_one(void **state)
@@ -226,6 +363,8 @@ int main(void)
 		CASE(two_writers_are_refused_but_by_option),
 		CASE(another_kind_of_lock_is_named_too),
 		CASE(a_lock_that_nobody_has_is_waited_for),
+		CASE(a_lock_that_nobody_has_is_waited_for_ten_seconds),
+		CASE(a_lock_is_not_waited_for_where_not_all_processes_may_be_looked_into),
 		CASE(a_lock_elsewhere_is_not_this_one),
 		CASE(a_lock_that_is_held_while_queues_are_there_is_handed_over),
 		CASE(a_disk_that_is_held_is_nobody_elses),

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Who has locked a file. The kernel names the process of a POSIX lock, as F_OFD_GETLK does, but none for one of an open file (OFD), which may
- * be several processes'. So we look for a process that has such a file open: /proc/PID/fdinfo/FD lists the locks. What may not be read there,
- * another user's, stays unnamed. Nothing here asks the file system that the file is on, which may not answer.
+ * be several processes'. So we look for a process that has such a file open: /proc/PID/fdinfo/FD lists the locks. Who may not be looked into,
+ * another user's, stays unnamed, and may have it. Nothing here asks the file system that the file is on, which may not answer.
  */
 #include "disk/file.h"
 #include "base/visible.h"
 #include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,21 +73,37 @@ static bool place_find(int fd, struct file_place *ret_place)
 
 /* ---- who has it ---- */
 
-static bool fd_has_lock(const char *path, const struct file_place *at, bool writers_only)
-{
-	FILE *in = fopen(path, "re");
-	char line[160];
-	bool found = false;
+struct search {
+	struct file_place at;
+	bool writers_only;
+	bool unseen; /* somebody is there who may not be looked into */
+};
 
+/* Of the process, or its file, which may have ended meanwhile. The first process is the system's, and has no disks. */
+static bool not_opened(const char *pid, struct search *search)
+{
+	if (errno != ENOENT && errno != ESRCH && strcmp(pid, "1") != 0)
+		search->unseen = true;
+	return false;
+}
+
+static bool fd_has_lock(const char *pid, const char *fd, struct search *search)
+{
+	char path[64], line[160];
+	bool found = false;
+	FILE *in;
+
+	snprintf(path, sizeof(path), "/proc/%.16s/fdinfo/%.16s", pid, fd);
+	in = fopen(path, "re");
 	if (!in)
-		return false;
+		return not_opened(pid, search);
 	while (!found && fgets(line, sizeof(line), in))
-		found = file_owner_line(line, at, writers_only);
+		found = file_owner_line(line, &search->at, search->writers_only);
 	fclose(in);
 	return found;
 }
 
-static bool process_has_lock(const char *pid, const struct file_place *at, bool writers_only)
+static bool process_has_lock(const char *pid, struct search *search)
 {
 	char path[64];
 	struct dirent *entry;
@@ -96,27 +113,27 @@ static bool process_has_lock(const char *pid, const struct file_place *at, bool 
 	snprintf(path, sizeof(path), "/proc/%.16s/fdinfo", pid);
 	fds = opendir(path);
 	if (!fds)
-		return false;
-	while (!found && (entry = readdir(fds))) {
-		snprintf(path, sizeof(path), "/proc/%.16s/fdinfo/%.16s", pid, entry->d_name);
-		found = entry->d_name[0] != '.' && fd_has_lock(path, at, writers_only);
-	}
+		return not_opened(pid, search);
+	while (!found && (entry = readdir(fds)))
+		found = entry->d_name[0] != '.' && fd_has_lock(pid, entry->d_name, search);
 	closedir(fds);
 	return found;
 }
 
-static pid_t process_find(const struct file_place *at, bool writers_only)
+static pid_t process_find(struct search *search)
 {
 	DIR *processes = opendir("/proc");
 	struct dirent *entry;
 	pid_t pid = 0;
 
-	if (!processes)
+	if (!processes) {
+		search->unseen = true;
 		return 0;
+	}
 	while (!pid && (entry = readdir(processes))) {
 		bool number = entry->d_name[0] >= '1' && entry->d_name[0] <= '9';
 
-		if (number && process_has_lock(entry->d_name, at, writers_only))
+		if (number && process_has_lock(entry->d_name, search))
 			pid = (pid_t)strtol(entry->d_name, NULL, 10);
 	}
 	closedir(processes);
@@ -139,22 +156,22 @@ static void process_name(pid_t pid, char name[64])
 	visible_copy(name, 64, comm);
 }
 
-bool file_owner(int fd, const struct flock *refused, char text[FILE_OWNER_BYTES])
+enum file_owner file_owner(int fd, const struct flock *refused, char text[FILE_OWNER_BYTES])
 {
+	struct search search = {.writers_only = refused->l_type == F_RDLCK};
 	struct flock owner = *refused;
-	struct file_place place;
 	char name[64];
 	pid_t pid = 0;
 
 	if (!fcntl(fd, F_OFD_GETLK, &owner) && owner.l_type != F_UNLCK && owner.l_pid > 0)
 		pid = owner.l_pid;
-	else if (place_find(fd, &place))
-		pid = process_find(&place, refused->l_type == F_RDLCK);
+	else if (place_find(fd, &search.at))
+		pid = process_find(&search);
 	if (!pid) {
 		snprintf(text, FILE_OWNER_BYTES, "somebody else");
-		return false;
+		return search.unseen ? FILE_OWNER_UNSEEN : FILE_OWNER_NONE;
 	}
 	process_name(pid, name);
 	snprintf(text, FILE_OWNER_BYTES, "process %d (%.63s)", (int)pid, name);
-	return true;
+	return FILE_OWNER_FOUND;
 }
