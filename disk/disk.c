@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SECTOR_BYTES 512u
@@ -205,6 +206,14 @@ void disk_queue_close(struct disk_queue *queue)
 		return;
 	assert(!queue->pending);
 	queue->ops->close(queue);
+}
+
+void *disk_queue_room(size_t bytes)
+{
+	size_t whole = align_up(bytes, CACHE_LINE_BYTES);
+	void *room = aligned_alloc(CACHE_LINE_BYTES, whole);
+
+	return room ? memset(room, 0, whole) : NULL;
 }
 
 void disk_queue_init(struct disk_queue *queue, const struct disk_queue_ops *ops, struct disk *disk)

@@ -71,7 +71,7 @@ static const struct disk_queue_ops fail_ops = {
 
 static int fail_queue_open(struct disk_layer *layer, struct disk_queue *below, struct disk_queue **ret_queue)
 {
-	struct fail_queue *q = calloc(1, sizeof(*q));
+	struct fail_queue *q = disk_queue_room(sizeof(*q));
 
 	if (!q)
 		return -ENOMEM;

@@ -86,7 +86,7 @@ static const struct disk_queue_ops threads_ops = {
 
 int file_threads_queue_open(struct file_disk *file, unsigned depth, struct disk_queue **ret_queue)
 {
-	struct threads_queue *q = calloc(1, sizeof(*q));
+	struct threads_queue *q = disk_queue_room(sizeof(*q));
 	int err;
 
 	if (!q)

@@ -311,7 +311,7 @@ static int ring_open(struct uring_queue *q, const struct file_disk *file)
 
 int file_uring_queue_open(struct file_disk *file, unsigned depth, struct disk_queue **ret_queue)
 {
-	struct uring_queue *q = calloc(1, sizeof(*q));
+	struct uring_queue *q = disk_queue_room(sizeof(*q));
 	int err;
 
 	if (!q)

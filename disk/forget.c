@@ -423,7 +423,7 @@ static const struct disk_queue_ops forget_ops = {
 
 static int forget_queue_open(struct disk_layer *layer, struct disk_queue *below, struct disk_queue **ret_queue)
 {
-	struct forget_queue *q = calloc(1, sizeof(*q));
+	struct forget_queue *q = disk_queue_room(sizeof(*q));
 	int err = q ? wake_init(&q->wake, disk_queue_fd(below)) : -ENOMEM;
 
 	if (err) {

@@ -95,6 +95,11 @@ uint64_t disk_size_of(const char *address); /* it has no problem */
 
 /* ---- queues ---- */
 
+/*
+ * Memory for a queue, or for what belongs to one: all zero, and in cache lines of its own, for what lies beside it is another worker's as a rule.
+ * free() gives it back. NULL: there is none.
+ */
+void *disk_queue_room(size_t bytes);
 void disk_queue_init(struct disk_queue *queue, const struct disk_queue_ops *ops, struct disk *disk);
 
 /* For the kinds that have done a request when they have submitted it: its ops but `submit`. */

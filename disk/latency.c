@@ -94,7 +94,7 @@ static const struct disk_queue_ops latency_ops = {
 
 static int latency_queue_open(struct disk_layer *layer, struct disk_queue *below, struct disk_queue **ret_queue)
 {
-	struct latency_queue *q = calloc(1, sizeof(*q));
+	struct latency_queue *q = disk_queue_room(sizeof(*q));
 
 	if (!q)
 		return -ENOMEM;

@@ -280,7 +280,7 @@ static const struct disk_queue_ops mem_queue_ops = {
 
 static int mem_queue_open(struct disk *disk, unsigned depth, struct disk_queue **ret_queue)
 {
-	struct mem_queue *q = calloc(1, sizeof(*q));
+	struct mem_queue *q = disk_queue_room(sizeof(*q));
 
 	if (!q)
 		return -ENOMEM;

@@ -400,7 +400,7 @@ static const struct disk_queue_ops nbd_queue_ops = {
 
 int nbd_queue_open(struct disk *disk, unsigned depth, struct disk_queue **ret_queue)
 {
-	struct nbd_queue *q = calloc(1, sizeof(*q));
+	struct nbd_queue *q = disk_queue_room(sizeof(*q));
 	int err;
 
 	if (!q)

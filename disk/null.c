@@ -26,7 +26,7 @@ static const struct disk_queue_ops null_queue_ops = {
 
 static int null_queue_open(struct disk *disk, unsigned depth, struct disk_queue **ret_queue)
 {
-	struct disk_queue *queue = calloc(1, sizeof(*queue));
+	struct disk_queue *queue = disk_queue_room(sizeof(*queue));
 
 	if (!queue)
 		return -ENOMEM;

@@ -5,6 +5,7 @@
  */
 #include "disk/pool.h"
 #include "disk/done.h"
+#include "disk/kind.h"
 #include "work/thread.h"
 #include <errno.h>
 #include <pthread.h>
@@ -149,7 +150,7 @@ bool pool_arm(struct pool *pool, bool on)
 int pool_new(unsigned threads_max, void (*work)(void *opaque, struct disk_request *r), void *opaque, int fd,
 	     struct pool **ret_pool)
 {
-	struct pool *pool = calloc(1, sizeof(*pool) + threads_max * sizeof(pool->thread[0]));
+	struct pool *pool = disk_queue_room(sizeof(*pool) + threads_max * sizeof(pool->thread[0]));
 
 	if (!pool)
 		return -ENOMEM;

@@ -339,7 +339,7 @@ static const struct disk_queue_ops rbd_queue_ops = {
 int rbd_queue_open(struct disk *disk, unsigned depth, struct disk_queue **ret_queue)
 {
 	const struct rbd_disk *rbd = container_of(disk, struct rbd_disk, disk);
-	struct rbd_queue *q = calloc(1, sizeof(*q) + depth * sizeof(q->ops[0]));
+	struct rbd_queue *q = disk_queue_room(sizeof(*q) + depth * sizeof(q->ops[0]));
 	int err;
 
 	if (!q)

@@ -117,7 +117,7 @@ static const struct disk_queue_ops slow_ops = {
 
 static int slow_queue_open(struct disk_layer *layer, struct disk_queue *below, struct disk_queue **ret_queue)
 {
-	struct slow_queue *q = calloc(1, sizeof(*q));
+	struct slow_queue *q = disk_queue_room(sizeof(*q));
 	int err = q ? wake_init(&q->wake, disk_queue_fd(below)) : -ENOMEM;
 
 	if (err) {

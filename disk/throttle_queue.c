@@ -186,7 +186,7 @@ static const struct disk_queue_ops throttle_ops = {
 
 int throttle_queue_open(struct throttle *throttle, struct disk_queue *below, struct disk_queue **ret_queue)
 {
-	struct throttle_queue *q = calloc(1, sizeof(*q));
+	struct throttle_queue *q = disk_queue_room(sizeof(*q));
 	int err = q ? wake_init(&q->wake, disk_queue_fd(below)) : -ENOMEM;
 
 	if (err) {

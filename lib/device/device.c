@@ -69,6 +69,15 @@ static int device_fill(struct vireo_device *device, const struct vireo_device_co
 	return fd_event_new(&device->event_fd);
 }
 
+/* All zero. NULL: there is no memory. */
+static struct vireo_device *device_room(unsigned queues)
+{
+	size_t bytes = sizeof(struct vireo_device) + queues * sizeof(struct vireo_queue);
+	struct vireo_device *device = aligned_alloc(_Alignof(struct vireo_device), bytes);
+
+	return device ? memset(device, 0, bytes) : NULL;
+}
+
 int vireo_device_new(const struct vireo_device_config *user_config, struct vireo_device **ret_device)
 {
 	struct vireo_device_config config;
@@ -79,7 +88,7 @@ int vireo_device_new(const struct vireo_device_config *user_config, struct vireo
 		r = config_check(&config);
 	if (r)
 		return r;
-	device = calloc(1, sizeof(*device) + config.queue_count * sizeof(device->queues[0]));
+	device = device_room(config.queue_count);
 	if (!device)
 		return -ENOMEM;
 	device->event_fd = -1;

@@ -138,7 +138,7 @@ struct vireo_queue {
 	struct coalesce coalesce;
 	uint64_t signals; /* sent so far; any thread reads it (counter_read()) */
 	struct queue_miss *miss; /* miss.c's: what it waits for */
-};
+} __attribute__((aligned(CACHE_LINE_BYTES))); /* its neighbour is another worker's */
 
 struct vireo_device {
 	/* Constant. */
