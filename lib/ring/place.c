@@ -9,7 +9,7 @@
  *				(2.8.1), so it changes where the driver stands
  *	our mark		the device event area holds how far we have shown chains: with DESC it is the place for
  *				which a kick was asked; else its offset means nothing to a driver, and is ours (plus one: 0
- *				says nothing). It is written after each burst
+ *				is what others leave there). It is written after each burst
  *	the last used one	looking back from the driver's place. A chain that took several descriptors has one used entry,
  *				and the rest of it looks available: where the mark is older than that entry, a list with the same
  *				buffer id behind it is taken for the rest only if the base says so, or the mark is still
@@ -149,10 +149,11 @@ static uint32_t used_end(const struct place_look *look, uint32_t used, uint32_t 
 }
 
 /*
- * What we have left in the device event area. Who has turned kicks off meanwhile and left the offset as it was (QEMU does, when it is about to look)
- * has made a mark of the place itself: we see it one descriptor further back, where a chain is used, or a lap away.
+ * What we have left in the device event area. Who has turned kicks off meanwhile and left the offset as it was (QEMU does, when it is about
+ * to look) has made a mark of the place itself: we see it one descriptor further back, where a chain is used, or a lap away. At the ring's
+ * beginning that is 0, as programs leave it that poll and never write it: `weak`.
  */
-static bool mark_read(const struct place_look *look, uint32_t *ret_back)
+static bool mark_read(const struct place_look *look, uint32_t *ret_back, bool *ret_weak)
 {
 	const struct packed_event *event = look->setup->device;
 	uint16_t off_wrap = le16(__atomic_load_n(&event->off_wrap, __ATOMIC_RELAXED));
@@ -160,6 +161,7 @@ static bool mark_read(const struct place_look *look, uint32_t *ret_back)
 	struct packed_place place = place_decode(off_wrap);
 	bool there;
 
+	*ret_weak = !off_wrap && flags == PACKED_EVENT_DISABLE;
 	if (flags == PACKED_EVENT_DESC)
 		return back_of(look, place, ret_back);
 	if (!place.pos && flags != PACKED_EVENT_DISABLE)
@@ -259,21 +261,24 @@ static bool mark_fits(const struct place_look *look, uint32_t mark, uint32_t end
 /*
  * Where it stands, counted back from the driver. Another program than this one leaves in the device event area what it likes,
  * as one does whose guest has been migrated to us. So where the ring agrees with the base, a mark that it contradicts is none.
+ * A weak one says less than the base, and maybe names the rest of a chain: no used entry is emptied by it.
  */
 static uint32_t place_choose(const struct place_look *look, struct packed_place base)
 {
 	uint32_t mark = 0, told = 0, end = look->setup->size, other = end;
-	bool marked = mark_read(look, &mark), agreed;
+	bool weak, marked = mark_read(look, &mark, &weak), agreed;
 
 	if (look->last_used)
 		end = used_end(look, look->last_used, &other);
 	agreed = back_of(look, base, &told) && (told == end || told == other);
 	if (marked && (!look->last_used || mark < look->last_used)) { /* nothing has been used since */
-		if (!agreed || mark_fits(look, mark, end, other))
+		bool fits = mark_fits(look, mark, end, other);
+
+		if (agreed ? fits && !weak : fits || !weak)
 			return mark;
-		return told;
+		return agreed ? told : end;
 	}
-	if (marked && look->setup->keeps_order && is_used(look, mark)) {
+	if (marked && look->setup->keeps_order && (weak || is_used(look, mark))) {
 		passed_return(look, mark);
 	} else if (marked && look->setup->keeps_order) {
 		burst_return(look, mark);

@@ -629,6 +629,50 @@ static void what_another_program_has_left_does_not_overrule_a_base_that_fits(voi
 			taken_over_from_another_program(start, done);
 }
 
+/* A chain of two goes round the ring's end; `done` chains are used, and the driver has not looked. Then it is taken over. */
+static void taken_over_from_who_polls(unsigned done, bool based)
+{
+	struct test_driver *d = driver_new((struct test_options){ .packed = true, .size = FOREIGN_SIZE });
+	struct test_piece pieces[2] = { { ADDR, 64, true }, { ADDR + 64, 64, true } };
+	struct ring_setup setup = driver_setup_in_order(d);
+	struct vireo_chain chains[FOREIGN_SIZE];
+	bool seen[FOREIGN_SIZE] = { false }, skipped;
+	uint32_t len, place;
+	const char *why;
+
+	for (unsigned i = 0; i < FOREIGN_SIZE - 1; i++)
+		driver_add(d, pieces, 1, 1, 0);
+	pop_and_push(d, FOREIGN_SIZE - 1);
+	ring_publish(d->ring);
+	assert_int_equal(used_count(d, seen), FOREIGN_SIZE - 1);
+	driver_add(d, pieces, 2, 2, 0);
+	fill(d, true);
+	assert_int_equal(driver_pop(d, chains, done), done);
+	for (unsigned i = 0; i < done; i++)
+		test_push(d->ring, &chains[i], 60);
+	ring_publish(d->ring);
+	place = ring_base(d->ring);
+	d->device_event->off_wrap = 0;
+	d->device_event->flags = htole16(PACKED_EVENT_DISABLE);
+	setup.base = based ? place : 0x80008000;
+	ring_free(d->ring);
+	assert_int_equal(ring_new(&setup, &d->ring, &why), 0);
+	assert_int_equal(ring_base(d->ring), place);
+	for (unsigned i = 0; i < done; i++) {
+		assert_true(driver_used(d, &len, &skipped) >= 0);
+		assert_int_equal(len, 60);
+	}
+	driver_free(d);
+}
+
+/* DPDK, and QEMU's own device, turn kicks off and leave the offset 0: that is no word about descriptor 0. */
+static void frames_of_who_polls_are_not_emptied(void **state)
+{
+	for (unsigned done = 1; done < FOREIGN_SIZE; done++)
+		for (unsigned based = done == 1; based < 2; based++) /* which of the first two is used, the base alone says */
+			taken_over_from_who_polls(done, based);
+}
+
 /* Somebody else has used a chain at a place of his own: `skipped` of them before it have been served by nobody. */
 struct passing {
 	unsigned start;	 /* the ring has gone so far round */
@@ -936,6 +980,7 @@ int main(void)
 		cmocka_unit_test(a_ring_that_is_none_breaks_nobody),
 		cmocka_unit_test(a_chain_that_is_just_being_added_does_not_mislead),
 		cmocka_unit_test(what_another_program_has_left_does_not_overrule_a_base_that_fits),
+		cmocka_unit_test(frames_of_who_polls_are_not_emptied),
 		cmocka_unit_test(what_was_passed_over_by_somebody_else_comes_back),
 		cmocka_unit_test(a_chain_that_is_written_over_one_that_was_shown_is_left_alone),
 		cmocka_unit_test(a_record_that_is_no_place_is_not_believed),
