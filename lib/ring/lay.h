@@ -74,37 +74,44 @@ static inline void ring_fetch_start(const void *start, bool writable, bool is_pa
 	}
 }
 
-/*
- * From a guest address to where this process sees it, if it lies in the region that an indirect table was found in last. The tables of a burst are asked
- * for by that before the first is read, so that they come in together: each has been written by another CPU. What the ring and its descriptors say is
- * only a hint then, and is read again: an address that is wrong is asked for in vain.
- */
-static inline uintptr_t ring_tables_shift(const struct ring *ring)
-{
-	const struct map_region *r = &ring->map->regions[ring->tables.last];
-
-	return likely(ring->tables.last < ring->map->count) ? (uintptr_t)r->host - (uintptr_t)r->gpa : 0;
-}
-
-/*
- * The region that payload was found in last, in registers for as long as a burst lasts. Empty if there is none.
- * The ring's own cache goes on from it: take it anew after whatever may have moved that.
- */
+/* A region that something was found in last, in registers for as long as a burst lasts. Empty if there is none. */
 struct ring_window {
 	uint64_t gpa, size_bytes;
 	uint8_t *host;
 	bool is_packed;
 };
 
-static inline struct ring_window ring_window_of(const struct ring *ring)
+static inline struct ring_window ring_window_at(const struct ring *ring, const struct map_cache *cache)
 {
-	const struct map_region *r = &ring->map->regions[ring->buffers.last];
+	const struct map_region *r = &ring->map->regions[cache->last];
 
-	if (unlikely(ring->buffers.last >= ring->map->count))
+	if (unlikely(cache->last >= ring->map->count))
 		return (struct ring_window){0};
 	return (struct ring_window){
 		.gpa = r->gpa, .size_bytes = r->size_bytes, .host = r->host, .is_packed = ring->is_packed
 	};
+}
+
+/* Payload's. The ring's own cache goes on from it: take it anew after whatever may have moved that. */
+static inline struct ring_window ring_window_of(const struct ring *ring)
+{
+	return ring_window_at(ring, &ring->buffers);
+}
+
+/* Indirect tables that are asked for before the first is read: see ring_table_fetch(). */
+#define TABLES_FETCH_MAX 32u
+
+/*
+ * Asks for the first line of an indirect table, if it lies in the region that one was found in last. Those of a burst are asked for before the
+ * first is read, so that they come in together: each has been written by another CPU. What the ring and its descriptors say is only a
+ * hint then, and is read again. But the driver chooses the address: what is not its memory is not touched even by that.
+ */
+static inline void ring_table_fetch(const struct ring_window *tables, uint64_t gpa)
+{
+	uint64_t offset = gpa - tables->gpa;
+
+	if (likely(offset < tables->size_bytes))
+		__builtin_prefetch(tables->host + offset);
 }
 
 /* Two neighbouring words of 32 bits, zero but for one of them, in one store and without a jump. */

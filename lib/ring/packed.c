@@ -346,12 +346,18 @@ static inline void packed_note(struct ring *ring, const struct vireo_chain *chai
 /* The first lines of the indirect tables of what is there, `count` chains at most, up to the end of the lap: as in split.c. */
 static __attribute__((noinline)) void packed_fetch_tables(const struct ring *ring, unsigned count)
 {
-	const uintptr_t shift = ring_tables_shift(ring);
+	const struct ring_window tables = ring_window_at(ring, &ring->tables);
 	const struct packed_place at = ring->packed.avail;
-	const struct packed_desc *desc = &ring->packed.desc[at.pos], *end = desc + min_u32(min_u32(count, FETCH_MAX), ring->size - at.pos);
+	const struct packed_desc *desc = &ring->packed.desc[at.pos], *end = desc + min_u32(min_u32(count, TABLES_FETCH_MAX), ring->size - at.pos);
 
-	for (; desc < end && packed_is_available(le16(__atomic_load_n(&desc->flags, __ATOMIC_RELAXED)), at.wrap); desc++)
-		__builtin_prefetch((const void *)(shift + le64(__atomic_load_n(&desc->addr, __ATOMIC_RELAXED))));
+	for (; desc < end; desc++) {
+		uint16_t flags = le16(__atomic_load_n(&desc->flags, __ATOMIC_RELAXED));
+
+		if (!packed_is_available(flags, at.wrap))
+			break;
+		if (likely(flags & DESC_F_INDIRECT))
+			ring_table_fetch(&tables, le64(__atomic_load_n(&desc->addr, __ATOMIC_RELAXED)));
+	}
 }
 
 /* The flags of the next descriptor. A hint: they are read again when it is laid. */

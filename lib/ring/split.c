@@ -290,17 +290,20 @@ static inline bool split_seems_long(const struct ring *ring, uint16_t from)
 	return split_flags_at(ring, from) & (DESC_F_NEXT | DESC_F_INDIRECT);
 }
 
-/* The first lines of the indirect tables of the next `count` chains: see ring_tables_shift(). Not inlined: who has none would pay for its registers. */
-static __attribute__((noinline)) void split_fetch_tables(const struct ring *ring, int count)
+/* The first lines of the indirect tables of the next `count` chains: see ring_table_fetch(). Not inlined: who has none would pay for its registers. */
+static __attribute__((noinline)) void split_fetch_tables(const struct ring *ring, unsigned count)
 {
 	const struct split_state *s = &ring->split;
-	const uintptr_t shift = ring_tables_shift(ring);
-	const uint32_t mask = ring->size - 1;
+	const struct ring_window tables = ring_window_at(ring, &ring->tables);
+	const uint16_t *heads = s->avail->ring;
+	const size_t mask = ring->size - 1, end = s->next_avail + min_u32(count, TABLES_FETCH_MAX);
 
-	for (int i = 0; i < count; i++) {
-		uint16_t head = le16(__atomic_load_n(&s->avail->ring[(s->next_avail + (uint32_t)i) & mask], __ATOMIC_RELAXED));
+	for (size_t at = s->next_avail; at < end; at++) {
+		size_t head = le16(__atomic_load_n(&heads[at & mask], __ATOMIC_RELAXED));
+		const struct split_desc *desc = &s->desc[head & mask];
 
-		__builtin_prefetch((const void *)(shift + le64(__atomic_load_n(&s->desc[head & mask].addr, __ATOMIC_RELAXED))));
+		if (likely(le16(__atomic_load_n(&desc->flags, __ATOMIC_RELAXED)) & DESC_F_INDIRECT))
+			ring_table_fetch(&tables, le64(__atomic_load_n(&desc->addr, __ATOMIC_RELAXED)));
 	}
 }
 
@@ -354,7 +357,7 @@ int split_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, struc
 		return count;
 	split_fetch(ring, (unsigned)count);
 	if (split_flags_at(ring, s->next_avail) & DESC_F_INDIRECT)
-		split_fetch_tables(ring, count);
+		split_fetch_tables(ring, (unsigned)count);
 	done = split_lay(ring, chains, count, iov, iov_max, &err);
 	if (ring->in_order)
 		split_note_order(ring, chains, done);
