@@ -351,7 +351,7 @@ static __attribute__((noinline)) void packed_fetch_tables(const struct ring *rin
 	const struct packed_desc *desc = &ring->packed.desc[at.pos], *end = desc + min_u32(min_u32(count, TABLES_FETCH_MAX), ring->size - at.pos);
 
 	for (; desc < end; desc++) {
-		uint16_t flags = le16(__atomic_load_n(&desc->flags, __ATOMIC_RELAXED));
+		uint16_t flags = le16(__atomic_load_n(&desc->flags, __ATOMIC_ACQUIRE));
 
 		if (!packed_is_available(flags, at.wrap))
 			break;
