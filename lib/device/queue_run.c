@@ -377,6 +377,13 @@ static void queue_tell_owed(const struct vireo_queue *queue)
 			 queue->index, ring_owes(queue->ring));
 }
 
+static void queue_tell_believed(const struct vireo_queue *queue)
+{
+	if (ring_base_believed(queue->ring))
+		log_info(&queue->device->log, "%s: queue %u: the memory for what is in flight says nothing yet; what waits at the base is taken for new",
+			 queue->device->name, queue->index);
+}
+
 /* What lies in the front end's memory for what is in flight is its own, and no driver's that may have gone: it ends the session. */
 void queue_run_not(struct vireo_queue *queue, int err, const char *why)
 {
@@ -401,6 +408,7 @@ void queue_run_begun(struct vireo_queue *queue, struct map *map)
 	}
 	queue_remark(queue);
 	queue_tell_owed(queue);
+	queue_tell_believed(queue);
 	queue->goes_on = queue->sure;
 	queue_base_note(queue, queue->ring);
 	queue_coalesce_begin(queue);

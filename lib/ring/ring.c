@@ -169,23 +169,42 @@ static bool packed_is_new(const struct ring_setup *setup, struct packed_place fo
 }
 
 /* Whether chains may have been in flight that nothing tells apart from those that wait. */
-static bool ring_in_doubt(const struct ring_setup *setup, const struct ring_stand *stand)
+enum ring_doubt {
+	RING_CERTAIN,
+	RING_WAITING, /* the ring stands at the base, and chains wait there: in doubt, but for what the witness knows */
+	RING_IN_DOUBT,
+};
+
+static enum ring_doubt packed_doubt(const struct ring_setup *setup)
 {
 	struct packed_place begin = place_decode(RING_BASE_PACKED_NEW), base = place_decode(setup->base >> 16), place;
-	bool wait_alone = setup->region_kept && stand->says_nothing; /* those at the base do */
+	uint32_t waiting;
+
+	if (!packed_place_find(setup, base, &place, &waiting))
+		return RING_IN_DOUBT;
+	if (packed_is_new(setup, place, waiting))
+		return RING_CERTAIN;
+	if (!place_equal(place, base))
+		return RING_IN_DOUBT;
+	return waiting && !place_equal(place, begin) ? RING_WAITING : RING_CERTAIN;
+}
+
+static enum ring_doubt split_doubt(const struct ring_setup *setup)
+{
 	const struct split_avail *avail = setup->driver;
 	const struct split_used *used = setup->device;
-	uint32_t waiting;
-	uint16_t idx;
+	uint16_t idx = le16(__atomic_load_n(&used->idx, __ATOMIC_RELAXED));
 
-	if (setup->keeps_order || setup->sure)
-		return false;
-	if (setup->packed)
-		return !packed_place_find(setup, base, &place, &waiting) ||
-		       (!packed_is_new(setup, place, waiting) &&
-			(!place_equal(place, base) || (waiting && !wait_alone && !place_equal(place, begin))));
-	idx = le16(__atomic_load_n(&used->idx, __ATOMIC_RELAXED));
-	return idx != setup->base || (idx && !wait_alone && idx != le16(__atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE)));
+	if (idx != setup->base)
+		return RING_IN_DOUBT;
+	return idx && idx != le16(__atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE)) ? RING_WAITING : RING_CERTAIN;
+}
+
+static enum ring_doubt ring_doubt(const struct ring_setup *setup, const struct ring_stand *stand)
+{
+	if (setup->keeps_order || setup->sure || stand->known)
+		return RING_CERTAIN;
+	return setup->packed ? packed_doubt(setup) : split_doubt(setup);
 }
 
 static struct ring *ring_alloc(const struct ring_setup *setup, const struct ring_stand *stand)
@@ -232,17 +251,23 @@ int ring_new(const struct ring_setup *setup, struct ring **ret_ring, const char 
 {
 	const char *wrong = ring_setup_wrong(setup);
 	struct ring_stand stand = { 0 };
+	enum ring_doubt doubt = RING_CERTAIN;
 	struct ring *ring = NULL;
+	bool believed;
 
 	assert(setup->map);
 	if (!wrong)
 		wrong = witness_begin(setup, &stand);
-	if (!wrong && !stand.known && ring_in_doubt(setup, &stand))
+	if (!wrong)
+		doubt = ring_doubt(setup, &stand);
+	believed = doubt == RING_WAITING && setup->region_kept && stand.says_nothing;
+	if (doubt != RING_CERTAIN && !believed)
 		wrong = "chains were in flight, and nothing tells which: the device completes them in any order; reset it";
 	if (!wrong)
 		ring = ring_alloc(setup, &stand);
 	if (ring) {
 		ring_begin(ring, setup, &stand);
+		ring->base_believed = believed;
 		*ret_ring = ring;
 		return 0;
 	}
@@ -490,6 +515,11 @@ const char *ring_error(const struct ring *ring)
 const char *ring_remark(const struct ring *ring)
 {
 	return ring->remark;
+}
+
+bool ring_base_believed(const struct ring *ring)
+{
+	return ring->base_believed;
 }
 
 bool ring_carried(const struct ring *ring)

@@ -52,7 +52,9 @@ struct ring_setup {
 	bool sure; /* the base is where a ring like this one was stopped: nothing else is looked at */
 	/*
 	 * The witness writes to memory that the peer has kept for as long as chains may have been in flight. So if it says nothing yet, nothing is
-	 * in flight at the base, and chains that wait there have never been popped: a guest that has moved here has such rings.
+	 * in flight at the base, and chains that wait there have never been popped: a guest that has moved here has such rings. That is so if
+	 * whoever had the ring before wrote there as well, or was stopped and told the base. One that has no such memory, and was killed, leaves
+	 * the same: what it had popped is taken for what waits. Nothing tells the two apart; ring_base_believed() tells that it came to this.
 	 */
 	bool region_kept;
 	bool plain; /* without the CPU's vector instructions, as on one that has none: for tests */
@@ -197,6 +199,7 @@ unsigned ring_owes(const struct ring *ring); /* chains that its witness says are
 int ring_break(struct ring *ring, const char *why);
 const char *ring_error(const struct ring *ring); /* NULL: not broken */
 const char *ring_remark(const struct ring *ring); /* why it does not stand at its base, or NULL: it does */
+bool ring_base_believed(const struct ring *ring); /* chains wait at its base, and that they were not in flight has been believed: see `region_kept` */
 bool ring_carried(const struct ring *ring); /* it has shown the driver something since it was made */
 
 #endif

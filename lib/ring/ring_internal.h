@@ -64,6 +64,7 @@ struct ring {
 	uint8_t special; /* RING_BROKEN and so on: not on the straight ways; any thread (atomic) */
 	bool carried; /* something has been shown to the driver since it is here */
 	bool publish_specially; /* not carried */
+	bool base_believed; /* see ring_base_believed() */
 	bool lazy;
 	bool misses; /* a pop has come to an address that is not in the map, and nobody has asked since */
 	bool miss_write; /* where the last pop that returned -EFAULT ended is to be written to */

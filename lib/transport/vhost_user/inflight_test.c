@@ -244,6 +244,7 @@ static void a_successor_completes_what_was_in_flight_and_none_twice(void **state
 		give_region(s);
 		start(s);
 		assert_non_null(s->lab->type.running[0]);
+		assert_null(strstr(s->lab->log, "is taken for new"));
 		assert_int_equal(pop(s), 4); /* what is owed, in the order of its first pop */
 		for (unsigned i = 0; i < 4; i++)
 			assert_int_equal((uint8_t *)s->chains[i].iov[0].iov_base - (uint8_t *)s->chains[0].iov[0].iov_base,
@@ -303,6 +304,7 @@ static void chains_that_wait_at_the_base_were_not_in_flight_where_new_memory_say
 		struct scene *s = moves_while_chains_wait(packed, packed ? 0x80038003 : 3);
 
 		assert_non_null(s->lab->type.running[0]);
+		assert_non_null(strstr(s->lab->log, "what waits at the base is taken for new"));
 		assert_int_equal(pop(s), 2);
 		complete(s, 1);
 		complete(s, 0);
