@@ -29,7 +29,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define PATIENCE_MS 2000u
+#define PATIENCE_MS 4000u /* with all that connecting, or leaving, takes */
 #define AGAIN_MS    250u
 #define RING_SIZE   256u
 #define WHY_BYTES   160u
@@ -174,6 +174,18 @@ static int mtu_read(struct attempt *attempt)
 	return err == -ENOTSUP || err == -EINVAL ? 0 : err;
 }
 
+static void front_closed_aside(void *front)
+{
+	vireo_front_close(front);
+}
+
+/* It asks the back end to stop, who may not answer: the control thread does not. */
+static void front_close_aside(struct vireo_front *front)
+{
+	if (front && aside_run(NULL, front_closed_aside, front))
+		vireo_front_abandon(front);
+}
+
 static void attempt_work(struct errand *errand)
 {
 	struct attempt *attempt = (struct attempt *)errand;
@@ -192,24 +204,22 @@ static void attempt_work(struct errand *errand)
 	attempt->err = vireo_front_open(&config, &attempt->front);
 	if (!attempt->err)
 		attempt->err = mtu_read(attempt);
+	if (attempt->err) {
+		vireo_front_close(attempt->front);
+		attempt->front = NULL;
+	}
 }
 
 static void attempt_drop(struct errand *errand)
 {
 	struct attempt *attempt = (struct attempt *)errand;
 
-	vireo_front_close(attempt->front);
+	front_close_aside(attempt->front); /* a port that has gone meanwhile */
 	free(attempt);
 }
 
 /* ---- control thread: who is there ---- */
 
-static void front_closed_aside(void *front)
-{
-	vireo_front_close(front);
-}
-
-/* It asks the back end to stop, who may not answer. */
 static void front_leave(struct user_port *user)
 {
 	struct vireo_front *front = user->front;
@@ -222,8 +232,7 @@ static void front_leave(struct user_port *user)
 		user->queues[i].in = in; /* the port's, and not the session's */
 		user->queues[i].out = out;
 	}
-	if (front && aside_run(NULL, front_closed_aside, front))
-		vireo_front_close(front);
+	front_close_aside(front);
 }
 
 static void queue_left(void *opaque)

@@ -88,9 +88,8 @@ static int connect_path(const char *path, uint64_t deadline_ms, int *ret_socket)
 	return ret;
 }
 
-int front_connect(const struct vireo_front_config *config, int *ret_socket)
+int front_connect(const struct vireo_front_config *config, uint64_t deadline_ms, int *ret_socket)
 {
-	uint64_t deadline_ms = clock_now_ms() + config->timeout_ms;
 	int ret;
 
 	if (config->server)

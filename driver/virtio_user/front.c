@@ -3,6 +3,7 @@
 /* The order of things, from connecting to closing. */
 
 #include "driver/virtio_user/front.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -165,6 +166,29 @@ static int front_start(struct vireo_front *front)
 	return ret == -EINVAL ? -EPROTO : ret; /* what this front end sends is valid */
 }
 
+static void front_free(struct vireo_front *front)
+{
+	fd_close(&front->socket);
+	fd_close(&front->backend_fd);
+	front_rings_free(front);
+	front_memory_free(front);
+	vireo_notifier_free(front->own_notifier);
+	free((char *)(uintptr_t)front->config.path);
+	free(front);
+}
+
+/* Before the deadline. */
+static void front_end(struct vireo_front *front)
+{
+	front->closing = true;
+	if (front->socket >= 0 && !front->dead) {
+		front_rings_stop(front);
+		if (!front->dead && front_protocol(front, VU_PROTO_STATUS_BIT))
+			front_set_u64(front, VU_SET_STATUS, 0);
+	}
+	front_free(front);
+}
+
 int vireo_front_open(const struct vireo_front_config *config, struct vireo_front **ret_front)
 {
 	struct vireo_front *front = calloc(1, sizeof(*front));
@@ -176,14 +200,16 @@ int vireo_front_open(const struct vireo_front_config *config, struct vireo_front
 	ret = config_take(front, config);
 	if (!ret)
 		ret = notifier_take(front);
+	front->deadline_ms = clock_now_ms() + front->config.timeout_ms;
 	if (!ret)
-		ret = front_connect(&front->config, &front->socket);
+		ret = front_connect(&front->config, front->deadline_ms, &front->socket);
 	if (!ret)
 		ret = front_start(front);
 	if (ret) {
-		vireo_front_close(front);
+		front_end(front);
 		return ret;
 	}
+	front->deadline_ms = 0;
 	log_info(&front->config.log, "%s: features %#llx, protocol features %#llx", front->config.path,
 		 (unsigned long long)front->features, (unsigned long long)front->protocol_features);
 	*ret_front = front;
@@ -194,19 +220,14 @@ void vireo_front_close(struct vireo_front *front)
 {
 	if (!front)
 		return;
-	front->closing = true;
-	if (front->socket >= 0 && !front->dead) {
-		front_rings_stop(front);
-		if (!front->dead && front_protocol(front, VU_PROTO_STATUS_BIT))
-			front_set_u64(front, VU_SET_STATUS, 0);
-	}
-	fd_close(&front->socket);
-	fd_close(&front->backend_fd);
-	front_rings_free(front);
-	front_memory_free(front);
-	vireo_notifier_free(front->own_notifier);
-	free((char *)(uintptr_t)front->config.path);
-	free(front);
+	front->deadline_ms = clock_now_ms() + front->config.timeout_ms;
+	front_end(front);
+}
+
+void vireo_front_abandon(struct vireo_front *front)
+{
+	if (front)
+		front_free(front);
 }
 
 uint64_t vireo_front_features(const struct vireo_front *front)

@@ -5,7 +5,8 @@
 /*
  * A vhost-user front end without a guest.
  *
- * It is synchronous: each step sends one message and waits for its answer, until the step's deadline at most.
+ * It is synchronous: each step sends one message and waits for its answer, until the step's deadline at most; opening and closing, which
+ * take many steps, have one for all.
  * While it waits it also serves the back end's own channel, since a back end may wait for an answer there
  * before it goes on.
  *
@@ -43,6 +44,7 @@ struct vireo_front {
 	struct vireo_notifier *own_notifier; /* NULL: the config names one */
 	int socket;
 	bool dead, closing; /* closing: a back end that is gone is no news */
+	uint64_t deadline_ms; /* of all steps; 0: each has its own */
 	uint64_t features, protocol_features;
 	uint8_t status;
 
@@ -73,7 +75,7 @@ static inline bool front_protocol(const struct vireo_front *front, unsigned bit)
 
 /* connect.c */
 /* Connects, or listens and accepts. 0 and a non-blocking socket; -ECONNREFUSED, -ETIMEDOUT, ... */
-int front_connect(const struct vireo_front_config *config, int *ret_socket);
+int front_connect(const struct vireo_front_config *config, uint64_t deadline_ms, int *ret_socket);
 
 /* messages.c: 0 or a negative errno, which is final unless the comment says otherwise. */
 int front_send(struct vireo_front *front, uint32_t request, const void *payload, uint32_t bytes);

@@ -42,6 +42,7 @@ struct script {
 	uint32_t hang_up; /* closes the connection */
 	uint32_t ignore; /* never answers it */
 	uint32_t nonsense; /* answers it as if it had been another one */
+	unsigned pause_ms; /* before each answer */
 	bool drops_features_ok, announces_change;
 };
 
@@ -68,6 +69,8 @@ static void backend_reply(struct backend *b, uint32_t request, const void *paylo
 
 	if (request == b->script.ignore)
 		return;
+	if (b->script.pause_ms)
+		usleep(b->script.pause_ms * 1000);
 	if (request == b->script.nonsense)
 		header.request++;
 	memcpy(message, &header, sizeof(header));
@@ -473,6 +476,51 @@ static void silence_is_a_timeout(void **state)
 	backend_free(b);
 }
 
+/* Each answer would come in time. */
+static void many_slow_answers_are_a_timeout(void **state)
+{
+	struct vireo_front_config config = { .size = sizeof(config), .queue_count = 2, .timeout_ms = 300 };
+	struct script script = honest();
+	struct backend *b;
+
+	script.pause_ms = 50;
+	assert_int_equal(open_result(&script, &config, &b), -ETIMEDOUT);
+	assert_int_equal(position(b, VU_GET_VRING_BASE, 0), -1);
+	backend_free(b);
+}
+
+static void many_slow_answers_do_not_hold_up_closing(void **state)
+{
+	struct script script = honest();
+	struct backend *b = backend_new(&script, "s");
+	struct vireo_front_config config = config_for(b);
+	struct vireo_front *front = NULL;
+
+	assert_int_equal(vireo_front_open(&config, &front), 0);
+	b->script.pause_ms = 100;
+	front->config.timeout_ms = 250;
+	vireo_front_close(front);
+	backend_join(b);
+	assert_int_equal(position(b, VU_SET_STATUS, 4), -1);
+	backend_free(b);
+}
+
+static void back_end_is_asked_nothing_when_it_is_abandoned(void **state)
+{
+	struct script script = honest();
+	struct backend *b = backend_new(&script, "s");
+	struct vireo_front_config config = config_for(b);
+	struct vireo_front *front = NULL;
+
+	assert_int_equal(vireo_front_open(&config, &front), 0);
+	vireo_front_abandon(front);
+	vireo_front_abandon(NULL);
+	backend_join(b);
+	assert_int_equal(b->requests[b->count - 1], VU_SET_STATUS); /* DRIVER_OK */
+	assert_int_equal(b->values[b->count - 1], 15);
+	backend_free(b);
+}
+
 static void nobody_there_is_refused(void **state)
 {
 	struct backend b = { .path = "/tmp/vireo-front-test-nobody/socket" };
@@ -711,6 +759,9 @@ int main(void)
 		cmocka_unit_test(hanging_up_at_close_is_no_trouble),
 		cmocka_unit_test(answer_to_another_question_is_a_protocol_error),
 		cmocka_unit_test(silence_is_a_timeout),
+		cmocka_unit_test(many_slow_answers_are_a_timeout),
+		cmocka_unit_test(many_slow_answers_do_not_hold_up_closing),
+		cmocka_unit_test(back_end_is_asked_nothing_when_it_is_abandoned),
 		cmocka_unit_test(nobody_there_is_refused),
 		cmocka_unit_test(bad_configs_are_refused),
 		cmocka_unit_test(paths_longer_than_an_address_work),

@@ -19,6 +19,11 @@ static int die(struct vireo_front *front, uint32_t request, int error, const cha
 	return error;
 }
 
+static uint64_t deadline_of(const struct vireo_front *front)
+{
+	return front->deadline_ms ? front->deadline_ms : clock_now_ms() + front->config.timeout_ms;
+}
+
 static const char *why_of(int error)
 {
 	if (error == -EPROTO)
@@ -95,7 +100,7 @@ static int send_message(struct vireo_front *front, const struct vu_header *heade
 		cmsg->cmsg_len = CMSG_LEN(sizeof(int) * fd_count);
 		memcpy(CMSG_DATA(cmsg), fds, sizeof(int) * fd_count);
 	}
-	return send_all(front, &msg, length, clock_now_ms() + front->config.timeout_ms);
+	return send_all(front, &msg, length, deadline_of(front));
 }
 
 static int send_flagged(struct vireo_front *front, uint32_t request, uint32_t flags, const void *payload,
@@ -149,7 +154,7 @@ static int receive_all(struct vireo_front *front, void *data, size_t bytes, uint
 int front_reply(struct vireo_front *front, uint32_t request, void *payload, uint32_t bytes_max,
 		uint32_t *ret_bytes)
 {
-	uint64_t deadline_ms = clock_now_ms() + front->config.timeout_ms;
+	uint64_t deadline_ms = deadline_of(front);
 	uint8_t data[VU_PAYLOAD_BYTES_MAX];
 	struct vu_header header;
 	int ret;

@@ -7,7 +7,7 @@
  * buffers available to it in memory that both share.
  *
  * A front end and its rings belong to one thread at a time. A call that talks to the back end blocks for at most the
- * config's timeout.
+ * config's timeout, however many messages it takes.
  */
 
 #include "base.h"
@@ -26,7 +26,7 @@ struct vireo_front_config {
 	size_t size;
 	const char *path; /* UNIX socket; long ones as in vireo/endpoint.h */
 	bool server; /* listen at `path` and wait for the back end to connect */
-	unsigned timeout_ms; /* for connecting and for each answer; 0: 5000 */
+	unsigned timeout_ms; /* of a call, as a whole; 0: 5000 */
 	uint64_t features; /* virtio features to ask for; those that the back end lacks are dropped */
 	uint64_t features_required; /* vireo_front_open() returns -ENOTSUP if the back end lacks one of these */
 	unsigned queue_count; /* rings to set up */
@@ -49,6 +49,8 @@ struct vireo_front_config {
  */
 VIREO_API int vireo_front_open(const struct vireo_front_config *config, struct vireo_front **ret_front);
 VIREO_API void vireo_front_close(struct vireo_front *front); /* stops the rings and frees everything; does nothing for NULL */
+/* As close, but the back end is asked nothing, and nobody waits for it: it sees that the connection has ended. */
+VIREO_API void vireo_front_abandon(struct vireo_front *front);
 
 VIREO_API uint64_t vireo_front_features(const struct vireo_front *front); /* the features that were agreed on */
 /* Returns the socket to the back end. Borrowed. poll(2) says POLLHUP when the back end has disconnected: close the front end. */

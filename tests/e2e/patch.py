@@ -110,6 +110,7 @@ def listener(lab):
     server = socket.socket(socket.AF_UNIX)
     server.bind(lab.path("liar"))
     server.listen(4)
+    server.settimeout(20)
     return server
 
 
@@ -133,6 +134,7 @@ def a_back_end_that_says_nothing_keeps_nobody(lab):
 
 
 GET_FEATURES, SET_MEM_TABLE, SET_VRING_NUM, SET_VRING_ADDR, GET_VRING_BASE, SET_VRING_KICK, SET_VRING_CALL = 1, 5, 8, 9, 11, 12, 13
+GET_PROTOCOL_FEATURES, GET_CONFIG = 15, 24
 FEATURES = 1 << 32 | 1 << 15  # VERSION_1, MRG_RXBUF
 REPLIES = {GET_FEATURES: struct.pack("=Q", FEATURES), GET_VRING_BASE: bytes(8)}
 
@@ -140,8 +142,9 @@ REPLIES = {GET_FEATURES: struct.pack("=Q", FEATURES), GET_VRING_BASE: bytes(8)}
 class Liar:
     """A back end that gives back what nobody gave it, as soon as the rings run."""
 
-    def __init__(self, connection, used):
+    def __init__(self, connection, used, replies=None):
         self.connection, self.used, self.calls, self.kicked = connection, used, {}, set()
+        self.replies = replies or REPLIES
 
     def run(self):
         while True:
@@ -151,8 +154,11 @@ class Liar:
             request, _, size = struct.unpack("=III", head)
             payload = self.connection.recv(size, socket.MSG_WAITALL) if size else b""
             self.take(request, payload, fds)
-            if request in REPLIES:
-                self.connection.sendall(struct.pack("=III", request, 5, 8) + REPLIES[request])
+            if request in self.replies:
+                self.answer(request, self.replies[request])
+
+    def answer(self, request, payload):
+        self.connection.sendall(struct.pack("=III", request, 5, len(payload)) + payload)
 
     def take(self, request, payload, fds):
         if request == SET_MEM_TABLE:
@@ -167,7 +173,7 @@ class Liar:
             self.kicked.add(payload[0])
         for fd in fds:
             os.close(fd)
-        if self.kicked == {0, 1} and {0, 1} <= set(self.calls):
+        if self.used and self.kicked == {0, 1} and {0, 1} <= set(self.calls):
             self.lie()
 
     def lie(self):
@@ -193,6 +199,49 @@ def a_back_end_that_lies(lab, index, entry, length):
         connection.close()
     server.close()
     end_well(switch)
+
+
+class Hesitant(Liar):
+    """Tells of another part of its config space than it has been asked for, and then answers nothing: the first question that waits is `asked`."""
+
+    def __init__(self, connection):
+        replies = {GET_FEATURES: struct.pack("=Q", FEATURES | 1 << 30 | 1 << 3), GET_PROTOCOL_FEATURES: struct.pack("=Q", 1 << 9),  # MTU; CONFIG
+                   GET_CONFIG: struct.pack("=IIIH", 0, 2, 0, 1500)}
+        super().__init__(connection, None, replies)
+        self.asked = threading.Event()
+
+    def take(self, request, payload, fds):
+        super().take(request, payload, fds)
+        if request == GET_VRING_BASE:
+            self.asked.set()
+
+
+def still_there(connection):
+    try:
+        return bool(connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except BlockingIOError:
+        return True
+
+
+@case
+def who_waits_for_a_liars_answer_is_not_the_one_who_serves(lab):
+    """Else nobody would be answered while the connection is open. On a slow machine it may have ended by then: it comes again."""
+    server = listener(lab)
+    switch = Switch(lab, ["null:n", f"virtio-user:{lab.path('liar')},name=liar"])
+    for times in range(20):
+        connection = server.accept()[0]
+        liar = Hesitant(connection)
+        threading.Thread(target=liar.run, daemon=True).start()
+        expect(liar.asked.wait(20), "it is asked to stop")
+        switch.ctl("version")
+        if still_there(connection):
+            break
+        connection.close()
+    else:
+        expect(False, "nobody is served while the liar is waited for")
+    end_well(switch)
+    connection.close()
+    server.close()
 
 
 if __name__ == "__main__":
