@@ -28,6 +28,7 @@
 #define EAL_WORDS	12u
 #define MIB_OF_EAL	64u
 #define MIB_OF_QUEUES	64u /* of a pair: what is not needed is never touched */
+#define LONGEST_BYTES	((uint32_t)(UINT16_MAX - RTE_PKTMBUF_HEADROOM)) /* of what one mbuf takes */
 #define ADDRESS_BYTES	12u /* of a function on the PCI bus: 0000:03:00.0 */
 
 struct dpdk_queue {
@@ -159,7 +160,7 @@ static int module_start(const struct dpdk_start *start, char *why)
 
 static uint16_t room_bytes(uint32_t longest_bytes)
 {
-	uint32_t bytes = longest_bytes <= 2048 ? 2048 : longest_bytes <= 16384 ? 16384 : UINT16_MAX - RTE_PKTMBUF_HEADROOM;
+	uint32_t bytes = longest_bytes <= 2048 ? 2048 : longest_bytes <= 16384 ? 16384 : LONGEST_BYTES;
 
 	return (uint16_t)(bytes + RTE_PKTMBUF_HEADROOM);
 }
@@ -195,7 +196,7 @@ static int queues_setup(struct dpdk_device *device)
 	return err;
 }
 
-static int mtu_settle(struct dpdk_device *device, uint16_t mtu)
+static int mtu_settle(struct dpdk_device *device, uint16_t mtu, char *why)
 {
 	uint16_t there = RTE_ETHER_MTU;
 	int err = mtu ? rte_eth_dev_set_mtu(device->port, mtu) : 0;
@@ -203,20 +204,27 @@ static int mtu_settle(struct dpdk_device *device, uint16_t mtu)
 	if (!err)
 		err = rte_eth_dev_get_mtu(device->port, &there);
 	device->facts.longest_bytes = there + RTE_ETHER_HDR_LEN + TAGS_BYTES;
+	if (!err && device->facts.longest_bytes > LONGEST_BYTES) {
+		err = -ERANGE;
+		snprintf(why, DPDK_WHY_BYTES, "its MTU of %u is longer than a buffer of DPDK: give it one of %u at most, by mtu=", there,
+			 LONGEST_BYTES - RTE_ETHER_HDR_LEN - TAGS_BYTES);
+	}
 	return err;
 }
 
-static int flows_spread(const struct dpdk_device *device, const struct rte_eth_dev_info *info, struct rte_eth_conf *config)
+static int flows_spread(const struct dpdk_device *device, const struct rte_eth_dev_info *info, struct rte_eth_conf *config, char *why)
 {
-	if (device->queue_count > info->max_rx_queues || device->queue_count > info->max_tx_queues)
+	if (device->queue_count > info->max_rx_queues || device->queue_count > info->max_tx_queues) {
+		snprintf(why, DPDK_WHY_BYTES, "it has fewer than %u pairs of queues: give it more, if its driver has an argument for that, or the port fewer", device->queue_count);
 		return -ERANGE;
+	}
 	config->rx_adv_conf.rss_conf.rss_hf = info->flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
 	if (device->queue_count > 1 && config->rx_adv_conf.rss_conf.rss_hf)
 		config->rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 	return 0;
 }
 
-static int port_start(struct dpdk_device *device, uint16_t mtu)
+static int port_start(struct dpdk_device *device, uint16_t mtu, char *why)
 {
 	struct rte_eth_conf config = {.rxmode = {.mq_mode = RTE_ETH_MQ_RX_NONE}};
 	struct rte_eth_dev_info info;
@@ -225,11 +233,11 @@ static int port_start(struct dpdk_device *device, uint16_t mtu)
 	if (err)
 		return err;
 	snprintf(device->facts.driver, sizeof(device->facts.driver), "%s", info.driver_name);
-	err = flows_spread(device, &info, &config);
+	err = flows_spread(device, &info, &config, why);
 	if (!err)
 		err = rte_eth_dev_configure(device->port, (uint16_t)device->queue_count, (uint16_t)device->queue_count, &config);
 	if (!err)
-		err = mtu_settle(device, mtu);
+		err = mtu_settle(device, mtu, why);
 	if (!err)
 		err = queues_setup(device);
 	if (!err)
@@ -247,7 +255,7 @@ static int promiscuous(uint16_t port)
 	return err == -ENOTSUP ? 0 : err;
 }
 
-static int device_start(const char *text, unsigned queues, uint16_t mtu, struct dpdk_device **ret_device)
+static int device_start(const char *text, unsigned queues, uint16_t mtu, struct dpdk_device **ret_device, char *why)
 {
 	struct dpdk_device *device = aligned_alloc(RTE_CACHE_LINE_SIZE, sizeof(*device) + queues * sizeof(device->queues[0]));
 	char name[RTE_ETH_NAME_MAX_LEN];
@@ -260,7 +268,7 @@ static int device_start(const char *text, unsigned queues, uint16_t mtu, struct 
 		err = rte_eth_dev_get_port_by_name(name, &device->port);
 	}
 	if (!err)
-		err = port_start(device, mtu);
+		err = port_start(device, mtu, why);
 	if (!err)
 		err = promiscuous(device->port);
 	if (err)
@@ -280,10 +288,9 @@ static int module_open(const char *text, unsigned queues, uint16_t mtu, struct d
 		snprintf(why, DPDK_WHY_BYTES, "DPDK finds no such device, or its driver does not take it: %s", rte_strerror(-err));
 		return err;
 	}
-	err = device_start(text, queues, mtu, ret_device);
-	if (err == -ERANGE)
-		snprintf(why, DPDK_WHY_BYTES, "it has fewer than %u pairs of queues: give it more, if its driver has an argument for that, or the port fewer", queues);
-	else if (err)
+	*why = '\0';
+	err = device_start(text, queues, mtu, ret_device, why);
+	if (err && !*why)
 		snprintf(why, DPDK_WHY_BYTES, "the device does not start: %s", rte_strerror(-err));
 	return err;
 }
@@ -348,11 +355,13 @@ static uint8_t *module_room(struct dpdk_device *device, unsigned index, uint32_t
 {
 	struct dpdk_queue *queue = &device->queues[index];
 	struct rte_mbuf *mbuf = rte_pktmbuf_alloc(queue->out_pool);
+	char *room = mbuf && bytes <= LONGEST_BYTES ? rte_pktmbuf_append(mbuf, (uint16_t)bytes) : NULL;
 
-	if (!mbuf)
-		return NULL;
-	queue->filled[queue->filled_count++] = mbuf;
-	return (uint8_t *)rte_pktmbuf_append(mbuf, (uint16_t)bytes);
+	if (room)
+		queue->filled[queue->filled_count++] = mbuf;
+	else
+		rte_pktmbuf_free(mbuf);
+	return (uint8_t *)room;
 }
 
 static unsigned module_send(struct dpdk_device *device, unsigned index)

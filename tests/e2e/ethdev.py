@@ -132,6 +132,7 @@ def two_switches_share_memory_by_memif(lab):
     "a_device_without_a_driver": ([], "nonsense0", "DPDK finds no such device"),
     "an_interface_that_is_not_there": ([], "net_af_packet0,iface=nobody", "DPDK finds no such device, or its driver does not take it"),
     "an_mtu_that_it_cannot_have": ([], "net_af_packet0,iface=lo,mtu=9000", "the device does not start"),
+    "an_mtu_beyond_a_buffer": ([], "net_null0,mtu=65386", "longer than a buffer of DPDK: give it one of 65385 at most"),
     "more_queues_than_it_has": ([], "net_af_packet0,iface=lo,queues=3", "fewer than 3 pairs of queues"),
     "a_module_that_is_not_there": (["unshare", "-m", "sh", "-c", "mount --bind /dev/null $MODULE && exec \"$0\" \"$@\""], "net_null0", "install it, and DPDK"),
     "no_privilege": (["setpriv", "--bounding-set=-net_raw"], "net_af_packet0,iface=lo", "DPDK finds no such device, or its driver does not take it"),
