@@ -338,7 +338,10 @@ static bool argument_add(struct spec *spec, const char *name, const char *value)
 	return (size_t)snprintf(mine->arguments + bytes, room, ",%s=%s", name, value) < room;
 }
 
-static const struct spec_key keys[] = {KERNEL_PORT_KEYS};
+/* The MTU is the device's, which has been made with it. */
+#define KEY_MTU {"mtu", port_set_mtu, "68 to 65535", ""}
+
+static const struct spec_key keys[] = {SPEC_KEY_NAME, PORT_KEY_QUEUES, KEY_MTU, PORT_KEY_FLOOD_MAX, PORT_KEYS_VLAN, PORT_KEYS_ROLE, PORT_KEYS_LIMITS, PORT_KEYS_GUARD, PORT_KEYS_MULTICAST, PORT_KEYS_RUNNING, PORT_KEY_GRO};
 
 const struct port_kind port_dpdk = {
 	.spec = {
