@@ -181,6 +181,7 @@ int dpdk_device_take(const struct port_spec *spec, struct dpdk_device **ret_devi
 	if (!made || made->err || made->taken)
 		return !made ? -ENODEV : made->err ? made->err : -EBUSY;
 	made->taken = true;
+	dpdk->discard(made->device); /* what has come since another port had it is of another time */
 	return 0;
 }
 

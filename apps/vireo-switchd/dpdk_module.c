@@ -28,6 +28,7 @@
 #define EAL_WORDS	12u
 #define MIB_OF_EAL	64u
 #define MIB_OF_QUEUES	64u /* of a pair: what is not needed is never touched */
+#define STALE_MAX	65536u /* frames: a device that never stops giving is left at that */
 #define LONGEST_BYTES	((uint32_t)(UINT16_MAX - RTE_PKTMBUF_HEADROOM)) /* of what one mbuf takes */
 #define ADDRESS_BYTES	12u /* of a function on the PCI bus: 0000:03:00.0 */
 
@@ -269,8 +270,11 @@ static int device_start(const char *text, unsigned queues, uint16_t mtu, struct 
 	}
 	if (!err)
 		err = port_start(device, mtu, why);
-	if (!err)
+	if (!err) {
 		err = promiscuous(device->port);
+		if (err)
+			rte_eth_dev_stop(device->port);
+	}
 	if (err)
 		free(device);
 	else
@@ -351,6 +355,20 @@ static void module_release(struct dpdk_device *device, unsigned index)
 	queue->shown_count = 0;
 }
 
+static void module_discard(struct dpdk_device *device)
+{
+	struct rte_mbuf *came[DPDK_BURST];
+	unsigned count, all = 0;
+
+	for (unsigned i = 0; i < device->queue_count; i++) {
+		do {
+			count = rte_eth_rx_burst(device->port, (uint16_t)i, came, DPDK_BURST);
+			rte_pktmbuf_free_bulk(came, count);
+			all += count;
+		} while (count && all < STALE_MAX);
+	}
+}
+
 static uint8_t *module_room(struct dpdk_device *device, unsigned index, uint32_t bytes)
 {
 	struct dpdk_queue *queue = &device->queues[index];
@@ -382,6 +400,7 @@ __attribute__((visibility("default"))) const struct dpdk_calls vireo_dpdk_calls 
 	.facts = module_facts,
 	.link = module_link,
 	.missed = module_missed,
+	.discard = module_discard,
 	.receive = module_receive,
 	.release = module_release,
 	.room = module_room,

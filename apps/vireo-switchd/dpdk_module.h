@@ -44,6 +44,7 @@ struct dpdk_calls {
 	void (*facts)(const struct dpdk_device *device, struct dpdk_facts *ret_facts);
 	bool (*link)(const struct dpdk_device *device);
 	uint64_t (*missed)(const struct dpdk_device *device); /* frames that came and had no place */
+	void (*discard)(struct dpdk_device *device); /* frames that came while no port had it; no worker has a queue yet */
 	/* Who has the pair's in queue: up to DPDK_BURST in place until release. Those that lie in pieces, and are not to be joined, are counted and dropped. */
 	unsigned (*receive)(struct dpdk_device *device, unsigned queue, struct dpdk_packet *packets, unsigned max, unsigned *ret_dropped);
 	void (*release)(struct dpdk_device *device, unsigned queue);
