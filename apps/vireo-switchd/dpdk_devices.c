@@ -22,11 +22,11 @@ struct made {
 const struct dpdk_calls *dpdk;
 static struct made *devices;
 static unsigned device_count;
-static char *said; /* NULL: it goes to the log */
+static _Thread_local char *said; /* of who makes a device; NULL: it goes to the log */
 
 /* ---- what DPDK says ---- */
 
-/* While a device is made, the first line says why it cannot be, and later ones what followed from that. */
+/* Any thread. While one makes a device, the first line says why it cannot be, and later ones what followed from that. */
 static void say(const char *line)
 {
 	static struct rate rate;
