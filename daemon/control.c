@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The daemon's control socket: where it is, and what is said when it cannot be had. */
+#include "base/fd.h"
 #include "base/log.h"
+#include "base/unix_socket.h"
 #include "ctl/rpc.h"
 #include "ctl/server.h"
 #include "daemon/aside.h"
@@ -10,21 +12,24 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Without a folder that has to be made. */
+static int path_of(const struct daemon_options *options, const char *name, char path[DAEMON_PATH_BYTES])
+{
+	if (!options->control)
+		return ctl_default_path(name, path, DAEMON_PATH_BYTES);
+	if (strlen(options->control) >= DAEMON_PATH_BYTES)
+		return -ENAMETOOLONG;
+	memcpy(path, options->control, strlen(options->control) + 1);
+	return 0;
+}
+
 /* The default path's folder is ours to make; one that the user named is not. */
 static int control_path(struct daemon *daemon, const char *name)
 {
-	const char *given = daemon->options->control;
 	char *path = daemon->control_path, *slash;
-	int err;
+	int err = path_of(daemon->options, name, path);
 
-	if (given) {
-		if (strlen(given) >= DAEMON_PATH_BYTES)
-			return -ENAMETOOLONG;
-		memcpy(path, given, strlen(given) + 1);
-		return 0;
-	}
-	err = ctl_default_path(name, path, DAEMON_PATH_BYTES);
-	if (err)
+	if (err || daemon->options->control)
 		return err;
 	slash = strrchr(path, '/');
 	*slash = '\0';
@@ -56,6 +61,17 @@ static const char *advice(int err)
 	default:
 		return strerror(-err);
 	}
+}
+
+bool daemon_control_answers(const struct daemon_options *options, const char *name)
+{
+	char path[DAEMON_PATH_BYTES] = "";
+	int fd = -1, err = path_of(options, name, path);
+
+	if (!err)
+		err = unix_connect(path, NULL, &fd);
+	fd_close(&fd);
+	return !err || err == -EAGAIN;
 }
 
 int daemon_control_path(struct daemon *daemon, const char *name)

@@ -73,6 +73,9 @@ int daemon_control(struct daemon *daemon, const char *name, const struct ctl_com
 /* Where daemon_control() is going to serve: fills in control_path. 0, or a line has been logged. */
 int daemon_control_path(struct daemon *daemon, const char *name);
 
+/* Does a daemon serve there already? For who has to touch what is another's before daemon_control() can be called. */
+bool daemon_control_answers(const struct daemon_options *options, const char *name);
+
 /* From now on SIGHUP calls `reload`, in the control thread. */
 void daemon_on_reload(struct daemon *daemon, void (*reload)(void *opaque), void *opaque);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dpdk_devices.h"
 #include "base/log.h"
+#include "daemon/daemon.h"
 #include "port.h"
 #include <dlfcn.h>
 #include <errno.h>
@@ -134,6 +135,20 @@ static unsigned devices_list(const struct options *options)
 	return device_count;
 }
 
+/* 0, or why DPDK is not to be started at all. */
+static int barred(const struct daemon_options *options, char *why)
+{
+	if (options->beneath && !options->no_sandbox) {
+		snprintf(why, DPDK_WHY_BYTES, "none can be had with --beneath, which does not hold for the thread that DPDK makes: leave that out");
+		return -EPERM;
+	}
+	if (daemon_control_answers(options, "switchd")) {
+		snprintf(why, DPDK_WHY_BYTES, "another daemon answers at the control socket, whose device it may be");
+		return -EEXIST;
+	}
+	return 0;
+}
+
 bool dpdk_devices_make(const struct options *options)
 {
 	char why[DPDK_WHY_BYTES] = "out of memory", line[DPDK_WHY_BYTES] = "";
@@ -141,8 +156,10 @@ bool dpdk_devices_make(const struct options *options)
 
 	if (!devices_list(options) || !devices)
 		return false;
+	err = barred(&options->run.daemon, why);
 	said = line;
-	err = eal_start(why);
+	if (!err)
+		err = eal_start(why);
 	said = NULL;
 	for (unsigned i = 0; i < device_count; i++) {
 		device_make(&devices[i], err, why);

@@ -31,9 +31,9 @@ def end_quietly(switch):
     end_well(switch)
 
 
-def ends_with(lab, wrap, specs, line):
+def ends_with(lab, wrap, specs, line, options=()):
     """A daemon that is started with them says so, once, and ends."""
-    argv = [*wrap, program("vireo-switchd"), "--control", lab.path("control"), *sum((["--port", spec] for spec in specs), [])]
+    argv = [*wrap, program("vireo-switchd"), "--control", lab.path("control"), *sum((["--port", spec] for spec in specs), []), *options]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     lines = [text for text in done.stderr.splitlines() if "error" in text or "dpdk" in text]
     expect(done.returncode == 1 and len(lines) == 1 and line in lines[0], f"{done}")
@@ -130,6 +130,25 @@ def two_switches_share_memory_by_memif(lab):
             left.ping("10.7.0.2", payload=payload)
     end_quietly(other)
     end_quietly(switch)
+
+
+@case
+def none_can_be_had_beneath(lab):
+    """Landlock would not hold for DPDK's thread."""
+    need_dpdk()
+    ends_with(lab, [], ["dpdk:net_null0"], "none can be had with --beneath", ["--beneath", "/run"])
+
+
+@case
+def a_second_daemon_does_not_touch_devices(lab):
+    need_dpdk()
+    first = Switch(lab, ["null:n"], name="first")
+    argv = [program("vireo-switchd"), "--control", first.control, "--port", "dpdk:net_null0"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, env={**os.environ, "LD_DEBUG": "files"})
+    expect(done.returncode == 1 and "another daemon answers there" in done.stderr, f"{done}")
+    expect("libpthread" in done.stderr or "libc.so" in done.stderr, "the loader tells of files")
+    expect(MODULE not in done.stderr, "DPDK is not loaded")
+    end_well(first)
 
 
 @case_for({
