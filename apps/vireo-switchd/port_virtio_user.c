@@ -21,6 +21,7 @@
 #include "vireo/device.h"
 #include "vireo/driver.h"
 #include "vireo/net.h"
+#include "wire/vhost_user.h"
 #include "wire/virtio_net.h"
 #include "wire/virtio_ring.h"
 #include <errno.h>
@@ -198,6 +199,7 @@ static void attempt_work(struct errand *errand)
 		.queue_count = 2 * attempt->pairs,
 		.queue_size = RING_SIZE,
 		.memory_bytes = (size_t)attempt->pairs * 2 * RING_SIZE * PCI_BUFFER_BYTES,
+		.protocol_features_off = UINT64_C(1) << VU_PROTO_BACKEND_REQ_BIT, /* nobody would read what it says there */
 		.log = {.write = attempt_log, .opaque = attempt, .max_level = VIREO_LOG_ERROR},
 	};
 

@@ -134,7 +134,7 @@ def a_back_end_that_says_nothing_keeps_nobody(lab):
 
 
 GET_FEATURES, SET_MEM_TABLE, SET_VRING_NUM, SET_VRING_ADDR, GET_VRING_BASE, SET_VRING_KICK, SET_VRING_CALL = 1, 5, 8, 9, 11, 12, 13
-GET_PROTOCOL_FEATURES, GET_CONFIG = 15, 24
+GET_PROTOCOL_FEATURES, SET_BACKEND_REQ_FD, GET_CONFIG = 15, 21, 24
 FEATURES = 1 << 32 | 1 << 15  # VERSION_1, MRG_RXBUF
 REPLIES = {GET_FEATURES: struct.pack("=Q", FEATURES), GET_VRING_BASE: bytes(8)}
 
@@ -205,13 +205,14 @@ class Hesitant(Liar):
     """Tells of another part of its config space than it has been asked for, and then answers nothing: the first question that waits is `asked`."""
 
     def __init__(self, connection):
-        replies = {GET_FEATURES: struct.pack("=Q", FEATURES | 1 << 30 | 1 << 3), GET_PROTOCOL_FEATURES: struct.pack("=Q", 1 << 9),  # MTU; CONFIG
+        replies = {GET_FEATURES: struct.pack("=Q", FEATURES | 1 << 30 | 1 << 3), GET_PROTOCOL_FEATURES: struct.pack("=Q", 1 << 5 | 1 << 9),  # MTU; BACKEND_REQ, CONFIG
                    GET_CONFIG: struct.pack("=IIIH", 0, 2, 0, 1500)}
         super().__init__(connection, None, replies)
-        self.asked = threading.Event()
+        self.asked, self.requests = threading.Event(), set()
 
     def take(self, request, payload, fds):
         super().take(request, payload, fds)
+        self.requests.add(request)
         if request == GET_VRING_BASE:
             self.asked.set()
 
@@ -233,6 +234,7 @@ def who_waits_for_a_liars_answer_is_not_the_one_who_serves(lab):
         liar = Hesitant(connection)
         threading.Thread(target=liar.run, daemon=True).start()
         expect(liar.asked.wait(20), "it is asked to stop")
+        expect(SET_BACKEND_REQ_FD not in liar.requests, "a channel that nobody reads is not handed out")
         switch.ctl("version")
         if still_there(connection):
             break
