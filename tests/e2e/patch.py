@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """virtio-user ports: the other end of a vhost-user port, so that two switches are patched together. And back ends that lie, or say nothing."""
+import contextlib
+import fcntl
 import mmap
 import os
+import select
 import socket
 import struct
 import sys
 import threading
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -44,9 +48,9 @@ def passes(left):
     wait_until(lambda: "bytes from" in left.run("sh", "-c", "busybox ping -c 1 -W 2 10.7.0.2 || true"), 20, "a ping passes")
 
 
-@case_for({"": (1, ()), "_with_two_queues_and_workers": (2, ("--workers", "2"))}, "two_switches_are_patched_together{}")
-def two_switches(lab, queues, options):
-    switch, other, left, right = patched(lab, queues, options=options)
+@case
+def two_switches_are_patched_together(lab, queues=2):
+    switch, other, left, right = patched(lab, queues, options=("--workers", "2"))
     passes(left)
     for payload in (1400, 20000):
         left.ping("10.7.0.2", payload=payload)
@@ -114,18 +118,98 @@ def listener(lab):
     return server
 
 
-@case
-def a_back_end_that_says_nothing_keeps_nobody(lab):
+def open_yet(connection):
+    """The port has not hung up."""
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    return not poll.poll(0)
+
+
+GET_FEATURES, SET_MEM_TABLE, SET_VRING_ADDR, GET_VRING_BASE, SET_VRING_KICK, SET_VRING_CALL = 1, 5, 9, 11, 12, 13
+GET_PROTOCOL_FEATURES, SET_BACKEND_REQ_FD, GET_CONFIG = 15, 21, 24
+FEATURES, PACKED, PROTOCOL_FEATURES, MTU = 1 << 32 | 1 << 15, 1 << 34, 1 << 30, 1 << 3  # VERSION_1, MRG_RXBUF
+REPLY_ACK, BACKEND_REQ, CONFIG = 1 << 3, 1 << 5, 1 << 9  # of the protocol
+NEED_REPLY = 1 << 3
+
+
+class Liar(threading.Thread):
+    """A back end that answers what `replies` has an answer to, and does nothing with the rings."""
+
+    def __init__(self, connection, replies=()):
+        super().__init__(daemon=True)
+        self.connection, self.requests, self.kick, self.call = connection, set(), -1, -1
+        self.replies = {GET_FEATURES: struct.pack("=Q", FEATURES), GET_VRING_BASE: bytes(8), **dict(replies)}
+        self.start()
+
+    def run(self):
+        with contextlib.suppress(OSError):  # it may be hung up on at any time
+            while self.step():
+                pass
+
+    def step(self):
+        ready = select.select([self.connection] + ([self.kick] if self.kick >= 0 else []), [], [])[0]
+        if self.kick not in ready:
+            return self.serve()
+        self.kicked()
+        return True
+
+    def serve(self):
+        head, fds, _, _ = socket.recv_fds(self.connection, 12, 8)
+        if len(head) < 12:
+            return False
+        request, flags, size = struct.unpack("=III", head)
+        payload = self.connection.recv(size, socket.MSG_WAITALL) if size else b""
+        self.take(request, payload, fds)
+        for fd in fds:
+            os.close(fd)
+        reply = self.replies.get(request, bytes(8) if flags & NEED_REPLY else None)
+        if reply is not None:
+            self.answer(struct.pack("=III", request, 5, len(reply)) + reply)
+        return True
+
+    def answer(self, message):
+        self.connection.sendall(message)
+
+    def take(self, request, payload, fds):
+        self.requests.add(request)
+
+    def kicked(self):
+        pass
+
+
+class Mute(Liar):
+    def answer(self, message):
+        pass
+
+
+class Dripping(Liar):
+    """A byte at a time, and never the last one."""
+
+    def answer(self, message):
+        for byte in message[:-1]:
+            self.connection.sendall(bytes([byte]))
+            time.sleep(0.01)
+
+
+@case_for({"says_nothing": (Mute,), "drips": (Dripping,)}, "a_back_end_that_{}_keeps_nobody")
+def a_back_end_keeps_nobody(lab, kind):
+    """While the port waits for it everybody is served. Where the machine is so slow that the port has given up by then, it comes again."""
     server = listener(lab)
     switch = Switch(lab, ["null:n"])
-    spec = f"virtio-user:{lab.path('liar')},name=mute"
+    spec = f"virtio-user:{lab.path('liar')},name=liar"
     for _ in range(3):
         switch.ctl("port", "add", spec)
-        connection = server.accept()[0]
-        connection.recv(12)  # it asks, and waits
-        expect(switch.port("mute")["state"] == "connecting", "it waits")
-        switch.ctl("port", "remove", "mute")
-        connection.close()
+        for times in range(20):
+            connection = server.accept()[0]
+            liar = kind(connection)
+            wait_until(lambda: GET_FEATURES in liar.requests, 20, "it asks, and waits")  # pylint: disable=cell-var-from-loop
+            expect(switch.port("liar")["state"] == "connecting", "it waits")
+            if open_yet(connection):
+                break
+            connection.close()
+        else:
+            expect(False, "nobody is served while it waits")
+        switch.ctl("port", "remove", "liar")
     switch.ctl("port", "add", spec)
     connection = server.accept()[0]
     end_well(switch)
@@ -133,95 +217,19 @@ def a_back_end_that_says_nothing_keeps_nobody(lab):
     server.close()
 
 
-GET_FEATURES, SET_MEM_TABLE, SET_VRING_NUM, SET_VRING_ADDR, GET_VRING_BASE, SET_VRING_KICK, SET_VRING_CALL = 1, 5, 8, 9, 11, 12, 13
-GET_PROTOCOL_FEATURES, SET_BACKEND_REQ_FD, GET_CONFIG = 15, 21, 24
-FEATURES = 1 << 32 | 1 << 15  # VERSION_1, MRG_RXBUF
-REPLIES = {GET_FEATURES: struct.pack("=Q", FEATURES), GET_VRING_BASE: bytes(8)}
-
-
-class Liar:
-    """A back end that gives back what nobody gave it, as soon as the rings run."""
-
-    def __init__(self, connection, used, replies=None):
-        self.connection, self.used, self.calls, self.kicked = connection, used, {}, set()
-        self.replies = replies or REPLIES
-
-    def run(self):
-        while True:
-            head, fds, _, _ = socket.recv_fds(self.connection, 12, 8)
-            if len(head) < 12:
-                return
-            request, _, size = struct.unpack("=III", head)
-            payload = self.connection.recv(size, socket.MSG_WAITALL) if size else b""
-            self.take(request, payload, fds)
-            if request in self.replies:
-                self.answer(request, self.replies[request])
-
-    def answer(self, request, payload):
-        self.connection.sendall(struct.pack("=III", request, 5, len(payload)) + payload)
-
-    def take(self, request, payload, fds):
-        if request == SET_MEM_TABLE:
-            _, size, self.user, offset = struct.unpack_from("=QQQQ", payload, 8)
-            self.memory = mmap.mmap(fds[0], size + offset)
-            self.user -= offset
-        elif request == SET_VRING_ADDR and not struct.unpack_from("=I", payload)[0]:
-            self.ring = struct.unpack_from("=QQ", payload, 8)[1] - self.user
-        elif request == SET_VRING_CALL:
-            self.calls[payload[0]] = os.dup(fds[0])
-        elif request == SET_VRING_KICK:
-            self.kicked.add(payload[0])
-        for fd in fds:
-            os.close(fd)
-        if self.used and self.kicked == {0, 1} and {0, 1} <= set(self.calls):
-            self.lie()
-
-    def lie(self):
-        index, entry, length = self.used
-        struct.pack_into("=II", self.memory, self.ring + 4, entry, length)
-        struct.pack_into("=H", self.memory, self.ring + 2, index)
-        self.kicked = set()
-        os.write(self.calls[0], struct.pack("=Q", 1))
-
-
-@case_for({"entry_that_is_none": (1, 60000, 64), "entry_that_is_not_out": (3, 0, 64), "number_of_entries": (400, 0, 64), "length": (1, 0, 0xffffffff)},
-          "a_back_end_that_lies_about_its_{}_is_left")
-def a_back_end_that_lies(lab, index, entry, length):
-    server = listener(lab)
-    switch = Switch(lab, ["null:n", f"virtio-user:{lab.path('liar')},name=liar"])
-    for times in (1, 2):  # it comes again, and so does the lie
-        connection = server.accept()[0]
-        thread = threading.Thread(target=Liar(connection, (index, entry, length)).run, daemon=True)
-        thread.start()
-        wait_until(lambda: log_of(switch).count("the back end breaks the rules of its rings") >= times, 20, "it is found out")
-        thread.join(20)
-        expect(not thread.is_alive(), "it is left")
-        connection.close()
-    server.close()
-    end_well(switch)
-
-
 class Hesitant(Liar):
     """Tells of another part of its config space than it has been asked for, and then answers nothing: the first question that waits is `asked`."""
 
     def __init__(self, connection):
-        replies = {GET_FEATURES: struct.pack("=Q", FEATURES | 1 << 30 | 1 << 3), GET_PROTOCOL_FEATURES: struct.pack("=Q", 1 << 5 | 1 << 9),  # MTU; BACKEND_REQ, CONFIG
-                   GET_CONFIG: struct.pack("=IIIH", 0, 2, 0, 1500)}
-        super().__init__(connection, None, replies)
-        self.asked, self.requests = threading.Event(), set()
+        self.asked = threading.Event()
+        super().__init__(connection, {GET_FEATURES: struct.pack("=Q", FEATURES | PROTOCOL_FEATURES | MTU),
+                                      GET_PROTOCOL_FEATURES: struct.pack("=Q", BACKEND_REQ | CONFIG), GET_CONFIG: struct.pack("=IIIH", 0, 2, 0, 1500)})
+        del self.replies[GET_VRING_BASE]
 
     def take(self, request, payload, fds):
         super().take(request, payload, fds)
-        self.requests.add(request)
         if request == GET_VRING_BASE:
             self.asked.set()
-
-
-def still_there(connection):
-    try:
-        return bool(connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
-    except BlockingIOError:
-        return True
 
 
 @case
@@ -229,21 +237,94 @@ def who_waits_for_a_liars_answer_is_not_the_one_who_serves(lab):
     """Else nobody would be answered while the connection is open. On a slow machine it may have ended by then: it comes again."""
     server = listener(lab)
     switch = Switch(lab, ["null:n", f"virtio-user:{lab.path('liar')},name=liar"])
-    for times in range(20):
+    for _ in range(20):
         connection = server.accept()[0]
         liar = Hesitant(connection)
-        threading.Thread(target=liar.run, daemon=True).start()
         expect(liar.asked.wait(20), "it is asked to stop")
         expect(SET_BACKEND_REQ_FD not in liar.requests, "a channel that nobody reads is not handed out")
         switch.ctl("version")
-        if still_there(connection):
+        if open_yet(connection):
             break
         connection.close()
     else:
         expect(False, "nobody is served while the liar is waited for")
     end_well(switch)
-    connection.close()
     server.close()
+
+
+class RingLiar(Liar):
+    """Gives back what nobody gave it, as soon as the ring is kicked."""
+
+    def __init__(self, connection, packed, used):
+        self.packed, self.used = packed, used
+        super().__init__(connection, {GET_FEATURES: struct.pack("=Q", FEATURES | (PACKED if packed else 0))})
+
+    def take(self, request, payload, fds):
+        super().take(request, payload, fds)
+        if request == SET_MEM_TABLE:
+            _, size, self.user, offset = struct.unpack_from("=QQQQ", payload, 8)
+            self.memory = mmap.mmap(fds[0], size + offset)
+            self.user -= offset
+        elif request == SET_VRING_ADDR and not struct.unpack_from("=I", payload)[0]:
+            self.ring = struct.unpack_from("=QQ", payload, 8)[0 if self.packed else 1] - self.user
+        elif request == SET_VRING_CALL and not payload[0]:
+            self.call = os.dup(fds[0])
+        elif request == SET_VRING_KICK and not payload[0]:
+            self.kick = os.dup(fds[0])
+
+    def kicked(self):
+        os.read(self.kick, 8)
+        index, entry, length = self.used
+        if self.packed:
+            struct.pack_into("=IHH", self.memory, self.ring + 8, length, entry, 1 << 1 | 1 << 7 | 1 << 15)  # of the first round: written to, used
+        else:
+            struct.pack_into("=II", self.memory, self.ring + 4, entry, length)
+            struct.pack_into("=H", self.memory, self.ring + 2, index)
+        os.write(self.call, struct.pack("=Q", 1))
+
+
+@case_for({"entry_that_is_none": (False, 1, 60000, 64), "entry_that_is_not_out": (False, 3, 0, 64), "number_of_entries": (False, 400, 0, 64),
+           "length": (False, 1, 0, 0xffffffff), "packed_entry_that_is_none": (True, 1, 60000, 64), "packed_length": (True, 1, 0, 0xffffffff)},
+          "a_back_end_that_lies_about_its_{}_is_left")
+def a_back_end_that_lies(lab, packed, *used):
+    server = listener(lab)
+    switch = Switch(lab, ["null:n", f"virtio-user:{lab.path('liar')},name=liar"])
+    for times in (1, 2) if used == (1, 60000, 64) else (1,):  # it comes again, and so does the lie
+        connection = server.accept()[0]
+        liar = RingLiar(connection, packed, used)
+        wait_until(lambda: log_of(switch).count("the back end breaks the rules of its rings") >= times, 20, "it is found out")  # pylint: disable=cell-var-from-loop
+        liar.join(20)
+        expect(not liar.is_alive(), "it is left")
+        connection.close()
+    server.close()
+    end_well(switch)
+
+
+class Filled(Liar):
+    """Lets a write(2) to a kick wait, before it says that it has the eventfd."""
+
+    def __init__(self, connection):
+        super().__init__(connection, {GET_FEATURES: struct.pack("=Q", FEATURES | PROTOCOL_FEATURES), GET_PROTOCOL_FEATURES: struct.pack("=Q", REPLY_ACK)})
+
+    def take(self, request, payload, fds):
+        super().take(request, payload, fds)
+        if request == SET_VRING_KICK:
+            fcntl.fcntl(fds[0], fcntl.F_SETFL, 0)
+            os.write(fds[0], struct.pack("=Q", (1 << 64) - 2))
+
+
+@case
+def a_kick_that_would_wait_keeps_no_worker(lab):
+    server = listener(lab)
+    switch = Switch(lab, ["null:n", f"virtio-user:{lab.path('liar')},name=liar"])
+    connection = server.accept()[0]
+    liar = Filled(connection)
+    wait_until(lambda: switch.port("liar")["state"] == "connected", 20, "it is connected")
+    switch.ctl("port", "remove", "liar")
+    liar.join(20)
+    expect(not liar.is_alive(), "the workers have let go")
+    server.close()
+    end_well(switch)
 
 
 if __name__ == "__main__":
