@@ -43,6 +43,13 @@ static void put_attribute(struct request *request, uint16_t type, const void *va
 	put(request, value, bytes);
 }
 
+static void put_address(struct request *request, const struct bridge_address *address)
+{
+	put_attribute(request, NDA_LLADDR, address->mac, sizeof(address->mac));
+	if (address->vid)
+		put_attribute(request, NDA_VLAN, &address->vid, sizeof(address->vid));
+}
+
 static size_t end(const struct request *request)
 {
 	const uint32_t bytes = (uint32_t)request->used;
@@ -60,9 +67,18 @@ size_t bridge_request_change(uint8_t bytes[BRIDGE_REQUEST_BYTES], uint32_t numbe
 		.ndm_family = AF_BRIDGE, .ndm_ifindex = interface, .ndm_state = NUD_REACHABLE, .ndm_flags = NTF_MASTER | NTF_EXT_LEARNED};
 
 	put(&request, &neighbour, sizeof(neighbour));
-	put_attribute(&request, NDA_LLADDR, change->address.mac, sizeof(change->address.mac));
-	if (change->address.vid)
-		put_attribute(&request, NDA_VLAN, &change->address.vid, sizeof(change->address.vid));
+	put_address(&request, &change->address);
+	return end(&request);
+}
+
+/* At the bridge that the interface is a port of, whichever that is. */
+size_t bridge_request_entry(uint8_t bytes[BRIDGE_REQUEST_BYTES], uint32_t number, int interface, const struct bridge_address *address)
+{
+	struct request request = begin(bytes, RTM_GETNEIGH, NLM_F_ACK, number);
+	const struct ndmsg neighbour = {.ndm_family = AF_BRIDGE, .ndm_ifindex = interface, .ndm_flags = NTF_MASTER};
+
+	put(&request, &neighbour, sizeof(neighbour));
+	put_address(&request, address);
 	return end(&request);
 }
 
@@ -249,7 +265,8 @@ bool bridge_message_address(const struct bridge_message *message, int interface,
 	struct ndmsg header;
 
 	if (!body_take(message, RTM_NEWNEIGH, &header, sizeof(header), &attributes) || header.ndm_family != AF_BRIDGE ||
-	    header.ndm_ifindex != interface || header.ndm_flags & NTF_SELF || !(header.ndm_flags & NTF_EXT_LEARNED))
+	    header.ndm_ifindex != interface || header.ndm_flags & NTF_SELF || !(header.ndm_flags & NTF_EXT_LEARNED) ||
+	    header.ndm_state & NUD_PERMANENT)
 		return false;
 	if (!attribute_find(attributes, NDA_LLADDR, &found) || found.bytes != sizeof(address.mac))
 		return false;
@@ -260,4 +277,18 @@ bool bridge_message_address(const struct bridge_message *message, int interface,
 		return false;
 	*ret_address = address;
 	return true;
+}
+
+bool bridge_message_kept(const struct bridge_message *message, int interface)
+{
+	struct attributes attributes;
+	struct ndmsg header;
+
+	if (!body_take(message, RTM_NEWNEIGH, &header, sizeof(header), &attributes) || header.ndm_family != AF_BRIDGE)
+		return false;
+	if (header.ndm_state & NUD_PERMANENT)
+		return true;
+	if (header.ndm_ifindex == interface && header.ndm_flags & NTF_EXT_LEARNED)
+		return false;
+	return header.ndm_state & NUD_NOARP || header.ndm_flags & NTF_STICKY;
 }

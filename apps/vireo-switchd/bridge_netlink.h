@@ -14,6 +14,7 @@
 
 /* Each fills in a request, and returns its bytes. */
 size_t bridge_request_change(uint8_t request[BRIDGE_REQUEST_BYTES], uint32_t number, int interface, const struct bridge_change *change);
+size_t bridge_request_entry(uint8_t request[BRIDGE_REQUEST_BYTES], uint32_t number, int interface, const struct bridge_address *address);
 size_t bridge_request_link(uint8_t request[BRIDGE_REQUEST_BYTES], uint32_t number, int interface);
 size_t bridge_request_vlans(uint8_t request[BRIDGE_REQUEST_BYTES], uint32_t number); /* of all ports of bridges */
 size_t bridge_request_addresses(uint8_t request[BRIDGE_REQUEST_BYTES], uint32_t number, int interface);
@@ -42,5 +43,10 @@ struct bridge_link {
 bool bridge_message_link(const struct bridge_message *message, int interface, struct bridge_link *ret_link);
 bool bridge_message_pvid(const struct bridge_message *message, int interface, uint16_t *ret_pvid); /* 0: none */
 bool bridge_message_address(const struct bridge_message *message, int interface, struct bridge_address *ret_address);
+/*
+ * The entry that was asked for is not to be touched: it is the address of the bridge itself or of a port of it, or static or sticky, and not what
+ * has been told of this interface. The kernel itself would let us have it.
+ */
+bool bridge_message_kept(const struct bridge_message *message, int interface);
 
 #endif

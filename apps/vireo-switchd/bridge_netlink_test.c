@@ -132,6 +132,27 @@ static void an_address_without_a_vlan_names_none_and_one_that_goes_is_deleted(vo
 	assert_true(bridge_request_link(bytes, 1, TAP) <= BRIDGE_REQUEST_BYTES);
 }
 
+static void an_entry_is_asked_for_at_the_bridge_of_the_port(void **state)
+{
+	const struct bridge_address address = {.mac = {2, 1, 2, 3, 4, 5}, .vid = 100};
+	uint8_t bytes[BRIDGE_REQUEST_BYTES];
+	size_t count = bridge_request_entry(bytes, 9, TAP, &address);
+	struct nlmsghdr header;
+	struct ndmsg neighbour;
+
+	memcpy(&header, bytes, sizeof(header));
+	memcpy(&neighbour, bytes + sizeof(header), sizeof(neighbour));
+	assert_int_equal(header.nlmsg_len, count);
+	assert_int_equal(header.nlmsg_type, RTM_GETNEIGH);
+	assert_int_equal(header.nlmsg_flags, NLM_F_REQUEST | NLM_F_ACK);
+	assert_int_equal(neighbour.ndm_family, AF_BRIDGE);
+	assert_int_equal(neighbour.ndm_ifindex, TAP);
+	assert_int_equal(neighbour.ndm_flags, NTF_MASTER);
+	assert_int_equal(neighbour.ndm_state, 0); /* the kernel refuses others */
+	assert_memory_equal(bytes + sizeof(header) + sizeof(neighbour) + 4, mac, 6);
+	assert_int_equal(count, sizeof(header) + sizeof(neighbour) + 12 + 8);
+}
+
 static void a_port_of_a_bridge_is_known_and_the_bridge(void **state)
 {
 	struct told told = link_told(AF_UNSPEC, TAP);
@@ -259,6 +280,36 @@ static void only_addresses_that_were_given_to_our_port_are_ours(void **state)
 	assert_int_equal(address.vid, 30);
 }
 
+static bool is_kept(uint8_t family, int interface, uint16_t state, uint8_t flags)
+{
+	const struct ndmsg neighbour = {.ndm_family = family, .ndm_ifindex = interface, .ndm_state = state, .ndm_flags = flags};
+	struct told told = begin(RTM_NEWNEIGH, &neighbour, sizeof(neighbour));
+	struct bridge_message message = message_of(&told);
+	struct bridge_address address;
+	bool kept = bridge_message_kept(&message, TAP);
+
+	attribute(&told, NDA_LLADDR, mac, 6);
+	message = message_of(&told);
+	assert_false(state & NUD_PERMANENT && bridge_message_address(&message, TAP, &address)); /* nor is it found as one of ours */
+	return kept;
+}
+
+static void what_the_bridge_keeps_for_itself_or_by_hand_is_known(void **state)
+{
+	assert_true(is_kept(AF_BRIDGE, BRIDGE, NUD_PERMANENT, 0)); /* its own address */
+	assert_true(is_kept(AF_BRIDGE, TAP, NUD_PERMANENT, 0));	   /* its port's */
+	assert_true(is_kept(AF_BRIDGE, TAP, NUD_PERMANENT, NTF_EXT_LEARNED));
+	assert_true(is_kept(AF_BRIDGE, BRIDGE, NUD_NOARP, 0));
+	assert_true(is_kept(AF_BRIDGE, TAP, NUD_NOARP, 0));
+	assert_true(is_kept(AF_BRIDGE, BRIDGE, NUD_NOARP, NTF_EXT_LEARNED)); /* of another port */
+	assert_true(is_kept(AF_BRIDGE, BRIDGE, NUD_REACHABLE, NTF_STICKY));
+	assert_false(is_kept(AF_BRIDGE, BRIDGE, NUD_REACHABLE, 0));
+	assert_false(is_kept(AF_BRIDGE, BRIDGE, NUD_STALE, NTF_EXT_LEARNED)); /* it has been there, and has moved */
+	assert_false(is_kept(AF_BRIDGE, TAP, NUD_REACHABLE, NTF_EXT_LEARNED));
+	assert_false(is_kept(AF_BRIDGE, TAP, NUD_NOARP, NTF_EXT_LEARNED)); /* ours, which somebody has made static */
+	assert_false(is_kept(AF_INET, BRIDGE, NUD_PERMANENT, 0));
+}
+
 static bool ends(uint16_t type, const void *body, size_t bytes, int *ret_err)
 {
 	struct told told = begin(type, body, bytes);
@@ -374,6 +425,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_request_says_where_an_address_is),
 		cmocka_unit_test(an_address_without_a_vlan_names_none_and_one_that_goes_is_deleted),
+		cmocka_unit_test(an_entry_is_asked_for_at_the_bridge_of_the_port),
+		cmocka_unit_test(what_the_bridge_keeps_for_itself_or_by_hand_is_known),
 		cmocka_unit_test(a_port_of_a_bridge_is_known_and_the_bridge),
 		cmocka_unit_test(a_master_that_is_no_bridge_is_none),
 		cmocka_unit_test(the_vlan_of_frames_without_a_tag_is_found),

@@ -312,13 +312,20 @@ static bool tell(struct bridge_sync *sync)
 	return false;
 }
 
+static const char *refusal_words(int err)
+{
+	if (err == -EPERM)
+		return ": the daemon needs CAP_NET_ADMIN";
+	return err == -EEXIST ? ": it has that address itself, or was told of it by hand" : "";
+}
+
 static void refusal_say(struct bridge_sync *sync, const struct bridge_change *change, int err)
 {
 	if (sync->said_failed || sync->stopped)
 		return;
 	sync->said_failed = true;
 	log_warning(&sync->port->log, "learning-sync: bridge '%s' does not take %s: %s%s", sync->bridge.name, port_mac_text(change->address.mac).text,
-		    strerror(-err), err == -EPERM ? ": the daemon needs CAP_NET_ADMIN" : "");
+		    strerror(-err), refusal_words(err));
 }
 
 static void told(struct bridge_sync *sync, const struct bridge_errand *talk)

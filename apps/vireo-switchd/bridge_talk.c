@@ -164,17 +164,44 @@ static void on_nothing(void *opaque, const struct bridge_message *message)
 {
 }
 
-int bridge_talk_tell(int fd, int interface, const struct bridge_change *changes, unsigned count, int *ret_errs)
+static void on_entry(void *opaque, const struct bridge_message *message)
+{
+	struct asked *asked = opaque;
+
+	asked->found |= bridge_message_kept(message, asked->interface);
+}
+
+/* -EEXIST: the bridge has the address for somebody else, and is to keep it. */
+static int entry_ask(int fd, uint32_t number, int interface, const struct bridge_address *address)
+{
+	struct asked asked = {.interface = interface};
+	uint8_t request[BRIDGE_REQUEST_BYTES];
+	int err = ask(fd, request, bridge_request_entry(request, number, interface, address));
+
+	if (!err)
+		err = answers(fd, number, 0, on_entry, &asked);
+	if (err == -ENOENT)
+		return 0;
+	return !err && asked.found ? -EEXIST : err;
+}
+
+static int change_tell(int fd, uint32_t number, int interface, const struct bridge_change *change)
 {
 	uint8_t request[BRIDGE_REQUEST_BYTES];
+	int err = entry_ask(fd, number, interface, &change->address);
 
+	if (!err)
+		err = ask(fd, request, bridge_request_change(request, number + 1, interface, change));
+	return err ? err : answers(fd, number + 1, 0, on_nothing, NULL);
+}
+
+int bridge_talk_tell(int fd, int interface, const struct bridge_change *changes, unsigned count, int *ret_errs)
+{
 	for (unsigned i = 0; i < count; i++)
 		ret_errs[i] = -EIO;
 	for (unsigned i = 0; i < count; i++) {
-		int err = ask(fd, request, bridge_request_change(request, i + 1, interface, &changes[i]));
+		int err = change_tell(fd, 2 * i + 1, interface, &changes[i]);
 
-		if (!err)
-			err = answers(fd, i + 1, 0, on_nothing, NULL);
 		if (err == -ENOBUFS || err == -ETIMEDOUT || err == -EMSGSIZE)
 			return err;
 		ret_errs[i] = err;

@@ -169,6 +169,40 @@ def a_bridge_may_come_and_go(lab):
 
 
 @case
+def what_the_bridge_has_itself_or_by_hand_is_no_guests(lab):
+    host = Bridged(lab)
+    switch = host.serve(guest_port(lab, "a"))
+    host.run("ip", "link", "add", "in0", "type", "veth", "peer", "name", "far0")
+    host.run("ip", "link", "set", "dev", "in0", "addrgenmode", "none", "master", "br0", "up")
+    host.join()
+    host.run("bridge", "link", "set", "dev", "up0", "learning", "off")  # the bridge itself moves what is static, where it hears of it
+    host.run("bridge", "fdb", "add", address(7), "dev", "in0", "master", "static")
+    host.run("bridge", "fdb", "add", address(8), "dev", "in0", "master", "static", "sticky")
+    host.run("ip", "link", "set", "dev", "br0", "address", address(6))  # and not that of a port
+    own = set(re.findall(r"link/ether ([0-9a-f:]{17})", host.run("ip", "-o", "link", "show", "master", "br0"))) | {address(6)}
+
+    def table():
+        lines = host.run("bridge", "fdb", "show", "br", "br0").splitlines()
+        return sorted(line for line in lines if line[:17] in own | {address(7), address(8)})
+    before = table()
+    expect(len(own) == 3 and len(before) >= 5, f"{own} in {before}")
+    with Front(lab.path("a")) as a:
+        for source in sorted(own) + [address(7), address(8)]:
+            a.send((b"\xff" * 6 + bytes.fromhex(source.replace(":", "")) + b"\x88\xb5").ljust(60, b"\0"))
+        wait_until(lambda: "it has that address itself, or was told of it by hand" in log_of(switch), 30, "a line says so")
+        a.send(text_frame(1, None))  # what comes later is told later
+        host.becomes(1)
+        expect(table() == before, f"while the guest is there: {table()}, before: {before}")
+    host.becomes()
+    expect(table() == before, f"when it has gone: {table()}, before: {before}")
+    expect(host.synced()["told"] == 0, f"{host.synced()}")
+    end_well(switch)
+    left = [line for line in before if "dev up0" not in line]
+    after = [line for line in table() if "dev up0" not in line]
+    expect(after == left, f"at the end: {after}, before: {left}")
+
+
+@case
 def a_guest_that_floods_addresses_does_not_fill_the_bridge(lab):
     host = Bridged(lab)
     switch = host.serve(guest_port(lab, "a"), guest_port(lab, "b"), sync="64")
