@@ -237,6 +237,13 @@ static bool is_held(const struct fdb *fdb, const struct fdb_address *address)
 	return place.bucket && place.way < FDB_WAYS && place_held(place);
 }
 
+bool fdb_is_fixed(const struct fdb *fdb, const struct fdb_address *address)
+{
+	int owner = fdb_lookup(fdb, address);
+
+	return owner >= 0 && (port_fixed(fdb, (uint16_t)owner) || is_held(fdb, address));
+}
+
 enum fdb_news fdb_learn(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s)
 {
 	struct place place;

@@ -99,6 +99,7 @@ void fdb_unfix_one(struct fdb *fdb, const struct fdb_address *address, uint16_t 
 int fdb_hold(struct fdb *fdb, const struct fdb_address *address, uint16_t port, uint32_t now_s);
 int fdb_let_go(struct fdb *fdb, const struct fdb_address *address); /* -ENOENT: it is not known; -EPERM: it is not held */
 void fdb_let_go_all(struct fdb *fdb, int port); /* what is held; -1: behind any */
+bool fdb_is_fixed(const struct fdb *fdb, const struct fdb_address *address); /* any thread: to its port, or held there */
 bool fdb_ages(const struct fdb *fdb); /* any thread: there are entries that are not fixed */
 
 /*

@@ -87,6 +87,24 @@ static void held_address_stays_whatever_happens(void **state)
 	fdb_free(fdb);
 }
 
+static void what_is_held_or_of_a_port_with_fixed_ones_is_fixed(void **state)
+{
+	struct fdb *fdb = make(16);
+	struct fdb_address held = address_of(fdb, 1, 0), learned = address_of(fdb, 1, 1), own = address_of(fdb, 2, 0);
+
+	assert_int_equal(hold(fdb, 1, 0, 1), 0);
+	saw(fdb, 1, 1, 1, 1);
+	assert_int_equal(fdb_fix(fdb, &own, 2, 1), 0);
+	assert_true(fdb_is_fixed(fdb, &held));
+	assert_false(fdb_is_fixed(fdb, &learned));
+	assert_true(fdb_is_fixed(fdb, &own));
+	fdb_let_go(fdb, &held);
+	assert_false(fdb_is_fixed(fdb, &held));
+	fdb_unfix(fdb, 2);
+	assert_false(fdb_is_fixed(fdb, &own)); /* nobody knows it */
+	fdb_free(fdb);
+}
+
 static void port_with_a_held_address_learns_others(void **state)
 {
 	struct fdb *fdb = make(16);
@@ -209,6 +227,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(held_address_stays_whatever_happens),
+		cmocka_unit_test(what_is_held_or_of_a_port_with_fixed_ones_is_fixed),
 		cmocka_unit_test(port_with_a_held_address_learns_others),
 		cmocka_unit_test(address_that_was_let_go_is_learned_again),
 		cmocka_unit_test(what_is_another_s_is_refused),

@@ -112,6 +112,12 @@ static void survey(const struct forwarder *forwarder, struct burst *burst)
 		survey_tags(forwarder, burst);
 }
 
+/* And not because an operator has cut its link. */
+static bool nobody_is_at(const struct topology_port *port)
+{
+	return !port->out_count && !__atomic_load_n(&port->port->cut, __ATOMIC_RELAXED);
+}
+
 /*
  * An address is fixed to a port at which nobody is, and comes from an uplink: its guest runs on another host, or has moved there. It stays
  * fixed to its port, and is not learned.
@@ -121,7 +127,7 @@ static bool is_away(const struct forwarder *forwarder, const struct burst *burst
 	int id = burst->rules->is == ROLE_BIT(ROLE_UPLINK) ? fdb_lookup(forwarder->fdb, source) : -1;
 	const struct topology_port *owner = id < 0 ? NULL : topology_port(burst->topology, (unsigned)id);
 
-	return owner && owner->port != burst->from && !owner->out_count;
+	return owner && owner->port != burst->from && nobody_is_at(owner);
 }
 
 /* True: learned. False: it is not the port's to use. */
@@ -148,14 +154,21 @@ static unsigned judge_group(const struct forwarder *forwarder, uint64_t destinat
 	return unlikely(forwarder->multicast) && multicast_is_ip(destination) ? FATE_MULTICAST : FATE_FLOOD;
 }
 
-/* To a port at which nobody is: who has been there may be on another host by now, and uplinks are asked. */
-static __attribute__((noinline)) unsigned judge_away(const struct burst *burst, uint16_t vlan, unsigned to)
+/*
+ * To a port that has no queue. If the address is its own for good, its guest may be on another host by now, and is asked for at the first uplink
+ * that runs; who has only been heard there is not known to be elsewhere, and what is for him does not leave the host.
+ */
+static __attribute__((noinline)) unsigned judge_away(const struct forwarder *forwarder, const struct burst *burst, uint16_t vlan,
+						     const struct fdb_address *destination, const struct topology_port *to)
 {
 	const struct topology_vlan *in = topology_vlan(burst->topology, vlan);
 
-	if (burst->rules->is == ROLE_BIT(ROLE_UPLINK) || !in->open_of_role[ROLE_UPLINK])
-		return to;
-	return in->of_role[ROLE_UPLINK] == 1 ? in->ports[0]->port->id : FATE_FLOOD;
+	if (burst->rules->is == ROLE_BIT(ROLE_UPLINK) || !nobody_is_at(to) || !fdb_is_fixed(forwarder->fdb, destination))
+		return to->port->id;
+	for (unsigned i = 0; i < in->of_role[ROLE_UPLINK]; i++)
+		if (in->ports[i]->out_count)
+			return in->ports[i]->port->id;
+	return to->port->id;
 }
 
 /* What becomes of a frame in its VLAN. */
@@ -180,7 +193,7 @@ static unsigned judge(struct forwarder *forwarder, const struct burst *burst, ui
 	port = to < 0 ? NULL : topology_port_in(burst->topology, vlan, (unsigned)to);
 	if (unlikely(!port))
 		return FATE_FLOOD;
-	return likely(port->out_count) ? (unsigned)to : judge_away(burst, vlan, (unsigned)to);
+	return likely(port->out_count) ? (unsigned)to : judge_away(forwarder, burst, vlan, &addressed->to, port);
 }
 
 static inline verdict_t judge_frame(struct forwarder *forwarder, const struct burst *burst, bool aware, unsigned frame)

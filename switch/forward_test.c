@@ -1291,11 +1291,79 @@ static void what_is_for_a_guest_that_is_away_goes_nowhere_without_an_uplink(void
 	assert_int_equal(fake_port_got(x->fake[0]), 0);
 }
 
+/* A guest that starts anew has no queue for a while: what is for it stays in the host. */
+static void what_is_for_who_was_only_heard_at_a_port_does_not_leave_by_the_uplink(void **state)
+{
+	struct fixture *x = *state;
+	uint8_t its[6], other[6];
+
+	set_uplink(x, 0);
+	mac_of(its, 2, 1);
+	mac_of(other, 1, 1);
+	send_raw(x, 2, broadcast, its, 1);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[0]), 1);
+	sw_queue_remove(x->port[2], true, 0, on_gone, x);
+	wait_gone(x, 1);
+	send_raw(x, 1, its, other, 2);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[0]), 1);
+	assert_int_equal(stats_of(x, 2).tx_no_queue, 1);
+}
+
+static void what_is_for_a_port_whose_link_was_cut_does_not_leave_by_the_uplink(void **state)
+{
+	struct fixture *x = *state;
+	const uint8_t its[1][6] = {{2, 0, 0, 3, 0, 1}};
+	uint8_t other[6];
+
+	set_uplink(x, 0);
+	add_port_with(x, 3, 0, &(struct sw_port_config){.addresses = its, .address_count = 1});
+	sw_port_link_set(x->port[3], false);
+	pass_grace(x);
+	mac_of(other, 1, 1);
+	send_raw(x, 1, its[0], other, 1);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[0]), 0);
+	assert_int_equal(stats_of(x, 3).tx_link_down, 1);
+	send_raw(x, 0, other, its[0], 2); /* nor is it believed to be there */
+	settle(x);
+	assert_int_equal(stats_of(x, 0).rx_spoofed, 1);
+}
+
+static void of_several_uplinks_the_first_that_runs_gets_what_is_for_a_guest_that_is_away(void **state)
+{
+	struct fixture *x = *state;
+	const uint8_t its[1][6] = {{2, 0, 0, 3, 0, 1}};
+	uint8_t other[6];
+
+	set_uplink(x, 0);
+	set_uplink(x, 2);
+	add_port_with(x, 3, 0, &(struct sw_port_config){.addresses = its, .address_count = 1});
+	add_port(x, 4, 1);
+	mac_of(other, 1, 1);
+	send_raw(x, 1, its[0], other, 1);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[0]), 1);
+	assert_int_equal(fake_port_got(x->fake[2]), 0);
+	assert_int_equal(fake_port_got(x->fake[4]), 0); /* another guest */
+	sw_port_link_set(x->port[0], false);
+	pass_grace(x);
+	send_raw(x, 1, its[0], other, 2);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[0]), 1);
+	assert_int_equal(fake_port_got(x->fake[2]), 1);
+	assert_int_equal(fake_port_got(x->fake[4]), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_guest_whose_address_is_fixed_is_reached_where_it_has_moved, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_for_a_guest_that_is_away_goes_nowhere_without_an_uplink, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_for_who_was_only_heard_at_a_port_does_not_leave_by_the_uplink, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_for_a_port_whose_link_was_cut_does_not_leave_by_the_uplink, setup, teardown),
+		cmocka_unit_test_setup_teardown(of_several_uplinks_the_first_that_runs_gets_what_is_for_a_guest_that_is_away, setup, teardown),
 		forward_test(unknown_unicast_goes_to_all_but_the_sender),
 		forward_test(broadcast_and_multicast_go_to_all_but_the_sender),
 		forward_test(known_unicast_goes_to_its_port_only),
