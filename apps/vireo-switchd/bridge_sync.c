@@ -69,7 +69,7 @@ struct bridge_sync {
 	uint64_t look_ms, walk_ms, tell_ms; /* not before */
 	struct bridge_link bridge; /* of_bridge: it is a port of this one */
 	uint16_t pvid;
-	bool said_apart, said_refused, said_failed; /* a line of log has */
+	bool said_apart, said_silent, said_refused, said_failed; /* a line of log has */
 	bool held;
 	void (*stopped)(struct port *port); /* it ends */
 };
@@ -181,17 +181,16 @@ static void look(struct bridge_sync *sync)
 	look_later(sync, AGAIN_MS);
 }
 
-static void apart(struct bridge_sync *sync, int err)
+static void apart(struct bridge_sync *sync)
 {
 	const char *name = sync->port->spec.at.address;
 
-	if (!sync->said_apart && (!err || err == -ENODEV))
+	if (!sync->said_apart)
 		log_warning(&sync->port->log,
 			    "learning-sync: it is no port of a bridge here, which is told of addresses as soon as it is one: ip link set dev %.15s master BRIDGE",
 			    name);
-	else if (!sync->said_apart)
-		log_warning(&sync->port->log, "learning-sync: the kernel does not say of which bridge it is a port: %s", strerror(-err));
 	sync->said_apart = true;
+	sync->said_silent = false;
 	sync->bridge = (struct bridge_link){.master = 0};
 	bridge_table_look_begin(sync->table);
 	bridge_table_look_end(sync->table);
@@ -203,7 +202,7 @@ static void joined(struct bridge_sync *sync, const struct bridge_errand *talk)
 
 	if (bridge->master != sync->bridge.master || strcmp(bridge->name, sync->bridge.name) != 0 || sync->said_apart)
 		log_info(&sync->port->log, "learning-sync: bridge '%s' is told of addresses%s", bridge->name, bridge->filters ? ", in their VLANs" : "");
-	sync->said_apart = sync->said_failed = false;
+	sync->said_apart = sync->said_silent = sync->said_failed = false;
 	sync->bridge = *bridge;
 	sync->pvid = talk->seen.pvid;
 	bridge_table_look_begin(sync->table);
@@ -211,6 +210,15 @@ static void joined(struct bridge_sync *sync, const struct bridge_errand *talk)
 		bridge_table_found(sync->table, &talk->seen.addresses[i]);
 	bridge_table_look_end(sync->table);
 	sync->walking = true;
+}
+
+/* Nothing is known that was not known before, and what has been told stays. */
+static void silent(struct bridge_sync *sync, int err)
+{
+	if (!sync->said_silent)
+		log_warning(&sync->port->log, "learning-sync: the kernel does not say of which bridge it is a port, and is asked again: %s", strerror(-err));
+	sync->said_silent = true;
+	look_later(sync, AGAIN_MS);
 }
 
 static void looked(struct bridge_sync *sync, const struct bridge_errand *talk)
@@ -221,8 +229,10 @@ static void looked(struct bridge_sync *sync, const struct bridge_errand *talk)
 		look_later(sync, LOOK_MS);
 		return;
 	}
-	if (err || !talk->seen.bridge.of_bridge)
-		apart(sync, err);
+	if (err && err != -ENODEV)
+		silent(sync, err);
+	else if (err || !talk->seen.bridge.of_bridge)
+		apart(sync);
 	else
 		joined(sync, talk);
 }

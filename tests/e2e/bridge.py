@@ -3,6 +3,7 @@
 """The kernel's bridge is told who is behind the switch (learning-sync=), in network namespaces."""
 import os
 import re
+import resource
 import signal
 import sys
 
@@ -165,6 +166,27 @@ def a_bridge_may_come_and_go(lab):
         host.run("ip", "link", "del", "up0")  # the interface itself
         wait_until(lambda: host.synced()["bridge"] is None, 30, "there is no interface")
         expect(len([line for line in log_of(switch).splitlines() if "no port of a bridge" in line]) == 4, tail(switch.child.log))
+    end_well(switch)
+
+
+@case
+def a_look_for_which_there_is_no_file_changes_nothing(lab):
+    host = Bridged(lab)
+    switch = host.serve(guest_port(lab, "a"))
+    host.join()
+    with Front(lab.path("a")) as a:
+        a.send(text_frame(1, None))
+        host.becomes(1)
+        before = resource.prlimit(switch.child.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(switch.child.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+        host.run("ip", "link", "add", "br1", "type", "bridge")
+        wait_until(lambda: "and is asked again: Too many open files" in log_of(switch), 30, "a line says so")
+        expect(host.told() == {address(1)}, f"what it has stays: {host.told()}")
+        resource.prlimit(switch.child.pid, resource.RLIMIT_NOFILE, before)
+        a.send(text_frame(2, None))
+        host.becomes(1, 2)
+        expect(host.synced() == {"bridge": "br0", "told": 2, "max": 4096, "refused": False}, f"{host.synced()}")
+        expect("no port of a bridge" not in log_of(switch).split("is told of addresses")[1], tail(switch.child.log))
     end_well(switch)
 
 
