@@ -39,6 +39,7 @@
 #define WALK_MS 200u
 #define LOOK_MS 100u   /* between two looks */
 #define AGAIN_MS 1000u /* after a talk that went wrong, and when another process was to go on */
+#define RETRY_MS 60000u /* after an address that the kernel could not take, which it may be able to by then */
 #define TAKES_MAX 32u  /* of the switch's changes, in one go */
 
 struct bridge_errand {
@@ -63,7 +64,8 @@ struct bridge_sync {
 	struct bridge_errand *under_way;
 	int changes_fd;
 	struct loop_watch *changes;
-	struct loop_timer *timer;
+	struct loop_timer *timer, *retry;
+	bool retrying; /* the latter runs */
 	bool looking;	     /* is to be done */
 	bool walking;	     /* likewise */
 	uint64_t look_ms, walk_ms, tell_ms; /* not before */
@@ -338,6 +340,20 @@ static void refusal_say(struct bridge_sync *sync, const struct bridge_change *ch
 		    strerror(-err), refusal_words(err));
 }
 
+/* The answer will be the same whenever it is asked. */
+static bool is_final(int err)
+{
+	return err == -EPERM || err == -EINVAL || err == -EEXIST;
+}
+
+static void retry_later(struct bridge_sync *sync)
+{
+	if (sync->retrying || sync->stopped)
+		return;
+	sync->retrying = true;
+	loop_timer_start(sync->retry, RETRY_MS);
+}
+
 static void told(struct bridge_sync *sync, const struct bridge_errand *talk)
 {
 	for (unsigned i = 0; i < talk->count; i++) {
@@ -345,6 +361,8 @@ static void told(struct bridge_sync *sync, const struct bridge_errand *talk)
 
 		if (err && err != -EIO && talk->changes[i].add)
 			refusal_say(sync, &talk->changes[i], err);
+		if (err && !is_final(err) && talk->changes[i].add)
+			retry_later(sync);
 		bridge_table_answer(sync->table, &talk->changes[i], err);
 	}
 	if (talk->err && !sync->stopped)
@@ -358,6 +376,7 @@ static void stop_over(struct bridge_sync *sync)
 	void (*stopped)(struct port *port) = sync->stopped;
 
 	loop_timer_stop(sync->timer);
+	loop_timer_stop(sync->retry);
 	sync->stopped = NULL;
 	sync->held = true;
 	stopped(sync->port);
@@ -402,6 +421,15 @@ static void on_time(void *opaque)
 	step(opaque);
 }
 
+static void on_retry(void *opaque)
+{
+	struct bridge_sync *sync = opaque;
+
+	sync->retrying = false;
+	sync->looking = true; /* what it finds makes all that was refused be told anew */
+	step(sync);
+}
+
 static void on_change(void *opaque, uint32_t events)
 {
 	struct bridge_sync *sync = opaque;
@@ -422,6 +450,8 @@ static int parts_new(struct bridge_sync *sync)
 		err = errands_init(&sync->errands, loop, 1);
 	if (!err)
 		err = loop_timer_new(loop, on_time, sync, &sync->timer);
+	if (!err)
+		err = loop_timer_new(loop, on_retry, sync, &sync->retry);
 	if (!err)
 		err = host_interface_changes(&sync->changes_fd);
 	if (!err)
@@ -471,6 +501,8 @@ void bridge_sync_free(struct bridge_sync *sync)
 	fd_close(&sync->changes_fd);
 	if (sync->timer)
 		loop_timer_free(&sync->timer);
+	if (sync->retry)
+		loop_timer_free(&sync->retry);
 	bridge_table_free(sync->table);
 	free(sync);
 }
