@@ -210,6 +210,8 @@ static void joined(struct bridge_sync *sync, const struct bridge_errand *talk)
 	bridge_table_look_begin(sync->table);
 	for (uint32_t i = 0; i < talk->seen.count; i++)
 		bridge_table_found(sync->table, &talk->seen.addresses[i]);
+	if (talk->seen.more)
+		bridge_table_found_more(sync->table);
 	bridge_table_look_end(sync->table);
 	sync->walking = true;
 }

@@ -357,6 +357,11 @@ void bridge_table_found(struct bridge_table *table, const struct bridge_address 
 	table->foreign |= !entry;
 }
 
+void bridge_table_found_more(struct bridge_table *table)
+{
+	table->foreign = true;
+}
+
 void bridge_table_look_end(struct bridge_table *table)
 {
 	each(table, settle);

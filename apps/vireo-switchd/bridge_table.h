@@ -43,6 +43,7 @@ void bridge_table_answer(struct bridge_table *table, const struct bridge_change 
 /* The kernel has been asked what there is; nothing is to be answered. It has what was found between the two, and nothing else. */
 void bridge_table_look_begin(struct bridge_table *table);
 void bridge_table_found(struct bridge_table *table, const struct bridge_address *address);
+void bridge_table_found_more(struct bridge_table *table); /* others, which are not said */
 void bridge_table_look_end(struct bridge_table *table);
 
 struct bridge_table_state {

@@ -275,6 +275,10 @@ static void more_foreign_addresses_than_can_be_known_are_taken_back_in_turns(voi
 	assert_true(bridge_table_state(table).foreign);
 	assert_int_equal(tell_all(table), 128);
 	bridge_table_look_begin(table);
+	bridge_table_found_more(table); /* who has asked has had no room himself */
+	bridge_table_look_end(table);
+	assert_true(bridge_table_state(table).foreign);
+	bridge_table_look_begin(table);
 	bridge_table_look_end(table);
 	assert_false(bridge_table_state(table).foreign);
 	bridge_table_free(table);

@@ -108,8 +108,12 @@ static void on_address(void *opaque, const struct bridge_message *message)
 	struct asked *asked = opaque;
 	struct bridge_address address;
 
-	if (asked->seen->count < asked->seen->room && bridge_message_address(message, asked->interface, &address))
+	if (!bridge_message_address(message, asked->interface, &address))
+		return;
+	if (asked->seen->count < asked->seen->room)
 		asked->seen->addresses[asked->seen->count++] = address;
+	else
+		asked->seen->more = true;
 }
 
 static int link_ask(int fd, uint32_t number, int interface, struct bridge_link *ret_link)
@@ -150,6 +154,7 @@ int bridge_talk_look(int fd, int interface, struct bridge_seen *seen)
 	int err = interface > 0 ? link_ask(fd, 1, interface, &port) : -ENODEV;
 
 	seen->count = 0;
+	seen->more = false;
 	seen->bridge = (struct bridge_link){.master = 0};
 	if (err || !port.master || !port.of_bridge)
 		return err;

@@ -13,7 +13,8 @@ struct bridge_seen {
 	struct bridge_link bridge; /* of_bridge: the interface is a port of this one */
 	uint16_t pvid;		   /* of frames without a tag, where it filters; 0: they go nowhere */
 	struct bridge_address *addresses; /* whose room is given: what we, or somebody like us, have told the bridge of this port */
-	uint32_t count, room;	   /* of those that are more than that nothing is said */
+	uint32_t count, room;
+	bool more; /* there are others, for which there was no room */
 };
 
 int bridge_talk_open(int *ret_fd);

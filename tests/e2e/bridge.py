@@ -266,6 +266,20 @@ def what_a_daemon_before_has_told_is_found_again(lab):
 
 
 @case
+def more_than_may_be_told_that_a_daemon_before_has_left_is_taken_back(lab):
+    host = Bridged(lab)
+    host.run("ip", "tuntap", "add", "dev", "up0", "mode", "tap")
+    host.run("ip", "link", "set", "dev", "up0", "master", "br0")
+    with open(lab.path("batch"), "w") as batch:
+        batch.writelines(f"fdb add 02:00:00:00:{number // 256:02x}:{number % 256:02x} dev up0 master extern_learn\n" for number in range(300))
+    host.run("bridge", "-batch", lab.path("batch"))
+    expect(len(host.told()) == 300, f"{len(host.told())}")
+    switch = host.serve(guest_port(lab, "a"), sync="64")
+    host.becomes()
+    end_well(switch)
+
+
+@case
 def another_process_goes_on_and_the_bridge_notices_nothing(lab):
     host = Bridged(lab)
     switch = host.serve(guest_port(lab, "a"), guest_port(lab, "b"))
