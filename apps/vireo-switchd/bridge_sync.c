@@ -9,8 +9,8 @@
  *
  *	look    at first, and whenever some interface has changed: is ours a port of a bridge, does that know VLANs, what has it of ours? What has
  *	        been told before is found again so, by this process or one before it. After what went wrong in a talk, too.
- *	walk    through the whole table of the switch: after each look, when the switch has no list of what has changed, and when there is room again
- *	        for what has been left out. Not more often than WALK_MS.
+ *	walk    through the whole table of the switch: when a look has found another bridge or VLAN, when the switch has no list of what has changed, and
+ *	        when there is room again for what has been left out. Not more often than WALK_MS.
  *	tell    AT_ONCE changes, and then nothing for REST_MS: so what a guest makes of addresses costs bridge and routing protocol no more than that.
  *
  * An address is told if it is behind another port that somebody is at (sw_port_serves()) and that is no uplink: what is fixed to a port whose guest
@@ -202,6 +202,8 @@ static void joined(struct bridge_sync *sync, const struct bridge_errand *talk)
 {
 	const struct bridge_link *bridge = &talk->seen.bridge;
 
+	/* In which VLAN an address is told follows from these; what has changed in the switch meanwhile is in its list. */
+	sync->walking |= bridge->master != sync->bridge.master || bridge->filters != sync->bridge.filters || talk->seen.pvid != sync->pvid;
 	if (bridge->master != sync->bridge.master || strcmp(bridge->name, sync->bridge.name) != 0 || sync->said_apart)
 		log_info(&sync->port->log, "learning-sync: bridge '%s' is told of addresses%s", bridge->name, bridge->filters ? ", in their VLANs" : "");
 	sync->said_apart = sync->said_silent = sync->said_failed = false;
@@ -213,7 +215,6 @@ static void joined(struct bridge_sync *sync, const struct bridge_errand *talk)
 	if (talk->seen.more)
 		bridge_table_found_more(sync->table);
 	bridge_table_look_end(sync->table);
-	sync->walking = true;
 }
 
 /* Nothing is known that was not known before, and what has been told stays. */
