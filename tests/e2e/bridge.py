@@ -135,9 +135,11 @@ def what_ages_out_is_taken_back(lab):
     switch = host.serve(guest_port(lab, "a"), options=("--fdb-age", "2"))
     host.join()
     with Front(lab.path("a")) as a:
-        a.send(text_frame(1, None))
-        host.becomes(1)
-        host.becomes()
+        def is_told():
+            a.send(text_frame(1, None))
+            return host.told() == {address(1)}
+        wait_until(is_told, 30, "the bridge has who speaks")
+        host.becomes()  # he is silent
     end_well(switch)
 
 
