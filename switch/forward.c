@@ -319,12 +319,13 @@ static void forward_groups(struct forwarder *forwarder, struct burst *burst)
 
 static __attribute__((noinline)) void merge(struct forwarder *forwarder, struct burst *burst)
 {
+	uint64_t marks = traced(forwarder) ? trace_marks(burst) : 0;
 	unsigned left = gro_merge(forwarder->gro_room, burst->frames, burst->count);
 
 	counter_add(&burst->from->counters[forwarder->worker.index].rx_merged, burst->count - left);
 	burst->count = left;
 	if (traced(forwarder))
-		trace_merged(forwarder, burst);
+		trace_merged(forwarder, burst, marks);
 }
 
 static __attribute__((noinline)) void trace_admitted(struct forwarder *forwarder, const struct burst *burst, const struct port_guard *guard)

@@ -123,7 +123,7 @@ static void note_begin(struct trace_note *note, const struct vireo_frame *frame,
 {
 	memset(note, 0, offsetof(struct trace_note, frame.step));
 	note->tagged = false;
-	note->receiver = note->made = note->dropped = note->held = 0;
+	note->made = note->dropped = note->held = 0;
 	note->frame.ns = ns;
 	note->frame.bytes = frame->len_bytes;
 	note->frame.head_bytes = (uint8_t)vireo_frame_skip_bytes(frame);
@@ -153,7 +153,7 @@ static void room_begin(struct forwarder *forwarder, struct burst *burst, const s
 	}
 }
 
-static uint64_t marks_of(const struct burst *burst)
+uint64_t trace_marks(const struct burst *burst)
 {
 	uint64_t marks = 0;
 
@@ -174,7 +174,7 @@ void trace_begin(struct forwarder *forwarder, struct burst *burst, const struct 
 		forwarder->mirroring |= MIRRORING_TRACED;
 	}
 	room->source[room->sources].port = port;
-	room->source[room->sources++].frames = marks_of(burst);
+	room->source[room->sources++].frames = trace_marks(burst);
 }
 
 /* ---- end ---- */
@@ -222,18 +222,12 @@ void trace_end(struct forwarder *forwarder)
 
 /* ---- where it comes in ---- */
 
-void trace_merged(struct forwarder *forwarder, const struct burst *burst)
+void trace_merged(struct forwarder *forwarder, const struct burst *burst, uint64_t before)
 {
 	const struct sw_trace_step step = {.what = SW_TRACE_MERGED};
-	struct trace_room *room = forwarder->trace_room;
 
-	for (uint64_t gone = room->source[0].frames & ~marks_of(burst); gone; gone &= gone - 1) {
-		struct trace_note *note = &room->note[1 + __builtin_ctzll(gone)];
-		const struct sw_trace_step *last = &note->frame.step[note->frame.step_count - 1]; /* there are some from the beginning */
-
-		if (last->what != SW_TRACE_DROPPED)
-			note_step(note, &step, SW_TRACE_STEPS_MAX);
-	}
+	for (uint64_t gone = before & ~trace_marks(burst); gone; gone &= gone - 1)
+		note_step(&forwarder->trace_room->note[1 + __builtin_ctzll(gone)], &step, SW_TRACE_STEPS_MAX);
 }
 
 void trace_vlans(struct forwarder *forwarder, const struct burst *burst)

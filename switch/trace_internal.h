@@ -42,8 +42,7 @@ struct sw_trace {
 struct trace_note {
 	struct sw_trace_frame frame;
 	bool tagged;	    /* it has come with the tag of its VLAN */
-	uint32_t receiver;  /* serial of who is to get it now */
-	uint32_t made;	    /* that receiver's: into so many it has been cut, */
+	uint32_t made;	    /* at who is to get it now: into so many it has been cut, */
 	uint32_t dropped, held; /* and of those so many are lost, or held */
 };
 
@@ -78,7 +77,9 @@ void trace_burst(struct forwarder *forwarder, const struct burst *burst, const s
 void trace_set(struct forwarder *forwarder, const struct burst *burst, uint64_t frames, const struct sw_trace_step *step);
 void trace_list(struct forwarder *forwarder, struct vireo_frame *const *frames, unsigned count, const struct sw_trace_step *step);
 
-void trace_merged(struct forwarder *forwarder, const struct burst *burst); /* what is not in it any more is in another frame of it */
+uint64_t trace_marks(const struct burst *burst); /* bit i: the frame whose mark is i + 1 is in it */
+/* What was in it before, and is not any more, is in another frame of it. */
+void trace_merged(struct forwarder *forwarder, const struct burst *burst, uint64_t before);
 void trace_vlans(struct forwarder *forwarder, const struct burst *burst);
 /* Of a source: where it was known to be before the frame (-1: nowhere), and what was made of the frame. */
 void trace_source(struct forwarder *forwarder, const struct burst *burst, unsigned frame, int before);
