@@ -474,6 +474,8 @@ int bridge_sync_new(struct port *port, int interface, bool held, struct bridge_s
 	}
 	if (err == -ENOSPC)
 		snprintf(why, SPEC_WHY_BYTES, "learning-sync: as many ports as may have it do: take it from another one");
+	else if (err == -EAFNOSUPPORT)
+		snprintf(why, SPEC_WHY_BYTES, "learning-sync: no netlink sockets here: RestrictAddressFamilies= of the service is to name AF_NETLINK");
 	else if (err)
 		snprintf(why, SPEC_WHY_BYTES, "learning-sync: %s", strerror(-err));
 	if (err) {
