@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #define SHUTDOWN_MS 800
+#define SYNC_END_MS 5000 /* with a port that takes back what a bridge has been told: thousands of addresses, one by one, of a kernel that is busy */
 
 struct switchd {
 	struct options options;
@@ -195,6 +196,8 @@ static void ports_stop(struct switchd *d)
 
 		if (endpoint && endpoint->end_ms)
 			end_ms = max_u64(end_ms, clock_now_ms() + endpoint->end_ms);
+		if (p->spec.learning_sync)
+			end_ms = max_u64(end_ms, clock_now_ms() + SYNC_END_MS);
 		if (!p->closing)
 			ports_remove(p, NULL, NULL);
 	}
