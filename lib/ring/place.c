@@ -8,8 +8,8 @@
  *	the driver's place	AVAIL is the wrap counter of the lap in which the driver wrote a descriptor last, used or not
  *				(2.8.1), so it changes where the driver stands
  *	our mark		the device event area holds how far we have shown chains: with DESC it is the place for
- *				which a kick was asked; else its offset means nothing to a driver, and is ours (plus one: 0
- *				is what others leave there). It is written after each burst
+ *				which a kick was asked; else its offset means nothing to a driver, and is ours, lifted beyond
+ *				all offsets (place_mark_lift()). It is written after each burst
  *	the last used one	looking back from the driver's place. A chain that took several descriptors has one used entry,
  *				and the rest of it looks available: where the mark is older than that entry, a list with the same
  *				buffer id behind it is taken for the rest only if the base says so, or the mark is still
@@ -149,29 +149,24 @@ static uint32_t used_end(const struct place_look *look, uint32_t used, uint32_t 
 }
 
 /*
- * What we have left in the device event area. Who has turned kicks off meanwhile and left the offset as it was (QEMU does, when it is about
- * to look) has made a mark of the place itself: we see it one descriptor further back, where a chain is used, or a lap away. At the ring's
- * beginning that is 0, as programs leave it that poll and never write it: `weak`.
+ * What we have left in the device event area. Where there is no lift, and kicks are turned off, who has done that meanwhile has left the place
+ * for which we had asked for one (QEMU does, when it is about to look). At the ring's beginning that is 0, as programs leave it that poll and
+ * never write it: `weak`.
  */
 static bool mark_read(const struct place_look *look, uint32_t *ret_back, bool *ret_weak)
 {
 	const struct packed_event *event = look->setup->device;
 	uint16_t off_wrap = le16(__atomic_load_n(&event->off_wrap, __ATOMIC_RELAXED));
 	uint16_t flags = le16(__atomic_load_n(&event->flags, __ATOMIC_RELAXED)) & PACKED_EVENT_FLAGS_MASK;
+	uint32_t lift = place_mark_lift(look->setup->size);
 	struct packed_place place = place_decode(off_wrap);
-	bool there;
 
 	*ret_weak = !off_wrap && flags == PACKED_EVENT_DISABLE;
-	if (flags == PACKED_EVENT_DESC)
-		return back_of(look, place, ret_back);
-	if (!place.pos && flags != PACKED_EVENT_DISABLE)
+	if (flags != PACKED_EVENT_DESC && place.pos >= lift)
+		place.pos = (uint16_t)(place.pos - lift);
+	else if (flags != PACKED_EVENT_DESC && (flags != PACKED_EVENT_DISABLE || lift == 1))
 		return false;
-	place.pos -= place.pos > 0;
-	there = back_of(look, place, ret_back);
-	if (*ret_back != look->setup->size + 1)
-		return there;
-	*ret_back = look->setup->size;
-	return true;
+	return back_of(look, place, ret_back);
 }
 
 static packed_word *word_of(struct packed_desc *desc)
