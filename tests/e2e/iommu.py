@@ -6,16 +6,19 @@ unmaps is taken from it.
 A guest either maps and unmaps each buffer by itself (iommu.strict=1), or unmaps in the lump and later (iommu.strict=0), and takes all of its
 rings away each time: what comes before it has told of them again is held. A frame that the switch has dropped is an error, and so is an answer that
 is lost between two strict guests; a lazy one loses a few by itself, of which the switch knows nothing. `VIREO_LONG` seconds, if set, is how
-long each of them keeps unmapping under load, in more ways."""
+long each of them keeps unmapping under load, in more ways; and DPDK drives such a card by VFIO."""
 import os
 import re
 import sys
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import case_for, expect, main, need_program  # noqa: E402
+from guest.front import Front  # noqa: E402
 from guest.guarded import Guarded  # noqa: E402
+from guest.labguest import LabGuest  # noqa: E402
 from guest.qemu import Guest, Nic  # noqa: E402
 from guest.switch import Switch  # noqa: E402
 from guest.traffic import pair, ping, ping_command, ping_parse, transfer  # noqa: E402
@@ -82,6 +85,65 @@ def guests_behind_an_iommu_talk(lab, left_has, right_has):
     answers_come(switch, right, address_left, spare)
     transfer(left, address_left, right, TCP_MIB)
     transfer(right, address_right, left, TCP_MIB)
+    expect(switch.stop() == 0, "vireo-switchd did not end cleanly")
+
+
+# ---- DPDK in the guest ----
+
+VFIO = ["vfio_iommu_type1 allow_unsafe_interrupts=1", "vfio-pci"]
+FRAMES = 500
+DPDK_S = 120  # an emulated machine, on a loaded one
+TESTPMD = ("stdbuf -oL dpdk-testpmd --lcores 0@0,1@0 --no-huge -m 128 --iova-mode=va --no-telemetry -a {} -- --total-num-mbufs=4096 "
+           "--forward-mode=macswap --rxd=256 --txd=256")
+# The card is the only one of virtio 1.0's network type.
+BIND = """set -e
+cd /sys/bus/pci/devices
+for card in *; do [ "$(cat $card/vendor $card/device | tr '\\n' ' ')" != '0x1af4 0x1041 ' ] || break; done
+echo vfio-pci >$card/driver_override
+[ ! -e $card/driver ] || echo $card >$card/driver/unbind
+echo $card >/sys/bus/pci/drivers_probe
+[ "$(basename $(readlink $card/driver))" = vfio-pci ]
+echo $card"""
+
+
+class GuardedLabGuest(Guarded, LabGuest):
+    pass
+
+
+def dpdk_begins(guest, card):
+    guest.check(f"tail -f /dev/null | {TESTPMD.format(card)} >/run/testpmd.log 2>&1 & echo $! >/run/testpmd.pid\n"
+                "for i in $(seq 1000); do grep -q 'Press enter' /run/testpmd.log && exit 0; kill -0 $(cat /run/testpmd.pid) || break; sleep 0.1; done\n"
+                "cat /run/testpmd.log; exit 1", DPDK_S)
+
+
+def dpdk_ends(guest):
+    guest.check("kill -INT $(cat /run/testpmd.pid); for i in $(seq 500); do kill -0 $(cat /run/testpmd.pid) 2>/dev/null || exit 0; sleep 0.1; done; exit 1", DPDK_S)
+
+
+def frames_come_back(front):
+    """Of any size; as many are on their way at a time as rings and what is held have room for."""
+    target, source = (bytes.fromhex(mac.replace(":", "")) for mac in MACS)
+    back, end = set(), time.monotonic() + DPDK_S
+    for number in range(FRAMES):
+        front.send((target + source + b"\x88\xb5" + number.to_bytes(4, "big")).ljust(60 + number % 1400, b"\x5a"))
+        while number + 1 - len(back) > (64 if number + 1 < FRAMES else 0) and time.monotonic() < end:
+            back |= {data[14:18] for _, data in front.receive(0.5) if data[12:14] == b"\x88\xb5"}
+    expect(len(back) == FRAMES, f"{len(back)} of {FRAMES} frames have come back")
+
+
+@case_for({"split": ({},), "packed": ({"packed": "on"},)} if LONG else {}, "dpdk_behind_an_iommu_sends_back_what_it_gets_{}", shows=["vhost-user"])
+def dpdk_behind_an_iommu(lab, properties):
+    """It maps its memory once, and takes it away when it ends: then it begins again."""
+    need_program("dpdk-testpmd")
+    switch = Switch(lab, [f"vhost-user:{lab.path(name)},name={name}" for name in ("left", "right")])
+    guest = GuardedLabGuest(lab, nics=[Nic(lab.path("left"), MACS[0], properties=properties)], modules=VFIO).ready()
+    card = guest.check(BIND).strip()
+    for _ in range(2):
+        dpdk_begins(guest, card)
+        with Front(lab.path("right")) as front:
+            frames_come_back(front)
+        dpdk_ends(guest)
+    print(f"     {FRAMES} frames there and back, twice; {switch.port('left')['counters']['tx_held']} were held", flush=True)
     expect(switch.stop() == 0, "vireo-switchd did not end cleanly")
 
 
