@@ -93,6 +93,10 @@ prove: ## what CBMC, fetched from Debian 13, proves of parsers, translation and 
 	@scripts/prove
 	@scripts/prove --mutants
 
+coverage: ## which lines of lib/wire, ring, mem, device and transport tests, lies and fuzzers reach (WHAT: units, hostile, fuzz, e2e; some only)
+	@scripts/install-deps build check
+	@scripts/coverage $(WHAT)
+
 fuzz: ## all fuzzers for HOURS (8), with a corpus that is kept
 	@scripts/install-deps build check
 	@scripts/fuzz $(HOURS)
@@ -135,6 +139,6 @@ deb-check: deb ## install, upgrade and purge the package vireo in a Debian folde
 	@tests/deb/packages.py
 
 clean: ## remove what building made
-	rm -rf '$(BUILD)' build-check build-deb
+	rm -rf '$(BUILD)' build-check build-coverage build-deb
 
-.PHONY: help demo demo-disk check tidy figures cycles neighbours page properties comeback killings soak beside disks blkio rbd blktests libiscsi prove fuzz migrate matrix bench build compile install deb deb-check clean
+.PHONY: help demo demo-disk check tidy figures cycles neighbours page properties comeback killings soak beside disks blkio rbd blktests libiscsi prove coverage fuzz migrate matrix bench build compile install deb deb-check clean
