@@ -278,7 +278,7 @@ int pci_queue_init(struct pci_queue *q, const struct pci_queue_setup *setup)
 	unsigned rx_size = vireo_driver_ring_size(setup->rx), tx_size = vireo_driver_ring_size(setup->tx);
 	int err = 0;
 
-	*q = (struct pci_queue){.s = *setup};
+	*q = (struct pci_queue){.s = *setup, .in = q->in, .out = q->out};
 	q->held = calloc(rx_size, sizeof(*q->held));
 	q->pieces = calloc(rx_size, sizeof(*q->pieces));
 	q->slots = calloc(tx_size, sizeof(*q->slots));
@@ -299,5 +299,5 @@ void pci_queue_fini(struct pci_queue *q)
 	free(q->pieces);
 	free(q->slots);
 	free(q->next);
-	*q = (struct pci_queue){.held = NULL};
+	*q = (struct pci_queue){.in = q->in, .out = q->out};
 }

@@ -42,7 +42,7 @@ struct pci_queue {
 	struct sw_queue_stats out;
 };
 
-/* Gives all receive buffers to the device. -ENOMEM, or what the ring says. */
+/* Gives all receive buffers to the device. -ENOMEM, or what the ring says. `in` and `out` are what they were, here and in pci_queue_fini(): zeroes at first. */
 int pci_queue_init(struct pci_queue *q, const struct pci_queue_setup *setup);
 void pci_queue_fini(struct pci_queue *q);
 

@@ -90,11 +90,13 @@ static int card_new(bool mergeable, unsigned offloads)
 
 static int setup(void **state)
 {
+	card.queue = (struct pci_queue){.held = NULL};
 	return card_new(true, VIREO_OFFLOAD_CSUM);
 }
 
 static int setup_plain(void **state)
 {
+	card.queue = (struct pci_queue){.held = NULL};
 	return card_new(false, 0);
 }
 
@@ -496,11 +498,23 @@ static void a_frame_longer_than_any_table_is_too_long(void **state)
 	assert_int_equal(stats(true).too_long, 1);
 }
 
+/* The port's, who may come to other rings than these. */
+static void counters_go_on_with_other_rings(void **state)
+{
+	card.queue.in.frames = 3;
+	card.queue.out.frames = 4;
+	teardown(state);
+	assert_int_equal(card_new(true, 0), 0);
+	assert_int_equal(card.queue.in.frames, 3);
+	assert_int_equal(card.queue.out.frames, 4);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(frames_come_in_place),
+		TEST(counters_go_on_with_other_rings),
 		TEST(a_burst_is_as_long_as_was_asked_for),
 		TEST(a_large_frame_is_gathered),
 		TEST(a_frame_shorter_than_ethernet_is_dropped),

@@ -200,6 +200,7 @@ static void attempt_work(struct errand *errand)
 		.queue_size = RING_SIZE,
 		.memory_bytes = (size_t)attempt->pairs * 2 * RING_SIZE * PCI_BUFFER_BYTES,
 		.protocol_features_off = UINT64_C(1) << VU_PROTO_BACKEND_REQ_BIT, /* nobody would read what it says there */
+		/* The attempt is gone when the front end is closed: then, and in between, nothing of this level is said. */
 		.log = {.write = attempt_log, .opaque = attempt, .max_level = VIREO_LOG_ERROR},
 	};
 
@@ -227,13 +228,8 @@ static void front_leave(struct user_port *user)
 	struct vireo_front *front = user->front;
 
 	user->front = NULL;
-	for (unsigned i = 0; i < user->port.spec.queues; i++) {
-		struct sw_queue_stats in = user->queues[i].in, out = user->queues[i].out;
-
+	for (unsigned i = 0; i < user->port.spec.queues; i++)
 		pci_queue_fini(&user->queues[i]);
-		user->queues[i].in = in; /* the port's, and not the session's */
-		user->queues[i].out = out;
-	}
 	front_close_aside(front);
 }
 
@@ -291,7 +287,6 @@ static int queue_open(struct user_port *user, unsigned index)
 	uint64_t features = vireo_front_features(user->front);
 	uint8_t *memory = vireo_front_memory(user->front);
 	size_t bytes = (size_t)RING_SIZE * PCI_BUFFER_BYTES;
-	struct sw_queue_stats in = user->queues[index].in, out = user->queues[index].out;
 	const struct pci_queue_setup setup = {
 		.rx = vireo_front_ring(user->front, 2 * index),
 		.tx = vireo_front_ring(user->front, 2 * index + 1),
@@ -302,11 +297,8 @@ static int queue_open(struct user_port *user, unsigned index)
 		.indirect = features & VIREO_FEATURE(VIREO_F_RING_INDIRECT_DESC_BIT),
 		.offloads = net_driver_offloads(features, false),
 	};
-	int err = pci_queue_init(&user->queues[index], &setup);
 
-	user->queues[index].in = in;
-	user->queues[index].out = out;
-	return err;
+	return pci_queue_init(&user->queues[index], &setup);
 }
 
 static int queues_enter(struct user_port *user)
