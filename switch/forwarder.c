@@ -76,10 +76,12 @@ static int serve(struct worker *worker, struct source *source, struct source *ne
 	struct forwarder *forwarder = container_of(worker, struct forwarder, worker);
 	struct in_queue *in = container_of(source, struct in_queue, source);
 	struct burst *burst = &forwarder->burst;
+	uint64_t asked_ns;
 	int count;
 
 	if (next)
 		expect(next);
+	asked_ns = sampling_asked(&forwarder->sampling);
 	count = likely(!forwarder->stall.alert)
 			? in->ops->receive(in->opaque, in->number, forwarder->frames, in->turn_frames)
 			: receive_watched(forwarder, in);
@@ -102,6 +104,8 @@ static int serve(struct worker *worker, struct source *source, struct source *ne
 		release_watched(forwarder, in);
 	if (unlikely(signals_held(in->port)))
 		signals_in(forwarder, in);
+	if (unlikely(asked_ns))
+		sampling_done(&in->port->counters[worker->index].samples, asked_ns, (unsigned)count);
 	return count;
 }
 
@@ -176,6 +180,7 @@ static int forwarder_init(struct forwarder *forwarder, struct sw *sw, unsigned i
 	forwarder->multicast = sw->multicast;
 	forwarder->alone = sw->worker_count == 1;
 	forwarder->samples = sw->samples;
+	sampling_init(&forwarder->sampling, index);
 	err = worker_init(&forwarder->worker, &config);
 	forwarder->guard_room = malloc(sizeof(*forwarder->guard_room)); /* pages that no guard needs are never touched */
 	forwarder->gro_room = malloc(sizeof(*forwarder->gro_room));

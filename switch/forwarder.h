@@ -8,6 +8,7 @@
 #include "switch/offload.h"
 #include "switch/priority.h"
 #include "switch/retry.h"
+#include "switch/samples.h"
 #include "switch/signals.h"
 #include "switch/stall.h"
 #include "work/worker.h"
@@ -39,6 +40,7 @@ struct forwarder {
 	struct mirror_room *mirror_room;
 	struct trace_room *trace_room;
 	uint8_t mirroring; /* MIRRORING_*: 0 unless a frame in hand is mirrored or traced */
+	struct sampling sampling;
 	struct stall stall;
 	struct retry_list retries;
 	struct signal_list signals;

@@ -44,6 +44,7 @@ struct port_counters {
 	uint64_t tx_held, tx_hold_limit, tx_retry_limit;
 	uint64_t tx_class1, tx_class2, tx_class3, tx_less_urgent;
 	uint64_t tx_no_queue, tx_link_down, tx_flood_room, tx_mtu, tx_segment_error, tx_segmented, tx_lost;
+	struct sw_port_samples samples __attribute__((aligned(CACHE_LINE_BYTES))); /* see samples.h; lines that are seldom written */
 } __attribute__((aligned(CACHE_LINE_BYTES)));
 
 /* In sw_port.limited, beside LIMITED_*. */

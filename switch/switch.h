@@ -456,6 +456,22 @@ struct sw_port_stats {
 	uint64_t tx_lost;             /* the port took fewer than were given: see its queue counters; or its queue was removed first */
 };
 void sw_port_stats(const struct sw_port *port, struct sw_port_stats *ret_stats);
+/*
+ * Of one burst from the port in about SW_SAMPLED_BURSTS, chosen by dice. How long its frames have stayed in the switch: from when the worker asked
+ * the port for them until each was delivered, kept for a receiver that is to have buffers later, or dropped, and the burst was given back to its
+ * sender. How long they had lain in the sender's ring before is not in it, nor how long a signal to the receiver is held back.
+ */
+#define SW_SAMPLED_BURSTS 64u
+#define SW_STAY_NS_MIN	  256u /* the upper bound of the first bucket; that of each next one is twice as much */
+#define SW_STAY_BUCKETS	  20u
+#define SW_BURST_BUCKETS  7u /* the upper bounds are 1, 2, 4 ... 64 frames */
+struct sw_port_samples {
+	uint64_t stay[SW_STAY_BUCKETS + 1]; /* frames, by how long they stayed; the last: longer than all bounds */
+	uint64_t stay_ns;		    /* the sum of that over those frames */
+	uint64_t burst[SW_BURST_BUCKETS];   /* bursts, by how many frames they had */
+	uint64_t burst_frames;		    /* those frames */
+};
+void sw_port_samples(const struct sw_port *port, struct sw_port_samples *ret_samples);
 void sw_queue_stats(const struct sw_port *port, bool out, unsigned queue, struct sw_queue_stats *ret_stats);
 /*
  * How often an in queue's kick_fd has called its worker since the port was made; several kicks before the worker looks are one. -EOPNOTSUPP: the

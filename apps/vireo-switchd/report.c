@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "report.h"
+#include "port_samples.h"
 #include "base/util.h"
 #include "switch/vlan.h"
 #include "vireo/frame.h"
@@ -229,6 +230,7 @@ json_t *report_port_full(const struct port *port)
 	json_object_set_new(object, "aside", json_boolean(sw_port_aside(port->sw)));
 	json_object_set_new(object, "counters", counters);
 	json_object_set_new(object, "queue_counters", queue_reports(port));
+	json_object_set_new(object, "histograms", port_samples_report(port->sw));
 	return object;
 }
 

@@ -2,6 +2,7 @@
 /* Each command's answer, for people. */
 #include "show.h"
 #include "field.h"
+#include "histogram.h"
 #include "show_port.h"
 #include "table.h"
 #include <string.h>
@@ -134,7 +135,7 @@ void show_stats(struct show *show)
 
 /* ---- top ---- */
 
-#define ALL_RATES_COLUMNS 160u /* with names that are not too long */
+#define ALL_RATES_COLUMNS 176u /* with names that are not too long */
 
 static const json_t *port_before(const json_t *previous, const char *name)
 {
@@ -160,11 +161,23 @@ static void rate_cell(struct table *t, const json_t *port, const json_t *before,
 			   (double)(now - then) * (unit > 1 ? 8 : 1) / seconds / unit);
 }
 
+/* How long so many of the frames from the port stayed in the switch, of those sampled since the previous answer. */
+static void latency_cell(struct table *t, const json_t *port, const json_t *before, double quantile)
+{
+	double ns = histogram_quantile(json_object_get(json_object_get(port, "histograms"), "latency_ns"),
+				       json_object_get(json_object_get(before, "histograms"), "latency_ns"), quantile);
+
+	if (!before || ns < 0)
+		table_cell(t, "-");
+	else
+		table_cell(t, "%.1f", ns / 1e3);
+}
+
 static void rates_table(struct show *show, double seconds)
 {
 	struct table *t =
 		table_new("PORT|STATE|>RX FRAMES/S|>RX MBIT/S|>RX DROPS/S|>TX FRAMES/S|>TX MBIT/S|"
-			  ">TX DROPS/S|>RX FRAMES|>RX BYTES|>TX FRAMES|>TX BYTES|>RX DROPS|>TX DROPS");
+			  ">TX DROPS/S|>P50 US|>P99 US|>RX FRAMES|>RX BYTES|>TX FRAMES|>TX BYTES|>RX DROPS|>TX DROPS");
 	static const char *const totals[] = {"rx_frames", "rx_bytes", "tx_frames",
 					     "tx_bytes",  "rx_drops", "tx_drops"};
 	const json_t *port;
@@ -181,6 +194,8 @@ static void rates_table(struct show *show, double seconds)
 		rate_cell(t, port, before, "tx_frames", 1, seconds);
 		rate_cell(t, port, before, "tx_bytes", 1e6, seconds);
 		rate_cell(t, port, before, "tx_drops", 1, seconds);
+		latency_cell(t, port, before, 0.5);
+		latency_cell(t, port, before, 0.99);
 		for (size_t c = 0; c < ARRAY_SIZE(totals); c++)
 			number_cell(t, port, totals[c]);
 	}

@@ -216,6 +216,61 @@ static void put_latency(const struct metrics *m, const json_t *objects)
 	}
 }
 
+/* A family of histograms: `base` is the family's name but for the sort; values are told in units of `unit` (1e9: nanoseconds as seconds). */
+struct histogram_family {
+	const char *key, *base, *unit_name, *help;
+	double unit;
+};
+
+static const struct histogram_family histogram_families[] = {
+	{"latency_ns", "latency_seconds", "seconds", "How long frames from the port have stayed in the switch, of one burst in 64 or so.", 1e9},
+	{"burst_frames", "burst_frames", "frames", "How many frames have come from the port at once, of one burst in 64 or so.", 1},
+};
+
+static void put_bucket(const struct metrics *m, const struct histogram_family *family, const json_t *object, const char *le, long long below)
+{
+	fprintf(m->out, "%s_%s_bucket", m->sort->prefix, family->base);
+	put_labels(m, object, NULL, "le", le);
+	fprintf(m->out, " %lld\n", below);
+}
+
+static void put_histogram(const struct metrics *m, const struct histogram_family *family, const json_t *object, const json_t *histogram)
+{
+	const json_t *bounds = json_object_get(histogram, "le"), *counts = json_object_get(histogram, "counts"), *count;
+	long long below = 0;
+	char le[32];
+
+	for (size_t i = 0; (count = json_array_get(counts, i)); i++) {
+		below += (long long)json_integer_value(count);
+		snprintf(le, sizeof(le), family->unit > 1 ? "%.9g" : "%.1f", (double)json_integer_value(json_array_get(bounds, i)) / family->unit);
+		put_bucket(m, family, object, i < json_array_size(bounds) ? le : "+Inf", below);
+	}
+	fprintf(m->out, "%s_%s_count", m->sort->prefix, family->base);
+	put_labels(m, object, NULL, NULL, NULL);
+	fprintf(m->out, " %lld\n%s_%s_sum", below, m->sort->prefix, family->base);
+	put_labels(m, object, NULL, NULL, NULL);
+	fprintf(m->out, " %.9f\n", (double)json_integer_value(json_object_get(histogram, "sum")) / family->unit);
+}
+
+static void put_histograms(const struct metrics *m, const json_t *objects, const struct histogram_family *family)
+{
+	const json_t *object, *histogram;
+	bool typed = false;
+
+	for (size_t i = 0; (object = json_array_get(objects, i)); i++) {
+		histogram = json_object_get(json_object_get(object, "histograms"), family->key);
+		if (!json_array_size(json_object_get(histogram, "le")))
+			continue;
+		if (!typed)
+			fprintf(m->out, "# HELP %s_%s %s\n# TYPE %s_%s histogram\n", m->sort->prefix, family->base, family->help,
+				m->sort->prefix, family->base);
+		if (!typed && !m->plain)
+			fprintf(m->out, "# UNIT %s_%s %s\n", m->sort->prefix, family->base, family->unit_name);
+		typed = true;
+		put_histogram(m, family, object, histogram);
+	}
+}
+
 void metrics_print(const json_t *stats, bool plain, FILE *out)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(sorts); i++) {
@@ -230,6 +285,8 @@ void metrics_print(const json_t *stats, bool plain, FILE *out)
 			put_families(&m, objects, "memory", NULL);
 			put_families(&of_queues, objects, "queue_counters", NULL);
 			put_latency(&m, objects);
+			for (size_t f = 0; f < ARRAY_SIZE(histogram_families); f++)
+				put_histograms(&m, objects, &histogram_families[f]);
 		}
 		json_decref(objects);
 	}

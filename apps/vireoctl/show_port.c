@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "show_port.h"
 #include "field.h"
+#include "histogram.h"
 #include "show.h"
 #include "table.h"
 #include <string.h>
@@ -171,6 +172,17 @@ static void learning_sync_details(const json_t *sync, FILE *out)
 		fprintf(out, "\nlearning-sync: it is no port of a bridge");
 }
 
+static void samples_details(const json_t *histograms, FILE *out)
+{
+	const json_t *latency = json_object_get(histograms, "latency_ns"), *bursts = json_object_get(histograms, "burst_frames");
+
+	if (histogram_count(latency, NULL) <= 0 || histogram_count(bursts, NULL) <= 0)
+		return;
+	fprintf(out, "\nlatency: half of the frames from the port within %.1f us, 99 %% within %.1f us; %.1f frames a burst (%lld bursts sampled)",
+		histogram_quantile(latency, NULL, 0.5) / 1e3, histogram_quantile(latency, NULL, 0.99) / 1e3, histogram_mean(bursts),
+		histogram_count(bursts, NULL));
+}
+
 void port_details(const json_t *port, FILE *out)
 {
 	const json_t *offloads = json_object_get(port, "offloads"), *offload,
@@ -212,6 +224,7 @@ void port_details(const json_t *port, FILE *out)
 			number_of(json_object_get(port, "retry"), "delay_us"));
 	if (memory)
 		memory_details(memory, out);
+	samples_details(json_object_get(port, "histograms"), out);
 	fprintf(out, "\n\n");
 	counters_table(json_object_get(port, "counters"), out);
 	fputc('\n', out);

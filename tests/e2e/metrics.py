@@ -66,6 +66,36 @@ def the_switch_s_counters_are_as_in_port_show(lab):
 
 
 @case
+def latency_and_bursts_are_histograms(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')},name=a", "null:n"])
+    with Front(lab.path("a")) as front:
+        def sampled():
+            for _ in range(200):
+                front.send(text_frame(1, None))
+            return sum(switch.port("a")["histograms"]["burst_frames"]["counts"]) >= 3
+        wait_until(sampled, 60, "some bursts are timed")
+        sent = switch.port("a")["rx_frames"]
+        wait_until(lambda: switch.port("n")["tx_frames"] == sent, 20, "all have passed")
+        types, samples = metrics(switch)
+        histograms = switch.port("a")["histograms"]
+        for family, key, unit in (("vireo_port_latency_seconds", "latency_ns", 1e9), ("vireo_port_burst_frames", "burst_frames", 1)):
+            expect(types[family] == "histogram", f"{family}: {types[family]}")
+            told, below = histograms[key], 0
+            expect(len(told["counts"]) == len(told["le"]) + 1 and sorted(set(told["le"])) == told["le"], f"{told}")
+            buckets = {float(dict(labels)["le"]): value for (name, *labels), value in samples.items() if name == family + "_bucket" and ("port", "a") in labels}
+            for bound, count in zip([*told["le"], float("inf")], told["counts"]):
+                below += count
+                expect(buckets.pop(min(buckets, key=lambda le: abs(le - bound / unit) if bound < float("inf") else -le)) == below, f"{family}: up to {bound}")
+            expect(not buckets and samples[family + "_count", ("port", "a")] == below > 0, f"{family}: {below}, {buckets}")
+            expect(abs(samples[family + "_sum", ("port", "a")] * unit / told["sum"] - 1) < 0.001, f"{family}: {told['sum']}")
+        expect(histograms["burst_frames"]["sum"] == sum(histograms["latency_ns"]["counts"]) < sent, f"{histograms}")
+        expect(not sum(switch.port("n")["histograms"]["latency_ns"]["counts"]), "of a port that sends nothing")
+        expect("latency: half of the frames from the port within" in switch.ctl("port", "show", "a"), "for people")
+        expect("latency:" not in switch.ctl("port", "show", "n"), "of a port that sends nothing")
+    end_well(switch)
+
+
+@case
 def disks_and_luns_have_theirs(lab):
     blkd = Blkd(lab)
     blkd.ctl("disk", "add", "d=mem:1M,latency=on")

@@ -183,6 +183,30 @@ function disk_tiles(stats, old) {
 
 // ---- ports, drops, workers ----
 
+// The value that so much of what was counted since does not exceed, as Prometheus' histogram_quantile() has it; null: nothing was.
+function quantile(histogram, old, part) {
+	const bounds = list((histogram || {}).le), then = list((old || {}).counts);
+	let counts = list((histogram || {}).counts).map((count, i) => number(count) - number(then[i]));
+	if (counts.some(count => count < 0))
+		counts = histogram.counts.map(number); // the port was made anew
+	let rest = part * counts.reduce((all, count) => all + count, 0);
+	if (!rest || !bounds.length)
+		return null;
+	for (let i = 0; i < bounds.length; rest -= counts[i++])
+		if (counts[i] > 0 && counts[i] >= rest)
+			return (i ? bounds[i - 1] : 0) + (bounds[i] - (i ? bounds[i - 1] : 0)) * rest / counts[i];
+	return bounds[bounds.length - 1];
+}
+
+// Of the last interval in which something was timed, for it is one burst in many.
+const latencies = new WeakMap();
+function latency(port, was) {
+	const of = object => (object.histograms || {}).latency_ns;
+	const value = was.name === undefined ? null : quantile(of(port), of(was), 0.99);
+	latencies.set(port, value === null ? latencies.get(was) || null : value);
+	return latencies.get(port);
+}
+
 function show_ports(ports, old) {
 	const rows = ports.map(port => {
 		const was = named(old, port.name) || {}, of = (key, factor = 1) => {
@@ -191,13 +215,14 @@ function show_ports(ports, old) {
 		};
 		const drops = number(port.rx_drops) + number(port.tx_drops);
 		const lost = rate(drops, was.name === undefined ? undefined : number(was.rx_drops) + number(was.tx_drops));
+		const stayed = latency(port, was);
 		const bits = remember("port " + port.name, (of("rx_bytes", 8) || 0) + (of("tx_bytes", 8) || 0));
 		return [name(port.name), cell(port.type, "left"), state(port), rated(of("rx_frames"), "/s"), rated(of("rx_bytes", 8), "bit/s"), cell(whole(port.rx_frames)),
-			rated(of("tx_frames"), "/s"), rated(of("tx_bytes", 8), "bit/s"), cell(whole(port.tx_frames)),
+			cell(stayed === null ? "–" : seconds(Math.round(stayed))), rated(of("tx_frames"), "/s"), rated(of("tx_bytes", 8), "bit/s"), cell(whole(port.tx_frames)),
 			fault(lost, lost === null ? "–" : said(si(lost, "/s"))), cell(whole(drops)), cell(spark(bits))];
 	});
-	table("ports", [[["", "left group", 3], ["From the port", "group", 3], ["To the port", "group", 3], ["Drops", "group", 2], ["", "group", 1]],
-		[["Port", "left"], ["Type", "left"], ["State", "left"], ["Frames"], ["Traffic"], ["In all"], ["Frames"], ["Traffic"], ["In all"], ["Now"], ["In all"],
+	table("ports", [[["", "left group", 3], ["From the port", "group", 4], ["To the port", "group", 3], ["Drops", "group", 2], ["", "group", 1]],
+		[["Port", "left"], ["Type", "left"], ["State", "left"], ["Frames"], ["Traffic"], ["In all"], ["99 % within"], ["Frames"], ["Traffic"], ["In all"], ["Now"], ["In all"],
 			["Last minute"]]], rows);
 }
 
