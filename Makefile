@@ -42,10 +42,11 @@ cycles: build ## cycles a frame with a second worker, and beside 254 silent port
 neighbours: build ## what a hostile port costs the others, lie by lie, measured here (ROWS: some only)
 	@VIREO_BUILD='$(abspath $(BUILD))' bench/neighbours $(ROWS)
 
-page: build ## the live page in a headless browser, with screenshots in SCREENS (build/screens); promtool on metrics and alert rules
+page: build ## the live page in a headless browser, with screenshots in SCREENS (build/screens); promtool on metrics and alert rules; the dashboard asked of a Prometheus
 	@scripts/install-deps build page
 	@VIREO_BUILD='$(abspath $(BUILD))' VIREO_SCREENS='$(abspath $(SCREENS))' tests/e2e/page.py
 	@VIREO_BUILD='$(abspath $(BUILD))' tests/e2e/serve.py promtool
+	@VIREO_BUILD='$(abspath $(BUILD))' tests/e2e/dashboard.py
 
 properties: build ## each property of QEMU's virtio-net-pci changed alone: does the guest have a network
 	@scripts/install-deps check
