@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "bridge_talk.h"
 #include "base/fd.h"
+#include "base/util.h"
 #include <errno.h>
 #include <linux/netlink.h>
 #include <stddef.h>
@@ -10,6 +11,7 @@
 
 #define ANSWER_BYTES 32768u /* the kernel's own limit of one part of a list */
 #define WAIT_S 10
+#define BATCH 32u /* requests in one send */
 
 int bridge_talk_open(int *ret_fd)
 {
@@ -165,51 +167,119 @@ int bridge_talk_look(int fd, int interface, struct bridge_seen *seen)
 
 /* ---- what is to be ---- */
 
-static void on_nothing(void *opaque, const struct bridge_message *message)
+/*
+ * Requests whose numbers follow one another, and go in one send: each is answered for itself. So many that all answers find room in the socket, where
+ * the least that a system gives it is 200 KiB.
+ */
+struct batch {
+	int interface;
+	uint32_t first; /* number */
+	unsigned count;
+	struct batch_request {
+		bool open; /* is asked, and not answered yet */
+		bool kept; /* see bridge_message_kept() */
+		int err;
+	} request[BATCH];
+};
+
+/* What answers something else is left out. Returns how many requests are over by it. */
+static unsigned batch_take(struct batch *batch, const struct bridge_message *message)
 {
-}
+	uint32_t i = message->number - batch->first;
 
-static void on_entry(void *opaque, const struct bridge_message *message)
-{
-	struct asked *asked = opaque;
-
-	asked->found |= bridge_message_kept(message, asked->interface);
-}
-
-/* -EEXIST: the bridge has the address for somebody else, and is to keep it. */
-static int entry_ask(int fd, uint32_t number, int interface, const struct bridge_address *address)
-{
-	struct asked asked = {.interface = interface};
-	uint8_t request[BRIDGE_REQUEST_BYTES];
-	int err = ask(fd, request, bridge_request_entry(request, number, interface, address));
-
-	if (!err)
-		err = answers(fd, number, 0, on_entry, &asked);
-	if (err == -ENOENT)
+	if (i >= batch->count || !batch->request[i].open)
 		return 0;
-	return !err && asked.found ? -EEXIST : err;
+	batch->request[i].kept |= bridge_message_kept(message, batch->interface);
+	if (!bridge_message_ends(message, &batch->request[i].err))
+		return 0;
+	batch->request[i].open = false;
+	return 1;
 }
 
-static int change_tell(int fd, uint32_t number, int interface, const struct bridge_change *change)
+static int batch_ask(int fd, struct batch *batch, const uint8_t *requests, size_t requests_bytes, unsigned left)
 {
-	uint8_t request[BRIDGE_REQUEST_BYTES];
-	int err = entry_ask(fd, number, interface, &change->address);
+	uint8_t answer[ANSWER_BYTES];
+	struct bridge_message message;
+	int err = left ? ask(fd, requests, requests_bytes) : 0;
 
-	if (!err)
-		err = ask(fd, request, bridge_request_change(request, number + 1, interface, change));
-	return err ? err : answers(fd, number + 1, 0, on_nothing, NULL);
+	while (!err && left) {
+		ssize_t got = hear(fd, answer);
+		const uint8_t *at = answer;
+		size_t bytes = (size_t)got;
+
+		if (got < 0)
+			return (int)got;
+		while (bridge_message_next(&at, &bytes, &message))
+			left -= batch_take(batch, &message);
+	}
+	return err;
+}
+
+/* -EEXIST, of one of them: the bridge has the address for somebody else, and is to keep it. */
+static int entries_ask(int fd, struct batch *batch, const struct bridge_change *changes)
+{
+	uint8_t requests[BATCH * BRIDGE_REQUEST_BYTES];
+	size_t bytes = 0;
+	int err;
+
+	for (unsigned i = 0; i < batch->count; i++) {
+		bytes += bridge_request_entry(requests + bytes, batch->first + i, batch->interface, &changes[i].address);
+		batch->request[i] = (struct batch_request){.open = true};
+	}
+	err = batch_ask(fd, batch, requests, bytes, batch->count);
+	for (unsigned i = 0; !err && i < batch->count; i++) {
+		struct batch_request *request = &batch->request[i];
+
+		if (request->err == -ENOENT)
+			request->err = 0;
+		else if (!request->err && request->kept)
+			request->err = -EEXIST;
+	}
+	return err;
+}
+
+/* Those that nothing speaks against. */
+static int changes_tell(int fd, struct batch *batch, const struct bridge_change *changes)
+{
+	uint8_t requests[BATCH * BRIDGE_REQUEST_BYTES];
+	unsigned asked = 0;
+	size_t bytes = 0;
+
+	for (unsigned i = 0; i < batch->count; i++) {
+		if (batch->request[i].err)
+			continue;
+		bytes += bridge_request_change(requests + bytes, batch->first + i, batch->interface, &changes[i]);
+		batch->request[i].open = true;
+		asked++;
+	}
+	return batch_ask(fd, batch, requests, bytes, asked);
+}
+
+/* What has not been answered at all has -EIO, or what spoke against it. */
+static int batch_tell(int fd, struct batch *batch, const struct bridge_change *changes, int *ret_errs)
+{
+	int err = entries_ask(fd, batch, changes);
+
+	if (err)
+		return err;
+	batch->first += batch->count;
+	err = changes_tell(fd, batch, changes);
+	for (unsigned i = 0; i < batch->count; i++)
+		ret_errs[i] = batch->request[i].open ? -EIO : batch->request[i].err;
+	return err;
 }
 
 int bridge_talk_tell(int fd, int interface, const struct bridge_change *changes, unsigned count, int *ret_errs)
 {
+	struct batch batch = {.interface = interface, .first = 1};
+	int err = 0;
+
 	for (unsigned i = 0; i < count; i++)
 		ret_errs[i] = -EIO;
-	for (unsigned i = 0; i < count; i++) {
-		int err = change_tell(fd, 2 * i + 1, interface, &changes[i]);
-
-		if (err == -ENOBUFS || err == -ETIMEDOUT || err == -EMSGSIZE)
-			return err;
-		ret_errs[i] = err;
+	for (unsigned i = 0; !err && i < count; i += batch.count) {
+		batch.count = min_u32(count - i, BATCH);
+		err = batch_tell(fd, &batch, &changes[i], &ret_errs[i]);
+		batch.first += batch.count;
 	}
-	return 0;
+	return err;
 }

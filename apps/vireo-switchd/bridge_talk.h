@@ -21,7 +21,7 @@ int bridge_talk_open(int *ret_fd);
 /* What is there? -ENODEV: no such interface; -EINTR, -ENOBUFS: something has changed meanwhile, ask again; others: the kernel's. */
 int bridge_talk_look(int fd, int interface, struct bridge_seen *seen);
 /*
- * Has the changes made, one by one, with what the kernel says of each; -EEXIST: the bridge has the address for itself, or was told of it by hand,
+ * Has the changes made, some in one send, with what the kernel says of each; -EEXIST: the bridge has the address for itself, or was told of it by hand,
  * and keeps it as it is. An error: of the talk itself, and what is not answered has -EIO.
  */
 int bridge_talk_tell(int fd, int interface, const struct bridge_change *changes, unsigned count, int *ret_errs);

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """The kernel's bridge is told who is behind the switch (learning-sync=), in network namespaces."""
+import contextlib
 import os
 import re
 import resource
 import signal
 import sys
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -243,6 +245,29 @@ def a_guest_that_floods_addresses_does_not_fill_the_bridge(lab):
         host.becomes(2)
         wait_until(lambda: not host.synced()["refused"], 30, "none is left out any more")
     end_well(switch)
+
+
+@case
+def four_thousand_addresses_are_told_and_taken_back_at_the_end(lab):
+    host = Bridged(lab)
+    host.run("ip", "tuntap", "add", "dev", "up0", "mode", "tap")
+    switch = host.serve(*(guest_port(lab, name) for name in "abcdefgh"), sync="4096")
+    host.join()
+    with contextlib.ExitStack() as stack:
+        fronts = [stack.enter_context(Front(lab.path(name))) for name in "abcdefgh"]
+        begun = time.monotonic()
+        for number in range(4096):
+            source = b"\x02\x00\x00\x00" + number.to_bytes(2, "big")
+            fronts[number % 8].send((b"\xff" * 6 + source + b"\x88\xb5").ljust(60, b"\0"))
+            if not number % 64:
+                for front in fronts:
+                    front.poll()
+        wait_until(lambda: host.synced()["told"] == 4096, 60, "all are told")
+        expect(len(host.told()) == 4096 and not host.synced()["refused"], f"{len(host.told())}, {host.synced()}")
+        told = time.monotonic()
+        end_well(switch)  # which gives it five seconds
+        print(f"  told in {told - begun:.2f} s, taken back in {time.monotonic() - told:.2f} s", flush=True)
+    expect(host.told() == set(), f"one that ends takes back what it has told: {len(host.told())} are left")
 
 
 @case
