@@ -127,9 +127,12 @@ const struct map_region *map_find(const struct map *map, uint64_t gpa);
  */
 static inline void *map_gpa(const struct map *map, struct map_cache *cache, uint64_t gpa, uint64_t *ret_usable)
 {
-	const struct map_region *r = &map->regions[cache->last];
+	unsigned last = cache->last; /* maybe of another map, and beyond this one's end */
+	const struct map_region *r;
 
-	if (unlikely(cache->last >= map->count || gpa - r->gpa >= r->size_bytes)) {
+	if (likely(last < map->count && gpa - map->regions[last].gpa < map->regions[last].size_bytes)) {
+		r = &map->regions[last];
+	} else {
 		r = map_find(map, gpa);
 		if (!r)
 			return NULL;

@@ -58,19 +58,19 @@ static inline struct ring_desc ring_desc_read(const void *at)
 
 /*
  * A chain's first lines: whoever popped it looks at its header, or writes one. Asked for as early as the address is
- * known, so that those of a burst come in together.
+ * known, so that those of a burst come in together. The second may lie behind the region's end: an address, and no pointer.
  */
 static inline void ring_fetch_start(const void *start, bool writable, bool is_packed)
 {
-	const char *at = start;
+	const void *next = (const void *)((uintptr_t)start + CACHE_LINE_BYTES);
 
 	if (writable) {
-		prefetch_write(at);
+		prefetch_write(start);
 		if (!is_packed) /* there it costs more than it brings: measured */
-			prefetch_write(at + CACHE_LINE_BYTES);
+			prefetch_write(next);
 	} else {
-		__builtin_prefetch(at);
-		__builtin_prefetch(at + CACHE_LINE_BYTES);
+		__builtin_prefetch(start);
+		__builtin_prefetch(next);
 	}
 }
 
@@ -83,10 +83,11 @@ struct ring_window {
 
 static inline struct ring_window ring_window_at(const struct ring *ring, const struct map_cache *cache)
 {
-	const struct map_region *r = &ring->map->regions[cache->last];
+	const struct map_region *r = ring->map->regions;
 
 	if (unlikely(cache->last >= ring->map->count))
 		return (struct ring_window){0};
+	r += cache->last;
 	return (struct ring_window){
 		.gpa = r->gpa, .size_bytes = r->size_bytes, .host = r->host, .is_packed = ring->is_packed
 	};

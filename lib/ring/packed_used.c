@@ -48,17 +48,20 @@ static void packed_push_in_order(struct ring *ring, const struct vireo_chain *ch
 /* Where the next used entry goes, and the flags of this lap. */
 struct packed_used_at {
 	struct packed_desc *desc;
-	const struct packed_desc *end; /* of the ring */
+	int left; /* descriptors from there to the ring's end */
 	unsigned lap;
 	bool wrap;
 };
 
 __attribute__((always_inline)) static inline void packed_used_skip(struct packed_used_at *at, unsigned span, unsigned size)
 {
-	at->desc += span;
-	if (likely(at->desc < at->end))
+	at->left -= (int)span;
+	if (likely(at->left > 0)) {
+		at->desc += span;
 		return;
-	at->desc -= size;
+	}
+	at->left += (int)size;
+	at->desc -= size - span;
 	at->wrap = !at->wrap;
 	at->lap = packed_used_flags(at->wrap, 0);
 }
@@ -72,7 +75,7 @@ __attribute__((always_inline)) static inline void packed_push_free(struct ring *
 {
 	struct packed_state *s = &ring->packed;
 	unsigned size = ring->size, i = 0;
-	struct packed_used_at at = { &s->desc[s->used.pos], &s->desc[size], packed_used_flags(s->used.wrap, 0), s->used.wrap };
+	struct packed_used_at at = { &s->desc[s->used.pos], (int)size - s->used.pos, packed_used_flags(s->used.wrap, 0), s->used.wrap };
 	uint32_t span = s->staged_span;
 
 	if (!span && count) {

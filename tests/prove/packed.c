@@ -150,20 +150,20 @@ static bool entry_is(const struct packed_desc *desc, const struct vireo_chain *c
 	       !(desc->flags & PACKED_DESC_AVAIL_MASK) == !(desc->flags & PACKED_DESC_USED_MASK) && !(desc->flags & PACKED_DESC_USED_MASK) == !wrap;
 }
 
-/* Where an entry would lie behind the ring's end, a pointer goes there before it comes back: there is memory, too, which nothing is written to. */
-static void complete(uint32_t size)
+/* `descs`: `size` of them, and nothing behind. */
+static void complete(uint32_t size, struct packed_desc *descs)
 {
-	struct packed_desc descs[2 * SIZE_MAX_], before[2 * SIZE_MAX_];
+	struct packed_desc before[SIZE_MAX_];
 	struct ring *ring = any_ring_of(size, descs);
 	struct packed_state *s = &ring->packed;
 	struct packed_place at = s->used;
 	struct vireo_chain chains[POP];
 	uint32_t written[POP], span = 0;
-	bool changed[2 * SIZE_MAX_] = { false }, with_lengths = nondet_bool();
+	bool changed[SIZE_MAX_] = { false }, with_lengths = nondet_bool();
 	unsigned count = nondet_u32(), first = nondet_u32(); /* of a burst, and of its first push */
 
 	assume(count >= 1 && count <= POP && first >= 1 && first <= count && !s->staged_span);
-	for (unsigned i = 0; i < 2 * size; i++)
+	for (unsigned i = 0; i < size; i++)
 		before[i] = descs[i];
 	for (unsigned i = 0; i < POP; i++) {
 		chains[i].id = nondet_u16();
@@ -187,18 +187,22 @@ static void complete(uint32_t size)
 		changed[at.pos] = true;
 		at = place_forward(at, chains[i].span, size);
 	}
-	for (unsigned i = 0; i < 2 * size; i++)
+	for (unsigned i = 0; i < size; i++)
 		assert(changed[i] || (descs[i].id == before[i].id && descs[i].flags == before[i].flags && descs[i].len == before[i].len));
 }
 
 void prove_packed_complete(void)
 {
-	complete(3);
+	struct packed_desc descs[3];
+
+	complete(ARRAY_SIZE(descs), descs);
 }
 
 void prove_packed_complete_two(void)
 {
-	complete(2);
+	struct packed_desc descs[2];
+
+	complete(ARRAY_SIZE(descs), descs);
 }
 
 void prove_packed_unpop(void)

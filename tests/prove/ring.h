@@ -12,7 +12,6 @@
  *	map_pieces()		the same for a range: up to PIECES_AT_ONCE pieces, none of them empty
  *	ring_map_take()		finds a new map once, or not at all
  *	memcpy()		makes sure that both sides are there
- *	ring_fetch_start()	asks for a chain's first line only: the one behind it may lie beyond memory, and a prefetch does no harm there
  * The sources are compiled in without AVX2, whose way quad_test.c holds against the plain one.
  */
 
@@ -102,8 +101,6 @@ static void *copy_of(void *to, const void *from, size_t bytes)
 #define memcpy(to, from, bytes) copy_of(to, from, bytes)
 
 #undef __x86_64__
-#undef CACHE_LINE_BYTES
-#define CACHE_LINE_BYTES 0
 
 /* The tool loses sight of a pointer in a union when another member beside it is written to. A ring is of one format. */
 #define union struct
@@ -176,7 +173,7 @@ static void any_memory(struct ring *ring)
 		all->regions[0].host = guest + (USABLE_MAX - all->regions[0].size_bytes);
 	}
 	ring->map = all;
-	ring->buffers.last = nondet_bool();
+	ring->buffers.last = nondet_u8(); /* maybe of a larger map */
 }
 
 bool ring_map_take(struct ring *ring)
