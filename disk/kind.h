@@ -14,7 +14,7 @@
 
 /*
  * What a queue's thread copies by itself in one call, or has the kernel copy, at most: its other queues wait meanwhile. Of a turn's calls each has so much:
- * what completes (reap), each burst that is submitted (of blk_export.c up to EXPORT_BURST requests, or the next ranges of its zeroes), and what completes then.
+ * what completes (reap), each burst that is submitted (of blk_export.c up to EXPORT_BURST requests, or the next range of each of its zeroes), and what completes then.
  */
 #define DISK_TURN_BYTES (1u << 20)
 

@@ -150,9 +150,13 @@ static bool kick_enable(struct export_queue *queue, bool on)
 	return vireo_blk_kick_enable(blk_queue_of(queue)->blk, queue->index, on);
 }
 
+/* What the device has in flight and the disk has not are ranges that wait for their turn. */
 static bool arm(struct export_queue *queue, bool on)
 {
-	return disk_queue_arm(blk_queue_of(queue)->disk, on);
+	const struct blk_queue *q = blk_queue_of(queue);
+	bool done = disk_queue_arm(q->disk, on);
+
+	return done || (on && vireo_blk_in_flight(q->blk, queue->index) > disk_queue_pending(q->disk));
 }
 
 static void expect(const struct export_queue *queue)

@@ -254,10 +254,13 @@ VIREO_API void vireo_blk_complete(struct vireo_blk_request *request, int result)
 VIREO_API bool vireo_blk_zone_report(struct vireo_blk_request *request, const struct vireo_blk_zone *zone);
 /*
  * Shows the driver what has been completed, and signals the driver if it has asked for that. The call may also submit requests:
- * further ranges of a request, or chains that had no room before.
+ * of up to 64 requests the next range of each, or chains that had no room before.
  */
 VIREO_API void vireo_blk_flush(struct vireo_blk *blk, unsigned queue);
-/* Asks the driver to kick, or not to: see vireo_queue_kick_enable(). Kicks are on when a queue starts. */
+/*
+ * Asks the driver to kick, or not to: see vireo_queue_kick_enable(). Kicks are on when a queue starts. It also returns true if further
+ * ranges of a request wait for the next flush, for which no kick will come.
+ */
 VIREO_API bool vireo_blk_kick_enable(struct vireo_blk *blk, unsigned queue, bool on);
 /*
  * Returns how many requests the application has, plus one if further ranges of a request wait for the next flush. Before you give

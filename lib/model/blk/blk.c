@@ -215,7 +215,7 @@ void vireo_blk_queue_quiesced(struct vireo_blk *blk, unsigned queue)
 	running = q->at.queue;
 	if (!running)
 		return;
-	blk_queue_show(q);
+	blk_queue_finish(q);
 	assert(!q->at.in_flight); /* the application still has a request */
 	q->at.queue = NULL;
 	shelf_free(&q->at);
@@ -231,6 +231,7 @@ static int blk_queue_renew(void *opaque, struct vireo_queue *queue)
 		return -EOPNOTSUPP;
 	if (blk->ops.queue_renew)
 		return blk->ops.queue_renew(blk->opaque, q->index);
+	blk_queue_finish(q);
 	vireo_queue_renewed(queue);
 	return 0;
 }

@@ -149,6 +149,7 @@ uint8_t blk_status_of(const struct vireo_blk *blk, int result); /* of any reques
 /* ---- queue.c ---- */
 
 int blk_slots_new(struct blk_queue *q, uint32_t size); /* -ENOMEM */
-void blk_queue_show(struct blk_queue *q); /* submits further ranges, and shows what has been completed */
+void blk_queue_show(struct blk_queue *q); /* submits further ranges, a batch, and shows what has been completed */
+void blk_queue_finish(struct blk_queue *q); /* the same until no range is left that need not wait for the application */
 
 #endif

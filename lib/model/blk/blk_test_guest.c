@@ -295,6 +295,8 @@ static int answer(struct guest *g, const struct asked *a, size_t bytes)
 	int used;
 
 	assert_int_equal(guest_poll(g, 0), 1);
+	while (!g->holds && vireo_blk_in_flight(g->blk, 0)) /* further ranges */
+		vireo_blk_flush(g->blk, 0);
 	used = guest_used(g, 0, &cookie);
 	if (used == NOT_USED)
 		return NOT_USED;

@@ -9,7 +9,8 @@
  * or later, is gathered, pushed by the batch, and shown with the next flush.
  *
  * A request whose next range is to be submitted waits in a list until the worker comes by (a poll, a flush), so that an application that
- * completes inside submit is not called deeper and deeper.
+ * completes inside submit is not called deeper and deeper. Each time one batch of them goes on, by one range: what completes inside submit
+ * would hold up the worker's other queues for as long as a request has ranges.
  */
 
 int blk_slots_new(struct blk_queue *q, uint32_t size)
@@ -59,9 +60,16 @@ static __cold void again_submit(struct blk_queue *q)
 
 void blk_queue_show(struct blk_queue *q)
 {
-	while (unlikely(q->again != NULL))
+	if (unlikely(q->again != NULL))
 		again_submit(q);
 	shelf_show(&q->at);
+}
+
+void blk_queue_finish(struct blk_queue *q)
+{
+	do
+		blk_queue_show(q);
+	while (q->again);
 }
 
 /* Returns as vireo_blk_poll(): of at most BLK_BATCH. */
@@ -188,7 +196,10 @@ void vireo_blk_flush(struct vireo_blk *blk, unsigned queue)
 
 bool vireo_blk_kick_enable(struct vireo_blk *blk, unsigned queue, bool on)
 {
-	return shelf_kick_enable(&blk->queue[queue].at, on);
+	struct blk_queue *q = &blk->queue[queue];
+	bool more = shelf_kick_enable(&q->at, on);
+
+	return more || (on && q->again);
 }
 
 unsigned vireo_blk_in_flight(const struct vireo_blk *blk, unsigned queue)

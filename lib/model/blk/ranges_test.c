@@ -172,6 +172,7 @@ static void a_range_is_split_as_the_driver_likes(void **state)
 	*status = NO_STATUS;
 	guest_add(&g, 0, iov, 48, 1, NULL);
 	guest_poll(&g, 0);
+	vireo_blk_flush(g.blk, 0);
 	assert_int_equal(*status, BLK_S_OK);
 	assert_int_equal(g.seen_count, 2);
 	assert_int_equal(g.seen[1].offset_bytes, 5 * 512);
@@ -215,6 +216,57 @@ static void a_range_that_fails_ends_the_request(void **state)
 	guest_stop(&g);
 }
 
+#define RANGES 16u
+
+static struct asked ranges_ask(struct guest *g)
+{
+	struct virtio_blk_range ranges[RANGES];
+
+	for (unsigned i = 0; i < RANGES; i++)
+		ranges[i] = (struct virtio_blk_range){ i, 1, 0 };
+	return guest_ask(g, 0, VIREO_BLK_WRITE_ZEROES, 0, ranges, sizeof(ranges));
+}
+
+/* Where the application is done with each before it returns, nobody else would be served for as long. */
+static void one_range_is_submitted_a_turn(void **state)
+{
+	struct asked a;
+	struct guest g;
+
+	guest_start_features(&g, ALL);
+	a = ranges_ask(&g);
+	assert_int_equal(guest_poll(&g, 0), 1);
+	for (unsigned turn = 2; turn < RANGES; turn++) {
+		assert_int_equal(g.seen_count, turn);
+		assert_int_equal(*a.status, NO_STATUS);
+		assert_true(vireo_blk_kick_enable(g.blk, 0, true)); /* nobody would wake it */
+		assert_false(vireo_blk_kick_enable(g.blk, 0, false));
+		vireo_blk_flush(g.blk, 0);
+	}
+	vireo_blk_flush(g.blk, 0);
+	assert_int_equal(g.seen_count, RANGES);
+	assert_int_equal(*a.status, BLK_S_OK);
+	assert_int_equal(vireo_blk_in_flight(g.blk, 0), 0);
+	assert_false(vireo_blk_kick_enable(g.blk, 0, true));
+	guest_stop(&g);
+}
+
+static void a_queue_that_is_given_back_has_done_all_ranges(void **state)
+{
+	struct asked a;
+	struct guest g;
+
+	guest_start_features(&g, ALL);
+	a = ranges_ask(&g);
+	assert_int_equal(guest_poll(&g, 0), 1);
+	assert_int_equal(*a.status, NO_STATUS);
+	guest_quiesce(&g);
+	assert_true(g.at.quiet);
+	assert_int_equal(g.seen_count, RANGES);
+	assert_int_equal(*a.status, BLK_S_OK);
+	guest_stop(&g);
+}
+
 static void more_requests_than_a_batch_go_on_with_their_ranges(void **state)
 {
 	const struct virtio_blk_range ranges[] = { { 0, 1, 0 }, { 1, 1, 0 }, { 2, 1, 0 } };
@@ -230,6 +282,7 @@ static void more_requests_than_a_batch_go_on_with_their_ranges(void **state)
 	for (unsigned round = 0; round < ARRAY_SIZE(ranges); round++) {
 		assert_int_equal(g.held_count, ARRAY_SIZE(a));
 		held_do_all(&g);
+		vireo_blk_flush(g.blk, 0);
 		vireo_blk_flush(g.blk, 0);
 	}
 	assert_int_equal(g.held_count, 0);
@@ -253,6 +306,8 @@ int main(void)
 		cmocka_unit_test(a_range_is_split_as_the_driver_likes),
 		cmocka_unit_test(a_range_that_changes_is_looked_at_again),
 		cmocka_unit_test(a_range_that_fails_ends_the_request),
+		cmocka_unit_test(one_range_is_submitted_a_turn),
+		cmocka_unit_test(a_queue_that_is_given_back_has_done_all_ranges),
 		cmocka_unit_test(more_requests_than_a_batch_go_on_with_their_ranges),
 	};
 
