@@ -16,6 +16,7 @@ static const struct call rows[] = {
 	CALL_IOCTL(BLKIOOPT, "a block device"),
 	CALL_IOCTL(BLKROTATIONAL, "a block device"),
 	CALL_IOCTL(BLKDISCARD, "what a guest discards on a block device"),
+	CALL_IOCTL(BLKSECDISCARD, "what a guest erases on a block device"),
 	CALL_IOCTL(BLKGETZONESZ, "a zoned block device"),
 	CALL_IOCTL(BLKREPORTZONE, "a zoned block device"),
 	CALL_IOCTL(BLKOPENZONE, "zones of a block device"),

@@ -46,6 +46,7 @@ enum disk_op {
 	DISK_FLUSH,   /* what was done before it was submitted is stable when it is done; no bytes */
 	DISK_DISCARD, /* what is there is not needed any more: it may read as anything; advice, and done where it can be */
 	DISK_ZERO,    /* reads as zeroes afterwards; no iovecs */
+	DISK_ERASE,   /* what is there, and copies that the disk made of it, cannot be read again by any means; no iovecs. Not every disk can */
 	DISK_ZONE,    /* of a zoned disk: flags is an enum disk_zone_act, offset is where a zone begins; no bytes, no iovecs */
 	DISK_OPS,
 };
@@ -117,10 +118,11 @@ struct disk_info {
 	bool volatile_cache; /* what is written is stable after a flush only */
 	bool rotational;
 	bool can_discard;
+	bool can_erase;
 	bool zero_unmaps; /* DISK_ZERO with DISK_UNMAP gives blocks back. DISK_ZERO itself every disk can */
 	uint32_t discard_granularity_bytes; /* 0: can_discard is false */
 	uint64_t discard_max_bytes, zero_max_bytes; /* of one request; 0: no limit */
-	struct disk_zones_info zones; /* a zoned disk does neither DISK_DISCARD nor DISK_ZERO */
+	struct disk_zones_info zones; /* a zoned disk does no DISK_DISCARD, DISK_ZERO or DISK_ERASE */
 };
 
 struct disk_config {

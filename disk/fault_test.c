@@ -47,7 +47,7 @@ static void what_cannot_be_is_refused(void **state)
 static void every_sort_fails_or_one_alone(void **state)
 {
 	struct test_disk t = opened("null:1M,fail=EIO");
-	static const char *const names[DISK_ZONE] = {"read", "write", "flush", "discard", "zero"};
+	static const char *const names[DISK_ZONE] = {"read", "write", "flush", "discard", "zero", "erase"};
 	char spec[60];
 
 	for (unsigned op = 0; op < DISK_ZONE; op++)

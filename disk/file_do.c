@@ -257,6 +257,14 @@ static int do_discard(const struct file_disk *file, const struct disk_request *r
 	return cannot(err) ? 0 : err;
 }
 
+/* The kernel waits for the device, and keeps no page of it. */
+static int do_erase(const struct file_disk *file, const struct disk_request *r)
+{
+	uint64_t range[] = {r->offset, r->bytes};
+
+	return ioctl(file->fd, BLKSECDISCARD, range) ? -errno : 0;
+}
+
 static int do_op(struct file_disk *file, struct disk_request *r)
 {
 	if (r->op == DISK_FLUSH)
@@ -271,6 +279,8 @@ static int do_op(struct file_disk *file, struct disk_request *r)
 		return do_discard(file, r);
 	if (r->op == DISK_ZERO)
 		return do_zero(file, r);
+	if (r->op == DISK_ERASE)
+		return do_erase(file, r);
 	return file_transfer(file, r, r->own[0]);
 }
 

@@ -77,6 +77,17 @@ bool file_is_zoned(const struct stat *st)
 	return S_ISBLK(st->st_mode) && is_host_managed(st->st_rdev);
 }
 
+/*
+ * A range that is no range: who can erase looks at it, and says EINVAL; EOPNOTSUPP, who cannot. Before Linux 5.19 the range is looked at first, and
+ * what cannot be done is found out when it is asked for.
+ */
+static bool can_erase(int fd)
+{
+	uint64_t range[] = {1, 1};
+
+	return ioctl(fd, BLKSECDISCARD, range) && errno == EINVAL;
+}
+
 static void look_at_device(struct file_disk *file, dev_t dev)
 {
 	struct disk_info *info = &file->disk.info;
@@ -97,6 +108,7 @@ static void look_at_device(struct file_disk *file, dev_t dev)
 	info->discard_max_bytes = file_queue_limit(dev, "discard_max_bytes");
 	info->discard_granularity_bytes = (uint32_t)file_queue_limit(dev, "discard_granularity");
 	file->discard &= info->discard_max_bytes > 0;
+	info->can_erase = file->discard && !file->zoned && !info->read_only && can_erase(file->fd);
 }
 
 /* ---- files ---- */

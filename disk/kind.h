@@ -125,11 +125,13 @@ static inline void disk_queue_done_all(struct disk_queue *queue, struct disk_req
 	}
 }
 
-/* Zones have their own ways, and what goes around their pointers is not for them. */
-static inline int disk_zone_ops_problem(const struct disk *disk, const struct disk_request *r)
+/* Zones have their own ways, and what goes around their pointers is not for them. To erase is not for every disk. */
+static inline int disk_other_ops_problem(const struct disk *disk, const struct disk_request *r)
 {
 	bool zoned = disk->info.zones.zone_bytes;
 
+	if (r->op == DISK_ERASE && !disk->info.can_erase)
+		return -EOPNOTSUPP;
 	if (r->op == DISK_ZONE || (r->op == DISK_WRITE && r->flags & DISK_APPEND))
 		return zoned ? 0 : -EOPNOTSUPP;
 	return zoned && r->op != DISK_READ ? -EOPNOTSUPP : 0;
@@ -149,7 +151,7 @@ static inline int disk_request_problem(const struct disk *disk, const struct dis
 	if (unlikely(disk->info.read_only) && r->op != DISK_READ)
 		return -EROFS;
 	if (unlikely(r->op > DISK_WRITE || r->flags & DISK_APPEND))
-		return disk_zone_ops_problem(disk, r);
+		return disk_other_ops_problem(disk, r);
 	return 0;
 }
 

@@ -13,7 +13,7 @@
 
 /* Rows of a layer's keys: "fail-op" and so on. */
 #define MATCH_KEY_ROWS(name)                                                            \
-	{name "-op", DISK_KEY_CHOICE, "read|write|flush|discard|zero", 0, 0},           \
+	{name "-op", DISK_KEY_CHOICE, "read|write|flush|discard|zero|erase", 0, 0},           \
 	{name "-ppm", DISK_KEY_NUMBER, "N", 1, MATCH_PPM_ALL},                          \
 	{name "-nth", DISK_KEY_NUMBER, "N", 1, UINT32_MAX},                             \
 	{name "-first-sector", DISK_KEY_NUMBER, "N", 0, INT64_MAX / DISK_SECTOR_BYTES},      \

@@ -66,7 +66,7 @@ static int null_open(const struct disk_spec *spec, const struct disk_config *con
 	if (!disk)
 		return -ENOMEM;
 	disk->ops = &null_ops;
-	disk->info = (struct disk_info){.size_bytes = disk_size_of(spec->address), .can_discard = true, .zero_unmaps = true};
+	disk->info = (struct disk_info){.size_bytes = disk_size_of(spec->address), .can_discard = true, .can_erase = true, .zero_unmaps = true};
 	*ret_disk = disk;
 	return 0;
 }

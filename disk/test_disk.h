@@ -88,12 +88,18 @@ static inline void test_bounds(const char *spec)
 	uint8_t *bytes = aligned_alloc(4096, 4096);
 	struct iovec iov = {bytes, 1024}, half = {bytes, 700};
 	uint64_t size = 1 << 20;
+	struct disk_info info;
 
 	assert_non_null(bytes);
 	memset(bytes, 0, 4096);
+	disk_info_get(t.disk, &info);
 	for (unsigned op = DISK_READ; op < DISK_OPS; op++) {
 		if (op == DISK_FLUSH || op == DISK_ZONE)
 			continue;
+		if (op == DISK_ERASE && !info.can_erase) {
+			assert_int_equal(test_do(&t, op, 0, 0, 512, NULL, 0), -EOPNOTSUPP);
+			continue;
+		}
 		assert_int_equal(test_do(&t, op, 0, size - 1024, 1024, &iov, 1), 0);
 		assert_int_equal(test_do(&t, op, 0, size - 512, 1024, &iov, 1), -EINVAL);
 		assert_int_equal(test_do(&t, op, 0, size, 512, &iov, 1), -EINVAL);

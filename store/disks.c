@@ -235,7 +235,7 @@ bool store_disk_read_only(const struct store_disk *disk)
 
 static json_t *latency_report(const struct disk *disk)
 {
-	static const char *const names[DISK_OPS] = {"read", "write", "flush", "discard", "zero", "zone"};
+	static const char *const names[DISK_OPS] = {"read", "write", "flush", "discard", "zero", "erase", "zone"};
 	json_t *object;
 
 	if (!disk_latency_measured(disk))
@@ -301,6 +301,7 @@ void store_disk_report(const struct store_disk *disk, json_t *object)
 	json_object_set_new(object, "volatile_cache", json_boolean(info.volatile_cache));
 	json_object_set_new(object, "rotational", json_boolean(info.rotational));
 	json_object_set_new(object, "discard", json_boolean(info.can_discard));
+	json_object_set_new(object, "secure_erase", json_boolean(info.can_erase));
 	disk_limits_get(disk->disk, &limits);
 	json_object_set_new(object, "throttle_group", limits.group ? json_string(limits.group) : json_null());
 	json_object_set_new(object, "throttled", json_integer((json_int_t)limits.throttled));

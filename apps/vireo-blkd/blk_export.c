@@ -67,6 +67,8 @@ static uint8_t disk_op(uint32_t type)
 		return DISK_DISCARD;
 	case VIREO_BLK_WRITE_ZEROES:
 		return DISK_ZERO;
+	case VIREO_BLK_SECURE_ERASE:
+		return DISK_ERASE;
 	default:
 		return blk_zone_act(type) >= 0 ? DISK_ZONE : DISK_OPS;
 	}
@@ -274,6 +276,7 @@ static int blk_new(struct export *export)
 		.read_only = blk_export_read_only(export),
 		.write_cache_fixed = at->kind->endpoint == &endpoint_vduse, /* the kernel refuses the feature */
 		.serial = *spec->serial ? spec->serial : e->disk->spec.name,
+		.lifetime = spec->lifetime_told ? &spec->lifetime : NULL,
 		.queues = export->queue_count,
 		.features_off = at->endpoint.ring_features_off,
 		.request_room_bytes = sizeof(struct room),
@@ -299,6 +302,8 @@ static int blk_new(struct export *export)
 	config.discard = info.can_discard;
 	config.discard_align_bytes = info.discard_granularity_bytes;
 	config.discard_bytes_max = info.discard_max_bytes;
+	config.secure_erase = info.can_erase;
+	config.erase_align_bytes = info.discard_granularity_bytes;
 	config.zeroes = true;
 	config.zeroes_unmap = info.zero_unmaps;
 	config.zeroes_bytes_max = info.zero_max_bytes;

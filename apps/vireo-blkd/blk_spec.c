@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "blk_spec.h"
 #include "base/util.h"
+#include <stdlib.h>
 #include <string.h>
 
 #define VDUSE_QUEUES_DEFAULT 1u
@@ -46,6 +47,25 @@ static bool set_serial(struct spec *spec, const char *value)
 	return true;
 }
 
+/* As eMMC has it: what is left of spare blocks, and how much of SLC and MLC cells has been used. */
+static bool set_lifetime(struct spec *spec, const char *value)
+{
+	struct vireo_blk_lifetime *lifetime = &of(spec)->lifetime;
+	uint16_t *const numbers[] = {&lifetime->pre_eol_info, &lifetime->used_a, &lifetime->used_b};
+	static const uint16_t most[] = {3, 11, 11};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(numbers); i++) {
+		char *end;
+		unsigned long number = strtoul(value, &end, 10);
+
+		if (*value < '0' || *value > '9' || number > most[i] || *end != (i + 1 < ARRAY_SIZE(numbers) ? '/' : '\0'))
+			return false;
+		*numbers[i] = (uint16_t)number;
+		value = end + 1;
+	}
+	return of(spec)->lifetime_told = true;
+}
+
 /* clang-format off */
 #define BLK_KEYS \
 	SPEC_KEY_NAME, \
@@ -53,7 +73,8 @@ static bool set_serial(struct spec *spec, const char *value)
 	EXPORT_KEY_QUEUES, \
 	{"read-only", set_read_only, "on or off", "on|off"}, \
 	{"writers", set_writers, "one or many", "one|many"}, \
-	{"serial", set_serial, "1 to 20 letters, digits and signs", "TEXT"}
+	{"serial", set_serial, "1 to 20 letters, digits and signs", "TEXT"}, \
+	{"lifetime", set_lifetime, "three numbers up to 3, 11 and 11", "EOL/A/B"}
 /* clang-format on */
 
 static const struct spec_key vhost_user_keys[] = {BLK_KEYS, EXPORT_VHOST_USER_KEYS};

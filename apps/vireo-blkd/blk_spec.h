@@ -6,6 +6,7 @@
 
 #include "store/disks.h"
 #include "store/export_spec.h"
+#include "vireo/blk.h"
 
 #define BLK_SERIAL_BYTES 20u
 
@@ -14,6 +15,8 @@ struct blk_spec {
 	char disk[SPEC_NAME_BYTES];
 	struct store_use use;
 	char serial[BLK_SERIAL_BYTES + 1]; /* empty: the disk's name */
+	bool lifetime_told;
+	struct vireo_blk_lifetime lifetime;
 };
 
 extern const struct spec_kinds blk_spec_kinds;

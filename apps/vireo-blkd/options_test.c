@@ -68,6 +68,26 @@ static void defaults_of_an_export_are_what_machines_want(void **state)
 	assert_true(spec.export.at.endpoint.ring_features_off == VIREO_FEATURE(VIREO_F_RING_PACKED_BIT));
 }
 
+static void a_lifetime_is_three_numbers_that_the_specification_knows(void **state)
+{
+	static const char *const bad[] = {"", "1", "1/2", "1/2/", "1/2/3/", "1/2/3/4", "4/1/1", "1/12/1", "1/1/12", "-1/1/1", "+1/1/1", " 1/1/1",
+					  "1/ 1/1", "1:1:1", "1/1/0x1", "1/1/99999999999999999999", "//"};
+	char why[SPEC_WHY_BYTES], text[128];
+	struct blk_spec spec;
+
+	assert_int_equal(blk_spec_parse("vhost-user:/x/e,disk=d", &spec, why), 0);
+	assert_false(spec.lifetime_told);
+	assert_int_equal(blk_spec_parse("vduse:e,disk=d,lifetime=3/0/11", &spec, why), 0);
+	assert_true(spec.lifetime_told);
+	assert_int_equal(spec.lifetime.pre_eol_info, 3);
+	assert_int_equal(spec.lifetime.used_a, 0);
+	assert_int_equal(spec.lifetime.used_b, 11);
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		snprintf(text, sizeof(text), "vhost-user:/x/e,disk=d,lifetime=%s", bad[i]);
+		assert_int_equal(blk_spec_parse(text, &spec, why), -EINVAL);
+	}
+}
+
 static void a_name_stands_before_the_first_equals_sign(void **state)
 {
 	static const char *const bad[] = {"mem:1M", "=mem:1M", "a b=mem:1M", "a=", "a=mem:", "a=mem:1M,read-only=2"};
@@ -136,6 +156,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(disks_and_exports_are_kept_in_order),
 		cmocka_unit_test(defaults_of_an_export_are_what_machines_want),
+		cmocka_unit_test(a_lifetime_is_three_numbers_that_the_specification_knows),
 		cmocka_unit_test(a_name_stands_before_the_first_equals_sign),
 		cmocka_unit_test(a_name_or_a_spec_that_is_too_long_is_refused),
 		cmocka_unit_test(the_conventions_are_one_disk_at_one_socket),

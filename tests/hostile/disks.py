@@ -19,6 +19,7 @@ from vhost_user import VhostUserPeer
 IN, OUT, FLUSH, FLUSH_OUT, GET_ID, GET_LIFETIME, DISCARD, WRITE_ZEROES, SECURE_ERASE = 0, 1, 4, 5, 8, 10, 11, 13, 14
 OK, IOERR, UNSUPP = 0, 1, 2
 F_RO, F_FLUSH, F_CONFIG_WCE, F_MQ, F_DISCARD, F_WRITE_ZEROES = 1 << 5, 1 << 9, 1 << 11, 1 << 12, 1 << 13, 1 << 14
+F_LIFETIME, F_SECURE_ERASE = 1 << 15, 1 << 16
 FEATURES = F_RO | F_FLUSH | F_CONFIG_WCE | F_MQ | F_DISCARD | F_WRITE_ZEROES | F_INDIRECT
 SECTOR = 512
 SECTORS = 2048  # of each disk
@@ -158,6 +159,7 @@ class Disks:
         argv += ['--export', f'{self.at("fixed")},disk=lies,read-only=on']
         zones = f'zone-size={ZONE_SECTORS * SECTOR},zone-conventional=1,zone-max-open=2,zone-max-active=3'
         argv += ['--disk', f'zoned=mem:{SECTORS * SECTOR},{zones}', '--export', f'{self.at("zoned")},disk=zoned']
+        argv += ['--disk', f'erased=null:{SECTORS * SECTOR}', '--export', f'{self.at("erased")},disk=erased,lifetime=2/3/11']
         with open(os.path.join(folder, 'blkd.log'), 'w') as log:
             self.process = subprocess.Popen(argv, stderr=log, env=dict(os.environ, ASAN_OPTIONS='detect_leaks=1'))
         try:
@@ -175,7 +177,7 @@ class Disks:
         return os.path.join(self.folder, 'blkd-control.sock')
 
     def over_vduse(self, name):
-        return self.vduse and name not in ('honest', 'zoned')
+        return self.vduse and name not in ('honest', 'zoned', 'erased')
 
     def at(self, name):
         """Where an export is, and how."""

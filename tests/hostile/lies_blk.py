@@ -6,7 +6,7 @@ Where the specification leaves a case open, the status is the one that docs/bloc
 import functools
 import struct
 
-from bench import Skipped, lie
+from bench import Skipped, lie, only_over
 from disks import *
 from peer import GPA, INDIRECT, NEXT, WRITE
 from vhost_user import GET_CONFIG, SET_CONFIG
@@ -300,6 +300,47 @@ def disk_range_in_pieces(disk):
         status = disk.status_of([(GPA + HEADER, 16, 0), *pieces_of(PAYLOAD, *lengths), (GPA + STATUS, 1, WRITE)])
         expect(status, OK, f'a range of {lengths}')
         assert disk.read(30, 3) == b'\x30' * SECTOR + bytes(SECTOR) + b'\x30' * SECTOR
+
+
+# ---- a disk that can erase, and says how worn it is ----
+
+def erased(function):
+    """In both ring formats. The disk keeps nothing, so that nothing can be read from it."""
+    @lie
+    @only_over('vhost-user', because='the disk that can erase is at a socket')
+    @functools.wraps(function)
+    def told(daemon):
+        disks = daemon.disks()
+        for packed in (False, True):
+            with disks.connect('erased') as disk:
+                disk.begin(packed, FEATURES | F_LIFETIME | F_SECURE_ERASE)
+                function(disk)
+                expect(disk.request(OUT, 0, b'\x11' * SECTOR), OK, 'a write')
+            disks.check()
+    return told
+
+
+@erased
+def disk_erase_that_lies(disk):
+    for size in (0, 1, 15, 17, 31):
+        expect(disk.request(SECURE_ERASE, 0, ranges((20, 1, 0), (20, 1, 0))[:size]), IOERR, f'{size} bytes')
+    expect(disk.request(SECURE_ERASE, 0, ranges((20, 1, 0)) * (RANGES_MAX + 1)), IOERR, 'a range too many')
+    for sector, count in ((SECTORS, 1), (SECTORS - 1, 2), (0, 0xFFFFFFFF), ((1 << 64) - 1, 2), (1 << 55, 1)):
+        expect(disk.request(SECURE_ERASE, 0, ranges((0, 1, 0), (sector, count, 0))), IOERR, f'{count:#x} from {sector:#x}')
+    for flags in (UNMAP, 2, 0x80000000):
+        expect(disk.request(SECURE_ERASE, 0, ranges((20, 1, flags))), UNSUPP, f'flags {flags:#x}')
+    expect(disk.request(SECURE_ERASE, 0, ranges((0, SECTORS, 0)) * RANGES_MAX), OK, 'all of it, as often as may be')
+    most, ranges_max, align = struct.unpack_from('<III', disk.ask(GET_CONFIG, struct.pack('=III', 0, CONFIG_BYTES, 0) + bytes(CONFIG_BYTES)), 12 + 60)
+    assert most and ranges_max == RANGES_MAX and align, f'limits of {most}, {ranges_max} and {align}'
+
+
+@erased
+def disk_lifetime_in_little_room(disk):
+    for room in (0, 1, 5):
+        expect(disk.request(GET_LIFETIME, 0, room=room), IOERR, f'room of {room}')
+    for room in (6, 7, 512):
+        expect(disk.request(GET_LIFETIME, 0, room=room), OK, f'room of {room}')
+        assert disk.memory[ROOM:ROOM + room] == struct.pack('<HHH', 2, 3, 11).ljust(room, b'\0'), f'room of {room}'
 
 
 # ---- a disk that must not be written ----
