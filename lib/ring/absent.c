@@ -91,6 +91,7 @@ unsigned ring_absent(const struct ring_setup *setup, struct ring_absence *absent
 	if (iov && !ring_new(&ahead, &ring, &why)) {
 		ring->look = &look;
 		look_on(ring, LOOK_CHAINS, iov, room, soon_chains, ret_soon);
+		ring_unused(ring);
 		ring_free(ring);
 	}
 	free(iov);

@@ -10,6 +10,7 @@
  *	data of a chain		by whoever popped it, before ring_push(): logged there, as much as is said to be written
  *	used entries, index	by ring_push(), ring_publish(): logged when the burst has been shown, from where it begins
  *	event words		by ring_kick_enable(), by a pop that finds nothing, by ring_publish(): logged after it
+ *	the mark of rest	by ring_rest(): logged after it. What a start takes away of one is its first log's, which has all of the areas
  *
  * Each is logged after it was written, behind a full barrier (see mem/dirty.h). What a chain holds beyond the bytes that it is said to
  * hold, or if it is given back, no driver may look at (virtio 1.3, 2.7.8.2, 2.8.21.2): that is not logged.
@@ -222,6 +223,17 @@ void log_shown(struct ring *ring, uint32_t from)
 uint32_t log_armed(const struct ring *ring)
 {
 	return ring->is_packed ? place_encode(ring->packed.armed) : ring->split.armed;
+}
+
+/* Behind a barrier. */
+void log_rested(struct ring *ring)
+{
+	if (!ring->log->device.pages)
+		return;
+	if (ring->is_packed)
+		mark_event(ring);
+	else
+		mark_slots(ring, ring->split.published & (ring->size - 1), 1);
 }
 
 void log_kick_enabled(struct ring *ring)

@@ -157,13 +157,13 @@ static bool mark_read(const struct place_look *look, uint32_t *ret_back, bool *r
 {
 	const struct packed_event *event = look->setup->device;
 	uint16_t off_wrap = le16(__atomic_load_n(&event->off_wrap, __ATOMIC_RELAXED));
-	uint16_t flags = le16(__atomic_load_n(&event->flags, __ATOMIC_RELAXED)) & PACKED_EVENT_FLAGS_MASK;
+	uint16_t word = le16(__atomic_load_n(&event->flags, __ATOMIC_RELAXED)), flags = word & PACKED_EVENT_FLAGS_MASK;
 	uint32_t lift = place_mark_lift(look->setup->size);
 	struct packed_place place = place_decode(off_wrap);
 
 	*ret_weak = !off_wrap && flags == PACKED_EVENT_DISABLE;
-	if (flags != PACKED_EVENT_DESC && place.pos >= lift)
-		place.pos = (uint16_t)(place.pos - lift);
+	if (word == PACKED_EVENT_REST || (flags != PACKED_EVENT_DESC && place.pos >= lift))
+		place.pos = (uint16_t)((place.pos - lift) & PACKED_EVENT_OFFSET_MASK);
 	else if (flags != PACKED_EVENT_DESC && (flags != PACKED_EVENT_DISABLE || lift == 1))
 		return false;
 	return back_of(look, place, ret_back);

@@ -65,6 +65,9 @@ static inline uint32_t place_mark_lift(uint32_t size)
 	return size <= 0x4000 ? 0x4000 : 1;
 }
 
+/* What the flags of the device event area are while the ring is at rest (rest.c): to a driver ENABLE, and no word that a device in use writes. */
+#define PACKED_EVENT_REST (PACKED_EVENT_ENABLE | 0x5e50u)
+
 static inline bool place_equal(struct packed_place a, struct packed_place b)
 {
 	return a.pos == b.pos && a.wrap == b.wrap;

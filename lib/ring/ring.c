@@ -171,7 +171,7 @@ static bool packed_is_new(const struct ring_setup *setup, struct packed_place fo
 /* Whether chains may have been in flight that nothing tells apart from those that wait. */
 enum ring_doubt {
 	RING_CERTAIN,
-	RING_WAITING, /* the ring stands at the base, and chains wait there: in doubt, but for what the witness knows */
+	RING_WAITING, /* the ring stands at the base, and chains wait there: in doubt, but for what the witness knows, or a mark of rest says */
 	RING_IN_DOUBT,
 };
 
@@ -202,9 +202,14 @@ static enum ring_doubt split_doubt(const struct ring_setup *setup)
 
 static enum ring_doubt ring_doubt(const struct ring_setup *setup, const struct ring_stand *stand)
 {
+	enum ring_doubt doubt;
+
 	if (setup->keeps_order || setup->sure || stand->known)
 		return RING_CERTAIN;
-	return setup->packed ? packed_doubt(setup) : split_doubt(setup);
+	doubt = setup->packed ? packed_doubt(setup) : split_doubt(setup);
+	if (doubt == RING_WAITING && rest_found(setup, setup->packed ? setup->base >> 16 : setup->base))
+		return RING_CERTAIN;
+	return doubt;
 }
 
 static struct ring *ring_alloc(const struct ring_setup *setup, const struct ring_stand *stand)
@@ -243,6 +248,7 @@ static void ring_begin(struct ring *ring, const struct ring_setup *setup, const 
 		packed_start(ring, setup, stand);
 	else
 		split_start(ring, setup, stand);
+	rest_end(ring, setup);
 	witness_start(ring, stand);
 	ring_kick_enable(ring, true);
 }

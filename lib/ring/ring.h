@@ -45,8 +45,8 @@ struct ring_setup {
 	uint32_t base;
 	/*
 	 * The device completes chains in the order in which it popped them. Where one that does not say so was killed, nothing but a
-	 * witness that knows what was in flight could tell which are done: without one, and unless `sure`, a ring in which chains wait
-	 * that has carried something before is refused by ring_new().
+	 * witness that knows what was in flight could tell which are done: without one, and unless `sure` or at rest (ring_rest()), a ring
+	 * in which chains wait that has carried something before is refused by ring_new().
 	 */
 	bool keeps_order;
 	bool sure; /* the base is where a ring like this one was stopped: nothing else is looked at */
@@ -192,6 +192,15 @@ void ring_expect(const struct ring *ring); /* see vireo_queue_expect() */
 uint32_t ring_base(const struct ring *ring);
 
 unsigned ring_owes(const struct ring *ring); /* chains that its witness says are owed, and not popped: the base leaves them out */
+
+/*
+ * The base is about to be told, and the ring is not used any more: whoever has it next finds in the ring itself that nothing was in flight there.
+ * For devices that complete chains in any order (see `keeps_order`); does nothing where it is not so: chains popped and not shown, chains
+ * owed, a broken ring. rest.c
+ */
+void ring_rest(struct ring *ring);
+/* It has popped nothing, and is about to be freed: if its predecessor was at rest, so is it. */
+void ring_unused(struct ring *ring);
 
 #define RING_BASE_PACKED_NEW 0x80008000u /* of a packed ring that has carried nothing */
 

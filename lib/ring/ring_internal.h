@@ -65,6 +65,8 @@ struct ring {
 	bool carried; /* something has been shown to the driver since it is here */
 	bool publish_specially; /* not carried */
 	bool base_believed; /* see ring_base_believed() */
+	bool keeps_order; /* see ring_setup */
+	bool rested; /* a mark of rest was where it began: see rest.c */
 	bool lazy;
 	bool misses; /* a pop has come to an address that is not in the map, and nobody has asked since */
 	bool miss_write; /* where the last pop that returned -EFAULT ended is to be written to */
@@ -155,6 +157,10 @@ bool witness_publish(struct ring *ring);
 const char *witness_begin(const struct ring_setup *setup, struct ring_stand *stand); /* as ring_witness_ops.begin */
 void witness_start(struct ring *ring, const struct ring_stand *stand); /* the ring stands where it says */
 
+/* rest.c */
+bool rest_found(const struct ring_setup *setup, uint32_t place); /* a mark of it; `place` as ring_shown() says it */
+void rest_end(struct ring *ring, const struct ring_setup *setup); /* it is where it begins, and nothing has been popped */
+
 /* log.c: what ring.c calls where there is a log, and where one may have been offered (ring_log_take()). */
 void ring_log_take(struct ring *ring);
 /* Of chains that are pushed: what has been written into them. */
@@ -163,6 +169,7 @@ uint32_t log_place(const struct ring *ring); /* where the burst begins that is s
 void log_shown(struct ring *ring, uint32_t from); /* ... and has been */
 uint32_t log_armed(const struct ring *ring); /* changes whenever a pop asks for a kick */
 void log_kick_enabled(struct ring *ring); /* the event words have been written */
+void log_rested(struct ring *ring); /* the mark of rest has been */
 
 static inline bool witness_owes(const struct ring *ring)
 {
