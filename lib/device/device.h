@@ -66,6 +66,11 @@ void device_session_end(struct vireo_device *device);
 
 /* `done` runs inside the call or later; queue: an index, or one of the above. No other quiesce may be pending. */
 void device_quiesce(struct vireo_device *device, uint32_t queue, void (*done)(void *opaque), void *opaque);
+/*
+ * The same for who is about to tell the peer where these queues stand, and has the peer wait for it: a successor finds in their rings that nothing
+ * was in flight there (ring_rest()). Of a quiesce for anything else no ring says so: whoever has the memory then may be at work in it.
+ */
+void device_quiesce_to_tell(struct vireo_device *device, uint32_t queue, void (*done)(void *opaque), void *opaque);
 bool device_quiescing(const struct vireo_device *device);
 /* A quiesce is pending: queues that it has not asked back, but only to renew, or not at all, are asked back as well. The last thing its callers do. */
 void device_quiesce_rest(struct vireo_device *device);

@@ -189,6 +189,7 @@ struct vireo_device {
 	unsigned quiesce_waits;
 	void (*quiesce_done)(void *opaque); /* NULL: no quiesce is pending */
 	void *quiesce_opaque;
+	bool quiesce_tells; /* where the queues stand that it has asked back: see device_quiesce_to_tell() */
 	bool map_changing, map_unmaps; /* the quiesce is device_map_change()'s */
 	uint8_t *config;
 	uint32_t config_bytes;

@@ -387,6 +387,8 @@ static void queue_tell_believed(const struct vireo_queue *queue)
 /* What lies in the front end's memory for what is in flight is its own, and no driver's that may have gone: it ends the session. */
 void queue_run_not(struct vireo_queue *queue, int err, const char *why)
 {
+	if (queue->ring)
+		ring_unused(queue->ring);
 	queue_ring_free(queue);
 	queue_unstitch(queue);
 	if (why)
@@ -484,8 +486,10 @@ int device_queue_recover(struct vireo_device *device, uint32_t index)
 	r = queue_witness(queue, &setup, &why);
 	if (!r)
 		r = ring_new(&setup, &queue->ring, &why);
-	if (!r)
+	if (!r) {
 		queue_base_note(queue, queue->ring);
+		ring_unused(queue->ring);
+	}
 	queue_ring_free(queue);
 	return r;
 }

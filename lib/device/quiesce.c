@@ -25,6 +25,7 @@ void quiesce_drop(struct vireo_device *device)
 	if (--device->quiesce_waits || !maps_settle(device))
 		return;
 	device->quiesce_done = NULL;
+	device->quiesce_tells = false;
 	done(device->quiesce_opaque);
 }
 
@@ -77,9 +78,18 @@ void device_quiesce(struct vireo_device *device, uint32_t index, void (*done)(vo
 	quiesce_drop(device);
 }
 
+void device_quiesce_to_tell(struct vireo_device *device, uint32_t index, void (*done)(void *opaque), void *opaque)
+{
+	assert(!device_quiescing(device));
+	device->quiesce_tells = true;
+	device_quiesce(device, index, done, opaque);
+}
+
+/* Who asked for it is gone, or does not wait any longer: nobody is told anything. */
 void device_quiesce_rest(struct vireo_device *device)
 {
 	assert(device_quiescing(device));
+	device->quiesce_tells = false;
 	device->quiesce_waits++; /* keeps `done` back until all have been asked */
 	for (uint32_t i = 0; i < device->queue_count; i++)
 		if (!device->queues[i].quiesced)
@@ -95,6 +105,7 @@ bool device_quiescing(const struct vireo_device *device)
 void vireo_queue_quiesced(struct vireo_queue *queue)
 {
 	unsigned waits = queue->quiesced + queue->renewing;
+	bool tells = queue->quiesced && queue->device->quiesce_tells;
 
 	assert(queue->running && queue->stopping);
 	queue_coalesce_end(queue);
@@ -106,6 +117,8 @@ void vireo_queue_quiesced(struct vireo_queue *queue)
 	queue->carried |= ring_carried(queue->ring);
 	if (!ring_error(queue->ring))
 		queue_base_note(queue, queue->ring);
+	if (tells)
+		ring_rest(queue->ring);
 	if (__atomic_exchange_n(&queue->lied, false, __ATOMIC_ACQUIRE))
 		queue_halt(queue, ring_error(queue->ring));
 	ring_log_settle(queue->ring);

@@ -71,6 +71,36 @@ def a_request_that_nobody_has_taken_moves_with_its_disk(lab):
     end_well(there)
 
 
+@case
+def a_request_that_waits_moves_with_its_disk_without_memory_for_what_is_in_flight(lab):
+    """Its ring says that nothing was in flight when it was stopped. One whose daemon was killed says nothing of the kind."""
+    here, there = two(lab)
+    with Requests(lab.path("here")) as a:
+        for sector in range(5):
+            expect(a.one(OUT, sector, b"a" * 512) == OK, "a write has failed")
+        a.ring.ring_kick = lambda: None  # nobody looks
+        while True:
+            a.ask(0, OUT, 5, b"b" * 512)
+            base = a.stop()
+            if base == a.ring.used_now() != a.ring.avail_index:
+                break
+            a.ring.used()  # its worker has looked all the same
+            a.moves_to(lab.path("here"), base, region=False)
+        expect(not a.ring.used(), "it was done")
+        a.moves_to(lab.path("there"), base, region=False)
+        wait_until(a.ring.used, 20, "it is done by the other one", child=there.child)
+        del a.ring.ring_kick
+        expect(a.status(0) == OK and a.one(IN, 5) == OK and a.data(0) == b"b" * 512, "it was not written")
+        a.ring.ring_kick = lambda: None
+        a.ask(0, OUT, 5, b"c" * 512)
+        base = a.ring.used_now()
+        there.kill()
+        a.moves_to(lab.path("here"), base, region=False)
+        wait_until(lambda: says(here, "chains were in flight, and nothing tells which"), 20, "it is in doubt", child=here.child)
+        expect(not a.ring.used(), "it was served all the same")
+    end_well(here)
+
+
 @case(shows=[("vhost-user", "split")])
 def a_guest_moves_with_its_disk_under_load(lab):
     """Nothing that it has written is lost, and nothing is written by two."""

@@ -87,14 +87,15 @@ class Requests:
     def stop(self):
         return self.peer.ring_stop(self.QUEUE)
 
-    def moves_to(self, path, base):
-        """To another daemon, as a machine does: memory and ring are what they were, and what is in flight there has memory of its own."""
+    def moves_to(self, path, base, region=True):
+        """To another daemon, as a machine does: memory and ring are what they were, and what is in flight there has memory of its own, or none."""
         old, new, ring = self.peer, Connection(path, 20.0), self.ring
         new.negotiate(old.features)
-        new.send(raw.GET_INFLIGHT_FD, raw.inflight(0, 0, self.QUEUE + 1, ring.size))
-        data, fds, _, _ = socket.recv_fds(new.sock, 64, 1)
-        new.send(raw.SET_INFLIGHT_FD, data[12:], fds)
-        os.close(fds[0])
+        if region:
+            new.send(raw.GET_INFLIGHT_FD, raw.inflight(0, 0, self.QUEUE + 1, ring.size))
+            data, fds, _, _ = socket.recv_fds(new.sock, 64, 1)
+            new.send(raw.SET_INFLIGHT_FD, data[12:], fds)
+            os.close(fds[0])
         new.fds, old.fds, new.memory, new.memfd, old.memory = old.fds, [], old.memory, old.memfd, None
         old.close()
         new.asked(new.tell_memory)

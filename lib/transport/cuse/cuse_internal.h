@@ -115,6 +115,7 @@ struct ioctl_row {
 	bool mends; /* a broken device takes it */
 	bool asks; /* a device like it will do: opener_model() */
 	bool table; /* what follows in_bytes is as long as they say: struct vhost_memory */
+	bool tells; /* where a ring stands; or it stops, and that is asked for next */
 };
 
 /* NULL: there is no such ioctl, of a node that is a target or of one that is none. */

@@ -94,7 +94,9 @@ void opener_quiesce(struct opener *opener, enum opener_state state, uint32_t que
 {
 	opener->state = state;
 	opener->quiet = !opener->device;
-	if (opener->device)
+	if (opener->device && state == OPENER_QUIESCE && opener->row && opener->row->tells)
+		device_quiesce_to_tell(opener->device, queue, opener_quiet, opener);
+	else if (opener->device)
 		device_quiesce(opener->device, queue, opener_quiet, opener);
 }
 

@@ -78,6 +78,7 @@ struct lab {
 	int fds_before;
 	bool closed, released;
 	bool has_events; /* its devices have */
+	bool out_of_order; /* and complete chains so */
 	int loop_fd; /* the endpoint's */
 	bool watchable; /* ... was still open when it closed */
 	char log[LAB_LOG_BYTES];
@@ -131,6 +132,7 @@ static inline struct vireo_device *lab_device_make(struct lab *lab, struct lab_d
 		.log = { lab_log, lab->log, VIREO_LOG_INFO },
 		.name = "lab",
 		.notifier = lab->notifier,
+		.out_of_order = lab->out_of_order,
 	};
 
 	device->type.refused = VIREO_FEATURE(5);

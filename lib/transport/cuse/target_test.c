@@ -63,6 +63,69 @@ static void rings_begin_together_and_end_together(void **state)
 	lab_free(lab);
 }
 
+/* Requests of ring 0: three are done, in any order, and two wait. */
+static void three_are_done_and_two_wait(struct lab *lab)
+{
+	struct split_desc *descs = (void *)lab->memory;
+	struct split_avail *avail = (void *)(lab->memory + 0x1000);
+	struct vireo_queue *queue = lab->devices[0].type.running[0];
+	struct vireo_chain chains[3];
+	struct iovec iov[3 * VIREO_CHAIN_PIECES_MAX(SIZE)];
+
+	for (uint16_t i = 0; i < 5; i++) {
+		descs[i] = (struct split_desc){ .addr = GPA + 0x80000 + 64 * i, .len = 16 };
+		avail->ring[i] = i;
+	}
+	__atomic_store_n(&avail->idx, 3, __ATOMIC_RELEASE);
+	assert_int_equal(vireo_queue_pop(queue, chains, 3, iov, ARRAY_SIZE(iov)), 3);
+	for (unsigned i = 3; i--;)
+		vireo_queue_push(queue, &chains[i], 0);
+	vireo_queue_flush(queue);
+	__atomic_store_n(&avail->idx, 5, __ATOMIC_RELEASE);
+}
+
+/* Another process has the guest now, and opens the node. */
+static bool begins_elsewhere(struct lab *lab, uint32_t base)
+{
+	release(lab, lab->opener);
+	lab->opener = lab_open(lab);
+	owned(lab);
+	ring_set_up(lab, 0);
+	assert_int_equal(ask_state(lab, VHOST_SET_VRING_BASE, 0, base), 0);
+	endpoint_set(lab, NAME);
+	return lab->devices[1].type.running[0];
+}
+
+static void requests_that_wait_move_with_their_guest(void **state)
+{
+	for (unsigned stopped = 0; stopped < 3; stopped++) {
+		struct vhost_vring_state base = { .index = 0 };
+		struct lab *lab = target_new();
+		struct vireo_chain chains[2];
+		struct iovec iov[2 * VIREO_CHAIN_PIECES_MAX(SIZE)];
+
+		lab->out_of_order = true;
+		owned(lab);
+		ring_set_up(lab, 0);
+		assert_int_equal(endpoint_set(lab, NAME), 0);
+		three_are_done_and_two_wait(lab);
+		if (stopped == 2) /* as QEMU does */
+			assert_int_equal(endpoint_clear(lab, NAME), 0);
+		if (stopped)
+			assert_int_equal(ask(lab, VHOST_GET_VRING_BASE, &base), 0);
+		if (stopped == 1)
+			assert_int_equal(ask_fd(lab, VHOST_SET_VRING_KICK, 0, -1), 0);
+		assert_int_equal(stopped ? base.num : 3, 3);
+		assert_int_equal(begins_elsewhere(lab, 3), stopped != 0);
+		assert_int_equal(logged(lab, "chains were in flight, and nothing tells which"), !stopped);
+		if (stopped) {
+			assert_int_equal(vireo_queue_pop(lab->devices[1].type.running[0], chains, 2, iov, ARRAY_SIZE(iov)), 2);
+			vireo_queue_unpop(lab->devices[1].type.running[0], chains, 2);
+		}
+		lab_free(lab);
+	}
+}
+
 /* linux/vhost_types.h: since version 1 vhost_tpgt is ignored, and whoever names the target sees all that is behind it. */
 static void the_tag_of_a_portal_group_is_ignored(void **state)
 {
@@ -300,6 +363,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rings_begin_together_and_end_together),
+		cmocka_unit_test(requests_that_wait_move_with_their_guest),
 		cmocka_unit_test(the_tag_of_a_portal_group_is_ignored),
 		cmocka_unit_test(the_version_of_the_interface_is_told_to_anybody),
 		cmocka_unit_test(rings_keep_their_size_and_base_while_the_endpoint_is_set),

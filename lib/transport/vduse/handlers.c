@@ -169,13 +169,13 @@ static int handle_set_vq_group_asid(struct vduse *v, const struct vduse_request 
 #define NEEDS(name) .feature = VDUSE_WIRE_F_##name##_BIT + 1
 
 static const struct vduse_row rows[VDUSE_MSG_COUNT] = {
-	[VDUSE_MSG_GET_VQ_STATE] = { "GET_VQ_STATE", handle_get_vq_state, .quiet = VDUSE_QUIET_QUEUE },
+	[VDUSE_MSG_GET_VQ_STATE] = { "GET_VQ_STATE", handle_get_vq_state, .quiet = VDUSE_QUIET_QUEUE, .tells = true },
 	[VDUSE_MSG_SET_STATUS] = { "SET_STATUS", handle_set_status, .quiet = VDUSE_QUIET_ALL },
 	[VDUSE_MSG_UPDATE_IOTLB] = { "UPDATE_IOTLB", handle_update_iotlb, .quiet = VDUSE_QUIET_ALL },
 	[VDUSE_MSG_SET_VQ_GROUP_ASID] = { "SET_VQ_GROUP_ASID", handle_set_vq_group_asid, .api = 1 },
 	[VDUSE_MSG_SET_VQ_READY] = { "SET_VQ_READY", handle_set_vq_ready, .quiet = VDUSE_QUIET_QUEUE,
-				     .patient = true, NEEDS(QUEUE_READY) },
-	[VDUSE_MSG_SUSPEND] = { "SUSPEND", handle_suspend, .quiet = VDUSE_QUIET_ALL, NEEDS(SUSPEND) },
+				     .patient = true, .tells = true, NEEDS(QUEUE_READY) },
+	[VDUSE_MSG_SUSPEND] = { "SUSPEND", handle_suspend, .quiet = VDUSE_QUIET_ALL, .tells = true, NEEDS(SUSPEND) },
 };
 
 const struct vduse_row *vduse_row(const struct vduse *v, uint32_t type, const char **why)

@@ -103,7 +103,10 @@ static void job_begin(struct vduse *v, enum vduse_job job, uint32_t queue)
 	v->job = job;
 	v->phase = VDUSE_QUIESCE;
 	v->quiet = v->late = false;
-	device_quiesce(v->device, queue, quiet, v);
+	if (job == VDUSE_JOB_MESSAGE && v->row->tells)
+		device_quiesce_to_tell(v->device, queue, quiet, v);
+	else
+		device_quiesce(v->device, queue, quiet, v);
 	if (!v->quiet)
 		loop_timer_start(v->late_timer, v->late_ms);
 }

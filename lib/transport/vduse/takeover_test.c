@@ -451,6 +451,51 @@ static void suspended_device_that_is_taken_over_tells_where_it_stands(void **sta
 	}
 }
 
+/* Where the guest goes, there is a device of its own, whose file says nothing: three of eight wait. */
+static void goes_on_elsewhere(uint64_t features, bool suspends)
+{
+	struct fake *f = fake_new();
+	struct fake_driver driver;
+	struct fake_response response;
+	struct lab *lab;
+
+	f->out_of_order = true;
+	f->api_max = 1;
+	f->vduse_features = 3;
+	driver_new(f, &driver, features, SIZE);
+	lab = successor(f);
+	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_FEATURES, 0));
+	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
+	add_eight(&driver);
+	for (uintptr_t n = 1; n <= 5; n++) {
+		assert_true(serve_one(lab, 1));
+		assert_int_equal(driver_get(&driver, 1), n);
+	}
+	if (suspends)
+		assert_true(ask(lab, VDUSE_MSG_SUSPEND, 0, 0));
+	assert_true(ask_for(lab, VDUSE_MSG_GET_VQ_STATE, 1, 0, &response));
+	assert_int_equal(!lab->type.running[1], suspends);
+	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, 0, 0));
+	memcpy(&f->queues[1].info.state, &response.body[1], sizeof(f->queues[1].info.state));
+	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_FEATURES, 0));
+	assert_true(ask(lab, VDUSE_MSG_SET_STATUS, STATUS_OK, 0));
+	assert_int_equal(!lab->type.running[1], !suspends); /* it went on after it had told, and nobody knows how far */
+	assert_int_equal(!strstr(lab->log, "chains were in flight, and nothing tells which"), suspends);
+	for (uintptr_t n = 6; suspends && n <= 8; n++) {
+		assert_true(serve_one(lab, 1));
+		assert_int_equal(driver_get(&driver, 1), n);
+	}
+	driver_free(&driver);
+	lab_free(lab);
+	fake_free(f);
+}
+
+static void what_waits_in_a_device_that_was_suspended_is_served_elsewhere(void **state)
+{
+	for (unsigned variant = 0; variant < 4; variant++)
+		goes_on_elsewhere(variant & 1 ? F(RING_PACKED) : 0, variant & 2);
+}
+
 static void device_without_a_driver_is_taken_over_too(void **state)
 {
 	struct fake *f = fake_new();
@@ -877,6 +922,7 @@ int main(void)
 		cmocka_unit_test(driver_that_went_on_meanwhile_is_found_where_it_is),
 		cmocka_unit_test(killed_many_times_goes_on_each_time),
 		cmocka_unit_test(suspended_device_that_is_taken_over_tells_where_it_stands),
+		cmocka_unit_test(what_waits_in_a_device_that_was_suspended_is_served_elsewhere),
 		cmocka_unit_test(device_without_a_driver_is_taken_over_too),
 		cmocka_unit_test(device_that_the_kernel_has_given_up_is_made_anew),
 		cmocka_unit_test(what_a_driver_reads_once_and_has_changed_is_told),

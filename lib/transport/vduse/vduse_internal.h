@@ -226,6 +226,7 @@ struct vduse_row {
 	uint8_t api; /* from this API version on */
 	uint8_t feature; /* bit + 1 of the feature that it needs; 0: none */
 	bool patient; /* waits for the queues as long as it takes: a refusal would be the end */
+	bool tells; /* where a queue stands; or it stops, and that is asked for next */
 };
 
 /* NULL, and *why. */

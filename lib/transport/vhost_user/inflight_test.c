@@ -327,6 +327,202 @@ static void new_memory_says_nothing_of_a_ring_that_stands_elsewhere(void **state
 	}
 }
 
+/* ---- without such memory: a mark of rest in the ring ---- */
+
+static void add_and_complete(struct scene *s, unsigned count)
+{
+	add(s, count);
+	assert_int_equal(pop(s), count);
+	while (count--)
+		complete(s, count);
+}
+
+static uint32_t base_after(const struct scene *s, uint32_t used)
+{
+	return s->packed ? (used | 0x8000) * 0x10001u : used;
+}
+
+/* Three are done, out of order, and two wait. */
+static struct scene *two_wait(bool packed)
+{
+	struct scene *s = scene_new(packed, false);
+
+	start(s);
+	add_and_complete(s, 3);
+	assert_int_equal(take(s), 3);
+	add(s, 2);
+	return s;
+}
+
+static void asks_for_the_base(struct scene *s)
+{
+	uint32_t reply[2] = { 0 };
+
+	say_pair(s->lab, VU_GET_VRING_BASE, 0, 0);
+	assert_int_equal(hear(s->lab, VU_GET_VRING_BASE, reply, sizeof(reply)), 8);
+	assert_int_equal(reply[1], base_after(s, 3));
+}
+
+/* Nothing is written to memory when it ends. */
+static void session_ends(struct scene *s)
+{
+	uint8_t *memory = test_malloc(MEMORY_BYTES);
+
+	memcpy(memory, s->lab->memory, MEMORY_BYTES);
+	fd_close(&s->lab->fd);
+	pump(s->lab);
+	assert_memory_equal(memory, s->lab->memory, MEMORY_BYTES);
+	test_free(memory);
+}
+
+static bool begins_at_the_base(struct scene *s)
+{
+	connect_front(s);
+	start_disabled_at(s, base_after(s, 3));
+	say_pair(s->lab, VU_SET_VRING_ENABLE, 0, 1);
+	return s->lab->type.running[0];
+}
+
+static void both_are_served(struct scene *s)
+{
+	assert_null(strstr(s->lab->log, "is taken for new"));
+	assert_int_equal(pop(s), 2);
+	complete(s, 1);
+	complete(s, 0);
+	assert_int_equal(take(s), 2);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(s->back[i], 1);
+}
+
+/* As where a guest moves to another back end, by a front end that has no such memory. */
+static void what_waits_at_a_base_that_was_told_is_served_by_the_next(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct scene *s = two_wait(packed);
+
+		asks_for_the_base(s);
+		session_ends(s);
+		assert_true(begins_at_the_base(s));
+		both_are_served(s);
+		scene_free(s);
+	}
+}
+
+/* It may be disabled first, as QEMU does. */
+static void a_ring_that_is_disabled_and_stopped_is_served_by_the_next(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct scene *s = two_wait(packed);
+
+		say_pair(s->lab, VU_SET_VRING_ENABLE, 0, 0);
+		asks_for_the_base(s);
+		session_ends(s);
+		assert_true(begins_at_the_base(s));
+		both_are_served(s);
+		scene_free(s);
+	}
+}
+
+static void where_no_base_was_told_nothing_is_known_of_what_waits(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct scene *s = two_wait(packed);
+
+		say_pair(s->lab, VU_SET_VRING_NUM, 0, SIZE); /* it has been quiet, and goes on */
+		assert_non_null(s->lab->type.running[0]);
+		session_ends(s);
+		assert_false(begins_at_the_base(s));
+		assert_non_null(strstr(s->lab->log, "chains were in flight, and nothing tells which"));
+		scene_free(s);
+	}
+}
+
+/* The front end is gone, and whoever has its memory now may be at work there. */
+static void a_front_end_that_hangs_up_before_it_is_told_finds_nothing_written(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct scene *s = two_wait(packed);
+		uint8_t *memory = test_malloc(MEMORY_BYTES);
+
+		s->lab->type.late = true;
+		say_pair(s->lab, VU_GET_VRING_BASE, 0, 0);
+		memcpy(memory, s->lab->memory, MEMORY_BYTES);
+		fd_close(&s->lab->fd);
+		pump(s->lab);
+		type_quiesced_all(&s->lab->type);
+		pump(s->lab);
+		assert_memory_equal(memory, s->lab->memory, MEMORY_BYTES);
+		test_free(memory);
+		s->lab->type.late = false;
+		assert_false(begins_at_the_base(s));
+		scene_free(s);
+	}
+}
+
+/* As QEMU's `stop` and `cont`: the same session goes on, and is killed later. */
+static void a_ring_that_has_gone_on_since_its_base_was_told_is_in_doubt(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct scene *s = two_wait(packed);
+
+		asks_for_the_base(s);
+		start_disabled_at(s, base_after(s, 3));
+		assert_non_null(s->lab->type.running[0]);
+		assert_int_equal(pop(s), 2);
+		for (unsigned i = 0; i < 2; i++)
+			s->chains[SIZE - 2 + i] = s->chains[i];
+		killed(s, 2);
+		assert_false(begins_at_the_base(s));
+		scene_free(s);
+	}
+}
+
+/* And where it is served to its end, it is not: the same session, and the next. */
+static void a_ring_that_stops_and_goes_on_is_served(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct scene *s = two_wait(packed);
+
+		asks_for_the_base(s);
+		start_disabled_at(s, base_after(s, 3));
+		both_are_served(s);
+		scene_free(s);
+	}
+}
+
+#define LOG_BYTES 64u
+
+/* What the front end has copied before it hears the base is copied again. */
+static void the_mark_is_in_the_dirty_log_when_the_base_is_told(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct scene *s = two_wait(packed);
+		const uint64_t payload[] = { LOG_BYTES, 0 };
+		struct addr_message addr = ring_addr(0);
+		int fd = memfd_create("log", MFD_CLOEXEC);
+		uint64_t page = (GPA + 0x2000) / 4096;
+		uint8_t *bits;
+
+		assert_int_equal(ftruncate(fd, LOG_BYTES), 0);
+		bits = mmap(NULL, LOG_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		assert_ptr_not_equal(bits, MAP_FAILED);
+		addr.flags = 1;
+		addr.log = GPA + 0x2000;
+		say_u64(s->lab, VU_SET_FEATURES, F_PROTOCOL | F_VERSION_1 | VU_FEATURE_LOG_ALL | (packed ? F_PACKED : 0));
+		say_fds(s->lab, VU_SET_LOG_BASE, 0, payload, sizeof(payload), &fd, 1);
+		assert_int_equal(hear_u64(s->lab, VU_SET_LOG_BASE), 0);
+		say(s->lab, VU_SET_VRING_ADDR, &addr, sizeof(addr));
+		assert_int_equal(pop(s), 2);
+		vireo_queue_unpop(s->lab->type.running[0], s->chains, 2); /* it has taken the log */
+		memset(bits, 0, LOG_BYTES);
+		asks_for_the_base(s);
+		assert_true(bits[page / 8] >> page % 8 & 1);
+		munmap(bits, LOG_BYTES);
+		close(fd);
+		scene_free(s);
+	}
+}
+
 /* Who goes on from a base without the region would lose what is in flight. */
 static void a_base_is_told_when_what_was_in_flight_has_been_served(void **state)
 {
@@ -611,6 +807,13 @@ int main(void)
 		cmocka_unit_test(without_it_a_queue_in_which_chains_were_in_flight_does_not_start),
 		cmocka_unit_test(chains_that_wait_at_the_base_were_not_in_flight_where_new_memory_says_nothing),
 		cmocka_unit_test(new_memory_says_nothing_of_a_ring_that_stands_elsewhere),
+		cmocka_unit_test(what_waits_at_a_base_that_was_told_is_served_by_the_next),
+		cmocka_unit_test(a_ring_that_is_disabled_and_stopped_is_served_by_the_next),
+		cmocka_unit_test(where_no_base_was_told_nothing_is_known_of_what_waits),
+		cmocka_unit_test(a_front_end_that_hangs_up_before_it_is_told_finds_nothing_written),
+		cmocka_unit_test(a_ring_that_has_gone_on_since_its_base_was_told_is_in_doubt),
+		cmocka_unit_test(a_ring_that_stops_and_goes_on_is_served),
+		cmocka_unit_test(the_mark_is_in_the_dirty_log_when_the_base_is_told),
 		cmocka_unit_test(a_base_is_told_when_what_was_in_flight_has_been_served),
 		cmocka_unit_test(a_base_is_told_at_once_where_the_front_end_takes_what_is_in_flight_along),
 		cmocka_unit_test(a_front_end_that_hangs_up_while_its_base_waits_is_let_go),

@@ -284,6 +284,8 @@ static void session_ask_quiet(struct session *session, uint32_t queue)
 		iommu_change(session->iommu, session_quiet, session);
 	else if (session->row->quiet == QUIET_MEMORY)
 		session_memory_change(session, session_quiet);
+	else if (session->row->tells)
+		device_quiesce_to_tell(session->device, queue, session_quiet, session);
 	else
 		device_quiesce(session->device, queue, session_quiet, session);
 }
@@ -343,7 +345,7 @@ static void session_again_due(void *opaque)
 	struct session *session = opaque;
 
 	if (session->state == SESSION_QUIESCE && !device_quiescing(session->device))
-		device_quiesce(session->device, message_queue(session), session_quiet, session);
+		session_ask_quiet(session, message_queue(session));
 }
 
 bool session_again(struct session *session)

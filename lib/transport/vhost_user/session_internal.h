@@ -110,6 +110,7 @@ struct message_row {
 	uint8_t gate; /* protocol feature bit + 1; 0: none */
 	uint8_t quiet; /* enum message_quiet */
 	bool replies; /* has a reply of its own, and therefore no acknowledgement */
+	bool tells; /* where the ring stands */
 };
 
 /* NULL, and *why: there is no such message, or this one is not as it should be. */

@@ -31,7 +31,7 @@ static const struct message_row rows[] = {
 	[VU_SET_VRING_ADDR] = { handle_set_vring_addr, prepare_set_vring_addr, PAYLOAD(ADDR_BYTES), .quiet = QUIET_STATE },
 	[VU_SET_VRING_BASE] = { handle_set_vring_base, PAYLOAD(STATE_BYTES), .quiet = QUIET_STATE },
 	[VU_GET_VRING_BASE] = { handle_get_vring_base, PAYLOAD(STATE_BYTES), .quiet = QUIET_STATE,
-				.replies = true },
+				.replies = true, .tells = true },
 	[VU_SET_VRING_KICK] = { handle_set_vring_kick, PAYLOAD(8), FDS(0, 1), .quiet = QUIET_FD },
 	[VU_SET_VRING_CALL] = { handle_set_vring_call, PAYLOAD(8), FDS(0, 1), .quiet = QUIET_FD },
 	[VU_SET_VRING_ERR] = { handle_set_vring_err, PAYLOAD(8), FDS(0, 1) },
