@@ -21,6 +21,7 @@
 
 #define KERNEL_STATE_TAP       1u
 #define KERNEL_STATE_AF_PACKET 2u
+#define KERNEL_STATE_MACVTAP   3u
 
 struct kernel_state {
 	char magic[8];

@@ -13,10 +13,13 @@
 #include "base/util.h"
 #include "host_interface.h"
 #include "kernel_port.h"
+#include "kernel_state.h"
 #include "port.h"
 #include "tap_device.h"
 #include "tap_queue.h"
+#include "vireo/endpoint.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +37,8 @@ struct macvtap_port {
 	bool gone;	  /* atomic */
 	uint64_t asked_ms; /* atomic: when a queue last looked at the interface for itself */
 	struct loop_timer *look;
+	struct kernel_state told; /* to another process, with */
+	int told_fds[SW_QUEUES_MAX + 1]; /* the queues', and the socket to ask by */
 	struct tap_queue queues[];
 };
 
@@ -193,14 +198,53 @@ static int explain(const struct port_spec *spec, int number, int err, char *why)
 static int queues_open(struct macvtap_port *macvtap, unsigned *ret_offloads, char *why)
 {
 	struct port *port = &macvtap->kernel.port;
-	int err = 0;
+	int err = host_interface_find(macvtap->fd, port->spec.at.address, &macvtap->interface);
 
-	for (unsigned i = 0; !err && i < port->spec.queues; i++) {
-		err = tap_queue_init(&macvtap->queues[i]);
-		if (!err)
-			err = tap_device_open_number(&port->spec, macvtap->interface, &macvtap->queues[i].fd, ret_offloads);
-	}
+	for (unsigned i = 0; !err && i < port->spec.queues; i++)
+		err = tap_device_open_number(&port->spec, macvtap->interface, &macvtap->queues[i].fd, ret_offloads);
 	return err ? explain(&port->spec, macvtap->interface, err, why) : 0;
+}
+
+/* To ask by in the interface's own network namespace, which need not be this process's. */
+static const char *asks_problem(int fd)
+{
+	int domain = 0;
+	socklen_t bytes = sizeof(domain);
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) || domain != AF_INET ? "what is to ask for its interface is no socket for that" : NULL;
+}
+
+static int socket_take(struct macvtap_port *macvtap, int fd)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	if (copy < 0)
+		return -errno;
+	fd_close(&macvtap->fd);
+	macvtap->fd = copy;
+	return tap_device_interface_by(macvtap->fd, macvtap->queues[0].fd, &macvtap->interface);
+}
+
+/* Another process's until now. The interface may be called otherwise by now. */
+static int queues_take(struct macvtap_port *macvtap, unsigned *ret_offloads, char *why)
+{
+	struct port *port = &macvtap->kernel.port;
+	struct vireo_endpoint_state queues = *port->ports->state;
+	const char *problem = queues.fd_count ? asks_problem(queues.fds[queues.fd_count - 1]) : "its queues are not as many as the port's";
+	int fds[SW_QUEUES_MAX], err;
+
+	if (problem) {
+		snprintf(why, SPEC_WHY_BYTES, "macvtap '%.15s': the state that was handed over is refused: %s", port->spec.at.address, problem);
+		return -EINVAL;
+	}
+	queues.fd_count--;
+	err = kernel_state_take(&queues, &port->spec, KERNEL_STATE_MACVTAP, TAP_OFFLOADS, tap_device_number_problem, fds, ret_offloads, why);
+	for (unsigned i = 0; !err && i < port->spec.queues; i++)
+		macvtap->queues[i].fd = fds[i];
+	if (err)
+		return err;
+	err = socket_take(macvtap, queues.fds[queues.fd_count]);
+	return err ? explain(&port->spec, 0, err, why) : 0;
 }
 
 /* It is for one host, and lets in what that has asked for. */
@@ -233,17 +277,20 @@ static int everything_open(struct macvtap_port *macvtap, char *why)
 	int err;
 
 	macvtap->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	err = macvtap->fd < 0 ? -errno : host_interface_find(macvtap->fd, port->spec.at.address, &macvtap->interface);
+	err = macvtap->fd < 0 ? -errno : 0;
+	for (unsigned i = 0; !err && i < port->spec.queues; i++)
+		err = tap_queue_init(&macvtap->queues[i]);
 	if (err)
 		return explain(&port->spec, 0, err, why);
-	err = queues_open(macvtap, &offloads, why);
+	err = port->ports->state ? queues_take(macvtap, &offloads, why) : queues_open(macvtap, &offloads, why);
 	if (err)
 		return err;
 	snprintf(why, SPEC_WHY_BYTES, "macvtap '%.15s': out of memory or ports", port->spec.at.address);
 	err = loop_timer_new(port->ports->loop, on_look, macvtap, &macvtap->look);
 	if (err)
 		return err;
-	multicast_open(macvtap);
+	if (!port->ports->state)
+		multicast_open(macvtap);
 	on_look(macvtap);
 	return kernel_port_start(&macvtap->kernel, offloads);
 }
@@ -293,6 +340,26 @@ static void macvtap_report(const struct port *port, json_t *object)
 	json_object_set_new(object, "session", session ? session : json_null());
 }
 
+/* ---- to another process ---- */
+
+static const char *macvtap_hold_refused(const struct port *port)
+{
+	const struct macvtap_port *macvtap = (const struct macvtap_port *)port;
+
+	return __atomic_load_n(&macvtap->gone, __ATOMIC_RELAXED) ? "it has failed" : NULL;
+}
+
+static int macvtap_export(struct port *port, struct vireo_endpoint_state *ret_state)
+{
+	struct macvtap_port *macvtap = container_of(port, struct macvtap_port, kernel.port);
+
+	for (unsigned i = 0; i < port->spec.queues; i++)
+		macvtap->told_fds[i] = macvtap->queues[i].fd;
+	macvtap->told_fds[port->spec.queues] = macvtap->fd;
+	kernel_state_say(&macvtap->told, KERNEL_STATE_MACVTAP, port->offloads, macvtap->told_fds, port->spec.queues + 1u, ret_state);
+	return 0;
+}
+
 static const struct spec_key keys[] = {KERNEL_PORT_KEYS};
 
 const struct port_kind port_macvtap = {
@@ -309,5 +376,10 @@ const struct port_kind port_macvtap = {
 	.free = macvtap_free,
 	.state = macvtap_state,
 	.report = macvtap_report,
+	.hold_refused = macvtap_hold_refused,
+	.silence = kernel_port_silence,
+	.hold = kernel_port_hold,
+	.export = macvtap_export,
+	.go_on = kernel_port_go_on,
 	.takes_rtnl = true,
 };

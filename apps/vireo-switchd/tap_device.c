@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #ifndef TUN_F_USO4 /* Linux 6.2 */
@@ -131,17 +133,23 @@ static int interface_set(const struct port_spec *spec)
 	return err;
 }
 
-int tap_device_interface(int fd, int *ret_number)
+int tap_device_interface_by(int sock, int fd, int *ret_number)
 {
 	struct ifreq ifr = {.ifr_flags = 0};
-	int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), err = 0;
+
+	if (ioctl(fd, TUNGETIFF, &ifr) || ioctl(sock, SIOCGIFINDEX, &ifr))
+		return -errno;
+	*ret_number = ifr.ifr_ifindex;
+	return 0;
+}
+
+int tap_device_interface(int fd, int *ret_number)
+{
+	int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), err;
 
 	if (sock < 0)
 		return -errno;
-	if (ioctl(fd, TUNGETIFF, &ifr) || ioctl(sock, SIOCGIFINDEX, &ifr))
-		err = -errno;
-	else
-		*ret_number = ifr.ifr_ifindex;
+	err = tap_device_interface_by(sock, fd, ret_number);
 	close(sock);
 	return err;
 }
@@ -249,6 +257,16 @@ const char *tap_device_problem(const struct port_spec *spec, int first, int fd)
 	if (!reads(fd, TUNGETVNETHDRSZ, NET_HDR_BYTES) || !reads(fd, TUNGETVNETLE, 1) || flags < 0 || !(flags & O_NONBLOCK))
 		return "a queue is not set as ours are";
 	return NULL;
+}
+
+/* To the calls above both are alike. A TAP interface's fd is of the one node of that, /dev/net/tun (10, 200), in whatever folder it lies. */
+const char *tap_device_number_problem(const struct port_spec *spec, int first, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) || !S_ISCHR(st.st_mode) || st.st_rdev == makedev(10, 200))
+		return "what is to be a queue is of no macvtap interface";
+	return tap_device_problem(spec, first, fd);
 }
 
 json_t *tap_device_report(int fd)

@@ -24,6 +24,7 @@ int tap_device_open_number(const struct port_spec *spec, int number, int *ret_fd
  * the first queue. The interface may be called otherwise by now, and lie in another network namespace. Takes RTNL.
  */
 const char *tap_device_problem(const struct port_spec *spec, int first, int fd);
+const char *tap_device_number_problem(const struct port_spec *spec, int first, int fd); /* the same of a macvtap interface */
 
 #define TAP_OFFLOADS                                                                                                       \
 	(VIREO_OFFLOAD_CSUM | VIREO_OFFLOAD_TSO4 | VIREO_OFFLOAD_TSO6 | VIREO_OFFLOAD_ECN | VIREO_OFFLOAD_UFO | \
@@ -31,6 +32,7 @@ const char *tap_device_problem(const struct port_spec *spec, int first, int fd);
 
 /* The carrier, as the kernel shows it. -EINVAL: this kernel has no words for it (before Linux 5.0). Takes RTNL. */
 int tap_device_interface(int fd, int *ret_number); /* of the interface, as it is called by now, in this network namespace */
+int tap_device_interface_by(int sock, int fd, int *ret_number); /* the same in that of a socket */
 int tap_device_carrier(int fd, bool on);
 
 /* The interface's MTU. A negative errno; -EPERM: it may not be changed by this user. Takes RTNL. */

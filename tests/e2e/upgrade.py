@@ -22,7 +22,7 @@ from guest.switch import program  # noqa: E402
 from guest.takeover import (GO, NOT, PART, READY, STATE, VERSION, Old, Taker, asks, fails, give, head, parcel, port, says, state,  # noqa: E402
                             two)
 
-ROUNDS = 10
+ROUNDS = int(os.environ.get("VIREO_ROUNDS", 10))
 PORTS = 2
 
 

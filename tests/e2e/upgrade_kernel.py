@@ -16,12 +16,13 @@ from guest.cases import Skip, case, case_for, expect, main, need_program  # noqa
 from guest.daemon import QUIET_NETWORK, WrappedSwitch, end_well  # noqa: E402
 from guest.front import Front, text_frame  # noqa: E402
 from guest.hosts import Host  # noqa: E402
+from guest.interfaces import start  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.takeover import PART, READY, STATE, Old, Pings, Taker, give, head, port, says, state  # noqa: E402
 from guest.uplink import no_losses  # noqa: E402
 
 NAMES = ("left", "right")
-ROUNDS = 5
+ROUNDS = int(os.environ.get("VIREO_ROUNDS", 5))
 DATAGRAMS_A_SECOND = 200  # so a queue of 1000 frames has room for five seconds: a loaded machine takes its time between two steps
 
 # Numbered datagrams at a steady rate until standard input ends; then how many there were.
@@ -102,7 +103,11 @@ def packets(lab, queues=1, more=(), options=()):
     return (switch, *adopt(lab, switch))
 
 
-@case_for({f"{kind.__name__}_{queues}": (kind, queues) for kind in (taps, packets) for queues in (1, 2)}, "hosts_do_not_notice_{}")
+def macvtaps(lab, queues=1, more=(), options=()):
+    return start(lab, "macvtap", queues, more=more, options=options)
+
+
+@case_for({f"{kind.__name__}_{queues}": (kind, queues) for kind in (taps, packets, macvtaps) for queues in (1, 2)}, "hosts_do_not_notice_{}")
 def hosts_do_not_notice(lab, kind, queues):
     """Two kernels that speak to each other, and two front ends beside them."""
     need_program("busybox")
@@ -240,7 +245,7 @@ BYTES_THAT_LIE = [
     (told()[:-1], "it is cut short"),
     (told(magic=b"vireohnd"), "it is no state of a port at the kernel"),
     (told(version=2), "its version is not known"),
-    (told(what=3), "it is a port of another kind's"),
+    (told(what=4), "it is a port of another kind's"),
     (told(zero=1), "it says what is not known here"),
     (told(offloads=1 << 31), "it says what is not known here"),
     (told() + b"x", "it says what is not known here"),
@@ -269,6 +274,13 @@ def tap_state_that_lies_is_refused(lab):
             (told(), [fds["many"]], "its queues are not as many as the port's"), (told(), [fds["good"]] * 2, "its interface is of another sort"),
             (told(), [fds["many"], fds["others"]], "its queues are of several interfaces"),
             (told(), [fds["many"], null.fileno()], "of no TAP interface")])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asks:
+            each_is_refused(old, "macvtap:vrlie0", [
+                (told(), [fds["good"], asks.fileno()], "it is a port of another kind's"), (told(what=3), [], "its queues are not as many as the port's"),
+                (told(what=3), [asks.fileno()], "its queues are not as many as the port's"),
+                (told(what=3), [null.fileno(), asks.fileno()], "of no TAP interface"),
+                *((told(what=3), [fd, old.server.fileno()], "no socket for that") for fd in (fds["good"], null.fileno())),
+                *((told(what=3), [fd, asks.fileno()], "is of no macvtap interface") for fd in (fds["good"], nobody.fileno(), old.server.fileno()))])
     for fd in fds.values():
         os.close(fd)
 

@@ -84,7 +84,7 @@ def need_veth(script, what="veth pairs"):
         raise Skip(f"this kernel has no {what}")
 
 
-def start(lab, kind, queues=1, mtu=1500, keys="", options=(), kinds=None):
+def start(lab, kind, queues=1, mtu=1500, keys="", options=(), kinds=None, more=()):  # pylint: disable=too-many-arguments
     """(switch, host, host): NAME0 is a host's end of a pair, NAME1 the switch's port. XDP sees what a host sends as it leaves it, with open
     checksums that nothing says are open: a host at such a port closes its own, and one of a real cable has done so. DPDK's driver for packet sockets knows of none as well."""
     kinds = kinds or (kind, kind)
@@ -97,7 +97,7 @@ def start(lab, kind, queues=1, mtu=1500, keys="", options=(), kinds=None):
     pairs += "".join(f"ip link add link {name}1 name {name}2 index {next(NUMBERS)} type macvtap mode passthru && ip link set {name}2 up && "
                      for name, each in zip(NAMES, kinds) if each == "macvtap")
     wrapped = [*QUIET_NETWORK[:-1], QUIET_NETWORK[-1].replace("exec", pairs + "exec")]
-    specs = [spec_of(kind, name, queues, keys) for name, kind in zip(NAMES, kinds)]
+    specs = [spec_of(kind, name, queues, keys) for name, kind in zip(NAMES, kinds)] + list(more)
     switch = WrappedSwitch(lab, wrapped, specs, options)
     hosts = [Host(lab, name) for name in NAMES]
     for number, host in enumerate(hosts, 1):
