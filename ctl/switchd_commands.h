@@ -37,7 +37,7 @@
 	  serve_mdb_show, show_mdb_show) \
 	X("talk show", "talk.show", "", CTL_WATCH, "show who talks to whom: frames from port to port, counted while somebody asks", \
 	  serve_talk_show, show_talk) \
-	X("trace", "trace", "PORT [--count=N] [--id=ID]", CTL_FOLLOWED, "tell of each frame from a port why it goes where it goes, or is dropped", \
+	X("trace", "trace", "PORT [--way=from|to] [--count=N] [--id=ID]", CTL_FOLLOWED, "tell of each frame from a port, or to it, why it goes where it goes, or is dropped", \
 	  serve_trace, show_trace) \
 	X("mirror add", "mirror.add", "PORT [--to=WHERE] [--filter=EXPR] [--program=BPF] [--snaplen=BYTES]", CTL_FD, \
 	  "copy a port's frames to a port, a FILE.pcapng or, as pcapng, to standard output (-)", serve_mirror_add, show_mirror_add) \

@@ -23,6 +23,7 @@
 #include "base/util.h"
 #include "switch/fdb.h"
 #include "switch/switch.h"
+#include "switch/trace.h"
 #include "work/grace.h"
 
 struct bond;
@@ -76,6 +77,7 @@ struct sw {
 	unsigned last_mirror; /* its number */
 	TAILQ_HEAD(, sw_trace) traces;
 	unsigned last_trace; /* its number */
+	struct sw_trace *traces_to[SW_TRACES_TO_MAX]; /* atomic: who is told what becomes of frames to a port; NULL in between */
 	struct talk *talk;	       /* atomic, read by workers: what they count in; NULL: nobody has asked yet */
 	struct loop_timer *talk_timer; /* NULL: likewise */
 	uint64_t talk_since_us;	       /* when counting has begun */

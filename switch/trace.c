@@ -3,7 +3,8 @@
 /*
  * Theory of operation
  *
- *	sw_trace_add()		hooked: workers find it at its port (sw_port.traces), and put what they note into its rings (trace_burst.c)
+ *	sw_trace_add()		hooked: workers find it at its port (sw_port.traces) or, of frames to a port, at the switch (sw.traces_to), and put
+ *				what they note into its rings (trace_burst.c)
  *	sw_trace_read()		takes it out of them
  *	unhook()		no worker finds it any more; a grace period
  *	on_quiet()		none uses it any more
@@ -23,13 +24,18 @@
 
 /* ---- hooks ---- */
 
-static void gate_set(struct sw_port *port)
+static struct sw_trace **places_of(const struct sw_trace *trace, unsigned *ret_count)
 {
-	bool any = false;
+	*ret_count = trace->to ? SW_TRACES_TO_MAX : SW_PORT_TRACES_MAX;
+	return trace->to ? trace->sw->traces_to : trace->port->traces;
+}
 
-	for (unsigned i = 0; i < SW_PORT_TRACES_MAX; i++)
-		any |= port->traces[i] != NULL;
-	port_gate_set(port, GATE_TRACED, any);
+static bool any_in(struct sw_trace *const *places, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (places[i])
+			return true;
+	return false;
 }
 
 static bool any_hooked(const struct sw *sw)
@@ -42,47 +48,48 @@ static bool any_hooked(const struct sw *sw)
 	return false;
 }
 
-/* Receivers are asked as long as there is anything to be told. */
-static void receivers_set(struct sw *sw)
-{
-	bool any = any_hooked(sw);
-
-	for (struct sw_port *port = TAILQ_FIRST(&sw->ports); port; port = TAILQ_NEXT(port, link))
-		port_limited_set(port, PORT_TRACED, any);
-}
-
+/* What any port brings may go to one whose frames are told; receivers are asked as long as there is anything to be told. */
 void trace_port_init(struct sw_port *port)
 {
+	port_gate_set(port, GATE_TRACED, any_in(port->traces, SW_PORT_TRACES_MAX) || any_in(port->sw->traces_to, SW_TRACES_TO_MAX));
 	port_limited_set(port, PORT_TRACED, any_hooked(port->sw));
+}
+
+static void ports_set(struct sw *sw)
+{
+	for (struct sw_port *port = TAILQ_FIRST(&sw->ports); port; port = TAILQ_NEXT(port, link))
+		trace_port_init(port);
 }
 
 /* There is a place. */
 static void hook(struct sw_trace *trace)
 {
-	struct sw_port *port = trace->port;
-	unsigned i = 0;
+	unsigned count, i = 0;
+	struct sw_trace **places = places_of(trace, &count);
 
-	while (port->traces[i])
+	while (places[i])
 		i++;
-	__atomic_store_n(&port->traces[i], trace, __ATOMIC_RELEASE); /* pairs with the acquire in trace_burst.c (anybody) */
+	__atomic_store_n(&places[i], trace, __ATOMIC_RELEASE); /* pairs with the acquires in trace_burst.c (anybody, receivers_begin) */
 	trace->hooked = true;
-	gate_set(port);
-	receivers_set(trace->sw);
+	ports_set(trace->sw);
 }
 
 static void unhook(struct sw_trace *trace)
 {
+	struct sw_trace **places;
 	struct sw_port *port = trace->port;
+	unsigned count;
 
 	if (!trace->hooked)
 		return;
-	for (unsigned i = 0; i < SW_PORT_TRACES_MAX; i++)
-		if (port->traces[i] == trace)
-			__atomic_store_n(&port->traces[i], NULL, __ATOMIC_RELAXED);
-	gate_set(port);
+	places = places_of(trace, &count);
+	for (unsigned i = 0; i < count; i++)
+		if (places[i] == trace)
+			__atomic_store_n(&places[i], NULL, __ATOMIC_RELAXED);
 	trace->hooked = false;
 	trace->port = NULL;
-	receivers_set(trace->sw);
+	ports_set(trace->sw);
+	trace_port_init(port); /* which may be none of the switch's any more */
 	grace_defer(trace->sw->grace, &trace->gone);
 }
 
@@ -148,16 +155,16 @@ void traces_end(struct sw *sw)
 
 /* ---- the beginning ---- */
 
-static bool allowed(const struct sw_port *port)
+static bool allowed(const struct sw_port *port, bool to)
 {
 	unsigned all = 0, same = 0;
 	const struct sw_trace *trace;
 
 	TAILQ_FOREACH (trace, &port->sw->traces, link) {
 		all++;
-		same += trace->port == port;
+		same += trace->to == to && (to ? trace->hooked : trace->port == port);
 	}
-	return all < SW_TRACES_MAX && same < SW_PORT_TRACES_MAX;
+	return all < SW_TRACES_MAX && same < (to ? SW_TRACES_TO_MAX : SW_PORT_TRACES_MAX);
 }
 
 /* Pages that nobody fills are never touched. */
@@ -171,12 +178,14 @@ static int rings_new(struct sw_trace *trace)
 	return 0;
 }
 
-static int trace_fill(struct sw_trace *trace, struct sw_port *port, uint64_t frames)
+static int trace_fill(struct sw_trace *trace, struct sw_port *port, bool to, uint64_t frames)
 {
 	int err;
 
 	trace->sw = port->sw;
 	trace->port = port;
+	trace->to = to;
+	trace->serial = (uint32_t)port->serial;
 	trace->gone.fn = on_quiet;
 	trace->workers = port->sw->worker_count;
 	trace->left = frames && frames < INT64_MAX ? (int64_t)frames : INT64_MAX;
@@ -185,17 +194,17 @@ static int trace_fill(struct sw_trace *trace, struct sw_port *port, uint64_t fra
 	return err ? err : loop_timer_new(port->sw->loop, on_silence, trace, &trace->timer);
 }
 
-int sw_trace_add(struct sw_port *port, uint64_t frames, struct sw_trace **ret_trace)
+int sw_trace_add(struct sw_port *port, bool to, uint64_t frames, struct sw_trace **ret_trace)
 {
 	struct sw_trace *trace;
 	int err;
 
-	if (!allowed(port))
+	if (!allowed(port, to))
 		return -ENOSPC;
 	trace = calloc(1, sizeof(*trace));
 	if (!trace)
 		return -ENOMEM;
-	err = trace_fill(trace, port, frames);
+	err = trace_fill(trace, port, to, frames);
 	if (err) {
 		trace_free(trace);
 		return err;

@@ -3,8 +3,8 @@
 #define SWITCH_TRACE_H
 
 /*
- * What becomes of the frames that a port brings, verdict by verdict: for whoever asks why a frame went where it went. Part of switch.h; control
- * thread. While nobody traces, it costs nothing; see trace.c.
+ * What becomes of the frames that a port brings, or of those that are to go to one, verdict by verdict: for whoever asks why a frame went where it
+ * went. Part of switch.h; control thread. While nobody traces, it costs nothing; see trace.c.
  */
 
 #include "switch/switch.h"
@@ -13,7 +13,8 @@
 struct sw_trace;
 
 #define SW_TRACES_MAX	    16u /* of a switch */
-#define SW_PORT_TRACES_MAX  4u
+#define SW_PORT_TRACES_MAX  4u /* of frames from a port */
+#define SW_TRACES_TO_MAX    8u /* of frames to ports, of a switch */
 #define SW_TRACE_MS	    10000u /* nobody reads it for so long: it ends */
 #define SW_TRACE_STEPS_MAX  40u
 
@@ -100,10 +101,11 @@ struct sw_trace_status {
 };
 
 /*
- * From the next burst on, of so many frames (0: any). The trace ends when it has not been read for SW_TRACE_MS, and when sw_trace_status() says that
+ * From the next burst on, of so many frames (0: any). `to`: of frames of all other ports for which this one has been a receiver, whether they have come to
+ * it or not; all bursts are noted meanwhile, whoever gets them. The trace ends when it has not been read for SW_TRACE_MS, and when sw_trace_status() says that
  * nothing more comes and sw_trace_end() is called. -ENOSPC: as many as there may be, of the switch or of this port; -ENOMEM.
  */
-int sw_trace_add(struct sw_port *port, uint64_t frames, struct sw_trace **ret_trace);
+int sw_trace_add(struct sw_port *port, bool to, uint64_t frames, struct sw_trace **ret_trace);
 struct sw_trace *sw_trace_find(struct sw *sw, unsigned id); /* NULL: there is none, or it has ended */
 /* The oldest frames, `max` at most, each once; they are gone then. Returns how many. */
 unsigned sw_trace_read(struct sw_trace *trace, unsigned max, void (*each)(void *opaque, const struct sw_trace_frame *frame), void *opaque);

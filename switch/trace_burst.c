@@ -23,6 +23,52 @@
 #define KEPT_STEPS    8u /* of a frame, for what is lost: a flood does not take them */
 #define PRIORITY_OF_TCI 13u
 
+/* ---- receivers ---- */
+
+static bool wants(const struct sw_trace *trace)
+{
+	return __atomic_load_n(&trace->left, __ATOMIC_RELAXED) > 0;
+}
+
+/* Who is told of what goes to a port. True: somebody is. What he has no room for is counted at the end, when it is known which frames went there. */
+static bool receivers_begin(const struct forwarder *forwarder)
+{
+	struct trace_room *room = forwarder->trace_room;
+
+	room->any_to = false;
+	for (unsigned i = 0; i < SW_TRACES_TO_MAX; i++) {
+		/* Pairs with the release in trace.c (hook). */
+		struct sw_trace *trace = __atomic_load_n(&forwarder->sw->traces_to[i], __ATOMIC_ACQUIRE);
+
+		room->to[i] = trace && wants(trace) ? trace : NULL;
+		room->any_to |= room->to[i] != NULL;
+	}
+	return room->any_to;
+}
+
+/* The note's frame is to go to the port with this serial. */
+static void receiver_note(const struct trace_room *room, struct trace_note *note, uint32_t serial)
+{
+	for (unsigned i = 0; room->any_to && i < SW_TRACES_TO_MAX; i++)
+		if (room->to[i] && room->to[i]->serial == serial)
+			note->receivers |= (uint8_t)(1u << i);
+}
+
+static bool names_a_receiver(unsigned what)
+{
+	return what == SW_TRACE_TO || what == SW_TRACE_TO_KNOWN || what == SW_TRACE_APART || what == SW_TRACE_RELAYED;
+}
+
+static uint64_t frames_to(const struct trace_room *room, unsigned i)
+{
+	uint64_t frames = 0;
+
+	for (unsigned mark = 0; mark < BURST_FRAMES; mark++)
+		if (room->source[0].frames >> mark & 1 && room->note[mark + 1].receivers >> i & 1)
+			frames |= 1ull << mark;
+	return frames;
+}
+
 /* ---- notes ---- */
 
 static struct trace_note *note_of(const struct forwarder *forwarder, const struct vireo_frame *frame)
@@ -44,8 +90,11 @@ void trace_step(struct forwarder *forwarder, const struct vireo_frame *frame, co
 {
 	struct trace_note *note = note_of(forwarder, frame);
 
-	if (note)
-		note_step(note, step, SW_TRACE_STEPS_MAX - KEPT_STEPS);
+	if (!note)
+		return;
+	note_step(note, step, SW_TRACE_STEPS_MAX - KEPT_STEPS);
+	if (names_a_receiver(step->what))
+		receiver_note(forwarder->trace_room, note, step->serial);
 }
 
 void trace_set(struct forwarder *forwarder, const struct burst *burst, uint64_t frames, const struct sw_trace_step *step)
@@ -76,11 +125,6 @@ static struct sw_trace_step of_id(enum sw_trace_what what, const struct burst *b
 
 /* ---- begin ---- */
 
-static bool wants(const struct sw_trace *trace)
-{
-	return __atomic_load_n(&trace->left, __ATOMIC_RELAXED) > 0;
-}
-
 /* Pairs with the release in sw_trace_read(): what is written over is not looked at any more. */
 static bool has_room(const struct trace_ring *ring)
 {
@@ -90,7 +134,7 @@ static bool has_room(const struct trace_ring *ring)
 /* Is there anybody to tell? Who would want to know, and has no room, loses the burst. */
 static bool anybody(const struct forwarder *forwarder, const struct sw_port *port, unsigned count)
 {
-	bool any = false;
+	bool any = forwarder->mirroring & MIRRORING_TRACED ? forwarder->trace_room->any_to : receivers_begin(forwarder);
 
 	for (unsigned i = 0; i < SW_PORT_TRACES_MAX; i++) {
 		/* Pairs with the release in trace.c (hook). */
@@ -124,6 +168,7 @@ static void note_begin(struct trace_note *note, const struct vireo_frame *frame,
 	memset(note, 0, offsetof(struct trace_note, frame.step));
 	note->tagged = false;
 	note->made = note->dropped = note->held = 0;
+	note->receivers = 0;
 	note->frame.ns = ns;
 	note->frame.bytes = frame->len_bytes;
 	note->frame.head_bytes = (uint8_t)vireo_frame_skip_bytes(frame);
@@ -218,6 +263,9 @@ void trace_end(struct forwarder *forwarder)
 				tell(trace, forwarder, room->source[s].frames);
 		}
 	}
+	for (unsigned i = 0; room->any_to && i < SW_TRACES_TO_MAX; i++)
+		if (room->to[i])
+			tell(room->to[i], forwarder, frames_to(room, i));
 }
 
 /* ---- where it comes in ---- */
@@ -434,6 +482,8 @@ void trace_out_begin(struct forwarder *forwarder, const struct topology_port *to
 			continue;
 		note->made = 1;
 		note->dropped = note->held = 0;
+		if (to->member)
+			receiver_note(forwarder->trace_room, note, (uint32_t)to->port->serial);
 		if (to->member && by_member(note, to->port))
 			note_step(note, &member, SW_TRACE_STEPS_MAX - KEPT_STEPS);
 		note_tag(note, &forwarder->burst, frames[i]);

@@ -24,6 +24,8 @@ struct sw_trace {
 	struct sw *sw;
 	unsigned id;
 	struct sw_port *port; /* until it is unhooked */
+	bool to;	      /* frames that are to go there, and not those that come from there */
+	uint32_t serial;      /* the port's */
 	char *name;
 	unsigned workers;
 	struct trace_ring *rings; /* of each worker */
@@ -44,6 +46,7 @@ struct trace_note {
 	bool tagged;	    /* it has come with the tag of its VLAN */
 	uint32_t made;	    /* at who is to get it now: into so many it has been cut, */
 	uint32_t dropped, held; /* and of those so many are lost, or held */
+	uint8_t receivers;	/* bit i: it was to go to that of room.to[i] */
 };
 
 /* A worker's scratch: notes have the places of frames' marks, as in mirror_room. */
@@ -54,6 +57,8 @@ struct trace_room {
 		const struct sw_port *port; /* that is traced: a member of a bond, or the bond */
 		uint64_t frames;	    /* bit i: the one whose mark is i + 1 */
 	} source[2];
+	struct sw_trace *to[SW_TRACES_TO_MAX]; /* who is told of what goes to a port, when the burst came; or NULL */
+	bool any_to;
 	struct trace_note note[BURST_FRAMES + 1];
 };
 

@@ -59,7 +59,7 @@ static struct sw_trace *trace_add(struct fixture *x, struct sw_port *port, uint6
 {
 	struct sw_trace *trace = NULL;
 
-	assert_int_equal(sw_trace_add(port, frames, &trace), 0);
+	assert_int_equal(sw_trace_add(port, false, frames, &trace), 0);
 	loop_timer_stop(trace->timer); /* the machine may be slow */
 	pass_grace(x);
 	return trace;
@@ -768,7 +768,7 @@ static void there_are_so_many_of_a_port(void **state)
 
 	for (unsigned i = 0; i < SW_PORT_TRACES_MAX; i++)
 		traces[i] = trace_add(x, x->port[0], 0);
-	assert_int_equal(sw_trace_add(x->port[0], 0, &more), -ENOSPC);
+	assert_int_equal(sw_trace_add(x->port[0], false, 0, &more), -ENOSPC);
 	send_many(x, 1);
 	for (unsigned i = 0; i < SW_PORT_TRACES_MAX; i++) {
 		read_frames(x, traces[i], &got, i + 1);
@@ -815,6 +815,157 @@ static void others_frames_are_not_told(void **state)
 	sw_trace_end(trace);
 }
 
+static struct sw_trace *trace_to_add(struct fixture *x, struct sw_port *port, uint64_t frames)
+{
+	struct sw_trace *trace = NULL;
+
+	assert_int_equal(sw_trace_add(port, true, frames, &trace), 0);
+	loop_timer_stop(trace->timer);
+	pass_grace(x);
+	return trace;
+}
+
+static bool says_of(const struct sw_trace_frame *frame, enum sw_trace_what what, const struct sw_port *port)
+{
+	for (unsigned i = 0; i < frame->step_count; i++)
+		if (frame->step[i].what == what && frame->step[i].port == port->id)
+			return true;
+	return false;
+}
+
+static void frames_to_a_port_are_told_whoever_sends_them(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_trace *trace;
+	struct got got = {0};
+
+	all_known(x);
+	trace = trace_to_add(x, x->port[2], 0);
+	send_port(x, 0, 2);
+	send_port(x, 0, 1); /* not to it */
+	send_port(x, 2, 1); /* from it */
+	send_port(x, 1, 2);
+	send_to(x, 0, broadcast);
+	send_to(x, 2, broadcast);
+	read_frames(x, trace, &got, 3);
+	for (unsigned i = 0; i < got.count; i++) {
+		assert_true(says_of(&got.frame[i], SW_TRACE_RECEIVED, x->port[i == 1]));
+		assert_true(says_of(&got.frame[i], SW_TRACE_DELIVERED, x->port[2]));
+	}
+	assert_int_equal(sw_trace_read(trace, 1000, ignore, NULL), 0);
+	sw_trace_end(trace);
+	for (unsigned p = 0; p < 3; p++)
+		assert_false(x->port[p]->gated & GATE_TRACED);
+}
+
+static void what_is_lost_on_its_way_to_a_port_is_told(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_trace *trace;
+	struct got got = {0};
+
+	all_known(x);
+	sw_port_mtu_set(x->port[2], 20);
+	trace = trace_to_add(x, x->port[2], 1);
+	send_port(x, 0, 1);
+	send_port(x, 0, 2);
+	read_frames(x, trace, &got, 1);
+	assert_true(says_of(&got.frame[0], SW_TRACE_DROPPED, x->port[2]));
+	assert_false(says_of(&got.frame[0], SW_TRACE_DELIVERED, x->port[2]));
+	sw_trace_end(trace);
+}
+
+/* Where more ports get a frame than there is room for steps, it is told all the same. */
+static void who_gets_a_flood_last_is_told_of_it(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_trace *trace;
+	struct got got = {0};
+
+	for (unsigned p = 3; p < PORTS; p++)
+		add_port(x, p, 8);
+	for (unsigned p = 1; p < PORTS; p++)
+		sw_port_limits_set(x->port[p], &(struct sw_limits){.frames_out = {.per_second = 1000}, .priority = SW_PRIORITY_PCP});
+	trace = trace_to_add(x, x->port[PORTS - 1], 0);
+	to_broadcast(x);
+	read_frames(x, trace, &got, 1);
+	assert_true(got.frame[0].more);
+	sw_trace_end(trace);
+}
+
+static void from_and_to_are_told_at_once_to_each_his_own(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_trace *from, *to;
+	struct got of_from = {0}, of_to = {0};
+
+	all_known(x);
+	from = trace_add(x, x->port[0], 0);
+	to = trace_to_add(x, x->port[1], 0);
+	send_port(x, 0, 2);
+	send_port(x, 2, 1);
+	send_port(x, 0, 1);
+	read_frames(x, from, &of_from, 2);
+	read_frames(x, to, &of_to, 2);
+	assert_true(says_of(&of_from.frame[0], SW_TRACE_DELIVERED, x->port[2]) && says_of(&of_from.frame[1], SW_TRACE_DELIVERED, x->port[1]));
+	assert_true(says_of(&of_to.frame[0], SW_TRACE_RECEIVED, x->port[2]) && says_of(&of_to.frame[1], SW_TRACE_RECEIVED, x->port[0]));
+	sw_trace_end(from);
+	sw_trace_end(to);
+}
+
+static void a_port_that_comes_is_heard_too_and_one_that_goes_ends_its_own(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_trace *trace = trace_to_add(x, x->port[1], 0);
+	struct sw_trace_status status = {0};
+	struct got got = {0};
+
+	add_port(x, 3, 1);
+	pass_grace(x);
+	send_port(x, 3, 1);
+	read_frames(x, trace, &got, 1);
+	remove_port(x, 1);
+	for (unsigned i = 0; i < WAIT_MS_MAX && status.state == SW_TRACE_ON; i++) {
+		step(x);
+		sw_trace_status(trace, &status);
+	}
+	assert_int_equal(status.state, SW_TRACE_GONE);
+	assert_false(x->port[0]->gated & GATE_TRACED);
+	sw_trace_end(trace);
+}
+
+static void who_has_no_room_for_frames_to_a_port_loses_those_alone(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_trace *trace;
+	struct sw_trace_status status;
+
+	all_known(x);
+	trace = trace_to_add(x, x->port[2], 0);
+	for (unsigned i = 0; i < TRACE_RING_FRAMES + 10; i++) {
+		send_port(x, 0, 1);
+		send_port(x, 0, 2);
+	}
+	sw_trace_status(trace, &status);
+	assert_int_equal(status.lost, 10);
+	sw_trace_end(trace);
+}
+
+static void there_are_so_many_to_ports(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_trace *traces[SW_TRACES_TO_MAX], *more = NULL;
+
+	for (unsigned i = 0; i < SW_TRACES_TO_MAX; i++)
+		traces[i] = trace_to_add(x, x->port[i % 3], 0);
+	assert_int_equal(sw_trace_add(x->port[0], true, 0, &more), -ENOSPC);
+	sw_trace_end(traces[0]);
+	more = trace_to_add(x, x->port[0], 0);
+	sw_trace_end(more);
+	for (unsigned i = 1; i < SW_TRACES_TO_MAX; i++)
+		sw_trace_end(traces[i]);
+}
+
 /* A flood to many ports does not take the place of what is lost. */
 static void what_is_lost_finds_room_behind_a_flood(void **state)
 {
@@ -858,6 +1009,13 @@ int main(void)
 		trace_test(there_are_so_many_of_a_port),
 		trace_test(a_port_is_mirrored_and_traced_at_once),
 		trace_test(others_frames_are_not_told),
+		trace_test(frames_to_a_port_are_told_whoever_sends_them),
+		trace_test(what_is_lost_on_its_way_to_a_port_is_told),
+		trace_test(who_gets_a_flood_last_is_told_of_it),
+		trace_test(from_and_to_are_told_at_once_to_each_his_own),
+		trace_test(a_port_that_comes_is_heard_too_and_one_that_goes_ends_its_own),
+		trace_test(who_has_no_room_for_frames_to_a_port_loses_those_alone),
+		trace_test(there_are_so_many_to_ports),
 		trace_test(what_is_lost_finds_room_behind_a_flood),
 		cmocka_unit_test(each_verdict_has_been_seen),
 	};

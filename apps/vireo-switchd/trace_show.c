@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * trace: what becomes of a port's frames (switch/trace.h). A call without an id begins a trace, and each with its id brings what there is since the last;
+ * trace: what becomes of frames from a port, or to it (switch/trace.h). A call without an id begins a trace, and each with its id brings what there is since the last;
  * who asks no more has ended it.
  */
 #include "trace_show.h"
@@ -171,16 +171,34 @@ static bool number_take(struct rpc_call *call, const char *name, uint64_t max, u
 	return false;
 }
 
+/* False: it has been answered. */
+static bool way_take(struct rpc_call *call, bool *ret_to)
+{
+	const char *way = rpc_call_param(call, "way");
+
+	*ret_to = way && !strcmp(way, "to");
+	if (!way || *ret_to || !strcmp(way, "from"))
+		return true;
+	rpc_call_error(call, RPC_INVALID_PARAMS, "way '%.40s': expected from or to", way);
+	return false;
+}
+
 static struct sw_trace *trace_begin(struct rpc_call *call, const struct ports *ports, const struct port *port, uint64_t count)
 {
 	struct sw_trace *trace = NULL;
-	int err = sw_trace_add(port->sw, count, &trace);
+	bool to;
+	int err;
+
+	if (!way_take(call, &to))
+		return NULL;
+	err = sw_trace_add(port->sw, to, count, &trace);
 
 	if (!err)
 		log_info(&ports->control_log, "%s: traced", sw_port_name(port->sw));
 	else if (err == -ENOSPC)
-		rpc_call_error(call, RPC_FAILED, "there are as many traces as there may be, %u, or %u of this port: one ends %u s after it was read last",
-			       SW_TRACES_MAX, SW_PORT_TRACES_MAX, SW_TRACE_MS / 1000);
+		rpc_call_error(call, RPC_FAILED,
+			       "there are as many traces as there may be, %u, or %u from this port, or %u to ports: one ends %u s after it was read last",
+			       SW_TRACES_MAX, SW_PORT_TRACES_MAX, SW_TRACES_TO_MAX, SW_TRACE_MS / 1000);
 	else
 		rpc_call_error(call, RPC_FAILED, "cannot trace: %s", strerror(-err));
 	return trace;

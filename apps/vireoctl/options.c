@@ -42,12 +42,12 @@ static const struct option longs[] = {
 	{"to", required_argument, NULL, 'o'},	  {"filter", required_argument, NULL, 'f'},
 	{"program", required_argument, NULL, 'p'}, {"snaplen", required_argument, NULL, 'l'},
 	{"listen", required_argument, NULL, 'k'}, {"hosts", required_argument, NULL, 'm'},
-	{"id", required_argument, NULL, 'e'},
+	{"id", required_argument, NULL, 'e'},	  {"way", required_argument, NULL, 'y'},
 	{NULL, 0, NULL, 0},
 };
 
-const char *const named_options[NAMED_COUNT] = {"to", "filter", "program", "snaplen", "listen", "hosts", "id"};
-static const char named_letters[NAMED_COUNT] = {'o', 'f', 'p', 'l', 'k', 'm', 'e'};
+const char *const named_options[NAMED_COUNT] = {"to", "filter", "program", "snaplen", "listen", "hosts", "id", "way"};
+static const char named_letters[NAMED_COUNT] = {'o', 'f', 'p', 'l', 'k', 'm', 'e', 'y'};
 
 static bool named_set(int opt, struct invocation *inv)
 {

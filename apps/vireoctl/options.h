@@ -6,7 +6,7 @@
 #include <limits.h>
 
 /* Options that are parameters of a command, which has them in its row as "[--to=WHERE]". */
-enum { NAMED_TO, NAMED_FILTER, NAMED_PROGRAM, NAMED_SNAPLEN, NAMED_LISTEN, NAMED_HOSTS, NAMED_ID, NAMED_COUNT };
+enum { NAMED_TO, NAMED_FILTER, NAMED_PROGRAM, NAMED_SNAPLEN, NAMED_LISTEN, NAMED_HOSTS, NAMED_ID, NAMED_WAY, NAMED_COUNT };
 extern const char *const named_options[NAMED_COUNT];
 
 /* What vireoctl was called for. */

@@ -52,6 +52,8 @@ json_t *trace_params(const struct invocation *inv, const json_t *previous)
 	json_object_set_new(params, "port", json_string(inv->argv[0]));
 	if (inv->count)
 		json_object_set_new(params, "count", json_sprintf("%lu", inv->count));
+	if (inv->named[NAMED_WAY])
+		json_object_set_new(params, "way", json_string(inv->named[NAMED_WAY]));
 	if (previous)
 		json_object_set_new(params, "id", json_sprintf("%lld", number_of(previous, "id")));
 	else if (inv->named[NAMED_ID])

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""`vireoctl trace`: why frames of a port go where they go; and readers that stop."""
+"""`vireoctl trace`: why frames of a port go where they go, or come to it or do not; and readers that stop."""
 import json
 import os
 import socket
@@ -71,6 +71,30 @@ def programs_get_objects(lab):
     expect((lost["verdict"], lost["port"], lost["reason"], lost["count"]) == ("dropped", "vm2", "tx_mtu", 1), f"{lost}")
     known = [verdict for verdict in frames[1]["verdicts"] if verdict["verdict"] == "to_known"]
     expect(len(known) == 1 and known[0]["port"] == "vm2" and known[0]["text"] == "destination: known behind vm2", f"{frames[1]}")
+    end_well(switch)
+
+
+@case
+def what_was_to_go_to_a_port_is_told_of_the_port(lab):
+    switch = two_ports(lab)
+    with Front(lab.path("a")) as a, Front(lab.path("b")) as b:
+        b.send(text_frame(2, None))
+        expect(a.receive(10), "vm2 is known")
+        a.send(text_frame(1, None))
+        expect(b.receive(10), "and vm1")
+        child = tracing(lab, switch, "trace", "vm1", "--way=to", "--count", "2")
+        a.send(text_frame(1, 2, b"not to vm1"))
+        b.send(text_frame(2, 1, b"to vm1"))
+        expect(a.receive(10), "vm1 gets it")
+        switch.ctl("port", "set", "vm1", "mtu=576")
+        b.send(text_frame(2, 1, bytes(1000)))
+        lines = told(child).splitlines()
+    frames = [line for line in lines if not line.startswith(" ")]
+    expect(len(frames) == 2 and all("52:54:00:00:02:02 > 52:54:00:00:02:01" in line for line in frames), "\n".join(lines))
+    expect(lines.count("    received at vm2, queue 0") == 2 and "    delivered to vm1: 1" in lines and lines[-1] == "    dropped at vm1: tx_mtu, 1",
+           "\n".join(lines))
+    done = switch.ctl_run("trace", "vm1", "--way=sideways")
+    expect(done.returncode and "way 'sideways': expected from or to" in done.stderr, f"{done}")
     end_well(switch)
 
 
