@@ -55,6 +55,29 @@ def transfer(source, source_address, target, mib=8, seconds=120):
     return Transfer(source, source_address, target, mib, seconds).result()
 
 
+class Pings:
+    """Goes on in a guest, whatever becomes of its target; one at a time."""
+    EVERY_MS = 100
+
+    def __init__(self, source, address):
+        self.source = source
+        source.check(f"(ping -i {self.EVERY_MS / 1000:g} {address} >/tmp/pings 2>&1; true) &")
+
+    def answered(self):
+        return int(self.source.check("grep -c seq= /tmp/pings || true").strip())
+
+    def go_on(self, count, seconds):
+        """So many more are answered from now on."""
+        before = self.answered()
+        wait_until(lambda: self.answered() >= before + count, seconds, "pings are answered again", step=0.2)
+
+    def longest_gap_ms(self):
+        """They end: between two answers, by the number of those that were sent."""
+        output = self.source.check("kill -INT $(pidof ping); sleep 0.2; cat /tmp/pings")
+        numbers = [int(number) for number in re.findall(r"seq=(\d+)", output)]
+        return self.EVERY_MS * max(after - before for before, after in zip(numbers, numbers[1:]))
+
+
 def ping_command(address, count, payload=56, interval_s=0.2):
     return f"ping -c {count} -i {interval_s:g} -W 2 -s {payload} {address}"
 
