@@ -213,7 +213,7 @@ TAKE_FLAG(no_loss)
 TAKE_FLAG(no_reorder)
 
 static const struct option_row rows[] = {
-	{ "--from", "SOCK", "port that gets the frames: a vhost-user socket, or virtio-pci:ADDRESS", take_from,
+	{ "--from", "SOCK", "port that gets the frames: a vhost-user socket, virtio-pci:ADDRESS, or packet: or tap:INTERFACE", take_from,
 	  "a socket's path" },
 	{ "--to", "SOCK", "port where they are checked, likewise", take_to,
 	  "a socket's path" },

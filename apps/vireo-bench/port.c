@@ -121,8 +121,8 @@ static int pairs_new(struct port *port)
 	return ret;
 }
 
-int port_open(const struct options *o, const char *path, uint32_t frame_bytes_max,
-	      const struct vireo_log *log, struct port *ret_port)
+static int virtio_open(const struct options *o, const char *path, uint32_t frame_bytes_max,
+		       const struct vireo_log *log, struct port *ret_port)
 {
 	struct port port = {
 		.path = path,
@@ -163,8 +163,33 @@ int port_open(const struct options *o, const char *path, uint32_t frame_bytes_ma
 	return ret;
 }
 
+/* One stream, at an address of its own. */
+static int interface_open(const struct options *o, const char *path, uint32_t frame_bytes_max, struct port *ret_port)
+{
+	struct port port = { .path = path, .pair_count = 1, .ring_size = o->ring_size };
+	int ret;
+
+	if (o->queues > 1)
+		return -ENOTSUP;
+	if (getrandom(port.mac, sizeof(port.mac), 0) != sizeof(port.mac))
+		return -errno;
+	port.mac[0] = 0x02;
+	ret = wire_open(path, o->ring_size, frame_bytes_max, &port.wire);
+	if (!ret)
+		*ret_port = port;
+	return ret;
+}
+
+int port_open(const struct options *o, const char *path, uint32_t frame_bytes_max,
+	      const struct vireo_log *log, struct port *ret_port)
+{
+	return wire_path(path) ? interface_open(o, path, frame_bytes_max, ret_port)
+			       : virtio_open(o, path, frame_bytes_max, log, ret_port);
+}
+
 void port_close(struct port *port)
 {
+	wire_close(port->wire);
 	for (unsigned i = 0; port->pairs && i < port->pair_count; i++) {
 		free(port->pairs[i].tx_free);
 		free(port->pairs[i].pieces);
@@ -177,11 +202,14 @@ void port_close(struct port *port)
 
 void port_reclaim(struct port *port, unsigned pair)
 {
-	struct port_pair *p = &port->pairs[pair];
+	struct port_pair *p;
 	uint32_t len_bytes;
 	void *cookie;
 	int ret;
 
+	if (port->wire)
+		return;
+	p = &port->pairs[pair];
 	while ((ret = vireo_driver_ring_get(p->tx, &cookie, &len_bytes)) > 0) {
 		p->tx_free[p->tx_free_count++] = (uint16_t)((uintptr_t)cookie - 1);
 		counter_add(&port->stats.tx_done, 1);
@@ -192,9 +220,12 @@ void port_reclaim(struct port *port, unsigned pair)
 
 uint8_t *port_slot(struct port *port, unsigned pair)
 {
-	struct port_pair *p = &port->pairs[pair];
 	unsigned span = port->indirect ? 1 : port->pieces;
+	struct port_pair *p;
 
+	if (port->wire)
+		return wire_slot(port->wire);
+	p = &port->pairs[pair];
 	if (!p->tx_free_count || vireo_driver_ring_free(p->tx) < span) {
 		port_reclaim(port, pair);
 		if (!p->tx_free_count || vireo_driver_ring_free(p->tx) < span)
@@ -222,28 +253,49 @@ static unsigned slot_cut(const struct port *port, uint8_t *slot, uint32_t frame_
 	return port->pieces;
 }
 
-void port_send(struct port *port, unsigned pair, uint32_t frame_bytes)
+static int ring_send(struct port *port, unsigned pair, uint32_t frame_bytes)
 {
 	struct port_pair *p = &port->pairs[pair];
 	uint16_t slot = p->tx_free[--p->tx_free_count];
 	uint8_t *at = p->tx_slots + (size_t)slot * port->tx_slot_bytes;
 	struct iovec pieces[PIECES_MAX];
 	unsigned count = slot_cut(port, at, frame_bytes, pieces);
-	int ret;
 
 	/* The virtio-net header stays all zero (5.1.6.2.1): it is never written after start. */
-	ret = vireo_driver_ring_add(p->tx, pieces, count, 0, port->indirect, (void *)((uintptr_t)slot + 1));
+	return vireo_driver_ring_add(p->tx, pieces, count, 0, port->indirect, (void *)((uintptr_t)slot + 1));
+}
+
+void port_send(struct port *port, unsigned pair, uint32_t frame_bytes)
+{
+	int ret = 0;
+
+	if (port->wire)
+		wire_send(port->wire, frame_bytes);
+	else
+		ret = ring_send(port, pair, frame_bytes);
 	if (ret) {
 		port_fail(port, ret);
 		return;
 	}
 	counter_add(&port->stats.tx_frames, 1);
 	counter_add(&port->stats.tx_bytes, frame_bytes);
+	if (port->wire)
+		counter_add(&port->stats.tx_done, 1);
+}
+
+static void interface_flush(struct port *port)
+{
+	int ret = wire_flush(port->wire);
+
+	if (ret)
+		port_fail(port, ret);
 }
 
 void port_flush(struct port *port, unsigned pair)
 {
-	if (vireo_driver_ring_kick(port->pairs[pair].tx))
+	if (port->wire)
+		interface_flush(port);
+	else if (vireo_driver_ring_kick(port->pairs[pair].tx))
 		counter_add(&port->stats.kicks, 1);
 }
 
@@ -312,7 +364,22 @@ static unsigned frame_take(struct port *port, struct port_pair *p, uint32_t firs
 	return taken;
 }
 
-unsigned port_receive(struct port *port, unsigned pair, unsigned max, port_frame_fn *fn, void *opaque)
+static unsigned interface_receive(struct port *port, unsigned max, port_frame_fn *fn, void *opaque)
+{
+	const struct iovec *frames;
+	int count = wire_receive(port->wire, max, &frames);
+
+	if (count < 0)
+		port_fail(port, count);
+	for (int i = 0; i < count; i++) {
+		counter_add(&port->stats.rx_frames, 1);
+		counter_add(&port->stats.rx_bytes, frames[i].iov_len);
+		fn(opaque, &frames[i], 1, (uint32_t)frames[i].iov_len);
+	}
+	return count < 0 ? 0 : (unsigned)count;
+}
+
+static unsigned rings_receive(struct port *port, unsigned pair, unsigned max, port_frame_fn *fn, void *opaque)
 {
 	struct port_pair *p = &port->pairs[pair];
 	unsigned frames;
@@ -335,10 +402,24 @@ unsigned port_receive(struct port *port, unsigned pair, unsigned max, port_frame
 	return frames;
 }
 
+unsigned port_receive(struct port *port, unsigned pair, unsigned max, port_frame_fn *fn, void *opaque)
+{
+	return port->wire ? interface_receive(port, max, fn, opaque) : rings_receive(port, pair, max, fn, opaque);
+}
+
+int port_call_fd(const struct port *port, unsigned pair, bool receive)
+{
+	if (port->wire)
+		return receive ? wire_fd(port->wire) : -1;
+	return vireo_driver_ring_call_fd(receive ? port->pairs[pair].rx : port->pairs[pair].tx);
+}
+
 bool port_signals(struct port *port, bool receive, bool on)
 {
 	bool there = false;
 
+	if (port->wire)
+		return false;
 	for (unsigned i = 0; i < port->pair_count; i++)
 		there |= vireo_driver_ring_signal_enable(receive ? port->pairs[i].rx : port->pairs[i].tx, on);
 	return there;

@@ -5,11 +5,14 @@
 /*
  * A virtio-net driver of the simplest kind on top of a device: pairs of rings, fixed buffers, no offloads.
  * Pair i receives on ring 2i and transmits on ring 2i + 1. Used by one thread at a time.
+ *
+ * Or an interface of this machine (wire.h), as one pair without rings: what is sent is done with at once.
  */
 
 #include "device.h"
 #include "options.h"
 #include "vireo/driver.h"
+#include "wire.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,6 +39,7 @@ struct port_stats {
 struct port {
 	const char *path;
 	struct device device;
+	struct wire *wire; /* instead of the device and all that belongs to it */
 	bool mergeable, indirect;
 	unsigned pair_count, ring_size, pieces;
 	uint32_t rx_buffer_bytes, tx_slot_bytes;
@@ -46,7 +50,7 @@ struct port {
 	int error; /* sticky: a ring is broken */
 };
 
-/* Errors as vireo_front_open() and vireo_pci_open(). `frame_bytes_max` is the longest frame that will be sent or received. */
+/* Errors as vireo_front_open(), vireo_pci_open() and wire_open(). `frame_bytes_max` is the longest frame that will be sent or received. */
 int port_open(const struct options *o, const char *path, uint32_t frame_bytes_max,
 	      const struct vireo_log *log, struct port *ret_port);
 void port_close(struct port *port);
@@ -72,5 +76,7 @@ unsigned port_receive(struct port *port, unsigned pair, unsigned max, port_frame
 
 /* Asks for signals on all rings of one kind (or ends that). Returns whether something is there already. */
 bool port_signals(struct port *port, bool receive, bool on);
+/* What is readable then, of one kind of rings of a pair; -1: nothing ever is. */
+int port_call_fd(const struct port *port, unsigned pair, bool receive);
 
 #endif

@@ -136,14 +136,26 @@ static void json_flow(const char *name, uint64_t frames, uint64_t bytes, double 
 	       name, frames, bytes, fps, bps);
 }
 
+/* Of an interface. */
+static void json_calls(const struct port *port)
+{
+	const struct wire_calls *calls = wire_calls(port->wire);
+
+	printf(", \"send_ns\": %" PRIu64 ", \"receive_ns\": %" PRIu64 "},\n", calls->send_ns, calls->receive_ns);
+}
+
 static void json_port(const char *name, const struct port *port)
 {
-	uint64_t features = device_features(&port->device);
+	uint64_t features = port->wire ? 0 : device_features(&port->device);
 
 	printf("  \"%s\": {", name);
 	json_string("path", port->path);
 	printf(", \"mac\": \"%02x:%02x:%02x:%02x:%02x:%02x\"", port->mac[0], port->mac[1], port->mac[2],
 	       port->mac[3], port->mac[4], port->mac[5]);
+	if (port->wire) {
+		json_calls(port);
+		return;
+	}
 	printf(", \"features\": \"0x%" PRIx64 "\", \"mergeable\": %s, \"event_idx\": %s, \"kicks\": %" PRIu64
 	       "},\n",
 	       features, port->mergeable ? "true" : "false",

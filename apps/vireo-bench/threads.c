@@ -33,9 +33,9 @@ void traffic_sleep(struct port *port, bool receive, bool transmit, uint64_t max_
 
 	for (unsigned i = 0; i < port->pair_count; i++) {
 		if (receive)
-			fds[count++].fd = vireo_driver_ring_call_fd(port->pairs[i].rx);
+			fds[count++].fd = port_call_fd(port, i, true);
 		if (transmit)
-			fds[count++].fd = vireo_driver_ring_call_fd(port->pairs[i].tx);
+			fds[count++].fd = port_call_fd(port, i, false);
 	}
 	for (nfds_t i = 0; i < count; i++)
 		fds[i].events = POLLIN;
@@ -131,7 +131,7 @@ static void watch(struct traffic *t, int timeout_ms)
 	struct pollfd fds[2];
 
 	for (unsigned i = 0; i < 2; i++)
-		fds[i].fd = device_watch_fd(&ports[i]->device, &fds[i].events);
+		fds[i].fd = ports[i]->wire ? -1 : device_watch_fd(&ports[i]->device, &fds[i].events);
 	if (poll(fds, 2, timeout_ms) <= 0)
 		return;
 	for (unsigned i = 0; i < 2; i++)

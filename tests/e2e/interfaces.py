@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Interfaces that the host has as ports, by packet sockets, by AF_XDP, by DPDK's driver for packet sockets, and by macvtap interfaces above them: one end of veth pairs whose other ends are hosts. What tap.py
 asks of TAP interfaces."""
+import json
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ from guest.cases import Skip, case, case_for, expect, main, need_program  # noqa
 from guest.daemon import QUIET_NETWORK, WrappedSwitch, end_well  # noqa: E402
 from guest.interfaces import KINDS, NAMES, inside, need_kind, need_veth, refused, start  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
+from guest.switch import program  # noqa: E402
 from guest.takeover import says  # noqa: E402
 from guest.uplink import no_losses, transfer  # noqa: E402
 
@@ -380,6 +382,41 @@ def what_the_daemon_may_not(lab, wrap, line):
     switch = WrappedSwitch(lab, [*QUIET_NETWORK[:-1], QUIET_NETWORK[-1].replace("exec", link + "exec"), *wrap], ["null:n"])
     refused(switch, "af_xdp:left1", line)
     end_well(switch)
+
+
+BENCH_LINKS = "ip link add near0 type veth peer name far0 && ip link set near0 up && ip link set far0 up && "
+
+
+def bench_on(links, *options):
+    """vireo-bench in a network of its own."""
+    bench = program("vireo-bench")
+    return subprocess.run([*QUIET_NETWORK[:-1], QUIET_NETWORK[-1].replace("exec", links + "exec"), bench, "net", "--json", *options],
+                          capture_output=True, text=True, timeout=60)
+
+
+@case
+def the_bench_sends_from_an_interface_to_another(lab):
+    need_veth(BENCH_LINKS)
+    done = bench_on(BENCH_LINKS, "--from", "packet:near0", "--to", "packet:far0", "--verify", "--no-loss", "--no-reorder", "--size", "imix", "--frames",
+                    "3000", "--window", "32", "--cpus", str(min(os.sched_getaffinity(0))))
+    expect(done.returncode == 0, f"{done}")
+    report = json.loads(done.stdout)
+    expect(report["received"]["frames"] == 3000 and report["from"]["send_ns"] and report["to"]["receive_ns"], f"{report}")
+
+
+@case
+def what_the_bench_has_no_interface_for_is_told_in_one_line(lab):
+    need_veth(BENCH_LINKS)
+    for options, line in ((("packet:nobody", "packet:far0"), "vireo-bench: packet:nobody: No such device"),
+                          (("packet:near0", "tap:far0"), "vireo-bench: tap:far0: "),
+                          (("packet:near0", "packet:a-name-that-is-too-long"), "vireo-bench: packet:a-name-that-is-too-long: No such device"),
+                          (("packet:near0", "packet:far0", "--queues", "2"), "vireo-bench: packet:near0: the back end lacks a feature")):
+        done = bench_on(BENCH_LINKS, "--from", options[0], "--to", *options[1:])
+        expect(done.returncode == 3 and done.stderr.startswith(line) and done.stderr.count("\n") == 1, f"{options}: {done}")
+    flows = "until awk '/far0:/ { exit $3 < 1000 }' /proc/net/dev; do sleep 0.1; done"
+    gone = f"{BENCH_LINKS} true; {{ {flows}; ip link del near0; }} & "
+    done = bench_on(gone, "--from", "packet:near0", "--to", "packet:far0", "--seconds", "60")
+    expect(done.returncode == 3 and '"broken"' in done.stdout, f"{done}")
 
 
 if __name__ == "__main__":
