@@ -3,7 +3,7 @@
 
 programs.py  a program that is started, asked, paused and ended      peers.py   the back ends: ours and everybody else's
 cells.py     the matrix of cases, and the contract of a case         calls.py   dequeue, enqueue, loop
-measure.py   Bench: CPUs, memory, alternating pairs, ping-pong       switch.py  vm2vm
+measure.py   Bench: CPUs, memory, alternating pairs, ping-pong       switch.py  vm2vm; uplink.py, mirror.py
 report.py    rows, table, JSON                                       performance.py  docs/performance.md and its plots
 """
 import os

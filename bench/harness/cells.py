@@ -21,6 +21,7 @@ KINDS = {
     "vm2vm": "switch", "limit": "limit",
     "latency": "latency", "scale": "scale",
     "guest": "guests", "quiet": "quiet",
+    "uplink": "uplink", "mirror": "mirror",
     "disk": "disks",
     "idle": "system", "memory": "system", "start": "system",
 }

@@ -247,7 +247,14 @@ class Ovs:
 
     def stats(self):
         """Of the thread that polls: cycles of the turns of its loop that moved packets."""
-        text = re.split(r"(?m)^main thread:", self.appctl("dpif-netdev/pmd-stats-show"))[0]
+        return self._stats(re.split(r"(?m)^main thread:", self.appctl("dpif-netdev/pmd-stats-show"))[0])
+
+    def all_stats(self):
+        """And of the main thread, which reads interfaces of the kernel: of its cycles nothing is told, but how long it ran."""
+        with open(f"/proc/{self.pid}/task/{self.pid}/schedstat") as stat:
+            return {**self._stats(self.appctl("dpif-netdev/pmd-stats-show")), "main_ns": int(stat.read().split()[0])}
+
+    def _stats(self, text):
         numbers = {key: sum(map(int, re.findall(rf"{key}: (\d+)", text))) for key in ("processing cycles", "packets received")}
         return {"cycles": numbers["processing cycles"], "frames": numbers["packets received"]}
 
