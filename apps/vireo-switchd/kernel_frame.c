@@ -51,7 +51,7 @@ int kernel_frame_lay(struct kernel_frame *out, const struct vireo_frame *frame, 
 	out->header = net_header_build(&offload);
 	out->iov[0] = (struct iovec){&out->header, header_bytes};
 	out->iov[1] = (struct iovec){(void *)(uintptr_t)frame->head, vireo_frame_head_bytes(frame)};
-	if (frame->iov_count > KERNEL_PIECES - 2)
+	if (kernel_frame_bounces(frame))
 		n = lay_together(&out->iov[2], frame, bounce);
 	else
 		n = (int)lay_pieces(&out->iov[2], frame);

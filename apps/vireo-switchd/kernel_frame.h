@@ -5,16 +5,28 @@
 #include "vireo/frame.h"
 #include "wire/virtio_net.h"
 
-/* A frame as the host's kernel takes it, in one writev(2) or sendmsg(2): virtio-net header, the private head, what follows that. */
+/* A frame as the host's kernel takes it, in one writev(2) or as one message: virtio-net header, the private head, what follows that. */
 
 #define KERNEL_FRAME_BYTES (65536u + 256u) /* the largest GSO frame is 64 KiB and a link header */
 #define KERNEL_PIECES 256u /* more pieces are first laid together */
 
 struct kernel_frame {
 	struct virtio_net_header header;
-	struct iovec iov[KERNEL_PIECES];
+	struct iovec *iov; /* the caller's room for kernel_frame_room() of them */
 	unsigned pieces;
 };
+
+/* Of frame->iov_count pieces, how many the kernel may get. */
+static inline unsigned kernel_frame_room(const struct vireo_frame *frame)
+{
+	return frame->iov_count > KERNEL_PIECES - 2 ? 3 : 2 + frame->iov_count;
+}
+
+/* Does it need the bounce buffer? That holds one frame, until the kernel has it. */
+static inline bool kernel_frame_bounces(const struct vireo_frame *frame)
+{
+	return frame->iov_count > KERNEL_PIECES - 2;
+}
 
 /*
  * Lays a frame out with its edit (vireo/frame.h). Refers to the frame and its pieces. header_bytes: so much of the header, as the

@@ -5,7 +5,7 @@
  *
  * An in queue takes up to KERNEL_BURST frames by one recvmmsg(2) into buffers of its own, which stay the switch's until release; memory that
  * has never been needed is never touched. Before each frame there is room for the tag that the interface may have taken out of it. An out
- * queue writes straight from the sender's pieces, as a TAP queue does.
+ * queue sends up to KERNEL_BURST frames by one sendmmsg(2), straight from the senders' pieces, as a TAP queue writes them.
  */
 #include "base/fd.h"
 #include "base/log.h"
@@ -28,6 +28,7 @@
 #define PACKET_TAKES (VIREO_OFFLOAD_CSUM | VIREO_OFFLOAD_TSO4 | VIREO_OFFLOAD_TSO6 | VIREO_OFFLOAD_ECN)
 #define PACKET_GIVES (VIREO_OFFLOAD_USO4 | VIREO_OFFLOAD_USO6) /* beyond what it takes */
 #define PACKET_BUFFER_BYTES (PACKET_TAG_BYTES + KERNEL_FRAME_BYTES)
+#define PACKET_ROOM	    (KERNEL_PIECES + 4 * KERNEL_BURST) /* pieces of one call */
 
 struct packet_slot {
 	struct virtio_net_header header;
@@ -40,6 +41,15 @@ struct packet_slot {
 	} control;
 };
 
+/* What is to go by one call. */
+struct packet_batch {
+	unsigned count, pieces; /* frames, and what of `room` is in use */
+	struct mmsghdr messages[KERNEL_BURST];
+	struct kernel_frame frames[KERNEL_BURST];
+	uint32_t bytes[KERNEL_BURST];
+	struct iovec room[PACKET_ROOM];
+};
+
 struct packet_queue {
 	int fd;
 	/* The in queue's worker. */
@@ -49,6 +59,7 @@ struct packet_queue {
 	struct sw_queue_stats in;
 	/* Who has claimed the out queue. */
 	uint8_t *bounce; /* KERNEL_FRAME_BYTES, made when first needed */
+	struct packet_batch batch;
 	struct sw_queue_stats out;
 	uint64_t lost; /* atomic: of what has come, what the kernel had no room for */
 };
@@ -186,45 +197,87 @@ static bool packet_kick_enable(void *opaque, unsigned queue, bool on)
 
 /* ---- out ---- */
 
-static bool refused(struct packet_port *port, struct packet_queue *q, int err)
+static void refused(struct packet_port *port, struct packet_queue *q, int err)
 {
 	if (err == ENXIO && !__atomic_exchange_n(&port->told_gone, true, __ATOMIC_RELAXED))
 		log_error(&port->kernel.port.log, "the interface is gone: remove and add the port when it is back");
 	kernel_refusal_count(&q->out, err);
-	return false;
 }
 
-/* True: it went; else it is counted. */
-static bool packet_send(struct packet_port *port, struct packet_queue *q, const struct vireo_frame *frame)
+/* Of the batch, from frame `at` on: how many went; -1: see errno, of the first of them. */
+static int some_sent(struct packet_queue *q, unsigned at)
 {
-	struct kernel_frame out;
-	struct msghdr message = {.msg_iov = out.iov};
-	int err = kernel_frame_lay(&out, frame, PACKET_HDR_BYTES, &q->bounce);
-	ssize_t n;
+	struct packet_batch *batch = &q->batch;
+	const struct kernel_frame *first = &batch->frames[at];
+	int n = sendmmsg(q->fd, &batch->messages[at], batch->count - at, MSG_DONTWAIT);
 
-	if (err)
-		return refused(port, q, -err);
-	message.msg_iovlen = out.pieces;
-	n = sendmsg(q->fd, &message, MSG_DONTWAIT);
 	if (unlikely(n < 0 && errno == EFAULT)) { /* pages that the guest has never touched: see vireo/memory.h */
-		vireo_memory_touch(out.iov, out.pieces);
-		n = sendmsg(q->fd, &message, MSG_DONTWAIT);
+		vireo_memory_touch(first->iov, first->pieces);
+		n = sendmmsg(q->fd, &batch->messages[at], batch->count - at, MSG_DONTWAIT);
 	}
-	if (n < 0)
-		return refused(port, q, errno);
-	counter_add(&q->out.frames, 1);
-	counter_add(&q->out.bytes, vireo_frame_bytes(frame));
+	return n;
+}
+
+/* How many of the batch went; the others are counted. One that the kernel refuses does not keep back those behind it. */
+static int batch_send(struct packet_port *port, struct packet_queue *q)
+{
+	struct packet_batch *batch = &q->batch;
+	unsigned at = 0, sent = 0;
+
+	while (at < batch->count) {
+		int n = some_sent(q, at);
+
+		if (n <= 0) {
+			refused(port, q, errno);
+			at++;
+			continue;
+		}
+		for (int i = 0; i < n; i++)
+			counter_add(&q->out.bytes, batch->bytes[at++]);
+		sent += (unsigned)n;
+	}
+	counter_add(&q->out.frames, sent);
+	batch->count = batch->pieces = 0;
+	return (int)sent;
+}
+
+static bool batch_full(const struct packet_batch *batch, const struct vireo_frame *next)
+{
+	return batch->count == KERNEL_BURST || batch->pieces + kernel_frame_room(next) > PACKET_ROOM;
+}
+
+/* False: it cannot be laid out, which is counted. */
+static bool batch_add(struct packet_port *port, struct packet_queue *q, const struct vireo_frame *frame)
+{
+	struct packet_batch *batch = &q->batch;
+	struct kernel_frame *out = &batch->frames[batch->count];
+	int err;
+
+	out->iov = &batch->room[batch->pieces];
+	err = kernel_frame_lay(out, frame, PACKET_HDR_BYTES, &q->bounce);
+	if (err) {
+		refused(port, q, -err);
+		return false;
+	}
+	batch->messages[batch->count].msg_hdr = (struct msghdr){.msg_iov = out->iov, .msg_iovlen = out->pieces};
+	batch->bytes[batch->count++] = vireo_frame_bytes(frame);
+	batch->pieces += out->pieces;
 	return true;
 }
 
 static int packet_deliver(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
 {
 	struct packet_port *port = opaque;
+	struct packet_queue *q = &port->queues[queue];
 	int sent = 0;
 
-	for (unsigned i = 0; i < count; i++)
-		sent += packet_send(port, &port->queues[queue], frames[i]);
-	return sent;
+	for (unsigned i = 0; i < count; i++) {
+		if (batch_full(&q->batch, frames[i]))
+			sent += batch_send(port, q);
+		if (batch_add(port, q, frames[i]) && kernel_frame_bounces(frames[i]))
+			sent += batch_send(port, q);
+	}
+	return sent + batch_send(port, q);
 }
 
 static void packet_flush(void *opaque, unsigned queue)

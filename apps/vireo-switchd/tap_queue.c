@@ -74,7 +74,8 @@ int tap_queue_receive(struct tap_queue *q, unsigned offloads, struct vireo_frame
 
 bool tap_queue_send(struct tap_queue *q, const struct vireo_frame *frame)
 {
-	struct kernel_frame out;
+	struct iovec room[KERNEL_PIECES];
+	struct kernel_frame out = {.iov = room};
 	int err = kernel_frame_lay(&out, frame, NET_HDR_BYTES, &q->bounce);
 	ssize_t n;
 
