@@ -74,21 +74,30 @@ struct packet_port {
 
 /* ---- in ---- */
 
-static void ask(struct packet_queue *q, unsigned max)
+/* What the kernel has written over by a call. */
+static void ask_again(struct packet_queue *q, unsigned number)
 {
-	for (unsigned i = 0; i < max; i++) {
+	struct msghdr *message = &q->messages[number].msg_hdr;
+
+	message->msg_namelen = sizeof(q->slots[number].from);
+	message->msg_controllen = sizeof(q->slots[number].control.bytes);
+}
+
+/* Once: a call that takes one frame, as most do where somebody polls, shall not pay for all. */
+static void ask(struct packet_queue *q)
+{
+	for (unsigned i = 0; i < KERNEL_BURST; i++) {
 		struct packet_slot *slot = &q->slots[i];
 
 		slot->asked[0] = (struct iovec){&slot->header, PACKET_HDR_BYTES};
 		slot->asked[1] = (struct iovec){q->buffers + (size_t)i * PACKET_BUFFER_BYTES + PACKET_TAG_BYTES, KERNEL_FRAME_BYTES};
 		q->messages[i].msg_hdr = (struct msghdr){
 			.msg_name = &slot->from,
-			.msg_namelen = sizeof(slot->from),
 			.msg_iov = slot->asked,
 			.msg_iovlen = 2,
 			.msg_control = slot->control.bytes,
-			.msg_controllen = sizeof(slot->control.bytes),
 		};
+		ask_again(q, i);
 	}
 }
 
@@ -167,12 +176,13 @@ static int packet_receive(void *opaque, unsigned queue, struct vireo_frame *fram
 	struct packet_queue *q = &port->queues[queue];
 	int count, shown = 0;
 
-	ask(q, min_u32(max, KERNEL_BURST));
 	count = recvmmsg(q->fd, q->messages, min_u32(max, KERNEL_BURST), MSG_DONTWAIT, NULL);
 	if (count < 0)
 		nothing_taken(q, errno);
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < count; i++) {
 		shown += take(port, q, (unsigned)i, &frames[shown]);
+		ask_again(q, (unsigned)i);
+	}
 	return shown;
 }
 
@@ -346,8 +356,11 @@ static int packet_buffers(struct packet_port *packet)
 {
 	int err = 0;
 
-	for (unsigned i = 0; !err && i < packet->kernel.port.spec.queues; i++)
+	for (unsigned i = 0; !err && i < packet->kernel.port.spec.queues; i++) {
 		err = kernel_buffers_new(KERNEL_BURST * PACKET_BUFFER_BYTES, &packet->queues[i].buffers);
+		if (!err)
+			ask(&packet->queues[i]);
+	}
 	return err;
 }
 
