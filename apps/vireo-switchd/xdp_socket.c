@@ -218,7 +218,7 @@ int xdp_socket_put(struct xdp_socket *s, const struct vireo_frame *frame)
 
 	if (pieces > (s->pieces ? OUT_PIECES : 1))
 		return EMSGSIZE;
-	if (s->free_count < pieces)
+	if (!s->pending || s->free_count < pieces) /* with each burst: the chunks used last lie in the cache, and all of them do not fit there */
 		chunks_take_back(s);
 	if (s->free_count < pieces || xsk_ring_prod__reserve(&s->go, pieces, &at) != pieces)
 		return EAGAIN;
