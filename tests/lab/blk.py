@@ -34,11 +34,15 @@ larger() { [ $(cat /sys/block/vda/size) = $1 ]; }
 """ + FIO_LOAD
 
 
-def guest_with(lab, packed, disk):
-    guest = LabGuest(lab, modules=MODULES, cpus=2).ready()
+def script(packed, disk):
+    """What each shell of a guest begins with."""
     argv = [program("vireo-blkd"), "--workers", "2", "--disk", f"d={disk}", "--export",
             f"vduse:d0,disk=d,queues=2,packed={packed}"]
-    return guest, f"blkd={shlex.quote(shlex.join(argv))}\nctl='timeout 30 {program('vireoctl')} --daemon blkd'\n{PRELUDE}"
+    return f"blkd={shlex.quote(shlex.join(argv))}\nctl='timeout 30 {program('vireoctl')} --daemon blkd'\n{PRELUDE}"
+
+
+def guest_with(lab, packed, disk, modules=MODULES):
+    return LabGuest(lab, modules=modules, cpus=2).ready(), script(packed, disk)
 
 
 @case_for(RINGS, "the_kernel_has_a_disk_over_{}_rings", shows=["VDUSE virtio"])
@@ -121,7 +125,7 @@ $ctl disk show d >/tmp/said
 for words in '"host-managed"' '"conventional":2' '"opened":3' '"full":1' '"empty":10'; do grep -q "$words" /tmp/said || { cat /tmp/said; exit 1; }; done
 blkzone reset -o $((2 * 2048)) -l 2048 /dev/vda
 is 2 'zcond: 1(em)'
-dd if=/dev/vda bs=4k skip=$((2 * 256)) count=4 iflag=direct 2>/dev/null | cmp -n 16384 - /dev/zero
+dd if=/dev/vda bs=4k skip=$((2 * 256)) count=4 iflag=direct 2>/dev/null | empty
 blkzone reset /dev/vda
 is 3 'zcond: 1(em)'
 fio --name=zones --filename=/dev/vda --direct=1 --zonemode=zbd --rw=randwrite --bs=16k --offset=2M --size=14M --io_size=12M \
@@ -129,17 +133,39 @@ fio --name=zones --filename=/dev/vda --direct=1 --zonemode=zbd --rw=randwrite --
 """
 
 
+ZONED_MEMORY = "mem:16M,zone-size=1M,zone-conventional=2,zone-max-open=3,zone-max-active=4"
+# The kernel's own zoned device, of the same zones. What is behind its pointers reads as ones.
+ZONED_DEVICE = """mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
+mkdir /sys/kernel/config/nullb/nullb0
+cd /sys/kernel/config/nullb/nullb0
+for said in size=16 memory_backed=1 zoned=1 zone_size=1 zone_nr_conv=2 zone_max_open=3 zone_max_active=4 power=1; do
+	echo ${said#*=} >${said%=*}
+done
+cd /
+appears test -b /dev/nullb0
+same_at_the_device() {
+	blkzone report /dev/vda >/tmp/vda.zones
+	blkzone report /dev/nullb0 | cmp - /tmp/vda.zones || { blkzone report /dev/nullb0; cat /tmp/vda.zones; exit 1; }
+}
+"""
+
+
 @case(shows=["VDUSE virtio"])
 def the_kernel_writes_by_zones(lab):
-    """Linux's virtio_blk knows a zoned disk (from 6.3 on): its zones, their states and limits, and what they do not allow."""
+    """Linux's virtio_blk knows a zoned disk (from 6.3 on): its zones, their states and limits, and what they do not allow.
+
+    First one in memory, then a zoned device of this very kernel, which is passed on, and agrees with what was told of it."""
     for tool, package in (("fio", "fio"), ("blkzone", "util-linux")):
         if not shutil.which(tool, path=SYSTEM_PATH):
             raise Skip(f"{tool} (package {package}) is not installed")
-    guest, head = guest_with(lab, "off", "mem:16M,zone-size=1M,zone-conventional=2,zone-max-open=3,zone-max-active=4")
-    done = guest.run(f"{head}program={program('vireo-blkd')}\n{ZONES}stop -TERM\n", MANY_S)
-    if done.status:
-        print(guest.run("tail -n 60 /tmp/blkd.log /tmp/said; dmesg | tail -n 30").output)
-    expect(done.status == 0, done.output)
+    guest, in_memory = guest_with(lab, "off", ZONED_MEMORY, [*MODULES, "null_blk nr_devices=0"])
+    passed_on = script("off", "file:/dev/nullb0")
+    for text in (f"{in_memory}empty() {{ cmp -n 16384 - /dev/zero; }}\n{ZONES}stop -TERM\n",
+                 f"{passed_on}empty() {{ tr '\\377' '\\000' | cmp -n 16384 - /dev/zero; }}\n{ZONED_DEVICE}{ZONES}same_at_the_device\nstop -TERM\n"):
+        done = guest.run(text, MANY_S)
+        if done.status:
+            print(guest.run("tail -n 60 /tmp/blkd.log /tmp/said; dmesg | tail -n 30").output)
+        expect(done.status == 0, done.output)
 
 
 if __name__ == "__main__":
