@@ -210,21 +210,19 @@ static int open_handed(struct file_disk *file, const struct disk_spec *spec, int
 	return 0;
 }
 
-static int open_anew(struct file_disk *file, const struct disk_spec *spec, char *why)
+static int open_anew(struct file_disk *file, const struct disk_spec *spec, dev_t dev, char *why)
 {
-	uint64_t begin_ms = clock_now_ms(), waited_ms;
+	uint64_t begin_ms = clock_now_ms(), waited_ms, look_ms = 0;
+	int err;
 
 	do {
 		waited_ms = clock_now_ms() - begin_ms;
 		file->fd = open(spec->address, open_flags(file, spec));
-	} while (file->fd < 0 && errno == EBUSY && file_lock_nap(waited_ms));
-	if (file->fd < 0) {
-		int err = -errno;
-
+		err = file->fd < 0 ? -errno : 0;
+	} while (err == -EBUSY && file_lock_device_nap(spec->address, dev, waited_ms, &look_ms));
+	if (err)
 		open_refused(spec, err, why);
-		return err;
-	}
-	return 0;
+	return err;
 }
 
 /* Whose zones are followed here: nobody else may write to them. The page cache keeps no order of writes, so it is left out. */
@@ -268,7 +266,7 @@ static int open_path(struct file_disk *file, const struct disk_spec *spec, const
 		return err;
 	if (handed_fd && !running)
 		return open_handed(file, spec, *handed_fd, &st, why);
-	err = open_anew(file, spec, why);
+	err = open_anew(file, spec, st.st_rdev, why);
 	if (!err && handed_fd && (fstat(file->fd, &st) || !is_handed(file, spec, *handed_fd, &st)))
 		err = not_handed(spec, why);
 	return err;

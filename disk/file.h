@@ -81,8 +81,11 @@ int file_lock_open(struct file_disk *file, const struct disk_spec *spec, char *w
 int file_lock_get(struct file_disk *file);
 void file_lock_put(struct file_disk *file);
 void file_lock_end(const struct file_disk *file);
-/* Whoever was killed a moment ago may still have it: the kernel ends his rings later than him. `waited_ms`: before the last try. False: long enough. */
-bool file_lock_nap(uint64_t waited_ms);
+/*
+ * The same of a block device that is not to be had for us alone. Whoever was killed a moment ago may still have it: the kernel ends his rings later than
+ * him. `waited_ms`: before the last try. False: long enough. *look_ms is 0 at first, and its own.
+ */
+bool file_lock_device_nap(const char *path, dev_t dev, uint64_t waited_ms, uint64_t *look_ms);
 
 /* ---- file_owner.c ---- */
 
@@ -97,6 +100,9 @@ enum file_owner {
 /* Who has a lock on the file that `refused` was refused by. In `text`: "process 123 (NAME)" if he is found, else "somebody else". */
 enum file_owner file_owner(int fd, const struct flock *refused, char text[FILE_OWNER_BYTES]);
 
+/* Whether a process has the file at that path open, by whatever right. */
+enum file_owner file_opened(const char *path);
+
 /* A file, as the kernel names it in its lists of locks. */
 struct file_place {
 	unsigned major, minor;
@@ -105,6 +111,13 @@ struct file_place {
 
 /* Does that line of /proc/PID/fdinfo/FD say that an open file has a lock there? */
 bool file_owner_line(const char *line, const struct file_place *at, bool writers_only);
+
+/* ---- file_device.c ---- */
+
+/* Has this machine itself a block device, a part of it, or what it is a part of: mounted, as swap, or below another device? May wait. */
+bool file_device_used(dev_t dev);
+/* Does that line of /proc/PID/mountinfo name the device? */
+bool file_device_mounted(const char *line, dev_t dev);
 
 /* ---- file_zones.c ---- */
 

@@ -25,9 +25,17 @@ static bool nap(uint64_t waited_ms, uint64_t most_ms)
 	return true;
 }
 
-bool file_lock_nap(uint64_t waited_ms)
+/* Who used it may be found out as late as of a lock, and costs as much: see lock_nap(). */
+bool file_lock_device_nap(const char *path, dev_t dev, uint64_t waited_ms, uint64_t *look_ms)
 {
-	return nap(waited_ms, WAIT_MS);
+	if (!*look_ms)
+		*look_ms = WAIT_MS;
+	if (waited_ms >= *look_ms) {
+		*look_ms *= 2;
+		if (file_device_used(dev) || file_opened(path) != FILE_OWNER_NONE)
+			return false;
+	}
+	return nap(waited_ms, WAIT_LONG_MS);
 }
 
 static int lock_set(const struct file_disk *file, short type)

@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -357,6 +358,86 @@ static void a_lock_that_is_held_while_queues_are_there_is_handed_over(void **sta
 	for_all_ways(state, check_running);
 }
 
+/* ---- a device that cannot be had alone ---- */
+
+#define NO_DEVICE makedev(4095, 1048575)
+
+/* Until it is given up, in the time of the machine above. */
+static uint64_t device_waits_ms(const char *path)
+{
+	uint64_t look_ms = 0, waited_ms;
+
+	slow_begin(UINT64_MAX);
+	while (file_lock_device_nap(path, NO_DEVICE, slow.now_ms, &look_ms))
+		;
+	waited_ms = slow.now_ms;
+	slow.goes = false;
+	return waited_ms;
+}
+
+static void a_device_that_nobody_is_seen_to_have_is_waited_for(void **state)
+{
+	struct place *place = *state;
+	int fd;
+
+	if (file_opened(place->path) == FILE_OWNER_UNSEEN) {
+		print_message("left out: not all processes may be looked into\n");
+		skip();
+	}
+	assert_int_equal(file_opened(place->path), FILE_OWNER_NONE);
+	assert_int_equal(device_waits_ms(place->path), 10200);
+	assert_int_equal(slow.looks, 4);
+	fd = open(place->path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(device_waits_ms(place->path), 1200);
+	assert_int_equal(slow.looks, 1);
+	close(fd);
+	assert_int_equal(device_waits_ms("/nowhere/at/all"), 1200); /* it cannot be said who has it */
+}
+
+static void a_device_is_mounted_where_a_line_says_so(void **state)
+{
+	static const struct {
+		const char *line;
+		bool is;
+	} cases[] = {
+		{"36 35 4095:1048575 / /mnt rw,noatime shared:1 - ext4 /dev/made-up rw", true},
+		{"36 35 4095:1048575 / /mnt rw - ext4 /dev/made-up rw", true},
+		{"36 35 4095:1048574 / /mnt rw - ext4 /dev/made-up rw", false},
+		{"36 35 0:45 / /mnt rw - nfs host:/export rw", false},
+		{"36 35 0:45 / /mnt rw - btrfs /dev/null rw", false}, /* a device, but of another sort */
+		{"36 35 0:45 / /mnt rw - tmpfs", false},
+		{"36 35 nonsense", false},
+		{"", false},
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_true(file_device_mounted(cases[i].line, NO_DEVICE) == cases[i].is);
+	assert_false(file_device_used(NO_DEVICE));
+}
+
+/* What this machine has mounted is found in its own list, if it has mounted a device at all; a part of it, or its whole, with it. */
+static void a_device_of_this_machine_is_in_use(void **state)
+{
+	char line[4096], path[64];
+	unsigned major, minor, found = 0;
+	FILE *in = fopen("/proc/self/mountinfo", "r");
+
+	assert_non_null(in);
+	while (fgets(line, sizeof(line), in)) {
+		if (sscanf(line, "%*d %*d %u:%u", &major, &minor) != 2)
+			continue;
+		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", major, minor);
+		if (access(path, F_OK))
+			continue;
+		assert_true(file_device_used(makedev(major, minor)));
+		found++;
+	}
+	fclose(in);
+	if (!found)
+		print_message("left out: no device is mounted\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -366,6 +447,9 @@ int main(void)
 		CASE(a_lock_that_nobody_has_is_waited_for_ten_seconds),
 		CASE(a_lock_is_not_waited_for_where_not_all_processes_may_be_looked_into),
 		CASE(a_lock_elsewhere_is_not_this_one),
+		CASE(a_device_that_nobody_is_seen_to_have_is_waited_for),
+		cmocka_unit_test(a_device_is_mounted_where_a_line_says_so),
+		cmocka_unit_test(a_device_of_this_machine_is_in_use),
 		CASE(a_lock_that_is_held_while_queues_are_there_is_handed_over),
 		CASE(a_disk_that_is_held_is_nobody_elses),
 	};

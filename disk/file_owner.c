@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -74,6 +75,7 @@ static bool place_find(int fd, struct file_place *ret_place)
 /* ---- who has it ---- */
 
 struct search {
+	const char *path; /* who has it open is looked for; NULL: who has a lock, at */
 	struct file_place at;
 	bool writers_only;
 	bool unseen; /* somebody is there who may not be looked into */
@@ -103,7 +105,20 @@ static bool fd_has_lock(const char *pid, const char *fd, struct search *search)
 	return found;
 }
 
-static bool process_has_lock(const char *pid, struct search *search)
+static bool fd_is_path(const char *pid, const char *fd, struct search *search)
+{
+	char path[64], found[PATH_MAX];
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "/proc/%.16s/fd/%.16s", pid, fd);
+	length = readlink(path, found, sizeof(found) - 1);
+	if (length < 0)
+		return not_opened(pid, search);
+	found[length] = '\0';
+	return !strcmp(found, search->path);
+}
+
+static bool process_has(const char *pid, struct search *search)
 {
 	char path[64];
 	struct dirent *entry;
@@ -115,7 +130,8 @@ static bool process_has_lock(const char *pid, struct search *search)
 	if (!fds)
 		return not_opened(pid, search);
 	while (!found && (entry = readdir(fds)))
-		found = entry->d_name[0] != '.' && fd_has_lock(pid, entry->d_name, search);
+		found = entry->d_name[0] != '.' &&
+			(search->path ? fd_is_path(pid, entry->d_name, search) : fd_has_lock(pid, entry->d_name, search));
 	closedir(fds);
 	return found;
 }
@@ -133,7 +149,7 @@ static pid_t process_find(struct search *search)
 	while (!pid && (entry = readdir(processes))) {
 		bool number = entry->d_name[0] >= '1' && entry->d_name[0] <= '9';
 
-		if (number && process_has_lock(entry->d_name, search))
+		if (number && process_has(entry->d_name, search))
 			pid = (pid_t)strtol(entry->d_name, NULL, 10);
 	}
 	closedir(processes);
@@ -174,4 +190,16 @@ enum file_owner file_owner(int fd, const struct flock *refused, char text[FILE_O
 	process_name(pid, name);
 	snprintf(text, FILE_OWNER_BYTES, "process %d (%.63s)", (int)pid, name);
 	return FILE_OWNER_FOUND;
+}
+
+enum file_owner file_opened(const char *path)
+{
+	char whole[PATH_MAX];
+	struct search search = {.path = realpath(path, whole)};
+
+	if (!search.path)
+		return FILE_OWNER_UNSEEN;
+	if (process_find(&search))
+		return FILE_OWNER_FOUND;
+	return search.unseen ? FILE_OWNER_UNSEEN : FILE_OWNER_NONE;
 }
