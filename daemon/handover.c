@@ -41,6 +41,7 @@ struct handover {
 	void *opaque;
 	struct loop_timer *timer;
 	int fd; /* to the successor; -1: none */
+	unsigned version; /* the successor's */
 	unsigned waits; /* what is still to come to rest, and one while it is being asked to */
 	bool under_way;
 	enum { ASKED, SILENCING, HOLDING } phase; /* ASKED: nothing has been done yet, the client is answered first */
@@ -225,28 +226,39 @@ static int successor_connect(const char *path, int *ret_fd)
 	return err;
 }
 
-static bool version_known(const struct handover *h, const char *text)
+static bool version_take(struct handover *h, const char *text)
 {
 	unsigned long version;
 
-	return parse_number(text, h->ops->version, h->ops->version, &version);
+	if (!parse_number(text, h->ops->oldest ? h->ops->oldest : h->ops->version, h->ops->version, &version))
+		return false;
+	h->version = (unsigned)version;
+	return true;
+}
+
+/* False: the call has been answered. */
+static bool may_begin(struct handover *h, struct rpc_call *call)
+{
+	char why[HANDOVER_WHY_BYTES];
+	const char *text = h->under_way ? "another process is taking over already" : NULL;
+
+	if (!text && !version_take(h, rpc_call_param(call, "version"))) {
+		snprintf(why, sizeof(why), HANDOVER_OF_VERSION, h->ops->what, h->ops->version);
+		text = why;
+	}
+	if (!text)
+		text = h->ops->refused(h->opaque, why);
+	if (text)
+		rpc_call_error(call, RPC_FAILED, "%s", text);
+	return !text;
 }
 
 void handover_serve(struct handover *h, struct rpc_call *call)
 {
-	char why[HANDOVER_WHY_BYTES];
-	const char *text = h->under_way ? "another process is taking over already" : h->ops->refused(h->opaque, why);
 	int err;
 
-	if (text) {
-		rpc_call_error(call, RPC_FAILED, "%s", text);
+	if (!may_begin(h, call))
 		return;
-	}
-	if (!version_known(h, rpc_call_param(call, "version"))) {
-		rpc_call_error(call, RPC_FAILED, "this %s (Vireo " VIREO_VERSION ") hands over as version %u has it, which is not the other one's",
-			       h->ops->what, h->ops->version);
-		return;
-	}
 	err = successor_connect(rpc_call_param(call, "socket"), &h->fd);
 	if (err) {
 		rpc_call_error(call, RPC_FAILED, "SOCKET: %s", err == -EPERM ? "it belongs to another user" : strerror(-err));
@@ -256,6 +268,11 @@ void handover_serve(struct handover *h, struct rpc_call *call)
 	h->phase = ASKED;
 	rpc_call_reply(call, json_pack("{s:I}", "watchdog_us", (json_int_t)h->daemon->watchdog_us));
 	loop_timer_start(h->timer, 0);
+}
+
+unsigned handover_version(const struct handover *handover)
+{
+	return handover->version;
 }
 
 bool handover_under_way(const struct handover *handover)

@@ -37,6 +37,10 @@
 
 #define HANDOVER_WHY_BYTES PARSE_WHY_BYTES
 
+/* What one says, from version 2 on, who is asked for a version that it does not have; the successor reads the number. */
+#define HANDOVER_HAS_VERSION "hands over as version "
+#define HANDOVER_OF_VERSION "this %s (Vireo " VIREO_VERSION ") " HANDOVER_HAS_VERSION "%u has it, which is not the other one's"
+
 struct daemon;
 struct handover;
 struct rpc_call;
@@ -44,7 +48,8 @@ struct rpc_call;
 struct handover_ops {
 	const char *what; /* "switch" */
 	const char *late; /* it does not come to rest in time: "a port's queues do not come to rest" */
-	unsigned version; /* of all that is said; who says another one is refused */
+	unsigned version; /* of all that is said */
+	unsigned oldest;  /* which it can say as well, to an older process; any other one is refused. 0: `version` alone */
 	/*
 	 * NULL: all of it can be handed over, as far as can be known by now; or what is to be done first. Asked before anything has
 	 * stopped, and again when all is held: what was under way may have failed.
@@ -72,6 +77,7 @@ void handover_close(struct handover *handover);
 /* The command "handover SOCKET VERSION". */
 void handover_serve(struct handover *handover, struct rpc_call *call);
 
+unsigned handover_version(const struct handover *handover); /* which is wanted by who has asked last; refused() may look at it */
 bool handover_under_way(const struct handover *handover); /* and not given up; takes NULL */
 
 /* ---- for ops, and what they have begun ---- */

@@ -23,7 +23,7 @@
 struct takeover {
 	struct daemon *daemon;
 	const char *what;
-	unsigned version;
+	unsigned version, oldest;
 	int fd; /* to the one that is there */
 	int control_fd;
 };
@@ -44,26 +44,52 @@ static void watchdog_take(const struct takeover *t, const json_t *result)
 	t->daemon->watchdog_us = watchdog_us_taken(t->daemon->watchdog_us, told ? json_integer_value(told) : WATCHDOG_UNTOLD);
 }
 
-static int ask(const struct takeover *t, const char *socket)
+/* 1: nobody is there, which has been said. */
+static int call(const struct takeover *t, const char *socket, json_t **ret_result, struct ctl_failure *failure)
 {
 	struct ctl_client *client;
-	struct ctl_failure failure;
 	char why[HANDOVER_WHY_BYTES];
-	json_t *result;
 	int err = ctl_client_new(t->daemon->control_path, CTL_CLIENT_TIMEOUT_MS, &client);
 
 	if (err) {
 		snprintf(why, sizeof(why), "no %s answers at '%.200s': %s", t->what, t->daemon->control_path, strerror(-err));
-		return takeover_complain(t, why);
+		takeover_complain(t, why);
+		return 1;
 	}
-	err = ctl_client_call(client, "handover", json_pack("{s:s, s:o}", "socket", socket, "version", json_sprintf("%u", t->version)),
-			      &result, &failure);
+	err = ctl_client_call(client, "handover", json_pack("{s:s, s:o}", "socket", socket, "version", json_sprintf("%u", t->version)), ret_result,
+			      failure);
 	ctl_client_free(client);
+	return err;
+}
+
+/* True: it has an older version, which this one has, too, and is asked for from now on. */
+static bool version_settle(struct takeover *t, int err, const struct ctl_failure *failure)
+{
+	const char *text = err == -EREMOTEIO && failure->code == RPC_FAILED ? strstr(failure->message, HANDOVER_HAS_VERSION) : NULL;
+	unsigned long version = text ? strtoul(text + strlen(HANDOVER_HAS_VERSION), NULL, 10) : 0;
+
+	if (version < t->oldest || version >= t->version)
+		return false;
+	t->version = (unsigned)version;
+	return true;
+}
+
+static int ask(struct takeover *t, const char *socket)
+{
+	struct ctl_failure failure = {.code = 0};
+	char why[HANDOVER_WHY_BYTES];
+	json_t *result;
+	int err;
+
+	do
+		err = call(t, socket, &result, &failure);
+	while (version_settle(t, err, &failure));
 	if (!err) {
 		watchdog_take(t, result);
 		json_decref(result);
-		return 0;
 	}
+	if (err >= 0)
+		return -err;
 	if (err == -EREMOTEIO && failure.code == RPC_METHOD_NOT_FOUND)
 		return takeover_complain(t, "it is of a version that cannot hand over: end it, and start this one without --takeover");
 	snprintf(why, sizeof(why), "%.*s", (int)sizeof(why) - 1, err == -EREMOTEIO ? failure.message : strerror(-err));
@@ -105,19 +131,25 @@ static int takeover_connect(struct takeover *t)
 	return err;
 }
 
-int takeover_new(struct daemon *daemon, const char *name, const char *what, unsigned version, struct takeover **ret_takeover)
+int takeover_new(struct daemon *daemon, const char *name, const char *what, unsigned version, unsigned oldest,
+		 struct takeover **ret_takeover)
 {
 	struct takeover *t = daemon_control_path(daemon, name) ? NULL : calloc(1, sizeof(*t));
 
 	if (!t)
 		return -1;
-	*t = (struct takeover){.daemon = daemon, .what = what, .version = version, .fd = -1, .control_fd = -1};
+	*t = (struct takeover){.daemon = daemon, .what = what, .version = version, .oldest = oldest ? oldest : version, .fd = -1, .control_fd = -1};
 	if (takeover_connect(t)) {
 		takeover_free(t);
 		return -1;
 	}
 	*ret_takeover = t;
 	return 0;
+}
+
+unsigned takeover_version(const struct takeover *takeover)
+{
+	return takeover->version;
 }
 
 /* ---- what is told ---- */

@@ -11,11 +11,13 @@ struct daemon;
 struct takeover;
 
 /*
- * Asks the daemon at the control socket for all that it has. `name` is as of daemon_control(), `what` and `version` as in struct
- * handover_ops; borrowed. -1 and a line of log: it is not there, cannot or does not want to. Here as below it goes on then, as soon as
+ * Asks the daemon at the control socket for all that it has. `name` is as of daemon_control(), `what`, `version` and `oldest` as in struct
+ * handover_ops; borrowed. One that has an older version, from `oldest` on, is asked for that. -1 and a line of log: it is not there, cannot or does not want to. Here as below it goes on then, as soon as
  * this process lets go of the connection.
  */
-int takeover_new(struct daemon *daemon, const char *name, const char *what, unsigned version, struct takeover **ret_takeover);
+int takeover_new(struct daemon *daemon, const char *name, const char *what, unsigned version, unsigned oldest,
+		 struct takeover **ret_takeover);
+unsigned takeover_version(const struct takeover *takeover); /* which it says */
 void takeover_free(struct takeover *takeover); /* takes NULL */
 
 /* One line: it has not been taken over, and why. -1. */

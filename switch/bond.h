@@ -4,7 +4,8 @@
 
 /*
  * Bonds: ports that are made of others. bond_members.c: of whom; bond.c: the control thread decides which members carry; bond_carry.c: workers go by
- * that; bond_speak.c: what a bond says at its members; bond_show.c: what people are told; lacp.h: the protocol. See bond.c for the theory of
+ * that; bond_speak.c: what a bond says at its members; bond_show.c: what people are told; bond_past.c: and another
+ * process; lacp.h: the protocol. See bond.c for the theory of
  * operation.
  */
 
@@ -59,6 +60,7 @@ extern const struct sw_port_ops bond_ops; /* of a port that is a bond */
 
 int bond_new(struct sw_port *port, const struct sw_bond_config *config); /* -ENOMEM, -EINVAL */
 void bond_free(struct bond *bond); /* takes NULL */
+void bond_lacp_begin(struct bond *bond); /* anew, with all members */
 /* The port has a name, a bond or a member_of, and is about to be published: who waits for it, or for whom it waits. */
 void bond_port_came(struct sw_port *port);
 void bond_port_left(struct sw_port *port); /* and of what is published next, it is no part */
@@ -66,6 +68,8 @@ void bond_port_left(struct sw_port *port); /* and of what is published next, it 
 char *bond_member_set(struct sw_port *port, char *member_of);
 void bond_offloads_look(struct sw_port *port); /* a member takes others than before */
 int bond_number_of(const struct bond *bond, const struct sw_port *port); /* -1: it is no member */
+
+struct sw_bond_end bond_end_told(const struct lacp_end *end); /* bond_show.c */
 
 /* ---- control thread: bond.c, bond_speak.c ---- */
 

@@ -152,7 +152,7 @@ static int system_choose(uint8_t system[6])
 	return 0;
 }
 
-static void lacp_begin(struct bond *bond)
+void bond_lacp_begin(struct bond *bond)
 {
 	struct lacp_config lacp = {
 		.system_priority = 0x8000,
@@ -205,7 +205,7 @@ int sw_bond_set(struct sw_port *port, const struct sw_bond_config *config)
 	if (err)
 		return err;
 	if (!lacp_same(&before, &bond->config))
-		lacp_begin(bond);
+		bond_lacp_begin(bond);
 	switch_publish_removal(port->sw);
 	return 0;
 }
@@ -223,7 +223,7 @@ int bond_new(struct sw_port *port, const struct sw_bond_config *config)
 	err = config_take(bond, config);
 	if (err)
 		return err;
-	lacp_begin(bond);
+	bond_lacp_begin(bond);
 	return loop_timer_new(port->sw->loop, bond_on_timer, bond, &bond->timer);
 }
 

@@ -64,7 +64,7 @@ void sw_bond_last_set(struct sw_port *port, const char *member)
 			bond->active = (int)i;
 }
 
-static struct sw_bond_end end_told(const struct lacp_end *end)
+struct sw_bond_end bond_end_told(const struct lacp_end *end)
 {
 	struct sw_bond_end told = {
 		.system_priority = end->system_priority,
@@ -87,8 +87,8 @@ static void lacp_tell(const struct bond *bond, unsigned number, struct sw_bond_m
 	member->periodic = periodic_names[m->periodic];
 	member->selected = selected_names[m->selected];
 	member->mux = mux_names[m->mux];
-	member->actor = end_told(&m->actor);
-	member->partner = end_told(&m->partner);
+	member->actor = bond_end_told(&m->actor);
+	member->partner = bond_end_told(&m->partner);
 	member->heard = m->counters.heard;
 	member->sent = m->counters.sent;
 	member->bad = m->counters.bad;

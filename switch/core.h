@@ -75,6 +75,8 @@ struct sw {
 	TAILQ_HEAD(, bond) bonds;
 	TAILQ_HEAD(, sw_mirror) mirrors;
 	unsigned last_mirror; /* its number */
+	void (*mirrors_held)(void *opaque); /* NULL: nobody waits for that */
+	void *mirrors_held_opaque;
 	TAILQ_HEAD(, sw_trace) traces;
 	unsigned last_trace; /* its number */
 	struct sw_trace *traces_to[SW_TRACES_TO_MAX]; /* atomic: who is told what becomes of frames to a port; NULL in between */

@@ -336,6 +336,87 @@ void lacp_link_set(struct lacp *lacp, unsigned member, bool up, uint64_t now_ms)
 	settle(lacp, now_ms);
 }
 
+/* ---- from one process to another ---- */
+
+static uint64_t left_ms(uint64_t at_ms, uint64_t now_ms)
+{
+	return at_ms == LACP_NEVER ? LACP_NEVER : at_ms > now_ms ? at_ms - now_ms : 0;
+}
+
+void lacp_past_tell(const struct lacp *lacp, unsigned member, uint64_t now_ms, struct lacp_past *ret_past)
+{
+	const struct lacp_member *m = &lacp->members[member];
+
+	*ret_past = (struct lacp_past){
+		.leads = lacp->chosen && lacp->leader == member,
+		.nobody = m->actor.state & LACP_DEFAULTED,
+		.receive = m->receive,
+		.periodic = m->periodic,
+		.selected = m->selected,
+		.mux = m->mux,
+		.partner = m->partner,
+		.current_ms = left_ms(m->current_ms, now_ms),
+		.periodic_ms = left_ms(m->periodic_ms, now_ms),
+		.wait_ms = left_ms(m->wait_ms, now_ms),
+	};
+}
+
+static bool left_valid(uint64_t left, uint64_t most, bool runs)
+{
+	return runs ? left <= most : left == LACP_NEVER;
+}
+
+/* What no order of events comes to: a timer that does not run where its machine waits for it, or who carries without a partner. */
+static bool past_valid(const struct lacp_past *past)
+{
+	bool waits = past->receive == LACP_RECEIVE_EXPIRED || past->receive == LACP_RECEIVE_CURRENT;
+
+	if (past->receive == LACP_RECEIVE_DISABLED || past->receive > LACP_RECEIVE_CURRENT || past->periodic > LACP_PERIODIC_SLOW ||
+	    past->selected > LACP_SELECTED || past->mux > LACP_MUX_DISTRIBUTING)
+		return false;
+	if (!left_valid(past->current_ms, LACP_LONG_MS, waits) || !left_valid(past->wait_ms, LACP_WAIT_MS, past->mux == LACP_MUX_WAITING) ||
+	    !left_valid(past->periodic_ms, LACP_SLOW_MS, past->periodic != LACP_PERIODIC_NONE))
+		return false;
+	if (past->nobody)
+		return past->receive != LACP_RECEIVE_CURRENT && past->selected == LACP_UNSELECTED && past->mux == LACP_MUX_DETACHED && !past->leads;
+	return past->receive != LACP_RECEIVE_DEFAULTED && (past->mux < LACP_MUX_ATTACHED || past->selected == LACP_SELECTED) &&
+	       (!past->leads || past->selected == LACP_SELECTED);
+}
+
+static uint64_t ends_ms(uint64_t left, uint64_t now_ms)
+{
+	return left == LACP_NEVER ? LACP_NEVER : now_ms + left;
+}
+
+bool lacp_past_set(struct lacp *lacp, unsigned member, const struct lacp_past *past, uint64_t now_ms)
+{
+	struct lacp_member *m = &lacp->members[member];
+
+	if (!m->there || !past_valid(past))
+		return false;
+	lacp_member_add(lacp, member, m->actor.port);
+	mux_enter(m, past->mux, now_ms);
+	m->up = true;
+	m->ntt = false;
+	m->receive = past->receive;
+	m->periodic = past->periodic;
+	m->selected = past->selected;
+	m->current_ms = ends_ms(past->current_ms, now_ms);
+	m->periodic_ms = ends_ms(past->periodic_ms, now_ms);
+	m->wait_ms = ends_ms(past->wait_ms, now_ms);
+	m->actor.state |= past->receive == LACP_RECEIVE_EXPIRED ? LACP_EXPIRED : 0;
+	m->partner.state = past->receive == LACP_RECEIVE_EXPIRED ? LACP_TIMEOUT : 0;
+	if (!past->nobody) {
+		m->partner = past->partner;
+		m->actor.state &= (uint8_t)~LACP_DEFAULTED;
+	}
+	if (past->leads) {
+		lacp->leader = member;
+		lacp->chosen = true;
+	}
+	return true;
+}
+
 enum lacp_heard lacp_hear(struct lacp *lacp, unsigned member, const uint8_t *frame, uint32_t bytes, uint64_t now_ms,
 			  uint8_t answer[LACP_FRAME_BYTES])
 {

@@ -85,6 +85,17 @@ struct lacp_member {
 	struct lacp_counters counters;
 };
 
+/* Where a member's machines stood in another process. Of its own end all follows from that. */
+struct lacp_past {
+	bool leads, nobody; /* nobody: none is known at the other end */
+	enum lacp_receive receive;
+	enum lacp_periodic periodic;
+	enum lacp_selected selected;
+	enum lacp_mux mux;
+	struct lacp_end partner;
+	uint64_t current_ms, periodic_ms, wait_ms; /* as of a member, but from then on */
+};
+
 struct lacp_config {
 	uint8_t system[6];
 	uint16_t system_priority, key;
@@ -103,6 +114,9 @@ void lacp_init(struct lacp *lacp, const struct lacp_config *config);
 /* Its link is down at first. `port`: its number, as the partner is told. */
 void lacp_member_add(struct lacp *lacp, unsigned member, uint16_t port);
 void lacp_member_remove(struct lacp *lacp, unsigned member, uint64_t now_ms);
+/* Of one that is there: its link is up, and has been. False: that cannot be. */
+bool lacp_past_set(struct lacp *lacp, unsigned member, const struct lacp_past *past, uint64_t now_ms);
+void lacp_past_tell(const struct lacp *lacp, unsigned member, uint64_t now_ms, struct lacp_past *ret_past);
 void lacp_link_set(struct lacp *lacp, unsigned member, bool up, uint64_t now_ms);
 /* A frame of the slow protocols has come. LACP_HEARD_MARKER: `answer` is to go out there. */
 enum lacp_heard lacp_hear(struct lacp *lacp, unsigned member, const uint8_t *frame, uint32_t bytes, uint64_t now_ms,

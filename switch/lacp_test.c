@@ -637,6 +637,146 @@ static void a_marker_is_answered(void **state)
 	assert_int_equal(lacp.members[0].counters.markers, 1);
 }
 
+/* ---- from one process to another ---- */
+
+/* Time has gone by as well for who takes over: by a clock of its own. */
+static struct lacp handed_over(const struct lacp *from, uint64_t from_ms, uint64_t to_ms)
+{
+	struct lacp to = group(!(from->members[0].actor.state & LACP_ACTIVITY), from->members[0].actor.state & LACP_TIMEOUT, 3);
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct lacp_past past;
+
+		if (!from->members[i].up)
+			continue;
+		lacp_past_tell(from, i, from_ms, &past);
+		assert_true(lacp_past_set(&to, i, &past, to_ms));
+	}
+	return to;
+}
+
+/* One that has ended has, however long ago. */
+static void same_timer(uint64_t a_ms, uint64_t b_ms, uint64_t now_ms)
+{
+	if (a_ms <= now_ms)
+		assert_true(b_ms <= now_ms + T0);
+	else
+		assert_int_equal(a_ms == LACP_NEVER ? a_ms : a_ms + T0, b_ms);
+}
+
+static void same_place(const struct lacp *a, const struct lacp *b, uint64_t now_ms)
+{
+	for (unsigned i = 0; i < 3; i++) {
+		const struct lacp_member *one = &a->members[i], *other = &b->members[i];
+
+		assert_int_equal(one->up, other->up);
+		if (!one->up)
+			continue;
+		assert_int_equal(one->receive, other->receive);
+		assert_int_equal(one->periodic, other->periodic);
+		assert_int_equal(one->selected, other->selected);
+		assert_int_equal(one->mux, other->mux);
+		assert_int_equal(one->actor.state, other->actor.state);
+		assert_memory_equal(one->actor.system, other->actor.system, 6);
+		assert_int_equal(one->actor.port, other->actor.port);
+		assert_memory_equal(&one->partner, &other->partner, sizeof(one->partner));
+		same_timer(one->current_ms, other->current_ms, now_ms);
+		same_timer(one->periodic_ms, other->periodic_ms, now_ms);
+		same_timer(one->wait_ms, other->wait_ms, now_ms);
+	}
+	assert_int_equal(a->chosen, b->chosen);
+	if (a->chosen)
+		assert_int_equal(a->leader, b->leader);
+}
+
+/* At any moment of a group's life; and what comes then changes both alike. */
+static void a_group_goes_on_in_another_process(void **state)
+{
+	static const uint8_t says[] = {ALIVE, IN_SYNC, COLLECTS, COLLECTS, ALIVE, COLLECTS};
+
+	for (unsigned steps = 0; steps < 64; steps++) {
+		struct lacp lacp = group(steps & 1, steps & 2, 3), next;
+		uint64_t now_ms = T0;
+
+		come_up(&lacp, 2 + steps % 2);
+		for (unsigned i = 0; i < steps; i++) {
+			unsigned member = i * 5 % 3;
+
+			now_ms += 700;
+			if (i % 4 != 3)
+				hear(&lacp, member, i % 7 == 6 ? others : them, says[(i + steps) % ARRAY_SIZE(says)], now_ms);
+			if (i % 13 == 12)
+				lacp_link_set(&lacp, member, !lacp.members[member].up, now_ms);
+			lacp_run(&lacp, now_ms);
+		}
+		next = handed_over(&lacp, now_ms, now_ms + T0);
+		same_place(&lacp, &next, now_ms);
+		for (unsigned i = 0; i < 3; i++)
+			lacp_link_set(&next, i, lacp.members[i].up, now_ms + T0);
+		same_place(&lacp, &next, now_ms);
+		for (unsigned i = 0; i < 200; i++) {
+			now_ms += 500;
+			if (i < 20)
+				hear(&lacp, i % 3, them, COLLECTS, now_ms);
+			if (i < 20)
+				hear(&next, i % 3, them, COLLECTS, now_ms + T0);
+			lacp_run(&lacp, now_ms);
+			lacp_run(&next, now_ms + T0);
+			same_place(&lacp, &next, now_ms);
+		}
+	}
+}
+
+static void past_is_tried(const struct lacp_past *past, unsigned *ret_taken)
+{
+	struct lacp lacp = group(false, true, 2);
+	const struct lacp before = lacp;
+
+	if (!lacp_past_set(&lacp, 0, past, T0)) {
+		assert_memory_equal(&lacp, &before, sizeof(lacp));
+		return;
+	}
+	++*ret_taken;
+	for (unsigned i = 0; i < 4; i++) {
+		lacp_run(&lacp, T0 + i * LACP_SLOW_MS);
+		assert_true(!(lacp_distributing(&lacp) & ~lacp_collecting(&lacp)));
+		assert_true(!lacp_collecting(&lacp) || !(lacp.members[0].actor.state & LACP_DEFAULTED));
+		assert_true(lacp_due_ms(&lacp, T0) >= T0);
+	}
+	lacp_run(&lacp, T0 + 2 * LACP_LONG_MS);
+	assert_int_equal(lacp_collecting(&lacp), 0); /* nobody is heard */
+}
+
+/* All that may be said of machines and timers: it is refused and changes nothing, or a group that comes to its end. */
+static void a_past_that_lies_is_refused(void **state)
+{
+	static const uint64_t left[] = {0, LACP_WAIT_MS + 1, LACP_SLOW_MS + 1, LACP_LONG_MS + 1, LACP_NEVER};
+	const unsigned count = ARRAY_SIZE(left);
+	unsigned taken = 0, all = 0;
+
+	for (unsigned n = 0; n < 5 * 4 * 4 * 6 * 2 * 2 * 3; n++) {
+		struct lacp_past past = {
+			.receive = n % 5,
+			.periodic = n / 5 % 4,
+			.selected = n / 20 % 4,
+			.mux = n / 80 % 6,
+			.leads = n / 480 % 2,
+			.nobody = n / 960 % 2,
+			.partner = {.system_priority = 1, .key = 9, .port = 40, .state = (uint8_t[]){0, COLLECTS, 0xff}[n / 1920]},
+		};
+
+		memcpy(past.partner.system, n % 3 ? them : us, 6);
+		for (unsigned t = 0; t < count * count * count; t++, all++) {
+			past.current_ms = left[t % count];
+			past.periodic_ms = left[t / count % count];
+			past.wait_ms = left[t / count / count];
+			past_is_tried(&past, &taken);
+		}
+	}
+	print_message("%u of %u were taken\n", taken, all);
+	assert_true(taken > 100 && taken < all / 10);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -661,6 +801,8 @@ int main(void)
 		cmocka_unit_test(pdus_that_lie_change_nothing),
 		cmocka_unit_test(a_later_version_is_read_as_the_first),
 		cmocka_unit_test(a_marker_is_answered),
+		cmocka_unit_test(a_group_goes_on_in_another_process),
+		cmocka_unit_test(a_past_that_lies_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

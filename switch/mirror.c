@@ -126,6 +126,86 @@ static void ended(struct sw_mirror *mirror)
 	settle(mirror);
 }
 
+/* ---- another process is to go on ---- */
+
+/* Has it a thread that could rest, or go on? */
+static bool writes(const struct sw_mirror *mirror)
+{
+	return !mirror->to_port && !mirror->writer.joined;
+}
+
+static void held_look(struct sw *sw)
+{
+	void (*held)(void *opaque) = sw->mirrors_held;
+	struct sw_mirror *mirror;
+
+	TAILQ_FOREACH(mirror, &sw->mirrors, link)
+		if (writes(mirror) && !mirror_writer_held(&mirror->writer) && !mirror_writer_finished(&mirror->writer))
+			return;
+	sw->mirrors_held = NULL;
+	if (held)
+		held(sw->mirrors_held_opaque);
+}
+
+static void hold_set(struct sw *sw, bool hold)
+{
+	struct sw_mirror *mirror;
+
+	TAILQ_FOREACH(mirror, &sw->mirrors, link)
+		if (writes(mirror))
+			mirror_writer_hold(&mirror->writer, hold);
+}
+
+void sw_mirrors_hold(struct sw *sw, void (*held)(void *opaque), void *opaque)
+{
+	sw->mirrors_held = held;
+	sw->mirrors_held_opaque = opaque;
+	hold_set(sw, true);
+	held_look(sw);
+}
+
+void sw_mirrors_go_on(struct sw *sw)
+{
+	void (*held)(void *opaque) = sw->mirrors_held;
+
+	sw->mirrors_held = NULL;
+	hold_set(sw, false);
+	if (held)
+		held(sw->mirrors_held_opaque);
+}
+
+/* What its thread has not taken out of the rings has been counted, and is lost to whoever goes on. */
+static uint64_t ring_frames(const struct mirror_ring *ring)
+{
+	struct mirror_ring look = *ring;
+	const uint8_t *bytes;
+	uint64_t count = 0;
+
+	for (; mirror_ring_first(&look, &bytes); count++)
+		mirror_ring_drop(&look);
+	return count;
+}
+
+void sw_mirror_tell(const struct sw_mirror *mirror, struct sw_mirror_past *ret_past, int *ret_fd, const struct packet_filter_step **ret_filter,
+		    unsigned *ret_steps)
+{
+	const struct mirror_writer *w = &mirror->writer;
+	struct sw_mirror_status status;
+	uint64_t left = 0;
+
+	sw_mirror_status(mirror, &status);
+	for (unsigned i = 0; mirror->rings && i < mirror->workers; i++)
+		left += ring_frames(&mirror->rings[i]);
+	*ret_past = (struct sw_mirror_past){.id = mirror->id, .frames = status.frames - left, .bytes = status.bytes, .lost = status.lost + left};
+	if (!mirror->to_port) {
+		ret_past->rest = w->buffer + w->written_bytes;
+		ret_past->rest_bytes = w->buffer_bytes - w->written_bytes;
+	}
+	*ret_fd = mirror->to_port ? -1 : w->fd;
+	*ret_filter = mirror->filter;
+	*ret_steps = mirror->filter_steps;
+}
+
 void mirrors_look(struct sw *sw)
 {
 	struct sw_mirror *mirror = TAILQ_FIRST(&sw->mirrors);
@@ -137,6 +217,7 @@ void mirrors_look(struct sw *sw)
 			ended(mirror); /* whoever hears of it may remove others, and the next one is not there any more */
 		mirror = now ? TAILQ_FIRST(&sw->mirrors) : TAILQ_NEXT(mirror, link);
 	}
+	held_look(sw);
 }
 
 int sw_mirror_remove(struct sw_mirror *mirror, void (*done)(void *opaque), void *opaque)
@@ -268,6 +349,10 @@ static int mirror_fill(struct sw_mirror *mirror, const struct sw_mirror_config *
 	mirror->workers = mirror->sw->worker_count;
 	mirror->snaplen = config->snaplen && config->snaplen < SW_MIRROR_SNAPLEN ? config->snaplen : SW_MIRROR_SNAPLEN;
 	mirror->to_port = config->to;
+	if (config->past) {
+		mirror->began = true;
+		mirror->past = (struct mirror_counters){.frames = config->past->frames, .bytes = config->past->bytes, .lost = config->past->lost};
+	}
 	if (config->to) {
 		mirror->to_id = config->to->id;
 		mirror->to_serial = config->to->serial;
@@ -292,6 +377,8 @@ static int allowed(const struct sw *sw, const struct sw_mirror_config *config)
 	TAILQ_FOREACH(mirror, &sw->mirrors, link) {
 		all++;
 		same += mirror->source == config->source;
+		if (config->past && config->past->id == mirror->id)
+			return -EINVAL;
 		if (!mirror->hooked)
 			continue;
 		if (mirror->to_port && mirror->to_serial == config->source->serial)
@@ -299,6 +386,8 @@ static int allowed(const struct sw *sw, const struct sw_mirror_config *config)
 		if (mirror->source == config->to)
 			return -ELOOP;
 	}
+	if (config->past && (!config->past->id || config->past->rest_bytes > SW_MIRROR_REST_MAX))
+		return -EINVAL;
 	return all < SW_MIRRORS_MAX && same < SW_PORT_MIRRORS_MAX ? 0 : -ENOSPC;
 }
 
@@ -315,7 +404,7 @@ static int mirror_new(struct sw *sw, const struct sw_mirror_config *config, stru
 	err = mirror_fill(mirror, config);
 	if (!err && !mirror->to_port) {
 		mirror->writer.fd = config->fd;
-		err = mirror_writer_start(mirror, sw->event_fd);
+		err = mirror_writer_start(mirror, sw->event_fd, config->past);
 	}
 	if (err) {
 		mirror->writer.fd = -1; /* the caller's still */
@@ -335,7 +424,9 @@ int sw_mirror_add(struct sw *sw, const struct sw_mirror_config *config, struct s
 		err = mirror_new(sw, config, &mirror);
 	if (err)
 		return err;
-	mirror->id = ++sw->last_mirror;
+	mirror->id = config->past ? config->past->id : sw->last_mirror + 1;
+	if (mirror->id > sw->last_mirror)
+		sw->last_mirror = mirror->id;
 	TAILQ_INSERT_TAIL(&sw->mirrors, mirror, link);
 	hook(mirror);
 	*ret_mirror = mirror;
@@ -353,9 +444,14 @@ struct sw_mirror *sw_mirror_next(struct sw *sw, struct sw_mirror *previous)
 	return mirror;
 }
 
-bool sw_mirrors_there(const struct sw *sw)
+bool sw_mirrors_leave(const struct sw *sw)
 {
-	return !TAILQ_EMPTY(&sw->mirrors);
+	const struct sw_mirror *mirror;
+
+	TAILQ_FOREACH(mirror, &sw->mirrors, link)
+		if (mirror->removing)
+			return true;
+	return false;
 }
 
 struct sw_mirror *sw_mirror_find(struct sw *sw, unsigned id)
@@ -377,6 +473,9 @@ void sw_mirror_status(const struct sw_mirror *mirror, struct sw_mirror_status *r
 		.filters = mirror->filter_steps,
 		.snaplen = mirror->snaplen,
 		.err = mirror->err,
+		.frames = mirror->past.frames,
+		.bytes = mirror->past.bytes,
+		.lost = mirror->past.lost,
 	};
 
 	for (unsigned i = 0; i < mirror->workers; i++) {

@@ -24,13 +24,15 @@ struct mirror_writer {
 	bool stop;     /* atomic; control thread: no more is put; write what is there, and end */
 	bool sleeping; /* atomic; the thread's: whoever puts something has to wake it */
 	bool finished; /* atomic; the thread's, the last thing that it says */
+	bool hold;     /* atomic; control thread: come to rest */
+	bool held;     /* atomic; the thread's: it rests, and touches nothing until `hold` ends */
 	int err;       /* the thread's, until it has finished */
 	bool joined;   /* control thread */
 	pthread_t thread;
 	pthread_mutex_t lock; /* event_fd */
 	int event_fd; /* the switch's, raised when it has finished; -1: nobody wants to hear of it any more */
 	char *buffer;
-	size_t buffer_bytes;
+	size_t buffer_bytes, written_bytes; /* written: of the buffer */
 };
 
 struct sw_mirror {
@@ -49,6 +51,8 @@ struct sw_mirror {
 	unsigned workers;
 	struct mirror_ring *rings; /* one per worker; NULL: to a port */
 	struct mirror_counters *counters; /* one per worker */
+	struct mirror_counters past; /* another process's, before */
+	bool began; /* by another process: the file has its head */
 	struct mirror_writer writer;
 	/* Control thread. */
 	TAILQ_ENTRY(sw_mirror) link; /* sw.mirrors */
@@ -98,9 +102,11 @@ void mirror_out_dropped(struct forwarder *forwarder, const struct sw_port *to, c
 
 /* ---- mirror_writer.c ---- */
 
-int mirror_writer_start(struct sw_mirror *mirror, int event_fd);
+int mirror_writer_start(struct sw_mirror *mirror, int event_fd, const struct sw_mirror_past *past);
 void mirror_writer_wake(struct mirror_writer *writer); /* any thread: something was put */
 void mirror_writer_stop(struct mirror_writer *writer);
+void mirror_writer_hold(struct mirror_writer *writer, bool hold); /* the switch's event tells when it has come to rest, or has finished */
+bool mirror_writer_held(const struct mirror_writer *writer);
 bool mirror_writer_finished(struct mirror_writer *writer);
 void mirror_writer_join(struct mirror_writer *writer); /* it has finished */
 /* The mirror is the thread's from now on, who may wait for ever. False: it has finished after all, and the mirror is still the caller's. */

@@ -10,6 +10,9 @@
  *
  * It sleeps like a worker: it says that it sleeps, full barrier, looks once more. Who puts something does so, full barrier, and looks whether
  * it sleeps. Before that it naps, so that steady traffic does not make workers wake it for each burst.
+ *
+ * While another process is to go on with the mirror it rests: what the fd has not taken of the buffer goes over (mirror_writer_rest()), and
+ * the process that goes on begins with that. One that has begun so rests at first, since the other process may go on after all.
  */
 
 #include "switch/mirror_internal.h"
@@ -24,7 +27,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BUFFER_BYTES (256u << 10) /* more than a packet of the longest with all that is said of it */
+#define BUFFER_BYTES SW_MIRROR_REST_MAX /* more than a packet of the longest with all that is said of it */
 #define NAP_MS       1
 #define TURN_RECORDS 1024u
 #define STOPPING_MS  200 /* a reader that takes nothing for so long, when the mirror ends, gets no more */
@@ -34,20 +37,27 @@ static bool stopping(const struct mirror_writer *w)
 	return __atomic_load_n(&w->stop, __ATOMIC_ACQUIRE); /* pairs with mirror_writer_stop() */
 }
 
-/* Until the fd takes more. False: the reader has gone, or takes nothing although the mirror ends. */
-static bool wait_writable(struct mirror_writer *w)
+static bool holding(const struct mirror_writer *w)
+{
+	return __atomic_load_n(&w->hold, __ATOMIC_ACQUIRE); /* pairs with mirror_writer_hold() */
+}
+
+/* Until the fd takes more. -ETIMEDOUT: the reader has gone, or takes nothing although the mirror ends. -EBUSY: it is to rest. */
+static int wait_writable(struct mirror_writer *w)
 {
 	for (;;) {
 		struct pollfd fds[] = {{.fd = w->fd, .events = POLLOUT}, {.fd = w->wake_fd, .events = POLLIN}};
 		bool last = stopping(w);
-		int ready = poll(fds, last ? 1 : 2, last ? STOPPING_MS : -1);
+		int ready = holding(w) ? 0 : poll(fds, last ? 1 : 2, last ? STOPPING_MS : -1);
 
 		if (ready < 0 && errno != EINTR)
-			return false;
+			return -ETIMEDOUT;
+		if (holding(w))
+			return -EBUSY;
 		if (fds[0].revents)
-			return true; /* what is wrong with it, write(2) says */
+			return 0; /* what is wrong with it, write(2) says */
 		if (last && ready <= 0)
-			return false;
+			return -ETIMEDOUT;
 		if (fds[1].revents)
 			fd_event_clear(w->wake_fd);
 	}
@@ -56,19 +66,16 @@ static bool wait_writable(struct mirror_writer *w)
 /* A negative errno. */
 static int write_out(struct mirror_writer *w)
 {
-	size_t done = 0;
+	while (w->written_bytes < w->buffer_bytes) {
+		ssize_t n = write(w->fd, w->buffer + w->written_bytes, w->buffer_bytes - w->written_bytes);
+		int err = n >= 0 || errno == EINTR ? 0 : errno == EAGAIN ? wait_writable(w) : -errno;
 
-	while (done < w->buffer_bytes) {
-		ssize_t n = write(w->fd, w->buffer + done, w->buffer_bytes - done);
-
-		if (n >= 0)
-			done += (size_t)n;
-		else if (errno == EAGAIN && !wait_writable(w))
-			return -ETIMEDOUT;
-		else if (errno != EAGAIN && errno != EINTR)
-			return -errno;
+		if (err)
+			return err;
+		if (n > 0)
+			w->written_bytes += (size_t)n;
 	}
-	w->buffer_bytes = 0;
+	w->buffer_bytes = w->written_bytes = 0;
 	return 0;
 }
 
@@ -150,6 +157,8 @@ static int end_write(const struct sw_mirror *mirror, struct mirror_writer *w)
 	struct pcapng_end end = {.ns = clock_wall_ns()};
 	int err = need(w, PCAPNG_END_MAX);
 
+	end.received = mirror->past.frames + mirror->past.lost;
+	end.dropped = mirror->past.lost;
 	for (unsigned i = 0; i < mirror->workers; i++) {
 		end.received += counter_read(&mirror->counters[i].frames) + counter_read(&mirror->counters[i].lost);
 		end.dropped += counter_read(&mirror->counters[i].lost);
@@ -170,7 +179,29 @@ static bool anything_new(const struct sw_mirror *mirror)
 	for (unsigned i = 0; i < mirror->workers; i++)
 		if (mirror_ring_first(&mirror->rings[i], &bytes))
 			return true;
-	return stopping(&mirror->writer);
+	return stopping(&mirror->writer) || holding(&mirror->writer);
+}
+
+static void event_raise(struct mirror_writer *w)
+{
+	pthread_mutex_lock(&w->lock);
+	if (w->event_fd >= 0)
+		fd_event_raise(w->event_fd);
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* False: it is to end, and what there is belongs to another process. */
+static bool rest_held(struct mirror_writer *w)
+{
+	struct pollfd poll_fd = {.fd = w->wake_fd, .events = POLLIN};
+
+	__atomic_store_n(&w->held, true, __ATOMIC_RELEASE); /* pairs with mirror_writer_held() */
+	event_raise(w);
+	while (holding(w) && !stopping(w))
+		if (poll(&poll_fd, 1, -1) > 0)
+			fd_event_clear(w->wake_fd);
+	__atomic_store_n(&w->held, false, __ATOMIC_RELAXED);
+	return !holding(w);
 }
 
 /* False: the reader has gone, which a pipe or a socket tells. */
@@ -190,20 +221,29 @@ static bool rest(const struct sw_mirror *mirror, struct mirror_writer *w, int ms
 
 static int serve(const struct sw_mirror *mirror, struct mirror_writer *w)
 {
-	int taken, err = 0;
-	bool stop;
+	bool stop, again;
 
-	head_add(mirror, w);
+	if (!mirror->began)
+		head_add(mirror, w);
+	if (mirror->began && !rest_held(w))
+		return 0;
 	do {
+		int taken;
+
 		stop = stopping(w); /* what was put before that is taken below */
 		taken = drain(mirror, w);
-		if (taken < 0)
+		again = taken;
+		if (taken < 0 && taken != -EBUSY)
 			return taken;
-		if (!stop && !rest(mirror, w, taken ? NAP_MS : -1))
+		if ((taken == -EBUSY || !taken) && holding(w)) {
+			again = true;
+			if (!rest_held(w))
+				return 0;
+		} else if (!stop && !rest(mirror, w, taken ? NAP_MS : -1)) {
 			return -EPIPE;
-	} while (!stop || taken);
-	err = end_write(mirror, w);
-	return err;
+		}
+	} while (!stop || again);
+	return end_write(mirror, w);
 }
 
 static void *writer_main(void *opaque)
@@ -227,7 +267,7 @@ static void *writer_main(void *opaque)
 
 /* ---- others ---- */
 
-int mirror_writer_start(struct sw_mirror *mirror, int event_fd)
+int mirror_writer_start(struct sw_mirror *mirror, int event_fd, const struct sw_mirror_past *past)
 {
 	struct mirror_writer *w = &mirror->writer;
 	int err = fd_event_new(&w->wake_fd);
@@ -238,6 +278,12 @@ int mirror_writer_start(struct sw_mirror *mirror, int event_fd)
 	w->buffer = malloc(BUFFER_BYTES);
 	if (!w->buffer)
 		return -ENOMEM;
+	if (past) {
+		w->hold = true;
+		w->buffer_bytes = past->rest_bytes;
+		if (past->rest_bytes)
+			memcpy(w->buffer, past->rest, past->rest_bytes);
+	}
 	return thread_start(&w->thread, "sw-mirror", -1, writer_main, mirror);
 }
 
@@ -252,6 +298,17 @@ void mirror_writer_stop(struct mirror_writer *w)
 {
 	__atomic_store_n(&w->stop, true, __ATOMIC_RELEASE);
 	fd_event_raise(w->wake_fd); /* it may wait for its fd */
+}
+
+void mirror_writer_hold(struct mirror_writer *w, bool hold)
+{
+	__atomic_store_n(&w->hold, hold, __ATOMIC_RELEASE);
+	fd_event_raise(w->wake_fd);
+}
+
+bool mirror_writer_held(const struct mirror_writer *w)
+{
+	return __atomic_load_n(&w->held, __ATOMIC_ACQUIRE);
 }
 
 bool mirror_writer_finished(struct mirror_writer *w)

@@ -256,6 +256,14 @@ static int id_find(const struct sw *sw, uint16_t *ret_id)
 	return -ENOSPC;
 }
 
+static int id_take(const struct sw *sw, unsigned number, uint16_t *ret_id)
+{
+	if (number > SW_PORTS_MAX)
+		return -ERANGE;
+	*ret_id = (uint16_t)(number - 1);
+	return sw->by_id[*ret_id] ? -EEXIST : 0;
+}
+
 unsigned port_counters_count(const struct sw *sw)
 {
 	return sw->worker_count + 2;
@@ -390,7 +398,7 @@ int sw_port_new(struct sw *sw, const struct sw_port_config *config, struct sw_po
 
 	if (sw_port_find(sw, config->name))
 		return -EEXIST;
-	err = id_find(sw, &id);
+	err = config->number ? id_take(sw, config->number, &id) : id_find(sw, &id);
 	if (err)
 		return err;
 	err = port_allocate(sw, config, &port);

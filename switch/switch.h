@@ -251,6 +251,8 @@ struct sw_bond_config {
 
 struct sw_port_config {
 	const char *name; /* copied; unique: -EEXIST */
+	/* So sw_port_number() is, and 1 more: -EEXIST, -ERANGE; 0: any. What another process had it by, with whom others speak by that. */
+	unsigned number;
 	/*
 	 * The port is a bond: it has no queues, and what goes to it goes out of one of its members, and what they bring comes from it. Its ops and
 	 * opaque are not used. NULL: it is none.
@@ -613,6 +615,24 @@ int sw_bond_set(struct sw_port *port, const struct sw_bond_config *config);
 void sw_bond_status(const struct sw_port *port, struct sw_bond_status *ret_status);
 /* Of one that is active-backup: that member has carried, in another process, and is to go on if its link is up. Others are left alone. */
 void sw_bond_last_set(struct sw_port *port, const char *member);
+/* What LACP has agreed on at a member, as one process hands it over to another; of the machines' states and timers see switch/lacp.h. */
+struct sw_bond_past {
+	const char *port; /* the member; valid until the loop goes on */
+	bool leads;	  /* its partner is everybody's */
+	bool nobody;	  /* nobody is heard there: `partner` says nothing */
+	uint8_t receive, periodic, selected, mux;
+	struct sw_bond_end partner;
+	uint64_t current_ms, periodic_ms, wait_ms; /* until timers end; UINT64_MAX: they do not run */
+};
+
+/* Of a port that is a bond with LACP: of each member whose link is up. */
+void sw_bond_past_each(const struct sw_port *port, void (*fn)(void *opaque, const struct sw_bond_past *past), void *opaque);
+/*
+ * As if a member had come so far. For those of one bond, of the same lacp_system and with the numbers that they had: before its links are looked at, so
+ * that who is up stays so. -EINVAL: it is no such bond, has no such member, or what is said cannot be.
+ */
+int sw_bond_past_set(struct sw_port *port, const struct sw_bond_past *past);
+void sw_bond_past_drop(struct sw_port *port); /* what of it has been set: LACP begins anew at all members, as soon as their links are looked at */
 void sw_bond_each(const struct sw_port *port, void (*fn)(void *opaque, const struct sw_bond_member *member), void *opaque);
 
 /* ---- multicast database ---- */

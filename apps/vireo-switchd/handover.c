@@ -2,6 +2,7 @@
 #include "handover.h"
 #include "daemon/handover.h"
 #include "handover_state.h"
+#include "mirror_state.h"
 #include "port.h"
 #include "reload.h"
 #include "switch/mirror.h"
@@ -26,6 +27,7 @@ static void ports_go_on(void *opaque)
 		if (p->kind->go_on && !p->closing)
 			p->kind->go_on(p);
 	sw_release(h->ports->sw);
+	sw_mirrors_go_on(h->ports->sw);
 }
 
 /* A reload does not wait for ports that are held late. */
@@ -55,19 +57,31 @@ static const char *port_refused(const struct port *port, char why[SPEC_WHY_BYTES
 	return why;
 }
 
+/* What a process of the version before would lose. */
+static const char *older_refused(const struct ports *ports)
+{
+	if (sw_mirror_next(ports->sw, NULL))
+		return "a mirror copies frames, and the other process is of a version that does not go on with it: remove it first (vireoctl mirror remove)";
+	for (const struct port *p = ports->first; p; p = p->next)
+		if (p->kind == &port_bond && p->spec.bond.mode == SW_BOND_LACP)
+			return "a bond speaks LACP, and the other process is of a version that does not go on with what its members have agreed on";
+	return NULL;
+}
+
 static const char *refused(void *opaque, char why[SPEC_WHY_BYTES])
 {
-	const struct ports *ports = ((const struct switch_handover *)opaque)->ports;
+	const struct switch_handover *h = opaque;
+	const struct ports *ports = h->ports;
 	const char *text = NULL;
 
 	if (ports->waiting || ports->files.first)
 		return "ports are about to be added: try again";
 	if (reload_runs(ports->reload))
 		return "the settings are being read again: try again";
-	if (sw_mirror_next(ports->sw, NULL))
-		return "a mirror copies frames: remove it first (vireoctl mirror remove)";
-	if (sw_mirrors_there(ports->sw))
+	if (sw_mirrors_leave(ports->sw))
 		return "a mirror that was removed is still writing: try again";
+	if (handover_version(h->handover) < SWITCH_HANDOVER_MORE)
+		text = older_refused(ports);
 	for (const struct port *p = ports->first; p && !text; p = p->next)
 		text = port_refused(p, why);
 	return text;
@@ -86,12 +100,12 @@ static int port_give(struct handover *handover, struct port *port)
 static int switch_give(struct handover *handover, void *opaque)
 {
 	const struct switch_handover *h = opaque;
-	int err = handover_give_state(handover, handover_state_text(h->ports));
+	int err = handover_give_state(handover, handover_state_text(h->ports, handover_version(handover)));
 
 	for (struct port *p = h->ports->first; !err && p; p = p->next)
 		if (p->kind->export)
 			err = port_give(handover, p);
-	return err;
+	return err ? err : mirror_state_give(h->ports, handover);
 }
 
 static char *learned(void *opaque)
@@ -127,9 +141,19 @@ static void port_held(void *opaque, int err)
 	handover_rests(handover);
 }
 
-static void hold_all(struct handover *handover, void *opaque)
+/* Whether they rest, or nobody waits for them any more. */
+static void mirrors_held(void *opaque)
 {
 	const struct switch_handover *h = opaque;
+
+	if (handover_given_up(h->handover))
+		sw_mirrors_go_on(h->ports->sw);
+	handover_rests(h->handover);
+}
+
+static void hold_all(struct handover *handover, void *opaque)
+{
+	struct switch_handover *h = opaque;
 
 	sw_hold(h->ports->sw);
 	for (struct port *p = h->ports->first; p && !handover_given_up(handover); p = p->next) {
@@ -140,6 +164,10 @@ static void hold_all(struct handover *handover, void *opaque)
 			port_held(p, -EIO);
 	}
 	sw_release(h->ports->sw);
+	if (handover_given_up(handover))
+		return;
+	handover_waits(handover);
+	sw_mirrors_hold(h->ports->sw, mirrors_held, h);
 }
 
 /*
@@ -174,6 +202,7 @@ static const struct handover_ops ops = {
 	.what = "switch",
 	.late = "a port's queues do not come to rest",
 	.version = SWITCH_HANDOVER_VERSION,
+	.oldest = SWITCH_HANDOVER_OLDEST,
 	.refused = refused,
 	.silence = silence_all,
 	.hold = hold_all,

@@ -5,7 +5,8 @@
 /*
  * What a switch gives to another process, by daemon/handover.h: first no more frames are taken in, everywhere, then all ports are held.
  * What is said of the switch is JSON (handover_state.h), checked like any client's; each port of it with more than its SPEC has a part,
- * in order: what its kind's export() has said, which is its endpoint's (vireo/endpoint.h), or of its interface's queues (kernel_state.h).
+ * in order: what its kind's export() has said, which is its endpoint's (vireo/endpoint.h), or of its interface's queues (kernel_state.h). Then comes
+ * the part of mirrors (mirror_state.h), if they have one.
  * What has been learned comes last.
  */
 
@@ -16,7 +17,9 @@
  * One more whenever what is said changes: in daemon/handover.h, in handover_state.h, of an endpoint (wire/handover.h) or of a port at the
  * kernel (kernel_state.h). Not for a kind of port that was not handed over before: who does not know it refuses it.
  */
-#define SWITCH_HANDOVER_VERSION 3
+#define SWITCH_HANDOVER_VERSION 4
+#define SWITCH_HANDOVER_OLDEST	3 /* what is said that was not then may be left out where there is none; what it lacks is as at a start */
+#define SWITCH_HANDOVER_MORE	4 /* from then on mirrors, and what LACP has agreed on */
 
 struct daemon;
 struct ports;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "handover_state.h"
+#include "bond_state.h"
 #include "config_show.h"
 #include "handover.h"
+#include "mirror_state.h"
 #include "static_entries.h"
 #include <errno.h>
 #include <stdio.h>
@@ -25,8 +27,8 @@ static json_t *port_json(const struct port *port)
 {
 	char *spec = config_show_spec(port);
 	json_t *json = spec && port->text
-			       ? json_pack("{s:s, s:s, s:b, s:b}", "spec", spec, "text", port->text, "settings", port->in_settings, "endpoint",
-					   port->kind->export != NULL)
+			       ? json_pack("{s:s, s:s, s:b, s:b, s:i}", "spec", spec, "text", port->text, "settings", port->in_settings, "endpoint",
+					   port->kind->export != NULL, "number", (int)sw_port_number(port->sw) + 1)
 			       : NULL;
 
 	free(spec);
@@ -116,10 +118,18 @@ static char *text_of(json_t *json)
 	return text;
 }
 
-char *handover_state_text(const struct ports *ports)
+/* To one that does not know of mirrors and LACP nothing is told of them, and there is none. */
+char *handover_state_text(const struct ports *ports, unsigned version)
 {
-	return text_of(json_pack("{s:i, s:o, s:o, s:o, s:o}", "version", SWITCH_HANDOVER_VERSION, "ports", ports_json(ports), "held",
-				 entries_json(ports, held_tell), "locked", locked_json(ports), "bonds", bonds_json(ports)));
+	json_t *json = json_pack("{s:i, s:o, s:o, s:o, s:o}", "version", (int)version, "ports", ports_json(ports), "held",
+				 entries_json(ports, held_tell), "locked", locked_json(ports), "bonds", bonds_json(ports));
+
+	if (json && version >= SWITCH_HANDOVER_MORE &&
+	    (json_object_set_new(json, "mirrors", mirror_state_json(ports)) || json_object_set_new(json, "lacp", bond_state_json(ports)))) {
+		json_decref(json);
+		json = NULL;
+	}
+	return text_of(json);
 }
 
 char *handover_state_learned(const struct ports *ports)
@@ -129,19 +139,19 @@ char *handover_state_learned(const struct ports *ports)
 
 /* ---- to be told ---- */
 
-json_t *handover_state_parse(const char *text, size_t bytes, char why[SPEC_WHY_BYTES])
+json_t *handover_state_parse(const char *text, size_t bytes, unsigned version, char why[SPEC_WHY_BYTES])
 {
 	json_error_t error;
 	json_t *state = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
-	json_int_t version = json_integer_value(json_object_get(state, "version"));
+	json_int_t told = json_integer_value(json_object_get(state, "version"));
 
 	if (!state) {
 		snprintf(why, SPEC_WHY_BYTES, "what it says of itself is no JSON: %.80s", error.text);
 		return NULL;
 	}
-	if (version == SWITCH_HANDOVER_VERSION && json_is_array(json_object_get(state, "ports")))
+	if (told == version && json_is_array(json_object_get(state, "ports")))
 		return state;
-	snprintf(why, SPEC_WHY_BYTES, "what it says of itself is of version %lld, and not of %d", (long long)version, SWITCH_HANDOVER_VERSION);
+	snprintf(why, SPEC_WHY_BYTES, "what it says of itself is of version %lld, and not of %u", (long long)told, version);
 	json_decref(state);
 	return NULL;
 }
@@ -155,10 +165,17 @@ int handover_state_port(const json_t *state, size_t index, struct handover_port 
 {
 	const json_t *port = json_array_get(json_object_get(state, "ports"), index);
 	const char *spec = json_string_value(json_object_get(port, "spec"));
+	json_int_t number;
 
 	ret_port->text = json_string_value(json_object_get(port, "text"));
 	ret_port->in_settings = json_is_true(json_object_get(port, "settings"));
 	ret_port->endpoint = json_is_true(json_object_get(port, "endpoint"));
+	number = json_integer_value(json_object_get(port, "number"));
+	ret_port->number = (unsigned)number;
+	if (number < 0 || number > SW_PORTS_MAX) {
+		snprintf(why, SPEC_WHY_BYTES, "a port has the number %lld", (long long)number);
+		return -EINVAL;
+	}
 	if (spec && ret_port->text)
 		return port_spec_parse(spec, &ret_port->spec, why) ? -EINVAL : 0;
 	snprintf(why, SPEC_WHY_BYTES, "a port without its SPEC");

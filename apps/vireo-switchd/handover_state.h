@@ -5,11 +5,12 @@
 /*
  * What one process tells the next of a switch, as JSON:
  *
- *	{"version": 3, "ports": [{"spec": SPEC, "text": SPEC, "settings": true, "endpoint": true}], "held": ["MAC PORT [VLAN]"],
- *	 "locked": [{"mac": MAC, "port": NAME}]}
+ *	{"version": 4, "ports": [{"spec": SPEC, "text": SPEC, "settings": true, "endpoint": true, "number": N}], "held": ["MAC PORT [VLAN]"],
+ *	 "locked": [{"mac": MAC, "port": NAME}], "bonds": [{"bond": NAME, "last": NAME}], "mirrors": MIRRORS, "lacp": LACP}
  *
  * "spec" is the port as it is now, "text" as it was given, and from a file of settings or not; "endpoint": a parcel of its own
- * follows. "locked" is what ports with spoof=learn
+ * follows. "last" is who carries of an active-backup bond. MIRRORS are mirror_state.h's, LACP bond_state.h's, and
+ * "number" is the switch's of a port, and 1 more, all from version 4 on. "locked" is what ports with spoof=learn
  * may send from, which nobody else is to take in between. And when all goes on, which thousands of addresses are not to delay:
  *
  *	[{"mac": MAC, "port": NAME, "vlan": VLAN}]
@@ -20,15 +21,16 @@
 struct handover_port {
 	struct port_spec spec;
 	const char *text; /* the JSON's */
+	unsigned number; /* 0: not told */
 	bool in_settings, endpoint;
 };
 
 /* To be freed, or NULL. */
-char *handover_state_text(const struct ports *ports);
+char *handover_state_text(const struct ports *ports, unsigned version); /* SWITCH_HANDOVER_* */
 char *handover_state_learned(const struct ports *ports);
 
-/* To be decref'd; NULL, and why: it is no such text, or one of another version. */
-json_t *handover_state_parse(const char *text, size_t bytes, char why[SPEC_WHY_BYTES]);
+/* To be decref'd; NULL, and why: it is no such text, or not of that version. */
+json_t *handover_state_parse(const char *text, size_t bytes, unsigned version, char why[SPEC_WHY_BYTES]);
 size_t handover_state_ports(const json_t *state);
 int handover_state_port(const json_t *state, size_t index, struct handover_port *ret_port, char why[SPEC_WHY_BYTES]); /* -EINVAL */
 /* Entries of the forwarding database; those of ports that there are not are left out, and what makes no sense. */

@@ -6,15 +6,11 @@
 #include "commands.h"
 #include "ctl/rpc.h"
 #include "port.h"
-#include "switch/mirror.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#define SNAPLEN_MIN 14u
-#define TEXT_MAX    4096u /* a path's length, and what a file has of a filter (switch/pcapng.h) */
 
 /* ---- parameters ---- */
 
@@ -23,9 +19,9 @@ static bool text_fits(struct rpc_call *call, const char *name)
 {
 	const char *text = rpc_call_param(call, name);
 
-	if (!text || strnlen(text, TEXT_MAX + 1) <= TEXT_MAX)
+	if (!text || strnlen(text, MIRROR_TEXT_MAX + 1) <= MIRROR_TEXT_MAX)
 		return true;
-	rpc_call_error(call, RPC_INVALID_PARAMS, "%s '%.40s...': expected %u bytes at most", name, text, TEXT_MAX);
+	rpc_call_error(call, RPC_INVALID_PARAMS, "%s '%.40s...': expected %u bytes at most", name, text, MIRROR_TEXT_MAX);
 	return false;
 }
 
@@ -60,8 +56,7 @@ static bool step_take(const char **text, struct packet_filter_step *step)
 	return true;
 }
 
-/* As `tcpdump -ddd` prints it: how many steps, and each step's four numbers, with commas or ends of lines in between. -EINVAL, -ENOMEM. */
-static int program_parse(const char *text, struct packet_filter_step **ret_steps, unsigned *ret_count)
+int mirror_program_parse(const char *text, struct packet_filter_step **ret_steps, unsigned *ret_count)
 {
 	struct packet_filter_step *steps;
 	uint32_t count, i = 0;
@@ -95,7 +90,7 @@ static bool filter_take(struct rpc_call *call, struct sw_mirror_config *config, 
 	}
 	if (!program)
 		return true;
-	err = program_parse(program, ret_steps, &config->filter_steps);
+	err = mirror_program_parse(program, ret_steps, &config->filter_steps);
 	config->filter = *ret_steps;
 	if (err == -ENOMEM)
 		rpc_call_error(call, RPC_INTERNAL_ERROR, "out of memory");
@@ -109,15 +104,14 @@ static bool snaplen_take(struct rpc_call *call, struct sw_mirror_config *config)
 {
 	const char *text = rpc_call_param(call, "snaplen"), *at = text;
 
-	if (!text || (number_take(&at, SW_MIRROR_SNAPLEN, &config->snaplen) && !*at && config->snaplen >= SNAPLEN_MIN))
+	if (!text || (number_take(&at, SW_MIRROR_SNAPLEN, &config->snaplen) && !*at && config->snaplen >= MIRROR_SNAPLEN_MIN))
 		return true;
-	rpc_call_error(call, RPC_INVALID_PARAMS, "snaplen '%.40s': expected bytes of each frame, from %u to %u", text, SNAPLEN_MIN,
+	rpc_call_error(call, RPC_INVALID_PARAMS, "snaplen '%.40s': expected bytes of each frame, from %u to %u", text, MIRROR_SNAPLEN_MIN,
 		       SW_MIRROR_SNAPLEN);
 	return false;
 }
 
-/* A stranger's: it is looked at without asking whoever is behind it. */
-static bool fd_usable(int fd)
+bool mirror_fd_usable(int fd)
 {
 	int flags = fcntl(fd, F_GETFL);
 	struct fd_file file;
@@ -135,7 +129,7 @@ static bool target_take(struct rpc_call *call, const struct ports *ports, struct
 	struct port *port;
 
 	config->where = to ? to : "-";
-	if (config->fd >= 0 && fd_usable(config->fd))
+	if (config->fd >= 0 && mirror_fd_usable(config->fd))
 		return true;
 	if (config->fd >= 0 || !to || !strcmp(to, "-") || strchr(to, '/')) {
 		rpc_call_error(call, RPC_INVALID_PARAMS, "to '%.64s': expected a port, or, along with the call, the descriptor of a file, a pipe or a socket "
@@ -186,7 +180,7 @@ static bool config_take(struct rpc_call *call, const struct ports *ports, struct
 void serve_mirror_add(struct rpc_call *call, void *opaque)
 {
 	const struct ports *ports = opaque;
-	struct sw_mirror_config config = {.fd = rpc_call_fd(call), .program = "vireo-switchd " VIREO_VERSION};
+	struct sw_mirror_config config = {.fd = rpc_call_fd(call), .program = MIRROR_PROGRAM};
 	struct packet_filter_step *steps = NULL;
 	struct sw_mirror *mirror;
 	int err;

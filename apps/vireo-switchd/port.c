@@ -387,6 +387,7 @@ int port_join(struct port *port)
 	struct sw_bond_config bond = port_bond_config(&port->spec.bond);
 	struct sw_port_config config = {
 		.name = port->spec.at.name,
+		.number = port->ports->number,
 		.bond = port->kind == &port_bond ? &bond : NULL,
 		.ops = port->kind->ops,
 		.opaque = port,

@@ -112,6 +112,7 @@ struct ports {
 	struct errands files; /* of ports to be added: port_file.h */
 	struct reload *reload; /* NULL: not yet */
 	struct switch_handover *handover;
+	unsigned number; /* so the switch is to number it, and 1 more, as another process had it; or 0 */
 	const struct vireo_endpoint_state *state; /* what the port that is being added was in another process; or NULL */
 	enum sw_vm2vm vm2vm;   /* of guests that say nothing */
 	struct port *first; /* in order of their making, those that are being removed included */

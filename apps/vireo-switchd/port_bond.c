@@ -141,11 +141,6 @@ static const char *bond_state(const struct port *port)
 	return carries ? "up" : "down";
 }
 
-static const char *bond_hold_refused(const struct port *port)
-{
-	return port->spec.bond.mode == SW_BOND_LACP ? "what its members have agreed on with the other end (LACP) would begin anew" : NULL;
-}
-
 /* The cables of a bond are those of its members. */
 static enum port_told bond_link_set(struct port *port, bool up)
 {
@@ -194,7 +189,6 @@ const struct port_kind port_bond = {
 	.close = port_closed,
 	.free = bond_free,
 	.state = bond_state,
-	.hold_refused = bond_hold_refused,
-	.nothing_to_hand_over = true, /* but who carries: handover_state.c */
+	.nothing_to_hand_over = true, /* but who carries, and what LACP has agreed on: handover_state.c, bond_state.h */
 	.link_set = bond_link_set,
 };

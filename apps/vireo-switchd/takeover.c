@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "takeover.h"
 #include "base/log.h"
+#include "bond_state.h"
 #include "daemon/daemon.h"
 #include "daemon/handover.h"
 #include "daemon/takeover.h"
 #include "handover.h"
 #include "handover_state.h"
+#include "mirror_state.h"
+#include "switch/mirror.h"
 #include "vireo/endpoint.h"
 
 static int port_make(const struct switch_takeover *t, const struct handover_port *told, const struct vireo_endpoint_state *state)
@@ -15,8 +18,10 @@ static int port_make(const struct switch_takeover *t, const struct handover_port
 	int err;
 
 	t->ports->state = state;
+	t->ports->number = told->number;
 	err = ports_add(t->ports, &told->spec, &t->daemon->log, &port, why);
 	t->ports->state = NULL;
+	t->ports->number = 0;
 	if (err)
 		return takeover_complain(t->takeover, why);
 	port_text_set(port, told->text, told->in_settings);
@@ -54,6 +59,21 @@ static int port_take(const struct switch_takeover *t, size_t index)
 	return err;
 }
 
+/* As their ports, they go on later. */
+static int mirrors_take(const struct switch_takeover *t)
+{
+	const json_t *mirrors = json_object_get(t->state, "mirrors");
+	struct parcel parcel = {.kind = HANDOVER_PART};
+	char why[SPEC_WHY_BYTES];
+	int err = mirror_state_has_parcel(mirrors) ? takeover_next(t->takeover, HANDOVER_PART, &parcel) : 0;
+
+	if (err)
+		return err;
+	err = mirror_state_take(mirrors, t->ports, parcel.data, parcel.bytes, parcel.fds, parcel.fd_count, why);
+	parcel_free(&parcel);
+	return err ? takeover_complain(t->takeover, why) : 0;
+}
+
 static int switch_take(struct switch_takeover *t)
 {
 	struct parcel parcel;
@@ -62,7 +82,7 @@ static int switch_take(struct switch_takeover *t)
 
 	if (err)
 		return err;
-	t->state = handover_state_parse((const char *)parcel.data, parcel.bytes, why);
+	t->state = handover_state_parse((const char *)parcel.data, parcel.bytes, takeover_version(t->takeover), why);
 	parcel_free(&parcel);
 	if (!t->state)
 		return takeover_complain(t->takeover, why);
@@ -74,13 +94,15 @@ static int switch_take(struct switch_takeover *t)
 	if (err)
 		return err;
 	handover_state_hold(t->state, t->ports);
-	return handover_state_lock(t->state, t->ports, why) ? takeover_complain(t->takeover, why) : 0;
+	if (handover_state_lock(t->state, t->ports, why))
+		return takeover_complain(t->takeover, why);
+	return mirrors_take(t);
 }
 
 int switch_takeover_begin(struct ports *ports, struct daemon *daemon, struct switch_takeover *ret_takeover)
 {
 	struct switch_takeover t = {.ports = ports, .daemon = daemon};
-	int err = takeover_new(daemon, "switchd", "switch", SWITCH_HANDOVER_VERSION, &t.takeover);
+	int err = takeover_new(daemon, "switchd", "switch", SWITCH_HANDOVER_VERSION, SWITCH_HANDOVER_OLDEST, &t.takeover);
 
 	if (!err)
 		err = switch_take(&t);
@@ -109,10 +131,12 @@ int switch_takeover_end(const struct switch_takeover *t)
 	if (err)
 		return err;
 	sw_hold(t->ports->sw);
+	bond_state_take(json_object_get(t->state, "lacp"), t->ports, &t->daemon->log);
 	for (struct port *p = t->ports->first; p; p = p->next)
 		if (p->kind->go_on)
 			p->kind->go_on(p);
 	handover_state_bonds(t->state, t->ports);
+	sw_mirrors_go_on(t->ports->sw);
 	if (sw_release(t->ports->sw))
 		log_warning(&t->daemon->log, "out of memory: ports start a little later");
 	learn(t);

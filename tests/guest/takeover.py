@@ -16,7 +16,7 @@ from .switch import Switch, program
 
 MAGIC = 0x6c637270  # daemon/parcel.h; kinds: daemon/handover.h
 STATE, PART, READY, GO, NOT = 1, 2, 3, 4, 5
-VERSION = 3
+VERSION = 4
 
 
 def is_connected(front):

@@ -1,0 +1,271 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a switch has beside its ports' sessions, and ports that are no guest's, when it is replaced by another process (--takeover)."""
+import array
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from guest.cases import case, expect, main  # noqa: E402
+from guest.daemon import end_well  # noqa: E402
+from guest.front import Front, text_frame  # noqa: E402
+from guest.lab import wait_until  # noqa: E402
+from guest.pcapng import blocks, read_pcapng  # noqa: E402
+from guest.switch import Switch, program  # noqa: E402
+from guest.takeover import GO, PART, READY, STATE, Old, Pings, Taker, asks, give, parcel, port, says, state, two  # noqa: E402
+
+OLDEST = 3
+FIRST_BYTE_IS_9 = "4,48 0 0 14,21 0 1 9,6 0 0 65535,6 0 0 0"  # ether[14] = 9
+
+
+def mirrors_of(switch):
+    return {mirror["id"]: mirror for mirror in switch.ask("mirror", "list")["mirrors"]}
+
+
+def numbers(packets):
+    """Of the frames of guest.takeover.Pings in a mirror of who sends them, in order."""
+    return [int.from_bytes(frame[14:22], "little") for _, _, frame in packets if frame[6:12] == text_frame(1, 2)[6:12]]
+
+
+@case
+def mirrors_go_on(lab):
+    """To a file, to a port and to who reads a pipe: each frame is copied once, in order, and nobody begins anew."""
+    switch, pings = two(lab, "null:n")
+    path = lab.path("copy.pcapng")
+    switch.ctl("mirror", "add", "a", "--to", lab.path("removed.pcapng"))
+    switch.ctl("mirror", "remove", "1")
+    switch.ctl("mirror", "add", "a", "--to", path)
+    switch.ctl("mirror", "add", "b", "--to", "n", "--snaplen", "64")
+    argv = [program("vireoctl"), "-s", switch.control, "mirror", "add", "b", "--to", "-", "--program", FIRST_BYTE_IS_9]
+    streamed = lab.start(argv, stdout=subprocess.PIPE)
+    wait_until(lambda: len(mirrors_of(switch)) == 3, 20, "the mirrors are there")
+    what = lambda: [{key: row[key] for key in ("id", "port", "to", "filtered", "snaplen", "state")} for row in mirrors_of(switch).values()]  # noqa: E731
+    before = what()
+    for _ in range(3):
+        frames = {number: mirror["frames"] for number, mirror in mirrors_of(switch).items()}
+        switch.hand_over()
+        pings.goes_on()
+        expect(what() == before, f"{what()} is not {before}")
+        expect(all(mirror["frames"] >= frames[number] for number, mirror in mirrors_of(switch).items()), "they have been counted anew")
+    expect(switch.port("n")["tx_frames"] > 3, "nothing is copied to the port")
+    pings.end()
+    counted, last = mirrors_of(switch), pings.count
+    expect(not counted[2]["lost"], f"{counted}")
+    for number in counted:
+        switch.ctl("mirror", "remove", str(number))
+    interface, packets = read_pcapng(open(path, "rb").read())
+    expect(interface[2] == b"a" and [kind for kind, _ in blocks(open(path, "rb").read())].count(0x0a0d0d0a) == 1, "it has several heads")
+    seen = numbers(packets)
+    expect(seen == list(range(seen[0], last)), f"of {last} frames {len(seen)} were copied: {seen[:4]}...")
+    data = streamed.communicate(timeout=20)[0]
+    expect(streamed.returncode == 0, "who follows the stream has failed")
+    nines = numbers(read_pcapng(data)[1])
+    expect(nines and nines == [n for n in seen if n & 255 == 9 and n >= nines[0]], "the filter does not go along")
+    switch.ctl("mirror", "add", "a", "--to", path)
+    expect(list(mirrors_of(switch)) == [5], "a number is given twice")
+    switch.hand_over()
+    end_well(switch)
+
+
+def mirror_to(switch, fd, **params):
+    """mirror.add with a descriptor, as any client may send it."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(switch.control)
+        request = json.dumps({"jsonrpc": "2.0", "method": "mirror.add", "params": params, "id": 1}).encode() + b"\n"
+        client.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
+        expect("result" in json.loads(client.makefile().readline()), "it is not mirrored")
+
+
+def whole(data):
+    """What there is of whole blocks."""
+    at = 0
+    while len(data) - at >= 8 and (size := struct.unpack_from("=I", data, at + 4)[0]) <= len(data) - at:
+        at += size
+    return bytes(data[:at])
+
+
+@case
+def a_reader_that_takes_nothing_holds_up_no_hand_over(lab):
+    """What it has not taken of a block comes first afterwards, so that what it reads stays whole."""
+    switch, pings = two(lab)
+    pings.end()
+    sent, data = 0, bytearray()
+
+    def send(size):
+        pings.one.send(text_frame(1, 2, sent.to_bytes(8, "little") + bytes(size)), seconds=20)
+        pings.other.poll()
+        return sent + 1
+    ours, theirs = socket.socketpair()
+    ours.settimeout(20)
+    mirror_to(switch, theirs.fileno(), port="a", to="slow")
+    theirs.close()
+    while not mirrors_of(switch)[1]["lost"] and sent < 4000:
+        for _ in range(100):
+            sent = send(9000)
+    switch.hand_over()
+    lost = mirrors_of(switch)[1]["lost"]
+    expect(lost > 100, f"{lost} are lost, although the rings were full")
+    last, sent = sent, send(0)
+    while last not in numbers(read_pcapng(whole(data))[1])[-1:]:
+        data += ours.recv(1 << 20)
+    switch.ctl("mirror", "remove", "1")
+    while part := ours.recv(1 << 20):
+        data += part
+    expect(len(whole(data)) == len(data), "it does not end with a block")
+    seen = numbers(read_pcapng(bytes(data))[1])
+    expect(seen == sorted(set(seen)) and len(seen) > 4 and seen[-1] == last, f"{len(seen)} of {sent}")
+    for front in (pings.one, pings.other):
+        front.close()
+    end_well(switch)
+
+
+MIRROR = {"id": 1, "port": "a", "to": "n", "fd": False, "snaplen": 100, "frames": 1, "bytes": 60, "lost": 0, "rest": 0}
+
+
+@case
+def mirrors_that_lie_are_refused(lab):
+    """In what they say, or by descriptors that are none, or bytes that are missing."""
+    old, (seen, given) = Old(lab), os.pipe()
+    control, ports = [old.server.fileno()], [port("null:a", False), port("null:n", False)]
+    to_fd = {**MIRROR, "to": "-", "fd": True}
+    without = lambda name: {key: value for key, value in MIRROR.items() if key != name}  # noqa: E731
+    lies = [
+        *(([without(name)], None, "that says what cannot be") for name in ("id", "snaplen", "frames", "bytes", "lost", "rest")),
+        *(([{**MIRROR, **what}], None, "that says what cannot be") for what in (
+            {"id": 0}, {"id": -1}, {"id": 1 << 40}, {"snaplen": 13}, {"snaplen": 1 << 20}, {"frames": "1"}, {"lost": -1}, {"rest": 1},
+            {"rest": 1 << 30}, {"program": 7}, {"program": ""}, {"program": "1,6 0 0"}, {"program": "1,5 0 0 9"})),
+        *(([{**MIRROR, **what}], None, "of a port that there is not") for what in ({"port": "b"}, {"port": 7}, {"to": None}, {"to": "x" * 4097})),
+        ([{**MIRROR, "to": "b"}], None, "to a port that there is not"),
+        ([{**MIRROR, "to": "a"}], None, "Too many levels"),
+        ([MIRROR, MIRROR], None, "that says what cannot be"),
+        ([7], None, "that says what cannot be"),
+        ([to_fd], (b"", []), "are missing"),
+        ([{**to_fd, "rest": 2}], (b"x", [given]), "are missing"),
+        ([to_fd], (b"", [seen]), "can be written to"),
+        ([to_fd], (b"x", [given]), "more descriptors or bytes"),
+        ([to_fd], (b"", [given, given]), "more descriptors or bytes"),
+        ([to_fd], None, "does not come"),
+    ]
+    for mirrors, part, why in lies:
+        child = old.start()
+        with old.answers(result={}) as taker:
+            give(taker, STATE, state(*ports, mirrors=mirrors), control)
+            if part:
+                give(taker, PART, *part)
+            taker.shutdown(socket.SHUT_WR)
+            expect(child.wait(30) == 1, f"it has ended well: {why}")
+        says(child, "not taken over", why)
+    os.close(given)
+    expect(os.read(seen, 1) == b"", "something was written before the other one had said that it goes")
+    os.close(seen)
+
+
+@case
+def an_older_version_is_taken_over_from_and_handed_to(lab):
+    """It knows of no mirrors: it gets a switch without, and gives none."""
+    switch, pings = two(lab, "null:n")
+    switch.ctl("mirror", "add", "a", "--to", "n")
+    expect("of a version that does not go on with it" in asks(switch, lab.path("a"), OLDEST)["error"]["message"], "a mirror is lost")
+    switch.ctl("mirror", "remove", "1")
+    switch.ctl("port", "add", "bond:up,mode=lacp")
+    expect("a bond speaks LACP" in asks(switch, lab.path("a"), OLDEST)["error"]["message"], "it would flap")
+    switch.ctl("port", "remove", "up")
+    Taker(switch, OLDEST).dies_after(3)
+    pings.goes_on()
+    pings.end()
+    end_well(switch)
+    old = Old(lab)
+    child = old.start()
+    message = f"this switch (Vireo 0.1) hands over as version {OLDEST} has it, which is not the other one's"
+    client, call = old.asked()  # and it does not connect
+    client.sendall(json.dumps({"jsonrpc": "2.0", "id": call["id"], "error": {"code": -32000, "message": message}}).encode() + b"\n")
+    old.version = OLDEST
+    with old.answers(result={}) as taker:
+        give(taker, STATE, state(port("null:n", False), version=OLDEST), [old.server.fileno()])
+        expect(parcel(taker)[0] == READY, "it does not answer")
+        give(taker, GO)
+    wait_until(lambda: "ready: 1 ports" in open(child.log).read(), 20, "it goes on")
+    child.kill()
+    child.wait(30)
+    old = Old(lab, control="older.control")
+    child = old.start()
+    with old.answers(error={"code": -32000, "message": message.replace(f"version {OLDEST}", f"version {OLDEST - 1}")}):
+        expect(child.wait(30) == 1, "it has ended well")
+    says(child, "not taken over", f"hands over as version {OLDEST - 1} has it")
+
+
+MEMBERS = ("m0", "m1")
+
+
+@case
+def a_bond_that_speaks_lacp_does_not_flap(lab):
+    """Neither end of it notices that one is replaced: both links carry all the time, and a system that was chosen at random stays."""
+    bonds = [[f"bond:up,mode=lacp,rate=fast,hash=layer3+4{keys}"] for keys in ("", ",system=02:00:00:00:00:99")]
+    switch = Switch(lab, [f"vhost-user:{lab.path('a')},name=a", "null:gone", *bonds[0],
+                          *(f"vhost-user:{lab.path(name)},name={name},bond=up" for name in MEMBERS)])
+    other = Switch(lab, [f"vhost-user:{lab.path('b')},name=b", *bonds[1], *(f"virtio-user:{lab.path(name)},name={name},bond=up" for name in MEMBERS)],
+                   name="other")
+    switch.ctl("port", "remove", "gone")
+    switch.ctl("port", "add", "null:later")  # numbers are not as in a list of those that there are
+
+    def told(one):
+        return one.ask("bond", "show", "up")["bond"]
+
+    def carry(one):
+        return all(member["carries"] and member["lacp"]["mux"] == "distributing" for member in told(one)["members"])
+    wait_until(lambda: all(carry(one) for one in (switch, other)), 30, "both links are agreed on")
+    pings = Pings(Front(lab.path("a")), Front(lab.path("b")))
+    pings.other.send(text_frame(2, 1))
+    pings.start()
+    pings.goes_on()
+    partner = told(other)["lacp"]["partner"]
+    lines = open(other.child.log).read().count("frames go out of")
+    for _ in range(3):
+        switch.hand_over()
+        expect(carry(switch) and carry(other), f"{told(switch)} {told(other)}")
+        pings.goes_on()
+    begin = time.monotonic()
+    wait_until(lambda: time.monotonic() > begin + 3.5, 20, "who is not heard would be given up by now")
+    expect(carry(switch) and carry(other), f"{told(switch)} {told(other)}")
+    expect(told(other)["lacp"]["partner"] == partner, "it is another system by now")
+    text = open(other.child.log).read()
+    expect(text.count("frames go out of") == lines and "no member carries" not in text, "it has flapped")
+    expect("begins anew" not in open(switch.child.log).read(), "LACP has begun anew")
+    pings.end()
+    print(f"    3 hand-overs, {pings.count} pings over the bond, the slowest took {pings.slowest_s * 1000:.1f} ms", flush=True)
+    end_well(other)
+    end_well(switch)
+
+
+@case
+def lacp_that_lies_begins_anew(lab):
+    """With a line, and nothing else is lost for it: nobody else has the ports any more when it is looked at."""
+    old = Old(lab)
+    member = {"port": "m", "leads": True, "nobody": False, "machines": [3, 2, 2, 4], "partner": "02:00:00:00:00:05", "said": [1, 2, 3, 4, 63],
+              "left": [90000, 30000, -1]}
+    bond = {"bond": "up", "system": "02:00:00:00:00:01", "members": [member]}
+    ports = [port(spec, False) for spec in ("bond:up,mode=lacp", "null:n", "bond:other")]
+    for told in ({**bond, "system": "x"}, {**bond, "system": "01:00:00:00:00:01"}, {**bond, "members": [7]}, bond,
+                 {**bond, "members": [{**member, "said": [1, 2, 3, 4, 256]}]}, {**bond, "members": [{**member, "machines": [3, 2, 2]}]},
+                 {**bond, "members": [{**member, "left": [-2, 0, 0]}]}, {**bond, "bond": "other"}, {**bond, "bond": "n"}, 7):
+        child = old.start()
+        with old.answers(result={}) as taker:
+            give(taker, STATE, state(*ports, lacp=[told]), [old.server.fileno()])
+            expect(parcel(taker)[0] == READY, "it does not answer")
+            give(taker, GO)
+        wait_until(lambda: "ready: 3 ports" in open(child.log).read(), 20, "it goes on")  # noqa: B023  # pylint: disable=cell-var-from-loop
+        named = isinstance(told, dict) and told["bond"] == "up"
+        expect(("LACP begins anew" in open(child.log).read()) == named, f"{told}")
+        child.kill()
+        child.wait(30)
+
+
+if __name__ == "__main__":
+    main()
