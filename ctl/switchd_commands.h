@@ -71,7 +71,7 @@
 	  serve_config_show, show_config) \
 	X("save", "config.show", "[FILE]", CTL_OWN_PARAMS, "write that into FILE, or into the file that the switch was started with", \
 	  NULL, show_save) \
-	X("handover", "handover", "SOCKET VERSION", 0, \
+	X("handover", "handover", "SOCKET VERSION [--reopen=yes]", 0, \
 	  "give everything to the process that listens at SOCKET: vireo-switchd --takeover asks for it", serve_handover, show_nothing) \
 	X("log level", "log.level", "[LEVEL]", 0, "show what goes to the log, or change it: error, warning, info or debug", \
 	  serve_log_level, show_log_level) \

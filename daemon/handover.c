@@ -275,6 +275,11 @@ unsigned handover_version(const struct handover *handover)
 	return handover->version;
 }
 
+bool handover_busy(const struct handover *handover)
+{
+	return handover->under_way;
+}
+
 bool handover_under_way(const struct handover *handover)
 {
 	return handover && handover->under_way && !handover->given_up;

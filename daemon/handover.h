@@ -78,6 +78,7 @@ void handover_close(struct handover *handover);
 void handover_serve(struct handover *handover, struct rpc_call *call);
 
 unsigned handover_version(const struct handover *handover); /* which is wanted by who has asked last; refused() may look at it */
+bool handover_busy(const struct handover *handover); /* who asks now is refused: one is under way, or was, and is not over yet */
 bool handover_under_way(const struct handover *handover); /* and not given up; takes NULL */
 
 /* ---- for ops, and what they have begun ---- */

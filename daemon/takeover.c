@@ -19,11 +19,13 @@
 
 #define MESSAGE_US 10000000u /* what the other one says next, or takes, is waited for so long: what it has may be much */
 #define LAST_US 2000000u
+#define ENDED_MS 5000 /* it may wait for its service manager */
 
 struct takeover {
 	struct daemon *daemon;
 	const char *what;
 	unsigned version, oldest;
+	const char *reopen;
 	int fd; /* to the one that is there */
 	int control_fd;
 };
@@ -56,8 +58,8 @@ static int call(const struct takeover *t, const char *socket, json_t **ret_resul
 		takeover_complain(t, why);
 		return 1;
 	}
-	err = ctl_client_call(client, "handover", json_pack("{s:s, s:o}", "socket", socket, "version", json_sprintf("%u", t->version)), ret_result,
-			      failure);
+	err = ctl_client_call(client, "handover", json_pack("{s:s, s:o, s:s*}", "socket", socket, "version", json_sprintf("%u", t->version), "reopen", t->reopen),
+			      ret_result, failure);
 	ctl_client_free(client);
 	return err;
 }
@@ -132,13 +134,13 @@ static int takeover_connect(struct takeover *t)
 }
 
 int takeover_new(struct daemon *daemon, const char *name, const char *what, unsigned version, unsigned oldest,
-		 struct takeover **ret_takeover)
+		 const char *reopen, struct takeover **ret_takeover)
 {
 	struct takeover *t = daemon_control_path(daemon, name) ? NULL : calloc(1, sizeof(*t));
 
 	if (!t)
 		return -1;
-	*t = (struct takeover){.daemon = daemon, .what = what, .version = version, .oldest = oldest ? oldest : version, .fd = -1, .control_fd = -1};
+	*t = (struct takeover){.daemon = daemon, .what = what, .version = version, .oldest = oldest ? oldest : version, .reopen = reopen, .fd = -1, .control_fd = -1};
 	if (takeover_connect(t)) {
 		takeover_free(t);
 		return -1;
@@ -252,6 +254,13 @@ int takeover_last(const struct takeover *t, struct parcel *ret_parcel)
 		return 0;
 	parcel_free(ret_parcel);
 	return -1;
+}
+
+void takeover_ended(const struct takeover *t)
+{
+	struct pollfd poll_fd = {.fd = t->fd};
+
+	poll(&poll_fd, 1, ENDED_MS);
 }
 
 int takeover_control_fd(struct takeover *t)

@@ -12,11 +12,12 @@ struct takeover;
 
 /*
  * Asks the daemon at the control socket for all that it has. `name` is as of daemon_control(), `what`, `version` and `oldest` as in struct
- * handover_ops; borrowed. One that has an older version, from `oldest` on, is asked for that. -1 and a line of log: it is not there, cannot or does not want to. Here as below it goes on then, as soon as
+ * handover_ops; borrowed. One that has an older version, from `oldest` on, is asked for that. `reopen` is the
+ * parameter of that name, or NULL. -1 and a line of log: it is not there, cannot or does not want to. Here as below it goes on then, as soon as
  * this process lets go of the connection.
  */
 int takeover_new(struct daemon *daemon, const char *name, const char *what, unsigned version, unsigned oldest,
-		 struct takeover **ret_takeover);
+		 const char *reopen, struct takeover **ret_takeover);
 unsigned takeover_version(const struct takeover *takeover); /* which it says */
 void takeover_free(struct takeover *takeover); /* takes NULL */
 
@@ -31,6 +32,8 @@ int takeover_state(struct takeover *takeover, struct parcel *ret_parcel);
 int takeover_answer(const struct takeover *takeover);
 /* 0: a parcel of what may as well be lost, to be freed; -1: there is none. After takeover_answer(). */
 int takeover_last(const struct takeover *takeover, struct parcel *ret_parcel);
+/* The other one has ended, or does not within some seconds. After that. */
+void takeover_ended(const struct takeover *takeover);
 /* The control socket, which is the taker's; once. */
 int takeover_control_fd(struct takeover *takeover);
 

@@ -120,7 +120,7 @@ static pid_t begin(const char *result)
 	pid_t old = old_one(result);
 
 	assert_true(old > 0);
-	assert_int_equal(takeover_new(&t.daemon, "test", "daemon", 1, 0, &t.takeover), 0);
+	assert_int_equal(takeover_new(&t.daemon, "test", "daemon", 1, 0, NULL, &t.takeover), 0);
 	return old;
 }
 

@@ -193,7 +193,7 @@ static void all_go_on(struct store *store)
 int store_take_over(struct store *store)
 {
 	struct store_takeover t = {.store = store};
-	int err = takeover_new(&store->daemon, store->kind->name, "daemon", store_handover_version(store), 0, &t.takeover);
+	int err = takeover_new(&store->daemon, store->kind->name, "daemon", store_handover_version(store), 0, NULL, &t.takeover);
 
 	if (!err)
 		err = all_take(&t);

@@ -99,7 +99,7 @@ static uint64_t left_taken(json_int_t left)
 	return left < 0 ? UINT64_MAX : (uint64_t)left;
 }
 
-static bool member_take(struct sw_port *bond, const json_t *member)
+static bool member_take(const struct ports *ports, struct sw_port *bond, const json_t *member)
 {
 	struct sw_bond_past past = {
 		.port = json_string_value(json_object_get(member, "port")),
@@ -118,7 +118,8 @@ static bool member_take(struct sw_port *bond, const json_t *member)
 	past.current_ms = left_taken(left[0]);
 	past.periodic_ms = left_taken(left[1]);
 	past.wait_ms = left_taken(left[2]);
-	return !sw_bond_past_set(bond, &past);
+	/* One that is not there is opened anew, later. */
+	return !ports_find(ports, past.port) || !sw_bond_past_set(bond, &past);
 }
 
 /* The system is chosen at random where the SPEC has none: it stays what the other end knows. LACP begins anew. */
@@ -135,7 +136,7 @@ static bool bond_take(const struct port *port, const json_t *told)
 	bool good = bond_begin(port, told);
 
 	for (size_t i = 0; good && i < json_array_size(members); i++)
-		good = member_take(port->sw, json_array_get(members, i));
+		good = member_take(port->ports, port->sw, json_array_get(members, i));
 	return good;
 }
 

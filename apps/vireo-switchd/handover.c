@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "handover.h"
+#include "ctl/rpc.h"
 #include "daemon/handover.h"
 #include "handover_state.h"
 #include "mirror_state.h"
@@ -15,6 +16,7 @@
 struct switch_handover {
 	struct ports *ports;
 	struct handover *handover;
+	bool reopen; /* who takes over opens ports anew that cannot be handed over */
 	bool reload; /* has been asked for meanwhile */
 };
 
@@ -42,14 +44,25 @@ static void handover_over(void *opaque)
 
 /* ---- what cannot be handed over ---- */
 
-static const char *port_refused(const struct port *port, char why[SPEC_WHY_BYTES])
+static bool handed_over(const struct port *port)
+{
+	return port->kind->hold || port->kind->nothing_to_hand_over;
+}
+
+bool switch_handover_leaves(const struct switch_handover *h, const struct port *port)
+{
+	return h->reopen && port->kind->opens_anew && !handed_over(port);
+}
+
+static const char *port_refused(const struct switch_handover *h, const struct port *port, char why[SPEC_WHY_BYTES])
 {
 	const char *name = port->spec.at.name;
 
 	if (port->closing)
 		snprintf(why, SPEC_WHY_BYTES, "port '%.64s' is being removed: try again", name);
-	else if (!port->kind->hold && !port->kind->nothing_to_hand_over)
-		snprintf(why, SPEC_WHY_BYTES, "port '%.64s' cannot be handed over: its type is %s", name, port->kind->spec.type);
+	else if (!handed_over(port) && !switch_handover_leaves(h, port))
+		snprintf(why, SPEC_WHY_BYTES, "port '%.64s' cannot be handed over: its type is %s%s", name, port->kind->spec.type,
+			 port->kind->opens_anew && handover_version(h->handover) >= SWITCH_HANDOVER_MORE ? "; --reopen closes it, and opens it anew" : "");
 	else if (port->kind->hold_refused && port->kind->hold_refused(port))
 		snprintf(why, SPEC_WHY_BYTES, "port '%.64s' cannot be handed over: %s", name, port->kind->hold_refused(port));
 	else
@@ -68,6 +81,26 @@ static const char *older_refused(const struct ports *ports)
 	return NULL;
 }
 
+/* It would be gone for a moment, and so would be a mirror of it. */
+static const char *mirror_refused(const struct switch_handover *h, char why[SPEC_WHY_BYTES])
+{
+	for (struct sw_mirror *mirror = NULL; (mirror = sw_mirror_next(h->ports->sw, mirror));) {
+		struct sw_mirror_status status;
+
+		sw_mirror_status(mirror, &status);
+		for (const struct port *p = h->ports->first; p; p = p->next) {
+			const char *name = p->spec.at.name;
+
+			if (!switch_handover_leaves(h, p) || (strcmp(name, status.source) != 0 && strcmp(name, status.where) != 0))
+				continue;
+			snprintf(why, SPEC_WHY_BYTES, "mirror %u is of port '%.64s', or goes to it, which is to be opened anew: remove it first (vireoctl mirror remove)",
+				 status.id, name);
+			return why;
+		}
+	}
+	return NULL;
+}
+
 static const char *refused(void *opaque, char why[SPEC_WHY_BYTES])
 {
 	const struct switch_handover *h = opaque;
@@ -83,8 +116,8 @@ static const char *refused(void *opaque, char why[SPEC_WHY_BYTES])
 	if (handover_version(h->handover) < SWITCH_HANDOVER_MORE)
 		text = older_refused(ports);
 	for (const struct port *p = ports->first; p && !text; p = p->next)
-		text = port_refused(p, why);
-	return text;
+		text = port_refused(h, p, why);
+	return text ? text : mirror_refused(h, why);
 }
 
 /* ---- all are held ---- */
@@ -214,7 +247,17 @@ static const struct handover_ops ops = {
 
 void serve_handover(struct rpc_call *call, void *opaque)
 {
-	handover_serve(((struct ports *)opaque)->handover->handover, call);
+	struct switch_handover *h = ((struct ports *)opaque)->handover;
+
+	const char *reopen = rpc_call_param(call, "reopen");
+
+	if (reopen && strcmp(reopen, "yes") != 0) {
+		rpc_call_error(call, RPC_INVALID_PARAMS, "reopen '%.40s': expected yes", reopen);
+		return;
+	}
+	if (!handover_busy(h->handover))
+		h->reopen = reopen;
+	handover_serve(h->handover, call);
 }
 
 bool switch_handover_delays_reload(struct switch_handover *handover)

@@ -22,12 +22,16 @@
 #define SWITCH_HANDOVER_MORE	4 /* from then on mirrors, and what LACP has agreed on */
 
 struct daemon;
+struct port;
 struct ports;
 struct switch_handover;
 
 /* `ports` and `daemon` are borrowed. */
 int switch_handover_open(struct ports *ports, struct daemon *daemon, struct switch_handover **ret_handover);
 void switch_handover_close(struct switch_handover *handover); /* takes NULL; before the ports go */
+
+/* By the hand-over that is under way: it is not handed over, and who takes over opens it anew when this process has ended. */
+bool switch_handover_leaves(const struct switch_handover *handover, const struct port *port);
 
 /* True: a reload is not to begin now, and will by itself if this process goes on. */
 bool switch_handover_delays_reload(struct switch_handover *handover); /* takes NULL */

@@ -32,6 +32,8 @@ static json_t *port_json(const struct port *port)
 			       : NULL;
 
 	free(spec);
+	if (json && switch_handover_leaves(port->ports->handover, port))
+		json_object_set_new(json, "anew", json_true());
 	return json;
 }
 
@@ -78,7 +80,7 @@ static void locked_tell(const struct ports *ports, bool everywhere, json_t **lis
 		uint8_t number[6];
 		bool whole = false;
 
-		if (sw_port_locked(p->sw, number, &whole) && whole == everywhere)
+		if (sw_port_locked(p->sw, number, &whole) && whole == everywhere && !switch_handover_leaves(ports->handover, p))
 			append(list, json_pack("{s:s, s:s}", "mac", port_mac_text(number).text, "port", p->spec.at.name));
 	}
 }
@@ -170,6 +172,7 @@ int handover_state_port(const json_t *state, size_t index, struct handover_port 
 	ret_port->text = json_string_value(json_object_get(port, "text"));
 	ret_port->in_settings = json_is_true(json_object_get(port, "settings"));
 	ret_port->endpoint = json_is_true(json_object_get(port, "endpoint"));
+	ret_port->anew = json_is_true(json_object_get(port, "anew"));
 	number = json_integer_value(json_object_get(port, "number"));
 	ret_port->number = (unsigned)number;
 	if (number < 0 || number > SW_PORTS_MAX) {

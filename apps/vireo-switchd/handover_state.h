@@ -10,7 +10,7 @@
  *
  * "spec" is the port as it is now, "text" as it was given, and from a file of settings or not; "endpoint": a parcel of its own
  * follows. "last" is who carries of an active-backup bond. MIRRORS are mirror_state.h's, LACP bond_state.h's, and
- * "number" is the switch's of a port, and 1 more, all from version 4 on. "locked" is what ports with spoof=learn
+ * "anew": true is said of a port that is not handed over (handover.h), "number" is the switch's of a port, and 1 more, all from version 4 on. "locked" is what ports with spoof=learn
  * may send from, which nobody else is to take in between. And when all goes on, which thousands of addresses are not to delay:
  *
  *	[{"mac": MAC, "port": NAME, "vlan": VLAN}]
@@ -22,7 +22,7 @@ struct handover_port {
 	struct port_spec spec;
 	const char *text; /* the JSON's */
 	unsigned number; /* 0: not told */
-	bool in_settings, endpoint;
+	bool in_settings, endpoint, anew; /* anew: the other process has it until it ends */
 };
 
 /* To be freed, or NULL. */

@@ -132,7 +132,7 @@ static void taken_over(struct switchd *d)
 static int take_over(struct switchd *d)
 {
 	struct switch_takeover takeover;
-	int err = switch_takeover_begin(&d->ports, &d->daemon, &takeover);
+	int err = switch_takeover_begin(&d->ports, &d->daemon, d->options.reopen, &takeover);
 
 	if (err)
 		return err;

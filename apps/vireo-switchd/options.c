@@ -128,6 +128,16 @@ static bool set_vm2vm(void *options, const char *value, char *why)
 	return port_vm2vm_parse(value, &((struct options *)options)->vm2vm);
 }
 
+static bool set_reopen(void *options, const char *value, char *why)
+{
+	struct options *o = options;
+
+	if (o->run.daemon.config_line)
+		snprintf(why, PARSE_WHY_BYTES, "expected on the command line only");
+	o->reopen = !o->run.daemon.config_line;
+	return o->reopen;
+}
+
 static const struct setting rows[] = {
 	{"port", "SPEC", set_port, "TYPE:ADDRESS[,key=value...]",
 	 "add a port (see below); may be given often", .many = true},
@@ -148,6 +158,7 @@ static const struct setting rows[] = {
 	 "keep an address behind a port: MAC PORT [VLAN]; may be given often", .many = true},
 	SETTING_TAKEOVER("switch", "its ports, their sessions and rings, its control\n"
 			 "socket. Ports of these settings come with the next reload"),
+	{"reopen", NULL, set_reopen, NULL, "so take over ports as well that cannot be handed over: they are opened anew", .once = true},
 	SETTING_LOG_LEVEL,
 	SETTING_BENEATH,
 	SETTING_NO_SANDBOX,

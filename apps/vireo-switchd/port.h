@@ -84,6 +84,7 @@ struct port_kind {
 	int (*export)(struct port *port, struct vireo_endpoint_state *ret_state);
 	void (*go_on)(struct port *port); /* the end of both */
 	bool nothing_to_hand_over; /* its SPEC is all that there is */
+	bool opens_anew; /* it cannot, but who takes over may open it, as soon as this process has ended */
 	bool guests;	      /* a guest, or its front end, sends what comes */
 	bool takes_rtnl;      /* open and free do: see daemon/aside.h */
 	bool given_back_late; /* open may say -EBUSY for a moment after the kernel has been given the same back: it is tried again */

@@ -498,4 +498,5 @@ const struct port_kind port_af_xdp = {
 	.report = xdp_report,
 	.takes_rtnl = true,
 	.given_back_late = true,
+	.opens_anew = true,
 };

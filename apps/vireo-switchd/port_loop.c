@@ -232,4 +232,5 @@ const struct port_kind port_loop = {
 	.free = loop_free,
 	.state = loop_state,
 	.address_is_name = true,
+	.opens_anew = true,
 };

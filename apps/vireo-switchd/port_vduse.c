@@ -40,4 +40,5 @@ const struct port_kind port_vduse = {
 	.speed_set = device_port_speed_set,
 	.memory_max_set = device_port_memory_max_set,
 	.retry_set = device_port_retry_set,
+	.opens_anew = true,
 };

@@ -359,4 +359,5 @@ const struct port_kind port_virtio_pci = {
 	.state = card_state,
 	.report = card_report,
 	.link_set = card_link_set,
+	.opens_anew = true,
 };

@@ -482,4 +482,5 @@ const struct port_kind port_virtio_user = {
 	.state = user_state,
 	.report = user_report,
 	.link_set = user_link_set,
+	.opens_anew = true,
 };

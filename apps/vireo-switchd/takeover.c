@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "takeover.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "bond_state.h"
 #include "daemon/daemon.h"
@@ -10,10 +11,15 @@
 #include "mirror_state.h"
 #include "switch/mirror.h"
 #include "vireo/endpoint.h"
+#include <time.h>
 
-static int port_make(const struct switch_takeover *t, const struct handover_port *told, const struct vireo_endpoint_state *state)
+#define REOPEN_US      3000000u
+#define REOPEN_LOOK_US 5000u
+
+/* -errno and why. */
+static int port_add(const struct switch_takeover *t, const struct handover_port *told, const struct vireo_endpoint_state *state,
+		    char why[SPEC_WHY_BYTES])
 {
-	char why[SPEC_WHY_BYTES];
 	struct port *port;
 	int err;
 
@@ -22,10 +28,16 @@ static int port_make(const struct switch_takeover *t, const struct handover_port
 	err = ports_add(t->ports, &told->spec, &t->daemon->log, &port, why);
 	t->ports->state = NULL;
 	t->ports->number = 0;
-	if (err)
-		return takeover_complain(t->takeover, why);
-	port_text_set(port, told->text, told->in_settings);
-	return 0;
+	if (!err)
+		port_text_set(port, told->text, told->in_settings);
+	return err;
+}
+
+static int port_make(const struct switch_takeover *t, const struct handover_port *told, const struct vireo_endpoint_state *state)
+{
+	char why[SPEC_WHY_BYTES];
+
+	return port_add(t, told, state, why) ? takeover_complain(t->takeover, why) : 0;
 }
 
 static const struct port_kind *kind_of(const struct handover_port *told)
@@ -33,7 +45,7 @@ static const struct port_kind *kind_of(const struct handover_port *told)
 	return port_kind_of(&told->spec.at);
 }
 
-static int port_take(const struct switch_takeover *t, size_t index)
+static int port_take(struct switch_takeover *t, size_t index)
 {
 	struct handover_port told;
 	struct parcel parcel;
@@ -43,6 +55,10 @@ static int port_take(const struct switch_takeover *t, size_t index)
 
 	if (err)
 		return takeover_complain(t->takeover, why);
+	if (told.anew) {
+		t->anew |= kind_of(&told)->opens_anew;
+		return kind_of(&told)->opens_anew ? 0 : takeover_complain(t->takeover, "a port is of a type that is not opened anew");
+	}
 	if (told.endpoint ? !kind_of(&told)->export : !kind_of(&told)->nothing_to_hand_over)
 		return takeover_complain(t->takeover, "a port is of a type that is not handed over so");
 	if (!told.endpoint)
@@ -99,10 +115,11 @@ static int switch_take(struct switch_takeover *t)
 	return mirrors_take(t);
 }
 
-int switch_takeover_begin(struct ports *ports, struct daemon *daemon, struct switch_takeover *ret_takeover)
+int switch_takeover_begin(struct ports *ports, struct daemon *daemon, bool reopen, struct switch_takeover *ret_takeover)
 {
 	struct switch_takeover t = {.ports = ports, .daemon = daemon};
-	int err = takeover_new(daemon, "switchd", "switch", SWITCH_HANDOVER_VERSION, SWITCH_HANDOVER_OLDEST, &t.takeover);
+	int err = takeover_new(daemon, "switchd", "switch", SWITCH_HANDOVER_VERSION, SWITCH_HANDOVER_OLDEST,
+			       reopen ? "yes" : NULL, &t.takeover);
 
 	if (!err)
 		err = switch_take(&t);
@@ -113,15 +130,57 @@ int switch_takeover_begin(struct ports *ports, struct daemon *daemon, struct swi
 	return err;
 }
 
-/* Whatever is wrong with them: addresses are learned again, by and by. */
+/* ---- what is opened anew ---- */
+
+/* What the other process had is given back a moment after it has ended. */
+static int port_reopen(const struct switch_takeover *t, const struct handover_port *told, uint64_t until_us, char why[SPEC_WHY_BYTES])
+{
+	int err = port_add(t, told, NULL, why);
+
+	while (err && clock_now_us() < until_us) {
+		nanosleep(&(struct timespec){.tv_nsec = REOPEN_LOOK_US * 1000}, NULL);
+		err = port_add(t, told, NULL, why);
+	}
+	return err;
+}
+
+/* Nobody else has the others any more: one that cannot be opened costs a line. */
+static void ports_reopen(const struct switch_takeover *t, uint64_t since_us)
+{
+	uint64_t until_us;
+
+	takeover_ended(t->takeover);
+	until_us = clock_now_us() + REOPEN_US;
+	for (size_t i = 0; i < handover_state_ports(t->state); i++) {
+		struct handover_port told;
+		char why[SPEC_WHY_BYTES];
+
+		if (handover_state_port(t->state, i, &told, why) || !told.anew)
+			continue;
+		if (port_reopen(t, &told, until_us, why))
+			log_error(&t->daemon->log, "%s: not opened anew: %s: mend that, and let vireoctl reload or port add add it", told.spec.at.name, why);
+		else
+			log_info(&t->daemon->log, "%s: opened anew, %u ms after the other process was told to end", told.spec.at.name,
+				 (unsigned)((clock_now_us() - since_us) / 1000));
+	}
+	handover_state_hold(t->state, t->ports);
+}
+
+/* Whatever is wrong with them: addresses are learned again, by and by. Those of ports that are opened anew as soon as they are. */
 static void learn(const struct switch_takeover *t)
 {
+	uint64_t since_us = clock_now_us();
 	struct parcel parcel;
+	int err = takeover_last(t->takeover, &parcel);
 
-	if (takeover_last(t->takeover, &parcel))
-		return;
-	handover_state_learn((const char *)parcel.data, parcel.bytes, t->ports);
-	parcel_free(&parcel);
+	if (!err)
+		handover_state_learn((const char *)parcel.data, parcel.bytes, t->ports);
+	if (t->anew)
+		ports_reopen(t, since_us);
+	if (!err && t->anew)
+		handover_state_learn((const char *)parcel.data, parcel.bytes, t->ports);
+	if (!err)
+		parcel_free(&parcel);
 }
 
 int switch_takeover_end(const struct switch_takeover *t)

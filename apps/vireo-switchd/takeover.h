@@ -5,6 +5,7 @@
 /* The new process's side of handover.h. */
 
 #include <jansson.h>
+#include <stdbool.h>
 
 struct daemon;
 struct ports;
@@ -15,13 +16,15 @@ struct switch_takeover {
 	struct daemon *daemon;
 	struct takeover *takeover;
 	json_t *state;
+	bool anew; /* there are ports that are opened anew, when the other process has ended */
 };
 
 /*
  * Asks the process that serves the control socket for all that it has, and makes it: ports are held. -1 and a line of log: it was not
- * there, cannot or does not want to, or what it has cannot be had here; it goes on as soon as this process lets go of it. Blocks.
+ * there, cannot or does not want to, or what it has cannot be had here; it goes on as soon as this process lets go of it. `reopen`:
+ * ports that cannot be handed over do not keep it from that. Blocks.
  */
-int switch_takeover_begin(struct ports *ports, struct daemon *daemon, struct switch_takeover *ret_takeover);
+int switch_takeover_begin(struct ports *ports, struct daemon *daemon, bool reopen, struct switch_takeover *ret_takeover);
 
 /* From here on this process is the one, or -1 and a line of log: the other one is. Blocks. */
 int switch_takeover_end(const struct switch_takeover *takeover);

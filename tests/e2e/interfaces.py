@@ -303,7 +303,7 @@ def ports_by_xdp_keep_the_old_process(lab):
     pinging = lab.start(right.argv("busybox", "ping", "-c", "40", "-i", "0.05", "-W", "20", "10.7.0.1"), stdout=subprocess.PIPE, text=True)
     child = switch.successor()
     expect(child.wait(30) == 1, "it has ended well")
-    says(child, "not taken over", "port 'left' cannot be handed over: its type is af_xdp")
+    says(child, "not taken over", "port 'left' cannot be handed over: its type is af_xdp; --reopen")
     expect(len(open(child.log).read().splitlines()) == 1 and "not handed over" not in open(switch.child.log).read(), "something was stopped")
     said = pinging.communicate(timeout=60)[0]
     expect("40 packets transmitted, 40 packets received" in said, said)

@@ -103,7 +103,7 @@ def who_comes_back_is_patched_again(lab):
     passes(left)
     child = other.successor()
     expect(child.wait(30) == 1, "it has ended well")
-    says(child, "not taken over", "port 'mem' cannot be handed over: its type is virtio-user")
+    says(child, "not taken over", "port 'mem' cannot be handed over: its type is virtio-user; --reopen")
     passes(left)
     end_well(switch)
     wait_until(lambda: other.port("mem")["state"] == "connecting", 20, "nobody is there")

@@ -27,7 +27,7 @@ PORTS = 2
 
 
 def bench(lab, ring):
-    argv = [program("vireo-bench"), "net", "--from", lab.path("left"), "--to", lab.path("right"), "--seconds", "4", "--rate", "500",
+    argv = [program("vireo-bench"), "net", "--from", lab.path("left"), "--to", lab.path("right"), "--seconds", str(max(4, ROUNDS // 3)), "--rate", "500",
             "--ring", ring, "--ring-size", "1024", "--verify", "--no-loss", "--json"]
     with open(lab.path("report.json"), "wb") as report, open(lab.path("bench.log"), "ab") as log:
         return lab.start(argv, stdout=report, stderr=log)
@@ -214,7 +214,7 @@ def two_successors_at_once_are_one_in_the_end(lab):
 def port_that_cannot_be_handed_over_keeps_the_old_one(lab):
     """And nothing is stopped for that."""
     switch, pings = two(lab, "loop:y")
-    fails(switch, pings, "port 'y' cannot be handed over: its type is loop")
+    fails(switch, pings, "port 'y' cannot be handed over: its type is loop; --reopen")
     switch.ctl("port", "remove", "y")
     expect("not handed over" not in open(switch.child.log).read(), "something was stopped")
     switch.hand_over()

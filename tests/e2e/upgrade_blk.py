@@ -27,7 +27,7 @@ from guest.switch import program  # noqa: E402
 from guest.takeover import NOT, PART, READY, STATE, Old, Taker, give, head, parcel, receive, says  # noqa: E402
 from vhost_user import GET_CONFIG, SET_CONFIG  # noqa: E402  # of the hostile tests, which guest/front.py has found
 
-ROUNDS = 10
+ROUNDS = int(os.environ.get("VIREO_ROUNDS", 10))
 GUEST_ROUNDS = 3  # a guest may be emulated
 VERSION = 2
 F_CONFIG_WCE, WRITEBACK = 1 << 11, 32  # virtio 1.3, 5.2.3 and 5.2.4

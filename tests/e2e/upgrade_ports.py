@@ -4,10 +4,12 @@
 import array
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -16,8 +18,9 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from guest.cases import case, expect, main  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
 from guest.front import Front, text_frame  # noqa: E402
+from guest.interfaces import start  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
-from guest.pcapng import blocks, read_pcapng  # noqa: E402
+from guest.pcapng import blocks, pcap, read_pcapng  # noqa: E402
 from guest.switch import Switch, program  # noqa: E402
 from guest.takeover import GO, PART, READY, STATE, Old, Pings, Taker, asks, give, parcel, port, says, state, two  # noqa: E402
 
@@ -252,7 +255,8 @@ def lacp_that_lies_begins_anew(lab):
               "left": [90000, 30000, -1]}
     bond = {"bond": "up", "system": "02:00:00:00:00:01", "members": [member]}
     ports = [port(spec, False) for spec in ("bond:up,mode=lacp", "null:n", "bond:other")]
-    for told in ({**bond, "system": "x"}, {**bond, "system": "01:00:00:00:00:01"}, {**bond, "members": [7]}, bond,
+    for told in ({**bond, "system": "x"}, {**bond, "system": "01:00:00:00:00:01"}, {**bond, "members": [7]},
+                 {**bond, "members": [{**member, "port": "n"}]},
                  {**bond, "members": [{**member, "said": [1, 2, 3, 4, 256]}]}, {**bond, "members": [{**member, "machines": [3, 2, 2]}]},
                  {**bond, "members": [{**member, "left": [-2, 0, 0]}]}, {**bond, "bond": "other"}, {**bond, "bond": "n"}, 7):
         child = old.start()
@@ -265,6 +269,123 @@ def lacp_that_lies_begins_anew(lab):
         expect(("LACP begins anew" in open(child.log).read()) == named, f"{told}")
         child.kill()
         child.wait(30)
+
+
+# ---- what is closed, and opened anew ----
+
+
+class Stream(threading.Thread):
+    """Numbered frames from one front end to another, each few milliseconds, of which some may be lost."""
+
+    def __init__(self, one, other):
+        super().__init__(daemon=True)
+        self.one, self.other, self.over, self.came, self.sent, self.gap_s, self.last_s = one, other, False, 0, 0, 0.0, time.monotonic()
+
+    def run(self):
+        while not self.over:
+            self.one.send(text_frame(1, 2, struct.pack("<Q", self.sent)), seconds=20)
+            self.sent += 1
+            for _ in self.other.receive(0.002):
+                self.came += 1
+                self.gap_s, self.last_s = max(self.gap_s, time.monotonic() - self.last_s), time.monotonic()
+
+    def goes_on(self):
+        before = self.came
+        wait_until(lambda: self.came > before + 20, 20, "frames arrive")
+
+
+def opened_anew(switch, name):
+    with open(switch.child.log) as log:
+        found = re.search(rf" {name}: opened anew, (\d+) ms after", log.read())
+    expect(found, f"{name} was not opened anew")
+    return int(found[1])
+
+
+@case
+def a_patch_is_closed_and_opened_anew_where_that_is_asked_for(lab):
+    """And refused where it is not. What the switch knows of the port stays."""
+    switch = Switch(lab, [f"vhost-user:{lab.path(name)},name={name}" for name in ("a", "patch")])
+    other = Switch(lab, [f"vhost-user:{lab.path('b')},name=b", f"virtio-user:{lab.path('patch')},name=up", "null:n"], name="other")
+    stream = Stream(Front(lab.path("a")), Front(lab.path("b")))
+    stream.other.send(text_frame(2, 1))
+    stream.start()
+    stream.goes_on()
+    child = other.successor()
+    expect(child.wait(30) == 1, "it has ended well")
+    says(child, "not taken over", "port 'up' cannot be handed over: its type is virtio-user; --reopen closes it, and opens it anew")
+    other.ctl("mirror", "add", "up", "--to", "n")
+    child = other.successor("--reopen")
+    expect(child.wait(30) == 1, "it has ended well")
+    says(child, "not taken over", "mirror 1 is of port 'up', or goes to it, which is to be opened anew: remove it first")
+    other.ctl("mirror", "remove", "1")
+    expect("not handed over" not in open(other.child.log).read(), "something was stopped")
+    other.ctl("port", "set", "up", "rate-in=1G")
+    other.ctl("fdb", "add", "52:54:00:00:09:09", "up")
+    config, gaps = other.ctl("config", "show"), []
+    for _ in range(3):
+        other.hand_over("--reopen")
+        stream.goes_on()
+        gaps.append(opened_anew(other, "up"))
+        expect(sorted(other.ctl("config", "show").splitlines()) == sorted(config.splitlines()), f"{other.ctl('config', 'show')}\nis not\n{config}")
+    stream.over = True
+    stream.join(30)
+    print(f"    opened anew {gaps} ms after, {stream.sent - stream.came} of {stream.sent} frames lost, the longest gap was {stream.gap_s * 1000:.0f} ms",
+          flush=True)
+    end_well(other)
+    end_well(switch)
+
+
+@case
+def ports_by_xdp_are_closed_and_opened_anew(lab):
+    """Guests beside them notice nothing. One that cannot be opened costs a line, and nobody else has what else there is."""
+    switch, left, _ = start(lab, "af_xdp", more=[f"vhost-user:{lab.path(name)},name={name}" for name in "ab"])
+    pings = Pings(*(Front(lab.path(name)) for name in "ab"))
+    pings.other.send(text_frame(2, 1))
+    pings.start()
+    left.ping("10.7.0.2")
+    keeper = lab.start(["nsenter", "-t", str(switch.child.pid), "-n", "sleep", "1000"])
+    wait_until(lambda: os.readlink(f"/proc/{keeper.pid}/exe").endswith("sleep"), 20, "somebody keeps the namespace")
+
+    def successor(*options, wrapped=()):
+        switch.successors += 1
+        argv = [*wrapped, program("vireo-switchd"), "--control", switch.control, "--takeover", *options]
+        return lab.start(argv, log=f"switchd.{switch.successors}.log", cwd=lab.folder)
+    inside, plain, gaps = ["nsenter", "-t", str(keeper.pid), "-n"], switch.successor, []
+    switch.successor = lambda *options: successor(*options, wrapped=inside)
+    for _ in range(2):
+        switch.hand_over("--reopen")
+        pings.goes_on()
+        gaps.append([opened_anew(switch, name) for name in ("left", "right")])
+        wait_until(lambda: "bytes from" in left.run("sh", "-c", "busybox ping -c 1 -W 1 10.7.0.2 || true"), 20, "pings pass again")
+    switch.successor = plain
+    switch.hand_over("--reopen")  # in another network namespace
+    wait_until(lambda: open(switch.child.log).read().count("not opened anew: ") == 2, 20, "it says so")
+    pings.goes_on()
+    pings.end()
+    expect({each["name"] for each in switch.ask("port", "list")["ports"]} == {"a", "b"}, "who is there")
+    print(f"    opened anew {gaps} ms after; {pings.count} pings between front ends, the slowest took {pings.slowest_s * 1000:.1f} ms", flush=True)
+    end_well(switch)
+
+
+@case
+def what_is_not_opened_anew_keeps_the_old_one(lab):
+    """And an older process does not know of it."""
+    old = Old(lab)
+    child = old.start("--reopen")
+    with old.answers(result={}) as taker:
+        give(taker, STATE, state(port("tap:vrnone0", True, anew=True)), [old.server.fileno()])
+        taker.shutdown(socket.SHUT_WR)
+        expect(child.wait(30) == 1, "it has ended well")
+    says(child, "not taken over", "a port is of a type that is not opened anew")
+    with open(lab.path("frames.pcap"), "wb") as file:
+        file.write(pcap([(0, text_frame(1, 2))]))
+    switch, pings = two(lab, f"pcap-in:{lab.path('frames.pcap')},name=p")
+    child = switch.successor("--reopen")
+    expect(child.wait(30) == 1, "it has ended well")
+    says(child, "not taken over", "port 'p' cannot be handed over: its type is pcap-in")
+    pings.goes_on()
+    pings.end()
+    end_well(switch)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from guest.scsi import MODULES, Host, Scsid, addresses, arguments  # noqa: E402
 from guest.takeover import PART, READY, STATE, Old, Taker, asks, give, head, receive, says  # noqa: E402
 from peer import DATA, GPA, WRITE  # noqa: E402  # of the hostile tests, which guest/front.py has found
 
-ROUNDS = 10
+ROUNDS = int(os.environ.get("VIREO_ROUNDS", 10))
 VERSION = 1002  # apps/vireo-scsid/handover.h
 GOOD, CHECK, CONFLICT = 0, 2, 0x18
 HOTPLUG = 1 << 1
