@@ -5,8 +5,10 @@
 #include "static_entries.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "vireo/endpoint.h"
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,6 +179,19 @@ static int add_on(struct ports *ports, const struct port_spec *spec, int fd, con
 	return 0;
 }
 
+/* It is another process's, which has it open. */
+static int file_take(const struct vireo_endpoint_state *state, const struct port_spec *spec, int *ret_fd, char why[SPEC_WHY_BYTES])
+{
+	int fd = state->fd_count == 1 ? fcntl(state->fds[0], F_DUPFD_CLOEXEC, 0) : -1;
+
+	if (fd < 0) {
+		snprintf(why, SPEC_WHY_BYTES, "%s '%.200s': its file was not handed over", spec->at.kind->type, spec->at.address);
+		return -EINVAL;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
 int ports_add(struct ports *ports, const struct port_spec *spec, const struct vireo_log *log, struct port **ret_port,
 	      char why[SPEC_WHY_BYTES])
 {
@@ -185,7 +200,7 @@ int ports_add(struct ports *ports, const struct port_spec *spec, const struct vi
 	int fd = -1, err = kind->file_open ? add_allowed(ports, spec, &chosen, why) : 0;
 
 	if (!err && kind->file_open)
-		err = kind->file_open(spec, &fd, why);
+		err = ports->state ? file_take(ports->state, spec, &fd, why) : kind->file_open(spec, &fd, why);
 	return err ? err : add_on(ports, spec, fd, log, ret_port, why);
 }
 

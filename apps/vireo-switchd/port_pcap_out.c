@@ -8,6 +8,9 @@
  *
  * A file that is there already is written over only if it is one of these, as its head says, or empty: whoever may add ports cannot destroy others
  * by it. It is locked as long as it is written, by whatever path: two that write it would destroy each other's.
+ *
+ * Another process goes on with the open file, and so with its lock: the thread writes what is there, and ends, with a whole block. Who goes on starts
+ * one that has nothing to write first.
  */
 #include "base/clock.h"
 #include "base/fd.h"
@@ -19,6 +22,7 @@
 #include "port_thread.h"
 #include "switch/mirror_ring.h"
 #include "switch/pcapng.h"
+#include "vireo/endpoint.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -34,6 +38,16 @@
 #define PROGRAM	     "vireo-switchd pcap-out "
 #define BYTES_LEAST  (64u << 10)
 
+/* What another process is told, in this machine's order. */
+struct out_told {
+	char magic[8]; /* "vireopco" */
+	uint32_t version, zero;
+	uint64_t written, received, lost;
+};
+
+#define TOLD_MAGIC   "vireopco"
+#define TOLD_VERSION 1u
+
 struct out_port {
 	struct port port;
 	struct port_thread thread;
@@ -41,11 +55,17 @@ struct out_port {
 	bool sleeping;		 /* atomic; the thread's: whoever puts something has to wake it */
 	bool over;		 /* atomic; the thread's: no more is taken */
 	bool failed;		 /* atomic; the thread's: and the file is not what it was to be */
+	bool holding;		 /* atomic; control thread: the thread is to end, or has, and the file is not to */
+	void (*held)(void *opaque, int err); /* control thread: NULL: nobody waits for that */
+	void *held_opaque;
+	struct out_told told;
 	/* Who has claimed the out queue counts what it refuses; the thread what it has written, and what it could not write. */
 	struct sw_queue_stats out;
 	/* The thread. */
 	int fd;
+	bool began; /* the file has its head */
 	uint64_t written, received;
+	uint64_t lost; /* by other processes, before */
 	char *buffer; /* whole blocks */
 	size_t buffer_bytes;
 	uint64_t held_frames, held_bytes; /* which are in those blocks, and count when they are in the file */
@@ -260,7 +280,7 @@ static int end_write(struct out_port *out)
 	const struct pcapng_end end = {
 		.ns = clock_wall_ns(),
 		.received = out->received + counter_read(&out->out.no_buffer),
-		.dropped = counter_read(&out->out.no_buffer) + counter_read(&out->out.error),
+		.dropped = out->lost + counter_read(&out->out.no_buffer) + counter_read(&out->out.error),
 	};
 	int err = need(out, PCAPNG_END_MAX);
 
@@ -284,16 +304,27 @@ static int serve(struct out_port *out)
 	return taken < 0 ? taken : 0;
 }
 
+/* What was there may be long, and take long. */
+static int begin(struct out_port *out)
+{
+	if (out->began)
+		return 0;
+	if (ftruncate(out->fd, 0))
+		return -errno;
+	head_add(out);
+	out->began = true;
+	return 0;
+}
+
 static void out_main(void *opaque)
 {
 	struct out_port *out = opaque;
-	int err;
+	int err = begin(out);
 
-	err = ftruncate(out->fd, 0) ? -errno : 0; /* which was there may be long, and take long */
-	if (!err) {
-		head_add(out);
+	if (!err)
 		err = serve(out);
-	}
+	if (!err && __atomic_load_n(&out->holding, __ATOMIC_RELAXED)) /* seen by whoever sees that it is to stop */
+		return;
 	__atomic_store_n(&out->over, true, __ATOMIC_RELAXED);
 	rest_drop(out);
 	if (err == -ECANCELED) {
@@ -313,9 +344,125 @@ static void out_main(void *opaque)
 static void out_ended(void *opaque)
 {
 	struct out_port *out = opaque;
+	void (*held)(void *opaque, int err) = out->held;
 
+	out->held = NULL;
 	if (out->port.closing)
 		port_closed(&out->port);
+	if (held) /* one that has failed says so */
+		held(out->held_opaque, out->over ? -EBUSY : 0);
+}
+
+static int writer_start(struct out_port *out)
+{
+	port_thread_fini(&out->thread);
+	port_thread_init(&out->thread);
+	return port_thread_start(&out->thread, out->port.ports->loop, "pcap-out", out_main, out_ended, out);
+}
+
+/* ---- to another process, and from one ---- */
+
+static const char *out_hold_refused(const struct port *port)
+{
+	const struct out_port *out = (const struct out_port *)port;
+
+	return __atomic_load_n(&out->over, __ATOMIC_RELAXED) ? "its file has come to its end: remove it first" : NULL;
+}
+
+static int out_hold(struct port *port, void (*held)(void *opaque, int err), void *opaque)
+{
+	struct out_port *out = container_of(port, struct out_port, port);
+
+	__atomic_store_n(&out->holding, true, __ATOMIC_RELAXED);
+	if (!port_thread_stop(&out->thread))
+		return -EBUSY;
+	out->held = held;
+	out->held_opaque = opaque;
+	return 0;
+}
+
+/* While its thread has not ended it is called once more, by whoever waits for that. */
+static void out_go_on(struct port *port)
+{
+	struct out_port *out = container_of(port, struct out_port, port);
+	int err;
+
+	if (!out->holding || out->held || port->closing)
+		return;
+	__atomic_store_n(&out->holding, false, __ATOMIC_RELAXED);
+	err = out->over ? 0 : writer_start(out);
+	if (!err)
+		return;
+	log_error(&port->log, "no thread is to be had: %s: nothing is written any more; remove and add the port", strerror(-err));
+	__atomic_store_n(&out->over, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&out->failed, true, __ATOMIC_RELAXED);
+}
+
+static int out_export(struct port *port, struct vireo_endpoint_state *ret_state)
+{
+	struct out_port *out = container_of(port, struct out_port, port);
+	uint64_t lost = counter_read(&out->out.no_buffer);
+
+	out->told = (struct out_told){
+		.version = TOLD_VERSION,
+		.written = out->written,
+		.received = out->received + lost,
+		.lost = out->lost + lost,
+	};
+	memcpy(out->told.magic, TOLD_MAGIC, sizeof(out->told.magic));
+	ret_state->data = &out->told;
+	ret_state->bytes = sizeof(out->told);
+	ret_state->fds = &out->fd;
+	ret_state->fd_count = 1;
+	return 0;
+}
+
+/* Is it such a file, as far as has been told, and is its lock the other process's? */
+static const char *taken_problem(int fd, const struct out_told *told)
+{
+	uint8_t head[PCAPNG_LOOK_BYTES];
+	int flags = fcntl(fd, F_GETFL);
+	struct stat st;
+	ssize_t n;
+
+	if (flags < 0 || (flags & O_ACCMODE) != O_RDWR || fstat(fd, &st) || !S_ISREG(st.st_mode))
+		return "its descriptor is of no file that can be written";
+	if ((uint64_t)st.st_size != told->written || lseek(fd, 0, SEEK_CUR) != st.st_size)
+		return "its file is not as long as is said";
+	n = pread(fd, head, sizeof(head), 0);
+	if (n <= 0 || !pcapng_is_by(head, (size_t)n, PROGRAM))
+		return "its file is none that such a port has written";
+	return flock(fd, LOCK_EX | LOCK_NB) ? "its file is locked by somebody else" : NULL;
+}
+
+static const char *told_problem(const struct vireo_endpoint_state *state, struct out_told *told)
+{
+	if (state->bytes != sizeof(*told))
+		return state->bytes < sizeof(*told) ? "it is cut short" : "it says what is not known here";
+	memcpy(told, state->data, sizeof(*told));
+	if (memcmp(told->magic, TOLD_MAGIC, sizeof(told->magic)) != 0)
+		return "it is no state of such a port";
+	if (told->version != TOLD_VERSION)
+		return "its version is not known";
+	return told->zero || told->lost > told->received ? "it says what is not known here" : NULL;
+}
+
+static int state_take(struct out_port *out, char *why)
+{
+	struct out_told told = {.version = 0};
+	const char *problem = told_problem(out->port.ports->state, &told);
+
+	if (!problem)
+		problem = taken_problem(out->fd, &told);
+	if (problem) {
+		snprintf(why, SPEC_WHY_BYTES, "pcap-out '%.200s': the state that was handed over is refused: %s", out->port.spec.at.address, problem);
+		return -EINVAL;
+	}
+	out->holding = out->began = true;
+	out->written = told.written;
+	out->received = told.received;
+	out->lost = told.lost;
+	return 0;
 }
 
 /* ---- making and ending it ---- */
@@ -402,8 +549,8 @@ static int out_start(struct out_port *out)
 		err = port_join(&out->port);
 	if (!err)
 		err = sw_queue_add(out->port.sw, true, 0);
-	if (!err)
-		err = port_thread_start(&out->thread, out->port.ports->loop, "pcap-out", out_main, out_ended, out);
+	if (!err && !out->holding)
+		err = writer_start(out);
 	return err;
 }
 
@@ -424,7 +571,9 @@ static int out_open_on(struct ports *ports, const struct port_spec *spec, int fd
 	if (!spec->pcap.bytes_max)
 		out->port.spec.pcap.bytes_max = PORT_PCAP_BYTES_DEFAULT;
 	out->port.out_queues = 1;
-	err = out_start(out);
+	err = ports->state ? state_take(out, why) : 0;
+	if (!err)
+		err = out_start(out);
 	if (!err)
 		*ret_port = &out->port;
 	else if (out->port.sw)
@@ -484,4 +633,8 @@ const struct port_kind port_pcap_out = {
 	.close = out_close,
 	.free = out_free,
 	.state = out_state,
+	.hold_refused = out_hold_refused,
+	.hold = out_hold,
+	.export = out_export,
+	.go_on = out_go_on,
 };

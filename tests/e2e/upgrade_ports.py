@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a switch has beside its ports' sessions, and ports that are no guest's, when it is replaced by another process (--takeover)."""
 import array
+import fcntl
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from guest.daemon import end_well  # noqa: E402
 from guest.front import Front, text_frame  # noqa: E402
 from guest.interfaces import start  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
-from guest.pcapng import blocks, pcap, read_pcapng  # noqa: E402
+from guest.pcapng import blocks, options, pcap, read_pcapng  # noqa: E402
 from guest.switch import Switch, program  # noqa: E402
 from guest.takeover import GO, PART, READY, STATE, Old, Pings, Taker, asks, give, parcel, port, says, state, two  # noqa: E402
 
@@ -269,6 +270,87 @@ def lacp_that_lies_begins_anew(lab):
         expect(("LACP begins anew" in open(child.log).read()) == named, f"{told}")
         child.kill()
         child.wait(30)
+
+
+@case
+def a_file_that_is_written_goes_on(lab):
+    """With each frame once, one head and one end that counts them all; its lock is never free. And the old one goes on if that is how it ends."""
+    path, other = lab.path("out.pcapng"), lab.path("other.pcapng")
+    switch, pings = two(lab, f"pcap-out:{path},name=p", f"pcap-out:{other},name=q")
+    sent = 0
+
+    def send(count):
+        nonlocal sent
+        for _ in range(count):
+            pings.other.send(text_frame(2, None, b"n" + sent.to_bytes(8, "little")), seconds=20)
+            sent += 1
+    for number in range(6):
+        send(20)
+        if number % 2:
+            Taker(switch).dies_after((0, 3, 5)[number // 2])
+            pings.goes_on()
+        else:
+            switch.hand_over()
+        with open(path, "rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                raise AssertionError("its lock is free")
+            except BlockingIOError:
+                pass
+    send(20)
+    wait_until(lambda: all(switch.port(name)["tx_frames"] >= 40 for name in "pq"), 20, "they are written")
+    pings.end()
+    for name in "pq":
+        switch.ctl("port", "remove", name)
+    for name in (path, other):
+        data = open(name, "rb").read()
+        kinds = [kind for kind, _ in blocks(data)]
+        expect(kinds.count(0x0a0d0d0a) == kinds.count(1) == kinds.count(5) == 1 and kinds[-1] == 5, f"{kinds[:3]} {kinds[-3:]}")
+        frames = [frame for _, _, frame in read_pcapng(data)[1]]
+        ours = [int.from_bytes(frame[15:23], "little") for frame in frames if frame[14:15] == b"n"]
+        expect(ours == list(range(sent)), f"{len(ours)} of {sent} frames are in it")
+        end = options([body for kind, body in blocks(data) if kind == 5][0][12:])
+        expect(struct.unpack("=Q", end[4])[0] == len(frames) and struct.unpack("=Q", end[5])[0] == 0, f"{end}")
+    end_well(switch)
+
+
+@case
+def a_file_that_lies_is_refused(lab):
+    """In what is said of it, or by a descriptor of something else."""
+    def told(written=0, received=2, lost=1, magic=b"vireopco", version=1, zero=0):
+        return magic + struct.pack("=IIQQQ", version, zero, written, received, lost)
+    old, path = Old(lab), lab.path("out.pcapng")
+    switch = Switch(lab, [f"pcap-out:{path},name=p"])
+    end_well(switch)
+    size = os.path.getsize(path)
+    good = os.open(path, os.O_RDWR)
+    os.lseek(good, 0, os.SEEK_END)
+    begin, locked, read = os.open(path, os.O_RDWR), os.open(path, os.O_RDWR), os.open(path, os.O_RDONLY)
+    foreign = os.open(lab.path("foreign"), os.O_RDWR | os.O_CREAT)
+    os.write(foreign, b"x" * size)
+    for fd in (locked, read):
+        os.lseek(fd, 0, os.SEEK_END)
+    lies = [
+        (b"", [good], "it is cut short"), (told(size)[:-1], [good], "it is cut short"), (told(size) + b"x", [good], "what is not known"),
+        (told(size, magic=b"vireokrn"), [good], "no state of such a port"), (told(size, version=2), [good], "version is not known"),
+        (told(size, zero=1), [good], "what is not known"), (told(size, received=0), [good], "what is not known"),
+        (told(size), [], "its file was not handed over"), (told(size), [good, good], "its file was not handed over"),
+        (told(size), [read], "of no file that can be written"), (told(size), [old.server.fileno()], "of no file that can be written"),
+        (told(size + 1), [good], "not as long as is said"), (told(size), [begin], "not as long as is said"),
+        (told(size), [foreign], "none that such a port has written")]
+    for data, fds, why in [*lies, (told(size), [good], "is locked by somebody else")]:
+        if "locked" in why:
+            fcntl.flock(locked, fcntl.LOCK_EX)
+        child = old.start()
+        with old.answers(result={}) as taker:
+            give(taker, STATE, state(port(f"pcap-out:{path},name=p", True)), [old.server.fileno()])
+            give(taker, PART, data, fds)
+            taker.shutdown(socket.SHUT_WR)
+            expect(child.wait(30) == 1, f"it has ended well: {why}")
+        says(child, "not taken over", why)
+    expect(os.path.getsize(path) == size, "it is not what it was")
+    for fd in (good, begin, locked, read, foreign):
+        os.close(fd)
 
 
 # ---- what is closed, and opened anew ----
