@@ -26,8 +26,8 @@
  * The worker's owner may have something to do at a time of its own (due_ns): no sleep is longer than until then.
  *
  * A worker that polls arms nothing, and never sleeps. What has been silent for long is asked in some rounds only, a few in each: many
- * silent sources cost the others little, and one that speaks again is heard of within SILENT_TURN_NS and a round, however long rounds are. What
- * expects something is never one of them.
+ * silent sources cost the others little, and one that speaks again is heard of within SILENT_TURN_NS, SILENT_STEP_NS and a round, however long rounds
+ * are. What expects something is never one of them.
  *
  * A source without an fd cannot be armed. When nothing but such sources is active and all are idle, the worker
  * sleeps a little between rounds, longer and longer; fds and letters still wake it.
@@ -46,7 +46,9 @@
 #define CLOCK_ROUNDS  16u /* rounds between two looks at the clock */
 #define KEEP_NS	      (50u * NS_PER_US) /* so long a source without work stays active while others have some */
 #define SILENT_NS     (10u * NS_PER_MS) /* polled: after so long without work it is asked once in */
-#define SILENT_TURN_NS NS_PER_MS	/* so long, or more often */
+#define SILENT_TURN_NS NS_PER_MS	/* so long, */
+#define SILENT_STEP_NS (SILENT_TURN_NS / 8) /* some of them each time that so long has passed, */
+#define SILENT_ROUNDS  16u		/* or so many rounds */
 
 void worker_clock_read(struct worker *worker)
 {
@@ -275,7 +277,7 @@ static inline struct source *source_next(const struct worker *worker, unsigned a
 }
 
 struct round {
-	uint64_t before, busy_cycles;
+	uint64_t began, before, busy_cycles;
 	unsigned served;
 };
 
@@ -297,36 +299,53 @@ static inline int source_serve(struct worker *worker, struct source *source, str
 	return count;
 }
 
+/* Are silent ones to be asked in this round? At once where there is nobody whom that holds up, or where the round has been long. */
+static bool silent_due(struct worker *worker, const struct round *round)
+{
+	return ++worker->silent_rounds >= worker->silent_wait || !asked_count(worker) || round->before - round->began > worker->long_cycles;
+}
+
 /*
- * How many silent ones to ask in this round: one, and more if a turn of all of them would take too long otherwise. All, where there is
- * nobody whom that holds up.
+ * How many of them: all, where nobody else is there. Beside others as many as are owed since some were asked, so that each is asked once in a
+ * turn. The next ones are asked after as many rounds as take SILENT_STEP_NS, if they are as long as the last ones.
  */
 static unsigned silent_asks(struct worker *worker)
 {
-	uint64_t before_ns = worker->silent_asked_ns, passed_ns;
+	uint64_t passed_ns, owed, rounds = worker->silent_rounds;
 
+	worker->silent_rounds = 0;
 	if (!asked_count(worker))
 		return worker->silent_count;
 	worker_clock_read(worker);
+	passed_ns = min_u64(worker->now_ns - worker->silent_asked_ns, SILENT_TURN_NS);
 	worker->silent_asked_ns = worker->now_ns;
-	passed_ns = min_u64(worker->now_ns - before_ns, SILENT_TURN_NS);
-	return min_u32(worker->silent_count, 1 + (unsigned)(worker->silent_count * passed_ns / SILENT_TURN_NS));
+	worker->silent_wait = passed_ns ? (unsigned)min_u64(rounds * SILENT_STEP_NS / passed_ns, SILENT_ROUNDS) : SILENT_ROUNDS;
+	owed = worker->silent_owed + worker->silent_count * passed_ns;
+	worker->silent_owed = owed % SILENT_TURN_NS;
+	return min_u32(worker->silent_count, (unsigned)(owed / SILENT_TURN_NS));
+}
+
+/* Where the silent one is whose turn it is after so many others. */
+static inline unsigned silent_at(const struct worker *worker, unsigned others)
+{
+	unsigned next = worker->silent_next + others;
+
+	return worker->active_count - 1 - (next < worker->silent_count ? next : next - worker->silent_count);
 }
 
 /*
  * Some of the silent ones, in turn. One that has work takes the first place among them, from where all are asked; who was there comes to its
- * place, and is asked next. So none is passed over.
+ * place, and is asked next. So none is passed over. What the next one will look at is not in the caches: it is fetched meanwhile.
  */
 static __attribute__((noinline)) void silent_ask(struct worker *worker, struct round *round)
 {
-	for (unsigned asks = silent_asks(worker); asks && worker->silent_count; asks--) {
-		unsigned at;
-		int count;
+	unsigned asks = silent_due(worker, round) ? silent_asks(worker) : 0;
 
-		if (worker->silent_next >= worker->silent_count)
-			worker->silent_next = 0;
-		at = worker->active_count - 1 - worker->silent_next;
-		count = source_serve(worker, worker->active[at], NULL, round);
+	for (; asks && worker->silent_count; asks--) {
+		struct source *next = asks > 1 && worker->silent_count > 1 ? worker->active[silent_at(worker, 1)] : NULL;
+		unsigned at = silent_at(worker, 0);
+		int count = source_serve(worker, worker->active[at], next, round);
+
 		if (count > 0) {
 			swap(worker, at, asked_count(worker));
 			worker->silent_count--;
@@ -335,14 +354,17 @@ static __attribute__((noinline)) void silent_ask(struct worker *worker, struct r
 		} else {
 			worker->silent_next++;
 		}
+		if (worker->silent_next >= worker->silent_count)
+			worker->silent_next = 0;
 	}
 }
 
 static unsigned round_sources(struct worker *worker)
 {
-	struct round round = {.before = cycles_now()};
+	struct round round = {.began = cycles_now()};
 	unsigned at = 0;
 
+	round.before = round.began;
 	while (at < asked_count(worker)) {
 		int count = source_serve(worker, worker->active[at], source_next(worker, at), &round);
 

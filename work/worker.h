@@ -80,7 +80,9 @@ struct worker {
 	/* Polled, and silent for long: the last ones of the active, of which a few are asked in each round. */
 	unsigned silent_count;
 	unsigned silent_next; /* who is asked next, counted from the last one of the active */
+	unsigned silent_rounds, silent_wait; /* since some were asked, and after how many some are asked again */
 	uint64_t silent_asked_ns; /* when some were asked last beside others */
+	uint64_t silent_owed; /* parts of an ask that were due then */
 	int event_count;
 	struct epoll_event events[WORKER_EVENTS];
 	struct worker_stats stats;

@@ -118,12 +118,11 @@ static void silent_add(struct bench_port *port, unsigned i)
 {
 	static struct bench_case c;
 	char name[16];
-	struct sw_port_config config = {.name = name, .ops = &bench_port_ops, .opaque = port, .mtu = 1504};
+	struct sw_port_config config = {.name = name, .ops = &bench_silent_ops, .opaque = port, .mtu = 1504};
 
 	c = *f.c;
 	c.silent = true;
 	snprintf(name, sizeof(name), "silent%u", i);
-	port->silent = true;
 	guest_start(&port->guest, &c, (uint8_t)(2 * PAIRS_MAX + i % 200)); /* which nobody hears of */
 	must(!sw_port_new(f.sw, &config, &port->sw), "no port");
 	must(!sw_queue_add(port->sw, true, 0) && !sw_queue_add(port->sw, false, 0), "no queue");

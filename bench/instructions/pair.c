@@ -11,7 +11,8 @@
 
 /* Of the bursts that are not counted: what is silent comes to be left alone, */
 #define STEP_NS	      20000u
-#define POLL_STEP_NS 500000u /* and where it is polled, to be asked seldom */
+#define POLL_STEP_NS 500000u /* and where it is polled, to be asked seldom: */
+#define ROUND_NS      1300u /* as often as it is in so long, about what a round takes */
 
 /* ---- what the drivers do ---- */
 
@@ -52,6 +53,8 @@ static void drive(void *opaque)
 	if (port == first) { /* it is asked first in each round: between two such moments both have sent as much */
 		if (g->c->crowded && port->sent_bursts < WARM_BURSTS)
 			clock_step(g->c->polled ? POLL_STEP_NS : STEP_NS);
+		else if (g->c->polled)
+			clock_step(ROUND_NS);
 		drove(port->pair, begin);
 		port->pair->round(port->pair);
 		begin = clock_now();
@@ -134,8 +137,6 @@ static int port_receive(void *opaque, unsigned queue, struct vireo_frame *frames
 {
 	struct bench_port *port = opaque;
 
-	if (port->silent)
-		return vireo_net_transmit_look(port->guest.net, queue, frames, max);
 	if (port->pair->begun)
 		count_toggled(drive, port);
 	else if (!begin(port))
@@ -195,13 +196,6 @@ static uint64_t port_signal_look(void *opaque, bool out, unsigned queue, bool no
 	return vireo_net_signal_look(port->guest.net, out ? 0 : 1);
 }
 
-static int port_kick_fd(void *opaque, unsigned queue)
-{
-	const struct bench_port *port = opaque;
-
-	return port->silent ? vireo_net_kick_fd(port->guest.net, 2 * queue + 1) : -1;
-}
-
 static bool port_kick_enable(void *opaque, unsigned queue, bool on)
 {
 	const struct bench_port *port = opaque;
@@ -228,7 +222,44 @@ const struct sw_port_ops bench_port_ops = {
 	.starves = port_starves,
 	.flush = port_flush,
 	.signal_look = port_signal_look,
-	.kick_fd = port_kick_fd,
+	.kick_enable = port_kick_enable,
+	.steer = port_steer,
+	.stats = port_stats,
+};
+
+/* ---- a port whose guest is silent: has a notifier, and no driver that does its part ---- */
+
+static int silent_receive(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max)
+{
+	const struct bench_port *port = opaque;
+
+	return vireo_net_transmit_look(port->guest.net, queue, frames, max);
+}
+
+static void silent_expect(void *opaque, unsigned queue)
+{
+	const struct bench_port *port = opaque;
+
+	vireo_net_transmit_expect(port->guest.net, queue);
+}
+
+static int silent_kick_fd(void *opaque, unsigned queue)
+{
+	const struct bench_port *port = opaque;
+
+	return vireo_net_kick_fd(port->guest.net, 2 * queue + 1);
+}
+
+const struct sw_port_ops bench_silent_ops = {
+	.receive = silent_receive,
+	.expect = silent_expect,
+	.release = port_release,
+	.deliver = port_deliver,
+	.left = port_left,
+	.starves = port_starves,
+	.flush = port_flush,
+	.signal_look = port_signal_look,
+	.kick_fd = silent_kick_fd,
 	.kick_enable = port_kick_enable,
 	.steer = port_steer,
 	.stats = port_stats,

@@ -14,7 +14,6 @@ struct bench_port {
 	struct pair *pair; /* NULL: the port is silent */
 	struct guest guest;
 	struct sw_port *sw; /* the one that others know: the bond, if it is one */
-	bool silent;
 	/* The worker's. */
 	bool awaited, greets, greeted;
 	unsigned sent_bursts;
@@ -37,7 +36,7 @@ struct pair {
 	uint64_t frames; /* by the clock: that they have got */
 } __attribute__((aligned(128)));
 
-extern const struct sw_port_ops bench_port_ops;
+extern const struct sw_port_ops bench_port_ops, bench_silent_ops;
 
 /* What the switch takes for the time, by the thread of a worker. Under callgrind (clock.c) it goes by as it is told: */
 void clock_step(uint64_t ns);
