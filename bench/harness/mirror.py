@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """mirror: what a mirror costs the port that is mirrored, whose frames are those of vm2vm: each is copied once, as it comes or as it goes.
+Beside vireo-unmirrored, the same switch without its mirror, the ratio is what it costs. cycles_per_frame are the worker's; who writes the file of pcapng
+shares the front end's CPU, for there are two. `/kept`: the share of the copies for which there was room.
 
 mirror/none/SIZE      nobody is mirrored; beside Open vSwitch, as vm2vm is
 mirror/port/SIZE      to a port that takes everything and keeps nothing (null:); Open vSwitch's is DPDK's net_null
-mirror/pcapng/SIZE    to a file in memory, which a thread of the switch writes: that runs on the front end's CPU here, for there are two
+mirror/pcapng/SIZE    to a file in memory, which a thread of the switch writes
 mirror/filter/SIZE    to such a file, with a filter that no frame meets
-
-Each stands beside the same switch without a mirror (peer_name vireo-unmirrored): the ratio is what it costs. cycles_per_frame are the
-worker's; frames_per_second of pcapng have the front end share its CPU. kept: of what was to be copied, the share for which there was room.
 """
 import json
 import os

@@ -178,6 +178,8 @@ def _values(kind, unit, rows, under="", end=""):
     """Ours and the peers' values themselves, of cases that begin and end so; more than one plot where there are many cases."""
     start = f"{kind}/{under}"
     rows = [row for row in rows if row["unit"] == unit and row["case"].startswith(start)]
+    if not any(row["ours"] or row["peer"] for row in rows):
+        return ""  # nobody has lost anything
     names = list(dict.fromkeys(row["case"][len(start):].removesuffix(end) for row in rows))
     if len(names) > PLOT_GROUPS_MAX and all("/" in name for name in names):
         parts = dict.fromkeys(name.split("/")[0] for name in names)

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """uplink: a guest's frames out of the host and in again, by each kind of uplink, beside Open vSwitch's of that kind and the kernel's bridge.
+Inwards cycles_per_frame are the switch's (`/switch`) and those of the calls at the far end, in which the kernel does the receiving side of a veth. The
+bridge's are those of the guest's calls at its TAP interface, in which the kernel does all; who moves frames from a ring to there comes on top.
 
-uplink/KIND/out/SIZE          a guest sends, and the far end of a veth pair receives; cycles of the switch
-uplink/KIND/in/SIZE           the far end sends, and the guest receives; cycles of the switch, and what the calls at the far end take: an
-                              interface without a wire has its receiving side done by the kernel in the calls of who sends
-uplink/KIND/in/SIZE/switch    of these, the switch's own
+uplink/KIND/out/SIZE          a guest sends, and the far end of a veth pair receives
+uplink/KIND/in/SIZE           the far end sends, and the guest receives
 uplink/KIND/latency/WAY/...   nanoseconds of a frame that is alone on its way, 64 bytes
 
 vireo-bench is the guest (a split ring) and the far end (a packet socket) in one thread; 128 frames are on their way. All switches poll. Each
-has a pair of its own, and a bridge where its kind needs one. The bridge's guest is at a TAP interface, and its cycles are what the
-guest's calls take, in which the kernel does all its work: what somebody pays to move frames from a ring to that interface comes on top. Open
-vSwitch's peer of af_packet and tap is what it makes of such an interface (which its main thread reads), of af_xdp type=afxdp, of dpdk the
-same driver; of macvtap it has none. VIREO_BASE, another build's folder, is one peer more: the switch as it was before a change.
+has a pair of its own, and a bridge where its kind needs one. Open vSwitch's peer of af_packet and tap is what it makes of such an interface,
+which its main thread reads, of af_xdp type=afxdp, of dpdk the same driver; of macvtap it has none. VIREO_BASE, another build's folder, is one
+peer more: the switch as it was before a change.
 """
 import functools
 import json
