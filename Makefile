@@ -92,7 +92,6 @@ libiscsi: build ## each family of libiscsi's test suite on a LUN, in a User-mode
 
 prove: ## what CBMC, fetched from Debian 13, proves of parsers, translation and rings; and checks of bounds taken out, each missed
 	@scripts/prove
-	@scripts/prove --mutants
 
 coverage: ## which lines of lib/wire, ring, mem, device and transport tests, lies and fuzzers reach (WHAT: units, hostile, fuzz, e2e; some only)
 	@scripts/install-deps build check

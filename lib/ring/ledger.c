@@ -17,7 +17,8 @@
  *
  * A driver that has two chains in flight with one id is a liar, and the ledger knows the second of them.
  *
- * That a successor is owed no chain twice, whatever a region holds, is proved in tests/prove/inflight.c.
+ * That a successor is owed no chain twice, whatever a region holds, is proved in tests/prove/inflight.c; that each chain is completed once, whenever
+ * who has written the region was killed, in written.c there.
  */
 
 #include "ring/ledger.h"

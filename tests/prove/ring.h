@@ -176,6 +176,24 @@ static void any_memory(struct ring *ring)
 	ring->buffers.last = nondet_u8(); /* maybe of a larger map */
 }
 
+/*
+ * What a pop has said: `r` of `max` chains, with pieces from `iov` on, where there was room for `room`. Each has an id of the ring and its
+ * pieces, and no others, behind those of the chain before. Returns how many there are.
+ */
+static unsigned look_at_popped(const struct ring *ring, int r, const struct vireo_chain *chains, unsigned max, const struct iovec *iov, unsigned room)
+{
+	unsigned pieces = 0;
+
+	assert(r >= 0 ? r <= (int)max : r == -EPROTO || r == -ENOBUFS || r == -EFAULT);
+	for (int i = 0; i < r; i++) {
+		assert(chains[i].id < ring->size && chains[i].span >= 1 && chains[i].iov == iov + pieces);
+		assert(chains[i].readable_count <= room - pieces);
+		assert(chains[i].writable_count <= room - pieces - chains[i].readable_count);
+		pieces += chains[i].readable_count + chains[i].writable_count;
+	}
+	return pieces;
+}
+
 bool ring_map_take(struct ring *ring)
 {
 	bool taken = map_offered && nondet_bool();
