@@ -65,6 +65,10 @@ static bool line_take(struct config_file *config)
 		unknown(config, word);
 		return false;
 	}
+	if (setting->once) {
+		line_print(config->err, "%s: %s%s: expected on the command line only", config->settings->program, settings_here(options, where), word);
+		return false;
+	}
 	if (!setting->arg && *value) {
 		options->config_at = (size_t)(value - config->line);
 		line_print(config->err, "%s: %s%s '%.40s': expected nothing after '%s'", config->settings->program,

@@ -304,6 +304,15 @@ static void long_options(const struct settings *settings, struct option longs[LO
 	longs[n + 4] = (struct option){"help", no_argument, NULL, OPT_HELP};
 }
 
+static bool all_fits(const struct settings *settings, const void *options, FILE *err)
+{
+	const char *problem = settings->problem ? settings->problem(options) : NULL;
+
+	if (problem)
+		line_print(err, "%s: %s", settings->program, problem);
+	return !problem;
+}
+
 /* Nothing is opened, nothing made: what a start would find in the environment is not looked at. */
 static enum settings_verdict check(const struct settings *settings, void *options, const char *path, FILE *out, FILE *err)
 {
@@ -312,7 +321,7 @@ static enum settings_verdict check(const struct settings *settings, void *option
 	free(o->config);
 	o->config = NULL;
 	o->check = true;
-	if (!config_file_read(settings, options, path, err))
+	if (!config_file_read(settings, options, path, err) || !all_fits(settings, options, err))
 		return SETTINGS_BAD;
 	fprintf(out, "%s: %s: nothing is wrong with it\n", settings->program, path);
 	return SETTINGS_DONE;
@@ -385,5 +394,7 @@ enum settings_verdict settings_parse(const struct settings *settings, void *opti
 	verdict = pass(settings, options, argc, argv, true, out, err);
 	if (verdict == SETTINGS_RUN)
 		verdict = pass(settings, options, argc, argv, false, out, err);
+	if (verdict == SETTINGS_RUN && !all_fits(settings, options, err))
+		verdict = SETTINGS_BAD;
 	return verdict == SETTINGS_DONE && !line_output_arrived(out, err, settings->program) ? SETTINGS_LOST : verdict;
 }

@@ -38,6 +38,8 @@ struct settings {
 	const char *usage;   /* what the help says first */
 	const struct setting *rows;
 	unsigned count;
+	/* Of all that was given together: NULL: it fits, or what was expected. May be NULL. */
+	const char *(*problem)(const void *options);
 	void (*help_more)(FILE *out); /* below the options; NULL: nothing */
 	const struct calls *const *rooms; /* what --print-sandbox prints, and daemon_open() keeps: daemon/sandbox.h */
 };

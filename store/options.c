@@ -204,8 +204,12 @@ static bool conventional_apply(struct store_options *o, char *why)
 	return ok;
 }
 
-static const char *conventional_problem(const struct store_options *o)
+const char *store_problem(const void *options)
 {
+	const struct store_options *o = options;
+
+	if (o->print_capabilities) /* nothing else is done */
+		return NULL;
 	if (o->socket_path && o->fd)
 		return "expected one of --socket-path and --fd";
 	if (o->socket_path && strchr(o->socket_path, ','))
@@ -219,14 +223,11 @@ static const char *conventional_problem(const struct store_options *o)
 
 static enum settings_verdict conventional_check(struct store_options *o, FILE *err)
 {
-	const char *problem = conventional_problem(o);
 	char why[PARSE_WHY_BYTES] = "";
 
-	if (!problem && store_options_conventional(o) && !conventional_apply(o, why))
-		problem = why;
-	if (!problem)
+	if (!store_options_conventional(o) || conventional_apply(o, why))
 		return SETTINGS_RUN;
-	line_print(err, "%s: %s", o->settings->settings->program, problem);
+	line_print(err, "%s: %s", o->settings->settings->program, why);
 	return SETTINGS_BAD;
 }
 

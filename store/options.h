@@ -71,6 +71,8 @@ bool store_set_blk_file(void *options, const char *value, char *why);
 bool store_set_read_only(void *options, const char *value, char *why);
 bool store_set_print_capabilities(void *options, const char *value, char *why);
 
+const char *store_problem(const void *options); /* of the settings' table: do QEMU's conventions go together? */
+
 /*
  * Messages go to `err`, --help and --version to `out`. *options is zero but for defaults of the daemon's own. To be freed with
  * store_options_free() after SETTINGS_RUN; before that it has been freed.

@@ -26,6 +26,7 @@ static const struct settings settings = {
 		 "Disks for virtual machines.\n",
 	.rows = rows,
 	.count = ARRAY_SIZE(rows),
+	.problem = store_problem,
 	.help_more = help_more,
 	.rooms = blkd_rooms,
 };

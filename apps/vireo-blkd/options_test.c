@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define WORDS_MAX 16u
 
@@ -151,9 +153,65 @@ static void capabilities_are_told_and_nothing_is_run(void **state)
 	free(said);
 }
 
+/* What is said of a file with that text. */
+static enum settings_verdict file_parse(const char *how, const char *text, char **ret_said)
+{
+	char path[64];
+	const char *words[] = {how, path, NULL};
+	enum settings_verdict verdict;
+	struct store_options o;
+	int fd = memfd_create("settings", MFD_CLOEXEC);
+
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	verdict = parse(&o, words, ret_said);
+	if (verdict == SETTINGS_RUN)
+		store_options_free(&o);
+	close(fd);
+	return verdict;
+}
+
+/* A file is checked to know whether the daemon would start with it. */
+static void a_check_says_what_a_start_says(void **state)
+{
+	static const char *const bad[] = {"read-only\n", "blk-file /a\n", "socket-path /s\n", "fd 7\nsocket-path /s\nblk-file /a\n", "takeover\n"};
+	static const char *const good[] = {"socket-path /s\nblk-file /a\nread-only\n", "disk a=mem:1M\n", ""};
+	char *said, *checked;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		assert_int_equal(file_parse("--config", bad[i], &said), SETTINGS_BAD);
+		assert_int_equal(file_parse("--check", bad[i], &checked), SETTINGS_BAD);
+		assert_non_null(strstr(said, "expected "));
+		assert_string_equal(strstr(said, "expected "), strstr(checked, "expected "));
+		free(said);
+		free(checked);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_int_equal(file_parse("--config", good[i], &said), SETTINGS_RUN);
+		assert_int_equal(file_parse("--check", good[i], &checked), SETTINGS_DONE);
+		free(said);
+		free(checked);
+	}
+}
+
+/* It would be done at every start, and from the second on there is nothing to take over from. */
+static void what_is_done_once_stands_in_no_file(void **state)
+{
+	char *said;
+
+	assert_int_equal(file_parse("--config", "disk a=mem:1M\n takeover\n", &said), SETTINGS_BAD);
+	assert_non_null(strstr(said, ":2:2: takeover: expected on the command line only\n"));
+	free(said);
+	assert_int_equal(file_parse("--config", "upgrade\n", &said), SETTINGS_BAD);
+	assert_non_null(strstr(said, ":1:1: upgrade: expected on the command line only\n"));
+	free(said);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_check_says_what_a_start_says),
+		cmocka_unit_test(what_is_done_once_stands_in_no_file),
 		cmocka_unit_test(disks_and_exports_are_kept_in_order),
 		cmocka_unit_test(defaults_of_an_export_are_what_machines_want),
 		cmocka_unit_test(a_lifetime_is_three_numbers_that_the_specification_knows),

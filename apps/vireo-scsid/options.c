@@ -76,6 +76,7 @@ static const struct settings settings = {
 		 "SCSI hosts with disks for virtual machines.\n",
 	.rows = rows,
 	.count = ARRAY_SIZE(rows),
+	.problem = store_problem,
 	.help_more = help_more,
 	.rooms = scsid_rooms,
 };
