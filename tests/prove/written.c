@@ -120,8 +120,6 @@ static void unpop(bool packed)
 	now.fate[last_popped] = NOBODYS;
 	in_flight -= chain.span;
 	avail = packed ? place_back(avail, chain.span, SIZE) : (struct packed_place){ (uint16_t)(avail.pos - 1), false };
-	last_popped = 0;
-	assume(now.fate[0] != FLYING); /* so that nothing else is taken for the last one */
 }
 
 /* The store that shows it: at once all of its chains are the driver's. */
