@@ -85,6 +85,17 @@ static unsigned shortage_run(enum shortage_kind kind, void (*scenario)(void))
 	return at - 1;
 }
 
+/* A test of that name: the scenario comes short of each kind of things in turn, at more than `least` moments in all. */
+#define SHORT(scenario, least)                                               \
+	static void scenario##_where_something_is_short(void **state)        \
+	{                                                                    \
+		unsigned moments = 0;                                        \
+									     \
+		for (unsigned kind = 0; kind < SHORT_KINDS; kind++)          \
+			moments += shortage_run((enum shortage_kind)kind, scenario); \
+		assert_true(moments > (least));                              \
+	}
+
 /* ---- what the linker puts in the place of what is meant ---- */
 
 void *__real_malloc(size_t bytes);

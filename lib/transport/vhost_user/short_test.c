@@ -201,18 +201,8 @@ static void a_session_behind_an_iommu_is_set_up(void)
 	the_next_is_served(lab);
 }
 
-#define SHORT(name)                                                              \
-	static void name##_where_something_is_short(void **state)                \
-	{                                                                        \
-		unsigned moments = 0;                                            \
-										 \
-		for (unsigned kind = 0; kind < SHORT_KINDS; kind++)              \
-			moments += shortage_run((enum shortage_kind)kind, name); \
-		assert_true(moments > 10);                                       \
-	}
-
-SHORT(a_session_is_set_up)
-SHORT(a_session_behind_an_iommu_is_set_up)
+SHORT(a_session_is_set_up, 10)
+SHORT(a_session_behind_an_iommu_is_set_up, 10)
 
 int main(void)
 {
