@@ -139,8 +139,9 @@ static void held_look(struct sw *sw)
 	void (*held)(void *opaque) = sw->mirrors_held;
 	struct sw_mirror *mirror;
 
+	/* One that has finished is looked at first (mirrors_look), so that what is told of it is that it has. */
 	TAILQ_FOREACH(mirror, &sw->mirrors, link)
-		if (writes(mirror) && !mirror_writer_held(&mirror->writer) && !mirror_writer_finished(&mirror->writer))
+		if (writes(mirror) && !mirror_writer_held(&mirror->writer))
 			return;
 	sw->mirrors_held = NULL;
 	if (held)
@@ -193,9 +194,9 @@ void sw_mirror_tell(const struct sw_mirror *mirror, struct sw_mirror_past *ret_p
 	struct sw_mirror_status status;
 	uint64_t left = 0;
 
-	sw_mirror_status(mirror, &status);
 	for (unsigned i = 0; mirror->rings && i < mirror->workers; i++)
 		left += ring_frames(&mirror->rings[i]);
+	sw_mirror_status(mirror, &status); /* after that: a frame is counted before it is shown in a ring */
 	*ret_past = (struct sw_mirror_past){.id = mirror->id, .frames = status.frames - left, .bytes = status.bytes, .lost = status.lost + left};
 	if (!mirror->to_port) {
 		ret_past->rest = w->buffer + w->written_bytes;

@@ -65,7 +65,6 @@ struct sw_mirror_status {
  * the switch or of this port; -ELOOP, -EINVAL, -ENOMEM, or why there is no thread.
  */
 int sw_mirror_add(struct sw *sw, const struct sw_mirror_config *config, struct sw_mirror **ret_mirror);
-/* `done` (or NULL) is called, once the file is whole and closed. A second time for the same mirror: -EALREADY, and it is not called. */
 /*
  * Another process is to go on with all mirrors. Their threads come to rest, as far as what they write to takes what there is at once, and then
  * `held` is called, here or from the loop; or by sw_mirrors_go_on(), if one still waits in the kernel. Workers go on, and should have nothing
@@ -76,6 +75,7 @@ void sw_mirrors_go_on(struct sw *sw); /* the end of that, at any moment; and the
 /* Of one that is held, until it goes on: *ret_fd: borrowed, or -1: it goes to a port. */
 void sw_mirror_tell(const struct sw_mirror *mirror, struct sw_mirror_past *ret_past, int *ret_fd, const struct packet_filter_step **ret_filter,
 		    unsigned *ret_steps);
+/* `done` (or NULL) is called, once the file is whole and closed. A second time for the same mirror: -EALREADY, and it is not called. */
 int sw_mirror_remove(struct sw_mirror *mirror, void (*done)(void *opaque), void *opaque);
 struct sw_mirror *sw_mirror_find(struct sw *sw, unsigned id); /* NULL: there is none, or it is going */
 struct sw_mirror *sw_mirror_next(struct sw *sw, struct sw_mirror *previous); /* NULL: the first; ends with NULL */

@@ -24,8 +24,9 @@ struct mirror_writer {
 	bool stop;     /* atomic; control thread: no more is put; write what is there, and end */
 	bool sleeping; /* atomic; the thread's: whoever puts something has to wake it */
 	bool finished; /* atomic; the thread's, the last thing that it says */
-	bool hold;     /* atomic; control thread: come to rest */
-	bool held;     /* atomic; the thread's: it rests, and touches nothing until `hold` ends */
+	uint32_t hold; /* atomic; control thread: 0, or come to rest, for the so many-th time */
+	uint32_t held; /* atomic; the thread's: for which of them it rests, or rested last; it touches nothing until `hold` is another */
+	uint32_t last_hold; /* control thread */
 	int err;       /* the thread's, until it has finished */
 	bool joined;   /* control thread */
 	pthread_t thread;

@@ -4,6 +4,7 @@
 
 #include "switch/mirror.h"
 #include "switch/fake_switch.h"
+#include "switch/mirror_internal.h"
 #include "switch/mirror_ring.h"
 #include "switch/pcapng.h"
 #include "switch/port.h"
@@ -535,6 +536,90 @@ static void a_reader_that_goes_ends_the_mirror(void **state)
 	assert_int_equal(fake_port_got(x->fake[1]), 2);
 }
 
+/* ---- another process is to go on ---- */
+
+#define HOLDS 300u
+
+static bool held_by_now(struct fixture *x, const bool *held)
+{
+	for (unsigned i = 0; i < WAIT_MS_MAX * 5 && !*held; i++)
+		step(x);
+	return *held;
+}
+
+/* What is told of all that still copy: fds that are open. Returns how many frames those have copied. */
+static uint64_t told(struct fixture *x)
+{
+	uint64_t frames = 0;
+
+	for (struct sw_mirror *mirror = NULL; (mirror = sw_mirror_next(x->sw, mirror));) {
+		const struct packet_filter_step *filter;
+		struct sw_mirror_past past;
+		unsigned steps;
+		int fd;
+
+		if (status_of(mirror).err)
+			continue;
+		sw_mirror_tell(mirror, &past, &fd, &filter, &steps);
+		assert_true(fcntl(fd, F_GETFL) >= 0);
+		assert_int_equal(past.rest_bytes, 0);
+		frames += past.frames;
+	}
+	return frames;
+}
+
+/* Its thread has ended, which nobody has looked at yet. */
+static void a_mirror_whose_reader_has_gone_is_not_told_of(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_mirror *mirror;
+	bool held = false;
+	int fds[2];
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+	mirror = mirror_add(x, 0, (struct sw_mirror_config){.fd = fds[1]});
+	close(fds[0]);
+	for (unsigned i = 0; i < WAIT_MS_MAX && !mirror_writer_finished(&mirror->writer); i++)
+		usleep(1000);
+	assert_true(mirror_writer_finished(&mirror->writer));
+	sw_mirrors_hold(x->sw, on_removed, &held);
+	assert_true(held_by_now(x, &held));
+	assert_int_equal(told(x), 0);
+	sw_mirrors_go_on(x->sw);
+	wait_mirrors(x, 0);
+}
+
+/* And has come into the mirror's ring. */
+static void send_copied(struct fixture *x, const struct sw_mirror *mirror, unsigned number)
+{
+	send_one(x, 0, broadcast, number);
+	for (unsigned i = 0; i < WAIT_MS_MAX * 5 && status_of(mirror).frames <= number; i++)
+		step(x);
+	assert_int_equal(status_of(mirror).frames, number + 1);
+}
+
+/* What was copied before that is written. One that has gone on and is held again at once rests, and does not only seem to, as it did before. */
+static void mirrors_rest_as_often_as_they_are_held(void **state)
+{
+	struct fixture *x = *state;
+	struct sw_mirror *mirror = mirror_add(x, 0, (struct sw_mirror_config){.fd = file_new()});
+
+	for (unsigned i = 0; i < HOLDS; i++) {
+		bool held = false, again = false;
+
+		send_copied(x, mirror, 2 * i);
+		sw_mirrors_hold(x->sw, on_removed, &held);
+		assert_true(held_by_now(x, &held));
+		sw_mirrors_go_on(x->sw);
+		send_copied(x, mirror, 2 * i + 1);
+		sw_mirrors_hold(x->sw, on_removed, &again);
+		assert_true(held_by_now(x, &again));
+		assert_int_equal(told(x), 2 * i + 2);
+		sw_mirrors_go_on(x->sw);
+	}
+	mirror_remove(x, mirror);
+}
+
 /* The pipe is full, then the ring is: copies are lost, and frames are not. The mirror can be removed all the same. */
 static void a_reader_that_stops_loses_copies_only(void **state)
 {
@@ -685,6 +770,8 @@ int main(void)
 		TEST(there_are_so_many_of_a_port_and_no_more),
 		TEST(a_port_that_goes_takes_its_mirrors_along),
 		TEST(a_reader_that_goes_ends_the_mirror),
+		TEST(a_mirror_whose_reader_has_gone_is_not_told_of),
+		TEST(mirrors_rest_as_often_as_they_are_held),
 		TEST(a_reader_that_stops_loses_copies_only),
 		TEST(a_full_disk_stops_the_mirror),
 		TEST(whoever_hears_of_an_end_may_remove_the_next_one),

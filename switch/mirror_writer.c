@@ -29,6 +29,7 @@
 
 #define BUFFER_BYTES SW_MIRROR_REST_MAX /* more than a packet of the longest with all that is said of it */
 #define NAP_MS       1
+#define HOLD_FIRST   1u /* of one that has begun in another process */
 #define TURN_RECORDS 1024u
 #define STOPPING_MS  200 /* a reader that takes nothing for so long, when the mirror ends, gets no more */
 
@@ -37,7 +38,7 @@ static bool stopping(const struct mirror_writer *w)
 	return __atomic_load_n(&w->stop, __ATOMIC_ACQUIRE); /* pairs with mirror_writer_stop() */
 }
 
-static bool holding(const struct mirror_writer *w)
+static uint32_t holding(const struct mirror_writer *w)
 {
 	return __atomic_load_n(&w->hold, __ATOMIC_ACQUIRE); /* pairs with mirror_writer_hold() */
 }
@@ -179,7 +180,7 @@ static bool anything_new(const struct sw_mirror *mirror)
 	for (unsigned i = 0; i < mirror->workers; i++)
 		if (mirror_ring_first(&mirror->rings[i], &bytes))
 			return true;
-	return stopping(&mirror->writer) || holding(&mirror->writer);
+	return stopping(&mirror->writer) || holding(&mirror->writer) != 0;
 }
 
 static void event_raise(struct mirror_writer *w)
@@ -190,18 +191,20 @@ static void event_raise(struct mirror_writer *w)
 	pthread_mutex_unlock(&w->lock);
 }
 
-/* False: it is to end, and what there is belongs to another process. */
-static bool rest_held(struct mirror_writer *w)
+/* Until it is held no more, or once more. False: it is to end, and what there is belongs to another process. */
+static bool rest_held(struct mirror_writer *w, uint32_t hold)
 {
 	struct pollfd poll_fd = {.fd = w->wake_fd, .events = POLLIN};
 
-	__atomic_store_n(&w->held, true, __ATOMIC_RELEASE); /* pairs with mirror_writer_held() */
+	__atomic_store_n(&w->held, hold, __ATOMIC_RELEASE); /* pairs with mirror_writer_held() */
 	event_raise(w);
-	while (holding(w) && !stopping(w))
+	while (holding(w) == hold) {
+		if (stopping(w))
+			return false;
 		if (poll(&poll_fd, 1, -1) > 0)
 			fd_event_clear(w->wake_fd);
-	__atomic_store_n(&w->held, false, __ATOMIC_RELAXED);
-	return !holding(w);
+	}
+	return true;
 }
 
 /* False: the reader has gone, which a pipe or a socket tells. */
@@ -225,19 +228,21 @@ static int serve(const struct sw_mirror *mirror, struct mirror_writer *w)
 
 	if (!mirror->began)
 		head_add(mirror, w);
-	if (mirror->began && !rest_held(w))
+	if (mirror->began && !rest_held(w, HOLD_FIRST))
 		return 0;
 	do {
+		uint32_t hold;
 		int taken;
 
-		stop = stopping(w); /* what was put before that is taken below */
+		stop = stopping(w); /* what was put before that, or before it is to rest, is taken below */
+		hold = holding(w);
 		taken = drain(mirror, w);
 		again = taken;
 		if (taken < 0 && taken != -EBUSY)
 			return taken;
-		if ((taken == -EBUSY || !taken) && holding(w)) {
+		if ((taken == -EBUSY || !taken) && hold) {
 			again = true;
-			if (!rest_held(w))
+			if (!rest_held(w, hold))
 				return 0;
 		} else if (!stop && !rest(mirror, w, taken ? NAP_MS : -1)) {
 			return -EPIPE;
@@ -279,7 +284,7 @@ int mirror_writer_start(struct sw_mirror *mirror, int event_fd, const struct sw_
 	if (!w->buffer)
 		return -ENOMEM;
 	if (past) {
-		w->hold = true;
+		w->hold = w->last_hold = HOLD_FIRST;
 		w->buffer_bytes = past->rest_bytes;
 		if (past->rest_bytes)
 			memcpy(w->buffer, past->rest, past->rest_bytes);
@@ -302,13 +307,13 @@ void mirror_writer_stop(struct mirror_writer *w)
 
 void mirror_writer_hold(struct mirror_writer *w, bool hold)
 {
-	__atomic_store_n(&w->hold, hold, __ATOMIC_RELEASE);
+	__atomic_store_n(&w->hold, hold ? ++w->last_hold : 0, __ATOMIC_RELEASE);
 	fd_event_raise(w->wake_fd);
 }
 
 bool mirror_writer_held(const struct mirror_writer *w)
 {
-	return __atomic_load_n(&w->held, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&w->held, __ATOMIC_ACQUIRE) == w->last_hold;
 }
 
 bool mirror_writer_finished(struct mirror_writer *w)
