@@ -76,6 +76,16 @@ static bool version_settle(struct takeover *t, int err, const struct ctl_failure
 	return true;
 }
 
+/* True: it is so old that it does not know of `reopen`, and is asked without: it says which of its ports cannot be handed over, if there is one. */
+static bool reopen_settle(struct takeover *t, int err, const struct ctl_failure *failure)
+{
+	bool asked = t->reopen && err == -EREMOTEIO && failure->code == RPC_INVALID_PARAMS;
+
+	if (asked)
+		t->reopen = NULL;
+	return asked;
+}
+
 static int ask(struct takeover *t, const char *socket)
 {
 	struct ctl_failure failure = {.code = 0};
@@ -85,7 +95,7 @@ static int ask(struct takeover *t, const char *socket)
 
 	do
 		err = call(t, socket, &result, &failure);
-	while (version_settle(t, err, &failure));
+	while (reopen_settle(t, err, &failure) || version_settle(t, err, &failure));
 	if (!err) {
 		watchdog_take(t, result);
 		json_decref(result);

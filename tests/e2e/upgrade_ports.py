@@ -186,10 +186,12 @@ def an_older_version_is_taken_over_from_and_handed_to(lab):
     pings.end()
     end_well(switch)
     old = Old(lab)
-    child = old.start()
+    child = old.start("--reopen")
     message = f"this switch (Vireo 0.1) hands over as version {OLDEST} has it, which is not the other one's"
-    client, call = old.asked()  # and it does not connect
-    client.sendall(json.dumps({"jsonrpc": "2.0", "id": call["id"], "error": {"code": -32000, "message": message}}).encode() + b"\n")
+    for reopen, code, why in (("yes", -32602, "unknown parameters: expected SOCKET VERSION"), (None, -32000, message)):
+        client, call = old.asked()  # and it does not connect
+        expect(call["params"].get("reopen") == reopen, f"{call}")
+        client.sendall(json.dumps({"jsonrpc": "2.0", "id": call["id"], "error": {"code": code, "message": why}}).encode() + b"\n")
     old.version = OLDEST
     with old.answers(result={}) as taker:
         give(taker, STATE, state(port("null:n", False), version=OLDEST), [old.server.fileno()])
