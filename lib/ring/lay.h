@@ -56,21 +56,25 @@ static inline struct ring_desc ring_desc_read(const void *at)
 	};
 }
 
+/* It may lie behind the region's end: an address, and no pointer. */
+static inline const void *ring_next_line(const void *at)
+{
+	return (const void *)((uintptr_t)at + CACHE_LINE_BYTES);
+}
+
 /*
  * A chain's first lines: whoever popped it looks at its header, or writes one. Asked for as early as the address is
- * known, so that those of a burst come in together. The second may lie behind the region's end: an address, and no pointer.
+ * known, so that those of a burst come in together.
  */
 static inline void ring_fetch_start(const void *start, bool writable, bool is_packed)
 {
-	const void *next = (const void *)((uintptr_t)start + CACHE_LINE_BYTES);
-
 	if (writable) {
 		prefetch_write(start);
 		if (!is_packed) /* there it costs more than it brings: measured */
-			prefetch_write(next);
+			prefetch_write(ring_next_line(start));
 	} else {
 		__builtin_prefetch(start);
-		__builtin_prefetch(next);
+		__builtin_prefetch(ring_next_line(start));
 	}
 }
 
