@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "daemon/errand.h"
 #include "base/loop.h"
+#include "base/util.h"
 #include "daemon/aside.h"
 #include <errno.h>
 #include <stddef.h>
@@ -42,8 +43,10 @@ static void look(void *opaque)
 		errand_put(errand);
 		at = &errands->first; /* `done` may have changed the list */
 	}
-	if (errands->first)
-		loop_timer_start(errands->timer, ASIDE_LOOK_MS);
+	if (!errands->first)
+		return;
+	errands->look_ms = min_u32(2 * errands->look_ms, ASIDE_LOOK_MS);
+	loop_timer_start(errands->timer, errands->look_ms);
 }
 
 int errands_init(struct errands *errands, struct loop *loop, unsigned max)
@@ -66,7 +69,8 @@ int errands_run(struct errands *errands, struct errand *errand)
 	errand->next = errands->first;
 	errands->first = errand;
 	errands->count++;
-	loop_timer_start(errands->timer, ASIDE_LOOK_MS);
+	errands->look_ms = 1;
+	loop_timer_start(errands->timer, errands->look_ms);
 	return 0;
 }
 

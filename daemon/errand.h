@@ -39,6 +39,7 @@ struct errands {
 	struct loop_timer *timer;
 	struct errand *first;
 	unsigned count, max; /* under way at a time; each may hold a thread for as long as somebody else likes */
+	unsigned look_ms; /* as a rule they are done at once */
 };
 
 int errands_init(struct errands *errands, struct loop *loop, unsigned max);

@@ -51,6 +51,7 @@ struct store_disk {
 	bool shrinking; /* and is not to be used by anybody yet */
 	bool held; /* it is ours, and not another process's: holding.c */
 	bool holding; /* a thread takes it, or lets it go */
+	bool awaited; /* a hand-over waits until neither is so */
 	struct { /* waits for that thread */
 		disk_changed_fn *done; /* NULL: nobody does */
 		void *opaque;

@@ -6,6 +6,7 @@
 #include "disk/disk.h"
 #include "disk/limit.h"
 #include "store/commands.h"
+#include "store/holding.h"
 #include "store/store.h"
 #include "vireo/endpoint.h"
 #include <errno.h>
@@ -75,6 +76,7 @@ static void exports_go_on(void *opaque)
 {
 	struct store *store = opaque;
 
+	disk_holds_given_up(store);
 	for (struct export *e = store->exports.first; e; e = e->next)
 		if (e->held && !e->closing)
 			export_goes_on(e); /* one that is not held yet does when it is */
@@ -107,6 +109,7 @@ static void hold_all(struct handover *handover, void *opaque)
 {
 	struct store *store = opaque;
 
+	disk_holds_await(store);
 	for (struct export *e = store->exports.first; e && !handover_given_up(handover); e = e->next) {
 		handover_waits(handover);
 		e->held = true;

@@ -2,6 +2,7 @@
 #include "store/holding.h"
 #include "base/util.h"
 #include "daemon/errand.h"
+#include "daemon/handover.h"
 #include "disk/disk.h"
 #include "store/store.h"
 #include <errno.h>
@@ -49,6 +50,21 @@ static void removal_go(const struct disk_hold *hold, int err)
 		disks_remove_aside(&hold->store->disks, disk, &log, done, disk->removal.opaque);
 }
 
+static void awaited_end(const struct store *store, struct store_disk *disk)
+{
+	bool awaited = disk->awaited;
+
+	disk->awaited = false;
+	if (awaited)
+		handover_rests(store->handover);
+}
+
+static void awaited_look(const struct store *store, struct store_disk *disk)
+{
+	if (!disk->held && !disk->holding)
+		awaited_end(store, disk);
+}
+
 static void hold_done(struct errand *errand, int err)
 {
 	struct disk_hold *hold = hold_of(errand);
@@ -59,6 +75,7 @@ static void hold_done(struct errand *errand, int err)
 		disk->held = hold->take && !hold->err;
 		hold->store->kind->disk_held(hold->store, disk, hold->err);
 		disk_hold_look(hold->store, disk);
+		awaited_look(hold->store, disk);
 	}
 	removal_go(hold, err);
 }
@@ -95,6 +112,23 @@ void disk_hold_look(struct store *store, struct store_disk *disk)
 	if (!disk->held || disk->holding || store->disks.ending || store->kind->disk_wanted(store, disk))
 		return;
 	disk->held = false;
-	if (hold_run(store, disk, false))
-		disk_let_go(disk->disk); /* there is no thread: then here */
+	if (!hold_run(store, disk, false))
+		return;
+	disk_let_go(disk->disk); /* there is no thread: then here */
+	awaited_look(store, disk);
+}
+
+void disk_holds_await(struct store *store)
+{
+	for (struct store_disk *d = store->disks.first; d; d = d->next) {
+		d->awaited = d->held || d->holding;
+		if (d->awaited)
+			handover_waits(store->handover);
+	}
+}
+
+void disk_holds_given_up(struct store *store)
+{
+	for (struct store_disk *d = store->disks.first; d; d = d->next)
+		awaited_end(store, d);
 }

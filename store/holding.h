@@ -17,5 +17,8 @@ struct store_disk;
 int disk_hold_ask(struct store *store, struct store_disk *disk);
 /* A queue of it has gone: is there another one (store_kind.disk_wanted())? */
 void disk_hold_look(struct store *store, struct store_disk *disk);
+/* Before a hand-over: it waits until no disk is held, which is soon after their queues have gone, for the other process asks for them at once. */
+void disk_holds_await(struct store *store);
+void disk_holds_given_up(struct store *store); /* it waits no more */
 
 #endif

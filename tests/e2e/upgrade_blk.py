@@ -94,6 +94,7 @@ def ten_hand_overs_under_load(lab):
         blkd.hand_over("--workers", "2")
         for load in loads:
             load.goes_on()
+        expect("another process has the lock" not in open(blkd.child.log, errors="replace").read(), "the old one has let go of c too late")
     watch.end()
     for load in loads:
         load.end()
