@@ -69,7 +69,7 @@ static json_t *ring_report(const char *direction, unsigned queue, const struct v
 	return json_pack("{s:s, s:i, s:i}", "direction", direction, "queue", (int)queue, "size", (int)vireo_driver_ring_size(ring));
 }
 
-json_t *net_driver_session(unsigned pairs, uint64_t features, const struct pci_queue *queues)
+json_t *net_driver_session(unsigned pairs, uint64_t features, const struct driver_queue *queues)
 {
 	json_t *rings = json_array();
 

@@ -4,7 +4,7 @@
 
 /* What a port that is a network device's driver asks of it, wherever the device is: a card on the PCI bus, or behind a vhost-user socket. */
 
-#include "pci_queue.h"
+#include "driver_queue.h"
 #include <jansson.h>
 #include <stdint.h>
 
@@ -16,6 +16,6 @@ uint64_t net_driver_features_large(void);
 unsigned net_driver_offloads(uint64_t features, bool host);
 
 /* Features and rings, as `port show` has them. */
-json_t *net_driver_session(unsigned pairs, uint64_t features, const struct pci_queue *queues);
+json_t *net_driver_session(unsigned pairs, uint64_t features, const struct driver_queue *queues);
 
 #endif

@@ -58,15 +58,15 @@ static uint32_t buffer_bytes(uint64_t features, uint16_t mtu)
 {
 	uint32_t bytes = NET_HDR_BYTES + 22u + mtu;
 
-	if ((features & VIREO_FEATURE(VIREO_NET_F_MRG_RXBUF_BIT)) || bytes <= PCI_BUFFER_BYTES)
-		return PCI_BUFFER_BYTES;
+	if ((features & VIREO_FEATURE(VIREO_NET_F_MRG_RXBUF_BIT)) || bytes <= DRIVER_BUFFER_BYTES)
+		return DRIVER_BUFFER_BYTES;
 	return (bytes + CACHE_LINE_BYTES - 1) & ~(CACHE_LINE_BYTES - 1);
 }
 
-static int queue_open(struct vireo_pci *pci, unsigned index, uint32_t bytes, struct pci_queue *q)
+static int queue_open(struct vireo_pci *pci, unsigned index, uint32_t bytes, struct driver_queue *q)
 {
 	uint64_t features = vireo_pci_features(pci);
-	const struct pci_queue_setup setup = {
+	const struct driver_queue_setup setup = {
 		.rx = vireo_pci_ring(pci, 2 * index),
 		.tx = vireo_pci_ring(pci, 2 * index + 1),
 		.rx_memory = vireo_pci_memory(pci, 2 * index),
@@ -77,10 +77,10 @@ static int queue_open(struct vireo_pci *pci, unsigned index, uint32_t bytes, str
 		.offloads = net_driver_offloads(features, false),
 	};
 
-	return pci_queue_init(q, &setup);
+	return driver_queue_init(q, &setup);
 }
 
-static int function_start(struct vireo_pci *pci, const struct port_spec *spec, struct pci_queue *queues,
+static int function_start(struct vireo_pci *pci, const struct port_spec *spec, struct driver_queue *queues,
 			  uint16_t mtu)
 {
 	struct vireo_pci_net_config config = {
@@ -95,7 +95,7 @@ static int function_start(struct vireo_pci *pci, const struct port_spec *spec, s
 	return err;
 }
 
-int pci_device_open(const struct port_spec *spec, const struct vireo_log *log, struct pci_queue *queues,
+int pci_device_open(const struct port_spec *spec, const struct vireo_log *log, struct driver_queue *queues,
 		    struct pci_device *ret)
 {
 	struct pci_device device = {0};
@@ -115,10 +115,10 @@ int pci_device_open(const struct port_spec *spec, const struct vireo_log *log, s
 	return 0;
 }
 
-void pci_device_close(const struct port_spec *spec, struct pci_queue *queues, struct pci_device *device)
+void pci_device_close(const struct port_spec *spec, struct driver_queue *queues, struct pci_device *device)
 {
 	vireo_pci_close(device->pci); /* first: a card that has been reset writes into no buffer any more */
 	device->pci = NULL;
 	for (unsigned i = 0; i < spec->queues; i++)
-		pci_queue_fini(&queues[i]);
+		driver_queue_fini(&queues[i]);
 }

@@ -2,7 +2,7 @@
 #ifndef SWITCHD_PCI_DEVICE_H
 #define SWITCHD_PCI_DEVICE_H
 
-#include "pci_queue.h"
+#include "driver_queue.h"
 #include "port_spec.h"
 #include "vireo/pci.h"
 
@@ -17,9 +17,9 @@ struct pci_device {
  * Opens the card and starts it with spec->queues pairs; queues has room for so many, all zero. Errors as
  * vireo_pci_open() and vireo_pci_net_start(), which tell the log what to do.
  */
-int pci_device_open(const struct port_spec *spec, const struct vireo_log *log, struct pci_queue *queues,
+int pci_device_open(const struct port_spec *spec, const struct vireo_log *log, struct driver_queue *queues,
 		    struct pci_device *ret);
 /* Resets it. Nobody uses the queues any more. Takes one that is not open. */
-void pci_device_close(const struct port_spec *spec, struct pci_queue *queues, struct pci_device *device);
+void pci_device_close(const struct port_spec *spec, struct driver_queue *queues, struct pci_device *device);
 
 #endif

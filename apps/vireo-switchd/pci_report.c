@@ -22,7 +22,7 @@ static json_t *driver_of(const char *address)
 	return json_string(name ? name + 1 : target);
 }
 
-json_t *pci_session_report(const struct port_spec *spec, uint64_t features, const struct pci_queue *queues)
+json_t *pci_session_report(const struct port_spec *spec, uint64_t features, const struct driver_queue *queues)
 {
 	json_t *driver = driver_of(spec->at.address), *session = net_driver_session(spec->queues, features, queues);
 

@@ -4,10 +4,10 @@
 
 /* What was agreed on with a card that we drive, for `vireoctl port show`: the port's "session". Control thread. */
 
-#include "pci_queue.h"
+#include "driver_queue.h"
 #include "port_spec.h"
 #include <jansson.h>
 
-json_t *pci_session_report(const struct port_spec *spec, uint64_t features, const struct pci_queue *queues);
+json_t *pci_session_report(const struct port_spec *spec, uint64_t features, const struct driver_queue *queues);
 
 #endif

@@ -36,7 +36,7 @@ struct pci_port {
 	int lost; /* atomic: 0, or the errno of why */
 	bool link_up; /* atomic */
 	char *why; /* where the library's first complaint goes while the port is being opened */
-	struct pci_queue queues[];
+	struct driver_queue queues[];
 };
 
 /* ---- workers ---- */
@@ -80,7 +80,7 @@ static void mark_lost(struct pci_port *card, int err)
 static int card_receive(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max)
 {
 	struct pci_port *card = opaque;
-	int ret = pci_queue_receive(&card->queues[queue], frames, max);
+	int ret = driver_queue_receive(&card->queues[queue], frames, max);
 
 	if (unlikely(ret < 0))
 		mark_lost(card, ret);
@@ -90,7 +90,7 @@ static int card_receive(void *opaque, unsigned queue, struct vireo_frame *frames
 static void card_release(void *opaque, unsigned queue)
 {
 	struct pci_port *card = opaque;
-	int err = pci_queue_release(&card->queues[queue]);
+	int err = driver_queue_release(&card->queues[queue]);
 
 	if (unlikely(err))
 		mark_lost(card, err);
@@ -99,14 +99,14 @@ static void card_release(void *opaque, unsigned queue)
 static int card_deliver(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
 {
 	struct pci_port *card = opaque;
-	struct pci_queue *q = &card->queues[queue];
+	struct driver_queue *q = &card->queues[queue];
 	int sent;
 
 	if (unlikely(!__atomic_load_n(&card->link_up, __ATOMIC_RELAXED))) {
 		counter_add(&q->out.disabled, count);
 		return 0;
 	}
-	sent = pci_queue_deliver(q, frames, count);
+	sent = driver_queue_deliver(q, frames, count);
 	if (unlikely(sent < 0)) {
 		mark_lost(card, sent);
 		return 0;
@@ -118,7 +118,7 @@ static void card_flush(void *opaque, unsigned queue)
 {
 	struct pci_port *card = opaque;
 
-	pci_queue_flush(&card->queues[queue]);
+	driver_queue_flush(&card->queues[queue]);
 }
 
 static int card_kick_fd(void *opaque, unsigned queue)
@@ -140,7 +140,7 @@ static bool card_kick_enable(void *opaque, unsigned queue, bool on)
 static void card_stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
 {
 	const struct pci_port *card = opaque;
-	const struct pci_queue *q = &card->queues[queue];
+	const struct driver_queue *q = &card->queues[queue];
 
 	sw_queue_stats_read(out ? &q->out : &q->in, ret);
 }

@@ -22,14 +22,14 @@ static unsigned looks, halts, removals;
 
 /* ---- the card ---- */
 
-int pci_device_open(const struct port_spec *spec, const struct vireo_log *log, struct pci_queue *queues,
+int pci_device_open(const struct port_spec *spec, const struct vireo_log *log, struct driver_queue *queues,
 		    struct pci_device *ret)
 {
 	*ret = (struct pci_device){.pci = (struct vireo_pci *)&interrupt_fd};
 	return 0;
 }
 
-void pci_device_close(const struct port_spec *spec, struct pci_queue *queues, struct pci_device *device)
+void pci_device_close(const struct port_spec *spec, struct driver_queue *queues, struct pci_device *device)
 {
 }
 
@@ -85,22 +85,22 @@ bool vireo_driver_ring_signal_enable(struct vireo_driver_ring *ring, bool on)
 	return false;
 }
 
-int pci_queue_receive(struct pci_queue *q, struct vireo_frame *frames, unsigned max)
+int driver_queue_receive(struct driver_queue *q, struct vireo_frame *frames, unsigned max)
 {
 	return rings_say;
 }
 
-int pci_queue_release(struct pci_queue *q)
+int driver_queue_release(struct driver_queue *q)
 {
 	return rings_say;
 }
 
-int pci_queue_deliver(struct pci_queue *q, struct vireo_frame *const *frames, unsigned count)
+int driver_queue_deliver(struct driver_queue *q, struct vireo_frame *const *frames, unsigned count)
 {
 	return rings_say < 0 ? rings_say : (int)count;
 }
 
-void pci_queue_flush(struct pci_queue *q)
+void driver_queue_flush(struct driver_queue *q)
 {
 }
 

@@ -7,7 +7,7 @@
  *	connected	the switch has the queues; the control thread watches the socket
  *	leaving		the back end has gone, or has broken a rule: the switch lets go of the queues; then the front end is closed, aside, and it begins again
  *
- * The memory is ours and the back end's: what it writes there, and says of it, is input (pci_queue.h).
+ * The memory is ours and the back end's: what it writes there, and says of it, is input (driver_queue.h).
  */
 #include "base/fd.h"
 #include "base/log.h"
@@ -15,8 +15,8 @@
 #include "base/util.h"
 #include "daemon/aside.h"
 #include "daemon/errand.h"
+#include "driver_queue.h"
 #include "net_driver.h"
-#include "pci_queue.h"
 #include "port.h"
 #include "vireo/device.h"
 #include "vireo/driver.h"
@@ -48,7 +48,7 @@ struct user_port {
 	int lost_fd;
 	int lost;     /* atomic: 0, or the errno of why the front end is of no use any more */
 	bool link_up; /* atomic */
-	struct pci_queue queues[];
+	struct driver_queue queues[];
 };
 
 /* ---- workers ---- */
@@ -65,7 +65,7 @@ static void mark_lost(struct user_port *user, int err)
 static int user_receive(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max)
 {
 	struct user_port *user = opaque;
-	int ret = pci_queue_receive(&user->queues[queue], frames, max);
+	int ret = driver_queue_receive(&user->queues[queue], frames, max);
 
 	if (unlikely(ret < 0))
 		mark_lost(user, ret);
@@ -75,7 +75,7 @@ static int user_receive(void *opaque, unsigned queue, struct vireo_frame *frames
 static void user_release(void *opaque, unsigned queue)
 {
 	struct user_port *user = opaque;
-	int err = pci_queue_release(&user->queues[queue]);
+	int err = driver_queue_release(&user->queues[queue]);
 
 	if (unlikely(err))
 		mark_lost(user, err);
@@ -84,7 +84,7 @@ static void user_release(void *opaque, unsigned queue)
 static int user_deliver(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
 {
 	struct user_port *user = opaque;
-	int sent = pci_queue_deliver(&user->queues[queue], frames, count);
+	int sent = driver_queue_deliver(&user->queues[queue], frames, count);
 
 	if (unlikely(sent < 0)) {
 		mark_lost(user, sent);
@@ -97,7 +97,7 @@ static void user_flush(void *opaque, unsigned queue)
 {
 	struct user_port *user = opaque;
 
-	pci_queue_flush(&user->queues[queue]);
+	driver_queue_flush(&user->queues[queue]);
 }
 
 static int user_kick_fd(void *opaque, unsigned queue)
@@ -117,7 +117,7 @@ static bool user_kick_enable(void *opaque, unsigned queue, bool on)
 static void user_stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
 {
 	const struct user_port *user = opaque;
-	const struct pci_queue *q = &user->queues[queue];
+	const struct driver_queue *q = &user->queues[queue];
 
 	sw_queue_stats_read(out ? &q->out : &q->in, ret);
 }
@@ -198,7 +198,7 @@ static void attempt_work(struct errand *errand)
 		.features_required = VIREO_FEATURE(VIREO_F_VERSION_1_BIT) | VIREO_FEATURE(VIREO_NET_F_MRG_RXBUF_BIT),
 		.queue_count = 2 * attempt->pairs,
 		.queue_size = RING_SIZE,
-		.memory_bytes = (size_t)attempt->pairs * 2 * RING_SIZE * PCI_BUFFER_BYTES,
+		.memory_bytes = (size_t)attempt->pairs * 2 * RING_SIZE * DRIVER_BUFFER_BYTES,
 		.protocol_features_off = UINT64_C(1) << VU_PROTO_BACKEND_REQ_BIT, /* nobody would read what it says there */
 		/* The attempt is gone when the front end is closed: then, and in between, nothing of this level is said. */
 		.log = {.write = attempt_log, .opaque = attempt, .max_level = VIREO_LOG_ERROR},
@@ -229,7 +229,7 @@ static void front_leave(struct user_port *user)
 
 	user->front = NULL;
 	for (unsigned i = 0; i < user->port.spec.queues; i++)
-		pci_queue_fini(&user->queues[i]);
+		driver_queue_fini(&user->queues[i]);
 	front_close_aside(front);
 }
 
@@ -286,19 +286,19 @@ static int queue_open(struct user_port *user, unsigned index)
 {
 	uint64_t features = vireo_front_features(user->front);
 	uint8_t *memory = vireo_front_memory(user->front);
-	size_t bytes = (size_t)RING_SIZE * PCI_BUFFER_BYTES;
-	const struct pci_queue_setup setup = {
+	size_t bytes = (size_t)RING_SIZE * DRIVER_BUFFER_BYTES;
+	const struct driver_queue_setup setup = {
 		.rx = vireo_front_ring(user->front, 2 * index),
 		.tx = vireo_front_ring(user->front, 2 * index + 1),
 		.rx_memory = memory + 2 * index * bytes,
 		.tx_memory = memory + (2 * index + 1) * bytes,
-		.buffer_bytes = PCI_BUFFER_BYTES,
+		.buffer_bytes = DRIVER_BUFFER_BYTES,
 		.mergeable = true,
 		.indirect = features & VIREO_FEATURE(VIREO_F_RING_INDIRECT_DESC_BIT),
 		.offloads = net_driver_offloads(features, false),
 	};
 
-	return pci_queue_init(&user->queues[index], &setup);
+	return driver_queue_init(&user->queues[index], &setup);
 }
 
 static int queues_enter(struct user_port *user)

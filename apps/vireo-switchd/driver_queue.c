@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "pci_queue.h"
+#include "driver_queue.h"
 #include "base/util.h"
 #include "wire/virtio_net.h"
 #include "wire/virtio_ring.h"
@@ -13,7 +13,7 @@
 
 /* ---- in ---- */
 
-static int buffer_offer(struct pci_queue *q, void *buffer)
+static int buffer_offer(struct driver_queue *q, void *buffer)
 {
 	const struct iovec iov = {.iov_base = buffer, .iov_len = q->s.buffer_bytes};
 
@@ -21,7 +21,7 @@ static int buffer_offer(struct pci_queue *q, void *buffer)
 }
 
 /* The next used buffer, held until release. 1, 0: none, or what the ring says. */
-static int buffer_take(struct pci_queue *q, uint32_t *ret_bytes)
+static int buffer_take(struct driver_queue *q, uint32_t *ret_bytes)
 {
 	int ret = vireo_driver_ring_get(q->s.rx, &q->held[q->held_count], ret_bytes);
 
@@ -34,7 +34,7 @@ static int buffer_take(struct pci_queue *q, uint32_t *ret_bytes)
  * Takes what follows a frame's first buffer (5.1.6.4): it has been used together with that, and all but the
  * last one are full. Returns the pieces of the frame, 0 if that is not so, or what the ring says.
  */
-static int frame_gather(struct pci_queue *q, unsigned first, uint32_t bytes, unsigned buffers)
+static int frame_gather(struct driver_queue *q, unsigned first, uint32_t bytes, unsigned buffers)
 {
 	bool whole = buffers >= 1 && bytes > NET_HDR_BYTES;
 	unsigned size = vireo_driver_ring_size(q->s.rx);
@@ -53,7 +53,7 @@ static int frame_gather(struct pci_queue *q, unsigned first, uint32_t bytes, uns
 }
 
 /* A device may vouch for the checksums of what it received, as the host's kernel does, if that was agreed. */
-static bool offload_of(const struct pci_queue *q, const struct virtio_net_header *header,
+static bool offload_of(const struct driver_queue *q, const struct virtio_net_header *header,
 		       struct vireo_frame *frame)
 {
 	uint32_t head = min_u32(frame->len_bytes, VIREO_FRAME_HEAD_BYTES);
@@ -70,7 +70,7 @@ static bool offload_of(const struct pci_queue *q, const struct virtio_net_header
 
 /* The frame whose first buffer has just been taken: 1: *frame holds, 0: it is not shown (counted), or an
  * error. */
-static int frame_take(struct pci_queue *q, uint32_t bytes, struct vireo_frame *frame)
+static int frame_take(struct driver_queue *q, uint32_t bytes, struct vireo_frame *frame)
 {
 	unsigned first = q->held_count - 1;
 	struct virtio_net_header header;
@@ -105,7 +105,7 @@ static int frame_take(struct pci_queue *q, uint32_t bytes, struct vireo_frame *f
 	return 1;
 }
 
-int pci_queue_receive(struct pci_queue *q, struct vireo_frame *frames, unsigned max)
+int driver_queue_receive(struct driver_queue *q, struct vireo_frame *frames, unsigned max)
 {
 	unsigned shown = 0;
 	uint32_t bytes;
@@ -124,11 +124,11 @@ int pci_queue_receive(struct pci_queue *q, struct vireo_frame *frames, unsigned 
 	if (shown)
 		return (int)shown; /* an error comes again */
 	if (ret >= 0 && q->held_count)
-		ret = pci_queue_release(q);
+		ret = driver_queue_release(q);
 	return ret < 0 ? ret : 0;
 }
 
-int pci_queue_release(struct pci_queue *q)
+int driver_queue_release(struct driver_queue *q)
 {
 	int err = 0;
 
@@ -141,7 +141,7 @@ int pci_queue_release(struct pci_queue *q)
 
 /* ---- out ---- */
 
-static int slots_reclaim(struct pci_queue *q)
+static int slots_reclaim(struct driver_queue *q)
 {
 	uint32_t len_bytes;
 	void *cookie;
@@ -162,7 +162,7 @@ struct filling {
 	uint32_t room_bytes; /* in the last one */
 };
 
-static void filling_next(struct pci_queue *q, struct filling *f)
+static void filling_next(struct driver_queue *q, struct filling *f)
 {
 	uint16_t slot = q->slots[--q->slots_free];
 
@@ -177,7 +177,7 @@ static void filling_next(struct pci_queue *q, struct filling *f)
 	f->room_bytes = q->s.buffer_bytes;
 }
 
-static void fill(struct pci_queue *q, struct filling *f, const void *data, size_t bytes)
+static void fill(struct driver_queue *q, struct filling *f, const void *data, size_t bytes)
 {
 	const uint8_t *from = data;
 
@@ -198,7 +198,7 @@ static void fill(struct pci_queue *q, struct filling *f, const void *data, size_
 }
 
 /* Header, the private head with its edit, and what follows that in the sender's memory. */
-static void frame_copy(struct pci_queue *q, struct filling *f, const struct vireo_frame *frame,
+static void frame_copy(struct driver_queue *q, struct filling *f, const struct vireo_frame *frame,
 		       const struct virtio_net_header *header)
 {
 	size_t skip = vireo_frame_skip_bytes(frame);
@@ -214,7 +214,7 @@ static void frame_copy(struct pci_queue *q, struct filling *f, const struct vire
 	}
 }
 
-static uint64_t slots_needed(const struct pci_queue *q, const struct vireo_frame *frame)
+static uint64_t slots_needed(const struct driver_queue *q, const struct vireo_frame *frame)
 {
 	uint64_t total_bytes = (uint64_t)NET_HDR_BYTES + vireo_frame_bytes(frame);
 
@@ -222,7 +222,7 @@ static uint64_t slots_needed(const struct pci_queue *q, const struct vireo_frame
 }
 
 /* 1: it is on its way, 0: not (counted). */
-static int frame_send(struct pci_queue *q, const struct vireo_frame *frame)
+static int frame_send(struct driver_queue *q, const struct vireo_frame *frame)
 {
 	uint64_t slots = slots_needed(q, frame);
 	bool table = q->s.indirect && slots > 1;
@@ -253,7 +253,7 @@ static int frame_send(struct pci_queue *q, const struct vireo_frame *frame)
 	return 1;
 }
 
-int pci_queue_deliver(struct pci_queue *q, struct vireo_frame *const *frames, unsigned count)
+int driver_queue_deliver(struct driver_queue *q, struct vireo_frame *const *frames, unsigned count)
 {
 	int sent = 0, err = slots_reclaim(q);
 
@@ -266,19 +266,19 @@ int pci_queue_deliver(struct pci_queue *q, struct vireo_frame *const *frames, un
 	return sent;
 }
 
-void pci_queue_flush(struct pci_queue *q)
+void driver_queue_flush(struct driver_queue *q)
 {
 	vireo_driver_ring_kick(q->s.tx);
 }
 
 /* ---- both ---- */
 
-int pci_queue_init(struct pci_queue *q, const struct pci_queue_setup *setup)
+int driver_queue_init(struct driver_queue *q, const struct driver_queue_setup *setup)
 {
 	unsigned rx_size = vireo_driver_ring_size(setup->rx), tx_size = vireo_driver_ring_size(setup->tx);
 	int err = 0;
 
-	*q = (struct pci_queue){.s = *setup, .in = q->in, .out = q->out};
+	*q = (struct driver_queue){.s = *setup, .in = q->in, .out = q->out};
 	q->held = calloc(rx_size, sizeof(*q->held));
 	q->pieces = calloc(rx_size, sizeof(*q->pieces));
 	q->slots = calloc(tx_size, sizeof(*q->slots));
@@ -293,11 +293,11 @@ int pci_queue_init(struct pci_queue *q, const struct pci_queue_setup *setup)
 	return err;
 }
 
-void pci_queue_fini(struct pci_queue *q)
+void driver_queue_fini(struct driver_queue *q)
 {
 	free(q->held);
 	free(q->pieces);
 	free(q->slots);
 	free(q->next);
-	*q = (struct pci_queue){.in = q->in, .out = q->out};
+	*q = (struct driver_queue){.in = q->in, .out = q->out};
 }

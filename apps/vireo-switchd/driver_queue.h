@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef SWITCHD_PCI_QUEUE_H
-#define SWITCHD_PCI_QUEUE_H
+#ifndef SWITCHD_DRIVER_QUEUE_H
+#define SWITCHD_DRIVER_QUEUE_H
 
 /*
- * A pair of rings of a network card that we drive: frames come in place out of its receive ring (the switch's
+ * A pair of rings of a network device that we drive: frames come in place out of its receive ring (the switch's
  * in queue), and are copied into buffers of its transmit ring (out queue). It knows rings and memory, not
- * where the card is.
+ * where the device is: a card on the PCI bus, or behind a vhost-user socket.
  *
  * Memory that a device can write to is input: a frame's header and head are copied before they are looked at,
  * and what the device says about lengths has been checked by the ring.
@@ -18,9 +18,9 @@
  * A buffer: with MRG_RXBUF larger frames take several. Without, the largest frame that is received has to fit
  * into one.
  */
-#define PCI_BUFFER_BYTES 2048u
+#define DRIVER_BUFFER_BYTES 2048u
 
-struct pci_queue_setup {
+struct driver_queue_setup {
 	struct vireo_driver_ring *rx, *tx;
 	void *rx_memory, *tx_memory; /* vireo_driver_ring_size() * buffer_bytes of each */
 	uint32_t buffer_bytes;
@@ -28,8 +28,8 @@ struct pci_queue_setup {
 	unsigned offloads; /* VIREO_OFFLOAD_* that the device may leave to us on receive */
 };
 
-struct pci_queue {
-	struct pci_queue_setup s;
+struct driver_queue {
+	struct driver_queue_setup s;
 	/* The in queue's worker: buffers that hold the frames that are shown, and the pieces that name them.
 	 */
 	void **held;
@@ -42,14 +42,14 @@ struct pci_queue {
 	struct sw_queue_stats out;
 };
 
-/* Gives all receive buffers to the device. -ENOMEM, or what the ring says. `in` and `out` are what they were, here and in pci_queue_fini(): zeroes at first. */
-int pci_queue_init(struct pci_queue *q, const struct pci_queue_setup *setup);
-void pci_queue_fini(struct pci_queue *q);
+/* Gives all receive buffers to the device. -ENOMEM, or what the ring says. `in` and `out` are what they were, here and in driver_queue_fini(): zeroes at first. */
+int driver_queue_init(struct driver_queue *q, const struct driver_queue_setup *setup);
+void driver_queue_fini(struct driver_queue *q);
 
 /* As struct sw_port_ops; -EPROTO: the device has broken the ring. */
-int pci_queue_receive(struct pci_queue *q, struct vireo_frame *frames, unsigned max);
-int pci_queue_release(struct pci_queue *q);
-int pci_queue_deliver(struct pci_queue *q, struct vireo_frame *const *frames, unsigned count);
-void pci_queue_flush(struct pci_queue *q);
+int driver_queue_receive(struct driver_queue *q, struct vireo_frame *frames, unsigned max);
+int driver_queue_release(struct driver_queue *q);
+int driver_queue_deliver(struct driver_queue *q, struct vireo_frame *const *frames, unsigned count);
+void driver_queue_flush(struct driver_queue *q);
 
 #endif

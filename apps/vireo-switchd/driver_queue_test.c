@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* A pair of rings of a card, and the card itself: libvireo's rings, over memory of this process. */
+/* A pair of rings of a device, and the device itself: libvireo's rings, over memory of this process. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,8 +10,8 @@
 #include <string.h>
 /* after the above: */
 #include "driver/ring/ring.h"
+#include "driver_queue.h"
 #include "lib/ring/ring.h"
-#include "pci_queue.h"
 #include "wire/virtio_net.h"
 #include "wire/virtio_ring.h"
 #include <cmocka.h>
@@ -30,20 +30,20 @@ struct side {
 	uint8_t *buffers;
 };
 
-struct card {
+struct pair {
 	uint8_t *memory;
 	struct map *map;
 	struct side rx, tx;
-	struct pci_queue queue;
+	struct driver_queue queue;
 };
 
-static struct card card;
+static struct pair pair;
 static struct vireo_frame frames[ENTRIES];
 
 static void side_new(struct side *side, unsigned number)
 {
-	uint8_t *at = card.memory + number * (RING_BYTES + ENTRIES * BUFFER_BYTES);
-	uint64_t gpa = GPA + (uint64_t)(at - card.memory);
+	uint8_t *at = pair.memory + number * (RING_BYTES + ENTRIES * BUFFER_BYTES);
+	uint64_t gpa = GPA + (uint64_t)(at - pair.memory);
 	struct driver_ring_setup setup = {
 		.indirect = true,
 		.size = ENTRIES,
@@ -60,7 +60,7 @@ static void side_new(struct side *side, unsigned number)
 				    .desc = setup.desc,
 				    .driver = setup.driver,
 				    .device = setup.device,
-				    .map = card.map};
+				    .map = pair.map};
 	const char *why;
 
 	side->buffers = at + RING_BYTES;
@@ -68,47 +68,47 @@ static void side_new(struct side *side, unsigned number)
 	assert_int_equal(ring_new(&device, &side->device, &why), 0);
 }
 
-static int card_new(bool mergeable, unsigned offloads)
+static int pair_new(bool mergeable, unsigned offloads)
 {
-	struct pci_queue_setup setup = {
+	struct driver_queue_setup setup = {
 		.buffer_bytes = BUFFER_BYTES, .mergeable = mergeable, .indirect = true, .offloads = offloads};
 
-	card.memory = aligned_alloc(4096, MEMORY_BYTES);
-	memset(card.memory, 0, MEMORY_BYTES);
-	card.map = calloc(1, sizeof(*card.map) + sizeof(card.map->regions[0]));
-	card.map->count = 1;
-	card.map->regions[0] = (struct map_region){
-		.gpa = GPA, .size_bytes = MEMORY_BYTES, .uaddr = GPA, .host = card.memory};
-	side_new(&card.rx, 0);
-	side_new(&card.tx, 1);
-	setup.rx = card.rx.driver;
-	setup.tx = card.tx.driver;
-	setup.rx_memory = card.rx.buffers;
-	setup.tx_memory = card.tx.buffers;
-	return pci_queue_init(&card.queue, &setup);
+	pair.memory = aligned_alloc(4096, MEMORY_BYTES);
+	memset(pair.memory, 0, MEMORY_BYTES);
+	pair.map = calloc(1, sizeof(*pair.map) + sizeof(pair.map->regions[0]));
+	pair.map->count = 1;
+	pair.map->regions[0] = (struct map_region){
+		.gpa = GPA, .size_bytes = MEMORY_BYTES, .uaddr = GPA, .host = pair.memory};
+	side_new(&pair.rx, 0);
+	side_new(&pair.tx, 1);
+	setup.rx = pair.rx.driver;
+	setup.tx = pair.tx.driver;
+	setup.rx_memory = pair.rx.buffers;
+	setup.tx_memory = pair.tx.buffers;
+	return driver_queue_init(&pair.queue, &setup);
 }
 
 static int setup(void **state)
 {
-	card.queue = (struct pci_queue){.held = NULL};
-	return card_new(true, VIREO_OFFLOAD_CSUM);
+	pair.queue = (struct driver_queue){.held = NULL};
+	return pair_new(true, VIREO_OFFLOAD_CSUM);
 }
 
 static int setup_plain(void **state)
 {
-	card.queue = (struct pci_queue){.held = NULL};
-	return card_new(false, 0);
+	pair.queue = (struct driver_queue){.held = NULL};
+	return pair_new(false, 0);
 }
 
 static int teardown(void **state)
 {
-	pci_queue_fini(&card.queue);
-	driver_ring_free(card.rx.driver);
-	driver_ring_free(card.tx.driver);
-	ring_free(card.rx.device);
-	ring_free(card.tx.device);
-	free(card.map);
-	free(card.memory);
+	driver_queue_fini(&pair.queue);
+	driver_ring_free(pair.rx.driver);
+	driver_ring_free(pair.tx.driver);
+	ring_free(pair.rx.device);
+	ring_free(pair.tx.device);
+	free(pair.map);
+	free(pair.memory);
 	return 0;
 }
 
@@ -118,10 +118,10 @@ static uint8_t pattern(uint32_t at)
 }
 
 /*
- * The card receives a frame: its bytes follow the header over as many buffers as they take; what the header
+ * The device receives a frame: its bytes follow the header over as many buffers as they take; what the header
  * says and how much of each buffer is used can be something else.
  */
-static void card_receives(struct virtio_net_header header, uint32_t frame_bytes, uint16_t buffers,
+static void device_receives(struct virtio_net_header header, uint32_t frame_bytes, uint16_t buffers,
 			  uint32_t short_by)
 {
 	uint32_t at = 0, left = NET_HDR_BYTES + frame_bytes;
@@ -133,26 +133,26 @@ static void card_receives(struct virtio_net_header header, uint32_t frame_bytes,
 		uint32_t part = left < BUFFER_BYTES - short_by ? left : BUFFER_BYTES - short_by;
 		uint8_t *to;
 
-		assert_int_equal(ring_pop(card.rx.device, &chain, 1, pieces, PIECES_MAX), 1);
+		assert_int_equal(ring_pop(pair.rx.device, &chain, 1, pieces, PIECES_MAX), 1);
 		to = chain.iov[0].iov_base;
 		for (uint32_t i = 0; i < part; i++, at++)
 			to[i] = at < NET_HDR_BYTES ? ((uint8_t *)&header)[at] : pattern(at - NET_HDR_BYTES);
-		ring_push(card.rx.device, &chain, &part, 1);
+		ring_push(pair.rx.device, &chain, &part, 1);
 		left -= part;
 	}
-	ring_publish(card.rx.device);
+	ring_publish(pair.rx.device);
 }
 
 static void nothing_is_lost(void)
 {
-	assert_int_equal(vireo_driver_ring_free(card.rx.driver), 0); /* all buffers are the card's again */
+	assert_int_equal(vireo_driver_ring_free(pair.rx.driver), 0); /* all buffers are the device's again */
 }
 
 static struct sw_queue_stats stats(bool out)
 {
 	struct sw_queue_stats s;
 
-	sw_queue_stats_read(out ? &card.queue.out : &card.queue.in, &s);
+	sw_queue_stats_read(out ? &pair.queue.out : &pair.queue.in, &s);
 	return s;
 }
 
@@ -175,14 +175,14 @@ static const struct virtio_net_header plain;
 
 static void frames_come_in_place(void **state)
 {
-	card_receives(plain, 60, 1, 0);
-	card_receives(plain, 14, 1, 0);
-	assert_int_equal(pci_queue_receive(&card.queue, frames, ENTRIES), 2);
+	device_receives(plain, 60, 1, 0);
+	device_receives(plain, 14, 1, 0);
+	assert_int_equal(driver_queue_receive(&pair.queue, frames, ENTRIES), 2);
 	expect_frame(&frames[0], 60);
 	expect_frame(&frames[1], 14);
-	assert_int_equal(pci_queue_release(&card.queue), 0);
+	assert_int_equal(driver_queue_release(&pair.queue), 0);
 	nothing_is_lost();
-	assert_int_equal(pci_queue_receive(&card.queue, frames, ENTRIES), 0);
+	assert_int_equal(driver_queue_receive(&pair.queue, frames, ENTRIES), 0);
 	assert_int_equal(stats(false).frames, 2);
 	assert_int_equal(stats(false).bytes, 74);
 }
@@ -190,11 +190,11 @@ static void frames_come_in_place(void **state)
 static void a_burst_is_as_long_as_was_asked_for(void **state)
 {
 	for (unsigned i = 0; i < 5; i++)
-		card_receives(plain, 60, 1, 0);
-	assert_int_equal(pci_queue_receive(&card.queue, frames, 3), 3);
-	assert_int_equal(pci_queue_release(&card.queue), 0);
-	assert_int_equal(pci_queue_receive(&card.queue, frames, 3), 2);
-	assert_int_equal(pci_queue_release(&card.queue), 0);
+		device_receives(plain, 60, 1, 0);
+	assert_int_equal(driver_queue_receive(&pair.queue, frames, 3), 3);
+	assert_int_equal(driver_queue_release(&pair.queue), 0);
+	assert_int_equal(driver_queue_receive(&pair.queue, frames, 3), 2);
+	assert_int_equal(driver_queue_release(&pair.queue), 0);
 	nothing_is_lost();
 }
 
@@ -203,29 +203,29 @@ static void a_large_frame_is_gathered(void **state)
 	uint32_t bytes = 10 * BUFFER_BYTES - NET_HDR_BYTES;
 
 	for (unsigned round = 0; round < 30; round++) {
-		card_receives(plain, bytes, 10, 0);
-		card_receives(plain, 100, 1, 0);
-		assert_int_equal(pci_queue_receive(&card.queue, frames, ENTRIES), 2);
+		device_receives(plain, bytes, 10, 0);
+		device_receives(plain, 100, 1, 0);
+		assert_int_equal(driver_queue_receive(&pair.queue, frames, ENTRIES), 2);
 		assert_int_equal(frames[0].iov_count, 10);
 		expect_frame(&frames[0], bytes);
 		expect_frame(&frames[1], 100);
-		assert_int_equal(pci_queue_release(&card.queue), 0);
+		assert_int_equal(driver_queue_release(&pair.queue), 0);
 		nothing_is_lost();
 	}
 }
 
 static void the_queue_goes_on(void)
 {
-	card_receives(plain, 60, 1, 0);
-	assert_int_equal(pci_queue_receive(&card.queue, frames, ENTRIES), 1);
+	device_receives(plain, 60, 1, 0);
+	assert_int_equal(driver_queue_receive(&pair.queue, frames, ENTRIES), 1);
 	expect_frame(&frames[0], 60);
-	assert_int_equal(pci_queue_release(&card.queue), 0);
+	assert_int_equal(driver_queue_release(&pair.queue), 0);
 	nothing_is_lost();
 }
 
 static void a_frame_shorter_than_ethernet_is_dropped(void **state)
 {
-	card_receives(plain, 13, 1, 0);
+	device_receives(plain, 13, 1, 0);
 	the_queue_goes_on();
 	assert_int_equal(stats(false).runt, 1);
 }
@@ -236,35 +236,35 @@ static void a_buffer_without_a_header_is_dropped(void **state)
 	struct vireo_chain chain;
 	uint32_t written = 5;
 
-	assert_int_equal(ring_pop(card.rx.device, &chain, 1, pieces, PIECES_MAX), 1);
-	ring_push(card.rx.device, &chain, &written, 1);
-	ring_publish(card.rx.device);
+	assert_int_equal(ring_pop(pair.rx.device, &chain, 1, pieces, PIECES_MAX), 1);
+	ring_push(pair.rx.device, &chain, &written, 1);
+	ring_publish(pair.rx.device);
 	the_queue_goes_on();
 	assert_int_equal(stats(false).runt, 1);
 }
 
 static void a_frame_of_no_buffers_is_dropped(void **state)
 {
-	card_receives(plain, 60, 0, 0);
+	device_receives(plain, 60, 0, 0);
 	the_queue_goes_on();
 	assert_int_equal(stats(false).error, 1);
 }
 
 static void buffers_that_are_not_full_are_no_frame(void **state)
 {
-	card_receives(plain, 600, 3, 1);
+	device_receives(plain, 600, 3, 1);
 	the_queue_goes_on();
 	assert_int_equal(stats(false).error, 1);
 }
 
 static void a_frame_whose_end_is_missing_is_dropped(void **state)
 {
-	card_receives(plain, 300, 5, 0);
-	assert_int_equal(pci_queue_receive(&card.queue, frames, ENTRIES), 0);
+	device_receives(plain, 300, 5, 0);
+	assert_int_equal(driver_queue_receive(&pair.queue, frames, ENTRIES), 0);
 	assert_int_equal(stats(false).error, 1);
 	nothing_is_lost();
-	card_receives(plain, 60, 0xffff, 0);
-	assert_int_equal(pci_queue_receive(&card.queue, frames, ENTRIES), 0);
+	device_receives(plain, 60, 0xffff, 0);
+	assert_int_equal(driver_queue_receive(&pair.queue, frames, ENTRIES), 0);
 	nothing_is_lost();
 	the_queue_goes_on();
 }
@@ -277,39 +277,39 @@ static void an_offload_that_was_not_agreed_is_dropped(void **state)
 						.csum_start = le16(34),
 						.csum_offset = le16(16)};
 
-	card_receives(large, 200, 1, 0);
+	device_receives(large, 200, 1, 0);
 	the_queue_goes_on();
 	assert_int_equal(stats(false).bad_offload, 1);
 }
 
-static void a_checksum_that_the_card_has_checked_is_believed(void **state)
+static void a_checksum_that_the_device_has_checked_is_believed(void **state)
 {
 	const struct virtio_net_header valid = {.flags = NET_HDR_F_DATA_VALID};
 
-	card_receives(valid, 60, 1, 0);
-	assert_int_equal(pci_queue_receive(&card.queue, frames, 1), 1);
+	device_receives(valid, 60, 1, 0);
+	assert_int_equal(driver_queue_receive(&pair.queue, frames, 1), 1);
 	assert_int_equal(frames[0].offload.flags, VIREO_FRAME_DATA_VALID);
-	assert_int_equal(pci_queue_release(&card.queue), 0);
+	assert_int_equal(driver_queue_release(&pair.queue), 0);
 }
 
 static void without_an_agreement_it_is_not(void **state)
 {
 	const struct virtio_net_header valid = {.flags = NET_HDR_F_DATA_VALID};
 
-	card_receives(valid, 60, 9, 0); /* nor is num_buffers looked at without MRG_RXBUF */
-	assert_int_equal(pci_queue_receive(&card.queue, frames, 1), 1);
+	device_receives(valid, 60, 9, 0); /* nor is num_buffers looked at without MRG_RXBUF */
+	assert_int_equal(driver_queue_receive(&pair.queue, frames, 1), 1);
 	assert_int_equal(frames[0].offload.flags, 0);
-	assert_int_equal(pci_queue_release(&card.queue), 0);
+	assert_int_equal(driver_queue_release(&pair.queue), 0);
 }
 
-static void a_card_that_breaks_its_ring_is_dead(void **state)
+static void a_device_that_breaks_its_ring_is_dead(void **state)
 {
-	struct split_used *used = (struct split_used *)(void *)(card.memory + 4096);
+	struct split_used *used = (struct split_used *)(void *)(pair.memory + 4096);
 
 	used->ring[0].id = le32(ENTRIES);
 	used->idx = le16(1);
-	assert_int_equal(pci_queue_receive(&card.queue, frames, ENTRIES), -EPROTO);
-	assert_int_equal(pci_queue_receive(&card.queue, frames, ENTRIES), -EPROTO);
+	assert_int_equal(driver_queue_receive(&pair.queue, frames, ENTRIES), -EPROTO);
+	assert_int_equal(driver_queue_receive(&pair.queue, frames, ENTRIES), -EPROTO);
 }
 
 /* ---- out ---- */
@@ -336,18 +336,18 @@ static int deliver(uint32_t bytes, unsigned pieces, const struct vireo_frame_off
 	memset(data, 0xcc, 12); /* the sender changes its mind: what was decided on goes out */
 	if (offload)
 		frame.offload = *offload;
-	return pci_queue_deliver(&card.queue, list, 1);
+	return driver_queue_deliver(&pair.queue, list, 1);
 }
 
-/* The card sends what is next. Returns its frame's bytes, and checks them. */
-static uint32_t card_sends(struct virtio_net_header *ret_header)
+/* The device sends what is next. Returns its frame's bytes, and checks them. */
+static uint32_t device_sends(struct virtio_net_header *ret_header)
 {
 	struct iovec pieces[PIECES_MAX];
 	struct vireo_chain chain;
 	uint32_t at = 0;
 
-	pci_queue_flush(&card.queue);
-	if (ring_pop(card.tx.device, &chain, 1, pieces, PIECES_MAX) != 1)
+	driver_queue_flush(&pair.queue);
+	if (ring_pop(pair.tx.device, &chain, 1, pieces, PIECES_MAX) != 1)
 		return 0;
 	assert_int_equal(chain.writable_count, 0);
 	for (uint32_t i = 0; i < chain.readable_count; i++)
@@ -359,12 +359,12 @@ static uint32_t card_sends(struct virtio_net_header *ret_header)
 			else
 				assert_int_equal(byte, pattern(at - NET_HDR_BYTES));
 		}
-	ring_push(card.tx.device, &chain, NULL, 1);
-	ring_publish(card.tx.device);
+	ring_push(pair.tx.device, &chain, NULL, 1);
+	ring_publish(pair.tx.device);
 	return at - NET_HDR_BYTES;
 }
 
-static void frames_are_copied_into_the_cards_buffers(void **state)
+static void frames_are_copied_into_the_devices_buffers(void **state)
 {
 	static const uint32_t sizes[] = {14, 60, BUFFER_BYTES - NET_HDR_BYTES, BUFFER_BYTES, 1514, 9000};
 	struct virtio_net_header header = {0};
@@ -373,7 +373,7 @@ static void frames_are_copied_into_the_cards_buffers(void **state)
 		uint32_t bytes = sizes[round % 6];
 
 		assert_int_equal(deliver(bytes, round % 7 + 1, NULL), 1);
-		assert_int_equal(card_sends(&header), bytes);
+		assert_int_equal(device_sends(&header), bytes);
 		assert_int_equal(header.flags, 0);
 		assert_int_equal(header.gso_type, NET_HDR_GSO_NONE);
 	}
@@ -391,27 +391,27 @@ static void an_offload_is_passed_on(void **state)
 	struct virtio_net_header header = {0};
 
 	assert_int_equal(deliver(5000, 3, &offload), 1);
-	assert_int_equal(card_sends(&header), 5000);
+	assert_int_equal(device_sends(&header), 5000);
 	assert_int_equal(header.flags, NET_HDR_F_NEEDS_CSUM);
 	assert_int_equal(header.gso_type, NET_HDR_GSO_TCPV4);
 	assert_int_equal(le16(header.gso_size), 1448);
 }
 
-/* What the card sends next, in one piece, behind its header. */
-static uint32_t card_bytes(struct virtio_net_header *ret_header, uint8_t *ret)
+/* What the device sends next, in one piece, behind its header. */
+static uint32_t device_bytes(struct virtio_net_header *ret_header, uint8_t *ret)
 {
 	struct iovec pieces[PIECES_MAX];
 	struct vireo_chain chain;
 	uint32_t at = 0;
 
-	pci_queue_flush(&card.queue);
-	assert_int_equal(ring_pop(card.tx.device, &chain, 1, pieces, PIECES_MAX), 1);
+	driver_queue_flush(&pair.queue);
+	assert_int_equal(ring_pop(pair.tx.device, &chain, 1, pieces, PIECES_MAX), 1);
 	for (uint32_t i = 0; i < chain.readable_count; i++) {
 		memcpy(ret + at, chain.iov[i].iov_base, chain.iov[i].iov_len);
 		at += (uint32_t)chain.iov[i].iov_len;
 	}
-	ring_push(card.tx.device, &chain, NULL, 1);
-	ring_publish(card.tx.device);
+	ring_push(pair.tx.device, &chain, NULL, 1);
+	ring_publish(pair.tx.device);
 	memcpy(ret_header, ret, NET_HDR_BYTES);
 	memmove(ret, ret + NET_HDR_BYTES, at - NET_HDR_BYTES);
 	return at - NET_HDR_BYTES;
@@ -433,16 +433,16 @@ static void an_edit_is_applied(void **state)
 		data[i] = pattern(i);
 	memcpy(frame.head, data, VIREO_FRAME_HEAD_BYTES);
 	assert_true(vireo_frame_tag_push(&frame, 0x8100, 0x2a));
-	assert_int_equal(pci_queue_deliver(&card.queue, list, 1), 1);
-	assert_int_equal(card_bytes(&header, sent), BYTES + 4);
+	assert_int_equal(driver_queue_deliver(&pair.queue, list, 1), 1);
+	assert_int_equal(device_bytes(&header, sent), BYTES + 4);
 	assert_memory_equal(sent, data, 12);
 	assert_memory_equal(sent + 12, tag, sizeof(tag));
 	assert_memory_equal(sent + 16, data + 12, BYTES - 12);
 	assert_int_equal(le16(header.csum_start), 38);
 	assert_int_equal(stats(true).bytes, BYTES + 4);
 	assert_true(vireo_frame_tag_pop(&frame));
-	assert_int_equal(pci_queue_deliver(&card.queue, list, 1), 1);
-	assert_int_equal(card_bytes(&header, sent), BYTES);
+	assert_int_equal(driver_queue_deliver(&pair.queue, list, 1), 1);
+	assert_int_equal(device_bytes(&header, sent), BYTES);
 	assert_memory_equal(sent, data, BYTES);
 	assert_int_equal(le16(header.csum_start), 34);
 }
@@ -455,9 +455,9 @@ static void a_checksum_inside_an_edit_is_refused(void **state)
 				    .offload = {.flags = VIREO_FRAME_NEEDS_CSUM, .csum_start = 17}};
 	struct vireo_frame *list[] = {&frame};
 
-	assert_int_equal(pci_queue_deliver(&card.queue, list, 1), 1);
+	assert_int_equal(driver_queue_deliver(&pair.queue, list, 1), 1);
 	assert_true(vireo_frame_tag_push(&frame, 0x8100, 0x2a));
-	assert_int_equal(pci_queue_deliver(&card.queue, list, 1), 0);
+	assert_int_equal(driver_queue_deliver(&pair.queue, list, 1), 0);
 	assert_int_equal(stats(true).offload_refused, 1);
 }
 
@@ -469,20 +469,20 @@ static void a_full_ring_loses_the_frame_and_says_so(void **state)
 		assert_int_equal(deliver(60, 1, NULL), 1);
 	assert_int_equal(deliver(60, 1, NULL), 0);
 	assert_int_equal(stats(true).no_buffer, 1);
-	assert_int_equal(card_sends(&header), 60);
+	assert_int_equal(device_sends(&header), 60);
 	assert_int_equal(deliver(60, 1, NULL), 1); /* one is free again */
 	assert_int_equal(deliver(BUFFER_BYTES, 1, NULL), 0);
 	for (unsigned i = 0; i < ENTRIES; i++)
-		assert_int_equal(card_sends(&header), 60);
-	assert_int_equal(card_sends(&header), 0);
+		assert_int_equal(device_sends(&header), 60);
+	assert_int_equal(device_sends(&header), 0);
 	/* All buffers have come back, however they were strung together. */
 	assert_int_equal(deliver(ENTRIES * BUFFER_BYTES - NET_HDR_BYTES, 1, NULL), 1);
 }
 
-static void a_card_that_breaks_its_transmit_ring_is_dead(void **state)
+static void a_device_that_breaks_its_transmit_ring_is_dead(void **state)
 {
 	struct split_used *used =
-		(struct split_used *)(void *)(card.memory + RING_BYTES + ENTRIES * BUFFER_BYTES + 4096);
+		(struct split_used *)(void *)(pair.memory + RING_BYTES + ENTRIES * BUFFER_BYTES + 4096);
 
 	assert_int_equal(deliver(60, 1, NULL), 1);
 	used->ring[0].id = le32(ENTRIES);
@@ -501,12 +501,12 @@ static void a_frame_longer_than_any_table_is_too_long(void **state)
 /* The port's, who may come to other rings than these. */
 static void counters_go_on_with_other_rings(void **state)
 {
-	card.queue.in.frames = 3;
-	card.queue.out.frames = 4;
+	pair.queue.in.frames = 3;
+	pair.queue.out.frames = 4;
 	teardown(state);
-	assert_int_equal(card_new(true, 0), 0);
-	assert_int_equal(card.queue.in.frames, 3);
-	assert_int_equal(card.queue.out.frames, 4);
+	assert_int_equal(pair_new(true, 0), 0);
+	assert_int_equal(pair.queue.in.frames, 3);
+	assert_int_equal(pair.queue.out.frames, 4);
 }
 
 int main(void)
@@ -523,16 +523,16 @@ int main(void)
 		TEST(buffers_that_are_not_full_are_no_frame),
 		TEST(a_frame_whose_end_is_missing_is_dropped),
 		TEST(an_offload_that_was_not_agreed_is_dropped),
-		TEST(a_checksum_that_the_card_has_checked_is_believed),
+		TEST(a_checksum_that_the_device_has_checked_is_believed),
 		cmocka_unit_test_setup_teardown(without_an_agreement_it_is_not, setup_plain, teardown),
-		TEST(a_card_that_breaks_its_ring_is_dead),
-		TEST(frames_are_copied_into_the_cards_buffers),
+		TEST(a_device_that_breaks_its_ring_is_dead),
+		TEST(frames_are_copied_into_the_devices_buffers),
 		TEST(an_offload_is_passed_on),
 		TEST(an_edit_is_applied),
 		TEST(a_checksum_inside_an_edit_is_refused),
 		TEST(a_full_ring_loses_the_frame_and_says_so),
 		TEST(a_frame_longer_than_any_table_is_too_long),
-		TEST(a_card_that_breaks_its_transmit_ring_is_dead),
+		TEST(a_device_that_breaks_its_transmit_ring_is_dead),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
