@@ -235,6 +235,35 @@ static void a_ring_that_lies_ends_the_cards_access_to_memory(void **state)
 	expect_cut_off(port);
 }
 
+static void a_worker_that_gives_frames_or_buffers_finds_out_as_well(void **state)
+{
+	struct vireo_frame frame = {.len_bytes = 60}, *frames[] = {&frame};
+	struct port *port = *state;
+
+	rings_say = -EPROTO;
+	assert_int_equal(port->kind->ops->deliver(port, 0, frames, 1), 0);
+	port->kind->ops->release(port, 0); /* said once is enough */
+	assert_int_equal(halts, 0);
+	dispatch_all();
+	assert_string_equal(port->kind->state(port), "failed");
+	assert_int_equal(halts, 1);
+}
+
+static void a_link_that_is_down_takes_nothing(void **state)
+{
+	struct vireo_frame frame = {.len_bytes = 60}, *frames[] = {&frame};
+	struct port *port = *state;
+
+	assert_true(port->kind->ops->carrier(port));
+	assert_int_equal(port->kind->ops->deliver(port, 0, frames, 1), 1);
+	fd_event_raise(interrupt_fd);
+	interrupt_says = 1;
+	link_says = 0;
+	dispatch_all();
+	assert_false(port->kind->ops->carrier(port));
+	assert_int_equal(port->kind->ops->deliver(port, 0, frames, 1), 0);
+}
+
 static void a_card_that_the_kernel_wants_back_is_removed(void **state)
 {
 	check_says = -ECANCELED;
@@ -266,6 +295,8 @@ int main(void)
 		TEST(a_config_that_never_settles_is_looked_at_no_more),
 		TEST(a_card_that_is_gone_is_let_alone),
 		TEST(a_ring_that_lies_ends_the_cards_access_to_memory),
+		TEST(a_worker_that_gives_frames_or_buffers_finds_out_as_well),
+		TEST(a_link_that_is_down_takes_nothing),
 		TEST(a_card_that_the_kernel_wants_back_is_removed),
 		TEST(a_link_that_changes_is_no_loss),
 	};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The other end of somebody's vhost-user port, as a port: we are the front end, and the driver of the device that is offered at its socket. So two switches are
- * patched together, and so a back end that is no switch of ours serves as uplink. Receive queue i is the switch's in queue i, transmit queue i the out queue i.
+ * patched together, and so a back end that is no switch of ours serves as uplink. What it has in common with other drivers: driver_port.h.
  *
  *	connecting	a thread aside connects and negotiates, again and again
  *	connected	the switch has the queues; the control thread watches the socket
@@ -9,15 +9,13 @@
  *
  * The memory is ours and the back end's: what it writes there, and says of it, is input (driver_queue.h).
  */
-#include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/util.h"
 #include "daemon/aside.h"
 #include "daemon/errand.h"
-#include "driver_queue.h"
+#include "driver_port.h"
 #include "net_driver.h"
-#include "port.h"
 #include "vireo/device.h"
 #include "vireo/driver.h"
 #include "vireo/net.h"
@@ -38,106 +36,14 @@
 #define NOT_HERE (VIREO_FEATURE(VIREO_NET_F_STATUS_BIT) | VIREO_FEATURE(VIREO_NET_F_CTRL_VQ_BIT) | VIREO_FEATURE(VIREO_NET_F_CTRL_RX_BIT))
 
 struct user_port {
-	struct port port;
+	struct driver_port driver; /* whose link is whether a back end is there */
 	struct errands errands;
 	struct loop_timer *again;
-	struct loop_watch *watch, *lost_watch;
+	struct loop_watch *watch;
 	struct vireo_front *front; /* NULL: connecting */
 	char why[WHY_BYTES];	   /* the last attempt has failed for; a line of the log for each that is new */
 	unsigned leaving;	   /* queues that the switch is still to let go of */
-	int lost_fd;
-	int lost;     /* atomic: 0, or the errno of why the front end is of no use any more */
-	bool link_up; /* atomic */
 	struct driver_queue queues[];
-};
-
-/* ---- workers ---- */
-
-/* Any thread. */
-static void mark_lost(struct user_port *user, int err)
-{
-	int none = 0;
-
-	if (__atomic_compare_exchange_n(&user->lost, &none, err, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-		fd_event_raise(user->lost_fd);
-}
-
-static int user_receive(void *opaque, unsigned queue, struct vireo_frame *frames, unsigned max)
-{
-	struct user_port *user = opaque;
-	int ret = driver_queue_receive(&user->queues[queue], frames, max);
-
-	if (unlikely(ret < 0))
-		mark_lost(user, ret);
-	return ret;
-}
-
-static void user_release(void *opaque, unsigned queue)
-{
-	struct user_port *user = opaque;
-	int err = driver_queue_release(&user->queues[queue]);
-
-	if (unlikely(err))
-		mark_lost(user, err);
-}
-
-static int user_deliver(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
-{
-	struct user_port *user = opaque;
-	int sent = driver_queue_deliver(&user->queues[queue], frames, count);
-
-	if (unlikely(sent < 0)) {
-		mark_lost(user, sent);
-		return 0;
-	}
-	return sent;
-}
-
-static void user_flush(void *opaque, unsigned queue)
-{
-	struct user_port *user = opaque;
-
-	driver_queue_flush(&user->queues[queue]);
-}
-
-static int user_kick_fd(void *opaque, unsigned queue)
-{
-	const struct user_port *user = opaque;
-
-	return vireo_driver_ring_call_fd(user->queues[queue].s.rx);
-}
-
-static bool user_kick_enable(void *opaque, unsigned queue, bool on)
-{
-	const struct user_port *user = opaque;
-
-	return vireo_driver_ring_signal_enable(user->queues[queue].s.rx, on);
-}
-
-static void user_stats(void *opaque, bool out, unsigned queue, struct sw_queue_stats *ret)
-{
-	const struct user_port *user = opaque;
-	const struct driver_queue *q = &user->queues[queue];
-
-	sw_queue_stats_read(out ? &q->out : &q->in, ret);
-}
-
-static bool user_carrier(void *opaque)
-{
-	const struct user_port *user = opaque;
-
-	return __atomic_load_n(&user->link_up, __ATOMIC_RELAXED);
-}
-
-static const struct sw_port_ops user_ops = {
-	.receive = user_receive,
-	.release = user_release,
-	.deliver = user_deliver,
-	.flush = user_flush,
-	.kick_fd = user_kick_fd,
-	.kick_enable = user_kick_enable,
-	.carrier = user_carrier,
-	.stats = user_stats,
 };
 
 /* ---- connecting, aside ---- */
@@ -228,7 +134,7 @@ static void front_leave(struct user_port *user)
 	struct vireo_front *front = user->front;
 
 	user->front = NULL;
-	for (unsigned i = 0; i < user->port.spec.queues; i++)
+	for (unsigned i = 0; i < user->driver.port.spec.queues; i++)
 		driver_queue_fini(&user->queues[i]);
 	front_close_aside(front);
 }
@@ -237,7 +143,7 @@ static void queue_left(void *opaque)
 {
 	struct user_port *user = opaque;
 
-	if (--user->leaving || user->port.closing)
+	if (--user->leaving || user->driver.port.closing)
 		return;
 	front_leave(user);
 	loop_timer_start(user->again, AGAIN_MS);
@@ -246,10 +152,10 @@ static void queue_left(void *opaque)
 /* Once for a front end. */
 static void queues_leave(struct user_port *user)
 {
-	struct port *port = &user->port;
+	struct port *port = &user->driver.port;
 
 	loop_remove(&user->watch);
-	__atomic_store_n(&user->link_up, false, __ATOMIC_RELAXED);
+	__atomic_store_n(&user->driver.link_up, false, __ATOMIC_RELAXED);
 	user->leaving = 1;
 	for (unsigned i = 0; i < port->spec.queues; i++)
 		for (unsigned out = 0; out < 2; out++)
@@ -260,25 +166,24 @@ static void queues_leave(struct user_port *user)
 	queue_left(user);
 }
 
-static void user_lost(void *opaque, uint32_t events)
+static void user_lost(struct driver_port *driver, int err)
 {
-	struct user_port *user = opaque;
-	int err = __atomic_load_n(&user->lost, __ATOMIC_RELAXED);
+	struct user_port *user = container_of(driver, struct user_port, driver);
 
-	fd_event_clear(user->lost_fd);
-	if (!user->watch || !err)
+	if (!user->watch)
 		return;
 	if (err == -EPIPE)
-		log_info(&user->port.peer_log, "disconnected");
+		log_info(&driver->port.peer_log, "disconnected");
 	else
-		log_error(&user->port.peer_log, "the back end breaks the rules of its rings: disconnected");
+		log_error(&driver->port.peer_log, "the back end breaks the rules of its rings: disconnected");
 	queues_leave(user);
 }
 
 static void socket_event(void *opaque, uint32_t events)
 {
-	mark_lost(opaque, -EPIPE);
-	user_lost(opaque, 0);
+	struct user_port *user = opaque;
+
+	driver_port_lost(&user->driver, -EPIPE);
 }
 
 /* What a back end may leave to us, and we to it. */
@@ -301,19 +206,17 @@ static int queue_open(struct user_port *user, unsigned index)
 	return driver_queue_init(&user->queues[index], &setup);
 }
 
+/* The link is up before: what is sent from now on goes into the rings. */
 static int queues_enter(struct user_port *user)
 {
-	struct port *port = &user->port;
 	int err = 0;
 
-	for (unsigned i = 0; i < port->spec.queues && !err; i++)
+	for (unsigned i = 0; i < user->driver.port.spec.queues && !err; i++)
 		err = queue_open(user, i);
-	for (unsigned i = 0; i < port->spec.queues && !err; i++) {
-		err = sw_queue_add(port->sw, true, i);
-		if (!err)
-			err = sw_queue_add(port->sw, false, i);
-	}
-	return err;
+	if (err)
+		return err;
+	__atomic_store_n(&user->driver.link_up, true, __ATOMIC_RELAXED);
+	return driver_port_queues_add(&user->driver);
 }
 
 static void front_come(struct user_port *user, struct attempt *attempt)
@@ -323,19 +226,18 @@ static void front_come(struct user_port *user, struct attempt *attempt)
 	user->front = attempt->front;
 	attempt->front = NULL;
 	user->why[0] = '\0';
-	__atomic_store_n(&user->lost, 0, __ATOMIC_RELAXED);
-	port_offloads_set(&user->port, net_driver_offloads(vireo_front_features(user->front), true));
-	port_mtu_of_peer(&user->port, attempt->mtu);
-	err = loop_add(user->port.ports->loop, vireo_front_socket(user->front), EPOLLRDHUP, socket_event, user, &user->watch);
+	driver_port_found(&user->driver);
+	port_offloads_set(&user->driver.port, net_driver_offloads(vireo_front_features(user->front), true));
+	port_mtu_of_peer(&user->driver.port, attempt->mtu);
+	err = loop_add(user->driver.port.ports->loop, vireo_front_socket(user->front), EPOLLRDHUP, socket_event, user, &user->watch);
 	if (!err)
 		err = queues_enter(user);
 	if (err) {
-		log_warning(&user->port.peer_log, "cannot be served: %s: tries again", strerror(-err));
+		log_warning(&user->driver.port.peer_log, "cannot be served: %s: tries again", strerror(-err));
 		queues_leave(user);
 		return;
 	}
-	__atomic_store_n(&user->link_up, true, __ATOMIC_RELAXED);
-	log_info(&user->port.peer_log, "connected");
+	log_info(&user->driver.port.peer_log, "connected");
 }
 
 static void attempt_done(struct errand *errand, int err)
@@ -352,7 +254,7 @@ static void attempt_done(struct errand *errand, int err)
 	if (!*attempt->why)
 		snprintf(attempt->why, sizeof(attempt->why), "%s", strerror(-attempt->err));
 	if (strcmp(attempt->why, user->why) != 0)
-		log_info(&user->port.peer_log, "waits for its back end: %s", attempt->why);
+		log_info(&user->driver.port.peer_log, "waits for its back end: %s", attempt->why);
 	memcpy(user->why, attempt->why, sizeof(user->why));
 	loop_timer_start(user->again, AGAIN_MS);
 }
@@ -367,8 +269,8 @@ static void connect_begin(void *opaque)
 	if (attempt) {
 		attempt->errand.ops = &attempt_ops;
 		attempt->user = user;
-		attempt->pairs = user->port.spec.queues;
-		snprintf(attempt->path, sizeof(attempt->path), "%s", user->port.spec.at.address);
+		attempt->pairs = user->driver.port.spec.queues;
+		snprintf(attempt->path, sizeof(attempt->path), "%s", user->driver.port.spec.at.address);
 		if (!errands_run(&user->errands, &attempt->errand))
 			return;
 	}
@@ -380,41 +282,39 @@ static void connect_begin(void *opaque)
 
 static void user_free(struct port *port)
 {
-	struct user_port *user = container_of(port, struct user_port, port);
+	struct user_port *user = container_of(port, struct user_port, driver.port);
 
 	front_leave(user);
 	errands_fini(&user->errands);
-	fd_close(&user->lost_fd);
+	driver_port_fini(&user->driver);
 	free(user);
 }
 
 static void user_stop(struct user_port *user)
 {
 	loop_remove(&user->watch);
-	loop_remove(&user->lost_watch);
+	driver_port_stop(&user->driver);
 	loop_timer_free(&user->again);
 	errands_end(&user->errands);
 }
 
 static void user_close(struct port *port)
 {
-	user_stop(container_of(port, struct user_port, port));
+	user_stop(container_of(port, struct user_port, driver.port));
 	port_closed(port);
 }
 
 static int user_start(struct user_port *user)
 {
-	struct loop *loop = user->port.ports->loop;
-	int err = fd_event_new(&user->lost_fd);
+	struct loop *loop = user->driver.port.ports->loop;
+	int err = errands_init(&user->errands, loop, 1);
 
-	if (!err)
-		err = errands_init(&user->errands, loop, 1);
 	if (!err)
 		err = loop_timer_new(loop, connect_begin, user, &user->again);
 	if (!err)
-		err = loop_add(loop, user->lost_fd, EPOLLIN, user_lost, user, &user->lost_watch);
+		err = driver_port_start(&user->driver);
 	if (!err)
-		err = port_join(&user->port);
+		err = port_join(&user->driver.port);
 	if (!err)
 		connect_begin(user);
 	return err;
@@ -428,22 +328,23 @@ static int user_open(struct ports *ports, const struct port_spec *spec, struct p
 	snprintf(why, SPEC_WHY_BYTES, "virtio-user '%.100s': out of memory, fds or ports", spec->at.address);
 	if (!user)
 		return -ENOMEM;
-	user->lost_fd = -1;
-	port_init(&user->port, ports, &port_virtio_user, spec);
-	user->port.in_queues = user->port.out_queues = spec->queues;
+	port_init(&user->driver.port, ports, &port_virtio_user, spec);
+	driver_port_init(&user->driver, user->queues, user_lost);
 	err = user_start(user);
 	if (!err) {
-		*ret_port = &user->port;
+		*ret_port = &user->driver.port;
 	} else {
 		user_stop(user);
-		user_free(&user->port);
+		user_free(&user->driver.port);
 	}
 	return err;
 }
 
 static const char *user_state(const struct port *port)
 {
-	return user_carrier((void *)(uintptr_t)port) ? "connected" : "connecting";
+	const struct user_port *user = (const struct user_port *)port;
+
+	return user->driver.link_up ? "connected" : "connecting";
 }
 
 static void user_report(const struct port *port, json_t *object)
@@ -451,12 +352,6 @@ static void user_report(const struct port *port, json_t *object)
 	const struct user_port *user = (const struct user_port *)port;
 
 	json_object_set_new(object, "session", user->front && !user->leaving ? net_driver_session(port->spec.queues, vireo_front_features(user->front), user->queues) : json_null());
-}
-
-/* We are the device's driver, and a driver cannot pull its device's cable. */
-static enum port_told user_link_set(struct port *port, bool up)
-{
-	return PORT_TOLD_NOT;
 }
 
 static const char *path_problem(const char *address)
@@ -475,12 +370,12 @@ const struct port_kind port_virtio_user = {
 		.keys = keys,
 		.key_count = ARRAY_SIZE(keys),
 	},
-	.ops = &user_ops,
+	.ops = &driver_port_ops,
 	.open = user_open,
 	.close = user_close,
 	.free = user_free,
 	.state = user_state,
 	.report = user_report,
-	.link_set = user_link_set,
+	.link_set = driver_port_link_set,
 	.opens_anew = true,
 };
