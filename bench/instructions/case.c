@@ -58,6 +58,8 @@ static const struct {
 	{"/passed", FORWARDS, 1, {SET(passed)}},
 	{"/summed", FORWARDS, 1, {SET(summed)}},
 	{"/coalesced", FORWARDS, 1, {SET(coalesced)}},
+	{"/mirrored", FORWARDS, 1, {SET(mirrored)}},
+	{"/counted", FORWARDS, 1, {SET(counted)}},
 };
 
 /* Options are measured with short frames, where they weigh most, on the two basic rings. */

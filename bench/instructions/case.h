@@ -27,7 +27,8 @@
  *		has a trunk, whose tag is put in and taken out, and the other's port looks at no tags; access: the other's looks at
  *		tags, as vlan= makes it; trunked: both have trunks, and tags are looked at; qinq: as tagged, with 0x88a8 around the
  *		guests' own tags; spread: UDP to a port of two queues, of which the flow keeps one; passed: UDP whose checksum the sender leaves
- *		to the receiver; summed: the same, and the receiver wants it; coalesced: drivers ask for one signal for two bursts
+ *		to the receiver; summed: the same, and the receiver wants it; coalesced: drivers ask for one signal for two bursts; mirrored: all that one port
+ *		sends and gets goes to a third one, too, which throws it away; counted: somebody asks who talks to whom
  *
  * Without an option header and frame are one descriptor, buffers are mergeable, and all frames have the same
  * addresses.
@@ -52,7 +53,7 @@ struct bench_case {
 	bool two, indirect, plain, flows, logged, tracked, translated, limited, guarded, relayed;
 	bool bonded, rss, hashed, gro, retried, snooped, classed, adaptive, paired, crowded;
 	bool polled; /* of crowded: the worker does not sleep */
-	bool off, fixed, locked, addressed, stormed, tagged, trunked, qinq, spread, passed, summed, coalesced;
+	bool off, fixed, locked, addressed, stormed, tagged, trunked, qinq, spread, passed, summed, coalesced, mirrored, counted;
 	bool access; /* of tagged: both ports look at tags */
 	bool silent; /* of a guest: it never sends, and has a notifier */
 	uint32_t size_bytes;

@@ -4,6 +4,8 @@
 
 #include "bench/instructions/forward.h"
 #include "base/loop.h"
+#include "switch/mirror.h"
+#include "switch/talk.h"
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +15,7 @@ struct forward {
 	struct sw *sw;
 	struct pair pairs[PAIRS_MAX];
 	struct bench_port silent[SILENT_PORTS];
+	uint64_t copies; /* of "mirrored" */
 	unsigned pair_count, greeted;
 	sem_t added, done;
 };
@@ -128,6 +131,46 @@ static void silent_add(struct bench_port *port, unsigned i)
 	must(!sw_queue_add(port->sw, true, 0) && !sw_queue_add(port->sw, false, 0), "no queue");
 }
 
+/* ---- where copies go to: a port that throws all away ---- */
+
+static int copies_deliver(void *opaque, unsigned queue, struct vireo_frame *const *frames, unsigned count)
+{
+	uint64_t *copies = opaque;
+
+	*copies += count;
+	return (int)count;
+}
+
+static void copies_flush(void *opaque, unsigned queue)
+{
+}
+
+static const struct sw_port_ops copies_ops = {.deliver = copies_deliver, .flush = copies_flush};
+
+static void mirror_add(struct sw_port *source)
+{
+	const struct sw_port_config config = {.name = "copies", .ops = &copies_ops, .opaque = &f.copies, .mtu = 1504};
+	struct sw_mirror_config mirror = {.source = source};
+	struct sw_mirror *added;
+
+	must(!sw_port_new(f.sw, &config, &mirror.to) && !sw_queue_add(mirror.to, true, 0), "no port for copies");
+	must(!sw_mirror_add(f.sw, &mirror, &added), "no mirror");
+}
+
+static void told(void *opaque, const struct sw_talk_pair *pair)
+{
+	*(uint64_t *)opaque += pair->frames;
+}
+
+static void features_check(uint64_t sent)
+{
+	uint64_t frames = 0;
+
+	must(!f.c->mirrored || f.copies >= sent, "not all has been mirrored");
+	sw_talk_each(f.sw, told, &frames);
+	must(!f.c->counted || frames == sent, "not all has been counted");
+}
+
 /* Only the first burst of each guest, or what it says first, may have been flooded. */
 static void forwarded_check(const struct pair *pair, bool exactly)
 {
@@ -146,6 +189,7 @@ static void forwarded_check(const struct pair *pair, bool exactly)
 		got += stats.tx_frames + port->kept;
 	}
 	must(sent == got, "the switch has lost frames");
+	features_check(sent);
 }
 
 void forward_done(void)
@@ -167,6 +211,9 @@ static void ports_add(void (*round)(struct pair *pair), void *opaque, bool exact
 	}
 	for (unsigned i = 0; f.c->crowded && i < SILENT_PORTS; i++)
 		silent_add(&f.silent[i], i);
+	if (f.c->mirrored)
+		mirror_add(f.pairs[0].ports[0].sw);
+	must(!f.c->counted || !sw_talk_ask(f.sw), "nothing is counted");
 }
 
 void forward_run(const struct bench_case *c, const int *cpus, void (*round)(struct pair *pair), void *opaque, bool exactly)
