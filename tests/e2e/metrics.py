@@ -74,6 +74,7 @@ def latency_and_bursts_are_histograms(lab):
                 front.send(text_frame(1, None))
             return sum(switch.port("a")["histograms"]["burst_frames"]["counts"]) >= 3
         wait_until(sampled, 60, "some bursts are timed")
+        wait_until(front.drained, 20, "all have been taken")
         sent = switch.port("a")["rx_frames"]
         wait_until(lambda: switch.port("n")["tx_frames"] == sent, 20, "all have passed")
         types, samples = metrics(switch)
