@@ -120,6 +120,17 @@ def choices(prometheus, dashboard, expected):
             raise AssertionError(f"{name} offers {offered} and not {expected[name]}") from why
 
 
+def a_choice_counts(prometheus):
+    """Port a sends all the time, and c once. A machine that is busy may have scraped too seldom of late for a rate."""
+    a, c = (prometheus.query(filled_in("8 * rate(vireo_port_rx_bytes_total{port=~\"$port\"}[$__rate_interval])", {"port": [name]})) for name in "ac")
+    return len(a) == len(c) == 1 and a[0][1] > c[0][1]
+
+
+def frames_stay_for_a_time(prometheus):
+    late = prometheus.query(filled_in("histogram_quantile(0.5, sum by (le) (rate(vireo_port_latency_seconds_bucket[$__rate_interval])))", {}))
+    return len(late) == 1 and 0 < late[0][1] < 60
+
+
 @case
 def each_panel_has_data_from_daemons_under_traffic(lab):
     with open(f"{ROOT}/packaging/grafana/vireo.json") as file:
@@ -140,10 +151,8 @@ def each_panel_has_data_from_daemons_under_traffic(lab):
         everything = {variable["name"]: variable["allValue"] for variable in dashboard["templating"]["list"] if variable.get("includeAll")}
         no_faults(prometheus, dashboard, everything)
         no_faults(prometheus, dashboard, {**offered, "port": ["a", "c"]})
-        a, c = (prometheus.query(filled_in("8 * rate(vireo_port_rx_bytes_total{port=~\"$port\"}[$__rate_interval])", {"port": [name]})) for name in "ac")
-        expect(len(a) == len(c) == 1 and a[0][1] > c[0][1], f"a choice changes nothing: {a}, {c}")
-        late = prometheus.query("histogram_quantile(0.5, sum by (le) (rate(vireo_port_latency_seconds_bucket[15s])))")
-        expect(len(late) == 1 and 0 < late[0][1] < 60, f"the time in the switch: {late}")
+        wait_until(lambda: a_choice_counts(prometheus), 60, "what is chosen has its own rate", step=0.5)
+        wait_until(lambda: frames_stay_for_a_time(prometheus), 60, "the time in the switch is there", step=0.5)
         rules = [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
         wait_until(lambda: all(rule["health"] == "ok" for group in prometheus.ask("rules")["groups"] for rule in group["rules"]), 30, "each rule is evaluated")
         expect(len(rules) >= 12, f"{len(rules)} rules")
