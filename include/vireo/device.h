@@ -359,6 +359,13 @@ VIREO_API bool vireo_queue_kick_enable(struct vireo_queue *queue, bool on);
 VIREO_API unsigned vireo_queue_available(struct vireo_queue *queue);
 
 /*
+ * Whether the driver waits for the next signal: it has looked at all that has been shown, as far as it says. A driver that polls never waits for
+ * one, and one that always wants signals (without EVENT_IDX) always does. True also while a signal is held back, and where the queue
+ * cannot go on. What it says is a hint: the driver may lie, and act meanwhile. Thread: who uses the queue.
+ */
+VIREO_API bool vireo_queue_awaits_signal(const struct vireo_queue *queue);
+
+/*
  * Whether the peer tells of memory piece by piece, when it is asked (VDUSE; VIRTIO_F_ACCESS_PLATFORM): such a queue may have to wait
  * for memory, see vireo_queue_waits(). Constant while the queue runs. Thread: any.
  */

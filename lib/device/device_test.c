@@ -359,6 +359,9 @@ static void chains_go_round_and_the_driver_is_signalled(void **state)
 	vireo_queue_flush(queue);
 	assert_true(raised(lab->call[0]));
 	assert_int_equal(used_of(lab, 0)->idx, 1);
+	assert_true(vireo_queue_awaits_signal(queue));
+	avail_of(lab, 0)->flags = 1; /* VIRTQ_AVAIL_F_NO_INTERRUPT */
+	assert_false(vireo_queue_awaits_signal(queue));
 	lab_free(lab);
 }
 

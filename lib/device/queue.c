@@ -153,6 +153,11 @@ void vireo_queue_expect(const struct vireo_queue *queue)
 	ring_expect(queue->ring);
 }
 
+bool vireo_queue_awaits_signal(const struct vireo_queue *queue)
+{
+	return queue_missed(queue) || queue->coalesce.held || ring_awaits_signal(queue->ring);
+}
+
 unsigned vireo_queue_available(struct vireo_queue *queue)
 {
 	return likely(!queue_missed(queue)) ? ring_available(queue->ring) : 0;

@@ -181,6 +181,17 @@ bool packed_asks_signal(const struct ring *ring, uint32_t span)
 	return packed_event_wants(ring, span);
 }
 
+bool packed_awaits_signal(const struct ring *ring)
+{
+	const struct packed_state *s = &ring->packed;
+	uint32_t event = le32(__atomic_load_n((const event_word *)s->driver, __ATOMIC_RELAXED));
+	unsigned flags = event >> 16 & PACKED_EVENT_FLAGS_MASK;
+
+	if (flags != PACKED_EVENT_DESC || !ring->event_idx)
+		return flags != PACKED_EVENT_DISABLE;
+	return (event & UINT16_MAX) == place_encode(s->first);
+}
+
 enum ring_signal packed_publish(struct ring *ring)
 {
 	struct packed_state *s = &ring->packed;

@@ -488,6 +488,11 @@ unsigned ring_available(struct ring *ring)
 	return ring->is_packed ? packed_available(ring) : split_available(ring);
 }
 
+bool ring_awaits_signal(const struct ring *ring)
+{
+	return ring->error || (ring->is_packed ? packed_awaits_signal(ring) : split_awaits_signal(ring));
+}
+
 void ring_expect(const struct ring *ring)
 {
 	const struct split_state *s = &ring->split;

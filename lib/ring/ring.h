@@ -173,6 +173,7 @@ enum ring_signal ring_publish(struct ring *ring);
 void ring_signals_later(struct ring *ring);
 /* Whether the driver wants a signal for what has been shown since this was asked last; it is forgotten then. Who uses the ring. */
 bool ring_wants_signal(struct ring *ring);
+bool ring_awaits_signal(const struct ring *ring); /* see vireo_queue_awaits_signal() */
 uint32_t ring_unsignalled(const struct ring *ring); /* how much that is: entries of a split ring, descriptors of a packed one */
 
 /*

@@ -130,6 +130,7 @@ void split_push(struct ring *ring, const struct vireo_chain *chains, const uint3
 enum ring_signal split_publish(struct ring *ring);
 int split_chain_owed(struct ring *ring, uint16_t head, struct vireo_chain *chain, struct iovec *iov, unsigned room);
 bool split_kick_enable(struct ring *ring, bool on);
+bool split_awaits_signal(const struct ring *ring);
 unsigned split_available(struct ring *ring);
 
 /* packed.c */
@@ -140,6 +141,7 @@ int packed_pop(struct ring *ring, struct vireo_chain *chains, unsigned max, stru
 void packed_unpop(struct ring *ring, const struct vireo_chain *chains, unsigned count);
 int packed_chain_owed(struct ring *ring, const struct packed_desc *descs, const struct ring_owed *owed,
 		      struct vireo_chain *chain, struct iovec *iov, unsigned room);
+bool packed_awaits_signal(const struct ring *ring);
 unsigned packed_available(struct ring *ring);
 
 /* packed_used.c */

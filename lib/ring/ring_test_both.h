@@ -155,7 +155,39 @@ static void suppression_never_loses_a_wake_up(void **state)
 	stress_all(TEST_PACKED);
 }
 
+/* With EVENT_IDX a driver names the next that it wants to hear of: until it does so again, it has not looked. */
+static void a_driver_that_has_looked_awaits_a_signal(void **state)
+{
+	for (unsigned event_idx = 0; event_idx <= 1; event_idx++) {
+		struct test_driver *d = driver_new((struct test_options){ .packed = TEST_PACKED, .size = 8, .event_idx = event_idx });
+
+		for (unsigned i = 0; i < 40; i++) { /* over the end of the ring */
+			driver_signals_off(d);
+			publish(d, 1 + i % 3);
+			assert_false(ring_awaits_signal(d->ring));
+			driver_signals_on(d);
+			assert_true(ring_awaits_signal(d->ring));
+			publish(d, 1 + i % 2);
+			assert_int_equal(ring_awaits_signal(d->ring), !event_idx);
+		}
+		driver_free(d);
+	}
+}
+
+static void a_broken_ring_awaits_a_signal(void **state)
+{
+	struct test_driver *d = open_ring(4);
+
+	driver_signals_off(d);
+	assert_false(ring_awaits_signal(d->ring));
+	ring_break(d->ring, "a lie");
+	assert_true(ring_awaits_signal(d->ring));
+	driver_free(d);
+}
+
 #define TESTS_OF_BOTH \
+	cmocka_unit_test(a_driver_that_has_looked_awaits_a_signal), \
+	cmocka_unit_test(a_broken_ring_awaits_a_signal), \
 	cmocka_unit_test(chains_lost_in_flight_are_popped_again), \
 	cmocka_unit_test(an_empty_ring_gives_nothing), \
 	cmocka_unit_test(too_few_iovecs_take_nothing), \

@@ -430,6 +430,15 @@ bool split_wants_signal(const struct ring *ring, uint16_t was)
 	return split_event_wants(ring, was);
 }
 
+bool split_awaits_signal(const struct ring *ring)
+{
+	const struct split_state *s = &ring->split;
+
+	if (ring->event_idx)
+		return le16(__atomic_load_n(&s->avail->ring[ring->size], __ATOMIC_RELAXED)) == s->published;
+	return !(le16(__atomic_load_n(&s->avail->flags, __ATOMIC_RELAXED)) & SPLIT_AVAIL_F_NO_INTERRUPT);
+}
+
 enum ring_signal split_publish(struct ring *ring)
 {
 	struct split_state *s = &ring->split;
