@@ -299,19 +299,27 @@ static inline int source_serve(struct worker *worker, struct source *source, str
 	return count;
 }
 
+/* So long that silent ones wait no more rounds: by the owner's limit of what is long, or, where there is none, by what a step has been measured to take. */
+static inline bool round_is_long(const struct worker *worker, const struct round *round)
+{
+	if (worker->took_long)
+		return round->before - round->began > worker->long_cycles;
+	return round->before - worker->silent_asked_cycles >= worker->silent_step_cycles;
+}
+
 /* Are silent ones to be asked in this round? At once where there is nobody whom that holds up, or where the round has been long. */
 static bool silent_due(struct worker *worker, const struct round *round)
 {
-	return ++worker->silent_rounds >= worker->silent_wait || !asked_count(worker) || round->before - round->began > worker->long_cycles;
+	return ++worker->silent_rounds >= worker->silent_wait || !asked_count(worker) || round_is_long(worker, round);
 }
 
 /*
  * How many of them: all, where nobody else is there. Beside others as many as are owed since some were asked, so that each is asked once in a
  * turn. The next ones are asked after as many rounds as take SILENT_STEP_NS, if they are as long as the last ones.
  */
-static unsigned silent_asks(struct worker *worker)
+static unsigned silent_asks(struct worker *worker, const struct round *round)
 {
-	uint64_t passed_ns, owed, rounds = worker->silent_rounds;
+	uint64_t passed_ns, owed, rounds = worker->silent_rounds, cycles = round->before - worker->silent_asked_cycles;
 
 	worker->silent_rounds = 0;
 	if (!asked_count(worker))
@@ -319,6 +327,9 @@ static unsigned silent_asks(struct worker *worker)
 	worker_clock_read(worker);
 	passed_ns = min_u64(worker->now_ns - worker->silent_asked_ns, SILENT_TURN_NS);
 	worker->silent_asked_ns = worker->now_ns;
+	worker->silent_asked_cycles = round->before;
+	if (passed_ns && passed_ns < SILENT_TURN_NS) /* longer ones tell nothing: they were cut off above */
+		worker->silent_step_cycles = cycles * SILENT_STEP_NS / passed_ns;
 	worker->silent_wait = passed_ns ? (unsigned)min_u64(rounds * SILENT_STEP_NS / passed_ns, SILENT_ROUNDS) : SILENT_ROUNDS;
 	owed = worker->silent_owed + worker->silent_count * passed_ns;
 	worker->silent_owed = owed % SILENT_TURN_NS;
@@ -339,7 +350,7 @@ static inline unsigned silent_at(const struct worker *worker, unsigned others)
  */
 static __attribute__((noinline)) void silent_ask(struct worker *worker, struct round *round)
 {
-	unsigned asks = silent_due(worker, round) ? silent_asks(worker) : 0;
+	unsigned asks = silent_due(worker, round) ? silent_asks(worker, round) : 0;
 
 	for (; asks && worker->silent_count; asks--) {
 		struct source *next = asks > 1 && worker->silent_count > 1 ? worker->active[silent_at(worker, 1)] : NULL;

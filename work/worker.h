@@ -81,7 +81,8 @@ struct worker {
 	unsigned silent_count;
 	unsigned silent_next; /* who is asked next, counted from the last one of the active */
 	unsigned silent_rounds, silent_wait; /* since some were asked, and after how many some are asked again */
-	uint64_t silent_asked_ns; /* when some were asked last beside others */
+	uint64_t silent_asked_ns, silent_asked_cycles; /* when some were asked last beside others, by two clocks */
+	uint64_t silent_step_cycles; /* what SILENT_STEP_NS are by the other; 0: not known yet */
 	uint64_t silent_owed; /* parts of an ask that were due then */
 	int event_count;
 	struct epoll_event events[WORKER_EVENTS];
