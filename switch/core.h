@@ -50,6 +50,7 @@ struct sw {
 	struct forwarder **forwarders; /* one per worker */
 	enum sw_mode mode;
 	unsigned spin_us, spin_percent;
+	bool unpaced;
 	uint64_t stall_cycles; /* see stall.c */
 	int event_fd; /* raised for the control thread: grace periods ended, the first address was learned, see asides_look() */
 

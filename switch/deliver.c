@@ -326,6 +326,8 @@ static void deliver_queue(struct forwarder *forwarder, const struct topology_por
 	else
 		deliver_with_work(&box, frames, count);
 	box.ops->flush(box.opaque, queue->number);
+	if (unlikely(forwarder->pacer.on))
+		pace_note(forwarder, to->port, queue, box.ops);
 	if (unlikely(signals_held(to->port)))
 		signals_out(forwarder, to, queue);
 	unclaim(forwarder, queue);

@@ -246,6 +246,18 @@ static unsigned fake_room(void *opaque, unsigned queue)
 	return room < UINT32_MAX ? (unsigned)room : UINT32_MAX;
 }
 
+static bool fake_awaits(void *opaque, unsigned queue)
+{
+	struct fake_port *fake = opaque;
+	bool awaits;
+
+	pthread_mutex_lock(&fake->lock);
+	assert(!fake->stopped[queue]);
+	awaits = !fake->polls;
+	pthread_mutex_unlock(&fake->lock);
+	return awaits;
+}
+
 static int fake_kick_fd(void *opaque, unsigned queue)
 {
 	struct fake_port *fake = opaque;
@@ -301,6 +313,7 @@ const struct sw_port_ops fake_port_ops = {
 	.kick_fd = fake_kick_fd,
 	.kick_enable = fake_kick_enable,
 	.room = fake_room,
+	.awaits = fake_awaits,
 	.steer = fake_steer,
 	.stats = fake_stats,
 };

@@ -42,6 +42,7 @@ struct fake_port {
 	uint64_t room;                  /* frames that still go in */
 	bool steers;                    /* frames are wanted in the queue that their byte 14 names */
 	bool waits[FAKE_QUEUES];        /* its memory is yet to come: after `goes` more frames everything is left */
+	bool polls;                     /* its driver does not wait for a signal, or has not looked yet */
 	bool starves;                   /* or it has no buffers */
 	unsigned goes[FAKE_QUEUES];
 	bool drips;                     /* each delivery lets one more go */

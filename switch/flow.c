@@ -102,3 +102,12 @@ uint32_t flow_hash(const struct vireo_frame *frame)
 		hash = mix(0, frame->head, 12);
 	return fold(hash);
 }
+
+bool flow_is_udp(const struct vireo_frame *frame)
+{
+	uint8_t bytes[PEEK_BYTES];
+	uint32_t have = peek(frame, bytes);
+	struct headers headers;
+
+	return headers_parse(bytes, have, vireo_frame_bytes(frame), &headers) && headers.protocol == IPPROTO_UDP;
+}

@@ -111,4 +111,7 @@ uint32_t flow_hash(const struct vireo_frame *frame);
 /* The same by what a bond looks at. */
 uint32_t flow_hash_of(const struct vireo_frame *frame, enum sw_bond_hash what);
 
+/* Of these the receiver's programs lose what they do not fetch in time, and nobody sends it again. */
+bool flow_is_udp(const struct vireo_frame *frame);
+
 #endif

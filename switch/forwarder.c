@@ -79,6 +79,9 @@ static int serve(struct worker *worker, struct source *source, struct source *ne
 	uint64_t asked_ns;
 	int count;
 
+	if (unlikely(in->pace.serial))
+		return 0;
+	forwarder->pacer.on = unlikely(patience_yields(&worker->patience, worker->now_ns)) && pace_begin(forwarder);
 	if (next)
 		expect(next);
 	asked_ns = sampling_asked(&forwarder->sampling);
@@ -98,6 +101,8 @@ static int serve(struct worker *worker, struct source *source, struct source *ne
 	burst->count = (unsigned)count;
 	burst->queue = (uint16_t)in->number;
 	forward_burst(forwarder, burst);
+	if (unlikely(forwarder->pacer.on))
+		pace_end(forwarder, in);
 	if (likely(!forwarder->stall.alert))
 		in->ops->release(in->opaque, in->number);
 	else
@@ -109,11 +114,13 @@ static int serve(struct worker *worker, struct source *source, struct source *ne
 	return count;
 }
 
-/* One that comes from another worker may bring a signal that is held back. */
+/* What waits for its receiver needs no kick: pace_due() comes back to it. One that comes from another worker may bring a signal that is held back. */
 static bool arm(struct source *source, bool on)
 {
 	struct in_queue *in = container_of(source, struct in_queue, source);
 
+	if (unlikely(on && in->pace.serial))
+		return false;
 	if (unlikely(signals_held(in->port)))
 		signals_in(container_of(source->worker, struct forwarder, worker), in);
 	return in->ops->kick_enable(in->opaque, in->number, on);
@@ -145,6 +152,7 @@ static void due(struct worker *worker)
 
 	retry_due(forwarder);
 	signals_due(forwarder);
+	pace_due(forwarder);
 }
 
 /* ---- control thread ---- */

@@ -6,6 +6,7 @@
 
 #include "switch/forward.h"
 #include "switch/offload.h"
+#include "switch/pace.h"
 #include "switch/priority.h"
 #include "switch/retry.h"
 #include "switch/samples.h"
@@ -42,6 +43,7 @@ struct forwarder {
 	uint8_t mirroring; /* MIRRORING_*: 0 unless a frame in hand is mirrored or traced */
 	struct sampling sampling;
 	struct stall stall;
+	struct pacer pacer;
 	struct retry_list retries;
 	struct signal_list signals;
 	struct urgency urgency; /* of the list on its way: see priority.c */

@@ -36,7 +36,7 @@ struct port_counters {
 	uint64_t rx_reserved, rx_hairpin, rx_bad_source, rx_vlan, rx_isolated, rx_reflected, rx_spoofed, rx_segment_limit, rx_flooded,
 		rx_flood_limit, rx_no_destination, rx_link_down, rx_lost;
 	uint64_t rx_rate_limit, rx_storm_broadcast, rx_storm_multicast, rx_storm_unicast, tx_rate_limit;
-	uint64_t rx_merged;
+	uint64_t rx_merged, rx_paced;
 	uint64_t rx_membership, rx_membership_bad, rx_membership_limit, rx_membership_full, rx_no_member;
 	uint64_t bond_rx_frames, bond_rx_bytes, bond_tx_frames, bond_tx_bytes; /* of a bond: what its members have brought, and been given */
 	uint64_t rx_inactive, rx_lacp, rx_lacp_bad, rx_lacp_limit;
@@ -85,6 +85,18 @@ struct topology_step {
 	STAILQ_ENTRY(topology_step) unpublished; /* sw.unpublished_steps */
 };
 
+/* An in queue whose frames wait for their receiver: see pace.c. */
+struct pace {
+	uint64_t serial; /* of the receiver's port; 0: nothing is waited for */
+	uint64_t at_ns, until_ns; /* the next look, and the last */
+	uint64_t deaf;     /* the port that was not found to wait for a signal last */
+	uint32_t look_us;  /* between two looks; 0: never yet */
+	uint16_t port, queue;
+	uint16_t skip, skips; /* so many more bursts to it do not wait; as many did not the last time */
+	bool looked;       /* once, in vain */
+	bool seen;         /* it was found to be done: now its programs have a moment */
+};
+
 struct in_queue {
 	struct queue queue;
 	/* Constant while published. */
@@ -105,6 +117,7 @@ struct in_queue {
 	unsigned wary_turns;  /* in so many more a long one is the second: see forwarder.c */
 	void *sample;	      /* atomic, read by the control thread: where a frame lay; only where it wants to know */
 	uint64_t look_ns;     /* see signals.c */
+	struct pace pace;
 };
 
 struct out_queue {

@@ -40,6 +40,7 @@ static void add_counters(struct sw_port_stats *sum, const struct port_counters *
 	sum->rx_storm_multicast += counter_read(&from->rx_storm_multicast);
 	sum->rx_storm_unicast += counter_read(&from->rx_storm_unicast);
 	sum->rx_merged += counter_read(&from->rx_merged);
+	sum->rx_paced += counter_read(&from->rx_paced);
 	sum->rx_membership += counter_read(&from->rx_membership);
 	sum->rx_membership_bad += counter_read(&from->rx_membership_bad);
 	sum->rx_membership_limit += counter_read(&from->rx_membership_limit);

@@ -105,6 +105,7 @@ static void sw_init(struct sw *sw, const struct sw_config *config, struct loop *
 	sw->balance = config->balance;
 	sw->spin_us = config->spin_us;
 	sw->spin_percent = config->spin_percent;
+	sw->unpaced = config->unpaced;
 	sw->worker_count = config->workers ? config->workers : 1;
 	sw->stall_cycles = stall_limit_cycles();
 	sw->event_fd = -1;

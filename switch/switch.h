@@ -64,6 +64,8 @@ struct sw_port_ops {
 	 * is sent to it alone. NULL: that cannot be told.
 	 */
 	unsigned (*room)(void *opaque, unsigned queue);
+	/* Out queue: the receiver's driver has looked at all that it has been given, and waits for a signal: see pace.c. NULL: that cannot be told. */
+	bool (*awaits)(void *opaque, unsigned queue);
 	/*
 	 * After a flush, or a release, of a port whose signals may be held back (sw_port_signals_set()): until when one is, in nanoseconds of
 	 * CLOCK_MONOTONIC; it is called again by then, and signals. 0: none is. now: what is held is signalled at once. The control thread calls it
@@ -121,6 +123,7 @@ struct sw_config {
 	 */
 	bool balance;
 	unsigned balance_ms;
+	bool unpaced; /* a sender of UDP waits for nobody, however many want the workers' CPUs; otherwise pace.c says who does */
 	const struct sw_nodes *nodes; /* NULL: this machine's; borrowed until sw_new() returns */
 	unsigned fdb_entries; /* 0: 65536 */
 	unsigned fdb_age_s; /* 0: 300 */
@@ -434,6 +437,7 @@ struct sw_port_stats {
 	uint64_t rx_rate_limit;       /* beyond bytes_in or frames_in */
 	uint64_t rx_storm_broadcast, rx_storm_multicast, rx_storm_unicast; /* to several ports, beyond what the port may send of its kind */
 	uint64_t rx_merged;           /* became part of the frame before: see gro (not a drop) */
+	uint64_t rx_paced;            /* bursts after which it waited for its receiver: unpaced in sw_config (not a drop) */
 	uint64_t rx_membership;       /* IGMP, MLD: what groups there are to be was heard from it (not a drop) */
 	uint64_t rx_membership_bad;   /* such a message that lies */
 	uint64_t rx_membership_limit; /* too many of them */

@@ -178,6 +178,12 @@ static inline void patience_learn(struct patience *p, struct habit *h, uint64_t 
 
 /* ---- the budget ---- */
 
+/* Others have been waiting for our CPU lately. */
+static inline bool patience_yields(const struct patience *p, uint64_t now_ns)
+{
+	return now_ns < p->yield_until_ns;
+}
+
 static inline bool patience_allowed(struct patience *p, uint64_t now_ns)
 {
 	uint64_t since_ns = min_u64(now_ns - p->filled_ns, PATIENCE_SAVED_NS);
@@ -187,7 +193,7 @@ static inline bool patience_allowed(struct patience *p, uint64_t now_ns)
 	p->budget_ns += (int64_t)(since_ns * p->percent / 100);
 	if (p->budget_ns > most_ns)
 		p->budget_ns = most_ns;
-	return p->price_ns && p->budget_ns > 0 && now_ns >= p->yield_until_ns;
+	return p->price_ns && p->budget_ns > 0 && !patience_yields(p, now_ns);
 }
 
 /* So long the worker has waited awake, and has found work or has not. */
@@ -261,7 +267,7 @@ static inline void patience_look(struct patience *p, const struct patience_syste
 	uint64_t preempted = now->preempted - p->preempted;
 
 	if (delay_ns > interval_ns / 32 + p->sleeps * p->round_ns || preempted * PATIENCE_LOOK_EVERY_NS / 2 > interval_ns)
-		p->yield_until_ns = now_ns + PATIENCE_YIELD_NS;
+		p->yield_until_ns = max_u64(p->yield_until_ns, now_ns + PATIENCE_YIELD_NS);
 	else
 		patience_measure_round(p, now->run_ns - p->run_ns);
 	p->run_ns = now->run_ns;

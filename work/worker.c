@@ -228,6 +228,15 @@ static void events_handle(struct worker *worker)
 	worker->event_count = 0;
 }
 
+void worker_resume(struct worker *worker, struct source *source)
+{
+	if (source->state != SOURCE_ARMED)
+		return;
+	worker->armed_count--;
+	worker->napping_count = 0; /* where they are listed is needed */
+	source_activate(worker, source);
+}
+
 /* A nap is over: what was armed for it is active again, at the place where it still is listed. */
 static void nap_end(struct worker *worker)
 {

@@ -122,6 +122,8 @@ static inline void worker_due_at(struct worker *worker, uint64_t at_ns)
 }
 
 void worker_clock_read(struct worker *worker); /* the worker: now_ns and now_s are old, and are not then */
+/* The worker, in due(): a source that was armed and had to wait is asked again. */
+void worker_resume(struct worker *worker, struct source *source);
 void worker_wake(struct worker *worker); /* any thread: look at table and letters */
 /* Any thread: the worker will deliver the letter. */
 void worker_post(struct worker *worker, struct worker_letter *letter);

@@ -43,6 +43,7 @@ static int switch_start(struct switchd *d)
 		.spin_us = d->options.run.spin_us,
 		.spin_percent = d->options.run.spin_percent,
 		.balance = !d->options.run.stay,
+		.unpaced = d->options.unpaced,
 		.fdb_entries = d->options.fdb_entries,
 		.fdb_age_s = d->options.fdb_age_s,
 		.multicast = d->options.multicast,

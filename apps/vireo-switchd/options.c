@@ -128,6 +128,14 @@ static bool set_vm2vm(void *options, const char *value, char *why)
 	return port_vm2vm_parse(value, &((struct options *)options)->vm2vm);
 }
 
+static bool set_udp_pacing(void *options, const char *value, char *why)
+{
+	bool on, good = switch_parse(value, &on);
+
+	((struct options *)options)->unpaced = !on;
+	return good;
+}
+
 static bool set_reopen(void *options, const char *value, char *why)
 {
 	struct options *o = options;
@@ -145,6 +153,7 @@ static const struct setting rows[] = {
 	SETTING_CONTROL_GROUP,
 	SETTING_WORKERS("frames"),
 	SETTING_WORKER_BALANCE("queues"),
+	{"udp-pacing", "on|off", set_udp_pacing, "on or off", "adaptive: who sends UDP waits for its receiver while CPUs are wanted (on)"},
 	{"fdb-entries", "N", set_fdb_entries, "16 to 1048576", "room in the forwarding database (65536)"},
 	{"fdb-age", "S", set_fdb_age, "1 to 1000000", "forget an address after S seconds of silence (300)"},
 	{"mcast-snooping", "on|off", set_mcast_snooping, "on or off", "multicast goes to ports that have asked for it (off)"},

@@ -13,6 +13,7 @@
 struct options {
 	struct worker_options run; /* first; spin_us and spin_percent are as in struct sw_config */
 	bool reopen; /* what cannot be taken over is opened anew */
+	bool unpaced; /* see struct sw_config */
 	unsigned fdb_entries, fdb_age_s;
 	enum sw_vm2vm vm2vm;
 	struct sw_multicast multicast;

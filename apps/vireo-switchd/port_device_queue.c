@@ -112,6 +112,13 @@ static unsigned room(void *opaque, unsigned queue)
 	return vireo_net_receive_room(pair->net, pair->at);
 }
 
+static bool awaits(void *opaque, unsigned queue)
+{
+	const struct device_pair *pair = pair_of(opaque, queue);
+
+	return vireo_queue_awaits_signal(vireo_device_queue(vireo_net_device(pair->net), 2 * pair->at));
+}
+
 /* One device has all pairs, or its driver could not say anything of others. */
 static bool steer(void *opaque, struct vireo_frame *const *frames, unsigned count, uint8_t *ret_queues)
 {
@@ -152,6 +159,7 @@ const struct sw_port_ops device_port_ops = {
 	.expect = expect,
 	.kick_enable = kick_enable,
 	.room = room,
+	.awaits = awaits,
 	.steer = steer,
 	.stats = stats,
 };

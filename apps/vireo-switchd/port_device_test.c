@@ -86,6 +86,11 @@ bool vireo_queue_may_wait(const struct vireo_queue *queue)
 	return false;
 }
 
+bool vireo_queue_awaits_signal(const struct vireo_queue *queue)
+{
+	return true;
+}
+
 void vireo_net_queue_quiesced(struct vireo_net *net, uint32_t queue)
 {
 	quiesced++;

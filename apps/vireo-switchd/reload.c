@@ -325,6 +325,7 @@ static void settings_look(const struct reload *reload)
 	needs_restart(reload, was->run.poll == is->run.poll, "poll or adaptive");
 	needs_restart(reload, was->run.spin_us == is->run.spin_us && was->run.spin_percent == is->run.spin_percent,
 		      "spin-us or spin-percent");
+	needs_restart(reload, was->unpaced == is->unpaced, "udp-pacing");
 	needs_restart(reload, was->fdb_entries == is->fdb_entries, "fdb-entries");
 	needs_restart(reload, was->fdb_age_s == is->fdb_age_s, "fdb-age");
 	needs_restart(reload, was->vm2vm == is->vm2vm, "vm2vm");

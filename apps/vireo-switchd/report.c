@@ -32,6 +32,7 @@ static const struct field port_fields[] = {
 	PORT_FIELD(rx_router, true),
 	PORT_FIELD(rx_unreadable, true),
 	PORT_FIELD(rx_merged, false),
+	PORT_FIELD(rx_paced, false),
 	PORT_FIELD(rx_membership, false),
 	PORT_FIELD(rx_membership_bad, true),
 	PORT_FIELD(rx_membership_limit, true),

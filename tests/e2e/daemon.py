@@ -69,6 +69,7 @@ BAD_OPTIONS = {
     "fdb_small": (["--fdb-entries", "15"], "fdb-entries '15'", "expected 16 to"),
     "fdb_age": (["--fdb-age", "0"], "fdb-age '0'", "expected 1 to"),
     "worker_balance": (["--worker-balance", "yes"], "worker-balance 'yes'", "expected on or off"),
+    "udp_pacing": (["--udp-pacing", "yes"], "udp-pacing 'yes'", "expected on or off"),
     "spin_us": (["--spin-us", "soon"], "spin-us 'soon'", "expected 0 to"),
     "spin_percent": (["--spin-percent", "101"], "spin-percent '101'", "expected 0 to 100"),
     "log_level": (["--log-level", "loud"], "log-level 'loud'", "expected error, warning, info or debug"),
@@ -361,7 +362,7 @@ PORT_VHOST_USER = {"mode", "memory", "session"}
 MEMORY = {"mapped_bytes", "mapped_max_bytes", "mappings", "mappings_max", "made_bytes", "made_max_bytes"}
 COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_reserved", "rx_hairpin", "rx_bad_source", "rx_vlan", "rx_isolated", "rx_reflected", "rx_spoofed",
             "rx_segment_limit", "rx_flood_limit", "rx_no_destination", "rx_link_down", "rx_lost", "rx_spoofed_ip", "rx_spoofed_arp",
-            "rx_spoofed_nd", "rx_dhcp_server", "rx_router", "rx_unreadable", "rx_merged", "rx_membership", "rx_membership_bad",
+            "rx_spoofed_nd", "rx_dhcp_server", "rx_router", "rx_unreadable", "rx_merged", "rx_paced", "rx_membership", "rx_membership_bad",
             "rx_membership_limit", "rx_membership_full", "rx_no_member", "rx_inactive", "rx_lacp", "rx_lacp_bad", "rx_lacp_limit", "rx_rate_limit", "rx_storm_broadcast", "rx_storm_multicast",
             "rx_storm_unicast", "tx_rate_limit", "tx_segmented", "tx_held", "tx_hold_limit", "tx_retry_limit", "tx_class1", "tx_class2", "tx_class3", "tx_less_urgent", "tx_no_queue", "tx_link_down", "tx_flood_room",
             "tx_mtu", "tx_segment_error", "tx_lost"}

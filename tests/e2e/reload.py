@@ -237,7 +237,7 @@ def the_file_that_is_shown_starts_the_same_switch(lab):
     end_well(switch)
 
 
-SETTINGS = {"workers": "2", "adaptive": "", "spin-us": "7", "spin-percent": "3", "fdb-entries": "64", "fdb-age": "9",
+SETTINGS = {"workers": "2", "adaptive": "", "spin-us": "7", "spin-percent": "3", "udp-pacing": "off", "fdb-entries": "64", "fdb-age": "9",
             "mcast-snooping": "on", "mcast-querier": "on", "mcast-unknown": "routers", "mcast-interval": "77",
             "log-level": "warning", "control-group": str(os.getgid()), "beneath": "/tmp:/run", "fdb": "52:54:00:00:00:09 full 30"}
 VHOST_USER = {"name": "full", "queues": "2", "mtu": "1400", "speed": "2500M/half", "mac": "52:54:00:00:00:01+52:54:00:00:00:02", "spoof": "allow", "flood-max": "7777",

@@ -6,7 +6,7 @@ const EVERY_MS = 1000, KEPT = 60, PORTS_SHOWN = 20, DROPS_SHOWN = 14;
 const $ = id => document.getElementById(id);
 
 // Counters of a port and of its queues that are no drops.
-const NO_DROPS = new Set(["rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_reflected", "rx_merged", "rx_membership", "rx_membership_full", "rx_lacp", "rx_lacp_bad",
+const NO_DROPS = new Set(["rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_reflected", "rx_merged", "rx_paced", "rx_membership", "rx_membership_full", "rx_lacp", "rx_lacp_bad",
 	"tx_segmented", "tx_held", "tx_class1", "tx_class2", "tx_class3", "kicks", "signals", "frames", "bytes", "queue"]);
 const REASONS = {
 	rx_reserved: "to an address that no bridge forwards", rx_hairpin: "the destination is behind the sender itself",
