@@ -9,7 +9,7 @@
 
 #include <jansson.h>
 
-#define CTL_CLIENT_TIMEOUT_MS 10000u
+#define CTL_CLIENT_TIMEOUT_MS 15000u
 #define CTL_ANSWER_MAX_BYTES (128u << 20) /* a multiple of what a daemon of ours says at most: RPC_REPLY_MAX_BYTES */
 
 struct ctl_client;

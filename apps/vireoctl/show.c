@@ -320,7 +320,7 @@ void show_usage(FILE *out, const char *daemon, const struct ctl_command *command
 		"      --watch          repeat the command\n"
 		"      --interval S     the pause between repetitions (1)\n"
 		"      --count N        end after N repetitions\n"
-		"      --timeout S      give up an answer that is not whole after so long (10)\n"
+		"      --timeout S      give up an answer that is not whole after so long (15)\n"
 		"      --root FOLDER    where pci commands find /sys and /dev (/)\n"
 		"      --version        print vireoctl's version\n"
 		"  -h, --help           print this\n\n",
