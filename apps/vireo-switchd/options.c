@@ -2,6 +2,7 @@
 #include "options.h"
 #include "base/util.h"
 #include "commands.h"
+#include "ctl/line.h"
 #include "port.h"
 #include "switch/switch.h"
 #include <errno.h>
@@ -195,6 +196,10 @@ enum settings_verdict options_parse(int argc, char *const *argv, FILE *out, FILE
 	*options = (struct options){.fdb_entries = 65536, .fdb_age_s = 300, .multicast = {.query_interval_s = 125}};
 	worker_options_init(&options->run);
 	verdict = settings_parse(&settings, options, argc, argv, out, err);
+	if (verdict == SETTINGS_RUN && options->reopen && !options->run.daemon.takeover) {
+		line_print(err, "vireo-switchd: --reopen: nothing is taken over: say --takeover or --upgrade as well");
+		verdict = SETTINGS_BAD;
+	}
 	if (verdict != SETTINGS_RUN)
 		options_free(options);
 	return verdict;

@@ -70,6 +70,7 @@ BAD_OPTIONS = {
     "fdb_age": (["--fdb-age", "0"], "fdb-age '0'", "expected 1 to"),
     "worker_balance": (["--worker-balance", "yes"], "worker-balance 'yes'", "expected on or off"),
     "udp_pacing": (["--udp-pacing", "yes"], "udp-pacing 'yes'", "expected on or off"),
+    "reopen_alone": (["--reopen"], "--reopen", "nothing is taken over: say --takeover or --upgrade as well"),
     "spin_us": (["--spin-us", "soon"], "spin-us 'soon'", "expected 0 to"),
     "spin_percent": (["--spin-percent", "101"], "spin-percent '101'", "expected 0 to 100"),
     "log_level": (["--log-level", "loud"], "log-level 'loud'", "expected error, warning, info or debug"),

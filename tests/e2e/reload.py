@@ -273,7 +273,7 @@ def with_the_rest(values, found):
 def keys_of_help():
     text = subprocess.run([program("vireo-switchd"), "--help"], capture_output=True, text=True, timeout=20, check=True).stdout
     settings = [row for row in re.findall(r"^  --([a-z-]+) ([^ ]*)", text, re.M)
-                if row[0] not in {"config", "check", "print-sandbox", "version", "help", "port", "control", "poll", "takeover", "upgrade"}]
+                if row[0] not in {"config", "check", "print-sandbox", "version", "help", "port", "control", "poll", "takeover", "upgrade", "reopen"}]
     own = re.sub(r"\s", "", text[text.index("  vhost-user:"):text.index("  vduse:")])
     return settings, re.findall(r"[\[,]([a-z-]+)=([^,\]]*)", own)
 
