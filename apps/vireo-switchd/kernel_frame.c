@@ -3,6 +3,7 @@
 #include "vireo/cursor.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* What follows the head, piece by piece. */
 static unsigned lay_pieces(struct iovec *out, const struct vireo_frame *frame)
@@ -59,4 +60,28 @@ int kernel_frame_lay(struct kernel_frame *out, const struct vireo_frame *frame, 
 		return n;
 	out->pieces = 2 + (unsigned)n;
 	return 0;
+}
+
+int kernel_frame_copy(uint8_t *to, const struct vireo_frame *frame, unsigned header_bytes)
+{
+	uint32_t skip = vireo_frame_skip_bytes(frame);
+	uint8_t *at = to + header_bytes;
+	struct vireo_frame_offload offload;
+	struct virtio_net_header header;
+
+	if (!vireo_frame_offload_moved(frame, &offload))
+		return -EINVAL;
+	header = net_header_build(&offload);
+	memcpy(to, &header, header_bytes);
+	memcpy(at, frame->head, vireo_frame_head_bytes(frame));
+	at += vireo_frame_head_bytes(frame);
+	for (uint32_t i = 0; i < frame->iov_count; i++) {
+		const struct iovec *piece = &frame->iov[i];
+		uint32_t cut = piece->iov_len < skip ? (uint32_t)piece->iov_len : skip;
+
+		memcpy(at, (const uint8_t *)piece->iov_base + cut, piece->iov_len - cut);
+		at += piece->iov_len - cut;
+		skip -= cut;
+	}
+	return (int)(at - to);
 }

@@ -35,4 +35,13 @@ static inline bool kernel_frame_bounces(const struct vireo_frame *frame)
  */
 int kernel_frame_lay(struct kernel_frame *out, const struct vireo_frame *frame, unsigned header_bytes, uint8_t **bounce);
 
+/* As long as this at most, a frame is cheaper to copy than to have the kernel collect it. */
+#define KERNEL_SMALL_BYTES 256u
+
+/*
+ * The same as one piece: header and frame are written to `to`, header_bytes + KERNEL_SMALL_BYTES. Returns how many bytes that is, or
+ * -EINVAL, as above. Of a frame that is longer (vireo_frame_bytes()), it must not be asked.
+ */
+int kernel_frame_copy(uint8_t *to, const struct vireo_frame *frame, unsigned header_bytes);
+
 #endif

@@ -53,6 +53,20 @@ static void sent_lies(struct sent *s)
 	memset(s->bytes, 0xee, min_u32(s->frame.len_bytes, VIREO_FRAME_HEAD_BYTES));
 }
 
+/* A small one is the same in one piece. */
+static void assert_copied(const struct vireo_frame *frame, const uint8_t *expected, uint32_t bytes)
+{
+	uint8_t copy[NET_HDR_BYTES + KERNEL_SMALL_BYTES];
+	const struct virtio_net_header header = net_header_build(&frame->offload);
+
+	memset(copy, 0xcc, sizeof(copy));
+	assert_int_equal(kernel_frame_copy(copy, frame, NET_HDR_BYTES), NET_HDR_BYTES + bytes);
+	assert_memory_equal(copy, &header, NET_HDR_BYTES);
+	assert_memory_equal(copy + NET_HDR_BYTES, expected, bytes);
+	for (size_t i = NET_HDR_BYTES + bytes; i < sizeof(copy); i++)
+		assert_int_equal(copy[i], 0xcc);
+}
+
 static void assert_written(const struct vireo_frame *frame, const uint8_t *expected, uint32_t bytes)
 {
 	uint8_t written[FRAME_BYTES + 64];
@@ -70,22 +84,28 @@ static void assert_written(const struct vireo_frame *frame, const uint8_t *expec
 	}
 	assert_int_equal(at, bytes);
 	assert_memory_equal(written, expected, bytes);
+	if (bytes <= KERNEL_SMALL_BYTES)
+		assert_copied(frame, expected, bytes);
 }
 
 /* One piece, some, as many as one write takes, more. */
 static const unsigned pieces[] = {1, 2, 5, KERNEL_PIECES - 2, KERNEL_PIECES - 1, KERNEL_PIECES + 44};
 
+/* Of a frame that is copied, and of longer ones: KERNEL_SMALL_BYTES with a tag. */
+static const uint32_t lengths[] = {60, KERNEL_SMALL_BYTES - 4, KERNEL_SMALL_BYTES, FRAME_BYTES};
+
 static void head_is_the_one_that_decisions_were_taken_on(void **state)
 {
 	uint8_t expected[FRAME_BYTES];
 
-	for (unsigned i = 0; i < ARRAY_SIZE(pieces); i++) {
+	for (unsigned i = 0; i < ARRAY_SIZE(pieces) * ARRAY_SIZE(lengths); i++) {
+		uint32_t bytes = lengths[i / ARRAY_SIZE(pieces)];
 		struct sent s;
 
-		sent_new(&s, FRAME_BYTES, pieces[i]);
-		memcpy(expected, s.bytes, FRAME_BYTES);
+		sent_new(&s, bytes, pieces[i % ARRAY_SIZE(pieces)]);
+		memcpy(expected, s.bytes, bytes);
 		sent_lies(&s);
-		assert_written(&s.frame, expected, FRAME_BYTES);
+		assert_written(&s.frame, expected, bytes);
 	}
 }
 
@@ -99,25 +119,28 @@ static void short_frame_is_written_as_it_is(void **state)
 	assert_written(&s.frame, s.bytes, 14);
 }
 
-static void tag_is_pushed_and_popped(void **state)
+static void tag_goes_and_comes(uint32_t bytes, unsigned piece_count)
 {
 	static const uint8_t tag[] = {0x81, 0x00, TCI >> 8, TCI & 0xff};
 	uint8_t tagged[FRAME_BYTES + sizeof(tag)], plain[FRAME_BYTES];
+	struct sent s;
 
-	for (unsigned i = 0; i < ARRAY_SIZE(pieces); i++) {
-		struct sent s;
+	sent_new(&s, bytes, piece_count);
+	memcpy(plain, s.bytes, bytes);
+	memcpy(tagged, plain, 12);
+	memcpy(tagged + 12, tag, sizeof(tag));
+	memcpy(tagged + 12 + sizeof(tag), plain + 12, bytes - 12);
+	sent_lies(&s);
+	assert_true(vireo_frame_tag_push(&s.frame, 0x8100, TCI));
+	assert_written(&s.frame, tagged, bytes + (uint32_t)sizeof(tag));
+	assert_true(vireo_frame_tag_pop(&s.frame));
+	assert_written(&s.frame, plain, bytes);
+}
 
-		sent_new(&s, FRAME_BYTES, pieces[i]);
-		memcpy(plain, s.bytes, FRAME_BYTES);
-		memcpy(tagged, plain, 12);
-		memcpy(tagged + 12, tag, sizeof(tag));
-		memcpy(tagged + 12 + sizeof(tag), plain + 12, FRAME_BYTES - 12);
-		sent_lies(&s);
-		assert_true(vireo_frame_tag_push(&s.frame, 0x8100, TCI));
-		assert_written(&s.frame, tagged, sizeof(tagged));
-		assert_true(vireo_frame_tag_pop(&s.frame));
-		assert_written(&s.frame, plain, FRAME_BYTES);
-	}
+static void tag_is_pushed_and_popped(void **state)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(pieces) * ARRAY_SIZE(lengths); i++)
+		tag_goes_and_comes(lengths[i / ARRAY_SIZE(pieces)], pieces[i % ARRAY_SIZE(pieces)]);
 }
 
 static void offload_moves_with_the_edit(void **state)
@@ -137,6 +160,22 @@ static void offload_moves_with_the_edit(void **state)
 	assert_int_equal(le16(out.header.gso_size), 500);
 }
 
+static void offload_moves_in_a_copy_as_well(void **state)
+{
+	uint8_t copy[NET_HDR_BYTES + KERNEL_SMALL_BYTES];
+	struct virtio_net_header header;
+	struct sent s;
+
+	sent_new(&s, 100, 3);
+	s.frame.offload = (struct vireo_frame_offload){.flags = VIREO_FRAME_NEEDS_CSUM, .csum_start = 34, .csum_offset = 16};
+	assert_true(vireo_frame_tag_push(&s.frame, 0x8100, TCI));
+	assert_int_equal(kernel_frame_copy(copy, &s.frame, NET_HDR_BYTES), NET_HDR_BYTES + 104);
+	memcpy(&header, copy, sizeof(header));
+	assert_int_equal(header.flags, NET_HDR_F_NEEDS_CSUM);
+	assert_int_equal(le16(header.csum_start), 38);
+	assert_int_equal(le16(header.csum_offset), 16);
+}
+
 static void header_is_as_long_as_is_asked_for(void **state)
 {
 	struct iovec room[KERNEL_PIECES];
@@ -154,13 +193,15 @@ static void checksum_inside_an_edit_is_refused(void **state)
 {
 	struct iovec room[KERNEL_PIECES];
 	struct kernel_frame out = {.iov = room};
+	uint8_t copy[NET_HDR_BYTES + KERNEL_SMALL_BYTES];
 	struct sent s;
 
-	sent_new(&s, FRAME_BYTES, 1);
+	sent_new(&s, 200, 1);
 	s.frame.offload = (struct vireo_frame_offload){.flags = VIREO_FRAME_NEEDS_CSUM, .csum_start = 17};
 	assert_int_equal(kernel_frame_lay(&out, &s.frame, NET_HDR_BYTES, &bounce), 0);
 	assert_true(vireo_frame_tag_push(&s.frame, 0x8100, TCI));
 	assert_int_equal(kernel_frame_lay(&out, &s.frame, NET_HDR_BYTES, &bounce), -EINVAL);
+	assert_int_equal(kernel_frame_copy(copy, &s.frame, NET_HDR_BYTES), -EINVAL);
 }
 
 static void what_is_too_long_to_be_laid_together_is_refused(void **state)
@@ -181,6 +222,7 @@ int main(void)
 		cmocka_unit_test_teardown(short_frame_is_written_as_it_is, teardown),
 		cmocka_unit_test_teardown(tag_is_pushed_and_popped, teardown),
 		cmocka_unit_test_teardown(offload_moves_with_the_edit, teardown),
+		cmocka_unit_test_teardown(offload_moves_in_a_copy_as_well, teardown),
 		cmocka_unit_test_teardown(header_is_as_long_as_is_asked_for, teardown),
 		cmocka_unit_test_teardown(checksum_inside_an_edit_is_refused, teardown),
 		cmocka_unit_test_teardown(what_is_too_long_to_be_laid_together_is_refused, teardown),

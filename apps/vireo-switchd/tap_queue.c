@@ -72,7 +72,20 @@ int tap_queue_receive(struct tap_queue *q, unsigned offloads, struct vireo_frame
 	return (int)shown;
 }
 
-bool tap_queue_send(struct tap_queue *q, const struct vireo_frame *frame)
+/* As write(2), or -1 and errno of what was to lay the frame out. */
+static ssize_t send_small(struct tap_queue *q, const struct vireo_frame *frame)
+{
+	uint8_t copy[NET_HDR_BYTES + KERNEL_SMALL_BYTES];
+	int bytes = kernel_frame_copy(copy, frame, NET_HDR_BYTES);
+
+	if (bytes < 0) {
+		errno = -bytes;
+		return -1;
+	}
+	return write(q->fd, copy, (size_t)bytes);
+}
+
+static ssize_t send_pieces(struct tap_queue *q, const struct vireo_frame *frame)
 {
 	struct iovec room[KERNEL_PIECES];
 	struct kernel_frame out = {.iov = room};
@@ -80,14 +93,21 @@ bool tap_queue_send(struct tap_queue *q, const struct vireo_frame *frame)
 	ssize_t n;
 
 	if (err) {
-		kernel_refusal_count(&q->out, -err);
-		return false;
+		errno = -err;
+		return -1;
 	}
 	n = writev(q->fd, out.iov, (int)out.pieces);
 	if (unlikely(n < 0 && errno == EFAULT)) { /* pages that the guest has never touched: see vireo/memory.h */
 		vireo_memory_touch(out.iov, out.pieces);
 		n = writev(q->fd, out.iov, (int)out.pieces);
 	}
+	return n;
+}
+
+bool tap_queue_send(struct tap_queue *q, const struct vireo_frame *frame)
+{
+	ssize_t n = vireo_frame_bytes(frame) <= KERNEL_SMALL_BYTES ? send_small(q, frame) : send_pieces(q, frame);
+
 	if (n < 0) {
 		kernel_refusal_count(&q->out, errno);
 		return false;

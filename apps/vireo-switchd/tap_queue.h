@@ -8,7 +8,7 @@
  *
  * An in queue reads up to KERNEL_BURST frames into buffers of its own, which stay the switch's until release; memory that has never been needed
  * is never touched. An out queue writes straight from the sender's pieces, but for the first bytes: decisions were taken on the private copy,
- * so that is what goes out.
+ * so that is what goes out. Small frames are copied together first.
  */
 
 #include "kernel_port.h"
