@@ -203,11 +203,14 @@ static bool side_allows(const struct scsi_copy *copy, bool destination, struct f
 static bool side_find(struct scsi_copy *copy, bool destination, struct fault *f)
 {
 	unsigned index = get_be16(copy_segment(copy) + (destination ? 6 : 4));
-	const uint8_t *cscd = copy_cscd(copy, index);
+	const uint8_t *cscd;
 	struct scsi_path *path;
 
 	*f = unreachable(destination);
-	if (index >= copy->cscds || cscd[1] & NUL_DEVICE)
+	if (index >= copy->cscds)
+		return false;
+	cscd = copy_cscd(copy, index);
+	if (cscd[1] & NUL_DEVICE)
 		return false;
 	if (cscd[1] & 0x1f) {
 		*f = (struct fault){.asc_ascq = ASC_DEVICE_TYPE, .of_list = true, .byte = (int)copy_cscd_offset(index) + 1, .bit = 4};
