@@ -358,7 +358,8 @@ def an_answer_without_an_end_is_given_up_in_one_line(lab):
 
 
 PORT = {"name", "type", "address", "state", "link", "rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_drops", "tx_drops"}
-PORT_FULL = PORT | {"queues", "mtu", "speed", "vlan", "isolated", "role", "bond", "vm2vm", "gro", "guard", "limits", "priority", "retry", "multicast", "offloads", "aside", "counters", "queue_counters"}
+PORT_FULL = PORT | {"queues", "mtu", "speed", "vlan", "isolated", "role", "bond", "vm2vm", "gro", "guard", "limits", "priority", "retry", "multicast", "offloads", "aside", "counters", "histograms",
+                    "queue_counters"}
 PORT_VHOST_USER = {"mode", "memory", "session"}
 MEMORY = {"mapped_bytes", "mapped_max_bytes", "mappings", "mappings_max", "made_bytes", "made_max_bytes"}
 COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_reserved", "rx_hairpin", "rx_bad_source", "rx_vlan", "rx_isolated", "rx_reflected", "rx_spoofed",
@@ -382,6 +383,9 @@ def port_is_as_documented(port, full=True):
     if not full:
         return
     fields("counters", port["counters"], COUNTERS)
+    fields("histograms", port["histograms"], {"latency_ns", "burst_frames"})
+    for name, histogram in port["histograms"].items():
+        fields(name, histogram, {"le", "counts", "sum"})
     if "memory" in port:
         fields("memory", port["memory"], MEMORY)
     for queue in port["queue_counters"]:
