@@ -89,15 +89,17 @@ class Requests:
 
     def moves_to(self, path, base, region=True):
         """To another daemon, as a machine does: memory and ring are what they were, and what is in flight there has memory of its own, or none."""
-        old, new, ring = self.peer, Connection(path, 20.0), self.ring
+        old, ring = self.peer, self.ring
+        fds, memory, memfd, old.fds, old.memory = old.fds, old.memory, old.memfd, [], None
+        old.close()  # first: a daemon that is moved back to serves one front end at a time
+        new = Connection(path, 20.0)
         new.negotiate(old.features)
         if region:
             new.send(raw.GET_INFLIGHT_FD, raw.inflight(0, 0, self.QUEUE + 1, ring.size))
             data, fds, _, _ = socket.recv_fds(new.sock, 64, 1)
             new.send(raw.SET_INFLIGHT_FD, data[12:], fds)
             os.close(fds[0])
-        new.fds, old.fds, new.memory, new.memfd, old.memory = old.fds, [], old.memory, old.memfd, None
-        old.close()
+        new.fds, new.memory, new.memfd = fds, memory, memfd
         new.asked(new.tell_memory)
         self.peer = ring.peer = new
         new.ring_num(self.QUEUE, ring.size)
