@@ -25,9 +25,11 @@
  *
  * The worker's owner may have something to do at a time of its own (due_ns): no sleep is longer than until then.
  *
- * A worker that polls arms nothing, and never sleeps. What has been silent for long is asked in some rounds only, a few in each: many
- * silent sources cost the others little, and one that speaks again is heard of within SILENT_TURN_NS, SILENT_STEP_NS and a round, however long rounds
- * are. What expects something is never one of them.
+ * A worker that polls never sleeps. What has been silent for long is asked in some rounds only, a few in each: one that speaks again is heard of
+ * within SILENT_TURN_NS, SILENT_STEP_NS and a round, however long rounds are. To ask costs a thousand cycles and more, since nothing of the source is
+ * in a near cache by then. So what is silent for LEAVE_NS beside others that are not is armed, and heard of within PEEK_RARELY_NS, SILENT_STEP_NS
+ * and a round. When all others have become silent, those that were armed are asked again, by and by; all are asked in each round then. What expects
+ * something is neither asked seldom nor armed.
  *
  * A source without an fd cannot be armed. When nothing but such sources is active and all are idle, the worker
  * sleeps a little between rounds, longer and longer; fds and letters still wake it.
@@ -48,7 +50,9 @@
 #define SILENT_NS     (10u * NS_PER_MS) /* polled: after so long without work it is asked once in */
 #define SILENT_TURN_NS NS_PER_MS	/* so long, */
 #define SILENT_STEP_NS (SILENT_TURN_NS / 8) /* some of them each time that so long has passed, */
-#define SILENT_ROUNDS  16u		/* or so many rounds */
+#define SILENT_ROUNDS  16u		/* or so many rounds; */
+#define LEAVE_NS       (100u * NS_PER_MS) /* after so long it is armed, while others have work, */
+#define RECALL_SLOTS   32u		/* and when none has, so many slots are searched in a round for what was armed */
 
 void worker_clock_read(struct worker *worker)
 {
@@ -61,22 +65,41 @@ void worker_clock_read(struct worker *worker)
 
 /* ---- states of a source ---- */
 
-static void source_activate(struct worker *worker, struct source *source)
-{
-	source->state = SOURCE_ACTIVE;
-	source->idle_since_ns = 0;
-	source->resting = false;
-	source->ops->arm(source, false);
-	worker->active[worker->active_count++] = source;
-}
-
 /* How many are asked in each round: the first ones. */
 static inline unsigned asked_count(const struct worker *worker)
 {
 	return worker->active_count - worker->silent_count;
 }
 
-/* Takes a source out of the active ones; order does not matter, but that silent ones are the last. */
+static void swap(struct worker *worker, unsigned a, unsigned b)
+{
+	struct source *source = worker->active[a];
+
+	worker->active[a] = worker->active[b];
+	worker->active[b] = source;
+}
+
+static void source_disarm(struct source *source)
+{
+	source->state = SOURCE_ACTIVE;
+	source->resting = false;
+	source->ops->arm(source, false);
+}
+
+/* The first silent one makes room, and becomes the last: the turn comes to each after the same one as before. */
+static void source_activate(struct worker *worker, struct source *source)
+{
+	source_disarm(source);
+	source->idle_since_ns = 0;
+	worker->active[worker->active_count++] = source;
+	if (likely(!worker->silent_count))
+		return;
+	swap(worker, worker->active_count - 1, asked_count(worker) - 1);
+	if (++worker->silent_next >= worker->silent_count)
+		worker->silent_next = 0;
+}
+
+/* Takes a source out of the active ones. Silent ones are the last, and stay in their order, so that each has its turn in time. */
 static void source_deactivate(struct worker *worker, unsigned at, enum source_state state)
 {
 	struct source *source = worker->active[at];
@@ -89,17 +112,9 @@ static void source_deactivate(struct worker *worker, unsigned at, enum source_st
 		worker->active[at] = worker->active[asked - 1];
 		worker->active[asked - 1] = worker->active[last];
 	} else {
-		worker->active[at] = worker->active[last];
+		memmove(&worker->active[at], &worker->active[at + 1], (last - at) * sizeof(*worker->active));
 		worker->silent_count--;
 	}
-}
-
-static void swap(struct worker *worker, unsigned a, unsigned b)
-{
-	struct source *source = worker->active[a];
-
-	worker->active[a] = worker->active[b];
-	worker->active[b] = source;
 }
 
 /* Polled. True: it is asked in each round, as it was. */
@@ -353,27 +368,62 @@ static inline unsigned silent_at(const struct worker *worker, unsigned others)
 	return worker->active_count - 1 - (next < worker->silent_count ? next : next - worker->silent_count);
 }
 
-/*
- * Some of the silent ones, in turn. One that has work takes the first place among them, from where all are asked; who was there comes to its
- * place, and is asked next. So none is passed over. What the next one will look at is not in the caches: it is fetched meanwhile.
- */
+/* It takes the first place among the silent ones, from where all are asked; who was there comes to its place, and is asked next: none is passed over. */
+static void silent_speaks(struct worker *worker, unsigned at)
+{
+	swap(worker, at, asked_count(worker));
+	worker->silent_count--;
+}
+
+/* Was asked in vain, and is not asked again before its next turn; or, if it has been silent that long, before its notifier says so. */
+static void silent_stays(struct worker *worker, unsigned at)
+{
+	const struct source *source = worker->active[at];
+
+	if (source->unarmed || !asked_count(worker) || worker->now_ns - source->idle_since_ns < LEAVE_NS)
+		worker->silent_next++;
+	else if (worker_arm(worker, at))
+		silent_speaks(worker, at);
+}
+
+/* All others are silent: what was armed beside them is asked again, and armed again as soon as one of them speaks. */
+static void silent_recall(struct worker *worker)
+{
+	const struct work_list *mine = &worker->table->lists[worker->index];
+
+	for (unsigned i = 0; i < RECALL_SLOTS && worker->armed_count; i++) {
+		uint32_t slot = worker->recall_slot < mine->slot_count ? worker->recall_slot : 0;
+		struct source *source = mine->slots[slot];
+
+		worker->recall_slot = slot + 1;
+		if (!source || source->state != SOURCE_ARMED)
+			continue;
+		source_disarm(source);
+		worker->armed_count--;
+		worker->active[worker->active_count++] = source;
+		worker->silent_count++;
+	}
+}
+
+/* Some of the silent ones, in turn. What the next one will look at is not in the caches: it is fetched meanwhile. */
 static __attribute__((noinline)) void silent_ask(struct worker *worker, struct round *round)
 {
-	unsigned asks = silent_due(worker, round) ? silent_asks(worker, round) : 0;
+	unsigned asks;
 
+	if (!asked_count(worker))
+		silent_recall(worker);
+	asks = silent_due(worker, round) ? silent_asks(worker, round) : 0;
 	for (; asks && worker->silent_count; asks--) {
 		struct source *next = asks > 1 && worker->silent_count > 1 ? worker->active[silent_at(worker, 1)] : NULL;
 		unsigned at = silent_at(worker, 0);
 		int count = source_serve(worker, worker->active[at], next, round);
 
-		if (count > 0) {
-			swap(worker, at, asked_count(worker));
-			worker->silent_count--;
-		} else if (count < 0) {
+		if (count > 0)
+			silent_speaks(worker, at);
+		else if (count < 0)
 			source_dead(worker, at);
-		} else {
-			worker->silent_next++;
-		}
+		else
+			silent_stays(worker, at);
 		if (worker->silent_next >= worker->silent_count)
 			worker->silent_next = 0;
 	}
@@ -393,7 +443,7 @@ static unsigned round_sources(struct worker *worker)
 		else if (count < 0)
 			source_dead(worker, at);
 	}
-	if (unlikely(worker->silent_count))
+	if (unlikely(worker->silent_count || (worker->poll && worker->armed_count)))
 		silent_ask(worker, &round);
 	counter_add(&worker->stats.busy_cycles, round.busy_cycles);
 	return round.served;
@@ -409,9 +459,9 @@ static void round_end(struct worker *worker, unsigned served)
 	} else if (worker->active_count && !worker->poll) {
 		wait_dry(worker);
 	}
-	if (!worker->active_count)
+	if (!worker->active_count && !(worker->poll && worker->armed_count)) /* who polls looks for those first */
 		wait_asleep(worker);
-	else if (worker->resting_count == worker->active_count)
+	else if (worker->resting_count && worker->resting_count == worker->active_count)
 		wait_resting(worker);
 	else if (worker->armed_count && worker->now_ns - worker->events_checked_ns >= worker->peek_ns)
 		wait_peek(worker);

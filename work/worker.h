@@ -38,7 +38,7 @@ struct worker_config {
 	const char *name; /* of the thread, up to 15 characters; copied */
 	unsigned index;   /* its place in the tables */
 	int cpu;          /* -1: not pinned */
-	bool poll;        /* never sleeps, and arms nothing */
+	bool poll;        /* never sleeps, and arms only what is silent for long beside others */
 	unsigned spin_us, spin_percent; /* see patience_setting() */
 	struct work_table **published;  /* where the owner stores each table, with release; one is there when it starts */
 	void *rcu_key;                  /* the owner's: see rcu.h */
@@ -84,6 +84,7 @@ struct worker {
 	uint64_t silent_asked_ns, silent_asked_cycles; /* when some were asked last beside others, by two clocks */
 	uint64_t silent_step_cycles; /* what SILENT_STEP_NS are by the other; 0: not known yet */
 	uint64_t silent_owed; /* parts of an ask that were due then */
+	uint32_t recall_slot; /* where the next one is sought that is asked again */
 	int event_count;
 	struct epoll_event events[WORKER_EVENTS];
 	struct worker_stats stats;

@@ -378,11 +378,11 @@ static void dead_source_takes_no_watch_along_when_it_goes(void **state)
 	fd_close(&fd);
 }
 
-/* The first one has work in each round, which its `asked` counts; the others are silent. */
-static void crowd_start(struct fixture *x, int *fds)
+/* The first one has work in each round, which its `asked` counts; the others are silent. Who has an fd comes to be armed. */
+static void crowd_start(struct fixture *x, int *fds, bool armable)
 {
 	for (unsigned i = 0; i < SOURCES_MAX; i++) {
-		fds[i] = event();
+		fds[i] = armable ? event() : -1;
 		jobs_new(x, i, fds[i], -1);
 	}
 	__atomic_store_n(&x->jobs[0]->endless, true, __ATOMIC_RELAXED);
@@ -438,7 +438,7 @@ static void polled_silent_sources_are_asked_seldom_and_each_in_its_turn(void **s
 	struct fixture *x = make(true);
 	int fds[SOURCES_MAX];
 
-	crowd_start(x, fds);
+	crowd_start(x, fds, false);
 	crowd_comes_to_be_silent(x);
 	for (unsigned i = 1; i < SOURCES_MAX; i++) /* none is passed over */
 		wait_more(&x->jobs[i]->asked, 3);
@@ -464,7 +464,7 @@ static void polled_silent_sources_are_heard_soon_however_long_a_round_takes(void
 	unsigned least, all;
 	int fds[SOURCES_MAX];
 
-	crowd_start(x, fds);
+	crowd_start(x, fds, false);
 	crowd_comes_to_be_silent(x);
 	__atomic_store_n(&x->jobs[0]->slow, true, __ATOMIC_RELAXED);
 	wait_more(&x->jobs[0]->asked, 2); /* each round takes as long from here on */
@@ -479,7 +479,7 @@ static void polled_source_that_expects_something_is_asked_in_each_round(void **s
 	int fds[SOURCES_MAX];
 	unsigned before;
 
-	crowd_start(x, fds);
+	crowd_start(x, fds, false);
 	__atomic_store_n(&x->jobs[1]->expecting, true, __ATOMIC_RELAXED);
 	add(x->jobs[1], 1, 0); /* it is silent no more, if it was */
 	wait_done(x->jobs[1], 1);
@@ -497,7 +497,7 @@ static void busy_worker_hears_of_others_however_long_they_were_silent(void **sta
 	struct fixture *x = make(false);
 	int fds[SOURCES_MAX];
 
-	crowd_start(x, fds);
+	crowd_start(x, fds, true);
 	for (unsigned i = 1; i <= 30; i++) {
 		struct jobs *jobs = x->jobs[1 + i % 3];
 		unsigned done = __atomic_load_n(&jobs->done, __ATOMIC_RELAXED);
@@ -509,6 +509,84 @@ static void busy_worker_hears_of_others_however_long_they_were_silent(void **sta
 		add(jobs, 1, 0);
 		wait_done(jobs, done + 1);
 	}
+	crowd_end(x, fds);
+}
+
+/* All but the first one, and the dead. */
+static void wait_armed(const struct fixture *x, bool armed)
+{
+	for (unsigned i = 1; i < SOURCES_MAX; i++) {
+		const struct jobs *jobs = x->jobs[i];
+
+		for (unsigned wait = 0; wait < WAIT_S_MAX * 1000 && __atomic_load_n(&jobs->armed, __ATOMIC_RELAXED) != armed && !jobs->fails; wait++)
+			usleep(1000);
+		assert_true(jobs->fails || __atomic_load_n(&jobs->armed, __ATOMIC_RELAXED) == armed);
+	}
+}
+
+static void assert_nobody_else_is_asked(const struct fixture *x)
+{
+	unsigned before[SOURCES_MAX];
+
+	for (unsigned i = 1; i < SOURCES_MAX; i++)
+		before[i] = asked(x, i);
+	wait_more(&x->jobs[0]->asked, 1000);
+	for (unsigned i = 1; i < SOURCES_MAX; i++)
+		assert_int_equal(asked(x, i), before[i]);
+}
+
+static void polled_sources_that_are_silent_for_long_are_not_asked_and_heard(void **state)
+{
+	struct fixture *x = make(true);
+	int fds[SOURCES_MAX];
+
+	crowd_start(x, fds, true);
+	for (unsigned turn = 1; turn <= 3; turn++) {
+		wait_armed(x, true);
+		assert_nobody_else_is_asked(x);
+		for (unsigned i = 1; i < SOURCES_MAX; i += turn) {
+			unsigned done = __atomic_load_n(&x->jobs[i]->done, __ATOMIC_RELAXED);
+
+			add(x->jobs[i], 1, 0);
+			wait_done(x->jobs[i], done + 1);
+		}
+	}
+	wait_armed(x, true);
+	__atomic_store_n(&x->jobs[9]->late, 1, __ATOMIC_RELAXED); /* comes at the moment when it is armed again */
+	add(x->jobs[9], 1, 0);
+	wait_done(x->jobs[9], 4);
+	wait_armed(x, true);
+	__atomic_store_n(&x->jobs[7]->fails, true, __ATOMIC_RELAXED);
+	add(x->jobs[7], 1, 0);
+	wait_for(&x->jobs[7]->failed, 1);
+	crowd_end(x, fds);
+}
+
+/* And the worker does not sleep meanwhile. */
+static void polled_sources_are_all_asked_when_all_are_silent(void **state)
+{
+	struct fixture *x = make(true);
+	int fds[SOURCES_MAX];
+	uint64_t sleeps;
+
+	crowd_start(x, fds, true);
+	for (unsigned turn = 1; turn <= 2; turn++) {
+		wait_armed(x, true);
+		sleeps = counter_read(&x->worker.stats.sleeps);
+		__atomic_store_n(&x->jobs[0]->endless, false, __ATOMIC_RELAXED);
+		wait_armed(x, false);
+		for (unsigned i = 0; i < SOURCES_MAX; i++)
+			wait_more(&x->jobs[i]->asked, 100);
+		add(x->jobs[turn], 1, 0);
+		wait_done(x->jobs[turn], 1);
+		__atomic_store_n(&x->jobs[0]->endless, true, __ATOMIC_RELAXED);
+	}
+	wait_armed(x, true);
+	jobs_remove(x, 0); /* who had work is not silent, but gone */
+	wait_armed(x, false);
+	for (unsigned i = 1; i < SOURCES_MAX; i++)
+		wait_more(&x->jobs[i]->asked, 100);
+	assert_int_equal(counter_read(&x->worker.stats.sleeps), sleeps);
 	crowd_end(x, fds);
 }
 
@@ -607,6 +685,8 @@ int main(void)
 		cmocka_unit_test(polled_silent_sources_are_asked_seldom_and_each_in_its_turn),
 		cmocka_unit_test(polled_silent_sources_are_heard_soon_however_long_a_round_takes),
 		cmocka_unit_test(polled_source_that_expects_something_is_asked_in_each_round),
+		cmocka_unit_test(polled_sources_that_are_silent_for_long_are_not_asked_and_heard),
+		cmocka_unit_test(polled_sources_are_all_asked_when_all_are_silent),
 		cmocka_unit_test(busy_worker_hears_of_others_however_long_they_were_silent),
 		cmocka_unit_test(polling_worker_arms_nothing_and_tells_who_is_next),
 		cmocka_unit_test(letters_are_delivered_in_order_and_the_last_are_dropped),

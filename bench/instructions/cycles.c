@@ -34,10 +34,11 @@ static struct {
 /* ---- the clock that the switch sees ---- */
 
 static uint64_t start_cycles, start_ns, cycles_a_ms;
-static _Thread_local uint64_t skipped_cycles;
+static _Thread_local uint64_t skipped_cycles; /* steps forward are what wraps around below 0 */
 
 void clock_step(uint64_t ns)
 {
+	skipped_cycles -= ns * cycles_a_ms / 1000000;
 }
 
 void clock_skip(uint64_t cycles)

@@ -11,7 +11,7 @@
 
 /* Of the bursts that are not counted: what is silent comes to be left alone, */
 #define STEP_NS	      20000u
-#define POLL_STEP_NS 500000u /* and where it is polled, to be asked seldom: */
+#define POLL_STEP_NS 4000000u /* and where it is polled, to be asked seldom, and then no more: */
 #define ROUND_NS      1300u /* as often as it is in so long, about what a round takes */
 
 /* ---- what the drivers do ---- */
@@ -53,7 +53,7 @@ static void drive(void *opaque)
 	if (port == first) { /* it is asked first in each round: between two such moments both have sent as much */
 		if (g->c->crowded && port->sent_bursts < WARM_BURSTS)
 			clock_step(g->c->polled ? POLL_STEP_NS : STEP_NS);
-		else if (g->c->polled)
+		else if (g->c->polled && !port->pair->by_clock)
 			clock_step(ROUND_NS);
 		drove(port->pair, begin);
 		port->pair->round(port->pair);

@@ -3,13 +3,15 @@
 """A port that sends back what it gets, and one machine alone."""
 import os
 import sys
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from guest.cases import case_for, expect, main  # noqa: E402
+from guest.cases import case, case_for, expect, main  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
 from guest.front import Front, mac, text_frame  # noqa: E402
+from guest.lab import wait_until  # noqa: E402
 from guest.switch import Switch  # noqa: E402
 
 FRAMES, SLOTS = 300, 64
@@ -37,6 +39,39 @@ def frames_come_back(lab, *options):
         expect(counted(switch, "back", "tx", "frames") == FRAMES + 2, "it is taken")
         places = {(entry["mac"], entry["port"]) for entry in switch.ask("fdb", "show")["entries"]}
         expect(places == {(mac(1).hex(":"), "guest"), (mac(2).hex(":"), "back")}, f"learned: {places}")
+    end_well(switch)
+
+
+@case
+def who_is_silent_beside_others_is_asked_to_notify_where_workers_poll(lab):
+    switch = Switch(lab, [f"vhost-user:{lab.path('busy')}", f"vhost-user:{lab.path('silent')}", "loop:back"], ["--poll"])
+    with Front(lab.path("busy")) as busy, Front(lab.path("silent")) as silent:
+        ring = silent.transmit_ring
+
+        def asked():
+            """Its driver, for notifications: NO_NOTIFY is not set."""
+            return not ring.peer.memory[ring.device] & 1
+
+        def talk():
+            """20 ms of it."""
+            texts, end = [], time.monotonic() + 0.02
+            while time.monotonic() < end:
+                busy.send(text_frame(1, 2, b"busy"))
+                texts += [frame[14:18] for _, frame in busy.receive(0.01)]
+            return texts
+
+        def sends(text):
+            silent.send(text_frame(3, 1, text))
+            wait_until(lambda: text in talk(), 20, f"{text} is heard", 0)
+        sends(b"soon")
+        for text in (b"then", b"late"):
+            wait_until(lambda: talk() and asked(), 20, "it is silent for long", 0)
+            sends(text)
+        wait_until(lambda: talk() and asked(), 20, "it is silent again", 0)
+        wait_until(lambda: not asked(), 20, "all are silent")
+        ring.ring_kick = lambda: None
+        silent.send(text_frame(3, 1, b"nobody was told"))
+        wait_until(lambda: b"nobody was told" in [frame[14:29] for _, frame in busy.receive(1)], 20, "it is looked at", 0)
     end_well(switch)
 
 
