@@ -96,9 +96,9 @@ class Requests:
         new.negotiate(old.features)
         if region:
             new.send(raw.GET_INFLIGHT_FD, raw.inflight(0, 0, self.QUEUE + 1, ring.size))
-            data, fds, _, _ = socket.recv_fds(new.sock, 64, 1)
-            new.send(raw.SET_INFLIGHT_FD, data[12:], fds)
-            os.close(fds[0])
+            data, given, _, _ = socket.recv_fds(new.sock, 64, 1)
+            new.send(raw.SET_INFLIGHT_FD, data[12:], given)
+            os.close(given[0])
         new.fds, new.memory, new.memfd = fds, memory, memfd
         new.asked(new.tell_memory)
         self.peer = ring.peer = new
