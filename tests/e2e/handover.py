@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Two vireo-blkd have one file open: who serves a driver has its lock, and there are never two writers."""
+import contextlib
 import os
 import sys
 
@@ -37,8 +38,9 @@ def waits(blkd):
 @case(shows=[("vhost-user", "split")])
 def a_disk_is_handed_over_when_its_queues_stop(lab):
     here, there = two(lab)
-    with Requests(lab.path("here")) as a, Requests(lab.path("there")) as b:
+    with Requests(lab.path("here")) as a, contextlib.ExitStack() as stack:
         expect(a.one(OUT, 1, b"a" * 512) == OK, "a write has failed")
+        b = stack.enter_context(Requests(lab.path("there")))  # the first one has the lock by now
         b.ask(0, IN, 1)
         waits(there)
         a.begin()
