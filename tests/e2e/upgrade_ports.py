@@ -50,6 +50,7 @@ def mirrors_go_on(lab):
     argv = [program("vireoctl"), "-s", switch.control, "mirror", "add", "b", "--to", "-", "--program", FIRST_BYTE_IS_9]
     streamed = lab.start(argv, stdout=subprocess.PIPE)
     wait_until(lambda: len(mirrors_of(switch)) == 3, 20, "the mirrors are there")
+    passed = pings.count + 256  # by then one that the filter takes
     what = lambda: [{key: row[key] for key in ("id", "port", "to", "filtered", "snaplen", "state")} for row in mirrors_of(switch).values()]  # noqa: E731
     before = what()
     for _ in range(3):
@@ -59,6 +60,7 @@ def mirrors_go_on(lab):
         expect(what() == before, f"{what()} is not {before}")
         expect(all(mirror["frames"] >= frames[number] for number, mirror in mirrors_of(switch).items()), "they have been counted anew")
     expect(switch.port("n")["tx_frames"] > 3, "nothing is copied to the port")
+    wait_until(lambda: pings.count > passed or pings.problem, 60, "one has passed the filter")
     pings.end()
     counted, last = mirrors_of(switch), pings.count
     expect(not counted[2]["lost"], f"{counted}")
@@ -379,10 +381,10 @@ class Stream(threading.Thread):
 
 
 def opened_anew(switch, name):
-    with open(switch.child.log) as log:
-        found = re.search(rf" {name}: opened anew, (\d+) ms after", log.read())
-    expect(found, f"{name} was not opened anew")
-    return int(found[1])
+    def said():
+        with open(switch.child.log) as log:
+            return re.search(rf" {name}: opened anew, (\d+) ms after", log.read())
+    return int(wait_until(said, 20, f"{name} is opened anew", child=switch.child)[1])
 
 
 @case
