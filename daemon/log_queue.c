@@ -192,12 +192,10 @@ int log_queue_new(int fd, log_queue_lost_fn *lost_line, struct log_queue **ret_q
 	return err;
 }
 
-int log_queue_end(struct log_queue *queue, unsigned wait_ms)
+static bool joined(struct log_queue *queue, unsigned wait_ms)
 {
 	struct timespec end;
 
-	__atomic_store_n(&queue->ended, true, __ATOMIC_RELEASE);
-	fd_event_raise(queue->event_fd);
 	clock_gettime(CLOCK_REALTIME, &end);
 	end.tv_sec += wait_ms / 1000;
 	end.tv_nsec += (long)(wait_ms % 1000) * 1000000;
@@ -205,8 +203,27 @@ int log_queue_end(struct log_queue *queue, unsigned wait_ms)
 		end.tv_nsec -= 1000000000;
 		end.tv_sec++;
 	}
-	if (pthread_timedjoin_np(queue->writer, NULL, &end))
-		return -ETIMEDOUT;
+	return !pthread_timedjoin_np(queue->writer, NULL, &end);
+}
+
+/* Then it is not for somebody who reads nothing that the thread is not done: it has had no CPU, or a disk is slow. */
+static bool takes_more(const struct log_queue *queue)
+{
+	struct pollfd poll_fd = {.fd = queue->fd, .events = POLLOUT};
+
+	return poll(&poll_fd, 1, 0) == 1 && poll_fd.revents & POLLOUT;
+}
+
+int log_queue_end(struct log_queue *queue, unsigned wait_ms)
+{
+	assert(wait_ms);
+	__atomic_store_n(&queue->ended, true, __ATOMIC_RELEASE);
+	fd_event_raise(queue->event_fd);
+	for (unsigned waited_ms = 0; !joined(queue, wait_ms);) {
+		waited_ms += wait_ms;
+		if (waited_ms >= LOG_QUEUE_TAKES_MS || !takes_more(queue))
+			return -ETIMEDOUT;
+	}
 	fd_close(&queue->event_fd);
 	free(queue);
 	return 0;

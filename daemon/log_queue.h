@@ -26,9 +26,12 @@ int log_queue_new(int fd, log_queue_lost_fn *lost_line, struct log_queue **ret_q
 void log_queue_put(struct log_queue *queue, const char *line, size_t bytes);
 
 /*
- * Nobody puts lines any more. Waits wait_ms at most for those that are there to be written. 0, and the queue is gone, or
- * -ETIMEDOUT: its thread hangs in write(2), and keeps the queue; to ask again is allowed.
+ * Nobody puts lines any more. Waits for those that are there to be written: wait_ms (not 0) where the file takes no more, LOG_QUEUE_TAKES_MS or
+ * wait_ms where it does, and its thread only comes to nothing on a busy machine. 0, and the queue is gone, or -ETIMEDOUT: its thread
+ * hangs in write(2), and keeps the queue; to ask again is allowed.
  */
+#define LOG_QUEUE_TAKES_MS 5000u
+
 int log_queue_end(struct log_queue *queue, unsigned wait_ms);
 
 #endif

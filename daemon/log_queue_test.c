@@ -130,6 +130,43 @@ static void the_end_does_not_wait_for_a_reader_for_ever(void **state)
 	close(pipe_fd[0]);
 }
 
+static void *read_later(void *opaque)
+{
+	usleep(20000);
+	read_all(opaque);
+	return NULL;
+}
+
+/* A thread that has not come to write by then, here for a pipe that is full, on a file that takes all: as a busy machine has it. */
+static void the_end_waits_for_a_file_that_takes_more(void **state)
+{
+	struct reading first = {0}, rest = {0};
+	struct log_queue *queue;
+	pthread_t reader;
+	int pipe_fd[2], rest_fd[2];
+
+	assert_int_equal(pipe(pipe_fd), 0);
+	assert_int_equal(pipe(rest_fd), 0);
+	fcntl(pipe_fd[1], F_SETPIPE_SZ, 4096);
+	assert_int_equal(log_queue_new(pipe_fd[1], lost_line, &queue), 0);
+	for (unsigned i = 0; i < LOG_QUEUE_LINES; i++)
+		put(queue, 0, i);
+	assert_int_equal(log_queue_end(queue, 1), -ETIMEDOUT);
+	dup2(rest_fd[1], pipe_fd[1]);
+	first.in = fdopen(pipe_fd[0], "r");
+	assert_int_equal(pthread_create(&reader, NULL, read_later, &first), 0);
+	assert_int_equal(log_queue_end(queue, 1), 0);
+	close(pipe_fd[1]);
+	close(rest_fd[1]);
+	pthread_join(reader, NULL);
+	rest.in = fdopen(rest_fd[0], "r");
+	read_all(&rest);
+	assert_true(first.lines && rest.lines);
+	assert_int_equal(first.lines + rest.lines, LOG_QUEUE_LINES);
+	fclose(first.in);
+	fclose(rest.in);
+}
+
 struct writer {
 	struct log_queue *queue;
 	unsigned who;
@@ -223,6 +260,7 @@ int main(void)
 		cmocka_unit_test(lines_arrive_whole_and_in_order),
 		cmocka_unit_test(a_pipe_that_nobody_reads_holds_up_nobody_and_lost_lines_are_counted),
 		cmocka_unit_test(the_end_does_not_wait_for_a_reader_for_ever),
+		cmocka_unit_test(the_end_waits_for_a_file_that_takes_more),
 		cmocka_unit_test(lines_of_many_threads_do_not_mix),
 		cmocka_unit_test(a_file_that_others_have_made_non_blocking_loses_nothing),
 		cmocka_unit_test(lines_that_a_full_disk_refuses_are_counted_until_there_is_room),

@@ -22,7 +22,7 @@ struct logger {
 
 /*
  * From logger_start() on a thread writes the lines; until then whoever has one does. logger_end(): all threads that had
- * lines are gone. It waits a moment for what is still to be written.
+ * lines are gone. It waits a moment for what is still to be written, if nobody reads it, and some seconds otherwise.
  */
 int logger_start(void);
 void logger_end(void);
