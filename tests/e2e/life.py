@@ -356,12 +356,12 @@ def a_silent_front_end_holds_a_socket_for_as_long_as_its_port_says(lab):
 @case
 def a_service_manager_is_told(lab):
     notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    notices.settimeout(10)
+    notices.settimeout(30)
     for address in (lab.path("notify"), f"\0vireo-e2e-{os.getpid()}"):
         if notices.getsockname():
             notices.close()
             notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            notices.settimeout(10)
+            notices.settimeout(30)
         notices.bind(address)
         child = lab.start([program("vireo-switchd"), "--control", lab.path("control"), "--port", f"vhost-user:{lab.path('a')}"],
                           log="switchd.log", env={**os.environ, "NOTIFY_SOCKET": address.replace("\0", "@")})

@@ -31,7 +31,7 @@ def says(front, ring, *commands):
         front.peer.write(COMMAND, data)
         front.peer.write(ANSWER, b"\xee")
         ring.chain([(raw.GPA + COMMAND, len(data), 0), (raw.GPA + ANSWER, 1, WRITE)], 2 * number)
-        wait_until(lambda: front.peer.memory[ANSWER] != 0xEE, 10, "an answer of the control queue")
+        wait_until(lambda: front.peer.memory[ANSWER] != 0xEE, 20, "an answer of the control queue")
         expect(front.peer.memory[ANSWER] == 0, f"refused: {data.hex()}")
 
 

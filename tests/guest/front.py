@@ -43,7 +43,7 @@ def listener(path):
 
 
 class Front:
-    def __init__(self, where, features=raw.F_MRG_RXBUF, timeout=10.0):
+    def __init__(self, where, features=raw.F_MRG_RXBUF, timeout=20.0):
         self.peer = Connection(where, timeout)
         try:
             self.peer.negotiate(features)
@@ -114,7 +114,7 @@ class Front:
     def reclaim(self):
         self.free += [ident for ident, _ in self.transmit_ring.used()]
 
-    def send(self, frame, header=bytes(HEADER_BYTES), seconds=5.0):
+    def send(self, frame, header=bytes(HEADER_BYTES), seconds=20.0):
         end = time.monotonic() + seconds
         self.reclaim()
         while not self.free:

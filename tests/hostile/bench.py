@@ -224,7 +224,7 @@ class Daemon:
         before = self.port('shout')['rx_frames']
         for i in range(count):
             ring.chain([(GPA + DATA, 72, 0)], start=i)
-        self.wait_for(lambda: self.port('shout')['rx_frames'] >= before + count, 3, 'the broadcasts were not taken')
+        self.wait_for(lambda: self.port('shout')['rx_frames'] >= before + count, 20, 'the broadcasts were not taken')
 
     def check(self):
         """What holds after every lie."""
@@ -269,7 +269,7 @@ def wait_for_more(daemon, port, counters, before, count):
     def more():
         now = daemon.port(port)['counters']
         return sum(now[key] - before[key] for key in counters) >= count
-    daemon.wait_for(more, 5, f'{" + ".join(counters)} of {port} are not {count} more than {before}')
+    daemon.wait_for(more, 20, f'{" + ".join(counters)} of {port} are not {count} more than {before}')
 
 
 def run(make_daemon, wanted, unspoken):

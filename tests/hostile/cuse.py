@@ -32,7 +32,7 @@ class CusePeer(IoctlPeer):
     def settle(self):
         self.offered()
 
-    def hung_up(self, timeout=3.0):
+    def hung_up(self, timeout=20.0):
         end = time.monotonic() + patience(timeout)
         while time.monotonic() < end:
             try:

@@ -185,18 +185,18 @@ def signals_that_are_held_for_ever(daemon):
             control = Commands(peer, packed, ALL | F_NOTF_COAL | F_VQ_NOTF_COAL | F_MRG_RXBUF)
             ring = peer.ring(1, 64, packed)
             peer.write(FRAME, data)
-            daemon.wait_for(lambda ring=ring: signalled(ring), 3, 'no signal of its beginning')
+            daemon.wait_for(lambda ring=ring: signalled(ring), 20, 'no signal of its beginning')
             before = daemon.port('hostile')['rx_frames']
             assert control.answer(held(VQ_SET, 2, hour, 1)) == OK
             ring.chain([(GPA + FRAME, len(data), 0)], 1)
-            daemon.wait_for(lambda before=before: daemon.port('hostile')['rx_frames'] > before, 3, 'its frame is not taken')
+            daemon.wait_for(lambda before=before: daemon.port('hostile')['rx_frames'] > before, 20, 'its frame is not taken')
             assert not signalled(ring), 'it is told of one frame'
             ring.chain([(GPA + FRAME, len(data), 0)], 2)
-            daemon.wait_for(lambda ring=ring: signalled(ring), 3, 'no signal for the second frame')
+            daemon.wait_for(lambda ring=ring: signalled(ring), 20, 'no signal for the second frame')
             assert control.answer(held(TX_SET, 0xFFFFFFFF, hour)) == OK
             ring.chain([(GPA + FRAME, len(data), 0)], 3)
             assert control.answer(held(TX_SET, 0xFFFFFFFF, 1)) == OK
-            daemon.wait_for(lambda ring=ring: signalled(ring), 3, 'no signal by a limit that was changed')
+            daemon.wait_for(lambda ring=ring: signalled(ring), 20, 'no signal by a limit that was changed')
             for turn in range(500):
                 assert control.answer(held((TX_SET, RX_SET)[turn % 2], 0xFFFFFFFF, (0xFFFFFFFF, 0, 1)[turn % 3])) == OK
             daemon.check_honest()
@@ -213,16 +213,16 @@ def signals_that_are_held_when_their_ring_leaves(daemon):
                 ring.chain([(GPA + FRAME, 2048, WRITE)], i)
             assert control.answer(held(VQ_SET, 0xFFFFFFFF, 3600 * 10**6, 2)) == OK
             assert control.answer(bytes([MULTIQUEUE, 0, 2, 0])) == OK
-            daemon.wait_for(lambda ring=ring: signalled(ring), 3, 'no signal of its beginning')
+            daemon.wait_for(lambda ring=ring: signalled(ring), 20, 'no signal of its beginning')
             before = daemon.port('hostile')['tx_frames']
             daemon.broadcast(4)
-            daemon.wait_for(lambda before=before: daemon.port('hostile')['tx_frames'] >= before + 4, 3, 'the frames have not come')
+            daemon.wait_for(lambda before=before: daemon.port('hostile')['tx_frames'] >= before + 4, 20, 'the frames have not come')
             assert not signalled(ring), 'it is told of four frames'
             if pairs:
                 assert control.answer(bytes([MULTIQUEUE, 0, 1, 0])) == OK
             else:
                 peer.tell(SET_VRING_ENABLE, struct.pack('=II', 2, 0))
-            daemon.wait_for(lambda ring=ring: signalled(ring), 3, 'no signal from a ring that nobody serves')
+            daemon.wait_for(lambda ring=ring: signalled(ring), 20, 'no signal from a ring that nobody serves')
             daemon.check_honest()
 
 

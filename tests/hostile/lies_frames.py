@@ -118,7 +118,7 @@ def header_split_over_twelve_descriptors(daemon):
             peer.write(DATA, data)
             before = daemon.port('hostile')['rx_frames']
             ring.chain([(GPA + DATA + i, 1, 0) for i in range(len(data))])
-            daemon.wait_for(lambda: daemon.port('hostile')['rx_frames'] > before, 3, 'the frame did not arrive')
+            daemon.wait_for(lambda: daemon.port('hostile')['rx_frames'] > before, 20, 'the frame did not arrive')
 
 
 @lie
@@ -128,7 +128,7 @@ def frame_without_readable_parts(daemon):
             _, ring = peer.ready(FEATURES, packed)
             before = drops(daemon, 'runt')
             ring.chain([(GPA + DATA, 2000, WRITE)])
-            daemon.wait_for(lambda: drops(daemon, 'runt') > before, 3, 'not counted')
+            daemon.wait_for(lambda: drops(daemon, 'runt') > before, 20, 'not counted')
             peer.settle()
 
 
@@ -161,7 +161,7 @@ def source_address_of_another_port(daemon):
             data = net_header() + frame(source=b'\x02shout', destination=b'\xff' * 6)
             peer.write(DATA, data)
             ring.chain([(GPA + DATA, len(data), 0)])
-            daemon.wait_for(lambda: spoofed(daemon) == before + 1, 3, 'not counted as spoofed')
+            daemon.wait_for(lambda: spoofed(daemon) == before + 1, 20, 'not counted as spoofed')
             assert owner_of(daemon, b'\x02shout') == ['shout'], 'the address was learned from a liar'
             assert daemon.port('shout')['tx_frames'] == shout, 'the frames were forwarded'
 
@@ -173,7 +173,7 @@ def announcement_of_another_ports_address(daemon):
         peer.ready(FEATURES)
         before = spoofed(daemon)
         peer.send(SEND_RARP, b'\x02shout\0\0')
-        daemon.wait_for(lambda: spoofed(daemon) > before, 3, 'not counted as spoofed')
+        daemon.wait_for(lambda: spoofed(daemon) > before, 20, 'not counted as spoofed')
         assert owner_of(daemon, b'\x02shout') == ['shout'], 'the address was learned from a liar'
 
 
@@ -205,7 +205,7 @@ def frames_wait_for_a_liar(daemon):
             peer.write(DATA, net_header() + frame(destination=b'\x02shout'))
             known, before = daemon.port('hostile')['rx_frames'], daemon.port('hostile')['counters']
             transmit.chain([(GPA + DATA, 72, 0)])
-            daemon.wait_for(lambda: daemon.port('hostile')['rx_frames'] > known, 3, 'its frame was not taken')
+            daemon.wait_for(lambda: daemon.port('hostile')['rx_frames'] > known, 20, 'its frame was not taken')
             for _ in range(4096 // 256 + 1):  # a whole ring each time: long before the first is given up
                 daemon.shout(b'\x02lies\x01', 256)
             wait_for_more(daemon, 'hostile', ('tx_hold_limit',), before, 256)
@@ -237,7 +237,7 @@ def priorities_that_lie(daemon):
                 taken = daemon.port('hostile')['rx_frames']
                 for i in range(64):
                     ring.chain([(GPA + DATA, len(data), 0)], start=i)
-                daemon.wait_for(lambda: daemon.port('hostile')['rx_frames'] >= taken + 64, 5, 'its frames are not taken')
+                daemon.wait_for(lambda: daemon.port('hostile')['rx_frames'] >= taken + 64, 20, 'its frames are not taken')
             now = daemon.port('shout')['counters']
             assert now['tx_class3'] - before['tx_class3'] > urgent and now['tx_rate_limit'] > before['tx_rate_limit'], (before, now)
             daemon.check_honest()
@@ -247,7 +247,7 @@ def counted_taken(daemon, peer, ring, data):
     taken = sum(daemon.port('hostile')[key] for key in ('rx_frames', 'rx_drops'))
     peer.write(DATA, data)
     ring.chain([(GPA + DATA, len(data), 0)])
-    daemon.wait_for(lambda: sum(daemon.port('hostile')[key] for key in ('rx_frames', 'rx_drops')) > taken, 3, f'not taken: {data.hex()}')
+    daemon.wait_for(lambda: sum(daemon.port('hostile')[key] for key in ('rx_frames', 'rx_drops')) > taken, 20, f'not taken: {data.hex()}')
 
 
 @lie

@@ -117,7 +117,7 @@ def receive_queue_that_never_goes_on(daemon):
             peer.write(at, net_header() + frame(destination=b'\x02shout'))
             known, before, kib = daemon.port('hostile')['rx_frames'], daemon.port('hostile')['counters'], resident_kib(daemon)
             transmit.chain([(UADDR + at, 72, 0)])
-            daemon.wait_for(lambda: daemon.port('hostile')['rx_frames'] > known, 3, 'its frame was not taken')
+            daemon.wait_for(lambda: daemon.port('hostile')['rx_frames'] > known, 20, 'its frame was not taken')
             assert peer.ack(IOTLB_MSG, iotlb(INVALIDATE, iova=0, size=0)) == 0
             for _ in range(held_most // burst + 2):
                 daemon.shout(b'\x02lies\x01', burst)
@@ -130,7 +130,7 @@ def receive_queue_that_never_goes_on(daemon):
             if goes_by_itself:
                 peer.ring_stop(0)
             assert receive
-        daemon.wait_for(lambda: daemon.port('hostile')['counters']['tx_lost'] - before['tx_lost'] == held_most, 3, 'what was held is not counted')
+        daemon.wait_for(lambda: daemon.port('hostile')['counters']['tx_lost'] - before['tx_lost'] == held_most, 20, 'what was held is not counted')
 
 
 @lie

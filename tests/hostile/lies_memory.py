@@ -171,7 +171,7 @@ def ring_addresses_that_are_not_memory(daemon):
                     peer.settle()
                 except NO:
                     continue
-                assert peer.hung_up(1), f'ring with {lies} was taken (packed: {packed})'
+                assert peer.hung_up(), f'ring with {lies} was taken (packed: {packed})'
 
 
 @lie

@@ -132,7 +132,7 @@ def traffic_while_memory_is_told(daemon, packed):
         for i in range(room):
             receive.chain([(GPA + DATA + i * 256, 256, WRITE)], i)
         buffers = lambda: bytes(peer.memory[DATA:DATA + room * 256])
-        daemon.wait_for(lambda: daemon.broadcast(1) or b'hear me' in buffers(), 3, 'nothing arrives at all')
+        daemon.wait_for(lambda: daemon.broadcast(1) or b'hear me' in buffers(), 20, 'nothing arrives at all')
         ring, before = daemon.shouter.rings[1], daemon.port('shout')['rx_frames']
         daemon.shouter.write(DATA, net_header() + frame(b'a new table', source=b'\x02shout'))
         regions = [(GPA, MEMORY_BYTES, UADDR, 0)]
@@ -145,7 +145,7 @@ def traffic_while_memory_is_told(daemon, packed):
                 peer.send(ADD_MEM_REG, mem_region(*region), [peer.memfd])
             ring.chain([(GPA + DATA, 72, 0)], start=i)
         daemon.wait_for(lambda: daemon.port('shout')['rx_frames'] >= before + count, 10, 'the frames were not taken')
-        daemon.wait_for(lambda: buffers().count(b'a new table') == count, 3, f'of {count} frames not all have arrived')
+        daemon.wait_for(lambda: buffers().count(b'a new table') == count, 20, f'of {count} frames not all have arrived')
 
 
 @lie

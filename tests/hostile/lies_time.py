@@ -91,7 +91,7 @@ def session_that_leaves_a_small_mtu_behind(daemon):
         peer.ready()
         assert peer.ack(NET_SET_MTU, struct.pack('=Q', 68)) == 0
         assert daemon.port('hostile')['mtu'] == 68
-    daemon.wait_for(lambda: daemon.port('hostile')['mtu'] == mtu, 3, 'the MTU of a peer that has gone still holds')
+    daemon.wait_for(lambda: daemon.port('hostile')['mtu'] == mtu, 20, 'the MTU of a peer that has gone still holds')
 
 
 @lie

@@ -220,7 +220,7 @@ class Peer:
         """Everything said so far has been carried out when this returns."""
         raise NotImplementedError
 
-    def hung_up(self, timeout=3.0):
+    def hung_up(self, timeout=20.0):
         """True once the device is lost to us."""
         raise NotImplementedError
 

@@ -65,7 +65,7 @@ class VdpaPeer(IoctlPeer):
         try:
             return super().do(request, *words, layout=layout)
         except Closed as error:
-            self.daemon.wait_for(self.silent, 5, f'the device does not answer to ioctl {request:#x}')
+            self.daemon.wait_for(self.silent, 20, f'the device does not answer to ioctl {request:#x}')
             raise Closed() from error
 
     def status(self, value):
@@ -82,7 +82,7 @@ class VdpaPeer(IoctlPeer):
         """How many of the device's queues the switch serves."""
         return sum(queue['running'] for queue in self.daemon.port(self.DEVICE)['queue_counters'])
 
-    def hung_up(self, timeout=3.0):
+    def hung_up(self, timeout=20.0):
         end = time.monotonic() + patience(timeout)
         while not self.silent():
             if time.monotonic() > end:

@@ -39,7 +39,7 @@ class VhostUserPeer(Peer):
     OWN = F_ACCESS_PLATFORM | F_LOG_ALL
     QUEUES = 4
 
-    def __init__(self, path, timeout=5.0):
+    def __init__(self, path, timeout=20.0):
         super().__init__()
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(patience(timeout))
@@ -234,7 +234,7 @@ class VhostUserPeer(Peer):
     def settle(self):
         self.offered()
 
-    def hung_up(self, timeout=3.0, halts=True):
+    def hung_up(self, timeout=20.0, halts=True):
         """True once the back end has closed the connection, or (`halts`) does not serve a ring any more that had carried nothing."""
         end = time.monotonic() + patience(timeout)
         poll = select.poll()
