@@ -143,8 +143,7 @@ static inline bool place_ahead(struct packed_place to, struct packed_place from,
 static inline void packed_mark(struct packed_state *s, uint32_t size)
 {
 	bool desc = s->event_flags == PACKED_EVENT_DESC;
-	uint32_t event = ((s->first.pos + (desc ? 0 : place_mark_lift(size))) & PACKED_EVENT_OFFSET_MASK) | (uint32_t)s->first.wrap << PACKED_EVENT_WRAP_BIT |
-			 (uint32_t)s->event_flags << 16;
+	uint32_t event = place_lifted(s->first, desc ? 0 : place_mark_lift(size)) | (uint32_t)s->event_flags << 16;
 
 	if (desc && (!place_equal(s->first, s->avail) || !place_ahead(s->first, s->armed, size)))
 		return;

@@ -65,6 +65,12 @@ static inline uint32_t place_mark_lift(uint32_t size)
 	return size <= 0x4000 ? 0x4000 : 1;
 }
 
+/* A place as the device event area holds it, so much further: by place_mark_lift() in a mark, by nothing where it is the place of a kick. */
+static inline uint32_t place_lifted(struct packed_place place, uint32_t lift)
+{
+	return ((place.pos + lift) & PACKED_EVENT_OFFSET_MASK) | (uint32_t)place.wrap << PACKED_EVENT_WRAP_BIT;
+}
+
 /* What the flags of the device event area are while the ring is at rest (rest.c): to a driver ENABLE, and no word that a device in use writes. */
 #define PACKED_EVENT_REST (PACKED_EVENT_ENABLE | 0x5e50u)
 

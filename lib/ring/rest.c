@@ -38,9 +38,9 @@ static inline uint32_t split_rest_len(uint16_t idx)
 	return (uint32_t)(uint16_t)~idx << 16 | idx;
 }
 
-static inline uint16_t packed_rest_off_wrap(struct packed_place place, uint32_t size)
+static inline uint32_t packed_rest_event(struct packed_place place, uint32_t size)
 {
-	return (uint16_t)(((place.pos + place_mark_lift(size)) & PACKED_EVENT_OFFSET_MASK) | (uint32_t)place.wrap << PACKED_EVENT_WRAP_BIT);
+	return place_lifted(place, place_mark_lift(size)) | (uint32_t)PACKED_EVENT_REST << 16;
 }
 
 static bool packed_rests(const struct ring_setup *setup, uint32_t place)
@@ -48,7 +48,7 @@ static bool packed_rests(const struct ring_setup *setup, uint32_t place)
 	const event_word *device = setup->device;
 	uint32_t event = le32(__atomic_load_n(device, __ATOMIC_RELAXED));
 
-	return event == (packed_rest_off_wrap(place_decode(place), setup->size) | (uint32_t)PACKED_EVENT_REST << 16);
+	return event == packed_rest_event(place_decode(place), setup->size);
 }
 
 static bool split_rests(const struct ring_setup *setup, uint16_t idx)
@@ -88,9 +88,8 @@ void rest_end(struct ring *ring, const struct ring_setup *setup)
 static void packed_rest(const struct ring *ring)
 {
 	const struct packed_state *s = &ring->packed;
-	uint32_t event = packed_rest_off_wrap(s->first, ring->size) | (uint32_t)PACKED_EVENT_REST << 16;
 
-	__atomic_store_n((event_word *)s->device, le32(event), __ATOMIC_RELAXED);
+	__atomic_store_n((event_word *)s->device, le32(packed_rest_event(s->first, ring->size)), __ATOMIC_RELAXED);
 }
 
 static void split_rest(const struct ring *ring)
