@@ -230,9 +230,8 @@ void log_rested(struct ring *ring)
 {
 	if (!ring->log->device.pages)
 		return;
-	if (ring->is_packed)
-		mark_event(ring);
-	else
+	mark_event(ring);
+	if (!ring->is_packed)
 		mark_slots(ring, ring->split.published & (ring->size - 1), 1);
 }
 

@@ -8,9 +8,13 @@
  * moves its guest, gives a ring to a successor who would have to guess. So whoever stops the ring in order says so, before the base is
  * told. It lies in the device's own part of the ring's memory, where it goes along with the guest, and in no place that a driver looks at:
  *
- *	split	the used entry that comes next: no driver reads it before the index says so (virtio 1.3, 2.7.8). Its id is none of a
- *		descriptor, its length is made of the index. Only while chains wait: then fewer than all are used and not taken by
- *		the driver, and the next entry is none of those. Where nothing waits, nothing is in doubt
+ *	split	while chains wait, the used entry that comes next: no driver reads it before the index says so (virtio 1.3, 2.7.8). Its id
+ *		is none of a descriptor, its length is made of the index. Fewer than all are used then and not taken by the driver, and
+ *		the next entry is none of those
+ *	split	where nothing waits, and that entry may be the oldest that the driver has not taken: the flags of the used ring. NO_NOTIFY is
+ *		not set, the other bits, which are reserved, are made of the index. A driver looks at NO_NOTIFY alone, and reads "kick
+ *		me". Nothing is in doubt as long as nothing waits; but the driver may run on, and make chains available before its next
+ *		back end looks
  *	packed	the device event area: ENABLE, with bits set that are reserved (2.8.14), and the place as in any mark of ours (place.c). A
  *		driver that compares what is there with DISABLE and with DESC, as all known ones do, reads "kick me"
  *
@@ -21,7 +25,8 @@
  *				completed nothing since: what he popped is popped again, as what is in flight always is
  *
  * A start leaves no mark in a split ring, of whatever index: a driver that sets its ring up anew need not clear used entries, and one from the
- * ring's former life would be found where the index has not come again.
+ * ring's former life would be found where the index has not come again. The flags are written when kicks are turned on or off; not by
+ * another program where EVENT_IDX is: its ring would have to be left 32767 chains further, or a multiple of it, to be mistaken.
  *
  * A driver that makes a mark itself has what it had in flight popped once more: it lies to its own device about its own requests.
  */
@@ -36,6 +41,12 @@ typedef uint32_t event_word __attribute__((may_alias));
 static inline uint32_t split_rest_len(uint16_t idx)
 {
 	return (uint32_t)(uint16_t)~idx << 16 | idx;
+}
+
+/* Never what a device in use writes: 0, or NO_NOTIFY. */
+static inline uint16_t split_rest_flags(uint16_t idx)
+{
+	return (uint16_t)((idx % 0x7fffu + 1) << 1);
 }
 
 static inline uint32_t packed_rest_event(struct packed_place place, uint32_t size)
@@ -56,6 +67,8 @@ static bool split_rests(const struct ring_setup *setup, uint16_t idx)
 	const struct split_used *used = setup->device;
 	const struct split_used_elem *elem = &used->ring[idx & (setup->size - 1)];
 
+	if (le16(__atomic_load_n(&used->flags, __ATOMIC_RELAXED)) == split_rest_flags(idx))
+		return true;
 	return le32(__atomic_load_n(&elem->id, __ATOMIC_RELAXED)) == SPLIT_REST_ID &&
 	       le32(__atomic_load_n(&elem->len, __ATOMIC_RELAXED)) == split_rest_len(idx);
 }
@@ -74,7 +87,7 @@ static void split_marks_clear(const struct ring *ring)
 			__atomic_store_n(&elems[i].id, 0, __ATOMIC_RELAXED);
 }
 
-/* ring_begin() asks for kicks next: that writes over a packed ring's, and has a full barrier behind it. */
+/* ring_begin() asks for kicks next: that writes over a packed ring's and over flags, and has a full barrier behind it. */
 void rest_end(struct ring *ring, const struct ring_setup *setup)
 {
 	ring->keeps_order = setup->keeps_order;
@@ -98,8 +111,12 @@ static void split_rest(const struct ring *ring)
 	struct split_used_elem *elem = &s->used->ring[s->published & (ring->size - 1)];
 	uint16_t waiting = (uint16_t)(le16(__atomic_load_n(&s->avail->idx, __ATOMIC_RELAXED)) - s->published);
 
-	if (!waiting || waiting > ring->size)
+	if (waiting > ring->size)
 		return;
+	if (!waiting) {
+		__atomic_store_n(&s->used->flags, le16(split_rest_flags(s->published)), __ATOMIC_RELAXED);
+		return;
+	}
 	__atomic_store_n(&elem->len, le32(split_rest_len(s->published)), __ATOMIC_RELAXED);
 	__atomic_store_n(&elem->id, le32(SPLIT_REST_ID), __ATOMIC_RELAXED);
 }

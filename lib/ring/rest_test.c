@@ -256,6 +256,114 @@ static void a_ring_that_goes_on_is_not_at_rest(void **state)
 	for_each(sure);
 }
 
+/* ---- the driver runs on while nobody serves the ring ---- */
+
+static void runs_on(struct test_options opt, unsigned rounds)
+{
+	struct test_driver *d = driver_new(opt);
+	struct vireo_chain chains[WAITING];
+	uint32_t base;
+
+	live(d, rounds);
+	ring_rest(d->ring); /* nothing waits */
+	add(d, WAITING);
+	base = ring_base(d->ring);
+	succeed_at(d, base);
+	assert_int_equal(driver_pop(d, chains, WAITING), WAITING);
+	refused_at(d, base); /* killed */
+	ring_unpop(d->ring, chains, WAITING);
+	serve(d, WAITING);
+	take(d, WAITING);
+	live(d, 9);
+	driver_free(d);
+}
+
+static void chains_that_come_after_an_empty_ring_was_stopped_are_taken_for_new(void **state)
+{
+	for_each(runs_on);
+}
+
+/* Begun twice in vain meanwhile: before they came, and after. */
+static void unused_while_it_runs_on(struct test_options opt, unsigned rounds)
+{
+	struct test_driver *d = driver_new(opt);
+	uint32_t base;
+
+	live(d, rounds);
+	ring_rest(d->ring);
+	base = ring_base(d->ring);
+	for (unsigned i = 0; i < 2; i++) {
+		struct ring *next;
+
+		assert_int_equal(begin_at(d, base, &next), 0);
+		ring_unused(next);
+		ring_free(next);
+		add(d, i ? 1 : WAITING - 1);
+	}
+	succeed_at(d, base);
+	serve(d, WAITING);
+	take(d, WAITING);
+	driver_free(d);
+}
+
+static void an_empty_ring_that_was_begun_and_not_used_is_still_at_rest(void **state)
+{
+	for_each(unused_while_it_runs_on);
+}
+
+/* All used entries are the driver's yet: it takes them, and makes chains available with them. */
+static void a_driver_that_has_taken_nothing_yet_runs_on(void **state)
+{
+	for (unsigned bits = 0; bits < 4; bits++)
+		for (unsigned rounds = 1; rounds < 6; rounds++) {
+			struct test_driver *d = driver_new((struct test_options){ .packed = bits & 1, .event_idx = bits & 2, .size = SIZE });
+
+			live(d, rounds);
+			add(d, SIZE);
+			serve(d, SIZE);
+			ring_rest(d->ring);
+			take(d, SIZE);
+			add(d, WAITING);
+			if (!(bits & 2))
+				assert_true(driver_should_kick(d));
+			succeed_at(d, ring_base(d->ring));
+			serve(d, WAITING);
+			take(d, WAITING);
+			driver_free(d);
+		}
+}
+
+static void marked_from(uint16_t base)
+{
+	struct test_driver *d = driver_new((struct test_options){ .event_idx = true, .size = SIZE, .base = base });
+
+	for (uint16_t idx = base; idx != (uint16_t)(base + 600); idx++) {
+		uint16_t flags;
+
+		ring_rest(d->ring);
+		flags = le16toh(d->used->flags);
+		assert_true(flags > SPLIT_USED_F_NO_NOTIFY && !(flags & SPLIT_USED_F_NO_NOTIFY));
+		add(d, 1);
+		d->used->idx = htole16((uint16_t)(idx - 1));
+		if (idx != 1) /* a ring that has carried nothing is in no doubt */
+			refused_at(d, (uint16_t)(idx - 1));
+		d->used->idx = htole16(idx);
+		succeed_at(d, idx);
+		assert_int_equal(d->used->flags, 0);
+		serve(d, 1);
+		take(d, 1);
+	}
+	driver_free(d);
+}
+
+/* Whatever the index: reserved bits alone, and none of the neighbour's. */
+static void the_flags_of_an_empty_split_ring_say_where_it_stands(void **state)
+{
+	marked_from(0);
+	marked_from(INT16_MAX - 300);
+	marked_from(UINT16_MAX - 300);
+}
+
 /* ---- what is not ---- */
 
 static void killed(struct test_options opt, unsigned rounds)
@@ -467,6 +575,9 @@ static void a_mark_of_the_rings_former_life_is_not_found_later(void **state)
 		struct vireo_chain chains[2];
 
 		memcpy(anew->used->ring, d->used->ring, SIZE * sizeof(d->used->ring[0]));
+		serve(d, WAITING);
+		ring_rest(d->ring);
+		anew->used->flags = d->used->flags;
 		driver_free(d);
 		succeed_at(anew, 0);
 		live(anew, rounds);
@@ -515,7 +626,7 @@ static void area_lay(struct ring_log_area *area, uint64_t gpa, uint64_t bytes)
 		area->gpas[i] = gpa + i * DIRTY_PAGE_BYTES;
 }
 
-static void is_logged(struct test_options opt, bool late)
+static void is_logged(struct test_options opt, bool late, bool waits)
 {
 	struct test_driver *d = driver_new(opt);
 	int fd = memfd_create("log", 0);
@@ -536,13 +647,13 @@ static void is_logged(struct test_options opt, bool late)
 	if (opt.packed)
 		area_lay(&log->desc, DESC_GPA, ring_area_bytes(true, opt.size).desc_bytes);
 	live(d, 400);
-	add(d, 1);
+	add(d, waits);
 	assert_null(ring_log_offer(d->ring, log));
 	if (!late)
 		ring_log_settle(d->ring);
 	memset(bits, 0, LOG_BYTES);
 	ring_rest(d->ring);
-	page = (unsigned)(DEVICE_GPA / DIRTY_PAGE_BYTES) + (opt.packed ? 0 : (4 + 800 * 8) / DIRTY_PAGE_BYTES);
+	page = (unsigned)(DEVICE_GPA / DIRTY_PAGE_BYTES) + (opt.packed || !waits ? 0 : (4 + 800 * 8) / DIRTY_PAGE_BYTES);
 	assert_true(bits[page / 8] >> page % 8 & 1);
 	memset(bits, 0, LOG_BYTES);
 	ring_rest((ring_break(d->ring, "it lies"), d->ring));
@@ -556,8 +667,8 @@ static void is_logged(struct test_options opt, bool late)
 /* What the front end has copied before it is told the base has the mark, or is copied again. */
 static void the_mark_is_logged(void **state)
 {
-	for (unsigned bits = 0; bits < 4; bits++)
-		is_logged((struct test_options){ .packed = bits & 1, .size = 1024 }, bits & 2);
+	for (unsigned bits = 0; bits < 8; bits++)
+		is_logged((struct test_options){ .packed = bits & 1, .size = 1024 }, bits & 2, bits & 4);
 }
 
 int main(void)
@@ -569,6 +680,10 @@ int main(void)
 		cmocka_unit_test(a_ring_is_at_rest_whether_kicks_were_wanted_or_not),
 		cmocka_unit_test(a_ring_that_was_begun_and_not_used_is_still_at_rest),
 		cmocka_unit_test(a_ring_that_goes_on_is_not_at_rest),
+		cmocka_unit_test(chains_that_come_after_an_empty_ring_was_stopped_are_taken_for_new),
+		cmocka_unit_test(an_empty_ring_that_was_begun_and_not_used_is_still_at_rest),
+		cmocka_unit_test(a_driver_that_has_taken_nothing_yet_runs_on),
+		cmocka_unit_test(the_flags_of_an_empty_split_ring_say_where_it_stands),
 		cmocka_unit_test(a_ring_whose_back_end_was_killed_is_not_at_rest),
 		cmocka_unit_test(a_ring_with_chains_in_flight_is_not_at_rest),
 		cmocka_unit_test(a_ring_that_owes_chains_is_not_at_rest),

@@ -496,7 +496,7 @@ static inline bool driver_should_kick(struct test_driver *d)
 		event = le16(__atomic_load_n(split_avail_event(d->used, d->opt.size), __ATOMIC_RELAXED));
 		if (!d->opt.event_idx)
 			return was != d->avail_idx &&
-			       !le16(__atomic_load_n(&d->used->flags, __ATOMIC_RELAXED));
+			       !(le16(__atomic_load_n(&d->used->flags, __ATOMIC_RELAXED)) & SPLIT_USED_F_NO_NOTIFY);
 		for (; was != d->avail_idx; was++)
 			if (was == event)
 				return true;

@@ -342,14 +342,22 @@ static uint32_t base_after(const struct scene *s, uint32_t used)
 	return s->packed ? (used | 0x8000) * 0x10001u : used;
 }
 
-/* Three are done, out of order, and two wait. */
-static struct scene *two_wait(bool packed)
+/* Three are done, out of order, and none waits. */
+static struct scene *none_waits(bool packed)
 {
 	struct scene *s = scene_new(packed, false);
 
 	start(s);
 	add_and_complete(s, 3);
 	assert_int_equal(take(s), 3);
+	return s;
+}
+
+/* ... and two wait. */
+static struct scene *two_wait(bool packed)
+{
+	struct scene *s = none_waits(packed);
+
 	add(s, 2);
 	return s;
 }
@@ -402,6 +410,21 @@ static void what_waits_at_a_base_that_was_told_is_served_by_the_next(void **stat
 
 		asks_for_the_base(s);
 		session_ends(s);
+		assert_true(begins_at_the_base(s));
+		both_are_served(s);
+		scene_free(s);
+	}
+}
+
+/* The guest goes on before its next back end looks: what is said when a guest has moved is not waited for. */
+static void what_comes_between_two_back_ends_is_served_by_the_next(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct scene *s = none_waits(packed);
+
+		asks_for_the_base(s);
+		session_ends(s);
+		add(s, 2);
 		assert_true(begins_at_the_base(s));
 		both_are_served(s);
 		scene_free(s);
@@ -808,6 +831,7 @@ int main(void)
 		cmocka_unit_test(chains_that_wait_at_the_base_were_not_in_flight_where_new_memory_says_nothing),
 		cmocka_unit_test(new_memory_says_nothing_of_a_ring_that_stands_elsewhere),
 		cmocka_unit_test(what_waits_at_a_base_that_was_told_is_served_by_the_next),
+		cmocka_unit_test(what_comes_between_two_back_ends_is_served_by_the_next),
 		cmocka_unit_test(a_ring_that_is_disabled_and_stopped_is_served_by_the_next),
 		cmocka_unit_test(where_no_base_was_told_nothing_is_known_of_what_waits),
 		cmocka_unit_test(a_front_end_that_hangs_up_before_it_is_told_finds_nothing_written),
