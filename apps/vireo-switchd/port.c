@@ -461,9 +461,16 @@ void port_closed(struct port *port)
 	sw_port_free(port->sw, port_left, port);
 }
 
-void port_abandon(struct port *port)
+int port_opened(struct port *port, int err, struct port **ret_port)
 {
-	port_link(port);
-	port->closing = true;
-	port_closed(port);
+	if (!err) {
+		*ret_port = port;
+	} else if (port->sw) { /* the switch has seen it: freed when it has let go */
+		port_link(port);
+		port->closing = true;
+		port_closed(port);
+	} else {
+		port->kind->free(port);
+	}
+	return err;
 }

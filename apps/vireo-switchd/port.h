@@ -177,9 +177,9 @@ void port_offloads_set(struct port *port, unsigned offloads);
 void port_mtu_of_peer(struct port *port, uint16_t mtu); /* 0: it has said nothing */
 void port_closed(struct port *port);
 /*
- * For open, when it fails after port_join(): the port is closed already; it is freed as soon as the switch
- * lets go of it.
+ * The end of open, with what came of it: 0 hands the port to who asked for it. After a failure it is given back: by `free` at once, or, if
+ * port_join() had gone well, as soon as the switch lets go of it; `close` is not called. Returns err.
  */
-void port_abandon(struct port *port);
+int port_opened(struct port *port, int err, struct port **ret_port);
 
 #endif

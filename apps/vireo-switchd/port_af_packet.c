@@ -381,13 +381,7 @@ static int packet_open(struct ports *ports, const struct port_spec *spec, struct
 		err = packet_fds(packet, why);
 	if (!err)
 		err = kernel_port_start(&packet->kernel, PACKET_TAKES);
-	if (!err)
-		*ret_port = &packet->kernel.port;
-	else if (packet->kernel.port.sw)
-		port_abandon(&packet->kernel.port);
-	else
-		packet_free(&packet->kernel.port);
-	return err;
+	return port_opened(&packet->kernel.port, err, ret_port);
 }
 
 static const char *packet_state(const struct port *port)

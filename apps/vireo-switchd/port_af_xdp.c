@@ -414,7 +414,6 @@ static int everything_open(struct xdp_port *xdp, char *why)
 static int xdp_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)
 {
 	struct xdp_port *xdp = calloc(1, sizeof(*xdp) + spec->queues * sizeof(xdp->queues[0]));
-	int err;
 
 	snprintf(why, SPEC_WHY_BYTES, "af_xdp '%.15s': out of memory or ports", spec->at.address);
 	if (!xdp)
@@ -424,14 +423,7 @@ static int xdp_open(struct ports *ports, const struct port_spec *spec, struct po
 	xdp->fd = xdp->link_fd = xdp->changes_fd = xdp->late_fd = -1;
 	for (unsigned i = 0; i < SW_QUEUES_MAX; i++)
 		xdp->places[i] = -1;
-	err = everything_open(xdp, why);
-	if (!err)
-		*ret_port = &xdp->kernel.port;
-	else if (xdp->kernel.port.sw)
-		port_abandon(&xdp->kernel.port);
-	else
-		xdp_free(&xdp->kernel.port);
-	return err;
+	return port_opened(&xdp->kernel.port, everything_open(xdp, why), ret_port);
 }
 
 static const char *xdp_state(const struct port *port)

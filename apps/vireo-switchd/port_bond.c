@@ -108,19 +108,12 @@ struct sw_bond_config port_bond_config(const struct port_bond_spec *spec)
 static int bond_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)
 {
 	struct port *port = calloc(1, sizeof(*port));
-	int err = port ? 0 : -ENOMEM;
 
-	if (port) {
-		port_init(port, ports, &port_bond, spec);
-		err = port_join(port);
-	}
-	if (err) {
-		snprintf(why, SPEC_WHY_BYTES, "out of memory or ports");
-		free(port);
-	} else {
-		*ret_port = port;
-	}
-	return err;
+	snprintf(why, SPEC_WHY_BYTES, "out of memory or ports");
+	if (!port)
+		return -ENOMEM;
+	port_init(port, ports, &port_bond, spec);
+	return port_opened(port, port_join(port), ret_port);
 }
 
 static void bond_free(struct port *port)

@@ -336,16 +336,9 @@ int device_port_open_as(const struct device_sort *sort, struct ports *ports, con
 		return -ENOMEM;
 	}
 	err = device_start(device, why);
-	if (!err) {
-		*ret_port = &device->port;
-		return 0;
-	}
-	vireo_endpoint_close(device->endpoint, NULL, NULL); /* nobody has come yet: it is gone at once */
-	if (device->port.sw)
-		port_abandon(&device->port);
-	else
-		device_port_free(&device->port);
-	return err;
+	if (err)
+		vireo_endpoint_close(device->endpoint, NULL, NULL); /* nobody has come yet: it is gone at once */
+	return port_opened(&device->port, err, ret_port);
 }
 
 int device_port_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char why[SPEC_WHY_BYTES])

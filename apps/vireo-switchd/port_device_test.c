@@ -322,9 +322,11 @@ void port_closed(struct port *port)
 	port->dead = true;
 }
 
-void port_abandon(struct port *port)
+int port_opened(struct port *port, int err, struct port **ret_port)
 {
-	fail();
+	assert_int_equal(err, 0);
+	*ret_port = port;
+	return err;
 }
 
 void sw_fdb_flush(struct sw *sw, struct sw_port *port)

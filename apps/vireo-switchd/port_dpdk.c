@@ -268,15 +268,9 @@ static int dpdk_open(struct ports *ports, const struct port_spec *spec, struct p
 	port_init(&port->kernel.port, ports, &port_dpdk, spec);
 	port->kernel.port.in_queues = port->kernel.port.out_queues = spec->queues;
 	err = dpdk_begin(port, why);
-	if (!err) {
-		*ret_port = &port->kernel.port;
-	} else if (port->kernel.port.sw) {
+	if (err)
 		loop_timer_free(&port->look);
-		port_abandon(&port->kernel.port);
-	} else {
-		dpdk_free(&port->kernel.port);
-	}
-	return err;
+	return port_opened(&port->kernel.port, err, ret_port);
 }
 
 static const char *dpdk_state(const struct port *port)

@@ -192,7 +192,6 @@ static int loop_start(struct loop_port *loop)
 static int loop_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)
 {
 	struct loop_port *loop = aligned_alloc(CACHE_LINE_BYTES, sizeof(*loop));
-	int err;
 
 	snprintf(why, SPEC_WHY_BYTES, "out of memory or ports");
 	if (!loop)
@@ -201,14 +200,7 @@ static int loop_open(struct ports *ports, const struct port_spec *spec, struct p
 	loop->kick_fd = -1;
 	port_init(&loop->kernel.port, ports, &port_loop, spec);
 	loop->kernel.port.in_queues = loop->kernel.port.out_queues = 1;
-	err = loop_start(loop);
-	if (!err)
-		*ret_port = &loop->kernel.port;
-	else if (loop->kernel.port.sw)
-		port_abandon(&loop->kernel.port);
-	else
-		loop_free(&loop->kernel.port);
-	return err;
+	return port_opened(&loop->kernel.port, loop_start(loop), ret_port);
 }
 
 static const char *loop_state(const struct port *port)

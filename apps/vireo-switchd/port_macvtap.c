@@ -298,7 +298,6 @@ static int everything_open(struct macvtap_port *macvtap, char *why)
 static int macvtap_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)
 {
 	struct macvtap_port *macvtap = calloc(1, sizeof(*macvtap) + spec->queues * sizeof(macvtap->queues[0]));
-	int err;
 
 	snprintf(why, SPEC_WHY_BYTES, "macvtap '%.15s': out of memory or ports", spec->at.address);
 	if (!macvtap)
@@ -308,14 +307,7 @@ static int macvtap_open(struct ports *ports, const struct port_spec *spec, struc
 	macvtap->fd = -1;
 	for (unsigned i = 0; i < spec->queues; i++)
 		macvtap->queues[i].fd = -1;
-	err = everything_open(macvtap, why);
-	if (!err)
-		*ret_port = &macvtap->kernel.port;
-	else if (macvtap->kernel.port.sw)
-		port_abandon(&macvtap->kernel.port);
-	else
-		macvtap_free(&macvtap->kernel.port);
-	return err;
+	return port_opened(&macvtap->kernel.port, everything_open(macvtap, why), ret_port);
 }
 
 static const char *macvtap_state(const struct port *port)

@@ -59,29 +59,26 @@ static const struct sw_port_ops null_ops = {
 	.stats = null_stats,
 };
 
+static int null_start(struct null_port *null)
+{
+	int err = port_join(&null->port);
+
+	if (err)
+		return err;
+	port_offloads_set(&null->port, ~0u);
+	return sw_queue_add(null->port.sw, true, 0);
+}
+
 static int null_open(struct ports *ports, const struct port_spec *spec, struct port **ret_port, char *why)
 {
 	struct null_port *null = calloc(1, sizeof(*null));
-	int err = null ? 0 : -ENOMEM;
 
-	if (null) {
-		port_init(&null->port, ports, &port_null, spec);
-		null->port.out_queues = 1;
-		err = port_join(&null->port);
-	}
-	if (!err) {
-		port_offloads_set(&null->port, ~0u);
-		err = sw_queue_add(null->port.sw, true, 0);
-		if (err)
-			port_abandon(&null->port);
-	} else {
-		free(null);
-	}
-	if (err)
-		snprintf(why, SPEC_WHY_BYTES, "out of memory or ports");
-	else
-		*ret_port = &null->port;
-	return err;
+	snprintf(why, SPEC_WHY_BYTES, "out of memory or ports");
+	if (!null)
+		return -ENOMEM;
+	port_init(&null->port, ports, &port_null, spec);
+	null->port.out_queues = 1;
+	return port_opened(&null->port, null_start(null), ret_port);
 }
 
 static void null_free(struct port *port)

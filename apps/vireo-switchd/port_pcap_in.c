@@ -434,7 +434,6 @@ static int in_start(struct in_port *in)
 static int in_open_on(struct ports *ports, const struct port_spec *spec, int fd, struct port **ret_port, char *why)
 {
 	struct in_port *in = aligned_alloc(CACHE_LINE_BYTES, sizeof(*in));
-	int err;
 
 	explain(spec, 0, "out of memory or ports", why);
 	if (!in) {
@@ -447,14 +446,7 @@ static int in_open_on(struct ports *ports, const struct port_spec *spec, int fd,
 	port_thread_init(&in->thread);
 	port_init(&in->port, ports, &port_pcap_in, spec);
 	in->port.in_queues = 1;
-	err = in_start(in);
-	if (!err)
-		*ret_port = &in->port;
-	else if (in->port.sw)
-		port_abandon(&in->port);
-	else
-		in_free(&in->port);
-	return err;
+	return port_opened(&in->port, in_start(in), ret_port);
 }
 
 static const char *in_state(const struct port *port)

@@ -574,13 +574,7 @@ static int out_open_on(struct ports *ports, const struct port_spec *spec, int fd
 	err = ports->state ? state_take(out, why) : 0;
 	if (!err)
 		err = out_start(out);
-	if (!err)
-		*ret_port = &out->port;
-	else if (out->port.sw)
-		port_abandon(&out->port);
-	else
-		out_free(&out->port);
-	return err;
+	return port_opened(&out->port, err, ret_port);
 }
 
 static const char *out_state(const struct port *port)

@@ -246,13 +246,7 @@ static int tap_open(struct ports *ports, const struct port_spec *spec, struct po
 		err = kernel_port_start(&tap->kernel, offloads);
 	if (!err)
 		err = sync_begin(tap, why);
-	if (!err)
-		*ret_port = &tap->kernel.port;
-	else if (tap->kernel.port.sw)
-		port_abandon(&tap->kernel.port);
-	else
-		tap_free(&tap->kernel.port);
-	return err;
+	return port_opened(&tap->kernel.port, err, ret_port);
 }
 
 /* What the bridge has been told is taken back before the interface goes. */

@@ -189,16 +189,9 @@ static int card_open(struct ports *ports, const struct port_spec *spec, struct p
 	if (err && card->why) /* nobody has complained */
 		snprintf(why, SPEC_WHY_BYTES, "virtio-pci %.23s: %s", spec->at.address, strerror(-err));
 	card->why = NULL;
-	if (!err) {
-		*ret_port = &card->driver.port;
-		return 0;
-	}
-	watch_stop(card);
-	if (card->driver.port.sw)
-		port_abandon(&card->driver.port);
-	else
-		card_free(&card->driver.port);
-	return err;
+	if (err)
+		watch_stop(card);
+	return port_opened(&card->driver.port, err, ret_port);
 }
 
 static const char *card_state(const struct port *port)

@@ -331,13 +331,9 @@ static int user_open(struct ports *ports, const struct port_spec *spec, struct p
 	port_init(&user->driver.port, ports, &port_virtio_user, spec);
 	driver_port_init(&user->driver, user->queues, user_lost);
 	err = user_start(user);
-	if (!err) {
-		*ret_port = &user->driver.port;
-	} else {
+	if (err)
 		user_stop(user);
-		user_free(&user->driver.port);
-	}
-	return err;
+	return port_opened(&user->driver.port, err, ret_port);
 }
 
 static const char *user_state(const struct port *port)
