@@ -232,6 +232,32 @@ def a_switch_that_is_killed_gets_its_cards_back(lab):
 
 
 @case
+def a_successor_opens_its_cards_anew(lab):
+    """They are reset when the old process ends, and set up again; by then nobody else has them."""
+    guest = Cards(lab, BOTH, iommu=True)
+    guest.bind(FIRST, UIO)
+    guest.bind(SECOND, VFIO)
+    guest.switch()
+    guest.ping()
+    took = f"{program('vireo-switchd')} --control /run/control --takeover"
+    refused = guest.run(took + " 2>&1")
+    expect(refused.status == 1 and "its type is virtio-pci; --reopen" in refused.output, refused)
+    for _ in range(2):
+        guest.check(f"old=$(cat /run/switch.pid); {took} --reopen >>/run/switch.log 2>&1 & new=$!; echo $new >/run/switch.pid; "
+                    "for i in $(seq 300); do [ -d /proc/$old ] || break; sleep 0.1; done; ! [ -d /proc/$old ] && [ -d /proc/$new ]")
+        for name in ("card1", "card2"):
+            wait_until(lambda: state(guest, name) == "up", 20, f"{name} is up")
+        guest.reaches("near", "10.7.0.2")
+    guest.ping()
+    guest.stop()
+    log = guest.check("cat /run/switch.log")
+    away = re.findall(r"opened anew, (\d+) ms", log)
+    expect(len(away) == 4 and "not opened anew" not in log, log)
+    print(f"     opened anew {' '.join(away)} ms after", flush=True)
+    given_back(guest)
+
+
+@case
 def the_link_is_told_and_ports_come_and_go(lab):
     guest = Cards(lab, BOTH, iommu=True)
     guest.bind(FIRST, UIO)

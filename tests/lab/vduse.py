@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """VDUSE against the kernel's own drivers: virtio_net on virtio_vdpa, DPDK's virtio-user on vhost_vdpa, and daemons that are killed."""
 import os
+import re
 import shlex
 import sys
 
@@ -177,6 +178,36 @@ complaints
     log = guest.check("cat /tmp/switchd.log")
     expect(killed.status == 0, f"{KILLS} times kill -9: {killed.output[-1500:]}\n{log[-3000:]}")
     guest.check(f"{head}talk", MANY_S)
+
+
+# The kernel has the device meanwhile, its queues and its driver: to interfaces it is a pause.
+@case
+def a_successor_opens_its_devices_anew(lab):
+    guest, head = settled(lab, "off")
+    took = f"{shlex.quote(program('vireo-switchd'))} --log-level debug --takeover"
+    refused = guest.run(f"{took} 2>&1")
+    expect(refused.status and "its type is vduse; --reopen" in refused.output, refused)
+    done = guest.run(f"""{head}for n in h0 h1; do inside $n cat /sys/class/net/eth0/ifindex; done >/tmp/numbers
+flood
+for upgrade in 1 2; do
+	was=$(cat /tmp/switchd.pid)
+	{took} --reopen >>/tmp/switchd.log 2>&1 & echo $! >/tmp/switchd.pid
+	appears test ! -e /proc/$was/exe
+	for n in h0 h1; do appears test $(grep -c "$n: opened anew" /tmp/switchd.log) -ge $upgrade; done
+	pings h1 10.7.0.1
+done
+unflood
+pings h0 10.7.0.2
+ping h0 10.7.0.2 3
+for n in h0 h1; do inside $n cat /sys/class/net/eth0/ifindex; done | cmp - /tmp/numbers
+absent 'not opened anew' /tmp/switchd.log
+[ $(grep -c 'its driver goes on' /tmp/switchd.log) = 4 ]
+complaints
+stop -TERM
+[ "$(echo /dev/vduse/*)" = /dev/vduse/control ]""", MANY_S)
+    log = guest.check("cat /tmp/switchd.log")
+    expect(done.status == 0, f"{done.output[-1500:]}\n{log[-3000:]}")
+    print("     opened anew " + " ".join(re.findall(r"opened anew, (\d+) ms", log)) + " ms after", flush=True)
 
 
 @case
