@@ -14,6 +14,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import Skip, case, case_for, expect, main  # noqa: E402
+from guest.interfaces import need_dpdk  # noqa: E402
 from guest.labguest import Bridged, LabGuest  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.switch import NO_REFUSAL, build_folder, program  # noqa: E402
@@ -180,6 +181,25 @@ ROWS = {
     "vfio_without_an_iommu": (cards({}, {"packed": "on"}), (VFIO, VFIO), False, NOIOMMU),
 }
 case_for(ROWS, "frames_pass_by_{}", shows=["virtio PCI UIO", "virtio PCI VFIO"])(forwards)
+
+
+@case
+def dpdk_drives_a_card_by_vfio(lab):
+    """A dpdk port whose device is on the bus, beside a card that the switch drives itself."""
+    need_dpdk()
+    guest = Cards(lab, BOTH, iommu=True)
+    guest.bind(FIRST, UIO)
+    guest.bind(SECOND, VFIO)
+    guest.switch(f"--port dpdk:{guest.functions[SECOND]},name=card2", ports=(FIRST,))
+    wait_until(lambda: state(guest, "card2") == "up", 20, "card2 is up")
+    guest.reaches("near", "10.7.0.2")
+    guest.tcp()
+    port = guest.ask("port", "show", "card2")["port"]
+    expect(port["session"]["driver"] == "net_virtio" and port["rx_frames"] > 10 and port["tx_frames"] > 10, port)
+    guest.stop()
+    log = guest.check("cat /run/switch.log")
+    expect(not re.search(r"\berror\b", log), log)
+    given_back(guest)
 
 
 @case
