@@ -65,8 +65,8 @@ def panels_of(dashboard):
 
 
 def without_limit(expr):
-    """A drop that does not happen is not shown: what is asked without that limit is there all the same."""
-    return re.sub(r" > 0$", "", expr)
+    """A drop that does not happen, or a time that no frame had, is not shown: what is asked without that limit is there all the same."""
+    return re.sub(r" >=? 0$", "", expr)
 
 
 def faults_of(prometheus, dashboard, variables):
@@ -129,6 +129,48 @@ def a_choice_counts(prometheus):
 def frames_stay_for_a_time(prometheus):
     late = prometheus.query(filled_in("histogram_quantile(0.5, sum by (le) (rate(vireo_port_latency_seconds_bucket[$__rate_interval])))", {}))
     return len(late) == 1 and 0 < late[0][1] < 60
+
+
+def squares(panel):
+    at = panel["gridPos"]
+    return {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+
+
+def misplaced(panels):
+    taken, ids = {}, [panel["id"] for panel in panels]
+    yield from (f"two panels are {one}" for one in set(ids) if ids.count(one) > 1)
+    for panel in panels:
+        if panel["gridPos"]["x"] + panel["gridPos"]["w"] > 24:
+            yield f"{panel['id']}: wider than Grafana's 24 columns"
+        yield from {f"{panel['id']}: lies over {taken[square]}" for square in squares(panel) & taken.keys()}
+        taken.update(dict.fromkeys(squares(panel), panel["id"]))
+
+
+def misspoken(panel):
+    """What Grafana's own defaults would make wrong: it paints a number red from 80 on, and the window of a rate has to grow with the time that is shown."""
+    refs = [target["refId"] for target in panel["targets"]]
+    if len(refs) > len(set(refs)):
+        yield "two queries have one refId"
+    if any(of["datasource"] != {"type": "prometheus", "uid": "${DS}"} for of in (panel, *panel["targets"])):
+        yield "does not ask the data source that was chosen"
+    if any(window != "$__rate_interval" for target in panel["targets"] for window in re.findall(r"\[([^]]+)\]", target["expr"])):
+        yield "a rate has a window of its own"
+    if "unit" not in panel["fieldConfig"]["defaults"]:
+        yield "has no unit"
+    if panel["type"] == "stat" and "thresholds" not in panel["fieldConfig"]["defaults"]:
+        yield "its colour is left to Grafana"
+
+
+@case
+def the_file_is_what_grafana_imports(_lab):
+    with open(f"{ROOT}/packaging/grafana/vireo.json") as file:
+        dashboard = json.load(file)
+    drawn = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+    kinds = {panel["type"] for panel in drawn}
+    expect(kinds <= {"timeseries", "stat"}, f"kinds of panel that are not looked at: {kinds}")
+    expect(36 <= dashboard["schemaVersion"] <= 42, f"schema {dashboard['schemaVersion']}")
+    faults = [*misplaced(dashboard["panels"]), *(f"{panel['id']}: {fault}" for panel in drawn for fault in misspoken(panel))]
+    expect(not faults, "\n".join(faults))
 
 
 @case
