@@ -48,6 +48,11 @@ page: build ## the live page in a headless browser, with screenshots in SCREENS 
 	@VIREO_BUILD='$(abspath $(BUILD))' tests/e2e/serve.py promtool
 	@VIREO_BUILD='$(abspath $(BUILD))' tests/e2e/dashboard.py
 
+dashboard: build ## the dashboard for Grafana, drawn by Grafana's own components (npm has them) over a Prometheus, in a headless browser: screenshots in SCREENS (build/screens)
+	@scripts/install-deps build page
+	@tests/dashboard/build '$(abspath $(BUILD))/dashboard'
+	@VIREO_BUILD='$(abspath $(BUILD))' VIREO_SCREENS='$(abspath $(SCREENS))' VIREO_DRAWN='$(abspath $(BUILD))/dashboard/page' tests/e2e/dashboard.py grafana_s
+
 properties: build ## each property of QEMU's virtio-net-pci changed alone: does the guest have a network
 	@scripts/install-deps check
 	@VIREO_BUILD='$(abspath $(BUILD))' VIREO_PROPERTIES=all tests/e2e/properties.py
@@ -141,4 +146,4 @@ deb-check: deb ## install, upgrade and purge the package vireo in a Debian folde
 clean: ## remove what building made
 	rm -rf '$(BUILD)' build-check build-coverage build-deb
 
-.PHONY: help demo demo-disk check tidy figures cycles neighbours page properties comeback killings soak beside disks blkio rbd blktests libiscsi prove coverage fuzz migrate matrix bench build compile install deb deb-check clean
+.PHONY: help demo demo-disk check tidy figures cycles neighbours page dashboard properties comeback killings soak beside disks blkio rbd blktests libiscsi prove coverage fuzz migrate matrix bench build compile install deb deb-check clean

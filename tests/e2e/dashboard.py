@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The dashboard and the alert rules in packaging/, asked of a real Prometheus that scrapes daemons under traffic."""
 import contextlib
+import functools
+import http.server
 import json
 import os
 import re
@@ -12,7 +14,8 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from guest.cases import case, expect, main  # noqa: E402
+from guest.browser import Browser  # noqa: E402
+from guest.cases import Skip, case, expect, main  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
 from guest.disks import Blkd  # noqa: E402
 from guest.front import Front, text_frame  # noqa: E402
@@ -21,6 +24,10 @@ from guest.prometheus import Prometheus, filled_in  # noqa: E402
 from guest.requests import OUT, Requests  # noqa: E402
 from guest.served import serve_or_skip  # noqa: E402
 from guest.switch import ROOT, Switch  # noqa: E402
+
+DRAWN = os.environ.get("VIREO_DRAWN")  # the folder that tests/dashboard was built into
+SCREENS = os.environ.get("VIREO_SCREENS")
+
 
 class Traffic:
     """Until it is closed: guests that talk, and are dropped for some reasons, and a disk that is read and written and holds back some requests."""
@@ -173,11 +180,11 @@ def the_file_is_what_grafana_imports(_lab):
     expect(not faults, "\n".join(faults))
 
 
-@case
-def each_panel_has_data_from_daemons_under_traffic(lab):
+@contextlib.contextmanager
+def watched(lab):
+    """(dashboard, Prometheus, what each variable offers) of a switch and a disk that have something to do."""
     with open(f"{ROOT}/packaging/grafana/vireo.json") as file:
         dashboard = json.load(file)
-    expect(len(panels_of(dashboard)) >= 20, "the dashboard has fewer panels")
     switch = Switch(lab, [f"vhost-user:{lab.path(name)},name={name}" for name in "abc"], options=["--workers", "2"])
     blkd = Blkd(lab, ["d=mem:1M,latency=on,iops=100"], [f"vhost-user:{lab.path('e')},disk=d,name=e"])
     jobs = {"vireo-switchd": serve_or_skip(lab, switch.control).port,
@@ -188,7 +195,15 @@ def each_panel_has_data_from_daemons_under_traffic(lab):
         traffic = Traffic(fronts, stack.enter_context(Requests(lab.path("e"), depth=1)))
         stack.callback(traffic.close)
         fronts[2].send(text_frame(2, None))  # it is known from now on
-        offered = {"instance": [f"127.0.0.1:{port}" for port in jobs.values()], "port": list("abc"), "export": ["e"]}
+        yield dashboard, prometheus, {"instance": [f"127.0.0.1:{port}" for port in jobs.values()], "port": list("abc"), "export": ["e"]}
+    end_well(switch)
+    end_well(blkd)
+
+
+@case
+def each_panel_has_data_from_daemons_under_traffic(lab):
+    with watched(lab) as (dashboard, prometheus, offered):
+        expect(len(panels_of(dashboard)) >= 20, "the dashboard has fewer panels")
         choices(prometheus, dashboard, offered)
         everything = {variable["name"]: variable["allValue"] for variable in dashboard["templating"]["list"] if variable.get("includeAll")}
         no_faults(prometheus, dashboard, everything)
@@ -198,9 +213,56 @@ def each_panel_has_data_from_daemons_under_traffic(lab):
         rules = [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
         wait_until(lambda: all(rule["health"] == "ok" for group in prometheus.ask("rules")["groups"] for rule in group["rules"]), 30, "each rule is evaluated")
         expect(len(rules) >= 12, f"{len(rules)} rules")
-        wait_until(lambda: len(prometheus.query("up == 1")) == len(jobs), 30, "each server answers")
-    end_well(switch)
-    end_well(blkd)
+        wait_until(lambda: len(prometheus.query("up == 1")) == len(offered["instance"]), 30, "each server answers")
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *words):
+        pass
+
+
+@contextlib.contextmanager
+def pages(folder):
+    """The address of a server of what is in `folder`."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+TITLES = "[...document.querySelectorAll('section[data-testid^=\"data-testid Panel header\"] h2, section h2')].map(title => title.innerText)"
+EMPTY = "[...document.querySelectorAll('section')].filter(panel => /No data/.test(panel.innerText)).map(panel => panel.innerText)"
+
+
+def all_drawn(browser, dashboard):
+    missing = {panel["title"] for panel in dashboard["panels"] if panel["type"] != "row"} - set(browser.value(TITLES))
+    return not missing and not browser.value(EMPTY) and browser.value("document.querySelectorAll('.u-wrap').length") >= 16
+
+
+@case
+def grafana_s_own_components_draw_each_panel(lab):
+    if not DRAWN or not os.path.exists(os.path.join(DRAWN, "index.html")):
+        raise Skip("needs packages of npm: make dashboard")
+    with watched(lab) as (dashboard, prometheus, _), pages(DRAWN) as address:
+        time.sleep(float(os.environ.get("VIREO_DRAWN_SECONDS", "45")))  # a while of rates
+        for theme in "dark", "light":
+            browser = Browser(lab, width=1400, height=2300)
+            browser.go(f"{address}?prometheus={prometheus.url}&theme={theme}&from=now-1m")
+            try:
+                wait_until(lambda browser=browser: all_drawn(browser, dashboard), 60, "each panel is drawn", step=0.5)
+            except Exception as why:
+                raise AssertionError(f"drawn: {browser.value(TITLES)}\nempty: {browser.value(EMPTY)}\n" + "\n".join(browser.complaints())) from why
+            finally:
+                if SCREENS:
+                    time.sleep(3)
+                    os.makedirs(SCREENS, exist_ok=True)
+                    browser.screenshot(os.path.join(SCREENS, f"dashboard-{theme}.png"), whole=False)
+            lab.stop(browser.child)
 
 
 if __name__ == "__main__":

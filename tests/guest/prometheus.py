@@ -35,9 +35,11 @@ class Prometheus:
         self.url = f"http://127.0.0.1:{wait_until(self._port, 60, 'Prometheus listens', child=self.child)}"
 
     def _port(self):
+        """It answers 503 from when it listens until it is ready."""
         with open(self.child.log) as log:
-            found = re.search(r'Listening on" address=127\.0\.0\.1:([0-9]+)', log.read())
-        return found and found[1]
+            said = log.read()
+        found = re.search(r'Listening on" address=127\.0\.0\.1:([0-9]+)', said)
+        return found and "Server is ready to receive web requests" in said and found[1]
 
     def ask(self, path, **words):
         with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(words)}", timeout=30) as answer:
