@@ -98,7 +98,7 @@ libiscsi: build ## each family of libiscsi's test suite on a LUN, in a User-mode
 prove: ## what CBMC, fetched from Debian 13, proves of parsers, translation and rings; and checks of bounds taken out, each missed
 	@scripts/prove
 
-coverage: ## which lines of lib/wire, ring, mem, device and transport tests, lies and fuzzers reach (WHAT: units, hostile, fuzz, e2e; some only)
+coverage: ## which lines of lib/wire, ring, mem, device and transport tests, lies, fuzzers and the lab reach (WHAT: units, hostile, fuzz, e2e, lab; some only)
 	@scripts/install-deps build check
 	@scripts/coverage $(WHAT)
 

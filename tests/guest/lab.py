@@ -48,6 +48,7 @@ class Lab:
         self.folder = tempfile.mkdtemp(prefix=prefix)
         self.children = []
         self.refusals = False  # may a daemon's sandbox refuse a call?
+        self.before_end = []  # called while the children still run
 
     def __enter__(self):
         return self
@@ -104,6 +105,8 @@ class Lab:
         return status
 
     def close(self):
+        while self.before_end:
+            self.before_end.pop()()
         for child in reversed(self.children[:]):
             self.kill(child)
         shutil.rmtree(self.folder, ignore_errors=True)

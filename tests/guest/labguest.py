@@ -5,25 +5,31 @@ Its root is this machine's /, read-only, shared by virtiofsd. What a job writes 
 COVERED and end with the guest; whatever of the machine lies below those is at /run/lab/root. Files that change on the machine
 while a guest runs may look old to it.
 """
+import base64
 import dataclasses
+import io
 import os
 import secrets
 import shlex
 import shutil
 import socket
 import subprocess
+import tarfile
 
 from . import image, kernels
 from .daemon import QUIET_NETWORK
 from .kernels import Unavailable
-from .lab import tail
-from .qemu import KERNEL_OPTIONS, LESS_WORK, QEMU, Guest, Nic, Tap
+from .lab import Gone, Hung, tail
+from .qemu import KERNEL_OPTIONS, LESS_WORK, QEMU, CommandFailed, Guest, Nic, Tap
 from .switch import ROOT, build_folder
 
 BOOT_S = 180  # as for other guests, whose kernel is smaller
 SUITE = "bookworm-backports"  # its kernel has CUSE, VDUSE, vdpa, vhost, UIO and VFIO as modules; Debian 12's own has no vdpa
 MODULES = ["virtio_pci", "virtio_console", "virtiofs"]
 COVERED = ("/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp")  # as lab-init.sh does it
+# Where scripts/coverage wants to have what clang's counters say, if it does: programs keep them in a folder of the guest's memory.
+COUNTS, COUNTS_INSIDE = os.environ.get("VIREO_COUNTS"), "/run/lab/counts"
+COUNTS_S = 120
 VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 # The guest mounts it read-only; that it could not write either is a second lock, where the machine lets us have it.
 SHARE = """ulimit -n "$(ulimit -H -n)"
@@ -156,6 +162,8 @@ class LabGuest(Guest):
         self.mark = b"\x1e" + secrets.token_hex(8).encode()
         self.root, self.prepared = share_root(lab, name), False
         super().__init__(lab, name, nics, memory_mib, cpus, extra, wrap=bridges(nics))
+        if COUNTS:
+            lab.before_end.append(self.counts_take)
 
     def _arguments(self, memory_mib, cpus, extra, _programs):
         try:
@@ -163,6 +171,8 @@ class LabGuest(Guest):
         except FileNotFoundError as error:
             raise Unavailable(f"not installed: {error}") from error
         options = f"{KERNEL_OPTIONS} {LESS_WORK} vireo.mark={self.mark[1:].decode()} {self.append}"
+        if COUNTS:  # the kernel gives what it does not know to its first process, as environment
+            options += f" LLVM_PROFILE_FILE={COUNTS_INSIDE}/%m%c.profraw"
         argv = [*self._board(memory_mib, cpus), "-no-reboot", "-kernel", self.kernel + "/vmlinuz", "-initrd", initrd]
         if self.iommu:
             argv += ["-device", "intel-iommu,intremap=off"]
@@ -218,6 +228,8 @@ class LabGuest(Guest):
     def _preparation(self):
         """Shows what is covered, and makes modprobe find the modules, also when the kernel calls it."""
         lines, hidden = ["set -e"], tuple(folder + "/" for folder in COVERED)
+        if COUNTS:
+            lines.append(f"mkdir -p -m 1777 {COUNTS_INSIDE}")
         for folder in sorted(set(map(os.path.realpath, self.show))):
             if folder.startswith(hidden) and not folder.startswith(tuple(shown + "/" for shown in self.shown)):
                 path = shlex.quote(folder)
@@ -228,3 +240,26 @@ class LabGuest(Guest):
         lines.append("echo /run/lab/bin/modprobe >/proc/sys/kernel/modprobe")
         lines += [f"/run/lab/bin/modprobe {module}" for module in self.modules]
         return "\n".join(lines)
+
+    # ---- counters ----
+
+    def counts_take(self):
+        """What the guest's programs have counted comes out before it ends. One that has ended, or stands still, has none."""
+        if self.child.poll() is not None or not self.prepared:
+            return
+        self.sink = None
+        try:
+            packed = base64.b64decode(self.check(f"cd {COUNTS_INSIDE} && /run/lab/busybox tar -c . | gzip -1 | base64", COUNTS_S))
+        except (CommandFailed, Gone, Hung, OSError, ValueError) as error:
+            print(f"     {self.name}: its counts are lost: {str(error).splitlines()[0]}", flush=True)
+            return
+        with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as files:
+            for member in files:
+                if member.isfile():
+                    with open(os.path.join(COUNTS, f"{secrets.token_hex(8)}-{os.path.basename(member.name)}"), "wb") as out:
+                        shutil.copyfileobj(files.extractfile(member), out)
+
+    def kill(self):
+        if COUNTS:
+            self.counts_take()
+        super().kill()

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """The lab itself: tests/lab/run hands back what a command says and how it ends, and keeps the machine as it is."""
+import hashlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from guest import labguest  # noqa: E402
 from guest.cases import Skip, case, expect, main, shared  # noqa: E402
 from guest.labguest import LabGuest  # noqa: E402
 
@@ -118,6 +120,24 @@ def a_module_that_is_not_there_is_named(lab):
     with open(lab.path("run.log")) as log:
         text = log.read()
     expect(done.returncode == 125 and "vireo_none" in text, f"status {done.returncode}: {text}")
+
+
+@case
+def what_a_guest_s_programs_have_counted_comes_out(lab):
+    guest, before = usual_guest(), labguest.COUNTS
+    guest.check(f"mkdir -p {labguest.COUNTS_INSIDE} && head -c 100000 /dev/urandom >{labguest.COUNTS_INSIDE}/here")
+    sum_inside = guest.check(f"sha256sum <{labguest.COUNTS_INSIDE}/here").split()[0]
+    try:
+        labguest.COUNTS = lab.path("counts")
+        os.mkdir(labguest.COUNTS)
+        guest.counts_take()
+        names = [name for name in os.listdir(labguest.COUNTS) if name.endswith("-here")]
+        expect(len(names) == 1, f"{names}")
+        with open(os.path.join(labguest.COUNTS, names[0]), "rb") as file:
+            sum_outside = hashlib.sha256(file.read()).hexdigest()
+    finally:
+        labguest.COUNTS = before
+    expect(sum_inside == sum_outside, f"{sum_inside} inside, {sum_outside} outside")
 
 
 if __name__ == "__main__":
