@@ -48,11 +48,6 @@ void sw_bond_past_each(const struct sw_port *port, void (*fn)(void *opaque, cons
 	}
 }
 
-void sw_bond_past_drop(struct sw_port *port)
-{
-	bond_lacp_begin(port->bond);
-}
-
 static int member_of(const struct bond *bond, const char *name)
 {
 	for (unsigned i = 0; i < SW_BOND_MEMBERS_MAX; i++)
@@ -61,9 +56,9 @@ static int member_of(const struct bond *bond, const char *name)
 	return -1;
 }
 
-int sw_bond_past_set(struct sw_port *port, const struct sw_bond_past *told)
+static struct lacp_past past_taken(const struct sw_bond_past *told)
 {
-	const struct lacp_past past = {
+	return (struct lacp_past){
 		.leads = told->leads,
 		.nobody = told->nobody,
 		.receive = (enum lacp_receive)told->receive,
@@ -75,8 +70,29 @@ int sw_bond_past_set(struct sw_port *port, const struct sw_bond_past *told)
 		.periodic_ms = told->periodic_ms,
 		.wait_ms = told->wait_ms,
 	};
+}
+
+static bool speaks_lacp(const struct sw_port *port)
+{
+	return port->bond && port->bond->config.mode == SW_BOND_LACP;
+}
+
+bool sw_bond_pasts_valid(const struct sw_port *port, const struct sw_bond_past *told, unsigned count)
+{
+	struct lacp_past pasts[SW_BOND_MEMBERS_MAX];
+
+	if (!speaks_lacp(port) || count > SW_BOND_MEMBERS_MAX)
+		return false;
+	for (unsigned i = 0; i < count; i++)
+		pasts[i] = past_taken(&told[i]);
+	return lacp_pasts_valid(&port->bond->lacp.config, pasts, count);
+}
+
+int sw_bond_past_set(struct sw_port *port, const struct sw_bond_past *told)
+{
+	const struct lacp_past past = past_taken(told);
 	struct bond *bond = port->bond;
-	int number = bond && bond->config.mode == SW_BOND_LACP ? member_of(bond, told->port) : -1;
+	int number = speaks_lacp(port) ? member_of(bond, told->port) : -1;
 
 	if (number < 0 || (told->leads && bond->lacp.chosen && bond->lacp.leader != (unsigned)number))
 		return -EINVAL;

@@ -30,6 +30,12 @@ static bool system_same(const struct lacp_end *a, const struct lacp_end *b)
 	return a->system_priority == b->system_priority && !memcmp(a->system, b->system, sizeof(a->system)) && a->key == b->key;
 }
 
+/* Would links to the two be in one aggregator? */
+static bool aggregable(const struct lacp_end *a, const struct lacp_end *b)
+{
+	return a->state & b->state & LACP_AGGREGATION && system_same(a, b);
+}
+
 /* But for `state`, of which these bits matter. */
 static bool end_same(const struct lacp_end *a, const struct lacp_end *b, uint8_t bits)
 {
@@ -161,12 +167,11 @@ static bool eligible(const struct lacp *lacp, unsigned member)
 	return m->there && m->up && !(m->actor.state & LACP_DEFAULTED) && !lacp_loops(lacp, member);
 }
 
-/* Would the two be in one aggregator? */
 static bool same_group(const struct lacp *lacp, unsigned one, unsigned other)
 {
 	const struct lacp_end *a = &lacp->members[one].partner, *b = &lacp->members[other].partner;
 
-	return one == other || (a->state & b->state & LACP_AGGREGATION && system_same(a, b));
+	return one == other || aggregable(a, b);
 }
 
 static unsigned group_size(const struct lacp *lacp, unsigned member)
@@ -366,21 +371,59 @@ static bool left_valid(uint64_t left, uint64_t most, bool runs)
 	return runs ? left <= most : left == LACP_NEVER;
 }
 
-/* What no order of events comes to: a timer that does not run where its machine waits for it, or who carries without a partner. */
-static bool past_valid(const struct lacp_past *past)
+static bool machines_valid(const struct lacp_past *past)
 {
-	bool waits = past->receive == LACP_RECEIVE_EXPIRED || past->receive == LACP_RECEIVE_CURRENT;
+	return past->receive > LACP_RECEIVE_DISABLED && past->receive <= LACP_RECEIVE_CURRENT && past->periodic <= LACP_PERIODIC_SLOW &&
+	       past->selected <= LACP_SELECTED && past->mux <= LACP_MUX_DISTRIBUTING;
+}
 
-	if (past->receive == LACP_RECEIVE_DISABLED || past->receive > LACP_RECEIVE_CURRENT || past->periodic > LACP_PERIODIC_SLOW ||
-	    past->selected > LACP_SELECTED || past->mux > LACP_MUX_DISTRIBUTING)
-		return false;
-	if (!left_valid(past->current_ms, LACP_LONG_MS, waits) || !left_valid(past->wait_ms, LACP_WAIT_MS, past->mux == LACP_MUX_WAITING) ||
-	    !left_valid(past->periodic_ms, LACP_SLOW_MS, past->periodic != LACP_PERIODIC_NONE))
+/* Of machines that can be. Each runs where its machine waits for it, and ends no later than it has been started for. */
+static bool timers_valid(const struct lacp_config *config, const struct lacp_past *past)
+{
+	bool waits = past->receive != LACP_RECEIVE_DEFAULTED;
+	uint64_t current = past->receive == LACP_RECEIVE_CURRENT && !config->fast ? LACP_LONG_MS : LACP_SHORT_MS;
+	uint64_t periodic = past->periodic == LACP_PERIODIC_FAST ? LACP_FAST_MS : LACP_SLOW_MS;
+
+	return left_valid(past->current_ms, current, waits) && left_valid(past->wait_ms, LACP_WAIT_MS, past->mux == LACP_MUX_WAITING) &&
+	       left_valid(past->periodic_ms, periodic, past->periodic != LACP_PERIODIC_NONE);
+}
+
+/* As settle() leaves it: who has no partner is in no aggregator, and the mux machine has gone as far as it does. */
+static bool settled(const struct lacp_past *past)
+{
+	bool in = past->selected == LACP_SELECTED;
+
+	if ((past->selected == LACP_UNSELECTED) != (past->mux == LACP_MUX_DETACHED) || (!in && (past->leads || past->mux >= LACP_MUX_ATTACHED)))
 		return false;
 	if (past->nobody)
-		return past->receive != LACP_RECEIVE_CURRENT && past->selected == LACP_UNSELECTED && past->mux == LACP_MUX_DETACHED && !past->leads;
-	return past->receive != LACP_RECEIVE_DEFAULTED && (past->mux < LACP_MUX_ATTACHED || past->selected == LACP_SELECTED) &&
-	       (!past->leads || past->selected == LACP_SELECTED);
+		return past->receive != LACP_RECEIVE_CURRENT && past->selected == LACP_UNSELECTED;
+	if (past->receive == LACP_RECEIVE_DEFAULTED || (past->receive == LACP_RECEIVE_EXPIRED && past->partner.state & LACP_SYNCHRONIZATION))
+		return false;
+	return (past->mux < LACP_MUX_COLLECTING || past->partner.state & LACP_SYNCHRONIZATION) &&
+	       (past->mux < LACP_MUX_DISTRIBUTING || past->partner.state & LACP_COLLECTING);
+}
+
+/* What no order of events comes to. */
+static bool past_valid(const struct lacp_config *config, const struct lacp_past *past)
+{
+	if (!machines_valid(past) || !timers_valid(config, past) || !settled(past))
+		return false;
+	return past->selected == LACP_UNSELECTED || memcmp(past->partner.system, config->system, sizeof(config->system)) != 0; /* ourselves are no partner */
+}
+
+bool lacp_pasts_valid(const struct lacp_config *config, const struct lacp_past *pasts, unsigned count)
+{
+	const struct lacp_past *leader = NULL;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (!past_valid(config, &pasts[i]) || (leader && pasts[i].leads))
+			return false;
+		leader = pasts[i].leads ? &pasts[i] : leader;
+	}
+	for (unsigned i = 0; i < count; i++)
+		if (pasts[i].selected == LACP_SELECTED && (!leader || (&pasts[i] != leader && !aggregable(&pasts[i].partner, &leader->partner))))
+			return false;
+	return true;
 }
 
 static uint64_t ends_ms(uint64_t left, uint64_t now_ms)
@@ -392,7 +435,7 @@ bool lacp_past_set(struct lacp *lacp, unsigned member, const struct lacp_past *p
 {
 	struct lacp_member *m = &lacp->members[member];
 
-	if (!m->there || !past_valid(past))
+	if (!m->there || !past_valid(&lacp->config, past))
 		return false;
 	lacp_member_add(lacp, member, m->actor.port);
 	mux_enter(m, past->mux, now_ms);

@@ -114,6 +114,11 @@ void lacp_init(struct lacp *lacp, const struct lacp_config *config);
 /* Its link is down at first. `port`: its number, as the partner is told. */
 void lacp_member_add(struct lacp *lacp, unsigned member, uint16_t port);
 void lacp_member_remove(struct lacp *lacp, unsigned member, uint64_t now_ms);
+/*
+ * What is said of `count` members of a group together, each of which is there and whose link is up. False: no order of events comes to that, as to two who lead,
+ * to who carries with another partner than the one that leads, or to a timer that ends later than any is started for.
+ */
+bool lacp_pasts_valid(const struct lacp_config *config, const struct lacp_past *pasts, unsigned count);
 /* Of one that is there: its link is up, and has been. False: that cannot be. */
 bool lacp_past_set(struct lacp *lacp, unsigned member, const struct lacp_past *past, uint64_t now_ms);
 void lacp_past_tell(const struct lacp *lacp, unsigned member, uint64_t now_ms, struct lacp_past *ret_past);

@@ -643,6 +643,8 @@ static void a_marker_is_answered(void **state)
 static struct lacp handed_over(const struct lacp *from, uint64_t from_ms, uint64_t to_ms)
 {
 	struct lacp to = group(!(from->members[0].actor.state & LACP_ACTIVITY), from->members[0].actor.state & LACP_TIMEOUT, 3);
+	struct lacp_past pasts[3];
+	unsigned count = 0;
 
 	for (unsigned i = 0; i < 3; i++) {
 		struct lacp_past past;
@@ -651,7 +653,9 @@ static struct lacp handed_over(const struct lacp *from, uint64_t from_ms, uint64
 			continue;
 		lacp_past_tell(from, i, from_ms, &past);
 		assert_true(lacp_past_set(&to, i, &past, to_ms));
+		pasts[count++] = past;
 	}
+	assert_true(lacp_pasts_valid(&to.config, pasts, count));
 	return to;
 }
 
@@ -777,6 +781,41 @@ static void a_past_that_lies_is_refused(void **state)
 	assert_true(taken > 100 && taken < all / 10);
 }
 
+/* Each by itself could be. */
+static void pasts_that_do_not_go_together_are_refused(void **state)
+{
+	const struct lacp lacp = group(false, false, 2);
+	const struct lacp_past leader = {
+		.leads = true,
+		.receive = LACP_RECEIVE_CURRENT,
+		.periodic = LACP_PERIODIC_SLOW,
+		.selected = LACP_SELECTED,
+		.mux = LACP_MUX_DISTRIBUTING,
+		.partner = {.system_priority = 1, .system = {2, 0, 0, 0, 0, 5}, .key = 9, .port = 40, .state = COLLECTS},
+		.current_ms = LACP_LONG_MS,
+		.periodic_ms = LACP_SLOW_MS,
+		.wait_ms = LACP_NEVER,
+	};
+	struct lacp_past pasts[] = {leader, leader};
+
+	assert_true(lacp_pasts_valid(&lacp.config, pasts, 0) && lacp_pasts_valid(&lacp.config, pasts, 1));
+	assert_false(lacp_pasts_valid(&lacp.config, pasts, 2)); /* two lead */
+	pasts[1].leads = false;
+	assert_true(lacp_pasts_valid(&lacp.config, pasts, 2));
+	pasts[0].leads = false;
+	assert_false(lacp_pasts_valid(&lacp.config, pasts, 2)); /* nobody does */
+	pasts[0].leads = true;
+	pasts[1].partner.key++;
+	assert_false(lacp_pasts_valid(&lacp.config, pasts, 2)); /* in one aggregator with another partner */
+	pasts[1].selected = LACP_STANDBY;
+	assert_false(lacp_pasts_valid(&lacp.config, pasts, 2)); /* and it carries */
+	pasts[1].mux = LACP_MUX_WAITING;
+	pasts[1].wait_ms = 0;
+	assert_true(lacp_pasts_valid(&lacp.config, pasts, 2));
+	memcpy(pasts[0].partner.system, lacp.config.system, 6);
+	assert_false(lacp_pasts_valid(&lacp.config, pasts, 2)); /* ourselves */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -803,6 +842,7 @@ int main(void)
 		cmocka_unit_test(a_marker_is_answered),
 		cmocka_unit_test(a_group_goes_on_in_another_process),
 		cmocka_unit_test(a_past_that_lies_is_refused),
+		cmocka_unit_test(pasts_that_do_not_go_together_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

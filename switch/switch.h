@@ -631,12 +631,13 @@ struct sw_bond_past {
 
 /* Of a port that is a bond with LACP: of each member whose link is up. */
 void sw_bond_past_each(const struct sw_port *port, void (*fn)(void *opaque, const struct sw_bond_past *past), void *opaque);
+/* What is said of all its members together: false: it is no such bond, or that cannot be. Whether it has these members is not looked at. */
+bool sw_bond_pasts_valid(const struct sw_port *port, const struct sw_bond_past *pasts, unsigned count);
 /*
  * As if a member had come so far. For those of one bond, of the same lacp_system and with the numbers that they had: before its links are looked at, so
  * that who is up stays so. -EINVAL: it is no such bond, has no such member, or what is said cannot be.
  */
 int sw_bond_past_set(struct sw_port *port, const struct sw_bond_past *past);
-void sw_bond_past_drop(struct sw_port *port); /* what of it has been set: LACP begins anew at all members, as soon as their links are looked at */
 void sw_bond_each(const struct sw_port *port, void (*fn)(void *opaque, const struct sw_bond_member *member), void *opaque);
 
 /* ---- multicast database ---- */

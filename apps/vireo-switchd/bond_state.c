@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "bond_state.h"
-#include "base/log.h"
 #include "base/util.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- to tell ---- */
@@ -99,16 +99,18 @@ static uint64_t left_taken(json_int_t left)
 	return left < 0 ? UINT64_MAX : (uint64_t)left;
 }
 
-static bool member_take(const struct ports *ports, struct sw_port *bond, const json_t *member)
+static bool member_take(const json_t *member, struct sw_bond_past *ret_past)
 {
+	const json_t *leads = json_object_get(member, "leads"), *nobody = json_object_get(member, "nobody");
 	struct sw_bond_past past = {
 		.port = json_string_value(json_object_get(member, "port")),
-		.leads = json_is_true(json_object_get(member, "leads")),
-		.nobody = json_is_true(json_object_get(member, "nobody")),
+		.leads = json_is_true(leads),
+		.nobody = json_is_true(nobody),
 	};
 	json_int_t machines[4], left[3];
 
-	if (!past.port || !numbers_take(json_object_get(member, "machines"), ARRAY_SIZE(machines), 0, UINT8_MAX, machines) ||
+	if (!past.port || !json_is_boolean(leads) || !json_is_boolean(nobody) ||
+	    !numbers_take(json_object_get(member, "machines"), ARRAY_SIZE(machines), 0, UINT8_MAX, machines) ||
 	    !numbers_take(json_object_get(member, "left"), ARRAY_SIZE(left), -1, INT32_MAX, left) || !partner_take(member, &past))
 		return false;
 	past.receive = (uint8_t)machines[0];
@@ -118,38 +120,112 @@ static bool member_take(const struct ports *ports, struct sw_port *bond, const j
 	past.current_ms = left_taken(left[0]);
 	past.periodic_ms = left_taken(left[1]);
 	past.wait_ms = left_taken(left[2]);
-	/* One that is not there is opened anew, later. */
-	return !ports_find(ports, past.port) || !sw_bond_past_set(bond, &past);
+	*ret_past = past;
+	return true;
 }
+
+struct members {
+	struct sw_bond_past pasts[SW_BOND_MEMBERS_MAX];
+	unsigned count;
+};
+
+static bool members_take(const json_t *list, struct members *ret)
+{
+	ret->count = (unsigned)json_array_size(list);
+	if (!json_is_array(list) || json_array_size(list) > SW_BOND_MEMBERS_MAX)
+		return false;
+	for (unsigned i = 0; i < ret->count; i++)
+		if (!member_take(json_array_get(list, i), &ret->pasts[i]))
+			return false;
+	return true;
+}
+
+/* NULL: none that speaks LACP. */
+static const struct port *bond_of(const json_t *told, const struct ports *ports)
+{
+	const char *name = json_string_value(json_object_get(told, "bond"));
+	const struct port *port = name ? ports_find(ports, name) : NULL;
+
+	return port && sw_port_is_bond(port->sw) && port->spec.bond.mode == SW_BOND_LACP ? port : NULL;
+}
+
+/* ---- before anybody has decided ---- */
 
 /* The system is chosen at random where the SPEC has none: it stays what the other end knows. LACP begins anew. */
-static bool bond_begin(const struct port *port, const json_t *told)
+static bool system_take(const struct port *port, const json_t *told)
 {
+	static const uint8_t none[6];
 	struct sw_bond_config config = port_bond_config(&port->spec.bond);
+	uint8_t system[6];
 
-	return mac_take(json_object_get(told, "system"), config.lacp_system) && !sw_bond_set(port->sw, &config);
+	if (!mac_take(json_object_get(told, "system"), system))
+		return false;
+	if (memcmp(config.lacp_system, none, sizeof(none)) != 0)
+		return !memcmp(config.lacp_system, system, sizeof(system));
+	memcpy(config.lacp_system, system, sizeof(system));
+	return !sw_bond_set(port->sw, &config);
 }
 
-static bool bond_take(const struct port *port, const json_t *told)
+static bool is_member(const struct ports *ports, const char *name, const char *bond, bond_state_later *later, const void *opaque)
 {
-	const json_t *members = json_object_get(told, "members");
-	bool good = bond_begin(port, told);
+	const struct port *port = ports_find(ports, name);
 
-	for (size_t i = 0; good && i < json_array_size(members); i++)
-		good = member_take(port->ports, port->sw, json_array_get(members, i));
-	return good;
+	return port ? !strcmp(port->spec.member_of, bond) : later(opaque, name, bond);
 }
 
-void bond_state_take(const json_t *bonds, const struct ports *ports, const struct vireo_log *log)
+static const char *members_problem(const struct port *bond, const struct members *members, bond_state_later *later, const void *opaque)
+{
+	for (unsigned i = 0; i < members->count; i++) {
+		if (!is_member(bond->ports, members->pasts[i].port, bond->spec.at.name, later, opaque))
+			return "a port that is none of its members";
+		for (unsigned j = 0; j < i; j++)
+			if (!strcmp(members->pasts[i].port, members->pasts[j].port))
+				return "a member twice";
+	}
+	return sw_bond_pasts_valid(bond->sw, members->pasts, members->count) ? NULL : "what cannot be";
+}
+
+/* NULL, or what of it is none, or wrong. */
+static const char *bond_problem(const struct port *bond, const json_t *told, bond_state_later *later, const void *opaque)
+{
+	struct members members;
+
+	if (!system_take(bond, told))
+		return "a system that is not its own";
+	if (!members_take(json_object_get(told, "members"), &members))
+		return "what cannot be";
+	return members_problem(bond, &members, later, opaque);
+}
+
+int bond_state_begin(const json_t *bonds, const struct ports *ports, bond_state_later *later, const void *opaque, char why[SPEC_WHY_BYTES])
 {
 	for (size_t i = 0; i < json_array_size(bonds); i++) {
 		const json_t *told = json_array_get(bonds, i);
-		const char *name = json_string_value(json_object_get(told, "bond"));
-		const struct port *port = name ? ports_find(ports, name) : NULL;
+		const struct port *port = bond_of(told, ports);
+		const char *problem = port ? bond_problem(port, told, later, opaque) : "of a bond that there is not";
 
-		if (!port || !sw_port_is_bond(port->sw) || port->spec.bond.mode != SW_BOND_LACP || bond_take(port, told))
+		for (size_t j = 0; port && j < i; j++)
+			if (bond_of(json_array_get(bonds, j), ports) == port)
+				problem = "of a bond twice";
+		if (!problem)
 			continue;
-		sw_bond_past_drop(port->sw);
-		log_warning(log, "%s: LACP begins anew: what was handed over of it cannot be", port->spec.at.name);
+		snprintf(why, SPEC_WHY_BYTES, "of LACP it says %s%s%s", problem, port ? ", of bond " : "", port ? port->spec.at.name : "");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* ---- as the ports go on ---- */
+
+void bond_state_take(const json_t *bonds, const struct ports *ports)
+{
+	for (size_t i = 0; i < json_array_size(bonds); i++) {
+		const struct port *port = bond_of(json_array_get(bonds, i), ports);
+		struct members members;
+
+		if (!port || !members_take(json_object_get(json_array_get(bonds, i), "members"), &members))
+			continue;
+		for (unsigned j = 0; j < members.count; j++)
+			sw_bond_past_set(port->sw, &members.pasts[j]); /* one that is not there is opened anew, later */
 	}
 }

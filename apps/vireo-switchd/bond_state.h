@@ -13,10 +13,17 @@
 
 #include "port.h"
 
-struct vireo_log;
-
 json_t *bond_state_json(const struct ports *ports); /* NULL: no memory */
-/* Of a bond for which what is said cannot be LACP begins anew, with a line: who has handed it over is about to end, and has nothing else. */
-void bond_state_take(const json_t *bonds, const struct ports *ports, const struct vireo_log *log);
+
+/* Is there to be a port of that name, in that bond, that is not there yet? */
+typedef bool bond_state_later(const void *opaque, const char *name, const char *bond);
+
+/*
+ * With all ports there, and held: each bond has its system from then on, and what is said of its members is looked at. 0; or -EINVAL and why, if there is no such
+ * bond, or that cannot be.
+ */
+int bond_state_begin(const json_t *bonds, const struct ports *ports, bond_state_later *later, const void *opaque, char why[SPEC_WHY_BYTES]);
+/* After that, as the ports go on, before links are looked at (sw_hold()). */
+void bond_state_take(const json_t *bonds, const struct ports *ports);
 
 #endif

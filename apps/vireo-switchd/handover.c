@@ -248,7 +248,6 @@ static const struct handover_ops ops = {
 void serve_handover(struct rpc_call *call, void *opaque)
 {
 	struct switch_handover *h = ((struct ports *)opaque)->handover;
-
 	const char *reopen = rpc_call_param(call, "reopen");
 
 	if (reopen && strcmp(reopen, "yes") != 0) {

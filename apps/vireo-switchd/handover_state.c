@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "handover_state.h"
+#include "base/util.h"
 #include "bond_state.h"
 #include "config_show.h"
 #include "handover.h"
@@ -163,26 +164,53 @@ size_t handover_state_ports(const json_t *state)
 	return json_array_size(json_object_get(state, "ports"));
 }
 
-int handover_state_port(const json_t *state, size_t index, struct handover_port *ret_port, char why[SPEC_WHY_BYTES])
+/* Of each port: what has a text, and what is true or false. */
+static bool port_texts_take(const json_t *port, struct handover_port *ret_port)
 {
-	const json_t *port = json_array_get(json_object_get(state, "ports"), index);
-	const char *spec = json_string_value(json_object_get(port, "spec"));
-	json_int_t number;
+	const json_t *settings = json_object_get(port, "settings"), *endpoint = json_object_get(port, "endpoint"), *anew = json_object_get(port, "anew");
 
 	ret_port->text = json_string_value(json_object_get(port, "text"));
-	ret_port->in_settings = json_is_true(json_object_get(port, "settings"));
-	ret_port->endpoint = json_is_true(json_object_get(port, "endpoint"));
-	ret_port->anew = json_is_true(json_object_get(port, "anew"));
-	number = json_integer_value(json_object_get(port, "number"));
+	ret_port->in_settings = json_is_true(settings);
+	ret_port->endpoint = json_is_true(endpoint);
+	ret_port->anew = json_is_true(anew);
+	return ret_port->text && json_is_boolean(settings) && json_is_boolean(endpoint) && (!anew || json_is_boolean(anew));
+}
+
+int handover_state_port(const json_t *state, size_t index, struct handover_port *ret_port, char why[SPEC_WHY_BYTES])
+{
+	const json_t *port = json_array_get(json_object_get(state, "ports"), index), *told = json_object_get(port, "number");
+	const char *spec = json_string_value(json_object_get(port, "spec"));
+	json_int_t number = json_integer_value(told);
+
 	ret_port->number = (unsigned)number;
-	if (number < 0 || number > SW_PORTS_MAX) {
-		snprintf(why, SPEC_WHY_BYTES, "a port has the number %lld", (long long)number);
+	if (number < 0 || number > SW_PORTS_MAX || (told && !json_is_integer(told))) {
+		snprintf(why, SPEC_WHY_BYTES, "a port has the number %lld, or another thing", (long long)number);
 		return -EINVAL;
 	}
-	if (spec && ret_port->text)
+	if (spec && port_texts_take(port, ret_port))
 		return port_spec_parse(spec, &ret_port->spec, why) ? -EINVAL : 0;
-	snprintf(why, SPEC_WHY_BYTES, "a port without its SPEC");
+	snprintf(why, SPEC_WHY_BYTES, "a port without its SPEC, or what else is to be said of it");
 	return -EINVAL;
+}
+
+/* Is it one that is opened anew, and if a bond is asked for, a member of that? */
+static bool is_later(const void *opaque, const char *name, const char *bond)
+{
+	const json_t *state = opaque;
+
+	for (size_t i = 0; i < handover_state_ports(state); i++) {
+		struct handover_port told;
+		char why[SPEC_WHY_BYTES];
+
+		if (!handover_state_port(state, i, &told, why) && told.anew && !strcmp(told.spec.at.name, name))
+			return !bond || !strcmp(told.spec.member_of, bond);
+	}
+	return false;
+}
+
+static bool is_known(const json_t *state, const struct ports *ports, const char *name)
+{
+	return ports_find(ports, name) || is_later(state, name, NULL);
 }
 
 static void entry_learn(const struct ports *ports, const json_t *entry)
@@ -196,22 +224,27 @@ static void entry_learn(const struct ports *ports, const json_t *entry)
 		sw_fdb_learned(port->sw, (uint16_t)vlan, number);
 }
 
-static void entry_hold(const struct ports *ports, const json_t *entry)
+static int entry_hold(const struct ports *ports, const json_t *state, const json_t *entry, char why[SPEC_WHY_BYTES])
 {
 	const char *text = json_string_value(entry);
 	struct static_entry held;
-	char why[SPEC_WHY_BYTES];
 
-	if (text && static_entry_parse(text, &held, why))
-		static_entry_hold(ports, &held, why);
+	if (!text) {
+		snprintf(why, SPEC_WHY_BYTES, "an entry that is held is no text");
+		return -EINVAL;
+	}
+	if (!static_entry_parse(text, &held, why))
+		return -EINVAL;
+	return !ports_find(ports, held.port) && is_later(state, held.port, NULL) ? 0 : static_entry_hold(ports, &held, why);
 }
 
 void handover_state_hold(const json_t *state, const struct ports *ports)
 {
 	const json_t *held = json_object_get(state, "held");
+	char why[SPEC_WHY_BYTES];
 
 	for (size_t i = 0; i < json_array_size(held); i++)
-		entry_hold(ports, json_array_get(held, i));
+		entry_hold(ports, state, json_array_get(held, i), why);
 }
 
 void handover_state_bonds(const json_t *state, const struct ports *ports)
@@ -228,7 +261,7 @@ void handover_state_bonds(const json_t *state, const struct ports *ports)
 	}
 }
 
-static int entry_lock(const struct ports *ports, const json_t *entry, char why[SPEC_WHY_BYTES])
+static int entry_lock(const struct ports *ports, const json_t *state, const json_t *entry, char why[SPEC_WHY_BYTES])
 {
 	const char *mac = json_string_value(json_object_get(entry, "mac")), *name = json_string_value(json_object_get(entry, "port"));
 	const struct port *port = mac && name ? ports_find(ports, name) : NULL;
@@ -242,14 +275,52 @@ static int entry_lock(const struct ports *ports, const json_t *entry, char why[S
 	return err;
 }
 
-int handover_state_lock(const json_t *state, const struct ports *ports, char why[SPEC_WHY_BYTES])
+static int bond_look(const struct ports *ports, const json_t *state, const json_t *told, char why[SPEC_WHY_BYTES])
 {
-	const json_t *locked = json_object_get(state, "locked");
+	const char *name = json_string_value(json_object_get(told, "bond")), *last = json_string_value(json_object_get(told, "last"));
+	const struct port *port = name ? ports_find(ports, name) : NULL;
+
+	if (port && sw_port_is_bond(port->sw) && last && is_known(state, ports, last))
+		return 0;
+	snprintf(why, SPEC_WHY_BYTES, "who carries is said of no bond, or of no port");
+	return -EINVAL;
+}
+
+/* Of a list that may be missing, each item; 0, or what one of them has said. */
+static int each(const json_t *state, const char *name, const struct ports *ports,
+		int (*take)(const struct ports *ports, const json_t *state, const json_t *item, char *why), char why[SPEC_WHY_BYTES])
+{
+	const json_t *list = json_object_get(state, name);
 	int err = 0;
 
-	for (size_t i = 0; !err && i < json_array_size(locked); i++)
-		err = entry_lock(ports, json_array_get(locked, i), why);
+	for (size_t i = 0; !err && i < json_array_size(list); i++)
+		err = take(ports, state, json_array_get(list, i), why);
 	return err;
+}
+
+/* What is no list has no items. */
+static const char *no_list(const json_t *state)
+{
+	static const char *const lists[] = {"held", "locked", "bonds", "mirrors", "lacp"};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(lists); i++)
+		if (json_object_get(state, lists[i]) && !json_is_array(json_object_get(state, lists[i])))
+			return lists[i];
+	return NULL;
+}
+
+int handover_state_take(const json_t *state, const struct ports *ports, char why[SPEC_WHY_BYTES])
+{
+	const char *wrong = no_list(state);
+	int err = wrong ? -EINVAL : each(state, "held", ports, entry_hold, why);
+
+	if (wrong)
+		snprintf(why, SPEC_WHY_BYTES, "'%s' is no list", wrong);
+	if (!err)
+		err = each(state, "locked", ports, entry_lock, why);
+	if (!err)
+		err = each(state, "bonds", ports, bond_look, why);
+	return err ? err : bond_state_begin(json_object_get(state, "lacp"), ports, is_later, state, why);
 }
 
 void handover_state_learn(const char *text, size_t bytes, const struct ports *ports)

@@ -33,12 +33,15 @@ char *handover_state_learned(const struct ports *ports);
 json_t *handover_state_parse(const char *text, size_t bytes, unsigned version, char why[SPEC_WHY_BYTES]);
 size_t handover_state_ports(const json_t *state);
 int handover_state_port(const json_t *state, size_t index, struct handover_port *ret_port, char why[SPEC_WHY_BYTES]); /* -EINVAL */
-/* Entries of the forwarding database; those of ports that there are not are left out, and what makes no sense. */
+/*
+ * With all ports there, and held: entries of the forwarding database, held and locked, and what is said of bonds and LACP. 0, or a negative errno and why: what
+ * would be lost is somebody else's soon, or that cannot be. Of ports that are opened anew nothing is entered yet.
+ */
+int handover_state_take(const json_t *state, const struct ports *ports, char why[SPEC_WHY_BYTES]);
+/* Entries of ports that have been opened anew, too; those of others are left out, and what has no room any more. */
 void handover_state_hold(const json_t *state, const struct ports *ports);
-/* After that. 0, or a negative errno and why: one that cannot be locked is somebody else's soon. */
-int handover_state_lock(const json_t *state, const struct ports *ports, char why[SPEC_WHY_BYTES]);
 void handover_state_learn(const char *text, size_t bytes, const struct ports *ports);
-/* Of active-backup bonds, who carries: as the ports go on, in the same round (sw_hold()). */
+/* Who carries of active-backup bonds: as the ports go on, in the same round (sw_hold()). */
 void handover_state_bonds(const json_t *state, const struct ports *ports);
 
 #endif

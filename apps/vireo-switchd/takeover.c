@@ -109,8 +109,7 @@ static int switch_take(struct switch_takeover *t)
 		err = takeover_complain(t->takeover, "out of memory");
 	if (err)
 		return err;
-	handover_state_hold(t->state, t->ports);
-	if (handover_state_lock(t->state, t->ports, why))
+	if (handover_state_take(t->state, t->ports, why))
 		return takeover_complain(t->takeover, why);
 	return mirrors_take(t);
 }
@@ -190,7 +189,7 @@ int switch_takeover_end(const struct switch_takeover *t)
 	if (err)
 		return err;
 	sw_hold(t->ports->sw);
-	bond_state_take(json_object_get(t->state, "lacp"), t->ports, &t->daemon->log);
+	bond_state_take(json_object_get(t->state, "lacp"), t->ports);
 	for (struct port *p = t->ports->first; p; p = p->next)
 		if (p->kind->go_on)
 			p->kind->go_on(p);

@@ -367,6 +367,17 @@ def state_that_lies_is_refused_and_its_owner_goes_on(lab):
         ([(STATE, state(guest), control), (PART, junk, control)], "is refused: it is no state of an endpoint"),
         ([(STATE, state(guest), control), (PART, b"vireohnd" + struct.pack("=IIII", 9, 1, 0, 0), [])], "its version is not known"),
         ([(STATE, state(guest), control)], "does not come"),
+        *(([(STATE, state({**null, key: 7}), control)], "or what else is to be said of it") for key in ("text", "settings", "endpoint", "anew")),
+        ([(STATE, state({**null, "number": "7"}), control)], "or another thing"),
+        *(([(STATE, state(null, **{key: {}}), control)], f"'{key}' is no list") for key in ("held", "locked", "bonds", "mirrors", "lacp")),
+        ([(STATE, state(null, held=[7]), control)], "is no text"),
+        ([(STATE, state(null, held=["junk"]), control)], "expected MAC PORT"),
+        ([(STATE, state(null, held=["01:54:00:00:00:09 n"]), control)], "expected a unicast address"),
+        ([(STATE, state(null, held=["52:54:00:00:00:09 m"]), control)], "there is no port 'm'"),
+        ([(STATE, state(null, held=["52:54:00:00:00:09 n 7"]), control)], "is not in VLAN 7"),
+        ([(STATE, state(null, port("null:m", False), held=["52:54:00:00:00:09 n", "52:54:00:00:00:09 m"]), control)], "is static behind another port"),
+        *(([(STATE, state(null, port("bond:u", False), bonds=[told]), control)], "is said of no bond, or of no port")
+          for told in (7, {"bond": "n", "last": "n"}, {"bond": "u"}, {"bond": "u", "last": "m"}, {"bond": 7, "last": "n"})),
         ([(STATE, state(null, locked=[7]), control)], "none of its addresses"),
         ([(STATE, state(null, locked=[{"mac": "52:54:00:00:00:09", "port": "m"}]), control)], "none of its addresses"),
         ([(STATE, state(null, locked=[{"mac": "52:54:00:00:00:09", "port": "n"}]), control)], "none of its addresses"),
@@ -389,7 +400,7 @@ def state_that_lies_is_refused_and_its_owner_goes_on(lab):
 def last_word_decides_who_goes_on(lab):
     """If there is none the one that handed over was killed, and whoever has answered has everything."""
     old = Old(lab)
-    whole = state(port("null:n", False), held=["52:54:00:00:00:09 n", "junk", 7], more="of a later one")
+    whole = state(port("null:n", False), held=["52:54:00:00:00:09 n"], more="of a later one")
     for words, status in (([NOT], 1), ([77], 1), ([], None), ([GO], None)):
         child = old.start()
         with old.answers(result={}) as taker:

@@ -252,28 +252,56 @@ def a_bond_that_speaks_lacp_does_not_flap(lab):
     end_well(switch)
 
 
-@case
-def lacp_that_lies_begins_anew(lab):
-    """With a line, and nothing else is lost for it: nobody else has the ports any more when it is looked at."""
-    old = Old(lab)
+def lacp_lies():
+    """What may not be said of LACP: of the bond, and why it is refused."""
     member = {"port": "m", "leads": True, "nobody": False, "machines": [3, 2, 2, 4], "partner": "02:00:00:00:00:05", "said": [1, 2, 3, 4, 63],
               "left": [90000, 30000, -1]}
     bond = {"bond": "up", "system": "02:00:00:00:00:01", "members": [member]}
-    ports = [port(spec, False) for spec in ("bond:up,mode=lacp", "null:n", "bond:other")]
-    for told in ({**bond, "system": "x"}, {**bond, "system": "01:00:00:00:00:01"}, {**bond, "members": [7]},
-                 {**bond, "members": [{**member, "port": "n"}]},
-                 {**bond, "members": [{**member, "said": [1, 2, 3, 4, 256]}]}, {**bond, "members": [{**member, "machines": [3, 2, 2]}]},
-                 {**bond, "members": [{**member, "left": [-2, 0, 0]}]}, {**bond, "bond": "other"}, {**bond, "bond": "n"}, 7):
+
+    def members(*changes):
+        return {**bond, "members": [{**member, **change} for change in changes]}
+    cannot = [
+        {"said": [1, 2, 3, 4, 256]}, {"said": [1, 2, 3, 4]}, {"said": [1 << 16, 2, 3, 4, 63]}, {"partner": "01:00:00:00:00:05"}, {"partner": None},
+        {"partner": bond["system"]}, {"machines": [3, 2, 2]}, {"machines": [4, 2, 2, 4]}, {"machines": [3, 3, 2, 4]}, {"machines": [3, 2, 3, 4]},
+        {"machines": [3, 2, 2, 5]}, {"machines": [-1, 2, 2, 4]}, {"machines": [3, 2, 2, 3.5]}, {"machines": [3, 2, 1, 4]}, {"machines": [3, 2, 0, 0]},
+        {"said": [1, 2, 3, 4, 55]}, {"said": [1, 2, 3, 4, 47]}, {"left": [-2, 0, 0]}, {"left": [90001, 30000, -1]}, {"left": [90000, 30001, -1]},
+        {"left": [90000, 1 << 62, -1]}, {"left": [90000, 30000, 0]}, {"left": [-1, 30000, -1]}, {"leads": 1}, {"nobody": None}, {"leads": False},
+        {"nobody": True},
+    ]
+    return bond, [
+        *((members(change), "what cannot be, of bond up") for change in cannot),
+        *(({**bond, "members": what}, "what cannot be, of bond up") for what in ([7], 7, None, [member] * 17)),
+        (members({}, {"port": "m2"}), "what cannot be, of bond up"),  # two lead
+        (members({}, {"port": "m2", "leads": False, "said": [1, 3, 3, 4, 63]}), "what cannot be, of bond up"),  # with another aggregator
+        (members({}, {"leads": False}), "a member twice, of bond up"),
+        *((members({"port": name}), "a port that is none of its members, of bond up") for name in ("n", "none", "up")),
+        *(({**bond, "system": what}, "a system that is not its own, of bond up") for what in ("x", "01:00:00:00:00:01", "00:00:00:00:00:00", 7)),
+        *(({**bond, "bond": what}, "of a bond that there is not") for what in ("other", "n", "none", 7)),
+        ({**bond, "bond": "set"}, "a system that is not its own, of bond set"),
+        (7, "of a bond that there is not"),
+    ]
+
+
+@case
+def lacp_that_lies_is_refused(lab):
+    """Before anybody has decided who goes on: beyond what the protocol has, of timers in the far future, of ports that are nobody's."""
+    old, (bond, lies) = Old(lab), lacp_lies()
+    control = [old.server.fileno()]
+    ports = [port(spec, False) for spec in ("bond:up,mode=lacp", "bond:set,mode=lacp,system=02:00:00:00:00:77", "null:n", "bond:other")]
+    ports += [port(f"virtio-user:/nobody/{name},name={name},bond=up", False, anew=True) for name in ("m", "m2")]  # they are not there yet
+    for lacp, why in [*(([told], why) for told, why in lies), ([bond, bond], "of a bond twice, of bond up"), (7, "'lacp' is no list")]:
         child = old.start()
         with old.answers(result={}) as taker:
-            give(taker, STATE, state(*ports, lacp=[told]), [old.server.fileno()])
-            expect(parcel(taker)[0] == READY, "it does not answer")
-            give(taker, GO)
-        wait_until(lambda: "ready: 3 ports" in open(child.log).read(), 20, "it goes on")  # noqa: B023  # pylint: disable=cell-var-from-loop
-        named = isinstance(told, dict) and told["bond"] == "up"
-        expect(("LACP begins anew" in open(child.log).read()) == named, f"{told}")
-        child.kill()
-        child.wait(30)
+            give(taker, STATE, state(*ports, lacp=lacp), control)
+            taker.shutdown(socket.SHUT_WR)
+            expect(child.wait(30) == 1, f"it has ended well: {lacp}")
+        says(child, "not taken over", why)
+    child = old.start("--reopen")
+    with old.answers(result={}) as taker:
+        give(taker, STATE, state(*ports, lacp=[bond]), control)
+        expect(parcel(taker)[0] == READY, "it does not answer")
+    child.kill()
+    child.wait(30)
 
 
 @case

@@ -45,6 +45,18 @@ static void check_group(const struct lacp *lacp)
 	}
 }
 
+/* Whatever a group has come to, another process may go on with: what is refused as a lie is none of it. */
+static void check_told(const struct world *w)
+{
+	struct lacp_past pasts[MEMBERS];
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < MEMBERS; i++)
+		if (w->lacp.members[i].there && w->lacp.members[i].up)
+			lacp_past_tell(&w->lacp, i, w->now_ms, &pasts[count++]);
+	assert(lacp_pasts_valid(&w->lacp.config, pasts, count));
+}
+
 static void speak(struct world *w, unsigned member)
 {
 	uint8_t frame[LACP_FRAME_BYTES];
@@ -129,6 +141,7 @@ static void step(struct world *w, struct fuzz_input *in)
 		hear(w, in, member, how);
 	}
 	check_group(&w->lacp);
+	check_told(w);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
