@@ -16,6 +16,8 @@
 
 #define SHELF_BATCH	   64u /* chains popped and pushed at a time */
 #define SHELF_SHORT_PIECES 6u  /* two for headers and status, and four of data: most requests */
+#define SHELF_SHOWN	   8u  /* see shelf_step() */
+#define SHELF_FEW	   32u
 #define SHELF_VIEWS_MORE   4u  /* see shelf_setup.views */
 
 struct shelf_lists { /* arrays for the pieces of chains, all of one length */
@@ -44,6 +46,8 @@ struct shelf {
 	bool unshown;	    /* pushed, and not flushed */
 	bool stopping;	    /* asked back: written by the control thread, read by the worker */
 	bool starved;	    /* chains are left in the ring because there is no list for their pieces */
+	bool prompt;	    /* what was submitted last had been completed when that returned: the model sets it */
+	bool crowded;	    /* the last poll took as many chains as it might: more may wait. The model sets it */
 	struct shelf_slot **free;
 	void *slots;
 	uint32_t slot_stride, slot_at;
@@ -124,6 +128,27 @@ static inline void shelf_show(struct shelf *shelf)
 	if (shelf->unshown)
 		vireo_queue_flush(shelf->queue);
 	shelf->unshown = false;
+}
+
+/*
+ * How many chains a poll takes before it shows the driver what has come of them. Where all that a driver has under way goes there and back as
+ * one, it waits while the device works, and the device while it works. So where few wait, and are done at once, they are shown by eights,
+ * and the driver goes on with the first ones meanwhile. Where many wait, it has enough to do, and each time costs a cache line that goes there and back.
+ */
+static inline unsigned shelf_step(const struct shelf *shelf)
+{
+	if (!shelf->prompt || shelf->crowded || vireo_queue_available(shelf->queue) > SHELF_FEW)
+		return SHELF_BATCH;
+	return SHELF_SHOWN;
+}
+
+/* There are more. The next step: all the rest at once, where it is not done at once, or the driver wants one more signal for each time. */
+static inline unsigned shelf_step_on(struct shelf *shelf, unsigned step)
+{
+	if (step == SHELF_BATCH)
+		return step;
+	shelf_show(shelf);
+	return !shelf->prompt || vireo_queue_awaits_signal(shelf->queue) ? SHELF_BATCH : step;
 }
 
 /* A queue that has been asked back takes no more, else a guest that has always something to say would keep it for ever. */

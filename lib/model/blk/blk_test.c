@@ -440,6 +440,77 @@ static void a_change_of_size_reaches_the_driver(void **state)
 	guest_stop(&g);
 }
 
+/* ---- when the driver is shown what has been done ---- */
+
+static void driver_looks(struct guest *g)
+{
+	while (guest_used(g, 0, NULL) != NOT_USED)
+		g->got_back++;
+}
+
+/* Returns in how many calls they were submitted; how many the driver had back by the last of these is in g->got_back. */
+static unsigned flushes_do(struct guest *g, unsigned count)
+{
+	unsigned before = g->submits, seen;
+
+	g->got_back = 0;
+	for (unsigned i = 0; i < count; i++)
+		guest_ask(g, 0, VIREO_BLK_FLUSH, 0, NULL, 0);
+	assert_int_equal(guest_poll(g, 0), count);
+	seen = g->got_back;
+	driver_looks(g);
+	assert_int_equal(g->got_back, g->holds ? 0 : count);
+	g->got_back = seen;
+	return g->submits - before;
+}
+
+static void few_that_are_done_at_once_are_shown_by_eights(void **state)
+{
+	static const uint64_t rings[] = {V1 | INDIRECT, V1 | INDIRECT | PACKED};
+	struct guest g;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rings); i++) {
+		guest_start_features(&g, rings[i]);
+		g.submitted = driver_looks;
+		vireo_driver_ring_signal_enable(g.at.queues[0].ring, false);
+		assert_int_equal(flushes_do(&g, 20), 1); /* nothing is known of the disk */
+		assert_int_equal(flushes_do(&g, 20), 3);
+		assert_int_equal(g.got_back, 16);
+		assert_int_equal(flushes_do(&g, 120), 2); /* many wait: by the batch of 64 */
+		assert_int_equal(flushes_do(&g, 8), 1);
+		guest_stop(&g);
+	}
+}
+
+static void what_is_done_later_is_submitted_together(void **state)
+{
+	struct guest g;
+
+	guest_start_features(&g, V1 | INDIRECT);
+	vireo_driver_ring_signal_enable(g.at.queues[0].ring, false);
+	flushes_do(&g, 1);
+	g.holds = true;
+	assert_int_equal(flushes_do(&g, 20), 2); /* eight show that they are not done at once */
+	assert_int_equal(flushes_do(&g, 20), 1);
+	held_do_all(&g);
+	guest_stop(&g);
+}
+
+static void a_driver_that_wants_a_signal_each_time_is_not_shown_eights(void **state)
+{
+	struct vireo_queue *queue;
+	uint64_t before;
+	struct guest g;
+
+	guest_start_features(&g, V1 | INDIRECT);
+	queue = vireo_device_queue(g.at.device, 0);
+	flushes_do(&g, 1);
+	before = vireo_queue_signals(queue);
+	assert_int_equal(flushes_do(&g, 32), 2);
+	assert_int_equal(vireo_queue_signals(queue) - before, 2);
+	guest_stop(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -461,6 +532,9 @@ int main(void)
 		cmocka_unit_test(a_disabled_queue_is_left_alone),
 		cmocka_unit_test(requests_of_a_broken_ring_end),
 		cmocka_unit_test(a_change_of_size_reaches_the_driver),
+		cmocka_unit_test(few_that_are_done_at_once_are_shown_by_eights),
+		cmocka_unit_test(what_is_done_later_is_submitted_together),
+		cmocka_unit_test(a_driver_that_wants_a_signal_each_time_is_not_shown_eights),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,6 +77,8 @@ static void app_submit(void *opaque, unsigned queue, struct vireo_blk_request *c
 
 	assert_true(count > 0);
 	g->submits++;
+	if (g->submitted)
+		g->submitted(g);
 	for (unsigned i = 0; i < count; i++) {
 		assert_int_equal(requests[i]->queue, queue);
 		request_look(g, requests[i]);

@@ -42,6 +42,8 @@ struct guest {
 	bool refuses_renewal;
 	int result; /* of what it does not hold */
 	struct vireo_blk_request *held[GUEST_HELD_MAX];
+	void (*submitted)(struct guest *g); /* called first in each submit; may be NULL */
+	unsigned got_back; /* the test's own, in there */
 	unsigned held_count, submits, stops, starts, renewals, memories;
 	struct seen seen[GUEST_HELD_MAX]; /* the last ones, from the first on */
 	unsigned seen_count;

@@ -100,20 +100,27 @@ static inline int queue_batch(struct blk_queue *q, unsigned max)
 			shelf_push_done(&q->at);
 	}
 	requests_submit(q, batch, count);
+	if (count)
+		q->at.prompt = !q->at.in_flight;
 	return popped < 0 ? popped : taken;
 }
 
 static inline int queue_poll(struct blk_queue *q, unsigned max)
 {
-	unsigned total = 0;
+	unsigned step = shelf_step(&q->at), total = 0;
+	bool more;
 	int r;
 
 	q->at.starved = false;
 	do {
-		r = queue_batch(q, min_u32(max - total, BLK_BATCH));
+		r = queue_batch(q, min_u32(max - total, step));
 		total += r > 0 ? (unsigned)r : 0;
-	} while (r == BLK_BATCH && total < max && !q->at.starved);
+		more = r == (int)step && total < max && !q->at.starved;
+		if (more)
+			step = shelf_step_on(&q->at, step);
+	} while (more);
 	blk_queue_show(q);
+	q->at.crowded = total == max;
 	return r < 0 && !total ? r : (int)total;
 }
 
