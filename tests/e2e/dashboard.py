@@ -251,7 +251,7 @@ def grafana_s_own_components_draw_each_panel(lab):
     with watched(lab) as (dashboard, prometheus, _), pages(DRAWN) as address:
         time.sleep(float(os.environ.get("VIREO_DRAWN_SECONDS", "45")))  # a while of rates
         for theme in "dark", "light":
-            browser = Browser(lab, width=1400, height=2300)
+            browser = Browser(lab, width=1400, height=2360)
             browser.go(f"{address}?prometheus={prometheus.url}&theme={theme}&from=now-1m")
             try:
                 wait_until(lambda browser=browser: all_drawn(browser, dashboard), 60, "each panel is drawn", step=0.5)
