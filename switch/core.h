@@ -13,6 +13,7 @@
  *                    trace_burst.c: why each frame of a port goes where it goes (trace.h, which trace.c tells the control thread)
  *                    bond_carry.c: from and to the members of a bond (bond.h), which bond.c tells, and lacp.c: who they are (lacp.h)
  *                    offload.c (offload.h)  cuts.c (cuts.h)  stall.c: who makes it wait (stall.h)
+ *   who stands in:   relief.c: for a worker that stands still (relief.h)
  *   port threads:    aside.c (aside.h), over store.c (store.h)
  *   between them:    the published topology, letters (inject.c, work/worker.h), the forwarding database (fdb.h), grace periods (work/grace.h)
  *
@@ -33,6 +34,7 @@ struct loop_watch;
 struct loop_timer;
 struct multicast;
 struct queue;
+struct relief;
 struct spread;
 struct sw_mirror;
 struct sw_trace;
@@ -48,6 +50,7 @@ struct sw {
 	struct multicast *multicast; /* NULL: no snooping */
 	unsigned worker_count;
 	struct forwarder **forwarders; /* one per worker */
+	struct relief *relief; /* who stands in for one; NULL: nobody, where no counter tells what is long */
 	enum sw_mode mode;
 	unsigned spin_us, spin_percent;
 	bool unpaced;
@@ -56,6 +59,7 @@ struct sw {
 
 	struct work_table *published __attribute__((aligned(CACHE_LINE_BYTES))); /* a topology's: read by workers */
 	bool accused; /* written by workers: some port is */
+	struct forwarder *standing; /* atomic: another one stands in for it; NULL: for nobody */
 	struct lacpdu *lacpdus; /* atomic: what workers have taken in for the control thread, the latest first */
 
 	/* Control thread. */
@@ -90,6 +94,12 @@ struct sw {
 	struct spread *spread; /* NULL: queues stay with their workers, also of one that has no other */
 	char rcu_key; /* its address is what rcu.h needs */
 };
+
+/* Who forwards frames, and counts by its index: the workers, and who stands in for one. */
+static inline unsigned switch_forwarders(const struct sw *sw)
+{
+	return sw->worker_count + 1;
+}
 
 uint32_t switch_now_s(void); /* any thread */
 /* Any worker: the database has got its first entry. */

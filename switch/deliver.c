@@ -318,7 +318,11 @@ static void deliver_queue(struct forwarder *forwarder, const struct topology_por
 	box.leaves = 0;
 	box.room = 0;
 	box.flooded = false;
-	claim(forwarder, queue);
+	if (unlikely(!claim(forwarder, queue))) {
+		counter_add(&box.counters->tx_lost, count);
+		dropped_list(forwarder, to->port, &box.counters->tx_lost, frames, count);
+		return;
+	}
 	if (unlikely(__atomic_load_n(&queue->held, __ATOMIC_RELAXED)))
 		look_for_held(&box);
 	if (likely(burst_has_room(&box, count) && burst_fits(&forwarder->burst, box.offloads, box.mtu)))
@@ -335,7 +339,8 @@ static void deliver_queue(struct forwarder *forwarder, const struct topology_por
 
 static void give_held(struct forwarder *forwarder, const struct topology_port *to, struct out_queue *queue)
 {
-	claim(forwarder, queue);
+	if (!claim(forwarder, queue))
+		return;
 	queue->late = false; /* somebody may have looked after it, and have lost sight of it */
 	if (!(__atomic_load_n(&queue->held, __ATOMIC_ACQUIRE) & HELD_PAUSED)) {
 		retry_drain(forwarder, queue, to->ops, to->opaque);

@@ -20,6 +20,7 @@
 #include "switch/guards.h"
 #include "switch/mirror_internal.h"
 #include "switch/multicast.h"
+#include "switch/relief.h"
 #include "switch/trace_internal.h"
 #include <errno.h>
 #include <stdio.h>
@@ -79,7 +80,7 @@ static int serve(struct worker *worker, struct source *source, struct source *ne
 	uint64_t asked_ns;
 	int count;
 
-	if (unlikely(in->pace.serial))
+	if (unlikely(in->pace.serial) && !forwarder->stands_in)
 		return 0;
 	forwarder->pacer.on = unlikely(patience_yields(&worker->patience, worker->now_ns)) && pace_begin(forwarder);
 	if (next)
@@ -114,6 +115,11 @@ static int serve(struct worker *worker, struct source *source, struct source *ne
 	return count;
 }
 
+int forwarder_serve(struct forwarder *forwarder, struct in_queue *in)
+{
+	return serve(&forwarder->worker, &in->source, NULL);
+}
+
 /* What waits for its receiver needs no kick: pace_due() comes back to it. One that comes from another worker may bring a signal that is held back. */
 static bool arm(struct source *source, bool on)
 {
@@ -139,6 +145,7 @@ static void took_long(struct worker *worker, struct source *source, uint64_t cyc
 	struct in_queue *in = container_of(source, struct in_queue, source);
 	uint64_t frames = in->turn_frames * turn_cycles(forwarder->sw) / cycles;
 
+	relief_end(forwarder);
 	if (in->wary_turns)
 		in->turn_frames = frames ? (unsigned)frames : 1;
 	in->wary_turns = WARY_TURNS + 1; /* each of them eases before it can be long */
@@ -179,6 +186,7 @@ static int forwarder_init(struct forwarder *forwarder, struct sw *sw, unsigned i
 		.long_cycles = turn_cycles(sw),
 		.took_long = took_long,
 		.due = due,
+		.watch = relief_watch(sw->relief),
 	};
 	int err;
 
@@ -186,7 +194,9 @@ static int forwarder_init(struct forwarder *forwarder, struct sw *sw, unsigned i
 	forwarder->sw = sw;
 	forwarder->fdb = sw->fdb;
 	forwarder->multicast = sw->multicast;
-	forwarder->alone = sw->worker_count == 1;
+	forwarder->stands_in = index == sw->worker_count;
+	forwarder->alone = sw->worker_count == 1 && !forwarder->stands_in;
+	pthread_mutex_init(&forwarder->relief_lock, NULL);
 	forwarder->samples = sw->samples;
 	sampling_init(&forwarder->sampling, index);
 	err = worker_init(&forwarder->worker, &config);
@@ -233,5 +243,6 @@ void forwarder_free(struct forwarder *forwarder)
 	free(forwarder->multicast_room);
 	free(forwarder->mirror_room);
 	free(forwarder->trace_room);
+	pthread_mutex_destroy(&forwarder->relief_lock);
 	free(forwarder);
 }

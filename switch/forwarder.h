@@ -30,9 +30,17 @@ struct forwarder {
 	struct sw *sw;
 	struct fdb *fdb;
 	struct multicast *multicast; /* NULL: no snooping */
-	bool alone; /* the only one: out queues need no claim */
+	bool stands_in; /* for a worker that stands still: see relief.c. No thread is started for its worker */
 	bool samples; /* in queues are to tell where their frames lie: see spread.c */
+	/* See claim.h and relief.c. */
+	bool alone; /* atomic: the only one. Written by who stands in */
+	bool relieved; /* atomic: somebody stands in, and holds the lock meanwhile */
+	bool accused;  /* atomic: who stands in has said already who makes it wait */
+	pthread_mutex_t relief_lock;
 	/* The worker's. */
+	struct out_queue *at; /* atomic: that it uses, or waits for */
+	bool hard; /* it has really claimed that */
+	bool back; /* atomic: it waits for the lock */
 	struct offload_arena *arena;
 	struct cuts *cuts;
 	struct guard_room *guard_room;
@@ -56,5 +64,6 @@ int forwarder_new(struct sw *sw, unsigned index, int cpu, struct forwarder **ret
 void forwarder_free(struct forwarder *forwarder); /* stopped or never started; takes NULL */
 /* Control thread. What the worker calls for the queue; the queue's own part is set. */
 void forwarder_source_init(struct in_queue *in);
+int forwarder_serve(struct forwarder *forwarder, struct in_queue *in); /* who stands in: a burst; as serve() of a source */
 
 #endif

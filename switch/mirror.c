@@ -347,7 +347,7 @@ static int mirror_fill(struct sw_mirror *mirror, const struct sw_mirror_config *
 
 	mirror->source = config->source;
 	mirror->gone.fn = on_quiet;
-	mirror->workers = mirror->sw->worker_count;
+	mirror->workers = switch_forwarders(mirror->sw);
 	mirror->snaplen = config->snaplen && config->snaplen < SW_MIRROR_SNAPLEN ? config->snaplen : SW_MIRROR_SNAPLEN;
 	mirror->to_port = config->to;
 	if (config->past) {

@@ -119,7 +119,8 @@ static bool receiver_awaits(struct forwarder *forwarder, const struct pace *pace
 
 	if (!out || !to->ops->awaits)
 		return true;
-	claim(forwarder, out);
+	if (!claim(forwarder, out))
+		return false;
 	awaits = __atomic_load_n(&out->held, __ATOMIC_ACQUIRE) || to->ops->awaits(to->opaque, pace->queue);
 	unclaim(forwarder, out);
 	return awaits;

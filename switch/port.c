@@ -266,17 +266,17 @@ static int id_take(const struct sw *sw, unsigned number, uint16_t *ret_id)
 
 unsigned port_counters_count(const struct sw *sw)
 {
-	return sw->worker_count + 2;
+	return switch_forwarders(sw) + 2;
 }
 
 struct port_counters *port_counters_aside(const struct sw_port *port)
 {
-	return &port->counters[port->sw->worker_count];
+	return &port->counters[switch_forwarders(port->sw)];
 }
 
 struct port_counters *port_counters_control(const struct sw_port *port)
 {
-	return &port->counters[port->sw->worker_count + 1];
+	return &port->counters[switch_forwarders(port->sw) + 1];
 }
 
 static void port_release(struct sw_port *port)

@@ -149,7 +149,7 @@ struct sw_port {
 	bool cut; /* atomic: its link is down; written by the control thread */
 	uint8_t gated; /* (atomic) GATE_*: what it brings does not just come in */
 	uint64_t serial; /* never used twice, as opposed to the id */
-	struct port_counters *counters; /* one per worker, one for the aside's thread, and one for the control thread */
+	struct port_counters *counters; /* one per worker and for who stands in, one for the aside's thread, and one for the control thread */
 	/* Written by the control thread, read by workers at any time. */
 	unsigned offloads;
 	uint16_t mtu;

@@ -48,6 +48,22 @@ static uint64_t next_look_ns(const struct forwarder *forwarder, const struct sw_
 	return forwarder->worker.now_ns + (uint64_t)__atomic_load_n(&port->retry_delay_us, __ATOMIC_RELAXED) * NS_OF_US;
 }
 
+/* There is room for one more. False: there is no memory. */
+static bool list_grow(struct retry_list *list)
+{
+	unsigned room = list->room ? 2 * list->room : LIST_FIRST;
+	struct late *more;
+
+	if (list->count < list->room)
+		return true;
+	more = realloc(list->list, room * sizeof(*more));
+	if (!more)
+		return false;
+	list->list = more;
+	list->room = room;
+	return true;
+}
+
 /* False: there is no memory. */
 static bool late_add(struct forwarder *forwarder, struct out_queue *queue, unsigned looks)
 {
@@ -55,15 +71,8 @@ static bool late_add(struct forwarder *forwarder, struct out_queue *queue, unsig
 	const struct sw_port *port = queue->queue.port;
 	struct late *late;
 
-	if (list->count == list->room) {
-		unsigned room = list->room ? 2 * list->room : LIST_FIRST;
-		struct late *more = realloc(list->list, room * sizeof(*more));
-
-		if (!more)
-			return false;
-		list->list = more;
-		list->room = room;
-	}
+	if (!list_grow(list))
+		return false;
 	worker_clock_read(&forwarder->worker);
 	late = &list->list[list->count++];
 	*late = (struct late){
@@ -139,7 +148,10 @@ static bool look(struct forwarder *forwarder, struct late *late)
 
 	if (!queue)
 		return false;
-	claim(forwarder, queue);
+	if (!claim(forwarder, queue)) {
+		late->at_ns = next_look_ns(forwarder, to->port);
+		return true;
+	}
 	again = look_at(forwarder, late, to, queue);
 	queue->late = again;
 	unclaim(forwarder, queue);
@@ -161,6 +173,29 @@ void retry_due(struct forwarder *forwarder)
 		worker_due_at(worker, late.at_ns);
 	}
 	list->count = kept;
+}
+
+/* They are both at rest. What finds no memory is lost. */
+void retry_pass(struct forwarder *from, struct forwarder *to)
+{
+	struct retry_list *list = &from->retries;
+
+	for (unsigned i = 0; i < list->count; i++) {
+		const struct topology_port *port = topology_port(topology_of(from->worker.table), list->list[i].port);
+		struct out_queue *queue = port && port->port->serial == list->list[i].serial ? topology_out(port, list->list[i].queue) : NULL;
+
+		if (!queue)
+			continue;
+		if (list_grow(&to->retries)) {
+			to->retries.list[to->retries.count++] = list->list[i];
+			worker_due_at(&to->worker, list->list[i].at_ns);
+			continue;
+		}
+		queue->late = false;
+		lose(from, queue);
+	}
+	list->count = 0;
+	from->worker.due_ns = 0;
 }
 
 void retry_list_free(struct retry_list *list)

@@ -22,6 +22,7 @@ void retry_drain(struct forwarder *forwarder, struct out_queue *queue, const str
 /* The queue is claimed, and frames are held that the port has left. If it is for want of buffers, they are tried again, or lost. */
 void retry_left(struct forwarder *forwarder, struct out_queue *queue, const struct sw_port_ops *ops, void *opaque);
 void retry_due(struct forwarder *forwarder); /* it may be time */
+void retry_pass(struct forwarder *from, struct forwarder *to); /* what is to be looked at again; see relief.c */
 void retry_list_free(struct retry_list *list); /* takes one that is all zeroes */
 
 #endif

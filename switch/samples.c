@@ -70,7 +70,7 @@ void sw_port_samples(const struct sw_port *port, struct sw_port_samples *ret_sam
 {
 	struct sw_port_samples sum = {0};
 
-	for (unsigned i = 0; i < port->sw->worker_count; i++)
+	for (unsigned i = 0; i < switch_forwarders(port->sw); i++)
 		add(&sum, &port->counters[i].samples);
 	*ret_samples = sum;
 }

@@ -32,6 +32,7 @@
 #include <stdlib.h>
 
 #define SIGNALS_FIRST 16u
+#define LATER_NS      UINT64_C(1000000) /* where who has the queue stands still: see relief.c */
 
 struct owed_signal {
 	uint64_t serial; /* 0: a free place */
@@ -138,12 +139,20 @@ static void owed_note(struct forwarder *forwarder, const struct owed_signal *owe
 		ops->signal_look(opaque, owed->out, owed->queue, true);
 }
 
+/* Who stands in for a worker has no list. */
+static bool sent_at_once(const struct forwarder *forwarder, const struct sw_port_ops *ops, void *opaque, bool out, unsigned queue)
+{
+	if (forwarder->stands_in && ops->signal_look)
+		ops->signal_look(opaque, out, queue, true);
+	return forwarder->stands_in;
+}
+
 void signals_out(struct forwarder *forwarder, const struct topology_port *to, struct out_queue *queue)
 {
 	const struct sw_port *port = to->port;
 	struct owed_signal owed = {.serial = port->serial, .port = port->id, .queue = (uint16_t)queue->number, .out = true};
 
-	if (__atomic_load_n(&queue->held, __ATOMIC_ACQUIRE) & HELD_PAUSED)
+	if (__atomic_load_n(&queue->held, __ATOMIC_ACQUIRE) & HELD_PAUSED || sent_at_once(forwarder, to->ops, to->opaque, true, queue->number))
 		return;
 	owed.at_ns = look(to->ops, to->opaque, true, queue->number);
 	if (owed.at_ns)
@@ -154,6 +163,8 @@ void signals_in(struct forwarder *forwarder, struct in_queue *in)
 {
 	struct owed_signal owed = {.serial = in->port->serial, .port = in->port->id, .queue = (uint16_t)in->number, .slot = in->source.slot};
 
+	if (sent_at_once(forwarder, in->ops, in->opaque, false, in->number))
+		return;
 	owed.at_ns = look(in->ops, in->opaque, false, in->number);
 	if (owed.at_ns)
 		owed_note(forwarder, &owed, &in->look_ns, in->ops, in->opaque);
@@ -170,7 +181,8 @@ static uint64_t look_out(struct forwarder *forwarder, const struct owed_signal *
 
 	if (!queue)
 		return 0;
-	claim(forwarder, queue);
+	if (!claim(forwarder, queue))
+		return forwarder->worker.now_ns + LATER_NS;
 	if (!(__atomic_load_n(&queue->held, __ATOMIC_ACQUIRE) & HELD_PAUSED))
 		at_ns = look(to->ops, to->opaque, true, queue->number);
 	queue->look_ns = at_ns;
@@ -247,7 +259,8 @@ static void look_at_out(struct forwarder *forwarder, const struct topology_port 
 	for (uint32_t i = 0; i < to->out_count && has_queues; i++) {
 		struct out_queue *queue = to->out[i];
 
-		claim(forwarder, queue);
+		if (!claim(forwarder, queue))
+			continue; /* who has it looks when it goes on: it flushes */
 		signals_out(forwarder, to, queue);
 		unclaim(forwarder, queue);
 	}

@@ -106,7 +106,7 @@ bool stall_waited(const struct stall_step *begun, const struct stall_step *ended
 	       took_ns - min_u64(took_ns, ready_ns) >= STALL_NS;
 }
 
-static void accuse(struct sw_port *port, uint32_t now_s)
+void stall_accuse(struct sw_port *port, uint32_t now_s)
 {
 	struct stalls *stalls = &port->stalls;
 
@@ -129,8 +129,8 @@ static void stall_judge(struct forwarder *forwarder, const struct stall_step *be
 
 	usage(&now);
 	now.ready_ns = thread_ready_ns(forwarder->worker.schedstat_fd);
-	if (stall_waited(begun, &now))
-		accuse(port, (uint32_t)(now.ns / NS_PER_S));
+	if (stall_waited(begun, &now) && !__atomic_load_n(&forwarder->accused, __ATOMIC_RELAXED))
+		stall_accuse(port, (uint32_t)(now.ns / NS_PER_S));
 }
 
 static void alert_end(struct stall *stall)

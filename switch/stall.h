@@ -38,6 +38,7 @@ uint64_t stall_limit_cycles(void); /* takes a moment */
 /* The worker. */
 void stall_suspect(struct stall *stall); /* a burst took longer than stall_limit_cycles() */
 void stall_begin(struct forwarder *forwarder, struct stall_step *ret_step);
+void stall_accuse(struct sw_port *port, uint32_t now_s); /* any thread: it has made a worker wait */
 bool stall_waited(const struct stall_step *begun, const struct stall_step *ended); /* for memory, and long */
 void stall_end(struct forwarder *forwarder, const struct stall_step *begun, struct sw_port *port); /* whose memory was touched */
 void stall_touch(const struct vireo_frame *frames, unsigned count);

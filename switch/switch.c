@@ -11,6 +11,7 @@
 #include "switch/mirror_internal.h"
 #include "switch/multicast.h"
 #include "switch/port.h"
+#include "switch/relief.h"
 #include "switch/spread.h"
 #include "switch/topology.h"
 #include "switch/forwarder.h"
@@ -142,6 +143,11 @@ static int open_workers(struct sw *sw, const int *cpus)
 {
 	int err;
 
+	if (sw->stall_cycles < UINT64_MAX) {
+		err = relief_new(sw, &sw->relief);
+		if (err)
+			return err;
+	}
 	sw->forwarders = calloc(sw->worker_count, sizeof(struct forwarder *));
 	if (!sw->forwarders)
 		return -ENOMEM;
@@ -155,6 +161,8 @@ static int open_workers(struct sw *sw, const int *cpus)
 		err = worker_start(&sw->forwarders[sw->started]->worker);
 		sw->started += !err;
 	}
+	if (!err && sw->relief)
+		err = relief_start(sw->relief);
 	return err;
 }
 
@@ -183,6 +191,7 @@ void sw_free(struct sw *sw)
 {
 	if (!sw)
 		return;
+	relief_stop(sw->relief);
 	for (unsigned i = 0; i < sw->started; i++)
 		worker_stop(&sw->forwarders[i]->worker);
 	assert(TAILQ_EMPTY(&sw->ports));
@@ -200,6 +209,7 @@ void sw_free(struct sw *sw)
 	for (unsigned i = 0; sw->forwarders && i < sw->worker_count; i++)
 		forwarder_free(sw->forwarders[i]);
 	free(sw->forwarders);
+	relief_free(sw->relief);
 	multicast_free(sw->multicast);
 	if (sw->published)
 		free(topology_of(sw->published));

@@ -129,7 +129,7 @@ static void on_silence(void *opaque)
 
 static struct talk *talk_new(const struct sw *sw)
 {
-	size_t bytes = sizeof(struct talk) + sw->worker_count * sizeof(struct talk_table);
+	size_t bytes = sizeof(struct talk) + switch_forwarders(sw) * sizeof(struct talk_table);
 	struct talk *talk = aligned_alloc(CACHE_LINE_BYTES, bytes);
 
 	if (!talk)
@@ -186,7 +186,7 @@ uint64_t sw_talk_uncounted(const struct sw *sw)
 {
 	uint64_t frames = 0;
 
-	for (unsigned i = 0; sw->talk && i < sw->worker_count; i++)
+	for (unsigned i = 0; sw->talk && i < switch_forwarders(sw); i++)
 		frames += counter_read(&sw->talk->tables[i].uncounted);
 	return frames;
 }
@@ -209,7 +209,7 @@ static void tell(const struct sw *sw, const struct talk_row *row, void (*each)(v
 
 void sw_talk_each(const struct sw *sw, void (*each)(void *opaque, const struct sw_talk_pair *pair), void *opaque)
 {
-	for (unsigned i = 0; sw->talk && i < sw->worker_count; i++) {
+	for (unsigned i = 0; sw->talk && i < switch_forwarders(sw); i++) {
 		for (unsigned j = 0; j < ROWS; j++)
 			tell(sw, &sw->talk->tables[i].rows[j], each, opaque);
 	}

@@ -187,7 +187,7 @@ static int trace_fill(struct sw_trace *trace, struct sw_port *port, bool to, uin
 	trace->to = to;
 	trace->serial = (uint32_t)port->serial;
 	trace->gone.fn = on_quiet;
-	trace->workers = port->sw->worker_count;
+	trace->workers = switch_forwarders(port->sw);
 	trace->left = frames && frames < INT64_MAX ? (int64_t)frames : INT64_MAX;
 	trace->name = strdup(port->name);
 	err = trace->name ? rings_new(trace) : -ENOMEM;

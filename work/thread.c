@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -47,6 +48,23 @@ int thread_system_open(void)
 {
 	prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0); /* ns; refused: naps end late, which is learned */
 	return open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+}
+
+int thread_state_open(void)
+{
+	return open("/proc/thread-self/stat", O_RDONLY | O_CLOEXEC);
+}
+
+/* "TID (NAME) STATE ...", and a name may have any byte. */
+bool thread_stands(int fd)
+{
+	char text[96];
+	ssize_t count = fd >= 0 ? pread(fd, text, sizeof(text) - 1, 0) : 0;
+	const char *state;
+
+	text[count > 0 ? count : 0] = '\0';
+	state = strrchr(text, ')');
+	return state && !strncmp(state, ") D", 3);
 }
 
 /* Of the file that thread_system_open() opens: what the thread ran, as of the last tick, and waited for a CPU. */

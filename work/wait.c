@@ -8,6 +8,7 @@
  * had work before: how soon after that the next work came.
  */
 
+#include "base/fd.h"
 #include "base/system.h"
 #include "work/rcu.h"
 #include "work/thread.h"
@@ -49,6 +50,14 @@ static uint64_t until_due_ns(const struct worker *worker, uint64_t timeout_ns)
 	return min_u64(timeout_ns, worker->due_ns > now_ns ? worker->due_ns - now_ns : 0);
 }
 
+/* It has something to look at again. */
+static inline void watch_wake(struct worker_watch *watch)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with that of who looks, before it sleeps */
+	if (unlikely(__atomic_load_n(&watch->asleep, __ATOMIC_RELAXED)))
+		fd_event_raise(watch->fd);
+}
+
 static void worker_sleep(struct worker *worker, uint64_t timeout_ns)
 {
 	int count;
@@ -61,6 +70,8 @@ static void worker_sleep(struct worker *worker, uint64_t timeout_ns)
 	rcu_leave(worker->rcu_key);
 	count = wait_ns(worker, timeout_ns);
 	rcu_enter();
+	if (worker->watch)
+		watch_wake(worker->watch);
 	worker_clock_read(worker);
 	events_found(worker, count);
 	worker->woke_ns = worker->awake_since_ns = worker->now_ns;

@@ -308,9 +308,13 @@ struct round {
 /* One burst, and what it took. Returns what serve() does. */
 static inline int source_serve(struct worker *worker, struct source *source, struct source *next, struct round *round)
 {
-	int count = source->ops->serve(worker, source, next);
-	uint64_t now = cycles_now(), took = now - round->before;
+	uint64_t now, took;
+	int count;
 
+	__atomic_store_n(&worker->serving, source, __ATOMIC_RELEASE); /* pairs with the acquire of who looks */
+	count = source->ops->serve(worker, source, next);
+	now = cycles_now();
+	took = now - round->before;
 	round->before = now;
 	if (unlikely(took > worker->long_cycles))
 		worker->took_long(worker, source, took);
@@ -445,6 +449,7 @@ static unsigned round_sources(struct worker *worker)
 	}
 	if (unlikely(worker->silent_count || (worker->poll && worker->armed_count)))
 		silent_ask(worker, &round);
+	__atomic_store_n(&worker->serving, NULL, __ATOMIC_RELEASE);
 	counter_add(&worker->stats.busy_cycles, round.busy_cycles);
 	return round.served;
 }
@@ -472,6 +477,8 @@ static void *worker_main(void *opaque)
 	struct worker *worker = opaque;
 
 	worker->schedstat_fd = thread_system_open();
+	if (worker->watch)
+		__atomic_store_n(&worker->state_fd, thread_state_open(), __ATOMIC_RELAXED);
 	worker_clock_read(worker);
 	worker->woke_ns = worker->now_ns;
 	patience_init(&worker->patience, worker->now_ns, worker->spin_us, worker->spin_percent);
@@ -482,6 +489,7 @@ static void *worker_main(void *opaque)
 	}
 	rcu_worker_end(worker->rcu_key);
 	fd_close(&worker->schedstat_fd);
+	fd_close(&worker->state_fd);
 	return NULL;
 }
 
@@ -494,6 +502,7 @@ int worker_init(struct worker *worker, const struct worker_config *config)
 	worker->rcu_key = config->rcu_key;
 	worker->took_long = config->took_long;
 	worker->due = config->due;
+	worker->watch = config->watch;
 	worker->long_cycles = config->took_long ? config->long_cycles : UINT64_MAX;
 	worker->index = config->index;
 	worker->cpu = config->cpu;
@@ -506,7 +515,7 @@ int worker_init(struct worker *worker, const struct worker_config *config)
 		worker->keep_ns = (uint64_t)worker->spin_us * NS_PER_US;
 	worker->rest_ns = REST_NS_MIN;
 	worker->peek_ns = PEEK_NS;
-	worker->epoll_fd = worker->wake_fd = worker->schedstat_fd = -1;
+	worker->epoll_fd = worker->wake_fd = worker->schedstat_fd = worker->state_fd = -1;
 	return worker_watch_wakes(worker);
 }
 

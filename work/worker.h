@@ -34,6 +34,12 @@ struct worker_letter {
 	void (*drop)(struct worker_letter *letter); /* there is nobody any more to deliver it */
 };
 
+/* Of somebody who looks how workers get on, and sleeps while all of them do. Each that wakes up raises the fd. */
+struct worker_watch {
+	bool asleep; /* atomic */
+	int fd;
+};
+
 struct worker_config {
 	const char *name; /* of the thread, up to 15 characters; copied */
 	unsigned index;   /* its place in the tables */
@@ -45,6 +51,7 @@ struct worker_config {
 	uint64_t long_cycles;           /* serve() took longer than so many cycles: */
 	void (*took_long)(struct worker *worker, struct source *source, uint64_t cycles); /* the worker's owner may look into it */
 	void (*due)(struct worker *worker); /* worker.due_ns has come, and is 0; NULL: it never is anything else */
+	struct worker_watch *watch;	    /* NULL: nobody looks */
 };
 
 struct worker {
@@ -53,6 +60,7 @@ struct worker {
 	void *rcu_key;
 	void (*took_long)(struct worker *worker, struct source *source, uint64_t cycles);
 	void (*due)(struct worker *worker);
+	struct worker_watch *watch;
 	uint64_t long_cycles;
 	unsigned index, spin_us, spin_percent;
 	int cpu;
@@ -69,6 +77,7 @@ struct worker {
 	uint32_t now_s;
 	uint64_t due_ns; /* its owner has something to do then, between two rounds; 0: nothing */
 	struct source **active;
+	struct source *serving; /* atomic, read by who looks: whose serve() it is in, or was last in this round; NULL: between two rounds */
 	unsigned active_count;
 	unsigned armed_count;
 	unsigned resting_count; /* of the active ones */
@@ -89,7 +98,8 @@ struct worker {
 	struct epoll_event events[WORKER_EVENTS];
 	struct worker_stats stats;
 	struct patience patience;
-	int schedstat_fd; /* of the thread, while it runs: see thread.h */
+	int schedstat_fd; /* of the thread, while it runs: see thread.h; */
+	int state_fd;	  /* likewise (atomic), if somebody looks */
 	uint64_t woke_ns; /* when it slept last */
 	/* Of the time in which it is dry. */
 	uint64_t dry_since_ns; /* 0: it is not */
