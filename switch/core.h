@@ -50,7 +50,7 @@ struct sw {
 	struct multicast *multicast; /* NULL: no snooping */
 	unsigned worker_count;
 	struct forwarder **forwarders; /* one per worker */
-	struct relief *relief; /* who stands in for one; NULL: nobody, where no counter tells what is long */
+	struct relief *relief; /* who stands in for one; NULL: nobody, where no counter tells what is long, or there is no barrier */
 	enum sw_mode mode;
 	unsigned spin_us, spin_percent;
 	bool unpaced;

@@ -24,12 +24,15 @@
  *	we				the worker
  *	take relief_lock
  *	relieved, not alone		serve() returns
- *	barrier in all threads		serving = NULL, signal fence
+ *	barrier in all threads		serving_since = 0, signal fence
  *	still the same burst?		was it long, and relieved? say `back`, take relief_lock
  *	serve, until `back`
  *	not relieved, let the lock go	go on
  *
- * Without the worker's cost in a burst that is not long. A burst that we have seen twice is (TICK_MS against turn_cycles() in forwarder.c).
+ * Without the worker's cost in a burst that is not long, such as we never stand in for, or it would go on beside us: a burst is told by when it
+ * began, by the clock by which the worker says how long it took, and by that clock it has lasted LONG_TURNS times what is long. So it
+ * has by the system's clock as well, which has no mind of its own on each CPU: TICK_MS lie between the two looks that have found it. What the
+ * worker does between two bursts, such as to arm a queue, it does in none.
  *
  * It comes back in the middle of serve(), while we are at work: out queues are claimed for that (claim.h). One that it stands in, with a
  * claim, is nobody's: frames for it are lost (tx_lost), and so are those that other workers have for it. So are frames for the ports
@@ -43,6 +46,7 @@
 
 #include "switch/relief.h"
 #include "base/barrier.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "switch/claim.h"
 #include "switch/core.h"
@@ -55,15 +59,18 @@
 #include <time.h>
 
 #define TICK_MS	       4
+#define TICK_NS	       (TICK_MS * UINT64_C(1000000))
+#define LONG_TURNS     32u /* half of TICK_MS, if the two clocks agree about what is long: see forwarder.c */
 #define QUIET_TICKS    250u /* then it sleeps */
 #define PAUSE_NS       50000
 #define DEAD_MAX       8u
 #define CLAIM_SPINS_MAX 256u /* then the holder may well be off its CPU */
 
-/* What a worker was at, at the last look. */
+/* What a worker was at, at the last look, and since which look it is at that. */
 struct seen {
 	uint64_t loops;
-	struct source *serving;
+	uint64_t since; /* worker.serving_since */
+	uint64_t at_ns;
 };
 
 struct relief {
@@ -253,9 +260,9 @@ static void signals_release(const struct relief *relief, const struct forwarder 
 }
 
 /* In no delivery it waits for its sender's memory. */
-static void stand_in(struct relief *relief, struct forwarder *standing, struct source *serving)
+static void stand_in(struct relief *relief, struct forwarder *standing)
 {
-	const struct in_queue *in = container_of(serving, struct in_queue, source);
+	const struct in_queue *in = container_of(__atomic_load_n(&standing->worker.serving, __ATOMIC_RELAXED), struct in_queue, source);
 	const struct out_queue *at = __atomic_load_n(&standing->at, __ATOMIC_ACQUIRE);
 	struct worker *worker = &relief->forwarder->worker;
 
@@ -276,36 +283,47 @@ static void stand_in(struct relief *relief, struct forwarder *standing, struct s
 		worker_clock_read(worker);
 		due_look(relief->forwarder);
 	}
-	__atomic_store_n(&relief->sw->standing, NULL, __ATOMIC_RELEASE);
 	if (__atomic_load_n(&standing->back, __ATOMIC_RELAXED))
 		retry_pass(relief->forwarder, standing);
+	__atomic_store_n(&relief->sw->standing, NULL, __ATOMIC_RELEASE);
 }
 
-static struct seen look(const struct forwarder *forwarder)
+/* Since when it has been in the burst in which it is; 0: it is in none. Pairs with the release in worker.c: what it had when it began is seen. */
+static uint64_t burst_of(const struct forwarder *forwarder)
 {
-	/* Pairs with the release in worker.c: what the worker had when it began with that is seen. */
-	struct source *serving = __atomic_load_n(&forwarder->worker.serving, __ATOMIC_ACQUIRE);
-
-	return (struct seen){.loops = counter_read(&forwarder->worker.stats.loops), .serving = serving};
+	return __atomic_load_n(&forwarder->worker.serving_since, __ATOMIC_ACQUIRE);
 }
 
-static bool same(const struct seen *a, const struct seen *b)
+/* False: it is at what it was at. */
+static bool look(struct seen *seen, const struct forwarder *forwarder)
 {
-	return a->loops == b->loops && a->serving == b->serving;
+	struct seen now = {.loops = counter_read(&forwarder->worker.stats.loops), .since = burst_of(forwarder)};
+
+	if (now.loops == seen->loops && now.since == seen->since)
+		return false;
+	now.at_ns = clock_now_ns(); /* not before */
+	*seen = now;
+	return true;
 }
 
-static void relieve(struct relief *relief, struct forwarder *standing, const struct seen *seen)
+/* By both clocks. */
+static bool is_long(const struct seen *seen, const struct forwarder *forwarder)
+{
+	uint64_t took = cycles_now() - seen->since;
+
+	return clock_now_ns() - seen->at_ns >= TICK_NS && took <= INT64_MAX && took / LONG_TURNS > forwarder->worker.long_cycles;
+}
+
+static void relieve(struct relief *relief, struct forwarder *standing, uint64_t since)
 {
 	bool alone = standing->alone;
-	struct seen now;
 
 	pthread_mutex_lock(&standing->relief_lock);
 	__atomic_store_n(&standing->relieved, true, __ATOMIC_RELAXED);
 	__atomic_store_n(&standing->alone, false, __ATOMIC_RELAXED);
-	barrier_everywhere(); /* pairs with the signal fences in relief_end() and claim() */
-	now = look(standing);
-	if (same(&now, seen))
-		stand_in(relief, standing, now.serving);
+	/* Pairs with the signal fences in relief_end() and claim(). Where it is refused nobody stands in. */
+	if (barrier_everywhere() && burst_of(standing) == since)
+		stand_in(relief, standing);
 	__atomic_store_n(&standing->alone, alone, __ATOMIC_RELAXED);
 	__atomic_store_n(&standing->relieved, false, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&standing->relief_lock);
@@ -318,12 +336,12 @@ static bool look_at_all(struct relief *relief)
 
 	for (unsigned i = 0; i < relief->sw->worker_count; i++) {
 		struct forwarder *forwarder = relief->sw->forwarders[i];
-		struct seen before = relief->seen[i], now = look(forwarder);
+		struct seen *seen = &relief->seen[i];
+		bool changed = look(seen, forwarder);
 
-		relief->seen[i] = now;
-		moved |= now.serving || !same(&now, &before);
-		if (now.serving && same(&now, &before) && thread_stands(__atomic_load_n(&forwarder->worker.state_fd, __ATOMIC_RELAXED)))
-			relieve(relief, forwarder, &now);
+		moved |= changed || seen->since;
+		if (!changed && seen->since && is_long(seen, forwarder) && thread_stands(__atomic_load_n(&forwarder->worker.state_fd, __ATOMIC_RELAXED)))
+			relieve(relief, forwarder, seen->since);
 	}
 	return moved;
 }

@@ -20,8 +20,7 @@ void relief_wait(struct forwarder *forwarder);
 
 static inline void relief_end(struct forwarder *forwarder)
 {
-	/* In this order, with the barrier in relieve() between the two: it finds that the burst is over, or we find that it stands in. */
-	__atomic_store_n(&forwarder->worker.serving, NULL, __ATOMIC_RELEASE);
+	/* After serving_since = 0, with the barrier in relieve() between the two: it finds that the burst is over, or we find that it stands in. */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	if (unlikely(__atomic_load_n(&forwarder->relieved, __ATOMIC_RELAXED)))
 		relief_wait(forwarder);

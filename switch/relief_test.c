@@ -5,10 +5,13 @@
  * its exec(2) yet: it opens a FIFO that nobody writes to.
  */
 
+#include "base/clock.h"
+#include "base/fd.h"
 #include "base/loop.h"
 #include "base/util.h"
 #include "switch/core.h"
 #include "switch/fake_port.h"
+#include "switch/forwarder.h"
 #include "switch/port.h"
 #include <fcntl.h>
 #include <setjmp.h>
@@ -26,6 +29,7 @@
 
 #define PORTS 4u
 #define WAITS 20000u
+#define BRIEF_NS 3000000u /* less than a tick */
 
 /* A port that stands when it is asked for frames, or is given some, as often as it is told. */
 struct heavy {
@@ -33,6 +37,9 @@ struct heavy {
 	unsigned in, out; /* atomic: so many times */
 	unsigned stood;	  /* atomic: so often it has begun to; until let_go() */
 	char fifo[64];
+	struct sw *sw;
+	bool brief;	/* it does not wait for the FIFO */
+	unsigned early; /* atomic: somebody stood in though it was less than a tick */
 };
 
 struct fixture {
@@ -48,12 +55,16 @@ static void stand(struct heavy *heavy)
 {
 	char name[] = "true", *argv[] = {name, NULL};
 	posix_spawn_file_actions_t actions;
+	uint64_t began_ns;
 	pid_t pid;
 
 	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, heavy->fifo, O_RDONLY, 0);
+	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, heavy->brief ? "/dev/null" : heavy->fifo, O_RDONLY, 0);
 	__atomic_add_fetch(&heavy->stood, 1, __ATOMIC_RELEASE);
+	began_ns = clock_now_ns();
 	assert_int_equal(posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ), 0);
+	if (__atomic_load_n(&heavy->sw->standing, __ATOMIC_ACQUIRE) && clock_now_ns() - began_ns < BRIEF_NS)
+		__atomic_add_fetch(&heavy->early, 1, __ATOMIC_RELEASE);
 	waitpid(pid, NULL, 0);
 	posix_spawn_file_actions_destroy(&actions);
 }
@@ -198,6 +209,7 @@ static void add_port(struct fixture *x, unsigned p)
 	struct sw_port_config config = {.ops = &heavy_ops, .opaque = heavy, .name = name, .flood_copies = SW_FLOOD_ANY};
 
 	heavy->fake = fake_port_new(true);
+	heavy->sw = x->sw;
 	snprintf(heavy->fifo, sizeof(heavy->fifo), "%s/%u", x->folder, p);
 	assert_int_equal(mkfifo(heavy->fifo, 0600), 0);
 	assert_int_equal(sw_port_new(x->sw, &config, &x->port[p]), 0);
@@ -367,6 +379,28 @@ static void who_makes_a_worker_stand_three_times_is_served_aside(void **state)
 	end(x);
 }
 
+/* Each that wakes up makes who looks look again, however soon after the last time. */
+static void who_stands_for_less_than_a_tick_is_left_alone_however_often_it_is_looked_at(void **state)
+{
+	struct fixture *x = make(1);
+	const struct worker_watch *watch = x->sw->forwarders[0]->worker.watch;
+
+	x->heavy[2].brief = true;
+	for (unsigned round = 0; round < 50; round++) {
+		will_stand(&x->heavy[2].in, 1);
+		send_number(x, 2, 3, round);
+		for (unsigned i = 0; i < 10 * WAITS && fake_port_got(x->heavy[3].fake) <= round; i++) {
+			fd_event_raise(watch->fd);
+			loop_dispatch(x->loop, 0);
+			nanosleep(&(struct timespec){.tv_nsec = 10000}, NULL);
+		}
+	}
+	expect_numbers(x, 3, 50);
+	assert_int_equal(x->heavy[2].stood, 50);
+	assert_int_equal(x->heavy[2].early, 0);
+	end(x);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -375,6 +409,7 @@ int main(void)
 		cmocka_unit_test(other_workers_do_not_wait_for_a_queue_in_which_one_stands),
 		cmocka_unit_test(nothing_is_lost_of_others_however_often_a_worker_stands),
 		cmocka_unit_test(who_makes_a_worker_stand_three_times_is_served_aside),
+		cmocka_unit_test(who_stands_for_less_than_a_tick_is_left_alone_however_often_it_is_looked_at),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

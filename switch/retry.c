@@ -191,8 +191,11 @@ void retry_pass(struct forwarder *from, struct forwarder *to)
 			worker_due_at(&to->worker, list->list[i].at_ns);
 			continue;
 		}
+		if (!claim(from, queue)) /* other workers may use it */
+			continue;
 		queue->late = false;
 		lose(from, queue);
+		unclaim(from, queue);
 	}
 	list->count = 0;
 	from->worker.due_ns = 0;

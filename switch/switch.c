@@ -17,6 +17,7 @@
 #include "switch/forwarder.h"
 #include "switch/talk.h"
 #include "switch/trace_internal.h"
+#include "base/barrier.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -143,7 +144,7 @@ static int open_workers(struct sw *sw, const int *cpus)
 {
 	int err;
 
-	if (sw->stall_cycles < UINT64_MAX) {
+	if (sw->stall_cycles < UINT64_MAX && barrier_everywhere()) { /* the first of those takes a moment, while there are other threads */
 		err = relief_new(sw, &sw->relief);
 		if (err)
 			return err;

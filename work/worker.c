@@ -311,8 +311,10 @@ static inline int source_serve(struct worker *worker, struct source *source, str
 	uint64_t now, took;
 	int count;
 
-	__atomic_store_n(&worker->serving, source, __ATOMIC_RELEASE); /* pairs with the acquire of who looks */
+	__atomic_store_n(&worker->serving, source, __ATOMIC_RELAXED);
+	__atomic_store_n(&worker->serving_since, round->before, __ATOMIC_RELEASE); /* pairs with the acquire of who looks */
 	count = source->ops->serve(worker, source, next);
+	__atomic_store_n(&worker->serving_since, 0, __ATOMIC_RELEASE); /* before the clock: who looked before that finds a burst that is no longer than ours */
 	now = cycles_now();
 	took = now - round->before;
 	round->before = now;
@@ -449,7 +451,6 @@ static unsigned round_sources(struct worker *worker)
 	}
 	if (unlikely(worker->silent_count || (worker->poll && worker->armed_count)))
 		silent_ask(worker, &round);
-	__atomic_store_n(&worker->serving, NULL, __ATOMIC_RELEASE);
 	counter_add(&worker->stats.busy_cycles, round.busy_cycles);
 	return round.served;
 }

@@ -77,7 +77,9 @@ struct worker {
 	uint32_t now_s;
 	uint64_t due_ns; /* its owner has something to do then, between two rounds; 0: nothing */
 	struct source **active;
-	struct source *serving; /* atomic, read by who looks: whose serve() it is in, or was last in this round; NULL: between two rounds */
+	/* Atomic, read by who looks. */
+	struct source *serving; /* whose serve() it is in, or was last */
+	uint64_t serving_since; /* since when, from where took_long() counts: of the CPU's time stamp counter; 0: it is in none */
 	unsigned active_count;
 	unsigned armed_count;
 	unsigned resting_count; /* of the active ones */
@@ -98,7 +100,7 @@ struct worker {
 	struct epoll_event events[WORKER_EVENTS];
 	struct worker_stats stats;
 	struct patience patience;
-	int schedstat_fd; /* of the thread, while it runs: see thread.h; */
+	int schedstat_fd; /* of the thread, while it runs: see thread.h */
 	int state_fd;	  /* likewise (atomic), if somebody looks */
 	uint64_t woke_ns; /* when it slept last */
 	/* Of the time in which it is dry. */

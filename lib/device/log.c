@@ -165,7 +165,7 @@ static int device_log_offer(struct vireo_device *device)
 	for (unsigned i = 0; i < device->queue_count && !r; i++)
 		if (device->queues[i].running)
 			r = queue_log_offer(&device->queues[i]);
-	barrier_everywhere();
+	(void)barrier_everywhere();
 	return r;
 }
 
