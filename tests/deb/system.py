@@ -105,7 +105,7 @@ class System:
         self.lab = lab
         self.child = lab.start(["unshare", *own_mounts(), *NAMESPACES, "--kill-child", "--", "sh", "-c",
                                 BOOT, "boot", folder(needed), lab.path("system"), lab.path("system/place")], log="system.log")
-        wait_until(self._first, 10, "the first process of the system", child=self.child)
+        wait_until(self._first, 20, "the first process of the system", child=self.child)
         wait_until(self._booted, BOOT_S, f"the system has booted: {tail(self.child.log)}", step=0.2, child=self.child)
 
     def _first(self):

@@ -285,7 +285,7 @@ def the_default_control_socket_is_that_of_the_user(lab):
     os.chown(home, pwd.getpwnam(NOBODY).pw_uid, -1)
     env = {**os.environ, "XDG_RUNTIME_DIR": home}
     child = lab.start([*words, program("vireo-switchd"), "--port", "null:n"], log="switchd.log", env=env)
-    wait_until(lambda: os.path.exists(f"{home}/vireo/switchd.sock"), 10, "its control socket", child=child)
+    wait_until(lambda: os.path.exists(f"{home}/vireo/switchd.sock"), 20, "its control socket", child=child)
     done = subprocess.run([*words, program("vireoctl"), "port", "list"], env=env, capture_output=True, text=True, timeout=20)
     expect(done.returncode == 0 and " null " in done.stdout, f"{done}")
     child.terminate()

@@ -47,7 +47,7 @@ def start(lab, parameters, queues, listens, before=(), after=()):
     eal = ["--force-max-simd-bitwidth=512"] if parameters.get("vectorized") else []
     pmd = Testpmd(lab, [*before, *users, *after], queues=queues, eal=eal)
     ports = range(len(before), len(before) + 2)
-    wait_until(lambda: all(pmd.link_up(port) for port in ports), 10, "the links come up")
+    wait_until(lambda: all(pmd.link_up(port) for port in ports), 20, "the links come up")
     return switch, pmd
 
 
@@ -107,7 +107,7 @@ def no_byte_is_changed(lab, parameters, queues, listens):
                         before=[f"--vdev=net_pcap0,rx_pcap={lab.path('in.pcap')},tx_pcap={lab.path('unused.pcap')}"],
                         after=[f"--vdev=net_pcap1,tx_pcap={lab.path('out.pcap')}"])
     pmd.do("start")
-    wait_until(lambda: pmd.stats()[2]["rx"] >= PCAP_FRAMES, 10, f"{PCAP_FRAMES} frames arrive", step=0.3)
+    wait_until(lambda: pmd.stats()[2]["rx"] >= PCAP_FRAMES, 20, f"{PCAP_FRAMES} frames arrive", step=0.3)
     pmd.do("stop")
     pmd.quit()
     arrived = read_pcap(lab.path("out.pcap"))

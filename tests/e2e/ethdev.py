@@ -99,7 +99,7 @@ def another_driver_makes_an_interface_of_its_own(lab):
     mine = os.readlink(f"/proc/{switch.child.pid}/ns/net")
     wait_until(lambda: os.readlink(f"/proc/{other.pid}/ns/net") not in (mine, os.readlink("/proc/self/ns/net")), 20, "a namespace")
     inside(switch, "ip", "link", "set", "right0", "netns", str(other.pid))
-    subprocess.run(["nsenter", "-t", str(other.pid), "-n", "sh", "-c", "ip addr add 10.7.0.2/24 dev right0 && ip link set right0 up"], check=True, timeout=10)
+    subprocess.run(["nsenter", "-t", str(other.pid), "-n", "sh", "-c", "ip addr add 10.7.0.2/24 dev right0 && ip link set right0 up"], check=True, timeout=30)
     inside(switch, "sh", "-c", "ip addr add 10.7.0.1/24 dev left0 && ip link set left0 up")
     wait_until(lambda: switch.port("left")["state"] == "up", 20, "it is up")
     for payload in ("56", "20000"):

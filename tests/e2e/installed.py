@@ -105,7 +105,7 @@ def ramdisk(lab):
     tree, path = installed(), lab.path("disk.sock")
     argv = [tree.compile("vireo-ramdisk"), f"vhost-user:{path}", disk_image(lab)]
     child = lab.start(argv, log="ramdisk.log", env=tree.environment())
-    wait_until(lambda: os.path.exists(path), 10, "the socket of vireo-ramdisk", child=child)
+    wait_until(lambda: os.path.exists(path), 20, "the socket of vireo-ramdisk", child=child)
     return child, path
 
 
@@ -115,7 +115,7 @@ def every_example_compiles_against_the_installed_library(lab):
     names = [os.path.basename(os.path.dirname(path)) for path in glob.glob(f"{ROOT}/examples/*/main.c")]
     expect(len(names) >= 3, f"examples: {names}")
     for name in names:
-        done = subprocess.run([tree.compile(name)], env=tree.environment(), capture_output=True, text=True, timeout=10)
+        done = subprocess.run([tree.compile(name)], env=tree.environment(), capture_output=True, text=True, timeout=60)
         expect(done.returncode == 2 and "usage:" in done.stderr, f"{name}: {done.returncode}, {done.stderr}")
 
 
@@ -172,7 +172,7 @@ class Requests(raw.VhostUserPeer):
         self.write(DATA, head + b"\xee" * (room + 1))
         pieces = self.pieces(0, len(head), 0, cuts) + self.pieces(len(head), room + 1, WRITE, cuts)
         self.queue.chain(pieces)
-        wait_until(lambda: self.queue.used_now() != self.queue.used_index, 10, "the request is used")
+        wait_until(lambda: self.queue.used_now() != self.queue.used_index, 20, "the request is used")
         (_, written), = self.queue.used()
         expect(written == room + 1, f"{written} bytes are said to be written, not {room + 1}")
         at = DATA + len(head)

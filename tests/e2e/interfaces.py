@@ -185,18 +185,18 @@ def an_interface_goes_down_and_up_and_goes_away(lab, kind):
     switch, left, right = start(lab, kind)
     left.ping("10.7.0.2")
     inside(switch, "ip", "link", "set", interface_of(kind, "right"), "down")
-    wait_until(lambda: switch.port("right")["state"] == "down", 10, "it is down")
+    wait_until(lambda: switch.port("right")["state"] == "down", 20, "it is down")
     left.ping("10.7.0.2", count=1, lost=True)
     dropped = sum(queue["disabled"] for queue in switch.port("right")["queue_counters"])
     expect(dropped >= 1, "what is sent to it is counted")
     inside(switch, "ip", "link", "set", interface_of(kind, "right"), "up")
-    wait_until(lambda: switch.port("right")["state"] == "up", 10, "it is up")
+    wait_until(lambda: switch.port("right")["state"] == "up", 20, "it is up")
     wait_until(lambda: "bytes from" in left.run("sh", "-c", "busybox ping -c 1 -W 2 10.7.0.2 || true"), 20, "pings pass again")
     inside(switch, "ip", "link", "del", interface_of(kind, "right"))
-    wait_until(lambda: switch.port("right")["state"] == "failed", 10, "it is gone")
+    wait_until(lambda: switch.port("right")["state"] == "failed", 20, "it is gone")
     expect(switch.port("right")["session"] is None, "it is gone")
     left.ping("10.7.0.2", count=2, lost=True)
-    wait_until(lambda: open(switch.child.log).read().count("the interface is gone") == 1, 10, "one line says so")
+    wait_until(lambda: open(switch.child.log).read().count("the interface is gone") == 1, 20, "one line says so")
     switch.ctl("port", "remove", "right")
     refused(switch, KINDS[kind].format("right"), "there is no such interface here")
     refused(switch, f"{kind}:{interface_of(kind, 'left')},name=again", "")  # two ports of one interface
@@ -263,7 +263,7 @@ def a_macvtap_interface_needs_no_capability(lab):
     inside(switch, "ip", "link", "set", "left2", "allmulticast", "on")
     other = WrappedSwitch(lab, ["nsenter", "-t", str(switch.child.pid), "-n", "setpriv", "--bounding-set=-net_raw,-net_admin"],
                           [KINDS["macvtap"].format(name) for name in NAMES], name="other")
-    wait_until(lambda: "right: multicast does not come in" in open(other.child.log).read(), 10, "one line says what does not come")
+    wait_until(lambda: "right: multicast does not come in" in open(other.child.log).read(), 20, "one line says what does not come")
     expect("left: multicast" not in open(other.child.log).read(), "and only where it does not")
     left.ping("10.7.0.2")
     end_well(other)
@@ -321,7 +321,7 @@ def tags_are_kept_before_the_first_frame_comes(lab):
     switch.ctl("port", "remove", "right")
     watch = lab.start(["nsenter", "-t", str(switch.child.pid), "-n", "ip", "-o", "monitor", "link", "dev", "right1"], stdout=subprocess.PIPE, text=True)
     netlink = f"/proc/{watch.pid}/net/netlink"
-    wait_until(lambda: re.search(rf"^\S+ 0 +{watch.pid} ", open(netlink).read(), re.M), 10, "somebody listens")
+    wait_until(lambda: re.search(rf"^\S+ 0 +{watch.pid} ", open(netlink).read(), re.M), 20, "somebody listens")
     switch.ctl("port", "add", "af_xdp:right1,name=right,mode=skb")
     inside(switch, "ip", "link", "set", "right1", "mtu", "1400")  # ends what is looked at
     lines = [""]
@@ -352,7 +352,7 @@ def what_has_no_driver(lab, kind):
     switch.ctl("port", "add", "af_xdp:over,name=right")
     expect(switch.port("right")["session"]["mode"] == "skb", f"{switch.port('right')}")
     left.ping("10.7.0.2", payload=3000)
-    wait_until(lambda: open(switch.child.log).read().count("driver has no XDP") == 1, 10, "one line says so, of the one that was not asked for")
+    wait_until(lambda: open(switch.child.log).read().count("driver has no XDP") == 1, 20, "one line says so, of the one that was not asked for")
     end_well(switch)
 
 

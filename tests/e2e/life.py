@@ -36,7 +36,7 @@ def stale_sockets_are_taken_over(lab):
     switch.kill()
     expect(os.path.exists(lab.path("a")) and os.path.exists(switch.control), "nothing stale is left to take over")
     switch.child = lab.start(switch.argv, log="switchd.log", cwd=lab.folder)  # and not start(), which clears up
-    wait_until(switch.listening, 10, "the switch is back", child=switch.child)
+    wait_until(switch.listening, 20, "the switch is back", child=switch.child)
     Front(lab.path("a")).close()
     end_well(switch)
     expect(not os.path.exists(lab.path("a")) and not os.path.exists(switch.control), "sockets are left")
@@ -132,7 +132,7 @@ def paths_longer_than_an_address_work(lab):
     control = os.path.join(folder, "c" * 80)
     child = lab.start([program("vireo-switchd"), "--control", control], log="long.log")
     switch.control, switch.child = control, child
-    wait_until(switch.listening, 10, "the long control socket answers", child=child)
+    wait_until(switch.listening, 20, "the long control socket answers", child=child)
     end_well(switch)
     expect(not os.path.exists(control), "the control socket is left")
 
@@ -258,7 +258,7 @@ def signals_that_mean_nothing_to_a_switch_do_not_end_it(lab):
             with open(switch.child.log) as log:
                 text = log.read()
             return re.search(r"there is nothing to reload: the switch was started without --config", text) and "a real-time signal" in text
-        wait_until(told, 10, "the log says that there is nothing to reload")
+        wait_until(told, 20, "the log says that there is nothing to reload")
     end_well(switch)
 
 
@@ -269,7 +269,7 @@ def sigterm_under_traffic(lab, ring, queues):
     switch = Switch(lab, [f"vhost-user:{path},queues={queues}" for path in paths], ["--workers", str(queues)])
     bench = lab.start([program("vireo-bench"), "net", "--from", paths[0], "--to", paths[1], "--seconds", "30", "--ring", ring,
                        "--queues", str(queues)], log="bench.log")
-    wait_until(lambda: switch.port("right")["tx_frames"] > 10000, 10, "frames flow", child=bench)
+    wait_until(lambda: switch.port("right")["tx_frames"] > 10000, 20, "frames flow", child=bench)
     ends_in_time(lab, switch, signal.SIGTERM, *paths)
     expect(bench.wait(20) == 3, f"vireo-bench ended with {bench.returncode} when its back end went")
 

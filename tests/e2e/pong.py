@@ -18,7 +18,7 @@ def a_guest_s_pings_are_answered(lab, properties):
     need_program("qemu-system-x86_64")
     path = lab.path("pong.sock")
     daemon = lab.start([os.path.join(build_folder(), "examples/vireo-pong"), f"vhost-user:{path}", "10.7.0.2"], log="pong.log")
-    wait_until(lambda: os.path.exists(path), 10, "the socket of vireo-pong", child=daemon)
+    wait_until(lambda: os.path.exists(path), 20, "the socket of vireo-pong", child=daemon)
     guest = Guest(lab, "guest", nics=[Nic(path, "52:54:00:00:1c:01", properties=properties)]).ready()
     guest.address("10.7.0.1/24")
     guest.check("ping -c 5 -s 1400 10.7.0.2")

@@ -56,7 +56,7 @@ def images_of_a_cluster_are_disks(lab):
 
         ceph.run("rbd", "resize", f"{POOL}/d", "--size", str(2 * MIB))
         wait_until(lambda: disk_size(blkd, "d") == 2 * MIB << 20, 30, "a resize by somebody else is seen", child=blkd.child)
-        wait_until(lambda: driver.one(OUT, (2 * MIB << 11) - 1, bytes(512)) == OK, 10, "the driver has the new end", child=blkd.child)
+        wait_until(lambda: driver.one(OUT, (2 * MIB << 11) - 1, bytes(512)) == OK, 20, "the driver has the new end", child=blkd.child)
         blkd.ctl("disk", "resize", "d", f"{3 * MIB}M")
         expect(f"{3 * MIB} MiB" in ceph.run("rbd", "info", f"{POOL}/d"), "a resize of ours has not come to the cluster")
 

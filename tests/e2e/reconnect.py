@@ -210,7 +210,7 @@ def sockets_that_the_switch_was_handed_are_served(lab):
     with Front(lab.path("left")) as left:  # who listens is found again
         both_ways(left, right, b"again")
         right.close()  # and who was connected is not
-        wait_until(lambda: switch.port("right")["state"] == "failed", 10, "the port of a peer that has gone is failed")
+        wait_until(lambda: switch.port("right")["state"] == "failed", 20, "the port of a peer that has gone is failed")
         switch.ctl("port", "remove", "right")
         for number, why in zip(numbers, ("already", "not handed it")):
             done = switch.ctl_run("port", "add", f"vhost-user:fd:{number}")

@@ -71,13 +71,13 @@ def an_interfaces_mtu_follows_its_port(lab):
 
     def mtu():
         return int(re.search(r" mtu (\d+) ", subprocess.run(inside + ["link", "show", "left0"], capture_output=True, text=True, check=True,
-                                                            timeout=10).stdout)[1])
+                                                            timeout=30).stdout)[1])
     expect(mtu() == 1400, "as at the start")
     for settings, then in (("mtu=1300", 1300), ("mtu=9000,rate-in=1G", 9000), ("mtu=", 9000)):
         switch.ctl("port", "set", "left", settings)
         expect(mtu() == then, f"{settings}: {mtu()}")
     expect(switch.port("left")["mtu"] is None, "none for the switch")
-    subprocess.run(inside + ["link", "set", "left0", "name", "other0"], check=True, timeout=10)
+    subprocess.run(inside + ["link", "set", "left0", "name", "other0"], check=True, timeout=30)
     switch.ctl("port", "set", "left", "mtu=1200")  # the interface is known by what it is, not by what it was called
     done = switch.ctl_run("port", "set", "left", "mtu=65535")
     expect(done.returncode == 1 and "cannot set its MTU" in done.stderr and len(done.stderr.splitlines()) == 1, f"{done}")
@@ -115,7 +115,7 @@ def frame_in_memory_that_its_guest_has_never_touched_reaches_the_host(lab):
         for i in range(8):
             guest.peer.write(TX, head)
             guest.transmit_ring.chain([(raw.GPA + TX, len(head), 0), (tail + i * 8192 + 4000, 200, 0)], 2 * i)
-            wait_until(lambda: guest.transmit_ring.used_now() == i + 1, 10, "the frame is taken", step=0.002)
+            wait_until(lambda: guest.transmit_ring.used_now() == i + 1, 20, "the frame is taken", step=0.002)
         sent = sum(q["frames"] for q in switch.port("left")["queue_counters"] if q["direction"] == "tx")
         expect(sent >= 8, f"{sent} frames have gone to the host")
         memory = switch.port("peer")["memory"]

@@ -31,7 +31,7 @@ class Host:
     def adopt(self, switch, interface, number):
         """Takes an interface out of the switch's namespace, and gives it the addresses of `number`."""
         subprocess.run(["nsenter", "-t", str(switch.child.pid), "-n", "ip", "link", "set", interface, "netns",
-                        str(self.holder.pid)], check=True, timeout=10)
+                        str(self.holder.pid)], check=True, timeout=30)
         self.interface = interface
         self.run("ip", "addr", "add", f"10.7.0.{number}/24", "dev", interface)
         self.run("ip", "-6", "addr", "add", f"fd07::{number}/64", "dev", interface, "nodad")

@@ -108,7 +108,7 @@ def start(lab, kind, queues=1, mtu=1500, keys="", options=(), kinds=None, more=(
 
 
 def inside(switch, *words):
-    return subprocess.run(["nsenter", "-t", str(switch.child.pid), "-n", *words], check=True, capture_output=True, text=True, timeout=10)
+    return subprocess.run(["nsenter", "-t", str(switch.child.pid), "-n", *words], check=True, capture_output=True, text=True, timeout=30)
 
 
 def refused(switch, spec, line):

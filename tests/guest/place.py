@@ -80,7 +80,7 @@ class Place:
         if subprocess.run([*self.inside, "ip", "link", "add", "br0", "type", "bridge"], capture_output=True).returncode:
             raise Skip("this kernel has no bridges")
         for words in (f"addr add {HOST}/24 dev br0", "link set tap0 master br0 up", "link set tap1 master br0 up", "link set br0 up"):
-            subprocess.run([*self.inside, "ip", *words.split()], check=True, timeout=10)
+            subprocess.run([*self.inside, "ip", *words.split()], check=True, timeout=30)
 
     def _ports(self, number):
         return [f"vhost-user:{self.lab.path(f'guest{number}')},name=guest{self.options}", f"tap:tap{number},name=out"]
@@ -109,5 +109,5 @@ def said(child):
     """What a script says when it is told to end."""
     child.stdin.close()
     text = child.stdout.read()
-    child.wait(10)
+    child.wait(30)
     return text

@@ -29,7 +29,7 @@ class Disk:
             with open(self.image, "wb") as image:
                 image.truncate(IMAGE_BYTES)
         self.start()
-        wait_until(lambda: os.path.exists(self.socket), 10, "the disk's socket", child=self.child)
+        wait_until(lambda: os.path.exists(self.socket), 20, "the disk's socket", child=self.child)
 
     def start(self):
         self.lives += 1

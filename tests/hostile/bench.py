@@ -98,11 +98,11 @@ class Daemon:
              '--port', f'vhost-user:{self.honest[1]},name=honest1', *self.more],
             stderr=self.log, env=dict(os.environ, ASAN_OPTIONS='detect_leaks=1'))
         sockets = [*self.honest, self.control_path]
-        self.wait_for(lambda: all(map(os.path.exists, [*sockets, transport.path(self.folder)])), 10,
+        self.wait_for(lambda: all(map(os.path.exists, [*sockets, transport.path(self.folder)])), 20,
                       'vireo-switchd does not listen')
         self.control = self._connect_control()
         self.bench = self.exchange(*self.honest, '--ring-size', '1024', *load)
-        self.wait_for(lambda: self.honest_frames() > 50, 10, 'the honest pair passes no frames')
+        self.wait_for(lambda: self.honest_frames() > 50, 20, 'the honest pair passes no frames')
         self.shouter = VhostUserPeer(self.shouting)
         self.shouter.ready()
         pause(0.3)
@@ -230,7 +230,7 @@ class Daemon:
         """What holds after every lie."""
         self.check_honest()
         try:
-            self.wait_for(lambda: self.resources() == self.before, 10, 'not given back')
+            self.wait_for(lambda: self.resources() == self.before, 20, 'not given back')
         except Failure as error:
             raise Failure(f'(fds, mappings) were {self.before}, now {self.resources()}: {error}') from error
 

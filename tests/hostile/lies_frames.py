@@ -18,7 +18,7 @@ def counted(daemon, data, reason, features=FEATURES, pieces=None):
             before = drops(daemon, reason)
             peer.write(DATA, data)
             ring.chain(pieces or [(GPA + DATA, len(data), 0)])
-            daemon.wait_for(lambda: drops(daemon, reason) > before, 3,
+            daemon.wait_for(lambda: drops(daemon, reason) > before, 20,
                             f'not counted as {reason}: {data[:12].hex()} + {len(data) - 12} bytes')
             peer.settle()
 

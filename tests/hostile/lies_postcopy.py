@@ -67,7 +67,7 @@ def pages_that_never_come(daemon):
             daemon.broadcast(8)
             daemon.check_honest()
             pause(0.2)
-    daemon.wait_for(lambda: not daemon.port('hostile')['aside'], 10, 'the port has not come back')
+    daemon.wait_for(lambda: not daemon.port('hostile')['aside'], 20, 'the port has not come back')
 
 
 @lie

@@ -142,7 +142,7 @@ def the_same_set_up_a_thousand_times(daemon):
                 peer.asked(peer.tell_memory)
         peer.settle()
         # What has been replaced is closed by a thread of its own, in its own time.
-        daemon.wait_for(lambda: daemon.resources()[0] <= fds + 12 and daemon.resources()[1] <= mappings, 10,
+        daemon.wait_for(lambda: daemon.resources()[0] <= fds + 12 and daemon.resources()[1] <= mappings, 20,
                         f'more than 12 fds beyond {fds} stay, or mappings beyond {mappings}')
 
 

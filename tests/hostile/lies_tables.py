@@ -144,7 +144,7 @@ def traffic_while_memory_is_told(daemon, packed):
             else:
                 peer.send(ADD_MEM_REG, mem_region(*region), [peer.memfd])
             ring.chain([(GPA + DATA, 72, 0)], start=i)
-        daemon.wait_for(lambda: daemon.port('shout')['rx_frames'] >= before + count, 10, 'the frames were not taken')
+        daemon.wait_for(lambda: daemon.port('shout')['rx_frames'] >= before + count, 20, 'the frames were not taken')
         daemon.wait_for(lambda: buffers().count(b'a new table') == count, 20, f'of {count} frames not all have arrived')
 
 

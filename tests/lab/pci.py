@@ -287,7 +287,7 @@ def the_link_is_told_and_ports_come_and_go(lab):
     for index in (FIRST, SECOND):
         for link, expected in (("off", "down"), ("on", "up")):
             guest.monitor(f"set_link nd{index} {link}")
-            wait_until(lambda: state(guest, f"card{index}") == expected, 10, f"card{index} is {expected}")
+            wait_until(lambda: state(guest, f"card{index}") == expected, 20, f"card{index} is {expected}")
     guest.ping()
     for index in (SECOND, FIRST) * 3:
         guest.ctl("port", "remove", f"card{index}")
@@ -311,14 +311,14 @@ def a_card_has_one_driver(lab):
         expect(refused.status == 1 and words in refused.output, refused)
     guest.ping()
     guest.check(": </dev/uio0")  # ends bus mastering
-    wait_until(lambda: state(guest, "card1") == "failed", 10, "card1 is failed")
+    wait_until(lambda: state(guest, "card1") == "failed", 20, "card1 is failed")
     guest.ctl("port", "remove", "card1")
     guest.ctl("port", "add", f"virtio-pci:{guest.functions[FIRST]},name=card1")
     guest.reaches("near", "10.7.0.2")
     guest.check(f"echo {guest.functions[SECOND]} >/sys/bus/pci/drivers/{VFIO}/unbind")  # waits until it is closed
-    wait_until(lambda: state(guest, "card2") is None, 10, "card2 is removed")
+    wait_until(lambda: state(guest, "card2") is None, 20, "card2 is removed")
     guest.check(f"echo {guest.functions[FIRST]} >/sys/bus/pci/drivers/{UIO}/unbind")
-    wait_until(lambda: state(guest, "card1") == "failed", 10, "card1 is failed")
+    wait_until(lambda: state(guest, "card1") == "failed", 20, "card1 is failed")
     for index in (FIRST, SECOND):
         guest.ctl("pci", "unbind", guest.functions[index])
     guest.ctl("port", "remove", "card1")  # and leaves the card alone, which is the kernel's

@@ -85,7 +85,7 @@ class Steady(bench.Daemon):
         for name in ("crowd", "silent"):
             self.asked.call("port.add", spec=f"vhost-user:{self.path_of(name)},name={name},{VISITORS}")
         self.pairs["pair"] = self.exchange(*paths, "--rate", str(rate), "--ring", "packed", "--queues", "2", "--ring-size", "1024", "--size", "imix")
-        self.wait_for(lambda: self.port("pair1")["tx_frames"] > 50, 10, "the second honest pair passes no frames")
+        self.wait_for(lambda: self.port("pair1")["tx_frames"] > 50, 20, "the second honest pair passes no frames")
         self.disks()
         self.hosts()
 
