@@ -164,6 +164,19 @@ size_t handover_state_ports(const json_t *state)
 	return json_array_size(json_object_get(state, "ports"));
 }
 
+/* As it was given: the next process gets it from this one, and has to understand it. */
+static bool text_valid(const char *text, const struct port_spec *spec, char why[SPEC_WHY_BYTES])
+{
+	struct port_spec given;
+
+	if (port_spec_parse(text, &given, why))
+		return false;
+	if (given.at.kind == spec->at.kind && !strcmp(given.at.address, spec->at.address))
+		return true;
+	snprintf(why, SPEC_WHY_BYTES, "a port was given as another one");
+	return false;
+}
+
 /* Of each port: what has a text, and what is true or false. */
 static bool port_texts_take(const json_t *port, struct handover_port *ret_port)
 {
@@ -188,7 +201,7 @@ int handover_state_port(const json_t *state, size_t index, struct handover_port 
 		return -EINVAL;
 	}
 	if (spec && port_texts_take(port, ret_port))
-		return port_spec_parse(spec, &ret_port->spec, why) ? -EINVAL : 0;
+		return !port_spec_parse(spec, &ret_port->spec, why) && text_valid(ret_port->text, &ret_port->spec, why) ? 0 : -EINVAL;
 	snprintf(why, SPEC_WHY_BYTES, "a port without its SPEC, or what else is to be said of it");
 	return -EINVAL;
 }

@@ -10,6 +10,7 @@
 #include "base/util.h"
 #include "daemon/endpoint.h"
 #include "daemon/endpoint.h"
+#include "handover_state.h"
 #include "options.h"
 #include "switch/switch.h"
 #include "switch/vlan.h"
@@ -1061,9 +1062,32 @@ static void help_and_version_end_well(void **state)
 	assert_int_equal(parse(&o, WORDS("--version")), SETTINGS_DONE);
 }
 
+/* What a process was told, it tells the next one. */
+static int port_told(const char *spec, const char *text)
+{
+	json_t *state = json_pack("{s:[{s:s, s:s, s:b, s:b}]}", "ports", "spec", spec, "text", text, "settings", 0, "endpoint", 0);
+	struct handover_port told;
+	char why[SPEC_WHY_BYTES] = "";
+	int err = handover_state_port(state, 0, &told, why);
+
+	assert_true(!err || why[0]);
+	json_decref(state);
+	return err;
+}
+
+static void port_that_was_given_as_another_one_is_refused(void **state)
+{
+	assert_int_equal(port_told("loop:a,vlan=7", "loop:a"), 0);
+	assert_int_equal(port_told("loop:a", "nonsense"), -EINVAL);
+	assert_int_equal(port_told("loop:a", "loop:a,vlan=x"), -EINVAL);
+	assert_int_equal(port_told("loop:a", "loop:b"), -EINVAL);
+	assert_int_equal(port_told("loop:a", "null:a"), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(port_that_was_given_as_another_one_is_refused),
 		cmocka_unit_test(a_vhost_user_port_has_all_its_keys),
 		cmocka_unit_test(a_port_may_have_several_addresses),
 		cmocka_unit_test(what_is_flooded_has_a_limit),
