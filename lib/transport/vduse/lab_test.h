@@ -175,7 +175,7 @@ static bool serve_one(struct lab *lab, unsigned queue)
 }
 
 /* Open, and a driver that is up. */
-static struct lab *lab_up(struct fake *f, struct fake_driver *driver, uint64_t features)
+static inline struct lab *lab_up(struct fake *f, struct fake_driver *driver, uint64_t features)
 {
 	struct lab *lab = lab_new(f, 1);
 
