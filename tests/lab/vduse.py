@@ -36,7 +36,7 @@ settle() { # DEVICE MAC ADDRESS
 	inside $1 sh -c "ip addr add $3/24 dev eth0; ip link set eth0 up"
 }
 ping() { inside $1 $box ping -c $3 -w 60 $2; }
-pings() { # NAMESPACE ADDRESS: some get lost
+pings() { # NAMESPACE ADDRESS: some get lost, such as what waited in a ring that the switch has begun before its receiver's
 	tries=0; until inside $1 $box ping -c 1 -W 2 $2; do tries=$((tries + 1)); [ $tries -lt 15 ] || exit 1; done
 }
 pause() { sleep $(printf %d.%03d $(($1 * $(od -An -N1 -tu1 /dev/urandom) / 256)) $(($(od -An -N2 -tu2 /dev/urandom) % 1000))); }
@@ -273,6 +273,7 @@ dd if=/dev/urandom of=/tmp/data bs=1M count=10 2>/dev/null
 sent 0 1024
 stop -KILL
 start
+pings h1 10.7.0.1
 ping h1 10.7.0.1 3
 [ $(grep -c 'bounce pages lie in huge pages' /tmp/switchd.log) = 4 ]
 stop -TERM
@@ -322,6 +323,7 @@ ping h1 10.7.0.1 3""", MANY_S)
         guest.check(f"""{head}for kill in 1 2 3; do
 	stop -KILL
 	start
+	pings h1 10.7.0.1
 	ping h1 10.7.0.1 2
 done
 [ $(grep -c 'its driver goes on' /tmp/switchd.log) = 6 ]
@@ -334,6 +336,7 @@ grep -q 'vduse/h0 is in use, and stays for a successor' /tmp/switchd.log
 [ ! -x /usr/sbin/vdpa ] || timeout 10 /usr/sbin/vdpa dev show
 start
 settle h1 {MACS["h1"]} 10.7.0.2
+pings h1 10.7.0.1
 ping h1 10.7.0.1 2
 [ $(grep -c 'its driver goes on' /tmp/switchd.log) = 7 ]
 complaints""", MANY_S)
