@@ -248,14 +248,9 @@ static void signals_release(const struct relief *relief, const struct forwarder 
 	}
 	for (uint32_t i = 0; i < topology->port_count; i++) {
 		const struct topology_port *to = &topology->ports[i];
-		bool has_queues = !to->bond || to->member;
 
-		for (uint32_t out = 0; has_queues && signals_held(to->port) && out < to->out_count; out++) {
-			if (!claim(relief->forwarder, to->out[out]))
-				continue;
-			signals_out(relief->forwarder, to, to->out[out]);
-			unclaim(relief->forwarder, to->out[out]);
-		}
+		if (signals_held(to->port))
+			signals_out_all(relief->forwarder, to);
 	}
 }
 

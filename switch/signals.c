@@ -252,7 +252,7 @@ static bool keeps_out(const struct sw_port *port, const struct worker *worker)
 	return port->id % port->sw->worker_count == worker->index;
 }
 
-static void look_at_out(struct forwarder *forwarder, const struct topology_port *to)
+void signals_out_all(struct forwarder *forwarder, const struct topology_port *to)
 {
 	bool has_queues = !to->bond || to->member; /* or it is a bond */
 
@@ -278,7 +278,7 @@ static void look_at_all(struct forwarder *forwarder, const struct topology_port 
 			signals_in(forwarder, in);
 	}
 	if (keeps_out(to->port, worker))
-		look_at_out(forwarder, to);
+		signals_out_all(forwarder, to);
 }
 
 static void look_deliver(struct vireo_letter *letter)

@@ -26,6 +26,7 @@ static inline bool signals_held(const struct sw_port *port)
 
 /* It is claimed, and has been flushed; or it is paused. */
 void signals_out(struct forwarder *forwarder, const struct topology_port *to, struct out_queue *queue);
+void signals_out_all(struct forwarder *forwarder, const struct topology_port *to); /* claims each of its out queues, if it can */
 void signals_in(struct forwarder *forwarder, struct in_queue *in); /* it is the worker's */
 void signals_due(struct forwarder *forwarder); /* it may be time */
 void signals_cut(const struct sw_port *port); /* control thread; the link is down, and nobody uses the out queues */
