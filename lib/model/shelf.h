@@ -46,8 +46,8 @@ struct shelf {
 	bool unshown;	    /* pushed, and not flushed */
 	bool stopping;	    /* asked back: written by the control thread, read by the worker */
 	bool starved;	    /* chains are left in the ring because there is no list for their pieces */
-	bool prompt;	    /* what was submitted last had been completed when that returned: the model sets it */
-	bool crowded;	    /* the last poll took as many chains as it might: more may wait. The model sets it */
+	bool prompt;	    /* what was submitted last had been completed when that returned: shelf_submitted() */
+	bool crowded;	    /* the last poll took as many chains as it might: more may wait */
 	struct shelf_slot **free;
 	void *slots;
 	uint32_t slot_stride, slot_at;
@@ -107,6 +107,33 @@ static inline void shelf_push_done(struct shelf *shelf)
 	shelf->unshown = true;
 }
 
+/* The next chains, which lie in the scratch: at most SHELF_BATCH. Returns as vireo_queue_pop(). */
+static inline int shelf_pop(struct shelf *shelf, struct vireo_chain *chains, unsigned max)
+{
+	if (shelf->done_count) /* their slots are free, and are used from here on */
+		shelf_push_done(shelf);
+	return vireo_queue_pop(shelf->queue, chains, max, shelf->scratch, shelf->scratch_max);
+}
+
+/* A slot for the first of `left` chains that were popped. NULL: there is no list for it now, and all of them are in the ring again. */
+static inline struct shelf_slot *shelf_take(struct shelf *shelf, const struct vireo_chain *chains, int left)
+{
+	struct shelf_slot *slot = shelf_slot_new(shelf, chains);
+
+	if (unlikely(!slot)) {
+		vireo_queue_unpop(shelf->queue, chains, (unsigned)left);
+		shelf->starved = true;
+	}
+	return slot;
+}
+
+/* So many of a batch have gone to the application. */
+static inline void shelf_submitted(struct shelf *shelf, unsigned count)
+{
+	if (count)
+		shelf->prompt = !shelf->in_flight;
+}
+
 /* It goes to the driver with the next push. What the slot has is still there until the next one is made. */
 static inline void shelf_end(struct shelf_slot *slot, uint32_t written_bytes)
 {
@@ -149,6 +176,30 @@ static inline unsigned shelf_step_on(struct shelf *shelf, unsigned step)
 		return step;
 	shelf_show(shelf);
 	return !shelf->prompt || vireo_queue_awaits_signal(shelf->queue) ? SHELF_BATCH : step;
+}
+
+/*
+ * A poll: of at most `max` chains. `batch` takes so many, and returns how many it took, or the error of the pop; `show` ends a poll. Both are the
+ * model's, and constants where this is inlined. How many chains it took; an error, if it took none.
+ */
+static inline __attribute__((always_inline)) int shelf_poll(struct shelf *shelf, unsigned max, int (*batch)(struct shelf *shelf, unsigned max),
+							    void (*show)(struct shelf *shelf))
+{
+	unsigned step = shelf_step(shelf), total = 0;
+	bool more;
+	int r;
+
+	shelf->starved = false;
+	do {
+		r = batch(shelf, min_u32(max - total, step));
+		total += r > 0 ? (unsigned)r : 0;
+		more = r == (int)step && total < max && !shelf->starved;
+		if (more)
+			step = shelf_step_on(shelf, step);
+	} while (more);
+	show(shelf);
+	shelf->crowded = total == max;
+	return r < 0 && !total ? r : (int)total;
 }
 
 /* A queue that has been asked back takes no more, else a guest that has always something to say would keep it for ever. */

@@ -73,55 +73,35 @@ void blk_queue_finish(struct blk_queue *q)
 }
 
 /* Returns as vireo_blk_poll(): of at most BLK_BATCH. */
-static inline int queue_batch(struct blk_queue *q, unsigned max)
+static inline int queue_batch(struct shelf *shelf, unsigned max)
 {
+	struct blk_queue *q = container_of(shelf, struct blk_queue, at);
 	struct vireo_blk_request *batch[BLK_BATCH];
 	struct vireo_chain chains[BLK_BATCH];
 	unsigned count = 0;
-	int taken, popped;
+	int taken, popped = shelf_pop(shelf, chains, max);
 
-	if (q->at.done_count) /* their slots are free, and are used from here on */
-		shelf_push_done(&q->at);
-	popped = vireo_queue_pop(q->at.queue, chains, max, q->at.scratch, q->at.scratch_max);
 	for (taken = 0; taken < popped; taken++) {
-		struct shelf_slot *at = shelf_slot_new(&q->at, &chains[taken]);
+		struct shelf_slot *at = shelf_take(shelf, &chains[taken], popped - taken);
 		struct blk_slot *slot;
 
-		if (unlikely(!at)) {
-			vireo_queue_unpop(q->at.queue, &chains[taken], (unsigned)(popped - taken));
-			q->at.starved = true;
+		if (unlikely(!at))
 			break;
-		}
 		slot = container_of(at, struct blk_slot, at);
 		batch[count] = &slot->request;
 		if (likely(blk_request_take(slot)))
 			count++;
 		else /* its pieces are in a slot that is free, and the next chain takes it */
-			shelf_push_done(&q->at);
+			shelf_push_done(shelf);
 	}
 	requests_submit(q, batch, count);
-	if (count)
-		q->at.prompt = !q->at.in_flight;
+	shelf_submitted(shelf, count);
 	return popped < 0 ? popped : taken;
 }
 
-static inline int queue_poll(struct blk_queue *q, unsigned max)
+static void queue_show(struct shelf *shelf)
 {
-	unsigned step = shelf_step(&q->at), total = 0;
-	bool more;
-	int r;
-
-	q->at.starved = false;
-	do {
-		r = queue_batch(q, min_u32(max - total, step));
-		total += r > 0 ? (unsigned)r : 0;
-		more = r == (int)step && total < max && !q->at.starved;
-		if (more)
-			step = shelf_step_on(&q->at, step);
-	} while (more);
-	blk_queue_show(q);
-	q->at.crowded = total == max;
-	return r < 0 && !total ? r : (int)total;
+	blk_queue_show(container_of(shelf, struct blk_queue, at));
 }
 
 int vireo_blk_poll(struct vireo_blk *blk, unsigned queue, unsigned max)
@@ -130,7 +110,7 @@ int vireo_blk_poll(struct vireo_blk *blk, unsigned queue, unsigned max)
 
 	if (unlikely(!shelf_open(&q->at)))
 		return 0;
-	return queue_poll(q, max);
+	return shelf_poll(&q->at, max, queue_batch, queue_show);
 }
 
 static inline void done_count(struct vireo_blk_queue_stats *stats, const struct vireo_blk_request *request)
@@ -198,7 +178,7 @@ void vireo_blk_flush(struct vireo_blk *blk, unsigned queue)
 
 	blk_queue_show(q);
 	if (unlikely(q->at.starved) && shelf_open(&q->at))
-		queue_poll(q, BLK_BATCH);
+		shelf_poll(&q->at, BLK_BATCH, queue_batch, queue_show);
 }
 
 bool vireo_blk_kick_enable(struct vireo_blk *blk, unsigned queue, bool on)

@@ -43,55 +43,30 @@ static inline void commands_submit(struct vscsi_queue *q, struct vireo_scsi_comm
 }
 
 /* Returns as vireo_scsi_poll(): of at most SHELF_BATCH. */
-static inline int queue_batch(struct vscsi_queue *q, unsigned max)
+static inline int queue_batch(struct shelf *shelf, unsigned max)
 {
+	struct vscsi_queue *q = container_of(shelf, struct vscsi_queue, at);
 	struct vireo_scsi_command *batch[SHELF_BATCH];
 	struct vireo_chain chains[SHELF_BATCH];
 	unsigned count = 0;
-	int taken, popped;
+	int taken, popped = shelf_pop(shelf, chains, max);
 
-	if (q->at.done_count) /* their slots are free, and are used from here on */
-		shelf_push_done(&q->at);
-	popped = vireo_queue_pop(q->at.queue, chains, max, q->at.scratch, q->at.scratch_max);
 	for (taken = 0; taken < popped; taken++) {
-		struct shelf_slot *at = shelf_slot_new(&q->at, &chains[taken]);
+		struct shelf_slot *at = shelf_take(shelf, &chains[taken], popped - taken);
 		struct vscsi_slot *slot;
 
-		if (unlikely(!at)) {
-			vireo_queue_unpop(q->at.queue, &chains[taken], (unsigned)(popped - taken));
-			q->at.starved = true;
+		if (unlikely(!at))
 			break;
-		}
 		slot = container_of(at, struct vscsi_slot, at);
 		batch[count] = &slot->command;
 		if (likely(vscsi_request_take(slot)))
 			count++;
 		else /* its pieces are in a slot that is free, and the next chain takes it */
-			shelf_push_done(&q->at);
+			shelf_push_done(shelf);
 	}
 	commands_submit(q, batch, count);
-	if (count)
-		q->at.prompt = !q->at.in_flight;
+	shelf_submitted(shelf, count);
 	return popped < 0 ? popped : taken;
-}
-
-static inline int queue_poll(struct vscsi_queue *q, unsigned max)
-{
-	unsigned step = shelf_step(&q->at), total = 0;
-	bool more;
-	int r;
-
-	q->at.starved = false;
-	do {
-		r = queue_batch(q, min_u32(max - total, step));
-		total += r > 0 ? (unsigned)r : 0;
-		more = r == (int)step && total < max && !q->at.starved;
-		if (more)
-			step = shelf_step_on(&q->at, step);
-	} while (more);
-	shelf_show(&q->at);
-	q->at.crowded = total == max;
-	return r < 0 && !total ? r : (int)total;
 }
 
 int vireo_scsi_poll(struct vireo_scsi *scsi, unsigned queue, unsigned max)
@@ -102,7 +77,7 @@ int vireo_scsi_poll(struct vireo_scsi *scsi, unsigned queue, unsigned max)
 		shelf_show(&q->at); /* what has ended is shown at the end of a poll, whatever it takes: who manages tasks goes by that */
 		return 0;
 	}
-	return queue_poll(q, max);
+	return shelf_poll(&q->at, max, queue_batch, shelf_show);
 }
 
 void vireo_scsi_flush(struct vireo_scsi *scsi, unsigned queue)
@@ -111,7 +86,7 @@ void vireo_scsi_flush(struct vireo_scsi *scsi, unsigned queue)
 
 	shelf_show(&q->at);
 	if (unlikely(q->at.starved) && shelf_open(&q->at))
-		queue_poll(q, SHELF_BATCH);
+		shelf_poll(&q->at, SHELF_BATCH, queue_batch, shelf_show);
 }
 
 bool vireo_scsi_kick_enable(struct vireo_scsi *scsi, unsigned queue, bool on)
