@@ -17,23 +17,50 @@
 
 static pthread_t queue_thread;
 static uint64_t written_here, written_elsewhere; /* atomic: the second one is threads' */
+static uint64_t written_stable;			 /* of what was written here */
 
 ssize_t __real_pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags);
 ssize_t __wrap_pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags);
 ssize_t __wrap_pwritev64v2(int fd, const struct iovec *iov, int count, off_t offset, int flags);
+ssize_t __real_pwrite(int fd, const void *data, size_t bytes, off_t offset);
+ssize_t __wrap_pwrite(int fd, const void *data, size_t bytes, off_t offset);
+ssize_t __wrap_pwrite64(int fd, const void *data, size_t bytes, off_t offset);
+
+static void written(ssize_t n, bool stable)
+{
+	bool here = pthread_equal(pthread_self(), queue_thread);
+
+	if (n <= 0)
+		return;
+	__atomic_fetch_add(here ? &written_here : &written_elsewhere, (uint64_t)n, __ATOMIC_RELAXED);
+	if (here && stable)
+		written_stable += (uint64_t)n;
+}
 
 ssize_t __wrap_pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
 {
 	ssize_t n = __real_pwritev2(fd, iov, count, offset, flags);
 
-	if (n > 0)
-		__atomic_fetch_add(pthread_equal(pthread_self(), queue_thread) ? &written_here : &written_elsewhere, (uint64_t)n, __ATOMIC_RELAXED);
+	written(n, flags & RWF_DSYNC);
 	return n;
 }
 
 ssize_t __wrap_pwritev64v2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
 {
 	return __wrap_pwritev2(fd, iov, count, offset, flags);
+}
+
+ssize_t __wrap_pwrite(int fd, const void *data, size_t bytes, off_t offset)
+{
+	ssize_t n = __real_pwrite(fd, data, bytes, offset);
+
+	written(n, false);
+	return n;
+}
+
+ssize_t __wrap_pwrite64(int fd, const void *data, size_t bytes, off_t offset)
+{
+	return __wrap_pwrite(fd, data, bytes, offset);
 }
 
 /* ---- the file ---- */
@@ -98,7 +125,7 @@ static void both_ways(void **state, void (*check)(const struct in_memory *memory
 /* Done by the time it has been submitted: what it is done with. */
 static int now(struct test_disk *t, enum disk_op op, uint8_t flags, uint64_t offset, const struct iovec *iov, uint32_t count)
 {
-	struct disk_request r = {.op = (uint8_t)op, .flags = flags, .offset = offset, .iov = iov, .iov_count = count, .result = 1}, *one = &r, *done;
+	struct disk_request r = {.op = (uint8_t)op, .flags = flags, .offset = offset, .iov = iov, .iov_count = count, .result = 1}, *one = &r, *done = NULL;
 
 	for (uint32_t i = 0; i < count; i++)
 		r.bytes += iov[i].iov_len;
@@ -168,6 +195,32 @@ static void check_turn(const struct in_memory *memory, struct test_disk *t)
 static void a_burst_is_moved_by_the_queues_thread_up_to_a_turn_and_by_others_beyond(void **state)
 {
 	both_ways(state, check_turn);
+}
+
+/* One piece, and several: where it is, how much, and whether it is to be stable, the kernel is told of both. */
+static void check_pieces(const struct in_memory *memory, struct test_disk *t)
+{
+	uint8_t out[4096], in[4096];
+
+	for (uint32_t count = 1; count <= 2; count++)
+		for (uint8_t flags = 0; flags <= DISK_FUA; flags++) {
+			struct iovec write[] = {{out, sizeof(out) / count}, {out + 2048, 2048}}, read[] = {{in, sizeof(in) / count}, {in + 2048, 2048}};
+			uint64_t offset = PART + 4096 * (2 * (uint64_t)count + flags);
+
+			written_here = written_elsewhere = written_stable = 0;
+			test_fill(out, sizeof(out), 2 * count + flags);
+			assert_int_equal(now(t, DISK_WRITE, flags, offset, write, count), 0);
+			assert_int_equal(written_here, sizeof(out));
+			assert_int_equal(written_stable, flags ? sizeof(out) : 0);
+			assert_int_equal(now(t, DISK_READ, 0, offset, read, count), 0);
+			assert_memory_equal(in, out, sizeof(in));
+		}
+	assert_int_equal(written_elsewhere, 0);
+}
+
+static void a_write_is_stable_if_it_is_to_be_whether_it_has_one_piece_or_more(void **state)
+{
+	both_ways(state, check_pieces);
 }
 
 /* ---- what goes wrong ---- */
@@ -304,6 +357,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		IN_MEMORY(one_request_is_done_by_the_time_it_has_been_submitted),
 		IN_MEMORY(a_burst_is_moved_by_the_queues_thread_up_to_a_turn_and_by_others_beyond),
+		IN_MEMORY(a_write_is_stable_if_it_is_to_be_whether_it_has_one_piece_or_more),
 		IN_MEMORY(what_is_behind_the_end_is_an_error),
 		IN_MEMORY(errors_are_those_of_the_file_and_a_flush_after_one_fails),
 		IN_MEMORY(memory_that_the_kernel_cannot_reach_is_touched_by_who_may_wait),

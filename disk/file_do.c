@@ -177,16 +177,31 @@ bool file_ended(struct file_disk *file, struct disk_request *r, int64_t result)
 	return true;
 }
 
+static inline ssize_t pieces_move(const struct file_disk *file, const struct disk_request *r)
+{
+	if (r->op == DISK_READ)
+		return preadv2(file->fd, r->iov, (int)r->iov_count, (off_t)r->offset, 0);
+	return pwritev2(file->fd, r->iov, (int)r->iov_count, (off_t)r->offset, r->flags & DISK_FUA ? RWF_DSYNC : 0);
+}
+
+/* Most requests have one: the kernel takes in no list then, which is a tenth of what 4 KiB cost. */
+static inline ssize_t piece_move(const struct file_disk *file, const struct disk_request *r)
+{
+	if (r->op == DISK_READ)
+		return pread(file->fd, r->iov->iov_base, r->iov->iov_len, (off_t)r->offset);
+	if (r->flags & DISK_FUA)
+		return pieces_move(file, r);
+	return pwrite(file->fd, r->iov->iov_base, r->iov->iov_len, (off_t)r->offset);
+}
+
 bool file_do_at_once(struct file_disk *file, struct disk_request *r)
 {
 	ssize_t n;
 
-	if (r->op == DISK_READ)
-		n = preadv2(file->fd, r->iov, (int)r->iov_count, (off_t)r->offset, 0);
-	else if (r->op == DISK_WRITE)
-		n = pwritev2(file->fd, r->iov, (int)r->iov_count, (off_t)r->offset, r->flags & DISK_FUA ? RWF_DSYNC : 0);
-	else
+	if (r->op == DISK_FLUSH)
 		n = fdatasync(file->fd);
+	else
+		n = r->iov_count == 1 ? piece_move(file, r) : pieces_move(file, r);
 	return file_ended(file, r, n < 0 ? -errno : n);
 }
 
