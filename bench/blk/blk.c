@@ -24,7 +24,7 @@ static const char usage[] =
 	"usage: bench-blk --socket PATH [OPTIONS]\n"
 	"  --queues N        that many, each with a thread of its own (1)\n"
 	"  --ring split|packed\n"
-	"  --cpu N           where the threads run (anywhere)\n"
+	"  --cpu N[,N...]    where the threads run, in turn (anywhere)\n"
 	"  --scsi            it is a SCSI host: target 0, LUN 0 of it\n"
 	"  --verify          each block names itself, and is looked at when it is read\n"
 	"then on standard input: window read|write DEPTH poll|sleep MS\n";
@@ -32,7 +32,7 @@ static const char usage[] =
 struct blk_options {
 	const char *socket;
 	unsigned queues, packed;
-	int cpu;
+	unsigned cpus[QUEUES_MAX], cpu_count; /* 0: anywhere */
 	bool scsi, verify;
 };
 
@@ -43,6 +43,15 @@ struct blk {
 };
 
 static const struct options_program program = {"bench-blk", usage};
+
+static void cpus_parse(char *text, struct blk_options *o)
+{
+	char *rest = text, *one;
+
+	o->cpu_count = 0;
+	while ((one = strsep(&rest, ",")) && o->cpu_count < QUEUES_MAX)
+		o->cpus[o->cpu_count++] = options_number(&program, "--cpu", one, 0, 1023);
+}
 
 static void options_parse(int argc, char **argv, struct blk_options *o)
 {
@@ -55,7 +64,7 @@ static void options_parse(int argc, char **argv, struct blk_options *o)
 	static const char *const rings[] = {"split", "packed", NULL};
 	int option;
 
-	*o = (struct blk_options){.queues = 1, .cpu = -1};
+	*o = (struct blk_options){.queues = 1};
 	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
 		switch (option) {
 		case 's':
@@ -68,7 +77,7 @@ static void options_parse(int argc, char **argv, struct blk_options *o)
 			o->packed = options_word(&program, "--ring", optarg, rings);
 			break;
 		case 'c':
-			o->cpu = (int)options_number(&program, "--cpu", optarg, 0, 1023);
+			cpus_parse(optarg, o);
 			break;
 		case 'S':
 			o->scsi = true;
@@ -111,11 +120,12 @@ static int front_open(struct blk *blk)
 
 static int loads_init(struct blk *blk)
 {
+	const struct blk_options *o = &blk->options;
 	const struct load_format *format = format_of(blk);
 	uint64_t sectors = 0;
 	int err = 0;
 
-	for (unsigned i = 0; i < blk->options.queues && !err; i++) {
+	for (unsigned i = 0; i < o->queues && !err; i++) {
 		struct load *load = &blk->loads[i];
 
 		load->format = format;
@@ -124,9 +134,9 @@ static int loads_init(struct blk *blk)
 		load->block_bytes = BLOCK_BYTES;
 		err = i ? 0 : format->sectors_find(blk->front, load, &sectors);
 		load->blocks = sectors / (BLOCK_BYTES / BLK_SECTOR_BYTES);
-		load->verify = blk->options.verify;
+		load->verify = o->verify;
 		load->random = i + 1;
-		load->cpu = blk->options.cpu;
+		load->cpu = o->cpu_count ? (int)o->cpus[i % o->cpu_count] : -1;
 		if (!err)
 			err = load->blocks ? load_init(load) : -EINVAL;
 	}

@@ -3,13 +3,14 @@
 
 disk/STORE/QUEUES/OP/DEPTH/WAIT, and disk/lun/STORE/OP/DEPTH/WAIT: a LUN of vireo-scsid beside a disk of vireo-blkd
   STORE   null (nothing is kept), memory (ours only), tmpfs (a file there), file (in the folder for temporary files, past the page cache)
-  QUEUES  1-queue; 2-queues: vireo-blkd has a worker for each, and is compared with itself with one queue, too
+  QUEUES  1-queue; 2-queues: vireo-blkd has a worker for each, and is compared with itself with one queue, too, where the driver sleeps: each
+          queue's driver and worker share a CPU then, so that one queue and two have the same of it, and nobody waits for a CPU of somebody else's
   DEPTH   so many requests are under way in each queue
   WAIT    sleeping: the driver waits for a signal, as a guest does; polling: it never sleeps, and wants no signals
 Each has rows for requests per second, for the CPU time that the daemon spends on one request, and for the median and the 99th percentile
 of a request's time. disk/ten/start, /rss and /idle: ten disks of null, until all sockets listen, attached, and silent. One driver,
-bench-blk, meets both daemons. With one queue of null or memory it is pinned to one CPU and the daemon to another; else both run where they
-like. qemu-storage-daemon takes files by io_uring, its faster way. --peer-socket PATH names one more back end, which runs already and serves
+bench-blk, meets both daemons. With one queue of null or memory it is pinned to one CPU and the daemon to another; else, but as said above, both
+run where they like. qemu-storage-daemon takes files by io_uring, its faster way. --peer-socket PATH names one more back end, which runs already and serves
 the same store; signals stop and continue it. scsi:PATH is one of SCSI, whose target 0 has the store as LUN 0: disk/lun meets that one.
 """
 import itertools
@@ -78,12 +79,12 @@ def their_node(store, files):
 # ---- daemons ----
 
 class Blkd(Program):
-    """vireo-blkd as it is by default, with as many workers as a disk has queues."""
+    """vireo-blkd as it is by default, with as many workers as a disk has queues, or one on each of `worker_cpus`."""
 
-    def __init__(self, bench, lab, spec, queues=1, cpu=None, name="vireo", disks=1):
+    def __init__(self, bench, lab, spec, queues=1, cpu=None, name="vireo", disks=1, worker_cpus=()):
         self.sockets = [lab.path(f"{name}{i}.sock") for i in range(disks)]
-        argv = [bench.program("vireo-blkd"), "--log-level", "warning", "--control", lab.path(f"{name}.control"), "--workers",
-                str(queues)]
+        workers = "".join(f"{number}," for number in worker_cpus) or str(queues)
+        argv = [bench.program("vireo-blkd"), "--log-level", "warning", "--control", lab.path(f"{name}.control"), "--workers", workers]
         for i, path in enumerate(self.sockets):
             argv += ["--disk", f"d{i}={spec}", "--export", f"vhost-user:{path},disk=d{i}"]
         super().__init__(lab, name, on_cpu(cpu, argv))
@@ -197,12 +198,18 @@ class Cell:
         alone = self.settings["store"] in ("null", "memory") and self.settings["queues"] == 1
         self.cpus = (bench.front_cpu, bench.back_cpu) if alone else (None, None)
 
-    def side(self, back, queues):
-        return Side(self.bench, self.lab, back, self.settings, queues, self.cpus[0])
+    def side(self, back, queues, driver_cpu=None):
+        return Side(self.bench, self.lab, back, self.settings, queues, self.cpus[0] if driver_cpu is None else driver_cpu)
 
     def ours(self, queues, name="vireo"):
         spec = our_spec(self.settings["store"], self.files, name)
         return self.side(Blkd(self.bench, self.lab, spec, queues, self.cpus[1], name), queues)
+
+    def ours_by_cpu(self, queues, name):
+        """Each queue has a CPU: its worker and its driver are there."""
+        cpus = sorted((self.bench.front_cpu, self.bench.back_cpu))[:queues]  # workers take CPUs in their order
+        back = Blkd(self.bench, self.lab, our_spec(self.settings["store"], self.files, name), queues, name=name, worker_cpus=cpus)
+        return self.side(back, queues, ",".join(map(str, cpus)))
 
     def lun(self):
         return self.side(Scsid(self.bench, self.lab, our_spec(self.settings["store"], self.files), self.cpus[1]), 1)
@@ -217,14 +224,18 @@ class Cell:
         finally:
             back.resume()
 
+    def with_one_queue(self):
+        """(two queues, one), each with a CPU a queue; a driver that polls would keep its worker from it."""
+        queues = self.settings["queues"]
+        if queues > 1 and self.settings["wait"] == "sleeping":
+            yield self.ours_by_cpu(queues, "vireo-by-cpu"), self.ours_by_cpu(1, "vireo-1-queue")
+
     def peers(self):
         """(peer_name, side), each made when it is needed."""
         store, queues = self.settings["store"], self.settings["queues"]
         if self.bench.has("qsd") and store != "memory":
             yield "qsd", self.side(Qsd(self.bench, self.lab, their_node(store, self.files), queues, self.cpus[1]), queues)
         yield from self.other(scsi=False)
-        if queues > 1:
-            yield "vireo-1-queue", self.ours(1, "vireo-1-queue")
 
 
 def rows(case, pairs, peer=None):
@@ -239,6 +250,8 @@ def measure(bench, case):
         ours = cell.ours(case.settings["queues"])
         for name, peer in cell.peers():
             found += rows(case, bench.alternate(ours, peer), name)
+        for two, one in cell.with_one_queue():
+            found += rows(case, bench.alternate(two, one), "vireo-1-queue")
         return found or rows(case, bench.by_itself(ours))
 
 

@@ -85,7 +85,7 @@ TARGETS = [
     Target("disk, a file: CPU a request", "disk/tmpfs/1-queue/*", "qsd", 0.3, "cpu_ns_per_request"),
     Target("disk, a file at depth 32: requests per second", "disk/tmpfs/1-queue/*/32/*", "qsd", 2.5, "requests_per_second", least=True),
     Target("disk, depth 1, a driver that sleeps: median", "disk/*/1-queue/*/1/sleeping/median", "qsd", 0.8, "ns"),
-    Target("disk, two queues on two workers: CPU a request, against one", "disk/null/2-queues/*", "vireo-1-queue", 1.05, "cpu_ns_per_request"),
+    Target("disk, two queues on two workers: CPU a request, against one", "disk/null/2-queues/*/sleeping", "vireo-1-queue", 1.05, "cpu_ns_per_request"),
     Target("a LUN of vireo-scsid: CPU a request, against a disk of vireo-blkd", "disk/lun/*", "vireo-blkd", 1.25, "cpu_ns_per_request"),
     Target("disk: RSS with ten", "disk/ten/rss", "", 10 * MIB, "bytes", "ours"),
     Target("disk: CPU of ten that are silent", "disk/ten/idle", "", 0.01, "percent", "ours"),
