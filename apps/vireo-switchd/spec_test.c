@@ -9,7 +9,6 @@
 
 #include "base/util.h"
 #include "daemon/endpoint.h"
-#include "daemon/endpoint.h"
 #include "handover_state.h"
 #include "options.h"
 #include "switch/switch.h"
