@@ -31,37 +31,24 @@ struct fixture {
 	unsigned gone;
 };
 
-static void step(struct fixture *x)
-{
-	loop_dispatch(x->loop, 0);
-	nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-}
-
-static void on_gone(void *opaque)
-{
-	struct fixture *x = opaque;
-
-	x->gone++;
-}
-
 static void wait_gone(struct fixture *x, unsigned count)
 {
 	for (unsigned i = 0; i < WAITS && x->gone < count; i++)
-		step(x);
+		fake_step(x->loop);
 	assert_int_equal(x->gone, count);
 }
 
 static void wait_got(struct fixture *x, unsigned p, unsigned count)
 {
 	for (unsigned i = 0; i < WAITS && fake_port_got(x->fake[p]) < count; i++)
-		step(x);
+		fake_step(x->loop);
 	assert_int_equal(fake_port_got(x->fake[p]), count);
 }
 
 static void wait_idle(struct fixture *x, unsigned p)
 {
 	for (unsigned i = 0; i < WAITS && !fake_port_idle(x->fake[p]); i++)
-		step(x);
+		fake_step(x->loop);
 	assert_true(fake_port_idle(x->fake[p]));
 }
 
@@ -71,7 +58,7 @@ static void wait_rest(struct fixture *x)
 	bool rest = others_rest();
 
 	for (unsigned i = 0; i < WAITS && !rest; i++) {
-		step(x);
+		fake_step(x->loop);
 		rest = others_rest();
 	}
 	assert_true(rest);
@@ -84,7 +71,7 @@ static void pass_grace(struct fixture *x)
 	unsigned before = x->gone;
 
 	assert_int_equal(sw_port_new(x->sw, &config, &port), 0);
-	sw_port_free(port, on_gone, x);
+	sw_port_free(port, fake_gone, &x->gone);
 	wait_gone(x, before + 1);
 }
 
@@ -120,7 +107,7 @@ static void remove_port(struct fixture *x, unsigned p)
 {
 	unsigned before = x->gone;
 
-	sw_port_free(x->port[p], on_gone, x);
+	sw_port_free(x->port[p], fake_gone, &x->gone);
 	wait_gone(x, before + 1);
 	fake_port_free(x->fake[p]);
 	x->port[p] = NULL;
@@ -234,9 +221,9 @@ static void removal_waits_for_the_thread_and_for_it_alone(void **state)
 	send_number(x, 0, 1, 1, 60);
 	wait_idle(x, 0);
 	wait_rest(x); /* the thread has the frame, and waits */
-	sw_queue_remove(x->port[1], false, 0, on_gone, x);
-	sw_queue_remove(x->port[1], true, 0, on_gone, x);
-	sw_port_free(x->port[1], on_gone, x);
+	sw_queue_remove(x->port[1], false, 0, fake_gone, &x->gone);
+	sw_queue_remove(x->port[1], true, 0, fake_gone, &x->gone);
+	sw_port_free(x->port[1], fake_gone, &x->gone);
 	send_number(x, 0, 2, 1, 61);
 	expect_numbers(x, 2, 1, 1);
 	pass_grace(x);
@@ -261,8 +248,8 @@ static void queue_comes_back_without_what_was_meant_for_its_predecessor(void **s
 			send_number(x, 0, 1, 9000 + i, 60);
 		wait_idle(x, 0);
 		wait_rest(x);
-		sw_queue_remove(x->port[1], true, 0, on_gone, x);
-		sw_queue_remove(x->port[1], false, 0, on_gone, x);
+		sw_queue_remove(x->port[1], true, 0, fake_gone, &x->gone);
+		sw_queue_remove(x->port[1], false, 0, fake_gone, &x->gone);
 		pthread_mutex_unlock(&x->fake[1]->lock);
 		wait_gone(x, before + 2);
 		fake_port_forget(x->fake[1]);
@@ -295,7 +282,7 @@ static void what_was_meant_for_a_queue_that_went_is_counted(void **state)
 	for (unsigned i = 0; i < 300; i++)
 		send_number(x, 0, 1, i, 60);
 	wait_idle(x, 0);
-	sw_queue_remove(x->port[1], true, 0, on_gone, x);
+	sw_queue_remove(x->port[1], true, 0, fake_gone, &x->gone);
 	pass_grace(x); /* the thread has one burst in hand, at most, and will not have the next */
 	before = x->gone;
 	pthread_mutex_unlock(&x->fake[1]->lock);
@@ -324,12 +311,12 @@ static void what_came_from_a_queue_that_went_is_counted(void **state)
 	pthread_mutex_lock(&x->fake[0]->lock);
 	send_number(x, 2, 0, 0, 60);
 	for (unsigned i = 0; i < WAITS && !taken(x, 2); i++)
-		step(x);
+		fake_step(x->loop);
 	assert_true(taken(x, 2));
 	for (unsigned i = 0; i < 300; i++)
 		send_number(x, 1, 2, 3 * i, 60); /* none with an offload */
 	wait_idle(x, 1);
-	sw_queue_remove(x->port[1], false, 0, on_gone, x);
+	sw_queue_remove(x->port[1], false, 0, fake_gone, &x->gone);
 	pthread_mutex_unlock(&x->fake[0]->lock);
 	wait_gone(x, 2);
 	assert_int_equal(fake_port_got(x->fake[2]) + stats_of(x, 1).rx_lost, 300);
@@ -370,7 +357,7 @@ static void frames_keep_their_order_while_their_port_moves(void **state)
 		assert_int_equal(after.rx_frames - before.rx_frames, 500);
 		assert_int_equal(after.tx_frames - before.tx_frames, 500);
 		accuse(x, 1); /* once is enough */
-		step(x);
+		fake_step(x->loop);
 		pthread_mutex_lock(&x->fake[1]->lock);
 		send_number(x, 0, PORTS, 7, 67);
 		expect_numbers(x, 2, 1, 7);
@@ -388,12 +375,12 @@ static void port_is_removed_while_it_moves(void **state)
 
 		learn_all(x);
 		if (i & 2)
-			sw_queue_remove(x->port[1], i & 4, 0, on_gone, x);
+			sw_queue_remove(x->port[1], i & 4, 0, fake_gone, &x->gone);
 		accuse(x, 1);
 		loop_dispatch(x->loop, 0);
 		if (i & 1)
-			sw_queue_remove(x->port[1], false, 0, on_gone, x);
-		sw_port_free(x->port[1], on_gone, x);
+			sw_queue_remove(x->port[1], false, 0, fake_gone, &x->gone);
+		sw_port_free(x->port[1], fake_gone, &x->gone);
 		wait_gone(x, before + 1 + !!(i & 2) + (i & 1));
 		x->port[1] = NULL;
 		fake_port_free(x->fake[1]);
@@ -405,8 +392,8 @@ static void queues_go(struct fixture *x, unsigned p)
 {
 	unsigned before = x->gone;
 
-	sw_queue_remove(x->port[p], false, 0, on_gone, x);
-	sw_queue_remove(x->port[p], true, 0, on_gone, x);
+	sw_queue_remove(x->port[p], false, 0, fake_gone, &x->gone);
+	sw_queue_remove(x->port[p], true, 0, fake_gone, &x->gone);
 	wait_gone(x, before + 2);
 }
 
@@ -464,7 +451,7 @@ static void a_port_comes_back_when_it_is_told_that_its_last_queue_has_gone(void 
 	assert_int_equal(sw_port_slow_set(x->port[1], true), 0);
 	pass_grace(x);
 	before = x->gone;
-	sw_queue_remove(x->port[1], false, 0, on_gone, x);
+	sw_queue_remove(x->port[1], false, 0, fake_gone, &x->gone);
 	sw_queue_remove(x->port[1], true, 0, on_last_gone, x);
 	wait_gone(x, before + 2);
 	assert_false(sw_port_aside(x->port[1]));
@@ -506,7 +493,7 @@ static void switch_ends_while_a_port_is_going(void **state)
 		send_number(x, p, PORTS, 0, 60);
 	x->gone = 0;
 	for (unsigned p = 0; p < PORTS; p++)
-		sw_port_free(x->port[p], on_gone, x);
+		sw_port_free(x->port[p], fake_gone, &x->gone);
 	sw_free(x->sw);
 	assert_int_equal(x->gone, PORTS);
 	for (unsigned p = 0; p < PORTS; p++)
@@ -673,7 +660,7 @@ static void who_makes_a_worker_wait_with_what_was_held_is_accused(void **state)
 	struct sw_port_config config = {.ops = &ops, .name = "p1", .opaque = x->fake[1], .flood_copies = SW_FLOOD_ANY};
 	unsigned before = x->gone;
 
-	sw_port_free(x->port[1], on_gone, x);
+	sw_port_free(x->port[1], fake_gone, &x->gone);
 	wait_gone(x, before + 1);
 	ops.peer_memory = true;
 	ops.deliver = deliver_and_wait;
@@ -681,13 +668,13 @@ static void who_makes_a_worker_wait_with_what_was_held_is_accused(void **state)
 	assert_int_equal(sw_queue_add(x->port[1], true, 0), 0);
 	for (unsigned i = 0; i < 100 && !sw_port_aside(x->port[1]); i++) {
 		before = x->gone;
-		assert_int_equal(sw_queue_pause(x->port[1], 0, on_gone, x), 0);
+		assert_int_equal(sw_queue_pause(x->port[1], 0, fake_gone, &x->gone), 0);
 		wait_gone(x, before + 1);
 		send_number(x, 0, PORTS, i, 60);
 		wait_idle(x, 0);
 		sw_queue_resume(x->port[1], 0);
 		wait_got(x, 1, i + 1);
-		step(x);
+		fake_step(x->loop);
 	}
 	assert_true(sw_port_aside(x->port[1]));
 	end(x);

@@ -405,3 +405,14 @@ void fake_port_forget(struct fake_port *fake)
 	list_drop(&fake->got, fake->got.end - fake->got.first);
 	pthread_mutex_unlock(&fake->lock);
 }
+
+void fake_step(struct loop *loop)
+{
+	loop_dispatch(loop, 0);
+	nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+void fake_gone(void *count)
+{
+	++*(unsigned *)count;
+}

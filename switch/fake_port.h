@@ -7,6 +7,7 @@
  * which are recorded. Frames are shown in three pieces, so that nobody relies on one.
  */
 
+#include "base/loop.h"
 #include "switch/switch.h"
 #include <pthread.h>
 
@@ -70,5 +71,9 @@ unsigned fake_port_got(struct fake_port *fake);
 bool fake_port_idle(struct fake_port *fake); /* all sent frames were taken and released */
 void fake_port_forget(struct fake_port *fake); /* what was delivered */
 void fake_port_slow(struct fake_port *fake, unsigned slow_us); /* from now on, while workers deliver to it, too */
+
+/* For tests with a fixture of their own; those of fake_switch.h have others. */
+void fake_step(struct loop *loop); /* what has come for the control thread, and a millisecond for workers */
+void fake_gone(void *count);	   /* a port or queue has gone: an unsigned counts them */
 
 #endif

@@ -147,37 +147,24 @@ static const struct sw_port_ops heavy_ops = {
 
 /* ---- the fixture ---- */
 
-static void step(struct fixture *x)
-{
-	loop_dispatch(x->loop, 0);
-	nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-}
-
-static void on_gone(void *opaque)
-{
-	struct fixture *x = opaque;
-
-	x->gone++;
-}
-
 static void wait_got(struct fixture *x, unsigned p, unsigned count)
 {
 	for (unsigned i = 0; i < WAITS && fake_port_got(x->heavy[p].fake) < count; i++)
-		step(x);
+		fake_step(x->loop);
 	assert_int_equal(fake_port_got(x->heavy[p].fake), count);
 }
 
 static void wait_stood(struct fixture *x, unsigned p, unsigned times)
 {
 	for (unsigned i = 0; i < WAITS && __atomic_load_n(&x->heavy[p].stood, __ATOMIC_ACQUIRE) < times; i++)
-		step(x);
+		fake_step(x->loop);
 	assert_int_equal(__atomic_load_n(&x->heavy[p].stood, __ATOMIC_ACQUIRE), times);
 }
 
 static void wait_idle(struct fixture *x, unsigned p)
 {
 	for (unsigned i = 0; i < WAITS && !fake_port_idle(x->heavy[p].fake); i++)
-		step(x);
+		fake_step(x->loop);
 	assert_true(fake_port_idle(x->heavy[p].fake));
 }
 
@@ -232,7 +219,7 @@ static struct fixture *make(unsigned workers)
 	for (unsigned p = 0; p < PORTS; p++) { /* a first one may come before all of the ports are there */
 		send_number(x, p, PORTS, 0);
 		wait_idle(x, p);
-		step(x);
+		fake_step(x->loop);
 		send_number(x, p, PORTS, 0);
 		wait_idle(x, p);
 	}
@@ -244,9 +231,9 @@ static struct fixture *make(unsigned workers)
 static void end(struct fixture *x)
 {
 	for (unsigned p = 0; p < PORTS; p++)
-		sw_port_free(x->port[p], on_gone, x);
+		sw_port_free(x->port[p], fake_gone, &x->gone);
 	for (unsigned i = 0; i < WAITS && x->gone < PORTS; i++)
-		step(x);
+		fake_step(x->loop);
 	assert_int_equal(x->gone, PORTS);
 	sw_free(x->sw);
 	for (unsigned p = 0; p < PORTS; p++) {
@@ -350,7 +337,7 @@ static void nothing_is_lost_of_others_however_often_a_worker_stands(void **state
 			let_go(&x->heavy[2]);
 		}
 		if (i % 4 == 0)
-			step(x);
+			fake_step(x->loop);
 	}
 	expect_numbers(x, 1, 2000);
 	wait_got(x, 3, 20);
@@ -372,7 +359,7 @@ static void who_makes_a_worker_stand_three_times_is_served_aside(void **state)
 		wait_got(x, 3, round);
 	}
 	for (unsigned i = 0; i < WAITS && !sw_port_aside(x->port[2]); i++)
-		step(x);
+		fake_step(x->loop);
 	assert_true(sw_port_aside(x->port[2]));
 	for (unsigned p = 0; p < PORTS; p++)
 		assert_int_equal(sw_port_aside(x->port[p]), p == 2);
