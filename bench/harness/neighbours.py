@@ -115,6 +115,7 @@ class Scene:
 
     def __init__(self, lab, row, stack):
         self.lab, self.stack = lab, stack
+        self.note = lambda: ""  # what a row has to say in the end
         self.liars = [spec.partition(",")[0] for spec in row.ports]
         specs = [f"vhost-user:{name}.sock,name={name}{',' + keys if keys else ''}" for name, _, keys in
                  (spec.partition(",") for spec in (f"a,mac={address(HONEST[0])}", f"b,mac={address(HONEST[1])}", "new", *row.ports))]
@@ -274,17 +275,53 @@ def waiting(scene, fd, count):
             epoll.register(copy, select.EPOLLIN | select.EPOLLET)
 
 
+WAITERS = 200000
+
+
+def raised(fd):
+    """As nobody has read it."""
+    try:
+        return f"the eventfd was raised {os.eventfd_read(fd)} times"
+    except BlockingIOError:
+        return "the eventfd was not raised"
+
+
 @row()
 def call_fd_with_many_waiters(scene, lie):
     """200,000 waiters on the eventfd that each signal raises"""
     peer = scene.ready()
+    call = peer.transmit_ring.call
     peer.write(DATA, HAIRPIN)
     if lie:
-        waiting(scene, peer.transmit_ring.call, 200000)
+        waiting(scene, call, WAITERS)
+    scene.note = lambda: raised(call)
 
     def step():
         with contextlib.suppress(raw.Closed):
             burst(peer, [GPA + DATA], FRAME_BYTES)
+        time.sleep(0.0002)
+    return step
+
+
+@row(ports=())
+def eventfd_of_a_stranger_with_many_waiters(scene, lie):
+    """as many on an eventfd that no port knows, raised by a process of its own as seldom as the switch would: what the kernel takes"""
+    fd = os.eventfd(0, os.EFD_NONBLOCK)
+    scene.stack.callback(os.close, fd)
+    if lie:
+        waiting(scene, fd, WAITERS)
+    scene.note = lambda: raised(fd)
+    rests, at_once, due = itertools.chain((10, 20, 40, 80), itertools.repeat(100)), 1, 0.0
+
+    def step():
+        nonlocal at_once, due
+        begin = time.monotonic()
+        if begin >= due:
+            for _ in range(at_once):
+                os.eventfd_write(fd, 1)
+            end = time.monotonic()
+            due = end + (next(rests) * (end - begin) if at_once == 2 else 0)
+            at_once = 2
         time.sleep(0.0002)
     return step
 
@@ -585,7 +622,8 @@ def told(row, lie, seconds):
         latency = report["latency_ns"]
         lines = log_lines(scene)
         return {"p50_ms": latency["p50"] / 1e6, "max_ms": latency["max"] / 1e6, "lost": report["lost"], "sent": report["sent"]["frames"],
-                "control_ms": watch.control_ms, "newcomer_ms": watch.newcomer_ms, "log_lines": len(lines), "line": lines[-1] if lines else ""}
+                "control_ms": watch.control_ms, "newcomer_ms": watch.newcomer_ms, "log_lines": len(lines), "line": lines[-1] if lines else "",
+                "note": scene.note()}
 
 
 def log_lines(scene):
