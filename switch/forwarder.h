@@ -36,6 +36,7 @@ struct forwarder {
 	bool alone; /* atomic: the only one. Written by who stands in */
 	bool relieved; /* atomic: somebody stands in, and holds the lock meanwhile */
 	bool accused;  /* atomic: who stands in has said already who makes it wait */
+	uint64_t reliefs; /* a counter, of who stands in: so often it has */
 	pthread_mutex_t relief_lock;
 	/* The worker's. */
 	struct out_queue *at; /* atomic: that it uses, or waits for */

@@ -38,6 +38,9 @@
  * claim, is nobody's: frames for it are lost (tx_lost), and so are those that other workers have for it. So are frames for the ports
  * that it stands in, whichever of the two it waits for, since we would stand there, too.
  *
+ * There is one thread for all workers, and it stands in for one at a time. Another worker that stands meanwhile is looked at when the first has
+ * come back; until then its ports wait as they did without all this.
+ *
  * One that stands in may be made to stand as well, by a second peer. Then all wait, as they did without it, and both of them are accused.
  * A worker that is in no delivery waits for its sender: that is accused here, at once. In a delivery it may be either: stall.c finds out.
  *
@@ -264,6 +267,7 @@ static void stand_in(struct relief *relief, struct forwarder *standing)
 	relief->avoided[0] = in->port;
 	relief->avoided[1] = at ? at->queue.port : NULL;
 	relief->dead_count = 0;
+	counter_add(&standing->reliefs, 1);
 	worker->table = standing->worker.table;
 	worker_clock_read(worker);
 	__atomic_store_n(&relief->sw->standing, standing, __ATOMIC_RELEASE);

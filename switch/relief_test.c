@@ -253,12 +253,21 @@ static uint64_t lost_at(struct fixture *x, unsigned p)
 	return stats.tx_lost;
 }
 
+static uint64_t relieved(const struct fixture *x)
+{
+	struct sw_worker_stats stats;
+
+	sw_worker_stats(x->sw, 0, &stats);
+	return stats.relieved;
+}
+
 /* ---- tests ---- */
 
 static void others_are_served_while_a_worker_stands(void **state)
 {
 	struct fixture *x = make(1);
 
+	assert_int_equal(relieved(x), 0);
 	for (unsigned round = 0; round < 3; round++) {
 		will_stand(&x->heavy[2].in, 1);
 		send_number(x, 2, 3, 0);
@@ -270,6 +279,7 @@ static void others_are_served_while_a_worker_stands(void **state)
 		}
 		expect_numbers(x, 1, 200);
 		assert_int_equal(fake_port_got(x->heavy[3].fake), 0);
+		assert_true(relieved(x) > round);
 		let_go(&x->heavy[2]);
 		expect_numbers(x, 3, 1);
 		for (unsigned i = 0; i < 200; i++)

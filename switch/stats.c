@@ -163,7 +163,8 @@ unsigned sw_queue_busy(const struct sw_port *port, unsigned queue)
 
 void sw_worker_stats(const struct sw *sw, unsigned worker, struct sw_worker_stats *ret_stats)
 {
-	const struct worker *of = &sw->forwarders[worker]->worker;
+	const struct forwarder *forwarder = sw->forwarders[worker];
+	const struct worker *of = &forwarder->worker;
 	const struct worker_stats *from = &of->stats;
 
 	*ret_stats = (struct sw_worker_stats){
@@ -174,6 +175,7 @@ void sw_worker_stats(const struct sw *sw, unsigned worker, struct sw_worker_stat
 		.frames = counter_read(&from->served),
 		.busy_cycles = counter_read(&from->busy_cycles),
 		.cpu = of->cpu,
+		.relieved = counter_read(&forwarder->reliefs),
 	};
 	if (sw->spread)
 		spread_stats(sw->spread, worker, ret_stats);

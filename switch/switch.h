@@ -492,6 +492,7 @@ struct sw_worker_stats {
 	uint64_t frames;
 	uint64_t busy_cycles; /* of the CPU's time stamp counter, in polls that brought frames; see base/util.h */
 	int cpu; /* -1: not pinned */
+	uint64_t relieved; /* so often it stood still in a peer's memory, and its other queues were served in its stead */
 	/* Of a switch that looks at them (sw_looks()): */
 	bool has_cpu;		    /* its CPU is there; or, where workers are not pinned, one of as many as there are */
 	unsigned busy_percent;	    /* of the last second or so, in polls that brought frames */

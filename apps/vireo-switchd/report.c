@@ -252,10 +252,10 @@ json_t *report_workers(const struct sw *sw)
 		struct sw_worker_stats s;
 
 		sw_worker_stats(sw, i, &s);
-		worker = json_pack("{s:i, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "worker", (int)i, "cpu",
+		worker = json_pack("{s:i, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "worker", (int)i, "cpu",
 				   s.cpu < 0 ? json_null() : json_integer(s.cpu), "loops", (json_int_t)s.loops, "busy_loops",
 				   (json_int_t)s.busy_loops, "wakeups", (json_int_t)s.wakeups, "sleeps", (json_int_t)s.sleeps, "frames",
-				   (json_int_t)s.frames, "busy_cycles", (json_int_t)s.busy_cycles);
+				   (json_int_t)s.frames, "busy_cycles", (json_int_t)s.busy_cycles, "relieved", (json_int_t)s.relieved);
 		add_balance(worker, &s, sw_looks(sw));
 		json_array_append_new(list, worker);
 	}

@@ -94,8 +94,8 @@ static void cost_cell(struct table *t, const json_t *worker)
 
 static void workers_table(const json_t *workers, FILE *out)
 {
-	static const char *const counters[] = {"cpu", "frames", "loops", "busy_loops", "sleeps", "wakeups"};
-	struct table *t = table_new("WORKER|>CPU|>FRAMES|>LOOPS|>BUSY LOOPS|>SLEEPS|>WAKEUPS|>CYCLES/FRAME");
+	static const char *const counters[] = {"cpu", "frames", "loops", "busy_loops", "sleeps", "wakeups", "relieved"};
+	struct table *t = table_new("WORKER|>CPU|>FRAMES|>LOOPS|>BUSY LOOPS|>SLEEPS|>WAKEUPS|>RELIEVED|>CYCLES/FRAME");
 	const json_t *worker;
 	size_t i;
 

@@ -458,6 +458,10 @@ def holes_punched(scene, lie):
         puncher.join(30)
     scene.stack.callback(stop)
 
+    def relieved():
+        return f"workers were stood in for {sum(worker['relieved'] for worker in scene.switch.ask('stats')['workers'])} times"
+    scene.note = relieved
+
     def step():
         with contextlib.suppress(raw.Closed):
             burst(peer, [FAR + i * (size // RING) for i in range(RING)], FRAME_BYTES)

@@ -370,7 +370,8 @@ COUNTERS = {"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_flooded", "rx_
             "tx_mtu", "tx_segment_error", "tx_lost"}
 QUEUE = {"direction", "queue", "running", "frames", "bytes", "signals", "disabled", "too_long", "error"}
 QUEUE_OF = {"rx": QUEUE | {"kicks", "runt", "bad_offload", "no_buffer"}, "tx": QUEUE | {"no_buffer", "offload_refused", "filtered"}}
-WORKER = {"worker", "cpu", "loops", "busy_loops", "sleeps", "wakeups", "frames", "busy_cycles", "has_cpu", "busy_percent", "moved_in", "moved_out"}
+WORKER = {"worker", "cpu", "loops", "busy_loops", "sleeps", "wakeups", "frames", "busy_cycles", "relieved", "has_cpu", "busy_percent", "moved_in",
+          "moved_out"}
 FDB = {"entries", "static", "capacity", "learned", "moved", "aged", "evicted", "refused"}
 
 
