@@ -2,6 +2,7 @@
 
 /* Ports that are served aside. A test that holds a fake port's lock makes whoever calls the port wait, as its memory might. */
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/loop.h"
 #include "base/util.h"
@@ -521,33 +522,55 @@ static void spend(bool fault, bool wait)
 	munmap(page, 4096);
 }
 
-static bool accused_after(bool peer_memory, bool fault, bool wait, unsigned times)
+struct watched {
+	struct sw_port_ops ops;
+	struct forwarder *forwarder;
+	struct sw *sw;
+	struct sw_port port;
+};
+
+static void watched_new(struct watched *watched, bool peer_memory)
 {
-	const struct sw_port_ops ops = {.peer_memory = peer_memory};
 	struct forwarder *forwarder = aligned_alloc(CACHE_LINE_BYTES, sizeof(*forwarder));
 	struct sw *sw = aligned_alloc(CACHE_LINE_BYTES, sizeof(*sw));
-	struct sw_port port = {.sw = sw, .ops = &ops};
-	struct stall_step begun;
-	bool accused;
 
 	assert_true(forwarder && sw);
 	memset(forwarder, 0, sizeof(*forwarder));
 	memset(sw, 0, sizeof(*sw));
+	forwarder->sw = sw;
 	forwarder->worker.schedstat_fd = thread_system_open();
+	sw->stall_cycles = stall_limit_cycles();
 	assert_int_equal(fd_event_new(&sw->event_fd), 0);
+	*watched = (struct watched){.ops = {.peer_memory = peer_memory}, .forwarder = forwarder, .sw = sw};
+	watched->port = (struct sw_port){.sw = sw, .ops = &watched->ops};
+}
+
+/* Was the port accused? */
+static bool watched_free(struct watched *watched)
+{
+	bool accused = watched->port.stalls.accused;
+
+	assert_int_equal(accused, watched->sw->accused);
+	fd_close(&watched->sw->event_fd);
+	fd_close(&watched->forwarder->worker.schedstat_fd);
+	free(watched->forwarder);
+	free(watched->sw);
+	return accused;
+}
+
+static bool accused_after(bool peer_memory, bool fault, bool wait, unsigned times)
+{
+	struct watched watched;
+	uint64_t begun;
+
+	watched_new(&watched, peer_memory);
 	for (unsigned i = 0; i < times; i++) {
-		stall_begin(forwarder, &begun);
+		begun = stall_begin(watched.forwarder);
 		if (fault || wait)
 			spend(fault, wait);
-		stall_end(forwarder, &begun, &port);
+		stall_end(watched.forwarder, begun, &watched.port);
 	}
-	accused = port.stalls.accused;
-	assert_int_equal(accused, sw->accused);
-	fd_close(&sw->event_fd);
-	fd_close(&forwarder->worker.schedstat_fd);
-	free(forwarder);
-	free(sw);
-	return accused;
+	return watched_free(&watched);
 }
 
 static void who_makes_a_worker_wait_for_memory_is_accused(void **state)
@@ -565,6 +588,27 @@ static void who_is_interrupted_is_not(void **state)
 static void who_has_no_memory_of_a_peer_is_not(void **state)
 {
 	assert_false(accused_after(false, true, true, 2 * STALLS_MAX));
+}
+
+/* As if the thread had come to a CPU whose counter is ahead. */
+static void nobody_is_accused_by_a_counter_alone(void **state)
+{
+	struct watched watched;
+
+	watched_new(&watched, true);
+	for (unsigned i = 0; i < 50 * STALLS_MAX; i++) {
+		uint64_t begun = stall_begin(watched.forwarder);
+		void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		assert_true(page != MAP_FAILED);
+		*(volatile char *)page = 1;
+		nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+		stall_end(watched.forwarder, begun - 100 * watched.sw->stall_cycles, &watched.port);
+		if (clock_now_ns() - watched.forwarder->stall.last.ns >= 5000000) /* it may have been that long in truth */
+			watched.port.stalls.count = 0;
+		munmap(page, 4096);
+	}
+	assert_false(watched_free(&watched));
 }
 
 /* Milliseconds, and what happened in them. */
@@ -700,6 +744,7 @@ int main(void)
 		cmocka_unit_test(who_makes_a_worker_wait_with_what_was_held_is_accused),
 		cmocka_unit_test(who_is_interrupted_is_not),
 		cmocka_unit_test(who_has_no_memory_of_a_peer_is_not),
+		cmocka_unit_test(nobody_is_accused_by_a_counter_alone),
 		cmocka_unit_test(who_is_served_on_a_busy_machine_is_not),
 		cmocka_unit_test(what_a_thread_ran_is_no_wait_of_its),
 		cmocka_unit_test(a_long_burst_without_faults_alerts_nobody),

@@ -354,12 +354,11 @@ static void give_held(struct forwarder *forwarder, const struct topology_port *t
 void deliver_held(struct forwarder *forwarder, const struct topology_port *to, struct out_queue *queue)
 {
 	uint64_t begun = cycles_now();
-	struct stall_step step;
 
 	if (forwarder->stall.alert) {
-		stall_begin(forwarder, &step);
+		begun = stall_begin(forwarder);
 		give_held(forwarder, to, queue);
-		stall_end(forwarder, &step, to->port);
+		stall_end(forwarder, begun, to->port);
 	} else {
 		give_held(forwarder, to, queue);
 	}
@@ -487,16 +486,16 @@ static __attribute__((noinline)) void deliver_apart(struct forwarder *forwarder,
 	unsigned limited = __atomic_load_n(&to->port->limited, __ATOMIC_RELAXED);
 	bool mirrored = limited & PORT_MIRRORED && !(forwarder->mirroring & MIRRORING_COPY);
 	bool begun = mirrored && mirror_out_begin(forwarder, frames, count);
-	struct stall_step step;
+	uint64_t step = 0;
 
 	if (traced(forwarder))
 		trace_out_begin(forwarder, to, frames, count);
 	if (watched)
-		stall_begin(forwarder, &step);
+		step = stall_begin(forwarder);
 	if (!(limited & PORT_STEERED) || !deliver_steered(forwarder, to, frames, count))
 		deliver_any(forwarder, to, frames, count);
 	if (watched)
-		stall_end(forwarder, &step, to->port);
+		stall_end(forwarder, step, to->port);
 	if (traced(forwarder))
 		trace_out_end(forwarder, to, frames, count);
 	if (mirrored)
@@ -521,15 +520,15 @@ static inline void deliver_queues(struct forwarder *forwarder, const struct topo
 static __attribute__((noinline)) void deliver_watched(struct forwarder *forwarder, const struct topology_port *to,
 						      struct vireo_frame **frames, unsigned count)
 {
-	struct stall_step step;
+	uint64_t begun;
 
 	if (unlikely(goes_apart(to))) {
 		deliver_apart(forwarder, to, frames, count, true);
 		return;
 	}
-	stall_begin(forwarder, &step);
+	begun = stall_begin(forwarder);
 	deliver_any(forwarder, to, frames, count);
-	stall_end(forwarder, &step, to->port);
+	stall_end(forwarder, begun, to->port);
 }
 
 static inline void deliver_now(struct forwarder *forwarder, const struct topology_port *to, struct vireo_frame **frames, unsigned count)

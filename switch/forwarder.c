@@ -34,24 +34,22 @@
 /* The same as without being watched, see stall.c. */
 static int receive_watched(struct forwarder *forwarder, struct in_queue *in)
 {
-	struct stall_step step;
+	uint64_t begun = stall_begin(forwarder);
 	int count;
 
-	stall_begin(forwarder, &step);
 	count = in->ops->receive(in->opaque, in->number, forwarder->frames, in->turn_frames);
 	if (count > 0)
 		stall_touch(forwarder->frames, (unsigned)count);
-	stall_end(forwarder, &step, in->port);
+	stall_end(forwarder, begun, in->port);
 	return count;
 }
 
 static void release_watched(struct forwarder *forwarder, struct in_queue *in)
 {
-	struct stall_step step;
+	uint64_t begun = stall_begin(forwarder);
 
-	stall_begin(forwarder, &step);
 	in->ops->release(in->opaque, in->number);
-	stall_end(forwarder, &step, in->port);
+	stall_end(forwarder, begun, in->port);
 }
 
 /* What another CPU has written there comes while this queue is served. */

@@ -11,14 +11,15 @@
  * the last that did. It is alert then, for a second, or, when the last alert ended within a minute, four times as
  * long as that, up to a minute: who keeps still until it ends gains little. Alert, it takes each burst in steps, each
  * of which touches the memory of one port alone (the frames' pages are touched before they are copied to another),
- * and looks at the clock before and after each. A step of STALL_NS with page faults and voluntary context switches, in which
+ * and looks at the CPU's counter before and after each. A step of STALL_NS with page faults and voluntary context switches, in which
  * the thread was neither running nor ready to run for STALL_NS, is one stall of that port's;
  * STALLS_MAX within a minute move it aside (port_aside.c). A preempted worker has involuntary switches, one that waits
  * for a claim yields, and one that a busy machine leaves in the run queue is ready: none of that accuses anybody.
  *
- * What the system says of the thread costs calls, and there are several steps in a burst. So it is asked after a step that took so
- * long, and before a step at most every USAGE_EVERY_NS: what was true then is taken for what is true. A stall may be that
- * much longer before it is one, and a fault of just before may stand for the step's own, which must have waited all the same.
+ * There are several steps in a burst, the clock costs more than the counter, and what the system says of the thread costs calls. So both are
+ * asked after a step that took so long by the counter, and before a step at most every USAGE_EVERY_NS: what was true then is taken for what is
+ * true. A stall may be that much longer before it is one, and a fault of just before may stand for the step's own, which must have waited all
+ * the same. How long a step took the counter says, but never longer than the clock: the counters of two CPUs may differ.
  *
  * A port whose frames lie in our own memory is never accused: no peer of its makes us wait, whatever else does.
  *
@@ -36,6 +37,7 @@
 
 #define NS_PER_S       1000000000u
 #define STALL_NS       5000000u
+#define STALL_US       (STALL_NS / 1000)
 #define USAGE_EVERY_NS 1000000u
 #define ALERT_NS       NS_PER_S
 #define ALERT_MAX_NS   ((uint64_t)STALLS_S * NS_PER_S)
@@ -50,7 +52,7 @@ uint64_t stall_limit_cycles(void)
 
 	for (unsigned i = 0; i < LOOKS_MAX && ns < MEASURE_NS; i++)
 		ns = clock_now_ns() - start_ns;
-	return ns < MEASURE_NS ? UINT64_MAX : (cycles_now() - start) * (STALL_NS / 1000) / (ns / 1000);
+	return ns < MEASURE_NS ? UINT64_MAX : (cycles_now() - start) * STALL_US / (ns / 1000);
 }
 
 static void usage(struct stall_step *ret)
@@ -85,17 +87,28 @@ void stall_suspect(struct stall *stall)
 	stall->faults = now.faults;
 }
 
-void stall_begin(struct forwarder *forwarder, struct stall_step *ret_step)
+/* What the system said is too old. */
+static __attribute__((noinline)) void look(struct forwarder *forwarder)
 {
-	struct stall_step *last = &forwarder->stall.last;
-	uint64_t now = clock_now_ns();
+	struct stall *stall = &forwarder->stall;
 
-	if (now - last->ns >= USAGE_EVERY_NS) {
-		usage(last);
-		last->ready_ns = thread_ready_ns(forwarder->worker.schedstat_fd);
-	}
-	*ret_step = *last;
-	ret_step->ns = now;
+	usage(&stall->last);
+	stall->last.ready_ns = thread_ready_ns(forwarder->worker.schedstat_fd);
+	stall->last_cycles = cycles_now();
+	if (stall->last.ns < stall->alert_until_ns)
+		return;
+	stall->alert = false;
+	stall->faults = stall->last.faults;
+}
+
+uint64_t stall_begin(struct forwarder *forwarder)
+{
+	uint64_t now = cycles_now();
+
+	if (likely(now - forwarder->stall.last_cycles < forwarder->sw->stall_cycles / (STALL_NS / USAGE_EVERY_NS)))
+		return now;
+	look(forwarder);
+	return forwarder->stall.last_cycles;
 }
 
 bool stall_waited(const struct stall_step *begun, const struct stall_step *ended)
@@ -122,34 +135,32 @@ void stall_accuse(struct sw_port *port, uint32_t now_s)
 	fd_event_raise(port->sw->event_fd);
 }
 
-/* Of a step that took long. */
-static void stall_judge(struct forwarder *forwarder, const struct stall_step *begun, struct sw_port *port)
+/* When a step of so many cycles began that has ended now: as late as the counter says, and as the clock allows. */
+static uint64_t began_ns(const struct forwarder *forwarder, uint64_t took_cycles, uint64_t now_ns)
 {
-	struct stall_step now;
+	uint64_t cycles_per_us = forwarder->sw->stall_cycles / STALL_US, last_ns = forwarder->stall.last.ns;
+
+	return cycles_per_us ? now_ns - min_u64(now_ns - last_ns, took_cycles / cycles_per_us * 1000) : last_ns;
+}
+
+/* Of a step that took long. */
+static __attribute__((noinline)) void stall_judge(struct forwarder *forwarder, uint64_t took_cycles, struct sw_port *port)
+{
+	struct stall_step begun = forwarder->stall.last, now;
 
 	usage(&now);
 	now.ready_ns = thread_ready_ns(forwarder->worker.schedstat_fd);
-	if (stall_waited(begun, &now) && !__atomic_load_n(&forwarder->accused, __ATOMIC_RELAXED))
+	begun.ns = began_ns(forwarder, took_cycles, now.ns);
+	if (stall_waited(&begun, &now) && !__atomic_load_n(&forwarder->accused, __ATOMIC_RELAXED))
 		stall_accuse(port, (uint32_t)(now.ns / NS_PER_S));
 }
 
-static void alert_end(struct stall *stall)
+void stall_end(struct forwarder *forwarder, uint64_t begun, struct sw_port *port)
 {
-	struct stall_step now;
+	uint64_t took_cycles = cycles_now() - begun;
 
-	usage(&now);
-	stall->alert = false;
-	stall->faults = now.faults;
-}
-
-void stall_end(struct forwarder *forwarder, const struct stall_step *begun, struct sw_port *port)
-{
-	uint64_t now = clock_now_ns();
-
-	if (unlikely(now - begun->ns >= STALL_NS && port->ops->peer_memory))
-		stall_judge(forwarder, begun, port);
-	if (now >= forwarder->stall.alert_until_ns)
-		alert_end(&forwarder->stall);
+	if (unlikely(took_cycles >= forwarder->sw->stall_cycles && port->ops->peer_memory))
+		stall_judge(forwarder, took_cycles, port);
 }
 
 /* One byte of each page: what is copied later is there by then. */
