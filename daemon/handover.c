@@ -148,7 +148,7 @@ static void hand_over(struct handover *h)
 	if (!err)
 		err = answer(h);
 	if (!err)
-		err = handover_give(h, HANDOVER_GO, NULL, 0, NULL, 0);
+		err = handover_give(h, HANDOVER_GO, &h->since_us, sizeof(h->since_us), NULL, 0);
 	if (!err)
 		handover_leave(h);
 	snprintf(why, sizeof(why), "the process that was to take over %s",

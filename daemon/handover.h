@@ -14,7 +14,7 @@
  *	ops->silence, ops->hold: all comes to rest
  *	HANDOVER_STATE, HANDOVER_PART... ------------>	makes all of it as it was, held
  *			  <---------------------------	HANDOVER_READY, or it ends
- *	HANDOVER_GO	  --------------------------->	all goes on
+ *	HANDOVER_GO	  --------------------------->	all goes on; says how long all stood still
  *	HANDOVER_LAST	  --------------------------->	what may as well be lost
  *	ends at once, and takes nothing away
  *
@@ -31,7 +31,7 @@
 #define HANDOVER_STATE 1u /* JSON, and the control socket: what there is */
 #define HANDOVER_PART  2u /* what a part of it is; which, and how many, the JSON says */
 #define HANDOVER_READY 3u
-#define HANDOVER_GO    4u
+#define HANDOVER_GO    4u /* a uint64_t: clock_now_us() when the first ring was stopped; or nothing, of who does not say it yet */
 #define HANDOVER_NOT   5u /* a text: why not */
 #define HANDOVER_LAST  6u /* JSON */
 

@@ -217,6 +217,7 @@ static pid_t old_one(void)
 /* It waits for the manager, with copies of all that it has handed over: no signal is left for a loop that is dispatched no more. */
 static void who_has_handed_over_ends_when_it_is_told_to(void **state)
 {
+	uint64_t begin_us = clock_now_us(), stopped_us;
 	int manager = busy_manager(), client, fd, status;
 	struct parcel parcel;
 	struct pollfd comes = {.fd = t.listener.fd, .events = POLLIN};
@@ -233,6 +234,9 @@ static void who_has_handed_over_ends_when_it_is_told_to(void **state)
 	assert_int_equal(parcel_send(fd, clock_now_us() + LATER_US, HANDOVER_READY, NULL, 0, NULL, 0), 0);
 	assert_int_equal(parcel_receive(fd, clock_now_us() + LATER_US, &parcel), 0);
 	assert_int_equal(parcel.kind, HANDOVER_GO);
+	assert_int_equal(parcel.bytes, sizeof(stopped_us));
+	memcpy(&stopped_us, parcel.data, sizeof(stopped_us));
+	assert_true(stopped_us >= begin_us && stopped_us <= clock_now_us());
 	parcel_free(&parcel);
 	assert_int_equal(kill(old, SIGTERM), 0);
 	assert_int_equal(waitpid(old, &status, 0), old);

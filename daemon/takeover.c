@@ -19,6 +19,7 @@
 
 #define MESSAGE_US 10000000u /* what the other one says next, or takes, is waited for so long: what it has may be much */
 #define LAST_US 2000000u
+#define STOOD_STILL_US_MAX 60000000u /* no hand-over takes so long */
 #define ENDED_MS 5000 /* it may wait for its service manager */
 
 struct takeover {
@@ -28,6 +29,7 @@ struct takeover {
 	const char *reopen;
 	int fd; /* to the one that is there */
 	int control_fd;
+	uint64_t stopped_us; /* when the first ring was, by clock_now_us(); 0: not told */
 };
 
 int takeover_complain(const struct takeover *t, const char *why)
@@ -225,7 +227,7 @@ static int not_wanted(const struct takeover *t)
  * Who goes on? The other one does if it says so, or does not say anything in time: this process listens no more then, and looks whether
  * it has been told just before. If the other one has gone without a word, it was killed, and nobody else has what it had.
  */
-static int decision(const struct takeover *t)
+static int decision(struct takeover *t)
 {
 	struct parcel parcel;
 	int err = parcel_receive(t->fd, clock_now_us() + MESSAGE_US, &parcel);
@@ -240,12 +242,15 @@ static int decision(const struct takeover *t)
 		return 0;
 	}
 	err = told(t, err, HANDOVER_GO, &parcel);
-	if (!err)
-		parcel_free(&parcel);
-	return err;
+	if (err)
+		return err;
+	if (parcel.bytes == sizeof(t->stopped_us))
+		memcpy(&t->stopped_us, parcel.data, sizeof(t->stopped_us));
+	parcel_free(&parcel);
+	return 0;
 }
 
-int takeover_answer(const struct takeover *t)
+int takeover_answer(struct takeover *t)
 {
 	if (daemon_ending(t->daemon))
 		return takeover_complain(t, "this process was asked to end");
@@ -254,6 +259,15 @@ int takeover_answer(const struct takeover *t)
 	if (parcel_send(t->fd, clock_now_us() + MESSAGE_US, HANDOVER_READY, NULL, 0, NULL, 0))
 		return not_wanted(t);
 	return decision(t);
+}
+
+/* In another time namespace than the other one's the clock is another. */
+void takeover_gone_on(const struct takeover *t)
+{
+	uint64_t now_us = clock_now_us(), us = now_us - t->stopped_us;
+
+	if (t->stopped_us && t->stopped_us <= now_us && us < STOOD_STILL_US_MAX)
+		log_info(&t->daemon->log, "taken over: nothing was served for %u.%03u ms", (unsigned)(us / 1000), (unsigned)(us % 1000));
 }
 
 int takeover_last(const struct takeover *t, struct parcel *ret_parcel)

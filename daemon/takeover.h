@@ -29,7 +29,9 @@ int takeover_next(const struct takeover *takeover, uint32_t kind, struct parcel 
 int takeover_state(struct takeover *takeover, struct parcel *ret_parcel);
 
 /* All is made: 0: from here on this process is the one. -1 and a line: the other one is, as it is when this one was asked to end. */
-int takeover_answer(const struct takeover *takeover);
+int takeover_answer(struct takeover *takeover);
+/* All goes on: one line, for how long nothing was served, if the other one has said since when. After that. */
+void takeover_gone_on(const struct takeover *takeover);
 /* 0: a parcel of what may as well be lost, to be freed; -1: there is none. After takeover_answer(). */
 int takeover_last(const struct takeover *takeover, struct parcel *ret_parcel);
 /* The other one has ended, or does not within some seconds. After that. */

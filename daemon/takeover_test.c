@@ -37,6 +37,9 @@ static struct {
 	struct daemon daemon;
 	struct unix_listener listener;
 	struct takeover *takeover;
+	uint64_t stopped_us; /* as the old one says it, in so many bytes */
+	size_t stopped_bytes;
+	char line[128];
 } t;
 
 static int set_up(void **state)
@@ -101,7 +104,7 @@ static pid_t old_one(const char *result)
 		_exit(BROKEN);
 	if (parcel_receive(fd, clock_now_us() + LATER_US, &parcel))
 		_exit(LEFT);
-	if (parcel.kind != HANDOVER_READY || parcel_send(fd, clock_now_us() + LATER_US, HANDOVER_GO, NULL, 0, NULL, 0))
+	if (parcel.kind != HANDOVER_READY || parcel_send(fd, clock_now_us() + LATER_US, HANDOVER_GO, &t.stopped_us, t.stopped_bytes, NULL, 0))
 		_exit(BROKEN);
 	_exit(ANSWERED);
 }
@@ -165,11 +168,56 @@ static void without_a_timer_for_them_the_old_one_goes_on(void **state)
 	assert_int_equal(exit_status(old), LEFT);
 }
 
+static void keep_line(void *opaque, enum vireo_log_level level, const char *line)
+{
+	snprintf(t.line, sizeof(t.line), "%s", line);
+}
+
+/* What is logged when all goes on, and the old one has said this. */
+static const char *line_after(uint64_t stopped_us, size_t bytes)
+{
+	pid_t old;
+
+	t.stopped_us = stopped_us;
+	t.stopped_bytes = bytes;
+	old = begin("{\"watchdog_us\":0}");
+	assert_int_equal(takeover_answer(t.takeover), 0);
+	t.daemon.log = (struct vireo_log){.write = keep_line, .max_level = VIREO_LOG_INFO};
+	t.line[0] = '\0';
+	takeover_gone_on(t.takeover);
+	t.daemon.log = (struct vireo_log){0};
+	takeover_free(t.takeover);
+	assert_int_equal(exit_status(old), ANSWERED);
+	return t.line;
+}
+
+static void for_how_long_nothing_was_served_is_told(void **state)
+{
+	uint64_t begin_us = clock_now_us();
+	double ms = 0;
+
+	assert_int_equal(sscanf(line_after(begin_us - 5000, 8), "taken over: nothing was served for %lf ms", &ms), 1);
+	assert_true(ms >= 5 && ms <= 5 + (double)(clock_now_us() - begin_us) / 1000);
+}
+
+/* One that does not say it, or by another clock. */
+static void a_time_that_cannot_be_is_not_told(void **state)
+{
+	assert_string_equal(line_after(0, 0), "");
+	assert_string_equal(line_after(clock_now_us(), 4), "");
+	assert_string_equal(line_after(0, 8), "");
+	assert_string_equal(line_after(clock_now_us() - 3600000000u, 8), "");
+	assert_string_equal(line_after(clock_now_us() + 3600000000u, 8), "");
+	assert_string_equal(line_after(UINT64_MAX, 8), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(signs_of_life_are_given_as_the_old_one_says, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_older_one_that_says_nothing_of_them_may_have_given_some, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(for_how_long_nothing_was_served_is_told, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_time_that_cannot_be_is_not_told, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(without_a_timer_for_them_the_old_one_goes_on, set_up, tear_down),
 	};
 

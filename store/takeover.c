@@ -200,6 +200,7 @@ int store_take_over(struct store *store)
 	if (!err) {
 		store->daemon.taken_fd = takeover_control_fd(t.takeover);
 		all_go_on(store);
+		takeover_gone_on(t.takeover);
 	}
 	takeover_free(t.takeover);
 	json_decref(t.state);

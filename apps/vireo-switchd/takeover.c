@@ -197,6 +197,7 @@ int switch_takeover_end(const struct switch_takeover *t)
 	sw_mirrors_go_on(t->ports->sw);
 	if (sw_release(t->ports->sw))
 		log_warning(&t->daemon->log, "out of memory: ports start a little later");
+	takeover_gone_on(t->takeover);
 	learn(t);
 	return 0;
 }

@@ -19,7 +19,7 @@ from guest.daemon import end_well  # noqa: E402
 from guest.front import Front, raw, text_frame  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.switch import program  # noqa: E402
-from guest.takeover import (GO, NOT, PART, READY, STATE, VERSION, Old, Taker, asks, fails, give, head, parcel, port, says, state,  # noqa: E402
+from guest.takeover import (GO, NOT, PART, READY, STATE, VERSION, Old, Taker, asks, fails, give, head, parcel, pauses_told, port, says, state,  # noqa: E402
                             two)
 
 ROUNDS = int(os.environ.get("VIREO_ROUNDS", 10))
@@ -51,6 +51,7 @@ def ten_hand_overs_under_traffic(lab, ring):
     print(f"    {ring}: {ROUNDS} hand-overs, {json.loads(report)['received']['frames']} frames verified, {pings.count} pings, "
           f"the slowest took {pings.slowest_s * 1000:.1f} ms", flush=True)
     end_well(switch)
+    pauses_told(switch, ROUNDS)
 
 
 @case

@@ -24,7 +24,7 @@ from guest.qemu import QEMU, Guest  # noqa: E402
 from guest.request_load import Load  # noqa: E402
 from guest.requests import F_FLUSH, FLUSH, IN, OK, OUT, SECTOR, Requests  # noqa: E402
 from guest.switch import program  # noqa: E402
-from guest.takeover import NOT, PART, READY, STATE, Old, Taker, give, head, parcel, receive, says  # noqa: E402
+from guest.takeover import NOT, PART, READY, STATE, Old, Taker, give, head, parcel, pauses_told, receive, says  # noqa: E402
 from vhost_user import GET_CONFIG, SET_CONFIG  # noqa: E402  # of the hostile tests, which guest/front.py has found
 
 ROUNDS = int(os.environ.get("VIREO_ROUNDS", 10))
@@ -101,6 +101,7 @@ def ten_hand_overs_under_load(lab):
     print(f"    {ROUNDS} hand-overs, {sum(load.done for load in loads)} requests, the slowest took "
           f"{max(load.slowest_s for load in loads) * 1000:.0f} ms", flush=True)
     end_well(blkd)
+    pauses_told(blkd, ROUNDS)
     for load, name in zip(loads, "abc"):
         with open(lab.path(f"{name}.img"), "rb") as file:
             expect(all(file.read(SECTOR) == load.pattern(slot) for slot in range(load.front.depth)), f"{name}: what was written last is not there")

@@ -18,7 +18,7 @@ from guest.front import Front, text_frame  # noqa: E402
 from guest.hosts import Host  # noqa: E402
 from guest.interfaces import start  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
-from guest.takeover import PART, READY, STATE, Old, Pings, Taker, give, head, port, says, state  # noqa: E402
+from guest.takeover import PART, READY, STATE, Old, Pings, Taker, give, head, pauses_told, port, says, state  # noqa: E402
 from guest.uplink import no_losses  # noqa: E402
 
 NAMES = ("left", "right")
@@ -131,6 +131,7 @@ def hosts_do_not_notice(lab, kind, queues):
     print(f"    {ROUNDS} hand-overs, {came} datagrams, {pings.count} pings between front ends, the slowest took {pings.slowest_s * 1000:.1f} ms",
           flush=True)
     end_well(switch)
+    pauses_told(switch, ROUNDS)
 
 
 @case

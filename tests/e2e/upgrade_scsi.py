@@ -18,7 +18,7 @@ from guest.qemu import QEMU, Guest  # noqa: E402
 from guest.request_load import Load  # noqa: E402
 from guest.requests import SECTOR, ScsiRequests  # noqa: E402
 from guest.scsi import MODULES, Host, Scsid, addresses, arguments  # noqa: E402
-from guest.takeover import PART, READY, STATE, Old, Taker, asks, give, head, receive, says  # noqa: E402
+from guest.takeover import PART, READY, STATE, Old, Taker, asks, give, head, pauses_told, receive, says  # noqa: E402
 from peer import DATA, GPA, WRITE  # noqa: E402  # of the hostile tests, which guest/front.py has found
 
 ROUNDS = int(os.environ.get("VIREO_ROUNDS", 10))
@@ -77,6 +77,7 @@ def ten_hand_overs_of_luns_under_load(lab):
     print(f"    {ROUNDS} hand-overs, {sum(load.done for load in loads)} commands, the slowest took "
           f"{max(load.slowest_s for load in loads) * 1000:.0f} ms", flush=True)
     end_well(scsid)
+    pauses_told(scsid, ROUNDS)
     for load, name in zip(loads, "ab"):
         with open(lab.path(f"{name}.img"), "rb") as file:
             expect(all(file.read(SECTOR) == load.pattern(slot) for slot in range(load.front.depth)), f"{name}: what was written last is not there")

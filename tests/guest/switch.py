@@ -2,6 +2,7 @@
 """The daemon under test, and vireoctl."""
 import json
 import os
+import re
 import subprocess
 
 from .lab import wait_until
@@ -88,6 +89,11 @@ class Switch:
         self.lab.children.remove(self.child)  # its number may be another's in a long run
         self.child = child
         wait_until(self.listening, LISTEN_S, f"the new {self.PROGRAM} answers", step=0.01, child=child)
+
+    def pauses_ms(self):
+        """Of all hand-overs by now: for how long each says that nothing was served. Once it has ended, all of its lines are there."""
+        logs = (self.lab.path(f"{self.name}.{number}.log") for number in range(1, self.successors + 1))
+        return [float(ms) for log in logs for ms in re.findall(r"nothing was served for ([0-9.]+) ms", open(log, errors="replace").read())]
 
     def kill(self):
         self.lab.kill(self.child)

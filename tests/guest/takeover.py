@@ -5,6 +5,7 @@ import json
 import os
 import select
 import socket
+import statistics
 import struct
 import threading
 import time
@@ -67,6 +68,13 @@ def two(lab, *more, client=False):
     pings.start()
     pings.goes_on()
     return switch, pings
+
+
+def pauses_told(daemon, rounds):
+    """Each new one has said for how long nothing was served: the daemons' part of what is slowest for who sends and waits. It has ended."""
+    pauses = daemon.pauses_ms()
+    expect(len(pauses) == rounds, f"{rounds} hand-overs, and these pauses are told: {pauses}")
+    print(f"    by the daemons themselves nothing was served for {statistics.median(pauses):.1f} ms at the median, {max(pauses):.1f} at most", flush=True)
 
 
 def says(child, *words):
