@@ -38,6 +38,7 @@
 #include <sys/random.h>
 
 #define HUGE_PAGE_BYTES (2u << 20)
+#define PAGE_BUCKETS (4096u / sizeof(struct fdb_bucket)) /* of the smallest page that there is */
 #define SCAN_BUCKETS 32u /* with as many entries as a full table has that is no larger than it must be */
 
 static size_t table_bytes(const struct fdb *fdb)
@@ -107,6 +108,14 @@ int fdb_new(uint32_t capacity, uint32_t age_s, uint32_t ports_max, struct fdb **
 	pthread_mutex_init(&fdb->lock, NULL);
 	*ret_fdb = fdb;
 	return 0;
+}
+
+void fdb_touch(const struct fdb *fdb)
+{
+	if (table_bytes(fdb) > FDB_TOUCH_BYTES_MAX)
+		return;
+	for (uint32_t i = 0; i < fdb->bucket_count; i += PAGE_BUCKETS)
+		__atomic_fetch_or(&fdb->buckets[i].held, 0, __ATOMIC_RELAXED);
 }
 
 void fdb_free(struct fdb *fdb)

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #define FDB_WAYS 5u
+#define FDB_TOUCH_BYTES_MAX (64u << 20) /* for two million addresses */
 
 /* An entry, in one word; a free place has 0. What is above these bits is the address's tag. */
 #define FDB_PORT_MASK   0x0fffu
@@ -57,6 +58,11 @@ struct fdb {
 };
 
 int fdb_new(uint32_t capacity, uint32_t age_s, uint32_t ports_max, struct fdb **ret_fdb); /* -ENOMEM */
+/*
+ * All of the table's pages are there from now on. Else each costs memory, and the kernel's time (milliseconds, for a huge one, and under the lock), when the
+ * first address comes to it. A table beyond FDB_TOUCH_BYTES_MAX is left as it is. Workers may use it meanwhile.
+ */
+void fdb_touch(const struct fdb *fdb);
 void fdb_free(struct fdb *fdb); /* takes NULL */
 
 enum fdb_news {

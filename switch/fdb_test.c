@@ -5,7 +5,10 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 /* cmocka wants the four above */
 #include <cmocka.h>
 
@@ -607,6 +610,39 @@ static void unfixed_port_learns_again(void **state)
 	fdb_free(fdb);
 }
 
+static size_t pages_there(const struct fdb *fdb)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = fdb->bucket_count * sizeof(*fdb->buckets) / page;
+	unsigned char *there = malloc(pages);
+	size_t count = 0;
+
+	assert_non_null(there);
+	assert_int_equal(mincore(fdb->buckets, pages * page, there), 0);
+	for (size_t i = 0; i < pages; i++)
+		count += there[i] & 1;
+	free(there);
+	return count;
+}
+
+/* In pages of any size; what is there already stays. One that is larger than anybody may wait for does not come. */
+static void all_of_a_table_that_is_touched_is_there(void **state)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	struct fdb *fdb = make(65536, 300);
+
+	assert_int_equal(pages_there(fdb), 0);
+	assert_int_equal(learn(fdb, mac_of(1, 0), 1, 1), FDB_FIRST);
+	fdb_touch(fdb);
+	assert_int_equal(pages_there(fdb) * page, fdb->bucket_count * sizeof(*fdb->buckets));
+	assert_int_equal(lookup(fdb, mac_of(1, 0)), 1);
+	assert_int_equal(stats_of(fdb).entries, 1);
+	fdb_free(fdb);
+	fdb = make(4u << 20, 300);
+	fdb_touch(fdb);
+	assert_int_equal(pages_there(fdb), 0);
+	fdb_free(fdb);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -637,6 +673,7 @@ int main(void)
 		cmocka_unit_test(fixed_addresses_find_room_in_a_full_table),
 		cmocka_unit_test(no_more_are_fixed_than_there_are_places),
 		cmocka_unit_test(unfixed_port_learns_again),
+		cmocka_unit_test(all_of_a_table_that_is_touched_is_there),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

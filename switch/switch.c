@@ -319,6 +319,11 @@ void sw_fdb_let_go_all(struct sw *sw, struct sw_port *port)
 	fdb_let_go_all(sw->fdb, port ? port->id : -1);
 }
 
+void sw_fdb_touch(const struct sw *sw)
+{
+	fdb_touch(sw->fdb);
+}
+
 void sw_fdb_stats(const struct sw *sw, struct sw_fdb_stats *ret_stats)
 {
 	fdb_stats(sw->fdb, ret_stats);

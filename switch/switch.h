@@ -538,6 +538,8 @@ int sw_fdb_hold(struct sw_port *port, uint16_t vlan, const uint8_t mac[6]);
 void sw_fdb_learned(struct sw_port *port, uint16_t vlan, const uint8_t mac[6]);
 int sw_fdb_let_go(struct sw *sw, uint16_t vlan, const uint8_t mac[6]); /* -ENOENT: it is not known; -EPERM: it is not held */
 void sw_fdb_let_go_all(struct sw *sw, struct sw_port *port); /* NULL: of all ports */
+/* Before many addresses come at once and nobody is to wait: the table's memory, which else comes with them. It takes milliseconds. */
+void sw_fdb_touch(const struct sw *sw);
 struct sw_fdb_stats {
 	uint64_t entries, fixed, capacity, learned, moved, aged, evicted, refused; /* entries: the fixed ones as well */
 };

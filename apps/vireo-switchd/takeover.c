@@ -117,7 +117,10 @@ static int switch_take(struct switch_takeover *t)
 int switch_takeover_begin(struct ports *ports, struct daemon *daemon, bool reopen, struct switch_takeover *ret_takeover)
 {
 	struct switch_takeover t = {.ports = ports, .daemon = daemon};
-	int err = takeover_new(daemon, "switchd", "switch", SWITCH_HANDOVER_VERSION, SWITCH_HANDOVER_OLDEST,
+	int err;
+
+	sw_fdb_touch(ports->sw); /* while the other one still serves */
+	err = takeover_new(daemon, "switchd", "switch", SWITCH_HANDOVER_VERSION, SWITCH_HANDOVER_OLDEST,
 			       reopen ? "yes" : NULL, &t.takeover);
 
 	if (!err)
