@@ -28,7 +28,7 @@ from guest.takeover import NOT, PART, READY, STATE, Old, Taker, give, head, parc
 from vhost_user import GET_CONFIG, SET_CONFIG  # noqa: E402  # of the hostile tests, which guest/front.py has found
 
 ROUNDS = int(os.environ.get("VIREO_ROUNDS", 10))
-GUEST_ROUNDS = 3  # a guest may be emulated
+GUEST_ROUNDS = int(os.environ.get("VIREO_ROUNDS", 3))  # a guest may be emulated
 VERSION = 2
 F_CONFIG_WCE, WRITEBACK = 1 << 11, 32  # virtio 1.3, 5.2.3 and 5.2.4
 
@@ -180,6 +180,7 @@ def a_qemu_guest_reads_what_it_has_written_over_hand_overs(lab):
         load.end()
     print(f"    {GUEST_ROUNDS} hand-overs, {sum(load.rounds() for load in writers)} rounds of writes read back", flush=True)
     end_well(blkd)
+    pauses_told(blkd, GUEST_ROUNDS)
 
 
 @case

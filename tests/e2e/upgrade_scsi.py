@@ -22,6 +22,7 @@ from guest.takeover import PART, READY, STATE, Old, Taker, asks, give, head, pau
 from peer import DATA, GPA, WRITE  # noqa: E402  # of the hostile tests, which guest/front.py has found
 
 ROUNDS = int(os.environ.get("VIREO_ROUNDS", 10))
+GUEST_ROUNDS = int(os.environ.get("VIREO_ROUNDS", 3))  # a guest may be emulated
 VERSION = 1002  # apps/vireo-scsid/handover.h
 GOOD, CHECK, CONFLICT = 0, 2, 0x18
 HOTPLUG = 1 << 1
@@ -143,7 +144,7 @@ def a_qemu_guest_keeps_its_luns_over_hand_overs(lab):
     wait_until(lambda: "0:0" in addresses(guest), BACK_S, "the guest finds its LUN", child=guest.child)
     load = Writers(guest, addresses(guest)["0:0"], 1)
     load.go_on(0, scsid.child)
-    for _ in range(3):
+    for _ in range(GUEST_ROUNDS):
         before = load.rounds()
         scsid.hand_over()
         load.go_on(before, scsid.child)
@@ -154,6 +155,7 @@ def a_qemu_guest_keeps_its_luns_over_hand_overs(lab):
     said = guest.check("dmesg")
     expect(said.count("0:0:0:0: Power-on") <= 1 and "I/O error" not in said, said)
     end_well(scsid)
+    pauses_told(scsid, GUEST_ROUNDS)
 
 
 # ---- what fails ----

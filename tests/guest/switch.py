@@ -23,6 +23,11 @@ def program(name):
     raise FileNotFoundError(f"{name} has not been built in {build_folder()}: run `make build`")
 
 
+def pauses_ms(log):
+    """For how long nothing was served, as each that has taken over says it in this text."""
+    return [float(ms) for ms in re.findall(r"nothing was served for ([0-9.]+) ms", log)]
+
+
 class ControlError(Exception):
     pass
 
@@ -89,11 +94,6 @@ class Switch:
         self.lab.children.remove(self.child)  # its number may be another's in a long run
         self.child = child
         wait_until(self.listening, LISTEN_S, f"the new {self.PROGRAM} answers", step=0.01, child=child)
-
-    def pauses_ms(self):
-        """Of all hand-overs by now: for how long each says that nothing was served. Once it has ended, all of its lines are there."""
-        logs = (self.lab.path(f"{self.name}.{number}.log") for number in range(1, self.successors + 1))
-        return [float(ms) for log in logs for ms in re.findall(r"nothing was served for ([0-9.]+) ms", open(log, errors="replace").read())]
 
     def kill(self):
         self.lab.kill(self.child)

@@ -3,6 +3,7 @@
 import array
 import json
 import os
+import re
 import select
 import socket
 import statistics
@@ -13,7 +14,7 @@ import time
 from .cases import expect
 from .front import Front, listener, text_frame
 from .lab import wait_until
-from .switch import Switch, program
+from .switch import Switch, pauses_ms, program
 
 MAGIC = 0x6c637270  # daemon/parcel.h; kinds: daemon/handover.h
 STATE, PART, READY, GO, NOT = 1, 2, 3, 4, 5
@@ -70,11 +71,19 @@ def two(lab, *more, client=False):
     return switch, pings
 
 
-def pauses_told(daemon, rounds):
-    """Each new one has said for how long nothing was served: the daemons' part of what is slowest for who sends and waits. It has ended."""
-    pauses = daemon.pauses_ms()
+def pauses_shown(log, rounds):
+    """Each new process has said for how long nothing was served: the daemons' part of what is slowest for who sends and waits. And why some were given up."""
+    pauses = pauses_ms(log)
     expect(len(pauses) == rounds, f"{rounds} hand-overs, and these pauses are told: {pauses}")
     print(f"    by the daemons themselves nothing was served for {statistics.median(pauses):.1f} ms at the median, {max(pauses):.1f} at most", flush=True)
+    for line in re.findall("not handed over, and going on: .*", log):
+        print(f"    {line}", flush=True)
+
+
+def pauses_told(daemon, rounds):
+    """The same of one that has ended: all of its lines are there."""
+    logs = [daemon.lab.path(f"{daemon.name}.{number}.log") for number in range(1, daemon.successors + 1)]
+    pauses_shown("".join(open(log, errors="replace").read() for log in [daemon.lab.path(daemon.name + ".log"), *logs]), rounds)
 
 
 def says(child, *words):
