@@ -9,9 +9,12 @@
 #include "ctl/rpc.h"
 #include "daemon/daemon.h"
 #include "daemon/endpoint.h"
+#include "daemon/handover.h"
 #include "daemon/sandbox_rooms.h"
+#include "daemon/takeover.h"
 #include "vireo/endpoint.h"
 #include "vireo/rng.h"
+#include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
 
@@ -24,6 +27,7 @@ struct rngd {
 	struct vireo_rng *rng;
 	struct vireo_endpoint *endpoint;
 	struct loop_watch *watch;
+	struct handover *handover;
 };
 
 /* ---- its words ---- */
@@ -45,6 +49,7 @@ static const struct setting setting_rows[] = {
 	SETTING_CONTROL_GROUP,
 	SETTING_LOG_LEVEL,
 	SETTING_NO_SANDBOX,
+	{"takeover", NULL, settings_set_takeover, NULL, "take over from the rngd that runs with the same --endpoint", .once = true},
 };
 
 static void help_more(FILE *out)
@@ -78,9 +83,16 @@ static void serve_version(struct rpc_call *call, void *opaque)
 	daemon_serve_version(call, settings.program);
 }
 
+static void serve_handover(struct rpc_call *call, void *opaque)
+{
+	handover_serve(((struct rngd *)opaque)->handover, call);
+}
+
 static const struct ctl_command commands[] = {
 	{.words = "show", .method = "show", .params = "", .help = "show the device", .serve = serve_show},
 	{.words = "version", .method = "version", .params = "", .help = "show the version", .serve = serve_version},
+	{.words = "handover", .method = "handover", .params = "SOCKET VERSION", .help = "give the device to the process that listens at SOCKET",
+	 .serve = serve_handover},
 };
 
 /* ---- its device ---- */
@@ -96,21 +108,123 @@ static void readable(void *opaque, uint32_t events)
 	loop_remove(&r->watch);
 }
 
-static int device_start(struct rngd *r)
+/* `state`: of another process, or NULL. */
+static int device_start(struct rngd *r, const struct vireo_endpoint_state *state)
 {
 	const struct spec *at = &r->options.at;
 	const struct vireo_rng_config config = {
 		.size = sizeof(config), .log = r->daemon.control_log, .name = at->name, .faults = r->daemon.faults,
 		.notifier = r->daemon.notifier, .memory = r->daemon.memory, .memory_max_bytes = at->endpoint.memory_max_bytes,
 	};
+	struct vireo_endpoint_config endpoint;
 	char why[SPEC_WHY_BYTES] = "out of memory";
 	int err = vireo_rng_new(&config, &r->rng);
 
+	endpoint_config(at, &endpoint);
+	endpoint.vhost_user.handover = endpoint.cuse.handover = true;
+	endpoint.state = state;
 	if (!err)
-		err = endpoint_open(at, vireo_rng_device(r->rng), NULL, &r->endpoint, why);
+		err = endpoint_open(at, vireo_rng_device(r->rng), &endpoint, &r->endpoint, why);
 	if (err)
 		log_error(&r->daemon.log, "%s", why);
 	return err ? err : loop_add(r->daemon.loop, vireo_endpoint_fd(r->endpoint), EPOLLIN, readable, r, &r->watch);
+}
+
+/* ---- from one process to another ---- */
+
+static const char *refused(void *opaque, char why[HANDOVER_WHY_BYTES])
+{
+	return NULL;
+}
+
+static void held(void *opaque, int err)
+{
+	struct rngd *r = opaque;
+
+	if (err)
+		handover_give_up(r->handover, strerror(-err));
+	else if (handover_given_up(r->handover))
+		vireo_endpoint_go_on(r->endpoint);
+	handover_rests(r->handover);
+}
+
+static void hold(struct handover *handover, void *opaque)
+{
+	struct rngd *r = opaque;
+
+	handover_waits(handover);
+	if (vireo_endpoint_hold(r->endpoint, held, r))
+		held(r, -EIO);
+}
+
+static void go_on(void *opaque)
+{
+	vireo_endpoint_go_on(((struct rngd *)opaque)->endpoint);
+}
+
+static int give(struct handover *handover, void *opaque)
+{
+	struct vireo_endpoint_state state = {.size = sizeof(state)};
+	int err = handover_give_state(handover, strdup("{}"));
+
+	if (!err)
+		err = vireo_endpoint_export(((struct rngd *)opaque)->endpoint, &state);
+	return err ? err : handover_give(handover, HANDOVER_PART, state.data, state.bytes, state.fds, state.fd_count);
+}
+
+static const struct handover_ops handover_ops = {
+	.what = "rngd", .late = "its queue does not come to rest", .version = 1, .refused = refused, .hold = hold, .go_on = go_on, .give = give,
+};
+
+static int device_take(struct rngd *r, struct takeover *takeover)
+{
+	struct vireo_endpoint_state state = {.size = sizeof(state)};
+	struct parcel parcel;
+	int err = takeover_state(takeover, &parcel);
+
+	if (err)
+		return err;
+	parcel_free(&parcel);
+	err = takeover_next(takeover, HANDOVER_PART, &parcel);
+	if (err)
+		return err;
+	state.data = parcel.data;
+	state.bytes = parcel.bytes;
+	state.fds = parcel.fds;
+	state.fd_count = parcel.fd_count;
+	err = device_start(r, &state);
+	parcel_free(&parcel);
+	return err ? err : takeover_answer(takeover);
+}
+
+static int take_over(struct rngd *r)
+{
+	struct takeover *takeover;
+	int err = takeover_new(&r->daemon, "rngd", "rngd", 1, 0, NULL, &takeover);
+
+	if (err)
+		return err;
+	err = device_take(r, takeover);
+	if (!err) {
+		vireo_endpoint_go_on(r->endpoint);
+		takeover_gone_on(takeover);
+		r->daemon.taken_fd = takeover_control_fd(takeover);
+	}
+	takeover_free(takeover);
+	return err ? err : daemon_control(&r->daemon, "rngd", commands, ARRAY_SIZE(commands), r);
+}
+
+static int start(struct rngd *r)
+{
+	int err = daemon_open(&r->daemon, &r->options.daemon);
+
+	if (!err)
+		err = handover_new(&r->daemon, &handover_ops, r, &r->handover);
+	if (!err && r->options.daemon.takeover)
+		return take_over(r);
+	if (!err)
+		err = daemon_control(&r->daemon, "rngd", commands, ARRAY_SIZE(commands), r);
+	return err ? err : device_start(r, NULL);
 }
 
 int main(int argc, char **argv)
@@ -126,9 +240,9 @@ int main(int argc, char **argv)
 		verdict = SETTINGS_BAD;
 	}
 	if (verdict == SETTINGS_RUN) {
-		if (!daemon_open(&r.daemon, &r.options.daemon) &&
-		    !daemon_control(&r.daemon, "rngd", commands, ARRAY_SIZE(commands), &r) && !device_start(&r))
+		if (!start(&r))
 			ret = daemon_run(&r.daemon);
+		handover_close(r.handover);
 		daemon_stop(&r.daemon);
 		loop_remove(&r.watch);
 		vireo_endpoint_close(r.endpoint, NULL, NULL); /* the queue is served in this thread: it is quiet at once */

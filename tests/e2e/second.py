@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """A second daemon (tests/daemon/rngd.c): what it has without a line of its own, for it is made of daemon/."""
+import concurrent.futures
+import contextlib
 import json
 import os
 import signal
@@ -8,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -16,9 +19,11 @@ from guest.cases import Skip, case, expect, main  # noqa: E402
 from guest.front import raw  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.switch import build_folder  # noqa: E402
+from guest.takeover import Taker, pauses_shown  # noqa: E402
 from peer import DATA, GPA, WRITE  # noqa: E402
 
 BYTES = 64
+ROUNDS = int(os.environ.get("VIREO_ROUNDS", 3))
 
 
 class Rngd:
@@ -43,6 +48,23 @@ class Rngd:
 
     def says(self, text):
         wait_until(lambda: text in self.log(), 30, f"a line with '{text}'", child=self.child)
+
+    def is_replaced(self, *options):
+        """By another one, which writes to the same log. On a slow machine the old one may go on, and is asked again."""
+        for _ in range(5):
+            new = self.lab.start([binary(), "--control", self.control, "--takeover", *options], log="rngd.log")
+            wait_until(lambda: self.child.poll() is not None or new.poll() is not None, 60, "one of the two ends", step=0.001)  # noqa: B023  # pylint: disable=cell-var-from-loop
+            if self.child.poll() is not None:
+                break
+        expect(self.child.poll() == 0, f"the old one: {self.child.poll()}")
+        self.lab.children.remove(self.child)
+        self.child = new
+        wait_until(self.answers, 30, "the new one answers", child=new)
+
+    def answers(self):
+        with contextlib.suppress(OSError, ValueError):
+            return self.ask("version")["result"]["pid"] == self.child.pid
+        return False
 
     def end(self):
         self.child.terminate()
@@ -111,6 +133,38 @@ def signals_that_mean_nothing_leave_a_line_and_memory_that_is_truncated_costs_a_
         expect(peer.hung_up(30), "the session goes on without its memory")
     expect(len(random_bytes(lab.path("rng.sock"))) == BYTES, "the next one is served")
     daemon.end()
+
+
+@case
+def it_is_replaced_while_its_driver_asks(lab):
+    """An entropy device: each buffer is filled once, by the one or by the other; one that dies half-way leaves the old one."""
+    path, given = lab.path("rng.sock"), []
+    daemon = Rngd(lab, "--endpoint", f"vhost-user:{path}")
+    peer, ring = driver(path)
+    over, asked = threading.Event(), threading.Event()
+
+    def ask():
+        while not over.is_set():
+            ring.chain([(GPA + DATA, BYTES, WRITE)])
+            wait_until(ring.used, 30, "a buffer that is filled", step=0.0005)
+            given.append(bytes(peer.memory[DATA:DATA + BYTES]))
+            asked.set()
+    with peer, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        load = pool.submit(ask)
+        try:
+            for number in range(ROUNDS):
+                Taker(daemon, 1).dies_after(number % 3)
+                daemon.is_replaced("--endpoint", f"vhost-user:{path}")
+                asked.clear()
+                expect(asked.wait(30), "buffers are filled no more")
+        finally:
+            over.set()
+        load.result(60)
+    expect(len(set(given)) == len(given), "the same bytes twice")
+    expect(len(random_bytes(path)) == BYTES, "the next driver is not served")
+    daemon.end()
+    print(f"    {ROUNDS} hand-overs, {len(given)} buffers", flush=True)
+    pauses_shown(daemon.log(), ROUNDS)
 
 
 def vireoctl(*words, status=0):

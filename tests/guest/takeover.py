@@ -10,6 +10,7 @@ import statistics
 import struct
 import threading
 import time
+from collections import Counter
 
 from .cases import expect
 from .front import Front, listener, text_frame
@@ -76,8 +77,8 @@ def pauses_shown(log, rounds):
     pauses = pauses_ms(log)
     expect(len(pauses) == rounds, f"{rounds} hand-overs, and these pauses are told: {pauses}")
     print(f"    by the daemons themselves nothing was served for {statistics.median(pauses):.1f} ms at the median, {max(pauses):.1f} at most", flush=True)
-    for line in re.findall("not handed over, and going on: .*", log):
-        print(f"    {line}", flush=True)
+    for line, count in Counter(re.findall("not handed over, and going on: .*", log)).items():
+        print(f"    {count} times {line}", flush=True)
 
 
 def pauses_told(daemon, rounds):
