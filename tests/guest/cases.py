@@ -5,9 +5,12 @@ One line per case: "ok   NAME", "FAIL NAME: why", "skip NAME: why" (by Skip, or 
 if all were skipped.
 A case is run once more, after a line "again NAME: why", if a guest stood still as a whole (lab.Hung): QEMU's emulation of a
 machine comes to that by itself now and then.
+VIREO_CHANCES=2: a case that fails otherwise is run once more, too, after a line "unsteady NAME: why". So does scripts/check, which
+runs thousands of them and lets few be unsteady, and shows them. Never what _for_good() names.
 Words on the command line pick the cases whose names hold one of them.
 """
 import os
+import re
 import shutil
 import signal
 import sys
@@ -16,7 +19,7 @@ import traceback
 
 from . import matrix
 from .kernels import Unavailable
-from .lab import Hung, Lab, tail
+from .lab import Gone, Hung, Lab, tail
 
 
 class Skip(Exception):
@@ -26,6 +29,9 @@ class Skip(Exception):
 class Failed(AssertionError):
     pass
 
+
+CHANCES = int(os.environ.get("VIREO_CHANCES", "1"))
+REPORT = re.compile(r"Sanitizer|runtime error:|[Aa]ssertion .*failed|stack smashing|corrupted|double free")
 
 _cases = []
 _shared = {}  # {key: [Lab, what has been made in it]}
@@ -98,6 +104,25 @@ def _refused(lab):
     return None
 
 
+def _for_good(lab, error):
+    """A failure that no second run takes back: somebody has ended by himself, a sandbox has refused, or a log has a report."""
+    if isinstance(error, Gone) or _refused(lab):
+        return True
+    for name in os.listdir(lab.folder):
+        if name.endswith(".log") and os.path.isfile(lab.path(name)):
+            with open(lab.path(name), errors="replace") as log:
+                if any(REPORT.search(line) for line in log):
+                    return True
+    return False
+
+
+def _verdict(lab, error, left):
+    """What is said of a failure, and done: "again" and "unsteady" cases run once more."""
+    if left and isinstance(error, Hung):
+        return "again"
+    return "unsteady" if left and CHANCES > 1 and not _for_good(lab, error) else "FAIL"
+
+
 def _one(name, function, chances=2):
     begin = time.monotonic()
     with Lab("vireo-e2e-") as lab:
@@ -108,14 +133,14 @@ def _one(name, function, chances=2):
             print(f"skip {name}: {why}", flush=True)
             return "skip"
         except Exception as error:
-            again = isinstance(error, Hung) and chances > 1
-            print(f"{'again' if again else 'FAIL'} {name}: {str(error).splitlines()[0] if str(error) else repr(error)}")
+            verdict = _verdict(lab, error, chances > 1)
+            print(f"{verdict} {name}: {str(error).splitlines()[0] if str(error) else repr(error)}")
             traceback.print_exc(file=sys.stdout)
             for one in (lab, *(one for one, _ in _shared.values())):
                 _logs(one)
             _end_shared()
             sys.stdout.flush()
-            if not again:
+            if verdict == "FAIL":
                 return "FAIL"
         else:
             print(f"ok   {name} ({time.monotonic() - begin:.1f} s)", flush=True)

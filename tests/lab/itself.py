@@ -3,6 +3,7 @@
 """The lab itself: tests/lab/run hands back what a command says and how it ends, and keeps the machine as it is."""
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -32,6 +33,45 @@ def run(lab, *words, cwd=None):
 
 def usual_guest():
     return shared("usual", lambda lab: LabGuest(lab).ready())
+
+
+CASES = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from guest.cases import case, expect, main
+from guest.lab import Gone, wait_until
+runs = []
+
+@case
+def at_first(lab):
+    runs.append(1)
+    expect(len(runs) > 1, "for once")
+
+@case
+def always(lab):
+    wait_until(lambda: False, 0.1, "never")
+
+@case
+def ended(lab):
+    raise Gone("it ended")
+
+@case
+def reported(lab):
+    with open(lab.path("switch.log"), "w") as log:
+        log.write("ERROR: AddressSanitizer: heap-use-after-free")
+    expect(False, "a wrong value")
+main()
+"""
+
+
+@case
+def a_case_that_fails_runs_once_more_only_where_that_is_asked_for(_lab):
+    for chances, verdicts in (("1", ["FAIL at_first", "FAIL always", "FAIL ended", "FAIL reported"]),
+                              ("2", ["unsteady at_first", "ok at_first", "unsteady always", "FAIL always", "FAIL ended", "FAIL reported"])):
+        done = subprocess.run([sys.executable, "-c", CASES, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))],
+                              stdout=subprocess.PIPE, text=True, timeout=60, env={**os.environ, "VIREO_CHANCES": chances})
+        said = [f"{word} {name}" for word, name in re.findall(r"^(ok|FAIL|unsteady) +(\w+)", done.stdout, re.M)]
+        expect(said == verdicts and done.returncode == 1, f"{chances}: {said}, status {done.returncode}")
 
 
 @case
