@@ -1,18 +1,82 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "daemon/fault.h"
+#include "base/util.h"
 #include "vireo/fault.h"
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define WATCHED_MAX 256u
+
+/* `bytes` 0: free. The handler reads them, and takes no lock. */
+struct watched {
+	uintptr_t start;
+	uint64_t bytes;
+	bool *lost;
+};
 
 /* The handler has no other way to it. */
 static struct vireo_fault_table *table;
+static struct watched watched[WATCHED_MAX];
+static pthread_mutex_t watched_mutex = PTHREAD_MUTEX_INITIALIZER; /* who changes them */
+static uintptr_t page_bytes;
+
+/* ---- what is ours ---- */
+
+/* An area does not change while somebody touches it. That another one, which changes just now, seems to hold the address takes a fault of our own. */
+static bool watched_handle(uintptr_t address)
+{
+	for (unsigned i = 0; i < WATCHED_MAX; i++) {
+		uint64_t bytes = __atomic_load_n(&watched[i].bytes, __ATOMIC_ACQUIRE);
+		uintptr_t start = __atomic_load_n(&watched[i].start, __ATOMIC_RELAXED);
+		void *page;
+
+		if (!bytes || address - start >= bytes)
+			continue;
+		page = (void *)(address & ~(page_bytes - 1));
+		/* Before: whoever touches the new page has been told. */
+		__atomic_store_n(__atomic_load_n(&watched[i].lost, __ATOMIC_RELAXED), true, __ATOMIC_SEQ_CST);
+		return mmap(page, page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == page;
+	}
+	return false;
+}
+
+int fault_watch(void *at, uint64_t bytes, bool *lost)
+{
+	int err = -ENOSPC;
+
+	pthread_mutex_lock(&watched_mutex);
+	for (unsigned i = 0; table && err && i < WATCHED_MAX; i++) {
+		if (watched[i].bytes)
+			continue;
+		__atomic_store_n(&watched[i].start, (uintptr_t)at, __ATOMIC_RELAXED);
+		__atomic_store_n(&watched[i].lost, lost, __ATOMIC_RELAXED);
+		__atomic_store_n(&watched[i].bytes, bytes, __ATOMIC_RELEASE);
+		err = 0;
+	}
+	pthread_mutex_unlock(&watched_mutex);
+	return err;
+}
+
+void fault_unwatch(const void *at)
+{
+	pthread_mutex_lock(&watched_mutex);
+	for (unsigned i = 0; i < WATCHED_MAX; i++)
+		if (watched[i].bytes && watched[i].start == (uintptr_t)at)
+			__atomic_store_n(&watched[i].bytes, 0, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&watched_mutex);
+}
+
+/* ---- the handler ---- */
 
 static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
 	int saved = errno;
 
-	if (!vireo_fault_handle(table, info->si_addr)) { /* not guest memory: our own bug, and the end */
+	if (!vireo_fault_handle(table, info->si_addr) && !watched_handle((uintptr_t)info->si_addr)) { /* our own bug, and the end */
 		signal(sig, SIG_DFL);
 		raise(sig);
 	}
@@ -26,6 +90,7 @@ int fault_handler_open(struct vireo_fault_table **ret_table)
 
 	if (err)
 		return err;
+	page_bytes = (uintptr_t)sysconf(_SC_PAGESIZE);
 	if (sigaction(SIGBUS, &bus, NULL)) {
 		err = -errno;
 		fault_handler_close();

@@ -125,6 +125,15 @@ struct disk_info {
 	struct disk_zones_info zones; /* a zoned disk does no DISK_DISCARD, DISK_ZERO or DISK_ERASE */
 };
 
+/*
+ * For files that are mapped: a page that the file lost, or never got, raises SIGBUS in whoever touches it. The program's handler sets
+ * *lost, puts a page of zeroes into its place, and the access goes on; who has made it looks at *lost then.
+ */
+struct disk_guard {
+	int (*begin)(void *at, uint64_t bytes, bool *lost); /* whole pages. 0, or -errno: they are not to be touched then. Any thread */
+	void (*end)(const void *at);			    /* nobody touches them any more */
+};
+
 struct disk_config {
 	struct vireo_log log;
 	bool read_only; /* as the key read-only=on */
@@ -139,6 +148,7 @@ struct disk_config {
 	 * over no fd do not look at it.
 	 */
 	const int *handed_fd;
+	const struct disk_guard *guard; /* outlives the disk. NULL: files are not mapped */
 	struct disk_groups *groups; /* of disks that share limits (disk/limit.h), which outlive them; NULL: there are none */
 	uint64_t (*now_ns)(void);   /* any thread; NULL: CLOCK_MONOTONIC */
 };

@@ -118,6 +118,7 @@ static void file_free(struct file_disk *file)
 {
 	fd_close(&file->fd);
 	file_zones_free(file->zones);
+	file_map_free(file->map);
 	pthread_mutex_destroy(&file->lock.mutex);
 	free(file);
 }
@@ -309,11 +310,13 @@ static int file_open(const struct disk_spec *spec, const struct disk_config *con
 		err = file_look(file, spec->address, why);
 	if (!err)
 		err = io_choose(file, spec, why);
-	if (err)
+	if (err) {
 		file_free(file);
-	else
-		*ret_disk = &file->disk;
-	return err;
+		return err;
+	}
+	file->map = file_map_new(file, config->guard);
+	*ret_disk = &file->disk;
+	return 0;
 }
 
 static const char *path_problem(const char *address)

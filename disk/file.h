@@ -14,6 +14,7 @@
 enum file_lock { FILE_LOCK_ON, FILE_LOCK_OFF, FILE_LOCK_SHARED, FILE_LOCK_RUNNING };
 
 struct file_zones;
+struct file_map;
 
 struct file_disk {
 	struct disk disk;
@@ -25,6 +26,7 @@ struct file_disk {
 	uint32_t memory_align; /* direct: of each piece of memory, and of its length; else 1 */
 	unsigned threads_max;
 	bool at_once; /* what it has stays in memory, and a queue's thread moves it by itself: see file_do_at_once() */
+	struct file_map *map; /* of what is there already, and moved without a system call; NULL: there is none */
 	bool uring; /* queues have a ring; else threads do it all */
 	uint32_t uring_flags;
 	struct {
@@ -57,10 +59,23 @@ bool file_ended(struct file_disk *file, struct disk_request *r, int64_t result);
 
 /*
  * Of a file with `at_once` a read, a write or a flush waits for no disk, as there was no swap when it was opened, so the queue's thread does it by itself.
- * It waits for the copy, and, of a page that the file did not have, for the kernel to find memory, as whoever takes memory does. That costs less than to
+ * Of what is there already not even a system call is made (file_map.c). It waits for the copy, and, of a page that the file did not have, for the kernel to find memory, as whoever takes memory does. That costs less than to
  * have it done: what writes through the page cache the kernel gives to a thread of its own, however it is asked. Returns as file_ended().
  */
 bool file_do_at_once(struct file_disk *file, struct disk_request *r);
+
+/* ---- file_map.c: any thread; nothing waits for more than a page of memory ---- */
+
+/* NULL: it is not to be mapped, or cannot be, and system calls do it all. `guard` outlives it, and may be NULL. */
+struct file_map *file_map_new(const struct file_disk *file, const struct disk_guard *guard);
+void file_map_free(struct file_map *map); /* no queue uses it any more. Takes NULL */
+/* Is all that a read or a write (file_problem() is 0) touches there, as far as is known? */
+bool file_map_here(struct file_map *map, const struct disk_request *r);
+/* The same, and it is done. False: it is for a system call. */
+bool file_map_do(struct file_map *map, const struct file_disk *file, const struct disk_request *r);
+/* A system call has written there; and before pages are given back. */
+void file_map_written(struct file_map *map, uint64_t offset, uint64_t bytes);
+void file_map_punched(struct file_map *map, uint64_t offset, uint64_t bytes);
 
 /* ---- file_threads.c, file_uring.c ---- */
 

@@ -167,6 +167,8 @@ bool file_ended(struct file_disk *file, struct disk_request *r, int64_t result)
 	}
 	if (likely(result > 0 && (uint64_t)result == r->bytes)) {
 		r->result = 0;
+		if (file->map && r->op == DISK_WRITE)
+			file_map_written(file->map, r->offset, r->bytes);
 		return true;
 	}
 	if (result >= 0 || result == -EINTR || result == -EAGAIN || result == -EFAULT) {
@@ -198,6 +200,10 @@ bool file_do_at_once(struct file_disk *file, struct disk_request *r)
 {
 	ssize_t n;
 
+	if (file->map && r->op <= DISK_WRITE && likely(file_map_do(file->map, file, r))) {
+		r->result = 0; /* FUA or not: it is where a flush would leave it */
+		return true;
+	}
 	if (r->op == DISK_FLUSH)
 		n = fdatasync(file->fd);
 	else
@@ -246,7 +252,11 @@ static int write_zeroes(struct file_disk *file, const struct disk_request *r)
 static int do_zero(struct file_disk *file, const struct disk_request *r)
 {
 	bool unmap = file->discard && (r->flags & DISK_UNMAP);
-	int err = unmap ? allocate(file, FALLOC_FL_PUNCH_HOLE, r) : -EOPNOTSUPP;
+	int err;
+
+	if (unmap && file->map)
+		file_map_punched(file->map, r->offset, r->bytes);
+	err = unmap ? allocate(file, FALLOC_FL_PUNCH_HOLE, r) : -EOPNOTSUPP;
 
 	if (cannot(err))
 		err = allocate(file, FALLOC_FL_ZERO_RANGE, r);
@@ -265,6 +275,8 @@ static int do_discard(const struct file_disk *file, const struct disk_request *r
 
 	if (!file->discard)
 		return 0;
+	if (file->map)
+		file_map_punched(file->map, r->offset, r->bytes);
 	if (file->block_device)
 		err = ioctl(file->fd, BLKDISCARD, range) ? -errno : 0;
 	else
@@ -282,6 +294,8 @@ static int do_erase(const struct file_disk *file, const struct disk_request *r)
 
 static int do_op(struct file_disk *file, struct disk_request *r)
 {
+	int err;
+
 	if (r->op == DISK_FLUSH)
 		return do_flush(file);
 	if (r->op == DISK_ZONE)
@@ -296,7 +310,10 @@ static int do_op(struct file_disk *file, struct disk_request *r)
 		return do_zero(file, r);
 	if (r->op == DISK_ERASE)
 		return do_erase(file, r);
-	return file_transfer(file, r, r->own[0]);
+	err = file_transfer(file, r, r->own[0]);
+	if (!err && file->map && r->op == DISK_WRITE)
+		file_map_written(file->map, r->offset, r->bytes);
+	return err;
 }
 
 void file_do(void *file_disk, struct disk_request *r)

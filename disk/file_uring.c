@@ -5,8 +5,8 @@
  * half done go to threads of ours (pool.h), which do it to its end. So does what is beyond DISK_TURN_BYTES of a burst, if it goes through the page cache:
  * what lies there already the kernel copies within the system call.
  *
- * Of a file whose contents lie in memory the ring gets reads alone, and of these no single one: what the kernel would give to a thread of its own from the
- * ring (a write, a flush), or would cost more by way of it (one read), this thread does itself.
+ * Of a file whose contents lie in memory the ring gets reads alone, and of these no single one, and none of what is mapped: what the kernel would give to a
+ * thread of its own from the ring (a write, a flush), or would cost more by way of it (one read), this thread does itself.
  *
  * The ring belongs to the queue's thread alone, and completions are brought when that thread asks for them, where the kernel
  * can have it so (SINGLE_ISSUER, DEFER_TASKRUN); so it is made disabled, and enabled by the first submission.
@@ -124,7 +124,7 @@ static bool for_threads(const struct file_disk *file, const struct disk_request 
 /* Is it cheaper here than by way of the ring? `alone`: nothing else comes with it, that a system call could be shared with. */
 static bool for_us(const struct file_disk *file, const struct disk_request *r, bool alone)
 {
-	return file->at_once && (alone || r->op != DISK_READ);
+	return file->at_once && (alone || r->op != DISK_READ || (file->map && file_map_here(file->map, r)));
 }
 
 static void do_at_once(struct uring_queue *q, struct file_disk *file, struct disk_request *r)

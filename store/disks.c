@@ -2,6 +2,7 @@
 #include "store/disks.h"
 #include "base/log.h"
 #include "base/visible.h"
+#include "daemon/fault.h"
 #include "disk/disk.h"
 #include "disk/forget.h"
 #include "disk/latency.h"
@@ -98,6 +99,8 @@ static void touch(const struct iovec *iov, size_t count)
 	vireo_memory_touch(iov, count);
 }
 
+static const struct disk_guard guard = {.begin = fault_watch, .end = fault_unwatch};
+
 struct store_disk *store_disk_new(struct disks *disks, const struct store_spec *spec)
 {
 	struct store_disk *disk = calloc(1, sizeof(*disk));
@@ -113,7 +116,7 @@ struct store_disk *store_disk_new(struct disks *disks, const struct store_spec *
 
 int store_disk_open(struct store_disk *disk, const int *handed_fd, char why[SPEC_WHY_BYTES])
 {
-	const struct disk_config config = {.log = disk->log, .touch = touch, .groups = &disk->groups->at, .handed_fd = handed_fd};
+	const struct disk_config config = {.log = disk->log, .touch = touch, .guard = &guard, .groups = &disk->groups->at, .handed_fd = handed_fd};
 	char problem[DISK_WHY_BYTES] = "";
 	int err = disk_open(disk->spec.text, &config, &disk->disk, problem);
 
