@@ -7,15 +7,17 @@ import socket
 import subprocess
 import struct
 import sys
+import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from guest.cases import case, case_for, expect, main  # noqa: E402
+from guest.cases import Skip, case, case_for, expect, main  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
 from guest.disks import Blkd, made_file  # noqa: E402
 from guest.front import raw  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
+from guest.requests import IN, IOERR, OK, OUT, Requests  # noqa: E402
 from guest.switch import program  # noqa: E402
 
 MEM = "a=mem:8M"
@@ -242,6 +244,40 @@ def a_file_that_somebody_resizes_is_a_disk_of_that_size(lab):
     with open(blkd.child.log, errors="replace") as log:
         text = log.read()
     expect(text.count("somebody has made it smaller") == 1 and text.count("somebody has made it larger") == 1, text)
+
+
+def mapped(child):
+    """How much of a daemon's memory is that of files in memory."""
+    with open(f"/proc/{child.pid}/status") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("RssShmem:"))
+
+
+@case
+def a_file_in_memory_that_somebody_cuts_costs_its_requests_and_nobody_else(lab):
+    """A file of tmpfs is mapped: what is cut off under the daemon is an error of a request, and no end by a signal."""
+    if not os.path.ismount("/dev/shm"):
+        raise Skip("/dev/shm is no file system of its own")
+    with open("/proc/swaps") as swaps:
+        swap = len(swaps.readlines()) > 1
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as image:
+        image.truncate(8 << 20)
+        blkd = Blkd(lab, [f"a=file:{image.name}", "b=mem:1M"], [f"vhost-user:{lab.path('a')},disk=a", f"vhost-user:{lab.path('b')},disk=b"])
+        with Requests(lab.path("a")) as a, Requests(lab.path("b")) as b:
+            for sector in range(0, 4096, 8):
+                for _ in range(2):  # the second time it is there
+                    expect(a.one(OUT, sector, struct.pack("<I", sector) * 128) == OK, f"sector {sector}")
+            expect(swap or mapped(blkd.child) >= 2 << 20, "it is not mapped: this shows nothing")
+            os.truncate(image.name, 1 << 20)
+            expect(a.one(IN, 3000 // 8 * 8) == IOERR, "what was cut off is read")
+            expect(a.one(IN, 8) == OK and a.data(0) == struct.pack("<I", 8) * 128, "what is left")
+            expect(b.one(OUT, 8, bytes(512)) == OK, "another disk")
+            os.truncate(image.name, 8 << 20)
+            wait_until(lambda: blkd.ask("disk", "show", "a")["disk"]["size_bytes"] == 8 << 20, 20, "it has its size again", child=blkd.child)
+            expect(a.one(OUT, 3000, b"w" * 512) == OK and a.one(IN, 3000) == OK and a.data(0) == b"w" * 512, "it is written to again")
+            with open(image.name, "rb") as file:
+                file.seek(3000 * 512)
+                expect(file.read(512) == b"w" * 512, "the file has something else")
+        end_well(blkd)
 
 
 @case
