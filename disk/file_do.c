@@ -14,6 +14,7 @@
 #define BOUNCE_BYTES (256u << 10)
 #define ZEROES_BYTES (64u << 10)
 #define ZEROES_PIECES 16u
+#define PUNCH_STEP_BYTES (4u << 20)
 
 /* ---- what was asked ---- */
 
@@ -223,6 +224,25 @@ static int allocate(const struct file_disk *file, int mode, const struct disk_re
 	return err;
 }
 
+/*
+ * The kernel lets nobody write into a file of tmpfs, or fault in a page of the hole, until all of the hole is punched: 140 ms for each GiB. The queue's thread does
+ * both (file_do_at_once()), and other disks' requests wait for it. So it is done in steps, between which others are let in.
+ */
+static int punch(struct file_disk *file, const struct disk_request *r)
+{
+	uint64_t step = file->at_once ? PUNCH_STEP_BYTES : UINT64_MAX / 2, end = r->offset + r->bytes;
+	struct disk_request part = {.offset = r->offset};
+	int err = 0;
+
+	for (; !err && part.offset < end; part.offset += part.bytes) {
+		part.bytes = min_u64(step - part.offset % step, end - part.offset);
+		if (file->map)
+			file_map_punched(file->map, part.offset, part.bytes);
+		err = allocate(file, FALLOC_FL_PUNCH_HOLE, &part);
+	}
+	return err;
+}
+
 static bool cannot(int err)
 {
 	return err == -EOPNOTSUPP || err == -ENOSYS || err == -ENODEV || err == -ENOTTY;
@@ -252,11 +272,7 @@ static int write_zeroes(struct file_disk *file, const struct disk_request *r)
 static int do_zero(struct file_disk *file, const struct disk_request *r)
 {
 	bool unmap = file->discard && (r->flags & DISK_UNMAP);
-	int err;
-
-	if (unmap && file->map)
-		file_map_punched(file->map, r->offset, r->bytes);
-	err = unmap ? allocate(file, FALLOC_FL_PUNCH_HOLE, r) : -EOPNOTSUPP;
+	int err = unmap ? punch(file, r) : -EOPNOTSUPP;
 
 	if (cannot(err))
 		err = allocate(file, FALLOC_FL_ZERO_RANGE, r);
@@ -268,19 +284,17 @@ static int do_zero(struct file_disk *file, const struct disk_request *r)
 }
 
 /* Advice: who cannot follow it does not fail. */
-static int do_discard(const struct file_disk *file, const struct disk_request *r)
+static int do_discard(struct file_disk *file, const struct disk_request *r)
 {
 	uint64_t range[] = {r->offset, r->bytes};
 	int err;
 
 	if (!file->discard)
 		return 0;
-	if (file->map)
-		file_map_punched(file->map, r->offset, r->bytes);
 	if (file->block_device)
 		err = ioctl(file->fd, BLKDISCARD, range) ? -errno : 0;
 	else
-		err = allocate(file, FALLOC_FL_PUNCH_HOLE, r);
+		err = punch(file, r);
 	return cannot(err) ? 0 : err;
 }
 

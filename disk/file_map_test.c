@@ -86,6 +86,30 @@ ssize_t __wrap_pwritev64v2(int fd, const struct iovec *iov, int count, off_t off
 	return __wrap_pwritev2(fd, iov, count, offset, flags);
 }
 
+/* ---- how large holes are punched at a time ---- */
+
+static uint64_t punched_most, punched; /* under no lock: one request is under way */
+
+int __real_fallocate(int fd, int mode, off_t offset, off_t bytes);
+int __wrap_fallocate(int fd, int mode, off_t offset, off_t bytes);
+int __wrap_fallocate64(int fd, int mode, off_t offset, off_t bytes);
+
+int __wrap_fallocate(int fd, int mode, off_t offset, off_t bytes)
+{
+	if (mode & FALLOC_FL_PUNCH_HOLE) {
+		uint64_t most = __atomic_load_n(&punched_most, __ATOMIC_RELAXED);
+
+		__atomic_store_n(&punched_most, most > (uint64_t)bytes ? most : (uint64_t)bytes, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&punched, (uint64_t)bytes, __ATOMIC_RELAXED);
+	}
+	return __real_fallocate(fd, mode, offset, bytes);
+}
+
+int __wrap_fallocate64(int fd, int mode, off_t offset, off_t bytes)
+{
+	return __wrap_fallocate(fd, mode, offset, bytes);
+}
+
 /* So many since the last time. */
 static unsigned moves(void)
 {
@@ -293,6 +317,28 @@ static void a_hole_that_is_punched_gives_its_memory_back_and_takes_none_by_being
 	moves();
 	assert_int_equal(move_bytes(m, DISK_READ, 60 * PAGE, in, PAGE), 0); /* beside the hole it is as before */
 	assert_int_equal(moves(), 0);
+}
+
+static void a_large_hole_is_punched_in_steps_that_others_can_wait_for(void **state)
+{
+	uint64_t bytes = UINT64_C(64) << 20, begin = PAGE + BLOCK, end = bytes - 3 * BLOCK;
+	struct mapped *m = *state;
+	uint8_t out[PAGE], in[PAGE];
+
+	test_fill(out, sizeof(out), 1);
+	assert_int_equal(disk_resize(m->t.disk, bytes), 0);
+	for (uint64_t at = 0; at < bytes; at += PAGE)
+		assert_int_equal(__real_pwrite(m->fd, out, sizeof(out), (off_t)at), sizeof(out));
+	for (unsigned zero = 0; zero < 2; zero++) {
+		punched = punched_most = 0;
+		assert_int_equal(test_do(&m->t, zero ? DISK_ZERO : DISK_DISCARD, DISK_UNMAP * (uint8_t)zero, begin, end - begin, NULL, 0), 0);
+		assert_int_equal(punched, end - begin);
+		assert_in_range(punched_most, 1, 4 << 20);
+	}
+	assert_int_equal(blocks_of(m), 3 * PAGE / 512); /* the first two, and the last: no page is halved by a step */
+	assert_int_equal(move_bytes(m, DISK_READ, bytes - PAGE, in, sizeof(in)), 0);
+	assert_true(test_all(in, PAGE - 3 * BLOCK, 0));
+	assert_memory_equal(in + PAGE - 3 * BLOCK, out + PAGE - 3 * BLOCK, 3 * BLOCK);
 }
 
 /* ---- all mixed ---- */
@@ -583,6 +629,7 @@ int main(void)
 		MAPPED(a_burst_of_reads_that_is_there_needs_no_ring),
 		MAPPED(a_hole_that_is_read_takes_no_memory),
 		MAPPED(a_hole_that_is_punched_gives_its_memory_back_and_takes_none_by_being_read),
+		MAPPED(a_large_hole_is_punched_in_steps_that_others_can_wait_for),
 		MAPPED(a_mixture_of_all_leaves_the_file_as_each_alone_would),
 		MAPPED(two_queues_in_the_same_pages_do_not_disturb_each_other),
 		MAPPED(a_file_that_grows_is_mapped_where_it_has_grown),
