@@ -6,12 +6,13 @@
 #include "disk/kind.h"
 #include "disk/test_file.h"
 #include <fcntl.h>
+#include <linux/mount.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
@@ -543,7 +544,7 @@ static int when_it_is_full(void)
 
 	if (unshare(CLONE_NEWNS) && unshare(CLONE_NEWUSER | CLONE_NEWNS))
 		return FULL_SKIPPED;
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount("none", "/var/tmp", "tmpfs", 0, "size=256k"))
+	if (syscall(SYS_mount, NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || syscall(SYS_mount, "none", "/var/tmp", "tmpfs", 0, "size=256k"))
 		return FULL_SKIPPED;
 	m.fd = open("/var/tmp/disk", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	assert_int_equal(ftruncate(m.fd, 32 * PAGE), 0);
