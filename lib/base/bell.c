@@ -63,7 +63,7 @@ static int raiser_for(struct bell *bell, struct vireo_notifier *notifier, int fd
 {
 	unsigned held = 0;
 
-	if (!notifier_has_aside(notifier) || (!socket && (!fd_is_eventfd(fd) || notifier_has_aio(notifier))))
+	if (!notifier_has_aside(notifier) || (!socket && notifier_has_aio(notifier)))
 		return 0;
 	held_place(bell);
 	for (unsigned i = 0; i < BELL_HELD_MAX; i++)
