@@ -180,7 +180,7 @@ void device_session_begin(struct vireo_device *device)
 {
 	assert(device->transport && !device->session);
 	device_break_forget(device);
-	mem_account_session(device->account);
+	mem_account_session(device->account, device->held);
 	device->session = true;
 	PROBE1(session_begin, device->name);
 	if (device->ops.connected)

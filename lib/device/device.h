@@ -60,7 +60,7 @@ int device_attach(struct vireo_device *device, struct loop *loop, const struct d
 		  void *opaque);
 void device_detach(struct vireo_device *device); /* all queues quiet, state initial */
 
-/* A session begins (-> ops->connected) and ends. Ending needs all queues quiesced; it forgets everything. */
+/* A session begins (-> ops->connected), held if another process has handed it over, and ends. Ending needs all queues quiesced; it forgets everything. */
 void device_session_begin(struct vireo_device *device);
 void device_session_end(struct vireo_device *device);
 

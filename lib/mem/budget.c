@@ -90,6 +90,11 @@ static void limits_look(struct vireo_memory *memory)
 	__atomic_store_n(&memory->address_total, address, __ATOMIC_RELAXED);
 }
 
+static uint64_t shared_lag(void)
+{
+	return SHARED_LAG_BYTES * (uint64_t)sysconf(_SC_NPROCESSORS_CONF);
+}
+
 int vireo_memory_new(const struct vireo_memory_config *user_config, struct vireo_memory **ret_memory)
 {
 	struct vireo_memory_config config = {.size = sizeof(config)};
@@ -108,6 +113,7 @@ int vireo_memory_new(const struct vireo_memory_config *user_config, struct vireo
 	memory->made_given = config.made_bytes;
 	memory->watcher = sparse_open();
 	memory->shared_fd = charge_open();
+	memory->lag_bytes = shared_lag();
 	limits_look(memory);
 	*ret_memory = memory;
 	return 0;
@@ -299,19 +305,19 @@ void mem_shared_file_set(struct vireo_memory *memory, int fd, uint64_t lag_bytes
 	dup3(fd, memory->shared_fd, O_CLOEXEC);
 }
 
-void mem_account_session(struct mem_account *account)
+void mem_account_session(struct mem_account *account, bool handed)
 {
 	struct vireo_memory *memory = account->memory;
 	int fd;
 
 	__atomic_store_n(&account->refusal, MEM_REFUSED_NOTHING, __ATOMIC_RELAXED);
-	if (!memory)
+	if (!memory || handed)
 		return;
 	limits_look(memory);
 	fd = charge_open(); /* we may have been put into another cgroup */
 	if (fd < 0)
 		return;
-	mem_shared_file_set(memory, fd, SHARED_LAG_BYTES * (uint64_t)sysconf(_SC_NPROCESSORS_CONF));
+	mem_shared_file_set(memory, fd, shared_lag());
 	fd_close(&fd);
 }
 

@@ -45,8 +45,11 @@ int mem_account_map_check(struct mem_account *account, uint64_t bytes, const cha
 int mem_account_take(struct mem_account *account, uint64_t bytes, unsigned mappings, const char **why);
 void mem_account_give(struct mem_account *account, uint64_t bytes, unsigned mappings);
 
-/* A session begins: what the process has is looked at again. */
-void mem_account_session(struct mem_account *account);
+/*
+ * A session begins: what the process has is looked at again, in about twenty system calls. Not for one that another process has `handed`
+ * over: many of them come at a time while their peers wait, and this process has looked when it made its vireo_memory, just before.
+ */
+void mem_account_session(struct mem_account *account, bool handed);
 /*
  * What shared memory the process is charged for is read from this file (borrowed) until a session begins; it may tell
  * so much less.

@@ -221,6 +221,29 @@ static void what_the_kernel_says_is_gone_counts_no_more(void **state)
 	guest_stop(&g);
 }
 
+/* The file stays as it is where a session was handed over; one that begins finds another, which tells of some pages too late. */
+static void what_the_kernel_says_is_looked_for_again_by_sessions_that_begin(void **state)
+{
+	for (unsigned handed = 0; handed < 2; handed++) {
+		struct guest g;
+
+		guest_start(&g);
+		for (unsigned i = 0; i < SHARE; i++)
+			*page_of(&g, i) = 1;
+		map_stop(&g);
+		map_start(&g, 0);
+		charged_set(3 * PAGE);
+		mem_account_session(g.faults.account, handed);
+		*page_of(&g, 0) = 1;
+		assert_int_equal(g.faulted, !handed);
+		assert_int_equal(g.faults.account->made_bytes, (handed ? 4 : SHARE) * PAGE);
+		guest_stop(&g);
+		vireo_memory_free(memory);
+		vireo_fault_table_free(handler_table);
+		assert_int_equal(set_up(NULL), 0);
+	}
+}
+
 /* The port's whole account is taken off, with a page in it that is being made: by the guest, as it turns out. */
 static void an_account_never_has_less_than_nothing(void **state)
 {
@@ -292,6 +315,7 @@ int main(void)
 		TEST(truncation_is_one_beside_untouched_pages),
 		TEST(what_was_made_counts_beyond_the_session),
 		TEST(what_the_kernel_says_is_gone_counts_no_more),
+		TEST(what_the_kernel_says_is_looked_for_again_by_sessions_that_begin),
 		TEST(an_account_never_has_less_than_nothing),
 		TEST(system_call_gets_what_was_touched_before),
 		TEST(private_mapping_sees_what_comes_later),

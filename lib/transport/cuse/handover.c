@@ -170,7 +170,6 @@ static int import_device(struct opener *opener, const struct handover_opener *to
 	opener->device_told = 0; /* it is of this device, and of none that may be made later */
 	if (r)
 		return refuse(r, "there is no device for it", why);
-	device_hold(opener->device, true);
 	if (told->features && device_features_set(opener->device, told->features))
 		return refuse(-EINVAL, "features that are not offered", why);
 	return 0;

@@ -154,6 +154,7 @@ int opener_device_make(struct opener *opener, pid_t process)
 		return -ENOMEM;
 	}
 	opener->device = device;
+	device_hold(device, opener->state == OPENER_HELD);
 	device_session_begin(device);
 	device_status_required(device, true); /* which nobody tells: a queue runs when it is enabled */
 	return 0;
