@@ -33,6 +33,7 @@ struct log_queue {
 	uint64_t head;	/* the writer's */
 	uint32_t lost;	/* atomic */
 	bool ended;	/* atomic */
+	bool held;	/* atomic */
 	int fd;
 	int event_fd;	/* raised for the writer */
 	log_queue_lost_fn *lost_line;
@@ -82,7 +83,17 @@ void log_queue_put(struct log_queue *queue, const char *line, size_t bytes)
 	} else {
 		__atomic_fetch_add(&queue->lost, 1, __ATOMIC_RELAXED);
 	}
-	fd_event_raise(queue->event_fd);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* with log_queue_hold(): the line is seen by who is raised there, or raised for here */
+	if (!slot || number % LOG_QUEUE_HELD == LOG_QUEUE_HELD - 1 || !__atomic_load_n(&queue->held, __ATOMIC_RELAXED))
+		fd_event_raise(queue->event_fd);
+}
+
+void log_queue_hold(struct log_queue *queue, bool on)
+{
+	__atomic_store_n(&queue->held, on, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (!on)
+		fd_event_raise(queue->event_fd);
 }
 
 /* ---- the writer ---- */

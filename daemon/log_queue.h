@@ -8,6 +8,7 @@
  * counted, and the count is written where the lines would have been.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,14 @@ int log_queue_new(int fd, log_queue_lost_fn *lost_line, struct log_queue **ret_q
 
 /* A line with its newline; what is longer is cut. Any thread; never waits, takes no lock. */
 void log_queue_put(struct log_queue *queue, const char *line, size_t bytes);
+
+/*
+ * From now on lines wait until there are LOG_QUEUE_HELD of them, or until this is over: to wake the thread for each costs who puts them
+ * more than all the rest. Any thread.
+ */
+#define LOG_QUEUE_HELD 64u
+
+void log_queue_hold(struct log_queue *queue, bool on);
 
 /*
  * Nobody puts lines any more. Waits for those that are there to be written: wait_ms (not 0) where the file takes no more, LOG_QUEUE_TAKES_MS or

@@ -7,6 +7,7 @@
 #include "daemon/log_queue.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -167,6 +168,49 @@ static void the_end_waits_for_a_file_that_takes_more(void **state)
 	fclose(rest.in);
 }
 
+static bool comes(int fd, int wait_ms)
+{
+	struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+
+	return poll(&poll_fd, 1, wait_ms) == 1;
+}
+
+static void put_held(struct log_queue *queue, unsigned from, unsigned to)
+{
+	log_queue_hold(queue, true);
+	for (unsigned i = from; i < to; i++)
+		put(queue, 0, i);
+}
+
+/* Nobody is woken for them: not before there are many, or the time is over. The first look only finds what should not be there. */
+static void lines_that_are_held_wait_for_many_or_for_the_end_of_that(void **state)
+{
+	struct reading reading = {0};
+	struct log_queue *queue;
+	int pipe_fd[2];
+	char byte;
+
+	assert_int_equal(pipe(pipe_fd), 0);
+	assert_int_equal(log_queue_new(pipe_fd[1], lost_line, &queue), 0);
+	put_held(queue, 0, LOG_QUEUE_HELD - 1);
+	assert_false(comes(pipe_fd[0], 50));
+	put(queue, 0, LOG_QUEUE_HELD - 1);
+	assert_true(comes(pipe_fd[0], WAIT_MS));
+	for (unsigned i = 0; i < LOG_QUEUE_HELD * LINE_BYTES; i++)
+		assert_int_equal(read(pipe_fd[0], &byte, 1), 1);
+	put_held(queue, LOG_QUEUE_HELD, LOG_QUEUE_HELD + 2);
+	assert_false(comes(pipe_fd[0], 50));
+	log_queue_hold(queue, false);
+	assert_true(comes(pipe_fd[0], WAIT_MS));
+	put_held(queue, LOG_QUEUE_HELD + 2, LOG_QUEUE_HELD + 4);
+	assert_int_equal(log_queue_end(queue, WAIT_MS), 0);
+	close(pipe_fd[1]);
+	reading.in = fdopen(pipe_fd[0], "r");
+	read_all(&reading);
+	assert_int_equal(reading.lines, 4);
+	fclose(reading.in);
+}
+
 struct writer {
 	struct log_queue *queue;
 	unsigned who;
@@ -261,6 +305,7 @@ int main(void)
 		cmocka_unit_test(a_pipe_that_nobody_reads_holds_up_nobody_and_lost_lines_are_counted),
 		cmocka_unit_test(the_end_does_not_wait_for_a_reader_for_ever),
 		cmocka_unit_test(the_end_waits_for_a_file_that_takes_more),
+		cmocka_unit_test(lines_that_are_held_wait_for_many_or_for_the_end_of_that),
 		cmocka_unit_test(lines_of_many_threads_do_not_mix),
 		cmocka_unit_test(a_file_that_others_have_made_non_blocking_loses_nothing),
 		cmocka_unit_test(lines_that_a_full_disk_refuses_are_counted_until_there_is_room),

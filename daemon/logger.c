@@ -97,6 +97,12 @@ void logger_end(void)
 		queue = NULL;
 }
 
+void logger_hold(bool on)
+{
+	if (queue)
+		log_queue_hold(queue, on);
+}
+
 static bool rate_passes(const struct logger *logger, const struct timespec *now)
 {
 	uint32_t left_out;

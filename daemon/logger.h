@@ -27,6 +27,9 @@ struct logger {
 int logger_start(void);
 void logger_end(void);
 
+/* Lines are written a little later, and many at a time, until it is over (log_queue_hold()). Control thread. */
+void logger_hold(bool on);
+
 /* The logger outlives its log, which is told all that is said: what is written, the level decides when it is. */
 struct vireo_log logger_log(struct logger *logger);
 

@@ -8,6 +8,7 @@
 #include "ctl/rpc.h"
 #include "daemon/daemon.h"
 #include "daemon/handover.h"
+#include "daemon/logger.h"
 #include "daemon/watchdog.h"
 #include <errno.h>
 #include <poll.h>
@@ -204,8 +205,10 @@ int takeover_state(struct takeover *t, struct parcel *ret_parcel)
 		return -1;
 	if (ret_parcel->fd_count)
 		t->control_fd = fd_take(&ret_parcel->fds[0]);
-	if (listens(t->control_fd))
+	if (listens(t->control_fd)) {
+		logger_hold(true); /* peers wait from here on */
 		return 0;
+	}
 	parcel_free(ret_parcel);
 	return takeover_complain(t, "it hands over no control socket");
 }
@@ -266,6 +269,7 @@ void takeover_gone_on(const struct takeover *t)
 {
 	uint64_t now_us = clock_now_us(), us = now_us - t->stopped_us;
 
+	logger_hold(false);
 	if (t->stopped_us && t->stopped_us <= now_us && us < STOOD_STILL_US_MAX)
 		log_info(&t->daemon->log, "taken over: nothing was served for %u.%03u ms", (unsigned)(us / 1000), (unsigned)(us % 1000));
 }
@@ -296,6 +300,7 @@ void takeover_free(struct takeover *t)
 {
 	if (!t)
 		return;
+	logger_hold(false);
 	fd_close(&t->control_fd);
 	fd_close(&t->fd);
 	free(t);
