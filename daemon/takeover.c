@@ -21,7 +21,6 @@
 #define MESSAGE_US 10000000u /* what the other one says next, or takes, is waited for so long: what it has may be much */
 #define LAST_US 2000000u
 #define STOOD_STILL_US_MAX 60000000u /* no hand-over takes so long */
-#define ENDED_MS 5000 /* it may wait for its service manager */
 
 struct takeover {
 	struct daemon *daemon;
@@ -284,11 +283,9 @@ int takeover_last(const struct takeover *t, struct parcel *ret_parcel)
 	return -1;
 }
 
-void takeover_ended(const struct takeover *t)
+int takeover_fd(const struct takeover *t)
 {
-	struct pollfd poll_fd = {.fd = t->fd};
-
-	poll(&poll_fd, 1, ENDED_MS);
+	return t->fd;
 }
 
 int takeover_control_fd(struct takeover *t)

@@ -34,8 +34,8 @@ int takeover_answer(struct takeover *takeover);
 void takeover_gone_on(const struct takeover *takeover);
 /* 0: a parcel of what may as well be lost, to be freed; -1: there is none. After takeover_answer(). */
 int takeover_last(const struct takeover *takeover, struct parcel *ret_parcel);
-/* The other one has ended, or does not within some seconds. After that. */
-void takeover_ended(const struct takeover *takeover);
+/* The connection (borrowed), which hangs up when the other one has ended: it may wait for its service manager. After that. */
+int takeover_fd(const struct takeover *takeover);
 /* The control socket, which is the taker's; once. */
 int takeover_control_fd(struct takeover *takeover);
 

@@ -16,6 +16,7 @@
 #include "options.h"
 #include "port.h"
 #include "reload.h"
+#include "reopen.h"
 #include "takeover.h"
 #include "xdp_program.h"
 #include <errno.h>
@@ -32,6 +33,7 @@ struct switchd {
 	struct logger switch_logger;
 	struct rate switch_rate;
 	struct ports ports;
+	bool reload; /* has been asked for while ports are opened anew */
 };
 
 static int switch_start(struct switchd *d)
@@ -114,19 +116,40 @@ static int ports_start(struct switchd *d)
 
 static void on_reload(void *opaque)
 {
-	const struct switchd *d = opaque;
+	struct switchd *d = opaque;
 
 	if (switch_handover_delays_reload(d->ports.handover))
 		return;
+	if (d->ports.reopen) {
+		d->reload = true;
+		return;
+	}
 	reload_begin(d->ports.reload, NULL);
 }
 
 /* As a start does it, but that what cannot be (of the ports that there are) costs a line only: nobody else has the ports any more. */
-static void taken_over(struct switchd *d)
+static void all_there(void *opaque)
 {
+	struct switchd *d = opaque;
+
+	written_entries_hold(&d->ports, &d->options.entries, &d->options.run.daemon, &d->daemon.log);
+	if (d->reload)
+		reload_begin(d->ports.reload, NULL);
+	d->reload = false;
+}
+
+static void taken_over(struct switchd *d, struct switch_takeover *takeover)
+{
+	int err;
+
+	d->daemon.taken_fd = takeover_control_fd(takeover->takeover);
 	if (daemon_control(&d->daemon, "switchd", switchd_commands, switchd_command_count, &d->ports))
 		log_error(&d->daemon.log, "ports are served on, without a control socket");
-	written_entries_hold(&d->ports, &d->options.entries, &d->options.run.daemon, &d->daemon.log);
+	err = takeover->anew ? switch_reopen_begin(takeover, all_there, d, &d->ports.reopen) : 0;
+	if (err)
+		log_error(&d->daemon.log, "ports that were to be opened anew are not: %s", strerror(-err));
+	if (!d->ports.reopen)
+		all_there(d);
 }
 
 /* The ports of the settings are not looked at: those that there are count, and a reload does what differs. */
@@ -138,10 +161,8 @@ static int take_over(struct switchd *d)
 	if (err)
 		return err;
 	err = switch_takeover_end(&takeover);
-	if (!err) {
-		d->daemon.taken_fd = takeover_control_fd(takeover.takeover);
-		taken_over(d);
-	}
+	if (!err)
+		taken_over(d, &takeover);
 	switch_takeover_free(&takeover);
 	return err;
 }
@@ -212,6 +233,7 @@ static void stop(struct switchd *d, int exit_code)
 {
 	switch_handover_close(d->ports.handover);
 	d->ports.handover = NULL;
+	switch_reopen_end(&d->ports.reopen);
 	daemon_stop(&d->daemon); /* nobody may add a port any more */
 	reload_end(d->ports.reload);
 	if (d->ports.sw)

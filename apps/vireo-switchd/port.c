@@ -28,6 +28,11 @@ static bool must_wait(const struct port_kind *kind)
 	return kind->takes_rtnl && aside_rtnl();
 }
 
+bool ports_must_wait(const struct port_spec *spec)
+{
+	return must_wait(port_kind_of(&spec->at));
+}
+
 /*
  * Dead ports are freed here and not where they die: that is deep inside calls on the very objects to be
  * freed.

@@ -113,6 +113,7 @@ struct ports {
 	struct errands files; /* of ports to be added: port_file.h */
 	struct reload *reload; /* NULL: not yet */
 	struct switch_handover *handover;
+	struct switch_reopen *reopen; /* or NULL: reopen.h */
 	unsigned number; /* so the switch is to number it, and 1 more, as another process had it; or 0 */
 	const struct vireo_endpoint_state *state; /* what the port that is being added was in another process; or NULL */
 	enum sw_vm2vm vm2vm;   /* of guests that say nothing */
@@ -139,6 +140,8 @@ struct port {
 	char *text; /* the SPEC as it was given; NULL: there was no memory for it */
 	bool in_settings; /* it was given there, not by a client of the control socket */
 };
+
+bool ports_must_wait(const struct port_spec *spec); /* to be added: somebody aside holds a lock of the kernel's that its kind takes */
 
 int ports_init(struct ports *ports);
 void ports_fini(struct ports *ports); /* none is left */

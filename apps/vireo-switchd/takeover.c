@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "takeover.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "bond_state.h"
 #include "daemon/daemon.h"
@@ -11,14 +10,9 @@
 #include "mirror_state.h"
 #include "switch/mirror.h"
 #include "vireo/endpoint.h"
-#include <time.h>
 
-#define REOPEN_US      3000000u
-#define REOPEN_LOOK_US 5000u
-
-/* -errno and why. */
-static int port_add(const struct switch_takeover *t, const struct handover_port *told, const struct vireo_endpoint_state *state,
-		    char why[SPEC_WHY_BYTES])
+int switch_takeover_port(const struct switch_takeover *t, const struct handover_port *told, const struct vireo_endpoint_state *state,
+			 char why[SPEC_WHY_BYTES])
 {
 	struct port *port;
 	int err;
@@ -37,7 +31,7 @@ static int port_make(const struct switch_takeover *t, const struct handover_port
 {
 	char why[SPEC_WHY_BYTES];
 
-	return port_add(t, told, state, why) ? takeover_complain(t->takeover, why) : 0;
+	return switch_takeover_port(t, told, state, why) ? takeover_complain(t->takeover, why) : 0;
 }
 
 static const struct port_kind *kind_of(const struct handover_port *told)
@@ -132,60 +126,14 @@ int switch_takeover_begin(struct ports *ports, struct daemon *daemon, bool reope
 	return err;
 }
 
-/* ---- what is opened anew ---- */
-
-/* What the other process had is given back a moment after it has ended. */
-static int port_reopen(const struct switch_takeover *t, const struct handover_port *told, uint64_t until_us, char why[SPEC_WHY_BYTES])
+/* Whatever is wrong with them: addresses are learned again, by and by. */
+void switch_takeover_learn(const struct switch_takeover *t)
 {
-	int err = port_add(t, told, NULL, why);
-
-	while (err && clock_now_us() < until_us) {
-		nanosleep(&(struct timespec){.tv_nsec = REOPEN_LOOK_US * 1000}, NULL);
-		err = port_add(t, told, NULL, why);
-	}
-	return err;
+	if (t->learned.data)
+		handover_state_learn((const char *)t->learned.data, t->learned.bytes, t->ports);
 }
 
-/* Nobody else has the others any more: one that cannot be opened costs a line. */
-static void ports_reopen(const struct switch_takeover *t, uint64_t since_us)
-{
-	uint64_t until_us;
-
-	takeover_ended(t->takeover);
-	until_us = clock_now_us() + REOPEN_US;
-	for (size_t i = 0; i < handover_state_ports(t->state); i++) {
-		struct handover_port told;
-		char why[SPEC_WHY_BYTES];
-
-		if (handover_state_port(t->state, i, &told, why) || !told.anew)
-			continue;
-		if (port_reopen(t, &told, until_us, why))
-			log_error(&t->daemon->log, "%s: not opened anew: %s: mend that, and let vireoctl reload or port add add it", told.spec.at.name, why);
-		else
-			log_info(&t->daemon->log, "%s: opened anew, %u ms after the other process was told to end", told.spec.at.name,
-				 (unsigned)((clock_now_us() - since_us) / 1000));
-	}
-	handover_state_hold(t->state, t->ports);
-}
-
-/* Whatever is wrong with them: addresses are learned again, by and by. Those of ports that are opened anew as soon as they are. */
-static void learn(const struct switch_takeover *t)
-{
-	uint64_t since_us = clock_now_us();
-	struct parcel parcel;
-	int err = takeover_last(t->takeover, &parcel);
-
-	if (!err)
-		handover_state_learn((const char *)parcel.data, parcel.bytes, t->ports);
-	if (t->anew)
-		ports_reopen(t, since_us);
-	if (!err && t->anew)
-		handover_state_learn((const char *)parcel.data, parcel.bytes, t->ports);
-	if (!err)
-		parcel_free(&parcel);
-}
-
-int switch_takeover_end(const struct switch_takeover *t)
+int switch_takeover_end(struct switch_takeover *t)
 {
 	int err = takeover_answer(t->takeover);
 
@@ -201,12 +149,14 @@ int switch_takeover_end(const struct switch_takeover *t)
 	if (sw_release(t->ports->sw))
 		log_warning(&t->daemon->log, "out of memory: ports start a little later");
 	takeover_gone_on(t->takeover);
-	learn(t);
+	if (!takeover_last(t->takeover, &t->learned))
+		switch_takeover_learn(t);
 	return 0;
 }
 
 void switch_takeover_free(struct switch_takeover *t)
 {
+	parcel_free(&t->learned);
 	takeover_free(t->takeover);
 	json_decref(t->state);
 }

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -479,6 +480,26 @@ def ports_by_xdp_are_closed_and_opened_anew(lab):
     expect({each["name"] for each in switch.ask("port", "list")["ports"]} == {"a", "b"}, "who is there")
     print(f"    opened anew {gaps} ms after; {pings.count} pings between front ends, the slowest took {pings.slowest_s * 1000:.1f} ms", flush=True)
     end_well(switch)
+
+
+@case
+def while_ports_are_to_be_opened_anew_the_control_thread_goes_on(lab):
+    """The other process is waited for, which does not end here; a request to end is obeyed meanwhile. A machine that stands still for all that
+    time is asked again."""
+    old = Old(lab)
+    for _ in range(10):
+        child = old.start("--reopen")
+        with old.answers(result={}) as taker:
+            give(taker, STATE, state(port("null:n", False), port(f"virtio-user:{lab.path('nobody')},name=up", False, anew=True)), [old.server.fileno()])
+            expect(parcel(taker)[0] == READY, "it does not answer")
+            give(taker, GO)
+            wait_until(lambda: "ready: 1 ports" in open(child.log).read(), 20, "it goes on", child=child)
+            child.send_signal(signal.SIGTERM)
+            expect(child.wait(30) == 0, "it has not ended well")
+        if "opened anew" not in open(child.log).read():
+            return
+        old = Old(lab, control=f"old.{old.rounds}.control")
+    expect(False, "it did not end before the port was opened")
 
 
 @case
