@@ -3,7 +3,9 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/loop.h"
 #include "base/unix_socket.h"
+#include "base/util.h"
 #include "ctl/client.h"
 #include "ctl/rpc.h"
 #include "daemon/daemon.h"
@@ -11,15 +13,18 @@
 #include "daemon/logger.h"
 #include "daemon/watchdog.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define MESSAGE_US 10000000u /* what the other one says next, or takes, is waited for so long: what it has may be much */
 #define LAST_US 2000000u
+#define FDS_EXPECTED 16384u /* of a thousand ports; 128 KiB of the kernel's */
 #define STOOD_STILL_US_MAX 60000000u /* no hand-over takes so long */
 
 struct takeover {
@@ -145,6 +150,19 @@ static int takeover_connect(struct takeover *t)
 	return err;
 }
 
+/*
+ * A table of fds that grows while there are threads waits for all CPUs to have been elsewhere, 5 to 12 ms each time that it is doubled:
+ * a hundred ports would make all guests wait for five such times.
+ */
+static void fds_expect(const struct daemon *daemon)
+{
+	struct rlimit limit;
+	int fd = getrlimit(RLIMIT_NOFILE, &limit) ? -1 : fcntl(loop_fd(daemon->loop), F_DUPFD_CLOEXEC, (int)min_u64(limit.rlim_cur, FDS_EXPECTED) - 1);
+
+	if (fd >= 0)
+		fd_close(&fd);
+}
+
 int takeover_new(struct daemon *daemon, const char *name, const char *what, unsigned version, unsigned oldest,
 		 const char *reopen, struct takeover **ret_takeover)
 {
@@ -152,6 +170,7 @@ int takeover_new(struct daemon *daemon, const char *name, const char *what, unsi
 
 	if (!t)
 		return -1;
+	fds_expect(daemon);
 	*t = (struct takeover){.daemon = daemon, .what = what, .version = version, .oldest = oldest ? oldest : version, .reopen = reopen, .fd = -1, .control_fd = -1};
 	if (takeover_connect(t)) {
 		takeover_free(t);
