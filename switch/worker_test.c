@@ -274,7 +274,24 @@ static uint64_t churn_once(struct bench *bench, unsigned number)
 	return sent;
 }
 
-static void no_frame_is_lost_while_ports_come_and_go(void **state)
+/*
+ * A fake port's memory grows in the worker's hands, under the lock of the process's address space. Who has that lock may be off his CPU on a loaded machine, and a worker
+ * that stands for long is stood in for, at the price of frames for the port that it stands in (relief.c). Such a round shows nothing of who comes and goes.
+ */
+static bool one_stood(const struct bench *bench)
+{
+	struct sw_worker_stats stats;
+	uint64_t relieved = 0;
+
+	for (unsigned i = 0; i < sw_worker_count(bench->sw); i++) {
+		sw_worker_stats(bench->sw, i, &stats);
+		relieved += stats.relieved;
+	}
+	return relieved;
+}
+
+/* False: a worker stood still, and that may have cost frames. They are counted all the same. */
+static bool come_and_go(void)
 {
 	struct bench bench = bench_new(&(struct sw_config){.workers = 2});
 	struct fake_port *a = fake_port_new(true), *b = fake_port_new(true);
@@ -283,6 +300,7 @@ static void no_frame_is_lost_while_ports_come_and_go(void **state)
 	struct generator to_b, to_a;
 	struct sw_port_stats stats;
 	unsigned lives = 0;
+	bool stood;
 
 	settle(&bench);
 	generator_start(&to_b, a, 0, 1);
@@ -295,16 +313,28 @@ static void no_frame_is_lost_while_ports_come_and_go(void **state)
 	wait_idle(b);
 	assert_true(lives > 3);
 	sw_port_stats(port_b, &stats);
-	assert_int_equal(stats.tx_frames, to_b.sent + churned);
-	assert_int_equal(stats.tx_lost, 0);
+	stood = one_stood(&bench);
+	assert_int_equal(stats.tx_frames + stats.tx_lost, to_b.sent + churned);
+	assert_true(stood || !stats.tx_lost);
 	assert_int_equal(stats.rx_frames, to_a.sent);
 	port_remove(&bench, port_a);
 	port_remove(&bench, port_b);
-	stream_is_whole(b, &to_b);
-	stream_is_whole(a, &to_a);
+	if (!stood) {
+		stream_is_whole(b, &to_b);
+		stream_is_whole(a, &to_a);
+	}
 	bench_free(&bench);
 	fake_port_free(a);
 	fake_port_free(b);
+	return !stood;
+}
+
+static void no_frame_is_lost_while_ports_come_and_go(void **state)
+{
+	unsigned rounds = 0;
+
+	while (!come_and_go())
+		assert_true(++rounds < 20);
 }
 
 static void two_workers_deliver_into_one_queue_in_turn(void **state)
