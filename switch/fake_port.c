@@ -5,6 +5,7 @@
 #include "base/util.h"
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -325,10 +326,26 @@ void fake_port_slow(struct fake_port *fake, unsigned slow_us)
 	pthread_mutex_unlock(&fake->lock);
 }
 
+#define HEAP_STEP_BYTES (64 << 20)
+
+/*
+ * Frames are kept in memory that grows in the workers' hands. Each time it does, whoever wants more waits for the lock of the process's address space, and on a loaded machine
+ * for one who has it and is off his CPU: a worker that stands for long is stood in for (relief.c), and frames for the port that it stands in are lost. So it grows seldom.
+ */
+static void heap_grow_seldom(void)
+{
+#ifdef __GLIBC__
+	mallopt(M_ARENA_MAX, 1); /* others grow by mprotect(2), a few pages at a time */
+	mallopt(M_TOP_PAD, HEAP_STEP_BYTES);
+#endif
+}
+
 struct fake_port *fake_port_new(bool with_kick_fds)
 {
-	struct fake_port *fake = calloc(1, sizeof(*fake));
+	struct fake_port *fake;
 
+	heap_grow_seldom();
+	fake = calloc(1, sizeof(*fake));
 	assert(fake);
 	pthread_mutex_init(&fake->lock, NULL);
 	fake->keep = true;
