@@ -24,6 +24,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
+#include <unistd.h>
 /* after the above, and setjmp.h: */
 #include <cmocka.h>
 
@@ -104,6 +105,10 @@ void *__real_realloc(void *old, size_t bytes);
 void *__real_aligned_alloc(size_t align, size_t bytes);
 char *__real_strdup(const char *text);
 int __real_fcntl(int fd, int command, ...);
+int __real_open(const char *path, int flags, ...);
+int __real_openat(int folder, const char *path, int flags, ...);
+int __real_pipe2(int ends[2], int flags);
+int __real_dup(int fd);
 int __real_eventfd(unsigned value, int flags);
 int __real_epoll_create1(int flags);
 int __real_socketpair(int family, int type, int protocol, int pair[2]);
@@ -121,6 +126,12 @@ void *__wrap_aligned_alloc(size_t align, size_t bytes);
 char *__wrap_strdup(const char *text);
 int __wrap_fcntl(int fd, int command, ...);
 int __wrap_fcntl64(int fd, int command, ...);
+int __wrap_open(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...);
+int __wrap_openat(int folder, const char *path, int flags, ...);
+int __wrap_openat64(int folder, const char *path, int flags, ...);
+int __wrap_pipe2(int ends[2], int flags);
+int __wrap_dup(int fd);
 int __wrap_eventfd(unsigned value, int flags);
 int __wrap_epoll_create1(int flags);
 int __wrap_socketpair(int family, int type, int protocol, int pair[2]);
@@ -184,6 +195,39 @@ int __wrap_fcntl64(int fd, int command, ...)
 	argument = va_arg(more, uintptr_t);
 	va_end(more);
 	return shortage_fcntl(fd, command, argument);
+}
+
+#ifndef SHORT_OPENS_ITSELF /* a test that leads these elsewhere has them itself */
+/* What is made has no more than its owner's rights, as all that is made here. */
+int __wrap_open(const char *path, int flags, ...)
+{
+	return shortage_hits(SHORT_OF_FDS) ? -1 : __real_open(path, flags, 0600);
+}
+
+int __wrap_openat(int folder, const char *path, int flags, ...)
+{
+	return shortage_hits(SHORT_OF_FDS) ? -1 : __real_openat(folder, path, flags, 0600);
+}
+#endif
+
+int __wrap_open64(const char *path, int flags, ...)
+{
+	return __wrap_open(path, flags);
+}
+
+int __wrap_openat64(int folder, const char *path, int flags, ...)
+{
+	return __wrap_openat(folder, path, flags);
+}
+
+int __wrap_pipe2(int ends[2], int flags)
+{
+	return shortage_hits(SHORT_OF_FDS) ? -1 : __real_pipe2(ends, flags);
+}
+
+int __wrap_dup(int fd)
+{
+	return shortage_hits(SHORT_OF_FDS) ? -1 : __real_dup(fd);
 }
 
 int __wrap_eventfd(unsigned value, int flags)

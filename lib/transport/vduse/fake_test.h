@@ -109,6 +109,13 @@ static bool fake_connected(const struct fake *f)
 	return f->opens && !poll(&poll_fd, 1, 0);
 }
 
+static int fake_dup(int fd)
+{
+	int copy = dup(fd);
+
+	return copy < 0 ? -errno : copy;
+}
+
 static int fake_open(void *opaque, const char *path, int flags)
 {
 	struct fake *f = opaque;
@@ -118,7 +125,7 @@ static int fake_open(void *opaque, const char *path, int flags)
 	if (f->no_permission)
 		return -EACCES;
 	if (!strcmp(path, "/dev/vduse/control"))
-		return dup(f->control_fd);
+		return fake_dup(f->control_fd);
 	if (strcmp(path, "/dev/vduse/" FAKE_NAME) != 0 || !f->exists)
 		return -ENOENT;
 	return fake_connected(f) ? -EBUSY : f->pairs[f->opens++][0];
@@ -169,7 +176,7 @@ static int fake_iotlb(struct fake *f, struct vduse_wire_iotlb *entry)
 		if (range->last < entry->first || range->first > entry->last)
 			continue;
 		*entry = (struct vduse_wire_iotlb){ range->offset, range->first, range->last, range->perm };
-		return dup(range->fd);
+		return fake_dup(range->fd);
 	}
 	return -EINVAL;
 }
