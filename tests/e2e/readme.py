@@ -223,8 +223,9 @@ def the_config_file_in_its_page_works(lab):
         raise Skip("no /dev/net/tun")
     shell = Shell(lab)
     text = shell.place("\n".join(man_blocks("vireo-switchd.conf.5")[0])).replace("libvirt", "nogroup")
-    cpus = sorted(os.sched_getaffinity(0))
-    text = text.replace("2-3", f"{cpus[0]},{cpus[-1]}") if len(cpus) < 4 else text
+    cpus = os.sched_getaffinity(0)
+    if not {2, 3} <= cpus:  # those of the page; a list of one ends in a comma
+        text = text.replace("2-3", ",".join(map(str, sorted(cpus)[:2])) + "," * (len(cpus) == 1))
     with open(lab.path("config"), "w", encoding="utf-8") as file:
         file.write(text + "\n")
     child = lab.start(["unshare", "-n", program("vireo-switchd"), "--config", lab.path("config"), "--control",
