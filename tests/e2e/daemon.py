@@ -419,7 +419,8 @@ def json_is_as_documented(lab):
         front.send(text_frame(1, 1))
         front.send(b"\x01\x80\xc2\0\0\x0e" + text_frame(1, None)[6:])
         front.send(text_frame(1, None)[:6] + b"\x03" + text_frame(1, None)[7:])
-        wait_until(lambda: switch.port("a")["rx_frames"] == 4, 20, "four frames are taken")
+        wait_until(front.drained, 20, "four frames are taken, and done with")
+        expect(switch.port("a")["rx_frames"] == 4, "and counted")
         counters = switch.port("a")["counters"]
         seen = {name: counters[name] for name in ("rx_reserved", "rx_bad_source")}
         expect(seen == {"rx_reserved": 1, "rx_bad_source": 1}, f"{counters}")

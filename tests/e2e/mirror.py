@@ -42,9 +42,9 @@ def a_file_has_both_directions_and_the_reasons(lab):
     expect(switch.ctl("mirror", "add", "vm1", "--to", path) == f"mirror 1: vm1 to {path}\n", "mirror add")
     with Front(lab.path("a")) as a, Front(lab.path("b")) as b:
         a.send(text_frame(1, None, b"hello"))
-        expect(b.receive(10), "vm2 gets it")
+        expect(b.receive(30), "vm2 gets it")
         b.send(text_frame(2, 1, b"back"))
-        expect(a.receive(10), "vm1 gets the answer")
+        expect(a.receive(30), "vm1 gets the answer")
         a.send(RESERVED)
         switch.ctl("port", "link", "vm2", "down")
         a.send(text_frame(1, None, b"nobody"))
@@ -156,9 +156,13 @@ def readers_that_stop_or_go_and_full_disks_cost_the_port_nothing(lab):
             b.poll()
             if sent % 8 == 0:
                 wait_until(lambda: b.poll() or switch.port("vm1")["rx_frames"] == sent, 20, "frames are taken", step=0)
-        wait_until(lambda: switch.port("vm1")["rx_frames"] == sent, 30, "all frames are taken")
-        mirrors = {m["to"]: m for m in switch.ask("mirror", "list")["mirrors"]}
-        expect(mirrors["small"]["state"] == "failed" and "large" in mirrors["small"]["error"], f"{mirrors}")
+        wait_until(a.drained, 30, "all frames are taken, and done with")
+
+        def told():
+            return {m["to"]: m for m in switch.ask("mirror", "list")["mirrors"]}
+        wait_until(lambda: told()["small"]["state"] == "failed", 30, "its writer meets the limit of the file")
+        mirrors = told()
+        expect("large" in mirrors["small"]["error"], f"{mirrors}")
         expect(mirrors["stopped"]["lost"] > 0 and mirrors["stopped"]["state"] == "on", f"{mirrors}")
     switch.ctl("mirror", "remove", str(mirrors["stopped"]["id"]))
     switch.ctl("mirror", "remove", str(mirrors["small"]["id"]))

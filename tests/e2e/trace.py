@@ -43,7 +43,7 @@ def people_get_a_line_for_each_verdict(lab):
     with Front(lab.path("a")) as a, Front(lab.path("b")) as b:
         child = tracing(lab, switch, "trace", "vm1", "--count", "2")
         a.send(text_frame(1, None, b"hello"))
-        expect(b.receive(10), "vm2 gets it")
+        expect(b.receive(30), "vm2 gets it")
         a.send(RESERVED)
         lines = told(child).splitlines()
     expect(lines[0].endswith(" 52:54:00:00:02:01 > ff:ff:ff:ff:ff:ff, type 0x88b5, 60 bytes"), lines[0])
@@ -60,7 +60,7 @@ def programs_get_objects(lab):
     switch = two_ports(lab)
     with Front(lab.path("a")) as a, Front(lab.path("b")) as b:
         b.send(text_frame(2, None, b"here"))
-        expect(a.receive(10), "vm2 is known")
+        expect(a.receive(30), "vm2 is known")
         switch.ctl("port", "set", "vm2", "mtu=576")
         child = tracing(lab, switch, "--json", "trace", "vm1", "--count=3")
         for _ in range(3):
@@ -79,13 +79,13 @@ def what_was_to_go_to_a_port_is_told_of_the_port(lab):
     switch = two_ports(lab)
     with Front(lab.path("a")) as a, Front(lab.path("b")) as b:
         b.send(text_frame(2, None))
-        expect(a.receive(10), "vm2 is known")
+        expect(a.receive(30), "vm2 is known")
         a.send(text_frame(1, None))
-        expect(b.receive(10), "and vm1")
+        expect(b.receive(30), "and vm1")
         child = tracing(lab, switch, "trace", "vm1", "--way=to", "--count", "2")
         a.send(text_frame(1, 2, b"not to vm1"))
         b.send(text_frame(2, 1, b"to vm1"))
-        expect(a.receive(10), "vm1 gets it")
+        expect(a.receive(30), "vm1 gets it")
         switch.ctl("port", "set", "vm1", "mtu=576")
         b.send(text_frame(2, 1, bytes(1000)))
         lines = told(child).splitlines()
@@ -124,8 +124,8 @@ def a_reader_that_stops_costs_nobody_anything(lab):
             sent += 1
             wait_until(b.poll, 20, "vm2 gets it, whoever reads or does not", step=0)
             arrived += len(b.reclaim() or ())
-        wait_until(lambda: switch.port("vm1")["rx_frames"] == sent, 20, "all are taken")
-        wait_until(lambda: switch.port("vm2")["tx_frames"] == sent, 20, "and have arrived")
+        wait_until(a.drained, 20, "all are taken, and done with")
+        expect(switch.port("vm1")["rx_frames"] == switch.port("vm2")["tx_frames"] == sent, "and have arrived")
         answers = [ask_well(stream, port="vm1", id=str(trace)) for _ in range(5)]
         expect([len(answer["frames"]) for answer in answers] == [64, 64, 64, 64, 0], f"{[len(answer['frames']) for answer in answers]}")
         expect(answers[-1]["lost"] == sent - 256 and answers[-1]["state"] == "on", f"{answers[-1]}")
