@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from guest.cases import Skip, case, expect, main  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
 from guest.front import Front, raw, text_frame  # noqa: E402
+from guest.lab import wait_until  # noqa: E402
 from guest.switch import Switch  # noqa: E402
 from peer import NO  # noqa: E402
 
@@ -63,7 +64,7 @@ def in_cgroup(lab, cgroup, ports):
 
 def exchange(a, b, number):
     a.send(text_frame(1, 2, b"%d" % number))
-    expect(any(b"%d" % number in data for _, data in b.receive(10)), "the honest pair's frame has not come")
+    expect(any(b"%d" % number in data for _, data in b.receive(30)), "the honest pair's frame has not come")
 
 
 def frames_in_untouched_pages(peer, ring, switch):
@@ -113,8 +114,7 @@ def peer_whose_untouched_pages_are_made_here_is_broken_before_the_daemon_is_kill
                 exchange(a, b, 10 + again)
             memory = switch.port("liar")["memory"]
             expect(0 < memory["made_bytes"] <= LIMIT // 4, f"{memory}")
-            with open(switch.child.log, errors="replace") as log:
-                expect("which is its share" in log.read(), "the line does not say why")
+            wait_until(lambda: "which is its share" in open(switch.child.log, errors="replace").read(), 20, "the line says why")
         end_well(switch)
     finally:
         if switch:

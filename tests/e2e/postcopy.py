@@ -10,7 +10,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import Skip, case_for, expect, main, need_program  # noqa: E402
-from guest.lab import wait_until  # noqa: E402
+from guest.lab import tail, wait_until  # noqa: E402
 from guest.moving import Moving, cpu_share  # noqa: E402
 from guest.place import GUEST, HOST, MAC, Place, pinged  # noqa: E402
 from guest.qemu import Guest, Nic  # noqa: E402
@@ -118,9 +118,9 @@ def guest_moves(lab, properties, huge):
         longest, pings = move(place, source, target, held)
         pauses.append(longest)
         expect(pings.announced if "guest_announce" in properties else pings.itself, "nobody has told the network where the guest is")
-        with open(place.switches[(n + 1) % 2].child.log) as log:
-            text = log.read()
-        expect(text.count("postcopy is over") == n // 2 + 1, text)
+        log = place.switches[(n + 1) % 2].child.log
+        wait_until(lambda log=log, times=n // 2 + 1: open(log).read().count("postcopy is over") >= times, 20, "the log says that it is over")
+        expect(open(log).read().count("postcopy is over") == n // 2 + 1, tail(log, 100))
         source = target
     print(f"     {len(pauses)} moves, the longest pause was {max(pauses)} ms", flush=True)
     place.end()

@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from guest.cases import case, case_for, expect, main  # noqa: E402
 from guest.daemon import end_well  # noqa: E402
 from guest.disks import made_file  # noqa: E402
+from guest.lab import wait_until  # noqa: E402
 from guest.scsi import Scsid  # noqa: E402
 from guest.switch import program  # noqa: E402
 
@@ -124,8 +125,7 @@ def a_cluster_shares_a_disk_if_all_say_so(lab):
     done = scsid.ctl_run("lun", "add", "e/0:1=a")
     expect(done.returncode and "another LUN writes" in done.stderr, f"{done}")
     scsid.ctl("export", "add", f"vhost-user:{lab.path('g')},initiator=e")
-    with open(lab.path("scsid.log")) as log:
-        expect("initiator 'e' is export 'e', too" in log.read(), "that two exports are one machine to reservations")
+    wait_until(lambda: "initiator 'e' is export 'e', too" in open(lab.path("scsid.log")).read(), 20, "that two exports are one machine to reservations")
     scsid.ctl("export", "remove", "e")
     expect(scsid.ask("disk", "show", "a")["disk"]["exports"] == 1, "who uses it")
     end_well(scsid)
