@@ -11,7 +11,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import case, case_for, expect, main  # noqa: E402
-from guest.daemon import end_well, given_back, held  # noqa: E402
+from guest.daemon import end_well, given_back, held, open_files  # noqa: E402
 from guest.front import Front, listener, raw, text_frame  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
 from guest.switch import Switch, program  # noqa: E402
@@ -226,11 +226,10 @@ def sockets_that_the_switch_was_handed_are_served(lab):
 @case
 def the_switch_s_own_sockets_are_no_ports(lab):
     switch = Switch(lab, [spec(lab, "left")])
-    folder = f"/proc/{switch.child.pid}/fd"
-    links = {name: os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
-    numbers = [int(name) for name, link in links.items() if link.startswith("socket:") and int(name) > 2]
+    links = open_files(switch.child.pid)
+    numbers = [number for number, link in links.items() if link.startswith("socket:") and number > 2]
     expect(len(numbers) >= 2, f"the control socket and the port's are expected among {links}")
-    for number in [*numbers, max(map(int, links)) + 1]:  # the last is that of vireoctl's connection, or near it
+    for number in [*numbers, max(links) + 1]:  # the last is that of vireoctl's connection, or near it
         done = switch.ctl_run("port", "add", f"vhost-user:fd:{number}")
         expect(done.returncode and "not handed it" in done.stderr, f"fd {number}: {done.stdout}{done.stderr}")
     with Front(lab.path("left")):

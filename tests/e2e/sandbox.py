@@ -15,7 +15,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import Skip, case, case_for, expect, main  # noqa: E402
-from guest.daemon import QUIET_NETWORK, WrappedSwitch, end_well, sanitized  # noqa: E402
+from guest.daemon import QUIET_NETWORK, WrappedSwitch, end_well, open_files, sanitized  # noqa: E402
 from guest.disks import Blkd, made_file  # noqa: E402
 from guest.front import Front, listener, text_frame  # noqa: E402
 from guest.lab import wait_until  # noqa: E402
@@ -50,8 +50,7 @@ NUMBERS = {"CAP_BPF": 39, "CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_FOWNER": 3
 
 def has_program(child):
     """The one of af_xdp ports has been loaded: this machine's kernel, and who runs this, may not be able to."""
-    fds = f"/proc/{child.pid}/fd"
-    return any(os.readlink(f"{fds}/{fd}") == "anon_inode:bpf-prog" for fd in os.listdir(fds))
+    return "anon_inode:bpf-prog" in open_files(child.pid).values()
 
 
 def has_filter(child):
@@ -77,7 +76,10 @@ def a_daemon_keeps_what_it_says(lab, kind):
     if not os.geteuid():
         expect(int(found["CapBnd"], 16) == kept & privileges(os.getpid(), "CapBnd"), f"{found['CapBnd']}")
     for task in os.listdir(f"/proc/{daemon.child.pid}/task"):
-        one = status(f"{daemon.child.pid}/task/{task}")
+        try:
+            one = status(f"{daemon.child.pid}/task/{task}")
+        except (FileNotFoundError, ProcessLookupError):  # a thread that had nothing to do any more has ended
+            continue
         for field in ("CapEff", "Seccomp", "NoNewPrivs"):
             expect(one[field] == found[field], f"{one['Name']}: {field} {one[field]}")
     expect(not any(re.match(r"(execve|ptrace|mount|unshare|setns)\b|bpf(?! \(BPF_(LINK_CREATE|MAP_UPDATE_ELEM|MAP_DELETE_ELEM)\):)", line) for line in calls), "nobody declares those")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What holds for the daemon whatever a test has done with it."""
+import contextlib
 import os
 import re
 import time
@@ -32,6 +33,15 @@ def held(pid):
         seen.append((len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))))
         time.sleep(0.02)
     return min(seen)
+
+
+def open_files(pid):
+    """{fd: what it leads to}. vireoctl's connections may be closed while one looks."""
+    found = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found[int(fd)] = os.readlink(f"/proc/{pid}/fd/{fd}")
+    return found
 
 
 def given_back(pid, before, seconds=30):
