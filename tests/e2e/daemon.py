@@ -17,11 +17,11 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from guest.cases import Skip, case, case_for, expect, main  # noqa: E402
 from guest.daemon import NOBODY, WrappedSwitch, end_well, root_only  # noqa: E402
 from guest.front import RX_BUFFERS, TX_BUFFERS, Front, listener, text_frame  # noqa: E402
-from guest.lab import wait_until  # noqa: E402
+from guest.lab import listening_sockets, wait_until  # noqa: E402
 from guest.switch import Switch, program  # noqa: E402
 
 
-def run_daemon(lab, *options, control=True, seconds=10, **env):
+def run_daemon(lab, *options, control=True, seconds=60, **env):
     """Runs it to its end, which must be soon."""
     given = any(word == "--control" or word.startswith("--control=") for word in options)
     where = ["--control", lab.path("control")] if control and not given else []
@@ -285,7 +285,7 @@ def the_default_control_socket_is_that_of_the_user(lab):
     os.chown(home, pwd.getpwnam(NOBODY).pw_uid, -1)
     env = {**os.environ, "XDG_RUNTIME_DIR": home}
     child = lab.start([*words, program("vireo-switchd"), "--port", "null:n"], log="switchd.log", env=env)
-    wait_until(lambda: os.path.exists(f"{home}/vireo/switchd.sock"), 20, "its control socket", child=child)
+    wait_until(lambda: listening_sockets(f"{home}/vireo/switchd.sock"), 20, "its control socket", child=child)
     done = subprocess.run([*words, program("vireoctl"), "port", "list"], env=env, capture_output=True, text=True, timeout=20)
     expect(done.returncode == 0 and " null " in done.stdout, f"{done}")
     child.terminate()

@@ -20,7 +20,7 @@ from guest.front import DATA, raw  # noqa: E402
 from guest.front import WRITE  # noqa: E402
 import hosts  # noqa: E402  (beside what guest.front has found)
 from guest.requests import IN, OUT, ScsiRequests  # noqa: E402
-from guest.lab import wait_until  # noqa: E402
+from guest.lab import listening_sockets, wait_until  # noqa: E402
 from guest.scsi import Scsid  # noqa: E402
 from guest.switch import build_folder, program  # noqa: E402
 from guest.takeover import asks, says  # noqa: E402
@@ -339,7 +339,7 @@ def a_server_that_hangs_holds_up_no_driver(lab):
     """Neither when a queue is stopped, nor when the front end goes while its memory table waits for what the server owes."""
     need_program("nbdkit")
     server = lab.start(["nbdkit", "-f", "-U", lab.path("nbd"), "memory", "8M"], log="nbdkit.log")
-    wait_until(lambda: os.path.exists(lab.path("nbd")), 20, "nbdkit's socket", child=server)
+    wait_until(lambda: listening_sockets(lab.path("nbd")), 20, "nbdkit's socket", child=server)
     blkd = Blkd(lab, [f"a=nbd:nbd+unix:///?socket={lab.path('nbd')},timeout=0", "b=mem:8M"],
                 [f"vhost-user:{lab.path(name)},disk={name}" for name in "ab"])
     a, b = Driver(lab.path("a")), Driver(lab.path("b"))
@@ -396,7 +396,7 @@ def what_a_hung_server_has_is_aborted_at_once(lab):
     """What was aborted is shown before the function is answered, and what the server says later touches its buffer no more."""
     need_program("nbdkit")
     server = lab.start(["nbdkit", "-f", "-U", lab.path("nbd"), "--filter=delay", "memory", "8M", "delay-read=1"], log="nbdkit.log")
-    wait_until(lambda: os.path.exists(lab.path("nbd")), 20, "nbdkit's socket", child=server)
+    wait_until(lambda: listening_sockets(lab.path("nbd")), 20, "nbdkit's socket", child=server)
     scsid = Scsid(lab, [f"a=nbd:nbd+unix:///?socket={lab.path('nbd')},timeout=0"], [f"vhost-user:{lab.path('e')}"], ["0:0=a"])
     ours, theirs = b"\xee" * 512, b"\x11" * 512
     with Managed(lab.path("e")) as front:

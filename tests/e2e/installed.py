@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from guest import front  # noqa: E402,F401  where the raw peer is found
 from guest.cases import case, expect, main, need_program, shared  # noqa: E402
 from guest.installed import Installed, run  # noqa: E402
-from guest.lab import tail, wait_until  # noqa: E402
+from guest.lab import listening_sockets, tail, wait_until  # noqa: E402
 from guest.switch import ROOT  # noqa: E402
 import vhost_user as raw  # noqa: E402
 from peer import DATA, GPA, WRITE  # noqa: E402
@@ -105,7 +105,7 @@ def ramdisk(lab):
     tree, path = installed(), lab.path("disk.sock")
     argv = [tree.compile("vireo-ramdisk"), f"vhost-user:{path}", disk_image(lab)]
     child = lab.start(argv, log="ramdisk.log", env=tree.environment())
-    wait_until(lambda: os.path.exists(path), 20, "the socket of vireo-ramdisk", child=child)
+    wait_until(lambda: listening_sockets(path), 20, "the socket of vireo-ramdisk", child=child)
     return child, path
 
 

@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import case, case_for, expect, main  # noqa: E402
 from guest.installed import Installed, run  # noqa: E402
-from guest.lab import wait_until  # noqa: E402
+from guest.lab import listening_sockets, wait_until  # noqa: E402
 from guest.switch import ROOT  # noqa: E402
 
 NAMES = "tests/e2e/linked_names.c"
@@ -32,7 +32,7 @@ def names_of_its_own(lab, static):
     expect(("libvireo" in run(["ldd", device])) != static, "the library is linked the other way")
     socket = lab.path("rng.sock")
     daemon = lab.start([device, f"vhost-user:{socket}"], log="device.log", env=tree.environment())
-    wait_until(lambda: os.path.exists(socket), 20, "the socket of vireo-rng", child=daemon)
+    wait_until(lambda: listening_sockets(socket), 20, "the socket of vireo-rng", child=daemon)
     expect(run([front, socket], **tree.environment()).startswith("256 bytes"), "the device has not filled the buffer")
     expect(lab.stop(daemon) == 0, "vireo-rng did not end cleanly")
 

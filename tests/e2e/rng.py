@@ -8,7 +8,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import case_for, expect, main, need_program  # noqa: E402
-from guest.lab import wait_until  # noqa: E402
+from guest.lab import listening_sockets, wait_until  # noqa: E402
 from guest.qemu import Guest  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -26,7 +26,7 @@ def a_guest_reads_random_bytes(lab, properties):
     build = os.environ.get("VIREO_BUILD", os.path.join(ROOT, "build"))
     path = lab.path("rng.sock")
     daemon = lab.start([os.path.join(build, "examples/vireo-rng"), f"vhost-user:{path}"], log="rng.log")
-    wait_until(lambda: os.path.exists(path), 20, "the socket of vireo-rng", child=daemon)
+    wait_until(lambda: listening_sockets(path), 20, "the socket of vireo-rng", child=daemon)
     guest = Guest(lab, "guest", extra=device(path, properties)).ready()
     expect("virtio" in guest.check("cat /sys/class/misc/hw_random/rng_current"), "hwrng is not the virtio device")
     sums = set()

@@ -43,6 +43,13 @@ def wait_until(condition, seconds, what, step=0.05, child=None):
         time.sleep(step)
 
 
+def listening_sockets(path):
+    """How many sockets listen under a path: the first of two has lost it, and waits for nobody. None of one that is there, and is about to."""
+    with open("/proc/net/unix") as sockets:
+        words = [line.split() for line in sockets]
+    return sum(line[3:4] == ["00010000"] and line[-1] == path for line in words)
+
+
 class Lab:
     def __init__(self, prefix="vireo-"):
         self.folder = tempfile.mkdtemp(prefix=prefix)

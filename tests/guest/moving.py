@@ -3,7 +3,7 @@
 import os
 import re
 
-from guest.lab import Timeout, wait_until
+from guest.lab import Timeout, listening_sockets, wait_until
 from guest.qemu import Guest
 
 
@@ -28,7 +28,7 @@ class Moving(Guest):
 
     def waits(self):
         """For whom it is to take in."""
-        wait_until(lambda: os.path.exists(self.way), 30, "the other side waits for the guest", child=self.child)
+        wait_until(lambda: listening_sockets(self.way), 30, "the other side waits for the guest", child=self.child)
 
     def migration(self):
         return dict(re.findall(r"^([A-Za-z ]+?) ?: ?(.*?)\r?$", self.monitor("info migrate"), re.M))

@@ -7,7 +7,7 @@ import signal
 from . import writers
 from .cases import Skip
 from .disks import Drive, arguments
-from .lab import wait_until
+from .lab import listening_sockets, wait_until
 from .switch import build_folder
 from .writers import BACK_S
 
@@ -29,7 +29,7 @@ class Disk:
             with open(self.image, "wb") as image:
                 image.truncate(IMAGE_BYTES)
         self.start()
-        wait_until(lambda: os.path.exists(self.socket), 20, "the disk's socket", child=self.child)
+        wait_until(lambda: listening_sockets(self.socket), 20, "the disk's socket", child=self.child)
 
     def start(self):
         self.lives += 1
