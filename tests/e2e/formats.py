@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Each recipe of docs/formats.md, as it stands there: a driver reads what the image has, and what it has written."""
+import contextlib
 import http.server
 import os
 import re
@@ -97,10 +98,15 @@ class Recipe:
                 break
         expect(done.returncode == 0, f"exit {done.returncode}, {done.stdout.decode(errors='replace').strip()}: of {text}")
 
+    def number(self):
+        """What the file says as soon as its line is whole: it is there before."""
+        with contextlib.suppress(FileNotFoundError), open(self.lab.path("server.pid")) as file:
+            found = re.match(r"\d+\n", file.read())
+            return found and found.group()
+        return None
+
     def kill_server(self, number=signal.SIGKILL):
-        wait_until(lambda: os.path.exists(self.lab.path("server.pid")), 20, "the server says its number")
-        with open(self.lab.path("server.pid")) as file:
-            pid = int(file.read())
+        pid = int(wait_until(self.number, 20, "the server says its number"))
         os.kill(pid, number)
         wait_until(lambda: not os.path.exists(f"/proc/{pid}") or " Z" in state(pid), 20, "the server ends")
         for name in os.listdir(self.lab.folder):

@@ -3,6 +3,7 @@
 """The examples against an installed libvireo, and the disk of one of them: SeaBIOS boots from it."""
 import glob
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -148,7 +149,7 @@ def seabios_boots_from_the_ram_disk_and_writes_to_it(lab):
         with open(lab.path("serial"), "rb") as serial:
             return serial.read()
     wait_until(lambda: os.path.exists(lab.path("serial")), BOOT_S, "QEMU's serial port", child=qemu)
-    wait_until(lambda: b"done" in printed() or b"error" in printed(), BOOT_S, "the boot sector is done", child=qemu)
+    wait_until(lambda: re.search(rb"(done|error)\n", printed()), BOOT_S, "the boot sector is done", child=qemu)
     expect(printed() == b"sector 1\nsector 1\ndone\n", f"{printed()}\n{tail(lab.path('ramdisk.log'))}")
     lab.kill(qemu)
     with Requests(path) as disk:  # the next peer finds what the guest has written
