@@ -19,9 +19,9 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from guest.cases import Skip, case, case_for, expect, main  # noqa: E402
-from guest.daemon import NOBODY, end_well, root_only, sanitized  # noqa: E402
+from guest.daemon import NOBODY, end_well, root_only, sanitized, seconds_to_its_end  # noqa: E402
 from guest.front import Front, listener, raw, text_frame  # noqa: E402
-from guest.lab import wait_until  # noqa: E402
+from guest.lab import listening_sockets, wait_until  # noqa: E402
 from guest.switch import Switch, program  # noqa: E402
 from lingering import Lingering  # noqa: E402
 
@@ -54,13 +54,6 @@ def a_jail_without_proc_is_told_what_it_lacks(lab):
     lines = done.stderr.splitlines()
     expect(done.returncode == 1 and len(lines) == 1 and "no /proc here" in lines[0] and "mount -t proc" in lines[0],
            f"{done.returncode}: {done.stderr}")
-
-
-def listening_sockets(path):
-    """How many sockets listen under a path: the first of two has lost it, and waits for nobody."""
-    with open("/proc/net/unix") as sockets:
-        words = [line.split() for line in sockets]
-    return sum(line[3:4] == ["00010000"] and line[-1] == path for line in words)
 
 
 @case_for({"fresh": (False,), "stale": (True,)}, "of_two_daemons_that_take_one_socket_at_once_one_gets_it_{}")
@@ -124,7 +117,7 @@ def paths_longer_than_an_address_work(lab):
         with Front("b" * 80) as left, Front(sock) as right:
             frame = text_frame(1, None, b"long")
             left.send(frame)
-            expect([data for _, data in right.receive(5)] == [frame], "the frame")
+            expect([data for _, data in right.receive(30)] == [frame], "the frame")
     finally:
         os.chdir("/")
     end_well(switch)
@@ -199,13 +192,11 @@ def a_lock_on_a_ports_folder_holds_up_that_port_alone(lab):
 # ---- how it ends ----
 
 def ends_in_time(lab, switch, number, *sockets):
-    begin = time.monotonic()
     os.kill(switch.child.pid, number)
-    status = switch.child.wait(30)
-    seconds = time.monotonic() - begin
-    print(f"     ended after {seconds * 1000:.0f} ms")
-    expect(status == 0, f"exit status {status}")
-    expect(seconds < END_S, f"it took {seconds:.2f} s")
+    whole, seconds = seconds_to_its_end(switch.child)
+    print(f"     ended after {whole * 1000:.0f} ms")
+    expect(switch.child.returncode == 0, f"exit status {switch.child.returncode}")
+    expect(seconds < END_S, f"it took {seconds:.2f} s of its own, {whole:.2f} s in all")
     for path in (switch.control, *sockets):
         expect(not os.path.exists(path), f"{path} is left")
     end_well(switch)
@@ -325,14 +316,14 @@ def half_connected_front_ends_disturb_nobody(lab):
         for n in range(20):
             frame = text_frame(1, None, b"%d" % n)
             left.send(frame)
-            expect([data for _, data in right.receive(5)] == [frame], f"frame {n}")
+            expect([data for _, data in right.receive(30)] == [frame], f"frame {n}")
         counters = switch.port("half")["counters"]
         expect(counters["tx_no_queue"] == 20, f"{counters}")
     half.raw(bytes(6))
     half.settle()
     begin = time.monotonic()
     switch.ctl("port", "remove", "half")
-    expect(time.monotonic() - begin < END_S, "removing it takes long")
+    expect(time.monotonic() - begin < 8, "removing it takes long")
     expect(half.hung_up(), "it is still connected")
     half.close()
     end_well(switch)
