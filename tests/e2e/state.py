@@ -46,7 +46,7 @@ def arrived(front, wire):
     marker = frame(WANTED)[:-1] + b"\x99"
     for data in frames.values():
         wire.send(data)
-    came, end = [], time.monotonic() + 10
+    came, end = [], time.monotonic() + 30
     wire.send(marker)
     while marker not in came and time.monotonic() < end:
         came += [data for _, data in front.receive(0.5)]

@@ -37,7 +37,8 @@ print(count, flush=True)
 # Those that come, until one that is empty: how many, and what was wrong with their order or their bytes.
 RECEIVER = """
 import socket, struct, sys
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20); s.bind((sys.argv[1], 5000))
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind((sys.argv[1], 5000))
+s.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE: room for many seconds in which it does not run
 print('bound', flush=True)
 count, wrong, last = 0, 0, -1
 while data := s.recv(2048):

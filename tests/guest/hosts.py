@@ -47,6 +47,6 @@ class Host:
 
     def ping(self, address, payload=56, count=3, lost=False):
         need_program("busybox")
-        text = self.run("sh", "-c", f"busybox ping -c {count} -i 0.1 -W {1 if lost else 2} -s {payload} {address} || true")
+        text = self.run("sh", "-c", f"busybox ping -c {count} -i 0.1 -W {1 if lost else 20} -s {payload} {address} || true")
         received = re.search(r"(\d+) packets received", text)
         expect(received and int(received.group(1)) == (0 if lost else count), text)

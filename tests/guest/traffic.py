@@ -79,7 +79,7 @@ class Pings:
 
 
 def ping_command(address, count, payload=56, interval_s=0.2):
-    return f"ping -c {count} -i {interval_s:g} -W 2 -s {payload} {address}"
+    return f"ping -c {count} -i {interval_s:g} -W 20 -s {payload} {address}"
 
 
 def ping_parse(output):
@@ -91,7 +91,7 @@ def ping_parse(output):
 
 def ping(source, address, count=5, payload=56, lost=0):
     """Pings; more than `lost` missing answers are an error. The first may take a while: ARP, a sleeping guest."""
-    received, average = ping_parse(source.run(ping_command(address, count, payload), 10 + 3 * count).output)
+    received, average = ping_parse(source.run(ping_command(address, count, payload), 40 + 3 * count).output)
     if received < count - lost:
         raise TrafficError(f"{source.name} pinged {address} with {payload} bytes: {received} of {count} came back")
     return average

@@ -20,7 +20,7 @@ print(digest.hexdigest(), flush=True)
 CLIENT = """
 import hashlib, random, socket, sys
 data = random.Random(7).randbytes(int(sys.argv[2]))
-c = socket.create_connection((sys.argv[1], 5000), 10); c.sendall(data); c.shutdown(socket.SHUT_WR)
+c = socket.create_connection((sys.argv[1], 5000), 100); c.sendall(data); c.shutdown(socket.SHUT_WR)
 print(hashlib.sha256(data).hexdigest()); c.settimeout(30); c.recv(1)
 """
 
@@ -28,7 +28,7 @@ print(hashlib.sha256(data).hexdigest()); c.settimeout(30); c.recv(1)
 def transfer(lab, source, target, address, mib=TRANSFER_MIB):
     server = lab.start(target.argv(sys.executable, "-c", SERVER, address), stdout=subprocess.PIPE, text=True)
     expect(server.stdout.readline() == "listening\n", "the server does not listen")
-    sent = source.run(sys.executable, "-c", CLIENT, address, str(mib * MIB)).strip()
+    sent = source.run(sys.executable, "-c", CLIENT, address, str(mib * MIB), seconds=120).strip()
     received = server.stdout.readline().strip()
     lab.kill(server)
     server.stdout.close()

@@ -267,7 +267,7 @@ def addresses_by_the_hundred_thousand(daemon):
             ring.avail_index = (ring.avail_index + 256) & 0xFFFF
             peer.write(ring.driver + 2, struct.pack('<H', ring.avail_index))
             ring.ring_kick()
-            end = time.monotonic() + patience(3)
+            end = time.monotonic() + patience(20)
             while ring.used_now() != ring.avail_index:
                 assert time.monotonic() < end, 'the frames are not taken'
                 time.sleep(0)
