@@ -46,7 +46,8 @@ def the_switch_s_counters_are_as_in_port_show(lab):
     with Front(lab.path("a")) as front:
         for _ in range(3):
             front.send(text_frame(1, None))
-        wait_until(lambda: switch.port("n")["tx_frames"] == 3, 20, "frames pass")
+        wait_until(front.drained, 20, "frames pass, and have been counted")
+        expect(switch.port("n")["tx_frames"] == 3, "each has")
         switch.ctl("port", "link", "l", "down")
         types, samples = metrics(switch)
         for name in ("a", "n", "l"):
@@ -77,8 +78,14 @@ def latency_and_bursts_are_histograms(lab):
         wait_until(front.drained, 20, "all have been taken")
         sent = switch.port("a")["rx_frames"]
         wait_until(lambda: switch.port("n")["tx_frames"] == sent, 20, "all have passed")
-        types, samples = metrics(switch)
-        histograms = switch.port("a")["histograms"]
+        seen = []
+
+        def rests():  # a burst is timed when its frames have passed
+            before, told = switch.port("a")["histograms"], metrics(switch)
+            seen[:] = *told, before
+            return switch.port("a")["histograms"] == before
+        wait_until(rests, 20, "nothing is timed any more")
+        types, samples, histograms = seen
         for family, key, unit in (("vireo_port_latency_seconds", "latency_ns", 1e9), ("vireo_port_burst_frames", "burst_frames", 1)):
             expect(types[family] == "histogram", f"{family}: {types[family]}")
             told, below = histograms[key], 0

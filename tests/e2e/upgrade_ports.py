@@ -331,7 +331,8 @@ def a_file_that_is_written_goes_on(lab):
             except BlockingIOError:
                 pass
     send(20)
-    wait_until(lambda: all(switch.port(name)["tx_frames"] >= 40 for name in "pq"), 20, "they are written")
+    wait_until(pings.other.drained, 20, "all are taken: who is removed before that gets no more")
+    expect(all(switch.port(name)["tx_frames"] >= 40 for name in "pq"), "they are written")
     pings.end()
     for name in "pq":
         switch.ctl("port", "remove", name)
