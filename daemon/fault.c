@@ -26,20 +26,36 @@ static uintptr_t page_bytes;
 
 /* ---- what is ours ---- */
 
-/* An area does not change while somebody touches it. That another one, which changes just now, seems to hold the address takes a fault of our own. */
+/*
+ * An area does not change while somebody touches it. Another one may change just now, and a torn copy of it could by chance seem to hold the address: so a copy
+ * counts only if its `bytes` and `start` are the same before and after. Pairs with fault_watch(), which leaves `bytes` 0 while it writes the rest.
+ */
+static bool watched_read(const struct watched *from, struct watched *ret)
+{
+	ret->bytes = __atomic_load_n(&from->bytes, __ATOMIC_ACQUIRE);
+	ret->start = __atomic_load_n(&from->start, __ATOMIC_RELAXED);
+	ret->lost = __atomic_load_n(&from->lost, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return ret->bytes && __atomic_load_n(&from->start, __ATOMIC_RELAXED) == ret->start &&
+	       __atomic_load_n(&from->bytes, __ATOMIC_RELAXED) == ret->bytes;
+}
+
+static bool replace(uintptr_t start, uint64_t bytes)
+{
+	return mmap((void *)start, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED;
+}
+
 static bool watched_handle(uintptr_t address)
 {
 	for (unsigned i = 0; i < WATCHED_MAX; i++) {
-		uint64_t bytes = __atomic_load_n(&watched[i].bytes, __ATOMIC_ACQUIRE);
-		uintptr_t start = __atomic_load_n(&watched[i].start, __ATOMIC_RELAXED);
-		void *page;
+		struct watched area;
 
-		if (!bytes || address - start >= bytes)
+		if (!watched_read(&watched[i], &area) || address - area.start >= area.bytes)
 			continue;
-		page = (void *)(address & ~(page_bytes - 1));
 		/* Before: whoever touches the new page has been told. */
-		__atomic_store_n(__atomic_load_n(&watched[i].lost, __ATOMIC_RELAXED), true, __ATOMIC_SEQ_CST);
-		return mmap(page, page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == page;
+		__atomic_store_n(area.lost, true, __ATOMIC_SEQ_CST);
+		/* A page that cannot be cut out (guests may bring the process to too many mappings) goes with all others: nobody uses them from now on. */
+		return replace(address & ~(page_bytes - 1), page_bytes) || replace(area.start, area.bytes);
 	}
 	return false;
 }

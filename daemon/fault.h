@@ -19,7 +19,7 @@ void fault_handler_close(void);
 
 /*
  * Whole pages at `at`, which the process has mapped, are watched: the handler sets *lost (atomic) and then puts a page of zeroes where one is
- * missing. Any thread. 0; -ENOSPC: too many are watched, or there is no handler: leave the mapping.
+ * missing; or, where the kernel has no mapping left for that, zeroes into the place of all of them. Any thread. 0; -ENOSPC: too many are watched, or there is no handler: leave the mapping.
  */
 int fault_watch(void *at, uint64_t bytes, bool *lost);
 /* What begins at `at` is touched by nobody any more, and still mapped. Any thread. */

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #define PAGES 8u
+#define SKIPPED 77
 #define AREAS 300u /* more than there is room for */
 
 static size_t page_bytes;
@@ -106,6 +107,59 @@ static void what_nobody_watches_is_the_end(void **state)
 	fault_handler_close();
 }
 
+/* As a guest may bring it to that the pages of whose memory go one by one. */
+static void mappings_use_up(void)
+{
+	size_t pages = 1u << 22;
+	uint8_t *at = mmap(NULL, pages * page_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (at == MAP_FAILED)
+		_exit(SKIPPED);
+	for (size_t i = 1; i < pages; i += 2)
+		if (mprotect(at + i * page_bytes, page_bytes, PROT_READ))
+			return;
+	_exit(SKIPPED); /* there may be more than that */
+}
+
+static void touch_without_mappings(uint8_t *at, const bool *lost)
+{
+	mappings_use_up();
+	if (mprotect(at, page_bytes, PROT_READ) == 0)
+		_exit(4); /* it can be cut out: this shows nothing */
+	*(volatile uint8_t *)(at + 4 * page_bytes) = 7;
+	if (!*lost || *(volatile uint8_t *)(at + 4 * page_bytes) != 7 || *(volatile uint8_t *)at || *(volatile uint8_t *)(at + PAGES * page_bytes - 1))
+		_exit(5);
+	_exit(0);
+}
+
+static void where_no_mapping_is_left_the_area_goes_and_not_the_process(void **state)
+{
+	bool lost = false;
+	int fd, status;
+	uint8_t *at;
+	pid_t child;
+
+	handler_open();
+	at = map_file(PAGES, &fd);
+	memset(at, 1, PAGES * page_bytes);
+	assert_int_equal(fault_watch(at, PAGES * page_bytes, &lost), 0);
+	assert_int_equal(ftruncate(fd, (off_t)(2 * page_bytes)), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (!child)
+		touch_without_mappings(at, &lost);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(*(volatile uint8_t *)(at + page_bytes), 1);
+	fault_unwatch(at);
+	munmap(at, PAGES * page_bytes);
+	close(fd);
+	fault_handler_close();
+	if (WEXITSTATUS(status) == SKIPPED)
+		skip();
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void too_many_are_refused_and_room_is_used_again(void **state)
 {
 	static bool lost[AREAS];
@@ -149,6 +203,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_page_that_a_file_lost_is_told_and_reads_as_zeroes),
 		cmocka_unit_test(what_nobody_watches_is_the_end),
+		cmocka_unit_test(where_no_mapping_is_left_the_area_goes_and_not_the_process),
 		cmocka_unit_test(too_many_are_refused_and_room_is_used_again),
 		cmocka_unit_test(without_a_handler_nothing_is_watched),
 	};
