@@ -104,16 +104,19 @@ def _refused(lab):
     return None
 
 
-def _for_good(lab, error):
-    """A failure that no second run takes back: somebody has ended by himself, a sandbox has refused, or a log has a report."""
-    if isinstance(error, Gone) or _refused(lab):
-        return True
+def _reported(lab):
     for name in os.listdir(lab.folder):
         if name.endswith(".log") and os.path.isfile(lab.path(name)):
             with open(lab.path(name), errors="replace") as log:
                 if any(REPORT.search(line) for line in log):
                     return True
     return False
+
+
+def _for_good(lab, error):
+    """A failure that no second run takes back: somebody has ended by himself, a sandbox has refused, or a log has a report, be it of what cases share."""
+    labs = (lab, *(one for one, _ in _shared.values()))
+    return isinstance(error, Gone) or any(_refused(one) or _reported(one) for one in labs)
 
 
 def _verdict(lab, error, left):
