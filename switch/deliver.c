@@ -10,8 +10,8 @@
  * order is kept.
  *
  * What goes to several ports leaves a quarter of a receiver's buffers free, so that what is sent to it alone finds room however much
- * others have to say to everybody. A quarter of the most that have been seen free lately: some drivers never offer more than a few, and
- * some offer fewer than they did.
+ * others have to say to everybody. It leaves half of them if its sender has much to say: others' broadcasts find room beside it then. The
+ * whole is the most that have been seen free lately: some drivers never offer more than a few, and some offer fewer than they did.
  *
  * A queue is claimed for all this, since other workers may deliver into it as well. A port that cannot
  * take more loses frames at once, or they are held for it (retry.c): nothing here waits for a port.
@@ -38,6 +38,7 @@
 #define ETH_BYTES          14u
 #define TAGGED_TWICE_BYTES 22u
 #define KEPT_PART          4u
+#define KEPT_PART_CROWDED  2u
 #define FADES_BY           8u
 #define BUFFER_BYTES       1536u /* of most drivers, where a frame may go into several */
 
@@ -139,7 +140,7 @@ static uint32_t room_of(const struct outbox *box)
 	}
 	kept = (uint32_t)parts_left(queue->room_max, box->leaves);
 	if (box->forwarder->burst.flooded)
-		kept = (uint32_t)max_u64(kept, queue->room_max / KEPT_PART);
+		kept = (uint32_t)max_u64(kept, queue->room_max / (box->forwarder->burst.crowds ? KEPT_PART_CROWDED : KEPT_PART));
 	return room > kept ? room - kept : 0;
 }
 

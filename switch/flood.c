@@ -11,6 +11,9 @@
  * copies a second (sw_port.flood): what is beyond is counted, and goes nowhere. Where there is but one other port with a queue, a flooded frame
  * costs what any other does, and nobody but that port and the sender has to do with it: there is no limit then.
  * What the port's own limits of broadcasts, multicasts and unknown unicasts refuse (policing.c) does not come so far.
+ *
+ * A receiver that is slow, or off its CPU, has few buffers, and they are for everybody's broadcasts. Who sends many in a second (sw_port.calm)
+ * leaves more of them to others, see deliver.c: an ARP request finds room beside a storm. Who may flood without limit, by flood-max=any, is never asked.
  */
 
 #include "switch/cuts.h"
@@ -22,6 +25,7 @@
 #define FLOOD_COPY_BYTES   2048u /* a longer copy counts as several */
 #define FLOOD_BURST_COPIES 8192u /* may come at once */
 #define FLOOD_BURST_FRAMES 16u	 /* may, too, whatever the number of ports */
+#define FLOOD_CROWDS_FOR   BUCKET_SECOND /* at most, once it is calm again */
 #define FLOOD_DEBT_MAX	   BUCKET_SECOND /* a frame goes whole or not at all: it may take more than there is */
 
 /* Frames first to end - 1 of a burst. */
@@ -60,20 +64,42 @@ static uint64_t flood_copies(const struct vireo_frame *frame, unsigned receivers
 	return whole * (receivers - cutters) + pieces * cutters;
 }
 
+/* What a frame takes at a receiver, at most. */
+static uint64_t flood_buffers(const struct vireo_frame *frame, unsigned cutters)
+{
+	return flood_copies(frame, 1, cutters != 0);
+}
+
+/* So many buffers are taken at each receiver. Is that more than is the sender's due? */
+static bool flood_crowds(struct bucket *calm, uint64_t buffers, uint64_t now_ns)
+{
+	int64_t full = bucket_cost(calm, FLOOD_CALM_BURST);
+	bool crowds = bucket_left_of(calm, now_ns, full) < bucket_cost(calm, buffers);
+
+	bucket_draw(calm, buffers, now_ns, (uint64_t)full + FLOOD_CROWDS_FOR);
+	return crowds;
+}
+
 /* Those of the frames, from the first on, that the sender may have flooded now. */
-static uint64_t flood_admit(struct forwarder *forwarder, const struct burst *burst, uint64_t frames, unsigned receivers,
+static uint64_t flood_admit(struct forwarder *forwarder, struct burst *burst, uint64_t frames, unsigned receivers,
 			    unsigned cutters)
 {
 	struct bucket *copies = &burst->from->flood;
 	int64_t full = bucket_cost(copies, max_u64(FLOOD_BURST_COPIES, (uint64_t)receivers * FLOOD_BURST_FRAMES)), left;
-	uint64_t taken = 0, refused = frames;
+	uint64_t taken = 0, buffers = 0, refused = frames;
 
+	burst->crowds = false;
 	if (!bucket_limits(copies))
 		return frames;
 	worker_clock_read(&forwarder->worker);
 	left = bucket_left_of(copies, forwarder->worker.now_ns, full);
-	for (; refused && bucket_cost(copies, taken) < left; refused &= refused - 1)
-		taken += flood_copies(&burst->frames[__builtin_ctzll(refused)], receivers, cutters);
+	for (; refused && bucket_cost(copies, taken) < left; refused &= refused - 1) {
+		const struct vireo_frame *frame = &burst->frames[__builtin_ctzll(refused)];
+
+		taken += flood_copies(frame, receivers, cutters);
+		buffers += flood_buffers(frame, cutters);
+	}
+	burst->crowds = flood_crowds(&burst->from->calm, buffers, forwarder->worker.now_ns);
 	bucket_draw(copies, taken, forwarder->worker.now_ns, (uint64_t)full + FLOOD_DEBT_MAX);
 	if (unlikely(refused)) {
 		uint64_t *counter = &burst->from->counters[forwarder->worker.index].rx_flood_limit;

@@ -41,6 +41,7 @@ struct burst {
 	unsigned needs;         /* all offloads that any frame asks for */
 	uint32_t longest_bytes; /* of frames that are not to be cut, without the tags of their VLANs */
 	uint64_t flooded;       /* bit i: frame i is on its way to several ports; 0 unless flood() is at work */
+	bool crowds;            /* those are more than the sender may have at receivers where others' want room, too */
 	uint64_t fresh;         /* bit i: frame i has other addresses than its predecessor, or lies in another VLAN */
 	uint64_t tagged;        /* bit i: frame i has the tag of its VLAN at the moment; see vlan.c */
 	struct addressed addressed[BURST_FRAMES]; /* of fresh ones */

@@ -689,6 +689,41 @@ static void flooded_frames_leave_room_for_others(void **state)
 	assert_int_equal(stats_of(x, 1).tx_lost, 0);
 }
 
+/* Port 2's broadcasts, among the flood of port 0, to a receiver that is away. */
+static void flood_leaves_room_for_others_broadcasts(void **state)
+{
+	struct fixture *x = *state;
+	unsigned flooded, others = 40;
+
+	x->fake[1]->room = 20000 + 2;
+	learn_all(x);
+	sw_port_flood_set(x->port[0], 1000000000);
+	sw_port_flood_set(x->port[2], 0);
+	for (unsigned i = 0; i < 40000; i++)
+		send_to(x, 0, broadcast);
+	settle(x);
+	assert_int_equal(stats_of(x, 0).rx_flood_limit, 0);
+	flooded = fake_port_got(x->fake[1]);
+	assert_in_range(flooded, 20000 / 2 - 1, 20000 - 20000 / 4 - others); /* on a slow machine, more of it is within its due */
+	for (unsigned i = 0; i < others; i++)
+		send_to(x, 2, broadcast);
+	settle(x);
+	assert_int_equal(fake_port_got(x->fake[1]), flooded + others);
+}
+
+static void port_that_may_flood_without_limit_is_not_held_to_half(void **state)
+{
+	struct fixture *x = *state;
+
+	x->fake[1]->room = 20000 + 2;
+	learn_all(x);
+	sw_port_flood_set(x->port[0], SW_FLOOD_ANY);
+	for (unsigned i = 0; i < 40000; i++)
+		send_to(x, 0, broadcast);
+	settle(x);
+	assert_in_range(fake_port_got(x->fake[1]), 20000 - 20000 / 4, 20000 - 20000 / 8);
+}
+
 /* Two of nine are a quarter; after some seconds of two they are not. */
 static void receiver_with_fewer_buffers_than_once_hears_the_flood_again(void **state)
 {
@@ -1396,6 +1431,8 @@ int main(void)
 		forward_test(copies_of_large_frames_count_as_several),
 		forward_test(frames_to_the_only_other_port_have_no_limit),
 		forward_test(flooded_frames_leave_room_for_others),
+		forward_test(flood_leaves_room_for_others_broadcasts),
+		forward_test(port_that_may_flood_without_limit_is_not_held_to_half),
 		forward_test(receiver_with_fewer_buffers_than_once_hears_the_flood_again),
 		forward_test(known_frames_among_flooded_ones_find_room),
 		forward_test(few_buffers_are_no_reason_to_get_nothing),

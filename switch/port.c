@@ -530,6 +530,7 @@ void sw_port_flood_set(struct sw_port *port, uint32_t copies)
 	uint32_t given = copies ? copies : SW_FLOOD_DEFAULT;
 
 	bucket_fill(&port->flood, given == SW_FLOOD_ANY ? 0 : given, 0);
+	bucket_fill(&port->calm, given == SW_FLOOD_ANY ? 0 : FLOOD_CALM, FLOOD_CALM_BURST);
 }
 
 void sw_port_steered_set(struct sw_port *port, bool on)

@@ -55,6 +55,9 @@ struct port_counters {
 #define PORT_TRACED   (1u << 8) /* what some port sends is traced: trace_burst.c */
 
 /* In sw_port.gated. */
+#define FLOOD_CALM	 1024u /* buffers a second */
+#define FLOOD_CALM_BURST 64u   /* at once */
+
 #define GATE_BOND     (1u << 0) /* its link is down, or it is a member of a bond, or has been */
 #define GATE_MIRRORED (1u << 1)
 #define GATE_TRACED   (1u << 2)
@@ -164,6 +167,7 @@ struct sw_port {
 	uint32_t retry_looks, retry_delay_us; /* atomic; 0 looks: none */
 	struct stalls stalls;
 	struct bucket flood; /* constant rate: of copies of its frames for several ports */
+	struct bucket calm;  /* of buffers that those take at each receiver: who is beyond it crowds others there, see flood.c */
 	struct port_limits limits;
 	struct sw_port_multicast multicast; /* the control thread's; workers read `router` (atomic) */
 	struct bucket memberships; /* messages about them */

@@ -455,7 +455,7 @@ struct sw_port_stats {
 	uint64_t tx_less_urgent;      /* what is left is for classes above: of what the port may get in a second, of its buffers, or of what can be kept */
 	uint64_t tx_no_queue;         /* port has no running out queue, or the one that its receiver wants the frame in does not run */
 	uint64_t tx_link_down;        /* see sw_port_link_set() */
-	uint64_t tx_flood_room;       /* to several ports; the port's last free buffers are for what goes to it alone */
+	uint64_t tx_flood_room;       /* to several ports; the port's last free buffers are for what goes to it alone, or for what calmer ports send to several */
 	uint64_t tx_mtu;              /* longer than the port's MTU */
 	uint64_t tx_segment_error;    /* needed software segmentation, but its headers lied */
 	uint64_t tx_segmented;        /* frames that were cut in software (not a drop) */
