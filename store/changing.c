@@ -70,13 +70,14 @@ static void resize(struct errand *errand)
 	struct disk_change *change = change_of(errand);
 
 	change->err = change->bytes ? disk_resize(change->disk->disk, change->bytes) : disk_refresh(change->disk->disk);
+	store_disk_put(change->disk);
 }
 
 static void resized(struct errand *errand, int err)
 {
 	struct disk_change *change = change_of(errand);
 
-	if (err) { /* the disk stays as it is, with the thread in it */
+	if (err) { /* the disk stays as it is, if the thread is still in it */
 		change->done(change->opaque, err, NULL, "the daemon is ending");
 		return;
 	}
@@ -102,7 +103,10 @@ void disks_resize_aside(struct disks *disks, struct store_disk *disk, uint64_t b
 			 disk->users, disks->user_called);
 		err = -EBUSY;
 	} else {
+		store_disk_get(disk);
 		err = change_run(disks, disk, bytes, &ops, done, opaque);
+		if (err)
+			store_disk_put(disk);
 		disk->resizing = !err;
 		disk->shrinking = !err && smaller;
 		snprintf(why, sizeof(why), "too much else is being done for disks, or there is no memory: try again later");

@@ -78,7 +78,7 @@ bool disks_fini(struct disks *disks, unsigned patience_ms)
 		struct store_disk *disk = disks->first;
 
 		disks->first = disk->next;
-		if (!disk->resizing && !disk->holding && !store_disk_leave(disk)) /* else a thread has it, which the end of the process ends */
+		if (!store_disk_leave(disk)) /* else a thread has it, which may hang, and which the end of the process ends */
 			disks_end_close(end, disk);
 	}
 	groups_put(disks->groups);
@@ -107,6 +107,7 @@ struct store_disk *store_disk_new(struct disks *disks, const struct store_spec *
 
 	if (!disk)
 		return NULL;
+	disk->refs = 1;
 	disk->spec = *spec;
 	disk->logger = (struct logger){.subject = disk->spec.name};
 	disk->groups = groups_get(disks->groups);
@@ -132,9 +133,20 @@ void store_disk_free(struct store_disk *disk)
 	free(disk);
 }
 
+void store_disk_get(struct store_disk *disk)
+{
+	__atomic_add_fetch(&disk->refs, 1, __ATOMIC_RELAXED);
+}
+
 bool store_disk_leave(struct store_disk *disk)
 {
-	return __atomic_exchange_n(&disk->look, LOOK_GONE, __ATOMIC_ACQ_REL) == LOOK_BUSY;
+	return __atomic_sub_fetch(&disk->refs, 1, __ATOMIC_ACQ_REL);
+}
+
+void store_disk_put(struct store_disk *disk)
+{
+	if (!store_disk_leave(disk))
+		store_disk_free(disk);
 }
 
 void disks_link(struct disks *disks, struct store_disk *disk, const struct vireo_log *log)

@@ -30,7 +30,7 @@ struct store_spec {
 
 typedef void disk_changed_fn(void *opaque, int err, struct store_disk *disk, const char *why);
 
-enum disk_look { LOOK_IDLE, LOOK_BUSY, LOOK_DONE, LOOK_GONE }; /* what a thread does to know its size: sizes.c */
+enum disk_look { LOOK_IDLE, LOOK_BUSY, LOOK_DONE }; /* what a thread does to know its size: sizes.c */
 
 /* A thread may close a disk when the daemon, and so the rest of this, is gone: whoever has them last frees them. */
 struct store_groups {
@@ -45,6 +45,7 @@ struct store_disk {
 	struct store_groups *groups; /* in which its limits may be; it is one of those who have them */
 	struct logger logger;
 	struct vireo_log log;
+	unsigned refs; /* atomic: its owner, and each thread that is at work on it */
 	int look; /* enum disk_look; atomic while a thread looks */
 	int64_t seen_bytes; /* LOOK_DONE */
 	bool resizing; /* a thread has it: it is not to be resized, refreshed or closed */
@@ -120,7 +121,12 @@ struct store_disk *store_disk_new(struct disks *disks, const struct store_spec *
 /* handed_fd: as of struct disk_config. Any thread; may wait. */
 int store_disk_open(struct store_disk *disk, const int *handed_fd, char why[SPEC_WHY_BYTES]);
 void store_disk_free(struct store_disk *disk);					       /* likewise */
-/* It is in no list any more. True: a thread looks at its size, and frees it; else who calls does. */
+/*
+ * A thread is given work on it (control thread), and is through. Its owner leaves it: it is in no list any more; true: a thread is at work on it, and
+ * frees it; else who calls does. Whether the control thread has looked by then what came of that work is all the same.
+ */
+void store_disk_get(struct store_disk *disk);
+void store_disk_put(struct store_disk *disk);
 bool store_disk_leave(struct store_disk *disk);
 void disks_unlink(struct disks *disks, struct store_disk *disk);
 void disks_link(struct disks *disks, struct store_disk *disk, const struct vireo_log *log); /* it is open */

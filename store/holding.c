@@ -29,6 +29,7 @@ static void hold_work(struct errand *errand)
 		hold->err = disk_hold(hold->disk->disk);
 	else
 		disk_let_go(hold->disk->disk);
+	store_disk_put(hold->disk);
 }
 
 static void hold_drop(struct errand *errand)
@@ -89,9 +90,12 @@ static int hold_run(struct store *store, struct store_disk *disk, bool take)
 	if (!hold)
 		return -ENOMEM;
 	*hold = (struct disk_hold){.errand.ops = &ops, .store = store, .disk = disk, .take = take};
+	store_disk_get(disk);
 	err = errands_run(&store->disks.holds, &hold->errand);
-	if (err)
+	if (err) {
+		store_disk_put(disk);
 		free(hold);
+	}
 	disk->holding = !err;
 	return err;
 }

@@ -16,8 +16,8 @@ static void look(void *argument)
 	struct store_disk *disk = argument;
 
 	disk->seen_bytes = disk_size_below(disk->disk);
-	if (__atomic_exchange_n(&disk->look, LOOK_DONE, __ATOMIC_ACQ_REL) == LOOK_GONE)
-		store_disk_free(disk);
+	__atomic_store_n(&disk->look, LOOK_DONE, __ATOMIC_RELEASE);
+	store_disk_put(disk);
 }
 
 struct change {
@@ -66,8 +66,11 @@ static bool look_at(struct disks *disks, struct store_disk *disk)
 	if (disk->resizing)
 		return true;
 	disk->look = LOOK_BUSY;
-	if (aside_run(NULL, look, disk))
+	store_disk_get(disk);
+	if (aside_run(NULL, look, disk)) {
 		disk->look = LOOK_IDLE;
+		store_disk_put(disk);
+	}
 	return true;
 }
 
