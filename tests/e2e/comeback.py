@@ -82,7 +82,8 @@ def traffic_comes_back_after_kill_9(lab, connects, *properties):
 @case
 def sigterm_ends_the_switch_within_a_second_under_load(lab):
     switch, left, right, *addresses = start(lab)
-    right.check("cd /tmp; rm -f hold; mkfifo hold; (nc -l -p 5000 0<>hold >/dev/null) & sleep 0.3")
+    right.check("cd /tmp; rm -f hold; mkfifo hold; (nc -l -p 5000 0<>hold >/dev/null) & "
+                "until grep -q ':1388 0*:0000 0A' /proc/net/tcp*; do sleep 0.1; done")
     left.check(f"(dd if=/dev/zero bs=64k | nc {addresses[1]} 5000) >/dev/null 2>&1 & sleep 2")
     before = switch.port("left")["rx_bytes"]
     wait_until(lambda: switch.port("left")["rx_bytes"] > before + 100000, 60, "there is load")

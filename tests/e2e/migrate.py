@@ -95,7 +95,7 @@ def move(place, source, target, number):
     seen = target.check(f"touch /tmp/go{number}; until [ -s /tmp/held{number} ]; do sleep 0.1; done; cat /tmp/held{number}").split()[0]
     expect(seen == held, f"what the guest had received before it moved is damaged: {seen}, and not {held}")
     expect(taken == sent, f"what the guest sent while it moved is damaged: {taken}, and not {sent}")
-    target.check("touch /tmp/still; sleep 0.5; rm -f /tmp/still /tmp/go* /tmp/held*")
+    target.check("touch /tmp/still; until [ -e /tmp/rests ]; do sleep 0.1; done; rm -f /tmp/still /tmp/go* /tmp/held*")
     said(peer)
     pings = pinged(pinger)
     longest = pings.longest_ms(begin, end)

@@ -38,7 +38,7 @@ ip link set eth0 up
 ethtool -K eth0 rxhash on
 /bin/rxhash eth0 %(frames)d >/tmp/hashes &
 listener=$!
-sleep 1
+n=0; until grep -q ' 0003  *[1-9]' /proc/net/packet; do n=$((n + 1)); [ $n -lt 600 ] || exit 1; sleep 0.1; done  # it is bound
 ip addr add 10.1.0.1/24 dev eth0
 ping -c 1 -W 1 10.1.0.2 >/dev/null || true
 wait $listener

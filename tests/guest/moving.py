@@ -41,8 +41,9 @@ class Moving(Guest):
         return int(found.group()) if found else 0
 
     def churns(self):
-        """Writes to more of its memory than goes over the line, until /tmp/still is there, whatever else it waits for."""
-        self.check("(until [ -e /tmp/still ]; do dd if=/dev/urandom of=/tmp/churn bs=64k count=32 conv=notrunc; done) >/dev/null 2>&1 &")
+        """Writes to more of its memory than goes over the line, until /tmp/still is there, whatever else it waits for; then /tmp/rests is."""
+        self.check("rm -f /tmp/rests; (until [ -e /tmp/still ]; do dd if=/dev/urandom of=/tmp/churn bs=64k count=32 conv=notrunc; done; touch /tmp/rests) "
+                   ">/dev/null 2>&1 &")
 
     def sets_out(self, target):
         """So slowly that it does not arrive before arrives() says so, if it writes to its memory meanwhile."""

@@ -37,7 +37,7 @@ class Commands:
 
     def answer(self, data, pieces=None):
         self.say(data, pieces)
-        end = time.monotonic() + patience(3)
+        end = time.monotonic() + patience(20)
         while self.peer.memory[ANSWER] == NONE:
             assert time.monotonic() < end, f'no answer to {data[:16].hex()}'
             time.sleep(0.001)
@@ -268,7 +268,7 @@ def command_that_changes_while_it_is_read(daemon):
         end = time.monotonic() + 0.5
         while time.monotonic() < end:
             control.say(tables(3, 1, bytes(18)) + bytes(6))
-            last = time.monotonic() + patience(3)
+            last = time.monotonic() + patience(20)
             while peer.memory[ANSWER] == NONE:
                 for count in (0xFFFFFFFF, 3):
                     peer.write(COMMAND + 2, struct.pack('<I', count))

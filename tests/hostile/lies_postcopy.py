@@ -53,7 +53,7 @@ def sleeping(daemon):
         for index in range(2):
             peer.ring(index)
         peer.settle()
-        assert select.select([fd], [], [], patience(10))[0], 'nobody has touched a page'
+        assert select.select([fd], [], [], patience(20))[0], 'nobody has touched a page'
         os.read(fd, MSG_BYTES)
         yield peer
 
