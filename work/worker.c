@@ -224,9 +224,11 @@ static void table_adopt(struct worker *worker)
 	}
 }
 
+/* Who tells of work has waited for it, and is asked before those that have had work all the time. */
 static void events_handle(struct worker *worker)
 {
 	const struct work_list *mine = &worker->table->lists[worker->index];
+	unsigned first = 0;
 
 	for (int i = 0; i < worker->event_count; i++) {
 		uint32_t slot = worker->events[i].data.u32;
@@ -239,6 +241,7 @@ static void events_handle(struct worker *worker)
 		worker->armed_count--;
 		worker->napping_count = 0; /* where they are listed is needed */
 		source_activate(worker, source);
+		swap(worker, first++, asked_count(worker) - 1);
 	}
 	worker->event_count = 0;
 }
@@ -318,8 +321,10 @@ static inline int source_serve(struct worker *worker, struct source *source, str
 	now = cycles_now();
 	took = now - round->before;
 	round->before = now;
-	if (unlikely(took > worker->long_cycles))
+	if (unlikely(took > worker->long_cycles)) {
 		worker->took_long(worker, source, took);
+		worker_clock_read(worker); /* CLOCK_ROUNDS of those are too long for who waits to be seen: round_end() */
+	}
 	if (likely(count > 0)) {
 		round->busy_cycles += took;
 		counter_add(&source->busy_cycles, took);

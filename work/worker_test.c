@@ -34,6 +34,8 @@ struct jobs {
 	bool slow;    /* SLOW_US in each call of serve() */
 	bool expecting;
 	unsigned asked;
+	const struct jobs *beside; /* or NULL */
+	unsigned beside_asked; /* how often that had been asked when there was work here */
 	struct source *next; /* as it was told last; the worker's */
 };
 
@@ -78,6 +80,8 @@ static int serve(struct worker *worker, struct source *source, struct source *ne
 		usleep(SLOW_US);
 	if (__atomic_load_n(&jobs->endless, __ATOMIC_RELAXED))
 		return (int)BURST;
+	if (count && jobs->beside)
+		__atomic_store_n(&jobs->beside_asked, __atomic_load_n(&jobs->beside->asked, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
 	__atomic_sub_fetch(&jobs->waiting, count, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&jobs->done, count, __ATOMIC_RELEASE);
 	return (int)count;
@@ -136,14 +140,15 @@ static void pass_grace(struct fixture *x)
 	assert_int_equal(x->grace_left, 0);
 }
 
-static struct fixture *make(bool poll)
+static struct fixture *make_config(const struct worker_config *like)
 {
 	struct fixture *x = aligned_alloc(CACHE_LINE_BYTES, sizeof(*x));
-	struct worker_config config = {
-		.name = "test", .cpu = -1, .poll = poll};
+	struct worker_config config = *like;
 
 	assert_non_null(x);
 	memset(x, 0, sizeof(*x));
+	config.name = "test";
+	config.cpu = -1;
 	config.published = &x->published;
 	config.rcu_key = &x->rcu_key;
 	assert_int_equal(fd_event_new(&x->event_fd), 0);
@@ -152,6 +157,11 @@ static struct fixture *make(bool poll)
 	publish(x);
 	assert_int_equal(worker_start(&x->worker), 0);
 	return x;
+}
+
+static struct fixture *make(bool poll)
+{
+	return make_config(&(struct worker_config){.poll = poll});
 }
 
 static struct jobs *jobs_new(struct fixture *x, unsigned at, int fd, int also)
@@ -512,6 +522,40 @@ static void busy_worker_hears_of_others_however_long_they_were_silent(void **sta
 	crowd_end(x, fds);
 }
 
+static void took_long(struct worker *worker, struct source *source, uint64_t cycles)
+{
+}
+
+/* After the turn that it came in, and not after one more; nor after as many as go by between two looks at the clock of turns that are short. */
+static void who_tells_of_work_beside_one_with_long_turns_is_next(void **state)
+{
+	struct fixture *x = make_config(&(struct worker_config){.took_long = took_long, .long_cycles = 1000});
+	int fd = event();
+	struct jobs *busy = jobs_new(x, 0, -1, -1), *seldom = jobs_new(x, 1, fd, -1);
+	unsigned next = 0;
+
+	seldom->beside = busy;
+	__atomic_store_n(&busy->slow, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&busy->endless, true, __ATOMIC_RELAXED);
+	for (unsigned i = 1; i <= 20; i++) {
+		unsigned asked_then;
+		int turns;
+
+		for (unsigned wait = 0; wait < WAIT_S_MAX * 1000 && !__atomic_load_n(&seldom->armed, __ATOMIC_RELAXED); wait++)
+			usleep(1000);
+		assert_true(__atomic_load_n(&seldom->armed, __ATOMIC_RELAXED));
+		add(seldom, 1, 0);
+		asked_then = asked(x, 0);
+		wait_done(seldom, i);
+		turns = (int)(__atomic_load_n(&seldom->beside_asked, __ATOMIC_RELAXED) - asked_then);
+		assert_true(turns <= 1); /* a turn may begin just now */
+		next += turns <= 0;
+	}
+	assert_true(next >= 10);
+	end(x);
+	fd_close(&fd);
+}
+
 /* All but the first one, and the dead. */
 static void wait_armed(const struct fixture *x, bool armed)
 {
@@ -688,6 +732,7 @@ int main(void)
 		cmocka_unit_test(polled_sources_that_are_silent_for_long_are_not_asked_and_heard),
 		cmocka_unit_test(polled_sources_are_all_asked_when_all_are_silent),
 		cmocka_unit_test(busy_worker_hears_of_others_however_long_they_were_silent),
+		cmocka_unit_test(who_tells_of_work_beside_one_with_long_turns_is_next),
 		cmocka_unit_test(polling_worker_arms_nothing_and_tells_who_is_next),
 		cmocka_unit_test(letters_are_delivered_in_order_and_the_last_are_dropped),
 	};
