@@ -400,8 +400,9 @@ def receive_buffers_that_are_never_emptied(daemon):
             after = daemon.port('hostile')
             left = after['counters']['tx_flood_room'] - before['counters']['tx_flood_room']
             taken = after['tx_frames'] - before['tx_frames']  # more where seconds pass: what was seen free fades
-            assert 24 <= taken < 32 and left >= 40 - taken, (before, after)
-            daemon.shout(b'\x02lies\x01', 8)
+            # 24, or 16 where the sender has broadcast much in the last second, as the lie before this one may have it do.
+            assert 16 <= taken < 32 and left >= 40 - taken, (before, after)
+            daemon.shout(b'\x02lies\x01', 32 - taken)
             daemon.wait_for(lambda: daemon.port('hostile')['tx_frames'] == before['tx_frames'] + 32, 20, 'there was no room')
 
 
